@@ -1,0 +1,269 @@
+//! What the processes say to each other beside requests: httpd parent ⇄
+//! supervisor, supervisor ⇄ worker, command line ⇄ supervisor.
+//!
+//! Each message is one CONTROL frame; `code` is the number of descriptors that
+//! travel with it. What comes from a worker is a claim: a tenant may have
+//! written it.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::GroupConfig;
+
+/// httpd parent → supervisor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum FromParent {
+    /// The state that is wanted from now on. The supervisor applies the
+    /// difference. Descriptors: the error logs that groups refer to.
+    Configure(Configuration),
+    /// The last httpd child of this generation has gone.
+    GenerationEnded(u64),
+    /// Stop everything; the parent waits for the supervisor to exit.
+    Shutdown,
+}
+
+/// A whole configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Configuration {
+    /// Protocol versions the parent's module speaks (lowest, highest).
+    pub versions: (u16, u16),
+    /// httpd's generation; HELLO names it.
+    pub generation: u64,
+    /// What a HELLO must carry.
+    pub secret: [u8; 32],
+    /// The user and group of httpd's children: who may connect, and whom groups
+    /// without `user=` run as.
+    pub httpd_uid: u32,
+    /// See `httpd_uid`.
+    pub httpd_gid: u32,
+    /// What the groups are told about the server, for `mod_wsgi` and `apache`.
+    pub server: ServerFacts,
+    /// All process groups.
+    pub groups: Vec<GroupConfig>,
+}
+
+/// What an application may ask about the server.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerFacts {
+    /// httpd's version as three numbers.
+    pub version: (u32, u32, u32),
+    /// `Server` description.
+    pub description: String,
+    /// Name of the MPM.
+    pub mpm: String,
+    /// Most httpd child processes.
+    pub maximum_processes: u32,
+    /// Threads per httpd child.
+    pub threads_per_process: u32,
+}
+
+/// Supervisor → httpd parent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToParent {
+    /// The configuration of this generation is in force. Problems of single
+    /// groups are in words; the other groups are unaffected.
+    Applied {
+        /// The generation.
+        generation: u64,
+        /// One text per problem.
+        problems: Vec<String>,
+    },
+    /// The configuration was not applied; the previous one is in force.
+    Refused {
+        /// The generation.
+        generation: u64,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Who a worker becomes. Resolved by the supervisor before it starts one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// User id.
+    pub uid: u32,
+    /// Primary group id.
+    pub gid: u32,
+    /// Supplementary group ids, without the primary one.
+    pub groups: Vec<u32>,
+    /// User name, for `USER` and `LOGNAME`.
+    pub user: String,
+    /// Home directory, for `HOME`.
+    pub home: PathBuf,
+    /// Login shell, for `SHELL`; empty if there is none.
+    pub shell: PathBuf,
+    /// Whether the supervisor is root, so that the launcher must change to it.
+    pub change: bool,
+}
+
+/// The first message on a worker's control socket: read by the launcher
+/// (`wsgid worker-exec`) and, once it has become Python, by the bootstrap.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WorkerSpec {
+    /// The group's definition.
+    pub group: GroupConfig,
+    /// The application group this worker serves; empty is the main one.
+    pub application_group: String,
+    /// Who it becomes.
+    pub identity: Identity,
+    /// Which of the group's processes it is, from 0.
+    pub slot: u32,
+    /// The group's generation.
+    pub generation: u64,
+    /// Facts about the server.
+    pub server: ServerFacts,
+    /// The supervisor's log level, as tracing names it.
+    pub log_level: String,
+}
+
+/// Supervisor → worker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum ToWorker {
+    /// Who and what the worker is; always the first message.
+    Spec(Box<WorkerSpec>),
+    /// Serve this connection from now on. Descriptor: the connection.
+    Assign {
+        /// The supervisor's number for it.
+        connection: u64,
+        /// The upper 32 bits that every request id on it must have.
+        nonce: u32,
+    },
+    /// Take no further request; release idle connections, finish those that
+    /// run, then exit with code 0.
+    Drain,
+    /// As `Drain`, but exit after this many milliseconds at the latest.
+    Stop {
+        /// The time left.
+        within_ms: u64,
+    },
+    /// Write the Python stacks of all threads to the log and answer `Dumped`.
+    Dump,
+    /// Answer `Report`.
+    Query,
+    /// Raise `mod_wsgi.RequestTimeout` in the thread that serves this connection.
+    Interrupt {
+        /// The supervisor's number for the connection.
+        connection: u64,
+    },
+}
+
+/// Why a worker asks to be replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum RecycleReason {
+    /// The script's modification time changed.
+    ScriptChanged,
+    /// `maximum-requests` was reached.
+    MaximumRequests,
+    /// `memory-recycle` was exceeded twice.
+    Memory,
+    /// `restart-interval` passed.
+    RestartInterval,
+    /// `inactivity-timeout` passed.
+    Inactivity,
+    /// SIGXCPU: `cpu-time-limit`.
+    CpuTimeLimit,
+    /// SIGUSR1.
+    Signal,
+    /// A request ran longer than `request-timeout`.
+    RequestTimeout,
+    /// A script failed to load; a fresh process may do better.
+    LoadFailed,
+}
+
+/// Worker → supervisor. Claims, all of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum FromWorker {
+    /// The preloaded scripts are loaded; connections may come.
+    Ready {
+        /// `sys.version_info[:3]`.
+        python: (u32, u32, u32),
+        /// Scripts that failed to load, with their tracebacks.
+        failed: Vec<(PathBuf, String)>,
+    },
+    /// This connection is idle, or has a request that was not begun; the worker
+    /// has closed its copy.
+    Release {
+        /// The supervisor's number for it.
+        connection: u64,
+    },
+    /// The module closed this connection, or it broke; the worker has closed
+    /// its copy.
+    Closed {
+        /// The supervisor's number for it.
+        connection: u64,
+    },
+    /// Replace me.
+    Recycle(RecycleReason),
+    /// Answer to `Query`, also sent unasked when idle turns to busy and back.
+    Report(WorkerReport),
+    /// Answer to `Dump`.
+    Dumped {
+        /// The stacks.
+        text: String,
+    },
+    /// The interpreter lock can still be taken (deadlock-timeout).
+    Heartbeat,
+}
+
+/// What a worker knows of itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct WorkerReport {
+    /// Requests completed.
+    pub requests: u64,
+    /// Requests running.
+    pub in_flight: u32,
+    /// Most requests that ran at the same time.
+    pub in_flight_max: u32,
+    /// Connections held.
+    pub connections: u32,
+    /// Microseconds spent in requests.
+    pub busy_us: u64,
+    /// Request durations, counted by power of two of microseconds.
+    pub histogram: Vec<u64>,
+    /// Requests that are running now.
+    pub running: Vec<RunningRequest>,
+}
+
+/// A request that is running.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunningRequest {
+    /// The supervisor's number of its connection.
+    pub connection: u64,
+    /// Method and path, cut to a sensible length; no query string.
+    pub what: String,
+    /// For how long, in microseconds.
+    pub for_us: u64,
+}
+
+/// Command line → supervisor. The answer is one line of JSON in a CONTROL
+/// frame; the peer's uid decides what is allowed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// All groups that the peer may see.
+    Status,
+    /// Replace the workers of a group, new ones ready first; clears `failed`.
+    Restart {
+        /// The group.
+        group: String,
+    },
+    /// Stop a group's workers; requests get 503.
+    Stop {
+        /// The group.
+        group: String,
+    },
+    /// Undo `Stop`.
+    Start {
+        /// The group.
+        group: String,
+    },
+    /// Python stacks of a group's threads.
+    Dump {
+        /// The group.
+        group: String,
+    },
+    /// Read the site files again (standalone mode).
+    Reload,
+    /// Replace the supervisor's own binary.
+    Reexec,
+}

@@ -1,0 +1,23 @@
+//! The contract between the httpd module, the supervisor and the workers:
+//! frames, messages, limits and the failure table. PROTOCOL.md beside this
+//! crate is its normative text. No I/O runtime in the default features.
+
+pub mod blocking;
+#[cfg(feature = "codec")]
+pub mod codec;
+pub mod config;
+pub mod control;
+pub mod failure;
+pub mod fds;
+pub mod frame;
+pub mod head;
+pub mod limits;
+pub mod option;
+pub mod payload;
+pub mod request;
+pub mod response;
+
+pub use config::GroupConfig;
+pub use failure::Failure;
+pub use frame::Kind;
+pub use head::FrameHead;

@@ -1,0 +1,60 @@
+//! Every limit of the wire format, each with its reason.
+//!
+//! A length that comes from a peer is compared with one of these before
+//! anything is allocated for it. PROTOCOL.md §6 repeats the table.
+
+/// Length of a frame head in bytes.
+pub const HEAD_LEN: usize = 16;
+
+/// Payload of HELLO: two names and fixed fields; nothing else fits in 4 KiB.
+pub const MAX_HELLO_LEN: u32 = 4 * 1024;
+
+/// Payload of REQUEST. httpd's defaults admit 100 fields of 8190 bytes, and the
+/// server's own variables come on top.
+pub const MAX_REQUEST_LEN: u32 = 1024 * 1024;
+
+/// Payload of one BODY or DATA frame. Longer bodies are split by the sender, so
+/// this bounds what a receiver has to keep at once.
+pub const MAX_BODY_LEN: u32 = 256 * 1024;
+
+/// A request body up to this length is read completely before a worker is asked
+/// and leaves in the same `sendmsg` as the request head.
+pub const MAX_INLINE_BODY_LEN: u32 = 64 * 1024;
+
+/// What one WANT may ask for: the module never holds more of a body than this.
+pub const MAX_WANT: u64 = 1024 * 1024;
+
+/// Payload of RESPONSE and INTERIM.
+pub const MAX_RESPONSE_LEN: u32 = 256 * 1024;
+
+/// Header fields in one response head.
+pub const MAX_RESPONSE_FIELDS: usize = 512;
+
+/// Variables in one request head.
+pub const MAX_ENVIRON_FIELDS: usize = 4096;
+
+/// Payload of LOG: httpd cuts a record at 8 KiB, the rest would be lost there.
+pub const MAX_LOG_LEN: u32 = 8 * 1024;
+
+/// Payload of FAIL: a cause and at most a traceback.
+pub const MAX_FAIL_LEN: u32 = 64 * 1024;
+
+/// Payload of the small fixed frames (WANT, FILE, END, BODY_ERROR, CANCEL).
+pub const MAX_SMALL_LEN: u32 = 256;
+
+/// Payload of ANSWER: what an authentication or dispatch script returned.
+pub const MAX_ANSWER_LEN: u32 = 64 * 1024;
+
+/// Payload of CONTROL between processes that trust each other's user: a
+/// configuration of some thousand groups fits.
+pub const MAX_CONTROL_LEN: u32 = 16 * 1024 * 1024;
+
+/// Payload of CONTROL that comes from a worker, which a tenant may have written.
+pub const MAX_WORKER_CONTROL_LEN: u32 = 256 * 1024;
+
+/// Descriptors that may travel with one frame (the error logs of a
+/// configuration; every other kind carries one or none).
+pub const MAX_DESCRIPTORS: usize = 250;
+
+/// Length of a process group's or application group's name in bytes.
+pub const MAX_NAME_LEN: usize = 1024;

@@ -1,0 +1,165 @@
+//! What the module says: HELLO, the request head, and why a body ended early.
+
+use serde::{Deserialize, Serialize};
+use serde_bytes::Bytes;
+
+/// The protocol versions this build speaks, lowest and highest.
+pub const VERSIONS: (u16, u16) = (1, 1);
+
+/// The first frame on a connection, sent together with the first REQUEST.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Lowest protocol version the module speaks.
+    pub version_min: u16,
+    /// Highest protocol version the module speaks; REQUEST is written in it.
+    pub version_max: u16,
+    /// The process group that is asked for.
+    pub group: String,
+    /// The application group inside it; empty is the main one (`%{GLOBAL}`).
+    pub application_group: String,
+    /// Process id of the httpd child.
+    pub pid: u32,
+    /// Configuration generation of the httpd child.
+    pub generation: u64,
+    /// The upper 32 bits of every request id on this connection. They are
+    /// random, so that bytes a client sent can never pass for a REQUEST.
+    pub nonce: u32,
+    /// Known to the httpd parent, its children and the supervisor only.
+    pub secret: [u8; 32],
+}
+
+/// How the body of a request arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BodyKind {
+    /// There is none; REQUEST has [`FLAG_END`](crate::head::FLAG_END).
+    None,
+    /// It is complete and follows REQUEST at once, as one BODY frame of this
+    /// length with `FLAG_END`. It belongs to the head: a worker takes both off
+    /// the socket before it begins.
+    Inline(u32),
+    /// It comes as BODY frames when the worker says WANT.
+    Pull,
+}
+
+/// What is to be called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Call<'a> {
+    /// The application object of the script.
+    Application,
+    /// `handle_request` of a handler script (WSGIHandlerScript).
+    Handler,
+    /// `check_password(environ, user, password)`.
+    CheckPassword {
+        /// The user name that was given.
+        #[serde(borrow)]
+        user: &'a Bytes,
+        /// The password that was given.
+        #[serde(borrow)]
+        password: &'a Bytes,
+    },
+    /// `get_realm_hash(environ, user, realm)`.
+    RealmHash {
+        /// The user name that was given.
+        #[serde(borrow)]
+        user: &'a Bytes,
+        /// The realm.
+        #[serde(borrow)]
+        realm: &'a Bytes,
+    },
+    /// `groups_for_user(environ, user)`.
+    GroupsForUser {
+        /// The authenticated user.
+        #[serde(borrow)]
+        user: &'a Bytes,
+    },
+    /// `allow_access(environ, host)`.
+    AllowAccess {
+        /// The client's host name or address.
+        #[serde(borrow)]
+        host: &'a Bytes,
+    },
+    /// `process_group`, `application_group` and `callable_object` of a dispatch script.
+    Dispatch,
+}
+
+/// Switches of one request, each from a directive of the request's scope.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestOptions {
+    /// WSGIScriptReloading: look at the script's modification time.
+    pub script_reloading: bool,
+    /// The response may be handed over as a FILE frame.
+    pub file_frames: bool,
+    /// WSGIIgnoreActivity: this request does not count against `inactivity-timeout`.
+    pub ignore_activity: bool,
+    /// The client speaks HTTP/1.1 or newer, so INTERIM may be sent.
+    pub interim: bool,
+}
+
+/// The head of a request. Borrowed: nothing is copied between the frame and
+/// the WSGI environ.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestHead<'a> {
+    /// What is to be called.
+    #[serde(borrow)]
+    pub call: Call<'a>,
+    /// The script that holds it, as an absolute path.
+    #[serde(borrow)]
+    pub script: &'a Bytes,
+    /// Name of the callable object in the script.
+    #[serde(borrow)]
+    pub callable: &'a Bytes,
+    /// How the body arrives.
+    pub body: BodyKind,
+    /// Switches of this request.
+    pub options: RequestOptions,
+    /// When httpd received the request, microseconds since the epoch.
+    pub request_start_us: u64,
+    /// When the module asked for a worker, microseconds since the epoch.
+    pub queue_start_us: u64,
+    /// The CGI variables, in the order they are to be set; later ones win.
+    /// `HTTPS` is not among them unless it selects the scheme `https`.
+    #[serde(borrow)]
+    pub environ: Vec<(&'a Bytes, &'a Bytes)>,
+}
+
+/// Why a request body ended before its end; the `code` of BODY_ERROR.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u16)]
+pub enum BodyError {
+    /// The client closed or reset its connection.
+    ClientGone = 1,
+    /// The client was too slow (408).
+    Timeout = 2,
+    /// The body grew above LimitRequestBody (413).
+    TooLarge = 3,
+    /// The client's framing was wrong (400).
+    Malformed = 4,
+    /// Anything else that httpd reported.
+    Other = 5,
+}
+
+impl BodyError {
+    /// The error with this code; unknown codes are `Other`.
+    #[must_use]
+    pub const fn from_code(code: u16) -> Self {
+        match code {
+            1 => Self::ClientGone,
+            2 => Self::Timeout,
+            3 => Self::TooLarge,
+            4 => Self::Malformed,
+            _ => Self::Other,
+        }
+    }
+
+    /// The words an application sees in its exception.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::ClientGone => "client closed the connection before the end of the request body",
+            Self::Timeout => "timeout while waiting for the request body",
+            Self::TooLarge => "request body is larger than LimitRequestBody allows",
+            Self::Malformed => "request body is malformed",
+            Self::Other => "request body could not be read",
+        }
+    }
+}
