@@ -9,10 +9,17 @@ use nix::sys::socket::{MsgFlags, recv};
 
 use crate::fds::{DescriptorRoom, recv_with_fds, send_with_fds};
 use crate::head::{FrameHead, HeadError};
-use crate::limits::HEAD_LEN;
+use crate::limits::{HEAD_LEN, MAX_BODY_LEN};
 
 /// Bytes a reader asks for at once unless a frame needs more.
 const CHUNK: usize = 64 * 1024;
+
+/// What a reader's buffer may keep while it is empty: one BODY or DATA frame.
+/// More was needed for a single message and goes back.
+const KEEP: usize = HEAD_LEN + MAX_BODY_LEN as usize;
+
+/// Slices the kernel takes at once (`IOV_MAX`).
+const MAX_SLICES: usize = 1024;
 
 /// Why no frame could be read.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +55,7 @@ pub struct FrameReader {
     end: usize,
     fds: Vec<OwnedFd>,
     room: Option<DescriptorRoom>,
+    max_len: u32,
 }
 
 impl FrameReader {
@@ -56,7 +64,16 @@ impl FrameReader {
     #[must_use]
     pub fn new(descriptors: usize) -> Self {
         let room = (descriptors > 0).then(|| DescriptorRoom::new(descriptors));
-        Self { buffer: Vec::new(), start: 0, end: 0, fds: Vec::new(), room }
+        Self { buffer: Vec::new(), start: 0, end: 0, fds: Vec::new(), room, max_len: u32::MAX }
+    }
+
+    /// The same reader, refusing payloads above `max_len` also where the kind
+    /// allows more: for CONTROL from a worker
+    /// ([`MAX_WORKER_CONTROL_LEN`](crate::limits::MAX_WORKER_CONTROL_LEN)).
+    #[must_use]
+    pub const fn with_max_len(mut self, max_len: u32) -> Self {
+        self.max_len = max_len;
+        self
     }
 
     /// Whether no received byte is waiting to be parsed.
@@ -92,10 +109,12 @@ impl FrameReader {
         Ok(self.take(head))
     }
 
-    /// Receives once. Returns how many bytes came; 0 is the end.
+    /// Receives once. Returns how many bytes came; 0 is the end. Take what is
+    /// complete with [`Self::next_buffered`] first.
     ///
     /// # Errors
-    /// As `recv(2)`; an interrupted call is repeated.
+    /// As `recv(2)`; an interrupted call is repeated. Also if the peer piles up
+    /// descriptors that no frame asked for.
     pub fn fill(&mut self, socket: BorrowedFd<'_>, flags: MsgFlags) -> io::Result<usize> {
         self.make_room();
         let space = &mut self.buffer[self.end..];
@@ -107,6 +126,7 @@ impl FrameReader {
             match got {
                 Ok(count) => {
                     self.end += count;
+                    self.check_descriptors()?;
                     return Ok(count);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -120,18 +140,55 @@ impl FrameReader {
         if self.fds.is_empty() { None } else { Some(self.fds.remove(0)) }
     }
 
-    /// Forgets everything received, also descriptors.
+    /// How many received descriptors nobody has taken yet. Where no frame is
+    /// due any more, more than none is a breach of the protocol.
+    #[must_use]
+    pub fn waiting_fds(&self) -> usize {
+        self.fds.len()
+    }
+
+    /// Forgets everything received, also descriptors, and gives memory back.
     pub fn clear(&mut self) {
         self.start = 0;
         self.end = 0;
         self.fds.clear();
+        self.shrink();
+    }
+
+    /// Gives the buffer back if nothing is in it: for a connection that will be
+    /// idle, of which a process may have hundreds.
+    pub fn shrink(&mut self) {
+        if self.is_empty() {
+            self.buffer = Vec::new();
+            self.start = 0;
+            self.end = 0;
+        }
+    }
+
+    /// At most the descriptors of a frame that is not complete yet and those of
+    /// the next one, which the kernel may hand over with the former's end.
+    fn check_descriptors(&mut self) -> io::Result<()> {
+        let max = self.room.as_ref().map_or(0, DescriptorRoom::max);
+        if self.fds.len() <= 2 * max {
+            return Ok(());
+        }
+        self.fds.clear();
+        Err(io::Error::new(io::ErrorKind::InvalidData, "descriptors that no frame asked for"))
+    }
+
+    /// The head at the front of the buffer, if sixteen bytes are there.
+    fn front(&self) -> Result<Option<FrameHead>, HeadError> {
+        let Some(bytes) = self.buffer[self.start..self.end].first_chunk::<HEAD_LEN>() else { return Ok(None) };
+        let head = FrameHead::parse(bytes)?;
+        if head.len > self.max_len {
+            return Err(HeadError::TooLong { len: head.len, max: self.max_len, kind: head.kind });
+        }
+        Ok(Some(head))
     }
 
     fn parse(&self) -> Result<Option<FrameHead>, HeadError> {
-        let unread = &self.buffer[self.start..self.end];
-        let Some(bytes) = unread.first_chunk::<HEAD_LEN>() else { return Ok(None) };
-        let head = FrameHead::parse(bytes)?;
-        Ok((unread.len() - HEAD_LEN >= head.len as usize).then_some(head))
+        let complete = |head: &FrameHead| self.end - self.start - HEAD_LEN >= head.len as usize;
+        Ok(self.front()?.filter(complete))
     }
 
     fn take(&mut self, head: FrameHead) -> Frame<'_> {
@@ -145,21 +202,23 @@ impl FrameReader {
         if self.start == self.end {
             self.start = 0;
             self.end = 0;
+            if self.buffer.len() > KEEP {
+                self.buffer = Vec::new();
+            }
         }
-        let front = &self.buffer[self.start..self.end];
-        let wanted = front
-            .first_chunk::<HEAD_LEN>()
-            .and_then(|bytes| FrameHead::parse(bytes).ok())
-            .map_or(0, |head| HEAD_LEN + head.len as usize);
-        let wanted = wanted.max(CHUNK);
+        // A malformed head is refused by `parse`; here it needs no room.
+        let frame = self.front().ok().flatten().map_or(0, |head| HEAD_LEN + head.len as usize);
+        let wanted = frame.max(CHUNK);
         if self.start + wanted > self.buffer.len() && self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;
         }
-        if self.end == self.buffer.len() || self.start + wanted > self.buffer.len() {
-            let len = (self.start + wanted).max(self.end + 1);
-            self.buffer.resize(len, 0);
+        if self.buffer.is_empty() {
+            // Fresh zero pages are not touched before bytes arrive in them.
+            self.buffer = vec![0; wanted];
+        } else if self.end == self.buffer.len() || wanted > self.buffer.len() {
+            self.buffer.resize(wanted.max(self.end + CHUNK), 0);
         }
     }
 }
@@ -170,7 +229,9 @@ impl FrameReader {
 /// Returns how many bytes went; without `MSG_DONTWAIT` that is all of them.
 ///
 /// # Errors
-/// As `sendmsg(2)`; a full socket is `WouldBlock` only if nothing went.
+/// As `sendmsg(2)`. A full socket is `WouldBlock`: with `MSG_DONTWAIT` only if
+/// nothing went; without it (`SO_SNDTIMEO` has passed) a part may have gone, and
+/// the connection cannot be used any more.
 pub fn send_all(
     socket: BorrowedFd<'_>,
     slices: &mut [IoSlice<'_>],
@@ -182,14 +243,18 @@ pub fn send_all(
     let mut sent = 0;
     IoSlice::advance_slices(&mut left, 0);
     while !left.is_empty() {
-        match send_with_fds(socket, left, fds, flags) {
+        match send_with_fds(socket, left.get(..MAX_SLICES).unwrap_or(left), fds, flags) {
             Ok(count) => {
                 sent += count;
                 fds = &[];
                 IoSlice::advance_slices(&mut left, count);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && sent > 0 => return Ok(sent),
+            Err(error)
+                if error.kind() == io::ErrorKind::WouldBlock && flags.contains(MsgFlags::MSG_DONTWAIT) && sent > 0 =>
+            {
+                return Ok(sent);
+            }
             Err(error) => return Err(error),
         }
     }
@@ -199,9 +264,10 @@ pub fn send_all(
 /// Sends one frame.
 ///
 /// # Errors
-/// As [`send_all`].
+/// As [`send_all`]; `InvalidInput` if the head does not fit the payload or the
+/// payload is above the limit of its kind, in which case nothing is sent.
 pub fn send_frame(socket: BorrowedFd<'_>, head: FrameHead, payload: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-    debug_assert_eq!(head.len as usize, payload.len(), "the head announces the payload");
+    head.check_payload(payload.len()).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
     let bytes = head.encode();
     send_all(socket, &mut [IoSlice::new(&bytes), IoSlice::new(payload)], fds, MsgFlags::empty()).map(drop)
 }

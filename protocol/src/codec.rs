@@ -49,6 +49,7 @@ impl Encoder<(FrameHead, &[u8])> for FrameCodec {
     type Error = io::Error;
 
     fn encode(&mut self, (head, payload): (FrameHead, &[u8]), out: &mut BytesMut) -> io::Result<()> {
+        head.check_payload(payload.len()).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         out.reserve(HEAD_LEN + payload.len());
         out.extend_from_slice(&head.encode());
         out.extend_from_slice(payload);

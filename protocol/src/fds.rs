@@ -2,14 +2,15 @@
 //!
 //! The only file of this crate that needs unsafe code: a received number
 //! becomes an `OwnedFd`. A peer that sends more descriptors than were agreed
-//! loses them all: they are closed and the receive fails.
+//! loses them all: every one that arrived is closed and the receive fails. The
+//! control data is walked here because a library that refuses truncated control
+//! data as a whole leaks the descriptors in front of the cut.
 #![expect(unsafe_code, reason = "a number received through SCM_RIGHTS becomes an OwnedFd")]
 
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-use nix::cmsg_space;
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
 use crate::limits::MAX_DESCRIPTORS;
 
@@ -36,7 +37,8 @@ pub fn send_with_fds(
 /// not allocate.
 #[derive(Debug)]
 pub struct DescriptorRoom {
-    space: Vec<u8>,
+    /// Words, because control data is aligned to them.
+    space: Vec<usize>,
     max: usize,
 }
 
@@ -45,8 +47,16 @@ impl DescriptorRoom {
     #[must_use]
     pub fn new(max: usize) -> Self {
         let max = max.min(MAX_DESCRIPTORS);
-        let space = if max <= 1 { cmsg_space!([RawFd; 1]) } else { cmsg_space!([RawFd; MAX_DESCRIPTORS]) };
-        Self { space, max }
+        let data = u32::try_from(max * size_of::<RawFd>()).expect("the limit is far below 4 GiB");
+        // SAFETY: CMSG_SPACE computes with numbers only.
+        let bytes = unsafe { libc::CMSG_SPACE(data) } as usize;
+        Self { space: vec![0; bytes.div_ceil(size_of::<usize>())], max }
+    }
+
+    /// The most descriptors that one receive may bring.
+    #[must_use]
+    pub const fn max(&self) -> usize {
+        self.max
     }
 }
 
@@ -54,7 +64,9 @@ impl DescriptorRoom {
 /// bytes came; 0 is the end.
 ///
 /// # Errors
-/// As `recvmsg(2)`; also if more descriptors came than there is room for.
+/// As `recvmsg(2)`; also if more descriptors came than there is room for, or
+/// the process may not have so many. Bytes of that receive are lost then: the
+/// connection cannot be used any more.
 pub fn recv_with_fds(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],
@@ -62,23 +74,54 @@ pub fn recv_with_fds(
     fds: &mut Vec<OwnedFd>,
     flags: MsgFlags,
 ) -> io::Result<usize> {
-    let mut slices = [IoSliceMut::new(buffer)];
+    let mut slice = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // SAFETY: all zero is a valid msghdr, one without address, data and control.
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    header.msg_iov = &raw mut slice;
+    header.msg_iovlen = 1;
+    header.msg_control = room.space.as_mut_ptr().cast();
+    header.msg_controllen = size_of_val(room.space.as_slice());
     let flags = flags | MsgFlags::MSG_CMSG_CLOEXEC;
-    let message = recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut room.space), flags)?;
-    let truncated = message.flags.contains(MsgFlags::MSG_CTRUNC);
+    // SAFETY: the header points to one slice over `buffer` and to `room.space`,
+    // both borrowed mutably for this call, with their true lengths.
+    let count = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags.bits()) };
+    // Negative exactly on failure.
+    let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+
+    let got = take_descriptors(&header);
+    if header.msg_flags & libc::MSG_CTRUNC != 0 || got.len() > room.max {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "more descriptors than were agreed, or than fit"));
+    }
+    fds.extend(got);
+    Ok(count)
+}
+
+/// Takes every descriptor that the kernel installed, also where it had to stop
+/// in the middle.
+fn take_descriptors(header: &libc::msghdr) -> Vec<OwnedFd> {
     let mut got = Vec::new();
-    for control in message.cmsgs()? {
-        if let ControlMessageOwned::ScmRights(numbers) = control {
-            for number in numbers {
+    // SAFETY: the kernel has filled in the header's control data and its length.
+    let mut control = unsafe { libc::CMSG_FIRSTHDR(header) };
+    // SAFETY: not null, so it points to a whole head inside the control data.
+    while let Some(message) = unsafe { control.as_ref() } {
+        if message.cmsg_level == libc::SOL_SOCKET && message.cmsg_type == libc::SCM_RIGHTS {
+            // SAFETY: CMSG_LEN computes with numbers only.
+            let head = unsafe { libc::CMSG_LEN(0) } as usize;
+            let count = message.cmsg_len.saturating_sub(head) / size_of::<RawFd>();
+            // SAFETY: `control` points to a whole head; its data follows it.
+            let data = unsafe { libc::CMSG_DATA(control) }.cast::<RawFd>();
+            for index in 0..count {
+                // SAFETY: `cmsg_len` says that so many numbers follow the head.
+                let place = unsafe { data.add(index) };
+                // SAFETY: the place is inside the control data, see above.
+                let number = unsafe { place.read_unaligned() };
                 // SAFETY: the kernel has just installed this descriptor for us;
                 // nobody else knows its number.
                 got.push(unsafe { OwnedFd::from_raw_fd(number) });
             }
         }
+        // SAFETY: `control` came from this header, which has not changed since.
+        control = unsafe { libc::CMSG_NXTHDR(header, control) };
     }
-    if truncated || got.len() > room.max {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "more descriptors than were agreed"));
-    }
-    fds.append(&mut got);
-    Ok(message.bytes)
+    got
 }

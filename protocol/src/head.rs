@@ -50,6 +50,14 @@ pub enum HeadError {
         /// The kind.
         kind: Kind,
     },
+    /// Found before sending: the head announces another length.
+    #[error("head announces {announced} bytes in front of a payload of {len}")]
+    WrongLength {
+        /// The length in the head.
+        announced: u32,
+        /// The length of the payload.
+        len: usize,
+    },
 }
 
 impl FrameHead {
@@ -77,6 +85,19 @@ impl FrameHead {
     #[must_use]
     pub const fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
+    }
+
+    /// Whether this head may stand in front of a payload of `len` bytes: asked
+    /// before sending, so that a mistake of ours never reaches a peer.
+    ///
+    /// # Errors
+    /// If the head announces another length, or the kind allows less.
+    pub fn check_payload(&self, len: usize) -> Result<(), HeadError> {
+        let (announced, max, kind) = (self.len, self.kind.max_len(), self.kind);
+        if announced as usize != len {
+            return Err(HeadError::WrongLength { announced, len });
+        }
+        if announced > max { Err(HeadError::TooLong { len: announced, max, kind }) } else { Ok(()) }
     }
 
     /// The bytes on the wire.
