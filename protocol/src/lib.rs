@@ -13,6 +13,7 @@ pub mod frame;
 pub mod head;
 pub mod limits;
 pub mod option;
+mod pairs;
 pub mod payload;
 pub mod request;
 pub mod response;

@@ -1,18 +1,28 @@
 //! The only file that names the serializer.
 //!
 //! Heads and control messages are bincode 2 with its standard configuration
-//! (little-endian, variable-length integers), a byte limit, and no bytes left
-//! over. Field order *is* the format; the golden files pin it.
+//! (little-endian, variable-length integers), a limit on what is allocated, and
+//! no bytes left over. Field order *is* the format; the golden files pin it.
 
+use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use serde::{Deserialize, Serialize};
 
-use crate::limits::MAX_CONTROL_LEN;
+use crate::head::FrameHead;
+use crate::limits::{HEAD_LEN, MAX_CONTROL_LEN, MAX_HELLO_LEN, MAX_WORKER_CONTROL_LEN};
 
-const CONFIG: bincode::config::Configuration<
-    bincode::config::LittleEndian,
-    bincode::config::Varint,
-    bincode::config::Limit<{ MAX_CONTROL_LEN as usize }>,
-> = bincode::config::standard().with_limit::<{ MAX_CONTROL_LEN as usize }>();
+/// The serializer's limit counts an integer by its size in memory, up to eight
+/// times its bytes on the wire. A lower factor would refuse valid messages.
+const GROWTH: usize = 8;
+const SMALL: usize = MAX_HELLO_LEN as usize;
+const MIDDLE: usize = MAX_WORKER_CONTROL_LEN as usize;
+const LARGE: usize = MAX_CONTROL_LEN as usize;
+
+/// The serializer allocates a text before it looks whether so many bytes are
+/// there. So the limit follows the size of the payload, in three steps: a HELLO
+/// of twenty bytes cannot ask for megabytes.
+const fn config<const MAX: usize>() -> Configuration<LittleEndian, Varint, Limit<MAX>> {
+    bincode::config::standard().with_limit::<MAX>()
+}
 
 /// Why a payload is not what its frame says.
 #[derive(Debug, thiserror::Error)]
@@ -36,9 +46,9 @@ pub enum PayloadError {
 /// Appends the encoding of `value` to `out`.
 ///
 /// # Errors
-/// If the type cannot be encoded (a type of this crate always can).
+/// If the value cannot be encoded: a path that is not UTF-8.
 pub fn encode_into<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), PayloadError> {
-    bincode::serde::encode_into_std_write(value, out, CONFIG)
+    bincode::serde::encode_into_std_write(value, out, config::<LARGE>())
         .map(drop)
         .map_err(|error| PayloadError::Malformed(error.to_string()))
 }
@@ -53,13 +63,47 @@ pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, PayloadError> {
     Ok(out)
 }
 
+/// Appends a whole frame to `out`: `head`, its length filled in, and `value`.
+///
+/// # Errors
+/// As [`encode_into`]; also if the kind does not allow so long a payload. `out`
+/// is as before then.
+pub fn encode_frame_into<T: Serialize>(head: FrameHead, value: &T, out: &mut Vec<u8>) -> Result<(), PayloadError> {
+    let start = out.len();
+    let result = frame_into(head, value, out);
+    if result.is_err() {
+        out.truncate(start);
+    }
+    result
+}
+
+fn frame_into<T: Serialize>(head: FrameHead, value: &T, out: &mut Vec<u8>) -> Result<(), PayloadError> {
+    let start = out.len();
+    out.extend_from_slice(&[0; HEAD_LEN]);
+    encode_into(value, out)?;
+    let (len, max) = (out.len() - start - HEAD_LEN, head.kind.max_len());
+    match u32::try_from(len) {
+        Ok(short) if short <= max => {
+            out[start..start + HEAD_LEN].copy_from_slice(&FrameHead { len: short, ..head }.encode());
+            Ok(())
+        }
+        _ => Err(PayloadError::TooLong { len, max }),
+    }
+}
+
 /// Decodes all of `bytes`; borrowed fields point into it.
 ///
 /// # Errors
 /// If the bytes are malformed or some are left over.
 pub fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, PayloadError> {
-    let (value, used) = bincode::serde::borrow_decode_from_slice(bytes, CONFIG)
-        .map_err(|error| PayloadError::Malformed(error.to_string()))?;
+    use bincode::serde::borrow_decode_from_slice as read;
+    let read = match bytes.len() {
+        len if len <= SMALL => read(bytes, config::<{ GROWTH * SMALL }>()),
+        len if len <= MIDDLE => read(bytes, config::<{ GROWTH * MIDDLE }>()),
+        len if len <= LARGE => read(bytes, config::<{ GROWTH * LARGE }>()),
+        len => return Err(PayloadError::TooLong { len, max: MAX_CONTROL_LEN }),
+    };
+    let (value, used) = read.map_err(|error| PayloadError::Malformed(error.to_string()))?;
     match bytes.len() - used {
         0 => Ok(value),
         left => Err(PayloadError::Trailing(left)),

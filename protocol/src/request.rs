@@ -117,8 +117,9 @@ pub struct RequestHead<'a> {
     /// When the module asked for a worker, microseconds since the epoch.
     pub queue_start_us: u64,
     /// The CGI variables, in the order they are to be set; later ones win.
-    /// `HTTPS` is not among them unless it selects the scheme `https`.
-    #[serde(borrow)]
+    /// `HTTPS` is not among them unless it selects the scheme `https`. More than
+    /// [`MAX_ENVIRON_FIELDS`](crate::limits::MAX_ENVIRON_FIELDS) do not decode.
+    #[serde(borrow, deserialize_with = "crate::pairs::environ")]
     pub environ: Vec<(&'a Bytes, &'a Bytes)>,
 }
 

@@ -11,8 +11,9 @@ pub struct ResponseHead<'a> {
     /// The reason phrase; may be empty.
     #[serde(borrow)]
     pub reason: &'a Bytes,
-    /// Name and value of each header field, in order, repeats kept.
-    #[serde(borrow)]
+    /// Name and value of each header field, in order, repeats kept. More than
+    /// [`MAX_RESPONSE_FIELDS`](crate::limits::MAX_RESPONSE_FIELDS) do not decode.
+    #[serde(borrow, deserialize_with = "crate::pairs::headers")]
     pub headers: Vec<(&'a Bytes, &'a Bytes)>,
 }
 
