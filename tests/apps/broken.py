@@ -1,0 +1,3 @@
+"""A script that cannot be imported."""
+
+raise ImportError("broken on purpose")

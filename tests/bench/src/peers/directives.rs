@@ -1,0 +1,64 @@
+//! The part of httpd's configuration that differs between peers.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::{Peer, Plan, mod_wsgi_load_line, module_file};
+
+/// Directives for one peer, to be put after the common part.
+pub(super) fn of(peer: Peer, plan: &Plan<'_>) -> Result<String> {
+    let load = |name: &str| format!("LoadModule {name}_module {}/mod_{name}.so\n", plan.environment.modules.display());
+    let socket = plan.socket();
+    let socket = socket.display();
+    Ok(match peer {
+        Peer::ModWsgid => {
+            let module = module_file(plan.environment)?;
+            let supervisor = plan.environment.artifacts.join("wsgid");
+            format!("LoadModule wsgid_module {}\nWSGISupervisorExecutable {}\n", module.display(), supervisor.display())
+                + &wsgi(plan)
+        }
+        Peer::ModWsgi => format!("{}\n{}", mod_wsgi_load_line(plan.environment)?, wsgi(plan)),
+        Peer::Uwsgi => {
+            load("proxy") + &load("proxy_uwsgi") + &format!("ProxyPass \"/\" \"unix:{socket}|uwsgi://localhost/\"\n")
+        }
+        // Gunicorn's worker with one thread closes every connection: nothing can be used again.
+        Peer::Gunicorn if plan.shape.threads == 1 => proxy_http(&load, &socket, "disablereuse=on"),
+        Peer::Gunicorn => proxy_http(&load, &socket, "enablereuse=on ttl=30"),
+        Peer::Granian => proxy_http(&load, &socket, "enablereuse=on"),
+        Peer::Limit => {
+            let module = plan.environment.build_limit()?;
+            format!("LoadModule bench_limit_module {}\n<Location />\nSetHandler bench-limit\n</Location>\n", module.display())
+        }
+        Peer::Static => {
+            let files = plan.environment.files();
+            format!("DocumentRoot \"{}\"\n{}EnableSendfile On\n", files.display(), open(&files))
+        }
+    })
+}
+
+fn proxy_http(load: &impl Fn(&str) -> String, socket: &dyn std::fmt::Display, reuse: &str) -> String {
+    load("proxy") + &load("proxy_http") + &format!("ProxyPass \"/\" \"unix:{socket}|http://localhost/\" {reuse}\n")
+}
+
+/// What mod_wsgi and mod_wsgid read alike.
+fn wsgi(plan: &Plan<'_>) -> String {
+    let account = match plan.environment.account.changes {
+        true => format!(" user={}", plan.environment.account.name),
+        false => String::new(),
+    };
+    format!(
+        "WSGIDaemonProcess bench{account} processes={} threads={} python-home={} display-name=%{{GROUP}}\n\
+         WSGIProcessGroup bench\nWSGIApplicationGroup %{{GLOBAL}}\n\
+         WSGIScriptAlias / {}\n{}",
+        plan.shape.processes,
+        plan.shape.threads,
+        plan.environment.venv().display(),
+        plan.script().display(),
+        open(&plan.environment.apps())
+    )
+}
+
+fn open(directory: &Path) -> String {
+    format!("<Directory \"{}\">\nRequire all granted\nAllowOverride None\n</Directory>\n", directory.display())
+}

@@ -1,0 +1,141 @@
+//! The servers that are compared: how each is built, configured behind httpd and started.
+//! Every peer gets the same httpd, application, processes and threads; what differs is here.
+
+mod backend;
+mod directives;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+
+use crate::environment::{Environment, run};
+use crate::workload::{App, Shape, Workload};
+
+/// A server that is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Peer {
+    /// This project.
+    ModWsgid,
+    /// mod_wsgi in daemon mode.
+    ModWsgi,
+    /// uWSGI behind mod_proxy_uwsgi.
+    Uwsgi,
+    /// Granian behind mod_proxy_http.
+    Granian,
+    /// Gunicorn behind mod_proxy_http.
+    Gunicorn,
+    /// A handler in C inside httpd.
+    Limit,
+    /// httpd serving a static file.
+    Static,
+}
+
+/// What one instance of a peer is asked to be.
+#[derive(Debug)]
+pub(crate) struct Plan<'e> {
+    pub(crate) environment: &'e Environment,
+    pub(crate) app: App,
+    pub(crate) shape: Shape,
+    /// A directory of its own, owned by the account.
+    pub(crate) directory: PathBuf,
+    pub(crate) port: u16,
+}
+
+impl Plan<'_> {
+    fn script(&self) -> PathBuf {
+        self.environment.apps().join(format!("{}.py", self.app.module()))
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.join("backend.sock")
+    }
+}
+
+impl Peer {
+    pub(crate) fn all() -> Vec<Self> {
+        Self::value_variants().to_vec()
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::ModWsgid => "mod_wsgid",
+            Self::ModWsgi => "mod_wsgi",
+            Self::Uwsgi => "uWSGI",
+            Self::Granian => "Granian",
+            Self::Gunicorn => "Gunicorn",
+            Self::Limit => "limit",
+            Self::Static => "static file",
+        }
+    }
+
+    /// Can it answer that workload at all?
+    pub(crate) fn serves(self, workload: &Workload) -> bool {
+        match self {
+            Self::Limit => workload.in_limit,
+            Self::Static => workload.as_file,
+            _ => true,
+        }
+    }
+
+    /// Builds what this peer alone needs; an error means that it is left out.
+    pub(crate) fn build(self, environment: &Environment) -> Result<()> {
+        match self {
+            Self::ModWsgid => check_artifacts(environment),
+            Self::ModWsgi => environment.pip(&["mod_wsgi==6.1.1"]),
+            Self::Uwsgi => environment.pip(&["uwsgi==2.0.31"]),
+            Self::Granian => environment.pip(&["granian==2.8.7"]),
+            Self::Gunicorn => environment.pip(&["gunicorn==27.0.1"]),
+            Self::Limit => environment.build_limit().map(|_| ()),
+            Self::Static => Ok(()),
+        }
+    }
+
+    /// Its part of httpd's configuration.
+    pub(crate) fn directives(self, plan: &Plan<'_>) -> Result<String> {
+        directives::of(self, plan)
+    }
+
+    /// The server of its own that it needs beside httpd.
+    pub(crate) fn backend(self, plan: &Plan<'_>) -> Option<Command> {
+        let mut command = match self {
+            Self::Uwsgi => backend::uwsgi(plan),
+            Self::Granian => backend::granian(plan),
+            Self::Gunicorn => backend::gunicorn(plan),
+            Self::ModWsgid | Self::ModWsgi | Self::Limit | Self::Static => return None,
+        };
+        plan.environment.account.apply(&mut command);
+        Some(command)
+    }
+}
+
+fn check_artifacts(environment: &Environment) -> Result<()> {
+    module_file(environment)?;
+    let supervisor = environment.artifacts.join("wsgid");
+    if !supervisor.exists() {
+        bail!("no `{}`; build it with `cargo build --release`", supervisor.display());
+    }
+    Ok(())
+}
+
+/// Our module, under one of the two names it can have.
+fn module_file(environment: &Environment) -> Result<PathBuf> {
+    ["mod_wsgid.so", "libmod_wsgid.so"]
+        .iter()
+        .map(|name| environment.artifacts.join(name))
+        .find(|path| path.exists())
+        .with_context(|| {
+            format!("no mod_wsgid.so in `{}`; build it with `cargo build --release`", environment.artifacts.display())
+        })
+}
+
+/// The `LoadModule` line that mod_wsgi writes for itself.
+fn mod_wsgi_load_line(environment: &Environment) -> Result<String> {
+    let tool = environment.venv().join("bin/mod_wsgi-express");
+    let text = run(Command::new(tool).arg("module-config"))?;
+    text.lines()
+        .find(|line| line.starts_with("LoadModule"))
+        .map(str::to_owned)
+        .context("`mod_wsgi-express module-config` names no module")
+}

@@ -1,0 +1,114 @@
+//! The users that sites of the suites belong to.
+//!
+//! Made once, the first time root runs a case that needs them; `make test` and
+//! `make clean` remove them unless a test program still holds the lock.
+
+use std::fs::{self, File};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use nix::fcntl::{Flock, FlockArg};
+use nix::unistd::User;
+
+/// Their names. The Makefile names them too.
+pub const NAMES: [&str; 3] = ["wsgid-test-1", "wsgid-test-2", "wsgid-test-3"];
+
+/// Held shared by every test program that uses the users.
+pub const LOCK: &str = "/run/lock/wsgid-test-users";
+
+/// A user that a worker can run as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TestUser {
+    /// The user's name.
+    pub name: String,
+    /// The name of the primary group.
+    pub group: String,
+    /// The number.
+    pub uid: u32,
+    /// The number of the primary group.
+    pub gid: u32,
+}
+
+/// Three users, or `None` (and a visible note) if this process is not root's.
+///
+/// # Panics
+/// If they cannot be made.
+pub fn three() -> Option<&'static [TestUser; 3]> {
+    static USERS: OnceLock<(Flock<File>, [TestUser; 3])> = OnceLock::new();
+    if !is_root() {
+        crate::note("left out: it needs root, to run workers as several users");
+        return None;
+    }
+    Some(&USERS.get_or_init(make).1)
+}
+
+/// Whether the tests run as root.
+#[must_use]
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// The user for httpd's own children.
+///
+/// # Panics
+/// If there is none of the usual ones.
+#[must_use]
+pub fn of_httpd() -> TestUser {
+    if !is_root() {
+        let me = User::from_uid(nix::unistd::geteuid()).ok().flatten().expect("this user has a name");
+        return described(&me);
+    }
+    let usual = ["www-data", "apache", "daemon", "nobody"];
+    let found = usual.iter().find_map(|name| User::from_name(name).ok().flatten());
+    described(&found.expect("there is a user for httpd's children"))
+}
+
+fn described(user: &User) -> TestUser {
+    let group = nix::unistd::Group::from_gid(user.gid)
+        .ok()
+        .flatten()
+        .map_or_else(|| format!("#{}", user.gid), |group| group.name);
+    TestUser { name: user.name.clone(), group, uid: user.uid.as_raw(), gid: user.gid.as_raw() }
+}
+
+fn make() -> (Flock<File>, [TestUser; 3]) {
+    let lock = || File::create(LOCK).expect("root can write the lock directory");
+    let made = NAMES.map(|name| {
+        // Two programs must not make the same user at the same time.
+        let _turn = Flock::lock(
+            File::create(format!("{LOCK}.make")).expect("root can write the lock directory"),
+            FlockArg::LockExclusive,
+        )
+        .map_err(|(_, error)| error)
+        .expect("a lock is to be had");
+        let found = || User::from_name(name).ok().flatten();
+        let user = found().or_else(|| {
+            let output = Command::new("useradd")
+                .args(["--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"])
+                .args(["--shell", "/usr/sbin/nologin", "--comment", "end-to-end tests of wsgid", name])
+                .output()
+                .expect("useradd is installed");
+            assert!(output.status.success(), "useradd: {}", String::from_utf8_lossy(&output.stderr));
+            found()
+        });
+        described(&user.expect("the user was just made"))
+    });
+    let shared = Flock::lock(lock(), FlockArg::LockShared).map_err(|(_, error)| error).expect("a lock is to be had");
+    (shared, made)
+}
+
+/// Gives a file or directory to a user; nothing happens if this is not root.
+///
+/// # Panics
+/// If the file is not there.
+pub fn give(path: &std::path::Path, user: &TestUser) {
+    if is_root() {
+        std::os::unix::fs::chown(path, Some(user.uid), Some(user.gid))
+            .unwrap_or_else(|error| panic!("failed to give away `{}`: {error}", path.display()));
+        if fs::metadata(path).is_ok_and(|meta| meta.is_dir()) {
+            for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+                give(&entry.path(), user);
+            }
+        }
+    }
+}
