@@ -1,0 +1,289 @@
+//! Whatever a structure holds comes back as it was; whatever bytes a peer sends
+//! are a value or an error. The second half starts from real messages and
+//! changes them, because random bytes seldom get past the first field.
+#![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
+
+#[expect(dead_code, reason = "the golden files use all of it")]
+mod samples;
+
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::option::of;
+use proptest::prelude::*;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_bytes::{ByteBuf, Bytes};
+use wsgid_protocol::config::LogTarget;
+use wsgid_protocol::control::{
+    Command, FromParent, FromWorker, RecycleReason, RunningRequest, ToParent, ToWorker, WorkerReport,
+};
+use wsgid_protocol::limits::{MAX_ENVIRON_FIELDS, MAX_RESPONSE_FIELDS};
+use wsgid_protocol::payload::{PayloadError, decode, encode, encode_frame_into};
+use wsgid_protocol::request::{BodyKind, Call, Hello, RequestHead, RequestOptions};
+use wsgid_protocol::response::{Answer, EndReport, FilePart, ResponseHead};
+use wsgid_protocol::{FrameHead, GroupConfig, Kind};
+
+type Pair = (Vec<u8>, Vec<u8>);
+
+fn bytes() -> impl Strategy<Value = Vec<u8>> {
+    vec(any::<u8>(), 0..40)
+}
+
+fn pairs() -> impl Strategy<Value = Vec<Pair>> {
+    vec((bytes(), bytes()), 0..60)
+}
+
+fn borrowed(pairs: &[Pair]) -> Vec<(&Bytes, &Bytes)> {
+    pairs.iter().map(|(name, value)| (Bytes::new(name), Bytes::new(value))).collect()
+}
+
+fn comes_back<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(value: &T) {
+    assert_eq!(&decode::<T>(&encode(value).unwrap()).unwrap(), value);
+}
+
+fn call<'a>(which: u8, one: &'a [u8], two: &'a [u8]) -> Call<'a> {
+    let (one, two) = (Bytes::new(one), Bytes::new(two));
+    match which {
+        0 => Call::Application,
+        1 => Call::Handler,
+        2 => Call::CheckPassword { user: one, password: two },
+        3 => Call::RealmHash { user: one, realm: two },
+        4 => Call::GroupsForUser { user: one },
+        5 => Call::AllowAccess { host: one },
+        _ => Call::Dispatch,
+    }
+}
+
+fn body() -> impl Strategy<Value = BodyKind> {
+    prop_oneof![Just(BodyKind::None), Just(BodyKind::Pull), any::<u32>().prop_map(BodyKind::Inline)]
+}
+
+fn request_options() -> impl Strategy<Value = RequestOptions> {
+    any::<[bool; 4]>().prop_map(|[script_reloading, file_frames, ignore_activity, interim]| RequestOptions {
+        script_reloading,
+        file_frames,
+        ignore_activity,
+        interim,
+    })
+}
+
+fn answer() -> impl Strategy<Value = Answer> {
+    let buf = || bytes().prop_map(ByteBuf::from);
+    prop_oneof![
+        Just(Answer::Granted),
+        Just(Answer::Denied),
+        Just(Answer::Neutral),
+        buf().prop_map(Answer::GrantedAs),
+        buf().prop_map(Answer::RealmHash),
+        vec(buf(), 0..5).prop_map(Answer::Groups),
+        (of(buf()), of(buf()), of(buf())).prop_map(|(process_group, application_group, callable)| {
+            Answer::Dispatch { process_group, application_group, callable }
+        }),
+    ]
+}
+
+fn report() -> impl Strategy<Value = WorkerReport> {
+    let running = (any::<u64>(), ".{0,20}", any::<u64>());
+    let running = running.prop_map(|(connection, what, for_us)| RunningRequest { connection, what, for_us });
+    let numbers = (any::<u64>(), any::<u32>(), any::<u32>(), any::<u32>(), any::<u64>());
+    (numbers, vec(any::<u64>(), 0..40), vec(running, 0..5)).prop_map(|(numbers, histogram, running)| {
+        let (requests, in_flight, in_flight_max, connections, busy_us) = numbers;
+        WorkerReport { requests, in_flight, in_flight_max, connections, busy_us, histogram, running }
+    })
+}
+
+fn from_worker() -> impl Strategy<Value = FromWorker> {
+    let failed = vec(("/.{0,20}".prop_map(Into::into), ".{0,60}"), 0..4);
+    prop_oneof![
+        (any::<(u32, u32, u32)>(), failed).prop_map(|(python, failed)| FromWorker::Ready { python, failed }),
+        any::<u64>().prop_map(|connection| FromWorker::Release { connection }),
+        any::<u64>().prop_map(|connection| FromWorker::Closed { connection }),
+        report().prop_map(FromWorker::Report),
+        ".{0,200}".prop_map(|text| FromWorker::Dumped { text }),
+        Just(FromWorker::Recycle(RecycleReason::LoadFailed)),
+        Just(FromWorker::Heartbeat),
+    ]
+}
+
+fn group() -> impl Strategy<Value = GroupConfig> {
+    let texts = (".{0,20}", of(".{0,20}"), of("/.{0,20}"), vec((".{1,9}", ".{0,9}"), 0..4), vec("/.{0,9}", 0..4));
+    let numbers = (of(0_u32..0o1000), any::<u32>(), of(any::<u32>()), any::<u64>(), of(-20_i32..20), any::<bool>());
+    let log = prop_oneof![
+        Just(LogTarget::Supervisor),
+        (0_usize..300).prop_map(LogTarget::Descriptor),
+        "/.{0,9}".prop_map(|path| LogTarget::File(path.into())),
+    ];
+    (texts, numbers, (any::<u32>(), 0_u32..1_000_000_000), log).prop_map(|(texts, numbers, (secs, nanos), log)| {
+        let (name, user, home, env, path) = texts;
+        let mut group = GroupConfig::new(name, "file:1");
+        group.user = user;
+        group.home = home.map(Into::into);
+        group.env = env;
+        group.python_path = path.into_iter().map(Into::into).collect();
+        (group.umask, group.processes, group.processes_max, group.memory_limit, group.cpu_priority, group.preload) =
+            numbers;
+        group.request_timeout = Duration::new(secs.into(), nanos);
+        group.log = log;
+        group
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn request_heads(
+        (which, one, two, script) in (0_u8..7, bytes(), bytes(), bytes()),
+        (body, options, times) in (body(), request_options(), any::<(u64, u64)>()),
+        environ in pairs(),
+    ) {
+        let head = RequestHead {
+            call: call(which, &one, &two),
+            script: Bytes::new(&script),
+            callable: Bytes::new(&one),
+            body,
+            options,
+            request_start_us: times.0,
+            queue_start_us: times.1,
+            environ: borrowed(&environ),
+        };
+        let coded = encode(&head).unwrap();
+        prop_assert_eq!(decode::<RequestHead<'_>>(&coded).unwrap(), head);
+    }
+
+    #[test]
+    fn response_heads(status in any::<u16>(), reason in bytes(), headers in pairs()) {
+        let head = ResponseHead { status, reason: Bytes::new(&reason), headers: borrowed(&headers) };
+        let coded = encode(&head).unwrap();
+        prop_assert_eq!(decode::<ResponseHead<'_>>(&coded).unwrap(), head);
+    }
+
+    #[test]
+    fn hellos(names in (".{0,60}", ".{0,60}"), numbers in any::<(u16, u16, u32, u64, u32)>(), secret in any::<[u8; 32]>()) {
+        let (version_min, version_max, pid, generation, nonce) = numbers;
+        let (group, application_group) = names;
+        comes_back(&Hello { version_min, version_max, group, application_group, pid, generation, nonce, secret });
+    }
+
+    #[test]
+    fn small_structures(a in any::<u64>(), b in any::<u64>(), worker in any::<u32>(), in_flight in any::<u32>()) {
+        comes_back(&FilePart { offset: a, len: b });
+        comes_back(&EndReport { worker, in_flight, request_us: a, application_us: b });
+        comes_back(&ToWorker::Assign { connection: a, nonce: worker });
+        comes_back(&FromParent::GenerationEnded(b));
+        comes_back(&ToParent::Applied { generation: a, problems: vec![b.to_string()] });
+        comes_back(&Command::Restart { group: a.to_string() });
+    }
+
+    #[test]
+    fn answers(answer in answer()) {
+        comes_back(&answer);
+    }
+
+    #[test]
+    fn messages_of_a_worker(message in from_worker()) {
+        comes_back(&message);
+    }
+
+    #[test]
+    fn group_definitions(group in group()) {
+        comes_back(&group);
+    }
+
+    /// A byte changed, cut off, or put in: a value that comes back, or an error.
+    #[test]
+    fn damaged_messages(
+        which in any::<proptest::sample::Index>(),
+        at in any::<proptest::sample::Index>(),
+        (byte, way) in (any::<u8>(), 0..3),
+    ) {
+        let all = samples::structures();
+        let mut bytes = all[which.index(all.len())].bytes.clone();
+        let at = at.index(bytes.len() + 1);
+        match way {
+            0 => bytes.truncate(at),
+            1 => bytes.insert(at, byte),
+            _ => bytes.iter_mut().skip(at).take(1).for_each(|old| *old = byte),
+        }
+        decode_as_everything(&bytes);
+    }
+
+    #[test]
+    fn random_bytes(bytes in vec(any::<u8>(), 0..200)) {
+        decode_as_everything(&bytes);
+    }
+}
+
+/// Decodes the bytes as every structure; what decodes must come back.
+fn decode_as_everything(bytes: &[u8]) {
+    fn one<'de, T: Deserialize<'de> + Serialize>(bytes: &'de [u8]) {
+        if let Ok(value) = decode::<T>(bytes) {
+            // Integers may be written longer than needed, so compare with what
+            // we write ourselves.
+            let ours = encode(&value).unwrap();
+            assert!(ours.len() <= bytes.len());
+        }
+    }
+    one::<Hello>(bytes);
+    one::<RequestHead<'_>>(bytes);
+    one::<ResponseHead<'_>>(bytes);
+    one::<FilePart>(bytes);
+    one::<EndReport>(bytes);
+    one::<Answer>(bytes);
+    one::<FromParent>(bytes);
+    one::<ToParent>(bytes);
+    one::<ToWorker>(bytes);
+    one::<FromWorker>(bytes);
+    one::<Command>(bytes);
+    one::<GroupConfig>(bytes);
+}
+
+#[test]
+fn bytes_left_over_are_an_error() {
+    let mut bytes = encode(&samples::response()).unwrap();
+    bytes.push(0);
+    assert!(matches!(decode::<ResponseHead<'_>>(&bytes), Err(PayloadError::Trailing(1))));
+    let mut bytes = encode(&FilePart { offset: 1, len: 2 }).unwrap();
+    bytes.extend([0, 0]);
+    assert!(matches!(decode::<FilePart>(&bytes), Err(PayloadError::Trailing(2))));
+}
+
+#[test]
+fn pairs_are_counted() {
+    let empty = (Bytes::new(b""), Bytes::new(b""));
+    let response = |count| encode(&ResponseHead { headers: vec![empty; count], ..samples::response() }).unwrap();
+    assert_eq!(decode::<ResponseHead<'_>>(&response(MAX_RESPONSE_FIELDS)).unwrap().headers.len(), MAX_RESPONSE_FIELDS);
+    let error = decode::<ResponseHead<'_>>(&response(MAX_RESPONSE_FIELDS + 1)).unwrap_err().to_string();
+    assert!(error.contains("513") && error.contains("at most 512 pairs"), "{error}");
+
+    let request =
+        |count| encode(&RequestHead { environ: vec![empty; count], ..samples::request(BodyKind::None) }).unwrap();
+    assert!(decode::<RequestHead<'_>>(&request(MAX_ENVIRON_FIELDS)).is_ok());
+    assert!(decode::<RequestHead<'_>>(&request(MAX_ENVIRON_FIELDS + 1)).is_err());
+}
+
+#[test]
+fn a_frame_above_the_limit_of_its_kind_is_not_encoded() {
+    let long = vec![b'x'; Kind::Response.max_len() as usize];
+    let head = ResponseHead { headers: vec![(Bytes::new(b"X"), Bytes::new(&long))], ..samples::response() };
+    let mut out = b"before".to_vec();
+    let result = encode_frame_into(FrameHead::new(Kind::Response, 1, 0), &head, &mut out);
+    assert!(matches!(result, Err(PayloadError::TooLong { max: 262_144, .. })));
+    assert_eq!(out, b"before", "nothing of it is left in the buffer");
+}
+
+#[test]
+fn a_large_configuration_of_small_numbers_decodes() {
+    // Small integers are one byte each on the wire and eight in the count that
+    // the serializer's limit compares.
+    let report = WorkerReport { histogram: vec![1; 200_000], ..WorkerReport::default() };
+    comes_back(&FromWorker::Report(report.clone()));
+    comes_back(&vec![1_u64; 4000]);
+    comes_back(&vec![1_u64; 4 << 20]);
+}
+
+#[test]
+fn a_payload_above_every_limit_is_refused() {
+    assert!(matches!(decode::<Vec<u8>>(&vec![0; (16 << 20) + 1]), Err(PayloadError::TooLong { .. })));
+}

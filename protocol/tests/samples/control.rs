@@ -1,0 +1,156 @@
+//! Every message of the control sockets.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+use wsgid_protocol::control::{
+    Command, Configuration, FromParent, FromWorker, Identity, RecycleReason, RunningRequest, ServerFacts, ToParent,
+    ToWorker, WorkerReport, WorkerSpec,
+};
+use wsgid_protocol::payload::encode;
+
+use super::{Sample, config};
+
+pub(crate) fn samples() -> Vec<Sample> {
+    let mut all = named("from-parent", from_parent());
+    all.extend(named("to-parent", to_parent()));
+    all.extend(named("to-worker", to_worker()));
+    all.extend(named("from-worker", from_worker()));
+    all.extend(named("recycle-reason", reasons()));
+    all.extend(named("command", commands()));
+    all
+}
+
+fn named<T: Serialize>(prefix: &str, values: Vec<(&str, T)>) -> Vec<Sample> {
+    let sample = |(name, value)| Sample::new(format!("{prefix}-{name}"), encode(&value).unwrap());
+    values.into_iter().map(sample).collect()
+}
+
+pub(crate) fn server() -> ServerFacts {
+    ServerFacts {
+        version: (2, 4, 62),
+        description: "Apache/2.4.62 (Debian)".to_owned(),
+        mpm: "event".to_owned(),
+        maximum_processes: 16,
+        threads_per_process: 25,
+    }
+}
+
+pub(crate) fn identity() -> Identity {
+    Identity {
+        uid: 1001,
+        gid: 1002,
+        groups: vec![1003, 100_000],
+        user: "shop".to_owned(),
+        home: PathBuf::from("/home/shop"),
+        shell: PathBuf::from("/bin/sh"),
+        change: true,
+    }
+}
+
+pub(crate) fn spec() -> WorkerSpec {
+    WorkerSpec {
+        group: config::plain(),
+        application_group: "www.example.com|/shop".to_owned(),
+        identity: identity(),
+        slot: 2,
+        generation: 9,
+        server: server(),
+        log_level: "info".to_owned(),
+    }
+}
+
+pub(crate) fn configuration() -> Configuration {
+    Configuration {
+        versions: (1, 2),
+        generation: 3,
+        secret: [0xA5; 32],
+        httpd_uid: 33,
+        httpd_gid: 34,
+        server: server(),
+        groups: vec![config::plain(), config::full()],
+    }
+}
+
+pub(crate) fn from_parent() -> Vec<(&'static str, FromParent)> {
+    vec![
+        ("configure", FromParent::Configure(configuration())),
+        ("generation-ended", FromParent::GenerationEnded(2)),
+        ("shutdown", FromParent::Shutdown),
+    ]
+}
+
+pub(crate) fn to_parent() -> Vec<(&'static str, ToParent)> {
+    vec![
+        ("applied", ToParent::Applied { generation: 3, problems: vec!["group `shop`: no such user".to_owned()] }),
+        ("refused", ToParent::Refused { generation: 3, reason: "two groups have the name `shop`".to_owned() }),
+    ]
+}
+
+pub(crate) fn assign() -> ToWorker {
+    ToWorker::Assign { connection: 300, nonce: 0xC0FF_EE11 }
+}
+
+pub(crate) fn to_worker() -> Vec<(&'static str, ToWorker)> {
+    vec![
+        ("spec", ToWorker::Spec(Box::new(spec()))),
+        ("assign", assign()),
+        ("drain", ToWorker::Drain),
+        ("stop", ToWorker::Stop { within_ms: 5000 }),
+        ("dump", ToWorker::Dump),
+        ("query", ToWorker::Query),
+        ("interrupt", ToWorker::Interrupt { connection: 301 }),
+    ]
+}
+
+pub(crate) fn from_worker() -> Vec<(&'static str, FromWorker)> {
+    let failed = vec![(PathBuf::from("/srv/shop/wsgi.py"), "ImportError: no module named shop".to_owned())];
+    vec![
+        ("ready", FromWorker::Ready { python: (3, 12, 7), failed }),
+        ("release", FromWorker::Release { connection: 300 }),
+        ("closed", FromWorker::Closed { connection: 301 }),
+        ("recycle", FromWorker::Recycle(RecycleReason::Memory)),
+        ("report", FromWorker::Report(report())),
+        ("dumped", FromWorker::Dumped { text: "Thread 1: …".to_owned() }),
+        ("heartbeat", FromWorker::Heartbeat),
+    ]
+}
+
+pub(crate) fn report() -> WorkerReport {
+    WorkerReport {
+        requests: 100_000,
+        in_flight: 3,
+        in_flight_max: 15,
+        connections: 40,
+        busy_us: 7_000_000_000,
+        histogram: vec![0, 1, 2, 250, 251, 65_536],
+        running: vec![RunningRequest { connection: 300, what: "GET /slow".to_owned(), for_us: 12_000_000 }],
+    }
+}
+
+pub(crate) fn reasons() -> Vec<(&'static str, RecycleReason)> {
+    vec![
+        ("script-changed", RecycleReason::ScriptChanged),
+        ("maximum-requests", RecycleReason::MaximumRequests),
+        ("memory", RecycleReason::Memory),
+        ("restart-interval", RecycleReason::RestartInterval),
+        ("inactivity", RecycleReason::Inactivity),
+        ("cpu-time-limit", RecycleReason::CpuTimeLimit),
+        ("signal", RecycleReason::Signal),
+        ("request-timeout", RecycleReason::RequestTimeout),
+        ("load-failed", RecycleReason::LoadFailed),
+    ]
+}
+
+pub(crate) fn commands() -> Vec<(&'static str, Command)> {
+    let group = || "shop".to_owned();
+    vec![
+        ("status", Command::Status),
+        ("restart", Command::Restart { group: group() }),
+        ("stop", Command::Stop { group: group() }),
+        ("start", Command::Start { group: group() }),
+        ("dump", Command::Dump { group: group() }),
+        ("reload", Command::Reload),
+        ("reexec", Command::Reexec),
+    ]
+}
