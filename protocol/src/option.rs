@@ -124,8 +124,9 @@ impl GroupConfig {
 
 fn unknown(name: &str) -> OptionError {
     let close = |row: &&OptionRow| {
-        let folded = name.to_ascii_lowercase().replace('_', "-");
-        row.name == folded || row.name.strip_suffix('s') == Some(&folded) || folded.strip_suffix('s') == Some(row.name)
+        let fold = |name: &str| name.to_ascii_lowercase().replace(['_', '-'], "");
+        let (given, known) = (fold(name), fold(row.name));
+        given == known || known.strip_suffix('s') == Some(&given) || given.strip_suffix('s') == Some(&known)
     };
     let hint = TABLE.iter().find(close).map(|row| format!("; did you mean `{}`?", row.name)).unwrap_or_default();
     OptionError::Unknown { name: name.to_owned(), hint }
@@ -204,13 +205,13 @@ fn number(value: &str, min: u32, max: u32) -> Result<u32, String> {
 
 fn processes(config: &mut GroupConfig, value: &str) -> Result<(), String> {
     const MAX: u32 = 10_000;
-    if let Some((min, max)) = value.split_once("..") {
-        config.processes = number(min, 0, MAX)?;
-        config.processes_max = Some(number(max, config.processes.max(1), MAX)?);
-    } else {
-        config.processes = number(value, 1, MAX)?;
-        config.processes_max = None;
-    }
+    (config.processes, config.processes_max) = match value.split_once("..") {
+        Some((min, max)) => {
+            let min = number(min, 0, MAX)?;
+            (min, Some(number(max, min.max(1), MAX)?))
+        }
+        None => (number(value, 1, MAX)?, None),
+    };
     config.multiprocess = true;
     Ok(())
 }
@@ -224,8 +225,9 @@ fn nice(value: &str) -> Result<i32, String> {
 
 fn switch_interval(value: &str) -> Result<u64, String> {
     match value.parse::<f64>() {
-        Ok(seconds) if seconds > 0.0 && seconds <= 3600.0 => Ok(Duration::from_secs_f64(seconds).as_micros() as u64),
-        _ => Err(format!("`{value}` is not a number of seconds above 0")),
+        // Python refuses an interval that rounds to no microsecond at all.
+        Ok(seconds) if (1e-6..=3600.0).contains(&seconds) => Ok((seconds * 1e6).round() as u64),
+        _ => Err(format!("`{value}` is not a number of seconds from 0.000001 to 3600")),
     }
 }
 

@@ -1,0 +1,213 @@
+//! The failure table and the option table: what every row must keep, and the
+//! edges of the options' values.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use wsgid_protocol::failure::{self, Failure, level};
+use wsgid_protocol::limits;
+use wsgid_protocol::option::{self, OptionError};
+use wsgid_protocol::request::BodyError;
+use wsgid_protocol::{GroupConfig, Kind};
+
+#[test]
+fn codes_and_names_are_unique_and_lead_back_to_their_row() {
+    let codes: HashSet<u16> = failure::TABLE.iter().map(|row| row.failure.code()).collect();
+    let names: HashSet<&str> = failure::TABLE.iter().map(|row| row.name).collect();
+    assert_eq!((codes.len(), names.len()), (failure::TABLE.len(), failure::TABLE.len()));
+    assert!(!codes.contains(&0), "0 is a frame without a code");
+    for row in failure::TABLE {
+        assert_eq!(Failure::from_code(row.failure.code()), Some(row.failure));
+        assert_eq!(row.failure.row().name, row.name);
+        assert!(row.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{}", row.name);
+    }
+    let known = (0..=u16::MAX).filter(|&code| Failure::from_code(code).is_some()).count();
+    assert_eq!(known, failure::TABLE.len());
+}
+
+#[test]
+fn statuses_and_levels_are_those_of_failures() {
+    for row in failure::TABLE {
+        assert!([400, 500, 502, 503, 504].contains(&row.status), "{} has {}", row.name, row.status);
+        assert!((level::CRIT..=level::DEBUG).contains(&row.level), "{}", row.name);
+        assert!(row.status < 500 || row.level <= level::NOTICE || row.repeatable, "{}: nobody would see it", row.name);
+        for text in [row.text, row.cure] {
+            assert!(!text.is_empty() && !text.contains('|') && !text.contains('\n'), "{}", row.name);
+        }
+    }
+}
+
+/// Only what provably no worker began may run a second time.
+#[test]
+fn repeatable_is_only_what_never_began() {
+    let repeatable: Vec<Failure> = failure::TABLE.iter().filter(|row| row.repeatable).map(|row| row.failure).collect();
+    assert_eq!(repeatable, [Failure::NotStarted]);
+}
+
+#[test]
+fn body_errors_keep_their_codes() {
+    let all = [BodyError::ClientGone, BodyError::Timeout, BodyError::TooLarge, BodyError::Malformed, BodyError::Other];
+    let texts: HashSet<&str> = all.iter().map(|error| error.text()).collect();
+    assert_eq!(texts.len(), all.len());
+    for (error, code) in all.into_iter().zip(1..) {
+        assert_eq!((error as u16, BodyError::from_code(code)), (code, error));
+    }
+    assert_eq!(BodyError::from_code(0), BodyError::Other);
+    assert_eq!(BodyError::from_code(u16::MAX), BodyError::Other);
+}
+
+#[test]
+fn kinds_have_one_sender_and_limits_that_hang_together() {
+    for kind in Kind::ALL {
+        assert_eq!(Kind::from_byte(kind as u8), Some(kind));
+        let senders = [kind.from_module(), kind.from_worker(), kind == Kind::Control];
+        assert_eq!(senders.into_iter().filter(|&is| is).count(), 1, "{kind:?}");
+        assert!(kind.max_len() <= limits::MAX_CONTROL_LEN);
+    }
+    const { assert!(limits::MAX_INLINE_BODY_LEN <= limits::MAX_BODY_LEN) };
+    assert!(u64::from(limits::MAX_BODY_LEN) <= limits::MAX_WANT);
+    assert!(2 * limits::MAX_NAME_LEN < limits::MAX_HELLO_LEN as usize, "two names fit in a HELLO");
+    const { assert!(limits::MAX_DESCRIPTORS <= 253, "the kernel takes 253 with one message") };
+}
+
+fn set(name: &str, value: &str) -> Result<GroupConfig, OptionError> {
+    let mut config = GroupConfig::new("site", "test");
+    config.set(name, value).map(|()| config)
+}
+
+fn refused(name: &str, value: &str) -> String {
+    let mut config = GroupConfig::new("site", "test");
+    let error = config.set(name, value).expect_err(value);
+    assert_eq!(config, GroupConfig::new("site", "test"), "a refused value leaves nothing behind");
+    error.to_string()
+}
+
+/// Values that some option accepts, one of which every option accepts.
+const VALUES: [&str; 6] = ["On", "7", "/srv/site", "NAME=VALUE", "0022", "65536"];
+
+#[test]
+fn every_option_takes_some_value_and_changes_something() {
+    for row in option::TABLE {
+        let changed =
+            |value: &&str| set(row.name, value).is_ok_and(|config| config != GroupConfig::new("site", "test"));
+        assert!(VALUES.iter().any(changed), "{}", row.name);
+    }
+}
+
+#[test]
+fn no_option_panics_and_each_names_itself() {
+    let nasty = [
+        "",
+        " ",
+        "=",
+        "\0",
+        "\n",
+        "-",
+        "+",
+        "..",
+        "1..",
+        "..1",
+        "-1",
+        "+1",
+        "1e9",
+        "inf",
+        "NaN",
+        "0x10",
+        "99999999999999999999",
+        "18446744073709551615",
+        "18446744073709551615G",
+        "4294967296",
+        "4294967295h",
+        "\u{661}",
+        "1\u{b5}s",
+        "ms",
+        "K",
+        "//",
+        "é",
+    ];
+    for row in option::TABLE {
+        for value in nasty {
+            if let Err(error) = set(row.name, value) {
+                assert!(error.to_string().starts_with(&format!("option `{}`: ", row.name)), "{error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn numbers_end_where_they_say() {
+    for (name, least, most) in
+        [("threads", "0", "65533"), ("listen-backlog", "1", "65535"), ("restart-burst", "1", "1000000")]
+    {
+        assert!(set(name, least).is_ok() && set(name, most).is_ok());
+        let above = (most.parse::<u64>().unwrap() + 1).to_string();
+        assert!(refused(name, &above).contains(most));
+    }
+    assert_eq!(set("umask", "0777").unwrap().umask, Some(0o777));
+    assert!(refused("umask", "1000").contains("0777"));
+    assert_eq!(set("cpu-priority", "-20").unwrap().cpu_priority, Some(-20));
+    refused("cpu-priority", "20");
+    refused("processes", "10001");
+    assert_eq!(set("processes", "0..1").unwrap().processes_limit(), 1);
+    refused("processes", "0..0");
+}
+
+#[test]
+fn times_and_sizes_have_units_and_do_not_overflow() {
+    assert_eq!(set("startup-timeout", "1500ms").unwrap().startup_timeout, Duration::from_millis(1500));
+    assert_eq!(set("startup-timeout", "2h").unwrap().startup_timeout, Duration::from_secs(7200));
+    assert_eq!(set("startup-timeout", "4294967295h").unwrap().startup_timeout.as_secs(), u64::from(u32::MAX) * 3600);
+    refused("startup-timeout", "1.5");
+    refused("startup-timeout", "10 s");
+    assert_eq!(set("response-flush-delay", "5").unwrap().response_flush_delay, Duration::from_millis(5));
+    for (value, bytes) in [("1K", 1 << 10), ("1kb", 1 << 10), ("3MiB", 3 << 20), ("2g", 2 << 30), ("7", 7)] {
+        assert_eq!(set("memory-limit", value).unwrap().memory_limit, bytes);
+    }
+    refused("memory-limit", "17179869184G");
+    assert!(refused("send-buffer-size", "511").contains("512"));
+    assert_eq!(set("send-buffer-size", "0").unwrap().send_buffer_size, 0);
+}
+
+#[test]
+fn a_switch_interval_is_never_zero() {
+    assert_eq!(set("switch-interval", "0.005").unwrap().switch_interval_us, Some(5000));
+    assert_eq!(set("switch-interval", "0.000001").unwrap().switch_interval_us, Some(1));
+    for value in ["0", "0.0000001", "-1", "NaN", "inf", "3601"] {
+        refused("switch-interval", value);
+    }
+}
+
+#[test]
+fn repeated_options() {
+    let mut config = GroupConfig::new("site", "test");
+    config.set("env", "A=1").unwrap();
+    config.set("env", "B=").unwrap();
+    config.set("env", "C=x=y").unwrap();
+    let pair = |key: &str, text: &str| (key.to_owned(), text.to_owned());
+    assert_eq!(config.env, [pair("A", "1"), pair("B", ""), pair("C", "x=y")]);
+    config.set("threads", "3").unwrap();
+    config.set("threads", "4").unwrap();
+    assert_eq!(config.threads, 4, "the last one wins");
+    config.set("processes", "1..4").unwrap();
+    config.set("processes", "2").unwrap();
+    assert_eq!((config.processes, config.processes_max), (2, None));
+}
+
+#[test]
+fn lists() {
+    let groups = set("supplementary-groups", "video, audio").unwrap().supplementary_groups.unwrap();
+    assert_eq!(groups, ["video", "audio"]);
+    refused("supplementary-groups", "video,,audio");
+    let path = set("python-path", ":/a::/b:").unwrap().python_path;
+    assert_eq!(path, ["/a", "/b"].map(std::path::PathBuf::from));
+}
+
+#[test]
+fn a_near_miss_is_suggested_and_a_far_one_is_not() {
+    let hint = |name: &str| set(name, "1").unwrap_err().to_string();
+    assert!(hint("Threads").ends_with("did you mean `threads`?"));
+    assert!(hint("request_timeout").ends_with("did you mean `request-timeout`?"));
+    assert!(hint("envs").ends_with("did you mean `env`?"));
+    assert_eq!(hint("request-time-out"), "unknown option `request-time-out`; did you mean `request-timeout`?");
+    assert_eq!(hint("frobnicate"), "unknown option `frobnicate`");
+}
