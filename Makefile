@@ -67,7 +67,7 @@ clean: ## remove all that was built, and what the tests made outside
 	@if test "$$(id -u)" = 0; then rm -rf /var/cache/wsgid-tests /var/cache/wsgid-serve; fi
 
 packages-serve:
-	@conf/examples/install-packages apache2-bin python3 python3-venv
+	@conf/examples/install-packages cc=gcc apache2-bin python3 python3-venv
 
 packages-test:
-	@conf/examples/install-packages apache2-bin apache2-dev python3 python3-venv curl openssl
+	@conf/examples/install-packages cc=gcc apache2-bin apache2-dev python3 python3-venv curl=curl openssl=openssl

@@ -167,3 +167,26 @@ fn relocate(original: &Path, copy: &Path) -> Result<(), String> {
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).map_err(|error| error.to_string())?;
     fs::set_permissions(copy, fs::Permissions::from_mode(0o755)).map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::CommandExt as _;
+
+    use super::*;
+
+    #[test]
+    fn the_users_of_sites_can_run_every_interpreter() {
+        let account = crate::users::of_httpd();
+        for python in Python::all() {
+            let venv = python.venv(&[]);
+            let mut command = Command::new(venv.join("bin/python"));
+            command.args(["-c", "import sys, ssl; print(sys.prefix)"]).current_dir("/").env_clear();
+            if crate::users::is_root() {
+                command.uid(account.uid).gid(account.gid);
+            }
+            let output = command.output().expect("it can be run");
+            assert!(output.status.success(), "{python:?}: {}", String::from_utf8_lossy(&output.stderr));
+            assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), venv.display().to_string());
+        }
+    }
+}

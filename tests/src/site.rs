@@ -55,6 +55,12 @@ impl Site {
         self.path().join(name)
     }
 
+    /// The option that lets its scripts import each other.
+    #[must_use]
+    pub fn python_path(&self) -> String {
+        format!("python-path={}", self.path().display())
+    }
+
     /// Writes a file in it.
     ///
     /// # Panics

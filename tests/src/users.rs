@@ -72,29 +72,33 @@ fn described(user: &User) -> TestUser {
 }
 
 fn make() -> (Flock<File>, [TestUser; 3]) {
-    let lock = || File::create(LOCK).expect("root can write the lock directory");
+    // Shared and first: nobody removes the users from here on.
+    let shared = locked(LOCK, FlockArg::LockShared);
+    // Two programs must not make the same user at the same time.
+    let _turn = locked(&format!("{LOCK}.make"), FlockArg::LockExclusive);
     let made = NAMES.map(|name| {
-        // Two programs must not make the same user at the same time.
-        let _turn = Flock::lock(
-            File::create(format!("{LOCK}.make")).expect("root can write the lock directory"),
-            FlockArg::LockExclusive,
-        )
-        .map_err(|(_, error)| error)
-        .expect("a lock is to be had");
         let found = || User::from_name(name).ok().flatten();
         let user = found().or_else(|| {
-            let output = Command::new("useradd")
-                .args(["--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"])
-                .args(["--shell", "/usr/sbin/nologin", "--comment", "end-to-end tests of wsgid", name])
-                .output()
-                .expect("useradd is installed");
-            assert!(output.status.success(), "useradd: {}", String::from_utf8_lossy(&output.stderr));
+            add(name);
             found()
         });
         described(&user.expect("the user was just made"))
     });
-    let shared = Flock::lock(lock(), FlockArg::LockShared).map_err(|(_, error)| error).expect("a lock is to be had");
     (shared, made)
+}
+
+fn locked(path: &str, how: FlockArg) -> Flock<File> {
+    let file = File::create(path).expect("root can write the lock directory");
+    Flock::lock(file, how).map_err(|(_, error)| error).expect("a lock is to be had")
+}
+
+fn add(name: &str) {
+    let output = Command::new("useradd")
+        .args(["--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"])
+        .args(["--shell", "/usr/sbin/nologin", "--comment", "end-to-end tests of wsgid", name])
+        .output()
+        .expect("useradd is installed");
+    assert!(output.status.success(), "useradd: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// Gives a file or directory to a user; nothing happens if this is not root.

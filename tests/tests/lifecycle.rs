@@ -1,0 +1,237 @@
+//! Workers, the supervisor and httpd come and go under load.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use wsgid_tests::wait::let_run;
+use wsgid_tests::{Client, ClientError, Httpd, Limit, Load, Pid, Site, case, eventually, heavy_case};
+
+const HELLO: &str = "Hello World!";
+const WARM: Duration = Duration::from_millis(500);
+
+fn serve(options: &str) -> (Site, Httpd) {
+    let site = Site::new();
+    let httpd = Httpd::builder()
+        .daemon("site", &format!("{options} {}", site.python_path()))
+        .mount("/", &site.file("probe.py"), "site")
+        .start();
+    (site, httpd)
+}
+
+fn load(httpd: &Httpd, connections: usize) -> Load {
+    Load::new(httpd.address(), "/hello", connections).expect(HELLO)
+}
+
+#[test]
+fn many_connections_lose_nothing_and_the_supervisor_sleeps() {
+    heavy_case(Limit::default(), || {
+        let (_site, httpd) = serve("processes=2 threads=5");
+        load(&httpd, 32).run_for(WARM).assert_clean();
+        let supervisor = httpd.supervisor().expect("a supervisor runs");
+        let before = supervisor.cpu_time();
+        let tally = load(&httpd, 32).run_for(Duration::from_secs(10));
+        tally.assert_clean();
+        assert!(tally.ok > 1000, "{tally:?}");
+        let used = supervisor.cpu_time() - before;
+        // Off the data path: what remains is its own clock. 1 % of one CPU.
+        assert!(used <= Duration::from_millis(100), "the supervisor used {used:?} for {} requests", tally.ok);
+        httpd.stop();
+    });
+}
+
+#[test]
+fn a_killed_worker_costs_only_what_it_was_serving() {
+    heavy_case(Limit::default(), || {
+        let (_site, httpd) = serve("processes=3 threads=3");
+        load(&httpd, 16).run_for(WARM).assert_clean();
+        let victim = httpd.wait_for_workers(3, Duration::from_secs(20))[0];
+        let running = load(&httpd, 16).start();
+        running.wait_for_more(500);
+        victim.kill();
+        let again = httpd.wait_for_workers(3, Duration::from_secs(10));
+        assert!(!again.contains(&victim));
+        running.wait_for_more(500);
+        let tally = running.stop();
+        // A worker runs at most its threads' number of requests at a time.
+        let lost = tally.of_kind("status 502") + tally.of_kind("truncated");
+        assert_eq!(tally.failed(), lost, "other failures than 502: {tally:?}");
+        assert!(lost <= 3, "{tally:?}");
+        if lost > 0 {
+            httpd.wait_for_log("SIGKILL", Duration::from_secs(5));
+        }
+        load(&httpd, 16).run_for(WARM).assert_clean();
+        httpd.stop();
+    });
+}
+
+#[test]
+fn a_killed_worker_is_named_with_its_signal() {
+    case(Limit::default(), || {
+        let (_site, httpd) = serve("processes=1 threads=2");
+        let response = httpd.get("/crash?signal=SIGSEGV");
+        assert_eq!(response.status, 502);
+        let line = httpd.wait_for_log("SIGSEGV", Duration::from_secs(5));
+        assert!(line.contains("site"), "the line names the group: {line}");
+        assert!(httpd.access_log().contains("failure=worker-signalled"), "{}", httpd.access_log());
+        let left = httpd.get("/leave?code=7");
+        assert_eq!(left.status, 502);
+        eventually("the note of the exit", Duration::from_secs(5), || {
+            httpd.access_log().contains("failure=worker-exited").then_some(())
+        });
+        assert_eq!(httpd.get("/hello").text(), HELLO);
+        httpd.stop();
+    });
+}
+
+#[test]
+fn ten_graceful_restarts_under_load_change_nothing() {
+    heavy_case(Limit::seconds(180), || {
+        let (_site, httpd) = serve("processes=2 threads=5");
+        load(&httpd, 8).run_for(WARM).assert_clean();
+        let workers = httpd.wait_for_workers(2, Duration::from_secs(20));
+        let supervisor = httpd.supervisor().expect("a supervisor runs");
+        let kept = load(&httpd, 8).start();
+        let fresh = load(&httpd, 4).fresh_connections().start();
+        for _ in 0..10 {
+            httpd.graceful();
+            kept.wait_for_more(50);
+            fresh.wait_for_more(10);
+        }
+        kept.stop().assert_clean();
+        fresh.stop().assert_clean();
+        assert_eq!(httpd.workers(), workers, "the same processes serve");
+        assert_eq!(httpd.supervisor(), Some(supervisor));
+        httpd.stop();
+    });
+}
+
+#[test]
+fn a_graceful_restart_applies_only_what_changed() {
+    case(Limit::default(), || {
+        let site = Site::new();
+        let mut httpd = Httpd::builder()
+            .daemon("steady", &format!("threads=2 {}", site.python_path()))
+            .daemon("changed", &format!("threads=2 {}", site.python_path()))
+            .mount("/steady", &site.file("probe.py"), "steady")
+            .mount("/changed", &site.file("probe.py"), "changed")
+            .start();
+        let pid = |httpd: &Httpd, at: &str| httpd.get(&format!("/{at}/info")).json()["pid"].clone();
+        let (steady, changed) = (pid(&httpd, "steady"), pid(&httpd, "changed"));
+        httpd.configure(|lines| {
+            let line = lines.iter_mut().find(|line| line.contains("Process changed")).expect("it is configured");
+            *line = line.replace("threads=2", "threads=4");
+        });
+        httpd.graceful();
+        eventually("a new worker of the changed group", Duration::from_secs(20), || {
+            (pid(&httpd, "changed") != changed).then_some(())
+        });
+        assert_eq!(pid(&httpd, "steady"), steady);
+        httpd.stop();
+    });
+}
+
+#[test]
+fn a_killed_supervisor_loses_no_request() {
+    heavy_case(Limit::default(), || {
+        let (_site, httpd) = serve("processes=2 threads=5");
+        load(&httpd, 16).run_for(WARM).assert_clean();
+        let supervisor = httpd.supervisor().expect("a supervisor runs");
+        let old = httpd.wait_for_workers(2, Duration::from_secs(20));
+        let running = load(&httpd, 16).start();
+        running.wait_for_more(500);
+        let begun = Instant::now();
+        supervisor.kill();
+        let new = eventually("a new supervisor with two workers", Duration::from_secs(15), || {
+            let workers = httpd.workers();
+            (httpd.supervisor() != Some(supervisor) && workers.len() == 2).then_some(workers)
+        });
+        let back = begun.elapsed();
+        running.wait_for_more(500);
+        assert!(new.iter().all(|worker| !old.contains(worker)));
+        // The old workers leave after their grace; the load goes on all the while.
+        eventually("the end of the old workers", Duration::from_secs(25), || {
+            old.iter().all(|worker| !worker.alive()).then_some(())
+        });
+        running.wait_for_more(500);
+        running.stop().assert_clean();
+        assert!(back <= Duration::from_secs(2), "new workers only after {back:?}");
+        httpd.stop();
+    });
+}
+
+#[test]
+fn a_worker_killed_in_mid_stream_is_seen_by_the_client() {
+    case(Limit::default(), || {
+        let (_site, httpd) = serve("processes=1 threads=2");
+        let result = httpd.client().get("/crash?when=later");
+        assert!(matches!(result, Err(ClientError::Truncated { status: Some(200), .. })), "{result:?}");
+        let curl = std::process::Command::new("curl")
+            .args(["--silent", "--http1.1", "--output", "/dev/null", &httpd.url("/crash?when=later")])
+            .status()
+            .expect("curl is installed");
+        assert_eq!(curl.code(), Some(18), "curl calls an incomplete transfer 18");
+        httpd.wait_for_log("SIGKILL", Duration::from_secs(5));
+        httpd.stop();
+    });
+}
+
+#[test]
+fn a_touched_script_is_loaded_again_without_a_lost_request() {
+    heavy_case(Limit::default(), || {
+        let site = Site::new();
+        let script = |text: &str| {
+            format!(
+                "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'{text}']\n"
+            )
+        };
+        let path = site.write("touched.py", &script("one"));
+        let httpd = Httpd::builder().daemon("site", "processes=2 threads=3").mount("/", &path, "site").start();
+        assert_eq!(httpd.get("/").text(), "one");
+        let running = Load::new(httpd.address(), "/", 8).start();
+        running.wait_for_more(100);
+        // File times have whole jiffies: the next write must not share one.
+        let_run(Duration::from_millis(50));
+        site.write("touched.py", &script("two"));
+        let mut client = httpd.client();
+        eventually("the new text", Duration::from_secs(20), || (client.get("/").ok()?.text() == "two").then_some(()));
+        running.wait_for_more(100);
+        running.stop().assert_clean();
+        eventually("only the new text", Duration::from_secs(20), || {
+            (0..20).all(|_| httpd.get("/").text() == "two").then_some(())
+        });
+        httpd.stop();
+    });
+}
+
+#[test]
+fn stopping_ends_everything_in_bounded_time_also_with_a_stuck_request() {
+    case(Limit::default(), || {
+        let (_site, httpd) = serve("processes=2 threads=2 shutdown-timeout=2");
+        assert_eq!(httpd.get("/hello").status, 200);
+        let address = httpd.address();
+        let stuck = std::thread::spawn(move || Client::new(address).get("/sleep?seconds=600"));
+        let before: BTreeSet<Pid> = httpd.pid().descendants().into_iter().collect();
+        assert!(before.len() > 3);
+        let_run(Duration::from_millis(300));
+        httpd.stop();
+        let answer = stuck.join().expect("the client ends");
+        assert!(!matches!(answer, Ok(ref response) if response.status == 200), "{answer:?}");
+    });
+}
+
+#[test]
+fn a_parent_that_is_killed_leaves_nothing_behind() {
+    case(Limit::default(), || {
+        let (_site, httpd) = serve("processes=2 threads=2 shutdown-timeout=2 graceful-timeout=2");
+        assert_eq!(httpd.get("/hello").status, 200);
+        let supervisor = httpd.supervisor().expect("a supervisor runs");
+        let workers = httpd.wait_for_workers(2, Duration::from_secs(20));
+        let children = httpd.pid().children();
+        httpd.pid().kill();
+        eventually("the end of supervisor and workers", Duration::from_secs(20), || {
+            workers.iter().chain([&supervisor]).all(|pid| !pid.alive()).then_some(())
+        });
+        // httpd's own children do not notice by themselves.
+        children.iter().for_each(|child| child.kill());
+    });
+}
