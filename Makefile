@@ -16,6 +16,8 @@ PORT ?= 8000
 PROCESSES ?= 2
 THREADS ?= 5
 
+# For `make bench`: what comes after `wsgid-bench`, for instance --full.
+BENCH_ARGS ?=
 # For `make fuzz` and `make soak`, in seconds.
 FUZZ_TIME ?= 60
 SOAK_TIME ?= 600
@@ -23,7 +25,7 @@ SOAK_TIME ?= 600
 export CARGO_TARGET_DIR := $(abspath $(TARGET))
 export WSGID_ARTIFACTS := $(abspath $(RELEASE))
 
-.PHONY: help build serve test unit e2e lint bench soak fuzz clean packages-serve packages-test
+.PHONY: help build serve test unit e2e lint bench soak fuzz clean packages-serve packages-test packages-fuzz
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -52,14 +54,13 @@ lint: ## format and clippy, warnings are errors
 	else echo 'note: cargo-deny is not installed: licences and advisories were not checked'; fi
 
 bench: packages-test build ## compare with other servers behind the same httpd
-	@if test -d tests/bench; then $(CARGO) run --release --locked -p wsgid-bench -- $(BENCH_ARGS); \
-	else echo 'there is no benchmark yet' >&2; exit 1; fi
+	$(CARGO) run --release --locked -p wsgid-bench -- $(BENCH_ARGS)
 
 soak: packages-test build ## mixed load with kills and restarts, for SOAK_TIME seconds
 	WSGID_SOAK_SECONDS=$(SOAK_TIME) $(CARGO) test --locked -p wsgid-tests --test soak -- --nocapture
 
-fuzz: ## every decoder of the protocol, FUZZ_TIME seconds each
-	protocol/fuzz/run $(FUZZ_TIME)
+fuzz: packages-fuzz ## every decoder of the protocol, FUZZ_TIME seconds each
+	protocol/fuzz/run.sh $(FUZZ_TIME)
 
 clean: ## remove all that was built, and what the tests made outside
 	$(CARGO) clean
@@ -71,3 +72,6 @@ packages-serve:
 
 packages-test:
 	@conf/examples/install-packages cc=gcc apache2-bin apache2-dev python3 python3-venv curl=curl openssl=openssl
+
+packages-fuzz:
+	@conf/examples/install-packages c++=g++
