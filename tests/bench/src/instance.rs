@@ -92,7 +92,7 @@ impl Instance {
         for name in ["output.log", "error.log"] {
             text += &fs::read_to_string(self.directory.path().join(name)).unwrap_or_default();
         }
-        let tail: Vec<&str> = text.lines().rev().take(12).collect();
+        let tail: Vec<&str> = text.lines().rev().take(4).collect();
         tail.into_iter().rev().collect::<Vec<_>>().join("\n  ")
     }
 
@@ -152,8 +152,8 @@ fn common_directives(plan: &Plan<'_>) -> String {
         text,
         "ServerName localhost\nListen 127.0.0.1:{}\nPidFile httpd.pid\nErrorLog error.log\nLogLevel warn\n\
          TypesConfig /dev/null\nTimeout 120\nKeepAlive On\nMaxKeepAliveRequests 0\nKeepAliveTimeout 120\n\
-         ServerLimit 2\nStartServers 2\nThreadsPerChild 128\nThreadLimit 128\nMaxRequestWorkers 256\n\
-         MinSpareThreads 1\nMaxSpareThreads 256\nMaxConnectionsPerChild 0\nListenBacklog 1024\n\
+         ServerLimit 2\nStartServers 2\nThreadsPerChild 256\nThreadLimit 256\nMaxRequestWorkers 512\n\
+         MinSpareThreads 1\nMaxSpareThreads 512\nMaxConnectionsPerChild 0\nListenBacklog 1024\n\
          DefaultRuntimeDir {}\n",
         plan.port,
         plan.directory.display()

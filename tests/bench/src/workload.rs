@@ -63,12 +63,8 @@ const fn plain(name: &'static str, what: &'static str, ask: Ask) -> Workload {
 }
 
 /// All workloads, in the order of the report.
-pub(crate) const ALL: &[Workload] = &[
-    Workload {
-        as_file: true,
-        in_limit: true,
-        ..plain("hello", "14 bytes of text", get("/hello", Some(HELLO_LEN)))
-    },
+pub(crate) static ALL: &[Workload] = &[
+    Workload { as_file: true, in_limit: true, ..plain("hello", "14 bytes of text", get("/hello", Some(HELLO_LEN))) },
     Workload { app: App::Flask, ..plain("flask", "Flask view, small JSON", get("/json", None)) },
     Workload { app: App::Django, ..plain("django", "Django view, template of 20 rows", get("/page", None)) },
     plain("cpu", "5 ms of computing", get("/cpu/5", Some(HELLO_LEN))),
@@ -81,11 +77,7 @@ pub(crate) const ALL: &[Workload] = &[
         rare: Some((get("/sleep/200", Some(HELLO_LEN)), 5)),
         ..plain("mixed-io", "95 % with 1 ms of computing, 5 % with 200 ms of waiting", get("/cpu/1", Some(HELLO_LEN)))
     },
-    Workload {
-        as_file: true,
-        in_limit: true,
-        ..plain("10k", "answer of 10 KiB", get("/bytes/10240", Some(10_240)))
-    },
+    Workload { as_file: true, in_limit: true, ..plain("10k", "answer of 10 KiB", get("/bytes/10240", Some(10_240))) },
     Workload {
         as_file: true,
         in_limit: true,

@@ -19,7 +19,9 @@ pub(crate) use generator::Generator;
 pub(crate) enum Pace {
     Closed,
     /// So many a second, at random (exponential) distances.
-    Open { rate: f64 },
+    Open {
+        rate: f64,
+    },
 }
 
 /// What the generator is asked to do.

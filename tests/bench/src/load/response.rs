@@ -8,11 +8,17 @@ const HEAD_MAX: usize = 64 * 1024;
 #[derive(Debug)]
 enum Part {
     Head,
-    Length { left: u64 },
+    Length {
+        left: u64,
+    },
     ChunkSize,
-    ChunkData { left: u64 },
+    ChunkData {
+        left: u64,
+    },
     /// The line end after a chunk's data.
-    ChunkEnd { left: u8 },
+    ChunkEnd {
+        left: u8,
+    },
     Trailer,
     Done,
 }
@@ -177,7 +183,8 @@ mod tests {
     use super::Response;
 
     const LENGTH: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
-    const CHUNKS: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nA;x=1\r\n0123456789\r\n0\r\nT: 1\r\n\r\n";
+    const CHUNKS: &[u8] =
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nA;x=1\r\n0123456789\r\n0\r\nT: 1\r\n\r\n";
 
     #[test]
     fn every_split_point_gives_the_same_answer() {

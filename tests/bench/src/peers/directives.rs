@@ -18,7 +18,10 @@ pub(super) fn of(peer: Peer, plan: &Plan<'_>) -> Result<String> {
             format!("LoadModule wsgid_module {}\nWSGISupervisorExecutable {}\n", module.display(), supervisor.display())
                 + &wsgi(plan)
         }
-        Peer::ModWsgi => format!("{}\n{}", mod_wsgi_load_line(plan.environment)?, wsgi(plan)),
+        Peer::ModWsgi => {
+            let load = mod_wsgi_load_line(plan.environment)?;
+            format!("{load}\nWSGISocketPrefix {}/wsgi\n{}", plan.directory.display(), wsgi(plan))
+        }
         Peer::Uwsgi => {
             load("proxy") + &load("proxy_uwsgi") + &format!("ProxyPass \"/\" \"unix:{socket}|uwsgi://localhost/\"\n")
         }
@@ -28,7 +31,10 @@ pub(super) fn of(peer: Peer, plan: &Plan<'_>) -> Result<String> {
         Peer::Granian => proxy_http(&load, &socket, "enablereuse=on"),
         Peer::Limit => {
             let module = plan.environment.build_limit()?;
-            format!("LoadModule bench_limit_module {}\n<Location />\nSetHandler bench-limit\n</Location>\n", module.display())
+            format!(
+                "LoadModule bench_limit_module {}\n<Location />\nSetHandler bench-limit\n</Location>\n",
+                module.display()
+            )
         }
         Peer::Static => {
             let files = plan.environment.files();
