@@ -435,3 +435,24 @@ impl BodyReader<'_> {
         }
     }
 }
+
+/// Sends bytes as they are and returns what comes until the server closes,
+/// as latin-1 text. For requests that no well-behaved client would send.
+///
+/// # Panics
+/// If there is no connection, or no end of it within half a minute.
+#[must_use]
+pub fn raw(address: SocketAddr, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).expect("the server takes connections");
+    stream.set_read_timeout(Some(TIMEOUT)).expect("a socket has a timeout");
+    // The server may refuse before it has read all.
+    let _ = stream.write_all(bytes);
+    let mut answer = Vec::new();
+    match stream.read_to_end(&mut answer) {
+        Err(error) if is_timeout(&error) => {
+            panic!("the server kept the connection: {}", String::from_utf8_lossy(&answer))
+        }
+        // A reset after the answer is an end, too.
+        Ok(_) | Err(_) => answer.into_iter().map(char::from).collect(),
+    }
+}
