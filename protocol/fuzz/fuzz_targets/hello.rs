@@ -1,0 +1,4 @@
+//! Fuzzes `decoders::hello`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| wsgid_protocol_fuzz::decoders::hello(data));

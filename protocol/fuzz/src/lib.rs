@@ -1,0 +1,3 @@
+//! What the fuzz targets share with the regression test over their seeds.
+
+pub mod decoders;
