@@ -82,6 +82,12 @@ impl FrameReader {
         self.start == self.end
     }
 
+    /// Whether [`Self::next`] would return without receiving.
+    #[must_use]
+    pub fn has_frame(&self) -> bool {
+        !matches!(self.parse(), Ok(None))
+    }
+
     /// The next frame if it is complete in the buffer.
     ///
     /// # Errors
