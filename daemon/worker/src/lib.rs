@@ -1,1 +1,35 @@
-//! Placeholder.
+//! The worker: an extension module that the site's own Python loads by path.
+//! `bootstrap.py` calls `run`; the rest of the process's life is in
+//! `python/runtime.py`, which calls back into `Core`.
+
+mod application;
+mod body;
+mod connection;
+mod control;
+mod core;
+mod environ;
+mod errors;
+mod exchange;
+mod input;
+mod lock;
+mod log;
+mod monitor;
+mod output;
+mod response;
+mod scheduler;
+mod script;
+mod serve;
+mod slot;
+mod start_response;
+mod stats;
+mod sys;
+mod ticker;
+mod worker;
+
+use pyo3::prelude::*;
+
+/// The extension module.
+#[pymodule(gil_used = false)]
+fn wsgid_worker(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(core::run, module)?)
+}

@@ -1,0 +1,39 @@
+//! A request connection that the supervisor assigned to this worker.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::sys::socket::{Shutdown, shutdown};
+use std::os::fd::AsRawFd;
+
+/// A connection to an httpd child. Whoever holds the last reference closes it.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    /// The supervisor's number for it.
+    pub(crate) number: u64,
+    /// The upper 32 bits of every request id on it.
+    pub(crate) nonce: u32,
+    socket: OwnedFd,
+}
+
+impl Connection {
+    pub(crate) fn new(number: u64, nonce: u32, socket: OwnedFd) -> Self {
+        Self { number, nonce, socket }
+    }
+
+    /// Whether a frame with this id may be on this connection.
+    pub(crate) fn owns(&self, id: u64) -> bool {
+        id >> 32 == u64::from(self.nonce)
+    }
+
+    /// Ends the connection for both sides, whoever else holds a copy.
+    pub(crate) fn shut_down(&self) {
+        // It may be gone already; then there is nothing left to end.
+        let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Both);
+    }
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}

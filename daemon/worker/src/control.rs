@@ -1,0 +1,147 @@
+//! The control socket: messages from and to the supervisor, and waking the two
+//! threads that wait (this one, and the main thread). Knows nothing of Python.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::socket::{MsgFlags, send};
+
+use wsgid_protocol::blocking::{FrameReader, ReadError};
+use wsgid_protocol::control::{FromWorker, ToWorker};
+use wsgid_protocol::limits::MAX_WORKER_CONTROL_LEN;
+use wsgid_protocol::payload::{decode, encode};
+use wsgid_protocol::{FrameHead, Kind};
+
+use crate::lock;
+
+/// Why a message cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ControlError {
+    /// The supervisor has gone, or the bytes are no frames.
+    #[error("failed to read from the supervisor")]
+    Read(#[from] ReadError),
+    /// The message is not one of this protocol.
+    #[error("failed to understand the supervisor: {0}")]
+    Message(String),
+}
+
+/// The control socket of this worker.
+pub(crate) struct Control {
+    socket: OwnedFd,
+    /// What the socket did not take at once.
+    pending: Mutex<VecDeque<u8>>,
+    wake: EventFd,
+    /// Whether the ticker waits for a request without ticking.
+    pub(crate) asleep: AtomicBool,
+    main: Mutex<Option<OwnedFd>>,
+}
+
+impl Control {
+    pub(crate) fn new(socket: OwnedFd) -> io::Result<Self> {
+        Ok(Self {
+            socket,
+            pending: Mutex::default(),
+            wake: EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
+            asleep: AtomicBool::new(false),
+            main: Mutex::default(),
+        })
+    }
+
+    /// The descriptor that wakes the main thread when a byte is written to it.
+    pub(crate) fn set_main(&self, descriptor: OwnedFd) {
+        *lock::detached(&self.main) = Some(descriptor);
+    }
+
+    /// Wakes the main thread.
+    pub(crate) fn wake_main(&self) {
+        if let Some(descriptor) = lock::detached(&self.main).as_ref() {
+            // A full pipe wakes it too.
+            let _ = nix::unistd::write(descriptor, &[0]);
+        }
+    }
+
+    /// The first message, which waits in the socket.
+    pub(crate) fn receive(socket: BorrowedFd<'_>, reader: &mut FrameReader) -> Result<ToWorker, ControlError> {
+        let frame = reader.next(socket)?;
+        message(frame.head, frame.payload)
+    }
+
+    /// Says something to the supervisor. Never waits: what does not fit now
+    /// leaves later, in order. Without a supervisor it is lost.
+    pub(crate) fn send(&self, message: &FromWorker) {
+        let Ok(payload) = encode(message) else { return };
+        let Some(len) = u32::try_from(payload.len()).ok().filter(|len| *len <= MAX_WORKER_CONTROL_LEN) else { return };
+        let mut pending = lock::detached(&self.pending);
+        pending.extend(FrameHead::new(Kind::Control, 0, len).encode());
+        pending.extend(payload);
+        if self.send_pending(&mut pending) {
+            drop(pending);
+            self.wake();
+        }
+    }
+
+    /// Sends what is pending; returns whether some is left.
+    pub(crate) fn flush(&self) -> bool {
+        self.send_pending(&mut lock::detached(&self.pending))
+    }
+
+    /// Whether something is pending.
+    pub(crate) fn is_pending(&self) -> bool {
+        !lock::detached(&self.pending).is_empty()
+    }
+
+    fn send_pending(&self, pending: &mut VecDeque<u8>) -> bool {
+        while !pending.is_empty() {
+            let bytes = pending.make_contiguous();
+            match send(self.socket.as_raw_fd(), bytes, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL) {
+                Ok(count) => drop(pending.drain(..count)),
+                Err(nix::errno::Errno::EINTR) => {}
+                Err(nix::errno::Errno::EAGAIN) => return true,
+                // The supervisor has gone; the control thread will see that.
+                Err(_) => pending.clear(),
+            }
+        }
+        false
+    }
+
+    /// Wakes the control thread if it sleeps.
+    pub(crate) fn wake_if_asleep(&self) {
+        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::AcqRel) {
+            self.wake();
+        }
+    }
+
+    /// Wakes the control thread.
+    pub(crate) fn wake(&self) {
+        // It can only fail if the thread has been woken very often already.
+        let _ = self.wake.write(1);
+    }
+
+    /// The descriptor that becomes readable when the control thread is woken.
+    pub(crate) fn wake_fd(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+
+    /// Takes note of having been woken.
+    pub(crate) fn woken(&self) {
+        let _ = self.wake.read();
+    }
+}
+
+impl AsFd for Control {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// The message in a frame.
+pub(crate) fn message(head: FrameHead, payload: &[u8]) -> Result<ToWorker, ControlError> {
+    if head.kind != Kind::Control {
+        return Err(ControlError::Message(format!("unexpected frame {:?}", head.kind)));
+    }
+    decode(payload).map_err(|error| ControlError::Message(error.to_string()))
+}

@@ -1,0 +1,167 @@
+//! The door between `runtime.py` and the rest of this crate: what Python calls
+//! to become a worker. Nothing here is on the path of a request.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use pyo3::exceptions::{PyOSError, PyRuntimeError};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyModule};
+
+use wsgid_protocol::blocking::FrameReader;
+use wsgid_protocol::control::{FromWorker, RecycleReason, ToWorker, WorkerSpec};
+
+use crate::control::Control;
+use crate::errors::Stream;
+use crate::monitor::{self, Monitor};
+use crate::worker::{Runtime, Worker};
+use crate::{lock, log, serve, sys};
+
+const RUNTIME: &str = include_str!("../python/runtime.py");
+const MOD_WSGI: &str = include_str!("../python/mod_wsgi.py");
+
+/// Becomes a worker: reads who it is from the control socket and serves until
+/// the end of the process. Does not return.
+#[pyfunction]
+pub(crate) fn run(py: Python<'_>, control: i32) -> PyResult<()> {
+    let socket = sys::adopt(control)?;
+    let mut reader = FrameReader::new(1);
+    let spec = py.detach(|| Control::receive(socket.as_fd(), &mut reader));
+    let spec = match spec.map_err(|error| PyRuntimeError::new_err(error.to_string()))? {
+        ToWorker::Spec(spec) => *spec,
+        other => return Err(PyRuntimeError::new_err(format!("expected a Spec first, got {other:?}"))),
+    };
+    let module = PyModule::from_code(py, &c_source(RUNTIME)?, c"wsgid/runtime.py", c"_wsgid_runtime")?;
+    let facts = facts(py, &spec)?;
+    let eager = false;
+    let worker = Worker::new(spec, Control::new(socket)?, eager)?;
+    let core = Core { worker, reader: Mutex::new(Some(reader)), module: module.clone().unbind() };
+    module.call_method1("main", (core, facts)).map(drop)
+}
+
+fn c_source(source: &str) -> PyResult<CString> {
+    CString::new(source).map_err(|error| PyRuntimeError::new_err(error.to_string()))
+}
+
+/// What `runtime.py` needs to know of the specification.
+fn facts<'py>(py: Python<'py>, spec: &WorkerSpec) -> PyResult<Bound<'py, PyDict>> {
+    let group = &spec.group;
+    let facts = PyDict::new(py);
+    facts.set_item("process_group", &group.name)?;
+    facts.set_item("application_group", &spec.application_group)?;
+    facts.set_item("processes", group.processes_limit())?;
+    facts.set_item("threads", group.threads)?;
+    facts.set_item("multiprocess", group.multiprocess)?;
+    facts.set_item("run_once", group.threads == 1 && group.maximum_requests == 1)?;
+    facts.set_item("home", group.home.as_deref())?;
+    facts.set_item("python_path", &group.python_path)?;
+    facts.set_item("title", group.title())?;
+    facts.set_item("switch_interval", group.switch_interval_us.map(|micros| micros as f64 / 1e6))?;
+    facts.set_item("stack_size", group.stack_size)?;
+    facts.set_item("restrict_signal", group.restrict_signal)?;
+    facts.set_item("restrict_stdin", group.restrict_stdin)?;
+    facts.set_item("apache_version", spec.server.version)?;
+    facts.set_item("apache_description", &spec.server.description)?;
+    facts.set_item("apache_mpm", &spec.server.mpm)?;
+    facts.set_item("apache_maximum_processes", spec.server.maximum_processes)?;
+    facts.set_item("apache_threads_per_process", spec.server.threads_per_process)?;
+    facts.set_item("mod_wsgi_source", MOD_WSGI)?;
+    let preload: Vec<PathBuf> = group
+        .preload_scripts
+        .iter()
+        .filter(|preload| preload.application_group == spec.application_group)
+        .map(|preload| preload.script.clone())
+        .collect();
+    facts.set_item("preload", preload)?;
+    Ok(facts)
+}
+
+/// This worker, as Python sees it.
+#[pyclass(frozen, module = "_wsgid_runtime")]
+struct Core {
+    worker: Arc<Worker>,
+    reader: Mutex<Option<FrameReader>>,
+    module: Py<PyModule>,
+}
+
+#[pymethods]
+impl Core {
+    /// Takes over what Python prepared, and the write end of the pipe that
+    /// wakes the main thread.
+    fn prepare(
+        &self,
+        py: Python<'_>,
+        template: Py<PyDict>,
+        file_wrapper: Py<PyAny>,
+        stdout: Py<Stream>,
+        stderr: Py<Stream>,
+        wake: i32,
+    ) -> PyResult<()> {
+        let runtime = Runtime { module: self.module.clone_ref(py), template, file_wrapper, streams: [stdout, stderr] };
+        self.worker.runtime.set(runtime).map_err(|_| PyRuntimeError::new_err("prepared already"))?;
+        let wake: OwnedFd = sys::adopt(wake)?;
+        self.worker.control.set_main(wake);
+        Ok(())
+    }
+
+    /// A text stream in the place of `sys.stdout` or `sys.stderr`.
+    fn stream(&self, name: &str) -> Stream {
+        let name = if name == "sys.stdout" { "sys.stdout" } else { "sys.stderr" };
+        Stream::new(name, name == "sys.stdout" && self.worker.spec.group.restrict_stdout)
+    }
+
+    /// The control thread; never returns.
+    fn control_thread(&self, py: Python<'_>) -> PyResult<()> {
+        let reader = lock::detached(&self.reader).take().ok_or_else(|| PyRuntimeError::new_err("started already"))?;
+        Monitor::new(reader, self.worker.scheduler.slots.len()).run(py, &self.worker);
+        Ok(())
+    }
+
+    /// A request thread; never returns.
+    fn request_thread(&self, py: Python<'_>, slot: usize, ident: u64) {
+        serve::run(py, &self.worker, slot, ident);
+    }
+
+    /// Loads a script before the first request; returns why it failed.
+    fn preload(&self, py: Python<'_>, path: PathBuf) -> Option<String> {
+        self.worker.scripts.preload(py, self.module.bind(py), &path)
+    }
+
+    /// The application is loaded: connections may come.
+    fn ready(&self, python: (u32, u32, u32), failed: Vec<(PathBuf, String)>) {
+        self.worker.control.send(&FromWorker::Ready { python, failed });
+    }
+
+    /// Whether the main thread is to end the process.
+    fn is_leaving(&self) -> bool {
+        self.worker.leaving.load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    /// SIGTERM or SIGINT: as if the supervisor had said Drain.
+    fn stop(&self, py: Python<'_>) {
+        py.detach(|| monitor::drain(&self.worker));
+    }
+
+    /// Asks to be replaced; the names are those of the signals.
+    fn recycle(&self, reason: &str) -> PyResult<()> {
+        let reason = match reason {
+            "SIGUSR1" => RecycleReason::Signal,
+            "SIGXCPU" => RecycleReason::CpuTimeLimit,
+            other => return Err(PyOSError::new_err(format!("no reason to be replaced: {other}"))),
+        };
+        self.worker.recycle(reason);
+        Ok(())
+    }
+
+    /// Writes a record as `logging` would, with httpd's level.
+    fn log(&self, py: Python<'_>, level: u16, text: &str) {
+        log::lines(py, level.min(15), text);
+    }
+
+    /// Ends the process at once.
+    fn exit(&self, code: i32) {
+        sys::exit_now(code);
+    }
+}

@@ -1,0 +1,91 @@
+//! Where text goes: to the virtual host's error log while a request is served
+//! (LOG frames of that request), to the process's standard error otherwise.
+//! Called by `errors`, `LogHandler`, and wherever an exception is reported.
+
+use std::cell::RefCell;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use pyo3::prelude::*;
+
+use wsgid_protocol::failure::level;
+
+use crate::exchange::Exchange;
+use crate::lock;
+
+thread_local! {
+    static CURRENT: RefCell<Option<Arc<Exchange>>> = const { RefCell::new(None) };
+}
+
+/// Set in a process that the application forked: requests are not its business.
+static FORKED: AtomicBool = AtomicBool::new(false);
+
+/// The calling thread serves this request from now on, or none.
+pub(crate) fn set_current(exchange: Option<Arc<Exchange>>) {
+    let old = CURRENT.with(|current| std::mem::replace(&mut *current.borrow_mut(), exchange));
+    drop(old);
+}
+
+/// The request that the calling thread serves.
+pub(crate) fn current() -> Option<Arc<Exchange>> {
+    if FORKED.load(Ordering::Relaxed) {
+        return None;
+    }
+    CURRENT.with(|current| current.borrow().clone())
+}
+
+/// This process is a child that the application forked.
+pub(crate) fn forget_requests() {
+    FORKED.store(true, Ordering::Relaxed);
+}
+
+/// Writes each line as a record of the calling thread's request, or to standard
+/// error.
+pub(crate) fn lines(py: Python<'_>, level: u16, text: &str) {
+    match current() {
+        Some(exchange) => exchange_lines(py, &exchange, level, text),
+        None => process(text),
+    }
+}
+
+/// Writes each line as a record of this request.
+pub(crate) fn exchange_lines(py: Python<'_>, exchange: &Exchange, level: u16, text: &str) {
+    let mut output = lock::attached(py, &exchange.output);
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        if output.log(level, line.as_bytes()).is_err() {
+            drop(output);
+            return process(text);
+        }
+    }
+}
+
+/// Writes to the process's standard error, a pipe to the supervisor. What it
+/// does not take is lost: there is nowhere else to say so.
+pub(crate) fn process(text: &str) {
+    let mut line = String::with_capacity(text.len() + 1);
+    line.push_str(text);
+    if !text.ends_with('\n') {
+        line.push('\n');
+    }
+    let _ = io::stderr().write_all(line.as_bytes());
+}
+
+/// Reports an exception with its traceback; `what` says in a line where it
+/// came from.
+pub(crate) fn exception(py: Python<'_>, what: &str, error: &PyErr) {
+    lines(py, level::ERROR, what);
+    lines(py, level::ERROR, &traceback(py, error));
+}
+
+/// The traceback as Python prints it.
+pub(crate) fn traceback(py: Python<'_>, error: &PyErr) -> String {
+    let format = || -> PyResult<String> {
+        let lines = py
+            .import("traceback")?
+            .call_method1("format_exception", (error.get_type(py), error.value(py), error.traceback(py)))?;
+        let text = pyo3::types::PyString::new(py, "").call_method1("join", (lines,))?;
+        Ok(text.str()?.to_string_lossy().into_owned())
+    };
+    format().unwrap_or_else(|_| error.to_string())
+}

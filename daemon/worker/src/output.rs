@@ -1,0 +1,352 @@
+//! The answer of one request: frames are collected in a buffer and leave
+//! together. Called by `response`, `start_response`, `errors`, `body` (WANT)
+//! and the ticker; it knows frames and the socket, and nothing of Python.
+//!
+//! A block that the application yields is not sent at once: it stays until the
+//! buffer is full, the request ends, or the ticker (another thread, about every
+//! two milliseconds) sends it. So a block never waits for the application to
+//! make the next one, as PEP 3333 demands, and small blocks share a send.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+
+use nix::sys::socket::{MsgFlags, send};
+use std::os::fd::AsRawFd;
+
+use wsgid_protocol::blocking::send_all;
+use wsgid_protocol::head::{FLAG_CLOSE, FLAG_FLUSH};
+use wsgid_protocol::limits::{HEAD_LEN, MAX_BODY_LEN, MAX_FAIL_LEN, MAX_LOG_LEN};
+use wsgid_protocol::payload::{PayloadError, encode_into};
+use wsgid_protocol::response::{EndReport, FilePart};
+use wsgid_protocol::{Failure, FrameHead, Kind};
+
+use crate::connection::Connection;
+
+/// Blocks up to this length are copied into the buffer; longer ones are sent
+/// from where they are.
+const COPY_MAX: usize = 16 * 1024;
+
+/// Bytes in the buffer at which it is sent.
+const FULL: usize = 64 * 1024;
+
+/// Why nothing can be sent.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OutputError {
+    /// The request has ended; somebody kept an object of it.
+    #[error("the request has ended")]
+    Ended,
+    /// The connection broke: the client or httpd has gone.
+    #[error("the client has gone")]
+    Gone(#[source] io::Error),
+}
+
+/// The response head that `start_response` was given, encoded.
+#[derive(Default)]
+pub(crate) struct Head {
+    /// The encoded `ResponseHead`.
+    pub(crate) payload: Vec<u8>,
+    /// The status code.
+    pub(crate) status: u16,
+    /// The `Content-Length` that the application announced.
+    pub(crate) length: Option<u64>,
+}
+
+/// Where the response head is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// `start_response` was not called.
+    Waiting,
+    /// It was; the head can still be replaced.
+    Started,
+    /// The head is on its way.
+    Sent,
+}
+
+/// The answer of one request.
+pub(crate) struct Output {
+    connection: Option<Arc<Connection>>,
+    id: u64,
+    buffer: Vec<u8>,
+    /// Where in the buffer a DATA frame begins that can still grow.
+    open: Option<usize>,
+    /// The response head.
+    pub(crate) head: Head,
+    /// Where it is.
+    pub(crate) stage: Stage,
+    /// Body bytes accepted so far.
+    pub(crate) body_len: u64,
+    /// Whether httpd may hold body bytes back that the application yielded.
+    unflushed: bool,
+    /// Whether the ticker has seen the buffer filled as it is.
+    pub(crate) seen: bool,
+    broken: bool,
+}
+
+impl Output {
+    /// An answer on this connection, reusing the memory of an earlier one.
+    pub(crate) fn new(connection: Arc<Connection>, id: u64, mut buffer: Vec<u8>, mut payload: Vec<u8>) -> Self {
+        buffer.clear();
+        payload.clear();
+        let head = Head { payload, status: 0, length: None };
+        Self {
+            connection: Some(connection),
+            id,
+            buffer,
+            open: None,
+            head,
+            stage: Stage::Waiting,
+            body_len: 0,
+            unflushed: false,
+            seen: false,
+            broken: false,
+        }
+    }
+
+    /// Whether the connection broke.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    /// Whether the request has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.connection.is_none()
+    }
+
+    /// Takes over one block of the body. The head goes first if it has not gone.
+    /// May block, with `wait`; without it the bytes may stay in the buffer.
+    pub(crate) fn body(&mut self, block: &[u8]) -> Result<(), OutputError> {
+        self.check()?;
+        self.begin_body();
+        self.body_len += block.len() as u64;
+        self.unflushed = true;
+        if block.len() <= COPY_MAX {
+            self.append(block);
+            return Ok(());
+        }
+        self.open = None;
+        for piece in block.chunks(MAX_BODY_LEN as usize) {
+            self.send_piece(piece)?;
+        }
+        Ok(())
+    }
+
+    /// Whether so much has gathered that it should leave now.
+    pub(crate) fn is_full(&self) -> bool {
+        self.buffer.len() >= FULL
+    }
+
+    /// Whether a block of this length is sent from where it is, so that the call
+    /// may block.
+    pub(crate) fn is_long(block: &[u8]) -> bool {
+        block.len() > COPY_MAX
+    }
+
+    /// Puts the response head in front, if it is not there.
+    pub(crate) fn begin_body(&mut self) {
+        if self.stage == Stage::Started {
+            self.stage = Stage::Sent;
+            let len = self.head.payload.len();
+            self.frame(FrameHead::new(Kind::Response, self.id, len_u32(len)));
+            self.buffer.extend_from_slice(&self.head.payload);
+        }
+    }
+
+    /// A record for the error log.
+    pub(crate) fn log(&mut self, level: u16, record: &[u8]) -> Result<(), OutputError> {
+        self.check()?;
+        for piece in record.chunks(MAX_LOG_LEN as usize) {
+            self.small(FrameHead::new(Kind::Log, self.id, 0).with_code(level), piece);
+        }
+        Ok(())
+    }
+
+    /// Asks for body bytes.
+    pub(crate) fn want(&mut self, count: u64) -> Result<(), OutputError> {
+        self.check()?;
+        self.small(FrameHead::new(Kind::Want, self.id, 0), &count.to_le_bytes());
+        self.flush()
+    }
+
+    /// An interim response; the payload is an encoded `ResponseHead`.
+    pub(crate) fn interim(&mut self, payload: &[u8]) -> Result<(), OutputError> {
+        self.check()?;
+        self.small(FrameHead::new(Kind::Interim, self.id, 0), payload);
+        self.flush()
+    }
+
+    /// An answer of a script that is no application; the payload is encoded.
+    pub(crate) fn answer(&mut self, payload: &[u8]) -> Result<(), OutputError> {
+        self.check()?;
+        self.small(FrameHead::new(Kind::Answer, self.id, 0), payload);
+        Ok(())
+    }
+
+    /// A part of a file instead of a body.
+    pub(crate) fn file(&mut self, part: FilePart, file: BorrowedFd<'_>) -> Result<(), OutputError> {
+        self.check()?;
+        self.begin_body();
+        self.flush()?;
+        self.body_len += part.len;
+        let mut payload = Vec::with_capacity(24);
+        encoded(encode_into(&part, &mut payload));
+        self.small(FrameHead::new(Kind::File, self.id, 0).with_code(1), &payload);
+        let Some(connection) = &self.connection else { return Err(OutputError::Ended) };
+        let sent = send_all(connection.as_fd(), &mut [IoSlice::new(&self.buffer)], &[file], MsgFlags::empty());
+        self.buffer.clear();
+        sent.map(drop).map_err(|error| self.gone(error))
+    }
+
+    /// The answer is complete. With `close` the connection is not used again.
+    pub(crate) fn end(&mut self, report: EndReport, close: bool) -> Result<(), OutputError> {
+        self.check()?;
+        self.begin_body();
+        let flags = if close { FLAG_CLOSE } else { 0 };
+        let at = self.buffer.len();
+        self.frame(FrameHead::new(Kind::End, self.id, 0).with_flags(flags));
+        encoded(encode_into(&report, &mut self.buffer));
+        self.set_len(at);
+        Ok(())
+    }
+
+    /// The request failed; `text` is for the log.
+    pub(crate) fn fail(&mut self, failure: Failure, text: &str, close: bool) -> Result<(), OutputError> {
+        self.check()?;
+        let flags = if close { FLAG_CLOSE } else { 0 };
+        let mut len = text.len().min(MAX_FAIL_LEN as usize);
+        while !text.is_char_boundary(len) {
+            len -= 1;
+        }
+        let head = FrameHead::new(Kind::Fail, self.id, 0).with_code(failure.code()).with_flags(flags);
+        self.small(head, &text.as_bytes()[..len]);
+        Ok(())
+    }
+
+    /// Sends what has gathered; waits for the peer to take it.
+    pub(crate) fn flush(&mut self) -> Result<(), OutputError> {
+        self.send(MsgFlags::empty()).map(drop)
+    }
+
+    /// Sends what the socket takes at once. Returns whether that was all.
+    pub(crate) fn try_flush(&mut self) -> Result<bool, OutputError> {
+        self.send(MsgFlags::MSG_DONTWAIT)
+    }
+
+    /// For the ticker: what the application yielded must reach the client while
+    /// it works on the next block. Never waits.
+    pub(crate) fn push(&mut self) -> Result<(), OutputError> {
+        if self.unflushed {
+            self.unflushed = false;
+            match self.open.and_then(|at| self.buffer.get_mut(at + FLAGS_AT)) {
+                Some(flags) => *flags |= FLAG_FLUSH,
+                None => self.frame(FrameHead::new(Kind::Data, self.id, 0).with_flags(FLAG_FLUSH)),
+            }
+        }
+        self.try_flush().map(drop)
+    }
+
+    /// Whether there is something for `push` to do.
+    pub(crate) fn has_news(&self) -> bool {
+        self.connection.is_some() && !self.broken && (self.unflushed || !self.buffer.is_empty())
+    }
+
+    /// The request has ended: gives the memory back, and whether the connection
+    /// is still good.
+    pub(crate) fn finish(&mut self) -> (Vec<u8>, Vec<u8>, bool) {
+        self.connection = None;
+        (std::mem::take(&mut self.buffer), std::mem::take(&mut self.head.payload), !self.broken)
+    }
+
+    fn check(&self) -> Result<(), OutputError> {
+        match self.connection {
+            None => Err(OutputError::Ended),
+            Some(_) if self.broken => Err(OutputError::Gone(io::ErrorKind::BrokenPipe.into())),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Appends a whole frame with a short payload.
+    fn small(&mut self, mut head: FrameHead, payload: &[u8]) {
+        head.len = len_u32(payload.len());
+        self.frame(head);
+        self.buffer.extend_from_slice(payload);
+    }
+
+    fn frame(&mut self, head: FrameHead) {
+        self.open = None;
+        self.seen = false;
+        self.buffer.extend_from_slice(&head.encode());
+    }
+
+    /// Appends to the open DATA frame, or to a new one.
+    fn append(&mut self, block: &[u8]) {
+        let at = match self.open {
+            Some(at) if self.buffer.len() - at - HEAD_LEN + block.len() <= MAX_BODY_LEN as usize => at,
+            _ => {
+                let at = self.buffer.len();
+                self.frame(FrameHead::new(Kind::Data, self.id, 0));
+                at
+            }
+        };
+        self.open = Some(at);
+        self.seen = false;
+        self.buffer.extend_from_slice(block);
+        self.set_len(at);
+    }
+
+    /// The frame that begins at `at` reaches to the end of the buffer.
+    fn set_len(&mut self, at: usize) {
+        let len = len_u32(self.buffer.len() - at - HEAD_LEN);
+        if let Some(place) = self.buffer.get_mut(at..at + size_of::<u32>()) {
+            place.copy_from_slice(&len.to_le_bytes());
+        }
+    }
+
+    /// Sends the buffer and one DATA frame whose bytes are not copied.
+    fn send_piece(&mut self, piece: &[u8]) -> Result<(), OutputError> {
+        let Some(connection) = &self.connection else { return Err(OutputError::Ended) };
+        let head = FrameHead::new(Kind::Data, self.id, len_u32(piece.len())).encode();
+        let slices = &mut [IoSlice::new(&self.buffer), IoSlice::new(&head), IoSlice::new(piece)];
+        let sent = send_all(connection.as_fd(), slices, &[], MsgFlags::empty());
+        self.buffer.clear();
+        sent.map(drop).map_err(|error| self.gone(error))
+    }
+
+    fn send(&mut self, flags: MsgFlags) -> Result<bool, OutputError> {
+        self.check()?;
+        let Some(connection) = &self.connection else { return Err(OutputError::Ended) };
+        self.open = None;
+        self.seen = false;
+        let mut done = 0;
+        let result = loop {
+            let Some(rest) = self.buffer.get(done..).filter(|rest| !rest.is_empty()) else { break Ok(true) };
+            match send(connection.as_fd().as_raw_fd(), rest, flags | MsgFlags::MSG_NOSIGNAL).map_err(io::Error::from) {
+                Ok(count) => done += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Ok(false),
+                Err(error) => break Err(error),
+            }
+        };
+        self.buffer.drain(..done);
+        result.map_err(|error| self.gone(error))
+    }
+
+    fn gone(&mut self, error: io::Error) -> OutputError {
+        self.broken = true;
+        self.buffer.clear();
+        OutputError::Gone(error)
+    }
+}
+
+/// Where the flags are in a frame head.
+const FLAGS_AT: usize = 5;
+
+/// Every payload here is bounded by its kind's limit, far below 4 GiB.
+fn len_u32(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}
+
+/// Only a path that is not UTF-8 cannot be encoded, and none is sent from here.
+fn encoded(result: Result<(), PayloadError>) {
+    debug_assert!(result.is_ok(), "numbers always encode");
+}

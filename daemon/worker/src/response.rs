@@ -1,0 +1,100 @@
+//! What the application returned, block by block: Content-Length policing, and
+//! how blocks reach the output. `close()` is `serve`'s business.
+
+use pyo3::exceptions::{PyOSError, PyRuntimeError, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList, PyTuple};
+
+use crate::exchange::Exchange;
+use crate::lock;
+use crate::output::{Output, OutputError, Stage};
+
+/// Sends the iterable. Stops without an error where the client has gone.
+pub(crate) fn iterable(py: Python<'_>, exchange: &Exchange, result: &Bound<'_, PyAny>) -> PyResult<()> {
+    if let Ok(list) = result.cast_exact::<PyList>() {
+        // By index: the application may change the list meanwhile.
+        let mut at = 0;
+        while at < list.len() {
+            if !step(py, exchange, &list.get_item(at)?)? {
+                return Ok(());
+            }
+            at += 1;
+        }
+        return Ok(());
+    }
+    if let Ok(tuple) = result.cast_exact::<PyTuple>() {
+        for item in tuple.iter() {
+            if !step(py, exchange, &item)? {
+                return Ok(());
+            }
+        }
+        return Ok(());
+    }
+    for item in result.try_iter()? {
+        if !step(py, exchange, &item?)? {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Sends one block. False if there is no use in a further one.
+fn step(py: Python<'_>, exchange: &Exchange, item: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let result = block(py, exchange, bytes(item)?);
+    if result.is_err() && lock::attached(py, &exchange.output).is_broken() {
+        return Ok(false);
+    }
+    result.map(|()| true)
+}
+
+/// The item as bytes, which is all that PEP 3333 allows.
+pub(crate) fn bytes<'a, 'py>(item: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py, PyBytes>> {
+    item.cast::<PyBytes>().map_err(|_| {
+        let name = item.get_type().name().map_or_else(|_| "something else".to_owned(), |name| name.to_string());
+        PyTypeError::new_err(format!("expected bytes for a block of the response body, got {name}"))
+    })
+}
+
+/// Sends one block; the head goes with the first that is not empty.
+pub(crate) fn block(py: Python<'_>, exchange: &Exchange, block: &Bound<'_, PyBytes>) -> PyResult<()> {
+    let bytes = block.as_bytes();
+    let mut guard = lock::attached(py, &exchange.output);
+    let output = &mut *guard;
+    if output.stage == Stage::Waiting && !output.has_ended() {
+        return Err(PyRuntimeError::new_err("a block of the response body came before start_response was called"));
+    }
+    let bytes = allowed(output, bytes);
+    if bytes.is_empty() {
+        return if output.is_broken() { Err(failed(&OutputError::Gone(broken()))) } else { Ok(()) };
+    }
+    let sent = if Output::is_long(bytes) {
+        py.detach(|| output.body(bytes))
+    } else {
+        output.body(bytes).and_then(|()| if output.is_full() { full(py, output) } else { Ok(()) })
+    };
+    sent.map_err(|error| failed(&error))
+}
+
+/// Sends what has gathered: at once if the socket takes it, else detached.
+fn full(py: Python<'_>, output: &mut Output) -> Result<(), OutputError> {
+    if output.try_flush()? { Ok(()) } else { py.detach(|| output.flush()) }
+}
+
+/// What of the block the announced Content-Length leaves room for.
+fn allowed<'a>(output: &Output, bytes: &'a [u8]) -> &'a [u8] {
+    let Some(length) = output.head.length else { return bytes };
+    let room = length.saturating_sub(output.body_len);
+    usize::try_from(room).ok().and_then(|room| bytes.get(..room)).unwrap_or(bytes)
+}
+
+/// What the application sees.
+pub(crate) fn failed(error: &OutputError) -> PyErr {
+    match error {
+        OutputError::Ended => PyRuntimeError::new_err("write called after the request has ended"),
+        OutputError::Gone(_) => PyOSError::new_err("mod_wsgi response data write error: the client has gone"),
+    }
+}
+
+fn broken() -> std::io::Error {
+    std::io::ErrorKind::BrokenPipe.into()
+}

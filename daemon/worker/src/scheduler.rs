@@ -1,0 +1,320 @@
+//! Which thread serves which connection. Called by `serve` (threads), `ticker`
+//! and `control` (connections come and go); knows nothing of Python or frames.
+//!
+//! The reasoning. With the interpreter lock a second thread helps only while
+//! the first waits for something else; woken for every request it makes both
+//! slower. So the thread that is already running takes the next request:
+//!
+//! * one *leader* waits in `epoll_wait` for all connections, edge triggered, so
+//!   that nothing has to be armed again. It puts what is readable into a queue,
+//!   takes one, serves it, takes the next from the queue, and returns to
+//!   `epoll_wait` when the queue is empty;
+//! * the others are parked. While the leader serves, there is no leader; the
+//!   ticker promotes a parked thread when a request takes long (see `ticker`);
+//! * *eager* mode, learned from the requests: if they are long and mostly wait,
+//!   whoever takes one wakes the next leader at once.
+//!
+//! All state is under one lock, taken once for a batch of events and once per
+//! finished request. Nobody attaches to the interpreter while holding it.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::Thread;
+use std::time::Instant;
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+
+use crate::connection::Connection;
+use crate::lock;
+use crate::slot::Slot;
+
+/// Events taken with one `epoll_wait`.
+const BATCH: usize = 64;
+
+/// What is known of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Nothing to read, as far as is known; epoll will tell.
+    Idle,
+    /// In the queue, or being served.
+    Busy,
+    /// Being served, and epoll told of something since.
+    Dirty,
+}
+
+struct Held {
+    connection: Arc<Connection>,
+    state: State,
+}
+
+/// A connection with something to read that no thread has taken.
+struct Waiting {
+    connection: Arc<Connection>,
+    since: Instant,
+}
+
+#[derive(Default)]
+struct Inner {
+    held: HashMap<u64, Held>,
+    queue: VecDeque<Waiting>,
+    /// Whether a thread is in `epoll_wait`.
+    leader: bool,
+    /// Threads without work, the last parked on top.
+    parked: Vec<usize>,
+    /// No connection becomes idle any more: it is given back.
+    draining: bool,
+}
+
+/// What a thread found on the connection that it served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The connection is free for the next request.
+    Free,
+    /// The connection has ended.
+    Ended,
+}
+
+/// What becomes of a connection after a request.
+pub(crate) enum Finished {
+    /// It stays here.
+    Kept,
+    /// It left the table; the supervisor is to be told that it is free.
+    Released(Arc<Connection>),
+    /// It left the table; the supervisor is to be told that it ended.
+    Closed(Arc<Connection>),
+}
+
+struct Parker {
+    thread: OnceLock<Thread>,
+    woken: AtomicBool,
+}
+
+/// The connections and the threads of a worker.
+pub(crate) struct Scheduler {
+    epoll: Epoll,
+    inner: Mutex<Inner>,
+    parkers: Vec<Parker>,
+    /// What the ticker looks at, one per thread.
+    pub(crate) slots: Vec<Slot>,
+    /// Whether threads wake the next leader when they take a request.
+    pub(crate) eager: AtomicBool,
+    /// Requests being served.
+    pub(crate) active: AtomicU64,
+}
+
+impl Scheduler {
+    pub(crate) fn new(threads: usize, eager: bool) -> io::Result<Self> {
+        let parker = || Parker { thread: OnceLock::new(), woken: AtomicBool::new(false) };
+        Ok(Self {
+            epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
+            inner: Mutex::default(),
+            parkers: (0..threads).map(|_| parker()).collect(),
+            slots: (0..threads).map(|_| Slot::default()).collect(),
+            eager: AtomicBool::new(eager),
+            active: AtomicU64::new(0),
+        })
+    }
+
+    /// Takes a connection in. What is readable already is reported at once.
+    /// Gives it back if the worker is leaving.
+    pub(crate) fn add(&self, connection: Connection) -> Result<(), Arc<Connection>> {
+        let connection = Arc::new(connection);
+        let mut inner = lock::detached(&self.inner);
+        if inner.draining {
+            return Err(connection);
+        }
+        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLET;
+        if self.epoll.add(&connection, EpollEvent::new(flags, connection.number)).is_err() {
+            return Err(connection);
+        }
+        inner.held.insert(connection.number, Held { connection, state: State::Idle });
+        Ok(())
+    }
+
+    /// Waits for a connection with something to read. Called detached.
+    pub(crate) fn wait(&self, slot: usize) -> Arc<Connection> {
+        loop {
+            let mut inner = lock::detached(&self.inner);
+            if let Some(waiting) = inner.queue.pop_front() {
+                if self.eager.load(Ordering::Relaxed) {
+                    self.promote_locked(&mut inner);
+                }
+                return waiting.connection;
+            }
+            if inner.leader {
+                inner.parked.push(slot);
+                drop(inner);
+                self.park(slot);
+                continue;
+            }
+            inner.leader = true;
+            drop(inner);
+            let mut events = [EpollEvent::empty(); BATCH];
+            let got = self.epoll.wait(&mut events, EpollTimeout::NONE);
+            let mut inner = lock::detached(&self.inner);
+            inner.leader = false;
+            match got {
+                Ok(count) => inner.enqueue(&events[..count]),
+                Err(Errno::EINTR) => {}
+                // Nothing but a broken descriptor table leads here; without the
+                // pause it would be a busy loop.
+                Err(_) => std::thread::sleep(std::time::Duration::from_millis(10)),
+            }
+        }
+    }
+
+    /// A thread is done with a connection. Returns what became of it, and the
+    /// next one from the queue for this thread.
+    pub(crate) fn finish(&self, connection: Arc<Connection>, outcome: Outcome) -> (Finished, Option<Arc<Connection>>) {
+        let mut inner = lock::detached(&self.inner);
+        let finished = match outcome {
+            Outcome::Ended => {
+                self.forget(&mut inner, &connection);
+                Finished::Closed(connection)
+            }
+            Outcome::Free if inner.draining => {
+                self.forget(&mut inner, &connection);
+                Finished::Released(connection)
+            }
+            Outcome::Free => {
+                inner.put_back(connection);
+                Finished::Kept
+            }
+        };
+        let next = inner.queue.pop_front().map(|waiting| waiting.connection);
+        if next.is_some() && self.eager.load(Ordering::Relaxed) {
+            self.promote_locked(&mut inner);
+        }
+        (finished, next)
+    }
+
+    /// Takes no request any more. Returns the connections nobody has begun with.
+    pub(crate) fn drain(&self) -> Vec<Arc<Connection>> {
+        let mut inner = lock::detached(&self.inner);
+        inner.draining = true;
+        let waiting: Vec<_> = inner.queue.drain(..).map(|waiting| waiting.connection).collect();
+        let idle = inner.held.values().filter(|held| held.state == State::Idle);
+        let mut left: Vec<_> = idle.map(|held| Arc::clone(&held.connection)).collect();
+        left.extend(waiting);
+        for connection in &left {
+            self.forget(&mut inner, connection);
+        }
+        left
+    }
+
+    /// Wakes a parked thread to become the leader, if there is none. Returns
+    /// whether one was woken.
+    pub(crate) fn promote(&self) -> bool {
+        self.promote_locked(&mut lock::detached(&self.inner))
+    }
+
+    /// All threads are serving: looks for connections that wait for one, and
+    /// returns those that have waited since before `limit`.
+    pub(crate) fn overdue(&self, limit: Instant) -> Vec<Arc<Connection>> {
+        let mut inner = lock::detached(&self.inner);
+        if inner.leader || !inner.parked.is_empty() {
+            return Vec::new();
+        }
+        let mut events = [EpollEvent::empty(); BATCH];
+        if let Ok(count) = self.epoll.wait(&mut events, EpollTimeout::ZERO) {
+            inner.enqueue(&events[..count]);
+        }
+        let mut left = Vec::new();
+        while inner.queue.front().is_some_and(|waiting| waiting.since < limit) {
+            let Some(waiting) = inner.queue.pop_front() else { break };
+            self.forget(&mut inner, &waiting.connection);
+            left.push(waiting.connection);
+        }
+        left
+    }
+
+    /// Whether every thread is serving, and connections held.
+    pub(crate) fn pressure(&self) -> Pressure {
+        let inner = lock::detached(&self.inner);
+        Pressure {
+            leader: inner.leader,
+            parked: inner.parked.len(),
+            queued: inner.queue.len(),
+            connections: inner.held.len(),
+        }
+    }
+
+    /// All descriptors, for a forked child to get rid of.
+    pub(crate) fn descriptors(&self) -> Vec<RawFd> {
+        let inner = lock::detached(&self.inner);
+        let sockets = inner.held.values().map(|held| held.connection.as_fd().as_raw_fd());
+        sockets.chain([self.epoll.0.as_raw_fd()]).collect()
+    }
+
+    fn forget(&self, inner: &mut Inner, connection: &Connection) {
+        // A forked child may hold a copy of the descriptor, so that closing ours
+        // would leave it in the set.
+        let _ = self.epoll.delete(connection);
+        inner.held.remove(&connection.number);
+    }
+
+    fn promote_locked(&self, inner: &mut Inner) -> bool {
+        if inner.leader {
+            return false;
+        }
+        let Some(parker) = inner.parked.pop().and_then(|slot| self.parkers.get(slot)) else { return false };
+        parker.woken.store(true, Ordering::Release);
+        if let Some(thread) = parker.thread.get() {
+            thread.unpark();
+        }
+        true
+    }
+
+    fn park(&self, slot: usize) {
+        let Some(parker) = self.parkers.get(slot) else { return };
+        let _ = parker.thread.set(std::thread::current());
+        while !parker.woken.swap(false, Ordering::Acquire) {
+            std::thread::park();
+        }
+    }
+}
+
+/// How busy the threads are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pressure {
+    /// Whether a thread waits in `epoll_wait`.
+    pub(crate) leader: bool,
+    /// Threads without work.
+    pub(crate) parked: usize,
+    /// Connections that wait for a thread.
+    pub(crate) queued: usize,
+    /// Connections held.
+    pub(crate) connections: usize,
+}
+
+impl Inner {
+    fn enqueue(&mut self, events: &[EpollEvent]) {
+        let since = Instant::now();
+        for event in events {
+            let Some(held) = self.held.get_mut(&event.data()) else { continue };
+            match held.state {
+                State::Idle => {
+                    held.state = State::Busy;
+                    self.queue.push_back(Waiting { connection: Arc::clone(&held.connection), since });
+                }
+                State::Busy | State::Dirty => held.state = State::Dirty,
+            }
+        }
+    }
+
+    /// A connection that was served is idle again, or has to be looked at once
+    /// more because an edge came meanwhile.
+    fn put_back(&mut self, connection: Arc<Connection>) {
+        let Some(held) = self.held.get_mut(&connection.number) else { return };
+        if held.state == State::Dirty {
+            held.state = State::Busy;
+            self.queue.push_back(Waiting { connection, since: Instant::now() });
+        } else {
+            held.state = State::Idle;
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The scripts of this worker: loaded once, by path. Called by `serve` for each
+//! request and by the preload; `runtime.py` compiles and executes.
+//!
+//! A script that failed is not tried again here: frameworks that were imported
+//! halfway cannot be imported again in the same process. A changed or failed
+//! script asks the supervisor to replace the worker instead.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::{Duration, Instant, SystemTime};
+
+use pyo3::prelude::*;
+use pyo3::types::{PyModule, PyString};
+
+use wsgid_protocol::Failure;
+use wsgid_protocol::control::RecycleReason;
+
+use crate::environ::latin1;
+use crate::lock;
+use crate::log;
+
+/// The modification time is not looked at more often than this.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+
+/// A failed script is worth another process after this time.
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Why there is nothing to call.
+pub(crate) struct LoadError {
+    /// The failure to answer with.
+    pub(crate) failure: Failure,
+    /// One line for FAIL.
+    pub(crate) text: String,
+    /// The traceback, for the error log.
+    pub(crate) traceback: String,
+}
+
+/// What a request gets.
+pub(crate) struct Loaded<'py> {
+    /// The callable, or why there is none.
+    pub(crate) callable: Result<Bound<'py, PyAny>, LoadError>,
+    /// Whether the worker should be replaced.
+    pub(crate) recycle: Option<RecycleReason>,
+}
+
+struct Script {
+    mtime: Option<SystemTime>,
+    looked: Instant,
+    tried: Instant,
+    state: Result<Py<PyModule>, (Failure, String, String)>,
+    names: Vec<(Vec<u8>, Py<PyString>)>,
+}
+
+/// The scripts of this worker.
+#[derive(Default)]
+pub(crate) struct Scripts {
+    table: Mutex<HashMap<Vec<u8>, Script>>,
+}
+
+impl Scripts {
+    /// Loads a script before the first request. Returns why it failed.
+    pub(crate) fn preload(&self, py: Python<'_>, runtime: &Bound<'_, PyModule>, path: &Path) -> Option<String> {
+        let mut table = lock::attached(py, &self.table);
+        let script = Script::load(py, runtime, path.as_os_str().as_bytes());
+        let failed = script.state.as_ref().err().map(|(_, text, traceback)| format!("{text}\n{traceback}"));
+        table.insert(path.as_os_str().as_bytes().to_vec(), script);
+        failed
+    }
+
+    /// The callable of a script; the script is loaded by the first who asks.
+    pub(crate) fn get<'py>(
+        &self,
+        py: Python<'py>,
+        runtime: &Bound<'py, PyModule>,
+        path: &[u8],
+        callable: &[u8],
+        reloading: bool,
+    ) -> Loaded<'py> {
+        // Held while the script loads: whoever asks meanwhile waits, detached.
+        let mut table = lock::attached(py, &self.table);
+        if !table.contains_key(path) {
+            let script = Script::load(py, runtime, path);
+            table.insert(path.to_vec(), script);
+        }
+        let Some(script) = table.get_mut(path) else {
+            let error = LoadError { failure: Failure::LoadFailed, text: String::new(), traceback: String::new() };
+            return Loaded { callable: Err(error), recycle: None };
+        };
+        Loaded { recycle: script.recycle(path, reloading), callable: script.callable(py, path, callable) }
+    }
+}
+
+impl Script {
+    fn load(py: Python<'_>, runtime: &Bound<'_, PyModule>, path: &[u8]) -> Self {
+        let mtime = modified(path);
+        let name = Path::new(OsStr::from_bytes(path));
+        let state = match std::fs::File::open(name) {
+            Err(error) => Err((Failure::ScriptMissing, unreadable(name, &error), String::new())),
+            Ok(_) => Self::execute(py, runtime, name),
+        };
+        let now = Instant::now();
+        Self { mtime, looked: now, tried: now, state, names: Vec::new() }
+    }
+
+    fn execute(
+        py: Python<'_>,
+        runtime: &Bound<'_, PyModule>,
+        path: &Path,
+    ) -> Result<Py<PyModule>, (Failure, String, String)> {
+        let module =
+            runtime.call_method1("load_script", (path,)).and_then(|module| Ok(module.cast_into::<PyModule>()?));
+        module.map(Bound::unbind).map_err(|error| {
+            let text = format!("WSGI script `{}` failed to load: {}", path.display(), summary(py, &error));
+            (Failure::LoadFailed, text, log::traceback(py, &error))
+        })
+    }
+
+    fn recycle(&mut self, path: &[u8], reloading: bool) -> Option<RecycleReason> {
+        let failed = self.state.is_err();
+        if !(reloading || failed) || self.looked.elapsed() < LOOK_INTERVAL {
+            return None;
+        }
+        self.looked = Instant::now();
+        let changed = modified(path) != self.mtime;
+        if failed && (changed || self.tried.elapsed() >= RETRY_INTERVAL) {
+            self.tried = self.looked;
+            return Some(RecycleReason::LoadFailed);
+        }
+        (changed && reloading).then_some(RecycleReason::ScriptChanged)
+    }
+
+    fn callable<'py>(&mut self, py: Python<'py>, path: &[u8], callable: &[u8]) -> Result<Bound<'py, PyAny>, LoadError> {
+        let module = match &self.state {
+            Ok(module) => module.bind(py),
+            Err((failure, text, traceback)) => {
+                return Err(LoadError { failure: *failure, text: text.clone(), traceback: traceback.clone() });
+            }
+        };
+        let name = match self.names.iter().find(|(name, _)| name == callable) {
+            Some((_, object)) => object.bind(py).clone(),
+            None => {
+                let object = latin1(py, callable);
+                self.names.push((callable.to_vec(), object.clone().unbind()));
+                object
+            }
+        };
+        module.getattr(name).map_err(|_| {
+            let (path, callable) = (String::from_utf8_lossy(path), String::from_utf8_lossy(callable));
+            let text = format!(
+                "WSGI script `{path}` does not contain the callable `{callable}`; name it with WSGICallableObject"
+            );
+            LoadError { failure: Failure::NoCallable, text, traceback: String::new() }
+        })
+    }
+}
+
+fn modified(path: &[u8]) -> Option<SystemTime> {
+    std::fs::metadata(OsStr::from_bytes(path)).and_then(|data| data.modified()).ok()
+}
+
+/// Names the first component of the path that cannot be entered or is missing.
+fn unreadable(path: &Path, error: &std::io::Error) -> String {
+    let mut ancestors: Vec<&Path> = path.ancestors().collect();
+    ancestors.reverse();
+    let closed = ancestors.into_iter().find(|part| std::fs::metadata(part).is_err()).unwrap_or(path);
+    format!(
+        "WSGI script `{}` cannot be read: `{}`: {error} (user id {}, group id {})",
+        path.display(),
+        closed.display(),
+        nix::unistd::geteuid(),
+        nix::unistd::getegid(),
+    )
+}
+
+/// `Type: message` on one line.
+pub(crate) fn summary(py: Python<'_>, error: &PyErr) -> String {
+    let name = error.get_type(py).name().map_or_else(|_| String::new(), |name| name.to_string());
+    let value = error.value(py).str().map_or_else(|_| String::new(), |text| text.to_string_lossy().into_owned());
+    let value = value.lines().next().unwrap_or_default();
+    if value.is_empty() { name } else { format!("{name}: {value}") }
+}

@@ -1,0 +1,280 @@
+//! A request thread: takes a connection, reads one request, calls the
+//! application, answers, and takes the next. Made by Python, so that it is
+//! attached to the interpreter once; it detaches only to wait.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use nix::sys::socket::MsgFlags;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use wsgid_protocol::blocking::{Frame, FrameReader, ReadError};
+use wsgid_protocol::head::FLAG_END;
+use wsgid_protocol::payload::decode;
+use wsgid_protocol::request::{BodyKind, RequestHead};
+use wsgid_protocol::response::EndReport;
+use wsgid_protocol::{Failure, Kind};
+
+use crate::application::Verdict;
+use crate::body::Body;
+use crate::connection::Connection;
+use crate::environ::Variables;
+use crate::exchange::Exchange;
+use crate::output::Output;
+use crate::scheduler::Outcome;
+use crate::worker::Worker;
+use crate::{application, lock, log, sys};
+
+/// What a thread keeps from request to request.
+pub(crate) struct Thread {
+    /// Which thread, from 0.
+    pub(crate) slot: usize,
+    reader: FrameReader,
+    variables: Variables,
+    buffer: Vec<u8>,
+    payload: Vec<u8>,
+    body: Vec<u8>,
+}
+
+/// Runs a request thread for the life of the process.
+pub(crate) fn run(py: Python<'_>, worker: &Arc<Worker>, slot: usize, ident: u64) {
+    let mut thread = Thread {
+        slot,
+        reader: FrameReader::new(0),
+        variables: Variables::default(),
+        buffer: Vec::new(),
+        payload: Vec::new(),
+        body: Vec::new(),
+    };
+    if let Some(slot) = worker.scheduler.slots.get(slot) {
+        slot.ident.store(ident, Ordering::Relaxed);
+        slot.thread.store(sys::thread_id(), Ordering::Relaxed);
+    }
+    let mut next: Option<Arc<Connection>> = None;
+    loop {
+        let connection = match next.take() {
+            Some(connection) => connection,
+            None => py.detach(|| worker.scheduler.wait(slot)),
+        };
+        let outcome = thread.serve(py, worker, &connection);
+        let (finished, following) = worker.scheduler.finish(connection, outcome);
+        worker.hand_back(finished);
+        next = following;
+    }
+}
+
+/// A request and how its body arrives, taken off the socket.
+struct Request<'py> {
+    id: u64,
+    environ: Bound<'py, PyDict>,
+    facts: application::Facts,
+    body: BodyKind,
+}
+
+impl Thread {
+    /// Serves what is to be read on a connection: usually one request.
+    fn serve(&mut self, py: Python<'_>, worker: &Arc<Worker>, connection: &Arc<Connection>) -> Outcome {
+        match self.reader.fill(connection.as_fd(), MsgFlags::MSG_DONTWAIT) {
+            Ok(0) => return Outcome::Ended,
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Outcome::Free,
+            Err(_) => return Outcome::Ended,
+        }
+        self.frames(py, worker, connection)
+    }
+
+    /// Serves the requests in the reader until it is empty.
+    fn frames(&mut self, py: Python<'_>, worker: &Arc<Worker>, connection: &Arc<Connection>) -> Outcome {
+        while !self.reader.is_empty() {
+            let outcome = match self.request(py, worker, connection) {
+                Ok(Some(request)) => self.answer(py, worker, connection, request),
+                Ok(None) => Outcome::Free,
+                Err(refusal) => {
+                    refuse(connection, &refusal);
+                    Outcome::Ended
+                }
+            };
+            if outcome == Outcome::Ended {
+                self.reader.clear();
+                return Outcome::Ended;
+            }
+        }
+        Outcome::Free
+    }
+
+    /// Takes the next frame: a request, or a rest of an earlier one that nobody
+    /// waits for any more.
+    fn request<'py>(
+        &mut self,
+        py: Python<'py>,
+        worker: &Arc<Worker>,
+        connection: &Arc<Connection>,
+    ) -> Result<Option<Request<'py>>, Refusal> {
+        let socket = connection.as_fd();
+        let frame = next_frame(py, &mut self.reader, socket)?;
+        let head = frame.head;
+        if !connection.owns(head.id) {
+            return Err(Refusal::protocol(head.id, "a frame with a foreign id".to_owned()));
+        }
+        match head.kind {
+            Kind::Request => {}
+            Kind::Body | Kind::BodyError => return Ok(None),
+            Kind::Cancel => return Err(Refusal::Gone),
+            other => return Err(Refusal::protocol(head.id, format!("unexpected {other:?} frame"))),
+        }
+        let request: RequestHead<'_> =
+            decode(frame.payload).map_err(|error| Refusal::protocol(head.id, error.to_string()))?;
+        if head.has(FLAG_END) != (request.body == BodyKind::None) {
+            return Err(Refusal::protocol(head.id, "REQUEST contradicts itself about its body".to_owned()));
+        }
+        let facts = application::Facts::new(&request);
+        let environ = application::environ(py, worker, self.slot, &request, &mut self.variables)
+            .map_err(|error| Refusal::protocol(head.id, error.to_string()))?;
+        let body = request.body;
+        self.body.clear();
+        if let BodyKind::Inline(len) = body {
+            let frame = next_frame(py, &mut self.reader, socket)?;
+            let fits = frame.head.kind == Kind::Body && frame.head.id == head.id && frame.head.has(FLAG_END);
+            if !fits || frame.head.len != len {
+                return Err(Refusal::protocol(head.id, "the inline body does not follow its REQUEST".to_owned()));
+            }
+            self.body.extend_from_slice(frame.payload);
+        }
+        Ok(Some(Request { id: head.id, environ, facts, body }))
+    }
+
+    /// Calls the application and sends what it answers.
+    fn answer(
+        &mut self,
+        py: Python<'_>,
+        worker: &Arc<Worker>,
+        connection: &Arc<Connection>,
+        request: Request<'_>,
+    ) -> Outcome {
+        let Request { id, environ, facts, body } = request;
+        let buffer = std::mem::take(&mut self.body);
+        let body = match body {
+            BodyKind::Pull if !self.reader.is_empty() => return Outcome::Ended,
+            BodyKind::Pull => Body::pulled(Some(Arc::clone(connection)), id, buffer),
+            BodyKind::None | BodyKind::Inline(_) => Body::complete(buffer),
+        };
+        let output = Output::new(
+            Arc::clone(connection),
+            id,
+            std::mem::take(&mut self.buffer),
+            std::mem::take(&mut self.payload),
+        );
+        let exchange = Arc::new(Exchange {
+            connection: connection.number,
+            what: facts.what.clone(),
+            started: Instant::now(),
+            head_only: facts.head_only,
+            file_frames: facts.options.file_frames,
+            counts_as_activity: !facts.options.ignore_activity,
+            timed_out: AtomicBool::new(false),
+            application_us: AtomicU64::new(0),
+            output: output.into(),
+            body: body.into(),
+        });
+        self.begin(worker, &exchange);
+        let verdict = application::serve(py, worker, &exchange, &facts, &environ);
+        drop(environ);
+        self.end(py, worker, &exchange, verdict)
+    }
+
+    fn begin(&self, worker: &Worker, exchange: &Arc<Exchange>) {
+        if let Some(slot) = worker.scheduler.slots.get(self.slot) {
+            slot.begin(exchange);
+        }
+        worker.stats.begin();
+        worker.control.wake_if_asleep();
+        log::set_current(Some(Arc::clone(exchange)));
+    }
+
+    /// Sends END or FAIL and lets go of the connection.
+    fn end(&mut self, py: Python<'_>, worker: &Worker, exchange: &Exchange, verdict: Verdict) -> Outcome {
+        log::set_current(None);
+        let took = exchange.started.elapsed();
+        let in_flight = worker.stats.end(took);
+        if let Some(slot) = worker.scheduler.slots.get(self.slot) {
+            slot.end();
+        }
+        let clean = match exchange.body.try_lock() {
+            Ok(mut body) => {
+                let (buffer, clean) = body.finish();
+                self.body = keep(buffer);
+                clean
+            }
+            // A thread of the application still waits for the body.
+            Err(_) => false,
+        };
+        let close = !clean || worker.orphaned.load(Ordering::Relaxed);
+        let report = EndReport {
+            worker: std::process::id(),
+            in_flight,
+            request_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            application_us: exchange.application_us.load(Ordering::Relaxed),
+        };
+        let mut guard = lock::attached(py, &exchange.output);
+        let output = &mut *guard;
+        let ended = match verdict {
+            Verdict::Complete => output.end(report, close),
+            Verdict::Failed { failure, text } => output.fail(failure, &text, close),
+        };
+        if ended.is_ok() && matches!(output.try_flush(), Ok(false)) {
+            // A failure shows in `finish`.
+            let _ = py.detach(|| output.flush());
+        }
+        let (buffer, payload, good) = output.finish();
+        drop(guard);
+        self.buffer = keep(buffer);
+        self.payload = keep(payload);
+        worker.request_done(exchange);
+        if good && !close { Outcome::Free } else { Outcome::Ended }
+    }
+}
+
+/// Says why, as far as the peer is still there to hear it.
+fn refuse(connection: &Arc<Connection>, refusal: &Refusal) {
+    let Refusal::Protocol { id, text } = refusal else { return };
+    log::process(&format!("connection {}: httpd broke the protocol: {text}", connection.number));
+    let mut output = Output::new(Arc::clone(connection), *id, Vec::new(), Vec::new());
+    // The connection is closed next; a peer that does not read misses the text.
+    let _ = output.fail(Failure::Protocol, text, true).and_then(|()| output.try_flush());
+}
+
+/// Why no request is served on a connection any more.
+enum Refusal {
+    /// The peer has gone.
+    Gone,
+    /// The peer broke the protocol.
+    Protocol { id: u64, text: String },
+}
+
+impl Refusal {
+    fn protocol(id: u64, text: String) -> Self {
+        Self::Protocol { id, text }
+    }
+}
+
+/// The next frame, complete; waits detached for what is not here yet.
+fn next_frame<'a>(py: Python<'_>, reader: &'a mut FrameReader, socket: BorrowedFd<'_>) -> Result<Frame<'a>, Refusal> {
+    let frame = if reader.has_frame() { reader.next(socket) } else { py.detach(|| reader.next(socket)) };
+    frame.map_err(|error| match error {
+        ReadError::Head(error) => Refusal::protocol(0, error.to_string()),
+        ReadError::Truncated | ReadError::Closed | ReadError::Io(_) => Refusal::Gone,
+    })
+}
+
+/// Memory that was needed for one request alone goes back.
+fn keep(mut buffer: Vec<u8>) -> Vec<u8> {
+    const KEEP_MAX: usize = 256 * 1024;
+    if buffer.capacity() > KEEP_MAX {
+        return Vec::new();
+    }
+    buffer.clear();
+    buffer
+}

@@ -1,0 +1,49 @@
+//! Counters of one worker, for `Report` and the timers. Written once per request.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Powers of two of microseconds that are told apart: up to about an hour.
+const BUCKETS: usize = 32;
+
+/// Counters of one worker.
+#[derive(Default)]
+pub(crate) struct Stats {
+    /// Requests completed.
+    pub(crate) requests: AtomicU64,
+    /// Requests running.
+    pub(crate) in_flight: AtomicU32,
+    /// Most requests that ran at the same time.
+    pub(crate) in_flight_max: AtomicU32,
+    /// Microseconds spent in requests.
+    pub(crate) busy_us: AtomicU64,
+    histogram: [AtomicU64; BUCKETS],
+}
+
+impl Stats {
+    /// A request begins. Returns how many run now.
+    pub(crate) fn begin(&self) -> u32 {
+        let now = self.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
+        if now > self.in_flight_max.load(Ordering::Relaxed) {
+            self.in_flight_max.fetch_max(now, Ordering::Relaxed);
+        }
+        now
+    }
+
+    /// A request has ended. Returns how many still run.
+    pub(crate) fn end(&self, took: Duration) -> u32 {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let bucket = (u64::BITS - micros.leading_zeros()) as usize;
+        if let Some(count) = self.histogram.get(bucket.min(BUCKETS - 1)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        self.busy_us.fetch_add(micros, Ordering::Relaxed);
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.in_flight.fetch_sub(1, Ordering::Relaxed).saturating_sub(1)
+    }
+
+    /// The histogram.
+    pub(crate) fn histogram(&self) -> Vec<u64> {
+        self.histogram.iter().map(|count| count.load(Ordering::Relaxed)).collect()
+    }
+}

@@ -1,0 +1,85 @@
+//! The one file with unsafe code of the worker: descriptors that arrive as
+//! numbers, ending the process, an exception for another thread, and the CPU
+//! clock of a thread. Called by `run`, `fork` and the timers.
+#![expect(unsafe_code, reason = "the operating system and CPython know these things by number only")]
+
+use std::ffi::{c_int, c_long};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use pyo3::ffi::PyThreadState_SetAsyncExc;
+use pyo3::prelude::*;
+use pyo3::types::PyType;
+
+/// Takes over a descriptor that the launcher left at an agreed number, and
+/// keeps it from programs the application starts.
+///
+/// # Errors
+/// If nothing is open at that number.
+pub(crate) fn adopt(number: RawFd) -> io::Result<OwnedFd> {
+    if number < 0 {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    }
+    // SAFETY: not -1, and only looked at by fcntl, which refuses a number that
+    // is not open.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    fcntl(borrowed, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    // SAFETY: it is open, and by agreement with the launcher nobody else in
+    // this process owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Puts `/dev/null` in the place of a descriptor whose number is still owned by
+/// some value of this process: in a forked child, which must not hold the
+/// connections of its parent.
+pub(crate) fn replace(null: BorrowedFd<'_>, number: RawFd) {
+    // SAFETY: dup3 takes numbers; it cannot touch memory. A number that is not
+    // open becomes a descriptor of /dev/null, which harms nobody.
+    let _ = unsafe { libc::dup3(null.as_raw_fd(), number, libc::O_CLOEXEC) };
+}
+
+/// Ends the process at once, without running anything.
+pub(crate) fn exit_now(code: c_int) -> ! {
+    // SAFETY: _exit runs no handlers and never returns.
+    unsafe { libc::_exit(code) }
+}
+
+/// Raises `exception` in the Python thread with this ident, or takes back what
+/// was raised and has not arrived. Returns whether there is such a thread.
+pub(crate) fn raise_in_thread(_py: Python<'_>, ident: u64, exception: Option<&Bound<'_, PyType>>) -> bool {
+    let Ok(ident) = c_long::try_from(ident) else { return false };
+    let exception = exception.map_or(std::ptr::null_mut(), |class| class.as_ptr());
+    // SAFETY: this thread is attached (`_py`), and the class is alive for the
+    // call; CPython takes a reference of its own.
+    let found = unsafe { PyThreadState_SetAsyncExc(ident, exception) };
+    found > 0
+}
+
+/// The calling thread's id, as the kernel counts.
+pub(crate) fn thread_id() -> i32 {
+    nix::unistd::gettid().as_raw()
+}
+
+/// CPU time in nanoseconds that a thread of this process has used.
+pub(crate) fn thread_cpu_ns(thread: i32) -> Option<u64> {
+    /// How Linux derives the clock of a thread from its id.
+    const PER_THREAD_SCHED: i32 = 6;
+    clock_ns((!thread << 3) | PER_THREAD_SCHED)
+}
+
+/// CPU time in nanoseconds that the calling thread has used.
+pub(crate) fn own_cpu_ns() -> u64 {
+    clock_ns(libc::CLOCK_THREAD_CPUTIME_ID).unwrap_or(0)
+}
+
+fn clock_ns(clock: libc::clockid_t) -> Option<u64> {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a valid place for one timespec.
+    let result = unsafe { libc::clock_gettime(clock, &raw mut time) };
+    if result != 0 {
+        return None;
+    }
+    let seconds = u64::try_from(time.tv_sec).ok()?;
+    Some(seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).ok()?)
+}

@@ -1,0 +1,134 @@
+//! What happens a few hundred times a second while requests run: blocks that
+//! the application yielded leave, a parked thread is promoted where the serving
+//! ones are stuck, and connections nobody has time for are given back. Called
+//! by the control thread, detached; never waits.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crate::exchange::Exchange;
+use crate::scheduler::Finished;
+use crate::slot::Slot;
+use crate::sys;
+use crate::worker::Worker;
+
+/// Time between two ticks while requests run.
+pub(crate) const TICK: Duration = Duration::from_millis(2);
+
+/// The ticker goes on for this long after the last request.
+const AWAKE: Duration = Duration::from_millis(100);
+
+/// A request that computes is not disturbed by a second thread before this.
+const PATIENCE_COMPUTING: Duration = Duration::from_millis(10);
+
+/// All threads are serving: a connection with a request waits this long before
+/// another worker may have it.
+const PATIENCE_RELEASE: Duration = Duration::from_millis(5);
+
+/// The longest it gets where giving back did not help.
+const PATIENCE_RELEASE_MAX: Duration = Duration::from_secs(1);
+
+/// What was seen of one thread at the last tick.
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    begun: u64,
+    cpu_ns: Option<u64>,
+    since: Option<Instant>,
+}
+
+/// What the ticker remembers.
+pub(crate) struct Ticker {
+    seen: Vec<Seen>,
+    last: Instant,
+    last_active: Instant,
+    patience: Duration,
+}
+
+impl Ticker {
+    pub(crate) fn new(threads: usize, now: Instant) -> Self {
+        let patience = PATIENCE_RELEASE;
+        Self { seen: vec![Seen::default(); threads], last: now, last_active: now, patience }
+    }
+
+    /// Looks at all threads. Returns whether to tick on.
+    pub(crate) fn tick(&mut self, worker: &Worker, now: Instant) -> bool {
+        let mut stuck = false;
+        let mut serving = false;
+        let passed = now.saturating_duration_since(self.last);
+        self.last = now;
+        for (slot, seen) in worker.scheduler.slots.iter().zip(&mut self.seen) {
+            let Some(exchange) = slot.serving() else {
+                *seen = Seen::default();
+                continue;
+            };
+            serving = true;
+            push_output(&exchange);
+            stuck |= seen.is_stuck(slot, passed, now);
+        }
+        if serving {
+            self.last_active = now;
+            let pressure = worker.scheduler.pressure();
+            if !pressure.leader {
+                if pressure.parked > 0 {
+                    self.patience = PATIENCE_RELEASE;
+                    if stuck {
+                        worker.scheduler.promote();
+                    }
+                } else {
+                    self.release(worker, now);
+                }
+            }
+        }
+        now.saturating_duration_since(self.last_active) < AWAKE
+    }
+
+    /// Another worker may have time for what waits here. Where that one gives
+    /// it back too, all are busy, and handing requests around costs more than
+    /// waiting: patience doubles each time, until a thread is free again.
+    fn release(&mut self, worker: &Worker, now: Instant) {
+        if worker.spec.group.processes_limit() < 2 {
+            return;
+        }
+        let Some(limit) = now.checked_sub(self.patience) else { return };
+        let overdue = worker.scheduler.overdue(limit);
+        if overdue.is_empty() {
+            return;
+        }
+        self.patience = (self.patience * 2).min(PATIENCE_RELEASE_MAX);
+        for connection in overdue {
+            worker.hand_back(Finished::Released(connection));
+        }
+    }
+}
+
+impl Seen {
+    /// Whether a thread has been with one request for so long that another
+    /// should take over: at once if it waits, later if it computes.
+    fn is_stuck(&mut self, slot: &Slot, passed: Duration, now: Instant) -> bool {
+        let begun = slot.begun.load(Ordering::Relaxed);
+        let cpu_ns = sys::thread_cpu_ns(slot.thread.load(Ordering::Relaxed));
+        if begun != self.begun || self.since.is_none() {
+            *self = Self { begun, cpu_ns, since: Some(now) };
+            return false;
+        }
+        let used = cpu_ns.zip(self.cpu_ns).map_or(0, |(now, before)| now.saturating_sub(before));
+        self.cpu_ns = cpu_ns;
+        let waits = u128::from(used) * 2 < passed.as_nanos();
+        waits || self.since.is_some_and(|since| now.saturating_duration_since(since) >= PATIENCE_COMPUTING)
+    }
+}
+
+/// Sends what has been lying in the buffer since the last tick.
+fn push_output(exchange: &Arc<Exchange>) {
+    let Ok(mut output) = exchange.output.try_lock() else { return };
+    if !output.has_news() {
+        return;
+    }
+    if output.seen {
+        // A broken connection shows to the thread that serves it.
+        let _ = output.push();
+    } else {
+        output.seen = true;
+    }
+}
