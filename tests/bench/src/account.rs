@@ -12,7 +12,7 @@ use nix::unistd::{Gid, Uid, User, chown};
 pub(crate) struct Account {
     pub(crate) name: String,
     uid: Uid,
-    gid: Gid,
+    pub(crate) gid: Gid,
     /// Started by root, so processes have to change to the account.
     pub(crate) changes: bool,
 }

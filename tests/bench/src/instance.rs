@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -59,6 +60,10 @@ impl Instance {
                 Some(command.spawn().with_context(|| format!("failed to start the backend of {}", peer.name()))?)
             }
         };
+        if backend.is_some() {
+            // mod_proxy remembers a backend that was not there yet, for a minute.
+            await_socket(&plan.socket());
+        }
         let mut command = Command::new(&environment.httpd);
         command.arg("-d").arg(directory.path()).arg("-f").arg(&config).arg("-DFOREGROUND");
         command.stdin(Stdio::null()).stdout(log()?).stderr(log()?).process_group(0);
@@ -159,7 +164,7 @@ fn common_directives(plan: &Plan<'_>) -> String {
         plan.directory.display()
     );
     if plan.environment.account.changes {
-        let _ = writeln!(text, "User {}", plan.environment.account.name);
+        let _ = writeln!(text, "User {}\nGroup #{}", plan.environment.account.name, plan.environment.account.gid);
     }
     text
 }
@@ -167,6 +172,14 @@ fn common_directives(plan: &Plan<'_>) -> String {
 /// A port that nobody uses now.
 fn free_port() -> Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+/// Waits until a backend listens; one that never does is found by the first request.
+fn await_socket(path: &Path) {
+    let deadline = Instant::now() + START_TIMEOUT;
+    while UnixStream::connect(path).is_err() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 fn make_enterable(path: &Path) -> Result<()> {

@@ -48,7 +48,8 @@ impl Plan<'_> {
         self.environment.apps().join(format!("{}.py", self.app.module()))
     }
 
-    fn socket(&self) -> PathBuf {
+    /// Where its backend listens, if it has one.
+    pub(crate) fn socket(&self) -> PathBuf {
         self.directory.join("backend.sock")
     }
 }
