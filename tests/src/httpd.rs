@@ -4,6 +4,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -64,24 +65,34 @@ pub struct Builder {
     modules: Vec<&'static str>,
     lines: Vec<String>,
     ports: Vec<u16>,
+    peer: Option<PathBuf>,
 }
 
 impl Builder {
-    /// A server without any site.
+    /// A server without any site. `$WSGID_TEST_PEER` names another module to
+    /// load in the place of ours: to see what that one does in the same cases.
     #[must_use]
     pub fn new() -> Self {
         let root = temporary_directory("wsgid-httpd-");
         for name in ["htdocs", "run"] {
             crate::cache::make_readable_directory(&root.path().join(name));
         }
+        let peer = std::env::var_os("WSGID_TEST_PEER").map(PathBuf::from);
         let modules = ["authz_core", "alias", "mime", "dir", "env", "setenvif"].to_vec();
-        Self { root, mpm: Mpm::Event, modules, lines: Vec::new(), ports: vec![free_port()] }
+        Self { root, mpm: Mpm::Event, modules, lines: Vec::new(), ports: vec![free_port()], peer }
     }
 
     /// Chooses the MPM; else it is event.
     #[must_use]
     pub fn mpm(mut self, mpm: Mpm) -> Self {
         self.mpm = mpm;
+        self
+    }
+
+    /// Loads this module in the place of ours, to compare the two.
+    #[must_use]
+    pub fn peer(mut self, module: PathBuf) -> Self {
+        self.peer = Some(module);
         self
     }
 
@@ -187,8 +198,12 @@ impl Builder {
             let user = users::of_httpd();
             text += &format!("User {}\nGroup {}\n", user.name, user.group);
         }
-        text += &format!("LoadModule wsgi_module {}\n", artifacts::module().display());
-        text += &format!("WSGISupervisorExecutable {}\n", artifacts::wsgid().display());
+        if let Some(peer) = &self.peer {
+            text += &format!("LoadModule wsgi_module {}\nWSGISocketPrefix {root}/run/wsgi\n", peer.display());
+        } else {
+            text += &format!("LoadModule wsgi_module {}\n", artifacts::module().display());
+            text += &format!("WSGISupervisorExecutable {}\n", artifacts::wsgid().display());
+        }
         text += &format!("DocumentRoot {root}/htdocs\nErrorLog {root}/error.log\nLogLevel info\n");
         text += "LogFormat \"%t %>s %X %B %Dus failure=%{wsgi.failure}n %r\" tests\n";
         text += &format!("CustomLog {root}/access.log tests\nTypesConfig /dev/null\n");
@@ -468,9 +483,12 @@ fn is_supervisor(pid: Pid) -> bool {
     pid.command_line().contains(" supervise")
 }
 
-/// The httpd program, whatever the distribution calls it.
+/// httpd for this server root. It ends with the thread that starts it, so that
+/// an interrupted run leaves nothing; and it has a process group of its own,
+/// because the prefork MPM ends its whole process group when it stops.
 fn httpd_command(root: &Path) -> Command {
-    let mut command = Command::new(program());
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "TERM"]).arg(program()).process_group(0);
     command.arg("-d").arg(root).arg("-f").arg(root.join("httpd.conf"));
     command
 }
