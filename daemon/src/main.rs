@@ -1,2 +1,30 @@
-//! Placeholder.
-fn main() {}
+//! `wsgid`: the supervisor of mod_wsgid, its command line, and the launcher
+//! that becomes a worker. The parts are in the modules; this file only names
+//! them.
+
+mod cli;
+mod client;
+mod connections;
+mod control;
+mod definition;
+mod environment;
+mod exec;
+mod exit_code;
+mod express;
+mod identity;
+mod link;
+mod listener;
+mod log;
+mod parent;
+mod path_check;
+mod pool;
+mod privilege;
+mod spawn;
+mod supervise;
+mod supervisor;
+mod sys;
+mod worker;
+
+fn main() -> std::process::ExitCode {
+    cli::run()
+}

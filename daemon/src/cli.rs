@@ -1,0 +1,74 @@
+//! The command line of `wsgid`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::{client, exec, express, supervise};
+
+/// Runs Python WSGI applications behind httpd, each in processes of its own.
+#[derive(Debug, Parser)]
+#[command(name = "wsgid", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Supervise the worker processes (started by httpd, or by systemd)
+    Supervise(supervise::Supervise),
+    /// Show process groups and their workers
+    Status {
+        #[command(flatten)]
+        socket: Socket,
+        /// Print the supervisor's answer as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Replace the workers of a process group, new ones ready first
+    Restart(OneGroup),
+    /// Stop a process group; its requests get 503
+    Stop(OneGroup),
+    /// Start a stopped process group
+    Start(OneGroup),
+    /// Print the Python stacks of all threads of a process group
+    Dump(OneGroup),
+    #[command(flatten)]
+    Express(express::ExpressCommand),
+    /// Become a worker (the supervisor uses this itself)
+    #[command(hide = true)]
+    WorkerExec(exec::WorkerExec),
+}
+
+/// Which supervisor.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Socket {
+    /// The supervisor's control.sock; the one in /run/wsgid or of httpd otherwise
+    #[arg(long, value_name = "PATH", env = "WSGID_SOCKET")]
+    pub(crate) socket: Option<PathBuf>,
+}
+
+/// A process group of a supervisor.
+#[derive(Debug, clap::Args)]
+pub(crate) struct OneGroup {
+    #[command(flatten)]
+    pub(crate) socket: Socket,
+    /// Name of the process group
+    pub(crate) group: String,
+}
+
+/// Does what the command line says.
+pub(crate) fn run() -> ExitCode {
+    match Cli::parse().command {
+        Command::Supervise(args) => supervise::run(&args),
+        Command::Status { socket, json } => client::status(&socket, json),
+        Command::Restart(args) => client::command(&args, |group| wsgid_protocol::control::Command::Restart { group }),
+        Command::Stop(args) => client::command(&args, |group| wsgid_protocol::control::Command::Stop { group }),
+        Command::Start(args) => client::command(&args, |group| wsgid_protocol::control::Command::Start { group }),
+        Command::Dump(args) => client::command(&args, |group| wsgid_protocol::control::Command::Dump { group }),
+        Command::Express(command) => ExitCode::from(express::run(command)),
+        Command::WorkerExec(args) => exec::run(&args),
+    }
+}

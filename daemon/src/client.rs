@@ -1,0 +1,154 @@
+//! The command line's side of `control.sock`: asks, and prints the answer for
+//! people or as JSON.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the command line")]
+
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde_json::Value;
+use wsgid_protocol::blocking::{FrameReader, send_frame};
+use wsgid_protocol::control::Command;
+use wsgid_protocol::{FrameHead, Kind, payload};
+
+use crate::cli::{OneGroup, Socket};
+use crate::control::NAME;
+use crate::exit_code;
+
+/// Where a control socket may be if none is named.
+const PLACES: [&str; 4] = ["/run/wsgid", "/run/apache2/wsgid", "/run/httpd/wsgid", "/var/run/wsgid"];
+/// Longer than the supervisor waits for a dump.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// `wsgid status`.
+pub(crate) fn status(socket: &Socket, json: bool) -> ExitCode {
+    finish(ask(socket, &Command::Status), |answer| match json {
+        true => println!("{answer}"),
+        false => print_status(answer),
+    })
+}
+
+/// `wsgid restart|stop|start|dump GROUP`.
+pub(crate) fn command(args: &OneGroup, command: impl FnOnce(String) -> Command) -> ExitCode {
+    finish(ask(&args.socket, &command(args.group.clone())), print_outcome)
+}
+
+fn finish(answer: Result<Value, String>, print: impl FnOnce(&Value)) -> ExitCode {
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(text) => {
+            eprintln!("wsgid: {text}");
+            return ExitCode::from(exit_code::UNREACHABLE);
+        }
+    };
+    let Some(kind) = answer.get("error").and_then(Value::as_str) else {
+        print(&answer);
+        return ExitCode::from(exit_code::OK);
+    };
+    eprintln!("wsgid: {}", text(&answer, "text"));
+    ExitCode::from(match kind {
+        "denied" => exit_code::DENIED,
+        "no-such-group" => exit_code::NO_SUCH_GROUP,
+        _ => exit_code::FAILURE,
+    })
+}
+
+fn ask(socket: &Socket, command: &Command) -> Result<Value, String> {
+    let path = match &socket.socket {
+        Some(path) if path.is_dir() => path.join(NAME),
+        Some(path) => path.clone(),
+        None => find().ok_or_else(|| format!("no control socket in {}; name it with --socket", PLACES.join(", ")))?,
+    };
+    exchange(&path, command).map_err(|error| format!("failed to ask the supervisor at `{}`: {error}", path.display()))
+}
+
+fn find() -> Option<PathBuf> {
+    PLACES.iter().map(|place| Path::new(place).join(NAME)).find(|path| path.exists())
+}
+
+fn exchange(path: &Path, command: &Command) -> io::Result<Value> {
+    let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
+    let stream = UnixStream::connect(path)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    let bytes = payload::encode(command).map_err(|error| invalid(error.to_string()))?;
+    let len = u32::try_from(bytes.len()).map_err(|_| invalid("the command is too long".to_owned()))?;
+    send_frame(stream.as_fd(), FrameHead::new(Kind::Control, 0, len), &bytes, &[])?;
+    let mut reader = FrameReader::new(0);
+    let frame = reader.next(stream.as_fd()).map_err(|error| invalid(error.to_string()))?;
+    serde_json::from_slice(frame.payload).map_err(|error| invalid(error.to_string()))
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn number(value: &Value, key: &str) -> u64 {
+    value.get(key).and_then(Value::as_u64).unwrap_or_default()
+}
+
+fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
+    value.get(key).and_then(Value::as_array).into_iter().flatten()
+}
+
+fn print_outcome(answer: &Value) {
+    for worker in list(answer, "workers") {
+        println!("worker {}\n{}\n", number(worker, "pid"), text(worker, "stacks"));
+    }
+    let (asked, got) = (number(answer, "asked"), list(answer, "workers").count() as u64);
+    if asked > got {
+        println!("{} of {asked} workers did not answer: their interpreter is busy or locked", asked - got);
+    }
+}
+
+fn print_status(answer: &Value) {
+    println!("wsgid {} (pid {}), up {} s", text(answer, "version"), number(answer, "pid"), number(answer, "uptime_s"));
+    for group in list(answer, "groups") {
+        println!(
+            "\n{}  user {}, {} processes, {} threads",
+            text(group, "name"),
+            group.get("user").and_then(Value::as_str).unwrap_or("?"),
+            number(group, "processes"),
+            number(group, "threads")
+        );
+        if let Some(problem) = group.get("problem").and_then(Value::as_str) {
+            println!("  cannot start: {problem}");
+        }
+        list(group, "pools").for_each(print_pool);
+    }
+}
+
+fn print_pool(pool: &Value) {
+    let application = match text(pool, "application_group") {
+        "" => "%{GLOBAL}",
+        name => name,
+    };
+    println!(
+        "  {application}: {}, generation {}, {} waiting, {} restarts",
+        text(pool, "state"),
+        number(pool, "generation"),
+        number(pool, "waiting"),
+        number(pool, "restarts")
+    );
+    for worker in list(pool, "workers") {
+        println!(
+            "    {:>7}  slot {}  {:<9} python {}  {} requests, {} running, {} connections, up {} s",
+            number(worker, "pid"),
+            number(worker, "slot"),
+            text(worker, "state"),
+            worker.get("python").and_then(Value::as_str).unwrap_or("?"),
+            number(worker, "requests"),
+            number(worker, "in_flight"),
+            number(worker, "connections"),
+            number(worker, "uptime_s")
+        );
+        for script in list(worker, "failed_scripts") {
+            println!("             `{}` failed to load", text(script, "script"));
+        }
+    }
+    if let Some(cause) = list(pool, "causes").last() {
+        println!("    last: {}", text(cause, "text"));
+    }
+}

@@ -1,0 +1,289 @@
+//! The duplicates of all request connections: who serves each, which wait for
+//! a worker, and what their sockets show. Owned by the supervisor. Reads never
+//! take a byte off a socket (PROTOCOL.md §5: unread bytes are the proof that a
+//! request has not begun).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Instant;
+
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, Shutdown, recv, shutdown};
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc::Sender;
+use tokio::task::AbortHandle;
+use wsgid_protocol::blocking::send_all;
+use wsgid_protocol::head::FLAG_CLOSE;
+use wsgid_protocol::limits::{HEAD_LEN, MAX_FAIL_LEN};
+use wsgid_protocol::{Failure, FrameHead, Kind};
+
+use crate::pool::WorkerId;
+use crate::sys;
+
+/// The supervisor's number for a connection.
+pub(crate) type ConnectionId = u64;
+/// The supervisor's number for a pool.
+pub(crate) type PoolId = u32;
+
+/// What is at the front of a connection's receive queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Front {
+    /// A whole head of a REQUEST with the right nonce.
+    Request,
+    /// No byte.
+    Nothing,
+    /// Something else, or a part of a head.
+    Other,
+    /// The module has closed its end.
+    Ended,
+}
+
+/// What a held connection did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HeldEvent {
+    /// A request arrived on it.
+    Readable,
+    /// The module closed it.
+    Gone,
+}
+
+/// Who has a connection.
+#[derive(Debug)]
+pub(crate) enum Holder {
+    /// Nobody yet: it waits since then. The number tells this wait from
+    /// earlier ones.
+    Held { since: Instant, wait: u64, watch: AbortHandle, request: bool },
+    /// A worker.
+    Worker(WorkerId),
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) fd: Arc<OwnedFd>,
+    pub(crate) nonce: u32,
+    pub(crate) pool: PoolId,
+    pub(crate) holder: Holder,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Holder::Held { watch, .. } = &self.holder {
+            watch.abort();
+        }
+    }
+}
+
+/// All connections.
+pub(crate) struct Connections {
+    all: BTreeMap<ConnectionId, Connection>,
+    held: BTreeMap<PoolId, BTreeSet<ConnectionId>>,
+    last: ConnectionId,
+    waits: u64,
+    events: Sender<(ConnectionId, u64, HeldEvent)>,
+}
+
+impl Connections {
+    pub(crate) const fn new(events: Sender<(ConnectionId, u64, HeldEvent)>) -> Self {
+        Self { all: BTreeMap::new(), held: BTreeMap::new(), last: 0, waits: 0, events }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub(crate) fn get(&self, id: ConnectionId) -> Option<&Connection> {
+        self.all.get(&id)
+    }
+
+    /// Takes in a new connection; it is held.
+    pub(crate) fn add(&mut self, fd: OwnedFd, nonce: u32, pool: PoolId, now: Instant) -> io::Result<ConnectionId> {
+        self.last += 1;
+        let id = self.last;
+        let fd = Arc::new(fd);
+        let holder = self.watch(id, &fd, now)?;
+        self.all.insert(id, Connection { fd, nonce, pool, holder });
+        self.held.entry(pool).or_default().insert(id);
+        Ok(id)
+    }
+
+    /// Nobody has it any more; it waits.
+    pub(crate) fn hold(&mut self, id: ConnectionId, now: Instant) -> io::Result<()> {
+        let Some(fd) = self.all.get(&id).map(|connection| Arc::clone(&connection.fd)) else { return Ok(()) };
+        let holder = self.watch(id, &fd, now)?;
+        if let Some(connection) = self.all.get_mut(&id) {
+            connection.holder = holder;
+            self.held.entry(connection.pool).or_default().insert(id);
+        }
+        Ok(())
+    }
+
+    /// It goes to this worker.
+    pub(crate) fn assign(&mut self, id: ConnectionId, worker: WorkerId) {
+        let Some(connection) = self.all.get_mut(&id) else { return };
+        if let Holder::Held { watch, .. } = &connection.holder {
+            watch.abort();
+        }
+        connection.holder = Holder::Worker(worker);
+        if let Some(held) = self.held.get_mut(&connection.pool) {
+            held.remove(&id);
+        }
+    }
+
+    /// Forgets it; the descriptor is closed.
+    pub(crate) fn remove(&mut self, id: ConnectionId) -> Option<Connection> {
+        let connection = self.all.remove(&id)?;
+        if let Some(held) = self.held.get_mut(&connection.pool) {
+            held.remove(&id);
+        }
+        Some(connection)
+    }
+
+    /// The held connections of a pool, oldest first.
+    pub(crate) fn held(&self, pool: PoolId) -> Vec<ConnectionId> {
+        self.held.get(&pool).map(|held| held.iter().copied().collect()).unwrap_or_default()
+    }
+
+    /// How many of them have a request.
+    pub(crate) fn waiting(&self, pool: PoolId) -> usize {
+        let ids = self.held.get(&pool).into_iter().flatten();
+        ids.filter(|id| self.get(**id).is_some_and(Connection::has_request)).count()
+    }
+
+    /// Notes what a held connection did. Returns whether it is news.
+    pub(crate) fn note(&mut self, id: ConnectionId, number: u64, event: HeldEvent) -> Option<PoolId> {
+        let connection = self.all.get_mut(&id)?;
+        let Holder::Held { wait, request, since, .. } = &mut connection.holder else { return None };
+        if *wait != number {
+            return None;
+        }
+        let pool = connection.pool;
+        match event {
+            HeldEvent::Readable if !*request => (*request, *since) = (true, Instant::now()),
+            HeldEvent::Readable => return None,
+            HeldEvent::Gone => drop(self.remove(id)),
+        }
+        Some(pool)
+    }
+
+    fn watch(&mut self, id: ConnectionId, fd: &Arc<OwnedFd>, now: Instant) -> io::Result<Holder> {
+        self.waits += 1;
+        let wait = self.waits;
+        // A descriptor of its own: the previous watch of this connection may
+        // not have been taken out of the poll set yet.
+        let watched = sys::poll_reads(fd.try_clone()?)?;
+        let request = front_is_there(fd.as_fd());
+        let task = tokio::spawn(watch(watched, (id, wait), self.events.clone()));
+        Ok(Holder::Held { since: now, wait, watch: task.abort_handle(), request })
+    }
+}
+
+impl Connection {
+    /// Whether it waits with a request.
+    pub(crate) const fn has_request(&self) -> bool {
+        matches!(self.holder, Holder::Held { request: true, .. })
+    }
+
+    /// What is at the front of its receive queue.
+    pub(crate) fn front(&self) -> Front {
+        front(self.fd.as_fd(), self.nonce)
+    }
+
+    /// No byte can come after this; what came before can still be seen.
+    pub(crate) fn close_for_sending(&self) {
+        let _ = shutdown(self.fd.as_raw_fd(), Shutdown::Read);
+    }
+
+    /// Tells the module why there is no (complete) answer.
+    pub(crate) fn fail(&self, failure: Failure, text: &str) {
+        // A full socket or a module that has gone: it sees the end of the
+        // connection instead (`worker-lost`).
+        let _ = send_fail(self.fd.as_fd(), failure, text);
+    }
+}
+
+/// Reports what happens to a held connection until it is aborted.
+async fn watch(fd: AsyncFd<OwnedFd>, (id, wait): (ConnectionId, u64), events: Sender<(ConnectionId, u64, HeldEvent)>) {
+    let mut told = false;
+    loop {
+        let Ok(mut ready) = fd.readable().await else { return };
+        if ready.ready().is_read_closed() {
+            let _ = events.send((id, wait, HeldEvent::Gone)).await;
+            return;
+        }
+        ready.clear_ready();
+        if !told && front_is_there(fd.get_ref().as_fd()) {
+            told = true;
+            let _ = events.send((id, wait, HeldEvent::Readable)).await;
+        }
+    }
+}
+
+fn front_is_there(fd: BorrowedFd<'_>) -> bool {
+    peek(fd, &mut [0; 1]).is_ok_and(|count| count > 0)
+}
+
+fn peek(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
+    recv(fd.as_raw_fd(), buffer, MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT)
+}
+
+fn front(fd: BorrowedFd<'_>, nonce: u32) -> Front {
+    let mut bytes = [0; HEAD_LEN];
+    match peek(fd, &mut bytes) {
+        Err(Errno::EAGAIN) => Front::Nothing,
+        Ok(0) | Err(_) => Front::Ended,
+        Ok(HEAD_LEN) => match FrameHead::parse(&bytes) {
+            Ok(head) if head.kind == Kind::Request && head.id >> 32 == u64::from(nonce) => Front::Request,
+            _ => Front::Other,
+        },
+        Ok(_) => Front::Other,
+    }
+}
+
+/// Sends FAIL about the connection, as far as it goes without waiting.
+pub(crate) fn send_fail(fd: BorrowedFd<'_>, failure: Failure, text: &str) -> io::Result<()> {
+    let mut end = text.len().min(MAX_FAIL_LEN as usize);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let text = text.as_bytes().get(..end).unwrap_or_default();
+    let len = u32::try_from(text.len()).unwrap_or_default();
+    let head = FrameHead::new(Kind::Fail, 0, len).with_code(failure.code()).with_flags(FLAG_CLOSE).encode();
+    send_all(fd, &mut [IoSlice::new(&head), IoSlice::new(text)], &[], MsgFlags::MSG_DONTWAIT).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn only_a_whole_request_head_with_the_nonce_is_unread() {
+        let (ours, mut module) = UnixStream::pair().unwrap();
+        let look = || front(ours.as_fd(), 7);
+        assert_eq!(look(), Front::Nothing);
+        let head = FrameHead::new(Kind::Request, 7 << 32 | 1, 0).encode();
+        module.write_all(&head[..15]).unwrap();
+        assert_eq!(look(), Front::Other);
+        module.write_all(&head[15..]).unwrap();
+        assert_eq!(look(), Front::Request);
+        assert_eq!(front(ours.as_fd(), 8), Front::Other);
+        assert_eq!(look(), Front::Request, "looking takes nothing");
+    }
+
+    #[test]
+    fn after_shutdown_the_module_cannot_send_and_still_reads() {
+        let (ours, mut module) = UnixStream::pair().unwrap();
+        shutdown(ours.as_raw_fd(), Shutdown::Read).unwrap();
+        assert_eq!(module.write(b"x").unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        send_fail(ours.as_fd(), Failure::WorkerExited, "gone").unwrap();
+        drop(ours);
+        let mut got = Vec::new();
+        io::Read::read_to_end(&mut module, &mut got).unwrap();
+        assert!(got.ends_with(b"gone"));
+    }
+}

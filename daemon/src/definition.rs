@@ -1,0 +1,77 @@
+//! A process group as it is in force: its configuration, and who its workers
+//! become. Made when a configuration is applied; a pool keeps one per
+//! generation, so that an old generation is restarted as it was.
+
+use std::time::Duration;
+
+use wsgid_protocol::GroupConfig;
+use wsgid_protocol::config::LogTarget;
+use wsgid_protocol::control::{Identity, ServerFacts};
+
+/// A definition. It does not change; a changed one is another.
+#[derive(Clone, Debug)]
+pub(crate) struct Definition {
+    /// The configuration.
+    pub(crate) config: GroupConfig,
+    /// Who its workers become, or why that is not known.
+    pub(crate) identity: Result<Identity, String>,
+    /// What the workers are told about the server.
+    pub(crate) server: ServerFacts,
+    /// The uid of httpd's children.
+    pub(crate) httpd_uid: u32,
+}
+
+impl Definition {
+    /// Whether workers of `self` may go on serving under `other`: everything
+    /// that a worker was started with is the same.
+    pub(crate) fn same_workers(&self, other: &Self) -> bool {
+        self.identity == other.identity && started_with(&self.config) == started_with(&other.config)
+    }
+
+    /// How long a worker may take to finish its requests when it is replaced.
+    pub(crate) fn drain_timeout(&self, evicted: bool) -> Duration {
+        match evicted && !self.config.eviction_timeout.is_zero() {
+            true => self.config.eviction_timeout,
+            false => self.config.graceful_timeout,
+        }
+    }
+}
+
+/// The configuration without what only the supervisor or the module looks at.
+fn started_with(config: &GroupConfig) -> GroupConfig {
+    GroupConfig {
+        origin: String::new(),
+        log: LogTarget::default(),
+        listen_backlog: 0,
+        restart_burst: 1,
+        restart_window: Duration::ZERO,
+        connect_timeout: Duration::ZERO,
+        socket_timeout: Duration::ZERO,
+        response_socket_timeout: Duration::ZERO,
+        response_flush_delay: Duration::ZERO,
+        startup_timeout: Duration::ZERO,
+        idle_stop: Duration::ZERO,
+        ..config.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn definition(name: &str, value: &str) -> Definition {
+        let mut config = GroupConfig::new("site", "a:1");
+        config.set(name, value).unwrap();
+        Definition { config, identity: Err("none".into()), server: ServerFacts::default(), httpd_uid: 33 }
+    }
+
+    #[test]
+    fn only_what_a_worker_sees_replaces_it() {
+        let old = definition("threads", "5");
+        let mut moved = definition("threads", "5");
+        moved.config.origin = "b:2".into();
+        moved.config.listen_backlog = 7;
+        assert!(old.same_workers(&moved));
+        assert!(!old.same_workers(&definition("threads", "6")));
+    }
+}

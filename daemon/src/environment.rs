@@ -1,0 +1,135 @@
+//! The environment of a worker, built from nothing. Called by the launcher
+//! after the change of user, so that `env-file` is read with the site's rights.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use wsgid_protocol::GroupConfig;
+use wsgid_protocol::control::Identity;
+
+/// Where a worker looks for programs, and the launcher for `python3`.
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Why the environment could not be built.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EnvironmentError {
+    #[error("failed to read env-file `{}` as the site's user: {source}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("env-file `{}`, line {line}: not NAME=VALUE", path.display())]
+    Line { path: PathBuf, line: usize },
+}
+
+/// All variables of the worker. Later sources win: accounts, locale, `env-file`,
+/// `env`.
+pub(crate) fn build(
+    config: &GroupConfig,
+    identity: &Identity,
+    time_zone: Option<String>,
+) -> Result<BTreeMap<String, String>, EnvironmentError> {
+    let mut out = BTreeMap::new();
+    let mut set = |name: &str, value: String| {
+        out.insert(name.to_owned(), value);
+    };
+    set("PATH", PATH.to_owned());
+    set("HOME", identity.home.display().to_string());
+    for name in ["USER", "LOGNAME", "USERNAME"] {
+        set(name, identity.user.clone());
+    }
+    if !identity.shell.as_os_str().is_empty() {
+        set("SHELL", identity.shell.display().to_string());
+    }
+    // The C locale without UTF-8 is what mod_wsgi's users trip over.
+    set("LANG", config.lang.clone().unwrap_or_else(|| "C.UTF-8".to_owned()));
+    if let Some(locale) = &config.locale {
+        set("LC_ALL", locale.clone());
+    }
+    if let Some(zone) = time_zone {
+        set("TZ", zone);
+    }
+    if let Some(seed) = &config.python_hash_seed {
+        set("PYTHONHASHSEED", seed.clone());
+    }
+    if let Some(eggs) = &config.python_eggs {
+        set("PYTHON_EGG_CACHE", eggs.display().to_string());
+    }
+    if let Some(path) = &config.env_file {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| EnvironmentError::Read { path: path.clone(), source })?;
+        out.extend(parse(path, &text)?);
+    }
+    out.extend(config.env.iter().cloned());
+    Ok(out)
+}
+
+/// `NAME=VALUE` lines; empty lines and `#` comments are skipped, one pair of
+/// matching quotes around the value is taken off.
+fn parse(path: &Path, text: &str) -> Result<Vec<(String, String)>, EnvironmentError> {
+    let mut out = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let pair = line.strip_prefix("export ").unwrap_or(line).split_once('=');
+        match pair {
+            Some((name, value)) if !name.trim().is_empty() && !line.contains('\0') => {
+                out.push((name.trim().to_owned(), unquote(value.trim()).to_owned()));
+            }
+            _ => return Err(EnvironmentError::Line { path: path.into(), line: number + 1 }),
+        }
+    }
+    Ok(out)
+}
+
+fn unquote(value: &str) -> &str {
+    for quote in ['"', '\''] {
+        if let Some(inner) = value.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote)) {
+            return inner;
+        }
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity() -> Identity {
+        Identity {
+            uid: 1000,
+            gid: 1000,
+            groups: Vec::new(),
+            user: "alice".into(),
+            home: "/home/alice".into(),
+            shell: PathBuf::new(),
+            change: false,
+        }
+    }
+
+    #[test]
+    fn nothing_is_inherited() {
+        let got = build(&GroupConfig::new("site", "test"), &identity(), None).unwrap();
+        let names: Vec<&str> = got.keys().map(String::as_str).collect();
+        assert_eq!(names, ["HOME", "LANG", "LOGNAME", "PATH", "USER", "USERNAME"]);
+    }
+
+    #[test]
+    fn lines_and_comments() {
+        let text = "# comment\n\nA=1\nexport B=\"two words\"\nC='x=y'\n";
+        let got = parse(Path::new("f"), text).unwrap();
+        let want = [("A", "1"), ("B", "two words"), ("C", "x=y")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+        assert_eq!(got, want);
+        assert_eq!(
+            parse(Path::new("f"), "A=1\nnonsense\n").unwrap_err().to_string(),
+            "env-file `f`, line 2: not NAME=VALUE"
+        );
+    }
+
+    #[test]
+    fn env_wins_over_the_rest() {
+        let mut config = GroupConfig::new("site", "test");
+        config.set("env", "LANG=de_DE.UTF-8").unwrap();
+        assert_eq!(build(&config, &identity(), None).unwrap()["LANG"], "de_DE.UTF-8");
+    }
+}

@@ -1,0 +1,118 @@
+//! A control socket to a worker: frames out, with descriptors; frames in,
+//! without. Used by the task of each worker. What comes in may have been
+//! written by a tenant.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use nix::sys::socket::MsgFlags;
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+use tokio_util::codec::Decoder;
+use wsgid_protocol::codec::FrameCodec;
+use wsgid_protocol::control::{FromWorker, ToWorker};
+use wsgid_protocol::fds::send_with_fds;
+use wsgid_protocol::limits::MAX_WORKER_CONTROL_LEN;
+use wsgid_protocol::{FrameHead, Kind, payload};
+
+/// A message on its way to a worker.
+pub(crate) struct Outgoing {
+    pub(crate) message: ToWorker,
+    /// Travels beside it.
+    pub(crate) fd: Option<Arc<OwnedFd>>,
+}
+
+impl From<ToWorker> for Outgoing {
+    fn from(message: ToWorker) -> Self {
+        Self { message, fd: None }
+    }
+}
+
+/// The supervisor's end.
+pub(crate) struct Link {
+    stream: UnixStream,
+}
+
+impl Link {
+    /// Takes over a connected socket.
+    pub(crate) fn new(socket: OwnedFd) -> io::Result<Self> {
+        let stream = std::os::unix::net::UnixStream::from(socket);
+        stream.set_nonblocking(true)?;
+        Ok(Self { stream: UnixStream::from_std(stream)? })
+    }
+
+    /// Sends one message.
+    pub(crate) async fn send(&self, out: &Outgoing) -> io::Result<()> {
+        let invalid = |error: wsgid_protocol::payload::PayloadError| io::Error::new(io::ErrorKind::InvalidData, error);
+        let bytes = payload::encode(&out.message).map_err(invalid)?;
+        let len = u32::try_from(bytes.len()).map_err(|_| io::ErrorKind::InvalidData)?;
+        let fds: Vec<BorrowedFd<'_>> = out.fd.iter().map(|fd| fd.as_fd()).collect();
+        let code = u16::try_from(fds.len()).map_err(|_| io::ErrorKind::InvalidData)?;
+        let head = FrameHead::new(Kind::Control, 0, len).with_code(code).encode();
+        send_everything(&self.stream, [&head, &bytes], &fds).await
+    }
+
+    /// Waits for bytes and gives back the messages that are complete. An empty
+    /// list and `true`: the worker has closed its end.
+    pub(crate) async fn recv(&self, inbox: &mut Inbox) -> io::Result<(Vec<FromWorker>, bool)> {
+        loop {
+            self.stream.readable().await?;
+            match self.try_recv(inbox) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// The same without waiting.
+    pub(crate) fn try_recv(&self, inbox: &mut Inbox) -> io::Result<(Vec<FromWorker>, bool)> {
+        inbox.bytes.reserve(4096);
+        let count = self.stream.try_read_buf(&mut inbox.bytes)?;
+        let messages = inbox.messages()?;
+        Ok((messages, count == 0))
+    }
+}
+
+/// Bytes of a worker that are not yet a message.
+pub(crate) struct Inbox {
+    bytes: BytesMut,
+    codec: FrameCodec,
+}
+
+impl Inbox {
+    pub(crate) fn new() -> Self {
+        Self { bytes: BytesMut::new(), codec: FrameCodec::new(MAX_WORKER_CONTROL_LEN) }
+    }
+
+    fn messages(&mut self) -> io::Result<Vec<FromWorker>> {
+        let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
+        let mut out = Vec::new();
+        while let Some((head, bytes)) = self.codec.decode(&mut self.bytes)? {
+            if head.kind != Kind::Control || head.code != 0 {
+                return Err(invalid(format!("{:?} has no place on a control socket", head.kind)));
+            }
+            out.push(payload::decode(&bytes).map_err(|error| invalid(error.to_string()))?);
+        }
+        Ok(out)
+    }
+}
+
+/// Sends all bytes, the descriptors with the first.
+pub(crate) async fn send_everything(
+    stream: &UnixStream,
+    parts: [&[u8]; 2],
+    mut fds: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    let mut slices = parts.map(IoSlice::new);
+    let mut left = &mut slices[..];
+    IoSlice::advance_slices(&mut left, 0);
+    while !left.is_empty() {
+        let send = || send_with_fds(stream.as_fd(), left, fds, MsgFlags::MSG_DONTWAIT);
+        let count = stream.async_io(Interest::WRITABLE, send).await?;
+        fds = &[];
+        IoSlice::advance_slices(&mut left, count);
+    }
+    Ok(())
+}

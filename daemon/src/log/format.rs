@@ -1,0 +1,55 @@
+//! One event as a line of httpd's error log:
+//! `[Sun Nov 22 13:00:00.123456 2026] [wsgid:notice] [pid N] text`.
+
+use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::fmt::FmtContext;
+use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::sys::local_time;
+
+const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
+const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/// The front of a line, up to and with the process id.
+pub(super) fn prefix(level: &str, pid: u32) -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let t = local_time(i64::try_from(since.as_secs()).unwrap_or_default());
+    format!(
+        "[{} {} {:02} {:02}:{:02}:{:02}.{:06} {}] [wsgid:{level}] [pid {pid}] ",
+        DAYS[t.weekday],
+        MONTHS[t.month],
+        t.day,
+        t.hour,
+        t.minute,
+        t.second,
+        since.subsec_micros(),
+        t.year
+    )
+}
+
+/// The formatter for tracing.
+pub(super) struct HttpdLine;
+
+impl<S, N> FormatEvent<S, N> for HttpdLine
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        // What an operator should see at httpd's default LogLevel is a notice.
+        let level = match *event.metadata().level() {
+            Level::ERROR => "error",
+            Level::WARN => "warn",
+            Level::INFO => "notice",
+            Level::DEBUG => "debug",
+            Level::TRACE => "trace1",
+        };
+        out.write_str(&prefix(level, std::process::id()))?;
+        context.format_fields(out.by_ref(), event)?;
+        out.write_char('\n')
+    }
+}

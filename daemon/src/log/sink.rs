@@ -1,0 +1,143 @@
+//! The one thread that writes log lines, so that a full disk or a stopped log
+//! reader never stops the supervisor. A bounded queue stands in front of it;
+//! what does not fit is counted and reported.
+
+use std::fs::File;
+use std::io::{self, Write};
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::format::prefix;
+
+/// Lines that may wait for the disk: some MiB at most.
+const QUEUE_MAX: usize = 4096;
+
+/// Where the output of a group goes; changed by the next configuration while
+/// its workers run. Without a file it is standard error.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Target(Arc<Mutex<Option<Arc<File>>>>);
+
+impl Target {
+    /// Sends what follows to another file.
+    pub(crate) fn set(&self, file: Option<Arc<File>>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = file;
+    }
+
+    fn get(&self) -> Option<Arc<File>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+enum Job {
+    Line(Option<Arc<File>>, Vec<u8>),
+    Flush(SyncSender<()>),
+}
+
+/// A handle to the writing thread.
+#[derive(Clone)]
+pub(crate) struct Sink {
+    jobs: SyncSender<Job>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl Sink {
+    /// Starts the thread.
+    pub(super) fn start() -> Self {
+        let (jobs, queue) = sync_channel(QUEUE_MAX);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&dropped);
+        let started = std::thread::Builder::new().name("log".to_owned()).spawn(move || write_all(&queue, &counter));
+        if let Err(error) = started {
+            // Without the thread every line is dropped; say so at least once.
+            let _ =
+                writeln!(io::stderr(), "{}failed to start the log thread: {error}", prefix("crit", std::process::id()));
+        }
+        Self { jobs, dropped }
+    }
+
+    /// Queues one line, which has its line end.
+    pub(crate) fn line(&self, target: &Target, line: Vec<u8>) {
+        self.queue(target.get(), line);
+    }
+
+    fn queue(&self, file: Option<Arc<File>>, line: Vec<u8>) {
+        if self.jobs.try_send(Job::Line(file, line)).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits until what was queued is written, but not for ever.
+    pub(crate) fn flush(&self) {
+        let (done, wait) = sync_channel(1);
+        if self.jobs.try_send(Job::Flush(done)).is_ok() {
+            let _ = wait.recv_timeout(Duration::from_secs(1));
+        }
+    }
+}
+
+fn write_all(queue: &Receiver<Job>, dropped: &AtomicU64) {
+    while let Ok(job) = queue.recv() {
+        match job {
+            Job::Line(target, line) => {
+                write_line(&target, &line);
+                let lost = dropped.swap(0, Ordering::Relaxed);
+                if lost > 0 {
+                    let text = format!(
+                        "{}{lost} log lines dropped: the log is slower than its writers\n",
+                        prefix("warn", std::process::id())
+                    );
+                    write_line(&None, text.as_bytes());
+                }
+            }
+            Job::Flush(done) => {
+                let _ = done.send(());
+            }
+        }
+    }
+}
+
+/// A log that cannot be written has nobody to be told; the line is lost.
+fn write_line(target: &Option<Arc<File>>, line: &[u8]) {
+    let _ = match target {
+        Some(file) => file.as_ref().write_all(line),
+        None => io::stderr().write_all(line),
+    };
+}
+
+/// Collects one event and queues it whole.
+pub(crate) struct LineWriter {
+    sink: Sink,
+    line: Vec<u8>,
+}
+
+impl Write for LineWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.line.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for LineWriter {
+    fn drop(&mut self) {
+        if !self.line.is_empty() {
+            self.sink.queue(None, std::mem::take(&mut self.line));
+        }
+    }
+}
+
+impl<'a> MakeWriter<'a> for Sink {
+    type Writer = LineWriter;
+
+    fn make_writer(&'a self) -> LineWriter {
+        LineWriter { sink: self.clone(), line: Vec::new() }
+    }
+}

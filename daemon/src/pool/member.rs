@@ -1,0 +1,83 @@
+//! One worker as the pool sees it: `Starting → Ready → Draining → Exited`, and
+//! the steps by which an unwilling one is brought down.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use wsgid_protocol::control::RecycleReason;
+
+use super::WorkerId;
+use crate::definition::Definition;
+
+/// Where a worker is in its life. Each later phase is entered once at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Its spawn was asked for.
+    Queued,
+    /// It runs and loads the application.
+    Starting { since: Instant },
+    /// It serves, or waits for its generation to take over.
+    Ready { since: Instant },
+    /// It finishes its requests.
+    Draining { until: Instant },
+    /// It was told to end.
+    Stopping { until: Instant },
+    /// It got SIGTERM.
+    Terminated { until: Instant },
+    /// It got SIGKILL.
+    Killed,
+}
+
+/// A wish to be replaced.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Recycle {
+    pub(super) reason: RecycleReason,
+    /// When the next try may be; `None` while a replacement is under way.
+    pub(super) at: Option<Instant>,
+}
+
+/// A worker.
+#[derive(Clone, Debug)]
+pub(crate) struct Member {
+    pub(crate) slot: u32,
+    pub(crate) generation: u64,
+    pub(crate) phase: Phase,
+    /// What it was started from.
+    pub(super) definition: Arc<Definition>,
+    /// The worker that this one replaces, as long as that one serves.
+    pub(super) replaces: Option<WorkerId>,
+    pub(super) recycle: Option<Recycle>,
+    /// Scripts that failed to load in it.
+    pub(super) failed: BTreeSet<PathBuf>,
+}
+
+impl Member {
+    /// Why it is to be replaced.
+    pub(crate) fn recycling(&self) -> Option<RecycleReason> {
+        self.recycle.map(|recycle| recycle.reason)
+    }
+
+    /// Whether it counts as one of the wanted workers.
+    pub(super) const fn is_live(&self) -> bool {
+        matches!(self.phase, Phase::Queued | Phase::Starting { .. } | Phase::Ready { .. })
+    }
+
+    pub(super) const fn is_ready(&self) -> bool {
+        matches!(self.phase, Phase::Ready { .. })
+    }
+
+    /// When time alone changes something about it.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Queued | Phase::Killed => None,
+            Phase::Starting { since } => {
+                let limit = self.definition.config.startup_timeout;
+                (!limit.is_zero()).then(|| since + limit)
+            }
+            Phase::Ready { .. } => self.recycle.and_then(|recycle| recycle.at),
+            Phase::Draining { until } | Phase::Stopping { until } | Phase::Terminated { until } => Some(until),
+        }
+    }
+}

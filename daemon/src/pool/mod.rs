@@ -1,0 +1,220 @@
+//! The workers of one process group and application group, as a pure state
+//! machine: events and the time go in, actions come out. It does no I/O, so
+//! that thousands of event orders can be tried. The supervisor feeds it, does
+//! what it says, and knows everything about descriptors that it does not.
+//!
+//! A *generation* is a set of workers started from one definition and one
+//! state of the site's files. The next one takes over when all its workers are
+//! ready; then the old one drains.
+
+mod backoff;
+mod member;
+#[cfg(test)]
+mod random_tests;
+mod step;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use wsgid_protocol::Failure;
+use wsgid_protocol::control::RecycleReason;
+
+use crate::definition::Definition;
+use backoff::Backoff;
+pub(crate) use member::{Member, Phase};
+
+/// A worker, for as long as the supervisor lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct WorkerId(pub(crate) u64);
+
+/// Tries that a new generation has to become ready while an old one serves.
+const NEXT_TRIES: u32 = 3;
+/// A worker that served for so long has proved itself.
+const PROVED_AFTER: Duration = Duration::from_secs(10);
+/// Between SIGTERM and SIGKILL.
+const TERM_PATIENCE: Duration = Duration::from_millis(500);
+/// Between Stop and SIGTERM for a worker that was never ready.
+const NEVER_READY_PATIENCE: Duration = Duration::from_millis(200);
+/// Pause before the next replacement of the same worker is tried.
+const REPLACE_PAUSE: Duration = Duration::from_secs(5);
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    /// The spawn that was asked for has been done.
+    Spawned(WorkerId),
+    /// It could not be done.
+    SpawnFailed(WorkerId, String),
+    /// A worker is ready; some scripts may have failed to load.
+    Ready(WorkerId, BTreeSet<PathBuf>),
+    /// A worker has ended. The text says how, for the case that it was not
+    /// asked to; the flag says that it never came so far as to run the site's
+    /// code, so that nothing but the configuration can help.
+    Exited(WorkerId, String, bool),
+    /// A worker wants to be replaced.
+    Recycle(WorkerId, RecycleReason),
+    /// A worker must not serve any longer (deadlock, broken control socket).
+    Lost(WorkerId),
+    /// So many requests wait for a worker of this pool.
+    Waiting(usize),
+    /// A worker has had no request for so long that it may be stopped.
+    Idle(WorkerId),
+    /// The definition changed.
+    Define(Arc<Definition>),
+    /// Replace all workers; forget failures.
+    Restart,
+    /// Stop until `Start`.
+    Stop,
+    /// Undo `Stop`.
+    Start,
+    /// Drain and be gone.
+    Remove,
+    /// End within the shutdown timeout and be gone.
+    Shutdown,
+    /// Only time passed.
+    Tick,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug)]
+pub(crate) enum Action {
+    /// Start a worker as soon as the limit on spawns allows.
+    Spawn { worker: WorkerId, slot: u32, generation: u64, definition: Arc<Definition> },
+    /// The spawn is not wanted any more.
+    CancelSpawn(WorkerId),
+    /// Assign no more connections; tell it to drain.
+    Drain(WorkerId),
+    /// Tell it to end within this time.
+    Stop(WorkerId, Duration),
+    /// SIGTERM.
+    Terminate(WorkerId),
+    /// SIGKILL to its process group.
+    Kill(WorkerId),
+    /// Answer everything that waits, now and until `Serve`.
+    Refuse(Failure, String),
+    /// Requests may wait again.
+    Serve,
+    /// The generation that serves has changed.
+    Switched(u64),
+    /// A new generation or replacement was given up; the old one goes on.
+    Discarded(u64, String),
+    /// Nothing is left; the pool may be forgotten.
+    Gone,
+}
+
+/// Whether the pool serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// It does, or tries to.
+    Running,
+    /// It was stopped by command.
+    Stopped,
+    /// It failed too often; the next try is at this time, if there is one.
+    Failed { until: Option<Instant>, cause: String },
+    /// It ends.
+    Leaving { gone: bool },
+}
+
+/// A generation.
+#[derive(Clone, Debug)]
+struct Generation {
+    number: u64,
+    definition: Arc<Definition>,
+    failures: u32,
+}
+
+/// The state.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    mode: Mode,
+    current: Generation,
+    next: Option<Generation>,
+    members: BTreeMap<WorkerId, Member>,
+    waiting: usize,
+    /// Workers wanted in the serving generation.
+    target: u32,
+    backoff: Backoff,
+    ids: u64,
+    generations: u64,
+    last_problem: Option<String>,
+    refusing: bool,
+}
+
+impl Pool {
+    /// A pool without workers. `number` tells its workers from those of other
+    /// pools; `eager` starts them now and not with the first request.
+    pub(crate) fn new(number: u32, definition: Arc<Definition>, eager: bool) -> Self {
+        let target = if eager { definition.config.processes } else { 0 };
+        Self {
+            mode: Mode::Running,
+            current: Generation { number: 1, definition, failures: 0 },
+            next: None,
+            members: BTreeMap::new(),
+            waiting: 0,
+            target,
+            backoff: Backoff::new(u64::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15)),
+            ids: u64::from(number) << 32,
+            generations: 1,
+            last_problem: None,
+            refusing: false,
+        }
+    }
+
+    /// Whether it serves.
+    pub(crate) const fn mode(&self) -> &Mode {
+        &self.mode
+    }
+
+    /// The serving generation.
+    pub(crate) const fn generation(&self) -> u64 {
+        self.current.number
+    }
+
+    /// The generation that is being started, if any.
+    pub(crate) fn next_generation(&self) -> Option<u64> {
+        self.next.as_ref().map(|next| next.number)
+    }
+
+    /// The last thing that went wrong, for the status.
+    pub(crate) fn last_problem(&self) -> Option<&str> {
+        self.last_problem.as_deref()
+    }
+
+    /// All workers that have not been reaped.
+    pub(crate) fn members(&self) -> impl Iterator<Item = (WorkerId, &Member)> {
+        self.members.iter().map(|(id, member)| (*id, member))
+    }
+
+    /// Whether this worker may be given connections.
+    pub(crate) fn accepts(&self, id: WorkerId) -> bool {
+        self.members.get(&id).is_some_and(|member| self.serves(member))
+    }
+
+    fn serves(&self, member: &Member) -> bool {
+        member.generation == self.current.number && matches!(member.phase, Phase::Ready { .. })
+    }
+
+    /// When `Event::Tick` is due, at the latest.
+    pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
+        let timers = self.members.values().filter_map(Member::deadline);
+        let retry = match &self.mode {
+            Mode::Failed { until, .. } => *until,
+            Mode::Running => self.backoff.wait_until(now),
+            Mode::Stopped | Mode::Leaving { .. } => None,
+        };
+        timers.chain(retry).min()
+    }
+
+    /// Takes one event.
+    pub(crate) fn handle(&mut self, event: Event, now: Instant) -> Vec<Action> {
+        let mut actions = Vec::new();
+        self.apply(event, now, &mut actions);
+        self.escalate(now, &mut actions);
+        self.reconcile(now, &mut actions);
+        actions
+    }
+}

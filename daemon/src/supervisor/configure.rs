@@ -1,0 +1,201 @@
+//! What a configuration changes: groups are compared with what is in force,
+//! and only the difference is applied. One broken group is a problem in words;
+//! the others never notice.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fs::File;
+use std::sync::Arc;
+use std::time::Instant;
+
+use wsgid_protocol::GroupConfig;
+use wsgid_protocol::config::LogTarget;
+use wsgid_protocol::control::{Configuration, ServerFacts, ToParent};
+use wsgid_protocol::request::VERSIONS;
+
+use super::{Group, Known, PoolEntry, Supervisor};
+use crate::connections::PoolId;
+use crate::definition::Definition;
+use crate::log::Target;
+use crate::pool::{Event, Pool};
+use crate::{identity, log};
+
+impl Supervisor {
+    /// Applies a configuration of the httpd parent.
+    pub(super) fn configure(&mut self, new: Configuration, files: Vec<Arc<File>>) -> ToParent {
+        let generation = new.generation;
+        if new.versions.0 > VERSIONS.1 || new.versions.1 < VERSIONS.0 {
+            let reason = format!(
+                "the module speaks protocol versions {} to {}, this supervisor {} to {}; stop and start httpd, so that both come from the same release",
+                new.versions.0, new.versions.1, VERSIONS.0, VERSIONS.1
+            );
+            return ToParent::Refused { generation, reason };
+        }
+        self.allowed.set(new.httpd_uid);
+        self.files = files;
+        let names = new.groups.iter().map(|group| group.name.clone()).collect();
+        self.known.insert(generation, Known { secret: new.secret, groups: names });
+        let default = identity::Default { uid: new.httpd_uid, gid: new.httpd_gid };
+        let mut problems = Vec::new();
+        for config in new.groups {
+            if let Some(problem) = self.define(config, &new.server, default) {
+                tracing::error!("{problem}");
+                problems.push(problem);
+            }
+        }
+        self.remove_unused();
+        self.retry_early();
+        tracing::info!(
+            "configuration {generation} is in force: {} process groups, {} problems",
+            self.groups.len(),
+            problems.len()
+        );
+        ToParent::Applied { generation, problems }
+    }
+
+    /// No child of this httpd generation is left.
+    pub(super) fn generation_ended(&mut self, generation: u64) {
+        // The newest stays: it is what new children will belong to.
+        if self.known.keys().next_back() != Some(&generation) {
+            self.known.remove(&generation);
+            self.remove_unused();
+        }
+    }
+
+    /// Defines one group. Returns what is wrong with it.
+    fn define(&mut self, config: GroupConfig, server: &ServerFacts, default: identity::Default) -> Option<String> {
+        let name = config.name.clone();
+        let identity = identity::resolve(&config, default).map_err(|error| error.to_string());
+        let problem = identity
+            .as_ref()
+            .err()
+            .map(|text| format!("process group `{name}` ({}) cannot be started: {text}", config.origin));
+        let definition = Arc::new(Definition { config, identity, server: server.clone(), httpd_uid: default.uid });
+        let file = self.log_file(&definition);
+        let group = self.groups.entry(name.clone()).or_insert_with(|| Group {
+            definition: Arc::clone(&definition),
+            target: Target::default(),
+            pools: BTreeMap::new(),
+            stopped: false,
+            removed: false,
+        });
+        group.definition = Arc::clone(&definition);
+        group.removed = false;
+        group.target.set(file);
+        let pools: Vec<PoolId> = group.pools.values().copied().collect();
+        for pool in pools {
+            self.pool_event(pool, Event::Define(Arc::clone(&definition)));
+        }
+        let eager: BTreeSet<String> =
+            definition.config.preload_scripts.iter().map(|preload| preload.application_group.clone()).collect();
+        for application_group in eager {
+            if definition.config.processes > 0 {
+                self.pool_for(&name, &application_group, true);
+            }
+        }
+        problem
+    }
+
+    fn log_file(&self, definition: &Definition) -> Option<Arc<File>> {
+        match &definition.config.log {
+            LogTarget::Supervisor => None,
+            LogTarget::Descriptor(index) => self.files.get(*index).cloned(),
+            LogTarget::File(path) => match log::open_as(path, definition.identity.as_ref().ok()) {
+                Ok(file) => Some(Arc::new(file)),
+                Err(error) => {
+                    tracing::error!(
+                        "failed to open the log `{}` of process group `{}`: {error}",
+                        path.display(),
+                        definition.config.name
+                    );
+                    None
+                }
+            },
+        }
+    }
+
+    /// Drains groups that no httpd generation with children knows.
+    fn remove_unused(&mut self) {
+        let used: BTreeSet<&String> = self.known.values().flat_map(|known| &known.groups).collect();
+        let unused: Vec<String> = self.groups.keys().filter(|name| !used.contains(name)).cloned().collect();
+        for name in unused {
+            let Some(group) = self.groups.get_mut(&name).filter(|group| !group.removed) else { continue };
+            tracing::info!("process group `{name}` is no longer configured: its workers drain");
+            group.removed = true;
+            let pools: Vec<PoolId> = group.pools.values().copied().collect();
+            for pool in &pools {
+                self.pool_event(*pool, Event::Remove);
+            }
+            if pools.is_empty() {
+                self.groups.remove(&name);
+            }
+        }
+    }
+
+    /// The pool of an application group, made if it is new; `None` if there
+    /// are too many.
+    pub(super) fn pool_for(&mut self, name: &str, application_group: &str, eager: bool) -> Option<PoolId> {
+        let group = self.groups.get_mut(name)?;
+        if let Some(pool) = group.pools.get(application_group) {
+            return Some(*pool);
+        }
+        if group.pools.len() >= super::POOLS_MAX {
+            return None;
+        }
+        self.last_pool += 1;
+        let pool = self.last_pool;
+        group.pools.insert(application_group.to_owned(), pool);
+        let entry = PoolEntry {
+            group: name.to_owned(),
+            application_group: application_group.to_owned(),
+            machine: Pool::new(pool, Arc::clone(&group.definition), eager),
+            refusing: None,
+            held_deadline: None,
+            retry_at: None,
+            timer: None,
+            told_waiting: false,
+            restarts: 0,
+            causes: VecDeque::new(),
+        };
+        self.pools.insert(pool, entry);
+        self.pool_event(pool, Event::Tick);
+        if self.groups.get(name).is_some_and(|group| group.stopped) {
+            self.pool_event(pool, Event::Stop);
+        }
+        Some(pool)
+    }
+
+    /// The pool has ended: forget it, and its group with the last one.
+    pub(super) fn forget_pool(&mut self, pool: PoolId) {
+        for id in self.connections.held(pool) {
+            self.connections.remove(id);
+        }
+        let Some(entry) = self.pools.remove(&pool) else { return };
+        if let Some(at) = entry.timer {
+            self.timers.remove(&(at, pool));
+        }
+        let Some(group) = self.groups.get_mut(&entry.group) else { return };
+        group.pools.remove(&entry.application_group);
+        if group.removed && group.pools.is_empty() {
+            self.groups.remove(&entry.group);
+            tracing::info!("process group `{}` has ended", entry.group);
+        }
+    }
+
+    /// HELLOs that came before their configuration.
+    pub(super) fn retry_early(&mut self) {
+        for (deadline, incoming) in std::mem::take(&mut self.early) {
+            self.incoming(incoming, Some(deadline));
+        }
+    }
+
+    pub(super) fn expire_early(&mut self, now: Instant) {
+        if self.early.iter().any(|(at, _)| *at <= now) {
+            let (due, rest) = std::mem::take(&mut self.early).into_iter().partition(|(at, _)| *at <= now);
+            self.early = rest;
+            let due: Vec<_> = due;
+            for (_, incoming) in due {
+                self.incoming(incoming, Some(now));
+            }
+        }
+    }
+}

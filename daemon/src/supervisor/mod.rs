@@ -1,0 +1,201 @@
+//! The supervisor: owns all state and runs the one loop over everything that
+//! can happen. Its parts are in the files beside: what a configuration changes
+//! (`configure`), how requests find a worker (`requests`), what becomes of
+//! workers (`workers`), what an operator asks (`commands`).
+
+mod commands;
+mod configure;
+mod requests;
+mod run;
+mod spawn_queue;
+mod workers;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fs::File;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::mpsc::Sender;
+use wsgid_protocol::Failure;
+use wsgid_protocol::control::WorkerReport;
+
+use crate::connections::{ConnectionId, Connections, PoolId};
+use crate::definition::Definition;
+use crate::listener::{Allowed, Incoming};
+use crate::log::{Sink, Target};
+use crate::pool::{Event, Pool, WorkerId};
+use crate::spawn::Launcher;
+use crate::worker::{Handle, WorkerEvent};
+use spawn_queue::SpawnQueue;
+
+pub(crate) use run::{Options, run};
+
+/// Application groups of one process group. Each has processes of its own, so
+/// a request must not be able to make ever more of them.
+const POOLS_MAX: usize = 64;
+/// Causes that are kept for the status.
+const CAUSES_MAX: usize = 10;
+/// How long a worker that gave a waiting request back is taken to be full.
+const SATURATED_FOR: Duration = Duration::from_millis(20);
+/// How long a HELLO may be ahead of its configuration.
+const EARLY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A generation of httpd that has children.
+struct Known {
+    secret: [u8; 32],
+    groups: BTreeSet<String>,
+}
+
+/// A process group.
+struct Group {
+    definition: Arc<Definition>,
+    target: Target,
+    pools: BTreeMap<String, PoolId>,
+    stopped: bool,
+    removed: bool,
+}
+
+/// The workers of one application group, with what the state machine does not
+/// know.
+struct PoolEntry {
+    group: String,
+    application_group: String,
+    machine: Pool,
+    /// What every request is answered with.
+    refusing: Option<(Failure, String)>,
+    /// When the first held request has waited long enough.
+    held_deadline: Option<Instant>,
+    /// When held requests may be tried again although nothing happened.
+    retry_at: Option<Instant>,
+    timer: Option<Instant>,
+    /// Whether the state machine believes that requests wait.
+    told_waiting: bool,
+    restarts: u64,
+    causes: VecDeque<(SystemTime, String)>,
+}
+
+/// A running worker.
+struct WorkerEntry {
+    pool: PoolId,
+    slot: u32,
+    generation: u64,
+    handle: Handle,
+    started: Instant,
+    python: Option<(u32, u32, u32)>,
+    connections: BTreeSet<ConnectionId>,
+    saturated_until: Option<Instant>,
+    /// Since when its control socket has been closed.
+    broken: Option<Instant>,
+    heartbeat: Option<Instant>,
+    report: WorkerReport,
+    /// When the number of requests it reported last changed.
+    active_at: Instant,
+    /// Why the supervisor ended it, if it did.
+    ended_for: Option<Failure>,
+    failed: BTreeMap<std::path::PathBuf, String>,
+    /// Who waits for its stacks.
+    dumps: Vec<Sender<(u32, String)>>,
+}
+
+/// All state.
+pub(crate) struct Supervisor {
+    sink: Sink,
+    launcher: Launcher,
+    allowed: Allowed,
+    known: BTreeMap<u64, Known>,
+    files: Vec<Arc<File>>,
+    groups: BTreeMap<String, Group>,
+    pools: BTreeMap<PoolId, PoolEntry>,
+    workers: BTreeMap<WorkerId, WorkerEntry>,
+    connections: Connections,
+    spawns: SpawnQueue,
+    timers: BTreeSet<(Instant, PoolId)>,
+    todo: VecDeque<(PoolId, Event)>,
+    early: Vec<(Instant, Incoming)>,
+    worker_events: Sender<(WorkerId, WorkerEvent)>,
+    last_pool: PoolId,
+    leaving: bool,
+    oom_kills: u64,
+    started: Instant,
+}
+
+impl Supervisor {
+    /// Feeds a pool's state machine, does what it says, and gives waiting
+    /// requests to workers that became ready.
+    fn pool_event(&mut self, pool: PoolId, event: Event) {
+        self.todo.push_back((pool, event));
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        while let Some((pool, event)) = self.todo.pop_front() {
+            let now = Instant::now();
+            let Some(entry) = self.pools.get_mut(&pool) else { continue };
+            let actions = entry.machine.handle(event, now);
+            for action in actions {
+                self.act(pool, action, now);
+            }
+            self.assign_held(pool, now);
+            self.reschedule(pool, now);
+            self.start_workers(now);
+        }
+    }
+
+    /// Brings the pool's timer up to date.
+    fn reschedule(&mut self, pool: PoolId, now: Instant) {
+        let Some(entry) = self.pools.get_mut(&pool) else { return };
+        let next = [entry.machine.deadline(now), entry.held_deadline, entry.retry_at].into_iter().flatten().min();
+        if next == entry.timer {
+            return;
+        }
+        if let Some(old) = entry.timer.take() {
+            self.timers.remove(&(old, pool));
+        }
+        if let Some(next) = next {
+            self.timers.insert((next, pool));
+        }
+        entry.timer = next;
+    }
+
+    /// When the loop has to wake up without any event.
+    fn deadline(&self) -> Option<Instant> {
+        let timer = self.timers.first().map(|(at, _)| *at);
+        let early = self.early.iter().map(|(at, _)| *at).min();
+        [timer, self.spawns.deadline(), early].into_iter().flatten().min()
+    }
+
+    /// Time has passed.
+    fn tick(&mut self) {
+        let now = Instant::now();
+        while let Some((at, pool)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
+            self.timers.remove(&(at, pool));
+            if let Some(entry) = self.pools.get_mut(&pool) {
+                entry.timer = None;
+            }
+            self.expire_held(pool, now);
+            self.pool_event(pool, Event::Tick);
+        }
+        self.expire_early(now);
+        self.start_workers(now);
+    }
+
+    /// Everything ends within the longest shutdown timeout.
+    fn shut_down(&mut self) {
+        self.leaving = true;
+        for pool in self.pools.keys().copied().collect::<Vec<_>>() {
+            self.pool_event(pool, Event::Shutdown);
+        }
+    }
+
+    /// Everything finishes what it has; the parent has gone.
+    fn drain_and_leave(&mut self) {
+        self.leaving = true;
+        for pool in self.pools.keys().copied().collect::<Vec<_>>() {
+            self.pool_event(pool, Event::Remove);
+        }
+    }
+
+    fn has_left(&self) -> bool {
+        self.leaving && self.workers.is_empty() && self.pools.is_empty()
+    }
+}

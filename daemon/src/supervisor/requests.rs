@@ -1,0 +1,273 @@
+//! How a request finds a worker: HELLO is checked, the connection goes to the
+//! ready worker with the least load, or waits in a bounded queue. The rules of
+//! the hand-over are PROTOCOL.md §5.
+
+use std::os::fd::AsFd;
+use std::time::Instant;
+
+use wsgid_protocol::Failure;
+use wsgid_protocol::control::ToWorker;
+use wsgid_protocol::request::{Hello, VERSIONS};
+
+use super::{EARLY_TIMEOUT, SATURATED_FOR, Supervisor};
+use crate::connections::{Connection, ConnectionId, Front, HeldEvent, Holder, PoolId, send_fail};
+use crate::link::Outgoing;
+use crate::listener::Incoming;
+use crate::pool::{Event, WorkerId};
+
+impl Supervisor {
+    /// A module said HELLO. `deadline` is set if it was put off before.
+    pub(super) fn incoming(&mut self, incoming: Incoming, deadline: Option<Instant>) {
+        let now = Instant::now();
+        let ahead = self.known.keys().next_back().is_none_or(|newest| incoming.hello.generation > *newest);
+        let unknown = !self.groups.contains_key(&incoming.hello.group) || !self.secret_is_right(&incoming.hello.secret);
+        let deadline = deadline.unwrap_or(now + EARLY_TIMEOUT);
+        if ahead && unknown && deadline > now && !self.leaving {
+            self.early.push((deadline, incoming));
+            return;
+        }
+        if let Err((failure, text)) = self.admit(&incoming.hello) {
+            tracing::warn!(
+                "a connection from httpd child {} was refused ({}): {text}",
+                incoming.hello.pid,
+                failure.row().name
+            );
+            let _ = send_fail(incoming.fd.as_fd(), failure, &text);
+            return;
+        }
+        let Hello { group, application_group, nonce, .. } = incoming.hello;
+        let Some(pool) = self.pool_for(&group, &application_group, false) else {
+            let text = format!(
+                "process group `{group}` has {} application groups in use, and `{application_group}` would be one more; set WSGIApplicationGroup %{{GLOBAL}}",
+                super::POOLS_MAX
+            );
+            tracing::warn!("{text}");
+            let _ = send_fail(incoming.fd.as_fd(), Failure::NotAllowed, &text);
+            return;
+        };
+        match self.connections.add(incoming.fd, nonce, pool, now) {
+            Ok(id) => self.place(id, true, now),
+            Err(error) => tracing::error!("failed to take a connection in: {error}"),
+        }
+    }
+
+    /// Whether this HELLO may be served at all.
+    fn admit(&self, hello: &Hello) -> Result<(), (Failure, String)> {
+        if !self.secret_is_right(&hello.secret) {
+            return Err((Failure::NotAllowed, "the connection does not come from this supervisor's httpd".to_owned()));
+        }
+        if hello.version_min > VERSIONS.1 || hello.version_max < VERSIONS.0 || hello.version_max > VERSIONS.1 {
+            let text = format!(
+                "the module speaks protocol versions {} to {}, the supervisor {} to {}",
+                hello.version_min, hello.version_max, VERSIONS.0, VERSIONS.1
+            );
+            return Err((Failure::VersionMismatch, text));
+        }
+        let group = self.groups.get(&hello.group).filter(|group| !group.removed && !self.leaving);
+        let Some(group) = group else {
+            return Err((Failure::NoSuchGroup, format!("process group `{}` is not defined", hello.group)));
+        };
+        if group.definition.config.threads == 0 {
+            let text = format!("process group `{}` has threads=0: it is a service and takes no requests", hello.group);
+            return Err((Failure::NotAllowed, text));
+        }
+        Ok(())
+    }
+
+    fn secret_is_right(&self, secret: &[u8; 32]) -> bool {
+        // Each byte is looked at, so that time tells nothing.
+        let same = |known: &[u8; 32]| known.iter().zip(secret).fold(0, |sum, (a, b)| sum | (a ^ b)) == 0;
+        self.known.values().fold(false, |found, known| found | same(&known.secret))
+    }
+
+    /// Gives a held connection to a worker, or lets it wait, or refuses it.
+    /// `request` says that a request is on it or on its way.
+    pub(super) fn place(&mut self, id: ConnectionId, request: bool, now: Instant) {
+        let Some(pool) = self.connections.get(id).map(|connection| connection.pool) else { return };
+        if let Some(worker) = self.choose(pool, request, now) {
+            self.assign(id, worker);
+            return;
+        }
+        let Some(entry) = self.pools.get_mut(&pool) else { return };
+        if let Some((failure, text)) = entry.refusing.clone() {
+            self.refuse(id, failure, &text);
+            return;
+        }
+        let Some(config) = self.groups.get(&entry.group).map(|group| &group.definition.config) else { return };
+        let waiting = self.connections.waiting(pool);
+        if request && waiting > config.listen_backlog as usize {
+            let text = format!("process group `{}`: {waiting} requests wait already (listen-backlog)", entry.group);
+            self.refuse(id, Failure::QueueFull, &text);
+            return;
+        }
+        let limits = [config.queue_timeout, config.startup_timeout];
+        if let Some(limit) = limits.into_iter().filter(|limit| !limit.is_zero()).min() {
+            let deadline = now + limit;
+            entry.held_deadline = Some(entry.held_deadline.map_or(deadline, |at| at.min(deadline)));
+        }
+        if !request {
+            return;
+        }
+        entry.told_waiting = true;
+        self.todo.push_back((pool, Event::Waiting(waiting.max(1))));
+        self.settle();
+    }
+
+    /// The ready worker with the least load; one that gave requests back only
+    /// if nothing waits on the connection.
+    fn choose(&self, pool: PoolId, request: bool, now: Instant) -> Option<WorkerId> {
+        let machine = &self.pools.get(&pool)?.machine;
+        let serving = machine.members().map(|(id, _)| id).filter(|id| machine.accepts(*id));
+        let able = serving.filter_map(|id| {
+            let worker = self.workers.get(&id)?;
+            let full = worker.saturated_until.is_some_and(|until| until > now);
+            ((!full || !request) && worker.broken.is_none()).then_some((worker.connections.len(), id))
+        });
+        able.min().map(|(_, id)| id)
+    }
+
+    fn assign(&mut self, id: ConnectionId, worker: WorkerId) {
+        let Some(entry) = self.workers.get_mut(&worker) else { return };
+        let Some(connection) = self.connections.get(id) else { return };
+        let message = ToWorker::Assign { connection: id, nonce: connection.nonce };
+        entry.handle.send(Outgoing { message, fd: Some(std::sync::Arc::clone(&connection.fd)) });
+        entry.connections.insert(id);
+        self.connections.assign(id, worker);
+    }
+
+    /// Answers with FAIL and closes.
+    fn refuse(&mut self, id: ConnectionId, failure: Failure, text: &str) {
+        if let Some(connection) = self.connections.remove(id) {
+            connection.fail(failure, text);
+        }
+    }
+
+    /// Tries every held connection of a pool again.
+    pub(super) fn assign_held(&mut self, pool: PoolId, now: Instant) {
+        for id in self.connections.held(pool) {
+            let request = self.connections.get(id).is_some_and(Connection::has_request);
+            if let Some(worker) = self.choose(pool, request, now) {
+                self.assign(id, worker);
+            } else if let Some((failure, text)) = self.pools.get(&pool).and_then(|entry| entry.refusing.clone()) {
+                self.refuse(id, failure, &text);
+            }
+        }
+        let waiting = self.connections.waiting(pool);
+        let full = self.first_free(pool, now);
+        let Some(entry) = self.pools.get_mut(&pool) else { return };
+        entry.retry_at = if waiting > 0 { full } else { None };
+        if waiting == 0 {
+            entry.held_deadline = None;
+            if entry.told_waiting {
+                entry.told_waiting = false;
+                self.todo.push_back((pool, Event::Waiting(0)));
+            }
+        }
+    }
+
+    /// When the first of the full workers is worth another try.
+    fn first_free(&self, pool: PoolId, now: Instant) -> Option<Instant> {
+        let machine = &self.pools.get(&pool)?.machine;
+        let serving = machine.members().map(|(id, _)| id).filter(|id| machine.accepts(*id));
+        serving.filter_map(|id| self.workers.get(&id)?.saturated_until).filter(|at| *at > now).min()
+    }
+
+    /// A worker gave a connection back.
+    pub(super) fn released(&mut self, worker: WorkerId, id: ConnectionId) {
+        let now = Instant::now();
+        if !self.take_from(worker, id) {
+            return;
+        }
+        let Some(front) = self.connections.get(id).map(Connection::front) else { return };
+        if front == Front::Ended {
+            self.connections.remove(id);
+            return;
+        }
+        let request = front != Front::Nothing;
+        if request && self.is_accepting(worker) {
+            // It did not leave, so it has no thread for it.
+            if let Some(entry) = self.workers.get_mut(&worker) {
+                entry.saturated_until = Some(now + SATURATED_FOR);
+            }
+        }
+        self.hold_and_place(id, request, now);
+    }
+
+    /// Nobody serves this connection any more; find somebody.
+    pub(super) fn hold_and_place(&mut self, id: ConnectionId, request: bool, now: Instant) {
+        match self.connections.hold(id, now) {
+            Ok(()) => self.place(id, request, now),
+            Err(error) => {
+                tracing::error!("failed to watch a connection: {error}");
+                self.connections.remove(id);
+            }
+        }
+    }
+
+    fn is_accepting(&self, worker: WorkerId) -> bool {
+        let pool = self.workers.get(&worker).and_then(|entry| self.pools.get(&entry.pool));
+        pool.is_some_and(|pool| pool.machine.accepts(worker))
+    }
+
+    /// A worker says that the module closed a connection.
+    pub(super) fn closed(&mut self, worker: WorkerId, id: ConnectionId) {
+        if self.take_from(worker, id) {
+            self.connections.remove(id);
+        }
+    }
+
+    /// Takes a connection from a worker, if it has it: what it says about
+    /// those of others is nothing to us.
+    fn take_from(&mut self, worker: WorkerId, id: ConnectionId) -> bool {
+        let its = self
+            .connections
+            .get(id)
+            .is_some_and(|connection| matches!(connection.holder, Holder::Worker(holder) if holder == worker));
+        if its && let Some(entry) = self.workers.get_mut(&worker) {
+            entry.connections.remove(&id);
+        }
+        its
+    }
+
+    /// A held connection did something.
+    pub(super) fn held_event(&mut self, id: ConnectionId, wait: u64, event: HeldEvent) {
+        let Some(pool) = self.connections.note(id, wait, event) else { return };
+        match event {
+            HeldEvent::Readable => self.place(id, true, Instant::now()),
+            HeldEvent::Gone => self.pool_event(pool, Event::Waiting(self.connections.waiting(pool))),
+        }
+    }
+
+    /// Refuses what has waited long enough.
+    pub(super) fn expire_held(&mut self, pool: PoolId, now: Instant) {
+        let Some(entry) = self.pools.get_mut(&pool) else { return };
+        if entry.held_deadline.is_none_or(|at| at > now) {
+            return;
+        }
+        entry.held_deadline = None;
+        let name = entry.group.clone();
+        let Some(config) = self.groups.get(&name).map(|group| &group.definition.config) else { return };
+        let (queue, startup) = (config.queue_timeout, config.startup_timeout);
+        let Some(limit) = [queue, startup].into_iter().filter(|limit| !limit.is_zero()).min() else { return };
+        let mut next: Option<Instant> = None;
+        for id in self.connections.held(pool) {
+            let Some(Holder::Held { since, request: true, .. }) = self.connections.get(id).map(|c| &c.holder) else {
+                continue;
+            };
+            let (due, waited) = (*since + limit, now.duration_since(*since));
+            if due > now {
+                next = Some(next.map_or(due, |at| at.min(due)));
+            } else if limit == queue {
+                let text = format!("process group `{name}`: no worker was free for {:.1} s", waited.as_secs_f64());
+                self.refuse(id, Failure::QueueTimeout, &text);
+            } else {
+                let text =
+                    format!("process group `{name}`: no worker became ready within {:.1} s", waited.as_secs_f64());
+                self.refuse(id, Failure::StartupTimeout, &text);
+            }
+        }
+        if let Some(entry) = self.pools.get_mut(&pool) {
+            entry.held_deadline = next;
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The loop: waits for the parent, requests, workers, commands, signals and
+//! time, and feeds the supervisor.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::time::{MissedTickBehavior, interval};
+use wsgid_protocol::control::{FromParent, ToParent};
+
+use super::Supervisor;
+use super::workers::oom_kills;
+use crate::connections::{ConnectionId, Connections, HeldEvent};
+use crate::control::{self, Asked};
+use crate::listener::{self, Allowed, Incoming};
+use crate::log::Sink;
+use crate::parent::{self, ParentMessage};
+use crate::pool::WorkerId;
+use crate::spawn::Launcher;
+use crate::worker::WorkerEvent;
+
+/// Events that may wait in each channel; behind that the sender waits.
+const CHANNEL_LEN: usize = 1024;
+
+/// What a supervisor is started with.
+pub(crate) struct Options {
+    pub(crate) sink: Sink,
+    /// The listening socket of requests.
+    pub(crate) listener: OwnedFd,
+    /// The httpd parent, if there is one.
+    pub(crate) parent: Option<OwnedFd>,
+    /// Where operators ask.
+    pub(crate) control: Option<PathBuf>,
+}
+
+struct Inputs {
+    incoming: Receiver<Incoming>,
+    workers: Receiver<(WorkerId, WorkerEvent)>,
+    held: Receiver<(ConnectionId, u64, HeldEvent)>,
+    parent: Receiver<ParentMessage>,
+    asked: Receiver<Asked>,
+    answers: Sender<ToParent>,
+    has_parent: bool,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+/// Runs until everything has ended.
+pub(crate) async fn run(options: Options) -> io::Result<()> {
+    let (incoming_in, incoming) = channel(CHANNEL_LEN);
+    let (workers_in, workers) = channel(CHANNEL_LEN);
+    let (held_in, held) = channel(CHANNEL_LEN);
+    let (parent_in, parent) = channel(4);
+    let (asked_in, asked) = channel(16);
+    let (answers, answers_out) = channel(4);
+    let allowed = Allowed::new();
+    let mut signals = Signals {
+        terminate: signal(SignalKind::terminate())?,
+        interrupt: signal(SignalKind::interrupt())?,
+        hangup: signal(SignalKind::hangup())?,
+    };
+    tokio::spawn(report(listener::listen(options.listener, allowed.clone(), incoming_in), "request socket"));
+    let has_parent = options.parent.is_some();
+    if let Some(socket) = options.parent {
+        tokio::spawn(report(parent::converse(socket, parent_in, answers_out), "control socket of httpd"));
+    }
+    if let Some(path) = options.control {
+        tokio::spawn(report(control::listen(path, asked_in), "control socket"));
+    }
+    let mut supervisor = Supervisor {
+        sink: options.sink,
+        launcher: Launcher::new(),
+        allowed,
+        known: BTreeMap::new(),
+        files: Vec::new(),
+        groups: BTreeMap::new(),
+        pools: BTreeMap::new(),
+        workers: BTreeMap::new(),
+        connections: Connections::new(held_in),
+        spawns: super::SpawnQueue::new(),
+        timers: BTreeSet::new(),
+        todo: VecDeque::new(),
+        early: Vec::new(),
+        worker_events: workers_in,
+        last_pool: 0,
+        leaving: false,
+        oom_kills: oom_kills(),
+        started: Instant::now(),
+    };
+    tracing::info!("wsgid {} supervises (pid {})", env!("CARGO_PKG_VERSION"), std::process::id());
+    let inputs = Inputs { incoming, workers, held, parent, asked, answers, has_parent };
+    supervisor.serve(inputs, &mut signals).await;
+    tracing::info!("wsgid has ended");
+    Ok(())
+}
+
+/// Says when a task that should live as long as the supervisor has failed.
+async fn report(task: impl Future<Output = io::Result<()>>, what: &str) {
+    if let Err(error) = task.await {
+        tracing::error!("{what}: {error}");
+    }
+}
+
+impl Supervisor {
+    async fn serve(&mut self, mut inputs: Inputs, signals: &mut Signals) {
+        let mut look = interval(Duration::from_secs(1));
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while !self.has_left() {
+            let deadline = self.deadline();
+            tokio::select! {
+                Some(incoming) = inputs.incoming.recv() => self.incoming(incoming, None),
+                Some((id, event)) = inputs.workers.recv() => self.worker_event(id, event),
+                Some((id, wait, event)) = inputs.held.recv() => self.held_event(id, wait, event),
+                message = inputs.parent.recv(), if inputs.has_parent => match message {
+                    Some(message) => self.parent_says(message, &inputs.answers).await,
+                    None => {
+                        inputs.has_parent = false;
+                        if !self.leaving {
+                            tracing::warn!("the httpd parent has gone: workers finish what they have, then wsgid ends");
+                            self.drain_and_leave();
+                        }
+                    }
+                },
+                Some(asked) = inputs.asked.recv() => self.asked(asked),
+                _ = signals.terminate.recv() => self.shut_down(),
+                _ = signals.interrupt.recv() => self.shut_down(),
+                _ = signals.hangup.recv() => self.reopen_logs(),
+                () = sleep_until(deadline) => {}
+                _ = look.tick(), if !self.workers.is_empty() => self.look_around(),
+            }
+            self.tick();
+        }
+    }
+
+    async fn parent_says(&mut self, message: ParentMessage, answers: &Sender<ToParent>) {
+        match message.message {
+            FromParent::Configure(new) => {
+                let answer = self.configure(new, message.files);
+                let _ = answers.send(answer).await;
+            }
+            FromParent::GenerationEnded(generation) => self.generation_ended(generation),
+            FromParent::Shutdown => self.shut_down(),
+        }
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}

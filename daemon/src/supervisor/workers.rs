@@ -1,0 +1,391 @@
+//! What becomes of workers: starting them as the state machines ask, hearing
+//! what they claim, and looking after their connections when they end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use nix::sys::signal::Signal;
+use wsgid_protocol::Failure;
+use wsgid_protocol::control::{FromWorker, ToWorker, WorkerReport, WorkerSpec};
+
+use super::spawn_queue::Pending;
+use super::{CAUSES_MAX, Supervisor, WorkerEntry};
+use crate::connections::{Connection, Front, PoolId};
+use crate::exit_code::launcher;
+use crate::log::escaped;
+use crate::pool::{Action, Event, WorkerId};
+use crate::worker::{self, Output, WorkerEvent};
+
+/// How long a worker may live on without its control socket.
+const BROKEN_PATIENCE: Duration = Duration::from_secs(1);
+
+impl Supervisor {
+    /// Does what a state machine says.
+    pub(super) fn act(&mut self, pool: PoolId, action: Action, now: Instant) {
+        match action {
+            Action::Spawn { worker, slot, generation, definition } => {
+                self.spawns.push(Pending { pool, worker, slot, generation, definition });
+            }
+            Action::CancelSpawn(worker) => self.spawns.cancel(worker),
+            Action::Drain(worker) => self.tell(worker, ToWorker::Drain),
+            Action::Stop(worker, within) => {
+                self.ended_for(worker, Failure::WorkerStopped);
+                let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+                self.tell(worker, ToWorker::Stop { within_ms });
+            }
+            Action::Terminate(worker) => self.signal(worker, Signal::SIGTERM),
+            Action::Kill(worker) => {
+                self.ended_for(worker, Failure::WorkerStopped);
+                self.signal(worker, Signal::SIGKILL);
+            }
+            Action::Refuse(failure, text) => self.refuse_all(pool, failure, text, now),
+            Action::Serve => {
+                if let Some(entry) = self.pools.get_mut(&pool) {
+                    entry.refusing = None;
+                }
+            }
+            Action::Switched(generation) => {
+                if let Some(entry) = self.pools.get(&pool) {
+                    tracing::info!("{}: generation {generation} serves", entry.name());
+                }
+            }
+            Action::Discarded(generation, why) => {
+                if let Some(entry) = self.pools.get(&pool) {
+                    tracing::error!(
+                        "{}: a new worker of generation {generation} was given up, the old ones serve on: {why}",
+                        entry.name()
+                    );
+                }
+            }
+            Action::Gone => self.forget_pool(pool),
+        }
+    }
+
+    fn refuse_all(&mut self, pool: PoolId, failure: Failure, text: String, _now: Instant) {
+        let Some(entry) = self.pools.get_mut(&pool) else { return };
+        let text = format!("{}: {}: {text}", entry.name(), failure.row().text);
+        tracing::error!("{text}; {}", failure.row().cure);
+        entry.refusing = Some((failure, text));
+        // `assign_held`, which follows every event, answers what waits.
+    }
+
+    fn tell(&mut self, worker: WorkerId, message: ToWorker) {
+        if let Some(entry) = self.workers.get(&worker) {
+            entry.handle.send(message);
+        }
+    }
+
+    fn signal(&mut self, worker: WorkerId, signal: Signal) {
+        if let Some(entry) = self.workers.get(&worker) {
+            entry.handle.signal(signal);
+        }
+    }
+
+    /// Notes why the supervisor ends a worker; the first reason stays.
+    fn ended_for(&mut self, worker: WorkerId, failure: Failure) {
+        if let Some(entry) = self.workers.get_mut(&worker) {
+            entry.ended_for.get_or_insert(failure);
+        }
+    }
+
+    /// Starts what the limit allows.
+    pub(super) fn start_workers(&mut self, now: Instant) {
+        while let Some(pending) = self.spawns.pop(now) {
+            let (pool, worker) = (pending.pool, pending.worker);
+            match self.start_worker(pending, now) {
+                Ok(()) => self.todo.push_back((pool, Event::Spawned(worker))),
+                Err(why) => {
+                    self.spawns.done(worker);
+                    self.note_cause(pool, &why);
+                    self.todo.push_back((pool, Event::SpawnFailed(worker, why)));
+                }
+            }
+        }
+    }
+
+    fn start_worker(&mut self, pending: Pending, now: Instant) -> Result<(), String> {
+        let entry = self.pools.get(&pending.pool).ok_or("the process group has gone")?;
+        let identity = pending.definition.identity.clone()?;
+        let enter_home = identity.uid != pending.definition.httpd_uid;
+        let spawned = self.launcher.spawn(enter_home)?;
+        let target = self.groups.get(&entry.group).map(|group| group.target.clone()).unwrap_or_default();
+        let output = Output { group: entry.group.clone(), sink: self.sink.clone(), target };
+        let spec = WorkerSpec {
+            group: config_for(&pending, &entry.application_group),
+            application_group: entry.application_group.clone(),
+            identity,
+            slot: pending.slot,
+            generation: pending.generation,
+            server: pending.definition.server.clone(),
+            log_level: tracing::level_filters::LevelFilter::current().to_string(),
+        };
+        let handle = worker::attend(pending.worker, spawned, output, self.worker_events.clone())
+            .map_err(|error| format!("failed to look after the launcher: {error}"))?;
+        // Once for the launcher, once for the extension inside Python.
+        handle.send(ToWorker::Spec(Box::new(spec.clone())));
+        handle.send(ToWorker::Spec(Box::new(spec)));
+        tracing::debug!(
+            "{}: worker {} started (slot {}, generation {})",
+            entry.name(),
+            handle.pid,
+            pending.slot,
+            pending.generation
+        );
+        let worker = WorkerEntry {
+            pool: pending.pool,
+            slot: pending.slot,
+            generation: pending.generation,
+            handle,
+            started: now,
+            python: None,
+            connections: BTreeSet::new(),
+            saturated_until: None,
+            broken: None,
+            heartbeat: None,
+            report: WorkerReport::default(),
+            active_at: now,
+            ended_for: None,
+            failed: BTreeMap::new(),
+            dumps: Vec::new(),
+        };
+        self.workers.insert(pending.worker, worker);
+        Ok(())
+    }
+
+    /// Something came from a worker's task.
+    pub(super) fn worker_event(&mut self, id: WorkerId, event: WorkerEvent) {
+        match event {
+            WorkerEvent::Says(message) => self.heard(id, message),
+            WorkerEvent::Broken(why) => {
+                // Usually it ends, and closes its socket a moment before it
+                // can be reaped; `look_around` ends it if it does not.
+                let Some(entry) = self.workers.get_mut(&id) else { return };
+                tracing::debug!("worker {}: control socket: {why}", entry.handle.pid);
+                entry.broken = Some(Instant::now());
+            }
+            WorkerEvent::Exited(status) => self.exited(id, status),
+        }
+    }
+
+    fn heard(&mut self, id: WorkerId, message: FromWorker) {
+        let now = Instant::now();
+        let Some(entry) = self.workers.get_mut(&id) else { return };
+        let pool = entry.pool;
+        match message {
+            FromWorker::Ready { python, failed } => self.ready(id, python, failed),
+            FromWorker::Release { connection } => self.released(id, connection),
+            FromWorker::Closed { connection } => self.closed(id, connection),
+            FromWorker::Recycle(reason) => {
+                tracing::debug!("worker {} asks to be replaced: {reason:?}", entry.handle.pid);
+                self.pool_event(pool, Event::Recycle(id, reason));
+            }
+            FromWorker::Report(report) => {
+                if report.requests != entry.report.requests || report.in_flight > 0 {
+                    entry.active_at = now;
+                }
+                entry.saturated_until = None;
+                entry.report = report;
+                self.todo.push_back((pool, Event::Tick));
+                self.settle();
+            }
+            FromWorker::Dumped { text } => {
+                let pid = entry.handle.pid;
+                for waiting in entry.dumps.drain(..) {
+                    let _ = waiting.try_send((pid, text.clone()));
+                }
+            }
+            FromWorker::Heartbeat => entry.heartbeat = Some(now),
+        }
+    }
+
+    fn ready(&mut self, id: WorkerId, python: (u32, u32, u32), failed: Vec<(std::path::PathBuf, String)>) {
+        let Some(entry) = self.workers.get_mut(&id) else { return };
+        entry.python = Some(python);
+        let (pool, pid, took) = (entry.pool, entry.handle.pid, entry.started.elapsed());
+        entry.failed = failed.into_iter().map(|(path, text)| (path, cut(text))).collect();
+        let scripts: BTreeSet<_> = entry.failed.keys().cloned().collect();
+        let Some(group) = self.pools.get(&pool) else { return };
+        let (major, minor, patch) = python;
+        let name = group.name();
+        tracing::info!(
+            "{name}: worker {pid} is ready after {:.2} s (Python {major}.{minor}.{patch})",
+            took.as_secs_f64()
+        );
+        for (path, traceback) in &entry.failed {
+            tracing::error!("{name}: worker {pid}: `{}` failed to load", path.display());
+            for line in traceback.lines() {
+                tracing::error!("{name}: worker {pid}: {}", escaped(line.as_bytes()));
+            }
+        }
+        self.spawns.done(id);
+        self.pool_event(pool, Event::Ready(id, scripts));
+    }
+
+    fn exited(&mut self, id: WorkerId, status: ExitStatus) {
+        let now = Instant::now();
+        let Some(entry) = self.workers.remove(&id) else { return };
+        self.spawns.done(id);
+        let out_of_memory = self.killed_for_memory(&entry, status);
+        let (failure, text) = self.obituary(&entry, status, out_of_memory);
+        let asked = entry.ended_for.is_some() || status.code() == Some(i32::from(crate::exit_code::OK));
+        match asked {
+            true => tracing::debug!("{text}"),
+            false => tracing::error!("{text}"),
+        }
+        let hopeless = entry.python.is_none() && status.code().is_some_and(|code| launcher::text(code).is_some());
+        if !asked {
+            self.note_cause(entry.pool, &text);
+        }
+        self.todo.push_back((entry.pool, Event::Exited(id, text.clone(), hopeless)));
+        self.settle();
+        for connection in entry.connections {
+            self.orphaned(connection, failure, &text, now);
+        }
+    }
+
+    /// PROTOCOL.md §5: what becomes of a connection whose worker died.
+    fn orphaned(&mut self, id: u64, failure: Failure, text: &str, now: Instant) {
+        match self.connections.get(id).map(Connection::front) {
+            None => {}
+            Some(Front::Request) => self.hold_and_place(id, true, now),
+            Some(_) => {
+                let Some(connection) = self.connections.remove(id) else { return };
+                connection.close_for_sending();
+                match connection.front() {
+                    Front::Request => connection.fail(Failure::NotStarted, Failure::NotStarted.row().text),
+                    _ => connection.fail(failure, text),
+                }
+            }
+        }
+    }
+
+    /// How a worker ended, as a failure and in words.
+    fn obituary(&self, entry: &WorkerEntry, status: ExitStatus, out_of_memory: bool) -> (Failure, String) {
+        let name = self.pools.get(&entry.pool).map(super::PoolEntry::name).unwrap_or_default();
+        let after = entry.started.elapsed().as_secs_f64();
+        let how = match (status.signal(), status.code()) {
+            (Some(_), _) if out_of_memory => "was ended by SIGKILL because memory ran out".to_owned(),
+            (Some(number), _) => {
+                let signal =
+                    Signal::try_from(number).map_or_else(|_| format!("signal {number}"), |signal| signal.to_string());
+                let core = if status.core_dumped() { " (core dumped)" } else { "" };
+                format!("was ended by {signal}{core}")
+            }
+            (None, code) => {
+                let code = code.unwrap_or_default();
+                match launcher::text(code).filter(|_| entry.python.is_none()) {
+                    Some(why) => format!("did not start: {why} (exit code {code}; its own words are in the log)"),
+                    None => format!("exited with code {code}"),
+                }
+            }
+        };
+        let failure = match (entry.ended_for, status.signal()) {
+            (Some(failure), _) => failure,
+            (None, Some(_)) if out_of_memory => Failure::OutOfMemory,
+            (None, Some(_)) => Failure::WorkerSignalled,
+            (None, None) => Failure::WorkerExited,
+        };
+        let asked = if entry.ended_for.is_some() { " as asked" } else { "" };
+        (failure, format!("{name}: worker {} (slot {}) {how}{asked} after {after:.1} s", entry.handle.pid, entry.slot))
+    }
+
+    /// A SIGKILL that nobody here sent, together with a count of the kernel
+    /// that went up, is the work of the out-of-memory killer.
+    fn killed_for_memory(&mut self, entry: &WorkerEntry, status: ExitStatus) -> bool {
+        if status.signal() != Some(Signal::SIGKILL as i32) || entry.ended_for.is_some() {
+            return false;
+        }
+        let before = std::mem::replace(&mut self.oom_kills, oom_kills());
+        self.oom_kills > before
+    }
+
+    fn note_cause(&mut self, pool: PoolId, text: &str) {
+        let Some(entry) = self.pools.get_mut(&pool) else { return };
+        entry.restarts += 1;
+        if entry.causes.len() == CAUSES_MAX {
+            entry.causes.pop_front();
+        }
+        entry.causes.push_back((SystemTime::now(), text.to_owned()));
+    }
+
+    /// Once a second: deadlocks, and workers without requests.
+    pub(super) fn look_around(&mut self) {
+        let now = Instant::now();
+        let mut events = Vec::new();
+        for (id, entry) in &mut self.workers {
+            if entry.broken.is_some_and(|since| now.duration_since(since) > BROKEN_PATIENCE) {
+                events.push((entry.pool, Event::Lost(*id)));
+                continue;
+            }
+            let Some(pool) = self.pools.get(&entry.pool).filter(|pool| pool.machine.accepts(*id)) else { continue };
+            let Some(group) = self.groups.get(&pool.group) else { continue };
+            let config = &group.definition.config;
+            let silent = entry.heartbeat.map(|at| now.duration_since(at)).unwrap_or_default();
+            if !config.deadlock_timeout.is_zero() && silent > config.deadlock_timeout {
+                entry.ended_for = Some(Failure::Deadlock);
+                tracing::error!(
+                    "{}: worker {}: the interpreter has been locked for {:.0} s (deadlock-timeout)",
+                    pool.name(),
+                    entry.handle.pid,
+                    silent.as_secs_f64()
+                );
+                events.push((entry.pool, Event::Lost(*id)));
+                continue;
+            }
+            if let Some(limit) = idle_limit(config) {
+                entry.handle.send(ToWorker::Query);
+                if entry.report.in_flight == 0 && now.duration_since(entry.active_at) >= limit {
+                    events.push((entry.pool, Event::Idle(*id)));
+                }
+            }
+        }
+        self.todo.extend(events);
+        self.settle();
+    }
+}
+
+impl super::PoolEntry {
+    /// The pool in words.
+    pub(super) fn name(&self) -> String {
+        match self.application_group.as_str() {
+            "" => format!("process group `{}`", self.group),
+            application => format!("process group `{}`, application group `{application}`", self.group),
+        }
+    }
+}
+
+/// After how long without requests a worker may be stopped, if at all.
+fn idle_limit(config: &wsgid_protocol::GroupConfig) -> Option<Duration> {
+    /// For groups that shrink because they have a range of processes.
+    const SHRINK_AFTER: Duration = Duration::from_secs(60);
+    match config.idle_stop.is_zero() {
+        false => Some(config.idle_stop),
+        true => config.processes_max.map(|_| SHRINK_AFTER),
+    }
+}
+
+/// The group's definition with the scripts of this application group alone.
+fn config_for(pending: &Pending, application_group: &str) -> wsgid_protocol::GroupConfig {
+    let mut config = Arc::unwrap_or_clone(Arc::clone(&pending.definition)).config;
+    config.preload_scripts.retain(|preload| preload.application_group == application_group);
+    config
+}
+
+/// A traceback that a tenant wrote is kept, but not without bound.
+fn cut(mut text: String) -> String {
+    const MAX: usize = 16 * 1024;
+    if text.len() > MAX {
+        let end = (0..=MAX).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+        text.truncate(end);
+    }
+    text
+}
+
+/// How often the kernel has killed for memory.
+pub(super) fn oom_kills() -> u64 {
+    let text = std::fs::read_to_string("/proc/vmstat").unwrap_or_default();
+    text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok()).unwrap_or_default()
+}

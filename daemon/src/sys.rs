@@ -1,0 +1,163 @@
+//! The daemon's only unsafe code: descriptors that arrive by number, and the
+//! local time of the C library. Called at start-up by `supervise` and by the
+//! launcher, and by the log's clock.
+#![expect(unsafe_code, reason = "inherited descriptors and localtime_r have no safe form")]
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// Takes over a descriptor that this process inherited, and makes it close on
+/// exec. Each number may be taken once.
+///
+/// # Errors
+/// If no such descriptor is open.
+pub(crate) fn inherited(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: the borrow ends with this function, and F_GETFD on a number that
+    // is not open fails without any effect.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    fcntl(borrowed, FcntlArg::F_GETFD)?;
+    fcntl(borrowed, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    // SAFETY: it is open, as the line before found, and the caller is the one
+    // place that takes this number.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// A new descriptor of what is open at `number`, closed on exec.
+///
+/// # Errors
+/// If nothing is open there.
+pub(crate) fn duplicate(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: the borrow ends with this call, which fails if it is not open.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    Ok(borrowed.try_clone_to_owned()?)
+}
+
+/// The same descriptor under a number of at least `least`.
+///
+/// # Errors
+/// As `fcntl(2)`.
+pub(crate) fn duplicate_above(fd: OwnedFd, least: RawFd) -> io::Result<OwnedFd> {
+    let number = fcntl(&fd, FcntlArg::F_DUPFD_CLOEXEC(least))?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Puts a descriptor at exactly this number, open over exec, and gives up
+/// ownership: it stays for the program that is executed next.
+///
+/// # Errors
+/// As `dup2(2)`.
+pub(crate) fn place(fd: OwnedFd, number: RawFd) -> io::Result<()> {
+    let at = fd.into_raw_fd();
+    if at == number {
+        // SAFETY: `at` was owned until the line before and is still open.
+        let borrowed = unsafe { BorrowedFd::borrow_raw(at) };
+        fcntl(borrowed, FcntlArg::F_SETFD(FdFlag::empty()))?;
+        return Ok(());
+    }
+    // SAFETY: `at` is open; whatever was at `number` is closed, which the
+    // callers (the launcher, before it owns anything else) want.
+    if unsafe { libc::dup2(at, number) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: ownership of `at` was given up above, and it has a copy now.
+    unsafe { libc::close(at) };
+    Ok(())
+}
+
+/// Broken-down local time of a second since the epoch.
+pub(crate) struct LocalTime {
+    /// 0 is Sunday.
+    pub(crate) weekday: usize,
+    /// 0 is January.
+    pub(crate) month: usize,
+    /// From 1.
+    pub(crate) day: i32,
+    /// The hour.
+    pub(crate) hour: i32,
+    /// The minute.
+    pub(crate) minute: i32,
+    /// The second.
+    pub(crate) second: i32,
+    /// The year, as people write it.
+    pub(crate) year: i32,
+}
+
+/// The local time at `seconds` since the epoch.
+pub(crate) fn local_time(seconds: i64) -> LocalTime {
+    let mut out = MaybeUninit::<libc::tm>::zeroed();
+    // SAFETY: both pointers are valid for the call; localtime_r writes `out`
+    // or leaves it zeroed.
+    unsafe { libc::localtime_r(&raw const seconds, out.as_mut_ptr()) };
+    // SAFETY: all-zero bytes are a valid `tm`, and so is what was written.
+    let tm = unsafe { out.assume_init() };
+    LocalTime {
+        weekday: usize::try_from(tm.tm_wday).unwrap_or(0) % 7,
+        month: usize::try_from(tm.tm_mon).unwrap_or(0) % 12,
+        day: tm.tm_mday,
+        hour: tm.tm_hour,
+        minute: tm.tm_min,
+        second: tm.tm_sec,
+        year: tm.tm_year + 1900,
+    }
+}
+
+/// Sets the scheduling priority of this process.
+///
+/// # Errors
+/// As `setpriority(2)`.
+pub(crate) fn set_nice(nice: i32) -> io::Result<()> {
+    // SAFETY: plain numbers in, a plain number out.
+    let outcome = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
+    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Marks every descriptor from `first` on to be closed on exec, whoever
+/// opened it.
+///
+/// # Errors
+/// If neither the system call nor `/proc/self/fd` works.
+pub(crate) fn close_on_exec_from(first: RawFd) -> io::Result<()> {
+    let (first_unsigned, flag) = (u64::try_from(first).unwrap_or(0), u64::from(libc::CLOSE_RANGE_CLOEXEC));
+    // SAFETY: CLOSE_RANGE_CLOEXEC only sets a flag; no descriptor is closed
+    // under an owner.
+    let outcome = unsafe { libc::syscall(libc::SYS_close_range, first_unsigned, u64::from(u32::MAX), flag) };
+    if outcome == 0 {
+        return Ok(());
+    }
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let number = entry?.file_name().to_str().and_then(|name| name.parse::<RawFd>().ok());
+        if let Some(number) = number.filter(|number| *number >= first) {
+            // SAFETY: the borrow lasts for one fcntl, which fails harmlessly
+            // if the descriptor has gone (as that of the directory will).
+            let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+            fcntl(borrowed, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).ok();
+        }
+    }
+    Ok(())
+}
+
+/// Gives every signal its default action back. An ignored signal would stay
+/// ignored over exec.
+pub(crate) fn reset_signals() {
+    for number in 1..=31 {
+        // SAFETY: SIG_DFL installs no code; SIGKILL and SIGSTOP just fail.
+        unsafe { libc::signal(number, libc::SIG_DFL) };
+    }
+}
+
+/// Registers a descriptor with the runtime for reading. It need not be
+/// non-blocking: its users read with `MSG_DONTWAIT`, or it is a listener.
+///
+/// # Errors
+/// If it cannot be polled.
+pub(crate) fn poll_reads<T: Into<OwnedFd>>(fd: T) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` keeps the same number open until it is dropped, and
+    // the `AsyncFd` that owns it takes it out of the poll set before that.
+    Ok(unsafe { AsyncFd::register_with_interest(fd.into(), Interest::READABLE) }?)
+}
