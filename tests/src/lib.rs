@@ -8,6 +8,7 @@ pub mod artifacts;
 pub mod cache;
 pub mod case;
 pub mod client;
+pub mod hostile;
 pub mod httpd;
 pub mod load;
 pub mod pattern;

@@ -1,0 +1,28 @@
+//! The table of misbehaviours, by what they break.
+
+use std::io;
+
+use super::exchange::Exchange;
+use super::{Case, answer, files, frames, heads, supervisor};
+
+/// Everything a hostile worker does to the httpd module.
+pub fn against_module() -> impl Iterator<Item = &'static Case> {
+    [heads::CASES, frames::CASES, answer::CASES, files::CASES].into_iter().flatten()
+}
+
+/// Everything it does to the supervisor.
+pub fn against_supervisor() -> impl Iterator<Item = &'static Case> {
+    supervisor::CASES.iter()
+}
+
+/// What a good worker would answer, at any path that names no case.
+pub const GOOD: &str = "a good answer";
+
+/// Does what the path names.
+pub(super) fn act(path: &str, exchange: &mut Exchange) -> io::Result<()> {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    match against_module().chain(against_supervisor()).find(|case| case.name == name) {
+        Some(case) => (case.act)(exchange),
+        None => exchange.answer(GOOD.as_bytes()),
+    }
+}
