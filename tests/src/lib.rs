@@ -7,26 +7,34 @@
 pub mod artifacts;
 pub mod cache;
 pub mod case;
+pub mod checked;
 pub mod client;
+pub mod curl;
 pub mod hostile;
 pub mod httpd;
 pub mod load;
 pub mod pattern;
 pub mod process;
 pub mod python;
+pub mod raw;
 pub mod site;
 pub mod users;
 pub mod wait;
+pub mod wire;
 
 pub use case::{Limit, case, heavy_case, note};
+pub use checked::{Checked, Log};
 pub use client::{Client, ClientError, Request, Response};
+pub use curl::{Answer, Curl, Transport};
 pub use httpd::{Builder, Httpd, Mpm};
 pub use load::{Load, Tally};
 pub use process::Pid;
 pub use python::Python;
+pub use raw::Raw;
 pub use site::Site;
 pub use users::TestUser;
 pub use wait::{eventually, until};
+pub use wire::Wire;
 
 /// A JSON value, as the applications under `apps/` answer.
 pub use serde_json::Value as Json;

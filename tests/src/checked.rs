@@ -1,0 +1,186 @@
+//! A server that serves many cases, with what must hold after every one of them:
+//! no process of httpd died, the supervisor is the same, and the error log has
+//! no line of level error or worse that the case did not name.
+//!
+//! Failures are collected, so that one bad case does not hide the others.
+
+use std::collections::BTreeMap;
+use std::panic::{self, AssertUnwindSafe};
+use std::time::{Duration, Instant};
+
+use crate::case::show;
+use crate::httpd::Httpd;
+use crate::process::Pid;
+use crate::wait::until;
+
+/// What a case may leave in the error log at level error or worse.
+#[derive(Clone, Copy, Debug)]
+pub enum Log<'a> {
+    /// Nothing.
+    Quiet,
+    /// Each of these texts, and beside them anything.
+    Has(&'a [&'a str]),
+    /// Anything: the case looks itself, or its log is not the point.
+    Any,
+}
+
+/// A server and what its cases have brought so far.
+#[derive(Debug)]
+pub struct Checked {
+    httpd: Httpd,
+    supervisor: Option<Pid>,
+    descriptors: BTreeMap<Pid, Counted>,
+    passed: usize,
+    failures: Vec<String>,
+}
+
+/// Open descriptors of one process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Counted {
+    sockets: usize,
+    others: usize,
+}
+
+impl Checked {
+    /// Begins; the server should have been warmed up.
+    #[must_use]
+    pub fn new(httpd: Httpd) -> Self {
+        let supervisor = httpd.supervisor();
+        let descriptors = count_all(&httpd);
+        Self { httpd, supervisor, descriptors, passed: 0, failures: Vec::new() }
+    }
+
+    /// The server.
+    #[must_use]
+    pub const fn httpd(&self) -> &Httpd {
+        &self.httpd
+    }
+
+    /// Runs one case and looks whether all that must hold still does.
+    pub fn case(&mut self, name: &str, log: Log<'_>, body: impl FnOnce(&Httpd)) {
+        let before = self.httpd.error_log().len();
+        let result = panic::catch_unwind(AssertUnwindSafe(|| body(&self.httpd)));
+        let mut complaints = Vec::new();
+        if let Err(cause) = result {
+            let text = cause.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| cause.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            complaints.push(text.unwrap_or_else(|| "it panicked".to_owned()));
+        }
+        complaints.extend(self.look_at_log(before, log));
+        if self.httpd.supervisor() != self.supervisor {
+            complaints.push(format!(
+                "the supervisor changed from {:?} to {:?}",
+                self.supervisor,
+                self.httpd.supervisor()
+            ));
+            self.supervisor = self.httpd.supervisor();
+        }
+        if complaints.is_empty() {
+            self.passed += 1;
+        } else {
+            let said: Vec<String> =
+                self.log_from(before).lines().take(40).map(|line| format!("    log: {line}\n")).collect();
+            let failure = format!("{name}\n  {}\n{}", complaints.join("\n  "), said.concat());
+            show(&format!("FAILED {failure}"));
+            self.failures.push(name.to_owned());
+        }
+    }
+
+    /// Looks for leaked descriptors, stops the server and reports.
+    ///
+    /// # Panics
+    /// If a case failed, a descriptor leaked or the server did not stop well.
+    pub fn finish(mut self) {
+        self.look_at_descriptors();
+        let Self { httpd, passed, failures, .. } = self;
+        if failures.is_empty() {
+            httpd.stop();
+        }
+        assert!(
+            failures.is_empty(),
+            "{} of {} cases failed:\n{}",
+            failures.len(),
+            failures.len() + passed,
+            failures.join("\n")
+        );
+    }
+
+    fn log_from(&self, at: usize) -> String {
+        let log = self.httpd.error_log();
+        log.get(at..).unwrap_or_default().to_owned()
+    }
+
+    fn look_at_log(&self, before: usize, expected: Log<'_>) -> Vec<String> {
+        let mut complaints = Vec::new();
+        if let Log::Has(texts) = expected {
+            // The line may come after the answer.
+            until(Duration::from_secs(5), || {
+                let log = self.log_from(before);
+                texts.iter().all(|text| log.contains(text)).then_some(())
+            });
+            let log = self.log_from(before);
+            complaints.extend(
+                texts
+                    .iter()
+                    .filter(|text| !log.contains(*text))
+                    .map(|text| format!("`{text}` is not in the error log")),
+            );
+        }
+        if !matches!(expected, Log::Quiet) {
+            self.wait_for_silence();
+        }
+        let log = self.log_from(before);
+        for line in log.lines() {
+            let crashed = ["exit signal", "panicked", "AH00052", "Segmentation"].iter().any(|sign| line.contains(sign));
+            if crashed || (matches!(expected, Log::Quiet) && is_error(line)) {
+                complaints.push(format!("unexpected in the error log: {line}"));
+            }
+        }
+        complaints
+    }
+
+    /// Lets a traceback that is still being written belong to its own case.
+    fn wait_for_silence(&self) {
+        let mut seen = (self.httpd.error_log().len(), Instant::now());
+        until(Duration::from_secs(2), || {
+            let len = self.httpd.error_log().len();
+            if len != seen.0 {
+                seen = (len, Instant::now());
+            }
+            (seen.1.elapsed() > Duration::from_millis(60)).then_some(())
+        });
+    }
+
+    fn look_at_descriptors(&mut self) {
+        // Connections to clients and workers come and go; a file, pipe or memfd
+        // that a request left behind stays.
+        let settled = until(Duration::from_secs(10), || {
+            let now = count_all(&self.httpd);
+            let leaked = self.descriptors.iter().any(|(pid, before)| {
+                now.get(pid).is_some_and(|now| now.others > before.others || now.sockets > before.sockets + 16)
+            });
+            (!leaked).then_some(())
+        });
+        if settled.is_none() {
+            show(&format!("descriptors before {:?} and after {:?}", self.descriptors, count_all(&self.httpd)));
+            self.failures.push("descriptors were leaked".to_owned());
+        }
+    }
+}
+
+/// Whether a line of the log has level error or worse.
+#[must_use]
+pub fn is_error(line: &str) -> bool {
+    [":error]", ":crit]", ":alert]", ":emerg]"].iter().any(|level| line.contains(level))
+}
+
+fn count_all(httpd: &Httpd) -> BTreeMap<Pid, Counted> {
+    let children = httpd.pid().children();
+    children.into_iter().filter(|pid| pid.alive()).map(|pid| (pid, count(pid))).collect()
+}
+
+fn count(pid: Pid) -> Counted {
+    let all = pid.descriptors();
+    let sockets = all.values().filter(|what| what.starts_with("socket:")).count();
+    Counted { sockets, others: all.len() - sockets }
+}
