@@ -1,0 +1,243 @@
+//! A worker that a tenant wrote to do harm, in the place of its Python: httpd
+//! and the supervisor stay as they are, no client takes a broken answer for a
+//! whole one, and other groups notice nothing.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use wsgid_tests::hostile::{Case, Expect, Start, cases};
+use wsgid_tests::{Checked, Client, ClientError, Httpd, Limit, Log, Pid, Request, Response, Site, case, eventually};
+
+/// What a hostile group gets as `socket-timeout`.
+const SILENCE: Duration = Duration::from_secs(2);
+/// By then every misbehaviour has been answered, whatever it is.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// What one httpd child may grow by.
+const GROWTH: u64 = 96 << 20;
+
+/// A site with the hostile worker as its Python.
+fn hostile_home(site: &Site) -> PathBuf {
+    let home = site.file("hostile");
+    let program = home.join("bin/python");
+    fs::create_dir_all(home.join("bin")).expect("a directory can be made");
+    fs::copy(env!("CARGO_BIN_EXE_hostile_worker"), &program).expect("the program can be copied");
+    home
+}
+
+fn server(site: &Site) -> Httpd {
+    let home = hostile_home(site).display().to_string();
+    let options =
+        format!("processes=2 threads=4 restart-burst=100000 socket-timeout={} python-home={home}", SILENCE.as_secs());
+    Httpd::builder()
+        .daemon("good", &format!("processes=1 threads=4 {}", site.python_path()))
+        .daemon("hostile", &options)
+        .mount("/good", &site.file("hello.py"), "good")
+        .mount("/hostile", &site.write("hostile.wsgi", ""), "hostile")
+        .start()
+}
+
+/// Asks for a misbehaviour.
+fn ask(client: &mut Client, case: &Case) -> Result<Response, ClientError> {
+    let path = format!("/hostile/{}", case.name);
+    match case.upload {
+        0 => client.get(&path),
+        len => client.send(&Request::post_pattern(&path, len)),
+    }
+}
+
+/// What holds for every answer, whatever the worker did.
+fn assert_sound(response: &Response) {
+    let count = |name: &str| response.headers.iter().filter(|(have, _)| have.eq_ignore_ascii_case(name)).count();
+    assert_eq!(count("Injected"), 0, "a worker made a header of a value: {response:?}");
+    assert!(count("Content-Length") + count("Transfer-Encoding") <= 1, "two ways to find the end: {response:?}");
+    assert!(response.interim.iter().all(|status| *status == 103 || *status == 100), "{response:?}");
+    assert!((200..600).contains(&response.status), "{response:?}");
+    let controls = response.headers.iter().any(|(_, value)| value.chars().any(|c| c == '\0' || c == '\n'));
+    assert!(!controls, "{response:?}");
+}
+
+fn assert_expected(case: &Case, result: &Result<Response, ClientError>, took: Duration) {
+    match (case.expect, result) {
+        (Expect::Complete(body), Ok(response)) => {
+            assert_eq!((response.status, response.text().as_str()), (200, body));
+        }
+        (Expect::NotOk, Ok(response)) => assert!(response.status >= 500, "a complete {response:?}"),
+        (Expect::Timeout, Ok(response)) => {
+            assert_eq!(response.status, 504, "{response:?}");
+            assert!(took >= SILENCE && took < 3 * SILENCE, "after {took:?}");
+        }
+        (Expect::Any, Ok(_)) => {}
+        (_, Err(ClientError::Timeout)) => panic!("no end after {took:?}"),
+        (Expect::NotOk | Expect::Any, Err(ClientError::Truncated { .. } | ClientError::Closed)) => {}
+        (expected, Err(error)) => panic!("expected {expected:?}: {error}"),
+    }
+}
+
+/// One misbehaviour, and what the world is like after it.
+fn misbehave(httpd: &Httpd, case: &Case) {
+    let mut client = httpd.client().timeout(PATIENCE);
+    let start = Instant::now();
+    let result = ask(&mut client, case);
+    let took = start.elapsed();
+    if let Ok(response) = &result {
+        assert_sound(response);
+    }
+    assert_expected(case, &result, took);
+    // The client's connection is in step, the other group knows of nothing.
+    let next = client.get("/good").expect("the next answer on the same connection");
+    assert_eq!((next.status, next.text().as_str()), (200, "Hello World!"), "after it on the same connection");
+    // The hostile group serves on; what was said too early is its own affair.
+    eventually("a good answer of the same group", PATIENCE, || {
+        let response = httpd.client().timeout(PATIENCE).get("/hostile/good").ok()?;
+        let poisoned = case.name == "answers-the-next-request-before-it-comes";
+        let own = [cases::GOOD, if poisoned { "EVIL" } else { cases::GOOD }];
+        assert!(response.status >= 500 || own.contains(&response.text().as_str()), "{response:?}");
+        (response.text() == cases::GOOD).then_some(())
+    });
+}
+
+/// No line, escape or NUL of a worker's making in the log.
+fn assert_log_not_forged(httpd: &Httpd) {
+    let log = fs::read(httpd.root().join("error.log")).expect("the log is readable");
+    assert!(!log.contains(&0x1b) && !log.contains(&0), "control characters reached the log");
+    let text = String::from_utf8_lossy(&log);
+    let forged = text.lines().find(|line| line.starts_with("[Thu Jan 01") || line.starts_with("[core:emerg] FORGED"));
+    assert_eq!(forged, None);
+    let open = text.lines().find(|line| !line.starts_with('['));
+    assert_eq!(open, None, "a line that httpd did not begin");
+}
+
+fn children(httpd: &Httpd) -> Vec<Pid> {
+    let mut children = httpd.pid().children();
+    children.retain(|child| Some(*child) != httpd.supervisor());
+    children
+}
+
+fn run_all(name: &'static str, list: fn() -> Vec<&'static Case>) {
+    case(Limit::seconds(600), move || {
+        let only = std::env::var("HOSTILE_CASE").ok();
+        let site = Site::new();
+        let httpd = server(&site);
+        assert_eq!(httpd.get("/good").text(), "Hello World!");
+        assert_eq!(httpd.get("/hostile/good").text(), cases::GOOD, "{name}");
+        let processes = children(&httpd);
+        let before: Vec<u64> = processes.iter().map(|child| child.resident()).collect();
+        let mut checked = Checked::new(httpd);
+        for case in list() {
+            if only.as_deref().is_none_or(|only| only == case.name) {
+                checked.case(case.name, Log::Any, |httpd| misbehave(httpd, case));
+            }
+        }
+        checked.case("the log", Log::Any, assert_log_not_forged);
+        checked.case("the processes", Log::Any, |httpd| {
+            for (child, before) in processes.iter().zip(before) {
+                assert!(child.alive(), "an httpd child has ended");
+                let grown = child.resident().saturating_sub(before);
+                assert!(grown < GROWTH, "an httpd child has grown by {} KiB", grown >> 10);
+            }
+            let supervisor = httpd.supervisor().expect("the supervisor runs");
+            assert!(supervisor.resident() < GROWTH, "the supervisor has {} KiB", supervisor.resident() >> 10);
+            assert!(supervisor.descriptors().len() < 200, "{:?}", supervisor.descriptors());
+        });
+        checked.finish();
+    });
+}
+
+#[test]
+fn against_the_module() {
+    run_all("module", || cases::against_module().collect());
+}
+
+#[test]
+fn against_the_supervisor() {
+    run_all("supervisor", || cases::against_supervisor().collect());
+}
+
+#[test]
+fn a_flood_waits_for_a_slow_client() {
+    case(Limit::seconds(120), || {
+        let site = Site::new();
+        let httpd = server(&site);
+        assert_eq!(httpd.get("/hostile/good").text(), cases::GOOD);
+        let resident = |pids: &[Pid]| pids.iter().map(|pid| pid.resident()).max().unwrap_or_default();
+        let processes = children(&httpd);
+        let before = resident(&processes);
+        let mut streams: Vec<TcpStream> = (0..8)
+            .map(|_| {
+                let mut stream = TcpStream::connect(httpd.address()).expect("a connection");
+                write!(stream, "GET /hostile/body-without-end HTTP/1.1\r\nHost: x\r\n\r\n").expect("it is read");
+                stream
+            })
+            .collect();
+        let mut most = before;
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(4) {
+            // A trickle, so that nobody may take the client for dead.
+            for stream in &mut streams {
+                stream.read_exact(&mut [0; 1024]).expect("bytes without end");
+            }
+            wsgid_tests::wait::let_run(Duration::from_millis(50));
+            most = most.max(resident(&processes));
+        }
+        assert!(most - before < GROWTH, "a child grew by {} KiB", (most - before) >> 10);
+        drop(streams);
+        assert_eq!(httpd.get("/good").text(), "Hello World!");
+        assert_eq!(httpd.get("/hostile/good").text(), cases::GOOD);
+        assert!(processes.iter().all(|child| child.alive()));
+        httpd.stop();
+    });
+}
+
+#[test]
+fn every_thread_of_httpd_in_the_hands_of_a_silent_worker() {
+    case(Limit::seconds(120), || {
+        let site = Site::new();
+        let httpd = server(&site);
+        let threads: Vec<_> = (0..40)
+            .map(|_| {
+                let mut client = httpd.client().timeout(PATIENCE);
+                std::thread::spawn(move || client.get("/hostile/silence").map(|response| response.status))
+            })
+            .collect();
+        let good = httpd.client().timeout(PATIENCE).get("/good").expect("an answer beside them");
+        assert_eq!(good.text(), "Hello World!");
+        for thread in threads {
+            let status = thread.join().expect("it does not panic").expect("an answer");
+            assert!(status == 504 || status == 503, "{status}");
+        }
+        httpd.stop();
+    });
+}
+
+#[test]
+fn workers_that_never_become_workers() {
+    case(Limit::seconds(180), || {
+        let site = Site::new();
+        let home = hostile_home(&site).display().to_string();
+        let script = site.write("hostile.wsgi", "");
+        let mut builder = Httpd::builder()
+            .daemon("good", &format!("processes=1 threads=4 {}", site.python_path()))
+            .mount("/good", &site.file("hello.py"), "good");
+        for (name, _) in Start::BAD {
+            let options = format!("startup-timeout=2 queue-timeout=4 env=HOSTILE_START={name} python-home={home}");
+            builder = builder.daemon(name, &options).mount(&format!("/{name}"), &script, name);
+        }
+        let mut checked = Checked::new(builder.start());
+        for (name, _) in Start::BAD {
+            checked.case(name, Log::Any, |httpd| {
+                let response = httpd.client().timeout(PATIENCE).get(&format!("/{name}")).expect("an answer");
+                assert!((502..=504).contains(&response.status), "{response:?}");
+                assert_eq!(httpd.get("/good").text(), "Hello World!");
+            });
+        }
+        checked.case("the supervisor", Log::Any, |httpd| {
+            let supervisor = httpd.supervisor().expect("the supervisor runs");
+            assert!(supervisor.resident() < GROWTH, "the supervisor has {} KiB", supervisor.resident() >> 10);
+            assert_log_not_forged(httpd);
+        });
+        checked.finish();
+    });
+}
