@@ -1,0 +1,252 @@
+//! Runs httpd in the foreground and ends all of it with this process: signals
+//! are forwarded, every descendant is waited for, and whoever does not leave in
+//! time is killed. Works as process 1 of a container too.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use super::logs;
+use super::plan::Plan;
+use super::terminal::{self, Stream};
+
+/// Why httpd could not be run.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ForegroundError {
+    #[error("failed to prepare for signals: {0}")]
+    Signals(Errno),
+    #[error("failed to start `{0}`: {1}")]
+    Start(PathBuf, io::Error),
+    #[error("failed to open the startup log `{0}`: {1}")]
+    StartupLog(PathBuf, io::Error),
+}
+
+/// What the end of everything may take beyond the shutdown-timeout: the
+/// supervisor's own second and httpd's three for its children, rounded up.
+const STOP_SLACK: Duration = Duration::from_secs(8);
+
+/// How long descendants that outlived httpd may take.
+const LEFTOVER_TIME: Duration = Duration::from_secs(3);
+
+/// Runs the server; returns its exit code.
+pub(crate) fn run(plan: &Plan) -> Result<u8, ForegroundError> {
+    let signals = block_signals().map_err(ForegroundError::Signals)?;
+    // Workers whose supervisor was killed come to us instead of to init.
+    nix::sys::prctl::set_child_subreaper(true).map_err(ForegroundError::Signals)?;
+    let log = logs::error_log_file(plan);
+    let before = log.as_deref().map_or(0, length);
+    let mut child = start(plan)?;
+    let copies = copies(plan, &mut child)?;
+    let limit = Duration::from_secs(plan.options.timeouts.shutdown_timeout.into()) + STOP_SLACK;
+    let end = Server { httpd: pid_of(&child), stopping: None, limit }.wait(&signals);
+    end_leftovers();
+    for copy in copies {
+        let _ = copy.join();
+    }
+    if end.code != 0 && !end.asked {
+        explain(end.code, log.as_deref(), before);
+    }
+    Ok(end.code)
+}
+
+fn block_signals() -> Result<SignalFd, Errno> {
+    let mut set = SigSet::empty();
+    for signal in [
+        Signal::SIGINT,
+        Signal::SIGTERM,
+        Signal::SIGHUP,
+        Signal::SIGQUIT,
+        Signal::SIGUSR1,
+        Signal::SIGWINCH,
+        Signal::SIGCHLD,
+    ] {
+        set.add(signal);
+    }
+    set.thread_block()?;
+    SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+}
+
+fn start(plan: &Plan) -> Result<Child, ForegroundError> {
+    let control = plan.root.join("apachectl");
+    let piped = plan.options.logs.log_to_terminal || plan.options.logs.startup_log;
+    let stream = || if piped { Stdio::piped() } else { Stdio::inherit() };
+    let mut command = Command::new(&control);
+    command.args(["start", "-DFOREGROUND"]).env(terminal::DIE_WITH_PARENT, "1");
+    command.stdin(Stdio::null()).stdout(stream()).stderr(stream());
+    // A terminal's Ctrl-C must reach httpd once, from us, and prefork signals
+    // its whole process group.
+    command.process_group(0);
+    command.spawn().map_err(|error| ForegroundError::Start(control, error))
+}
+
+fn copies(plan: &Plan, child: &mut Child) -> Result<Vec<std::thread::JoinHandle<()>>, ForegroundError> {
+    let options = &plan.options.logs;
+    let open = || {
+        let path = plan.log_directory.join(&options.startup_log_name);
+        terminal::startup_log(&path).map_err(|error| ForegroundError::StartupLog(path, error))
+    };
+    let log = if options.startup_log { Some(open()?) } else { None };
+    let second = log.as_ref().and_then(|file| file.try_clone().ok());
+    let output = child.stdout.take().map(|pipe| terminal::copy_lines(pipe, Stream::Output, second));
+    let error = child.stderr.take().map(|pipe| terminal::copy_lines(pipe, Stream::error(), log));
+    Ok(output.into_iter().chain(error).collect())
+}
+
+fn pid_of(child: &Child) -> Pid {
+    Pid::from_raw(i32::try_from(child.id()).unwrap_or(0))
+}
+
+/// How it ended.
+struct End {
+    code: u8,
+    /// Whether somebody asked for it.
+    asked: bool,
+}
+
+struct Server {
+    httpd: Pid,
+    /// When the end was asked for.
+    stopping: Option<Instant>,
+    limit: Duration,
+}
+
+impl Server {
+    fn wait(mut self, signals: &SignalFd) -> End {
+        loop {
+            let timeout = self.stopping.map(|since| self.limit.saturating_sub(since.elapsed()));
+            let timeout = timeout.map_or(PollTimeout::NONE, |left| {
+                PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
+            });
+            let _ = poll(&mut [PollFd::new(signals.as_fd(), PollFlags::POLLIN)], timeout);
+            while let Ok(Some(info)) = signals.read_signal() {
+                let number = i32::try_from(info.ssi_signo).unwrap_or(0);
+                if let Ok(signal) = Signal::try_from(number) {
+                    self.forward(signal);
+                }
+            }
+            if let Some(code) = reap(Some(self.httpd)) {
+                return End { code, asked: self.stopping.is_some() };
+            }
+            if self.stopping.is_some_and(|since| since.elapsed() >= self.limit) {
+                super::say("wsgid: httpd did not end in time and is killed");
+                self.kill();
+            }
+        }
+    }
+
+    fn forward(&mut self, signal: Signal) {
+        let to_httpd = match signal {
+            Signal::SIGCHLD => return,
+            // A second Ctrl-C means now.
+            Signal::SIGINT | Signal::SIGTERM | Signal::SIGQUIT if self.stopping.is_some() => return self.kill(),
+            Signal::SIGINT | Signal::SIGTERM | Signal::SIGQUIT => {
+                self.stopping = Some(Instant::now());
+                Signal::SIGTERM
+            }
+            // A terminal sends it when its size changes; elsewhere it is
+            // httpd's graceful stop, and containers use it.
+            Signal::SIGWINCH if io::IsTerminal::is_terminal(&io::stdin()) => return,
+            Signal::SIGWINCH => {
+                self.stopping = Some(Instant::now());
+                self.limit += Duration::from_secs(3600);
+                Signal::SIGWINCH
+            }
+            other => other,
+        };
+        let _ = kill(self.httpd, to_httpd);
+    }
+
+    fn kill(&self) {
+        let _ = nix::sys::signal::killpg(self.httpd, Signal::SIGKILL);
+        let _ = kill(self.httpd, Signal::SIGKILL);
+    }
+}
+
+/// Reaps whoever ended; the code of `wanted`, if it was among them.
+fn reap(wanted: Option<Pid>) -> Option<u8> {
+    let mut code = None;
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(pid, status)) if Some(pid) == wanted => {
+                code = Some(u8::try_from(status & 0xff).unwrap_or(1));
+            }
+            Ok(WaitStatus::Signaled(pid, signal, _)) if Some(pid) == wanted => {
+                code = Some(128_u8.saturating_add(u8::try_from(signal as i32).unwrap_or(0)));
+            }
+            Ok(WaitStatus::StillAlive) | Err(_) => return code,
+            Ok(_) => {}
+        }
+    }
+}
+
+/// Waits for descendants that httpd left behind, and kills those that stay.
+fn end_leftovers() {
+    let deadline = Instant::now() + LEFTOVER_TIME;
+    let mut asked = false;
+    loop {
+        reap(None);
+        let children = children();
+        if children.is_empty() {
+            return;
+        }
+        let late = Instant::now() >= deadline;
+        for child in children {
+            if late || !asked {
+                let _ = kill(child, if late { Signal::SIGKILL } else { Signal::SIGTERM });
+            }
+        }
+        asked = true;
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Our children, adopted ones too.
+fn children() -> Vec<Pid> {
+    let me = std::process::id();
+    let all = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let numbers = all.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let ours = numbers.filter(|pid| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // `pid (name) state parent …`; the name may hold anything.
+        let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse::<u32>().ok());
+        parent == Some(me)
+    });
+    ours.map(Pid::from_raw).collect()
+}
+
+/// Tells why httpd ended by itself: its log says it, and nobody has looked yet.
+fn explain(code: u8, log: Option<&Path>, before: u64) {
+    super::say(&format!("wsgid: httpd ended by itself with exit code {code}"));
+    let Some(log) = log else { return };
+    let lines = tail(log, before).unwrap_or_default();
+    if !lines.is_empty() {
+        super::say(&format!("wsgid: the last lines of `{}`:", log.display()));
+        super::say(&lines);
+    }
+}
+
+fn tail(log: &Path, before: u64) -> io::Result<String> {
+    const LINES: usize = 15;
+    let mut file = File::open(log)?;
+    file.seek(SeekFrom::Start(before))?;
+    let mut text = Vec::new();
+    file.take(1 << 20).read_to_end(&mut text)?;
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let lines: Vec<&str> = text.lines().collect();
+    Ok(lines.get(lines.len().saturating_sub(LINES)..).unwrap_or_default().join("\n"))
+}
+
+fn length(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |facts| facts.len())
+}

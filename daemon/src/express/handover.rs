@@ -1,0 +1,120 @@
+//! The two steps between a server root's `apachectl` and httpd: keeping the
+//! environment for the workers, and giving httpd a name in ps.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nix::unistd::{Gid, Uid, chown, geteuid};
+
+use super::server_root::write_whole;
+use super::terminal;
+
+/// Why a step failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HandoverError {
+    #[error("failed to write `{0}`: {1}")]
+    Write(PathBuf, io::Error),
+    #[error("`{0}` is not uid:gid")]
+    Account(String),
+    #[error("failed to execute `{0}`: {1}")]
+    Exec(PathBuf, io::Error),
+}
+
+/// Variables that belong to a shell or to an account and not to the application.
+const OMITTED: [&str; 14] = [
+    "_",
+    "SHLVL",
+    "PWD",
+    "OLDPWD",
+    "HOME",
+    "USER",
+    "USERNAME",
+    "LOGNAME",
+    "SHELL",
+    "MAIL",
+    "PYTHONHOME",
+    "LC_ALL",
+    "LANG",
+    terminal::DIE_WITH_PARENT,
+];
+
+/// Writes the environment of this process as the application shall see it.
+/// Only the application's group may read it: environments hold secrets.
+pub(crate) fn write_environment(file: &Path, account: &str) -> Result<u8, Box<dyn std::error::Error>> {
+    let (text, left_out) = lines(env::vars_os());
+    write_whole(file, text.as_bytes(), 0o640).map_err(|error| HandoverError::Write(file.into(), error))?;
+    if geteuid().is_root() {
+        let ids = account.split_once(':').and_then(|(uid, gid)| Some((uid.parse().ok()?, gid.parse().ok()?)));
+        let (_, gid): (u32, u32) = ids.ok_or_else(|| HandoverError::Account(account.into()))?;
+        chown(file, Some(Uid::from_raw(0)), Some(Gid::from_raw(gid)))
+            .map_err(|errno| HandoverError::Write(file.into(), errno.into()))?;
+    }
+    for name in left_out {
+        let _ = writeln!(
+            io::stderr(),
+            "wsgid: environment variable `{name}` is left out: its value has more than one line"
+        );
+    }
+    Ok(crate::exit_code::OK)
+}
+
+fn lines(variables: impl Iterator<Item = (OsString, OsString)>) -> (String, Vec<String>) {
+    let (mut text, mut left_out) = (String::from("# The environment in which httpd was started.\n"), Vec::new());
+    let mut all: Vec<(OsString, OsString)> = variables.collect();
+    all.sort();
+    for (name, value) in all {
+        let (Some(name), Some(value)) = (name.to_str(), value.to_str()) else { continue };
+        let identifier = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        if OMITTED.contains(&name) || name.starts_with("SUDO_") || !identifier {
+            continue;
+        }
+        if value.contains(['\n', '\r']) {
+            left_out.push(name.to_owned());
+            continue;
+        }
+        // One pair of quotes is taken off by the reader, so that spaces at
+        // either end and quotes inside stay as they are.
+        text.push_str(&format!("{name}=\"{value}\"\n"));
+    }
+    (text, left_out)
+}
+
+/// Becomes the program, under another name.
+pub(crate) fn exec(name: &OsStr, program: &Path, arguments: &[OsString]) -> Result<u8, Box<dyn std::error::Error>> {
+    if env::var_os(terminal::DIE_WITH_PARENT).is_some() {
+        // `start-server` must not leave a server behind when it is killed.
+        nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)?;
+    }
+    let mut command = Command::new(program);
+    command.args(arguments).env_remove(terminal::DIE_WITH_PARENT);
+    if !name.as_bytes().is_empty() {
+        command.arg0(name);
+    }
+    let error = command.exec();
+    Err(Box::new(HandoverError::Exec(program.into(), error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_an_application_needs_is_kept() {
+        let variables = [
+            ("A", "1 2"),
+            ("HOME", "/root"),
+            ("KEY", "a\nb"),
+            ("BASH_FUNC_x%%", "() {}"),
+            ("Q", "\"x\""),
+            ("SUDO_UID", "1"),
+        ];
+        let (text, left_out) = lines(variables.iter().map(|(name, value)| (name.into(), value.into())));
+        assert_eq!(text, "# The environment in which httpd was started.\nA=\"1 2\"\nQ=\"\"x\"\"\n");
+        assert_eq!(left_out, ["KEY"]);
+    }
+}

@@ -1,0 +1,153 @@
+//! Finds the httpd of this machine, its modules and its MIME types. Called by
+//! `plan`; it runs httpd with `-l` and `-V` only.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::options::Options;
+
+/// An httpd that can be started.
+#[derive(Clone, Debug)]
+pub(crate) struct Httpd {
+    pub(crate) executable: PathBuf,
+    pub(crate) modules: PathBuf,
+    /// `mod_so.c` and so on.
+    built_in: Vec<String>,
+    /// Directory that relative paths of `-V` belong to.
+    root: Option<PathBuf>,
+}
+
+/// Why there is no httpd to start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HttpdError {
+    #[error("`{0}` ({1}) is not an executable file")]
+    NotExecutable(PathBuf, &'static str),
+    #[error(
+        "no httpd was found on PATH or in /usr/sbin; install it (Debian: apache2-bin, Fedora: httpd, \
+         Alpine: apache2) or name it with --httpd-executable"
+    )]
+    Missing,
+    #[error("`{0} -l` failed: {1}")]
+    Run(PathBuf, std::io::Error),
+    #[error("the modules of `{0}` were not found; name their directory with --modules-directory")]
+    Modules(PathBuf),
+    #[error("`{0}` (--modules-directory) is not a directory")]
+    NotADirectory(PathBuf),
+    #[error("httpd has no mod_{0}: `{1}` does not exist and it is not built in")]
+    Module(String, PathBuf),
+    #[error("httpd has none of the MPMs {0} in `{1}`")]
+    Mpm(String, PathBuf),
+}
+
+/// Directories that hold programs of the system, also where PATH lacks them.
+const PROGRAM_DIRECTORIES: [&str; 5] = ["/usr/sbin", "/usr/local/sbin", "/usr/bin", "/usr/local/bin", "/sbin"];
+
+/// Looks for a program on PATH and in the system's directories.
+pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let directories = env::split_paths(&path).filter(|directory| directory.is_absolute());
+    directories
+        .chain(PROGRAM_DIRECTORIES.iter().map(PathBuf::from))
+        .map(|directory| directory.join(name))
+        .find(|program| is_executable(program))
+}
+
+pub(crate) fn is_executable(path: &Path) -> bool {
+    path.is_file() && nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_ok()
+}
+
+impl Httpd {
+    /// The httpd that the options or the machine name.
+    pub(crate) fn find(options: &Options) -> Result<Self, HttpdError> {
+        let executable = executable(options)?;
+        let output = |argument: &str| {
+            let run = Command::new(&executable).arg(argument).stdin(Stdio::null()).stderr(Stdio::null()).output();
+            run.map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+        };
+        let built_in = output("-l").map_err(|error| HttpdError::Run(executable.clone(), error))?;
+        let built_in = built_in.lines().map(str::trim).filter(|line| line.ends_with(".c")).map(str::to_owned).collect();
+        // -V fails behind these lines where the system's configuration needs
+        // an environment; what comes before is all that is wanted.
+        let facts = output("-V").unwrap_or_default();
+        let root = facts.lines().find_map(|line| line.trim().strip_prefix("-D HTTPD_ROOT=\"")?.strip_suffix('"'));
+        let root = root.map(PathBuf::from);
+        let modules = modules(options, root.as_deref()).ok_or_else(|| HttpdError::Modules(executable.clone()))?;
+        if !modules.is_dir() {
+            return Err(HttpdError::NotADirectory(modules));
+        }
+        Ok(Self { executable, modules, built_in, root })
+    }
+
+    /// Whether mod_NAME is built in or can be loaded.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.is_built_in(name) || self.file(name).is_file()
+    }
+
+    pub(crate) fn is_built_in(&self, name: &str) -> bool {
+        let wanted = format!("mod_{name}.c");
+        self.built_in.iter().any(|file| *file == wanted || file.strip_suffix(".c") == Some(name))
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.modules.join(format!("mod_{name}.so"))
+    }
+
+    /// The MPM that is built in, else the first of these that is installed.
+    pub(crate) fn mpm(&self, wanted: &[String]) -> Result<&'static str, HttpdError> {
+        const ALL: [&str; 3] = ["event", "worker", "prefork"];
+        if let Some(built_in) = ALL.iter().find(|name| self.is_built_in(name)) {
+            return Ok(built_in);
+        }
+        let chosen: Vec<&'static str> = match wanted {
+            [] => ALL.to_vec(),
+            some => some.iter().filter_map(|name| ALL.iter().find(|known| *known == name)).copied().collect(),
+        };
+        let found = chosen.iter().find(|name| self.has(&format!("mpm_{name}")));
+        found.copied().ok_or_else(|| HttpdError::Mpm(chosen.join(", "), self.modules.clone()))
+    }
+
+    /// The system's MIME types.
+    pub(crate) fn mime_types(&self) -> Option<PathBuf> {
+        let below_root = self.root.iter().flat_map(|root| [root.join("mime.types"), root.join("conf/mime.types")]);
+        let usual = ["/etc/mime.types", "/etc/apache2/mime.types", "/etc/httpd/conf/mime.types"];
+        below_root.chain(usual.iter().map(PathBuf::from)).find(|file| file.is_file())
+    }
+}
+
+fn executable(options: &Options) -> Result<PathBuf, HttpdError> {
+    let named = options.environment.httpd_executable.clone().map(|path| (path, "--httpd-executable"));
+    let named = named.or_else(|| Some((PathBuf::from(env::var_os("HTTPD")?), "environment variable HTTPD")));
+    match named {
+        Some((path, _)) if is_executable(&path) => Ok(std::path::absolute(&path).unwrap_or(path)),
+        Some((path, whence)) => Err(HttpdError::NotExecutable(path, whence)),
+        None => ["apache2", "httpd"].iter().find_map(|name| find_program(name)).ok_or(HttpdError::Missing),
+    }
+}
+
+fn modules(options: &Options, root: Option<&Path>) -> Option<PathBuf> {
+    if let Some(directory) = &options.environment.modules_directory {
+        return Some(super::plan::absolute(directory));
+    }
+    let below_root = root.map(|root| root.join("modules"));
+    below_root.filter(|directory| holds_modules(directory)).or_else(usual_modules)
+}
+
+fn holds_modules(directory: &Path) -> bool {
+    directory.join("mod_authz_core.so").is_file()
+}
+
+/// The modules directory of a package.
+pub(crate) fn usual_modules() -> Option<PathBuf> {
+    let usual = [
+        "/usr/lib/apache2/modules",
+        "/usr/lib64/httpd/modules",
+        "/usr/lib/httpd/modules",
+        "/usr/lib/apache2",
+        "/usr/lib64/apache2",
+        "/usr/libexec/apache2",
+        "/usr/local/libexec/apache24",
+        "/usr/local/apache2/modules",
+    ];
+    usual.iter().map(PathBuf::from).find(|directory| holds_modules(directory))
+}

@@ -1,0 +1,114 @@
+//! Who httpd and the application run as, and whether that user can reach the
+//! application's files. Called by `plan`.
+
+use std::ffi::CString;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{Gid, Group, Uid, User, geteuid};
+
+use super::options::Options;
+
+/// The user and group of everything that serves requests.
+#[derive(Clone, Debug)]
+pub(crate) struct Account {
+    pub(crate) user: String,
+    pub(crate) group: String,
+    pub(crate) uid: Uid,
+    pub(crate) gid: Gid,
+    /// All groups of the user, for the look at files.
+    groups: Vec<Gid>,
+    /// Whether this process is root and httpd has to change to the account.
+    pub(crate) change: bool,
+}
+
+/// Why the account cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AccountError {
+    #[error("started as root: give --user and --group, the account that httpd and the application run as")]
+    Required,
+    #[error("{option} `{name}` does not exist on this system")]
+    Unknown { option: &'static str, name: String },
+    #[error("{option} `{name}` is root; applications never run as root, give an ordinary account")]
+    Root { option: &'static str, name: String },
+    #[error("failed to look up {option} `{name}`: {errno}")]
+    LookUp { option: &'static str, name: String, errno: nix::Error },
+}
+
+impl Account {
+    pub(crate) fn resolve(options: &Options) -> Result<Self, AccountError> {
+        let environment = &options.environment;
+        if !geteuid().is_root() {
+            return current();
+        }
+        let (Some(user), Some(group)) = (&environment.user, &environment.group) else {
+            return Err(AccountError::Required);
+        };
+        let found = find_user(user, "--user")?;
+        let gid = find_group(group, "--group")?;
+        let name = CString::new(found.name.clone()).unwrap_or_default();
+        let mut groups = nix::unistd::getgrouplist(&name, gid).unwrap_or_default();
+        groups.push(gid);
+        Ok(Self { user: found.name, group: group.clone(), uid: found.uid, gid, groups, change: true })
+    }
+
+    /// The component of `path` that the account may not pass, by the mode bits
+    /// alone. Access control lists may still let it in, so this is a warning.
+    pub(crate) fn closed_component(&self, path: &Path) -> Option<PathBuf> {
+        let mut above: Vec<&Path> = path.ancestors().collect();
+        above.reverse();
+        let closed = above.into_iter().find(|part| {
+            let Ok(facts) = part.metadata() else { return false };
+            let wanted = if facts.is_dir() { 0o1 } else { 0o4 };
+            let shift = match () {
+                () if facts.uid() == self.uid.as_raw() => 6,
+                () if self.groups.iter().any(|gid| gid.as_raw() == facts.gid()) => 3,
+                () => 0,
+            };
+            (facts.mode() >> shift) & wanted == 0
+        });
+        closed.map(Path::to_path_buf)
+    }
+}
+
+fn current() -> Result<Account, AccountError> {
+    let (uid, gid) = (geteuid(), nix::unistd::getegid());
+    let user = User::from_uid(uid).ok().flatten().map_or_else(|| format!("#{uid}"), |user| user.name);
+    let group = Group::from_gid(gid).ok().flatten().map_or_else(|| format!("#{gid}"), |group| group.name);
+    let groups = nix::unistd::getgroups().unwrap_or_default();
+    Ok(Account { user, group, uid, gid, groups, change: false })
+}
+
+/// Looks a user up by name, or by number as `#1000`.
+pub(crate) fn find_user(name: &str, option: &'static str) -> Result<User, AccountError> {
+    let found = match name.strip_prefix('#').and_then(|number| number.parse().ok()) {
+        Some(number) => User::from_uid(Uid::from_raw(number)),
+        None => User::from_name(name),
+    };
+    match found {
+        Ok(Some(user)) if user.uid.is_root() => Err(AccountError::Root { option, name: name.to_owned() }),
+        Ok(Some(user)) => Ok(user),
+        Ok(None) => Err(AccountError::Unknown { option, name: name.to_owned() }),
+        Err(errno) => Err(AccountError::LookUp { option, name: name.to_owned(), errno }),
+    }
+}
+
+/// Looks a group up by name, or by number as `#1000`.
+pub(crate) fn find_group(name: &str, option: &'static str) -> Result<Gid, AccountError> {
+    let found = match name.strip_prefix('#').and_then(|number| number.parse().ok()) {
+        Some(number) => return if_not_root(Gid::from_raw(number), name, option),
+        None => Group::from_name(name),
+    };
+    match found {
+        Ok(Some(group)) => if_not_root(group.gid, name, option),
+        Ok(None) => Err(AccountError::Unknown { option, name: name.to_owned() }),
+        Err(errno) => Err(AccountError::LookUp { option, name: name.to_owned(), errno }),
+    }
+}
+
+fn if_not_root(gid: Gid, name: &str, option: &'static str) -> Result<Gid, AccountError> {
+    match gid.as_raw() {
+        0 => Err(AccountError::Root { option, name: name.to_owned() }),
+        _ => Ok(gid),
+    }
+}

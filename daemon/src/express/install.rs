@@ -1,0 +1,85 @@
+//! `module-config`, `module-location` and `install-module`: for an httpd that
+//! somebody configures by hand.
+
+use std::env;
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::artifacts;
+use super::python::Python;
+use super::template::httpd_word;
+
+/// The arguments of `install-module`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct InstallArguments {
+    /// Directory of httpd's modules [default: found]
+    #[arg(long, value_name = "DIRECTORY")]
+    modules_directory: Option<PathBuf>,
+}
+
+/// Why the module could not be installed.
+#[derive(Debug, thiserror::Error)]
+enum InstallError {
+    #[error("the directory of httpd's modules was not found; name it with --modules-directory")]
+    NoDirectory,
+    #[error("failed to copy the module to `{0}`: {1}")]
+    Copy(PathBuf, io::Error),
+}
+
+type Outcome = Result<u8, Box<dyn std::error::Error>>;
+
+/// Prints the directives for an existing httpd.
+pub(crate) fn module_config() -> Outcome {
+    let program = artifacts::program()?;
+    print(&directives(&artifacts::module(&program)?, &program))
+}
+
+/// Prints the module's path.
+pub(crate) fn module_location() -> Outcome {
+    let program = artifacts::program()?;
+    print(&format!("{}\n", artifacts::module(&program)?.display()))
+}
+
+/// Copies the module into httpd's modules directory.
+pub(crate) fn install_module(arguments: &InstallArguments) -> Outcome {
+    let program = artifacts::program()?;
+    let module = artifacts::module(&program)?;
+    let directory = arguments.modules_directory.clone().or_else(super::httpd::usual_modules);
+    let directory = super::plan::absolute(&directory.ok_or(InstallError::NoDirectory)?);
+    let target = directory.join("mod_wsgid.so");
+    copy(&module, &target).map_err(|error| InstallError::Copy(target.clone(), error))?;
+    print(&directives(&target, &program))
+}
+
+/// Copies beside the target and renames: a running httpd has the file mapped.
+fn copy(module: &Path, target: &Path) -> io::Result<()> {
+    let temporary = target.with_extension(format!("so.{}", std::process::id()));
+    let copied = fs::copy(module, &temporary)
+        .and_then(|_| fs::set_permissions(&temporary, fs::Permissions::from_mode(0o644)))
+        .and_then(|()| fs::rename(&temporary, target));
+    if copied.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    copied
+}
+
+/// The module finds this program beside itself or in the system's directories;
+/// elsewhere it has to be told.
+fn directives(module: &Path, program: &Path) -> String {
+    let mut out = format!("LoadModule wsgi_module {}\n", httpd_word(&module.display().to_string()));
+    out.push_str(&format!("WSGISupervisorExecutable {}\n", httpd_word(&program.display().to_string())));
+    if let Ok(python) = Python::find(None, program)
+        && !python.home.as_os_str().is_empty()
+        && (env::var_os("VIRTUAL_ENV").is_some() || program.starts_with(&python.home))
+    {
+        out.push_str(&format!("WSGIPythonHome {}\n", httpd_word(&python.home.display().to_string())));
+    }
+    out
+}
+
+fn print(text: &str) -> Outcome {
+    io::stdout().lock().write_all(text.as_bytes())?;
+    Ok(crate::exit_code::OK)
+}

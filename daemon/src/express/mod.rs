@@ -1,0 +1,139 @@
+//! `wsgid start-server` and its relatives: one application, one httpd, one
+//! command. The command line calls [`run`]. Everything here ends in files and
+//! in an ordinary httpd with our module in it; the supervisor knows nothing of
+//! this part.
+
+mod artifacts;
+mod banner;
+mod check;
+mod foreground;
+mod groups;
+mod handover;
+mod hosts;
+mod httpd;
+mod identity;
+mod install;
+mod locale;
+mod logs;
+mod modules;
+mod notes;
+mod options;
+mod plan;
+mod python;
+mod render;
+mod server_root;
+mod setup;
+mod sizing;
+mod template;
+mod terminal;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use crate::exit_code;
+use options::Options;
+use plan::Plan;
+
+/// The commands of mod_wsgi-express.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ExpressCommand {
+    /// Serve an application: write a server root, run httpd in the foreground
+    StartServer(Box<ServerArguments>),
+    /// Write a server root and leave starting it to its apachectl
+    SetupServer(Box<ServerArguments>),
+    /// Print the directives that load the module into an existing httpd
+    ModuleConfig,
+    /// Copy the module to httpd's modules and print the directives
+    InstallModule(install::InstallArguments),
+    /// Print where the module is
+    ModuleLocation,
+    /// Write this process's environment for the workers (used by apachectl)
+    #[command(hide = true)]
+    ExpressEnvironment {
+        /// The file to write
+        file: PathBuf,
+        /// `uid:gid` of those who read it
+        account: String,
+    },
+    /// Run a program under another name (used by apachectl)
+    #[command(hide = true, trailing_var_arg = true)]
+    ExpressExec {
+        /// What ps shows
+        name: OsString,
+        /// The program
+        program: PathBuf,
+        /// Its arguments
+        #[arg(allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+}
+
+/// The arguments of `start-server` and `setup-server`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServerArguments {
+    #[command(flatten)]
+    options: Options,
+}
+
+/// Runs one of the commands; the result is the exit code of the program.
+pub(crate) fn run(command: ExpressCommand) -> u8 {
+    let done = match command {
+        ExpressCommand::StartServer(arguments) => start_server(arguments.options),
+        ExpressCommand::SetupServer(arguments) => setup_server(arguments.options, "setup-server"),
+        ExpressCommand::ModuleConfig => install::module_config(),
+        ExpressCommand::ModuleLocation => install::module_location(),
+        ExpressCommand::InstallModule(arguments) => install::install_module(&arguments),
+        ExpressCommand::ExpressEnvironment { file, account } => handover::write_environment(&file, &account),
+        ExpressCommand::ExpressExec { name, program, arguments } => handover::exec(&name, &program, &arguments),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            say(&format!("wsgid: {error}"));
+            exit_code::FAILURE
+        }
+    }
+}
+
+/// Any of the errors of this part, in words for a person.
+type Outcome = Result<u8, Box<dyn std::error::Error>>;
+
+fn start_server(options: Options) -> Outcome {
+    if options.develop.setup_only {
+        return setup_server(options, "start-server");
+    }
+    let plan = Plan::make(options, "start-server")?;
+    plan.check_ports()?;
+    setup::write(&plan)?;
+    summary(&plan);
+    Ok(foreground::run(&plan)?)
+}
+
+fn setup_server(options: Options, command: &'static str) -> Outcome {
+    let plan = Plan::make(options, command)?;
+    setup::write(&plan)?;
+    summary(&plan);
+    let control = plan.root.join("apachectl");
+    say(&format!("Start it with   : {} start", control.display()));
+    Ok(exit_code::OK)
+}
+
+fn summary(plan: &Plan) {
+    let mut text = banner::text(plan);
+    for note in &plan.notes {
+        text.push_str("note          : ");
+        text.push_str(note);
+        text.push('\n');
+    }
+    say(text.trim_end());
+}
+
+/// Writes to the terminal; nobody may be listening there.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}

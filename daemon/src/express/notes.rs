@@ -1,0 +1,81 @@
+//! What a user should be told about options that have no effect here, or a
+//! different one than in mod_wsgi-express, and about files that the chosen user
+//! may not reach. Called by `plan`.
+
+use std::path::Path;
+
+use super::plan::Plan;
+
+/// One line for each thing worth knowing.
+pub(crate) fn collect(plan: &Plan) -> Vec<String> {
+    let mut notes = without_effect(plan);
+    notes.extend(account(plan));
+    notes.extend(missing_features(plan));
+    notes
+}
+
+fn without_effect(plan: &Plan) -> Vec<String> {
+    let options = &plan.options;
+    let rows = [
+        (
+            options.processes.embedded_mode,
+            "--embedded-mode: there is no embedded mode; the application runs in worker processes",
+        ),
+        (
+            options.processes.free_threading,
+            "--free-threading: a Python without GIL runs without it; name one with --python-home",
+        ),
+        (
+            options.processes.orphan_interpreter,
+            "--orphan-interpreter: worker processes end without tearing the interpreter down",
+        ),
+        (options.files.with_php5, "--with-php5: PHP 5 has ended; use --proxy-mount-point or --include-file"),
+        (options.files.enable_docs, "--enable-docs: the documentation is not part of an installation"),
+        (options.logs.verbose_debugging, "--verbose-debugging: without effect; use --log-level debug"),
+        (options.metrics.enable_telemetry, "--enable-telemetry: there is no telemetry viewer; see `wsgid status`"),
+    ];
+    rows.into_iter().filter(|(given, _)| *given).map(|(_, text)| text.to_owned()).collect()
+}
+
+fn account(plan: &Plan) -> Vec<String> {
+    let (account, environment) = (&plan.account, &plan.options.environment);
+    if !account.change {
+        let differs = |given: &Option<String>, mine: &str| given.as_deref().is_some_and(|given| given != mine);
+        let ignored = differs(&environment.user, &account.user) || differs(&environment.group, &account.group);
+        let text = format!("--user and --group: only root can change the user; everything runs as `{}`", account.user);
+        return ignored.then_some(text).into_iter().collect();
+    }
+    let mut paths: Vec<&Path> = vec![&plan.working_directory];
+    paths.extend(plan.entry.as_deref().map(Path::new).filter(|path| path.is_absolute()));
+    paths.extend(plan.python.iter().map(|python| python.home.as_path()).filter(|home| !home.as_os_str().is_empty()));
+    let mut notes: Vec<String> = Vec::new();
+    for path in paths {
+        let Some(closed) = account.closed_component(path) else { continue };
+        let text = format!(
+            "user `{}` may not enter `{}` by its mode, so `{}` is out of reach; let it in with `chmod o+x` or by a group",
+            account.user,
+            closed.display(),
+            path.display()
+        );
+        notes.push(text);
+    }
+    notes
+}
+
+fn missing_features(plan: &Plan) -> Vec<String> {
+    let options = &plan.options;
+    let mut notes = Vec::new();
+    if options.network.http2 && !plan.httpd.has("http2") {
+        notes.push("--http2: httpd has no mod_http2; HTTP/1.1 is spoken".to_owned());
+    }
+    if options.network.http2 && plan.mpm == "prefork" {
+        notes.push("--http2: mod_http2 does not work with the prefork MPM".to_owned());
+    }
+    if options.tls.https_port.is_some() && plan.tls().is_none() {
+        notes.push("--https-port: without effect until a certificate is given with --ssl-certificate".to_owned());
+    }
+    if plan.tls().is_none() && (options.tls.https_only || options.tls.hsts_policy.is_some()) {
+        notes.push("--https-only and --hsts-policy: without effect without --https-port and a certificate".to_owned());
+    }
+    notes
+}

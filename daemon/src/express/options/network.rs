@@ -1,0 +1,65 @@
+//! Addresses, names and the limits of connections.
+
+use clap::Args;
+
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Network")]
+pub(crate) struct Network {
+    /// Address to listen on [default: all]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) host: Option<String>,
+    /// Port to listen on
+    #[arg(long, default_value_t = 8000, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: u16,
+    /// Speak HTTP/2 where mod_http2 is installed
+    #[arg(long, alias = "enable-http2")]
+    pub(crate) http2: bool,
+    /// Serve this host name only; with a `www.` name the bare one is redirected to it
+    #[arg(long, value_name = "HOSTNAME")]
+    pub(crate) server_name: Option<String>,
+    /// Further host name of the site, also with wildcards
+    #[arg(long = "server-alias", value_name = "HOSTNAME")]
+    pub(crate) server_aliases: Vec<String>,
+    /// Serve requests for `localhost` too when --server-name is given
+    #[arg(long)]
+    pub(crate) allow_localhost: bool,
+    /// Seconds an idle connection is kept; 0 closes it after each response
+    #[arg(long, default_value_t = 2, value_name = "SECONDS")]
+    pub(crate) keep_alive_timeout: u32,
+    /// Connections that may wait for httpd
+    #[arg(long, default_value_t = 500, value_name = "NUMBER")]
+    pub(crate) server_backlog: u32,
+    /// Requests that may wait for a worker process
+    #[arg(long, default_value_t = 100, value_name = "NUMBER")]
+    pub(crate) daemon_backlog: u32,
+    /// Largest request body in bytes; 0 is no limit
+    #[arg(long, default_value_t = 10_485_760, value_name = "BYTES")]
+    pub(crate) limit_request_body: u64,
+    /// Accept request bodies with chunked transfer encoding
+    #[arg(long)]
+    pub(crate) chunked_request: bool,
+    /// Directory and prefix of the socket between httpd and the supervisor [default: in the server root]
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) socket_prefix: Option<String>,
+    /// Send buffer of the socket to a worker; 0 is the system's
+    #[arg(long, default_value_t = 0, value_name = "BYTES")]
+    pub(crate) send_buffer_size: u64,
+    /// Receive buffer of the socket to a worker; 0 is the system's
+    #[arg(long, default_value_t = 0, value_name = "BYTES")]
+    pub(crate) receive_buffer_size: u64,
+    /// Longest response header field; 0 is 32768
+    #[arg(long, default_value_t = 0, value_name = "BYTES")]
+    pub(crate) header_buffer_size: u64,
+    /// Response bytes held for the client before a flush; 0 is 8 MiB
+    #[arg(long, default_value_t = 0, value_name = "BYTES")]
+    pub(crate) response_buffer_size: u64,
+    /// Milliseconds without new response bytes after which those held are sent
+    #[arg(long, default_value_t = 5, value_name = "MILLISECONDS")]
+    pub(crate) response_flush_delay: u32,
+    /// Compress text responses
+    #[arg(long)]
+    pub(crate) compress_responses: bool,
+    /// Let the kernel send files
+    #[arg(long)]
+    pub(crate) enable_sendfile: bool,
+}

@@ -1,0 +1,282 @@
+//! What will be run: the options with every default worked out and checked
+//! against this machine, before anything is written or started. Called by
+//! `mod`; `render` turns the plan into files.
+
+use std::env;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+
+use wsgid_protocol::GroupConfig;
+
+use super::artifacts::{self, ModuleMissing};
+use super::httpd::{Httpd, HttpdError};
+use super::identity::{Account, AccountError};
+use super::locale;
+use super::options::{ApplicationType, Options};
+use super::python::{Python, PythonError};
+use super::sizing::Sizing;
+
+/// A server that can be written and started.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) options: Options,
+    pub(crate) command: &'static str,
+    pub(crate) program: PathBuf,
+    pub(crate) module: PathBuf,
+    pub(crate) httpd: Httpd,
+    pub(crate) mpm: &'static str,
+    pub(crate) sizing: Sizing,
+    pub(crate) account: Account,
+    pub(crate) python: Option<Python>,
+    /// Absolute path of a script, name of a module, or nothing.
+    pub(crate) entry: Option<String>,
+    pub(crate) working_directory: PathBuf,
+    pub(crate) root: PathBuf,
+    pub(crate) log_directory: PathBuf,
+    pub(crate) locale: String,
+    /// What the user should know and need not change.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Why the server cannot be started as asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PlanError {
+    #[error("failed to find this program: {0}")]
+    Program(std::io::Error),
+    #[error(transparent)]
+    Module(#[from] ModuleMissing),
+    #[error(transparent)]
+    Httpd(#[from] HttpdError),
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    #[error(transparent)]
+    Python(#[from] PythonError),
+    #[error("{what} `{path}`: {reason}")]
+    File { what: &'static str, path: PathBuf, reason: String },
+    #[error("--application-type {0} needs an entry point")]
+    NoEntry(&'static str),
+    #[error("`{0}` is not the name of a module; write it as package.module")]
+    ModuleName(String),
+    #[error("--processes `{value}`: {reason}")]
+    Processes { value: String, reason: String },
+    #[error("{option} `{value}`: {reason}")]
+    Value { option: &'static str, value: String, reason: String },
+    #[error(
+        "port {0} is below 1024: only root may listen there; use sudo with --user and --group, or a port such as 8000"
+    )]
+    PrivilegedPort(u16),
+    #[error("port {0} is in use by another program; stop it or choose another with {1}")]
+    PortInUse(u16, &'static str),
+    #[error("failed to listen on `{0}` port {1}: {2}")]
+    Listen(String, u16, std::io::Error),
+}
+
+impl Plan {
+    /// Works everything out and checks it.
+    pub(crate) fn make(options: Options, command: &'static str) -> Result<Self, PlanError> {
+        let account = Account::resolve(&options)?;
+        let program = artifacts::program().map_err(PlanError::Program)?;
+        let module = artifacts::module(&program)?;
+        let httpd = Httpd::find(&options)?;
+        let mpm = httpd.mpm(&options.processes.server_mpm)?;
+        let worker_processes = worker_processes(&options)?;
+        let entry = entry(&options)?;
+        let python = match options.application.application_type {
+            ApplicationType::Static => None,
+            _ => Some(Python::find(options.environment.python_home.as_deref(), &program)?),
+        };
+        let working_directory = working_directory(&options, &account, entry.as_deref())?;
+        let root = root(&options, &account);
+        let log_directory = options.logs.log_directory.as_deref().map_or_else(|| root.clone(), absolute);
+        let mut plan = Self {
+            sizing: Sizing::of(&options.processes, mpm, worker_processes),
+            locale: locale::choose(options.environment.locale.as_deref()),
+            notes: Vec::new(),
+            options,
+            command,
+            program,
+            module,
+            httpd,
+            mpm,
+            account,
+            python,
+            entry,
+            working_directory,
+            root,
+            log_directory,
+        };
+        plan.notes = super::notes::collect(&plan);
+        super::check::files(&plan)?;
+        Ok(plan)
+    }
+
+    /// `HOST:PORT` of mod_wsgi-express: the default name of the process group.
+    pub(crate) fn address(&self) -> String {
+        address(&self.options)
+    }
+
+    pub(crate) fn process_group(&self) -> String {
+        self.options.application.process_group.clone().unwrap_or_else(|| self.address())
+    }
+
+    /// Whether anything needs our module: an application, a service or a script.
+    pub(crate) fn uses_wsgi(&self) -> bool {
+        let (options, access) = (&self.options, &self.options.access);
+        options.application.application_type != ApplicationType::Static
+            || !options.environment.service_script.is_empty()
+            || !options.files.add_handler.is_empty()
+            || access.host_access_script.is_some()
+            || access.auth_user_script.is_some()
+    }
+
+    /// Debugging tools need one process and one thread.
+    pub(crate) fn single(&self) -> bool {
+        let develop = &self.options.develop;
+        develop.debug_mode || develop.enable_coverage || develop.enable_debugger || develop.debugger_startup
+    }
+
+    /// Whether an HTTPS server is part of it.
+    pub(crate) fn tls(&self) -> Option<(u16, PathBuf, PathBuf)> {
+        let tls = &self.options.tls;
+        let port = tls.https_port?;
+        if let Some(stem) = &tls.ssl_certificate {
+            let with = |extension: &str| {
+                let mut name = stem.clone().into_os_string();
+                name.push(extension);
+                absolute(Path::new(&name))
+            };
+            return Some((port, with(".crt"), with(".key")));
+        }
+        let (certificate, key) = (tls.ssl_certificate_file.as_ref()?, tls.ssl_certificate_key_file.as_ref()?);
+        Some((port, absolute(certificate), absolute(key)))
+    }
+
+    /// Where a browser finds it.
+    pub(crate) fn urls(&self) -> Vec<String> {
+        let network = &self.options.network;
+        let name = network.server_name.clone().or_else(|| network.host.clone());
+        let name = name.map_or_else(|| "localhost".to_owned(), |name| bracketed(&name));
+        let url = |scheme: &str, port: u16, usual: u16| match port == usual {
+            true => format!("{scheme}://{name}/"),
+            false => format!("{scheme}://{name}:{port}/"),
+        };
+        let mut urls = vec![url("http", network.port, 80)];
+        urls.extend(self.tls().map(|(port, ..)| url("https", port, 443)));
+        urls
+    }
+
+    /// Checks that the ports are free and may be used, just before the start.
+    pub(crate) fn check_ports(&self) -> Result<(), PlanError> {
+        check_port(self.options.network.host.as_deref(), self.options.network.port, "--port")?;
+        match self.tls() {
+            Some((port, ..)) => check_port(self.options.network.host.as_deref(), port, "--https-port"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// An absolute path, without asking the file system.
+pub(crate) fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
+}
+
+/// An address as it stands in a URL or in `Listen`.
+pub(crate) fn bracketed(host: &str) -> String {
+    match host.parse::<Ipv6Addr>() {
+        Ok(_) => format!("[{host}]"),
+        Err(_) => host.to_owned(),
+    }
+}
+
+fn address(options: &Options) -> String {
+    format!("{}:{}", options.network.host.as_deref().unwrap_or("localhost"), options.network.port)
+}
+
+fn worker_processes(options: &Options) -> Result<u32, PlanError> {
+    let Some(value) = &options.processes.processes else { return Ok(1) };
+    let mut probe = GroupConfig::new("probe", "--processes");
+    match probe.set("processes", value) {
+        Ok(()) => Ok(probe.processes_limit()),
+        Err(error) => Err(PlanError::Processes { value: value.clone(), reason: error.to_string() }),
+    }
+}
+
+fn entry(options: &Options) -> Result<Option<String>, PlanError> {
+    let application = &options.application;
+    let given = application.entry.as_ref().or(application.entry_point.as_ref());
+    match (application.application_type, given) {
+        (ApplicationType::Static, _) | (ApplicationType::Script, None) => Ok(None),
+        (ApplicationType::Script, Some(path)) => regular_file("WSGI script", path).map(Some),
+        (ApplicationType::Paste, Some(path)) => regular_file("PasteDeploy file", path).map(Some),
+        (ApplicationType::Paste, None) => Err(PlanError::NoEntry("paste")),
+        (ApplicationType::Module, None) => Err(PlanError::NoEntry("module")),
+        (ApplicationType::Module, Some(name)) => {
+            let fits = |part: &str| {
+                !part.is_empty()
+                    && part.chars().all(|c| c.is_alphanumeric() || c == '_')
+                    && !part.starts_with(|c: char| c.is_ascii_digit())
+            };
+            if name.split('.').all(fits) { Ok(Some(name.clone())) } else { Err(PlanError::ModuleName(name.clone())) }
+        }
+    }
+}
+
+fn regular_file(what: &'static str, path: &str) -> Result<String, PlanError> {
+    let path = absolute(Path::new(path));
+    let problem = |reason: String| PlanError::File { what, path: path.clone(), reason };
+    match path.metadata() {
+        Ok(facts) if facts.is_dir() => Err(problem("it is a directory; name the file in it".to_owned())),
+        Ok(_) => path.to_str().map(str::to_owned).ok_or_else(|| problem("its name is not UTF-8".to_owned())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(problem("no such file".to_owned())),
+        Err(error) => Err(problem(error.to_string())),
+    }
+}
+
+/// The current directory by default; a user who may not enter it gets the
+/// directory of the application instead.
+fn working_directory(options: &Options, account: &Account, entry: Option<&str>) -> Result<PathBuf, PlanError> {
+    if let Some(given) = &options.application.working_directory {
+        let path = absolute(given);
+        let problem = |reason: String| PlanError::File { what: "--working-directory", path: path.clone(), reason };
+        return match path.metadata() {
+            Ok(facts) if facts.is_dir() => Ok(path),
+            Ok(_) => Err(problem("not a directory".to_owned())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(problem("no such directory".to_owned())),
+            Err(error) => Err(problem(error.to_string())),
+        };
+    }
+    let current = env::current_dir().map_err(PlanError::Program)?;
+    if !account.change || account.closed_component(&current).is_none() {
+        return Ok(current);
+    }
+    let beside = entry.map(Path::new).filter(|path| path.is_absolute()).and_then(Path::parent);
+    Ok(beside.map_or_else(|| PathBuf::from("/"), Path::to_path_buf))
+}
+
+fn root(options: &Options, account: &Account) -> PathBuf {
+    if let Some(root) = &options.environment.server_root {
+        return absolute(root);
+    }
+    let temporary = env::var_os("TMPDIR").filter(|value| !value.is_empty()).map_or("/tmp".into(), PathBuf::from);
+    let me = if account.change { 0 } else { account.uid.as_raw() };
+    absolute(&temporary).join(format!("mod_wsgi-{}:{me}", address(options)))
+}
+
+fn check_port(host: Option<&str>, port: u16, option: &'static str) -> Result<(), PlanError> {
+    let bound = match host {
+        Some(host) => TcpListener::bind((host, port)),
+        None => {
+            TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).or_else(|error| match error.kind() {
+                std::io::ErrorKind::AddrInUse | std::io::ErrorKind::PermissionDenied => Err(error),
+                // A machine without IPv6.
+                _ => TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))),
+            })
+        }
+    };
+    match bound.map_err(|error| (error.kind(), error)) {
+        Ok(_) => Ok(()),
+        Err((std::io::ErrorKind::AddrInUse, _)) => Err(PlanError::PortInUse(port, option)),
+        Err((std::io::ErrorKind::PermissionDenied, _)) if port < 1024 => Err(PlanError::PrivilegedPort(port)),
+        Err((_, error)) => Err(PlanError::Listen(host.unwrap_or("*").to_owned(), port, error)),
+    }
+}

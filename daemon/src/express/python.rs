@@ -1,0 +1,80 @@
+//! Chooses the Python that runs the application and asks it who it is. Called
+//! by `plan`.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::httpd;
+
+/// A Python that was asked for its version and prefix.
+#[derive(Clone, Debug)]
+pub(crate) struct Python {
+    pub(crate) home: PathBuf,
+    pub(crate) version: String,
+}
+
+/// Why there is no Python to run.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PythonError {
+    #[error("`{0}` ({1}) has no `bin/python`; it must be a virtual environment or a Python installation")]
+    NoInterpreter(PathBuf, &'static str),
+    #[error("no python3 was found on PATH; install it or name a virtual environment with --python-home")]
+    Missing,
+    #[error("`{0}` does not run: {1}")]
+    Run(PathBuf, String),
+    #[error("`{0}` is Python {1}; 3.9 or newer is needed")]
+    Old(PathBuf, String),
+}
+
+const QUESTION: &str = "import sys; print('%d.%d.%d' % sys.version_info[:3]); print(sys.prefix)";
+
+impl Python {
+    /// `--python-home`, else the active virtual environment, else the one this
+    /// program is installed in, else `python3`.
+    pub(crate) fn find(option: Option<&Path>, program: &Path) -> Result<Self, PythonError> {
+        if let Some(home) = option {
+            return Self::of_home(home, "--python-home");
+        }
+        if let Some(home) = env::var_os("VIRTUAL_ENV").filter(|home| !home.is_empty()) {
+            return Self::of_home(Path::new(&home), "environment variable VIRTUAL_ENV");
+        }
+        let own = program.ancestors().find(|directory| directory.join("pyvenv.cfg").is_file());
+        if let Some(home) = own {
+            return Self::of_home(home, "the environment of this program");
+        }
+        let python = httpd::find_program("python3").ok_or(PythonError::Missing)?;
+        let mut found = Self::ask(&python)?;
+        // A shim or a wrapper is resolved by what it says of itself; `/usr`
+        // may have a `bin/python` of another version.
+        if found.home == Path::new("/usr") {
+            found.home = PathBuf::new();
+        }
+        Ok(found)
+    }
+
+    fn of_home(home: &Path, whence: &'static str) -> Result<Self, PythonError> {
+        let home = std::path::absolute(home).unwrap_or_else(|_| home.to_path_buf());
+        let candidates = ["bin/python", "bin/python3"].map(|name| home.join(name));
+        let python = candidates.iter().find(|file| httpd::is_executable(file));
+        let python = python.ok_or_else(|| PythonError::NoInterpreter(home.clone(), whence))?;
+        Ok(Self { home, ..Self::ask(python)? })
+    }
+
+    fn ask(python: &Path) -> Result<Self, PythonError> {
+        let output = Command::new(python).args(["-c", QUESTION]).stdin(Stdio::null()).output();
+        let output = output.map_err(|error| PythonError::Run(python.to_path_buf(), error.to_string()))?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let mut lines = text.lines();
+        let (Some(version), Some(home)) = (lines.next(), lines.next()) else {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let last = said.lines().last().unwrap_or("it printed nothing").to_owned();
+            return Err(PythonError::Run(python.to_path_buf(), last));
+        };
+        let mut numbers = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+        if (numbers.next(), numbers.next()) < (Some(3), Some(9)) {
+            return Err(PythonError::Old(python.to_path_buf(), version.to_owned()));
+        }
+        Ok(Self { home: PathBuf::from(home), version: version.to_owned() })
+    }
+}

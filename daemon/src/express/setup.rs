@@ -1,0 +1,78 @@
+//! Writes the server root of a plan. Called by `mod`.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::options::ApplicationType;
+use super::plan::{Plan, absolute};
+use super::render::{self, RenderError};
+use super::server_root::{RootError, ServerRoot, own_directory};
+
+/// Why the server root could not be written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SetupError {
+    #[error(transparent)]
+    Root(#[from] RootError),
+    #[error(transparent)]
+    Render(#[from] RenderError),
+    #[error("failed to make the log directory `{0}`: {1}")]
+    LogDirectory(PathBuf, io::Error),
+    #[error("failed to make `{0}`: {1}")]
+    Directory(PathBuf, io::Error),
+}
+
+macro_rules! template {
+    ($name:literal) => {
+        include_str!(concat!("../../../conf/start-server/", $name))
+    };
+}
+
+/// Writes all files. What cannot be generated is found before the first one.
+pub(crate) fn write(plan: &Plan) -> Result<(), SetupError> {
+    let conf = render::httpd_conf(plan)?;
+    let apachectl = render::apachectl(plan)?;
+    let root = ServerRoot::claim(&plan.root)?;
+    root.write("httpd.conf", &conf, 0o644)?;
+    root.write("apachectl", &apachectl, 0o755)?;
+    root.write_once("envvars", template!("envvars"), 0o644)?;
+    root.write_once("rewrite.conf", template!("rewrite.conf"), 0o644)?;
+    root.write("mime.types", template!("mime.types"), 0o644)?;
+    if plan.options.application.application_type != ApplicationType::Static {
+        root.write("handler.json", &render::handler_json(plan), 0o644)?;
+        root.write("handler.wsgi", template!("handler.wsgi"), 0o644)?;
+        root.write("default.wsgi", template!("default.wsgi"), 0o644)?;
+    }
+    root.directory("htdocs", None)?;
+    own_directory(&plan.log_directory, None)
+        .map_err(|error| SetupError::LogDirectory(plan.log_directory.clone(), error))?;
+    directories(plan, &root)
+}
+
+/// The directories that the application writes to.
+fn directories(plan: &Plan, root: &ServerRoot) -> Result<(), SetupError> {
+    let owner = plan.account.change.then_some((plan.account.uid, plan.account.gid));
+    let develop = &plan.options.develop;
+    let all: [(&str, bool, &Option<PathBuf>); 4] = [
+        ("python-eggs", plan.options.environment.python_eggs.is_none(), &None),
+        ("htmlcov", develop.enable_coverage, &develop.coverage_directory),
+        ("pstats", develop.enable_profiler, &develop.profiler_directory),
+        ("archive", develop.enable_recorder, &develop.recorder_directory),
+    ];
+    for (name, wanted, given) in all {
+        match given.as_deref() {
+            _ if !wanted => {}
+            Some(path) => make(path, owner)?,
+            None => {
+                root.directory(name, owner)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A directory of the user's choice is made, but given away only if it is new.
+fn make(path: &Path, owner: Option<(nix::unistd::Uid, nix::unistd::Gid)>) -> Result<(), SetupError> {
+    let path = absolute(path);
+    let owner = if path.exists() { None } else { owner };
+    own_directory(&path, owner).map_err(|error| SetupError::Directory(path, error))
+}
