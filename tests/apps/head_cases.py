@@ -227,6 +227,14 @@ def inside(environ, start_response):
     return [body]
 
 
+def many(environ, start_response):
+    """So many fields, each so long."""
+    query = dict(parse_qsl(environ["QUERY_STRING"]))
+    value = "x" * int(query["length"])
+    start_response("200 OK", [("X-Many-%d" % number, value) for number in range(int(query["fields"]))])
+    return [b"many\n"]
+
+
 def application(environ, start_response):
     name = environ["PATH_INFO"].strip("/").split("/")[0].replace("-", "_")
     function = globals().get(name)

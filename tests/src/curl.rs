@@ -6,7 +6,7 @@
 use std::fmt;
 use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use crate::Json;
@@ -182,6 +182,15 @@ impl Curl {
     pub fn post_unknown_length(mut self, body: Vec<u8>) -> Self {
         self.body = Some(body);
         self.args(&["--header", "Expect:", "--request", "POST", "--upload-file", "-"])
+    }
+
+    /// Starts it; what comes is read from its standard output.
+    ///
+    /// # Panics
+    /// If curl cannot be run.
+    #[must_use]
+    pub fn spawn(mut self) -> Child {
+        self.command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("curl is installed")
     }
 
     /// Does it.

@@ -128,3 +128,17 @@ fn certificate() -> (PathBuf, PathBuf) {
     });
     (directory.join("certificate.pem"), directory.join("key.pem"))
 }
+
+/// Text as it stands in a query.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    text.bytes()
+        .map(|byte| {
+            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                char::from(byte).to_string()
+            } else {
+                format!("%{byte:02X}")
+            }
+        })
+        .collect()
+}
