@@ -1,10 +1,23 @@
 """The module `mod_wsgi` as applications know it.
 
-Filled in by runtime.py: version, process_group, application_group,
-maximum_processes, threads_per_process.
+runtime.py adds version, process_group, application_group, maximum_processes,
+threads_per_process, and `_core`, the extension's side of this worker.
 """
 
-import logging as _logging
+import collections.abc as _abc
+import os as _os
+import sys as _sys
+import time as _time
+import traceback as _traceback
+
+event_callbacks = []
+shutdown_callbacks = []
+signal_callbacks = []
+
+_core = None
+_threads = 0
+_started = _time.time()
+_recording = None
 
 
 class RequestTimeout(BaseException):
@@ -28,3 +41,144 @@ class FileWrapper:
         if block:
             return block
         raise StopIteration
+
+
+def __getattr__(name):
+    """LogHandler is made when it is asked for: not every site uses logging."""
+    if name != "LogHandler":
+        raise AttributeError("module 'mod_wsgi' has no attribute %r" % name)
+    import logging
+
+    class LogHandler(logging.Handler):
+        """A handler whose records reach httpd's error log with their level."""
+
+        def emit(self, record):
+            try:
+                _core.log(_level(record.levelno), self.format(record))
+            except Exception:
+                self.handleError(record)
+
+    LogHandler.__module__ = "mod_wsgi"
+    LogHandler.__qualname__ = "LogHandler"
+    globals()["LogHandler"] = LogHandler
+    return LogHandler
+
+
+def _level(number):
+    """httpd's level for one of Python's."""
+    for least, level in ((50, 2), (40, 3), (30, 4), (25, 5), (20, 6)):
+        if number >= least:
+            return level
+    return 7
+
+
+class _ActiveRequests(_abc.Mapping):
+    """A live view of the requests that are being served, by their id."""
+
+    def __getitem__(self, request_id):
+        return _core.active_requests()[request_id]
+
+    def __iter__(self):
+        return iter(_core.active_requests())
+
+    def __len__(self):
+        return len(_core.active_requests())
+
+    def __repr__(self):
+        return repr(_core.active_requests())
+
+
+active_requests = _ActiveRequests()
+
+
+def request_data():
+    """A dictionary that lives as long as the request of the calling thread."""
+    return _core.request_data()
+
+
+def subscribe_events(callback):
+    event_callbacks.append(callback)
+    return callback
+
+
+def subscribe_shutdown(callback):
+    shutdown_callbacks.append(callback)
+    return callback
+
+
+def subscribe_signals(callback):
+    signal_callbacks.append(callback)
+    return callback
+
+
+def _publish(name, payload, callbacks=None):
+    """Calls the callbacks; what one returns is merged into the payload."""
+    for callback in list(event_callbacks if callbacks is None else callbacks):
+        try:
+            result = callback(name, **payload)
+        except Exception:
+            print("mod_wsgi: a callback for the event %s failed" % name, file=_sys.stderr)
+            _traceback.print_exc()
+            continue
+        if isinstance(result, dict):
+            payload.update(result)
+    return payload
+
+
+def _memory():
+    import resource
+
+    with open("/proc/self/statm") as file:
+        resident = int(file.read().split()[1]) * _os.sysconf("SC_PAGE_SIZE")
+    return resident, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def start_recording_metrics():
+    """From now on `request_metrics` and `process_metrics` have something to say."""
+    global _recording
+    if _recording is None:
+        _recording = (_time.time(), _core.counters())
+
+
+def process_metrics():
+    """What this process has done since it started; None before recording."""
+    if _recording is None:
+        return None
+    now = _time.time()
+    requests, active, _, busy = _core.counters()
+    user, system = _os.times()[:2]
+    resident, peak = _memory()
+    return {
+        "pid": _os.getpid(), "restart_time": _started, "current_time": now, "running_time": now - _started,
+        "request_count": requests, "request_busy_time": busy, "request_threads": _threads, "active_requests": active,
+        "cpu_user_time": user, "cpu_system_time": system, "cpu_time": user + system,
+        "memory_rss": resident, "memory_max_rss": peak,
+    }
+
+
+def request_metrics():
+    """What has been served since the last call; None before recording."""
+    global _recording
+    if _recording is None:
+        return None
+    began, (before, _, _, busy_before) = _recording
+    now = _time.time()
+    counters = _core.counters()
+    _recording = (now, counters)
+    requests, active, most, busy = counters
+    period = max(now - began, 1e-9)
+    resident, peak = _memory()
+    count = requests - before
+    return {
+        "pid": _os.getpid(), "start_time": began, "stop_time": now, "sample_period": period,
+        "request_count": count, "request_throughput": count / period,
+        "request_threads_maximum": _threads, "request_threads_started": _threads, "request_threads_active": active,
+        "capacity_utilization": min((busy - busy_before) / period / max(_threads, 1), 1.0),
+        "application_time": (busy - busy_before) / count if count else 0.0,
+        "memory_rss": resident, "memory_max_rss": peak,
+    }
+
+
+def server_metrics():
+    """Workers do not see httpd's scoreboard; mod_status shows it."""
+    return None

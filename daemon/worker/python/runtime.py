@@ -17,41 +17,85 @@ RequestTimeout = None
 def main(core, facts):
     """Becomes a worker. Does not return."""
     global RequestTimeout
-    prepare_path(facts)
-    mod_wsgi = install_modules(facts)
+    mod_wsgi = install_modules(core, facts)
     RequestTimeout = mod_wsgi.RequestTimeout
     sys.stdout = core.stream("sys.stdout")
     sys.stderr = core.stream("sys.stderr")
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
-    core.prepare(environ_template(facts, mod_wsgi), mod_wsgi.FileWrapper, sys.stdout, sys.stderr, os.dup(wake_write))
-    install_signals(core, wake_write)
+    core.prepare(environ_template(facts, mod_wsgi), mod_wsgi, [sys.stdout, sys.stderr], os.dup(wake_write))
+    os.register_at_fork(before=core.before_fork, after_in_child=core.after_fork_in_child,
+                        after_in_parent=core.after_fork_in_parent)
     if facts["title"]:
         set_title(facts["title"])
     if facts["switch_interval"]:
         sys.setswitchinterval(facts["switch_interval"])
     if facts["stack_size"]:
         threading.stack_size(facts["stack_size"])
+    if facts["restrict_stdin"]:
+        sys.stdin = ClosedStdin()
+    service = facts["threads"] == 0
+    install_signals(core, mod_wsgi, wake_write, service, facts["restrict_signal"])
     start_thread("wsgid-control", core.control_thread)
+    prepare_path(facts)
+    attach_package(mod_wsgi)
+    if service:
+        serve_without_requests(core, facts)
+    else:
+        serve_requests(core, facts)
+    while not core.is_leaving():
+        os.read(wake_read, 64)
+    leave(core, mod_wsgi)
+
+
+def serve_requests(core, facts):
     failed = [(path, text) for path in facts["preload"] for text in [core.preload(path)] if text]
     for slot in range(facts["threads"]):
         start_thread("wsgid-%d" % (slot + 1), request_thread, core, slot)
     core.ready(sys.version_info[:3], failed)
-    while not core.is_leaving():
-        os.read(wake_read, 64)
-    leave(core)
 
 
-def leave(core):
-    import atexit
-
+def serve_without_requests(core, facts):
+    """threads=0: the scripts run in the main thread, and when they have ended,
+    so has the process. A script that fails ends it as a crash does."""
+    core.ready(sys.version_info[:3], [])
+    if not facts["preload"]:
+        print("the process group has threads=0 and no script; see WSGIImportScript", file=sys.stderr)
+        return
     try:
-        atexit._run_exitfuncs()
-        sys.stdout.flush()
+        for path in facts["preload"]:
+            load_script(path)
+        wait_for_threads()
+    except SystemExit:
+        pass
+    except BaseException:
+        traceback.print_exc()
         sys.stderr.flush()
+        core.exit(1)
+    core.finish()
+
+
+def wait_for_threads():
+    """Threads of the script that are no daemons keep the process alive."""
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+
+
+def leave(core, mod_wsgi):
+    """Runs what the application asked to be run, then ends the process."""
+    try:
+        reason = {"shutdown_reason": core.shutdown_reason()}
+        mod_wsgi._publish("process_stopping", dict(reason), mod_wsgi.shutdown_callbacks)
+        mod_wsgi._publish("process_stopping", dict(reason))
+        import atexit
+
+        atexit._run_exitfuncs()
     except BaseException:
         traceback.print_exc()
     finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
         core.exit(0)
 
 
@@ -79,18 +123,20 @@ def prepare_path(facts):
         if directory in before and directory not in added:
             added.append(directory)
     if facts["home"]:
-        added.insert(0, os.fspath(facts["home"]))
+        home = os.fspath(facts["home"])
+        added = [home] + [entry for entry in added if entry != home]
     sys.path[:] = added + [entry for entry in sys.path if entry not in added]
 
 
-def install_modules(facts):
+def install_modules(core, facts):
     mod_wsgi = types.ModuleType("mod_wsgi")
     exec(compile(facts["mod_wsgi_source"], "wsgid/mod_wsgi.py", "exec"), mod_wsgi.__dict__)
     mod_wsgi.version = (6, 1, 1)
     mod_wsgi.process_group = facts["process_group"]
     mod_wsgi.application_group = facts["application_group"]
     mod_wsgi.maximum_processes = facts["processes"]
-    mod_wsgi.threads_per_process = facts["threads"]
+    mod_wsgi.threads_per_process = mod_wsgi._threads = facts["threads"]
+    mod_wsgi._core = core
     sys.modules["mod_wsgi"] = mod_wsgi
     apache = types.ModuleType("apache")
     apache.version = facts["apache_version"]
@@ -100,6 +146,18 @@ def install_modules(facts):
     apache.threads_per_process = facts["apache_threads_per_process"]
     sys.modules["apache"] = apache
     return mod_wsgi
+
+
+def attach_package(mod_wsgi):
+    """Sub-modules of an installed mod_wsgi package stay importable."""
+    from importlib.machinery import PathFinder
+
+    try:
+        spec = PathFinder.find_spec("mod_wsgi")
+    except Exception:
+        return
+    if spec is not None and spec.submodule_search_locations:
+        mod_wsgi.__path__ = list(spec.submodule_search_locations)
 
 
 def environ_template(facts, mod_wsgi):
@@ -118,15 +176,45 @@ def environ_template(facts, mod_wsgi):
     }
 
 
-def install_signals(core, wake):
+class ClosedStdin:
+    """WSGIRestrictStdin: any use raises."""
+
+    def __getattr__(self, name):
+        raise OSError("sys.stdin access is restricted by mod_wsgi (WSGIRestrictStdin)")
+
+
+def install_signals(core, mod_wsgi, wake, service, restrict):
     """The main thread handles them between two reads of its pipe."""
+
+    def stop(number, frame):
+        core.stop()
+        if service:
+            raise SystemExit
+
+    def recycle(number, frame):
+        core.recycle(signal.Signals(number).name)
+
+    def publish(number, frame):
+        payload = {"signame": signal.Signals(number).name, "signum": int(number)}
+        mod_wsgi._publish("process_signal", payload, mod_wsgi.signal_callbacks)
+
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-    stop = lambda number, frame: core.stop()
-    recycle = lambda number, frame: core.recycle(signal.Signals(number).name)
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGUSR1, recycle)
-    signal.signal(signal.SIGXCPU, recycle)
+    for numbers, handler in (
+        ((signal.SIGTERM, signal.SIGINT), stop),
+        ((signal.SIGUSR1, signal.SIGXCPU), recycle),
+        ((signal.SIGHUP, signal.SIGUSR2), publish),
+    ):
+        for number in numbers:
+            signal.signal(number, handler)
+    if restrict and not service:
+        signal.signal = refuse_signal
+
+
+def refuse_signal(number, handler):
+    """WSGIRestrictSignal: says so and changes nothing."""
+    print("a handler for signal %d was not installed: WSGIRestrictSignal is On" % number, file=sys.stderr)
+    traceback.print_stack()
+    return signal.getsignal(number)
 
 
 def set_title(title):
@@ -160,6 +248,7 @@ def load_script(path):
         source = file.read()
     module = types.ModuleType(name)
     module.__file__ = path
+    module.__mtime__ = os.stat(path).st_mtime
     code = compile(source, path, "exec", dont_inherit=True)
     sys.modules[name] = module
     try:
@@ -170,11 +259,12 @@ def load_script(path):
     return module
 
 
-def stacks():
-    """The Python stacks of all threads."""
+def stacks(ident=None):
+    """The Python stacks of all threads, or of one."""
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     lines = []
-    for ident, frame in sys._current_frames().items():
-        lines.append("thread %s (%d):" % (names.get(ident, "?"), ident))
-        lines += [line.rstrip("\n") for line in traceback.format_stack(frame)]
+    for thread, frame in sys._current_frames().items():
+        if ident is None or thread == ident:
+            lines.append("thread %s (%d):" % (names.get(thread, "?"), thread))
+            lines += [line.rstrip("\n") for line in traceback.format_stack(frame)]
     return "\n".join(lines)

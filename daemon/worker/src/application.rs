@@ -12,17 +12,20 @@ use pyo3::types::{PyDict, PyList, PyTuple};
 
 use wsgid_protocol::Failure;
 use wsgid_protocol::failure::level;
+use wsgid_protocol::limits::MAX_ANSWER_LEN;
+use wsgid_protocol::payload::encode;
 use wsgid_protocol::request::{Call, RequestHead, RequestOptions};
 
 use crate::environ::{self, Variables};
 use crate::errors::Errors;
 use crate::exchange::Exchange;
+use crate::hooks::Question;
 use crate::input::Input;
 use crate::output::Stage;
 use crate::script::summary;
 use crate::start_response::StartResponse;
 use crate::worker::{Runtime, Worker};
-use crate::{lock, log, response};
+use crate::{events, file_wrapper, lock, log, response};
 
 /// How a request ends.
 pub(crate) enum Verdict {
@@ -40,31 +43,54 @@ pub(crate) struct Facts {
     pub(crate) head_only: bool,
     /// Method and path, cut to a sensible length.
     pub(crate) what: String,
+    /// httpd's id of the request.
+    pub(crate) request_id: String,
+    /// What is asked instead of a response.
+    pub(crate) question: Option<Question>,
 }
 
 impl Facts {
     pub(crate) fn new(head: &RequestHead<'_>) -> Self {
-        let find =
-            |name: &[u8]| head.environ.iter().rfind(|(key, _)| key.as_ref() == name).map(|(_, value)| value.as_ref());
-        let method = find(b"REQUEST_METHOD").unwrap_or_default();
-        let mut what = String::with_capacity(64);
-        for part in [method, b" ", find(b"SCRIPT_NAME").unwrap_or_default(), find(b"PATH_INFO").unwrap_or_default()] {
-            what.extend(
-                part.iter()
-                    .take(200)
-                    .map(|byte| if byte.is_ascii_graphic() || *byte == b' ' { char::from(*byte) } else { '?' }),
-            );
+        let (mut method, mut name, mut path, mut id): (&[u8], &[u8], &[u8], &[u8]) = (b"", b"", b"", b"");
+        for (key, value) in &head.environ {
+            match key.as_ref() {
+                b"REQUEST_METHOD" => method = value,
+                b"SCRIPT_NAME" => name = value,
+                b"PATH_INFO" => path = value,
+                b"mod_wsgi.request_id" => id = value,
+                _ => {}
+            }
         }
-        let callable: &[u8] = if head.call == Call::Handler { b"handle_request" } else { head.callable };
+        let question = Question::new(&head.call);
+        let callable: &[u8] = match &question {
+            Some(question) => question.callable(),
+            None if head.call == Call::Handler => b"handle_request",
+            None => head.callable,
+        };
         Self {
             script: head.script.to_vec(),
             callable: callable.to_vec(),
             options: head.options,
             head_only: method == b"HEAD",
-            what,
+            what: readable(&[method, b" ", name, path]),
+            request_id: readable(&[id]),
+            question,
         }
     }
 }
+
+/// Text for the log, in bounds.
+fn readable(parts: &[&[u8]]) -> String {
+    let mut text = String::with_capacity(parts.iter().map(|part| part.len().min(PART_MAX)).sum());
+    for part in parts {
+        let bytes = part.iter().take(PART_MAX);
+        text.extend(bytes.map(|byte| if byte.is_ascii_graphic() || *byte == b' ' { char::from(*byte) } else { '?' }));
+    }
+    text
+}
+
+/// Longest part of a request's path that is shown.
+const PART_MAX: usize = 200;
 
 /// The environ of a request, except what needs the exchange.
 pub(crate) fn environ<'py>(
@@ -82,6 +108,9 @@ pub(crate) fn environ<'py>(
     environ.set_item(intern!(py, "mod_wsgi.queue_start"), environ::seconds(head.queue_start_us))?;
     environ.set_item(intern!(py, "mod_wsgi.daemon_start"), environ::now())?;
     environ.set_item(intern!(py, "mod_wsgi.callable_object"), environ::latin1(py, head.callable))?;
+    if !head.options.interim {
+        environ.del_item(intern!(py, "wsgi.early_hints"))?;
+    }
     Ok(environ)
 }
 
@@ -98,24 +127,27 @@ pub(crate) fn serve(
         Ok(verdict) => verdict,
         Err(error) => failed(py, exchange, facts, &error),
     };
+    if let Err(error) = events::request_finished(exchange, environ) {
+        log::exception(py, "exception while publishing an event", &error);
+    }
     let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
     exchange.application_us.store(micros, Ordering::Relaxed);
     verdict
 }
 
-fn attempt(
-    py: Python<'_>,
+fn attempt<'py>(
+    py: Python<'py>,
     worker: &Worker,
     exchange: &Arc<Exchange>,
     facts: &Facts,
-    environ: &Bound<'_, PyDict>,
+    environ: &Bound<'py, PyDict>,
 ) -> PyResult<Verdict> {
     let runtime = runtime(worker)?;
     let errors = Bound::new(py, Errors::new(Arc::clone(exchange)))?;
     let loaded =
         worker.scripts.get(py, runtime.module.bind(py), &facts.script, &facts.callable, facts.options.script_reloading);
     if let Some(reason) = loaded.recycle {
-        worker.recycle(reason);
+        worker.recycle_for_script(reason);
     }
     let application = match loaded.callable {
         Ok(application) => application,
@@ -127,7 +159,10 @@ fn attempt(
     environ.set_item(intern!(py, "wsgi.input"), Bound::new(py, Input::new(Arc::clone(exchange)))?)?;
     environ.set_item(intern!(py, "wsgi.errors"), &errors)?;
     environ.set_item(intern!(py, "mod_wsgi.application_start"), environ::now())?;
-    let verdict = call(py, exchange, &application, environ);
+    let verdict = match &facts.question {
+        Some(question) => ask(py, exchange, question, &application, environ),
+        None => call(py, exchange, runtime, application, environ),
+    };
     errors.get().finish(py);
     for stream in &runtime.streams {
         stream.get().finish(py);
@@ -135,15 +170,37 @@ fn attempt(
     verdict
 }
 
-fn call(
+/// Answers a question of httpd.
+fn ask(
     py: Python<'_>,
-    exchange: &Arc<Exchange>,
-    application: &Bound<'_, PyAny>,
+    exchange: &Exchange,
+    question: &Question,
+    callable: &Bound<'_, PyAny>,
     environ: &Bound<'_, PyDict>,
 ) -> PyResult<Verdict> {
+    let answer = question.ask(callable, environ)?;
+    let payload = encode(&answer).map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
+    if payload.len() > MAX_ANSWER_LEN as usize {
+        return Err(PyRuntimeError::new_err(format!("the answer has more than {MAX_ANSWER_LEN} bytes")));
+    }
+    // A broken connection shows at the end of the request.
+    let _ = lock::attached(py, &exchange.output).answer(&payload);
+    Ok(Verdict::Complete)
+}
+
+fn call<'py>(
+    py: Python<'py>,
+    exchange: &Arc<Exchange>,
+    runtime: &Runtime,
+    mut application: Bound<'py, PyAny>,
+    environ: &Bound<'py, PyDict>,
+) -> PyResult<Verdict> {
+    if exchange.publish.is_some() {
+        application = events::request_started(exchange, environ, application)?;
+    }
     let start = Bound::new(py, StartResponse::new(Arc::clone(exchange)))?;
     let result = application.call1((environ, start))?;
-    let sent = response::iterable(py, exchange, &result);
+    let sent = send(py, exchange, runtime, &result);
     let closed = close(py, &result);
     sent?;
     if let Err(error) = closed {
@@ -151,6 +208,13 @@ fn call(
         log::exception(py, "exception in close() of the response", &error);
     }
     complete(py, exchange)
+}
+
+fn send(py: Python<'_>, exchange: &Exchange, runtime: &Runtime, result: &Bound<'_, PyAny>) -> PyResult<()> {
+    if file_wrapper::send(py, exchange, result, &runtime.file_wrapper)? {
+        return Ok(());
+    }
+    response::iterable(py, exchange, result)
 }
 
 /// PEP 3333: `close()` is called exactly once, whatever happened.
@@ -183,7 +247,10 @@ fn complete(py: Python<'_>, exchange: &Exchange) -> PyResult<Verdict> {
 /// What becomes of an exception.
 fn failed(py: Python<'_>, exchange: &Exchange, facts: &Facts, error: &PyErr) -> Verdict {
     let script = String::from_utf8_lossy(&facts.script);
-    if exchange.timed_out.load(Ordering::Relaxed) {
+    if let Err(error) = events::request_exception(py, exchange, error) {
+        log::exception(py, "exception while publishing an event", &error);
+    }
+    if exchange.interrupted.load(Ordering::Relaxed) {
         log::exception(py, &format!("request interrupted after its time ran out, script `{script}`"), error);
         return Verdict::Failed { failure: Failure::RequestTimeout, text: exchange.what.clone() };
     }

@@ -2,22 +2,25 @@
 //! to become a worker. Nothing here is on the path of a request.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyModule};
+use pyo3::types::{PyDict, PyList, PyModule};
 
 use wsgid_protocol::blocking::FrameReader;
 use wsgid_protocol::control::{FromWorker, RecycleReason, ToWorker, WorkerSpec};
 
 use crate::control::Control;
+use crate::early_hints::EarlyHints;
 use crate::errors::Stream;
-use crate::monitor::{self, Monitor};
+use crate::monitor::Monitor;
 use crate::worker::{Runtime, Worker};
-use crate::{lock, log, serve, sys};
+use crate::{fork, lock, log, serve, sys};
 
 const RUNTIME: &str = include_str!("../python/runtime.py");
 const MOD_WSGI: &str = include_str!("../python/mod_wsgi.py");
@@ -35,10 +38,17 @@ pub(crate) fn run(py: Python<'_>, control: i32) -> PyResult<()> {
     };
     let module = PyModule::from_code(py, &c_source(RUNTIME)?, c"wsgid/runtime.py", c"_wsgid_runtime")?;
     let facts = facts(py, &spec)?;
-    let eager = false;
-    let worker = Worker::new(spec, Control::new(socket)?, eager)?;
+    let worker = Worker::new(spec, Control::new(socket)?, is_free_threaded(py)?)?;
     let core = Core { worker, reader: Mutex::new(Some(reader)), module: module.clone().unbind() };
     module.call_method1("main", (core, facts)).map(drop)
+}
+
+/// Whether this interpreter runs without its lock.
+fn is_free_threaded(py: Python<'_>) -> PyResult<bool> {
+    match py.import("sys")?.getattr_opt("_is_gil_enabled")? {
+        Some(enabled) => Ok(!enabled.call0()?.extract::<bool>()?),
+        None => Ok(false),
+    }
 }
 
 fn c_source(source: &str) -> PyResult<CString> {
@@ -75,6 +85,7 @@ fn facts<'py>(py: Python<'py>, spec: &WorkerSpec) -> PyResult<Bound<'py, PyDict>
         .map(|preload| preload.script.clone())
         .collect();
     facts.set_item("preload", preload)?;
+    facts.set_item("server_metrics", group.server_metrics)?;
     Ok(facts)
 }
 
@@ -88,21 +99,27 @@ struct Core {
 
 #[pymethods]
 impl Core {
-    /// Takes over what Python prepared, and the write end of the pipe that
-    /// wakes the main thread.
+    /// Takes over what Python prepared: the environ that each request's is a
+    /// copy of, the module `mod_wsgi`, the streams, and the write end of the
+    /// pipe that wakes the main thread.
     fn prepare(
         &self,
-        py: Python<'_>,
-        template: Py<PyDict>,
-        file_wrapper: Py<PyAny>,
-        stdout: Py<Stream>,
-        stderr: Py<Stream>,
+        template: &Bound<'_, PyDict>,
+        mod_wsgi: &Bound<'_, PyModule>,
+        streams: [Py<Stream>; 2],
         wake: i32,
     ) -> PyResult<()> {
-        let runtime = Runtime { module: self.module.clone_ref(py), template, file_wrapper, streams: [stdout, stderr] };
+        template.set_item("wsgi.early_hints", Bound::new(template.py(), EarlyHints)?)?;
+        let runtime = Runtime {
+            module: self.module.clone_ref(template.py()),
+            template: template.clone().unbind(),
+            file_wrapper: mod_wsgi.getattr("FileWrapper")?.unbind(),
+            event_callbacks: mod_wsgi.getattr("event_callbacks")?.cast_into::<PyList>()?.unbind(),
+            publish: mod_wsgi.getattr("_publish")?.unbind(),
+            streams,
+        };
         self.worker.runtime.set(runtime).map_err(|_| PyRuntimeError::new_err("prepared already"))?;
-        let wake: OwnedFd = sys::adopt(wake)?;
-        self.worker.control.set_main(wake);
+        self.worker.control.set_main(sys::adopt(wake)?);
         Ok(())
     }
 
@@ -115,7 +132,7 @@ impl Core {
     /// The control thread; never returns.
     fn control_thread(&self, py: Python<'_>) -> PyResult<()> {
         let reader = lock::detached(&self.reader).take().ok_or_else(|| PyRuntimeError::new_err("started already"))?;
-        Monitor::new(reader, self.worker.scheduler.slots.len()).run(py, &self.worker);
+        Monitor::new(reader, &self.worker).run(py, &self.worker);
         Ok(())
     }
 
@@ -136,12 +153,17 @@ impl Core {
 
     /// Whether the main thread is to end the process.
     fn is_leaving(&self) -> bool {
-        self.worker.leaving.load(std::sync::atomic::Ordering::Acquire)
+        self.worker.leaving.load(Ordering::Acquire)
     }
 
-    /// SIGTERM or SIGINT: as if the supervisor had said Drain.
+    /// SIGTERM or SIGINT: finishes what runs, within `shutdown-timeout`.
     fn stop(&self, py: Python<'_>) {
-        py.detach(|| monitor::drain(&self.worker));
+        py.detach(|| self.worker.stop_within(self.worker.spec.group.shutdown_timeout));
+    }
+
+    /// A service without requests has come to the end of its script.
+    fn finish(&self) {
+        self.worker.leave();
     }
 
     /// Asks to be replaced; the names are those of the signals.
@@ -158,6 +180,55 @@ impl Core {
     /// Writes a record as `logging` would, with httpd's level.
     fn log(&self, py: Python<'_>, level: u16, text: &str) {
         log::lines(py, level.min(15), text);
+    }
+
+    /// `mod_wsgi.request_data()`: the dictionary of the calling thread's request.
+    fn request_data<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        match log::current() {
+            Some(exchange) => exchange.data(py),
+            None => Err(PyRuntimeError::new_err("this thread serves no request")),
+        }
+    }
+
+    /// `mod_wsgi.active_requests`: the dictionaries by request id.
+    fn active_requests<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let active = PyDict::new(py);
+        for exchange in self.worker.scheduler.slots.iter().filter_map(|slot| slot.serving()) {
+            active.set_item(&exchange.request_id, exchange.data(py)?)?;
+        }
+        Ok(active)
+    }
+
+    /// Requests completed, running, most at once, and seconds spent in them.
+    fn counters(&self) -> (u64, u32, u32, f64) {
+        let stats = &self.worker.stats;
+        let busy = Duration::from_micros(stats.busy_us.load(Ordering::Relaxed)).as_secs_f64();
+        (
+            stats.requests.load(Ordering::Relaxed),
+            stats.in_flight.load(Ordering::Relaxed),
+            stats.in_flight_max.load(Ordering::Relaxed),
+            busy,
+        )
+    }
+
+    /// Why the worker leaves, in mod_wsgi's words.
+    fn shutdown_reason(&self) -> &'static str {
+        self.worker.shutdown_reason()
+    }
+
+    /// For `os.register_at_fork`.
+    fn before_fork(&self) {
+        fork::before(&self.worker);
+    }
+
+    #[expect(clippy::unused_self, reason = "called as a method from Python")]
+    fn after_fork_in_child(&self) {
+        fork::after_in_child();
+    }
+
+    #[expect(clippy::unused_self, reason = "called as a method from Python")]
+    fn after_fork_in_parent(&self) {
+        fork::after_in_parent();
     }
 
     /// Ends the process at once.

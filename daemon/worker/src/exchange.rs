@@ -3,9 +3,12 @@
 //! and the ticker. When the request has ended, `output` and `body` have let go
 //! of the connection, and whatever the application kept raises.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Mutex, OnceLock};
 use std::time::Instant;
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 use crate::body::Body;
 use crate::output::Output;
@@ -14,6 +17,8 @@ use crate::output::Output;
 pub(crate) struct Exchange {
     /// The supervisor's number of the connection.
     pub(crate) connection: u64,
+    /// httpd's id of the request.
+    pub(crate) request_id: String,
     /// Method and path, cut; for `Query` and the log.
     pub(crate) what: String,
     /// When the worker took it.
@@ -24,12 +29,64 @@ pub(crate) struct Exchange {
     pub(crate) file_frames: bool,
     /// Whether the request counts against `inactivity-timeout`.
     pub(crate) counts_as_activity: bool,
-    /// Whether its time has run out: set by the timers.
-    pub(crate) timed_out: AtomicBool,
+    /// When its time was found to be up.
+    pub(crate) overtime: OnceLock<Instant>,
+    /// Whether an exception was raised in its thread because of that. Written
+    /// and read by attached threads only.
+    pub(crate) interrupted: AtomicBool,
     /// Microseconds spent in the application.
     pub(crate) application_us: AtomicU64,
     /// The answer.
     pub(crate) output: Mutex<Output>,
     /// The request body.
     pub(crate) body: Mutex<Body>,
+    /// Publishes events, where somebody listens.
+    pub(crate) publish: Option<Py<PyAny>>,
+    /// `mod_wsgi.request_data()`.
+    data: OnceLock<Py<PyDict>>,
+}
+
+/// What is known of a request before it is served.
+pub(crate) struct Beginning {
+    pub(crate) connection: u64,
+    pub(crate) request_id: String,
+    pub(crate) what: String,
+    pub(crate) head_only: bool,
+    pub(crate) file_frames: bool,
+    pub(crate) counts_as_activity: bool,
+    pub(crate) publish: Option<Py<PyAny>>,
+}
+
+impl Exchange {
+    pub(crate) fn new(beginning: Beginning, output: Output, body: Body) -> Self {
+        let Beginning { connection, request_id, what, head_only, file_frames, counts_as_activity, publish } = beginning;
+        Self {
+            connection,
+            request_id,
+            what,
+            started: Instant::now(),
+            head_only,
+            file_frames,
+            counts_as_activity,
+            overtime: OnceLock::new(),
+            interrupted: AtomicBool::new(false),
+            application_us: AtomicU64::new(0),
+            output: Mutex::new(output),
+            body: Mutex::new(body),
+            publish,
+            data: OnceLock::new(),
+        }
+    }
+
+    /// The dictionary that belongs to this request; made when asked for.
+    pub(crate) fn data<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        if let Some(data) = self.data.get() {
+            return Ok(data.bind(py).clone());
+        }
+        // Making a dictionary may run finalizers, which may ask for it too: the
+        // first one that is set stays.
+        let made = PyDict::new(py).unbind();
+        let _ = self.data.set(made.clone_ref(py));
+        Ok(self.data.get().unwrap_or(&made).bind(py).clone())
+    }
 }

@@ -11,54 +11,60 @@ use nix::sys::socket::MsgFlags;
 use pyo3::prelude::*;
 
 use wsgid_protocol::blocking::FrameReader;
-use wsgid_protocol::control::{FromWorker, RunningRequest, ToWorker, WorkerReport};
+use wsgid_protocol::control::{FromWorker, RecycleReason, RunningRequest, ToWorker, WorkerReport};
 
 use crate::connection::Connection;
-use crate::control::message;
+use crate::control::{ControlError, message};
+use crate::exchange::Exchange;
+use crate::jobs::{self, Job};
 use crate::scheduler::Finished;
+use crate::slot::Slot;
 use crate::ticker::{TICK, Ticker};
+use crate::timers::{Due, Overtime, Timers};
 use crate::worker::Worker;
-use crate::{log, sys};
+use crate::{lock, log, sys};
 
 /// Orphans serve on for this long before they close connections.
 const ORPHAN_GRACE: Duration = Duration::from_secs(5);
+
+/// The timers are looked at this often while requests run.
+const WATCH_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The control thread.
 pub(crate) struct Monitor {
     reader: FrameReader,
     ticker: Ticker,
+    timers: Timers,
     ticking: bool,
-    /// When the process ends whatever runs.
-    deadline: Option<Instant>,
+    watched: Instant,
     /// When the supervisor was found gone.
     orphaned: Option<Instant>,
 }
 
-/// What needs the interpreter.
-enum Job {
-    Dump,
-    Interrupt { connection: u64 },
-}
-
 impl Monitor {
-    pub(crate) fn new(reader: FrameReader, threads: usize) -> Self {
-        Self { reader, ticker: Ticker::new(threads, Instant::now()), ticking: true, deadline: None, orphaned: None }
+    pub(crate) fn new(reader: FrameReader, worker: &Worker) -> Self {
+        let now = Instant::now();
+        Self {
+            reader,
+            ticker: Ticker::new(worker.scheduler.slots.len(), now),
+            timers: Timers::new(&worker.spec.group, now),
+            ticking: true,
+            watched: now,
+            orphaned: None,
+        }
     }
 
     /// Runs for the life of the process.
     pub(crate) fn run(&mut self, py: Python<'_>, worker: &Arc<Worker>) {
         loop {
             for job in py.detach(|| self.turn(worker)) {
-                match job {
-                    Job::Dump => drop(dump(py, worker)),
-                    Job::Interrupt { connection } => interrupt(py, worker, connection),
-                }
+                jobs::carry_out(py, worker, &job);
             }
         }
     }
 
     /// Waits once and does what needs no interpreter.
-    fn turn(&mut self, worker: &Arc<Worker>) -> Vec<Job> {
+    fn turn(&mut self, worker: &Worker) -> Vec<Job> {
         let mut jobs = Vec::new();
         self.wait(worker, &mut jobs);
         let now = Instant::now();
@@ -69,43 +75,77 @@ impl Monitor {
             }
         } else if !worker.control.asleep.load(Ordering::Acquire) {
             self.ticking = true;
+            worker.control.send(&FromWorker::Report(report(worker)));
         }
-        self.watch_orphan(worker, now);
-        if self.deadline.is_some_and(|deadline| now >= deadline) {
-            sys::exit_now(0);
+        if !self.ticking || now.saturating_duration_since(self.watched) >= WATCH_INTERVAL {
+            self.watched = now;
+            self.watch(worker, now, &mut jobs);
         }
         jobs
     }
 
     /// From now on the first request wakes this thread.
     fn sleep(&mut self, worker: &Worker) {
-        worker.control.asleep.store(true, Ordering::Release);
+        worker.control.asleep.store(true, Ordering::SeqCst);
         // A request that began before it could see that.
-        if worker.stats.in_flight.load(Ordering::Acquire) > 0 {
-            worker.control.asleep.store(false, Ordering::Release);
+        if worker.stats.in_flight.load(Ordering::SeqCst) > 0 {
+            worker.control.asleep.store(false, Ordering::SeqCst);
             self.ticking = true;
+            return;
+        }
+        worker.control.send(&FromWorker::Report(report(worker)));
+    }
+
+    fn watch(&mut self, worker: &Worker, now: Instant, jobs: &mut Vec<Job>) {
+        for due in self.timers.due(now, worker.idle_since(), worker.scripts.loading()) {
+            match due {
+                Due::Heartbeat => jobs.push(Job::Heartbeat),
+                Due::Recycle(reason) => worker.recycle(reason),
+            }
+        }
+        for slot in &worker.scheduler.slots {
+            if let Some(exchange) = slot.serving() {
+                self.watch_request(worker, slot, &exchange, now, jobs);
+            }
+        }
+        self.watch_orphan(worker, now);
+        if lock::detached(&worker.deadline).is_some_and(|deadline| now >= deadline) {
+            sys::exit_now(0);
         }
     }
 
-    fn timeout(&self, now: Instant) -> PollTimeout {
+    fn watch_request(&self, worker: &Worker, slot: &Slot, exchange: &Arc<Exchange>, now: Instant, jobs: &mut Vec<Job>) {
+        match self.timers.overtime(exchange.started, exchange.overtime.get().copied(), now) {
+            Overtime::No => {}
+            Overtime::Reached { interrupt } => {
+                let _ = exchange.overtime.set(now);
+                let ident = slot.ident.load(Ordering::Relaxed);
+                jobs.push(Job::Overtime { exchange: Arc::clone(exchange), ident, interrupt });
+            }
+            Overtime::Stuck => worker.recycle(RecycleReason::RequestTimeout),
+        }
+    }
+
+    fn timeout(&self, worker: &Worker, now: Instant) -> PollTimeout {
         if self.ticking {
             return PollTimeout::try_from(TICK).unwrap_or(PollTimeout::ZERO);
         }
-        let deadlines = [self.deadline, self.orphaned.map(|_| now + Duration::from_millis(200))];
-        let next = deadlines.into_iter().flatten().min();
+        let orphan = self.orphaned.filter(|_| !worker.orphaned.load(Ordering::Relaxed)).map(|at| at + ORPHAN_GRACE);
+        let timers = self.timers.next(worker.idle_since(), worker.scripts.loading());
+        let next = [orphan, timers, *lock::detached(&worker.deadline)].into_iter().flatten().min();
         next.map_or(PollTimeout::NONE, |next| {
             let left = next.saturating_duration_since(now) + Duration::from_millis(1);
             PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
         })
     }
 
-    fn wait(&mut self, worker: &Arc<Worker>, jobs: &mut Vec<Job>) {
+    fn wait(&mut self, worker: &Worker, jobs: &mut Vec<Job>) {
         let control = &worker.control;
         let mut wanted = PollFlags::POLLIN;
         if control.is_pending() {
             wanted |= PollFlags::POLLOUT;
         }
-        let timeout = self.timeout(Instant::now());
+        let timeout = self.timeout(worker, Instant::now());
         let mut fds = [PollFd::new(control.wake_fd(), PollFlags::POLLIN), PollFd::new(control.as_fd(), wanted)];
         // Without a supervisor its socket would be readable for ever.
         let watched = if self.orphaned.is_some() { &mut fds[..1] } else { &mut fds[..] };
@@ -125,7 +165,7 @@ impl Monitor {
         }
     }
 
-    fn receive(&mut self, worker: &Arc<Worker>, jobs: &mut Vec<Job>) {
+    fn receive(&mut self, worker: &Worker, jobs: &mut Vec<Job>) {
         let gone = match self.reader.fill(worker.control.as_fd(), MsgFlags::MSG_DONTWAIT) {
             Ok(0) => true,
             Ok(_) => false,
@@ -135,7 +175,7 @@ impl Monitor {
             let message = match self.reader.next_buffered() {
                 Ok(Some(frame)) => message(frame.head, frame.payload),
                 Ok(None) => break,
-                Err(error) => Err(crate::control::ControlError::Message(error.to_string())),
+                Err(error) => Err(ControlError::Message(error.to_string())),
             };
             match message {
                 Ok(message) => self.obey(worker, message, jobs),
@@ -150,21 +190,27 @@ impl Monitor {
         }
     }
 
-    fn obey(&mut self, worker: &Arc<Worker>, message: ToWorker, jobs: &mut Vec<Job>) {
+    fn obey(&mut self, worker: &Worker, message: ToWorker, jobs: &mut Vec<Job>) {
         match message {
             ToWorker::Spec(_) => {}
             ToWorker::Assign { connection, nonce } => match self.reader.take_fd() {
-                Some(socket) => assign(worker, Connection::new(connection, nonce, socket)),
+                Some(socket) => self.assign(worker, Connection::new(connection, nonce, socket)),
                 None => worker.control.send(&FromWorker::Closed { connection }),
             },
-            ToWorker::Drain => drain(worker),
-            ToWorker::Stop { within_ms } => {
-                self.deadline = Instant::now().checked_add(Duration::from_millis(within_ms));
-                drain(worker);
-            }
+            ToWorker::Drain => worker.drain(),
+            ToWorker::Stop { within_ms } => worker.stop_within(Duration::from_millis(within_ms)),
             ToWorker::Dump => jobs.push(Job::Dump),
             ToWorker::Query => worker.control.send(&FromWorker::Report(report(worker))),
             ToWorker::Interrupt { connection } => jobs.push(Job::Interrupt { connection }),
+        }
+    }
+
+    fn assign(&mut self, worker: &Worker, connection: Connection) {
+        // Its REQUEST is waiting: the ticker has to see that no thread is stuck.
+        self.ticking = true;
+        worker.control.asleep.store(false, Ordering::SeqCst);
+        if let Err(connection) = worker.scheduler.add(connection) {
+            worker.hand_back(Finished::Released(connection));
         }
     }
 
@@ -174,40 +220,29 @@ impl Monitor {
         let now = Instant::now();
         self.orphaned = Some(now);
         let graceful = worker.spec.group.graceful_timeout;
-        self.deadline.get_or_insert(now + ORPHAN_GRACE + graceful);
+        lock::detached(&worker.deadline).get_or_insert(now + ORPHAN_GRACE + graceful);
+        if worker.scheduler.pressure().connections == 0 {
+            worker.draining.store(true, Ordering::Release);
+            worker.leave();
+        }
     }
 
-    fn watch_orphan(&mut self, worker: &Worker, now: Instant) {
+    fn watch_orphan(&self, worker: &Worker, now: Instant) {
         let due = self.orphaned.is_some_and(|since| now.saturating_duration_since(since) >= ORPHAN_GRACE);
         if due && !worker.orphaned.swap(true, Ordering::AcqRel) {
             worker.draining.store(true, Ordering::Release);
             for connection in worker.scheduler.drain() {
-                worker.hand_back(Finished::Closed(connection));
+                jobs::leave_connection(worker, connection);
             }
             worker.leave_if_done();
         }
     }
 }
 
-fn assign(worker: &Worker, connection: Connection) {
-    if let Err(connection) = worker.scheduler.add(connection) {
-        worker.hand_back(Finished::Released(connection));
-    }
-}
-
-/// Takes no further request.
-pub(crate) fn drain(worker: &Worker) {
-    worker.draining.store(true, Ordering::Release);
-    for connection in worker.scheduler.drain() {
-        worker.hand_back(Finished::Released(connection));
-    }
-    worker.leave_if_done();
-}
-
 /// What the supervisor may know of this worker.
-pub(crate) fn report(worker: &Worker) -> WorkerReport {
+fn report(worker: &Worker) -> WorkerReport {
     let stats = &worker.stats;
-    let running = worker.scheduler.slots.iter().filter_map(|slot| slot.serving()).map(|exchange| RunningRequest {
+    let running = worker.scheduler.slots.iter().filter_map(Slot::serving).map(|exchange| RunningRequest {
         connection: exchange.connection,
         what: exchange.what.clone(),
         for_us: u64::try_from(exchange.started.elapsed().as_micros()).unwrap_or(u64::MAX),
@@ -220,26 +255,5 @@ pub(crate) fn report(worker: &Worker) -> WorkerReport {
         busy_us: stats.busy_us.load(Ordering::Relaxed),
         histogram: stats.histogram(),
         running: running.collect(),
-    }
-}
-
-/// Writes the stacks of all threads to the log, and tells the supervisor.
-fn dump(py: Python<'_>, worker: &Worker) -> PyResult<()> {
-    let Some(runtime) = worker.runtime.get() else { return Ok(()) };
-    let text: String = runtime.module.bind(py).call_method0("stacks")?.extract()?;
-    log::process(&text);
-    worker.control.send(&FromWorker::Dumped { text: text.chars().take(60_000).collect() });
-    Ok(())
-}
-
-fn interrupt(py: Python<'_>, worker: &Worker, connection: u64) {
-    let slots = worker.scheduler.slots.iter();
-    let serving = slots.filter_map(|slot| Some((slot, slot.serving()?)));
-    for (slot, exchange) in serving.filter(|(_, exchange)| exchange.connection == connection) {
-        let Some(runtime) = worker.runtime.get() else { return };
-        exchange.timed_out.store(true, Ordering::Relaxed);
-        let timeout = runtime.module.bind(py).getattr("RequestTimeout");
-        let Ok(class) = timeout.and_then(|class| Ok(class.cast_into::<pyo3::types::PyType>()?)) else { return };
-        sys::raise_in_thread(py, slot.ident.load(Ordering::Relaxed), Some(&class));
     }
 }

@@ -20,7 +20,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::Thread;
 use std::time::Instant;
@@ -29,6 +29,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use crate::connection::Connection;
+use crate::learning::Learning;
 use crate::lock;
 use crate::slot::Slot;
 
@@ -100,22 +101,19 @@ pub(crate) struct Scheduler {
     parkers: Vec<Parker>,
     /// What the ticker looks at, one per thread.
     pub(crate) slots: Vec<Slot>,
-    /// Whether threads wake the next leader when they take a request.
-    pub(crate) eager: AtomicBool,
-    /// Requests being served.
-    pub(crate) active: AtomicU64,
+    /// What the requests are like.
+    pub(crate) learning: Learning,
 }
 
 impl Scheduler {
-    pub(crate) fn new(threads: usize, eager: bool) -> io::Result<Self> {
+    pub(crate) fn new(threads: usize, free_threaded: bool) -> io::Result<Self> {
         let parker = || Parker { thread: OnceLock::new(), woken: AtomicBool::new(false) };
         Ok(Self {
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             inner: Mutex::default(),
             parkers: (0..threads).map(|_| parker()).collect(),
             slots: (0..threads).map(|_| Slot::default()).collect(),
-            eager: AtomicBool::new(eager),
-            active: AtomicU64::new(0),
+            learning: Learning::new(free_threaded),
         })
     }
 
@@ -140,7 +138,7 @@ impl Scheduler {
         loop {
             let mut inner = lock::detached(&self.inner);
             if let Some(waiting) = inner.queue.pop_front() {
-                if self.eager.load(Ordering::Relaxed) {
+                if self.learning.is_eager() {
                     self.promote_locked(&mut inner);
                 }
                 return waiting.connection;
@@ -186,7 +184,7 @@ impl Scheduler {
             }
         };
         let next = inner.queue.pop_front().map(|waiting| waiting.connection);
-        if next.is_some() && self.eager.load(Ordering::Relaxed) {
+        if next.is_some() && self.learning.is_eager() {
             self.promote_locked(&mut inner);
         }
         (finished, next)
@@ -238,7 +236,6 @@ impl Scheduler {
         Pressure {
             leader: inner.leader,
             parked: inner.parked.len(),
-            queued: inner.queue.len(),
             connections: inner.held.len(),
         }
     }
@@ -285,8 +282,6 @@ pub(crate) struct Pressure {
     pub(crate) leader: bool,
     /// Threads without work.
     pub(crate) parked: usize,
-    /// Connections that wait for a thread.
-    pub(crate) queued: usize,
     /// Connections held.
     pub(crate) connections: usize,
 }

@@ -58,16 +58,30 @@ struct Script {
 #[derive(Default)]
 pub(crate) struct Scripts {
     table: Mutex<HashMap<Vec<u8>, Script>>,
+    /// Since when a script is being loaded.
+    loading: Mutex<Option<Instant>>,
 }
 
 impl Scripts {
     /// Loads a script before the first request. Returns why it failed.
     pub(crate) fn preload(&self, py: Python<'_>, runtime: &Bound<'_, PyModule>, path: &Path) -> Option<String> {
         let mut table = lock::attached(py, &self.table);
-        let script = Script::load(py, runtime, path.as_os_str().as_bytes());
+        let script = self.load(py, runtime, path.as_os_str().as_bytes());
         let failed = script.state.as_ref().err().map(|(_, text, traceback)| format!("{text}\n{traceback}"));
         table.insert(path.as_os_str().as_bytes().to_vec(), script);
         failed
+    }
+
+    /// Since when a script is being loaded.
+    pub(crate) fn loading(&self) -> Option<Instant> {
+        *lock::detached(&self.loading)
+    }
+
+    fn load(&self, py: Python<'_>, runtime: &Bound<'_, PyModule>, path: &[u8]) -> Script {
+        *lock::detached(&self.loading) = Some(Instant::now());
+        let script = Script::load(py, runtime, path);
+        *lock::detached(&self.loading) = None;
+        script
     }
 
     /// The callable of a script; the script is loaded by the first who asks.
@@ -82,7 +96,7 @@ impl Scripts {
         // Held while the script loads: whoever asks meanwhile waits, detached.
         let mut table = lock::attached(py, &self.table);
         if !table.contains_key(path) {
-            let script = Script::load(py, runtime, path);
+            let script = self.load(py, runtime, path);
             table.insert(path.to_vec(), script);
         }
         let Some(script) = table.get_mut(path) else {
@@ -124,7 +138,10 @@ impl Script {
             return None;
         }
         self.looked = Instant::now();
-        let changed = modified(path) != self.mtime;
+        let now = modified(path);
+        let changed = now != self.mtime;
+        // Remembered, so that each change is said once.
+        self.mtime = now;
         if failed && (changed || self.tried.elapsed() >= RETRY_INTERVAL) {
             self.tried = self.looked;
             return Some(RecycleReason::LoadFailed);

@@ -4,8 +4,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::atomic::Ordering;
 
 use nix::sys::socket::MsgFlags;
 use pyo3::prelude::*;
@@ -22,11 +21,11 @@ use crate::application::Verdict;
 use crate::body::Body;
 use crate::connection::Connection;
 use crate::environ::Variables;
-use crate::exchange::Exchange;
+use crate::exchange::{Beginning, Exchange};
 use crate::output::Output;
 use crate::scheduler::Outcome;
 use crate::worker::Worker;
-use crate::{application, lock, log, sys};
+use crate::{application, events, lock, log, sys};
 
 /// What a thread keeps from request to request.
 pub(crate) struct Thread {
@@ -154,7 +153,7 @@ impl Thread {
         connection: &Arc<Connection>,
         request: Request<'_>,
     ) -> Outcome {
-        let Request { id, environ, facts, body } = request;
+        let Request { id, environ, mut facts, body } = request;
         let buffer = std::mem::take(&mut self.body);
         let body = match body {
             BodyKind::Pull if !self.reader.is_empty() => return Outcome::Ended,
@@ -167,21 +166,21 @@ impl Thread {
             std::mem::take(&mut self.buffer),
             std::mem::take(&mut self.payload),
         );
-        let exchange = Arc::new(Exchange {
+        let beginning = Beginning {
             connection: connection.number,
-            what: facts.what.clone(),
-            started: Instant::now(),
+            request_id: std::mem::take(&mut facts.request_id),
+            what: std::mem::take(&mut facts.what),
             head_only: facts.head_only,
             file_frames: facts.options.file_frames,
             counts_as_activity: !facts.options.ignore_activity,
-            timed_out: AtomicBool::new(false),
-            application_us: AtomicU64::new(0),
-            output: output.into(),
-            body: body.into(),
-        });
+            publish: worker.runtime.get().and_then(|runtime| events::publisher(py, runtime)),
+        };
+        let exchange = Arc::new(Exchange::new(beginning, output, body));
         self.begin(worker, &exchange);
+        let cpu_began = worker.scheduler.learning.begin();
         let verdict = application::serve(py, worker, &exchange, &facts, &environ);
         drop(environ);
+        worker.scheduler.learning.end(exchange.started.elapsed(), cpu_began);
         self.end(py, worker, &exchange, verdict)
     }
 
@@ -190,6 +189,7 @@ impl Thread {
             slot.begin(exchange);
         }
         worker.stats.begin();
+        worker.note_activity(exchange);
         worker.control.wake_if_asleep();
         log::set_current(Some(Arc::clone(exchange)));
     }
@@ -201,6 +201,10 @@ impl Thread {
         let in_flight = worker.stats.end(took);
         if let Some(slot) = worker.scheduler.slots.get(self.slot) {
             slot.end();
+            if exchange.interrupted.load(Ordering::Relaxed) {
+                // What was raised must not reach the next request.
+                sys::raise_in_thread(py, slot.ident.load(Ordering::Relaxed), None);
+            }
         }
         let clean = match exchange.body.try_lock() {
             Ok(mut body) => {

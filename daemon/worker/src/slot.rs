@@ -3,7 +3,6 @@
 
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
 use crate::exchange::Exchange;
 use crate::lock;
@@ -36,10 +35,5 @@ impl Slot {
     /// The request that is being served.
     pub(crate) fn serving(&self) -> Option<Arc<Exchange>> {
         lock::detached(&self.serving).clone()
-    }
-
-    /// When the request that is being served began.
-    pub(crate) fn since(&self) -> Option<Instant> {
-        lock::detached(&self.serving).as_ref().map(|exchange| exchange.started)
     }
 }

@@ -1,12 +1,11 @@
 //! `start_response` and the `write` it returns: checks what PEP 3333 says about
 //! status and headers, and keeps the head until the first byte of the body.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
+use pyo3::types::{PyList, PyString, PyTuple};
 use serde_bytes::Bytes;
 
 use wsgid_protocol::limits::{MAX_RESPONSE_FIELDS, MAX_RESPONSE_LEN};
@@ -14,9 +13,8 @@ use wsgid_protocol::payload::encode_into;
 use wsgid_protocol::response::ResponseHead;
 
 use crate::exchange::Exchange;
-use crate::lock;
 use crate::output::Stage;
-use crate::response;
+use crate::{events, lock, response};
 
 /// `start_response` of one request.
 #[pyclass(frozen, module = "mod_wsgi", name = "StartResponse")]
@@ -40,7 +38,8 @@ impl StartResponse {
         headers: &Bound<'_, PyAny>,
         exc_info: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Write> {
-        let exc_info = exc_info.map(|info| exception_info(info)).transpose()?;
+        events::response_started(&self.exchange, status, headers, exc_info)?;
+        let exc_info = exc_info.map(exception_info).transpose()?;
         let status = read_status(status)?;
         let fields = read_headers(headers)?;
         let length = content_length(&fields)?;
@@ -88,9 +87,9 @@ impl Write {
     }
 }
 
-struct Status<'a> {
+struct Status {
     code: u16,
-    reason: Cow<'a, [u8]>,
+    reason: Vec<u8>,
 }
 
 /// `(type, value, traceback)`; the exception to raise if the head has gone.
@@ -107,7 +106,7 @@ fn exception_info(info: &Bound<'_, PyAny>) -> PyResult<PyErr> {
 }
 
 /// Three digits, and optionally a space and the reason.
-fn read_status<'a>(status: &'a Bound<'_, PyAny>) -> PyResult<Status<'a>> {
+fn read_status(status: &Bound<'_, PyAny>) -> PyResult<Status> {
     let text = status
         .cast::<PyString>()
         .map_err(|_| PyTypeError::new_err(format!("expected a str for the status, got {}", type_name(status))))?;
@@ -124,16 +123,17 @@ fn read_status<'a>(status: &'a Bound<'_, PyAny>) -> PyResult<Status<'a>> {
         return Err(PyValueError::new_err(format!("status code {code} cannot end a request; expected 200 to 599")));
     }
     let reason = rest.get(1..).unwrap_or(&[]).to_vec();
-    Ok(Status { code, reason: Cow::Owned(reason) })
+    Ok(Status { code, reason })
 }
 
 fn bad_status(status: &Bound<'_, PyString>) -> PyErr {
     PyValueError::new_err(format!("the status `{status}` is not three digits, a space and a reason"))
 }
 
-type Fields<'a> = Vec<(Vec<u8>, Vec<u8>)>;
+/// Name and value of each header.
+pub(crate) type Fields = Vec<(Vec<u8>, Vec<u8>)>;
 
-fn read_headers<'a>(headers: &'a Bound<'_, PyAny>) -> PyResult<Fields<'a>> {
+pub(crate) fn read_headers(headers: &Bound<'_, PyAny>) -> PyResult<Fields> {
     let list = headers
         .cast::<PyList>()
         .map_err(|_| PyTypeError::new_err(format!("expected a list of headers, got {}", type_name(headers))))?;
@@ -177,7 +177,7 @@ fn is_token(byte: u8) -> bool {
     !byte.is_ascii_control() && !b" ()<>@,;:\\\"/[]?={}".contains(&byte)
 }
 
-fn content_length(fields: &Fields<'_>) -> PyResult<Option<u64>> {
+fn content_length(fields: &Fields) -> PyResult<Option<u64>> {
     let Some((_, value)) = fields.iter().rfind(|(name, _)| name.eq_ignore_ascii_case(b"content-length")) else {
         return Ok(None);
     };
@@ -199,6 +199,3 @@ fn latin1(text: &Bound<'_, PyString>, what: &str) -> PyResult<Vec<u8>> {
 fn type_name(value: &Bound<'_, PyAny>) -> String {
     value.get_type().name().map_or_else(|_| "something else".to_owned(), |name| name.to_string())
 }
-
-/// The bytes of a block are borrowed from here by `response`.
-pub(crate) type Block<'a, 'py> = &'a Bound<'py, PyBytes>;

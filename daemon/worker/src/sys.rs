@@ -30,6 +30,18 @@ pub(crate) fn adopt(number: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// A copy of a descriptor that a Python object has named; `None` if it is not
+/// open.
+pub(crate) fn duplicate(number: RawFd) -> Option<OwnedFd> {
+    if number < 0 {
+        return None;
+    }
+    // SAFETY: not -1, and only looked at by fcntl, which refuses a number that
+    // is not open.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    borrowed.try_clone_to_owned().ok()
+}
+
 /// Puts `/dev/null` in the place of a descriptor whose number is still owned by
 /// some value of this process: in a forked child, which must not hold the
 /// connections of its parent.

@@ -2,11 +2,11 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyModule};
+use pyo3::types::{PyDict, PyList, PyModule};
 
 use wsgid_protocol::control::{FromWorker, RecycleReason, WorkerSpec};
 
@@ -14,6 +14,8 @@ use crate::connection::Connection;
 use crate::control::Control;
 use crate::errors::Stream;
 use crate::exchange::Exchange;
+use crate::lock;
+use crate::memory::{Memory, requests_max};
 use crate::scheduler::{Finished, Scheduler};
 use crate::script::Scripts;
 use crate::stats::Stats;
@@ -26,6 +28,10 @@ pub(crate) struct Runtime {
     pub(crate) template: Py<PyDict>,
     /// `mod_wsgi.FileWrapper`.
     pub(crate) file_wrapper: Py<PyAny>,
+    /// `mod_wsgi.event_callbacks`.
+    pub(crate) event_callbacks: Py<PyList>,
+    /// Publishes an event.
+    pub(crate) publish: Py<PyAny>,
     /// `sys.stdout` and `sys.stderr`.
     pub(crate) streams: [Py<Stream>; 2],
 }
@@ -39,30 +45,45 @@ pub(crate) struct Worker {
     pub(crate) stats: Stats,
     pub(crate) runtime: OnceLock<Runtime>,
     pub(crate) started: Instant,
+    /// The number of requests at which to ask for a successor.
+    requests_max: u64,
+    memory: Memory,
+    /// Milliseconds after `started` at which a request began or ended that
+    /// counts as activity.
+    active_at: AtomicU64,
     /// Takes no further request.
     pub(crate) draining: AtomicBool,
     /// The supervisor has gone: connections are closed after their request.
     pub(crate) orphaned: AtomicBool,
     /// The main thread is to end the process.
     pub(crate) leaving: AtomicBool,
+    /// When the process ends whatever runs.
+    pub(crate) deadline: Mutex<Option<Instant>>,
     /// Bits of the reasons that were sent.
     recycled: AtomicU64,
+    /// The last of them.
+    reason: OnceLock<RecycleReason>,
 }
 
 impl Worker {
-    pub(crate) fn new(spec: WorkerSpec, control: Control, eager: bool) -> io::Result<Arc<Self>> {
+    pub(crate) fn new(spec: WorkerSpec, control: Control, free_threaded: bool) -> io::Result<Arc<Self>> {
         let threads = spec.group.threads as usize;
         Ok(Arc::new(Self {
-            scheduler: Scheduler::new(threads, eager)?,
+            scheduler: Scheduler::new(threads, free_threaded)?,
             control,
             scripts: Scripts::default(),
             stats: Stats::default(),
             runtime: OnceLock::new(),
             started: Instant::now(),
+            requests_max: requests_max(&spec.group),
+            memory: Memory::default(),
+            active_at: AtomicU64::new(0),
             draining: AtomicBool::new(false),
             orphaned: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
+            deadline: Mutex::default(),
             recycled: AtomicU64::new(0),
+            reason: OnceLock::new(),
             spec,
         }))
     }
@@ -71,18 +92,62 @@ impl Worker {
     pub(crate) fn recycle(&self, reason: RecycleReason) {
         let bit = 1 << reason as u64;
         if self.recycled.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
+            let _ = self.reason.set(reason);
             self.control.send(&FromWorker::Recycle(reason));
         }
     }
 
-    /// Asks again although it has asked already.
-    pub(crate) fn recycle_again(&self, reason: RecycleReason) {
+    /// Why the worker leaves, in mod_wsgi's words.
+    pub(crate) fn shutdown_reason(&self) -> &'static str {
+        match self.reason.get() {
+            None => "shutdown_signal",
+            Some(RecycleReason::ScriptChanged) => "script_reload",
+            Some(RecycleReason::MaximumRequests) => "maximum_requests",
+            Some(RecycleReason::Memory) => "memory_recycle",
+            Some(RecycleReason::RestartInterval) => "restart_interval",
+            Some(RecycleReason::Inactivity) => "inactivity_timeout",
+            Some(RecycleReason::CpuTimeLimit) => "cpu_time_limit",
+            Some(RecycleReason::Signal) => "graceful_signal",
+            Some(RecycleReason::RequestTimeout) => "request_timeout",
+            Some(RecycleReason::LoadFailed) => "startup_timeout",
+        }
+    }
+
+    /// Asks for a successor because of a script: again whenever the script says
+    /// so, because an earlier successor may have failed to load it.
+    pub(crate) fn recycle_for_script(&self, reason: RecycleReason) {
         self.recycled.fetch_and(!(1 << reason as u64), Ordering::Relaxed);
         self.recycle(reason);
     }
 
+    /// A request begins or ends.
+    pub(crate) fn note_activity(&self, exchange: &Exchange) {
+        if exchange.counts_as_activity && !self.spec.group.inactivity_timeout.is_zero() {
+            let millis = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+            self.active_at.store(millis, Ordering::Relaxed);
+        }
+    }
+
+    /// Since when no request counts as activity; `None` while one does.
+    pub(crate) fn idle_since(&self) -> Option<Instant> {
+        let mut serving = self.scheduler.slots.iter().filter_map(|slot| slot.serving());
+        if serving.any(|exchange| exchange.counts_as_activity) {
+            return None;
+        }
+        self.started.checked_add(Duration::from_millis(self.active_at.load(Ordering::Relaxed)))
+    }
+
     /// A request has ended: is it time for another process?
-    pub(crate) fn request_done(&self, _exchange: &Exchange) {}
+    pub(crate) fn request_done(&self, exchange: &Exchange) {
+        self.note_activity(exchange);
+        if self.requests_max > 0 && self.stats.requests.load(Ordering::Relaxed) >= self.requests_max {
+            self.recycle(RecycleReason::MaximumRequests);
+        }
+        let limit = self.spec.group.memory_recycle;
+        if limit > 0 && self.memory.exceeds(limit, self.started.elapsed()) {
+            self.recycle(RecycleReason::Memory);
+        }
+    }
 
     /// A connection left this worker, or not.
     pub(crate) fn hand_back(&self, finished: Finished) {
@@ -104,6 +169,26 @@ impl Worker {
         let number = connection.number;
         drop(connection);
         self.control.send(&message(number));
+    }
+
+    /// Takes no further request; gives back the connections nobody has begun
+    /// with.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+        for connection in self.scheduler.drain() {
+            self.hand_back(Finished::Released(connection));
+        }
+        self.leave_if_done();
+    }
+
+    /// Drains, and ends the process after this time at the latest.
+    pub(crate) fn stop_within(&self, time: Duration) {
+        if let Some(deadline) = Instant::now().checked_add(time) {
+            let mut kept = lock::detached(&self.deadline);
+            *kept = Some(kept.map_or(deadline, |kept| kept.min(deadline)));
+        }
+        self.control.wake();
+        self.drain();
     }
 
     /// Ends the process once nothing is left to do.

@@ -1,0 +1,74 @@
+//! `wsgi.file_wrapper`: where the application returned a real file, httpd gets
+//! its descriptor and sends it itself. Called by `application`; anything that
+//! is no regular file is iterated like every other response.
+
+use std::os::fd::{AsFd, OwnedFd, RawFd};
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use serde_bytes::Bytes;
+
+use wsgid_protocol::payload::{decode, encode};
+use wsgid_protocol::response::{FilePart, ResponseHead};
+
+use crate::exchange::Exchange;
+use crate::output::{Output, Stage};
+use crate::{lock, response, sys};
+
+/// A part of a regular file.
+struct Source {
+    file: OwnedFd,
+    part: FilePart,
+}
+
+/// Sends the file that `result` wraps, if it is one. False if the response has
+/// to be iterated.
+pub(crate) fn send(
+    py: Python<'_>,
+    exchange: &Exchange,
+    result: &Bound<'_, PyAny>,
+    file_wrapper: &Py<PyAny>,
+) -> PyResult<bool> {
+    if !exchange.file_frames || !result.get_type().is(file_wrapper) {
+        return Ok(false);
+    }
+    let mut guard = lock::attached(py, &exchange.output);
+    let output = &mut *guard;
+    if output.stage != Stage::Started || output.has_ended() {
+        return Ok(false);
+    }
+    let Some(Source { file, mut part }) = regular(result) else { return Ok(false) };
+    match output.head.length {
+        Some(length) => part.len = part.len.min(length),
+        None => announce(output, part.len),
+    }
+    if exchange.head_only || part.len == 0 {
+        return Ok(true);
+    }
+    match py.detach(|| output.file(part, file.as_fd())) {
+        Err(error) if !output.is_broken() => Err(response::failed(&error)),
+        _ => Ok(true),
+    }
+}
+
+/// From the current position of the wrapped object to the end of the file.
+fn regular(result: &Bound<'_, PyAny>) -> Option<Source> {
+    let py = result.py();
+    let wrapped = result.getattr(intern!(py, "filelike")).ok()?;
+    let number: RawFd = wrapped.call_method0(intern!(py, "fileno")).ok()?.extract().ok()?;
+    let offset: u64 = wrapped.call_method0(intern!(py, "tell")).ok()?.extract().ok()?;
+    let file = std::fs::File::from(sys::duplicate(number)?);
+    let data = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
+    Some(Source { file: file.into(), part: FilePart { offset, len: data.len().saturating_sub(offset) } })
+}
+
+/// Adds a Content-Length, which the application left out.
+fn announce(output: &mut Output, len: u64) {
+    let Ok(mut head) = decode::<ResponseHead<'_>>(&output.head.payload) else { return };
+    let digits = len.to_string();
+    head.headers.push((Bytes::new(b"Content-Length"), Bytes::new(digits.as_bytes())));
+    if let Ok(payload) = encode(&head) {
+        output.head.payload = payload;
+        output.head.length = Some(len);
+    }
+}

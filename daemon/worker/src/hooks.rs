@@ -1,0 +1,141 @@
+//! Scripts that answer a question of httpd instead of a request: passwords,
+//! realm hashes, groups, access, dispatch. What they may return is in the
+//! reference; anything else is an error, and an error denies.
+
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyBytes, PyDict, PyString};
+use serde_bytes::ByteBuf;
+
+use wsgid_protocol::request::Call;
+use wsgid_protocol::response::Answer;
+
+use crate::environ::latin1;
+
+/// What is asked, with its arguments; owned because the frame is gone by then.
+#[derive(Clone)]
+pub(crate) enum Question {
+    /// `check_password(environ, user, password)`.
+    CheckPassword(Secret, Secret),
+    /// `get_realm_hash(environ, user, realm)`.
+    RealmHash(Secret, Secret),
+    /// `groups_for_user(environ, user)`.
+    Groups(Secret),
+    /// `allow_access(environ, host)`.
+    Access(Secret),
+    /// `process_group`, `application_group`, `callable_object`.
+    Dispatch,
+}
+
+/// Bytes that are overwritten when they are no longer needed.
+#[derive(Clone)]
+pub(crate) struct Secret(Vec<u8>);
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.0.fill(0);
+        // Keeps the compiler from leaving the line above out.
+        std::hint::black_box(&self.0);
+    }
+}
+
+impl Question {
+    /// The question in a request head; `None` if an application is called.
+    pub(crate) fn new(call: &Call<'_>) -> Option<Self> {
+        let secret = |bytes: &serde_bytes::Bytes| Secret(bytes.to_vec());
+        match call {
+            Call::Application | Call::Handler => None,
+            Call::CheckPassword { user, password } => Some(Self::CheckPassword(secret(user), secret(password))),
+            Call::RealmHash { user, realm } => Some(Self::RealmHash(secret(user), secret(realm))),
+            Call::GroupsForUser { user } => Some(Self::Groups(secret(user))),
+            Call::AllowAccess { host } => Some(Self::Access(secret(host))),
+            Call::Dispatch => Some(Self::Dispatch),
+        }
+    }
+
+    /// Names of the callables in the script; a dispatch script may have any.
+    pub(crate) fn callable(&self) -> &'static [u8] {
+        match self {
+            Self::CheckPassword(..) => b"check_password",
+            Self::RealmHash(..) => b"get_realm_hash",
+            Self::Groups(_) => b"groups_for_user",
+            Self::Access(_) => b"allow_access",
+            Self::Dispatch => b"__dict__",
+        }
+    }
+
+    /// Asks. `callable` is what the script has under that name.
+    pub(crate) fn ask(&self, callable: &Bound<'_, PyAny>, environ: &Bound<'_, PyDict>) -> PyResult<Answer> {
+        let py = callable.py();
+        let text = |secret: &Secret| latin1(py, &secret.0);
+        match self {
+            Self::CheckPassword(user, password) => {
+                password_answer(&callable.call1((environ, text(user), text(password)))?)
+            }
+            Self::RealmHash(user, realm) => hash_answer(&callable.call1((environ, text(user), text(realm)))?),
+            Self::Groups(user) => groups_answer(&callable.call1((environ, text(user)))?),
+            Self::Access(host) => access_answer(&callable.call1((environ, text(host)))?),
+            Self::Dispatch => dispatch_answer(callable.cast::<PyDict>()?, environ),
+        }
+    }
+}
+
+fn password_answer(result: &Bound<'_, PyAny>) -> PyResult<Answer> {
+    if let Some(answer) = plain_answer(result) {
+        return Ok(answer);
+    }
+    match name(result, "check_password")? {
+        name if name.is_empty() => Err(PyValueError::new_err("check_password returned an empty user name")),
+        name => Ok(Answer::GrantedAs(name)),
+    }
+}
+
+fn access_answer(result: &Bound<'_, PyAny>) -> PyResult<Answer> {
+    plain_answer(result).ok_or_else(|| PyTypeError::new_err("allow_access must return True, False or None"))
+}
+
+fn plain_answer(result: &Bound<'_, PyAny>) -> Option<Answer> {
+    if result.is_none() {
+        return Some(Answer::Neutral);
+    }
+    result.cast::<PyBool>().ok().map(|granted| if granted.is_true() { Answer::Granted } else { Answer::Denied })
+}
+
+fn hash_answer(result: &Bound<'_, PyAny>) -> PyResult<Answer> {
+    if result.is_none() {
+        return Ok(Answer::Neutral);
+    }
+    name(result, "get_realm_hash").map(Answer::RealmHash)
+}
+
+fn groups_answer(result: &Bound<'_, PyAny>) -> PyResult<Answer> {
+    result.try_iter()?.map(|group| name(&group?, "groups_for_user")).collect::<PyResult<_>>().map(Answer::Groups)
+}
+
+fn dispatch_answer(script: &Bound<'_, PyDict>, environ: &Bound<'_, PyDict>) -> PyResult<Answer> {
+    let ask = |function: &str| -> PyResult<Option<ByteBuf>> {
+        let Some(callable) = script.get_item(function)? else { return Ok(None) };
+        let result = callable.call1((environ,))?;
+        if result.is_none() { Ok(None) } else { name(&result, function).map(Some) }
+    };
+    Ok(Answer::Dispatch {
+        process_group: ask("process_group")?,
+        application_group: ask("application_group")?,
+        callable: ask("callable_object")?,
+    })
+}
+
+/// A `str` of latin-1 characters, or `bytes`.
+fn name(value: &Bound<'_, PyAny>, function: &str) -> PyResult<ByteBuf> {
+    if let Ok(bytes) = value.cast::<PyBytes>() {
+        return Ok(ByteBuf::from(bytes.as_bytes()));
+    }
+    let text = value
+        .cast::<PyString>()
+        .map_err(|_| PyTypeError::new_err(format!("{function} returned neither str nor bytes")))?
+        .to_cow()?;
+    let bytes: Result<Vec<u8>, _> = text.chars().map(u8::try_from).collect();
+    bytes
+        .map(ByteBuf::from)
+        .map_err(|_| PyValueError::new_err(format!("{function} returned a text outside of latin-1")))
+}

@@ -1,0 +1,70 @@
+//! What the requests of this worker are like: short or long, computing or
+//! waiting. Fed by `serve`, it decides whether threads wake each other eagerly.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::sys;
+
+/// Requests longer than this on average, that mostly wait, are served eagerly.
+const LONG: Duration = Duration::from_micros(500);
+
+/// CPU time below this share of the wall time, in thousandths, is waiting.
+const WAITS: u64 = 800;
+
+/// Short requests are measured only one in so many: the clock of a thread costs
+/// a system call.
+const SAMPLE: u64 = 16;
+
+/// Weight of one request in the averages, as a power of two.
+const WEIGHT: u32 = 3;
+
+/// Averages over the last requests.
+#[derive(Default)]
+pub(crate) struct Learning {
+    wall_ns: AtomicU64,
+    cpu_share: AtomicU64,
+    count: AtomicU64,
+    /// Whether threads wake the next leader when they take a request.
+    eager: AtomicBool,
+    /// The interpreter has no lock: always eager.
+    free_threaded: bool,
+}
+
+impl Learning {
+    pub(crate) fn new(free_threaded: bool) -> Self {
+        Self { free_threaded, eager: AtomicBool::new(free_threaded), ..Self::default() }
+    }
+
+    pub(crate) fn is_eager(&self) -> bool {
+        self.eager.load(Ordering::Relaxed)
+    }
+
+    /// A request begins: the CPU clock, if this one is measured.
+    pub(crate) fn begin(&self) -> Option<u64> {
+        let long = self.wall_ns.load(Ordering::Relaxed) * 2 > LONG.as_nanos() as u64;
+        (long || self.count.fetch_add(1, Ordering::Relaxed) % SAMPLE == 0).then(sys::own_cpu_ns)
+    }
+
+    /// The request has ended.
+    pub(crate) fn end(&self, wall: Duration, cpu_began: Option<u64>) {
+        let wall = u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX).min(Duration::from_secs(60).as_nanos() as u64);
+        let average = mix(&self.wall_ns, wall);
+        let Some(began) = cpu_began else { return };
+        let cpu = sys::own_cpu_ns().saturating_sub(began);
+        let share = mix(&self.cpu_share, (cpu.saturating_mul(1000) / wall.max(1)).min(1000));
+        let eager = self.free_threaded || (average > LONG.as_nanos() as u64 && share < WAITS);
+        if eager != self.is_eager() {
+            self.eager.store(eager, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Moves an average towards a value. Two threads at once may lose one value,
+/// which does not matter to an average.
+fn mix(average: &AtomicU64, value: u64) -> u64 {
+    let old = average.load(Ordering::Relaxed);
+    let new = if value >= old { old + ((value - old) >> WEIGHT) } else { old - ((old - value) >> WEIGHT) };
+    average.store(new, Ordering::Relaxed);
+    new
+}

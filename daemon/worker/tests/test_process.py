@@ -1,0 +1,357 @@
+"""The process around the application: scripts, signals, timers, leaving."""
+
+import os
+import signal
+import sys
+import unittest
+
+import harness
+import wire
+
+HELLO = """
+    def application(environ, start_response):
+        start_response("200 OK", [])
+        return [b"hello"]
+"""
+SLEEP = """
+    import time
+    def application(environ, start_response):
+        start_response("200 OK", [])
+        time.sleep(float(environ["QUERY_STRING"] or 0))
+        return [b"slept"]
+"""
+
+
+class Scripts(harness.Case):
+    def test_failures(self):
+        worker, connection, _ = self.serve(HELLO)
+        for source, failure, text in (
+            ("raise ValueError('at import')", 11, "ValueError: at import"), ("syntax error", 11, "SyntaxError"),
+            ("import sys; sys.exit(1)", 11, "SystemExit"), ("x = 1", 12, "`application`"),
+        ):
+            answer = connection.get(self.script(source))
+            self.assertEqual((answer.status, answer.failure), (None, failure))
+            self.assertIn(text, answer.text)
+        answer = connection.get("/nonexistent/app.wsgi")
+        self.assertEqual(answer.failure, 16)
+        self.assertIn("`/nonexistent`", answer.text)
+
+    def test_a_failed_script_is_remembered_and_a_changed_one_asks_for_a_successor(self):
+        worker, connection, _ = self.serve(HELLO)
+        path = self.script("open(__file__ + '.count', 'a').write('x'); raise ValueError('broken')")
+        for _ in range(3):
+            answer = connection.get(path)
+            self.assertIn("ValueError: broken", answer.log)
+        with open(path + ".count") as file:
+            self.assertEqual(file.read(), "x")
+        os.utime(path, (1, 1))
+        self.until(lambda: connection.get(path) and any(seen[0] == "Recycle" for seen in self.drainmessages(worker)))
+
+    def drainmessages(self, worker):
+        import select
+        while select.select([worker.control], [], [], 0)[0]:
+            worker.seen.append(worker.message())
+        return worker.seen
+
+    def test_touch_is_served_and_asks_for_a_successor(self):
+        worker, connection, path = self.serve(HELLO)
+        connection.get(path)
+        os.utime(path, (1, 1))
+        self.until(lambda: connection.get(path).body == b"hello"
+                   and ("Recycle", "ScriptChanged") in self.drainmessages(worker))
+
+    def test_preload(self):
+        good, bad = self.script(HELLO), self.script("1 / 0")
+        worker = self.worker(preload_scripts=[(good, "", "application"), (bad, "", None), ("/other", "other", None)])
+        ready = worker.expect("Ready")
+        self.assertEqual(ready[1], sys.version_info[:3])
+        self.assertEqual([path for path, _ in ready[2]], [bad])
+        self.assertIn("ZeroDivisionError", ready[2][0][1])
+
+    def test_module_and_path(self):
+        extra = os.path.join(self.directory.name, "extra")
+        os.mkdir(extra)
+        with open(os.path.join(extra, "x.pth"), "w") as file:
+            file.write(self.directory.name + "\n")
+        _, connection, path = self.serve("""
+            import sys, json, __main__
+            def application(environ, start_response):
+                start_response("200 OK", [])
+                return [json.dumps([sys.argv, sys.path[:3], __name__, __file__, "" in sys.path]).encode()]
+        """, python_path=[extra], home=self.directory.name)
+        import hashlib
+        import json
+        argv, front, name, file, empty = json.loads(connection.get(path).body)
+        self.assertEqual(argv, ["mod_wsgi"])
+        self.assertEqual(front[:2], [self.directory.name, extra])
+        self.assertEqual(name, "_mod_wsgi_" + hashlib.md5(path.encode()).hexdigest())
+        self.assertEqual(file, path)
+        self.assertFalse(empty)
+
+
+class Life(harness.Case):
+    def test_drain_finishes_what_runs(self):
+        worker, connection, path = self.serve(SLEEP)
+        idle = worker.connect()
+        idle.get(path)
+        connection.begin(path, environ={"QUERY_STRING": "0.5"})
+        self.until(lambda: self.running(worker) == 1)
+        worker.tell(wire.DRAIN)
+        self.assertEqual(worker.expect("Release"), ("Release", idle.number))
+        answer = connection.answer()
+        self.assertEqual((answer.body, answer.flags), (b"slept", 0))
+        self.assertEqual(worker.expect("Release"), ("Release", connection.number))
+        self.assertEqual(worker.wait(), 0)
+
+    def running(self, worker):
+        worker.tell(wire.QUERY)
+        while True:
+            report = worker.expect("Report")[1]
+            if not worker.seen or worker.seen[-1][0] != "Report":
+                return report["in_flight"]
+
+    def test_stop_has_a_deadline(self):
+        worker, connection, path = self.serve(SLEEP)
+        connection.begin(path, environ={"QUERY_STRING": "60"})
+        self.until(lambda: self.running(worker) == 1)
+        worker.tell(wire.stop(200))
+        self.assertEqual(worker.wait(), 0)
+
+    def test_signals(self):
+        worker, connection, path = self.serve("""
+            import atexit, mod_wsgi, sys
+            atexit.register(print, "atexit ran")
+            mod_wsgi.subscribe_shutdown(lambda name, **payload: print(name, payload))
+            mod_wsgi.subscribe_signals(lambda name, **payload: print(name, payload["signame"]))
+            import signal
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            def application(environ, start_response):
+                start_response("200 OK", [])
+                return [b"hello"]
+        """)
+        connection.get(path)
+        worker.process.send_signal(signal.SIGUSR1)
+        self.assertEqual(worker.expect("Recycle"), ("Recycle", "Signal"))
+        worker.process.send_signal(signal.SIGHUP)
+        self.until(lambda: "process_signal SIGHUP" in worker.output())
+        worker.process.send_signal(signal.SIGTERM)
+        self.assertEqual(worker.expect("Release"), ("Release", connection.number))
+        self.assertEqual(worker.wait(), 0)
+        self.assertIn("atexit ran", worker.output())
+        self.assertIn("process_stopping {'shutdown_reason': 'graceful_signal'}", worker.output())
+
+    def test_an_orphan_serves_on_and_leaves(self):
+        worker, connection, path = self.serve(HELLO)
+        connection.get(path)
+        worker.control.close()
+        self.assertEqual(connection.get(path).body, b"hello")
+        self.until(lambda: connection.get(path).flags & wire.FLAG_CLOSE or True)
+        connection.close()
+        self.assertEqual(worker.wait(), 0)
+
+    def test_an_idle_orphan_closes_its_connections(self):
+        worker, connection, path = self.serve(HELLO, graceful_timeout=10)
+        connection.get(path)
+        worker.control.close()
+        self.assertIsNone(connection.frame())
+        self.assertEqual(worker.wait(), 0)
+
+    def test_title(self):
+        worker, connection, path = self.serve(HELLO, display_name="%{GROUP}")
+        with open("/proc/%d/cmdline" % worker.process.pid, "rb") as file:
+            self.assertEqual(file.read().rstrip(b"\0"), b"(wsgi:test)")
+        with open("/proc/%d/comm" % worker.process.pid) as file:
+            self.assertEqual(file.read(), "(wsgi:test)\n")
+
+    def test_dump(self):
+        worker, connection, path = self.serve(SLEEP)
+        connection.begin(path, environ={"QUERY_STRING": "3"})
+        self.until(lambda: self.running(worker) == 1)
+        worker.tell(wire.DUMP)
+        self.assertIn("time.sleep", worker.expect("Dumped")[1])
+
+    def test_forked_children_hold_nothing(self):
+        worker, connection, path = self.serve("""
+            import os
+            def application(environ, start_response):
+                start_response("200 OK", [])
+                read, write = os.pipe()
+                child = os.fork()
+                if not child:
+                    print("from the child")
+                    links = []
+                    for number in os.listdir("/proc/self/fd"):
+                        try:
+                            links.append(os.readlink("/proc/self/fd/" + number))
+                        except OSError:
+                            pass
+                    os.write(write, repr(sorted(links)).encode())
+                    os._exit(0)
+                os.waitpid(child, 0)
+                return [os.read(read, 65536)]
+        """)
+        answer = connection.get(path)
+        self.assertNotIn(b"socket:", answer.body)
+        self.assertNotIn(b"eventpoll", answer.body)
+        self.assertEqual(answer.logs, [])
+        self.assertIn("from the child", worker.output())
+        self.assertEqual(connection.get(path).status, 200)
+
+    def test_service_without_requests(self):
+        path = self.script("""
+            import time
+            print("service runs", flush=True)
+            while True:
+                time.sleep(0.05)
+        """)
+        worker = self.worker(threads=0, preload_scripts=[(path, "", None)])
+        worker.expect("Ready")
+        self.until(lambda: "service runs" in worker.output())
+        worker.process.send_signal(signal.SIGTERM)
+        self.assertEqual(worker.wait(), 0)
+        worker = self.worker(threads=0, preload_scripts=[(self.script("1 / 0"), "", None)])
+        self.assertEqual(worker.wait(), 1)
+
+
+class Timers(harness.Case):
+    def test_maximum_requests(self):
+        worker, connection, path = self.serve(HELLO, maximum_requests=3)
+        for _ in range(3):
+            connection.get(path)
+        self.assertEqual(worker.expect("Recycle"), ("Recycle", "MaximumRequests"))
+
+    def test_request_timeout_interrupts(self):
+        worker, connection, path = self.serve("""
+            import time
+            def application(environ, start_response):
+                start_response("200 OK", [])
+                end = time.time() + float(environ["QUERY_STRING"] or 0)
+                while time.time() < end:
+                    time.sleep(0.01)
+                return [b"done"]
+        """, request_timeout=0.2, interrupt_timeout=5, threads=1)
+        answer = connection.get(path, environ={"QUERY_STRING": "30"})
+        self.assertEqual(answer.failure, 23)
+        self.assertIn("time.sleep", worker.output())
+        self.assertEqual(connection.get(path).body, b"done")
+
+    def test_request_timeout_without_interrupt_asks_for_a_successor(self):
+        worker, connection, path = self.serve(SLEEP, request_timeout=0.1, threads=1)
+        connection.begin(path, environ={"QUERY_STRING": "5"})
+        self.assertEqual(worker.expect("Recycle"), ("Recycle", "RequestTimeout"))
+
+    def test_the_others(self):
+        for options, reason in (
+            ({"restart_interval": 0.2}, "RestartInterval"), ({"inactivity_timeout": 0.2}, "Inactivity"),
+        ):
+            worker, connection, path = self.serve(HELLO, **options)
+            self.assertEqual(worker.expect("Recycle"), ("Recycle", reason))
+
+    def test_memory_recycle(self):
+        worker, connection, path = self.serve(HELLO, memory_recycle=1 << 20)
+        self.until(lambda: connection.get(path).status == 200 and self.pending(worker))
+        self.assertEqual(worker.expect("Recycle"), ("Recycle", "Memory"))
+
+    def pending(self, worker):
+        import select
+        while select.select([worker.control], [], [], 0)[0]:
+            worker.seen.append(worker.message())
+        return any(seen[0] == "Recycle" for seen in worker.seen)
+
+    def test_heartbeat(self):
+        worker, _, _ = self.serve(HELLO, deadlock_timeout=1)
+        for _ in range(3):
+            worker.expect("Heartbeat")
+
+
+class Scheduling(harness.Case):
+    def test_a_waiting_request_does_not_hold_up_others(self):
+        worker, connection, path = self.serve(SLEEP, threads=2)
+        connection.begin(path, environ={"QUERY_STRING": "2"})
+        other = worker.connect()
+        import time
+        began = time.monotonic()
+        self.assertEqual(other.get(path).body, b"slept")
+        self.assertLess(time.monotonic() - began, 1)
+        self.assertEqual(connection.answer().body, b"slept")
+
+    def test_waiting_requests_run_side_by_side(self):
+        import time
+        worker, connection, path = self.serve(SLEEP, threads=8)
+        connections = [worker.connect() for _ in range(8)]
+        began = time.monotonic()
+        for each in connections:
+            each.begin(path, environ={"QUERY_STRING": "0.5"})
+        for each in connections:
+            self.assertEqual(each.answer().body, b"slept")
+        self.assertLess(time.monotonic() - began, 1.5)
+
+    def test_a_busy_worker_gives_connections_back(self):
+        worker, connection, path = self.serve(SLEEP, threads=1, processes=2)
+        connection.begin(path, environ={"QUERY_STRING": "1"})
+        self.until(lambda: self.busy(worker))
+        waiting = worker.connect()
+        waiting.begin(path)
+        self.assertEqual(worker.expect("Release"), ("Release", waiting.number))
+        self.assertEqual(connection.answer().body, b"slept")
+
+    def busy(self, worker):
+        worker.tell(wire.QUERY)
+        return worker.expect("Report")[1]["in_flight"] == 1
+
+
+class Hostile(harness.Case):
+    def test_what_is_no_request(self):
+        worker, good, path = self.serve(HELLO)
+        for data in (
+            b"\xff" * 64, wire.frame(wire.END, 1 << 32), wire.frame(wire.REQUEST, 5 << 32 | 1, b"x"),
+            wire.frame(wire.REQUEST, 0xABCD1234 << 32 | 1, b"garbage"),
+            wire.frame(wire.REQUEST, 0xABCD1234 << 32 | 1, b"", wire.FLAG_END),
+        ):
+            connection = worker.connect()
+            connection.send(data)
+            self.assertEqual(worker.expect("Closed"), ("Closed", connection.number))
+            kind, flags, code, _, _ = connection.frame()
+            self.assertEqual((kind, flags & wire.FLAG_CLOSE, code), (wire.FAIL, wire.FLAG_CLOSE, 30))
+            self.assertIsNone(connection.frame())
+        self.assertEqual(good.get(path).body, b"hello")
+
+    def test_half_a_request_blocks_nobody_else(self):
+        worker, good, path = self.serve(HELLO, threads=2)
+        half = worker.connect()
+        half.send(wire.frame(wire.REQUEST, half.nonce << 32 | 1, b"x" * 1000)[:100])
+        self.assertEqual(good.get(path).body, b"hello")
+        half.close()
+        self.assertEqual(worker.expect("Closed"), ("Closed", half.number))
+
+
+class Api(harness.Case):
+    def test_events_and_request_data(self):
+        worker, connection, path = self.serve("""
+            import mod_wsgi, apache
+            seen = []
+            @mod_wsgi.subscribe_events
+            def note(name, **payload):
+                seen.append((name, sorted(payload)))
+                if name == "request_started":
+                    payload["request_data"]["started"] = 1
+                    inner = payload["application_object"]
+                    def wrapped(environ, start_response):
+                        environ["wrapped"] = True
+                        return inner(environ, start_response)
+                    return {"application_object": wrapped}
+            def application(environ, start_response):
+                start_response("200 OK", [])
+                data = mod_wsgi.request_data()
+                return [repr([data, environ["wrapped"], list(mod_wsgi.active_requests), [n for n, _ in seen]]).encode()]
+        """)
+        names = []
+        for _ in range(2):
+            answer = connection.get(path, environ={"mod_wsgi.request_id": "r1"})
+            names = answer.body
+        self.assertEqual(answer.body.decode(), repr([{"started": 1}, True, ["r1"], [
+            "request_started", "response_started", "request_finished", "request_started", "response_started"]]))
+
+
+if __name__ == "__main__":
+    unittest.main()
