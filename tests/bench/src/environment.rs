@@ -77,7 +77,11 @@ impl Environment {
             return Ok(());
         }
         progress(&format!("installing {}", packages.join(", ")));
-        run(Command::new(self.python()).args(["-m", "pip", "install", "--quiet"]).args(packages))?;
+        let mut command = Command::new(self.python());
+        // What is compiled must find this Python and no other that the caller has on the path.
+        let path = format!("{}:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", self.venv().join("bin").display());
+        command.env("PATH", path).env_remove("PYTHONPATH").env_remove("PYTHONHOME");
+        run(command.args(["-m", "pip", "install", "--quiet", "--no-cache-dir"]).args(packages))?;
         fs::write(stamp, "").context("failed to write the stamp of an installation")
     }
 

@@ -66,6 +66,7 @@ impl Instance {
         }
         let mut command = Command::new(&environment.httpd);
         command.arg("-d").arg(directory.path()).arg("-f").arg(&config).arg("-DFOREGROUND");
+        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LANG", "C.UTF-8");
         command.stdin(Stdio::null()).stdout(log()?).stderr(log()?).process_group(0);
         let httpd = command.spawn().context("failed to start httpd")?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));

@@ -11,6 +11,7 @@ mod measure;
 mod options;
 mod peers;
 mod process;
+mod recovery;
 mod report;
 mod scenario;
 mod schedule;

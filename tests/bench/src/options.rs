@@ -44,6 +44,10 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) syscalls: bool,
 
+    /// Kill the only worker of servers with one process, and measure the outage.
+    #[arg(long)]
+    pub(crate) recovery: bool,
+
     /// Print the scenarios and leave.
     #[arg(long)]
     pub(crate) list: bool,

@@ -3,10 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read;
+use std::process::{Command, Stdio};
 
+use anyhow::{Context, Result, bail};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
+use crate::environment::Environment;
 use crate::instance::Instance;
 
 /// What a process is for.
@@ -30,6 +34,12 @@ pub(crate) struct Process {
 impl Process {
     pub(crate) fn is_alive(&self) -> bool {
         Stat::read(self.pid).is_some_and(|stat| stat.started == self.started && !stat.is_zombie)
+    }
+
+    /// Not one of Python's own attendants.
+    pub(crate) fn serves(&self) -> bool {
+        let command = fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
+        !String::from_utf8_lossy(&command).contains("multiprocessing.resource_tracker")
     }
 }
 
@@ -208,6 +218,23 @@ pub(crate) fn memory(tree: &Tree) -> BTreeMap<Role, Memory> {
         sum.private += own.private;
     }
     sums
+}
+
+/// Memory of an interpreter that has imported a module and does nothing more.
+pub(crate) fn bare_interpreter(environment: &Environment, module: &str) -> Result<Memory> {
+    let program =
+        "import sys; sys.path.insert(0, sys.argv[1]); __import__(sys.argv[2]); print(flush=True); sys.stdin.read()";
+    let mut command = Command::new(environment.python());
+    command.args(["-c", program]).arg(environment.apps()).arg(module);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("failed to run Python")?;
+    let read = child.stdout.as_mut().map(|out| out.read(&mut [0]));
+    let memory = memory_of(child.id() as i32);
+    child.kill()?;
+    child.wait()?;
+    match read {
+        Some(Ok(1)) => Ok(memory),
+        _ => bail!("`{module}` cannot be imported"),
+    }
 }
 
 /// Reads the memory of one process.

@@ -11,7 +11,8 @@ use crate::load::{Order, Pace};
 use crate::measure::{Sample, turn};
 use crate::options::Options;
 use crate::peers::Peer;
-use crate::process::{Memory, Role, Tree, memory};
+use crate::process::{Memory, Role, Tree, bare_interpreter, memory};
+use crate::recovery::{self, Outage};
 use crate::scenario::{Load, Scenario};
 use crate::syscalls;
 use crate::workload::{App, Shape};
@@ -42,6 +43,10 @@ pub(crate) struct MemoryRow {
 pub(crate) struct Record {
     pub(crate) results: Vec<Finding>,
     pub(crate) memory: Vec<MemoryRow>,
+    /// An interpreter with the same application imported and nothing else.
+    pub(crate) bare: BTreeMap<App, Memory>,
+    /// Deaths of the only worker.
+    pub(crate) outages: BTreeMap<(App, Peer), Vec<Outage>>,
 }
 
 /// Runs all scenarios; those that share servers must lie side by side.
@@ -62,6 +67,7 @@ pub(crate) fn run(
                 Err(error) => progress(&format!("  left out: {error:#}")),
             }
         }
+        bare(environment, app, &mut record);
         for instance in &instances {
             let by_role = memory(&Tree::scan(instance));
             record.memory.push(MemoryRow { peer: instance.peer, app, shape, by_role });
@@ -75,8 +81,31 @@ pub(crate) fn run(
                 ));
             }
         }
+        if options.recovery && shape.processes == 1 {
+            recovery(options, &instances, group, &mut record);
+        }
     }
     Ok(record)
+}
+
+fn bare(environment: &Environment, app: App, record: &mut Record) {
+    match bare_interpreter(environment, app.module()) {
+        Ok(memory) => drop(record.bare.insert(app, memory)),
+        Err(error) => progress(&format!("  bare interpreter not measured: {error:#}")),
+    }
+}
+
+/// Kills the only worker of each peer, again and again.
+fn recovery(options: &Options, instances: &[Instance], group: &[Scenario], record: &mut Record) {
+    let Some(scenario) = group.first() else { return };
+    for _ in 0..options.rounds() {
+        for instance in instances.iter().filter(|instance| !matches!(instance.peer, Peer::Limit | Peer::Static)) {
+            match recovery::measure(instance, scenario.workload.ask.path) {
+                Ok(outage) => record.outages.entry((scenario.workload.app, instance.peer)).or_default().push(outage),
+                Err(error) => progress(&format!("  {}: {error:#}", instance.peer.name())),
+            }
+        }
+    }
 }
 
 /// Starts all peers that can serve any of the scenarios; one that fails is left out, with its reason.

@@ -28,7 +28,17 @@ pub(super) fn uwsgi(plan: &Plan<'_>) -> Command {
 
 pub(super) fn granian(plan: &Plan<'_>) -> Command {
     let mut command = program(plan, "granian");
-    command.args(["--interface", "wsgi", "--http", "1", "--no-ws", "--log-level", "warning", "--no-access-log"]);
+    command.args([
+        "--interface",
+        "wsgi",
+        "--http",
+        "1",
+        "--no-ws",
+        "--log-level",
+        "warning",
+        "--no-access-log",
+        "--respawn-failed-workers",
+    ]);
     command.args(["--uds-permissions", "666", "--backlog", "4096"]);
     command.arg("--uds").arg(plan.socket());
     command.arg("--workers").arg(plan.shape.processes.to_string());

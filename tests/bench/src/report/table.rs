@@ -38,6 +38,7 @@ pub(super) fn page(
     }
     syscalls(&mut text, record);
     memory(&mut text, record);
+    outages(&mut text, record);
     text
 }
 
@@ -154,6 +155,32 @@ fn memory(text: &mut String, record: &Record) {
             number(supervisor.rss as f64 / 1024.0),
             number(supervisor.pss as f64 / 1024.0),
             number(httpd.pss as f64 / 1024.0),
+        );
+    }
+    for (app, memory) in &record.bare {
+        let [rss, pss, private] = [memory.rss, memory.pss, memory.private].map(|sum| number(sum as f64 / 1024.0));
+        let _ =
+            writeln!(text, "| {app:?} | bare interpreter, application imported | {rss} | {pss} | {private} | | | |");
+    }
+    text.push('\n');
+}
+
+fn outages(text: &mut String, record: &Record) {
+    if record.outages.is_empty() {
+        return;
+    }
+    text.push_str("## The only worker is killed\n\nFrom SIGKILL to the next right answer; asked again and again on new connections.\n\n");
+    text.push_str("| application | | ms | ± % | failures each time |\n|---|---|---:|---:|---:|\n");
+    for ((app, peer), outages) in &record.outages {
+        let lasted = Spread::of(outages.iter().map(|outage| outage.lasted_ms));
+        let failures = Spread::of(outages.iter().map(|outage| f64::from(outage.failures)));
+        let _ = writeln!(
+            text,
+            "| {app:?} | {} | {} | {:.0} | {} |",
+            peer.name(),
+            number(lasted.median),
+            lasted.percent(),
+            failures.median
         );
     }
 }
