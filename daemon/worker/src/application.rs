@@ -195,7 +195,8 @@ fn call<'py>(
     mut application: Bound<'py, PyAny>,
     environ: &Bound<'py, PyDict>,
 ) -> PyResult<Verdict> {
-    if exchange.publish.is_some() {
+    events::listen(py, runtime, exchange);
+    if exchange.publish.get().is_some() {
         application = events::request_started(exchange, environ, application)?;
     }
     let start = Bound::new(py, StartResponse::new(Arc::clone(exchange)))?;

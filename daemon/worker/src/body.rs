@@ -106,6 +106,23 @@ impl Body {
         self.lost || matches!(self.failed, Some(BodyError::ClientGone | BodyError::Timeout))
     }
 
+    /// Whether a part of a BODY frame is still in the socket.
+    pub(crate) fn is_halfway(&self) -> bool {
+        self.frame_left > 0
+    }
+
+    /// Takes the rest of the current frame off the socket, unread. httpd has it
+    /// in full and is sending it.
+    pub(crate) fn skip(&mut self) {
+        let mut space = [0; 16 * 1024];
+        while self.frame_left > 0 {
+            let len = self.frame_left.min(space.len());
+            if self.receive(space.get_mut(..len).unwrap_or(&mut [])).is_err() {
+                return;
+            }
+        }
+    }
+
     /// The request has ended. Returns the buffer's memory, and whether nothing
     /// of this body can come any more.
     pub(crate) fn finish(&mut self) -> (Vec<u8>, bool) {

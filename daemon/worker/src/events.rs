@@ -9,9 +9,11 @@ use crate::exchange::Exchange;
 use crate::worker::Runtime;
 use crate::{environ, lock};
 
-/// The function to publish with, if somebody listens.
-pub(crate) fn publisher(py: Python<'_>, runtime: &Runtime) -> Option<Py<PyAny>> {
-    (!runtime.event_callbacks.bind(py).is_empty()).then(|| runtime.publish.clone_ref(py))
+/// Finds out whether somebody listens to this request.
+pub(crate) fn listen(py: Python<'_>, runtime: &Runtime, exchange: &Exchange) {
+    if !runtime.event_callbacks.bind(py).is_empty() {
+        let _ = exchange.publish.set(runtime.publish.clone_ref(py));
+    }
 }
 
 /// The request is about to be served. Returns the application, which a callback
@@ -48,7 +50,7 @@ pub(crate) fn response_started(
     headers: &Bound<'_, PyAny>,
     exception: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<()> {
-    if exchange.publish.is_none() {
+    if exchange.publish.get().is_none() {
         return Ok(());
     }
     let payload = PyDict::new(status.py());
@@ -60,7 +62,7 @@ pub(crate) fn response_started(
 
 /// An exception left the application.
 pub(crate) fn request_exception(py: Python<'_>, exchange: &Exchange, error: &PyErr) -> PyResult<()> {
-    if exchange.publish.is_none() {
+    if exchange.publish.get().is_none() {
         return Ok(());
     }
     let payload = PyDict::new(py);
@@ -71,7 +73,7 @@ pub(crate) fn request_exception(py: Python<'_>, exchange: &Exchange, error: &PyE
 
 /// The request has been served.
 pub(crate) fn request_finished(exchange: &Exchange, environ: &Bound<'_, PyDict>) -> PyResult<()> {
-    if exchange.publish.is_none() {
+    if exchange.publish.get().is_none() {
         return Ok(());
     }
     let py = environ.py();
@@ -97,7 +99,7 @@ pub(crate) fn request_finished(exchange: &Exchange, environ: &Bound<'_, PyDict>)
 
 fn publish<'py>(exchange: &Exchange, name: &str, payload: Bound<'py, PyDict>) -> PyResult<Bound<'py, PyDict>> {
     let py = payload.py();
-    let Some(publish) = &exchange.publish else { return Ok(payload) };
+    let Some(publish) = exchange.publish.get() else { return Ok(payload) };
     payload.set_item("request_id", &exchange.request_id)?;
     payload.set_item("request_data", exchange.data(py)?)?;
     publish.bind(py).call1(PyTuple::new(py, [name.into_pyobject(py)?.into_any(), payload.clone().into_any()])?)?;

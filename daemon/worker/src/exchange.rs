@@ -40,8 +40,8 @@ pub(crate) struct Exchange {
     pub(crate) output: Mutex<Output>,
     /// The request body.
     pub(crate) body: Mutex<Body>,
-    /// Publishes events, where somebody listens.
-    pub(crate) publish: Option<Py<PyAny>>,
+    /// Publishes events, where somebody listens: set once the script is loaded.
+    pub(crate) publish: OnceLock<Py<PyAny>>,
     /// `mod_wsgi.request_data()`.
     data: OnceLock<Py<PyDict>>,
 }
@@ -54,12 +54,11 @@ pub(crate) struct Beginning {
     pub(crate) head_only: bool,
     pub(crate) file_frames: bool,
     pub(crate) counts_as_activity: bool,
-    pub(crate) publish: Option<Py<PyAny>>,
 }
 
 impl Exchange {
     pub(crate) fn new(beginning: Beginning, output: Output, body: Body) -> Self {
-        let Beginning { connection, request_id, what, head_only, file_frames, counts_as_activity, publish } = beginning;
+        let Beginning { connection, request_id, what, head_only, file_frames, counts_as_activity } = beginning;
         Self {
             connection,
             request_id,
@@ -73,7 +72,7 @@ impl Exchange {
             application_us: AtomicU64::new(0),
             output: Mutex::new(output),
             body: Mutex::new(body),
-            publish,
+            publish: OnceLock::new(),
             data: OnceLock::new(),
         }
     }

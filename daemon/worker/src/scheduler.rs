@@ -233,11 +233,7 @@ impl Scheduler {
     /// Whether every thread is serving, and connections held.
     pub(crate) fn pressure(&self) -> Pressure {
         let inner = lock::detached(&self.inner);
-        Pressure {
-            leader: inner.leader,
-            parked: inner.parked.len(),
-            connections: inner.held.len(),
-        }
+        Pressure { leader: inner.leader, parked: inner.parked.len(), connections: inner.held.len() }
     }
 
     /// All descriptors, for a forked child to get rid of.

@@ -6,6 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::MsgFlags;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -25,7 +27,7 @@ use crate::exchange::{Beginning, Exchange};
 use crate::output::Output;
 use crate::scheduler::Outcome;
 use crate::worker::Worker;
-use crate::{application, events, lock, log, sys};
+use crate::{application, lock, log, sys};
 
 /// What a thread keeps from request to request.
 pub(crate) struct Thread {
@@ -113,7 +115,7 @@ impl Thread {
         connection: &Arc<Connection>,
     ) -> Result<Option<Request<'py>>, Refusal> {
         let socket = connection.as_fd();
-        let frame = next_frame(py, &mut self.reader, socket)?;
+        let frame = next_frame(py, worker, &mut self.reader, socket)?;
         let head = frame.head;
         if !connection.owns(head.id) {
             return Err(Refusal::protocol(head.id, "a frame with a foreign id".to_owned()));
@@ -135,7 +137,7 @@ impl Thread {
         let body = request.body;
         self.body.clear();
         if let BodyKind::Inline(len) = body {
-            let frame = next_frame(py, &mut self.reader, socket)?;
+            let frame = next_frame(py, worker, &mut self.reader, socket)?;
             let fits = frame.head.kind == Kind::Body && frame.head.id == head.id && frame.head.has(FLAG_END);
             if !fits || frame.head.len != len {
                 return Err(Refusal::protocol(head.id, "the inline body does not follow its REQUEST".to_owned()));
@@ -173,7 +175,6 @@ impl Thread {
             head_only: facts.head_only,
             file_frames: facts.options.file_frames,
             counts_as_activity: !facts.options.ignore_activity,
-            publish: worker.runtime.get().and_then(|runtime| events::publisher(py, runtime)),
         };
         let exchange = Arc::new(Exchange::new(beginning, output, body));
         self.begin(worker, &exchange);
@@ -207,7 +208,11 @@ impl Thread {
             }
         }
         let clean = match exchange.body.try_lock() {
-            Ok(mut body) => {
+            Ok(mut guard) => {
+                let body = &mut *guard;
+                if body.is_halfway() {
+                    py.detach(|| body.skip());
+                }
                 let (buffer, clean) = body.finish();
                 self.body = keep(buffer);
                 clean
@@ -264,13 +269,43 @@ impl Refusal {
     }
 }
 
+/// httpd sends a head in one piece; one that does not arrive within this time
+/// never will.
+const HEAD_TIMEOUT_MS: u16 = 30_000;
+
 /// The next frame, complete; waits detached for what is not here yet.
-fn next_frame<'a>(py: Python<'_>, reader: &'a mut FrameReader, socket: BorrowedFd<'_>) -> Result<Frame<'a>, Refusal> {
-    let frame = if reader.has_frame() { reader.next(socket) } else { py.detach(|| reader.next(socket)) };
-    frame.map_err(|error| match error {
+fn next_frame<'a>(
+    py: Python<'_>,
+    worker: &Worker,
+    reader: &'a mut FrameReader,
+    socket: BorrowedFd<'_>,
+) -> Result<Frame<'a>, Refusal> {
+    if !reader.has_frame() {
+        // The rest may take its time; somebody else has to look after the others.
+        worker.scheduler.promote();
+        py.detach(|| receive_frame(reader, socket))?;
+    }
+    reader.next(socket).map_err(|error| match error {
         ReadError::Head(error) => Refusal::protocol(0, error.to_string()),
         ReadError::Truncated | ReadError::Closed | ReadError::Io(_) => Refusal::Gone,
     })
+}
+
+fn receive_frame(reader: &mut FrameReader, socket: BorrowedFd<'_>) -> Result<(), Refusal> {
+    while !reader.has_frame() {
+        match poll(&mut [PollFd::new(socket, PollFlags::POLLIN)], PollTimeout::from(HEAD_TIMEOUT_MS)) {
+            Ok(0) => return Err(Refusal::protocol(0, "a frame did not arrive completely".to_owned())),
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(_) => return Err(Refusal::Gone),
+        }
+        match reader.fill(socket, MsgFlags::MSG_DONTWAIT) {
+            Ok(0) => return Err(Refusal::Gone),
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(_) => return Err(Refusal::Gone),
+        }
+    }
+    Ok(())
 }
 
 /// Memory that was needed for one request alone goes back.

@@ -145,7 +145,7 @@ class Worker:
             env=dict(os.environ if env is None else env))
         theirs.close()
         os.close(extension)
-        self.buffer, self.assigned, self.seen = b"", 0, []
+        self.buffer, self.assigned, self.seen, self.connections = b"", 0, [], []
         self.tell(wire.spec(application_group, **options))
 
     def tell(self, message, fds=()):
@@ -191,6 +191,7 @@ class Worker:
         theirs.close()
         connection = Connection(ours, nonce)
         connection.number = self.assigned
+        self.connections.append(connection)
         return connection
 
     def wait(self):
@@ -207,8 +208,8 @@ class Worker:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGKILL)
             self.process.wait()
-        self.control.close()
-        self.stderr.close()
+        for each in self.connections + [self.control, self.stderr]:
+            each.close()
 
 
 class Case(unittest.TestCase):
@@ -236,9 +237,7 @@ class Case(unittest.TestCase):
         path = self.script(source)
         worker = self.worker(**options)
         worker.expect("Ready")
-        connection = worker.connect()
-        self.addCleanup(connection.close)
-        return worker, connection, path
+        return worker, worker.connect(), path
 
     def until(self, condition, what="condition"):
         deadline = time.monotonic() + LIMIT

@@ -165,10 +165,14 @@ class Life(harness.Case):
 
     def test_dump(self):
         worker, connection, path = self.serve(SLEEP)
-        connection.begin(path, environ={"QUERY_STRING": "3"})
-        self.until(lambda: self.running(worker) == 1)
-        worker.tell(wire.DUMP)
-        self.assertIn("time.sleep", worker.expect("Dumped")[1])
+        connection.begin(path, environ={"QUERY_STRING": "10"})
+
+        def dumped():
+            worker.tell(wire.DUMP)
+            return worker.expect("Dumped")[1]
+
+        self.until(lambda: "in application" in dumped())
+        self.assertIn(path, worker.output())
 
     def test_forked_children_hold_nothing(self):
         worker, connection, path = self.serve("""
