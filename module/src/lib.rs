@@ -1,1 +1,100 @@
-//! Placeholder.
+//! `mod_wsgid.so`: forwards requests to the supervisor's workers.
+//!
+//! This file holds the record that httpd loads and the hooks it registers,
+//! nothing else. It takes the place of mod_wsgi, so it has its names:
+//! `LoadModule wsgi_module`, `<IfModule mod_wsgi.c>`, `LogLevel wsgi:…`.
+
+#![expect(unsafe_code, reason = "the exported record, and the calls that register hooks")]
+
+mod apr;
+mod body;
+mod check;
+mod child;
+mod config;
+mod connection;
+mod directives;
+mod environ;
+mod exchange;
+mod groups;
+mod handler;
+mod headers;
+mod httpd;
+mod launch;
+mod mapping;
+mod names;
+mod paths;
+mod pool;
+mod response;
+mod settings;
+mod sys;
+mod trampoline;
+
+use std::ffi::c_int;
+
+/// The module's record. httpd writes to it (its index, the next module), so it
+/// is a mutable static.
+#[unsafe(no_mangle)]
+#[expect(non_upper_case_globals, reason = "the name that LoadModule looks for")]
+pub static mut wsgi_module: sys::module = sys::module {
+    version: sys::MODULE_MAGIC_NUMBER_MAJOR,
+    minor_version: sys::MODULE_MAGIC_NUMBER_MINOR,
+    module_index: -1,
+    name: c"mod_wsgi.c".as_ptr(),
+    dynamic_load_handle: std::ptr::null_mut(),
+    next: std::ptr::null_mut(),
+    magic: sys::MODULE_MAGIC_COOKIE,
+    rewrite_args: None,
+    create_dir_config: Some(trampoline::create_dir_config),
+    merge_dir_config: Some(trampoline::merge_dir_config),
+    create_server_config: Some(trampoline::create_server_config),
+    merge_server_config: Some(trampoline::merge_server_config),
+    cmds: httpd::directive::COMMANDS.as_ptr(),
+    register_hooks: Some(register_hooks),
+    flags: 0,
+};
+
+/// The record, for httpd's look-ups of configuration.
+pub(crate) fn module_record() -> *const sys::module {
+    &raw const wsgi_module
+}
+
+/// The module's number, for its log level.
+pub(crate) fn module_index() -> c_int {
+    // SAFETY: httpd writes it once while it loads the module.
+    unsafe { (*module_record()).module_index }
+}
+
+/// A list of module names for httpd's ordering of hooks.
+struct Neighbours<const N: usize>([*const std::ffi::c_char; N]);
+
+// SAFETY: constants that point to constants.
+unsafe impl<const N: usize> Sync for Neighbours<N> {}
+
+/// Alias, Redirect and ScriptAlias come first: `Alias /static` inside a
+/// `WSGIScriptAlias /` is everybody's idiom.
+static BEFORE_MAPPING: Neighbours<2> = Neighbours([c"mod_alias.c".as_ptr(), std::ptr::null()]);
+static AFTER_MAPPING: Neighbours<3> =
+    Neighbours([c"mod_userdir.c".as_ptr(), c"mod_vhost_alias.c".as_ptr(), std::ptr::null()]);
+
+unsafe extern "C" fn register_hooks(_: *mut sys::apr_pool_t) {
+    use sys::APR_HOOK_MIDDLE as MIDDLE;
+    let none = std::ptr::null();
+    // SAFETY: httpd is loading the module, when hooks are registered; each
+    // function has the type of its hook.
+    unsafe {
+        sys::ap_hook_pre_config(trampoline::pre_config, none, none, MIDDLE);
+        sys::ap_hook_check_config(trampoline::check_config, none, none, MIDDLE);
+        sys::ap_hook_post_config(trampoline::post_config, none, none, MIDDLE);
+        sys::ap_hook_child_init(trampoline::child_init, none, none, MIDDLE);
+        sys::ap_hook_monitor(trampoline::monitor, none, none, MIDDLE);
+        sys::ap_hook_end_generation(trampoline::end_generation, none, none, MIDDLE);
+        sys::ap_hook_handler(trampoline::handle, none, none, MIDDLE);
+        sys::ap_hook_translate_name(
+            trampoline::translate_name,
+            BEFORE_MAPPING.0.as_ptr(),
+            AFTER_MAPPING.0.as_ptr(),
+            MIDDLE,
+        );
+    }
+    httpd::process::hook_child_stopping(trampoline::child_stopping);
+}

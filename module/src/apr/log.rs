@@ -1,0 +1,69 @@
+//! The error log of a request or of the server. Every ERR and WARN message
+//! carries an id of our own (`WSGIDnnnn`) that never changes its meaning.
+
+#![expect(unsafe_code, reason = "wraps ap_log_*error_")]
+
+use std::ffi::{CStr, CString, c_int};
+
+use crate::httpd::request::Request;
+use crate::sys;
+
+/// Level of a message, as httpd counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Level(pub(crate) c_int);
+
+impl Level {
+    pub(crate) const CRIT: Self = Self(sys::APLOG_CRIT);
+    pub(crate) const ERR: Self = Self(sys::APLOG_ERR);
+    pub(crate) const WARN: Self = Self(sys::APLOG_WARNING);
+    pub(crate) const NOTICE: Self = Self(sys::APLOG_NOTICE);
+    pub(crate) const INFO: Self = Self(sys::APLOG_INFO);
+    pub(crate) const DEBUG: Self = Self(sys::APLOG_DEBUG);
+
+    /// A level that a worker named; what httpd does not have becomes ERR, and
+    /// nothing a site says is above CRIT.
+    pub(crate) fn claimed(code: u16) -> Self {
+        let level = c_int::from(code);
+        if level > sys::APLOG_TRACE8 { Self::ERR } else { Self(level.max(sys::APLOG_CRIT)) }
+    }
+}
+
+const FORMAT: &CStr = c"%s";
+const FILE: &CStr = c"mod_wsgid";
+
+fn text(message: &str) -> CString {
+    CString::new(message.replace('\0', "\\0")).unwrap_or_default()
+}
+
+/// Writes to the error log of the request's virtual host. The message is made
+/// only if the level is logged.
+pub(crate) fn request(r: Request<'_>, level: Level, message: impl FnOnce() -> String) {
+    let index = crate::module_index();
+    // SAFETY: the request is alive.
+    let logged = unsafe { sys::ap_get_request_module_loglevel(r.as_raw(), index) };
+    if level <= Level::NOTICE || logged >= level.0 {
+        let text = text(&message());
+        // SAFETY: the format takes one C string; the request is alive.
+        unsafe {
+            sys::ap_log_rerror_(FILE.as_ptr(), 0, index, level.0, 0, r.as_raw(), FORMAT.as_ptr(), text.as_ptr());
+        }
+    }
+}
+
+/// Writes to the main server's error log.
+pub(crate) fn server(level: Level, message: impl FnOnce() -> String) {
+    let index = crate::module_index();
+    // SAFETY: a pointer that httpd sets before any module runs, or null.
+    let main = unsafe { sys::ap_server_conf };
+    let logged = if main.is_null() {
+        sys::APLOG_WARNING
+    } else {
+        // SAFETY: the main server lives as long as the configuration.
+        unsafe { sys::ap_get_server_module_loglevel(main, index) }
+    };
+    if level <= Level::NOTICE || logged >= level.0 {
+        let text = text(&message());
+        // SAFETY: the format takes one C string; a null server means stderr.
+        unsafe { sys::ap_log_error_(FILE.as_ptr(), 0, index, level.0, 0, main, FORMAT.as_ptr(), text.as_ptr()) };
+    }
+}

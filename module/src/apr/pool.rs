@@ -1,0 +1,162 @@
+//! Pool memory with a lifetime. Values are plain data: a pool never runs a
+//! destructor.
+
+#![expect(unsafe_code, reason = "wraps apr_pool_t")]
+
+use std::ffi::{CStr, c_char};
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+
+use crate::sys;
+
+/// A pool that lives for `'p`.
+#[derive(Clone, Copy)]
+pub(crate) struct Pool<'p> {
+    raw: NonNull<sys::apr_pool_t>,
+    life: PhantomData<&'p sys::apr_pool_t>,
+}
+
+impl<'p> Pool<'p> {
+    /// # Safety
+    /// `raw` is a pool that is not cleared during `'p`, and this thread is the
+    /// only one to allocate from it.
+    pub(crate) unsafe fn from_raw(raw: *mut sys::apr_pool_t) -> Self {
+        Self { raw: NonNull::new(raw).expect("httpd never passes a null pool"), life: PhantomData }
+    }
+
+    pub(crate) fn as_raw(self) -> *mut sys::apr_pool_t {
+        self.raw.as_ptr()
+    }
+
+    /// A copy of `bytes` as a C string. Bytes from a NUL on are left out: C
+    /// could not see them.
+    pub(crate) fn string(self, bytes: &[u8]) -> &'p CStr {
+        let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+        // SAFETY: the pool is alive, and `end` bytes can be read.
+        let copy = unsafe { sys::apr_pstrmemdup(self.raw.as_ptr(), bytes.as_ptr().cast::<c_char>(), end) };
+        // SAFETY: apr_pstrmemdup ends its copy with a NUL, and the copy lives
+        // as long as the pool.
+        unsafe { CStr::from_ptr(copy) }
+    }
+
+    /// Uninitialised room for `len` values.
+    fn room<T>(self, len: usize) -> NonNull<T> {
+        assert!(align_of::<T>() <= 8, "APR aligns to 8 bytes");
+        let size = size_of::<T>().checked_mul(len).expect("the length comes from this crate").max(1);
+        // SAFETY: the pool is alive; APR aborts when memory is short.
+        let raw = unsafe { sys::apr_palloc(self.raw.as_ptr(), size) };
+        NonNull::new(raw.cast::<T>()).expect("APR aborts when memory is short")
+    }
+
+    /// Moves `value` into the pool.
+    #[expect(clippy::mut_from_ref, reason = "each call returns fresh memory")]
+    pub(crate) fn value<T>(self, value: T) -> &'p mut T {
+        const { assert!(!std::mem::needs_drop::<T>(), "a pool runs no destructors") };
+        let mut room = self.room::<T>(1);
+        // SAFETY: the room is fresh, aligned and large enough.
+        unsafe { room.write(value) };
+        // SAFETY: it was just initialised, is not aliased, and lives for 'p.
+        unsafe { room.as_mut() }
+    }
+
+    /// A copy of `first` followed by `second`.
+    pub(crate) fn concat<T: Copy>(self, first: &[T], second: &[T]) -> &'p [T] {
+        let room = self.room::<T>(first.len() + second.len());
+        // SAFETY: the room is fresh and holds both.
+        unsafe { room.copy_from_nonoverlapping(NonNull::from(first).cast(), first.len()) };
+        // SAFETY: `first.len()` is within the room.
+        let rest = unsafe { room.add(first.len()) };
+        // SAFETY: what is left of the room holds `second`.
+        unsafe { rest.copy_from_nonoverlapping(NonNull::from(second).cast(), second.len()) };
+        // SAFETY: all of it was initialised above and lives for 'p.
+        unsafe { std::slice::from_raw_parts(room.as_ptr(), first.len() + second.len()) }
+    }
+
+    /// The parts joined, as bytes followed by a NUL that does not count.
+    pub(crate) fn join(self, parts: &[&[u8]]) -> &'p [u8] {
+        let len = parts.iter().map(|part| part.len()).sum::<usize>();
+        let room = self.room::<u8>(len + 1);
+        let mut at = 0;
+        for part in parts {
+            // SAFETY: `at` stays below the room's length.
+            let target = unsafe { room.add(at) };
+            // SAFETY: the room holds all parts.
+            unsafe { target.copy_from_nonoverlapping(NonNull::from(*part).cast(), part.len()) };
+            at += part.len();
+        }
+        // SAFETY: the last byte of the room is left for the NUL.
+        let end = unsafe { room.add(len) };
+        // SAFETY: as above.
+        unsafe { end.write(0) };
+        // SAFETY: initialised above; lives for 'p.
+        unsafe { std::slice::from_raw_parts(room.as_ptr(), len) }
+    }
+
+    /// A list of `map(byte)` for each byte of `bytes`, after `prefix`.
+    pub(crate) fn mapped(self, prefix: &[u8], bytes: &[u8], map: impl Fn(u8) -> u8) -> &'p [u8] {
+        let len = prefix.len() + bytes.len();
+        let room = self.room::<u8>(len);
+        // SAFETY: the room is fresh and holds the prefix.
+        unsafe { room.copy_from_nonoverlapping(NonNull::from(prefix).cast(), prefix.len()) };
+        for (at, byte) in bytes.iter().enumerate() {
+            // SAFETY: within the room.
+            let target = unsafe { room.add(prefix.len() + at) };
+            // SAFETY: as above.
+            unsafe { target.write(map(*byte)) };
+        }
+        // SAFETY: initialised above; lives for 'p.
+        unsafe { std::slice::from_raw_parts(room.as_ptr(), len) }
+    }
+
+    /// Has `cleanup` called with `data` when the pool is cleared in this
+    /// process; a child that execs does not call it.
+    ///
+    /// # Safety
+    /// `cleanup` may be called with `data` until the pool is cleared.
+    pub(crate) unsafe fn on_clear(self, data: *mut std::ffi::c_void, cleanup: sys::Cleanup) {
+        // SAFETY: the pool is alive; the caller answers for the rest.
+        unsafe { sys::apr_pool_cleanup_register(self.raw.as_ptr(), data, cleanup, sys::apr_pool_cleanup_null) };
+    }
+}
+
+/// What a directive gathers: plain values in file order.
+pub(crate) struct PoolVec<'p, T> {
+    room: Option<NonNull<T>>,
+    len: usize,
+    capacity: usize,
+    life: PhantomData<&'p T>,
+}
+
+impl<'p, T: Copy> PoolVec<'p, T> {
+    pub(crate) const fn new() -> Self {
+        Self { room: None, len: 0, capacity: 0, life: PhantomData }
+    }
+
+    pub(crate) fn push(&mut self, pool: Pool<'p>, value: T) {
+        if self.len == self.capacity {
+            let capacity = (self.capacity * 2).max(8);
+            let room = pool.room::<T>(capacity);
+            let old = self.as_slice();
+            // SAFETY: the new room is larger than the old one and apart from it.
+            unsafe { room.copy_from_nonoverlapping(NonNull::from(old).cast(), old.len()) };
+            self.room = Some(room);
+            self.capacity = capacity;
+        }
+        if let Some(room) = self.room {
+            // SAFETY: `len` is below the capacity here.
+            let target = unsafe { room.add(self.len) };
+            // SAFETY: as above.
+            unsafe { target.write(value) };
+            self.len += 1;
+        }
+    }
+
+    pub(crate) fn as_slice(&self) -> &'p [T] {
+        match self.room {
+            // SAFETY: `len` values were written; they live in the pool and are
+            // never changed afterwards (`push` writes behind them).
+            Some(room) => unsafe { std::slice::from_raw_parts(room.as_ptr(), self.len) },
+            None => &[],
+        }
+    }
+}

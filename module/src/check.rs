@@ -1,0 +1,73 @@
+//! Cross checks once the configuration has been read, so that configtest shows
+//! them: names that refer to groups, and from where.
+
+use crate::apr::log::{self, Level};
+use crate::groups::admits;
+use crate::httpd::server::Server;
+use crate::settings::{self, DEFAULT_GROUP, Settings};
+use crate::sys;
+
+/// httpd's check_config hook.
+pub(crate) fn check_config(main: Server<'_>) -> i32 {
+    let errors = settings::with(|settings| {
+        name_scopes(settings, main);
+        errors(settings, main)
+    });
+    for error in &errors {
+        log::server(Level::ERR, || format!("WSGID0010: {error}"));
+    }
+    // The number is httpd's "internal server error"; any but OK refuses.
+    if errors.is_empty() { sys::OK } else { 500 }
+}
+
+/// ServerName may follow the directives that need it.
+fn name_scopes(settings: &mut Settings, main: Server<'_>) {
+    for scope in settings.groups.iter_mut().flat_map(|group| &mut group.scopes) {
+        let server = main.all().find(|server| server.id() == scope.server);
+        scope.hostname = server.and_then(Server::hostname).map(|name| name.to_string_lossy().into_owned());
+    }
+}
+
+fn errors(settings: &Settings, main: Server<'_>) -> Vec<String> {
+    let mut errors = Vec::new();
+    for import in &settings.imports {
+        let group = &import.process_group;
+        if group == DEFAULT_GROUP {
+            continue;
+        }
+        let Some(known) = settings.groups.iter().find(|known| known.config.name == *group) else {
+            errors.push(format!(
+                "{}: the process group `{group}` is not defined; define it with WSGIDaemonProcess",
+                import.origin
+            ));
+            continue;
+        };
+        let server = main.all().find(|server| server.id() == import.server);
+        let hostname = server.and_then(Server::hostname).map(|name| name.to_string_lossy());
+        let visible = known.scopes.iter().any(|scope| admits(scope, import.server, hostname.as_deref()));
+        if import.from_alias && !visible {
+            errors.push(format!(
+                "{}: the process group `{group}` of another virtual host ({}) may not be used here; \
+                 define it at server level or in a virtual host with the same ServerName",
+                import.origin, known.config.origin
+            ));
+        }
+    }
+    for server in main.all() {
+        errors.extend(unknown_default(settings, server));
+    }
+    errors
+}
+
+/// WSGIProcessGroup outside of sections: known now, so said now.
+fn unknown_default(settings: &Settings, server: Server<'_>) -> Option<String> {
+    let name = server.directory_defaults().process_group?.to_string_lossy();
+    let known = settings.groups.iter().any(|group| group.config.name == name);
+    if name.contains("%{") || known {
+        return None;
+    }
+    let host = server.hostname().map_or_else(|| "?".into(), |name| name.to_string_lossy());
+    Some(format!(
+        "WSGIProcessGroup `{name}` (server {host}) is not defined; define it with WSGIDaemonProcess"
+    ))
+}

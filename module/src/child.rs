@@ -1,0 +1,100 @@
+//! What a child of httpd keeps: the frozen plan it inherited, its pool of
+//! connections, and whether it is about to stop.
+
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use crate::groups::Groups;
+use crate::httpd::{process, server};
+use crate::pool::Pools;
+
+/// What the parent decided, for its children.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    pub(crate) groups: Groups,
+    /// The supervisor's socket; `None` if there is none, with the reason.
+    pub(crate) socket: Option<String>,
+    pub(crate) secret: [u8; 32],
+    pub(crate) generation: u64,
+    /// WSGIRestrictEmbedded.
+    pub(crate) restrict_embedded: bool,
+}
+
+/// The plan of the configuration in force; children are forked after it is set.
+static PLAN: Mutex<Option<Arc<Plan>>> = Mutex::new(None);
+
+/// The state of this child.
+pub(crate) struct Child {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) pools: Pools,
+}
+
+static CHILD: OnceLock<Child> = OnceLock::new();
+
+/// Sockets on which a thread of this child waits, so that `stop` can end the
+/// waits. A table of atomics, for `stop` may run inside a signal handler.
+static WAITING: [AtomicI32; WAITING_MAX] = [const { AtomicI32::new(-1) }; WAITING_MAX];
+const WAITING_MAX: usize = 1024;
+
+static STOPPING: AtomicBool = AtomicBool::new(false);
+
+/// The parent's decision for children that will be forked.
+pub(crate) fn publish(plan: Plan) {
+    *PLAN.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(plan));
+}
+
+/// httpd's child_init hook.
+pub(crate) fn init() {
+    let plan = PLAN.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default();
+    // Streams of HTTP/2 run on threads beside the MPM's.
+    let idle_max = usize::try_from(server::threads_per_child()).unwrap_or(1) * 2;
+    let _ = CHILD.set(Child { plan, pools: Pools::new(idle_max) });
+}
+
+/// This child's state; `None` before child_init.
+pub(crate) fn get() -> Option<&'static Child> {
+    CHILD.get()
+}
+
+/// httpd's child_stopping hook. After a graceful one requests go on.
+pub(crate) fn stop(graceful: bool) {
+    if graceful {
+        return;
+    }
+    STOPPING.store(true, Ordering::SeqCst);
+    for place in &WAITING {
+        let fd = place.load(Ordering::SeqCst);
+        if fd >= 0 {
+            process::shut_down_socket(fd);
+        }
+    }
+}
+
+/// Whether this child stops at once.
+pub(crate) fn is_stopping() -> bool {
+    STOPPING.load(Ordering::SeqCst)
+}
+
+/// A socket that `stop` may shut down; ends when dropped.
+pub(crate) struct Waiting(Option<&'static AtomicI32>);
+
+impl Waiting {
+    /// Enters `fd`. With the table full the wait ends at its next tick instead.
+    pub(crate) fn on(fd: i32) -> Self {
+        // Threads begin at different places, so that they seldom meet.
+        let start = usize::try_from(fd).unwrap_or(0) % WAITING_MAX;
+        let places = WAITING[start..].iter().chain(&WAITING[..start]);
+        let mut free = places.filter(|place| {
+            place.compare_exchange(-1, fd, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+        });
+        Self(free.next())
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(place) = self.0 {
+            place.store(-1, Ordering::SeqCst);
+        }
+    }
+}

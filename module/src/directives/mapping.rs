@@ -1,0 +1,193 @@
+//! Directives that say which script answers a URL.
+
+use std::ffi::CStr;
+use std::path::PathBuf;
+
+use wsgid_protocol::config::Preload;
+
+use super::process::name_of_group;
+use super::words::on_or_off;
+use super::{Context, Outcome, Words};
+use crate::config::{Alias, HandlerScript, Mount, ScriptRef, Switch};
+use crate::httpd::regex::Regex;
+use crate::settings::{self, Import};
+
+/// The options behind a script's path.
+#[derive(Default)]
+struct ScriptOptions {
+    process_group: Option<String>,
+    application_group: Option<String>,
+    callable: Option<String>,
+    pass_authorization: Switch,
+}
+
+/// Reads options; only those in `allowed` may come.
+fn options(words: &mut Words<'_>, allowed: &[&str]) -> Result<ScriptOptions, String> {
+    let mut options = ScriptOptions::default();
+    while let Some((name, value)) = words.next_option()? {
+        if !allowed.contains(&name.as_str()) {
+            return Err(format!("unknown option `{name}`; the options are {}", allowed.join(", ")));
+        }
+        if value.is_empty() {
+            return Err(format!("option `{name}` needs a value"));
+        }
+        match name.as_str() {
+            "process-group" => options.process_group = Some(name_of_group(&value)?),
+            "application-group" => options.application_group = Some(name_of_group(&value)?),
+            "callable-object" => options.callable = Some(value),
+            _ => options.pass_authorization = Some(on_or_off(&value).map_err(|e| format!("option `{name}`: {e}"))?),
+        }
+    }
+    Ok(options)
+}
+
+fn path<'p>(cx: &Context<'_, 'p>, word: &str) -> Result<&'p CStr, String> {
+    let word = cx.pool.string(word.as_bytes());
+    (cx.absolute)(word).ok_or_else(|| format!("`{}` is not a path", word.to_string_lossy()))
+}
+
+const ALIAS_OPTIONS: &[&str] = &["process-group", "application-group", "callable-object", "pass-authorization"];
+
+pub(super) fn script_alias(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    let url = words.need("the URL path")?;
+    let target = words.need("the script")?;
+    let options = options(words, ALIAS_OPTIONS)?;
+    if !url.starts_with('/') {
+        return Err(format!("the URL path `{url}` does not begin with `/`"));
+    }
+    let is_directory = target.ends_with('/') && url.ends_with('/');
+    let file = path(cx, &target)?;
+    if !is_directory {
+        preload(cx, file, &options);
+    }
+    let mount = Mount::Prefix(cx.pool.string(url.as_bytes()));
+    add_alias(cx, mount, file, &options);
+    Ok(())
+}
+
+pub(super) fn script_alias_match(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    let pattern = words.need("the regular expression")?;
+    let target = words.need("the script")?;
+    let options = options(words, ALIAS_OPTIONS)?;
+    let regex = Regex::compile(cx.pool, cx.pool.string(pattern.as_bytes()))
+        .ok_or_else(|| format!("`{pattern}` is not a regular expression"))?;
+    let file = path(cx, &target)?;
+    if !target.contains(['$', '&']) {
+        preload(cx, file, &options);
+    }
+    add_alias(cx, Mount::Pattern(regex), file, &options);
+    Ok(())
+}
+
+fn add_alias<'p>(cx: &mut Context<'_, 'p>, mount: Mount<'p>, target: &'p CStr, options: &ScriptOptions) {
+    let pool = cx.pool;
+    let string = |text: &Option<String>| text.as_ref().map(|text| pool.string(text.as_bytes()));
+    let alias = Alias {
+        mount,
+        target,
+        process_group: string(&options.process_group),
+        application_group: string(&options.application_group),
+        callable: string(&options.callable),
+        pass_authorization: options.pass_authorization,
+    };
+    cx.server_config.aliases.push(pool, alias);
+}
+
+/// A script whose groups are both known beforehand is loaded beforehand.
+fn preload(cx: &Context<'_, '_>, file: &CStr, options: &ScriptOptions) {
+    let (Some(group), Some(application)) = (&options.process_group, &options.application_group) else { return };
+    let fixed = |name: &str| !name.contains("%{");
+    let application = if application == "%{GLOBAL}" { "" } else { application };
+    if group == "%{GLOBAL}" || !fixed(group) || !fixed(application) {
+        return;
+    }
+    let callable = options.callable.clone().unwrap_or_else(|| "application".to_owned());
+    add_import(cx, file, group, application, Some(callable));
+}
+
+fn add_import(cx: &Context<'_, '_>, file: &CStr, group: &str, application: &str, callable: Option<String>) {
+    let from_alias = callable.is_some();
+    let import = Import {
+        process_group: group.to_owned(),
+        preload: Preload {
+            script: PathBuf::from(file.to_string_lossy().into_owned()),
+            application_group: application.to_owned(),
+            callable,
+        },
+        origin: cx.origin.clone(),
+        server: cx.server.id(),
+        from_alias,
+    };
+    settings::with(|settings| settings.imports.push(import));
+}
+
+pub(super) fn import_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    let target = words.need("the script")?;
+    let options = options(words, &["process-group", "application-group"])?;
+    let group = options.process_group.ok_or("option `process-group` is missing")?;
+    let application = options.application_group.ok_or("option `application-group` is missing")?;
+    if group == "%{GLOBAL}" {
+        let remark = format!(
+            "{}: WSGIImportScript with process-group=%{{GLOBAL}}: no application runs inside httpd; \
+             the script is loaded in the process group `{}`",
+            cx.origin,
+            settings::DEFAULT_GROUP
+        );
+        settings::remark(remark);
+    }
+    for (option, value) in [("process-group", &group), ("application-group", &application)] {
+        if value != "%{GLOBAL}" && value.contains("%{") {
+            return Err(format!("option `{option}`: `{value}` is not known before a request comes"));
+        }
+    }
+    let group = if group == "%{GLOBAL}" { settings::DEFAULT_GROUP.to_owned() } else { group };
+    let application = if application == "%{GLOBAL}" { String::new() } else { application };
+    let file = path(cx, &target)?;
+    add_import(cx, file, &group, &application, None);
+    Ok(())
+}
+
+pub(super) fn handler_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    let name = words.need("the handler's name")?;
+    let target = words.need("the script")?;
+    let options = options(words, &["process-group", "application-group", "pass-authorization"])?;
+    let file = path(cx, &target)?;
+    let pool = cx.pool;
+    let string = |text: &Option<String>| text.as_ref().map(|text| pool.string(text.as_bytes()));
+    let script = HandlerScript {
+        name: pool.string(name.as_bytes()),
+        script: ScriptRef {
+            file,
+            process_group: string(&options.process_group),
+            application_group: string(&options.application_group),
+        },
+        pass_authorization: options.pass_authorization,
+    };
+    // The last definition of a name counts.
+    cx.dir.handler_scripts = pool.concat(&[script], cx.dir.handler_scripts);
+    Ok(())
+}
+
+/// A script for dispatch or authentication.
+pub(super) fn script_ref<'p>(cx: &Context<'_, 'p>, words: &mut Words<'_>) -> Result<ScriptRef<'p>, String> {
+    let target = words.need("the script")?;
+    let options = options(words, &["process-group", "application-group"])?;
+    let file = path(cx, &target)?;
+    let string = |text: &Option<String>| text.as_ref().map(|text| cx.pool.string(text.as_bytes()));
+    Ok(ScriptRef {
+        file,
+        process_group: string(&options.process_group),
+        application_group: string(&options.application_group),
+    })
+}
+
+pub(super) fn dispatch_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    cx.dir.dispatch_script = Some(script_ref(cx, words)?);
+    Ok(())
+}
+
+pub(super) fn callable_object(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    let name = words.need("the name")?;
+    cx.dir.callable = Some(cx.pool.string(name.as_bytes()));
+    Ok(())
+}

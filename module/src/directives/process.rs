@@ -1,0 +1,156 @@
+//! Directives about process groups and the supervisor.
+
+use nix::unistd::{Group, User};
+use wsgid_protocol::GroupConfig;
+use wsgid_protocol::limits::MAX_NAME_LEN;
+
+use super::{Context, Outcome, Words};
+use crate::settings::{self, DEFAULT_GROUP, Definition, Scope, Settings};
+
+/// A name for a group, fixed or with `%{…}`.
+pub(super) fn name_of_group(name: &str) -> Result<String, String> {
+    if name.is_empty() || name.len() > MAX_NAME_LEN || name.contains(char::is_control) {
+        return Err(format!("`{name}` is not a name: 1 to {MAX_NAME_LEN} bytes without control characters"));
+    }
+    Ok(name.to_owned())
+}
+
+pub(super) fn daemon_process(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    let name = name_of_group(&words.need("the name of the process group")?)?;
+    if name.contains("%{") || name == DEFAULT_GROUP {
+        return Err(format!("`{name}` is not a name for a process group: it is reserved"));
+    }
+    let mut config = GroupConfig::new(&name, &cx.origin);
+    while let Some((option, value)) = words.next_option().map_err(|error| about(&name, &error))? {
+        config.set(&option, &value).map_err(|error| about(&name, &error.to_string()))?;
+    }
+    check_identity(&config).map_err(|error| about(&name, &error))?;
+    let scope = Scope { server: cx.server.id(), is_virtual: cx.server.is_virtual(), hostname: None };
+    settings::with(|settings| define(settings, config, scope))
+}
+
+fn about(group: &str, error: &str) -> String {
+    format!("process group `{group}`: {error}")
+}
+
+fn define(settings: &mut Settings, config: GroupConfig, scope: Scope) -> Outcome {
+    let Some(known) = settings.groups.iter_mut().find(|known| known.config.name == config.name) else {
+        settings.groups.push(Definition { config, scopes: vec![scope] });
+        return Ok(());
+    };
+    let same = GroupConfig { origin: known.config.origin.clone(), ..config.clone() } == known.config;
+    if !same {
+        return Err(format!(
+            "process group `{}` is defined at {} with other options; give one of the two another name",
+            config.name, known.config.origin
+        ));
+    }
+    settings.remarks.push(format!(
+        "{}: process group `{}` is defined a second time with the same options (first at {}); both are one group",
+        config.origin, config.name, known.config.origin
+    ));
+    known.scopes.push(scope);
+    Ok(())
+}
+
+/// Users and groups must exist, and nobody becomes root.
+fn check_identity(config: &GroupConfig) -> Outcome {
+    for (option, name) in [("user", &config.user), ("script-user", &config.script_user), ("socket-user", &config.socket_user)] {
+        let Some(name) = name else { continue };
+        let uid = uid_of(name).ok_or_else(|| format!("option `{option}`: there is no user `{name}`"))?;
+        if uid == 0 && option == "user" {
+            return Err(format!("option `user`: `{name}` is root; applications never run as root, name another user"));
+        }
+    }
+    for (option, name) in [("group", &config.group), ("script-group", &config.script_group)] {
+        let Some(name) = name else { continue };
+        gid_of(name).ok_or_else(|| format!("option `{option}`: there is no group `{name}`"))?;
+    }
+    for name in config.supplementary_groups.iter().flatten() {
+        gid_of(name).ok_or_else(|| format!("option `supplementary-groups`: there is no group `{name}`"))?;
+    }
+    Ok(())
+}
+
+/// The number behind `name` or `#number`.
+fn uid_of(name: &str) -> Option<u32> {
+    match name.strip_prefix('#') {
+        Some(number) => number.parse().ok(),
+        None => User::from_name(name).ok().flatten().map(|user| user.uid.as_raw()),
+    }
+}
+
+fn gid_of(name: &str) -> Option<u32> {
+    match name.strip_prefix('#') {
+        Some(number) => number.parse().ok(),
+        None => Group::from_name(name).ok().flatten().map(|group| group.gid.as_raw()),
+    }
+}
+
+pub(super) fn process_group(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    let name = name_of_group(&words.need("the name of the process group")?)?;
+    cx.dir.process_group = Some(cx.pool.string(name.as_bytes()));
+    Ok(())
+}
+
+pub(super) fn application_group(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    let name = name_of_group(&words.need("the name of the application group")?)?;
+    cx.dir.application_group = Some(cx.pool.string(name.as_bytes()));
+    Ok(())
+}
+
+pub(super) fn restrict_process(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    for name in words.rest("the name of a process group")? {
+        let name = name_of_group(&name)?;
+        let name = cx.pool.string(name.as_bytes());
+        cx.dir.restrict_process = Some(cx.pool.concat(cx.dir.restrict_process.unwrap_or_default(), &[name]));
+    }
+    Ok(())
+}
+
+pub(super) fn socket_prefix(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    let word = words.need("the path")?;
+    let path = (cx.absolute)(cx.pool.string(word.as_bytes())).ok_or_else(|| format!("`{word}` is not a path"))?;
+    let path = path.to_string_lossy().into_owned();
+    settings::with(|settings| settings.socket_prefix = Some(path.into()));
+    Ok(())
+}
+
+/// A directive that is accepted and does nothing here, which the log says.
+pub(super) fn without_effect(cx: &Context<'_, '_>, why: &str) {
+    settings::remark(format!("{}: {} has no effect: {why}", cx.origin, cx.name));
+}
+
+pub(super) fn socket_rotation(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    words.switch()?;
+    without_effect(cx, "the socket is the same before and after a restart");
+    Ok(())
+}
+
+pub(super) fn accept_mutex(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    let word = words.need("the name of a mutex")?;
+    let known = ["default", "flock", "fcntl", "sysvsem", "posixsem", "pthread"];
+    if !known.contains(&word.to_ascii_lowercase().as_str()) {
+        return Err(format!("`{word}` is not a mutex; there are {}", known.join(", ")));
+    }
+    without_effect(cx, "worker processes do not compete for connections");
+    Ok(())
+}
+
+pub(super) fn restrict_embedded(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    let on = words.switch()?;
+    settings::with(|settings| settings.restrict_embedded = on);
+    Ok(())
+}
+
+pub(super) fn supervisor_executable(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    let path = words.absolute_path("the path of wsgid")?;
+    settings::with(|settings| settings.executable = Some(path));
+    Ok(())
+}
+
+pub(super) fn daemon_socket(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    let path = words.absolute_path("the socket")?;
+    settings::with(|settings| settings.daemon_socket = Some(path));
+    Ok(())
+}

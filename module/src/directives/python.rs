@@ -1,0 +1,186 @@
+//! Directives about the interpreter, and about metrics.
+
+use std::path::PathBuf;
+
+use super::process::{name_of_group, without_effect};
+use super::{Context, Outcome, Words};
+use crate::settings::{self, Interpreter};
+
+/// Sets a switch of the container that is being read, or of all interpreters.
+fn interpreter(change: impl FnOnce(&mut Interpreter)) {
+    settings::with(|settings| change(settings.container.as_mut().unwrap_or(&mut settings.interpreter)));
+}
+
+pub(super) fn home(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    let path = words.absolute_path("the prefix of the Python")?;
+    let path = path.to_string_lossy().into_owned();
+    settings::with(|settings| settings.python_home = Some(path));
+    Ok(())
+}
+
+pub(super) fn path(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    let list = words.need("a list of directories")?;
+    let list = list.split(':').filter(|part| !part.is_empty()).map(PathBuf::from);
+    interpreter(|target| target.python_path.extend(list));
+    Ok(())
+}
+
+pub(super) fn eggs(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    let path = words.absolute_path("the directory")?;
+    settings::with(|settings| settings.python_eggs = Some(path));
+    Ok(())
+}
+
+pub(super) fn optimize(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    let word = words.need("0, 1 or 2")?;
+    let level = match word.as_str() {
+        "0" => 0,
+        "1" => 1,
+        "2" => 2,
+        _ => return Err(format!("`{word}` is not 0, 1 or 2")),
+    };
+    settings::with(|settings| settings.python_optimize = level);
+    Ok(())
+}
+
+pub(super) fn warnings(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    let filter = words.need("a warning filter")?;
+    settings::with(|settings| settings.python_warnings.push(filter));
+    Ok(())
+}
+
+pub(super) fn hash_seed(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    let seed = words.need("random or a number")?;
+    if seed != "random" && seed.parse::<u32>().is_err() {
+        return Err(format!("`{seed}` is neither `random` nor a number from 0 to 4294967295"));
+    }
+    settings::with(|settings| settings.python_hash_seed = Some(seed));
+    Ok(())
+}
+
+pub(super) fn dont_write_bytecode(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    let on = words.switch()?;
+    settings::with(|settings| settings.dont_write_bytecode = on);
+    Ok(())
+}
+
+pub(super) fn switch_interval(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    let word = words.need("a number of seconds")?;
+    // Checked by the option of the same name, so that both give one error.
+    wsgid_protocol::GroupConfig::new("", "").set("switch-interval", &word).map_err(|error| error.to_string())?;
+    interpreter(|target| target.switch_interval = Some(word));
+    Ok(())
+}
+
+pub(super) fn destroy_interpreter(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    words.switch()?;
+    without_effect(cx, "an interpreter ends with its process");
+    Ok(())
+}
+
+pub(super) fn per_interpreter_gil(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    let on = words.switch()?;
+    interpreter(|target| target.per_interpreter_gil = Some(on));
+    without_effect(cx, "each application group has processes of its own");
+    Ok(())
+}
+
+pub(super) fn free_threading(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    let on = words.switch()?;
+    interpreter(|target| target.free_threading = Some(on));
+    without_effect(cx, "the Python of `python-home` decides; a free-threaded one runs without the lock");
+    Ok(())
+}
+
+pub(super) fn restrict_stdin(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    let on = words.switch()?;
+    interpreter(|target| target.restrict_stdin = Some(on));
+    Ok(())
+}
+
+pub(super) fn restrict_stdout(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    let on = words.switch()?;
+    interpreter(|target| target.restrict_stdout = Some(on));
+    Ok(())
+}
+
+pub(super) fn restrict_signal(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    let on = words.switch()?;
+    interpreter(|target| target.restrict_signal = Some(on));
+    Ok(())
+}
+
+pub(super) fn case_sensitivity(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    words.switch()?;
+    without_effect(cx, "paths are told apart as the file system does");
+    Ok(())
+}
+
+pub(super) fn verbose_debugging(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    words.switch()?;
+    without_effect(cx, "use LogLevel wsgi:trace1");
+    Ok(())
+}
+
+/// `<WSGIInterpreterOptions …>`: the directives inside follow one by one.
+pub(super) fn interpreter_options(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    let mut container = Interpreter::default();
+    while let Some((name, value)) = words.next_option()? {
+        let value = name_of_group(&value).map_err(|error| format!("option `{name}`: {error}"))?;
+        match name.as_str() {
+            "process-group" => container.process_group = Some(value),
+            "application-group" => container.application_group = Some(value),
+            _ => return Err(format!("unknown option `{name}`; the options are process-group, application-group")),
+        }
+    }
+    settings::with(|settings| settings.container = Some(container));
+    Ok(())
+}
+
+pub(super) fn server_metrics(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    let on = words.switch()?;
+    settings::with(|settings| settings.server_metrics = on);
+    Ok(())
+}
+
+fn seconds(word: &str, least: f64) -> Result<f64, String> {
+    match word.parse::<f64>() {
+        Ok(seconds) if seconds.is_finite() && seconds >= least => Ok(seconds),
+        _ => Err(format!("`{word}` is not a number of seconds, {least} or more")),
+    }
+}
+
+pub(super) fn telemetry_service(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    let target = words.need("unix:/path")?;
+    let path = target.strip_prefix("unix:").filter(|path| path.starts_with('/'));
+    let path = path.ok_or_else(|| format!("`{target}` is not of the form unix:/path"))?;
+    let mut interval = None;
+    while let Some((name, value)) = words.next_option()? {
+        if name != "interval" {
+            return Err(format!("unknown option `{name}`; the option is interval"));
+        }
+        interval = Some(seconds(&value, 0.5).map_err(|error| format!("option `interval`: {error}"))?);
+    }
+    settings::with(|settings| settings.telemetry_service = Some((path.into(), interval)));
+    without_effect(cx, "datagrams of telemetry are not sent; `wsgid status` has the figures");
+    Ok(())
+}
+
+pub(super) fn telemetry_options(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    let options = words.rest("an option")?;
+    for word in &options {
+        let bare = word.trim_start_matches(['+', '-']).to_ascii_lowercase();
+        if !["captureuseragent", "none", "all"].contains(&bare.as_str()) {
+            return Err(format!("`{word}` is not an option; there are CaptureUserAgent, None and All"));
+        }
+    }
+    settings::with(|settings| settings.telemetry_options.extend(options));
+    without_effect(cx, "datagrams of telemetry are not sent");
+    Ok(())
+}
+
+pub(super) fn slow_requests(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    let limit = seconds(&words.need("a number of seconds")?, 0.0)?;
+    settings::with(|settings| settings.slow_requests = Some(limit));
+    Ok(())
+}

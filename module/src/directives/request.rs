@@ -1,0 +1,92 @@
+//! Directives about single requests and about access.
+
+use super::mapping::script_ref;
+use super::process::without_effect;
+use super::{Context, Outcome, Words};
+use crate::config::MapHead;
+
+/// Directives that are one switch of a section.
+macro_rules! switches {
+    ($($name:ident)*) => {
+        $(pub(super) fn $name(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+            cx.dir.$name = Some(words.switch()?);
+            Ok(())
+        })*
+    };
+}
+
+switches! {
+    pass_authorization script_reloading chunked_request error_override ignore_activity enable_sendfile
+}
+
+pub(super) fn map_head_to_get(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    let word = words.need("On, Off or Auto")?;
+    cx.dir.map_head_to_get = Some(match word.to_ascii_lowercase().as_str() {
+        "on" => MapHead::On,
+        "off" => MapHead::Off,
+        "auto" => MapHead::Auto,
+        _ => return Err(format!("`{word}` is none of On, Off and Auto")),
+    });
+    Ok(())
+}
+
+pub(super) fn pass_apache_request(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    cx.dir.pass_apache_request = Some(words.switch()?);
+    without_effect(cx, "applications run outside httpd, where its request record does not exist");
+    Ok(())
+}
+
+pub(super) fn group_authoritative(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    cx.dir.group_authoritative = Some(words.switch()?);
+    without_effect(cx, "use <RequireAny> and <RequireAll>");
+    Ok(())
+}
+
+/// The headers that can be trusted; see `proxies.rs`.
+pub(super) fn trusted_proxy_headers(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    for word in words.rest("the name of a header")? {
+        if !word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+            return Err(format!("`{word}` is not the name of a header"));
+        }
+        let name = cx.pool.mapped(b"HTTP_", word.as_bytes(), crate::environ::variable_byte);
+        let name = cx.pool.string(name);
+        cx.dir.trusted_headers = Some(cx.pool.concat(cx.dir.trusted_headers.unwrap_or_default(), &[name]));
+    }
+    Ok(())
+}
+
+pub(super) fn trusted_proxies(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    for word in words.rest("an address or network")? {
+        check_network(&word)?;
+        let word = cx.pool.string(word.as_bytes());
+        cx.dir.trusted_proxies = Some(cx.pool.concat(cx.dir.trusted_proxies.unwrap_or_default(), &[word]));
+    }
+    Ok(())
+}
+
+fn check_network(word: &str) -> Outcome {
+    let (address, bits) = word.split_once('/').map_or((word, None), |(address, bits)| (address, Some(bits)));
+    let bad = || format!("`{word}` is neither an address nor a network such as 10.0.0.0/8");
+    let address: std::net::IpAddr = address.parse().map_err(|_| bad())?;
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    match bits.map(str::parse::<u8>) {
+        None => Ok(()),
+        Some(Ok(bits)) if bits <= most => Ok(()),
+        Some(_) => Err(bad()),
+    }
+}
+
+pub(super) fn access_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    cx.dir.access_script = Some(script_ref(cx, words)?);
+    Ok(())
+}
+
+pub(super) fn auth_user_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    cx.dir.auth_user_script = Some(script_ref(cx, words)?);
+    Ok(())
+}
+
+pub(super) fn auth_group_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    cx.dir.auth_group_script = Some(script_ref(cx, words)?);
+    Ok(())
+}

@@ -1,0 +1,199 @@
+//! Rules for what a response head may hold. Pure: bytes in, verdict out. A
+//! worker checks the same for its application's sake; here it is checked for
+//! the client's.
+
+use wsgid_protocol::response::ResponseHead;
+
+/// What is wrong with a response head, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BadHead(pub(crate) String);
+
+/// Where a header goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Nowhere: it is about the connection, which is httpd's business.
+    Drop,
+    /// httpd's own setter.
+    ContentType,
+    /// httpd's own setter, and the bytes are counted.
+    ContentLength,
+    /// Asks for the end of the client's connection.
+    Connection,
+    /// The table of headers, one row for each.
+    Table,
+    /// The same, but an error page keeps it.
+    ErrorTable,
+}
+
+/// Where the header named `name` goes.
+pub(crate) fn place(name: &[u8]) -> Place {
+    const DROPPED: &[&[u8]] = &[
+        b"transfer-encoding",
+        b"keep-alive",
+        b"te",
+        b"trailer",
+        b"trailers",
+        b"upgrade",
+        b"proxy-connection",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"date",
+        b"server",
+    ];
+    let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+    if DROPPED.iter().any(|known| is(known)) {
+        Place::Drop
+    } else if is(b"content-type") {
+        Place::ContentType
+    } else if is(b"content-length") {
+        Place::ContentLength
+    } else if is(b"connection") {
+        Place::Connection
+    } else if is(b"www-authenticate") {
+        Place::ErrorTable
+    } else {
+        Place::Table
+    }
+}
+
+/// Checks status, reason and every field.
+pub(crate) fn check(head: &ResponseHead<'_>, field_max: usize) -> Result<(), BadHead> {
+    if !(200..=599).contains(&head.status) {
+        return Err(BadHead(format!("status {} is not between 200 and 599", head.status)));
+    }
+    check_fields(head, field_max)
+}
+
+/// Checks an interim response.
+pub(crate) fn check_interim(head: &ResponseHead<'_>, field_max: usize) -> Result<(), BadHead> {
+    if head.status != 103 {
+        return Err(BadHead(format!("interim status {} is not 103", head.status)));
+    }
+    check_fields(head, field_max)
+}
+
+fn check_fields(head: &ResponseHead<'_>, field_max: usize) -> Result<(), BadHead> {
+    if head.reason.iter().any(|byte| is_control(*byte)) {
+        return Err(BadHead("the reason phrase holds a control character".to_owned()));
+    }
+    if head.headers.len() > wsgid_protocol::limits::MAX_RESPONSE_FIELDS {
+        return Err(BadHead(format!("{} header fields are too many", head.headers.len())));
+    }
+    for (name, value) in &head.headers {
+        let shown = || String::from_utf8_lossy(name).chars().take(80).collect::<String>().escape_debug().to_string();
+        if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) {
+            return Err(BadHead(format!("`{}` is not the name of a header", shown())));
+        }
+        if value.iter().any(|byte| matches!(byte, 0 | b'\r' | b'\n')) {
+            return Err(BadHead(format!("the value of header `{}` holds a line end or NUL", shown())));
+        }
+        if name.len() + value.len() > field_max {
+            return Err(BadHead(format!(
+                "header `{}` has {} bytes, the most is {field_max} (option header-buffer-size)",
+                shown(),
+                name.len() + value.len()
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn is_control(byte: u8) -> bool {
+    (byte < 0x20 && byte != b'\t') || byte == 0x7f
+}
+
+/// RFC 9110, token.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// The one Content-Length of a response: digits, and the same each time.
+pub(crate) fn content_length<'v>(values: impl Iterator<Item = &'v [u8]>) -> Result<Option<u64>, BadHead> {
+    let mut length = None;
+    for value in values {
+        let bad = || BadHead(format!("Content-Length `{}` is not a number", String::from_utf8_lossy(value).escape_debug()));
+        if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+            return Err(bad());
+        }
+        let number = std::str::from_utf8(value).ok().and_then(|text| text.parse::<u64>().ok()).ok_or_else(bad)?;
+        if i64::try_from(number).is_err() {
+            return Err(bad());
+        }
+        if length.is_some_and(|known| known != number) {
+            return Err(BadHead("there are two different values of Content-Length".to_owned()));
+        }
+        length = Some(number);
+    }
+    Ok(length)
+}
+
+/// The status line that httpd is to send.
+pub(crate) fn status_line(status: u16, reason: &[u8]) -> Vec<u8> {
+    [status.to_string().as_bytes(), b" ", reason].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_bytes::Bytes;
+
+    use super::*;
+
+    fn verdict(status: u16, reason: &str, headers: &[(&str, &str)]) -> Result<(), BadHead> {
+        let headers =
+            headers.iter().map(|(name, value)| (Bytes::new(name.as_bytes()), Bytes::new(value.as_bytes()))).collect();
+        check(&ResponseHead { status, reason: Bytes::new(reason.as_bytes()), headers }, 100)
+    }
+
+    #[test]
+    fn ordinary_heads_pass() {
+        assert_eq!(verdict(200, "OK", &[("Set-Cookie", "a=b"), ("X-T\u{65}st", "\u{e9} \t")]), Ok(()));
+        assert_eq!(verdict(599, "", &[]), Ok(()));
+    }
+
+    #[test]
+    fn what_could_split_a_response_does_not() {
+        for (status, reason, headers) in [
+            (199, "OK", &[][..]),
+            (600, "OK", &[]),
+            (99, "OK", &[]),
+            (200, "O\rK", &[]),
+            (200, "OK\0", &[]),
+            (200, "OK", &[("", "x")]),
+            (200, "OK", &[("a b", "x")]),
+            (200, "OK", &[("a:", "x")]),
+            (200, "OK", &[("a", "x\r\nb: c")]),
+            (200, "OK", &[("a", "x\0")]),
+            (200, "OK", &[("a", "x\n")]),
+        ] {
+            assert!(verdict(status, reason, headers).is_err(), "{status} {reason:?} {headers:?}");
+        }
+        assert!(verdict(200, "OK", &[("a", &"x".repeat(100))]).is_err());
+    }
+
+    #[test]
+    fn headers_of_the_connection_are_dropped() {
+        for name in ["Transfer-Encoding", "KEEP-ALIVE", "te", "Upgrade", "Trailer", "Date", "Server"] {
+            assert_eq!(place(name.as_bytes()), Place::Drop, "{name}");
+        }
+        assert_eq!(place(b"WWW-Authenticate"), Place::ErrorTable);
+        assert_eq!(place(b"Set-Cookie"), Place::Table);
+        assert_eq!(place(b"content-TYPE"), Place::ContentType);
+    }
+
+    #[test]
+    fn content_length_is_one_number() {
+        let read = |values: &[&str]| content_length(values.iter().map(|value| value.as_bytes()));
+        assert_eq!(read(&[]), Ok(None));
+        assert_eq!(read(&["12"]), Ok(Some(12)));
+        assert_eq!(read(&["12", "12"]), Ok(Some(12)));
+        for bad in [&["12", "13"][..], &["-1"], &["+1"], &[""], &["1 2"], &["0x1"], &["99999999999999999999"]] {
+            assert!(read(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_status_line_has_its_space() {
+        assert_eq!(status_line(204, b""), b"204 ");
+        assert_eq!(status_line(418, b"I'm a teapot"), b"418 I'm a teapot");
+    }
+}

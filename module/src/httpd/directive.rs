@@ -1,0 +1,143 @@
+//! From httpd's command table to `directives.rs` and back: builds the table,
+//! and the context a directive works in.
+
+#![expect(unsafe_code, reason = "wraps command_rec and cmd_parms")]
+
+use std::ffi::{CStr, c_char, c_void};
+
+use super::request::optional;
+use super::server::Server;
+use crate::apr::pool::Pool;
+use crate::config::{DirConfig, ServerConfig};
+use crate::directives::{self, Context, Directive, Place};
+use crate::settings;
+use crate::{sys, trampoline};
+
+/// The table in httpd's form; the last row is empty.
+pub(crate) struct Commands([sys::command_rec; directives::TABLE.len() + 1]);
+
+// SAFETY: the rows are constant and point to constants.
+unsafe impl Sync for Commands {}
+
+impl Commands {
+    pub(crate) const fn as_ptr(&self) -> *const sys::command_rec {
+        self.0.as_ptr()
+    }
+}
+
+const END: sys::command_rec = sys::command_rec {
+    name: std::ptr::null(),
+    func: None,
+    cmd_data: std::ptr::null_mut(),
+    req_override: 0,
+    args_how: sys::RAW_ARGS,
+    errmsg: std::ptr::null(),
+};
+
+pub(crate) static COMMANDS: Commands = {
+    let mut rows = [const { END }; directives::TABLE.len() + 1];
+    let mut at = 0;
+    while at < directives::TABLE.len() {
+        let row = &directives::TABLE[at];
+        rows[at].name = row.name.as_ptr();
+        rows[at].func = Some(trampoline::directive);
+        rows[at].cmd_data = std::ptr::without_provenance_mut(at);
+        rows[at].req_override = row.place.bits();
+        rows[at].errmsg = row.usage.as_ptr();
+        at += 1;
+    }
+    Commands(rows)
+};
+
+/// Carries out one directive. Null, or an error text in the command's pool.
+///
+/// # Safety
+/// The arguments are those httpd gives to a `RAW_ARGS` directive of this module.
+pub(crate) unsafe fn run(cmd: *mut sys::cmd_parms, dir: *mut c_void, line: *const c_char) -> *const c_char {
+    // SAFETY: httpd passes a record that outlives the call.
+    let parms = unsafe { &*cmd };
+    // SAFETY: the directive that is carried out is a row of the table above.
+    let index = unsafe { (*parms.cmd).cmd_data }.addr();
+    let Some(directive) = directives::TABLE.get(index) else { return c"unknown directive".as_ptr() };
+    if directive.place == Place::Global {
+        // SAFETY: the record is alive.
+        let error = unsafe { sys::ap_check_cmd_context(cmd, sys::GLOBAL_ONLY) };
+        if !error.is_null() {
+            return error;
+        }
+    }
+    // SAFETY: the pool lives as long as what the directive configures.
+    let pool = unsafe { Pool::from_raw(parms.pool) };
+    // SAFETY: null or a C string.
+    let line = unsafe { optional(line) }.unwrap_or_default().to_bytes();
+    let line = if directive.container { line.strip_suffix(b">").unwrap_or(line) } else { line };
+    // SAFETY: as `run`'s own contract.
+    let outcome = unsafe { apply(directive, parms, dir, pool, line) };
+    if let Err(error) = outcome {
+        return pool.string(format!("{}: {error}", directive.name.to_string_lossy()).as_bytes()).as_ptr();
+    }
+    if directive.container {
+        // SAFETY: as `run`'s own contract.
+        return unsafe { run_inside(cmd) };
+    }
+    std::ptr::null()
+}
+
+/// # Safety
+/// As [`run`].
+unsafe fn apply<'p>(
+    directive: &'static Directive,
+    parms: &sys::cmd_parms,
+    dir: *mut c_void,
+    pool: Pool<'p>,
+    line: &[u8],
+) -> Result<(), String> {
+    // SAFETY: the server of the configuration being read.
+    let server = unsafe { Server::from_raw(parms.server) };
+    // SAFETY: the record of this module, made by `create_server_config` for
+    // this server; the configuration is read by one thread.
+    let server_config = unsafe {
+        &mut *sys::ap_get_module_config((*parms.server).module_config, crate::module_record())
+            .cast::<ServerConfig<'p>>()
+    };
+    // SAFETY: httpd passes the section's record of this module, which nobody
+    // else uses while the directive runs.
+    let dir = unsafe { &mut *dir.cast::<DirConfig<'p>>() };
+    let absolute = |path: &CStr| -> Option<&'p CStr> {
+        // SAFETY: pool and path are alive; the result is null or in the pool.
+        unsafe { optional(sys::ap_server_root_relative(pool.as_raw(), path.as_ptr())) }
+    };
+    let mut cx = Context {
+        name: directive.name.to_str().unwrap_or_default(),
+        origin: origin(parms),
+        pool,
+        dir,
+        server_config,
+        server,
+        absolute: &absolute,
+    };
+    directives::apply(directive, &mut cx, line)
+}
+
+fn origin(parms: &sys::cmd_parms) -> String {
+    // SAFETY: null, or the directive that is carried out.
+    let Some(node) = (unsafe { parms.directive.as_ref() }) else { return "configuration".to_owned() };
+    // SAFETY: null or a C string of the configuration.
+    let file = unsafe { optional(node.filename) }.map_or_else(Default::default, CStr::to_string_lossy);
+    format!("{file}:{}", node.line_num)
+}
+
+/// Carries out the directives inside a section of ours.
+///
+/// # Safety
+/// As [`run`].
+unsafe fn run_inside(cmd: *mut sys::cmd_parms) -> *const c_char {
+    // SAFETY: httpd passes a record that outlives the call.
+    let (directive, context) = unsafe { ((*cmd).directive, (*cmd).context) };
+    // SAFETY: null, or the node of the section.
+    let first = unsafe { directive.as_ref() }.map_or(std::ptr::null_mut(), |node| node.first_child);
+    // SAFETY: the children of the section, in the section's own context.
+    let error = unsafe { sys::ap_walk_config(first, cmd, context) };
+    settings::with(|settings| settings.interpreters.extend(settings.container.take()));
+    error
+}

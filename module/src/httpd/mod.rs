@@ -1,0 +1,11 @@
+//! Safe faces of httpd: requests, servers, the life of the process, spawning.
+
+pub(crate) mod client;
+pub(crate) mod directive;
+pub(crate) mod filters;
+pub(crate) mod process;
+pub(crate) mod regex;
+pub(crate) mod request;
+pub(crate) mod retained;
+pub(crate) mod server;
+pub(crate) mod spawn;

@@ -1,0 +1,405 @@
+//! A request as handlers see it: fields to read, the few that may be written.
+//! Everything read from it lives as long as the request's pool.
+
+#![expect(unsafe_code, reason = "wraps request_rec and conn_rec")]
+
+use std::ffi::{CStr, c_char, c_int};
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+
+use super::server::Server;
+use crate::apr::pool::Pool;
+use crate::apr::table::Table;
+use crate::config::DirConfig;
+use crate::sys;
+
+/// A request that is being served by this thread.
+#[derive(Clone, Copy)]
+pub(crate) struct Request<'r> {
+    raw: NonNull<sys::request_rec>,
+    life: PhantomData<&'r sys::request_rec>,
+}
+
+/// What the directory walk found at the end of the path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// Nothing.
+    Missing,
+    /// A directory.
+    Directory,
+    /// A file, or something like it.
+    File,
+}
+
+/// Reads C strings out of fields.
+macro_rules! strings {
+    ($($name:ident: $field:ident;)*) => {
+        $(pub(crate) fn $name(self) -> Option<&'r CStr> {
+            // SAFETY: the request is alive; the field is null or a C string in
+            // its pool, which is not changed in place while 'r lasts.
+            unsafe { optional(self.get().$field) }
+        })*
+    };
+}
+
+/// Reads tables out of fields.
+macro_rules! tables {
+    ($($name:ident)*) => {
+        $(pub(crate) fn $name(self) -> Table<'r> {
+            // SAFETY: a request's tables are made with it and live as long.
+            unsafe { Table::from_raw(self.get().$name) }
+        })*
+    };
+}
+
+/// # Safety
+/// `raw` is null or a C string that lives for `'a`.
+pub(super) unsafe fn optional<'a>(raw: *const c_char) -> Option<&'a CStr> {
+    // SAFETY: as the caller says.
+    (!raw.is_null()).then(|| unsafe { CStr::from_ptr(raw) })
+}
+
+impl<'r> Request<'r> {
+    /// # Safety
+    /// `raw` is a request that this thread serves during `'r`.
+    pub(crate) unsafe fn from_raw(raw: *mut sys::request_rec) -> Self {
+        Self { raw: NonNull::new(raw).expect("httpd never passes a null request"), life: PhantomData }
+    }
+
+    pub(crate) fn as_raw(self) -> *mut sys::request_rec {
+        self.raw.as_ptr()
+    }
+
+    /// A short look at the fields; no reference outlives a call into httpd.
+    fn get(&self) -> &sys::request_rec {
+        // SAFETY: alive for 'r, and only this thread writes to it.
+        unsafe { self.raw.as_ref() }
+    }
+
+    fn edit(self, change: impl FnOnce(&mut sys::request_rec)) {
+        let mut raw = self.raw;
+        // SAFETY: alive for 'r; no other reference into the struct exists
+        // while the closure, which is in this file, runs.
+        change(unsafe { raw.as_mut() });
+    }
+
+    pub(super) fn connection(&self) -> &sys::conn_rec {
+        // SAFETY: a request's connection outlives it.
+        unsafe { &*self.get().connection }
+    }
+
+    fn edit_connection(self, change: impl FnOnce(&mut sys::conn_rec)) {
+        // SAFETY: a request's connection outlives it; this thread serves it.
+        change(unsafe { &mut *self.get().connection });
+    }
+
+    strings! {
+        method: method; protocol: protocol; hostname: hostname; handler: handler; user: user;
+        auth_type: ap_auth_type; unparsed_uri: unparsed_uri; uri: uri; filename: filename;
+        path_info: path_info; args: args; the_request: the_request; useragent_ip: useragent_ip;
+    }
+
+    tables! { headers_in headers_out err_headers_out subprocess_env notes }
+
+    pub(crate) fn pool(self) -> Pool<'r> {
+        // SAFETY: the request's own pool lives as long as it.
+        unsafe { Pool::from_raw(self.get().pool) }
+    }
+
+    pub(crate) fn server(self) -> Server<'r> {
+        // SAFETY: a request's server outlives it.
+        unsafe { Server::from_raw(self.get().server) }
+    }
+
+    /// The directives of the request's scope.
+    pub(crate) fn config(self) -> &'r DirConfig<'r> {
+        // SAFETY: the vector is the request's, the record is this module's.
+        let raw = unsafe { sys::ap_get_module_config(self.get().per_dir_config, crate::module_record()) };
+        // SAFETY: create and merge in `config.rs` make every record of this
+        // module in a pool that outlives the request.
+        unsafe { &*raw.cast::<DirConfig<'r>>() }
+    }
+
+    pub(crate) fn is_subrequest(self) -> bool {
+        !self.get().main.is_null()
+    }
+
+    /// The request this one was redirected from.
+    pub(crate) fn previous(self) -> Option<Self> {
+        // SAFETY: a previous request lives in the same or an outer pool.
+        (!self.get().prev.is_null()).then(|| unsafe { Self::from_raw(self.get().prev) })
+    }
+
+    fn main_request(self) -> Option<Self> {
+        // SAFETY: a main request outlives its subrequests.
+        (!self.get().main.is_null()).then(|| unsafe { Self::from_raw(self.get().main) })
+    }
+
+    pub(crate) fn header_only(self) -> bool {
+        self.get().header_only != 0
+    }
+
+    /// 1001 is HTTP/1.1.
+    pub(crate) fn protocol_number(self) -> i32 {
+        self.get().proto_num
+    }
+
+    /// Microseconds since the epoch.
+    pub(crate) fn request_time(self) -> u64 {
+        self.get().request_time.unsigned_abs()
+    }
+
+    pub(crate) fn status(self) -> i32 {
+        self.get().status
+    }
+
+    pub(crate) fn used_path_info(self) -> i32 {
+        self.get().used_path_info
+    }
+
+    pub(crate) fn target(self) -> Target {
+        match self.get().finfo.filetype {
+            sys::APR_NOFILE => Target::Missing,
+            sys::APR_DIR => Target::Directory,
+            _ => Target::File,
+        }
+    }
+
+    /// Address and port of the client, as mod_remoteip sees it.
+    pub(crate) fn useragent_port(self) -> Option<u16> {
+        let address = self.get().useragent_addr;
+        // SAFETY: null or an address in the request's or connection's pool.
+        unsafe { address.as_ref() }.map(|address| address.port)
+    }
+
+    /// Address and port of the listener.
+    pub(crate) fn local_ip(self) -> Option<&'r CStr> {
+        // SAFETY: null or a C string in the connection's pool.
+        unsafe { optional(self.connection().local_ip) }
+    }
+
+    /// See `local_ip`.
+    pub(crate) fn local_port(self) -> Option<u16> {
+        let address = self.connection().local_addr;
+        // SAFETY: null or an address in the connection's pool.
+        unsafe { address.as_ref() }.map(|address| address.port)
+    }
+
+    /// The id that `%L` shows; made now if nothing has been logged yet.
+    pub(crate) fn log_id(self) -> Option<&'r CStr> {
+        if self.get().log_id.is_null() {
+            self.generate_log_id(&raw const *self.get());
+        }
+        // SAFETY: null or a C string in the request's pool.
+        unsafe { optional(self.get().log_id) }
+    }
+
+    /// The id that `%{c}L` shows.
+    pub(crate) fn connection_log_id(self) -> Option<&'r CStr> {
+        if self.connection().log_id.is_null() {
+            self.generate_log_id(std::ptr::null());
+        }
+        // SAFETY: null or a C string in the connection's pool.
+        unsafe { optional(self.connection().log_id) }
+    }
+
+    fn generate_log_id(self, r: *const sys::request_rec) {
+        let connection = self.get().connection;
+        let mut id = std::ptr::null();
+        // SAFETY: request and connection are alive; the hook fills `id`.
+        unsafe { sys::ap_run_generate_log_id(connection, r, &raw mut id) };
+        if r.is_null() {
+            self.edit_connection(|c| c.log_id = id);
+        } else {
+            self.edit(|r| r.log_id = id);
+        }
+    }
+
+    /// Whether the client's connection is known to be broken.
+    pub(crate) fn aborted(self) -> bool {
+        self.connection().aborted != 0
+    }
+
+    /// Whether the connection is a stream of another one (HTTP/2).
+    pub(crate) fn is_secondary(self) -> bool {
+        !self.connection().master.is_null()
+    }
+
+    /// Has httpd close the connection after this response; nothing is read
+    /// from it any more.
+    pub(crate) fn close_connection(self) {
+        self.edit_connection(|c| c.keepalive = sys::AP_CONN_CLOSE);
+    }
+
+    pub(crate) fn expects_continue(self) -> bool {
+        self.get().expecting_100 != 0
+    }
+
+    /// Says that no `100 Continue` may be sent any more, here and in the
+    /// requests this one belongs to.
+    pub(crate) fn forget_continue(self) {
+        let mut request = Some(self);
+        while let Some(r) = request {
+            r.edit(|r| r.expecting_100 = 0);
+            request = r.main_request();
+        }
+    }
+
+    /// Sets status and status line. `None` lets httpd write its own line.
+    pub(crate) fn set_status(self, status: i32, line: Option<&'r CStr>) {
+        self.edit(|r| {
+            r.status = status;
+            r.status_line = line.map_or(std::ptr::null(), CStr::as_ptr);
+        });
+    }
+
+    /// The status line in force.
+    pub(crate) fn status_line(self) -> Option<&'r CStr> {
+        // SAFETY: null or a C string that lives as long as the request.
+        unsafe { optional(self.get().status_line) }
+    }
+
+    /// Forgets what mod_mime concluded from the name of the script.
+    pub(crate) fn forget_content_facts(self) {
+        self.edit(|r| {
+            r.content_type = std::ptr::null();
+            r.content_encoding = std::ptr::null();
+            r.content_languages = std::ptr::null_mut();
+        });
+    }
+
+    pub(crate) fn set_content_type(self, value: &'r CStr) {
+        // SAFETY: the request is alive, the string lives as long.
+        unsafe { sys::ap_set_content_type(self.as_raw(), value.as_ptr()) };
+    }
+
+    pub(crate) fn set_content_length(self, len: u64) {
+        // SAFETY: the request is alive.
+        unsafe { sys::ap_set_content_length(self.as_raw(), i64::try_from(len).unwrap_or(i64::MAX)) };
+    }
+
+    /// Has caches keep away from this response.
+    pub(crate) fn no_cache(self) {
+        let mut request = Some(self);
+        while let Some(r) = request {
+            r.edit(|r| r.no_cache = 1);
+            request = r.main_request();
+        }
+    }
+
+    /// Points the request at a script.
+    pub(crate) fn set_target(self, filename: &'r CStr, handler: &'r CStr) {
+        self.edit(|r| {
+            r.filename = filename.as_ptr().cast_mut();
+            r.handler = handler.as_ptr();
+        });
+    }
+
+    /// Another table of response headers; returns the one that was in force.
+    pub(crate) fn swap_headers_out(self, table: Table<'r>) -> Table<'r> {
+        let old = self.headers_out();
+        self.edit(|r| r.headers_out = table.as_raw());
+        old
+    }
+
+    /// Turns the request into a GET, for an internal redirect.
+    pub(crate) fn become_get(self) {
+        self.edit(|r| {
+            r.method = c"GET".as_ptr();
+            r.method_number = sys::M_GET;
+        });
+    }
+
+    /// Sends an interim response with `headers_out` of the moment.
+    pub(crate) fn send_interim(self) {
+        // SAFETY: the request is alive.
+        unsafe { sys::ap_send_interim_response(self.as_raw(), 1) };
+    }
+
+    /// Serves `uri` in place of this request.
+    pub(crate) fn redirect_internally(self, uri: &CStr) {
+        // SAFETY: the request is alive; httpd copies the string.
+        unsafe { sys::ap_internal_redirect_handler(uri.as_ptr(), self.as_raw()) };
+    }
+
+    /// LimitRequestBody; 0 is none.
+    pub(crate) fn limit_request_body(self) -> u64 {
+        // SAFETY: the request is alive.
+        unsafe { sys::ap_get_limit_req_body(self.as_raw()) }.unsigned_abs()
+    }
+
+    /// Whether `Options +ExecCGI` holds here.
+    pub(crate) fn allows_exec(self) -> bool {
+        // SAFETY: the request is alive.
+        unsafe { sys::ap_allow_options(self.as_raw()) & sys::OPT_EXECCGI != 0 }
+    }
+
+    /// Where `path_info` begins in `uri`.
+    pub(crate) fn find_path_info(uri: &CStr, path_info: &CStr) -> usize {
+        // SAFETY: both are C strings.
+        let at = unsafe { sys::ap_find_path_info(uri.as_ptr(), path_info.as_ptr()) };
+        usize::try_from(at).unwrap_or(0).min(uri.count_bytes())
+    }
+
+    fn ask(self, f: unsafe extern "C" fn(*mut sys::request_rec) -> *const c_char) -> Option<&'r CStr> {
+        // SAFETY: the request is alive; these functions return null or a C
+        // string that lives at least as long as it.
+        unsafe { optional(f(self.as_raw())) }
+    }
+
+    pub(crate) fn document_root(self) -> Option<&'r CStr> {
+        self.ask(sys::ap_document_root)
+    }
+
+    pub(crate) fn context_prefix(self) -> Option<&'r CStr> {
+        self.ask(sys::ap_context_prefix)
+    }
+
+    pub(crate) fn context_document_root(self) -> Option<&'r CStr> {
+        self.ask(sys::ap_context_document_root)
+    }
+
+    /// As UseCanonicalName says.
+    pub(crate) fn server_name(self) -> Option<&'r CStr> {
+        self.ask(sys::ap_get_server_name)
+    }
+
+    /// The same with brackets around an IPv6 address.
+    pub(crate) fn server_name_for_url(self) -> Option<&'r CStr> {
+        self.ask(sys::ap_get_server_name_for_url)
+    }
+
+    pub(crate) fn server_port(self) -> u16 {
+        // SAFETY: the request is alive.
+        unsafe { sys::ap_get_server_port(self.as_raw()) }
+    }
+
+    /// `http` or `https`.
+    pub(crate) fn scheme(self) -> Option<&'r CStr> {
+        // SAFETY: the request is alive; the hook returns a C string.
+        unsafe { optional(sys::ap_run_http_scheme(self.as_raw())) }
+    }
+
+    /// A switch of httpd's core that has no accessor.
+    fn core_bit(self, bits: sys::CoreBits) -> bool {
+        // SAFETY: every request has a core configuration.
+        let core = unsafe { sys::ap_get_core_module_config(self.get().per_dir_config) };
+        // SAFETY: the byte lies inside the structure (see the layout test).
+        let byte = unsafe { *core.cast::<u8>().add(bits.byte) };
+        byte & bits.mask == bits.on
+    }
+
+    pub(crate) fn enable_sendfile(self) -> bool {
+        self.core_bit(sys::CORE_ENABLE_SENDFILE)
+    }
+
+    pub(crate) fn cgi_pass_auth(self) -> bool {
+        self.core_bit(sys::CORE_CGI_PASS_AUTH)
+    }
+
+    /// The status httpd answers with for an error while the body was read.
+    pub(crate) fn body_error_status(status: c_int) -> c_int {
+        // SAFETY: a pure function.
+        unsafe { sys::ap_map_http_request_error(status, 400) }
+    }
+}

@@ -1,0 +1,159 @@
+//! What survives a restart of httpd: plain data in memory of the process, found
+//! again by its key, also by a newer build of this module. Owned by `launch.rs`.
+
+#![expect(unsafe_code, reason = "reads and writes memory that httpd keeps")]
+
+use std::ffi::{CStr, c_char};
+use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+
+use crate::apr::pool::Pool;
+use crate::sys;
+
+/// Changes whenever the fields do: another build must not read them wrongly.
+const KEY: &CStr = c"mod_wsgid/1";
+
+/// Longest path of a socket, with its NUL.
+pub(crate) const SOCKET_PATH_MAX: usize = 108;
+
+/// The record.
+#[repr(C)]
+pub(crate) struct Retained {
+    /// For httpd's watch over other children; `pid` 0 is none.
+    pub(crate) process: sys::apr_proc_t,
+    /// Whether httpd watches it now.
+    pub(crate) registered: bool,
+    /// The process that made this record; children have copies.
+    pub(crate) owner: i32,
+    /// Our end of the control socket, or -1.
+    control: RawFd,
+    /// The listening socket, or -1.
+    listener: RawFd,
+    pub(crate) secret: [u8; 32],
+    socket_path: [u8; SOCKET_PATH_MAX],
+    /// Seconds of the monotonic clock when it was last started.
+    pub(crate) started_at: u64,
+    /// Starts in a row that ended at once.
+    pub(crate) quick_deaths: u32,
+    /// When to start again; 0 is not planned.
+    pub(crate) retry_at: u64,
+}
+
+impl Retained {
+    fn borrow(&self, fd: RawFd) -> Option<BorrowedFd<'_>> {
+        // SAFETY: the record owns its descriptors; they are closed only through
+        // `replace`, which needs it exclusively.
+        (fd >= 0).then(|| unsafe { BorrowedFd::borrow_raw(fd) })
+    }
+
+    fn replace(place: &mut RawFd, fd: Option<OwnedFd>) {
+        let old = std::mem::replace(place, fd.map_or(-1, IntoRawFd::into_raw_fd));
+        if old >= 0 {
+            // SAFETY: the record owned it and has just forgotten its number.
+            drop(unsafe { OwnedFd::from_raw_fd(old) });
+        }
+    }
+
+    /// Our end of the supervisor's control socket.
+    pub(crate) fn control(&self) -> Option<BorrowedFd<'_>> {
+        self.borrow(self.control)
+    }
+
+    /// Takes a new control socket and closes the old one.
+    pub(crate) fn set_control(&mut self, fd: Option<OwnedFd>) {
+        Self::replace(&mut self.control, fd);
+    }
+
+    /// The listening socket.
+    pub(crate) fn listener(&self) -> Option<BorrowedFd<'_>> {
+        self.borrow(self.listener)
+    }
+
+    /// Takes a new listening socket with its path and closes the old one.
+    pub(crate) fn set_listener(&mut self, listener: Option<(OwnedFd, &str)>) {
+        let (fd, path) = listener.unzip();
+        Self::replace(&mut self.listener, fd);
+        self.socket_path = [0; SOCKET_PATH_MAX];
+        for (place, byte) in self.socket_path.iter_mut().zip(path.unwrap_or_default().bytes()) {
+            *place = byte;
+        }
+    }
+
+    /// The listening socket's path; empty if there is none.
+    pub(crate) fn socket_path(&self) -> String {
+        let end = self.socket_path.iter().position(|byte| *byte == 0).unwrap_or(SOCKET_PATH_MAX);
+        String::from_utf8_lossy(&self.socket_path[..end]).into_owned()
+    }
+}
+
+/// The record of this server, made on first use.
+pub(crate) fn with<T>(f: impl FnOnce(&mut Retained) -> T) -> T {
+    // SAFETY: a look-up by name.
+    let mut raw = unsafe { sys::ap_retained_data_get(KEY.as_ptr()) }.cast::<Retained>();
+    if raw.is_null() {
+        // SAFETY: httpd returns zeroed memory that lives as long as the process.
+        raw = unsafe { sys::ap_retained_data_create(KEY.as_ptr(), size_of::<Retained>()) }.cast();
+        let fresh = Retained {
+            process: sys::apr_proc_t {
+                pid: 0,
+                stdin: std::ptr::null_mut(),
+                stdout: std::ptr::null_mut(),
+                stderr: std::ptr::null_mut(),
+            },
+            registered: false,
+            owner: 0,
+            control: -1,
+            listener: -1,
+            secret: [0; 32],
+            socket_path: [0; SOCKET_PATH_MAX],
+            started_at: 0,
+            quick_deaths: 0,
+            retry_at: 0,
+        };
+        // SAFETY: the memory is large enough and aligned by APR.
+        unsafe { raw.write(fresh) };
+    }
+    // SAFETY: written above or by an earlier configuration; the parent has one
+    // thread, and `f` does not come back here.
+    f(unsafe { &mut *raw })
+}
+
+/// Has httpd tell us about the end of the supervisor, until the configuration
+/// ends.
+pub(crate) fn watch(retained: &mut Retained, pool: Pool<'_>) {
+    let data = std::ptr::from_mut(retained).cast();
+    // SAFETY: process record and data live as long as the process; the function
+    // is never unloaded (`-z nodelete`).
+    unsafe {
+        sys::apr_proc_other_child_register(
+            &raw mut retained.process,
+            crate::trampoline::supervisor_maintenance,
+            data,
+            std::ptr::null_mut(),
+            pool.as_raw(),
+        );
+    };
+    retained.registered = true;
+}
+
+/// Ends the watch.
+pub(crate) fn unwatch(retained: &mut Retained) {
+    if retained.registered {
+        retained.registered = false;
+        // SAFETY: the data that was registered.
+        unsafe { sys::apr_proc_other_child_unregister(std::ptr::from_mut(retained).cast()) };
+    }
+}
+
+/// A path below httpd's runtime directory.
+pub(crate) fn runtime_path(pool: Pool<'_>, name: &CStr) -> Option<String> {
+    // SAFETY: pool and name are alive.
+    let path: *const c_char = unsafe { sys::ap_runtime_dir_relative(pool.as_raw(), name.as_ptr()) };
+    // SAFETY: null or a C string in the pool.
+    unsafe { super::request::optional(path) }.map(|path| path.to_string_lossy().into_owned())
+}
+
+/// Has `cleanup` called when the configuration is given up.
+pub(crate) fn at_end_of_configuration(pool: Pool<'_>, cleanup: sys::Cleanup) {
+    // SAFETY: the function takes no data and is never unloaded.
+    unsafe { pool.on_clear(std::ptr::null_mut(), cleanup) };
+}

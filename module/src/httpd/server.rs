@@ -1,0 +1,195 @@
+//! A virtual host or the main server, and facts about the whole of httpd.
+
+#![expect(unsafe_code, reason = "wraps server_rec")]
+
+use std::ffi::{CStr, c_int};
+use std::marker::PhantomData;
+use std::os::fd::BorrowedFd;
+use std::ptr::NonNull;
+use std::time::Duration;
+
+use super::request::optional;
+use crate::apr::pool::Pool;
+use crate::config::{DirConfig, ServerConfig};
+use crate::sys;
+
+/// A server that lives for `'s`.
+#[derive(Clone, Copy)]
+pub(crate) struct Server<'s> {
+    raw: NonNull<sys::server_rec>,
+    life: PhantomData<&'s sys::server_rec>,
+}
+
+impl<'s> Server<'s> {
+    /// # Safety
+    /// `raw` is a server of a configuration that is alive during `'s`.
+    pub(crate) unsafe fn from_raw(raw: *mut sys::server_rec) -> Self {
+        Self { raw: NonNull::new(raw).expect("httpd never passes a null server"), life: PhantomData }
+    }
+
+    fn get(&self) -> &sys::server_rec {
+        // SAFETY: alive for 's; written to while the configuration is read only.
+        unsafe { self.raw.as_ref() }
+    }
+
+    /// Tells servers of one configuration apart.
+    pub(crate) fn id(self) -> usize {
+        self.raw.as_ptr() as usize
+    }
+
+    pub(crate) fn is_virtual(self) -> bool {
+        self.get().is_virtual != 0
+    }
+
+    pub(crate) fn hostname(self) -> Option<&'s CStr> {
+        // SAFETY: null or a C string of the configuration.
+        unsafe { optional(self.get().server_hostname) }
+    }
+
+    pub(crate) fn admin(self) -> Option<&'s CStr> {
+        // SAFETY: null or a C string of the configuration.
+        unsafe { optional(self.get().server_admin) }
+    }
+
+    /// The pool of the configuration, in the parent.
+    pub(crate) fn configuration_pool(self) -> Pool<'s> {
+        // SAFETY: a server's process record lives as long as the process.
+        let raw = unsafe { (*self.get().process).pconf };
+        // SAFETY: the pool of the configuration the server belongs to.
+        unsafe { Pool::from_raw(raw) }
+    }
+
+    /// Timeout.
+    pub(crate) fn timeout(self) -> Duration {
+        Duration::from_micros(self.get().timeout.unsigned_abs())
+    }
+
+    pub(crate) fn config(self) -> &'s ServerConfig<'s> {
+        // SAFETY: the vector is the server's, the record is this module's.
+        let raw = unsafe { sys::ap_get_module_config(self.get().module_config, crate::module_record()) };
+        // SAFETY: create and merge in `config.rs` make every record of this
+        // module, in the configuration's pool.
+        unsafe { &*raw.cast::<ServerConfig<'s>>() }
+    }
+
+    /// What holds in this server outside all sections.
+    pub(crate) fn directory_defaults(self) -> &'s DirConfig<'s> {
+        // SAFETY: the vector is the server's, the record is this module's.
+        let raw = unsafe { sys::ap_get_module_config(self.get().lookup_defaults, crate::module_record()) };
+        // SAFETY: as in `config`.
+        unsafe { &*raw.cast::<DirConfig<'s>>() }
+    }
+
+    /// The descriptor of the server's own error log; `None` for syslog.
+    pub(crate) fn error_log(self) -> Option<BorrowedFd<'s>> {
+        let file = self.get().error_log;
+        if file.is_null() {
+            return None;
+        }
+        let mut fd: c_int = -1;
+        // SAFETY: an open file of the configuration.
+        let status = unsafe { sys::apr_os_file_get(&raw mut fd, file) };
+        // SAFETY: open as long as the configuration is in force.
+        (status == 0 && fd >= 0).then(|| unsafe { BorrowedFd::borrow_raw(fd) })
+    }
+
+    /// This server and all that follow it.
+    pub(crate) fn all(self) -> impl Iterator<Item = Self> {
+        std::iter::successors(Some(self), |server| {
+            let next = server.get().next;
+            // SAFETY: servers of one configuration live equally long.
+            (!next.is_null()).then(|| unsafe { Self::from_raw(next) })
+        })
+    }
+}
+
+/// The main server. Only between reading the configuration and the end of httpd.
+pub(crate) fn main_server<'s>() -> Option<Server<'s>> {
+    // SAFETY: httpd sets it before modules run.
+    let raw = unsafe { sys::ap_server_conf };
+    // SAFETY: alive while a configuration is in force.
+    (!raw.is_null()).then(|| unsafe { Server::from_raw(raw) })
+}
+
+/// User and group of httpd's children.
+pub(crate) fn children_identity() -> (u32, u32) {
+    // SAFETY: set while the configuration is read, never written to after.
+    let config = unsafe { &*(&raw const sys::ap_unixd_config) };
+    (config.user_id, config.group_id)
+}
+
+fn mpm_query(code: c_int) -> Option<c_int> {
+    let mut result = 0;
+    // SAFETY: the MPM fills one integer.
+    let status = unsafe { sys::ap_mpm_query(code, &raw mut result) };
+    (status == 0).then_some(result)
+}
+
+/// The MPM's generation; children inherit it.
+pub(crate) fn generation() -> u64 {
+    mpm_query(sys::AP_MPMQ_GENERATION).map_or(0, |number| u64::from(number.unsigned_abs()))
+}
+
+pub(crate) fn is_stopping() -> bool {
+    mpm_query(sys::AP_MPMQ_MPM_STATE).is_none_or(|state| state == sys::AP_MPMQ_STOPPING)
+}
+
+pub(crate) fn threads_per_child() -> u32 {
+    mpm_query(sys::AP_MPMQ_MAX_THREADS).map_or(1, |count| count.unsigned_abs().max(1))
+}
+
+pub(crate) fn most_children() -> u32 {
+    mpm_query(sys::AP_MPMQ_MAX_DAEMONS).map_or(1, |count| count.unsigned_abs().max(1))
+}
+
+fn state(code: c_int) -> c_int {
+    // SAFETY: a query without arguments in memory.
+    unsafe { sys::ap_state_query(code) }
+}
+
+/// The first of the two passes over the configuration at start.
+pub(crate) fn is_first_pass() -> bool {
+    state(sys::AP_SQ_MAIN_STATE) == sys::AP_SQ_MS_CREATE_PRE_CONFIG
+}
+
+/// The server ends, as opposed to reading its configuration again.
+pub(crate) fn is_exiting() -> bool {
+    state(sys::AP_SQ_MAIN_STATE) == sys::AP_SQ_MS_EXITING
+}
+
+/// configtest, or a dump of the configuration: nothing may be touched.
+pub(crate) fn is_only_looking() -> bool {
+    let mode = state(sys::AP_SQ_RUN_MODE);
+    mode == sys::AP_SQ_RM_CONFIG_TEST || mode == sys::AP_SQ_RM_CONFIG_DUMP
+}
+
+fn owned(raw: *const std::ffi::c_char) -> String {
+    // SAFETY: these functions return null or a C string.
+    unsafe { optional(raw) }.map(|text| text.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// Version, description and MPM of the server.
+pub(crate) fn facts() -> ((u32, u32, u32), String, String) {
+    let mut version = sys::ap_version_t { major: 0, minor: 0, patch: 0, add_string: std::ptr::null() };
+    // SAFETY: httpd fills the record.
+    unsafe { sys::ap_get_server_revision(&raw mut version) };
+    let number = |part: c_int| part.unsigned_abs();
+    // SAFETY: returns a C string.
+    let description = owned(unsafe { sys::ap_get_server_description() });
+    // SAFETY: returns a C string.
+    let mpm = owned(unsafe { sys::ap_show_mpm() });
+    ((number(version.major), number(version.minor), number(version.patch)), description, mpm)
+}
+
+/// Adds to the `Server` header.
+pub(crate) fn add_version(pool: Pool<'_>, component: &CStr) {
+    // SAFETY: pool and string are alive; httpd copies the string.
+    unsafe { sys::ap_add_version_component(pool.as_raw(), component.as_ptr()) };
+}
+
+/// What the Server header says.
+pub(crate) fn banner<'a>() -> Option<&'a CStr> {
+    // SAFETY: null or a C string of the configuration, which a child never
+    // gives up.
+    unsafe { optional(sys::ap_get_server_banner()) }
+}

@@ -1,0 +1,173 @@
+//! From what directives said to what the supervisor and the children get.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use nix::unistd::{getegid, geteuid};
+use wsgid_protocol::GroupConfig;
+use wsgid_protocol::config::LogTarget;
+use wsgid_protocol::control::{Configuration, FromParent, ServerFacts};
+use wsgid_protocol::limits::MAX_DESCRIPTORS;
+use wsgid_protocol::request::VERSIONS;
+
+use super::talk::{self, Message};
+use crate::child::Plan;
+use crate::groups;
+use crate::httpd::server::{self, Server};
+use crate::settings::{DEFAULT_GROUP, Interpreter, Settings};
+
+/// The implicit group: httpd's user, mod_wsgi's defaults. It costs nothing
+/// until a request needs it. `WSGIRestrictEmbedded On` says that requests
+/// without a group are a mistake.
+fn default_group(settings: &Settings) -> Option<GroupConfig> {
+    (!settings.restrict_embedded).then(|| GroupConfig::new(DEFAULT_GROUP, "implicit"))
+}
+
+/// For the children. The socket and the secret are filled in later.
+pub(super) fn plan(settings: &Settings) -> Plan {
+    Plan {
+        groups: groups::freeze(&settings.groups, default_group(settings).as_ref()),
+        socket: None,
+        secret: [0; 32],
+        generation: server::generation(),
+        restrict_embedded: settings.restrict_embedded,
+    }
+}
+
+/// For the supervisor; and how long its end may take.
+pub(super) fn message(
+    settings: &Settings,
+    main: Server<'_>,
+    secret: [u8; 32],
+    generation: u64,
+) -> Result<(Message, Duration), String> {
+    let mut logs = Logs::new(main);
+    let mut groups = Vec::new();
+    for definition in &settings.groups {
+        let mut config = complete(settings, definition.config.clone());
+        let home = definition.scopes.first().and_then(|scope| main.all().find(|server| server.id() == scope.server));
+        config.log = home.map_or(LogTarget::Supervisor, |server| logs.target(server));
+        groups.push(config);
+    }
+    groups.extend(default_group(settings).map(|config| complete(settings, config)));
+    let slack = Duration::from_secs(3);
+    let stop_timeout = groups.iter().map(|group| group.shutdown_timeout).max().unwrap_or_default() + slack;
+
+    let (uid, gid) = if geteuid().is_root() {
+        server::children_identity()
+    } else {
+        (geteuid().as_raw(), getegid().as_raw())
+    };
+    let (version, description, mpm) = server::facts();
+    let configuration = Configuration {
+        versions: VERSIONS,
+        generation,
+        secret,
+        httpd_uid: uid,
+        httpd_gid: gid,
+        server: ServerFacts {
+            version,
+            description,
+            mpm,
+            maximum_processes: server::most_children(),
+            threads_per_process: server::threads_per_child(),
+        },
+        groups,
+    };
+    Ok((talk::encode(&FromParent::Configure(configuration), logs.descriptors)?, stop_timeout))
+}
+
+/// A group with what other directives say about all groups, and its scripts.
+fn complete(settings: &Settings, mut config: GroupConfig) -> GroupConfig {
+    if config.python_home.is_none()
+        && let Some(home) = &settings.python_home
+    {
+        // The option's own reading of the path; it was absolute already.
+        let _ = config.set("python-home", home);
+    }
+    if config.python_eggs.is_none() {
+        config.python_eggs.clone_from(&settings.python_eggs);
+    }
+    config.python_optimize = settings.python_optimize;
+    config.python_warnings.clone_from(&settings.python_warnings);
+    config.python_hash_seed.clone_from(&settings.python_hash_seed);
+    config.dont_write_bytecode = settings.dont_write_bytecode;
+    let plain = settings.interpreter.clone();
+    // Outside of a container WSGIPythonPath is for applications inside httpd.
+    apply(&mut config, &Interpreter { python_path: Vec::new(), switch_interval: None, ..plain });
+    let mut matching: Vec<&Interpreter> = settings.interpreters.iter().filter(|one| concerns(one, &config)).collect();
+    // The most specific last, so that it wins; of equals the later one.
+    matching.sort_by_key(|one| one.process_group.is_some());
+    for one in matching {
+        apply(&mut config, one);
+    }
+    for import in settings.imports.iter().filter(|import| import.process_group == config.name) {
+        let known = |other: &wsgid_protocol::config::Preload| {
+            other.script == import.preload.script && other.application_group == import.preload.application_group
+        };
+        if !config.preload_scripts.iter().any(known) {
+            config.preload_scripts.push(import.preload.clone());
+        }
+    }
+    config
+}
+
+/// A container for one application group would need interpreters that differ
+/// within a group; the group's definition has one set of switches.
+fn concerns(one: &Interpreter, config: &GroupConfig) -> bool {
+    one.application_group.is_none() && one.process_group.as_ref().is_none_or(|name| *name == config.name)
+}
+
+fn apply(config: &mut GroupConfig, one: &Interpreter) {
+    if let Some(on) = one.restrict_stdin {
+        config.restrict_stdin = on;
+    }
+    if let Some(on) = one.restrict_stdout {
+        config.restrict_stdout = on;
+    }
+    if let Some(on) = one.restrict_signal {
+        config.restrict_signal = on;
+    }
+    if let (Some(interval), None) = (&one.switch_interval, config.switch_interval_us) {
+        // Checked where the directive was read.
+        let _ = config.set("switch-interval", interval);
+    }
+    config.python_path.extend(one.python_path.iter().cloned());
+}
+
+/// The error logs that groups write to. The first is the main one, which
+/// takes the place of the supervisor's standard error after a rotation.
+struct Logs {
+    descriptors: Vec<OwnedFd>,
+    known: Vec<i32>,
+    main: Option<i32>,
+}
+
+impl Logs {
+    fn new(main: Server<'_>) -> Self {
+        let mut logs = Self { descriptors: Vec::new(), known: Vec::new(), main: main.error_log().map(|log| log.as_raw_fd()) };
+        // httpd makes its main log its standard error at each start and reload.
+        logs.add(std::io::stderr().as_fd());
+        logs
+    }
+
+    fn add(&mut self, fd: BorrowedFd<'_>) -> Option<usize> {
+        if self.descriptors.len() >= MAX_DESCRIPTORS {
+            return None;
+        }
+        self.descriptors.push(fd.try_clone_to_owned().ok()?);
+        self.known.push(fd.as_raw_fd());
+        Some(self.descriptors.len() - 1)
+    }
+
+    /// Where a group that was defined in `server` writes to.
+    fn target(&mut self, server: Server<'_>) -> LogTarget {
+        let Some(log) = server.error_log() else { return LogTarget::Supervisor };
+        let number = log.as_raw_fd();
+        if self.main == Some(number) {
+            return LogTarget::Supervisor;
+        }
+        let index = self.known.iter().position(|known| *known == number).or_else(|| self.add(log));
+        index.map_or(LogTarget::Supervisor, LogTarget::Descriptor)
+    }
+}

@@ -1,0 +1,102 @@
+//! The listening socket: made once, kept in the parent, so that connections
+//! wait in its backlog while there is no supervisor.
+
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown, lchown};
+use std::path::Path;
+
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{geteuid, getpid};
+
+use crate::apr::pool::Pool;
+use crate::httpd::retained::{self, Retained, SOCKET_PATH_MAX};
+use crate::httpd::server;
+use crate::paths;
+use crate::settings::Settings;
+
+/// Connections that may wait while there is no supervisor.
+const BACKLOG: i32 = 4096;
+
+/// What the socket's directory is named after.
+pub(super) fn prefix(settings: &Settings, pool: Pool<'_>) -> Result<String, String> {
+    match &settings.socket_prefix {
+        Some(prefix) => Ok(prefix.to_string_lossy().into_owned()),
+        None => retained::runtime_path(pool, c"wsgid")
+            .ok_or_else(|| "httpd has no runtime directory; name one with DefaultRuntimeDir".to_owned()),
+    }
+}
+
+/// Makes the socket if there is none, and gives it to the children's user,
+/// whom a reload may have changed.
+pub(super) fn ensure(retained: &mut Retained, prefix: &str) -> Result<(), String> {
+    if retained.listener().is_none() {
+        let directory = paths::socket_directory(prefix, getpid().as_raw().unsigned_abs());
+        let path = paths::socket_path(&directory, SOCKET_PATH_MAX)?;
+        make_directory(Path::new(&directory))?;
+        let fd = open(&path).map_err(|error| format!("failed to make the socket `{path}`: {error}"))?;
+        retained.set_listener(Some((fd, &path)));
+    }
+    let path = retained.socket_path();
+    if geteuid().is_root() {
+        let (uid, gid) = server::children_identity();
+        lchown(&path, Some(uid), Some(gid)).map_err(|error| format!("failed to give `{path}` to user {uid}: {error}"))?;
+    }
+    Ok(())
+}
+
+/// A directory that only we can write to. One that is there already must be
+/// ours: in a directory like /tmp anybody could have made it.
+fn make_directory(path: &Path) -> Result<(), String> {
+    let explain = |what: &str, error: &dyn std::fmt::Display| {
+        format!(
+            "failed to {what} the directory `{}`: {error}; choose another place with WSGISocketPrefix",
+            path.display()
+        )
+    };
+    match fs::DirBuilder::new().mode(0o755).create(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            let found = fs::symlink_metadata(path).map_err(|error| explain("look at", &error))?;
+            if !found.is_dir() || found.uid() != geteuid().as_raw() {
+                return Err(explain("use", &"it belongs to somebody else"));
+            }
+        }
+        Err(error) => return Err(explain("make", &error)),
+    }
+    // The process's umask may have taken away what children need to get in.
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).map_err(|error| explain("open", &error))?;
+    if geteuid().is_root() {
+        chown(path, Some(0), Some(0)).map_err(|error| explain("own", &error))?;
+    }
+    Ok(())
+}
+
+fn open(path: &str) -> std::io::Result<std::os::fd::OwnedFd> {
+    match fs::remove_file(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let fd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    let old = umask(Mode::from_bits_truncate(0o177));
+    let bound = UnixAddr::new(path).and_then(|address| bind(std::os::fd::AsRawFd::as_raw_fd(&fd), &address));
+    umask(old);
+    bound?;
+    listen(&fd, Backlog::new(BACKLOG)?)?;
+    Ok(fd)
+}
+
+/// Removes the socket, at the end of httpd.
+pub(super) fn remove(retained: &mut Retained) {
+    let path = retained.socket_path();
+    retained.set_listener(None);
+    if path.is_empty() {
+        return;
+    }
+    // Whatever is left may stay: the next httpd with this pid removes it.
+    let _ = fs::remove_file(&path);
+    if let Some(directory) = Path::new(&path).parent() {
+        let _ = fs::remove_dir(directory);
+    }
+}

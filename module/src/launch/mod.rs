@@ -1,0 +1,299 @@
+//! The supervisor from the httpd parent's side: started once, kept over
+//! restarts, told about each configuration, started again when it dies,
+//! stopped with httpd. Runs in the parent only; nothing here may fail a start
+//! or a reload: what goes wrong is logged, and requests are answered with 503.
+
+mod configuration;
+mod listener;
+mod talk;
+
+use std::ffi::{CStr, CString};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{AccessFlags, Pid, access, getpid};
+use wsgid_protocol::control::FromParent;
+
+use self::talk::Message;
+use crate::apr::log::{self, Level};
+use crate::apr::pool::Pool;
+use crate::child::{self, Plan};
+use crate::httpd::retained::{self, Retained};
+use crate::httpd::server::{self, Server};
+use crate::httpd::{process, spawn};
+use crate::{paths, settings, sys, trampoline};
+
+const VERSION_COMPONENT: &CStr = c"mod_wsgid/0.1.0";
+
+/// How long a start or reload waits for the supervisor's word.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A supervisor that lived shorter than this died at once.
+const QUICK: u64 = 2;
+
+/// Longest pause between two starts, in seconds.
+const LONGEST_PAUSE: u64 = 60;
+
+/// What a supervisor that has to be started again must be told.
+struct Current {
+    program: PathBuf,
+    message: Message,
+    stop_timeout: Duration,
+}
+
+static CURRENT: Mutex<Option<Current>> = Mutex::new(None);
+
+/// httpd's post_config hook.
+pub(crate) fn post_config(pool: Pool<'_>, main: Server<'_>) {
+    if server::is_first_pass() || server::is_only_looking() {
+        return;
+    }
+    server::add_version(pool, VERSION_COMPONENT);
+    for remark in settings::with(|settings| std::mem::take(&mut settings.remarks)) {
+        log::server(Level::INFO, || remark);
+    }
+    let mut plan = settings::with(|settings| configuration::plan(settings));
+    if let Some(socket) = settings::with(|settings| settings.daemon_socket.clone()) {
+        plan.socket = Some(socket.to_string_lossy().into_owned());
+        child::publish(plan);
+        return;
+    }
+    match retained::with(|retained| bring_up(retained, pool, main, &mut plan)) {
+        Ok(()) => {}
+        Err(error) => log::server(Level::CRIT, || {
+            format!("WSGID0020: applications cannot be served: {error}; their requests are answered with 503")
+        }),
+    }
+    child::publish(plan);
+}
+
+/// Listener, supervisor, configuration.
+fn bring_up(retained: &mut Retained, pool: Pool<'_>, main: Server<'_>, plan: &mut Plan) -> Result<(), String> {
+    if retained.owner == 0 {
+        retained.owner = getpid().as_raw();
+        retained.secret = process::random();
+    }
+    plan.secret = retained.secret;
+    let directories = settings::with(|settings| listener::prefix(settings, pool))?;
+    listener::ensure(retained, &directories)?;
+    plan.socket = Some(retained.socket_path());
+    retained::at_end_of_configuration(pool, trampoline::configuration_ends);
+
+    let program = settings::with(|settings| {
+        let module = process::module_directory();
+        paths::find_supervisor(settings.executable.as_deref(), module.as_deref(), |path| {
+            path.is_file() && access(path, AccessFlags::X_OK).is_ok()
+        })
+    })?;
+    let (message, stop_timeout) =
+        settings::with(|settings| configuration::message(settings, main, retained.secret, plan.generation))?;
+    set_current(Some(Current { program, message, stop_timeout }));
+    with_current(|current| Some(tell_or_start(retained, current))).unwrap_or(Ok(()))?;
+    if !retained.registered {
+        retained::watch(retained, pool);
+    }
+    talk::await_reply(retained, plan.generation, REPLY_TIMEOUT);
+    Ok(())
+}
+
+fn set_current(current: Option<Current>) {
+    *CURRENT.lock().unwrap_or_else(PoisonError::into_inner) = current;
+}
+
+fn with_current<T: Default>(f: impl FnOnce(&Current) -> T) -> T {
+    CURRENT.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(f).unwrap_or_default()
+}
+
+/// A living supervisor gets the configuration; otherwise one is started.
+fn tell_or_start(retained: &mut Retained, current: &Current) -> Result<(), String> {
+    reap(retained);
+    if retained.process.pid != 0 {
+        if let Some(control) = retained.control() {
+            match talk::send(control, &current.message) {
+                Ok(()) => return Ok(()),
+                Err(error) => log::server(Level::ERR, || {
+                    format!("WSGID0021: the supervisor (process {}) does not listen: {error}", retained.process.pid)
+                }),
+            }
+        }
+        kill_supervisor(retained);
+    }
+    start(retained, current)
+}
+
+/// Starts a supervisor and tells it the configuration.
+fn start(retained: &mut Retained, current: &Current) -> Result<(), String> {
+    let text = |bytes: &[u8]| CString::new(bytes).map_err(|_| "a path contains a NUL".to_owned());
+    let listener = retained.listener().ok_or("there is no listening socket")?;
+    let listener = listener.try_clone_to_owned().map_err(|error| format!("failed to duplicate a descriptor: {error}"))?;
+    let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)
+        .map_err(|error| format!("failed to make a socket pair: {error}"))?;
+    let program = spawn::Program {
+        path: text(current.program.as_os_str().as_bytes())?,
+        arguments: vec![c"wsgid".into(), c"supervise".into(), c"--httpd".into()],
+        environment: environment(),
+        descriptors: [theirs.as_fd(), listener.as_fd()],
+    };
+    let pid = spawn::spawn(&program)
+        .map_err(|error| format!("failed to start `{}`: {error}", current.program.display()))?;
+    drop(program);
+    retained.process.pid = pid;
+    retained.started_at = process::monotonic_seconds();
+    retained.retry_at = 0;
+    retained.set_control(Some(ours));
+    log::server(Level::NOTICE, || format!("supervisor started: `{}`, process {pid}", current.program.display()));
+    let control = retained.control().ok_or("the control socket is closed")?;
+    talk::send(control, &current.message)
+        .map_err(|error| format!("the supervisor (process {pid}) did not take its configuration: {error}"))
+}
+
+/// The supervisor's environment: a path, and the time zone of the machine.
+fn environment() -> Vec<CString> {
+    let path = CString::from(c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    let zone = std::env::var("TZ").ok().and_then(|zone| CString::new(format!("TZ={zone}")).ok());
+    [Some(path), zone].into_iter().flatten().collect()
+}
+
+/// Notices a supervisor that has ended.
+fn reap(retained: &mut Retained) {
+    if retained.process.pid == 0 {
+        return;
+    }
+    let status = waitpid(Pid::from_raw(retained.process.pid), Some(WaitPidFlag::WNOHANG));
+    if !matches!(status, Ok(WaitStatus::StillAlive)) {
+        forget(retained);
+    }
+}
+
+fn forget(retained: &mut Retained) {
+    retained::unwatch(retained);
+    retained.process.pid = 0;
+    retained.set_control(None);
+}
+
+fn kill_supervisor(retained: &mut Retained) {
+    let pid = Pid::from_raw(retained.process.pid);
+    // Its end is awaited: SIGKILL cannot be refused.
+    if kill(pid, Signal::SIGKILL).is_ok() {
+        let _ = waitpid(pid, None);
+    }
+    forget(retained);
+}
+
+/// httpd's word about the supervisor's process.
+pub(crate) fn maintain(reason: i32, status: i32) {
+    if reason != sys::APR_OC_REASON_DEATH && reason != sys::APR_OC_REASON_LOST {
+        return;
+    }
+    retained::with(|retained| {
+        let pid = retained.process.pid;
+        forget(retained);
+        if retained.owner != getpid().as_raw() || server::is_stopping() {
+            return;
+        }
+        log::server(Level::ERR, || {
+            format!("WSGID0022: the supervisor (process {pid}) ended: {}; a new one is started", talk::ending(status))
+        });
+        let lived = process::monotonic_seconds().saturating_sub(retained.started_at);
+        retained.quick_deaths = if lived < QUICK { retained.quick_deaths.saturating_add(1) } else { 0 };
+        if retained.quick_deaths <= 1 {
+            start_again(retained);
+        } else {
+            let pause = LONGEST_PAUSE.min(1 << retained.quick_deaths.min(6));
+            retained.retry_at = process::monotonic_seconds() + pause;
+            log::server(Level::ERR, || {
+                format!(
+                    "WSGID0023: the supervisor ended {} times right after its start; next try in {pause} s",
+                    retained.quick_deaths
+                )
+            });
+        }
+    });
+}
+
+fn start_again(retained: &mut Retained) {
+    let outcome = with_current(|current| Some(start(retained, current)));
+    match outcome {
+        Some(Ok(())) => {}
+        Some(Err(error)) => {
+            retained.retry_at = process::monotonic_seconds() + LONGEST_PAUSE.min(1 << retained.quick_deaths.min(6));
+            log::server(Level::CRIT, || format!("WSGID0024: no supervisor: {error}"));
+        }
+        None => return,
+    }
+    if let Some(main) = server::main_server().filter(|_| retained.process.pid != 0 && !retained.registered) {
+        retained::watch(retained, main.configuration_pool());
+    }
+}
+
+/// httpd's monitor hook, every few seconds.
+pub(crate) fn monitor() {
+    retained::with(|retained| {
+        if retained.owner != getpid().as_raw() {
+            return;
+        }
+        talk::drain_replies(retained);
+        if retained.process.pid == 0 && retained.retry_at != 0 && process::monotonic_seconds() >= retained.retry_at {
+            start_again(retained);
+        }
+    });
+}
+
+/// httpd's end_generation hook: no child of it is left.
+pub(crate) fn generation_ended(generation: u64) {
+    retained::with(|retained| {
+        let Some(control) = retained.control() else { return };
+        let sent = talk::encode(&FromParent::GenerationEnded(generation), Vec::new())
+            .and_then(|message| talk::send(control, &message).map_err(|error| error.to_string()));
+        if let Err(error) = sent {
+            log::server(Level::WARN, || format!("WSGID0025: the supervisor was not told about a generation: {error}"));
+        }
+    });
+}
+
+/// The configuration is being given up: for another one, or because httpd
+/// ends. In the latter case so does the supervisor.
+pub(crate) fn configuration_ends() {
+    retained::with(|retained| {
+        if retained.owner != getpid().as_raw() {
+            return;
+        }
+        // The watch lived in the configuration's pool and has just gone.
+        retained.registered = false;
+        if !server::is_exiting() {
+            return;
+        }
+        let timeout = with_current(|current| current.stop_timeout);
+        stop(retained, timeout);
+        listener::remove(retained);
+    });
+}
+
+/// Asks the supervisor to end, waits for it, and insists.
+fn stop(retained: &mut Retained, timeout: Duration) {
+    reap(retained);
+    if retained.process.pid == 0 {
+        return;
+    }
+    if let (Some(control), Ok(message)) = (retained.control(), talk::encode(&FromParent::Shutdown, Vec::new())) {
+        let _ = talk::send(control, &message);
+    }
+    // It also ends when the control socket does, should the message be lost.
+    retained.set_control(None);
+    let ended = talk::wait_until(timeout, || {
+        reap(retained);
+        retained.process.pid == 0
+    });
+    if !ended {
+        log::server(Level::WARN, || {
+            format!("WSGID0026: the supervisor (process {}) did not end in time and is killed", retained.process.pid)
+        });
+        kill_supervisor(retained);
+    }
+}

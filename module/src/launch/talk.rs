@@ -1,0 +1,165 @@
+//! Messages between the httpd parent and the supervisor, and small waits.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+use std::{io, thread};
+
+use nix::sys::socket::{MsgFlags, setsockopt, sockopt};
+use nix::sys::time::TimeVal;
+use wsgid_protocol::blocking::{FrameReader, ReadError, send_frame};
+use wsgid_protocol::control::{FromParent, ToParent};
+use wsgid_protocol::{FrameHead, Kind, payload};
+
+use crate::apr::log::{self, Level};
+use crate::httpd::retained::Retained;
+
+/// Longest time one send may take.
+const SEND_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A message that can be sent more than once.
+pub(super) struct Message {
+    payload: Vec<u8>,
+    descriptors: Vec<OwnedFd>,
+}
+
+/// Encodes a message.
+pub(super) fn encode(message: &FromParent, descriptors: Vec<OwnedFd>) -> Result<Message, String> {
+    let payload = payload::encode(message).map_err(|error| error.to_string())?;
+    let max = Kind::Control.max_len() as usize;
+    if payload.len() > max {
+        return Err(format!("the configuration takes {} bytes, the most is {max}", payload.len()));
+    }
+    Ok(Message { payload, descriptors })
+}
+
+/// Sends a message.
+pub(super) fn send(control: BorrowedFd<'_>, message: &Message) -> io::Result<()> {
+    set_timeout(control, sockopt::SendTimeout, SEND_TIMEOUT)?;
+    let fds: Vec<BorrowedFd<'_>> = message.descriptors.iter().map(std::os::fd::AsFd::as_fd).collect();
+    let len = u32::try_from(message.payload.len()).map_err(io::Error::other)?;
+    let code = u16::try_from(fds.len()).map_err(io::Error::other)?;
+    send_frame(control, FrameHead::new(Kind::Control, 0, len).with_code(code), &message.payload, &fds)
+}
+
+fn set_timeout(
+    socket: BorrowedFd<'_>,
+    option: impl nix::sys::socket::SetSockOpt<Val = TimeVal>,
+    timeout: Duration,
+) -> io::Result<()> {
+    // Zero would mean for ever.
+    let micros = i64::try_from(timeout.as_micros()).unwrap_or(i64::MAX).max(1000);
+    Ok(setsockopt(&socket, option, &TimeVal::new(micros / 1_000_000, micros % 1_000_000))?)
+}
+
+/// Waits for the supervisor's word about `generation` and logs what it says.
+pub(super) fn await_reply(retained: &Retained, generation: u64, timeout: Duration) {
+    let Some(control) = retained.control() else { return };
+    let deadline = Instant::now() + timeout;
+    let mut reader = FrameReader::new(0);
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        if set_timeout(control, sockopt::ReceiveTimeout, left).is_err() {
+            break;
+        }
+        match reader.next(control) {
+            Ok(frame) => {
+                if note(frame.head.kind, frame.payload) == Some(generation) {
+                    return;
+                }
+            }
+            Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) => {
+                log::server(Level::CRIT, || {
+                    format!(
+                        "WSGID0027: the supervisor (process {}) ended before it took the configuration: {error}",
+                        retained.process.pid
+                    )
+                });
+                return;
+            }
+        }
+    }
+    log::server(Level::WARN, || {
+        format!("WSGID0028: the supervisor said nothing about the configuration for {} s; httpd goes on", timeout.as_secs())
+    });
+}
+
+/// Logs replies that came later; never waits.
+pub(super) fn drain_replies(retained: &Retained) {
+    let Some(control) = retained.control() else { return };
+    let mut reader = FrameReader::new(0);
+    while let Ok(1..) = reader.fill(control, MsgFlags::MSG_DONTWAIT) {
+        while let Ok(Some(frame)) = reader.next_buffered() {
+            note(frame.head.kind, frame.payload);
+        }
+    }
+}
+
+/// Logs one reply; the generation it is about.
+fn note(kind: Kind, payload: &[u8]) -> Option<u64> {
+    let reply = (kind == Kind::Control).then(|| payload::decode::<ToParent>(payload));
+    match reply {
+        Some(Ok(ToParent::Applied { generation, problems })) => {
+            for problem in problems {
+                log::server(Level::ERR, || format!("WSGID0029: {problem}"));
+            }
+            Some(generation)
+        }
+        Some(Ok(ToParent::Refused { generation, reason })) => {
+            log::server(Level::CRIT, || {
+                format!("WSGID0030: the supervisor keeps its previous configuration: {reason}")
+            });
+            Some(generation)
+        }
+        Some(Err(error)) => {
+            log::server(Level::ERR, || format!("WSGID0031: the supervisor's reply is not understood: {error}"));
+            None
+        }
+        None => {
+            log::server(Level::ERR, || format!("WSGID0031: the supervisor sent an unexpected frame ({kind:?})"));
+            None
+        }
+    }
+}
+
+/// How a process ended, in words, from its wait status.
+pub(super) fn ending(status: i32) -> String {
+    // What httpd hands over is the status of waitpid(2).
+    let signal = status & 0x7f;
+    let code = (status >> 8) & 0xff;
+    match (signal, code) {
+        (0, 126) => "it could not be executed".to_owned(),
+        (0, code) => format!("exit code {code}"),
+        (signal, _) => format!("signal {signal}"),
+    }
+}
+
+/// Asks again and again until `done` or the time is over.
+pub(super) fn wait_until(timeout: Duration, mut done: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + timeout;
+    loop {
+        if done() {
+            return true;
+        }
+        if Instant::now() >= deadline {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endings_are_put_in_words() {
+        assert_eq!(ending(9), "signal 9");
+        assert_eq!(ending(3 << 8), "exit code 3");
+        assert_eq!(ending(126 << 8), "it could not be executed");
+    }
+}

@@ -1,0 +1,140 @@
+//! From URL to script: WSGIScriptAlias and WSGIScriptAliasMatch. Runs while
+//! httpd translates names; the handler learns the alias's options from notes,
+//! which survive what mod_dir and mod_rewrite do to a request.
+
+use std::ffi::CStr;
+
+use crate::config::{Alias, Mount};
+use crate::httpd::request::Request;
+use crate::sys;
+
+/// The handler's name for scripts.
+pub(crate) const HANDLER: &CStr = c"wsgi-script";
+
+/// Notes from here to the handler.
+pub(crate) mod note {
+    use std::ffi::CStr;
+
+    /// The URL came through an alias, which implies ExecCGI.
+    pub(crate) const FORCED: &CStr = c"alias-forced-type";
+    pub(crate) const PROCESS_GROUP: &CStr = c"mod_wsgi.alias.process-group";
+    pub(crate) const APPLICATION_GROUP: &CStr = c"mod_wsgi.alias.application-group";
+    pub(crate) const CALLABLE: &CStr = c"mod_wsgi.alias.callable-object";
+    pub(crate) const PASS_AUTHORIZATION: &CStr = c"mod_wsgi.alias.pass-authorization";
+}
+
+/// httpd's translate_name hook.
+pub(crate) fn translate(r: Request<'_>) -> i32 {
+    let Some(uri) = r.uri().filter(|uri| uri.to_bytes().first() == Some(&b'/')) else { return sys::DECLINED };
+    for alias in r.server().config().all_aliases() {
+        if let Some(filename) = target(r, alias, uri) {
+            apply(r, alias, filename);
+            return sys::OK;
+        }
+    }
+    sys::DECLINED
+}
+
+fn target<'r>(r: Request<'r>, alias: &Alias<'r>, uri: &CStr) -> Option<&'r CStr> {
+    let bytes = uri.to_bytes();
+    match alias.mount {
+        Mount::Prefix(prefix) => {
+            let rest = rest_behind(bytes, prefix.to_bytes(), alias.target.to_bytes())?;
+            Some(r.pool().string(r.pool().join(&[alias.target.to_bytes(), rest])))
+        }
+        Mount::Pattern(regex) => {
+            let (target, end) = regex.substitute(r.pool(), uri, alias.target)?;
+            let rest = bytes.get(end..).unwrap_or_default();
+            Some(r.pool().string(r.pool().join(&[target.to_bytes(), rest])))
+        }
+    }
+}
+
+fn apply<'r>(r: Request<'r>, alias: &Alias<'r>, filename: &'r CStr) {
+    r.set_target(filename, HANDLER);
+    let notes = r.notes();
+    notes.set(note::FORCED, HANDLER);
+    let authorization = alias.pass_authorization.map(|on| if on { c"1" } else { c"0" });
+    let options = [
+        (note::PROCESS_GROUP, alias.process_group),
+        (note::APPLICATION_GROUP, alias.application_group),
+        (note::CALLABLE, alias.callable),
+        (note::PASS_AUTHORIZATION, authorization),
+    ];
+    for (name, value) in options {
+        if let Some(value) = value {
+            notes.set(name, value);
+        }
+    }
+}
+
+/// What follows the alias in the URL, as it is to be put behind the target.
+/// `/` takes the whole path with its slash, unless the target has one.
+fn rest_behind<'u>(uri: &'u [u8], prefix: &[u8], target: &[u8]) -> Option<&'u [u8]> {
+    let used = match_prefix(uri, prefix)?;
+    if prefix == b"/" && !target.ends_with(b"/") {
+        return Some(uri);
+    }
+    uri.get(used..)
+}
+
+/// How much of `uri` the alias takes, if it matches: it must end at a slash or
+/// at the end, and several slashes count as one.
+fn match_prefix(uri: &[u8], prefix: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    let mut rest = prefix;
+    while let Some((&wanted, tail)) = rest.split_first() {
+        if uri.get(at) != Some(&wanted) {
+            return None;
+        }
+        if wanted == b'/' {
+            at += count_slashes(&uri[at..]);
+            rest = &rest[count_slashes(rest)..];
+        } else {
+            at += 1;
+            rest = tail;
+        }
+    }
+    let whole = prefix.ends_with(b"/") || matches!(uri.get(at), None | Some(b'/'));
+    whole.then_some(at)
+}
+
+fn count_slashes(bytes: &[u8]) -> usize {
+    bytes.iter().take_while(|byte| **byte == b'/').count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rest(uri: &str, prefix: &str, target: &str) -> Option<String> {
+        rest_behind(uri.as_bytes(), prefix.as_bytes(), target.as_bytes())
+            .map(|rest| String::from_utf8_lossy(rest).into_owned())
+    }
+
+    #[test]
+    fn an_alias_ends_at_a_slash() {
+        let script = "/srv/app.wsgi";
+        for (uri, prefix, expected) in [
+            ("/app", "/app", Some("")),
+            ("/app/x", "/app", Some("/x")),
+            ("/app//x", "/app", Some("//x")),
+            ("//app/x", "/app", Some("/x")),
+            ("/a//b/c", "/a/b", Some("/c")),
+            ("/apple", "/app", None),
+            ("/ap", "/app", None),
+            ("/", "/app", None),
+            ("/", "/", Some("/")),
+            ("/x/y", "/", Some("/x/y")),
+        ] {
+            assert_eq!(rest(uri, prefix, script).as_deref(), expected, "{uri} under {prefix}");
+        }
+    }
+
+    #[test]
+    fn a_directory_is_followed_by_the_file() {
+        assert_eq!(rest("/wsgi/a.wsgi/x", "/wsgi/", "/srv/wsgi/").as_deref(), Some("a.wsgi/x"));
+        assert_eq!(rest("/wsgi", "/wsgi/", "/srv/wsgi/"), None);
+        assert_eq!(rest("/a.wsgi", "/", "/srv/wsgi/").as_deref(), Some("a.wsgi"));
+    }
+}

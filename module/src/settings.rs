@@ -1,0 +1,116 @@
+//! What directives say about the server as a whole: process groups, imports,
+//! the Python settings, where things are. One record, emptied before the
+//! configuration is read; the parent reads it in `check.rs` and `launch.rs`,
+//! and children keep a frozen copy (`groups.rs`). Requests never come here.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use wsgid_protocol::GroupConfig;
+use wsgid_protocol::config::Preload;
+
+/// The group of requests for which none is named.
+pub(crate) const DEFAULT_GROUP: &str = "wsgid:default";
+
+/// Where a group was defined: it decides from where it may be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Scope {
+    /// The server, as a number.
+    pub(crate) server: usize,
+    /// Whether it is a virtual host; groups of the main server are for all.
+    pub(crate) is_virtual: bool,
+    /// Its ServerName, known once the configuration has been read.
+    pub(crate) hostname: Option<String>,
+}
+
+/// WSGIDaemonProcess.
+#[derive(Clone, Debug)]
+pub(crate) struct Definition {
+    pub(crate) config: GroupConfig,
+    /// One per definition; certbot copies whole virtual hosts.
+    pub(crate) scopes: Vec<Scope>,
+}
+
+/// A script to be loaded before the first request.
+#[derive(Clone, Debug)]
+pub(crate) struct Import {
+    pub(crate) process_group: String,
+    pub(crate) preload: Preload,
+    pub(crate) origin: String,
+    /// The server whose directive it was.
+    pub(crate) server: usize,
+    /// WSGIImportScript names any group that exists; an alias only one that
+    /// its own server may use.
+    pub(crate) from_alias: bool,
+}
+
+/// `<WSGIInterpreterOptions>`, and the same settings outside of it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Interpreter {
+    /// The group it is for; `None` is all.
+    pub(crate) process_group: Option<String>,
+    /// The application group it is for; `None` is all.
+    pub(crate) application_group: Option<String>,
+    pub(crate) python_path: Vec<PathBuf>,
+    pub(crate) switch_interval: Option<String>,
+    pub(crate) restrict_stdin: Option<bool>,
+    pub(crate) restrict_stdout: Option<bool>,
+    pub(crate) restrict_signal: Option<bool>,
+    pub(crate) per_interpreter_gil: Option<bool>,
+    pub(crate) free_threading: Option<bool>,
+}
+
+/// All of it.
+#[derive(Debug, Default)]
+pub(crate) struct Settings {
+    pub(crate) groups: Vec<Definition>,
+    pub(crate) imports: Vec<Import>,
+    /// WSGISupervisorExecutable.
+    pub(crate) executable: Option<PathBuf>,
+    /// WSGIDaemonSocket.
+    pub(crate) daemon_socket: Option<PathBuf>,
+    /// WSGISocketPrefix.
+    pub(crate) socket_prefix: Option<PathBuf>,
+    pub(crate) restrict_embedded: bool,
+    pub(crate) python_home: Option<String>,
+    pub(crate) python_eggs: Option<PathBuf>,
+    pub(crate) python_optimize: u8,
+    pub(crate) python_warnings: Vec<String>,
+    pub(crate) python_hash_seed: Option<String>,
+    pub(crate) dont_write_bytecode: bool,
+    pub(crate) telemetry_service: Option<(PathBuf, Option<f64>)>,
+    pub(crate) telemetry_options: Vec<String>,
+    pub(crate) slow_requests: Option<f64>,
+    pub(crate) server_metrics: bool,
+    /// Outside of a container, then one per container.
+    pub(crate) interpreter: Interpreter,
+    pub(crate) interpreters: Vec<Interpreter>,
+    /// The container that is being read.
+    pub(crate) container: Option<Interpreter>,
+    /// What deserves a line in the log once there is one.
+    pub(crate) remarks: Vec<String>,
+}
+
+static SETTINGS: Mutex<Option<Settings>> = Mutex::new(None);
+
+/// The record; made on first use.
+pub(crate) fn with<T>(f: impl FnOnce(&mut Settings) -> T) -> T {
+    let mut guard: MutexGuard<'_, _> = SETTINGS.lock().unwrap_or_else(PoisonError::into_inner);
+    f(guard.get_or_insert_default())
+}
+
+/// Forgets everything, before the configuration is read.
+pub(crate) fn reset() {
+    with(|settings| *settings = Settings::default());
+}
+
+/// Keeps a sentence for the log. `.htaccess` is read again for each request,
+/// so there is a limit.
+pub(crate) fn remark(text: String) {
+    const MAX: usize = 500;
+    with(|settings| {
+        if settings.remarks.len() < MAX && !settings.remarks.contains(&text) {
+            settings.remarks.push(text);
+        }
+    });
+}

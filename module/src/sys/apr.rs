@@ -1,0 +1,125 @@
+//! APR: pools, tables, arrays, files, sockets, processes.
+
+use std::ffi::{c_char, c_int, c_void};
+
+use super::imports;
+
+pub(crate) type apr_status_t = c_int;
+pub(crate) type apr_off_t = i64;
+pub(crate) type apr_time_t = i64;
+pub(crate) type apr_port_t = u16;
+
+/// A type that is only pointed at.
+macro_rules! opaque {
+    ($($name:ident)*) => {
+        $(
+            #[repr(C)]
+            pub(crate) struct $name {
+                _opaque: [u8; 0],
+            }
+        )*
+    };
+}
+pub(super) use opaque;
+
+opaque! { apr_pool_t apr_table_t apr_file_t apr_socket_t }
+
+#[repr(C)]
+pub(crate) struct apr_array_header_t {
+    pub(crate) pool: *mut apr_pool_t,
+    pub(crate) elt_size: c_int,
+    pub(crate) nelts: c_int,
+    pub(crate) nalloc: c_int,
+    pub(crate) elts: *mut c_char,
+}
+
+#[repr(C)]
+pub(crate) struct apr_table_entry_t {
+    pub(crate) key: *mut c_char,
+    pub(crate) val: *mut c_char,
+    pub(crate) key_checksum: u32,
+}
+
+#[repr(C)]
+pub(crate) struct apr_finfo_t {
+    pub(crate) pool: *mut apr_pool_t,
+    pub(crate) valid: i32,
+    pub(crate) protection: i32,
+    pub(crate) filetype: c_int,
+    pub(crate) user: libc::uid_t,
+    pub(crate) group: libc::gid_t,
+    pub(crate) inode: libc::ino_t,
+    pub(crate) device: libc::dev_t,
+    pub(crate) nlink: i32,
+    pub(crate) size: apr_off_t,
+    pub(crate) csize: apr_off_t,
+    pub(crate) atime: apr_time_t,
+    pub(crate) mtime: apr_time_t,
+    pub(crate) ctime: apr_time_t,
+    pub(crate) fname: *const c_char,
+    pub(crate) name: *const c_char,
+    pub(crate) filehand: *mut apr_file_t,
+}
+
+/// The front of `apr_sockaddr_t`; the address itself follows.
+#[repr(C)]
+pub(crate) struct apr_sockaddr_t {
+    pub(crate) pool: *mut apr_pool_t,
+    pub(crate) hostname: *mut c_char,
+    pub(crate) servname: *mut c_char,
+    pub(crate) port: apr_port_t,
+    pub(crate) family: i32,
+}
+
+#[repr(C)]
+pub(crate) struct apr_uri_t {
+    pub(crate) scheme: *mut c_char,
+    pub(crate) hostinfo: *mut c_char,
+    pub(crate) user: *mut c_char,
+    pub(crate) password: *mut c_char,
+    pub(crate) hostname: *mut c_char,
+    pub(crate) port_str: *mut c_char,
+    pub(crate) path: *mut c_char,
+    pub(crate) query: *mut c_char,
+    pub(crate) fragment: *mut c_char,
+    pub(crate) hostent: *mut c_void,
+    pub(crate) port: apr_port_t,
+    /// `is_initialized`, `dns_looked_up` and `dns_resolved`, one bit each.
+    pub(crate) bits: u8,
+}
+
+#[repr(C)]
+pub(crate) struct apr_proc_t {
+    pub(crate) pid: libc::pid_t,
+    pub(crate) stdin: *mut apr_file_t,
+    pub(crate) stdout: *mut apr_file_t,
+    pub(crate) stderr: *mut apr_file_t,
+}
+
+pub(crate) type Cleanup = unsafe extern "C" fn(*mut c_void) -> apr_status_t;
+pub(crate) type Maintenance = unsafe extern "C" fn(c_int, *mut c_void, c_int);
+
+imports! {
+    fn apr_palloc(pool: *mut apr_pool_t, size: usize) -> *mut c_void;
+    fn apr_pstrmemdup(pool: *mut apr_pool_t, s: *const c_char, n: usize) -> *mut c_char;
+    fn apr_pool_cleanup_register(pool: *mut apr_pool_t, data: *const c_void, plain: Cleanup, child: Cleanup);
+    fn apr_pool_cleanup_null(data: *mut c_void) -> apr_status_t;
+    fn apr_table_make(pool: *mut apr_pool_t, nelts: c_int) -> *mut apr_table_t;
+    fn apr_table_elts(table: *const apr_table_t) -> *const apr_array_header_t;
+    fn apr_table_get(table: *const apr_table_t, key: *const c_char) -> *const c_char;
+    fn apr_table_setn(table: *mut apr_table_t, key: *const c_char, val: *const c_char);
+    fn apr_table_addn(table: *mut apr_table_t, key: *const c_char, val: *const c_char);
+    fn apr_table_unset(table: *mut apr_table_t, key: *const c_char);
+    fn apr_os_file_put(file: *mut *mut apr_file_t, fd: *mut c_int, flags: i32, pool: *mut apr_pool_t) -> apr_status_t;
+    fn apr_os_file_get(fd: *mut c_int, file: *mut apr_file_t) -> apr_status_t;
+    fn apr_file_dup(new: *mut *mut apr_file_t, old: *mut apr_file_t, pool: *mut apr_pool_t) -> apr_status_t;
+    fn apr_os_sock_get(fd: *mut c_int, socket: *mut apr_socket_t) -> apr_status_t;
+    fn apr_proc_other_child_register(
+        proc: *mut apr_proc_t,
+        maintenance: Maintenance,
+        data: *mut c_void,
+        write_fd: *mut apr_file_t,
+        pool: *mut apr_pool_t,
+    );
+    fn apr_proc_other_child_unregister(data: *mut c_void);
+}

@@ -1,0 +1,87 @@
+//! The records a module gives to httpd, and what a directive is told.
+
+use std::ffi::{c_char, c_int, c_uint, c_ulong, c_void};
+
+use super::apr::opaque;
+use super::{apr_array_header_t, apr_pool_t, apr_table_t, imports, process_rec, server_rec};
+
+opaque! { ap_conf_vector_t ap_method_list }
+
+pub(crate) type CreateDirConfig = unsafe extern "C" fn(*mut apr_pool_t, *mut c_char) -> *mut c_void;
+pub(crate) type CreateServerConfig = unsafe extern "C" fn(*mut apr_pool_t, *mut server_rec) -> *mut c_void;
+pub(crate) type MergeConfig = unsafe extern "C" fn(*mut apr_pool_t, *mut c_void, *mut c_void) -> *mut c_void;
+pub(crate) type RegisterHooks = unsafe extern "C" fn(*mut apr_pool_t);
+/// A `RAW_ARGS` directive: it gets the rest of the line.
+pub(crate) type RawArgs = unsafe extern "C" fn(*mut cmd_parms, *mut c_void, *const c_char) -> *const c_char;
+
+/// Up to the last field that every 2.4 release has. httpd writes to it.
+#[repr(C)]
+pub struct module {
+    pub(crate) version: c_int,
+    pub(crate) minor_version: c_int,
+    pub(crate) module_index: c_int,
+    pub(crate) name: *const c_char,
+    pub(crate) dynamic_load_handle: *mut c_void,
+    pub(crate) next: *mut module,
+    pub(crate) magic: c_ulong,
+    pub(crate) rewrite_args: Option<unsafe extern "C" fn(*mut process_rec)>,
+    pub(crate) create_dir_config: Option<CreateDirConfig>,
+    pub(crate) merge_dir_config: Option<MergeConfig>,
+    pub(crate) create_server_config: Option<CreateServerConfig>,
+    pub(crate) merge_server_config: Option<MergeConfig>,
+    pub(crate) cmds: *const command_rec,
+    pub(crate) register_hooks: Option<RegisterHooks>,
+    /// Since MMN 20120211.70; 0 on all servers.
+    pub(crate) flags: c_int,
+}
+
+#[repr(C)]
+pub(crate) struct command_rec {
+    pub(crate) name: *const c_char,
+    pub(crate) func: Option<RawArgs>,
+    pub(crate) cmd_data: *mut c_void,
+    pub(crate) req_override: c_int,
+    pub(crate) args_how: c_uint,
+    pub(crate) errmsg: *const c_char,
+}
+
+#[repr(C)]
+pub(crate) struct cmd_parms {
+    pub(crate) info: *mut c_void,
+    pub(crate) override_: c_int,
+    pub(crate) override_opts: c_int,
+    pub(crate) override_list: *mut apr_table_t,
+    pub(crate) limited: i64,
+    pub(crate) limited_xmethods: *mut apr_array_header_t,
+    pub(crate) xlimited: *mut ap_method_list,
+    pub(crate) config_file: *mut c_void,
+    pub(crate) directive: *mut ap_directive_t,
+    pub(crate) pool: *mut apr_pool_t,
+    pub(crate) temp_pool: *mut apr_pool_t,
+    pub(crate) server: *mut server_rec,
+    pub(crate) path: *mut c_char,
+    pub(crate) cmd: *const command_rec,
+    pub(crate) context: *mut ap_conf_vector_t,
+    pub(crate) err_directive: *const ap_directive_t,
+}
+
+#[repr(C)]
+pub(crate) struct ap_directive_t {
+    pub(crate) directive: *const c_char,
+    pub(crate) args: *const c_char,
+    pub(crate) next: *mut ap_directive_t,
+    pub(crate) first_child: *mut ap_directive_t,
+    pub(crate) parent: *mut ap_directive_t,
+    pub(crate) data: *mut c_void,
+    pub(crate) filename: *const c_char,
+    pub(crate) line_num: c_int,
+}
+
+imports! {
+    fn ap_check_cmd_context(cmd: *mut cmd_parms, forbidden: c_uint) -> *const c_char;
+    fn ap_walk_config(
+        directives: *mut ap_directive_t,
+        cmd: *mut cmd_parms,
+        vector: *mut ap_conf_vector_t,
+    ) -> *const c_char;
+}

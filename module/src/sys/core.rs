@@ -1,0 +1,358 @@
+//! httpd's core: requests, connections, servers, filters, logging, and the
+//! functions of `ap_*`.
+
+use std::ffi::{c_char, c_int, c_long, c_uint, c_void};
+
+use super::apr::opaque;
+use super::{
+    ap_conf_vector_t, apr_array_header_t, apr_bucket, apr_bucket_alloc_t, apr_bucket_brigade,
+    apr_file_t, apr_finfo_t, apr_off_t, apr_pool_t, apr_port_t, apr_sockaddr_t, apr_socket_t, apr_status_t,
+    apr_table_t, apr_time_t, apr_uri_t, imports,
+};
+
+opaque! { ap_regex_t ap_logconf htaccess_result apr_thread_mutex_t ap_method_list_t server_addr_rec conn_state_t }
+
+#[repr(C)]
+pub(crate) struct process_rec {
+    pub(crate) pool: *mut apr_pool_t,
+    pub(crate) pconf: *mut apr_pool_t,
+    pub(crate) short_name: *const c_char,
+    pub(crate) argv: *const *const c_char,
+    pub(crate) argc: c_int,
+}
+
+#[repr(C)]
+pub(crate) struct logconf {
+    pub(crate) module_levels: *mut c_char,
+    pub(crate) level: c_int,
+}
+
+/// Up to the last field that is used.
+#[repr(C)]
+pub(crate) struct server_rec {
+    pub(crate) process: *mut process_rec,
+    pub(crate) next: *mut server_rec,
+    pub(crate) error_fname: *mut c_char,
+    pub(crate) error_log: *mut apr_file_t,
+    pub(crate) log: logconf,
+    pub(crate) module_config: *mut ap_conf_vector_t,
+    pub(crate) lookup_defaults: *mut ap_conf_vector_t,
+    pub(crate) defn_name: *const c_char,
+    pub(crate) defn_line_number: c_uint,
+    pub(crate) is_virtual: c_char,
+    pub(crate) port: apr_port_t,
+    pub(crate) server_scheme: *const c_char,
+    pub(crate) server_admin: *mut c_char,
+    pub(crate) server_hostname: *mut c_char,
+    pub(crate) addrs: *mut server_addr_rec,
+    pub(crate) timeout: apr_time_t,
+}
+
+/// Up to `log_id`; `master` and what follows are newer than 2.4.1 but older
+/// than the oldest server that is supported.
+#[repr(C)]
+pub(crate) struct conn_rec {
+    pub(crate) pool: *mut apr_pool_t,
+    pub(crate) base_server: *mut server_rec,
+    pub(crate) vhost_lookup_data: *mut c_void,
+    pub(crate) local_addr: *mut apr_sockaddr_t,
+    pub(crate) client_addr: *mut apr_sockaddr_t,
+    pub(crate) client_ip: *mut c_char,
+    pub(crate) remote_host: *mut c_char,
+    pub(crate) remote_logname: *mut c_char,
+    pub(crate) local_ip: *mut c_char,
+    pub(crate) local_host: *mut c_char,
+    pub(crate) id: c_long,
+    pub(crate) conn_config: *mut ap_conf_vector_t,
+    pub(crate) notes: *mut apr_table_t,
+    pub(crate) input_filters: *mut ap_filter_t,
+    pub(crate) output_filters: *mut ap_filter_t,
+    pub(crate) sbh: *mut c_void,
+    pub(crate) bucket_alloc: *mut apr_bucket_alloc_t,
+    pub(crate) cs: *mut conn_state_t,
+    pub(crate) data_in_input_filters: c_int,
+    pub(crate) data_in_output_filters: c_int,
+    /// `clogging_input_filters` and `double_reverse`.
+    pub(crate) bits: c_uint,
+    pub(crate) aborted: c_uint,
+    pub(crate) keepalive: c_int,
+    pub(crate) keepalives: c_int,
+    pub(crate) log: *const ap_logconf,
+    pub(crate) log_id: *const c_char,
+    pub(crate) current_thread: *mut c_void,
+    pub(crate) master: *mut conn_rec,
+}
+
+/// Up to `useragent_ip`; what follows is newer.
+#[repr(C)]
+pub(crate) struct request_rec {
+    pub(crate) pool: *mut apr_pool_t,
+    pub(crate) connection: *mut conn_rec,
+    pub(crate) server: *mut server_rec,
+    pub(crate) next: *mut request_rec,
+    pub(crate) prev: *mut request_rec,
+    pub(crate) main: *mut request_rec,
+    pub(crate) the_request: *mut c_char,
+    pub(crate) assbackwards: c_int,
+    pub(crate) proxyreq: c_int,
+    pub(crate) header_only: c_int,
+    pub(crate) proto_num: c_int,
+    pub(crate) protocol: *mut c_char,
+    pub(crate) hostname: *const c_char,
+    pub(crate) request_time: apr_time_t,
+    pub(crate) status_line: *const c_char,
+    pub(crate) status: c_int,
+    pub(crate) method_number: c_int,
+    pub(crate) method: *const c_char,
+    pub(crate) allowed: i64,
+    pub(crate) allowed_xmethods: *mut apr_array_header_t,
+    pub(crate) allowed_methods: *mut ap_method_list_t,
+    pub(crate) sent_bodyct: apr_off_t,
+    pub(crate) bytes_sent: apr_off_t,
+    pub(crate) mtime: apr_time_t,
+    pub(crate) range: *const c_char,
+    pub(crate) clength: apr_off_t,
+    pub(crate) chunked: c_int,
+    pub(crate) read_body: c_int,
+    pub(crate) read_chunked: c_int,
+    pub(crate) expecting_100: c_uint,
+    pub(crate) kept_body: *mut apr_bucket_brigade,
+    pub(crate) body_table: *mut apr_table_t,
+    pub(crate) remaining: apr_off_t,
+    pub(crate) read_length: apr_off_t,
+    pub(crate) headers_in: *mut apr_table_t,
+    pub(crate) headers_out: *mut apr_table_t,
+    pub(crate) err_headers_out: *mut apr_table_t,
+    pub(crate) subprocess_env: *mut apr_table_t,
+    pub(crate) notes: *mut apr_table_t,
+    pub(crate) content_type: *const c_char,
+    pub(crate) handler: *const c_char,
+    pub(crate) content_encoding: *const c_char,
+    pub(crate) content_languages: *mut apr_array_header_t,
+    pub(crate) vlist_validator: *mut c_char,
+    pub(crate) user: *mut c_char,
+    pub(crate) ap_auth_type: *mut c_char,
+    pub(crate) unparsed_uri: *mut c_char,
+    pub(crate) uri: *mut c_char,
+    pub(crate) filename: *mut c_char,
+    pub(crate) canonical_filename: *mut c_char,
+    pub(crate) path_info: *mut c_char,
+    pub(crate) args: *mut c_char,
+    pub(crate) used_path_info: c_int,
+    pub(crate) eos_sent: c_int,
+    pub(crate) per_dir_config: *mut ap_conf_vector_t,
+    pub(crate) request_config: *mut ap_conf_vector_t,
+    pub(crate) log: *const ap_logconf,
+    pub(crate) log_id: *const c_char,
+    pub(crate) htaccess: *const htaccess_result,
+    pub(crate) output_filters: *mut ap_filter_t,
+    pub(crate) input_filters: *mut ap_filter_t,
+    pub(crate) proto_output_filters: *mut ap_filter_t,
+    pub(crate) proto_input_filters: *mut ap_filter_t,
+    pub(crate) no_cache: c_int,
+    pub(crate) no_local_copy: c_int,
+    pub(crate) invoke_mtx: *mut apr_thread_mutex_t,
+    pub(crate) parsed_uri: apr_uri_t,
+    pub(crate) finfo: apr_finfo_t,
+    pub(crate) useragent_addr: *mut apr_sockaddr_t,
+    pub(crate) useragent_ip: *mut c_char,
+}
+
+#[repr(C)]
+pub(crate) struct ap_filter_t {
+    pub(crate) frec: *mut ap_filter_rec_t,
+    pub(crate) ctx: *mut c_void,
+    pub(crate) next: *mut ap_filter_t,
+    pub(crate) r: *mut request_rec,
+    pub(crate) c: *mut conn_rec,
+}
+
+#[repr(C)]
+pub(crate) struct ap_filter_rec_t {
+    pub(crate) name: *const c_char,
+    pub(crate) filter_func: *mut c_void,
+    pub(crate) filter_init_func: *mut c_void,
+    pub(crate) next: *mut ap_filter_rec_t,
+    pub(crate) providers: *mut c_void,
+    pub(crate) ftype: c_int,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub(crate) struct ap_regmatch_t {
+    pub(crate) rm_so: c_int,
+    pub(crate) rm_eo: c_int,
+}
+
+#[repr(C)]
+pub(crate) struct ap_version_t {
+    pub(crate) major: c_int,
+    pub(crate) minor: c_int,
+    pub(crate) patch: c_int,
+    pub(crate) add_string: *const c_char,
+}
+
+#[repr(C)]
+pub(crate) struct unixd_config_rec {
+    pub(crate) user_name: *const c_char,
+    pub(crate) group_name: *const c_char,
+    pub(crate) user_id: libc::uid_t,
+    pub(crate) group_id: libc::gid_t,
+}
+
+imports! {
+    fn ap_state_query(code: c_int) -> c_int;
+    fn ap_mpm_query(code: c_int, result: *mut c_int) -> apr_status_t;
+    fn ap_show_mpm() -> *const c_char;
+    fn ap_retained_data_create(key: *const c_char, size: usize) -> *mut c_void;
+    fn ap_retained_data_get(key: *const c_char) -> *mut c_void;
+    fn ap_get_server_revision(version: *mut ap_version_t);
+    fn ap_get_server_description() -> *const c_char;
+    fn ap_get_server_banner() -> *const c_char;
+    fn ap_add_version_component(pconf: *mut apr_pool_t, component: *const c_char);
+    fn ap_getword_conf(pool: *mut apr_pool_t, line: *mut *const c_char) -> *mut c_char;
+    fn ap_server_root_relative(pool: *mut apr_pool_t, path: *const c_char) -> *mut c_char;
+    fn ap_runtime_dir_relative(pool: *mut apr_pool_t, path: *const c_char) -> *mut c_char;
+    fn ap_get_module_config(vector: *const ap_conf_vector_t, module: *const super::module) -> *mut c_void;
+    fn ap_get_core_module_config(vector: *const ap_conf_vector_t) -> *mut c_void;
+    fn ap_get_brigade(
+        filter: *mut ap_filter_t,
+        brigade: *mut apr_bucket_brigade,
+        mode: c_int,
+        block: c_int,
+        bytes: apr_off_t,
+    ) -> apr_status_t;
+    fn ap_pass_brigade(filter: *mut ap_filter_t, brigade: *mut apr_bucket_brigade) -> apr_status_t;
+    fn ap_get_limit_req_body(r: *const request_rec) -> apr_off_t;
+    fn ap_map_http_request_error(rv: apr_status_t, status: c_int) -> c_int;
+    fn ap_send_interim_response(r: *mut request_rec, send_headers: c_int);
+    fn ap_set_content_type(r: *mut request_rec, content_type: *const c_char);
+    fn ap_set_content_length(r: *mut request_rec, len: apr_off_t);
+    fn ap_internal_redirect_handler(uri: *const c_char, r: *mut request_rec);
+    fn ap_bucket_error_create(
+        status: c_int,
+        text: *const c_char,
+        pool: *mut apr_pool_t,
+        list: *mut apr_bucket_alloc_t,
+    ) -> *mut apr_bucket;
+    fn ap_bucket_eoc_create(list: *mut apr_bucket_alloc_t) -> *mut apr_bucket;
+    fn ap_allow_options(r: *mut request_rec) -> c_int;
+    fn ap_find_path_info(uri: *const c_char, path_info: *const c_char) -> c_int;
+    fn ap_document_root(r: *mut request_rec) -> *const c_char;
+    fn ap_context_prefix(r: *mut request_rec) -> *const c_char;
+    fn ap_context_document_root(r: *mut request_rec) -> *const c_char;
+    fn ap_get_server_name(r: *mut request_rec) -> *const c_char;
+    fn ap_get_server_name_for_url(r: *mut request_rec) -> *const c_char;
+    fn ap_get_server_port(r: *const request_rec) -> apr_port_t;
+    fn ap_run_http_scheme(r: *const request_rec) -> *const c_char;
+    fn ap_run_generate_log_id(c: *const conn_rec, r: *const request_rec, id: *mut *const c_char) -> c_int;
+    fn ap_pregcomp(pool: *mut apr_pool_t, pattern: *const c_char, flags: c_int) -> *mut ap_regex_t;
+    fn ap_regexec(
+        regex: *const ap_regex_t,
+        text: *const c_char,
+        nmatch: usize,
+        matches: *mut ap_regmatch_t,
+        flags: c_int,
+    ) -> c_int;
+    fn ap_pregsub(
+        pool: *mut apr_pool_t,
+        input: *const c_char,
+        source: *const c_char,
+        nmatch: usize,
+        matches: *mut ap_regmatch_t,
+    ) -> *mut c_char;
+    fn ap_get_conn_socket(c: *mut conn_rec) -> *mut apr_socket_t;
+    fn ap_get_request_module_loglevel(r: *const request_rec, index: c_int) -> c_int;
+    fn ap_get_server_module_loglevel(s: *const server_rec, index: c_int) -> c_int;
+    fn ap_hook_pre_config(f: PoolsHook, pre: Names, succ: Names, order: c_int);
+    fn ap_hook_check_config(f: ConfigHook, pre: Names, succ: Names, order: c_int);
+    fn ap_hook_post_config(f: ConfigHook, pre: Names, succ: Names, order: c_int);
+    fn ap_hook_child_init(f: ChildHook, pre: Names, succ: Names, order: c_int);
+    fn ap_hook_translate_name(f: RequestHook, pre: Names, succ: Names, order: c_int);
+    fn ap_hook_handler(f: RequestHook, pre: Names, succ: Names, order: c_int);
+    fn ap_hook_end_generation(f: GenerationHook, pre: Names, succ: Names, order: c_int);
+    fn ap_hook_monitor(f: MonitorHook, pre: Names, succ: Names, order: c_int);
+}
+
+pub(crate) type Names = *const *const c_char;
+pub(crate) type PoolsHook = unsafe extern "C" fn(*mut apr_pool_t, *mut apr_pool_t, *mut apr_pool_t) -> c_int;
+pub(crate) type ConfigHook =
+    unsafe extern "C" fn(*mut apr_pool_t, *mut apr_pool_t, *mut apr_pool_t, *mut server_rec) -> c_int;
+pub(crate) type ChildHook = unsafe extern "C" fn(*mut apr_pool_t, *mut server_rec);
+pub(crate) type RequestHook = unsafe extern "C" fn(*mut request_rec) -> c_int;
+pub(crate) type GenerationHook = unsafe extern "C" fn(*mut server_rec, c_int);
+pub(crate) type MonitorHook = unsafe extern "C" fn(*mut apr_pool_t, *mut server_rec) -> c_int;
+pub(crate) type ChildStoppingHook = unsafe extern "C" fn(*mut apr_pool_t, c_int);
+
+/// `ap_hook_child_stopping` is younger than the oldest supported server, so it
+/// is looked up at run time.
+pub(crate) type HookChildStopping = unsafe extern "C" fn(ChildStoppingHook, Names, Names, c_int);
+
+#[cfg(not(test))]
+unsafe extern "C" {
+    pub(crate) static ap_server_conf: *mut server_rec;
+    pub(crate) static ap_unixd_config: unixd_config_rec;
+    pub(crate) static ap_http_header_filter_handle: *mut ap_filter_rec_t;
+    pub(crate) fn ap_log_rerror_(
+        file: *const c_char,
+        line: c_int,
+        module_index: c_int,
+        level: c_int,
+        status: apr_status_t,
+        r: *const request_rec,
+        format: *const c_char,
+        ...
+    );
+    pub(crate) fn ap_log_error_(
+        file: *const c_char,
+        line: c_int,
+        module_index: c_int,
+        level: c_int,
+        status: apr_status_t,
+        s: *const server_rec,
+        format: *const c_char,
+        ...
+    );
+}
+
+#[cfg(test)]
+pub(crate) use self::outside::*;
+
+/// Stand-ins for what a unit test, which runs outside httpd, must not use.
+#[cfg(test)]
+mod outside {
+    use super::*;
+
+    pub(crate) static mut ap_server_conf: *mut server_rec = std::ptr::null_mut();
+    pub(crate) static mut ap_http_header_filter_handle: *mut ap_filter_rec_t = std::ptr::null_mut();
+    pub(crate) static ap_unixd_config: unixd_config_rec =
+        unixd_config_rec { user_name: std::ptr::null(), group_name: std::ptr::null(), user_id: 0, group_id: 0 };
+    // SAFETY: the stand-in is constant.
+    unsafe impl Sync for unixd_config_rec {}
+
+    pub(crate) unsafe fn ap_log_rerror_(
+        _: *const c_char,
+        _: c_int,
+        _: c_int,
+        _: c_int,
+        _: apr_status_t,
+        _: *const request_rec,
+        _: *const c_char,
+        _: *const c_char,
+    ) {
+        unreachable!("a request exists inside httpd only")
+    }
+
+    pub(crate) unsafe fn ap_log_error_(
+        _: *const c_char,
+        _: c_int,
+        _: c_int,
+        _: c_int,
+        _: apr_status_t,
+        _: *const server_rec,
+        _: *const c_char,
+        _: *const c_char,
+    ) {
+    }
+}
+

@@ -1,0 +1,197 @@
+//! Every function that httpd calls. Each is one call that catches panics: a
+//! panic that left an `extern "C"` function would end the whole process and
+//! with it every connection of the child.
+
+#![expect(unsafe_code, reason = "C calls these functions with raw pointers")]
+
+use std::cell::Cell;
+use std::ffi::{c_char, c_int, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::apr::log::{self, Level};
+use crate::apr::pool::Pool;
+use crate::config::{DirConfig, ServerConfig};
+use crate::httpd::directive as command;
+use crate::httpd::request::Request;
+use crate::httpd::server::Server;
+use crate::{check, child, handler, launch, mapping, response, settings, sys};
+
+thread_local! {
+    /// What the last panic of this thread said, kept by the hook for the log.
+    static LAST_PANIC: Cell<Option<String>> = const { Cell::new(None) };
+}
+
+/// One line for the log instead of the default hook's many on stderr.
+fn quieten_panics() {
+    std::panic::set_hook(Box::new(|info| LAST_PANIC.set(Some(info.to_string().replace('\n', " ")))));
+}
+
+fn guard<T>(what: &str, otherwise: T, f: impl FnOnce() -> T) -> T {
+    match catch_unwind(AssertUnwindSafe(f)) {
+        Ok(value) => value,
+        Err(_) => {
+            let cause = LAST_PANIC.take().unwrap_or_default();
+            log::server(Level::CRIT, || {
+                format!("WSGID0001: a defect in mod_wsgid was caught in {what}: {cause}; please report it")
+            });
+            otherwise
+        }
+    }
+}
+
+pub(crate) unsafe extern "C" fn directive(
+    cmd: *mut sys::cmd_parms,
+    dir: *mut c_void,
+    line: *const c_char,
+) -> *const c_char {
+    guard("a directive", c"a defect in mod_wsgid; see the error log".as_ptr(), || {
+        // SAFETY: httpd calls this for rows of our table only.
+        unsafe { command::run(cmd, dir, line) }
+    })
+}
+
+pub(crate) unsafe extern "C" fn create_dir_config(pool: *mut sys::apr_pool_t, _: *mut c_char) -> *mut c_void {
+    guard("create_dir_config", std::ptr::null_mut(), || {
+        // SAFETY: httpd passes the pool the record is to live in.
+        let pool = unsafe { Pool::from_raw(pool) };
+        std::ptr::from_mut(pool.value(DirConfig::EMPTY)).cast()
+    })
+}
+
+pub(crate) unsafe extern "C" fn merge_dir_config(
+    pool: *mut sys::apr_pool_t,
+    outer: *mut c_void,
+    inner: *mut c_void,
+) -> *mut c_void {
+    guard("merge_dir_config", inner, || {
+        // SAFETY: httpd passes the pool the record is to live in.
+        let pool = unsafe { Pool::from_raw(pool) };
+        // SAFETY: a record of `create_dir_config` that outlives the new one.
+        let outer = unsafe { &*outer.cast::<DirConfig<'_>>() };
+        // SAFETY: likewise.
+        let inner = unsafe { &*inner.cast::<DirConfig<'_>>() };
+        std::ptr::from_mut(pool.value(DirConfig::merge(pool, outer, inner))).cast()
+    })
+}
+
+pub(crate) unsafe extern "C" fn create_server_config(
+    pool: *mut sys::apr_pool_t,
+    _: *mut sys::server_rec,
+) -> *mut c_void {
+    guard("create_server_config", std::ptr::null_mut(), || {
+        // SAFETY: httpd passes the pool the record is to live in.
+        let pool = unsafe { Pool::from_raw(pool) };
+        std::ptr::from_mut(pool.value(ServerConfig::empty())).cast()
+    })
+}
+
+pub(crate) unsafe extern "C" fn merge_server_config(
+    _: *mut sys::apr_pool_t,
+    base: *mut c_void,
+    own: *mut c_void,
+) -> *mut c_void {
+    guard("merge_server_config", own, || {
+        // SAFETY: a record of `create_server_config`, in the same pool.
+        let base = unsafe { &*base.cast::<ServerConfig<'_>>() };
+        // SAFETY: likewise; one thread reads the configuration.
+        let server = unsafe { &mut *own.cast::<ServerConfig<'_>>() };
+        server.base = Some(base);
+        own
+    })
+}
+
+pub(crate) unsafe extern "C" fn pre_config(
+    _: *mut sys::apr_pool_t,
+    _: *mut sys::apr_pool_t,
+    _: *mut sys::apr_pool_t,
+) -> c_int {
+    guard("pre_config", sys::OK, || {
+        quieten_panics();
+        settings::reset();
+        sys::OK
+    })
+}
+
+pub(crate) unsafe extern "C" fn check_config(
+    _: *mut sys::apr_pool_t,
+    _: *mut sys::apr_pool_t,
+    _: *mut sys::apr_pool_t,
+    main: *mut sys::server_rec,
+) -> c_int {
+    guard("check_config", sys::OK, || {
+        // SAFETY: the main server of the configuration that was just read.
+        check::check_config(unsafe { Server::from_raw(main) })
+    })
+}
+
+pub(crate) unsafe extern "C" fn post_config(
+    pconf: *mut sys::apr_pool_t,
+    _: *mut sys::apr_pool_t,
+    _: *mut sys::apr_pool_t,
+    main: *mut sys::server_rec,
+) -> c_int {
+    guard("post_config", sys::OK, || {
+        // SAFETY: the configuration's pool.
+        let pool = unsafe { Pool::from_raw(pconf) };
+        // SAFETY: the main server of the configuration in force.
+        launch::post_config(pool, unsafe { Server::from_raw(main) });
+        sys::OK
+    })
+}
+
+/// The supervisor's process has ended, or httpd asks about it.
+pub(crate) unsafe extern "C" fn supervisor_maintenance(reason: c_int, _: *mut c_void, status: c_int) {
+    guard("the supervisor's maintenance", (), || launch::maintain(reason, status));
+}
+
+pub(crate) unsafe extern "C" fn configuration_ends(_: *mut c_void) -> sys::apr_status_t {
+    guard("the end of the configuration", 0, || {
+        launch::configuration_ends();
+        0
+    })
+}
+
+pub(crate) unsafe extern "C" fn monitor(_: *mut sys::apr_pool_t, _: *mut sys::server_rec) -> c_int {
+    guard("monitor", sys::DECLINED, || {
+        launch::monitor();
+        sys::DECLINED
+    })
+}
+
+pub(crate) unsafe extern "C" fn end_generation(_: *mut sys::server_rec, generation: c_int) {
+    guard("end_generation", (), || launch::generation_ended(u64::from(generation.unsigned_abs())));
+}
+
+pub(crate) unsafe extern "C" fn child_init(_: *mut sys::apr_pool_t, _: *mut sys::server_rec) {
+    guard("child_init", (), child::init);
+}
+
+/// In prefork this runs inside a signal handler: no locks, no allocation.
+pub(crate) unsafe extern "C" fn child_stopping(_: *mut sys::apr_pool_t, graceful: c_int) {
+    child::stop(graceful != 0);
+}
+
+pub(crate) unsafe extern "C" fn translate_name(r: *mut sys::request_rec) -> c_int {
+    guard("translate_name", sys::DECLINED, || {
+        // SAFETY: httpd passes a request that this thread serves.
+        mapping::translate(unsafe { Request::from_raw(r) })
+    })
+}
+
+pub(crate) unsafe extern "C" fn handle(r: *mut sys::request_rec) -> c_int {
+    // SAFETY: httpd passes a request that this thread serves.
+    let request = unsafe { Request::from_raw(r) };
+    response::forget_started();
+    match catch_unwind(AssertUnwindSafe(|| handler::handle(request))) {
+        Ok(status) => status,
+        Err(_) => {
+            let cause = LAST_PANIC.take().unwrap_or_default();
+            guard("handle", 500, || {
+                log::request(request, Level::CRIT, || {
+                    format!("WSGID0001: a defect in mod_wsgid was caught: {cause}; please report it")
+                });
+                response::break_off(request, 500)
+            })
+        }
+    }
+}
