@@ -71,7 +71,7 @@ pub(crate) fn fill(template: &str, scope: &Scope) -> Result<String, TemplateErro
     Ok(out)
 }
 
-fn section<'a>(lines: &[(usize, &str)], scopes: &mut Vec<&'a Scope>, out: &mut String) -> Result<(), TemplateError> {
+fn section(lines: &[(usize, &str)], scopes: &mut Vec<&Scope>, out: &mut String) -> Result<(), TemplateError> {
     let mut rest = lines;
     while let Some(((number, line), after)) = rest.split_first() {
         let Some(steering) = line.strip_prefix("%%") else {
