@@ -43,7 +43,7 @@ impl Learning {
     /// A request begins: the CPU clock, if this one is measured.
     pub(crate) fn begin(&self) -> Option<u64> {
         let long = self.wall_ns.load(Ordering::Relaxed) * 2 > LONG.as_nanos() as u64;
-        (long || self.count.fetch_add(1, Ordering::Relaxed) % SAMPLE == 0).then(sys::own_cpu_ns)
+        (long || self.count.fetch_add(1, Ordering::Relaxed).is_multiple_of(SAMPLE)).then(sys::own_cpu_ns)
     }
 
     /// The request has ended.
