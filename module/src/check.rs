@@ -67,7 +67,5 @@ fn unknown_default(settings: &Settings, server: Server<'_>) -> Option<String> {
         return None;
     }
     let host = server.hostname().map_or_else(|| "?".into(), |name| name.to_string_lossy());
-    Some(format!(
-        "WSGIProcessGroup `{name}` (server {host}) is not defined; define it with WSGIDaemonProcess"
-    ))
+    Some(format!("WSGIProcessGroup `{name}` (server {host}) is not defined; define it with WSGIDaemonProcess"))
 }

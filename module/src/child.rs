@@ -84,9 +84,8 @@ impl Waiting {
         // Threads begin at different places, so that they seldom meet.
         let start = usize::try_from(fd).unwrap_or(0) % WAITING_MAX;
         let places = WAITING[start..].iter().chain(&WAITING[..start]);
-        let mut free = places.filter(|place| {
-            place.compare_exchange(-1, fd, Ordering::SeqCst, Ordering::SeqCst).is_ok()
-        });
+        let mut free =
+            places.filter(|place| place.compare_exchange(-1, fd, Ordering::SeqCst, Ordering::SeqCst).is_ok());
         Self(free.next())
     }
 }

@@ -367,8 +367,7 @@ impl<'r> Following<'_, '_, 'r> {
             return protocol(&format!("unknown failure {}: {text}", frame.head.code)).into();
         };
         let again = failure.row().repeatable && !self.body_sent && (first || !self.response.has_head());
-        let attempt =
-            if again { Attempt::Again(failure, text) } else { Attempt::Over(Trouble::Failed(failure, text)) };
+        let attempt = if again { Attempt::Again(failure, text) } else { Attempt::Over(Trouble::Failed(failure, text)) };
         // FAIL about the connection comes from the supervisor, which closes it.
         Stop { attempt, reuse: !frame.head.has(FLAG_CLOSE) && frame.head.id != 0 }
     }

@@ -111,7 +111,8 @@ fn is_token(byte: u8) -> bool {
 pub(crate) fn content_length<'v>(values: impl Iterator<Item = &'v [u8]>) -> Result<Option<u64>, BadHead> {
     let mut length = None;
     for value in values {
-        let bad = || BadHead(format!("Content-Length `{}` is not a number", String::from_utf8_lossy(value).escape_debug()));
+        let bad =
+            || BadHead(format!("Content-Length `{}` is not a number", String::from_utf8_lossy(value).escape_debug()));
         if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
             return Err(bad());
         }

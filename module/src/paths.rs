@@ -29,7 +29,10 @@ pub(crate) fn find_supervisor(
     let candidates: Vec<PathBuf> = beside.into_iter().chain(in_bin).chain(installed).collect();
     candidates.iter().find(|path| is_there(path)).cloned().ok_or_else(|| {
         let list: Vec<_> = candidates.iter().map(|path| path.display().to_string()).collect();
-        format!("`{PROGRAM}` was not found; looked for {}; say where it is with WSGISupervisorExecutable", list.join(", "))
+        format!(
+            "`{PROGRAM}` was not found; looked for {}; say where it is with WSGISupervisorExecutable",
+            list.join(", ")
+        )
     })
 }
 
@@ -59,9 +62,8 @@ mod tests {
     #[test]
     fn the_supervisor_beside_the_module_comes_first() {
         let module = Some(Path::new("/opt/lib"));
-        let find = |there: &[&str]| {
-            find_supervisor(None, module, |path| there.iter().any(|known| Path::new(known) == path))
-        };
+        let find =
+            |there: &[&str]| find_supervisor(None, module, |path| there.iter().any(|known| Path::new(known) == path));
         assert_eq!(find(&["/usr/bin/wsgid", "/opt/lib/wsgid"]), Ok("/opt/lib/wsgid".into()));
         assert_eq!(find(&["/usr/bin/wsgid", "/opt/bin/wsgid"]), Ok("/opt/bin/wsgid".into()));
         assert_eq!(find(&["/usr/bin/wsgid"]), Ok("/usr/bin/wsgid".into()));

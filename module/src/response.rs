@@ -206,7 +206,9 @@ impl<'r> Response<'r> {
         if !self.warned_about_length {
             self.warned_about_length = true;
             log::request(self.r, Level::WARN, || {
-                format!("WSGID0050: the response body is longer than its Content-Length of {announced}; the rest is left out")
+                format!(
+                    "WSGID0050: the response body is longer than its Content-Length of {announced}; the rest is left out"
+                )
             });
         }
         &bytes[..room]

@@ -133,9 +133,8 @@ impl<'r> Brigade<'r> {
     pub(crate) fn append_file(&mut self, fd: OwnedFd, offset: i64, len: i64, sendfile: bool) -> Result<(), c_int> {
         let file = PoolFile::adopt(fd, sendfile, self.pool)?;
         // SAFETY: file, brigade and pool are alive; the bucket is appended by APR.
-        let bucket = unsafe {
-            sys::apr_brigade_insert_file(self.raw.as_ptr(), file.as_raw(), offset, len, self.pool.as_raw())
-        };
+        let bucket =
+            unsafe { sys::apr_brigade_insert_file(self.raw.as_ptr(), file.as_raw(), offset, len, self.pool.as_raw()) };
         // SAFETY: the call above made a file bucket.
         unsafe { sys::apr_bucket_file_enable_mmap(bucket, 0) };
         Ok(())

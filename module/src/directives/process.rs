@@ -55,7 +55,9 @@ fn define(settings: &mut Settings, config: GroupConfig, scope: Scope) -> Outcome
 
 /// Users and groups must exist, and nobody becomes root.
 fn check_identity(config: &GroupConfig) -> Outcome {
-    for (option, name) in [("user", &config.user), ("script-user", &config.script_user), ("socket-user", &config.socket_user)] {
+    for (option, name) in
+        [("user", &config.user), ("script-user", &config.script_user), ("socket-user", &config.socket_user)]
+    {
         let Some(name) = name else { continue };
         let uid = uid_of(name).ok_or_else(|| format!("option `{option}`: there is no user `{name}`"))?;
         if uid == 0 && option == "user" {

@@ -63,7 +63,8 @@ impl<'l> Words<'l> {
         if line.is_empty() {
             return Ok(None);
         }
-        let end = line.iter().position(|byte| byte.is_ascii_whitespace() || *byte == b'=');
+        let quoted = matches!(line.first(), Some(b'"' | b'\''));
+        let end = line.iter().position(|byte| byte.is_ascii_whitespace() || *byte == b'=').filter(|_| !quoted);
         match end {
             Some(end) if line[end] == b'=' && end > 0 => {
                 let name = String::from_utf8_lossy(&line[..end]).into_owned();

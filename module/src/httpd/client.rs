@@ -51,7 +51,8 @@ impl Request<'_> {
     }
 
     fn is_last_of_connection(self) -> bool {
-        let close = |value: &std::ffi::CStr| value.to_bytes().to_ascii_lowercase().windows(5).any(|part| part == b"close");
+        let close =
+            |value: &std::ffi::CStr| value.to_bytes().to_ascii_lowercase().windows(5).any(|part| part == b"close");
         self.protocol_number() < 1001 || self.headers_in().get(c"Connection").is_some_and(close)
     }
 }

@@ -53,11 +53,8 @@ pub(super) fn message(
     let slack = Duration::from_secs(3);
     let stop_timeout = groups.iter().map(|group| group.shutdown_timeout).max().unwrap_or_default() + slack;
 
-    let (uid, gid) = if geteuid().is_root() {
-        server::children_identity()
-    } else {
-        (geteuid().as_raw(), getegid().as_raw())
-    };
+    let (uid, gid) =
+        if geteuid().is_root() { server::children_identity() } else { (geteuid().as_raw(), getegid().as_raw()) };
     let (version, description, mpm) = server::facts();
     let configuration = Configuration {
         versions: VERSIONS,
@@ -145,7 +142,8 @@ struct Logs {
 
 impl Logs {
     fn new(main: Server<'_>) -> Self {
-        let mut logs = Self { descriptors: Vec::new(), known: Vec::new(), main: main.error_log().map(|log| log.as_raw_fd()) };
+        let mut logs =
+            Self { descriptors: Vec::new(), known: Vec::new(), main: main.error_log().map(|log| log.as_raw_fd()) };
         // httpd makes its main log its standard error at each start and reload.
         logs.add(std::io::stderr().as_fd());
         logs

@@ -40,7 +40,8 @@ pub(super) fn ensure(retained: &mut Retained, prefix: &str) -> Result<(), String
     let path = retained.socket_path();
     if geteuid().is_root() {
         let (uid, gid) = server::children_identity();
-        lchown(&path, Some(uid), Some(gid)).map_err(|error| format!("failed to give `{path}` to user {uid}: {error}"))?;
+        lchown(&path, Some(uid), Some(gid))
+            .map_err(|error| format!("failed to give `{path}` to user {uid}: {error}"))?;
     }
     Ok(())
 }

@@ -131,7 +131,8 @@ fn tell_or_start(retained: &mut Retained, current: &Current) -> Result<(), Strin
 fn start(retained: &mut Retained, current: &Current) -> Result<(), String> {
     let text = |bytes: &[u8]| CString::new(bytes).map_err(|_| "a path contains a NUL".to_owned());
     let listener = retained.listener().ok_or("there is no listening socket")?;
-    let listener = listener.try_clone_to_owned().map_err(|error| format!("failed to duplicate a descriptor: {error}"))?;
+    let listener =
+        listener.try_clone_to_owned().map_err(|error| format!("failed to duplicate a descriptor: {error}"))?;
     let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)
         .map_err(|error| format!("failed to make a socket pair: {error}"))?;
     let program = spawn::Program {
@@ -140,8 +141,8 @@ fn start(retained: &mut Retained, current: &Current) -> Result<(), String> {
         environment: environment(),
         descriptors: [theirs.as_fd(), listener.as_fd()],
     };
-    let pid = spawn::spawn(&program)
-        .map_err(|error| format!("failed to start `{}`: {error}", current.program.display()))?;
+    let pid =
+        spawn::spawn(&program).map_err(|error| format!("failed to start `{}`: {error}", current.program.display()))?;
     drop(program);
     retained.process.pid = pid;
     retained.started_at = process::monotonic_seconds();

@@ -83,7 +83,10 @@ pub(super) fn await_reply(retained: &Retained, generation: u64, timeout: Duratio
         }
     }
     log::server(Level::WARN, || {
-        format!("WSGID0028: the supervisor said nothing about the configuration for {} s; httpd goes on", timeout.as_secs())
+        format!(
+            "WSGID0028: the supervisor said nothing about the configuration for {} s; httpd goes on",
+            timeout.as_secs()
+        )
     });
 }
 
@@ -150,7 +153,6 @@ pub(super) fn wait_until(timeout: Duration, mut done: impl FnMut() -> bool) -> b
         thread::sleep(Duration::from_millis(10));
     }
 }
-
 
 #[cfg(test)]
 mod tests {
