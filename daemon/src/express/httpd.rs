@@ -45,12 +45,15 @@ const PROGRAM_DIRECTORIES: [&str; 5] = ["/usr/sbin", "/usr/local/sbin", "/usr/bi
 
 /// Looks for a program on PATH and in the system's directories.
 pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
+    find_programs(name).next()
+}
+
+/// All programs of this name, in the order of PATH and the system's directories.
+pub(crate) fn find_programs(name: &str) -> impl Iterator<Item = PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let directories = env::split_paths(&path).filter(|directory| directory.is_absolute());
-    directories
-        .chain(PROGRAM_DIRECTORIES.iter().map(PathBuf::from))
-        .map(|directory| directory.join(name))
-        .find(|program| is_executable(program))
+    let mut directories: Vec<PathBuf> = env::split_paths(&path).filter(|directory| directory.is_absolute()).collect();
+    directories.extend(PROGRAM_DIRECTORIES.iter().map(PathBuf::from));
+    directories.into_iter().map(move |directory| directory.join(name)).filter(|program| is_executable(program))
 }
 
 pub(crate) fn is_executable(path: &Path) -> bool {

@@ -70,7 +70,7 @@ fn copy(module: &Path, target: &Path) -> io::Result<()> {
 fn directives(module: &Path, program: &Path) -> String {
     let mut out = format!("LoadModule wsgi_module {}\n", httpd_word(&module.display().to_string()));
     out.push_str(&format!("WSGISupervisorExecutable {}\n", httpd_word(&program.display().to_string())));
-    if let Ok(python) = Python::find(None, program)
+    if let Ok(python) = Python::find(None, program, |_| true)
         && !python.home.as_os_str().is_empty()
         && (env::var_os("VIRTUAL_ENV").is_some() || program.starts_with(&python.home))
     {

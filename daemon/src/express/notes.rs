@@ -47,7 +47,9 @@ fn account(plan: &Plan) -> Vec<String> {
     }
     let mut paths: Vec<&Path> = vec![&plan.working_directory];
     paths.extend(plan.entry.as_deref().map(Path::new).filter(|path| path.is_absolute()));
-    paths.extend(plan.python.iter().map(|python| python.home.as_path()).filter(|home| !home.as_os_str().is_empty()));
+    let prefixes = plan.python.iter().flat_map(|python| [python.home.as_path(), python.base.as_path()]);
+    paths.extend(prefixes.filter(|path| !path.as_os_str().is_empty()));
+    paths.dedup();
     let mut notes: Vec<String> = Vec::new();
     for path in paths {
         let Some(closed) = account.closed_component(path) else { continue };

@@ -83,7 +83,10 @@ impl Plan {
         let entry = entry(&options)?;
         let python = match options.application.application_type {
             ApplicationType::Static => None,
-            _ => Some(Python::find(options.environment.python_home.as_deref(), &program)?),
+            _ => {
+                let reachable = |path: &Path| !account.change || account.closed_component(path).is_none();
+                Some(Python::find(options.environment.python_home.as_deref(), &program, reachable)?)
+            }
         };
         let working_directory = working_directory(&options, &account, entry.as_deref())?;
         let root = root(&options, &account);

@@ -10,7 +10,10 @@ use super::httpd;
 /// A Python that was asked for its version and prefix.
 #[derive(Clone, Debug)]
 pub(crate) struct Python {
+    /// Prefix of what is run; empty for the system's own python3.
     pub(crate) home: PathBuf,
+    /// Prefix of the installation below a virtual environment.
+    pub(crate) base: PathBuf,
     pub(crate) version: String,
 }
 
@@ -27,12 +30,17 @@ pub(crate) enum PythonError {
     Old(PathBuf, String),
 }
 
-const QUESTION: &str = "import sys; print('%d.%d.%d' % sys.version_info[:3]); print(sys.prefix)";
+const QUESTION: &str = "import sys; print('%d.%d.%d' % sys.version_info[:3]); print(sys.prefix); print(sys.base_prefix)";
 
 impl Python {
     /// `--python-home`, else the active virtual environment, else the one this
-    /// program is installed in, else `python3`.
-    pub(crate) fn find(option: Option<&Path>, program: &Path) -> Result<Self, PythonError> {
+    /// program is installed in, else the first `python3` that `reachable` lets
+    /// pass: root's own may be closed to the user who runs the application.
+    pub(crate) fn find(
+        option: Option<&Path>,
+        program: &Path,
+        reachable: impl Fn(&Path) -> bool,
+    ) -> Result<Self, PythonError> {
         if let Some(home) = option {
             return Self::of_home(home, "--python-home");
         }
@@ -43,14 +51,24 @@ impl Python {
         if let Some(home) = own {
             return Self::of_home(home, "the environment of this program");
         }
-        let python = httpd::find_program("python3").ok_or(PythonError::Missing)?;
-        let mut found = Self::ask(&python)?;
-        // A shim or a wrapper is resolved by what it says of itself; `/usr`
-        // may have a `bin/python` of another version.
-        if found.home == Path::new("/usr") {
-            found.home = PathBuf::new();
+        let mut first = None;
+        for python in httpd::find_programs("python3") {
+            let found = Self::ask(&python).map(Self::without_system_prefix);
+            match found {
+                Ok(found) if reachable(&found.base) && reachable(&found.home) => return Ok(found),
+                other => first = first.or(Some(other)),
+            }
         }
-        Ok(found)
+        first.unwrap_or(Err(PythonError::Missing))
+    }
+
+    /// A shim or a wrapper is resolved by what it says of itself, but `/usr`
+    /// may have a `bin/python` of another version.
+    fn without_system_prefix(mut self) -> Self {
+        if self.home == Path::new("/usr") {
+            self.home = PathBuf::new();
+        }
+        self
     }
 
     fn of_home(home: &Path, whence: &'static str) -> Result<Self, PythonError> {
@@ -66,7 +84,7 @@ impl Python {
         let output = output.map_err(|error| PythonError::Run(python.to_path_buf(), error.to_string()))?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let mut lines = text.lines();
-        let (Some(version), Some(home)) = (lines.next(), lines.next()) else {
+        let (Some(version), Some(home), Some(base)) = (lines.next(), lines.next(), lines.next()) else {
             let said = String::from_utf8_lossy(&output.stderr);
             let last = said.lines().last().unwrap_or("it printed nothing").to_owned();
             return Err(PythonError::Run(python.to_path_buf(), last));
@@ -75,6 +93,6 @@ impl Python {
         if (numbers.next(), numbers.next()) < (Some(3), Some(9)) {
             return Err(PythonError::Old(python.to_path_buf(), version.to_owned()));
         }
-        Ok(Self { home: PathBuf::from(home), version: version.to_owned() })
+        Ok(Self { home: PathBuf::from(home), base: PathBuf::from(base), version: version.to_owned() })
     }
 }
