@@ -110,7 +110,7 @@ impl Control {
 
     /// Wakes the control thread if it sleeps.
     pub(crate) fn wake_if_asleep(&self) {
-        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::AcqRel) {
+        if self.asleep.load(Ordering::SeqCst) && self.asleep.swap(false, Ordering::SeqCst) {
             self.wake();
         }
     }

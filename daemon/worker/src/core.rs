@@ -17,8 +17,8 @@ use wsgid_protocol::control::{FromWorker, RecycleReason, ToWorker, WorkerSpec};
 
 use crate::control::Control;
 use crate::early_hints::EarlyHints;
-use crate::errors::Stream;
 use crate::monitor::Monitor;
+use crate::stream::Stream;
 use crate::worker::{Runtime, Worker};
 use crate::{fork, lock, log, serve, sys};
 

@@ -1,5 +1,4 @@
-//! `wsgi.errors`, and `sys.stdout` and `sys.stderr` of the process: text streams
-//! whose lines become log records. `log` decides where a record goes.
+//! `wsgi.errors`: a text stream whose lines become log records of its request.
 
 use std::sync::{Arc, Mutex};
 
@@ -133,6 +132,12 @@ pub(crate) struct ErrorsBuffer {
     text: Py<PyAny>,
 }
 
+impl ErrorsBuffer {
+    pub(crate) fn new(text: Py<PyAny>) -> Self {
+        Self { text }
+    }
+}
+
 #[pymethods]
 impl ErrorsBuffer {
     fn write(&self, py: Python<'_>, bytes: &Bound<'_, PyAny>) -> PyResult<usize> {
@@ -153,141 +158,8 @@ impl ErrorsBuffer {
     fn close(&self) {}
 }
 
-/// `sys.stdout` or `sys.stderr`: lines of a thread that serves a request belong
-/// to that request.
-#[pyclass(frozen, module = "mod_wsgi", name = "Stream")]
-pub(crate) struct Stream {
-    name: &'static str,
-    /// Set by WSGIRestrictStdout: every use raises.
-    restricted: bool,
-    partial: Mutex<Vec<(std::thread::ThreadId, String)>>,
-}
-
-impl Stream {
-    pub(crate) fn new(name: &'static str, restricted: bool) -> Self {
-        Self { name, restricted, partial: Mutex::default() }
-    }
-
-    fn put(&self, py: Python<'_>, text: &str) -> PyResult<()> {
-        if self.restricted {
-            return Err(pyo3::exceptions::PyOSError::new_err(format!(
-                "{} access is restricted by mod_wsgi (WSGIRestrictStdout)",
-                self.name
-            )));
-        }
-        let me = std::thread::current().id();
-        let whole = {
-            let mut partial = lock::detached(&self.partial);
-            match partial.iter_mut().find(|(thread, _)| *thread == me) {
-                Some((_, line)) => gather(line, text),
-                None => {
-                    let mut line = String::new();
-                    let whole = gather(&mut line, text);
-                    if !line.is_empty() {
-                        partial.push((me, line));
-                    }
-                    whole
-                }
-            }
-        };
-        if let Some(whole) = whole {
-            log::lines(py, level::ERROR, &whole);
-        }
-        Ok(())
-    }
-
-    /// Writes what the calling thread has written without a line end.
-    pub(crate) fn finish(&self, py: Python<'_>) {
-        let me = std::thread::current().id();
-        let rest = {
-            let mut partial = lock::detached(&self.partial);
-            let at = partial.iter().position(|(thread, _)| *thread == me);
-            at.map(|at| partial.swap_remove(at).1)
-        };
-        if let Some(rest) = rest.filter(|rest| !rest.is_empty()) {
-            log::lines(py, level::ERROR, &rest);
-        }
-    }
-}
-
-#[pymethods]
-impl Stream {
-    fn write(&self, py: Python<'_>, text: &Bound<'_, PyString>) -> PyResult<usize> {
-        self.put(py, &readable(text)?)?;
-        text.len()
-    }
-
-    fn writelines(&self, py: Python<'_>, lines: &Bound<'_, PyAny>) -> PyResult<()> {
-        for line in lines.try_iter()? {
-            self.put(py, &readable(line?.cast::<PyString>()?)?)?;
-        }
-        Ok(())
-    }
-
-    fn flush(&self, py: Python<'_>) {
-        self.finish(py);
-    }
-
-    fn fileno(&self) -> i32 {
-        if self.name == "sys.stdout" { 1 } else { 2 }
-    }
-
-    fn close(&self) {}
-
-    fn isatty(&self) -> bool {
-        false
-    }
-
-    fn readable(&self) -> bool {
-        false
-    }
-
-    fn writable(&self) -> bool {
-        true
-    }
-
-    fn seekable(&self) -> bool {
-        false
-    }
-
-    #[getter]
-    fn closed(&self) -> bool {
-        false
-    }
-
-    #[getter]
-    fn encoding(&self) -> &'static str {
-        "utf-8"
-    }
-
-    #[getter]
-    fn errors(&self) -> &'static str {
-        "backslashreplace"
-    }
-
-    #[getter]
-    fn line_buffering(&self) -> bool {
-        true
-    }
-
-    #[getter]
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    #[getter]
-    fn mode(&self) -> &'static str {
-        "w"
-    }
-
-    #[getter]
-    fn buffer(slf: Py<Self>) -> ErrorsBuffer {
-        ErrorsBuffer { text: slf.into_any() }
-    }
-}
-
 /// Adds text to a line that is not complete. Returns the complete lines.
-fn gather(partial: &mut String, text: &str) -> Option<String> {
+pub(crate) fn gather(partial: &mut String, text: &str) -> Option<String> {
     let end = text.rfind('\n').map(|at| at + 1);
     if let Some((whole, rest)) = end.and_then(|end| text.split_at_checked(end)) {
         let mut lines = std::mem::take(partial);
@@ -300,7 +172,7 @@ fn gather(partial: &mut String, text: &str) -> Option<String> {
 }
 
 /// The text as UTF-8; lone surrogates are escaped.
-fn readable(text: &Bound<'_, PyString>) -> PyResult<String> {
+pub(crate) fn readable(text: &Bound<'_, PyString>) -> PyResult<String> {
     if let Ok(text) = text.to_cow() {
         return Ok(text.into_owned());
     }

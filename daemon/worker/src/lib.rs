@@ -30,6 +30,7 @@ mod serve;
 mod slot;
 mod start_response;
 mod stats;
+mod stream;
 mod sys;
 mod ticker;
 mod timers;

@@ -21,13 +21,12 @@ pub(crate) struct Stats {
 }
 
 impl Stats {
-    /// A request begins. Returns how many run now.
-    pub(crate) fn begin(&self) -> u32 {
-        let now = self.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
+    /// A request begins. Ordered against the ticker that falls asleep.
+    pub(crate) fn begin(&self) {
+        let now = self.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
         if now > self.in_flight_max.load(Ordering::Relaxed) {
             self.in_flight_max.fetch_max(now, Ordering::Relaxed);
         }
-        now
     }
 
     /// A request has ended. Returns how many still run.

@@ -12,13 +12,13 @@ use wsgid_protocol::control::{FromWorker, RecycleReason, WorkerSpec};
 
 use crate::connection::Connection;
 use crate::control::Control;
-use crate::errors::Stream;
 use crate::exchange::Exchange;
 use crate::lock;
 use crate::memory::{Memory, requests_max};
 use crate::scheduler::{Finished, Scheduler};
 use crate::script::Scripts;
 use crate::stats::Stats;
+use crate::stream::Stream;
 
 /// What Python prepared.
 pub(crate) struct Runtime {
