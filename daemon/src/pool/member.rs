@@ -69,14 +69,15 @@ impl Member {
     }
 
     /// When time alone changes something about it.
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
         match self.phase {
             Phase::Queued | Phase::Killed => None,
             Phase::Starting { since } => {
                 let limit = self.definition.config.startup_timeout;
                 (!limit.is_zero()).then(|| since + limit)
             }
-            Phase::Ready { .. } => self.recycle.and_then(|recycle| recycle.at),
+            // One that is due waits for something else than time.
+            Phase::Ready { .. } => self.recycle.and_then(|recycle| recycle.at).filter(|at| *at > now),
             Phase::Draining { until } | Phase::Stopping { until } | Phase::Terminated { until } => Some(until),
         }
     }

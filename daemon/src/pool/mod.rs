@@ -200,7 +200,7 @@ impl Pool {
 
     /// When `Event::Tick` is due, at the latest.
     pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
-        let timers = self.members.values().filter_map(Member::deadline);
+        let timers = self.members.values().filter_map(|member| member.deadline(now));
         let retry = match &self.mode {
             Mode::Failed { until, .. } => *until,
             Mode::Running => self.backoff.wait_until(now),

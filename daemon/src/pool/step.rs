@@ -47,11 +47,7 @@ impl Pool {
 
     fn ended(&mut self, id: WorkerId, why: &str, hopeless: bool, now: Instant, out: &mut Actions) {
         let Some(member) = self.members.remove(&id) else { return };
-        for other in self.members.values_mut() {
-            if other.replaces == Some(id) {
-                other.replaces = None;
-            }
-        }
+        self.succeed(id);
         let proved = match member.phase {
             Phase::Queued | Phase::Starting { .. } => false,
             Phase::Ready { since } => now.duration_since(since) >= PROVED_AFTER,
@@ -320,7 +316,15 @@ impl Pool {
         let evicted = member.recycling() == Some(RecycleReason::Signal);
         member.phase = Phase::Draining { until: now + member.definition.drain_timeout(evicted) };
         member.replaces = None;
+        self.succeed(id);
         out.push(Action::Drain(id));
+    }
+
+    /// A worker has left its place: who should replace it counts in full.
+    fn succeed(&mut self, left: WorkerId) {
+        for other in self.members.values_mut().filter(|other| other.replaces == Some(left)) {
+            other.replaces = None;
+        }
     }
 
     /// Ends a worker within its shutdown timeout.
@@ -342,7 +346,7 @@ impl Pool {
     }
 
     pub(super) fn escalate(&mut self, now: Instant, out: &mut Actions) {
-        for id in self.ids_where(|member| member.deadline().is_some_and(|at| at <= now)) {
+        for id in self.ids_where(|member| member.deadline(now).is_some_and(|at| at <= now)) {
             let Some(member) = self.members.get_mut(&id) else { continue };
             match member.phase {
                 Phase::Starting { .. } => {

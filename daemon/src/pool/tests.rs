@@ -1,1 +1,311 @@
-//! The transitions of a pool, one by one.
+//! The transitions of a pool, one by one, with a clock of our own.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use wsgid_protocol::control::{RecycleReason, ServerFacts};
+use wsgid_protocol::{Failure, GroupConfig};
+
+use super::{Action, Event, Mode, Pool, WorkerId};
+use crate::definition::Definition;
+
+pub(super) fn definition(options: &[(&str, &str)]) -> Arc<Definition> {
+    let mut config = GroupConfig::new("site", "test");
+    for (name, value) in options {
+        config.set(name, value).unwrap();
+    }
+    Arc::new(Definition { config, identity: Err("none".into()), server: ServerFacts::default(), httpd_uid: 1 })
+}
+
+/// A pool with a clock, and what it asked for.
+pub(super) struct Bench {
+    pub(super) pool: Pool,
+    pub(super) now: Instant,
+    pub(super) actions: Vec<Action>,
+}
+
+impl Bench {
+    pub(super) fn new(options: &[(&str, &str)], eager: bool) -> Self {
+        let pool = Pool::new(1, definition(options), eager);
+        let mut bench = Self { pool, now: Instant::now(), actions: Vec::new() };
+        bench.event(Event::Tick);
+        bench
+    }
+
+    pub(super) fn event(&mut self, event: Event) {
+        let actions = self.pool.handle(event, self.now);
+        self.actions.extend(actions);
+    }
+
+    /// Lets time pass, with every timer on the way.
+    pub(super) fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        let mut turns = 0;
+        while let Some(at) = self.pool.deadline(self.now).filter(|at| *at <= end) {
+            turns += 1;
+            assert!(turns < 10_000, "a timer that never ends: {:?}", self.pool);
+            self.now = self.now.max(at);
+            self.event(Event::Tick);
+        }
+        self.now = end;
+        self.event(Event::Tick);
+    }
+
+    fn take(&mut self) -> Vec<Action> {
+        std::mem::take(&mut self.actions)
+    }
+
+    /// Does the spawns that were asked for.
+    fn spawned(&mut self) -> Vec<WorkerId> {
+        let spawns: Vec<WorkerId> = self
+            .take()
+            .into_iter()
+            .filter_map(|action| match action {
+                Action::Spawn { worker, .. } => Some(worker),
+                _ => None,
+            })
+            .collect();
+        spawns.iter().for_each(|id| self.event(Event::Spawned(*id)));
+        spawns
+    }
+
+    fn ready(&mut self) -> Vec<WorkerId> {
+        let ids = self.spawned();
+        ids.iter().for_each(|id| self.event(Event::Ready(*id, BTreeSet::new())));
+        ids
+    }
+
+    fn serving(&self) -> usize {
+        self.pool.members().filter(|(id, _)| self.pool.accepts(*id)).count()
+    }
+
+    fn drained(&mut self) -> Vec<WorkerId> {
+        let of = |action: &Action| match action {
+            Action::Drain(id) => Some(*id),
+            _ => None,
+        };
+        self.actions.iter().filter_map(of).collect()
+    }
+
+    fn crash(&mut self, id: WorkerId) {
+        self.event(Event::Exited(id, "crashed".into(), false));
+    }
+}
+
+#[test]
+fn on_demand_starts_with_the_first_request() {
+    let mut bench = Bench::new(&[("processes", "2")], false);
+    assert!(bench.actions.is_empty());
+    bench.event(Event::Waiting(1));
+    assert_eq!(bench.ready().len(), 2);
+    assert_eq!(bench.serving(), 2);
+}
+
+#[test]
+fn a_reload_switches_when_all_are_ready_and_then_drains() {
+    let mut bench = Bench::new(&[("processes", "2")], true);
+    let old = bench.ready();
+    bench.event(Event::Recycle(old[0], RecycleReason::ScriptChanged));
+    bench.event(Event::Recycle(old[1], RecycleReason::ScriptChanged));
+    let new = bench.spawned();
+    assert_eq!(new.len(), 2);
+    bench.event(Event::Ready(new[0], BTreeSet::new()));
+    assert!(old.iter().all(|id| bench.pool.accepts(*id)) && bench.drained().is_empty());
+    bench.event(Event::Ready(new[1], BTreeSet::new()));
+    assert!(new.iter().all(|id| bench.pool.accepts(*id)));
+    assert!(!old.iter().any(|id| bench.pool.accepts(*id)));
+    assert_eq!(bench.drained(), old);
+    // An old one that does not finish is brought down step by step.
+    bench.take();
+    bench.pass(Duration::from_secs(15));
+    assert!(matches!(bench.take()[..], [Action::Stop(..), Action::Stop(..)]));
+    bench.pass(Duration::from_secs(6));
+    let steps = bench.take();
+    assert!(
+        matches!(steps[..], [Action::Terminate(_), Action::Terminate(_), Action::Kill(_), Action::Kill(_)]),
+        "{steps:?}"
+    );
+}
+
+#[test]
+fn a_generation_that_breaks_a_script_never_takes_over() {
+    let mut bench = Bench::new(&[], true);
+    let old = bench.ready();
+    bench.event(Event::Recycle(old[0], RecycleReason::ScriptChanged));
+    let new = bench.spawned();
+    bench.event(Event::Ready(new[0], BTreeSet::from(["/srv/app.py".into()])));
+    assert!(bench.pool.accepts(old[0]));
+    assert!(bench.actions.iter().any(|action| matches!(action, Action::Discarded(..))));
+    assert!(bench.actions.iter().any(|action| matches!(action, Action::Stop(id, _) if *id == new[0])));
+    // The next touch tries again.
+    bench.event(Event::Exited(new[0], "stopped".into(), false));
+    bench.event(Event::Recycle(old[0], RecycleReason::ScriptChanged));
+    assert_eq!(bench.ready().len(), 1);
+    assert!(!bench.pool.accepts(old[0]));
+}
+
+#[test]
+fn a_script_that_failed_before_may_fail_again() {
+    let mut bench = Bench::new(&[], true);
+    let old = bench.spawned();
+    let broken = BTreeSet::from(["/srv/app.py".into()]);
+    bench.event(Event::Ready(old[0], broken.clone()));
+    assert!(bench.pool.accepts(old[0]), "a failing script does not keep a worker from serving");
+    bench.event(Event::Recycle(old[0], RecycleReason::LoadFailed));
+    let new = bench.spawned();
+    bench.event(Event::Ready(new[0], broken));
+    assert!(bench.pool.accepts(new[0]) && !bench.pool.accepts(old[0]));
+}
+
+#[test]
+fn a_generation_that_crashes_is_given_up_after_some_tries() {
+    let mut bench = Bench::new(&[], true);
+    let old = bench.ready();
+    bench.event(Event::Define(definition(&[("threads", "3")])));
+    for _ in 0..super::NEXT_TRIES {
+        let new = bench.spawned();
+        assert_eq!(new.len(), 1);
+        bench.crash(new[0]);
+        bench.pass(Duration::from_secs(1));
+    }
+    assert_eq!(bench.pool.next_generation(), None);
+    assert!(bench.pool.accepts(old[0]));
+    bench.pass(Duration::from_secs(100));
+    assert!(bench.spawned().is_empty());
+}
+
+#[test]
+fn maximum_requests_replaces_one_worker_at_a_time() {
+    let mut bench = Bench::new(&[("processes", "3")], true);
+    let old = bench.ready();
+    bench.event(Event::Recycle(old[1], RecycleReason::MaximumRequests));
+    let new = bench.spawned();
+    assert_eq!(new.len(), 1);
+    assert_eq!(bench.serving(), 3);
+    bench.event(Event::Ready(new[0], BTreeSet::new()));
+    assert_eq!(bench.drained(), [old[1]]);
+    assert_eq!(bench.serving(), 3);
+    bench.crash(old[1]);
+    assert!(bench.spawned().is_empty());
+}
+
+#[test]
+fn too_many_failures_refuse_and_heal_after_the_window() {
+    let mut bench = Bench::new(&[("restart-burst", "3"), ("restart-window", "60")], true);
+    let mut starts = 0;
+    for _ in 0..200 {
+        for id in bench.spawned() {
+            starts += 1;
+            bench.crash(id);
+        }
+        bench.pass(Duration::from_millis(250));
+        if matches!(bench.pool.mode(), Mode::Failed { .. }) {
+            break;
+        }
+    }
+    assert_eq!(starts, 4);
+    bench.event(Event::Waiting(1));
+    assert!(bench.spawned().is_empty());
+    bench.pass(Duration::from_secs(61));
+    let probe = bench.spawned();
+    assert_eq!(probe.len(), 1, "one try after the window");
+    bench.event(Event::Ready(probe[0], BTreeSet::new()));
+    assert_eq!(*bench.pool.mode(), Mode::Running);
+    assert!(bench.actions.iter().any(|action| matches!(action, Action::Serve)));
+}
+
+#[test]
+fn restart_clears_a_failure_at_once() {
+    let mut bench = Bench::new(&[("restart-burst", "1")], true);
+    for _ in 0..2 {
+        let ids = bench.spawned();
+        bench.crash(ids[0]);
+        bench.pass(Duration::from_secs(1));
+    }
+    assert!(bench.actions.iter().any(|action| matches!(action, Action::Refuse(Failure::GroupFailed, _))));
+    bench.take();
+    bench.event(Event::Restart);
+    assert!(bench.actions.iter().any(|action| matches!(action, Action::Serve)));
+    assert_eq!(bench.ready().len(), 1);
+}
+
+#[test]
+fn what_cannot_start_refuses_at_once_and_is_tried_again() {
+    let mut bench = Bench::new(&[], true);
+    let first = match bench.take()[..] {
+        [Action::Spawn { worker, .. }] => worker,
+        ref other => panic!("{other:?}"),
+    };
+    bench.event(Event::SpawnFailed(first, "no such user".into()));
+    assert!(bench.actions.iter().any(|action| matches!(action, Action::Refuse(Failure::SpawnFailed, _))));
+    bench.pass(Duration::from_secs(1));
+    assert!(!bench.ready().is_empty());
+    assert!(bench.actions.iter().any(|action| matches!(action, Action::Serve)));
+}
+
+#[test]
+fn a_hanging_start_is_ended_at_startup_timeout() {
+    let mut bench = Bench::new(&[("startup-timeout", "10")], true);
+    let first = bench.spawned()[0];
+    bench.pass(Duration::from_secs(9));
+    assert!(bench.take().is_empty());
+    bench.pass(Duration::from_secs(2));
+    assert!(bench.actions.iter().any(|action| matches!(action, Action::Kill(id) if *id == first)));
+}
+
+#[test]
+fn it_scales_with_the_queue_and_back() {
+    let mut bench = Bench::new(&[("processes", "1..3"), ("idle-stop", "60")], true);
+    let mut all = bench.ready();
+    for _ in 0..5 {
+        bench.event(Event::Waiting(4));
+        all.extend(bench.ready());
+    }
+    assert_eq!(bench.serving(), 3);
+    bench.event(Event::Waiting(0));
+    for id in all {
+        bench.event(Event::Idle(id));
+    }
+    assert_eq!(bench.serving(), 0);
+    bench.take();
+    bench.event(Event::Waiting(1));
+    assert_eq!(bench.ready().len(), 1);
+}
+
+#[test]
+fn stop_refuses_and_start_serves() {
+    let mut bench = Bench::new(&[("processes", "2")], true);
+    let old = bench.ready();
+    bench.event(Event::Stop);
+    assert_eq!(bench.drained(), old);
+    assert!(bench.actions.iter().any(|action| matches!(action, Action::Refuse(Failure::GroupStopped, _))));
+    old.iter().for_each(|id| bench.event(Event::Exited(*id, "drained".into(), false)));
+    bench.event(Event::Waiting(1));
+    assert!(bench.spawned().is_empty());
+    bench.event(Event::Start);
+    assert!(bench.actions.iter().any(|action| matches!(action, Action::Serve)));
+    assert_eq!(bench.ready().len(), 2);
+}
+
+#[test]
+fn the_same_workers_stay_for_the_same_definition() {
+    let mut bench = Bench::new(&[("threads", "5")], true);
+    let old = bench.ready();
+    bench.event(Event::Define(definition(&[("threads", "5"), ("listen-backlog", "7")])));
+    assert!(bench.actions.is_empty() && bench.pool.accepts(old[0]));
+    bench.event(Event::Define(definition(&[("threads", "6")])));
+    assert_eq!(bench.ready().len(), 1);
+    assert_eq!(bench.drained(), old);
+}
+
+#[test]
+fn shutdown_is_bounded() {
+    let mut bench = Bench::new(&[("shutdown-timeout", "2")], true);
+    let ids = bench.ready();
+    bench.event(Event::Shutdown);
+    bench.pass(Duration::from_millis(2600));
+    assert!(matches!(bench.actions.last(), Some(Action::Kill(id)) if *id == ids[0]));
+    bench.crash(ids[0]);
+    assert!(matches!(bench.actions.last(), Some(Action::Gone)));
+}
