@@ -98,6 +98,8 @@ pub(super) fn remove(retained: &mut Retained) {
     // Whatever is left may stay: the next httpd with this pid removes it.
     let _ = fs::remove_file(&path);
     if let Some(directory) = Path::new(&path).parent() {
+        // The supervisor's, which one that was killed leaves behind.
+        let _ = fs::remove_file(directory.join("control.sock"));
         let _ = fs::remove_dir(directory);
     }
 }
