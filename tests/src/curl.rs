@@ -145,6 +145,7 @@ impl Answer {
 pub struct Curl {
     command: Command,
     body: Option<Vec<u8>>,
+    head_only: bool,
 }
 
 impl Curl {
@@ -154,7 +155,7 @@ impl Curl {
         let mut command = Command::new("curl");
         command.args(["--silent", "--show-error", "--insecure", "--max-time", "60", "--path-as-is"]);
         command.arg(transport.option()).arg(url);
-        Self { command, body: None }
+        Self { command, body: None, head_only: false }
     }
 
     /// Options of curl's own.
@@ -168,6 +169,13 @@ impl Curl {
     #[must_use]
     pub fn header(self, line: &str) -> Self {
         self.args(&["--header", line])
+    }
+
+    /// Makes it a HEAD.
+    #[must_use]
+    pub fn head(mut self) -> Self {
+        self.head_only = true;
+        self.args(&["--head"])
     }
 
     /// A POST of these bytes with their length.
@@ -225,7 +233,8 @@ impl Curl {
             exit: output.status.code().unwrap_or(-1),
             interim: all,
             head,
-            body: output.stdout,
+            // Of a HEAD, curl writes the heads there.
+            body: if self.head_only { Vec::new() } else { output.stdout },
             complaint: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
     }

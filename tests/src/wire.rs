@@ -29,6 +29,15 @@ pub struct Addresses {
 }
 
 impl Addresses {
+    /// Those of a server.
+    #[must_use]
+    pub fn of(httpd: &Httpd, tls_port: u16) -> Self {
+        Self {
+            clear: format!("http://127.0.0.1:{}", httpd.address().port()),
+            tls: format!("https://127.0.0.1:{tls_port}"),
+        }
+    }
+
     /// A request for a path.
     #[must_use]
     pub fn curl(&self, transport: Transport, path: &str) -> Curl {
@@ -63,10 +72,7 @@ impl Wire {
     /// Both ways in.
     #[must_use]
     pub fn addresses(&self) -> Addresses {
-        Addresses {
-            clear: format!("http://127.0.0.1:{}", self.httpd.address().port()),
-            tls: format!("https://127.0.0.1:{}", self.tls_port),
-        }
+        Addresses::of(&self.httpd, self.tls_port)
     }
 
     /// The site (to be kept), the ways in, and the server as one of many cases.
