@@ -172,6 +172,8 @@ def fail(environ, start_response):
 
         def parts():
             yield b"first piece\n"
+            # Long enough for the piece to be with the client.
+            time.sleep(0.3)
             raise RuntimeError("raised on purpose, later")
         return parts()
     raise RuntimeError("raised on purpose")
@@ -217,6 +219,7 @@ def crash(environ, start_response):
 
         def parts():
             yield b"first piece\n"
+            time.sleep(0.3)
             os.kill(os.getpid(), number)
             time.sleep(60)
         return parts()
