@@ -34,7 +34,6 @@ use std::ffi::c_int;
 /// The module's record. httpd writes to it (its index, the next module), so it
 /// is a mutable static.
 #[unsafe(no_mangle)]
-#[expect(non_upper_case_globals, reason = "the name that LoadModule looks for")]
 pub static mut wsgi_module: sys::module = sys::module {
     version: sys::MODULE_MAGIC_NUMBER_MAJOR,
     minor_version: sys::MODULE_MAGIC_NUMBER_MINOR,
@@ -76,6 +75,9 @@ static BEFORE_MAPPING: Neighbours<2> = Neighbours([c"mod_alias.c".as_ptr(), std:
 static AFTER_MAPPING: Neighbours<3> =
     Neighbours([c"mod_userdir.c".as_ptr(), c"mod_vhost_alias.c".as_ptr(), std::ptr::null()]);
 
+/// # Safety
+/// For httpd alone, while it loads the module.
+#[expect(clippy::multiple_unsafe_ops_per_block, reason = "one call for each hook")]
 unsafe extern "C" fn register_hooks(_: *mut sys::apr_pool_t) {
     use sys::APR_HOOK_MIDDLE as MIDDLE;
     let none = std::ptr::null();

@@ -39,6 +39,10 @@ fn guard<T>(what: &str, otherwise: T, f: impl FnOnce() -> T) -> T {
     }
 }
 
+/// A row of the command table.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
 pub(crate) unsafe extern "C" fn directive(
     cmd: *mut sys::cmd_parms,
     dir: *mut c_void,
@@ -50,6 +54,10 @@ pub(crate) unsafe extern "C" fn directive(
     })
 }
 
+/// A record for a section.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
 pub(crate) unsafe extern "C" fn create_dir_config(pool: *mut sys::apr_pool_t, _: *mut c_char) -> *mut c_void {
     guard("create_dir_config", std::ptr::null_mut(), || {
         // SAFETY: httpd passes the pool the record is to live in.
@@ -58,6 +66,10 @@ pub(crate) unsafe extern "C" fn create_dir_config(pool: *mut sys::apr_pool_t, _:
     })
 }
 
+/// One section on top of another.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
 pub(crate) unsafe extern "C" fn merge_dir_config(
     pool: *mut sys::apr_pool_t,
     outer: *mut c_void,
@@ -74,6 +86,10 @@ pub(crate) unsafe extern "C" fn merge_dir_config(
     })
 }
 
+/// A record for a server.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
 pub(crate) unsafe extern "C" fn create_server_config(
     pool: *mut sys::apr_pool_t,
     _: *mut sys::server_rec,
@@ -85,6 +101,10 @@ pub(crate) unsafe extern "C" fn create_server_config(
     })
 }
 
+/// A virtual host on top of the main server.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
 pub(crate) unsafe extern "C" fn merge_server_config(
     _: *mut sys::apr_pool_t,
     base: *mut c_void,
@@ -100,6 +120,10 @@ pub(crate) unsafe extern "C" fn merge_server_config(
     })
 }
 
+/// The configuration is about to be read.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
 pub(crate) unsafe extern "C" fn pre_config(
     _: *mut sys::apr_pool_t,
     _: *mut sys::apr_pool_t,
@@ -112,6 +136,10 @@ pub(crate) unsafe extern "C" fn pre_config(
     })
 }
 
+/// The configuration has been read.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
 pub(crate) unsafe extern "C" fn check_config(
     _: *mut sys::apr_pool_t,
     _: *mut sys::apr_pool_t,
@@ -124,6 +152,10 @@ pub(crate) unsafe extern "C" fn check_config(
     })
 }
 
+/// The configuration is in force.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
 pub(crate) unsafe extern "C" fn post_config(
     pconf: *mut sys::apr_pool_t,
     _: *mut sys::apr_pool_t,
@@ -140,10 +172,17 @@ pub(crate) unsafe extern "C" fn post_config(
 }
 
 /// The supervisor's process has ended, or httpd asks about it.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
 pub(crate) unsafe extern "C" fn supervisor_maintenance(reason: c_int, _: *mut c_void, status: c_int) {
     guard("the supervisor's maintenance", (), || launch::maintain(reason, status));
 }
 
+/// The configuration is given up.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
 pub(crate) unsafe extern "C" fn configuration_ends(_: *mut c_void) -> sys::apr_status_t {
     guard("the end of the configuration", 0, || {
         launch::configuration_ends();
@@ -151,6 +190,10 @@ pub(crate) unsafe extern "C" fn configuration_ends(_: *mut c_void) -> sys::apr_s
     })
 }
 
+/// Every few seconds in the parent.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
 pub(crate) unsafe extern "C" fn monitor(_: *mut sys::apr_pool_t, _: *mut sys::server_rec) -> c_int {
     guard("monitor", sys::DECLINED, || {
         launch::monitor();
@@ -158,19 +201,34 @@ pub(crate) unsafe extern "C" fn monitor(_: *mut sys::apr_pool_t, _: *mut sys::se
     })
 }
 
+/// The last child of a generation has gone.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
 pub(crate) unsafe extern "C" fn end_generation(_: *mut sys::server_rec, generation: c_int) {
     guard("end_generation", (), || launch::generation_ended(u64::from(generation.unsigned_abs())));
 }
 
+/// A child begins.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
 pub(crate) unsafe extern "C" fn child_init(_: *mut sys::apr_pool_t, _: *mut sys::server_rec) {
     guard("child_init", (), child::init);
 }
 
 /// In prefork this runs inside a signal handler: no locks, no allocation.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
 pub(crate) unsafe extern "C" fn child_stopping(_: *mut sys::apr_pool_t, graceful: c_int) {
     child::stop(graceful != 0);
 }
 
+/// From URL to file.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
 pub(crate) unsafe extern "C" fn translate_name(r: *mut sys::request_rec) -> c_int {
     guard("translate_name", sys::DECLINED, || {
         // SAFETY: httpd passes a request that this thread serves.
@@ -178,6 +236,10 @@ pub(crate) unsafe extern "C" fn translate_name(r: *mut sys::request_rec) -> c_in
     })
 }
 
+/// A request for somebody.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
 pub(crate) unsafe extern "C" fn handle(r: *mut sys::request_rec) -> c_int {
     // SAFETY: httpd passes a request that this thread serves.
     let request = unsafe { Request::from_raw(r) };

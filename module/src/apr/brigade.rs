@@ -67,12 +67,6 @@ impl<'r> Brigade<'r> {
         unsafe { (*sentinel).link.prev = bucket };
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        let sentinel = self.sentinel();
-        // SAFETY: the sentinel's link is the brigade's list head.
-        unsafe { (*sentinel).link.next == sentinel }
-    }
-
     /// Appends bytes that stay where they are only until the brigade is passed
     /// on or emptied; whoever keeps them longer copies them.
     ///
@@ -162,7 +156,9 @@ impl<'r> Brigade<'r> {
 
     fn see_one(&mut self, bucket: *mut sys::apr_bucket, see: &mut impl FnMut(Piece<'_>)) -> Result<(), c_int> {
         // SAFETY: a bucket of this brigade has a type for its whole life.
-        let kind = unsafe { &*(*bucket).kind };
+        let kind = unsafe { (*bucket).kind };
+        // SAFETY: a bucket's type is a constant of the library that made it.
+        let kind = unsafe { &*kind };
         if std::ptr::eq(kind, &raw const sys::apr_bucket_type_eos) {
             see(Piece::End);
             return Ok(());

@@ -49,7 +49,6 @@ impl<'p> Pool<'p> {
     }
 
     /// Moves `value` into the pool.
-    #[expect(clippy::mut_from_ref, reason = "each call returns fresh memory")]
     pub(crate) fn value<T>(self, value: T) -> &'p mut T {
         const { assert!(!std::mem::needs_drop::<T>(), "a pool runs no destructors") };
         let mut room = self.room::<T>(1);

@@ -45,8 +45,10 @@ impl<'r> Table<'r> {
 
     /// All rows in order. The table must not be changed meanwhile.
     pub(crate) fn rows(self) -> impl Iterator<Item = (&'r CStr, &'r CStr)> {
-        // SAFETY: the table is alive; APR returns its own array.
-        let array = unsafe { &*sys::apr_table_elts(self.raw.as_ptr()) };
+        // SAFETY: the table is alive.
+        let array = unsafe { sys::apr_table_elts(self.raw.as_ptr()) };
+        // SAFETY: the table's own array, alive as long as it.
+        let array = unsafe { &*array };
         let rows: &'r [sys::apr_table_entry_t] = if array.nelts > 0 {
             // SAFETY: `nelts` entries lie at `elts`; only this thread changes the table.
             unsafe { std::slice::from_raw_parts(array.elts.cast(), array.nelts.unsigned_abs() as usize) }

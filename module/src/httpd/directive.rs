@@ -94,18 +94,21 @@ unsafe fn apply<'p>(
 ) -> Result<(), String> {
     // SAFETY: the server of the configuration being read.
     let server = unsafe { Server::from_raw(parms.server) };
-    // SAFETY: the record of this module, made by `create_server_config` for
-    // this server; the configuration is read by one thread.
-    let server_config = unsafe {
-        &mut *sys::ap_get_module_config((*parms.server).module_config, crate::module_record())
-            .cast::<ServerConfig<'p>>()
-    };
+    // SAFETY: the server of the configuration being read.
+    let vector = unsafe { (*parms.server).module_config };
+    // SAFETY: the server's vector, and this module's record.
+    let raw = unsafe { sys::ap_get_module_config(vector, crate::module_record()) };
+    // SAFETY: made by `create_server_config` for this server; one thread reads
+    // the configuration.
+    let server_config = unsafe { &mut *raw.cast::<ServerConfig<'p>>() };
     // SAFETY: httpd passes the section's record of this module, which nobody
     // else uses while the directive runs.
     let dir = unsafe { &mut *dir.cast::<DirConfig<'p>>() };
     let absolute = |path: &CStr| -> Option<&'p CStr> {
-        // SAFETY: pool and path are alive; the result is null or in the pool.
-        unsafe { optional(sys::ap_server_root_relative(pool.as_raw(), path.as_ptr())) }
+        // SAFETY: pool and path are alive.
+        let raw = unsafe { sys::ap_server_root_relative(pool.as_raw(), path.as_ptr()) };
+        // SAFETY: null, or a C string in the pool.
+        unsafe { optional(raw) }
     };
     let mut cx = Context {
         name: directive.name.to_str().unwrap_or_default(),
@@ -133,9 +136,10 @@ fn origin(parms: &sys::cmd_parms) -> String {
 /// As [`run`].
 unsafe fn run_inside(cmd: *mut sys::cmd_parms) -> *const c_char {
     // SAFETY: httpd passes a record that outlives the call.
-    let (directive, context) = unsafe { ((*cmd).directive, (*cmd).context) };
+    let parms = unsafe { &*cmd };
+    let context = parms.context;
     // SAFETY: null, or the node of the section.
-    let first = unsafe { directive.as_ref() }.map_or(std::ptr::null_mut(), |node| node.first_child);
+    let first = unsafe { parms.directive.as_ref() }.map_or(std::ptr::null_mut(), |node| node.first_child);
     // SAFETY: the children of the section, in the section's own context.
     let error = unsafe { sys::ap_walk_config(first, cmd, context) };
     settings::with(|settings| settings.interpreters.extend(settings.container.take()));

@@ -47,13 +47,6 @@ impl<'r> Request<'r> {
         self.pass(brigade)
     }
 
-    /// Whether a filter changes the request's body, so that Content-Length
-    /// says nothing about what will be read.
-    pub(crate) fn body_is_filtered(self) -> bool {
-        // SAFETY: the request is alive; only addresses are compared.
-        unsafe { (*self.as_raw()).input_filters != (*self.as_raw()).proto_input_filters }
-    }
-
     /// Whether the response's head has not left: its filter is still there.
     pub(crate) fn head_is_pending(self) -> bool {
         // SAFETY: set once when httpd starts.
@@ -64,7 +57,9 @@ impl<'r> Request<'r> {
     /// Whether the first output filter belongs to the content (DEFLATE …).
     pub(crate) fn content_is_filtered(self) -> bool {
         // SAFETY: the request is alive, its first filter is null or alive.
-        let first = unsafe { (*self.as_raw()).output_filters.as_ref() };
+        let first = unsafe { (*self.as_raw()).output_filters };
+        // SAFETY: null, or a filter that lives as long as the request.
+        let first = unsafe { first.as_ref() };
         // SAFETY: every filter has a record.
         first.is_some_and(|filter| unsafe { (*filter.frec).ftype } < sys::AP_FTYPE_PROTOCOL)
     }

@@ -342,9 +342,11 @@ impl<'r> Request<'r> {
     }
 
     fn ask(self, f: unsafe extern "C" fn(*mut sys::request_rec) -> *const c_char) -> Option<&'r CStr> {
-        // SAFETY: the request is alive; these functions return null or a C
-        // string that lives at least as long as it.
-        unsafe { optional(f(self.as_raw())) }
+        // SAFETY: the request is alive.
+        let raw = unsafe { f(self.as_raw()) };
+        // SAFETY: these functions return null or a C string that lives at
+        // least as long as the request.
+        unsafe { optional(raw) }
     }
 
     pub(crate) fn document_root(self) -> Option<&'r CStr> {
@@ -364,11 +366,6 @@ impl<'r> Request<'r> {
         self.ask(sys::ap_get_server_name)
     }
 
-    /// The same with brackets around an IPv6 address.
-    pub(crate) fn server_name_for_url(self) -> Option<&'r CStr> {
-        self.ask(sys::ap_get_server_name_for_url)
-    }
-
     pub(crate) fn server_port(self) -> u16 {
         // SAFETY: the request is alive.
         unsafe { sys::ap_get_server_port(self.as_raw()) }
@@ -376,8 +373,10 @@ impl<'r> Request<'r> {
 
     /// `http` or `https`.
     pub(crate) fn scheme(self) -> Option<&'r CStr> {
-        // SAFETY: the request is alive; the hook returns a C string.
-        unsafe { optional(sys::ap_run_http_scheme(self.as_raw())) }
+        // SAFETY: the request is alive.
+        let raw = unsafe { sys::ap_run_http_scheme(self.as_raw()) };
+        // SAFETY: the hook returns a constant, or a string of the request.
+        unsafe { optional(raw) }
     }
 
     /// A switch of httpd's core that has no accessor.
@@ -385,7 +384,9 @@ impl<'r> Request<'r> {
         // SAFETY: every request has a core configuration.
         let core = unsafe { sys::ap_get_core_module_config(self.get().per_dir_config) };
         // SAFETY: the byte lies inside the structure (see the layout test).
-        let byte = unsafe { *core.cast::<u8>().add(bits.byte) };
+        let place = unsafe { core.cast::<u8>().add(bits.byte) };
+        // SAFETY: core's record is initialised as a whole.
+        let byte = unsafe { place.read() };
         byte & bits.mask == bits.on
     }
 

@@ -114,8 +114,10 @@ pub(crate) fn main_server<'s>() -> Option<Server<'s>> {
 /// User and group of httpd's children.
 pub(crate) fn children_identity() -> (u32, u32) {
     // SAFETY: set while the configuration is read, never written to after.
-    let config = unsafe { &*(&raw const sys::ap_unixd_config) };
-    (config.user_id, config.group_id)
+    let uid = unsafe { sys::ap_unixd_config.user_id };
+    // SAFETY: likewise.
+    let gid = unsafe { sys::ap_unixd_config.group_id };
+    (uid, gid)
 }
 
 fn mpm_query(code: c_int) -> Option<c_int> {
@@ -189,7 +191,9 @@ pub(crate) fn add_version(pool: Pool<'_>, component: &CStr) {
 
 /// What the Server header says.
 pub(crate) fn banner<'a>() -> Option<&'a CStr> {
+    // SAFETY: a query without arguments.
+    let raw = unsafe { sys::ap_get_server_banner() };
     // SAFETY: null or a C string of the configuration, which a child never
     // gives up.
-    unsafe { optional(sys::ap_get_server_banner()) }
+    unsafe { optional(raw) }
 }

@@ -38,6 +38,7 @@ pub(crate) fn spawn(program: &Program<'_>) -> io::Result<i32> {
 }
 
 /// In the child. Allocates nothing, never returns, runs no destructor.
+#[expect(clippy::multiple_unsafe_ops_per_block, reason = "a fixed sequence of system calls")]
 fn become_program(
     path: &CString,
     arguments: &[*const c_char],
@@ -63,6 +64,7 @@ fn become_program(
 ///
 /// # Safety
 /// Only between fork and exec.
+#[expect(clippy::multiple_unsafe_ops_per_block, reason = "a fixed sequence of system calls")]
 unsafe fn reset_signals() {
     for signal in 1..=libc::SIGRTMAX() {
         // SAFETY: a system call; fails harmlessly for SIGKILL and SIGSTOP.
@@ -80,6 +82,7 @@ unsafe fn reset_signals() {
 ///
 /// # Safety
 /// Only between fork and exec.
+#[expect(clippy::multiple_unsafe_ops_per_block, reason = "a fixed sequence of system calls")]
 unsafe fn arrange_descriptors(descriptors: [c_int; 2]) -> bool {
     let mut aside = [-1; 2];
     for (place, fd) in aside.iter_mut().zip(descriptors) {

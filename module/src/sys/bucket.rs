@@ -69,14 +69,3 @@ imports! {
     fn apr_bucket_eos_create(list: *mut apr_bucket_alloc_t) -> *mut apr_bucket;
     fn apr_bucket_flush_create(list: *mut apr_bucket_alloc_t) -> *mut apr_bucket;
 }
-
-#[cfg(not(test))]
-unsafe extern "C" {
-    pub(crate) static apr_bucket_type_eos: apr_bucket_type_t;
-}
-#[cfg(test)]
-pub(crate) static apr_bucket_type_eos: apr_bucket_type_t =
-    apr_bucket_type_t { name: std::ptr::null(), num_func: 0, is_metadata: 1, destroy: None, read: None };
-// SAFETY: the vtable is constant.
-#[cfg(test)]
-unsafe impl Sync for apr_bucket_type_t {}

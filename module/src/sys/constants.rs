@@ -53,7 +53,6 @@ constants! {
     OR_AUTHCFG: c_int = 8;
     ACCESS_CONF: c_int = 64;
     RSRC_CONF: c_int = 128;
-    EXEC_ON_READ: c_int = 256;
     GLOBAL_ONLY: c_uint = 0x5f;
 
     AP_SQ_MAIN_STATE: c_int = 0;

@@ -5,9 +5,9 @@ use std::ffi::{c_char, c_int, c_long, c_uint, c_void};
 
 use super::apr::opaque;
 use super::{
-    ap_conf_vector_t, apr_array_header_t, apr_bucket, apr_bucket_alloc_t, apr_bucket_brigade, apr_file_t, apr_finfo_t,
-    apr_off_t, apr_pool_t, apr_port_t, apr_sockaddr_t, apr_socket_t, apr_status_t, apr_table_t, apr_time_t, apr_uri_t,
-    imports,
+    ap_conf_vector_t, apr_array_header_t, apr_bucket, apr_bucket_alloc_t, apr_bucket_brigade, apr_bucket_type_t,
+    apr_file_t, apr_finfo_t, apr_off_t, apr_pool_t, apr_port_t, apr_sockaddr_t, apr_socket_t, apr_status_t,
+    apr_table_t, apr_time_t, apr_uri_t, imports,
 };
 
 opaque! { ap_regex_t ap_logconf htaccess_result apr_thread_mutex_t ap_method_list_t server_addr_rec conn_state_t }
@@ -210,7 +210,6 @@ imports! {
     fn ap_get_server_description() -> *const c_char;
     fn ap_get_server_banner() -> *const c_char;
     fn ap_add_version_component(pconf: *mut apr_pool_t, component: *const c_char);
-    fn ap_getword_conf(pool: *mut apr_pool_t, line: *mut *const c_char) -> *mut c_char;
     fn ap_server_root_relative(pool: *mut apr_pool_t, path: *const c_char) -> *mut c_char;
     fn ap_runtime_dir_relative(pool: *mut apr_pool_t, path: *const c_char) -> *mut c_char;
     fn ap_get_module_config(vector: *const ap_conf_vector_t, module: *const super::module) -> *mut c_void;
@@ -242,7 +241,6 @@ imports! {
     fn ap_context_prefix(r: *mut request_rec) -> *const c_char;
     fn ap_context_document_root(r: *mut request_rec) -> *const c_char;
     fn ap_get_server_name(r: *mut request_rec) -> *const c_char;
-    fn ap_get_server_name_for_url(r: *mut request_rec) -> *const c_char;
     fn ap_get_server_port(r: *const request_rec) -> apr_port_t;
     fn ap_run_http_scheme(r: *const request_rec) -> *const c_char;
     fn ap_run_generate_log_id(c: *const conn_rec, r: *const request_rec, id: *mut *const c_char) -> c_int;
@@ -290,6 +288,7 @@ pub(crate) type HookChildStopping = unsafe extern "C" fn(ChildStoppingHook, Name
 
 #[cfg(not(test))]
 unsafe extern "C" {
+    pub(crate) static apr_bucket_type_eos: apr_bucket_type_t;
     pub(crate) static ap_server_conf: *mut server_rec;
     pub(crate) static ap_unixd_config: unixd_config_rec;
     pub(crate) static ap_http_header_filter_handle: *mut ap_filter_rec_t;
@@ -320,15 +319,16 @@ pub(crate) use self::outside::*;
 
 /// Stand-ins for what a unit test, which runs outside httpd, must not use.
 #[cfg(test)]
+#[expect(non_upper_case_globals, clippy::missing_safety_doc, clippy::too_many_arguments, reason = "they are C's")]
 mod outside {
     use super::*;
 
+    pub(crate) static mut apr_bucket_type_eos: apr_bucket_type_t =
+        apr_bucket_type_t { name: std::ptr::null(), num_func: 0, is_metadata: 1, destroy: None, read: None };
     pub(crate) static mut ap_server_conf: *mut server_rec = std::ptr::null_mut();
     pub(crate) static mut ap_http_header_filter_handle: *mut ap_filter_rec_t = std::ptr::null_mut();
-    pub(crate) static ap_unixd_config: unixd_config_rec =
+    pub(crate) static mut ap_unixd_config: unixd_config_rec =
         unixd_config_rec { user_name: std::ptr::null(), group_name: std::ptr::null(), user_id: 0, group_id: 0 };
-    // SAFETY: the stand-in is constant.
-    unsafe impl Sync for unixd_config_rec {}
 
     pub(crate) unsafe fn ap_log_rerror_(
         _: *const c_char,

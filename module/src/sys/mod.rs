@@ -32,6 +32,8 @@ macro_rules! imports {
             $(pub(crate) fn $name($($arg: $ty),*) $(-> $ret)?;)*
         }
         $(
+            /// # Safety
+            /// It must not be called.
             #[cfg(test)]
             pub(crate) unsafe extern "C" fn $name($(_: $ty),*) $(-> $ret)? {
                 unreachable!(concat!(stringify!($name), " exists inside httpd only"))
