@@ -1,24 +1,26 @@
 """Loads the application that handler.json beside this file names, and hands
 requests to it (`handle_request`, see WSGIHandlerScript).
 
-Runs in the worker process, in the Python of the application.
+Runs in the worker process, in the Python of the application. The tools of
+`start-server` for developers are in express_tools.py and are imported only
+when one of them is asked for.
 """
 
 import importlib
-import importlib.util
 import json
 import os
+import signal
 import sys
+import time
 import types
 
+_HERE = os.path.dirname(os.path.abspath(__file__))
 
-def _settings():
-    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "handler.json")
-    with open(path, encoding="utf-8") as stream:
-        return json.load(stream)
+with open(os.path.join(_HERE, "handler.json"), encoding="utf-8") as _stream:
+    SETTINGS = json.load(_stream)
 
-
-SETTINGS = _settings()
+# The application's file is not looked at more often than this, in seconds.
+_LOOK_INTERVAL = 0.05
 
 
 def _load_script(path):
@@ -31,12 +33,13 @@ def _load_script(path):
     try:
         exec(code, module.__dict__)
     except BaseException:
-        del sys.modules["__wsgi__"]
+        sys.modules.pop("__wsgi__", None)
         raise
     return module
 
 
 def _load_application():
+    """The application object and the file it came from."""
     kind, entry, name = SETTINGS["type"], SETTINGS["entry"], SETTINGS["callable"]
     if kind == "paste":
         from paste.deploy import loadapp
@@ -44,15 +47,13 @@ def _load_application():
         return loadapp("config:" + entry), entry
     module = importlib.import_module(entry) if kind == "module" else _load_script(entry)
     path = getattr(module, "__file__", None)
-    target = module
+    found = module
     for part in name.split("."):
-        try:
-            target = getattr(target, part)
-        except AttributeError:
-            raise AttributeError(
-                "%s has no object named %r; --callable-object names another" % (path or entry, name)
-            ) from None
-    return target, path
+        if not hasattr(found, part):
+            text = "`%s` has no object named `%s`; name the application with --callable-object"
+            raise AttributeError(text % (path or entry, name))
+        found = getattr(found, part)
+    return found, path
 
 
 def _modified(path):
@@ -62,14 +63,22 @@ def _modified(path):
         return None
 
 
-class _Mount:
-    """Sets SCRIPT_NAME and PATH_INFO for an application that is not at `/`."""
+class _Entry:
+    """What httpd's requests come to: sets SCRIPT_NAME and PATH_INFO as the
+    mount point wants them, and asks for new processes when the application's
+    file has changed."""
 
-    def __init__(self, application, mount_point):
+    def __init__(self, application, path, mount_point, reloading):
         self._application = application
-        self._mount_point = mount_point
+        self._path = path
+        self._mount_point = mount_point.rstrip("/")
+        self._reloading = reloading
+        self._modified = _modified(path)
+        self._looked = time.monotonic()
 
     def __call__(self, environ, start_response):
+        if self._reloading and time.monotonic() - self._looked > _LOOK_INTERVAL:
+            self._look()
         path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
         mount = self._mount_point
         if mount and (path == mount or path.startswith(mount + "/")):
@@ -80,15 +89,34 @@ class _Mount:
             environ["PATH_INFO"] = path
         return self._application(environ, start_response)
 
+    def changed(self):
+        """Whether the application's file changed since it was last asked."""
+        now = _modified(self._path)
+        before, self._modified = self._modified, now
+        return now != before
 
-_started = _modified(SETTINGS["entry"]) if SETTINGS["type"] != "module" else None
-_application, _source = _load_application()
-if _started is None:
-    _started = _modified(_source)
+    def _look(self):
+        self._looked = time.monotonic()
+        if self.changed():
+            # This process finishes its requests and is replaced.
+            os.kill(os.getpid(), signal.SIGUSR1)
 
-handle_request = application = _Mount(_application, SETTINGS["mount_point"].rstrip("/"))
+
+_tools = None
+if SETTINGS["tools"]:
+    sys.path.insert(0, _HERE)
+    import express_tools as _tools
+
+    sys.path.remove(_HERE)
+    _tools.before_loading(SETTINGS)
+
+_application, _path = _load_application()
+if _tools is not None:
+    _application = _tools.wrap(_application, SETTINGS)
+application = _Entry(_application, _path, SETTINGS["mount_point"], SETTINGS["reloading"])
+handle_request = application
 
 
 def reload_required(resource):
     """Whether the application's file changed since it was loaded."""
-    return _modified(_source) != _started
+    return application.changed()

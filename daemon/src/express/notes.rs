@@ -11,6 +11,7 @@ pub(crate) fn collect(plan: &Plan) -> Vec<String> {
     let mut notes = without_effect(plan);
     notes.extend(account(plan));
     notes.extend(missing_features(plan));
+    notes.extend(debugging(plan));
     notes
 }
 
@@ -60,6 +61,26 @@ fn account(plan: &Plan) -> Vec<String> {
             path.display()
         );
         notes.push(text);
+    }
+    notes
+}
+
+fn debugging(plan: &Plan) -> Vec<String> {
+    let mut notes = Vec::new();
+    if !plan.single() {
+        return notes;
+    }
+    if plan.options.processes.processes.is_some() {
+        notes.push("debug mode: one process with one thread serves, whatever --processes and --threads say".to_owned());
+    }
+    match &plan.terminal {
+        None => notes.push("debug mode: no terminal, so a debugger has no input".to_owned()),
+        Some(terminal) if plan.account.change && plan.account.closed_component(terminal).is_some() => notes.push(format!(
+            "debug mode: user `{}` may not use the terminal `{}`; start the server as that user",
+            plan.account.user,
+            terminal.display()
+        )),
+        Some(_) => {}
     }
     notes
 }

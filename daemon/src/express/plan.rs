@@ -34,6 +34,8 @@ pub(crate) struct Plan {
     pub(crate) root: PathBuf,
     pub(crate) log_directory: PathBuf,
     pub(crate) locale: String,
+    /// The terminal this was started in, for a debugger in a worker.
+    pub(crate) terminal: Option<PathBuf>,
     /// What the user should know and need not change.
     pub(crate) notes: Vec<String>,
 }
@@ -94,6 +96,7 @@ impl Plan {
         let mut plan = Self {
             sizing: Sizing::of(&options.processes, mpm, worker_processes),
             locale: locale::choose(options.environment.locale.as_deref()),
+            terminal: terminal(),
             notes: Vec::new(),
             options,
             command,
@@ -189,6 +192,13 @@ pub(crate) fn bracketed(host: &str) -> String {
         Ok(_) => format!("[{host}]"),
         Err(_) => host.to_owned(),
     }
+}
+
+fn terminal() -> Option<PathBuf> {
+    if !std::io::IsTerminal::is_terminal(&std::io::stdin()) {
+        return None;
+    }
+    std::fs::read_link("/proc/self/fd/0").ok()
 }
 
 fn address(options: &Options) -> String {

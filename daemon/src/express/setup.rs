@@ -40,6 +40,7 @@ pub(crate) fn write(plan: &Plan) -> Result<(), SetupError> {
     if plan.options.application.application_type != ApplicationType::Static {
         root.write("handler.json", &render::handler_json(plan), 0o644)?;
         root.write("handler.wsgi", template!("handler.wsgi"), 0o644)?;
+        root.write("express_tools.py", template!("express_tools.py"), 0o644)?;
         root.write("default.wsgi", template!("default.wsgi"), 0o644)?;
     }
     root.directory("htdocs", None)?;
