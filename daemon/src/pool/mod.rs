@@ -142,6 +142,8 @@ pub(crate) struct Pool {
     generations: u64,
     last_problem: Option<String>,
     refusing: bool,
+    /// The site's files changed again while a generation was being started.
+    changed_again: bool,
 }
 
 impl Pool {
@@ -161,6 +163,7 @@ impl Pool {
             generations: 1,
             last_problem: None,
             refusing: false,
+            changed_again: false,
         }
     }
 

@@ -121,6 +121,9 @@ impl Pool {
         ids.into_iter().for_each(|id| self.bring_down(id, now, out));
         self.backoff.succeeded();
         out.push(Action::Discarded(next.number, why.to_owned()));
+        if std::mem::take(&mut self.changed_again) {
+            self.begin_next(Arc::clone(&self.current.definition));
+        }
     }
 
     fn ready(&mut self, id: WorkerId, failed: BTreeSet<PathBuf>, now: Instant, out: &mut Actions) {
@@ -179,8 +182,11 @@ impl Pool {
         }
         if reason == RecycleReason::ScriptChanged {
             let definition = Arc::clone(&self.current.definition);
-            if self.next.is_none() {
-                self.begin_next(definition);
+            match self.next {
+                None => self.begin_next(definition),
+                // The new workers say so themselves if they miss it; but if
+                // they are given up, nobody would say it again.
+                Some(_) => self.changed_again = true,
             }
         } else if member.recycle.is_none() {
             member.recycle = Some(Recycle { reason, at: Some(now) });
@@ -260,6 +266,7 @@ impl Pool {
     }
 
     fn begin_next(&mut self, definition: Arc<Definition>) {
+        self.changed_again = false;
         self.generations += 1;
         self.next = Some(Generation { number: self.generations, definition, failures: 0 });
     }

@@ -1,12 +1,10 @@
 //! The supervisor with real workers, without httpd.
 
-mod stand_in;
-
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use stand_in::{Answer, Httpd, group};
+use crate::stand_in::{Answer, Httpd, group};
 
 const APP: &str = "
 import os, time
@@ -32,7 +30,7 @@ fn a_request_reaches_a_worker_of_the_sites_user() {
     let script = httpd.script("app.py", APP);
     assert_eq!(httpd.configure(vec![group("site", &script)]), Vec::<String>::new());
     assert_eq!(body(httpd.get("site", &script, "/")), "hello");
-    assert_eq!(body(httpd.get("site", &script, "/uid")), stand_in::nobody().to_string());
+    assert_eq!(body(httpd.get("site", &script, "/uid")), crate::stand_in::nobody().to_string());
     let mut connection = httpd.connect("site", 9, &script, "/");
     assert_eq!(body(connection.answer()), "hello");
     connection.request(&script, "/").unwrap();

@@ -1,7 +1,6 @@
 //! A stand-in for the httpd parent and its children: starts the real
 //! supervisor the way httpd does and speaks the protocol with it and with the
 //! real workers behind it.
-#![expect(dead_code, reason = "each test program uses a part of it")]
 
 use std::fs::File;
 use std::io::IoSlice;
