@@ -2,7 +2,7 @@
 //! follows the frames until END or FAIL, and sends again elsewhere when it is
 //! certain that no worker has begun (PROTOCOL.md §4).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wsgid_protocol::blocking::Frame;
 use wsgid_protocol::head::{FLAG_CLOSE, FLAG_END};
@@ -81,7 +81,12 @@ enum Attempt {
     /// The answer is complete.
     Done,
     /// No worker has begun it: it may be sent again.
-    Again(Failure, String),
+    Again {
+        failure: Failure,
+        text: String,
+        /// It was a worker that said so.
+        answered: bool,
+    },
     /// It is over.
     Over(Trouble),
 }
@@ -118,30 +123,35 @@ impl Drop for Lease<'_> {
     }
 }
 
-/// Fresh connections on which a request is tried; each may meet a worker that
-/// is just leaving.
-const FRESH_MAX: u32 = 6;
+/// How often a request is tried; each try may meet a worker that is just
+/// leaving. Idle connections that turn out to be stale do not count: they are
+/// used up.
+const TRIES_MAX: u32 = 6;
+
+/// How often a worker that keeps sending is interrupted by a look around.
+const LOOK: Duration = Duration::from_millis(250);
 
 impl<'r> Exchange<'_, 'r> {
     /// Carries it out. After `Ok` the response is complete.
     pub(crate) fn run(&self, body: &mut Body<'r>, response: &mut Response<'r>) -> Result<(), Trouble> {
         let pool = self.child.pools.of(&self.group.name, self.application_group);
-        let mut fresh = 0;
+        let mut tries = 0;
         loop {
             let (lease, is_fresh) = self.lease(&pool)?;
-            fresh += u32::from(is_fresh);
-            match self.attempt(lease, body, response) {
+            let (failure, text, answered) = match self.attempt(lease, body, response) {
                 Attempt::Done => return Ok(()),
                 Attempt::Over(trouble) => return Err(trouble),
-                Attempt::Again(failure, text) if fresh >= FRESH_MAX => return Err(Trouble::Failed(failure, text)),
-                Attempt::Again(_, text) => {
-                    log::request(self.r, Level::DEBUG, || format!("sent again, no worker has begun it: {text}"));
-                    // Stale connections are used up at once; a worker that
-                    // refuses again and again gets a moment.
-                    if fresh > 1 {
-                        std::thread::sleep(Duration::from_millis(5 << fresh));
-                    }
-                }
+                Attempt::Again { failure, text, answered } => (failure, text, answered),
+            };
+            if is_fresh || answered {
+                tries += 1;
+            }
+            if tries >= TRIES_MAX {
+                return Err(Trouble::Failed(failure, text));
+            }
+            log::request(self.r, Level::DEBUG, || format!("sent again, no worker has begun it: {text}"));
+            if tries > 1 {
+                std::thread::sleep(Duration::from_millis(5 << tries));
             }
         }
     }
@@ -177,7 +187,7 @@ impl<'r> Exchange<'_, 'r> {
         let flags = if matches!(body.kind(), wsgid_protocol::request::BodyKind::None) { FLAG_END } else { 0 };
         if let Err(wait) = connection.send_request(self.head, flags, inline, &mut self.watch()) {
             return match wait {
-                Wait::Io(error) if was_not_taken(&error) => Attempt::Again(Failure::WorkerLost, error.to_string()),
+                Wait::Io(error) if was_not_taken(&error) => not_taken(&error),
                 Wait::Io(error) => lost(&error),
                 Wait::Interrupted(interruption) => interrupted(interruption).into(),
             };
@@ -210,7 +220,8 @@ impl<'r> Exchange<'_, 'r> {
         body: &mut Body<'r>,
         response: &mut Response<'r>,
     ) -> Result<Ending, Stop> {
-        let mut state = Following { exchange: self, body, response, any: false, body_sent: false };
+        let mut state =
+            Following { exchange: self, body, response, any: false, body_sent: false, looked: Instant::now() };
         loop {
             let id = connection.id();
             let step = match connection.reader.next_buffered() {
@@ -266,6 +277,8 @@ struct Following<'f, 'e, 'r> {
     any: bool,
     /// Body bytes beyond the inline ones have left.
     body_sent: bool,
+    /// When the last look around was.
+    looked: Instant,
 }
 
 impl<'r> Following<'_, '_, 'r> {
@@ -374,6 +387,12 @@ impl<'r> Following<'_, '_, 'r> {
 
     /// Receives more; before waiting long, what has gathered goes out.
     fn receive(&mut self, connection: &mut Connection) -> Result<(), Stop> {
+        // Waits look around at their ticks; a worker that never lets us wait
+        // must not keep us from it.
+        if self.looked.elapsed() >= LOOK {
+            self.looked = Instant::now();
+            self.exchange.watch().tick(Duration::ZERO).map_err(interrupted)?;
+        }
         let delay = self.exchange.group.response_flush_delay;
         let idle = connection.reader.is_empty() && self.response.wants_flush();
         if idle && !connection.is_readable_within(delay) {
@@ -389,7 +408,7 @@ impl<'r> Following<'_, '_, 'r> {
             // A socket is reset when its owner goes with unread bytes in it:
             // then the request was not taken completely, and not begun.
             Err(Wait::Io(error)) if was_not_taken(&error) && !self.any && !self.body_sent => {
-                Err(Stop { attempt: Attempt::Again(Failure::WorkerLost, error.to_string()), reuse: false })
+                Err(Stop { attempt: not_taken(&error), reuse: false })
             }
             Err(Wait::Io(error)) => Err(lost_stop(&error)),
             Err(Wait::Interrupted(interruption)) => Err(interrupted(interruption).into()),
@@ -399,6 +418,10 @@ impl<'r> Following<'_, '_, 'r> {
 
 fn protocol(error: &dyn std::fmt::Display) -> Trouble {
     Trouble::Failed(Failure::Protocol, error.to_string())
+}
+
+fn not_taken(error: &std::io::Error) -> Attempt {
+    Attempt::Again { failure: Failure::WorkerLost, text: error.to_string(), answered: false }
 }
 
 fn lost(error: &std::io::Error) -> Attempt {
