@@ -329,6 +329,10 @@ impl<'r> Following<'_, '_, 'r> {
 
     fn want(&mut self, connection: &mut Connection, wanted: u64) -> Result<(), Stop> {
         self.body_sent = true;
+        // The client may wait for what was said before it says more.
+        if self.response.wants_flush() {
+            self.response.flush()?;
+        }
         let (bytes, ended) = match self.body.pull(wanted) {
             Ok(pulled) => pulled,
             Err(trouble) => {
@@ -380,7 +384,11 @@ impl<'r> Following<'_, '_, 'r> {
             return protocol(&format!("unknown failure {}: {text}", frame.head.code)).into();
         };
         let again = failure.row().repeatable && !self.body_sent && (first || !self.response.has_head());
-        let attempt = if again { Attempt::Again(failure, text) } else { Attempt::Over(Trouble::Failed(failure, text)) };
+        let attempt = if again {
+            Attempt::Again { failure, text, answered: true }
+        } else {
+            Attempt::Over(Trouble::Failed(failure, text))
+        };
         // FAIL about the connection comes from the supervisor, which closes it.
         Stop { attempt, reuse: !frame.head.has(FLAG_CLOSE) && frame.head.id != 0 }
     }
