@@ -304,7 +304,7 @@ impl Httpd {
     #[must_use]
     pub fn workers(&self) -> Vec<Pid> {
         let mut workers = self.supervisor().map(Pid::children).unwrap_or_default();
-        workers.retain(|worker| worker.alive() && !worker.command_line().contains("worker-exec"));
+        workers.retain(|worker| worker.alive() && !is_launcher(*worker));
         workers.sort();
         workers
     }
@@ -477,6 +477,11 @@ impl Server for Processes {
         all.iter().for_each(|pid| pid.kill());
         until(Duration::from_secs(5), || self.exit_status());
     }
+}
+
+/// A process on its way to become a worker.
+fn is_launcher(pid: Pid) -> bool {
+    pid.command_line().split(' ').nth(1) == Some("worker-exec")
 }
 
 fn is_supervisor(pid: Pid) -> bool {

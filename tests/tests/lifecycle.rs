@@ -72,7 +72,10 @@ fn a_killed_worker_is_named_with_its_signal() {
         assert_eq!(response.status, 502);
         let line = httpd.wait_for_log("SIGSEGV", Duration::from_secs(5));
         assert!(line.contains("site"), "the line names the group: {line}");
-        assert!(httpd.access_log().contains("failure=worker-signalled"), "{}", httpd.access_log());
+        // The access log is written after the client has its answer.
+        eventually("the note of the signal", Duration::from_secs(5), || {
+            httpd.access_log().contains("failure=worker-signalled").then_some(())
+        });
         let left = httpd.get("/leave?code=7");
         assert_eq!(left.status, 502);
         eventually("the note of the exit", Duration::from_secs(5), || {
