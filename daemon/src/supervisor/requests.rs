@@ -3,7 +3,7 @@
 //! the hand-over are PROTOCOL.md §5.
 
 use std::os::fd::AsFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use wsgid_protocol::Failure;
 use wsgid_protocol::control::ToWorker;
@@ -93,22 +93,16 @@ impl Supervisor {
             self.refuse(id, failure, &text);
             return;
         }
-        let Some(config) = self.groups.get(&entry.group).map(|group| &group.definition.config) else { return };
         let waiting = self.connections.waiting(pool);
-        if request && waiting > config.listen_backlog as usize {
-            let text = format!("process group `{}`: {waiting} requests wait already (listen-backlog)", entry.group);
-            self.refuse(id, Failure::QueueFull, &text);
-            return;
-        }
-        let limits = [config.queue_timeout, config.startup_timeout];
-        if let Some(limit) = limits.into_iter().filter(|limit| !limit.is_zero()).min() {
-            let deadline = now + limit;
-            entry.held_deadline = Some(entry.held_deadline.map_or(deadline, |at| at.min(deadline)));
-        }
         if !request {
             return;
         }
         entry.told_waiting = true;
+        let limit = self.patience(pool).limit(waiting.saturating_sub(1));
+        if let (Some((limit, _)), Some(entry)) = (limit, self.pools.get_mut(&pool)) {
+            let deadline = now + limit;
+            entry.held_deadline = Some(entry.held_deadline.map_or(deadline, |at| at.min(deadline)));
+        }
         self.todo.push_back((pool, Event::Waiting(waiting.max(1))));
         self.settle();
     }
@@ -244,30 +238,65 @@ impl Supervisor {
         if entry.held_deadline.is_none_or(|at| at > now) {
             return;
         }
-        entry.held_deadline = None;
-        let name = entry.group.clone();
-        let Some(config) = self.groups.get(&name).map(|group| &group.definition.config) else { return };
-        let (queue, startup) = (config.queue_timeout, config.startup_timeout);
-        let Some(limit) = [queue, startup].into_iter().filter(|limit| !limit.is_zero()).min() else { return };
-        let mut next: Option<Instant> = None;
+        let (name, patience) = (entry.name(), self.patience(pool));
+        let (mut next, mut place) = (None::<Instant>, 0);
         for id in self.connections.held(pool) {
             let Some(Holder::Held { since, request: true, .. }) = self.connections.get(id).map(|c| &c.holder) else {
                 continue;
             };
-            let (due, waited) = (*since + limit, now.duration_since(*since));
-            if due > now {
-                next = Some(next.map_or(due, |at| at.min(due)));
-            } else if limit == queue {
-                let text = format!("process group `{name}`: no worker was free for {:.1} s", waited.as_secs_f64());
-                self.refuse(id, Failure::QueueTimeout, &text);
-            } else {
-                let text =
-                    format!("process group `{name}`: no worker became ready within {:.1} s", waited.as_secs_f64());
-                self.refuse(id, Failure::StartupTimeout, &text);
+            let (since, limit) = (*since, patience.limit(place));
+            place += 1;
+            let Some((limit, failure)) = limit else { continue };
+            if since + limit > now {
+                next = Some(next.map_or(since + limit, |at| at.min(since + limit)));
+                continue;
             }
+            let waited = now.duration_since(since).as_secs_f64();
+            let text = match failure {
+                Failure::QueueFull => {
+                    format!("{name}: {} requests wait already (listen-backlog), for {waited:.1} s", patience.backlog)
+                }
+                _ => format!("{name}: no worker was free for {waited:.1} s"),
+            };
+            self.refuse(id, failure, &text);
         }
         if let Some(entry) = self.pools.get_mut(&pool) {
             entry.held_deadline = next;
+        }
+    }
+
+    fn patience(&self, pool: PoolId) -> Patience {
+        let entry = self.pools.get(&pool);
+        let group = entry.and_then(|entry| self.groups.get(&entry.group));
+        let Some((entry, group)) = entry.zip(group) else { return Patience::default() };
+        let config = &group.definition.config;
+        let ready = entry.machine.members().any(|(id, _)| entry.machine.accepts(id));
+        let queue = Some((config.queue_timeout, Failure::QueueTimeout));
+        let startup = Some((config.startup_timeout, Failure::StartupTimeout)).filter(|_| !ready);
+        let limits = [queue, startup].into_iter().flatten().filter(|(limit, _)| !limit.is_zero());
+        Patience {
+            backlog: config.listen_backlog as usize,
+            inside: limits.min_by_key(|(limit, _)| *limit),
+            outside: config.connect_timeout,
+        }
+    }
+}
+
+/// How long held requests of a pool may wait.
+#[derive(Default)]
+struct Patience {
+    backlog: usize,
+    inside: Option<(Duration, Failure)>,
+    /// mod_wsgi: who finds the backlog full tries to connect for so long.
+    outside: Duration,
+}
+
+impl Patience {
+    /// The limit for the request at this place of the queue, from 0.
+    fn limit(&self, place: usize) -> Option<(Duration, Failure)> {
+        match place < self.backlog {
+            true => self.inside,
+            false => Some((self.outside, Failure::QueueFull)),
         }
     }
 }
