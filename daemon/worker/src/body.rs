@@ -89,7 +89,7 @@ impl Body {
 
     /// Takes bytes from what has been received.
     pub(crate) fn consume(&mut self, count: usize) {
-        self.start = self.buffer.len().min(self.start + count);
+        self.start = self.buffer.len().min(self.start.saturating_add(count));
         if self.start == self.buffer.len() {
             self.buffer.clear();
             self.start = 0;
