@@ -304,12 +304,12 @@ fn limits_and_broken_bodies() {
             assert!(raw.text().starts_with("HTTP/1.1 200") && raw.text().contains("\"length\": 4"), "{}", raw.text());
         });
         checked.case("23: a body that grows when it is inflated", Log::Quiet, |httpd| {
-            let plain = vec![b'z'; 500_000];
+            let plain = (0..100_000).flat_map(|n: u32| format!("{n}\n").into_bytes()).collect::<Vec<u8>>();
             let request = Request::post("/inflated/sized", gzip(&plain)).header("Content-Encoding", "gzip");
             let answer = httpd.client().send(&request).unwrap().json();
             assert_eq!(
                 (&answer["length"], answer["sha256"].as_str()),
-                (&500_000.into(), Some(sha256(&plain).as_str()))
+                (&plain.len().into(), Some(sha256(&plain).as_str()))
             );
         });
         checked.finish();
@@ -346,7 +346,8 @@ fn continue_is_said_once_and_only_when_the_body_is_wanted() {
             raw.send(expecting("/body/ignore?status=401+Unauthorized", 100_000));
             assert!(raw.wait_for_close(SOON), "{}", raw.text());
             assert!(raw.text().starts_with("HTTP/1.1 401"), "{}", raw.text());
-            assert!(raw.text().to_ascii_lowercase().contains("connection: close"), "{}", raw.text());
+            let closes = |line: &str| line.starts_with("Connection: ") && line.contains("close");
+            assert!(raw.text().lines().any(closes), "{}", raw.text());
         });
         for (path, expected) in [("/body/headers-first", "body:12345"), ("/body/headers-first?piece=", "body:12345")] {
             checked.case(&format!("16: {path}"), Log::Quiet, |httpd| {
