@@ -278,7 +278,12 @@ impl<'r> Response<'r> {
     }
 
     fn before_passing(&mut self) {
-        if !STARTED.replace(true) && self.unread_body > READ_AWAY_MAX {
+        if STARTED.replace(true) {
+            return;
+        }
+        // A client that still waits for its 100 may send the body or not: what
+        // it sends next cannot be told from a request.
+        if self.unread_body > READ_AWAY_MAX || self.r.expects_continue() {
             self.r.close_connection();
         }
     }

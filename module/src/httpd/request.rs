@@ -226,9 +226,16 @@ impl<'r> Request<'r> {
     }
 
     /// Has httpd close the connection after this response; nothing is read
-    /// from it any more.
+    /// from it any more. Said by the header: were the connection itself marked,
+    /// or a 100 still due, httpd would not send the body in chunks, and nobody
+    /// could tell a body that was cut off from a whole one.
     pub(crate) fn close_connection(self) {
-        self.edit_connection(|c| c.keepalive = sys::AP_CONN_CLOSE);
+        if self.is_secondary() {
+            // A stream ends with an error of its own, and knows no such header.
+            return self.edit_connection(|c| c.keepalive = sys::AP_CONN_CLOSE);
+        }
+        self.headers_out().set(c"Connection", c"close");
+        self.forget_continue();
     }
 
     pub(crate) fn expects_continue(self) -> bool {
