@@ -4,8 +4,10 @@
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use nix::unistd::getpid;
+
 use crate::groups::Groups;
-use crate::httpd::{process, server};
+use crate::httpd::{process, retained, server};
 use crate::pool::Pools;
 
 /// What the parent decided, for its children.
@@ -45,6 +47,15 @@ pub(crate) fn publish(plan: Plan) {
 
 /// httpd's child_init hook.
 pub(crate) fn init() {
+    // Who holds the control socket can define process groups of any user. It
+    // and the listening socket are the parent's alone; and only the parent's
+    // death may be an end of file to the supervisor.
+    retained::with(|retained| {
+        if retained.owner != getpid().as_raw() {
+            retained.set_control(None);
+            retained.set_listener(None);
+        }
+    });
     let plan = PLAN.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default();
     // Streams of HTTP/2 run on threads beside the MPM's.
     let idle_max = usize::try_from(server::threads_per_child()).unwrap_or(1) * 2;

@@ -222,6 +222,30 @@ fn stopping_ends_everything_in_bounded_time_also_with_a_stuck_request() {
     });
 }
 
+/// Who holds the parent's end of the control socket can define a group of any
+/// user, and who holds the listening socket can take other children's requests.
+#[test]
+fn children_of_httpd_hold_no_socket_of_the_parent() {
+    case(Limit::default(), || {
+        let (_site, httpd) = serve("processes=1 threads=2");
+        assert_eq!(httpd.get("/hello").status, 200);
+        let table = std::fs::read_to_string("/proc/net/unix").expect("the kernel lists sockets");
+        let of_unix = |what: &String| {
+            let inode = what.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']'));
+            inode.is_some_and(|inode| table.lines().any(|line| line.split_whitespace().nth(6) == Some(inode)))
+        };
+        let of_parent: BTreeSet<String> = httpd.pid().descriptors().into_values().filter(of_unix).collect();
+        assert!(of_parent.len() >= 2, "control and listening socket: {of_parent:?}");
+        let supervisor = httpd.supervisor().expect("a supervisor runs");
+        let children = httpd.pid().children();
+        for child in children.into_iter().filter(|child| *child != supervisor) {
+            let held: Vec<String> = child.descriptors().into_values().filter(|what| of_parent.contains(what)).collect();
+            assert!(held.is_empty(), "{} holds {held:?}", child.command_line());
+        }
+        httpd.stop();
+    });
+}
+
 #[test]
 fn a_parent_that_is_killed_leaves_nothing_behind() {
     case(Limit::default(), || {

@@ -131,7 +131,9 @@ fn root_a_worker_has_given_up_everything() {
             assert!(identity.groups.iter().all(|group| *group == user.gid), "{identity:?}");
             assert_eq!(identity.capabilities, 0);
             assert!(identity.no_new_privs);
-            assert_eq!(worker.command_line(), "(wsgi:closed)");
+            wsgid_tests::eventually("the worker's name", Duration::from_secs(20), || {
+                (worker.command_line() == "(wsgi:closed)").then_some(())
+            });
             let inherited: Vec<_> = worker
                 .descriptors()
                 .into_iter()
@@ -154,9 +156,10 @@ fn the_supervisor_is_seen_in_ps() {
         assert_eq!(httpd.get("/").status, 200);
         let supervisor = httpd.supervisor().expect("httpd has a supervisor");
         assert!(supervisor.command_line().contains("wsgid supervise"), "{}", supervisor.command_line());
-        for worker in httpd.wait_for_workers(2, Duration::from_secs(20)) {
-            assert_eq!(worker.command_line(), "my-site");
-        }
+        wsgid_tests::eventually("workers with their name", Duration::from_secs(20), || {
+            let names: Vec<String> = httpd.workers().into_iter().map(|worker| worker.command_line()).collect();
+            (names == ["my-site", "my-site"]).then_some(())
+        });
         httpd.stop();
     });
 }
