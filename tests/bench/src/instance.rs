@@ -160,9 +160,11 @@ fn common_directives(plan: &Plan<'_>) -> String {
          TypesConfig /dev/null\nTimeout 120\nKeepAlive On\nMaxKeepAliveRequests 0\nKeepAliveTimeout 120\n\
          ServerLimit 2\nStartServers 2\nThreadsPerChild 256\nThreadLimit 256\nMaxRequestWorkers 512\n\
          MinSpareThreads 1\nMaxSpareThreads 512\nMaxConnectionsPerChild 0\nListenBacklog 1024\n\
-         DefaultRuntimeDir {}\n",
+         DefaultRuntimeDir {}\nDocumentRoot {}\n\
+         <Directory />\nOptions FollowSymLinks\nAllowOverride None\nRequire all denied\n</Directory>\n",
         plan.port,
-        plan.directory.display()
+        plan.directory.display(),
+        plan.environment.files().display()
     );
     if plan.environment.account.changes {
         let _ = writeln!(text, "User {}\nGroup #{}", plan.environment.account.name, plan.environment.account.gid);

@@ -15,7 +15,7 @@ pub(super) fn of(peer: Peer, plan: &Plan<'_>) -> Result<String> {
         Peer::ModWsgid => {
             let module = module_file(plan.environment)?;
             let supervisor = plan.environment.artifacts.join("wsgid");
-            format!("LoadModule wsgid_module {}\nWSGISupervisorExecutable {}\n", module.display(), supervisor.display())
+            format!("LoadModule wsgi_module {}\nWSGISupervisorExecutable {}\n", module.display(), supervisor.display())
                 + &wsgi(plan)
         }
         Peer::ModWsgi => {
@@ -32,13 +32,13 @@ pub(super) fn of(peer: Peer, plan: &Plan<'_>) -> Result<String> {
         Peer::Limit => {
             let module = plan.environment.build_limit()?;
             format!(
-                "LoadModule bench_limit_module {}\n<Location />\nSetHandler bench-limit\n</Location>\n",
+                "LoadModule bench_limit_module {}\n<Location />\nSetHandler bench-limit\nRequire all granted\n</Location>\n",
                 module.display()
             )
         }
         Peer::Static => {
             let files = plan.environment.files();
-            format!("DocumentRoot \"{}\"\n{}EnableSendfile On\n", files.display(), open(&files))
+            format!("{}EnableSendfile On\n", open(&files))
         }
     })
 }
