@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::unistd::{AccessFlags, Uid, access};
+use nix::unistd::{AccessFlags, Uid, User, access};
 
 /// A path that cannot be used, with the component that is to blame.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,12 +28,21 @@ impl fmt::Display for Closed {
             Errno::ENOTDIR => write!(out, "`{component}` is not a directory"),
             Errno::EACCES => write!(
                 out,
-                "`{component}` cannot be {} by uid {}; let that user or one of its groups in with chmod or chown",
+                "`{component}` cannot be {} by {}; let that user or one of its groups in with chmod or chown",
                 self.wanted,
-                Uid::effective()
+                own_name()
             ),
             errno => write!(out, "`{component}`: {}", errno.desc()),
         }
+    }
+}
+
+/// The user that this process is, for people.
+fn own_name() -> String {
+    let uid = Uid::effective();
+    match User::from_uid(uid) {
+        Ok(Some(user)) => format!("user `{}` (uid {uid})", user.name),
+        _ => format!("uid {uid}"),
     }
 }
 

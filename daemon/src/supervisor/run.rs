@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use nix::unistd::{Pid, getppid};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::{MissedTickBehavior, interval};
@@ -44,7 +45,8 @@ struct Inputs {
     parent: Receiver<ParentMessage>,
     asked: Receiver<Asked>,
     answers: Sender<ToParent>,
-    has_parent: bool,
+    /// The process that started this one, as long as it lives.
+    parent_pid: Option<Pid>,
 }
 
 struct Signals {
@@ -68,7 +70,7 @@ pub(crate) async fn run(options: Options) -> io::Result<()> {
         hangup: signal(SignalKind::hangup())?,
     };
     tokio::spawn(report(listener::listen(options.listener, allowed.clone(), incoming_in), "request socket"));
-    let has_parent = options.parent.is_some();
+    let parent_pid = options.parent.as_ref().map(|_| getppid());
     if let Some(socket) = options.parent {
         tokio::spawn(report(parent::converse(socket, parent_in, answers_out), "control socket of httpd"));
     }
@@ -96,7 +98,7 @@ pub(crate) async fn run(options: Options) -> io::Result<()> {
         started: Instant::now(),
     };
     tracing::info!("wsgid {} supervises (pid {})", env!("CARGO_PKG_VERSION"), std::process::id());
-    let inputs = Inputs { incoming, workers, held, parent, asked, answers, has_parent };
+    let inputs = Inputs { incoming, workers, held, parent, asked, answers, parent_pid };
     supervisor.serve(inputs, &mut signals).await;
     tracing::info!("wsgid has ended");
     Ok(())
@@ -119,24 +121,32 @@ impl Supervisor {
                 Some(incoming) = inputs.incoming.recv() => self.incoming(incoming, None),
                 Some((id, event)) = inputs.workers.recv() => self.worker_event(id, event),
                 Some((id, wait, event)) = inputs.held.recv() => self.held_event(id, wait, event),
-                message = inputs.parent.recv(), if inputs.has_parent => match message {
+                message = inputs.parent.recv(), if inputs.parent_pid.is_some() => match message {
                     Some(message) => self.parent_says(message, &inputs.answers).await,
-                    None => {
-                        inputs.has_parent = false;
-                        if !self.leaving {
-                            tracing::warn!("the httpd parent has gone: workers finish what they have, then wsgid ends");
-                            self.drain_and_leave();
-                        }
-                    }
+                    None => self.parent_has_gone(&mut inputs.parent_pid),
                 },
                 Some(asked) = inputs.asked.recv() => self.asked(asked),
                 _ = signals.terminate.recv() => self.shut_down(),
                 _ = signals.interrupt.recv() => self.shut_down(),
                 _ = signals.hangup.recv() => self.reopen_logs(),
                 () = sleep_until(deadline) => {}
-                _ = look.tick(), if !self.workers.is_empty() => self.look_around(),
+                _ = look.tick() => {
+                    // httpd's children may hold the parent's end of the socket
+                    // open when the parent was killed.
+                    if inputs.parent_pid.is_some_and(|parent| parent != getppid()) {
+                        self.parent_has_gone(&mut inputs.parent_pid);
+                    }
+                    self.look_around();
+                }
             }
             self.tick();
+        }
+    }
+
+    fn parent_has_gone(&mut self, parent: &mut Option<Pid>) {
+        if parent.take().is_some() && !self.leaving {
+            tracing::warn!("the httpd parent has gone: workers finish what they have, then wsgid ends");
+            self.drain_and_leave();
         }
     }
 

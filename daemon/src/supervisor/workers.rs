@@ -215,7 +215,8 @@ impl Supervisor {
             took.as_secs_f64()
         );
         for (path, traceback) in &entry.failed {
-            tracing::error!("{name}: worker {pid}: `{}` failed to load", path.display());
+            let path = escaped(path.as_os_str().as_encoded_bytes());
+            tracing::error!("{name}: worker {pid}: `{path}` failed to load");
             for line in traceback.lines() {
                 tracing::error!("{name}: worker {pid}: {}", escaped(line.as_bytes()));
             }
