@@ -83,10 +83,14 @@ fn start(plan: &Plan) -> Result<Child, ForegroundError> {
     let stream = || if piped { Stdio::piped() } else { Stdio::inherit() };
     let mut command = Command::new(&control);
     command.args(["start", "-DFOREGROUND"]).env(terminal::DIE_WITH_PARENT, "1");
-    command.stdin(Stdio::null()).stdout(stream()).stderr(stream());
+    // gdb is the only one that reads.
+    let input = if plan.options.develop.enable_gdb { Stdio::inherit() } else { Stdio::null() };
+    command.stdin(input).stdout(stream()).stderr(stream());
     // A terminal's Ctrl-C must reach httpd once, from us, and prefork signals
     // its whole process group.
-    command.process_group(0);
+    if !plan.options.develop.enable_gdb {
+        command.process_group(0);
+    }
     command.spawn().map_err(|error| ForegroundError::Start(control, error))
 }
 

@@ -75,11 +75,13 @@ fn debugging(plan: &Plan) -> Vec<String> {
     }
     match &plan.terminal {
         None => notes.push("debug mode: no terminal, so a debugger has no input".to_owned()),
-        Some(terminal) if plan.account.change && plan.account.closed_component(terminal).is_some() => notes.push(format!(
-            "debug mode: user `{}` may not use the terminal `{}`; start the server as that user",
-            plan.account.user,
-            terminal.display()
-        )),
+        Some(terminal) if plan.account.change && plan.account.closed_component(terminal).is_some() => {
+            notes.push(format!(
+                "debug mode: user `{}` may not use the terminal `{}`; start the server as that user",
+                plan.account.user,
+                terminal.display()
+            ))
+        }
         Some(_) => {}
     }
     notes

@@ -76,9 +76,19 @@ pub(crate) enum PlanError {
 impl Plan {
     /// Works everything out and checks it.
     pub(crate) fn make(options: Options, command: &'static str) -> Result<Self, PlanError> {
-        let account = Account::resolve(&options)?;
         let program = artifacts::program().map_err(PlanError::Program)?;
         let module = artifacts::module(&program)?;
+        Self::with(options, command, program, module)
+    }
+
+    /// The same for a program and a module that are known.
+    pub(crate) fn with(
+        options: Options,
+        command: &'static str,
+        program: PathBuf,
+        module: PathBuf,
+    ) -> Result<Self, PlanError> {
+        let account = Account::resolve(&options)?;
         let httpd = Httpd::find(&options)?;
         let mpm = httpd.mpm(&options.processes.server_mpm)?;
         let worker_processes = worker_processes(&options)?;

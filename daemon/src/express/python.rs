@@ -30,7 +30,8 @@ pub(crate) enum PythonError {
     Old(PathBuf, String),
 }
 
-const QUESTION: &str = "import sys; print('%d.%d.%d' % sys.version_info[:3]); print(sys.prefix); print(sys.base_prefix)";
+const QUESTION: &str =
+    "import sys; print('%d.%d.%d' % sys.version_info[:3]); print(sys.prefix); print(sys.base_prefix)";
 
 impl Python {
     /// `--python-home`, else the active virtual environment, else the one this

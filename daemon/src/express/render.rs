@@ -55,6 +55,8 @@ pub(crate) fn apachectl(plan: &Plan) -> Result<String, RenderError> {
     scope.text("locale", &plan.locale);
     scope.text("process_group", plan.process_group());
     scope.text("account", format!("{}:{}", plan.account.uid, plan.account.gid));
+    let develop = &plan.options.develop;
+    scope.maybe("gdb", develop.enable_gdb.then(|| develop.gdb_executable.display()));
     let envvars = environment.envvars_script.as_deref().map_or_else(|| plan.root.join("envvars"), absolute);
     scope.text("envvars", envvars.display());
     fill(APACHECTL, &scope).map_err(|error| RenderError::Template("apachectl", error))

@@ -1,0 +1,48 @@
+//! Unit tests of this part: helpers here, the table of all options in `table`.
+
+mod effects;
+mod table;
+
+use clap::Parser;
+use nix::unistd::geteuid;
+
+use super::options::Options;
+use super::plan::{Plan, PlanError};
+use super::render;
+
+#[derive(Debug, Parser)]
+#[command(name = "start-server")]
+pub(crate) struct Line {
+    #[command(flatten)]
+    options: Options,
+}
+
+/// Options as the command line would give them.
+pub(crate) fn options(arguments: &[&str]) -> Options {
+    let line = std::iter::once("start-server").chain(arguments.iter().copied());
+    Line::try_parse_from(line).unwrap().options
+}
+
+/// The plan of a command line. Root serves as nobody.
+pub(crate) fn plan(arguments: &[&str]) -> Result<Plan, PlanError> {
+    let mut all = vec!["--server-root", "/srv/root"];
+    let names_user = arguments.contains(&"--user");
+    if geteuid().is_root() && !names_user {
+        all.extend(["--user", "nobody", "--group", "#65534"]);
+    }
+    // The first python3 of a PATH may be a slow shim.
+    if !arguments.contains(&"--python-home") {
+        all.extend(["--python-home", "/usr"]);
+    }
+    all.extend(arguments);
+    Plan::with(options(&all), "start-server", "/opt/bin/wsgid".into(), "/opt/lib/mod_wsgid.so".into())
+}
+
+/// All generated text of a command line, each file under its name.
+pub(crate) fn generated(arguments: &[&str]) -> String {
+    let plan = plan(arguments).unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
+    let conf = render::httpd_conf(&plan).unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
+    let control = render::apachectl(&plan).unwrap();
+    let notes = plan.notes.join("\n");
+    format!("{conf}\n{control}\n{}\n{}\n{notes}\n", render::handler_json(&plan), super::banner::text(&plan))
+}
