@@ -169,25 +169,39 @@ impl Scheduler {
     /// next one from the queue for this thread.
     pub(crate) fn finish(&self, connection: Arc<Connection>, outcome: Outcome) -> (Finished, Option<Arc<Connection>>) {
         let mut inner = lock::detached(&self.inner);
-        let finished = match outcome {
+        let finished = self.settle(&mut inner, connection, outcome);
+        let next = inner.queue.pop_front().map(|waiting| waiting.connection);
+        if next.is_some() && self.learning.is_eager() {
+            self.promote_locked(&mut inner);
+        }
+        (finished, next)
+    }
+
+    /// The ticker is done with a connection that `overdue` returned.
+    pub(crate) fn give_back(&self, connection: Arc<Connection>, outcome: Outcome) -> Finished {
+        let mut inner = lock::detached(&self.inner);
+        let finished = self.settle(&mut inner, connection, outcome);
+        if !inner.queue.is_empty() {
+            self.promote_locked(&mut inner);
+        }
+        finished
+    }
+
+    fn settle(&self, inner: &mut Inner, connection: Arc<Connection>, outcome: Outcome) -> Finished {
+        match outcome {
             Outcome::Ended => {
-                self.forget(&mut inner, &connection);
+                self.forget(inner, &connection);
                 Finished::Closed(connection)
             }
             Outcome::Free if inner.draining => {
-                self.forget(&mut inner, &connection);
+                self.forget(inner, &connection);
                 Finished::Released(connection)
             }
             Outcome::Free => {
                 inner.put_back(connection);
                 Finished::Kept
             }
-        };
-        let next = inner.queue.pop_front().map(|waiting| waiting.connection);
-        if next.is_some() && self.learning.is_eager() {
-            self.promote_locked(&mut inner);
         }
-        (finished, next)
     }
 
     /// Takes no request any more. Returns the connections nobody has begun with.
@@ -211,7 +225,7 @@ impl Scheduler {
     }
 
     /// All threads are serving: looks for connections that wait for one, and
-    /// returns those that have waited since before `limit`.
+    /// takes those out of the queue that have waited since before `limit`.
     pub(crate) fn overdue(&self, limit: Instant) -> Vec<Arc<Connection>> {
         let mut inner = lock::detached(&self.inner);
         if inner.leader || !inner.parked.is_empty() {
@@ -224,10 +238,29 @@ impl Scheduler {
         let mut left = Vec::new();
         while inner.queue.front().is_some_and(|waiting| waiting.since < limit) {
             let Some(waiting) = inner.queue.pop_front() else { break };
-            self.forget(&mut inner, &waiting.connection);
             left.push(waiting.connection);
         }
         left
+    }
+
+    /// Lets go of a connection that `overdue` returned.
+    pub(crate) fn release(&self, connection: Arc<Connection>) -> Finished {
+        self.forget(&mut lock::detached(&self.inner), &connection);
+        Finished::Released(connection)
+    }
+
+    /// Puts a connection back that `overdue` returned, to wait on.
+    pub(crate) fn requeue(&self, connection: Arc<Connection>) -> Finished {
+        let mut inner = lock::detached(&self.inner);
+        if inner.draining {
+            self.forget(&mut inner, &connection);
+            return Finished::Released(connection);
+        }
+        inner.queue.push_back(Waiting { connection, since: Instant::now() });
+        // A thread may have become free meanwhile, and nobody is in `epoll_wait`
+        // to see this one.
+        self.promote_locked(&mut inner);
+        Finished::Kept
     }
 
     /// Whether every thread is serving, and connections held.

@@ -6,8 +6,6 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::MsgFlags;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -25,9 +23,10 @@ use crate::connection::Connection;
 use crate::environ::Variables;
 use crate::exchange::{Beginning, Exchange};
 use crate::output::Output;
+use crate::receive::{ReceiveError, receive_frame};
 use crate::scheduler::Outcome;
 use crate::worker::Worker;
-use crate::{application, lock, log, sys};
+use crate::{application, late, lock, log, sys};
 
 /// What a thread keeps from request to request.
 pub(crate) struct Thread {
@@ -73,6 +72,8 @@ struct Request<'py> {
     environ: Bound<'py, PyDict>,
     facts: application::Facts,
     body: BodyKind,
+    /// Whether it has waited longer than `queue-timeout`.
+    late: bool,
 }
 
 impl Thread {
@@ -135,6 +136,7 @@ impl Thread {
         let environ = application::environ(py, worker, self.slot, &request, &mut self.variables)
             .map_err(|error| Refusal::protocol(head.id, error.to_string()))?;
         let body = request.body;
+        let late = late::is_late(request.request_start_us, worker.spec.group.queue_timeout);
         self.body.clear();
         if let BodyKind::Inline(len) = body {
             let frame = next_frame(py, worker, &mut self.reader, socket)?;
@@ -144,7 +146,15 @@ impl Thread {
             }
             self.body.extend_from_slice(frame.payload);
         }
-        Ok(Some(Request { id: head.id, environ, facts, body }))
+        if !self.reader.is_empty() {
+            let frame = next_frame(py, worker, &mut self.reader, socket)?;
+            return Err(match frame.head.kind {
+                // The client left while its request waited for a thread.
+                Kind::Cancel => Refusal::Gone,
+                other => Refusal::protocol(head.id, format!("unexpected {other:?} frame behind a request")),
+            });
+        }
+        Ok(Some(Request { id: head.id, environ, facts, body, late }))
     }
 
     /// Calls the application and sends what it answers.
@@ -155,10 +165,12 @@ impl Thread {
         connection: &Arc<Connection>,
         request: Request<'_>,
     ) -> Outcome {
-        let Request { id, environ, mut facts, body } = request;
+        let Request { id, environ, mut facts, body, late } = request;
+        if late {
+            return self.refuse_late(worker, connection, id);
+        }
         let buffer = std::mem::take(&mut self.body);
         let body = match body {
-            BodyKind::Pull if !self.reader.is_empty() => return Outcome::Ended,
             BodyKind::Pull => Body::pulled(Some(Arc::clone(connection)), id, buffer),
             BodyKind::None | BodyKind::Inline(_) => Body::complete(buffer),
         };
@@ -185,6 +197,15 @@ impl Thread {
         self.end(py, worker, &exchange, verdict)
     }
 
+    fn refuse_late(&mut self, worker: &Worker, connection: &Arc<Connection>, id: u64) -> Outcome {
+        let buffer = std::mem::take(&mut self.buffer);
+        let mut output = Output::new(Arc::clone(connection), id, buffer, Vec::new());
+        let text = late::text(worker.spec.group.queue_timeout);
+        let sent = output.fail(Failure::QueueTimeout, &text, false).and_then(|()| output.try_flush());
+        self.buffer = keep(output.finish().0);
+        if matches!(sent, Ok(true)) { Outcome::Free } else { Outcome::Ended }
+    }
+
     fn begin(&self, worker: &Worker, exchange: &Arc<Exchange>) {
         if let Some(slot) = worker.scheduler.slots.get(self.slot) {
             slot.begin(exchange);
@@ -200,13 +221,6 @@ impl Thread {
         log::set_current(None);
         let took = exchange.started.elapsed();
         let in_flight = worker.stats.end(took);
-        if let Some(slot) = worker.scheduler.slots.get(self.slot) {
-            slot.end();
-            if exchange.interrupted.load(Ordering::Relaxed) {
-                // What was raised must not reach the next request.
-                sys::raise_in_thread(py, slot.ident.load(Ordering::Relaxed), None);
-            }
-        }
         let clean = match exchange.body.try_lock() {
             Ok(mut guard) => {
                 let body = &mut *guard;
@@ -239,6 +253,15 @@ impl Thread {
         }
         let (buffer, payload, good) = output.finish();
         drop(guard);
+        // Only now: while the answer waits for the client, the ticker has to see
+        // that this thread is not free.
+        if let Some(slot) = worker.scheduler.slots.get(self.slot) {
+            slot.end();
+            if exchange.interrupted.load(Ordering::Relaxed) {
+                // What was raised must not reach the next request.
+                sys::raise_in_thread(py, slot.ident.load(Ordering::Relaxed), None);
+            }
+        }
         self.buffer = keep(buffer);
         self.payload = keep(payload);
         worker.request_done(exchange);
@@ -283,29 +306,15 @@ fn next_frame<'a>(
     if !reader.has_frame() {
         // The rest may take its time; somebody else has to look after the others.
         worker.scheduler.promote();
-        py.detach(|| receive_frame(reader, socket))?;
+        py.detach(|| receive_frame(reader, socket, HEAD_TIMEOUT_MS)).map_err(|error| match error {
+            ReceiveError::Gone => Refusal::Gone,
+            ReceiveError::Late => Refusal::protocol(0, error.to_string()),
+        })?;
     }
     reader.next(socket).map_err(|error| match error {
         ReadError::Head(error) => Refusal::protocol(0, error.to_string()),
         ReadError::Truncated | ReadError::Closed | ReadError::Io(_) => Refusal::Gone,
     })
-}
-
-fn receive_frame(reader: &mut FrameReader, socket: BorrowedFd<'_>) -> Result<(), Refusal> {
-    while !reader.has_frame() {
-        match poll(&mut [PollFd::new(socket, PollFlags::POLLIN)], PollTimeout::from(HEAD_TIMEOUT_MS)) {
-            Ok(0) => return Err(Refusal::protocol(0, "a frame did not arrive completely".to_owned())),
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(_) => return Err(Refusal::Gone),
-        }
-        match reader.fill(socket, MsgFlags::MSG_DONTWAIT) {
-            Ok(0) => return Err(Refusal::Gone),
-            Ok(_) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-            Err(_) => return Err(Refusal::Gone),
-        }
-    }
-    Ok(())
 }
 
 /// Memory that was needed for one request alone goes back.

@@ -8,10 +8,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::exchange::Exchange;
-use crate::scheduler::Finished;
 use crate::slot::Slot;
-use crate::sys;
 use crate::worker::Worker;
+use crate::{late, sys};
 
 /// Time between two ticks while requests run.
 pub(crate) const TICK: Duration = Duration::from_millis(2);
@@ -69,15 +68,14 @@ impl Ticker {
         if serving {
             self.last_active = now;
             let pressure = worker.scheduler.pressure();
-            if !pressure.leader {
-                if pressure.parked > 0 {
-                    self.patience = PATIENCE_RELEASE;
-                    if stuck {
-                        worker.scheduler.promote();
-                    }
-                } else {
-                    self.release(worker, now);
+            if pressure.leader || pressure.parked > 0 {
+                self.patience = PATIENCE_RELEASE;
+                if stuck {
+                    worker.scheduler.promote();
                 }
+            } else {
+                self.release(worker, now);
+                refuse_late(worker, now);
             }
         }
         now.saturating_duration_since(self.last_active) < AWAKE
@@ -97,8 +95,21 @@ impl Ticker {
         }
         self.patience = (self.patience * 2).min(PATIENCE_RELEASE_MAX);
         for connection in overdue {
-            worker.hand_back(Finished::Released(connection));
+            worker.hand_back(worker.scheduler.release(connection));
         }
+    }
+}
+
+/// Nobody has had time for these within `queue-timeout`, and nobody has now.
+fn refuse_late(worker: &Worker, now: Instant) {
+    let timeout = worker.spec.group.queue_timeout;
+    let Some(limit) = now.checked_sub(timeout).filter(|_| !timeout.is_zero()) else { return };
+    for connection in worker.scheduler.overdue(limit) {
+        let finished = match late::refuse(&connection, timeout) {
+            Some(outcome) => worker.scheduler.give_back(connection, outcome),
+            None => worker.scheduler.requeue(connection),
+        };
+        worker.hand_back(finished);
     }
 }
 

@@ -299,9 +299,62 @@ class Scheduling(harness.Case):
         self.assertEqual(worker.expect("Release"), ("Release", waiting.number))
         self.assertEqual(connection.answer().body, b"slept")
 
+    def test_queue_timeout(self):
+        import time
+        worker, connection, path = self.serve(SLEEP, threads=1, queue_timeout=0.5)
+        connection.begin(path, environ={"QUERY_STRING": "2"})
+        self.until(lambda: self.busy(worker))
+        waiting = worker.connect()
+        for body in (None, b"inline"):
+            began = time.monotonic()
+            self.assertEqual(waiting.get(path, body).failure, 6)
+            self.assertLess(abs(time.monotonic() - began - 0.55), 0.3)
+        late = waiting.get(path, times=(int((time.time() - 1) * 1e6), 0))
+        self.assertEqual(late.failure, 6)
+        self.assertEqual(connection.answer().body, b"slept")
+        late = waiting.get(path, times=(int((time.time() - 1) * 1e6), 0))
+        self.assertEqual((late.status, late.failure), (None, 6))
+        self.assertEqual(waiting.get(path, times=(int(time.time() * 1e6), 0)).body, b"slept")
+
+    def test_a_client_that_left_the_queue_is_not_served(self):
+        worker, connection, path = self.serve('''
+            import time
+            called = []
+            def application(environ, start_response):
+                start_response("200 OK", [])
+                called.append(environ["QUERY_STRING"])
+                time.sleep(0.5 if environ["QUERY_STRING"] == "busy" else 0)
+                return [repr(called).encode()]
+        ''', threads=1)
+        connection.begin(path, environ={"QUERY_STRING": "busy"})
+        self.until(lambda: self.busy(worker))
+        for pull in (False, True):
+            leaver = worker.connect()
+            leaver.begin(path, b"", pull=pull, environ={"QUERY_STRING": "leaver"})
+            leaver.send(wire.frame(wire.CANCEL, leaver.ident()))
+            leaver.close()
+        self.assertEqual(connection.answer().body, b"['busy']")
+        self.assertEqual(connection.get(path, environ={"QUERY_STRING": "last"}).body, b"['busy', 'last']")
+
+    def test_a_slow_reader_does_not_hold_up_others(self):
+        worker, slow, path = self.serve('''
+            def application(environ, start_response):
+                start_response("200 OK", [])
+                return [b"x" * 8_000_000] if environ["QUERY_STRING"] else [b"y" * 60_000] * 8
+        ''', threads=2)
+        for query in ("1", ""):
+            other = worker.connect()
+            slow.begin(path, environ={"QUERY_STRING": query})
+            self.until(lambda: self.busy(worker))
+            self.assertEqual(len(other.get(path).body), 480_000)
+            self.assertIn(len(slow.answer().body), (8_000_000, 480_000))
+
     def busy(self, worker):
         worker.tell(wire.QUERY)
-        return worker.expect("Report")[1]["in_flight"] == 1
+        reports = [worker.expect("Report")[1]]
+        reports += [seen[1] for seen in worker.seen if seen[0] == "Report"]
+        worker.seen = [seen for seen in worker.seen if seen[0] != "Report"]
+        return reports[-1]["in_flight"] == 1
 
 
 class Hostile(harness.Case):

@@ -1,0 +1,75 @@
+//! `queue-timeout` in the worker: a request that waited too long for a thread
+//! is refused unserved, by the thread that takes it, or by the ticker while all
+//! threads are busy.
+
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use nix::sys::socket::{MsgFlags, recv};
+
+use wsgid_protocol::blocking::FrameReader;
+use wsgid_protocol::limits::HEAD_LEN;
+use wsgid_protocol::payload::decode;
+use wsgid_protocol::request::{BodyKind, RequestHead};
+use wsgid_protocol::{Failure, FrameHead, Kind};
+
+use crate::connection::Connection;
+use crate::output::Output;
+use crate::receive::receive_frame;
+use crate::scheduler::Outcome;
+
+/// The rest of a request that is here already follows within this time.
+const REST_MS: u16 = 100;
+
+/// Whether a request that httpd received at `start_us` has waited too long.
+/// mod_wsgi counts from there too.
+pub(crate) fn is_late(start_us: u64, queue_timeout: Duration) -> bool {
+    if queue_timeout.is_zero() || start_us == 0 {
+        return false;
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.saturating_sub(Duration::from_micros(start_us)) > queue_timeout
+}
+
+/// What the log says about it.
+pub(crate) fn text(queue_timeout: Duration) -> String {
+    format!("all threads were busy for longer than {} s", queue_timeout.as_secs_f64())
+}
+
+/// Takes the request off the connection and refuses it. `None` if it is not
+/// here as a whole yet, and nothing was taken.
+pub(crate) fn refuse(connection: &Arc<Connection>, queue_timeout: Duration) -> Option<Outcome> {
+    let mut peeked = [0; HEAD_LEN];
+    match recv(connection.as_fd().as_raw_fd(), &mut peeked, MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT) {
+        Ok(HEAD_LEN) => {}
+        Ok(0) => return Some(Outcome::Ended),
+        _ => return None,
+    }
+    let head = FrameHead::parse(&peeked).ok().filter(|head| head.kind == Kind::Request && connection.owns(head.id))?;
+    let mut reader = FrameReader::new(0);
+    Some(if take(&mut reader, connection).is_some() {
+        answer(connection, head.id, queue_timeout)
+    } else {
+        Outcome::Ended
+    })
+}
+
+/// Takes a REQUEST and its inline body.
+fn take(reader: &mut FrameReader, connection: &Connection) -> Option<()> {
+    receive_frame(reader, connection.as_fd(), REST_MS).ok()?;
+    let frame = reader.next(connection.as_fd()).ok()?;
+    let body = decode::<RequestHead<'_>>(frame.payload).ok()?.body;
+    if matches!(body, BodyKind::Inline(_)) {
+        receive_frame(reader, connection.as_fd(), REST_MS).ok()?;
+        reader.next(connection.as_fd()).ok().filter(|frame| frame.head.kind == Kind::Body)?;
+    }
+    // Anything else behind it is a CANCEL: the client has gone.
+    reader.is_empty().then_some(())
+}
+
+fn answer(connection: &Arc<Connection>, id: u64, queue_timeout: Duration) -> Outcome {
+    let mut output = Output::new(Arc::clone(connection), id, Vec::new(), Vec::new());
+    let sent = output.fail(Failure::QueueTimeout, &text(queue_timeout), false).and_then(|()| output.try_flush());
+    if matches!(sent, Ok(true)) { Outcome::Free } else { Outcome::Ended }
+}
