@@ -17,6 +17,7 @@ use wsgid_protocol::{FrameHead, Kind, payload};
 use crate::cli::{OneGroup, Socket};
 use crate::control::NAME;
 use crate::exit_code;
+use crate::log::escaped;
 
 /// Where a control socket may be if none is named.
 const PLACES: [&str; 4] = ["/run/wsgid", "/run/apache2/wsgid", "/run/httpd/wsgid", "/var/run/wsgid"];
@@ -81,7 +82,13 @@ fn exchange(path: &Path, command: &Command) -> io::Result<Value> {
     serde_json::from_slice(frame.payload).map_err(|error| invalid(error.to_string()))
 }
 
-fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+/// Texts of a tenant end up on the terminal of an administrator: one harmless
+/// line each.
+fn text(value: &Value, key: &str) -> String {
+    escaped(raw(value, key).as_bytes())
+}
+
+fn raw<'a>(value: &'a Value, key: &str) -> &'a str {
     value.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
@@ -95,7 +102,9 @@ fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
 
 fn print_outcome(answer: &Value) {
     for worker in list(answer, "workers") {
-        println!("worker {}\n{}\n", number(worker, "pid"), text(worker, "stacks"));
+        println!("worker {}", number(worker, "pid"));
+        raw(worker, "stacks").lines().for_each(|line| println!("{}", escaped(line.as_bytes())));
+        println!();
     }
     let (asked, got) = (number(answer, "asked"), list(answer, "workers").count() as u64);
     if asked > got {
@@ -121,9 +130,9 @@ fn print_status(answer: &Value) {
 }
 
 fn print_pool(pool: &Value) {
-    let application = match text(pool, "application_group") {
-        "" => "%{GLOBAL}",
-        name => name,
+    let application = match raw(pool, "application_group") {
+        "" => "%{GLOBAL}".to_owned(),
+        name => escaped(name.as_bytes()),
     };
     println!(
         "  {application}: {}, generation {}, {} waiting, {} restarts",

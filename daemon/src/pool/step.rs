@@ -15,6 +15,7 @@ use super::{
     REPLACE_PAUSE, TERM_PATIENCE, WorkerId,
 };
 use crate::definition::Definition;
+use crate::log::escaped;
 
 type Actions = Vec<Action>;
 
@@ -153,7 +154,8 @@ impl Pool {
         serving.peek()?;
         let known: BTreeSet<&PathBuf> = serving.flat_map(|(_, member)| &member.failed).collect();
         let script = failed.iter().find(|script| !known.contains(script))?;
-        Some(format!("`{}` failed to load, and works in the workers that serve", script.display()))
+        let script = escaped(script.as_os_str().as_encoded_bytes());
+        Some(format!("`{script}` failed to load, and works in the workers that serve"))
     }
 
     fn discard_replacement(&mut self, id: WorkerId, why: &str, now: Instant, out: &mut Actions) {
