@@ -192,6 +192,32 @@ fn a_flood_waits_for_a_slow_client() {
 }
 
 #[test]
+fn what_has_no_end_ends_with_its_client() {
+    case(Limit::seconds(180), || {
+        let site = Site::new();
+        let httpd = server(&site);
+        assert_eq!(httpd.get("/hostile/good").text(), cases::GOOD);
+        let mut checked = Checked::new(httpd);
+        for case in cases::without_end() {
+            checked.case(case.name, Log::Any, |httpd| {
+                let mut stream = TcpStream::connect(httpd.address()).expect("a connection");
+                write!(stream, "GET /hostile/{} HTTP/1.1\r\nHost: x\r\n\r\n", case.name).expect("it is read");
+                wsgid_tests::wait::let_run(Duration::from_millis(500));
+                drop(stream);
+                eventually("all processes are idle again", PATIENCE, || {
+                    let used = |httpd: &Httpd| httpd.pid().descendants().iter().map(|pid| pid.cpu_time()).sum();
+                    let before: Duration = used(httpd);
+                    wsgid_tests::wait::let_run(Duration::from_millis(500));
+                    (used(httpd) - before < Duration::from_millis(100)).then_some(())
+                });
+                assert_eq!(httpd.get("/good").text(), "Hello World!");
+            });
+        }
+        checked.finish();
+    });
+}
+
+#[test]
 fn every_thread_of_httpd_in_the_hands_of_a_silent_worker() {
     case(Limit::seconds(120), || {
         let site = Site::new();
@@ -222,7 +248,10 @@ fn workers_that_never_become_workers() {
             .daemon("good", &format!("processes=1 threads=4 {}", site.python_path()))
             .mount("/good", &site.file("hello.py"), "good");
         for (name, _) in Start::BAD {
-            let options = format!("startup-timeout=2 queue-timeout=4 env=HOSTILE_START={name} python-home={home}");
+            let options = format!(
+                "startup-timeout=2 queue-timeout=4 socket-timeout={} env=HOSTILE_START={name} python-home={home}",
+                SILENCE.as_secs()
+            );
             builder = builder.daemon(name, &options).mount(&format!("/{name}"), &script, name);
         }
         let mut checked = Checked::new(builder.start());

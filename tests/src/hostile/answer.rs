@@ -1,11 +1,11 @@
 //! What a worker can do around the request's body and the speed of its answer.
 
+use wsgid_protocol::Kind;
 use wsgid_protocol::limits::{MAX_BODY_LEN, MAX_WANT};
-use wsgid_protocol::{FrameHead, Kind};
 
 use super::Case;
 use super::Expect::{Any, Complete, NotOk};
-use super::exchange::Exchange;
+use super::exchange::{Exchange, response, whole};
 
 type Result = std::io::Result<()>;
 
@@ -69,13 +69,32 @@ pub(super) const CASES: &[Case] = &[
     })
     .upload(LARGE),
     Case::new("closes-with-unread-bytes", NotOk, Exchange::close).upload(LARGE),
-    // Goes on until the module closes the connection.
-    Case::new("body-without-end", NotOk, |e| {
+];
+
+/// These go on until the module closes the connection: for clients that read
+/// slowly, and leave.
+pub(super) const ENDLESS: &[Case] = &[
+    Case::new("body-without-end", Any, |e| {
         e.ok()?;
         let block = vec![b'x'; MAX_BODY_LEN as usize];
-        let head = FrameHead { len: MAX_BODY_LEN, ..e.head(Kind::Data) };
         loop {
-            e.frame(head, &block)?;
+            e.data(&block)?;
         }
     }),
+    Case::new("empty-data-without-end", Any, |e| {
+        e.ok()?;
+        without_end(e, Kind::Data, b"")
+    }),
+    Case::new("log-without-end", Any, |e| without_end(e, Kind::Log, b"")),
+    Case::new("interim-without-end", Any, |e| {
+        let early = response(103, b"", &[(b"Link", b"</a>")]);
+        without_end(e, Kind::Interim, &early)
+    }),
 ];
+
+fn without_end(exchange: &mut Exchange, kind: Kind, payload: &[u8]) -> Result {
+    let many = whole(exchange.head(kind), payload).repeat(1000);
+    loop {
+        exchange.raw(&many)?;
+    }
+}

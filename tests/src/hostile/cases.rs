@@ -15,13 +15,18 @@ pub fn against_supervisor() -> impl Iterator<Item = &'static Case> {
     supervisor::CASES.iter()
 }
 
+/// What goes on for ever: for clients that leave.
+pub fn without_end() -> impl Iterator<Item = &'static Case> {
+    answer::ENDLESS.iter()
+}
+
 /// What a good worker would answer, at any path that names no case.
 pub const GOOD: &str = "a good answer";
 
 /// Does what the path names.
 pub(super) fn act(path: &str, exchange: &mut Exchange) -> io::Result<()> {
     let name = path.rsplit('/').next().unwrap_or_default();
-    match against_module().chain(against_supervisor()).find(|case| case.name == name) {
+    match against_module().chain(against_supervisor()).chain(without_end()).find(|case| case.name == name) {
         Some(case) => (case.act)(exchange),
         None => exchange.answer(GOOD.as_bytes()),
     }
