@@ -1,7 +1,7 @@
 //! Turns a plan into the text of the generated files. Called by `mod`. The
 //! templates are in `conf/start-server`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::groups;
 use super::hosts;
@@ -53,13 +53,28 @@ pub(crate) fn apachectl(plan: &Plan) -> Result<String, RenderError> {
     scope.text("process_name", process_name(plan));
     scope.text("lang", environment.lang.as_deref().unwrap_or(&plan.locale));
     scope.text("locale", &plan.locale);
-    scope.text("process_group", plan.process_group());
+    scope.text("socket_prefix", socket_prefix(plan).display());
+    scope.text("pid_file", pid_file(plan).display());
+    let mut names: Vec<String> = groups::services(plan).into_iter().map(|service| service.group.name).collect();
+    if plan.options.application.application_type != ApplicationType::Static {
+        names.insert(0, plan.process_group());
+    }
+    scope.column("groups", "name", names);
     scope.text("account", format!("{}:{}", plan.account.uid, plan.account.gid));
     let develop = &plan.options.develop;
     scope.maybe("gdb", develop.enable_gdb.then(|| develop.gdb_executable.display()));
     let envvars = environment.envvars_script.as_deref().map_or_else(|| plan.root.join("envvars"), absolute);
     scope.text("envvars", envvars.display());
     fill(APACHECTL, &scope).map_err(|error| RenderError::Template("apachectl", error))
+}
+
+fn pid_file(plan: &Plan) -> PathBuf {
+    plan.options.environment.pid_file.as_deref().map_or_else(|| plan.root.join("httpd.pid"), absolute)
+}
+
+/// A relative one is below the server root, as httpd takes it.
+fn socket_prefix(plan: &Plan) -> PathBuf {
+    plan.root.join(plan.options.network.socket_prefix.as_deref().unwrap_or("wsgi"))
 }
 
 /// What ps shows for the httpd parent.
@@ -80,7 +95,7 @@ pub(crate) fn handler_json(plan: &Plan) -> String {
         ApplicationType::Static => "static",
     };
     let entry = plan.entry.clone().unwrap_or_else(|| plan.root.join("default.wsgi").display().to_string());
-    let directory = |given: &Option<std::path::PathBuf>, name: &str| {
+    let directory = |given: &Option<PathBuf>, name: &str| {
         given.as_deref().map_or_else(|| plan.root.join(name), absolute).display().to_string()
     };
     let settings = serde_json::json!({
@@ -106,8 +121,7 @@ fn server(plan: &Plan, scope: &mut Scope) -> Result<(), RenderError> {
     let (options, network) = (&plan.options, &plan.options.network);
     scope.text("command", plan.command);
     scope.text("root", plan.root.display());
-    let pid_file = options.environment.pid_file.as_deref().map_or_else(|| plan.root.join("httpd.pid"), absolute);
-    scope.text("pid_file", pid_file.display());
+    scope.text("pid_file", pid_file(plan).display());
     let host = network.host.clone().filter(|host| !host.contains(':'));
     let name = network.server_name.clone().or(host).unwrap_or_else(|| "localhost".to_owned());
     scope.text("global_name", name);
@@ -182,8 +196,7 @@ fn application(plan: &Plan, scope: &mut Scope) -> Result<(), RenderError> {
     let runs = options.application.application_type != ApplicationType::Static;
     scope.flag("application", runs);
     scope.text("supervisor", plan.program.display());
-    let prefix = options.network.socket_prefix.clone().unwrap_or_else(|| plan.root.join("wsgi").display().to_string());
-    scope.text("socket_prefix", prefix);
+    scope.text("socket_prefix", socket_prefix(plan).display());
     let home = plan.python.as_ref().map(|python| python.home.display().to_string());
     scope.maybe("python_home", home);
     scope.column("python_warnings", "filter", options.environment.python_warnings.iter().cloned());
@@ -231,7 +244,7 @@ fn access(plan: &Plan, scope: &mut Scope) {
     let access = &plan.options.access;
     scope.text("trusted_headers", access.trust_proxy_headers.join(" "));
     scope.text("trusted_proxies", access.trust_proxies.join(" "));
-    let path = |path: &Option<std::path::PathBuf>| path.as_deref().map(|path| absolute(path).display().to_string());
+    let path = |path: &Option<PathBuf>| path.as_deref().map(|path| absolute(path).display().to_string());
     scope.flag("access_control", access.host_access_script.is_some() || access.auth_user_script.is_some());
     scope.maybe("host_access_script", path(&access.host_access_script));
     scope.maybe("auth_user_script", path(&access.auth_user_script));
