@@ -158,7 +158,7 @@ impl Core {
 
     /// SIGTERM or SIGINT: finishes what runs, within `shutdown-timeout`.
     fn stop(&self, py: Python<'_>) {
-        py.detach(|| self.worker.stop_within(self.worker.spec.group.shutdown_timeout));
+        py.detach(|| self.worker.stop());
     }
 
     /// A service without requests has come to the end of its script.

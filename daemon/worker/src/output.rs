@@ -186,7 +186,6 @@ impl Output {
     pub(crate) fn file(&mut self, part: FilePart, file: BorrowedFd<'_>) -> Result<(), OutputError> {
         self.check()?;
         self.begin_body();
-        self.flush()?;
         self.body_len += part.len;
         let mut payload = Vec::with_capacity(24);
         encoded(encode_into(&part, &mut payload));

@@ -181,6 +181,15 @@ impl Worker {
         self.leave_if_done();
     }
 
+    /// SIGTERM: drains, and ends the process after `shutdown-timeout` at the
+    /// latest; without one it waits for the requests that run.
+    pub(crate) fn stop(&self) {
+        match self.spec.group.shutdown_timeout {
+            Duration::ZERO => self.drain(),
+            timeout => self.stop_within(timeout),
+        }
+    }
+
     /// Drains, and ends the process after this time at the latest.
     pub(crate) fn stop_within(&self, time: Duration) {
         if let Some(deadline) = Instant::now().checked_add(time) {

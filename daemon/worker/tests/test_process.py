@@ -89,6 +89,52 @@ class Scripts(harness.Case):
         self.assertFalse(empty)
 
 
+    def test_an_installed_mod_wsgi_package_stays_importable(self):
+        package = os.path.join(self.directory.name, "site", "mod_wsgi")
+        os.makedirs(package)
+        for name, source in (("__init__.py", "raise ImportError('not to be executed')"), ("express.py", "name = __name__")):
+            with open(os.path.join(package, name), "w") as file:
+                file.write(source)
+        _, connection, path = self.serve("""
+            import mod_wsgi, mod_wsgi.express, apache
+            def application(environ, start_response):
+                start_response("200 OK", [])
+                return [repr([mod_wsgi.express.name, mod_wsgi.version, mod_wsgi.process_group, mod_wsgi.maximum_processes,
+                              mod_wsgi.threads_per_process, apache.version, apache.mpm_name]).encode()]
+        """, python_path=[os.path.dirname(package)], processes=3)
+        self.assertEqual(connection.get(path).body.decode(),
+                         repr(["mod_wsgi.express", (6, 1, 1), "test", 3, 2, (2, 4, 71), "event"]))
+
+    def test_restrictions(self):
+        worker, connection, path = self.serve("""
+            import sys
+            def application(environ, start_response):
+                start_response("200 OK", [])
+                result = []
+                for use in (lambda: print("x"), lambda: sys.stdin.read()):
+                    try:
+                        use()
+                    except OSError as error:
+                        result.append(str(error).split()[0])
+                return [repr(result).encode()]
+        """, restrict_stdout=True, restrict_stdin=True)
+        self.assertEqual(connection.get(path).body, b"['sys.stdout', 'sys.stdin']")
+
+    def test_metrics(self):
+        _, connection, path = self.serve("""
+            import mod_wsgi
+            before = [mod_wsgi.request_metrics(), mod_wsgi.process_metrics()]
+            mod_wsgi.start_recording_metrics()
+            def application(environ, start_response):
+                start_response("200 OK", [])
+                requests, process = mod_wsgi.request_metrics(), mod_wsgi.process_metrics()
+                return [repr([before, requests["request_count"], process["request_count"], process["active_requests"],
+                              process["memory_rss"] > 1 << 20]).encode()]
+        """)
+        connection.get(path)
+        self.assertEqual(connection.get(path).body, b"[[None, None], 1, 1, 1, True]")
+
+
 class Life(harness.Case):
     def test_drain_finishes_what_runs(self):
         worker, connection, path = self.serve(SLEEP)
@@ -154,6 +200,14 @@ class Life(harness.Case):
         connection.get(path)
         worker.control.close()
         self.assertIsNone(connection.frame())
+        self.assertEqual(worker.wait(), 0)
+
+    def test_stop_waits_for_a_request_if_there_is_no_shutdown_timeout(self):
+        worker, connection, path = self.serve(SLEEP, shutdown_timeout=0)
+        connection.begin(path, environ={"QUERY_STRING": "0.5"})
+        self.until(lambda: self.running(worker) == 1)
+        worker.process.send_signal(signal.SIGTERM)
+        self.assertEqual(connection.answer().body, b"slept")
         self.assertEqual(worker.wait(), 0)
 
     def test_title(self):
