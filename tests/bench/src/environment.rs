@@ -29,6 +29,8 @@ pub(crate) struct Environment {
     pub(crate) modules: PathBuf,
     pub(crate) cache: PathBuf,
     pub(crate) artifacts: PathBuf,
+    /// A second build, to compare with.
+    pub(crate) against: Option<PathBuf>,
     pub(crate) account: Account,
 }
 
@@ -42,6 +44,7 @@ impl Environment {
             modules: first_of(MODULES).context("no directory with httpd's modules found")?,
             cache: options.cache.canonicalize()?,
             artifacts: options.artifacts.canonicalize().unwrap_or_else(|_| options.artifacts.clone()),
+            against: options.against.as_ref().and_then(|path| path.canonicalize().ok()),
             account: Account::choose(&options.user)?,
         };
         environment.account.check_reach(&environment.cache)?;

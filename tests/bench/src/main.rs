@@ -62,6 +62,9 @@ fn main() -> Result<()> {
 /// Builds the chosen peers; one that cannot be built is left out.
 fn build(options: &Options, environment: &Environment) -> Vec<Peer> {
     let mut wanted = if options.peers.is_empty() { Peer::all() } else { options.peers.clone() };
+    if options.against.is_some() && !wanted.contains(&Peer::Other) {
+        wanted.push(Peer::Other);
+    }
     wanted.retain(|peer| match peer.build(environment) {
         Ok(()) => true,
         Err(error) => {

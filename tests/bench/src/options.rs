@@ -64,6 +64,10 @@ pub(crate) struct Options {
     #[arg(long, env = "WSGID_ARTIFACTS", default_value = "target/release")]
     pub(crate) artifacts: PathBuf,
 
+    /// Another build of this project to compare with, as the peer `other`.
+    #[arg(long)]
+    pub(crate) against: Option<PathBuf>,
+
     /// The Python of all peers; needs its headers for mod_wsgi and uWSGI.
     #[arg(long, default_value = "/usr/bin/python3")]
     pub(crate) python: PathBuf,

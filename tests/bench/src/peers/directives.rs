@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::{Peer, Plan, mod_wsgi_load_line, module_file};
+use super::{Artifacts, Peer, Plan, mod_wsgi_load_line};
 
 /// Directives for one peer, to be put after the common part.
 pub(super) fn of(peer: Peer, plan: &Plan<'_>) -> Result<String> {
@@ -12,9 +12,8 @@ pub(super) fn of(peer: Peer, plan: &Plan<'_>) -> Result<String> {
     let socket = plan.socket();
     let socket = socket.display();
     Ok(match peer {
-        Peer::ModWsgid => {
-            let module = module_file(plan.environment)?;
-            let supervisor = plan.environment.artifacts.join("wsgid");
+        Peer::ModWsgid | Peer::Other => {
+            let Artifacts { module, supervisor } = peer.artifacts(plan.environment)?;
             format!("LoadModule wsgi_module {}\nWSGISupervisorExecutable {}\n", module.display(), supervisor.display())
                 + &wsgi(plan)
         }

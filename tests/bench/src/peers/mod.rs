@@ -18,6 +18,8 @@ use crate::workload::{App, Shape, Workload};
 pub(crate) enum Peer {
     /// This project.
     ModWsgid,
+    /// Another build of this project (--against).
+    Other,
     /// mod_wsgi in daemon mode.
     ModWsgi,
     /// uWSGI behind mod_proxy_uwsgi.
@@ -55,13 +57,15 @@ impl Plan<'_> {
 }
 
 impl Peer {
+    /// All but the other build, which has to be asked for.
     pub(crate) fn all() -> Vec<Self> {
-        Self::value_variants().to_vec()
+        Self::value_variants().iter().copied().filter(|peer| *peer != Self::Other).collect()
     }
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::ModWsgid => "mod_wsgid",
+            Self::Other => "mod_wsgid (other)",
             Self::ModWsgi => "mod_wsgi",
             Self::Uwsgi => "uWSGI",
             Self::Granian => "Granian",
@@ -83,7 +87,7 @@ impl Peer {
     /// Builds what this peer alone needs; an error means that it is left out.
     pub(crate) fn build(self, environment: &Environment) -> Result<()> {
         match self {
-            Self::ModWsgid => check_artifacts(environment),
+            Self::ModWsgid | Self::Other => self.artifacts(environment).map(|_| ()),
             Self::ModWsgi => environment.pip(&["mod_wsgi==6.1.1"]),
             Self::Uwsgi => environment.pip(&["uwsgi==2.0.31"]),
             Self::Granian => environment.pip(&["granian==2.8.7"]),
@@ -104,31 +108,35 @@ impl Peer {
             Self::Uwsgi => backend::uwsgi(plan),
             Self::Granian => backend::granian(plan),
             Self::Gunicorn => backend::gunicorn(plan),
-            Self::ModWsgid | Self::ModWsgi | Self::Limit | Self::Static => return None,
+            Self::ModWsgid | Self::Other | Self::ModWsgi | Self::Limit | Self::Static => return None,
         };
         plan.environment.account.apply(&mut command);
         Some(command)
     }
 }
 
-fn check_artifacts(environment: &Environment) -> Result<()> {
-    module_file(environment)?;
-    let supervisor = environment.artifacts.join("wsgid");
-    if !supervisor.exists() {
-        bail!("no `{}`; build it with `cargo build --release`", supervisor.display());
-    }
-    Ok(())
+/// The parts of one build of this project that httpd has to know of.
+struct Artifacts {
+    module: PathBuf,
+    supervisor: PathBuf,
 }
 
-/// Our module, under one of the two names it can have.
-fn module_file(environment: &Environment) -> Result<PathBuf> {
-    ["mod_wsgid.so", "libmod_wsgid.so"]
-        .iter()
-        .map(|name| environment.artifacts.join(name))
-        .find(|path| path.exists())
-        .with_context(|| {
-            format!("no mod_wsgid.so in `{}`; build it with `cargo build --release`", environment.artifacts.display())
-        })
+impl Peer {
+    fn artifacts(self, environment: &Environment) -> Result<Artifacts> {
+        let directory = match self {
+            Self::Other => environment.against.as_ref().context("no other build; name its directory with --against")?,
+            _ => &environment.artifacts,
+        };
+        let missing =
+            |what: &str| format!("no {what} in `{}`; build it with `cargo build --release`", directory.display());
+        let module = ["mod_wsgid.so", "libmod_wsgid.so"].iter().map(|name| directory.join(name));
+        let module = module.into_iter().find(|path| path.exists()).with_context(|| missing("mod_wsgid.so"))?;
+        let supervisor = directory.join("wsgid");
+        if !supervisor.exists() {
+            bail!(missing("wsgid"));
+        }
+        Ok(Artifacts { module, supervisor })
+    }
 }
 
 /// The `LoadModule` line that mod_wsgi writes for itself.

@@ -101,6 +101,7 @@ pub(super) fn bars(group: &Group) -> String {
 fn color(peer: Peer) -> &'static str {
     match peer {
         Peer::ModWsgid => "#c0392b",
+        Peer::Other => "#e59866",
         Peer::ModWsgi => "#2c5f8a",
         Peer::Uwsgi => "#6a9f4a",
         Peer::Granian => "#c98a2b",
