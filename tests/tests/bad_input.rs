@@ -148,7 +148,7 @@ fn root_a_closed_directory_names_its_path_component() {
         fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
         let options = format!("threads=2 user={} group={}", users[0].name, users[0].group);
         let httpd = good_and_bad(&site, &options, &script.display().to_string());
-        assert_only_bad_fails(&httpd, &[500, 503], &[&closed.display().to_string(), &users[0].name]);
+        assert_only_bad_fails(&httpd, &[500, 503], &[&format!("`{}`", closed.display()), &users[0].name]);
         httpd.stop();
     });
 }
@@ -164,7 +164,7 @@ fn root_a_closed_home_names_its_path_component() {
         let home = site.file("closed/home");
         let options = format!("threads=2 user={} group={} home={}", users[0].name, users[0].group, home.display());
         let httpd = good_and_bad(&site, &options, &site.file("hello.py").display().to_string());
-        assert_only_bad_fails(&httpd, &[500, 503], &[&closed.display().to_string(), &users[0].name]);
+        assert_only_bad_fails(&httpd, &[500, 503], &[&format!("`{}`", closed.display()), &users[0].name]);
         httpd.stop();
     });
 }

@@ -7,11 +7,13 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 
+use nix::unistd::{User, getegid, geteuid};
 use pyo3::prelude::*;
 use pyo3::types::{PyModule, PyString};
 
@@ -178,17 +180,24 @@ fn modified(path: &[u8]) -> Option<SystemTime> {
     std::fs::metadata(OsStr::from_bytes(path)).and_then(|data| data.modified()).ok()
 }
 
-/// Names the first component of the path that cannot be entered or is missing.
+/// Names the first component of the path that is missing or closed, and for
+/// whom: what cannot even be looked at lies in a directory that is closed.
 fn unreadable(path: &Path, error: &std::io::Error) -> String {
     let mut ancestors: Vec<&Path> = path.ancestors().collect();
     ancestors.reverse();
-    let closed = ancestors.into_iter().find(|part| std::fs::metadata(part).is_err()).unwrap_or(path);
+    let unseen = ancestors.into_iter().find(|part| std::fs::metadata(part).is_err());
+    let (component, verb) = match (unseen, error.kind()) {
+        (Some(part), ErrorKind::PermissionDenied) => (part.parent().unwrap_or(part), "entered"),
+        (Some(part), _) => (part, "found"),
+        (None, _) => (path, "read"),
+    };
+    let uid = geteuid();
+    let user = User::from_uid(uid).ok().flatten().map_or_else(|| "?".to_owned(), |user| user.name);
     format!(
-        "WSGI script `{}` cannot be read: `{}`: {error} (user id {}, group id {})",
+        "WSGI script `{}` cannot be read: `{}` cannot be {verb} by user `{user}` (uid {uid}, gid {}): {error}",
         path.display(),
-        closed.display(),
-        nix::unistd::geteuid(),
-        nix::unistd::getegid(),
+        component.display(),
+        getegid(),
     )
 }
 
