@@ -4,6 +4,7 @@ Called once by `run` of the extension with the core and a dict of facts; the
 core does everything that a request needs.
 """
 
+import faulthandler
 import os
 import signal
 import sys
@@ -17,6 +18,8 @@ RequestTimeout = None
 def main(core, facts):
     """Becomes a worker. Does not return."""
     global RequestTimeout
+    # A crash in native code leaves the Python stacks in the log.
+    faulthandler.enable(2)
     mod_wsgi = install_modules(core, facts)
     RequestTimeout = mod_wsgi.RequestTimeout
     sys.stdout = core.stream("sys.stdout")

@@ -20,7 +20,6 @@ const SAMPLE: u64 = 16;
 const WEIGHT: u32 = 3;
 
 /// Averages over the last requests.
-#[derive(Default)]
 pub(crate) struct Learning {
     wall_ns: AtomicU64,
     cpu_share: AtomicU64,
@@ -33,7 +32,14 @@ pub(crate) struct Learning {
 
 impl Learning {
     pub(crate) fn new(free_threaded: bool) -> Self {
-        Self { free_threaded, eager: AtomicBool::new(free_threaded), ..Self::default() }
+        Self {
+            wall_ns: AtomicU64::new(0),
+            // Until something else is seen, requests compute.
+            cpu_share: AtomicU64::new(1000),
+            count: AtomicU64::new(0),
+            eager: AtomicBool::new(free_threaded),
+            free_threaded,
+        }
     }
 
     pub(crate) fn is_eager(&self) -> bool {

@@ -45,7 +45,8 @@ pub(crate) fn forget_requests() {
 pub(crate) fn lines(py: Python<'_>, level: u16, text: &str) {
     match current() {
         Some(exchange) => exchange_lines(py, &exchange, level, text),
-        None => process(text),
+        // The pipe may be full; that must not hold up the interpreter.
+        None => py.detach(|| process(text)),
     }
 }
 

@@ -210,6 +210,16 @@ class Life(harness.Case):
         self.assertEqual(connection.answer().body, b"slept")
         self.assertEqual(worker.wait(), 0)
 
+    def test_a_crash_leaves_its_stacks(self):
+        worker, connection, path = self.serve("""
+            import os, signal
+            def application(environ, start_response):
+                os.kill(os.getpid(), signal.SIGSEGV)
+        """)
+        connection.begin(path)
+        self.assertEqual(worker.wait(), -signal.SIGSEGV)
+        self.assertIn("in application", worker.output())
+
     def test_title(self):
         worker, connection, path = self.serve(HELLO, display_name="%{GROUP}")
         with open("/proc/%d/cmdline" % worker.process.pid, "rb") as file:
