@@ -212,9 +212,9 @@ class Life(harness.Case):
 
     def test_a_crash_leaves_its_stacks(self):
         worker, connection, path = self.serve("""
-            import os, signal
+            import signal
             def application(environ, start_response):
-                os.kill(os.getpid(), signal.SIGSEGV)
+                signal.raise_signal(signal.SIGSEGV)
         """)
         connection.begin(path)
         self.assertEqual(worker.wait(), -signal.SIGSEGV)
