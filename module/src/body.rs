@@ -10,6 +10,7 @@ use wsgid_protocol::request::{BodyError, BodyKind};
 use crate::apr::brigade::{Brigade, Piece};
 use crate::apr::log::{self, Level};
 use crate::config::DirConfig;
+use crate::httpd::guard::Guard;
 use crate::httpd::request::Request;
 use crate::sys;
 
@@ -23,6 +24,9 @@ pub(crate) struct Body<'r> {
     ended: bool,
     /// There is one at all.
     exists: bool,
+    /// In place while bodies are read of which httpd cannot know beforehand
+    /// that they will end well.
+    guard: Option<&'r Guard>,
     /// What is left of Content-Length; without one, too much to guess.
     left: u64,
 }
@@ -61,7 +65,8 @@ impl<'r> Body<'r> {
     /// Looks at what was announced, refuses what may not come, and reads a
     /// small body completely. The error is the status to answer with.
     pub(crate) fn begin(r: Request<'r>, config: &DirConfig<'_>) -> Result<Self, i32> {
-        let mut body = Self { r, brigade: r.brigade(), buffer: Vec::new(), ended: true, exists: false, left: 0 };
+        let mut body =
+            Self { r, brigade: r.brigade(), buffer: Vec::new(), ended: true, exists: false, guard: None, left: 0 };
         // The body belongs to the main request.
         if r.is_subrequest() {
             return Ok(body);
@@ -124,6 +129,7 @@ impl<'r> Body<'r> {
     /// ends with them. Waits for the first; takes what more has come.
     pub(crate) fn pull(&mut self, want: u64) -> Result<(Vec<u8>, bool), BodyTrouble> {
         let want = usize::try_from(want).unwrap_or(usize::MAX);
+        self.guard.get_or_insert_with(|| self.r.guard_body());
         while !self.ended && self.buffer.is_empty() {
             self.read_some(true, want as u64)?;
         }
@@ -146,10 +152,10 @@ impl<'r> Body<'r> {
 
     /// One read. Without `block` nothing may come.
     fn read_some(&mut self, block: bool, len: u64) -> Result<(), BodyTrouble> {
-        let buffer = &mut self.buffer;
-        let (ended, left) = (&mut self.ended, &mut self.left);
-        let outcome = self.r.read_body(&mut self.brigade, block, len).and_then(|()| {
-            self.brigade.for_each(|piece| match piece {
+        let Self { r, brigade, buffer, ended, left, .. } = self;
+        let mut read = || {
+            r.read_body(brigade, block, len)?;
+            brigade.for_each(|piece| match piece {
                 // What follows the end belongs to nobody.
                 Piece::Data(bytes) if !*ended => {
                     buffer.extend_from_slice(bytes);
@@ -160,13 +166,25 @@ impl<'r> Body<'r> {
                 Piece::End => *ended = true,
                 Piece::Data(_) | Piece::Other => {}
             })
-        });
+        };
+        let (outcome, page) = match self.guard {
+            Some(guard) => guard.during(read),
+            None => (read(), None),
+        };
         self.brigade.clear();
-        match outcome {
-            Ok(()) => Ok(()),
-            Err(sys::APR_EAGAIN) if !block => Ok(()),
-            Err(status) => Err(self.trouble(status)),
+        match (outcome, page) {
+            (_, Some(status)) => Err(self.swallowed(status)),
+            (Ok(()), None) => Ok(()),
+            (Err(sys::APR_EAGAIN), None) if !block => Ok(()),
+            (Err(status), None) => Err(self.trouble(status)),
         }
+    }
+
+    /// httpd wanted to answer with this status by itself.
+    fn swallowed(&self, status: i32) -> BodyTrouble {
+        let error = if status == 413 { BodyError::TooLarge } else { BodyError::Malformed };
+        log::request(self.r, Level::INFO, || format!("{} (httpd's answer is {status})", error.text()));
+        BodyTrouble { status, error }
     }
 
     fn trouble(&self, status: i32) -> BodyTrouble {

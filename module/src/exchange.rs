@@ -57,6 +57,8 @@ pub(crate) struct Exchange<'e, 'r> {
 struct Watch<'r> {
     r: Request<'r>,
     timeout: Duration,
+    /// Whether there is still a client to look after.
+    client: bool,
 }
 
 impl Patience for Watch<'_> {
@@ -66,7 +68,7 @@ impl Patience for Watch<'_> {
         if child::is_stopping() {
             return Err(Interruption::Stopping);
         }
-        if self.r.client_has_gone() {
+        if self.client && self.r.client_has_gone() {
             return Err(Interruption::ClientGone);
         }
         if !self.timeout.is_zero() && waited >= self.timeout {
@@ -128,6 +130,9 @@ impl Drop for Lease<'_> {
 /// used up.
 const TRIES_MAX: u32 = 6;
 
+/// How long an application whose request body broke may take to say so.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
 /// How often a worker that keeps sending is interrupted by a look around.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -157,7 +162,7 @@ impl<'r> Exchange<'_, 'r> {
     }
 
     fn watch(&self) -> Watch<'r> {
-        Watch { r: self.r, timeout: self.timeout }
+        Watch { r: self.r, timeout: self.timeout, client: true }
     }
 
     /// An idle connection, or a new one.
@@ -220,8 +225,15 @@ impl<'r> Exchange<'_, 'r> {
         body: &mut Body<'r>,
         response: &mut Response<'r>,
     ) -> Result<Ending, Stop> {
-        let mut state =
-            Following { exchange: self, body, response, any: false, body_sent: false, looked: Instant::now() };
+        let mut state = Following {
+            exchange: self,
+            body,
+            response,
+            any: false,
+            body_sent: false,
+            looked: Instant::now(),
+            broken: None,
+        };
         loop {
             let id = connection.id();
             let step = match connection.reader.next_buffered() {
@@ -279,6 +291,8 @@ struct Following<'f, 'e, 'r> {
     body_sent: bool,
     /// When the last look around was.
     looked: Instant,
+    /// The request body broke: what the worker still says is for the log.
+    broken: Option<(BodyTrouble, Instant)>,
 }
 
 impl<'r> Following<'_, '_, 'r> {
@@ -333,13 +347,13 @@ impl<'r> Following<'_, '_, 'r> {
         if self.response.wants_flush() {
             self.response.flush()?;
         }
-        let (bytes, ended) = match self.body.pull(wanted) {
+        let pulled = match self.broken {
+            Some((trouble, _)) => Err(trouble),
+            None => self.body.pull(wanted),
+        };
+        let (bytes, ended) = match pulled {
             Ok(pulled) => pulled,
-            Err(trouble) => {
-                let code = trouble.error as u16;
-                let _ = connection.send(Kind::BodyError, 0, code, &[], &mut self.exchange.watch());
-                return Err(Trouble::Body(trouble).into());
-            }
+            Err(trouble) => return self.body_broke(connection, trouble),
         };
         self.response.unread_body = self.body.unread();
         let mut chunks = bytes.chunks(MAX_BODY_LEN as usize).peekable();
@@ -360,6 +374,29 @@ impl<'r> Following<'_, '_, 'r> {
         }
     }
 
+    /// The application's read raises; its log lines are still worth having.
+    fn body_broke(&mut self, connection: &mut Connection, trouble: BodyTrouble) -> Result<(), Stop> {
+        self.response.discard();
+        let since = self.broken.map_or_else(Instant::now, |(_, since)| since);
+        self.broken = Some((trouble, since));
+        let code = trouble.error as u16;
+        match connection.send(Kind::BodyError, 0, code, &[], &mut self.watch()) {
+            Ok(()) => Ok(()),
+            Err(_) => Err(Trouble::Body(trouble).into()),
+        }
+    }
+
+    /// Ticks; without a client once the request's body has broken.
+    fn watch(&self) -> Watch<'r> {
+        match self.broken {
+            Some((_, since)) => {
+                let left = LAST_WORDS.saturating_sub(since.elapsed()).max(Duration::from_millis(1));
+                Watch { r: self.exchange.r, timeout: left, client: false }
+            }
+            None => self.exchange.watch(),
+        }
+    }
+
     fn file(&mut self, connection: &mut Connection, part: &[u8]) -> Result<(), Stop> {
         let fd = connection.reader.take_fd().ok_or_else(|| protocol(&"FILE without a descriptor"))?;
         Ok(self.response.file(part, fd, self.exchange.sendfile)?)
@@ -372,7 +409,10 @@ impl<'r> Following<'_, '_, 'r> {
         // Bytes behind END would be taken for the next answer.
         let reuse = !close && connection.reader.is_empty() && connection.may_go_on();
         match self.response.finish() {
-            Ok(()) => Ok(Ending { reuse, worker }),
+            Ok(()) => match self.broken {
+                None => Ok(Ending { reuse, worker }),
+                Some((trouble, _)) => Err(Stop { attempt: Attempt::Over(Trouble::Body(trouble)), reuse }),
+            },
             // The worker is through with it; only the client's side failed.
             Err(trouble) => Err(Stop { attempt: Attempt::Over(trouble), reuse }),
         }
@@ -384,7 +424,9 @@ impl<'r> Following<'_, '_, 'r> {
             return protocol(&format!("unknown failure {}: {text}", frame.head.code)).into();
         };
         let again = failure.row().repeatable && !self.body_sent && (first || !self.response.has_head());
-        let attempt = if again {
+        let attempt = if let Some((trouble, _)) = self.broken {
+            Attempt::Over(Trouble::Body(trouble))
+        } else if again {
             Attempt::Again { failure, text, answered: true }
         } else {
             Attempt::Over(Trouble::Failed(failure, text))
@@ -399,14 +441,23 @@ impl<'r> Following<'_, '_, 'r> {
         // must not keep us from it.
         if self.looked.elapsed() >= LOOK {
             self.looked = Instant::now();
-            self.exchange.watch().tick(Duration::ZERO).map_err(interrupted)?;
+            self.watch().tick(Duration::ZERO).map_err(interrupted)?;
+        }
+        if let Some((trouble, since)) = self.broken
+            && since.elapsed() >= LAST_WORDS
+        {
+            return Err(Trouble::Body(trouble).into());
         }
         let delay = self.exchange.group.response_flush_delay;
         let idle = connection.reader.is_empty() && self.response.wants_flush();
         if idle && !connection.is_readable_within(delay) {
             self.response.flush()?;
         }
-        match connection.fill(&mut self.exchange.watch()) {
+        let filled = connection.fill(&mut self.watch());
+        if let (Some((trouble, _)), Ok(0) | Err(_)) = (self.broken, &filled) {
+            return Err(Trouble::Body(trouble).into());
+        }
+        match filled {
             Ok(0) if child::is_stopping() => Err(interrupted(Interruption::Stopping).into()),
             Ok(0) => {
                 let text = if connection.reader.is_empty() { "it was closed" } else { "it was closed in a frame" };

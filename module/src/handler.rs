@@ -330,21 +330,15 @@ fn give_up(r: Request<'_>, target: &Target<'_>, trouble: &Trouble) -> i32 {
         Trouble::Failed(failure, text) => failed(r, target, *failure, text),
         Trouble::ClientGone => {
             log::request(r, Level::DEBUG, || "the client has gone".to_owned());
-            r.close_connection();
+            r.notes().set(c"wsgi.failure", c"client-gone");
+            r.abandon();
             sys::OK
         }
         Trouble::Filter => {
             r.close_connection();
             sys::AP_FILTER_ERROR
         }
-        Trouble::Body(trouble) => match break_off(r, trouble.status) {
-            // The filter has sent its own page; nothing may follow.
-            sys::AP_FILTER_ERROR => {
-                r.close_connection();
-                sys::AP_FILTER_ERROR
-            }
-            status => status,
-        },
+        Trouble::Body(trouble) => break_off(r, trouble.status),
     }
 }
 

@@ -86,7 +86,9 @@ unsafe extern "C" fn register_hooks(_: *mut sys::apr_pool_t) {
     unsafe {
         sys::ap_hook_pre_config(trampoline::pre_config, none, none, MIDDLE);
         sys::ap_hook_check_config(trampoline::check_config, none, none, MIDDLE);
-        sys::ap_hook_post_config(trampoline::post_config, none, none, MIDDLE);
+        // Modules that fork here, as mod_cgid does, must not take the supervisor's
+        // control socket with them.
+        sys::ap_hook_post_config(trampoline::post_config, none, none, sys::APR_HOOK_LAST);
         sys::ap_hook_child_init(trampoline::child_init, none, none, MIDDLE);
         sys::ap_hook_monitor(trampoline::monitor, none, none, MIDDLE);
         sys::ap_hook_end_generation(trampoline::end_generation, none, none, MIDDLE);
@@ -98,5 +100,6 @@ unsafe extern "C" fn register_hooks(_: *mut sys::apr_pool_t) {
             MIDDLE,
         );
     }
+    httpd::guard::register();
     httpd::process::hook_child_stopping(trampoline::child_stopping);
 }

@@ -67,6 +67,8 @@ pub(crate) struct Response<'r> {
     /// Longest header field.
     header_max: usize,
     error_override: bool,
+    /// Nobody will see it any more.
+    discarded: bool,
 }
 
 impl<'r> Response<'r> {
@@ -85,7 +87,16 @@ impl<'r> Response<'r> {
             warned_about_length: false,
             header_max,
             error_override,
+            discarded: false,
         }
+    }
+
+    /// From here on the worker may say what it likes.
+    pub(crate) fn discard(&mut self) {
+        self.discarded = true;
+        self.brigade.clear();
+        self.pending = 0;
+        self.unflushed = false;
     }
 
     pub(crate) fn has_head(&self) -> bool {
@@ -105,7 +116,7 @@ impl<'r> Response<'r> {
             return Err(protocol("INTERIM after RESPONSE"));
         }
         let r = self.r;
-        if STARTED.get() || r.is_subrequest() || r.protocol_number() < 1001 {
+        if self.discarded || STARTED.get() || r.is_subrequest() || r.protocol_number() < 1001 {
             return Ok(());
         }
         let interim = Table::new(r.pool());
@@ -131,6 +142,9 @@ impl<'r> Response<'r> {
         let head: ResponseHead<'_> = payload::decode(bytes).map_err(protocol)?;
         headers::check(&head, self.header_max).map_err(invalid)?;
         self.has_head = true;
+        if self.discarded {
+            return Ok(());
+        }
         let status = i32::from(head.status);
         let location = find(&head, b"location").filter(|value| status == 200 && value.first() == Some(&b'/'));
         if let Some(location) = location {
@@ -162,7 +176,7 @@ impl<'r> Response<'r> {
                 Place::ContentType => r.set_content_type(pool.string(value)),
                 Place::Connection => {
                     if value.eq_ignore_ascii_case(b"close") {
-                        r.close_connection();
+                        r.announce_close();
                     }
                 }
                 Place::Table => r.headers_out().add(pool.string(name), pool.string(value)),
@@ -181,7 +195,7 @@ impl<'r> Response<'r> {
             return Err(protocol("DATA before RESPONSE or after FILE"));
         }
         let bytes = self.cut(bytes);
-        if self.instead.is_some() || bytes.is_empty() {
+        if self.discarded || self.instead.is_some() || bytes.is_empty() {
             return Ok(());
         }
         self.sent += bytes.len() as u64;
@@ -230,7 +244,7 @@ impl<'r> Response<'r> {
         let len = self.announced.map_or(len, |announced| len.min(announced));
         self.sent = len;
         self.has_file = true;
-        if self.instead.is_some() || len == 0 {
+        if self.discarded || self.instead.is_some() || len == 0 {
             return Ok(());
         }
         let (Ok(offset), Ok(len)) = (i64::try_from(part.offset), i64::try_from(len)) else {
@@ -259,7 +273,7 @@ impl<'r> Response<'r> {
         if !self.has_head {
             return Err(protocol("END without RESPONSE"));
         }
-        if self.instead.is_some() {
+        if self.discarded || self.instead.is_some() {
             return Ok(());
         }
         let has_body = !self.r.header_only() && !matches!(self.r.status(), 204 | 304);
@@ -284,7 +298,7 @@ impl<'r> Response<'r> {
         // A client that still waits for its 100 may send the body or not: what
         // it sends next cannot be told from a request.
         if self.unread_body > READ_AWAY_MAX || self.r.expects_continue() {
-            self.r.close_connection();
+            self.r.announce_close();
         }
     }
 
@@ -327,11 +341,17 @@ pub(crate) fn break_off(r: Request<'_>, status: i32) -> i32 {
     }
     let mut brigade = r.brigade();
     brigade.append_error(502);
-    if r.is_secondary() || !r.head_is_pending() {
+    let head_has_left = !r.head_is_pending();
+    if r.is_secondary() || head_has_left {
         brigade.append_eoc();
     }
     brigade.append_eos();
     r.close_connection();
+    if head_has_left && !r.end_is_visible() {
+        // The end of the connection would be the end of the body: only a reset
+        // tells that it is not.
+        r.reset_client();
+    }
     // Whether it can be said does not change that it is over.
     let _ = r.pass(&mut brigade);
     sys::OK

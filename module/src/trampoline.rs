@@ -11,9 +11,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::apr::log::{self, Level};
 use crate::apr::pool::Pool;
 use crate::config::{DirConfig, ServerConfig};
-use crate::httpd::directive as command;
 use crate::httpd::request::Request;
 use crate::httpd::server::Server;
+use crate::httpd::{directive as command, guard as body_guard};
 use crate::{check, child, handler, launch, mapping, response, settings, sys};
 
 thread_local! {
@@ -256,4 +256,18 @@ pub(crate) unsafe extern "C" fn handle(r: *mut sys::request_rec) -> c_int {
             })
         }
     }
+}
+
+/// The filter in front of a response whose request body is being read.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
+pub(crate) unsafe extern "C" fn guard_body(
+    filter: *mut sys::ap_filter_t,
+    brigade: *mut sys::apr_bucket_brigade,
+) -> sys::apr_status_t {
+    guard("a filter", sys::AP_FILTER_ERROR, || {
+        // SAFETY: httpd calls this for filters that this module added.
+        unsafe { body_guard::filter(filter, brigade) }
+    })
 }

@@ -5,6 +5,7 @@
 use std::os::fd::{BorrowedFd, RawFd};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{setsockopt, sockopt};
 
 use super::request::Request;
 use crate::sys;
@@ -48,6 +49,18 @@ impl Request<'_> {
             Ok(1..) => polled[0].revents().is_some_and(|events| events.intersects(gone)),
             _ => false,
         }
+    }
+
+    /// Has the kernel reset the client's connection when httpd closes it.
+    pub(crate) fn reset_client(self) {
+        if let Some(fd) = self.client_fd() {
+            // SAFETY: open while the connection is served by this thread.
+            let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+            let now = libc::linger { l_onoff: 1, l_linger: 0 };
+            // If it cannot be set, the client sees an ordinary end.
+            let _ = setsockopt(&fd, sockopt::Linger, &now);
+        }
+        self.abandon();
     }
 
     fn is_last_of_connection(self) -> bool {

@@ -3,6 +3,7 @@
 pub(crate) mod client;
 pub(crate) mod directive;
 pub(crate) mod filters;
+pub(crate) mod guard;
 pub(crate) mod process;
 pub(crate) mod regex;
 pub(crate) mod request;

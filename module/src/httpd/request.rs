@@ -225,17 +225,35 @@ impl<'r> Request<'r> {
         !self.connection().master.is_null()
     }
 
-    /// Has httpd close the connection after this response; nothing is read
-    /// from it any more. Said by the header: were the connection itself marked,
-    /// or a 100 still due, httpd would not send the body in chunks, and nobody
-    /// could tell a body that was cut off from a whole one.
-    pub(crate) fn close_connection(self) {
+    /// Before the head leaves: has httpd close the connection after this
+    /// response. Said by the header: were the connection itself marked, or a
+    /// 100 still due, httpd would not send the body in chunks, and nobody could
+    /// tell a body that was cut off from a whole one.
+    pub(crate) fn announce_close(self) {
         if self.is_secondary() {
             // A stream ends with an error of its own, and knows no such header.
-            return self.edit_connection(|c| c.keepalive = sys::AP_CONN_CLOSE);
+            return self.close_connection();
         }
         self.headers_out().set(c"Connection", c"close");
         self.forget_continue();
+    }
+
+    /// Once it is over: httpd reads nothing more from the connection.
+    pub(crate) fn close_connection(self) {
+        self.edit_connection(|c| c.keepalive = sys::AP_CONN_CLOSE);
+    }
+
+    /// Nothing more is written to the client, not even an empty response.
+    pub(crate) fn abandon(self) {
+        self.edit_connection(|c| {
+            c.keepalive = sys::AP_CONN_CLOSE;
+            c.aborted = 1;
+        });
+    }
+
+    /// Whether the body's end shows by itself: chunks, a length, or a stream.
+    pub(crate) fn end_is_visible(self) -> bool {
+        self.is_secondary() || self.get().chunked != 0 || self.headers_out().get(c"Content-Length").is_some()
     }
 
     pub(crate) fn expects_continue(self) -> bool {

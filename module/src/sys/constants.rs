@@ -41,8 +41,10 @@ constants! {
     APR_OC_REASON_LOST: c_int = 4;
     APR_HOOK_MIDDLE: c_int = 10;
     APR_HOOK_FIRST: c_int = 0;
+    APR_HOOK_LAST: c_int = 20;
 
     AP_CONN_CLOSE: c_int = 1;
+    AP_FTYPE_RESOURCE: c_int = 10;
     AP_FTYPE_PROTOCOL: c_int = 30;
     AP_REQ_REJECT_PATH_INFO: c_int = 1;
     AP_MAX_REG_MATCH: usize = 10;

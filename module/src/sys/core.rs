@@ -184,6 +184,14 @@ pub(crate) struct ap_regmatch_t {
     pub(crate) rm_eo: c_int,
 }
 
+/// The data of an error bucket; APR's reference count comes first.
+#[repr(C)]
+pub(crate) struct ap_bucket_error {
+    pub(crate) refcount: c_int,
+    pub(crate) status: c_int,
+    pub(crate) data: *const c_char,
+}
+
 #[repr(C)]
 pub(crate) struct ap_version_t {
     pub(crate) major: c_int,
@@ -234,6 +242,18 @@ imports! {
         pool: *mut apr_pool_t,
         list: *mut apr_bucket_alloc_t,
     ) -> *mut apr_bucket;
+    fn ap_register_output_filter(
+        name: *const c_char,
+        filter: OutputFilter,
+        init: Option<unsafe extern "C" fn(*mut ap_filter_t) -> c_int>,
+        kind: c_int,
+    ) -> *mut ap_filter_rec_t;
+    fn ap_add_output_filter(
+        name: *const c_char,
+        context: *mut c_void,
+        r: *mut request_rec,
+        c: *mut conn_rec,
+    ) -> *mut ap_filter_t;
     fn ap_bucket_eoc_create(list: *mut apr_bucket_alloc_t) -> *mut apr_bucket;
     fn ap_allow_options(r: *mut request_rec) -> c_int;
     fn ap_find_path_info(uri: *const c_char, path_info: *const c_char) -> c_int;
@@ -272,6 +292,7 @@ imports! {
     fn ap_hook_monitor(f: MonitorHook, pre: Names, succ: Names, order: c_int);
 }
 
+pub(crate) type OutputFilter = unsafe extern "C" fn(*mut ap_filter_t, *mut apr_bucket_brigade) -> apr_status_t;
 pub(crate) type Names = *const *const c_char;
 pub(crate) type PoolsHook = unsafe extern "C" fn(*mut apr_pool_t, *mut apr_pool_t, *mut apr_pool_t) -> c_int;
 pub(crate) type ConfigHook =
@@ -289,6 +310,7 @@ pub(crate) type HookChildStopping = unsafe extern "C" fn(ChildStoppingHook, Name
 #[cfg(not(test))]
 unsafe extern "C" {
     pub(crate) static apr_bucket_type_eos: apr_bucket_type_t;
+    pub(crate) static ap_bucket_type_error: apr_bucket_type_t;
     pub(crate) static ap_server_conf: *mut server_rec;
     pub(crate) static ap_unixd_config: unixd_config_rec;
     pub(crate) static ap_http_header_filter_handle: *mut ap_filter_rec_t;
@@ -324,6 +346,8 @@ mod outside {
     use super::*;
 
     pub(crate) static mut apr_bucket_type_eos: apr_bucket_type_t =
+        apr_bucket_type_t { name: std::ptr::null(), num_func: 0, is_metadata: 1, destroy: None, read: None };
+    pub(crate) static mut ap_bucket_type_error: apr_bucket_type_t =
         apr_bucket_type_t { name: std::ptr::null(), num_func: 0, is_metadata: 1, destroy: None, read: None };
     pub(crate) static mut ap_server_conf: *mut server_rec = std::ptr::null_mut();
     pub(crate) static mut ap_http_header_filter_handle: *mut ap_filter_rec_t = std::ptr::null_mut();

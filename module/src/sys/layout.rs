@@ -56,6 +56,7 @@ fn request_facts(facts: &mut Vec<Fact>) {
     fields!(facts, process_rec as "process_rec": pool, pconf, short_name, argv, argc);
     fields!(facts, ap_filter_t as "ap_filter_t": frec, ctx, next, r, c);
     fields!(facts, ap_filter_rec_t as "ap_filter_rec_t": name, filter_func, filter_init_func, next, providers, ftype);
+    fields!(facts, ap_bucket_error as "ap_bucket_error": refcount, status, data);
     fields!(facts, unixd_config_rec as "unixd_config_rec": user_name, group_name, user_id, group_id);
     fields!(facts, logconf as "struct ap_logconf": module_levels, level);
     sizes!(facts: process_rec as "process_rec", ap_filter_t as "ap_filter_t", ap_regmatch_t as "ap_regmatch_t",
@@ -113,7 +114,7 @@ fn bit_facts() -> [(&'static str, &'static str, CoreBits); 2] {
 fn program(facts: &[Fact]) -> String {
     let mut text = String::from(
         "#include <stddef.h>\n#include <stdio.h>\n#include <string.h>\n\
-         #include \"httpd.h\"\n#include \"http_config.h\"\n#include \"http_core.h\"\n#include \"http_log.h\"\n\
+         #include \"httpd.h\"\n#include \"http_config.h\"\n#include \"http_core.h\"\n#include \"http_log.h\"\n#include \"http_protocol.h\"\n\
          #include \"ap_mpm.h\"\n#include \"ap_regex.h\"\n#include \"unixd.h\"\n#include \"util_filter.h\"\n\
          #include \"util_cfgtree.h\"\n#include \"apr_buckets.h\"\n#include \"apr_thread_proc.h\"\n#include \"apr_hooks.h\"\n\
          int main(void) {\n",
@@ -207,7 +208,13 @@ fn every_import_exists_in_the_server() {
         .filter_map(|line| line.split_whitespace().last())
         .map(|name| name.split('@').next().unwrap_or(name))
         .collect();
-    let data = ["ap_server_conf", "ap_unixd_config", "ap_http_header_filter_handle", "apr_bucket_type_eos"];
+    let data = [
+        "ap_server_conf",
+        "ap_unixd_config",
+        "ap_http_header_filter_handle",
+        "apr_bucket_type_eos",
+        "ap_bucket_type_error",
+    ];
     let printing = ["ap_log_rerror_", "ap_log_error_"];
     let functions = [apr::IMPORTS, bucket::IMPORTS, config::IMPORTS, core::IMPORTS].concat();
     for name in functions.iter().chain(&data).chain(&printing) {
