@@ -35,6 +35,8 @@ enum Command {
     Start(OneGroup),
     /// Print the Python stacks of all threads of a process group
     Dump(OneGroup),
+    /// Read the site files again (standalone mode)
+    Reload(Socket),
     #[command(flatten)]
     Express(express::ExpressCommand),
     /// Become a worker (the supervisor uses this itself)
@@ -68,6 +70,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Stop(args) => client::command(&args, |group| wsgid_protocol::control::Command::Stop { group }),
         Command::Start(args) => client::command(&args, |group| wsgid_protocol::control::Command::Start { group }),
         Command::Dump(args) => client::command(&args, |group| wsgid_protocol::control::Command::Dump { group }),
+        Command::Reload(socket) => client::reload(&socket),
         Command::Express(command) => ExitCode::from(express::run(command)),
         Command::WorkerExec(args) => exec::run(&args),
     }

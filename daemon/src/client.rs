@@ -37,6 +37,20 @@ pub(crate) fn command(args: &OneGroup, command: impl FnOnce(String) -> Command) 
     finish(ask(&args.socket, &command(args.group.clone())), print_outcome)
 }
 
+/// `wsgid reload`. Problems of single sites are printed and make it fail.
+pub(crate) fn reload(socket: &Socket) -> ExitCode {
+    let answer = ask(socket, &Command::Reload);
+    let problems: Vec<String> = match &answer {
+        Ok(answer) => list(answer, "problems").filter_map(Value::as_str).map(str::to_owned).collect(),
+        Err(_) => Vec::new(),
+    };
+    problems.iter().for_each(|problem| eprintln!("{problem}"));
+    match problems.is_empty() {
+        true => finish(answer, print_outcome),
+        false => ExitCode::from(exit_code::CONFIGURATION),
+    }
+}
+
 fn finish(answer: Result<Value, String>, print: impl FnOnce(&Value)) -> ExitCode {
     let answer = match answer {
         Ok(answer) => answer,

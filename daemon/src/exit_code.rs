@@ -6,8 +6,7 @@
 pub(crate) const OK: u8 = 0;
 /// The request was understood and failed.
 pub(crate) const FAILURE: u8 = 1;
-/// The command line is wrong (clap uses the same).
-pub(crate) const USAGE: u8 = 2;
+// 2: the command line is wrong (clap's own).
 /// The supervisor's control socket cannot be reached.
 pub(crate) const UNREACHABLE: u8 = 3;
 /// The peer may not do this.

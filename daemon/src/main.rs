@@ -4,6 +4,7 @@
 
 mod cli;
 mod client;
+mod config;
 mod connections;
 mod control;
 mod definition;
@@ -15,11 +16,13 @@ mod identity;
 mod link;
 mod listener;
 mod log;
+mod notify;
 mod parent;
 mod path_check;
 mod pool;
 mod privilege;
 mod spawn;
+mod standalone;
 mod supervise;
 mod supervisor;
 mod sys;

@@ -1,5 +1,5 @@
 //! Which component of a path is closed, for whom, in words. Used after the
-//! change of user (launcher) and by `wsgid check`; looks with the rights that
+//! change of user, by the launcher; looks with the rights that
 //! the process has at that moment.
 
 use std::fmt;
@@ -57,12 +57,6 @@ pub(crate) fn enterable(path: &Path) -> Result<(), Closed> {
     }
 }
 
-/// Checks that `path` can be reached and read.
-pub(crate) fn readable(path: &Path) -> Result<(), Closed> {
-    reachable(path)?;
-    usable(path, path, AccessFlags::R_OK, "read")
-}
-
 /// Checks that `path` can be reached and executed.
 pub(crate) fn executable(path: &Path) -> Result<(), Closed> {
     reachable(path)?;
@@ -89,6 +83,5 @@ mod tests {
         assert_eq!(error, "`/usr/no-such-place/app`: `/usr/no-such-place` does not exist");
         assert!(enterable(Path::new("/usr/lib")).is_ok());
         assert!(enterable(Path::new("/etc/passwd")).is_err());
-        assert!(readable(Path::new("/etc/passwd")).is_ok());
     }
 }

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{UnixAddr, getsockname};
 
+use crate::standalone::{self, Source};
 use crate::supervisor::{self, Options};
 use crate::{control, exit_code, log, sys};
 
@@ -23,8 +24,11 @@ const DESCRIPTORS_WANTED: u64 = 65536;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Supervise {
     /// Started by httpd: descriptor 3 is its control socket, 4 the listening socket
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present = "config")]
     httpd: bool,
+    /// Run on its own with this wsgid.toml
+    #[arg(long, value_name = "FILE", conflicts_with = "httpd")]
+    config: Option<PathBuf>,
     /// error, warn, info or debug
     #[arg(long, default_value = "info", value_name = "LEVEL")]
     log_level: String,
@@ -33,24 +37,44 @@ pub(crate) struct Supervise {
 /// Runs the supervisor until everything has ended.
 pub(crate) fn run(args: &Supervise) -> ExitCode {
     let sink = log::init(&args.log_level);
-    let outcome = inherited().and_then(|(parent, listener)| {
-        raise_descriptor_limit();
-        // Nothing of the place where httpd was started may be held.
-        nix::unistd::chdir("/")?;
-        let control = socket_directory(&listener).map(|directory| directory.join(control::NAME));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let options = Options { sink: sink.clone(), listener, parent: Some(parent), control };
-        runtime.block_on(supervisor::run(options))
-    });
+    let options = match &args.config {
+        Some(path) => on_its_own(path, &sink),
+        None => from_httpd(&sink).map_err(|error| (exit_code::STARTUP, error.to_string())),
+    };
+    let outcome = options.and_then(|options| start(options).map_err(|error| (exit_code::STARTUP, error.to_string())));
     let code = match outcome {
         Ok(()) => exit_code::OK,
-        Err(error) => {
-            tracing::error!("the supervisor cannot run: {error}");
-            exit_code::STARTUP
+        Err((code, text)) => {
+            tracing::error!("the supervisor cannot run: {text}");
+            code
         }
     };
     sink.flush();
     ExitCode::from(code)
+}
+
+fn start(options: Options) -> io::Result<()> {
+    raise_descriptor_limit();
+    // Nothing of the place where it was started may be held.
+    nix::unistd::chdir("/")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(supervisor::run(options))
+}
+
+fn from_httpd(sink: &log::Sink) -> io::Result<Options> {
+    let (parent, listener) = inherited()?;
+    let control = socket_directory(&listener).map(|directory| directory.join(control::NAME));
+    Ok(Options { sink: sink.clone(), listener, parent: Some(parent), control, source: None })
+}
+
+fn on_its_own(path: &Path, sink: &log::Sink) -> Result<Options, (u8, String)> {
+    let startup = |error: io::Error| (exit_code::STARTUP, error.to_string());
+    let source = Source::new(path).map_err(startup)?;
+    let read = source.read().map_err(|text| (exit_code::CONFIGURATION, text))?;
+    let socket = read.loaded.settings.socket.clone();
+    let listener = standalone::bind(&socket, read.httpd).map_err(startup)?;
+    let control = socket.parent().map(|directory| directory.join(control::NAME));
+    Ok(Options { sink: sink.clone(), listener, parent: None, control, source: Some(source) })
 }
 
 fn inherited() -> io::Result<(OwnedFd, OwnedFd)> {

@@ -34,7 +34,7 @@ pub(crate) fn inherited(number: RawFd) -> io::Result<OwnedFd> {
 pub(crate) fn duplicate(number: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: the borrow ends with this call, which fails if it is not open.
     let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
-    Ok(borrowed.try_clone_to_owned()?)
+    borrowed.try_clone_to_owned()
 }
 
 /// The same descriptor under a number of at least `least`.

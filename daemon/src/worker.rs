@@ -178,14 +178,12 @@ impl Watch {
     /// What was said before the end counts: a `Closed` or `Release` that is
     /// still in the socket.
     async fn last_words(&self, inbox: &mut Inbox, open: bool) {
-        while open {
-            match self.link.try_recv(inbox) {
-                Ok((messages, false)) => {
-                    for message in messages {
-                        self.report(WorkerEvent::Says(message)).await;
-                    }
-                }
-                _ => return,
+        if !open {
+            return;
+        }
+        while let Ok((messages, false)) = self.link.try_recv(inbox) {
+            for message in messages {
+                self.report(WorkerEvent::Says(message)).await;
             }
         }
     }

@@ -33,9 +33,12 @@ impl Supervisor {
             Command::Stop { group } => self.command(uid, &group, Event::Stop),
             Command::Start { group } => self.command(uid, &group, Event::Start),
             Command::Dump { .. } => Value::Null,
-            Command::Reload | Command::Reexec => {
-                error("unsupported", "this supervisor is configured by httpd; say apachectl graceful")
+            Command::Reload | Command::Reexec if !Self::may_everything(uid) => {
+                error("denied", &format!("uid {uid} may not command the supervisor"))
             }
+            Command::Reload if self.source.is_some() => json!({ "ok": true, "problems": self.reload() }),
+            Command::Reload => error("unsupported", "this supervisor is configured by httpd; say apachectl graceful"),
+            Command::Reexec => error("unsupported", "this supervisor cannot replace its own program; restart it"),
         };
         let _ = answer.send(value);
     }

@@ -17,7 +17,7 @@ use crate::connections::PoolId;
 use crate::definition::Definition;
 use crate::log::Target;
 use crate::pool::{Event, Pool};
-use crate::{identity, log};
+use crate::{identity, log, notify};
 
 impl Supervisor {
     /// Applies a configuration of the httpd parent.
@@ -33,7 +33,7 @@ impl Supervisor {
         self.allowed.set(new.httpd_uid);
         self.files = files;
         let names = new.groups.iter().map(|group| group.name.clone()).collect();
-        self.known.insert(generation, Known { secret: new.secret, groups: names });
+        self.known.insert(generation, Known { secret: Some(new.secret), groups: names });
         let default = identity::Default { uid: new.httpd_uid, gid: new.httpd_gid };
         let mut problems = Vec::new();
         for config in new.groups {
@@ -50,6 +50,45 @@ impl Supervisor {
             problems.len()
         );
         ToParent::Applied { generation, problems }
+    }
+
+    /// Reads the files of a supervisor on its own, and applies the difference.
+    /// What cannot be used leaves in force what was.
+    pub(super) fn reload(&mut self) -> Vec<String> {
+        /// Standalone has one generation, which is replaced by the next.
+        const GENERATION: u64 = 0;
+        let Some(source) = self.source.clone() else { return Vec::new() };
+        notify::reloading();
+        let read = match source.read() {
+            Ok(read) => read,
+            Err(problem) => {
+                tracing::error!("the configuration was not read again: {problem}");
+                notify::ready();
+                return vec![problem];
+            }
+        };
+        self.allowed.set(read.httpd.uid);
+        let mut problems = read.loaded.problems;
+        problems.iter().for_each(|problem| tracing::error!("{problem}"));
+        let mut names: BTreeSet<String> = read.loaded.groups.iter().map(|group| group.name.clone()).collect();
+        let kept = self.groups.iter().filter(|(_, group)| read.loaded.keep.contains(&group.definition.config.origin));
+        names.extend(kept.map(|(name, _)| name.clone()));
+        self.known.insert(GENERATION, Known { secret: None, groups: names });
+        for config in read.loaded.groups {
+            if let Some(problem) = self.define(config, &ServerFacts::default(), read.httpd) {
+                tracing::error!("{problem}");
+                problems.push(problem);
+            }
+        }
+        self.remove_unused();
+        tracing::info!(
+            "the configuration is in force: {} process groups, {} problems",
+            self.groups.len(),
+            problems.len()
+        );
+        notify::status(&format!("{} process groups, {} problems", self.groups.len(), problems.len()));
+        notify::ready();
+        problems
     }
 
     /// No child of this httpd generation is left.

@@ -25,6 +25,7 @@ use crate::listener::{Allowed, Incoming};
 use crate::log::{Sink, Target};
 use crate::pool::{Event, Pool, WorkerId};
 use crate::spawn::Launcher;
+use crate::standalone::Source;
 use crate::worker::{Handle, WorkerEvent};
 use spawn_queue::SpawnQueue;
 
@@ -42,7 +43,8 @@ const EARLY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A generation of httpd that has children.
 struct Known {
-    secret: [u8; 32],
+    /// `None`: the user of the peer is proof enough (standalone).
+    secret: Option<[u8; 32]>,
     groups: BTreeSet<String>,
 }
 
@@ -115,6 +117,8 @@ pub(crate) struct Supervisor {
     worker_events: Sender<(WorkerId, WorkerEvent)>,
     last_pool: PoolId,
     leaving: bool,
+    /// Its own configuration files, if it is not configured by httpd.
+    source: Option<Source>,
     oom_kills: u64,
     started: Instant,
 }

@@ -19,9 +19,11 @@ use crate::connections::{ConnectionId, Connections, HeldEvent};
 use crate::control::{self, Asked};
 use crate::listener::{self, Allowed, Incoming};
 use crate::log::Sink;
+use crate::notify;
 use crate::parent::{self, ParentMessage};
 use crate::pool::WorkerId;
 use crate::spawn::Launcher;
+use crate::standalone::Source;
 use crate::worker::WorkerEvent;
 
 /// Events that may wait in each channel; behind that the sender waits.
@@ -34,6 +36,8 @@ pub(crate) struct Options {
     pub(crate) listener: OwnedFd,
     /// The httpd parent, if there is one.
     pub(crate) parent: Option<OwnedFd>,
+    /// Its own configuration, without a parent.
+    pub(crate) source: Option<Source>,
     /// Where operators ask.
     pub(crate) control: Option<PathBuf>,
 }
@@ -94,12 +98,18 @@ pub(crate) async fn run(options: Options) -> io::Result<()> {
         worker_events: workers_in,
         last_pool: 0,
         leaving: false,
+        source: options.source,
         oom_kills: oom_kills(),
         started: Instant::now(),
     };
     tracing::info!("wsgid {} supervises (pid {})", env!("CARGO_PKG_VERSION"), std::process::id());
+    if supervisor.source.is_some() {
+        supervisor.reload();
+        notify::ready();
+    }
     let inputs = Inputs { incoming, workers, held, parent, asked, answers, parent_pid };
     supervisor.serve(inputs, &mut signals).await;
+    notify::stopping();
     tracing::info!("wsgid has ended");
     Ok(())
 }
@@ -128,7 +138,10 @@ impl Supervisor {
                 Some(asked) = inputs.asked.recv() => self.asked(asked),
                 _ = signals.terminate.recv() => self.shut_down(),
                 _ = signals.interrupt.recv() => self.shut_down(),
-                _ = signals.hangup.recv() => self.reopen_logs(),
+                _ = signals.hangup.recv() => {
+                    self.reopen_logs();
+                    self.reload();
+                }
                 () = sleep_until(deadline) => {}
                 _ = look.tick() => {
                     // httpd's children may hold the parent's end of the socket
@@ -137,6 +150,7 @@ impl Supervisor {
                         self.parent_has_gone(&mut inputs.parent_pid);
                     }
                     self.look_around();
+                    notify::alive();
                 }
             }
             self.tick();

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use crate::stand_in::{Answer, Httpd, group};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use crate::stand_in::{Answer, Httpd, group};
 
 const APP: &str = "
 import os, time

@@ -1,0 +1,48 @@
+//! Tells systemd how the supervisor is (`sd_notify`): ready, reloading,
+//! stopping, alive. Without `NOTIFY_SOCKET` all of it does nothing.
+
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
+
+/// It serves.
+pub(crate) fn ready() {
+    send("READY=1\n");
+}
+
+/// It reads its configuration again.
+pub(crate) fn reloading() {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default();
+    send(&format!("RELOADING=1\nMONOTONIC_USEC={}\n", now.as_micros()));
+}
+
+/// It ends.
+pub(crate) fn stopping() {
+    send("STOPPING=1\n");
+}
+
+/// The loop still turns.
+pub(crate) fn alive() {
+    send("WATCHDOG=1\n");
+}
+
+/// One line for `systemctl status`.
+pub(crate) fn status(text: &str) {
+    send(&format!("STATUS={text}\n"));
+}
+
+fn send(text: &str) {
+    let Some(name) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let name = name.to_string_lossy();
+    let address = match name.strip_prefix('@') {
+        Some(name) => SocketAddr::from_abstract_name(name),
+        None => SocketAddr::from_pathname(name.as_ref()),
+    };
+    // systemd that does not listen is nothing that could be told to anybody.
+    if let (Ok(address), Ok(socket)) = (address, UnixDatagram::unbound()) {
+        let _ = socket.set_nonblocking(true);
+        let _ = socket.send_to_addr(text.as_bytes(), &address);
+    }
+}
