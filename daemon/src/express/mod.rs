@@ -6,6 +6,7 @@
 mod artifacts;
 mod banner;
 mod check;
+mod documents;
 mod foreground;
 mod groups;
 mod handover;
@@ -52,6 +53,16 @@ pub(crate) enum ExpressCommand {
     InstallModule(install::InstallArguments),
     /// Print where the module is
     ModuleLocation,
+    /// Print the completions of a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages into a directory
+    Man {
+        /// The directory, for instance /usr/local/share/man/man8
+        directory: PathBuf,
+    },
     /// Write this process's environment for the workers (used by apachectl)
     #[command(hide = true)]
     ExpressEnvironment {
@@ -88,6 +99,8 @@ pub(crate) fn run(command: ExpressCommand) -> u8 {
         ExpressCommand::ModuleConfig => install::module_config(),
         ExpressCommand::ModuleLocation => install::module_location(),
         ExpressCommand::InstallModule(arguments) => install::install_module(&arguments),
+        ExpressCommand::Completions { shell } => documents::completions(shell),
+        ExpressCommand::Man { directory } => documents::manual(&directory),
         ExpressCommand::ExpressEnvironment { file, account } => handover::write_environment(&file, &account),
         ExpressCommand::ExpressExec { name, program, arguments } => handover::exec(&name, &program, &arguments),
     };
