@@ -161,10 +161,11 @@ impl FrameReader {
         self.shrink();
     }
 
-    /// Gives the buffer back if nothing is in it: for a connection that will be
-    /// idle, of which a process may have hundreds.
+    /// Gives back what a long frame needed, if nothing is in the buffer: for a
+    /// connection that will be idle, of which a process may have hundreds. What
+    /// an ordinary response needs stays.
     pub fn shrink(&mut self) {
-        if self.is_empty() {
+        if self.is_empty() && self.buffer.len() > CHUNK {
             self.buffer = Vec::new();
             self.start = 0;
             self.end = 0;
