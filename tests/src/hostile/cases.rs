@@ -20,13 +20,23 @@ pub fn without_end() -> impl Iterator<Item = &'static Case> {
     answer::ENDLESS.iter()
 }
 
+/// Words before they are asked for.
+pub fn too_early() -> impl Iterator<Item = &'static Case> {
+    frames::EARLY.iter()
+}
+
 /// What a good worker would answer, at any path that names no case.
 pub const GOOD: &str = "a good answer";
 
 /// Does what the path names.
 pub(super) fn act(path: &str, exchange: &mut Exchange) -> io::Result<()> {
     let name = path.rsplit('/').next().unwrap_or_default();
-    match against_module().chain(against_supervisor()).chain(without_end()).find(|case| case.name == name) {
+    match against_module()
+        .chain(against_supervisor())
+        .chain(without_end())
+        .chain(too_early())
+        .find(|case| case.name == name)
+    {
         Some(case) => (case.act)(exchange),
         None => exchange.answer(GOOD.as_bytes()),
     }

@@ -204,6 +204,10 @@ pub(super) const CASES: &[Case] = &[
         let both = [good(e), good(e)].concat();
         e.raw(&both)
     }),
+];
+
+/// What is said between two requests meets the next one on that connection.
+pub(super) const EARLY: &[Case] = &[
     Case::new("speaks-after-the-end", Complete("body"), |e| {
         e.answer(b"body")?;
         e.pause();
