@@ -23,8 +23,10 @@ def respond(environ, start_response):
     spec = spec_of(environ)
     body = [piece.encode("latin-1") for piece in spec.get("body", ["body\n"])]
     headers = [tuple(pair) for pair in spec.get("headers", PLAIN)]
+    # A client of HTTP/1.0 cannot have them: then the key is not there.
+    early_hints = environ.get("wsgi.early_hints", lambda hints: None)
     for hints in spec.get("hints", []):
-        environ["wsgi.early_hints"]([tuple(pair) for pair in hints])
+        early_hints([tuple(pair) for pair in hints])
     start_response(spec.get("status", "200 OK"), headers)
     if spec.get("generator"):
         return (piece for piece in body)

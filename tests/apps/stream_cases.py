@@ -130,8 +130,13 @@ def short(environ, start_response):
     """Fewer or more bytes than announced, in one piece or in several."""
     query = arguments(environ)
     start_response("200 OK", PLAIN + [("Content-Length", query["announce"])])
-    body = [b"x" * int(size) for size in query["send"].split(",")]
-    return Watched(query.get("id", ""), body)
+    pause = float(query.get("pause", "0"))
+
+    def parts():
+        for size in query["send"].split(","):
+            yield b"x" * int(size)
+            time.sleep(pause)
+    return Watched(query.get("id", ""), parts())
 
 
 def crash(environ, start_response):

@@ -174,9 +174,16 @@ pub fn is_error(line: &str) -> bool {
     [":error]", ":crit]", ":alert]", ":emerg]"].iter().any(|level| line.contains(level))
 }
 
+/// Of httpd's own processes: the supervisor has more with every worker.
 fn count_all(httpd: &Httpd) -> BTreeMap<Pid, Counted> {
+    let supervisor = httpd.supervisor();
     let children = httpd.pid().children();
-    children.into_iter().filter(|pid| pid.alive()).map(|pid| (pid, count(pid))).collect()
+    children
+        .into_iter()
+        .filter(|pid| Some(*pid) != supervisor)
+        .filter(|pid| pid.alive())
+        .map(|pid| (pid, count(pid)))
+        .collect()
 }
 
 fn count(pid: Pid) -> Counted {

@@ -38,11 +38,16 @@ impl Addresses {
         }
     }
 
+    /// The URL of a path.
+    #[must_use]
+    pub fn url(&self, transport: Transport, path: &str) -> String {
+        format!("{}{path}", if transport.is_tls() { &self.tls } else { &self.clear })
+    }
+
     /// A request for a path.
     #[must_use]
     pub fn curl(&self, transport: Transport, path: &str) -> Curl {
-        let base = if transport.is_tls() { &self.tls } else { &self.clear };
-        Curl::new(transport, &format!("{base}{path}"))
+        Curl::new(transport, &self.url(transport, path))
     }
 }
 
@@ -112,10 +117,15 @@ pub fn with_tls(mut builder: Builder, mpm: Mpm) -> (Builder, u16) {
     (builder, port)
 }
 
-/// The transports that a server with this MPM has.
+/// The transports to try with this MPM: all of them once, and with the others
+/// what differs in how connections meet processes.
 #[must_use]
-pub fn transports(mpm: Mpm) -> &'static [Transport] {
-    if mpm == Mpm::Prefork { &Transport::ONE } else { &Transport::ALL }
+pub const fn transports(mpm: Mpm) -> &'static [Transport] {
+    match mpm {
+        Mpm::Event => &Transport::ALL,
+        Mpm::Worker => &[Transport::Http1, Transport::H2],
+        Mpm::Prefork => &Transport::ONE,
+    }
 }
 
 /// A certificate for localhost and its key, made once.

@@ -47,7 +47,7 @@ fn is_part(bytes: &[u8], offset: u64, len: u64) -> bool {
 #[test]
 fn files_are_exact_by_every_transport_on_every_mpm() {
     for mpm in Mpm::ALL {
-        case(Limit::seconds(120), move || {
+        case(Limit::seconds(200), move || {
             let (wire, path) = wire(mpm);
             let (_site, wire, mut checked) = wire.checked();
             for transport in transports(mpm) {

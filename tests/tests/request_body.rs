@@ -1,6 +1,8 @@
 //! Request bodies: however they are sent, read, broken off or ignored. The
 //! numbers are those of the list of cases that the project keeps.
 
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use wsgid_tests::pattern::{self, Checker};
@@ -48,7 +50,7 @@ fn post_head(path: &str, fields: &str) -> String {
 #[test]
 fn bodies_arrive_by_every_transport_on_every_mpm() {
     for mpm in Mpm::ALL {
-        case(Limit::seconds(120), move || {
+        case(Limit::seconds(200), move || {
             let (_site, wire, mut checked) = wire(mpm).checked();
             for transport in transports(mpm) {
                 every_size(&mut checked, &wire, *transport);
@@ -89,22 +91,40 @@ fn every_size(checked: &mut Checked, wire: &Addresses, transport: Transport) {
         });
     }
     checked.case(&format!("15 {transport:?}: an early refusal"), Log::Quiet, |_| {
-        let path = "/body/ignore?status=401+Unauthorized";
-        let answer = wire.curl(transport, path).post(bytes(3_000_000)).run();
-        assert_eq!((answer.status(), answer.text().as_str()), (401, "ignored\n"), "{answer:?}");
+        let (complete, text) = unread(wire, transport, "/body/ignore?status=401+Unauthorized", 3_000_000, true);
+        let text = String::from_utf8_lossy(&text).into_owned();
+        assert!(complete && text.contains(" 401") && text.contains("ignored\n"), "{text}");
     });
     checked.case(&format!("18 {transport:?}: a flood against an upload that nobody reads"), Log::Quiet, |_| {
-        let answer = wire.curl(transport, "/body/flood?length=26000000").post(bytes(20_000_000)).run();
-        assert!(answer.complete(), "{} after {} bytes", answer.complaint, answer.body.len());
+        let (complete, body) = unread(wire, transport, "/body/flood?length=26000000", 20_000_000, false);
+        assert!(complete, "{} bytes came", body.len());
         let mut checker = Checker::default();
-        checker.feed(&answer.body);
+        checker.feed(&body);
         checker.assert_exact(26_000_000);
     });
 }
 
+/// A POST that is answered without being read: whether the answer was complete,
+/// and its body, with its head before it if asked for. curl takes the reset that
+/// tells an HTTP/2 client to stop sending for a failure (also with httpd's own
+/// 404), so that is left to nghttp.
+fn unread(wire: &Addresses, transport: Transport, path: &str, size: usize, head: bool) -> (bool, Vec<u8>) {
+    if !transport.is_h2() {
+        let curl = wire.curl(transport, path).post(bytes(size));
+        let answer = if head { curl.args(&["--include"]) } else { curl }.run();
+        return (answer.complete(), answer.body);
+    }
+    let mut file = tempfile::NamedTempFile::new().expect("a temporary file can be made");
+    file.write_all(&bytes(size)).expect("it can be written");
+    let mut command = Command::new("nghttp");
+    command.args(if head { &["--verbose", "--timeout=60"][..] } else { &["--timeout=60"] });
+    command.arg("--data").arg(file.path()).arg(wire.url(transport, path));
+    let output = command.output().expect("nghttp is installed (nghttp2-client)");
+    let failed = String::from_utf8_lossy(&output.stderr).contains("not processed");
+    (output.status.success() && !failed, output.stdout)
+}
+
 fn sha256(bytes: &[u8]) -> String {
-    use std::io::Write as _;
-    use std::process::{Command, Stdio};
     let mut child =
         Command::new("sha256sum").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("sha256sum is there");
     child.stdin.take().expect("it was asked for").write_all(bytes).expect("sha256sum reads");
@@ -317,8 +337,6 @@ fn limits_and_broken_bodies() {
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
-    use std::io::Write as _;
-    use std::process::{Command, Stdio};
     let mut child = Command::new("gzip").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("gzip is there");
     child.stdin.take().expect("it was asked for").write_all(bytes).expect("gzip reads");
     child.wait_with_output().expect("gzip ends").stdout

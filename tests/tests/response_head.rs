@@ -32,6 +32,10 @@ fn wire(mpm: Mpm) -> Wire {
     })
 }
 
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")
+}
+
 fn path(spec: &Json) -> String {
     format!("/head/respond?spec={}", quoted(&spec.to_string()))
 }
@@ -39,7 +43,7 @@ fn path(spec: &Json) -> String {
 #[test]
 fn heads_are_what_the_application_says_by_every_transport_on_every_mpm() {
     for mpm in Mpm::ALL {
-        case(Limit::seconds(120), move || {
+        case(Limit::seconds(200), move || {
             let (_site, wire, mut checked) = wire(mpm).checked();
             for transport in transports(mpm) {
                 let mut on = On { checked: &mut checked, wire: &wire, transport: *transport };
@@ -271,7 +275,8 @@ fn hints(on: &mut On<'_>) {
     on.spec("37: early hints", Log::Quiet, &spec, |answer| {
         assert_eq!((answer.status(), answer.text().as_str()), (200, "body\n"), "{answer:?}");
         assert_eq!(answer.interim.iter().map(|head| head.status).collect::<Vec<_>>(), [103], "{answer:?}");
-        assert_eq!(answer.interim[0].all("Link"), ["</style.css>; rel=preload", "</a.js>; rel=preload"]);
+        // mod_http2 joins them, as a list may be.
+        assert_eq!(answer.interim[0].all("Link").join(", "), "</style.css>; rel=preload, </a.js>; rel=preload");
         assert_eq!(
             (answer.head.field("X-Final"), answer.head.all("Link")),
             (Some("yes"), vec!["</last>"]),
@@ -363,7 +368,9 @@ fn what_only_http_1_shows() {
             assert!(text.starts_with("HTTP/1.1 200") && !text.contains(" 103 ") && text.ends_with("body\n"), "{text}");
         });
         checked.case("36: heads as large as they may be, and larger", Log::Any, |httpd| {
-            for (fields, length, fits) in [(60, 1000, true), (1, 59_000, true), (400, 1000, false), (600, 10, false)] {
+            for (fields, length, fits) in
+                [(60, 1000, true), (1, 32_000, true), (1, 40_000, false), (400, 1000, false), (600, 10, false)]
+            {
                 let path = format!("/head/many?fields={fields}&length={length}");
                 let response = httpd.get(&path);
                 let expected: &[u16] = if fits { &[200] } else { &[500, 502] };
@@ -375,9 +382,7 @@ fn what_only_http_1_shows() {
             }
         });
         checked.case("35: a short body breaks the connection, not the next response", Log::Any, |httpd| {
-            let spec = json!({"headers": [["Content-Length", "10"]], "body": ["a", "b"], "generator": true});
-            let request =
-                format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\nGET /probe/hello HTTP/1.1\r\nHost: x\r\n\r\n", path(&spec));
+            let request = get("/stream/short?announce=10&send=1,1&pause=0.3") + &get("/probe/hello");
             let text = exchange(httpd.address(), request, Duration::from_secs(5));
             assert_eq!(text.matches("HTTP/1.1 200").count(), 1, "{text}");
             assert!(!text.contains("Hello World!"), "{text}");

@@ -22,7 +22,9 @@ fn wire(mpm: Mpm) -> Wire {
             .load("ratelimit")
             .daemon("brief", &format!("processes=1 threads=4 socket-timeout=2 {}", site.python_path()))
             .daemon("narrow", &format!("processes=1 threads=1 queue-timeout=2 {}", site.python_path()))
-            .daemon("fragile", &format!("processes=1 threads=4 {}", site.python_path()))
+            .daemon("single", &format!("processes=1 threads=1 {}", site.python_path()))
+            .mount("/single", &stream, "single")
+            .daemon("fragile", &format!("processes=1 threads=4 restart-burst=1000 {}", site.python_path()))
             .mount("/brief", &stream, "brief")
             .mount("/narrow", &stream, "narrow")
             .mount("/fragile", &stream, "fragile")
@@ -53,7 +55,7 @@ fn wait_for_event(httpd: &Httpd, id: &str, event: &str) -> Vec<String> {
 #[test]
 fn what_breaks_in_the_middle_is_seen_by_every_client_on_every_mpm() {
     for mpm in Mpm::ALL {
-        case(Limit::seconds(150), move || {
+        case(Limit::seconds(240), move || {
             let (_site, wire, mut checked) = wire(mpm).checked();
             for transport in transports(mpm) {
                 exceptions(&mut checked, &wire, *transport);
@@ -83,7 +85,7 @@ fn exceptions(checked: &mut Checked, wire: &Addresses, transport: Transport) {
             Log::Has(&["raised between pieces"]),
             |httpd| {
                 let id = format!("{}{transport:?}", query.len());
-                let answer = wire.curl(transport, &format!("/stream/fail?{query}&id={id}")).run();
+                let answer = wire.curl(transport, &format!("/stream/fail?{query}&pause=0.3&id={id}")).run();
                 broken(&answer, "first piece\n");
                 assert_eq!(wait_for_event(httpd, &id, "close"), ["iter", "close"]);
                 failure_in_access_log(httpd, &format!("id={id} "));
@@ -271,17 +273,17 @@ fn clients_that_leave_are_noticed() {
             assert!(events[0].starts_with("write: "), "{events:?}");
         });
         checked.case("53: a client that leaves the queue is not served", Log::Any, |httpd| {
-            assert_eq!(httpd.get("/narrow/pid").status, 200);
+            assert_eq!(httpd.get("/single/pid").status, 200);
             let mut busy = Raw::connect(httpd.address());
-            busy.send(get("/narrow/marked?id=busy&seconds=1.5"));
+            busy.send(get("/single/marked?id=busy&seconds=3"));
             let_run(Duration::from_millis(300));
             let mut leaver = Raw::connect(httpd.address());
-            leaver.send(get("/narrow/marked?id=leaver"));
+            leaver.send(get("/single/marked?id=leaver"));
             let_run(Duration::from_millis(300));
             drop(leaver);
             assert!(busy.wait_for("marked", SOON), "{}", busy.text());
-            assert_eq!(events(httpd, "/narrow", "busy"), ["called"]);
-            assert_eq!(events(httpd, "/narrow", "leaver"), Vec::<String>::new());
+            assert_eq!(events(httpd, "/single", "busy"), ["called"]);
+            assert_eq!(events(httpd, "/single", "leaver"), Vec::<String>::new());
         });
         checked.finish();
     });
