@@ -157,7 +157,7 @@ fn common_directives(plan: &Plan<'_>) -> String {
     let _ = write!(
         text,
         "ServerName localhost\nListen 127.0.0.1:{}\nPidFile httpd.pid\nErrorLog error.log\nLogLevel warn\n\
-         TypesConfig /dev/null\nTimeout 120\nKeepAlive On\nMaxKeepAliveRequests 0\nKeepAliveTimeout 120\n\
+         TypesConfig /dev/null\nEnableSendfile On\nTimeout 120\nKeepAlive On\nMaxKeepAliveRequests 0\nKeepAliveTimeout 120\n\
          ServerLimit 2\nStartServers 2\nThreadsPerChild 256\nThreadLimit 256\nMaxRequestWorkers 512\n\
          MinSpareThreads 1\nMaxSpareThreads 512\nMaxConnectionsPerChild 0\nListenBacklog 1024\n\
          DefaultRuntimeDir {}\nDocumentRoot {}\n\

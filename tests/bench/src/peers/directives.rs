@@ -37,7 +37,7 @@ pub(super) fn of(peer: Peer, plan: &Plan<'_>) -> Result<String> {
         }
         Peer::Static => {
             let files = plan.environment.files();
-            format!("{}EnableSendfile On\n", open(&files))
+            open(&files)
         }
     })
 }
@@ -54,7 +54,7 @@ fn wsgi(plan: &Plan<'_>) -> String {
     };
     format!(
         "WSGIDaemonProcess bench{account} processes={} threads={} python-home={} display-name=%{{GROUP}}\n\
-         WSGIProcessGroup bench\nWSGIApplicationGroup %{{GLOBAL}}\n\
+         WSGIProcessGroup bench\nWSGIApplicationGroup %{{GLOBAL}}\nWSGIEnableSendfile On\n\
          WSGIScriptAlias / {}\n{}",
         plan.shape.processes,
         plan.shape.threads,
