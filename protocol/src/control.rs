@@ -15,7 +15,9 @@ use crate::config::GroupConfig;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum FromParent {
     /// The state that is wanted from now on. The supervisor applies the
-    /// difference. Descriptors: the error logs that groups refer to.
+    /// difference. Descriptors: the first is httpd's main ErrorLog, which takes
+    /// the place of the supervisor's standard error after a rotation; then the
+    /// error logs that groups refer to by index.
     Configure(Configuration),
     /// The last httpd child of this generation has gone.
     GenerationEnded(u64),
