@@ -3,11 +3,11 @@
 //! written by a tenant.
 
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use nix::sys::socket::MsgFlags;
+use nix::sys::socket::{MsgFlags, recv};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio_util::codec::Decoder;
@@ -66,12 +66,24 @@ impl Link {
         }
     }
 
-    /// The same without waiting.
-    pub(crate) fn try_recv(&self, inbox: &mut Inbox) -> io::Result<(Vec<FromWorker>, bool)> {
+    fn try_recv(&self, inbox: &mut Inbox) -> io::Result<(Vec<FromWorker>, bool)> {
         inbox.bytes.reserve(4096);
         let count = self.stream.try_read_buf(&mut inbox.bytes)?;
         let messages = inbox.messages()?;
         Ok((messages, count == 0))
+    }
+
+    /// Everything that is still in the socket of a worker that has ended. It
+    /// asks the kernel and not the runtime, which may not have heard of the
+    /// last bytes yet.
+    pub(crate) fn last_words(&self, inbox: &mut Inbox) -> io::Result<Vec<FromWorker>> {
+        let mut buffer = [0; 4096];
+        loop {
+            match recv(self.stream.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
+                Ok(0) | Err(_) => return inbox.messages(),
+                Ok(count) => inbox.bytes.extend_from_slice(buffer.get(..count).unwrap_or_default()),
+            }
+        }
     }
 }
 

@@ -181,10 +181,8 @@ impl Watch {
         if !open {
             return;
         }
-        while let Ok((messages, false)) = self.link.try_recv(inbox) {
-            for message in messages {
-                self.report(WorkerEvent::Says(message)).await;
-            }
+        for message in self.link.last_words(inbox).unwrap_or_default() {
+            self.report(WorkerEvent::Says(message)).await;
         }
     }
 

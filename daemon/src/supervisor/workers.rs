@@ -337,7 +337,8 @@ impl Supervisor {
                 continue;
             }
             if let Some(limit) = idle_limit(config) {
-                entry.handle.send(ToWorker::Query);
+                // Workers report by themselves when they turn busy or idle, so
+                // that nobody has to be woken here.
                 if entry.report.in_flight == 0 && now.duration_since(entry.active_at) >= limit {
                     events.push((entry.pool, Event::Idle(*id)));
                 }

@@ -166,3 +166,20 @@ fn a_hundred_connections_survive_the_worker_they_are_on() {
         assert!(!pids.contains(&body(connection.answer())));
     }
 }
+
+#[test]
+fn an_idle_group_goes_and_comes_back() {
+    let mut httpd = Httpd::start();
+    let script = httpd.script("app.py", &app("x"));
+    let mut config = group("site", &script);
+    config.set("processes", "2").unwrap();
+    config.set("idle-stop", "1").unwrap();
+    httpd.configure(vec![config]);
+    let mut connection = httpd.connect("site", 3, &script, "/");
+    let first = body(connection.answer());
+    httpd
+        .wait("no worker is left", |httpd| httpd.status()["groups"][0]["pools"][0]["workers"] == serde_json::json!([]));
+    // The module's connection outlived its worker, and wakes the group up.
+    connection.request(&script, "/").unwrap();
+    assert_ne!(body(connection.answer()), first);
+}
