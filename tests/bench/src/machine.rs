@@ -18,7 +18,7 @@ pub(crate) fn describe(environment: &Environment) -> Vec<String> {
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     vec![
         format!("{} × {}{virtual_machine}, {memory} GiB of memory", cores, model.unwrap_or(" unknown CPU").trim()),
-        format!("Linux {}, {}", kernel(), distribution()),
+        format!("Linux {}, {}, TCP congestion control {}", kernel(), distribution(), congestion()),
         format!("{}, event MPM, 2 children × 256 threads", first_line(Command::new(&environment.httpd).arg("-v"))),
         first_line(Command::new(environment.python()).arg("-V")),
         packages(environment),
@@ -30,6 +30,11 @@ fn kernel() -> String {
     let text = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     // Only the number: what follows can name the machine's provider.
     text.trim().split('-').next().unwrap_or_default().to_owned()
+}
+
+/// Some pace their sends even on loopback, which shows in large transfers.
+fn congestion() -> String {
+    fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control").unwrap_or_default().trim().to_owned()
 }
 
 fn distribution() -> String {
