@@ -203,6 +203,7 @@ impl Pool {
         let member_copy = member.clone();
         let counted = member.is_live();
         member.phase = Phase::Killed;
+        self.succeed(id);
         out.push(Action::Kill(id));
         if counted {
             self.failed(&member_copy, "a worker no longer answered its supervisor", now, out);
@@ -351,6 +352,7 @@ impl Pool {
             Phase::Stopping { .. } | Phase::Terminated { .. } | Phase::Killed => return,
         };
         member.phase = Phase::Stopping { until: now + patience };
+        self.succeed(id);
         out.push(Action::Stop(id, patience));
     }
 
