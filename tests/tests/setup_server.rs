@@ -1,0 +1,116 @@
+//! `wsgid setup-server`: the server root it writes passes httpd's own check for
+//! many combinations of options, and its apachectl starts, restarts and stops.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use wsgid_tests::httpd::free_port;
+use wsgid_tests::{Client, Limit, Python, Site, artifacts, case, eventually, users};
+
+fn set_up(script: &Path, root: &Path, port: u16, more: &[&str]) -> Result<(), String> {
+    let mut command = Command::new(artifacts::wsgid());
+    command.arg("setup-server").arg(script).arg("--server-root").arg(root);
+    command.args(["--host", "127.0.0.1", "--port", &port.to_string()]);
+    command.arg("--python-home").arg(&Python::any().home);
+    if users::is_root() {
+        let user = users::of_httpd();
+        command.args(["--user", &user.name, "--group", &user.group]);
+    }
+    command.args(more).stdin(Stdio::null());
+    outcome(&mut command)
+}
+
+fn control(root: &Path, word: &str) -> Result<(), String> {
+    outcome(Command::new(root.join("apachectl")).arg(word).stdin(Stdio::null()))
+}
+
+fn outcome(command: &mut Command) -> Result<(), String> {
+    let Output { status, stdout, stderr } = command.output().expect("it can be run");
+    let text = String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr);
+    if status.success() { Ok(()) } else { Err(format!("{command:?}: {status}\n{text}")) }
+}
+
+/// A server that runs in the background; it is stopped with the test, and its
+/// log is shown when the test fails.
+struct Running<'a>(&'a Path);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", std::fs::read_to_string(self.0.join("error_log")).unwrap_or_default());
+        }
+        let _ = control(self.0, "stop");
+    }
+}
+
+const COMBINATIONS: &[&[&str]] = &[
+    &[],
+    &["--server-mpm", "prefork", "--processes", "4", "--threads", "1"],
+    &["--server-mpm", "worker", "--processes", "2..8", "--keep-alive-timeout", "0"],
+    &["--server-name", "www.example.com", "--server-alias", "*.example.com", "--allow-localhost"],
+    &["--proxy-mount-point", "/x", "http://127.0.0.1:9/", "--proxy-virtual-host", "a.example", "http://127.0.0.1:9"],
+    &[
+        "--url-alias",
+        "/f",
+        "/etc/passwd",
+        "--url-alias",
+        "/d/",
+        "/usr",
+        "--directory-listing",
+        "--directory-index",
+        "a.html",
+    ],
+    &["--access-log", "--access-log-format", "combined", "--error-log-format", "[%t] %M", "--log-to-terminal"],
+    &["--access-log", "--rotate-logs", "--access-log-format", "%h \"%r\""],
+    &["--server-status", "--compress-responses", "--enable-sendfile", "--setenv", "A", "b \"c\"", "--passenv", "PATH"],
+    &["--mount-point", "/sub/x.y/", "--add-handler", ".md", "/etc/passwd", "--error-document", "404", "/gone"],
+    &["--application-type", "static", "--document-root", "/usr"],
+    &["--header-timeout", "0", "--body-timeout", "0", "--limit-request-body", "0", "--allow-override", "All"],
+    &["--trust-proxy-header", "X-Forwarded-For", "--trust-proxy", "127.0.0.1", "--ignore-activity", "/health"],
+    &["--chunked-request", "--error-override", "--map-head-to-get", "on", "--disable-reloading", "--http2"],
+    &["--reload-on-changes", "--enable-debugger", "--enable-profiler", "--enable-coverage", "--enable-recorder"],
+    &["--service-script", "tick", "/etc/passwd", "--service-log-file", "tick", "/dev/null"],
+    &["--embedded-mode", "--free-threading", "--orphan-interpreter", "--with-php5", "--verbose-debugging"],
+];
+
+#[test]
+fn httpd_accepts_what_is_generated() {
+    case(Limit::default(), || {
+        let site = Site::new();
+        let mut refused = Vec::new();
+        for (at, more) in COMBINATIONS.iter().enumerate() {
+            let root = site.file(&format!("root{at}"));
+            let checked =
+                set_up(&site.file("hello.py"), &root, free_port(), more).and_then(|()| control(&root, "configtest"));
+            refused.extend(checked.err().map(|text| format!("{more:?}: {text}")));
+        }
+        assert!(refused.is_empty(), "{}", refused.join("\n"));
+    });
+}
+
+#[test]
+fn apachectl_starts_restarts_and_stops() {
+    case(Limit::default(), || {
+        let site = Site::new();
+        let (root, port) = (site.file("root"), free_port());
+        set_up(&site.file("probe.py"), &root, port, &["--python-path", &site.path().display().to_string()])
+            .unwrap_or_else(|text| panic!("{text}"));
+        std::fs::write(root.join("envvars"), "export FROM_ENVVARS='it works'\n").unwrap();
+        let address = std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, port));
+        let pid =
+            || Client::new(address).get("/info").ok().filter(|answer| answer.status == 200)?.json()["pid"].as_u64();
+        control(&root, "start").unwrap_or_else(|text| panic!("{text}"));
+        let running = Running(&root);
+        let mut served = eventually("the first answer", Duration::from_secs(30), pid);
+        let environment = std::fs::read_to_string(root.join("environment")).unwrap();
+        assert!(environment.contains("FROM_ENVVARS=\"it works\""), "{environment}");
+        for word in ["graceful", "restart"] {
+            control(&root, word).unwrap_or_else(|text| panic!("{text}"));
+            let before = served;
+            served = eventually(word, Duration::from_secs(30), || pid().filter(|now| *now != before));
+        }
+        drop(running);
+        eventually("the end", Duration::from_secs(20), || (!root.join("httpd.pid").exists()).then_some(()));
+    });
+}
