@@ -133,6 +133,15 @@ pub(crate) fn status_line(status: u16, reason: &[u8]) -> Vec<u8> {
     [status.to_string().as_bytes(), b" ", reason].concat()
 }
 
+/// The media type in small letters, as httpd compares it (AddOutputFilterByType);
+/// its parameters as they are.
+pub(crate) fn content_type(value: &[u8]) -> Vec<u8> {
+    let end = value.iter().position(|byte| *byte == b';').unwrap_or(value.len());
+    let mut value = value.to_vec();
+    value[..end].make_ascii_lowercase();
+    value
+}
+
 #[cfg(test)]
 mod tests {
     use serde_bytes::Bytes;
@@ -196,5 +205,12 @@ mod tests {
     fn the_status_line_has_its_space() {
         assert_eq!(status_line(204, b""), b"204 ");
         assert_eq!(status_line(418, b"I'm a teapot"), b"418 I'm a teapot");
+    }
+
+    #[test]
+    fn a_media_type_is_compared_in_small_letters() {
+        assert_eq!(content_type(b"TEXT/Html; Charset=UTF-8"), b"text/html; Charset=UTF-8");
+        assert_eq!(content_type(b"Text/Plain"), b"text/plain");
+        assert_eq!(content_type(b""), b"");
     }
 }

@@ -173,7 +173,7 @@ impl<'r> Response<'r> {
         for (name, value) in &head.headers {
             match headers::place(name) {
                 Place::Drop | Place::ContentLength => {}
-                Place::ContentType => r.set_content_type(pool.string(value)),
+                Place::ContentType => r.set_content_type(pool.string(&headers::content_type(value))),
                 Place::Connection => {
                     if value.eq_ignore_ascii_case(b"close") {
                         r.announce_close();
