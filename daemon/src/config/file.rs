@@ -80,7 +80,8 @@ impl Loaded {
         let origin = path.display().to_string();
         for (name, table) in tables {
             if let Some(other) = self.groups.iter().find(|group| group.name == name) {
-                self.problems.push(format!("`{origin}`: process group `{name}` is defined in `{}` already", other.origin));
+                self.problems
+                    .push(format!("`{origin}`: process group `{name}` is defined in `{}` already", other.origin));
                 continue;
             }
             match group::from_table(&name, &origin, &table) {

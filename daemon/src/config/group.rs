@@ -62,7 +62,9 @@ fn scripts(value: &Value) -> Result<Vec<Preload>, String> {
                 let script = absolute("scripts", item)?.into();
                 return Ok(Preload { script, application_group: String::new(), callable: Some("application".into()) });
             };
-            if let Some(key) = table.keys().find(|key| !["path", "application-group", "callable"].contains(&key.as_str())) {
+            if let Some(key) =
+                table.keys().find(|key| !["path", "application-group", "callable"].contains(&key.as_str()))
+            {
                 return Err(format!("`scripts`: unknown key `{key}`; there are path, application-group and callable"));
             }
             let word = |key: &str| table.get(key).and_then(Value::as_str).map(str::to_owned);
