@@ -1,23 +1,19 @@
 //! One request and its answer over a connection: takes a connection, sends,
-//! follows the frames until END or FAIL, and sends again elsewhere when it is
-//! certain that no worker has begun (PROTOCOL.md §4).
+//! has a [`Conversation`] follow the frames until END or FAIL, and sends again
+//! elsewhere when it is certain that no worker has begun (PROTOCOL.md §4).
 
 use std::time::{Duration, Instant};
 
-use wsgid_protocol::blocking::Frame;
-use wsgid_protocol::head::{FLAG_CLOSE, FLAG_END};
-use wsgid_protocol::limits::{MAX_BODY_LEN, MAX_WANT};
-use wsgid_protocol::response::EndReport;
-use wsgid_protocol::{Failure, FrameHead, Kind, payload};
+use wsgid_protocol::Failure;
+use wsgid_protocol::head::FLAG_END;
 
 use crate::apr::log::{self, Level};
-use crate::body::{Body, BodyTrouble};
+use crate::body::BodyTrouble;
 use crate::child::{self, Child};
 use crate::connection::{Connection, Patience, Wait, was_not_taken};
 use crate::groups::Group;
 use crate::httpd::request::Request;
 use crate::pool::{PoolOf, Pooled};
-use crate::response::Response;
 
 /// Why a request did not end well.
 #[derive(Debug)]
@@ -34,7 +30,7 @@ pub(crate) enum Trouble {
 
 /// Why a wait ended: what a tick found.
 #[derive(Clone, Copy, Debug)]
-enum Interruption {
+pub(crate) enum Interruption {
     Timeout,
     ClientGone,
     Stopping,
@@ -50,15 +46,28 @@ pub(crate) struct Exchange<'e, 'r> {
     pub(crate) head: &'e [u8],
     /// Time without a byte from the worker.
     pub(crate) timeout: Duration,
-    pub(crate) sendfile: bool,
+    /// When it must be over, whatever comes.
+    pub(crate) deadline: Option<Instant>,
+}
+
+/// What is said on a connection once the head has been sent.
+pub(crate) trait Conversation<'r> {
+    /// The body that belongs to the head; empty if there is none.
+    fn inline(&self) -> Option<&[u8]>;
+    /// Whether there is a body, now or later.
+    fn has_body(&self) -> bool;
+    /// Follows the frames of the running request to their end.
+    fn follow(&mut self, exchange: &Exchange<'_, 'r>, connection: &mut Connection) -> Result<Ending, Stop>;
 }
 
 /// Ticks of waits for this request.
-struct Watch<'r> {
-    r: Request<'r>,
-    timeout: Duration,
+pub(crate) struct Watch<'r> {
+    pub(crate) r: Request<'r>,
+    pub(crate) timeout: Duration,
+    /// See [`Exchange`].
+    pub(crate) deadline: Option<Instant>,
     /// Whether there is still a client to look after.
-    client: bool,
+    pub(crate) client: bool,
 }
 
 impl Patience for Watch<'_> {
@@ -71,7 +80,8 @@ impl Patience for Watch<'_> {
         if self.client && self.r.client_has_gone() {
             return Err(Interruption::ClientGone);
         }
-        if !self.timeout.is_zero() && waited >= self.timeout {
+        let is_late = self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        if is_late || (!self.timeout.is_zero() && waited >= self.timeout) {
             return Err(Interruption::Timeout);
         }
         Ok(())
@@ -79,7 +89,7 @@ impl Patience for Watch<'_> {
 }
 
 /// How one attempt ended.
-enum Attempt {
+pub(crate) enum Attempt {
     /// The answer is complete.
     Done,
     /// No worker has begun it: it may be sent again.
@@ -130,20 +140,14 @@ impl Drop for Lease<'_> {
 /// used up.
 const TRIES_MAX: u32 = 6;
 
-/// How long an application whose request body broke may take to say so.
-const LAST_WORDS: Duration = Duration::from_secs(5);
-
-/// How often a worker that keeps sending is interrupted by a look around.
-const LOOK: Duration = Duration::from_millis(250);
-
 impl<'r> Exchange<'_, 'r> {
-    /// Carries it out. After `Ok` the response is complete.
-    pub(crate) fn run(&self, body: &mut Body<'r>, response: &mut Response<'r>) -> Result<(), Trouble> {
+    /// Carries it out. After `Ok` the answer is complete.
+    pub(crate) fn run(&self, conversation: &mut dyn Conversation<'r>) -> Result<(), Trouble> {
         let pool = self.child.pools.of(&self.group.name, self.application_group);
         let mut tries = 0;
         loop {
             let (lease, is_fresh) = self.lease(&pool)?;
-            let (failure, text, answered) = match self.attempt(lease, body, response) {
+            let (failure, text, answered) = match self.attempt(lease, conversation) {
                 Attempt::Done => return Ok(()),
                 Attempt::Over(trouble) => return Err(trouble),
                 Attempt::Again { failure, text, answered } => (failure, text, answered),
@@ -161,8 +165,8 @@ impl<'r> Exchange<'_, 'r> {
         }
     }
 
-    fn watch(&self) -> Watch<'r> {
-        Watch { r: self.r, timeout: self.timeout, client: true }
+    pub(crate) fn watch(&self) -> Watch<'r> {
+        Watch { r: self.r, timeout: self.timeout, deadline: self.deadline, client: true }
     }
 
     /// An idle connection, or a new one.
@@ -184,20 +188,19 @@ impl<'r> Exchange<'_, 'r> {
         Ok((Lease { connection: Some(connection), pool, worker: 0 }, true))
     }
 
-    fn attempt(&self, mut lease: Lease<'_>, body: &mut Body<'r>, response: &mut Response<'r>) -> Attempt {
+    fn attempt(&self, mut lease: Lease<'_>, conversation: &mut dyn Conversation<'r>) -> Attempt {
         let Some(connection) = lease.connection.as_mut() else {
             return Attempt::Over(Trouble::Failed(Failure::WorkerLost, "no connection".to_owned()));
         };
-        let inline = body.inline();
-        let flags = if matches!(body.kind(), wsgid_protocol::request::BodyKind::None) { FLAG_END } else { 0 };
-        if let Err(wait) = connection.send_request(self.head, flags, inline, &mut self.watch()) {
+        let flags = if conversation.has_body() { 0 } else { FLAG_END };
+        if let Err(wait) = connection.send_request(self.head, flags, conversation.inline(), &mut self.watch()) {
             return match wait {
                 Wait::Io(error) if was_not_taken(&error) => not_taken(&error),
                 Wait::Io(error) => lost(&error),
                 Wait::Interrupted(interruption) => interrupted(interruption).into(),
             };
         }
-        match self.follow(connection, body, response) {
+        match conversation.follow(self, connection) {
             Ok(Ending { reuse, worker }) => {
                 if reuse {
                     lease.give_back(worker);
@@ -217,53 +220,18 @@ impl<'r> Exchange<'_, 'r> {
             }
         }
     }
-
-    /// Follows the frames of the running request.
-    fn follow(
-        &self,
-        connection: &mut Connection,
-        body: &mut Body<'r>,
-        response: &mut Response<'r>,
-    ) -> Result<Ending, Stop> {
-        let mut state = Following {
-            exchange: self,
-            body,
-            response,
-            any: false,
-            body_sent: false,
-            looked: Instant::now(),
-            broken: None,
-        };
-        loop {
-            let id = connection.id();
-            let step = match connection.reader.next_buffered() {
-                Ok(Some(frame)) => Some(state.frame(&frame, id)?),
-                Ok(None) => None,
-                Err(error) => return Err(protocol(&error).into()),
-            };
-            match step {
-                Some(Step::Next) => {}
-                Some(Step::File(part)) => state.file(connection, &part)?,
-                Some(Step::Want(bytes)) => state.want(connection, bytes)?,
-                Some(Step::End { close, worker }) => {
-                    return state.end(connection, close, worker);
-                }
-                None => state.receive(connection)?,
-            }
-        }
-    }
 }
 
 /// How a request that was answered leaves its connection.
-struct Ending {
-    reuse: bool,
-    worker: Option<u32>,
+pub(crate) struct Ending {
+    pub(crate) reuse: bool,
+    pub(crate) worker: Option<u32>,
 }
 
 /// How a request that was not answered leaves its connection.
-struct Stop {
-    attempt: Attempt,
-    reuse: bool,
+pub(crate) struct Stop {
+    pub(crate) attempt: Attempt,
+    pub(crate) reuse: bool,
 }
 
 impl From<Trouble> for Stop {
@@ -272,226 +240,23 @@ impl From<Trouble> for Stop {
     }
 }
 
-/// What a frame asks for that needs the connection, which its payload borrows.
-enum Step {
-    Next,
-    File(Vec<u8>),
-    Want(u64),
-    End { close: bool, worker: Option<u32> },
-}
-
-/// The state of a request while its frames are followed.
-struct Following<'f, 'e, 'r> {
-    exchange: &'f Exchange<'e, 'r>,
-    body: &'f mut Body<'r>,
-    response: &'f mut Response<'r>,
-    /// A frame has come, so a worker has begun.
-    any: bool,
-    /// Body bytes beyond the inline ones have left.
-    body_sent: bool,
-    /// When the last look around was.
-    looked: Instant,
-    /// The request body broke: what the worker still says is for the log.
-    broken: Option<(BodyTrouble, Instant)>,
-}
-
-impl<'r> Following<'_, '_, 'r> {
-    fn frame(&mut self, frame: &Frame<'_>, id: u64) -> Result<Step, Stop> {
-        let FrameHead { kind, code, .. } = frame.head;
-        if !kind.from_worker() {
-            return Err(protocol(&format!("{kind:?} comes from the module only")).into());
-        }
-        let about_connection = frame.head.id == 0 && kind == Kind::Fail;
-        if frame.head.id != id && !about_connection {
-            return Err(protocol(&format!("{kind:?} for another request")).into());
-        }
-        let first = !std::mem::replace(&mut self.any, true);
-        match kind {
-            Kind::Log => self.log(code, frame.payload),
-            Kind::Interim => self.response.interim(frame.payload)?,
-            Kind::Response => self.response.begin(frame.payload)?,
-            Kind::Data => self.response.data(frame.payload)?,
-            Kind::File => return Ok(Step::File(frame.payload.to_vec())),
-            Kind::Want => return Ok(Step::Want(self.wanted(frame.payload)?)),
-            Kind::End => {
-                let report: EndReport = payload::decode(frame.payload).map_err(|error| protocol(&error))?;
-                let worker = (report.worker != 0).then_some(report.worker);
-                return Ok(Step::End { close: frame.head.has(FLAG_CLOSE), worker });
-            }
-            Kind::Fail => return Err(self.fail(frame, first)),
-            _ => return Err(protocol(&format!("{kind:?} is no part of a response")).into()),
-        }
-        Ok(Step::Next)
-    }
-
-    /// `wsgi.errors` of the application: to the virtual host's log.
-    fn log(&self, code: u16, bytes: &[u8]) {
-        let r = self.exchange.r;
-        for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            log::request(r, Level::claimed(code), || String::from_utf8_lossy(line).into_owned());
-        }
-    }
-
-    fn wanted(&self, bytes: &[u8]) -> Result<u64, Trouble> {
-        let wanted = <[u8; 8]>::try_from(bytes).map(u64::from_le_bytes).unwrap_or(0);
-        let pull = matches!(self.body.kind(), wsgid_protocol::request::BodyKind::Pull) || self.body_sent;
-        if wanted == 0 || wanted > MAX_WANT || !pull {
-            return Err(protocol(&format!("WANT of {wanted} bytes")));
-        }
-        Ok(wanted)
-    }
-
-    fn want(&mut self, connection: &mut Connection, wanted: u64) -> Result<(), Stop> {
-        self.body_sent = true;
-        // The client may wait for what was said before it says more.
-        if self.response.wants_flush() {
-            self.response.flush()?;
-        }
-        let pulled = match self.broken {
-            Some((trouble, _)) => Err(trouble),
-            None => self.body.pull(wanted),
-        };
-        let (bytes, ended) = match pulled {
-            Ok(pulled) => pulled,
-            Err(trouble) => return self.body_broke(connection, trouble),
-        };
-        self.response.unread_body = self.body.unread();
-        let mut chunks = bytes.chunks(MAX_BODY_LEN as usize).peekable();
-        loop {
-            let chunk = chunks.next().unwrap_or_default();
-            let last = chunks.peek().is_none();
-            let flags = if last && ended { FLAG_END } else { 0 };
-            match connection.send(Kind::Body, flags, 0, chunk, &mut self.exchange.watch()) {
-                Ok(()) => {}
-                // What it said before it went is still to be read.
-                Err(Wait::Io(error)) if was_not_taken(&error) => return Ok(()),
-                Err(Wait::Io(error)) => return Err(lost_stop(&error)),
-                Err(Wait::Interrupted(interruption)) => return Err(interrupted(interruption).into()),
-            }
-            if last {
-                return Ok(());
-            }
-        }
-    }
-
-    /// The application's read raises; its log lines are still worth having.
-    fn body_broke(&mut self, connection: &mut Connection, trouble: BodyTrouble) -> Result<(), Stop> {
-        self.response.discard();
-        let since = self.broken.map_or_else(Instant::now, |(_, since)| since);
-        self.broken = Some((trouble, since));
-        let code = trouble.error as u16;
-        match connection.send(Kind::BodyError, 0, code, &[], &mut self.watch()) {
-            Ok(()) => Ok(()),
-            Err(_) => Err(Trouble::Body(trouble).into()),
-        }
-    }
-
-    /// Ticks; without a client once the request's body has broken.
-    fn watch(&self) -> Watch<'r> {
-        match self.broken {
-            Some((_, since)) => {
-                let left = LAST_WORDS.saturating_sub(since.elapsed()).max(Duration::from_millis(1));
-                Watch { r: self.exchange.r, timeout: left, client: false }
-            }
-            None => self.exchange.watch(),
-        }
-    }
-
-    fn file(&mut self, connection: &mut Connection, part: &[u8]) -> Result<(), Stop> {
-        let fd = connection.reader.take_fd().ok_or_else(|| protocol(&"FILE without a descriptor"))?;
-        Ok(self.response.file(part, fd, self.exchange.sendfile)?)
-    }
-
-    fn end(&mut self, connection: &mut Connection, close: bool, worker: Option<u32>) -> Result<Ending, Stop> {
-        if connection.reader.waiting_fds() > 0 {
-            return Err(protocol(&"a descriptor that nobody asked for").into());
-        }
-        // Bytes behind END would be taken for the next answer.
-        let reuse = !close && connection.reader.is_empty() && connection.may_go_on();
-        match self.response.finish() {
-            Ok(()) => match self.broken {
-                None => Ok(Ending { reuse, worker }),
-                Some((trouble, _)) => Err(Stop { attempt: Attempt::Over(Trouble::Body(trouble)), reuse }),
-            },
-            // The worker is through with it; only the client's side failed.
-            Err(trouble) => Err(Stop { attempt: Attempt::Over(trouble), reuse }),
-        }
-    }
-
-    fn fail(&self, frame: &Frame<'_>, first: bool) -> Stop {
-        let text = String::from_utf8_lossy(frame.payload).into_owned();
-        let Some(failure) = Failure::from_code(frame.head.code) else {
-            return protocol(&format!("unknown failure {}: {text}", frame.head.code)).into();
-        };
-        let again = failure.row().repeatable && !self.body_sent && (first || !self.response.has_head());
-        let attempt = if let Some((trouble, _)) = self.broken {
-            Attempt::Over(Trouble::Body(trouble))
-        } else if again {
-            Attempt::Again { failure, text, answered: true }
-        } else {
-            Attempt::Over(Trouble::Failed(failure, text))
-        };
-        // FAIL about the connection comes from the supervisor, which closes it.
-        Stop { attempt, reuse: !frame.head.has(FLAG_CLOSE) && frame.head.id != 0 }
-    }
-
-    /// Receives more; before waiting long, what has gathered goes out.
-    fn receive(&mut self, connection: &mut Connection) -> Result<(), Stop> {
-        // Waits look around at their ticks; a worker that never lets us wait
-        // must not keep us from it.
-        if self.looked.elapsed() >= LOOK {
-            self.looked = Instant::now();
-            self.watch().tick(Duration::ZERO).map_err(interrupted)?;
-        }
-        if let Some((trouble, since)) = self.broken
-            && since.elapsed() >= LAST_WORDS
-        {
-            return Err(Trouble::Body(trouble).into());
-        }
-        let delay = self.exchange.group.response_flush_delay;
-        let idle = connection.reader.is_empty() && self.response.wants_flush();
-        if idle && !connection.is_readable_within(delay) {
-            self.response.flush()?;
-        }
-        let filled = connection.fill(&mut self.watch());
-        if let (Some((trouble, _)), Ok(0) | Err(_)) = (self.broken, &filled) {
-            return Err(Trouble::Body(trouble).into());
-        }
-        match filled {
-            Ok(0) if child::is_stopping() => Err(interrupted(Interruption::Stopping).into()),
-            Ok(0) => {
-                let text = if connection.reader.is_empty() { "it was closed" } else { "it was closed in a frame" };
-                Err(Trouble::Failed(Failure::WorkerLost, text.to_owned()).into())
-            }
-            Ok(_) => Ok(()),
-            // A socket is reset when its owner goes with unread bytes in it:
-            // then the request was not taken completely, and not begun.
-            Err(Wait::Io(error)) if was_not_taken(&error) && !self.any && !self.body_sent => {
-                Err(Stop { attempt: not_taken(&error), reuse: false })
-            }
-            Err(Wait::Io(error)) => Err(lost_stop(&error)),
-            Err(Wait::Interrupted(interruption)) => Err(interrupted(interruption).into()),
-        }
-    }
-}
-
-fn protocol(error: &dyn std::fmt::Display) -> Trouble {
+pub(crate) fn protocol(error: &dyn std::fmt::Display) -> Trouble {
     Trouble::Failed(Failure::Protocol, error.to_string())
 }
 
-fn not_taken(error: &std::io::Error) -> Attempt {
+pub(crate) fn not_taken(error: &std::io::Error) -> Attempt {
     Attempt::Again { failure: Failure::WorkerLost, text: error.to_string(), answered: false }
 }
 
-fn lost(error: &std::io::Error) -> Attempt {
+pub(crate) fn lost(error: &std::io::Error) -> Attempt {
     Attempt::Over(Trouble::Failed(Failure::WorkerLost, error.to_string()))
 }
 
-fn lost_stop(error: &std::io::Error) -> Stop {
+pub(crate) fn lost_stop(error: &std::io::Error) -> Stop {
     Stop { attempt: lost(error), reuse: false }
 }
 
-fn interrupted(interruption: Interruption) -> Trouble {
+pub(crate) fn interrupted(interruption: Interruption) -> Trouble {
     match interruption {
         Interruption::Timeout => Trouble::Failed(Failure::ResponseTimeout, "the time is over".to_owned()),
         Interruption::ClientGone => Trouble::ClientGone,

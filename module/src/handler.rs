@@ -18,6 +18,7 @@ use crate::child::{self, Child};
 use crate::config::{DirConfig, HandlerScript, MapHead};
 use crate::environ::Environ;
 use crate::exchange::{Exchange, Trouble};
+use crate::following::Serving;
 use crate::groups::{self, Group};
 use crate::httpd::request::{self, Request};
 use crate::mapping::{HANDLER, note};
@@ -221,9 +222,10 @@ fn serve<'r>(r: Request<'r>, config: &DirConfig<'r>, target: &Target<'r>) -> i32
             application_group: &target.application_group,
             head: buffer,
             timeout,
-            sendfile: may_sendfile(r, config),
+            deadline: None,
         };
-        exchange.run(&mut body, &mut response)
+        let sendfile = may_sendfile(r, config);
+        exchange.run(&mut Serving { body: &mut body, response: &mut response, sendfile })
     });
     match outcome {
         Ok(()) => conclude(r, &response),

@@ -15,6 +15,7 @@ mod connection;
 mod directives;
 mod environ;
 mod exchange;
+mod following;
 mod groups;
 mod handler;
 mod headers;
