@@ -172,12 +172,13 @@ impl Worker {
     }
 
     /// Takes no further request; gives back the connections nobody has begun
-    /// with.
+    /// with. The process may end only after the last of them is given back, so
+    /// `draining`, which lets other threads end it, comes after that.
     pub(crate) fn drain(&self) {
-        self.draining.store(true, Ordering::Release);
         for connection in self.scheduler.drain() {
-            self.hand_back(Finished::Released(connection));
+            self.close(connection, |connection| FromWorker::Release { connection });
         }
+        self.draining.store(true, Ordering::Release);
         self.leave_if_done();
     }
 
