@@ -59,6 +59,15 @@ pub(crate) enum Holder {
     Worker(WorkerId),
 }
 
+/// The identity of the process that has had a connection. A child that it
+/// forked may have kept the descriptor for ever, so no other identity may ever
+/// serve what comes on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
 /// A connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -66,12 +75,19 @@ pub(crate) struct Connection {
     pub(crate) nonce: u32,
     pub(crate) pool: PoolId,
     pub(crate) holder: Holder,
+    /// Who has had it; `None` while no worker has.
+    pub(crate) owner: Option<Owner>,
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
         if let Holder::Held { watch, .. } = &self.holder {
             watch.abort();
+        }
+        // Whoever else has a copy (a child of a worker) must not keep it open
+        // for the module. A supervisor that fails lets its workers go on.
+        if self.owner.is_some() && !std::thread::panicking() {
+            let _ = shutdown(self.fd.as_raw_fd(), Shutdown::Both);
         }
     }
 }
@@ -104,7 +120,7 @@ impl Connections {
         let id = self.last;
         let fd = Arc::new(fd);
         let holder = self.watch(id, &fd, now)?;
-        self.all.insert(id, Connection { fd, nonce, pool, holder });
+        self.all.insert(id, Connection { fd, nonce, pool, holder, owner: None });
         self.held.entry(pool).or_default().insert(id);
         Ok(id)
     }
@@ -121,18 +137,19 @@ impl Connections {
     }
 
     /// It goes to this worker.
-    pub(crate) fn assign(&mut self, id: ConnectionId, worker: WorkerId) {
+    pub(crate) fn assign(&mut self, id: ConnectionId, worker: WorkerId, owner: Owner) {
         let Some(connection) = self.all.get_mut(&id) else { return };
         if let Holder::Held { watch, .. } = &connection.holder {
             watch.abort();
         }
         connection.holder = Holder::Worker(worker);
+        connection.owner = Some(owner);
         if let Some(held) = self.held.get_mut(&connection.pool) {
             held.remove(&id);
         }
     }
 
-    /// Forgets it; the descriptor is closed.
+    /// Forgets it; the descriptor is closed, for all if a worker has had it.
     pub(crate) fn remove(&mut self, id: ConnectionId) -> Option<Connection> {
         let connection = self.all.remove(&id)?;
         if let Some(held) = self.held.get_mut(&connection.pool) {
@@ -189,6 +206,11 @@ impl Connection {
     /// What is at the front of its receive queue.
     pub(crate) fn front(&self) -> Front {
         front(self.fd.as_fd(), self.nonce)
+    }
+
+    /// Whether workers of this identity may have it.
+    pub(crate) fn may_go_to(&self, owner: Owner) -> bool {
+        self.owner.is_none_or(|first| first == owner)
     }
 
     /// No byte can come after this; what came before can still be seen.

@@ -9,7 +9,8 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use tokio::process::Child;
-use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::Instant;
 use wsgid_protocol::control::FromWorker;
 
@@ -21,6 +22,9 @@ use crate::spawn::Spawned;
 /// Messages of one worker within a second before it has to wait: releasing
 /// some thousand connections is fine, a flood is not.
 const MESSAGES_PER_SECOND: u32 = 10_000;
+/// Messages that may wait for a worker behind what its socket holds: more than
+/// the connections a supervisor can have at a time in ordinary use.
+const OUTBOX_LEN: usize = 16_384;
 /// The last words belong before the news of the death, but the news cannot
 /// wait for a grandchild that holds the pipe open.
 const LAST_WORDS: Duration = Duration::from_millis(50);
@@ -39,15 +43,16 @@ pub(crate) enum WorkerEvent {
 /// The supervisor's handle.
 pub(crate) struct Handle {
     pub(crate) pid: u32,
-    messages: UnboundedSender<Outgoing>,
+    messages: Sender<Outgoing>,
     signals: Sender<Signal>,
 }
 
 impl Handle {
-    /// Queues a message. One that cannot be sent any more is lost: the worker
-    /// has ended, and its connections are looked after then.
-    pub(crate) fn send(&self, message: impl Into<Outgoing>) {
-        let _ = self.messages.send(message.into());
+    /// Queues a message. One that a worker which has ended cannot get any more
+    /// is lost: its connections are looked after when it is reaped. Returns
+    /// `false` if the worker does not read what it is sent.
+    pub(crate) fn send(&self, message: impl Into<Outgoing>) -> bool {
+        !matches!(self.messages.try_send(message.into()), Err(TrySendError::Full(_)))
     }
 
     /// Signals the worker; SIGKILL goes to its whole process group.
@@ -73,7 +78,7 @@ pub(crate) fn attend(
     let Spawned { mut child, control } = spawned;
     let pid = child.id().ok_or(io::ErrorKind::NotFound)?;
     let link = std::sync::Arc::new(Link::new(control)?);
-    let (messages, outbox) = unbounded_channel();
+    let (messages, outbox) = channel(OUTBOX_LEN);
     let (signals, signal_inbox) = channel(16);
     let mut pipes = Vec::new();
     if let Some(pipe) = child.stdout.take() {
@@ -101,7 +106,7 @@ where
     forward(pipe, stream, (name, pid), to, OutputLimits::default())
 }
 
-async fn send_all(link: std::sync::Arc<Link>, mut outbox: UnboundedReceiver<Outgoing>) {
+async fn send_all(link: std::sync::Arc<Link>, mut outbox: Receiver<Outgoing>) {
     while let Some(out) = outbox.recv().await {
         if let Err(error) = link.send(&out).await {
             // The reading side reports the end; what was queued is looked

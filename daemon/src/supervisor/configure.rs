@@ -118,7 +118,11 @@ impl Supervisor {
             removed: false,
         });
         group.definition = Arc::clone(&definition);
-        group.removed = false;
+        if std::mem::take(&mut group.removed) {
+            // Its pools are on their way out and never serve again; the name
+            // begins anew.
+            group.pools.clear();
+        }
         group.target.set(file);
         let pools: Vec<PoolId> = group.pools.values().copied().collect();
         for pool in pools {
@@ -213,7 +217,9 @@ impl Supervisor {
             self.timers.remove(&(at, pool));
         }
         let Some(group) = self.groups.get_mut(&entry.group) else { return };
-        group.pools.remove(&entry.application_group);
+        if group.pools.get(&entry.application_group) == Some(&pool) {
+            group.pools.remove(&entry.application_group);
+        }
         if group.removed && group.pools.is_empty() {
             self.groups.remove(&entry.group);
             tracing::info!("process group `{}` has ended", entry.group);

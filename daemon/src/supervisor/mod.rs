@@ -19,7 +19,7 @@ use tokio::sync::mpsc::Sender;
 use wsgid_protocol::Failure;
 use wsgid_protocol::control::WorkerReport;
 
-use crate::connections::{ConnectionId, Connections, PoolId};
+use crate::connections::{ConnectionId, Connections, Owner, PoolId};
 use crate::definition::Definition;
 use crate::listener::{Allowed, Incoming};
 use crate::log::{Sink, Target};
@@ -38,6 +38,8 @@ const POOLS_MAX: usize = 64;
 const CAUSES_MAX: usize = 10;
 /// How long a worker that gave a waiting request back is taken to be full.
 const SATURATED_FOR: Duration = Duration::from_millis(20);
+/// How many HELLOs may be ahead of their configuration.
+const EARLY_MAX: usize = 1024;
 /// How long a HELLO may be ahead of its configuration.
 const EARLY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -82,6 +84,8 @@ struct WorkerEntry {
     slot: u32,
     generation: u64,
     handle: Handle,
+    /// Who it runs as.
+    owner: Owner,
     started: Instant,
     python: Option<(u32, u32, u32)>,
     connections: BTreeSet<ConnectionId>,

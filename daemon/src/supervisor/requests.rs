@@ -9,7 +9,7 @@ use wsgid_protocol::Failure;
 use wsgid_protocol::control::ToWorker;
 use wsgid_protocol::request::{Hello, VERSIONS};
 
-use super::{EARLY_TIMEOUT, SATURATED_FOR, Supervisor};
+use super::{EARLY_MAX, EARLY_TIMEOUT, SATURATED_FOR, Supervisor};
 use crate::connections::{Connection, ConnectionId, Front, HeldEvent, Holder, PoolId, send_fail};
 use crate::link::Outgoing;
 use crate::listener::Incoming;
@@ -24,7 +24,13 @@ impl Supervisor {
         let unknown = !self.groups.contains_key(&incoming.hello.group) || !self.secret_is_right(&incoming.hello.secret);
         let deadline = deadline.unwrap_or(now + EARLY_TIMEOUT);
         if ahead && unknown && deadline > now && !self.leaving {
-            self.early.push((deadline, incoming));
+            if self.early.len() < EARLY_MAX {
+                self.early.push((deadline, incoming));
+            } else {
+                let text =
+                    format!("{EARLY_MAX} connections wait for the configuration of their httpd generation already");
+                let _ = send_fail(incoming.fd.as_fd(), Failure::QueueFull, &text);
+            }
             return;
         }
         if let Err((failure, text)) = self.admit(&incoming.hello) {
@@ -85,8 +91,9 @@ impl Supervisor {
     /// `request` says that a request is on it or on its way.
     pub(super) fn place(&mut self, id: ConnectionId, request: bool, now: Instant) {
         let Some(pool) = self.connections.get(id).map(|connection| connection.pool) else { return };
-        if let Some(worker) = self.choose(pool, request, now) {
-            self.assign(id, worker);
+        if let Some(worker) = self.choose(pool, request, now)
+            && self.assign(id, worker)
+        {
             return;
         }
         let Some(entry) = self.pools.get_mut(&pool) else { return };
@@ -121,13 +128,37 @@ impl Supervisor {
         able.min().map(|(_, id)| id)
     }
 
-    fn assign(&mut self, id: ConnectionId, worker: WorkerId) {
-        let Some(entry) = self.workers.get_mut(&worker) else { return };
-        let Some(connection) = self.connections.get(id) else { return };
+    /// Hands a connection to a worker. Returns whether it is settled: given,
+    /// or ended because it belonged to another identity.
+    fn assign(&mut self, id: ConnectionId, worker: WorkerId) -> bool {
+        let Some(entry) = self.workers.get_mut(&worker) else { return false };
+        let Some(connection) = self.connections.get(id) else { return true };
+        if !connection.may_go_to(entry.owner) {
+            self.retire(id);
+            return true;
+        }
         let message = ToWorker::Assign { connection: id, nonce: connection.nonce };
-        entry.handle.send(Outgoing { message, fd: Some(std::sync::Arc::clone(&connection.fd)) });
+        let fd = Some(std::sync::Arc::clone(&connection.fd));
+        if !entry.handle.send(Outgoing { message, fd }) {
+            // It does not read its control socket: `look_around` ends it.
+            entry.broken.get_or_insert_with(Instant::now);
+            return false;
+        }
         entry.connections.insert(id);
-        self.connections.assign(id, worker);
+        let owner = entry.owner;
+        self.connections.assign(id, worker, owner);
+        true
+    }
+
+    /// Ends a connection that the new workers may not have: processes of its
+    /// first identity may still hold copies of it. A request that waits on it
+    /// is repeated by the module on another one.
+    fn retire(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.remove(id) else { return };
+        connection.close_for_sending();
+        if connection.front() == Front::Request {
+            connection.fail(Failure::NotStarted, Failure::NotStarted.row().text);
+        }
     }
 
     /// Answers with FAIL and closes.
@@ -141,9 +172,10 @@ impl Supervisor {
     pub(super) fn assign_held(&mut self, pool: PoolId, now: Instant) {
         for id in self.connections.held(pool) {
             let request = self.connections.get(id).is_some_and(Connection::has_request);
-            if let Some(worker) = self.choose(pool, request, now) {
-                self.assign(id, worker);
-            } else if let Some((failure, text)) = self.pools.get(&pool).and_then(|entry| entry.refusing.clone()) {
+            if self.choose(pool, request, now).is_some_and(|worker| self.assign(id, worker)) {
+                continue;
+            }
+            if let Some((failure, text)) = self.pools.get(&pool).and_then(|entry| entry.refusing.clone()) {
                 self.refuse(id, failure, &text);
             }
         }

@@ -13,7 +13,7 @@ use wsgid_protocol::control::{FromWorker, ToWorker, WorkerReport, WorkerSpec};
 
 use super::spawn_queue::Pending;
 use super::{CAUSES_MAX, Supervisor, WorkerEntry};
-use crate::connections::{Connection, Front, PoolId};
+use crate::connections::{Connection, Front, Owner, PoolId};
 use crate::exit_code::launcher;
 use crate::log::escaped;
 use crate::pool::{Action, Event, WorkerId};
@@ -113,6 +113,7 @@ impl Supervisor {
         let spawned = self.launcher.spawn(enter_home)?;
         let target = self.groups.get(&entry.group).map(|group| group.target.clone()).unwrap_or_default();
         let output = Output { group: entry.group.clone(), sink: self.sink.clone(), target };
+        let owner = Owner { uid: identity.uid, gid: identity.gid };
         let spec = WorkerSpec {
             group: config_for(&pending, &entry.application_group),
             application_group: entry.application_group.clone(),
@@ -139,6 +140,7 @@ impl Supervisor {
             slot: pending.slot,
             generation: pending.generation,
             handle,
+            owner,
             started: now,
             python: None,
             connections: BTreeSet::new(),

@@ -2,6 +2,8 @@
 //! httpd parent and its children.
 
 #[cfg(test)]
+mod identity;
+#[cfg(test)]
 mod reload;
 #[cfg(test)]
 mod requests;
