@@ -223,6 +223,14 @@ impl Pool {
     // --- What the administrator does ---
 
     fn define(&mut self, definition: Arc<Definition>, now: Instant, out: &mut Actions) {
+        if let Some(next) = self.next.as_mut().filter(|next| definition.same_workers(&next.definition)) {
+            // What is on its way already, for instance by a commanded restart.
+            next.definition = Arc::clone(&definition);
+            if definition.same_workers(&self.current.definition) {
+                self.current.definition = definition;
+            }
+            return;
+        }
         if definition.same_workers(&self.current.definition) {
             self.current.definition = definition;
             if self.next.is_some() {

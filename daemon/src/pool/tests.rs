@@ -300,6 +300,32 @@ fn the_same_workers_stay_for_the_same_definition() {
 }
 
 #[test]
+fn a_restart_goes_on_when_the_same_definition_comes_again() {
+    let mut bench = Bench::new(&[("threads", "5")], true);
+    let old = bench.ready();
+    bench.event(Event::Restart);
+    let new = bench.spawned();
+    assert_eq!(new.len(), 1);
+    bench.event(Event::Define(definition(&[("threads", "5"), ("listen-backlog", "7")])));
+    assert!(bench.actions.is_empty(), "{:?}", bench.actions);
+    bench.event(Event::Ready(new[0], BTreeSet::new()));
+    assert!(bench.pool.accepts(new[0]));
+    assert_eq!(bench.drained(), old);
+}
+
+#[test]
+fn a_definition_on_its_way_is_not_begun_again() {
+    let mut bench = Bench::new(&[("threads", "5")], true);
+    bench.ready();
+    bench.event(Event::Define(definition(&[("threads", "6")])));
+    let new = bench.spawned();
+    bench.event(Event::Define(definition(&[("threads", "6")])));
+    assert!(bench.actions.is_empty(), "{:?}", bench.actions);
+    bench.event(Event::Ready(new[0], BTreeSet::new()));
+    assert!(bench.pool.accepts(new[0]));
+}
+
+#[test]
 fn shutdown_is_bounded() {
     let mut bench = Bench::new(&[("shutdown-timeout", "2")], true);
     let ids = bench.ready();
