@@ -45,7 +45,7 @@ fn errors(settings: &Settings, main: Server<'_>) -> Vec<String> {
         let server = main.all().find(|server| server.id() == import.server);
         let hostname = server.and_then(Server::hostname).map(|name| name.to_string_lossy());
         let visible = known.scopes.iter().any(|scope| admits(scope, import.server, hostname.as_deref()));
-        if import.from_alias && !visible {
+        if import.checks_server && !visible {
             errors.push(format!(
                 "{}: the process group `{group}` of another virtual host ({}) may not be used here; \
                  define it at server level or in a virtual host with the same ServerName",

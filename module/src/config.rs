@@ -31,6 +31,8 @@ pub(crate) struct ScriptRef<'p> {
     pub(crate) process_group: Option<&'p CStr>,
     /// See `process_group`.
     pub(crate) application_group: Option<&'p CStr>,
+    /// Whoever wrote it may be a tenant.
+    pub(crate) from_htaccess: bool,
 }
 
 /// WSGIHandlerScript.

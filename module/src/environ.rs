@@ -8,8 +8,8 @@ use std::ffi::CStr;
 use serde_bytes::Bytes;
 
 use crate::apr::table::Table;
-use crate::handler::Target;
 use crate::httpd::request::Request;
+use crate::target::Target;
 
 /// The variables, in the order they are to be set; later ones win.
 pub(crate) struct Environ<'r> {
@@ -37,7 +37,7 @@ impl<'r> Environ<'r> {
         const USUAL: usize = 64;
         let mut environ = Self { r, pairs: Vec::with_capacity(USUAL) };
         environ.add_variables();
-        environ.add_headers(r.headers_in(), target.pass_authorization);
+        environ.add_headers(r.headers_in(), target);
         environ.add_server();
         environ.add_client();
         environ.add_request(target);
@@ -71,8 +71,10 @@ impl<'r> Environ<'r> {
         }
     }
 
-    fn add_headers(&mut self, headers: Table<'r>, pass_authorization: bool) {
-        let all_credentials = self.r.cgi_pass_auth();
+    fn add_headers(&mut self, headers: Table<'r>, target: &Target<'r>) {
+        let pass_authorization = target.pass_authorization;
+        // A script for authentication gets what it needs as arguments.
+        let all_credentials = self.r.cgi_pass_auth() && !target.is_about_access();
         for (name, value) in headers.rows() {
             let (name, value) = (name.to_bytes(), value.to_bytes());
             if !is_plain(name) {

@@ -11,7 +11,7 @@ use wsgid_protocol::request::BodyKind;
 use wsgid_protocol::response::EndReport;
 use wsgid_protocol::{Failure, FrameHead, Kind, payload};
 
-use crate::apr::log::{self, Level};
+use crate::apr::log;
 use crate::body::{Body, BodyTrouble};
 use crate::child;
 use crate::connection::{Connection, Patience, Wait, was_not_taken};
@@ -111,7 +111,7 @@ impl<'r> Following<'_, '_, 'r> {
         }
         let first = !std::mem::replace(&mut self.any, true);
         match kind {
-            Kind::Log => self.log(code, frame.payload),
+            Kind::Log => log::from_worker(self.exchange.r, code, frame.payload),
             Kind::Interim => self.response.interim(frame.payload)?,
             Kind::Response => self.response.begin(frame.payload)?,
             Kind::Data => self.response.data(frame.payload)?,
@@ -126,14 +126,6 @@ impl<'r> Following<'_, '_, 'r> {
             _ => return Err(protocol(&format!("{kind:?} is no part of a response")).into()),
         }
         Ok(Step::Next)
-    }
-
-    /// `wsgi.errors` of the application: to the virtual host's log.
-    fn log(&self, code: u16, bytes: &[u8]) {
-        let r = self.exchange.r;
-        for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            log::request(r, Level::claimed(code), || String::from_utf8_lossy(line).into_owned());
-        }
     }
 
     fn wanted(&self, bytes: &[u8]) -> Result<u64, Trouble> {

@@ -69,10 +69,10 @@ pub(crate) fn admits(scope: &Scope, server: usize, hostname: Option<&str>) -> bo
 }
 
 /// The groups of a configuration, and the one for requests that name none.
-pub(crate) fn freeze(definitions: &[Definition], default: Option<&GroupConfig>) -> Groups {
+pub(crate) fn freeze(definitions: &[Definition], default: &GroupConfig) -> Groups {
     let defined = definitions.iter().map(|known| Group::new(&known.config, known.scopes.clone()));
-    let implicit = default.map(|config| Group::new(config, Vec::new()));
-    defined.chain(implicit).map(|group| (group.name.clone(), group)).collect()
+    let implicit = Group::new(default, Vec::new());
+    defined.chain([implicit]).map(|group| (group.name.clone(), group)).collect()
 }
 
 /// The name that a directive means: `%{GLOBAL}` and nothing are the implicit

@@ -7,6 +7,7 @@
 #![expect(unsafe_code, reason = "the exported record, and the calls that register hooks")]
 
 mod apr;
+mod auth;
 mod body;
 mod check;
 mod child;
@@ -25,9 +26,11 @@ mod mapping;
 mod names;
 mod paths;
 mod pool;
+mod question;
 mod response;
 mod settings;
 mod sys;
+mod target;
 mod trampoline;
 
 use std::ffi::c_int;
@@ -79,7 +82,7 @@ static AFTER_MAPPING: Neighbours<3> =
 /// # Safety
 /// For httpd alone, while it loads the module.
 #[expect(clippy::multiple_unsafe_ops_per_block, reason = "one call for each hook")]
-unsafe extern "C" fn register_hooks(_: *mut sys::apr_pool_t) {
+unsafe extern "C" fn register_hooks(pool: *mut sys::apr_pool_t) {
     use sys::APR_HOOK_MIDDLE as MIDDLE;
     let none = std::ptr::null();
     // SAFETY: httpd is loading the module, when hooks are registered; each
@@ -93,6 +96,7 @@ unsafe extern "C" fn register_hooks(_: *mut sys::apr_pool_t) {
         sys::ap_hook_child_init(trampoline::child_init, none, none, MIDDLE);
         sys::ap_hook_monitor(trampoline::monitor, none, none, MIDDLE);
         sys::ap_hook_end_generation(trampoline::end_generation, none, none, MIDDLE);
+        sys::ap_hook_check_access(trampoline::check_access, none, none, MIDDLE, sys::AP_AUTH_INTERNAL_PER_CONF);
         sys::ap_hook_handler(trampoline::handle, none, none, MIDDLE);
         sys::ap_hook_translate_name(
             trampoline::translate_name,
@@ -102,5 +106,7 @@ unsafe extern "C" fn register_hooks(_: *mut sys::apr_pool_t) {
         );
     }
     httpd::guard::register();
+    // SAFETY: the pool in which hooks and providers are registered.
+    httpd::auth::register(unsafe { apr::pool::Pool::from_raw(pool) });
     httpd::process::hook_child_stopping(trampoline::child_stopping);
 }

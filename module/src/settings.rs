@@ -39,9 +39,9 @@ pub(crate) struct Import {
     pub(crate) origin: String,
     /// The server whose directive it was.
     pub(crate) server: usize,
-    /// WSGIImportScript names any group that exists; an alias only one that
-    /// its own server may use.
-    pub(crate) from_alias: bool,
+    /// WSGIImportScript names any group that exists; the others only one that
+    /// their own server may use.
+    pub(crate) checks_server: bool,
 }
 
 /// `<WSGIInterpreterOptions>`, and the same settings outside of it.

@@ -13,8 +13,8 @@ use crate::apr::pool::Pool;
 use crate::config::{DirConfig, ServerConfig};
 use crate::httpd::request::Request;
 use crate::httpd::server::Server;
-use crate::httpd::{directive as command, guard as body_guard};
-use crate::{check, child, handler, launch, mapping, response, settings, sys};
+use crate::httpd::{auth as provider, directive as command, guard as body_guard};
+use crate::{auth, check, child, handler, launch, mapping, response, settings, sys};
 
 thread_local! {
     /// What the last panic of this thread said, kept by the hook for the log.
@@ -233,6 +233,78 @@ pub(crate) unsafe extern "C" fn translate_name(r: *mut sys::request_rec) -> c_in
     guard("translate_name", sys::DECLINED, || {
         // SAFETY: httpd passes a request that this thread serves.
         mapping::translate(unsafe { Request::from_raw(r) })
+    })
+}
+
+/// May the client in?
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
+pub(crate) unsafe extern "C" fn check_access(r: *mut sys::request_rec) -> c_int {
+    guard("check_access", 500, || {
+        // SAFETY: httpd passes a request that this thread serves.
+        auth::check_access(unsafe { Request::from_raw(r) })
+    })
+}
+
+/// Of the provider `wsgi`.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
+pub(crate) unsafe extern "C" fn check_password(
+    r: *mut sys::request_rec,
+    user: *const c_char,
+    password: *const c_char,
+) -> c_int {
+    guard("check_password", sys::AUTH_GENERAL_ERROR, || {
+        // SAFETY: as this function's own contract.
+        unsafe { provider::check_password(r, user, password) }
+    })
+}
+
+/// Of the provider `wsgi`.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
+pub(crate) unsafe extern "C" fn get_realm_hash(
+    r: *mut sys::request_rec,
+    user: *const c_char,
+    realm: *const c_char,
+    hash: *mut *mut c_char,
+) -> c_int {
+    guard("get_realm_hash", sys::AUTH_GENERAL_ERROR, || {
+        // SAFETY: as this function's own contract.
+        unsafe { provider::get_realm_hash(r, user, realm, hash) }
+    })
+}
+
+/// Of the provider `wsgi-group`.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
+pub(crate) unsafe extern "C" fn check_authorization(
+    r: *mut sys::request_rec,
+    _: *const c_char,
+    parsed: *const c_void,
+) -> c_int {
+    guard("check_authorization", sys::AUTHZ_GENERAL_ERROR, || {
+        // SAFETY: as this function's own contract.
+        unsafe { provider::check_authorization(r, parsed) }
+    })
+}
+
+/// Of the provider `wsgi-group`.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
+pub(crate) unsafe extern "C" fn parse_require_line(
+    cmd: *mut sys::cmd_parms,
+    line: *const c_char,
+    parsed: *mut *const c_void,
+) -> *const c_char {
+    guard("Require wsgi-group", c"a defect in mod_wsgid; see the error log".as_ptr(), || {
+        // SAFETY: as this function's own contract.
+        unsafe { provider::parse_require_line(cmd, line, parsed) }
     })
 }
 

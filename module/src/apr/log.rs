@@ -50,6 +50,13 @@ pub(crate) fn request(r: Request<'_>, level: Level, message: impl FnOnce() -> St
     }
 }
 
+/// What a worker logs for a request: `wsgi.errors`, tracebacks.
+pub(crate) fn from_worker(r: Request<'_>, code: u16, bytes: &[u8]) {
+    for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        request(r, Level::claimed(code), || String::from_utf8_lossy(line).into_owned());
+    }
+}
+
 /// Writes to the main server's error log.
 pub(crate) fn server(level: Level, message: impl FnOnce() -> String) {
     let index = crate::module_index();

@@ -102,11 +102,12 @@ fn preload(cx: &Context<'_, '_>, file: &CStr, options: &ScriptOptions) {
         return;
     }
     let callable = options.callable.clone().unwrap_or_else(|| "application".to_owned());
-    add_import(cx, file, group, application, Some(callable));
+    add_import(cx, file, (group, application), Some(callable), true);
 }
 
-fn add_import(cx: &Context<'_, '_>, file: &CStr, group: &str, application: &str, callable: Option<String>) {
-    let from_alias = callable.is_some();
+/// Has a script loaded in `(process group, application group)`.
+fn add_import(cx: &Context<'_, '_>, file: &CStr, groups: (&str, &str), callable: Option<String>, checks_server: bool) {
+    let (group, application) = groups;
     let import = Import {
         process_group: group.to_owned(),
         preload: Preload {
@@ -116,7 +117,7 @@ fn add_import(cx: &Context<'_, '_>, file: &CStr, group: &str, application: &str,
         },
         origin: cx.origin.clone(),
         server: cx.server.id(),
-        from_alias,
+        checks_server,
     };
     settings::with(|settings| settings.imports.push(import));
 }
@@ -143,7 +144,7 @@ pub(super) fn import_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> 
     let group = if group == "%{GLOBAL}" { settings::DEFAULT_GROUP.to_owned() } else { group };
     let application = if application == "%{GLOBAL}" { String::new() } else { application };
     let file = path(cx, &target)?;
-    add_import(cx, file, &group, &application, None);
+    add_import(cx, file, (&group, &application), None, false);
     Ok(())
 }
 
@@ -160,6 +161,7 @@ pub(super) fn handler_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) ->
             file,
             process_group: string(&options.process_group),
             application_group: string(&options.application_group),
+            from_htaccess: cx.in_htaccess,
         },
         pass_authorization: options.pass_authorization,
     };
@@ -173,11 +175,24 @@ pub(super) fn script_ref<'p>(cx: &Context<'_, 'p>, words: &mut Words<'_>) -> Res
     let target = words.need("the script")?;
     let options = options(words, &["process-group", "application-group"])?;
     let file = path(cx, &target)?;
+    // Every request waits for its answer, so it is loaded beforehand. A file
+    // that is read again for each request loads nothing.
+    let fixed = |name: &Option<String>, default: &str| match name.as_deref() {
+        None | Some("%{GLOBAL}") => Some(default.to_owned()),
+        Some(name) => (!name.contains("%{")).then(|| name.to_owned()),
+    };
+    if !cx.in_htaccess
+        && let Some(group) = fixed(&options.process_group, settings::DEFAULT_GROUP)
+        && let Some(application) = fixed(&options.application_group, "")
+    {
+        add_import(cx, file, (&group, &application), None, true);
+    }
     let string = |text: &Option<String>| text.as_ref().map(|text| cx.pool.string(text.as_bytes()));
     Ok(ScriptRef {
         file,
         process_group: string(&options.process_group),
         application_group: string(&options.application_group),
+        from_htaccess: cx.in_htaccess,
     })
 }
 

@@ -54,6 +54,9 @@ pub(crate) struct Context<'c, 'p> {
     pub(crate) dir: &'c mut DirConfig<'p>,
     pub(crate) server_config: &'c mut ServerConfig<'p>,
     pub(crate) server: Server<'p>,
+    /// Whether `.htaccess` says it: read for a request, in a child, and perhaps
+    /// a tenant's word.
+    pub(crate) in_htaccess: bool,
     /// Makes a path absolute as httpd does (ServerRoot).
     pub(crate) absolute: &'c dyn Fn(&CStr) -> Option<&'p CStr>,
 }

@@ -117,6 +117,8 @@ unsafe fn apply<'p>(
         dir,
         server_config,
         server,
+        // httpd's own test for it: only there both pools are the request's.
+        in_htaccess: std::ptr::eq(parms.pool, parms.temp_pool),
         absolute: &absolute,
     };
     directives::apply(directive, &mut cx, line)

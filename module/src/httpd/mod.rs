@@ -1,5 +1,6 @@
 //! Safe faces of httpd: requests, servers, the life of the process, spawning.
 
+pub(crate) mod auth;
 pub(crate) mod client;
 pub(crate) mod directive;
 pub(crate) mod filters;

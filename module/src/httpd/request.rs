@@ -312,6 +312,27 @@ impl<'r> Request<'r> {
         }
     }
 
+    /// The user that was authenticated is known by another name.
+    pub(crate) fn set_user(self, name: &'r CStr) {
+        self.edit(|r| r.user = name.as_ptr().cast_mut());
+    }
+
+    /// The client's host name if HostnameLookups finds one, else its address.
+    pub(crate) fn client_host(self) -> Option<&'r CStr> {
+        // SAFETY: the request is alive; the last argument may be null.
+        let raw = unsafe { sys::ap_get_useragent_host(self.as_raw(), sys::REMOTE_NAME, std::ptr::null_mut()) };
+        // SAFETY: null, or a C string of the request or connection.
+        unsafe { optional(raw) }
+    }
+
+    /// Whether a denied client may still come in by authenticating itself.
+    pub(crate) fn may_authenticate_instead(self) -> bool {
+        // SAFETY: the request is alive.
+        let any = unsafe { sys::ap_satisfies(self.as_raw()) } == sys::SATISFY_ANY;
+        // SAFETY: the request is alive.
+        any && unsafe { sys::ap_some_auth_required(self.as_raw()) } != 0
+    }
+
     /// Points the request at a script.
     pub(crate) fn set_target(self, filename: &'r CStr, handler: &'r CStr) {
         self.edit(|r| {

@@ -17,16 +17,16 @@ use crate::httpd::server::{self, Server};
 use crate::settings::{DEFAULT_GROUP, Interpreter, Settings};
 
 /// The implicit group: httpd's user, mod_wsgi's defaults. It costs nothing
-/// until a request needs it. `WSGIRestrictEmbedded On` says that requests
-/// without a group are a mistake.
-fn default_group(settings: &Settings) -> Option<GroupConfig> {
-    (!settings.restrict_embedded).then(|| GroupConfig::new(DEFAULT_GROUP, "implicit"))
+/// until a request needs it. With `WSGIRestrictEmbedded On` no application may
+/// use it, but scripts for access and authentication still do, as in mod_wsgi.
+fn default_group() -> GroupConfig {
+    GroupConfig::new(DEFAULT_GROUP, "implicit")
 }
 
 /// For the children. The socket and the secret are filled in later.
 pub(super) fn plan(settings: &Settings) -> Plan {
     Plan {
-        groups: groups::freeze(&settings.groups, default_group(settings).as_ref()),
+        groups: groups::freeze(&settings.groups, &default_group()),
         socket: None,
         secret: [0; 32],
         generation: server::generation(),
@@ -49,7 +49,7 @@ pub(super) fn message(
         config.log = home.map_or(LogTarget::Supervisor, |server| logs.target(server));
         groups.push(config);
     }
-    groups.extend(default_group(settings).map(|config| complete(settings, config)));
+    groups.push(complete(settings, default_group()));
     let slack = Duration::from_secs(3);
     let stop_timeout = groups.iter().map(|group| group.shutdown_timeout).max().unwrap_or_default() + slack;
 

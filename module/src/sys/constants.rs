@@ -50,6 +50,20 @@ constants! {
     AP_MAX_REG_MATCH: usize = 10;
     OPT_EXECCGI: c_int = 8;
 
+    AP_AUTH_INTERNAL_PER_CONF: c_int = 1;
+    AP_EXPR_FLAG_STRING_RESULT: c_uint = 8;
+    REMOTE_NAME: c_int = 1;
+    SATISFY_ANY: c_int = 1;
+    AUTH_DENIED: c_int = 0;
+    AUTH_GRANTED: c_int = 1;
+    AUTH_USER_FOUND: c_int = 2;
+    AUTH_USER_NOT_FOUND: c_int = 3;
+    AUTH_GENERAL_ERROR: c_int = 4;
+    AUTHZ_DENIED: c_int = 0;
+    AUTHZ_GRANTED: c_int = 1;
+    AUTHZ_GENERAL_ERROR: c_int = 3;
+    AUTHZ_DENIED_NO_USER: c_int = 4;
+
     RAW_ARGS: c_uint = 0;
     OR_FILEINFO: c_int = 4;
     OR_AUTHCFG: c_int = 8;

@@ -10,7 +10,7 @@ use super::{
     apr_table_t, apr_time_t, apr_uri_t, imports,
 };
 
-opaque! { ap_regex_t ap_logconf htaccess_result apr_thread_mutex_t ap_method_list_t server_addr_rec conn_state_t }
+opaque! { ap_regex_t ap_logconf htaccess_result apr_thread_mutex_t ap_method_list_t server_addr_rec conn_state_t ap_expr_info_t }
 
 #[repr(C)]
 pub(crate) struct process_rec {
@@ -287,9 +287,46 @@ imports! {
     fn ap_hook_post_config(f: ConfigHook, pre: Names, succ: Names, order: c_int);
     fn ap_hook_child_init(f: ChildHook, pre: Names, succ: Names, order: c_int);
     fn ap_hook_translate_name(f: RequestHook, pre: Names, succ: Names, order: c_int);
+    fn ap_hook_check_access(f: RequestHook, pre: Names, succ: Names, order: c_int, kind: c_int);
+    fn ap_register_auth_provider(
+        pool: *mut apr_pool_t,
+        group: *const c_char,
+        name: *const c_char,
+        version: *const c_char,
+        provider: *const c_void,
+        kind: c_int,
+    ) -> apr_status_t;
+    fn ap_satisfies(r: *mut request_rec) -> c_int;
+    fn ap_some_auth_required(r: *mut request_rec) -> c_int;
+    fn ap_get_useragent_host(r: *mut request_rec, kind: c_int, is_address: *mut c_int) -> *const c_char;
+    fn ap_expr_parse_cmd_mi(
+        cmd: *const super::cmd_parms,
+        text: *const c_char,
+        flags: c_uint,
+        error: *mut *const c_char,
+        lookup: *mut c_void,
+        index: c_int,
+    ) -> *mut ap_expr_info_t;
+    fn ap_expr_str_exec(r: *mut request_rec, expr: *const ap_expr_info_t, error: *mut *const c_char) -> *const c_char;
     fn ap_hook_handler(f: RequestHook, pre: Names, succ: Names, order: c_int);
     fn ap_hook_end_generation(f: GenerationHook, pre: Names, succ: Names, order: c_int);
     fn ap_hook_monitor(f: MonitorHook, pre: Names, succ: Names, order: c_int);
+}
+
+/// Of the group `authn`.
+#[repr(C)]
+pub(crate) struct authn_provider {
+    pub(crate) check_password: unsafe extern "C" fn(*mut request_rec, *const c_char, *const c_char) -> c_int,
+    pub(crate) get_realm_hash:
+        unsafe extern "C" fn(*mut request_rec, *const c_char, *const c_char, *mut *mut c_char) -> c_int,
+}
+
+/// Of the group `authz`.
+#[repr(C)]
+pub(crate) struct authz_provider {
+    pub(crate) check_authorization: unsafe extern "C" fn(*mut request_rec, *const c_char, *const c_void) -> c_int,
+    pub(crate) parse_require_line:
+        unsafe extern "C" fn(*mut super::cmd_parms, *const c_char, *mut *const c_void) -> *const c_char,
 }
 
 pub(crate) type OutputFilter = unsafe extern "C" fn(*mut ap_filter_t, *mut apr_bucket_brigade) -> apr_status_t;

@@ -58,8 +58,11 @@ fn request_facts(facts: &mut Vec<Fact>) {
     fields!(facts, ap_filter_rec_t as "ap_filter_rec_t": name, filter_func, filter_init_func, next, providers, ftype);
     fields!(facts, ap_bucket_error as "ap_bucket_error": refcount, status, data);
     fields!(facts, unixd_config_rec as "unixd_config_rec": user_name, group_name, user_id, group_id);
+    fields!(facts, authn_provider as "authn_provider": check_password, get_realm_hash);
+    fields!(facts, authz_provider as "authz_provider": check_authorization, parse_require_line);
     fields!(facts, logconf as "struct ap_logconf": module_levels, level);
-    sizes!(facts: process_rec as "process_rec", ap_filter_t as "ap_filter_t", ap_regmatch_t as "ap_regmatch_t",
+    sizes!(facts: process_rec as "process_rec", authn_provider as "authn_provider",
+        authz_provider as "authz_provider", ap_filter_t as "ap_filter_t", ap_regmatch_t as "ap_regmatch_t",
         ap_version_t as "ap_version_t", logconf as "struct ap_logconf");
 }
 
@@ -115,6 +118,7 @@ fn program(facts: &[Fact]) -> String {
     let mut text = String::from(
         "#include <stddef.h>\n#include <stdio.h>\n#include <string.h>\n\
          #include \"httpd.h\"\n#include \"http_config.h\"\n#include \"http_core.h\"\n#include \"http_log.h\"\n#include \"http_protocol.h\"\n\
+         #include \"http_request.h\"\n#include \"ap_expr.h\"\n#include \"mod_auth.h\"\n\
          #include \"ap_mpm.h\"\n#include \"ap_regex.h\"\n#include \"unixd.h\"\n#include \"util_filter.h\"\n\
          #include \"util_cfgtree.h\"\n#include \"apr_buckets.h\"\n#include \"apr_thread_proc.h\"\n#include \"apr_hooks.h\"\n\
          int main(void) {\n",

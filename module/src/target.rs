@@ -1,0 +1,258 @@
+//! What a request, or a question about it, asks for: which script, in which
+//! groups, under which names; and whether that group may be used from here.
+
+use std::borrow::Cow;
+use std::ffi::CStr;
+
+use wsgid_protocol::failure::Failure;
+use wsgid_protocol::limits::MAX_NAME_LEN;
+use wsgid_protocol::request::Call;
+
+use crate::child::Child;
+use crate::config::{DirConfig, HandlerScript, MapHead, ScriptRef};
+use crate::groups::{self, Group};
+use crate::httpd::request::Request;
+use crate::mapping::note;
+use crate::names::{self, Facts};
+use crate::settings::DEFAULT_GROUP;
+
+/// The application object's name unless WSGICallableObject gives another.
+const CALLABLE: &CStr = c"application";
+
+/// What a request asks for.
+pub(crate) struct Target<'r> {
+    pub(crate) call: Call<'r>,
+    pub(crate) script: &'r CStr,
+    /// Set for WSGIHandlerScript.
+    pub(crate) handler_script: Option<&'r CStr>,
+    pub(crate) callable: &'r CStr,
+    pub(crate) script_name: &'r [u8],
+    pub(crate) path_info: &'r [u8],
+    pub(crate) method: &'r CStr,
+    pub(crate) pass_authorization: bool,
+    pub(crate) group: String,
+    pub(crate) application_group: String,
+}
+
+impl Target<'_> {
+    /// Whether a script is asked about the client instead of for a response.
+    pub(crate) fn is_about_access(&self) -> bool {
+        !matches!(self.call, Call::Application | Call::Handler | Call::Dispatch)
+    }
+}
+
+/// Several slashes in a row are one.
+fn collapse_slashes<'r>(r: Request<'r>, path: &'r [u8]) -> &'r [u8] {
+    if !path.windows(2).any(|pair| pair == b"//") {
+        return path;
+    }
+    let mut last = 0;
+    let single: Vec<u8> = path
+        .iter()
+        .copied()
+        .filter(|byte| {
+            let keep = *byte != b'/' || last != b'/';
+            last = *byte;
+            keep
+        })
+        .collect();
+    r.pool().join(&[&single])
+}
+
+/// SCRIPT_NAME and PATH_INFO.
+fn split_path<'r>(r: Request<'r>) -> (&'r [u8], &'r [u8]) {
+    let uri = r.uri().unwrap_or_default();
+    let path_info = r.path_info().unwrap_or_default();
+    let end = if path_info.is_empty() { uri.count_bytes() } else { Request::find_path_info(uri, path_info) };
+    let script_name = uri.to_bytes().get(..end).unwrap_or_default();
+    (collapse_slashes(r, script_name), collapse_slashes(r, path_info.to_bytes()))
+}
+
+/// What is asked of a script for access, authentication or dispatch: such a
+/// script runs in the implicit group's main application group unless its
+/// directive says otherwise.
+pub(crate) fn of_question<'r>(r: Request<'r>, script: &ScriptRef<'r>, call: Call<'r>) -> Target<'r> {
+    let (script_name, path_info) = split_path(r);
+    let facts = RequestFacts { r, script_name };
+    let name = |name: Option<&'r CStr>| named(name.unwrap_or(c"%{GLOBAL}"), &facts);
+    Target {
+        call,
+        script: script.file,
+        handler_script: None,
+        callable: c"",
+        script_name,
+        path_info,
+        method: r.method().unwrap_or(c"GET"),
+        pass_authorization: false,
+        group: groups::resolve(&name(script.process_group)).to_owned(),
+        application_group: name(script.application_group),
+    }
+}
+
+/// Puts what a dispatch script chose in the place of what was configured.
+pub(crate) fn redirect<'r>(r: Request<'r>, target: &mut Target<'r>, choice: &Choice) {
+    let facts = RequestFacts { r, script_name: target.script_name };
+    if let Some(group) = &choice.process_group {
+        groups::resolve(&names::resolve(group, &facts)).clone_into(&mut target.group);
+    }
+    if let Some(group) = &choice.application_group {
+        target.application_group = names::resolve(group, &facts).into_owned();
+    }
+    if let (Some(callable), Call::Application) = (&choice.callable, target.call) {
+        target.callable = r.pool().string(names::resolve(callable, &facts).as_bytes());
+    }
+}
+
+/// What a dispatch script chose.
+pub(crate) struct Choice {
+    pub(crate) process_group: Option<String>,
+    pub(crate) application_group: Option<String>,
+    pub(crate) callable: Option<String>,
+}
+
+/// What a request that reached the handler asks for.
+pub(crate) fn of_request<'r>(
+    r: Request<'r>,
+    config: &DirConfig<'r>,
+    handler_script: Option<&HandlerScript<'r>>,
+) -> Target<'r> {
+    let (script_name, path_info) = split_path(r);
+    let notes = r.notes();
+    let facts = RequestFacts { r, script_name };
+    let own = handler_script.map(|known| &known.script);
+    let choose = |note: &CStr, from_script: Option<&'r CStr>, from_config: Option<&'r CStr>| {
+        from_script.or_else(|| notes.get(note)).or(from_config)
+    };
+    let group = choose(note::PROCESS_GROUP, own.and_then(|own| own.process_group), config.process_group);
+    let application =
+        choose(note::APPLICATION_GROUP, own.and_then(|own| own.application_group), config.application_group);
+    let group = named(group.unwrap_or(c"%{GLOBAL}"), &facts);
+    let application_group = named(application.unwrap_or(c"%{RESOURCE}"), &facts);
+    let callable = match handler_script {
+        Some(_) => c"handle_request",
+        None => {
+            let name = notes.get(note::CALLABLE).or(config.callable).unwrap_or(CALLABLE);
+            r.pool().string(named(name, &facts).as_bytes())
+        }
+    };
+    let from_alias = notes.get(note::PASS_AUTHORIZATION).map(|value| value == c"1");
+    let pass_authorization =
+        handler_script.and_then(|known| known.pass_authorization).or(from_alias).or(config.pass_authorization);
+    Target {
+        call: if handler_script.is_some() { Call::Handler } else { Call::Application },
+        script: own.map_or(r.filename().unwrap_or_default(), |own| own.file),
+        handler_script: own.map(|own| own.file),
+        callable,
+        script_name,
+        path_info,
+        method: method(r, config),
+        pass_authorization: pass_authorization.unwrap_or(false),
+        group: groups::resolve(&group).to_owned(),
+        application_group,
+    }
+}
+
+fn named(name: &CStr, facts: &RequestFacts<'_>) -> String {
+    names::resolve(&name.to_string_lossy(), facts).into_owned()
+}
+
+/// HEAD as GET where a filter needs the body to write the right headers.
+fn method<'r>(r: Request<'r>, config: &DirConfig<'_>) -> &'r CStr {
+    let method = r.method().unwrap_or(c"GET");
+    let get = match config.map_head_to_get.unwrap_or(MapHead::Auto) {
+        MapHead::Off => false,
+        MapHead::On => true,
+        MapHead::Auto => r.header_only() && r.content_is_filtered(),
+    };
+    if get && method == c"HEAD" { c"GET" } else { method }
+}
+
+/// What names in directives may refer to.
+struct RequestFacts<'r> {
+    r: Request<'r>,
+    script_name: &'r [u8],
+}
+
+impl Facts for RequestFacts<'_> {
+    fn server(&self) -> Cow<'_, str> {
+        self.r.server().hostname().map_or_else(Default::default, CStr::to_string_lossy)
+    }
+
+    fn host(&self) -> Cow<'_, str> {
+        self.r.hostname().map_or_else(|| self.server(), CStr::to_string_lossy)
+    }
+
+    fn port(&self) -> u16 {
+        self.r.server_port()
+    }
+
+    fn script_name(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(self.script_name)
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        let key = self.r.pool().string(name.as_bytes());
+        let own = self.r.notes().get(key).or_else(|| self.r.subprocess_env().get(key));
+        own.map(|value| value.to_string_lossy().into_owned()).or_else(|| std::env::var(name).ok())
+    }
+}
+
+/// The group, if it exists and may be used from here.
+pub(crate) fn permitted_group<'c>(
+    r: Request<'_>,
+    config: &DirConfig<'_>,
+    target: &Target<'_>,
+    child: &'c Child,
+) -> Result<&'c Group, (Failure, String)> {
+    let name = &target.group;
+    if !is_listed(config, name).unwrap_or(true) {
+        return Err((Failure::NotAllowed, format!("WSGIRestrictProcess does not list `{name}`")));
+    }
+    if child.plan.restrict_embedded && name == DEFAULT_GROUP {
+        let text = "the request names no process group, and WSGIRestrictEmbedded is On";
+        return Err((Failure::NoSuchGroup, text.to_owned()));
+    }
+    visible_group(r, target, child)
+}
+
+/// The same for a script that answers a question. WSGIRestrictProcess is about
+/// what requests may choose, and not asked here; but who can only write
+/// `.htaccess` may not run anything as another site, unless the server's
+/// configuration lists its group.
+pub(crate) fn permitted_for_question<'c>(
+    r: Request<'_>,
+    config: &DirConfig<'_>,
+    script: &ScriptRef<'_>,
+    target: &Target<'_>,
+    child: &'c Child,
+) -> Result<&'c Group, (Failure, String)> {
+    let name = &target.group;
+    if script.from_htaccess && script.process_group.is_some() && !is_listed(config, name).unwrap_or(false) {
+        let text = format!("a process group in .htaccess needs WSGIRestrictProcess to list it; `{name}` is not listed");
+        return Err((Failure::NotAllowed, text));
+    }
+    visible_group(r, target, child)
+}
+
+/// Whether WSGIRestrictProcess lists the group; `None` without it.
+fn is_listed(config: &DirConfig<'_>, name: &str) -> Option<bool> {
+    let admits = |known: &&CStr| {
+        let known = known.to_string_lossy();
+        groups::resolve(if known == "%{GLOBAL}" { "" } else { &known }) == name
+    };
+    config.restrict_process.map(|allowed| allowed.iter().any(admits))
+}
+
+fn visible_group<'c>(r: Request<'_>, target: &Target<'_>, child: &'c Child) -> Result<&'c Group, (Failure, String)> {
+    let name = &target.group;
+    let Some(group) = child.plan.groups.get(name) else {
+        return Err((Failure::NoSuchGroup, format!("process group `{name}`")));
+    };
+    if !group.is_visible_from(r.server()) {
+        return Err((Failure::NotAllowed, format!("process group `{name}` belongs to another virtual host")));
+    }
+    if target.application_group.len() > MAX_NAME_LEN {
+        return Err((Failure::NotAllowed, "the name of the application group is too long".to_owned()));
+    }
+    Ok(group)
+}
