@@ -11,3 +11,13 @@ mod requests;
 mod stand_in;
 #[cfg(test)]
 mod standalone;
+
+/// The program under test: that of `WSGID_ARTIFACTS`, which has the extension
+/// beside it, or the one that was built with this test.
+#[cfg(test)]
+fn program() -> std::path::PathBuf {
+    match std::env::var_os("WSGID_ARTIFACTS") {
+        Some(directory) => std::path::Path::new(&directory).join("wsgid"),
+        None => env!("CARGO_BIN_EXE_wsgid").into(),
+    }
+}

@@ -50,7 +50,7 @@ impl Httpd {
         let child = Command::new("bash")
             .arg("-c")
             .arg(format!("exec \"$0\" supervise --httpd --log-level debug 3<&{} 4<&{}", a.as_raw_fd(), b.as_raw_fd()))
-            .arg(env!("CARGO_BIN_EXE_wsgid"))
+            .arg(crate::program())
             .stdin(Stdio::null())
             .stderr(File::create(dir.path().join("log")).unwrap())
             .spawn()
@@ -98,13 +98,13 @@ impl Httpd {
 
     pub(crate) fn status(&self) -> serde_json::Value {
         let socket = self.dir.path().join("control.sock");
-        let out = Command::new(env!("CARGO_BIN_EXE_wsgid")).args(["status", "--json", "--socket"]).arg(socket).output();
+        let out = Command::new(crate::program()).args(["status", "--json", "--socket"]).arg(socket).output();
         serde_json::from_slice(&out.unwrap().stdout).unwrap()
     }
 
     pub(crate) fn command(&self, name: &str, group: &str) -> i32 {
         let socket = self.dir.path().join("control.sock");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_wsgid"));
+        let mut command = Command::new(crate::program());
         command.args([name, group, "--socket"]).arg(socket).stdout(Stdio::null()).stderr(Stdio::null());
         command.status().unwrap().code().unwrap()
     }

@@ -33,7 +33,7 @@ fn wait(what: &str, mut is: impl FnMut() -> bool) {
 }
 
 fn ask(dir: &Path, args: &[&str]) -> (i32, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wsgid"));
+    let mut command = Command::new(crate::program());
     let out = command.args(args).arg("--socket").arg(dir).output().unwrap();
     (out.status.code().unwrap(), String::from_utf8(out.stdout).unwrap() + &String::from_utf8(out.stderr).unwrap())
 }
@@ -61,7 +61,7 @@ fn sites_come_and_go_without_httpd() {
     site("a", "");
     let notify = UnixDatagram::bind(path("notify")).unwrap();
     notify.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    let child = Command::new(env!("CARGO_BIN_EXE_wsgid"))
+    let child = Command::new(crate::program())
         .args(["supervise", "--config"])
         .arg(path("wsgid.toml"))
         .env("NOTIFY_SOCKET", path("notify"))
