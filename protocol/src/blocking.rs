@@ -161,6 +161,16 @@ impl FrameReader {
         self.shrink();
     }
 
+    /// Overwrites what the frames that were taken held, for one of them had a
+    /// password in it.
+    pub fn wipe_taken(&mut self) {
+        self.buffer[..self.start].fill(0);
+        // What a frame that came in pieces left behind the last byte.
+        self.buffer[self.end..].fill(0);
+        // Keeps the compiler from leaving the lines above out.
+        std::hint::black_box(&self.buffer);
+    }
+
     /// Gives back what a long frame needed, if nothing is in the buffer: for a
     /// connection that will be idle, of which a process may have hundreds. What
     /// an ordinary response needs stays.
@@ -277,4 +287,27 @@ pub fn send_frame(socket: BorrowedFd<'_>, head: FrameHead, payload: &[u8], fds: 
     head.check_payload(payload.len()).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
     let bytes = head.encode();
     send_all(socket, &mut [IoSlice::new(&bytes), IoSlice::new(payload)], fds, MsgFlags::empty()).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::frame::Kind;
+
+    #[test]
+    fn what_was_taken_can_be_wiped() {
+        let (left, right) = UnixStream::pair().unwrap();
+        for text in [&b"a password"[..], b"the next"] {
+            let head = FrameHead::new(Kind::Data, 1, u32::try_from(text.len()).unwrap());
+            send_frame(left.as_fd(), head, text, &[]).unwrap();
+        }
+        let mut reader = FrameReader::new(0);
+        assert_eq!(reader.next(right.as_fd()).unwrap().payload, b"a password");
+        reader.wipe_taken();
+        assert!(!reader.buffer.windows(8).any(|bytes| bytes == b"password"));
+        assert_eq!(reader.next(right.as_fd()).unwrap().payload, b"the next");
+    }
 }

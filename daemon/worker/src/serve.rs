@@ -13,7 +13,7 @@ use pyo3::types::PyDict;
 use wsgid_protocol::blocking::{Frame, FrameReader, ReadError};
 use wsgid_protocol::head::FLAG_END;
 use wsgid_protocol::payload::decode;
-use wsgid_protocol::request::{BodyKind, RequestHead};
+use wsgid_protocol::request::{BodyKind, Call, RequestHead};
 use wsgid_protocol::response::EndReport;
 use wsgid_protocol::{Failure, Kind};
 
@@ -137,6 +137,9 @@ impl Thread {
             .map_err(|error| Refusal::protocol(head.id, error.to_string()))?;
         let body = request.body;
         let late = late::is_late(request.request_start_us, worker.spec.group.queue_timeout);
+        if matches!(request.call, Call::CheckPassword { .. }) {
+            self.reader.wipe_taken();
+        }
         self.body.clear();
         if let BodyKind::Inline(len) = body {
             let frame = next_frame(py, worker, &mut self.reader, socket)?;
