@@ -37,6 +37,8 @@ const NEXT_TRIES: u32 = 3;
 const PROVED_AFTER: Duration = Duration::from_secs(10);
 /// Between SIGTERM and SIGKILL.
 const TERM_PATIENCE: Duration = Duration::from_millis(500);
+/// Between SIGABRT, which writes the stacks, and SIGKILL.
+const ABORT_PATIENCE: Duration = Duration::from_secs(2);
 /// Between Stop and SIGTERM for a worker that was never ready.
 const NEVER_READY_PATIENCE: Duration = Duration::from_millis(200);
 /// Pause before the next replacement of the same worker is tried.
@@ -57,8 +59,10 @@ pub(crate) enum Event {
     Exited(WorkerId, String, bool),
     /// A worker wants to be replaced.
     Recycle(WorkerId, RecycleReason),
-    /// A worker must not serve any longer (deadlock, broken control socket).
+    /// A worker must not serve any longer (broken control socket).
     Lost(WorkerId),
+    /// The interpreter of a worker has been locked for too long.
+    Locked(WorkerId),
     /// So many requests wait for a worker of this pool.
     Waiting(usize),
     /// A worker has had no request for so long that it may be stopped.
@@ -92,6 +96,8 @@ pub(crate) enum Action {
     Stop(WorkerId, Duration),
     /// SIGTERM.
     Terminate(WorkerId),
+    /// SIGABRT: it writes the Python stacks of its threads and ends.
+    Abort(WorkerId),
     /// SIGKILL to its process group.
     Kill(WorkerId),
     /// Answer everything that waits, now and until `Serve`.

@@ -22,6 +22,7 @@ enum Happening {
     ReadyBroken(usize),
     Exits(usize),
     Lost(usize),
+    Locked(usize),
     Recycle(usize, RecycleReason),
     Idle(usize),
     Waiting(usize),
@@ -41,6 +42,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => any::<usize>().prop_map(H::ReadyBroken),
         3 => any::<usize>().prop_map(H::Exits),
         1 => any::<usize>().prop_map(H::Lost),
+        1 => any::<usize>().prop_map(H::Locked),
         1 => any::<usize>().prop_map(|n| H::Recycle(n, RecycleReason::ScriptChanged)),
         2 => any::<usize>().prop_map(|n| H::Recycle(n, RecycleReason::MaximumRequests)),
         1 => any::<usize>().prop_map(H::Idle),
@@ -89,7 +91,9 @@ impl World {
                 Action::Drain(id) => {
                     assert!(self.running.contains_key(&id) && self.draining.insert(id), "drained twice or not there");
                 }
-                Action::Stop(id, _) | Action::Terminate(id) => assert!(self.running.contains_key(&id)),
+                Action::Stop(id, _) | Action::Terminate(id) | Action::Abort(id) => {
+                    assert!(self.running.contains_key(&id))
+                }
                 Action::Kill(id) => assert!(self.running.contains_key(&id) && self.killed.insert(id), "killed twice"),
                 Action::Refuse(..) => self.refusing = true,
                 Action::Serve => self.refusing = false,
@@ -143,6 +147,7 @@ impl World {
                 }
             }
             H::Lost(n) => self.on(*n, Event::Lost),
+            H::Locked(n) => self.on(*n, Event::Locked),
             H::Recycle(n, reason) => self.on(*n, |id| Event::Recycle(id, *reason)),
             H::Idle(n) => self.on(*n, Event::Idle),
             H::Waiting(count) => self.event(Event::Waiting(*count)),

@@ -11,8 +11,8 @@ use wsgid_protocol::control::RecycleReason;
 
 use super::member::Recycle;
 use super::{
-    Action, Event, Generation, Member, Mode, NEVER_READY_PATIENCE, NEXT_TRIES, PROVED_AFTER, Phase, Pool,
-    REPLACE_PAUSE, TERM_PATIENCE, WorkerId,
+    ABORT_PATIENCE, Action, Event, Generation, Member, Mode, NEVER_READY_PATIENCE, NEXT_TRIES, PROVED_AFTER, Phase,
+    Pool, REPLACE_PAUSE, TERM_PATIENCE, WorkerId,
 };
 use crate::definition::Definition;
 use crate::log::escaped;
@@ -31,7 +31,8 @@ impl Pool {
             Event::Exited(id, why, hopeless) => self.ended(id, &why, hopeless, now, out),
             Event::Ready(id, failed) => self.ready(id, failed, now, out),
             Event::Recycle(id, reason) => self.recycle(id, reason, now),
-            Event::Lost(id) => self.lost(id, now, out),
+            Event::Lost(id) => self.lost(id, false, now, out),
+            Event::Locked(id) => self.lost(id, true, now, out),
             Event::Waiting(count) => self.waiting = count,
             Event::Idle(id) => self.idle(id, now, out),
             Event::Define(definition) => self.define(definition, now, out),
@@ -195,16 +196,22 @@ impl Pool {
         }
     }
 
-    fn lost(&mut self, id: WorkerId, now: Instant, out: &mut Actions) {
+    fn lost(&mut self, id: WorkerId, with_stacks: bool, now: Instant, out: &mut Actions) {
         let Some(member) = self.members.get_mut(&id) else { return };
-        if member.phase == Phase::Queued || member.phase == Phase::Killed {
+        let aborted = matches!(member.phase, Phase::Terminated { .. }) && with_stacks;
+        if member.phase == Phase::Queued || member.phase == Phase::Killed || aborted {
             return;
         }
         let member_copy = member.clone();
         let counted = member.is_live();
-        member.phase = Phase::Killed;
+        if with_stacks {
+            member.phase = Phase::Terminated { until: now + ABORT_PATIENCE };
+            out.push(Action::Abort(id));
+        } else {
+            member.phase = Phase::Killed;
+            out.push(Action::Kill(id));
+        }
         self.succeed(id);
-        out.push(Action::Kill(id));
         if counted {
             self.failed(&member_copy, "a worker no longer answered its supervisor", now, out);
         }

@@ -335,3 +335,18 @@ fn shutdown_is_bounded() {
     bench.crash(ids[0]);
     assert!(matches!(bench.actions.last(), Some(Action::Gone)));
 }
+
+#[test]
+fn a_locked_worker_writes_its_stacks_before_it_is_killed() {
+    let mut bench = Bench::new(&[], true);
+    let id = bench.ready()[0];
+    bench.take();
+    bench.event(Event::Locked(id));
+    bench.event(Event::Locked(id));
+    let first = bench.take();
+    assert_eq!(first.iter().filter(|action| matches!(action, Action::Abort(_))).count(), 1, "{first:?}");
+    assert!(!first.iter().any(|action| matches!(action, Action::Kill(_))));
+    assert_eq!(bench.serving(), 0);
+    bench.pass(Duration::from_secs(2));
+    assert!(bench.take().iter().any(|action| matches!(action, Action::Kill(killed) if *killed == id)));
+}

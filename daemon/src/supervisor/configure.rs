@@ -31,6 +31,7 @@ impl Supervisor {
             return ToParent::Refused { generation, reason };
         }
         self.allowed.set(new.httpd_uid);
+        self.follow_main_log(&files);
         self.files = files;
         let names = new.groups.iter().map(|group| group.name.clone()).collect();
         self.known.insert(generation, Known { secret: Some(new.secret), groups: names });
@@ -136,6 +137,17 @@ impl Supervisor {
             }
         }
         problem
+    }
+
+    /// The first descriptor is httpd's main error log as it is now; what was
+    /// inherited as standard error may have been rotated away.
+    fn follow_main_log(&self, files: &[Arc<File>]) {
+        let Some(main) = files.first() else { return };
+        // What was logged before belongs to the file before.
+        self.sink.flush();
+        if let Err(errno) = nix::unistd::dup2_stderr(main) {
+            tracing::error!("failed to write to the main error log that httpd sent: {errno}");
+        }
     }
 
     fn log_file(&self, definition: &Definition) -> Option<Arc<File>> {

@@ -37,6 +37,7 @@ impl Supervisor {
                 self.tell(worker, ToWorker::Stop { within_ms });
             }
             Action::Terminate(worker) => self.signal(worker, Signal::SIGTERM),
+            Action::Abort(worker) => self.signal(worker, Signal::SIGABRT),
             Action::Kill(worker) => {
                 self.ended_for(worker, Failure::WorkerStopped);
                 self.signal(worker, Signal::SIGKILL);
@@ -67,7 +68,12 @@ impl Supervisor {
     fn refuse_all(&mut self, pool: PoolId, failure: Failure, text: String, _now: Instant) {
         let Some(entry) = self.pools.get_mut(&pool) else { return };
         let text = format!("{}: {}: {text}", entry.name(), failure.row().text);
-        tracing::error!("{text}; {}", failure.row().cure);
+        match failure {
+            // That was the administrator's wish, or httpd's end.
+            Failure::GroupStopped if self.leaving => tracing::debug!("{text}"),
+            Failure::GroupStopped => tracing::info!("{text}"),
+            _ => tracing::error!("{text}; {}", failure.row().cure),
+        }
         entry.refusing = Some((failure, text));
         // `assign_held`, which follows every event, answers what waits.
     }
@@ -335,7 +341,7 @@ impl Supervisor {
                     entry.handle.pid,
                     silent.as_secs_f64()
                 );
-                events.push((entry.pool, Event::Lost(*id)));
+                events.push((entry.pool, Event::Locked(*id)));
                 continue;
             }
             if let Some(limit) = idle_limit(config) {

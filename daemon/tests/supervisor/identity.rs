@@ -2,6 +2,7 @@
 //! another identity, and nobody's copy of it keeps it open.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -9,18 +10,18 @@ use wsgid_protocol::GroupConfig;
 
 use crate::stand_in::{Answer, Httpd, group};
 
-/// The first request leaves a child behind that keeps every descriptor.
+/// The first request leaves a child behind that keeps every descriptor. It
+/// forks behind Python's back: the worker's own fork hook would close them.
 const APP: &str = "
-import os, time
-child = None
+import ctypes, os
+libc, child = ctypes.PyDLL(None), None
 def application(environ, start_response):
     global child
     if child is None:
-        child = os.fork()
+        child = libc.fork()
         if child == 0:
-            os.setsid()
-            time.sleep(600)
-            os._exit(0)
+            libc.setsid()
+            while True: libc.pause()
     start_response('200 OK', [('Content-Type', 'text/plain')])
     return [b'%d %d %d' % (os.getuid(), os.getpid(), child)]
 ";
@@ -96,5 +97,7 @@ fn a_child_that_outlives_its_worker_holds_no_connection_open() {
         !ready.is_empty() && !ready.contains(&pid)
     });
     assert!(matches!(idle.answer(), Answer::Failed(21, _)));
+    let start = Instant::now();
     assert_eq!(idle.answer(), Answer::Lost);
+    assert!(start.elapsed() < Duration::from_secs(5), "the connection stayed open");
 }

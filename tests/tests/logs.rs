@@ -1,0 +1,121 @@
+//! Where lines of workers and of the supervisor end up: rotation, virtual
+//! hosts, and a quiet end.
+
+use std::fs;
+use std::time::Duration;
+
+use wsgid_tests::{Httpd, Limit, Site, case, eventually};
+
+const SOON: Duration = Duration::from_secs(10);
+
+fn serve() -> (Site, Httpd) {
+    let site = Site::new();
+    let httpd = Httpd::builder()
+        .daemon("site", &format!("processes=1 threads=2 {}", site.python_path()))
+        .mount("/", &site.file("probe.py"), "site")
+        .start();
+    assert_eq!(httpd.get("/hello").status, 200);
+    (site, httpd)
+}
+
+/// Output of the process that belongs to no request.
+const ASIDE: &str = "import os\n\
+    def application(environ, start_response):\n    \
+    os.write(2, b'aside ' + environ['QUERY_STRING'].encode() + b'\\n')\n    \
+    start_response('200 OK', [])\n    return [b'%d' % os.getpid()]\n";
+
+#[test]
+fn a_rotated_log_is_followed_by_supervisor_and_workers() {
+    case(Limit::default(), || {
+        let site = Site::new();
+        let script = site.write("aside.py", ASIDE);
+        let httpd = Httpd::builder().daemon("site", "threads=2").mount("/", &script, "site").start();
+        let worker = httpd.get("/?one").text();
+        httpd.wait_for_log("aside one", SOON);
+        let old = httpd.root().join("error.log.1");
+        fs::rename(httpd.root().join("error.log"), &old).expect("the log can be moved");
+        httpd.graceful();
+        // The worker is the same one: nobody restarted it to change its log.
+        assert_eq!(httpd.get("/?two").text(), worker);
+        httpd.wait_for_log("aside two", SOON);
+        httpd.workers()[0].kill();
+        let line = httpd.wait_for_log("SIGKILL", SOON);
+        assert!(line.contains("wsgid:error"), "{line}");
+        let rotated = fs::read_to_string(&old).expect("the old log is there");
+        assert!(!rotated.contains("aside two") && !rotated.contains("SIGKILL"), "{rotated}");
+        httpd.stop();
+    });
+}
+
+#[test]
+fn a_virtual_hosts_group_writes_to_its_log_also_after_rotation() {
+    case(Limit::default(), || {
+        let site = Site::new();
+        let script = site.write("aside.py", ASIDE);
+        let builder = Httpd::builder();
+        let own = builder.root().join("own.log");
+        let host = format!(
+            "<VirtualHost *>\nServerName own.test\nErrorLog {}\nWSGIDaemonProcess own threads=2\n\
+             WSGIScriptAlias / {} process-group=own application-group=%{{GLOBAL}}\n\
+             <Directory {}>\nRequire all granted\n</Directory>\n</VirtualHost>",
+            own.display(),
+            script.display(),
+            site.path().display()
+        );
+        let httpd = builder.line(host).start();
+        let wait = |text: &str| {
+            eventually(text, SOON, || fs::read_to_string(&own).unwrap_or_default().contains(text).then_some(()));
+        };
+        assert_eq!(httpd.get("/?one").status, 200);
+        wait("aside one");
+        assert!(!httpd.error_log().contains("aside one"));
+        fs::rename(&own, own.with_extension("1")).expect("the log can be moved");
+        httpd.graceful();
+        assert_eq!(httpd.get("/?two").status, 200);
+        wait("aside two");
+        httpd.stop();
+    });
+}
+
+#[test]
+fn a_piped_log_gets_the_lines_of_workers() {
+    case(Limit::default(), || {
+        let site = Site::new();
+        let script = site.write("aside.py", ASIDE);
+        let own = format!(
+            "<VirtualHost *>\nServerName own.test\nErrorLog \"|$/bin/cat >> {0}\"\nWSGIDaemonProcess own threads=2\n\
+             WSGIScriptAlias / {1} process-group=own application-group=%{{GLOBAL}}\n\
+             <Directory {2}>\nRequire all granted\n</Directory>\n</VirtualHost>",
+            site.path().join("piped.log").display(),
+            script.display(),
+            site.path().display()
+        );
+        let httpd = Httpd::builder().line(own).start();
+        let wait = |text: &str| {
+            let log = site.path().join("piped.log");
+            eventually(text, SOON, || fs::read_to_string(&log).unwrap_or_default().contains(text).then_some(()));
+        };
+        let worker = httpd.get("/?one").text();
+        wait("aside one");
+        // httpd ends the logger and starts another; the worker stays.
+        httpd.graceful();
+        assert_eq!(httpd.get("/?two").text(), worker);
+        wait("aside two");
+        httpd.stop();
+    });
+}
+
+#[test]
+fn an_ordinary_stop_says_nothing_of_errors() {
+    case(Limit::default(), || {
+        let (_site, httpd) = serve();
+        let root = httpd.root().to_owned();
+        let kept = root.with_extension("kept");
+        fs::hard_link(root.join("error.log"), &kept).expect("the log can be linked");
+        httpd.stop();
+        let log = fs::read_to_string(&kept).expect("the log is there");
+        let _ = fs::remove_file(&kept);
+        let errors: Vec<&str> = log.lines().filter(|line| line.contains("wsgid:error")).collect();
+        assert!(errors.is_empty(), "{errors:#?}");
+    });
+}
