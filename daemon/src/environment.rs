@@ -63,7 +63,8 @@ pub(crate) fn build(
 }
 
 /// `NAME=VALUE` lines; empty lines and `#` comments are skipped, one pair of
-/// matching quotes around the value is taken off.
+/// matching quotes around the value is taken off. `$'…'` holds escapes as in a
+/// shell (`\n`, `\r`, `\\`, `\'`), for values of several lines.
 fn parse(path: &Path, text: &str) -> Result<Vec<(String, String)>, EnvironmentError> {
     let mut out = Vec::new();
     for (number, line) in text.lines().enumerate() {
@@ -74,7 +75,7 @@ fn parse(path: &Path, text: &str) -> Result<Vec<(String, String)>, EnvironmentEr
         let pair = line.strip_prefix("export ").unwrap_or(line).split_once('=');
         match pair {
             Some((name, value)) if !name.trim().is_empty() && !line.contains('\0') => {
-                out.push((name.trim().to_owned(), unquote(value.trim()).to_owned()));
+                out.push((name.trim().to_owned(), unquote(value.trim())));
             }
             _ => return Err(EnvironmentError::Line { path: path.into(), line: number + 1 }),
         }
@@ -82,13 +83,31 @@ fn parse(path: &Path, text: &str) -> Result<Vec<(String, String)>, EnvironmentEr
     Ok(out)
 }
 
-fn unquote(value: &str) -> &str {
-    for quote in ['"', '\''] {
-        if let Some(inner) = value.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote)) {
-            return inner;
+fn unquote(value: &str) -> String {
+    let between = |open: &str, close: char| value.strip_prefix(open).and_then(|rest| rest.strip_suffix(close));
+    if let Some(inner) = between("$'", '\'') {
+        return unescape(inner);
+    }
+    between("\"", '"').or_else(|| between("'", '\'')).unwrap_or(value).to_owned()
+}
+
+fn unescape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        if c != '\\' {
+            out.push(c);
+            continue;
+        }
+        match rest.next() {
+            Some('n') => out.push('\n'),
+            Some('r') => out.push('\r'),
+            Some(c @ ('\\' | '\'' | '"')) => out.push(c),
+            // Not one of ours: as it is.
+            other => out.extend(std::iter::once('\\').chain(other)),
         }
     }
-    value
+    out
 }
 
 #[cfg(test)]
@@ -116,9 +135,10 @@ mod tests {
 
     #[test]
     fn lines_and_comments() {
-        let text = "# comment\n\nA=1\nexport B=\"two words\"\nC='x=y'\n";
+        let text = "# comment\n\nA=1\nexport B=\"two words\"\nC='x=y'\nD=$'a\\nb\\\\n\\'\\t'\n";
         let got = parse(Path::new("f"), text).unwrap();
-        let want = [("A", "1"), ("B", "two words"), ("C", "x=y")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+        let want = [("A", "1"), ("B", "two words"), ("C", "x=y"), ("D", "a\nb\\n'\\t")]
+            .map(|(k, v)| (k.to_owned(), v.to_owned()));
         assert_eq!(got, want);
         assert_eq!(
             parse(Path::new("f"), "A=1\nnonsense\n").unwrap_err().to_string(),

@@ -3,7 +3,7 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -46,7 +46,7 @@ const OMITTED: [&str; 14] = [
 /// Writes the environment of this process as the application shall see it.
 /// Only the application's group may read it: environments hold secrets.
 pub(crate) fn write_environment(file: &Path, account: &str) -> Result<u8, Box<dyn std::error::Error>> {
-    let (text, left_out) = lines(env::vars_os());
+    let text = lines(env::vars_os());
     write_whole(file, text.as_bytes(), 0o640).map_err(|error| HandoverError::Write(file.into(), error))?;
     if geteuid().is_root() {
         let ids = account.split_once(':').and_then(|(uid, gid)| Some((uid.parse().ok()?, gid.parse().ok()?)));
@@ -54,17 +54,11 @@ pub(crate) fn write_environment(file: &Path, account: &str) -> Result<u8, Box<dy
         chown(file, Some(Uid::from_raw(0)), Some(Gid::from_raw(gid)))
             .map_err(|errno| HandoverError::Write(file.into(), errno.into()))?;
     }
-    for name in left_out {
-        let _ = writeln!(
-            io::stderr(),
-            "wsgid: environment variable `{name}` is left out: its value has more than one line"
-        );
-    }
     Ok(crate::exit_code::OK)
 }
 
-fn lines(variables: impl Iterator<Item = (OsString, OsString)>) -> (String, Vec<String>) {
-    let (mut text, mut left_out) = (String::from("# The environment in which httpd was started.\n"), Vec::new());
+fn lines(variables: impl Iterator<Item = (OsString, OsString)>) -> String {
+    let mut text = String::from("# The environment in which httpd was started.\n");
     let mut all: Vec<(OsString, OsString)> = variables.collect();
     all.sort();
     for (name, value) in all {
@@ -73,15 +67,19 @@ fn lines(variables: impl Iterator<Item = (OsString, OsString)>) -> (String, Vec<
         if OMITTED.contains(&name) || name.starts_with("SUDO_") || !identifier {
             continue;
         }
-        if value.contains(['\n', '\r']) {
-            left_out.push(name.to_owned());
-            continue;
-        }
-        // One pair of quotes is taken off by the reader, so that spaces at
-        // either end and quotes inside stay as they are.
-        text.push_str(&format!("{name}=\"{value}\"\n"));
+        text.push_str(&format!("{name}={}\n", quoted(value)));
     }
-    (text, left_out)
+    text
+}
+
+/// As the reader of `env-file` takes it: one pair of quotes goes, so that spaces
+/// at either end and quotes inside stay as they are; only `$'…'` has escapes.
+fn quoted(value: &str) -> String {
+    if !value.contains(['\n', '\r']) {
+        return format!("\"{value}\"");
+    }
+    let escaped = value.replace('\\', "\\\\").replace('\'', "\\'").replace('\n', "\\n").replace('\r', "\\r");
+    format!("$'{escaped}'")
 }
 
 /// Becomes the program, under another name.
@@ -108,13 +106,15 @@ mod tests {
         let variables = [
             ("A", "1 2"),
             ("HOME", "/root"),
-            ("KEY", "a\nb"),
+            ("KEY", "a\nit's\\"),
             ("BASH_FUNC_x%%", "() {}"),
             ("Q", "\"x\""),
             ("SUDO_UID", "1"),
         ];
-        let (text, left_out) = lines(variables.iter().map(|(name, value)| (name.into(), value.into())));
-        assert_eq!(text, "# The environment in which httpd was started.\nA=\"1 2\"\nQ=\"\"x\"\"\n");
-        assert_eq!(left_out, ["KEY"]);
+        let text = lines(variables.iter().map(|(name, value)| (name.into(), value.into())));
+        assert_eq!(
+            text,
+            "# The environment in which httpd was started.\nA=\"1 2\"\nKEY=$'a\\nit\\'s\\\\'\nQ=\"\"x\"\"\n"
+        );
     }
 }
