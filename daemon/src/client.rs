@@ -84,7 +84,8 @@ fn find() -> Option<PathBuf> {
     PLACES.iter().map(|place| Path::new(place).join(NAME)).find(|path| path.exists())
 }
 
-fn exchange(path: &Path, command: &Command) -> io::Result<Value> {
+/// Sends one command and gives the answer.
+pub(crate) fn exchange(path: &Path, command: &Command) -> io::Result<Value> {
     let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
     let stream = UnixStream::connect(path)?;
     stream.set_read_timeout(Some(TIMEOUT))?;

@@ -8,6 +8,8 @@ use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -17,9 +19,10 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::logs;
+use super::options::ApplicationType;
 use super::plan::Plan;
 use super::terminal::{self, Stream};
+use super::{logs, progress, render};
 
 /// Why httpd could not be run.
 #[derive(Debug, thiserror::Error)]
@@ -49,8 +52,14 @@ pub(crate) fn run(plan: &Plan) -> Result<u8, ForegroundError> {
     let mut child = start(plan)?;
     let copies = copies(plan, &mut child)?;
     let limit = Duration::from_secs(plan.options.timeouts.shutdown_timeout.into()) + STOP_SLACK;
-    let end = Server { httpd: pid_of(&child), stopping: None, limit }.wait(&signals);
+    let httpd = pid_of(&child);
+    let ending = Arc::new(AtomicBool::new(false));
+    let directory = socket_directory(plan, httpd);
+    watch_start(plan, &directory, &ending);
+    let end = Server { httpd, stopping: None, limit, ending: Arc::clone(&ending) }.wait(&signals);
+    ending.store(true, Ordering::Relaxed);
     end_leftovers();
+    remove_sockets(&directory);
     for copy in copies {
         let _ = copy.join();
     }
@@ -58,6 +67,35 @@ pub(crate) fn run(plan: &Plan) -> Result<u8, ForegroundError> {
         explain(end.code, log.as_deref(), before);
     }
     Ok(end.code)
+}
+
+/// Where httpd and the supervisor meet; httpd names it after its pid, which is
+/// that of the script it was started by.
+fn socket_directory(plan: &Plan, httpd: Pid) -> PathBuf {
+    let mut name = render::socket_prefix(plan).into_os_string();
+    name.push(format!(".{httpd}"));
+    PathBuf::from(name)
+}
+
+fn watch_start(plan: &Plan, directory: &Path, ending: &Arc<AtomicBool>) {
+    // Without an application there is none to load; a person in a debugger
+    // knows what is going on.
+    if plan.options.application.application_type == ApplicationType::Static || plan.single() {
+        return;
+    }
+    let error_log =
+        logs::error_log_file(plan).map_or_else(|| "the log".to_owned(), |log| format!("`{}`", log.display()));
+    let watch =
+        progress::Watch { socket: directory.join(crate::control::NAME), group: plan.process_group(), error_log };
+    progress::watch(watch, Arc::clone(ending));
+}
+
+/// httpd removes them itself, unless it was killed.
+fn remove_sockets(directory: &Path) {
+    for name in ["httpd.sock", crate::control::NAME] {
+        let _ = fs::remove_file(directory.join(name));
+    }
+    let _ = fs::remove_dir(directory);
 }
 
 fn block_signals() -> Result<SignalFd, Errno> {
@@ -123,6 +161,8 @@ struct Server {
     /// When the end was asked for.
     stopping: Option<Instant>,
     limit: Duration,
+    /// Set when the end was asked for, for whoever talks to the terminal.
+    ending: Arc<AtomicBool>,
 }
 
 impl Server {
@@ -155,20 +195,25 @@ impl Server {
             // A second Ctrl-C means now.
             Signal::SIGINT | Signal::SIGTERM | Signal::SIGQUIT if self.stopping.is_some() => return self.kill(),
             Signal::SIGINT | Signal::SIGTERM | Signal::SIGQUIT => {
-                self.stopping = Some(Instant::now());
+                self.stop_begins();
                 Signal::SIGTERM
             }
             // A terminal sends it when its size changes; elsewhere it is
             // httpd's graceful stop, and containers use it.
             Signal::SIGWINCH if io::IsTerminal::is_terminal(&io::stdin()) => return,
             Signal::SIGWINCH => {
-                self.stopping = Some(Instant::now());
+                self.stop_begins();
                 self.limit += Duration::from_secs(3600);
                 Signal::SIGWINCH
             }
             other => other,
         };
         let _ = kill(self.httpd, to_httpd);
+    }
+
+    fn stop_begins(&mut self) {
+        self.stopping = Some(Instant::now());
+        self.ending.store(true, Ordering::Relaxed);
     }
 
     fn kill(&self) {

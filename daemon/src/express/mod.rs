@@ -20,6 +20,7 @@ mod modules;
 mod notes;
 mod options;
 mod plan;
+mod progress;
 mod python;
 mod render;
 mod server_root;
@@ -44,8 +45,10 @@ use plan::Plan;
 #[derive(Debug, Subcommand)]
 pub(crate) enum ExpressCommand {
     /// Serve an application: write a server root, run httpd in the foreground
+    #[command(args_override_self = true, infer_long_args = true)]
     StartServer(Box<ServerArguments>),
     /// Write a server root and leave starting it to its apachectl
+    #[command(args_override_self = true, infer_long_args = true)]
     SetupServer(Box<ServerArguments>),
     /// Print the directives that load the module into an existing httpd
     ModuleConfig,

@@ -73,7 +73,7 @@ fn pid_file(plan: &Plan) -> PathBuf {
 }
 
 /// A relative one is below the server root, as httpd takes it.
-fn socket_prefix(plan: &Plan) -> PathBuf {
+pub(crate) fn socket_prefix(plan: &Plan) -> PathBuf {
     plan.root.join(plan.options.network.socket_prefix.as_deref().unwrap_or("wsgi"))
 }
 
