@@ -3,16 +3,22 @@
 
 use crate::apr::log::{self, Level};
 use crate::groups::admits;
-use crate::httpd::server::Server;
-use crate::settings::{self, DEFAULT_GROUP, Settings};
+use crate::httpd::server::{Server, is_first_pass, is_only_looking};
+use crate::settings::{self, DEFAULT_GROUP, Settings, Sighting, Subject};
 use crate::sys;
 
 /// httpd's check_config hook.
 pub(crate) fn check_config(main: Server<'_>) -> i32 {
-    let errors = settings::with(|settings| {
+    let (errors, warnings) = settings::with(|settings| {
         name_scopes(settings, main);
-        errors(settings, main)
+        (errors(settings, main), warnings(settings, main))
     });
+    // At a start the configuration is read twice.
+    if is_only_looking() || !is_first_pass() {
+        for warning in &warnings {
+            log::server(Level::WARN, || format!("WSGID0011: {warning}"));
+        }
+    }
     for error in &errors {
         log::server(Level::ERR, || format!("WSGID0010: {error}"));
     }
@@ -57,6 +63,39 @@ fn errors(settings: &Settings, main: Server<'_>) -> Vec<String> {
         errors.extend(unknown_default(settings, server));
     }
     errors
+}
+
+/// Directives that are dangerous without their partner, which stands neither in
+/// the same section nor in the server around it.
+fn warnings(settings: &Settings, main: Server<'_>) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for sighting in &settings.sightings {
+        let (partner, text) = match sighting.subject {
+            Subject::ProxyHeaders => (
+                Subject::Proxies,
+                "WSGITrustedProxyHeaders without WSGITrustedProxies: every client can say who and where it is; \
+                 list the addresses of your proxies",
+            ),
+            Subject::VariableGroup => (
+                Subject::Restriction,
+                "WSGIProcessGroup with %{ENV:...} without WSGIRestrictProcess: whoever sets the variable, \
+                 .htaccess for instance, chooses among all process groups; list those that may be chosen",
+            ),
+            Subject::Proxies | Subject::Restriction => continue,
+        };
+        let beside = |other: &Sighting| other.subject == partner && other.section == sighting.section;
+        let around = main.all().find(|server| server.id() == sighting.server).is_some_and(|server| {
+            let defaults = server.directory_defaults();
+            match partner {
+                Subject::Proxies => defaults.trusted_proxies.is_some(),
+                _ => defaults.restrict_process.is_some(),
+            }
+        });
+        if !around && !settings.sightings.iter().any(beside) {
+            warnings.push(format!("{}: {text}", sighting.origin));
+        }
+    }
+    warnings
 }
 
 /// WSGIProcessGroup outside of sections: known now, so said now.

@@ -7,6 +7,7 @@ use std::ffi::CStr;
 
 use crate::apr::pool::{Pool, PoolVec};
 use crate::httpd::regex::Regex;
+use crate::proxies::Network;
 
 /// On, Off, or not said here.
 pub(crate) type Switch = Option<bool>;
@@ -59,7 +60,7 @@ pub(crate) struct DirConfig<'p> {
     pub(crate) auth_user_script: Option<ScriptRef<'p>>,
     pub(crate) auth_group_script: Option<ScriptRef<'p>>,
     pub(crate) trusted_headers: Option<&'p [&'p CStr]>,
-    pub(crate) trusted_proxies: Option<&'p [&'p CStr]>,
+    pub(crate) trusted_proxies: Option<&'p [Network]>,
     pub(crate) pass_authorization: Switch,
     pub(crate) script_reloading: Switch,
     pub(crate) chunked_request: Switch,

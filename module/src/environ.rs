@@ -9,6 +9,7 @@ use serde_bytes::Bytes;
 
 use crate::apr::table::Table;
 use crate::httpd::request::Request;
+use crate::proxies::Trust;
 use crate::target::Target;
 
 /// The variables, in the order they are to be set; later ones win.
@@ -43,6 +44,7 @@ impl<'r> Environ<'r> {
         environ.add_request(target);
         environ.add_redirect();
         environ.add_own(target);
+        environ.heed_proxies();
         environ.pairs
     }
 
@@ -154,6 +156,17 @@ impl<'r> Environ<'r> {
         self.put("mod_wsgi.handler_script", target.handler_script.map_or(&[], CStr::to_bytes));
         self.put("mod_wsgi.script_name", target.script_name);
         self.put("mod_wsgi.path_info", target.path_info);
+    }
+}
+
+impl Environ<'_> {
+    fn heed_proxies(&mut self) {
+        let config = self.r.config();
+        let Some(headers) = config.trusted_headers else { return };
+        let pool = self.r.pool();
+        let peer = self.r.useragent_ip().and_then(|address| address.to_str().ok()?.parse().ok());
+        let trust = Trust { headers, proxies: config.trusted_proxies, peer };
+        trust.apply(&mut self.pairs, &|text| pool.join(&[text.as_bytes()]));
     }
 }
 

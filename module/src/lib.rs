@@ -26,6 +26,7 @@ mod mapping;
 mod names;
 mod paths;
 mod pool;
+mod proxies;
 mod question;
 mod response;
 mod settings;

@@ -60,6 +60,30 @@ pub(crate) struct Interpreter {
     pub(crate) free_threading: Option<bool>,
 }
 
+/// What a directive is about that makes sense together with another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subject {
+    /// WSGITrustedProxyHeaders.
+    ProxyHeaders,
+    /// WSGITrustedProxies.
+    Proxies,
+    /// A process group that a variable of the request names.
+    VariableGroup,
+    /// WSGIRestrictProcess.
+    Restriction,
+}
+
+/// Where such a directive was seen.
+#[derive(Clone, Debug)]
+pub(crate) struct Sighting {
+    pub(crate) subject: Subject,
+    /// The section, as a number.
+    pub(crate) section: usize,
+    /// The server, as a number.
+    pub(crate) server: usize,
+    pub(crate) origin: String,
+}
+
 /// All of it.
 #[derive(Debug, Default)]
 pub(crate) struct Settings {
@@ -87,6 +111,7 @@ pub(crate) struct Settings {
     pub(crate) interpreters: Vec<Interpreter>,
     /// The container that is being read.
     pub(crate) container: Option<Interpreter>,
+    pub(crate) sightings: Vec<Sighting>,
     /// What deserves a line in the log once there is one.
     pub(crate) remarks: Vec<String>,
 }

@@ -13,6 +13,7 @@ use std::ffi::CStr;
 use crate::apr::pool::Pool;
 use crate::config::{DirConfig, ServerConfig};
 use crate::httpd::server::Server;
+use crate::settings::{self, Sighting, Subject};
 use crate::sys;
 
 pub(crate) use self::words::Words;
@@ -59,6 +60,17 @@ pub(crate) struct Context<'c, 'p> {
     pub(crate) in_htaccess: bool,
     /// Makes a path absolute as httpd does (ServerRoot).
     pub(crate) absolute: &'c dyn Fn(&CStr) -> Option<&'p CStr>,
+}
+
+impl Context<'_, '_> {
+    /// Remembers where a directive stands whose partner may be missing.
+    pub(crate) fn note(&self, subject: Subject) {
+        if !self.in_htaccess {
+            let section = std::ptr::from_ref(&*self.dir).addr();
+            let sighting = Sighting { subject, section, server: self.server.id(), origin: self.origin.clone() };
+            settings::with(|settings| settings.sightings.push(sighting));
+        }
+    }
 }
 
 /// A wrong directive, in words.

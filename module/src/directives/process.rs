@@ -5,7 +5,7 @@ use wsgid_protocol::GroupConfig;
 use wsgid_protocol::limits::MAX_NAME_LEN;
 
 use super::{Context, Outcome, Words};
-use crate::settings::{self, DEFAULT_GROUP, Definition, Scope, Settings};
+use crate::settings::{self, DEFAULT_GROUP, Definition, Scope, Settings, Subject};
 
 /// A name for a group, fixed or with `%{…}`.
 pub(super) fn name_of_group(name: &str) -> Result<String, String> {
@@ -92,6 +92,9 @@ fn gid_of(name: &str) -> Option<u32> {
 pub(super) fn process_group(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
     let name = name_of_group(&words.need("the name of the process group")?)?;
     cx.dir.process_group = Some(cx.pool.string(name.as_bytes()));
+    if name.contains("%{ENV:") {
+        cx.note(Subject::VariableGroup);
+    }
     Ok(())
 }
 
@@ -107,6 +110,7 @@ pub(super) fn restrict_process(cx: &mut Context<'_, '_>, words: &mut Words<'_>) 
         let name = cx.pool.string(name.as_bytes());
         cx.dir.restrict_process = Some(cx.pool.concat(cx.dir.restrict_process.unwrap_or_default(), &[name]));
     }
+    cx.note(Subject::Restriction);
     Ok(())
 }
 

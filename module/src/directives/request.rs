@@ -4,6 +4,8 @@ use super::mapping::script_ref;
 use super::process::without_effect;
 use super::{Context, Outcome, Words};
 use crate::config::MapHead;
+use crate::proxies::{self, Network};
+use crate::settings::{self, Subject};
 
 /// Directives that are one switch of a section.
 macro_rules! switches {
@@ -50,30 +52,24 @@ pub(super) fn trusted_proxy_headers(cx: &mut Context<'_, '_>, words: &mut Words<
         }
         let name = cx.pool.mapped(b"HTTP_", word.as_bytes(), crate::environ::variable_byte);
         let name = cx.pool.string(name);
+        if !proxies::is_known(&name.to_string_lossy()) {
+            let known = proxies::known_headers().join(", ");
+            settings::remark(format!("{}: {}: `{word}` is not among {known}: it has no effect", cx.origin, cx.name));
+        }
         cx.dir.trusted_headers = Some(cx.pool.concat(cx.dir.trusted_headers.unwrap_or_default(), &[name]));
     }
+    cx.note(Subject::ProxyHeaders);
     Ok(())
 }
 
 pub(super) fn trusted_proxies(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
     for word in words.rest("an address or network")? {
-        check_network(&word)?;
-        let word = cx.pool.string(word.as_bytes());
-        cx.dir.trusted_proxies = Some(cx.pool.concat(cx.dir.trusted_proxies.unwrap_or_default(), &[word]));
+        let network = Network::parse(&word)
+            .ok_or_else(|| format!("`{word}` is neither an address nor a network such as 10.0.0.0/8"))?;
+        cx.dir.trusted_proxies = Some(cx.pool.concat(cx.dir.trusted_proxies.unwrap_or_default(), &[network]));
     }
+    cx.note(Subject::Proxies);
     Ok(())
-}
-
-fn check_network(word: &str) -> Outcome {
-    let (address, bits) = word.split_once('/').map_or((word, None), |(address, bits)| (address, Some(bits)));
-    let bad = || format!("`{word}` is neither an address nor a network such as 10.0.0.0/8");
-    let address: std::net::IpAddr = address.parse().map_err(|_| bad())?;
-    let most = if address.is_ipv4() { 32 } else { 128 };
-    match bits.map(str::parse::<u8>) {
-        None => Ok(()),
-        Some(Ok(bits)) if bits <= most => Ok(()),
-        Some(_) => Err(bad()),
-    }
 }
 
 pub(super) fn access_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
