@@ -19,17 +19,22 @@ import traceback
 
 
 def before_loading(settings):
-    """What must be in place before the application is imported."""
+    """What must be in place before the application is imported; gives what is
+    to be called right after it."""
+    after_loading = None
     if settings["debug_mode"]:
         _attach_terminal(settings["terminal"])
     if settings["coverage"]:
         _start_coverage(settings["coverage"])
     if settings["reload_on_changes"]:
-        Reloader(settings.get("watch", ())).start()
+        reloader = Reloader(settings.get("watch", ()))
+        reloader.start()
+        after_loading = reloader.look
     if settings["debugger_startup"]:
         import pdb
 
         pdb.set_trace()
+    return after_loading
 
 
 def wrap(application, settings):
@@ -76,13 +81,19 @@ class Reloader(threading.Thread):
         self._also = list(also)
         self._known = {}
         self._directories = set()
+        self._lock = threading.Lock()
         self._events = _Inotify.open()
 
+    def look(self):
+        """Looks at every file now, so that no change from here on is missed."""
+        with self._lock:
+            return self._scan()
+
     def run(self):
-        self._scan()
+        self.look()
         while True:
             self._wait()
-            changed = self._scan()
+            changed = self.look()
             if changed:
                 _say("`%s` has changed; the worker process is replaced" % changed)
                 os.kill(os.getpid(), signal.SIGUSR1)
@@ -214,13 +225,15 @@ def _start_coverage(directory):
     except ImportError:
         _say("--enable-coverage needs the package `coverage` in the application's Python")
         raise
-    measured = coverage.Coverage(data_file=None)
+    # Neither these tools nor what the worker brings along, which has no files.
+    omitted = [os.path.join(os.path.dirname(os.path.abspath(__file__)), "*"), "wsgid/*"]
+    measured = coverage.Coverage(data_file=None, omit=omitted)
     measured.start()
 
     def report():
         measured.stop()
         try:
-            measured.html_report(directory=directory)
+            measured.html_report(directory=directory, ignore_errors=True)
             _say("the coverage report is `%s`" % os.path.join(directory, "index.html"))
         except (OSError, coverage.CoverageException) as error:
             _say("the coverage report could not be written: %s" % error)

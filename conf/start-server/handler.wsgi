@@ -102,15 +102,17 @@ class _Entry:
             os.kill(os.getpid(), signal.SIGUSR1)
 
 
-_tools = None
+_tools = _after_loading = None
 if SETTINGS["tools"]:
     sys.path.insert(0, _HERE)
     import express_tools as _tools
 
     sys.path.remove(_HERE)
-    _tools.before_loading(SETTINGS)
+    _after_loading = _tools.before_loading(SETTINGS)
 
 _application, _path = _load_application()
+if _after_loading is not None:
+    _after_loading()
 if _tools is not None:
     _application = _tools.wrap(_application, SETTINGS)
 application = _Entry(_application, _path, SETTINGS["mount_point"], SETTINGS["reloading"])

@@ -337,14 +337,17 @@ fn aliases(plan: &Plan) -> Vec<Scope> {
     all.into_iter().map(row).collect()
 }
 
-/// A URL path as a literal in a regular expression.
+/// A URL path as a literal in a regular expression. mod_rewrite keeps
+/// backslashes as they come, so it has none.
 fn escaped(path: &str) -> String {
     let mut out = String::new();
     for c in path.chars() {
-        if !c.is_alphanumeric() && !matches!(c, '/' | '_' | '-') {
-            out.push('\\');
+        match c {
+            c if c.is_alphanumeric() || matches!(c, '/' | '_' | '-') => out.push(c),
+            // These two cannot stand alone between brackets.
+            '^' | '\\' => out.push('.'),
+            c => out.extend(['[', c, ']']),
         }
-        out.push(c);
     }
     out
 }
