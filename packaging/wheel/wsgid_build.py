@@ -87,6 +87,10 @@ def build_sdist(directory, config_settings=None):
 
 def _cargo_build():
     """Builds the release; the directory that holds it."""
+    built = os.environ.get("WSGID_ARTIFACTS")
+    if built:
+        # Built before, for instance in another image.
+        return built
     cargo = shutil.which("cargo")
     if cargo is None:
         raise SystemExit("cargo was not found: install a Rust toolchain, or install a wheel that is already built")
