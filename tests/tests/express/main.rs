@@ -1,0 +1,9 @@
+//! `wsgid start-server` with its options, each with real requests.
+
+mod access;
+mod applications;
+mod environment;
+mod files;
+mod names;
+mod tls;
+mod tools;
