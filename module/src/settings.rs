@@ -102,9 +102,6 @@ pub(crate) struct Settings {
     pub(crate) python_warnings: Vec<String>,
     pub(crate) python_hash_seed: Option<String>,
     pub(crate) dont_write_bytecode: bool,
-    pub(crate) telemetry_service: Option<(PathBuf, Option<f64>)>,
-    pub(crate) telemetry_options: Vec<String>,
-    pub(crate) slow_requests: Option<f64>,
     pub(crate) server_metrics: bool,
     /// Outside of a container, then one per container.
     pub(crate) interpreter: Interpreter,

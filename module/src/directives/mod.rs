@@ -76,6 +76,20 @@ impl Context<'_, '_> {
 /// A wrong directive, in words.
 pub(crate) type Outcome = Result<(), String>;
 
+/// What a directive means here, compared with mod_wsgi.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Effect {
+    /// The same.
+    Same,
+    /// The same but for this.
+    Differs(#[cfg_attr(not(test), expect(dead_code, reason = "printed into the documentation"))] &'static str),
+    /// It is accepted and does nothing, for this reason.
+    Nothing(&'static str),
+    /// mod_wsgi does not have it.
+    Added,
+}
+use Effect::{Added, Differs, Nothing, Same};
+
 /// One directive.
 pub(crate) struct Directive {
     pub(crate) name: &'static CStr,
@@ -83,16 +97,18 @@ pub(crate) struct Directive {
     /// Shown by httpd where the directive is listed.
     pub(crate) usage: &'static CStr,
     pub(crate) apply: fn(&mut Context<'_, '_>, &mut Words<'_>) -> Outcome,
+    /// What it means here, compared with mod_wsgi.
+    pub(crate) effect: Effect,
     /// Whether it is a section that holds others.
     pub(crate) container: bool,
 }
 
 macro_rules! directives {
-    ($($name:literal, $place:ident, $usage:literal, $apply:path;)*) => {
+    ($($name:literal, $place:ident, $usage:literal, $apply:path, $effect:expr;)*) => {
         /// All directives.
         pub(crate) static TABLE: &[Directive] = &[
             $(Directive {
-                name: $name, place: Place::$place, usage: $usage, apply: $apply,
+                name: $name, place: Place::$place, usage: $usage, apply: $apply, effect: $effect,
                 container: matches!($name.to_bytes().first(), Some(b'<')),
             },)*
         ];
@@ -100,67 +116,74 @@ macro_rules! directives {
 }
 
 directives! {
-    c"WSGIScriptAlias", Server, c"URL-path file-or-directory [option=value ...]", mapping::script_alias;
-    c"WSGIScriptAliasMatch", Server, c"regular-expression file-pattern [option=value ...]", mapping::script_alias_match;
-    c"WSGIHandlerScript", Section, c"handler-name file [option=value ...]", mapping::handler_script;
-    c"WSGIImportScript", Server, c"file process-group=name application-group=name", mapping::import_script;
-    c"WSGIDispatchScript", Section, c"file [option=value ...]", mapping::dispatch_script;
-    c"WSGICallableObject", FileInfo, c"name of the callable object in the script", mapping::callable_object;
+    c"WSGIScriptAlias", Server, c"URL-path file-or-directory [option=value ...]", mapping::script_alias, Differs("a script whose group is not defined or not reachable is refused with file and line; the definition may follow later in the file");
+    c"WSGIScriptAliasMatch", Server, c"regular-expression file-pattern [option=value ...]", mapping::script_alias_match, Differs("as WSGIScriptAlias");
+    c"WSGIHandlerScript", Section, c"handler-name file [option=value ...]", mapping::handler_script, Same;
+    c"WSGIImportScript", Server, c"file process-group=name application-group=name", mapping::import_script, Differs("`process-group=%{GLOBAL}` loads it in the implicit process group, for nothing runs inside httpd");
+    c"WSGIDispatchScript", Section, c"file [option=value ...]", mapping::dispatch_script, Differs("it runs in a worker (`process-group=`, else the implicit group) and has 10 s; if it cannot be loaded the request ends with 500 instead of going on");
+    c"WSGICallableObject", FileInfo, c"name of the callable object in the script", mapping::callable_object, Same;
 
-    c"WSGIDaemonProcess", Server, c"name [option=value ...]", process::daemon_process;
-    c"WSGIProcessGroup", Section, c"name of a process group", process::process_group;
-    c"WSGIApplicationGroup", Section, c"name of an application group", process::application_group;
-    c"WSGIRestrictProcess", Section, c"process groups that may be used here", process::restrict_process;
-    c"WSGISocketPrefix", Global, c"path that the socket's name begins with", process::socket_prefix;
-    c"WSGISocketRotation", Global, c"On or Off; without effect, the socket stays the same", process::socket_rotation;
-    c"WSGIAcceptMutex", Global, c"name of a mutex; without effect, none is needed", process::accept_mutex;
-    c"WSGIRestrictEmbedded", Global, c"On or Off: whether requests need a named process group", process::restrict_embedded;
-    c"WSGISupervisorExecutable", Global, c"path of wsgid", process::supervisor_executable;
-    c"WSGIDaemonSocket", Global, c"socket of a supervisor that runs on its own", process::daemon_socket;
+    c"WSGIDaemonProcess", Server, c"name [option=value ...]", process::daemon_process, Differs("numbers and sizes are checked; the same definition twice, as certbot makes it, is one group; see the options");
+    c"WSGIProcessGroup", Section, c"name of a process group", process::process_group, Differs("`%{GLOBAL}` is an implicit process group with httpd's user, one process and 15 threads; with `%{ENV:...}` and without WSGIRestrictProcess the start warns");
+    c"WSGIApplicationGroup", Section, c"name of an application group", process::application_group, Differs("an application group is processes of its own, never a sub-interpreter");
+    c"WSGIRestrictProcess", Section, c"process groups that may be used here", process::restrict_process, Same;
+    c"WSGISocketPrefix", Global, c"path that the socket's name begins with", process::socket_prefix, Differs("the directory of the one socket to the supervisor");
+    c"WSGISocketRotation", Global, c"On or Off; without effect, the socket stays the same", process::socket_rotation, Nothing("the socket is the same before and after a restart");
+    c"WSGIAcceptMutex", Global, c"name of a mutex; without effect, none is needed", process::accept_mutex, Nothing("worker processes do not compete for connections");
+    c"WSGIRestrictEmbedded", Global, c"On or Off: whether requests need a named process group", process::restrict_embedded, Differs("On: a request that names no process group fails; nothing is embedded either way");
+    c"WSGISupervisorExecutable", Global, c"path of wsgid", process::supervisor_executable, Added;
+    c"WSGIDaemonSocket", Global, c"socket of a supervisor that runs on its own", process::daemon_socket, Added;
 
-    c"WSGIPythonHome", Global, c"prefix of the Python to run", python::home;
-    c"WSGIPythonPath", Global, c"directories to add to sys.path", python::path;
-    c"WSGIPythonEggs", Global, c"directory for PYTHON_EGG_CACHE", python::eggs;
-    c"WSGIPythonOptimize", Global, c"0, 1 or 2", python::optimize;
-    c"WSGIPythonWarnings", Global, c"warning filter", python::warnings;
-    c"WSGIPythonHashSeed", Global, c"random or a number", python::hash_seed;
-    c"WSGIDontWriteBytecode", Global, c"On or Off", python::dont_write_bytecode;
-    c"WSGISwitchInterval", Global, c"seconds", python::switch_interval;
-    c"WSGIDestroyInterpreter", Global, c"On or Off; without effect", python::destroy_interpreter;
-    c"WSGIPerInterpreterGIL", Global, c"On or Off; without effect, each application group has processes of its own", python::per_interpreter_gil;
-    c"WSGIFreeThreading", Global, c"On or Off", python::free_threading;
-    c"<WSGIInterpreterOptions", Global, c"[process-group=name] [application-group=name]", python::interpreter_options;
-    c"WSGIRestrictStdin", Global, c"On or Off", python::restrict_stdin;
-    c"WSGIRestrictStdout", Global, c"On or Off", python::restrict_stdout;
-    c"WSGIRestrictSignal", Global, c"On or Off", python::restrict_signal;
-    c"WSGICaseSensitivity", Global, c"On or Off; without effect", python::case_sensitivity;
+    c"WSGIPythonHome", Global, c"prefix of the Python to run", python::home, Differs("any Python 3.9 or newer; each process group may have its own");
+    c"WSGIPythonPath", Global, c"directories to add to sys.path", python::path, Differs("outside of a container for the implicit process group, which takes the place of embedded mode");
+    c"WSGIPythonEggs", Global, c"directory for PYTHON_EGG_CACHE", python::eggs, Same;
+    c"WSGIPythonOptimize", Global, c"0, 1 or 2", python::optimize, Same;
+    c"WSGIPythonWarnings", Global, c"warning filter", python::warnings, Same;
+    c"WSGIPythonHashSeed", Global, c"random or a number", python::hash_seed, Differs("`random` is random");
+    c"WSGIDontWriteBytecode", Global, c"On or Off", python::dont_write_bytecode, Same;
+    c"WSGISwitchInterval", Global, c"seconds", python::switch_interval, Same;
+    c"WSGIDestroyInterpreter", Global, c"On or Off; without effect", python::destroy_interpreter, Nothing("an interpreter ends with its process");
+    c"WSGIPerInterpreterGIL", Global, c"On or Off; without effect, each application group has processes of its own", python::per_interpreter_gil, Nothing("each application group has processes of its own");
+    c"WSGIFreeThreading", Global, c"On or Off", python::free_threading, Nothing("the Python of the group decides; a free-threaded one runs without the lock");
+    c"<WSGIInterpreterOptions", Global, c"[process-group=name] [application-group=name]", python::interpreter_options, Differs("for process groups; what is for one application group alone is not heeded, and the log says so");
+    c"WSGIRestrictStdin", Global, c"On or Off", python::restrict_stdin, Same;
+    c"WSGIRestrictStdout", Global, c"On or Off", python::restrict_stdout, Same;
+    c"WSGIRestrictSignal", Global, c"On or Off", python::restrict_signal, Same;
+    c"WSGICaseSensitivity", Global, c"On or Off; without effect", python::case_sensitivity, Nothing("paths are told apart as the file system does");
 
-    c"WSGIPassAuthorization", FileInfo, c"On or Off: whether applications see Authorization", request::pass_authorization;
-    c"WSGIScriptReloading", FileInfo, c"On or Off: whether a changed script is loaded again", request::script_reloading;
-    c"WSGIChunkedRequest", FileInfo, c"On or Off: whether request bodies may be chunked", request::chunked_request;
-    c"WSGIErrorOverride", FileInfo, c"On or Off: whether ErrorDocument replaces error pages of applications", request::error_override;
-    c"WSGIMapHEADToGET", FileInfo, c"On, Off or Auto", request::map_head_to_get;
-    c"WSGIIgnoreActivity", FileInfo, c"On or Off: whether requests leave inactivity-timeout alone", request::ignore_activity;
-    c"WSGIEnableSendfile", FileInfo, c"On or Off: whether wsgi.file_wrapper may use sendfile", request::enable_sendfile;
-    c"WSGIPassApacheRequest", Section, c"On or Off; without effect outside httpd", request::pass_apache_request;
-    c"WSGITrustedProxyHeaders", FileInfo, c"names of headers", request::trusted_proxy_headers;
-    c"WSGITrustedProxies", FileInfo, c"addresses and networks", request::trusted_proxies;
+    c"WSGIPassAuthorization", FileInfo, c"On or Off: whether applications see Authorization", request::pass_authorization, Same;
+    c"WSGIScriptReloading", FileInfo, c"On or Off: whether a changed script is loaded again", request::script_reloading, Same;
+    c"WSGIChunkedRequest", FileInfo, c"On or Off: whether request bodies may be chunked", request::chunked_request, Same;
+    c"WSGIErrorOverride", FileInfo, c"On or Off: whether ErrorDocument replaces error pages of applications", request::error_override, Same;
+    c"WSGIMapHEADToGET", FileInfo, c"On, Off or Auto", request::map_head_to_get, Same;
+    c"WSGIIgnoreActivity", FileInfo, c"On or Off: whether requests leave inactivity-timeout alone", request::ignore_activity, Same;
+    c"WSGIEnableSendfile", FileInfo, c"On or Off: whether wsgi.file_wrapper may use sendfile", request::enable_sendfile, Same;
+    c"WSGIPassApacheRequest", Section, c"On or Off; without effect outside httpd", request::pass_apache_request, Nothing("applications run outside httpd, where its request record does not exist");
+    c"WSGITrustedProxyHeaders", FileInfo, c"names of headers", request::trusted_proxy_headers, Differs("only an address becomes REMOTE_ADDR, a port behind it is taken off; without WSGITrustedProxies the start warns");
+    c"WSGITrustedProxies", FileInfo, c"addresses and networks", request::trusted_proxies, Same;
 
-    c"WSGIAccessScript", Auth, c"file [option=value ...]", request::access_script;
-    c"WSGIAuthUserScript", Auth, c"file [option=value ...]", request::auth_user_script;
-    c"WSGIAuthGroupScript", Auth, c"file [option=value ...]", request::auth_group_script;
-    c"WSGIGroupAuthoritative", Auth, c"On or Off; without effect", request::group_authoritative;
+    c"WSGIAccessScript", Auth, c"file [option=value ...]", request::access_script, Differs("it runs in a worker (`process-group=`, else the implicit group) and has 10 s; whatever goes wrong refuses the request; in `.htaccess` a process group has to be listed in WSGIRestrictProcess");
+    c"WSGIAuthUserScript", Auth, c"file [option=value ...]", request::auth_user_script, Differs("as WSGIAccessScript");
+    c"WSGIAuthGroupScript", Auth, c"file [option=value ...]", request::auth_group_script, Differs("as WSGIAccessScript");
+    c"WSGIGroupAuthoritative", Auth, c"On or Off; without effect", request::group_authoritative, Nothing("as in mod_wsgi for httpd 2.4; use RequireAny and RequireAll");
 
-    c"WSGIServerMetrics", Global, c"On or Off", python::server_metrics;
-    c"WSGITelemetryService", Global, c"unix:/path [interval=seconds]", python::telemetry_service;
-    c"WSGITelemetryOptions", Global, c"options", python::telemetry_options;
-    c"WSGISlowRequests", Global, c"seconds", python::slow_requests;
-    c"WSGIVerboseDebugging", Global, c"On or Off; without effect", python::verbose_debugging;
+    c"WSGIServerMetrics", Global, c"On or Off", python::server_metrics, Differs("for the implicit process group; others have the option `server-metrics`");
+    c"WSGITelemetryService", Global, c"unix:/path [interval=seconds]", python::telemetry_service, Nothing("no telemetry datagrams are sent; `wsgid status` has the figures");
+    c"WSGITelemetryOptions", Global, c"options", python::telemetry_options, Nothing("no telemetry datagrams are sent");
+    c"WSGISlowRequests", Global, c"seconds", python::slow_requests, Nothing("no telemetry datagrams are sent; `wsgid status` shows requests that run long");
+    c"WSGIVerboseDebugging", Global, c"On or Off; without effect", python::verbose_debugging, Nothing("use LogLevel wsgi:trace1");
 }
 
 /// Carries out directive number `index` with the rest of its line.
 pub(crate) fn apply(directive: &'static Directive, cx: &mut Context<'_, '_>, line: &[u8]) -> Outcome {
     let mut words = Words::new(line);
     (directive.apply)(cx, &mut words)?;
-    words.finish()
+    words.finish()?;
+    if let Effect::Nothing(why) = directive.effect {
+        process::without_effect(cx, why);
+    }
+    Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -127,19 +127,17 @@ pub(super) fn without_effect(cx: &Context<'_, '_>, why: &str) {
     settings::remark(format!("{}: {} has no effect: {why}", cx.origin, cx.name));
 }
 
-pub(super) fn socket_rotation(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+pub(super) fn socket_rotation(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
     words.switch()?;
-    without_effect(cx, "the socket is the same before and after a restart");
     Ok(())
 }
 
-pub(super) fn accept_mutex(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+pub(super) fn accept_mutex(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
     let word = words.need("the name of a mutex")?;
     let known = ["default", "flock", "fcntl", "sysvsem", "posixsem", "pthread"];
     if !known.contains(&word.to_ascii_lowercase().as_str()) {
         return Err(format!("`{word}` is not a mutex; there are {}", known.join(", ")));
     }
-    without_effect(cx, "worker processes do not compete for connections");
     Ok(())
 }
 

@@ -72,23 +72,20 @@ pub(super) fn switch_interval(_: &mut Context<'_, '_>, words: &mut Words<'_>) ->
     Ok(())
 }
 
-pub(super) fn destroy_interpreter(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+pub(super) fn destroy_interpreter(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
     words.switch()?;
-    without_effect(cx, "an interpreter ends with its process");
     Ok(())
 }
 
-pub(super) fn per_interpreter_gil(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+pub(super) fn per_interpreter_gil(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
     let on = words.switch()?;
     interpreter(|target| target.per_interpreter_gil = Some(on));
-    without_effect(cx, "each application group has processes of its own");
     Ok(())
 }
 
-pub(super) fn free_threading(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+pub(super) fn free_threading(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
     let on = words.switch()?;
     interpreter(|target| target.free_threading = Some(on));
-    without_effect(cx, "the Python of `python-home` decides; a free-threaded one runs without the lock");
     Ok(())
 }
 
@@ -110,26 +107,27 @@ pub(super) fn restrict_signal(_: &mut Context<'_, '_>, words: &mut Words<'_>) ->
     Ok(())
 }
 
-pub(super) fn case_sensitivity(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+pub(super) fn case_sensitivity(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
     words.switch()?;
-    without_effect(cx, "paths are told apart as the file system does");
     Ok(())
 }
 
-pub(super) fn verbose_debugging(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+pub(super) fn verbose_debugging(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
     words.switch()?;
-    without_effect(cx, "use LogLevel wsgi:trace1");
     Ok(())
 }
 
 /// `<WSGIInterpreterOptions …>`: the directives inside follow one by one.
-pub(super) fn interpreter_options(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+pub(super) fn interpreter_options(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
     let mut container = Interpreter::default();
     while let Some((name, value)) = words.next_option()? {
         let value = name_of_group(&value).map_err(|error| format!("option `{name}`: {error}"))?;
         match name.as_str() {
             "process-group" => container.process_group = Some(value),
-            "application-group" => container.application_group = Some(value),
+            "application-group" => {
+                container.application_group = Some(value);
+                without_effect(cx, "for one application group alone; say it for its process group");
+            }
             _ => return Err(format!("unknown option `{name}`; the options are process-group, application-group")),
         }
     }
@@ -150,23 +148,21 @@ fn seconds(word: &str, least: f64) -> Result<f64, String> {
     }
 }
 
-pub(super) fn telemetry_service(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+pub(super) fn telemetry_service(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
     let target = words.need("unix:/path")?;
-    let path = target.strip_prefix("unix:").filter(|path| path.starts_with('/'));
-    let path = path.ok_or_else(|| format!("`{target}` is not of the form unix:/path"))?;
-    let mut interval = None;
+    if !target.strip_prefix("unix:").is_some_and(|path| path.starts_with('/')) {
+        return Err(format!("`{target}` is not of the form unix:/path"));
+    }
     while let Some((name, value)) = words.next_option()? {
         if name != "interval" {
             return Err(format!("unknown option `{name}`; the option is interval"));
         }
-        interval = Some(seconds(&value, 0.5).map_err(|error| format!("option `interval`: {error}"))?);
+        seconds(&value, 0.5).map_err(|error| format!("option `interval`: {error}"))?;
     }
-    settings::with(|settings| settings.telemetry_service = Some((path.into(), interval)));
-    without_effect(cx, "datagrams of telemetry are not sent; `wsgid status` has the figures");
     Ok(())
 }
 
-pub(super) fn telemetry_options(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+pub(super) fn telemetry_options(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
     let options = words.rest("an option")?;
     for word in &options {
         let bare = word.trim_start_matches(['+', '-']).to_ascii_lowercase();
@@ -174,13 +170,10 @@ pub(super) fn telemetry_options(cx: &mut Context<'_, '_>, words: &mut Words<'_>)
             return Err(format!("`{word}` is not an option; there are CaptureUserAgent, None and All"));
         }
     }
-    settings::with(|settings| settings.telemetry_options.extend(options));
-    without_effect(cx, "datagrams of telemetry are not sent");
     Ok(())
 }
 
 pub(super) fn slow_requests(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
-    let limit = seconds(&words.need("a number of seconds")?, 0.0)?;
-    settings::with(|settings| settings.slow_requests = Some(limit));
+    seconds(&words.need("a number of seconds")?, 0.0)?;
     Ok(())
 }

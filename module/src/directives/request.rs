@@ -1,7 +1,6 @@
 //! Directives about single requests and about access.
 
 use super::mapping::script_ref;
-use super::process::without_effect;
 use super::{Context, Outcome, Words};
 use crate::config::MapHead;
 use crate::proxies::{self, Network};
@@ -34,13 +33,11 @@ pub(super) fn map_head_to_get(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -
 
 pub(super) fn pass_apache_request(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
     cx.dir.pass_apache_request = Some(words.switch()?);
-    without_effect(cx, "applications run outside httpd, where its request record does not exist");
     Ok(())
 }
 
 pub(super) fn group_authoritative(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
     cx.dir.group_authoritative = Some(words.switch()?);
-    without_effect(cx, "use <RequireAny> and <RequireAll>");
     Ok(())
 }
 

@@ -90,8 +90,14 @@ fn complete(settings: &Settings, mut config: GroupConfig) -> GroupConfig {
     config.python_hash_seed.clone_from(&settings.python_hash_seed);
     config.dont_write_bytecode = settings.dont_write_bytecode;
     let plain = settings.interpreter.clone();
-    // Outside of a container WSGIPythonPath is for applications inside httpd.
-    apply(&mut config, &Interpreter { python_path: Vec::new(), switch_interval: None, ..plain });
+    // Outside of a container both are for applications inside httpd, whose
+    // place the implicit group takes.
+    if config.name == DEFAULT_GROUP {
+        apply(&mut config, &plain);
+        config.server_metrics = settings.server_metrics;
+    } else {
+        apply(&mut config, &Interpreter { python_path: Vec::new(), switch_interval: None, ..plain });
+    }
     let mut matching: Vec<&Interpreter> = settings.interpreters.iter().filter(|one| concerns(one, &config)).collect();
     // The most specific last, so that it wins; of equals the later one.
     matching.sort_by_key(|one| one.process_group.is_some());
