@@ -63,7 +63,8 @@ pub(crate) struct OneGroup {
 
 /// Does what the command line says.
 pub(crate) fn run() -> ExitCode {
-    match Cli::parse().command {
+    let line = express::expand(std::env::args_os(), |name| std::env::var_os(name));
+    match Cli::parse_from(line).command {
         Command::Supervise(args) => supervise::run(&args),
         Command::Status { socket, json } => client::status(&socket, json),
         Command::Restart(args) => client::command(&args, |group| wsgid_protocol::control::Command::Restart { group }),

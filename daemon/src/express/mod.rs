@@ -7,6 +7,7 @@ mod artifacts;
 mod banner;
 mod check;
 mod documents;
+mod expansion;
 mod foreground;
 mod groups;
 mod handover;
@@ -38,6 +39,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use crate::exit_code;
+pub(crate) use expansion::expand;
 use options::Options;
 use plan::Plan;
 

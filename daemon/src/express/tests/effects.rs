@@ -1,6 +1,9 @@
 //! What combinations of options lead to, and what is refused.
 
+use clap::Parser;
+
 use super::{generated, plan};
+use crate::express::ExpressCommand;
 
 fn refusal(arguments: &[&str]) -> String {
     plan(arguments).err().map(|error| error.to_string()).unwrap_or_else(|| panic!("{arguments:?} was accepted"))
@@ -55,6 +58,24 @@ fn a_name_of_its_own_turns_others_away() {
     let denied = text.find("Require all denied\n    </Location>").expect("others are denied");
     let named = text.find("ServerName \"example.com\"\n</VirtualHost>").expect("the name is served");
     assert!(denied < named, "the first virtual host is the one for unknown names");
+}
+
+#[test]
+fn options_repeat_and_shorten_as_in_express() {
+    let line = ["--port", "1", "--port", "2", "--processe", "4", "--url-alias", "/a", "/usr", "--url-alias", "/b", "/usr"];
+    let line = ["wsgid", "start-server", "--http2", "--http2"].into_iter().chain(line);
+    let ExpressCommand::StartServer(arguments) = Program::try_parse_from(line).unwrap().command else {
+        panic!("another command")
+    };
+    let options = arguments.options;
+    assert_eq!((options.network.port, options.processes.processes.as_deref()), (2, Some("4")));
+    assert_eq!(options.files.url_alias, ["/a", "/usr", "/b", "/usr"]);
+}
+
+#[derive(Debug, clap::Parser)]
+struct Program {
+    #[command(subcommand)]
+    command: ExpressCommand,
 }
 
 #[test]
