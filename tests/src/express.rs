@@ -125,6 +125,21 @@ impl Express {
     }
 }
 
+impl Express {
+    /// Runs it to its end, which must be a failure, and gives what it wrote.
+    ///
+    /// # Panics
+    /// If it succeeds, or does not end.
+    #[must_use]
+    pub fn refused(self) -> String {
+        let mut server = self.spawn();
+        let status = eventually("a refusal", START, || server.child.try_wait().expect("a child can be waited for"));
+        let text = server.output();
+        assert!(!status.success(), "{text}");
+        text
+    }
+}
+
 impl Default for Express {
     fn default() -> Self {
         Self::new()

@@ -4,6 +4,7 @@ mod access;
 mod applications;
 mod environment;
 mod files;
+mod install;
 mod names;
 mod tls;
 mod tools;
