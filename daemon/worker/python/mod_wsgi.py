@@ -8,7 +8,6 @@ import collections.abc as _abc
 import os as _os
 import sys as _sys
 import time as _time
-import traceback as _traceback
 
 event_callbacks = []
 shutdown_callbacks = []
@@ -118,7 +117,9 @@ def _publish(name, payload, callbacks=None):
             result = callback(name, **payload)
         except Exception:
             print("mod_wsgi: a callback for the event %s failed" % name, file=_sys.stderr)
-            _traceback.print_exc()
+            import traceback
+
+            traceback.print_exc()
             continue
         if isinstance(result, dict):
             payload.update(result)

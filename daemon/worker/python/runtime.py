@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 import threading
-import traceback
 import types
 
 RequestTimeout = None
@@ -72,6 +71,8 @@ def serve_without_requests(core, facts):
     except SystemExit:
         pass
     except BaseException:
+        import traceback
+
         traceback.print_exc()
         sys.stderr.flush()
         core.exit(1)
@@ -95,6 +96,8 @@ def leave(core, mod_wsgi):
 
         atexit._run_exitfuncs()
     except BaseException:
+        import traceback
+
         traceback.print_exc()
     finally:
         sys.stdout.flush()
@@ -216,6 +219,8 @@ def install_signals(core, mod_wsgi, wake, service, restrict):
 def refuse_signal(number, handler):
     """WSGIRestrictSignal: says so and changes nothing."""
     print("a handler for signal %d was not installed: WSGIRestrictSignal is On" % number, file=sys.stderr)
+    import traceback
+
     traceback.print_stack()
     return signal.getsignal(number)
 
@@ -237,16 +242,20 @@ def set_title(title):
         print("display-name could not be set: %s" % error, file=sys.stderr)
 
 
+def digest_of(name):
+    """hashlib brings OpenSSL into the process: a megabyte for a name. It names
+    a module, nothing more."""
+    try:
+        from _md5 import md5
+    except ImportError:
+        from hashlib import md5
+    return md5(name).hexdigest()
+
+
 def load_script(path):
     """Compiles and executes a script as a module of its own."""
-    import hashlib
-
     path = os.fspath(path)
-    try:
-        digest = hashlib.md5(os.fsencode(path), usedforsecurity=False).hexdigest()
-    except TypeError:
-        digest = hashlib.md5(os.fsencode(path)).hexdigest()
-    name = "_mod_wsgi_" + digest
+    name = "_mod_wsgi_" + digest_of(os.fsencode(path))
     with open(path, "rb") as file:
         source = file.read()
     module = types.ModuleType(name)
@@ -264,6 +273,8 @@ def load_script(path):
 
 def stacks(ident=None):
     """The Python stacks of all threads, or of one."""
+    import traceback
+
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     lines = []
     for thread, frame in sys._current_frames().items():
