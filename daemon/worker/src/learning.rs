@@ -26,6 +26,8 @@ pub(crate) struct Learning {
     count: AtomicU64,
     /// Whether threads wake the next leader when they take a request.
     eager: AtomicBool,
+    /// Some requests sleep, too few to show in the averages.
+    sleepers: AtomicBool,
     /// The interpreter has no lock: always eager.
     free_threaded: bool,
 }
@@ -38,12 +40,20 @@ impl Learning {
             cpu_share: AtomicU64::new(1000),
             count: AtomicU64::new(0),
             eager: AtomicBool::new(free_threaded),
+            sleepers: AtomicBool::new(false),
             free_threaded,
         }
     }
 
     pub(crate) fn is_eager(&self) -> bool {
-        self.eager.load(Ordering::Relaxed)
+        self.eager.load(Ordering::Relaxed) || self.sleepers.load(Ordering::Relaxed)
+    }
+
+    /// The ticker has seen, or not seen for long, requests that sleep.
+    pub(crate) fn note_sleepers(&self, about: bool) {
+        if about != self.sleepers.load(Ordering::Relaxed) {
+            self.sleepers.store(about, Ordering::Relaxed);
+        }
     }
 
     /// A request begins: the CPU clock, if this one is measured.
@@ -60,7 +70,7 @@ impl Learning {
         let cpu = sys::own_cpu_ns().saturating_sub(began);
         let share = mix(&self.cpu_share, (cpu.saturating_mul(1000) / wall.max(1)).min(1000));
         let eager = self.free_threaded || (average > LONG.as_nanos() as u64 && share < WAITS);
-        if eager != self.is_eager() {
+        if eager != self.eager.load(Ordering::Relaxed) {
             self.eager.store(eager, Ordering::Relaxed);
         }
     }

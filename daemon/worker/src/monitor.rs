@@ -57,8 +57,19 @@ impl Monitor {
     /// Runs for the life of the process.
     pub(crate) fn run(&mut self, py: Python<'_>, worker: &Arc<Worker>) {
         loop {
-            for job in py.detach(|| self.turn(worker)) {
+            for job in py.detach(|| self.jobs(worker)) {
                 jobs::carry_out(py, worker, &job);
+            }
+        }
+    }
+
+    /// Turns until something needs the interpreter. Attaching at every tick
+    /// would take it away from the thread that serves.
+    fn jobs(&mut self, worker: &Worker) -> Vec<Job> {
+        loop {
+            let jobs = self.turn(worker);
+            if !jobs.is_empty() {
+                return jobs;
             }
         }
     }
@@ -209,6 +220,9 @@ impl Monitor {
         // Its REQUEST is waiting: the ticker has to see that no thread is stuck.
         self.ticking = true;
         worker.control.asleep.store(false, Ordering::SeqCst);
+        if worker.scheduler.pressure().is_full() {
+            self.ticker.note_crowded(Instant::now());
+        }
         if let Err(connection) = worker.scheduler.add(connection) {
             worker.hand_back(Finished::Released(connection));
         }

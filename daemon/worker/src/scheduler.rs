@@ -315,6 +315,13 @@ pub(crate) struct Pressure {
     pub(crate) connections: usize,
 }
 
+impl Pressure {
+    /// Whether every thread is serving.
+    pub(crate) const fn is_full(&self) -> bool {
+        !self.leader && self.parked == 0
+    }
+}
+
 impl Inner {
     fn enqueue(&mut self, events: &[EpollEvent]) {
         let since = Instant::now();

@@ -21,12 +21,25 @@ const AWAKE: Duration = Duration::from_millis(100);
 /// A request that computes is not disturbed by a second thread before this.
 const PATIENCE_COMPUTING: Duration = Duration::from_millis(10);
 
+/// A request that computes next to nothing in this time sleeps.
+const SLEEPER: Duration = Duration::from_millis(5);
+
+/// So long after two requests that slept, threads are woken before the next
+/// request is served, not when it turns out to sleep too.
+const SLEEPERS_KEPT: Duration = Duration::from_secs(1);
+
 /// All threads are serving: a connection with a request waits this long before
 /// another worker may have it.
 const PATIENCE_RELEASE: Duration = Duration::from_millis(5);
 
-/// The longest it gets where giving back did not help.
-const PATIENCE_RELEASE_MAX: Duration = Duration::from_secs(1);
+/// The longest it gets while another worker may have time.
+const PATIENCE_RELEASE_MAX: Duration = Duration::from_millis(40);
+
+/// The longest it gets where all workers are busy.
+const PATIENCE_RELEASE_ALL: Duration = Duration::from_millis(120);
+
+/// Nothing was given back for this long: patience is halved.
+const RELEASE_CALM: Duration = Duration::from_millis(200);
 
 /// What was seen of one thread at the last tick.
 #[derive(Clone, Copy, Default)]
@@ -34,6 +47,10 @@ struct Seen {
     begun: u64,
     cpu_ns: Option<u64>,
     since: Option<Instant>,
+    /// CPU time at the first look.
+    began_ns: Option<u64>,
+    /// This request was counted among those that sleep.
+    counted: bool,
 }
 
 /// What the ticker remembers.
@@ -42,12 +59,46 @@ pub(crate) struct Ticker {
     last: Instant,
     last_active: Instant,
     patience: Duration,
+    /// When something was given back, or patience was halved, last.
+    released: Instant,
+    /// When a connection came in while no thread was free.
+    crowded: Option<Instant>,
+    sleepers: Sleepers,
+}
+
+/// Requests that were seen to sleep.
+#[derive(Default)]
+struct Sleepers {
+    last: Option<Instant>,
+    /// Two within a second: more will come.
+    until: Option<Instant>,
+}
+
+impl Sleepers {
+    fn note(&mut self, now: Instant) {
+        let again = self.last.is_some_and(|last| now.saturating_duration_since(last) < SLEEPERS_KEPT);
+        self.last = Some(now);
+        if again {
+            self.until = now.checked_add(SLEEPERS_KEPT);
+        }
+    }
+
+    fn are_about(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| now < until)
+    }
 }
 
 impl Ticker {
     pub(crate) fn new(threads: usize, now: Instant) -> Self {
-        let patience = PATIENCE_RELEASE;
-        Self { seen: vec![Seen::default(); threads], last: now, last_active: now, patience }
+        Self {
+            seen: vec![Seen::default(); threads],
+            last: now,
+            last_active: now,
+            patience: PATIENCE_RELEASE,
+            released: now,
+            crowded: None,
+            sleepers: Sleepers::default(),
+        }
     }
 
     /// Looks at all threads. Returns whether to tick on.
@@ -64,12 +115,15 @@ impl Ticker {
             serving = true;
             push_output(&exchange);
             stuck |= seen.is_stuck(slot, passed, now);
+            if seen.sleeps(now) {
+                self.sleepers.note(now);
+            }
         }
+        worker.scheduler.learning.note_sleepers(self.sleepers.are_about(now));
         if serving {
             self.last_active = now;
             let pressure = worker.scheduler.pressure();
-            if pressure.leader || pressure.parked > 0 {
-                self.patience = PATIENCE_RELEASE;
+            if !pressure.is_full() {
                 if stuck {
                     worker.scheduler.promote();
                 }
@@ -81,19 +135,36 @@ impl Ticker {
         now.saturating_duration_since(self.last_active) < AWAKE
     }
 
-    /// Another worker may have time for what waits here. Where that one gives
-    /// it back too, all are busy, and handing requests around costs more than
-    /// waiting: patience doubles each time, until a thread is free again.
+    /// A connection was assigned to this worker although it has no thread free:
+    /// probably no other worker has.
+    pub(crate) fn note_crowded(&mut self, now: Instant) {
+        self.crowded = Some(now);
+    }
+
+    /// Another worker may have time for what waits here. Where all are busy,
+    /// handing requests around costs more than waiting: patience doubles each
+    /// time, until it has not been needed for a while. A free thread between two
+    /// releases proves nothing: under load there is one between any two requests.
     fn release(&mut self, worker: &Worker, now: Instant) {
         if worker.spec.group.processes_limit() < 2 {
             return;
+        }
+        let calm = now.saturating_duration_since(self.released);
+        if calm >= RELEASE_CALM {
+            let halvings = u32::try_from(calm.as_millis() / RELEASE_CALM.as_millis()).unwrap_or(u32::MAX);
+            let divisor = 1u32.checked_shl(halvings).unwrap_or(u32::MAX);
+            self.patience = (self.patience / divisor).max(PATIENCE_RELEASE);
+            self.released = now;
         }
         let Some(limit) = now.checked_sub(self.patience) else { return };
         let overdue = worker.scheduler.overdue(limit);
         if overdue.is_empty() {
             return;
         }
-        self.patience = (self.patience * 2).min(PATIENCE_RELEASE_MAX);
+        let crowded = self.crowded.is_some_and(|since| now.saturating_duration_since(since) < PATIENCE_RELEASE_ALL * 2);
+        let most = if crowded { PATIENCE_RELEASE_ALL } else { PATIENCE_RELEASE_MAX };
+        self.released = now;
+        self.patience = (self.patience * 2).min(most);
         for connection in overdue {
             worker.hand_back(worker.scheduler.release(connection));
         }
@@ -120,13 +191,28 @@ impl Seen {
         let begun = slot.begun.load(Ordering::Relaxed);
         let cpu_ns = sys::thread_cpu_ns(slot.thread.load(Ordering::Relaxed));
         if begun != self.begun || self.since.is_none() {
-            *self = Self { begun, cpu_ns, since: Some(now) };
+            *self = Self { begun, cpu_ns, since: Some(now), began_ns: cpu_ns, counted: false };
             return false;
         }
         let used = cpu_ns.zip(self.cpu_ns).map_or(0, |(now, before)| now.saturating_sub(before));
         self.cpu_ns = cpu_ns;
         let waits = u128::from(used) * 2 < passed.as_nanos();
         waits || self.since.is_some_and(|since| now.saturating_duration_since(since) >= PATIENCE_COMPUTING)
+    }
+}
+
+impl Seen {
+    /// Whether this request has just turned out to sleep: seen for some time in
+    /// which it computed next to nothing.
+    fn sleeps(&mut self, now: Instant) -> bool {
+        let Some(since) = self.since.filter(|_| !self.counted) else { return false };
+        let seen = now.saturating_duration_since(since);
+        if seen < SLEEPER {
+            return false;
+        }
+        self.counted = true;
+        let used = self.cpu_ns.zip(self.began_ns).map_or(0, |(now, began)| now.saturating_sub(began));
+        u128::from(used) * 10 < seen.as_nanos()
     }
 }
 
