@@ -83,10 +83,20 @@ impl Facts {
 fn readable(parts: &[&[u8]]) -> String {
     let mut text = String::with_capacity(parts.iter().map(|part| part.len().min(PART_MAX)).sum());
     for part in parts {
-        let bytes = part.iter().take(PART_MAX);
-        text.extend(bytes.map(|byte| if byte.is_ascii_graphic() || *byte == b' ' { char::from(*byte) } else { '?' }));
+        let part = &part[..part.len().min(PART_MAX)];
+        if let Ok(part) = std::str::from_utf8(part)
+            && part.bytes().all(is_readable)
+        {
+            text.push_str(part);
+            continue;
+        }
+        text.extend(part.iter().map(|byte| if is_readable(*byte) { char::from(*byte) } else { '?' }));
     }
     text
+}
+
+const fn is_readable(byte: u8) -> bool {
+    byte.is_ascii_graphic() || byte == b' '
 }
 
 /// Longest part of a request's path that is shown.

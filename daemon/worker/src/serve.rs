@@ -239,7 +239,7 @@ impl Thread {
         };
         let close = !clean || worker.orphaned.load(Ordering::Relaxed);
         let report = EndReport {
-            worker: std::process::id(),
+            worker: worker.pid,
             in_flight,
             request_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
             application_us: exchange.application_us.load(Ordering::Relaxed),

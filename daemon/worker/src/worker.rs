@@ -45,6 +45,8 @@ pub(crate) struct Worker {
     pub(crate) stats: Stats,
     pub(crate) runtime: OnceLock<Runtime>,
     pub(crate) started: Instant,
+    /// This process; asking the kernel costs a system call each time.
+    pub(crate) pid: u32,
     /// The number of requests at which to ask for a successor.
     requests_max: u64,
     memory: Memory,
@@ -75,6 +77,7 @@ impl Worker {
             stats: Stats::default(),
             runtime: OnceLock::new(),
             started: Instant::now(),
+            pid: std::process::id(),
             requests_max: requests_max(&spec.group),
             memory: Memory::default(),
             active_at: AtomicU64::new(0),
