@@ -29,6 +29,7 @@ static PLAN: Mutex<Option<Arc<Plan>>> = Mutex::new(None);
 pub(crate) struct Child {
     pub(crate) plan: Arc<Plan>,
     pub(crate) pools: Pools,
+    pid: u32,
 }
 
 static CHILD: OnceLock<Child> = OnceLock::new();
@@ -59,12 +60,17 @@ pub(crate) fn init() {
     let plan = PLAN.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default();
     // Streams of HTTP/2 run on threads beside the MPM's.
     let idle_max = usize::try_from(server::threads_per_child()).unwrap_or(1) * 2;
-    let _ = CHILD.set(Child { plan, pools: Pools::new(idle_max) });
+    let _ = CHILD.set(Child { plan, pools: Pools::new(idle_max), pid: std::process::id() });
 }
 
 /// This child's state; `None` before child_init.
 pub(crate) fn get() -> Option<&'static Child> {
     CHILD.get()
+}
+
+/// This process; asking the kernel costs a system call each time.
+pub(crate) fn pid() -> u32 {
+    CHILD.get().map_or_else(std::process::id, |child| child.pid)
 }
 
 /// httpd's child_stopping hook. After a graceful one requests go on.

@@ -151,7 +151,7 @@ impl<'r> Environ<'r> {
         self.put_string("mod_wsgi.connection_id", r.connection_log_id());
         self.put_string("mod_wsgi.listener_host", r.local_ip());
         self.put_number("mod_wsgi.listener_port", r.local_port().unwrap_or(0).into());
-        self.put_number("mod_wsgi.server_pid", std::process::id().into());
+        self.put_number("mod_wsgi.server_pid", crate::child::pid().into());
         self.put_string("mod_wsgi.request_handler", r.handler());
         self.put("mod_wsgi.handler_script", target.handler_script.map_or(&[], CStr::to_bytes));
         self.put("mod_wsgi.script_name", target.script_name);
