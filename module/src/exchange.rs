@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use wsgid_protocol::Failure;
 use wsgid_protocol::head::FLAG_END;
+use wsgid_protocol::response::EndReport;
 
 use crate::apr::log::{self, Level};
 use crate::body::BodyTrouble;
@@ -117,12 +118,12 @@ struct Lease<'e> {
 }
 
 impl Lease<'_> {
-    fn give_back(mut self, report_worker: Option<u32>) {
+    fn give_back(mut self, report: Option<&EndReport>) {
         if let Some(mut connection) = self.connection.take() {
-            if let Some(worker) = report_worker {
-                connection.set_worker(worker);
+            if let Some(report) = report {
+                connection.note(report);
             }
-            self.pool.give_back(self.worker, connection);
+            self.pool.give_back(self.worker, connection, report.map(|report| report.in_flight));
         }
     }
 }
@@ -201,9 +202,9 @@ impl<'r> Exchange<'_, 'r> {
             };
         }
         match conversation.follow(self, connection) {
-            Ok(Ending { reuse, worker }) => {
+            Ok(Ending { reuse, report }) => {
                 if reuse {
-                    lease.give_back(worker);
+                    lease.give_back(Some(&report));
                 }
                 Attempt::Done
             }
@@ -225,7 +226,8 @@ impl<'r> Exchange<'_, 'r> {
 /// How a request that was answered leaves its connection.
 pub(crate) struct Ending {
     pub(crate) reuse: bool,
-    pub(crate) worker: Option<u32>,
+    /// What the worker said of itself.
+    pub(crate) report: EndReport,
 }
 
 /// How a request that was not answered leaves its connection.

@@ -66,8 +66,8 @@ impl<'r> Conversation<'r> for Serving<'_, 'r> {
                 Some(Step::Next) => {}
                 Some(Step::File(part)) => state.file(connection, &part)?,
                 Some(Step::Want(bytes)) => state.want(connection, bytes)?,
-                Some(Step::End { close, worker }) => {
-                    return state.end(connection, close, worker);
+                Some(Step::End { close, report }) => {
+                    return state.end(connection, close, report);
                 }
                 None => state.receive(connection)?,
             }
@@ -80,7 +80,7 @@ enum Step {
     Next,
     File(Vec<u8>),
     Want(u64),
-    End { close: bool, worker: Option<u32> },
+    End { close: bool, report: EndReport },
 }
 
 /// The state of a request while its frames are followed.
@@ -119,8 +119,7 @@ impl<'r> Following<'_, '_, 'r> {
             Kind::Want => return Ok(Step::Want(self.wanted(frame.payload)?)),
             Kind::End => {
                 let report: EndReport = payload::decode(frame.payload).map_err(|error| protocol(&error))?;
-                let worker = (report.worker != 0).then_some(report.worker);
-                return Ok(Step::End { close: frame.head.has(FLAG_CLOSE), worker });
+                return Ok(Step::End { close: frame.head.has(FLAG_CLOSE), report });
             }
             Kind::Fail => return Err(self.fail(frame, first)),
             _ => return Err(protocol(&format!("{kind:?} is no part of a response")).into()),
@@ -198,7 +197,7 @@ impl<'r> Following<'_, '_, 'r> {
         Ok(self.response.file(part, fd, self.sendfile)?)
     }
 
-    fn end(&mut self, connection: &mut Connection, close: bool, worker: Option<u32>) -> Result<Ending, Stop> {
+    fn end(&mut self, connection: &mut Connection, close: bool, report: EndReport) -> Result<Ending, Stop> {
         if connection.reader.waiting_fds() > 0 {
             return Err(protocol(&"a descriptor that nobody asked for").into());
         }
@@ -206,7 +205,7 @@ impl<'r> Following<'_, '_, 'r> {
         let reuse = !close && connection.reader.is_empty() && connection.may_go_on();
         match self.response.finish() {
             Ok(()) => match self.broken {
-                None => Ok(Ending { reuse, worker }),
+                None => Ok(Ending { reuse, report }),
                 Some((trouble, _)) => Err(Stop { attempt: Attempt::Over(Trouble::Body(trouble)), reuse }),
             },
             // The worker is through with it; only the client's side failed.

@@ -144,17 +144,17 @@ impl<'r> Conversation<'r> for Asking<'r> {
                 }
                 Err(error) => return Err(protocol(&error).into()),
             };
-            if let Some((close, worker)) = end {
+            if let Some((close, report)) = end {
                 let reuse = !close && connection.reader.is_empty() && connection.may_go_on();
-                return Ok(Ending { reuse, worker });
+                return Ok(Ending { reuse, report });
             }
         }
     }
 }
 
 impl<'r> Asking<'r> {
-    /// Takes one frame; at END whether the connection closes, and the worker.
-    fn frame(&mut self, frame: &Frame<'_>, id: u64) -> Result<Option<(bool, Option<u32>)>, Stop> {
+    /// Takes one frame; at END whether the connection closes, and what the worker said.
+    fn frame(&mut self, frame: &Frame<'_>, id: u64) -> Result<Option<(bool, EndReport)>, Stop> {
         let kind = frame.head.kind;
         let about_connection = frame.head.id == 0 && kind == Kind::Fail;
         if !kind.from_worker() || (frame.head.id != id && !about_connection) {
@@ -168,8 +168,7 @@ impl<'r> Asking<'r> {
             }
             Kind::End if self.answer.is_some() => {
                 let report: EndReport = payload::decode(frame.payload).map_err(|error| protocol(&error))?;
-                let worker = (report.worker != 0).then_some(report.worker);
-                return Ok(Some((frame.head.has(FLAG_CLOSE), worker)));
+                return Ok(Some((frame.head.has(FLAG_CLOSE), report)));
             }
             Kind::Fail => return Err(self.fail(frame)),
             _ => return Err(protocol(&format!("{kind:?} is no answer")).into()),
