@@ -111,6 +111,49 @@ fn apachectl_starts_restarts_and_stops() {
             served = eventually(word, Duration::from_secs(30), || pid().filter(|now| *now != before));
         }
         drop(running);
-        eventually("the end", Duration::from_secs(20), || (!root.join("httpd.pid").exists()).then_some(()));
+        eventually("the end", Duration::from_secs(20), || left(&root).is_empty().then_some(()));
+    });
+}
+
+/// What of a running server is in its root.
+fn left(root: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(root).into_iter().flatten().flatten();
+    let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| name == "httpd.pid" || name.starts_with("wsgi.")).collect()
+}
+
+/// Each with another MPM and other ways to the application.
+const SERVED: &[&[&str]] = &[
+    &["--server-mpm", "worker", "--processes", "2", "--threads", "3", "--keep-alive-timeout", "0"],
+    &["--server-mpm", "prefork", "--threads", "1", "--compress-responses", "--access-log", "--rotate-logs"],
+    &["--server-name", "127.0.0.1", "--mount-point", "/", "--enable-sendfile", "--chunked-request", "--server-status"],
+    &["--enable-profiler", "--disable-reloading", "--socket-prefix", "run", "--pid-file", "other.pid"],
+];
+
+#[test]
+fn other_combinations_serve_too() {
+    case(Limit::seconds(180), || {
+        let site = Site::new();
+        for (at, more) in SERVED.iter().enumerate() {
+            let (root, port) = (site.file(&format!("served{at}")), free_port());
+            let path = ["--python-path", &site.path().display().to_string()].map(str::to_owned);
+            let pid_file = root.join("other.pid").display().to_string();
+            let more = more.iter().map(|word| if *word == "other.pid" { &*pid_file } else { *word });
+            let more: Vec<&str> = more.chain(path.iter().map(String::as_str)).collect();
+            let done = |result: Result<(), String>| result.unwrap_or_else(|text| panic!("{more:?}: {text}"));
+            done(set_up(&site.file("probe.py"), &root, port, &more));
+            done(control(&root, "start"));
+            let running = Running(&root);
+            let address = std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, port));
+            let pid =
+                || Client::new(address).get("/info").ok().filter(|answer| answer.status == 200)?.json()["pid"].as_u64();
+            let before = eventually("the first answer", Duration::from_secs(30), pid);
+            done(control(&root, "graceful"));
+            eventually("new processes", Duration::from_secs(30), || pid().filter(|now| *now != before));
+            drop(running);
+            eventually("the end", Duration::from_secs(20), || {
+                (left(&root).is_empty() && std::net::TcpStream::connect(address).is_err()).then_some(())
+            });
+        }
     });
 }

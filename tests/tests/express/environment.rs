@@ -93,3 +93,15 @@ fn an_application_that_does_not_load_is_told() {
         server.stop();
     });
 }
+
+#[test]
+fn what_httpd_does_not_take_is_shown() {
+    case(Limit::default(), || {
+        let site = Site::new();
+        let own = site.write("own.conf", "NoSuchDirective yes\n");
+        let text = Express::new().path(&site.file("hello.py")).args(&["--include-file"]).path(&own).refused();
+        for word in ["NoSuchDirective", "own.conf", "exit code 1"] {
+            assert!(text.contains(word), "no `{word}` in: {text}");
+        }
+    });
+}

@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use wsgid_tests::{Express, Limit, Python, Request, Site, artifacts, case, eventually, users};
+use wsgid_tests::{Client, Express, Limit, Python, Request, Site, artifacts, case, eventually, until, users};
 
 fn files(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
@@ -93,27 +95,23 @@ fn coverage_is_reported() {
     });
 }
 
-/// The debugger has the terminal in which the server was started: `script`
-/// makes one.
-#[test]
-fn a_person_debugs_the_exception() {
-    case(Limit::seconds(120), || {
-        let site = Site::new();
-        let script = site.write(
-            "failing.py",
-            "def application(environ, start_response):\n\
-             \x20   secret = 'the value'\n\
-             \x20   if environ['PATH_INFO'] == '/fail':\n\
-             \x20       raise ValueError('on purpose')\n\
-             \x20   start_response('200 OK', [('Content-Type', 'text/plain')])\n\
-             \x20   return [b'fine']\n",
-        );
+/// A person at a terminal, which `script` makes, who has typed one command.
+struct Person {
+    child: Child,
+    keyboard: ChildStdin,
+    screen: PathBuf,
+    address: SocketAddr,
+}
+
+impl Person {
+    fn starts(site: &Site, script: &Path, options: &str) -> Self {
         let port = wsgid_tests::httpd::free_port();
         let user = users::of_httpd();
+        // As if the user of the application had logged in there.
         let give = if users::is_root() { format!("chown {} \"$(tty)\"; ", user.name) } else { String::new() };
         let line = format!(
             "{give}exec {} start-server {} --host 127.0.0.1 --port {port} --server-root {} --user {} --group {} \
-             --enable-debugger --python-home {}",
+             --python-home {} {options}",
             artifacts::wsgid().display(),
             script.display(),
             site.file("root").display(),
@@ -121,29 +119,93 @@ fn a_person_debugs_the_exception() {
             user.group,
             Python::any().home.display()
         );
-        let output = fs::File::create(site.file("screen")).expect("a file can be made");
-        let mut person = Command::new("script")
+        let screen = site.file("screen");
+        let mut child = Command::new("script")
             .args(["--quiet", "--return", "--command", &line, "/dev/null"])
             .env("SHELL", "/bin/sh")
+            .env_remove("NO_COLOR")
             .stdin(Stdio::piped())
-            .stdout(output)
+            .stdout(fs::File::create(&screen).expect("a file can be made"))
             .spawn()
             .expect("script is installed");
-        let mut keyboard = person.stdin.take().expect("it is piped");
-        let screen = || String::from_utf8_lossy(&fs::read(site.file("screen")).unwrap_or_default()).into_owned();
-        let address = std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, port));
-        let get = move |path: &str| wsgid_tests::Client::new(address).get(path);
-        eventually("the server", Duration::from_secs(30), || get("/").ok().filter(|got| got.status == 200));
-        let failing = std::thread::spawn(move || get("/fail").map(|got| got.status));
-        eventually("the prompt", Duration::from_secs(20), || screen().contains("(Pdb)").then_some(()));
-        keyboard.write_all(b"p secret\n").expect("it reads");
-        eventually("the value", Duration::from_secs(20), || screen().contains("'the value'").then_some(()));
-        keyboard.write_all(b"quit\n").expect("it reads");
-        let status = failing.join().expect("no panic").expect("an answer");
-        assert_eq!(status, 500, "{}", screen());
-        // Ctrl-C, as typed.
-        keyboard.write_all(b"\x03").expect("it reads");
-        let status = eventually("the end", Duration::from_secs(30), || person.try_wait().ok().flatten());
-        assert!(status.success(), "{status}: {}", screen());
+        let keyboard = child.stdin.take().expect("it is piped");
+        Self { child, keyboard, screen, address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)) }
+    }
+
+    fn types(&mut self, text: &str) {
+        self.keyboard.write_all(text.as_bytes()).expect("the terminal is there");
+    }
+
+    fn screen(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.screen).unwrap_or_default()).into_owned()
+    }
+
+    fn sees(&self, text: &str) {
+        let seen = until(Duration::from_secs(30), || self.screen().contains(text).then_some(()));
+        assert!(seen.is_some(), "no `{text}` on the screen:\n{}", self.screen());
+    }
+
+    fn get(&self, path: &'static str) -> JoinHandle<Option<u16>> {
+        let address = self.address;
+        thread::spawn(move || {
+            let answer = until(Duration::from_secs(30), || Client::new(address).get(path).ok());
+            answer.map(|answer| answer.status)
+        })
+    }
+
+    /// Ctrl-C, as typed.
+    fn interrupts(mut self) {
+        self.types("\u{3}");
+        let status = eventually("the end", Duration::from_secs(30), || self.child.try_wait().ok().flatten());
+        assert!(status.success(), "{status}: {}", self.screen());
+    }
+}
+
+impl Drop for Person {
+    fn drop(&mut self) {
+        // A terminal that goes away ends what runs in it.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+const FAILING: &str = "def application(environ, start_response):\n\
+    \x20   secret = 'the value'\n\
+    \x20   if environ['PATH_INFO'] == '/fail':\n\
+    \x20       raise ValueError('on purpose')\n\
+    \x20   start_response('200 OK', [('Content-Type', 'text/plain')])\n\
+    \x20   return [b'fine']\n";
+
+#[test]
+fn a_person_debugs_the_exception() {
+    case(Limit::seconds(120), || {
+        let site = Site::new();
+        let script = site.write("failing.py", FAILING);
+        let mut person = Person::starts(&site, &script, "--enable-debugger --debugger-startup");
+        person.sees("(Pdb)");
+        person.types("continue\n");
+        assert_eq!(person.get("/").join().expect("no panic"), Some(200));
+        let failing = person.get("/fail");
+        person.sees("ValueError: on purpose");
+        person.types("p secret\n");
+        person.sees("'the value'");
+        person.types("quit\n");
+        assert_eq!(failing.join().expect("no panic"), Some(500));
+        person.interrupts();
+    });
+}
+
+#[test]
+fn errors_are_red_on_a_terminal() {
+    case(Limit::default(), || {
+        let site = Site::new();
+        let script = site.write("failing.py", FAILING);
+        let person = Person::starts(&site, &script, "--log-to-terminal --startup-log");
+        assert_eq!(person.get("/fail").join().expect("no panic"), Some(500));
+        person.sees("\u{1b}[31mValueError: on purpose");
+        person.sees("Traceback (most recent call last)");
+        person.interrupts();
+        let log = fs::read_to_string(site.file("root/startup_log")).expect("--startup-log makes it");
+        assert!(log.contains("ValueError: on purpose") && !log.contains('\u{1b}'), "{log}");
     });
 }
