@@ -152,6 +152,31 @@ fn headings(text: &str) -> BTreeSet<String> {
     text.lines().filter_map(heading).collect()
 }
 
+/// The map names files by their last part where the folder was named before.
+#[test]
+fn every_file_on_the_map_is_there() {
+    let files = files_below(&top());
+    for name in read("ARCHITECTURE.md").split('`').skip(1).step_by(2) {
+        let is_file = [".rs", ".py", ".md"].iter().any(|end| name.ends_with(end)) || name.ends_with('/');
+        let wanted = Path::new(name.trim_end_matches('/'));
+        assert!(!is_file || files.iter().any(|file| file.ends_with(wanted)), "ARCHITECTURE.md: there is no `{name}`");
+    }
+}
+
+/// Files and folders, without what is built.
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let name = entry.file_name();
+        if path.is_dir() && name != "target" && !name.to_string_lossy().starts_with('.') {
+            found.extend(files_below(&path));
+        }
+        found.push(path);
+    }
+    found
+}
+
 #[test]
 fn every_page_is_in_the_index() {
     let index = read("docs/README.md");
