@@ -38,7 +38,7 @@ struct Running<'a>(&'a Path);
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("{}", std::fs::read_to_string(self.0.join("error_log")).unwrap_or_default());
+            wsgid_tests::note(&std::fs::read_to_string(self.0.join("error_log")).unwrap_or_default());
         }
         let _ = control(self.0, "stop");
     }
