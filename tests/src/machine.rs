@@ -33,6 +33,19 @@ pub struct Machine {
 }
 
 impl Machine {
+    /// Whether this system lets root make one: some containers do not.
+    ///
+    /// # Panics
+    /// If `unshare` is not there.
+    #[must_use]
+    pub fn is_possible() -> bool {
+        let layers = "mount -t tmpfs none /mnt && mkdir /mnt/u /mnt/w &&
+            mount -t overlay none -o lowerdir=/etc,upperdir=/mnt/u,workdir=/mnt/w /etc";
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--net", "--pid", "--fork", "--mount-proc", "sh", "-c", layers]);
+        command.output().expect("unshare is installed (util-linux)").status.success()
+    }
+
     /// Sets one up. Needs root.
     ///
     /// # Panics

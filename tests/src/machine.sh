@@ -17,6 +17,9 @@ done
 install -D -m 755 "$artifacts/wsgid" /usr/sbin/wsgid
 install -D -m 644 "$artifacts/libmod_wsgid.so" /usr/lib/wsgid/mod_wsgid.so
 install -D -m 644 "$artifacts/libwsgid_worker.so" /usr/lib/wsgid/wsgid_worker.so
+# And from a checkout they are here.
+mkdir -p /home/ann/target/release
+cp "$artifacts"/{wsgid,libmod_wsgid.so,libwsgid_worker.so} /home/ann/target/release/
 mount -t tmpfs -o mode=755 run /run
 mkdir -p /run/lock "$shared/tmp"
 chmod 1777 /run/lock "$shared/tmp"
@@ -61,11 +64,6 @@ case $1 in
 esac
 CONTROL
 chmod 755 /usr/local/sbin/apachectl
-# From a checkout the program is here.
-mkdir -p /home/ann/target/release
-cp "$artifacts"/{wsgid,libmod_wsgid.so,libwsgid_worker.so} /home/ann/target/release/
-chmod 755 /home/ann
-
 session() { # home, user
     env -i HOME="$1" USER="$2" TMPDIR="$shared/tmp" LANG=C.UTF-8 \
         PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "${@:3}"
