@@ -62,7 +62,8 @@ fn a_name_of_its_own_turns_others_away() {
 
 #[test]
 fn options_repeat_and_shorten_as_in_express() {
-    let line = ["--port", "1", "--port", "2", "--processe", "4", "--url-alias", "/a", "/usr", "--url-alias", "/b", "/usr"];
+    let line =
+        ["--port", "1", "--port", "2", "--processe", "4", "--url-alias", "/a", "/usr", "--url-alias", "/b", "/usr"];
     let line = ["wsgid", "start-server", "--http2", "--http2"].into_iter().chain(line);
     let ExpressCommand::StartServer(arguments) = Program::try_parse_from(line).unwrap().command else {
         panic!("another command")
