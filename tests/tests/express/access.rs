@@ -1,6 +1,6 @@
 //! Scripts that decide who may come in, and proxies that are believed.
 
-use wsgid_tests::{Express, Limit, Request, Site, case};
+use wsgid_tests::{Curl, Express, Limit, Request, Site, Transport, case};
 
 const SCRIPT: &str = "def allow_access(environ, host):\n\
     \x20   return False if environ['REQUEST_URI'].startswith('/closed') else None\n\
@@ -50,6 +50,32 @@ fn passwords_and_groups_are_asked_for() {
         let got = ask("/", Some(RIGHT));
         assert_eq!((got.status, got.text().as_str()), (200, "member"));
         assert_eq!(ask("/closed", Some(RIGHT)).status, 403);
+        server.stop();
+    });
+}
+
+const DIGEST: &str = "import hashlib\n\
+    def get_realm_hash(environ, user, realm):\n\
+    \x20   if user != 'member':\n\
+    \x20       return None\n\
+    \x20   return hashlib.md5(f'{user}:{realm}:right'.encode()).hexdigest()\n";
+
+#[test]
+fn passwords_need_not_travel() {
+    case(Limit::default(), || {
+        let site = Site::new();
+        let mut server = Express::new()
+            .path(&site.write("user.py", APPLICATION))
+            .args(&["--auth-type", "Digest", "--auth-user-script"])
+            .path(&site.write("digest.py", DIGEST))
+            .start();
+        let url = format!("http://127.0.0.1:{}/", server.port());
+        let ask = |who: &str| Curl::new(Transport::Http1, &url).args(&["--digest", "--user", who]).run();
+        let got = ask("member:right");
+        assert_eq!((got.status(), got.text().as_str()), (200, "member"), "{got:?}");
+        for who in ["member:wrong", "guest:right"] {
+            assert_eq!(ask(who).status(), 401, "{who}");
+        }
         server.stop();
     });
 }
