@@ -2,6 +2,8 @@
 //! ready worker with the least load, or waits in a bounded queue. The rules of
 //! the hand-over are PROTOCOL.md §5.
 
+mod status_page;
+
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -18,6 +20,10 @@ use crate::pool::{Event, WorkerId};
 impl Supervisor {
     /// A module said HELLO. `deadline` is set if it was put off before.
     pub(super) fn incoming(&mut self, incoming: Incoming, deadline: Option<Instant>) {
+        if incoming.hello.group == status_page::NAME {
+            self.show_status(incoming.fd, &incoming.hello.secret);
+            return;
+        }
         let now = Instant::now();
         let ahead = self.source.is_none()
             && self.known.keys().next_back().is_none_or(|newest| incoming.hello.generation > *newest);

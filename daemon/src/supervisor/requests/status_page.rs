@@ -1,0 +1,63 @@
+//! The status for httpd's own page: a HELLO that names the reserved group
+//! `wsgid:status` gets all of it as JSON. Who may read the page is decided by
+//! httpd; here only httpd itself is let in, which knows the secret: its user
+//! alone is not enough, for other programs run as that user too.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::sync::oneshot;
+use wsgid_protocol::control::Command;
+use wsgid_protocol::head::FLAG_CLOSE;
+use wsgid_protocol::limits::MAX_BODY_LEN;
+use wsgid_protocol::response::EndReport;
+use wsgid_protocol::{Failure, FrameHead, Kind, payload};
+
+use crate::connections::send_fail;
+use crate::control::Asked;
+use crate::supervisor::Supervisor;
+
+/// The group's name.
+pub(crate) const NAME: &str = "wsgid:status";
+
+/// Time a module has to take the answer.
+const SEND_TIMEOUT: Duration = Duration::from_secs(2);
+
+impl Supervisor {
+    /// Answers, if the secret is that of an httpd.
+    pub(super) fn show_status(&mut self, fd: OwnedFd, secret: &[u8; 32]) {
+        if !self.known.values().any(|known| known.secret.is_some()) || !self.secret_is_right(secret) {
+            let text = "the status page is for the httpd that started this supervisor; say wsgid status";
+            let _ = send_fail(fd.as_fd(), Failure::NotAllowed, text);
+            return;
+        }
+        let (answer, wait) = oneshot::channel();
+        self.asked(Asked { command: Command::Status, uid: 0, answer });
+        tokio::spawn(async move {
+            let Ok(status) = wait.await else { return };
+            match tokio::time::timeout(SEND_TIMEOUT, send(fd, status.to_string().as_bytes())).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!("status page: {error}"),
+                Err(_) => tracing::debug!("status page: httpd did not take it"),
+            }
+        });
+    }
+}
+
+/// The text as DATA frames, and END.
+async fn send(fd: OwnedFd, text: &[u8]) -> io::Result<()> {
+    let stream = UnixStream::from(fd);
+    stream.set_nonblocking(true)?;
+    let mut stream = tokio::net::UnixStream::from_std(stream)?;
+    let end = payload::encode(&EndReport::default()).map_err(io::Error::other)?;
+    let parts = text.chunks(MAX_BODY_LEN as usize).map(|part| (Kind::Data, 0, part));
+    for (kind, flags, bytes) in parts.chain([(Kind::End, FLAG_CLOSE, end.as_slice())]) {
+        let len = u32::try_from(bytes.len()).map_err(io::Error::other)?;
+        stream.write_all(&FrameHead::new(kind, 0, len).with_flags(flags).encode()).await?;
+        stream.write_all(bytes).await?;
+    }
+    stream.shutdown().await
+}
