@@ -1,6 +1,7 @@
 //! Unit tests of this part: helpers here, the table of all options in `table`.
 
 mod effects;
+mod page;
 mod table;
 
 use clap::Parser;
