@@ -68,10 +68,10 @@ clean: ## remove all that was built, and what the tests made outside
 	@if test "$$(id -u)" = 0; then rm -rf /var/cache/wsgid-tests /var/cache/wsgid-serve; fi
 
 packages-serve:
-	@conf/examples/install-packages cc=gcc apache2-bin python3 python3-venv
+	@conf/examples/install-packages cc=gcc libc6-dev apache2-bin python3 python3-venv
 
 packages-test:
-	@conf/examples/install-packages cc=gcc apache2-bin apache2-dev python3 python3-dev python3-venv curl=curl openssl=openssl nghttp=nghttp2-client
+	@conf/examples/install-packages cc=gcc libc6-dev apache2-bin apache2-dev python3 python3-dev python3-venv curl=curl openssl=openssl nghttp=nghttp2-client
 
 packages-fuzz:
 	@conf/examples/install-packages c++=g++
