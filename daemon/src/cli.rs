@@ -37,6 +37,8 @@ enum Command {
     Dump(OneGroup),
     /// Read the site files again (standalone mode)
     Reload(Socket),
+    /// Replace the running supervisor's program by the one on disk; nothing is lost
+    Reexec(Socket),
     #[command(flatten)]
     Express(express::ExpressCommand),
     /// Become a worker (the supervisor uses this itself)
@@ -72,6 +74,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Start(args) => client::command(&args, |group| wsgid_protocol::control::Command::Start { group }),
         Command::Dump(args) => client::command(&args, |group| wsgid_protocol::control::Command::Dump { group }),
         Command::Reload(socket) => client::reload(&socket),
+        Command::Reexec(socket) => client::reexec(&socket),
         Command::Express(command) => ExitCode::from(express::run(command)),
         Command::WorkerExec(args) => exec::run(&args),
     }

@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use wsgid_protocol::blocking::{FrameReader, send_frame};
@@ -49,6 +49,29 @@ pub(crate) fn reload(socket: &Socket) -> ExitCode {
         true => finish(answer, print_outcome),
         false => ExitCode::from(exit_code::CONFIGURATION),
     }
+}
+
+/// `wsgid reexec`: asks, and waits until the next program answers.
+pub(crate) fn reexec(socket: &Socket) -> ExitCode {
+    let answer = ask(socket, &Command::Reexec);
+    let Some(before) = answer.as_ref().ok().and_then(|answer| answer.get("reexecs")).and_then(Value::as_u64) else {
+        return finish(answer, |_| {});
+    };
+    let deadline = Instant::now() + TIMEOUT;
+    while Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+        let Ok(status) = ask(socket, &Command::Status) else { continue };
+        if number(&status, "reexecs") > before {
+            if let Some(problem) = status.get("reexec_problem").and_then(Value::as_str) {
+                eprintln!("wsgid: {}", escaped(problem.as_bytes()));
+                return ExitCode::from(exit_code::FAILURE);
+            }
+            println!("wsgid {} goes on (pid {})", text(&status, "version"), number(&status, "pid"));
+            return ExitCode::from(exit_code::OK);
+        }
+    }
+    eprintln!("wsgid: the supervisor did not come back; its log says why");
+    ExitCode::from(exit_code::FAILURE)
 }
 
 fn finish(answer: Result<Value, String>, print: impl FnOnce(&Value)) -> ExitCode {

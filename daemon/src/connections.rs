@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, Shutdown, recv, shutdown};
+use serde::{Deserialize, Serialize};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc::Sender;
 use tokio::task::AbortHandle;
@@ -62,7 +63,7 @@ pub(crate) enum Holder {
 /// The identity of the process that has had a connection. A child that it
 /// forked may have kept the descriptor for ever, so no other identity may ever
 /// serve what comes on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Owner {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
@@ -77,6 +78,9 @@ pub(crate) struct Connection {
     pub(crate) holder: Holder,
     /// Who has had it; `None` while no worker has.
     pub(crate) owner: Option<Owner>,
+    /// The request that waited last, and since when: a worker without a free
+    /// thread gives it back, and its wait does not begin anew.
+    waited: Option<(u64, Instant)>,
 }
 
 impl Drop for Connection {
@@ -120,15 +124,56 @@ impl Connections {
         let id = self.last;
         let fd = Arc::new(fd);
         let holder = self.watch(id, &fd, now)?;
-        self.all.insert(id, Connection { fd, nonce, pool, holder, owner: None });
+        self.all.insert(id, Connection { fd, nonce, pool, holder, owner: None, waited: None });
         self.held.entry(pool).or_default().insert(id);
         Ok(id)
     }
 
+    /// All of them, and the last number.
+    pub(crate) fn iter(&self) -> (impl Iterator<Item = (ConnectionId, &Connection)>, ConnectionId) {
+        (self.all.iter().map(|(id, connection)| (*id, connection)), self.last)
+    }
+
+    /// Closes our descriptors and leaves the connections as they are: another
+    /// program goes on with them.
+    pub(crate) fn let_go(&mut self) {
+        self.all.values_mut().for_each(|connection| connection.owner = None);
+        self.all.clear();
+        self.held.clear();
+    }
+
+    /// Goes on with a connection of the program before; it is held until it is
+    /// assigned.
+    pub(crate) fn adopt(
+        &mut self,
+        id: ConnectionId,
+        (fd, nonce): (OwnedFd, u32),
+        pool: PoolId,
+        owner: Option<Owner>,
+    ) -> io::Result<()> {
+        let fd = Arc::new(fd);
+        let holder = self.watch(id, &fd, Instant::now())?;
+        self.all.insert(id, Connection { fd, nonce, pool, holder, owner, waited: None });
+        self.held.entry(pool).or_default().insert(id);
+        Ok(())
+    }
+
+    /// Numbers up to this one are taken.
+    pub(crate) fn count_from(&mut self, last: ConnectionId) {
+        self.last = last;
+    }
+
     /// Nobody has it any more; it waits.
     pub(crate) fn hold(&mut self, id: ConnectionId, now: Instant) -> io::Result<()> {
-        let Some(fd) = self.all.get(&id).map(|connection| Arc::clone(&connection.fd)) else { return Ok(()) };
-        let holder = self.watch(id, &fd, now)?;
+        let Some(connection) = self.all.get_mut(&id) else { return Ok(()) };
+        let waits = request_in_front(connection.fd.as_fd(), connection.nonce);
+        let since = match (connection.waited, waits) {
+            (Some((before, since)), Some(number)) if before == number => since,
+            _ => now,
+        };
+        connection.waited = waits.map(|number| (number, since));
+        let fd = Arc::clone(&connection.fd);
+        let holder = self.watch(id, &fd, since)?;
         if let Some(connection) = self.all.get_mut(&id) {
             connection.holder = holder;
             self.held.entry(connection.pool).or_default().insert(id);
@@ -262,6 +307,14 @@ fn front(fd: BorrowedFd<'_>, nonce: u32) -> Front {
         },
         Ok(_) => Front::Other,
     }
+}
+
+/// The number of the request that waits.
+fn request_in_front(fd: BorrowedFd<'_>, nonce: u32) -> Option<u64> {
+    let mut bytes = [0; HEAD_LEN];
+    peek(fd, &mut bytes).ok().filter(|count| *count == HEAD_LEN)?;
+    let head = FrameHead::parse(&bytes).ok()?;
+    (head.kind == Kind::Request && head.id >> 32 == u64::from(nonce)).then_some(head.id)
 }
 
 /// Sends FAIL about the connection, as far as it goes without waiting.

@@ -4,12 +4,13 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use wsgid_protocol::GroupConfig;
 use wsgid_protocol::config::LogTarget;
 use wsgid_protocol::control::{Identity, ServerFacts};
 
 /// A definition. It does not change; a changed one is another.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Definition {
     /// The configuration.
     pub(crate) config: GroupConfig,

@@ -43,6 +43,11 @@ impl Link {
         Ok(Self { stream: UnixStream::from_std(stream)? })
     }
 
+    /// Its socket.
+    pub(crate) fn socket(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+
     /// Sends one message.
     pub(crate) async fn send(&self, out: &Outgoing) -> io::Result<()> {
         let invalid = |error: wsgid_protocol::payload::PayloadError| io::Error::new(io::ErrorKind::InvalidData, error);
@@ -96,6 +101,16 @@ pub(crate) struct Inbox {
 impl Inbox {
     pub(crate) fn new() -> Self {
         Self { bytes: BytesMut::new(), codec: FrameCodec::new(MAX_WORKER_CONTROL_LEN) }
+    }
+
+    /// With bytes that the program before has received.
+    pub(crate) fn with(bytes: &[u8]) -> Self {
+        Self { bytes: BytesMut::from(bytes), ..Self::new() }
+    }
+
+    /// What is no whole message yet.
+    pub(crate) fn rest(&self) -> Vec<u8> {
+        self.bytes.to_vec()
     }
 
     fn messages(&mut self) -> io::Result<Vec<FromWorker>> {

@@ -20,12 +20,15 @@ use wsgid_protocol::payload::PayloadError;
 use wsgid_protocol::request::Hello;
 use wsgid_protocol::{FrameHead, Kind, payload};
 
+use crate::freeze::Freeze;
 use crate::sys;
 
 /// A module sends HELLO with `connect`; whoever needs longer is stuck.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections whose HELLO is not complete.
 const HALF_OPEN_MAX: usize = 256;
+/// How long a freeze waits for HELLOs that have begun.
+const FREEZE_PATIENCE: Duration = Duration::from_millis(500);
 /// Pause after a failure to accept (descriptors have run out).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -51,6 +54,10 @@ impl Allowed {
         self.0.store(uid, Ordering::Relaxed);
     }
 
+    pub(crate) fn get(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
     fn permits(&self, uid: u32) -> bool {
         uid == 0 || uid == self.0.load(Ordering::Relaxed) || uid == nix::unistd::geteuid().as_raw()
     }
@@ -73,15 +80,31 @@ enum HelloError {
     Io(#[from] io::Error),
 }
 
-/// Accepts until the receiver has gone.
-pub(crate) async fn listen(socket: OwnedFd, allowed: Allowed, incoming: Sender<Incoming>) -> io::Result<()> {
+/// Accepts until the receiver has gone, or until `frozen`.
+pub(crate) async fn listen(
+    socket: OwnedFd,
+    allowed: Allowed,
+    incoming: Sender<Incoming>,
+    mut frozen: Freeze,
+) -> io::Result<()> {
     let listener = UnixListener::from(socket);
     listener.set_nonblocking(true)?;
     let readable = sys::poll_reads(listener.try_clone()?)?;
     let half_open = Arc::new(Semaphore::new(HALF_OPEN_MAX));
     loop {
         let Ok(permit) = Arc::clone(&half_open).acquire_owned().await else { return Ok(()) };
-        let stream = match readable.async_io(Interest::READABLE, |_| listener.accept()).await {
+        let accepted = tokio::select! {
+            biased;
+            () = frozen.asked() => {
+                drop(permit);
+                // Those that are just saying HELLO are waited for.
+                let all = half_open.acquire_many(u32::try_from(HALF_OPEN_MAX).unwrap_or(u32::MAX));
+                let _ = tokio::time::timeout(FREEZE_PATIENCE, all).await;
+                return Ok(());
+            }
+            accepted = readable.async_io(Interest::READABLE, |_| listener.accept()) => accepted,
+        };
+        let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(error) => {
                 tracing::error!("failed to accept a connection: {error}");

@@ -16,6 +16,7 @@ use wsgid_protocol::control::{FromParent, ToParent};
 use wsgid_protocol::limits::MAX_DESCRIPTORS;
 use wsgid_protocol::{FrameHead, Kind, payload};
 
+use crate::freeze::Freeze;
 use crate::link::send_everything;
 
 /// A message of the parent, with what came beside it.
@@ -25,12 +26,13 @@ pub(crate) struct ParentMessage {
     pub(crate) files: Vec<Arc<File>>,
 }
 
-/// Speaks with the parent until either side ends. `Ok` means that the parent
+/// Speaks with the parent until either side ends, or until `frozen`. `Ok` means that the parent
 /// has gone.
 pub(crate) async fn converse(
     socket: OwnedFd,
     messages: Sender<ParentMessage>,
     mut answers: Receiver<ToParent>,
+    mut frozen: Freeze,
 ) -> io::Result<()> {
     let stream = std::os::unix::net::UnixStream::from(socket);
     stream.set_nonblocking(true)?;
@@ -38,6 +40,8 @@ pub(crate) async fn converse(
     let mut reader = FrameReader::new(MAX_DESCRIPTORS);
     loop {
         tokio::select! {
+            // Only between two messages: half of one would be lost.
+            () = frozen.asked(), if reader.is_empty() && answers.is_empty() => return Ok(()),
             got = fill(&stream, &mut reader) => {
                 if got? == 0 {
                     return Ok(());

@@ -30,6 +30,10 @@ impl Source {
         Ok(Self { path: std::path::absolute(path)? })
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Reads all files.
     ///
     /// # Errors

@@ -2,15 +2,16 @@
 //! starts log and runtime, and runs the supervisor.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{UnixAddr, getsockname};
 
+use crate::reexec::{self, Handover, Program};
 use crate::standalone::{self, Source};
-use crate::supervisor::{self, Options};
+use crate::supervisor::{self, Options, Outcome};
 use crate::{control, exit_code, log, sys};
 
 /// The control socket of the httpd parent.
@@ -24,11 +25,17 @@ const DESCRIPTORS_WANTED: u64 = 65536;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Supervise {
     /// Started by httpd: descriptor 3 is its control socket, 4 the listening socket
-    #[arg(long, required_unless_present = "config")]
+    #[arg(long, required_unless_present_any = ["config", "resume"])]
     httpd: bool,
     /// Run on its own with this wsgid.toml
     #[arg(long, value_name = "FILE", conflicts_with = "httpd")]
     config: Option<PathBuf>,
+    /// Go on with what the program before has left (it uses this itself)
+    #[arg(long, value_name = "DESCRIPTOR", hide = true)]
+    resume: Option<RawFd>,
+    /// Say whether that could be done
+    #[arg(long, hide = true, requires = "resume")]
+    check: bool,
     /// error, warn, info or debug
     #[arg(long, default_value = "info", value_name = "LEVEL")]
     log_level: String,
@@ -36,12 +43,19 @@ pub(crate) struct Supervise {
 
 /// Runs the supervisor until everything has ended.
 pub(crate) fn run(args: &Supervise) -> ExitCode {
+    if args.check {
+        return check(args.resume);
+    }
     let sink = log::init(&args.log_level);
-    let options = match &args.config {
-        Some(path) => on_its_own(path, &sink),
-        None => from_httpd(&sink).map_err(|error| (exit_code::STARTUP, error.to_string())),
+    let options = match (&args.config, args.resume) {
+        (_, Some(number)) => resumed(number, &sink).map_err(|error| (exit_code::STARTUP, error.to_string())),
+        (Some(path), None) => on_its_own(path, &sink),
+        (None, None) => from_httpd(&sink).map_err(|error| (exit_code::STARTUP, error.to_string())),
     };
-    let outcome = options.and_then(|options| start(options).map_err(|error| (exit_code::STARTUP, error.to_string())));
+    let program = std::env::current_exe().map(|path| Program { path, log_level: args.log_level.clone() });
+    let outcome = options.and_then(|options| {
+        program.and_then(|program| start(options, &program)).map_err(|error| (exit_code::STARTUP, error.to_string()))
+    });
     let code = match outcome {
         Ok(()) => exit_code::OK,
         Err((code, text)) => {
@@ -53,18 +67,56 @@ pub(crate) fn run(args: &Supervise) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn start(options: Options) -> io::Result<()> {
+/// Whether this program could go on with what the one before has written.
+#[expect(clippy::print_stderr, reason = "standard error is that of the supervisor that asks")]
+fn check(resume: Option<RawFd>) -> ExitCode {
+    match resume.map(|number| sys::inherited(number).and_then(reexec::read)) {
+        Some(Ok(_)) => ExitCode::from(exit_code::OK),
+        Some(Err(error)) => {
+            eprintln!("wsgid {}: the state cannot be read: {error}", env!("CARGO_PKG_VERSION"));
+            ExitCode::from(exit_code::FAILURE)
+        }
+        None => ExitCode::from(exit_code::FAILURE),
+    }
+}
+
+fn start(mut options: Options, program: &Program) -> io::Result<()> {
     raise_descriptor_limit();
     // Nothing of the place where it was started may be held.
     nix::unistd::chdir("/")?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(supervisor::run(options))
+    let sink = options.sink.clone();
+    loop {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let mut next = match runtime.block_on(supervisor::run(options))? {
+            Outcome::Ended => return Ok(()),
+            Outcome::Next(next) => next,
+        };
+        drop(runtime);
+        sink.flush();
+        let error = reexec::become_next(&mut next, program);
+        tracing::error!("it stays the program that it was: {error}");
+        next.state.problem = Some(error.to_string());
+        options = from_before(*next, &sink)?;
+    }
+}
+
+fn resumed(number: RawFd, sink: &log::Sink) -> io::Result<Options> {
+    let state = reexec::read(sys::inherited(number)?)?;
+    from_before(reexec::take_over(state)?, sink)
+}
+
+fn from_before(mut before: Handover, sink: &log::Sink) -> io::Result<Options> {
+    let listener = before.kept.take(before.state.listener)?;
+    let parent = before.state.parent.map(|number| before.kept.take(number)).transpose()?;
+    let source = before.state.source.as_deref().map(Source::new).transpose()?;
+    let control = before.state.control.clone();
+    Ok(Options { sink: sink.clone(), listener, parent, control, source, before: Some(before) })
 }
 
 fn from_httpd(sink: &log::Sink) -> io::Result<Options> {
     let (parent, listener) = inherited()?;
     let control = socket_directory(&listener).map(|directory| directory.join(control::NAME));
-    Ok(Options { sink: sink.clone(), listener, parent: Some(parent), control, source: None })
+    Ok(Options { sink: sink.clone(), listener, parent: Some(parent), control, source: None, before: None })
 }
 
 fn on_its_own(path: &Path, sink: &log::Sink) -> Result<Options, (u8, String)> {
@@ -74,7 +126,7 @@ fn on_its_own(path: &Path, sink: &log::Sink) -> Result<Options, (u8, String)> {
     let socket = read.loaded.settings.socket.clone();
     let listener = standalone::bind(&socket, read.httpd).map_err(startup)?;
     let control = socket.parent().map(|directory| directory.join(control::NAME));
-    Ok(Options { sink: sink.clone(), listener, parent: None, control, source: Some(source) })
+    Ok(Options { sink: sink.clone(), listener, parent: None, control, source: Some(source), before: None })
 }
 
 fn inherited() -> io::Result<(OwnedFd, OwnedFd)> {

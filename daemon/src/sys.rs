@@ -161,3 +161,32 @@ pub(crate) fn poll_reads<T: Into<OwnedFd>>(fd: T) -> io::Result<AsyncFd<OwnedFd>
     // the `AsyncFd` that owns it takes it out of the poll set before that.
     Ok(unsafe { AsyncFd::register_with_interest(fd.into(), Interest::READABLE) }?)
 }
+
+/// A descriptor that becomes readable when this child ends.
+///
+/// # Errors
+/// As `pidfd_open(2)`.
+pub(crate) fn pidfd(pid: u32) -> io::Result<OwnedFd> {
+    // SAFETY: plain numbers in, a descriptor or an error out.
+    let number = unsafe { libc::syscall(libc::SYS_pidfd_open, i64::from(pid), 0_i64) };
+    match RawFd::try_from(number) {
+        // SAFETY: the kernel has just made this descriptor for us.
+        Ok(number) if number >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(number) }),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// The raw status of this child if it has ended; it is reaped then.
+///
+/// # Errors
+/// If it is no child.
+pub(crate) fn reap(pid: u32) -> io::Result<Option<i32>> {
+    let number = libc::pid_t::try_from(pid).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let mut status = 0;
+    // SAFETY: the pointer is valid for the call.
+    match unsafe { libc::waitpid(number, &raw mut status, libc::WNOHANG) } {
+        0 => Ok(None),
+        outcome if outcome == number => Ok(Some(status)),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

@@ -3,20 +3,25 @@
 //! waits and signals, so that a signal never reaches a reused process id.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
-use tokio::process::Child;
+use tokio::net::unix::pipe;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
 use wsgid_protocol::control::FromWorker;
 
+use crate::freeze::{self, Freeze, Freezer};
 use crate::link::{Inbox, Link, Outgoing};
 use crate::log::{OutputLimits, Sink, Stream, Target, forward};
 use crate::pool::WorkerId;
+use crate::process::Process;
 use crate::spawn::Spawned;
 
 /// Messages of one worker within a second before it has to wait: releasing
@@ -45,6 +50,28 @@ pub(crate) struct Handle {
     pub(crate) pid: u32,
     messages: Sender<Outgoing>,
     signals: Sender<Signal>,
+    frozen: Freezer,
+    tasks: Tasks,
+    link: Arc<Link>,
+    pipes: Vec<Arc<pipe::Receiver>>,
+}
+
+/// What runs for a worker.
+struct Tasks {
+    /// Gives what came and is no whole message, if it was frozen.
+    watch: JoinHandle<Vec<u8>>,
+    send: JoinHandle<Vec<Outgoing>>,
+    copy: Vec<JoinHandle<()>>,
+}
+
+/// A worker whose tasks have ended, for the program that goes on with it.
+pub(crate) struct Still {
+    pub(crate) control: Arc<Link>,
+    pub(crate) pipes: Vec<Arc<pipe::Receiver>>,
+    pub(crate) inbox: Vec<u8>,
+    pub(crate) outbox: Vec<Outgoing>,
+    /// It did not read what it was sent: half a message may be in its socket.
+    pub(crate) broken: bool,
 }
 
 impl Handle {
@@ -53,6 +80,27 @@ impl Handle {
     /// `false` if the worker does not read what it is sent.
     pub(crate) fn send(&self, message: impl Into<Outgoing>) -> bool {
         !matches!(self.messages.try_send(message.into()), Err(TrySendError::Full(_)))
+    }
+
+    /// Ends the tasks; the process runs on.
+    pub(crate) fn freeze(&self) {
+        self.frozen.ask();
+    }
+
+    /// Waits until they have ended.
+    pub(crate) async fn still(self, deadline: Instant) -> Still {
+        let Self { frozen, mut tasks, link, pipes, messages, .. } = self;
+        // What sends is the only one that a worker can hold up.
+        let sent = tokio::time::timeout_at(deadline, &mut tasks.send).await;
+        tasks.send.abort();
+        let inbox = tokio::time::timeout_at(deadline, &mut tasks.watch).await;
+        for copy in tasks.copy {
+            let _ = tokio::time::timeout_at(deadline, copy).await;
+        }
+        let broken = sent.is_err();
+        let (outbox, inbox) = (sent.ok().and_then(Result::ok).unwrap_or_default(), inbox.ok().and_then(Result::ok));
+        drop((frozen, messages));
+        Still { control: link, pipes, inbox: inbox.unwrap_or_default(), outbox, broken }
     }
 
     /// Signals the worker; SIGKILL goes to its whole process group.
@@ -68,7 +116,7 @@ pub(crate) struct Output {
     pub(crate) target: Target,
 }
 
-/// Starts the tasks of a worker.
+/// Starts the tasks of a worker that was just started.
 pub(crate) fn attend(
     id: WorkerId,
     spawned: Spawned,
@@ -77,42 +125,69 @@ pub(crate) fn attend(
 ) -> io::Result<Handle> {
     let Spawned { mut child, control } = spawned;
     let pid = child.id().ok_or(io::ErrorKind::NotFound)?;
-    let link = std::sync::Arc::new(Link::new(control)?);
+    let fds =
+        [child.stdout.take().map(|pipe| pipe.into_owned_fd()), child.stderr.take().map(|pipe| pipe.into_owned_fd())];
+    let [Some(out), Some(err)] = fds else { return Err(io::ErrorKind::NotFound.into()) };
+    begin((id, pid), (control, [out?, err?], Vec::new()), Process::Started(child), output, events)
+}
+
+/// Goes on with a worker that the program before has started.
+pub(crate) fn adopt(
+    (id, pid): (WorkerId, u32),
+    (control, pipes, inbox): (OwnedFd, [OwnedFd; 2], Vec<u8>),
+    output: Output,
+    events: Sender<(WorkerId, WorkerEvent)>,
+) -> io::Result<Handle> {
+    begin((id, pid), (control, pipes, inbox), Process::adopt(pid)?, output, events)
+}
+
+fn begin(
+    (id, pid): (WorkerId, u32),
+    (control, pipes, inbox): (OwnedFd, [OwnedFd; 2], Vec<u8>),
+    process: Process,
+    output: Output,
+    events: Sender<(WorkerId, WorkerEvent)>,
+) -> io::Result<Handle> {
+    let link = Arc::new(Link::new(control)?);
     let (messages, outbox) = channel(OUTBOX_LEN);
     let (signals, signal_inbox) = channel(16);
-    let mut pipes = Vec::new();
-    if let Some(pipe) = child.stdout.take() {
-        pipes.push(tokio::spawn(copy_output(pipe, Stream::Out, &output, pid)));
-    }
-    if let Some(pipe) = child.stderr.take() {
-        pipes.push(tokio::spawn(copy_output(pipe, Stream::Err, &output, pid)));
-    }
-    tokio::spawn(send_all(std::sync::Arc::clone(&link), outbox));
-    tokio::spawn(async move {
-        let status = Watch { id, pid, link, events: events.clone() }.run(child, signal_inbox).await;
-        for pipe in pipes {
-            let _ = tokio::time::timeout(LAST_WORDS, pipe).await;
-        }
-        let _ = events.send((id, WorkerEvent::Exited(status))).await;
-    });
-    Ok(Handle { pid, messages, signals })
+    let (frozen, freeze) = freeze::pair();
+    let [out, err] = pipes;
+    let (out, err) = (Arc::new(pipe::Receiver::from_owned_fd(out)?), Arc::new(pipe::Receiver::from_owned_fd(err)?));
+    let copy_output = |pipe: &Arc<pipe::Receiver>, stream| {
+        let (name, to) = (output.group.clone(), (output.sink.clone(), output.target.clone()));
+        let limits = (OutputLimits::default(), freeze.clone());
+        tokio::spawn(forward(Arc::clone(pipe), stream, (name, pid), to, limits))
+    };
+    let copy = vec![copy_output(&out, Stream::Out), copy_output(&err, Stream::Err)];
+    let copies: Vec<_> = copy.iter().map(JoinHandle::abort_handle).collect();
+    let send = tokio::spawn(send_all(Arc::clone(&link), outbox, freeze.clone()));
+    let watch = Watch { id, pid, link: Arc::clone(&link), events, frozen: freeze };
+    let watch = tokio::spawn(watch.live(process, signal_inbox, Inbox::with(&inbox), copies));
+    Ok(Handle { pid, messages, signals, frozen, tasks: Tasks { watch, send, copy }, link, pipes: vec![out, err] })
 }
 
-fn copy_output<R>(pipe: R, stream: Stream, output: &Output, pid: u32) -> impl Future<Output = ()> + use<R>
-where
-    R: tokio::io::AsyncRead + Unpin,
-{
-    let (name, to) = (output.group.clone(), (output.sink.clone(), output.target.clone()));
-    forward(pipe, stream, (name, pid), to, OutputLimits::default())
-}
-
-async fn send_all(link: std::sync::Arc<Link>, mut outbox: Receiver<Outgoing>) {
-    while let Some(out) = outbox.recv().await {
+/// Sends until the worker has gone, or until `frozen`; gives what is left.
+async fn send_all(link: Arc<Link>, mut outbox: Receiver<Outgoing>, mut frozen: Freeze) -> Vec<Outgoing> {
+    loop {
+        let out = tokio::select! {
+            biased;
+            out = outbox.recv() => out,
+            () = frozen.asked() => {
+                outbox.close();
+                let mut left = Vec::new();
+                while let Ok(out) = outbox.try_recv() {
+                    left.push(out);
+                }
+                return left;
+            }
+        };
+        let Some(out) = out else { return Vec::new() };
         if let Err(error) = link.send(&out).await {
             // The reading side reports the end; what was queued is looked
             // after when the worker is reaped.
             tracing::debug!("failed to send to a worker: {error}");
-            return;
+            return Vec::new();
         }
     }
 }
@@ -138,22 +213,51 @@ impl Rate {
 struct Watch {
     id: WorkerId,
     pid: u32,
-    link: std::sync::Arc<Link>,
+    link: Arc<Link>,
     events: Sender<(WorkerId, WorkerEvent)>,
+    frozen: Freeze,
 }
 
 impl Watch {
-    async fn run(&self, mut child: Child, mut signals: Receiver<Signal>) -> ExitStatus {
-        let (mut inbox, mut open, mut rate) = (Inbox::new(), true, Rate { since: Instant::now(), count: 0 });
+    /// From start to end. Gives the bytes that are no whole message, if it was
+    /// frozen before the end.
+    async fn live(
+        mut self,
+        process: Process,
+        signals: Receiver<Signal>,
+        mut inbox: Inbox,
+        copies: Vec<AbortHandle>,
+    ) -> Vec<u8> {
+        let Some(status) = self.run(process, signals, &mut inbox).await else { return inbox.rest() };
+        let last_words = Instant::now() + LAST_WORDS;
+        while Instant::now() < last_words && copies.iter().any(|copy| !copy.is_finished()) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        self.report(WorkerEvent::Exited(status)).await;
+        Vec::new()
+    }
+
+    async fn run(
+        &mut self,
+        mut process: Process,
+        mut signals: Receiver<Signal>,
+        inbox: &mut Inbox,
+    ) -> Option<ExitStatus> {
+        let (mut open, mut rate) = (true, Rate { since: Instant::now(), count: 0 });
+        let mut frozen = self.frozen.clone();
         loop {
             tokio::select! {
                 biased;
                 Some(signal) = signals.recv() => self.signal(signal),
-                status = child.wait() => {
-                    self.last_words(&mut inbox, open).await;
-                    return status.unwrap_or_default();
+                () = frozen.asked() => {
+                    process.leave();
+                    return None;
                 }
-                got = self.link.recv(&mut inbox), if open => open = self.take(got, &mut rate).await,
+                status = process.wait() => {
+                    self.last_words(inbox, open).await;
+                    return Some(status);
+                }
+                got = self.link.recv(inbox), if open => open = self.take(got, &mut rate).await,
             }
         }
     }

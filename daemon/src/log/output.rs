@@ -3,14 +3,17 @@
 //! text), and limited in rate.
 
 use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::net::unix::pipe::Receiver;
 use tokio::time::Instant;
 
 use super::escaped;
 use super::format::prefix;
 use super::sink::{Sink, Target};
+use crate::freeze::Freeze;
 
 /// Longest line that is kept whole; the rest is cut into further lines.
 const LINE_MAX: usize = 8 * 1024;
@@ -90,20 +93,26 @@ impl Bucket {
     }
 }
 
-/// Reads the pipe to its end.
-pub(crate) async fn forward<R: AsyncRead + Unpin>(
-    mut pipe: R,
+/// Reads the pipe to its end, or until `frozen`.
+pub(crate) async fn forward(
+    pipe: Arc<Receiver>,
     stream: Stream,
     (group, pid): (String, u32),
     (sink, target): (Sink, Target),
-    limits: OutputLimits,
+    (limits, mut frozen): (OutputLimits, Freeze),
 ) {
     let level = if stream == Stream::Err { "error" } else { "info" };
     let mut bucket = Bucket { limits, tokens: f64::from(limits.burst), at: Instant::now(), dropped: 0 };
     let mut lines = Lines::default();
     let mut buffer = vec![0; LINE_MAX];
     loop {
-        let count = match pipe.read(&mut buffer).await {
+        let ready = tokio::select! {
+            biased;
+            () = frozen.asked() => break,
+            ready = pipe.readable() => ready,
+        };
+        let count = match ready.and_then(|()| pipe.try_read(&mut buffer)) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
             Ok(0) | Err(_) => break,
             Ok(count) => count,
         };

@@ -4,16 +4,22 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
+use crate::reexec::instant;
+
 /// Delay after the second failure in a row; the first restart is immediate.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 /// No delay is longer.
 const LONGEST_DELAY: Duration = Duration::from_secs(10);
 
 /// Failures of one pool.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Backoff {
     in_a_row: u32,
+    #[serde(with = "instant::option")]
     not_before: Option<Instant>,
+    #[serde(with = "instant::list")]
     recent: VecDeque<Instant>,
     seed: u64,
 }

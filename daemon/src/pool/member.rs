@@ -6,40 +6,58 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use serde::{Deserialize, Serialize};
 use wsgid_protocol::control::RecycleReason;
 
 use super::WorkerId;
 use crate::definition::Definition;
+use crate::reexec::instant;
 
 /// Where a worker is in its life. Each later phase is entered once at most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Phase {
     /// Its spawn was asked for.
     Queued,
     /// It runs and loads the application.
-    Starting { since: Instant },
+    Starting {
+        #[serde(with = "instant")]
+        since: Instant,
+    },
     /// It serves, or waits for its generation to take over.
-    Ready { since: Instant },
+    Ready {
+        #[serde(with = "instant")]
+        since: Instant,
+    },
     /// It finishes its requests.
-    Draining { until: Instant },
+    Draining {
+        #[serde(with = "instant")]
+        until: Instant,
+    },
     /// It was told to end.
-    Stopping { until: Instant },
+    Stopping {
+        #[serde(with = "instant")]
+        until: Instant,
+    },
     /// It got SIGTERM.
-    Terminated { until: Instant },
+    Terminated {
+        #[serde(with = "instant")]
+        until: Instant,
+    },
     /// It got SIGKILL.
     Killed,
 }
 
 /// A wish to be replaced.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Recycle {
     pub(super) reason: RecycleReason,
     /// When the next try may be; `None` while a replacement is under way.
+    #[serde(with = "instant::option")]
     pub(super) at: Option<Instant>,
 }
 
 /// A worker.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Member {
     pub(crate) slot: u32,
     pub(crate) generation: u64,

@@ -20,15 +20,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
 use wsgid_protocol::Failure;
 use wsgid_protocol::control::RecycleReason;
 
 use crate::definition::Definition;
+use crate::reexec::instant;
 use backoff::Backoff;
 pub(crate) use member::{Member, Phase};
 
 /// A worker, for as long as the supervisor lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct WorkerId(pub(crate) u64);
 
 /// Tries that a new generation has to become ready while an old one serves.
@@ -113,20 +115,24 @@ pub(crate) enum Action {
 }
 
 /// Whether the pool serves.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Mode {
     /// It does, or tries to.
     Running,
     /// It was stopped by command.
     Stopped,
     /// It failed too often; the next try is at this time, if there is one.
-    Failed { until: Option<Instant>, cause: String },
+    Failed {
+        #[serde(with = "instant::option")]
+        until: Option<Instant>,
+        cause: String,
+    },
     /// It ends.
     Leaving { gone: bool },
 }
 
 /// A generation.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Generation {
     number: u64,
     definition: Arc<Definition>,
@@ -134,7 +140,7 @@ struct Generation {
 }
 
 /// The state.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Pool {
     mode: Mode,
     current: Generation,

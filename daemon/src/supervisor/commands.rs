@@ -2,10 +2,13 @@
 //! supervisor's own user may do everything; the user of a group sees and
 //! commands that group.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
+use nix::sys::resource::{Resource, getrlimit};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::channel;
+use tokio::sync::oneshot;
 use wsgid_protocol::control::{Command, ToWorker};
 
 use super::{Group, PoolEntry, Supervisor, WorkerEntry};
@@ -16,6 +19,16 @@ use crate::pool::{Event, Member, Mode, Phase, WorkerId};
 
 /// How long a dump waits for workers that do not answer.
 const DUMP_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a status waits for them: their last report is nearly as good.
+const STATUS_TIMEOUT: Duration = Duration::from_millis(300);
+
+/// A status that waits for the reports of workers.
+pub(super) struct PendingStatus {
+    uid: u32,
+    waits_for: BTreeSet<WorkerId>,
+    pub(super) until: Instant,
+    answer: oneshot::Sender<Value>,
+}
 
 impl Supervisor {
     pub(super) fn asked(&mut self, asked: Asked) {
@@ -27,18 +40,21 @@ impl Supervisor {
             }
             return;
         }
+        if command == Command::Status {
+            self.begin_status(uid, answer);
+            return;
+        }
         let value = match command {
-            Command::Status => self.status(uid),
             Command::Restart { group } => self.command(uid, &group, Event::Restart),
             Command::Stop { group } => self.command(uid, &group, Event::Stop),
             Command::Start { group } => self.command(uid, &group, Event::Start),
-            Command::Dump { .. } => Value::Null,
+            Command::Status | Command::Dump { .. } => Value::Null,
             Command::Reload | Command::Reexec if !Self::may_everything(uid) => {
                 error("denied", &format!("uid {uid} may not command the supervisor"))
             }
             Command::Reload if self.source.is_some() => json!({ "ok": true, "problems": self.reload() }),
             Command::Reload => error("unsupported", "this supervisor is configured by httpd; say apachectl graceful"),
-            Command::Reexec => error("unsupported", "this supervisor cannot replace its own program; restart it"),
+            Command::Reexec => self.begin_reexec(),
         };
         let _ = answer.send(value);
     }
@@ -82,7 +98,7 @@ impl Supervisor {
         json!({ "ok": true, "group": name, "pools": pools.len() })
     }
 
-    fn dump(&mut self, name: &str, answer: tokio::sync::oneshot::Sender<Value>) {
+    fn dump(&mut self, name: &str, answer: oneshot::Sender<Value>) {
         let pools: Vec<PoolId> =
             self.groups.get(name).map(|group| group.pools.values().copied().collect()).unwrap_or_default();
         let (dumps, mut stacks) = channel(1024);
@@ -118,6 +134,54 @@ impl Supervisor {
         }
     }
 
+    /// The loop ends for it as soon as the answer is on its way.
+    fn begin_reexec(&mut self) -> Value {
+        // Each descriptor is there twice for a moment.
+        let wanted = 2 * (self.connections.len() + 6 * self.workers.len() + self.files.len() + 64) as u64;
+        let most = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
+        if wanted > most {
+            return error(
+                "failed",
+                &format!("{wanted} descriptors are needed for it and {most} are allowed; raise LimitNOFILE"),
+            );
+        }
+        if self.leaving {
+            return error("failed", "the supervisor is about to end");
+        }
+        self.reexec = true;
+        json!({ "ok": true, "pid": std::process::id(), "reexecs": self.reexecs })
+    }
+
+    /// Asks the workers what they do just now, and answers when all have said
+    /// it, or after a short while.
+    fn begin_status(&mut self, uid: u32, answer: oneshot::Sender<Value>) {
+        let visible = |worker: &WorkerEntry| {
+            let group = self.pools.get(&worker.pool).and_then(|pool| self.groups.get(&pool.group));
+            worker.python.is_some() && group.is_some_and(|group| Self::may(uid, group))
+        };
+        let asked = self.workers.iter().filter(|(_, worker)| visible(worker) && worker.handle.send(ToWorker::Query));
+        let waits_for = asked.map(|(id, _)| *id).collect();
+        self.statuses.push(PendingStatus { uid, waits_for, until: Instant::now() + STATUS_TIMEOUT, answer });
+        self.finish_statuses(Instant::now());
+    }
+
+    /// A worker has said what it does, or has ended.
+    pub(super) fn reported(&mut self, worker: WorkerId) {
+        for status in &mut self.statuses {
+            status.waits_for.remove(&worker);
+        }
+    }
+
+    pub(super) fn finish_statuses(&mut self, now: Instant) {
+        let done = |status: &PendingStatus| status.waits_for.is_empty() || status.until <= now;
+        let (done, rest) = std::mem::take(&mut self.statuses).into_iter().partition(done);
+        self.statuses = rest;
+        let done: Vec<PendingStatus> = done;
+        for status in done {
+            let _ = status.answer.send(self.status(status.uid));
+        }
+    }
+
     fn status(&self, uid: u32) -> Value {
         let groups: Vec<Value> = self
             .groups
@@ -135,6 +199,8 @@ impl Supervisor {
         if Self::may_everything(uid)
             && let Some(map) = status.as_object_mut()
         {
+            map.insert("reexec_problem".to_owned(), json!(self.reexec_problem));
+            map.insert("reexecs".to_owned(), json!(self.reexecs));
             map.insert("connections".to_owned(), json!(self.connections.len()));
             map.insert("generations".to_owned(), json!(self.known.keys().collect::<Vec<_>>()));
         }
@@ -214,6 +280,8 @@ impl Supervisor {
             "uptime_s": worker.started.elapsed().as_secs(),
             "requests": worker.report.requests,
             "in_flight": worker.report.in_flight,
+            "busy_us": worker.report.busy_us,
+            "histogram": worker.report.histogram,
             "connections": worker.connections.len(),
             "failed_scripts": failed,
         }))

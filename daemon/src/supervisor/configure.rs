@@ -150,7 +150,7 @@ impl Supervisor {
         }
     }
 
-    fn log_file(&self, definition: &Definition) -> Option<Arc<File>> {
+    pub(super) fn log_file(&self, definition: &Definition) -> Option<Arc<File>> {
         match &definition.config.log {
             LogTarget::Supervisor => None,
             LogTarget::Descriptor(index) => self.files.get(*index).cloned(),

@@ -1,10 +1,12 @@
 //! The supervisor: owns all state and runs the one loop over everything that
 //! can happen. Its parts are in the files beside: what a configuration changes
 //! (`configure`), how requests find a worker (`requests`), what becomes of
-//! workers (`workers`), what an operator asks (`commands`).
+//! workers (`workers`), what an operator asks (`commands`), and how another program goes on with
+//! it (`handover`).
 
 mod commands;
 mod configure;
+mod handover;
 mod requests;
 mod run;
 mod spawn_queue;
@@ -29,7 +31,7 @@ use crate::standalone::Source;
 use crate::worker::{Handle, WorkerEvent};
 use spawn_queue::SpawnQueue;
 
-pub(crate) use run::{Options, run};
+pub(crate) use run::{Options, Outcome, run};
 
 /// Application groups of one process group. Each has processes of its own, so
 /// a request must not be able to make ever more of them.
@@ -118,6 +120,7 @@ pub(crate) struct Supervisor {
     timers: BTreeSet<(Instant, PoolId)>,
     todo: VecDeque<(PoolId, Event)>,
     early: Vec<(Instant, Incoming)>,
+    statuses: Vec<commands::PendingStatus>,
     worker_events: Sender<(WorkerId, WorkerEvent)>,
     last_pool: PoolId,
     leaving: bool,
@@ -125,6 +128,12 @@ pub(crate) struct Supervisor {
     source: Option<Source>,
     oom_kills: u64,
     started: Instant,
+    /// It is to become the program that is now on disk.
+    reexec: bool,
+    /// How often it has.
+    reexecs: u32,
+    /// Why it is still the same program.
+    reexec_problem: Option<String>,
 }
 
 impl Supervisor {
@@ -169,7 +178,8 @@ impl Supervisor {
     fn deadline(&self) -> Option<Instant> {
         let timer = self.timers.first().map(|(at, _)| *at);
         let early = self.early.iter().map(|(at, _)| *at).min();
-        [timer, self.spawns.deadline(), early].into_iter().flatten().min()
+        let status = self.statuses.iter().map(|status| status.until).min();
+        [timer, self.spawns.deadline(), early, status].into_iter().flatten().min()
     }
 
     /// Time has passed.
@@ -184,6 +194,7 @@ impl Supervisor {
             self.pool_event(pool, Event::Tick);
         }
         self.expire_early(now);
+        self.finish_statuses(now);
         self.start_workers(now);
     }
 

@@ -10,18 +10,22 @@ use std::time::{Duration, Instant};
 use nix::unistd::{Pid, getppid};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 use wsgid_protocol::control::{FromParent, ToParent};
 
 use super::Supervisor;
+use super::handover::read_messages;
 use super::workers::oom_kills;
 use crate::connections::{ConnectionId, Connections, HeldEvent};
 use crate::control::{self, Asked};
+use crate::freeze::{self, Freezer};
 use crate::listener::{self, Allowed, Incoming};
 use crate::log::Sink;
 use crate::notify;
 use crate::parent::{self, ParentMessage};
 use crate::pool::WorkerId;
+use crate::reexec::Handover;
 use crate::spawn::Launcher;
 use crate::standalone::Source;
 use crate::worker::WorkerEvent;
@@ -40,17 +44,33 @@ pub(crate) struct Options {
     pub(crate) source: Option<Source>,
     /// Where operators ask.
     pub(crate) control: Option<PathBuf>,
+    /// What the program before was.
+    pub(crate) before: Option<Handover>,
 }
 
-struct Inputs {
-    incoming: Receiver<Incoming>,
-    workers: Receiver<(WorkerId, WorkerEvent)>,
+/// How it ended.
+pub(crate) enum Outcome {
+    /// Everything has ended.
+    Ended,
+    /// Another program is to go on.
+    Next(Box<Handover>),
+}
+
+pub(super) struct Inputs {
+    pub(super) incoming: Receiver<Incoming>,
+    pub(super) workers: Receiver<(WorkerId, WorkerEvent)>,
     held: Receiver<(ConnectionId, u64, HeldEvent)>,
-    parent: Receiver<ParentMessage>,
+    pub(super) parent: Receiver<ParentMessage>,
     asked: Receiver<Asked>,
     answers: Sender<ToParent>,
-    /// The process that started this one, as long as it lives.
-    parent_pid: Option<Pid>,
+    /// The parent, as long as it is there.
+    pub(super) parent_pid: Option<Pid>,
+    /// Listener and parent, for the next program.
+    pub(super) sockets: (OwnedFd, Option<OwnedFd>),
+    pub(super) control: Option<PathBuf>,
+    /// What stands between those sockets and the channels.
+    pub(super) bridges: Vec<JoinHandle<()>>,
+    pub(super) frozen: Freezer,
 }
 
 struct Signals {
@@ -59,59 +79,106 @@ struct Signals {
     hangup: Signal,
 }
 
-/// Runs until everything has ended.
-pub(crate) async fn run(options: Options) -> io::Result<()> {
+/// Runs until everything has ended, or another program is to go on.
+///
+/// # Errors
+/// If the sockets or signals cannot be used, or (after `Next` was wanted) the
+/// supervisor could not be taken apart.
+pub(crate) async fn run(options: Options) -> io::Result<Outcome> {
     let (incoming_in, incoming) = channel(CHANNEL_LEN);
     let (workers_in, workers) = channel(CHANNEL_LEN);
     let (held_in, held) = channel(CHANNEL_LEN);
     let (parent_in, parent) = channel(4);
-    let (asked_in, asked) = channel(16);
+    let (asked_in, asked) = channel(64);
     let (answers, answers_out) = channel(4);
+    let (frozen, freeze) = freeze::pair();
     let allowed = Allowed::new();
     let mut signals = Signals {
         terminate: signal(SignalKind::terminate())?,
         interrupt: signal(SignalKind::interrupt())?,
         hangup: signal(SignalKind::hangup())?,
     };
-    tokio::spawn(report(listener::listen(options.listener, allowed.clone(), incoming_in), "request socket"));
+    let sockets = (options.listener.try_clone()?, options.parent.as_ref().map(OwnedFd::try_clone).transpose()?);
     let parent_pid = options.parent.as_ref().map(|_| getppid());
-    if let Some(socket) = options.parent {
-        tokio::spawn(report(parent::converse(socket, parent_in, answers_out), "control socket of httpd"));
+    let mut bridges = Vec::new();
+    let listening = listener::listen(options.listener, allowed.clone(), incoming_in, freeze.clone());
+    let mut supervisor = Supervisor::new(options.sink, allowed, options.source, Connections::new(held_in), workers_in);
+    tracing::info!("wsgid {} supervises (pid {})", env!("CARGO_PKG_VERSION"), std::process::id());
+    match options.before {
+        None => supervisor.begin(),
+        Some(Handover { mut state, mut kept }) => {
+            for message in read_messages(&mut state, &mut kept)? {
+                let _ = parent_in.try_send(message);
+            }
+            supervisor.put_together(state, &mut kept)?;
+            tracing::info!("it goes on with {} workers of the program before", supervisor.workers.len());
+            notify::ready();
+        }
     }
-    if let Some(path) = options.control {
+    bridges.push(tokio::spawn(report(listening, "request socket")));
+    if let Some(socket) = options.parent {
+        let conversation = parent::converse(socket, parent_in, answers_out, freeze);
+        bridges.push(tokio::spawn(report(conversation, "control socket of httpd")));
+    }
+    if let Some(path) = options.control.clone() {
         tokio::spawn(report(control::listen(path, asked_in), "control socket"));
     }
-    let mut supervisor = Supervisor {
-        sink: options.sink,
-        launcher: Launcher::new(),
-        allowed,
-        known: BTreeMap::new(),
-        files: Vec::new(),
-        groups: BTreeMap::new(),
-        pools: BTreeMap::new(),
-        workers: BTreeMap::new(),
-        connections: Connections::new(held_in),
-        spawns: super::SpawnQueue::new(),
-        timers: BTreeSet::new(),
-        todo: VecDeque::new(),
-        early: Vec::new(),
-        worker_events: workers_in,
-        last_pool: 0,
-        leaving: false,
-        source: options.source,
-        oom_kills: oom_kills(),
-        started: Instant::now(),
-    };
-    tracing::info!("wsgid {} supervises (pid {})", env!("CARGO_PKG_VERSION"), std::process::id());
-    if supervisor.source.is_some() {
-        supervisor.reload();
-        notify::ready();
+    let control = options.control;
+    let mut inputs =
+        Inputs { incoming, workers, held, parent, asked, answers, parent_pid, sockets, control, bridges, frozen };
+    supervisor.serve(&mut inputs, &mut signals).await;
+    if supervisor.reexec {
+        notify::reloading();
+        // The answer to whoever asked for it.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        return supervisor.take_apart(&mut inputs).await.map(|next| Outcome::Next(Box::new(next)));
     }
-    let inputs = Inputs { incoming, workers, held, parent, asked, answers, parent_pid };
-    supervisor.serve(inputs, &mut signals).await;
     notify::stopping();
     tracing::info!("wsgid has ended");
-    Ok(())
+    Ok(Outcome::Ended)
+}
+
+impl Supervisor {
+    fn new(
+        sink: Sink,
+        allowed: Allowed,
+        source: Option<Source>,
+        connections: Connections,
+        worker_events: Sender<(WorkerId, WorkerEvent)>,
+    ) -> Self {
+        Self {
+            sink,
+            launcher: Launcher::new(),
+            allowed,
+            known: BTreeMap::new(),
+            files: Vec::new(),
+            groups: BTreeMap::new(),
+            pools: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            connections,
+            spawns: super::SpawnQueue::new(),
+            timers: BTreeSet::new(),
+            todo: VecDeque::new(),
+            early: Vec::new(),
+            statuses: Vec::new(),
+            worker_events,
+            last_pool: 0,
+            leaving: false,
+            source,
+            oom_kills: oom_kills(),
+            started: Instant::now(),
+            reexec: false,
+            reexecs: 0,
+            reexec_problem: None,
+        }
+    }
+
+    fn begin(&mut self) {
+        if self.source.is_some() {
+            self.reload();
+            notify::ready();
+        }
+    }
 }
 
 /// Says when a task that should live as long as the supervisor has failed.
@@ -122,10 +189,10 @@ async fn report(task: impl Future<Output = io::Result<()>>, what: &str) {
 }
 
 impl Supervisor {
-    async fn serve(&mut self, mut inputs: Inputs, signals: &mut Signals) {
+    async fn serve(&mut self, inputs: &mut Inputs, signals: &mut Signals) {
         let mut look = interval(Duration::from_secs(1));
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while !self.has_left() {
+        while !self.has_left() && !self.reexec {
             let deadline = self.deadline();
             tokio::select! {
                 Some(incoming) = inputs.incoming.recv() => self.incoming(incoming, None),

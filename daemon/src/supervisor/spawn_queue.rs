@@ -65,6 +65,11 @@ impl SpawnQueue {
         Some(next)
     }
 
+    /// What waits.
+    pub(super) fn pending(&self) -> impl Iterator<Item = &Pending> {
+        self.pending.iter()
+    }
+
     /// When `pop` may give more without any event.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let first = self.starting.values().min().map(|since| *since + STARTING_COUNTS_FOR);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::signal::Signal;
 use wsgid_protocol::Failure;
-use wsgid_protocol::control::{FromWorker, ToWorker, WorkerReport, WorkerSpec};
+use wsgid_protocol::control::{FromWorker, RecycleReason, ToWorker, WorkerReport, WorkerSpec};
 
 use super::spawn_queue::Pending;
 use super::{CAUSES_MAX, Supervisor, WorkerEntry};
@@ -90,11 +90,16 @@ impl Supervisor {
         }
     }
 
-    /// Notes why the supervisor ends a worker; the first reason stays.
+    /// Notes why the supervisor ends a worker; the first reason stays. One that
+    /// asked to be replaced because of a request that takes too long, and did
+    /// not get rid of it, ends for that.
     fn ended_for(&mut self, worker: WorkerId, failure: Failure) {
-        if let Some(entry) = self.workers.get_mut(&worker) {
-            entry.ended_for.get_or_insert(failure);
-        }
+        let Some(entry) = self.workers.get_mut(&worker) else { return };
+        let timed_out = self.pools.get(&entry.pool).is_some_and(|pool| {
+            let member = pool.machine.members().find(|(id, _)| *id == worker);
+            member.and_then(|(_, member)| member.recycling()) == Some(RecycleReason::RequestTimeout)
+        });
+        entry.ended_for.get_or_insert(if timed_out { Failure::RequestTimeout } else { failure });
     }
 
     /// Starts what the limit allows.
@@ -196,6 +201,7 @@ impl Supervisor {
                 }
                 entry.saturated_until = None;
                 entry.report = report;
+                self.reported(id);
                 self.todo.push_back((pool, Event::Tick));
                 self.settle();
             }
@@ -212,6 +218,8 @@ impl Supervisor {
     fn ready(&mut self, id: WorkerId, python: (u32, u32, u32), failed: Vec<(std::path::PathBuf, String)>) {
         let Some(entry) = self.workers.get_mut(&id) else { return };
         entry.python = Some(python);
+        // The interpreter may be locked before the first heartbeat comes.
+        entry.heartbeat = Some(Instant::now());
         let (pool, pid, took) = (entry.pool, entry.handle.pid, entry.started.elapsed());
         entry.failed = failed.into_iter().map(|(path, text)| (path, cut(text))).collect();
         let scripts: BTreeSet<_> = entry.failed.keys().cloned().collect();
@@ -237,6 +245,7 @@ impl Supervisor {
         let now = Instant::now();
         let Some(entry) = self.workers.remove(&id) else { return };
         self.spawns.done(id);
+        self.reported(id);
         let out_of_memory = self.killed_for_memory(&entry, status);
         let (failure, text) = self.obituary(&entry, status, out_of_memory);
         let asked = entry.ended_for.is_some() || status.code() == Some(i32::from(crate::exit_code::OK));

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod identity;
 #[cfg(test)]
+mod reexec;
+#[cfg(test)]
 mod reload;
 #[cfg(test)]
 mod requests;

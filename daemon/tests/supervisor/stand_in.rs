@@ -42,6 +42,10 @@ pub(crate) enum Answer {
 
 impl Httpd {
     pub(crate) fn start() -> Self {
+        Self::start_program(&crate::program())
+    }
+
+    pub(crate) fn start_program(program: &Path) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let listener = UnixListener::bind(dir.path().join("httpd.sock")).unwrap();
@@ -50,7 +54,7 @@ impl Httpd {
         let child = Command::new("bash")
             .arg("-c")
             .arg(format!("exec \"$0\" supervise --httpd --log-level debug 3<&{} 4<&{}", a.as_raw_fd(), b.as_raw_fd()))
-            .arg(crate::program())
+            .arg(program)
             .stdin(Stdio::null())
             .stderr(File::create(dir.path().join("log")).unwrap())
             .spawn()

@@ -1,0 +1,50 @@
+//! A worker process to wait for: one that this program started, or one that
+//! the program before did, which is a child all the same.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+use tokio::io::unix::AsyncFd;
+use tokio::process::Child;
+
+use crate::sys;
+
+/// A child.
+pub(crate) enum Process {
+    /// Started here.
+    Started(Child),
+    /// Started before.
+    Adopted(u32, AsyncFd<OwnedFd>),
+}
+
+impl Process {
+    /// Goes on with a child that was not waited for yet.
+    pub(crate) fn adopt(pid: u32) -> io::Result<Self> {
+        Ok(Self::Adopted(pid, sys::poll_reads(sys::pidfd(pid)?)?))
+    }
+
+    /// Waits for its end and reaps it.
+    pub(crate) async fn wait(&mut self) -> ExitStatus {
+        match self {
+            Self::Started(child) => child.wait().await.unwrap_or_default(),
+            Self::Adopted(pid, pidfd) => loop {
+                let Ok(mut ready) = pidfd.readable().await else { return ExitStatus::default() };
+                match sys::reap(*pid) {
+                    Ok(Some(status)) => return ExitStatus::from_raw(status),
+                    Ok(None) => ready.clear_ready(),
+                    Err(_) => return ExitStatus::default(),
+                }
+            },
+        }
+    }
+
+    /// Leaves it to whoever goes on with it: nobody may reap it meanwhile.
+    pub(crate) fn leave(self) {
+        if let Self::Started(child) = self {
+            // Dropped, the runtime would wait for it.
+            std::mem::forget(child);
+        }
+    }
+}

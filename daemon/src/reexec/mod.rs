@@ -1,0 +1,139 @@
+//! `wsgid reexec`: the running program replaces itself and keeps everything
+//! that matters: the listening socket, the parent, the workers (they stay
+//! children, since the process stays the same), and every connection. What the
+//! supervisor knows travels as JSON in an anonymous file, descriptors by their
+//! numbers. Called by `supervise`; the supervisor takes itself apart and puts
+//! itself together in `supervisor/handover.rs`.
+
+pub(crate) mod instant;
+mod state;
+
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+pub(crate) use state::{ConnectionState, Event, GroupState, KnownState, PoolState, SpawnState, State, WorkerState};
+
+/// How long the new program may look at what it is to take over.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The program as it was named when it was started; what is there now may be
+/// another one.
+#[derive(Clone, Debug)]
+pub(crate) struct Program {
+    pub(crate) path: PathBuf,
+    pub(crate) log_level: String,
+}
+
+/// A supervisor that has been taken apart: nothing is lost as long as this is.
+pub(crate) struct Handover {
+    pub(crate) state: State,
+    /// What the numbers in the state mean.
+    pub(crate) kept: Kept,
+}
+
+/// Descriptors on their way to the next program.
+#[derive(Default)]
+pub(crate) struct Kept(Vec<OwnedFd>);
+
+impl Kept {
+    /// Keeps a descriptor and gives its number.
+    pub(crate) fn keep(&mut self, fd: BorrowedFd<'_>) -> io::Result<RawFd> {
+        let copy = fd.try_clone_to_owned()?;
+        let number = copy.as_raw_fd();
+        self.0.push(copy);
+        Ok(number)
+    }
+
+    /// Takes a descriptor out by its number.
+    pub(crate) fn take(&mut self, number: RawFd) -> io::Result<OwnedFd> {
+        let missing = || io::Error::new(io::ErrorKind::NotFound, format!("descriptor {number} is not there"));
+        let at = self.0.iter().position(|fd| fd.as_raw_fd() == number).ok_or_else(missing)?;
+        Ok(self.0.swap_remove(at))
+    }
+
+    fn inherit(&self, yes: bool) -> io::Result<()> {
+        let flags = if yes { FdFlag::empty() } else { FdFlag::FD_CLOEXEC };
+        self.0.iter().try_for_each(|fd| fcntl(fd, FcntlArg::F_SETFD(flags)).map(drop).map_err(io::Error::from))
+    }
+}
+
+/// Becomes the new program. Returns only if that failed; then the handover is
+/// still whole.
+pub(crate) fn become_next(handover: &mut Handover, program: &Program) -> io::Error {
+    match prepare(handover, program) {
+        Ok(mut command) => {
+            let error = command.exec();
+            let _ = handover.kept.inherit(false);
+            io::Error::new(error.kind(), format!("failed to execute `{}`: {error}", program.path.display()))
+        }
+        Err(error) => error,
+    }
+}
+
+fn prepare(handover: &mut Handover, program: &Program) -> io::Result<Command> {
+    let mut file = write(&handover.state)?;
+    check(&mut file, program)?;
+    let number = handover.kept.keep(file.as_fd())?;
+    handover.kept.inherit(true)?;
+    let mut command = Command::new(&program.path);
+    command.arg0("wsgid").args(["supervise", "--resume", &number.to_string(), "--log-level", &program.log_level]);
+    Ok(command)
+}
+
+fn write(state: &State) -> io::Result<File> {
+    let bytes = serde_json::to_vec(state)?;
+    let mut file = File::from(memfd_create(c"wsgid-state", MFdFlags::MFD_CLOEXEC)?);
+    file.write_all(&bytes)?;
+    file.rewind()?;
+    Ok(file)
+}
+
+/// Lets the new program say whether it runs and understands the state, before
+/// there is no way back.
+fn check(file: &mut File, program: &Program) -> io::Result<()> {
+    let failed = |what: String| io::Error::other(format!("`{}` cannot take over: {what}", program.path.display()));
+    let mut child = Command::new(&program.path)
+        .args(["supervise", "--resume", "0", "--check"])
+        .stdin(file.try_clone()?)
+        .stdout(Stdio::null())
+        .spawn()
+        .map_err(|error| failed(error.to_string()))?;
+    let deadline = Instant::now() + CHECK_TIMEOUT;
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if Instant::now() > deadline {
+            child.kill()?;
+            child.wait()?;
+            return Err(failed("it did not answer".to_owned()));
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    file.rewind()?;
+    if status.success() { Ok(()) } else { Err(failed(format!("it ended with {status}"))) }
+}
+
+/// Reads what the program before wrote.
+pub(crate) fn read(file: OwnedFd) -> io::Result<State> {
+    let mut file = File::from(file);
+    file.rewind()?;
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    Ok(serde_json::from_str(&text)?)
+}
+
+/// Takes over the descriptors that the state names. Each of them is open:
+/// the program before inherited them to this one.
+pub(crate) fn take_over(state: State) -> io::Result<Handover> {
+    let kept = state.descriptors().into_iter().map(crate::sys::inherited).collect::<io::Result<Vec<_>>>()?;
+    Ok(Handover { state, kept: Kept(kept) })
+}

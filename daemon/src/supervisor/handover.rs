@@ -1,0 +1,317 @@
+//! Takes the supervisor apart for `wsgid reexec`, and puts it together again
+//! in the next program (or in this one, if there is no next). Nothing that
+//! happens meanwhile is acted upon: it is written down and done afterwards.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use wsgid_protocol::Failure;
+use wsgid_protocol::control::ToWorker;
+
+use super::run::Inputs;
+use super::spawn_queue::Pending;
+use super::{Group, Known, PoolEntry, Supervisor, WorkerEntry};
+use crate::connections::{Connection, Holder};
+use crate::link::Outgoing;
+use crate::log::Target;
+use crate::parent::ParentMessage;
+use crate::reexec::{
+    self, ConnectionState, GroupState, Handover, Kept, KnownState, PoolState, SpawnState, State, WorkerState,
+};
+use crate::worker::{self, Output, WorkerEvent};
+
+/// How long tasks may take to stand still.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+impl Supervisor {
+    /// Lets every task stand still and writes everything down.
+    pub(super) async fn take_apart(&mut self, inputs: &mut Inputs) -> io::Result<Handover> {
+        let deadline = Instant::now() + PATIENCE;
+        inputs.frozen.ask();
+        let mut messages = Vec::new();
+        let mut incoming = Vec::new();
+        for task in std::mem::take(&mut inputs.bridges) {
+            let _ = tokio::time::timeout_at(deadline.into(), task).await;
+        }
+        while let Ok(message) = inputs.parent.try_recv() {
+            messages.push(message);
+        }
+        while let Ok(greeted) = inputs.incoming.try_recv() {
+            incoming.push(greeted);
+        }
+        incoming.extend(std::mem::take(&mut self.early).into_iter().map(|(_, incoming)| incoming));
+        self.workers.values().for_each(|entry| entry.handle.freeze());
+        let (mut kept, mut workers, mut events) = (Kept::default(), Vec::new(), Vec::new());
+        for (id, entry) in std::mem::take(&mut self.workers) {
+            workers.push(self.write_worker(id, entry, (&mut kept, &mut events), (inputs, deadline)).await?);
+        }
+        while let Ok(event) = inputs.workers.try_recv() {
+            events.push(event);
+        }
+        let parent = inputs.parent_pid.is_some().then_some(inputs.sockets.1.as_ref()).flatten();
+        let state = State {
+            listener: kept.keep(inputs.sockets.0.as_fd())?,
+            parent: parent.map(|fd| kept.keep(fd.as_fd())).transpose()?,
+            messages: messages
+                .into_iter()
+                .map(|ParentMessage { message, files }| Ok((message, keep_files(&files, &mut kept)?)))
+                .collect::<io::Result<_>>()?,
+            control: inputs.control.clone(),
+            source: self.source.as_ref().map(|source| source.path().to_path_buf()),
+            allowed: self.allowed.get(),
+            known: self.known.iter().map(|(generation, known)| write_known(*generation, known)).collect(),
+            files: keep_files(&self.files, &mut kept)?,
+            groups: self.groups.values().map(write_group).collect(),
+            pools: self.write_pools(),
+            workers,
+            spawns: self.spawns.pending().map(write_spawn).collect(),
+            connections: self.write_connections(&mut kept)?,
+            last_connection: self.connections.iter().1,
+            last_pool: self.last_pool,
+            incoming: incoming
+                .into_iter()
+                .map(|one| Ok((kept.keep(one.fd.as_fd())?, one.hello)))
+                .collect::<io::Result<_>>()?,
+            events: events.into_iter().map(|(id, event)| (id, write_event(event))).collect(),
+            started: self.started,
+            count: self.reexecs + 1,
+            shut_down: self.leaving,
+            problem: None,
+        };
+        self.connections.let_go();
+        Ok(Handover { state, kept })
+    }
+
+    async fn write_worker(
+        &self,
+        id: crate::pool::WorkerId,
+        entry: WorkerEntry,
+        (kept, events): (&mut Kept, &mut Vec<(crate::pool::WorkerId, WorkerEvent)>),
+        (inputs, deadline): (&mut Inputs, Instant),
+    ) -> io::Result<WorkerState> {
+        let pid = entry.handle.pid;
+        let still = entry.handle.still(deadline.into());
+        tokio::pin!(still);
+        // Its last words must find room.
+        let still = loop {
+            tokio::select! {
+                still = &mut still => break still,
+                Some(event) = inputs.workers.recv() => events.push(event),
+            }
+        };
+        let [out, err] = [still.pipes.first(), still.pipes.get(1)].map(|pipe| pipe.ok_or(io::ErrorKind::NotFound));
+        Ok(WorkerState {
+            id,
+            pid,
+            pool: entry.pool,
+            slot: entry.slot,
+            generation: entry.generation,
+            owner: entry.owner,
+            control: kept.keep(still.control.socket())?,
+            pipes: [kept.keep(out?.as_fd())?, kept.keep(err?.as_fd())?],
+            inbox: still.inbox,
+            outbox: still.outbox.into_iter().map(|out| out.message).collect(),
+            started: entry.started,
+            python: entry.python,
+            broken: entry.broken.or_else(|| still.broken.then(Instant::now)),
+            heartbeat: entry.heartbeat,
+            active_at: entry.active_at,
+            report: entry.report,
+            ended_for: entry.ended_for.map(Failure::code),
+            failed: entry.failed,
+        })
+    }
+
+    fn write_pools(&mut self) -> Vec<PoolState> {
+        let pools = std::mem::take(&mut self.pools).into_iter();
+        pools
+            .map(|(id, entry)| PoolState {
+                id,
+                group: entry.group,
+                application_group: entry.application_group,
+                machine: entry.machine,
+                refusing: entry.refusing.map(|(failure, text)| (failure.code(), text)),
+                restarts: entry.restarts,
+                causes: entry.causes,
+            })
+            .collect()
+    }
+
+    fn write_connections(&self, kept: &mut Kept) -> io::Result<Vec<ConnectionState>> {
+        let write = |(id, connection): (u64, &Connection)| {
+            let worker = match connection.holder {
+                Holder::Worker(worker) => Some(worker),
+                Holder::Held { .. } => None,
+            };
+            let fd = kept.keep(connection.fd.as_fd())?;
+            let (nonce, pool, owner) = (connection.nonce, connection.pool, connection.owner);
+            Ok(ConnectionState { id, fd, nonce, pool, worker, owner })
+        };
+        self.connections.iter().0.map(write).collect()
+    }
+
+    /// Goes on where the program before has stopped.
+    pub(super) fn put_together(&mut self, state: State, kept: &mut Kept) -> io::Result<()> {
+        self.allowed.set(state.allowed);
+        self.files = take_files(&state.files, kept)?;
+        self.known = state.known.into_iter().map(|known| (known.generation, read_known(known))).collect();
+        (self.last_pool, self.started, self.reexecs) = (state.last_pool, state.started, state.count);
+        self.reexec_problem = state.problem;
+        for group in state.groups {
+            self.read_group(group);
+        }
+        self.pools = state.pools.into_iter().map(|pool| (pool.id, read_pool(pool))).collect();
+        self.connections.count_from(state.last_connection);
+        for one in &state.connections {
+            let fd = kept.take(one.fd)?;
+            self.connections.adopt(one.id, (fd, one.nonce), one.pool, one.owner)?;
+        }
+        for worker in state.workers {
+            self.read_worker(worker, kept)?;
+        }
+        for one in state.connections {
+            if let Some((worker, entry)) = one.worker.and_then(|id| self.workers.get_mut(&id).map(|entry| (id, entry)))
+            {
+                entry.connections.insert(one.id);
+                self.connections.assign(one.id, worker, entry.owner);
+            }
+        }
+        state.spawns.into_iter().for_each(|spawn| self.spawns.push(read_spawn(spawn)));
+        for (id, event) in state.events {
+            self.worker_event(id, read_event(event));
+        }
+        for (fd, hello) in state.incoming {
+            let fd = kept.take(fd)?;
+            self.incoming(crate::listener::Incoming { fd, hello }, None);
+        }
+        for pool in self.pools.keys().copied().collect::<Vec<_>>() {
+            for id in self.connections.held(pool) {
+                let request = self.connections.get(id).is_some_and(Connection::has_request);
+                self.place(id, request, Instant::now());
+            }
+            self.pool_event(pool, crate::pool::Event::Tick);
+        }
+        if state.shut_down {
+            self.shut_down();
+        }
+        Ok(())
+    }
+
+    fn read_group(&mut self, state: GroupState) {
+        let target = Target::default();
+        target.set(self.log_file(&state.definition));
+        let GroupState { definition, pools, stopped, removed } = state;
+        let name = definition.config.name.clone();
+        self.groups.insert(name, Group { definition, target, pools, stopped, removed });
+    }
+
+    fn read_worker(&mut self, state: WorkerState, kept: &mut Kept) -> io::Result<()> {
+        let group = self.pools.get(&state.pool).map(|pool| pool.group.clone()).unwrap_or_default();
+        let target = self.groups.get(&group).map(|group| group.target.clone()).unwrap_or_default();
+        let output = Output { group, sink: self.sink.clone(), target };
+        let [out, err] = state.pipes;
+        let fds = (kept.take(state.control)?, [kept.take(out)?, kept.take(err)?], state.inbox);
+        let handle = worker::adopt((state.id, state.pid), fds, output, self.worker_events.clone())?;
+        for message in state.outbox {
+            let fd = match &message {
+                ToWorker::Assign { connection, .. } => self.connections.get(*connection).map(|one| Arc::clone(&one.fd)),
+                _ => None,
+            };
+            handle.send(Outgoing { message, fd });
+        }
+        let entry = WorkerEntry {
+            pool: state.pool,
+            slot: state.slot,
+            generation: state.generation,
+            handle,
+            owner: state.owner,
+            started: state.started,
+            python: state.python,
+            connections: BTreeSet::new(),
+            saturated_until: None,
+            broken: state.broken,
+            heartbeat: state.heartbeat,
+            report: state.report,
+            active_at: state.active_at,
+            ended_for: state.ended_for.and_then(Failure::from_code),
+            failed: state.failed,
+            dumps: Vec::new(),
+        };
+        self.workers.insert(state.id, entry);
+        Ok(())
+    }
+}
+
+/// The parent's messages that the program before did not do.
+pub(super) fn read_messages(state: &mut State, kept: &mut Kept) -> io::Result<Vec<ParentMessage>> {
+    let messages = std::mem::take(&mut state.messages).into_iter();
+    messages.map(|(message, files)| Ok(ParentMessage { message, files: take_files(&files, kept)? })).collect()
+}
+
+fn keep_files(files: &[Arc<File>], kept: &mut Kept) -> io::Result<Vec<i32>> {
+    files.iter().map(|file| kept.keep(file.as_fd())).collect()
+}
+
+fn take_files(numbers: &[i32], kept: &mut Kept) -> io::Result<Vec<Arc<File>>> {
+    numbers.iter().map(|number| Ok(Arc::new(File::from(kept.take(*number)?)))).collect()
+}
+
+fn write_known(generation: u64, known: &Known) -> KnownState {
+    KnownState { generation, secret: known.secret, groups: known.groups.clone() }
+}
+
+fn read_known(state: KnownState) -> Known {
+    Known { secret: state.secret, groups: state.groups }
+}
+
+fn write_group(group: &Group) -> GroupState {
+    let (definition, pools) = (Arc::clone(&group.definition), group.pools.clone());
+    GroupState { definition, pools, stopped: group.stopped, removed: group.removed }
+}
+
+fn read_pool(state: PoolState) -> PoolEntry {
+    PoolEntry {
+        group: state.group,
+        application_group: state.application_group,
+        machine: state.machine,
+        refusing: state.refusing.and_then(|(code, text)| Some((Failure::from_code(code)?, text))),
+        held_deadline: None,
+        retry_at: None,
+        timer: None,
+        told_waiting: false,
+        restarts: state.restarts,
+        causes: state.causes,
+    }
+}
+
+fn write_spawn(pending: &Pending) -> SpawnState {
+    let Pending { pool, worker, slot, generation, definition } = pending.clone();
+    SpawnState { pool, worker, slot, generation, definition }
+}
+
+fn read_spawn(state: SpawnState) -> Pending {
+    let SpawnState { pool, worker, slot, generation, definition } = state;
+    Pending { pool, worker, slot, generation, definition }
+}
+
+fn write_event(event: WorkerEvent) -> reexec::Event {
+    match event {
+        WorkerEvent::Says(message) => reexec::Event::Says(message),
+        WorkerEvent::Broken(why) => reexec::Event::Broken(why),
+        WorkerEvent::Exited(status) => reexec::Event::Exited(status.into_raw()),
+    }
+}
+
+fn read_event(event: reexec::Event) -> WorkerEvent {
+    match event {
+        reexec::Event::Says(message) => WorkerEvent::Says(message),
+        reexec::Event::Broken(why) => WorkerEvent::Broken(why),
+        reexec::Event::Exited(status) => WorkerEvent::Exited(ExitStatus::from_raw(status)),
+    }
+}
