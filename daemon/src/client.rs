@@ -5,7 +5,7 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -18,9 +18,8 @@ use crate::cli::{OneGroup, Socket};
 use crate::control::NAME;
 use crate::exit_code;
 use crate::log::escaped;
+use crate::place;
 
-/// Where a control socket may be if none is named.
-const PLACES: [&str; 4] = ["/run/wsgid", "/run/apache2/wsgid", "/run/httpd/wsgid", "/var/run/wsgid"];
 /// Longer than the supervisor waits for a dump.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -98,13 +97,9 @@ fn ask(socket: &Socket, command: &Command) -> Result<Value, String> {
     let path = match &socket.socket {
         Some(path) if path.is_dir() => path.join(NAME),
         Some(path) => path.clone(),
-        None => find().ok_or_else(|| format!("no control socket in {}; name it with --socket", PLACES.join(", ")))?,
+        None => place::find()?,
     };
     exchange(&path, command).map_err(|error| format!("failed to ask the supervisor at `{}`: {error}", path.display()))
-}
-
-fn find() -> Option<PathBuf> {
-    PLACES.iter().map(|place| Path::new(place).join(NAME)).find(|path| path.exists())
 }
 
 /// Sends one command and gives the answer.

@@ -20,6 +20,7 @@ mod log;
 mod notify;
 mod parent;
 mod path_check;
+mod place;
 mod pool;
 mod privilege;
 mod process;
