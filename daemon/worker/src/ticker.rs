@@ -32,14 +32,12 @@ const SLEEPERS_KEPT: Duration = Duration::from_secs(1);
 /// another worker may have it.
 const PATIENCE_RELEASE: Duration = Duration::from_millis(5);
 
-/// The longest it gets while another worker may have time.
-const PATIENCE_RELEASE_MAX: Duration = Duration::from_millis(40);
-
 /// The longest it gets where all workers are busy.
-const PATIENCE_RELEASE_ALL: Duration = Duration::from_millis(120);
+const PATIENCE_RELEASE_MAX: Duration = Duration::from_millis(120);
 
-/// Nothing was given back for this long: patience is halved.
-const RELEASE_CALM: Duration = Duration::from_millis(200);
+/// So long after a connection came to a worker without a free thread, all
+/// workers are taken to be busy.
+const CROWDED_KEPT: Duration = Duration::from_millis(400);
 
 /// What was seen of one thread at the last tick.
 #[derive(Clone, Copy, Default)]
@@ -59,8 +57,6 @@ pub(crate) struct Ticker {
     last: Instant,
     last_active: Instant,
     patience: Duration,
-    /// When something was given back, or patience was halved, last.
-    released: Instant,
     /// When a connection came in while no thread was free.
     crowded: Option<Instant>,
     sleepers: Sleepers,
@@ -95,7 +91,6 @@ impl Ticker {
             last: now,
             last_active: now,
             patience: PATIENCE_RELEASE,
-            released: now,
             crowded: None,
             sleepers: Sleepers::default(),
         }
@@ -143,28 +138,21 @@ impl Ticker {
 
     /// Another worker may have time for what waits here. Where all are busy,
     /// handing requests around costs more than waiting: patience doubles each
-    /// time, until it has not been needed for a while. A free thread between two
-    /// releases proves nothing: under load there is one between any two requests.
+    /// time. That a thread was free in between proves nothing: under load one is
+    /// between any two requests.
     fn release(&mut self, worker: &Worker, now: Instant) {
         if worker.spec.group.processes_limit() < 2 {
             return;
         }
-        let calm = now.saturating_duration_since(self.released);
-        if calm >= RELEASE_CALM {
-            let halvings = u32::try_from(calm.as_millis() / RELEASE_CALM.as_millis()).unwrap_or(u32::MAX);
-            let divisor = 1u32.checked_shl(halvings).unwrap_or(u32::MAX);
-            self.patience = (self.patience / divisor).max(PATIENCE_RELEASE);
-            self.released = now;
+        if self.crowded.is_none_or(|since| now.saturating_duration_since(since) >= CROWDED_KEPT) {
+            self.patience = PATIENCE_RELEASE;
         }
         let Some(limit) = now.checked_sub(self.patience) else { return };
         let overdue = worker.scheduler.overdue(limit);
         if overdue.is_empty() {
             return;
         }
-        let crowded = self.crowded.is_some_and(|since| now.saturating_duration_since(since) < PATIENCE_RELEASE_ALL * 2);
-        let most = if crowded { PATIENCE_RELEASE_ALL } else { PATIENCE_RELEASE_MAX };
-        self.released = now;
-        self.patience = (self.patience * 2).min(most);
+        self.patience = (self.patience * 2).min(PATIENCE_RELEASE_MAX);
         for connection in overdue {
             worker.hand_back(worker.scheduler.release(connection));
         }
