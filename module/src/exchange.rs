@@ -123,7 +123,7 @@ impl Lease<'_> {
             if let Some(report) = report {
                 connection.note(report);
             }
-            self.pool.give_back(self.worker, connection, report.map(|report| report.in_flight));
+            self.pool.give_back(self.worker, connection);
         }
     }
 }

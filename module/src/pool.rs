@@ -12,9 +12,6 @@ use crate::connection::Connection;
 /// How long a connection may lie unused.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What a worker said of other children's requests is taken for true this long.
-const REPORT_KEPT: Duration = Duration::from_millis(50);
-
 /// The connections of all groups.
 pub(crate) struct Pools {
     pools: Mutex<HashMap<String, GroupPool<Connection>>>,
@@ -33,21 +30,11 @@ struct GroupPool<C> {
     idle: Vec<(C, Instant)>,
     /// This child's running requests per worker.
     in_flight: Vec<(u32, u32)>,
-    /// What workers said of the requests of other children.
-    reported: Vec<Reported>,
-}
-
-/// What a worker said at the end of a request.
-struct Reported {
-    worker: u32,
-    /// Running requests that are not this child's.
-    others: u32,
-    at: Instant,
 }
 
 impl<C> Default for GroupPool<C> {
     fn default() -> Self {
-        Self { idle: Vec::new(), in_flight: Vec::new(), reported: Vec::new() }
+        Self { idle: Vec::new(), in_flight: Vec::new() }
     }
 }
 
@@ -72,23 +59,8 @@ impl<C: Pooled> GroupPool<C> {
         }
     }
 
-    /// A worker said how many requests run there, of whomever.
-    fn report(&mut self, worker: u32, in_flight: u32, now: Instant) {
-        let others = in_flight.saturating_sub(self.running(worker));
-        self.reported.retain(|known| known.worker != worker && now.duration_since(known.at) < REPORT_KEPT);
-        if others > 0 {
-            self.reported.push(Reported { worker, others, at: now });
-        }
-    }
-
-    /// The requests that run in a worker, as far as is known.
-    fn load(&self, worker: u32, now: Instant) -> u32 {
-        let fresh = |known: &&Reported| known.worker == worker && now.duration_since(known.at) < REPORT_KEPT;
-        self.running(worker) + self.reported.iter().find(fresh).map_or(0, |known| known.others)
-    }
-
-    fn take(&mut self, now: Instant) -> Option<C> {
-        let best = (0..self.idle.len()).rev().min_by_key(|at| self.load(self.idle[*at].0.worker(), now))?;
+    fn take(&mut self) -> Option<C> {
+        let best = (0..self.idle.len()).rev().min_by_key(|at| self.running(self.idle[*at].0.worker()))?;
         let (connection, _) = self.idle.remove(best);
         self.begin(connection.worker());
         Some(connection)
@@ -132,7 +104,7 @@ pub(crate) struct PoolOf<'c> {
 impl PoolOf<'_> {
     /// An idle connection, from now on in use.
     pub(crate) fn take(&self) -> Option<Connection> {
-        self.pools.lock().get_mut(&self.key)?.take(Instant::now())
+        self.pools.lock().get_mut(&self.key)?.take()
     }
 
     /// Counts a request on a connection that was opened just now.
@@ -152,17 +124,13 @@ impl PoolOf<'_> {
     }
 
     /// The request that was counted for `worker` is over; the connection is
-    /// free again. `in_flight` is what the worker said of its load.
-    pub(crate) fn give_back(&self, worker: u32, connection: Connection, in_flight: Option<u32>) {
+    /// free again.
+    pub(crate) fn give_back(&self, worker: u32, connection: Connection) {
         let surplus = {
             let mut pools = self.pools.lock();
             let Some(pool) = pools.get_mut(&self.key) else { return };
-            let now = Instant::now();
             pool.end(worker);
-            if let Some(in_flight) = in_flight {
-                pool.report(connection.worker(), in_flight, now);
-            }
-            pool.give_back(connection, self.pools.idle_max, now)
+            pool.give_back(connection, self.pools.idle_max, Instant::now())
         };
         // Closed outside of the lock.
         drop(surplus);
@@ -184,28 +152,24 @@ mod tests {
 
     fn pool(connections: Vec<Fake>) -> GroupPool<Fake> {
         let now = Instant::now();
-        GroupPool {
-            idle: connections.into_iter().map(|one| (one, now)).collect(),
-            in_flight: Vec::new(),
-            reported: Vec::new(),
-        }
+        GroupPool { idle: connections.into_iter().map(|one| (one, now)).collect(), in_flight: Vec::new() }
     }
 
     #[test]
     fn the_worker_with_the_fewest_requests_is_taken() {
         let mut pool = pool(vec![Fake(1, "a"), Fake(2, "b"), Fake(1, "c"), Fake(2, "d")]);
-        assert_eq!(pool.take(Instant::now()), Some(Fake(2, "d")));
-        assert_eq!(pool.take(Instant::now()), Some(Fake(1, "c")));
-        assert_eq!(pool.take(Instant::now()), Some(Fake(2, "b")));
+        assert_eq!(pool.take(), Some(Fake(2, "d")));
+        assert_eq!(pool.take(), Some(Fake(1, "c")));
+        assert_eq!(pool.take(), Some(Fake(2, "b")));
         pool.end(1);
-        assert_eq!(pool.take(Instant::now()), Some(Fake(1, "a")));
-        assert_eq!(pool.take(Instant::now()), None);
+        assert_eq!(pool.take(), Some(Fake(1, "a")));
+        assert_eq!(pool.take(), None);
     }
 
     #[test]
     fn of_equals_the_one_used_last_is_taken() {
         let mut pool = pool(vec![Fake(1, "old"), Fake(2, "new")]);
-        assert_eq!(pool.take(Instant::now()), Some(Fake(2, "new")));
+        assert_eq!(pool.take(), Some(Fake(2, "new")));
     }
 
     #[test]
@@ -228,27 +192,5 @@ mod tests {
         pool.end(7);
         assert_eq!(pool.running(7), 0);
         assert!(pool.in_flight.is_empty());
-    }
-
-    #[test]
-    fn requests_of_other_children_count_for_a_while() {
-        let now = Instant::now();
-        let mut pool = pool(vec![Fake(1, "a"), Fake(2, "b")]);
-        pool.report(2, 3, now);
-        assert_eq!(pool.load(2, now), 3);
-        assert_eq!(pool.load(2, now + REPORT_KEPT), 0);
-        assert_eq!(pool.take(now), Some(Fake(1, "a")));
-        pool.report(2, 0, now);
-        assert_eq!(pool.load(2, now), 0);
-    }
-
-    #[test]
-    fn what_a_child_has_running_itself_is_not_counted_twice() {
-        let now = Instant::now();
-        let mut pool = pool(vec![]);
-        pool.begin(5);
-        pool.begin(5);
-        pool.report(5, 3, now);
-        assert_eq!(pool.load(5, now), 3);
     }
 }
