@@ -133,6 +133,12 @@ impl Connection {
         self.send_slices(&mut slices, patience)
     }
 
+    /// Sends HELLO alone, where the supervisor itself answers.
+    pub(crate) fn greet<P: Patience>(&mut self, patience: &mut P) -> Result<(), Wait<P::Interruption>> {
+        let hello = self.hello.take().unwrap_or_default();
+        self.send_slices(&mut [IoSlice::new(&hello)], patience)
+    }
+
     /// Sends one frame of the running request.
     pub(crate) fn send<P: Patience>(
         &mut self,

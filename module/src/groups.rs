@@ -46,6 +46,12 @@ impl Group {
         }
     }
 
+    /// The reserved name under which the supervisor itself answers.
+    pub(crate) fn of_status() -> Self {
+        let config = GroupConfig { connect_timeout: Duration::from_secs(1), ..GroupConfig::new("wsgid:status", "") };
+        Self::new(&config, Vec::new())
+    }
+
     /// A group of the main server may be used everywhere; one of a virtual
     /// host in it and in those with the same ServerName, on whatever port.
     pub(crate) fn is_visible_from(&self, server: Server<'_>) -> bool {

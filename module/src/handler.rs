@@ -22,6 +22,7 @@ use crate::httpd::request::{self, Request};
 use crate::mapping::{HANDLER, note};
 use crate::question;
 use crate::response::{Instead, Response, break_off};
+use crate::status;
 use crate::sys;
 use crate::target::{self, Target};
 
@@ -39,6 +40,9 @@ thread_local! {
 /// httpd's handler hook.
 pub(crate) fn handle(r: Request<'_>) -> i32 {
     let Some(name) = r.handler() else { return sys::DECLINED };
+    if name == status::HANDLER {
+        return status::handle(r);
+    }
     let config = r.config();
     let handler_script = config.handler_scripts.iter().find(|known| known.name == name);
     if handler_script.is_none() && name != HANDLER && name != OLD_HANDLER {

@@ -30,6 +30,7 @@ mod proxies;
 mod question;
 mod response;
 mod settings;
+mod status;
 mod sys;
 mod target;
 mod trampoline;
@@ -110,4 +111,5 @@ unsafe extern "C" fn register_hooks(pool: *mut sys::apr_pool_t) {
     // SAFETY: the pool in which hooks and providers are registered.
     httpd::auth::register(unsafe { apr::pool::Pool::from_raw(pool) });
     httpd::process::hook_child_stopping(trampoline::child_stopping);
+    httpd::process::hook_status(trampoline::status_section);
 }

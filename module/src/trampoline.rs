@@ -14,7 +14,7 @@ use crate::config::{DirConfig, ServerConfig};
 use crate::httpd::request::Request;
 use crate::httpd::server::Server;
 use crate::httpd::{auth as provider, directive as command, guard as body_guard};
-use crate::{auth, check, child, handler, launch, mapping, response, settings, sys};
+use crate::{auth, check, child, handler, launch, mapping, response, settings, status, sys};
 
 thread_local! {
     /// What the last panic of this thread said, kept by the hook for the log.
@@ -233,6 +233,17 @@ pub(crate) unsafe extern "C" fn translate_name(r: *mut sys::request_rec) -> c_in
     guard("translate_name", sys::DECLINED, || {
         // SAFETY: httpd passes a request that this thread serves.
         mapping::translate(unsafe { Request::from_raw(r) })
+    })
+}
+
+/// A section of mod_status's page.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
+pub(crate) unsafe extern "C" fn status_section(r: *mut sys::request_rec, flags: c_int) -> c_int {
+    guard("the status", sys::OK, || {
+        // SAFETY: mod_status passes a request that this thread serves.
+        status::section(unsafe { Request::from_raw(r) }, flags & sys::AP_STATUS_SHORT != 0)
     })
 }
 

@@ -5,7 +5,7 @@ use wsgid_protocol::GroupConfig;
 use wsgid_protocol::limits::MAX_NAME_LEN;
 
 use super::{Context, Outcome, Words};
-use crate::settings::{self, DEFAULT_GROUP, Definition, Scope, Settings, Subject};
+use crate::settings::{self, Definition, Scope, Settings, Subject};
 
 /// A name for a group, fixed or with `%{…}`.
 pub(super) fn name_of_group(name: &str) -> Result<String, String> {
@@ -17,7 +17,7 @@ pub(super) fn name_of_group(name: &str) -> Result<String, String> {
 
 pub(super) fn daemon_process(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
     let name = name_of_group(&words.need("the name of the process group")?)?;
-    if name.contains("%{") || name == DEFAULT_GROUP {
+    if name.contains("%{") || name.starts_with("wsgid:") {
         return Err(format!("`{name}` is not a name for a process group: it is reserved"));
     }
     let mut config = GroupConfig::new(&name, &cx.origin);

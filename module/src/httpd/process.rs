@@ -41,6 +41,16 @@ pub(crate) fn hook_child_stopping(hook: sys::ChildStoppingHook) {
     unsafe { register(hook, std::ptr::null(), std::ptr::null(), sys::APR_HOOK_FIRST) };
 }
 
+/// Registers `hook` for a section of mod_status's page, if that is loaded.
+pub(crate) fn hook_status(hook: sys::StatusHook) {
+    let none = std::ptr::null();
+    // SAFETY: APR keeps the function without its type; mod_status, which alone
+    // runs this hook, calls it with the type it has.
+    let hook = unsafe { std::mem::transmute::<sys::StatusHook, sys::AnyHook>(hook) };
+    // SAFETY: httpd is loading the module, when hooks are registered.
+    unsafe { sys::apr_optional_hook_add(c"status_hook".as_ptr(), hook, none, none, sys::APR_HOOK_MIDDLE) };
+}
+
 /// Random bytes that nobody can guess.
 pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];

@@ -312,6 +312,17 @@ impl<'r> Request<'r> {
         }
     }
 
+    /// Sends bytes of a response that this module makes itself.
+    pub(crate) fn write(self, bytes: &[u8]) {
+        for part in bytes.chunks(64 * 1024) {
+            let len = c_int::try_from(part.len()).unwrap_or(0);
+            // SAFETY: the request is alive, `len` bytes can be read.
+            if unsafe { sys::ap_rwrite(part.as_ptr().cast(), len, self.as_raw()) } < 0 {
+                return;
+            }
+        }
+    }
+
     /// The user that was authenticated is known by another name.
     pub(crate) fn set_user(self, name: &'r CStr) {
         self.edit(|r| r.user = name.as_ptr().cast_mut());

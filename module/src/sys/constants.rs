@@ -54,6 +54,7 @@ constants! {
     AP_EXPR_FLAG_STRING_RESULT: c_uint = 8;
     REMOTE_NAME: c_int = 1;
     SATISFY_ANY: c_int = 1;
+    AP_STATUS_SHORT: c_int = 1;
     AUTH_DENIED: c_int = 0;
     AUTH_GRANTED: c_int = 1;
     AUTH_USER_FOUND: c_int = 2;

@@ -296,6 +296,8 @@ imports! {
         provider: *const c_void,
         kind: c_int,
     ) -> apr_status_t;
+    fn ap_rwrite(bytes: *const c_void, len: c_int, r: *mut request_rec) -> c_int;
+    fn apr_optional_hook_add(name: *const c_char, hook: AnyHook, pre: Names, succ: Names, order: c_int);
     fn ap_satisfies(r: *mut request_rec) -> c_int;
     fn ap_some_auth_required(r: *mut request_rec) -> c_int;
     fn ap_get_useragent_host(r: *mut request_rec, kind: c_int, is_address: *mut c_int) -> *const c_char;
@@ -329,6 +331,10 @@ pub(crate) struct authz_provider {
         unsafe extern "C" fn(*mut super::cmd_parms, *const c_char, *mut *const c_void) -> *const c_char,
 }
 
+/// Of mod_status: the request, and what kind of page it is.
+pub(crate) type StatusHook = unsafe extern "C" fn(*mut request_rec, c_int) -> c_int;
+/// A function whose type its caller knows.
+pub(crate) type AnyHook = unsafe extern "C" fn();
 pub(crate) type OutputFilter = unsafe extern "C" fn(*mut ap_filter_t, *mut apr_bucket_brigade) -> apr_status_t;
 pub(crate) type Names = *const *const c_char;
 pub(crate) type PoolsHook = unsafe extern "C" fn(*mut apr_pool_t, *mut apr_pool_t, *mut apr_pool_t) -> c_int;

@@ -118,7 +118,7 @@ fn program(facts: &[Fact]) -> String {
     let mut text = String::from(
         "#include <stddef.h>\n#include <stdio.h>\n#include <string.h>\n\
          #include \"httpd.h\"\n#include \"http_config.h\"\n#include \"http_core.h\"\n#include \"http_log.h\"\n#include \"http_protocol.h\"\n\
-         #include \"http_request.h\"\n#include \"ap_expr.h\"\n#include \"mod_auth.h\"\n\
+         #include \"http_request.h\"\n#include \"ap_expr.h\"\n#include \"mod_auth.h\"\n#include \"mod_status.h\"\n\
          #include \"ap_mpm.h\"\n#include \"ap_regex.h\"\n#include \"unixd.h\"\n#include \"util_filter.h\"\n\
          #include \"util_cfgtree.h\"\n#include \"apr_buckets.h\"\n#include \"apr_thread_proc.h\"\n#include \"apr_hooks.h\"\n\
          int main(void) {\n",

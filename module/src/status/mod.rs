@@ -1,0 +1,112 @@
+//! `SetHandler wsgid-status` and the section on mod_status's page: asks the
+//! supervisor how everything is, within a moment, and shows it as a page, as
+//! JSON or as OpenMetrics. Who may see it is decided by httpd's `Require`.
+
+mod metrics;
+mod page;
+
+use std::ffi::CStr;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use wsgid_protocol::limits::MAX_CONTROL_LEN;
+use wsgid_protocol::{Failure, Kind};
+
+use crate::apr::log::{self, Level};
+use crate::child;
+use crate::connection::{Connection, Patience, Wait};
+use crate::groups::Group;
+use crate::httpd::request::Request;
+use crate::sys;
+
+/// The handler's name.
+pub(crate) const HANDLER: &CStr = c"wsgid-status";
+
+/// The supervisor answers for workers that do not after 300 ms.
+const LIMIT: Duration = Duration::from_secs(1);
+
+/// The page itself.
+pub(crate) fn handle(r: Request<'_>) -> i32 {
+    if !matches!(r.method().map(CStr::to_bytes), Some(b"GET" | b"HEAD")) {
+        return 405;
+    }
+    let status = match ask() {
+        Ok(status) => status,
+        Err(error) => {
+            log::request(r, Level::ERR, || format!("WSGID0080: the supervisor gave no status: {error}"));
+            return 503;
+        }
+    };
+    let (kind, text) = match r.args().map(CStr::to_bytes) {
+        Some(b"json") => (c"application/json", status.to_string()),
+        Some(b"openmetrics") => {
+            (c"application/openmetrics-text; version=1.0.0; charset=utf-8", metrics::render(&status))
+        }
+        _ => (c"text/html; charset=utf-8", page::render(&status)),
+    };
+    r.headers_out().set(c"Cache-Control", c"no-store");
+    r.headers_out().set(c"Content-Security-Policy", c"default-src 'none'; style-src 'unsafe-inline'");
+    r.headers_out().set(c"X-Content-Type-Options", c"nosniff");
+    r.set_content_type(kind);
+    r.write(text.as_bytes());
+    sys::OK
+}
+
+/// mod_status asks each module for a section of its page.
+pub(crate) fn section(r: Request<'_>, is_short: bool) -> i32 {
+    let text = match ask() {
+        Ok(status) if is_short => page::short(&status),
+        Ok(status) => page::section(&status),
+        Err(_) if is_short => String::new(),
+        Err(error) => page::problem(&error),
+    };
+    r.write(text.as_bytes());
+    sys::OK
+}
+
+/// Waits for so long and no longer.
+struct Until(Instant);
+
+impl Patience for Until {
+    type Interruption = ();
+
+    fn tick(&mut self, _: Duration) -> Result<(), ()> {
+        if Instant::now() >= self.0 || child::is_stopping() { Err(()) } else { Ok(()) }
+    }
+}
+
+/// What the supervisor says, as JSON.
+fn ask() -> Result<Value, String> {
+    let child = child::get().ok_or("this process has not begun")?;
+    let mut patience = Until(Instant::now() + LIMIT);
+    let trouble = |wait: Wait<()>| match wait {
+        Wait::Interrupted(()) => format!("it took longer than {} s", LIMIT.as_secs()),
+        Wait::Io(error) => error.to_string(),
+    };
+    let group = Group::of_status();
+    let mut connection = Connection::open(&child.plan, &group, "", &mut patience).map_err(trouble)?;
+    connection.greet(&mut patience).map_err(trouble)?;
+    let mut text = Vec::new();
+    loop {
+        match connection.reader.next_buffered().map_err(|error| error.to_string())? {
+            Some(frame) if frame.head.kind == Kind::Data => {
+                if text.len() + frame.payload.len() > MAX_CONTROL_LEN as usize {
+                    return Err("its answer is too long".to_owned());
+                }
+                text.extend_from_slice(frame.payload);
+            }
+            Some(frame) if frame.head.kind == Kind::End => break,
+            Some(frame) if frame.head.kind == Kind::Fail => {
+                let name = Failure::from_code(frame.head.code).map_or("failure", |failure| failure.row().name);
+                return Err(format!("{name}: {}", String::from_utf8_lossy(frame.payload)));
+            }
+            Some(frame) => return Err(format!("unexpected {:?} frame", frame.head.kind)),
+            None => {
+                if connection.fill(&mut patience).map_err(trouble)? == 0 {
+                    return Err("it closed the connection".to_owned());
+                }
+            }
+        }
+    }
+    serde_json::from_slice(&text).map_err(|error| error.to_string())
+}

@@ -1,0 +1,154 @@
+//! `SetHandler wsgid-status` and the section on mod_status's page: HTML, JSON
+//! and OpenMetrics, for whom httpd lets see it, and quickly.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use wsgid_tests::{Httpd, Json, Limit, Python, Request, Site, case, note};
+
+fn options(site: &Site) -> String {
+    format!("processes=2 threads=3 python-home={} {}", Python::any().home.display(), site.python_path())
+}
+
+/// A server with a page of its own, mod_status's, and a closed one.
+fn server() -> (Site, Httpd) {
+    let site = Site::new();
+    let httpd = Httpd::builder()
+        .load("status")
+        .load("authz_host")
+        .daemon("site", &options(&site))
+        .daemon("idle", &options(&site))
+        .mount("/app", &site.file("probe.py"), "site")
+        .line("<Location /groups>\nSetHandler wsgid-status\nRequire local\n</Location>")
+        .line("<Location /closed>\nSetHandler wsgid-status\nRequire all denied\n</Location>")
+        .line("<Location /server>\nSetHandler server-status\nRequire local\n</Location>")
+        .start();
+    (site, httpd)
+}
+
+fn group<'j>(status: &'j Json, name: &str) -> &'j Json {
+    let groups = status["groups"].as_array().expect("a list");
+    groups.iter().find(|group| group["name"] == name).unwrap_or_else(|| panic!("no group {name} in {status}"))
+}
+
+#[test]
+fn the_status_is_told_in_three_forms() {
+    case(Limit::default(), || {
+        let (_site, httpd) = server();
+        for _ in 0..5 {
+            assert_eq!(httpd.get("/app/hello").status, 200);
+        }
+        let response = httpd.get("/groups?json");
+        assert_eq!(response.header("Content-Type"), Some("application/json"));
+        let status = response.json();
+        let pool = &group(&status, "site")["pools"][0];
+        assert_eq!(pool["state"], "running");
+        let workers = pool["workers"].as_array().expect("a list");
+        let requests: u64 = workers.iter().filter_map(|worker| worker["requests"].as_u64()).sum();
+        assert_eq!((workers.len(), requests), (2, 5), "{pool}");
+        assert!(!status.to_string().contains("secret"));
+
+        let response = httpd.get("/groups?openmetrics");
+        assert!(response.header("Content-Type").is_some_and(|kind| kind.starts_with("application/openmetrics-text")));
+        let text = response.text();
+        let line = "wsgid_workers{group=\"site\",application_group=\"\",state=\"ready\"} 2";
+        assert!(text.lines().any(|have| have == line) && text.ends_with("# EOF\n"), "{text}");
+
+        let response = httpd.get("/groups");
+        assert_eq!(response.header("Content-Type"), Some("text/html; charset=utf-8"));
+        assert_eq!(response.header("Cache-Control"), Some("no-store"));
+        let page = response.text();
+        assert!(page.contains("<h2>site</h2>") && page.contains("<h2>idle</h2>"), "{page}");
+        assert!(!page.contains("http://") && !page.contains("https://"), "nothing is loaded from elsewhere");
+
+        let mod_status = httpd.get("/server").text();
+        assert!(mod_status.contains("Process groups of mod_wsgid") && mod_status.contains("<h2>site</h2>"));
+        let short = httpd.get("/server?auto").text();
+        assert!(short.contains("WsgidReady site: 2"), "{short}");
+        httpd.stop();
+    });
+}
+
+#[test]
+fn httpd_decides_who_sees_it() {
+    case(Limit::default(), || {
+        let (_site, httpd) = server();
+        assert_eq!(httpd.get("/closed").status, 403);
+        let post = httpd.client().send(&Request::post("/groups", "x")).expect("an answer");
+        assert_eq!(post.status, 405);
+        httpd.stop();
+    });
+}
+
+/// Workers that are busy, or hang, hold nobody up who wants to know.
+#[test]
+fn the_status_does_not_wait_for_workers() {
+    case(Limit::default(), || {
+        let site = Site::new();
+        let hang = site.write(
+            "hang.py",
+            "import ctypes\ndef application(environ, start_response):\n    \
+             ctypes.PyDLL(None).usleep(3000000)\n    start_response('200 OK', [])\n    return [b'x']\n",
+        );
+        let httpd = Httpd::builder()
+            .daemon("site", &options(&site))
+            .mount("/hang", &hang, "site")
+            .line("<Location /groups>\nSetHandler wsgid-status\nRequire all granted\n</Location>")
+            .start();
+        let mut client = httpd.client();
+        let hanging = std::thread::spawn(move || client.get("/hang").map(|response| response.status));
+        std::thread::sleep(Duration::from_millis(500));
+        let began = Instant::now();
+        let status = httpd.get("/groups?json");
+        let took = began.elapsed();
+        assert_eq!(status.status, 200);
+        assert!(took < Duration::from_millis(900), "{took:?}");
+        assert_eq!(hanging.join().expect("the thread ends").expect("an answer"), 200);
+        httpd.stop();
+    });
+}
+
+/// The name under which the supervisor answers is no name for a group.
+#[test]
+fn the_name_is_reserved() {
+    case(Limit::default(), || {
+        let check = Httpd::builder().daemon("wsgid:status", "threads=1").check();
+        assert!(!check.ok && check.text.contains("reserved"), "{}", check.text);
+        let site = Site::new();
+        let httpd = Httpd::builder().mount_with("/", &site.file("probe.py"), "process-group=wsgid:status").start();
+        assert_eq!(httpd.get("/hello").status, 500);
+        httpd.stop();
+    });
+}
+
+/// Draws the page in a browser, where there is one, and keeps the picture if
+/// `WSGID_SCREENSHOT` names a file for it.
+#[test]
+fn a_browser_shows_it_without_complaint() {
+    case(Limit::seconds(120), || {
+        let Some(browser) = ["chromium", "chromium-browser", "google-chrome"]
+            .into_iter()
+            .find(|name| Command::new(name).arg("--version").output().is_ok())
+        else {
+            return note("no chromium is installed, so nobody looks at the page");
+        };
+        let (_site, httpd) = server();
+        for _ in 0..50 {
+            assert_eq!(httpd.get("/app/hello").status, 200);
+        }
+        let profile = httpd.root().join("profile");
+        let picture =
+            std::env::var("WSGID_SCREENSHOT").unwrap_or_else(|_| httpd.root().join("page.png").display().to_string());
+        let output = Command::new(browser)
+            .args(["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--window-size=1000,1100"])
+            .arg(format!("--user-data-dir={}", profile.display()))
+            .arg(format!("--screenshot={picture}"))
+            .arg(httpd.url("/groups"))
+            .output()
+            .expect("the browser can be run");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(std::fs::metadata(&picture).is_ok_and(|file| file.len() > 10_000), "{said}");
+        assert!(!said.contains("CONSOLE"), "{said}");
+        httpd.stop();
+    });
+}
