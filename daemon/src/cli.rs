@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{client, exec, express, supervise};
+use crate::{check, client, exec, express, supervise};
 
 /// Runs Python WSGI applications behind httpd, each in processes of its own.
 #[derive(Debug, Parser)]
@@ -37,6 +37,8 @@ enum Command {
     Dump(OneGroup),
     /// Read the site files again (standalone mode)
     Reload(Socket),
+    /// Check wsgid.toml and its sites: try each group as its user, and explain
+    Check(check::Check),
     /// Replace the running supervisor's program by the one on disk; nothing is lost
     Reexec(Socket),
     #[command(flatten)]
@@ -74,6 +76,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Start(args) => client::command(&args, |group| wsgid_protocol::control::Command::Start { group }),
         Command::Dump(args) => client::command(&args, |group| wsgid_protocol::control::Command::Dump { group }),
         Command::Reload(socket) => client::reload(&socket),
+        Command::Check(args) => check::run(&args),
         Command::Reexec(socket) => client::reexec(&socket),
         Command::Express(command) => ExitCode::from(express::run(command)),
         Command::WorkerExec(args) => exec::run(&args),

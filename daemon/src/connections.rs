@@ -248,6 +248,14 @@ impl Connection {
         matches!(self.holder, Holder::Held { request: true, .. })
     }
 
+    /// Since when its request waits for a worker.
+    pub(crate) const fn waits_since(&self) -> Option<Instant> {
+        match self.holder {
+            Holder::Held { since, request: true, .. } => Some(since),
+            _ => None,
+        }
+    }
+
     /// What is at the front of its receive queue.
     pub(crate) fn front(&self) -> Front {
         front(self.fd.as_fd(), self.nonce)

@@ -161,7 +161,7 @@ fn enter_directory(spec: &WorkerSpec, enter_home: bool) -> Result<(), Failed> {
     }
 }
 
-fn find_python(home: Option<&Path>) -> Result<PathBuf, String> {
+pub(crate) fn find_python(home: Option<&Path>) -> Result<PathBuf, String> {
     let Some(home) = home else {
         return PATH
             .split(':')

@@ -2,6 +2,7 @@
 //! that becomes a worker. The parts are in the modules; this file only names
 //! them.
 
+mod check;
 mod cli;
 mod client;
 mod config;

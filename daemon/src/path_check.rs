@@ -1,5 +1,5 @@
 //! Which component of a path is closed, for whom, in words. Used after the
-//! change of user, by the launcher; looks with the rights that
+//! change of user, by the launcher and by `wsgid check`; looks with the rights that
 //! the process has at that moment.
 
 use std::fmt;
@@ -61,6 +61,12 @@ pub(crate) fn enterable(path: &Path) -> Result<(), Closed> {
 pub(crate) fn executable(path: &Path) -> Result<(), Closed> {
     reachable(path)?;
     usable(path, path, AccessFlags::X_OK, "executed")
+}
+
+/// Checks that `path` can be reached and read.
+pub(crate) fn readable(path: &Path) -> Result<(), Closed> {
+    reachable(path)?;
+    usable(path, path, AccessFlags::R_OK, "read")
 }
 
 fn reachable(path: &Path) -> Result<(), Closed> {

@@ -112,9 +112,10 @@ impl Supervisor {
             return;
         }
         entry.told_waiting = true;
+        let since = self.connections.get(id).and_then(Connection::waits_since).unwrap_or(now);
         let limit = self.patience(pool).limit(waiting.saturating_sub(1));
         if let (Some((limit, _)), Some(entry)) = (limit, self.pools.get_mut(&pool)) {
-            let deadline = now + limit;
+            let deadline = since + limit;
             entry.held_deadline = Some(entry.held_deadline.map_or(deadline, |at| at.min(deadline)));
         }
         self.todo.push_back((pool, Event::Waiting(waiting.max(1))));

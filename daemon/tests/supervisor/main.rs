@@ -2,6 +2,8 @@
 //! httpd parent and its children.
 
 #[cfg(test)]
+mod conf;
+#[cfg(test)]
 mod identity;
 #[cfg(test)]
 mod reexec;

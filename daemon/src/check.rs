@@ -1,0 +1,223 @@
+//! `wsgid check`: reads the configuration as a supervisor would, and tries
+//! each group in a process of its own as the group's user: can its directory
+//! be entered, does its Python run, can its scripts be read? Says in words
+//! what is wrong. Nothing is started that stays.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the command line")]
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use wsgid_protocol::GroupConfig;
+use wsgid_protocol::control::Identity;
+
+use crate::standalone::Source;
+use crate::{exec, exit_code, identity, path_check, privilege};
+
+/// How long an interpreter may take to say which one it is.
+const PYTHON_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Arguments of `wsgid check`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Check {
+    /// The wsgid.toml to check
+    #[arg(long, value_name = "FILE", default_value = "/etc/wsgid/wsgid.toml")]
+    config: PathBuf,
+    /// Check this process group alone
+    group: Option<String>,
+    /// Try one group, read from standard input, as its user (it uses this itself)
+    #[arg(long, hide = true)]
+    probe: bool,
+}
+
+/// What the trying process is told.
+#[derive(Serialize, Deserialize)]
+struct Probe {
+    config: GroupConfig,
+    identity: Identity,
+    /// Whether the user's home is entered if the group names no directory.
+    enter_home: bool,
+}
+
+/// What it found.
+#[derive(Default, Serialize, Deserialize)]
+struct Found {
+    /// What holds, in words.
+    good: Vec<String>,
+    /// What is wrong, in words.
+    problems: Vec<String>,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &Check) -> ExitCode {
+    if args.probe {
+        return probe();
+    }
+    let read = match Source::new(&args.config).map_err(|error| error.to_string()).and_then(|source| source.read()) {
+        Ok(read) => read,
+        Err(problem) => {
+            eprintln!("wsgid: {problem}");
+            return ExitCode::from(exit_code::CONFIGURATION);
+        }
+    };
+    let mut problems = read.loaded.problems.len();
+    read.loaded.problems.iter().for_each(|problem| println!("{problem}"));
+    let groups = read.loaded.groups.iter().filter(|group| args.group.as_ref().is_none_or(|name| *name == group.name));
+    let mut count = 0;
+    for group in groups {
+        count += 1;
+        let found = examine(group, read.httpd);
+        problems += found.problems.len();
+        print(group, &found);
+    }
+    if let (0, Some(name)) = (count, &args.group) {
+        eprintln!("wsgid: process group `{name}` is not defined in `{}`", args.config.display());
+        return ExitCode::from(exit_code::NO_SUCH_GROUP);
+    }
+    println!("{count} process groups, {problems} problems");
+    ExitCode::from(if problems == 0 { exit_code::OK } else { exit_code::CONFIGURATION })
+}
+
+fn print(group: &GroupConfig, found: &Found) {
+    println!("{}  ({})", group.name, group.origin);
+    found.good.iter().for_each(|text| println!("  ok       {text}"));
+    found.problems.iter().for_each(|text| println!("  problem  {text}"));
+}
+
+fn examine(config: &GroupConfig, httpd: identity::Default) -> Found {
+    let identity = match identity::resolve(config, httpd) {
+        Ok(identity) => identity,
+        Err(error) => return Found { problems: vec![error.to_string()], ..Found::default() },
+    };
+    let enter_home = identity.uid != httpd.uid;
+    let probe = Probe { config: config.clone(), identity, enter_home };
+    ask(&probe).unwrap_or_else(|error| Found { problems: vec![error], ..Found::default() })
+}
+
+/// Tries it in a process that becomes the group's user.
+fn ask(probe: &Probe) -> Result<Found, String> {
+    let failed = |error: &dyn std::fmt::Display| format!("it could not be tried: {error}");
+    let text = serde_json::to_vec(probe).map_err(|error| failed(&error))?;
+    let mut child = Command::new("/proc/self/exe")
+        .args(["check", "--probe"])
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| failed(&error))?;
+    if let Some(mut pipe) = child.stdin.take() {
+        pipe.write_all(&text).map_err(|error| failed(&error))?;
+    }
+    let out = child.wait_with_output().map_err(|error| failed(&error))?;
+    serde_json::from_slice(&out.stdout).map_err(|_| failed(&out.status))
+}
+
+/// The trying process.
+fn probe() -> ExitCode {
+    let mut text = String::new();
+    let read = std::io::stdin().read_to_string(&mut text);
+    let Some(probe) = read.ok().and_then(|_| serde_json::from_str::<Probe>(&text).ok()) else {
+        return ExitCode::from(exit_code::FAILURE);
+    };
+    println!("{}", serde_json::to_string(&try_all(&probe)).unwrap_or_default());
+    ExitCode::from(exit_code::OK)
+}
+
+fn try_all(Probe { config, identity, enter_home }: &Probe) -> Found {
+    let mut found = Found::default();
+    if let Some(root) = &config.chroot
+        && let Err(errno) = nix::unistd::chroot(root).and_then(|()| nix::unistd::chdir("/"))
+    {
+        found.problems.push(format!("chroot= `{}`: {errno}", root.display()));
+        return found;
+    }
+    if let Err(error) = privilege::drop_privileges(identity) {
+        found.problems.push(error.to_string());
+        return found;
+    }
+    found.good.push(format!("runs as user `{}` (uid {}, gid {})", identity.user, identity.uid, identity.gid));
+    directory(config, identity, *enter_home, &mut found);
+    python(config, &mut found);
+    for preload in &config.preload_scripts {
+        let path = &preload.script;
+        match path_check::readable(path) {
+            Ok(()) => found.good.push(format!("script `{}` can be read", path.display())),
+            Err(closed) => found.problems.push(format!("script {closed}")),
+        }
+    }
+    if let Some(path) = &config.env_file
+        && let Err(closed) = path_check::readable(path)
+    {
+        found.problems.push(format!("env-file= {closed}"));
+    }
+    for path in &config.python_path {
+        if let Err(closed) = path_check::enterable(path) {
+            found.problems.push(format!("python-path= {closed}"));
+        }
+    }
+    found
+}
+
+fn directory(config: &GroupConfig, identity: &Identity, enter_home: bool, found: &mut Found) {
+    match &config.home {
+        Some(home) => match path_check::enterable(home) {
+            Ok(()) => found.good.push(format!("directory `{}` can be entered", home.display())),
+            Err(closed) => found.problems.push(format!("home= {closed}")),
+        },
+        None if enter_home && path_check::enterable(&identity.home).is_ok() => {
+            found.good.push(format!("starts in `{}`", identity.home.display()));
+        }
+        None => found.good.push("starts in `/`".to_owned()),
+    }
+}
+
+fn python(config: &GroupConfig, found: &mut Found) {
+    let python = match exec::find_python(config.python_home.as_deref()) {
+        Ok(python) => python,
+        Err(text) => return found.problems.push(text),
+    };
+    match version(&python) {
+        Ok(version) if version < (3, 9) => found.problems.push(format!(
+            "`{}` is Python {}.{}; 3.9 or later is needed",
+            python.display(),
+            version.0,
+            version.1
+        )),
+        Ok((major, minor)) => found.good.push(format!("`{}` is Python {major}.{minor}", python.display())),
+        Err(text) => found.problems.push(format!("`{}` does not run: {text}", python.display())),
+    }
+}
+
+/// Runs the interpreter, as the group's user, for as long as it takes to say
+/// its version.
+fn version(python: &Path) -> Result<(u32, u32), String> {
+    let mut child = Command::new(python)
+        .args(["-c", "import sys; print(*sys.version_info[:2])"])
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| error.to_string())?;
+    let deadline = Instant::now() + PYTHON_TIMEOUT;
+    while child.try_wait().map_err(|error| error.to_string())?.is_none() {
+        if Instant::now() > deadline {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(format!("it said nothing for {} s", PYTHON_TIMEOUT.as_secs()));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let out = child.wait_with_output().map_err(|error| error.to_string())?;
+    let text = String::from_utf8_lossy(&out.stdout);
+    let mut numbers = text.split_whitespace().filter_map(|word| word.parse().ok());
+    match (numbers.next(), numbers.next()) {
+        (Some(major), Some(minor)) => Ok((major, minor)),
+        _ => {
+            let said = String::from_utf8_lossy(&out.stderr);
+            Err(crate::log::escaped(said.lines().last().unwrap_or("it printed nothing").as_bytes()))
+        }
+    }
+}

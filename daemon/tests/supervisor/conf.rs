@@ -1,0 +1,96 @@
+//! What is installed for a supervisor on its own, and `wsgid check`.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+fn conf(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../conf").join(name)
+}
+
+fn check(config: &Path) -> (i32, String) {
+    let out = Command::new(crate::program()).args(["check", "--config"]).arg(config).output().unwrap();
+    (out.status.code().unwrap(), String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned())
+}
+
+/// A directory like /etc/wsgid, with one site.
+fn etc(main: &str, site: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    std::fs::create_dir(dir.path().join("sites")).unwrap();
+    let user = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(crate::stand_in::nobody())).unwrap().unwrap();
+    let main = main.replace("/etc/wsgid", &dir.path().display().to_string()).replace("www-data", &user.name);
+    std::fs::write(dir.path().join("wsgid.toml"), main).unwrap();
+    std::fs::write(dir.path().join("sites/site.toml"), site).unwrap();
+    dir
+}
+
+fn sample() -> String {
+    std::fs::read_to_string(conf("standalone/wsgid.toml")).unwrap()
+}
+
+#[test]
+fn the_sample_files_are_understood_and_check_says_what_is_missing() {
+    let site = std::fs::read_to_string(conf("standalone/site.toml")).unwrap().replace("www-data", "nobody");
+    let site = site.replace("group = \"nobody\"", "group = \"#65534\"");
+    let dir = etc(&sample(), &site);
+    let (code, text) = check(&dir.path().join("wsgid.toml"));
+    // The files are right; the site that they describe is not on this machine.
+    assert_eq!(code, 7, "{text}");
+    assert!(text.contains("home= `/srv/example`: `/srv/example` does not exist"), "{text}");
+    assert!(text.contains("script `/srv/example/app.wsgi`: `/srv/example` does not exist"), "{text}");
+    assert!(text.contains("is Python 3."), "{text}");
+    assert!(text.contains("1 process groups, 2 problems"), "{text}");
+}
+
+#[test]
+fn check_is_content_with_what_works_and_names_the_closed_component() {
+    let place = tempfile::tempdir().unwrap();
+    let open = |mode: u32| {
+        std::fs::set_permissions(place.path(), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    };
+    open(0o755);
+    let script = place.path().join("app.wsgi");
+    std::fs::write(&script, "").unwrap();
+    let dir = etc(&sample(), &format!("[group.a]\nscripts = ['{}']\n", script.display()));
+    let config = dir.path().join("wsgid.toml");
+    let (code, text) = check(&config);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("0 problems"), "{text}");
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    open(0o700);
+    let (code, text) = check(&config);
+    assert_eq!(code, 7, "{text}");
+    assert!(text.contains(&format!("`{}` cannot be entered by user", place.path().display())), "{text}");
+    std::fs::write(dir.path().join("sites/site.toml"), "[group.a]\nuser = 'no-such-user'\n").unwrap();
+    let (code, text) = check(&config);
+    assert!(code == 7 && text.contains("user `no-such-user` does not exist"), "{text}");
+    std::fs::write(dir.path().join("sites/site.toml"), "[group.a]\npython-home = '/usr/lib'\n").unwrap();
+    let (code, text) = check(&config);
+    assert!(code == 7 && text.contains("python-home= `/usr/lib/bin/python`"), "{text}");
+}
+
+#[test]
+fn systemd_understands_the_unit() {
+    let dir = tempfile::tempdir().unwrap();
+    let unit = dir.path().join("wsgid.service");
+    let text = std::fs::read_to_string(conf("systemd/wsgid.service")).unwrap();
+    // The program is not installed where the unit expects it.
+    let text = text.replace("/usr/sbin/wsgid", &crate::program().display().to_string());
+    std::fs::write(&unit, &text).unwrap();
+    let verify = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&unit).stdin(Stdio::null()).output();
+    let Ok(out) = verify else {
+        // Without systemd: at least the sections and keys are in shape.
+        assert!(text.contains("[Unit]") && text.contains("[Service]") && text.contains("[Install]"));
+        assert!(text.lines().all(|line| line.is_empty() || line.starts_with(['#', '[']) || line.contains('=')));
+        return;
+    };
+    let said = String::from_utf8_lossy(&out.stderr);
+    let complaints: Vec<&str> = said.lines().filter(|line| line.contains("wsgid.service")).collect();
+    assert!(complaints.is_empty(), "{said}");
+    for line in text.lines().filter(|line| line.starts_with("ExecStart=")) {
+        let words: Vec<&str> = line.trim_start_matches("ExecStart=").split(' ').collect();
+        assert_eq!(words.get(1..3), Some(&["supervise", "--config"][..]));
+    }
+}
