@@ -19,6 +19,10 @@ pub(crate) struct Group {
     pub(crate) connect_timeout: Duration,
     /// Zero: the server's Timeout.
     pub(crate) socket_timeout: Duration,
+    /// For writes to the client; `None`: the server's Timeout.
+    pub(crate) client_timeout: Option<Duration>,
+    /// Bytes a filter may hold back before it is told to flush.
+    pub(crate) response_buffer_max: usize,
     pub(crate) response_flush_delay: Duration,
     /// Longest header field of a response.
     pub(crate) header_max: usize,
@@ -33,12 +37,18 @@ pub(crate) type Groups = HashMap<String, Group>;
 impl Group {
     fn new(config: &GroupConfig, scopes: Vec<Scope>) -> Self {
         const HEADER_MAX: u64 = 32 * 1024;
+        const RESPONSE_BUFFER_MAX: u64 = 8 * 1024 * 1024;
+        let response_buffer =
+            if config.response_buffer_size == 0 { RESPONSE_BUFFER_MAX } else { config.response_buffer_size };
+        let client_timeout = [config.response_socket_timeout, config.socket_timeout];
         let header_max = if config.header_buffer_size == 0 { HEADER_MAX } else { config.header_buffer_size };
         Self {
             name: config.name.clone(),
             scopes,
             connect_timeout: config.connect_timeout,
             socket_timeout: config.socket_timeout,
+            client_timeout: client_timeout.into_iter().find(|timeout| !timeout.is_zero()),
+            response_buffer_max: usize::try_from(response_buffer).unwrap_or(usize::MAX),
             response_flush_delay: config.response_flush_delay,
             header_max: usize::try_from(header_max).unwrap_or(usize::MAX),
             send_buffer: config.send_buffer_size,

@@ -96,7 +96,7 @@ fn serve<'r>(r: Request<'r>, config: &DirConfig<'r>, target: &Target<'r>) -> i32
         Ok(body) => body,
         Err(status) => return status,
     };
-    let mut response = Response::new(r, group.header_max, config.error_override.unwrap_or(false));
+    let mut response = Response::new(r, group, config.error_override.unwrap_or(false));
     response.unread_body = body.unread();
     let outcome = BUFFER.with_borrow_mut(|buffer| {
         buffer.clear();

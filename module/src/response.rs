@@ -14,6 +14,7 @@ use crate::apr::brigade::Brigade;
 use crate::apr::log::{self, Level};
 use crate::apr::table::Table;
 use crate::exchange::Trouble;
+use crate::groups::Group;
 use crate::headers::{self, BadHead, Place};
 use crate::httpd::request::Request;
 use crate::sys;
@@ -66,13 +67,18 @@ pub(crate) struct Response<'r> {
     warned_about_length: bool,
     /// Longest header field.
     header_max: usize,
+    /// Bytes passed on since the last flush, and the most there may be.
+    unflushed_len: usize,
+    unflushed_max: usize,
+    /// Longest wait for the client, in microseconds; `None` is the server's.
+    client_timeout: Option<i64>,
     error_override: bool,
     /// Nobody will see it any more.
     discarded: bool,
 }
 
 impl<'r> Response<'r> {
-    pub(crate) fn new(r: Request<'r>, header_max: usize, error_override: bool) -> Self {
+    pub(crate) fn new(r: Request<'r>, group: &Group, error_override: bool) -> Self {
         Self {
             r,
             brigade: r.brigade(),
@@ -85,7 +91,10 @@ impl<'r> Response<'r> {
             has_file: false,
             unread_body: 0,
             warned_about_length: false,
-            header_max,
+            header_max: group.header_max,
+            unflushed_len: 0,
+            unflushed_max: group.response_buffer_max,
+            client_timeout: group.client_timeout.and_then(|timeout| i64::try_from(timeout.as_micros()).ok()),
             error_override,
             discarded: false,
         }
@@ -204,9 +213,13 @@ impl<'r> Response<'r> {
             self.pending += bytes.len();
             return Ok(());
         }
+        let passed = self.pending + bytes.len();
         self.before_passing();
-        let outcome = self.r.pass_with(&mut self.brigade, bytes);
-        self.after_passing(outcome)
+        let outcome = self.patiently(|response| response.r.pass_with(&mut response.brigade, bytes));
+        self.after_passing(outcome)?;
+        // A filter that keeps everything must not fill the memory.
+        self.unflushed_len += passed;
+        if self.unflushed_len >= self.unflushed_max { self.flush() } else { Ok(()) }
     }
 
     /// Never more than was announced: the rest would be taken for the next
@@ -265,6 +278,7 @@ impl<'r> Response<'r> {
         self.brigade.append_flush();
         self.pass()?;
         self.unflushed = false;
+        self.unflushed_len = 0;
         Ok(())
     }
 
@@ -287,8 +301,18 @@ impl<'r> Response<'r> {
 
     fn pass(&mut self) -> Result<(), Trouble> {
         self.before_passing();
-        let outcome = self.r.pass(&mut self.brigade);
+        let outcome = self.patiently(|response| response.r.pass(&mut response.brigade));
         self.after_passing(outcome)
+    }
+
+    /// Writes with response-socket-timeout.
+    fn patiently<T>(&mut self, write: impl FnOnce(&mut Self) -> T) -> T {
+        let before = self.client_timeout.and_then(|timeout| self.r.swap_client_timeout(timeout));
+        let outcome = write(self);
+        if let Some(before) = before {
+            self.r.swap_client_timeout(before);
+        }
+        outcome
     }
 
     fn before_passing(&mut self) {

@@ -30,6 +30,21 @@ impl Request<'_> {
         (status == 0 && fd >= 0).then_some(fd)
     }
 
+    /// How long writes to the client may wait from now on, in microseconds;
+    /// returns what held before. Streams of HTTP/2 have no socket of their own.
+    pub(crate) fn swap_client_timeout(self, micros: i64) -> Option<i64> {
+        self.client_fd()?;
+        // SAFETY: the request is alive.
+        let connection = unsafe { (*self.as_raw()).connection };
+        // SAFETY: the connection outlives the request.
+        let socket = unsafe { sys::ap_get_conn_socket(connection) };
+        let mut before = 0;
+        // SAFETY: the connection's socket, which `client_fd` has found to be there.
+        let known = unsafe { sys::apr_socket_timeout_get(socket, &raw mut before) } == 0;
+        // SAFETY: as above.
+        (known && unsafe { sys::apr_socket_timeout_set(socket, micros) } == 0).then_some(before)
+    }
+
     /// Whether the client is known to have gone. A client that closed its
     /// sending side looks like one that closed all; it may do that and still
     /// read if it said that this is its last request.

@@ -45,7 +45,7 @@ pub(crate) fn handle(r: Request<'_>) -> i32 {
         _ => (c"text/html; charset=utf-8", page::render(&status)),
     };
     r.headers_out().set(c"Cache-Control", c"no-store");
-    r.headers_out().set(c"Content-Security-Policy", c"default-src 'none'; style-src 'unsafe-inline'");
+    r.headers_out().set(c"Content-Security-Policy", c"default-src 'none'; img-src data:; style-src 'unsafe-inline'");
     r.headers_out().set(c"X-Content-Type-Options", c"nosniff");
     r.set_content_type(kind);
     r.write(text.as_bytes());

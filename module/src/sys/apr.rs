@@ -113,6 +113,8 @@ imports! {
     fn apr_os_file_put(file: *mut *mut apr_file_t, fd: *mut c_int, flags: i32, pool: *mut apr_pool_t) -> apr_status_t;
     fn apr_os_file_get(fd: *mut c_int, file: *mut apr_file_t) -> apr_status_t;
     fn apr_file_dup(new: *mut *mut apr_file_t, old: *mut apr_file_t, pool: *mut apr_pool_t) -> apr_status_t;
+    fn apr_socket_timeout_get(socket: *mut apr_socket_t, timeout: *mut apr_time_t) -> apr_status_t;
+    fn apr_socket_timeout_set(socket: *mut apr_socket_t, timeout: apr_time_t) -> apr_status_t;
     fn apr_os_sock_get(fd: *mut c_int, socket: *mut apr_socket_t) -> apr_status_t;
     fn apr_proc_other_child_register(
         proc: *mut apr_proc_t,
