@@ -12,6 +12,9 @@ use crate::reexec::instant;
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 /// No delay is longer.
 const LONGEST_DELAY: Duration = Duration::from_secs(10);
+/// No delay is longer after workers that had been ready: a request that kills
+/// its worker must not be a way to switch a site off.
+const LONGEST_DELAY_READY: Duration = Duration::from_secs(1);
 
 /// Failures of one pool.
 #[derive(Debug, Serialize, Deserialize)]
@@ -33,7 +36,7 @@ impl Backoff {
     /// `window`.
     pub(crate) fn failed(&mut self, burst: u32, window: Duration, now: Instant) -> bool {
         self.in_a_row = self.in_a_row.saturating_add(1);
-        self.not_before = Some(now + self.delay());
+        self.not_before = Some(now + self.delay(LONGEST_DELAY));
         self.recent.push_back(now);
         while self.recent.front().is_some_and(|at| now.duration_since(*at) > window) {
             self.recent.pop_front();
@@ -44,6 +47,13 @@ impl Backoff {
             self.recent.pop_front();
         }
         many && !window.is_zero()
+    }
+
+    /// A worker that had been ready died. That delays the next start a little,
+    /// and never counts as a group that cannot start.
+    pub(crate) fn died(&mut self, now: Instant) {
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        self.not_before = Some(now + self.delay(LONGEST_DELAY_READY));
     }
 
     /// A worker has proved itself: the next failure is a first one again.
@@ -70,9 +80,9 @@ impl Backoff {
 
     /// Doubling, and between 3/4 and 5/4 of that by chance, so that groups
     /// that fell together do not rise together.
-    fn delay(&mut self) -> Duration {
+    fn delay(&mut self, longest: Duration) -> Duration {
         let Some(doublings) = self.in_a_row.checked_sub(2) else { return Duration::ZERO };
-        let plain = FIRST_DELAY.saturating_mul(1 << doublings.min(10)).min(LONGEST_DELAY);
+        let plain = FIRST_DELAY.saturating_mul(1 << doublings.min(10)).min(longest);
         // xorshift64: any spread will do here.
         self.seed ^= self.seed << 13;
         self.seed ^= self.seed >> 7;

@@ -50,23 +50,23 @@ impl Pool {
     fn ended(&mut self, id: WorkerId, why: &str, hopeless: bool, now: Instant, out: &mut Actions) {
         let Some(member) = self.members.remove(&id) else { return };
         self.succeed(id);
-        let proved = match member.phase {
-            Phase::Queued | Phase::Starting { .. } => false,
-            Phase::Ready { since } => now.duration_since(since) >= PROVED_AFTER,
+        let (was_ready, proved) = match member.phase {
+            Phase::Queued | Phase::Starting { .. } => (false, false),
+            Phase::Ready { since } => (true, now.duration_since(since) >= PROVED_AFTER),
             // Asked to end: no failure.
             Phase::Draining { .. } | Phase::Stopping { .. } | Phase::Terminated { .. } | Phase::Killed => return,
         };
         if proved {
             self.backoff.succeeded();
         }
-        self.failed(&member, why, now, out);
+        self.failed(&member, was_ready, why, now, out);
         if hopeless && !self.refusing && !self.any_serving() {
             self.refuse(Failure::SpawnFailed, why, out);
         }
     }
 
     /// Counts the failure of a worker that nobody had asked to end.
-    fn failed(&mut self, member: &Member, why: &str, now: Instant, out: &mut Actions) {
+    fn failed(&mut self, member: &Member, was_ready: bool, why: &str, now: Instant, out: &mut Actions) {
         why.clone_into(self.last_problem.get_or_insert_default());
         if let Some(old) = member.replaces {
             // The one that should be replaced still serves.
@@ -78,7 +78,12 @@ impl Pool {
         }
         let config = &self.current.definition.config;
         let (burst, window) = (config.restart_burst, config.restart_window);
-        let too_many = self.backoff.failed(burst, window, now);
+        let too_many = if was_ready {
+            self.backoff.died(now);
+            false
+        } else {
+            self.backoff.failed(burst, window, now)
+        };
         if self.next.as_ref().is_some_and(|next| next.number == member.generation) {
             self.next_failed(why, now, out);
         } else if matches!(self.mode, Mode::Failed { .. }) || (too_many && self.mode == Mode::Running) {
@@ -213,7 +218,7 @@ impl Pool {
         }
         self.succeed(id);
         if counted {
-            self.failed(&member_copy, "a worker no longer answered its supervisor", now, out);
+            self.failed(&member_copy, true, "a worker no longer answered its supervisor", now, out);
         }
     }
 
@@ -381,7 +386,7 @@ impl Pool {
                     member.phase = Phase::Killed;
                     out.push(Action::Kill(id));
                     let why = format!("a worker was not ready within startup-timeout ({} s)", limit.as_secs_f64());
-                    self.failed(&member_copy, &why, now, out);
+                    self.failed(&member_copy, false, &why, now, out);
                 }
                 Phase::Draining { .. } => self.bring_down(id, now, out),
                 Phase::Stopping { .. } => {

@@ -216,6 +216,19 @@ fn too_many_failures_refuse_and_heal_after_the_window() {
 }
 
 #[test]
+fn workers_that_die_at_work_never_make_the_group_failed() {
+    let mut bench = Bench::new(&[("restart-burst", "3"), ("restart-window", "60")], true);
+    for _ in 0..40 {
+        let id = bench.ready()[0];
+        bench.crash(id);
+        // Longer than the longest delay, which chance stretches by a quarter.
+        bench.pass(Duration::from_millis(1300));
+    }
+    assert_eq!(*bench.pool.mode(), Mode::Running);
+    assert_eq!(bench.ready().len(), 1);
+}
+
+#[test]
 fn restart_clears_a_failure_at_once() {
     let mut bench = Bench::new(&[("restart-burst", "1")], true);
     for _ in 0..2 {
