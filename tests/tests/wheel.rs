@@ -182,6 +182,9 @@ fn the_debian_package_holds_all_that_is_needed() {
         ] {
             assert!(tree.join(path).exists(), "no `{path}` in the package");
         }
+        for unit in fs::read_dir(sources.join("conf/systemd")).into_iter().flatten().flatten() {
+            assert!(tree.join("usr/lib/systemd/system").join(unit.file_name()).exists(), "{unit:?}");
+        }
         let page = tree.join("usr/share/man/man8/wsgid-start-server.8.gz");
         assert!(done(Command::new("zcat").arg(page)).replace('\\', "").contains("--processes"));
         let program = tree.join("usr/sbin/wsgid");
