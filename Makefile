@@ -57,7 +57,7 @@ bench: packages-test build ## compare with other servers behind the same httpd
 	$(CARGO) run --release --locked -p wsgid-bench -- $(BENCH_ARGS)
 
 soak: packages-test build ## mixed load with kills and restarts, for SOAK_TIME seconds
-	WSGID_SOAK_SECONDS=$(SOAK_TIME) $(CARGO) test --locked -p wsgid-tests --test soak -- --nocapture
+	WSGID_SOAK_SECONDS=$(SOAK_TIME) $(CARGO) test --locked -p wsgid-tests --test soak --test streaming -- --nocapture
 
 fuzz: packages-fuzz ## every decoder of the protocol, FUZZ_TIME seconds each
 	protocol/fuzz/run.sh $(FUZZ_TIME)
