@@ -8,6 +8,7 @@ use std::time::Duration;
 use wsgid_protocol::GroupConfig;
 
 use crate::httpd::server::Server;
+use crate::ownership::Ownership;
 use crate::settings::{DEFAULT_GROUP, Definition, Scope};
 
 /// What a child needs to know of a group.
@@ -16,6 +17,8 @@ pub(crate) struct Group {
     pub(crate) name: String,
     /// Empty: for all servers.
     scopes: Vec<Scope>,
+    /// Who must own its scripts.
+    pub(crate) ownership: Ownership,
     pub(crate) connect_timeout: Duration,
     /// Zero: the server's Timeout.
     pub(crate) socket_timeout: Duration,
@@ -45,6 +48,7 @@ impl Group {
         Self {
             name: config.name.clone(),
             scopes,
+            ownership: Ownership::of(config),
             connect_timeout: config.connect_timeout,
             socket_timeout: config.socket_timeout,
             client_timeout: client_timeout.into_iter().find(|timeout| !timeout.is_zero()),

@@ -92,6 +92,10 @@ fn serve<'r>(r: Request<'r>, config: &DirConfig<'r>, target: &Target<'r>) -> i32
         Ok(group) => group,
         Err((failure, text)) => return failed(r, target, failure, &text),
     };
+    if let Err(why) = group.ownership.check(target.script) {
+        log::request(r, Level::ERR, || format!("WSGID0064: process group `{}`: {why}", group.name));
+        return 403;
+    }
     let mut body = match Body::begin(r, config) {
         Ok(body) => body,
         Err(status) => return status,

@@ -24,6 +24,7 @@ mod httpd;
 mod launch;
 mod mapping;
 mod names;
+mod ownership;
 mod paths;
 mod pool;
 mod proxies;

@@ -231,7 +231,9 @@ pub(crate) fn permitted_for_question<'c>(
         let text = format!("a process group in .htaccess needs WSGIRestrictProcess to list it; `{name}` is not listed");
         return Err((Failure::NotAllowed, text));
     }
-    visible_group(r, target, child)
+    let group = visible_group(r, target, child)?;
+    group.ownership.check(target.script).map_err(|why| (Failure::NotAllowed, why))?;
+    Ok(group)
 }
 
 /// Whether WSGIRestrictProcess lists the group; `None` without it.

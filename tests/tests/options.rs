@@ -471,3 +471,32 @@ fn root_the_owner_of_a_group_restarts_it_without_root() {
         httpd.stop();
     });
 }
+
+#[test]
+fn script_user_and_group_refuse_what_others_own_or_may_write() {
+    case(Limit::default(), || {
+        let site = Site::new();
+        let script = site.file("hello.py");
+        let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
+        let httpd = Httpd::builder()
+            .daemon("own", &format!("threads=1 script-user=#{uid} script-group=#{gid}"))
+            .daemon("user", "threads=1 script-user=#65533")
+            .daemon("group", "threads=1 script-group=#65533")
+            .mount("/user", &script, "user")
+            .mount("/group", &script, "group")
+            .mount("/", &script, "own")
+            .start();
+        assert_eq!(httpd.get("/").status, 200);
+        for name in ["user", "group"] {
+            assert_eq!(httpd.get(&format!("/{name}")).status, 403);
+            httpd.wait_for_log(&format!("script-{name}= demands `#65533`"), SOON);
+        }
+        let open = |mode| fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        open(0o666);
+        assert_eq!(httpd.get("/").status, 403);
+        httpd.wait_for_log("may be written by others (mode 666)", SOON);
+        open(0o644);
+        assert_eq!(httpd.get("/").status, 200);
+        httpd.stop();
+    });
+}

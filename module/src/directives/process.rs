@@ -1,10 +1,10 @@
 //! Directives about process groups and the supervisor.
 
-use nix::unistd::{Group, User};
 use wsgid_protocol::GroupConfig;
 use wsgid_protocol::limits::MAX_NAME_LEN;
 
 use super::{Context, Outcome, Words};
+use crate::ownership::{gid_of, uid_of};
 use crate::settings::{self, Definition, Scope, Settings, Subject};
 
 /// A name for a group, fixed or with `%{…}`.
@@ -72,21 +72,6 @@ fn check_identity(config: &GroupConfig) -> Outcome {
         gid_of(name).ok_or_else(|| format!("option `supplementary-groups`: there is no group `{name}`"))?;
     }
     Ok(())
-}
-
-/// The number behind `name` or `#number`.
-fn uid_of(name: &str) -> Option<u32> {
-    match name.strip_prefix('#') {
-        Some(number) => number.parse().ok(),
-        None => User::from_name(name).ok().flatten().map(|user| user.uid.as_raw()),
-    }
-}
-
-fn gid_of(name: &str) -> Option<u32> {
-    match name.strip_prefix('#') {
-        Some(number) => number.parse().ok(),
-        None => Group::from_name(name).ok().flatten().map(|group| group.gid.as_raw()),
-    }
 }
 
 pub(super) fn process_group(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {

@@ -1,0 +1,81 @@
+//! Who must own a script (`script-user`, `script-group`): looked at by the httpd
+//! child before a request goes to a worker, as in mod_wsgi. A script or directory
+//! that others may write is nobody's. Knows files and numbers, nothing of requests.
+
+use std::ffi::{CStr, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use nix::unistd::{Group, User};
+use wsgid_protocol::GroupConfig;
+
+/// Write permission of the group and of all others.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+
+/// The number behind `name` or `#number`.
+pub(crate) fn uid_of(name: &str) -> Option<u32> {
+    match name.strip_prefix('#') {
+        Some(number) => number.parse().ok(),
+        None => User::from_name(name).ok().flatten().map(|user| user.uid.as_raw()),
+    }
+}
+
+/// The same for groups.
+pub(crate) fn gid_of(name: &str) -> Option<u32> {
+    match name.strip_prefix('#') {
+        Some(number) => number.parse().ok(),
+        None => Group::from_name(name).ok().flatten().map(|group| group.gid.as_raw()),
+    }
+}
+
+/// An account that is asked for: its name, and its number if it still exists.
+#[derive(Clone, Debug)]
+struct Account {
+    name: String,
+    number: Option<u32>,
+}
+
+/// What a process group demands of its scripts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ownership {
+    user: Option<Account>,
+    group: Option<Account>,
+}
+
+impl Ownership {
+    pub(crate) fn of(config: &GroupConfig) -> Self {
+        let account = |name: &Option<String>, number: fn(&str) -> Option<u32>| {
+            name.as_ref().map(|name| Account { name: name.clone(), number: number(name) })
+        };
+        Self { user: account(&config.script_user, uid_of), group: account(&config.script_group, gid_of) }
+    }
+
+    /// Whether the script and its directory are owned as demanded; else why not.
+    pub(crate) fn check(&self, script: &CStr) -> Result<(), String> {
+        if self.user.is_none() && self.group.is_none() {
+            return Ok(());
+        }
+        let script = Path::new(OsStr::from_bytes(script.to_bytes()));
+        self.check_one(script)?;
+        script.parent().map_or(Ok(()), |directory| self.check_one(directory))
+    }
+
+    fn check_one(&self, path: &Path) -> Result<(), String> {
+        let shown = path.display();
+        let found = std::fs::metadata(path).map_err(|error| format!("the owner of `{shown}` is not known: {error}"))?;
+        if let Some(user) = self.user.as_ref().filter(|user| user.number != Some(found.uid())) {
+            return Err(format!("`{shown}` belongs to uid {}, script-user= demands `{}`", found.uid(), user.name));
+        }
+        if let Some(group) = self.group.as_ref().filter(|group| group.number != Some(found.gid())) {
+            return Err(format!("`{shown}` belongs to gid {}, script-group= demands `{}`", found.gid(), group.name));
+        }
+        if found.mode() & WRITABLE_BY_OTHERS != 0 {
+            return Err(format!(
+                "`{shown}` may be written by others (mode {:o}); chmod go-w it",
+                found.mode() & 0o7777
+            ));
+        }
+        Ok(())
+    }
+}
