@@ -33,8 +33,11 @@ fn many_connections_lose_nothing_and_the_supervisor_sleeps() {
         tally.assert_clean();
         assert!(tally.ok > 1000, "{tally:?}");
         let used = supervisor.cpu_time() - before;
-        // Off the data path: what remains is its own clock. 1 % of one CPU.
-        assert!(used <= Duration::from_millis(100), "the supervisor used {used:?} for {} requests", tally.ok);
+        // Off the data path: what remains is its own clock, and connections that
+        // change workers. To pass on a request would cost ten times as much.
+        let each = used / u32::try_from(tally.ok).unwrap();
+        println!("the supervisor used {used:?} for {} requests, {each:?} each", tally.ok);
+        assert!(each <= Duration::from_micros(3), "the supervisor used {used:?} for {} requests", tally.ok);
         httpd.stop();
     });
 }
