@@ -4,7 +4,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use wsgid_tests::{Httpd, Json, Limit, Python, Request, Site, case, note};
+use wsgid_tests::{Httpd, Json, Limit, Python, Request, Site, case, eventually, note};
 
 fn options(site: &Site) -> String {
     format!("processes=2 threads=3 python-home={} {}", Python::any().home.display(), site.python_path())
@@ -38,6 +38,10 @@ fn the_status_is_told_in_three_forms() {
         for _ in 0..5 {
             assert_eq!(httpd.get("/app/hello").status, 200);
         }
+        // The first worker serves while the second still starts.
+        eventually("two ready workers", Duration::from_secs(20), || {
+            httpd.get("/groups?openmetrics").text().contains("state=\"ready\"} 2").then_some(())
+        });
         let response = httpd.get("/groups?json");
         assert_eq!(response.header("Content-Type"), Some("application/json"));
         let status = response.json();
