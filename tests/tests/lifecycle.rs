@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use wsgid_tests::wait::let_run;
-use wsgid_tests::{Client, ClientError, Httpd, Limit, Load, Pid, Site, case, eventually, heavy_case};
+use wsgid_tests::{Client, ClientError, Httpd, Limit, Load, Pid, Site, case, eventually, heavy_case, note};
 
 const HELLO: &str = "Hello World!";
 const WARM: Duration = Duration::from_millis(500);
@@ -36,7 +36,7 @@ fn many_connections_lose_nothing_and_the_supervisor_sleeps() {
         // Off the data path: what remains is its own clock, and connections that
         // change workers. To pass on a request would cost ten times as much.
         let each = used / u32::try_from(tally.ok).unwrap();
-        println!("the supervisor used {used:?} for {} requests, {each:?} each", tally.ok);
+        note(&format!("the supervisor used {used:?} for {} requests, {each:?} each", tally.ok));
         assert!(each <= Duration::from_micros(3), "the supervisor used {used:?} for {} requests", tally.ok);
         httpd.stop();
     });
