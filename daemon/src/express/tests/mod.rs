@@ -26,7 +26,7 @@ pub(crate) fn options(arguments: &[&str]) -> Options {
 
 /// The plan of a command line. Root serves as nobody.
 pub(crate) fn plan(arguments: &[&str]) -> Result<Plan, PlanError> {
-    let mut all = vec!["--server-root", "/srv/root"];
+    let mut all = vec!["--server-root", "/srv/server"];
     let names_user = arguments.contains(&"--user");
     if geteuid().is_root() && !names_user {
         all.extend(["--user", "nobody", "--group", "#65534"]);
