@@ -303,7 +303,7 @@ fn what_does_nothing_says_why() {
         ("WSGIAcceptMutex flock", "do not compete"),
         ("WSGIDestroyInterpreter Off", "ends with its process"),
         ("WSGIPerInterpreterGIL On", "processes of its own"),
-        ("WSGIFreeThreading On", "decides"),
+        ("WSGIFreeThreading On", "free-threaded builds of Python are not supported"),
         ("WSGICaseSensitivity Off", "file system"),
         ("WSGIPassApacheRequest On", "request record"),
         ("WSGIGroupAuthoritative Off", "RequireAny"),
