@@ -7,7 +7,11 @@
 //! state of the site's files. The next one takes over when all its workers are
 //! ready; then the old one drains.
 
+mod admin;
 mod backoff;
+mod ending;
+mod failure;
+mod filling;
 mod member;
 #[cfg(test)]
 mod random_tests;
