@@ -25,7 +25,7 @@ use crate::output::Stage;
 use crate::script::summary;
 use crate::start_response::StartResponse;
 use crate::worker::{Runtime, Worker};
-use crate::{events, file_wrapper, lock, log, response};
+use crate::{events, file_wrapper, lock, log, panics, response};
 
 /// How a request ends.
 pub(crate) enum Verdict {
@@ -133,7 +133,7 @@ pub(crate) fn serve(
     environ: &Bound<'_, PyDict>,
 ) -> Verdict {
     let began = Instant::now();
-    let verdict = match attempt(py, worker, exchange, facts, environ) {
+    let verdict = match panics::raised(|| attempt(py, worker, exchange, facts, environ)) {
         Ok(verdict) => verdict,
         Err(error) => failed(py, exchange, facts, &error),
     };
@@ -169,10 +169,10 @@ fn attempt<'py>(
     environ.set_item(intern!(py, "wsgi.input"), Bound::new(py, Input::new(Arc::clone(exchange)))?)?;
     environ.set_item(intern!(py, "wsgi.errors"), &errors)?;
     environ.set_item(intern!(py, "mod_wsgi.application_start"), environ::now())?;
-    let verdict = match &facts.question {
+    let verdict = panics::raised(|| match &facts.question {
         Some(question) => ask(py, exchange, question, &application, environ),
         None => call(py, exchange, runtime, application, environ),
-    };
+    });
     errors.get().finish(py);
     for stream in &runtime.streams {
         stream.get().finish(py);
@@ -211,8 +211,8 @@ fn call<'py>(
     }
     let start = Bound::new(py, StartResponse::new(Arc::clone(exchange)))?;
     let result = application.call1((environ, start))?;
-    let sent = send(py, exchange, runtime, &result);
-    let closed = close(py, &result);
+    let sent = panics::raised(|| send(py, exchange, runtime, &result));
+    let closed = panics::raised(|| close(py, &result));
     sent?;
     if let Err(error) = closed {
         // The answer is complete; what close() broke is not the client's concern.

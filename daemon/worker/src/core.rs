@@ -20,7 +20,7 @@ use crate::early_hints::EarlyHints;
 use crate::monitor::Monitor;
 use crate::stream::Stream;
 use crate::worker::{Runtime, Worker};
-use crate::{fork, lock, log, serve, sys};
+use crate::{fork, lock, log, panics, serve, sys};
 
 const RUNTIME: &str = include_str!("../python/runtime.py");
 const MOD_WSGI: &str = include_str!("../python/mod_wsgi.py");
@@ -132,13 +132,12 @@ impl Core {
     /// The control thread; never returns.
     fn control_thread(&self, py: Python<'_>) -> PyResult<()> {
         let reader = lock::detached(&self.reader).take().ok_or_else(|| PyRuntimeError::new_err("started already"))?;
-        Monitor::new(reader, &self.worker).run(py, &self.worker);
-        Ok(())
+        panics::vital("control", || Monitor::new(reader, &self.worker).run(py, &self.worker))
     }
 
     /// A request thread; never returns.
     fn request_thread(&self, py: Python<'_>, slot: usize, ident: u64) {
-        serve::run(py, &self.worker, slot, ident);
+        panics::vital("request", || serve::run(py, &self.worker, slot, ident))
     }
 
     /// Loads a script before the first request; returns why it failed.

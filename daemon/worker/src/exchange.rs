@@ -34,6 +34,11 @@ pub(crate) struct Exchange {
     /// Whether an exception was raised in its thread because of that. Written
     /// and read by attached threads only.
     pub(crate) interrupted: AtomicBool,
+    /// The worker panicked while it served: the connection is not used again.
+    pub(crate) abandoned: AtomicBool,
+    /// Requests that still ran when this one had ended; also says that it was
+    /// counted out.
+    pub(crate) in_flight: OnceLock<u32>,
     /// Microseconds spent in the application.
     pub(crate) application_us: AtomicU64,
     /// The answer.
@@ -69,6 +74,8 @@ impl Exchange {
             counts_as_activity,
             overtime: OnceLock::new(),
             interrupted: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
+            in_flight: OnceLock::new(),
             application_us: AtomicU64::new(0),
             output: Mutex::new(output),
             body: Mutex::new(body),

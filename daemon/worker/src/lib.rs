@@ -24,6 +24,7 @@ mod log;
 mod memory;
 mod monitor;
 mod output;
+mod panics;
 mod receive;
 mod response;
 mod scheduler;

@@ -21,8 +21,7 @@ use wsgid_protocol::Failure;
 use wsgid_protocol::control::RecycleReason;
 
 use crate::environ::latin1;
-use crate::lock;
-use crate::log;
+use crate::{lock, log, panics};
 
 /// The modification time is not looked at more often than this.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
@@ -126,8 +125,8 @@ impl Script {
         runtime: &Bound<'_, PyModule>,
         path: &Path,
     ) -> Result<Py<PyModule>, (Failure, String, String)> {
-        let module =
-            runtime.call_method1("load_script", (path,)).and_then(|module| Ok(module.cast_into::<PyModule>()?));
+        let module = panics::raised(|| runtime.call_method1("load_script", (path,)));
+        let module = module.and_then(|module| Ok(module.cast_into::<PyModule>()?));
         module.map(Bound::unbind).map_err(|error| {
             let text = format!("WSGI script `{}` failed to load: {}", path.display(), summary(py, &error));
             (Failure::LoadFailed, text, log::traceback(py, &error))

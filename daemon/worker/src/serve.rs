@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use wsgid_protocol::blocking::{Frame, FrameReader, ReadError};
+use wsgid_protocol::failure::level;
 use wsgid_protocol::head::FLAG_END;
 use wsgid_protocol::payload::decode;
 use wsgid_protocol::request::{BodyKind, Call, RequestHead};
@@ -25,8 +26,9 @@ use crate::exchange::{Beginning, Exchange};
 use crate::output::Output;
 use crate::receive::{ReceiveError, receive_frame};
 use crate::scheduler::Outcome;
+use crate::slot::Slot;
 use crate::worker::Worker;
-use crate::{application, late, lock, log, sys};
+use crate::{application, late, lock, log, panics, sys};
 
 /// What a thread keeps from request to request.
 pub(crate) struct Thread {
@@ -41,14 +43,7 @@ pub(crate) struct Thread {
 
 /// Runs a request thread for the life of the process.
 pub(crate) fn run(py: Python<'_>, worker: &Arc<Worker>, slot: usize, ident: u64) {
-    let mut thread = Thread {
-        slot,
-        reader: FrameReader::new(0),
-        variables: Variables::default(),
-        buffer: Vec::new(),
-        payload: Vec::new(),
-        body: Vec::new(),
-    };
+    let mut thread = Thread::new(slot);
     if let Some(slot) = worker.scheduler.slots.get(slot) {
         slot.ident.store(ident, Ordering::Relaxed);
         slot.thread.store(sys::thread_id(), Ordering::Relaxed);
@@ -59,7 +54,8 @@ pub(crate) fn run(py: Python<'_>, worker: &Arc<Worker>, slot: usize, ident: u64)
             Some(connection) => connection,
             None => py.detach(|| worker.scheduler.wait(slot)),
         };
-        let outcome = thread.serve(py, worker, &connection);
+        let outcome = panics::contained(|| thread.serve(py, worker, &connection))
+            .unwrap_or_else(|panic| thread.abandon(py, worker, &panic));
         let (finished, following) = worker.scheduler.finish(connection, outcome);
         worker.hand_back(finished);
         next = following;
@@ -77,6 +73,17 @@ struct Request<'py> {
 }
 
 impl Thread {
+    fn new(slot: usize) -> Self {
+        Self {
+            slot,
+            reader: FrameReader::new(0),
+            variables: Variables::default(),
+            buffer: Vec::new(),
+            payload: Vec::new(),
+            body: Vec::new(),
+        }
+    }
+
     /// Serves what is to be read on a connection: usually one request.
     fn serve(&mut self, py: Python<'_>, worker: &Arc<Worker>, connection: &Arc<Connection>) -> Outcome {
         match self.reader.fill(connection.as_fd(), MsgFlags::MSG_DONTWAIT) {
@@ -223,7 +230,7 @@ impl Thread {
     fn end(&mut self, py: Python<'_>, worker: &Worker, exchange: &Exchange, verdict: Verdict) -> Outcome {
         log::set_current(None);
         let took = exchange.started.elapsed();
-        let in_flight = worker.stats.end(took);
+        let in_flight = *exchange.in_flight.get_or_init(|| worker.stats.end(took));
         let clean = match exchange.body.try_lock() {
             Ok(mut guard) => {
                 let body = &mut *guard;
@@ -237,7 +244,7 @@ impl Thread {
             // A thread of the application still waits for the body.
             Err(_) => false,
         };
-        let close = !clean || worker.orphaned.load(Ordering::Relaxed);
+        let close = !clean || exchange.abandoned.load(Ordering::Relaxed) || worker.orphaned.load(Ordering::Relaxed);
         let report = EndReport {
             worker: worker.pid,
             in_flight,
@@ -269,6 +276,22 @@ impl Thread {
         self.payload = keep(payload);
         worker.request_done(exchange);
         if good && !close { Outcome::Free } else { Outcome::Ended }
+    }
+}
+
+impl Thread {
+    /// Our own code panicked. What this thread had in hand is thrown away, and
+    /// the request fails if one was begun; the others go on. Another panic on
+    /// the way ends the process (`panics::vital`).
+    fn abandon(&mut self, py: Python<'_>, worker: &Worker, panic: &str) -> Outcome {
+        *self = Self::new(self.slot);
+        log::lines(py, level::CRIT, &format!("panic in the worker while it handled a request: {panic}"));
+        if let Some(exchange) = worker.scheduler.slots.get(self.slot).and_then(Slot::serving) {
+            let text = format!("panic in the worker: {panic}");
+            exchange.abandoned.store(true, Ordering::Relaxed);
+            self.end(py, worker, &exchange, Verdict::Failed { failure: Failure::ApplicationError, text });
+        }
+        Outcome::Ended
     }
 }
 
