@@ -116,3 +116,18 @@ fn root_has_to_name_a_user() {
         assert!(fs::metadata(site.file("root/httpd.pid")).is_err());
     });
 }
+
+#[test]
+fn a_user_without_a_group_has_its_own() {
+    case(Limit::default(), || {
+        let Some([owner, ..]) = users::three() else { return };
+        let site = Site::of(owner);
+        let root = site.file("root");
+        let mut command = Command::new(artifacts::wsgid());
+        command.arg("setup-server").arg(site.file("hello.py")).args(["--user", &owner.name, "--server-root"]);
+        let output = command.arg(&root).output().expect("wsgid can be run");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let written = fs::read_to_string(root.join("httpd.conf")).expect("the configuration is written");
+        assert!(written.lines().any(|line| line.trim() == format!("Group \"{}\"", owner.group)), "{written}");
+    });
+}

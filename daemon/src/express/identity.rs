@@ -25,7 +25,9 @@ pub(crate) struct Account {
 /// Why the account cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AccountError {
-    #[error("started as root: give --user and --group, the account that httpd and the application run as")]
+    #[error(
+        "started as root: give --user (and --group, if not the user's own), the account that httpd and the application run as"
+    )]
     Required,
     #[error("{option} `{name}` does not exist on this system")]
     Unknown { option: &'static str, name: String },
@@ -41,15 +43,18 @@ impl Account {
         if !geteuid().is_root() {
             return current();
         }
-        let (Some(user), Some(group)) = (&environment.user, &environment.group) else {
+        let Some(user) = &environment.user else {
             return Err(AccountError::Required);
         };
         let found = find_user(user, "--user")?;
-        let gid = find_group(group, "--group")?;
+        let (group, gid) = match &environment.group {
+            Some(group) => (group.clone(), find_group(group, "--group")?),
+            None => primary_group(&found)?,
+        };
         let name = CString::new(found.name.clone()).unwrap_or_default();
         let mut groups = nix::unistd::getgrouplist(&name, gid).unwrap_or_default();
         groups.push(gid);
-        Ok(Self { user: found.name, group: group.clone(), uid: found.uid, gid, groups, change: true })
+        Ok(Self { user: found.name, group, uid: found.uid, gid, groups, change: true })
     }
 
     /// The component of `path` that the account may not pass, by the mode bits
@@ -91,6 +96,12 @@ pub(crate) fn find_user(name: &str, option: &'static str) -> Result<User, Accoun
         Ok(None) => Err(AccountError::Unknown { option, name: name.to_owned() }),
         Err(errno) => Err(AccountError::LookUp { option, name: name.to_owned(), errno }),
     }
+}
+
+fn primary_group(user: &User) -> Result<(String, Gid), AccountError> {
+    let name = Group::from_gid(user.gid).ok().flatten().map_or_else(|| format!("#{}", user.gid), |group| group.name);
+    let gid = if_not_root(user.gid, &name, "--group")?;
+    Ok((name, gid))
 }
 
 /// Looks a group up by name, or by number as `#1000`.

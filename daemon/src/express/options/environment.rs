@@ -11,7 +11,7 @@ pub(crate) struct Environment {
     /// User that httpd and the application run as; required when started as root
     #[arg(long, value_name = "NAME")]
     pub(crate) user: Option<String>,
-    /// Group that httpd and the application run as; required when started as root
+    /// Group that httpd and the application run as; the user's own if not given
     #[arg(long, value_name = "NAME")]
     pub(crate) group: Option<String>,
     /// Virtual environment or installation whose Python runs the application
