@@ -354,6 +354,42 @@ fn queue_timeout_refuses_what_would_wait() {
     });
 }
 
+/// So many at the same time; the statuses, with how long each took.
+fn crowd(httpd: &Httpd, count: usize, path: &str) -> Vec<(u16, Duration)> {
+    let begun = Instant::now();
+    let threads: Vec<_> = (0..count)
+        .map(|_| {
+            let (mut client, path) = (httpd.client(), path.to_owned());
+            thread::spawn(move || (client.get(&path).map_or(0, |response| response.status), begun.elapsed()))
+        })
+        .collect();
+    threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+}
+
+#[test]
+fn listen_backlog_bounds_what_waits_and_the_rest_is_refused() {
+    heavy_case(Limit::default(), || {
+        let serves = |options: &str, served: std::ops::RangeInclusive<usize>, soonest: u64| {
+            let (_site, httpd) = serve(options);
+            assert_eq!(httpd.get("/pid").status, 200);
+            let answers = crowd(&httpd, 9, "/sleep?seconds=1.5");
+            let good = answers.iter().filter(|(status, _)| *status == 200).count();
+            let refused: Vec<_> = answers.iter().filter(|(status, _)| *status == 503).map(|(_, took)| *took).collect();
+            assert!(served.contains(&good) && good + refused.len() == 9, "{options}: {answers:?}");
+            let soonest = Duration::from_millis(soonest);
+            let in_time = |took: &Duration| *took >= soonest && *took < soonest + Duration::from_millis(1000);
+            assert!(refused.iter().all(in_time), "{options}: {answers:?}");
+            httpd.wait_for_log("queue-full", SOON);
+            httpd.wait_for_log("(listen-backlog)", SOON);
+            httpd.stop();
+        };
+        serves("threads=1 listen-backlog=2 connect-timeout=0", 3..=3, 0);
+        serves("threads=3 listen-backlog=1 connect-timeout=500ms", 4..=4, 450);
+        // Each process has its share; a request may be on its way from one to the other.
+        serves("processes=2 threads=1 listen-backlog=2 connect-timeout=500ms", 3..=6, 450);
+    });
+}
+
 #[test]
 fn graceful_eviction_and_shutdown_timeouts_bound_a_running_request() {
     heavy_case(Limit::default(), || {

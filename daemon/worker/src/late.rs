@@ -1,5 +1,6 @@
-//! `queue-timeout` in the worker: a request that waited too long for a thread
-//! is refused unserved, by the thread that takes it, or by the ticker while all
+//! Requests that are refused unserved: by `queue-timeout`, because they waited
+//! too long for a thread, or by `listen-backlog`, because too many wait before
+//! them. The thread that takes a request looks, and the ticker while all
 //! threads are busy.
 
 use std::os::fd::{AsFd, AsRawFd};
@@ -12,7 +13,7 @@ use wsgid_protocol::blocking::FrameReader;
 use wsgid_protocol::limits::HEAD_LEN;
 use wsgid_protocol::payload::decode;
 use wsgid_protocol::request::{BodyKind, RequestHead};
-use wsgid_protocol::{Failure, FrameHead, Kind};
+use wsgid_protocol::{Failure, FrameHead, GroupConfig, Kind};
 
 use crate::connection::Connection;
 use crate::output::Output;
@@ -37,9 +38,33 @@ pub(crate) fn text(queue_timeout: Duration) -> String {
     format!("all threads were busy for longer than {} s", queue_timeout.as_secs_f64())
 }
 
+/// How many requests may wait in one worker: its share of `listen-backlog`.
+pub(crate) fn places(group: &GroupConfig) -> usize {
+    group.listen_backlog.div_ceil(group.processes_limit().max(1)) as usize
+}
+
+/// Whether the request in front of this connection has been on its way for
+/// longer than this. The module says since when: it may have waited in other
+/// workers before.
+pub(crate) fn waits_longer(connection: &Connection, than: Duration) -> bool {
+    than.is_zero() || queued_since(connection).is_some_and(|since| is_late(since, than))
+}
+
+/// Looks at the head of a request and takes nothing. Only few are larger than
+/// the buffer, and those wait on.
+fn queued_since(connection: &Connection) -> Option<u64> {
+    let mut peeked = [0; 16 * 1024];
+    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+    let count = recv(connection.as_fd().as_raw_fd(), &mut peeked, flags).ok()?;
+    let (head, payload) = peeked.get(..count)?.split_first_chunk::<HEAD_LEN>()?;
+    let head = FrameHead::parse(head).ok().filter(|head| head.kind == Kind::Request)?;
+    let payload = payload.get(..head.len as usize)?;
+    Some(decode::<RequestHead<'_>>(payload).ok()?.queue_start_us)
+}
+
 /// Takes the request off the connection and refuses it. `None` if it is not
 /// here as a whole yet, and nothing was taken.
-pub(crate) fn refuse(connection: &Arc<Connection>, queue_timeout: Duration) -> Option<Outcome> {
+pub(crate) fn refuse(connection: &Arc<Connection>, failure: Failure, text: &str) -> Option<Outcome> {
     let mut peeked = [0; HEAD_LEN];
     match recv(connection.as_fd().as_raw_fd(), &mut peeked, MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT) {
         Ok(HEAD_LEN) => {}
@@ -49,7 +74,7 @@ pub(crate) fn refuse(connection: &Arc<Connection>, queue_timeout: Duration) -> O
     let head = FrameHead::parse(&peeked).ok().filter(|head| head.kind == Kind::Request && connection.owns(head.id))?;
     let mut reader = FrameReader::new(0);
     Some(if take(&mut reader, connection).is_some() {
-        answer(connection, head.id, queue_timeout)
+        answer(connection, head.id, failure, text)
     } else {
         Outcome::Ended
     })
@@ -68,8 +93,8 @@ fn take(reader: &mut FrameReader, connection: &Connection) -> Option<()> {
     reader.is_empty().then_some(())
 }
 
-fn answer(connection: &Arc<Connection>, id: u64, queue_timeout: Duration) -> Outcome {
+fn answer(connection: &Arc<Connection>, id: u64, failure: Failure, text: &str) -> Outcome {
     let mut output = Output::new(Arc::clone(connection), id, Vec::new(), Vec::new());
-    let sent = output.fail(Failure::QueueTimeout, &text(queue_timeout), false).and_then(|()| output.try_flush());
+    let sent = output.fail(failure, text, false).and_then(|()| output.try_flush());
     if matches!(sent, Ok(true)) { Outcome::Free } else { Outcome::Ended }
 }

@@ -231,16 +231,32 @@ impl Scheduler {
         if inner.leader || !inner.parked.is_empty() {
             return Vec::new();
         }
-        let mut events = [EpollEvent::empty(); BATCH];
-        if let Ok(count) = self.epoll.wait(&mut events, EpollTimeout::ZERO) {
-            inner.enqueue(&events[..count]);
-        }
+        self.look(&mut inner);
         let mut left = Vec::new();
         while inner.queue.front().is_some_and(|waiting| waiting.since < limit) {
             let Some(waiting) = inner.queue.pop_front() else { break };
             left.push(waiting.connection);
         }
         left
+    }
+
+    /// All threads are serving: the connections that wait behind so many
+    /// others. They stay where they are.
+    pub(crate) fn behind(&self, places: usize) -> Vec<Arc<Connection>> {
+        let mut inner = lock::detached(&self.inner);
+        if inner.leader || !inner.parked.is_empty() {
+            return Vec::new();
+        }
+        self.look(&mut inner);
+        inner.queue.iter().skip(places).map(|waiting| Arc::clone(&waiting.connection)).collect()
+    }
+
+    /// Takes a connection that `behind` returned out of the queue, if nobody
+    /// has begun with it meanwhile.
+    pub(crate) fn take_waiting(&self, connection: &Connection) -> bool {
+        let mut inner = lock::detached(&self.inner);
+        let at = inner.queue.iter().position(|waiting| waiting.connection.number == connection.number);
+        at.and_then(|at| inner.queue.remove(at)).is_some()
     }
 
     /// Lets go of a connection that `overdue` returned.
@@ -274,6 +290,17 @@ impl Scheduler {
         let inner = lock::detached(&self.inner);
         let sockets = inner.held.values().map(|held| held.connection.as_fd().as_raw_fd());
         sockets.chain([self.epoll.0.as_raw_fd()]).collect()
+    }
+
+    /// Puts what has become readable into the queue, in the place of a leader.
+    fn look(&self, inner: &mut Inner) {
+        let mut events = [EpollEvent::empty(); BATCH];
+        while let Ok(count) = self.epoll.wait(&mut events, EpollTimeout::ZERO) {
+            inner.enqueue(&events[..count]);
+            if count < BATCH {
+                return;
+            }
+        }
     }
 
     fn forget(&self, inner: &mut Inner, connection: &Connection) {

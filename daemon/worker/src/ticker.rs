@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use wsgid_protocol::Failure;
+
 use crate::exchange::Exchange;
 use crate::slot::Slot;
 use crate::worker::Worker;
@@ -39,6 +41,9 @@ const PATIENCE_RELEASE_MAX: Duration = Duration::from_millis(120);
 /// workers are taken to be busy.
 const CROWDED_KEPT: Duration = Duration::from_millis(400);
 
+/// While all threads are busy, the queue is counted so often at least.
+const BACKLOG_LOOK: Duration = Duration::from_millis(100);
+
 /// What was seen of one thread at the last tick.
 #[derive(Clone, Copy, Default)]
 struct Seen {
@@ -60,6 +65,8 @@ pub(crate) struct Ticker {
     /// When a connection came in while no thread was free.
     crowded: Option<Instant>,
     sleepers: Sleepers,
+    /// When the queue was last counted.
+    counted: Instant,
 }
 
 /// Requests that were seen to sleep.
@@ -93,6 +100,7 @@ impl Ticker {
             patience: PATIENCE_RELEASE,
             crowded: None,
             sleepers: Sleepers::default(),
+            counted: now,
         }
     }
 
@@ -125,6 +133,7 @@ impl Ticker {
             } else {
                 self.release(worker, now);
                 refuse_late(worker, now);
+                self.refuse_beyond(worker, now);
             }
         }
         now.saturating_duration_since(self.last_active) < AWAKE
@@ -134,6 +143,35 @@ impl Ticker {
     /// probably no other worker has.
     pub(crate) fn note_crowded(&mut self, now: Instant) {
         self.crowded = Some(now);
+    }
+
+    /// `listen-backlog`: who finds the queue full waits for a place for as long
+    /// as `connect-timeout`, as a connect to mod_wsgi does.
+    fn refuse_beyond(&mut self, worker: &Worker, now: Instant) {
+        let timeout = worker.spec.group.connect_timeout;
+        if now.saturating_duration_since(self.counted) < (timeout / 10).min(BACKLOG_LOOK) {
+            return;
+        }
+        self.counted = now;
+        let places = late::places(&worker.spec.group);
+        let waiting = worker.scheduler.behind(places);
+        if waiting.is_empty() {
+            return;
+        }
+        let text = format!(
+            "all threads are busy, {places} requests wait already (listen-backlog), and none of these places became free within {} s (connect-timeout)",
+            timeout.as_secs_f64()
+        );
+        for connection in waiting {
+            if !late::waits_longer(&connection, timeout) || !worker.scheduler.take_waiting(&connection) {
+                continue;
+            }
+            let finished = match late::refuse(&connection, Failure::QueueFull, &text) {
+                Some(outcome) => worker.scheduler.give_back(connection, outcome),
+                None => worker.scheduler.requeue(connection),
+            };
+            worker.hand_back(finished);
+        }
     }
 
     /// Another worker may have time for what waits here. Where all are busy,
@@ -164,7 +202,7 @@ fn refuse_late(worker: &Worker, now: Instant) {
     let timeout = worker.spec.group.queue_timeout;
     let Some(limit) = now.checked_sub(timeout).filter(|_| !timeout.is_zero()) else { return };
     for connection in worker.scheduler.overdue(limit) {
-        let finished = match late::refuse(&connection, timeout) {
+        let finished = match late::refuse(&connection, Failure::QueueTimeout, &late::text(timeout)) {
             Some(outcome) => worker.scheduler.give_back(connection, outcome),
             None => worker.scheduler.requeue(connection),
         };
