@@ -5,6 +5,7 @@ use std::fs;
 use std::process::Command;
 
 use crate::environment::{Environment, run};
+use crate::network::congestion;
 
 /// Lines of a markdown list.
 pub(crate) fn describe(environment: &Environment) -> Vec<String> {
@@ -30,11 +31,6 @@ fn kernel() -> String {
     let text = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     // Only the number: what follows can name the machine's provider.
     text.trim().split('-').next().unwrap_or_default().to_owned()
-}
-
-/// Some pace their sends even on loopback, which shows in large transfers.
-fn congestion() -> String {
-    fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control").unwrap_or_default().trim().to_owned()
 }
 
 fn distribution() -> String {

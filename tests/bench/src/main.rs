@@ -8,6 +8,7 @@ mod instance;
 mod load;
 mod machine;
 mod measure;
+mod network;
 mod options;
 mod peers;
 mod process;
@@ -50,6 +51,10 @@ fn main() -> Result<()> {
     let peers = build(&options, &environment);
     if peers.is_empty() {
         bail!("no peer is left to be measured");
+    }
+    // Only now: what is installed comes over the machine's own network.
+    if let Err(error) = network::isolate() {
+        progress(&format!("on the machine's own network, TCP congestion control {}: {error:#}", network::congestion()));
     }
     let record = schedule::run(&options, &environment, &peers, &scenarios)?;
     let machine = machine::describe(&environment);
