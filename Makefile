@@ -21,6 +21,7 @@ BENCH_ARGS ?=
 # For `make fuzz` and `make soak`, in seconds.
 FUZZ_TIME ?= 60
 SOAK_TIME ?= 600
+SOAK_SEED ?=
 
 export CARGO_TARGET_DIR := $(abspath $(TARGET))
 export WSGID_ARTIFACTS := $(abspath $(RELEASE))
@@ -56,8 +57,8 @@ lint: ## format and clippy, warnings are errors
 bench: packages-test build ## compare with other servers behind the same httpd
 	$(CARGO) run --release --locked -p wsgid-bench -- $(BENCH_ARGS)
 
-soak: packages-test build ## mixed load with kills and restarts, for SOAK_TIME seconds
-	WSGID_SOAK_SECONDS=$(SOAK_TIME) $(CARGO) test --locked -p wsgid-tests --test soak --test streaming -- --nocapture
+soak: packages-test build ## mixed load with kills and restarts, for SOAK_TIME seconds (SOAK_SEED: the same chaos again)
+	WSGID_SOAK_SECONDS=$(SOAK_TIME) WSGID_SOAK_SEED=$(SOAK_SEED) $(CARGO) test --locked -p wsgid-tests --test soak --test streaming -- --nocapture
 
 fuzz: packages-fuzz ## every decoder of the protocol, FUZZ_TIME seconds each
 	protocol/fuzz/run.sh $(FUZZ_TIME)

@@ -56,6 +56,7 @@ impl Pool {
     /// Forgets failures.
     pub(super) fn forgive(&mut self, out: &mut Actions) {
         self.backoff.clear();
+        self.held_until = None;
         if matches!(self.mode, Mode::Failed { .. }) {
             self.mode = Mode::Running;
             self.target = self.target.max(1);

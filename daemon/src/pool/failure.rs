@@ -120,6 +120,17 @@ impl Pool {
         out.push(Action::Discarded(self.current.number, why.to_owned()));
     }
 
+    /// A worker that should fill a gap, and would answer with errors what the
+    /// others still serve: fewer that work are better.
+    pub(super) fn hold_back(&mut self, id: WorkerId, why: &str, now: Instant, out: &mut Actions) {
+        why.clone_into(self.last_problem.get_or_insert_default());
+        self.bring_down(id, now, out);
+        self.held_until = Some(now + REPLACE_PAUSE);
+        // That it starts is proved.
+        self.probe_succeeded(out);
+        out.push(Action::Discarded(self.current.number, why.to_owned()));
+    }
+
     pub(super) fn probe_succeeded(&mut self, out: &mut Actions) {
         if matches!(self.mode, Mode::Failed { .. }) {
             self.mode = Mode::Running;

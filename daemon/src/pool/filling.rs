@@ -40,7 +40,9 @@ impl Pool {
         }
         let current = self.current.clone();
         let live = self.count(|member| self.is_current(member) && member.is_live() && member.replaces.is_none());
-        self.spawn_up_to(&current, live, self.wanted(&current), out);
+        if self.held_until.is_none_or(|at| at <= now) || !self.any_serving() {
+            self.spawn_up_to(&current, live, self.wanted(&current), out);
+        }
         self.replace_recycled(now, out);
     }
 
@@ -91,6 +93,7 @@ impl Pool {
         }
         let old = std::mem::replace(&mut self.current, next.clone());
         self.next = None;
+        self.held_until = None;
         for id in self.ids_where(|member| member.generation == old.number && member.is_live()) {
             self.drain(id, now, out);
         }

@@ -160,6 +160,10 @@ pub(crate) struct Pool {
     refusing: bool,
     /// The site's files changed again while a generation was being started.
     changed_again: bool,
+    /// Until then no gap is filled as long as somebody serves: what would fill
+    /// it cannot load a script that works in those.
+    #[serde(default, with = "instant::option")]
+    held_until: Option<Instant>,
 }
 
 impl Pool {
@@ -180,6 +184,7 @@ impl Pool {
             last_problem: None,
             refusing: false,
             changed_again: false,
+            held_until: None,
         }
     }
 
@@ -222,7 +227,10 @@ impl Pool {
         let timers = self.members.values().filter_map(|member| member.deadline(now));
         let retry = match &self.mode {
             Mode::Failed { until, .. } => *until,
-            Mode::Running => self.backoff.wait_until(now),
+            Mode::Running => {
+                let held = self.held_until.filter(|at| *at > now);
+                self.backoff.wait_until(now).into_iter().chain(held).min()
+            }
             Mode::Stopped | Mode::Leaving { .. } => None,
         };
         timers.chain(retry).min()

@@ -53,7 +53,8 @@ impl Pool {
         match broken {
             Some(why) if generation != self.current.number => self.discard_next(&why, now, out),
             Some(why) if replaces.is_some() => self.discard_replacement(id, &why, now, out),
-            _ => {
+            Some(why) => self.hold_back(id, &why, now, out),
+            None => {
                 self.probe_succeeded(out);
                 if let Some(old) = replaces {
                     self.drain(old, now, out);

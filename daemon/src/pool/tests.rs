@@ -159,6 +159,30 @@ fn a_script_that_failed_before_may_fail_again() {
 }
 
 #[test]
+fn a_gap_is_not_filled_with_what_no_longer_loads_while_others_serve() {
+    let mut bench = Bench::new(&[("processes", "2")], true);
+    let old = bench.ready();
+    let broken = BTreeSet::from(["/srv/app.py".into()]);
+    bench.crash(old[0]);
+    let new = bench.spawned();
+    bench.event(Event::Ready(new[0], broken.clone()));
+    assert!(bench.pool.accepts(old[1]) && !bench.pool.accepts(new[0]));
+    bench.crash(new[0]);
+    bench.pass(Duration::from_secs(4));
+    assert!(bench.spawned().is_empty(), "it is not tried all the time");
+    bench.pass(Duration::from_secs(2));
+    let new = bench.spawned();
+    assert_eq!(new.len(), 1);
+    bench.event(Event::Ready(new[0], broken.clone()));
+    // The last one that serves: now an answer with a traceback beats none.
+    bench.crash(old[1]);
+    bench.pass(Duration::from_secs(1));
+    let new = bench.spawned();
+    bench.event(Event::Ready(new[0], broken));
+    assert!(bench.pool.accepts(new[0]));
+}
+
+#[test]
 fn a_generation_that_crashes_is_given_up_after_some_tries() {
     let mut bench = Bench::new(&[], true);
     let old = bench.ready();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use wsgid_tests::wait::let_run;
-use wsgid_tests::{Httpd, Pid, Site, artifacts, until};
+use wsgid_tests::{Httpd, Json, Pid, Site, artifacts, until};
 
 use crate::SCRIPT;
 use crate::record::Record;
@@ -92,11 +92,20 @@ impl Chaos {
         fs::rename(staged, site.file("app.py")).expect("a site's file can be replaced");
     }
 
+    /// Only workers that have it can serve the version before: all are there
+    /// when it begins, and one goes while the other keeps serving.
     fn broken_deploy(&mut self, httpd: &mut Httpd, site: &Site) {
         const SIGN: &str = "works in the workers that serve";
+        if until(SOON, || all_serve(httpd).then_some(())).is_none() {
+            return self.note("left out: not all workers serve");
+        }
         let before = httpd.error_log().matches(SIGN).count();
         self.deploy(site, "this is no Python");
         let seen = until(Duration::from_secs(5), || (httpd.error_log().matches(SIGN).count() > before).then_some(()));
+        if let Some(worker) = workers_of(httpd, "site").first() {
+            self.kill(*worker);
+            let_run(Duration::from_millis(500));
+        }
         self.deploy(site, SCRIPT);
         self.note(if seen.is_some() { "it was refused" } else { "nobody looked at it" });
     }
@@ -180,6 +189,39 @@ impl Chaos {
         let said = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).trim().to_owned();
         self.note(format!("{}: {said}", out.status));
     }
+}
+
+/// What the supervisor says, as JSON.
+fn status(httpd: &Httpd) -> Option<Json> {
+    let mut command = Command::new(artifacts::wsgid());
+    let out = command.args(["status", "--json", "--socket"]).arg(control_socket(httpd.root())?).output().ok()?;
+    serde_json::from_slice(&out.stdout).ok()
+}
+
+fn pools(status: &Json, group: &str) -> Vec<Json> {
+    let groups = status["groups"].as_array().into_iter().flatten();
+    groups.filter(|have| have["name"] == group).flat_map(|have| have["pools"].as_array().cloned()).flatten().collect()
+}
+
+fn ready(pool: &Json) -> Vec<Pid> {
+    let workers = pool["workers"].as_array().into_iter().flatten().filter(|worker| worker["state"] == "ready");
+    workers.filter_map(|worker| Pid::current(worker["pid"].as_i64()?.try_into().ok()?)).collect()
+}
+
+fn workers_of(httpd: &Httpd, group: &str) -> Vec<Pid> {
+    let status = status(httpd).unwrap_or_default();
+    pools(&status, group).iter().flat_map(ready).filter(|pid| pid.alive()).collect()
+}
+
+/// Whether both groups that use the script have all their workers, and nothing
+/// is on its way.
+fn all_serve(httpd: &Httpd) -> bool {
+    let Some(status) = status(httpd) else { return false };
+    ["site", "replaced"].iter().all(|group| {
+        let pools = pools(&status, group);
+        let whole = |pool: &Json| pool["next_generation"].is_null() && ready(pool).len() >= 2;
+        !pools.is_empty() && pools.iter().all(whole)
+    })
 }
 
 fn kill_supervisor(httpd: &Httpd) {
