@@ -43,11 +43,13 @@ struct Probe {
 
 /// What it found.
 #[derive(Default, Serialize, Deserialize)]
-struct Found {
+pub(crate) struct Found {
     /// What holds, in words.
-    good: Vec<String>,
+    pub(crate) good: Vec<String>,
     /// What is wrong, in words.
-    problems: Vec<String>,
+    pub(crate) problems: Vec<String>,
+    /// The version of its Python, if that runs.
+    pub(crate) python: Option<(u32, u32)>,
 }
 
 /// Runs the command.
@@ -86,7 +88,8 @@ fn print(group: &GroupConfig, found: &Found) {
     found.problems.iter().for_each(|text| println!("  problem  {text}"));
 }
 
-fn examine(config: &GroupConfig, httpd: identity::Default) -> Found {
+/// Tries a group as its user.
+pub(crate) fn examine(config: &GroupConfig, httpd: identity::Default) -> Found {
     let identity = match identity::resolve(config, httpd) {
         Ok(identity) => identity,
         Err(error) => return Found { problems: vec![error.to_string()], ..Found::default() },
@@ -178,23 +181,36 @@ fn python(config: &GroupConfig, found: &mut Found) {
         Ok(python) => python,
         Err(text) => return found.problems.push(text),
     };
-    match version(&python) {
-        Ok(version) if version < (3, 9) => found.problems.push(format!(
+    let (version, kind) = match version(&python) {
+        Ok(known) => known,
+        Err(text) => return found.problems.push(format!("`{}` does not run: {text}", python.display())),
+    };
+    match (version, kind.as_str()) {
+        (version, _) if version < (3, 9) => found.problems.push(format!(
             "`{}` is Python {}.{}; 3.9 or later is needed",
             python.display(),
             version.0,
             version.1
         )),
-        Ok((major, minor)) => found.good.push(format!("`{}` is Python {major}.{minor}", python.display())),
-        Err(text) => found.problems.push(format!("`{}` does not run: {text}", python.display())),
+        (_, "cpython") => {
+            let (major, minor) = version;
+            found.python = Some((major, minor));
+            found.good.push(format!("`{}` is Python {major}.{minor}", python.display()));
+        }
+        ((major, minor), kind) => found.problems.push(format!(
+            "`{}` is {kind} {major}.{minor}; builds of CPython with the interpreter lock are needed",
+            python.display()
+        )),
     }
 }
 
 /// Runs the interpreter, as the group's user, for as long as it takes to say
-/// its version.
-fn version(python: &Path) -> Result<(u32, u32), String> {
+/// its version and its kind. No code of a site is imported.
+fn version(python: &Path) -> Result<((u32, u32), String), String> {
+    const SAY: &str = "import sys; free = 't' in getattr(sys, 'abiflags', ''); \
+                       print(*sys.version_info[:2], 'free-threaded' if free else sys.implementation.name)";
     let mut child = Command::new(python)
-        .args(["-c", "import sys; print(*sys.version_info[:2])"])
+        .args(["-I", "-S", "-c", SAY])
         .env_clear()
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -212,9 +228,10 @@ fn version(python: &Path) -> Result<(u32, u32), String> {
     }
     let out = child.wait_with_output().map_err(|error| error.to_string())?;
     let text = String::from_utf8_lossy(&out.stdout);
-    let mut numbers = text.split_whitespace().filter_map(|word| word.parse().ok());
-    match (numbers.next(), numbers.next()) {
-        (Some(major), Some(minor)) => Ok((major, minor)),
+    let mut words = text.split_whitespace();
+    let mut number = || words.next().and_then(|word| word.parse().ok());
+    match (number(), number(), words.next()) {
+        (Some(major), Some(minor), Some(kind)) => Ok(((major, minor), kind.to_owned())),
         _ => {
             let said = String::from_utf8_lossy(&out.stderr);
             Err(crate::log::escaped(said.lines().last().unwrap_or("it printed nothing").as_bytes()))

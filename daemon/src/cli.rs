@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{check, client, exec, express, supervise};
+use crate::{check, check_config, client, exec, express, supervise};
 
 /// Runs Python WSGI applications behind httpd, each in processes of its own.
 #[derive(Debug, Parser)]
@@ -39,6 +39,8 @@ enum Command {
     Reload(Socket),
     /// Check wsgid.toml and its sites: try each group as its user, and explain
     Check(check::Check),
+    /// Say what of an httpd configuration for mod_wsgi means something else here
+    CheckConfig(check_config::CheckConfig),
     /// Replace the running supervisor's program by the one on disk; nothing is lost
     Reexec(Socket),
     #[command(flatten)]
@@ -77,6 +79,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Dump(args) => client::command(&args, |group| wsgid_protocol::control::Command::Dump { group }),
         Command::Reload(socket) => client::reload(&socket),
         Command::Check(args) => check::run(&args),
+        Command::CheckConfig(args) => check_config::run(&args),
         Command::Reexec(socket) => client::reexec(&socket),
         Command::Express(command) => ExitCode::from(express::run(command)),
         Command::WorkerExec(args) => exec::run(&args),

@@ -17,6 +17,8 @@ pub(crate) const NO_SUCH_GROUP: u8 = 5;
 pub(crate) const STARTUP: u8 = 6;
 /// The configuration is wrong.
 pub(crate) const CONFIGURATION: u8 = 7;
+/// The configuration works, and something in it means something else here.
+pub(crate) const DIFFERENT: u8 = 8;
 
 /// The launcher's stages (`wsgid worker-exec`): 100 to 119, decision of the
 /// protocol; 120 belongs to the bootstrap inside Python.

@@ -3,6 +3,7 @@
 //! them.
 
 mod check;
+mod check_config;
 mod cli;
 mod client;
 mod config;

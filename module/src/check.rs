@@ -1,11 +1,13 @@
 //! Cross checks once the configuration has been read, so that configtest shows
 //! them: names that refer to groups, and from where.
 
+use wsgid_protocol::report::Remark;
+
 use crate::apr::log::{self, Level};
 use crate::groups::admits;
 use crate::httpd::server::{Server, is_first_pass, is_only_looking};
 use crate::settings::{self, DEFAULT_GROUP, Settings, Sighting, Subject};
-use crate::sys;
+use crate::{report, sys};
 
 /// httpd's check_config hook.
 pub(crate) fn check_config(main: Server<'_>) -> i32 {
@@ -13,6 +15,10 @@ pub(crate) fn check_config(main: Server<'_>) -> i32 {
         name_scopes(settings, main);
         (errors(settings, main), warnings(settings, main))
     });
+    if report::is_wanted() {
+        report::write(errors, warnings);
+        return sys::OK;
+    }
     // At a start the configuration is read twice.
     if is_only_looking() || !is_first_pass() {
         for warning in &warnings {
@@ -34,7 +40,7 @@ fn name_scopes(settings: &mut Settings, main: Server<'_>) {
     }
 }
 
-fn errors(settings: &Settings, main: Server<'_>) -> Vec<String> {
+fn errors(settings: &Settings, main: Server<'_>) -> Vec<Remark> {
     let mut errors = Vec::new();
     for import in &settings.imports {
         let group = &import.process_group;
@@ -42,21 +48,20 @@ fn errors(settings: &Settings, main: Server<'_>) -> Vec<String> {
             continue;
         }
         let Some(known) = settings.groups.iter().find(|known| known.config.name == *group) else {
-            errors.push(format!(
-                "{}: the process group `{group}` is not defined; define it with WSGIDaemonProcess",
-                import.origin
-            ));
+            let text = format!("the process group `{group}` is not defined; define it with WSGIDaemonProcess");
+            errors.push(Remark { origin: import.origin.clone(), text });
             continue;
         };
         let server = main.all().find(|server| server.id() == import.server);
         let hostname = server.and_then(Server::hostname).map(|name| name.to_string_lossy());
         let visible = known.scopes.iter().any(|scope| admits(scope, import.server, hostname.as_deref()));
         if import.checks_server && !visible {
-            errors.push(format!(
-                "{}: the process group `{group}` of another virtual host ({}) may not be used here; \
+            let text = format!(
+                "the process group `{group}` of another virtual host ({}) may not be used here; \
                  define it at server level or in a virtual host with the same ServerName",
-                import.origin, known.config.origin
-            ));
+                known.config.origin
+            );
+            errors.push(Remark { origin: import.origin.clone(), text });
         }
     }
     for server in main.all() {
@@ -67,7 +72,7 @@ fn errors(settings: &Settings, main: Server<'_>) -> Vec<String> {
 
 /// Directives that are dangerous without their partner, which stands neither in
 /// the same section nor in the server around it.
-fn warnings(settings: &Settings, main: Server<'_>) -> Vec<String> {
+fn warnings(settings: &Settings, main: Server<'_>) -> Vec<Remark> {
     let mut warnings = Vec::new();
     for sighting in &settings.sightings {
         let (partner, text) = match sighting.subject {
@@ -92,19 +97,20 @@ fn warnings(settings: &Settings, main: Server<'_>) -> Vec<String> {
             }
         });
         if !around && !settings.sightings.iter().any(beside) {
-            warnings.push(format!("{}: {text}", sighting.origin));
+            warnings.push(Remark { origin: sighting.origin.clone(), text: text.to_owned() });
         }
     }
     warnings
 }
 
 /// WSGIProcessGroup outside of sections: known now, so said now.
-fn unknown_default(settings: &Settings, server: Server<'_>) -> Option<String> {
+fn unknown_default(settings: &Settings, server: Server<'_>) -> Option<Remark> {
     let name = server.directory_defaults().process_group?.to_string_lossy();
     let known = settings.groups.iter().any(|group| group.config.name == name);
     if name.contains("%{") || known {
         return None;
     }
     let host = server.hostname().map_or_else(|| "?".into(), |name| name.to_string_lossy());
-    Some(format!("WSGIProcessGroup `{name}` (server {host}) is not defined; define it with WSGIDaemonProcess"))
+    let text = format!("WSGIProcessGroup `{name}` (server {host}) is not defined; define it with WSGIDaemonProcess");
+    Some(Remark { origin: String::new(), text })
 }

@@ -29,6 +29,7 @@ mod paths;
 mod pool;
 mod proxies;
 mod question;
+mod report;
 mod response;
 mod settings;
 mod status;

@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use wsgid_protocol::GroupConfig;
 use wsgid_protocol::config::Preload;
+use wsgid_protocol::report::Remark;
 
 /// The group of requests for which none is named.
 pub(crate) const DEFAULT_GROUP: &str = "wsgid:default";
@@ -110,7 +111,9 @@ pub(crate) struct Settings {
     pub(crate) container: Option<Interpreter>,
     pub(crate) sightings: Vec<Sighting>,
     /// What deserves a line in the log once there is one.
-    pub(crate) remarks: Vec<String>,
+    pub(crate) remarks: Vec<Remark>,
+    /// What would have been refused, if errors are collected for a report.
+    pub(crate) problems: Vec<Remark>,
 }
 
 static SETTINGS: Mutex<Option<Settings>> = Mutex::new(None);
@@ -128,11 +131,12 @@ pub(crate) fn reset() {
 
 /// Keeps a sentence for the log. `.htaccess` is read again for each request,
 /// so there is a limit.
-pub(crate) fn remark(text: String) {
+pub(crate) fn remark(origin: &str, text: String) {
     const MAX: usize = 500;
+    let remark = Remark { origin: origin.to_owned(), text };
     with(|settings| {
-        if settings.remarks.len() < MAX && !settings.remarks.contains(&text) {
-            settings.remarks.push(text);
+        if settings.remarks.len() < MAX && !settings.remarks.contains(&remark) {
+            settings.remarks.push(remark);
         }
     });
 }

@@ -15,6 +15,7 @@ pub mod limits;
 pub mod option;
 mod pairs;
 pub mod payload;
+pub mod report;
 pub mod request;
 pub mod response;
 

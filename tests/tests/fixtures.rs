@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
 use wsgid_tests::{Builder, Client, Httpd, Limit, Python, Request, Site, case, users};
 
 /// Says where it runs, under which name, and with what.
@@ -18,6 +19,9 @@ def application(environ, start_response):
              'imports=' + ','.join(name for name in ('mysite', 'library') if name in sys.modules)]
     return [' '.join(facts).encode()]
 ";
+
+/// What is said of process groups whose Python nobody names.
+const UNNAMED: &str = "neither python-home= nor WSGIPythonHome";
 
 struct Fixture {
     site: Site,
@@ -90,6 +94,39 @@ impl Fixture {
         self
     }
 
+    /// Asks `wsgid check-config` about it as it is with mod_wsgi: what it says
+    /// means something else here has to contain these, one each, and nothing
+    /// may be a problem.
+    fn means(self, expected: &[&str]) -> Self {
+        let _ = self.builder.check();
+        let conf = self.builder.root().join("httpd.conf");
+        let text = fs::read_to_string(&conf).expect("the configuration was written");
+        let module = wsgid_tests::artifacts::module().display().to_string();
+        let lines = text.lines().filter(|line| !line.starts_with("WSGISupervisorExecutable"));
+        let text: String = lines.map(|line| line.replace(&module, "/nowhere/mod_wsgi.so") + "\n").collect();
+        let before = self.builder.root().join("before.conf");
+        fs::write(&before, text).expect("a configuration can be written");
+        let output = std::process::Command::new(wsgid_tests::artifacts::wsgid())
+            .args(["check-config", "--json"])
+            .arg(&before)
+            .output()
+            .expect("wsgid can be run");
+        let said = String::from_utf8_lossy(&output.stdout);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        let json: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}{errors}"));
+        let findings = json["findings"].as_array().expect("a list");
+        let (notes, rest): (Vec<&Value>, Vec<&Value>) = findings.iter().partition(|finding| finding["kind"] == "note");
+        let texts: Vec<&str> = rest.iter().filter_map(|finding| finding["text"].as_str()).collect();
+        assert!(rest.iter().all(|finding| finding["kind"] == "change"), "{findings:#?}");
+        assert_eq!(texts.len(), expected.len(), "{texts:#?} {notes:#?}");
+        for part in expected {
+            assert!(texts.iter().any(|text| text.contains(part)), "no `{part}` in {texts:#?}");
+        }
+        assert_eq!(output.status.code(), Some(if expected.is_empty() { 0 } else { 8 }));
+        assert!(json["load_module"].as_array().is_some_and(|lines| !lines.is_empty()), "{said}");
+        self
+    }
+
     /// Starts, asks, compares and stops. A question is host, path and what the
     /// answer has to contain; a number alone is its status.
     fn serves(self, questions: &[(&str, &str, &str)]) {
@@ -123,6 +160,7 @@ fn django_without_a_daemon_process() {
         Fixture::new("django-embedded")
             .file("project/mysite/__init__.py", "")
             .file("project/mysite/wsgi.py", &format!("import mysite\n{APP}"))
+            .means(&["names no process group", "WSGIPythonPath is for"])
             .serves(&[
                 ("localhost", "/polls/1", "imports=mysite path=/polls/1 group=wsgid:default"),
                 ("localhost", "/static/robots.txt", "a file"),
@@ -137,6 +175,7 @@ fn django_with_a_daemon_process() {
         Fixture::new("django-daemon")
             .file("project/mysite/__init__.py", "")
             .file("project/mysite/wsgi.py", &format!("import mysite\n{APP}"))
+            .means(&[])
             .serves(&[
                 ("www.example.com", "/polls/1", "imports=mysite path=/polls/1 group=example.com authorization=-"),
                 ("example.com", "/static/robots.txt", "a file"),
@@ -147,7 +186,7 @@ fn django_with_a_daemon_process() {
 #[test]
 fn flask() {
     case(Limit::default(), || {
-        Fixture::new("flask").app("yourapplication.wsgi").serves(&[(
+        Fixture::new("flask").app("yourapplication.wsgi").means(&[UNNAMED]).serves(&[(
             "example.com",
             "/hello",
             "group=yourapplication path=/hello script= ",
@@ -158,7 +197,7 @@ fn flask() {
 #[test]
 fn pyramid() {
     case(Limit::default(), || {
-        Fixture::new("pyramid").app("modwsgi/pyramid.wsgi").serves(&[
+        Fixture::new("pyramid").app("modwsgi/pyramid.wsgi").means(&[UNNAMED]).serves(&[
             ("localhost", "/myapp/view", "group=pyramid script=/myapp path=/view authorization=Basic"),
             ("localhost", "/other", "404"),
         ]);
@@ -172,7 +211,7 @@ fn trac() {
         let fixture = Fixture::new("trac")
             .app("apache/trac.wsgi")
             .file("trac.htpasswd", "alice:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n");
-        fixture.serves(&[
+        fixture.means(&[UNNAMED, "names no process group"]).serves(&[
             ("localhost", "/trac/one/wiki", "script=/trac path=/one/wiki user=- trac=/"),
             ("localhost", "/trac/one/login", "user=alice authorization=-"),
         ]);
@@ -182,7 +221,7 @@ fn trac() {
 #[test]
 fn graphite() {
     case(Limit::default(), || {
-        Fixture::new("graphite").app("conf/graphite.wsgi").serves(&[
+        Fixture::new("graphite").app("conf/graphite.wsgi").means(&[UNNAMED]).serves(&[
             ("graphite", "/render/?target=x", "group=graphite path=/render/"),
             ("graphite", "/content/robots.txt", "a file"),
         ]);
@@ -192,7 +231,7 @@ fn graphite() {
 #[test]
 fn freeipa() {
     case(Limit::default(), || {
-        Fixture::new("freeipa").app("ipa/wsgi.py").app("ipa/kdcproxy.wsgi").serves(&[
+        Fixture::new("freeipa").app("ipa/wsgi.py").app("ipa/kdcproxy.wsgi").means(&[UNNAMED]).serves(&[
             ("localhost", "/ipa/session", "group=ipa application=ipa script=/ipa path=/session"),
             ("localhost", "/KdcProxy", "group=kdcproxy application=kdcproxy script=/KdcProxy"),
         ]);
@@ -202,7 +241,7 @@ fn freeipa() {
 #[test]
 fn keystone() {
     case(Limit::default(), || {
-        Fixture::new("keystone").app("bin/keystone-wsgi-public").serves(&[
+        Fixture::new("keystone").app("bin/keystone-wsgi-public").means(&[UNNAMED]).serves(&[
             ("localhost:port", "/v3", "group=keystone-public script= path=/v3 authorization=Basic"),
             ("localhost", "/identity/v3", "group=identity script=/identity path=/v3 authorization=Basic"),
         ]);
@@ -214,6 +253,7 @@ fn certbot() {
     case(Limit::default(), || {
         Fixture::new("certbot")
             .app("app/wsgi.py")
+            .means(&[UNNAMED, "has 2 application groups"])
             .serves(&[("www.example.org", "/x", "301"), ("www.example.org:port", "/x", "group=example.org path=/x")]);
     });
 }
@@ -223,7 +263,8 @@ fn debian() {
     case(Limit::default(), || {
         let app = format!("import library\n{APP}");
         let fixture = Fixture::new("debian").file("lib/library.py", "").file("static/app.wsgi", &app);
-        fixture.serves(&[
+        let means = [UNNAMED, "WSGIPythonPath is for", "names no process group", "any number of scripts"];
+        fixture.means(&means).serves(&[
             ("localhost", "/app.wsgi/x", "script=/app.wsgi path=/x optimize=1 imports=library"),
             ("localhost", "/robots.txt", "a file"),
         ]);
@@ -233,7 +274,7 @@ fn debian() {
 #[test]
 fn red_hat() {
     case(Limit::default(), || {
-        Fixture::new("rhel").app("app/shop.wsgi").serves(&[
+        Fixture::new("rhel").app("app/shop.wsgi").means(&[UNNAMED]).serves(&[
             ("localhost", "/site/shop/cart", "group=site application=site script=/site/shop path=/cart"),
             ("localhost", "/site/none", "404"),
         ]);

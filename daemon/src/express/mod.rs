@@ -3,7 +3,7 @@
 //! in an ordinary httpd with our module in it; the supervisor knows nothing of
 //! this part.
 
-mod artifacts;
+pub(crate) mod artifacts;
 mod banner;
 mod check;
 mod documents;
@@ -12,7 +12,7 @@ mod foreground;
 mod groups;
 mod handover;
 mod hosts;
-mod httpd;
+pub(crate) mod httpd;
 mod identity;
 mod install;
 mod locale;

@@ -128,13 +128,12 @@ pub(super) fn import_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> 
     let group = options.process_group.ok_or("option `process-group` is missing")?;
     let application = options.application_group.ok_or("option `application-group` is missing")?;
     if group == "%{GLOBAL}" {
-        let remark = format!(
-            "{}: WSGIImportScript with process-group=%{{GLOBAL}}: no application runs inside httpd; \
+        let text = format!(
+            "WSGIImportScript with process-group=%{{GLOBAL}}: no application runs inside httpd; \
              the script is loaded in the process group `{}`",
-            cx.origin,
             settings::DEFAULT_GROUP
         );
-        settings::remark(remark);
+        settings::remark(&cx.origin, text);
     }
     for (option, value) in [("process-group", &group), ("application-group", &application)] {
         if value != "%{GLOBAL}" && value.contains("%{") {

@@ -85,10 +85,12 @@ pub(crate) enum Effect {
     Differs(#[cfg_attr(not(test), expect(dead_code, reason = "printed into the documentation"))] &'static str),
     /// It is accepted and does nothing, for this reason.
     Nothing(&'static str),
+    /// Versions before mod_wsgi 6 had it; it does nothing, for this reason.
+    Former(&'static str),
     /// mod_wsgi does not have it.
     Added,
 }
-use Effect::{Added, Differs, Nothing, Same};
+use Effect::{Added, Differs, Former, Nothing, Same};
 
 /// One directive.
 pub(crate) struct Directive {
@@ -172,6 +174,12 @@ directives! {
     c"WSGITelemetryOptions", Global, c"options", python::telemetry_options, Nothing("no telemetry datagrams are sent");
     c"WSGISlowRequests", Global, c"seconds", python::slow_requests, Nothing("no telemetry datagrams are sent; `wsgid status` shows requests that run long");
     c"WSGIVerboseDebugging", Global, c"On or Off; without effect", python::verbose_debugging, Nothing("use LogLevel wsgi:trace1");
+
+    c"WSGILazyInitialization", Global, c"On or Off; without effect", process::former, Former("there is never a Python inside httpd");
+    c"WSGIPy3kWarningFlag", Global, c"On or Off; without effect", process::former, Former("Python 2 is not supported");
+    c"WSGIReloadMechanism", FileInfo, c"Module or Process; without effect", process::former, Former("a changed script gets new processes");
+    c"WSGINewRelicConfigFile", Global, c"file; without effect", process::former, Former("start the agent in the script");
+    c"WSGINewRelicEnvironment", Global, c"name; without effect", process::former, Former("start the agent in the script");
 }
 
 /// Carries out directive number `index` with the rest of its line.
@@ -179,7 +187,7 @@ pub(crate) fn apply(directive: &'static Directive, cx: &mut Context<'_, '_>, lin
     let mut words = Words::new(line);
     (directive.apply)(cx, &mut words)?;
     words.finish()?;
-    if let Effect::Nothing(why) = directive.effect {
+    if let Effect::Nothing(why) | Effect::Former(why) = directive.effect {
         process::without_effect(cx, why);
     }
     Ok(())

@@ -2,9 +2,11 @@
 
 use wsgid_protocol::GroupConfig;
 use wsgid_protocol::limits::MAX_NAME_LEN;
+use wsgid_protocol::report::Remark;
 
 use super::{Context, Outcome, Words};
 use crate::ownership::{gid_of, uid_of};
+use crate::report;
 use crate::settings::{self, Definition, Scope, Settings, Subject};
 
 /// A name for a group, fixed or with `%{…}`.
@@ -22,9 +24,13 @@ pub(super) fn daemon_process(cx: &mut Context<'_, '_>, words: &mut Words<'_>) ->
     }
     let mut config = GroupConfig::new(&name, &cx.origin);
     while let Some((option, value)) = words.next_option().map_err(|error| about(&name, &error))? {
-        config.set(&option, &value).map_err(|error| about(&name, &error.to_string()))?;
+        if let Err(error) = config.set(&option, &value) {
+            report::refuse(cx, about(&name, &error.to_string()))?;
+        }
     }
-    check_identity(&config).map_err(|error| about(&name, &error))?;
+    if let Err(error) = check_identity(&config) {
+        report::refuse(cx, about(&name, &error))?;
+    }
     let scope = Scope { server: cx.server.id(), is_virtual: cx.server.is_virtual(), hostname: None };
     settings::with(|settings| define(settings, config, scope))
 }
@@ -45,10 +51,11 @@ fn define(settings: &mut Settings, config: GroupConfig, scope: Scope) -> Outcome
             config.name, known.config.origin
         ));
     }
-    settings.remarks.push(format!(
-        "{}: process group `{}` is defined a second time with the same options (first at {}); both are one group",
-        config.origin, config.name, known.config.origin
-    ));
+    let text = format!(
+        "process group `{}` is defined a second time with the same options (first at {}); both are one group",
+        config.name, known.config.origin
+    );
+    settings.remarks.push(Remark { origin: config.origin, text });
     known.scopes.push(scope);
     Ok(())
 }
@@ -109,7 +116,12 @@ pub(super) fn socket_prefix(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> 
 
 /// A directive that is accepted and does nothing here, which the log says.
 pub(super) fn without_effect(cx: &Context<'_, '_>, why: &str) {
-    settings::remark(format!("{}: {} has no effect: {why}", cx.origin, cx.name));
+    settings::remark(&cx.origin, format!("{} has no effect: {why}", cx.name));
+}
+
+/// A directive of older versions; nobody checks its value any more.
+pub(super) fn former(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+    words.rest("a value").map(drop)
 }
 
 pub(super) fn socket_rotation(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {

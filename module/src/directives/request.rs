@@ -51,7 +51,7 @@ pub(super) fn trusted_proxy_headers(cx: &mut Context<'_, '_>, words: &mut Words<
         let name = cx.pool.string(name);
         if !proxies::is_known(&name.to_string_lossy()) {
             let known = proxies::known_headers().join(", ");
-            settings::remark(format!("{}: {}: `{word}` is not among {known}: it has no effect", cx.origin, cx.name));
+            settings::remark(&cx.origin, format!("{}: `{word}` is not among {known}: it has no effect", cx.name));
         }
         cx.dir.trusted_headers = Some(cx.pool.concat(cx.dir.trusted_headers.unwrap_or_default(), &[name]));
     }

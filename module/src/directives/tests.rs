@@ -30,7 +30,7 @@ fn every_directive_of_mod_wsgi_is_there_once() {
     }
     for row in TABLE {
         let known = wanted.contains(&name(row));
-        assert_eq!(known, !matches!(row.effect, Effect::Added), "{}", name(row));
+        assert_eq!(known, !matches!(row.effect, Effect::Added | Effect::Former(_)), "{}", name(row));
     }
 }
 
@@ -56,14 +56,19 @@ fn the_documentation_is_printed_from_the_table() {
 
 Every directive of mod_wsgi is accepted where mod_wsgi accepts it, and a wrong value is refused by `apachectl
 configtest` with file and line. *section* is `<Directory>`, `<Location>`, `<Files>`, `<If>` and the like. A directive
-that does nothing here says so in the error log, once, at level info. Those marked + are not in mod_wsgi.
+that does nothing here says so in the error log, once, at level info. Those marked + are not in mod_wsgi,
+those marked − were in versions before 6.
 
 | directive | value | where | here |
 |---|---|---|---|
 "
     .to_owned();
     for row in TABLE {
-        let mark = if matches!(row.effect, Effect::Added) { " +" } else { "" };
+        let mark = match row.effect {
+            Effect::Added => " +",
+            Effect::Former(_) => " −",
+            _ => "",
+        };
         let close = if row.container { ">" } else { "" };
         let usage = row.usage.to_str().unwrap();
         let (value, remark) = usage.split_once(": ").unwrap_or((usage, ""));
@@ -74,7 +79,7 @@ that does nothing here says so in the error log, once, at level info. Those mark
             Effect::Same | Effect::Added => remark.to_owned(),
             Effect::Differs(how) if remark.is_empty() => how.to_owned(),
             Effect::Differs(how) => format!("{remark}; {how}"),
-            Effect::Nothing(why) => format!("no effect: {why}"),
+            Effect::Nothing(why) | Effect::Former(why) => format!("no effect: {why}"),
         };
         let (context, name) = (context(row.place), name(row));
         writeln!(page, "| `{name}{close}`{mark} | {} | {context} | {} |", cell(value), cell(&here)).unwrap();

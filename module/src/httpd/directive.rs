@@ -10,8 +10,7 @@ use super::server::Server;
 use crate::apr::pool::Pool;
 use crate::config::{DirConfig, ServerConfig};
 use crate::directives::{self, Context, Directive, Place};
-use crate::settings;
-use crate::{sys, trampoline};
+use crate::{report, settings, sys, trampoline};
 
 /// The table in httpd's form; the last row is empty.
 pub(crate) struct Commands([sys::command_rec; directives::TABLE.len() + 1]);
@@ -63,7 +62,9 @@ pub(crate) unsafe fn run(cmd: *mut sys::cmd_parms, dir: *mut c_void, line: *cons
         // SAFETY: the record is alive.
         let error = unsafe { sys::ap_check_cmd_context(cmd, sys::GLOBAL_ONLY) };
         if !error.is_null() {
-            return error;
+            // SAFETY: a C string in the command's pool.
+            let text = unsafe { optional(error) }.unwrap_or_default().to_string_lossy();
+            return if report::collect(&origin(parms), &text) { std::ptr::null() } else { error };
         }
     }
     // SAFETY: the pool lives as long as what the directive configures.
@@ -74,7 +75,12 @@ pub(crate) unsafe fn run(cmd: *mut sys::cmd_parms, dir: *mut c_void, line: *cons
     // SAFETY: as `run`'s own contract.
     let outcome = unsafe { apply(directive, parms, dir, pool, line) };
     if let Err(error) = outcome {
-        return pool.string(format!("{}: {error}", directive.name.to_string_lossy()).as_bytes()).as_ptr();
+        let text = format!("{}: {error}", directive.name.to_string_lossy());
+        return if report::collect(&origin(parms), &text) {
+            std::ptr::null()
+        } else {
+            pool.string(text.as_bytes()).as_ptr()
+        };
     }
     if directive.container {
         // SAFETY: as `run`'s own contract.

@@ -11,3 +11,4 @@ pub(crate) mod request;
 pub(crate) mod retained;
 pub(crate) mod server;
 pub(crate) mod spawn;
+pub(crate) mod tree;

@@ -74,6 +74,12 @@ pub(super) fn message(
     Ok((talk::encode(&FromParent::Configure(configuration), logs.descriptors)?, stop_timeout))
 }
 
+/// All process groups as the supervisor gets them, but for their logs.
+pub(crate) fn groups(settings: &Settings) -> Vec<GroupConfig> {
+    let defined = settings.groups.iter().map(|definition| complete(settings, definition.config.clone()));
+    defined.chain([complete(settings, default_group())]).collect()
+}
+
 /// A group with what other directives say about all groups, and its scripts.
 fn complete(settings: &Settings, mut config: GroupConfig) -> GroupConfig {
     if config.python_home.is_none()

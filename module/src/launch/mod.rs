@@ -3,7 +3,7 @@
 //! stopped with httpd. Runs in the parent only; nothing here may fail a start
 //! or a reload: what goes wrong is logged, and requests are answered with 503.
 
-mod configuration;
+pub(crate) mod configuration;
 mod listener;
 mod talk;
 
@@ -56,7 +56,7 @@ pub(crate) fn post_config(pool: Pool<'_>, main: Server<'_>) {
     }
     server::add_version(pool, VERSION_COMPONENT);
     for remark in settings::with(|settings| std::mem::take(&mut settings.remarks)) {
-        log::server(Level::INFO, || remark);
+        log::server(Level::INFO, || remark.to_string());
     }
     let mut plan = settings::with(|settings| configuration::plan(settings));
     if let Some(socket) = settings::with(|settings| settings.daemon_socket.clone()) {

@@ -1,0 +1,318 @@
+//! What the directives mean here, compared with mod_wsgi.
+
+use std::collections::BTreeMap;
+
+use nix::unistd::{Uid, User};
+use wsgid_protocol::GroupConfig;
+use wsgid_protocol::report::ConfigReport;
+
+use super::finding::{Finding, Kind};
+use super::mounts::{DEFAULT_GROUP, Group, Purpose, Use};
+use super::tree::{Configuration, Seen};
+
+/// All findings that need nothing but the configuration.
+pub(crate) fn findings(configuration: &Configuration<'_>, report: &ConfigReport, uses: &[Use]) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = Vec::new();
+    findings.extend(report.problems.iter().map(|remark| Finding::of(Kind::Problem, remark)));
+    findings.extend(report.warnings.iter().map(|remark| Finding::of(Kind::Change, remark)));
+    findings.extend(report.remarks.iter().map(|remark| Finding::of(Kind::Note, remark)));
+    findings.extend(embedded(report, uses));
+    findings.extend(questions(report, uses));
+    findings.extend(application_groups(report, uses));
+    for seen in &configuration.seen {
+        findings.extend(directive(seen, uses));
+    }
+    findings
+}
+
+/// The name of a group's user.
+pub(crate) fn user_of(group: &GroupConfig, report: &ConfigReport) -> String {
+    let own = Uid::effective();
+    let uid = if own.is_root() { Uid::from_raw(report.httpd_uid) } else { own };
+    match &group.user {
+        Some(user) if own.is_root() => user.clone(),
+        _ => User::from_uid(uid).ok().flatten().map_or_else(|| format!("#{uid}"), |user| user.name),
+    }
+}
+
+fn user_of_group(name: &str, report: &ConfigReport) -> String {
+    report.groups.iter().find(|group| group.name == name).map_or_else(String::new, |group| user_of(group, report))
+}
+
+/// Applications without a process group, once for each directive.
+fn embedded(report: &ConfigReport, uses: &[Use]) -> Vec<Finding> {
+    let mut by_directive: BTreeMap<&str, Vec<&Use>> = BTreeMap::new();
+    for one in uses.iter().filter(|one| one.purpose == Purpose::Application && one.group == Group::None) {
+        by_directive.entry(&one.origin).or_default().push(one);
+    }
+    let user = user_of_group(DEFAULT_GROUP, report);
+    let mut findings = Vec::new();
+    for (origin, here) in by_directive {
+        let Some(first) = here.first() else { continue };
+        let everywhere = uses.iter().filter(|one| one.origin == origin).count() == here.len();
+        let place = if everywhere { String::new() } else { format!(" in {}", servers(&here)) };
+        let what = &first.what;
+        if report.restrict_embedded {
+            let text = format!(
+                "`{what}`{place} names no process group, and WSGIRestrictEmbedded is On: its requests get 500, \
+                 as with mod_wsgi; name a process group"
+            );
+            findings.push(Finding::new(Kind::Problem, origin, text));
+            continue;
+        }
+        let mut text = format!(
+            "`{what}`{place} names no process group: mod_wsgi runs it inside httpd's own processes, here it runs in \
+             the process group `{DEFAULT_GROUP}`, 1 process with 15 threads as user `{user}`; for other numbers or \
+             another user name a process group of your own"
+        );
+        if !first.perhaps.is_empty() {
+            text += &format!(" (WSGIProcessGroup at {} may hold for some requests)", first.perhaps.join(", "));
+        }
+        findings.push(Finding::new(Kind::Change, origin, text));
+    }
+    findings
+}
+
+fn servers(uses: &[&Use]) -> String {
+    let mut names: Vec<&str> = uses.iter().map(|one| one.server_name.as_str()).collect();
+    names.dedup();
+    names.join(", ")
+}
+
+/// Scripts for access, authentication and dispatch.
+fn questions(report: &ConfigReport, uses: &[Use]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for one in uses.iter().filter(|one| one.purpose == Purpose::Question) {
+        let place = match (&one.group, one.runs_in()) {
+            (Group::Variable(name), _) => format!("the process group that {name} names"),
+            (_, name) => {
+                let name = name.unwrap_or(DEFAULT_GROUP);
+                format!("the process group `{name}`, as user `{}`", user_of_group(name, report))
+            }
+        };
+        let failing = match one.what.eq_ignore_ascii_case("WSGIDispatchScript") {
+            true => "a script that cannot be loaded ends the request with 500; with mod_wsgi the request goes on",
+            false => "whatever goes wrong refuses the request",
+        };
+        let text = format!(
+            "{} runs inside httpd with mod_wsgi, here in a worker of {place} (its option process-group= chooses \
+             another), has 10 s to answer, and {failing}",
+            one.what
+        );
+        findings.push(Finding::new(Kind::Change, &one.origin, text));
+    }
+    findings
+}
+
+/// Process groups that get more processes than they say, because each
+/// application group has its own.
+fn application_groups(report: &ConfigReport, uses: &[Use]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for group in &report.groups {
+        let inside: Vec<&Use> = uses.iter().filter(|one| one.runs_in() == Some(&group.name)).collect();
+        let mut names: BTreeMap<String, &Use> = BTreeMap::new();
+        for one in inside.iter().filter(|one| !(one.many && one.application == "%{RESOURCE}")) {
+            names.entry(application_name(one)).or_insert(one);
+        }
+        for one in inside.iter().filter(|one| one.many && one.application == "%{RESOURCE}") {
+            let text = format!(
+                "`{}` stands for any number of scripts, and each is an application group of its own: an interpreter \
+                 within each process with mod_wsgi, {} of its own here; to let them share processes, set \
+                 WSGIApplicationGroup %{{GLOBAL}}",
+                one.what,
+                processes(group)
+            );
+            findings.push(Finding::new(Kind::Change, &one.origin, text));
+        }
+        if names.len() < 2 {
+            continue;
+        }
+        let listed: Vec<String> = names.keys().map(|name| quoted_application(name)).collect();
+        let origin = if group.name == DEFAULT_GROUP { "" } else { &group.origin };
+        let total = names.len() * usize::try_from(group.processes_limit()).unwrap_or(usize::MAX);
+        let text = format!(
+            "process group `{}` has {} application groups ({}): interpreters of the same processes with mod_wsgi, \
+             processes of their own here, up to {total} together instead of {}; that costs memory; to let them \
+             share processes, give them the same application-group=, for instance %{{GLOBAL}}",
+            group.name,
+            names.len(),
+            listed.join(", "),
+            group.processes_limit(),
+        );
+        findings.push(Finding::new(Kind::Change, origin, text));
+    }
+    findings
+}
+
+fn processes(group: &GroupConfig) -> String {
+    match group.processes_limit() {
+        1 => "one process".to_owned(),
+        many => format!("{many} processes"),
+    }
+}
+
+/// The name, as far as it is known without a request.
+fn application_name(one: &Use) -> String {
+    match one.application.as_str() {
+        "%{GLOBAL}" => String::new(),
+        "%{RESOURCE}" => format!("{}|{}", one.server_key, one.url.trim_end_matches('/')),
+        "%{SERVER}" | "%{HOST}" => format!("{}|", one.server_key),
+        name => name.to_owned(),
+    }
+}
+
+fn quoted_application(name: &str) -> String {
+    match (name, name.split_once('|')) {
+        ("", _) => "%{GLOBAL}".to_owned(),
+        (_, Some((server, url))) => {
+            let server = if server.is_empty() { "the main server" } else { server };
+            format!("`{}` of {server}", if url.is_empty() { "/" } else { url })
+        }
+        _ => format!("`{name}`"),
+    }
+}
+
+/// What a single directive means here.
+fn directive(seen: &Seen<'_>, uses: &[Use]) -> Vec<Finding> {
+    let name = seen.node.name.to_ascii_lowercase();
+    let one = |kind, text: &str| vec![Finding::new(kind, seen.origin(), text)];
+    let inside_container = !seen.sections.is_empty();
+    match name.as_str() {
+        "wsgidaemonprocess" => options(seen),
+        "wsgipythonpath" | "wsgiswitchinterval" if !inside_container => {
+            let embedded = uses.iter().any(|one| one.group == Group::None);
+            match embedded {
+                true => one(
+                    Kind::Change,
+                    &format!(
+                        "{} is for applications inside httpd with mod_wsgi, and for the process group \
+                         `{DEFAULT_GROUP}` here; other process groups have options for it, here as there",
+                        seen.node.name
+                    ),
+                ),
+                false => one(
+                    Kind::Note,
+                    &format!(
+                        "{} has no effect on process groups that are named, as with mod_wsgi, and nothing runs \
+                         without a name",
+                        seen.node.name
+                    ),
+                ),
+            }
+        }
+        "wsgipythonhashseed" if seen.word(0) == "random" => {
+            one(Kind::Change, "WSGIPythonHashSeed random is random here; mod_wsgi takes it for the seed 0")
+        }
+        "wsgisocketprefix" => one(
+            Kind::Note,
+            "WSGISocketPrefix is the front of the directory of one socket, between httpd and the supervisor; process \
+             groups have no sockets of their own",
+        ),
+        _ => Vec::new(),
+    }
+}
+
+/// Options of WSGIDaemonProcess whose text means another value.
+fn options(seen: &Seen<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for word in seen.words.iter().skip(1) {
+        let Some((name, value)) = word.split_once('=') else { continue };
+        let digits = value.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let has_unit = !digits.is_empty() && digits.len() < value.len() && digits.bytes().all(|b| b.is_ascii_digit());
+        let text = match name {
+            "socket-user" => "socket-user= has no effect: the module connects as httpd's own user; MPM-ITK and \
+                              mod_ruid2, for which mod_wsgi has it, do not work here"
+                .to_owned(),
+            _ if has_unit && (name.ends_with("-limit") || name.ends_with("-size")) && name != "cpu-time-limit" => {
+                format!("{name}={value} means the unit here; mod_wsgi ignores it and takes {digits} bytes")
+            }
+            _ if has_unit && !value.ends_with('s') | value.ends_with("ms") && is_time(name) => {
+                format!("{name}={value} means the unit here; mod_wsgi ignores it and takes {digits} seconds")
+            }
+            _ => continue,
+        };
+        findings.push(Finding::new(Kind::Change, seen.origin(), text));
+    }
+    findings
+}
+
+fn is_time(option: &str) -> bool {
+    option.ends_with("-timeout") || matches!(option, "restart-interval" | "cpu-time-limit")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wsgid_protocol::report::Node;
+
+    fn node(name: &str, arguments: &str, children: Vec<Node>) -> Node {
+        Node { name: name.into(), arguments: arguments.into(), origin: format!("x.conf:{}", arguments.len()), children }
+    }
+
+    fn report(tree: Vec<Node>, groups: &[&str]) -> ConfigReport {
+        let named = groups.iter().chain(&[DEFAULT_GROUP]).map(|name| GroupConfig::new(*name, "x.conf:1")).collect();
+        ConfigReport {
+            problems: Vec::new(),
+            warnings: Vec::new(),
+            remarks: Vec::new(),
+            groups: named,
+            httpd_uid: 33,
+            httpd_gid: 33,
+            restrict_embedded: false,
+            tree,
+        }
+    }
+
+    fn texts(report: &ConfigReport) -> Vec<String> {
+        let configuration = Configuration::new(&report.tree);
+        let uses = super::super::mounts::uses(&configuration, report);
+        findings(&configuration, report, &uses).into_iter().map(|finding| finding.text).collect()
+    }
+
+    #[test]
+    fn the_innermost_section_names_the_group() {
+        let tree = |location: &str| {
+            let inner = vec![node("WSGIProcessGroup", "site", vec![])];
+            vec![node("WSGIScriptAlias", "/app /srv/app/wsgi.py", vec![]), node("<Location", location, inner)]
+        };
+        assert!(texts(&report(tree("/app"), &["site"])).is_empty());
+        let elsewhere = texts(&report(tree("/other"), &["site"]));
+        assert!(elsewhere[0].contains("`WSGIScriptAlias /app` names no process group"), "{elsewhere:?}");
+    }
+
+    #[test]
+    fn a_virtual_host_is_told_apart_from_the_main_server() {
+        let host = node("<VirtualHost", "*:80", vec![node("WSGIProcessGroup", "site", vec![])]);
+        let tree = vec![node("WSGIScriptAlias", "/ /srv/wsgi.py", vec![]), host];
+        let texts = texts(&report(tree, &["site"]));
+        assert!(texts[0].contains("`WSGIScriptAlias /` in the main server names no"), "{texts:?}");
+    }
+
+    #[test]
+    fn application_groups_are_counted() {
+        let mount = |url: &str| node("WSGIScriptAlias", &format!("{url} /srv{url}.py process-group=site"), vec![]);
+        let found = texts(&report(vec![mount("/a"), mount("/b")], &["site"]));
+        assert!(found[0].contains("has 2 application groups"), "{found:?}");
+        let shared = node("WSGIApplicationGroup", "%{GLOBAL}", vec![]);
+        assert!(texts(&report(vec![mount("/a"), mount("/b"), shared], &["site"])).is_empty());
+    }
+
+    #[test]
+    fn a_name_on_both_usual_ports_is_one_application_group() {
+        let host = |address: &str| {
+            let mount = node("WSGIScriptAlias", "/ /srv/wsgi.py process-group=site", vec![]);
+            node("<VirtualHost", address, vec![node("ServerName", "www.example.org", vec![]), mount])
+        };
+        assert!(texts(&report(vec![host("*:80"), host("*:443")], &["site"])).is_empty());
+        let found = texts(&report(vec![host("*:80"), host("*:8080")], &["site"]));
+        assert!(found[0].contains("`/` of www.example.org, `/` of www.example.org:8080"), "{found:?}");
+    }
+
+    #[test]
+    fn units_that_mod_wsgi_ignores_are_named() {
+        let options = "site memory-limit=512M request-timeout=5m graceful-timeout=60s stack-size=65536";
+        let found = texts(&report(vec![node("WSGIDaemonProcess", options, vec![])], &["site"]));
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found[0].contains("takes 512 bytes") && found[1].contains("takes 5 seconds"), "{found:?}");
+    }
+}

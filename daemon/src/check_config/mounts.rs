@@ -1,0 +1,196 @@
+//! Which script answers where, and in which process and application group it
+//! runs. A script of the main server answers in every virtual host, and may
+//! run elsewhere in each.
+
+use std::path::{Path, PathBuf};
+
+use wsgid_protocol::report::ConfigReport;
+
+use super::tree::{Configuration, Seen};
+use super::values::{Place, first_word, value};
+use super::words::option;
+
+/// The implicit process group.
+pub(crate) const DEFAULT_GROUP: &str = "wsgid:default";
+
+/// The process group of a script.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Group {
+    /// None is named: inside httpd with mod_wsgi.
+    None,
+    Named(String),
+    /// A request's variable names it.
+    Variable(String),
+}
+
+/// What a script is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Application,
+    /// It answers a question about a request: access, password, groups, dispatch.
+    Question,
+}
+
+/// A script in one server.
+#[derive(Clone, Debug)]
+pub(crate) struct Use {
+    pub(crate) purpose: Purpose,
+    pub(crate) origin: String,
+    /// For people: `WSGIScriptAlias /shop`.
+    pub(crate) what: String,
+    /// The server's name, for people.
+    pub(crate) server_name: String,
+    /// What `%{SERVER}` is there.
+    pub(crate) server_key: String,
+    /// The script, if it is one and its path is known.
+    pub(crate) script: Option<PathBuf>,
+    /// Whether it stands for any number of scripts.
+    pub(crate) many: bool,
+    pub(crate) url: String,
+    pub(crate) group: Group,
+    /// As written: `%{RESOURCE}` and its like, or a name.
+    pub(crate) application: String,
+    /// Directives that name another group where their section holds.
+    pub(crate) perhaps: Vec<String>,
+}
+
+impl Use {
+    /// The name of the group that runs it here.
+    pub(crate) fn runs_in(&self) -> Option<&str> {
+        match &self.group {
+            Group::None => Some(DEFAULT_GROUP),
+            Group::Named(name) => Some(name),
+            Group::Variable(_) => None,
+        }
+    }
+}
+
+/// All of them.
+pub(crate) fn uses(configuration: &Configuration<'_>, report: &ConfigReport) -> Vec<Use> {
+    let mut uses = Vec::new();
+    for seen in &configuration.seen {
+        let name = seen.node.name.to_ascii_lowercase();
+        match name.as_str() {
+            "wsgiscriptalias" | "wsgiscriptaliasmatch" => alias(configuration, seen, &mut uses),
+            "sethandler" | "addhandler" if names_our_handler(seen) => section(configuration, seen, None, &mut uses),
+            "wsgihandlerscript" => section(configuration, seen, Some(seen.word(1)), &mut uses),
+            "wsgiaccessscript" | "wsgiauthuserscript" | "wsgiauthgroupscript" | "wsgidispatchscript" => {
+                uses.push(question(configuration, seen));
+            }
+            _ => {}
+        }
+    }
+    // What names a group that is not defined is a problem of its own.
+    uses.retain(|one| match &one.group {
+        Group::Named(name) => report.groups.iter().any(|group| group.name == *name),
+        _ => true,
+    });
+    uses
+}
+
+fn names_our_handler(seen: &Seen<'_>) -> bool {
+    matches!(seen.word(0), "wsgi-script" | "application/x-httpd-wsgi")
+}
+
+/// The servers in which a directive of this one counts.
+fn servers<'c>(configuration: &'c Configuration<'_>, seen: &Seen<'_>) -> impl Iterator<Item = usize> + 'c {
+    let (own, all) = (seen.server, configuration.servers.len());
+    (0..all).filter(move |server| own == 0 || *server == own)
+}
+
+fn alias(configuration: &Configuration<'_>, seen: &Seen<'_>, uses: &mut Vec<Use>) {
+    let is_match = seen.is("WSGIScriptAliasMatch");
+    let (url, target) = (seen.word(0), seen.word(1));
+    let many = (is_match && target.contains('$')) || (url.ends_with('/') && target.ends_with('/'));
+    let literal = if is_match { literal_front(url) } else { url.to_owned() };
+    let target = if many { format!("{}script", target.split('$').next().unwrap_or(target)) } else { target.into() };
+    for server in servers(configuration, seen) {
+        let place = Place { server, url: &literal, file: Path::new(&target) };
+        uses.push(application(configuration, seen, place, many));
+    }
+}
+
+/// The front of a regular expression that is plain text.
+fn literal_front(pattern: &str) -> String {
+    pattern.trim_start_matches('^').chars().take_while(|c| !"\\.[](){}*+?|^$".contains(*c)).collect()
+}
+
+/// A handler: the section says for which files or URLs.
+fn section(configuration: &Configuration<'_>, seen: &Seen<'_>, script: Option<&str>, uses: &mut Vec<Use>) {
+    let (mut url, mut file) = ("/".to_owned(), PathBuf::from("/script"));
+    for around in &seen.sections {
+        let word = first_word(around);
+        match around.name.to_ascii_lowercase().as_str() {
+            "<directory" => file = Path::new(&word).join("script"),
+            "<files" if !word.contains(['*', '?', '[']) => file.set_file_name(word),
+            "<location" => url = word,
+            _ => {}
+        }
+    }
+    for server in servers(configuration, seen) {
+        let place = Place { server, url: &url, file: script.map_or(file.as_path(), Path::new) };
+        uses.push(application(configuration, seen, place, script.is_none()));
+    }
+}
+
+fn application(configuration: &Configuration<'_>, seen: &Seen<'_>, place: Place<'_>, many: bool) -> Use {
+    let of_option = option(&seen.words, "process-group");
+    let of_section = value(configuration, "WSGIProcessGroup", place);
+    let group = of_option.or_else(|| of_section.certain.map(|seen| seen.word(0)));
+    let perhaps = if of_option.is_some() { Vec::new() } else { of_section.perhaps };
+    let application = option(&seen.words, "application-group").map(str::to_owned).or_else(|| {
+        let found = value(configuration, "WSGIApplicationGroup", place).certain?;
+        Some(found.word(0).to_owned())
+    });
+    Use {
+        purpose: Purpose::Application,
+        origin: seen.origin().to_owned(),
+        what: format!("{} {}", seen.node.name, seen.word(0)),
+        server_name: server_name(configuration, place.server),
+        server_key: server_key(configuration, place.server),
+        script: (!many && place.file.is_absolute()).then(|| place.file.to_path_buf()),
+        many,
+        url: place.url.to_owned(),
+        group: named(group),
+        application: application.unwrap_or_else(|| "%{RESOURCE}".to_owned()),
+        perhaps: perhaps.iter().map(|seen| seen.origin().to_owned()).collect(),
+    }
+}
+
+fn question(configuration: &Configuration<'_>, seen: &Seen<'_>) -> Use {
+    let file = Path::new(seen.word(0));
+    Use {
+        purpose: Purpose::Question,
+        origin: seen.origin().to_owned(),
+        what: seen.node.name.clone(),
+        server_name: server_name(configuration, seen.server),
+        server_key: server_key(configuration, seen.server),
+        script: file.is_absolute().then(|| file.to_path_buf()),
+        many: false,
+        url: String::new(),
+        group: named(option(&seen.words, "process-group")),
+        application: option(&seen.words, "application-group").unwrap_or("%{GLOBAL}").to_owned(),
+        perhaps: Vec::new(),
+    }
+}
+
+fn named(group: Option<&str>) -> Group {
+    match group {
+        None | Some("%{GLOBAL}") => Group::None,
+        Some(name) if name.contains("%{") => Group::Variable(name.to_owned()),
+        Some(name) => Group::Named(name.to_owned()),
+    }
+}
+
+fn server_key(configuration: &Configuration<'_>, server: usize) -> String {
+    configuration.servers.get(server).map_or_else(String::new, |known| known.key.clone())
+}
+
+fn server_name(configuration: &Configuration<'_>, server: usize) -> String {
+    let Some(known) = configuration.servers.get(server) else { return String::new() };
+    match known.addresses.as_str() {
+        "" => known.name.clone(),
+        addresses if addresses.trim() == known.name => format!("virtual host {addresses}"),
+        addresses => format!("virtual host {} ({})", known.name, addresses.trim()),
+    }
+}

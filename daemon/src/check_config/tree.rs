@@ -1,0 +1,91 @@
+//! The directives one by one, each with its server and its sections.
+
+use wsgid_protocol::report::Node;
+
+use super::words::words;
+
+/// The main server, or a virtual host.
+#[derive(Debug)]
+pub(crate) struct Server {
+    /// For people: ServerName, or the addresses.
+    pub(crate) name: String,
+    /// `<VirtualHost …>`, for people; empty for the main server.
+    pub(crate) addresses: String,
+    /// As `%{SERVER}` has it: the name, and the port unless it is 80 or 443.
+    pub(crate) key: String,
+}
+
+/// A directive in its place.
+#[derive(Debug)]
+pub(crate) struct Seen<'t> {
+    pub(crate) node: &'t Node,
+    /// Its words.
+    pub(crate) words: Vec<String>,
+    /// Index of its server; 0 is the main one.
+    pub(crate) server: usize,
+    /// The sections around it, but for the virtual host; the outermost first.
+    pub(crate) sections: Vec<&'t Node>,
+}
+
+impl Seen<'_> {
+    pub(crate) fn is(&self, name: &str) -> bool {
+        self.node.name.eq_ignore_ascii_case(name)
+    }
+
+    pub(crate) fn origin(&self) -> &str {
+        &self.node.origin
+    }
+
+    pub(crate) fn word(&self, at: usize) -> &str {
+        self.words.get(at).map_or("", String::as_str)
+    }
+}
+
+/// All of it.
+#[derive(Debug)]
+pub(crate) struct Configuration<'t> {
+    pub(crate) seen: Vec<Seen<'t>>,
+    pub(crate) servers: Vec<Server>,
+}
+
+impl<'t> Configuration<'t> {
+    pub(crate) fn new(tree: &'t [Node]) -> Self {
+        let main = Server { name: "the main server".to_owned(), addresses: String::new(), key: String::new() };
+        let mut configuration = Self { seen: Vec::new(), servers: vec![main] };
+        configuration.walk(tree, 0, &[]);
+        configuration
+    }
+
+    fn walk(&mut self, nodes: &'t [Node], server: usize, sections: &[&'t Node]) {
+        for node in nodes {
+            if node.name.eq_ignore_ascii_case("<VirtualHost") {
+                let name = virtual_host(node);
+                let key = format!("{name}{}", port(&node.arguments));
+                self.servers.push(Server { name, addresses: node.arguments.clone(), key });
+                self.walk(&node.children, self.servers.len() - 1, sections);
+                continue;
+            }
+            self.seen.push(Seen { node, words: words(&node.arguments), server, sections: sections.to_vec() });
+            if node.name.starts_with('<') {
+                let inside: Vec<&Node> = sections.iter().copied().chain([node]).collect();
+                self.walk(&node.children, server, &inside);
+            }
+        }
+    }
+}
+
+fn virtual_host(node: &Node) -> String {
+    let named = node.children.iter().rev().find(|child| child.name.eq_ignore_ascii_case("ServerName"));
+    let name = named.map_or(node.arguments.trim(), |child| child.arguments.trim());
+    name.trim_matches('"').to_owned()
+}
+
+/// `:8080`; empty for the usual ports.
+fn port(addresses: &str) -> &str {
+    let first = addresses.split_whitespace().next().unwrap_or_default();
+    match first.rfind(':').and_then(|at| first.get(at..)) {
+        Some(":80" | ":443") | None => "",
+        Some(port) if port.bytes().skip(1).all(|byte| byte.is_ascii_digit()) => port,
+        Some(_) => "",
+    }
+}
