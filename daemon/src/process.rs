@@ -17,18 +17,29 @@ pub(crate) enum Process {
     Started(Child),
     /// Started before.
     Adopted(u32, AsyncFd<OwnedFd>),
+    /// The program before has reaped it: its number may be another's by now.
+    Ended(ExitStatus),
 }
 
 impl Process {
-    /// Goes on with a child that was not waited for yet.
-    pub(crate) fn adopt(pid: u32) -> io::Result<Self> {
-        Ok(Self::Adopted(pid, sys::poll_reads(sys::pidfd(pid)?)?))
+    /// Goes on with a child, or with the end of it that the program before saw.
+    pub(crate) fn adopt(pid: u32, ended: Option<ExitStatus>) -> io::Result<Self> {
+        match ended {
+            Some(status) => Ok(Self::Ended(status)),
+            None => Ok(Self::Adopted(pid, sys::poll_reads(sys::pidfd(pid)?)?)),
+        }
+    }
+
+    /// Whether its number may be another process's.
+    pub(crate) const fn has_ended(&self) -> bool {
+        matches!(self, Self::Ended(_))
     }
 
     /// Waits for its end and reaps it.
     pub(crate) async fn wait(&mut self) -> ExitStatus {
         match self {
             Self::Started(child) => child.wait().await.unwrap_or_default(),
+            Self::Ended(status) => *status,
             Self::Adopted(pid, pidfd) => loop {
                 let Ok(mut ready) = pidfd.readable().await else { return ExitStatus::default() };
                 match sys::reap(*pid) {

@@ -131,14 +131,15 @@ pub(crate) fn attend(
     begin((id, pid), (control, [out?, err?], Vec::new()), Process::Started(child), output, events)
 }
 
-/// Goes on with a worker that the program before has started.
+/// Goes on with a worker that the program before has started, and perhaps has
+/// seen the end of.
 pub(crate) fn adopt(
-    (id, pid): (WorkerId, u32),
+    (id, pid, ended): (WorkerId, u32, Option<ExitStatus>),
     (control, pipes, inbox): (OwnedFd, [OwnedFd; 2], Vec<u8>),
     output: Output,
     events: Sender<(WorkerId, WorkerEvent)>,
 ) -> io::Result<Handle> {
-    begin((id, pid), (control, pipes, inbox), Process::adopt(pid)?, output, events)
+    begin((id, pid), (control, pipes, inbox), Process::adopt(pid, ended)?, output, events)
 }
 
 fn begin(
@@ -248,7 +249,7 @@ impl Watch {
         loop {
             tokio::select! {
                 biased;
-                Some(signal) = signals.recv() => self.signal(signal),
+                Some(signal) = signals.recv() => if !process.has_ended() { self.signal(signal) },
                 () = frozen.asked() => {
                     process.leave();
                     return None;

@@ -6,7 +6,23 @@ use wsgid_protocol::response::ResponseHead;
 
 /// What is wrong with a response head, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct BadHead(pub(crate) String);
+pub(crate) struct BadHead {
+    /// Whether a worker that keeps to the protocol says it on behalf of an
+    /// application that goes too far.
+    pub(crate) of_application: bool,
+    /// What is wrong, in words.
+    pub(crate) text: String,
+}
+
+impl BadHead {
+    const fn of_worker(text: String) -> Self {
+        Self { of_application: false, text }
+    }
+
+    const fn of_application(text: String) -> Self {
+        Self { of_application: true, text }
+    }
+}
 
 /// Where a header goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +75,7 @@ pub(crate) fn place(name: &[u8]) -> Place {
 /// Checks status, reason and every field.
 pub(crate) fn check(head: &ResponseHead<'_>, field_max: usize) -> Result<(), BadHead> {
     if !(200..=599).contains(&head.status) {
-        return Err(BadHead(format!("status {} is not between 200 and 599", head.status)));
+        return Err(BadHead::of_worker(format!("status {} is not between 200 and 599", head.status)));
     }
     check_fields(head, field_max)
 }
@@ -67,28 +83,28 @@ pub(crate) fn check(head: &ResponseHead<'_>, field_max: usize) -> Result<(), Bad
 /// Checks an interim response.
 pub(crate) fn check_interim(head: &ResponseHead<'_>, field_max: usize) -> Result<(), BadHead> {
     if head.status != 103 {
-        return Err(BadHead(format!("interim status {} is not 103", head.status)));
+        return Err(BadHead::of_worker(format!("interim status {} is not 103", head.status)));
     }
     check_fields(head, field_max)
 }
 
 fn check_fields(head: &ResponseHead<'_>, field_max: usize) -> Result<(), BadHead> {
     if head.reason.iter().any(|byte| is_control(*byte)) {
-        return Err(BadHead("the reason phrase holds a control character".to_owned()));
+        return Err(BadHead::of_worker("the reason phrase holds a control character".to_owned()));
     }
     if head.headers.len() > wsgid_protocol::limits::MAX_RESPONSE_FIELDS {
-        return Err(BadHead(format!("{} header fields are too many", head.headers.len())));
+        return Err(BadHead::of_worker(format!("{} header fields are too many", head.headers.len())));
     }
     for (name, value) in &head.headers {
         let shown = || String::from_utf8_lossy(name).chars().take(80).collect::<String>().escape_debug().to_string();
         if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) {
-            return Err(BadHead(format!("`{}` is not the name of a header", shown())));
+            return Err(BadHead::of_worker(format!("`{}` is not the name of a header", shown())));
         }
         if value.iter().any(|byte| matches!(byte, 0 | b'\r' | b'\n')) {
-            return Err(BadHead(format!("the value of header `{}` holds a line end or NUL", shown())));
+            return Err(BadHead::of_worker(format!("the value of header `{}` holds a line end or NUL", shown())));
         }
         if name.len() + value.len() > field_max {
-            return Err(BadHead(format!(
+            return Err(BadHead::of_application(format!(
                 "header `{}` has {} bytes, the most is {field_max} (option header-buffer-size)",
                 shown(),
                 name.len() + value.len()
@@ -111,8 +127,12 @@ fn is_token(byte: u8) -> bool {
 pub(crate) fn content_length<'v>(values: impl Iterator<Item = &'v [u8]>) -> Result<Option<u64>, BadHead> {
     let mut length = None;
     for value in values {
-        let bad =
-            || BadHead(format!("Content-Length `{}` is not a number", String::from_utf8_lossy(value).escape_debug()));
+        let bad = || {
+            BadHead::of_worker(format!(
+                "Content-Length `{}` is not a number",
+                String::from_utf8_lossy(value).escape_debug()
+            ))
+        };
         if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
             return Err(bad());
         }
@@ -121,7 +141,7 @@ pub(crate) fn content_length<'v>(values: impl Iterator<Item = &'v [u8]>) -> Resu
             return Err(bad());
         }
         if length.is_some_and(|known| known != number) {
-            return Err(BadHead("there are two different values of Content-Length".to_owned()));
+            return Err(BadHead::of_worker("there are two different values of Content-Length".to_owned()));
         }
         length = Some(number);
     }

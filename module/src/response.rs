@@ -350,8 +350,9 @@ fn protocol(error: impl std::fmt::Display) -> Trouble {
     Trouble::Failed(Failure::Protocol, error.to_string())
 }
 
-fn invalid(BadHead(text): BadHead) -> Trouble {
-    Trouble::Failed(Failure::Protocol, text)
+fn invalid(bad: BadHead) -> Trouble {
+    let failure = if bad.of_application { Failure::ResponseInvalid } else { Failure::Protocol };
+    Trouble::Failed(failure, bad.text)
 }
 
 /// Ends a request that failed. While nothing has left, `status` is the answer.

@@ -9,6 +9,7 @@ pub mod cache;
 pub mod case;
 pub mod checked;
 pub mod client;
+pub mod control;
 pub mod curl;
 pub mod document;
 pub mod express;

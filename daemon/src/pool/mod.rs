@@ -213,6 +213,11 @@ impl Pool {
         self.members.iter().map(|(id, member)| (*id, member))
     }
 
+    /// The worker that this one is to replace.
+    pub(crate) fn replaces(&self, id: WorkerId) -> Option<WorkerId> {
+        self.members.get(&id)?.replaces
+    }
+
     /// Whether this worker may be given connections.
     pub(crate) fn accepts(&self, id: WorkerId) -> bool {
         self.members.get(&id).is_some_and(|member| self.serves(member))

@@ -2,7 +2,7 @@
 //! in the next program (or in this one, if there is no next). Nothing that
 //! happens meanwhile is acted upon: it is written down and done afterwards.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
@@ -21,6 +21,7 @@ use crate::connections::{Connection, Holder};
 use crate::link::Outgoing;
 use crate::log::Target;
 use crate::parent::ParentMessage;
+use crate::pool::WorkerId;
 use crate::reexec::{
     self, ConnectionState, GroupState, Handover, Kept, KnownState, PoolState, SpawnState, State, WorkerState,
 };
@@ -90,9 +91,9 @@ impl Supervisor {
 
     async fn write_worker(
         &self,
-        id: crate::pool::WorkerId,
+        id: WorkerId,
         entry: WorkerEntry,
-        (kept, events): (&mut Kept, &mut Vec<(crate::pool::WorkerId, WorkerEvent)>),
+        (kept, events): (&mut Kept, &mut Vec<(WorkerId, WorkerEvent)>),
         (inputs, deadline): (&mut Inputs, Instant),
     ) -> io::Result<WorkerState> {
         let pid = entry.handle.pid;
@@ -172,8 +173,10 @@ impl Supervisor {
             let fd = kept.take(one.fd)?;
             self.connections.adopt(one.id, (fd, one.nonce), one.pool, one.owner)?;
         }
+        let (ended, events) = split_ends(state.events);
         for worker in state.workers {
-            self.read_worker(worker, kept)?;
+            let ended = ended.get(&worker.id).copied();
+            self.read_worker(worker, ended, kept)?;
         }
         for one in state.connections {
             if let Some((worker, entry)) = one.worker.and_then(|id| self.workers.get_mut(&id).map(|entry| (id, entry)))
@@ -183,8 +186,8 @@ impl Supervisor {
             }
         }
         state.spawns.into_iter().for_each(|spawn| self.spawns.push(read_spawn(spawn)));
-        for (id, event) in state.events {
-            self.worker_event(id, read_event(event));
+        for (id, event) in events {
+            self.worker_event(id, event);
         }
         for (fd, hello) in state.incoming {
             let fd = kept.take(fd)?;
@@ -211,13 +214,13 @@ impl Supervisor {
         self.groups.insert(name, Group { definition, target, pools, stopped, removed });
     }
 
-    fn read_worker(&mut self, state: WorkerState, kept: &mut Kept) -> io::Result<()> {
+    fn read_worker(&mut self, state: WorkerState, ended: Option<ExitStatus>, kept: &mut Kept) -> io::Result<()> {
         let group = self.pools.get(&state.pool).map(|pool| pool.group.clone()).unwrap_or_default();
         let target = self.groups.get(&group).map(|group| group.target.clone()).unwrap_or_default();
         let output = Output { group, sink: self.sink.clone(), target };
         let [out, err] = state.pipes;
         let fds = (kept.take(state.control)?, [kept.take(out)?, kept.take(err)?], state.inbox);
-        let handle = worker::adopt((state.id, state.pid), fds, output, self.worker_events.clone())?;
+        let handle = worker::adopt((state.id, state.pid, ended), fds, output, self.worker_events.clone())?;
         for message in state.outbox {
             let fd = match &message {
                 ToWorker::Assign { connection, .. } => self.connections.get(*connection).map(|one| Arc::clone(&one.fd)),
@@ -308,10 +311,16 @@ fn write_event(event: WorkerEvent) -> reexec::Event {
     }
 }
 
-fn read_event(event: reexec::Event) -> WorkerEvent {
-    match event {
-        reexec::Event::Says(message) => WorkerEvent::Says(message),
-        reexec::Event::Broken(why) => WorkerEvent::Broken(why),
-        reexec::Event::Exited(status) => WorkerEvent::Exited(ExitStatus::from_raw(status)),
+/// The ends that were seen, and all other events. An end is told again by the
+/// worker's own task, as the last of its events.
+fn split_ends(all: Vec<(WorkerId, reexec::Event)>) -> (BTreeMap<WorkerId, ExitStatus>, Vec<(WorkerId, WorkerEvent)>) {
+    let (mut ended, mut events) = (BTreeMap::new(), Vec::new());
+    for (id, event) in all {
+        match event {
+            reexec::Event::Says(message) => events.push((id, WorkerEvent::Says(message))),
+            reexec::Event::Broken(why) => events.push((id, WorkerEvent::Broken(why))),
+            reexec::Event::Exited(status) => drop(ended.insert(id, ExitStatus::from_raw(status))),
+        }
     }
+    (ended, events)
 }

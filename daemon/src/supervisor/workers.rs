@@ -146,6 +146,9 @@ impl Supervisor {
             pending.slot,
             pending.generation
         );
+        // A replacement is as idle as the worker that it replaces.
+        let replaced = entry.machine.replaces(pending.worker).and_then(|old| self.workers.get(&old));
+        let active_at = replaced.map_or(now, |old| old.active_at);
         let worker = WorkerEntry {
             pool: pending.pool,
             slot: pending.slot,
@@ -159,7 +162,7 @@ impl Supervisor {
             broken: None,
             heartbeat: None,
             report: WorkerReport::default(),
-            active_at: now,
+            active_at,
             ended_for: None,
             failed: BTreeMap::new(),
             dumps: Vec::new(),

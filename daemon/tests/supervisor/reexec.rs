@@ -129,6 +129,33 @@ fn another_program_goes_on_under_load() {
     body(httpd.get("site", &script, "/"));
 }
 
+/// Reaped, and its last words are still being read: the next program must not
+/// look for a process that is no more.
+#[test]
+fn a_worker_that_has_just_died_is_buried_by_the_next_program() {
+    let mut httpd = Httpd::start();
+    // A child that keeps the worker's standard error open makes that take long.
+    let app = APP.replace(
+        "def application",
+        "if os.fork() == 0:\n    os.setsid()\n    time.sleep(3)\n    os._exit(0)\ndef application",
+    );
+    let script = httpd.script("app.py", &app);
+    let mut config = group("site", &script);
+    config.set("processes", "2").unwrap();
+    httpd.configure(vec![config]);
+    for turn in 0..6 {
+        httpd.wait("two ready workers", |httpd| httpd.workers("ready").len() == 2);
+        let victim = httpd.workers("ready")[0];
+        kill(Pid::from_raw(victim), Signal::SIGKILL).unwrap();
+        let (code, text) = reexec(&httpd);
+        assert_eq!(code, 0, "{turn}: {text}\n{}", httpd.log());
+        assert_eq!(httpd.status()["reexecs"], turn + 1, "{}", httpd.log());
+        httpd.wait("its end is known", |httpd| !httpd.workers("ready").contains(&victim));
+    }
+    assert!(httpd.log().contains("was ended by SIGKILL"), "{}", httpd.log());
+    body(httpd.get("site", &script, "/"));
+}
+
 #[test]
 fn what_waits_is_served_by_the_next_program() {
     let mut httpd = Httpd::start();

@@ -1,14 +1,13 @@
 //! One disturbance after the other, in an order that a seed decides.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use wsgid_tests::wait::let_run;
-use wsgid_tests::{Httpd, Json, Pid, Site, artifacts, until};
+use wsgid_tests::{Httpd, Json, Pid, Site, control, until};
 
 use crate::SCRIPT;
 use crate::record::Record;
@@ -102,8 +101,8 @@ impl Chaos {
         let before = httpd.error_log().matches(SIGN).count();
         self.deploy(site, "this is no Python");
         let seen = until(Duration::from_secs(5), || (httpd.error_log().matches(SIGN).count() > before).then_some(()));
-        if let Some(worker) = workers_of(httpd, "site").first() {
-            self.kill(*worker);
+        if let Some(worker) = control::workers(httpd, "site").and_then(|workers| workers.first().copied()) {
+            self.kill(worker);
             let_run(Duration::from_millis(500));
         }
         self.deploy(site, SCRIPT);
@@ -183,43 +182,18 @@ impl Chaos {
     }
 
     fn command(&mut self, httpd: &mut Httpd, args: &[&str]) {
-        let Some(socket) = control_socket(httpd.root()) else { return self.note("there is no control socket") };
-        let out = Command::new(artifacts::wsgid()).args(args).arg("--socket").arg(socket).output();
-        let out = out.expect("wsgid can be run");
-        let said = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).trim().to_owned();
-        self.note(format!("{}: {said}", out.status));
+        let said = control::command(httpd, args);
+        self.note(said.map_or_else(|| "there is no control socket".to_owned(), |said| format!("{said:?}")));
     }
-}
-
-/// What the supervisor says, as JSON.
-fn status(httpd: &Httpd) -> Option<Json> {
-    let mut command = Command::new(artifacts::wsgid());
-    let out = command.args(["status", "--json", "--socket"]).arg(control_socket(httpd.root())?).output().ok()?;
-    serde_json::from_slice(&out.stdout).ok()
-}
-
-fn pools(status: &Json, group: &str) -> Vec<Json> {
-    let groups = status["groups"].as_array().into_iter().flatten();
-    groups.filter(|have| have["name"] == group).flat_map(|have| have["pools"].as_array().cloned()).flatten().collect()
-}
-
-fn ready(pool: &Json) -> Vec<Pid> {
-    let workers = pool["workers"].as_array().into_iter().flatten().filter(|worker| worker["state"] == "ready");
-    workers.filter_map(|worker| Pid::current(worker["pid"].as_i64()?.try_into().ok()?)).collect()
-}
-
-fn workers_of(httpd: &Httpd, group: &str) -> Vec<Pid> {
-    let status = status(httpd).unwrap_or_default();
-    pools(&status, group).iter().flat_map(ready).filter(|pid| pid.alive()).collect()
 }
 
 /// Whether both groups that use the script have all their workers, and nothing
 /// is on its way.
 fn all_serve(httpd: &Httpd) -> bool {
-    let Some(status) = status(httpd) else { return false };
+    let Some(status) = control::status(httpd) else { return false };
     ["site", "replaced"].iter().all(|group| {
-        let pools = pools(&status, group);
-        let whole = |pool: &Json| pool["next_generation"].is_null() && ready(pool).len() >= 2;
+        let pools = control::pools(&status, group);
+        let whole = |pool: &Json| pool["next_generation"].is_null() && control::ready(pool).len() >= 2;
         !pools.is_empty() && pools.iter().all(whole)
     })
 }
@@ -245,18 +219,4 @@ fn toggle(httpd: &mut Httpd, name: &str, options: &str, script: &Path) -> bool {
         }
     });
     there
-}
-
-fn control_socket(root: &Path) -> Option<PathBuf> {
-    let mut left = vec![root.to_owned()];
-    while let Some(directory) = left.pop() {
-        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-            match entry.path() {
-                path if path.ends_with("control.sock") => return Some(path),
-                path if path.is_dir() => left.push(path),
-                _ => {}
-            }
-        }
-    }
-    None
 }

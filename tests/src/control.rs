@@ -1,0 +1,74 @@
+//! The supervisor's command line against one server, as an administrator uses
+//! it: `wsgid status`, `restart`, `reexec` and the others.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::{Httpd, Json, Pid, artifacts};
+
+/// What a command came to.
+#[derive(Clone, Debug)]
+pub struct Said {
+    /// The exit code; -1 after a signal.
+    pub code: i32,
+    /// Both outputs.
+    pub text: String,
+}
+
+/// Runs `wsgid` with these arguments on the server's supervisor. `None` if
+/// there is no control socket at this moment.
+///
+/// # Panics
+/// If the program cannot be run.
+#[must_use]
+pub fn command(httpd: &Httpd, args: &[&str]) -> Option<Said> {
+    let socket = socket(httpd.root())?;
+    let out = Command::new(artifacts::wsgid()).args(args).arg("--socket").arg(socket).output();
+    let out = out.expect("wsgid can be run");
+    let text = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).trim().to_owned();
+    Some(Said { code: out.status.code().unwrap_or(-1), text })
+}
+
+/// The supervisor's status, if it answers.
+#[must_use]
+pub fn status(httpd: &Httpd) -> Option<Json> {
+    let said = command(httpd, &["status", "--json"])?;
+    serde_json::from_str(&said.text).ok()
+}
+
+/// The pools of a group in a status.
+#[must_use]
+pub fn pools(status: &Json, group: &str) -> Vec<Json> {
+    let groups = status["groups"].as_array().into_iter().flatten();
+    groups.filter(|have| have["name"] == group).flat_map(|have| have["pools"].as_array().cloned()).flatten().collect()
+}
+
+/// The workers of a pool that are ready.
+#[must_use]
+pub fn ready(pool: &Json) -> Vec<Pid> {
+    let workers = pool["workers"].as_array().into_iter().flatten().filter(|worker| worker["state"] == "ready");
+    workers.filter_map(|worker| Pid::current(worker["pid"].as_i64()?.try_into().ok()?)).collect()
+}
+
+/// The workers of a group that are ready, and running to the kernel; `None` if
+/// the supervisor does not answer.
+#[must_use]
+pub fn workers(httpd: &Httpd, group: &str) -> Option<Vec<Pid>> {
+    let status = status(httpd)?;
+    Some(pools(&status, group).iter().flat_map(ready).filter(|pid| pid.alive()).collect())
+}
+
+fn socket(root: &Path) -> Option<PathBuf> {
+    let mut left = vec![root.to_owned()];
+    while let Some(directory) = left.pop() {
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+            match entry.path() {
+                path if path.ends_with("control.sock") => return Some(path),
+                path if path.is_dir() => left.push(path),
+                _ => {}
+            }
+        }
+    }
+    None
+}
