@@ -36,6 +36,9 @@ use crate::slot::Slot;
 /// Events taken with one `epoll_wait`.
 const BATCH: usize = 64;
 
+/// What a connection is watched for.
+const EVENTS: EpollFlags = EpollFlags::EPOLLIN.union(EpollFlags::EPOLLRDHUP).union(EpollFlags::EPOLLET);
+
 /// What is known of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -125,8 +128,7 @@ impl Scheduler {
         if inner.draining {
             return Err(connection);
         }
-        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLET;
-        if self.epoll.add(&connection, EpollEvent::new(flags, connection.number)).is_err() {
+        if self.epoll.add(&connection, EpollEvent::new(EVENTS, connection.number)).is_err() {
             return Err(connection);
         }
         inner.held.insert(connection.number, Held { connection, state: State::Idle });
@@ -181,10 +183,28 @@ impl Scheduler {
     pub(crate) fn give_back(&self, connection: Arc<Connection>, outcome: Outcome) -> Finished {
         let mut inner = lock::detached(&self.inner);
         let finished = self.settle(&mut inner, connection, outcome);
-        if !inner.queue.is_empty() {
-            self.promote_locked(&mut inner);
-        }
+        self.hand_over(&mut inner);
         finished
+    }
+
+    /// The ticker has put something into the queue; a thread may have become
+    /// free meanwhile. A leader in `epoll_wait` does not look at the queue: a
+    /// connection that is armed again is reported to it if there is something
+    /// to read.
+    fn hand_over(&self, inner: &mut Inner) {
+        if !inner.leader {
+            if !inner.queue.is_empty() {
+                self.promote_locked(inner);
+            }
+            return;
+        }
+        while let Some(Waiting { connection, .. }) = inner.queue.pop_front() {
+            if let Some(held) = inner.held.get_mut(&connection.number) {
+                held.state = State::Idle;
+            }
+            // It is in the set for as long as it is held.
+            let _ = self.epoll.modify(&connection, &mut EpollEvent::new(EVENTS, connection.number));
+        }
     }
 
     fn settle(&self, inner: &mut Inner, connection: Arc<Connection>, outcome: Outcome) -> Finished {
@@ -273,9 +293,7 @@ impl Scheduler {
             return Finished::Released(connection);
         }
         inner.queue.push_back(Waiting { connection, since: Instant::now() });
-        // A thread may have become free meanwhile, and nobody is in `epoll_wait`
-        // to see this one.
-        self.promote_locked(&mut inner);
+        self.hand_over(&mut inner);
         Finished::Kept
     }
 

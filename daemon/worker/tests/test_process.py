@@ -388,6 +388,28 @@ class Scheduling(harness.Case):
         self.assertEqual((late.status, late.failure), (None, 6))
         self.assertEqual(waiting.get(path).body, b"done")
 
+    def test_a_connection_that_the_ticker_gives_back_is_not_forgotten(self):
+        """Its next request may come while the ticker still holds it and the only thread already waits."""
+        worker, connection, path = self.serve("""
+            import time
+            def application(environ, start_response):
+                start_response("200 OK", [])
+                time.sleep(float(environ["QUERY_STRING"] or 0))
+                return [b"done"]
+        """, threads=1, queue_timeout=0.02)
+        waiting = [worker.connect() for _ in range(8)]
+        for _ in range(25):
+            connection.begin(path, environ={"QUERY_STRING": "0.025"})
+            for each in waiting:
+                each.begin(path)
+            # Some are refused, some are served; each answer is followed by the next request at once.
+            for each in waiting:
+                each.answer()
+                each.begin(path)
+            for each in waiting:
+                self.assertIn(each.answer().failure, (None, 6))
+            self.assertIn(connection.answer().failure, (None, 6))
+
     def test_a_client_that_left_the_queue_is_not_served(self):
         worker, connection, path = self.serve('''
             import time
