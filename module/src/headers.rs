@@ -37,6 +37,8 @@ pub(crate) enum Place {
     Connection,
     /// The table of headers, one row for each.
     Table,
+    /// The same, of which a client can follow only one: the last.
+    Single,
     /// The same, but an error page keeps it.
     ErrorTable,
 }
@@ -67,6 +69,8 @@ pub(crate) fn place(name: &[u8]) -> Place {
         Place::Connection
     } else if is(b"www-authenticate") {
         Place::ErrorTable
+    } else if is(b"location") || is(b"content-range") || is(b"last-modified") {
+        Place::Single
     } else {
         Place::Table
     }
@@ -148,9 +152,11 @@ pub(crate) fn content_length<'v>(values: impl Iterator<Item = &'v [u8]>) -> Resu
     Ok(length)
 }
 
-/// The status line that httpd is to send.
+/// The status line that httpd is to send. To a number alone httpd adds the usual
+/// reason where there is one, and else the space that has to be there.
 pub(crate) fn status_line(status: u16, reason: &[u8]) -> Vec<u8> {
-    [status.to_string().as_bytes(), b" ", reason].concat()
+    let space: &[u8] = if reason.is_empty() { b"" } else { b" " };
+    [status.to_string().as_bytes(), space, reason].concat()
 }
 
 /// The media type in small letters, as httpd compares it (AddOutputFilterByType);
@@ -222,8 +228,8 @@ mod tests {
     }
 
     #[test]
-    fn the_status_line_has_its_space() {
-        assert_eq!(status_line(204, b""), b"204 ");
+    fn a_status_without_a_reason_gets_that_of_httpd() {
+        assert_eq!(status_line(204, b""), b"204");
         assert_eq!(status_line(418, b"I'm a teapot"), b"418 I'm a teapot");
     }
 

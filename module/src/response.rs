@@ -131,7 +131,7 @@ impl<'r> Response<'r> {
         let interim = Table::new(r.pool());
         let usual = r.swap_headers_out(interim);
         for (name, value) in &head.headers {
-            if matches!(headers::place(name), Place::Table) {
+            if matches!(headers::place(name), Place::Table | Place::Single) {
                 interim.add(r.pool().string(name), r.pool().string(value));
             }
         }
@@ -188,6 +188,7 @@ impl<'r> Response<'r> {
                         r.announce_close();
                     }
                 }
+                Place::Single => r.headers_out().set(pool.string(name), pool.string(value)),
                 Place::Table => r.headers_out().add(pool.string(name), pool.string(value)),
                 Place::ErrorTable => r.err_headers_out().add(pool.string(name), pool.string(value)),
             }

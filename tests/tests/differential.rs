@@ -12,6 +12,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+
+#[path = "differential/requests.rs"]
+mod requests;
+
+use requests::{forwarded, requests, responses};
 use wsgid_tests::raw::exchange;
 use wsgid_tests::wire::{quoted, with_tls};
 use wsgid_tests::{Answer, Builder, Curl, Httpd, Limit, Mpm, Python, Site, Transport, cache, case, note};
@@ -26,7 +31,6 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("-environ wsgi.early_hints", "", "mod_wsgi cannot send 103"),
     ("-environ mod_wsgi.connection_id", "", "mod_wsgi leaves it out unless httpd has made one already"),
     ("environ wsgi.errors", "", "mod_wsgi's is also readable, which PEP 3333 does not ask for"),
-    ("environ wsgi.file_wrapper", "", "close() is there if the wrapped object has one, as PEP 3333 has it"),
     ("+environ REDIRECT_", "", "mod_wsgi leaves its own variables behind for a later redirect"),
     ("-environ PATH", "env", "PassEnv is the administrator's word"),
     ("environ REQUEST_URI", "absolute", "as httpd's own CGI has it: without scheme and host"),
@@ -34,21 +38,58 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("field content-length", "HEAD", "the body of the environ is longer by our own keys"),
     ("", "Range: bytes=0-3", "a whole body is known to be whole, so httpd can serve a part of it"),
     ("-field expires", "", "an error of ours is not to be cached"),
-    ("status", "\"status\":\"200\"}", "a status without a reason has none"),
-    ("field x", "\"X\",\"2\"", "fields that the application repeats stay apart"),
-    ("field z", "padded", "the space before a value is no part of it"),
+    ("status", "\"status\":\"200 \"}", "a status without a reason gets the usual one, with the space or without"),
+    ("status", "start status '200 '", "the same"),
+    ("field x", "\"X\",\"2\"", "fields that the application repeats stay apart: commas may be part of a value"),
     ("field connection", "[\"Connection\",\"close\"]", "an application may end the connection"),
     ("field connection", "expecting", "a body that nobody announced is not read away"),
+    ("field trailer", "", "about the connection, which is httpd's business"),
+    ("field keep-alive", "", "the same"),
+    ("field upgrade", "('Upgrade'", "the same"),
+    ("field te", "", "the same"),
+    ("field proxy-authenticate", "", "the same"),
+    ("field last-modified", "start", "mod_wsgi makes 1970 of what is no date, and now of one to come"),
+    ("", "header ('Status'", "mod_wsgi takes the field for the status"),
+    ("", " 3", "what httpd has not sent yet it need not break off: the client gets an error, not half an answer"),
+    ("", "after_failure", "the same"),
+    ("", "_later", "the same"),
+    ("", "generator_that_fails_in_the_end", "the same"),
+    // mod_wsgi is wrong.
+    ("body", "late exc_info nones", "mod_wsgi loses the exception"),
+    ("", "late exc_info texts", "mod_wsgi loses the exception until later"),
+    ("body", "_none", "None is a size, as files have it"),
+    ("body", "_large", "mod_wsgi takes memory for what is asked, not for what is there"),
+    ("body", "_buffer", "what was written is counted, and has to be bytes"),
+    ("body", "errors_write_after_close", "one who closes it does not close it for the others"),
+    ("exception", "errors_detach", "mod_wsgi needs the stream again in the end"),
+    ("body", "errors_fileno", "UnsupportedOperation is an OSError, and what Python's own streams raise"),
+    ("body", "std", "descriptors 1 and 2 lead to the log, so a program may inherit them; sys.stderr has a mode"),
+    ("body", "_errors", "what is no character is shown in the log, not replaced"),
+    ("", "wraps a file beyond its end", "there is nothing to send, which is no failure"),
+    ("", "wraps a truncated file", "the same"),
+    ("", "wraps tell below zero", "the file is read instead"),
+    (
+        "exception",
+        "wraps",
+        "what is no file is read, which is no failure; a close() that is missing is none; one that fails is logged",
+    ),
+    ("body", "wrapper_close_without", "the same"),
     // We are stricter, or as strict at once instead of later.
+    ("", "edge start status", "a final status is one of 200 to 599 (RFC 9110)"),
+    (
+        "",
+        "edge start header ('X",
+        "mod_wsgi cuts it at the NUL, takes more than space off its front, or lets httpd find it",
+    ),
+    ("", "('Content-Length', '+4')", "a length has no sign"),
+    ("", "content-length twice, different", "mod_wsgi believes the last"),
     ("body", "misuse status nul", "mod_wsgi cuts it at the NUL"),
     ("body", "misuse name colon", "mod_wsgi lets httpd find it"),
     ("body", "misuse name nul", "mod_wsgi cuts it at the NUL"),
     ("body", "misuse name bracket", "mod_wsgi lets httpd find it"),
     ("body", "misuse value nul", "mod_wsgi cuts it at the NUL"),
     ("body", "misuse length", "mod_wsgi finds it with the first block"),
-    ("body", "misuse exc_info", "mod_wsgi looks less closely, and raises RuntimeError for a wrong type"),
-    ("body", "wide", "UnicodeEncodeError is a ValueError"),
-    ("", "misuse twice with no data", "an empty block does not send the headers"),
+    ("body", "misuse name latin", "mod_wsgi lets httpd find it"),
 ];
 
 #[test]
@@ -59,13 +100,13 @@ fn mod_wsgi_and_we_differ_only_where_it_is_meant() {
         pair.heads();
         pair.misuses();
         pair.inputs();
+        let mut wrong = pair.edges();
         let used: BTreeSet<usize> = pair.found.iter().filter_map(Difference::allowed).collect();
         let stale = ALLOWED.iter().enumerate().filter(|(number, _)| !used.contains(number));
-        stale
-            .map(|(_, (front, part, _))| {
-                format!("nothing differs any more in `{front}` of `{part}`: take it off the list")
-            })
-            .collect()
+        wrong.extend(stale.map(|(_, (front, part, _))| {
+            format!("nothing differs any more in `{front}` of `{part}`: take it off the list")
+        }));
+        wrong
     });
 }
 
@@ -150,6 +191,7 @@ fn configured(builder: Builder, site: &Site, venv: &Path) -> Builder {
     builder
         .mount("/body", &site.file("body_cases.py"), "site")
         .mount("/head", &site.file("head_cases.py"), "site")
+        .mount("/edge", &site.file("judged_cases.py"), "site")
         .mount("/override", &site.file("head_cases.py"), "site")
         .line(format!("WSGIScriptAliasMatch ^/match/([a-z]+) {}/$1.wsgi process-group=site application-group=%{{GLOBAL}}", site.path().display()))
         .line(format!("Alias /files {}", site.path().display()))
@@ -327,6 +369,29 @@ impl Pair {
         }
     }
 
+    /// Applications that do what they should not, or what few do.
+    fn edges(&mut self) -> Vec<String> {
+        let names = self.theirs.httpd.get("/edge/names").json();
+        let names: Vec<_> = names.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        for (number, name) in names.iter().enumerate() {
+            let request = format!(
+                "POST /edge/case?{number} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 12\r\n\r\nfirst\nsecond"
+            );
+            let [theirs, ours] = [&self.theirs, &self.ours].map(|side| {
+                let before = side.httpd.error_log().len();
+                let mut parts = side.taken_apart(&exchange(side.httpd.address(), request.clone(), SOON));
+                // What the case has said is in the log before this.
+                assert_eq!(side.httpd.get(&format!("/edge/mark?{number}")).status, 200);
+                let log = side.log_until(before, &format!("mark {number}"));
+                let last = log.lines().rev().filter(|line| !line.contains("exception raised")).find_map(exception);
+                parts.extend(last.map(|error| ("exception".to_owned(), error)));
+                parts
+            });
+            self.compare(&format!("edge {name}"), &theirs, &ours);
+        }
+        if names.len() < 300 { vec![format!("only {} cases of the edge", names.len())] } else { Vec::new() }
+    }
+
     fn inputs(&mut self) {
         let body = "first line\nsecond\n\n".to_owned() + &"x".repeat(9000) + "\nlast";
         for calls in [
@@ -422,6 +487,7 @@ impl Side {
                         | "SERVER_SOFTWARE"
                         | "UNIQUE_ID"
                         | "REDIRECT_UNIQUE_ID"
+                        | "REDIRECT_REDIRECT_UNIQUE_ID"
                         | "H2_STREAM_TAG"
                         | "mod_wsgi.request_id"
                         | "mod_wsgi.connection_id"
@@ -440,6 +506,17 @@ impl Side {
         text.replace(&self.httpd.root().display().to_string(), "ROOT")
             .replace(&self.port(), "PORT")
             .replace(&self.tls_port.to_string(), "TLSPORT")
+    }
+
+    /// The log from there to a line with this end.
+    fn log_until(&self, at: usize, mark: &str) -> String {
+        let found = wsgid_tests::until(SOON, || {
+            let log = self.httpd.error_log();
+            let new = log.get(at..)?;
+            let end = new.lines().find(|line| line.ends_with(mark))?;
+            new.split_once(end).map(|(front, _)| front.to_owned())
+        });
+        found.unwrap_or_else(|| panic!("no `{mark}` in the log of {}", self.httpd.address()))
     }
 
     /// The last exception that the log names from there on.
@@ -471,211 +548,14 @@ fn without_words(text: &str) -> String {
     kind.unwrap_or(text).to_owned()
 }
 
+/// The name of an exception that ends a traceback.
 fn exception(line: &str) -> Option<String> {
-    let at = ["TypeError: ", "ValueError: ", "RuntimeError: ", "AttributeError: "]
-        .iter()
-        .filter_map(|name| line.find(name))
-        .min()?;
-    Some(without_words(&line[at..]))
-}
-
-/// Requests whose environ is compared.
-fn requests() -> Vec<(String, String)> {
-    let mut all = Vec::new();
-    let paths = [
-        "/app",
-        "/app/",
-        "/app/a/b",
-        "/app//a///b",
-        "//app/a",
-        "/app/a%20b",
-        "/app/%C3%A4/%E4",
-        "/app/a%2Bb+c",
-        "/app/a;p=1",
-        "/app/./a/../b",
-        "/app?",
-        "/app?q",
-        "/app?a=1&b=%20&c=%C3%A4",
-        "/app/?%zz",
-        "/app/a?b?c#d",
-        "/deep/er/x",
-        "/deep/er",
-        "/match/direct",
-        "/match/direct/more",
-        "/files/direct.wsgi",
-        "/files/direct.wsgi/x/y?z",
-        "/rewritten/a/b?c=d",
-        "/nowhere",
-        "/nowhere?a=b",
-        "/env/x",
-        "/tls/x",
-        "/app/a%2Fb",
-        "/app/%00",
-        "/application",
-        "/app/~x/'\"<>",
-    ];
-    for path in paths {
-        all.push((
-            path.to_owned(),
-            format!("GET {path} HTTP/1.1\r\nHost: localhost:PORT\r\nConnection: close\r\n\r\n"),
-        ));
-    }
-    for method in ["HEAD", "OPTIONS", "DELETE", "PROPFIND", "BREW", "PATCH"] {
-        all.push((method.to_owned(), format!("{method} /app/m HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")));
-    }
-    for (method, mount) in [("HEAD", "mapped"), ("GET", "mapped")] {
-        all.push((
-            format!("{method} {mount}"),
-            format!("{method} /{mount}/ HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"),
-        ));
-    }
-    let fields = [
-        "X-One: 1\r\nX-One: 2",
-        "Cookie: a=1\r\nCookie: b=2",
-        "X_Under: 1\r\nX-Under: 2",
-        "X.Dot: 1",
-        "X-Ünï: 1",
-        "Proxy: evil",
-        "X-Empty:",
-        "X-Latin: caf\u{e9}",
-        "Authorization: Basic YTpi",
-        "Proxy-Authorization: Basic YTpi",
-        "Content-Type: text/x",
-        "Content-Length: 0",
-        "Range: bytes=0-3",
-        "If-Modified-Since: Thu, 01 Jan 1970 00:00:00 GMT",
-        "Expect: nothing",
-        "TE: trailers",
-        "Upgrade: x",
-        "Accept-Encoding: gzip, br",
-        "X-Forwarded-For: 1.2.3.4",
-        "HTTPS: on",
-        "X-Set: seen",
-        "Content-MD5: x",
-        "Keep-Alive: 5",
-        "Transfer-Encoding: gzip",
-        "User-Agent: a\r\nReferer: b\r\nAccept: */*\r\nAccept-Language: de",
-        "X-Long: LONG",
-    ];
-    for field in fields {
-        let field_line = field.replace("LONG", &"y".repeat(7000));
-        for mount in ["app", "env"] {
-            all.push((
-                format!("{mount} {field}"),
-                format!("GET /{mount}/x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{field_line}\r\n\r\n"),
-            ));
-        }
-    }
-    let others = [
-        ("HTTP/1.0", "GET /app/x HTTP/1.0\r\n\r\n"),
-        ("absolute", "GET http://other.example/app/x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"),
-        ("Host with a port", "GET /app/x HTTP/1.1\r\nHost: other.example:99\r\nConnection: close\r\n\r\n"),
-        (
-            "passed authorization",
-            "GET /auth/x HTTP/1.1\r\nHost: h\r\nAuthorization: Basic YTpi\r\nConnection: close\r\n\r\n",
-        ),
-        (
-            "a user",
-            "GET /basic/x HTTP/1.1\r\nHost: h\r\nAuthorization: Basic YWxpY2U6dGVzdDI=\r\nConnection: close\r\n\r\n",
-        ),
-        ("no user", "GET /basic/x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"),
-        (
-            "POST",
-            "POST /app/x HTTP/1.1\r\nHost: h\r\nContent-Type: text/y\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc",
-        ),
-        ("PUT", "PUT /app/x HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"),
-        (
-            "chunked",
-            "POST /chunked/x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
-        ),
-        (
-            "expecting",
-            "POST /app/x HTTP/1.0\r\nHost: h\r\nContent-Length: 3\r\nExpect: 100-continue\r\nConnection: close\r\n\r\nabc",
-        ),
-    ];
-    all.extend(others.map(|(name, request)| (name.to_owned(), request.to_owned())));
-    all
-}
-
-/// Requests that came through a proxy, trusted or not.
-fn forwarded() -> Vec<(String, String)> {
-    let mut all = Vec::new();
-    let forwarded = [
-        "X-Forwarded-For: 1.2.3.4",
-        "X-Forwarded-For: 1.2.3.4, 5.6.7.8, 127.0.0.1",
-        "X-Forwarded-For: , ,",
-        "X-Forwarded-Host: outside.example:81",
-        "X-Forwarded-Proto: https",
-        "X-Forwarded-Proto: HTTPS",
-        "X-Forwarded-Proto: http",
-        "X-Forwarded-Port: 8443",
-        "X-Script-Name: /mounted",
-        "X-Real-IP: 9.9.9.9\r\nX-Forwarded-For: 1.2.3.4",
-        "X-Forwarded-SSL: on",
-        "X-Client-IP: 9.9.9.9",
-        "X-Forwarded-Server: s",
-    ];
-    for field in forwarded {
-        for mount in ["app", "proxied", "untrusted"] {
-            all.push((
-                format!("{mount} {field}"),
-                format!("GET /{mount}/x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{field}\r\n\r\n"),
-            ));
-        }
-    }
-    all
-}
-
-/// Responses whose bytes are compared.
-fn responses() -> Vec<Value> {
-    let mut all: Vec<Value> = [
-        "200 OK",
-        "200 Fine",
-        "200",
-        "201 Made",
-        "204 None",
-        "206 Part",
-        "299 Odd",
-        "301 Moved",
-        "304 Same",
-        "400 Bad",
-        "401 Who",
-        "403 No",
-        "404 Lost",
-        "405 How",
-        "418 Pot",
-        "451 Law",
-        "499 Own",
-        "500 Own",
-        "502 Own",
-        "503 Own",
-        "599 Own",
-    ]
-    .into_iter()
-    .map(|status| json!({"status": status, "body": ["a body"]}))
-    .collect();
-    all.extend([
-        json!({"headers": []}),
-        json!({"headers": [["Content-Type", "TEXT/HTML; Charset=X"]]}),
-        json!({"headers": [["Content-Length", "5"]]}),
-        json!({"headers": [["Content-Length", "3"]]}),
-        json!({"headers": [["Content-Length", "3"]], "body": ["a", "b", "c", "d"], "generator": true}),
-        json!({"headers": [["Content-Encoding", "x"], ["Content-Language", "de"]]}),
-        json!({"headers": [["Set-Cookie", "a"], ["Set-Cookie", "b"], ["X", "1"], ["X", "2"]]}),
-        json!({"headers": [["Vary", "a"], ["Vary", "b"], ["Cache-Control", "no-cache"], ["ETag", "\"x\""]]}),
-        json!({"headers": [["Last-Modified", "Thu, 01 Jan 1970 00:00:00 GMT"], ["Expires", "0"]]}),
-        json!({"headers": [["Location", "http://example.org/x"]], "status": "302 Found"}),
-        json!({"headers": [["Location", "/app/inside?x=y"]]}),
-        json!({"headers": [["Location", "/app/x"]], "status": "302 Found"}),
-        json!({"headers": [["WWW-Authenticate", "A"], ["WWW-Authenticate", "B"]], "status": "401 Who"}),
-        json!({"headers": [["X", "caf\u{e9}"], ["Y", ""], ["Z", " padded "]]}),
-        json!({"headers": [["Date", "x"], ["Server", "y"], ["Connection", "close"]]}),
-        json!({"body": []}),
-        json!({"body": [""]}),
-        json!({"body": ["", "a", "", "b"], "generator": true}),
-        json!({"body": ["a", "b"]}),
-        json!({"body": ["x".repeat(5000)]}),
-        json!({"body": ["x".repeat(20000)], "generator": true}),
-    ]);
-    all
+    let name = |word: &str| {
+        let name = word.strip_suffix(':').unwrap_or(word).rsplit('.').next().unwrap_or_default().to_owned();
+        let known = ["Error", "Exit", "Interrupt", "Iteration", "Odd"].iter().any(|end| name.ends_with(end));
+        (known && name.starts_with(|first: char| first.is_ascii_uppercase())).then_some(name)
+    };
+    // Behind what httpd puts in front, each in brackets.
+    let text = line.rsplit_once("] ").map_or(line, |(_, text)| text);
+    name(text.split(' ').next()?)
 }

@@ -8,6 +8,7 @@ import collections.abc as _abc
 import os as _os
 import sys as _sys
 import time as _time
+from operator import index as _index
 
 event_callbacks = []
 shutdown_callbacks = []
@@ -26,20 +27,27 @@ class RequestTimeout(BaseException):
 class FileWrapper:
     """PEP 3333 `wsgi.file_wrapper`: blocks of a file-like object."""
 
+    __slots__ = ("filelike", "blksize", "__weakref__")
+
     def __init__(self, filelike, blksize=8192):
+        if _index(blksize) < 0:
+            raise ValueError("a block of a file cannot have %d bytes" % blksize)
         self.filelike = filelike
         self.blksize = blksize
-        if hasattr(filelike, "close"):
-            self.close = filelike.close
+
+    def close(self):
+        close = getattr(self.filelike, "close", None)
+        if close is not None:
+            close()
 
     def __iter__(self):
         return self
 
     def __next__(self):
         block = self.filelike.read(self.blksize)
-        if block:
-            return block
-        raise StopIteration
+        if not block and isinstance(block, bytes):
+            raise StopIteration
+        return block
 
 
 def __getattr__(name):

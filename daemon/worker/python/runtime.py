@@ -5,6 +5,7 @@ core does everything that a request needs.
 """
 
 import faulthandler
+import io
 import os
 import signal
 import sys
@@ -23,6 +24,7 @@ def main(core, facts):
     RequestTimeout = mod_wsgi.RequestTimeout
     sys.stdout = core.stream("sys.stdout")
     sys.stderr = core.stream("sys.stderr")
+    io.TextIOBase.register(type(sys.stderr))
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
     core.prepare(environ_template(facts, mod_wsgi), mod_wsgi, [sys.stdout, sys.stderr], os.dup(wake_write))

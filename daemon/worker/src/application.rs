@@ -17,13 +17,13 @@ use wsgid_protocol::payload::encode;
 use wsgid_protocol::request::{Call, RequestHead, RequestOptions};
 
 use crate::environ::{self, Variables};
-use crate::errors::Errors;
 use crate::exchange::Exchange;
 use crate::hooks::Question;
 use crate::input::Input;
 use crate::output::Stage;
 use crate::script::summary;
 use crate::start_response::StartResponse;
+use crate::stream::Stream;
 use crate::worker::{Runtime, Worker};
 use crate::{events, file_wrapper, lock, log, panics, response};
 
@@ -153,7 +153,7 @@ fn attempt<'py>(
     environ: &Bound<'py, PyDict>,
 ) -> PyResult<Verdict> {
     let runtime = runtime(worker)?;
-    let errors = Bound::new(py, Errors::new(Arc::clone(exchange)))?;
+    let errors = Bound::new(py, Stream::of_request(Arc::clone(exchange)))?;
     let loaded =
         worker.scripts.get(py, runtime.module.bind(py), &facts.script, &facts.callable, facts.options.script_reloading);
     if let Some(reason) = loaded.recycle {
@@ -211,14 +211,14 @@ fn call<'py>(
     }
     let start = Bound::new(py, StartResponse::new(Arc::clone(exchange)))?;
     let result = application.call1((environ, start))?;
-    let sent = panics::raised(|| send(py, exchange, runtime, &result));
+    let sent = panics::raised(|| send(py, exchange, runtime, &result).and_then(|()| started(py, exchange)));
     let closed = panics::raised(|| close(py, &result));
     sent?;
     if let Err(error) = closed {
         // The answer is complete; what close() broke is not the client's concern.
         log::exception(py, "exception in close() of the response", &error);
     }
-    complete(py, exchange)
+    Ok(complete(py, exchange))
 }
 
 fn send(py: Python<'_>, exchange: &Exchange, runtime: &Runtime, result: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -226,6 +226,15 @@ fn send(py: Python<'_>, exchange: &Exchange, runtime: &Runtime, result: &Bound<'
         return Ok(());
     }
     response::iterable(py, exchange, result)
+}
+
+/// PEP 3333: `start_response` was called before the iterable has come to its
+/// end; `close()` is too late.
+fn started(py: Python<'_>, exchange: &Exchange) -> PyResult<()> {
+    if lock::attached(py, &exchange.output).stage == Stage::Waiting {
+        return Err(PyRuntimeError::new_err("the application returned without calling start_response"));
+    }
+    Ok(())
 }
 
 /// PEP 3333: `close()` is called exactly once, whatever happened.
@@ -240,18 +249,15 @@ fn close(py: Python<'_>, result: &Bound<'_, PyAny>) -> PyResult<()> {
 }
 
 /// The application is done: is its answer complete?
-fn complete(py: Python<'_>, exchange: &Exchange) -> PyResult<Verdict> {
+fn complete(py: Python<'_>, exchange: &Exchange) -> Verdict {
     let output = lock::attached(py, &exchange.output);
-    if output.stage == Stage::Waiting {
-        return Err(PyRuntimeError::new_err("the application returned without calling start_response"));
-    }
     let bodiless = exchange.head_only || matches!(output.head.status, 204 | 304);
     match output.head.length {
         Some(length) if output.body_len < length && !bodiless && !output.is_broken() => {
             let text = format!("{}: Content-Length is {length}, the body has {} bytes", exchange.what, output.body_len);
-            Ok(Verdict::Failed { failure: Failure::ResponseShort, text })
+            Verdict::Failed { failure: Failure::ResponseShort, text }
         }
-        _ => Ok(Verdict::Complete),
+        _ => Verdict::Complete,
     }
 }
 

@@ -125,8 +125,8 @@ impl Core {
 
     /// A text stream in the place of `sys.stdout` or `sys.stderr`.
     fn stream(&self, name: &str) -> Stream {
-        let name = if name == "sys.stdout" { "sys.stdout" } else { "sys.stderr" };
-        Stream::new(name, name == "sys.stdout" && self.worker.spec.group.restrict_stdout)
+        let stdout = name == "sys.stdout";
+        Stream::of_process(stdout, stdout && self.worker.spec.group.restrict_stdout)
     }
 
     /// The control thread; never returns.

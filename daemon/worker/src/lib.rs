@@ -9,7 +9,6 @@ mod control;
 mod core;
 mod early_hints;
 mod environ;
-mod errors;
 mod events;
 mod exchange;
 mod file_wrapper;

@@ -152,6 +152,12 @@ impl Output {
         }
     }
 
+    /// The same, and the client is to have it without waiting for a body.
+    pub(crate) fn begin_now(&mut self) {
+        self.unflushed |= self.stage == Stage::Started;
+        self.begin_body();
+    }
+
     /// A record for the error log.
     pub(crate) fn log(&mut self, level: u16, record: &[u8]) -> Result<(), OutputError> {
         self.check()?;

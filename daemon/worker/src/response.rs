@@ -55,6 +55,17 @@ pub(crate) fn bytes<'a, 'py>(item: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<
     })
 }
 
+/// What `write` got. PEP 3333: its first call sends the head, empty or not.
+pub(crate) fn written(py: Python<'_>, exchange: &Exchange, bytes: &Bound<'_, PyBytes>) -> PyResult<()> {
+    block(py, exchange, bytes)?;
+    let mut output = lock::attached(py, &exchange.output);
+    if output.has_ended() {
+        return Err(failed(&OutputError::Ended));
+    }
+    output.begin_now();
+    Ok(())
+}
+
 /// Sends one block; the head goes with the first that is not empty.
 pub(crate) fn block(py: Python<'_>, exchange: &Exchange, block: &Bound<'_, PyBytes>) -> PyResult<()> {
     let bytes = block.as_bytes();

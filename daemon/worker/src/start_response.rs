@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyBaseException, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 use serde_bytes::Bytes;
 
 use wsgid_protocol::limits::{MAX_RESPONSE_FIELDS, MAX_RESPONSE_LEN};
@@ -47,10 +47,13 @@ impl StartResponse {
         if output.has_ended() {
             return Err(PyRuntimeError::new_err("start_response called after the request has ended"));
         }
-        match (output.stage, exc_info) {
-            (Stage::Sent, Some(error)) => return Err(error),
-            (Stage::Sent, None) => return Err(PyRuntimeError::new_err("headers have been sent already")),
-            _ => {}
+        if output.stage == Stage::Sent {
+            // Making the exception runs Python.
+            drop(output);
+            return Err(match exc_info {
+                Some(info) => exception(info),
+                None => PyRuntimeError::new_err("headers have been sent already"),
+            });
         }
         let head = ResponseHead {
             status: status.code,
@@ -83,7 +86,7 @@ pub(crate) struct Write {
 impl Write {
     #[pyo3(signature = (block, /))]
     fn __call__(&self, py: Python<'_>, block: &Bound<'_, PyAny>) -> PyResult<()> {
-        response::block(py, &self.exchange, response::bytes(block)?)
+        response::written(py, &self.exchange, response::bytes(block)?)
     }
 }
 
@@ -92,17 +95,32 @@ struct Status {
     reason: Vec<u8>,
 }
 
-/// `(type, value, traceback)`; the exception to raise if the head has gone.
-fn exception_info(info: &Bound<'_, PyAny>) -> PyResult<PyErr> {
-    let info = info.cast::<PyTuple>().map_err(|_| PyTypeError::new_err("exception info must be a tuple or None"))?;
-    if info.len() != 3 {
-        return Err(PyValueError::new_err("exception info must be a tuple of type, value and traceback"));
+/// `sys.exc_info()`; looked into only if it has to be raised.
+fn exception_info<'a, 'py>(info: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py, PyTuple>> {
+    info.cast::<PyTuple>().map_err(|_| PyRuntimeError::new_err("exception info must be a tuple or None"))
+}
+
+/// The head has gone: what is to be raised instead of replacing it.
+fn exception(info: &Bound<'_, PyTuple>) -> PyErr {
+    let Ok((class, value, traceback)) = info.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>, Bound<'_, PyAny>)>() else {
+        return PyTypeError::new_err("exception info must be a tuple of type, value and traceback");
+    };
+    let error = if value.is_instance_of::<PyBaseException>() {
+        Ok(value)
+    } else if value.is_none() {
+        class.call0()
+    } else {
+        class.call1((value,))
+    };
+    match error {
+        Ok(error) if error.is_instance_of::<PyBaseException>() => {
+            // A traceback that is none stays out; the exception has its own.
+            let _ = error.call_method1("with_traceback", (traceback,));
+            PyErr::from_value(error)
+        }
+        Ok(_) => PyTypeError::new_err("exception info holds no exception"),
+        Err(error) => error,
     }
-    let value = info.get_item(1)?;
-    if value.is_none() {
-        return Ok(PyErr::from_value(info.get_item(0)?));
-    }
-    Ok(PyErr::from_value(value))
 }
 
 /// Three digits, and optionally a space and the reason.
@@ -110,7 +128,7 @@ fn read_status(status: &Bound<'_, PyAny>) -> PyResult<Status> {
     let text = status
         .cast::<PyString>()
         .map_err(|_| PyTypeError::new_err(format!("expected a str for the status, got {}", type_name(status))))?;
-    let bytes = latin1(text, "status")?;
+    let bytes = latin1(text)?;
     let (digits, rest) = bytes.split_at_checked(3).ok_or_else(|| bad_status(text))?;
     if !digits.iter().all(u8::is_ascii_digit) || !matches!(rest.first(), None | Some(b' ')) {
         return Err(bad_status(text));
@@ -155,11 +173,11 @@ fn read_field(item: &Bound<'_, PyAny>) -> PyResult<(Vec<u8>, Vec<u8>)> {
     let name = name
         .cast::<PyString>()
         .map_err(|_| PyTypeError::new_err(format!("expected a str for a header name, got {}", type_name(&name))))
-        .and_then(|name| latin1(name, "header name"))?;
+        .and_then(latin1)?;
     let value = value
         .cast::<PyString>()
         .map_err(|_| PyTypeError::new_err(format!("expected a str for a header value, got {}", type_name(&value))))
-        .and_then(|value| latin1(value, "header value"))?;
+        .and_then(latin1)?;
     if name.is_empty() || !name.iter().copied().all(is_token) {
         let name = String::from_utf8_lossy(&name).into_owned();
         return Err(PyValueError::new_err(format!("`{}` is not a header name", name.escape_debug())));
@@ -168,32 +186,48 @@ fn read_field(item: &Bound<'_, PyAny>) -> PyResult<(Vec<u8>, Vec<u8>)> {
         let name = String::from_utf8_lossy(&name).into_owned();
         return Err(PyValueError::new_err(format!("the value of header `{name}` contains a line end or a NUL")));
     }
-    Ok((name, value))
+    // RFC 9110 §5.5: space in front is no part of a value.
+    let front = value.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    Ok((name, value.get(front..).unwrap_or_default().to_vec()))
 }
 
-/// RFC 9110 §5.6.2, except that bytes above ASCII are let through as mod_wsgi
-/// does; httpd decides about them.
+/// RFC 9110 §5.6.2.
 fn is_token(byte: u8) -> bool {
-    !byte.is_ascii_control() && !b" ()<>@,;:\\\"/[]?={}".contains(&byte)
+    byte.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?={}".contains(&byte)
 }
 
+/// The one length of the body. What httpd would refuse is refused here, where
+/// the application can be named.
 fn content_length(fields: &Fields) -> PyResult<Option<u64>> {
-    let Some((_, value)) = fields.iter().rfind(|(name, _)| name.eq_ignore_ascii_case(b"content-length")) else {
-        return Ok(None);
-    };
-    let text = std::str::from_utf8(value).unwrap_or_default().trim();
-    let length = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
-    length.map(Some).ok_or_else(|| PyValueError::new_err(format!("Content-Length `{text}` is not a length")))
+    let mut length = None;
+    for (_, value) in fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"content-length")) {
+        let bad = || PyValueError::new_err(format!("Content-Length `{}` is not a length", value.escape_ascii()));
+        if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+            return Err(bad());
+        }
+        let number: i64 = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()).ok_or_else(bad)?;
+        let number = number.unsigned_abs();
+        if length.is_some_and(|known| known != number) {
+            return Err(PyValueError::new_err("two headers give different values of Content-Length"));
+        }
+        length = Some(number);
+    }
+    Ok(length)
 }
 
 /// PEP 3333: native strings hold bytes as latin-1.
-fn latin1(text: &Bound<'_, PyString>, what: &str) -> PyResult<Vec<u8>> {
-    let utf8 = text.to_cow()?;
-    if utf8.is_ascii() {
-        return Ok(utf8.into_owned().into_bytes());
+fn latin1(text: &Bound<'_, PyString>) -> PyResult<Vec<u8>> {
+    if let Ok(utf8) = text.to_cow() {
+        if utf8.is_ascii() {
+            return Ok(utf8.into_owned().into_bytes());
+        }
+        let bytes: Result<Vec<u8>, _> = utf8.chars().map(u8::try_from).collect();
+        if let Ok(bytes) = bytes {
+            return Ok(bytes);
+        }
     }
-    let bytes: Result<Vec<u8>, _> = utf8.chars().map(u8::try_from).collect();
-    bytes.map_err(|_| PyValueError::new_err(format!("the {what} contains a character outside of latin-1")))
+    // Raises the UnicodeEncodeError that says which character it is.
+    Ok(text.call_method1("encode", ("latin-1",))?.cast_into::<PyBytes>()?.as_bytes().to_vec())
 }
 
 fn type_name(value: &Bound<'_, PyAny>) -> String {

@@ -1,61 +1,136 @@
-//! `sys.stdout` and `sys.stderr` of the process: text streams whose lines become
-//! log records. `log` decides where a record goes.
+//! The text streams that applications write to: `wsgi.errors` of a request, and
+//! `sys.stdout` and `sys.stderr` of the process. Their lines become log records;
+//! `log` decides where a record goes. They have the methods of Python's own text
+//! streams, so that code which reconfigures or wraps those finds what it needs.
 
-use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::thread::ThreadId;
 
-use pyo3::exceptions::PyOSError;
+use pyo3::exceptions::{PyOSError, PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyAny, PyBytes, PyDict, PyString, PyTuple};
 
 use wsgid_protocol::failure::level;
 
-use crate::errors::{ErrorsBuffer, gather, readable};
+use crate::exchange::Exchange;
 use crate::{lock, log};
 
-/// `sys.stdout` or `sys.stderr`: lines of a thread that serves a request belong
-/// to that request.
+/// A line grows to this length before it is written without its end.
+const LINE_MAX: usize = 8 * 1024;
+
+/// Whose lines these are.
+enum Owner {
+    /// This request's, whichever thread writes them: `wsgi.errors`.
+    Request(Arc<Exchange>),
+    /// The process's; those of a thread that serves a request belong to that.
+    Process,
+}
+
+/// A text stream whose lines become log records.
 #[pyclass(frozen, module = "mod_wsgi", name = "Stream")]
 pub(crate) struct Stream {
+    owner: Owner,
     name: &'static str,
-    /// Set by WSGIRestrictStdout: every use raises.
+    /// Set by WSGIRestrictStdout: every write raises.
     restricted: bool,
-    partial: Mutex<HashMap<ThreadId, String>>,
+    /// What each thread has written without a line end.
+    partial: Mutex<Vec<(ThreadId, String)>>,
 }
 
 impl Stream {
-    pub(crate) fn new(name: &'static str, restricted: bool) -> Self {
-        Self { name, restricted, partial: Mutex::default() }
+    /// `wsgi.errors` of a request.
+    pub(crate) fn of_request(exchange: Arc<Exchange>) -> Self {
+        Self::new(Owner::Request(exchange), "<wsgi.errors>", false)
+    }
+
+    /// `sys.stdout`, or else `sys.stderr`.
+    pub(crate) fn of_process(stdout: bool, restricted: bool) -> Self {
+        Self::new(Owner::Process, if stdout { "<stdout>" } else { "<stderr>" }, restricted)
+    }
+
+    const fn new(owner: Owner, name: &'static str, restricted: bool) -> Self {
+        Self { owner, name, restricted, partial: Mutex::new(Vec::new()) }
+    }
+
+    fn check(&self, py: Python<'_>) -> PyResult<()> {
+        if self.restricted {
+            let name = self.name.trim_matches(['<', '>']);
+            return Err(PyOSError::new_err(format!(
+                "sys.{name} access is restricted by mod_wsgi (WSGIRestrictStdout)"
+            )));
+        }
+        match &self.owner {
+            Owner::Request(exchange) if lock::attached(py, &exchange.output).has_ended() => {
+                Err(PyRuntimeError::new_err("wsgi.errors used after its request has ended"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn put(&self, py: Python<'_>, text: &str) -> PyResult<()> {
-        if self.restricted {
-            return Err(PyOSError::new_err(format!(
-                "{} access is restricted by mod_wsgi (WSGIRestrictStdout)",
-                self.name
-            )));
-        }
-        let whole = {
-            let mut partial = lock::detached(&self.partial);
-            let line = partial.entry(std::thread::current().id()).or_default();
-            let whole = gather(line, text);
-            if line.is_empty() {
-                partial.remove(&std::thread::current().id());
-            }
-            whole
-        };
-        if let Some(whole) = whole {
-            log::lines(py, level::ERROR, &whole);
+        self.check(py)?;
+        if let Some(lines) = self.gather(text) {
+            self.log(py, &lines);
         }
         Ok(())
     }
 
+    fn log(&self, py: Python<'_>, lines: &str) {
+        match &self.owner {
+            Owner::Request(exchange) => log::exchange_lines(py, exchange, level::ERROR, lines),
+            Owner::Process => log::lines(py, level::ERROR, lines),
+        }
+    }
+
+    /// Adds text to the calling thread's line. Returns what is to be written.
+    fn gather(&self, text: &str) -> Option<String> {
+        let mut partial = lock::detached(&self.partial);
+        let thread = std::thread::current().id();
+        let at = partial.iter().position(|(owner, _)| *owner == thread);
+        let mut line = at.map_or_else(String::new, |at| partial.swap_remove(at).1);
+        let end = text.rfind('\n').map_or(0, |at| at + 1);
+        let (whole, rest) = text.split_at_checked(end).unwrap_or((text, ""));
+        if whole.is_empty() {
+            line.push_str(rest);
+            if line.len() > LINE_MAX {
+                return Some(line);
+            }
+            if !line.is_empty() {
+                partial.push((thread, line));
+            }
+            return None;
+        }
+        line.push_str(whole);
+        if !rest.is_empty() {
+            partial.push((thread, rest.to_owned()));
+        }
+        Some(line)
+    }
+
     /// Writes what the calling thread has written without a line end.
+    fn write_partial(&self, py: Python<'_>) {
+        let thread = std::thread::current().id();
+        let rest = {
+            let mut partial = lock::detached(&self.partial);
+            let at = partial.iter().position(|(owner, _)| *owner == thread);
+            at.map(|at| partial.swap_remove(at).1)
+        };
+        if let Some(rest) = rest {
+            self.log(py, &rest);
+        }
+    }
+
+    /// The request of the calling thread is about to end: writes what has no
+    /// line end yet.
     pub(crate) fn finish(&self, py: Python<'_>) {
-        let rest = lock::detached(&self.partial).remove(&std::thread::current().id());
-        if let Some(rest) = rest.filter(|rest| !rest.is_empty()) {
-            log::lines(py, level::ERROR, &rest);
+        match &self.owner {
+            Owner::Process => self.write_partial(py),
+            Owner::Request(_) => {
+                let rest = std::mem::take(&mut *lock::detached(&self.partial));
+                for (_, line) in rest {
+                    self.log(py, &line);
+                }
+            }
         }
     }
 }
@@ -74,15 +149,171 @@ impl Stream {
         Ok(())
     }
 
-    fn flush(&self, py: Python<'_>) {
-        self.finish(py);
+    fn flush(&self, py: Python<'_>) -> PyResult<()> {
+        if !self.restricted {
+            self.check(py)?;
+            self.write_partial(py);
+        }
+        Ok(())
     }
 
-    fn fileno(&self) -> i32 {
-        if self.name == "sys.stdout" { 1 } else { 2 }
+    /// Whoever closes it is done with it; others may not be.
+    fn close(&self) {}
+
+    /// The process's streams have the descriptors that lead to the log; a
+    /// request's has none.
+    fn fileno(&self, py: Python<'_>) -> PyResult<i32> {
+        match (&self.owner, self.name) {
+            (Owner::Process, "<stdout>") => Ok(1),
+            (Owner::Process, _) => Ok(2),
+            (Owner::Request(_), _) => Err(unsupported(py, "fileno")),
+        }
+    }
+
+    fn isatty(&self) -> bool {
+        false
+    }
+
+    fn readable(&self) -> bool {
+        false
+    }
+
+    fn writable(&self) -> bool {
+        true
+    }
+
+    fn seekable(&self) -> bool {
+        false
+    }
+
+    #[pyo3(signature = (*_args))]
+    fn read(&self, py: Python<'_>, _args: &Bound<'_, PyTuple>) -> PyResult<()> {
+        Err(unsupported(py, "read"))
+    }
+
+    #[pyo3(signature = (*_args))]
+    fn readline(&self, py: Python<'_>, _args: &Bound<'_, PyTuple>) -> PyResult<()> {
+        Err(unsupported(py, "readline"))
+    }
+
+    #[pyo3(signature = (*_args))]
+    fn readlines(&self, py: Python<'_>, _args: &Bound<'_, PyTuple>) -> PyResult<()> {
+        Err(unsupported(py, "readlines"))
+    }
+
+    fn __iter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __next__(&self, py: Python<'_>) -> PyResult<Option<()>> {
+        Err(unsupported(py, "read"))
+    }
+
+    fn tell(&self, py: Python<'_>) -> PyResult<()> {
+        Err(unsupported(py, "tell"))
+    }
+
+    #[pyo3(signature = (*_args))]
+    fn seek(&self, py: Python<'_>, _args: &Bound<'_, PyTuple>) -> PyResult<()> {
+        Err(unsupported(py, "seek"))
+    }
+
+    #[pyo3(signature = (*_args))]
+    fn truncate(&self, py: Python<'_>, _args: &Bound<'_, PyTuple>) -> PyResult<()> {
+        Err(unsupported(py, "truncate"))
+    }
+
+    /// Accepted and without effect: the log is UTF-8, line by line.
+    #[pyo3(signature = (**_options))]
+    fn reconfigure(&self, _options: Option<&Bound<'_, PyDict>>) {}
+
+    /// The stream for bytes. This one can still be used.
+    fn detach(slf: Py<Self>) -> StreamBuffer {
+        StreamBuffer { text: slf }
+    }
+
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    #[pyo3(signature = (*_args))]
+    fn __exit__(&self, py: Python<'_>, _args: &Bound<'_, PyTuple>) -> PyResult<()> {
+        self.flush(py)
+    }
+
+    #[getter]
+    fn closed(&self) -> bool {
+        false
+    }
+
+    #[getter]
+    fn encoding(&self) -> &'static str {
+        "utf-8"
+    }
+
+    #[getter]
+    fn errors(&self) -> &'static str {
+        "backslashreplace"
+    }
+
+    #[getter]
+    fn newlines(&self) -> Option<()> {
+        None
+    }
+
+    #[getter]
+    fn line_buffering(&self) -> bool {
+        true
+    }
+
+    #[getter]
+    fn write_through(&self) -> bool {
+        false
+    }
+
+    #[getter]
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    #[getter]
+    fn mode(&self) -> &'static str {
+        "w"
+    }
+
+    #[getter]
+    fn buffer(slf: Py<Self>) -> StreamBuffer {
+        StreamBuffer { text: slf }
+    }
+}
+
+/// The same stream for bytes.
+#[pyclass(frozen, module = "mod_wsgi", name = "StreamBuffer")]
+pub(crate) struct StreamBuffer {
+    text: Py<Stream>,
+}
+
+#[pymethods]
+impl StreamBuffer {
+    fn write(&self, py: Python<'_>, bytes: &Bound<'_, PyAny>) -> PyResult<usize> {
+        if bytes.is_instance_of::<PyString>() {
+            return Err(PyTypeError::new_err("a bytes-like object is required, not 'str'"));
+        }
+        let view = py.import("builtins")?.getattr("memoryview")?.call1((bytes,))?;
+        let bytes = view.call_method0("tobytes")?.cast_into::<PyBytes>()?;
+        self.text.get().put(py, &String::from_utf8_lossy(bytes.as_bytes()))?;
+        bytes.len()
+    }
+
+    fn flush(&self, py: Python<'_>) -> PyResult<()> {
+        self.text.get().flush(py)
     }
 
     fn close(&self) {}
+
+    fn fileno(&self, py: Python<'_>) -> PyResult<i32> {
+        self.text.get().fileno(py)
+    }
 
     fn isatty(&self) -> bool {
         false
@@ -106,32 +337,35 @@ impl Stream {
     }
 
     #[getter]
-    fn encoding(&self) -> &'static str {
-        "utf-8"
-    }
-
-    #[getter]
-    fn errors(&self) -> &'static str {
-        "backslashreplace"
-    }
-
-    #[getter]
-    fn line_buffering(&self) -> bool {
-        true
-    }
-
-    #[getter]
     fn name(&self) -> &'static str {
-        self.name
+        self.text.get().name
     }
 
     #[getter]
     fn mode(&self) -> &'static str {
-        "w"
+        "wb"
     }
 
     #[getter]
-    fn buffer(slf: Py<Self>) -> ErrorsBuffer {
-        ErrorsBuffer::new(slf.into_any())
+    fn raw(slf: Py<Self>) -> Py<Self> {
+        slf
     }
+}
+
+/// `io.UnsupportedOperation`, which Python's own streams raise.
+fn unsupported(py: Python<'_>, operation: &'static str) -> PyErr {
+    let class = py.import("io").and_then(|io| io.getattr("UnsupportedOperation"));
+    match class.and_then(|class| class.call1((operation,))) {
+        Ok(error) => PyErr::from_value(error),
+        Err(error) => error,
+    }
+}
+
+/// The text as UTF-8; lone surrogates are escaped.
+fn readable(text: &Bound<'_, PyString>) -> PyResult<String> {
+    if let Ok(text) = text.to_cow() {
+        return Ok(text.into_owned());
+    }
+    let bytes = text.call_method1("encode", ("utf-8", "backslashreplace"))?.cast_into::<PyBytes>()?;
+    Ok(String::from_utf8_lossy(bytes.as_bytes()).into_owned())
 }

@@ -187,7 +187,7 @@ class StartResponse(harness.Case):
             ("start_response('abc', [])", "ValueError"),
             ("start_response('200OK', [])", "ValueError"),
             ("start_response('200 O\\nK', [])", "ValueError"),
-            ("start_response('200 \\u20ac', [])", "ValueError"),
+            ("start_response('200 \\u20ac', [])", "UnicodeEncodeError"),
             ("start_response('200 OK', ())", "TypeError"),
             ("start_response('200 OK', [['a', 'b']])", "TypeError"),
             ("start_response('200 OK', [('a',)])", "ValueError"),
@@ -196,14 +196,64 @@ class StartResponse(harness.Case):
             ("start_response('200 OK', [('', 'b')])", "ValueError"),
             ("start_response('200 OK', [('a b', 'b')])", "ValueError"),
             ("start_response('200 OK', [('a', 'b\\r\\nSet-Cookie: x')])", "ValueError"),
-            ("start_response('200 OK', [('a', '\\u20ac')])", "ValueError"),
+            ("start_response('200 OK', [('a', '\\u20ac')])", "UnicodeEncodeError"),
             ("start_response('200 OK', [('Content-Length', 'x')])", "ValueError"),
             ("start_response('200 OK', [('Content-Length', '-1')])", "ValueError"),
-            ("start_response('200 OK', [], 1)", "TypeError"),
+            ("start_response('200 OK', [], 1)", "RuntimeError"),
             ("pass", "RuntimeError"),
         ):
             with self.subTest(call=call):
                 self.refused(call, kind)
+
+    def test_an_empty_write_sends_the_head_an_empty_block_does_not(self):
+        _, connection, path = self.serve("""
+            import sys
+            def application(environ, start_response):
+                write = start_response("200 OK", [])
+                if environ["QUERY_STRING"] == "write":
+                    write(b"")
+                else:
+                    yield b""
+                try:
+                    raise KeyError("late")
+                except KeyError:
+                    start_response("501 Late", [], sys.exc_info())
+                yield b"replaced"
+        """)
+        written = connection.get(path, environ={"QUERY_STRING": "write"})
+        self.assertEqual((written.status, written.failure), (200, 13))
+        self.assertIn("KeyError: 'late'", written.log)
+        yielded = connection.get(path)
+        self.assertEqual((yielded.status, yielded.body), (501, b"replaced"))
+
+    def test_late_exc_info_is_raised_as_it_is(self):
+        _, connection, path = self.serve("""
+            def application(environ, start_response):
+                write = start_response("200 OK", [])
+                write(b"begun:")
+                for info in ((), (1, 2), (KeyError, KeyError("x"), None), (KeyError, "text", None), (ValueError, None, None),
+                             ("a", "b", "c"), [1, 2, 3], "abc", None):
+                    try:
+                        start_response("500 Late", [], info)
+                    except Exception as error:
+                        write(type(error).__name__.encode() + b" ")
+                return []
+        """)
+        self.assertEqual(connection.get(path).body, b"begun:TypeError TypeError KeyError KeyError ValueError TypeError "
+                                                    b"RuntimeError RuntimeError RuntimeError ")
+
+    def test_start_response_in_close_is_too_late(self):
+        _, connection, path = self.serve("""
+            class Body(list):
+                def close(self):
+                    Body.start("200 OK", [])
+            def application(environ, start_response):
+                Body.start = start_response
+                return Body()
+        """)
+        answer = connection.get(path)
+        self.assertEqual((answer.status, answer.failure), (None, 13))
+        self.assertIn("without calling start_response", answer.log)
 
     def test_headers_go_as_they_are(self):
         _, connection, path = self.serve("""
@@ -464,6 +514,34 @@ class Logs(harness.Case):
             (3, b"surrogate \\udcff"), (7, b"d"), (6, b"i"), (4, b"w"), (3, b"e"), (2, b"c"), (3, b"unfinished"),
             (3, b"unfinished stdout")])
         self.assertEqual(worker.output(), "")
+
+    def test_what_code_does_with_text_streams(self):
+        _, connection, path = self.serve("""
+            import codecs, io, sys
+            sys.stdout.reconfigure(encoding="utf-8", errors="replace")
+            def application(environ, start_response):
+                start_response("200 OK", [])
+                results = []
+                for stream in (environ["wsgi.errors"], sys.stdout, sys.stderr):
+                    wrapped = io.TextIOWrapper(stream.buffer, encoding="utf-8", line_buffering=True)
+                    print("wrapped \xe4", file=wrapped)
+                    wrapped.detach()
+                    codecs.getwriter("utf-8")(stream.buffer).write("encoded\\n")
+                    with stream as same:
+                        results.append(same is stream)
+                    results += [isinstance(stream, io.TextIOBase), stream.newlines, stream.detach().writable()]
+                    for name in ("read", "readline", "tell", "fileno"):
+                        try:
+                            results.append(type(getattr(stream, name)()).__name__)
+                        except io.UnsupportedOperation:
+                            results.append(name)
+                    stream.write("usable\\n")
+                return [repr(results).encode()]
+        """)
+        answer = connection.get(path)
+        head = [True, True, None, True, "read", "readline", "tell"]
+        self.assertEqual(answer.body.decode(), repr(head + ["fileno"] + head + ["int"] + head + ["int"]))
+        self.assertEqual(answer.log.split("\n"), ["wrapped \xe4", "encoded", "usable"] * 3)
 
     def test_outside_of_requests_it_is_the_process(self):
         worker, connection, path = self.serve("""
