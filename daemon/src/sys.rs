@@ -143,11 +143,18 @@ pub(crate) fn close_on_exec_from(first: RawFd) -> io::Result<()> {
 }
 
 /// Gives every signal its default action back. An ignored signal would stay
-/// ignored over exec.
+/// ignored over exec. By system call: the C library hides two of them, which
+/// httpd leaves ignored.
 pub(crate) fn reset_signals() {
-    for number in 1..=31 {
-        // SAFETY: SIG_DFL installs no code; SIGKILL and SIGSTOP just fail.
-        unsafe { libc::signal(number, libc::SIG_DFL) };
+    /// The kernel's structure, at least: no handler, no flags, an empty mask.
+    const DEFAULT: [u64; 8] = [0; 8];
+    const MASK_LEN: usize = 8;
+    for number in 1..=64_i64 {
+        let (action, old) = (DEFAULT.as_ptr(), std::ptr::null_mut::<u64>());
+        // SAFETY: the kernel reads a structure shorter than `DEFAULT` and
+        // writes nothing; the default action installs no code. SIGKILL and
+        // SIGSTOP just fail.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, number, action, old, MASK_LEN) };
     }
 }
 

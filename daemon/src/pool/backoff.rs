@@ -25,16 +25,20 @@ pub(crate) struct Backoff {
     #[serde(with = "instant::list")]
     recent: VecDeque<Instant>,
     seed: u64,
+    /// The last start came to nothing.
+    #[serde(default)]
+    failing: bool,
 }
 
 impl Backoff {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { in_a_row: 0, not_before: None, recent: VecDeque::new(), seed: seed | 1 }
+        Self { in_a_row: 0, not_before: None, recent: VecDeque::new(), seed: seed | 1, failing: false }
     }
 
     /// Counts a failure. Returns whether there are now more than `burst` in
     /// `window`.
     pub(crate) fn failed(&mut self, burst: u32, window: Duration, now: Instant) -> bool {
+        self.failing = true;
         self.in_a_row = self.in_a_row.saturating_add(1);
         self.not_before = Some(now + self.delay(LONGEST_DELAY));
         self.recent.push_back(now);
@@ -54,6 +58,16 @@ impl Backoff {
     pub(crate) fn died(&mut self, now: Instant) {
         self.in_a_row = self.in_a_row.saturating_add(1);
         self.not_before = Some(now + self.delay(LONGEST_DELAY_READY));
+    }
+
+    /// A worker came so far as to be ready.
+    pub(crate) fn started(&mut self) {
+        self.failing = false;
+    }
+
+    /// Whether the last start came to nothing.
+    pub(crate) const fn is_failing(&self) -> bool {
+        self.failing
     }
 
     /// A worker has proved itself: the next failure is a first one again.

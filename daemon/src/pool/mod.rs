@@ -213,6 +213,11 @@ impl Pool {
         self.members.iter().map(|(id, member)| (*id, member))
     }
 
+    /// Whether its last start came to nothing: others go first.
+    pub(crate) const fn is_failing(&self) -> bool {
+        self.backoff.is_failing()
+    }
+
     /// The worker that this one is to replace.
     pub(crate) fn replaces(&self, id: WorkerId) -> Option<WorkerId> {
         self.members.get(&id)?.replaces

@@ -49,6 +49,7 @@ impl Pool {
         member.phase = Phase::Ready { since: now };
         member.failed = failed.clone();
         let (generation, replaces) = (member.generation, member.replaces);
+        self.backoff.started();
         let broken = self.newly_broken(id, &failed);
         match broken {
             Some(why) if generation != self.current.number => self.discard_next(&why, now, out),

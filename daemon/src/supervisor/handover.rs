@@ -294,13 +294,13 @@ fn read_pool(state: PoolState) -> PoolEntry {
 }
 
 fn write_spawn(pending: &Pending) -> SpawnState {
-    let Pending { pool, worker, slot, generation, definition } = pending.clone();
+    let Pending { pool, worker, slot, generation, definition, .. } = pending.clone();
     SpawnState { pool, worker, slot, generation, definition }
 }
 
 fn read_spawn(state: SpawnState) -> Pending {
     let SpawnState { pool, worker, slot, generation, definition } = state;
-    Pending { pool, worker, slot, generation, definition }
+    Pending { pool, worker, slot, generation, definition, failing: false }
 }
 
 fn write_event(event: WorkerEvent) -> reexec::Event {

@@ -21,6 +21,8 @@ pub(super) struct Pending {
     pub(super) slot: u32,
     pub(super) generation: u64,
     pub(super) definition: Arc<Definition>,
+    /// The last start of its pool came to nothing.
+    pub(super) failing: bool,
 }
 
 /// The queue and what is being started.
@@ -28,7 +30,8 @@ pub(super) struct Pending {
 pub(super) struct SpawnQueue {
     limit: usize,
     pending: VecDeque<Pending>,
-    starting: BTreeMap<WorkerId, Instant>,
+    /// Since when, and whether for a pool that fails.
+    starting: BTreeMap<WorkerId, (Instant, bool)>,
     last_pool: Option<PoolId>,
 }
 
@@ -52,17 +55,27 @@ impl SpawnQueue {
         self.starting.remove(&worker);
     }
 
-    /// The next spawn that may be done now. Pools take turns.
+    /// The next spawn that may be done now. Pools take turns; those that fail
+    /// have fewer places, of their own, and never stand before the others.
     pub(super) fn pop(&mut self, now: Instant) -> Option<Pending> {
-        self.starting.retain(|_, since| now.duration_since(*since) < STARTING_COUNTS_FOR);
-        if self.starting.len() >= self.limit {
+        self.starting.retain(|_, (since, _)| now.duration_since(*since) < STARTING_COUNTS_FOR);
+        let next = self.next_of(false).or_else(|| self.next_of(true))?;
+        let next = self.pending.remove(next)?;
+        self.last_pool = Some(next.pool);
+        self.starting.insert(next.worker, (now, next.failing));
+        Some(next)
+    }
+
+    /// The place in the queue of who is next among those that fail, or among
+    /// the others; `None` if none may start now.
+    fn next_of(&self, failing: bool) -> Option<usize> {
+        let most = if failing { (self.limit / 2).max(1) } else { self.limit };
+        if self.starting.values().filter(|(_, of_failing)| *of_failing == failing).count() >= most {
             return None;
         }
-        let other = self.pending.iter().position(|pending| Some(pending.pool) != self.last_pool);
-        let next = self.pending.remove(other.unwrap_or(0))?;
-        self.last_pool = Some(next.pool);
-        self.starting.insert(next.worker, now);
-        Some(next)
+        let waits = |pending: &Pending| pending.failing == failing;
+        let other = |pending: &Pending| waits(pending) && Some(pending.pool) != self.last_pool;
+        self.pending.iter().position(other).or_else(|| self.pending.iter().position(waits))
     }
 
     /// What waits.
@@ -72,7 +85,7 @@ impl SpawnQueue {
 
     /// When `pop` may give more without any event.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let first = self.starting.values().min().map(|since| *since + STARTING_COUNTS_FOR);
+        let first = self.starting.values().min().map(|(since, _)| *since + STARTING_COUNTS_FOR);
         first.filter(|_| !self.pending.is_empty())
     }
 }
@@ -91,7 +104,32 @@ mod tests {
             server: ServerFacts::default(),
             httpd_uid: 1,
         };
-        Pending { pool, worker: WorkerId(worker), slot: 0, generation: 1, definition: Arc::new(definition) }
+        Pending {
+            pool,
+            worker: WorkerId(worker),
+            slot: 0,
+            generation: 1,
+            definition: Arc::new(definition),
+            failing: false,
+        }
+    }
+
+    #[test]
+    fn pools_that_fail_do_not_stand_before_others() {
+        let (mut queue, now) = (SpawnQueue::new(), Instant::now());
+        queue.limit = 2;
+        for worker in 1..=5 {
+            queue.push(Pending { failing: true, ..pending(1, worker) });
+        }
+        assert_eq!(queue.pop(now).unwrap().worker, WorkerId(1));
+        assert!(queue.pop(now).is_none(), "they have one place of two");
+        queue.push(pending(2, 6));
+        queue.push(pending(3, 7));
+        assert_eq!(queue.pop(now).unwrap().worker, WorkerId(6));
+        assert_eq!(queue.pop(now).unwrap().worker, WorkerId(7));
+        assert!(queue.pop(now).is_none());
+        queue.done(WorkerId(1));
+        assert_eq!(queue.pop(now).unwrap().worker, WorkerId(2), "and that one nobody takes from them");
     }
 
     #[test]

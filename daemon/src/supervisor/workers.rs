@@ -27,7 +27,8 @@ impl Supervisor {
     pub(super) fn act(&mut self, pool: PoolId, action: Action, now: Instant) {
         match action {
             Action::Spawn { worker, slot, generation, definition } => {
-                self.spawns.push(Pending { pool, worker, slot, generation, definition });
+                let failing = self.pools.get(&pool).is_some_and(|entry| entry.machine.is_failing());
+                self.spawns.push(Pending { pool, worker, slot, generation, definition, failing });
             }
             Action::CancelSpawn(worker) => self.spawns.cancel(worker),
             Action::Drain(worker) => self.tell(worker, ToWorker::Drain),

@@ -1,0 +1,11 @@
+//! Groups that heal beside groups that do not: workers that are told to go,
+//! generations that fail, supervisors that die, and fifty groups that crash
+//! without end.
+
+mod crash_loops;
+mod privileges;
+mod replacing;
+
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_secs(20);

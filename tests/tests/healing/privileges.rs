@@ -1,0 +1,91 @@
+//! What a worker has, row by row, as the kernel shows it: whatever is not
+//! listed here must not be there.
+
+use std::fs;
+
+use wsgid_tests::{Httpd, Limit, Site, case, users};
+
+const NO_WAY_BACK: &str = "
+import json, os, signal
+def tried(what, *args):
+    try:
+        getattr(os, what)(*args)
+        return what
+    except PermissionError:
+        return None
+def application(environ, start_response):
+    ways = [tried('setuid', 0), tried('setgid', 0), tried('setgroups', [0]), tried('setresuid', 0, 0, 0),
+            tried('chroot', '/'), tried('kill', os.getppid(), 0), tried('nice', -5)]
+    start_response('200 OK', [('Content-Type', 'application/json')])
+    return [json.dumps([way for way in ways if way]).encode()]
+";
+
+/// The value of a row of `/proc/<pid>/status`.
+fn row(status: &str, name: &str) -> String {
+    let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    value.unwrap_or_else(|| panic!("no {name} in {status}")).trim().to_owned()
+}
+
+#[test]
+fn root_a_worker_has_what_is_listed_and_nothing_else() {
+    case(Limit::default(), || {
+        let Some(users) = users::three() else { return };
+        let user = &users[0];
+        let site = Site::of(user);
+        let script = site.write("app.py", NO_WAY_BACK);
+        // Many other groups: whatever the supervisor holds for them stays with it.
+        let mut builder = Httpd::builder();
+        for number in 0..8 {
+            let name = format!("other{number}");
+            builder = builder.daemon(&name, "threads=1").mount(&format!("/{name}"), &site.file("hello.py"), &name);
+        }
+        let options = format!("threads=2 user={} group={} {}", user.name, user.group, site.python_path());
+        let httpd = builder.daemon("site", &options).mount("/", &script, "site").start();
+        assert_eq!(httpd.get("/").text(), "[]", "ways back, or to other processes");
+        let workers = httpd.workers();
+        let worker = workers.iter().find(|worker| worker.identity().is_some_and(|who| who.uids == [user.uid; 4]));
+        let worker = worker.expect("a worker of the user");
+        let status = fs::read_to_string(format!("/proc/{}/status", worker.number)).expect("it runs");
+        for (name, value) in [
+            ("Uid", format!("{0}\t{0}\t{0}\t{0}", user.uid)),
+            ("Gid", format!("{0}\t{0}\t{0}\t{0}", user.gid)),
+            ("Groups", user.gid.to_string()),
+            ("NoNewPrivs", "1".to_owned()),
+            ("Umask", "0022".to_owned()),
+            ("TracerPid", "0".to_owned()),
+        ] {
+            assert_eq!(row(&status, name), value, "{name}");
+        }
+        for name in ["CapInh", "CapPrm", "CapEff", "CapAmb", "SigBlk"] {
+            assert_eq!(u64::from_str_radix(&row(&status, name), 16), Ok(0), "{name}");
+        }
+        // Python itself ignores SIGPIPE and SIGXFSZ; nothing else is inherited.
+        let ignored = u64::from_str_radix(&row(&status, "SigIgn"), 16).expect("a mask");
+        assert_eq!(ignored & !(1 << 12 | 1 << 24), 0, "{ignored:x}");
+        let stat = fs::read_to_string(format!("/proc/{}/stat", worker.number)).expect("it runs");
+        let fields: Vec<&str> = stat.rsplit_once(") ").expect("a name").1.split(' ').collect();
+        let (session, terminal) = (fields[3], fields[4]);
+        assert_eq!((session, terminal), (worker.number.to_string().as_str(), "0"), "a session of its own");
+        let descriptors = worker.descriptors();
+        // A pipe that it has both ends of leads nowhere else.
+        let own_pipe = |what: &str| descriptors.values().filter(|other| *other == what).count() == 2;
+        for (number, what) in &descriptors {
+            let expected = match number {
+                0 => what == "/dev/null",
+                1 | 2 => what.starts_with("pipe:"),
+                3 => what.starts_with("socket:"),
+                // Its connections, and what it waits with.
+                _ => {
+                    let kinds = ["socket:", "anon_inode:[eventpoll]", "anon_inode:[eventfd]"];
+                    kinds.iter().any(|kind| what.starts_with(kind)) || own_pipe(what)
+                }
+            };
+            assert!(expected, "descriptor {number} is {what}");
+        }
+        let limits = fs::read_to_string(format!("/proc/{}/limits", worker.number)).expect("it runs");
+        let own = fs::read_to_string("/proc/self/limits").expect("this process runs");
+        let differing: Vec<_> = limits.lines().zip(own.lines()).filter(|(its, own)| its != own).collect();
+        assert!(differing.is_empty(), "limits nobody asked for: {differing:?}");
+        httpd.stop();
+    });
+}

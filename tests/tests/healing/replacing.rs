@@ -1,0 +1,117 @@
+//! Whatever a worker is replaced for: the next one is ready first, and one that
+//! is worse than what serves does not take over.
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use wsgid_tests::wait::let_run;
+use wsgid_tests::{Client, Httpd, Limit, Load, Site, control, eventually, heavy_case};
+
+use crate::SOON;
+
+const SLOW_TO_LOAD: &str = "
+import os, time
+time.sleep(1)
+def application(environ, start_response):
+    if environ['PATH_INFO'] == '/slow': time.sleep(2)
+    start_response('200 OK', [])
+    return [b'%d' % os.getpid()]
+";
+
+fn serve(options: &str) -> (Site, Httpd) {
+    let site = Site::new();
+    let script = site.write("app.py", SLOW_TO_LOAD);
+    let httpd = Httpd::builder().daemon("site", options).mount("/", &script, "site").start();
+    assert_eq!(httpd.get("/").status, 200);
+    (site, httpd)
+}
+
+/// As careful people deploy: there in full or not at all.
+fn deploy(site: &Site, text: &str) {
+    let staged = site.write("staged", text);
+    fs::rename(staged, site.file("app.py")).expect("a site's file can be replaced");
+}
+
+#[test]
+fn a_worker_told_to_go_serves_until_its_replacement_is_ready() {
+    heavy_case(Limit::default(), || {
+        let (_site, httpd) = serve("processes=1 threads=3");
+        let old = httpd.get("/").text();
+        let load = Load::new(httpd.address(), "/", 2).start();
+        httpd.workers()[0].signal(Signal::SIGUSR1);
+        // The next one needs a second to load; nobody notices.
+        let (begun, mut slowest) = (Instant::now(), Duration::ZERO);
+        let mut client = httpd.client();
+        eventually("the replacement", SOON, || {
+            let asked = Instant::now();
+            let pid = client.get("/").expect("every request is answered").text();
+            slowest = slowest.max(asked.elapsed());
+            (pid != old).then_some(())
+        });
+        assert!(begun.elapsed() >= Duration::from_millis(900), "{:?}", begun.elapsed());
+        assert!(slowest < Duration::from_millis(900), "somebody waited for the replacement: {slowest:?}");
+        load.stop().assert_clean();
+        httpd.stop();
+    });
+}
+
+#[test]
+fn a_generation_that_fails_is_named_and_the_old_one_serves() {
+    heavy_case(Limit::default(), || {
+        let (site, httpd) = serve("processes=2 threads=2");
+        httpd.wait_for_workers(2, SOON);
+        let load = Load::new(httpd.address(), "/", 3).start();
+        deploy(&site, "import nowhere_to_be_found\n");
+        httpd.wait_for_log("nowhere_to_be_found", SOON);
+        httpd.wait_for_log("works in the workers that serve", SOON);
+        let problem = eventually("the problem in the status", SOON, || {
+            let status = control::status(&httpd)?;
+            Some(control::pools(&status, "site").first()?["last_problem"].as_str()?.to_owned())
+        });
+        assert!(problem.contains("app.py"), "{problem}");
+        // One of two workers dies now: the other serves, and nothing broken beside it.
+        let victim = httpd.workers()[0];
+        let in_flight = 2;
+        victim.kill();
+        eventually("the end of the worker", SOON, || (!victim.alive()).then_some(()));
+        let_run(Duration::from_millis(2500));
+        deploy(&site, SLOW_TO_LOAD);
+        eventually("two workers that serve", SOON, || (control::workers(&httpd, "site")?.len() == 2).then_some(()));
+        let tally = load.stop();
+        assert_eq!(tally.failed(), tally.of_kind("status 502"), "{tally:?}");
+        assert!(tally.failed() <= in_flight && tally.ok > 100, "{tally:?}");
+        httpd.stop();
+    });
+}
+
+#[test]
+fn another_program_and_another_supervisor_cost_nothing() {
+    heavy_case(Limit::default(), || {
+        let (_site, httpd) = serve("processes=2 threads=3");
+        let load = Load::new(httpd.address(), "/", 3).start();
+        let (supervisor, address) = (httpd.supervisor(), httpd.address());
+        let slow = || thread::spawn(move || Client::new(address).get("/slow").map_or(0, |answer| answer.status));
+        let during = slow();
+        for turn in 1..=3 {
+            let said = control::command(&httpd, &["reexec"]).expect("a control socket");
+            assert_eq!(said.code, 0, "{turn}: {}", said.text);
+        }
+        assert_eq!(httpd.supervisor(), supervisor, "the process stays");
+        assert_eq!(during.join().expect("no panic"), 200);
+        let workers = httpd.wait_for_workers(2, SOON);
+        // Requests that run when the supervisor is killed end as if nothing had been.
+        let running: Vec<_> = (0..3).map(|_| slow()).collect();
+        let_run(Duration::from_millis(500));
+        supervisor.expect("a supervisor").kill();
+        assert!(running.into_iter().all(|one| one.join().expect("no panic") == 200));
+        eventually("workers of the next supervisor", SOON, || {
+            let now = httpd.workers();
+            (httpd.supervisor() != supervisor && now.len() == 2 && now.iter().all(|one| !workers.contains(one)))
+                .then_some(())
+        });
+        load.stop().assert_clean();
+        httpd.stop();
+    });
+}
