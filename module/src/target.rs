@@ -99,7 +99,7 @@ pub(crate) fn redirect<'r>(r: Request<'r>, target: &mut Target<'r>, choice: &Cho
         target.application_group = names::resolve(group, &facts).into_owned();
     }
     if let (Some(callable), Call::Application) = (&choice.callable, target.call) {
-        target.callable = r.pool().string(names::resolve(callable, &facts).as_bytes());
+        target.callable = callable_named(callable, &facts);
     }
 }
 
@@ -132,7 +132,7 @@ pub(crate) fn of_request<'r>(
         Some(_) => c"handle_request",
         None => {
             let name = notes.get(note::CALLABLE).or(config.callable).unwrap_or(CALLABLE);
-            r.pool().string(named(name, &facts).as_bytes())
+            callable_named(&name.to_string_lossy(), &facts)
         }
     };
     let from_alias = notes.get(note::PASS_AUTHORIZATION).map(|value| value == c"1");
@@ -154,6 +154,14 @@ pub(crate) fn of_request<'r>(
 
 fn named(name: &CStr, facts: &RequestFacts<'_>) -> String {
     names::resolve(&name.to_string_lossy(), facts).into_owned()
+}
+
+/// The name of the callable; a variable that nobody set leaves the usual one.
+fn callable_named<'r>(name: &str, facts: &RequestFacts<'r>) -> &'r CStr {
+    match names::resolve(name, facts) {
+        Cow::Borrowed(name) if name.starts_with("%{ENV:") => CALLABLE,
+        found => facts.r.pool().string(found.as_bytes()),
+    }
 }
 
 /// HEAD as GET where a filter needs the body to write the right headers.

@@ -2,6 +2,9 @@
 //! mod_wsgi takes it, refused elsewhere, and wrong values named with their
 //! place. The test of a configuration touches and starts nothing.
 
+use std::collections::BTreeSet;
+use std::path::Path;
+
 use wsgid_tests::httpd::Check;
 use wsgid_tests::{Builder, Httpd, Limit, Site, case};
 
@@ -159,6 +162,17 @@ const ROWS: &[Row] = &[
     ("WSGIVerboseDebugging", Global, SWITCH, NO_SWITCH),
 ];
 
+/// Ours, and those of mod_wsgi before version 6.
+const OTHERS: &[Row] = &[
+    ("WSGISupervisorExecutable", Global, &["/usr/sbin/wsgid"], &[("wsgid", "absolute"), ("", "missing")]),
+    ("WSGIDaemonSocket", Global, &["/run/wsgid/httpd.sock"], &[("wsgid.sock", "absolute"), ("", "missing")]),
+    ("WSGILazyInitialization", Global, &["On", "Off"], &[("", "missing")]),
+    ("WSGIPy3kWarningFlag", Global, &["On"], &[("", "missing")]),
+    ("WSGIReloadMechanism", FileInfo, &["Process", "Module"], &[("", "missing")]),
+    ("WSGINewRelicConfigFile", Global, &["/etc/newrelic.ini"], &[("", "missing")]),
+    ("WSGINewRelicEnvironment", Global, &["production"], &[("", "missing")]),
+];
+
 /// Directives that may stand in `<WSGIInterpreterOptions>`.
 const INTERPRETER: &[&str] = &[
     "WSGIPythonPath /srv/a",
@@ -170,6 +184,60 @@ const INTERPRETER: &[&str] = &[
     "WSGIRestrictSignal Off",
 ];
 
+/// What mod_wsgi takes and we refuse, or the other way round, and why: the
+/// directive, the value, the reason.
+const DIFFERENT: &[(&str, &str, &str)] = &[
+    ("WSGIScriptAlias", "a $", "a URL path that no request has is a mistake"),
+    ("WSGIImportScript", "$ process-group=site application-group=%{ENV:X}", "there is no request to take it from"),
+    ("WSGIDispatchScript", "\"$\" process-group=site", "an option of ours: the script runs in a worker"),
+    ("WSGIAccessScript", "\"$\" process-group=site", "likewise"),
+    ("WSGIAuthUserScript", "\"$\" process-group=site", "likewise"),
+    ("WSGIAuthGroupScript", "\"$\" process-group=site", "likewise"),
+    ("WSGIDaemonProcess", "other threads=many", "mod_wsgi takes it for 0"),
+    ("WSGIPythonOptimize", "3", "mod_wsgi takes any number"),
+    ("WSGIPythonOptimize", "x", "mod_wsgi takes it for 0"),
+    ("WSGISlowRequests", "slow", "mod_wsgi takes it for 0"),
+    ("WSGIRestrictProcess", "", "an empty list would refuse everything"),
+    ("WSGITrustedProxyHeaders", "", "nothing is named"),
+    ("WSGITrustedProxyHeaders", "X:Y", "no header has such a name"),
+    ("WSGITrustedProxies", "", "nothing is named"),
+];
+
+/// Every good and every bad value through mod_wsgi, too.
+#[test]
+fn mod_wsgi_takes_and_refuses_the_same() {
+    let Some((venv, module)) = wsgid_tests::peer::peer() else { return };
+    let _ = venv;
+    case(Limit::seconds(240), move || {
+        let site = Site::new();
+        let taken = |name: &str, value: &str, around: Option<(&str, &str)>| {
+            let lines = lines_of(&site, name, value, around);
+            Builder::new().peer(module.clone()).daemon("site", "threads=5").line(lines).check()
+        };
+        let mut wrong = Vec::new();
+        let mut used = BTreeSet::new();
+        let mut compare = |name: &str, value: &str, ours: bool, around: Option<(&str, &str)>| {
+            let theirs = taken(name, value, around);
+            if theirs.ok != ours {
+                let place = around.map_or("the main server", |(open, _)| open);
+                match DIFFERENT.iter().position(|(other, known, _)| *other == name && value == *known) {
+                    Some(index) => drop(used.insert(index)),
+                    None => wrong.push(format!("`{name} {value}` in {place}: mod_wsgi {}, we {ours}", theirs.ok)),
+                }
+            }
+        };
+        for (name, place, good, bad) in ROWS {
+            good.iter().for_each(|value| compare(name, value, true, home(*place)));
+            bad.iter().for_each(|(value, _)| compare(name, value, false, home(*place)));
+            compare(name, good[0], !matches!(place, Global | Auth), Some(HOST));
+            compare(name, good[0], matches!(place, Section | FileInfo | Auth), Some(SECTIONS[0]));
+        }
+        let stale = (0..DIFFERENT.len()).filter(|index| !used.contains(index));
+        wrong.extend(stale.map(|index| format!("{:?} differs no more: take it off the list", DIFFERENT[index])));
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    });
+}
+
 fn check(site: &Site, lines: &str) -> Check {
     let lines = lines.replace('$', &site.file("probe.py").display().to_string());
     Builder::new().daemon("site", "threads=5").line(lines).check()
@@ -177,10 +245,13 @@ fn check(site: &Site, lines: &str) -> Check {
 
 /// The same, where `$1` is the back-reference of a regular expression.
 fn check_line(site: &Site, name: &str, value: &str, around: Option<(&str, &str)>) -> Check {
+    Builder::new().daemon("site", "threads=5").line(lines_of(site, name, value, around)).check()
+}
+
+fn lines_of(site: &Site, name: &str, value: &str, around: Option<(&str, &str)>) -> String {
     let value = value.replace("$1", "\u{1}").replace('$', &site.file("probe.py").display().to_string());
     let line = format!("{name} {}", value.replace('\u{1}', "$1"));
-    let lines = around.map_or_else(|| line.clone(), |(open, close)| format!("{open}\n{line}\n{close}"));
-    Builder::new().daemon("site", "threads=5").line(lines).check()
+    around.map_or_else(|| line.clone(), |(open, close)| format!("{open}\n{line}\n{close}"))
 }
 
 /// What has to stand around a directive.
@@ -201,13 +272,21 @@ const SECTIONS: &[(&str, &str)] = &[
 #[test]
 fn there_are_all_of_them() {
     assert_eq!(ROWS.len() + 1, 49, "with <WSGIInterpreterOptions>");
+    // The page is printed from the module's own table.
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/directives.md");
+    let page = std::fs::read_to_string(page).expect("the page is there");
+    let names = page.lines().filter_map(|line| line.strip_prefix("| `")?.split(['`', '>']).next());
+    let documented: BTreeSet<&str> = names.collect();
+    let tested: BTreeSet<&str> =
+        ROWS.iter().chain(OTHERS).map(|row| row.0).chain(["<WSGIInterpreterOptions"]).collect();
+    assert_eq!(documented, tested);
 }
 
 #[test]
 fn each_is_taken_where_it_belongs_and_refused_elsewhere() {
     case(Limit::seconds(180), || {
         let site = Site::new();
-        for (name, place, good, _) in ROWS {
+        for (name, place, good, _) in ROWS.iter().chain(OTHERS) {
             for value in *good {
                 let taken = check_line(&site, name, value, home(*place));
                 assert!(taken.ok, "{name} {value}: {}", taken.text);
@@ -229,7 +308,7 @@ fn each_is_taken_where_it_belongs_and_refused_elsewhere() {
 fn wrong_values_are_named_with_their_place() {
     case(Limit::seconds(180), || {
         let site = Site::new();
-        for (name, place, _, bad) in ROWS {
+        for (name, place, _, bad) in ROWS.iter().chain(OTHERS) {
             for (value, word) in *bad {
                 let refused = check_line(&site, name, value, home(*place));
                 assert!(!refused.ok, "{name} {value} was taken");

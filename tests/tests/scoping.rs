@@ -229,6 +229,7 @@ fn names_are_made_from_the_request() {
             .line("<Location /global>\nWSGIApplicationGroup %{GLOBAL}\n</Location>")
             .line("<Location /env>\nSetEnvIf Request_URI .* GROUP_OF=chosen\nWSGIApplicationGroup %{ENV:GROUP_OF}\n</Location>")
             .line("<Location /fixed>\nWSGIApplicationGroup fixed\n</Location>")
+            .line("<Location /unset>\nWSGICallableObject %{ENV:NOBODY_SETS_THIS}\nWSGIApplicationGroup unset\n</Location>")
             .start();
         let port = httpd.address().port();
         let host = format!("asked.example:{port}");
@@ -238,6 +239,7 @@ fn names_are_made_from_the_request() {
             ("/global", String::new()),
             ("/env", "chosen".to_owned()),
             ("/fixed", "fixed".to_owned()),
+            ("/unset", "unset".to_owned()),
             ("/resource", format!("localhost:{port}|")),
         ] {
             assert_eq!(groups(&httpd, path, &host), ("site".to_owned(), expected), "{path}");
