@@ -18,6 +18,7 @@ pub mod httpd;
 pub mod judge;
 pub mod load;
 pub mod machine;
+pub mod nghttp;
 pub mod pattern;
 pub mod peer;
 pub mod process;

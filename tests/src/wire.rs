@@ -117,13 +117,12 @@ pub fn with_tls(mut builder: Builder, mpm: Mpm) -> (Builder, u16) {
     (builder, port)
 }
 
-/// The transports to try with this MPM: all of them once, and with the others
-/// what differs in how connections meet processes.
+/// The transports to try with this MPM: all that httpd knows there. Its
+/// `mod_http2` refuses prefork.
 #[must_use]
 pub const fn transports(mpm: Mpm) -> &'static [Transport] {
     match mpm {
-        Mpm::Event => &Transport::ALL,
-        Mpm::Worker => &[Transport::Http1, Transport::H2],
+        Mpm::Event | Mpm::Worker => &Transport::ALL,
         Mpm::Prefork => &Transport::ONE,
     }
 }
