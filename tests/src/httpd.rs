@@ -18,6 +18,7 @@ use crate::case::{self, Server};
 use crate::client::{Client, Response};
 use crate::process::Pid;
 use crate::site::temporary_directory;
+use crate::users::TestUser;
 use crate::wait::{eventually, until};
 use crate::{artifacts, users};
 
@@ -66,6 +67,9 @@ pub struct Builder {
     lines: Vec<String>,
     ports: Vec<u16>,
     peer: Option<PathBuf>,
+    artifacts: Option<PathBuf>,
+    user: Option<TestUser>,
+    one_process: bool,
 }
 
 impl Builder {
@@ -79,7 +83,49 @@ impl Builder {
         }
         let peer = std::env::var_os("WSGID_TEST_PEER").map(PathBuf::from);
         let modules = ["authz_core", "alias", "mime", "dir", "env", "setenvif"].to_vec();
-        Self { root, mpm: Mpm::Event, modules, lines: Vec::new(), ports: vec![free_port()], peer }
+        Self {
+            root,
+            mpm: Mpm::Event,
+            modules,
+            lines: Vec::new(),
+            ports: vec![free_port()],
+            peer,
+            artifacts: None,
+            user: None,
+            one_process: false,
+        }
+    }
+
+    /// Runs copies of the artifacts, in a directory of the server's own, and
+    /// returns it: to replace them while they run, or for a user who cannot read
+    /// where they were built.
+    ///
+    /// # Panics
+    /// If they cannot be copied.
+    pub fn copied_artifacts(&mut self) -> PathBuf {
+        let directory = self.root().join("bin");
+        crate::cache::make_readable_directory(&directory);
+        for path in [artifacts::wsgid(), artifacts::module(), artifacts::directory().join("libwsgid_worker.so")] {
+            let name = path.file_name().expect("an artifact has a name");
+            fs::copy(&path, directory.join(name)).expect("an artifact can be copied");
+        }
+        self.artifacts = Some(directory.clone());
+        directory
+    }
+
+    /// Starts httpd as this user, from copied artifacts.
+    #[must_use]
+    pub fn started_by(mut self, user: &TestUser) -> Self {
+        self.copied_artifacts();
+        self.user = Some(user.clone());
+        self
+    }
+
+    /// Starts httpd with -X: one process that does all.
+    #[must_use]
+    pub fn one_process(mut self) -> Self {
+        self.one_process = true;
+        self
     }
 
     /// Chooses the MPM; else it is event.
@@ -201,8 +247,11 @@ impl Builder {
         if let Some(peer) = &self.peer {
             text += &format!("LoadModule wsgi_module {}\nWSGISocketPrefix {root}/run/wsgi\n", peer.display());
         } else {
-            text += &format!("LoadModule wsgi_module {}\n", artifacts::module().display());
-            text += &format!("WSGISupervisorExecutable {}\n", artifacts::wsgid().display());
+            let own = |name: &str| self.artifacts.as_ref().map(|directory| directory.join(name));
+            let module = own("libmod_wsgid.so").unwrap_or_else(artifacts::module);
+            let wsgid = own("wsgid").unwrap_or_else(artifacts::wsgid);
+            text += &format!("LoadModule wsgi_module {}\n", module.display());
+            text += &format!("WSGISupervisorExecutable {}\n", wsgid.display());
         }
         text += &format!("DocumentRoot {root}/htdocs\nErrorLog {root}/error.log\nLogLevel info\n");
         text += "LogFormat \"%t %>s %X %B %Dus failure=%{wsgi.failure}n %r\" tests\n";
@@ -348,6 +397,12 @@ impl Httpd {
         self.builder.write();
     }
 
+    /// Asks httpd whether it would take the configuration as it is now written.
+    #[must_use]
+    pub fn check(&self) -> Check {
+        self.builder.check()
+    }
+
     /// Restarts gracefully and waits until the new generation serves.
     ///
     /// # Panics
@@ -392,8 +447,13 @@ impl Httpd {
     fn spawn(builder: Builder) -> Self {
         let log = OpenOptions::new().create(true).append(true).open(builder.root().join("stderr.log"));
         let log = log.expect("the server root can be written");
-        let child = httpd_command(builder.root())
-            .arg("-DFOREGROUND")
+        let mut command = httpd_command(builder.root());
+        command.arg(if builder.one_process { "-X" } else { "-DFOREGROUND" });
+        if let Some(user) = &builder.user {
+            users::give(builder.root(), user);
+            command = as_user(&command, user);
+        }
+        let child = command
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a descriptor can be doubled"))
             .stderr(log)
@@ -411,8 +471,9 @@ impl Httpd {
             if self.processes.exit_status().is_some() {
                 return Some(false);
             }
-            (self.error_log().contains("resuming normal operations") && TcpStream::connect(self.address()).is_ok())
-                .then_some(true)
+            // One process alone has no parent that says so.
+            let ready = self.builder.one_process || self.error_log().contains("resuming normal operations");
+            (ready && TcpStream::connect(self.address()).is_ok()).then_some(true)
         });
         outcome == Some(true)
     }
@@ -496,6 +557,15 @@ fn httpd_command(root: &Path) -> Command {
     command.args(["--pdeathsig", "TERM"]).arg(program()).process_group(0);
     command.arg("-d").arg(root).arg("-f").arg(root.join("httpd.conf"));
     command
+}
+
+/// The same command, as another user. The process group of its own and the
+/// signal at the death of its parent are set again: both are lost on the way.
+fn as_user(command: &Command, user: &TestUser) -> Command {
+    let mut other = Command::new("setpriv");
+    other.args(["--reuid", &user.uid.to_string(), "--regid", &user.gid.to_string(), "--clear-groups"]);
+    other.args(command.get_args()).process_group(0);
+    other
 }
 
 /// Finds the program.

@@ -1,0 +1,251 @@
+//! Restarts of httpd: under load, in the middle of requests, with groups that
+//! change or go, with configurations and artifacts that are new or broken.
+
+use std::fs;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use wsgid_tests::wait::let_run;
+use wsgid_tests::{
+    Builder, Client, ClientError, Httpd, Limit, Load, Mpm, Response, Site, case, eventually, heavy_case,
+};
+
+const HELLO: &str = "Hello World!";
+const SOON: Duration = Duration::from_secs(20);
+
+fn builder(mpm: Mpm, site: &Site, groups: &[(&str, &str)]) -> Builder {
+    groups.iter().fold(Httpd::builder().mpm(mpm), |builder, (name, options)| {
+        builder.daemon(name, &format!("{options} {}", site.python_path())).mount(
+            &format!("/{name}"),
+            &site.file("probe.py"),
+            name,
+        )
+    })
+}
+
+/// A GET in the background that is at the application when this returns.
+fn running(httpd: &Httpd, group: &str, seconds: u32) -> JoinHandle<Result<Response, ClientError>> {
+    let mut client = Client::new(httpd.address()).timeout(Duration::from_secs(90));
+    let path = format!("/{group}/sleep?seconds={seconds}");
+    let thread = thread::spawn(move || client.get(&path));
+    let_run(Duration::from_millis(400));
+    thread
+}
+
+fn worker(httpd: &Httpd, group: &str) -> i64 {
+    httpd.get(&format!("/{group}/info")).json()["pid"].as_i64().expect("a number")
+}
+
+/// Case 71.
+#[test]
+fn twenty_graceful_restarts_under_load_on_every_mpm() {
+    for mpm in Mpm::ALL {
+        heavy_case(Limit::seconds(240), move || {
+            let site = Site::new();
+            let httpd = builder(mpm, &site, &[("site", "processes=2 threads=5")]).start();
+            let load = |connections| Load::new(httpd.address(), "/site/hello", connections).expect(HELLO);
+            load(8).run_for(Duration::from_millis(500)).assert_clean();
+            let workers = httpd.wait_for_workers(2, SOON);
+            let supervisor = httpd.supervisor().expect("a supervisor runs");
+            let fresh = load(6).fresh_connections().start();
+            let measured = |httpd: &Httpd| (httpd.pid().descriptors().len(), httpd.pid().resident());
+            let mut before = (0, 0);
+            for round in 0..20 {
+                httpd.graceful();
+                fresh.wait_for_more(10);
+                if round == 4 {
+                    before = measured(&httpd);
+                }
+            }
+            fresh.stop().assert_clean();
+            assert_eq!(httpd.workers(), workers, "the same processes serve");
+            assert_eq!(httpd.supervisor(), Some(supervisor));
+            let after = measured(&httpd);
+            assert!(
+                after.0 <= before.0,
+                "descriptors of the parent: {} after five, {} after twenty",
+                before.0,
+                after.0
+            );
+            let grown = after.1.saturating_sub(before.1);
+            assert!(grown < 2 << 20, "the parent grew by {} KiB in 15 restarts", grown >> 10);
+            httpd.stop();
+        });
+    }
+}
+
+/// Cases 72, 73.
+#[test]
+fn changes_reach_only_whom_they_concern_and_requests_end() {
+    for mpm in Mpm::ALL {
+        case(Limit::seconds(120), move || {
+            let site = Site::new();
+            let groups = [("steady", "threads=2"), ("changed", "threads=2"), ("removed", "threads=2")];
+            let mut httpd = builder(mpm, &site, &groups).start();
+            let pids = groups.map(|(name, _)| worker(&httpd, name));
+            let in_flight = groups.map(|(name, _)| running(&httpd, name, 4));
+            httpd.configure(|lines| {
+                let line = lines.iter_mut().find(|line| line.contains("Process changed")).expect("it is configured");
+                *line = line.replace("threads=2", "threads=4");
+                lines.retain(|line| !line.contains("Process removed") && !line.contains("Alias /removed"));
+            });
+            httpd.graceful();
+            eventually("a new worker of the changed group", SOON, || {
+                (worker(&httpd, "changed") != pids[1]).then_some(())
+            });
+            assert_eq!(worker(&httpd, "steady"), pids[0]);
+            assert_eq!(httpd.get("/removed/hello").status, 404);
+            for (thread, (name, _)) in in_flight.into_iter().zip(groups) {
+                let answer = thread.join().expect("it does not panic");
+                let response = answer.unwrap_or_else(|error| panic!("the request of `{name}`: {error}"));
+                assert_eq!(response.status, 200, "{name}: {}", response.text());
+            }
+            // The old worker of the changed group and the one of the removed group have gone.
+            httpd.wait_for_workers(2, SOON);
+            assert_eq!(worker(&httpd, "steady"), pids[0]);
+            httpd.stop();
+        });
+    }
+}
+
+/// Case 74.
+#[test]
+fn a_restart_does_not_wait_for_a_long_request() {
+    for mpm in Mpm::ALL {
+        heavy_case(Limit::seconds(120), move || {
+            let site = Site::new();
+            let httpd = builder(mpm, &site, &[("site", "threads=4")]).start();
+            let supervisor = httpd.supervisor();
+            let pid = worker(&httpd, "site");
+            let long: Vec<_> = (0..2).map(|_| running(&httpd, "site", 60)).collect();
+            let begun = Instant::now();
+            httpd.hup();
+            assert_eq!(httpd.get("/site/hello").text(), HELLO);
+            let took = begun.elapsed();
+            assert!(took < Duration::from_secs(2), "the restart took {took:?}");
+            assert_eq!((httpd.supervisor(), worker(&httpd, "site")), (supervisor, pid), "the same ones serve");
+            for thread in long {
+                // Their connections were httpd's, which has gone: no complete 200.
+                let answer = thread.join().expect("it does not panic");
+                assert!(answer.as_ref().map_or(true, |response| response.status >= 500), "{answer:?}");
+            }
+            httpd.stop();
+        });
+    }
+}
+
+/// Case 76.
+#[test]
+fn a_broken_configuration_changes_nothing_else() {
+    for mpm in Mpm::ALL {
+        case(Limit::seconds(120), move || {
+            let site = Site::new();
+            let mut httpd = builder(mpm, &site, &[("steady", "threads=2"), ("broken", "threads=2")]).start();
+            let (supervisor, steady) = (httpd.supervisor(), worker(&httpd, "steady"));
+            let broken = worker(&httpd, "broken");
+            // What httpd's own test refuses is never tried: the server goes on.
+            let good = fs::read_to_string(httpd.root().join("httpd.conf")).expect("it is there");
+            for wrong in
+                ["WSGIDaemonProcess steady threads=0x", "WSGIProcessGroup nobody-defined-it", "WSGINonsense On"]
+            {
+                httpd.configure(|lines| lines.push(wrong.to_owned()));
+                let said = httpd.check();
+                assert!(!said.ok && !said.text.contains("panicked"), "{wrong}: {}", said.text);
+                httpd.configure(|lines| lines.truncate(lines.len() - 1));
+            }
+            assert_eq!(fs::read_to_string(httpd.root().join("httpd.conf")).expect("it is there"), good);
+            assert_eq!((worker(&httpd, "steady"), worker(&httpd, "broken")), (steady, broken));
+            // What only shows when it is tried concerns its own group.
+            let set = |httpd: &mut Httpd, from: &str, to: &str| {
+                httpd.configure(|lines| {
+                    let line = lines.iter_mut().find(|line| line.contains("Process broken")).expect("it is configured");
+                    *line = line.replace(from, to);
+                });
+                httpd.graceful();
+            };
+            set(&mut httpd, "threads=2", "threads=2 queue-timeout=3 python-home=/nonexistent");
+            httpd.wait_for_log("/nonexistent", SOON);
+            let answer = httpd.get("/broken/hello");
+            assert!(answer.text() == HELLO || answer.status >= 500, "{answer:?}");
+            assert_eq!(worker(&httpd, "steady"), steady);
+            set(&mut httpd, " queue-timeout=3 python-home=/nonexistent", "");
+            eventually("the mended group serves", SOON, || (httpd.get("/broken/hello").text() == HELLO).then_some(()));
+            assert_eq!((httpd.supervisor(), worker(&httpd, "steady")), (supervisor, steady));
+            httpd.stop();
+        });
+    }
+}
+
+/// Case 78.
+#[test]
+fn children_of_httpd_that_come_and_go_lose_nothing() {
+    let few = "MaxConnectionsPerChild 5";
+    let churn = [
+        (Mpm::Event, vec!["ThreadsPerChild 1", "MaxRequestWorkers 8", "MaxConnectionsPerChild 20"]),
+        (
+            Mpm::Event,
+            vec!["ThreadsPerChild 64", "MaxRequestWorkers 512", "MinSpareThreads 1", "MaxSpareThreads 65", few],
+        ),
+        (Mpm::Worker, vec!["ThreadsPerChild 8", "MaxRequestWorkers 64", "MinSpareThreads 1", "MaxSpareThreads 9", few]),
+        (Mpm::Prefork, vec!["MinSpareServers 1", "MaxSpareServers 2", few]),
+    ];
+    assert!(Mpm::ALL.iter().all(|mpm| churn.iter().any(|(on, _)| on == mpm)));
+    for (mpm, lines) in churn {
+        heavy_case(Limit::seconds(120), move || {
+            let site = Site::new();
+            let builder = builder(mpm, &site, &[("site", "processes=2 threads=5")]);
+            let httpd = lines.iter().fold(builder, |builder, line| builder.line(*line)).start();
+            assert_eq!(httpd.get("/site/hello").text(), HELLO);
+            let workers = httpd.wait_for_workers(2, SOON);
+            let supervisor = httpd.supervisor();
+            let children = httpd.pid().children();
+            let load = |connections| Load::new(httpd.address(), "/site/hello", connections).expect(HELLO);
+            let kept = load(3).start();
+            let fresh = load(4).fresh_connections().start();
+            let_run(Duration::from_secs(4));
+            fresh.stop().assert_clean();
+            kept.stop().assert_clean();
+            let gone = children.iter().filter(|child| !child.alive()).count();
+            assert!(gone > 0, "{lines:?}: no child has ended, the case is none");
+            assert_eq!((httpd.workers(), httpd.supervisor()), (workers, supervisor), "{lines:?}");
+            httpd.stop();
+        });
+    }
+}
+
+/// Case 80.
+#[test]
+fn artifacts_that_are_replaced_while_they_run() {
+    case(Limit::seconds(120), || {
+        let site = Site::new();
+        let mut builder = builder(Mpm::Event, &site, &[("site", "processes=1 threads=4")]);
+        let artifacts = builder.copied_artifacts();
+        let httpd = builder.start();
+        assert_eq!(httpd.get("/site/hello").text(), HELLO);
+        let supervisor = httpd.supervisor();
+        // As a package manager does: a new file under the old name.
+        for name in ["wsgid", "libmod_wsgid.so", "libwsgid_worker.so"] {
+            let (old, new) = (artifacts.join(name), artifacts.join("new"));
+            fs::copy(&old, &new).expect("it can be copied");
+            fs::rename(&new, &old).expect("it can be replaced");
+        }
+        assert_eq!(httpd.get("/site/hello").text(), HELLO);
+        let pid = worker(&httpd, "site");
+        for _ in 0..3 {
+            httpd.graceful();
+            assert_eq!(worker(&httpd, "site"), pid, "a new module talks to the running supervisor");
+        }
+        // A worker that the running supervisor starts is of the supervisor's own version.
+        httpd.workers()[0].kill();
+        eventually("a new worker", SOON, || (httpd.client().get("/site/hello").ok()?.text() == HELLO).then_some(()));
+        assert_ne!(worker(&httpd, "site"), pid);
+        assert_eq!(httpd.supervisor(), supervisor);
+        // Without its files the supervisor that runs still starts workers; a stop is clean.
+        for name in ["wsgid", "libwsgid_worker.so"] {
+            fs::remove_file(artifacts.join(name)).expect("it was there");
+        }
+        httpd.workers()[0].kill();
+        eventually("a new worker", SOON, || (httpd.client().get("/site/hello").ok()?.text() == HELLO).then_some(()));
+        httpd.stop();
+    });
+}
