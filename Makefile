@@ -58,7 +58,7 @@ bench: packages-test build ## compare with other servers behind the same httpd
 	$(CARGO) run --release --locked -p wsgid-bench -- $(BENCH_ARGS)
 
 soak: packages-test build ## mixed load with kills and restarts, for SOAK_TIME seconds (SOAK_SEED: the same chaos again)
-	WSGID_SOAK_SECONDS=$(SOAK_TIME) WSGID_SOAK_SEED=$(SOAK_SEED) $(CARGO) test --locked -p wsgid-tests --test soak --test streaming -- --nocapture
+	WSGID_SOAK_SECONDS=$(SOAK_TIME) WSGID_SOAK_SEED=$(SOAK_SEED) $(CARGO) test --locked -p wsgid-tests --test soak --test streaming --test files -- --nocapture
 
 fuzz: packages-fuzz ## every decoder of the protocol, FUZZ_TIME seconds each
 	protocol/fuzz/run.sh $(FUZZ_TIME)

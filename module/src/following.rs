@@ -19,6 +19,7 @@ use crate::exchange::{
     Attempt, Conversation, Ending, Exchange, Interruption, Stop, Trouble, Watch, interrupted, lost_stop, not_taken,
     protocol,
 };
+use crate::injected;
 use crate::response::Response;
 
 /// How long an application whose request body broke may take to say so.
@@ -118,6 +119,7 @@ impl<'r> Following<'_, '_, 'r> {
             Kind::File => return Ok(Step::File(frame.payload.to_vec())),
             Kind::Want => return Ok(Step::Want(self.wanted(frame.payload)?)),
             Kind::End => {
+                injected::panic_in("the end");
                 let report: EndReport = payload::decode(frame.payload).map_err(|error| protocol(&error))?;
                 return Ok(Step::End { close: frame.head.has(FLAG_CLOSE), report });
             }

@@ -21,6 +21,7 @@ mod groups;
 mod handler;
 mod headers;
 mod httpd;
+mod injected;
 mod launch;
 mod mapping;
 mod names;

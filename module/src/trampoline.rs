@@ -14,7 +14,7 @@ use crate::config::{DirConfig, ServerConfig};
 use crate::httpd::request::Request;
 use crate::httpd::server::Server;
 use crate::httpd::{auth as provider, directive as command, guard as body_guard};
-use crate::{auth, check, child, handler, launch, mapping, response, settings, status, sys};
+use crate::{auth, check, child, handler, injected, launch, mapping, response, settings, status, sys};
 
 thread_local! {
     /// What the last panic of this thread said, kept by the hook for the log.
@@ -27,6 +27,10 @@ fn quieten_panics() {
 }
 
 fn guard<T>(what: &str, otherwise: T, f: impl FnOnce() -> T) -> T {
+    let f = || {
+        injected::panic_in(what);
+        f()
+    };
     match catch_unwind(AssertUnwindSafe(f)) {
         Ok(value) => value,
         Err(_) => {
@@ -230,7 +234,8 @@ pub(crate) unsafe extern "C" fn child_stopping(_: *mut sys::apr_pool_t, graceful
 /// # Safety
 /// For httpd alone, with the arguments it gives to such a function.
 pub(crate) unsafe extern "C" fn translate_name(r: *mut sys::request_rec) -> c_int {
-    guard("translate_name", sys::DECLINED, || {
+    // Not DECLINED: what the URL would mean without us is not for this client.
+    guard("translate_name", 500, || {
         // SAFETY: httpd passes a request that this thread serves.
         mapping::translate(unsafe { Request::from_raw(r) })
     })
@@ -327,7 +332,11 @@ pub(crate) unsafe extern "C" fn handle(r: *mut sys::request_rec) -> c_int {
     // SAFETY: httpd passes a request that this thread serves.
     let request = unsafe { Request::from_raw(r) };
     response::forget_started();
-    match catch_unwind(AssertUnwindSafe(|| handler::handle(request))) {
+    let handle = || {
+        injected::panic_in("the handler");
+        handler::handle(request)
+    };
+    match catch_unwind(AssertUnwindSafe(handle)) {
         Ok(status) => status,
         Err(_) => {
             let cause = LAST_PANIC.take().unwrap_or_default();

@@ -239,6 +239,7 @@ def file(environ, start_response):
         "unbuffered": lambda: open(query["path"], "rb", 0),
         "pipe": _pipe,
         "closed": _closed,
+        "writing": _writing,
     }[kind]()
     if "offset" in query:
         (handle.handle if kind == "file" else handle).seek(int(query["offset"]))
@@ -262,6 +263,15 @@ def _pipe():
 def _closed():
     handle = tempfile.TemporaryFile()
     handle.close()
+    return handle
+
+
+def _writing():
+    number, path = tempfile.mkstemp()
+    os.write(number, b"not to be read")
+    os.close(number)
+    handle = open(path, "ab")
+    os.unlink(path)
     return handle
 
 

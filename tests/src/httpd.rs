@@ -70,6 +70,7 @@ pub struct Builder {
     artifacts: Option<PathBuf>,
     user: Option<TestUser>,
     one_process: bool,
+    environment: Vec<(&'static str, PathBuf)>,
 }
 
 impl Builder {
@@ -93,6 +94,7 @@ impl Builder {
             artifacts: None,
             user: None,
             one_process: false,
+            environment: Vec::new(),
         }
     }
 
@@ -118,6 +120,13 @@ impl Builder {
     pub fn started_by(mut self, user: &TestUser) -> Self {
         self.copied_artifacts();
         self.user = Some(user.clone());
+        self
+    }
+
+    /// Starts httpd with this in its environment.
+    #[must_use]
+    pub fn environment(mut self, name: &'static str, value: PathBuf) -> Self {
+        self.environment.push((name, value));
         self
     }
 
@@ -454,6 +463,7 @@ impl Httpd {
             command = as_user(&command, user);
         }
         let child = command
+            .envs(builder.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a descriptor can be doubled"))
             .stderr(log)

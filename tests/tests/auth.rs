@@ -94,6 +94,7 @@ fn basic_auth(script: &Path, options: &str, require: &str) -> String {
     )
 }
 
+/// Case 68.
 #[test]
 fn an_access_script_decides_and_errors_keep_out() {
     case(Limit::seconds(60), || {
@@ -158,6 +159,7 @@ fn files_and_other_handlers_are_protected_too() {
     });
 }
 
+/// Case 68.
 #[test]
 fn basic_passwords_are_checked_by_a_script() {
     case(Limit::seconds(60), || {
@@ -197,6 +199,7 @@ fn basic_passwords_are_checked_by_a_script() {
     });
 }
 
+/// Case 68.
 #[test]
 fn digest_hashes_come_from_a_script() {
     case(Limit::seconds(60), || {
@@ -232,6 +235,7 @@ fn digest_hashes_come_from_a_script() {
     });
 }
 
+/// Case 68.
 #[test]
 fn groups_come_from_a_script() {
     case(Limit::seconds(60), || {
@@ -294,6 +298,7 @@ fn a_broken_group_script_keeps_out_behind_require_not() {
     });
 }
 
+/// Case 68.
 #[test]
 fn a_script_that_never_answers_keeps_out_after_a_short_time() {
     case(Limit::seconds(60), || {

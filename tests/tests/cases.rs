@@ -154,7 +154,7 @@ fn of_suite(path: &Path) -> Vec<Named> {
             let numbers = numbers(&comment);
             let name = lines[at..].iter().find_map(|line| line.strip_prefix("fn ")?.split('(').next())?;
             let body: Vec<&str> = lines[at..].iter().take_while(|line| **line != "}").copied().collect();
-            let body = body.concat();
+            let body = comment.clone() + &body.concat();
             (!numbers.is_empty()).then(|| Named {
                 test: format!("{suite}::{name}"),
                 numbers,

@@ -254,7 +254,7 @@ fn a_killed_supervisor_costs_nothing_by_every_transport_on_every_mpm() {
     }
 }
 
-/// Case 52.
+/// Case 52. Each question goes by all `transports(mpm)`.
 #[test]
 fn a_full_queue_answers_in_time() {
     for mpm in Mpm::ALL {

@@ -156,6 +156,7 @@ fn unread_bodies(smuggled: &str) -> Vec<(&'static str, String)> {
     ]
 }
 
+/// Case 24.
 #[test]
 fn no_framing_makes_two_requests_of_one() {
     for mpm in Mpm::ALL {

@@ -237,6 +237,7 @@ fn a_client_that_closes_its_half_after_the_request_is_answered() {
     });
 }
 
+/// Case 54.
 #[test]
 fn pipelined_requests_are_answered_in_order() {
     for mpm in Mpm::ALL {
@@ -282,6 +283,7 @@ fn doubtful_framing_never_makes_two_requests_of_one() {
     });
 }
 
+/// Case 69.
 #[test]
 fn authorization_is_passed_on_only_if_asked_for() {
     case(Limit::default(), || {
@@ -301,6 +303,7 @@ fn authorization_is_passed_on_only_if_asked_for() {
     });
 }
 
+/// Case 67.
 #[test]
 fn urls_find_their_scripts() {
     case(Limit::default(), || {

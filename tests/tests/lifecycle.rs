@@ -254,6 +254,7 @@ fn children_of_httpd_hold_no_socket_of_the_parent() {
     });
 }
 
+/// Case 75.
 #[test]
 fn a_parent_that_is_killed_leaves_nothing_behind() {
     case(Limit::default(), || {

@@ -4,6 +4,7 @@
 
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use pyo3::intern;
 use pyo3::prelude::*;
 use serde_bytes::Bytes;
@@ -59,6 +60,11 @@ fn regular(result: &Bound<'_, PyAny>) -> Option<Source> {
     let offset: u64 = wrapped.call_method0(intern!(py, "tell")).ok()?.extract().ok()?;
     let file = std::fs::File::from(sys::duplicate(number)?);
     let data = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
+    // One that is open for writing alone is iterated: Python says what is wrong with it.
+    let flags = OFlag::from_bits_retain(fcntl(&file, FcntlArg::F_GETFL).ok()?);
+    if flags & OFlag::O_ACCMODE == OFlag::O_WRONLY || flags.contains(OFlag::O_PATH) {
+        return None;
+    }
     Some(Source { file: file.into(), part: FilePart { offset, len: data.len().saturating_sub(offset) } })
 }
 

@@ -4,6 +4,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixStream;
 
 use nix::sys::stat::Mode;
@@ -107,6 +108,12 @@ pub(super) const CASES: &[Case] = &[
         let mut closed = File::create(directory.path().join("closed"))?;
         closed.write_all(CONTENT)?;
         file(e, WHOLE, &[closed.as_fd()])
+    }),
+    Case::new("file-that-is-only-a-path", NotOk, |e| {
+        let mut readable = tempfile::NamedTempFile::new()?;
+        readable.write_all(CONTENT)?;
+        let path = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(readable.path())?;
+        file(e, WHOLE, &[path.as_fd()])
     }),
     Case::new("file-cut-while-it-is-sent", Any, |e| {
         let large = tempfile::tempfile()?;
