@@ -148,6 +148,15 @@ pub enum ToWorker {
         /// The supervisor's number for the connection.
         connection: u64,
     },
+    /// In the place of `Spec`: become the preloader of such workers. It loads
+    /// their scripts, says `Ready` and waits for `Fork`.
+    Preload(Box<WorkerSpec>),
+    /// To a preloader: fork a worker. Descriptors: its control socket, its
+    /// standard output, its standard error.
+    Fork {
+        /// Which of the group's processes it is.
+        slot: u32,
+    },
 }
 
 /// Why a worker asks to be replaced.
@@ -206,6 +215,19 @@ pub enum FromWorker {
     },
     /// The interpreter lock can still be taken (deadlock-timeout).
     Heartbeat,
+    /// The first word of a worker that was forked, on its own control socket.
+    Forked,
+    /// A preloader cannot fork, now or ever: it is not a process of one thread.
+    CannotFork {
+        /// Why, in words.
+        why: String,
+    },
+    /// A script was loaded for a request; the next generation may load it
+    /// before it is ready.
+    Loaded {
+        /// Its path.
+        script: PathBuf,
+    },
 }
 
 /// What a worker knows of itself.

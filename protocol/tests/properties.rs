@@ -103,6 +103,9 @@ fn from_worker() -> impl Strategy<Value = FromWorker> {
         ".{0,200}".prop_map(|text| FromWorker::Dumped { text }),
         Just(FromWorker::Recycle(RecycleReason::LoadFailed)),
         Just(FromWorker::Heartbeat),
+        Just(FromWorker::Forked),
+        ".{0,200}".prop_map(|why| FromWorker::CannotFork { why }),
+        "/.{0,20}".prop_map(|script| FromWorker::Loaded { script: script.into() }),
     ]
 }
 

@@ -100,6 +100,8 @@ pub(crate) fn to_worker() -> Vec<(&'static str, ToWorker)> {
         ("dump", ToWorker::Dump),
         ("query", ToWorker::Query),
         ("interrupt", ToWorker::Interrupt { connection: 301 }),
+        ("preload", ToWorker::Preload(Box::new(spec()))),
+        ("fork", ToWorker::Fork { slot: 2 }),
     ]
 }
 
@@ -113,6 +115,9 @@ pub(crate) fn from_worker() -> Vec<(&'static str, FromWorker)> {
         ("report", FromWorker::Report(report())),
         ("dumped", FromWorker::Dumped { text: "Thread 1: …".to_owned() }),
         ("heartbeat", FromWorker::Heartbeat),
+        ("forked", FromWorker::Forked),
+        ("cannot-fork", FromWorker::CannotFork { why: "a thread runs".to_owned() }),
+        ("loaded", FromWorker::Loaded { script: PathBuf::from("/srv/shop/wsgi.py") }),
     ]
 }
 

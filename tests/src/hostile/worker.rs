@@ -75,7 +75,7 @@ pub fn run(control: UnixStream) -> io::Result<()> {
             ToWorker::Drain | ToWorker::Stop { .. } => return Ok(()),
             ToWorker::Query => control.say(&FromWorker::Report(WorkerReport::default()))?,
             ToWorker::Dump => control.say(&FromWorker::Dumped { text: "nothing to see".to_owned() })?,
-            ToWorker::Interrupt { .. } => {}
+            ToWorker::Interrupt { .. } | ToWorker::Preload(_) | ToWorker::Fork { .. } => {}
         }
     }
 }
