@@ -25,13 +25,10 @@ def main(core, facts):
     sys.stdout = core.stream("sys.stdout")
     sys.stderr = core.stream("sys.stderr")
     io.TextIOBase.register(type(sys.stderr))
-    wake_read, wake_write = os.pipe()
-    os.set_blocking(wake_write, False)
+    wake_read, wake_write = make_wake_pipe()
     core.prepare(environ_template(facts, mod_wsgi), mod_wsgi, [sys.stdout, sys.stderr], os.dup(wake_write))
     os.register_at_fork(before=core.before_fork, after_in_child=core.after_fork_in_child,
                         after_in_parent=core.after_fork_in_parent)
-    if facts["title"]:
-        set_title(facts["title"])
     if facts["switch_interval"]:
         sys.setswitchinterval(facts["switch_interval"])
     if facts["stack_size"]:
@@ -40,20 +37,61 @@ def main(core, facts):
         sys.stdin = ClosedStdin()
     service = facts["threads"] == 0
     install_signals(core, mod_wsgi, wake_write, service, facts["restrict_signal"])
+    failed = None
+    if facts["preloader"]:
+        set_title((facts["title"] or "(wsgi:%s)" % facts["process_group"]) + " preloader")
+        prepare_path(facts)
+        attach_package(mod_wsgi)
+        failed = load_all(core, facts)
+        from_file("preloader", facts["preloader_source"]).serve_orders(core, wake_read, failed)
+        wake_read = become_worker(core, (wake_read, wake_write))
+    if facts["title"]:
+        set_title(facts["title"])
+    elif facts["preloader"]:
+        set_title("(wsgi:%s)" % facts["process_group"])
     start_thread("wsgid-control", core.control_thread)
-    prepare_path(facts)
-    attach_package(mod_wsgi)
+    if failed is None:
+        prepare_path(facts)
+        attach_package(mod_wsgi)
     if service:
         serve_without_requests(core, facts)
     else:
-        serve_requests(core, facts)
+        serve_requests(core, facts, failed)
     while not core.is_leaving():
         os.read(wake_read, 64)
     leave(core, mod_wsgi)
 
 
-def serve_requests(core, facts):
-    failed = [(path, text) for path in facts["preload"] for text in [core.preload(path)] if text]
+def make_wake_pipe():
+    wake_read, wake_write = os.pipe()
+    os.set_blocking(wake_write, False)
+    return wake_read, wake_write
+
+
+def become_worker(core, inherited):
+    """In a process that a preloader forked."""
+    wake_read, wake_write = make_wake_pipe()
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    for descriptor in inherited:
+        os.close(descriptor)
+    core.become_worker(os.dup(wake_write))
+    return wake_read
+
+
+def from_file(name, source):
+    module = types.ModuleType("_wsgid_" + name)
+    exec(compile(source, "wsgid/%s.py" % name, "exec"), module.__dict__)
+    return module
+
+
+def load_all(core, facts):
+    """Loads the scripts that are known; gives those that failed, with the reason."""
+    return [(path, text) for path in facts["preload"] for text in [core.preload(path)] if text]
+
+
+def serve_requests(core, facts, failed):
+    if failed is None:
+        failed = load_all(core, facts)
     for slot in range(facts["threads"]):
         start_thread("wsgid-%d" % (slot + 1), request_thread, core, slot)
     core.ready(sys.version_info[:3], failed)

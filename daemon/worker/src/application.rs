@@ -159,6 +159,9 @@ fn attempt<'py>(
     if let Some(reason) = loaded.recycle {
         worker.recycle_for_script(reason);
     }
+    if loaded.first {
+        worker.loaded(&facts.script);
+    }
     let application = match loaded.callable {
         Ok(application) => application,
         Err(error) => {

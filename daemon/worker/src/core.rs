@@ -4,7 +4,7 @@
 use std::ffi::CString;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,28 +18,39 @@ use wsgid_protocol::control::{FromWorker, RecycleReason, ToWorker, WorkerSpec};
 use crate::control::Control;
 use crate::early_hints::EarlyHints;
 use crate::monitor::Monitor;
+use crate::preloader::{self, Order};
+use crate::script::Scripts;
 use crate::stream::Stream;
 use crate::worker::{Runtime, Worker};
 use crate::{fork, lock, log, panics, serve, sys};
 
 const RUNTIME: &str = include_str!("../python/runtime.py");
 const MOD_WSGI: &str = include_str!("../python/mod_wsgi.py");
+const PRELOADER: &str = include_str!("../python/preloader.py");
 
 /// Becomes a worker: reads who it is from the control socket and serves until
 /// the end of the process. Does not return.
 #[pyfunction]
 pub(crate) fn run(py: Python<'_>, control: i32) -> PyResult<()> {
     let socket = sys::adopt(control)?;
-    let mut reader = FrameReader::new(1);
+    let mut reader = FrameReader::new(preloader::DESCRIPTORS);
     let spec = py.detach(|| Control::receive(socket.as_fd(), &mut reader));
-    let spec = match spec.map_err(|error| PyRuntimeError::new_err(error.to_string()))? {
-        ToWorker::Spec(spec) => *spec,
+    let (spec, preloads) = match spec.map_err(|error| PyRuntimeError::new_err(error.to_string()))? {
+        ToWorker::Spec(spec) => (*spec, false),
+        ToWorker::Preload(spec) => (*spec, true),
         other => return Err(PyRuntimeError::new_err(format!("expected a Spec first, got {other:?}"))),
     };
     let module = PyModule::from_code(py, &c_source(RUNTIME)?, c"wsgid/runtime.py", c"_wsgid_runtime")?;
     let facts = facts(py, &spec)?;
-    let worker = Worker::new(spec, Control::new(socket)?, is_free_threaded(py)?)?;
-    let core = Core { worker, reader: Mutex::new(Some(reader)), module: module.clone().unbind() };
+    facts.set_item("preloader", preloads)?;
+    let worker = Worker::with_scripts(spec, Control::new(socket)?, Scripts::default(), is_free_threaded(py)?)?;
+    let core = Core {
+        worker: Mutex::new(worker),
+        reader: Mutex::new(Some(reader)),
+        module: module.clone().unbind(),
+        order: Mutex::default(),
+        preloads: AtomicBool::new(preloads),
+    };
     module.call_method1("main", (core, facts)).map(drop)
 }
 
@@ -78,6 +89,7 @@ fn facts<'py>(py: Python<'py>, spec: &WorkerSpec) -> PyResult<Bound<'py, PyDict>
     facts.set_item("apache_maximum_processes", spec.server.maximum_processes)?;
     facts.set_item("apache_threads_per_process", spec.server.threads_per_process)?;
     facts.set_item("mod_wsgi_source", MOD_WSGI)?;
+    facts.set_item("preloader_source", PRELOADER)?;
     let preload: Vec<PathBuf> = group
         .preload_scripts
         .iter()
@@ -92,9 +104,19 @@ fn facts<'py>(py: Python<'py>, spec: &WorkerSpec) -> PyResult<Bound<'py, PyDict>
 /// This worker, as Python sees it.
 #[pyclass(frozen, module = "_wsgid_runtime")]
 struct Core {
-    worker: Arc<Worker>,
+    /// Another one after a preloader's fork.
+    worker: Mutex<Arc<Worker>>,
     reader: Mutex<Option<FrameReader>>,
     module: Py<PyModule>,
+    /// The worker that a preloader is about to fork.
+    order: Mutex<Option<Order>>,
+    preloads: AtomicBool,
+}
+
+impl Core {
+    fn worker(&self) -> Arc<Worker> {
+        Arc::clone(&lock::detached(&self.worker))
+    }
 }
 
 #[pymethods]
@@ -118,51 +140,102 @@ impl Core {
             publish: mod_wsgi.getattr("_publish")?.unbind(),
             streams,
         };
-        self.worker.runtime.set(runtime).map_err(|_| PyRuntimeError::new_err("prepared already"))?;
-        self.worker.control.set_main(sys::adopt(wake)?);
+        let worker = self.worker();
+        worker.runtime.set(runtime).map_err(|_| PyRuntimeError::new_err("prepared already"))?;
+        worker.control.set_main(sys::adopt(wake)?);
         Ok(())
     }
 
     /// A text stream in the place of `sys.stdout` or `sys.stderr`.
     fn stream(&self, name: &str) -> Stream {
         let stdout = name == "sys.stdout";
-        Stream::of_process(stdout, stdout && self.worker.spec.group.restrict_stdout)
+        Stream::of_process(stdout, stdout && self.worker().spec.group.restrict_stdout)
     }
 
     /// The control thread; never returns.
     fn control_thread(&self, py: Python<'_>) -> PyResult<()> {
         let reader = lock::detached(&self.reader).take().ok_or_else(|| PyRuntimeError::new_err("started already"))?;
-        panics::vital("control", || Monitor::new(reader, &self.worker).run(py, &self.worker))
+        let worker = self.worker();
+        panics::vital("control", || Monitor::new(reader, &worker).run(py, &worker))
     }
 
     /// A request thread; never returns.
     fn request_thread(&self, py: Python<'_>, slot: usize, ident: u64) {
-        panics::vital("request", || serve::run(py, &self.worker, slot, ident))
+        let worker = self.worker();
+        panics::vital("request", || serve::run(py, &worker, slot, ident))
     }
 
     /// Loads a script before the first request; returns why it failed.
     fn preload(&self, py: Python<'_>, path: PathBuf) -> Option<String> {
-        self.worker.scripts.preload(py, self.module.bind(py), &path)
+        self.worker().scripts.preload(py, self.module.bind(py), &path)
     }
 
     /// The application is loaded: connections may come.
     fn ready(&self, python: (u32, u32, u32), failed: Vec<(PathBuf, String)>) {
-        self.worker.control.send(&FromWorker::Ready { python, failed });
+        self.worker().control.send(&FromWorker::Ready { python, failed });
+    }
+
+    /// A preloader has a thread too many.
+    fn cannot_fork(&self, why: String) {
+        self.worker().control.send(&FromWorker::CannotFork { why });
+    }
+
+    /// A preloader waits for its next order. `False`: a signal came first.
+    fn wait_for_order(&self, py: Python<'_>, wake: i32) -> PyResult<bool> {
+        let wake = sys::duplicate(wake).ok_or_else(|| PyRuntimeError::new_err("the wake pipe is closed"))?;
+        let worker = self.worker();
+        let order = py.detach(|| {
+            let mut reader = lock::detached(&self.reader);
+            reader.as_mut().and_then(|reader| preloader::wait(&worker, reader, wake.as_fd()))
+        });
+        let ordered = order.is_some();
+        *lock::detached(&self.order) = order;
+        Ok(ordered)
+    }
+
+    /// Makes a helper process that forks the worker which was ordered. Returns
+    /// whether this is the helper.
+    fn step_aside(&self, py: Python<'_>) -> PyResult<bool> {
+        if sys::fork_helper(py)? {
+            return Ok(true);
+        }
+        // The worker has its own copies.
+        drop(lock::detached(&self.order).take());
+        Ok(false)
+    }
+
+    /// In the process that was forked. `wake` is the write end of its own pipe.
+    fn become_worker(&self, py: Python<'_>, wake: i32) -> PyResult<()> {
+        let order = lock::detached(&self.order).take().ok_or_else(|| PyRuntimeError::new_err("nothing was ordered"))?;
+        log::is_worker();
+        let before = self.worker();
+        let worker = preloader::become_worker(&before, order, is_free_threaded(py)?)?;
+        worker.control.set_main(sys::adopt(wake)?);
+        if let Some(runtime) = before.runtime.get() {
+            let _ = worker.runtime.set(runtime.clone_ref(py));
+        }
+        self.preloads.store(false, Ordering::Relaxed);
+        *lock::detached(&self.reader) = Some(FrameReader::new(1));
+        *lock::detached(&self.worker) = worker;
+        Ok(())
     }
 
     /// Whether the main thread is to end the process.
     fn is_leaving(&self) -> bool {
-        self.worker.leaving.load(Ordering::Acquire)
+        self.worker().leaving.load(Ordering::Acquire)
     }
 
     /// SIGTERM or SIGINT: finishes what runs, within `shutdown-timeout`.
     fn stop(&self, py: Python<'_>) {
-        py.detach(|| self.worker.stop());
+        if self.preloads.load(Ordering::Relaxed) {
+            sys::exit_now(0);
+        }
+        py.detach(|| self.worker().stop());
     }
 
     /// A service without requests has come to the end of its script.
     fn finish(&self) {
-        self.worker.leave();
+        self.worker().leave();
     }
 
     /// Asks to be replaced; the names are those of the signals.
@@ -172,7 +245,9 @@ impl Core {
             "SIGXCPU" => RecycleReason::CpuTimeLimit,
             other => return Err(PyOSError::new_err(format!("no reason to be replaced: {other}"))),
         };
-        self.worker.recycle(reason);
+        if !self.preloads.load(Ordering::Relaxed) {
+            self.worker().recycle(reason);
+        }
         Ok(())
     }
 
@@ -192,7 +267,8 @@ impl Core {
     /// `mod_wsgi.active_requests`: the dictionaries by request id.
     fn active_requests<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let active = PyDict::new(py);
-        for exchange in self.worker.scheduler.slots.iter().filter_map(|slot| slot.serving()) {
+        let worker = self.worker();
+        for exchange in worker.scheduler.slots.iter().filter_map(|slot| slot.serving()) {
             active.set_item(&exchange.request_id, exchange.data(py)?)?;
         }
         Ok(active)
@@ -200,7 +276,8 @@ impl Core {
 
     /// Requests completed, running, most at once, and seconds spent in them.
     fn counters(&self) -> (u64, u32, u32, f64) {
-        let stats = &self.worker.stats;
+        let worker = self.worker();
+        let stats = &worker.stats;
         let busy = Duration::from_micros(stats.busy_us.load(Ordering::Relaxed)).as_secs_f64();
         (
             stats.requests.load(Ordering::Relaxed),
@@ -212,12 +289,12 @@ impl Core {
 
     /// Why the worker leaves, in mod_wsgi's words.
     fn shutdown_reason(&self) -> &'static str {
-        self.worker.shutdown_reason()
+        self.worker().shutdown_reason()
     }
 
     /// For `os.register_at_fork`.
     fn before_fork(&self) {
-        fork::before(&self.worker);
+        fork::before(&self.worker());
     }
 
     #[expect(clippy::unused_self, reason = "called as a method from Python")]

@@ -24,6 +24,7 @@ mod memory;
 mod monitor;
 mod output;
 mod panics;
+mod preloader;
 mod receive;
 mod response;
 mod scheduler;

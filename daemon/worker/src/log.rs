@@ -40,6 +40,11 @@ pub(crate) fn forget_requests() {
     FORKED.store(true, Ordering::Relaxed);
 }
 
+/// This process was forked to be a worker: requests are its business.
+pub(crate) fn is_worker() {
+    FORKED.store(false, Ordering::Relaxed);
+}
+
 /// Writes each line as a record of the calling thread's request, or to standard
 /// error.
 pub(crate) fn lines(py: Python<'_>, level: u16, text: &str) {

@@ -203,7 +203,7 @@ impl Monitor {
 
     fn obey(&mut self, worker: &Worker, message: ToWorker, jobs: &mut Vec<Job>) {
         match message {
-            ToWorker::Spec(_) => {}
+            ToWorker::Spec(_) | ToWorker::Preload(_) | ToWorker::Fork { .. } => {}
             ToWorker::Assign { connection, nonce } => match self.reader.take_fd() {
                 Some(socket) => self.assign(worker, Connection::new(connection, nonce, socket)),
                 None => worker.control.send(&FromWorker::Closed { connection }),

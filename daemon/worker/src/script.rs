@@ -45,6 +45,8 @@ pub(crate) struct Loaded<'py> {
     pub(crate) callable: Result<Bound<'py, PyAny>, LoadError>,
     /// Whether the worker should be replaced.
     pub(crate) recycle: Option<RecycleReason>,
+    /// It was loaded for this request, and works.
+    pub(crate) first: bool,
 }
 
 struct Script {
@@ -73,6 +75,12 @@ impl Scripts {
         failed
     }
 
+    /// All of them, for the worker that this process has become.
+    pub(crate) fn take(&self) -> Self {
+        let table = std::mem::take(&mut *lock::detached(&self.table));
+        Self { table: Mutex::new(table), loading: Mutex::default() }
+    }
+
     /// Since when a script is being loaded.
     pub(crate) fn loading(&self) -> Option<Instant> {
         *lock::detached(&self.loading)
@@ -96,15 +104,17 @@ impl Scripts {
     ) -> Loaded<'py> {
         // Held while the script loads: whoever asks meanwhile waits, detached.
         let mut table = lock::attached(py, &self.table);
+        let mut first = false;
         if !table.contains_key(path) {
             let script = self.load(py, runtime, path);
+            first = script.state.is_ok();
             table.insert(path.to_vec(), script);
         }
         let Some(script) = table.get_mut(path) else {
             let error = LoadError { failure: Failure::LoadFailed, text: String::new(), traceback: String::new() };
-            return Loaded { callable: Err(error), recycle: None };
+            return Loaded { callable: Err(error), recycle: None, first };
         };
-        Loaded { recycle: script.recycle(path, reloading), callable: script.callable(py, path, callable) }
+        Loaded { recycle: script.recycle(path, reloading), callable: script.callable(py, path, callable), first }
     }
 }
 

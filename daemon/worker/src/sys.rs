@@ -57,6 +57,35 @@ pub(crate) fn exit_now(code: c_int) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Forks, and waits in the parent until the child has ended. Returns whether
+/// this is the child, which is to fork once more and end. No hook runs: nothing
+/// of Python changes in either.
+///
+/// # Errors
+/// As `fork(2)`.
+pub(crate) fn fork_helper(_py: Python<'_>) -> io::Result<bool> {
+    // SAFETY: the caller has made sure that this is the only thread, so the
+    // child finds no lock that nobody will open.
+    let child = unsafe { libc::fork() };
+    match child {
+        0 => return Ok(true),
+        ..0 => return Err(io::Error::last_os_error()),
+        _ => {}
+    }
+    loop {
+        let mut status = 0;
+        // SAFETY: the pointer is valid for the call, and the child is ours.
+        if unsafe { libc::waitpid(child, &raw mut status, 0) } == child {
+            return Ok(false);
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            // The application reaps children it does not know.
+            return Ok(false);
+        }
+    }
+}
+
 /// Raises `exception` in the Python thread with this ident, or takes back what
 /// was raised and has not arrived. Returns whether there is such a thread.
 pub(crate) fn raise_in_thread(_py: Python<'_>, ident: u64, exception: Option<&Bound<'_, PyType>>) -> bool {

@@ -1,6 +1,9 @@
 //! The state of one worker process that all of its threads share.
 
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -36,6 +39,21 @@ pub(crate) struct Runtime {
     pub(crate) streams: [Py<Stream>; 2],
 }
 
+impl Runtime {
+    /// The same, for the worker that this process has become.
+    pub(crate) fn clone_ref(&self, py: Python<'_>) -> Self {
+        let [out, err] = &self.streams;
+        Self {
+            module: self.module.clone_ref(py),
+            template: self.template.clone_ref(py),
+            file_wrapper: self.file_wrapper.clone_ref(py),
+            event_callbacks: self.event_callbacks.clone_ref(py),
+            publish: self.publish.clone_ref(py),
+            streams: [out.clone_ref(py), err.clone_ref(py)],
+        }
+    }
+}
+
 /// One worker process.
 pub(crate) struct Worker {
     pub(crate) spec: WorkerSpec,
@@ -68,12 +86,18 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(spec: WorkerSpec, control: Control, free_threaded: bool) -> io::Result<Arc<Self>> {
+    /// A worker with what is loaded already.
+    pub(crate) fn with_scripts(
+        spec: WorkerSpec,
+        control: Control,
+        scripts: Scripts,
+        free_threaded: bool,
+    ) -> io::Result<Arc<Self>> {
         let threads = spec.group.threads as usize;
         Ok(Arc::new(Self {
             scheduler: Scheduler::new(threads, free_threaded)?,
             control,
-            scripts: Scripts::default(),
+            scripts,
             stats: Stats::default(),
             runtime: OnceLock::new(),
             started: Instant::now(),
@@ -121,6 +145,11 @@ impl Worker {
     pub(crate) fn recycle_for_script(&self, reason: RecycleReason) {
         self.recycled.fetch_and(!(1 << reason as u64), Ordering::Relaxed);
         self.recycle(reason);
+    }
+
+    /// A script that nobody had named was loaded for a request.
+    pub(crate) fn loaded(&self, script: &[u8]) {
+        self.control.send(&FromWorker::Loaded { script: PathBuf::from(OsStr::from_bytes(script)) });
     }
 
     /// A request begins or ends.

@@ -212,6 +212,23 @@ class Worker:
             each.close()
 
 
+class Forked(Worker):
+    """A worker that a preloader forked. Its process is nobody's child here."""
+
+    def __init__(self, preloader, slot=0):
+        self.control, theirs = socket.socketpair()
+        self.control.settimeout(LIMIT)
+        self.stderr = tempfile.TemporaryFile()
+        self.buffer, self.assigned, self.seen, self.connections = b"", 0, [], []
+        preloader.tell(wire.fork(slot), [theirs.fileno(), self.stderr.fileno(), self.stderr.fileno()])
+        theirs.close()
+
+    def kill(self):
+        """It ends because its supervisor has gone."""
+        for each in self.connections + [self.control, self.stderr]:
+            each.close()
+
+
 class Case(unittest.TestCase):
     """A test with a directory of its own and workers that are killed after it."""
 

@@ -92,12 +92,16 @@ def group(**options):
     return encoded
 
 
-def spec(application_group="", **options):
-    """ToWorker::Spec."""
+def spec(application_group="", preloader=False, **options):
+    """ToWorker::Spec or ToWorker::Preload."""
     identity = uint(0) + uint(0) + sequence([], uint) + text("root") + text("/") + text("") + flag(False)
     server = uint(2) + uint(4) + uint(71) + text("Apache/2.4.71 (test)") + text("event") + uint(4) + uint(25)
     worker = group(**options) + text(application_group) + identity + uint(0) + uint(1) + server + text("info")
-    return uint(0) + worker
+    return uint(7 if preloader else 0) + worker
+
+
+def fork(slot):
+    return uint(8) + uint(slot)
 
 
 def assign(connection, nonce):
@@ -193,8 +197,10 @@ def from_worker(payload):
         result = ("Report", report)
     elif kind == 5:
         result = ("Dumped", reader.text())
+    elif kind in (6, 7):
+        result = ("Heartbeat" if kind == 6 else "Forked",)
     else:
-        assert kind == 6, kind
-        result = ("Heartbeat",)
+        assert kind in (8, 9), kind
+        result = ("CannotFork" if kind == 8 else "Loaded", reader.text())
     reader.end()
     return result

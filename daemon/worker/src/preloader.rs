@@ -1,0 +1,87 @@
+//! A preloader: has loaded the application and waits for the supervisor to
+//! order workers, which are forked from it. `python/preloader.py` does the
+//! forking, so that the application's fork hooks run; here are the orders and
+//! what a forked process needs to be a worker. A preloader has one thread.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::MsgFlags;
+use nix::unistd::{dup2_stderr, dup2_stdout, setsid};
+
+use wsgid_protocol::blocking::FrameReader;
+use wsgid_protocol::control::{FromWorker, ToWorker};
+
+use crate::control::{Control, message};
+use crate::sys;
+use crate::worker::Worker;
+
+/// Descriptors that come with an order: control socket, output, errors.
+pub(crate) const DESCRIPTORS: usize = 3;
+
+/// A worker that was ordered.
+pub(crate) struct Order {
+    slot: u32,
+    control: OwnedFd,
+    out: OwnedFd,
+    err: OwnedFd,
+}
+
+/// Waits for an order. `None`: a signal came, and Python has to handle it. The
+/// process ends when it is told to, or when the supervisor has gone.
+pub(crate) fn wait(worker: &Worker, reader: &mut FrameReader, wake: BorrowedFd<'_>) -> Option<Order> {
+    loop {
+        while let Ok(Some(frame)) = reader.next_buffered() {
+            match message(frame.head, frame.payload) {
+                Ok(ToWorker::Fork { slot }) => match order(slot, reader) {
+                    Some(order) => return Some(order),
+                    None => sys::exit_now(1),
+                },
+                Ok(ToWorker::Drain | ToWorker::Stop { .. }) | Err(_) => sys::exit_now(0),
+                Ok(_) => {}
+            }
+        }
+        let mut wanted = PollFlags::POLLIN;
+        if worker.control.flush() {
+            wanted |= PollFlags::POLLOUT;
+        }
+        let mut fds = [PollFd::new(wake, PollFlags::POLLIN), PollFd::new(worker.control.as_fd(), wanted)];
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(_) => sys::exit_now(1),
+        }
+        let ready = |at: usize| fds.get(at).and_then(PollFd::revents).unwrap_or(PollFlags::empty());
+        if !ready(0).is_empty() {
+            return None;
+        }
+        if ready(1).intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR) {
+            match reader.fill(worker.control.as_fd(), MsgFlags::MSG_DONTWAIT) {
+                Ok(0) => sys::exit_now(0),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => sys::exit_now(1),
+            }
+        }
+    }
+}
+
+fn order(slot: u32, reader: &mut FrameReader) -> Option<Order> {
+    Some(Order { slot, control: reader.take_fd()?, out: reader.take_fd()?, err: reader.take_fd()? })
+}
+
+/// In the process that was forked: a session, descriptors and a supervisor's
+/// ear of its own. Says `Forked` before anything else can be said.
+pub(crate) fn become_worker(preloader: &Worker, order: Order, free_threaded: bool) -> io::Result<Arc<Worker>> {
+    let Order { slot, control, out, err } = order;
+    setsid()?;
+    dup2_stdout(&out)?;
+    dup2_stderr(&err)?;
+    let mut spec = preloader.spec.clone();
+    spec.slot = slot;
+    let control = Control::new(control)?;
+    control.send(&FromWorker::Forked);
+    Worker::with_scripts(spec, control, preloader.scripts.take(), free_threaded)
+}
