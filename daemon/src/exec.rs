@@ -126,7 +126,7 @@ fn read_spec() -> io::Result<Box<WorkerSpec>> {
     let mut bytes = vec![0; head.len as usize];
     socket.read_exact(&mut bytes)?;
     match payload::decode(&bytes).map_err(|error| invalid(error.to_string()))? {
-        ToWorker::Spec(spec) => Ok(spec),
+        ToWorker::Spec(spec) | ToWorker::Preload(spec) => Ok(spec),
         _ => Err(invalid("another message came instead of a specification".to_owned())),
     }
 }

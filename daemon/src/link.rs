@@ -20,13 +20,13 @@ use wsgid_protocol::{FrameHead, Kind, payload};
 /// A message on its way to a worker.
 pub(crate) struct Outgoing {
     pub(crate) message: ToWorker,
-    /// Travels beside it.
-    pub(crate) fd: Option<Arc<OwnedFd>>,
+    /// Travel beside it.
+    pub(crate) fds: Vec<Arc<OwnedFd>>,
 }
 
 impl From<ToWorker> for Outgoing {
     fn from(message: ToWorker) -> Self {
-        Self { message, fd: None }
+        Self { message, fds: Vec::new() }
     }
 }
 
@@ -53,7 +53,7 @@ impl Link {
         let invalid = |error: wsgid_protocol::payload::PayloadError| io::Error::new(io::ErrorKind::InvalidData, error);
         let bytes = payload::encode(&out.message).map_err(invalid)?;
         let len = u32::try_from(bytes.len()).map_err(|_| io::ErrorKind::InvalidData)?;
-        let fds: Vec<BorrowedFd<'_>> = out.fd.iter().map(|fd| fd.as_fd()).collect();
+        let fds: Vec<BorrowedFd<'_>> = out.fds.iter().map(|fd| fd.as_fd()).collect();
         let code = u16::try_from(fds.len()).map_err(|_| io::ErrorKind::InvalidData)?;
         let head = FrameHead::new(Kind::Control, 0, len).with_code(code).encode();
         send_everything(&self.stream, [&head, &bytes], &fds).await

@@ -2,6 +2,7 @@
 //! that becomes a worker. The parts are in the modules; this file only names
 //! them.
 
+mod birth;
 mod check;
 mod check_config;
 mod cli;
@@ -20,6 +21,8 @@ mod link;
 mod listener;
 mod log;
 mod notify;
+mod nursery;
+mod orphans;
 mod parent;
 mod path_check;
 mod place;

@@ -17,6 +17,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
 use wsgid_protocol::control::FromWorker;
 
+use crate::birth::Born;
 use crate::freeze::{self, Freeze, Freezer};
 use crate::link::{Inbox, Link, Outgoing};
 use crate::log::{OutputLimits, Sink, Stream, Target, forward};
@@ -43,6 +44,10 @@ pub(crate) enum WorkerEvent {
     Broken(String),
     /// It has ended and was reaped. Always the last event.
     Exited(ExitStatus),
+    /// It was forked by its preloader.
+    Born(Born),
+    /// It was not.
+    NotBorn(String),
 }
 
 /// The supervisor's handle.

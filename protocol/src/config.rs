@@ -21,7 +21,8 @@ pub struct Preload {
     /// The application group it belongs to; empty is the main one.
     pub application_group: String,
     /// Whether its callable is looked up too (WSGIScriptAlias), or it is only
-    /// imported (WSGIImportScript).
+    /// imported (WSGIImportScript). Empty: nobody named the script, a worker
+    /// had to load it for a request; that it is missing now is no failure.
     pub callable: Option<String>,
 }
 

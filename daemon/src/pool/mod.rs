@@ -18,6 +18,8 @@ mod random_tests;
 mod step;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::definition as tests_definition;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -201,6 +203,20 @@ impl Pool {
     /// The generation that is being started, if any.
     pub(crate) fn next_generation(&self) -> Option<u64> {
         self.next.as_ref().map(|next| next.number)
+    }
+
+    /// What the serving generation is made of.
+    pub(crate) const fn definition(&self) -> &Arc<Definition> {
+        &self.current.definition
+    }
+
+    /// The generations that have workers, or are about to, and are not on
+    /// their way out.
+    pub(crate) fn living_generations(&self) -> Vec<u64> {
+        let mut numbers: Vec<u64> =
+            self.members.values().filter(|member| member.is_live()).map(|member| member.generation).collect();
+        numbers.dedup();
+        numbers
     }
 
     /// The last thing that went wrong, for the status.

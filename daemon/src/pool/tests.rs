@@ -10,7 +10,7 @@ use wsgid_protocol::{Failure, GroupConfig};
 use super::{Action, Event, Mode, Pool, WorkerId};
 use crate::definition::Definition;
 
-pub(super) fn definition(options: &[(&str, &str)]) -> Arc<Definition> {
+pub(crate) fn definition(options: &[(&str, &str)]) -> Arc<Definition> {
     let mut config = GroupConfig::new("site", "test");
     for (name, value) in options {
         config.set(name, value).unwrap();

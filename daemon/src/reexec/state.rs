@@ -80,6 +80,8 @@ pub(crate) struct PoolState {
     pub(crate) refusing: Option<(u16, String)>,
     pub(crate) restarts: u64,
     pub(crate) causes: VecDeque<(SystemTime, String)>,
+    #[serde(default)]
+    pub(crate) scripts: BTreeSet<PathBuf>,
 }
 
 /// A worker process.

@@ -250,6 +250,7 @@ impl Supervisor {
             "next_generation": pool.machine.next_generation(),
             "last_problem": pool.machine.last_problem(),
             "waiting": self.connections.waiting(id),
+            "preloader": self.preloading.status((id, pool.machine.generation())),
             "restarts": pool.restarts,
             "causes": causes,
             "workers": workers,

@@ -210,6 +210,7 @@ impl Supervisor {
             told_waiting: false,
             restarts: 0,
             causes: VecDeque::new(),
+            scripts: BTreeSet::new(),
         };
         self.pools.insert(pool, entry);
         self.pool_event(pool, Event::Tick);

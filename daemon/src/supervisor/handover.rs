@@ -47,6 +47,7 @@ impl Supervisor {
             incoming.push(greeted);
         }
         incoming.extend(std::mem::take(&mut self.early).into_iter().map(|(_, incoming)| incoming));
+        self.preloading.end_all();
         self.workers.values().for_each(|entry| entry.handle.freeze());
         let (mut kept, mut workers, mut events) = (Kept::default(), Vec::new(), Vec::new());
         for (id, entry) in std::mem::take(&mut self.workers) {
@@ -71,7 +72,7 @@ impl Supervisor {
             groups: self.groups.values().map(write_group).collect(),
             pools: self.write_pools(),
             workers,
-            spawns: self.spawns.pending().map(write_spawn).collect(),
+            spawns: self.spawns.pending().chain(self.preloading.parked()).map(write_spawn).collect(),
             connections: self.write_connections(&mut kept)?,
             last_connection: self.connections.iter().1,
             last_pool: self.last_pool,
@@ -79,7 +80,7 @@ impl Supervisor {
                 .into_iter()
                 .map(|one| Ok((kept.keep(one.fd.as_fd())?, one.hello)))
                 .collect::<io::Result<_>>()?,
-            events: events.into_iter().map(|(id, event)| (id, write_event(event))).collect(),
+            events: events.into_iter().filter_map(|(id, event)| self.write_event(id, event)).collect(),
             started: self.started,
             count: self.reexecs + 1,
             shut_down: self.leaving,
@@ -87,6 +88,18 @@ impl Supervisor {
         };
         self.connections.let_go();
         Ok(Handover { state, kept })
+    }
+
+    /// Preloaders end, and what they were about to fork is asked for again.
+    fn write_event(&self, id: WorkerId, event: WorkerEvent) -> Option<(WorkerId, reexec::Event)> {
+        let event = match event {
+            _ if self.preloading.owns(id) => return None,
+            WorkerEvent::Says(message) => reexec::Event::Says(message),
+            WorkerEvent::Broken(why) => reexec::Event::Broken(why),
+            WorkerEvent::Exited(status) => reexec::Event::Exited(status.into_raw()),
+            WorkerEvent::Born(_) | WorkerEvent::NotBorn(_) => return None,
+        };
+        Some((id, event))
     }
 
     async fn write_worker(
@@ -140,6 +153,7 @@ impl Supervisor {
                 refusing: entry.refusing.map(|(failure, text)| (failure.code(), text)),
                 restarts: entry.restarts,
                 causes: entry.causes,
+                scripts: entry.scripts,
             })
             .collect()
     }
@@ -200,6 +214,7 @@ impl Supervisor {
             }
             self.pool_event(pool, crate::pool::Event::Tick);
         }
+        self.warm_preloaders(Instant::now());
         if state.shut_down {
             self.shut_down();
         }
@@ -222,11 +237,13 @@ impl Supervisor {
         let fds = (kept.take(state.control)?, [kept.take(out)?, kept.take(err)?], state.inbox);
         let handle = worker::adopt((state.id, state.pid, ended), fds, output, self.worker_events.clone())?;
         for message in state.outbox {
-            let fd = match &message {
-                ToWorker::Assign { connection, .. } => self.connections.get(*connection).map(|one| Arc::clone(&one.fd)),
-                _ => None,
+            let fds = match &message {
+                ToWorker::Assign { connection, .. } => {
+                    self.connections.get(*connection).map(|one| Arc::clone(&one.fd)).into_iter().collect()
+                }
+                _ => Vec::new(),
             };
-            handle.send(Outgoing { message, fd });
+            handle.send(Outgoing { message, fds });
         }
         let entry = WorkerEntry {
             pool: state.pool,
@@ -290,6 +307,7 @@ fn read_pool(state: PoolState) -> PoolEntry {
         told_waiting: false,
         restarts: state.restarts,
         causes: state.causes,
+        scripts: state.scripts,
     }
 }
 
@@ -300,15 +318,7 @@ fn write_spawn(pending: &Pending) -> SpawnState {
 
 fn read_spawn(state: SpawnState) -> Pending {
     let SpawnState { pool, worker, slot, generation, definition } = state;
-    Pending { pool, worker, slot, generation, definition, failing: false }
-}
-
-fn write_event(event: WorkerEvent) -> reexec::Event {
-    match event {
-        WorkerEvent::Says(message) => reexec::Event::Says(message),
-        WorkerEvent::Broken(why) => reexec::Event::Broken(why),
-        WorkerEvent::Exited(status) => reexec::Event::Exited(status.into_raw()),
-    }
+    Pending { pool, worker, slot, generation, definition, failing: false, plain: false }
 }
 
 /// The ends that were seen, and all other events. An end is told again by the

@@ -1,12 +1,13 @@
 //! The supervisor: owns all state and runs the one loop over everything that
 //! can happen. Its parts are in the files beside: what a configuration changes
 //! (`configure`), how requests find a worker (`requests`), what becomes of
-//! workers (`workers`), what an operator asks (`commands`), and how another program goes on with
+//! workers (`workers`) and preloaders (`preload`), what an operator asks (`commands`), and how another program goes on with
 //! it (`handover`).
 
 mod commands;
 mod configure;
 mod handover;
+mod preload;
 mod requests;
 mod run;
 mod spawn_queue;
@@ -78,6 +79,8 @@ struct PoolEntry {
     told_waiting: bool,
     restarts: u64,
     causes: VecDeque<(SystemTime, String)>,
+    /// Scripts that its workers had to load for requests.
+    scripts: BTreeSet<std::path::PathBuf>,
 }
 
 /// A running worker.
@@ -117,6 +120,7 @@ pub(crate) struct Supervisor {
     workers: BTreeMap<WorkerId, WorkerEntry>,
     connections: Connections,
     spawns: SpawnQueue,
+    preloading: preload::Preloading,
     timers: BTreeSet<(Instant, PoolId)>,
     todo: VecDeque<(PoolId, Event)>,
     early: Vec<(Instant, Incoming)>,
@@ -154,6 +158,7 @@ impl Supervisor {
             }
             self.assign_held(pool, now);
             self.reschedule(pool, now);
+            self.keep_preloaders(pool, now);
             self.start_workers(now);
         }
     }
@@ -179,7 +184,7 @@ impl Supervisor {
         let timer = self.timers.first().map(|(at, _)| *at);
         let early = self.early.iter().map(|(at, _)| *at).min();
         let status = self.statuses.iter().map(|status| status.until).min();
-        [timer, self.spawns.deadline(), early, status].into_iter().flatten().min()
+        [timer, self.spawns.deadline(), self.preloading.deadline(), early, status].into_iter().flatten().min()
     }
 
     /// Time has passed.
@@ -195,6 +200,7 @@ impl Supervisor {
         }
         self.expire_early(now);
         self.finish_statuses(now);
+        self.tick_preloaders(now);
         self.start_workers(now);
     }
 
@@ -215,6 +221,6 @@ impl Supervisor {
     }
 
     fn has_left(&self) -> bool {
-        self.leaving && self.workers.is_empty() && self.pools.is_empty()
+        self.leaving && self.workers.is_empty() && self.pools.is_empty() && self.preloading.is_empty()
     }
 }

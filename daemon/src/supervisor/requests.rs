@@ -145,8 +145,8 @@ impl Supervisor {
             return true;
         }
         let message = ToWorker::Assign { connection: id, nonce: connection.nonce };
-        let fd = Some(std::sync::Arc::clone(&connection.fd));
-        if !entry.handle.send(Outgoing { message, fd }) {
+        let fds = vec![std::sync::Arc::clone(&connection.fd)];
+        if !entry.handle.send(Outgoing { message, fds }) {
             // It does not read its control socket: `look_around` ends it.
             entry.broken.get_or_insert_with(Instant::now);
             return false;

@@ -157,6 +157,7 @@ impl Supervisor {
             workers: BTreeMap::new(),
             connections,
             spawns: super::SpawnQueue::new(),
+            preloading: super::preload::Preloading::default(),
             timers: BTreeSet::new(),
             todo: VecDeque::new(),
             early: Vec::new(),
@@ -217,6 +218,7 @@ impl Supervisor {
                         self.parent_has_gone(&mut inputs.parent_pid);
                     }
                     self.look_around();
+                    self.reap_orphans();
                     notify::alive();
                 }
             }

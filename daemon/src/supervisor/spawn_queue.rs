@@ -23,6 +23,8 @@ pub(super) struct Pending {
     pub(super) definition: Arc<Definition>,
     /// The last start of its pool came to nothing.
     pub(super) failing: bool,
+    /// Not to be forked from a preloader.
+    pub(super) plain: bool,
 }
 
 /// The queue and what is being started.
@@ -48,6 +50,11 @@ impl SpawnQueue {
 
     pub(super) fn cancel(&mut self, worker: WorkerId) {
         self.pending.retain(|pending| pending.worker != worker);
+    }
+
+    /// This one starts too, without having waited.
+    pub(super) fn begin(&mut self, worker: WorkerId, now: Instant) {
+        self.starting.insert(worker, (now, false));
     }
 
     /// The worker is ready, or has ended.
@@ -111,6 +118,7 @@ mod tests {
             generation: 1,
             definition: Arc::new(definition),
             failing: false,
+            plain: false,
         }
     }
 

@@ -3,22 +3,27 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::signal::Signal;
 use wsgid_protocol::Failure;
+use wsgid_protocol::config::Preload;
 use wsgid_protocol::control::{FromWorker, RecycleReason, ToWorker, WorkerReport, WorkerSpec};
 
 use super::spawn_queue::Pending;
-use super::{CAUSES_MAX, Supervisor, WorkerEntry};
+use super::{CAUSES_MAX, PoolEntry, Supervisor, WorkerEntry};
 use crate::connections::{Connection, Front, Owner, PoolId};
 use crate::exit_code::launcher;
 use crate::log::escaped;
 use crate::pool::{Action, Event, WorkerId};
-use crate::worker::{self, Output, WorkerEvent};
+use crate::worker::{self, Handle, Output, WorkerEvent};
 
+/// Scripts of one pool that are remembered: a site may have many, and what a
+/// worker says about them is a claim.
+const SCRIPTS_MAX: usize = 32;
 /// How long a worker may live on without its control socket.
 const BROKEN_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -28,9 +33,12 @@ impl Supervisor {
         match action {
             Action::Spawn { worker, slot, generation, definition } => {
                 let failing = self.pools.get(&pool).is_some_and(|entry| entry.machine.is_failing());
-                self.spawns.push(Pending { pool, worker, slot, generation, definition, failing });
+                self.spawns.push(Pending { pool, worker, slot, generation, definition, failing, plain: false });
             }
-            Action::CancelSpawn(worker) => self.spawns.cancel(worker),
+            Action::CancelSpawn(worker) => {
+                self.spawns.cancel(worker);
+                self.preloading.cancel(worker);
+            }
             Action::Drain(worker) => self.tell(worker, ToWorker::Drain),
             Action::Stop(worker, within) => {
                 self.ended_for(worker, Failure::WorkerStopped);
@@ -106,8 +114,9 @@ impl Supervisor {
     /// Starts what the limit allows.
     pub(super) fn start_workers(&mut self, now: Instant) {
         while let Some(pending) = self.spawns.pop(now) {
+            let Some(pending) = self.preloaded(pending, now) else { continue };
             let (pool, worker) = (pending.pool, pending.worker);
-            match self.start_worker(pending, now) {
+            match self.start_worker(&pending, now) {
                 Ok(()) => self.todo.push_back((pool, Event::Spawned(worker))),
                 Err(why) => {
                     self.spawns.done(worker);
@@ -118,16 +127,31 @@ impl Supervisor {
         }
     }
 
-    fn start_worker(&mut self, pending: Pending, now: Instant) -> Result<(), String> {
+    fn start_worker(&mut self, pending: &Pending, now: Instant) -> Result<(), String> {
+        let (handle, owner) = self.launch(pending, |spec| ToWorker::Spec(Box::new(spec)))?;
+        tracing::debug!(
+            "{}: worker {} started (slot {}, generation {})",
+            self.pools.get(&pending.pool).map(PoolEntry::name).unwrap_or_default(),
+            handle.pid,
+            pending.slot,
+            pending.generation
+        );
+        self.enlist(pending, handle, owner, now);
+        Ok(())
+    }
+
+    /// Starts a process and tells it who it is to be.
+    pub(super) fn launch(
+        &mut self,
+        pending: &Pending,
+        first: impl Fn(WorkerSpec) -> ToWorker,
+    ) -> Result<(Handle, Owner), String> {
+        let (output, owner) = self.output_for(pending)?;
         let entry = self.pools.get(&pending.pool).ok_or("the process group has gone")?;
         let identity = pending.definition.identity.clone()?;
-        let enter_home = identity.uid != pending.definition.httpd_uid;
-        let spawned = self.launcher.spawn(enter_home)?;
-        let target = self.groups.get(&entry.group).map(|group| group.target.clone()).unwrap_or_default();
-        let output = Output { group: entry.group.clone(), sink: self.sink.clone(), target };
-        let owner = Owner { uid: identity.uid, gid: identity.gid };
+        let spawned = self.launcher.spawn(identity.uid != pending.definition.httpd_uid)?;
         let spec = WorkerSpec {
-            group: config_for(&pending, &entry.application_group),
+            group: config_for(pending, entry),
             application_group: entry.application_group.clone(),
             identity,
             slot: pending.slot,
@@ -138,17 +162,25 @@ impl Supervisor {
         let handle = worker::attend(pending.worker, spawned, output, self.worker_events.clone())
             .map_err(|error| format!("failed to look after the launcher: {error}"))?;
         // Once for the launcher, once for the extension inside Python.
-        handle.send(ToWorker::Spec(Box::new(spec.clone())));
-        handle.send(ToWorker::Spec(Box::new(spec)));
-        tracing::debug!(
-            "{}: worker {} started (slot {}, generation {})",
-            entry.name(),
-            handle.pid,
-            pending.slot,
-            pending.generation
-        );
+        handle.send(first(spec.clone()));
+        handle.send(first(spec));
+        Ok((handle, owner))
+    }
+
+    /// Where the output of a pool's workers goes, and who they are.
+    pub(super) fn output_for(&self, pending: &Pending) -> Result<(Output, Owner), String> {
+        let entry = self.pools.get(&pending.pool).ok_or("the process group has gone")?;
+        let identity = pending.definition.identity.as_ref()?;
+        let target = self.groups.get(&entry.group).map(|group| group.target.clone()).unwrap_or_default();
+        let output = Output { group: entry.group.clone(), sink: self.sink.clone(), target };
+        Ok((output, Owner { uid: identity.uid, gid: identity.gid }))
+    }
+
+    /// Takes a process in as a worker.
+    pub(super) fn enlist(&mut self, pending: &Pending, handle: Handle, owner: Owner, now: Instant) {
         // A replacement is as idle as the worker that it replaces.
-        let replaced = entry.machine.replaces(pending.worker).and_then(|old| self.workers.get(&old));
+        let machine = self.pools.get(&pending.pool).map(|entry| &entry.machine);
+        let replaced = machine.and_then(|machine| machine.replaces(pending.worker)).and_then(|old| self.workers.get(&old));
         let active_at = replaced.map_or(now, |old| old.active_at);
         let worker = WorkerEntry {
             pool: pending.pool,
@@ -169,12 +201,16 @@ impl Supervisor {
             dumps: Vec::new(),
         };
         self.workers.insert(pending.worker, worker);
-        Ok(())
     }
 
     /// Something came from a worker's task.
     pub(super) fn worker_event(&mut self, id: WorkerId, event: WorkerEvent) {
+        if self.preloading.owns(id) {
+            return self.preloader_event(id, event);
+        }
         match event {
+            WorkerEvent::Born(born) => self.born(id, born, Instant::now()),
+            WorkerEvent::NotBorn(why) => self.not_born(id, &why, Instant::now()),
             WorkerEvent::Says(message) => self.heard(id, message),
             WorkerEvent::Broken(why) => {
                 // Usually it ends, and closes its socket a moment before it
@@ -216,6 +252,18 @@ impl Supervisor {
                 }
             }
             FromWorker::Heartbeat => entry.heartbeat = Some(now),
+            FromWorker::Loaded { script } => self.loaded(pool, script),
+            FromWorker::Forked | FromWorker::CannotFork { .. } => {}
+        }
+    }
+
+    /// A script was loaded for a request. The next generation is to load it
+    /// before it takes over, so that it cannot replace one that works by one
+    /// that does not.
+    fn loaded(&mut self, pool: PoolId, script: PathBuf) {
+        let Some(entry) = self.pools.get_mut(&pool) else { return };
+        if entry.scripts.len() < SCRIPTS_MAX && script.is_absolute() {
+            entry.scripts.insert(script);
         }
     }
 
@@ -257,6 +305,10 @@ impl Supervisor {
             true => tracing::debug!("{text}"),
             false => tracing::error!("{text}"),
         }
+        if entry.python.is_none() && !self.pools.get(&entry.pool).is_some_and(PoolEntry::serves) {
+            // If one of them is what ended it, it is to end only its requests.
+            self.pools.get_mut(&entry.pool).into_iter().for_each(|pool| pool.scripts.clear());
+        }
         let hopeless = entry.python.is_none() && status.code().is_some_and(|code| launcher::text(code).is_some());
         if !asked {
             self.note_cause(entry.pool, &text);
@@ -286,7 +338,7 @@ impl Supervisor {
 
     /// How a worker ended, as a failure and in words.
     fn obituary(&self, entry: &WorkerEntry, status: ExitStatus, out_of_memory: bool) -> (Failure, String) {
-        let name = self.pools.get(&entry.pool).map(super::PoolEntry::name).unwrap_or_default();
+        let name = self.pools.get(&entry.pool).map(PoolEntry::name).unwrap_or_default();
         let after = entry.started.elapsed().as_secs_f64();
         let how = match (status.signal(), status.code()) {
             (Some(_), _) if out_of_memory => "was ended by SIGKILL because memory ran out".to_owned(),
@@ -370,7 +422,12 @@ impl Supervisor {
     }
 }
 
-impl super::PoolEntry {
+impl PoolEntry {
+    /// Whether any worker takes requests.
+    fn serves(&self) -> bool {
+        self.machine.members().any(|(id, _)| self.machine.accepts(id))
+    }
+
     /// The pool in words.
     pub(super) fn name(&self) -> String {
         match self.application_group.as_str() {
@@ -390,15 +447,26 @@ fn idle_limit(config: &wsgid_protocol::GroupConfig) -> Option<Duration> {
     }
 }
 
-/// The group's definition with the scripts of this application group alone.
-fn config_for(pending: &Pending, application_group: &str) -> wsgid_protocol::GroupConfig {
+/// The group's definition with the scripts of this application group alone:
+/// those that were named, and those that workers had to load for requests.
+fn config_for(pending: &Pending, entry: &PoolEntry) -> wsgid_protocol::GroupConfig {
     let mut config = Arc::unwrap_or_clone(Arc::clone(&pending.definition)).config;
-    config.preload_scripts.retain(|preload| preload.application_group == application_group);
+    let application_group = &entry.application_group;
+    config.preload_scripts.retain(|preload| preload.application_group == *application_group);
+    if config.threads > 0 {
+        for script in &entry.scripts {
+            if !config.preload_scripts.iter().any(|preload| preload.script == *script) {
+                let application_group = application_group.clone();
+                let callable = Some(String::new());
+                config.preload_scripts.push(Preload { script: script.clone(), application_group, callable });
+            }
+        }
+    }
     config
 }
 
 /// A traceback that a tenant wrote is kept, but not without bound.
-fn cut(mut text: String) -> String {
+pub(super) fn cut(mut text: String) -> String {
     const MAX: usize = 16 * 1024;
     if text.len() > MAX {
         let end = (0..=MAX).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();

@@ -94,6 +94,7 @@ fn facts<'py>(py: Python<'py>, spec: &WorkerSpec) -> PyResult<Bound<'py, PyDict>
         .preload_scripts
         .iter()
         .filter(|preload| preload.application_group == spec.application_group)
+        .filter(|preload| preload.callable.as_deref() != Some("") || preload.script.exists())
         .map(|preload| preload.script.clone())
         .collect();
     facts.set_item("preload", preload)?;
