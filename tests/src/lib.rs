@@ -25,6 +25,7 @@ pub mod process;
 pub mod python;
 pub mod raw;
 pub mod site;
+pub mod status;
 pub mod users;
 pub mod wait;
 pub mod wire;

@@ -22,9 +22,6 @@ use crate::pool::WorkerId;
 /// A pool's generation.
 pub(crate) type Key = (PoolId, u64);
 
-/// A preloader in which a script failed is used for so long: for the workers
-/// that are started together. Later ones are to try the script again.
-const FLAWED_FOR: Duration = Duration::from_secs(5);
 /// A preloader that was ready for so long has proved itself.
 const PROVED_AFTER: Duration = Duration::from_secs(10);
 /// Pause after the first failure; it doubles with each.
@@ -50,8 +47,9 @@ pub(crate) enum Action {
 pub(crate) enum Phase {
     /// It loads the application.
     Loading { until: Option<Instant> },
-    /// Workers can be forked from it.
-    Ready { since: Instant, flawed: bool },
+    /// Workers can be forked from it. Flawed: a script failed in it, and so
+    /// does it in each of them. Spent: it is time to try that script again.
+    Ready { since: Instant, flawed: bool, spent: bool },
     /// There is none until then, or as long as the generation lives.
     Resting { until: Option<Instant> },
 }
@@ -87,7 +85,7 @@ impl Nursery {
         let mut out = Actions::new();
         let nest = self.nests.entry(key).or_insert_with(|| Nest::new(definition));
         match nest.phase {
-            Phase::Ready { since, flawed } if flawed && now.duration_since(since) >= FLAWED_FOR => {
+            Phase::Ready { spent: true, .. } => {
                 out.extend(nest.preloader.take().map(Action::End));
                 nest.waiting.push_back(worker);
                 nest.start(key, &mut self.ids, now, &mut out);
@@ -125,13 +123,21 @@ impl Nursery {
         let mut out = Actions::new();
         let Some(nest) = self.nest_of(preloader) else { return out };
         if matches!(nest.phase, Phase::Loading { .. }) {
-            nest.phase = Phase::Ready { since: now, flawed };
+            nest.phase = Phase::Ready { since: now, flawed, spent: false };
             nest.worked = true;
             for worker in std::mem::take(&mut nest.waiting) {
                 nest.fork(worker, &mut out);
             }
         }
         out
+    }
+
+    /// A worker asks for a successor because a script failed in it. One that
+    /// was forked from the same preloader would be no better.
+    pub(crate) fn load_failed(&mut self, key: Key) {
+        if let Some(Phase::Ready { flawed: true, spent, .. }) = self.nests.get_mut(&key).map(|nest| &mut nest.phase) {
+            *spent = true;
+        }
     }
 
     /// A preloader cannot fork: nor could the next one of this generation.

@@ -20,6 +20,7 @@ enum Happening {
     Forked(usize),
     NotForked(usize),
     Keep(u64),
+    LoadFailed(u64),
     Pass(u64),
 }
 
@@ -34,6 +35,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         4 => any::<usize>().prop_map(H::Forked),
         1 => any::<usize>().prop_map(H::NotForked),
         1 => (1..4_u64).prop_map(H::Keep),
+        1 => (1..4_u64).prop_map(H::LoadFailed),
         3 => (1..20_000_u64).prop_map(H::Pass),
     ]
 }
@@ -137,6 +139,7 @@ impl World {
             H::NotForked(n) => {
                 Self::pick(&forking, n).map(|worker| self.nursery.not_forked(worker, self.now)).unwrap_or_default()
             }
+            H::LoadFailed(generation) => return self.nursery.load_failed((1, generation)),
             H::Keep(generation) => self.nursery.keep(1, &[generation]),
             H::Pass(milliseconds) => {
                 self.now += Duration::from_millis(milliseconds);

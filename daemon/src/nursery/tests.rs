@@ -84,9 +84,12 @@ fn a_script_that_failed_is_tried_again_by_the_next_preloader() {
     assert_eq!(short(nursery.want(KEY, worker(2), &definition, now)), ["fork 2 from 1"]);
     nursery.forked(worker(1));
     nursery.forked(worker(2));
-    assert_eq!(short(nursery.want(KEY, worker(3), &definition, now + FLAWED_FOR)), ["end 1", "start 2"]);
+    nursery.load_failed(KEY);
+    assert_eq!(short(nursery.want(KEY, worker(3), &definition, now)), ["end 1", "start 2"]);
     assert!(nursery.exited(WorkerId(1), now).is_empty());
     assert_eq!(short(nursery.ready(WorkerId(2), false, now)), ["fork 3 from 2"]);
+    nursery.load_failed(KEY);
+    assert_eq!(short(nursery.want(KEY, worker(4), &definition, now)), ["fork 4 from 2"], "nothing failed in this one");
 }
 
 #[test]

@@ -60,6 +60,11 @@ impl Preloading {
         self.nursery.cancel(worker);
     }
 
+    /// A worker of this generation asks for one in which its scripts load.
+    pub(super) fn load_failed(&mut self, key: Key) {
+        self.nursery.load_failed(key);
+    }
+
     /// Whether these events are about a preloader.
     pub(super) fn owns(&self, id: WorkerId) -> bool {
         self.preloaders.contains_key(&id)

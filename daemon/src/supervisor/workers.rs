@@ -233,6 +233,10 @@ impl Supervisor {
             FromWorker::Closed { connection } => self.closed(id, connection),
             FromWorker::Recycle(reason) => {
                 tracing::debug!("worker {} asks to be replaced: {reason:?}", entry.handle.pid);
+                let key = (pool, entry.generation);
+                if reason == RecycleReason::LoadFailed {
+                    self.preloading.load_failed(key);
+                }
                 self.pool_event(pool, Event::Recycle(id, reason));
             }
             FromWorker::Report(report) => {
