@@ -200,7 +200,7 @@ impl Supervisor {
         let (output, owner) = self.output_for(pending)?;
         let Born { pid, control, pipes, inbox } = born;
         let fds = (control, pipes, inbox);
-        let handle = worker::adopt((pending.worker, pid), fds, output, self.worker_events.clone())
+        let handle = worker::adopt((pending.worker, pid, None), fds, output, self.worker_events.clone())
             .map_err(|error| format!("failed to look after process {pid}: {error}"))?;
         self.enlist(pending, handle, owner, now);
         Ok(())

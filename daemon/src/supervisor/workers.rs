@@ -180,7 +180,8 @@ impl Supervisor {
     pub(super) fn enlist(&mut self, pending: &Pending, handle: Handle, owner: Owner, now: Instant) {
         // A replacement is as idle as the worker that it replaces.
         let machine = self.pools.get(&pending.pool).map(|entry| &entry.machine);
-        let replaced = machine.and_then(|machine| machine.replaces(pending.worker)).and_then(|old| self.workers.get(&old));
+        let replaced =
+            machine.and_then(|machine| machine.replaces(pending.worker)).and_then(|old| self.workers.get(&old));
         let active_at = replaced.map_or(now, |old| old.active_at);
         let worker = WorkerEntry {
             pool: pending.pool,
