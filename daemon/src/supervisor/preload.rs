@@ -119,6 +119,7 @@ impl Supervisor {
                         slot: 0,
                         generation: key.1,
                         definition,
+                        failing: false,
                         plain: false,
                     };
                     if let Err(why) = self.start_preloader(&pending, now) {
