@@ -125,8 +125,50 @@ fn the_name_is_reserved() {
     });
 }
 
-/// Draws the page in a browser, where there is one, and keeps the picture if
-/// `WSGID_SCREENSHOT` names a file for it.
+/// Thirty groups: one whose Python is not there, one whose script fails, one
+/// that is being replaced, one that is stopped, and some that nobody has used.
+fn crowd(site: &Site) -> Httpd {
+    let options = options(site);
+    site.write("fails.py", "import no_such_module_anywhere\n");
+    site.write(
+        "slow.py",
+        "import os, time\nif os.path.exists(__file__ + '.slow'):\n    time.sleep(30)\n\
+         def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'x']\n",
+    );
+    let mut builder = Httpd::builder().load("authz_host");
+    for number in 1..=26 {
+        let name = format!("site-{number:02}");
+        let few = options.replace("processes=2", "processes=0..2");
+        builder = builder.daemon(&name, &few).mount(&format!("/{name}"), &site.file("probe.py"), &name);
+    }
+    builder
+        .daemon("broken-python", "python-home=/nowhere/at/all restart-burst=2")
+        .mount("/broken", &site.file("probe.py"), "broken-python")
+        .daemon("broken-script", &options)
+        .mount("/fails", &site.file("fails.py"), "broken-script")
+        .daemon("replaced", &options)
+        .mount("/slow", &site.file("slow.py"), "replaced")
+        .line("<Location /groups>\nSetHandler wsgid-status\nRequire local\n</Location>")
+        .start()
+}
+
+/// Draws a page, and returns what the browser said.
+fn draw(browser: &str, httpd: &Httpd, picture: &std::path::Path, is_dark: bool) -> String {
+    let profile = httpd.root().join(format!("profile-{is_dark}"));
+    let output = Command::new(browser)
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--window-size=1100,2600"])
+        .args(["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"])
+        .arg(format!("--blink-settings=preferredColorScheme={}", if is_dark { 0 } else { 1 }))
+        .arg(format!("--user-data-dir={}", profile.display()))
+        .arg(format!("--screenshot={}", picture.display()))
+        .arg(httpd.url("/groups"))
+        .output()
+        .expect("the browser can be run");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Draws the page in a browser, where there is one, in light and in dark, and
+/// keeps the pictures in the directory that `WSGID_SCREENSHOTS` names.
 #[test]
 fn a_browser_shows_it_without_complaint() {
     case(Limit::seconds(120), || {
@@ -136,23 +178,31 @@ fn a_browser_shows_it_without_complaint() {
         else {
             return note("no chromium is installed, so nobody looks at the page");
         };
-        let (_site, httpd) = server();
-        for _ in 0..50 {
-            assert_eq!(httpd.get("/app/hello").status, 200);
+        let site = Site::new();
+        let httpd = crowd(&site);
+        for path in ["/site-01/hello", "/site-02/hello", "/site-03/hello", "/slow"] {
+            (0..20).for_each(|_| assert_eq!(httpd.get(path).status, 200, "{path}"));
         }
-        let profile = httpd.root().join("profile");
-        let picture =
-            std::env::var("WSGID_SCREENSHOT").unwrap_or_else(|_| httpd.root().join("page.png").display().to_string());
-        let output = Command::new(browser)
-            .args(["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--window-size=1000,1100"])
-            .arg(format!("--user-data-dir={}", profile.display()))
-            .arg(format!("--screenshot={picture}"))
-            .arg(httpd.url("/groups"))
-            .output()
-            .expect("the browser can be run");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(std::fs::metadata(&picture).is_ok_and(|file| file.len() > 10_000), "{said}");
-        assert!(!said.contains("CONSOLE"), "{said}");
+        assert_eq!((httpd.get("/broken/x").status, httpd.get("/fails").status), (503, 500));
+        let text = std::fs::read_to_string(site.file("slow.py")).expect("it is there");
+        site.write("slow.py.slow", "");
+        site.write("slow.py", &format!("{text}# changed\n"));
+        assert_eq!(httpd.get("/slow").status, 200);
+        eventually("all states", Duration::from_secs(30), || {
+            let page = httpd.get("/groups").text();
+            let words = ["1 failed", "1 with a failed script", "1 replacing", " running", " idle"];
+            words.iter().all(|word| page.contains(word)).then_some(())
+        });
+        let kept = std::env::var_os("WSGID_SCREENSHOTS").map(std::path::PathBuf::from);
+        let directory = kept.unwrap_or_else(|| httpd.root().to_path_buf());
+        let pictures = ["light.png", "dark.png"].map(|name| directory.join(name));
+        for (picture, is_dark) in pictures.iter().zip([false, true]) {
+            let said = draw(browser, &httpd, picture, is_dark);
+            assert!(std::fs::metadata(picture).is_ok_and(|file| file.len() > 20_000), "{said}");
+            assert!(!said.contains("CONSOLE"), "{said}");
+        }
+        let [light, dark] = pictures.map(|picture| std::fs::read(picture).expect("a picture"));
+        assert_ne!(light, dark, "a dark page is another");
         httpd.stop();
     });
 }

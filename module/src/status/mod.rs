@@ -3,6 +3,7 @@
 //! JSON or as OpenMetrics. Who may see it is decided by httpd's `Require`.
 
 mod metrics;
+mod overview;
 mod page;
 
 use std::ffi::CStr;

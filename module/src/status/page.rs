@@ -5,20 +5,31 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use super::overview;
+
 const STYLE: &str = "\
-:root{color-scheme:light dark;--line:#d8dce2;--soft:#667085;--good:#1a7f4b;--bad:#c4320a;--back:#f6f7f9;--card:#fff}\
-@media(prefers-color-scheme:dark){:root{--line:#333a45;--soft:#98a2b3;--good:#4cc38a;--bad:#ff8a65;--back:#14171c;--card:#1c2128}}\
-body{font:15px/1.5 system-ui,sans-serif;margin:0 auto;max-width:70rem;padding:1.5rem;background:var(--back)}\
-h1{font-size:1.4rem;margin:0}p,.soft{color:var(--soft);margin:.2rem 0}\
-section{background:var(--card);border:1px solid var(--line);border-radius:.6rem;padding:1rem 1.2rem;margin:1rem 0}\
-h2{font-size:1.1rem;margin:0}h3{font-size:.95rem;margin:1rem 0 .3rem}\
+:root{color-scheme:light dark;--text:#1d2433;--line:#e1e5ea;--soft:#667085;--good:#16794a;--warn:#a15c07;--bad:#c4320a;\
+--badback:#fef3ee;--link:#1b5fc1;--back:#f5f6f8;--card:#fff}\
+@media(prefers-color-scheme:dark){:root{--text:#e4e7ec;--line:#313945;--soft:#98a2b3;--good:#4cc38a;--warn:#f0b45b;\
+--bad:#ff8a65;--badback:#33211d;--link:#7fb2ff;--back:#12151a;--card:#1b2027}}\
+body{font:15px/1.5 system-ui,sans-serif;margin:0 auto;max-width:74rem;padding:1.5rem;background:var(--back);color:var(--text)}\
+a{color:var(--link);text-decoration:none}a:hover{text-decoration:underline}\
+h1{font-size:1.4rem;margin:0}p,.soft{color:var(--soft);margin:.2rem 0}b{font-weight:600}\
+section{background:var(--card);border:1px solid var(--line);border-radius:.6rem;padding:1rem 1.2rem;margin:1rem 0;overflow-x:auto}\
+h2{font-size:1.1rem;margin:0;overflow-wrap:anywhere}h3{font-size:.95rem;margin:1rem 0 .3rem;overflow-wrap:anywhere}\
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}\
-th{font-weight:600;color:var(--soft);font-size:.8rem}th,td{text-align:left;padding:.25rem .6rem .25rem 0;border-bottom:1px solid var(--line)}\
-td.n,th.n{text-align:right}.good{color:var(--good)}.bad{color:var(--bad)}\
-.bars{display:flex;align-items:flex-end;gap:2px;height:4rem;margin:.6rem 0 .2rem}\
-.bars i{flex:1;background:var(--good);min-height:1px;border-radius:2px 2px 0 0}\
-.legend{display:flex;justify-content:space-between;font-size:.75rem;color:var(--soft)}\
-pre{white-space:pre-wrap;font-size:.85rem;margin:.3rem 0}";
+th{font-weight:600;color:var(--soft);font-size:.8rem;white-space:nowrap}\
+th,td{text-align:left;padding:.25rem .9rem .25rem 0;border-bottom:1px solid var(--line)}\
+th:last-child,td:last-child{padding-right:0}tr:last-child td{border-bottom:0}\
+td{white-space:nowrap}td.n,th.n{text-align:right}.good{color:var(--good)}.warn{color:var(--warn)}.bad{color:var(--bad)}\
+.state::before{content:\"\\25CF\\A0\";font-size:.8em}\
+h2 .state,h3 .state{font-weight:400;font-size:.85rem;margin-left:.6rem}\
+.bars{display:flex;align-items:flex-end;gap:2px;height:3.5rem;margin:.8rem 0 .2rem;max-width:26rem}\
+.bars i{flex:1;background:var(--good);opacity:.75;min-height:1px;border-radius:2px 2px 0 0}\
+.legend{display:flex;justify-content:space-between;font-size:.75rem;color:var(--soft);max-width:26rem}\
+pre{white-space:pre-wrap;overflow-wrap:anywhere;font-size:.85rem;margin:.4rem 0}\
+pre.bad,p.bad{background:var(--badback);border-radius:.4rem;padding:.5rem .7rem;color:var(--bad)}\
+summary{cursor:pointer;margin:.4rem 0}";
 
 /// The whole page.
 pub(super) fn render(status: &Value) -> String {
@@ -27,6 +38,10 @@ pub(super) fn render(status: &Value) -> String {
     let _ = write!(out, "<title>Process groups</title><style>{STYLE}</style></head><body>");
     out += "<h1>Process groups</h1>";
     out += &heading(status);
+    out += &overview::summary(status);
+    if list(status, "groups").len() > 1 {
+        out += &overview::table(status);
+    }
     out += &groups(status);
     out += "<p><a href=\"?json\">JSON</a> · <a href=\"?openmetrics\">OpenMetrics</a></p></body></html>\n";
     out
@@ -34,7 +49,8 @@ pub(super) fn render(status: &Value) -> String {
 
 /// A part of another page.
 pub(super) fn section(status: &Value) -> String {
-    format!("<hr>\n<h2>Process groups of mod_wsgid</h2>\n{}{}\n", heading(status), groups(status))
+    let (heading, summary) = (heading(status), overview::summary(status));
+    format!("<hr>\n<h2>Process groups of mod_wsgid</h2>\n{heading}{summary}{}\n", groups(status))
 }
 
 /// Where the supervisor does not answer.
@@ -70,7 +86,7 @@ pub(super) fn text<'v>(value: &'v Value, key: &str) -> &'v str {
     value.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
@@ -106,11 +122,11 @@ fn duration(seconds: u64) -> String {
 }
 
 fn groups(status: &Value) -> String {
-    list(status, "groups").iter().map(group).collect()
+    list(status, "groups").iter().enumerate().map(|(index, one)| group(index, one)).collect()
 }
 
-fn group(group: &Value) -> String {
-    let mut out = format!("<section><h2>{}</h2>", escape(text(group, "name")));
+fn group(index: usize, group: &Value) -> String {
+    let mut out = format!("<section id=\"g{index}\"><h2>{}</h2>", escape(text(group, "name")));
     let _ = write!(
         out,
         "<p>user {} · {} × {} threads · {}</p>",
@@ -144,20 +160,26 @@ fn pool(pool: &Value) -> String {
         "" => "main application group".to_owned(),
         name => format!("application group {}", escape(name)),
     };
-    let state = text(pool, "state");
-    let mood = if state == "running" { "good" } else { "bad" };
-    let mut out = format!("<h3>{name} <span class=\"{mood}\">{}</span></h3>", escape(state));
+    let (state, next) = (text(pool, "state"), pool.get("next_generation").and_then(Value::as_u64));
+    let (state, mood) = match (state, next) {
+        ("running", None) => (state, "good"),
+        ("running", Some(_)) => ("replacing", "warn"),
+        ("failed", _) => (state, "bad"),
+        _ => (state, "soft"),
+    };
+    let mut out = format!("<h3>{name}<span class=\"state {mood}\">{}</span></h3>", escape(state));
+    let next = next.map(|next| format!(", {next} starts")).unwrap_or_default();
     let _ = write!(
         out,
-        "<p>generation {} · {} waiting · {} restarts</p>",
+        "<p>generation {}{next} · {} waiting · {} restarts</p>",
         number(pool, "generation"),
         number(pool, "waiting"),
         number(pool, "restarts")
     );
-    for key in ["cause", "last_problem"] {
-        if let Some(problem) = pool.get(key).and_then(Value::as_str) {
-            let _ = write!(out, "<pre class=\"bad\">{}</pre>", escape(problem));
-        }
+    let mut problems = [text(pool, "cause"), text(pool, "last_problem")].to_vec();
+    problems.dedup();
+    for problem in problems.into_iter().filter(|problem| !problem.is_empty()) {
+        let _ = write!(out, "<pre class=\"bad\">{}</pre>", escape(problem));
     }
     out += &workers(list(pool, "workers"));
     out += &latency(list(pool, "workers"));
@@ -181,10 +203,14 @@ fn workers(workers: &[Value]) -> String {
         .to_owned();
     for worker in workers {
         let state = text(worker, "state");
-        let mood = if state == "ready" { "good" } else { "soft" };
+        let mood = match state {
+            "ready" => "good",
+            "starting" | "queued" => "warn",
+            _ => "soft",
+        };
         let _ = write!(
             out,
-            "<tr><td>{}<td class=\"{mood}\">{}<td>{}<td class=\"n\">{}<td class=\"n\">{}<td class=\"n\">{}<td class=\"n\">{}</tr>",
+            "<tr><td>{}<td class=\"state {mood}\">{}<td>{}<td class=\"n\">{}<td class=\"n\">{}<td class=\"n\">{}<td class=\"n\">{}</tr>",
             number(worker, "pid"),
             escape(state),
             escape(text(worker, "python")),
@@ -195,7 +221,14 @@ fn workers(workers: &[Value]) -> String {
         );
     }
     out += "</table>";
+    let mut failures: Vec<&Value> = Vec::new();
     for failed in workers.iter().flat_map(|worker| list(worker, "failed_scripts")) {
+        // Each worker of a group fails in the same way, mostly.
+        if !failures.contains(&failed) {
+            failures.push(failed);
+        }
+    }
+    for failed in failures {
         let (script, traceback) = (escape(text(failed, "script")), escape(text(failed, "traceback")));
         let _ =
             write!(out, "<details><summary class=\"bad\">{script} failed</summary><pre>{traceback}</pre></details>");
@@ -241,7 +274,7 @@ fn latency(workers: &[Value]) -> String {
 }
 
 /// 2^exponent microseconds, in a unit that reads well.
-fn micros(exponent: usize) -> String {
+pub(super) fn micros(exponent: usize) -> String {
     let micros = 1_u64.checked_shl(u32::try_from(exponent).unwrap_or(u32::MAX)).unwrap_or(u64::MAX);
     match micros {
         0..=999 => format!("{micros} µs"),
