@@ -184,6 +184,11 @@ fn a_browser_shows_it_without_complaint() {
             (0..20).for_each(|_| assert_eq!(httpd.get(path).status, 200, "{path}"));
         }
         assert_eq!((httpd.get("/broken/x").status, httpd.get("/fails").status), (503, 500));
+        eventually("both workers of the group to be replaced", Duration::from_secs(20), || {
+            let text = httpd.get("/groups?openmetrics").text();
+            let line = "wsgid_workers{group=\"replaced\",application_group=\"\",state=\"ready\"} 2";
+            text.contains(line).then_some(())
+        });
         let text = std::fs::read_to_string(site.file("slow.py")).expect("it is there");
         site.write("slow.py.slow", "");
         site.write("slow.py", &format!("{text}# changed\n"));
