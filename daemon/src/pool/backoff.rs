@@ -53,11 +53,12 @@ impl Backoff {
         many && !window.is_zero()
     }
 
-    /// A worker that had been ready died. That delays the next start a little,
-    /// and never counts as a group that cannot start.
-    pub(crate) fn died(&mut self, now: Instant) {
+    /// A worker that had been ready since then died. That never counts as a
+    /// group that cannot start; it keeps starts apart, so that the next one is
+    /// only delayed if this worker did not live for as long as the delay.
+    pub(crate) fn died(&mut self, ready_since: Instant) {
         self.in_a_row = self.in_a_row.saturating_add(1);
-        self.not_before = Some(now + self.delay(LONGEST_DELAY_READY));
+        self.not_before = Some(ready_since + self.delay(LONGEST_DELAY_READY));
     }
 
     /// A worker came so far as to be ready.
@@ -125,6 +126,18 @@ mod tests {
         assert!(last >= LONGEST_DELAY * 3 / 4);
         backoff.succeeded();
         assert_eq!(wait(&backoff), Duration::ZERO);
+    }
+
+    #[test]
+    fn who_served_for_a_while_is_replaced_at_once() {
+        let (start, mut backoff) = (Instant::now(), Backoff::new(7));
+        let now = start + Duration::from_secs(2);
+        for _ in 0..20 {
+            backoff.died(start);
+            assert_eq!(backoff.wait_until(now), None);
+        }
+        backoff.died(now);
+        assert!(backoff.wait_until(now).is_some(), "one that dies as soon as it serves is not started in a loop");
     }
 
     #[test]

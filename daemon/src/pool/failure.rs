@@ -45,7 +45,8 @@ impl Pool {
         let config = &self.current.definition.config;
         let (burst, window) = (config.restart_burst, config.restart_window);
         let too_many = if was_ready {
-            self.backoff.died(now);
+            let since = if let Phase::Ready { since } = member.phase { since } else { now };
+            self.backoff.died(since);
             false
         } else {
             self.backoff.failed(burst, window, now)
