@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use nix::unistd::getpid;
 
@@ -20,6 +21,8 @@ pub(crate) struct Plan {
     pub(crate) generation: u64,
     /// WSGIRestrictEmbedded.
     pub(crate) restrict_embedded: bool,
+    /// Requests that take longer are named in the log.
+    pub(crate) slow_requests: Option<Duration>,
 }
 
 /// The plan of the configuration in force; children are forked after it is set.

@@ -129,7 +129,7 @@ impl<'r> Environ<'r> {
         self.put_string("SERVER_PROTOCOL", r.protocol());
         self.put("REQUEST_METHOD", target.method.to_bytes());
         self.put("QUERY_STRING", r.args().map_or(&[], CStr::to_bytes));
-        self.put("REQUEST_URI", original_uri(r));
+        self.put("REQUEST_URI", request_uri(r));
         self.put("SCRIPT_NAME", target.script_name);
         self.put("PATH_INFO", target.path_info);
         self.put_string("SCRIPT_FILENAME", r.filename());
@@ -181,6 +181,14 @@ fn is_https(r: Request<'_>) -> bool {
     }
     let set = r.subprocess_env().get(c"HTTPS").map(CStr::to_bytes).unwrap_or_default();
     set.eq_ignore_ascii_case(b"on") || set == b"1"
+}
+
+/// What CGIVar chooses; otherwise the original one.
+fn request_uri(r: Request<'_>) -> &[u8] {
+    match r.cgi_var_rule(c"REQUEST_URI").map(CStr::to_bytes) {
+        Some(b"current-uri") => r.uri().map(CStr::to_bytes).unwrap_or_default(),
+        _ => original_uri(r),
+    }
 }
 
 /// The URI of the request line, also after redirects inside the server.

@@ -119,9 +119,29 @@ fn serve<'r>(r: Request<'r>, config: &DirConfig<'r>, target: &Target<'r>) -> i32
         let sendfile = may_sendfile(r, config);
         exchange.run(&mut Serving { body: &mut body, response: &mut response, sendfile })
     });
+    if let Some(limit) = child.plan.slow_requests {
+        note_slow(r, target, limit);
+    }
     match outcome {
         Ok(()) => conclude(r, &response),
         Err(trouble) => give_up(r, target, &trouble),
+    }
+}
+
+/// WSGISlowRequests: from the client's first line to here, sending included.
+fn note_slow(r: Request<'_>, target: &Target<'_>, limit: Duration) {
+    let took = Duration::from_micros(now_us().saturating_sub(r.request_time()));
+    if took >= limit {
+        log::request(r, Level::WARN, || {
+            let method = r.method().map_or_else(Default::default, CStr::to_string_lossy);
+            let uri = r.unparsed_uri().map_or_else(Default::default, CStr::to_string_lossy);
+            format!(
+                "WSGID0090: slow request: {:.3} s for {method} {uri} (process group `{}`, application group `{}`)",
+                took.as_secs_f64(),
+                target.group,
+                target.application_group
+            )
+        });
     }
 }
 

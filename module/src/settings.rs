@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use wsgid_protocol::GroupConfig;
 use wsgid_protocol::config::Preload;
@@ -97,6 +98,8 @@ pub(crate) struct Settings {
     /// WSGISocketPrefix.
     pub(crate) socket_prefix: Option<PathBuf>,
     pub(crate) restrict_embedded: bool,
+    /// WSGISlowRequests.
+    pub(crate) slow_requests: Option<Duration>,
     pub(crate) python_home: Option<String>,
     pub(crate) python_eggs: Option<PathBuf>,
     pub(crate) python_optimize: u8,

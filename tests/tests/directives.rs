@@ -391,7 +391,6 @@ fn what_does_nothing_says_why() {
         ("WSGIGroupAuthoritative Off", "RequireAny"),
         ("WSGITelemetryService unix:/run/none.sock", "telemetry"),
         ("WSGITelemetryOptions All", "telemetry"),
-        ("WSGISlowRequests 1", "wsgid status"),
         ("WSGIVerboseDebugging On", "LogLevel"),
     ];
     case(Limit::default(), || {

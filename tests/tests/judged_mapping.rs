@@ -87,6 +87,7 @@ WSGIScriptAlias /daemon/empty $/empty.wsgi process-group=main
 WSGIScriptAlias /daemon/raises $/raises.wsgi process-group=main
 WSGIScriptAlias /daemon/syntax $/syntax.wsgi process-group=main
 WSGIScriptAlias /daemon/gone $/no-such.wsgi process-group=main
+WSGIScriptAlias /cgivar $/where.wsgi
 WSGIScriptAlias /limited $/where.wsgi
 WSGIScriptAlias /plain $/where.wsgi
 WSGIScriptAlias /groups $/where.wsgi
@@ -195,6 +196,12 @@ AddHandler plain-handler .plain
 <If \"%{QUERY_STRING} == 'if'\">
   WSGIProcessGroup second
 </If>
+<Location /cgivar>
+  CGIVar REQUEST_URI current-uri
+</Location>
+<Location /cgivar/original>
+  CGIVar REQUEST_URI original-uri
+</Location>
 <Location /limited>
   LimitRequestBody 10
 </Location>
@@ -228,6 +235,7 @@ AddHandler plain-handler .plain
 </Location>
 RewriteEngine On
 RewriteRule ^/pt/(.*) /opts/$1 [PT,QSA]
+RewriteRule ^/cgi/(.*) /cgivar/$1 [PT,QSA]
 RewriteRule ^/filed/(.*) $/docs/app.wsgi/$1
 RewriteRule ^/handled/(.*) $/scripts/one.wsgi [H=wsgi-script]
 RewriteRule ^/moved/(.*) /opts/$1 [R=302,L]
@@ -431,6 +439,9 @@ const PATHS: &[&str] = &[
     "/moved/x",
     "/refused",
     "/asked",
+    "/cgivar/x%20y?z",
+    "/cgivar/original/x%20y?z",
+    "/cgi/x?z",
     "/nothing/here",
 ];
 

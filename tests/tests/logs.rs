@@ -126,3 +126,31 @@ fn an_ordinary_stop_says_nothing_of_errors() {
         assert!(errors.is_empty(), "{errors:#?}");
     });
 }
+
+#[test]
+fn slow_requests_are_named() {
+    case(Limit::default(), || {
+        let site = Site::new();
+        let script = site.write(
+            "naps.py",
+            "import time\ndef application(environ, start_response):\n    \
+             time.sleep(float(environ['QUERY_STRING']))\n    start_response('200 OK', [])\n    return [b'x']\n",
+        );
+        let httpd = Httpd::builder()
+            .daemon("site", "threads=2")
+            .mount("/naps", &script, "site")
+            .line("WSGISlowRequests 0.3")
+            .start();
+        for nap in ["0", "0.4", "0.01"] {
+            assert_eq!(httpd.get(&format!("/naps?{nap}")).status, 200);
+        }
+        let line = httpd.wait_for_log("WSGID0090", SOON);
+        assert!(line.contains("GET /naps?0.4 (process group `site`, application group ``)"), "{line}");
+        assert!(line.contains("wsgi:warn"), "{line}");
+        // The first request waits for its worker, which may take long, too.
+        let slow =
+            httpd.error_log().lines().filter(|line| line.contains("WSGID0090") && line.contains("?0.01")).count();
+        assert_eq!(slow, 0);
+        httpd.stop();
+    });
+}

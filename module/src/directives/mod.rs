@@ -172,7 +172,7 @@ directives! {
     c"WSGIServerMetrics", Global, c"On or Off", python::server_metrics, Differs("for the implicit process group; others have the option `server-metrics`");
     c"WSGITelemetryService", Global, c"unix:/path [interval=seconds]", python::telemetry_service, Nothing("no telemetry datagrams are sent; `wsgid status` has the figures");
     c"WSGITelemetryOptions", Global, c"options", python::telemetry_options, Nothing("no telemetry datagrams are sent");
-    c"WSGISlowRequests", Global, c"seconds", python::slow_requests, Nothing("no telemetry datagrams are sent; `wsgid status` shows requests that run long");
+    c"WSGISlowRequests", Global, c"seconds; 0 switches it off: after which a request is slow", python::slow_requests, Differs("each is a line in its error log, WSGID0090, not a telemetry record");
     c"WSGIVerboseDebugging", Global, c"On or Off; without effect", python::verbose_debugging, Nothing("use LogLevel wsgi:trace1");
 
     c"WSGILazyInitialization", Global, c"On or Off; without effect", process::former, Former("there is never a Python inside httpd");

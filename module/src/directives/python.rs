@@ -1,6 +1,7 @@
 //! Directives about the interpreter, and about metrics.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::process::{name_of_group, without_effect};
 use super::{Context, Outcome, Words};
@@ -174,6 +175,8 @@ pub(super) fn telemetry_options(_: &mut Context<'_, '_>, words: &mut Words<'_>) 
 }
 
 pub(super) fn slow_requests(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
-    seconds(&words.need("a number of seconds")?, 0.0)?;
+    let seconds = seconds(&words.need("a number of seconds")?, 0.0)?;
+    let limit = Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?;
+    settings::with(|settings| settings.slow_requests = (!limit.is_zero()).then_some(limit));
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::ffi::{CStr, c_int};
 use std::marker::PhantomData;
 use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::request::optional;
@@ -168,6 +169,12 @@ pub(crate) fn is_only_looking() -> bool {
 fn owned(raw: *const std::ffi::c_char) -> String {
     // SAFETY: these functions return null or a C string.
     unsafe { optional(raw) }.map(|text| text.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// Whether the server knows CGIVar.
+pub(crate) fn has_cgi_var() -> bool {
+    static HAS: OnceLock<bool> = OnceLock::new();
+    *HAS.get_or_init(|| facts().0 >= (2, 4, 21))
 }
 
 /// Version, description and MPM of the server.

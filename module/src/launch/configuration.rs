@@ -31,6 +31,7 @@ pub(super) fn plan(settings: &Settings) -> Plan {
         secret: [0; 32],
         generation: server::generation(),
         restrict_embedded: settings.restrict_embedded,
+        slow_requests: settings.slow_requests,
     }
 }
 

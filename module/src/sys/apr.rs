@@ -22,7 +22,7 @@ macro_rules! opaque {
 }
 pub(super) use opaque;
 
-opaque! { apr_pool_t apr_table_t apr_file_t apr_socket_t }
+opaque! { apr_pool_t apr_table_t apr_file_t apr_socket_t apr_hash_t }
 
 #[repr(C)]
 pub(crate) struct apr_array_header_t {
@@ -106,6 +106,7 @@ imports! {
     fn apr_pool_cleanup_null(data: *mut c_void) -> apr_status_t;
     fn apr_table_make(pool: *mut apr_pool_t, nelts: c_int) -> *mut apr_table_t;
     fn apr_table_elts(table: *const apr_table_t) -> *const apr_array_header_t;
+    fn apr_hash_get(hash: *mut apr_hash_t, key: *const c_void, len: isize) -> *mut c_void;
     fn apr_table_get(table: *const apr_table_t, key: *const c_char) -> *const c_char;
     fn apr_table_setn(table: *mut apr_table_t, key: *const c_char, val: *const c_char);
     fn apr_table_addn(table: *mut apr_table_t, key: *const c_char, val: *const c_char);

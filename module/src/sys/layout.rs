@@ -102,6 +102,8 @@ fn config_facts(facts: &mut Vec<Fact>) {
     for (name, value) in CONSTANTS {
         facts.push(Fact { expression: (*name).to_owned(), expected: *value });
     }
+    let rules = i64::try_from(CORE_CGI_VAR_RULES).unwrap();
+    facts.push(Fact { expression: "offsetof(core_dir_config, cgi_var_rules)".to_owned(), expected: rules });
     facts.push(Fact { expression: "MODULE_MAGIC_COOKIE".to_owned(), expected: MODULE_MAGIC_COOKIE as i64 });
     facts.push(Fact { expression: "MODULE_MAGIC_NUMBER_MAJOR".to_owned(), expected: MODULE_MAGIC_NUMBER_MAJOR.into() });
 }
