@@ -330,3 +330,51 @@ fn every_python_forks() {
         httpd.stop();
     });
 }
+
+fn hello(text: &str) -> String {
+    format!("def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'{text}']\n")
+}
+
+/// Scripts that no directive ties to both groups are known once a worker has
+/// loaded them, whatever `preload` says.
+#[test]
+fn a_script_loaded_for_a_request_is_not_replaced_by_one_that_fails() {
+    heavy_case(Limit::default(), || {
+        for preload in ["Off", "On"] {
+            let site = Site::new();
+            let (first, second) = (site.write("first.py", &hello("one")), site.write("second.py", &hello("one")));
+            let httpd = Httpd::builder()
+                .daemon("site", &format!("processes=1 threads=2 preload={preload}"))
+                .line("WSGIProcessGroup site\nWSGIApplicationGroup %{GLOBAL}")
+                .mount_with("/first", &first, "")
+                .mount_with("/second", &second, "")
+                .start();
+            assert_eq!((httpd.get("/first").text(), httpd.get("/second").text()), ("one".into(), "one".into()));
+            let worker = ready(&httpd, 1);
+            site.write("second.py", "raise ValueError('half-written')\n");
+            let given_up = || httpd.error_log().matches("was given up, the old ones serve on").count();
+            eventually("the end of the new generation", SOON, || {
+                assert_eq!(httpd.get("/second").text(), "one");
+                (given_up() == 1).then_some(())
+            });
+            httpd.wait_for_log("half-written", SOON);
+            assert_eq!((httpd.get("/second").text(), ready(&httpd, 1)), ("one".into(), worker.clone()));
+            site.write("second.py", &hello("two"));
+            eventually("the mended script", SOON, || (httpd.get("/second").text() == "two").then_some(()));
+
+            // One that ends the process is no better.
+            site.write("second.py", "import os\nos._exit(7)\n");
+            eventually("the end of all tries", SOON, || {
+                assert_eq!(httpd.get("/second").text(), "two");
+                (given_up() == 2).then_some(())
+            });
+            assert_eq!(httpd.get("/second").text(), "two");
+
+            // One that has gone stands in nobody's way.
+            fs::remove_file(&second).expect("it is there");
+            site.write("first.py", &hello("three"));
+            eventually("the other script", SOON, || (httpd.get("/first").text() == "three").then_some(()));
+            httpd.stop();
+        }
+    });
+}
