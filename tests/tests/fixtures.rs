@@ -1,11 +1,9 @@
 //! Configurations as projects and distributions document them, written anew in
 //! `fixtures/`: with our module in the place of mod_wsgi they start and serve.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use serde_json::Value;
-use wsgid_tests::{Builder, Client, Httpd, Limit, Python, Request, Site, case, users};
+use wsgid_tests::{Fixture, Limit, Python, case, users};
 
 /// Says where it runs, under which name, and with what.
 const APP: &str = "\
@@ -22,137 +20,6 @@ def application(environ, start_response):
 
 /// What is said of process groups whose Python nobody names.
 const UNNAMED: &str = "neither python-home= nor WSGIPythonHome";
-
-struct Fixture {
-    site: Site,
-    builder: Builder,
-    port: u16,
-}
-
-fn directory() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
-}
-
-impl Fixture {
-    /// Reads a configuration, and the directory of the same name, if there is
-    /// one, into the site.
-    fn new(name: &str) -> Self {
-        let mut fixture = Self { site: Site::new(), builder: Httpd::builder(), port: 0 };
-        fixture.port = fixture.builder.another_port();
-        let text = fixture.read(&directory().join(format!("{name}.conf")));
-        fixture.copy(&directory().join(name), name);
-        for module in [
-            "access_compat",
-            "auth_basic",
-            "authn_core",
-            "authn_file",
-            "authz_host",
-            "authz_user",
-            "rewrite",
-            "version",
-        ] {
-            fixture.builder = fixture.builder.load(module);
-        }
-        fixture.site.write("static/robots.txt", "a file");
-        fixture.builder = fixture.builder.line(text);
-        fixture
-    }
-
-    fn read(&self, path: &Path) -> String {
-        let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let user = users::of_httpd();
-        [
-            ("@SITE@", self.site.path().display().to_string()),
-            ("@PYTHON@", Python::any().home.display().to_string()),
-            ("@MODULE@", wsgid_tests::artifacts::module().display().to_string()),
-            ("@PORT@", self.port.to_string()),
-            ("@USER@", user.name),
-            ("@GROUP@", user.group),
-        ]
-        .into_iter()
-        .fold(text, |text, (name, value)| text.replace(name, &value))
-    }
-
-    fn copy(&self, from: &Path, to: &str) {
-        for entry in fs::read_dir(from).into_iter().flatten().flatten() {
-            let to = format!("{to}/{}", entry.file_name().to_string_lossy());
-            if entry.path().is_dir() {
-                self.copy(&entry.path(), &to);
-            } else {
-                self.site.write(&to, &self.read(&entry.path()));
-            }
-        }
-    }
-
-    fn app(self, name: &str) -> Self {
-        self.site.write(name, APP);
-        self
-    }
-
-    fn file(self, name: &str, text: &str) -> Self {
-        self.site.write(name, text);
-        self
-    }
-
-    /// Asks `wsgid check-config` about it as it is with mod_wsgi: what it says
-    /// means something else here has to contain these, one each, and nothing
-    /// may be a problem.
-    fn means(self, expected: &[&str]) -> Self {
-        let _ = self.builder.check();
-        let conf = self.builder.root().join("httpd.conf");
-        let text = fs::read_to_string(&conf).expect("the configuration was written");
-        let module = wsgid_tests::artifacts::module().display().to_string();
-        let lines = text.lines().filter(|line| !line.starts_with("WSGISupervisorExecutable"));
-        let text: String = lines.map(|line| line.replace(&module, "/nowhere/mod_wsgi.so") + "\n").collect();
-        let before = self.builder.root().join("before.conf");
-        fs::write(&before, text).expect("a configuration can be written");
-        let output = std::process::Command::new(wsgid_tests::artifacts::wsgid())
-            .args(["check-config", "--json"])
-            .arg(&before)
-            .output()
-            .expect("wsgid can be run");
-        let said = String::from_utf8_lossy(&output.stdout);
-        let errors = String::from_utf8_lossy(&output.stderr);
-        let json: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}{errors}"));
-        let findings = json["findings"].as_array().expect("a list");
-        let (notes, rest): (Vec<&Value>, Vec<&Value>) = findings.iter().partition(|finding| finding["kind"] == "note");
-        let texts: Vec<&str> = rest.iter().filter_map(|finding| finding["text"].as_str()).collect();
-        assert!(rest.iter().all(|finding| finding["kind"] == "change"), "{findings:#?}");
-        assert_eq!(texts.len(), expected.len(), "{texts:#?} {notes:#?}");
-        for part in expected {
-            assert!(texts.iter().any(|text| text.contains(part)), "no `{part}` in {texts:#?}");
-        }
-        assert_eq!(output.status.code(), Some(if expected.is_empty() { 0 } else { 8 }));
-        assert!(json["load_module"].as_array().is_some_and(|lines| !lines.is_empty()), "{said}");
-        self
-    }
-
-    /// Starts, asks, compares and stops. A question is host, path and what the
-    /// answer has to contain; a number alone is its status.
-    fn serves(self, questions: &[(&str, &str, &str)]) {
-        let (port, httpd) = (self.port, self.builder.start());
-        for (host, path, expected) in questions {
-            let (host, address) = match host.strip_suffix(":port") {
-                Some(host) => (host, ([127, 0, 0, 1], port).into()),
-                None => (*host, httpd.address()),
-            };
-            let request =
-                Request::new("GET", path).header("Host", host).header("Authorization", "Basic YWxpY2U6c2VjcmV0");
-            let answer = Client::new(address).send(&request).unwrap_or_else(|error| panic!("{path}: {error}"));
-            match expected.parse::<u16>() {
-                Ok(status) => assert_eq!(answer.status, status, "{path}"),
-                Err(_) => {
-                    let text = answer.text();
-                    assert_eq!(answer.status, 200, "{path}: {text}");
-                    for part in expected.split(' ') {
-                        assert!(text.contains(part), "{path}: no `{part}` in `{text}`");
-                    }
-                }
-            }
-        }
-        httpd.stop();
-    }
-}
 
 #[test]
 fn django_without_a_daemon_process() {
@@ -186,7 +53,7 @@ fn django_with_a_daemon_process() {
 #[test]
 fn flask() {
     case(Limit::default(), || {
-        Fixture::new("flask").app("yourapplication.wsgi").means(&[UNNAMED]).serves(&[(
+        Fixture::new("flask").file("yourapplication.wsgi", APP).means(&[UNNAMED]).serves(&[(
             "example.com",
             "/hello",
             "group=yourapplication path=/hello script= ",
@@ -197,7 +64,7 @@ fn flask() {
 #[test]
 fn pyramid() {
     case(Limit::default(), || {
-        Fixture::new("pyramid").app("modwsgi/pyramid.wsgi").means(&[UNNAMED]).serves(&[
+        Fixture::new("pyramid").file("modwsgi/pyramid.wsgi", APP).means(&[UNNAMED]).serves(&[
             ("localhost", "/myapp/view", "group=pyramid script=/myapp path=/view authorization=Basic"),
             ("localhost", "/other", "404"),
         ]);
@@ -209,7 +76,7 @@ fn trac() {
     case(Limit::default(), || {
         // The password is `secret`.
         let fixture = Fixture::new("trac")
-            .app("apache/trac.wsgi")
+            .file("apache/trac.wsgi", APP)
             .file("trac.htpasswd", "alice:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n");
         fixture.means(&[UNNAMED, "names no process group"]).serves(&[
             ("localhost", "/trac/one/wiki", "script=/trac path=/one/wiki user=- trac=/"),
@@ -221,7 +88,7 @@ fn trac() {
 #[test]
 fn graphite() {
     case(Limit::default(), || {
-        Fixture::new("graphite").app("conf/graphite.wsgi").means(&[UNNAMED]).serves(&[
+        Fixture::new("graphite").file("conf/graphite.wsgi", APP).means(&[UNNAMED]).serves(&[
             ("graphite", "/render/?target=x", "group=graphite path=/render/"),
             ("graphite", "/content/robots.txt", "a file"),
         ]);
@@ -231,7 +98,7 @@ fn graphite() {
 #[test]
 fn freeipa() {
     case(Limit::default(), || {
-        Fixture::new("freeipa").app("ipa/wsgi.py").app("ipa/kdcproxy.wsgi").means(&[UNNAMED]).serves(&[
+        Fixture::new("freeipa").file("ipa/wsgi.py", APP).file("ipa/kdcproxy.wsgi", APP).means(&[UNNAMED]).serves(&[
             ("localhost", "/ipa/session", "group=ipa application=ipa script=/ipa path=/session"),
             ("localhost", "/KdcProxy", "group=kdcproxy application=kdcproxy script=/KdcProxy"),
         ]);
@@ -241,7 +108,7 @@ fn freeipa() {
 #[test]
 fn keystone() {
     case(Limit::default(), || {
-        Fixture::new("keystone").app("bin/keystone-wsgi-public").means(&[UNNAMED]).serves(&[
+        Fixture::new("keystone").file("bin/keystone-wsgi-public", APP).means(&[UNNAMED]).serves(&[
             ("localhost:port", "/v3", "group=keystone-public script= path=/v3 authorization=Basic"),
             ("localhost", "/identity/v3", "group=identity script=/identity path=/v3 authorization=Basic"),
         ]);
@@ -252,7 +119,7 @@ fn keystone() {
 fn certbot() {
     case(Limit::default(), || {
         Fixture::new("certbot")
-            .app("app/wsgi.py")
+            .file("app/wsgi.py", APP)
             .means(&[UNNAMED, "has 2 application groups"])
             .serves(&[("www.example.org", "/x", "301"), ("www.example.org:port", "/x", "group=example.org path=/x")]);
     });
@@ -274,9 +141,111 @@ fn debian() {
 #[test]
 fn red_hat() {
     case(Limit::default(), || {
-        Fixture::new("rhel").app("app/shop.wsgi").means(&[UNNAMED]).serves(&[
+        Fixture::new("rhel").file("app/shop.wsgi", APP).means(&[UNNAMED]).serves(&[
             ("localhost", "/site/shop/cart", "group=site application=site script=/site/shop path=/cart"),
             ("localhost", "/site/none", "404"),
+        ]);
+    });
+}
+
+/// The frameworks that `frameworks.rs` uses, and no others.
+const FRAMEWORKS: &[&str] = &["flask", "django", "pyramid", "setuptools<81", "falcon", "bottle"];
+
+fn succeed(command: &mut Command) {
+    let output = command.output().expect("the program can be run");
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_real_flask() {
+    case(Limit::seconds(240), || {
+        let venv = Python::any().venv(FRAMEWORKS);
+        let app = "import flask\napp = flask.Flask(__name__)\n\
+                   @app.route('/hello/<name>')\n\
+                   def hello(name):\n    return flask.render_template_string('<p>{{ name }}</p>', name=name) \
+                   + flask.url_for('hello', name='x', _external=True)\n";
+        Fixture::with_environment("flask", &venv)
+            .file("yourapplication/__init__.py", app)
+            .file(
+                "yourapplication.wsgi",
+                "import sys\nsys.path.insert(0, '@SITE@')\nfrom yourapplication import app as application\n",
+            )
+            .means(&[])
+            .serves(&[
+                ("example.com", "/hello/you", "<p>you</p>http://example.com/hello/x"),
+                ("example.com", "/none", "404"),
+            ]);
+    });
+}
+
+#[test]
+fn a_real_django() {
+    case(Limit::seconds(240), || {
+        let venv = Python::any().venv(FRAMEWORKS);
+        for name in ["django-daemon", "django-embedded"] {
+            let fixture = Fixture::with_environment(name, &venv);
+            let project = fixture.site().join("project");
+            std::fs::create_dir(&project).expect("a directory can be made");
+            succeed(Command::new(venv.join("bin/django-admin")).args(["startproject", "mysite"]).arg(&project));
+            let settings = project.join("mysite/settings.py");
+            let text = std::fs::read_to_string(&settings).expect("a project has settings");
+            std::fs::write(&settings, format!("{text}\nALLOWED_HOSTS = ['*']\n")).expect("they can be changed");
+            fixture.serves(&[
+                ("www.example.com", "/", "worked successfully"),
+                ("www.example.com", "/admin/login/", "csrfmiddlewaretoken"),
+                ("www.example.com", "/admin/", "302"),
+                ("www.example.com", "/static/robots.txt", "a file"),
+            ]);
+        }
+    });
+}
+
+#[test]
+fn a_real_pyramid() {
+    case(Limit::seconds(240), || {
+        let venv = Python::any().venv(FRAMEWORKS);
+        let app = "from pyramid.config import Configurator\nfrom pyramid.response import Response\n\
+                   def view(request):\n    return Response(request.application_url + ' ' + request.path_info)\n\
+                   def main(global_config, **settings):\n    config = Configurator(settings=settings)\n    \
+                   config.add_route('view', '/view')\n    config.add_view(view, route_name='view')\n    \
+                   return config.make_wsgi_app()\n";
+        Fixture::with_environment("pyramid", &venv)
+            .file("modwsgi/env/lib/myapp.py", app)
+            .file("modwsgi/production.ini", "[app:main]\nuse = call:myapp:main\n")
+            .file(
+                "modwsgi/pyramid.wsgi",
+                "from pyramid.paster import get_app, setup_logging\nini_path = '@SITE@/modwsgi/production.ini'\n\
+                 setup_logging(ini_path)\napplication = get_app(ini_path, 'main')\n",
+            )
+            .means(&[])
+            .serves(&[
+                ("localhost", "/myapp/view", "http://localhost/myapp /view"),
+                ("localhost", "/myapp/none", "404"),
+            ]);
+    });
+}
+
+#[test]
+fn a_real_trac() {
+    case(Limit::seconds(240), || {
+        let venv = Python::any().venv(&["trac", "setuptools<81"]);
+        // The password is `secret`.
+        let fixture = Fixture::with_environment("trac", &venv)
+            .file("trac.htpasswd", "alice:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n")
+            .file("apache/trac.wsgi", "import trac.web.main\napplication = trac.web.main.dispatch_request\n");
+        let projects = fixture.site().join("projects");
+        std::fs::create_dir(&projects).expect("a directory can be made");
+        let one = projects.join("one");
+        succeed(Command::new(venv.join("bin/trac-admin")).arg(&one).args(["initenv", "one", "sqlite:db/trac.db"]));
+        if users::is_root() {
+            let user = users::of_httpd();
+            succeed(Command::new("chown").arg("-R").arg(format!("{}:{}", user.name, user.group)).arg(&projects));
+        }
+        fixture.means(&["names no process group"]).serves(&[
+            ("localhost", "/trac/one/wiki", "WikiStart"),
+            ("localhost", "/trac/one/about", "Trac"),
+            ("localhost", "/trac/one/login", "302"),
+            ("localhost", "/trac/none", "404"),
         ]);
     });
 }
