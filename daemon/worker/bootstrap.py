@@ -5,6 +5,9 @@ import os, sys
 from importlib.machinery import ExtensionFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
 try:
+    if "t" in sys.abiflags:
+        raise ImportError("%s is a free-threaded build of Python, which the worker extension cannot be loaded into: "
+                          "name another build with python-home= (or WSGIPythonHome)" % sys.executable)
     path = "/proc/self/fd/4"
     spec = spec_from_file_location("wsgid_worker", path, loader=ExtensionFileLoader("wsgid_worker", path))
     module = module_from_spec(spec)

@@ -4,7 +4,6 @@ runtime.py adds version, process_group, application_group, maximum_processes,
 threads_per_process, and `_core`, the extension's side of this worker.
 """
 
-import collections.abc as _abc
 import os as _os
 import sys as _sys
 import time as _time
@@ -16,7 +15,6 @@ signal_callbacks = []
 
 _core = None
 _threads = 0
-_started = _time.time()
 _recording = None
 
 
@@ -51,7 +49,10 @@ class FileWrapper:
 
 
 def __getattr__(name):
-    """LogHandler is made when it is asked for: not every site uses logging."""
+    """Made when they are asked for: not every site uses logging, or wants a
+    dictionary of the requests that are being served to be kept."""
+    if name == "active_requests":
+        return globals().setdefault(name, _core.active_requests())
     if name != "LogHandler":
         raise AttributeError("module 'mod_wsgi' has no attribute %r" % name)
     import logging
@@ -79,25 +80,6 @@ def _level(number):
     return 7
 
 
-class _ActiveRequests(_abc.Mapping):
-    """A live view of the requests that are being served, by their id."""
-
-    def __getitem__(self, request_id):
-        return _core.active_requests()[request_id]
-
-    def __iter__(self):
-        return iter(_core.active_requests())
-
-    def __len__(self):
-        return len(_core.active_requests())
-
-    def __repr__(self):
-        return repr(_core.active_requests())
-
-
-active_requests = _ActiveRequests()
-
-
 def request_data():
     """A dictionary that lives as long as the request of the calling thread."""
     return _core.request_data()
@@ -123,7 +105,9 @@ def _publish(name, payload, callbacks=None):
     for callback in list(event_callbacks if callbacks is None else callbacks):
         try:
             result = callback(name, **payload)
-        except Exception:
+        except RequestTimeout:
+            raise
+        except BaseException:
             print("mod_wsgi: a callback for the event %s failed" % name, file=_sys.stderr)
             import traceback
 
@@ -146,7 +130,8 @@ def start_recording_metrics():
     """From now on `request_metrics` and `process_metrics` have something to say."""
     global _recording
     if _recording is None:
-        _recording = (_time.time(), _core.counters())
+        _core.start_metrics()
+        _recording = (_time.time(), _os.times()[:2])
 
 
 def process_metrics():
@@ -154,14 +139,15 @@ def process_metrics():
     if _recording is None:
         return None
     now = _time.time()
-    requests, active, _, busy = _core.counters()
+    age, requests, active, busy, threads = _core.counters()
     user, system = _os.times()[:2]
     resident, peak = _memory()
     return {
-        "pid": _os.getpid(), "restart_time": _started, "current_time": now, "running_time": now - _started,
+        "pid": _os.getpid(), "restart_time": now - age, "current_time": now, "running_time": int(age),
         "request_count": requests, "request_busy_time": busy, "request_threads": _threads, "active_requests": active,
         "cpu_user_time": user, "cpu_system_time": system, "cpu_time": user + system,
         "memory_rss": resident, "memory_max_rss": peak,
+        "threads": [{"thread_id": number, "request_count": count} for number, count in enumerate(threads, 1)],
     }
 
 
@@ -170,22 +156,22 @@ def request_metrics():
     global _recording
     if _recording is None:
         return None
-    began, (before, _, _, busy_before) = _recording
-    now = _time.time()
-    counters = _core.counters()
-    _recording = (now, counters)
-    requests, active, most, busy = counters
+    began, cpu = _recording
+    now, used = _time.time(), _os.times()[:2]
+    _recording = (now, used)
+    metrics = _core.take_metrics()
     period = max(now - began, 1e-9)
-    resident, peak = _memory()
-    count = requests - before
-    return {
+    metrics.update({
         "pid": _os.getpid(), "start_time": began, "stop_time": now, "sample_period": period,
-        "request_count": count, "request_throughput": count / period,
-        "request_threads_maximum": _threads, "request_threads_started": _threads, "request_threads_active": active,
-        "capacity_utilization": min((busy - busy_before) / period / max(_threads, 1), 1.0),
-        "application_time": (busy - busy_before) / count if count else 0.0,
-        "memory_rss": resident, "memory_max_rss": peak,
-    }
+        "request_throughput": metrics["request_count"] / period,
+        "request_threads_maximum": _threads, "request_threads_started": _threads,
+        "capacity_utilization": min(sum(metrics["request_threads_busy_time"]) / period / max(_threads, 1), 1.0),
+    })
+    for name, seconds in (("user_", used[0] - cpu[0]), ("system_", used[1] - cpu[1]), ("", sum(used) - sum(cpu))):
+        # The second name is the older one for the same.
+        metrics["cpu_%sutilization" % name] = metrics["cpu_%stime" % name] = seconds / period
+    metrics["memory_rss"], metrics["memory_max_rss"] = _memory()
+    return metrics
 
 
 def server_metrics():

@@ -188,6 +188,8 @@ def install_modules(core, facts):
     apache.version = facts["apache_version"]
     apache.description = facts["apache_description"]
     apache.mpm_name = facts["apache_mpm"]
+    # httpd says when it was built to its own modules only.
+    apache.build_date = ""
     apache.maximum_processes = facts["apache_maximum_processes"]
     apache.threads_per_process = facts["apache_threads_per_process"]
     sys.modules["apache"] = apache

@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
 use wsgid_protocol::Failure;
+use wsgid_protocol::control::RecycleReason;
 use wsgid_protocol::failure::level;
 use wsgid_protocol::limits::MAX_ANSWER_LEN;
 use wsgid_protocol::payload::encode;
@@ -21,11 +22,10 @@ use crate::exchange::Exchange;
 use crate::hooks::Question;
 use crate::input::Input;
 use crate::output::Stage;
-use crate::script::summary;
 use crate::start_response::StartResponse;
 use crate::stream::Stream;
 use crate::worker::{Runtime, Worker};
-use crate::{events, file_wrapper, lock, log, panics, response};
+use crate::{events, file_wrapper, lock, log, panics, response, script};
 
 /// How a request ends.
 pub(crate) enum Verdict {
@@ -45,6 +45,8 @@ pub(crate) struct Facts {
     pub(crate) what: String,
     /// httpd's id of the request.
     pub(crate) request_id: String,
+    /// Whether the script serves a resource (WSGIHandlerScript).
+    pub(crate) handler: bool,
     /// What is asked instead of a response.
     pub(crate) question: Option<Question>,
 }
@@ -74,6 +76,7 @@ impl Facts {
             head_only: method == b"HEAD",
             what: readable(&[method, b" ", name, path]),
             request_id: readable(&[id]),
+            handler: head.call == Call::Handler,
             question,
         }
     }
@@ -137,7 +140,7 @@ pub(crate) fn serve(
         Ok(verdict) => verdict,
         Err(error) => failed(py, exchange, facts, &error),
     };
-    if let Err(error) = events::request_finished(exchange, environ) {
+    if let Err(error) = panics::raised(|| events::request_finished(worker, exchange, environ, &verdict)) {
         log::exception(py, "exception while publishing an event", &error);
     }
     let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -162,6 +165,11 @@ fn attempt<'py>(
     if loaded.first {
         worker.loaded(&facts.script);
     }
+    if let Some(module) = loaded.module.filter(|_| facts.handler && facts.options.script_reloading)
+        && script::wants_reload(&module, environ.get_item(intern!(py, "SCRIPT_FILENAME"))?)
+    {
+        worker.recycle_for_script(RecycleReason::ScriptChanged);
+    }
     let application = match loaded.callable {
         Ok(application) => application,
         Err(error) => {
@@ -174,7 +182,7 @@ fn attempt<'py>(
     environ.set_item(intern!(py, "mod_wsgi.application_start"), environ::now())?;
     let verdict = panics::raised(|| match &facts.question {
         Some(question) => ask(py, exchange, question, &application, environ),
-        None => call(py, exchange, runtime, application, environ),
+        None => call(py, worker, exchange, application, environ),
     });
     errors.get().finish(py);
     for stream in &runtime.streams {
@@ -203,12 +211,13 @@ fn ask(
 
 fn call<'py>(
     py: Python<'py>,
+    worker: &Worker,
     exchange: &Arc<Exchange>,
-    runtime: &Runtime,
     mut application: Bound<'py, PyAny>,
     environ: &Bound<'py, PyDict>,
 ) -> PyResult<Verdict> {
-    events::listen(py, runtime, exchange);
+    let runtime = runtime(worker)?;
+    events::listen(py, worker, runtime, exchange);
     if exchange.publish.get().is_some() {
         application = events::request_started(exchange, environ, application)?;
     }
@@ -266,24 +275,24 @@ fn complete(py: Python<'_>, exchange: &Exchange) -> Verdict {
 
 /// What becomes of an exception.
 fn failed(py: Python<'_>, exchange: &Exchange, facts: &Facts, error: &PyErr) -> Verdict {
-    let script = String::from_utf8_lossy(&facts.script);
+    let path = String::from_utf8_lossy(&facts.script);
     if let Err(error) = events::request_exception(py, exchange, error) {
         log::exception(py, "exception while publishing an event", &error);
     }
     if exchange.interrupted.load(Ordering::Relaxed) {
-        log::exception(py, &format!("request interrupted after its time ran out, script `{script}`"), error);
+        log::exception(py, &format!("request interrupted after its time ran out, script `{path}`"), error);
         return Verdict::Failed { failure: Failure::RequestTimeout, text: exchange.what.clone() };
     }
     if error.is_instance_of::<PyOSError>(py) && lock::attached(py, &exchange.body).client_gone() {
         return Verdict::Failed { failure: Failure::ClientGone, text: exchange.what.clone() };
     }
     let what = if error.is_instance_of::<PySystemExit>(py) {
-        format!("SystemExit from the application ends only the request, script `{script}`")
+        format!("SystemExit from the application ends only the request, script `{path}`")
     } else {
-        format!("exception while serving a request, script `{script}`")
+        format!("exception while serving a request, script `{path}`")
     };
     log::exception(py, &what, error);
-    Verdict::Failed { failure: Failure::ApplicationError, text: summary(py, error) }
+    Verdict::Failed { failure: Failure::ApplicationError, text: script::summary(py, error) }
 }
 
 fn runtime(worker: &Worker) -> PyResult<&Runtime> {

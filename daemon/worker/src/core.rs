@@ -20,6 +20,7 @@ use crate::early_hints::EarlyHints;
 use crate::monitor::Monitor;
 use crate::preloader::{self, Order};
 use crate::script::Scripts;
+use crate::slot::Slot;
 use crate::stream::Stream;
 use crate::worker::{Runtime, Worker};
 use crate::{fork, lock, log, panics, serve, sys};
@@ -215,6 +216,13 @@ impl Core {
         if let Some(runtime) = before.runtime.get() {
             let _ = worker.runtime.set(runtime.clone_ref(py));
         }
+        // What the application has asked for while it was loaded.
+        if before.metrics.is_recording() {
+            worker.metrics.start();
+        }
+        if let Some(active) = before.active.get() {
+            let _ = worker.active.set(active.clone_ref(py));
+        }
         self.preloads.store(false, Ordering::Relaxed);
         *lock::detached(&self.reader) = Some(FrameReader::new(1));
         *lock::detached(&self.worker) = worker;
@@ -265,27 +273,41 @@ impl Core {
         }
     }
 
-    /// `mod_wsgi.active_requests`: the dictionaries by request id.
-    fn active_requests<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let active = PyDict::new(py);
+    /// `mod_wsgi.active_requests`: the dictionaries by request id, kept from
+    /// the first call on.
+    fn active_requests(&self, py: Python<'_>) -> PyResult<Py<PyDict>> {
         let worker = self.worker();
-        for exchange in worker.scheduler.slots.iter().filter_map(|slot| slot.serving()) {
-            active.set_item(&exchange.request_id, exchange.data(py)?)?;
+        let active = worker.active.get_or_init(|| PyDict::new(py).unbind());
+        for exchange in worker.scheduler.slots.iter().filter_map(Slot::serving) {
+            active.bind(py).set_item(&exchange.request_id, exchange.data(py)?)?;
         }
-        Ok(active)
+        Ok(active.clone_ref(py))
     }
 
-    /// Requests completed, running, most at once, and seconds spent in them.
-    fn counters(&self) -> (u64, u32, u32, f64) {
+    /// `mod_wsgi.start_recording_metrics()`.
+    fn start_metrics(&self) {
+        self.worker().metrics.start();
+    }
+
+    /// What was served since the last call.
+    fn take_metrics(&self, py: Python<'_>) -> PyResult<Py<PyDict>> {
+        let worker = self.worker();
+        let slots = &worker.scheduler.slots;
+        let elapsed = |slot: &Slot| slot.serving().map_or(0.0, |exchange| exchange.started.elapsed().as_secs_f64());
+        let elapsed: Vec<f64> = slots.iter().map(elapsed).collect();
+        worker.metrics.take(py, slots.len(), &elapsed)
+    }
+
+    /// Seconds since the start, requests completed, running, seconds spent in
+    /// them, and how many each thread has begun.
+    fn counters(&self) -> (f64, u64, u32, f64, Vec<u64>) {
         let worker = self.worker();
         let stats = &worker.stats;
         let busy = Duration::from_micros(stats.busy_us.load(Ordering::Relaxed)).as_secs_f64();
-        (
-            stats.requests.load(Ordering::Relaxed),
-            stats.in_flight.load(Ordering::Relaxed),
-            stats.in_flight_max.load(Ordering::Relaxed),
-            busy,
-        )
+        let begun = worker.scheduler.slots.iter().map(|slot| slot.begun.load(Ordering::Relaxed));
+        let (requests, running) = (&stats.requests, &stats.in_flight);
+        let age = worker.started.elapsed().as_secs_f64();
+        (age, requests.load(Ordering::Relaxed), running.load(Ordering::Relaxed), busy, begun.collect())
     }
 
     /// Why the worker leaves, in mod_wsgi's words.

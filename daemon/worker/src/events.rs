@@ -1,18 +1,25 @@
 //! Events that applications subscribe to with `mod_wsgi.subscribe_events`. A
 //! request pays for them only where somebody listens.
 
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
+use crate::application::Verdict;
 use crate::exchange::Exchange;
-use crate::worker::Runtime;
+use crate::meter::{Cpu, Meter};
+use crate::metrics::Sample;
+use crate::output::Stage;
+use crate::worker::{Runtime, Worker};
 use crate::{environ, lock};
 
-/// Finds out whether somebody listens to this request.
-pub(crate) fn listen(py: Python<'_>, runtime: &Runtime, exchange: &Exchange) {
-    if !runtime.event_callbacks.bind(py).is_empty() {
+/// Finds out whether somebody listens to this request, or wants it measured.
+pub(crate) fn listen(py: Python<'_>, worker: &Worker, runtime: &Runtime, exchange: &Exchange) {
+    let heard = !runtime.event_callbacks.bind(py).is_empty();
+    if heard {
         let _ = exchange.publish.set(runtime.publish.clone_ref(py));
+    }
+    if heard || worker.metrics.is_recording() {
+        let _ = exchange.meter.set(Meter::new());
     }
 }
 
@@ -25,18 +32,17 @@ pub(crate) fn request_started<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = environ.py();
     let payload = PyDict::new(py);
-    let names = [
-        ("thread_id", "mod_wsgi.thread_id"),
-        ("server_pid", "mod_wsgi.server_pid"),
-        ("request_start", "mod_wsgi.request_start"),
-        ("queue_start", "mod_wsgi.queue_start"),
-        ("daemon_start", "mod_wsgi.daemon_start"),
+    for (name, key) in [
         ("application_start", "mod_wsgi.application_start"),
         ("callable_object", "mod_wsgi.callable_object"),
-    ];
-    for (name, key) in names {
+        ("thread_id", "mod_wsgi.thread_id"),
+    ] {
         payload.set_item(name, environ.get_item(key)?)?;
     }
+    beginnings(&payload, environ)?;
+    // That a request was sent again happens out of a worker's sight.
+    payload.set_item("daemon_connects", 1)?;
+    payload.set_item("daemon_restarts", 0)?;
     payload.set_item("application_object", &application)?;
     payload.set_item("request_environ", environ)?;
     let payload = publish(exchange, "request_started", payload)?;
@@ -71,30 +77,106 @@ pub(crate) fn request_exception(py: Python<'_>, exchange: &Exchange, error: &PyE
     publish(exchange, "request_exception", payload).map(drop)
 }
 
-/// The request has been served.
-pub(crate) fn request_finished(exchange: &Exchange, environ: &Bound<'_, PyDict>) -> PyResult<()> {
+/// The request has been served: the listeners are told, and the metrics.
+pub(crate) fn request_finished(
+    worker: &Worker,
+    exchange: &Exchange,
+    environ: &Bound<'_, PyDict>,
+    verdict: &Verdict,
+) -> PyResult<()> {
+    let Some(meter) = exchange.meter.get() else { return Ok(()) };
+    let py = environ.py();
+    let (status, length) = {
+        let output = lock::attached(py, &exchange.output);
+        let status = match verdict {
+            Verdict::Failed { failure, .. } if output.stage != Stage::Sent => failure.row().status,
+            _ => output.head.status,
+        };
+        (status, output.body_len)
+    };
+    let cpu = meter.cpu();
+    let finish = environ::now();
+    let starts = STARTS.map(|(_, key)| time(environ, key).unwrap_or(finish));
+    if worker.metrics.is_recording() {
+        worker.metrics.add(&sample(exchange, meter, (status, length), cpu, &starts, finish));
+    }
     if exchange.publish.get().is_none() {
         return Ok(());
     }
-    let py = environ.py();
     let payload = PyDict::new(py);
-    let (status, length) = {
-        let output = lock::attached(py, &exchange.output);
-        (output.head.status, output.body_len)
-    };
-    let finish = environ::now();
-    let start: f64 = match environ.get_item(intern!(py, "mod_wsgi.application_start"))? {
-        Some(start) => start.extract().unwrap_or(finish),
-        None => finish,
-    };
-    payload.set_item("thread_id", environ.get_item("mod_wsgi.thread_id")?)?;
-    payload.set_item("server_pid", environ.get_item("mod_wsgi.server_pid")?)?;
-    payload.set_item("status", status)?;
-    payload.set_item("output_length", length)?;
+    payload.set_item("thread_id", exchange.slot + 1)?;
+    beginnings(&payload, environ)?;
+    let [_, _, _, start] = starts;
+    let seconds = |micros: u64| micros as f64 / 1e6;
     payload.set_item("application_start", start)?;
     payload.set_item("application_finish", finish)?;
     payload.set_item("application_time", finish - start)?;
+    payload.set_item("status", status)?;
+    payload.set_item("input_reads", meter.input.calls())?;
+    payload.set_item("input_length", meter.input.bytes())?;
+    payload.set_item("input_time", seconds(meter.input.micros()))?;
+    payload.set_item("output_writes", meter.output.calls())?;
+    payload.set_item("output_length", length)?;
+    payload.set_item("output_time", seconds(meter.output.micros()))?;
+    payload.set_item("cpu_user_time", seconds(cpu.user))?;
+    payload.set_item("cpu_system_time", seconds(cpu.system))?;
+    payload.set_item("cpu_time", seconds(cpu.user + cpu.system))?;
+    // Measuring it would take longer than the waiting.
+    payload.set_item("gil_wait_time", 0.0)?;
+    payload.set_item("gil_wait_count", 0)?;
     publish(exchange, "request_finished", payload).map(drop)
+}
+
+/// When the phases of a request began: the name in an event, and in environ.
+const STARTS: [(&str, &str); 4] = [
+    ("request_start", "mod_wsgi.request_start"),
+    ("queue_start", "mod_wsgi.queue_start"),
+    ("daemon_start", "mod_wsgi.daemon_start"),
+    ("application_start", "mod_wsgi.application_start"),
+];
+
+/// What events say about the time before the application was called.
+fn beginnings(payload: &Bound<'_, PyDict>, environ: &Bound<'_, PyDict>) -> PyResult<()> {
+    for (name, key) in &STARTS[..3] {
+        payload.set_item(name, environ.get_item(key)?)?;
+    }
+    let pid = environ.get_item("mod_wsgi.server_pid")?;
+    let pid: Option<u32> = pid.and_then(|pid| pid.extract::<String>().ok()?.parse().ok());
+    payload.set_item("server_pid", pid)
+}
+
+/// A time in environ, which the application may have changed.
+fn time(environ: &Bound<'_, PyDict>, key: &str) -> Option<f64> {
+    environ.get_item(key).ok()??.extract().ok()
+}
+
+fn sample(
+    exchange: &Exchange,
+    meter: &Meter,
+    (status, length): (u16, u64),
+    cpu: Cpu,
+    starts: &[f64; 4],
+    finish: f64,
+) -> Sample {
+    let [request, queue, daemon, application] = *starts;
+    let micros = |from: f64, to: f64| ((to - from).max(0.0) * 1e6) as u64;
+    Sample {
+        slot: exchange.slot,
+        status,
+        phases: [
+            micros(request, queue),
+            micros(queue, daemon),
+            micros(daemon, application),
+            micros(application, finish),
+            micros(request, finish),
+            0,
+            meter.input.micros(),
+            meter.output.micros(),
+        ],
+        cpu,
+        input: (meter.input.calls(), meter.input.bytes()),
+        output: (meter.output.calls(), length),
+    }
 }
 
 fn publish<'py>(exchange: &Exchange, name: &str, payload: Bound<'py, PyDict>) -> PyResult<Bound<'py, PyDict>> {

@@ -11,10 +11,13 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::body::Body;
+use crate::meter::Meter;
 use crate::output::Output;
 
 /// One request and its answer.
 pub(crate) struct Exchange {
+    /// The thread that serves it, from 0.
+    pub(crate) slot: usize,
     /// The supervisor's number of the connection.
     pub(crate) connection: u64,
     /// httpd's id of the request.
@@ -47,12 +50,15 @@ pub(crate) struct Exchange {
     pub(crate) body: Mutex<Body>,
     /// Publishes events, where somebody listens: set once the script is loaded.
     pub(crate) publish: OnceLock<Py<PyAny>>,
+    /// Its measures, where somebody wants to know: set at the same time.
+    pub(crate) meter: OnceLock<Meter>,
     /// `mod_wsgi.request_data()`.
     data: OnceLock<Py<PyDict>>,
 }
 
 /// What is known of a request before it is served.
 pub(crate) struct Beginning {
+    pub(crate) slot: usize,
     pub(crate) connection: u64,
     pub(crate) request_id: String,
     pub(crate) what: String,
@@ -63,8 +69,9 @@ pub(crate) struct Beginning {
 
 impl Exchange {
     pub(crate) fn new(beginning: Beginning, output: Output, body: Body) -> Self {
-        let Beginning { connection, request_id, what, head_only, file_frames, counts_as_activity } = beginning;
+        let Beginning { slot, connection, request_id, what, head_only, file_frames, counts_as_activity } = beginning;
         Self {
+            slot,
             connection,
             request_id,
             what,
@@ -80,6 +87,7 @@ impl Exchange {
             output: Mutex::new(output),
             body: Mutex::new(body),
             publish: OnceLock::new(),
+            meter: OnceLock::new(),
             data: OnceLock::new(),
         }
     }

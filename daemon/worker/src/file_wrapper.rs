@@ -46,7 +46,11 @@ pub(crate) fn send(
     if exchange.head_only || part.len == 0 {
         return Ok(true);
     }
-    match py.detach(|| output.file(part, file.as_fd())) {
+    let sent = match exchange.meter.get() {
+        Some(meter) => meter.output.measure(|| py.detach(|| output.file(part, file.as_fd()))),
+        None => py.detach(|| output.file(part, file.as_fd())),
+    };
+    match sent {
         Err(error) if !output.is_broken() => Err(response::failed(&error)),
         _ => Ok(true),
     }

@@ -50,11 +50,26 @@ impl Input {
         Ok(())
     }
 
+    /// One call of the application, measured where somebody wants to know.
+    fn measured<T>(&self, work: impl FnOnce() -> T) -> T {
+        match self.exchange.meter.get() {
+            Some(meter) => meter.input.measure(work),
+            None => work(),
+        }
+    }
+
+    fn count(&self, bytes: usize) {
+        if let Some(meter) = self.exchange.meter.get() {
+            meter.input.add_bytes(bytes);
+        }
+    }
+
     /// Takes `count` bytes of what has been received.
     fn take<'py>(&self, py: Python<'py>, count: usize) -> Bound<'py, PyBytes> {
         let mut body = lock::attached(py, &self.exchange.body);
         let bytes = PyBytes::new(py, body.buffered().get(..count).unwrap_or(body.buffered()));
         body.consume(count);
+        self.count(bytes.as_bytes().len());
         bytes
     }
 
@@ -86,7 +101,27 @@ impl Input {
             })?;
             Ok(())
         })?;
+        self.count(have);
         if have == len { Ok(bytes) } else { Ok(PyBytes::new(py, bytes.as_bytes().get(..have).unwrap_or(&[]))) }
+    }
+
+    fn read_up_to<'py>(&self, py: Python<'py>, size: Option<i64>) -> PyResult<Bound<'py, PyBytes>> {
+        let Some(len) = length(size)? else { return self.read_all(py) };
+        let complete = {
+            let body = lock::attached(py, &self.exchange.body);
+            body.buffered().len() >= len || body.is_complete()
+        };
+        if complete {
+            return Ok(self.take(py, len));
+        }
+        if (DIRECT_MIN..=DIRECT_MAX).contains(&len) {
+            return self.read_direct(py, len);
+        }
+        self.with(py, |body, exchange| {
+            while body.buffered().len() < len && body.fill(&exchange.output)? {}
+            Ok(())
+        })?;
+        Ok(self.take(py, len))
     }
 
     /// One line of at most `most` bytes; empty at the end.
@@ -117,28 +152,14 @@ impl Input {
     #[pyo3(signature = (size = None, /))]
     fn read<'py>(&self, py: Python<'py>, size: Option<i64>) -> PyResult<Bound<'py, PyBytes>> {
         self.check(py)?;
-        let Some(len) = length(size)? else { return self.read_all(py) };
-        let complete = {
-            let body = lock::attached(py, &self.exchange.body);
-            body.buffered().len() >= len || body.is_complete()
-        };
-        if complete {
-            return Ok(self.take(py, len));
-        }
-        if (DIRECT_MIN..=DIRECT_MAX).contains(&len) {
-            return self.read_direct(py, len);
-        }
-        self.with(py, |body, exchange| {
-            while body.buffered().len() < len && body.fill(&exchange.output)? {}
-            Ok(())
-        })?;
-        Ok(self.take(py, len))
+        self.measured(|| self.read_up_to(py, size))
     }
 
     #[pyo3(signature = (size = None, /))]
     fn readline<'py>(&self, py: Python<'py>, size: Option<i64>) -> PyResult<Bound<'py, PyBytes>> {
         self.check(py)?;
-        self.line(py, length(size)?.unwrap_or(usize::MAX))
+        let most = length(size)?.unwrap_or(usize::MAX);
+        self.measured(|| self.line(py, most))
     }
 
     #[pyo3(signature = (hint = None, /))]
@@ -148,7 +169,7 @@ impl Input {
         let lines = PyList::empty(py);
         let mut total = 0;
         while total < most {
-            let line = self.line(py, usize::MAX)?;
+            let line = self.measured(|| self.line(py, usize::MAX))?;
             if line.as_bytes().is_empty() {
                 break;
             }
@@ -166,7 +187,7 @@ impl Input {
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
         self.check(py)?;
-        let line = self.line(py, usize::MAX)?;
+        let line = self.measured(|| self.line(py, usize::MAX))?;
         Ok((!line.as_bytes().is_empty()).then_some(line))
     }
 }

@@ -21,6 +21,8 @@ mod learning;
 mod lock;
 mod log;
 mod memory;
+mod meter;
+mod metrics;
 mod monitor;
 mod output;
 mod panics;

@@ -69,6 +69,13 @@ pub(crate) fn written(py: Python<'_>, exchange: &Exchange, bytes: &Bound<'_, PyB
 /// Sends one block; the head goes with the first that is not empty.
 pub(crate) fn block(py: Python<'_>, exchange: &Exchange, block: &Bound<'_, PyBytes>) -> PyResult<()> {
     let bytes = block.as_bytes();
+    match exchange.meter.get() {
+        Some(meter) if !bytes.is_empty() => meter.output.measure(|| send(py, exchange, bytes)),
+        _ => send(py, exchange, bytes),
+    }
+}
+
+fn send(py: Python<'_>, exchange: &Exchange, bytes: &[u8]) -> PyResult<()> {
     let mut guard = lock::attached(py, &exchange.output);
     let output = &mut *guard;
     if output.stage == Stage::Waiting && !output.has_ended() {

@@ -14,6 +14,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::unistd::{User, getegid, geteuid};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyModule, PyString};
 
@@ -47,6 +48,8 @@ pub(crate) struct Loaded<'py> {
     pub(crate) recycle: Option<RecycleReason>,
     /// It was loaded for this request, and works.
     pub(crate) first: bool,
+    /// The script itself, once it is loaded.
+    pub(crate) module: Option<Bound<'py, PyModule>>,
 }
 
 struct Script {
@@ -112,9 +115,14 @@ impl Scripts {
         }
         let Some(script) = table.get_mut(path) else {
             let error = LoadError { failure: Failure::LoadFailed, text: String::new(), traceback: String::new() };
-            return Loaded { callable: Err(error), recycle: None, first };
+            return Loaded { callable: Err(error), recycle: None, first, module: None };
         };
-        Loaded { recycle: script.recycle(path, reloading), callable: script.callable(py, path, callable), first }
+        Loaded {
+            recycle: script.recycle(path, reloading),
+            callable: script.callable(py, path, callable),
+            first,
+            module: script.state.as_ref().ok().map(|module| module.bind(py).clone()),
+        }
     }
 }
 
@@ -183,6 +191,20 @@ impl Script {
             LoadError { failure: Failure::NoCallable, text, traceback: String::new() }
         })
     }
+}
+
+/// A handler script may say for itself whether it has to be loaded again, to
+/// serve this resource.
+pub(crate) fn wants_reload(module: &Bound<'_, PyModule>, resource: Option<Bound<'_, PyAny>>) -> bool {
+    let py = module.py();
+    let answer = panics::raised(|| match module.getattr_opt(intern!(py, "reload_required"))? {
+        Some(question) => question.call1((resource,))?.is_truthy(),
+        None => Ok(false),
+    });
+    answer.unwrap_or_else(|error| {
+        log::exception(py, "exception in reload_required of a handler script", &error);
+        false
+    })
 }
 
 fn modified(path: &[u8]) -> Option<SystemTime> {

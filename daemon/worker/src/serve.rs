@@ -191,6 +191,7 @@ impl Thread {
             std::mem::take(&mut self.payload),
         );
         let beginning = Beginning {
+            slot: self.slot,
             connection: connection.number,
             request_id: std::mem::take(&mut facts.request_id),
             what: std::mem::take(&mut facts.what),
@@ -199,7 +200,7 @@ impl Thread {
             counts_as_activity: !facts.options.ignore_activity,
         };
         let exchange = Arc::new(Exchange::new(beginning, output, body));
-        self.begin(worker, &exchange);
+        self.begin(py, worker, &exchange);
         let cpu_began = worker.scheduler.learning.begin();
         let verdict = application::serve(py, worker, &exchange, &facts, &environ);
         drop(environ);
@@ -216,7 +217,11 @@ impl Thread {
         if matches!(sent, Ok(true)) { Outcome::Free } else { Outcome::Ended }
     }
 
-    fn begin(&self, worker: &Worker, exchange: &Arc<Exchange>) {
+    fn begin(&self, py: Python<'_>, worker: &Worker, exchange: &Arc<Exchange>) {
+        if let Some(active) = worker.active.get() {
+            // Without memory for it the request will not get far either.
+            let _ = exchange.data(py).and_then(|data| active.bind(py).set_item(&exchange.request_id, data));
+        }
         if let Some(slot) = worker.scheduler.slots.get(self.slot) {
             slot.begin(exchange);
         }
@@ -229,6 +234,10 @@ impl Thread {
     /// Sends END or FAIL and lets go of the connection.
     fn end(&mut self, py: Python<'_>, worker: &Worker, exchange: &Exchange, verdict: Verdict) -> Outcome {
         log::set_current(None);
+        if let Some(active) = worker.active.get() {
+            // The application may have removed it.
+            let _ = active.bind(py).del_item(&exchange.request_id);
+        }
         let took = exchange.started.elapsed();
         let in_flight = *exchange.in_flight.get_or_init(|| worker.stats.end(took));
         let clean = match exchange.body.try_lock() {

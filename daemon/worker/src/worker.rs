@@ -18,10 +18,14 @@ use crate::control::Control;
 use crate::exchange::Exchange;
 use crate::lock;
 use crate::memory::{Memory, requests_max};
+use crate::metrics::Metrics;
 use crate::scheduler::{Finished, Scheduler};
 use crate::script::Scripts;
 use crate::stats::Stats;
 use crate::stream::Stream;
+
+/// Scripts ask for a successor this often at most.
+const SCRIPT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What Python prepared.
 pub(crate) struct Runtime {
@@ -61,6 +65,9 @@ pub(crate) struct Worker {
     pub(crate) control: Control,
     pub(crate) scripts: Scripts,
     pub(crate) stats: Stats,
+    pub(crate) metrics: Metrics,
+    /// `mod_wsgi.active_requests`, once somebody has asked for it.
+    pub(crate) active: OnceLock<Py<PyDict>>,
     pub(crate) runtime: OnceLock<Runtime>,
     pub(crate) started: Instant,
     /// This process; asking the kernel costs a system call each time.
@@ -79,6 +86,8 @@ pub(crate) struct Worker {
     pub(crate) leaving: AtomicBool,
     /// When the process ends whatever runs.
     pub(crate) deadline: Mutex<Option<Instant>>,
+    /// When a script asked for a successor last, after `started`.
+    script_asked: Mutex<Option<Duration>>,
     /// Bits of the reasons that were sent.
     recycled: AtomicU64,
     /// The last of them.
@@ -99,6 +108,8 @@ impl Worker {
             control,
             scripts,
             stats: Stats::default(),
+            metrics: Metrics::default(),
+            active: OnceLock::new(),
             runtime: OnceLock::new(),
             started: Instant::now(),
             pid: std::process::id(),
@@ -109,6 +120,7 @@ impl Worker {
             orphaned: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
             deadline: Mutex::default(),
+            script_asked: Mutex::default(),
             recycled: AtomicU64::new(0),
             reason: OnceLock::new(),
             spec,
@@ -142,7 +154,16 @@ impl Worker {
 
     /// Asks for a successor because of a script: again whenever the script says
     /// so, because an earlier successor may have failed to load it.
+    /// Once a second is enough.
     pub(crate) fn recycle_for_script(&self, reason: RecycleReason) {
+        let now = self.started.elapsed();
+        {
+            let mut asked = lock::detached(&self.script_asked);
+            if asked.is_some_and(|at| now.saturating_sub(at) < SCRIPT_INTERVAL) {
+                return;
+            }
+            *asked = Some(now);
+        }
         self.recycled.fetch_and(!(1 << reason as u64), Ordering::Relaxed);
         self.recycle(reason);
     }

@@ -120,7 +120,7 @@ class Scripts(harness.Case):
         """, restrict_stdout=True, restrict_stdin=True)
         self.assertEqual(connection.get(path).body, b"['sys.stdout', 'sys.stdin']")
 
-    def test_metrics(self):
+    def test_metrics_before_and_after_recording(self):
         _, connection, path = self.serve("""
             import mod_wsgi
             before = [mod_wsgi.request_metrics(), mod_wsgi.process_metrics()]
@@ -133,6 +133,18 @@ class Scripts(harness.Case):
         """)
         connection.get(path)
         self.assertEqual(connection.get(path).body, b"[[None, None], 1, 1, 1, True]")
+
+
+class Bootstrap(harness.Case):
+    def test_a_free_threaded_python_is_told_to_be_one(self):
+        import subprocess
+        path = os.path.join(os.path.dirname(harness.__file__), "..", "bootstrap.py")
+        with open(path) as file:
+            source = "import sys; sys.abiflags = 't'\n" + file.read()
+        done = subprocess.run([sys.executable, "-c", source], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        self.assertEqual(done.returncode, 120)
+        self.assertIn("%s is a free-threaded build" % sys.executable, done.stderr)
+        self.assertIn("python-home=", done.stderr)
 
 
 class Life(harness.Case):
@@ -502,6 +514,134 @@ class Api(harness.Case):
             names = answer.body
         self.assertEqual(answer.body.decode(), repr([{"started": 1}, True, ["r1"], [
             "request_started", "response_started", "request_finished", "request_started", "response_started"]]))
+
+
+    def test_payloads_are_those_of_mod_wsgi(self):
+        worker, connection, path = self.serve("""
+            import mod_wsgi
+            seen = {}
+            @mod_wsgi.subscribe_events
+            def note(name, **payload):
+                payload.pop("request_environ", None), payload.pop("application_object", None)
+                seen[name] = payload
+            def application(environ, start_response):
+                if environ["QUERY_STRING"] == "told":
+                    start_response("200 OK", [])
+                    return [repr(seen).encode()]
+                environ["wsgi.input"].read(4), environ["wsgi.input"].readline()
+                if environ["QUERY_STRING"]:
+                    raise ValueError("raised")
+                start_response("202 OK", [])(b"12")
+                sum(range(200000))
+                return [b"345", b"", b"6"]
+        """)
+        environ = {"mod_wsgi.request_id": "r1", "mod_wsgi.server_pid": "77", "QUERY_STRING": ""}
+        self.assertEqual(connection.get(path, b"six\nof", environ=environ).body, b"123456")
+        begun = {"request_id", "thread_id", "server_pid", "request_start", "queue_start", "daemon_start", "request_data"}
+        self.assertEqual(self.told(connection, path, "request_started").keys(), begun | {
+            "application_start", "callable_object", "daemon_connects", "daemon_restarts"})
+        finished = self.finished
+        self.assertEqual(self.told(connection, path, "response_started").keys(), {
+            "request_id", "response_status", "response_headers", "exception_info", "request_data"})
+        self.assertEqual(finished.keys(), begun | {
+            "input_reads", "input_length", "input_time", "output_length", "output_writes", "output_time", "cpu_user_time",
+            "cpu_system_time", "cpu_time", "application_start", "application_finish", "application_time", "status",
+            "gil_wait_time", "gil_wait_count"})
+        facts = {key: finished[key] for key in ("server_pid", "input_reads", "input_length", "output_length", "output_writes", "status")}
+        self.assertEqual(facts, {"server_pid": 77, "input_reads": 2, "input_length": 6, "output_length": 6, "output_writes": 3, "status": 202})
+        self.assertGreater(finished["cpu_time"], 0)
+        connection.get(path, b"", environ=dict(environ, QUERY_STRING="raise"))
+        self.assertEqual(self.told(connection, path, "request_exception").keys(), {"request_id", "exception_info", "request_data"})
+        self.assertEqual(self.finished["status"], 500)
+
+    def told(self, connection, path, name):
+        """The last payload of this event; the request that asks has begun, and has not finished."""
+        body = connection.get(path, environ={"QUERY_STRING": "told"}).body.decode()
+        import re
+        seen = eval(re.sub("<[^<>]*>", "None", body).replace("ValueError('raised')", "None"))
+        self.finished = seen["request_finished"]
+        return seen[name]
+
+    def test_metrics_have_the_names_of_mod_wsgi(self):
+        worker, connection, path = self.serve("""
+            import json, mod_wsgi
+            mod_wsgi.start_recording_metrics()
+            def application(environ, start_response):
+                if environ["QUERY_STRING"] == "raise":
+                    raise ValueError
+                environ["wsgi.input"].read()
+                start_response("200 OK", [])
+                if environ["QUERY_STRING"] == "told":
+                    active = [isinstance(mod_wsgi.active_requests, dict), json.dumps(mod_wsgi.active_requests)]
+                    return [json.dumps([mod_wsgi.request_metrics(), mod_wsgi.process_metrics(), active]).encode()]
+                return [b"1234"]
+        """, threads=3)
+        for query in ("", "", "raise"):
+            connection.get(path, b"ab", environ={"QUERY_STRING": query, "mod_wsgi.request_id": "r"})
+        import json
+        told = connection.get(path, environ={"QUERY_STRING": "told", "mod_wsgi.request_id": "r"}).body
+        requests, process, active = json.loads(told)
+        self.assertEqual(active, [True, '{"r": {}}'])
+        phases = ["server_time", "queue_time", "daemon_time", "application_time", "request_time", "input_read_time",
+                  "output_write_time", "gil_wait_time"]
+        threads = ["request_threads_" + name for name in ("completed", "buckets", "busy_time", "cpu_time", "current_elapsed", "max_duration")]
+        self.assertEqual(set(requests), {
+            "pid", "start_time", "stop_time", "sample_period", "request_count", "request_throughput", "request_threads_maximum",
+            "request_threads_started", "request_threads_active", "capacity_utilization", "gil_wait_count", "input_bytes",
+            "input_reads", "output_bytes", "output_writes", "status_1xx", "status_2xx", "status_3xx", "status_4xx", "status_5xx",
+            "cpu_user_utilization", "cpu_system_utilization", "cpu_utilization", "cpu_user_time", "cpu_system_time", "cpu_time",
+            "memory_rss", "memory_max_rss", *threads, *phases,
+            *(name + end for name in phases for end in ("_min_us", "_max_us", "_buckets"))})
+        facts = [requests[name] for name in ("request_count", "input_bytes", "output_bytes", "output_writes", "status_2xx", "status_5xx")]
+        self.assertEqual(facts, [3, 4, 8, 2, 2, 1])
+        for name in phases:
+            self.assertEqual((len(requests[name + "_buckets"]), sum(requests[name + "_buckets"])), (65, 3))
+            self.assertLessEqual(requests[name + "_min_us"], requests[name] * 1e6 + 1)
+        for name in threads:
+            self.assertEqual(len(requests[name]), 3)
+        self.assertEqual(sum(requests["request_threads_completed"]), 3)
+        self.assertEqual([each["thread_id"] for each in process["threads"]], [1, 2, 3])
+        self.assertEqual(sum(each["request_count"] for each in process["threads"]), 4)
+        again = json.loads(connection.get(path, environ={"QUERY_STRING": "told"}).body)[0]
+        self.assertEqual((again["request_count"], again["input_bytes"]), (1, 0))
+
+    def test_a_callback_that_fails_is_ignored(self):
+        _, connection, path = self.serve("""
+            import mod_wsgi, sys
+            for error in (ValueError("one"), SystemExit("two")):
+                mod_wsgi.subscribe_events(lambda name, error=error, **payload: (_ for _ in ()).throw(error))
+            def application(environ, start_response):
+                start_response("200 OK", [])
+                return [b"unharmed"]
+        """)
+        answer = connection.get(path)
+        self.assertEqual((answer.body, answer.failure), (b"unharmed", None))
+        self.assertIn("ValueError: one", answer.log)
+        self.assertIn("SystemExit: two", answer.log)
+
+    def test_a_handler_script_says_when_it_is_to_be_loaded_again(self):
+        worker, connection, path = self.serve("""
+            asked = []
+            def reload_required(resource):
+                asked.append(resource)
+                if resource.endswith("broken"):
+                    raise LookupError("reload_required fails")
+                return resource.endswith("changed")
+            def handle_request(environ, start_response):
+                start_response("200 OK", [])
+                return [repr(asked).encode()]
+            application = handle_request
+        """)
+        ask = lambda resource, **options: connection.get(path, environ={"SCRIPT_FILENAME": resource}, **options)
+        self.assertEqual(ask("/app", reloading=True).body, b"[]")
+        self.assertEqual(ask("/off", call=("handler",), reloading=False).body, b"[]")
+        self.assertEqual(ask("/one", call=("handler",)).body, b"['/one']")
+        broken = ask("/broken", call=("handler",))
+        self.assertEqual(broken.failure, None)
+        self.assertIn("reload_required fails", broken.log)
+        self.assertEqual([seen for seen in worker.seen if seen[0] == "Recycle"], [])
+        ask("/changed", call=("handler",))
+        self.assertEqual(worker.expect("Recycle"), ("Recycle", "ScriptChanged"))
 
 
 if __name__ == "__main__":
