@@ -11,7 +11,6 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
 use wsgid_protocol::Failure;
-use wsgid_protocol::control::RecycleReason;
 use wsgid_protocol::failure::level;
 use wsgid_protocol::limits::MAX_ANSWER_LEN;
 use wsgid_protocol::payload::encode;
@@ -168,7 +167,7 @@ fn attempt<'py>(
     if let Some(module) = loaded.module.filter(|_| facts.handler && facts.options.script_reloading)
         && script::wants_reload(&module, environ.get_item(intern!(py, "SCRIPT_FILENAME"))?)
     {
-        worker.recycle_for_script(RecycleReason::ScriptChanged);
+        worker.recycle_for_handler();
     }
     let application = match loaded.callable {
         Ok(application) => application,

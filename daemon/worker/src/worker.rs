@@ -24,8 +24,8 @@ use crate::script::Scripts;
 use crate::stats::Stats;
 use crate::stream::Stream;
 
-/// Scripts ask for a successor this often at most.
-const SCRIPT_INTERVAL: Duration = Duration::from_secs(1);
+/// Handler scripts ask for a successor this often at most.
+const HANDLER_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What Python prepared.
 pub(crate) struct Runtime {
@@ -86,8 +86,8 @@ pub(crate) struct Worker {
     pub(crate) leaving: AtomicBool,
     /// When the process ends whatever runs.
     pub(crate) deadline: Mutex<Option<Instant>>,
-    /// When a script asked for a successor last, after `started`.
-    script_asked: Mutex<Option<Duration>>,
+    /// When a handler script asked for a successor last, after `started`.
+    handler_asked: Mutex<Option<Duration>>,
     /// Bits of the reasons that were sent.
     recycled: AtomicU64,
     /// The last of them.
@@ -120,7 +120,7 @@ impl Worker {
             orphaned: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
             deadline: Mutex::default(),
-            script_asked: Mutex::default(),
+            handler_asked: Mutex::default(),
             recycled: AtomicU64::new(0),
             reason: OnceLock::new(),
             spec,
@@ -154,18 +154,23 @@ impl Worker {
 
     /// Asks for a successor because of a script: again whenever the script says
     /// so, because an earlier successor may have failed to load it.
-    /// Once a second is enough.
     pub(crate) fn recycle_for_script(&self, reason: RecycleReason) {
+        self.recycled.fetch_and(!(1 << reason as u64), Ordering::Relaxed);
+        self.recycle(reason);
+    }
+
+    /// A handler script says at every request that it is to be loaded again; the
+    /// supervisor need not hear each time.
+    pub(crate) fn recycle_for_handler(&self) {
         let now = self.started.elapsed();
         {
-            let mut asked = lock::detached(&self.script_asked);
-            if asked.is_some_and(|at| now.saturating_sub(at) < SCRIPT_INTERVAL) {
+            let mut asked = lock::detached(&self.handler_asked);
+            if asked.is_some_and(|at| now.saturating_sub(at) < HANDLER_INTERVAL) {
                 return;
             }
             *asked = Some(now);
         }
-        self.recycled.fetch_and(!(1 << reason as u64), Ordering::Relaxed);
-        self.recycle(reason);
+        self.recycle_for_script(RecycleReason::ScriptChanged);
     }
 
     /// A script that nobody had named was loaded for a request.
