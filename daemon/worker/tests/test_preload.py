@@ -58,6 +58,24 @@ class Preload(harness.Case):
         self.assertEqual(answer.status, 200, answer.log)
         return eval(answer.body.decode())
 
+    def test_what_was_asked_for_at_import_is_kept_by_the_workers(self):
+        preloader, path = self.preloader("""
+            import mod_wsgi
+            from mod_wsgi import active_requests
+            mod_wsgi.start_recording_metrics()
+            def application(environ, start_response):
+                start_response("200 OK", [])
+                metrics = mod_wsgi.request_metrics()
+                return [repr([list(active_requests), metrics["request_count"], metrics["status_2xx"]]).encode()]
+        """)
+        preloader.expect("Ready")
+        worker = self.fork(preloader)
+        worker.expect("Ready")
+        connection = worker.connect()
+        for count in (0, 1):
+            answer = connection.get(path, environ={"mod_wsgi.request_id": "r%d" % count})
+            self.assertEqual(answer.body.decode(), repr([["r%d" % count], count, count]), answer.log)
+
     def test_it_loads_once_and_forks_many(self):
         preloader, path = self.preloader(COUNTED, threads=3)
         self.assertEqual(preloader.expect("Ready")[2], [])
