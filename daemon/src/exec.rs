@@ -138,6 +138,10 @@ fn limit_resources(config: &GroupConfig) -> nix::Result<()> {
     if config.virtual_memory_limit > 0 {
         setrlimit(Resource::RLIMIT_AS, config.virtual_memory_limit, config.virtual_memory_limit)?;
     }
+    if config.process_limit > 0 {
+        let most = config.process_limit.into();
+        setrlimit(Resource::RLIMIT_NPROC, most, most)?;
+    }
     let seconds = config.cpu_time_limit.as_secs();
     if seconds > 0 {
         // mod_wsgi: SIGXCPU at the soft limit starts the replacement; the hard

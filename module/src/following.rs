@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use wsgid_protocol::blocking::Frame;
+use wsgid_protocol::failure::level;
 use wsgid_protocol::head::{FLAG_CLOSE, FLAG_END};
 use wsgid_protocol::limits::{MAX_BODY_LEN, MAX_WANT};
 use wsgid_protocol::request::BodyKind;
@@ -20,6 +21,7 @@ use crate::exchange::{
     protocol,
 };
 use crate::injected;
+use crate::log_rate::LogRate;
 use crate::response::Response;
 
 /// How long an application whose request body broke may take to say so.
@@ -55,6 +57,7 @@ impl<'r> Conversation<'r> for Serving<'_, 'r> {
             body_sent: false,
             looked: Instant::now(),
             broken: None,
+            lines: LogRate::new(Instant::now()),
         };
         loop {
             let id = connection.id();
@@ -98,6 +101,13 @@ struct Following<'f, 'e, 'r> {
     looked: Instant,
     /// The request body broke: what the worker still says is for the log.
     broken: Option<(BodyTrouble, Instant)>,
+    lines: LogRate,
+}
+
+impl Drop for Following<'_, '_, '_> {
+    fn drop(&mut self) {
+        self.left_out(true);
+    }
 }
 
 impl<'r> Following<'_, '_, 'r> {
@@ -112,7 +122,7 @@ impl<'r> Following<'_, '_, 'r> {
         }
         let first = !std::mem::replace(&mut self.any, true);
         match kind {
-            Kind::Log => log::from_worker(self.exchange.r, code, frame.payload),
+            Kind::Log => self.log(code, frame.payload),
             Kind::Interim => self.response.interim(frame.payload)?,
             Kind::Response => self.response.begin(frame.payload)?,
             Kind::Data => self.response.data(frame.payload)?,
@@ -230,6 +240,22 @@ impl<'r> Following<'_, '_, 'r> {
         };
         // FAIL about the connection comes from the supervisor, which closes it.
         Stop { attempt, reuse: !frame.head.has(FLAG_CLOSE) && frame.head.id != 0 }
+    }
+
+    /// One line for the error log, unless there are too many.
+    fn log(&mut self, level: u16, line: &[u8]) {
+        let count = line.iter().filter(|byte| **byte == b'\n').count() + 1;
+        if self.lines.allows(count, Instant::now()) {
+            log::from_worker(self.exchange.r, level, line);
+        } else {
+            self.left_out(false);
+        }
+    }
+
+    fn left_out(&mut self, last: bool) {
+        if let Some(text) = self.lines.account(Instant::now(), last) {
+            log::from_worker(self.exchange.r, level::WARN, text.as_bytes());
+        }
     }
 
     /// Receives more; before waiting long, what has gathered goes out.

@@ -23,6 +23,7 @@ mod headers;
 mod httpd;
 mod injected;
 mod launch;
+mod log_rate;
 mod mapping;
 mod names;
 mod ownership;

@@ -186,6 +186,10 @@ pub struct GroupConfig {
     pub preload_scripts: Vec<Preload>,
     /// Where process-level output goes.
     pub log: LogTarget,
+
+    // Options again: new ones go to the end, since the order is the layout.
+    /// `RLIMIT_NPROC`; 0: none (ours).
+    pub process_limit: u32,
 }
 
 impl GroupConfig {
@@ -259,6 +263,7 @@ impl GroupConfig {
             server_metrics: false,
             preload_scripts: Vec::new(),
             log: LogTarget::default(),
+            process_limit: 0,
         }
     }
 

@@ -102,6 +102,7 @@ options! {
     "memory-recycle", "bytes", OURS, |c, v| c.memory_recycle = bytes(v, 0)?, "resident size after which a worker is replaced";
     "memory-limit", "bytes", MOD_WSGI, |c, v| c.memory_limit = bytes(v, 0)?, "RLIMIT_DATA";
     "virtual-memory-limit", "bytes", MOD_WSGI, |c, v| c.virtual_memory_limit = bytes(v, 0)?, "RLIMIT_AS";
+    "process-limit", "number", OURS, |c, v| c.process_limit = number(v, 0, u32::MAX)?, "RLIMIT_NPROC: processes and threads that the user may have; 0 is no limit";
     "restart-burst", "number", OURS, |c, v| c.restart_burst = number(v, 1, 1_000_000)?, "failed starts within restart-window after which the group is failed";
     "restart-window", "seconds", OURS, |c, v| c.restart_window = seconds(v)?, "see restart-burst";
     "preload", "On or Off", OURS, |c, v| c.preload = on_off(v)?, "load the application once and fork the workers from it";

@@ -69,6 +69,14 @@ impl Pid {
         self.signal(Signal::SIGKILL);
     }
 
+    /// How long ago it was started.
+    #[must_use]
+    pub fn age(self) -> Duration {
+        let text = fs::read_to_string("/proc/uptime").unwrap_or_default();
+        let up = text.split_whitespace().next().and_then(|word| word.parse::<f64>().ok()).unwrap_or(0.0);
+        Duration::from_secs_f64((up - self.start as f64 / TICKS as f64).max(0.0))
+    }
+
     /// CPU time so far, of all its threads.
     #[must_use]
     pub fn cpu_time(self) -> Duration {

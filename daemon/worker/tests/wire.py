@@ -82,7 +82,7 @@ GROUP = [
     ("restart_window", duration, 60), ("preload", flag, False),
     ("send_buffer_size", uint, 0), ("receive_buffer_size", uint, 0), ("header_buffer_size", uint, 0),
     ("response_buffer_size", uint, 0), ("server_metrics", flag, False),
-    ("preload_scripts", lambda v: sequence(v, preload), []), ("log", uint, 0),
+    ("preload_scripts", lambda v: sequence(v, preload), []), ("log", uint, 0), ("process_limit", uint, 0),
 ]
 
 

@@ -129,5 +129,6 @@ pub(crate) fn full() -> GroupConfig {
             callable: text("application"),
         }],
         log: LogTarget::Descriptor(1),
+        process_limit: 1010,
     }
 }

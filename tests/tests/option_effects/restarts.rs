@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use wsgid_tests::{Limit, case, eventually};
+use wsgid_tests::{Httpd, Limit, Site, case, eventually, note, users};
 
 use crate::{SOON, pid, serve};
 
@@ -54,6 +54,37 @@ fn a_failed_group_tries_again_after_its_window() {
         site.write("mended", "");
         eventually("the group without any command", SOON, || (httpd.get("/pid").status == 200).then_some(()));
         assert!(failed.elapsed() >= Duration::from_secs(1), "the window is waited for: {:?}", failed.elapsed());
+        httpd.stop();
+    });
+}
+
+/// Forks children that wait, until it may not.
+const FORKS: &str = "
+import os, time
+def application(environ, start_response):
+    children = 0
+    try:
+        while children < 100:
+            if os.fork() == 0:
+                time.sleep(3)
+                os._exit(0)
+            children += 1
+    except BlockingIOError:
+        pass
+    start_response('200 OK', [])
+    return [b'%d' % children]
+";
+
+#[test]
+fn no_more_processes_than_the_limit() {
+    case(Limit::default(), || {
+        let Some(users) = users::three() else { return note("left out: root has no such limit, and others too many") };
+        let site = Site::of(&users[2]);
+        let script = site.write("app.py", FORKS);
+        let options = format!("threads=2 process-limit=30 user={} group={}", users[2].name, users[2].group);
+        let httpd = Httpd::builder().daemon("site", &options).mount("/", &script, "site").start();
+        let children: u32 = httpd.get("/").text().parse().expect("a number");
+        assert!((5..30).contains(&children), "{children} with the worker's own threads make 30");
         httpd.stop();
     });
 }

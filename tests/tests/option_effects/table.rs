@@ -52,6 +52,7 @@ const SEEN: &[(&str, &str, &str)] = &[
     ("memory-recycle", "options.rs", "memory_recycle_replaces_a_process_that_has_grown"),
     ("memory-limit", "options.rs", "limits_priority_and_umask_are_the_kernels"),
     ("virtual-memory-limit", "options.rs", "limits_priority_and_umask_are_the_kernels"),
+    ("process-limit", "option_effects/restarts.rs", "no_more_processes_than_the_limit"),
     ("restart-burst", "option_effects/restarts.rs", "a_failed_group_tries_again_after_its_window"),
     ("restart-window", "option_effects/restarts.rs", "a_failed_group_tries_again_after_its_window"),
     ("send-buffer-size", "option_effects/passing.rs", "root_sockets_have_the_buffers_asked_for"),

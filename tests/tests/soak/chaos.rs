@@ -1,5 +1,6 @@
 //! One disturbance after the other, in an order that a seed decides.
 
+use std::env;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -58,10 +59,13 @@ impl Chaos {
     /// Disturbs until the time is over, and says what it did. Every kind comes
     /// before one comes again.
     pub(crate) fn run(mut self, httpd: &mut Httpd, site: &Site, end: Instant) -> Vec<String> {
+        // To look closely at one kind.
+        let only = env::var("WSGID_SOAK_ONLY").unwrap_or_default();
         let mut left: Vec<&Disturbance> = Vec::new();
         while Instant::now() < end {
             if left.is_empty() {
-                left = DISTURBANCES.iter().collect();
+                left = DISTURBANCES.iter().filter(|(name, _)| name.contains(&only)).collect();
+                assert!(!left.is_empty(), "no disturbance has `{only}` in its name");
             }
             let (name, disturb) = *left.swap_remove(self.below(left.len()));
             self.rounds += 1;
@@ -198,9 +202,12 @@ fn all_serve(httpd: &Httpd) -> bool {
     })
 }
 
+/// httpd takes a supervisor that ends right after its start for broken, and
+/// waits before it tries the next: this one has run for a while.
 fn kill_supervisor(httpd: &Httpd) {
     // One that has just been killed may not have a successor yet.
-    if let Some(supervisor) = until(SOON, || httpd.supervisor().filter(|pid| pid.alive())) {
+    let old = |pid: &Pid| pid.alive() && pid.age() > Duration::from_millis(2500);
+    if let Some(supervisor) = until(SOON, || httpd.supervisor().filter(old)) {
         supervisor.kill();
     }
 }

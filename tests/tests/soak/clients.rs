@@ -77,7 +77,7 @@ pub(crate) fn start(address: SocketAddr, at: &'static str, kind: Kind, record: &
             }
             let (used, begun) = (client.connected(), Instant::now());
             let result = ask(&mut client, &format!("{at}/{}?id={id}", kind.path()), &id, kind, used);
-            record.outcome(Outcome { id, what: kind.path(), begun, result });
+            record.outcome(Outcome { id, what: kind.path(), begun, ended: Instant::now(), result });
             let_run(kind.pause());
         }
     })

@@ -4,7 +4,8 @@
 //! Every request has an id, and the application writes down which process began
 //! it. So a failure counts as explained only if the very process that had begun
 //! the request was killed; and an id that was begun twice was repeated wrongly.
-//! `WSGID_SOAK_SECONDS` and `WSGID_SOAK_SEED` say how long and which chaos.
+//! `WSGID_SOAK_SECONDS` and `WSGID_SOAK_SEED` say how long and which chaos,
+//! `WSGID_SOAK_ONLY` a part of the names of disturbances.
 
 mod chaos;
 mod clients;

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 /// How far from a trouble the chaos is shown with it.
 const AROUND: Duration = Duration::from_secs(4);
+/// How much later than it happened a kill may be noted.
+const NOTED: Duration = Duration::from_millis(50);
 /// How long after its process was killed a request may fail.
 const AFTER_KILL: Duration = Duration::from_secs(10);
 
@@ -17,6 +19,7 @@ pub(crate) struct Outcome {
     pub(crate) id: String,
     pub(crate) what: &'static str,
     pub(crate) begun: Instant,
+    pub(crate) ended: Instant,
     pub(crate) result: Result,
 }
 
@@ -137,12 +140,18 @@ impl Record {
             Result::Failed(what) => what,
         };
         let killed = self.killed.lock().unwrap_or_else(PoisonError::into_inner);
-        let within = |times: &Vec<Instant>| times.iter().any(|at| *at + AFTER_KILL >= outcome.begun);
+        // The client may see it a little before the chaos has noted what it did.
+        let during = |at: &Instant| *at + AFTER_KILL >= outcome.begun && *at <= outcome.ended + NOTED;
+        let within = |times: &Vec<Instant>| times.iter().any(during);
         let explained = match by {
             [pid] => killed.get(pid).is_some_and(within),
             // Taken by a worker that was killed before the application wrote it
-            // down: the supervisor has said so.
-            [] => line.is_some_and(|line| line.contains("failure=worker-signalled")) && killed.values().any(within),
+            // down: its supervisor has said so, unless that was killed with it.
+            [] => line.is_some_and(|line| {
+                let sudden = |times: &Vec<Instant>| times.iter().any(|at| during(at) && *at >= outcome.begun);
+                (line.contains("failure=worker-signalled") && killed.values().any(within))
+                    || (line.contains("failure=worker-lost") && killed.values().any(sudden))
+            }),
             _ => false,
         };
         (!explained).then(|| failure.clone())
