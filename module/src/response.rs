@@ -210,6 +210,11 @@ impl<'r> Response<'r> {
             return Ok(());
         }
         self.sent += bytes.len() as u64;
+        // The head has left with the first piece. What follows for a HEAD, mod_http2
+        // would send, and the client would break the stream off.
+        if self.r.header_only() && STARTED.get() {
+            return Ok(());
+        }
         if self.pending + bytes.len() <= GATHER_MAX {
             self.brigade.append_copy(bytes);
             self.pending += bytes.len();

@@ -1,6 +1,8 @@
 //! Response heads: what an application may say, what it must not, and what
 //! httpd makes of it. The numbers are those of the list of cases.
 
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
 use serde_json::json;
@@ -52,6 +54,7 @@ fn heads_are_what_the_application_says_by_every_transport_on_every_mpm() {
                 statuses(&mut on);
                 hop_by_hop(&mut on);
                 head_requests(&mut on);
+                head_of_a_stream(&mut on);
                 without_body(&mut on);
                 lengths(&mut on);
                 hints(&mut on);
@@ -209,6 +212,23 @@ fn head_requests(on: &mut On<'_>) {
     }
 }
 
+/// The fields leave with the first piece; nothing of the others may follow, which
+/// an HTTP/2 client would take for a breach of the protocol.
+fn head_of_a_stream(on: &mut On<'_>) {
+    let (wire, transport) = (on.wire, on.transport);
+    // An HTTP/2 client has all it wants and leaves; write() tells the application so.
+    on.checked.case(&format!("33: HEAD of a large stream by {transport:?}"), Log::Any, |_| {
+        for path in
+            ["/stream/download?size=3000000", "/stream/timed?count=4&pause=0.02", "/stream/writes?count=30&id=head"]
+        {
+            for _ in 0..6 {
+                let head = wire.curl(transport, path).head().run();
+                assert!(head.complete() && head.status() == 200 && head.body.is_empty(), "{path}: {head:?}");
+            }
+        }
+    });
+}
+
 fn without_body(on: &mut On<'_>) {
     for (status, body) in [
         ("204 No Content", json!(["not allowed"])),
@@ -278,7 +298,7 @@ fn hints(on: &mut On<'_>) {
     on.spec("37: early hints", Log::Quiet, &spec, |answer| {
         assert_eq!((answer.status(), answer.text().as_str()), (200, "body\n"), "{answer:?}");
         assert_eq!(answer.interim.iter().map(|head| head.status).collect::<Vec<_>>(), [103], "{answer:?}");
-        // mod_http2 joins them, as a list may be.
+        // mod_http2 joins them, as a list may be: see the test below that has no part of ours.
         assert_eq!(answer.interim[0].all("Link").join(", "), "</style.css>; rel=preload, </a.js>; rel=preload");
         assert_eq!(
             (answer.head.field("X-Final"), answer.head.all("Link")),
@@ -394,6 +414,42 @@ fn what_only_http_1_shows() {
             assert!(!text.contains("Hello World!"), "{text}");
         });
         checked.finish();
+    });
+}
+
+/// What `hints` says of mod_http2, without us: a server behind mod_proxy sends
+/// two Link fields with its 103; HTTP/1.1 passes both on, HTTP/2 joins them.
+#[test]
+fn mod_http2_joins_repeated_fields_of_a_103_by_itself() {
+    case(Limit::default(), || {
+        let behind = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+        let port = behind.local_addr().expect("it has an address").port();
+        std::thread::spawn(move || {
+            for mut stream in behind.incoming().flatten() {
+                let mut request = [0; 4096];
+                let _ = stream.read(&mut request);
+                let _ = stream.write_all(
+                    b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nLink: </b>\r\n\r\n\
+                      HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nend",
+                );
+            }
+        });
+        let Wire { site: _site, httpd, tls_port } = Wire::start(Mpm::Event, |builder, _| {
+            builder.load("proxy").load("proxy_http").line(format!(
+                "ProxyPass /behind http://127.0.0.1:{port}\n<Location /behind>\nSetEnv proxy-interim-response RFC\n</Location>"
+            ))
+        });
+        let wire = Addresses::of(&httpd, tls_port);
+        for (transport, expected) in [
+            (Transport::Tls1, vec!["</a>", "</b>"]),
+            (Transport::H2, vec!["</a>, </b>"]),
+            (Transport::H2c, vec!["</a>, </b>"]),
+        ] {
+            let answer = wire.curl(transport, "/behind/x").run();
+            assert_eq!((answer.status(), answer.interim.len()), (200, 1), "{transport:?}: {answer:?}");
+            assert_eq!(answer.interim[0].all("Link"), expected, "{transport:?}");
+        }
+        httpd.stop();
     });
 }
 
