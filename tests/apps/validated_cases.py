@@ -7,12 +7,16 @@ from wsgiref.validate import validator
 
 import body_cases
 import head_cases
+import hello
+import probe
 import stream_cases
 
 WATCHED = {
     "body": validator(body_cases.application),
     "head": validator(head_cases.application),
     "stream": validator(stream_cases.application),
+    "probe": validator(probe.application),
+    "hello": validator(hello.application),
 }
 
 

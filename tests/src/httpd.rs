@@ -204,8 +204,17 @@ impl Builder {
     /// If httpd cannot be run.
     #[must_use]
     pub fn check(&self) -> Check {
+        self.ask("-t")
+    }
+
+    /// Asks httpd something about this configuration: -S, -M and their like.
+    ///
+    /// # Panics
+    /// If httpd cannot be run.
+    #[must_use]
+    pub fn ask(&self, option: &str) -> Check {
         self.write();
-        let output = httpd_command(self.root()).arg("-t").output().expect("httpd can be run");
+        let output = httpd_command(self.root()).arg(option).output().expect("httpd can be run");
         Check { ok: output.status.success(), text: String::from_utf8_lossy(&output.stderr).into_owned() }
     }
 

@@ -5,6 +5,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use std::process::Command;
+
 use wsgid_tests::httpd::Check;
 use wsgid_tests::{Builder, Httpd, Limit, Site, case};
 
@@ -420,6 +422,12 @@ fn a_test_of_the_configuration_starts_and_touches_nothing() {
         let builder = Httpd::builder().daemon("site", "processes=2").mount("/", &site.file("probe.py"), "site");
         let taken = builder.check();
         assert!(taken.ok && taken.text.contains("Syntax OK"), "{}", taken.text);
+        for option in ["-S", "-M", "-tDDUMP_CONFIG", "-L", "-v"] {
+            let said = builder.ask(option);
+            assert!(said.ok, "{option}: {}", said.text);
+        }
+        let processes = Command::new("pgrep").arg("-f").arg(builder.root()).output().expect("pgrep is installed");
+        assert!(processes.stdout.is_empty(), "a process was left: {}", String::from_utf8_lossy(&processes.stdout));
         let left: Vec<_> = std::fs::read_dir(builder.root().join("run"))
             .expect("a directory")
             .flatten()
