@@ -99,7 +99,9 @@ fn bare(environment: &Environment, app: App, record: &mut Record) {
 fn recovery(options: &Options, instances: &[Instance], group: &[Scenario], record: &mut Record) {
     let Some(scenario) = group.first() else { return };
     for _ in 0..options.rounds() {
-        for instance in instances.iter().filter(|instance| !matches!(instance.peer, Peer::Limit | Peer::Static)) {
+        for instance in
+            instances.iter().filter(|instance| !matches!(instance.peer, Peer::Floor | Peer::Limit | Peer::Static))
+        {
             match recovery::measure(instance, scenario.workload.ask.path) {
                 Ok(outage) => record.outages.entry((scenario.workload.app, instance.peer)).or_default().push(outage),
                 Err(error) => progress(&format!("  {}: {error:#}", instance.peer.name())),
@@ -157,7 +159,7 @@ fn reference_rate(options: &Options, able: &[&Instance], scenario: &Scenario) ->
     let reference = able
         .iter()
         .find(|instance| instance.peer == Peer::ModWsgi)
-        .or_else(|| able.iter().find(|instance| !matches!(instance.peer, Peer::Limit | Peer::Static)))
+        .or_else(|| able.iter().find(|instance| !matches!(instance.peer, Peer::Floor | Peer::Limit | Peer::Static)))
         .context("no peer is left to take the rate from")?;
     let closed = Scenario { connections: 32, ..scenario.clone() };
     let mut rates = Vec::new();

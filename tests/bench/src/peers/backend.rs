@@ -57,3 +57,12 @@ pub(super) fn gunicorn(plan: &Plan<'_>) -> Command {
     command.arg(format!("{}:application", plan.app.module()));
     command
 }
+
+/// Built beside this program.
+pub(super) fn floor(plan: &Plan<'_>) -> Command {
+    let own = std::env::current_exe().unwrap_or_default();
+    let mut command = Command::new(own.with_file_name("wsgid-bench-floor"));
+    command.env_clear().arg("--socket").arg(plan.socket());
+    command.arg("--workers").arg(plan.shape.processes.to_string());
+    command
+}

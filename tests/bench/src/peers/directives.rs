@@ -17,6 +17,10 @@ pub(super) fn of(peer: Peer, plan: &Plan<'_>) -> Result<String> {
             format!("LoadModule wsgi_module {}\nWSGISupervisorExecutable {}\n", module.display(), supervisor.display())
                 + &wsgi(plan)
         }
+        Peer::Floor => {
+            let Artifacts { module, .. } = peer.artifacts(plan.environment)?;
+            format!("LoadModule wsgi_module {}\nWSGIDaemonSocket {socket}\n", module.display()) + &wsgi(plan)
+        }
         Peer::ModWsgi => {
             let load = mod_wsgi_load_line(plan.environment)?;
             format!("{load}\nWSGISocketPrefix {}/wsgi\n{}", plan.directory.display(), wsgi(plan))

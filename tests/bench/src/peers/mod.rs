@@ -28,6 +28,8 @@ pub(crate) enum Peer {
     Granian,
     /// Gunicorn behind mod_proxy_http.
     Gunicorn,
+    /// Our module, and behind it a program that answers at once: no Python.
+    Floor,
     /// A handler in C inside httpd.
     Limit,
     /// httpd serving a static file.
@@ -70,6 +72,7 @@ impl Peer {
             Self::Uwsgi => "uWSGI",
             Self::Granian => "Granian",
             Self::Gunicorn => "Gunicorn",
+            Self::Floor => "floor",
             Self::Limit => "limit",
             Self::Static => "static file",
         }
@@ -79,6 +82,7 @@ impl Peer {
     pub(crate) fn serves(self, workload: &Workload) -> bool {
         match self {
             Self::Limit => workload.in_limit,
+            Self::Floor => workload.name == "hello",
             Self::Static => workload.as_file,
             _ => true,
         }
@@ -87,7 +91,7 @@ impl Peer {
     /// Builds what this peer alone needs; an error means that it is left out.
     pub(crate) fn build(self, environment: &Environment) -> Result<()> {
         match self {
-            Self::ModWsgid | Self::Other => self.artifacts(environment).map(|_| ()),
+            Self::ModWsgid | Self::Other | Self::Floor => self.artifacts(environment).map(|_| ()),
             Self::ModWsgi => environment.pip(&["mod_wsgi==6.1.1"]),
             Self::Uwsgi => environment.pip(&["uwsgi==2.0.31"]),
             Self::Granian => environment.pip(&["granian==2.8.7"]),
@@ -108,6 +112,7 @@ impl Peer {
             Self::Uwsgi => backend::uwsgi(plan),
             Self::Granian => backend::granian(plan),
             Self::Gunicorn => backend::gunicorn(plan),
+            Self::Floor => backend::floor(plan),
             Self::ModWsgid | Self::Other | Self::ModWsgi | Self::Limit | Self::Static => return None,
         };
         plan.environment.account.apply(&mut command);

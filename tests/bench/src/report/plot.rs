@@ -106,6 +106,7 @@ fn color(peer: Peer) -> &'static str {
         Peer::Uwsgi => "#6a9f4a",
         Peer::Granian => "#c98a2b",
         Peer::Gunicorn => "#7d6aa8",
+        Peer::Floor => "#222222",
         Peer::Limit => "#555555",
         Peer::Static => "#aaaaaa",
     }
