@@ -9,6 +9,7 @@ use nix::unistd::getpid;
 
 use crate::groups::Groups;
 use crate::httpd::{process, retained, server};
+use crate::loads::{self, Loads};
 use crate::pool::Pools;
 
 /// What the parent decided, for its children.
@@ -46,6 +47,7 @@ static STOPPING: AtomicBool = AtomicBool::new(false);
 
 /// The parent's decision for children that will be forked.
 pub(crate) fn publish(plan: Plan) {
+    loads::prepare();
     *PLAN.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(plan));
 }
 
@@ -61,9 +63,10 @@ pub(crate) fn init() {
         }
     });
     let plan = PLAN.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default();
+    let pid = std::process::id();
     // Streams of HTTP/2 run on threads beside the MPM's.
     let idle_max = usize::try_from(server::threads_per_child()).unwrap_or(1) * 2;
-    let _ = CHILD.set(Child { plan, pools: Pools::new(idle_max), pid: std::process::id() });
+    let _ = CHILD.set(Child { plan, pools: Pools::new(idle_max, Loads::of_child(pid)), pid });
 }
 
 /// This child's state; `None` before child_init.

@@ -185,7 +185,6 @@ impl<'r> Exchange<'_, 'r> {
                 Trouble::Failed(Failure::Unreachable, format!("`{socket}`: {error}"))
             }
         })?;
-        pool.begin_new();
         Ok((Lease { connection: Some(connection), pool, worker: 0 }, true))
     }
 

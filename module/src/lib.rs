@@ -23,6 +23,7 @@ mod headers;
 mod httpd;
 mod injected;
 mod launch;
+mod loads;
 mod log_rate;
 mod mapping;
 mod names;
@@ -110,6 +111,8 @@ unsafe extern "C" fn register_hooks(pool: *mut sys::apr_pool_t) {
             AFTER_MAPPING.0.as_ptr(),
             MIDDLE,
         );
+        // httpd's own comes last of all.
+        sys::ap_hook_map_to_storage(trampoline::map_to_storage, none, none, sys::APR_HOOK_LAST);
     }
     httpd::guard::register();
     // SAFETY: the pool in which hooks and providers are registered.

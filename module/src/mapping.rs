@@ -6,6 +6,7 @@ use std::ffi::CStr;
 
 use crate::config::{Alias, Mount};
 use crate::httpd::request::Request;
+use crate::httpd::walk;
 use crate::sys;
 
 /// The handler's name for scripts.
@@ -21,38 +22,58 @@ pub(crate) mod note {
     pub(crate) const APPLICATION_GROUP: &CStr = c"mod_wsgi.alias.application-group";
     pub(crate) const CALLABLE: &CStr = c"mod_wsgi.alias.callable-object";
     pub(crate) const PASS_AUTHORIZATION: &CStr = c"mod_wsgi.alias.pass-authorization";
+    /// What follows the script in the URL, until the walk.
+    pub(super) const REST: &CStr = c"mod_wsgi.alias.rest";
 }
 
 /// httpd's translate_name hook.
 pub(crate) fn translate(r: Request<'_>) -> i32 {
     let Some(uri) = r.uri().filter(|uri| uri.to_bytes().first() == Some(&b'/')) else { return sys::DECLINED };
     for alias in r.server().config().all_aliases() {
-        if let Some(filename) = target(r, alias, uri) {
-            apply(r, alias, filename);
+        if let Some((file, rest)) = target(r, alias, uri) {
+            apply(r, alias, file, rest);
             return sys::OK;
         }
     }
     sys::DECLINED
 }
 
-fn target<'r>(r: Request<'r>, alias: &Alias<'r>, uri: &CStr) -> Option<&'r CStr> {
+/// httpd's map_to_storage hook.
+pub(crate) fn walk(r: Request<'_>) -> i32 {
+    let (Some(file), Some(rest)) = (r.filename(), r.notes().get(note::REST)) else { return sys::DECLINED };
+    r.notes().unset(note::REST);
+    if walk::look(r) {
+        return walk::walk(r, rest);
+    }
+    // A directory, whose files are what is meant, or nothing at all.
+    r.set_filename(r.pool().string(r.pool().join(&[file.to_bytes(), rest.to_bytes()])));
+    sys::DECLINED
+}
+
+/// The script's path, and what follows it in the URL.
+fn target<'r>(r: Request<'r>, alias: &Alias<'r>, uri: &'r CStr) -> Option<(&'r CStr, &'r [u8])> {
     let bytes = uri.to_bytes();
     match alias.mount {
         Mount::Prefix(prefix) => {
             let rest = rest_behind(bytes, prefix.to_bytes(), alias.target.to_bytes())?;
-            Some(r.pool().string(r.pool().join(&[alias.target.to_bytes(), rest])))
+            Some((alias.target, rest))
         }
         Mount::Pattern(regex) => {
             let (target, end) = regex.substitute(r.pool(), uri, alias.target)?;
-            let rest = bytes.get(end..).unwrap_or_default();
-            Some(r.pool().string(r.pool().join(&[target.to_bytes(), rest])))
+            Some((target, bytes.get(end..).unwrap_or_default()))
         }
     }
 }
 
-fn apply<'r>(r: Request<'r>, alias: &Alias<'r>, filename: &'r CStr) {
-    r.set_target(filename, HANDLER);
+fn apply<'r>(r: Request<'r>, alias: &Alias<'r>, file: &'r CStr, rest: &'r [u8]) {
     let notes = r.notes();
+    if rest.first() == Some(&b'/') && !file.to_bytes().ends_with(b"/") {
+        // A copy: httpd may write to a request's strings.
+        r.set_target(r.pool().string(file.to_bytes()), HANDLER);
+        notes.set(note::REST, r.pool().string(rest));
+    } else {
+        r.set_target(r.pool().string(r.pool().join(&[file.to_bytes(), rest])), HANDLER);
+    }
     notes.set(note::FORCED, HANDLER);
     let authorization = alias.pass_authorization.map(|on| if on { c"1" } else { c"0" });
     let options = [

@@ -1,13 +1,14 @@
 //! The open connections of one child, by process group and application group.
-//! Takes the one whose worker has the fewest of this child's requests running;
-//! of equals the one used last, whose worker is warm. Never makes a system
-//! call: a connection that died shows when it is used.
+//! Takes the one whose worker has the fewest requests running, those of other
+//! children included (`loads.rs`); of equals the one used last, whose worker is
+//! warm. Never makes a system call: a connection that died shows when it is used.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::connection::Connection;
+use crate::loads::Loads;
 
 /// How long a connection may lie unused.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -15,6 +16,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// The connections of all groups.
 pub(crate) struct Pools {
     pools: Mutex<HashMap<String, GroupPool<Connection>>>,
+    loads: Loads,
     idle_max: usize,
 }
 
@@ -24,54 +26,39 @@ pub(crate) trait Pooled {
     fn worker(&self) -> u32;
 }
 
-/// The connections of one pair of groups.
-struct GroupPool<C> {
-    /// The one used last comes last.
-    idle: Vec<(C, Instant)>,
-    /// This child's running requests per worker.
-    in_flight: Vec<(u32, u32)>,
-}
+/// The connections of one pair of groups; the one used last comes last.
+struct GroupPool<C>(Vec<(C, Instant)>);
 
 impl<C> Default for GroupPool<C> {
     fn default() -> Self {
-        Self { idle: Vec::new(), in_flight: Vec::new() }
+        Self(Vec::new())
     }
 }
 
 impl<C: Pooled> GroupPool<C> {
-    fn running(&self, worker: u32) -> u32 {
-        self.in_flight.iter().find(|(known, _)| *known == worker).map_or(0, |(_, count)| *count)
-    }
-
-    fn begin(&mut self, worker: u32) {
-        match self.in_flight.iter_mut().find(|(known, _)| *known == worker) {
-            Some((_, count)) => *count += 1,
-            None => self.in_flight.push((worker, 1)),
-        }
-    }
-
-    fn end(&mut self, worker: u32) {
-        if let Some(at) = self.in_flight.iter().position(|(known, _)| *known == worker) {
-            self.in_flight[at].1 = self.in_flight[at].1.saturating_sub(1);
-            if self.in_flight[at].1 == 0 {
-                self.in_flight.swap_remove(at);
+    fn take(&mut self, loads: &Loads) -> Option<C> {
+        let mut best = None;
+        for (at, (connection, _)) in self.0.iter().enumerate().rev() {
+            let load = loads.of(connection.worker());
+            if best.is_none_or(|(_, least)| load < least) {
+                best = Some((at, load));
+            }
+            if load == 0 {
+                break;
             }
         }
-    }
-
-    fn take(&mut self) -> Option<C> {
-        let best = (0..self.idle.len()).rev().min_by_key(|at| self.running(self.idle[*at].0.worker()))?;
-        let (connection, _) = self.idle.remove(best);
-        self.begin(connection.worker());
+        let (at, _) = best?;
+        let (connection, _) = self.0.remove(at);
+        loads.begin(connection.worker());
         Some(connection)
     }
 
     /// Takes a connection back; returns those that are to be closed.
     fn give_back(&mut self, connection: C, idle_max: usize, now: Instant) -> Vec<C> {
-        self.idle.push((connection, now));
-        let old = self.idle.iter().take_while(|(_, since)| now.duration_since(*since) > IDLE_TIMEOUT).count();
-        let surplus = self.idle.len().saturating_sub(idle_max);
-        self.idle.drain(..old.max(surplus)).map(|(connection, _)| connection).collect()
+        self.0.push((connection, now));
+        let old = self.0.iter().take_while(|(_, since)| now.duration_since(*since) > IDLE_TIMEOUT).count();
+        let surplus = self.0.len().saturating_sub(idle_max);
+        self.0.drain(..old.max(surplus)).map(|(connection, _)| connection).collect()
     }
 }
 
@@ -81,8 +68,8 @@ fn key(group: &str, application_group: &str) -> String {
 }
 
 impl Pools {
-    pub(crate) fn new(idle_max: usize) -> Self {
-        Self { pools: Mutex::new(HashMap::new()), idle_max: idle_max.max(1) }
+    pub(crate) fn new(idle_max: usize, loads: Loads) -> Self {
+        Self { pools: Mutex::new(HashMap::new()), loads, idle_max: idle_max.max(1) }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, GroupPool<Connection>>> {
@@ -104,33 +91,27 @@ pub(crate) struct PoolOf<'c> {
 impl PoolOf<'_> {
     /// An idle connection, from now on in use.
     pub(crate) fn take(&self) -> Option<Connection> {
-        self.pools.lock().get_mut(&self.key)?.take()
+        self.pools.lock().get_mut(&self.key)?.take(&self.pools.loads)
     }
 
-    /// Counts a request on a connection that was opened just now.
-    pub(crate) fn begin_new(&self) {
-        let mut pools = self.pools.lock();
-        match pools.get_mut(&self.key) {
-            Some(pool) => pool.begin(0),
-            None => pools.entry(self.key.clone()).or_default().begin(0),
-        }
-    }
-
-    /// The request that was counted for `worker` is over.
+    /// The request on a connection that was taken for `worker` is over.
     pub(crate) fn end(&self, worker: u32) {
-        if let Some(pool) = self.pools.lock().get_mut(&self.key) {
-            pool.end(worker);
-        }
+        self.pools.loads.end(worker);
     }
 
-    /// The request that was counted for `worker` is over; the connection is
-    /// free again.
+    /// The same; the connection is free again.
     pub(crate) fn give_back(&self, worker: u32, connection: Connection) {
+        self.end(worker);
         let surplus = {
             let mut pools = self.pools.lock();
-            let Some(pool) = pools.get_mut(&self.key) else { return };
-            pool.end(worker);
-            pool.give_back(connection, self.pools.idle_max, Instant::now())
+            let now = Instant::now();
+            match pools.get_mut(&self.key) {
+                Some(pool) => pool.give_back(connection, self.pools.idle_max, now),
+                None => {
+                    let pool = pools.entry(self.key.clone()).or_default();
+                    pool.give_back(connection, self.pools.idle_max, now)
+                }
+            }
         };
         // Closed outside of the lock.
         drop(surplus);
@@ -152,24 +133,33 @@ mod tests {
 
     fn pool(connections: Vec<Fake>) -> GroupPool<Fake> {
         let now = Instant::now();
-        GroupPool { idle: connections.into_iter().map(|one| (one, now)).collect(), in_flight: Vec::new() }
+        GroupPool(connections.into_iter().map(|one| (one, now)).collect())
     }
 
     #[test]
     fn the_worker_with_the_fewest_requests_is_taken() {
+        let loads = Loads::private();
         let mut pool = pool(vec![Fake(1, "a"), Fake(2, "b"), Fake(1, "c"), Fake(2, "d")]);
-        assert_eq!(pool.take(), Some(Fake(2, "d")));
-        assert_eq!(pool.take(), Some(Fake(1, "c")));
-        assert_eq!(pool.take(), Some(Fake(2, "b")));
-        pool.end(1);
-        assert_eq!(pool.take(), Some(Fake(1, "a")));
-        assert_eq!(pool.take(), None);
+        assert_eq!(pool.take(&loads), Some(Fake(2, "d")));
+        assert_eq!(pool.take(&loads), Some(Fake(1, "c")));
+        assert_eq!(pool.take(&loads), Some(Fake(2, "b")));
+        loads.end(1);
+        assert_eq!(pool.take(&loads), Some(Fake(1, "a")));
+        assert_eq!(pool.take(&loads), None);
+    }
+
+    #[test]
+    fn requests_of_other_children_count() {
+        let loads = Loads::private();
+        loads.begin(2);
+        let mut pool = pool(vec![Fake(1, "idle"), Fake(2, "busy elsewhere")]);
+        assert_eq!(pool.take(&loads), Some(Fake(1, "idle")));
     }
 
     #[test]
     fn of_equals_the_one_used_last_is_taken() {
         let mut pool = pool(vec![Fake(1, "old"), Fake(2, "new")]);
-        assert_eq!(pool.take(), Some(Fake(2, "new")));
+        assert_eq!(pool.take(&Loads::private()), Some(Fake(2, "new")));
     }
 
     #[test]
@@ -179,18 +169,5 @@ mod tests {
         assert_eq!(closed, [Fake(1, "a")]);
         let later = Instant::now() + IDLE_TIMEOUT * 2;
         assert_eq!(pool.give_back(Fake(1, "d"), 9, later), [Fake(1, "b"), Fake(1, "c")]);
-    }
-
-    #[test]
-    fn counts_go_back_to_nothing() {
-        let mut pool = pool(vec![]);
-        pool.begin(7);
-        pool.begin(7);
-        pool.end(7);
-        assert_eq!(pool.running(7), 1);
-        pool.end(7);
-        pool.end(7);
-        assert_eq!(pool.running(7), 0);
-        assert!(pool.in_flight.is_empty());
     }
 }

@@ -10,5 +10,7 @@ pub(crate) mod regex;
 pub(crate) mod request;
 pub(crate) mod retained;
 pub(crate) mod server;
+pub(crate) mod shared;
 pub(crate) mod spawn;
 pub(crate) mod tree;
+pub(crate) mod walk;

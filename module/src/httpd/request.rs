@@ -352,6 +352,10 @@ impl<'r> Request<'r> {
         });
     }
 
+    pub(crate) fn set_filename(self, filename: &'r CStr) {
+        self.edit(|r| r.filename = filename.as_ptr().cast_mut());
+    }
+
     /// Another table of response headers; returns the one that was in force.
     pub(crate) fn swap_headers_out(self, table: Table<'r>) -> Table<'r> {
         let old = self.headers_out();

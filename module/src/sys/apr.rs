@@ -111,6 +111,7 @@ imports! {
     fn apr_table_setn(table: *mut apr_table_t, key: *const c_char, val: *const c_char);
     fn apr_table_addn(table: *mut apr_table_t, key: *const c_char, val: *const c_char);
     fn apr_table_unset(table: *mut apr_table_t, key: *const c_char);
+    fn apr_stat(facts: *mut apr_finfo_t, name: *const c_char, wanted: i32, pool: *mut apr_pool_t) -> apr_status_t;
     fn apr_os_file_put(file: *mut *mut apr_file_t, fd: *mut c_int, flags: i32, pool: *mut apr_pool_t) -> apr_status_t;
     fn apr_os_file_get(fd: *mut c_int, file: *mut apr_file_t) -> apr_status_t;
     fn apr_file_dup(new: *mut *mut apr_file_t, old: *mut apr_file_t, pool: *mut apr_pool_t) -> apr_status_t;

@@ -33,6 +33,8 @@ constants! {
     APR_NONBLOCK_READ: c_int = 1;
     AP_MODE_READBYTES: c_int = 0;
     APR_NOFILE: c_int = 0;
+    APR_REG: c_int = 1;
+    APR_FINFO_MIN: c_int = 0x8170;
     APR_DIR: c_int = 2;
     APR_FOPEN_READ: i32 = 0x1;
     APR_FOPEN_BINARY: i32 = 0x20;

@@ -256,6 +256,8 @@ imports! {
     ) -> *mut ap_filter_t;
     fn ap_bucket_eoc_create(list: *mut apr_bucket_alloc_t) -> *mut apr_bucket;
     fn ap_allow_options(r: *mut request_rec) -> c_int;
+    fn ap_directory_walk(r: *mut request_rec) -> c_int;
+    fn ap_file_walk(r: *mut request_rec) -> c_int;
     fn ap_find_path_info(uri: *const c_char, path_info: *const c_char) -> c_int;
     fn ap_document_root(r: *mut request_rec) -> *const c_char;
     fn ap_context_prefix(r: *mut request_rec) -> *const c_char;
@@ -287,6 +289,7 @@ imports! {
     fn ap_hook_post_config(f: ConfigHook, pre: Names, succ: Names, order: c_int);
     fn ap_hook_child_init(f: ChildHook, pre: Names, succ: Names, order: c_int);
     fn ap_hook_translate_name(f: RequestHook, pre: Names, succ: Names, order: c_int);
+    fn ap_hook_map_to_storage(f: RequestHook, pre: Names, succ: Names, order: c_int);
     fn ap_hook_check_access(f: RequestHook, pre: Names, succ: Names, order: c_int, kind: c_int);
     fn ap_register_auth_provider(
         pool: *mut apr_pool_t,
