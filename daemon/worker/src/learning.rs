@@ -19,9 +19,13 @@ const SAMPLE: u64 = 16;
 /// Weight of one request in the averages, as a power of two.
 const WEIGHT: u32 = 3;
 
+/// The usual time of a request does not sink below this.
+const USUAL_MIN_NS: u64 = 10_000;
+
 /// Averages over the last requests.
 pub(crate) struct Learning {
     wall_ns: AtomicU64,
+    usual_ns: AtomicU64,
     cpu_share: AtomicU64,
     count: AtomicU64,
     /// Whether threads wake the next leader when they take a request.
@@ -36,6 +40,7 @@ impl Learning {
     pub(crate) fn new(free_threaded: bool) -> Self {
         Self {
             wall_ns: AtomicU64::new(0),
+            usual_ns: AtomicU64::new(USUAL_MIN_NS),
             // Until something else is seen, requests compute.
             cpu_share: AtomicU64::new(1000),
             count: AtomicU64::new(0),
@@ -47,6 +52,12 @@ impl Learning {
 
     pub(crate) fn is_eager(&self) -> bool {
         self.eager.load(Ordering::Relaxed) || self.sleepers.load(Ordering::Relaxed)
+    }
+
+    /// How long a request usually takes: about the median, which a few long
+    /// ones do not move.
+    pub(crate) fn usual(&self) -> Duration {
+        Duration::from_nanos(self.usual_ns.load(Ordering::Relaxed))
     }
 
     /// The ticker has seen, or not seen for long, requests that sleep.
@@ -66,6 +77,7 @@ impl Learning {
     pub(crate) fn end(&self, wall: Duration, cpu_began: Option<u64>) {
         let wall = u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX).min(Duration::from_secs(60).as_nanos() as u64);
         let average = mix(&self.wall_ns, wall);
+        step(&self.usual_ns, wall);
         let Some(began) = cpu_began else { return };
         let cpu = sys::own_cpu_ns().saturating_sub(began);
         let share = mix(&self.cpu_share, (cpu.saturating_mul(1000) / wall.max(1)).min(1000));
@@ -76,6 +88,13 @@ impl Learning {
     }
 }
 
+/// Moves a median towards a value, by a sixteenth of itself.
+fn step(median: &AtomicU64, value: u64) {
+    let old = median.load(Ordering::Relaxed);
+    let new = if value > old { old + (old >> 4) } else { (old - (old >> 4)).max(USUAL_MIN_NS) };
+    median.store(new, Ordering::Relaxed);
+}
+
 /// Moves an average towards a value. Two threads at once may lose one value,
 /// which does not matter to an average.
 fn mix(average: &AtomicU64, value: u64) -> u64 {
@@ -83,4 +102,20 @@ fn mix(average: &AtomicU64, value: u64) -> u64 {
     let new = if value >= old { old + ((value - old) >> WEIGHT) } else { old - ((old - value) >> WEIGHT) };
     average.store(new, Ordering::Relaxed);
     new
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_long_requests_are_not_usual() {
+        let learning = Learning::new(false);
+        for number in 0..2000 {
+            let wall = if number % 20 == 0 { 200 } else { 1 };
+            learning.end(Duration::from_millis(wall), None);
+        }
+        let usual = learning.usual();
+        assert!((Duration::from_micros(700)..Duration::from_millis(2)).contains(&usual), "{usual:?}");
+    }
 }

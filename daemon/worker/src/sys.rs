@@ -1,6 +1,6 @@
 //! The one file with unsafe code of the worker: descriptors that arrive as
-//! numbers, ending the process, an exception for another thread, and the CPU
-//! clock of a thread. Called by `run`, `fork` and the timers.
+//! numbers, ending the process, an exception for another thread, CPU clocks and
+//! the state of a thread. Called by `run`, `fork`, the ticker and the timers.
 #![expect(unsafe_code, reason = "the operating system and CPython know these things by number only")]
 
 use std::ffi::{c_int, c_long};
@@ -114,6 +114,20 @@ pub(crate) fn own_cpu_ns() -> u64 {
     clock_ns(libc::CLOCK_THREAD_CPUTIME_ID).unwrap_or(0)
 }
 
+/// CPU time in nanoseconds that this process has used.
+pub(crate) fn process_cpu_ns() -> u64 {
+    clock_ns(libc::CLOCK_PROCESS_CPUTIME_ID).unwrap_or(0)
+}
+
+/// Whether a thread of this process has a processor or waits for one. False
+/// where that cannot be read.
+pub(crate) fn thread_runs(thread: i32) -> bool {
+    let facts = std::fs::read(format!("/proc/self/task/{thread}/stat")).unwrap_or_default();
+    // The state follows the name, which is in brackets and may hold any byte.
+    let name_end = facts.iter().rposition(|byte| *byte == b')');
+    name_end.and_then(|at| facts.get(at + 2)) == Some(&b'R')
+}
+
 fn clock_ns(clock: libc::clockid_t) -> Option<u64> {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is a valid place for one timespec.
@@ -123,4 +137,29 @@ fn clock_ns(clock: libc::clockid_t) -> Option<u64> {
     }
     let seconds = u64::try_from(time.tv_sec).ok()?;
     Some(seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_looks_runs_and_one_that_waits_does_not() {
+        assert!(thread_runs(thread_id()));
+        let (tell, told) = std::sync::mpsc::channel();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let waiting = std::thread::spawn(move || {
+            tell.send(thread_id()).unwrap();
+            let _ = ended.recv();
+        });
+        let thread = told.recv().unwrap();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while thread_runs(thread) {
+            assert!(std::time::Instant::now() < deadline, "it never came to rest");
+            std::thread::yield_now();
+        }
+        drop(end);
+        waiting.join().unwrap();
+        assert!(process_cpu_ns() > 0);
+    }
 }

@@ -20,8 +20,12 @@ pub(crate) const TICK: Duration = Duration::from_millis(2);
 /// The ticker goes on for this long after the last request.
 const AWAKE: Duration = Duration::from_millis(100);
 
-/// A request that computes is not disturbed by a second thread before this.
+/// A request that computes is not disturbed by a second thread before this, or
+/// before it has taken much longer than usual.
 const PATIENCE_COMPUTING: Duration = Duration::from_millis(10);
+
+/// The shortest that gets, where requests are short.
+const PATIENCE_COMPUTING_MIN: Duration = Duration::from_millis(4);
 
 /// A request that computes next to nothing in this time sleeps.
 const SLEEPER: Duration = Duration::from_millis(5);
@@ -36,6 +40,13 @@ const PATIENCE_RELEASE: Duration = Duration::from_millis(5);
 
 /// The longest it gets where all workers are busy.
 const PATIENCE_RELEASE_MAX: Duration = Duration::from_millis(120);
+
+/// If no request has ended for so many times the usual, the queue stands.
+const USUAL_STANDS: u32 = 4;
+
+/// A queue that moves is left alone until somebody has waited so many times as
+/// long in it.
+const USUAL_MOVES: u32 = 8;
 
 /// So long after a connection came to a worker without a free thread, all
 /// workers are taken to be busy.
@@ -64,9 +75,20 @@ pub(crate) struct Ticker {
     patience: Duration,
     /// When a connection came in while no thread was free.
     crowded: Option<Instant>,
+    /// When a request ended last, as far as looks tell.
+    ended: Ended,
     sleepers: Sleepers,
     /// When the queue was last counted.
     counted: Instant,
+}
+
+/// The end of a request.
+struct Ended {
+    /// How many had ended.
+    count: u64,
+    at: Instant,
+    /// CPU time of the process by then.
+    cpu_ns: u64,
 }
 
 /// Requests that were seen to sleep.
@@ -99,6 +121,7 @@ impl Ticker {
             last_active: now,
             patience: PATIENCE_RELEASE,
             crowded: None,
+            ended: Ended { count: 0, at: now, cpu_ns: 0 },
             sleepers: Sleepers::default(),
             counted: now,
         }
@@ -110,6 +133,8 @@ impl Ticker {
         let mut serving = false;
         let passed = now.saturating_duration_since(self.last);
         self.last = now;
+        let usual = worker.scheduler.learning.usual();
+        let computing = (usual * USUAL_STANDS).clamp(PATIENCE_COMPUTING_MIN, PATIENCE_COMPUTING);
         for (slot, seen) in worker.scheduler.slots.iter().zip(&mut self.seen) {
             let Some(exchange) = slot.serving() else {
                 *seen = Seen::default();
@@ -117,10 +142,14 @@ impl Ticker {
             };
             serving = true;
             push_output(&exchange);
-            stuck |= seen.is_stuck(slot, passed, now);
+            stuck |= seen.is_stuck(slot, passed, now, computing);
             if seen.sleeps(now) {
                 self.sleepers.note(now);
             }
+        }
+        let count = worker.stats.requests.load(Ordering::Relaxed);
+        if count != self.ended.count {
+            self.ended = Ended { count, at: now, cpu_ns: sys::process_cpu_ns() };
         }
         worker.scheduler.learning.note_sleepers(self.sleepers.are_about(now));
         if serving {
@@ -137,6 +166,24 @@ impl Ticker {
             }
         }
         now.saturating_duration_since(self.last_active) < AWAKE
+    }
+
+    /// How long a connection may wait here. A queue that moves is as good as any
+    /// other's; one that stands waits behind requests that take longer than usual.
+    fn patience_with(&self, worker: &Worker, now: Instant) -> Duration {
+        let usual = worker.scheduler.learning.usual() * USUAL_STANDS;
+        let patience = self.patience.max(usual);
+        let waited = now.saturating_duration_since(self.ended.at);
+        let computed = Duration::from_nanos(sys::process_cpu_ns().saturating_sub(self.ended.cpu_ns));
+        // A process that does not get the processor would do no better elsewhere.
+        let stands = computed >= patience || (waited >= patience && !self.any_runs(worker));
+        if stands { self.patience } else { PATIENCE_RELEASE_MAX.max(usual * USUAL_MOVES) }
+    }
+
+    /// Whether a thread that serves has the processor, or waits for it.
+    fn any_runs(&self, worker: &Worker) -> bool {
+        let mut threads = worker.scheduler.slots.iter().filter(|slot| slot.serving().is_some());
+        threads.any(|slot| sys::thread_runs(slot.thread.load(Ordering::Relaxed)))
     }
 
     /// A connection was assigned to this worker although it has no thread free:
@@ -185,7 +232,7 @@ impl Ticker {
         if self.crowded.is_none_or(|since| now.saturating_duration_since(since) >= CROWDED_KEPT) {
             self.patience = PATIENCE_RELEASE;
         }
-        let Some(limit) = now.checked_sub(self.patience) else { return };
+        let Some(limit) = now.checked_sub(self.patience_with(worker, now)) else { return };
         let overdue = worker.scheduler.overdue(limit);
         if overdue.is_empty() {
             return;
@@ -213,7 +260,7 @@ fn refuse_late(worker: &Worker, now: Instant) {
 impl Seen {
     /// Whether a thread has been with one request for so long that another
     /// should take over: at once if it waits, later if it computes.
-    fn is_stuck(&mut self, slot: &Slot, passed: Duration, now: Instant) -> bool {
+    fn is_stuck(&mut self, slot: &Slot, passed: Duration, now: Instant, computing: Duration) -> bool {
         let begun = slot.begun.load(Ordering::Relaxed);
         let cpu_ns = sys::thread_cpu_ns(slot.thread.load(Ordering::Relaxed));
         if begun != self.begun || self.since.is_none() {
@@ -223,7 +270,7 @@ impl Seen {
         let used = cpu_ns.zip(self.cpu_ns).map_or(0, |(now, before)| now.saturating_sub(before));
         self.cpu_ns = cpu_ns;
         let waits = u128::from(used) * 2 < passed.as_nanos();
-        waits || self.since.is_some_and(|since| now.saturating_duration_since(since) >= PATIENCE_COMPUTING)
+        waits || self.since.is_some_and(|since| now.saturating_duration_since(since) >= computing)
     }
 }
 
