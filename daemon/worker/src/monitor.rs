@@ -254,7 +254,7 @@ impl Monitor {
 }
 
 /// What the supervisor may know of this worker.
-fn report(worker: &Worker) -> WorkerReport {
+pub(crate) fn report(worker: &Worker) -> WorkerReport {
     let stats = &worker.stats;
     let running = worker.scheduler.slots.iter().filter_map(Slot::serving).map(|exchange| RunningRequest {
         connection: exchange.connection,

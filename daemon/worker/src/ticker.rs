@@ -8,8 +8,10 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use wsgid_protocol::Failure;
+use wsgid_protocol::control::FromWorker;
 
 use crate::exchange::Exchange;
+use crate::monitor::report;
 use crate::slot::Slot;
 use crate::worker::Worker;
 use crate::{late, sys};
@@ -75,6 +77,8 @@ pub(crate) struct Ticker {
     patience: Duration,
     /// When a connection came in while no thread was free.
     crowded: Option<Instant>,
+    /// Connections were given back since a thread was free.
+    released: bool,
     /// When a request ended last, as far as looks tell.
     ended: Ended,
     sleepers: Sleepers,
@@ -121,6 +125,7 @@ impl Ticker {
             last_active: now,
             patience: PATIENCE_RELEASE,
             crowded: None,
+            released: false,
             ended: Ended { count: 0, at: now, cpu_ns: 0 },
             sleepers: Sleepers::default(),
             counted: now,
@@ -164,6 +169,11 @@ impl Ticker {
                 refuse_late(worker, now);
                 self.refuse_beyond(worker, now);
             }
+        }
+        if self.released && worker.scheduler.pressure().leader {
+            // The supervisor may be holding requests for the first who is free.
+            self.released = false;
+            worker.control.send(&FromWorker::Report(report(worker)));
         }
         now.saturating_duration_since(self.last_active) < AWAKE
     }
@@ -238,6 +248,7 @@ impl Ticker {
             return;
         }
         self.patience = (self.patience * 2).min(PATIENCE_RELEASE_MAX);
+        self.released = true;
         for connection in overdue {
             worker.hand_back(worker.scheduler.release(connection));
         }
