@@ -67,7 +67,9 @@ fn target<'r>(r: Request<'r>, alias: &Alias<'r>, uri: &'r CStr) -> Option<(&'r C
 
 fn apply<'r>(r: Request<'r>, alias: &Alias<'r>, file: &'r CStr, rest: &'r [u8]) {
     let notes = r.notes();
-    if rest.first() == Some(&b'/') && !file.to_bytes().ends_with(b"/") {
+    // Where slashes are not merged, only httpd's walk knows what it makes of several.
+    let is_plain = rest.first() == Some(&b'/') && !rest.windows(2).any(|pair| pair == b"//");
+    if is_plain && !file.to_bytes().ends_with(b"/") {
         // A copy: httpd may write to a request's strings.
         r.set_target(r.pool().string(file.to_bytes()), HANDLER);
         notes.set(note::REST, r.pool().string(rest));
