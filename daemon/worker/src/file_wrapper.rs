@@ -51,8 +51,9 @@ pub(crate) fn send(
         None => py.detach(|| output.file(part, file.as_fd())),
     };
     match sent {
+        Ok(sent) => Ok(sent),
         Err(error) if !output.is_broken() => Err(response::failed(&error)),
-        _ => Ok(true),
+        Err(_) => Ok(true),
     }
 }
 

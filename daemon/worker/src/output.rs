@@ -11,6 +11,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
+use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, send};
 use std::os::fd::AsRawFd;
 
@@ -188,18 +189,25 @@ impl Output {
         Ok(())
     }
 
-    /// A part of a file instead of a body.
-    pub(crate) fn file(&mut self, part: FilePart, file: BorrowedFd<'_>) -> Result<(), OutputError> {
+    /// A part of a file instead of a body. False if the kernel passes no
+    /// descriptor now: too many of this user's are on their way, perhaps by
+    /// another process. Then nothing has left.
+    pub(crate) fn file(&mut self, part: FilePart, file: BorrowedFd<'_>) -> Result<bool, OutputError> {
         self.check()?;
         self.begin_body();
-        self.body_len += part.len;
+        let before = self.buffer.len();
         let mut payload = Vec::with_capacity(24);
         encoded(encode_into(&part, &mut payload));
         self.small(FrameHead::new(Kind::File, self.id, 0).with_code(1), &payload);
         let Some(connection) = &self.connection else { return Err(OutputError::Ended) };
         let sent = send_all(connection.as_fd(), &mut [IoSlice::new(&self.buffer)], &[file], MsgFlags::empty());
+        if matches!(&sent, Err(error) if error.raw_os_error() == Some(Errno::ETOOMANYREFS as i32)) {
+            self.buffer.truncate(before);
+            return Ok(false);
+        }
         self.buffer.clear();
-        sent.map(drop).map_err(|error| self.gone(error))
+        self.body_len += part.len;
+        sent.map(|_| true).map_err(|error| self.gone(error))
     }
 
     /// The answer is complete. With `close` the connection is not used again.

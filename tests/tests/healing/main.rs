@@ -3,6 +3,7 @@
 //! without end.
 
 mod crash_loops;
+mod descriptors;
 mod neighbour;
 mod privileges;
 mod replacing;
