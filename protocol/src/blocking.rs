@@ -56,6 +56,7 @@ pub struct FrameReader {
     fds: Vec<OwnedFd>,
     room: Option<DescriptorRoom>,
     max_len: u32,
+    chunk: usize,
 }
 
 impl FrameReader {
@@ -64,7 +65,7 @@ impl FrameReader {
     #[must_use]
     pub fn new(descriptors: usize) -> Self {
         let room = (descriptors > 0).then(|| DescriptorRoom::new(descriptors));
-        Self { buffer: Vec::new(), start: 0, end: 0, fds: Vec::new(), room, max_len: u32::MAX }
+        Self { buffer: Vec::new(), start: 0, end: 0, fds: Vec::new(), room, max_len: u32::MAX, chunk: CHUNK }
     }
 
     /// The same reader, refusing payloads above `max_len` also where the kind
@@ -73,6 +74,14 @@ impl FrameReader {
     #[must_use]
     pub const fn with_max_len(mut self, max_len: u32) -> Self {
         self.max_len = max_len;
+        self
+    }
+
+    /// The same reader, asking for no more than this at once unless a frame needs
+    /// it: where there are many readers and most frames are short.
+    #[must_use]
+    pub const fn with_chunk(mut self, chunk: usize) -> Self {
+        self.chunk = chunk;
         self
     }
 
@@ -175,7 +184,7 @@ impl FrameReader {
     /// connection that will be idle, of which a process may have hundreds. What
     /// an ordinary response needs stays.
     pub fn shrink(&mut self) {
-        if self.is_empty() && self.buffer.len() > CHUNK {
+        if self.is_empty() && self.buffer.len() > self.chunk {
             self.buffer = Vec::new();
             self.start = 0;
             self.end = 0;
@@ -225,7 +234,7 @@ impl FrameReader {
         }
         // A malformed head is refused by `parse`; here it needs no room.
         let frame = self.front().ok().flatten().map_or(0, |head| HEAD_LEN + head.len as usize);
-        let wanted = frame.max(CHUNK);
+        let wanted = frame.max(self.chunk);
         if self.start + wanted > self.buffer.len() && self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);
             self.end -= self.start;
@@ -235,7 +244,7 @@ impl FrameReader {
             // Fresh zero pages are not touched before bytes arrive in them.
             self.buffer = vec![0; wanted];
         } else if self.end == self.buffer.len() || wanted > self.buffer.len() {
-            self.buffer.resize(wanted.max(self.end + CHUNK), 0);
+            self.buffer.resize(wanted.max(self.end + self.chunk), 0);
         }
     }
 }
@@ -296,6 +305,23 @@ mod tests {
 
     use super::*;
     use crate::frame::Kind;
+
+    #[test]
+    fn a_reader_of_small_chunks_grows_for_a_long_frame_only() {
+        let (left, right) = UnixStream::pair().unwrap();
+        let mut reader = FrameReader::new(0).with_chunk(64);
+        let long = vec![7; 5000];
+        for payload in [&b"short"[..], &long, b"short again"] {
+            let head = FrameHead::new(Kind::Data, 1, u32::try_from(payload.len()).unwrap());
+            send_frame(left.as_fd(), head, payload, &[]).unwrap();
+        }
+        assert_eq!(reader.next(right.as_fd()).unwrap().payload, b"short");
+        assert!(reader.buffer.len() <= 64);
+        assert_eq!(reader.next(right.as_fd()).unwrap().payload, long);
+        assert_eq!(reader.next(right.as_fd()).unwrap().payload, b"short again");
+        reader.shrink();
+        assert!(reader.buffer.is_empty());
+    }
 
     #[test]
     fn what_was_taken_can_be_wiped() {

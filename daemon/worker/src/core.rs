@@ -1,9 +1,9 @@
 //! The door between `runtime.py` and the rest of this crate: what Python calls
 //! to become a worker. Nothing here is on the path of a request.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -77,8 +77,10 @@ fn facts<'py>(py: Python<'py>, spec: &WorkerSpec) -> PyResult<Bound<'py, PyDict>
     facts.set_item("threads", group.threads)?;
     facts.set_item("multiprocess", group.multiprocess)?;
     facts.set_item("run_once", group.threads == 1 && group.maximum_requests == 1)?;
-    facts.set_item("home", group.home.as_deref())?;
-    facts.set_item("python_path", &group.python_path)?;
+    // As str: PyO3 makes a pathlib.Path of a Path, and imports a megabyte for it.
+    facts.set_item("home", group.home.as_deref().map(Path::as_os_str))?;
+    let python_path: Vec<&OsStr> = group.python_path.iter().map(|path| path.as_os_str()).collect();
+    facts.set_item("python_path", python_path)?;
     facts.set_item("title", group.title())?;
     facts.set_item("switch_interval", group.switch_interval_us.map(|micros| micros as f64 / 1e6))?;
     facts.set_item("stack_size", group.stack_size)?;
@@ -91,12 +93,12 @@ fn facts<'py>(py: Python<'py>, spec: &WorkerSpec) -> PyResult<Bound<'py, PyDict>
     facts.set_item("apache_threads_per_process", spec.server.threads_per_process)?;
     facts.set_item("mod_wsgi_source", MOD_WSGI)?;
     facts.set_item("preloader_source", PRELOADER)?;
-    let preload: Vec<PathBuf> = group
+    let preload: Vec<&OsStr> = group
         .preload_scripts
         .iter()
         .filter(|preload| preload.application_group == spec.application_group)
         .filter(|preload| preload.callable.as_deref() != Some("") || preload.script.exists())
-        .map(|preload| preload.script.clone())
+        .map(|preload| preload.script.as_os_str())
         .collect();
     facts.set_item("preload", preload)?;
     facts.set_item("server_metrics", group.server_metrics)?;

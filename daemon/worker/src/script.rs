@@ -143,7 +143,7 @@ impl Script {
         runtime: &Bound<'_, PyModule>,
         path: &Path,
     ) -> Result<Py<PyModule>, (Failure, String, String)> {
-        let module = panics::raised(|| runtime.call_method1("load_script", (path,)));
+        let module = panics::raised(|| runtime.call_method1("load_script", (path.as_os_str(),)));
         let module = module.and_then(|module| Ok(module.cast_into::<PyModule>()?));
         module.map(Bound::unbind).map_err(|error| {
             let text = format!("WSGI script `{}` failed to load: {}", path.display(), summary(py, &error));

@@ -30,6 +30,10 @@ use crate::slot::Slot;
 use crate::worker::Worker;
 use crate::{application, late, lock, log, panics, sys};
 
+/// What a thread reads at once. Few heads are longer, and there are many threads
+/// in many processes.
+const CHUNK: usize = 16 * 1024;
+
 /// What a thread keeps from request to request.
 pub(crate) struct Thread {
     /// Which thread, from 0.
@@ -76,7 +80,7 @@ impl Thread {
     fn new(slot: usize) -> Self {
         Self {
             slot,
-            reader: FrameReader::new(0),
+            reader: FrameReader::new(0).with_chunk(CHUNK),
             variables: Variables::default(),
             buffer: Vec::new(),
             payload: Vec::new(),
