@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import unittest
 
@@ -89,6 +90,18 @@ class Scripts(harness.Case):
         self.assertFalse(empty)
 
 
+    def test_a_plain_worker_imports_nothing_dear(self):
+        _, connection, path = self.serve("""
+            import sys
+            def application(environ, start_response):
+                start_response("200 OK", [])
+                return [repr([name for name in ("pathlib", "re", "hashlib", "logging", "traceback", "urllib", "json", "ssl")
+                              if name in sys.modules]).encode()]
+        """, home=self.directory.name)
+        before = subprocess.run([sys.executable, "-c", "import sys; print(*sys.modules)"], capture_output=True, text=True)
+        dear = eval(connection.get(path).body)
+        self.assertEqual([name for name in dear if name not in before.stdout.split()], [])
+
     def test_an_installed_mod_wsgi_package_stays_importable(self):
         package = os.path.join(self.directory.name, "site", "mod_wsgi")
         os.makedirs(package)
@@ -137,7 +150,6 @@ class Scripts(harness.Case):
 
 class Bootstrap(harness.Case):
     def test_a_free_threaded_python_is_told_to_be_one(self):
-        import subprocess
         path = os.path.join(os.path.dirname(harness.__file__), "..", "bootstrap.py")
         with open(path) as file:
             source = "import sys; sys.abiflags = 't'\n" + file.read()
