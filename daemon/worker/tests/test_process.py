@@ -98,7 +98,7 @@ class Scripts(harness.Case):
                 return [repr([name for name in ("pathlib", "re", "hashlib", "logging", "traceback", "urllib", "json", "ssl")
                               if name in sys.modules]).encode()]
         """, home=self.directory.name)
-        before = subprocess.run([sys.executable, "-c", "import sys; print(*sys.modules)"], capture_output=True, text=True)
+        before = subprocess.run([sys.executable, "-c", "import importlib.util, sys, threading; print(*sys.modules)"], capture_output=True, text=True)
         dear = eval(connection.get(path).body)
         self.assertEqual([name for name in dear if name not in before.stdout.split()], [])
 
