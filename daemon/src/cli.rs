@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{check, check_config, client, exec, express, supervise};
+use crate::{check, check_config, client, exec, express, supervise, sys};
 
 /// Runs Python WSGI applications behind httpd, each in processes of its own.
 #[derive(Debug, Parser)]
@@ -50,6 +50,14 @@ enum Command {
     WorkerExec(exec::WorkerExec),
 }
 
+impl Command {
+    /// Whether it asks, prints and ends; the others run servers, whose peers
+    /// may go at any time.
+    const fn only_prints(&self) -> bool {
+        !matches!(self, Self::Supervise(_) | Self::Express(_) | Self::WorkerExec(_))
+    }
+}
+
 /// Which supervisor.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Socket {
@@ -70,7 +78,11 @@ pub(crate) struct OneGroup {
 /// Does what the command line says.
 pub(crate) fn run() -> ExitCode {
     let line = express::expand(std::env::args_os(), |name| std::env::var_os(name));
-    match Cli::parse_from(line).command {
+    let command = Cli::parse_from(line).command;
+    if command.only_prints() {
+        sys::end_without_reader();
+    }
+    match command {
         Command::Supervise(args) => supervise::run(&args),
         Command::Status { socket, json } => client::status(&socket, json),
         Command::Restart(args) => client::command(&args, |group| wsgid_protocol::control::Command::Restart { group }),

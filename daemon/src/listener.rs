@@ -5,15 +5,14 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, getsockopt, recv, sockopt};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Sender;
+use tokio::sync::{Semaphore, watch};
 use wsgid_protocol::head::HeadError;
 use wsgid_protocol::limits::HEAD_LEN;
 use wsgid_protocol::payload::PayloadError;
@@ -39,27 +38,34 @@ pub(crate) struct Incoming {
     pub(crate) hello: Hello,
 }
 
-/// Who may connect beside root.
+/// Who may connect beside root and the supervisor's own user.
 #[derive(Clone, Debug)]
-pub(crate) struct Allowed(Arc<AtomicU32>);
+pub(crate) struct Allowed(Arc<watch::Sender<Option<u32>>>);
 
 impl Allowed {
-    /// Until a configuration names httpd's user, root and the supervisor's own
-    /// user alone.
+    /// Nobody, until a configuration names httpd's user. Connects wait in the
+    /// backlog meanwhile: httpd starts a supervisor that has died again, and
+    /// its children are sooner here than the configuration.
     pub(crate) fn new() -> Self {
-        Self(Arc::new(AtomicU32::new(nix::unistd::geteuid().as_raw())))
+        Self(Arc::new(watch::channel(None).0))
     }
 
     pub(crate) fn set(&self, uid: u32) {
-        self.0.store(uid, Ordering::Relaxed);
+        self.0.send_replace(Some(uid));
     }
 
-    pub(crate) fn get(&self) -> u32 {
-        self.0.load(Ordering::Relaxed)
+    pub(crate) fn get(&self) -> Option<u32> {
+        *self.0.borrow()
+    }
+
+    /// Waits for `set`.
+    async fn known(&self) {
+        // The sender lives as long as this.
+        let _ = self.0.subscribe().wait_for(Option::is_some).await;
     }
 
     fn permits(&self, uid: u32) -> bool {
-        uid == 0 || uid == self.0.load(Ordering::Relaxed) || uid == nix::unistd::geteuid().as_raw()
+        uid == 0 || self.get() == Some(uid) || uid == nix::unistd::geteuid().as_raw()
     }
 }
 
@@ -91,6 +97,10 @@ pub(crate) async fn listen(
     listener.set_nonblocking(true)?;
     let readable = sys::poll_reads(listener.try_clone()?)?;
     let half_open = Arc::new(Semaphore::new(HALF_OPEN_MAX));
+    tokio::select! {
+        () = frozen.asked() => return Ok(()),
+        () = allowed.known() => {}
+    }
     loop {
         let Ok(permit) = Arc::clone(&half_open).acquire_owned().await else { return Ok(()) };
         let accepted = tokio::select! {

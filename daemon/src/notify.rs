@@ -28,6 +28,14 @@ pub(crate) fn alive() {
     send("WATCHDOG=1\n");
 }
 
+/// How often systemd is to be told that the loop turns: twice in the time after
+/// which it would end us. `None`: it does not watch.
+pub(crate) fn watchdog() -> Option<Duration> {
+    let number = |name| std::env::var(name).ok()?.parse::<u64>().ok();
+    let ours = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
+    number("WATCHDOG_USEC").filter(|time| ours && *time > 0).map(|time| Duration::from_micros(time.div_ceil(2)))
+}
+
 /// One line for `systemctl status`.
 pub(crate) fn status(text: &str) {
     send(&format!("STATUS={text}\n"));

@@ -142,6 +142,13 @@ pub(crate) fn close_on_exec_from(first: RawFd) -> io::Result<()> {
     Ok(())
 }
 
+/// Ends this process quietly when nobody reads what it prints: for the command
+/// line, whose output goes through `head`.
+pub(crate) fn end_without_reader() {
+    // SAFETY: SIG_DFL installs no code.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+}
+
 /// Gives every signal its default action back. An ignored signal would stay
 /// ignored over exec. By system call: the C library hides two of them, which
 /// httpd leaves ignored.

@@ -29,6 +29,17 @@ pub(crate) fn gid_of(name: &str) -> Option<u32> {
     }
 }
 
+/// The primary group of a user, named or with `#` and a number. A number
+/// without an account has the group of the same number, as the supervisor has it.
+pub(crate) fn primary_gid_of(name: &str) -> Option<u32> {
+    let uid = uid_of(name)?;
+    let account = match name.strip_prefix('#') {
+        Some(_) => User::from_uid(uid.into()),
+        None => User::from_name(name),
+    };
+    Some(account.ok().flatten().map_or(uid, |user| user.gid.as_raw()))
+}
+
 /// An account that is asked for: its name, and its number if it still exists.
 #[derive(Clone, Debug)]
 struct Account {

@@ -192,3 +192,22 @@ fn a_syntax_error_shows_its_place() {
         httpd.stop();
     });
 }
+
+#[test]
+fn root_what_has_no_effect_leaves_a_line() {
+    case(Limit::default(), || {
+        let site = Site::new();
+        let httpd = Httpd::builder()
+            .line("LogLevel info")
+            .daemon("site", "socket-user=nobody supplementary-groups=root")
+            .mount("/", &site.file("hello.py"), "site")
+            .start();
+        if users::three().is_some() {
+            assert_eq!(httpd.get("/").status, 200);
+            assert_eq!(httpd.ready_workers()[0].identity().expect("it runs").groups, [users::of_httpd().gid]);
+        }
+        httpd.wait_for_log("socket-user= has no effect", Duration::from_secs(10));
+        httpd.wait_for_log("is root's group and is left out", Duration::from_secs(10));
+        httpd.stop();
+    });
+}

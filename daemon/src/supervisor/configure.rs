@@ -23,6 +23,10 @@ impl Supervisor {
     /// Applies a configuration of the httpd parent.
     pub(super) fn configure(&mut self, new: Configuration, files: Vec<Arc<File>>) -> ToParent {
         let generation = new.generation;
+        if self.allowed.get().is_none() {
+            // Also for a configuration that is refused: children are told so.
+            self.allowed.set(new.httpd_uid);
+        }
         if new.versions.0 > VERSIONS.1 || new.versions.1 < VERSIONS.0 {
             let reason = format!(
                 "the module speaks protocol versions {} to {}, this supervisor {} to {}; stop and start httpd, so that both come from the same release",

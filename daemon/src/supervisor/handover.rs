@@ -66,7 +66,7 @@ impl Supervisor {
                 .collect::<io::Result<_>>()?,
             control: inputs.control.clone(),
             source: self.source.as_ref().map(|source| source.path().to_path_buf()),
-            allowed: self.allowed.get(),
+            allowed: self.allowed.get().unwrap_or_else(|| nix::unistd::geteuid().as_raw()),
             known: self.known.iter().map(|(generation, known)| write_known(*generation, known)).collect(),
             files: keep_files(&self.files, &mut kept)?,
             groups: self.groups.values().map(write_group).collect(),

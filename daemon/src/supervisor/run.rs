@@ -11,7 +11,7 @@ use nix::unistd::{Pid, getppid};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinHandle;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 use wsgid_protocol::control::{FromParent, ToParent};
 
 use super::Supervisor;
@@ -193,6 +193,7 @@ impl Supervisor {
     async fn serve(&mut self, inputs: &mut Inputs, signals: &mut Signals) {
         let mut look = interval(Duration::from_secs(1));
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut alive = notify::watchdog().map(interval);
         while !self.has_left() && !self.reexec {
             let deadline = self.deadline();
             tokio::select! {
@@ -219,8 +220,8 @@ impl Supervisor {
                     }
                     self.look_around();
                     self.reap_orphans();
-                    notify::alive();
                 }
+                () = tick(&mut alive) => notify::alive(),
             }
             self.tick();
         }
@@ -242,6 +243,14 @@ impl Supervisor {
             FromParent::GenerationEnded(generation) => self.generation_ended(generation),
             FromParent::Shutdown => self.shut_down(),
         }
+    }
+}
+
+/// For ever, if there is nothing to wait for.
+async fn tick(interval: &mut Option<Interval>) {
+    match interval {
+        Some(interval) => drop(interval.tick().await),
+        None => std::future::pending().await,
     }
 }
 

@@ -91,3 +91,75 @@ fn sites_come_and_go_without_httpd() {
     assert_eq!(ask(dir, &["reload"]).0, 0);
     wait("b is gone", || !ask(dir, &["status"]).1.contains("\nb "));
 }
+
+/// Says what systemd hears until it has heard this.
+fn heard(notify: &UnixDatagram, until: &str) -> String {
+    let mut said = String::new();
+    while !said.contains(until) {
+        let mut buffer = [0; 256];
+        let count = notify.recv(&mut buffer).unwrap_or_else(|error| panic!("{until} after {said}: {error}"));
+        said.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
+    }
+    said
+}
+
+#[test]
+fn systemd_hears_of_every_step_and_logs_follow_a_rotation() {
+    let temporary = tempfile::tempdir().unwrap();
+    let dir = temporary.path().to_path_buf();
+    std::fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let path = |name: &str| dir.join(name);
+    std::fs::create_dir(path("sites")).unwrap();
+    let script = "import threading, time, sys\ndef talk():\n    while True:\n        print('tick', flush=True)\n        \
+                  time.sleep(0.05)\nthreading.Thread(target=talk, daemon=True).start()\n\
+                  def application(environ, start_response): pass\n";
+    std::fs::write(path("app.py"), script).unwrap();
+    let user =
+        nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(crate::stand_in::nobody())).unwrap().unwrap().name;
+    let root = dir.display();
+    let main = format!("[supervisor]\nsocket = '{root}/httpd.sock'\nhttpd-user = '{user}'\nsites = '{root}/sites'\n");
+    std::fs::write(path("wsgid.toml"), main).unwrap();
+    let site = format!("[group.a]\nscripts = ['{root}/app.py']\nlog = '{root}/a.log'\n");
+    std::fs::write(path("sites/a.toml"), site).unwrap();
+    let notify = UnixDatagram::bind(path("notify")).unwrap();
+    notify.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let child = Command::new(crate::program())
+        .args(["supervise", "--config"])
+        .arg(path("wsgid.toml"))
+        .env("NOTIFY_SOCKET", path("notify"))
+        .env("WATCHDOG_USEC", "500000")
+        .stdin(Stdio::null())
+        .stderr(std::fs::File::create(path("log")).unwrap())
+        .spawn()
+        .unwrap();
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
+    let supervisor = Supervisor { dir: temporary, child };
+    heard(&notify, "READY=1");
+    let begun = Instant::now();
+    let pings: String = (0..6).map(|_| heard(&notify, "WATCHDOG=1")).collect();
+    assert_eq!(pings.matches("WATCHDOG=1").count(), 6, "{pings}");
+    let each = begun.elapsed() / 6;
+    assert!(each >= Duration::from_millis(150) && each < Duration::from_millis(500), "{each:?} between two pings");
+
+    let log = |name: &str| std::fs::read_to_string(path(name)).unwrap_or_default();
+    wait("output of the worker", || log("a.log").contains("tick"));
+    std::fs::rename(path("a.log"), path("a.log.1")).unwrap();
+    kill(pid, Signal::SIGHUP).unwrap();
+    let reload = heard(&notify, "RELOADING=1") + &heard(&notify, "READY=1");
+    assert!(reload.contains("MONOTONIC_USEC="), "{reload}");
+    wait("output in the new file", || log("a.log").contains("tick"));
+    let old = log("a.log.1").len();
+    wait("more output", || log("a.log").matches("tick").count() > 10);
+    assert_eq!(log("a.log.1").len(), old, "nothing follows in the old file");
+
+    // Nobody reads what is printed: no panic, and no words.
+    let (reader, writer) = nix::unistd::pipe().unwrap();
+    drop(reader);
+    let out = Command::new(crate::program()).args(["status", "--socket"]).arg(&dir).stdout(writer).output().unwrap();
+    let signal = std::os::unix::process::ExitStatusExt::signal(&out.status);
+    assert_eq!((signal, &*out.stderr), (Some(Signal::SIGPIPE as i32), &b""[..]));
+
+    kill(pid, Signal::SIGTERM).unwrap();
+    heard(&notify, "STOPPING=1");
+    drop(supervisor);
+}

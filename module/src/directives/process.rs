@@ -5,7 +5,7 @@ use wsgid_protocol::limits::MAX_NAME_LEN;
 use wsgid_protocol::report::Remark;
 
 use super::{Context, Outcome, Words};
-use crate::ownership::{gid_of, uid_of};
+use crate::ownership::{gid_of, primary_gid_of, uid_of};
 use crate::report;
 use crate::settings::{self, Definition, Scope, Settings, Subject};
 
@@ -30,6 +30,12 @@ pub(super) fn daemon_process(cx: &mut Context<'_, '_>, words: &mut Words<'_>) ->
     }
     if let Err(error) = check_identity(&config) {
         report::refuse(cx, about(&name, &error))?;
+    }
+    if config.socket_user.is_some() {
+        let text = format!(
+            "process group `{name}`: socket-user= has no effect: the module connects as httpd's own user; MPM-ITK and mod_ruid2 do not work"
+        );
+        settings::remark(&config.origin, text);
     }
     let scope = Scope { server: cx.server.id(), is_virtual: cx.server.is_virtual(), hostname: None };
     settings::with(|settings| define(settings, config, scope))
@@ -71,12 +77,33 @@ fn check_identity(config: &GroupConfig) -> Outcome {
             return Err(format!("option `user`: `{name}` is root; applications never run as root, name another user"));
         }
     }
-    for (option, name) in [("group", &config.group), ("script-group", &config.script_group)] {
-        let Some(name) = name else { continue };
-        gid_of(name).ok_or_else(|| format!("option `{option}`: there is no group `{name}`"))?;
+    let groups = config.supplementary_groups.iter().flatten().map(|name| ("supplementary-groups", name));
+    let group = config.group.iter().map(|name| ("group", name));
+    let script_group = config.script_group.iter().map(|name| ("script-group", name));
+    for (option, name) in groups.chain(group).chain(script_group) {
+        let gid = gid_of(name).ok_or_else(|| format!("option `{option}`: there is no group `{name}`"))?;
+        match option {
+            "group" if gid == 0 => {
+                return Err(format!(
+                    "option `group`: `{name}` is root's group; applications never run with it, name another group"
+                ));
+            }
+            "supplementary-groups" if gid == 0 => {
+                let text = format!(
+                    "process group `{}`: `{name}` among supplementary-groups= is root's group and is left out",
+                    config.name
+                );
+                settings::remark(&config.origin, text);
+            }
+            _ => {}
+        }
     }
-    for name in config.supplementary_groups.iter().flatten() {
-        gid_of(name).ok_or_else(|| format!("option `supplementary-groups`: there is no group `{name}`"))?;
+    if let (Some(user), None) = (&config.user, &config.group)
+        && primary_gid_of(user) == Some(0)
+    {
+        return Err(format!(
+            "option `user`: the group of `{user}` is root's; applications never run with it, name another with group="
+        ));
     }
     Ok(())
 }
