@@ -190,6 +190,26 @@ pub struct GroupConfig {
     // Options again: new ones go to the end, since the order is the layout.
     /// `RLIMIT_NPROC`; 0: none (ours).
     pub process_limit: u32,
+    /// What one application group has otherwise.
+    pub applications: Vec<ApplicationOptions>,
+}
+
+/// Options of one application group (`<WSGIInterpreterOptions>`); what is
+/// `None` is as in the process group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApplicationOptions {
+    /// Its name; empty is the main one.
+    pub application_group: String,
+    /// Directories behind those of the process group.
+    pub python_path: Vec<PathBuf>,
+    /// `sys.setswitchinterval` in microseconds.
+    pub switch_interval_us: Option<u64>,
+    /// Reading `sys.stdin` raises.
+    pub restrict_stdin: Option<bool>,
+    /// Using `sys.stdout` raises.
+    pub restrict_stdout: Option<bool>,
+    /// `signal.signal` does nothing.
+    pub restrict_signal: Option<bool>,
 }
 
 impl GroupConfig {
@@ -264,6 +284,19 @@ impl GroupConfig {
             preload_scripts: Vec::new(),
             log: LogTarget::default(),
             process_limit: 0,
+            applications: Vec::new(),
+        }
+    }
+
+    /// The definition as one application group has it.
+    pub fn narrow_to(&mut self, application_group: &str) {
+        let applications = std::mem::take(&mut self.applications);
+        for own in applications.into_iter().filter(|own| own.application_group == application_group) {
+            self.python_path.extend(own.python_path);
+            self.switch_interval_us = own.switch_interval_us.or(self.switch_interval_us);
+            self.restrict_stdin = own.restrict_stdin.unwrap_or(self.restrict_stdin);
+            self.restrict_stdout = own.restrict_stdout.unwrap_or(self.restrict_stdout);
+            self.restrict_signal = own.restrict_signal.unwrap_or(self.restrict_signal);
         }
     }
 

@@ -457,6 +457,7 @@ fn idle_limit(config: &wsgid_protocol::GroupConfig) -> Option<Duration> {
 fn config_for(pending: &Pending, entry: &PoolEntry) -> wsgid_protocol::GroupConfig {
     let mut config = Arc::unwrap_or_clone(Arc::clone(&pending.definition)).config;
     let application_group = &entry.application_group;
+    config.narrow_to(application_group);
     config.preload_scripts.retain(|preload| preload.application_group == *application_group);
     if config.threads > 0 {
         for script in &entry.scripts {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::process::{name_of_group, without_effect};
+use super::process::name_of_group;
 use super::{Context, Outcome, Words};
 use crate::settings::{self, Interpreter};
 
@@ -119,16 +119,13 @@ pub(super) fn verbose_debugging(_: &mut Context<'_, '_>, words: &mut Words<'_>) 
 }
 
 /// `<WSGIInterpreterOptions …>`: the directives inside follow one by one.
-pub(super) fn interpreter_options(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+pub(super) fn interpreter_options(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
     let mut container = Interpreter::default();
     while let Some((name, value)) = words.next_option()? {
         let value = name_of_group(&value).map_err(|error| format!("option `{name}`: {error}"))?;
         match name.as_str() {
             "process-group" => container.process_group = Some(value),
-            "application-group" => {
-                container.application_group = Some(value);
-                without_effect(cx, "for one application group alone; say it for its process group");
-            }
+            "application-group" => container.application_group = Some(value),
             _ => return Err(format!("unknown option `{name}`; the options are process-group, application-group")),
         }
     }

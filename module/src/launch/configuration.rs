@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::unistd::{getegid, geteuid};
 use wsgid_protocol::GroupConfig;
-use wsgid_protocol::config::LogTarget;
+use wsgid_protocol::config::{ApplicationOptions, LogTarget};
 use wsgid_protocol::control::{Configuration, FromParent, ServerFacts};
 use wsgid_protocol::limits::MAX_DESCRIPTORS;
 use wsgid_protocol::request::VERSIONS;
@@ -111,6 +111,7 @@ fn complete(settings: &Settings, mut config: GroupConfig) -> GroupConfig {
     for one in matching {
         apply(&mut config, one);
     }
+    config.applications = applications(settings, &config.name);
     for import in settings.imports.iter().filter(|import| import.process_group == config.name) {
         let known = |other: &wsgid_protocol::config::Preload| {
             other.script == import.preload.script && other.application_group == import.preload.application_group
@@ -122,8 +123,47 @@ fn complete(settings: &Settings, mut config: GroupConfig) -> GroupConfig {
     config
 }
 
-/// A container for one application group would need interpreters that differ
-/// within a group; the group's definition has one set of switches.
+/// What containers say about single application groups of this process group.
+fn applications(settings: &Settings, group: &str) -> Vec<ApplicationOptions> {
+    let is_for_group = |one: &&Interpreter| one.process_group.as_ref().is_none_or(|name| name == group);
+    let mut names: Vec<&String> =
+        settings.interpreters.iter().filter(is_for_group).filter_map(|one| one.application_group.as_ref()).collect();
+    names.sort();
+    names.dedup();
+    names.into_iter().map(|name| application(settings, group, name)).collect()
+}
+
+fn application(settings: &Settings, group: &str, name: &str) -> ApplicationOptions {
+    let fits = |named: &Option<String>, name: &str| named.as_ref().is_none_or(|own| own == name);
+    let named =
+        |one: &Interpreter| usize::from(one.process_group.is_some()) + usize::from(one.application_group.is_some());
+    let mut matching: Vec<&Interpreter> = settings
+        .interpreters
+        .iter()
+        .filter(|one| fits(&one.process_group, group) && fits(&one.application_group, name))
+        .collect();
+    // As for groups: the most specific wins, of equals the later one.
+    matching.sort_by_key(|one| named(one));
+    let own = if name == "%{GLOBAL}" { "" } else { name };
+    let mut options = ApplicationOptions { application_group: own.to_owned(), ..ApplicationOptions::default() };
+    for one in matching {
+        options.restrict_stdin = one.restrict_stdin.or(options.restrict_stdin);
+        options.restrict_stdout = one.restrict_stdout.or(options.restrict_stdout);
+        options.restrict_signal = one.restrict_signal.or(options.restrict_signal);
+        if let Some(interval) = &one.switch_interval {
+            let mut reading = GroupConfig::new("", "");
+            // Checked where the directive was read.
+            let _ = reading.set("switch-interval", interval);
+            options.switch_interval_us = reading.switch_interval_us.or(options.switch_interval_us);
+        }
+        if one.application_group.is_some() {
+            options.python_path.extend(one.python_path.iter().cloned());
+        }
+    }
+    options
+}
+
+/// Whether a container is about the whole process group.
 fn concerns(one: &Interpreter, config: &GroupConfig) -> bool {
     one.application_group.is_none() && one.process_group.as_ref().is_none_or(|name| *name == config.name)
 }

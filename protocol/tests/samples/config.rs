@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use wsgid_protocol::GroupConfig;
-use wsgid_protocol::config::{LogTarget, Preload};
+use wsgid_protocol::config::{ApplicationOptions, LogTarget, Preload};
 use wsgid_protocol::payload::encode;
 
 use super::Sample;
@@ -130,5 +130,13 @@ pub(crate) fn full() -> GroupConfig {
         }],
         log: LogTarget::Descriptor(1),
         process_limit: 1010,
+        applications: vec![ApplicationOptions {
+            application_group: "shop".to_owned(),
+            python_path: vec![PathBuf::from("/srv/shop")],
+            switch_interval_us: Some(2000),
+            restrict_stdin: Some(true),
+            restrict_stdout: None,
+            restrict_signal: Some(false),
+        }],
     }
 }
