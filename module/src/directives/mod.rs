@@ -147,7 +147,7 @@ directives! {
     c"WSGIDestroyInterpreter", Global, c"On or Off; without effect", python::destroy_interpreter, Nothing("an interpreter ends with its process");
     c"WSGIPerInterpreterGIL", Global, c"On or Off; without effect, each application group has processes of its own", python::per_interpreter_gil, Nothing("each application group has processes of its own");
     c"WSGIFreeThreading", Global, c"On or Off", python::free_threading, Nothing("free-threaded builds of Python are not supported; every worker has the lock");
-    c"<WSGIInterpreterOptions", Global, c"[process-group=name] [application-group=name]", python::interpreter_options, Same;
+    c"<WSGIInterpreterOptions", Global, c"[process-group=name] [application-group=name]", python::interpreter_options, Differs("what is for one application group holds for its processes, WSGISwitchInterval too");
     c"WSGIRestrictStdin", Global, c"On or Off", python::restrict_stdin, Same;
     c"WSGIRestrictStdout", Global, c"On or Off", python::restrict_stdout, Same;
     c"WSGIRestrictSignal", Global, c"On or Off", python::restrict_signal, Same;

@@ -96,6 +96,7 @@ fn complete(settings: &Settings, mut config: GroupConfig) -> GroupConfig {
     config.python_warnings.clone_from(&settings.python_warnings);
     config.python_hash_seed.clone_from(&settings.python_hash_seed);
     config.dont_write_bytecode = settings.dont_write_bytecode;
+    let own_interval = config.switch_interval_us;
     let plain = settings.interpreter.clone();
     // Outside of a container both are for applications inside httpd, whose
     // place the implicit group takes.
@@ -111,7 +112,12 @@ fn complete(settings: &Settings, mut config: GroupConfig) -> GroupConfig {
     for one in matching {
         apply(&mut config, one);
     }
+    // The option of the group itself comes before all containers.
+    config.switch_interval_us = own_interval.or(config.switch_interval_us);
     config.applications = applications(settings, &config.name);
+    if own_interval.is_some() {
+        config.applications.iter_mut().for_each(|one| one.switch_interval_us = None);
+    }
     for import in settings.imports.iter().filter(|import| import.process_group == config.name) {
         let known = |other: &wsgid_protocol::config::Preload| {
             other.script == import.preload.script && other.application_group == import.preload.application_group
@@ -178,7 +184,7 @@ fn apply(config: &mut GroupConfig, one: &Interpreter) {
     if let Some(on) = one.restrict_signal {
         config.restrict_signal = on;
     }
-    if let (Some(interval), None) = (&one.switch_interval, config.switch_interval_us) {
+    if let Some(interval) = &one.switch_interval {
         // Checked where the directive was read.
         let _ = config.set("switch-interval", interval);
     }

@@ -130,13 +130,17 @@ pub(crate) fn full() -> GroupConfig {
         }],
         log: LogTarget::Descriptor(1),
         process_limit: 1010,
-        applications: vec![ApplicationOptions {
-            application_group: "shop".to_owned(),
-            python_path: vec![PathBuf::from("/srv/shop")],
-            switch_interval_us: Some(2000),
-            restrict_stdin: Some(true),
-            restrict_stdout: None,
-            restrict_signal: Some(false),
-        }],
+        applications: vec![application()],
+    }
+}
+
+fn application() -> ApplicationOptions {
+    ApplicationOptions {
+        application_group: "shop".to_owned(),
+        python_path: vec![PathBuf::from("/srv/shop")],
+        switch_interval_us: Some(2000),
+        restrict_stdin: Some(true),
+        restrict_stdout: None,
+        restrict_signal: Some(false),
     }
 }
