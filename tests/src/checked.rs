@@ -1,13 +1,18 @@
 //! A server that serves many cases, with what must hold after every one of them:
 //! no process of httpd died, the supervisor is the same, and the error log has
-//! no line of level error or worse that the case did not name.
+//! no line of level error or worse that the case did not name. At the end no
+//! descriptor is left, and no request in any worker or queue.
 //!
 //! Failures are collected, so that one bad case does not hide the others.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::panic::{self, AssertUnwindSafe};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::Json;
+use crate::artifacts;
 use crate::case::show;
 use crate::httpd::Httpd;
 use crate::process::Pid;
@@ -96,6 +101,7 @@ impl Checked {
     /// If a case failed, a descriptor leaked or the server did not stop well.
     pub fn finish(mut self) {
         self.look_at_descriptors();
+        self.look_at_groups();
         let Self { httpd, passed, failures, .. } = self;
         if failures.is_empty() {
             httpd.stop();
@@ -155,6 +161,18 @@ impl Checked {
         });
     }
 
+    /// Every request has left its worker and the queues.
+    fn look_at_groups(&mut self) {
+        // A module that is compared with ours has none.
+        if self.supervisor.is_none() {
+            return;
+        }
+        if until(Duration::from_secs(15), || busy(&self.httpd).is_none().then_some(())).is_none() {
+            show(&format!("requests are left: {:?}", busy(&self.httpd)));
+            self.failures.push("a request was left in a worker or a queue".to_owned());
+        }
+    }
+
     fn look_at_descriptors(&mut self) {
         // Connections to clients come and go, and a child keeps up to one idle
         // connection to a worker for each of its threads; a file, pipe or memfd
@@ -171,6 +189,24 @@ impl Checked {
             self.failures.push("descriptors were leaked".to_owned());
         }
     }
+}
+
+/// What the supervisor says of requests that run or wait in any group. The group
+/// `hostile` may claim what it likes.
+fn busy(httpd: &Httpd) -> Option<String> {
+    let run = fs::read_dir(httpd.root().join("run")).into_iter().flatten().flatten();
+    let socket = run.map(|entry| entry.path().join("control.sock")).find(|path| path.exists());
+    let Some(socket) = socket else { return Some("there is no control socket".to_owned()) };
+    let said = Command::new(artifacts::wsgid()).args(["status", "--json", "--socket"]).arg(socket).output();
+    let text = said.map(|said| String::from_utf8_lossy(&said.stdout).into_owned()).unwrap_or_default();
+    let status: Json = serde_json::from_str(&text).unwrap_or_default();
+    let Some(groups) = status["groups"].as_array() else { return Some(format!("no status: {text}")) };
+    let groups = groups.iter().filter(|group| group["name"] != "hostile");
+    let pools: Vec<&Json> = groups.filter_map(|group| group["pools"].as_array()).flatten().collect();
+    let workers = pools.iter().filter_map(|pool| pool["workers"].as_array()).flatten();
+    let running: u64 = workers.filter_map(|worker| worker["in_flight"].as_u64()).sum();
+    let waiting: u64 = pools.iter().filter_map(|pool| pool["waiting"].as_u64()).sum();
+    (running + waiting > 0).then_some(text)
 }
 
 /// Whether a line of the log has level error or worse.

@@ -234,7 +234,7 @@ fn page(all: &[Named]) -> String {
         "# The cases of WSGI over HTTP\n\n\
          Made from `tests/tests/cases.rs` and the doc comments of the tests. After every case of a suite that uses\n\
          `Checked`, no process of httpd may have died, the supervisor must be the same, the error log must have no line\n\
-         that the case did not name, and at the end no descriptor may be left.\n\n\
+         that the case did not name, and at the end no descriptor and no running\n         or waiting request may be left.\n\n\
          *All* is event, worker and prefork, each by HTTP/1.1, HTTP/1.1 over TLS, h2c and h2 over TLS; prefork knows no\n\
          HTTP/2.\n\n\
          | case | expected | on | tests |\n|---|---|---|---|\n",

@@ -85,6 +85,20 @@ pub(super) const ENDLESS: &[Case] = &[
         e.ok()?;
         without_end(e, Kind::Data, b"")
     }),
+    Case::new("one-byte-a-second", Any, |e| {
+        e.ok()?;
+        loop {
+            std::thread::sleep(std::time::Duration::from_secs(1));
+            e.data(b"x")?;
+        }
+    }),
+    Case::new("one-byte-of-a-head-a-second", Any, |e| {
+        for byte in whole(e.head(Kind::Response), &response(200, b"", &[])).into_iter().cycle() {
+            std::thread::sleep(std::time::Duration::from_secs(1));
+            e.raw(&[byte])?;
+        }
+        Ok(())
+    }),
     Case::new("log-without-end", Any, |e| without_end(e, Kind::Log, b"")),
     Case::new("interim-without-end", Any, |e| {
         let early = response(103, b"", &[(b"Link", b"</a>")]);

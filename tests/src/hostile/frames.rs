@@ -1,8 +1,10 @@
 //! Frames out of order, of the wrong kind, cut, slow, or without end.
 
+use std::os::fd::AsFd as _;
+
 use wsgid_protocol::head::FLAG_CLOSE;
 use wsgid_protocol::limits::{MAX_BODY_LEN, MAX_LOG_LEN};
-use wsgid_protocol::response::{Answer, EndReport};
+use wsgid_protocol::response::{Answer, EndReport, FilePart};
 use wsgid_protocol::{Failure, Kind};
 
 use super::Case;
@@ -142,6 +144,37 @@ pub(super) const CASES: &[Case] = &[
         e.ok()?;
         e.data(b"body")?;
         e.pause();
+        e.die()
+    }),
+    // Every other boundary of a frame.
+    Case::new("killed-after-a-want", NotOk, |e| {
+        e.frame(e.head(Kind::Want), &1000_u64.to_le_bytes())?;
+        e.die()
+    })
+    .upload(1 << 20),
+    Case::new("killed-after-a-log", NotOk, |e| {
+        e.log(4, b"the last words")?;
+        e.die()
+    }),
+    Case::new("killed-after-a-hint", NotOk, |e| {
+        e.frame(e.head(Kind::Interim), &response(103, b"", &[(b"Link", b"</a>")]))?;
+        e.die()
+    }),
+    // All that was announced may have left before the end is missed.
+    Case::new("killed-before-the-end", Any, |e| {
+        e.response(200, &[TEXT, (b"Content-Length", b"4")])?;
+        e.data(b"body")?;
+        e.die()
+    }),
+    Case::new("killed-after-a-file", NotOk, |e| {
+        let mut file = tempfile::tempfile()?;
+        std::io::Write::write_all(&mut file, b"0123456789")?;
+        e.ok()?;
+        e.file(FilePart { offset: 0, len: 10 }, &[file.as_fd()])?;
+        e.die()
+    }),
+    Case::new("killed-after-the-end", Complete("body"), |e| {
+        e.answer(b"body")?;
         e.die()
     }),
     Case::new("killed-in-a-frame", NotOk, |e| {

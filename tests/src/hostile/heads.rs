@@ -45,6 +45,11 @@ pub(super) const CASES: &[Case] = &[
     Case::new("status-103", NotOk, |e| status(e, 103)),
     Case::new("status-600", NotOk, |e| status(e, 600)),
     Case::new("status-65535", NotOk, |e| status(e, u16::MAX)),
+    // As the encoding writes numbers above sixteen bits, and as it writes -1.
+    Case::new("status-2-exp-31", NotOk, |e| payload(e, &[252, 0, 0, 0, 0x80, 2, b'O', b'K', 0])),
+    Case::new("status-minus-1", NotOk, |e| {
+        payload(e, &[253, 255, 255, 255, 255, 255, 255, 255, 255, 2, b'O', b'K', 0])
+    }),
     Case::new("status-204-with-a-body", Any, |e| status(e, 204)),
     Case::new("status-304-with-a-body", Any, |e| status(e, 304)),
     Case::new("no-fields", Complete("body"), |e| {
