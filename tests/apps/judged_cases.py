@@ -11,7 +11,21 @@ import os
 import sys
 import tempfile
 
+import apache
+import mod_wsgi
+
 PLAIN = [("Content-Type", "text/plain")]
+FINISHED = {}
+PAYLOADS = {}
+
+
+@mod_wsgi.subscribe_events
+def note(name, **payload):
+    PAYLOADS[name] = {key: type(value).__name__ for key, value in payload.items()}
+    if name == "request_finished":
+        FINISHED.update({key: payload[key] for key in ("status", "input_length", "output_writes")})
+
+
 DIRECTORY = tempfile.mkdtemp()
 KINDS = {}
 
@@ -521,6 +535,37 @@ told(
 )
 
 
+# The modules mod_wsgi and apache
+
+
+def names(module):
+    return sorted(name for name in dir(module) if not name.startswith("_"))
+
+
+def recorded(function):
+    mod_wsgi.start_recording_metrics()
+    return sorted((key, type(value).__name__) for key, value in function().items())
+
+
+told(
+    module_names=lambda e: names(mod_wsgi), apache_names=lambda e: names(apache),
+    module_values=lambda e: (mod_wsgi.version, mod_wsgi.process_group, mod_wsgi.application_group, mod_wsgi.maximum_processes,
+                             mod_wsgi.threads_per_process, apache.version, apache.mpm_name),
+    module_before=lambda e: (mod_wsgi.request_metrics(), mod_wsgi.process_metrics(), mod_wsgi.server_metrics()),
+    module_request_metrics=lambda e: recorded(mod_wsgi.request_metrics), module_process_metrics=lambda e: recorded(mod_wsgi.process_metrics),
+    module_thread_metrics=lambda e: sorted(mod_wsgi.process_metrics()["threads"][0]), module_server_metrics=lambda e: mod_wsgi.server_metrics(),
+    module_active=lambda e: (type(mod_wsgi.active_requests).__name__, len(mod_wsgi.active_requests),
+                             mod_wsgi.active_requests[e["mod_wsgi.request_id"]] is mod_wsgi.request_data()),
+    module_subscribe=lambda e: [getattr(mod_wsgi, name)(print) is print for name in ("subscribe_shutdown", "subscribe_signals")],
+    module_callbacks=lambda e: [type(getattr(mod_wsgi, name)).__name__ for name in ("event_callbacks", "shutdown_callbacks", "signal_callbacks")],
+    module_subscribe_nothing=lambda e: mod_wsgi.subscribe_events(), module_subscribe_two=lambda e: mod_wsgi.subscribe_events(note, note),
+    module_timeout=lambda e: (mod_wsgi.RequestTimeout.__mro__[1].__name__, mod_wsgi.RequestTimeout.__module__),
+    module_log_handler=lambda e: mod_wsgi.LogHandler.__mro__[1].__name__,
+    event_started=lambda e: sorted(PAYLOADS["request_started"].items()), event_response=lambda e: sorted(PAYLOADS["response_started"].items()),
+    event_finished=lambda e: sorted(PAYLOADS["request_finished"].items()), event_exception=lambda e: sorted(PAYLOADS["request_exception"].items()),
+)
+
+
 def application(environ, start_response):
     if environ["PATH_INFO"] == "/names":
         body = json.dumps(list(KINDS)).encode()
@@ -528,6 +573,8 @@ def application(environ, start_response):
         return [body]
     if environ["PATH_INFO"] == "/mark":
         environ["wsgi.errors"].write("mark %s\n" % environ["QUERY_STRING"])
-        start_response("200 OK", [])
-        return []
+        body = json.dumps(FINISHED, sort_keys=True).encode()
+        FINISHED.clear()
+        start_response("200 OK", [("Content-Length", str(len(body)))])
+        return [body]
     return list(KINDS.values())[int(environ["QUERY_STRING"])](environ, start_response)

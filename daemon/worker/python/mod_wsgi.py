@@ -72,6 +72,10 @@ def __getattr__(name):
     return LogHandler
 
 
+def __dir__():
+    return sorted({*globals(), "LogHandler", "active_requests"})
+
+
 def _level(number):
     """httpd's level for one of Python's."""
     for least, level in ((50, 2), (40, 3), (30, 4), (25, 5), (20, 6)):

@@ -108,7 +108,6 @@ pub(crate) fn request_finished(
     beginnings(&payload, environ)?;
     let [_, _, _, start] = starts;
     let seconds = |micros: u64| micros as f64 / 1e6;
-    payload.set_item("application_start", start)?;
     payload.set_item("application_finish", finish)?;
     payload.set_item("application_time", finish - start)?;
     payload.set_item("status", status)?;

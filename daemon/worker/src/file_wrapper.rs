@@ -46,11 +46,7 @@ pub(crate) fn send(
     if exchange.head_only || part.len == 0 {
         return Ok(true);
     }
-    let sent = match exchange.meter.get() {
-        Some(meter) => meter.output.measure(|| py.detach(|| output.file(part, file.as_fd()))),
-        None => py.detach(|| output.file(part, file.as_fd())),
-    };
-    match sent {
+    match py.detach(|| output.file(part, file.as_fd())) {
         Ok(sent) => Ok(sent),
         Err(error) if !output.is_broken() => Err(response::failed(&error)),
         Err(_) => Ok(true),

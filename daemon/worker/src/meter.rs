@@ -1,6 +1,6 @@
 //! What one request is measured by: where somebody listens to events, or has
 //! called `start_recording_metrics`; no other request pays for it. Made by
-//! `events`, counted up by `input`, `response` and `file_wrapper`, read at the
+//! `events`, counted up by `input` and `response` (a file is no write), read at the
 //! end of the request by `events` and `metrics`.
 
 use std::sync::atomic::{AtomicU64, Ordering};

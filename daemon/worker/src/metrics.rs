@@ -137,8 +137,9 @@ impl Metrics {
         for (name, phase) in PHASES.into_iter().zip(&period.phases) {
             let mean = if period.count == 0 { 0.0 } else { seconds(phase.sum) / period.count as f64 };
             result.set_item(name, mean)?;
-            result.set_item(format!("{name}_min_us"), if period.count == 0 { 0 } else { phase.min })?;
-            result.set_item(format!("{name}_max_us"), phase.max)?;
+            let known = |micros: u64| (period.count > 0).then_some(micros);
+            result.set_item(format!("{name}_min_us"), known(phase.min))?;
+            result.set_item(format!("{name}_max_us"), known(phase.max))?;
             result.set_item(format!("{name}_buckets"), phase.buckets.to_vec())?;
         }
         for (class, count) in (1..).zip(period.statuses) {

@@ -63,6 +63,10 @@ pub(crate) fn written(py: Python<'_>, exchange: &Exchange, bytes: &Bound<'_, PyB
         return Err(failed(&OutputError::Ended));
     }
     output.begin_now();
+    drop(output);
+    if let Some(meter) = exchange.meter.get().filter(|_| bytes.as_bytes().is_empty()) {
+        meter.output.measure(|| ());
+    }
     Ok(())
 }
 

@@ -557,7 +557,7 @@ class Api(harness.Case):
             "request_id", "response_status", "response_headers", "exception_info", "request_data"})
         self.assertEqual(finished.keys(), begun | {
             "input_reads", "input_length", "input_time", "output_length", "output_writes", "output_time", "cpu_user_time",
-            "cpu_system_time", "cpu_time", "application_start", "application_finish", "application_time", "status",
+            "cpu_system_time", "cpu_time", "application_finish", "application_time", "status",
             "gil_wait_time", "gil_wait_count"})
         facts = {key: finished[key] for key in ("server_pid", "input_reads", "input_length", "output_length", "output_writes", "status")}
         self.assertEqual(facts, {"server_pid": 77, "input_reads": 2, "input_length": 6, "output_length": 6, "output_writes": 3, "status": 202})
