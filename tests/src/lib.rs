@@ -14,6 +14,7 @@ pub mod curl;
 pub mod document;
 pub mod express;
 pub mod fixture;
+pub mod h2;
 pub mod hostile;
 pub mod httpd;
 pub mod judge;

@@ -5,6 +5,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use wsgid_tests::h2::H2;
 use wsgid_tests::wait::let_run;
 use wsgid_tests::wire::{Addresses, transports};
 use wsgid_tests::{Answer, Checked, Httpd, Json, Limit, Log, Mpm, Raw, Transport, Wire, case, eventually, heavy_case};
@@ -304,6 +305,9 @@ fn clients_that_leave_are_noticed() {
                 streams_without_reader(&mut checked, &wire, *transport);
             }
             leavers_by_hand(&mut checked);
+            if mpm != Mpm::Prefork {
+                streams_of_one_connection(&mut checked);
+            }
             checked.case("53: clients that leave the queue are not served", Log::Any, |httpd| {
                 assert_eq!(httpd.get("/single/pid").status, 200);
                 let mut busy = Raw::connect(httpd.address());
@@ -344,6 +348,35 @@ fn streams_without_reader(checked: &mut Checked, wire: &Addresses, by: Transport
         let answer = curl.args(&["--max-time", "1", "--limit-rate", "5M"]).run();
         assert_eq!((answer.exit, answer.status()), (28, 200));
         closed(httpd, &id);
+    });
+}
+
+/// One stream of HTTP/2 that fails or is given up is nothing to the others.
+fn streams_of_one_connection(checked: &mut Checked) {
+    checked.case("53: the client resets one stream of a connection", Log::Quiet, |httpd| {
+        let mut h2 = H2::connect(httpd.address());
+        let left = h2.get("/stream/timed?count=600&pause=0.05&id=stream");
+        let other = h2.get("/stream/timed?count=20&pause=0.1");
+        assert!(!h2.until(left, SOON, |stream| !stream.body.is_empty()).body.is_empty());
+        h2.reset(left);
+        let events = wait_for_event(httpd, "stream", "close");
+        assert_eq!(events.iter().filter(|event| *event == "close").count(), 1, "{events:?}");
+        assert!(!events.contains(&"end".to_owned()), "{events:?}");
+        let other = h2.until(other, SOON, |stream| stream.ended || stream.reset.is_some());
+        assert_eq!((other.ended, other.body.len(), other.reset), (true, 160, None), "the other stream");
+        let next = h2.get("/probe/hello");
+        assert_eq!(h2.until(next, SOON, |stream| stream.ended).body, b"Hello World!", "the next one");
+    });
+    checked.case("49: a failure resets its stream alone", Log::Has(&["raised between pieces"]), |httpd| {
+        let mut h2 = H2::connect(httpd.address());
+        let other = h2.get("/stream/timed?count=15&pause=0.1");
+        let failing = h2.get("/stream/fail?when=between&pause=0.3");
+        let failed = h2.until(failing, SOON, |stream| stream.ended || stream.reset.is_some());
+        assert!(failed.reset.is_some() && !failed.ended, "{failed:?}");
+        let other = h2.until(other, SOON, |stream| stream.ended || stream.reset.is_some());
+        assert_eq!((other.ended, other.body.len(), other.reset), (true, 120, None), "the other stream");
+        let next = h2.get("/probe/hello");
+        assert_eq!(h2.until(next, SOON, |stream| stream.ended).body, b"Hello World!", "the next one");
     });
 }
 
