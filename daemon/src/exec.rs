@@ -78,6 +78,10 @@ fn prepare(args: &WorkerExec) -> Result<Command, Failed> {
     sys::reset_signals();
     if let Some(nice) = config.cpu_priority {
         sys::set_nice(nice).map_err(Failed::new(launcher::PRIORITY, "failed to set cpu-priority"))?;
+        // Where the kernel shares out the processors by session, the value of a
+        // process counts only inside its own: the session's is set too. Not
+        // every kernel has it, and control groups overrule it.
+        let _ = std::fs::write("/proc/self/autogroup", nice.to_string());
     }
     if let Some(root) = &config.chroot {
         chroot(root).and_then(|()| chdir("/")).map_err(|error| {

@@ -96,6 +96,13 @@ fn limits_priority_and_umask_are_the_kernels() {
         assert_eq!(limit(worker, "Max address space"), ["2147483648"; 2]);
         assert_eq!(limit(worker, "Max cpu time"), ["100", "106"]);
         assert_eq!(proc_file(worker, "stat").rsplit_once(") ").unwrap().1.split(' ').nth(16), Some("7"));
+        // Between sessions, which is what sites are to each other, this one counts.
+        let by_session =
+            fs::read_to_string("/proc/sys/kernel/sched_autogroup_enabled").is_ok_and(|on| on.trim() == "1");
+        if by_session && users::is_root() {
+            let autogroup = proc_file(worker, "autogroup");
+            assert!(autogroup.trim_end().ends_with("nice 7"), "{autogroup}");
+        }
         assert!(proc_file(worker, "status").contains("Umask:\t0077"));
         let stacks = proc_file(worker, "maps").lines().filter(|line| is_stack(line, 786_432)).count();
         assert!(stacks >= 2, "each request thread has a stack of the size asked for:\n{}", proc_file(worker, "maps"));

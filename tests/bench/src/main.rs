@@ -7,7 +7,9 @@ mod environment;
 mod instance;
 mod load;
 mod machine;
+mod many;
 mod measure;
+mod neighbour;
 mod network;
 mod options;
 mod peers;
@@ -34,6 +36,12 @@ use crate::scenario::Scenario;
 
 fn main() -> Result<()> {
     let options = Options::parse();
+    if let Some(count) = options.groups {
+        return many::run(count);
+    }
+    if options.neighbour {
+        return neighbour::run(options.rounds());
+    }
     let scenarios = scenario::choose(&options)?;
     if options.list {
         for scenario in &scenarios {

@@ -48,6 +48,15 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) recovery: bool,
 
+    /// Configure 10 and then so many groups that start on demand, and measure the supervisor and first answers;
+    /// nothing else. Takes the artifacts of WSGID_ARTIFACTS.
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) groups: Option<usize>,
+
+    /// Measure a site alone and beside one that does everything wrong; nothing else. Needs root, for two users.
+    #[arg(long)]
+    pub(crate) neighbour: bool,
+
     /// Print the scenarios and leave.
     #[arg(long)]
     pub(crate) list: bool,

@@ -7,47 +7,6 @@ use std::time::{Duration, Instant};
 
 use wsgid_tests::{Client, Httpd, Limit, Load, Site, TestUser, heavy_case, note, users};
 
-const BAD: &str = r#"
-import ctypes, os, sys, threading, time
-
-def hang():
-    time.sleep(600)
-
-def spin():
-    while True: pass
-
-def fork():
-    """As many as the limit allows, each of which burns."""
-    deadline = time.time() + 3
-    while time.time() < deadline:
-        try:
-            if os.fork() == 0:
-                end = time.time() + 3
-                while time.time() < end: pass
-                os._exit(0)
-        except OSError:
-            time.sleep(0.1)
-
-def flood():
-    line = "x" * 500
-    deadline = time.time() + 3
-    while time.time() < deadline:
-        print(line)
-        print(line, file=sys.stderr)
-
-def crash():
-    os.kill(os.getpid(), 11)
-
-def memory():
-    kept = []
-    while True: kept.append(bytearray(1 << 20))
-
-def application(environ, start_response):
-    globals()[environ["PATH_INFO"].strip("/")]()
-    start_response("200 OK", [])
-    return [b"never mind"]
-"#;
-
 /// What the bad site does: a path, and how many ask for it at the same time.
 const DEEDS: &[(&str, usize)] = &[("hang", 60), ("crash", 2), ("flood", 2), ("memory", 2), ("fork", 1), ("spin", 2)];
 
@@ -64,7 +23,7 @@ fn nothing_that_a_site_does_costs_its_neighbour_a_request() {
         let accounts = users::three();
         let (one, two) = (accounts.map(|users| &users[0]), accounts.map(|users| &users[1]));
         let sites = [one, two].map(|user| user.map_or_else(Site::new, Site::of));
-        let bad = sites[0].write("bad.py", BAD);
+        let bad = sites[0].file("bad_neighbour.py");
         let limits = "process-limit=60 memory-limit=400M request-timeout=3 graceful-timeout=1 shutdown-timeout=1 \
                       restart-burst=1000000 listen-backlog=20 connect-timeout=0 cpu-priority=10";
         let httpd = Httpd::builder()
