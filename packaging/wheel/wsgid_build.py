@@ -17,6 +17,7 @@ import stat
 import subprocess
 import sysconfig
 import tarfile
+import tempfile
 import zipfile
 
 NAME = "mod_wsgid"
@@ -59,8 +60,7 @@ def build_wheel(directory, config_settings=None, metadata_directory=None):
     data = "%s-%s.data" % (NAME, _version())
     with _Wheel(os.path.join(directory, name)) as wheel:
         for artifact, place in ARTIFACTS:
-            with open(os.path.join(built, artifact), "rb") as stream:
-                wheel.add("%s/%s" % (data, place), stream.read(), executable=True)
+            wheel.add("%s/%s" % (data, place), _stripped(os.path.join(built, artifact)), executable=True)
         wheel.add(data + "/scripts/mod_wsgi-express", ALIAS.encode(), executable=True)
         for path in _package_files():
             with open(os.path.join(HERE, path), "rb") as stream:
@@ -83,6 +83,19 @@ def build_sdist(directory, config_settings=None):
         entry.size = len(text)
         archive.addfile(entry, io.BytesIO(text))
     return base + ".tar.gz"
+
+
+def _stripped(path):
+    # Line tables are for developers; without them a file is a quarter as large.
+    # The names of functions stay, for backtraces.
+    strip = shutil.which("strip")
+    with tempfile.TemporaryDirectory() as directory:
+        if strip is not None:
+            bare = os.path.join(directory, "stripped")
+            subprocess.run([strip, "--strip-debug", "-o", bare, path], check=True)
+            path = bare
+        with open(path, "rb") as stream:
+            return stream.read()
 
 
 def _cargo_build():

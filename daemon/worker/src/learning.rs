@@ -103,19 +103,3 @@ fn mix(average: &AtomicU64, value: u64) -> u64 {
     average.store(new, Ordering::Relaxed);
     new
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_few_long_requests_are_not_usual() {
-        let learning = Learning::new(false);
-        for number in 0..2000 {
-            let wall = if number % 20 == 0 { 200 } else { 1 };
-            learning.end(Duration::from_millis(wall), None);
-        }
-        let usual = learning.usual();
-        assert!((Duration::from_micros(700)..Duration::from_millis(2)).contains(&usual), "{usual:?}");
-    }
-}

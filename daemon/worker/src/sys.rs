@@ -138,28 +138,3 @@ fn clock_ns(clock: libc::clockid_t) -> Option<u64> {
     let seconds = u64::try_from(time.tv_sec).ok()?;
     Some(seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).ok()?)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_thread_that_looks_runs_and_one_that_waits_does_not() {
-        assert!(thread_runs(thread_id()));
-        let (tell, told) = std::sync::mpsc::channel();
-        let (end, ended) = std::sync::mpsc::channel::<()>();
-        let waiting = std::thread::spawn(move || {
-            tell.send(thread_id()).unwrap();
-            let _ = ended.recv();
-        });
-        let thread = told.recv().unwrap();
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-        while thread_runs(thread) {
-            assert!(std::time::Instant::now() < deadline, "it never came to rest");
-            std::thread::yield_now();
-        }
-        drop(end);
-        waiting.join().unwrap();
-        assert!(process_cpu_ns() > 0);
-    }
-}
