@@ -47,11 +47,21 @@ impl H2 {
     /// If that fails.
     #[must_use]
     pub fn connect(address: SocketAddr) -> Self {
+        Self::connect_with_window(address, 0x3F00_0000)
+    }
+
+    /// Connects; the server may send so much on each stream and no more.
+    ///
+    /// # Panics
+    /// If that fails.
+    #[must_use]
+    pub fn connect_with_window(address: SocketAddr, window: u32) -> Self {
         let socket = TcpStream::connect(address).expect("the server takes connections");
         let mut h2 = Self { socket, last: 0, streams: BTreeMap::new(), gone: false };
         h2.socket.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").expect("it is read");
         // SETTINGS_INITIAL_WINDOW_SIZE, and the window of the connection.
-        h2.send(SETTINGS, 0, 0, &[0, 4, 0x3F, 0, 0, 0]);
+        let [a, b, c, d] = window.to_be_bytes();
+        h2.send(SETTINGS, 0, 0, &[0, 4, a, b, c, d]);
         h2.send(WINDOW_UPDATE, 0, 0, &[0x3F, 0, 0, 0]);
         h2
     }
