@@ -50,6 +50,7 @@ pub(crate) fn write(errors: Vec<Remark>, warnings: Vec<Remark>) {
         httpd_uid,
         httpd_gid,
         restrict_embedded: settings.restrict_embedded,
+        server_root: tree::server_root().to_string_lossy().into_owned().into(),
         tree: tree::roots().filter_map(copied).collect(),
     });
     report.problems.extend(errors);

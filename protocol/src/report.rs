@@ -4,6 +4,7 @@
 //! project to another of the same version; no wire format.
 
 use std::ffi::CStr;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -59,6 +60,8 @@ pub struct ConfigReport {
     pub httpd_uid: u32,
     /// Their group.
     pub httpd_gid: u32,
+    /// Where relative paths begin.
+    pub server_root: PathBuf,
     /// WSGIRestrictEmbedded.
     pub restrict_embedded: bool,
     /// Sections, and the directives that this project is about.

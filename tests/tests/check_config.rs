@@ -22,6 +22,7 @@ impl Before {
         let builder = Httpd::builder().peer("/nowhere/mod_wsgi.so".into());
         let lines = lines
             .replace("@SITE@", &site.path().display().to_string())
+            .replace("@ROOT@", &builder.root().display().to_string())
             .replace("@PYTHON@", &Python::any().home.display().to_string());
         Self { site, builder: builder.load("auth_basic").load("macro").line(lines) }
     }
@@ -98,11 +99,14 @@ fn what_means_something_else_is_named_with_its_line() {
              WSGIScriptAlias /alone @SITE@/hello.py\n\
              WSGIScriptAlias /sectioned @SITE@/hello.py\n\
              <Location /sectioned>\n  WSGIProcessGroup late\n</Location>\n\
+             WSGIScriptAlias /relative htdocs/hello.py\n\
+             <Directory @ROOT@/htdocs>\n  WSGIProcessGroup late\n</Directory>\n\
              <Location /private>\n  WSGIAuthUserScript @SITE@/hello.py\n  WSGITrustedProxyHeaders X-Forwarded-For\n\
              </Location>\n\
              <Directory @SITE@/scripts>\n  SetHandler wsgi-script\n  WSGIProcessGroup shop\n</Directory>\n\
              WSGIPassApacheRequest On",
         );
+        fs::write(before.builder.root().join("htdocs/hello.py"), "").expect("a file can be written");
         let (findings, code) = before.findings(&[]);
         contain(
             &findings,
@@ -123,6 +127,7 @@ fn what_means_something_else_is_named_with_its_line() {
             ],
         );
         assert!(!findings.iter().any(|one| one.contains("[WSGIScriptAlias /sectioned")), "{findings:#?}");
+        assert!(!findings.iter().any(|one| one.contains("[WSGIScriptAlias /relative")), "{findings:#?}");
         assert_eq!(code, Some(8), "{findings:#?}");
     });
 }

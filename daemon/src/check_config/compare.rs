@@ -258,6 +258,7 @@ mod tests {
             groups: named,
             httpd_uid: 33,
             httpd_gid: 33,
+            server_root: "/etc/httpd".into(),
             restrict_embedded: false,
             tree,
         }
@@ -304,8 +305,11 @@ mod tests {
             node("<VirtualHost", address, vec![node("ServerName", "www.example.org", vec![]), mount])
         };
         assert!(texts(&report(vec![host("*:80"), host("*:443")], &["site"])).is_empty());
+        let relative = node("WSGIScriptAlias", "/ apps/wsgi.py", vec![]);
+        let section = node("<Directory", "/etc/httpd/apps", vec![node("WSGIProcessGroup", "site", vec![])]);
+        assert!(texts(&report(vec![relative, section], &["site"])).is_empty(), "ServerRoot is in front of it");
         let found = texts(&report(vec![host("*:80"), host("*:8080")], &["site"]));
-        assert!(found[0].contains("`/` of www.example.org, `/` of www.example.org:8080"), "{found:?}");
+        assert!(found[0].contains("`/` of www.example.org:8080, `/` of www.example.org)"), "{found:?}");
     }
 
     #[test]

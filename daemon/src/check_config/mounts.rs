@@ -71,11 +71,15 @@ pub(crate) fn uses(configuration: &Configuration<'_>, report: &ConfigReport) -> 
     for seen in &configuration.seen {
         let name = seen.node.name.to_ascii_lowercase();
         match name.as_str() {
-            "wsgiscriptalias" | "wsgiscriptaliasmatch" => alias(configuration, seen, &mut uses),
+            "wsgiscriptalias" | "wsgiscriptaliasmatch" => {
+                alias(configuration, seen, &report.server_root.join(seen.word(1)), &mut uses);
+            }
             "sethandler" | "addhandler" if names_our_handler(seen) => section(configuration, seen, None, &mut uses),
-            "wsgihandlerscript" => section(configuration, seen, Some(seen.word(1)), &mut uses),
+            "wsgihandlerscript" => {
+                section(configuration, seen, Some(&report.server_root.join(seen.word(1))), &mut uses);
+            }
             "wsgiaccessscript" | "wsgiauthuserscript" | "wsgiauthgroupscript" | "wsgidispatchscript" => {
-                uses.push(question(configuration, seen));
+                uses.push(question(configuration, seen, &report.server_root.join(seen.word(0))));
             }
             _ => {}
         }
@@ -98,9 +102,9 @@ fn servers<'c>(configuration: &'c Configuration<'_>, seen: &Seen<'_>) -> impl It
     (0..all).filter(move |server| own == 0 || *server == own)
 }
 
-fn alias(configuration: &Configuration<'_>, seen: &Seen<'_>, uses: &mut Vec<Use>) {
+fn alias(configuration: &Configuration<'_>, seen: &Seen<'_>, target: &Path, uses: &mut Vec<Use>) {
     let is_match = seen.is("WSGIScriptAliasMatch");
-    let (url, target) = (seen.word(0), seen.word(1));
+    let (url, target) = (seen.word(0), &*target.to_string_lossy());
     let many = (is_match && target.contains('$')) || (url.ends_with('/') && target.ends_with('/'));
     let literal = if is_match { literal_front(url) } else { url.to_owned() };
     let target = if many { format!("{}script", target.split('$').next().unwrap_or(target)) } else { target.into() };
@@ -116,7 +120,7 @@ fn literal_front(pattern: &str) -> String {
 }
 
 /// A handler: the section says for which files or URLs.
-fn section(configuration: &Configuration<'_>, seen: &Seen<'_>, script: Option<&str>, uses: &mut Vec<Use>) {
+fn section(configuration: &Configuration<'_>, seen: &Seen<'_>, script: Option<&Path>, uses: &mut Vec<Use>) {
     let (mut url, mut file) = ("/".to_owned(), PathBuf::from("/script"));
     for around in &seen.sections {
         let word = first_word(around);
@@ -128,7 +132,7 @@ fn section(configuration: &Configuration<'_>, seen: &Seen<'_>, script: Option<&s
         }
     }
     for server in servers(configuration, seen) {
-        let place = Place { server, url: &url, file: script.map_or(file.as_path(), Path::new) };
+        let place = Place { server, url: &url, file: script.unwrap_or(&file) };
         uses.push(application(configuration, seen, place, script.is_none()));
     }
 }
@@ -157,8 +161,7 @@ fn application(configuration: &Configuration<'_>, seen: &Seen<'_>, place: Place<
     }
 }
 
-fn question(configuration: &Configuration<'_>, seen: &Seen<'_>) -> Use {
-    let file = Path::new(seen.word(0));
+fn question(configuration: &Configuration<'_>, seen: &Seen<'_>, file: &Path) -> Use {
     Use {
         purpose: Purpose::Question,
         origin: seen.origin().to_owned(),

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use nix::unistd::Uid;
 use serde::Serialize;
 use wsgid_protocol::GroupConfig;
 use wsgid_protocol::config::Preload;
@@ -90,6 +91,10 @@ pub(crate) fn findings(report: &ConfigReport, groups: &[Tried<'_>]) -> Vec<Findi
                 );
             }
         }
+    }
+    if !Uid::effective().is_root() {
+        let text = "this is not root, so each process group was tried as you, not as its own user";
+        findings.push(Finding::new(Kind::Note, "", text));
     }
     findings.extend(unnamed_python(groups));
     findings.extend(several_pythons(report, groups));

@@ -60,7 +60,7 @@ impl<'t> Configuration<'t> {
         for node in nodes {
             if node.name.eq_ignore_ascii_case("<VirtualHost") {
                 let name = virtual_host(node);
-                let key = format!("{name}{}", port(&node.arguments));
+                let key = key(&name, &node.arguments);
                 self.servers.push(Server { name, addresses: node.arguments.clone(), key });
                 self.walk(&node.children, self.servers.len() - 1, sections);
                 continue;
@@ -80,12 +80,43 @@ fn virtual_host(node: &Node) -> String {
     name.trim_matches('"').to_owned()
 }
 
-/// `:8080`; empty for the usual ports.
-fn port(addresses: &str) -> &str {
+/// The name, and the port unless it is a usual one. ServerName may have a port
+/// of its own, which then counts.
+fn key(name: &str, addresses: &str) -> String {
     let first = addresses.split_whitespace().next().unwrap_or_default();
-    match first.rfind(':').and_then(|at| first.get(at..)) {
-        Some(":80" | ":443") | None => "",
-        Some(port) if port.bytes().skip(1).all(|byte| byte.is_ascii_digit()) => port,
-        Some(_) => "",
+    let (host, port) = match split_port(name) {
+        (host, Some(port)) => (host, Some(port)),
+        (host, None) => (host, split_port(first).1),
+    };
+    match port {
+        None | Some("80" | "443") => host.to_owned(),
+        Some(port) => format!("{host}:{port}"),
+    }
+}
+
+fn split_port(text: &str) -> (&str, Option<&str>) {
+    match text.rsplit_once(':') {
+        Some((host, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => (host, Some(port)),
+        _ => (text, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::key;
+
+    #[test]
+    fn the_port_of_the_name_comes_first() {
+        for (name, addresses, expected) in [
+            ("a.example", "*:80", "a.example"),
+            ("a.example", "*:443 [::1]:8443", "a.example"),
+            ("a.example", "*:8080", "a.example:8080"),
+            ("a.example:8443", "*:443", "a.example:8443"),
+            ("a.example:443", "*:8443", "a.example"),
+            ("a.example", "*", "a.example"),
+            ("a.example", "*:*", "a.example"),
+        ] {
+            assert_eq!(key(name, addresses), expected, "{name} {addresses}");
+        }
     }
 }

@@ -14,6 +14,14 @@ pub(crate) fn is_defined(name: &CStr) -> bool {
     unsafe { sys::ap_exists_config_define(name.as_ptr()) != 0 }
 }
 
+/// ServerRoot, which relative paths begin at.
+pub(crate) fn server_root<'t>() -> &'t CStr {
+    // SAFETY: httpd sets it before it reads the configuration.
+    let root = unsafe { sys::ap_server_root };
+    // SAFETY: null or a C string that lives as long as the configuration.
+    unsafe { optional(root) }.unwrap_or_default()
+}
+
 /// A directive.
 #[derive(Clone, Copy)]
 pub(crate) struct Node<'t>(&'t sys::ap_directive_t);

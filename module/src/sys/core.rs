@@ -359,6 +359,7 @@ unsafe extern "C" {
     pub(crate) static ap_bucket_type_error: apr_bucket_type_t;
     pub(crate) static ap_server_conf: *mut server_rec;
     pub(crate) static ap_conftree: *mut super::ap_directive_t;
+    pub(crate) static ap_server_root: *const c_char;
     pub(crate) static ap_unixd_config: unixd_config_rec;
     pub(crate) static ap_http_header_filter_handle: *mut ap_filter_rec_t;
     pub(crate) fn ap_log_rerror_(
@@ -398,6 +399,7 @@ mod outside {
         apr_bucket_type_t { name: std::ptr::null(), num_func: 0, is_metadata: 1, destroy: None, read: None };
     pub(crate) static mut ap_server_conf: *mut server_rec = std::ptr::null_mut();
     pub(crate) static mut ap_conftree: *mut super::super::ap_directive_t = std::ptr::null_mut();
+    pub(crate) static mut ap_server_root: *const c_char = std::ptr::null();
     pub(crate) static mut ap_http_header_filter_handle: *mut ap_filter_rec_t = std::ptr::null_mut();
     pub(crate) static mut ap_unixd_config: unixd_config_rec =
         unixd_config_rec { user_name: std::ptr::null(), group_name: std::ptr::null(), user_id: 0, group_id: 0 };

@@ -217,6 +217,7 @@ fn every_import_exists_in_the_server() {
     let data = [
         "ap_server_conf",
         "ap_conftree",
+        "ap_server_root",
         "ap_unixd_config",
         "ap_http_header_filter_handle",
         "apr_bucket_type_eos",
