@@ -174,6 +174,9 @@ fn print_pool(pool: &Value) {
         number(pool, "waiting"),
         number(pool, "restarts")
     );
+    if let Some(preloader) = pool.get("preloader").filter(|preloader| number(preloader, "pid") > 0) {
+        println!("    {:>7}  preloader, {}", number(preloader, "pid"), text(preloader, "state"));
+    }
     for worker in list(pool, "workers") {
         println!(
             "    {:>7}  slot {}  {:<9} python {}  {} requests, {} running, {} connections, up {} s",

@@ -14,6 +14,7 @@ use pyo3::types::{PyDict, PyList, PyModule};
 
 use wsgid_protocol::blocking::FrameReader;
 use wsgid_protocol::control::{FromWorker, RecycleReason, ToWorker, WorkerSpec};
+use wsgid_protocol::limits::MAX_WORKER_CONTROL_LEN;
 
 use crate::control::Control;
 use crate::early_hints::EarlyHints;
@@ -60,6 +61,14 @@ fn is_free_threaded(py: Python<'_>) -> PyResult<bool> {
     match py.import("sys")?.getattr_opt("_is_gil_enabled")? {
         Some(enabled) => Ok(!enabled.call0()?.extract::<bool>()?),
         None => Ok(false),
+    }
+}
+
+/// Leaves so many bytes of a text at most.
+fn cut(text: &mut String, most: usize) {
+    if text.len() > most {
+        let end = (0..=most).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+        text.truncate(end);
     }
 }
 
@@ -175,7 +184,10 @@ impl Core {
     }
 
     /// The application is loaded: connections may come.
-    fn ready(&self, python: (u32, u32, u32), failed: Vec<(PathBuf, String)>) {
+    fn ready(&self, python: (u32, u32, u32), mut failed: Vec<(PathBuf, String)>) {
+        // All of them have to fit into one message.
+        let room = (MAX_WORKER_CONTROL_LEN as usize / 2).checked_div(failed.len()).unwrap_or(0);
+        failed.iter_mut().for_each(|(_, text)| cut(text, room));
         self.worker().control.send(&FromWorker::Ready { python, failed });
     }
 

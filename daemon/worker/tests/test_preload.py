@@ -167,6 +167,16 @@ class Preload(harness.Case):
             self.assertEqual(connection.answer().body, b"together")
 
 
+class Huge(harness.Case):
+    def test_an_exception_of_any_size_does_not_hide_that_the_worker_is_ready(self):
+        paths = [self.script("raise ValueError('first' + 'x' * 300000 + 'last')") for _ in range(30)]
+        for preloader in (False, True):
+            worker = self.worker(preloader=preloader, preload_scripts=[(path, "", "application") for path in paths])
+            failed = worker.expect("Ready")[2]
+            self.assertEqual([path for path, _ in failed], paths)
+            self.assertIn("ValueError: first", failed[0][1])
+
+
 class Loaded(harness.Case):
     def test_a_script_that_nobody_named_is_reported_once(self):
         worker, connection, path = self.serve(HELLO)
