@@ -58,6 +58,11 @@ pub(crate) fn post_config(pool: Pool<'_>, main: Server<'_>) {
     for remark in settings::with(|settings| std::mem::take(&mut settings.remarks)) {
         log::server(Level::INFO, || remark.to_string());
     }
+    if main.error_log().is_none() {
+        log::server(Level::WARN, || {
+            "the main ErrorLog is syslog: what belongs to a request is written there, what supervisor and workers say beside is lost; ErrorLog \"|/usr/bin/logger -t httpd\" keeps it".to_owned()
+        });
+    }
     let mut plan = settings::with(|settings| configuration::plan(settings));
     if let Some(socket) = settings::with(|settings| settings.daemon_socket.clone()) {
         plan.socket = Some(socket.to_string_lossy().into_owned());

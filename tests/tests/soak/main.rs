@@ -43,7 +43,10 @@ fn serve(site: &Site) -> Httpd {
     let path = site.python_path();
     Httpd::builder()
         .daemon("site", &format!("processes=2 threads=4 {path}"))
-        .daemon("replaced", &format!("processes=2 threads=2 maximum-requests=40 maximum-requests-jitter=20 {path}"))
+        .daemon(
+            "replaced",
+            &format!("processes=2 threads=2 preload=On maximum-requests=40 maximum-requests-jitter=20 {path}"),
+        )
         .daemon("demand", &format!("processes=0..2 threads=1 idle-stop=1 {path}"))
         .mount("/replaced", &script, "replaced")
         .mount("/demand", &demand, "demand")
@@ -115,7 +118,7 @@ fn keep(httpd: &Httpd, site: &Site, verdict: &Verdict, chaos: &[String]) -> Path
 /// With the load gone, nothing is left of what has been.
 fn settle(httpd: &Httpd) {
     let supervisor = eventually("a supervisor", SOON, || httpd.supervisor());
-    eventually("the workers of two groups", SOON, || (httpd.workers().len() == 4).then_some(()));
+    eventually("the workers of two groups", SOON, || (httpd.ready_workers().len() == 4).then_some(()));
     let open = || supervisor.descriptors().len();
     eventually("the end of old connections", SOON, || (open() < 150).then_some(()));
     note(&format!("at the end: supervisor {} KiB, {} descriptors", supervisor.resident() / 1024, open()));
