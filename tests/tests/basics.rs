@@ -52,6 +52,36 @@ fn a_group_that_nobody_defined_runs_as_the_user_of_httpd() {
     });
 }
 
+/// What PyO3 makes of a panic, it makes a panic of again when it gets it back.
+#[test]
+fn a_panic_in_a_worker_ends_one_request() {
+    case(Limit::default(), || {
+        let site = Site::new();
+        let script = site.write(
+            "panic.py",
+            "import os\n\
+            PANIC = [kind for kind in BaseException.__subclasses__() if kind.__module__ == 'pyo3_runtime'][0]\n\
+            def application(environ, start_response):\n    \
+            if environ['PATH_INFO'] == '/before': raise PANIC('before the head')\n    \
+            write = start_response('200 OK', [])\n    \
+            if environ['PATH_INFO'] == '/after': write(b'x' * 100000); raise PANIC('after the head')\n    \
+            return [str(os.getpid()).encode()]\n",
+        );
+        let options = format!("processes=1 threads=2 python-home={}", Python::any().home.display());
+        let httpd = Httpd::builder().daemon("site", &options).mount("/", &script, "site").start();
+        let worker = httpd.get("/").text();
+        for _ in 0..4 {
+            assert_eq!(httpd.get("/before").status, 500);
+            assert!(httpd.client().get("/after").is_err(), "an answer that was begun is broken off");
+            assert_eq!(httpd.get("/").text(), worker, "the worker goes on");
+        }
+        for text in ["panic in the worker: before the head", "panic in the worker: after the head"] {
+            let _ = httpd.wait_for_log(text, Duration::from_secs(10));
+        }
+        httpd.stop();
+    });
+}
+
 #[test]
 fn the_environ_is_what_cgi_and_pep_3333_say() {
     case(Limit::default(), || {

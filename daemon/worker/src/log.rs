@@ -1,6 +1,6 @@
 //! Where text goes: to the virtual host's error log while a request is served
 //! (LOG frames of that request), to the process's standard error otherwise.
-//! Called by `errors`, `LogHandler`, and wherever an exception is reported.
+//! Called by `stream`, `LogHandler`, and wherever an exception is reported.
 
 use std::cell::RefCell;
 use std::io::{self, Write};

@@ -1,5 +1,5 @@
 //! The answer of one request: frames are collected in a buffer and leave
-//! together. Called by `response`, `start_response`, `errors`, `body` (WANT)
+//! together. Called by `response`, `start_response`, `log`, `body` (WANT)
 //! and the ticker; it knows frames and the socket, and nothing of Python.
 //!
 //! A block that the application yields is not sent at once: it stays until the
