@@ -54,7 +54,7 @@ const TRIALS: &[Trial] = &[
         gone(httpd, before);
     }),
     ("queue", "threads=1 queue-timeout=1", |httpd, at| {
-        let busy = spawn(httpd, format!("{at}/sleep?seconds=5"));
+        let busy = spawn(httpd, format!("{at}/sleep?seconds=10"));
         eventually("a running request", SOON, || running(httpd, at).then_some(()));
         ends(httpd, &format!("{at}/pid"), 504, 0.9..4.5);
         assert_eq!(busy.join().expect("no panic"), 200);

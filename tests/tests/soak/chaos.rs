@@ -191,11 +191,11 @@ impl Chaos {
     }
 }
 
-/// Whether both groups that use the script have all their workers, and nothing
+/// Whether all groups that use the script have all their workers, and nothing
 /// is on its way.
 fn all_serve(httpd: &Httpd) -> bool {
     let Some(status) = control::status(httpd) else { return false };
-    ["site", "replaced"].iter().all(|group| {
+    ["site", "replaced", "forked"].iter().all(|group| {
         let pools = control::pools(&status, group);
         let whole = |pool: &Json| pool["next_generation"].is_null() && control::ready(pool).len() >= 2;
         !pools.is_empty() && pools.iter().all(whole)

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wsgid_tests::{Httpd, Limit, Site, artifacts, eventually, heavy_case, note, pattern, users};
+use wsgid_tests::{Httpd, Limit, Site, artifacts, control, eventually, heavy_case, note, pattern, users};
 
 use chaos::Chaos;
 use clients::Kind;
@@ -30,8 +30,8 @@ fn number(name: &str) -> Option<u64> {
     env::var(name).ok()?.parse().ok()
 }
 
-/// Two groups of the ordinary kind, one that is replaced all the time and one
-/// that comes and goes with its requests.
+/// A group of the ordinary kind, one whose workers are replaced all the time,
+/// one whose workers are forked, and one that comes and goes with its requests.
 fn serve(site: &Site) -> Httpd {
     let script = site.write("app.py", SCRIPT);
     // What has no worker that works cannot outlast a script that does not load.
@@ -43,12 +43,11 @@ fn serve(site: &Site) -> Httpd {
     let path = site.python_path();
     Httpd::builder()
         .daemon("site", &format!("processes=2 threads=4 {path}"))
-        .daemon(
-            "replaced",
-            &format!("processes=2 threads=2 preload=On maximum-requests=40 maximum-requests-jitter=20 {path}"),
-        )
+        .daemon("replaced", &format!("processes=2 threads=2 maximum-requests=40 maximum-requests-jitter=20 {path}"))
+        .daemon("forked", &format!("processes=2 threads=2 preload=On maximum-requests=40 {path}"))
         .daemon("demand", &format!("processes=0..2 threads=1 idle-stop=1 {path}"))
         .mount("/replaced", &script, "replaced")
+        .mount("/forked", &script, "forked")
         .mount("/demand", &demand, "demand")
         .mount("/", &script, "site")
         .start()
@@ -82,6 +81,8 @@ fn nothing_is_lost_twice_done_or_cut_short() {
             ("", Kind::Slow, 2),
             ("/replaced", Kind::Kept, 1),
             ("/replaced", Kind::Post, 1),
+            ("/forked", Kind::Kept, 1),
+            ("/forked", Kind::Post, 1),
             ("/demand", Kind::Rare, 1),
         ] {
             clients.extend((0..count).map(|_| clients::start(httpd.address(), at, kind, &record)));
@@ -118,9 +119,10 @@ fn keep(httpd: &Httpd, site: &Site, verdict: &Verdict, chaos: &[String]) -> Path
 /// With the load gone, nothing is left of what has been.
 fn settle(httpd: &Httpd) {
     let supervisor = eventually("a supervisor", SOON, || httpd.supervisor());
-    // And that of the group that comes and goes, if it is there now.
-    let right = || (4..=5).contains(&httpd.ready_workers().len());
-    eventually("the workers of two groups", SOON, || right().then_some(()));
+    eventually("two workers of each group", SOON, || {
+        let whole = |group| control::workers(httpd, group).is_some_and(|workers| workers.len() == 2);
+        ["site", "replaced", "forked"].into_iter().all(whole).then_some(())
+    });
     let open = || supervisor.descriptors().len();
     eventually("the end of old connections", SOON, || (open() < 150).then_some(()));
     note(&format!("at the end: supervisor {} KiB, {} descriptors", supervisor.resident() / 1024, open()));
