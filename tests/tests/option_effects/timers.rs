@@ -54,7 +54,9 @@ const TRIALS: &[Trial] = &[
         gone(httpd, before);
     }),
     ("queue", "threads=1 queue-timeout=1", |httpd, at| {
-        let busy = spawn(httpd, format!("{at}/sleep?seconds=10"));
+        // The start of a worker counts as waiting, too.
+        eventually("a ready worker", SOON, || (get(httpd, &format!("{at}/pid")) == 200).then_some(()));
+        let busy = spawn(httpd, format!("{at}/sleep?seconds=6"));
         eventually("a running request", SOON, || running(httpd, at).then_some(()));
         ends(httpd, &format!("{at}/pid"), 504, 0.9..4.5);
         assert_eq!(busy.join().expect("no panic"), 200);
