@@ -113,13 +113,14 @@ impl Supervisor {
         for action in actions {
             match action {
                 Action::Start { preloader, key, definition } => {
+                    let failing = self.pools.get(&key.0).is_some_and(|entry| entry.machine.is_failing());
                     let pending = Pending {
                         pool: key.0,
                         worker: preloader,
                         slot: 0,
                         generation: key.1,
                         definition,
-                        failing: false,
+                        failing,
                         plain: false,
                     };
                     if let Err(why) = self.start_preloader(&pending, now) {
@@ -152,7 +153,7 @@ impl Supervisor {
         let key = (pending.pool, pending.generation);
         let preloader = Preloader { key, handle, owner, started: now, ended: false };
         self.preloading.preloaders.insert(pending.worker, preloader);
-        self.spawns.begin(pending.worker, now);
+        self.spawns.begin(pending.worker, pending.failing, now);
         Ok(())
     }
 

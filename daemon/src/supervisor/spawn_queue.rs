@@ -53,8 +53,8 @@ impl SpawnQueue {
     }
 
     /// This one starts too, without having waited.
-    pub(super) fn begin(&mut self, worker: WorkerId, now: Instant) {
-        self.starting.insert(worker, (now, false));
+    pub(super) fn begin(&mut self, worker: WorkerId, failing: bool, now: Instant) {
+        self.starting.insert(worker, (now, failing));
     }
 
     /// The worker is ready, or has ended.
