@@ -52,6 +52,12 @@ def preload(value):
     return text(value[0]) + text(value[1]) + option(value[2], text)
 
 
+def application(value):
+    group, python_path, switch_interval_us, *restrictions = value
+    out = text(group) + sequence(python_path, text) + option(switch_interval_us, uint)
+    return out + b"".join(option(restriction, flag) for restriction in restrictions)
+
+
 # name, encoding, default: the fields of GroupConfig in their order.
 GROUP = [
     ("name", text, "test"), ("origin", text, "test:1"),
@@ -83,6 +89,7 @@ GROUP = [
     ("send_buffer_size", uint, 0), ("receive_buffer_size", uint, 0), ("header_buffer_size", uint, 0),
     ("response_buffer_size", uint, 0), ("server_metrics", flag, False),
     ("preload_scripts", lambda v: sequence(v, preload), []), ("log", uint, 0), ("process_limit", uint, 0),
+    ("applications", lambda v: sequence(v, application), []),
 ]
 
 
