@@ -44,7 +44,7 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) syscalls: bool,
 
-    /// Kill the only worker of servers with one process, and measure the outage.
+    /// Kill the only worker of servers with one process, and measure the outage; touch its script, and measure the reload.
     #[arg(long)]
     pub(crate) recovery: bool,
 

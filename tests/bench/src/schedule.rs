@@ -12,7 +12,7 @@ use crate::measure::{Sample, turn};
 use crate::options::Options;
 use crate::peers::Peer;
 use crate::process::{Memory, Role, Tree, bare_interpreter, memory};
-use crate::recovery::{self, Outage};
+use crate::recovery::{self, Outage, Reload};
 use crate::scenario::{Load, Scenario};
 use crate::syscalls;
 use crate::workload::{App, Shape};
@@ -47,6 +47,8 @@ pub(crate) struct Record {
     pub(crate) bare: BTreeMap<App, Memory>,
     /// Deaths of the only worker.
     pub(crate) outages: BTreeMap<(App, Peer), Vec<Outage>>,
+    /// New versions of the script.
+    pub(crate) reloads: BTreeMap<(App, Peer), Vec<Reload>>,
 }
 
 /// Runs all scenarios; those that share servers must lie side by side.
@@ -82,7 +84,7 @@ pub(crate) fn run(
             }
         }
         if options.recovery && shape.processes == 1 {
-            recovery(options, &instances, group, &mut record);
+            recovery(options, environment, &instances, group, &mut record);
         }
     }
     Ok(record)
@@ -95,16 +97,33 @@ fn bare(environment: &Environment, app: App, record: &mut Record) {
     }
 }
 
-/// Kills the only worker of each peer, again and again.
-fn recovery(options: &Options, instances: &[Instance], group: &[Scenario], record: &mut Record) {
+/// Kills the only worker of each peer, again and again; touches the script of
+/// those that look at it.
+fn recovery(
+    options: &Options,
+    environment: &Environment,
+    instances: &[Instance],
+    group: &[Scenario],
+    record: &mut Record,
+) {
     let Some(scenario) = group.first() else { return };
+    let (app, path) = (scenario.workload.app, scenario.workload.ask.path);
+    let script = environment.apps().join(format!("{}.py", app.module()));
     for _ in 0..options.rounds() {
         for instance in
             instances.iter().filter(|instance| !matches!(instance.peer, Peer::Floor | Peer::Limit | Peer::Static))
         {
-            match recovery::measure(instance, scenario.workload.ask.path) {
-                Ok(outage) => record.outages.entry((scenario.workload.app, instance.peer)).or_default().push(outage),
-                Err(error) => progress(&format!("  {}: {error:#}", instance.peer.name())),
+            let complain = |error| progress(&format!("  {}: {error:#}", instance.peer.name()));
+            match recovery::measure(instance, path) {
+                Ok(outage) => record.outages.entry((app, instance.peer)).or_default().push(outage),
+                Err(error) => complain(error),
+            }
+            if !matches!(instance.peer, Peer::ModWsgid | Peer::Other | Peer::ModWsgi) {
+                continue;
+            }
+            match recovery::reload(instance, &script, path) {
+                Ok(reload) => record.reloads.entry((app, instance.peer)).or_default().push(reload),
+                Err(error) => complain(error),
             }
         }
     }

@@ -39,6 +39,7 @@ pub(super) fn page(
     syscalls(&mut text, record);
     memory(&mut text, record);
     outages(&mut text, record);
+    reloads(&mut text, record);
     text
 }
 
@@ -180,6 +181,32 @@ fn outages(text: &mut String, record: &Record) {
             peer.name(),
             number(lasted.median),
             lasted.percent(),
+            failures.median
+        );
+    }
+}
+
+fn reloads(text: &mut String, record: &Record) {
+    if record.reloads.is_empty() {
+        return;
+    }
+    text.push_str(
+        "\n## The script is touched\n\nUntil the old worker has gone; asked again and again on new connections.\n\n",
+    );
+    text.push_str(
+        "| application | | ms | ± % | slowest request ms | failures each time |\n|---|---|---:|---:|---:|---:|\n",
+    );
+    for ((app, peer), reloads) in &record.reloads {
+        let lasted = Spread::of(reloads.iter().map(|reload| reload.lasted_ms));
+        let slowest = Spread::of(reloads.iter().map(|reload| reload.slowest_ms));
+        let failures = Spread::of(reloads.iter().map(|reload| f64::from(reload.failures)));
+        let _ = writeln!(
+            text,
+            "| {app:?} | {} | {} | {:.0} | {} | {} |",
+            peer.name(),
+            number(lasted.median),
+            lasted.percent(),
+            number(slowest.median),
             failures.median
         );
     }
