@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread;
 use std::time::Duration;
 
+use crate::httpd::Mpm;
+
 /// A server that a case has started. One that fails shows its logs when it is
 /// dropped; this is for a case that hangs.
 pub(crate) trait Server: Send + Sync {
@@ -54,6 +56,25 @@ impl Default for Limit {
 pub fn case(limit: Limit, body: impl FnOnce() + Send + 'static) {
     let _turn = TURN.read().unwrap_or_else(PoisonError::into_inner);
     run(limit, body);
+}
+
+/// Runs a case on every MPM at the same time: for cases that mostly wait.
+///
+/// # Panics
+/// As the case does, or if it takes longer than its limit.
+pub fn on_every_mpm(limit: Limit, body: impl Fn(Mpm) + Send + Sync + 'static) {
+    let body = Arc::new(body);
+    let name = thread::current().name().unwrap_or("case").to_owned();
+    let running = Mpm::ALL.map(|mpm| {
+        let body = Arc::clone(&body);
+        let thread = thread::Builder::new().name(name.clone());
+        thread.spawn(move || case(limit, move || body(mpm))).expect("a thread can be made")
+    });
+    for outcome in running.map(thread::JoinHandle::join) {
+        if let Err(cause) = outcome {
+            panic::resume_unwind(cause);
+        }
+    }
 }
 
 /// Runs a case that loads the machine or measures time: no other case of this

@@ -32,7 +32,7 @@ pub mod users;
 pub mod wait;
 pub mod wire;
 
-pub use case::{Limit, case, heavy_case, note};
+pub use case::{Limit, case, heavy_case, note, on_every_mpm};
 pub use checked::{Checked, Log};
 pub use client::{Client, ClientError, Request, Response};
 pub use curl::{Answer, Curl, Transport};

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use wsgid_tests::h2::H2;
 use wsgid_tests::wait::let_run;
 use wsgid_tests::wire::{Addresses, transports};
-use wsgid_tests::{Answer, Checked, Httpd, Json, Limit, Log, Mpm, Raw, Transport, Wire, case, eventually, heavy_case};
+use wsgid_tests::{
+    Answer, Checked, Httpd, Json, Limit, Log, Mpm, Raw, Transport, Wire, case, eventually, heavy_case, on_every_mpm,
+};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -77,17 +79,15 @@ fn by_all(
 /// Cases 46, 47, 48, 49, 50.
 #[test]
 fn what_breaks_in_the_middle_is_seen_by_every_client_on_every_mpm() {
-    for mpm in Mpm::ALL {
-        case(Limit::seconds(300), move || {
-            let (_site, wire, mut checked) = wire(mpm).checked();
-            for transport in transports(mpm) {
-                exceptions(&mut checked, &wire, *transport);
-                deaths(&mut checked, &wire, *transport);
-            }
-            hangs(&mut checked, &wire, mpm);
-            checked.finish();
-        });
-    }
+    on_every_mpm(Limit::seconds(300), |mpm| {
+        let (_site, wire, mut checked) = wire(mpm).checked();
+        for transport in transports(mpm) {
+            exceptions(&mut checked, &wire, *transport);
+            deaths(&mut checked, &wire, *transport);
+        }
+        hangs(&mut checked, &wire, mpm);
+        checked.finish();
+    });
 }
 
 fn exceptions(checked: &mut Checked, wire: &Addresses, transport: Transport) {

@@ -12,7 +12,7 @@ use wsgid_tests::hostile::{Case, Expect, Start, cases};
 use wsgid_tests::wire::{Addresses, transports, with_tls};
 use wsgid_tests::{
     Builder, Checked, Client, ClientError, Httpd, Limit, Log, Mpm, Pid, Request, Response, Site, Transport, case,
-    eventually,
+    eventually, on_every_mpm,
 };
 
 /// What a hostile group gets as `socket-timeout`.
@@ -162,8 +162,8 @@ fn children(httpd: &Httpd) -> Vec<Pid> {
     children
 }
 
-fn run_all(name: &'static str, mpm: Mpm, list: fn() -> Vec<&'static Case>) {
-    case(Limit::seconds(600), move || {
+fn run_all(name: &'static str, list: fn() -> Vec<&'static Case>) {
+    on_every_mpm(Limit::seconds(600), move |mpm| {
         let only = std::env::var("HOSTILE_CASE").ok();
         let site = Site::new();
         let (builder, tls_port) = with_tls(Httpd::builder().mpm(mpm), mpm);
@@ -197,20 +197,16 @@ fn run_all(name: &'static str, mpm: Mpm, list: fn() -> Vec<&'static Case>) {
     });
 }
 
-/// Cases 55, 62. Each request goes by all `transports(mpm)`.
+/// Cases 55, 62. It runs on `Mpm::ALL`; each request goes by all `transports(mpm)`.
 #[test]
 fn against_the_module() {
-    for mpm in Mpm::ALL {
-        run_all("module", mpm, || cases::against_module().collect());
-    }
+    run_all("module", || cases::against_module().collect());
 }
 
-/// Case 55. Each request goes by all `transports(mpm)`.
+/// Case 55. It runs on `Mpm::ALL`; each request goes by all `transports(mpm)`.
 #[test]
 fn against_the_supervisor() {
-    for mpm in Mpm::ALL {
-        run_all("supervisor", mpm, || cases::against_supervisor().collect());
-    }
+    run_all("supervisor", || cases::against_supervisor().collect());
 }
 
 /// What a worker says too early can only meet requests of its own group.
