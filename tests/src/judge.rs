@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::raw::exchange;
-use crate::{Builder, Httpd, Limit, Site, case, peer};
+use crate::{Answer, Builder, Httpd, Limit, Site, case, peer};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -31,6 +31,7 @@ pub fn judge(allowed: &'static [Allowed], configure: Configure, compare: fn(&mut
             theirs: start(&site, &venv, Some(module), configure),
             ours: start(&site, &venv, None, configure),
             found: Vec::new(),
+            exceptions_by_type: false,
             allowed,
         };
         let mut wrong = compare(&mut pair);
@@ -77,6 +78,8 @@ pub struct Pair {
     pub ours: Side,
     /// All differences so far.
     pub found: Vec<Difference>,
+    /// Whether a body that names an exception is compared by its type alone.
+    pub exceptions_by_type: bool,
     allowed: &'static [Allowed],
 }
 
@@ -106,7 +109,7 @@ impl Pair {
     /// Compares two results of one case, field by field.
     pub fn compare(&mut self, name: &str, theirs: &BTreeMap<String, String>, ours: &BTreeMap<String, String>) {
         for key in theirs.keys().chain(ours.keys()).collect::<BTreeSet<_>>() {
-            let (their, our) = (theirs.get(key), ours.get(key));
+            let [their, our] = [theirs, ours].map(|parts| parts.get(key).map(|value| self.looked_at(key, value)));
             if their != our {
                 let sign = if their.is_none() {
                     "-"
@@ -124,6 +127,11 @@ impl Pair {
                 });
             }
         }
+    }
+
+    /// What of a value is compared.
+    fn looked_at<'a>(&self, key: &str, value: &'a str) -> &'a str {
+        if self.exceptions_by_type && key == "body" { kind(value) } else { value }
     }
 
     /// The same on the further port.
@@ -167,6 +175,15 @@ impl Side {
         parts
     }
 
+    /// The same of an answer that curl got, and how curl ended.
+    #[must_use]
+    pub fn answered(&self, answer: &Answer) -> BTreeMap<String, String> {
+        let exit = ("exit".to_owned(), answer.exit.to_string());
+        let mut parts = BTreeMap::from([("status".to_owned(), answer.head.line.clone()), exit]);
+        self.add(&mut parts, &answer.head.fields, &answer.text());
+        parts
+    }
+
     fn add(&self, parts: &mut BTreeMap<String, String>, fields: &[(String, String)], body: &str) {
         let environ = serde_json::from_str::<BTreeMap<String, Value>>(body).ok();
         for (name, value) in fields {
@@ -190,6 +207,7 @@ impl Side {
                         | "SERVER_SOFTWARE"
                         | "UNIQUE_ID"
                         | "REDIRECT_UNIQUE_ID"
+                        | "REDIRECT_REDIRECT_UNIQUE_ID"
                         | "H2_STREAM_TAG"
                         | "mod_wsgi.request_id"
                         | "mod_wsgi.connection_id"
@@ -211,6 +229,12 @@ impl Side {
             // What runs inside httpd there runs in the implicit group here.
             .replace("\"wsgid:default\"", "\"\"")
     }
+}
+
+/// An exception without its words; any other text as it is.
+fn kind(text: &str) -> &str {
+    let kind = text.split_once(": ").map(|(kind, _)| kind).filter(|kind| kind.ends_with("Error"));
+    kind.unwrap_or(text)
 }
 
 /// The pieces of a chunked body.

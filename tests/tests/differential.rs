@@ -5,10 +5,7 @@
 //! mod_wsgi comes from PyPI and is built with the Python and the httpd headers
 //! of this machine. Where that cannot be, the test says so and does nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::panic;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -17,17 +14,15 @@ use serde_json::{Value, json};
 mod requests;
 
 use requests::{forwarded, requests, responses};
+use wsgid_tests::judge::{Allowed, Pair, Side, judge};
 use wsgid_tests::raw::exchange;
 use wsgid_tests::wire::{quoted, with_tls};
-use wsgid_tests::{Answer, Builder, Curl, Httpd, Limit, Mpm, Python, Site, Transport, cache, case, note};
+use wsgid_tests::{Answer, Builder, Curl, Mpm, Site, Transport, until};
 
-const PEER: &str = "mod_wsgi==6.1.1";
 const SOON: Duration = Duration::from_secs(5);
 
-/// What may differ: the front of the thing that differs, a part of the case's
-/// name (empty: any), and why it may. `-` before the front: only we have it;
-/// `+`: only mod_wsgi has it.
-const ALLOWED: &[(&str, &str, &str)] = &[
+/// What may differ.
+const ALLOWED: &[Allowed] = &[
     ("-environ wsgi.early_hints", "", "mod_wsgi cannot send 103"),
     ("-environ mod_wsgi.connection_id", "", "mod_wsgi leaves it out unless httpd has made one already"),
     ("environ wsgi.errors", "", "mod_wsgi's is also readable, which PEP 3333 does not ask for"),
@@ -101,98 +96,42 @@ const ALLOWED: &[(&str, &str, &str)] = &[
 /// Case 70.
 #[test]
 fn mod_wsgi_and_we_differ_only_where_it_is_meant() {
-    judge(|pair| {
-        pair.environs();
-        pair.encrypted();
-        pair.heads();
-        pair.misuses();
-        pair.inputs();
-        let mut wrong = pair.edges();
-        let used: BTreeSet<usize> = pair.found.iter().filter_map(Difference::allowed).collect();
-        let stale = ALLOWED.iter().enumerate().filter(|(number, _)| !used.contains(number));
-        wrong.extend(stale.map(|(_, (front, part, _))| {
-            format!("nothing differs any more in `{front}` of `{part}`: take it off the list")
-        }));
+    judge(ALLOWED, configured, |pair| {
+        ready(pair);
+        environs(pair);
+        encrypted(pair);
+        heads(pair);
+        misuses(pair);
+        inputs(pair);
+        let mut wrong = edges(pair);
+        wrong.extend(pair.stale());
         wrong
     });
 }
 
 #[test]
 fn what_trusted_proxies_say_is_believed_as_mod_wsgi_does() {
-    judge(|pair| {
-        pair.forwarded();
+    judge(ALLOWED, configured, |pair| {
+        ready(pair);
+        forwarded_requests(pair);
         Vec::new()
     });
 }
 
-/// Compares by `compare` and fails with what is not allowed to differ, and with
-/// what `compare` says itself.
-fn judge(compare: fn(&mut Pair) -> Vec<String>) {
-    let Some((venv, peer)) = peer() else { return };
-    case(Limit::seconds(240), move || {
-        let site = Site::new();
-        let mut pair =
-            Pair { theirs: start(&site, &venv, Some(peer)), ours: start(&site, &venv, None), found: Vec::new() };
-        // The first request finds a process that is still importing.
-        for side in [&pair.theirs, &pair.ours] {
-            let ready = wsgid_tests::until(Duration::from_secs(60), || {
-                side.answered(side.curl(Transport::Http1, "/app/x", &[]))
-                    .get("status")
-                    .filter(|line| line.contains("200"))
-                    .cloned()
-            });
-            assert!(ready.is_some(), "nothing is served on {}", side.httpd.address());
-        }
-        let mut wrong = compare(&mut pair);
-        let unmeant = pair.found.iter().filter(|difference| difference.allowed().is_none());
-        wrong.extend(unmeant.map(|difference| difference.text.clone()));
-        assert!(wrong.is_empty(), "{} complaints:\n{}", wrong.len(), wrong.join("\n"));
-        pair.ours.httpd.stop();
-    });
+/// Waits for both: the first request finds a process that is still importing.
+fn ready(pair: &mut Pair) {
+    // Programs catch types, and the words of an exception are each one's own.
+    pair.exceptions_by_type = true;
+    for side in [&pair.theirs, &pair.ours] {
+        let served = until(Duration::from_secs(60), || {
+            (curl(side, Transport::Http1, "/app/x", &[]).status() == 200).then_some(())
+        });
+        assert!(served.is_some(), "nothing is served on {}", side.httpd.address());
+    }
 }
 
-/// A virtual environment with mod_wsgi in it, and its module for httpd.
-fn peer() -> Option<(PathBuf, PathBuf)> {
-    let apxs = ["apxs", "apxs2"].iter().any(|name| Command::new(name).arg("-q").arg("MMN").output().is_ok());
-    let python = Python::all().iter().find(|python| {
-        let (major, minor) = python.version;
-        let version = format!("python{major}.{minor}");
-        // A copy that was moved does not link.
-        !python.home.starts_with(cache::directory())
-            && python.home.join("include").join(version).join("Python.h").exists()
-    });
-    let (true, Some(python)) = (apxs, python) else {
-        note("left out: mod_wsgi cannot be built here (it needs apache2-dev and python3-dev)");
-        return None;
-    };
-    // What pip has kept may be built for another installation of that Python.
-    let made = panic::catch_unwind(|| python.venv(&["--no-cache-dir", PEER]));
-    let Ok(venv) = made else {
-        note("left out: mod_wsgi could not be built; the reason is above");
-        return None;
-    };
-    let text = Command::new(venv.join("bin/mod_wsgi-express")).arg("module-location").output().ok()?;
-    Some((venv, PathBuf::from(String::from_utf8(text.stdout).ok()?.trim())))
-}
-
-/// A server and what in its answers is its own.
-struct Side {
-    httpd: Httpd,
-    tls_port: u16,
-}
-
-fn start(site: &Site, venv: &Path, peer: Option<PathBuf>) -> Side {
-    let builder = Httpd::builder();
-    let builder = match peer {
-        Some(module) => builder.peer(module),
-        None => builder,
-    };
+fn configured(builder: Builder, site: &Site, venv: &Path) -> (Builder, u16) {
     let (builder, tls_port) = with_tls(builder, Mpm::Event);
-    let httpd = configured(builder, site, venv).start();
-    Side { httpd, tls_port }
-}
-
-fn configured(builder: Builder, site: &Site, venv: &Path) -> Builder {
     let environ = site.file("environ_cases.py");
     let options = format!("processes=1 threads=5 python-home={} {}", venv.display(), site.python_path());
     let modules =
@@ -205,7 +144,7 @@ fn configured(builder: Builder, site: &Site, venv: &Path) -> Builder {
     {
         builder = builder.mount(mount, &environ, "site");
     }
-    builder
+    builder = builder
         .mount("/body", &site.file("body_cases.py"), "site")
         .mount("/head", &site.file("head_cases.py"), "site")
         .mount("/edge", &site.file("judged_cases.py"), "site")
@@ -223,351 +162,197 @@ fn configured(builder: Builder, site: &Site, venv: &Path) -> Builder {
         .line("<Location /mapped>\n  WSGIMapHEADToGET On\n</Location>")
         .line("<Location /override>\n  WSGIErrorOverride On\n  ErrorDocument 404 /app/page\n</Location>")
         .line("RewriteEngine On\nRewriteRule ^/rewritten/(.*) /app/$1 [PT,E=REWRITTEN:$1,QSA]")
-        .line("ErrorDocument 404 /app/document")
+        .line("ErrorDocument 404 /app/document");
+    (builder, tls_port)
 }
 
-/// One thing that differs.
-struct Difference {
-    /// Status, a field, the body or a variable.
-    key: String,
-    /// The same, with a sign before it if only one side has it.
-    marked: String,
-    case: String,
-    text: String,
-}
-
-struct Pair {
-    theirs: Side,
-    ours: Side,
-    found: Vec<Difference>,
-}
-
-impl Difference {
-    /// The entry of the list that allows it.
-    fn allowed(&self) -> Option<usize> {
-        ALLOWED.iter().position(|(front, part, _)| {
-            let what = if front.starts_with(['-', '+']) { &self.marked } else { &self.key };
-            what.starts_with(front) && self.case.contains(part)
-        })
+fn environs(pair: &mut Pair) {
+    for (name, request) in requests() {
+        pair.raw(&name, &request);
     }
 }
 
-impl Pair {
-    /// Compares two results of one case, field by field.
-    fn compare(&mut self, name: &str, theirs: &BTreeMap<String, String>, ours: &BTreeMap<String, String>) {
-        for key in theirs.keys().chain(ours.keys()).collect::<BTreeSet<_>>() {
-            let (their, our) = (theirs.get(key), ours.get(key));
-            if their != our {
-                let sign = if their.is_none() {
-                    "-"
-                } else if our.is_none() {
-                    "+"
-                } else {
-                    ""
-                };
-                let text = format!("{key} in {name}: mod_wsgi {their:?}, we {our:?}");
-                self.found.push(Difference {
-                    key: key.clone(),
-                    marked: format!("{sign}{key}"),
-                    case: name.to_owned(),
-                    text,
-                });
-            }
-        }
+/// What a proxy in front says.
+fn forwarded_requests(pair: &mut Pair) {
+    for (name, request) in forwarded() {
+        pair.raw(&name, &request);
     }
-
-    fn raw(&mut self, name: &str, request: &str) {
-        let [theirs, ours] = [&self.theirs, &self.ours].map(|side| {
-            let text = exchange(side.httpd.address(), request.replace("PORT", &side.port()), SOON);
-            side.taken_apart(&text)
-        });
-        self.compare(name, &theirs, &ours);
+    for transport in [Transport::Tls1, Transport::H2] {
+        let args = ["--header", "X-Forwarded-Proto: http"];
+        let [theirs, ours] =
+            [&pair.theirs, &pair.ours].map(|side| side.answered(&curl(side, transport, "/proxied/x", &args)));
+        pair.compare(&format!("{transport:?} proxied"), &theirs, &ours);
     }
+}
 
-    fn environs(&mut self) {
-        for (name, request) in requests() {
-            self.raw(&name, &request);
-        }
-    }
-
-    /// What a proxy in front says.
-    fn forwarded(&mut self) {
-        for (name, request) in forwarded() {
-            self.raw(&name, &request);
-        }
-        for transport in [Transport::Tls1, Transport::H2] {
-            let args = ["--header", "X-Forwarded-Proto: http"];
+fn encrypted(pair: &mut Pair) {
+    for transport in [Transport::Tls1, Transport::H2c, Transport::H2] {
+        for (path, args) in [
+            ("/app/x?y=1", vec![]),
+            ("/tls/x", vec!["--cookie", "a=1; b=2"]),
+            ("/app/x", vec!["--data", "posted"]),
+            ("/app/x", vec!["HEAD"]),
+        ] {
             let [theirs, ours] =
-                [&self.theirs, &self.ours].map(|side| side.answered(side.curl(transport, "/proxied/x", &args)));
-            self.compare(&format!("{transport:?} proxied"), &theirs, &ours);
-        }
-    }
-
-    fn encrypted(&mut self) {
-        for transport in [Transport::Tls1, Transport::H2c, Transport::H2] {
-            for (path, args) in [
-                ("/app/x?y=1", vec![]),
-                ("/tls/x", vec!["--cookie", "a=1; b=2"]),
-                ("/app/x", vec!["--data", "posted"]),
-                ("/app/x", vec!["HEAD"]),
-            ] {
-                let [theirs, ours] =
-                    [&self.theirs, &self.ours].map(|side| side.answered(side.curl(transport, path, &args)));
-                self.compare(&format!("{transport:?} {path} {args:?}"), &theirs, &ours);
-            }
-        }
-    }
-
-    fn heads(&mut self) {
-        for spec in responses() {
-            let path = format!("/head/respond?spec={}", quoted(&spec.to_string()));
-            for method in ["GET", "HEAD"] {
-                self.raw(
-                    &format!("{method} {spec}"),
-                    &format!("{method} {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"),
-                );
-            }
-            let path = path.replace("/head/", "/override/");
-            self.raw(
-                &format!("overridden {spec}"),
-                &format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"),
-            );
-        }
-    }
-
-    /// Exceptions of wrong calls, with their texts.
-    fn misuses(&mut self) {
-        let names = self.theirs.httpd.get("/head/misuses").json();
-        for which in names.as_array().into_iter().flatten().filter_map(Value::as_str) {
-            let path = format!("/head/misuse?spec={}", quoted(&json!({ "which": which }).to_string()));
-            self.raw(
-                &format!("misuse {which}"),
-                &format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"),
-            );
-        }
-        for which in [
-            "no start",
-            "no start, empty",
-            "start after data",
-            "text",
-            "none item",
-            "int item",
-            "none",
-            "int",
-            "string",
-            "bytes",
-            "bytearray item",
-            "memoryview item",
-            "empty bytes",
-            "empty list",
-            "empty items",
-            "tuple",
-            "set",
-            "dict",
-            "generator",
-            "late start",
-            "iterator",
-        ] {
-            let path = format!("/head/wrong?spec={}", quoted(&json!({ "which": which }).to_string()));
-            let [theirs, ours] = [&self.theirs, &self.ours].map(|side| {
-                let before = side.httpd.error_log().len();
-                let text = exchange(
-                    side.httpd.address(),
-                    format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"),
-                    SOON,
-                );
-                let mut parts = side.taken_apart(&text);
-                if let Some(error) = side.exception_since(before) {
-                    parts.insert("exception".to_owned(), error);
-                }
-                parts
-            });
-            self.compare(&format!("result {which}"), &theirs, &ours);
-        }
-    }
-
-    /// Applications that do what they should not, or what few do.
-    fn edges(&mut self) -> Vec<String> {
-        let names = self.theirs.httpd.get("/edge/names").json();
-        let names: Vec<_> = names.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        for (number, name) in names.iter().enumerate() {
-            let request = format!(
-                "POST /edge/case?{number} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 12\r\n\r\nfirst\nsecond"
-            );
-            let [theirs, ours] = [&self.theirs, &self.ours].map(|side| {
-                let before = side.httpd.error_log().len();
-                let mut parts = side.taken_apart(&exchange(side.httpd.address(), request.clone(), SOON));
-                // What the case has said is in the log before this.
-                let mark = side.httpd.get(&format!("/edge/mark?{number}"));
-                for (key, value) in mark.json().as_object().into_iter().flatten() {
-                    parts.insert(format!("finished {key}"), value.to_string());
-                }
-                let log = side.log_until(before, &format!("mark {number}"));
-                let last = log.lines().rev().filter(|line| !line.contains("exception raised")).find_map(exception);
-                parts.extend(last.map(|error| ("exception".to_owned(), error)));
-                parts
-            });
-            self.compare(&format!("edge {name}"), &theirs, &ours);
-        }
-        if names.len() < 300 { vec![format!("only {} cases of the edge", names.len())] } else { Vec::new() }
-    }
-
-    fn inputs(&mut self) {
-        let body = "first line\nsecond\n\n".to_owned() + &"x".repeat(9000) + "\nlast";
-        for calls in [
-            "read",
-            "read:5,read:-1",
-            "read:0,read:1,read",
-            "readline,readline,readline,readline,readline,readline",
-            "readline:3,readline:100,readline:0,readline:-1",
-            "readlines",
-            "readlines:5,readlines:100,readlines",
-            "next,next,read:3,readline,next,next",
-            "read:100000,read:1,readline,readlines,next",
-            "readlines:0,read",
-            "read:9999,readline:1,read:-5",
-            "close,read",
-        ] {
-            let head = format!("POST /body/ways?calls={calls} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n");
-            self.raw(&format!("input {calls}"), &format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()));
-            let chunks = format!("3\r\n{}\r\n{:x}\r\n{}\r\n0\r\n\r\n", &body[..3], body.len() - 3, &body[3..]);
-            self.raw(&format!("chunked input {calls}"), &format!("{head}Transfer-Encoding: chunked\r\n\r\n{chunks}"));
-        }
-        for (name, request) in [
-            ("streams kept", "POST /body/keep HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx"),
-            ("kept streams used", "GET /body/kept HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"),
-            (
-                "chunked, not allowed",
-                "POST /app/x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\n\r\n",
-            ),
-            (
-                "gzip, chunked",
-                "POST /chunked/x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip, chunked\r\nConnection: close\r\n\r\n0\r\n\r\n",
-            ),
-        ] {
-            self.raw(name, request);
+                [&pair.theirs, &pair.ours].map(|side| side.answered(&curl(side, transport, path, &args)));
+            pair.compare(&format!("{transport:?} {path} {args:?}"), &theirs, &ours);
         }
     }
 }
 
-impl Side {
-    fn port(&self) -> String {
-        self.httpd.address().port().to_string()
-    }
-
-    fn curl(&self, transport: Transport, path: &str, args: &[&str]) -> Answer {
-        let port = if transport.is_tls() { self.tls_port } else { self.httpd.address().port() };
-        let scheme = if transport.is_tls() { "https" } else { "http" };
-        let curl = Curl::new(transport, &format!("{scheme}://127.0.0.1:{port}{path}"));
-        if args == ["HEAD"] { curl.head().run() } else { curl.args(args).run() }
-    }
-
-    /// Status line, headers and body, without what is this server's own.
-    fn taken_apart(&self, text: &str) -> BTreeMap<String, String> {
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((text, ""));
-        let mut lines = head.lines();
-        let mut parts = BTreeMap::from([("status".to_owned(), lines.next().unwrap_or_default().to_owned())]);
-        let fields: Vec<_> =
-            lines.filter_map(|line| line.split_once(": ")).map(|(a, b)| (a.to_owned(), b.to_owned())).collect();
-        let chunked = fields.iter().any(|(name, value)| name == "Transfer-Encoding" && value == "chunked");
-        self.add(&mut parts, &fields, &if chunked { joined(body) } else { body.to_owned() });
-        parts
-    }
-
-    fn answered(&self, answer: Answer) -> BTreeMap<String, String> {
-        let mut parts = BTreeMap::from([
-            ("status".to_owned(), answer.head.line.clone()),
-            ("exit".to_owned(), answer.exit.to_string()),
-        ]);
-        let text = answer.text();
-        self.add(&mut parts, &answer.head.fields, &text);
-        parts
-    }
-
-    fn add(&self, parts: &mut BTreeMap<String, String>, fields: &[(String, String)], body: &str) {
-        let environ = serde_json::from_str::<BTreeMap<String, Value>>(body).ok();
-        for (name, value) in fields {
-            let name = name.to_ascii_lowercase();
-            // How httpd frames a body is its own affair.
-            let own = matches!(&*name, "date" | "server" | "transfer-encoding")
-                || (name == "content-length" && environ.is_some());
-            if !own {
-                let have = parts.entry(format!("field {name}")).or_default();
-                *have += &format!("[{}]", self.neutral(value));
-            }
+fn heads(pair: &mut Pair) {
+    for spec in responses() {
+        let path = format!("/head/respond?spec={}", quoted(&spec.to_string()));
+        for method in ["GET", "HEAD"] {
+            pair.raw(
+                &format!("{method} {spec}"),
+                &format!("{method} {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"),
+            );
         }
-        match environ {
-            None => drop(parts.insert("body".to_owned(), without_words(&self.neutral(body)))),
-            Some(environ) => {
-                for (key, value) in environ {
-                    // Different in every request, and in the name of the module.
-                    let value = match key.as_str() {
-                        "REMOTE_PORT"
-                        | "mod_wsgi.server_pid"
-                        | "SERVER_SOFTWARE"
-                        | "UNIQUE_ID"
-                        | "REDIRECT_UNIQUE_ID"
-                        | "REDIRECT_REDIRECT_UNIQUE_ID"
-                        | "H2_STREAM_TAG"
-                        | "mod_wsgi.request_id"
-                        | "mod_wsgi.connection_id"
-                        | "mod_wsgi.thread_id"
-                        | "SSL_SESSION_ID"
-                        | "SSL_SESSION_RESUMED" => value.get(0).map(Value::to_string).unwrap_or_default(),
-                        _ => value.to_string(),
-                    };
-                    parts.insert(format!("environ {key}"), self.neutral(&value));
-                }
+        let path = path.replace("/head/", "/override/");
+        pair.raw(
+            &format!("overridden {spec}"),
+            &format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"),
+        );
+    }
+}
+
+/// Exceptions of wrong calls, with their texts.
+fn misuses(pair: &mut Pair) {
+    let names = pair.theirs.httpd.get("/head/misuses").json();
+    for which in names.as_array().into_iter().flatten().filter_map(Value::as_str) {
+        let path = format!("/head/misuse?spec={}", quoted(&json!({ "which": which }).to_string()));
+        pair.raw(&format!("misuse {which}"), &format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"));
+    }
+    for which in [
+        "no start",
+        "no start, empty",
+        "start after data",
+        "text",
+        "none item",
+        "int item",
+        "none",
+        "int",
+        "string",
+        "bytes",
+        "bytearray item",
+        "memoryview item",
+        "empty bytes",
+        "empty list",
+        "empty items",
+        "tuple",
+        "set",
+        "dict",
+        "generator",
+        "late start",
+        "iterator",
+    ] {
+        let path = format!("/head/wrong?spec={}", quoted(&json!({ "which": which }).to_string()));
+        let [theirs, ours] = [&pair.theirs, &pair.ours].map(|side| {
+            let before = side.httpd.error_log().len();
+            let text = exchange(
+                side.httpd.address(),
+                format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"),
+                SOON,
+            );
+            let mut parts = side.taken_apart(&text);
+            if let Some(error) = exception_since(side, before) {
+                parts.insert("exception".to_owned(), error);
             }
-        }
-    }
-
-    fn neutral(&self, text: &str) -> String {
-        text.replace(&self.httpd.root().display().to_string(), "ROOT")
-            .replace(&self.port(), "PORT")
-            .replace(&self.tls_port.to_string(), "TLSPORT")
-    }
-
-    /// The log from there to a line with this end.
-    fn log_until(&self, at: usize, mark: &str) -> String {
-        let found = wsgid_tests::until(SOON, || {
-            let log = self.httpd.error_log();
-            let new = log.get(at..)?;
-            let end = new.lines().find(|line| line.ends_with(mark))?;
-            new.split_once(end).map(|(front, _)| front.to_owned())
+            parts
         });
-        found.unwrap_or_else(|| panic!("no `{mark}` in the log of {}", self.httpd.address()))
-    }
-
-    /// The last exception that the log names from there on.
-    fn exception_since(&self, at: usize) -> Option<String> {
-        wsgid_tests::until(Duration::from_secs(1), || {
-            let log = self.httpd.error_log();
-            let lines = log.get(at..)?.lines().rev();
-            lines.filter(|line| !line.contains("exception raised")).find_map(exception).filter(|_| log.ends_with('\n'))
-        })
+        pair.compare(&format!("result {which}"), &theirs, &ours);
     }
 }
 
-/// The pieces of a chunked body.
-fn joined(mut body: &str) -> String {
-    let mut whole = String::new();
-    while let Some((size, rest)) = body.split_once("\r\n") {
-        let size = usize::from_str_radix(size, 16).unwrap_or(0);
-        let Some((piece, next)) = rest.split_at_checked(size).filter(|_| size > 0) else { break };
-        whole += piece;
-        body = next.strip_prefix("\r\n").unwrap_or(next);
+/// Applications that do what they should not, or what few do.
+fn edges(pair: &mut Pair) -> Vec<String> {
+    let names = pair.theirs.httpd.get("/edge/names").json();
+    let names: Vec<_> = names.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    for (number, name) in names.iter().enumerate() {
+        let request = format!(
+            "POST /edge/case?{number} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 12\r\n\r\nfirst\nsecond"
+        );
+        let [theirs, ours] = [&pair.theirs, &pair.ours].map(|side| {
+            let before = side.httpd.error_log().len();
+            let mut parts = side.taken_apart(&exchange(side.httpd.address(), request.clone(), SOON));
+            // What the case has said is in the log before this.
+            let mark = side.httpd.get(&format!("/edge/mark?{number}"));
+            for (key, value) in mark.json().as_object().into_iter().flatten() {
+                parts.insert(format!("finished {key}"), value.to_string());
+            }
+            let log = log_until(side, before, &format!("mark {number}"));
+            let last = log.lines().rev().filter(|line| !line.contains("exception raised")).find_map(exception);
+            parts.extend(last.map(|error| ("exception".to_owned(), error)));
+            parts
+        });
+        pair.compare(&format!("edge {name}"), &theirs, &ours);
     }
-    whole
+    if names.len() < 300 { vec![format!("only {} cases of the edge", names.len())] } else { Vec::new() }
 }
 
-/// An exception by its type alone: programs catch types, and the words are each
-/// one's own.
-fn without_words(text: &str) -> String {
-    let kind = text.split_once(": ").map(|(kind, _)| kind).filter(|kind| kind.ends_with("Error"));
-    kind.unwrap_or(text).to_owned()
+fn inputs(pair: &mut Pair) {
+    let body = "first line\nsecond\n\n".to_owned() + &"x".repeat(9000) + "\nlast";
+    for calls in [
+        "read",
+        "read:5,read:-1",
+        "read:0,read:1,read",
+        "readline,readline,readline,readline,readline,readline",
+        "readline:3,readline:100,readline:0,readline:-1",
+        "readlines",
+        "readlines:5,readlines:100,readlines",
+        "next,next,read:3,readline,next,next",
+        "read:100000,read:1,readline,readlines,next",
+        "readlines:0,read",
+        "read:9999,readline:1,read:-5",
+        "close,read",
+    ] {
+        let head = format!("POST /body/ways?calls={calls} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n");
+        pair.raw(&format!("input {calls}"), &format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()));
+        let chunks = format!("3\r\n{}\r\n{:x}\r\n{}\r\n0\r\n\r\n", &body[..3], body.len() - 3, &body[3..]);
+        pair.raw(&format!("chunked input {calls}"), &format!("{head}Transfer-Encoding: chunked\r\n\r\n{chunks}"));
+    }
+    for (name, request) in [
+        ("streams kept", "POST /body/keep HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx"),
+        ("kept streams used", "GET /body/kept HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"),
+        (
+            "chunked, not allowed",
+            "POST /app/x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\n\r\n",
+        ),
+        (
+            "gzip, chunked",
+            "POST /chunked/x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip, chunked\r\nConnection: close\r\n\r\n0\r\n\r\n",
+        ),
+    ] {
+        pair.raw(name, request);
+    }
+}
+fn curl(side: &Side, transport: Transport, path: &str, args: &[&str]) -> Answer {
+    let port = if transport.is_tls() { side.other_port } else { side.httpd.address().port() };
+    let scheme = if transport.is_tls() { "https" } else { "http" };
+    let curl = Curl::new(transport, &format!("{scheme}://127.0.0.1:{port}{path}"));
+    if args == ["HEAD"] { curl.head().run() } else { curl.args(args).run() }
 }
 
+/// The log from there to a line with this end.
+fn log_until(side: &Side, at: usize, mark: &str) -> String {
+    let found = until(SOON, || {
+        let log = side.httpd.error_log();
+        let new = log.get(at..)?;
+        let end = new.lines().find(|line| line.ends_with(mark))?;
+        new.split_once(end).map(|(front, _)| front.to_owned())
+    });
+    found.unwrap_or_else(|| panic!("no `{mark}` in the log of {}", side.httpd.address()))
+}
+
+/// The last exception that the log names from there on.
+fn exception_since(side: &Side, at: usize) -> Option<String> {
+    until(Duration::from_secs(1), || {
+        let log = side.httpd.error_log();
+        let lines = log.get(at..)?.lines().rev();
+        lines.filter(|line| !line.contains("exception raised")).find_map(exception).filter(|_| log.ends_with('\n'))
+    })
+}
 /// The name of an exception that ends a traceback.
 fn exception(line: &str) -> Option<String> {
     let name = |word: &str| {
