@@ -42,7 +42,7 @@ serve: packages-serve build ## serve a Flask example, or APP=…, on http://loca
 test: packages-test build unit e2e ## everything: unit tests, then end to end with the real httpd
 
 unit:
-	$(CARGO) test --locked --workspace --exclude wsgid-tests
+	$(CARGO) test --locked --workspace --exclude wsgid-tests --no-fail-fast
 
 # The users that suites make are removed again, unless another run needs them.
 e2e:

@@ -65,7 +65,11 @@ fn seeds_are_up_to_date() {
             std::fs::write(&path, &bytes).unwrap();
         }
         let there = std::fs::read(&path).unwrap_or_default();
-        assert!(there == bytes, "{} is out of date; run UPDATE_SEEDS=1 cargo test --test seeds", path.display());
+        assert!(
+            there == bytes,
+            "{} is out of date; run UPDATE_SEEDS=1 cargo test -p wsgid-protocol --features codec --test seeds",
+            path.display()
+        );
     }
 }
 
