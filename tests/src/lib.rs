@@ -5,6 +5,7 @@
 //! outside alone: through configuration, HTTP, signals and `/proc`.
 
 pub mod artifacts;
+pub mod bodies;
 pub mod cache;
 pub mod case;
 pub mod checked;
@@ -12,6 +13,7 @@ pub mod client;
 pub mod control;
 pub mod curl;
 pub mod document;
+pub mod each;
 pub mod express;
 pub mod fixture;
 pub mod h2;
@@ -36,6 +38,7 @@ pub use case::{Limit, case, heavy_case, note, on_every_mpm};
 pub use checked::{Checked, Log};
 pub use client::{Client, ClientError, Request, Response};
 pub use curl::{Answer, Curl, Transport};
+pub use each::{On, on_each};
 pub use express::Express;
 pub use fixture::Fixture;
 pub use httpd::{Builder, Httpd, Mpm};

@@ -2,15 +2,15 @@
 //! read: by every transport on every MPM, and what only the bytes of HTTP/1.1
 //! can do, by hand.
 
-use std::process::{Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{io::Write as _, thread};
 
+use wsgid_tests::bodies::{bytes, calls, piped, post_head, seen, sha256};
 use wsgid_tests::nghttp::unread;
-use wsgid_tests::pattern::{self, Checker};
+use wsgid_tests::pattern::Checker;
 use wsgid_tests::raw::exchange;
-use wsgid_tests::wire::{Addresses, transports};
-use wsgid_tests::{Checked, Httpd, Json, Limit, Log, Mpm, Raw, Request, Transport, Wire, case, eventually};
+use wsgid_tests::wire::transports;
+use wsgid_tests::{Limit, Log, Mpm, On, Raw, Request, Wire, case, on_each};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -31,155 +31,100 @@ fn wire(mpm: Mpm, body: u32) -> Wire {
     })
 }
 
-/// What `n` bytes of the pattern are.
-fn bytes(n: usize) -> Vec<u8> {
-    let mut all = Vec::with_capacity(n);
-    while all.len() < n {
-        all.extend_from_slice(pattern::piece(all.len() as u64, (n - all.len()) as u64));
-    }
-    all
-}
-
-/// What the application saw of the broken body with this id.
-fn seen(httpd: &Httpd, id: &str) -> Json {
-    eventually(&format!("the application notes what it saw of {id}"), SOON, || {
-        let seen = httpd.get(&format!("/body/seen?id={id}")).json();
-        (!seen.is_null()).then_some(seen)
-    })
-}
-
-fn calls(httpd: &Httpd, id: &str) -> Json {
-    httpd.get(&format!("/body/calls?id={id}")).json()
-}
-
-fn post_head(path: &str, fields: &str) -> String {
-    format!("POST {path} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n")
-}
-
 /// Cases 7, 8, 9, 12, 20, 21, 23.
 #[test]
 fn broken_bodies_by_every_transport_on_every_mpm() {
     for mpm in Mpm::ALL {
         case(Limit::seconds(240), move || {
-            let (_site, wire, mut checked) = wire(mpm, 0).checked();
-            for transport in transports(mpm) {
-                let mut on = On { checked: &mut checked, wire: &wire, transport: *transport };
-                on.limits();
-                on.ends_early();
-                on.slow_or_unread();
-                on.inflated();
-            }
-            checked.finish();
+            on_each(wire(mpm, 0), mpm, |on| {
+                limits(on);
+                ends_early(on);
+                slow_or_unread(on);
+                inflated(on);
+            });
         });
     }
 }
 
-/// One transport of a server.
-struct On<'a> {
-    checked: &'a mut Checked,
-    wire: &'a Addresses,
-    transport: Transport,
+fn limits(on: &mut On<'_>) {
+    let by = on.transport;
+    let id = |what: &str| format!("{what}-{by:?}");
+    on.case("7: more than LimitRequestBody", Log::Any, |wire, httpd| {
+        let path = format!("/limited/called?id={}", id("limited"));
+        let (complete, answer) = unread(wire, by, &path, vec![b'x'; 100_001], true);
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        assert!(complete && answer.contains(" 413"), "{answer}");
+        assert_eq!(calls(httpd, &id("limited")), 0);
+        let exact = wire.curl(by, "/limited/sized").post(vec![b'x'; 100_000]).run();
+        assert_eq!(exact.json()["length"], 100_000);
+    });
+    on.case("8: a body that grows over it", Log::Any, |wire, httpd| {
+        let path = format!("/limited/broken?id={}", id("grown"));
+        let answer = wire.curl(by, &path).post_unknown_length(vec![b'x'; 150_000]).run();
+        assert_eq!(answer.status(), 413, "{answer:?}");
+        assert!(answer.text().matches("<html>").count() <= 1, "one page: {answer:?}");
+        assert_eq!(seen(httpd, &id("grown"))["oserror"], true);
+    });
+    on.case("9: the same after the response has begun", Log::Any, |wire, httpd| {
+        let path = format!("/limited/broken?id={}&started=&swallow=", id("begun"));
+        let answer = wire.curl(by, &path).post_unknown_length(vec![b'x'; 150_000]).run();
+        assert!(!answer.text().contains("<html>"), "a page was glued to the body: {answer:?}");
+        assert!(!answer.complete(), "the response looks complete: {answer:?}");
+        assert_eq!(seen(httpd, &id("begun"))["oserror"], true);
+    });
 }
 
-impl On<'_> {
-    fn case(&mut self, name: &str, log: Log<'_>, body: impl FnOnce(&Addresses, &Httpd)) {
-        let wire = self.wire;
-        self.checked.case(&format!("{name} by {:?}", self.transport), log, |httpd| body(wire, httpd));
-    }
+fn ends_early(on: &mut On<'_>) {
+    let by = on.transport;
+    on.case("12: the client leaves in the middle", Log::Any, |wire, httpd| {
+        let id = format!("left-{by:?}");
+        let curl = wire.curl(by, &format!("/body/broken?id={id}")).post(bytes(4_000_000));
+        let answer = curl.args(&["--limit-rate", "200k", "--max-time", "1"]).run();
+        assert_eq!(answer.exit, 28, "curl was to give up: {answer:?}");
+        let seen = seen(httpd, &id);
+        assert_eq!(seen["oserror"], true, "{seen}");
+        assert_eq!(seen["again"], seen["type"], "{seen}");
+        assert_eq!(wire.curl(by, "/probe/hello").run().status(), 200);
+    });
+}
 
-    fn limits(&mut self) {
-        let by = self.transport;
-        let id = |what: &str| format!("{what}-{by:?}");
-        self.case("7: more than LimitRequestBody", Log::Any, |wire, httpd| {
-            let path = format!("/limited/called?id={}", id("limited"));
-            let (complete, answer) = unread(wire, by, &path, vec![b'x'; 100_001], true);
-            let answer = String::from_utf8_lossy(&answer).into_owned();
-            assert!(complete && answer.contains(" 413"), "{answer}");
-            assert_eq!(calls(httpd, &id("limited")), 0);
-            let exact = wire.curl(by, "/limited/sized").post(vec![b'x'; 100_000]).run();
-            assert_eq!(exact.json()["length"], 100_000);
-        });
-        self.case("8: a body that grows over it", Log::Any, |wire, httpd| {
-            let path = format!("/limited/broken?id={}", id("grown"));
-            let answer = wire.curl(by, &path).post_unknown_length(vec![b'x'; 150_000]).run();
-            assert_eq!(answer.status(), 413, "{answer:?}");
-            assert!(answer.text().matches("<html>").count() <= 1, "one page: {answer:?}");
-            assert_eq!(seen(httpd, &id("grown"))["oserror"], true);
-        });
-        self.case("9: the same after the response has begun", Log::Any, |wire, httpd| {
-            let path = format!("/limited/broken?id={}&started=&swallow=", id("begun"));
-            let answer = wire.curl(by, &path).post_unknown_length(vec![b'x'; 150_000]).run();
-            assert!(!answer.text().contains("<html>"), "a page was glued to the body: {answer:?}");
-            assert!(!answer.complete(), "the response looks complete: {answer:?}");
-            assert_eq!(seen(httpd, &id("begun"))["oserror"], true);
-        });
-    }
-
-    fn ends_early(&mut self) {
-        let by = self.transport;
-        self.case("12: the client leaves in the middle", Log::Any, |wire, httpd| {
-            let id = format!("left-{by:?}");
-            let curl = wire.curl(by, &format!("/body/broken?id={id}")).post(bytes(4_000_000));
-            let answer = curl.args(&["--limit-rate", "200k", "--max-time", "1"]).run();
-            assert_eq!(answer.exit, 28, "curl was to give up: {answer:?}");
-            let seen = seen(httpd, &id);
-            assert_eq!(seen["oserror"], true, "{seen}");
-            assert_eq!(seen["again"], seen["type"], "{seen}");
-            assert_eq!(wire.curl(by, "/probe/hello").run().status(), 200);
-        });
-    }
-
-    fn slow_or_unread(&mut self) {
-        let by = self.transport;
-        self.case("20: one byte of 5 MB", Log::Quiet, |wire, httpd| {
-            let (complete, answer) = unread(wire, by, "/body/one", bytes(5_000_000), false);
-            assert!(complete, "{answer:?}");
-            assert_eq!(answer, [b"one:", &bytes(1)[..]].concat());
-            assert_eq!(httpd.get("/probe/hello").text(), "Hello World!");
-        });
-        self.case("21: a slow small POST leaves the only thread free", Log::Quiet, |wire, httpd| {
+fn slow_or_unread(on: &mut On<'_>) {
+    let by = on.transport;
+    on.case("20: one byte of 5 MB", Log::Quiet, |wire, httpd| {
+        let (complete, answer) = unread(wire, by, "/body/one", bytes(5_000_000), false);
+        assert!(complete, "{answer:?}");
+        assert_eq!(answer, [b"one:", &bytes(1)[..]].concat());
+        assert_eq!(httpd.get("/probe/hello").text(), "Hello World!");
+    });
+    on.case("21: a slow small POST leaves the only thread free", Log::Quiet, |wire, httpd| {
+        assert_eq!(httpd.get("/narrow/calls?id=x").status, 200);
+        let body = bytes(60_000);
+        let curl = wire.curl(by, "/narrow/read").post(body).args(&["--limit-rate", "20k"]);
+        let slow = thread::spawn(move || (curl.run(), Instant::now()));
+        let begun = Instant::now();
+        let mut most = Duration::ZERO;
+        while begun.elapsed() < Duration::from_millis(1200) {
+            let asked = Instant::now();
             assert_eq!(httpd.get("/narrow/calls?id=x").status, 200);
-            let body = bytes(60_000);
-            let curl = wire.curl(by, "/narrow/read").post(body).args(&["--limit-rate", "20k"]);
-            let slow = thread::spawn(move || (curl.run(), Instant::now()));
-            let begun = Instant::now();
-            let mut most = Duration::ZERO;
-            while begun.elapsed() < Duration::from_millis(1200) {
-                let asked = Instant::now();
-                assert_eq!(httpd.get("/narrow/calls?id=x").status, 200);
-                most = most.max(asked.elapsed());
-            }
-            let (answer, done) = slow.join().expect("it does not panic");
-            assert!(done - begun > Duration::from_millis(1200), "the body was not slow");
-            assert!(most < Duration::from_secs(1), "the thread was waiting for the slow client: {most:?}");
-            assert_eq!(answer.json()["length"], 60_000);
-        });
-    }
-
-    fn inflated(&mut self) {
-        let by = self.transport;
-        self.case("23: a body that grows when it is inflated", Log::Quiet, |wire, _| {
-            let plain = (0..100_000).flat_map(|n: u32| format!("{n}\n").into_bytes()).collect::<Vec<u8>>();
-            let curl = wire.curl(by, "/inflated/sized").post(piped("gzip", &plain));
-            let answer = curl.header("Content-Encoding: gzip").run().json();
-            let sum = String::from_utf8_lossy(&piped("sha256sum", &plain)).into_owned();
-            assert_eq!(answer["length"], plain.len());
-            assert_eq!(answer["sha256"].as_str(), sum.split(' ').next());
-        });
-    }
+            most = most.max(asked.elapsed());
+        }
+        let (answer, done) = slow.join().expect("it does not panic");
+        assert!(done - begun > Duration::from_millis(1200), "the body was not slow");
+        assert!(most < Duration::from_secs(1), "the thread was waiting for the slow client: {most:?}");
+        assert_eq!(answer.json()["length"], 60_000);
+    });
 }
 
-/// What a program makes of these bytes.
-fn piped(program: &str, bytes: &[u8]) -> Vec<u8> {
-    let mut child = Command::new(program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it is there");
-    let mut stdin = child.stdin.take().expect("it was asked for");
-    let bytes = bytes.to_vec();
-    let feeder = thread::spawn(move || stdin.write_all(&bytes));
-    let output = child.wait_with_output().expect("it ends");
-    feeder.join().expect("it does not panic").expect("it reads");
-    output.stdout
+fn inflated(on: &mut On<'_>) {
+    let by = on.transport;
+    on.case("23: a body that grows when it is inflated", Log::Quiet, |wire, _| {
+        let plain = (0..100_000).flat_map(|n: u32| format!("{n}\n").into_bytes()).collect::<Vec<u8>>();
+        let curl = wire.curl(by, "/inflated/sized").post(piped("gzip", &plain));
+        let answer = curl.header("Content-Encoding: gzip").run().json();
+        assert_eq!(answer["length"], plain.len());
+        assert_eq!(answer["sha256"], sha256(&plain));
+    });
 }
-
 /// Case 19.
 #[test]
 fn a_body_comes_back_while_it_is_sent() {

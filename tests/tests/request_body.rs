@@ -1,51 +1,19 @@
 //! Request bodies: however they are sent, read, broken off or ignored. The
 //! numbers are those of the list of cases that the project keeps.
 
-use std::io::Write as _;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use wsgid_tests::bodies::{bytes, calls, post_head, seen, sha256};
 use wsgid_tests::nghttp::unread;
-use wsgid_tests::pattern::{self, Checker};
+use wsgid_tests::pattern::Checker;
 use wsgid_tests::raw::exchange;
 use wsgid_tests::wire::{Addresses, transports};
-use wsgid_tests::{Checked, Httpd, Json, Limit, Log, Mpm, Raw, Request, Transport, Wire, case, eventually};
+use wsgid_tests::{Checked, Json, Limit, Log, Mpm, Raw, Request, Transport, Wire, case};
 
 const SOON: Duration = Duration::from_secs(15);
 
 fn wire(mpm: Mpm) -> Wire {
-    Wire::start(mpm, |builder, site| {
-        builder
-            .load("reqtimeout")
-            .load("deflate")
-            .line("RequestReadTimeout header=0 body=0")
-            .mount("/limited", &site.file("body_cases.py"), "site")
-            .mount("/timed", &site.file("body_cases.py"), "site")
-            .mount("/inflated", &site.file("body_cases.py"), "site")
-            .line("<Location /limited>\n  LimitRequestBody 100000\n  WSGIChunkedRequest On\n</Location>")
-            .line("<Location /inflated>\n  SetInputFilter DEFLATE\n</Location>")
-    })
-}
-
-/// What `n` bytes of the pattern are.
-fn bytes(n: usize) -> Vec<u8> {
-    let mut all = Vec::with_capacity(n);
-    while all.len() < n {
-        all.extend_from_slice(pattern::piece(all.len() as u64, (n - all.len()) as u64));
-    }
-    all
-}
-
-/// What the application saw of the broken body with this id.
-fn seen(httpd: &Httpd, id: &str) -> Json {
-    eventually(&format!("the application notes what it saw of {id}"), SOON, || {
-        let seen = httpd.get(&format!("/body/seen?id={id}")).json();
-        (!seen.is_null()).then_some(seen)
-    })
-}
-
-fn post_head(path: &str, fields: &str) -> String {
-    format!("POST {path} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n")
+    Wire::start(mpm, |builder, _| builder.load("reqtimeout").line("RequestReadTimeout header=0 body=0"))
 }
 
 /// Cases 1, 2, 3, 15, 18.
@@ -104,14 +72,6 @@ fn every_size(checked: &mut Checked, wire: &Addresses, transport: Transport) {
         checker.feed(&body);
         checker.assert_exact(26_000_000);
     });
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    let mut child =
-        Command::new("sha256sum").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("sha256sum is there");
-    child.stdin.take().expect("it was asked for").write_all(bytes).expect("sha256sum reads");
-    let output = child.wait_with_output().expect("sha256sum ends");
-    String::from_utf8_lossy(&output.stdout).split(' ').next().unwrap_or_default().to_owned()
 }
 
 #[test]
@@ -177,7 +137,7 @@ fn framing_is_strict() {
                     let text = exchange(httpd.address(), head + "5\r\nhello\r\n0\r\n\r\n", Duration::from_secs(3));
                     let status = text.get(9..12).unwrap_or_default();
                     assert!(["501", "400"].contains(&status), "{text}");
-                    assert_eq!(httpd.get(&format!("/body/calls?id={id}")).json(), 0);
+                    assert_eq!(calls(httpd, &id), 0);
                 });
             }
             checked.case("6: Content-Length and chunked", Log::Any, |httpd| {
@@ -199,7 +159,7 @@ fn framing_is_strict() {
                 checked.case(&format!("24: {name}"), Log::Any, |httpd| {
                     let id = format!("smuggled_{name}");
                     let _ = exchange(httpd.address(), request.replace("ID", &id), Duration::from_secs(2));
-                    assert_eq!(httpd.get(&format!("/body/calls?id={id}")).json(), 0, "a hidden request was served");
+                    assert_eq!(calls(httpd, &id), 0, "a hidden request was served");
                 });
             }
             checked.finish();

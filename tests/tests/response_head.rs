@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde_json::json;
 use wsgid_tests::raw::exchange;
-use wsgid_tests::wire::{Addresses, quoted, transports};
-use wsgid_tests::{Answer, Checked, Json, Limit, Log, Mpm, Request, Transport, Wire, case};
+use wsgid_tests::wire::{Addresses, quoted};
+use wsgid_tests::{Answer, Json, Limit, Log, Mpm, On, Request, Transport, Wire, case, on_each};
 
 const SOON: Duration = Duration::from_secs(15);
 
@@ -47,44 +47,26 @@ fn path(spec: &Json) -> String {
 fn heads_are_what_the_application_says_by_every_transport_on_every_mpm() {
     for mpm in Mpm::ALL {
         case(Limit::seconds(200), move || {
-            let (_site, wire, mut checked) = wire(mpm).checked();
-            for transport in transports(mpm) {
-                let mut on = On { checked: &mut checked, wire: &wire, transport: *transport };
-                fields(&mut on);
-                statuses(&mut on);
-                hop_by_hop(&mut on);
-                head_requests(&mut on);
-                head_of_a_stream(&mut on);
-                without_body(&mut on);
-                lengths(&mut on);
-                hints(&mut on);
-                redirects(&mut on);
-                error_pages(&mut on);
-                large_heads(&mut on);
-            }
-            checked.finish();
+            on_each(wire(mpm), mpm, |on| {
+                fields(on);
+                statuses(on);
+                hop_by_hop(on);
+                head_requests(on);
+                head_of_a_stream(on);
+                without_body(on);
+                lengths(on);
+                hints(on);
+                redirects(on);
+                error_pages(on);
+                large_heads(on);
+            });
         });
     }
 }
 
-/// One transport of a server.
-struct On<'a> {
-    checked: &'a mut Checked,
-    wire: &'a Addresses,
-    transport: Transport,
-}
-
-impl On<'_> {
-    fn case(&mut self, name: &str, log: Log<'_>, look: impl FnOnce(&dyn Fn(&str) -> Answer)) {
-        let (wire, transport) = (self.wire, self.transport);
-        let get = move |path: &str| wire.curl(transport, path).run();
-        self.checked.case(&format!("{name} by {transport:?}"), log, |_| look(&get));
-    }
-
-    /// The application answers as `spec` says.
-    fn spec(&mut self, name: &str, log: Log<'_>, spec: &Json, look: impl FnOnce(Answer)) {
-        self.case(name, log, |get| look(get(&path(spec))));
-    }
+/// The application answers as `spec` says.
+fn answers(on: &mut On<'_>, name: &str, log: Log<'_>, spec: &Json, look: impl FnOnce(Answer)) {
+    on.gets(name, log, |get| look(get(&path(spec))));
 }
 
 fn fields(on: &mut On<'_>) {
@@ -92,7 +74,7 @@ fn fields(on: &mut On<'_>) {
         ["Set-Cookie", "a=1; Path=/"], ["Set-Cookie", "b=2, c"], ["Link", "</x>; rel=preload"], ["Link", "</y>"],
         ["WWW-Authenticate", "Basic realm=\"a\""], ["WWW-Authenticate", "Digest realm=\"b\""], ["X-Empty", ""],
         ["x-CaSe", "kept"], ["Content-Type", "text/plain"], ["X-Latin", "caf\u{e9}"]]});
-    on.spec("25: repeated fields", Log::Quiet, &spec, |answer| {
+    answers(on, "25: repeated fields", Log::Quiet, &spec, |answer| {
         assert_eq!(answer.status(), 401);
         assert_eq!(answer.head.all("Set-Cookie"), ["a=1; Path=/", "b=2, c"]);
         assert_eq!(answer.head.all("WWW-Authenticate"), ["Basic realm=\"a\"", "Digest realm=\"b\""]);
@@ -101,16 +83,16 @@ fn fields(on: &mut On<'_>) {
         assert_eq!(answer.head.all("x-case"), ["kept"]);
     });
     let spec = json!({"headers": [["Date", "Thu, 01 Jan 1970 00:00:00 GMT"], ["Server", "mine"]]});
-    on.spec("30: Date and Server are the server's", Log::Quiet, &spec, |answer| {
+    answers(on, "30: Date and Server are the server's", Log::Quiet, &spec, |answer| {
         assert!(!answer.head.field("Date").unwrap_or("1970").contains("1970"), "{answer:?}");
         assert!(answer.head.field("Server").is_some_and(|server| server.starts_with("Apache")), "{answer:?}");
     });
-    on.spec("31: no Content-Type", Log::Quiet, &json!({"headers": []}), |answer| {
+    answers(on, "31: no Content-Type", Log::Quiet, &json!({"headers": []}), |answer| {
         assert_eq!(answer.head.field("Content-Type"), None, "{answer:?}");
         assert_eq!(answer.text(), "body\n");
     });
     let html = format!("/charset{}", &path(&json!({"headers": [["Content-Type", "text/html"]]}))[5..]);
-    on.case("32: AddDefaultCharset", Log::Quiet, |get| {
+    on.gets("32: AddDefaultCharset", Log::Quiet, |get| {
         assert_eq!(get(&html).head.field("Content-Type"), Some("text/html; charset=utf-8"));
     });
 }
@@ -127,7 +109,7 @@ fn statuses(on: &mut On<'_>) {
         ("503 Later", 503, "Later"),
     ] {
         let h2 = on.transport.is_h2();
-        on.spec(&format!("26: `{line}`"), Log::Quiet, &json!({"status": line}), |answer| {
+        answers(on, &format!("26: `{line}`"), Log::Quiet, &json!({"status": line}), |answer| {
             assert_eq!((answer.status(), answer.text().as_str()), (number, "body\n"), "{answer:?}");
             if !h2 {
                 let got = answer.head.line.splitn(3, ' ').nth(2).unwrap_or_default().trim();
@@ -136,7 +118,7 @@ fn statuses(on: &mut On<'_>) {
         });
     }
     for line in ["99 Low", "600 High", "000 Zero", "abc", "2000 OK", "", "20", "-20 X", "100 Continue", "101 Switch"] {
-        on.spec(&format!("27: `{line}`"), Log::Any, &json!({"status": line}), |answer| {
+        answers(on, &format!("27: `{line}`"), Log::Any, &json!({"status": line}), |answer| {
             assert!(matches!(answer.status(), 500 | 502), "{answer:?}");
             assert!(!answer.text().contains("body\n"), "{answer:?}");
         });
@@ -152,7 +134,7 @@ fn statuses(on: &mut On<'_>) {
         ("no name", json!([["", "Injected"]])),
         ("a space in a name", json!([["Injected X", "yes"]])),
     ] {
-        on.spec(&format!("28: {what}"), Log::Any, &json!({"headers": headers}), |answer| {
+        answers(on, &format!("28: {what}"), Log::Any, &json!({"headers": headers}), |answer| {
             assert!(matches!(answer.status(), 500 | 502), "{answer:?}");
             let smuggled =
                 answer.head.fields.iter().any(|(name, value)| name.contains("Injected") || value.contains("Injected"));
@@ -175,7 +157,7 @@ fn hop_by_hop(on: &mut On<'_>) {
     ] {
         let spec =
             json!({"headers": [[name, value], ["Content-Type", "text/plain"]], "generator": true, "body": ["a", "b"]});
-        on.spec(&format!("29: {name}: {value}"), Log::Any, &spec, |answer| {
+        answers(on, &format!("29: {name}: {value}"), Log::Any, &spec, |answer| {
             assert!(answer.complete(), "{answer:?}");
             assert_eq!((answer.status(), answer.text().as_str()), (200, "ab"), "{answer:?}");
             let all = answer.head.all(name);
@@ -238,7 +220,7 @@ fn without_body(on: &mut On<'_>) {
         let spec = json!({"status": status, "body": body, "headers": [["Content-Type", "text/plain"], ["Content-Length", "11"], ["ETag", "\"e\""]]});
         let number: u16 = status[..3].parse().expect("a number");
         // A body that is missing does not matter where none may be.
-        on.spec(&format!("34: {status} {body}"), Log::Quiet, &spec, |answer| {
+        answers(on, &format!("34: {status} {body}"), Log::Quiet, &spec, |answer| {
             assert!(answer.complete(), "{answer:?}");
             assert_eq!((answer.status(), answer.body.len()), (number, 0), "{answer:?}");
             assert_eq!(answer.head.field("Transfer-Encoding"), None, "{answer:?}");
@@ -266,7 +248,7 @@ fn lengths(on: &mut On<'_>) {
     for (what, spec) in
         [("in one piece", of(json!("3"), json!(["abcdef"]))), ("in pieces", of(json!("3"), json!(["ab", "cd", "ef"])))]
     {
-        on.spec(&format!("35: more than announced, {what}"), Log::Any, &spec, |answer| {
+        answers(on, &format!("35: more than announced, {what}"), Log::Any, &spec, |answer| {
             assert!(answer.complete(), "{answer:?}");
             assert_eq!((answer.text().as_str(), answer.head.field("Content-Length")), ("abc", Some("3")), "{answer:?}");
         });
@@ -276,18 +258,18 @@ fn lengths(on: &mut On<'_>) {
         ("in pieces", of(json!("10"), json!(["a", "bc"]))),
         ("nothing", of(json!("10"), json!([]))),
     ] {
-        on.spec(&format!("35: less than announced, {what}"), Log::Any, &spec, |answer| {
+        answers(on, &format!("35: less than announced, {what}"), Log::Any, &spec, |answer| {
             assert!(!answer.complete() || answer.status() >= 500, "it looks complete: {answer:?}");
         });
     }
     for value in
         [json!("-1"), json!("abc"), json!("1 0"), json!("0x3"), json!(["3", "4"]), json!("99999999999999999999999999")]
     {
-        on.spec(&format!("35: Content-Length {value}"), Log::Any, &of(value, json!(["abc"])), |answer| {
+        answers(on, &format!("35: Content-Length {value}"), Log::Any, &of(value, json!(["abc"])), |answer| {
             assert!(matches!(answer.status(), 500 | 502), "{answer:?}");
         });
     }
-    on.spec("35: the same Content-Length twice", Log::Any, &of(json!(["3", "3"]), json!(["abc"])), |answer| {
+    answers(on, "35: the same Content-Length twice", Log::Any, &of(json!(["3", "3"]), json!(["abc"])), |answer| {
         assert!(matches!(answer.status(), 500 | 502) || answer.head.all("Content-Length") == ["3"], "{answer:?}");
     });
 }
@@ -295,7 +277,7 @@ fn lengths(on: &mut On<'_>) {
 fn hints(on: &mut On<'_>) {
     let spec = json!({"hints": [[["Link", "</style.css>; rel=preload"], ["Link", "</a.js>; rel=preload"]]],
         "headers": [["Content-Type", "text/plain"], ["X-Final", "yes"], ["Link", "</last>"]]});
-    on.spec("37: early hints", Log::Quiet, &spec, |answer| {
+    answers(on, "37: early hints", Log::Quiet, &spec, |answer| {
         assert_eq!((answer.status(), answer.text().as_str()), (200, "body\n"), "{answer:?}");
         assert_eq!(answer.interim.iter().map(|head| head.status).collect::<Vec<_>>(), [103], "{answer:?}");
         // mod_http2 joins them, as a list may be: see the test below that has no part of ours.
@@ -325,7 +307,7 @@ fn redirects(on: &mut On<'_>) {
         [("302 Found", "/elsewhere"), ("201 Created", "/made/1"), ("301 Moved", "http://example.org/")]
     {
         let spec = json!({"status": status, "headers": [["Location", location]]});
-        on.spec(&format!("38: {status} with a Location"), Log::Quiet, &spec, |answer| {
+        answers(on, &format!("38: {status} with a Location"), Log::Quiet, &spec, |answer| {
             assert_eq!((answer.status().to_string().as_str(), answer.text().as_str()), (&status[..3], "body\n"));
             assert_eq!(answer.head.all("Location"), [location], "{answer:?}");
         });
@@ -335,7 +317,7 @@ fn redirects(on: &mut On<'_>) {
 fn error_pages(on: &mut On<'_>) {
     let at = |mount: &str, spec: Json| format!("{mount}{}", &path(&spec)[5..]);
     let not_found = json!({"status": "404 Not Found", "headers": [["Set-Cookie", "a=1"]], "body": ["own page"]});
-    on.case("39: an error page of httpd, if asked for", Log::Quiet, |get| {
+    on.gets("39: an error page of httpd, if asked for", Log::Quiet, |get| {
         let answer = get(&at("/overridden", not_found.clone()));
         // The page is an application: what it says counts.
         assert_eq!(answer.status(), 200, "{answer:?}");
@@ -352,14 +334,14 @@ fn error_pages(on: &mut On<'_>) {
         let fine = get(&at("/overridden", json!({})));
         assert_eq!((fine.status(), fine.text().as_str()), (200, "body\n"));
     });
-    on.case("39: the application's own page, if not", Log::Quiet, |get| {
+    on.gets("39: the application's own page, if not", Log::Quiet, |get| {
         let answer = get(&path(&not_found));
         assert_eq!(
             (answer.status(), answer.text().as_str(), answer.head.field("Set-Cookie")),
             (404, "own page", Some("a=1"))
         );
     });
-    on.case("40: an error page that fails too", Log::Any, |get| {
+    on.gets("40: an error page that fails too", Log::Any, |get| {
         let answer = get(&at("/failing", not_found.clone()));
         assert!(matches!(answer.status(), 404 | 500), "{answer:?}");
         assert!(answer.complete() && !answer.text().contains("Traceback"), "{answer:?}");
@@ -367,7 +349,7 @@ fn error_pages(on: &mut On<'_>) {
 }
 
 fn large_heads(on: &mut On<'_>) {
-    on.case("36: heads as large as they may be, and larger", Log::Any, |get| {
+    on.gets("36: heads as large as they may be, and larger", Log::Any, |get| {
         for (fields, length, fits) in
             [(60, 1000, true), (1, 32_000, true), (1, 40_000, false), (400, 1000, false), (600, 10, false)]
         {
