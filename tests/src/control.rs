@@ -59,7 +59,9 @@ pub fn workers(httpd: &Httpd, group: &str) -> Option<Vec<Pid>> {
     Some(pools(&status, group).iter().flat_map(ready).filter(|pid| pid.alive()).collect())
 }
 
-fn socket(root: &Path) -> Option<PathBuf> {
+/// The socket for commands, if there is one below this directory.
+#[must_use]
+pub fn socket(root: &Path) -> Option<PathBuf> {
     let mut left = vec![root.to_owned()];
     while let Some(directory) = left.pop() {
         for entry in fs::read_dir(directory).into_iter().flatten().flatten() {

@@ -1,10 +1,9 @@
 //! What `wsgid` says about the supervisor of a test's httpd.
 
-use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::{Httpd, Json, Pid, artifacts};
+use crate::{Httpd, Json, Pid, artifacts, control};
 
 impl Httpd {
     /// What the command line prints.
@@ -48,17 +47,13 @@ impl Httpd {
         Pid::current(i32::try_from(ready["pid"].as_i64()?).ok()?)
     }
 
-    fn control_socket(&self) -> PathBuf {
-        let mut left = vec![self.root().to_owned()];
-        while let Some(directory) = left.pop() {
-            for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-                match entry.path() {
-                    path if path.ends_with("control.sock") => return path,
-                    path if path.is_dir() => left.push(path),
-                    _ => {}
-                }
-            }
-        }
-        panic!("the supervisor has no control socket below {}", self.root().display())
+    /// Where the supervisor takes commands.
+    ///
+    /// # Panics
+    /// If there is no such socket.
+    #[must_use]
+    pub fn control_socket(&self) -> PathBuf {
+        let found = control::socket(self.root());
+        found.unwrap_or_else(|| panic!("the supervisor has no control socket below {}", self.root().display()))
     }
 }

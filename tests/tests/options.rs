@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use wsgid_tests::{Httpd, Limit, Pid, Site, artifacts, case, eventually, heavy_case, users};
+use wsgid_tests::{Httpd, Json, Limit, Pid, Site, artifacts, case, eventually, heavy_case, users};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -43,32 +43,8 @@ fn wait_until_running(httpd: &Httpd, count: u64) {
     });
 }
 
-fn wsgid(httpd: &Httpd, args: &[&str]) -> String {
-    let socket = find_control(httpd);
-    let out = Command::new(artifacts::wsgid()).args(args).arg("--socket").arg(socket).output();
-    let out = out.expect("wsgid can be run");
-    assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
-    String::from_utf8_lossy(&out.stdout).into_owned()
-}
-
-fn find_control(httpd: &Httpd) -> std::path::PathBuf {
-    let mut left = vec![httpd.root().to_owned()];
-    while let Some(directory) = left.pop() {
-        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-            match entry.path() {
-                path if path.ends_with("control.sock") => return path,
-                path if path.is_dir() => left.push(path),
-                _ => {}
-            }
-        }
-    }
-    panic!("the supervisor has no control socket below {}", httpd.root().display())
-}
-
-fn workers(httpd: &Httpd) -> Vec<serde_json::Value> {
-    let status: serde_json::Value = serde_json::from_str(&wsgid(httpd, &["status", "--json"])).expect("JSON");
-    let pools = status["groups"].as_array().into_iter().flatten().flat_map(|group| group["pools"].as_array()).flatten();
-    pools.flat_map(|pool| pool["workers"].as_array()).flatten().cloned().collect()
+fn workers(httpd: &Httpd) -> Vec<Json> {
+    httpd.pools().iter().filter_map(|pool| pool["workers"].as_array()).flatten().cloned().collect()
 }
 
 fn proc_file(worker: Pid, name: &str) -> String {
@@ -415,7 +391,7 @@ fn graceful_eviction_and_shutdown_timeouts_bound_a_running_request() {
             httpd.stop();
             took
         };
-        let restart = |httpd: &Httpd, _: Pid| drop(wsgid(httpd, &["restart", "site"]));
+        let restart = |httpd: &Httpd, _: Pid| drop(httpd.wsgid(&["restart", "site"]));
         let evict = |_: &Httpd, worker: Pid| worker.signal(Signal::SIGUSR1);
         let took = end_of("graceful-timeout=2 shutdown-timeout=1", &restart);
         assert!(took >= Duration::from_secs(2) && took < Duration::from_secs(7), "graceful-timeout: {took:?}");
@@ -447,7 +423,7 @@ fn restart_burst_makes_a_group_failed_and_restart_clears_it() {
         assert_eq!(httpd.get("/").status, 503, "refused at once");
         assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
         site.write("dies.py", "def application(e, s):\n    s('200 OK', [])\n    return [b'mended']\n");
-        wsgid(&httpd, &["restart", "site"]);
+        let _ = httpd.wsgid(&["restart", "site"]);
         eventually("the mended script", SOON, || (httpd.get("/").status == 200).then_some(()));
         httpd.stop();
     });
@@ -494,7 +470,7 @@ fn root_the_owner_of_a_group_restarts_it_without_root() {
         let program = Site::new();
         let copy = program.path().join("wsgid");
         fs::copy(artifacts::wsgid(), &copy).expect("the program can be copied");
-        let socket = find_control(&httpd);
+        let socket = httpd.control_socket();
         let as_owner = |args: &[&str]| {
             let owner = users[0].uid.to_string();
             let mut command = Command::new("setpriv");
