@@ -18,9 +18,15 @@ pub(crate) enum IdentityError {
         "user `{user}` (uid {uid}, gid {gid}) is root or in root's group; workers never run as root: set user= and group="
     )]
     Root { user: String, uid: u32, gid: u32 },
+    #[error("there is no user to run as: httpd's directive User or Group is missing; add both, or set user=")]
+    Nobody,
     #[error("`{what}` cannot be looked up: {errno}")]
     Lookup { what: String, errno: nix::Error },
 }
+
+/// The number -1, which httpd has for a user or group that it was not given. The
+/// kernel takes it for "leave it as it is".
+const NOBODY: u32 = u32::MAX;
 
 /// The account that groups without `user=` run as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +49,9 @@ pub(crate) fn resolve(config: &GroupConfig, default: Default) -> Result<Identity
         None if config.user.is_some() => account.gid,
         None => default.gid,
     };
+    if account.uid == NOBODY || gid == NOBODY {
+        return Err(IdentityError::Nobody);
+    }
     let identity = Identity {
         uid: account.uid,
         gid,
@@ -83,7 +92,8 @@ impl From<User> for Account {
 
 fn find_user(name: &str) -> Result<Account, IdentityError> {
     if let Some(number) = name.strip_prefix('#') {
-        let uid = number.parse().map_err(|_| IdentityError::NoUser(name.to_owned()))?;
+        let uid = number.parse().ok().filter(|uid| *uid != NOBODY);
+        let uid = uid.ok_or_else(|| IdentityError::NoUser(name.to_owned()))?;
         return account(Uid::from_raw(uid), uid);
     }
     match User::from_name(name) {
@@ -106,7 +116,8 @@ fn account(uid: Uid, gid: u32) -> Result<Account, IdentityError> {
 
 fn find_group(name: &str) -> Result<Gid, IdentityError> {
     if let Some(number) = name.strip_prefix('#') {
-        return number.parse().map(Gid::from_raw).map_err(|_| IdentityError::NoGroup(name.to_owned()));
+        let gid = number.parse().ok().filter(|gid| *gid != NOBODY);
+        return gid.map(Gid::from_raw).ok_or_else(|| IdentityError::NoGroup(name.to_owned()));
     }
     match Group::from_name(name) {
         Ok(Some(group)) => Ok(group.gid),
@@ -130,12 +141,12 @@ fn supplementary(config: &GroupConfig, account: &Account, gid: u32) -> Result<Ve
 mod tests {
     use super::*;
 
-    const NOBODY: Default = Default { uid: 65534, gid: 65534 };
+    const USUAL: Default = Default { uid: 65534, gid: 65534 };
 
     fn with(name: &str, value: &str) -> Result<Identity, IdentityError> {
         let mut config = GroupConfig::new("site", "test");
         config.set(name, value).unwrap();
-        resolve(&config, NOBODY)
+        resolve(&config, USUAL)
     }
 
     #[test]
@@ -146,6 +157,20 @@ mod tests {
         }
         assert_eq!(with("user", "no-such-user-here"), Err(IdentityError::NoUser("no-such-user-here".into())));
         assert!(with("group", "no-such-group-here").unwrap_err().to_string().contains("no-such-group-here"));
+    }
+
+    #[test]
+    fn a_server_without_user_has_none_for_a_group_either() {
+        let plain = GroupConfig::new("site", "test");
+        let nobodies = [Default { uid: NOBODY, ..USUAL }, Default { gid: NOBODY, ..USUAL }];
+        for default in nobodies {
+            let refused = resolve(&plain, default).is_err_and(|error| error == IdentityError::Nobody);
+            assert!(refused || !Uid::effective().is_root(), "{default:?}");
+        }
+        for name in ["user", "group"] {
+            let text = with(name, "#4294967295").map_err(|error| error.to_string());
+            assert!(text.is_err_and(|text| text.contains("#4294967295")) || !Uid::effective().is_root());
+        }
     }
 
     #[test]

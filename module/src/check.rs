@@ -1,11 +1,13 @@
 //! Cross checks once the configuration has been read, so that configtest shows
 //! them: names that refer to groups, and from where.
 
+use nix::unistd::geteuid;
 use wsgid_protocol::report::Remark;
 
 use crate::apr::log::{self, Level};
 use crate::groups::admits;
-use crate::httpd::server::{Server, is_first_pass, is_only_looking};
+use crate::httpd::server::{self, Server, is_first_pass, is_only_looking};
+use crate::httpds_user::Account;
 use crate::settings::{self, DEFAULT_GROUP, Settings, Sighting, Subject};
 use crate::{report, sys};
 
@@ -13,7 +15,9 @@ use crate::{report, sys};
 pub(crate) fn check_config(main: Server<'_>) -> i32 {
     let (errors, warnings) = settings::with(|settings| {
         name_scopes(settings, main);
-        (errors(settings, main), warnings(settings, main))
+        let (mut errors, mut warnings) = (errors(settings, main), warnings(settings, main));
+        accounts(settings, &mut errors, &mut warnings);
+        (errors, warnings)
     });
     if report::is_wanted() {
         report::write(errors, warnings);
@@ -68,6 +72,28 @@ fn errors(settings: &Settings, main: Server<'_>) -> Vec<Remark> {
         errors.extend(unknown_default(settings, server));
     }
     errors
+}
+
+/// Where httpd's own account would be that of applications, it has to be one.
+fn accounts(settings: &Settings, errors: &mut Vec<Remark>, warnings: &mut Vec<Remark>) {
+    // Started by anyone else, everything runs as this one. And a supervisor of
+    // its own has its own idea of the groups.
+    if !geteuid().is_root() || settings.daemon_socket.is_some() {
+        return;
+    }
+    let (uid, gid) = server::children_identity();
+    let account = Account { uid, gid };
+    let before = errors.len();
+    for group in &settings.groups {
+        let text = account.refuses(&group.config);
+        errors.extend(text.map(|text| Remark { origin: group.config.origin.clone(), text }));
+    }
+    if errors.len() == before
+        && let Some(missing) = account.missing(true)
+    {
+        let text = format!("neither httpd's children nor applications without a process group can start; {missing}");
+        warnings.push(Remark { origin: String::new(), text });
+    }
 }
 
 /// Directives that are dangerous without their partner, which stands neither in

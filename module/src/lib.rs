@@ -21,6 +21,7 @@ mod groups;
 mod handler;
 mod headers;
 mod httpd;
+mod httpds_user;
 mod injected;
 mod launch;
 mod loads;

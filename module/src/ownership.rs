@@ -13,10 +13,13 @@ use wsgid_protocol::GroupConfig;
 /// Write permission of the group and of all others.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
+/// The system takes this number for "leave it as it is".
+const NOBODY: u32 = u32::MAX;
+
 /// The number behind `name` or `#number`.
 pub(crate) fn uid_of(name: &str) -> Option<u32> {
     match name.strip_prefix('#') {
-        Some(number) => number.parse().ok(),
+        Some(number) => number.parse().ok().filter(|number| *number != NOBODY),
         None => User::from_name(name).ok().flatten().map(|user| user.uid.as_raw()),
     }
 }
@@ -24,7 +27,7 @@ pub(crate) fn uid_of(name: &str) -> Option<u32> {
 /// The same for groups.
 pub(crate) fn gid_of(name: &str) -> Option<u32> {
     match name.strip_prefix('#') {
-        Some(number) => number.parse().ok(),
+        Some(number) => number.parse().ok().filter(|number| *number != NOBODY),
         None => Group::from_name(name).ok().flatten().map(|group| group.gid.as_raw()),
     }
 }

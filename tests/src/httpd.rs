@@ -69,6 +69,7 @@ pub struct Builder {
     peer: Option<PathBuf>,
     artifacts: Option<PathBuf>,
     user: Option<TestUser>,
+    nobody: bool,
     one_process: bool,
     environment: Vec<(&'static str, PathBuf)>,
 }
@@ -93,6 +94,7 @@ impl Builder {
             peer,
             artifacts: None,
             user: None,
+            nobody: false,
             one_process: false,
             environment: Vec::new(),
         }
@@ -120,6 +122,13 @@ impl Builder {
     pub fn started_by(mut self, user: &TestUser) -> Self {
         self.copied_artifacts();
         self.user = Some(user.clone());
+        self
+    }
+
+    /// Leaves out `User` and `Group`, which httpd needs if root starts it.
+    #[must_use]
+    pub const fn without_user(mut self) -> Self {
+        self.nobody = true;
         self
     }
 
@@ -258,7 +267,7 @@ impl Builder {
                 modules.display()
             );
         }
-        if users::is_root() {
+        if users::is_root() && !self.nobody {
             let user = users::of_httpd();
             text += &format!("User {}\nGroup {}\n", user.name, user.group);
         }

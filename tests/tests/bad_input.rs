@@ -71,6 +71,43 @@ fn root_an_unknown_user_is_named() {
     });
 }
 
+#[test]
+fn root_a_server_without_user_is_told_the_directive() {
+    case(Limit::default(), || {
+        let Some([user, ..]) = users::three() else { return };
+        let without = || Httpd::builder().without_user();
+        let own_user = || without().daemon("own", &format!("user={}", user.name));
+        let words = ["`site`", "the directives User and Group are missing", "httpd.conf", "add `User "];
+        assert_refused(&without().daemon("site", "threads=2"), &words);
+        assert_refused(&own_user().daemon("site", "threads=2"), &words);
+        let half = without().line(format!("User {}", user.name));
+        assert_refused(&half.daemon("site", "threads=2"), &["`site`", "the directive Group is missing"]);
+        let half = without().line(format!("Group {}", user.group));
+        assert_refused(&half.daemon("site", "threads=2"), &["`site`", "the directive User is missing"]);
+        let roots = without().line(format!("User {}\nGroup root", user.name));
+        assert_refused(&roots.daemon("site", "threads=2"), &["`site`", "root's", "Group"]);
+        // The directives may follow, and a group that has all it needs is fine.
+        let after = without().daemon("site", "threads=2").line(format!("User {}\nGroup {}", user.name, user.group));
+        assert!(after.check().ok, "{}", after.check().text);
+        for builder in [own_user(), without()] {
+            let check = builder.check();
+            assert!(check.ok && check.text.contains("the directives User and Group are missing"), "{}", check.text);
+        }
+    });
+}
+
+#[test]
+fn root_a_user_or_group_that_the_system_cannot_have_is_named() {
+    case(Limit::default(), || {
+        if users::three().is_some() {
+            for (option, value) in [("user", "#4294967295"), ("group", "#4294967295"), ("user", "#-1"), ("user", "#")] {
+                let words = [&format!("option `{option}`"), &*format!("`{value}`")];
+                assert_refused(&Httpd::builder().daemon("site", &format!("{option}={value}")), &words);
+            }
+        }
+    });
+}
+
 /// A server with a good group at `/good` and a bad one at `/bad`.
 fn good_and_bad(site: &Site, options: &str, script: &str) -> Httpd {
     Httpd::builder()
