@@ -203,3 +203,14 @@ impl Tally {
         }
     }
 }
+
+/// Asks again and again until the end, whatever comes of it: the neighbour that
+/// others suffer from.
+pub fn pester(address: SocketAddr, path: String, end: Instant) -> JoinHandle<()> {
+    thread::spawn(move || {
+        while Instant::now() < end {
+            let _ = Client::new(address).timeout(Duration::from_secs(2)).get(&path);
+            wait::let_run(Duration::from_millis(20));
+        }
+    })
+}

@@ -10,6 +10,20 @@ use crate::curl::{Curl, Transport};
 use crate::httpd::{Builder, Httpd, Mpm};
 use crate::site::Site;
 
+/// What `/head/wrong` of `head_cases.py` can return that is no response.
+pub const NO_RESPONSES: [&str; 10] = [
+    "no start",
+    "no start, empty",
+    "start after data",
+    "text",
+    "none item",
+    "int item",
+    "none",
+    "int",
+    "string",
+    "bytes",
+];
+
 /// A running server with all the case applications.
 #[derive(Debug)]
 pub struct Wire {

@@ -16,7 +16,7 @@ mod requests;
 use requests::{forwarded, requests, responses};
 use wsgid_tests::judge::{Allowed, Pair, Side, judge};
 use wsgid_tests::raw::exchange;
-use wsgid_tests::wire::{quoted, with_tls};
+use wsgid_tests::wire::{NO_RESPONSES, quoted, with_tls};
 use wsgid_tests::{Answer, Builder, Curl, Mpm, Site, Transport, until};
 
 const SOON: Duration = Duration::from_secs(5);
@@ -224,17 +224,7 @@ fn misuses(pair: &mut Pair) {
         let path = format!("/head/misuse?spec={}", quoted(&json!({ "which": which }).to_string()));
         pair.raw(&format!("misuse {which}"), &format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"));
     }
-    for which in [
-        "no start",
-        "no start, empty",
-        "start after data",
-        "text",
-        "none item",
-        "int item",
-        "none",
-        "int",
-        "string",
-        "bytes",
+    let served = [
         "bytearray item",
         "memoryview item",
         "empty bytes",
@@ -246,7 +236,8 @@ fn misuses(pair: &mut Pair) {
         "generator",
         "late start",
         "iterator",
-    ] {
+    ];
+    for which in NO_RESPONSES.into_iter().chain(served) {
         let path = format!("/head/wrong?spec={}", quoted(&json!({ "which": which }).to_string()));
         let [theirs, ours] = [&pair.theirs, &pair.ours].map(|side| {
             let before = side.httpd.error_log().len();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use wsgid_tests::raw::exchange;
-use wsgid_tests::wire::{Addresses, quoted};
+use wsgid_tests::wire::{Addresses, NO_RESPONSES, quoted};
 use wsgid_tests::{Answer, Json, Limit, Log, Mpm, On, Request, Transport, Wire, case, on_each};
 
 const SOON: Duration = Duration::from_secs(15);
@@ -456,18 +456,7 @@ fn wrong_results_are_errors_and_odd_ones_are_served() {
                 assert_eq!((response.status, response.text().as_str()), (200, body));
             });
         }
-        for which in [
-            "no start",
-            "no start, empty",
-            "start after data",
-            "text",
-            "none item",
-            "int item",
-            "none",
-            "int",
-            "string",
-            "bytes",
-        ] {
+        for which in NO_RESPONSES {
             checked.case(which, Log::Any, |httpd| {
                 let response = httpd.get(&at(which));
                 assert_eq!(response.status, 500, "{}", response.text());

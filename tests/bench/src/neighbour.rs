@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use wsgid_tests::load::pester;
 use wsgid_tests::{Client, Httpd, Site, users};
 
 /// What the bad site does, and how many ask for it at the same time.
@@ -53,7 +54,7 @@ pub(crate) fn run(rounds: usize) -> Result<()> {
             turns.entry("quiet").or_default().push(turn(&httpd));
             for (deed, count) in DEEDS {
                 let end = Instant::now() + TURN;
-                let evil: Vec<_> = (0..*count).map(|_| ask(&httpd, &format!("/bad/{deed}"), end)).collect();
+                let evil: Vec<_> = (0..*count).map(|_| pester(httpd.address(), format!("/bad/{deed}"), end)).collect();
                 turns.entry(deed).or_default().push(turn(&httpd));
                 evil.into_iter().for_each(|one| drop(one.join()));
                 // Let it come to rest before the next turn.
@@ -116,15 +117,4 @@ fn turn(httpd: &Httpd) -> Turn {
     took.sort_unstable_by(f64::total_cmp);
     let at = |share: f64| took.get((took.len() as f64 * share) as usize).copied().unwrap_or(f64::NAN);
     Turn { median: at(0.5), p99: at(0.99), lost }
-}
-
-/// Asks again and again until the end, whatever comes of it.
-fn ask(httpd: &Httpd, path: &str, end: Instant) -> thread::JoinHandle<()> {
-    let (address, path) = (httpd.address(), path.to_owned());
-    thread::spawn(move || {
-        while Instant::now() < end {
-            let _ = Client::new(address).timeout(Duration::from_secs(2)).get(&path);
-            wsgid_tests::wait::let_run(Duration::from_millis(20));
-        }
-    })
 }

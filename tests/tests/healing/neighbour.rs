@@ -2,10 +2,10 @@
 //! loses nothing and goes on answering. How fast is the benchmark's business
 //! (`--neighbour`); here nothing depends on the machine.
 
-use std::thread;
 use std::time::{Duration, Instant};
 
-use wsgid_tests::{Client, Httpd, Limit, Load, Site, TestUser, heavy_case, note, users};
+use wsgid_tests::load::pester;
+use wsgid_tests::{Httpd, Limit, Load, Site, TestUser, heavy_case, note, users};
 
 /// What the bad site does: a path, and how many ask for it at the same time.
 const DEEDS: &[(&str, usize)] = &[("hang", 60), ("crash", 2), ("flood", 2), ("memory", 2), ("fork", 1), ("spin", 2)];
@@ -37,7 +37,7 @@ fn nothing_that_a_site_does_costs_its_neighbour_a_request() {
         let quiet = per_second(&load);
         for (deed, count) in DEEDS {
             let end = Instant::now() + TIME;
-            let evil: Vec<_> = (0..*count).map(|_| ask(&httpd, &format!("/bad/{deed}"), end)).collect();
+            let evil: Vec<_> = (0..*count).map(|_| pester(httpd.address(), format!("/bad/{deed}"), end)).collect();
             let speed = per_second(&load);
             note(&format!("{deed}: the neighbour has {speed:.0} answers a second, {quiet:.0} when it is quiet"));
             assert!(speed > 0.0, "no answer at all during {deed}");
@@ -50,17 +50,6 @@ fn nothing_that_a_site_does_costs_its_neighbour_a_request() {
         assert!(log < 40 << 20, "the flood of one site fills the disk: {log} bytes of log");
         httpd.stop();
     });
-}
-
-/// Asks again and again until the end, whatever comes of it.
-fn ask(httpd: &Httpd, path: &str, end: Instant) -> thread::JoinHandle<()> {
-    let (address, path) = (httpd.address(), path.to_owned());
-    thread::spawn(move || {
-        while Instant::now() < end {
-            let _ = Client::new(address).timeout(Duration::from_secs(2)).get(&path);
-            wsgid_tests::wait::let_run(Duration::from_millis(20));
-        }
-    })
 }
 
 fn per_second(load: &wsgid_tests::load::Running) -> f64 {
