@@ -1,6 +1,6 @@
 //! The list of cases, and a check that every one of them has a test: a test says
 //! `Case 46.` or `Cases 46, 47.` in its doc comment. What it runs on is read from
-//! its text: `Mpm::ALL` or `on_every_mpm(`, and `transports(` or `Transport::ALL`,
+//! its text: `Mpm::ALL` or `on_every_mpm(`, and `transports(`, `on_each(` or `Transport::ALL`,
 //! else the event MPM and HTTP/1.1 in clear. `tests/CASES.md` is made from both
 //! (`UPDATE_DOCS=1 cargo test -p wsgid-tests --test cases`).
 
@@ -159,7 +159,7 @@ fn of_suite(path: &Path) -> Vec<Named> {
                 test: format!("{suite}::{name}"),
                 numbers,
                 mpms: body.contains("Mpm::ALL") || body.contains("on_every_mpm("),
-                transports: body.contains("transports(") || body.contains("Transport::ALL"),
+                transports: ["transports(", "Transport::ALL", "on_each("].iter().any(|word| body.contains(word)),
             })
         })
         .collect()
