@@ -6,7 +6,6 @@
 //! Failures are collected, so that one bad case does not hide the others.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::panic::{self, AssertUnwindSafe};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -14,6 +13,7 @@ use std::time::{Duration, Instant};
 use crate::Json;
 use crate::artifacts;
 use crate::case::show;
+use crate::control;
 use crate::httpd::Httpd;
 use crate::process::Pid;
 use crate::wait::until;
@@ -194,9 +194,7 @@ impl Checked {
 /// What the supervisor says of requests that run or wait in any group. The group
 /// `hostile` may claim what it likes.
 fn busy(httpd: &Httpd) -> Option<String> {
-    let run = fs::read_dir(httpd.root().join("run")).into_iter().flatten().flatten();
-    let socket = run.map(|entry| entry.path().join("control.sock")).find(|path| path.exists());
-    let Some(socket) = socket else { return Some("there is no control socket".to_owned()) };
+    let Some(socket) = control::socket(httpd.root()) else { return Some("there is no control socket".to_owned()) };
     let said = Command::new(artifacts::wsgid()).args(["status", "--json", "--socket"]).arg(socket).output();
     let text = said.map(|said| String::from_utf8_lossy(&said.stdout).into_owned()).unwrap_or_default();
     let status: Json = serde_json::from_str(&text).unwrap_or_default();
