@@ -38,19 +38,27 @@ fn ask(dir: &Path, args: &[&str]) -> (i32, String) {
     (out.status.code().unwrap(), String::from_utf8(out.stdout).unwrap() + &String::from_utf8(out.stderr).unwrap())
 }
 
-#[test]
-fn sites_come_and_go_without_httpd() {
+/// A directory with `wsgid.toml`, a script and a place for sites.
+fn configured(mode: u32, script: &str) -> tempfile::TempDir {
     let temporary = tempfile::tempdir().unwrap();
-    let dir = temporary.path().to_path_buf();
-    std::fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let path = |name: &str| dir.join(name);
-    std::fs::create_dir(path("sites")).unwrap();
-    std::fs::write(path("app.py"), "def application(environ, start_response): pass\n").unwrap();
+    let dir = temporary.path();
+    std::fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    std::fs::create_dir(dir.join("sites")).unwrap();
+    std::fs::write(dir.join("app.py"), script).unwrap();
     let user =
         nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(crate::stand_in::nobody())).unwrap().unwrap().name;
-    let (root, app) = (dir.display(), path("app.py"));
+    let root = dir.display();
     let main = format!("[supervisor]\nsocket = '{root}/httpd.sock'\nhttpd-user = '{user}'\nsites = '{root}/sites'\n");
-    std::fs::write(path("wsgid.toml"), main).unwrap();
+    std::fs::write(dir.join("wsgid.toml"), main).unwrap();
+    temporary
+}
+
+#[test]
+fn sites_come_and_go_without_httpd() {
+    let temporary = configured(0o755, "def application(environ, start_response): pass\n");
+    let dir = temporary.path().to_path_buf();
+    let path = |name: &str| dir.join(name);
+    let app = path("app.py");
     let site = |name: &str, more: &str| {
         std::fs::write(
             path("sites").join(format!("{name}.toml")),
@@ -71,12 +79,7 @@ fn sites_come_and_go_without_httpd() {
         .unwrap();
     let _supervisor = Supervisor { dir: temporary, child };
     let dir = dir.as_path();
-    let mut said = String::new();
-    while !said.contains("READY=1") {
-        let mut buffer = [0; 256];
-        let count = notify.recv(&mut buffer).unwrap();
-        said.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
-    }
+    heard(&notify, "READY=1");
     let states = |text: &str| -> usize { text.matches(" ready ").count() };
     wait("a worker of a", || states(&ask(dir, &["status"]).1) == 1);
     site("b", "");
@@ -105,20 +108,13 @@ fn heard(notify: &UnixDatagram, until: &str) -> String {
 
 #[test]
 fn systemd_hears_of_every_step_and_logs_follow_a_rotation() {
-    let temporary = tempfile::tempdir().unwrap();
-    let dir = temporary.path().to_path_buf();
-    std::fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
-    let path = |name: &str| dir.join(name);
-    std::fs::create_dir(path("sites")).unwrap();
     let script = "import threading, time, sys\ndef talk():\n    while True:\n        print('tick', flush=True)\n        \
                   time.sleep(0.05)\nthreading.Thread(target=talk, daemon=True).start()\n\
                   def application(environ, start_response): pass\n";
-    std::fs::write(path("app.py"), script).unwrap();
-    let user =
-        nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(crate::stand_in::nobody())).unwrap().unwrap().name;
+    let temporary = configured(0o777, script);
+    let dir = temporary.path().to_path_buf();
+    let path = |name: &str| dir.join(name);
     let root = dir.display();
-    let main = format!("[supervisor]\nsocket = '{root}/httpd.sock'\nhttpd-user = '{user}'\nsites = '{root}/sites'\n");
-    std::fs::write(path("wsgid.toml"), main).unwrap();
     let site = format!("[group.a]\nscripts = ['{root}/app.py']\nlog = '{root}/a.log'\n");
     std::fs::write(path("sites/a.toml"), site).unwrap();
     let notify = UnixDatagram::bind(path("notify")).unwrap();
