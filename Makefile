@@ -23,6 +23,7 @@ FUZZ_TIME ?= 60
 SOAK_TIME ?= 600
 SOAK_SEED ?=
 
+export CARGO
 export CARGO_TARGET_DIR := $(abspath $(TARGET))
 export WSGID_ARTIFACTS := $(abspath $(RELEASE))
 
@@ -42,11 +43,11 @@ serve: packages-serve build ## serve a Flask example, or APP=…, on http://loca
 test: packages-test build unit e2e ## everything: unit tests, then end to end with the real httpd
 
 unit:
-	$(CARGO) test --locked --workspace --exclude wsgid-tests --no-fail-fast
+	@tests/run-suites --workspace --exclude wsgid-tests
 
 # The users that suites make are removed again, unless another run needs them.
 e2e:
-	@status=0; $(CARGO) test --locked -p wsgid-tests --no-fail-fast || status=$$?; tests/remove-users; exit $$status
+	@status=0; tests/run-suites -p wsgid-tests || status=$$?; tests/remove-users; exit $$status
 
 lint: ## format and clippy, warnings are errors
 	$(CARGO) fmt --all --check
