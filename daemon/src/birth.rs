@@ -17,7 +17,7 @@ use nix::sys::socket::{
 use nix::unistd::pipe2;
 
 use crate::connections::Owner;
-use crate::sys;
+use crate::{proc, sys};
 
 /// A fork takes milliseconds; hooks of the application may take longer.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -113,19 +113,13 @@ impl Expected {
 async fn is_child_soon(pid: u32) -> bool {
     let until = tokio::time::Instant::now() + HELPER;
     loop {
-        match parent_of(pid) {
+        match proc::parent_of(pid) {
             Some(parent) if parent == std::process::id() => return true,
             None => return false,
             Some(_) if tokio::time::Instant::now() > until => return false,
             Some(_) => tokio::time::sleep(Duration::from_millis(1)).await,
         }
     }
-}
-
-fn parent_of(pid: u32) -> Option<u32> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may contain anything.
-    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 #[cfg(test)]

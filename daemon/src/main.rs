@@ -28,6 +28,7 @@ mod path_check;
 mod place;
 mod pool;
 mod privilege;
+mod proc;
 mod process;
 mod reexec;
 mod spawn;

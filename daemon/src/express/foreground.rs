@@ -23,6 +23,7 @@ use super::options::ApplicationType;
 use super::plan::Plan;
 use super::terminal::{self, Stream};
 use super::{logs, progress, render};
+use crate::proc;
 
 /// Why httpd could not be run.
 #[derive(Debug, thiserror::Error)]
@@ -245,7 +246,8 @@ fn end_leftovers() {
     let mut asked = false;
     loop {
         reap(None);
-        let children = children();
+        let children: Vec<Pid> =
+            proc::children().into_iter().filter_map(|pid| Some(Pid::from_raw(i32::try_from(pid).ok()?))).collect();
         if children.is_empty() {
             return;
         }
@@ -258,20 +260,6 @@ fn end_leftovers() {
         asked = true;
         std::thread::sleep(Duration::from_millis(20));
     }
-}
-
-/// Our children, adopted ones too.
-fn children() -> Vec<Pid> {
-    let me = std::process::id();
-    let all = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let numbers = all.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let ours = numbers.filter(|pid| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        // `pid (name) state parent …`; the name may hold anything.
-        let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse::<u32>().ok());
-        parent == Some(me)
-    });
-    ours.map(Pid::from_raw).collect()
 }
 
 /// Tells why httpd ended by itself: its log says it, and nobody has looked yet.
