@@ -12,10 +12,12 @@ use crate::raw::exchange;
 use crate::{Answer, Builder, Httpd, Limit, Site, case, peer};
 
 const SOON: Duration = Duration::from_secs(5);
+/// Before what does not differ every time.
+const SOMETIMES: char = '~';
 
 /// What may differ: the front of the thing that differs, a part of the case's
 /// name (empty: any), and why it may. `-` before the front: only we have it;
-/// `+`: only mod_wsgi has it.
+/// `+`: only mod_wsgi has it. `~` before all: it does not differ every time.
 pub type Allowed = (&'static str, &'static str, &'static str);
 
 /// Adds what is compared to a configuration; returns a further port, or 0.
@@ -87,6 +89,7 @@ impl Difference {
     /// The entry of the list that allows it.
     fn allowed(&self, allowed: &[Allowed]) -> Option<usize> {
         allowed.iter().position(|(front, part, _)| {
+            let front = front.trim_start_matches(SOMETIMES);
             let what = if front.starts_with(['-', '+']) { &self.marked } else { &self.key };
             what.starts_with(front) && self.case.contains(part)
         })
@@ -98,8 +101,9 @@ impl Pair {
     pub fn stale(&self) -> Vec<String> {
         let used: BTreeSet<usize> =
             self.found.iter().filter_map(|difference| difference.allowed(self.allowed)).collect();
-        let stale = self.allowed.iter().enumerate().filter(|(number, _)| !used.contains(number));
-        stale
+        let unused = self.allowed.iter().enumerate().filter(|(number, _)| !used.contains(number));
+        unused
+            .filter(|(_, (front, _, _))| !front.starts_with(SOMETIMES))
             .map(|(_, (front, part, _))| {
                 format!("nothing differs any more in `{front}` of `{part}`: take it off the list")
             })
