@@ -244,10 +244,11 @@ impl Monitor {
     fn watch_orphan(&self, worker: &Worker, now: Instant) {
         let due = self.orphaned.is_some_and(|since| now.saturating_duration_since(since) >= ORPHAN_GRACE);
         if due && !worker.orphaned.swap(true, Ordering::AcqRel) {
-            worker.draining.store(true, Ordering::Release);
             for connection in worker.scheduler.drain() {
                 jobs::leave_connection(worker, connection);
             }
+            // Only now: whoever sees it may end the process, and none of these is in the table any more.
+            worker.draining.store(true, Ordering::Release);
             worker.leave_if_done();
         }
     }

@@ -1,13 +1,17 @@
 """The process around the application: scripts, signals, timers, leaving."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import time
 import unittest
 
 import harness
 import wire
+
+NOT_STARTED = 1
 
 HELLO = """
     def application(environ, start_response):
@@ -234,6 +238,28 @@ class Life(harness.Case):
         connection.get(path)
         worker.control.close()
         self.assertIsNone(connection.frame())
+        self.assertEqual(worker.wait(), 0)
+
+    def test_an_orphan_leaves_no_request_without_a_word(self):
+        worker, connection, path = self.serve(HELLO)
+        connections = [connection] + [worker.connect() for _ in range(300)]
+        for each in connections:
+            self.assertEqual(each.get(path).body, b"hello")
+        worker.control.close()
+        # The requests come just when it gives its connections up: it stands still meanwhile.
+        time.sleep(4.5)
+        worker.process.send_signal(signal.SIGSTOP)
+        asked = []
+        for each in connections:
+            # Closed already: httpd asks elsewhere.
+            with contextlib.suppress(BrokenPipeError):
+                each.begin(path)
+                asked.append(each)
+        time.sleep(1)
+        worker.process.send_signal(signal.SIGCONT)
+        answers = [each.answer() for each in asked]
+        self.assertEqual([answer.failure for answer in answers if answer.body != b"hello"],
+                         [NOT_STARTED for answer in answers if answer.body != b"hello"])
         self.assertEqual(worker.wait(), 0)
 
     def test_stop_waits_for_a_request_if_there_is_no_shutdown_timeout(self):
