@@ -116,6 +116,9 @@ def reject(environ, start_response):
 
 
 def sleep(environ, start_response):
+    """Takes its time; tells the log that it has begun, if it has a name."""
+    if "name" in arguments(environ):
+        print("running: " + arguments(environ)["name"], file=environ["wsgi.errors"])
     time.sleep(float(arguments(environ).get("seconds", "1")))
     return answer(start_response, {"pid": os.getpid()})
 

@@ -177,9 +177,11 @@ def hang(environ, start_response):
 
 
 def marked(environ, start_response):
-    """Notes that it ran; after a pause."""
+    """Notes that it ran, and tells the log if it has a name; after a pause."""
     query = arguments(environ)
     note(query["id"], "called")
+    if "name" in query:
+        print("running: " + query["name"], file=environ["wsgi.errors"])
     time.sleep(float(query.get("seconds", "0")))
     start_response("200 OK", PLAIN)
     return [b"marked\n"]

@@ -418,6 +418,15 @@ impl Httpd {
         })
     }
 
+    /// Waits until an application is at work on the request that has this `name=`
+    /// (`sleep` of probe.py, `marked` of stream_cases.py).
+    ///
+    /// # Panics
+    /// If that does not happen in time.
+    pub fn wait_for_running(&self, name: &str, limit: Duration) {
+        self.wait_for_log(&format!("running: {name}"), limit);
+    }
+
     /// Replaces the site's part of the configuration; a restart makes it work.
     pub fn configure(&mut self, lines: impl FnOnce(&mut Vec<String>)) {
         lines(&mut self.builder.lines);

@@ -10,7 +10,7 @@ use wsgid_tests::nghttp::{unread, unread_of_unknown_length};
 use wsgid_tests::pattern::Checker;
 use wsgid_tests::raw::exchange;
 use wsgid_tests::wire::transports;
-use wsgid_tests::{Limit, Log, Mpm, On, Raw, Request, Wire, case, on_each};
+use wsgid_tests::{Limit, Log, Mpm, On, Raw, Request, Wire, case, on_each, on_every_mpm};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -34,16 +34,14 @@ fn wire(mpm: Mpm, body: u32) -> Wire {
 /// Cases 7, 8, 9, 12, 20, 21, 23.
 #[test]
 fn broken_bodies_by_every_transport_on_every_mpm() {
-    for mpm in Mpm::ALL {
-        case(Limit::seconds(240), move || {
-            on_each(wire(mpm, 0), mpm, |on| {
-                limits(on);
-                ends_early(on);
-                slow_or_unread(on);
-                inflated(on);
-            });
+    on_every_mpm(Limit::seconds(240), move |mpm| {
+        on_each(wire(mpm, 0), mpm, |on| {
+            limits(on);
+            ends_early(on);
+            slow_or_unread(on);
+            inflated(on);
         });
-    }
+    });
 }
 
 fn limits(on: &mut On<'_>) {
@@ -102,16 +100,14 @@ fn slow_or_unread(on: &mut On<'_>) {
         let body = bytes(60_000);
         let curl = wire.curl(by, "/narrow/read").post(body).args(&["--limit-rate", "20k"]);
         let slow = thread::spawn(move || (curl.run(), Instant::now()));
+        // Answers that wait for the thread would come when the slow one has its own.
         let begun = Instant::now();
-        let mut most = Duration::ZERO;
         while begun.elapsed() < Duration::from_millis(1200) {
-            let asked = Instant::now();
             assert_eq!(httpd.get("/narrow/calls?id=x").status, 200);
-            most = most.max(asked.elapsed());
         }
+        let answered = Instant::now();
         let (answer, done) = slow.join().expect("it does not panic");
-        assert!(done - begun > Duration::from_millis(1200), "the body was not slow");
-        assert!(most < Duration::from_secs(1), "the thread was waiting for the slow client: {most:?}");
+        assert!(done > answered, "the thread was waiting for the slow client, or that was not slow");
         assert_eq!(answer.json()["length"], 60_000);
     });
 }
@@ -154,70 +150,66 @@ fn a_body_comes_back_while_it_is_sent() {
 /// Cases 12, 13, 20.
 #[test]
 fn ends_that_only_bytes_can_say() {
-    for mpm in Mpm::ALL {
-        case(Limit::seconds(120), move || {
-            let (_site, _, mut checked) = wire(mpm, 0).checked();
-            checked.case("12: the client resets", Log::Any, |httpd| {
-                let mut raw = Raw::connect(httpd.address());
-                raw.send(post_head("/body/broken?id=reset", "Content-Length: 200000\r\n") + &"x".repeat(100_000));
-                raw.reset();
-                assert_eq!(seen(httpd, "reset")["oserror"], true);
-            });
-            checked.case("12: a small body that ends early never reaches the application", Log::Any, |httpd| {
-                let mut raw = Raw::connect(httpd.address());
-                raw.send(post_head("/body/called?id=small", "Content-Length: 20\r\n") + "half");
-                raw.half_close();
-                assert!(raw.wait_for_close(SOON));
-                assert_eq!(calls(httpd, "small"), 0);
-            });
-            checked.case("13: half closed after a whole request", Log::Quiet, |httpd| {
-                let mut raw = Raw::connect(httpd.address());
-                raw.send(post_head("/body/read", "Content-Length: 4\r\n") + "four");
-                raw.half_close();
-                raw.listen(SOON);
-                let text = raw.text();
-                assert!(text.starts_with("HTTP/1.1 200") && text.contains("\"length\": 4"), "{text}");
-            });
-            checked.case("20: one byte of a small body, connection kept", Log::Quiet, |httpd| {
-                let mut client = httpd.client();
-                for _ in 0..20 {
-                    assert_eq!(client.send(&Request::post("/body/one", "abcdef")).expect("an answer").text(), "one:a");
-                    assert!(client.connected());
-                }
-            });
-            checked.finish();
+    on_every_mpm(Limit::seconds(120), move |mpm| {
+        let (_site, _, mut checked) = wire(mpm, 0).checked();
+        checked.case("12: the client resets", Log::Any, |httpd| {
+            let mut raw = Raw::connect(httpd.address());
+            raw.send(post_head("/body/broken?id=reset", "Content-Length: 200000\r\n") + &"x".repeat(100_000));
+            raw.reset();
+            assert_eq!(seen(httpd, "reset")["oserror"], true);
         });
-    }
+        checked.case("12: a small body that ends early never reaches the application", Log::Any, |httpd| {
+            let mut raw = Raw::connect(httpd.address());
+            raw.send(post_head("/body/called?id=small", "Content-Length: 20\r\n") + "half");
+            raw.half_close();
+            assert!(raw.wait_for_close(SOON));
+            assert_eq!(calls(httpd, "small"), 0);
+        });
+        checked.case("13: half closed after a whole request", Log::Quiet, |httpd| {
+            let mut raw = Raw::connect(httpd.address());
+            raw.send(post_head("/body/read", "Content-Length: 4\r\n") + "four");
+            raw.half_close();
+            raw.listen(SOON);
+            let text = raw.text();
+            assert!(text.starts_with("HTTP/1.1 200") && text.contains("\"length\": 4"), "{text}");
+        });
+        checked.case("20: one byte of a small body, connection kept", Log::Quiet, |httpd| {
+            let mut client = httpd.client();
+            for _ in 0..20 {
+                assert_eq!(client.send(&Request::post("/body/one", "abcdef")).expect("an answer").text(), "one:a");
+                assert!(client.connected());
+            }
+        });
+        checked.finish();
+    });
 }
 
 /// Cases 11, 22.
 #[test]
 fn clients_that_stall_are_given_up_and_late_readers_are_not() {
-    for mpm in Mpm::ALL {
-        case(Limit::seconds(120), move || {
-            let (_site, wire, mut checked) = wire(mpm, 2).checked();
-            checked.case("11: a client that stalls in a small body", Log::Any, |httpd| {
-                let begun = Instant::now();
-                let text = exchange(httpd.address(), post_head("/body/read", "Content-Length: 10\r\n") + "1234", SOON);
-                assert!(text.starts_with("HTTP/1.1 408"), "{text}");
-                let took = begun.elapsed();
-                assert!(took > Duration::from_secs(1) && took < Duration::from_secs(8), "{took:?}");
-            });
-            checked.case("11: a client that stalls in a large body", Log::Any, |httpd| {
-                let head = post_head("/body/broken?id=stalled", "Content-Length: 100000\r\n");
-                let text = exchange(httpd.address(), head + &"x".repeat(1000), SOON);
-                assert!(text.starts_with("HTTP/1.1 408"), "{text}");
-                let seen = seen(httpd, "stalled");
-                assert_eq!(seen["oserror"], true, "{seen}");
-            });
-            for transport in transports(mpm) {
-                let name = format!("22: an application that reads late, after body= has passed, by {transport:?}");
-                checked.case(&name, Log::Quiet, |_| {
-                    let answer = wire.curl(*transport, "/body/later?seconds=5").post(bytes(100 * 1024)).run();
-                    assert_eq!(answer.json()["length"], 100 * 1024);
-                });
-            }
-            checked.finish();
+    on_every_mpm(Limit::seconds(120), move |mpm| {
+        let (_site, wire, mut checked) = wire(mpm, 2).checked();
+        checked.case("11: a client that stalls in a small body", Log::Any, |httpd| {
+            let begun = Instant::now();
+            let text = exchange(httpd.address(), post_head("/body/read", "Content-Length: 10\r\n") + "1234", SOON);
+            assert!(text.starts_with("HTTP/1.1 408"), "{text}");
+            let took = begun.elapsed();
+            assert!(took > Duration::from_secs(1) && took < Duration::from_secs(8), "{took:?}");
         });
-    }
+        checked.case("11: a client that stalls in a large body", Log::Any, |httpd| {
+            let head = post_head("/body/broken?id=stalled", "Content-Length: 100000\r\n");
+            let text = exchange(httpd.address(), head + &"x".repeat(1000), SOON);
+            assert!(text.starts_with("HTTP/1.1 408"), "{text}");
+            let seen = seen(httpd, "stalled");
+            assert_eq!(seen["oserror"], true, "{seen}");
+        });
+        for transport in transports(mpm) {
+            let name = format!("22: an application that reads late, after body= has passed, by {transport:?}");
+            checked.case(&name, Log::Quiet, |_| {
+                let answer = wire.curl(*transport, "/body/later?seconds=5").post(bytes(100 * 1024)).run();
+                assert_eq!(answer.json()["length"], 100 * 1024);
+            });
+        }
+        checked.finish();
+    });
 }

@@ -9,7 +9,7 @@ use wsgid_tests::h2::H2;
 use wsgid_tests::wait::let_run;
 use wsgid_tests::wire::{Addresses, transports};
 use wsgid_tests::{
-    Answer, Checked, Httpd, Json, Limit, Log, Mpm, Raw, Transport, Wire, case, eventually, heavy_case, on_every_mpm,
+    Answer, Checked, Httpd, Json, Limit, Log, Mpm, Raw, Transport, Wire, eventually, heavy_case, on_every_mpm,
 };
 
 const SOON: Duration = Duration::from_secs(20);
@@ -258,75 +258,71 @@ fn a_killed_supervisor_costs_nothing_by_every_transport_on_every_mpm() {
 /// Case 52. Each question goes by all `transports(mpm)`.
 #[test]
 fn a_full_queue_answers_in_time() {
-    for mpm in Mpm::ALL {
-        case(Limit::default(), move || {
-            let (_site, wire, mut checked) = wire(mpm).checked();
-            checked.case("52: longer in the queue than queue-timeout", Log::Any, |httpd| {
-                assert_eq!(httpd.get("/narrow/pid").status, 200);
-                let mut busy = Raw::connect(httpd.address());
-                busy.send(get("/narrow/marked?id=long&seconds=6"));
-                let_run(Duration::from_millis(300));
-                let begun = Instant::now();
-                let all = by_all(&wire, mpm, |wire, by| wire.curl(by, "/narrow/marked?id=waiting").run());
-                let took = begun.elapsed();
-                for (by, answer) in all {
-                    assert_eq!(answer.status(), 504, "{by:?}: {answer:?}");
-                }
-                assert!(took > Duration::from_millis(1500) && took < Duration::from_millis(5500), "{took:?}");
-                assert!(busy.wait_for("marked", SOON), "{}", busy.text());
-                assert_eq!(events(httpd, "/narrow", "waiting"), Vec::<String>::new());
-            });
-            checked.case("52: more than listen-backlog", Log::Has(&["queue-full"]), |httpd| {
-                assert_eq!(httpd.get("/tight/pid").status, 200);
-                let mut busy = Raw::connect(httpd.address());
-                busy.send(get("/tight/marked?id=long&seconds=5"));
-                let_run(Duration::from_millis(300));
-                let mut first = Raw::connect(httpd.address());
-                first.send(get("/tight/marked?id=first"));
-                let_run(Duration::from_millis(300));
-                for (by, answer) in by_all(&wire, mpm, |wire, by| wire.curl(by, "/tight/marked?id=behind").run()) {
-                    assert_eq!(answer.status(), 503, "{by:?}: {answer:?}");
-                }
-                assert!(busy.wait_for("marked", SOON) && first.wait_for("marked", SOON), "who waits first is served");
-                assert_eq!(events(httpd, "/tight", "behind"), Vec::<String>::new());
-            });
-            checked.finish();
+    on_every_mpm(Limit::default(), move |mpm| {
+        let (_site, wire, mut checked) = wire(mpm).checked();
+        checked.case("52: longer in the queue than queue-timeout", Log::Any, |httpd| {
+            assert_eq!(httpd.get("/narrow/pid").status, 200);
+            let mut busy = Raw::connect(httpd.address());
+            busy.send(get("/narrow/marked?id=long&seconds=6&name=long"));
+            httpd.wait_for_running("long", SOON);
+            let begun = Instant::now();
+            let all = by_all(&wire, mpm, |wire, by| wire.curl(by, "/narrow/marked?id=waiting").run());
+            let took = begun.elapsed();
+            for (by, answer) in all {
+                assert_eq!(answer.status(), 504, "{by:?}: {answer:?}");
+            }
+            assert!(took > Duration::from_millis(1500) && took < Duration::from_millis(5500), "{took:?}");
+            assert!(busy.wait_for("marked", SOON), "{}", busy.text());
+            assert_eq!(events(httpd, "/narrow", "waiting"), Vec::<String>::new());
         });
-    }
+        checked.case("52: more than listen-backlog", Log::Has(&["queue-full"]), |httpd| {
+            assert_eq!(httpd.get("/tight/pid").status, 200);
+            let mut busy = Raw::connect(httpd.address());
+            busy.send(get("/tight/marked?id=long&seconds=5&name=tight"));
+            httpd.wait_for_running("tight", SOON);
+            let mut first = Raw::connect(httpd.address());
+            first.send(get("/tight/marked?id=first"));
+            let_run(Duration::from_millis(300));
+            for (by, answer) in by_all(&wire, mpm, |wire, by| wire.curl(by, "/tight/marked?id=behind").run()) {
+                assert_eq!(answer.status(), 503, "{by:?}: {answer:?}");
+            }
+            assert!(busy.wait_for("marked", SOON) && first.wait_for("marked", SOON), "who waits first is served");
+            assert_eq!(events(httpd, "/tight", "behind"), Vec::<String>::new());
+        });
+        checked.finish();
+    });
 }
 
 /// Case 53.
 #[test]
 fn clients_that_leave_are_noticed() {
-    for mpm in Mpm::ALL {
-        case(Limit::seconds(180), move || {
-            let (_site, wire, mut checked) = wire(mpm).checked();
-            for transport in transports(mpm) {
-                streams_without_reader(&mut checked, &wire, *transport);
-            }
-            leavers_by_hand(&mut checked);
-            if mpm != Mpm::Prefork {
-                streams_of_one_connection(&mut checked);
-            }
-            checked.case("53: clients that leave the queue are not served", Log::Any, |httpd| {
-                assert_eq!(httpd.get("/single/pid").status, 200);
-                let mut busy = Raw::connect(httpd.address());
-                busy.send(get("/single/marked?id=busy&seconds=4"));
-                let_run(Duration::from_millis(300));
-                let left = by_all(&wire, mpm, |wire, by| {
-                    let curl = wire.curl(by, &format!("/single/marked?id=leaver-{by:?}"));
-                    curl.args(&["--max-time", "1"]).run()
-                });
-                assert!(left.iter().all(|(_, answer)| answer.exit == 28), "{left:?}");
-                assert!(busy.wait_for("marked", SOON), "{}", busy.text());
-                assert_eq!(events(httpd, "/single", "busy"), ["called"]);
-                for (by, _) in left {
-                    assert_eq!(events(httpd, "/single", &format!("leaver-{by:?}")), Vec::<String>::new(), "{by:?}");
-                }
+    on_every_mpm(Limit::seconds(180), move |mpm| {
+        let (_site, wire, mut checked) = wire(mpm).checked();
+        for transport in transports(mpm) {
+            streams_without_reader(&mut checked, &wire, *transport);
+        }
+        leavers_by_hand(&mut checked);
+        if mpm != Mpm::Prefork {
+            streams_of_one_connection(&mut checked);
+        }
+        checked.case("53: clients that leave the queue are not served", Log::Any, |httpd| {
+            assert_eq!(httpd.get("/single/pid").status, 200);
+            let mut busy = Raw::connect(httpd.address());
+            busy.send(get("/single/marked?id=busy&seconds=4&name=busy"));
+            httpd.wait_for_running("busy", SOON);
+            let left = by_all(&wire, mpm, |wire, by| {
+                let curl = wire.curl(by, &format!("/single/marked?id=leaver-{by:?}"));
+                curl.args(&["--max-time", "1"]).run()
             });
-            checked.finish();
+            assert!(left.iter().all(|(_, answer)| answer.exit == 28), "{left:?}");
+            assert!(busy.wait_for("marked", SOON), "{}", busy.text());
+            assert_eq!(events(httpd, "/single", "busy"), ["called"]);
+            for (by, _) in left {
+                assert_eq!(events(httpd, "/single", &format!("leaver-{by:?}")), Vec::<String>::new(), "{by:?}");
+            }
         });
-    }
+        checked.finish();
+    });
 }
 
 fn streams_without_reader(checked: &mut Checked, wire: &Addresses, by: Transport) {

@@ -220,10 +220,10 @@ fn stopping_ends_everything_in_bounded_time_also_with_a_stuck_request() {
         let (_site, httpd) = serve("processes=2 threads=2 shutdown-timeout=2");
         assert_eq!(httpd.get("/hello").status, 200);
         let address = httpd.address();
-        let stuck = std::thread::spawn(move || Client::new(address).get("/sleep?seconds=600"));
+        let stuck = std::thread::spawn(move || Client::new(address).get("/sleep?seconds=600&name=stuck"));
         let before: BTreeSet<Pid> = httpd.pid().descendants().into_iter().collect();
         assert!(before.len() > 3);
-        let_run(Duration::from_millis(300));
+        httpd.wait_for_running("stuck", Duration::from_secs(20));
         httpd.stop();
         let answer = stuck.join().expect("the client ends");
         assert!(!matches!(answer, Ok(ref response) if response.status == 200), "{answer:?}");

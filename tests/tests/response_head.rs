@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 use wsgid_tests::raw::exchange;
 use wsgid_tests::wire::{Addresses, NO_RESPONSES, quoted};
-use wsgid_tests::{Answer, Json, Limit, Log, Mpm, On, Request, Transport, Wire, case, on_each};
+use wsgid_tests::{Answer, Json, Limit, Log, Mpm, On, Request, Transport, Wire, case, on_each, on_every_mpm};
 
 const SOON: Duration = Duration::from_secs(15);
 
@@ -45,23 +45,21 @@ fn path(spec: &Json) -> String {
 /// Cases 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41.
 #[test]
 fn heads_are_what_the_application_says_by_every_transport_on_every_mpm() {
-    for mpm in Mpm::ALL {
-        case(Limit::seconds(200), move || {
-            on_each(wire(mpm), mpm, |on| {
-                fields(on);
-                statuses(on);
-                hop_by_hop(on);
-                head_requests(on);
-                head_of_a_stream(on);
-                without_body(on);
-                lengths(on);
-                hints(on);
-                redirects(on);
-                error_pages(on);
-                large_heads(on);
-            });
+    on_every_mpm(Limit::seconds(200), move |mpm| {
+        on_each(wire(mpm), mpm, |on| {
+            fields(on);
+            statuses(on);
+            hop_by_hop(on);
+            head_requests(on);
+            head_of_a_stream(on);
+            without_body(on);
+            lengths(on);
+            hints(on);
+            redirects(on);
+            error_pages(on);
+            large_heads(on);
         });
-    }
+    });
 }
 
 /// The application answers as `spec` says.

@@ -2,17 +2,21 @@
 //! change or go, with configurations and artifacts that are new or broken.
 
 use std::fs;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use wsgid_tests::wait::let_run;
 use wsgid_tests::{
-    Builder, Client, ClientError, Httpd, Limit, Load, Mpm, Response, Site, case, eventually, heavy_case, users,
+    Builder, Client, ClientError, Httpd, Limit, Load, Mpm, Response, Site, case, eventually, heavy_case, on_every_mpm,
+    users,
 };
 
 const HELLO: &str = "Hello World!";
 const SOON: Duration = Duration::from_secs(20);
+/// Requests in the background, for their names.
+static STARTED: AtomicU32 = AtomicU32::new(0);
 
 fn builder(mpm: Mpm, site: &Site, groups: &[(&str, &str)]) -> Builder {
     groups.iter().fold(Httpd::builder().mpm(mpm), |builder, (name, options)| {
@@ -27,9 +31,10 @@ fn builder(mpm: Mpm, site: &Site, groups: &[(&str, &str)]) -> Builder {
 /// A GET in the background that is at the application when this returns.
 fn running(httpd: &Httpd, group: &str, seconds: u32) -> JoinHandle<Result<Response, ClientError>> {
     let mut client = Client::new(httpd.address()).timeout(Duration::from_secs(90));
-    let path = format!("/{group}/sleep?seconds={seconds}");
+    let name = format!("{group}-{}", STARTED.fetch_add(1, Ordering::Relaxed));
+    let path = format!("/{group}/sleep?seconds={seconds}&name={name}");
     let thread = thread::spawn(move || client.get(&path));
-    let_run(Duration::from_millis(400));
+    httpd.wait_for_running(&name, SOON);
     thread
 }
 
@@ -78,35 +83,31 @@ fn twenty_graceful_restarts_under_load_on_every_mpm() {
 /// Cases 72, 73.
 #[test]
 fn changes_reach_only_whom_they_concern_and_requests_end() {
-    for mpm in Mpm::ALL {
-        case(Limit::seconds(120), move || {
-            let site = Site::new();
-            let groups = [("steady", "threads=2"), ("changed", "threads=2"), ("removed", "threads=2")];
-            let mut httpd = builder(mpm, &site, &groups).start();
-            let pids = groups.map(|(name, _)| worker(&httpd, name));
-            let in_flight = groups.map(|(name, _)| running(&httpd, name, 4));
-            httpd.configure(|lines| {
-                let line = lines.iter_mut().find(|line| line.contains("Process changed")).expect("it is configured");
-                *line = line.replace("threads=2", "threads=4");
-                lines.retain(|line| !line.contains("Process removed") && !line.contains("Alias /removed"));
-            });
-            httpd.graceful();
-            eventually("a new worker of the changed group", SOON, || {
-                (worker(&httpd, "changed") != pids[1]).then_some(())
-            });
-            assert_eq!(worker(&httpd, "steady"), pids[0]);
-            assert_eq!(httpd.get("/removed/hello").status, 404);
-            for (thread, (name, _)) in in_flight.into_iter().zip(groups) {
-                let answer = thread.join().expect("it does not panic");
-                let response = answer.unwrap_or_else(|error| panic!("the request of `{name}`: {error}"));
-                assert_eq!(response.status, 200, "{name}: {}", response.text());
-            }
-            // The old worker of the changed group and the one of the removed group have gone.
-            httpd.wait_for_workers(2, SOON);
-            assert_eq!(worker(&httpd, "steady"), pids[0]);
-            httpd.stop();
+    on_every_mpm(Limit::seconds(120), move |mpm| {
+        let site = Site::new();
+        let groups = [("steady", "threads=2"), ("changed", "threads=2"), ("removed", "threads=2")];
+        let mut httpd = builder(mpm, &site, &groups).start();
+        let pids = groups.map(|(name, _)| worker(&httpd, name));
+        let in_flight = groups.map(|(name, _)| running(&httpd, name, 4));
+        httpd.configure(|lines| {
+            let line = lines.iter_mut().find(|line| line.contains("Process changed")).expect("it is configured");
+            *line = line.replace("threads=2", "threads=4");
+            lines.retain(|line| !line.contains("Process removed") && !line.contains("Alias /removed"));
         });
-    }
+        httpd.graceful();
+        eventually("a new worker of the changed group", SOON, || (worker(&httpd, "changed") != pids[1]).then_some(()));
+        assert_eq!(worker(&httpd, "steady"), pids[0]);
+        assert_eq!(httpd.get("/removed/hello").status, 404);
+        for (thread, (name, _)) in in_flight.into_iter().zip(groups) {
+            let answer = thread.join().expect("it does not panic");
+            let response = answer.unwrap_or_else(|error| panic!("the request of `{name}`: {error}"));
+            assert_eq!(response.status, 200, "{name}: {}", response.text());
+        }
+        // The old worker of the changed group and the one of the removed group have gone.
+        httpd.wait_for_workers(2, SOON);
+        assert_eq!(worker(&httpd, "steady"), pids[0]);
+        httpd.stop();
+    });
 }
 
 /// Case 74.
@@ -138,43 +139,39 @@ fn a_restart_does_not_wait_for_a_long_request() {
 /// Case 76.
 #[test]
 fn a_broken_configuration_changes_nothing_else() {
-    for mpm in Mpm::ALL {
-        case(Limit::seconds(120), move || {
-            let site = Site::new();
-            let mut httpd = builder(mpm, &site, &[("steady", "threads=2"), ("broken", "threads=2")]).start();
-            let (supervisor, steady) = (httpd.supervisor(), worker(&httpd, "steady"));
-            let broken = worker(&httpd, "broken");
-            // What httpd's own test refuses is never tried: the server goes on.
-            let good = fs::read_to_string(httpd.root().join("httpd.conf")).expect("it is there");
-            for wrong in
-                ["WSGIDaemonProcess steady threads=0x", "WSGIProcessGroup nobody-defined-it", "WSGINonsense On"]
-            {
-                httpd.configure(|lines| lines.push(wrong.to_owned()));
-                let said = httpd.check();
-                assert!(!said.ok && !said.text.contains("panicked"), "{wrong}: {}", said.text);
-                httpd.configure(|lines| lines.truncate(lines.len() - 1));
-            }
-            assert_eq!(fs::read_to_string(httpd.root().join("httpd.conf")).expect("it is there"), good);
-            assert_eq!((worker(&httpd, "steady"), worker(&httpd, "broken")), (steady, broken));
-            // What only shows when it is tried concerns its own group.
-            let set = |httpd: &mut Httpd, from: &str, to: &str| {
-                httpd.configure(|lines| {
-                    let line = lines.iter_mut().find(|line| line.contains("Process broken")).expect("it is configured");
-                    *line = line.replace(from, to);
-                });
-                httpd.graceful();
-            };
-            set(&mut httpd, "threads=2", "threads=2 queue-timeout=3 python-home=/nonexistent");
-            httpd.wait_for_log("/nonexistent", SOON);
-            let answer = httpd.get("/broken/hello");
-            assert!(answer.text() == HELLO || answer.status >= 500, "{answer:?}");
-            assert_eq!(worker(&httpd, "steady"), steady);
-            set(&mut httpd, " queue-timeout=3 python-home=/nonexistent", "");
-            eventually("the mended group serves", SOON, || (httpd.get("/broken/hello").text() == HELLO).then_some(()));
-            assert_eq!((httpd.supervisor(), worker(&httpd, "steady")), (supervisor, steady));
-            httpd.stop();
-        });
-    }
+    on_every_mpm(Limit::seconds(120), move |mpm| {
+        let site = Site::new();
+        let mut httpd = builder(mpm, &site, &[("steady", "threads=2"), ("broken", "threads=2")]).start();
+        let (supervisor, steady) = (httpd.supervisor(), worker(&httpd, "steady"));
+        let broken = worker(&httpd, "broken");
+        // What httpd's own test refuses is never tried: the server goes on.
+        let good = fs::read_to_string(httpd.root().join("httpd.conf")).expect("it is there");
+        for wrong in ["WSGIDaemonProcess steady threads=0x", "WSGIProcessGroup nobody-defined-it", "WSGINonsense On"] {
+            httpd.configure(|lines| lines.push(wrong.to_owned()));
+            let said = httpd.check();
+            assert!(!said.ok && !said.text.contains("panicked"), "{wrong}: {}", said.text);
+            httpd.configure(|lines| lines.truncate(lines.len() - 1));
+        }
+        assert_eq!(fs::read_to_string(httpd.root().join("httpd.conf")).expect("it is there"), good);
+        assert_eq!((worker(&httpd, "steady"), worker(&httpd, "broken")), (steady, broken));
+        // What only shows when it is tried concerns its own group.
+        let set = |httpd: &mut Httpd, from: &str, to: &str| {
+            httpd.configure(|lines| {
+                let line = lines.iter_mut().find(|line| line.contains("Process broken")).expect("it is configured");
+                *line = line.replace(from, to);
+            });
+            httpd.graceful();
+        };
+        set(&mut httpd, "threads=2", "threads=2 queue-timeout=3 python-home=/nonexistent");
+        httpd.wait_for_log("/nonexistent", SOON);
+        let answer = httpd.get("/broken/hello");
+        assert!(answer.text() == HELLO || answer.status >= 500, "{answer:?}");
+        assert_eq!(worker(&httpd, "steady"), steady);
+        set(&mut httpd, " queue-timeout=3 python-home=/nonexistent", "");
+        eventually("the mended group serves", SOON, || (httpd.get("/broken/hello").text() == HELLO).then_some(()));
+        assert_eq!((httpd.supervisor(), worker(&httpd, "steady")), (supervisor, steady));
+        httpd.stop();
+    });
 }
 
 /// Case 78.
@@ -259,61 +256,55 @@ fn artifacts_that_are_replaced_while_they_run() {
 /// Case 75.
 #[test]
 fn a_stop_waits_for_requests_only_if_it_is_graceful() {
-    for mpm in Mpm::ALL {
-        case(Limit::seconds(120), move || {
-            let site = Site::new();
-            let options = "processes=2 threads=2 shutdown-timeout=2";
-            let httpd = builder(mpm, &site, &[("site", options)]).line("GracefulShutDownTimeout 20").start();
-            httpd.wait_for_workers(2, SOON);
-            let running = running(&httpd, "site", 3);
-            let all = httpd.pid().descendants();
-            httpd.pid().signal(Signal::SIGWINCH);
-            let answer = running.join().expect("it does not panic").expect("a graceful stop waits");
-            assert_eq!(answer.status, 200);
-            eventually("the end of all processes", SOON, || all.iter().all(|pid| !pid.alive()).then_some(()));
-            httpd.stop();
+    on_every_mpm(Limit::seconds(120), move |mpm| {
+        let site = Site::new();
+        let options = "processes=2 threads=2 shutdown-timeout=2";
+        let httpd = builder(mpm, &site, &[("site", options)]).line("GracefulShutDownTimeout 20").start();
+        httpd.wait_for_workers(2, SOON);
+        let running = running(&httpd, "site", 3);
+        let all = httpd.pid().descendants();
+        httpd.pid().signal(Signal::SIGWINCH);
+        let answer = running.join().expect("it does not panic").expect("a graceful stop waits");
+        assert_eq!(answer.status, 200);
+        eventually("the end of all processes", SOON, || all.iter().all(|pid| !pid.alive()).then_some(()));
+        httpd.stop();
 
-            let httpd = builder(mpm, &site, &[("site", options)]).start();
-            httpd.wait_for_workers(2, SOON);
-            let stuck = self::running(&httpd, "site", 600);
-            let begun = Instant::now();
-            // Asserts that no process and no socket is left.
-            httpd.stop();
-            assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
-            let answer = stuck.join().expect("it does not panic");
-            assert!(answer.as_ref().map_or(true, |response| response.status >= 500), "{answer:?}");
-        });
-    }
+        let httpd = builder(mpm, &site, &[("site", options)]).start();
+        httpd.wait_for_workers(2, SOON);
+        let stuck = self::running(&httpd, "site", 600);
+        let begun = Instant::now();
+        // Asserts that no process and no socket is left.
+        httpd.stop();
+        assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
+        let answer = stuck.join().expect("it does not panic");
+        assert!(answer.as_ref().map_or(true, |response| response.status >= 500), "{answer:?}");
+    });
 }
 
 /// Case 77.
 #[test]
 fn other_users_and_one_process_alone() {
-    for mpm in Mpm::ALL {
-        case(Limit::seconds(120), move || {
-            let site = Site::new();
-            let httpd = builder(mpm, &site, &[("site", "processes=2 threads=2")]).one_process().start();
-            assert_eq!(httpd.get("/site/hello").text(), HELLO, "-X");
-            let first = worker(&httpd, "site");
-            httpd.wait_for_workers(2, SOON).into_iter().for_each(|worker| worker.kill());
-            eventually("a new worker", SOON, || {
-                (httpd.client().get("/site/hello").ok()?.text() == HELLO).then_some(())
-            });
-            assert_ne!(worker(&httpd, "site"), first);
-            // The process that does all ends without its clean-up, as if it were killed: sockets may stay.
-            let all = httpd.pid().descendants();
-            httpd.pid().signal(Signal::SIGTERM);
-            eventually("the end of all processes", SOON, || all.iter().all(|pid| !pid.alive()).then_some(()));
-            drop(httpd);
+    on_every_mpm(Limit::seconds(120), move |mpm| {
+        let site = Site::new();
+        let httpd = builder(mpm, &site, &[("site", "processes=2 threads=2")]).one_process().start();
+        assert_eq!(httpd.get("/site/hello").text(), HELLO, "-X");
+        let first = worker(&httpd, "site");
+        httpd.wait_for_workers(2, SOON).into_iter().for_each(|worker| worker.kill());
+        eventually("a new worker", SOON, || (httpd.client().get("/site/hello").ok()?.text() == HELLO).then_some(()));
+        assert_ne!(worker(&httpd, "site"), first);
+        // The process that does all ends without its clean-up, as if it were killed: sockets may stay.
+        let all = httpd.pid().descendants();
+        httpd.pid().signal(Signal::SIGTERM);
+        eventually("the end of all processes", SOON, || all.iter().all(|pid| !pid.alive()).then_some(()));
+        drop(httpd);
 
-            let Some([user, ..]) = users::three() else { return };
-            let httpd = builder(mpm, &site, &[("site", "processes=1 threads=2")]).started_by(user).start();
-            let info = httpd.get("/site/info").json();
-            assert_eq!(info["uid"], serde_json::json!([user.uid, user.uid, user.uid]), "without root");
-            let supervisor = httpd.supervisor();
-            httpd.graceful();
-            assert_eq!((worker(&httpd, "site"), httpd.supervisor()), (info["pid"].as_i64().unwrap_or(0), supervisor));
-            httpd.stop();
-        });
-    }
+        let Some([user, ..]) = users::three() else { return };
+        let httpd = builder(mpm, &site, &[("site", "processes=1 threads=2")]).started_by(user).start();
+        let info = httpd.get("/site/info").json();
+        assert_eq!(info["uid"], serde_json::json!([user.uid, user.uid, user.uid]), "without root");
+        let supervisor = httpd.supervisor();
+        httpd.graceful();
+        assert_eq!((worker(&httpd, "site"), httpd.supervisor()), (info["pid"].as_i64().unwrap_or(0), supervisor));
+        httpd.stop();
+    });
 }
