@@ -56,6 +56,11 @@ impl Raw {
         self.until(limit, |received| received.windows(wanted.len()).any(|part| part == wanted))
     }
 
+    /// Waits until more than so many bytes have come; whether they did.
+    pub fn wait_for_more_than(&mut self, bytes: usize, limit: Duration) -> bool {
+        self.until(limit, |received| received.len() > bytes)
+    }
+
     /// Waits for the other side to close; whether it did.
     pub fn wait_for_close(&mut self, limit: Duration) -> bool {
         self.until(limit, |_| false);

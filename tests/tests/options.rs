@@ -360,7 +360,8 @@ fn listen_backlog_bounds_what_waits_and_the_rest_is_refused() {
             let refused: Vec<_> = answers.iter().filter(|(status, _)| *status == 503).map(|(_, took)| *took).collect();
             assert!(served.contains(&good) && good + refused.len() == 9, "{options}: {answers:?}");
             let soonest = Duration::from_millis(soonest);
-            let in_time = |took: &Duration| *took >= soonest && *took < soonest + Duration::from_millis(1000);
+            // Before any place became free again.
+            let in_time = |took: &Duration| *took >= soonest && *took < Duration::from_millis(1500);
             assert!(refused.iter().all(in_time), "{options}: {answers:?}");
             httpd.wait_for_log("queue-full", SOON);
             httpd.wait_for_log("(listen-backlog)", SOON);
@@ -421,7 +422,7 @@ fn restart_burst_makes_a_group_failed_and_restart_clears_it() {
         httpd.wait_for_log("exited with code 9", SOON);
         let begun = Instant::now();
         assert_eq!(httpd.get("/").status, 503, "refused at once");
-        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
         site.write("dies.py", "def application(e, s):\n    s('200 OK', [])\n    return [b'mended']\n");
         let _ = httpd.wsgid(&["restart", "site"]);
         eventually("the mended script", SOON, || (httpd.get("/").status == 200).then_some(()));

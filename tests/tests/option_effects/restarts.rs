@@ -39,7 +39,7 @@ fn a_failed_group_tries_again_after_its_window() {
         let script = format!(
             "import os, sys\nif not os.path.exists(os.path.join(os.path.dirname(__file__), 'mended')): os._exit(9)\n{PID}"
         );
-        let (site, httpd) = serve("threads=1 restart-burst=2 restart-window=4", &script);
+        let (site, httpd) = serve("threads=1 restart-burst=2 restart-window=6", &script);
         httpd.wait_for_log("exited with code 9", SOON);
         eventually("the group to be failed", SOON, || {
             let begun = Instant::now();
