@@ -1,312 +1,34 @@
-//! An httpd of its own: a private ServerRoot, a free port, a generated
-//! configuration; stopped, and its logs shown on failure, when it is dropped.
+//! An httpd of its own, running: asked, restarted, watched from outside;
+//! stopped, and its logs shown on failure, when it is dropped. What it runs with
+//! is made by `builder`.
+
+mod builder;
+mod mpm;
+mod program;
 
 use std::fs::{self, OpenOptions};
-use std::io::Write as _;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::unix::process::CommandExt as _;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use tempfile::TempDir;
+
+pub use builder::{Builder, Check};
+pub use mpm::Mpm;
+pub use program::{free_port, program};
 
 use crate::case::{self, Server};
 use crate::client::{Client, Response};
 use crate::process::Pid;
-use crate::site::temporary_directory;
-use crate::users::TestUser;
+use crate::users;
 use crate::wait::{eventually, until};
-use crate::{artifacts, users};
+use program::{as_user, httpd_command};
 
 const START: Duration = Duration::from_secs(30);
 const STOP: Duration = Duration::from_secs(20);
-
-/// How httpd divides its work among processes and threads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mpm {
-    /// Threads, with a listener for idle connections.
-    Event,
-    /// Threads.
-    Worker,
-    /// One process per connection.
-    Prefork,
-}
-
-impl Mpm {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Event, Self::Worker, Self::Prefork];
-
-    fn lines(self) -> &'static str {
-        match self {
-            Self::Event => {
-                "LoadModule mpm_event_module $/mod_mpm_event.so\n\
-                 StartServers 2\nServerLimit 8\nThreadsPerChild 32\nMaxRequestWorkers 256\n"
-            }
-            Self::Worker => {
-                "LoadModule mpm_worker_module $/mod_mpm_worker.so\n\
-                 StartServers 2\nServerLimit 8\nThreadsPerChild 32\nMaxRequestWorkers 256\n"
-            }
-            Self::Prefork => {
-                "LoadModule mpm_prefork_module $/mod_mpm_prefork.so\n\
-                 StartServers 8\nMinSpareServers 4\nServerLimit 64\nMaxRequestWorkers 64\n"
-            }
-        }
-    }
-}
-
-/// What will be in the configuration.
-#[derive(Debug)]
-pub struct Builder {
-    root: TempDir,
-    mpm: Mpm,
-    modules: Vec<&'static str>,
-    lines: Vec<String>,
-    ports: Vec<u16>,
-    peer: Option<PathBuf>,
-    artifacts: Option<PathBuf>,
-    user: Option<TestUser>,
-    nobody: bool,
-    one_process: bool,
-    environment: Vec<(&'static str, PathBuf)>,
-}
-
-impl Builder {
-    /// A server without any site. `$WSGID_TEST_PEER` names another module to
-    /// load in the place of ours: to see what that one does in the same cases.
-    #[must_use]
-    pub fn new() -> Self {
-        let root = temporary_directory("wsgid-httpd-");
-        for name in ["htdocs", "run"] {
-            crate::cache::make_readable_directory(&root.path().join(name));
-        }
-        let peer = std::env::var_os("WSGID_TEST_PEER").map(PathBuf::from);
-        let modules = ["authz_core", "alias", "mime", "dir", "env", "setenvif"].to_vec();
-        Self {
-            root,
-            mpm: Mpm::Event,
-            modules,
-            lines: Vec::new(),
-            ports: vec![free_port()],
-            peer,
-            artifacts: None,
-            user: None,
-            nobody: false,
-            one_process: false,
-            environment: Vec::new(),
-        }
-    }
-
-    /// Runs copies of the artifacts, in a directory of the server's own, and
-    /// returns it: to replace them while they run, or for a user who cannot read
-    /// where they were built.
-    ///
-    /// # Panics
-    /// If they cannot be copied.
-    pub fn copied_artifacts(&mut self) -> PathBuf {
-        let directory = self.root().join("bin");
-        crate::cache::make_readable_directory(&directory);
-        for path in [artifacts::wsgid(), artifacts::module(), artifacts::directory().join("libwsgid_worker.so")] {
-            let name = path.file_name().expect("an artifact has a name");
-            fs::copy(&path, directory.join(name)).expect("an artifact can be copied");
-        }
-        self.artifacts = Some(directory.clone());
-        directory
-    }
-
-    /// Starts httpd as this user, from copied artifacts.
-    #[must_use]
-    pub fn started_by(mut self, user: &TestUser) -> Self {
-        self.copied_artifacts();
-        self.user = Some(user.clone());
-        self
-    }
-
-    /// Leaves out `User` and `Group`, which httpd needs if root starts it.
-    #[must_use]
-    pub const fn without_user(mut self) -> Self {
-        self.nobody = true;
-        self
-    }
-
-    /// Starts httpd with this in its environment.
-    #[must_use]
-    pub fn environment(mut self, name: &'static str, value: PathBuf) -> Self {
-        self.environment.push((name, value));
-        self
-    }
-
-    /// Starts httpd with -X: one process that does all.
-    #[must_use]
-    pub fn one_process(mut self) -> Self {
-        self.one_process = true;
-        self
-    }
-
-    /// Chooses the MPM; else it is event.
-    #[must_use]
-    pub fn mpm(mut self, mpm: Mpm) -> Self {
-        self.mpm = mpm;
-        self
-    }
-
-    /// Loads this module in the place of ours, to compare the two.
-    #[must_use]
-    pub fn peer(mut self, module: PathBuf) -> Self {
-        self.peer = Some(module);
-        self
-    }
-
-    /// Loads one more of httpd's own modules, by the name in its file name.
-    #[must_use]
-    pub fn load(mut self, module: &'static str) -> Self {
-        self.modules.push(module);
-        self
-    }
-
-    /// Adds a directive or several lines of them.
-    #[must_use]
-    pub fn line(mut self, line: impl Into<String>) -> Self {
-        self.lines.push(line.into());
-        self
-    }
-
-    /// Adds a process group.
-    #[must_use]
-    pub fn daemon(self, name: &str, options: &str) -> Self {
-        self.line(format!("WSGIDaemonProcess {name} {options}"))
-    }
-
-    /// Serves a script below a path, by a process group, in the main application group.
-    #[must_use]
-    pub fn mount(self, at: &str, script: &Path, group: &str) -> Self {
-        self.mount_with(at, script, &format!("process-group={group} application-group=%{{GLOBAL}}"))
-    }
-
-    /// Serves a script below a path.
-    #[must_use]
-    pub fn mount_with(self, at: &str, script: &Path, options: &str) -> Self {
-        let directory = script.parent().unwrap_or(script).display().to_string();
-        self.line(format!("WSGIScriptAlias {at} {} {options}", script.display()))
-            .line(format!("<Directory {directory}>\n  Require all granted\n</Directory>"))
-    }
-
-    /// Listens on one more port and returns it.
-    pub fn another_port(&mut self) -> u16 {
-        let port = free_port();
-        self.ports.push(port);
-        port
-    }
-
-    /// Where the server's files will be.
-    #[must_use]
-    pub fn root(&self) -> &Path {
-        self.root.path()
-    }
-
-    /// Asks httpd whether it would take this configuration.
-    ///
-    /// # Panics
-    /// If httpd cannot be run.
-    #[must_use]
-    pub fn check(&self) -> Check {
-        self.ask("-t")
-    }
-
-    /// Asks httpd something about this configuration: -S, -M and their like.
-    ///
-    /// # Panics
-    /// If httpd cannot be run.
-    #[must_use]
-    pub fn ask(&self, option: &str) -> Check {
-        self.write();
-        let output = httpd_command(self.root()).arg(option).output().expect("httpd can be run");
-        Check { ok: output.status.success(), text: String::from_utf8_lossy(&output.stderr).into_owned() }
-    }
-
-    /// Starts the server and waits until it takes connections.
-    ///
-    /// # Panics
-    /// If it does not start; its log is shown.
-    #[must_use]
-    pub fn start(mut self) -> Httpd {
-        for _ in 0..5 {
-            self.write();
-            let mut server = Httpd::spawn(self);
-            if server.wait_until_listening() {
-                return server;
-            }
-            assert!(server.error_log().contains("Address already in use"), "httpd did not start (its log follows)");
-            // Somebody took a port between the look and the start.
-            self = server.into_builder();
-            self.ports.iter_mut().for_each(|port| *port = free_port());
-            let _ = fs::remove_file(self.root().join("error.log"));
-        }
-        panic!("no port was free for long enough to start httpd")
-    }
-
-    fn write(&self) {
-        fs::write(self.root().join("httpd.conf"), self.text()).expect("the server root can be written");
-    }
-
-    fn text(&self) -> String {
-        let root = self.root().display();
-        let modules = modules_directory();
-        let mut text = format!("ServerRoot {root}\nDefaultRuntimeDir {root}/run\nPidFile {root}/httpd.pid\n");
-        text += "ServerName localhost\nTimeout 60\nKeepAlive On\nMaxKeepAliveRequests 0\nKeepAliveTimeout 15\n";
-        text += &self.mpm.lines().replace('$', &modules.display().to_string());
-        for port in &self.ports {
-            text += &format!("Listen 127.0.0.1:{port}\n");
-        }
-        for module in &self.modules {
-            text += &format!(
-                "<IfModule !mod_{module}.c>\n  LoadModule {module}_module {}/mod_{module}.so\n</IfModule>\n",
-                modules.display()
-            );
-        }
-        if users::is_root() && !self.nobody {
-            let user = users::of_httpd();
-            text += &format!("User {}\nGroup {}\n", user.name, user.group);
-        }
-        if let Some(peer) = &self.peer {
-            text += &format!("LoadModule wsgi_module {}\nWSGISocketPrefix {root}/run/wsgi\n", peer.display());
-        } else {
-            let own = |name: &str| self.artifacts.as_ref().map(|directory| directory.join(name));
-            let module = own("libmod_wsgid.so").unwrap_or_else(artifacts::module);
-            let wsgid = own("wsgid").unwrap_or_else(artifacts::wsgid);
-            text += &format!("LoadModule wsgi_module {}\n", module.display());
-            text += &format!("WSGISupervisorExecutable {}\n", wsgid.display());
-        }
-        text += &format!("DocumentRoot {root}/htdocs\nErrorLog {root}/error.log\nLogLevel info\n");
-        text += "LogFormat \"%t %>s %X %B %Dus failure=%{wsgi.failure}n %r\" tests\n";
-        text += &format!("CustomLog {root}/access.log tests\nTypesConfig /dev/null\n");
-        text += "<Directory />\n  Require all denied\n</Directory>\n";
-        text += &format!("<Directory {root}/htdocs>\n  Require all granted\n</Directory>\n");
-        for line in &self.lines {
-            text += line;
-            text.push('\n');
-        }
-        text
-    }
-}
-
-impl Default for Builder {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// What `httpd -t` said.
-#[derive(Debug)]
-pub struct Check {
-    /// Whether it would start.
-    pub ok: bool,
-    /// Its words.
-    pub text: String,
-}
 
 /// A running server.
 #[derive(Debug)]
@@ -586,53 +308,6 @@ fn is_supervisor(pid: Pid) -> bool {
     pid.command_line().contains(" supervise")
 }
 
-/// httpd for this server root. It ends with the thread that starts it, so that
-/// an interrupted run leaves nothing; and it has a process group of its own,
-/// because the prefork MPM ends its whole process group when it stops.
-fn httpd_command(root: &Path) -> Command {
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "TERM"]).arg(program()).process_group(0);
-    command.arg("-d").arg(root).arg("-f").arg(root.join("httpd.conf"));
-    command
-}
-
-/// The same command, as another user. The process group of its own and the
-/// signal at the death of its parent are set again: both are lost on the way.
-fn as_user(command: &Command, user: &TestUser) -> Command {
-    let mut other = Command::new("setpriv");
-    other.args(["--reuid", &user.uid.to_string(), "--regid", &user.gid.to_string(), "--clear-groups"]);
-    other.args(command.get_args()).process_group(0);
-    other
-}
-
-/// Finds the program.
-///
-/// # Panics
-/// If httpd is not installed.
-#[must_use]
-pub fn program() -> PathBuf {
-    ["/usr/sbin/apache2", "/usr/sbin/httpd", "/usr/local/apache2/bin/httpd"]
-        .into_iter()
-        .map(PathBuf::from)
-        .find(|path| path.exists())
-        .expect("httpd is installed (apache2-bin)")
-}
-
-fn modules_directory() -> PathBuf {
-    ["/usr/lib/apache2/modules", "/usr/lib64/httpd/modules", "/usr/lib/httpd/modules", "/usr/local/apache2/modules"]
-        .into_iter()
-        .map(PathBuf::from)
-        .find(|path| path.exists())
-        .expect("httpd's modules are installed (apache2-bin)")
-}
-
-/// A port of 127.0.0.1 that nobody has just now.
-#[must_use]
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-    listener.local_addr().expect("a listener has an address").port()
-}
-
 fn read_lossy(path: &Path) -> String {
     String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
 }
@@ -640,12 +315,8 @@ fn read_lossy(path: &Path) -> String {
 fn tail(text: &str, lines: usize) -> String {
     let all: Vec<&str> = text.lines().collect();
     let skipped = all.len().saturating_sub(lines);
-    let mut out = Vec::new();
-    if skipped > 0 {
-        let _ = writeln!(out, "({skipped} lines before)");
-    }
-    let _ = write!(out, "{}", all[skipped..].join("\n"));
-    String::from_utf8_lossy(&out).into_owned()
+    let before = if skipped > 0 { format!("({skipped} lines before)\n") } else { String::new() };
+    before + &all[skipped..].join("\n")
 }
 
 fn sockets_below(directory: &Path) -> Vec<PathBuf> {
