@@ -10,8 +10,11 @@ use std::sync::OnceLock;
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::User;
 
-/// Their names. The Makefile names them too.
+/// Their names. `tests/remove-users` names them too.
 pub const NAMES: [&str; 3] = ["wsgid-test-1", "wsgid-test-2", "wsgid-test-3"];
+
+/// One whose primary group is root's: nothing may run as it.
+const IN_ROOTS_GROUP: &str = "wsgid-test-0";
 
 /// Held shared by every test program that uses the users.
 pub const LOCK: &str = "/run/lock/wsgid-test-users";
@@ -40,6 +43,16 @@ pub fn three() -> Option<&'static [TestUser; 3]> {
         return None;
     }
     Some(&USERS.get_or_init(make).1)
+}
+
+/// A user whose primary group is root's, or `None` as with [`three`].
+///
+/// # Panics
+/// If it cannot be made.
+pub fn in_roots_group() -> Option<TestUser> {
+    three()?;
+    let _turn = locked(&format!("{LOCK}.make"), FlockArg::LockExclusive);
+    Some(found_or_made(IN_ROOTS_GROUP, &["--gid", "0"]))
 }
 
 /// Whether the tests run as root.
@@ -76,15 +89,16 @@ fn make() -> (Flock<File>, [TestUser; 3]) {
     let shared = locked(LOCK, FlockArg::LockShared);
     // Two programs must not make the same user at the same time.
     let _turn = locked(&format!("{LOCK}.make"), FlockArg::LockExclusive);
-    let made = NAMES.map(|name| {
-        let found = || User::from_name(name).ok().flatten();
-        let user = found().or_else(|| {
-            add(name);
-            found()
-        });
-        described(&user.expect("the user was just made"))
+    (shared, NAMES.map(|name| found_or_made(name, &["--user-group"])))
+}
+
+fn found_or_made(name: &str, group: &[&str]) -> TestUser {
+    let found = || User::from_name(name).ok().flatten();
+    let user = found().or_else(|| {
+        add(name, group);
+        found()
     });
-    (shared, made)
+    described(&user.expect("the user was just made"))
 }
 
 fn locked(path: &str, how: FlockArg) -> Flock<File> {
@@ -92,9 +106,10 @@ fn locked(path: &str, how: FlockArg) -> Flock<File> {
     Flock::lock(file, how).map_err(|(_, error)| error).expect("a lock is to be had")
 }
 
-fn add(name: &str) {
+fn add(name: &str, group: &[&str]) {
     let output = Command::new("useradd")
-        .args(["--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"])
+        .args(["--system", "--no-create-home", "--home-dir", "/nonexistent"])
+        .args(group)
         .args(["--shell", "/usr/sbin/nologin", "--comment", "end-to-end tests of wsgid", name])
         .output()
         .expect("useradd is installed");

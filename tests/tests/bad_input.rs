@@ -72,6 +72,24 @@ fn root_an_unknown_user_is_named() {
 }
 
 #[test]
+fn root_a_user_of_roots_group_is_refused_unless_another_group_is_named() {
+    case(Limit::default(), || {
+        let (Some(rooted), Some([user, ..])) = (users::in_roots_group(), users::three()) else { return };
+        let words = [&format!("`{}`", rooted.name), "root's", "name another with group="];
+        assert_refused(&Httpd::builder().daemon("site", &format!("user={}", rooted.name)), &words);
+        // With another group it runs, and root's is not among the further ones.
+        let site = Site::new();
+        let options = format!("user={} group={} {}", rooted.name, user.group, site.python_path());
+        let httpd = Httpd::builder().daemon("site", &options).mount("/", &site.file("probe.py"), "site").start();
+        let info = httpd.get("/info").json();
+        assert_eq!(info["uid"], serde_json::json!([rooted.uid, rooted.uid, rooted.uid]));
+        assert_eq!(info["gid"], serde_json::json!([user.gid, user.gid, user.gid]));
+        assert!(!info["groups"].as_array().is_some_and(|groups| groups.contains(&0.into())), "{}", info["groups"]);
+        httpd.stop();
+    });
+}
+
+#[test]
 fn root_a_server_without_user_is_told_the_directive() {
     case(Limit::default(), || {
         let Some([user, ..]) = users::three() else { return };
