@@ -35,6 +35,13 @@ pub(crate) struct Default {
     pub(crate) gid: u32,
 }
 
+impl Default {
+    /// Whether httpd was given no `User` or no `Group`: there is no such account.
+    pub(crate) const fn is_missing(self) -> bool {
+        self.uid == NOBODY || self.gid == NOBODY
+    }
+}
+
 /// Resolves the identity of a group.
 pub(crate) fn resolve(config: &GroupConfig, default: Default) -> Result<Identity, IdentityError> {
     if !Uid::effective().is_root() {

@@ -92,7 +92,9 @@ fn accounts(settings: &Settings, errors: &mut Vec<Remark>, warnings: &mut Vec<Re
         && let Some(missing) = account.missing(true)
     {
         let text = format!("neither httpd's children nor applications without a process group can start; {missing}");
-        warnings.push(Remark { origin: String::new(), text });
+        let remark = Remark { origin: String::new(), text };
+        // httpd itself takes such a configuration; who asks what does not work is to hear it.
+        if report::is_wanted() { errors.push(remark) } else { warnings.push(remark) }
     }
 }
 

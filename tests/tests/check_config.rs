@@ -67,6 +67,23 @@ fn contain(findings: &[String], expected: &[(&str, &str)]) {
     }
 }
 
+/// The implicit group would run as httpd's user, and there is none.
+#[test]
+fn root_a_server_without_user_is_one_problem() {
+    case(Limit::default(), || {
+        let Some(_) = users::three() else { return };
+        let mut before = Before::new("WSGIScriptAlias / @SITE@/hello.py");
+        before.builder = before.builder.without_user();
+        let (findings, code) = before.findings(&[]);
+        let problems: Vec<_> = findings.iter().filter(|finding| finding.starts_with("problem ")).collect();
+        assert!(matches!(&problems[..], [one] if one.contains("User and Group are missing")), "{findings:#?}");
+        let runs = findings.iter().find(|finding| finding.contains("names no process group"));
+        assert!(runs.is_some_and(|text| text.contains("as httpd's user;")), "{findings:#?}");
+        assert!(!findings.concat().contains("4294967295"), "{findings:#?}");
+        assert_eq!(code, Some(7));
+    });
+}
+
 #[test]
 fn a_configuration_that_means_the_same_ends_with_0() {
     case(Limit::default(), || {

@@ -25,12 +25,13 @@ pub(crate) fn findings(configuration: &Configuration<'_>, report: &ConfigReport,
     findings
 }
 
-/// The name of a group's user.
+/// The name of a group's user; empty if httpd has none.
 pub(crate) fn user_of(group: &GroupConfig, report: &ConfigReport) -> String {
     let own = Uid::effective();
     let uid = if own.is_root() { Uid::from_raw(report.httpd_uid) } else { own };
     match &group.user {
         Some(user) if own.is_root() => user.clone(),
+        _ if uid.as_raw() == u32::MAX => String::new(),
         _ => User::from_uid(uid).ok().flatten().map_or_else(|| format!("#{uid}"), |user| user.name),
     }
 }
@@ -45,7 +46,10 @@ fn embedded(report: &ConfigReport, uses: &[Use]) -> Vec<Finding> {
     for one in uses.iter().filter(|one| one.purpose == Purpose::Application && one.group == Group::None) {
         by_directive.entry(&one.origin).or_default().push(one);
     }
-    let user = user_of_group(DEFAULT_GROUP, report);
+    let user = match user_of_group(DEFAULT_GROUP, report) {
+        user if user.is_empty() => "httpd's user".to_owned(),
+        user => format!("user `{user}`"),
+    };
     let mut findings = Vec::new();
     for (origin, here) in by_directive {
         let Some(first) = here.first() else { continue };
@@ -62,7 +66,7 @@ fn embedded(report: &ConfigReport, uses: &[Use]) -> Vec<Finding> {
         }
         let mut text = format!(
             "`{what}`{place} names no process group: mod_wsgi runs it inside httpd's own processes, here it runs in \
-             the process group `{DEFAULT_GROUP}`, 1 process with 15 threads as user `{user}`; for other numbers or \
+             the process group `{DEFAULT_GROUP}`, 1 process with 15 threads as {user}; for other numbers or \
              another user name a process group of your own"
         );
         if !first.perhaps.is_empty() {
@@ -87,7 +91,10 @@ fn questions(report: &ConfigReport, uses: &[Use]) -> Vec<Finding> {
             (Group::Variable(name), _) => format!("the process group that {name} names"),
             (_, name) => {
                 let name = name.unwrap_or(DEFAULT_GROUP);
-                format!("the process group `{name}`, as user `{}`", user_of_group(name, report))
+                match user_of_group(name, report) {
+                    user if user.is_empty() => format!("the process group `{name}`"),
+                    user => format!("the process group `{name}`, as user `{user}`"),
+                }
             }
         };
         let failing = match one.what.eq_ignore_ascii_case("WSGIDispatchScript") {

@@ -38,6 +38,10 @@ pub(crate) fn examine<'r>(report: &'r ConfigReport, uses: &[Use]) -> Vec<Tried<'
         if config.name == DEFAULT_GROUP && !is_used && config.preload_scripts.is_empty() {
             continue;
         }
+        // That the server has no account was found already, and nothing can be tried without one.
+        if config.name == DEFAULT_GROUP && httpd.is_missing() {
+            continue;
+        }
         let mut complete = config.clone();
         for script in scripts {
             if !complete.preload_scripts.iter().any(|known| known.script == script.script) {
