@@ -186,9 +186,14 @@ impl Connection {
         }
         let _waiting = Waiting::on(self.socket.as_raw_fd());
         loop {
-            match self.reader.fill(self.socket.as_fd(), MsgFlags::empty()) {
-                Ok(count) => return Ok(count),
-                Err(error) => self.tick_or_fail(error, began, patience)?,
+            match self.reader.fill(self.socket.as_fd(), MsgFlags::MSG_DONTWAIT) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                other => return other.map_err(Wait::Io),
+            }
+            // Not a receive that waits: the kernel wakes that one also when the
+            // other side takes what was sent, which is once more per request.
+            if !self.is_readable_within(TICK) {
+                patience.tick(began.elapsed()).map_err(Wait::Interrupted)?;
             }
         }
     }
