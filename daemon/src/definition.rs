@@ -52,6 +52,9 @@ fn started_with(config: &GroupConfig) -> GroupConfig {
         response_flush_delay: Duration::ZERO,
         startup_timeout: Duration::ZERO,
         idle_stop: Duration::ZERO,
+        cpu_weight: 0,
+        memory_max: 0,
+        tasks_max: 0,
         ..config.clone()
     }
 }

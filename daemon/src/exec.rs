@@ -91,7 +91,10 @@ fn prepare(args: &WorkerExec) -> Result<Command, Failed> {
     privilege::drop_privileges(identity).map_err(|error| Failed(error.exit_code(), error.to_string()))?;
     // Lowering needs no privilege, and the launcher itself has to have room.
     limit_resources(config).map_err(Failed::new(launcher::LIMITS, "failed to set a resource limit"))?;
-    nix::sys::prctl::set_no_new_privs().map_err(Failed::new(launcher::ATTRIBUTES, "failed to set no_new_privs"))?;
+    if config.no_new_privileges {
+        let failed = Failed::new(launcher::ATTRIBUTES, "failed to set no_new_privs");
+        nix::sys::prctl::set_no_new_privs().map_err(failed)?;
+    }
     umask(Mode::from_bits_truncate(config.umask.unwrap_or(0o022)));
     enter_directory(&spec, args.enter_home)?;
     let environment = environment::build(config, identity, std::env::var("TZ").ok())

@@ -3,6 +3,7 @@
 //! them.
 
 mod birth;
+mod cgroup;
 mod check;
 mod check_config;
 mod cli;

@@ -3,9 +3,12 @@
 //! launcher, and by the log's clock.
 #![expect(unsafe_code, reason = "inherited descriptors and localtime_r have no safe form")]
 
+use std::ffi::CString;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use tokio::io::Interest;
@@ -203,4 +206,28 @@ pub(crate) fn reap(pid: u32) -> io::Result<Option<i32>> {
         outcome if outcome == number => Ok(Some(status)),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// Kills the process behind this descriptor, which no other can have become.
+///
+/// # Errors
+/// As `pidfd_send_signal(2)`.
+pub(crate) fn kill_at(pidfd: BorrowedFd<'_>) -> io::Result<()> {
+    let (number, signal) = (i64::from(pidfd.as_raw_fd()), i64::from(libc::SIGKILL));
+    // SAFETY: the descriptor is open for the call; no information is passed.
+    match unsafe { libc::syscall(libc::SYS_pidfd_send_signal, number, signal, 0_i64, 0_i64) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// A short extended attribute of a file, if it has it.
+pub(crate) fn attribute(path: &Path, name: &str) -> Option<Vec<u8>> {
+    let (path, name) = (CString::new(path.as_os_str().as_bytes()).ok()?, CString::new(name).ok()?);
+    let mut value = vec![0_u8; 64];
+    // SAFETY: both names end with NUL, and the kernel writes at most as many
+    // bytes as it is told.
+    let len = unsafe { libc::getxattr(path.as_ptr(), name.as_ptr(), value.as_mut_ptr().cast(), value.len()) };
+    value.truncate(usize::try_from(len).ok()?);
+    Some(value)
 }

@@ -192,6 +192,15 @@ pub struct GroupConfig {
     pub process_limit: u32,
     /// What one application group has otherwise.
     pub applications: Vec<ApplicationOptions>,
+    /// Share of the processors against other groups, 1 to 10000; 0: the
+    /// default, or what `cpu_priority` says (ours).
+    pub cpu_weight: u32,
+    /// Bytes that all processes of the group may have together; 0: no limit (ours).
+    pub memory_max: u64,
+    /// Processes and threads of the group, whatever their user; 0: no limit (ours).
+    pub tasks_max: u32,
+    /// Programs that workers start gain no privileges (ours).
+    pub no_new_privileges: bool,
 }
 
 /// Options of one application group (`<WSGIInterpreterOptions>`); what is
@@ -285,6 +294,10 @@ impl GroupConfig {
             log: LogTarget::default(),
             process_limit: 0,
             applications: Vec::new(),
+            cpu_weight: 0,
+            memory_max: 0,
+            tasks_max: 0,
+            no_new_privileges: false,
         }
     }
 

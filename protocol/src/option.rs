@@ -103,6 +103,10 @@ options! {
     "memory-limit", "bytes", MOD_WSGI, |c, v| c.memory_limit = bytes(v, 0)?, "RLIMIT_DATA";
     "virtual-memory-limit", "bytes", MOD_WSGI, |c, v| c.virtual_memory_limit = bytes(v, 0)?, "RLIMIT_AS";
     "process-limit", "number", OURS, |c, v| c.process_limit = number(v, 0, u32::MAX)?, "RLIMIT_NPROC: processes and threads that the user may have; 0 is no limit";
+    "cpu-weight", "1 to 10000", OURS, |c, v| c.cpu_weight = number(v, 1, 10_000)?, "share of the processors against other groups; 100 is usual";
+    "memory-max", "bytes", OURS, |c, v| c.memory_max = bytes(v, 4 << 20)?, "memory of all processes of the group together";
+    "tasks-max", "number", OURS, |c, v| c.tasks_max = number(v, 0, 4_194_304)?, "processes and threads of the group together; 0 is no limit";
+    "no-new-privileges", "On or Off", OURS, |c, v| c.no_new_privileges = on_off(v)?, "programs such as sudo gain no privileges when a worker starts them";
     "restart-burst", "number", OURS, |c, v| c.restart_burst = number(v, 1, 1_000_000)?, "failed starts within restart-window after which the group is failed";
     "restart-window", "seconds", OURS, |c, v| c.restart_window = seconds(v)?, "see restart-burst";
     "preload", "On or Off", OURS, |c, v| c.preload = on_off(v)?, "load the application once and fork the workers from it";

@@ -201,6 +201,7 @@ impl Supervisor {
         {
             map.insert("reexec_problem".to_owned(), json!(self.reexec_problem));
             map.insert("reexecs".to_owned(), json!(self.reexecs));
+            map.insert("control_groups_problem".to_owned(), json!(self.resources.groups.problem()));
             map.insert("connections".to_owned(), json!(self.connections.len()));
             map.insert("generations".to_owned(), json!(self.known.keys().collect::<Vec<_>>()));
         }
@@ -221,6 +222,7 @@ impl Supervisor {
             "threads": config.threads,
             "stopped": group.stopped,
             "removed": group.removed,
+            "control_group": self.resources.groups.status(name),
             "pools": pools,
         })
     }

@@ -113,6 +113,12 @@ impl Supervisor {
             .as_ref()
             .err()
             .map(|text| format!("process group `{name}` ({}) cannot be started: {text}", config.origin));
+        if let Some(what) = self.resources.groups.cannot(&config) {
+            tracing::warn!("process group `{name}` ({}): {what}", config.origin);
+        }
+        if let Err(why) = self.resources.groups.bound(&config) {
+            tracing::error!("process group `{name}`: {why}");
+        }
         let definition = Arc::new(Definition { config, identity, server: server.clone(), httpd_uid: default.uid });
         let file = self.log_file(&definition);
         let group = self.groups.entry(name.clone()).or_insert_with(|| Group {

@@ -226,6 +226,7 @@ impl Supervisor {
         target.set(self.log_file(&state.definition));
         let GroupState { definition, pools, stopped, removed } = state;
         let name = definition.config.name.clone();
+        self.resources.groups.adopt(&definition.config);
         self.groups.insert(name, Group { definition, target, pools, stopped, removed });
     }
 

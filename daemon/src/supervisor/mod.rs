@@ -1,14 +1,15 @@
 //! The supervisor: owns all state and runs the one loop over everything that
 //! can happen. Its parts are in the files beside: what a configuration changes
 //! (`configure`), how requests find a worker (`requests`), what becomes of
-//! workers (`workers`) and preloaders (`preload`), what an operator asks (`commands`), and how another program goes on with
-//! it (`handover`).
+//! workers (`workers`) and preloaders (`preload`), what they share of the machine (`resources`), what an operator asks
+//! (`commands`), and how another program goes on with it (`handover`).
 
 mod commands;
 mod configure;
 mod handover;
 mod preload;
 mod requests;
+mod resources;
 mod run;
 mod spawn_queue;
 mod workers;
@@ -121,6 +122,7 @@ pub(crate) struct Supervisor {
     connections: Connections,
     spawns: SpawnQueue,
     preloading: preload::Preloading,
+    resources: resources::Resources,
     timers: BTreeSet<(Instant, PoolId)>,
     todo: VecDeque<(PoolId, Event)>,
     early: Vec<(Instant, Incoming)>,
@@ -184,7 +186,10 @@ impl Supervisor {
         let timer = self.timers.first().map(|(at, _)| *at);
         let early = self.early.iter().map(|(at, _)| *at).min();
         let status = self.statuses.iter().map(|status| status.until).min();
-        [timer, self.spawns.deadline(), self.preloading.deadline(), early, status].into_iter().flatten().min()
+        [timer, self.spawns.deadline(), self.preloading.deadline(), self.resources.deadline(), early, status]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Time has passed.
@@ -201,6 +206,7 @@ impl Supervisor {
         self.expire_early(now);
         self.finish_statuses(now);
         self.tick_preloaders(now);
+        self.resources.look(now);
         self.start_workers(now);
     }
 

@@ -70,6 +70,11 @@ impl Preloading {
         self.preloaders.contains_key(&id)
     }
 
+    /// The pools that have preloaders.
+    pub(super) fn pools(&self) -> impl Iterator<Item = PoolId> {
+        self.preloaders.values().map(|preloader| preloader.key.0)
+    }
+
     pub(super) fn has_process(&self, pid: u32) -> bool {
         self.preloaders.values().any(|preloader| preloader.handle.pid == pid)
     }

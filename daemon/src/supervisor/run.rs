@@ -133,6 +133,7 @@ pub(crate) async fn run(options: Options) -> io::Result<Outcome> {
         tokio::time::sleep(Duration::from_millis(20)).await;
         return supervisor.take_apart(&mut inputs).await.map(|next| Outcome::Next(Box::new(next)));
     }
+    supervisor.resources.groups.end();
     notify::stopping();
     tracing::info!("wsgid has ended");
     Ok(Outcome::Ended)
@@ -158,6 +159,7 @@ impl Supervisor {
             connections,
             spawns: super::SpawnQueue::new(),
             preloading: super::preload::Preloading::default(),
+            resources: super::resources::Resources::new(),
             timers: BTreeSet::new(),
             todo: VecDeque::new(),
             early: Vec::new(),
@@ -220,6 +222,7 @@ impl Supervisor {
                     }
                     self.look_around();
                     self.reap_orphans();
+                    self.tidy_control_groups();
                 }
                 () = tick(&mut alive) => notify::alive(),
             }

@@ -27,6 +27,14 @@ const SCRIPTS_MAX: usize = 32;
 /// How long a worker may live on without its control socket.
 const BROKEN_PATIENCE: Duration = Duration::from_secs(1);
 
+/// Who had no memory left.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Short {
+    /// The process group, of what `memory-max` gives it.
+    Group,
+    Machine,
+}
+
 impl Supervisor {
     /// Does what a state machine says.
     pub(super) fn act(&mut self, pool: PoolId, action: Action, now: Instant) {
@@ -149,7 +157,13 @@ impl Supervisor {
         let (output, owner) = self.output_for(pending)?;
         let entry = self.pools.get(&pending.pool).ok_or("the process group has gone")?;
         let identity = pending.definition.identity.clone()?;
-        let spawned = self.launcher.spawn(identity.uid != pending.definition.httpd_uid)?;
+        let mut spawned = self.launcher.spawn(identity.uid != pending.definition.httpd_uid)?;
+        // Before it is told who it is to be, so that it runs nothing outside.
+        let entered = self.resources.groups.enter(&pending.definition.config, spawned.child.id().unwrap_or_default());
+        if let Err(why) = entered {
+            let _ = spawned.child.start_kill();
+            return Err(why);
+        }
         let spec = WorkerSpec {
             group: config_for(pending, entry),
             application_group: entry.application_group.clone(),
@@ -342,11 +356,14 @@ impl Supervisor {
     }
 
     /// How a worker ended, as a failure and in words.
-    fn obituary(&self, entry: &WorkerEntry, status: ExitStatus, out_of_memory: bool) -> (Failure, String) {
+    fn obituary(&self, entry: &WorkerEntry, status: ExitStatus, out_of_memory: Option<Short>) -> (Failure, String) {
         let name = self.pools.get(&entry.pool).map(PoolEntry::name).unwrap_or_default();
         let after = entry.started.elapsed().as_secs_f64();
         let how = match (status.signal(), status.code()) {
-            (Some(_), _) if out_of_memory => "was ended by SIGKILL because memory ran out".to_owned(),
+            (Some(_), _) if out_of_memory == Some(Short::Group) => {
+                "was ended by SIGKILL because its process group has used up its memory-max".to_owned()
+            }
+            (Some(_), _) if out_of_memory.is_some() => "was ended by SIGKILL because memory ran out".to_owned(),
             (Some(number), _) => {
                 let signal =
                     Signal::try_from(number).map_or_else(|_| format!("signal {number}"), |signal| signal.to_string());
@@ -363,7 +380,7 @@ impl Supervisor {
         };
         let failure = match (entry.ended_for, status.signal()) {
             (Some(failure), _) => failure,
-            (None, Some(_)) if out_of_memory => Failure::OutOfMemory,
+            (None, Some(_)) if out_of_memory.is_some() => Failure::OutOfMemory,
             (None, Some(_)) => Failure::WorkerSignalled,
             (None, None) => Failure::WorkerExited,
         };
@@ -373,12 +390,16 @@ impl Supervisor {
 
     /// A SIGKILL that nobody here sent, together with a count of the kernel
     /// that went up, is the work of the out-of-memory killer.
-    fn killed_for_memory(&mut self, entry: &WorkerEntry, status: ExitStatus) -> bool {
+    fn killed_for_memory(&mut self, entry: &WorkerEntry, status: ExitStatus) -> Option<Short> {
         if status.signal() != Some(Signal::SIGKILL as i32) || entry.ended_for.is_some() {
-            return false;
+            return None;
         }
         let before = std::mem::replace(&mut self.oom_kills, oom_kills());
-        self.oom_kills > before
+        let group = self.pools.get(&entry.pool).map(|pool| pool.group.as_str()).unwrap_or_default();
+        match self.resources.groups.has_killed_for_memory(group) {
+            true => Some(Short::Group),
+            false => (self.oom_kills > before).then_some(Short::Machine),
+        }
     }
 
     fn note_cause(&mut self, pool: PoolId, text: &str) {

@@ -51,6 +51,7 @@ pub(crate) fn switches() -> Vec<(&'static str, GroupConfig)> {
         ("multiprocess", one(|group| group.multiprocess = true)),
         ("preload", one(|group| group.preload = true)),
         ("server-metrics", one(|group| group.server_metrics = true)),
+        ("no-new-privileges", one(|group| group.no_new_privileges = true)),
     ]
 }
 
@@ -131,6 +132,10 @@ pub(crate) fn full() -> GroupConfig {
         log: LogTarget::Descriptor(1),
         process_limit: 1010,
         applications: vec![application()],
+        cpu_weight: 1011,
+        memory_max: 1012,
+        tasks_max: 1013,
+        no_new_privileges: false,
     }
 }
 

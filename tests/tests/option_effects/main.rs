@@ -2,6 +2,7 @@
 //! workers, what passes between httpd and them, and how timers get on with each
 //! other. `table` sees to it that no option goes without a test.
 
+mod control_groups;
 mod passing;
 mod restarts;
 mod table;

@@ -1,0 +1,292 @@
+//! The directories below which groups are made, ready for use, and the few
+//! files in them that are written and read: one vocabulary for version 1 and 2
+//! of the kernel's interface. Used by `Cgroups`; knows nothing of sites.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::name::Keeper;
+use super::place::{Controller, Hierarchy};
+use crate::sys;
+
+/// Where everything that belongs to no site is moved in version 2, which has no
+/// processes beside groups.
+const MAIN: &str = "wsgid.main";
+/// What httpd and the supervisor weigh there against one site: all need them.
+const MAIN_WEIGHT: u32 = 1000;
+/// How often processes that were just forked are looked for.
+const MOVES: usize = 10;
+/// A weight that nothing was said about.
+const WEIGHT: u32 = 100;
+
+/// What one group may have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Bounds {
+    pub(super) cpu_weight: u32,
+    /// Bytes; 0 is no limit.
+    pub(super) memory_max: u64,
+    /// 0 is no limit.
+    pub(super) tasks_max: u32,
+}
+
+/// All hierarchies.
+#[derive(Debug)]
+pub(super) struct Base {
+    hierarchies: Vec<Hierarchy>,
+}
+
+impl Base {
+    /// Makes the hierarchies ready. The text is what cannot be had.
+    pub(super) fn prepare(hierarchies: Vec<Hierarchy>) -> Result<(Self, Option<String>), String> {
+        for one in hierarchies.iter().filter(|one| one.unified) {
+            enable(one)
+                .map_err(|error| format!("the controllers of `{}` cannot be used: {error}", one.directory.display()))?;
+        }
+        let base = Self { hierarchies };
+        let missing: Vec<&str> = [Controller::Cpu, Controller::Memory, Controller::Pids]
+            .into_iter()
+            .filter(|controller| base.hierarchy(*controller).is_none())
+            .map(Controller::name)
+            .collect();
+        let problem = (!missing.is_empty()).then(|| format!("no controller for {}", missing.join(", ")));
+        Ok((base, problem))
+    }
+
+    fn hierarchy(&self, controller: Controller) -> Option<&Hierarchy> {
+        self.hierarchies.iter().find(|one| one.controllers.contains(&controller))
+    }
+
+    pub(super) fn has(&self, controller: Controller) -> bool {
+        self.hierarchy(controller).is_some()
+    }
+
+    /// Makes a group in every hierarchy; it may be there already.
+    pub(super) fn make(&self, name: &str) -> io::Result<()> {
+        for one in &self.hierarchies {
+            match fs::create_dir(one.directory.join(name)) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a process into it, with what it forks from now on.
+    pub(super) fn enter(&self, name: &str, pid: u32) -> io::Result<()> {
+        self.hierarchies
+            .iter()
+            .try_for_each(|one| fs::write(one.directory.join(name).join("cgroup.procs"), pid.to_string()))
+    }
+
+    pub(super) fn bound(&self, name: &str, bounds: Bounds) -> io::Result<()> {
+        let most = |limit: u64| if limit == 0 { None } else { Some(limit.to_string()) };
+        if let Some((directory, unified)) = self.place(Controller::Cpu, name) {
+            match unified {
+                true => write(&directory, "cpu.weight", bounds.cpu_weight)?,
+                false => write(&directory, "cpu.shares", shares(bounds.cpu_weight))?,
+            }
+        }
+        if let Some((directory, unified)) = self.place(Controller::Memory, name) {
+            let (file, none) = if unified { ("memory.max", "max") } else { ("memory.limit_in_bytes", "-1") };
+            write(&directory, file, most(bounds.memory_max).unwrap_or_else(|| none.to_owned()))?;
+        }
+        if let Some((directory, _)) = self.place(Controller::Pids, name) {
+            write(&directory, "pids.max", most(bounds.tasks_max.into()).unwrap_or_else(|| "max".to_owned()))?;
+        }
+        Ok(())
+    }
+
+    /// Runs only where no other wants to, or as its weight says.
+    pub(super) fn set_idle(&self, name: &str, idle: bool, weight: u32) -> io::Result<()> {
+        let Some((directory, unified)) = self.place(Controller::Cpu, name) else { return Ok(()) };
+        write(&directory, "cpu.idle", u8::from(idle))?;
+        match (idle, unified) {
+            (true, _) => Ok(()),
+            (false, true) => write(&directory, "cpu.weight", weight),
+            (false, false) => write(&directory, "cpu.shares", shares(weight)),
+        }
+    }
+
+    /// The processor time that it has used.
+    pub(super) fn cpu_time(&self, name: &str) -> Option<Duration> {
+        if let Some((directory, false)) = self.place(Controller::Cpuacct, name) {
+            return number(&directory.join("cpuacct.usage")).map(Duration::from_nanos);
+        }
+        let (directory, _) = self.place(Controller::Cpu, name)?;
+        counter(&directory.join("cpu.stat"), "usage_usec").map(Duration::from_micros)
+    }
+
+    pub(super) fn memory(&self, name: &str) -> Option<u64> {
+        let (directory, unified) = self.place(Controller::Memory, name)?;
+        number(&directory.join(if unified { "memory.current" } else { "memory.usage_in_bytes" }))
+    }
+
+    pub(super) fn tasks(&self, name: &str) -> Option<u64> {
+        number(&self.place(Controller::Pids, name)?.0.join("pids.current"))
+    }
+
+    /// How often the kernel has killed in it because it had no memory left.
+    pub(super) fn memory_kills(&self, name: &str) -> Option<u64> {
+        let (directory, unified) = self.place(Controller::Memory, name)?;
+        counter(&directory.join(if unified { "memory.events" } else { "memory.oom_control" }), "oom_kill")
+    }
+
+    fn place(&self, controller: Controller, name: &str) -> Option<(PathBuf, bool)> {
+        self.hierarchy(controller).map(|one| (one.directory.join(name), one.unified))
+    }
+
+    /// Where it is, for people.
+    pub(super) fn path(&self, name: &str) -> Option<PathBuf> {
+        self.hierarchies.first().map(|one| one.directory.join(name))
+    }
+
+    /// Kills what is in it. The kernel takes a while.
+    pub(super) fn kill(&self, name: &str) {
+        // A fork bomb is not to win the race.
+        if let Some((directory, _)) = self.place(Controller::Pids, name) {
+            let _ = write(&directory, "pids.max", 0);
+        }
+        for directory in self.hierarchies.iter().map(|one| one.directory.join(name)) {
+            if fs::write(directory.join("cgroup.kill"), "1").is_err() {
+                kill_each(&directory);
+            }
+        }
+    }
+
+    /// Removes it. `false`: something is still in it.
+    pub(super) fn remove(&self, name: &str) -> bool {
+        let stays = |one: &&Hierarchy| match fs::remove_dir(one.directory.join(name)) {
+            Ok(()) => false,
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        };
+        self.hierarchies.iter().filter(stays).count() == 0
+    }
+
+    /// Groups of supervisors that are no more.
+    pub(super) fn abandoned(&self) -> Vec<String> {
+        let mut out: Vec<String> = self.hierarchies.iter().flat_map(|one| abandoned_in(&one.directory)).collect();
+        out.sort_unstable();
+        out.dedup();
+        out
+    }
+}
+
+/// Version 1 counts 1024 where version 2 counts 100.
+fn shares(weight: u32) -> u32 {
+    (weight.saturating_mul(1024) / WEIGHT).max(2)
+}
+
+/// Has the groups below get the controllers.
+fn enable(one: &Hierarchy) -> io::Result<()> {
+    let wanted: Vec<String> = one.controllers.iter().map(|controller| format!("+{}", controller.name())).collect();
+    let switch_on = || write(&one.directory, "cgroup.subtree_control", wanted.join(" "));
+    match switch_on() {
+        // Processes and groups do not go together in one directory.
+        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {}
+        other => return other,
+    }
+    let main = one.directory.join(MAIN);
+    fs::create_dir(&main).or_else(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => Ok(()),
+        _ => Err(error),
+    })?;
+    for _ in 0..MOVES {
+        for pid in members(&one.directory) {
+            // One that has ended is no matter; what stays is seen below.
+            let _ = fs::write(main.join("cgroup.procs"), pid.to_string());
+        }
+        if switch_on().is_ok() {
+            return write(&main, "cpu.weight", MAIN_WEIGHT);
+        }
+    }
+    switch_on()
+}
+
+fn members(directory: &Path) -> Vec<u32> {
+    let text = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+    text.lines().filter_map(|line| line.parse().ok()).collect()
+}
+
+/// By descriptor, and only who is there after it was opened: a number may have
+/// become another process's.
+fn kill_each(directory: &Path) {
+    let opened: Vec<(u32, OwnedFd)> =
+        members(directory).into_iter().filter_map(|pid| Some((pid, sys::pidfd(pid).ok()?))).collect();
+    let still = members(directory);
+    for (_, pidfd) in opened.iter().filter(|(pid, _)| still.contains(pid)) {
+        let _ = sys::kill_at(pidfd.as_fd());
+    }
+}
+
+fn abandoned_in(directory: &Path) -> Vec<String> {
+    let own = nix::unistd::geteuid().as_raw();
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let ours = entries.filter(|entry| entry.metadata().is_ok_and(|about| about.is_dir() && about.uid() == own));
+    ours.filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| Keeper::of(name).is_some_and(|keeper| !keeper.lives()))
+        .collect()
+}
+
+fn write(directory: &Path, file: &str, value: impl ToString) -> io::Result<()> {
+    let path = directory.join(file);
+    fs::write(&path, value.to_string())
+        .map_err(|error| io::Error::new(error.kind(), format!("`{}`: {error}", path.display())))
+}
+
+fn number(path: &Path) -> Option<u64> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// A line `NAME NUMBER`.
+fn counter(path: &Path, name: &str) -> Option<u64> {
+    let text = fs::read_to_string(path).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Directories and files only: what is written, not what the kernel does.
+    fn unified(directory: &Path) -> Base {
+        let controllers = vec![Controller::Cpu, Controller::Memory, Controller::Pids];
+        Base { hierarchies: vec![Hierarchy { unified: true, directory: directory.to_path_buf(), controllers }] }
+    }
+
+    #[test]
+    fn version_two_is_written_as_it_is_documented() {
+        let place = tempfile::tempdir().unwrap();
+        let base = unified(place.path());
+        base.make("g").unwrap();
+        base.bound("g", Bounds { cpu_weight: 250, memory_max: 1 << 20, tasks_max: 0 }).unwrap();
+        base.enter("g", 7).unwrap();
+        base.set_idle("g", true, 250).unwrap();
+        let read = |file: &str| fs::read_to_string(place.path().join("g").join(file)).unwrap();
+        assert_eq!(
+            ["cpu.weight", "memory.max", "pids.max", "cgroup.procs", "cpu.idle"].map(read),
+            ["250", "1048576", "max", "7", "1"]
+        );
+        fs::write(place.path().join("g/cpu.stat"), "usage_usec 1500\nuser_usec 1000\n").unwrap();
+        fs::write(place.path().join("g/memory.events"), "oom 4\noom_kill 3\noom_group_kill 0\n").unwrap();
+        assert_eq!((base.cpu_time("g"), base.memory_kills("g")), (Some(Duration::from_micros(1500)), Some(3)));
+    }
+
+    #[test]
+    fn weights_are_the_same_in_both_versions() {
+        assert_eq!([1, 100, 10_000].map(shares), [10, 1024, 102_400]);
+    }
+
+    #[test]
+    fn only_what_we_made_is_abandoned() {
+        let place = tempfile::tempdir().unwrap();
+        for name in [&Keeper::this().directory("mine"), "wsgid-4194999-1.gone", "wsgid-4194999-1", "user.slice"] {
+            fs::create_dir(place.path().join(name)).unwrap();
+        }
+        fs::write(place.path().join("wsgid-4194999-1.file"), "").unwrap();
+        assert_eq!(unified(place.path()).abandoned(), ["wsgid-4194999-1.gone"]);
+    }
+}

@@ -1,0 +1,141 @@
+//! Who gives way to whom: a group that takes a large part of the processors is
+//! made to run only where no other group wants to, as long as it does so and
+//! there are others. On a machine with processors left it loses nothing; one
+//! that needs little gets its little at once. Pure: times in, decisions out.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// A group that uses this part of all processors is greedy.
+const GREEDY: f64 = 0.25;
+/// One that uses less than this part of that no longer is,
+const MODEST: f64 = 0.5;
+/// after so many looks in a row: a crash loop has pauses. One that is held back
+/// too much (by others than our groups) is also let go this way.
+const LOOKS: u32 = 4;
+/// Shorter than this no rate can be told.
+const SHORTEST: Duration = Duration::from_millis(20);
+
+/// What a group has used so far.
+#[derive(Clone, Debug)]
+pub(crate) struct Use {
+    pub(crate) group: String,
+    pub(crate) used: Duration,
+    /// Not to be decided about.
+    pub(crate) exempt: bool,
+}
+
+/// What was seen before.
+#[derive(Debug, Default)]
+pub(crate) struct Fairness {
+    at: Option<Instant>,
+    used: BTreeMap<String, Duration>,
+    /// Those that give way, and for how many looks they have been modest.
+    greedy: BTreeMap<String, u32>,
+}
+
+impl Fairness {
+    /// Takes a look. Gives every group that is to change, and whether it is to
+    /// give way from now on.
+    pub(crate) fn look(&mut self, now: Instant, uses: Vec<Use>, processors: usize) -> Vec<(String, bool)> {
+        let passed = self.at.map(|at| now.duration_since(at)).unwrap_or_default();
+        if self.at.is_some() && passed < SHORTEST {
+            return Vec::new();
+        }
+        self.at = Some(now);
+        let most = passed.as_secs_f64() * processors as f64;
+        let before = std::mem::take(&mut self.used);
+        let part = |one: &Use| match before.get(&one.group) {
+            Some(before) if most > 0.0 => one.used.saturating_sub(*before).as_secs_f64() / most,
+            _ => 0.0,
+        };
+        let parts: Vec<(&Use, f64)> = uses.iter().map(|one| (one, part(one))).collect();
+        let others_run = parts.iter().any(|(one, part)| *part > 0.0 && !self.takes_much(one, *part));
+        let mut changes = Vec::new();
+        for (one, part) in &parts {
+            changes.extend(self.decide(one, *part, others_run).map(|greedy| (one.group.clone(), greedy)));
+        }
+        drop(parts);
+        self.greedy.retain(|group, _| uses.iter().any(|one| one.group == *group));
+        self.used = uses.into_iter().map(|one| (one.group, one.used)).collect();
+        changes
+    }
+
+    fn takes_much(&self, one: &Use, part: f64) -> bool {
+        !one.exempt && (part >= GREEDY || self.greedy.contains_key(&one.group))
+    }
+
+    fn decide(&mut self, one: &Use, part: f64, others_run: bool) -> Option<bool> {
+        if one.exempt {
+            return self.greedy.remove(&one.group).map(|_| false);
+        }
+        let Some(modest) = self.greedy.get_mut(&one.group) else {
+            if part >= GREEDY && others_run {
+                self.greedy.insert(one.group.clone(), 0);
+                return Some(true);
+            }
+            return None;
+        };
+        *modest = if part < GREEDY * MODEST { *modest + 1 } else { 0 };
+        if *modest >= LOOKS {
+            self.greedy.remove(&one.group);
+            return Some(false);
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Feeds looks of a quarter of a second each; every pair is the part of two
+    /// processors that `a` and `b` use.
+    fn run(parts: &[(f64, f64)]) -> Vec<(usize, String, bool)> {
+        let (mut fairness, start) = (Fairness::default(), Instant::now());
+        let mut used = [Duration::ZERO; 2];
+        let mut out = Vec::new();
+        for (at, (a, b)) in [(0.0, 0.0)].iter().chain(parts).enumerate() {
+            used[0] += Duration::from_secs_f64(a * 0.5);
+            used[1] += Duration::from_secs_f64(b * 0.5);
+            let uses = ["a", "b"].iter().zip(used).map(|(group, used)| Use {
+                group: (*group).to_owned(),
+                used,
+                exempt: false,
+            });
+            let now = start + Duration::from_millis(250) * u32::try_from(at).unwrap();
+            out.extend(fairness.look(now, uses.collect(), 2).into_iter().map(|(group, idle)| (at, group, idle)));
+        }
+        out
+    }
+
+    #[test]
+    fn who_takes_much_gives_way_until_it_is_modest_again() {
+        let burns = (0.9, 0.02);
+        assert_eq!(run(&[burns]), [(1, "a".to_owned(), true)]);
+        let rest = (0.0, 0.02);
+        let changes = run(&[burns, burns, rest, rest, rest, burns, rest, rest, rest, rest, rest]);
+        assert_eq!(changes, [(1, "a".to_owned(), true), (10, "a".to_owned(), false)]);
+    }
+
+    #[test]
+    fn nobody_gives_way_to_nobody() {
+        assert_eq!(run(&[(0.9, 0.0), (0.9, 0.0)]), []);
+        // Both take much: the kernel shares as it does.
+        assert_eq!(run(&[(0.5, 0.5), (0.5, 0.5)]), []);
+        // A busy site that leaves most of the machine to others is left alone.
+        assert_eq!(run(&[(0.2, 0.01); 8]), []);
+    }
+
+    #[test]
+    fn a_decision_of_the_administrator_stands() {
+        let mut fairness = Fairness::default();
+        let uses = |seconds: u64| {
+            let one = |group: &str, used, exempt| Use { group: group.to_owned(), used, exempt };
+            vec![one("a", Duration::from_secs(seconds), true), one("b", Duration::from_millis(seconds), false)]
+        };
+        let start = Instant::now();
+        assert_eq!(fairness.look(start, uses(0), 2), []);
+        assert_eq!(fairness.look(start + Duration::from_secs(1), uses(2), 2), []);
+    }
+}

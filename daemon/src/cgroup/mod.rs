@@ -1,0 +1,270 @@
+//! A control group of the kernel for each process group, so that the processes
+//! of one site, whatever they fork, are bounded together and share the
+//! processors as one. The supervisor makes them for its workers and removes
+//! them; it never touches one that is not its own. Without permission there are
+//! none, and everything else works as ever.
+
+mod base;
+mod fair;
+mod name;
+mod place;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use wsgid_protocol::GroupConfig;
+
+use base::{Base, Bounds};
+pub(crate) use fair::{Fairness, Use};
+use name::Keeper;
+use place::Controller;
+
+/// How long processes of a supervisor that died may finish what they do.
+const ABANDONED_PATIENCE: Duration = Duration::from_secs(60);
+/// How long the end waits for killed processes to go.
+const END: Duration = Duration::from_millis(500);
+
+/// A group that was made.
+#[derive(Debug)]
+struct Made {
+    directory: String,
+    bounds: Bounds,
+    memory_kills: u64,
+    idle: bool,
+    /// Its weight was given: the administrator has decided.
+    exempt: bool,
+}
+
+/// All control groups of this supervisor.
+#[derive(Debug)]
+pub(crate) struct Cgroups {
+    base: Result<Base, String>,
+    problem: Option<String>,
+    keeper: Keeper,
+    groups: BTreeMap<String, Made>,
+    /// Those that are to go as soon as they are empty, and when whatever is in
+    /// them is killed.
+    leaving: BTreeMap<String, Instant>,
+}
+
+impl Cgroups {
+    /// Looks where they may be made, and says so once.
+    pub(crate) fn find() -> Self {
+        let prepared = place::find().and_then(Base::prepare);
+        let problem = match &prepared {
+            Ok((_, problem)) => problem.clone(),
+            Err(why) => Some(why.clone()),
+        };
+        match &problem {
+            None => tracing::info!("each process group has a control group of its own"),
+            Some(why) => tracing::info!(
+                "process groups have no or not all control groups (cpu-weight=, memory-max=, tasks-max=): {why}"
+            ),
+        }
+        let mut out = Self {
+            base: prepared.map(|(base, _)| base),
+            problem,
+            keeper: Keeper::this(),
+            groups: BTreeMap::new(),
+            leaving: BTreeMap::new(),
+        };
+        let until = Instant::now() + ABANDONED_PATIENCE;
+        let abandoned = out.base.as_ref().map(Base::abandoned).unwrap_or_default();
+        out.leaving = abandoned.into_iter().map(|directory| (directory, until)).collect();
+        out
+    }
+
+    /// Why they are not all there.
+    pub(crate) fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
+
+    /// What a group is to have and cannot get.
+    pub(crate) fn cannot(&self, config: &GroupConfig) -> Option<String> {
+        let has = |controller| self.base.as_ref().is_ok_and(|base| base.has(controller));
+        let missing: Vec<&str> = [
+            ("cpu-weight=", config.cpu_weight > 0, Controller::Cpu),
+            ("memory-max=", config.memory_max > 0, Controller::Memory),
+            ("tasks-max=", config.tasks_max > 0, Controller::Pids),
+        ]
+        .into_iter()
+        .filter(|(_, wanted, controller)| *wanted && !has(*controller))
+        .map(|(option, ..)| option)
+        .collect();
+        let why = self.problem.as_deref().unwrap_or_default();
+        (!missing.is_empty()).then(|| format!("{} has no effect: {why}", missing.join(" and ")))
+    }
+
+    /// Puts a process that was just started into the control group of its
+    /// process group, which is made if it is not there.
+    pub(crate) fn enter(&mut self, config: &GroupConfig, pid: u32) -> Result<(), String> {
+        let Ok(base) = &self.base else { return Ok(()) };
+        let named = |error| format!("failed to put process {pid} into its control group: {error}");
+        if !self.groups.contains_key(&config.name) {
+            let (directory, bounds) = (self.keeper.directory(&config.name), bounds(config));
+            self.leaving.remove(&directory);
+            base.make(&directory).and_then(|()| base.bound(&directory, bounds)).map_err(named)?;
+            let memory_kills = base.memory_kills(&directory).unwrap_or_default();
+            let made = Made { directory, bounds, memory_kills, idle: false, exempt: config.cpu_weight > 0 };
+            self.groups.insert(config.name.clone(), made);
+        }
+        let Some(made) = self.groups.get(&config.name) else { return Ok(()) };
+        base.enter(&made.directory, pid).map_err(named)
+    }
+
+    /// Takes up the groups that the program before has made.
+    pub(crate) fn adopt(&mut self, config: &GroupConfig) {
+        let Ok(base) = &self.base else { return };
+        let directory = self.keeper.directory(&config.name);
+        let Some(memory_kills) = base.path(&directory).filter(|path| path.is_dir()).and(Some(0)) else { return };
+        let memory_kills = base.memory_kills(&directory).unwrap_or(memory_kills);
+        let made = Made { directory, bounds: bounds(config), memory_kills, idle: false, exempt: config.cpu_weight > 0 };
+        let _ = base.set_idle(&made.directory, false, made.bounds.cpu_weight);
+        self.groups.insert(config.name.clone(), made);
+    }
+
+    /// Changed bounds are in force at once.
+    pub(crate) fn bound(&mut self, config: &GroupConfig) -> Result<(), String> {
+        let (Ok(base), Some(made)) = (&self.base, self.groups.get_mut(&config.name)) else { return Ok(()) };
+        let wanted = bounds(config);
+        if made.bounds == wanted {
+            return Ok(());
+        }
+        if made.idle {
+            let _ = base.set_idle(&made.directory, false, wanted.cpu_weight);
+            made.idle = false;
+        }
+        (made.bounds, made.exempt) = (wanted, config.cpu_weight > 0);
+        base.bound(&made.directory, wanted).map_err(|error| format!("failed to change the control group: {error}"))
+    }
+
+    /// Whether the kernel has killed in this group, since the last time, because
+    /// of `memory-max`.
+    pub(crate) fn has_killed_for_memory(&mut self, group: &str) -> bool {
+        let (Ok(base), Some(made)) = (&self.base, self.groups.get_mut(group)) else { return false };
+        let now = base.memory_kills(&made.directory).unwrap_or_default();
+        made.bounds.memory_max > 0 && now > std::mem::replace(&mut made.memory_kills, now)
+    }
+
+    /// Names of all that are there.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.groups.keys().cloned().collect()
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Processor time of every group so far.
+    pub(crate) fn uses(&self) -> Vec<Use> {
+        let Ok(base) = &self.base else { return Vec::new() };
+        let one = |(name, made): (&String, &Made)| {
+            let used = base.cpu_time(&made.directory)?;
+            Some(Use { group: name.clone(), used, exempt: made.exempt })
+        };
+        self.groups.iter().filter_map(one).collect()
+    }
+
+    /// Whether it runs only where no other wants to.
+    pub(crate) fn set_idle(&mut self, group: &str, idle: bool) {
+        let (Ok(base), Some(made)) = (&self.base, self.groups.get_mut(group)) else { return };
+        if made.idle != idle {
+            match base.set_idle(&made.directory, idle, made.bounds.cpu_weight) {
+                Ok(()) => made.idle = idle,
+                Err(error) => tracing::debug!("process group `{group}`: {error}"),
+            }
+        }
+    }
+
+    /// The last worker of a group has ended. `all`: what it has left behind ends
+    /// too; otherwise the control group stays as long as something is in it.
+    pub(crate) fn leave(&mut self, group: &str, all: bool) {
+        let (Ok(base), Some(made)) = (&self.base, self.groups.get(group)) else { return };
+        if base.remove(&made.directory) {
+            self.groups.remove(group);
+        } else if all {
+            tracing::info!("process group `{group}`: processes that its workers have left behind are killed");
+            base.kill(&made.directory);
+            self.leaving.insert(made.directory.clone(), Instant::now());
+            self.groups.remove(group);
+        }
+    }
+
+    /// Now and then: what was to go is tried again.
+    pub(crate) fn tidy(&mut self, now: Instant) {
+        let Ok(base) = &self.base else { return };
+        self.leaving.retain(|directory, until| {
+            if base.remove(directory) {
+                return false;
+            }
+            if *until <= now {
+                base.kill(directory);
+            }
+            true
+        });
+    }
+
+    /// The supervisor ends: nothing of any site stays.
+    pub(crate) fn end(&mut self) {
+        for group in self.groups.keys().cloned().collect::<Vec<_>>() {
+            self.leave(&group, true);
+        }
+        let until = Instant::now() + END;
+        // Those of another supervisor are left to its successor.
+        let mine = self.keeper.directory("");
+        self.leaving.retain(|directory, _| directory.starts_with(&mine));
+        while !self.leaving.is_empty() && Instant::now() < until {
+            self.tidy(Instant::now());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// For `wsgid status`.
+    pub(crate) fn status(&self, group: &str) -> Value {
+        let (Ok(base), Some(made)) = (&self.base, self.groups.get(group)) else { return Value::Null };
+        json!({
+            "path": base.path(&made.directory),
+            "cpu_weight": made.bounds.cpu_weight,
+            "cpu_ms": base.cpu_time(&made.directory).map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+            "waits_for_others": made.idle,
+            "memory": base.memory(&made.directory),
+            "tasks": base.tasks(&made.directory),
+            "memory_kills": base.memory_kills(&made.directory),
+        })
+    }
+}
+
+/// What the options say. Where groups share as one, a nice value counts only
+/// inside: `cpu-priority` becomes the weight that the kernel gives to it.
+fn bounds(config: &GroupConfig) -> Bounds {
+    let of_nice = |nice: i32| {
+        // Each step is a quarter more; 0 is 100.
+        (100.0 * 1.25_f64.powi(-nice)).round().clamp(1.0, 10_000.0) as u32
+    };
+    let cpu_weight = match (config.cpu_weight, config.cpu_priority) {
+        (0, nice) => of_nice(nice.unwrap_or(0)),
+        (weight, _) => weight,
+    };
+    Bounds { cpu_weight, memory_max: config.memory_max, tasks_max: config.tasks_max }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nice_value_is_a_weight() {
+        let weight = |option: &str, value: &str| {
+            let mut config = GroupConfig::new("g", "test");
+            config.set(option, value).unwrap();
+            bounds(&config).cpu_weight
+        };
+        assert_eq!(weight("cpu-priority", "0"), 100);
+        assert_eq!(weight("cpu-priority", "19"), 1);
+        assert_eq!(weight("cpu-priority", "10"), 11);
+        assert_eq!(weight("cpu-priority", "-20"), 8674);
+        assert_eq!(weight("cpu-weight", "7"), 7);
+    }
+}
