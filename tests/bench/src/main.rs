@@ -40,7 +40,7 @@ fn main() -> Result<()> {
         return many::run(count);
     }
     if options.neighbour {
-        return neighbour::run(options.rounds());
+        return neighbour::run(&options);
     }
     let scenarios = scenario::choose(&options)?;
     if options.list {

@@ -1,88 +1,138 @@
-//! A site beside one that does everything wrong: its latency alone and during
-//! each deed, in interleaved rounds. Called by `main` for `--neighbour`; uses
-//! the harness of the tests, not the peers.
+//! A site beside one that does everything wrong: its latency in pairs of turns,
+//! alone and during a deed, for our module and for mod_wsgi. Called by `main`
+//! for `--neighbour`; uses the harness of the tests, not the peers.
 
 use std::collections::BTreeMap;
 use std::io::{Write, stdout};
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use wsgid_tests::load::pester;
-use wsgid_tests::{Client, Httpd, Site, users};
+use wsgid_tests::{Client, Httpd, Site, peer, users};
+
+use crate::environment::progress;
+use crate::options::Options;
 
 /// What the bad site does, and how many ask for it at the same time.
 const DEEDS: &[(&str, usize)] = &[("hang", 60), ("crash", 2), ("flood", 2), ("memory", 2), ("fork", 1), ("spin", 2)];
 /// One look at the good site.
-const TURN: Duration = Duration::from_secs(3);
+const TURN: Duration = Duration::from_secs(2);
+/// A deed goes on for so long before the look: what is measured is how one lives
+/// with it, not the moment in which it begins.
+const BEFORE: Duration = Duration::from_secs(1);
 /// Requests to the good site begin so often, whatever the last one took.
 const EVERY: Duration = Duration::from_millis(5);
 
-/// How a bad site is bounded, from not at all to what is advised.
-const BOUNDS: &[(&str, &str)] = &[
-    ("limits", "process-limit=60 memory-limit=400M"),
-    ("limits and cpu-priority", "process-limit=60 memory-limit=400M cpu-priority=19"),
-];
+/// A server, and how the bad site is bounded in it.
+struct Subject {
+    title: &'static str,
+    bounds: &'static str,
+    module: Option<PathBuf>,
+}
 
 /// Percentiles of one turn, in milliseconds.
+#[derive(Clone, Copy)]
 struct Turn {
     median: f64,
     p99: f64,
     lost: usize,
 }
 
-/// Prints a table for each way to bound the bad site.
-pub(crate) fn run(rounds: usize) -> Result<()> {
-    let users = users::three().context("it needs root, to run two sites as two users")?;
-    for (title, bounds) in BOUNDS {
-        let sites = [Site::of(&users[0]), Site::of(&users[1])];
-        let identity = |at: usize| format!("user={} group={}", users[at].name, users[at].group);
-        let bad = format!(
-            "processes=2 threads=3 {bounds} request-timeout=3 graceful-timeout=1 shutdown-timeout=1 listen-backlog=20 \
-             connect-timeout=0 {}",
-            identity(0)
-        );
-        let httpd = Httpd::builder()
-            .daemon("bad", &bad)
-            .daemon("good", &format!("processes=1 threads=3 {} {}", identity(1), sites[1].python_path()))
-            .mount("/bad", &sites[0].file("bad_neighbour.py"), "bad")
-            .mount("/good", &sites[1].file("hello.py"), "good")
-            .start();
-        anyhow::ensure!(httpd.get("/good").status == 200, "the good site does not answer");
-        let mut turns: BTreeMap<&str, Vec<Turn>> = BTreeMap::new();
-        for _ in 0..rounds {
-            turns.entry("quiet").or_default().push(turn(&httpd));
-            for (deed, count) in DEEDS {
-                let end = Instant::now() + TURN;
-                let evil: Vec<_> = (0..*count).map(|_| pester(httpd.address(), format!("/bad/{deed}"), end)).collect();
-                turns.entry(deed).or_default().push(turn(&httpd));
-                evil.into_iter().for_each(|one| drop(one.join()));
-                // Let it come to rest before the next turn.
-                wsgid_tests::wait::let_run(Duration::from_secs(4));
-            }
-        }
-        write(title, &turns)?;
-        httpd.stop();
+/// Turns of one deed, each with the quiet one right before it.
+type Pairs<'a> = BTreeMap<&'a str, Vec<(Turn, Turn)>>;
+
+/// Prints a table for each server.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let mut subjects = vec![
+        Subject { title: "limits", bounds: "process-limit=60 memory-limit=400M", module: None },
+        Subject {
+            title: "memory-max",
+            bounds: "tasks-max=60 memory-max=500M memory-limit=400M",
+            module: None,
+        },
+    ];
+    if let Some((_, module)) = peer::peer() {
+        let bounds = "memory-limit=419430400";
+        subjects.push(Subject { title: "mod_wsgi", bounds, module: Some(module) });
+    }
+    let chosen = |subject: &&Subject| options.workloads.is_empty() || options.workloads.contains(&subject.title.into());
+    for subject in subjects.iter().filter(chosen) {
+        let pairs = measure(subject, options.rounds())?;
+        write(subject.title, &pairs)?;
     }
     Ok(())
 }
 
-fn write(title: &str, turns: &BTreeMap<&str, Vec<Turn>>) -> Result<()> {
-    let middle = |deed: &str, of: fn(&Turn) -> f64| {
-        let mut values: Vec<f64> = turns.get(deed).into_iter().flatten().map(of).collect();
-        values.sort_unstable_by(f64::total_cmp);
-        values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-    };
+fn measure(subject: &Subject, rounds: usize) -> Result<Pairs<'static>> {
+    let users = users::three().context("it needs root, to run two sites as two users")?;
+    let sites = [Site::of(&users[0]), Site::of(&users[1])];
+    let identity = |at: usize| format!("user={} group={}", users[at].name, users[at].group);
+    let bad = format!(
+        "processes=2 threads=3 {} request-timeout=3 graceful-timeout=1 shutdown-timeout=1 listen-backlog=20 \
+         connect-timeout=1 {}",
+        subject.bounds,
+        identity(0)
+    );
+    let mut builder = Httpd::builder()
+        .daemon("bad", &bad)
+        .daemon("good", &format!("processes=1 threads=3 {} {}", identity(1), sites[1].python_path()))
+        .mount("/bad", &sites[0].file("bad_neighbour.py"), "bad")
+        .mount("/good", &sites[1].file("hello.py"), "good");
+    if let Some(module) = &subject.module {
+        builder = builder.peer(module.clone());
+    }
+    let httpd = builder.start();
+    anyhow::ensure!(httpd.get("/good").status == 200, "the good site does not answer");
+    let mut pairs = Pairs::new();
+    for round in 0..rounds {
+        for (deed, count) in DEEDS {
+            let quiet = turn(&httpd);
+            let end = Instant::now() + BEFORE + TURN;
+            let evil: Vec<_> = (0..*count).map(|_| pester(httpd.address(), format!("/bad/{deed}"), end)).collect();
+            wsgid_tests::wait::let_run(BEFORE);
+            let beside = turn(&httpd);
+            evil.into_iter().for_each(|one| drop(one.join()));
+            progress(&format!(
+                "{}, round {round}, {deed}: p99 {:.2} and {:.2} ms",
+                subject.title, quiet.p99, beside.p99
+            ));
+            pairs.entry(deed).or_default().push((quiet, beside));
+            // Let it come to rest before the next turn.
+            wsgid_tests::wait::let_run(Duration::from_secs(4));
+        }
+    }
+    httpd.stop();
+    Ok(pairs)
+}
+
+fn middle(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_unstable_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn write(title: &str, pairs: &Pairs<'_>) -> Result<()> {
+    writeln!(stdout(), "\n{title}:\n")?;
     writeln!(
         stdout(),
-        "\nThe bad site has {title}:\n\n| the neighbour | median ms | p99 ms | p99 against quiet | lost |"
+        "| the neighbour | median ms, quiet | beside | p99 ms, quiet | beside | p99 against quiet | lost |"
     )?;
-    writeln!(stdout(), "|---|---|---|---|---|")?;
-    let quiet = middle("quiet", |turn| turn.p99);
-    for deed in ["quiet"].into_iter().chain(DEEDS.iter().map(|(deed, _)| *deed)) {
-        let (median, p99) = (middle(deed, |turn| turn.median), middle(deed, |turn| turn.p99));
-        let lost: usize = turns.get(deed).into_iter().flatten().map(|turn| turn.lost).sum();
-        writeln!(stdout(), "| {deed} | {median:.2} | {p99:.2} | {:+.0} % | {lost} |", (p99 / quiet - 1.0) * 100.0)?;
+    writeln!(stdout(), "|---|---|---|---|---|---|---|")?;
+    for (deed, _) in DEEDS {
+        let Some(pairs) = pairs.get(deed) else { continue };
+        let of = |value: fn(&(Turn, Turn)) -> f64| middle(pairs.iter().map(value));
+        let lost: usize = pairs.iter().map(|(quiet, beside)| quiet.lost + beside.lost).sum();
+        writeln!(
+            stdout(),
+            "| {deed} | {:.2} | {:.2} | {:.2} | {:.2} | {:+.0} % | {lost} |",
+            of(|pair| pair.0.median),
+            of(|pair| pair.1.median),
+            of(|pair| pair.0.p99),
+            of(|pair| pair.1.p99),
+            (of(|pair| pair.1.p99 / pair.0.p99) - 1.0) * 100.0
+        )?;
     }
     Ok(())
 }
@@ -90,25 +140,7 @@ fn write(title: &str, turns: &BTreeMap<&str, Vec<Turn>>) -> Result<()> {
 /// Asks the good site at a steady rate on two connections.
 fn turn(httpd: &Httpd) -> Turn {
     let address = httpd.address();
-    let threads: Vec<_> = (0..2)
-        .map(|_| {
-            thread::spawn(move || {
-                let (mut client, mut took, mut lost) = (Client::new(address), Vec::new(), 0);
-                let begun = Instant::now();
-                let mut due = begun;
-                while begun.elapsed() < TURN {
-                    wsgid_tests::wait::let_run(due.saturating_duration_since(Instant::now()));
-                    // From when it was due: one that waits for its turn has waited.
-                    match client.get("/good") {
-                        Ok(response) if response.status == 200 => took.push(due.elapsed().as_secs_f64() * 1000.0),
-                        _ => lost += 1,
-                    }
-                    due += EVERY;
-                }
-                (took, lost)
-            })
-        })
-        .collect();
+    let threads: Vec<_> = (0..2).map(|_| thread::spawn(move || ask(address))).collect();
     let (mut took, mut lost) = (Vec::new(), 0);
     for (some, failed) in threads.into_iter().filter_map(|thread| thread.join().ok()) {
         took.extend(some);
@@ -117,4 +149,27 @@ fn turn(httpd: &Httpd) -> Turn {
     took.sort_unstable_by(f64::total_cmp);
     let at = |share: f64| took.get((took.len() as f64 * share) as usize).copied().unwrap_or(f64::NAN);
     Turn { median: at(0.5), p99: at(0.99), lost }
+}
+
+fn ask(address: std::net::SocketAddr) -> (Vec<f64>, usize) {
+    let (mut client, mut took, mut lost) = (Client::new(address), Vec::new(), 0);
+    let begun = Instant::now();
+    let mut due = begun;
+    while begun.elapsed() < TURN {
+        wsgid_tests::wait::let_run(due.saturating_duration_since(Instant::now()));
+        // From when it was due: one that waits for its turn has waited.
+        match client.get("/good") {
+            Ok(response) if response.status == 200 => took.push(due.elapsed().as_secs_f64() * 1000.0),
+            Ok(response) => {
+                progress(&format!("lost: status {}", response.status));
+                lost += 1;
+            }
+            Err(error) => {
+                progress(&format!("lost: {error}"));
+                lost += 1;
+            }
+        }
+        due += EVERY;
+    }
+    (took, lost)
 }

@@ -189,7 +189,7 @@ fn root_control_groups_come_and_go_with_their_supervisor() {
         assert_eq!(httpd.get("/").text(), "hello");
         let (first, worker) = (httpd.supervisor().expect("it runs"), httpd.wait_for_workers(1, SOON)[0]);
         let place = directory(worker, "pids");
-        assert_eq!(made_by(first, &place), [place.clone()]);
+        assert_eq!(made_by(first, &place), std::slice::from_ref(&place));
         // The next program goes on with it.
         let said = control::command(&httpd, &["reexec"]).expect("a supervisor");
         assert_eq!(said.code, 0, "{}", said.text);
@@ -198,7 +198,7 @@ fn root_control_groups_come_and_go_with_their_supervisor() {
             status["groups"].as_array()?.iter().find_map(|group| group["control_group"]["tasks"].as_u64())
         });
         assert!(shown > 0);
-        assert_eq!(made_by(first, &place), [place.clone()]);
+        assert_eq!(made_by(first, &place), std::slice::from_ref(&place));
         // One that was killed leaves them to its successor, which removes them.
         first.signal(Signal::SIGKILL);
         let second = eventually("another supervisor", SOON, || httpd.supervisor().filter(|pid| *pid != first));
