@@ -96,6 +96,15 @@ fn frame_into<T: Serialize>(head: FrameHead, value: &T, out: &mut Vec<u8>) -> Re
 /// # Errors
 /// If the bytes are malformed or some are left over.
 pub fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, PayloadError> {
+    let (value, rest) = decode_front(bytes)?;
+    match rest.len() {
+        0 => Ok(value),
+        left => Err(PayloadError::Trailing(left)),
+    }
+}
+
+/// Decodes what is at the front of `bytes`; returns it and the rest.
+pub(crate) fn decode_front<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<(T, &'de [u8]), PayloadError> {
     use bincode::serde::borrow_decode_from_slice as read;
     let read = match bytes.len() {
         len if len <= SMALL => read(bytes, config::<{ GROWTH * SMALL }>()),
@@ -104,8 +113,5 @@ pub fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, PayloadEr
         len => return Err(PayloadError::TooLong { len, max: MAX_CONTROL_LEN }),
     };
     let (value, used) = read.map_err(|error| PayloadError::Malformed(error.to_string()))?;
-    match bytes.len() - used {
-        0 => Ok(value),
-        left => Err(PayloadError::Trailing(left)),
-    }
+    Ok((value, bytes.get(used..).unwrap_or_default()))
 }

@@ -3,6 +3,10 @@
 use serde::{Deserialize, Serialize};
 use serde_bytes::Bytes;
 
+use crate::limits::MAX_ENVIRON_FIELDS;
+use crate::pairs::{put_pairs, take_pairs};
+use crate::payload::{PayloadError, decode_front, encode_into};
+
 /// The protocol versions this build speaks, lowest and highest.
 pub const VERSIONS: (u16, u16) = (1, 1);
 
@@ -121,6 +125,46 @@ pub struct RequestHead<'a> {
     /// [`MAX_ENVIRON_FIELDS`](crate::limits::MAX_ENVIRON_FIELDS) do not decode.
     #[serde(borrow, deserialize_with = "crate::pairs::environ")]
     pub environ: Vec<(&'a Bytes, &'a Bytes)>,
+}
+
+/// What stands before the variables. The derived coders of [`RequestHead`] are
+/// the definition; a test compares.
+#[derive(Serialize, Deserialize)]
+struct Front<'a> {
+    #[serde(borrow)]
+    call: Call<'a>,
+    #[serde(borrow)]
+    script: &'a Bytes,
+    #[serde(borrow)]
+    callable: &'a Bytes,
+    body: BodyKind,
+    options: RequestOptions,
+    request_start_us: u64,
+    queue_start_us: u64,
+}
+
+impl<'a> RequestHead<'a> {
+    /// As [`payload::decode`](crate::payload::decode), several times as fast.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, PayloadError> {
+        let (front, rest) = decode_front(bytes)?;
+        let Front { call, script, callable, body, options, request_start_us, queue_start_us } = front;
+        let environ = take_pairs(rest, MAX_ENVIRON_FIELDS)?;
+        Ok(Self { call, script, callable, body, options, request_start_us, queue_start_us, environ })
+    }
+
+    /// As [`payload::encode_into`](crate::payload::encode_into), several times as fast.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn encode_into(&self, out: &mut Vec<u8>) -> Result<(), PayloadError> {
+        let Self { call, script, callable, body, options, request_start_us, queue_start_us, ref environ } = *self;
+        encode_into(&Front { call, script, callable, body, options, request_start_us, queue_start_us }, out)?;
+        put_pairs(out, environ);
+        Ok(())
+    }
 }
 
 /// Why a request body ended before its end; the `code` of BODY_ERROR.

@@ -3,6 +3,10 @@
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteBuf, Bytes};
 
+use crate::limits::MAX_RESPONSE_FIELDS;
+use crate::pairs::{put_bytes, put_number, take_bytes, take_pairs, take_short};
+use crate::payload::PayloadError;
+
 /// Status and headers; payload of RESPONSE and INTERIM.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResponseHead<'a> {
@@ -15,6 +19,50 @@ pub struct ResponseHead<'a> {
     /// [`MAX_RESPONSE_FIELDS`](crate::limits::MAX_RESPONSE_FIELDS) do not decode.
     #[serde(borrow, deserialize_with = "crate::pairs::headers")]
     pub headers: Vec<(&'a Bytes, &'a Bytes)>,
+}
+
+impl<'a> ResponseHead<'a> {
+    /// As [`payload::decode`](crate::payload::decode), several times as fast.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn decode(mut bytes: &'a [u8]) -> Result<Self, PayloadError> {
+        let status = take_short(&mut bytes)?;
+        let reason = take_bytes(&mut bytes)?;
+        Ok(Self { status, reason, headers: take_pairs(bytes, MAX_RESPONSE_FIELDS)? })
+    }
+}
+
+/// A [`ResponseHead`] that is encoded as its fields come.
+#[derive(Debug)]
+pub struct HeadWriter<'a> {
+    out: &'a mut Vec<u8>,
+    left: usize,
+}
+
+impl<'a> HeadWriter<'a> {
+    /// Begins at the end of `out` with a head that will have so many fields.
+    pub fn new(out: &'a mut Vec<u8>, status: u16, reason: &[u8], fields: usize) -> Self {
+        put_number(out, status.into());
+        put_bytes(out, reason);
+        put_number(out, fields as u64);
+        Self { out, left: fields }
+    }
+
+    /// The next field; one more than was announced is left out.
+    pub fn field(&mut self, name: &[u8], value: &[u8]) {
+        if let Some(left) = self.left.checked_sub(1) {
+            self.left = left;
+            put_bytes(self.out, name);
+            put_bytes(self.out, value);
+        }
+    }
+
+    /// Whether as many fields came as were announced.
+    #[must_use]
+    pub const fn is_complete(&self) -> bool {
+        self.left == 0
+    }
 }
 
 /// Payload of FILE; the descriptor travels beside it.

@@ -21,7 +21,7 @@ use wsgid_protocol::control::{
 use wsgid_protocol::limits::{MAX_ENVIRON_FIELDS, MAX_RESPONSE_FIELDS};
 use wsgid_protocol::payload::{PayloadError, decode, encode, encode_frame_into};
 use wsgid_protocol::request::{BodyKind, Call, Hello, RequestHead, RequestOptions};
-use wsgid_protocol::response::{Answer, EndReport, FilePart, ResponseHead};
+use wsgid_protocol::response::{Answer, EndReport, FilePart, HeadWriter, ResponseHead};
 use wsgid_protocol::{FrameHead, GroupConfig, Kind};
 
 type Pair = (Vec<u8>, Vec<u8>);
@@ -152,14 +152,24 @@ proptest! {
             environ: borrowed(&environ),
         };
         let coded = encode(&head).unwrap();
-        prop_assert_eq!(decode::<RequestHead<'_>>(&coded).unwrap(), head);
+        prop_assert_eq!(&decode::<RequestHead<'_>>(&coded).unwrap(), &head);
+        prop_assert_eq!(&RequestHead::decode(&coded).unwrap(), &head);
+        let mut by_hand = Vec::new();
+        head.encode_into(&mut by_hand).unwrap();
+        prop_assert_eq!(by_hand, coded);
     }
 
     #[test]
     fn response_heads(status in any::<u16>(), reason in bytes(), headers in pairs()) {
         let head = ResponseHead { status, reason: Bytes::new(&reason), headers: borrowed(&headers) };
         let coded = encode(&head).unwrap();
-        prop_assert_eq!(decode::<ResponseHead<'_>>(&coded).unwrap(), head);
+        prop_assert_eq!(&decode::<ResponseHead<'_>>(&coded).unwrap(), &head);
+        prop_assert_eq!(&ResponseHead::decode(&coded).unwrap(), &head);
+        let mut by_hand = Vec::new();
+        let mut writer = HeadWriter::new(&mut by_hand, head.status, head.reason, head.headers.len());
+        head.headers.iter().for_each(|(name, value)| writer.field(name, value));
+        prop_assert!(writer.is_complete());
+        prop_assert_eq!(by_hand, coded);
     }
 
     #[test]
@@ -228,6 +238,8 @@ fn decode_as_everything(bytes: &[u8]) {
             assert!(ours.len() <= bytes.len());
         }
     }
+    assert_eq!(RequestHead::decode(bytes).ok(), decode::<RequestHead<'_>>(bytes).ok());
+    assert_eq!(ResponseHead::decode(bytes).ok(), decode::<ResponseHead<'_>>(bytes).ok());
     one::<Hello>(bytes);
     one::<RequestHead<'_>>(bytes);
     one::<ResponseHead<'_>>(bytes);
@@ -260,10 +272,42 @@ fn pairs_are_counted() {
     let error = decode::<ResponseHead<'_>>(&response(MAX_RESPONSE_FIELDS + 1)).unwrap_err().to_string();
     assert!(error.contains("513") && error.contains("at most 512 pairs"), "{error}");
 
+    let error = ResponseHead::decode(&response(MAX_RESPONSE_FIELDS + 1)).unwrap_err().to_string();
+    assert!(error.contains("513") && error.contains("at most 512 pairs"), "{error}");
+
     let request =
         |count| encode(&RequestHead { environ: vec![empty; count], ..samples::request(BodyKind::None) }).unwrap();
     assert!(decode::<RequestHead<'_>>(&request(MAX_ENVIRON_FIELDS)).is_ok());
     assert!(decode::<RequestHead<'_>>(&request(MAX_ENVIRON_FIELDS + 1)).is_err());
+    assert!(RequestHead::decode(&request(MAX_ENVIRON_FIELDS)).is_ok());
+    assert!(RequestHead::decode(&request(MAX_ENVIRON_FIELDS + 1)).is_err());
+}
+
+/// Lengths of one, three, five and nine bytes, written shorter or longer than needed.
+#[test]
+fn lengths_by_hand_are_those_of_the_serializer() {
+    for len in [0, 1, 250, 251, 252, 255, 256, 0xFFFF, 0x1_0000, 200_000] {
+        let long = vec![b'x'; len];
+        let head = ResponseHead {
+            status: u16::try_from(len).unwrap_or(251),
+            reason: Bytes::new(&long),
+            headers: vec![(Bytes::new(&long), Bytes::new(b"v"))],
+        };
+        let coded = encode(&head).unwrap();
+        assert_eq!(ResponseHead::decode(&coded).unwrap(), head);
+        let mut by_hand = Vec::new();
+        HeadWriter::new(&mut by_hand, head.status, &long, 1).field(&long, b"v");
+        assert_eq!(by_hand, coded);
+    }
+    for number in [0_u64, 7, 250, 251, 200, 0xFFFF, 0x1_0000, u64::MAX] {
+        let digits = number.to_le_bytes();
+        for (first, len) in [(251, 2), (252, 4), (253, 8), (254, 8), (255, 8)] {
+            for cut in 0..=len {
+                let bytes = [&[first][..], &digits[..cut], &[0, 0]].concat();
+                assert_eq!(ResponseHead::decode(&bytes).ok(), decode::<ResponseHead<'_>>(&bytes).ok(), "{bytes:?}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -90,11 +90,13 @@ pub fn hello(data: &[u8]) {
 /// The head of a request.
 pub fn request(data: &[u8]) {
     returns::<RequestHead<'_>>(data);
+    assert_eq!(RequestHead::decode(data).ok(), decode::<RequestHead<'_>>(data).ok());
 }
 
 /// What the module decodes from a worker, but ANSWER.
 pub fn response(data: &[u8]) {
     returns::<ResponseHead<'_>>(data);
+    assert_eq!(ResponseHead::decode(data).ok(), decode::<ResponseHead<'_>>(data).ok());
     returns::<EndReport>(data);
     returns::<FilePart>(data);
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
@@ -48,6 +49,9 @@ struct Options {
     connections: usize,
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
+    /// End a round after so many requests instead: for tools that count instructions.
+    #[arg(long)]
+    requests: Option<usize>,
     /// Repeat so often.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
@@ -66,9 +70,24 @@ fn main() -> Result<()> {
     let (control, theirs) = pair()?;
     let mut worker = spawn(&options, theirs)?;
     let result = drive(&options, &script, &control, worker.id());
-    worker.kill()?;
-    worker.wait()?;
+    end(&mut worker)?;
     result
+}
+
+/// A profiler writes what it has found when its process ends by itself.
+fn end(worker: &mut Child) -> Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    kill(Pid::from_raw(i32::try_from(worker.id())?), Signal::SIGTERM)?;
+    let deadline = Instant::now() + PATIENCE;
+    while worker.try_wait()?.is_none() {
+        if Instant::now() > deadline {
+            worker.kill()?;
+            worker.wait()?;
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
 }
 
 fn pair() -> Result<(OwnedFd, OwnedFd)> {
@@ -144,7 +163,11 @@ fn round(options: &Options, epoll: &Epoll, connections: &mut [Connection], reque
             if connection.receive()? {
                 latencies.push(connection.sent.elapsed().as_nanos() as u64);
                 running -= 1;
-                if Instant::now() < end {
+                let goes_on = match options.requests {
+                    Some(most) => latencies.len() + running < most,
+                    None => Instant::now() < end,
+                };
+                if goes_on {
                     connection.send(request)?;
                     running += 1;
                 }
