@@ -16,7 +16,6 @@ use wsgid_protocol::limits::MAX_ANSWER_LEN;
 use wsgid_protocol::payload::encode;
 use wsgid_protocol::request::{Call, RequestHead, RequestOptions};
 
-use crate::environ::{self, Variables};
 use crate::exchange::Exchange;
 use crate::hooks::Question;
 use crate::input::Input;
@@ -24,7 +23,7 @@ use crate::output::Stage;
 use crate::start_response::StartResponse;
 use crate::stream::Stream;
 use crate::worker::{Runtime, Worker};
-use crate::{events, file_wrapper, lock, log, panics, response, script};
+use crate::{environ, events, file_wrapper, lock, log, panics, response, script};
 
 /// How a request ends.
 pub(crate) enum Verdict {
@@ -103,28 +102,6 @@ const fn is_readable(byte: u8) -> bool {
 
 /// Longest part of a request's path that is shown.
 const PART_MAX: usize = 200;
-
-/// The environ of a request, except what needs the exchange.
-pub(crate) fn environ<'py>(
-    py: Python<'py>,
-    worker: &Worker,
-    slot: usize,
-    head: &RequestHead<'_>,
-    variables: &mut Variables,
-) -> PyResult<Bound<'py, PyDict>> {
-    let runtime = runtime(worker)?;
-    let environ = runtime.template.bind(py).copy()?;
-    variables.fill(py, head, &environ)?;
-    environ.set_item(intern!(py, "mod_wsgi.thread_id"), slot + 1)?;
-    environ.set_item(intern!(py, "mod_wsgi.request_start"), environ::seconds(head.request_start_us))?;
-    environ.set_item(intern!(py, "mod_wsgi.queue_start"), environ::seconds(head.queue_start_us))?;
-    environ.set_item(intern!(py, "mod_wsgi.daemon_start"), environ::now())?;
-    environ.set_item(intern!(py, "mod_wsgi.callable_object"), environ::latin1(py, head.callable))?;
-    if !head.options.interim {
-        environ.del_item(intern!(py, "wsgi.early_hints"))?;
-    }
-    Ok(environ)
-}
 
 /// Serves a request.
 pub(crate) fn serve(

@@ -1,122 +1,171 @@
-//! The WSGI environ: a copy of a prepared dictionary, completed with the CGI
-//! variables of the request.
-//!
-//! Most variables repeat from request to request in the same place, with the
-//! same value. Each thread remembers names and short values by place, so that
-//! filling in a usual environ makes hardly any new string.
+//! The WSGI environ of a request: the prepared dictionary and the CGI variables.
+//! Called by `serve`. Clients send the same variables again and again, so the
+//! process remembers the last few layouts (`layout`) and copies; a request
+//! unlike them has its variables set one by one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::hash::{DefaultHasher, Hasher};
+use std::sync::{Mutex, TryLockError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
 
 use wsgid_protocol::request::RequestHead;
 
-/// Values up to this length are remembered.
-const VALUE_MAX: usize = 64;
+use crate::layout::Layout;
+use crate::worker::Worker;
 
-/// Names that are remembered beside those by place: header names come from
-/// clients, who must not fill the memory with them.
+/// Layouts that are remembered: browsers differ in what they send.
+const LAYOUTS_MAX: usize = 8;
+
+/// A layout is made for the second request like it, if no more than so many
+/// others came between: one that never comes again would cost more than it saves.
+const ONCE_MAX: usize = 32;
+
+/// Names that are remembered: header names come from clients, who must not fill
+/// the memory with them.
 const NAMES_MAX: usize = 512;
 
 /// Names of this length or more are not remembered.
 const NAME_MAX: usize = 128;
 
-/// What a thread remembers of earlier requests.
+/// What the process remembers of earlier requests.
 #[derive(Default)]
 pub(crate) struct Variables {
-    places: Vec<Place>,
-    names: HashMap<Box<[u8]>, Py<PyString>>,
+    /// The one that was used last in front.
+    layouts: Vec<Layout>,
+    /// Hashes of the names of requests that no layout fitted.
+    once: VecDeque<u64>,
+    names: Names,
 }
 
-struct Place {
-    name: Vec<u8>,
-    name_object: Py<PyString>,
-    value: Vec<u8>,
-    value_object: Option<Py<PyString>>,
+/// Names of variables as Python strings.
+#[derive(Default)]
+pub(crate) struct Names {
+    known: HashMap<Box<[u8]>, Py<PyString>>,
+}
+
+/// The environ of a request for the thread in this slot, except what needs the
+/// exchange.
+pub(crate) fn environ<'py>(
+    py: Python<'py>,
+    worker: &Worker,
+    slot: usize,
+    head: &RequestHead<'_>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let runtime = worker.runtime.get().ok_or_else(|| PyRuntimeError::new_err("the worker is not ready"))?;
+    let base = runtime.template.bind(py);
+    let environ = with(&worker.variables, |variables| variables.environ(py, base, slot + 1, head))?;
+    environ.set_item(intern!(py, "mod_wsgi.request_start"), seconds(head.request_start_us))?;
+    environ.set_item(intern!(py, "mod_wsgi.queue_start"), seconds(head.queue_start_us))?;
+    environ.set_item(intern!(py, "mod_wsgi.daemon_start"), now())?;
+    if !head.options.interim {
+        environ.del_item(intern!(py, "wsgi.early_hints"))?;
+    }
+    Ok(environ)
+}
+
+/// Works with what is remembered, or without while another thread does: that one
+/// may wait for the interpreter in a finalizer, so nobody waits for it.
+fn with<T>(remembered: &Mutex<Variables>, work: impl FnOnce(&mut Variables) -> T) -> T {
+    match remembered.try_lock() {
+        Ok(mut variables) => work(&mut variables),
+        Err(TryLockError::WouldBlock) => work(&mut Variables::default()),
+        Err(TryLockError::Poisoned(error)) => {
+            // What a panic has left behind is not to be trusted.
+            let mut variables = error.into_inner();
+            *variables = Variables::default();
+            remembered.clear_poison();
+            work(&mut variables)
+        }
+    }
 }
 
 impl Variables {
-    /// Adds the request's variables.
-    pub(crate) fn fill(&mut self, py: Python<'_>, head: &RequestHead<'_>, environ: &Bound<'_, PyDict>) -> PyResult<()> {
-        for (at, (name, value)) in head.environ.iter().enumerate() {
+    fn environ<'py>(
+        &mut self,
+        py: Python<'py>,
+        base: &Bound<'py, PyDict>,
+        thread: usize,
+        head: &RequestHead<'_>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        if let Some(at) = self.layouts.iter().position(|layout| layout.fits(head)) {
+            if let Some(newer) = self.layouts.get_mut(..=at).filter(|_| at > 0) {
+                newer.rotate_right(1);
+            }
+        } else if self.came_before(head)
+            && let Some(layout) = Layout::new(py, base, head, &mut self.names)?
+        {
+            self.layouts.truncate(LAYOUTS_MAX - 1);
+            self.layouts.insert(0, layout);
+        } else {
+            return self.one_by_one(py, base, thread, head);
+        }
+        match self.layouts.first_mut() {
+            Some(layout) => layout.environ(py, head, thread),
+            None => self.one_by_one(py, base, thread, head),
+        }
+    }
+
+    /// Whether a request with the same names came lately; remembers this one.
+    fn came_before(&mut self, head: &RequestHead<'_>) -> bool {
+        let mut hasher = DefaultHasher::new();
+        for (name, _) in &head.environ {
+            hasher.write(name);
+            hasher.write_u8(0);
+        }
+        let hash = hasher.finish();
+        if let Some(at) = self.once.iter().position(|known| *known == hash) {
+            self.once.remove(at);
+            return true;
+        }
+        self.once.truncate(ONCE_MAX - 1);
+        self.once.push_front(hash);
+        false
+    }
+
+    fn one_by_one<'py>(
+        &mut self,
+        py: Python<'py>,
+        base: &Bound<'py, PyDict>,
+        thread: usize,
+        head: &RequestHead<'_>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let environ = base.copy()?;
+        for (name, value) in &head.environ {
             if name.as_ref() == b"HTTPS" {
                 environ.set_item(intern!(py, "wsgi.url_scheme"), intern!(py, "https"))?;
-                continue;
-            }
-            self.set(py, at, name, value, environ)?;
-        }
-        Ok(())
-    }
-
-    fn set(
-        &mut self,
-        py: Python<'_>,
-        at: usize,
-        name: &[u8],
-        value: &[u8],
-        environ: &Bound<'_, PyDict>,
-    ) -> PyResult<()> {
-        match self.places.get_mut(at) {
-            Some(place) if place.name == name => {
-                if let Some(object) = place.value_object.as_ref().filter(|_| place.value == value) {
-                    return environ.set_item(&place.name_object, object);
-                }
-                let object = text(py, name, value)?;
-                environ.set_item(&place.name_object, &object)?;
-                place.remember(value, object);
-                Ok(())
-            }
-            _ => {
-                let name_object = self.name(py, name)?;
-                let object = text(py, name, value)?;
-                environ.set_item(&name_object, &object)?;
-                let mut place = Place {
-                    name: name.to_vec(),
-                    name_object: name_object.unbind(),
-                    value: Vec::new(),
-                    value_object: None,
-                };
-                place.remember(value, object);
-                if let Some(old) = self.places.get_mut(at) {
-                    *old = place;
-                } else if self.places.len() == at {
-                    self.places.push(place);
-                }
-                Ok(())
+            } else {
+                environ.set_item(self.names.name(py, name)?, text(py, name, value)?)?;
             }
         }
+        environ.set_item(intern!(py, "mod_wsgi.thread_id"), thread)?;
+        environ.set_item(intern!(py, "mod_wsgi.callable_object"), latin1(py, head.callable))?;
+        Ok(environ)
     }
+}
 
-    fn name<'py>(&mut self, py: Python<'py>, name: &[u8]) -> PyResult<Bound<'py, PyString>> {
-        if let Some(object) = self.names.get(name) {
+impl Names {
+    /// The name as a string.
+    pub(crate) fn name<'py>(&mut self, py: Python<'py>, name: &[u8]) -> PyResult<Bound<'py, PyString>> {
+        if let Some(object) = self.known.get(name) {
             return Ok(object.bind(py).clone());
         }
         let object = latin1(py, name);
-        if self.names.len() < NAMES_MAX && name.len() < NAME_MAX {
+        if self.known.len() < NAMES_MAX && name.len() < NAME_MAX {
             let object = PyString::intern(py, &object.to_cow()?);
-            self.names.insert(name.into(), object.clone().unbind());
+            self.known.insert(name.into(), object.clone().unbind());
             return Ok(object);
         }
         Ok(object)
     }
 }
 
-impl Place {
-    fn remember(&mut self, value: &[u8], object: Bound<'_, PyString>) {
-        self.value.clear();
-        self.value_object = None;
-        if value.len() <= VALUE_MAX {
-            self.value.extend_from_slice(value);
-            self.value_object = Some(object.unbind());
-        }
-    }
-}
-
 /// Paths are in the file system's encoding; all else is latin-1 (PEP 3333).
-fn text<'py>(py: Python<'py>, name: &[u8], value: &[u8]) -> PyResult<Bound<'py, PyString>> {
+pub(crate) fn text<'py>(py: Python<'py>, name: &[u8], value: &[u8]) -> PyResult<Bound<'py, PyString>> {
     if !value.is_ascii() && matches!(name, b"SCRIPT_FILENAME" | b"DOCUMENT_ROOT") {
         let decoded = py.import("os")?.call_method1("fsdecode", (PyBytes::new(py, value),))?;
         return Ok(decoded.cast_into::<PyString>()?);

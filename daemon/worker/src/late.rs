@@ -11,7 +11,6 @@ use nix::sys::socket::{MsgFlags, recv};
 
 use wsgid_protocol::blocking::FrameReader;
 use wsgid_protocol::limits::HEAD_LEN;
-use wsgid_protocol::payload::decode;
 use wsgid_protocol::request::{BodyKind, RequestHead};
 use wsgid_protocol::{Failure, FrameHead, GroupConfig, Kind};
 
@@ -59,7 +58,7 @@ fn queued_since(connection: &Connection) -> Option<u64> {
     let (head, payload) = peeked.get(..count)?.split_first_chunk::<HEAD_LEN>()?;
     let head = FrameHead::parse(head).ok().filter(|head| head.kind == Kind::Request)?;
     let payload = payload.get(..head.len as usize)?;
-    Some(decode::<RequestHead<'_>>(payload).ok()?.queue_start_us)
+    Some(RequestHead::decode(payload).ok()?.queue_start_us)
 }
 
 /// Takes the request off the connection and refuses it. `None` if it is not
@@ -84,7 +83,7 @@ pub(crate) fn refuse(connection: &Arc<Connection>, failure: Failure, text: &str)
 fn take(reader: &mut FrameReader, connection: &Connection) -> Option<()> {
     receive_frame(reader, connection.as_fd(), REST_MS).ok()?;
     let frame = reader.next(connection.as_fd()).ok()?;
-    let body = decode::<RequestHead<'_>>(frame.payload).ok()?.body;
+    let body = RequestHead::decode(frame.payload).ok()?.body;
     if matches!(body, BodyKind::Inline(_)) {
         receive_frame(reader, connection.as_fd(), REST_MS).ok()?;
         reader.next(connection.as_fd()).ok().filter(|frame| frame.head.kind == Kind::Body)?;

@@ -17,6 +17,7 @@ mod hooks;
 mod input;
 mod jobs;
 mod late;
+mod layout;
 mod learning;
 mod lock;
 mod log;

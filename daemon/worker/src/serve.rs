@@ -13,7 +13,6 @@ use pyo3::types::PyDict;
 use wsgid_protocol::blocking::{Frame, FrameReader, ReadError};
 use wsgid_protocol::failure::level;
 use wsgid_protocol::head::FLAG_END;
-use wsgid_protocol::payload::decode;
 use wsgid_protocol::request::{BodyKind, Call, RequestHead};
 use wsgid_protocol::response::EndReport;
 use wsgid_protocol::{Failure, Kind};
@@ -21,14 +20,13 @@ use wsgid_protocol::{Failure, Kind};
 use crate::application::Verdict;
 use crate::body::Body;
 use crate::connection::Connection;
-use crate::environ::Variables;
 use crate::exchange::{Beginning, Exchange};
 use crate::output::Output;
 use crate::receive::{ReceiveError, receive_frame};
 use crate::scheduler::Outcome;
 use crate::slot::Slot;
 use crate::worker::Worker;
-use crate::{application, late, lock, log, panics, sys};
+use crate::{application, environ, late, lock, log, panics, sys};
 
 /// What a thread reads at once. Few heads are longer, and there are many threads
 /// in many processes.
@@ -39,7 +37,6 @@ pub(crate) struct Thread {
     /// Which thread, from 0.
     pub(crate) slot: usize,
     reader: FrameReader,
-    variables: Variables,
     buffer: Vec<u8>,
     payload: Vec<u8>,
     body: Vec<u8>,
@@ -81,7 +78,6 @@ impl Thread {
         Self {
             slot,
             reader: FrameReader::new(0).with_chunk(CHUNK),
-            variables: Variables::default(),
             buffer: Vec::new(),
             payload: Vec::new(),
             body: Vec::new(),
@@ -138,13 +134,13 @@ impl Thread {
             Kind::Cancel => return Err(Refusal::Gone),
             other => return Err(Refusal::protocol(head.id, format!("unexpected {other:?} frame"))),
         }
-        let request: RequestHead<'_> =
-            decode(frame.payload).map_err(|error| Refusal::protocol(head.id, error.to_string()))?;
+        let request =
+            RequestHead::decode(frame.payload).map_err(|error| Refusal::protocol(head.id, error.to_string()))?;
         if head.has(FLAG_END) != (request.body == BodyKind::None) {
             return Err(Refusal::protocol(head.id, "REQUEST contradicts itself about its body".to_owned()));
         }
         let facts = application::Facts::new(&request);
-        let environ = application::environ(py, worker, self.slot, &request, &mut self.variables)
+        let environ = environ::environ(py, worker, self.slot, &request)
             .map_err(|error| Refusal::protocol(head.id, error.to_string()))?;
         let body = request.body;
         let late = late::is_late(request.request_start_us, worker.spec.group.queue_timeout);

@@ -8,9 +8,9 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use pyo3::ffi::PyThreadState_SetAsyncExc;
+use pyo3::ffi::{PyThreadState_SetAsyncExc, PyUnicode_AsLatin1String};
 use pyo3::prelude::*;
-use pyo3::types::PyType;
+use pyo3::types::{PyBytes, PyString, PyType};
 
 /// Takes over a descriptor that the launcher left at an agreed number, and
 /// keeps it from programs the application starts.
@@ -95,6 +95,18 @@ pub(crate) fn raise_in_thread(_py: Python<'_>, ident: u64, exception: Option<&Bo
     // call; CPython takes a reference of its own.
     let found = unsafe { PyThreadState_SetAsyncExc(ident, exception) };
     found > 0
+}
+
+/// A native string as PEP 3333 has it: each character is the byte with its number.
+///
+/// # Errors
+/// The `UnicodeEncodeError` that says which character is none.
+pub(crate) fn latin1<'py>(text: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyBytes>> {
+    // SAFETY: this thread is attached, and `text` is a str.
+    let bytes = unsafe { PyUnicode_AsLatin1String(text.as_ptr()) };
+    // SAFETY: a new reference, or null with an exception set.
+    let bytes = unsafe { Bound::from_owned_ptr_or_err(text.py(), bytes) }?;
+    Ok(bytes.cast_into()?)
 }
 
 /// The calling thread's id, as the kernel counts.

@@ -15,6 +15,7 @@ use wsgid_protocol::control::{FromWorker, RecycleReason, WorkerSpec};
 
 use crate::connection::Connection;
 use crate::control::Control;
+use crate::environ::Variables;
 use crate::exchange::Exchange;
 use crate::lock;
 use crate::memory::{Memory, requests_max};
@@ -64,6 +65,7 @@ pub(crate) struct Worker {
     pub(crate) scheduler: Scheduler,
     pub(crate) control: Control,
     pub(crate) scripts: Scripts,
+    pub(crate) variables: Mutex<Variables>,
     pub(crate) stats: Stats,
     pub(crate) metrics: Metrics,
     /// `mod_wsgi.active_requests`, once somebody has asked for it.
@@ -107,6 +109,7 @@ impl Worker {
             scheduler: Scheduler::new(threads, free_threaded)?,
             control,
             scripts,
+            variables: Mutex::default(),
             stats: Stats::default(),
             metrics: Metrics::default(),
             active: OnceLock::new(),
