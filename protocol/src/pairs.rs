@@ -60,11 +60,18 @@ const FOUR: u8 = 252;
 const EIGHT: u8 = 253;
 
 /// Appends an integer.
+#[inline]
 pub(crate) fn put_number(out: &mut Vec<u8>, number: u64) {
+    match u8::try_from(number) {
+        Ok(small @ 0..TWO) => out.push(small),
+        _ => put_large(out, number),
+    }
+}
+
+fn put_large(out: &mut Vec<u8>, number: u64) {
     match number {
         // Both casts lose nothing.
-        0..251 => out.push(number as u8),
-        251..0x1_0000 => {
+        0..0x1_0000 => {
             let [low, high] = (number as u16).to_le_bytes();
             out.extend_from_slice(&[TWO, low, high]);
         }
@@ -80,6 +87,7 @@ pub(crate) fn put_number(out: &mut Vec<u8>, number: u64) {
 }
 
 /// Appends bytes with their length in front.
+#[inline]
 pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put_number(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
@@ -125,7 +133,19 @@ pub(crate) fn take_short(bytes: &mut &[u8]) -> Result<u16, PayloadError> {
 }
 
 /// Takes bytes with their length off the front.
+#[inline]
 pub(crate) fn take_bytes<'de>(bytes: &mut &'de [u8]) -> Result<&'de Bytes, PayloadError> {
+    if let [len @ 0..TWO, behind @ ..] = *bytes
+        && let Some((taken, behind)) = behind.split_at_checked(usize::from(*len))
+    {
+        *bytes = behind;
+        return Ok(Bytes::new(taken));
+    }
+    take_long(bytes)
+}
+
+#[cold]
+fn take_long<'de>(bytes: &mut &'de [u8]) -> Result<&'de Bytes, PayloadError> {
     let len = usize::try_from(take_number(bytes)?).map_err(|_| ends_early())?;
     let (taken, behind) = bytes.split_at_checked(len).ok_or_else(ends_early)?;
     *bytes = behind;

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PySystemExit};
 use pyo3::intern;
@@ -19,6 +18,7 @@ use wsgid_protocol::request::{Call, RequestHead, RequestOptions};
 use crate::exchange::Exchange;
 use crate::hooks::Question;
 use crate::input::Input;
+use crate::label::Label;
 use crate::output::Stage;
 use crate::start_response::StartResponse;
 use crate::stream::Stream;
@@ -39,10 +39,6 @@ pub(crate) struct Facts {
     pub(crate) callable: Vec<u8>,
     pub(crate) options: RequestOptions,
     pub(crate) head_only: bool,
-    /// Method and path, cut to a sensible length.
-    pub(crate) what: String,
-    /// httpd's id of the request.
-    pub(crate) request_id: String,
     /// Whether the script serves a resource (WSGIHandlerScript).
     pub(crate) handler: bool,
     /// What is asked instead of a response.
@@ -50,7 +46,8 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    pub(crate) fn new(head: &RequestHead<'_>) -> Self {
+    /// The facts, and what the request is called.
+    pub(crate) fn new(head: &RequestHead<'_>) -> (Self, Label) {
         let (mut method, mut name, mut path, mut id): (&[u8], &[u8], &[u8], &[u8]) = (b"", b"", b"", b"");
         for (key, value) in &head.environ {
             match key.as_ref() {
@@ -67,41 +64,17 @@ impl Facts {
             None if head.call == Call::Handler => b"handle_request",
             None => head.callable,
         };
-        Self {
+        let facts = Self {
             script: head.script.to_vec(),
             callable: callable.to_vec(),
             options: head.options,
             head_only: method == b"HEAD",
-            what: readable(&[method, b" ", name, path]),
-            request_id: readable(&[id]),
             handler: head.call == Call::Handler,
             question,
-        }
+        };
+        (facts, Label::new(method, &[name, path], id))
     }
 }
-
-/// Text for the log, in bounds.
-fn readable(parts: &[&[u8]]) -> String {
-    let mut text = String::with_capacity(parts.iter().map(|part| part.len().min(PART_MAX)).sum());
-    for part in parts {
-        let part = &part[..part.len().min(PART_MAX)];
-        if let Ok(part) = std::str::from_utf8(part)
-            && part.bytes().all(is_readable)
-        {
-            text.push_str(part);
-            continue;
-        }
-        text.extend(part.iter().map(|byte| if is_readable(*byte) { char::from(*byte) } else { '?' }));
-    }
-    text
-}
-
-const fn is_readable(byte: u8) -> bool {
-    byte.is_ascii_graphic() || byte == b' '
-}
-
-/// Longest part of a request's path that is shown.
-const PART_MAX: usize = 200;
 
 /// Serves a request.
 pub(crate) fn serve(
@@ -111,7 +84,6 @@ pub(crate) fn serve(
     facts: &Facts,
     environ: &Bound<'_, PyDict>,
 ) -> Verdict {
-    let began = Instant::now();
     let verdict = match panics::raised(|| attempt(py, worker, exchange, facts, environ)) {
         Ok(verdict) => verdict,
         Err(error) => failed(py, exchange, facts, &error),
@@ -119,8 +91,6 @@ pub(crate) fn serve(
     if let Err(error) = panics::raised(|| events::request_finished(worker, exchange, environ, &verdict)) {
         log::exception(py, "exception while publishing an event", &error);
     }
-    let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-    exchange.application_us.store(micros, Ordering::Relaxed);
     verdict
 }
 
@@ -242,7 +212,11 @@ fn complete(py: Python<'_>, exchange: &Exchange) -> Verdict {
     let bodiless = exchange.head_only || matches!(output.head.status, 204 | 304);
     match output.head.length {
         Some(length) if output.body_len < length && !bodiless && !output.is_broken() => {
-            let text = format!("{}: Content-Length is {length}, the body has {} bytes", exchange.what, output.body_len);
+            let text = format!(
+                "{}: Content-Length is {length}, the body has {} bytes",
+                exchange.label.what(),
+                output.body_len
+            );
             Verdict::Failed { failure: Failure::ResponseShort, text }
         }
         _ => Verdict::Complete,
@@ -257,10 +231,10 @@ fn failed(py: Python<'_>, exchange: &Exchange, facts: &Facts, error: &PyErr) -> 
     }
     if exchange.interrupted.load(Ordering::Relaxed) {
         log::exception(py, &format!("request interrupted after its time ran out, script `{path}`"), error);
-        return Verdict::Failed { failure: Failure::RequestTimeout, text: exchange.what.clone() };
+        return Verdict::Failed { failure: Failure::RequestTimeout, text: exchange.label.what() };
     }
     if error.is_instance_of::<PyOSError>(py) && lock::attached(py, &exchange.body).client_gone() {
-        return Verdict::Failed { failure: Failure::ClientGone, text: exchange.what.clone() };
+        return Verdict::Failed { failure: Failure::ClientGone, text: exchange.label.what() };
     }
     let what = if error.is_instance_of::<PySystemExit>(py) {
         format!("SystemExit from the application ends only the request, script `{path}`")

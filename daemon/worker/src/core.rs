@@ -293,7 +293,7 @@ impl Core {
         let worker = self.worker();
         let active = worker.active.get_or_init(|| PyDict::new(py).unbind());
         for exchange in worker.scheduler.slots.iter().filter_map(Slot::serving) {
-            active.bind(py).set_item(&exchange.request_id, exchange.data(py)?)?;
+            active.bind(py).set_item(exchange.label.request_id(), exchange.data(py)?)?;
         }
         Ok(active.clone_ref(py))
     }

@@ -181,7 +181,7 @@ fn sample(
 fn publish<'py>(exchange: &Exchange, name: &str, payload: Bound<'py, PyDict>) -> PyResult<Bound<'py, PyDict>> {
     let py = payload.py();
     let Some(publish) = exchange.publish.get() else { return Ok(payload) };
-    payload.set_item("request_id", &exchange.request_id)?;
+    payload.set_item("request_id", exchange.label.request_id())?;
     payload.set_item("request_data", exchange.data(py)?)?;
     publish.bind(py).call1(PyTuple::new(py, [name.into_pyobject(py)?.into_any(), payload.clone().into_any()])?)?;
     Ok(payload)

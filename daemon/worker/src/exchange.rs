@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::body::Body;
+use crate::label::Label;
 use crate::meter::Meter;
 use crate::output::Output;
 
@@ -20,10 +21,8 @@ pub(crate) struct Exchange {
     pub(crate) slot: usize,
     /// The supervisor's number of the connection.
     pub(crate) connection: u64,
-    /// httpd's id of the request.
-    pub(crate) request_id: String,
-    /// Method and path, cut; for `Query` and the log.
-    pub(crate) what: String,
+    /// What it is called.
+    pub(crate) label: Label,
     /// When the worker took it.
     pub(crate) started: Instant,
     /// Whether it is a HEAD request.
@@ -60,8 +59,7 @@ pub(crate) struct Exchange {
 pub(crate) struct Beginning {
     pub(crate) slot: usize,
     pub(crate) connection: u64,
-    pub(crate) request_id: String,
-    pub(crate) what: String,
+    pub(crate) label: Label,
     pub(crate) head_only: bool,
     pub(crate) file_frames: bool,
     pub(crate) counts_as_activity: bool,
@@ -69,12 +67,11 @@ pub(crate) struct Beginning {
 
 impl Exchange {
     pub(crate) fn new(beginning: Beginning, output: Output, body: Body) -> Self {
-        let Beginning { slot, connection, request_id, what, head_only, file_frames, counts_as_activity } = beginning;
+        let Beginning { slot, connection, label, head_only, file_frames, counts_as_activity } = beginning;
         Self {
             slot,
             connection,
-            request_id,
-            what,
+            label,
             started: Instant::now(),
             head_only,
             file_frames,

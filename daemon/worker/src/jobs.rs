@@ -57,7 +57,7 @@ pub(crate) fn carry_out(py: Python<'_>, worker: &Worker, job: &Job) {
         }
         Job::Overtime { exchange, ident, interrupt: wanted } => {
             let seconds = exchange.started.elapsed().as_secs();
-            let what = &exchange.what;
+            let what = exchange.label.what();
             log::process(&format!("request `{what}` has been running for {seconds} s, which is above request-timeout"));
             log::process(&stacks(py, worker, Some(*ident)));
             if *wanted {

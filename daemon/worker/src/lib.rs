@@ -16,6 +16,7 @@ mod fork;
 mod hooks;
 mod input;
 mod jobs;
+mod label;
 mod late;
 mod layout;
 mod learning;

@@ -259,7 +259,7 @@ pub(crate) fn report(worker: &Worker) -> WorkerReport {
     let stats = &worker.stats;
     let running = worker.scheduler.slots.iter().filter_map(Slot::serving).map(|exchange| RunningRequest {
         connection: exchange.connection,
-        what: exchange.what.clone(),
+        what: exchange.label.what(),
         for_us: u64::try_from(exchange.started.elapsed().as_micros()).unwrap_or(u64::MAX),
     });
     WorkerReport {

@@ -107,22 +107,13 @@ impl Scripts {
     ) -> Loaded<'py> {
         // Held while the script loads: whoever asks meanwhile waits, detached.
         let mut table = lock::attached(py, &self.table);
-        let mut first = false;
-        if !table.contains_key(path) {
-            let script = self.load(py, runtime, path);
-            first = script.state.is_ok();
-            table.insert(path.to_vec(), script);
+        if let Some(script) = table.get_mut(path) {
+            return script.loaded(py, path, callable, reloading);
         }
-        let Some(script) = table.get_mut(path) else {
-            let error = LoadError { failure: Failure::LoadFailed, text: String::new(), traceback: String::new() };
-            return Loaded { callable: Err(error), recycle: None, first, module: None };
-        };
-        Loaded {
-            recycle: script.recycle(path, reloading),
-            callable: script.callable(py, path, callable),
-            first,
-            module: script.state.as_ref().ok().map(|module| module.bind(py).clone()),
-        }
+        let mut script = self.load(py, runtime, path);
+        let loaded = Loaded { first: script.state.is_ok(), ..script.loaded(py, path, callable, reloading) };
+        table.insert(path.to_vec(), script);
+        loaded
     }
 }
 
@@ -149,6 +140,15 @@ impl Script {
             let text = format!("WSGI script `{}` failed to load: {}", path.display(), summary(py, &error));
             (Failure::LoadFailed, text, log::traceback(py, &error))
         })
+    }
+
+    fn loaded<'py>(&mut self, py: Python<'py>, path: &[u8], callable: &[u8], reloading: bool) -> Loaded<'py> {
+        Loaded {
+            recycle: self.recycle(path, reloading),
+            callable: self.callable(py, path, callable),
+            first: false,
+            module: self.state.as_ref().ok().map(|module| module.bind(py).clone()),
+        }
     }
 
     fn recycle(&mut self, path: &[u8], reloading: bool) -> Option<RecycleReason> {

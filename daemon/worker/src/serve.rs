@@ -5,6 +5,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use nix::sys::socket::MsgFlags;
 use pyo3::prelude::*;
@@ -21,6 +22,8 @@ use crate::application::Verdict;
 use crate::body::Body;
 use crate::connection::Connection;
 use crate::exchange::{Beginning, Exchange};
+use crate::label::Label;
+use crate::meter::micros;
 use crate::output::Output;
 use crate::receive::{ReceiveError, receive_frame};
 use crate::scheduler::Outcome;
@@ -68,6 +71,7 @@ struct Request<'py> {
     id: u64,
     environ: Bound<'py, PyDict>,
     facts: application::Facts,
+    label: Label,
     body: BodyKind,
     /// Whether it has waited longer than `queue-timeout`.
     late: bool,
@@ -139,7 +143,7 @@ impl Thread {
         if head.has(FLAG_END) != (request.body == BodyKind::None) {
             return Err(Refusal::protocol(head.id, "REQUEST contradicts itself about its body".to_owned()));
         }
-        let facts = application::Facts::new(&request);
+        let (facts, label) = application::Facts::new(&request);
         let environ = environ::environ(py, worker, self.slot, &request)
             .map_err(|error| Refusal::protocol(head.id, error.to_string()))?;
         let body = request.body;
@@ -164,7 +168,7 @@ impl Thread {
                 other => Refusal::protocol(head.id, format!("unexpected {other:?} frame behind a request")),
             });
         }
-        Ok(Some(Request { id: head.id, environ, facts, body, late }))
+        Ok(Some(Request { id: head.id, environ, facts, label, body, late }))
     }
 
     /// Calls the application and sends what it answers.
@@ -175,7 +179,7 @@ impl Thread {
         connection: &Arc<Connection>,
         request: Request<'_>,
     ) -> Outcome {
-        let Request { id, environ, mut facts, body, late } = request;
+        let Request { id, environ, facts, label, body, late } = request;
         if late {
             return self.refuse_late(worker, connection, id);
         }
@@ -193,8 +197,7 @@ impl Thread {
         let beginning = Beginning {
             slot: self.slot,
             connection: connection.number,
-            request_id: std::mem::take(&mut facts.request_id),
-            what: std::mem::take(&mut facts.what),
+            label,
             head_only: facts.head_only,
             file_frames: facts.options.file_frames,
             counts_as_activity: !facts.options.ignore_activity,
@@ -202,10 +205,14 @@ impl Thread {
         let exchange = Arc::new(Exchange::new(beginning, output, body));
         self.begin(py, worker, &exchange);
         let cpu_began = worker.scheduler.learning.begin();
+        let began = Instant::now();
         let verdict = application::serve(py, worker, &exchange, &facts, &environ);
         drop(environ);
-        worker.scheduler.learning.end(exchange.started.elapsed(), cpu_began);
-        self.end(py, worker, &exchange, verdict)
+        let ended = Instant::now();
+        exchange.application_us.store(micros(ended.saturating_duration_since(began)), Ordering::Relaxed);
+        let took = ended.saturating_duration_since(exchange.started);
+        worker.scheduler.learning.end(took, cpu_began);
+        self.end(py, worker, &exchange, verdict, took)
     }
 
     fn refuse_late(&mut self, worker: &Worker, connection: &Arc<Connection>, id: u64) -> Outcome {
@@ -220,7 +227,7 @@ impl Thread {
     fn begin(&self, py: Python<'_>, worker: &Worker, exchange: &Arc<Exchange>) {
         if let Some(active) = worker.active.get() {
             // Without memory for it the request will not get far either.
-            let _ = exchange.data(py).and_then(|data| active.bind(py).set_item(&exchange.request_id, data));
+            let _ = exchange.data(py).and_then(|data| active.bind(py).set_item(exchange.label.request_id(), data));
         }
         if let Some(slot) = worker.scheduler.slots.get(self.slot) {
             slot.begin(exchange);
@@ -232,13 +239,19 @@ impl Thread {
     }
 
     /// Sends END or FAIL and lets go of the connection.
-    fn end(&mut self, py: Python<'_>, worker: &Worker, exchange: &Exchange, verdict: Verdict) -> Outcome {
+    fn end(
+        &mut self,
+        py: Python<'_>,
+        worker: &Worker,
+        exchange: &Exchange,
+        verdict: Verdict,
+        took: Duration,
+    ) -> Outcome {
         log::set_current(None);
         if let Some(active) = worker.active.get() {
             // The application may have removed it.
-            let _ = active.bind(py).del_item(&exchange.request_id);
+            let _ = active.bind(py).del_item(exchange.label.request_id());
         }
-        let took = exchange.started.elapsed();
         let in_flight = *exchange.in_flight.get_or_init(|| worker.stats.end(took));
         let clean = match exchange.body.try_lock() {
             Ok(mut guard) => {
@@ -257,7 +270,7 @@ impl Thread {
         let report = EndReport {
             worker: worker.pid,
             in_flight,
-            request_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            request_us: micros(took),
             application_us: exchange.application_us.load(Ordering::Relaxed),
         };
         let mut guard = lock::attached(py, &exchange.output);
@@ -298,7 +311,8 @@ impl Thread {
         if let Some(exchange) = worker.scheduler.slots.get(self.slot).and_then(Slot::serving) {
             let text = format!("panic in the worker: {panic}");
             exchange.abandoned.store(true, Ordering::Relaxed);
-            self.end(py, worker, &exchange, Verdict::Failed { failure: Failure::ApplicationError, text });
+            let verdict = Verdict::Failed { failure: Failure::ApplicationError, text };
+            self.end(py, worker, &exchange, verdict, exchange.started.elapsed());
         }
         Outcome::Ended
     }

@@ -109,9 +109,12 @@ impl Stream {
 
     /// Writes what the calling thread has written without a line end.
     fn write_partial(&self, py: Python<'_>) {
-        let thread = std::thread::current().id();
         let rest = {
             let mut partial = lock::detached(&self.partial);
+            if partial.is_empty() {
+                return;
+            }
+            let thread = std::thread::current().id();
             let at = partial.iter().position(|(owner, _)| *owner == thread);
             at.map(|at| partial.swap_remove(at).1)
         };
