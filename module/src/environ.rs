@@ -59,7 +59,7 @@ impl<'r> Environ<'r> {
     }
 
     fn put_number(&mut self, name: &'static str, value: u64) {
-        let text = self.r.pool().join(&[value.to_string().as_bytes()]);
+        let text = self.r.pool().join(&[digits(value, &mut [0; DIGITS_MAX])]);
         self.put(name, text);
     }
 
@@ -174,6 +174,23 @@ fn server_software<'r>() -> Option<&'r CStr> {
     crate::httpd::server::banner()
 }
 
+/// Digits of the largest number.
+const DIGITS_MAX: usize = 20;
+
+/// The number in decimal digits, at the end of `room`.
+fn digits(mut number: u64, room: &mut [u8; DIGITS_MAX]) -> &[u8] {
+    let mut begin = DIGITS_MAX;
+    for place in room.iter_mut().rev() {
+        *place = b'0' + (number % 10) as u8;
+        number /= 10;
+        begin -= 1;
+        if number == 0 {
+            break;
+        }
+    }
+    &room[begin..]
+}
+
 /// Whether the client's connection is, or counts as, encrypted.
 fn is_https(r: Request<'_>) -> bool {
     if r.scheme() == Some(c"https") {
@@ -243,6 +260,13 @@ mod tests {
         }
         let variable: Vec<u8> = b"x-Forwarded-For2".iter().copied().map(variable_byte).collect();
         assert_eq!(variable, b"X_FORWARDED_FOR2");
+    }
+
+    #[test]
+    fn numbers_are_written_in_full() {
+        for number in [0, 7, 10, 80, 443, 65_535, 4_194_304, u64::MAX] {
+            assert_eq!(digits(number, &mut [0; DIGITS_MAX]), number.to_string().as_bytes());
+        }
     }
 
     #[test]

@@ -6,10 +6,10 @@ use std::ffi::CStr;
 use std::time::{Duration, SystemTime};
 
 use serde_bytes::Bytes;
+use wsgid_protocol::Kind;
 use wsgid_protocol::failure::Failure;
 use wsgid_protocol::limits::MAX_ENVIRON_FIELDS;
 use wsgid_protocol::request::{BodyKind, RequestHead, RequestOptions};
-use wsgid_protocol::{Kind, payload};
 
 use crate::apr::log::{self, Level};
 use crate::body::Body;
@@ -193,7 +193,7 @@ pub(crate) fn write_head<'r>(
     if head.environ.len() > MAX_ENVIRON_FIELDS {
         return Err(too_large(format!("{} variables, the most is {MAX_ENVIRON_FIELDS}", head.environ.len())));
     }
-    payload::encode_into(&head, buffer).map_err(|error| too_large(error.to_string()))?;
+    head.encode_into(buffer).map_err(|error| too_large(error.to_string()))?;
     let max = Kind::Request.max_len() as usize;
     if buffer.len() > max {
         return Err(too_large(format!("the variables of the request take {} bytes, the most is {max}", buffer.len())));

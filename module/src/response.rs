@@ -120,7 +120,7 @@ impl<'r> Response<'r> {
 
     /// INTERIM: sent at once where the client can have it.
     pub(crate) fn interim(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
-        let head: ResponseHead<'_> = payload::decode(bytes).map_err(protocol)?;
+        let head = ResponseHead::decode(bytes).map_err(protocol)?;
         headers::check_interim(&head, self.header_max).map_err(invalid)?;
         if self.has_head {
             return Err(protocol("INTERIM after RESPONSE"));
@@ -149,7 +149,7 @@ impl<'r> Response<'r> {
         if self.has_head {
             return Err(protocol("a second RESPONSE"));
         }
-        let head: ResponseHead<'_> = payload::decode(bytes).map_err(protocol)?;
+        let head = ResponseHead::decode(bytes).map_err(protocol)?;
         headers::check(&head, self.header_max).map_err(invalid)?;
         self.has_head = true;
         if self.discarded {
