@@ -18,6 +18,7 @@ mod exit_code;
 mod express;
 mod freeze;
 mod identity;
+mod leftovers;
 mod link;
 mod listener;
 mod log;

@@ -2,17 +2,16 @@
 //! starts log and runtime, and runs the supervisor.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::socket::{UnixAddr, getsockname};
 
 use crate::reexec::{self, Handover, Program};
 use crate::standalone::{self, Source};
 use crate::supervisor::{self, Options, Outcome};
-use crate::{control, exit_code, log, sys};
+use crate::{control, exit_code, leftovers, log, sys};
 
 /// The control socket of the httpd parent.
 const PARENT: i32 = 3;
@@ -115,7 +114,7 @@ fn from_before(mut before: Handover, sink: &log::Sink) -> io::Result<Options> {
 
 fn from_httpd(sink: &log::Sink) -> io::Result<Options> {
     let (parent, listener) = inherited()?;
-    let control = socket_directory(&listener).map(|directory| directory.join(control::NAME));
+    let control = leftovers::path_of(&listener).map(|path| path.with_file_name(control::NAME));
     Ok(Options { sink: sink.clone(), listener, parent: Some(parent), control, source: None, before: None })
 }
 
@@ -138,12 +137,6 @@ fn inherited() -> io::Result<(OwnedFd, OwnedFd)> {
     let parent = sys::inherited(PARENT).map_err(named("descriptor 3 (control socket)"))?;
     let listener = sys::inherited(LISTENER).map_err(named("descriptor 4 (listening socket)"))?;
     Ok((parent, listener))
-}
-
-/// The directory of a socket in the file system.
-fn socket_directory(socket: &OwnedFd) -> Option<PathBuf> {
-    let address: UnixAddr = getsockname(socket.as_raw_fd()).ok()?;
-    address.path().and_then(Path::parent).filter(|directory| directory.is_absolute()).map(Path::to_path_buf)
 }
 
 fn raise_descriptor_limit() {

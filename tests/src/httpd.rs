@@ -118,6 +118,12 @@ impl Httpd {
         })
     }
 
+    /// The sockets that are in its directories now.
+    #[must_use]
+    pub fn sockets(&self) -> Vec<PathBuf> {
+        sockets_below(self.root())
+    }
+
     /// The ErrorLog so far.
     #[must_use]
     pub fn error_log(&self) -> String {
@@ -198,7 +204,7 @@ impl Httpd {
             .collect();
         started.iter().for_each(|pid| pid.kill());
         assert!(left.is_some(), "processes outlived httpd: {alive:?}\n{}", self.processes.logs());
-        let sockets: Vec<PathBuf> = sockets_below(self.root());
+        let sockets = self.sockets();
         assert!(sockets.is_empty(), "sockets were left behind: {sockets:?}\n{}", self.processes.logs());
     }
 

@@ -267,6 +267,7 @@ fn a_parent_that_is_killed_leaves_nothing_behind() {
         eventually("the end of supervisor and workers", Duration::from_secs(20), || {
             workers.iter().chain([&supervisor]).all(|pid| !pid.alive()).then_some(())
         });
+        assert!(httpd.sockets().is_empty(), "{:?}", httpd.sockets());
         // httpd's own children do not notice by themselves.
         children.iter().for_each(|child| child.kill());
     });

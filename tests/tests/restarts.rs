@@ -2,6 +2,7 @@
 //! change or go, with configurations and artifacts that are new or broken.
 
 use std::fs;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -291,10 +292,11 @@ fn other_users_and_one_process_alone() {
         httpd.wait_for_workers(2, SOON).into_iter().for_each(|worker| worker.kill());
         eventually("a new worker", SOON, || (httpd.client().get("/site/hello").ok()?.text() == HELLO).then_some(()));
         assert_ne!(worker(&httpd, "site"), first);
-        // The process that does all ends without its clean-up, as if it were killed: sockets may stay.
+        // The process that does all is not root at its end: the supervisor removes its sockets.
         let all = httpd.pid().descendants();
         httpd.pid().signal(Signal::SIGTERM);
         eventually("the end of all processes", SOON, || all.iter().all(|pid| !pid.alive()).then_some(()));
+        assert_eq!(httpd.sockets(), Vec::<PathBuf>::new());
         drop(httpd);
 
         let Some([user, ..]) = users::three() else { return };

@@ -20,6 +20,7 @@ use super::workers::oom_kills;
 use crate::connections::{ConnectionId, Connections, HeldEvent};
 use crate::control::{self, Asked};
 use crate::freeze::{self, Freezer};
+use crate::leftovers;
 use crate::listener::{self, Allowed, Incoming};
 use crate::log::Sink;
 use crate::notify;
@@ -65,6 +66,10 @@ pub(super) struct Inputs {
     answers: Sender<ToParent>,
     /// The parent, as long as it is there.
     pub(super) parent_pid: Option<Pid>,
+    /// The parent, if it has gone without a word.
+    vanished: Option<Pid>,
+    /// Whether it has said that it ends.
+    told: bool,
     /// Listener and parent, for the next program.
     pub(super) sockets: (OwnedFd, Option<OwnedFd>),
     pub(super) control: Option<PathBuf>,
@@ -124,8 +129,21 @@ pub(crate) async fn run(options: Options) -> io::Result<Outcome> {
         tokio::spawn(report(control::listen(path, asked_in), "control socket"));
     }
     let control = options.control;
-    let mut inputs =
-        Inputs { incoming, workers, held, parent, asked, answers, parent_pid, sockets, control, bridges, frozen };
+    let mut inputs = Inputs {
+        incoming,
+        workers,
+        held,
+        parent,
+        asked,
+        answers,
+        parent_pid,
+        vanished: None,
+        told: false,
+        sockets,
+        control,
+        bridges,
+        frozen,
+    };
     supervisor.serve(&mut inputs, &mut signals).await;
     if supervisor.reexec {
         notify::reloading();
@@ -134,6 +152,11 @@ pub(crate) async fn run(options: Options) -> io::Result<Outcome> {
         return supervisor.take_apart(&mut inputs).await.map(|next| Outcome::Next(Box::new(next)));
     }
     supervisor.resources.groups.end();
+    match inputs.vanished {
+        _ if inputs.told => leftovers::remove(&inputs.sockets.0),
+        Some(parent) => leftovers::remove_after(parent, &inputs.sockets.0).await,
+        None => {}
+    }
     notify::stopping();
     tracing::info!("wsgid has ended");
     Ok(Outcome::Ended)
@@ -203,8 +226,11 @@ impl Supervisor {
                 Some((id, event)) = inputs.workers.recv() => self.worker_event(id, event),
                 Some((id, wait, event)) = inputs.held.recv() => self.held_event(id, wait, event),
                 message = inputs.parent.recv(), if inputs.parent_pid.is_some() => match message {
-                    Some(message) => self.parent_says(message, &inputs.answers).await,
-                    None => self.parent_has_gone(&mut inputs.parent_pid),
+                    Some(message) => {
+                        inputs.told |= matches!(message.message, FromParent::Shutdown);
+                        self.parent_says(message, &inputs.answers).await;
+                    }
+                    None => self.parent_has_gone(inputs),
                 },
                 Some(asked) = inputs.asked.recv() => self.asked(asked),
                 _ = signals.terminate.recv() => self.shut_down(),
@@ -218,7 +244,7 @@ impl Supervisor {
                     // httpd's children may hold the parent's end of the socket
                     // open when the parent was killed.
                     if inputs.parent_pid.is_some_and(|parent| parent != getppid()) {
-                        self.parent_has_gone(&mut inputs.parent_pid);
+                        self.parent_has_gone(inputs);
                     }
                     self.look_around();
                     self.reap_orphans();
@@ -230,8 +256,10 @@ impl Supervisor {
         }
     }
 
-    fn parent_has_gone(&mut self, parent: &mut Option<Pid>) {
-        if parent.take().is_some() && !self.leaving {
+    fn parent_has_gone(&mut self, inputs: &mut Inputs) {
+        let parent = inputs.parent_pid.take();
+        if parent.is_some() && !self.leaving {
+            inputs.vanished = parent;
             tracing::warn!("the httpd parent has gone: workers finish what they have, then wsgid ends");
             self.drain_and_leave();
         }
