@@ -20,7 +20,7 @@ use wsgid_protocol::control::FromWorker;
 use crate::birth::Born;
 use crate::freeze::{self, Freeze, Freezer};
 use crate::link::{Inbox, Link, Outgoing};
-use crate::log::{OutputLimits, Sink, Stream, Target, forward};
+use crate::log::{Sink, Stream, Target, forward};
 use crate::pool::WorkerId;
 use crate::process::Process;
 use crate::spawn::Spawned;
@@ -162,8 +162,7 @@ fn begin(
     let (out, err) = (Arc::new(pipe::Receiver::from_owned_fd(out)?), Arc::new(pipe::Receiver::from_owned_fd(err)?));
     let copy_output = |pipe: &Arc<pipe::Receiver>, stream| {
         let (name, to) = (output.group.clone(), (output.sink.clone(), output.target.clone()));
-        let limits = (OutputLimits::default(), freeze.clone());
-        tokio::spawn(forward(Arc::clone(pipe), stream, (name, pid), to, limits))
+        tokio::spawn(forward(Arc::clone(pipe), stream, (name, pid), to, freeze.clone()))
     };
     let copy = vec![copy_output(&out, Stream::Out), copy_output(&err, Stream::Err)];
     let copies: Vec<_> = copy.iter().map(JoinHandle::abort_handle).collect();

@@ -12,6 +12,7 @@ pub mod fds;
 pub mod frame;
 pub mod head;
 pub mod limits;
+pub mod line_rate;
 pub mod option;
 mod pairs;
 pub mod payload;

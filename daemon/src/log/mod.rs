@@ -8,7 +8,7 @@ mod output;
 mod sink;
 
 pub(crate) use file::open_as;
-pub(crate) use output::{OutputLimits, Stream, forward};
+pub(crate) use output::{Stream, forward};
 pub(crate) use sink::{Sink, Target};
 
 use tracing::level_filters::LevelFilter;

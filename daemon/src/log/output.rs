@@ -5,10 +5,10 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::unix::pipe::Receiver;
-use tokio::time::Instant;
+use wsgid_protocol::line_rate::{LineLimits, LineRate};
 
 use super::escaped;
 use super::format::prefix;
@@ -25,21 +25,6 @@ pub(crate) enum Stream {
     Out,
     /// Standard error.
     Err,
-}
-
-/// How much one pipe may write.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct OutputLimits {
-    /// Lines in a row.
-    pub(crate) burst: u32,
-    /// Lines per second after that.
-    pub(crate) per_second: u32,
-}
-
-impl Default for OutputLimits {
-    fn default() -> Self {
-        Self { burst: 2000, per_second: 200 }
-    }
 }
 
 /// Cuts bytes into lines of at most `LINE_MAX`.
@@ -71,38 +56,16 @@ impl Lines {
     }
 }
 
-/// Tokens for lines.
-struct Bucket {
-    limits: OutputLimits,
-    tokens: f64,
-    at: Instant,
-    dropped: u64,
-}
-
-impl Bucket {
-    fn take(&mut self, now: Instant) -> bool {
-        let refill = now.duration_since(self.at).as_secs_f64() * f64::from(self.limits.per_second);
-        self.tokens = (self.tokens + refill).min(f64::from(self.limits.burst));
-        self.at = now;
-        if self.tokens < 1.0 {
-            self.dropped += 1;
-            return false;
-        }
-        self.tokens -= 1.0;
-        true
-    }
-}
-
 /// Reads the pipe to its end, or until `frozen`.
 pub(crate) async fn forward(
     pipe: Arc<Receiver>,
     stream: Stream,
     (group, pid): (String, u32),
     (sink, target): (Sink, Target),
-    (limits, mut frozen): (OutputLimits, Freeze),
+    mut frozen: Freeze,
 ) {
     let level = if stream == Stream::Err { "error" } else { "info" };
-    let mut bucket = Bucket { limits, tokens: f64::from(limits.burst), at: Instant::now(), dropped: 0 };
+    let mut rate = LineRate::new(LineLimits::default(), Instant::now());
     let mut lines = Lines::default();
     let mut buffer = vec![0; LINE_MAX];
     loop {
@@ -117,31 +80,30 @@ pub(crate) async fn forward(
             Ok(count) => count,
         };
         lines.push(buffer.get(..count).unwrap_or_default());
-        emit(&mut lines, &mut bucket, (level, &group, pid), (&sink, &target));
-        if bucket.dropped > 0 {
+        emit(&mut lines, &mut rate, (level, &group, pid), (&sink, &target));
+        if rate.dropped() > 0 {
             // A flood is slowed down at its source too: its pipe fills.
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
     lines.cut();
-    emit(&mut lines, &mut bucket, (level, &group, pid), (&sink, &target));
-    report_dropped(&mut bucket, (level, &group, pid), (&sink, &target));
+    emit(&mut lines, &mut rate, (level, &group, pid), (&sink, &target));
+    report_dropped(&mut rate, (level, &group, pid), (&sink, &target));
 }
 
-fn emit(lines: &mut Lines, bucket: &mut Bucket, who: (&str, &str, u32), to: (&Sink, &Target)) {
+fn emit(lines: &mut Lines, rate: &mut LineRate, who: (&str, &str, u32), to: (&Sink, &Target)) {
     while let Some(line) = lines.done.pop_front() {
-        if !bucket.take(Instant::now()) {
+        if !rate.allows(1, Instant::now()) {
             continue;
         }
-        report_dropped(bucket, who, to);
+        report_dropped(rate, who, to);
         write(&escaped(&line), who, to);
     }
 }
 
-fn report_dropped(bucket: &mut Bucket, who: (&str, &str, u32), to: (&Sink, &Target)) {
-    let dropped = std::mem::take(&mut bucket.dropped);
-    if dropped > 0 {
-        write(&format!("({dropped} lines dropped: more than {} lines per second)", bucket.limits.per_second), who, to);
+fn report_dropped(rate: &mut LineRate, who: (&str, &str, u32), to: (&Sink, &Target)) {
+    if let Some(text) = rate.account("") {
+        write(&text, who, to);
     }
 }
 
@@ -163,15 +125,5 @@ mod tests {
         assert_eq!(got, [LINE_MAX, 2]);
         lines.cut();
         assert_eq!(lines.done.back().unwrap(), b"last");
-    }
-
-    #[test]
-    fn the_bucket_refills_with_time() {
-        let start = Instant::now();
-        let limits = OutputLimits { burst: 2, per_second: 1 };
-        let mut bucket = Bucket { limits, tokens: 2.0, at: start, dropped: 0 };
-        assert!(bucket.take(start) && bucket.take(start) && !bucket.take(start));
-        assert_eq!(bucket.dropped, 1);
-        assert!(bucket.take(start + Duration::from_secs(1)));
     }
 }
