@@ -45,7 +45,7 @@ impl Limit {
 
 impl Default for Limit {
     fn default() -> Self {
-        Self::seconds(90)
+        Self::seconds(150)
     }
 }
 

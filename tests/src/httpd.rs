@@ -27,7 +27,7 @@ use crate::users;
 use crate::wait::{eventually, until};
 use program::{as_user, httpd_command};
 
-const START: Duration = Duration::from_secs(30);
+const START: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(20);
 
 /// A running server.
