@@ -75,7 +75,7 @@ options! {
     "python-path", "colon list of directories", MOD_WSGI, |c, v| c.python_path = path_list(v)?, "directories put in front of sys.path";
     "python-eggs", "absolute directory", MOD_WSGI, |c, v| c.python_eggs = Some(absolute(v)?), "PYTHON_EGG_CACHE";
     "switch-interval", "seconds", MOD_WSGI, |c, v| c.switch_interval_us = Some(switch_interval(v)?), "how often threads take turns";
-    "server-metrics", "On or Off", MOD_WSGI, |c, v| c.server_metrics = on_off(v)?, "give server_metrics() data";
+    "server-metrics", "On or Off", MOD_WSGI, |c, v| c.server_metrics = on_off(v)?, "read; `server_metrics()` is None: workers do not see httpd's scoreboard";
     "processes", "number, or MIN..MAX", MOD_WSGI, |c, v| processes(c, v)?, "worker processes";
     "threads", "number", MOD_WSGI, |c, v| c.threads = number(v, 0, 65533)?, "request threads per process; 0 is a service";
     "stack-size", "bytes", MOD_WSGI, |c, v| c.stack_size = Some(bytes(v, 0)?), "stack of a thread";

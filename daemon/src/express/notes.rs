@@ -24,7 +24,7 @@ fn without_effect(plan: &Plan) -> Vec<String> {
         ),
         (
             options.processes.free_threading,
-            "--free-threading: a Python without GIL runs without it; name one with --python-home",
+            "--free-threading: free-threaded builds of Python are not supported; workers run with the lock",
         ),
         (
             options.processes.orphan_interpreter,
@@ -34,6 +34,11 @@ fn without_effect(plan: &Plan) -> Vec<String> {
         (options.files.enable_docs, "--enable-docs: the documentation is not part of an installation"),
         (options.logs.verbose_debugging, "--verbose-debugging: without effect; use --log-level debug"),
         (options.metrics.enable_telemetry, "--enable-telemetry: there is no telemetry viewer; see `wsgid status`"),
+        (
+            options.metrics.telemetry_service.is_some(),
+            "--telemetry-service: nothing is reported by telemetry; see `wsgid status`",
+        ),
+        (options.metrics.server_metrics, "--server-metrics: mod_wsgi.server_metrics() is None; see --server-status"),
     ];
     rows.into_iter().filter(|(given, _)| *given).map(|(_, text)| text.to_owned()).collect()
 }

@@ -32,7 +32,7 @@ pub(crate) struct Processes {
     /// Seconds after which Python threads take turns
     #[arg(long, value_name = "SECONDS")]
     pub(crate) switch_interval: Option<f64>,
-    /// Accepted: a Python without GIL runs without it
+    /// Accepted: free-threaded builds of Python are not supported
     #[arg(long)]
     pub(crate) free_threading: bool,
     /// Accepted: interpreters are never torn down while requests run
