@@ -4,7 +4,7 @@
 //! a process of its own; knows nothing of the supervisor's state.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::RawFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -39,6 +39,9 @@ pub(crate) struct WorkerExec {
     /// Enter the user's home directory if the group names none.
     #[arg(long)]
     enter_home: bool,
+    /// A file of the kernel that puts this process into its control group.
+    #[arg(long, value_name = "FILE")]
+    control_group: Vec<PathBuf>,
 }
 
 /// A launcher failure: the exit code and one line.
@@ -72,6 +75,10 @@ fn launch(args: &WorkerExec) -> Failed {
 
 fn prepare(args: &WorkerExec) -> Result<Command, Failed> {
     place_descriptors(args).map_err(Failed::new(launcher::DESCRIPTORS, "failed to place the descriptors"))?;
+    // Before anything of the site is known: nothing of it ever runs outside.
+    for entrance in &args.control_group {
+        enter_control_group(entrance).map_err(Failed::new(launcher::LIMITS, "failed to enter the control group"))?;
+    }
     let spec = read_spec().map_err(Failed::new(launcher::SPEC, "failed to read the specification"))?;
     let (config, identity) = (&spec.group, &spec.identity);
     setsid().map_err(Failed::new(launcher::SESSION, "failed to start a session"))?;
@@ -116,6 +123,12 @@ fn place_descriptors(args: &WorkerExec) -> io::Result<()> {
     sys::place(control_high, CONTROL)?;
     sys::place(extension_high, EXTENSION)?;
     sys::close_on_exec_from(EXTENSION + 1)
+}
+
+/// `0` is whoever writes it.
+fn enter_control_group(entrance: &Path) -> io::Result<()> {
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("`{}`: {error}", entrance.display()));
+    File::options().write(true).open(entrance).and_then(|mut file| file.write_all(b"0")).map_err(named)
 }
 
 /// Reads exactly the first copy of the specification and not a byte more: the

@@ -35,16 +35,16 @@ impl Launcher {
     }
 
     /// Starts one worker. It waits for its specification.
-    pub(crate) fn spawn(&mut self, enter_home: bool) -> Result<Spawned, String> {
+    pub(crate) fn spawn(&mut self, enter_home: bool, entrances: &[PathBuf]) -> Result<Spawned, String> {
         if self.extension.is_none() {
             self.extension = Some(open_extension()?);
         }
         let extension = self.extension.as_ref().map(OwnedFd::as_fd).ok_or("no extension")?;
-        start(extension, enter_home).map_err(|error| format!("failed to start the launcher: {error}"))
+        start(extension, enter_home, entrances).map_err(|error| format!("failed to start the launcher: {error}"))
     }
 }
 
-fn start(extension: BorrowedFd<'_>, enter_home: bool) -> io::Result<Spawned> {
+fn start(extension: BorrowedFd<'_>, enter_home: bool, entrances: &[PathBuf]) -> io::Result<Spawned> {
     let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
     // The two copies that the launcher inherits live until it has been forked.
     let (theirs, extension) = (inheritable(theirs.as_fd())?, inheritable(extension)?);
@@ -52,6 +52,9 @@ fn start(extension: BorrowedFd<'_>, enter_home: bool) -> io::Result<Spawned> {
     command.arg0("wsgid").arg("worker-exec").arg(theirs.as_raw_fd().to_string()).arg(extension.as_raw_fd().to_string());
     if enter_home {
         command.arg("--enter-home");
+    }
+    for entrance in entrances {
+        command.arg("--control-group").arg(entrance);
     }
     command.env_clear().envs(std::env::var_os("TZ").map(|zone| ("TZ", zone)));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(false);

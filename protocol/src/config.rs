@@ -37,6 +37,46 @@ pub enum LogTarget {
     Descriptor(usize),
     /// A file that is opened with the rights of the group's user.
     File(PathBuf),
+    /// The system's log.
+    Syslog {
+        /// Number of the facility: 0 is `kern`, 23 `local7`.
+        facility: u8,
+        /// The program's name there.
+        tag: String,
+    },
+}
+
+/// The facilities of the system's log, by number.
+const FACILITIES: [&str; 24] = [
+    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp", "ntp",
+    "audit", "alert", "clock", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
+];
+
+impl LogTarget {
+    /// Reads `syslog`, `syslog:FACILITY`, `syslog:FACILITY:TAG` or
+    /// `syslog::TAG` as httpd's `ErrorLog` does; `None` if it is something else.
+    ///
+    /// # Errors
+    /// If there is no such facility.
+    pub fn syslog(text: &str, usual_tag: &str) -> Option<Result<Self, String>> {
+        let rest = match text.get(..6) {
+            Some(word) if word.eq_ignore_ascii_case("syslog") => text.get(6..).unwrap_or_default(),
+            _ => return None,
+        };
+        let rest = match rest.strip_prefix(':') {
+            Some(rest) => rest,
+            None if rest.is_empty() => "",
+            None => return None,
+        };
+        let (facility, tag) = rest.split_once(':').unwrap_or((rest, ""));
+        let facility = if facility.is_empty() { "local7" } else { facility };
+        let number = FACILITIES.iter().position(|known| known.eq_ignore_ascii_case(facility));
+        let tag = if tag.is_empty() { usual_tag } else { tag }.to_owned();
+        Some(match number.and_then(|number| u8::try_from(number).ok()) {
+            Some(facility) => Ok(Self::Syslog { facility, tag }),
+            None => Err(format!("`{facility}` is no facility of syslog; take one such as daemon or local7")),
+        })
+    }
 }
 
 /// A process group.

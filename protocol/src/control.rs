@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::GroupConfig;
+use crate::config::{GroupConfig, LogTarget};
 
 /// httpd parent → supervisor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,6 +43,8 @@ pub struct Configuration {
     pub server: ServerFacts,
     /// All process groups.
     pub groups: Vec<GroupConfig>,
+    /// Where what belongs to no group goes.
+    pub log: LogTarget,
 }
 
 /// What an application may ask about the server.

@@ -4,7 +4,9 @@
 use std::fs;
 use std::time::Duration;
 
-use wsgid_tests::{Httpd, Limit, Site, case, eventually};
+use wsgid_tests::document::Who;
+use wsgid_tests::machine::Machine;
+use wsgid_tests::{Httpd, Limit, Site, case, eventually, heavy_case, note, users};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -151,5 +153,65 @@ fn slow_requests_are_named() {
             httpd.error_log().lines().filter(|line| line.contains("WSGID0090") && line.contains("?0.01")).count();
         assert_eq!(slow, 0);
         httpd.stop();
+    });
+}
+
+/// Stands for the system's log: writes down what it hears.
+const LISTENER: &str = "
+import os, socket, sys
+if os.path.exists('/dev/log'): os.unlink('/dev/log')
+heard = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+heard.bind('/dev/log')
+while True:
+    with open('/srv/heard', 'ab') as out:
+        out.write(heard.recv(65536).rstrip(b'\\n\\0') + b'\\n')
+";
+
+/// A `/dev/log` of its own is laid over the machine's.
+const LAYER: &str = "mkdir -p /run/dev/upper /run/dev/work && \
+    mount -t overlay overlay -o lowerdir=/dev,upperdir=/run/dev/upper,workdir=/run/dev/work /dev";
+
+const SITE: &str = "ErrorLog syslog:local5:front\n\
+    WSGIDaemonProcess site threads=2 user=shop\nWSGIScriptAlias / /srv/shop/aside.py process-group=site\n\
+    <Directory /srv/shop>\nRequire all granted\n</Directory>\n";
+
+#[test]
+fn root_syslog_gets_what_supervisor_and_workers_say() {
+    heavy_case(Limit::seconds(120), || {
+        if !users::is_root() || !Machine::is_possible() {
+            return note("left out: it needs root, and namespaces, for a /dev/log of its own");
+        }
+        let mut machine = Machine::new();
+        machine.write("/srv/listener.py", LISTENER);
+        machine.write("/srv/shop/aside.py", ASIDE);
+        machine.write("/etc/apache2/sites-enabled/site.conf", SITE);
+        let start = "python3 /srv/listener.py & echo $! > /srv/listener.pid; \
+                     for i in $(seq 100); do test -S /dev/log && break; sleep 0.1; done; test -S /dev/log";
+        for command in [LAYER, start, "apachectl start"] {
+            let (code, output) = machine.run(Who::Root, command);
+            assert_eq!(code, 0, "{command}: {output}");
+        }
+        let say = |what: &str, machine: &mut Machine| {
+            let line = eventually(what, SOON, || {
+                machine.run(Who::Root, &format!("curl --silent 'http://localhost/?{what}'"));
+                let (_, heard) = machine.run(Who::Root, "cat /srv/heard");
+                heard.lines().find(|line| line.contains(&format!("aside {what}"))).map(str::to_owned)
+            });
+            // local5 is 21; what a process prints to standard error is an error, 3.
+            assert!(
+                line.starts_with("<171>") && line.contains(" front[") && line.contains("]: [group site]"),
+                "{line}"
+            );
+        };
+        say("one", &mut machine);
+        let (_, heard) = machine.run(Who::Root, "cat /srv/heard");
+        assert!(heard.lines().any(|line| line.starts_with("<173>") && line.contains("is ready after")), "{heard}");
+        // The daemon is restarted, and heard again; and so is the next program.
+        let again = format!("kill $(cat /srv/listener.pid); rm /dev/log; {start}");
+        assert_eq!(machine.run(Who::Root, &again).0, 0);
+        say("two", &mut machine);
+        assert_eq!(machine.run(Who::Root, "wsgid reexec").0, 0);
+        say("three", &mut machine);
+        machine.run(Who::Root, "apachectl stop; kill $(cat /srv/listener.pid)");
     });
 }

@@ -75,11 +75,13 @@ impl Base {
         Ok(())
     }
 
-    /// Puts a process into it, with what it forks from now on.
-    pub(super) fn enter(&self, name: &str, pid: u32) -> io::Result<()> {
-        self.hierarchies
-            .iter()
-            .try_for_each(|one| fs::write(one.directory.join(name).join("cgroup.procs"), pid.to_string()))
+    /// The files into which a process writes `0` to be in it, with what it forks
+    /// from then on. It must have one thread. By itself and not by another:
+    /// version 1 then moves it without the kernel's lock on all forks and ends
+    /// of processes, which waits for the slowest of them.
+    pub(super) fn entrances(&self, name: &str) -> Vec<PathBuf> {
+        let file = |one: &Hierarchy| if one.unified { "cgroup.procs" } else { "tasks" };
+        self.hierarchies.iter().map(|one| one.directory.join(name).join(file(one))).collect()
     }
 
     pub(super) fn bound(&self, name: &str, bounds: Bounds) -> io::Result<()> {
@@ -263,15 +265,12 @@ mod tests {
         let base = unified(place.path());
         base.make("g").unwrap();
         base.bound("g", Bounds { cpu_weight: 250, memory_max: 1 << 20, tasks_max: 0 }).unwrap();
-        base.enter("g", 7).unwrap();
         base.set_idle("g", true, 250).unwrap();
         let read = |file: &str| fs::read_to_string(place.path().join("g").join(file)).unwrap();
-        assert_eq!(
-            ["cpu.weight", "memory.max", "pids.max", "cgroup.procs", "cpu.idle"].map(read),
-            ["250", "1048576", "max", "7", "1"]
-        );
+        assert_eq!(["cpu.weight", "memory.max", "pids.max", "cpu.idle"].map(read), ["250", "1048576", "max", "1"]);
         fs::write(place.path().join("g/cpu.stat"), "usage_usec 1500\nuser_usec 1000\n").unwrap();
         fs::write(place.path().join("g/memory.events"), "oom 4\noom_kill 3\noom_group_kill 0\n").unwrap();
+        assert_eq!(base.entrances("g"), [place.path().join("g/cgroup.procs")]);
         assert_eq!((base.cpu_time("g"), base.memory_kills("g")), (Some(Duration::from_micros(1500)), Some(3)));
     }
 

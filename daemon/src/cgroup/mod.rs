@@ -10,6 +10,7 @@ mod name;
 mod place;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -96,11 +97,11 @@ impl Cgroups {
         (!missing.is_empty()).then(|| format!("{} has no effect: {why}", missing.join(" and ")))
     }
 
-    /// Puts a process that was just started into the control group of its
-    /// process group, which is made if it is not there.
-    pub(crate) fn enter(&mut self, config: &GroupConfig, pid: u32) -> Result<(), String> {
-        let Ok(base) = &self.base else { return Ok(()) };
-        let named = |error| format!("failed to put process {pid} into its control group: {error}");
+    /// Where a launcher enters the control group of its process group, which is
+    /// made if it is not there.
+    pub(crate) fn entrances(&mut self, config: &GroupConfig) -> Result<Vec<PathBuf>, String> {
+        let Ok(base) = &self.base else { return Ok(Vec::new()) };
+        let named = |error| format!("failed to make the control group: {error}");
         if !self.groups.contains_key(&config.name) {
             let (directory, bounds) = (self.keeper.directory(&config.name), bounds(config));
             self.leaving.remove(&directory);
@@ -109,8 +110,7 @@ impl Cgroups {
             let made = Made { directory, bounds, memory_kills, idle: false, exempt: config.cpu_weight > 0 };
             self.groups.insert(config.name.clone(), made);
         }
-        let Some(made) = self.groups.get(&config.name) else { return Ok(()) };
-        base.enter(&made.directory, pid).map_err(named)
+        Ok(self.groups.get(&config.name).map(|made| base.entrances(&made.directory)).unwrap_or_default())
     }
 
     /// Takes up the groups that the program before has made.

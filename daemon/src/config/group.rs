@@ -11,7 +11,7 @@ pub(super) fn from_table(name: &str, origin: &str, table: &Table) -> Result<Grou
     for (key, value) in table {
         match key.as_str() {
             "scripts" => config.preload_scripts = scripts(value)?,
-            "log" => config.log = LogTarget::File(absolute("log", value)?.into()),
+            "log" => config.log = log(name, value)?,
             option => {
                 for text in texts(option, value)? {
                     config.set(option, &text).map_err(|error| error.to_string())?;
@@ -76,6 +76,14 @@ fn scripts(value: &Value) -> Result<Vec<Preload>, String> {
             })
         })
         .collect()
+}
+
+/// A file, or `syslog[:FACILITY[:TAG]]` as httpd's `ErrorLog` has it.
+fn log(group: &str, value: &Value) -> Result<LogTarget, String> {
+    match value.as_str().and_then(|text| LogTarget::syslog(text, group)) {
+        Some(target) => target.map_err(|why| format!("`log`: {why}")),
+        None => Ok(LogTarget::File(absolute("log", value)?.into())),
+    }
 }
 
 fn absolute(key: &str, value: &Value) -> Result<String, String> {

@@ -31,6 +31,20 @@ pub(super) fn prefix(level: &str, pid: u32) -> String {
     )
 }
 
+/// A line of ours without its front: level, process id and the rest.
+pub(super) fn parts(line: &str) -> Option<(&str, &str, &str)> {
+    let (level, rest) = line.split_once("] [wsgid:")?.1.split_once("] [pid ")?;
+    let (pid, text) = rest.split_once("] ")?;
+    Some((level, pid, text.trim_end_matches('\n')))
+}
+
+/// `Nov  2 13:00:00`, as syslog has it.
+pub(super) fn short_time() -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let t = local_time(i64::try_from(since.as_secs()).unwrap_or_default());
+    format!("{} {:>2} {:02}:{:02}:{:02}", MONTHS[t.month], t.day, t.hour, t.minute, t.second)
+}
+
 /// The formatter for tracing.
 pub(super) struct HttpdLine;
 
@@ -51,5 +65,15 @@ where
         out.write_str(&prefix(level, std::process::id()))?;
         context.format_fields(out.by_ref(), event)?;
         out.write_char('\n')
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_line_is_taken_apart_as_it_was_made() {
+        let line = format!("{}[group g] text] [pid 3] x\n", super::prefix("error", 42));
+        assert_eq!(super::parts(&line), Some(("error", "42", "[group g] text] [pid 3] x")));
+        assert_eq!(super::parts("something else"), None);
     }
 }

@@ -6,10 +6,12 @@ mod file;
 mod format;
 mod output;
 mod sink;
+mod syslog;
 
 pub(crate) use file::open_as;
 pub(crate) use output::{Stream, forward};
-pub(crate) use sink::{Sink, Target};
+pub(crate) use sink::{Place, Sink, Target};
+pub(crate) use syslog::Syslog;
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;

@@ -13,28 +13,41 @@ use std::time::Duration;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::format::prefix;
+use super::syslog::Syslog;
 
 /// Lines that may wait for the disk: some MiB at most.
 const QUEUE_MAX: usize = 4096;
 
-/// Where the output of a group goes; changed by the next configuration while
-/// its workers run. Without a file it is standard error.
+/// Where lines go.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Target(Arc<Mutex<Option<Arc<File>>>>);
+pub(crate) enum Place {
+    /// Where the supervisor's own go.
+    #[default]
+    Main,
+    /// A file or pipe.
+    File(Arc<File>),
+    /// The system's log.
+    Syslog(Arc<Syslog>),
+}
+
+/// Where the output of a group goes; changed by the next configuration while
+/// its workers run.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Target(Arc<Mutex<Place>>);
 
 impl Target {
-    /// Sends what follows to another file.
-    pub(crate) fn set(&self, file: Option<Arc<File>>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = file;
+    /// Sends what follows to another place.
+    pub(crate) fn set(&self, place: Place) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = place;
     }
 
-    fn get(&self) -> Option<Arc<File>> {
+    fn get(&self) -> Place {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 enum Job {
-    Line(Option<Arc<File>>, Vec<u8>),
+    Line(Place, Vec<u8>),
     Flush(SyncSender<()>),
 }
 
@@ -43,6 +56,8 @@ enum Job {
 pub(crate) struct Sink {
     jobs: SyncSender<Job>,
     dropped: Arc<AtomicU64>,
+    /// The system's log, or standard error.
+    main: Target,
 }
 
 impl Sink {
@@ -57,7 +72,7 @@ impl Sink {
             let _ =
                 writeln!(io::stderr(), "{}failed to start the log thread: {error}", prefix("crit", std::process::id()));
         }
-        Self { jobs, dropped }
+        Self { jobs, dropped, main: Target::default() }
     }
 
     /// Queues one line, which has its line end.
@@ -65,8 +80,17 @@ impl Sink {
         self.queue(target.get(), line);
     }
 
-    fn queue(&self, file: Option<Arc<File>>, line: Vec<u8>) {
-        if self.jobs.try_send(Job::Line(file, line)).is_err() {
+    /// Where the supervisor's own lines go; `Main` is standard error.
+    pub(crate) fn set_main(&self, place: Place) {
+        self.main.set(place);
+    }
+
+    fn queue(&self, place: Place, line: Vec<u8>) {
+        let place = match place {
+            Place::Main => self.main.get(),
+            other => other,
+        };
+        if self.jobs.try_send(Job::Line(place, line)).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -84,14 +108,17 @@ fn write_all(queue: &Receiver<Job>, dropped: &AtomicU64) {
     while let Ok(job) = queue.recv() {
         match job {
             Job::Line(target, line) => {
-                write_line(&target, &line);
+                if !write_line(&target, &line) {
+                    dropped.fetch_add(1, Ordering::Relaxed);
+                    continue;
+                }
                 let lost = dropped.swap(0, Ordering::Relaxed);
                 if lost > 0 {
                     let text = format!(
                         "{}{lost} log lines dropped: the log is slower than its writers\n",
                         prefix("warn", std::process::id())
                     );
-                    write_line(&None, text.as_bytes());
+                    write_line(&target, text.as_bytes());
                 }
             }
             Job::Flush(done) => {
@@ -101,12 +128,15 @@ fn write_all(queue: &Receiver<Job>, dropped: &AtomicU64) {
     }
 }
 
-/// A log that cannot be written has nobody to be told; the line is lost.
-fn write_line(target: &Option<Arc<File>>, line: &[u8]) {
-    let _ = match target {
-        Some(file) => file.as_ref().write_all(line),
-        None => io::stderr().write_all(line),
-    };
+/// A file that cannot be written has nobody to be told; the line is lost.
+/// `false`: it may be told later how many were.
+fn write_line(place: &Place, line: &[u8]) -> bool {
+    match place {
+        Place::Main => drop(io::stderr().write_all(line)),
+        Place::File(file) => drop(file.as_ref().write_all(line)),
+        Place::Syslog(log) => return log.send(&String::from_utf8_lossy(line)),
+    }
+    true
 }
 
 /// Collects one event and queues it whole.
@@ -129,7 +159,7 @@ impl Write for LineWriter {
 impl Drop for LineWriter {
     fn drop(&mut self) {
         if !self.line.is_empty() {
-            self.sink.queue(None, std::mem::take(&mut self.line));
+            self.sink.queue(Place::Main, std::mem::take(&mut self.line));
         }
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
+use wsgid_protocol::config::LogTarget;
 use wsgid_protocol::control::{FromParent, FromWorker, ToWorker, WorkerReport};
 use wsgid_protocol::request::Hello;
 
@@ -30,6 +31,9 @@ pub(crate) struct State {
     pub(crate) allowed: u32,
     pub(crate) known: Vec<KnownState>,
     pub(crate) files: Vec<RawFd>,
+    /// Where its own lines go.
+    #[serde(default)]
+    pub(crate) log: LogTarget,
     pub(crate) groups: Vec<GroupState>,
     pub(crate) pools: Vec<PoolState>,
     pub(crate) workers: Vec<WorkerState>,

@@ -128,7 +128,7 @@ impl Supervisor {
         for group in self.groups.values() {
             let wsgid_protocol::config::LogTarget::File(path) = &group.definition.config.log else { continue };
             match log::open_as(path, group.definition.identity.as_ref().ok()) {
-                Ok(file) => group.target.set(Some(std::sync::Arc::new(file))),
+                Ok(file) => group.target.set(log::Place::File(std::sync::Arc::new(file))),
                 Err(error) => tracing::error!("failed to open the log `{}` again: {error}", path.display()),
             }
         }

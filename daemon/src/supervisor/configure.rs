@@ -15,7 +15,7 @@ use wsgid_protocol::request::VERSIONS;
 use super::{Group, Known, PoolEntry, Supervisor};
 use crate::connections::PoolId;
 use crate::definition::Definition;
-use crate::log::Target;
+use crate::log::{Place, Syslog, Target};
 use crate::pool::{Event, Pool};
 use crate::{identity, log, notify};
 
@@ -36,6 +36,8 @@ impl Supervisor {
         }
         self.allowed.set(new.httpd_uid);
         self.follow_main_log(&files);
+        self.log = new.log;
+        self.follow_syslog();
         self.files = files;
         let names = new.groups.iter().map(|group| group.name.clone()).collect();
         self.known.insert(generation, Known { secret: Some(new.secret), groups: names });
@@ -120,7 +122,7 @@ impl Supervisor {
             tracing::error!("process group `{name}`: {why}");
         }
         let definition = Arc::new(Definition { config, identity, server: server.clone(), httpd_uid: default.uid });
-        let file = self.log_file(&definition);
+        let place = self.log_place(&definition);
         let group = self.groups.entry(name.clone()).or_insert_with(|| Group {
             definition: Arc::clone(&definition),
             target: Target::default(),
@@ -134,7 +136,7 @@ impl Supervisor {
             // begins anew.
             group.pools.clear();
         }
-        group.target.set(file);
+        group.target.set(place);
         let pools: Vec<PoolId> = group.pools.values().copied().collect();
         for pool in pools {
             self.pool_event(pool, Event::Define(Arc::clone(&definition)));
@@ -160,19 +162,28 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn log_file(&self, definition: &Definition) -> Option<Arc<File>> {
+    /// The supervisor's own lines go to the system's log where httpd's do.
+    pub(super) fn follow_syslog(&self) {
+        self.sink.set_main(match &self.log {
+            LogTarget::Syslog { facility, tag } => Place::Syslog(Arc::new(Syslog::new(*facility, tag))),
+            _ => Place::Main,
+        });
+    }
+
+    pub(super) fn log_place(&self, definition: &Definition) -> Place {
         match &definition.config.log {
-            LogTarget::Supervisor => None,
-            LogTarget::Descriptor(index) => self.files.get(*index).cloned(),
+            LogTarget::Supervisor => Place::Main,
+            LogTarget::Descriptor(index) => self.files.get(*index).cloned().map_or(Place::Main, Place::File),
+            LogTarget::Syslog { facility, tag } => Place::Syslog(Arc::new(Syslog::new(*facility, tag))),
             LogTarget::File(path) => match log::open_as(path, definition.identity.as_ref().ok()) {
-                Ok(file) => Some(Arc::new(file)),
+                Ok(file) => Place::File(Arc::new(file)),
                 Err(error) => {
                     tracing::error!(
                         "failed to open the log `{}` of process group `{}`: {error}",
                         path.display(),
                         definition.config.name
                     );
-                    None
+                    Place::Main
                 }
             },
         }

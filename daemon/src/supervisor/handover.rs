@@ -69,6 +69,7 @@ impl Supervisor {
             allowed: self.allowed.get().unwrap_or_else(|| nix::unistd::geteuid().as_raw()),
             known: self.known.iter().map(|(generation, known)| write_known(*generation, known)).collect(),
             files: keep_files(&self.files, &mut kept)?,
+            log: self.log.clone(),
             groups: self.groups.values().map(write_group).collect(),
             pools: self.write_pools(),
             workers,
@@ -175,6 +176,8 @@ impl Supervisor {
     pub(super) fn put_together(&mut self, state: State, kept: &mut Kept) -> io::Result<()> {
         self.allowed.set(state.allowed);
         self.files = take_files(&state.files, kept)?;
+        self.log = state.log;
+        self.follow_syslog();
         self.known = state.known.into_iter().map(|known| (known.generation, read_known(known))).collect();
         (self.last_pool, self.started, self.reexecs) = (state.last_pool, state.started, state.count);
         self.reexec_problem = state.problem;
@@ -223,7 +226,7 @@ impl Supervisor {
 
     fn read_group(&mut self, state: GroupState) {
         let target = Target::default();
-        target.set(self.log_file(&state.definition));
+        target.set(self.log_place(&state.definition));
         let GroupState { definition, pools, stopped, removed } = state;
         let name = definition.config.name.clone();
         self.resources.groups.adopt(&definition.config);

@@ -21,6 +21,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc::Sender;
 use wsgid_protocol::Failure;
+use wsgid_protocol::config::LogTarget;
 use wsgid_protocol::control::WorkerReport;
 
 use crate::connections::{ConnectionId, Connections, Owner, PoolId};
@@ -116,6 +117,8 @@ pub(crate) struct Supervisor {
     allowed: Allowed,
     known: BTreeMap<u64, Known>,
     files: Vec<Arc<File>>,
+    /// Where its own lines go.
+    log: LogTarget,
     groups: BTreeMap<String, Group>,
     pools: BTreeMap<PoolId, PoolEntry>,
     workers: BTreeMap<WorkerId, WorkerEntry>,

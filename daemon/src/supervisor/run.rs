@@ -12,6 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinHandle;
 use tokio::time::{Interval, MissedTickBehavior, interval};
+use wsgid_protocol::config::LogTarget;
 use wsgid_protocol::control::{FromParent, ToParent};
 
 use super::Supervisor;
@@ -176,6 +177,7 @@ impl Supervisor {
             allowed,
             known: BTreeMap::new(),
             files: Vec::new(),
+            log: LogTarget::Supervisor,
             groups: BTreeMap::new(),
             pools: BTreeMap::new(),
             workers: BTreeMap::new(),

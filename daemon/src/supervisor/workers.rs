@@ -157,13 +157,8 @@ impl Supervisor {
         let (output, owner) = self.output_for(pending)?;
         let entry = self.pools.get(&pending.pool).ok_or("the process group has gone")?;
         let identity = pending.definition.identity.clone()?;
-        let mut spawned = self.launcher.spawn(identity.uid != pending.definition.httpd_uid)?;
-        // Before it is told who it is to be, so that it runs nothing outside.
-        let entered = self.resources.groups.enter(&pending.definition.config, spawned.child.id().unwrap_or_default());
-        if let Err(why) = entered {
-            let _ = spawned.child.start_kill();
-            return Err(why);
-        }
+        let entrances = self.resources.groups.entrances(&pending.definition.config)?;
+        let spawned = self.launcher.spawn(identity.uid != pending.definition.httpd_uid, &entrances)?;
         let spec = WorkerSpec {
             group: config_for(pending, entry),
             application_group: entry.application_group.clone(),

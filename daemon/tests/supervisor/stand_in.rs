@@ -14,6 +14,7 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::socket::MsgFlags;
 use serde_bytes::Bytes;
 use wsgid_protocol::blocking::{FrameReader, send_all, send_frame};
+use wsgid_protocol::config::LogTarget;
 use wsgid_protocol::config::Preload;
 use wsgid_protocol::control::{Configuration, FromParent, ServerFacts, ToParent};
 use wsgid_protocol::head::FLAG_END;
@@ -85,6 +86,7 @@ impl Httpd {
             httpd_gid: nobody(),
             server: ServerFacts::default(),
             groups,
+            log: LogTarget::Supervisor,
         });
         self.say(&message);
         let frame = self.reader.next(self.control.as_fd()).unwrap();

@@ -81,7 +81,8 @@ impl<'s> Server<'s> {
         unsafe { &*raw.cast::<DirConfig<'s>>() }
     }
 
-    /// The descriptor of the server's own error log; `None` for syslog.
+    /// The descriptor of the server's own error log; `None` for syslog and the
+    /// like, see `log_name`.
     pub(crate) fn error_log(self) -> Option<BorrowedFd<'s>> {
         let file = self.get().error_log;
         if file.is_null() {
@@ -92,6 +93,15 @@ impl<'s> Server<'s> {
         let status = unsafe { sys::apr_os_file_get(&raw mut fd, file) };
         // SAFETY: open as long as the configuration is in force.
         (status == 0 && fd >= 0).then(|| unsafe { BorrowedFd::borrow_raw(fd) })
+    }
+
+    /// What its `ErrorLog` says where the log is no open file.
+    pub(crate) fn log_name(self) -> Option<&'s CStr> {
+        if !self.get().error_log.is_null() {
+            return None;
+        }
+        // SAFETY: null or a C string of the configuration.
+        unsafe { optional(self.get().error_fname) }
     }
 
     /// This server and all that follow it.

@@ -71,6 +71,7 @@ pub(super) fn message(
             threads_per_process: server::threads_per_child(),
         },
         groups,
+        log: syslog(main).unwrap_or_default(),
     };
     Ok((talk::encode(&FromParent::Configure(configuration), logs.descriptors)?, stop_timeout))
 }
@@ -199,6 +200,15 @@ struct Logs {
     main: Option<i32>,
 }
 
+/// The system's log, if the server writes there: under the name that httpd
+/// itself has without a tag.
+pub(super) fn syslog(server: Server<'_>) -> Option<LogTarget> {
+    let name = server.log_name()?.to_str().ok()?;
+    let program = std::env::current_exe().ok()?;
+    let program = program.file_name().unwrap_or_default().to_string_lossy();
+    LogTarget::syslog(name, &program)?.ok()
+}
+
 impl Logs {
     fn new(main: Server<'_>) -> Self {
         let mut logs =
@@ -219,7 +229,7 @@ impl Logs {
 
     /// Where a group that was defined in `server` writes to.
     fn target(&mut self, server: Server<'_>) -> LogTarget {
-        let Some(log) = server.error_log() else { return LogTarget::Supervisor };
+        let Some(log) = server.error_log() else { return syslog(server).unwrap_or_default() };
         let number = log.as_raw_fd();
         if self.main == Some(number) {
             return LogTarget::Supervisor;

@@ -58,9 +58,9 @@ pub(crate) fn post_config(pool: Pool<'_>, main: Server<'_>) {
     for remark in settings::with(|settings| std::mem::take(&mut settings.remarks)) {
         log::server(Level::INFO, || remark.to_string());
     }
-    if main.error_log().is_none() {
+    if main.error_log().is_none() && configuration::syslog(main).is_none() {
         log::server(Level::WARN, || {
-            "the main ErrorLog is syslog: what belongs to a request is written there, what supervisor and workers say beside is lost; ErrorLog \"|/usr/bin/logger -t httpd\" keeps it".to_owned()
+            "the main ErrorLog is neither a file nor a program nor syslog: what belongs to a request is written there, what supervisor and workers say beside is lost".to_owned()
         });
     }
     let mut plan = settings::with(|settings| configuration::plan(settings));

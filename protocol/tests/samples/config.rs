@@ -33,6 +33,7 @@ pub(crate) fn targets() -> Vec<(&'static str, LogTarget)> {
         ("supervisor", LogTarget::Supervisor),
         ("descriptor", LogTarget::Descriptor(3)),
         ("file", LogTarget::File(PathBuf::from("/var/log/shop.log"))),
+        ("syslog", LogTarget::Syslog { facility: 16, tag: "shop".to_owned() }),
     ]
 }
 

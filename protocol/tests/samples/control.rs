@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
+use wsgid_protocol::config::LogTarget;
 use wsgid_protocol::control::{
     Command, Configuration, FromParent, FromWorker, Identity, RecycleReason, RunningRequest, ServerFacts, ToParent,
     ToWorker, WorkerReport, WorkerSpec,
@@ -69,6 +70,7 @@ pub(crate) fn configuration() -> Configuration {
         httpd_gid: 34,
         server: server(),
         groups: vec![config::plain(), config::full()],
+        log: LogTarget::Syslog { facility: 23, tag: "httpd".to_owned() },
     }
 }
 

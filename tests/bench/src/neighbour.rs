@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use wsgid_tests::load::pester;
-use wsgid_tests::{Client, Httpd, Site, peer, users};
+use wsgid_tests::{Client, Httpd, Site, control, peer, users};
 
 use crate::environment::progress;
 use crate::options::Options;
@@ -24,6 +24,8 @@ const TURN: Duration = Duration::from_secs(2);
 const BEFORE: Duration = Duration::from_secs(1);
 /// Requests to the good site begin so often, whatever the last one took.
 const EVERY: Duration = Duration::from_millis(5);
+/// After this a request is lost.
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// A server, and how the bad site is bounded in it.
 struct Subject {
@@ -47,11 +49,7 @@ type Pairs<'a> = BTreeMap<&'a str, Vec<(Turn, Turn)>>;
 pub(crate) fn run(options: &Options) -> Result<()> {
     let mut subjects = vec![
         Subject { title: "limits", bounds: "process-limit=60 memory-limit=400M", module: None },
-        Subject {
-            title: "memory-max",
-            bounds: "tasks-max=60 memory-max=500M memory-limit=400M",
-            module: None,
-        },
+        Subject { title: "memory-max", bounds: "tasks-max=60 memory-max=500M memory-limit=400M", module: None },
     ];
     if let Some((_, module)) = peer::peer() {
         let bounds = "memory-limit=419430400";
@@ -139,20 +137,29 @@ fn write(title: &str, pairs: &Pairs<'_>) -> Result<()> {
 
 /// Asks the good site at a steady rate on two connections.
 fn turn(httpd: &Httpd) -> Turn {
-    let address = httpd.address();
-    let threads: Vec<_> = (0..2).map(|_| thread::spawn(move || ask(address))).collect();
     let (mut took, mut lost) = (Vec::new(), 0);
-    for (some, failed) in threads.into_iter().filter_map(|thread| thread.join().ok()) {
-        took.extend(some);
-        lost += failed;
-    }
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..2).map(|_| scope.spawn(|| ask(httpd))).collect();
+        for (some, failed) in threads.into_iter().filter_map(|thread| thread.join().ok()) {
+            took.extend(some);
+            lost += failed;
+        }
+    });
     took.sort_unstable_by(f64::total_cmp);
     let at = |share: f64| took.get((took.len() as f64 * share) as usize).copied().unwrap_or(f64::NAN);
     Turn { median: at(0.5), p99: at(0.99), lost }
 }
 
-fn ask(address: std::net::SocketAddr) -> (Vec<f64>, usize) {
-    let (mut client, mut took, mut lost) = (Client::new(address), Vec::new(), 0);
+/// A lost request is never expected: everything that tells why.
+fn explain(httpd: &Httpd, what: &str) {
+    let log = httpd.error_log();
+    let lines: Vec<&str> = log.lines().rev().filter(|line| !line.contains("xxxxxxxx")).take(30).collect();
+    let status = control::status(httpd).unwrap_or_default();
+    progress(&format!("lost: {what}\n{status:#}\n{}", lines.join("\n")));
+}
+
+fn ask(httpd: &Httpd) -> (Vec<f64>, usize) {
+    let (mut client, mut took, mut lost) = (Client::new(httpd.address()).timeout(PATIENCE), Vec::new(), 0);
     let begun = Instant::now();
     let mut due = begun;
     while begun.elapsed() < TURN {
@@ -161,12 +168,12 @@ fn ask(address: std::net::SocketAddr) -> (Vec<f64>, usize) {
         match client.get("/good") {
             Ok(response) if response.status == 200 => took.push(due.elapsed().as_secs_f64() * 1000.0),
             Ok(response) => {
-                progress(&format!("lost: status {}", response.status));
                 lost += 1;
+                explain(httpd, &format!("status {}", response.status));
             }
             Err(error) => {
-                progress(&format!("lost: {error}"));
                 lost += 1;
+                explain(httpd, &error.to_string());
             }
         }
         due += EVERY;
