@@ -147,6 +147,9 @@ fn print_outcome(answer: &Value) {
 
 fn print_status(answer: &Value) {
     println!("wsgid {} (pid {}), up {} s", text(answer, "version"), number(answer, "pid"), number(answer, "uptime_s"));
+    if answer.get("control_groups_problem").is_some_and(Value::is_string) {
+        println!("no or not all control groups: {}", text(answer, "control_groups_problem"));
+    }
     for group in list(answer, "groups") {
         println!(
             "\n{}  user {}, {} processes, {} threads",

@@ -368,3 +368,20 @@ impl GroupConfig {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::LogTarget;
+
+    #[test]
+    fn the_systems_log_is_named_as_httpd_does() {
+        let read = |text| LogTarget::syslog(text, "httpd").map(|one| one.ok());
+        let log = |facility, tag: &str| Some(Some(LogTarget::Syslog { facility, tag: tag.to_owned() }));
+        assert_eq!(read("syslog"), log(23, "httpd"));
+        assert_eq!(read("Syslog:DAEMON"), log(3, "httpd"));
+        assert_eq!(read("syslog:local0:shop"), log(16, "shop"));
+        assert_eq!(read("syslog::shop"), log(23, "shop"));
+        assert_eq!(read("syslog:nonsense"), Some(None));
+        assert_eq!((read("syslogs"), read("/var/log/x"), read("|/bin/x"), read("süslog")), (None, None, None, None));
+    }
+}
