@@ -10,7 +10,7 @@ use wsgid_protocol::head::{FLAG_CLOSE, FLAG_END};
 use wsgid_protocol::limits::{MAX_BODY_LEN, MAX_WANT};
 use wsgid_protocol::request::BodyKind;
 use wsgid_protocol::response::EndReport;
-use wsgid_protocol::{Failure, FrameHead, Kind, payload};
+use wsgid_protocol::{Failure, FrameHead, Kind};
 
 use crate::apr::log;
 use crate::body::{Body, BodyTrouble};
@@ -130,7 +130,7 @@ impl<'r> Following<'_, '_, 'r> {
             Kind::Want => return Ok(Step::Want(self.wanted(frame.payload)?)),
             Kind::End => {
                 injected::panic_in("the end");
-                let report: EndReport = payload::decode(frame.payload).map_err(|error| protocol(&error))?;
+                let report = EndReport::decode(frame.payload).map_err(|error| protocol(&error))?;
                 return Ok(Step::End { close: frame.head.has(FLAG_CLOSE), report });
             }
             Kind::Fail => return Err(self.fail(frame, first)),

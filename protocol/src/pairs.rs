@@ -125,11 +125,22 @@ pub(crate) fn take_number(bytes: &mut &[u8]) -> Result<u64, PayloadError> {
 /// Takes an integer of two bytes in memory off the front: the serializer refuses
 /// longer forms even of small numbers.
 pub(crate) fn take_short(bytes: &mut &[u8]) -> Result<u16, PayloadError> {
-    if let Some(first @ FOUR..) = bytes.first() {
-        return Err(PayloadError::Malformed(format!("no integer of two bytes begins with {first}")));
+    // The forms up to this hold no more.
+    take_form(bytes, TWO).map(|number| number as u16)
+}
+
+/// Takes an integer of four bytes in memory off the front.
+pub(crate) fn take_middle(bytes: &mut &[u8]) -> Result<u32, PayloadError> {
+    take_form(bytes, FOUR).map(|number| number as u32)
+}
+
+fn take_form(bytes: &mut &[u8], widest: u8) -> Result<u64, PayloadError> {
+    match bytes.first() {
+        Some(first) if *first > widest => {
+            Err(PayloadError::Malformed(format!("no integer of this size begins with {first}")))
+        }
+        _ => take_number(bytes),
     }
-    // The forms that are left hold no more.
-    take_number(bytes).map(|number| number as u16)
 }
 
 /// Takes bytes with their length off the front.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::Bytes;
 
 use crate::limits::MAX_ENVIRON_FIELDS;
-use crate::pairs::{put_pairs, take_pairs};
+use crate::pairs::{put_pairs, take_bytes, take_number, take_pairs};
 use crate::payload::{PayloadError, decode_front, encode_into};
 
 /// The protocol versions this build speaks, lowest and highest.
@@ -143,13 +143,44 @@ struct Front<'a> {
     queue_start_us: u64,
 }
 
+impl<'a> Front<'a> {
+    /// The front of an ordinary request, and the rest.
+    fn usual(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let (call, mut bytes) = match bytes {
+            [0, rest @ ..] => (Call::Application, rest),
+            [1, rest @ ..] => (Call::Handler, rest),
+            _ => return None,
+        };
+        let script = take_bytes(&mut bytes).ok()?;
+        let callable = take_bytes(&mut bytes).ok()?;
+        let (body, rest) = match bytes {
+            [0, rest @ ..] => (BodyKind::None, rest),
+            [2, rest @ ..] => (BodyKind::Pull, rest),
+            _ => return None,
+        };
+        let (switches, mut bytes) = rest.split_first_chunk::<4>()?;
+        if switches.iter().any(|switch| *switch > 1) {
+            return None;
+        }
+        let [script_reloading, file_frames, ignore_activity, interim] = switches.map(|switch| switch == 1);
+        let options = RequestOptions { script_reloading, file_frames, ignore_activity, interim };
+        let request_start_us = take_number(&mut bytes).ok()?;
+        let queue_start_us = take_number(&mut bytes).ok()?;
+        Some((Self { call, script, callable, body, options, request_start_us, queue_start_us }, bytes))
+    }
+}
+
 impl<'a> RequestHead<'a> {
     /// As [`payload::decode`](crate::payload::decode), several times as fast.
     ///
     /// # Errors
     /// The same.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, PayloadError> {
-        let (front, rest) = decode_front(bytes)?;
+        // What is unusual, wrong included, is left to the serializer.
+        let (front, rest) = match Front::usual(bytes) {
+            Some(usual) => usual,
+            None => decode_front(bytes)?,
+        };
         let Front { call, script, callable, body, options, request_start_us, queue_start_us } = front;
         let environ = take_pairs(rest, MAX_ENVIRON_FIELDS)?;
         Ok(Self { call, script, callable, body, options, request_start_us, queue_start_us, environ })

@@ -240,6 +240,7 @@ fn decode_as_everything(bytes: &[u8]) {
     }
     assert_eq!(RequestHead::decode(bytes).ok(), decode::<RequestHead<'_>>(bytes).ok());
     assert_eq!(ResponseHead::decode(bytes).ok(), decode::<ResponseHead<'_>>(bytes).ok());
+    assert_eq!(EndReport::decode(bytes).ok(), decode::<EndReport>(bytes).ok());
     one::<Hello>(bytes);
     one::<RequestHead<'_>>(bytes);
     one::<ResponseHead<'_>>(bytes);
@@ -281,6 +282,33 @@ fn pairs_are_counted() {
     assert!(decode::<RequestHead<'_>>(&request(MAX_ENVIRON_FIELDS + 1)).is_err());
     assert!(RequestHead::decode(&request(MAX_ENVIRON_FIELDS)).is_ok());
     assert!(RequestHead::decode(&request(MAX_ENVIRON_FIELDS + 1)).is_err());
+}
+
+/// What the serializer writes for a report, and what it makes of every form of its numbers.
+#[test]
+fn reports_by_hand_are_those_of_the_serializer() {
+    let numbers = [0_u64, 1, 250, 251, 0xFFFF, 0x1_0000, u32::MAX.into(), 1 << 32, u64::MAX];
+    for (one, other) in numbers.iter().flat_map(|one| numbers.map(|other| (*one, other))) {
+        let report = EndReport {
+            worker: u32::try_from(one).unwrap_or(7),
+            in_flight: u32::try_from(other).unwrap_or(251),
+            request_us: other,
+            application_us: one,
+        };
+        let coded = encode(&report).unwrap();
+        let mut by_hand = Vec::new();
+        report.encode_into(&mut by_hand);
+        assert_eq!(by_hand, coded);
+        assert_eq!(EndReport::decode(&coded).unwrap(), report);
+        for end in 0..coded.len() {
+            assert_eq!(EndReport::decode(&coded[..end]).ok(), None);
+        }
+        for (at, form) in (0..coded.len()).flat_map(|at| [251, 252, 253, 254, 255].map(|form| (at, form))) {
+            let mut damaged = coded.clone();
+            damaged[at] = form;
+            assert_eq!(EndReport::decode(&damaged).ok(), decode::<EndReport>(&damaged).ok(), "{damaged:?}");
+        }
+    }
 }
 
 /// Lengths of one, three, five and nine bytes, written shorter or longer than needed.

@@ -217,7 +217,7 @@ impl Output {
         let flags = if close { FLAG_CLOSE } else { 0 };
         let at = self.buffer.len();
         self.frame(FrameHead::new(Kind::End, self.id, 0).with_flags(flags));
-        encoded(encode_into(&report, &mut self.buffer));
+        report.encode_into(&mut self.buffer);
         self.set_len(at);
         Ok(())
     }

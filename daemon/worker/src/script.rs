@@ -5,7 +5,7 @@
 //! halfway cannot be imported again in the same process. A changed or failed
 //! script asks the supervisor to replace the worker instead.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
@@ -63,7 +63,8 @@ struct Script {
 /// The scripts of this worker.
 #[derive(Default)]
 pub(crate) struct Scripts {
-    table: Mutex<HashMap<Vec<u8>, Script>>,
+    /// Few, so that finding one costs less than a hash of its path.
+    table: Mutex<BTreeMap<Vec<u8>, Script>>,
     /// Since when a script is being loaded.
     loading: Mutex<Option<Instant>>,
 }

@@ -98,6 +98,7 @@ pub fn response(data: &[u8]) {
     returns::<ResponseHead<'_>>(data);
     assert_eq!(ResponseHead::decode(data).ok(), decode::<ResponseHead<'_>>(data).ok());
     returns::<EndReport>(data);
+    assert_eq!(EndReport::decode(data).ok(), decode::<EndReport>(data).ok());
     returns::<FilePart>(data);
 }
 
