@@ -19,7 +19,7 @@ use crate::layout::Layout;
 use crate::worker::Worker;
 
 /// Layouts that are remembered: browsers differ in what they send.
-const LAYOUTS_MAX: usize = 8;
+const LAYOUTS_MAX: usize = 16;
 
 /// A layout is made for the second request like it, if no more than so many
 /// others came between: one that never comes again would cost more than it saves.

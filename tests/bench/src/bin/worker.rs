@@ -52,6 +52,9 @@ struct Options {
     /// End a round after so many requests instead: for tools that count instructions.
     #[arg(long)]
     requests: Option<usize>,
+    /// Requests differ in their variables in so many ways, one after the other.
+    #[arg(long, default_value_t = 1)]
+    layouts: usize,
     /// Repeat so often.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
@@ -128,10 +131,11 @@ fn drive(options: &Options, script: &Path, control: &OwnedFd, pid: u32) -> Resul
         epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, number))?;
         connections.push(Connection { socket, reader: FrameReader::new(1), count: 0, sent: Instant::now() });
     }
-    let request = request(options, script)?;
+    let requests = (0..options.layouts.max(1)).map(|layout| request(options, script, layout));
+    let requests = requests.collect::<Result<Vec<_>>>()?;
     for _ in 0..options.rounds {
         let (cpu, start) = (cpu_ns(pid)?, Instant::now());
-        let mut latencies = round(options, &epoll, &mut connections, &request)?;
+        let mut latencies = round(options, &epoll, &mut connections, &requests)?;
         let (spent, lasted) = (cpu_ns(pid)? - cpu, start.elapsed());
         latencies.sort_unstable();
         let count = latencies.len().max(1);
@@ -148,12 +152,14 @@ fn drive(options: &Options, script: &Path, control: &OwnedFd, pid: u32) -> Resul
     Ok(())
 }
 
-fn round(options: &Options, epoll: &Epoll, connections: &mut [Connection], request: &[u8]) -> Result<Vec<u64>> {
+fn round(options: &Options, epoll: &Epoll, connections: &mut [Connection], requests: &[Vec<u8>]) -> Result<Vec<u64>> {
+    let mut requests = requests.iter().cycle();
+    let mut next = || requests.next().map_or(&[][..], Vec::as_slice);
     let end = Instant::now() + Duration::from_secs_f64(options.seconds);
     let mut latencies = Vec::new();
     let mut events = [EpollEvent::empty(); 64];
     for connection in &mut *connections {
-        connection.send(request)?;
+        connection.send(next())?;
     }
     let mut running = connections.len();
     while running > 0 {
@@ -168,7 +174,7 @@ fn round(options: &Options, epoll: &Epoll, connections: &mut [Connection], reque
                     None => Instant::now() < end,
                 };
                 if goes_on {
-                    connection.send(request)?;
+                    connection.send(next())?;
                     running += 1;
                 }
             }
@@ -240,9 +246,14 @@ fn spec(options: &Options, script: &Path) -> WorkerSpec {
 }
 
 /// What httpd makes of an ordinary browser's request.
-fn request(options: &Options, script: &Path) -> Result<Vec<u8>> {
+fn request(options: &Options, script: &Path, layout: usize) -> Result<Vec<u8>> {
     let script = script.to_str().context("the script's path is not UTF-8")?;
+    let first = match layout {
+        0 => "HTTP_DNT".to_owned(),
+        other => format!("HTTP_X_{other}"),
+    };
     let pairs = [
+        (first.as_str(), "1"),
         ("HTTP_HOST", "localhost"),
         ("HTTP_USER_AGENT", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Safari/537.36"),
         ("HTTP_ACCEPT", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),
