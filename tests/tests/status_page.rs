@@ -93,7 +93,7 @@ fn the_status_does_not_wait_for_workers() {
             "hang.py",
             "import ctypes\ndef application(environ, start_response):\n    \
              print('running: hang', file=environ['wsgi.errors'], flush=True)\n    \
-             ctypes.PyDLL(None).usleep(3000000)\n    start_response('200 OK', [])\n    return [b'x']\n",
+             ctypes.PyDLL(None).usleep(8000000)\n    start_response('200 OK', [])\n    return [b'x']\n",
         );
         let httpd = Httpd::builder()
             .daemon("site", &options(&site))
