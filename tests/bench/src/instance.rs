@@ -6,7 +6,6 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -19,6 +18,7 @@ use tempfile::TempDir;
 use crate::environment::Environment;
 use crate::peers::{Peer, Plan};
 use crate::process::Tree;
+use crate::service::Service;
 use crate::workload::{App, Shape};
 
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -32,6 +32,8 @@ pub(crate) struct Instance {
     httpd: Child,
     backend: Option<Child>,
     directory: TempDir,
+    /// Goes last.
+    _service: Service,
 }
 
 impl Instance {
@@ -53,10 +55,12 @@ impl Instance {
         let config = directory.path().join("httpd.conf");
         fs::write(&config, common_directives(&plan) + &peer.directives(&plan)?)?;
         let log = || File::options().create(true).append(true).open(directory.path().join("output.log"));
+        let service = Service::new();
         let backend = match peer.backend(&plan) {
             None => None,
-            Some(mut command) => {
-                command.stdin(Stdio::null()).stdout(log()?).stderr(log()?).process_group(0);
+            Some(command) => {
+                let mut command = service.command(&command);
+                command.stdin(Stdio::null()).stdout(log()?).stderr(log()?);
                 Some(command.spawn().with_context(|| format!("failed to start the backend of {}", peer.name()))?)
             }
         };
@@ -66,11 +70,12 @@ impl Instance {
         }
         let mut command = Command::new(&environment.httpd);
         command.arg("-d").arg(directory.path()).arg("-f").arg(&config).arg("-DFOREGROUND");
+        let mut command = service.command(&command);
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LANG", "C.UTF-8");
-        command.stdin(Stdio::null()).stdout(log()?).stderr(log()?).process_group(0);
+        command.stdin(Stdio::null()).stdout(log()?).stderr(log()?);
         let httpd = command.spawn().context("failed to start httpd")?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let mut instance = Self { peer, address, httpd, backend, directory };
+        let mut instance = Self { peer, address, httpd, backend, directory, _service: service };
         instance.await_ready(ready_path)?;
         Ok(instance)
     }

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use crate::environment::{Environment, run};
 use crate::network::congestion;
+use crate::service::Service;
 
 /// Lines of a markdown list.
 pub(crate) fn describe(environment: &Environment) -> Vec<String> {
@@ -21,6 +22,7 @@ pub(crate) fn describe(environment: &Environment) -> Vec<String> {
         format!("{} × {}{virtual_machine}, {memory} GiB of memory", cores, model.unwrap_or(" unknown CPU").trim()),
         format!("Linux {}, {}, TCP congestion control {}", kernel(), distribution(), congestion()),
         format!("{}, event MPM, 2 children × 256 threads", first_line(Command::new(&environment.httpd).arg("-v"))),
+        format!("each server in a {} of its own", if Service::is_possible() { "control group" } else { "session" }),
         first_line(Command::new(environment.python()).arg("-V")),
         packages(environment),
         format!("load average at the end of the run: {}", load.split(' ').take(3).collect::<Vec<_>>().join(" ")),

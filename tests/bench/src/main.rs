@@ -18,6 +18,7 @@ mod recovery;
 mod report;
 mod scenario;
 mod schedule;
+mod service;
 mod statistic;
 mod syscalls;
 mod workload;
