@@ -337,7 +337,7 @@ impl GroupConfig {
             cpu_weight: 0,
             memory_max: 0,
             tasks_max: 0,
-            no_new_privileges: false,
+            no_new_privileges: true,
         }
     }
 

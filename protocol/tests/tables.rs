@@ -83,7 +83,7 @@ fn refused(name: &str, value: &str) -> String {
 }
 
 /// Values that some option accepts, one of which every option accepts.
-const VALUES: [&str; 7] = ["On", "7", "/srv/site", "NAME=VALUE", "0022", "65536", "64M"];
+const VALUES: [&str; 8] = ["On", "Off", "7", "/srv/site", "NAME=VALUE", "0022", "65536", "64M"];
 
 #[test]
 fn every_option_takes_some_value_and_changes_something() {

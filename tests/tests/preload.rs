@@ -231,7 +231,7 @@ fn root_a_forked_worker_is_who_a_plain_one_is() {
             assert_eq!(sessions, workers.iter().map(|worker| Some(worker.number)).collect(), "a session each");
             let identity = workers[0].identity().expect("it runs");
             assert_eq!((identity.uids, identity.gids), ([user.uid; 4], [user.gid; 4]));
-            assert!(!identity.no_new_privs && identity.capabilities == 0, "{identity:?}");
+            assert!(identity.no_new_privs && identity.capabilities == 0, "{identity:?}");
             if let Some(preloader) = httpd.preloader() {
                 assert_eq!(preloader.identity().expect("it runs").uids, [user.uid; 4]);
             }

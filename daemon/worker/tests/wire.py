@@ -90,7 +90,7 @@ GROUP = [
     ("response_buffer_size", uint, 0), ("server_metrics", flag, False),
     ("preload_scripts", lambda v: sequence(v, preload), []), ("log", uint, 0), ("process_limit", uint, 0),
     ("applications", lambda v: sequence(v, application), []),
-    ("cpu_weight", uint, 0), ("memory_max", uint, 0), ("tasks_max", uint, 0), ("no_new_privileges", flag, False),
+    ("cpu_weight", uint, 0), ("memory_max", uint, 0), ("tasks_max", uint, 0), ("no_new_privileges", flag, True),
 ]
 
 

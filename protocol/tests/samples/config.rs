@@ -52,7 +52,7 @@ pub(crate) fn switches() -> Vec<(&'static str, GroupConfig)> {
         ("multiprocess", one(|group| group.multiprocess = true)),
         ("preload", one(|group| group.preload = true)),
         ("server-metrics", one(|group| group.server_metrics = true)),
-        ("no-new-privileges", one(|group| group.no_new_privileges = true)),
+        ("no-new-privileges", one(|group| group.no_new_privileges = false)),
     ]
 }
 
@@ -136,7 +136,7 @@ pub(crate) fn full() -> GroupConfig {
         cpu_weight: 1011,
         memory_max: 1012,
         tasks_max: 1013,
-        no_new_privileges: false,
+        no_new_privileges: true,
     }
 }
 

@@ -218,9 +218,9 @@ def application(environ, start_response):
 ";
 
 #[test]
-fn programs_gain_privileges_unless_it_is_forbidden() {
+fn programs_gain_no_privileges_unless_it_is_allowed() {
     case(Limit::default(), || {
-        for (options, expected) in [("no-new-privileges=On", "1"), ("no-new-privileges=Off", "0"), ("", "0")] {
+        for (options, expected) in [("no-new-privileges=On", "1"), ("no-new-privileges=Off", "0"), ("", "1")] {
             let (_site, httpd) = serve(&format!("threads=1 {options}"), ATTRIBUTES);
             assert_eq!(httpd.get("/").text(), expected, "{options}");
             httpd.stop();

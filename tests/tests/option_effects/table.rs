@@ -56,7 +56,7 @@ const SEEN: &[(&str, &str, &str)] = &[
     ("cpu-weight", "option_effects/control_groups.rs", "root_processors_are_shared_by_weight"),
     ("memory-max", "option_effects/control_groups.rs", "root_memory_of_a_group_is_bounded_and_the_cause_is_told"),
     ("tasks-max", "option_effects/control_groups.rs", "root_a_group_has_no_more_tasks_than_allowed"),
-    ("no-new-privileges", "option_effects/control_groups.rs", "programs_gain_privileges_unless_it_is_forbidden"),
+    ("no-new-privileges", "option_effects/control_groups.rs", "programs_gain_no_privileges_unless_it_is_allowed"),
     ("restart-burst", "option_effects/restarts.rs", "a_failed_group_tries_again_after_its_window"),
     ("restart-window", "option_effects/restarts.rs", "a_failed_group_tries_again_after_its_window"),
     ("send-buffer-size", "option_effects/passing.rs", "root_sockets_have_the_buffers_asked_for"),
