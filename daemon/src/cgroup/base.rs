@@ -282,10 +282,12 @@ mod tests {
     #[test]
     fn only_what_we_made_is_abandoned() {
         let place = tempfile::tempdir().unwrap();
-        for name in [&Keeper::this().directory("mine"), "wsgid-4194999-1.gone", "wsgid-4194999-1", "user.slice"] {
+        let mine = Keeper::this().directory("mine");
+        let gone = mine.replace(&format!("-{}-", std::process::id()), "-4194999-");
+        for name in [&*mine, &gone, "wsgid-4194999-1-1.elsewhere", "wsgid-4194999-1", "user.slice"] {
             fs::create_dir(place.path().join(name)).unwrap();
         }
         fs::write(place.path().join("wsgid-4194999-1.file"), "").unwrap();
-        assert_eq!(unified(place.path()).abandoned(), ["wsgid-4194999-1.gone"]);
+        assert_eq!(unified(place.path()).abandoned(), [gone]);
     }
 }

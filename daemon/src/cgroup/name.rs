@@ -1,9 +1,10 @@
-//! The directory of a group's control group: `wsgid-PID-START.NAME`. The number
-//! and the start time are the supervisor's, so that its successor (the same
+//! The directory of a group's control group: `wsgid-PID-START-SPACE.NAME`. Number,
+//! start time and name space of processes are the supervisor's, so that its successor (the same
 //! process after `reexec`) finds its own, and another knows which of them
 //! nobody looks after any more. Pure, but for one look into `/proc`.
 
 use std::fmt::Write as _;
+use std::os::unix::fs::MetadataExt;
 
 /// All of ours begin so.
 const PREFIX: &str = "wsgid-";
@@ -16,30 +17,37 @@ pub(super) struct Keeper {
     pid: u32,
     /// In ticks since the machine was started.
     start: u64,
+    /// Where that number means it: another container's cannot be looked up.
+    space: u64,
 }
 
 impl Keeper {
     /// This process.
     pub(super) fn this() -> Self {
         let pid = std::process::id();
-        Self { pid, start: start_of(pid).unwrap_or_default() }
+        Self { pid, start: start_of(pid).unwrap_or_default(), space: own_space() }
     }
 
-    /// Whether it is still there: the same process, not only the same number.
+    /// Whether it may still be there: the same process, not only the same number.
     pub(super) fn lives(self) -> bool {
-        start_of(self.pid) == Some(self.start)
+        self.space != own_space() || start_of(self.pid) == Some(self.start)
     }
 
     /// The directory of one of its groups.
     pub(super) fn directory(self, group: &str) -> String {
-        format!("{PREFIX}{}-{}.{}", self.pid, self.start, escaped(group))
+        format!("{PREFIX}{}-{}-{}.{}", self.pid, self.start, self.space, escaped(group))
     }
 
     /// Whose directory this is, if it is one of ours at all.
     pub(super) fn of(directory: &str) -> Option<Self> {
         let (keeper, _) = directory.strip_prefix(PREFIX)?.split_once('.')?;
-        let (pid, start) = keeper.split_once('-')?;
-        Some(Self { pid: pid.parse().ok()?, start: start.parse().ok()? })
+        let mut parts = keeper.split('-');
+        let keeper = Self {
+            pid: parts.next()?.parse().ok()?,
+            start: parts.next()?.parse().ok()?,
+            space: parts.next()?.parse().ok()?,
+        };
+        parts.next().is_none().then_some(keeper)
     }
 }
 
@@ -63,6 +71,11 @@ fn escaped(name: &str) -> String {
         }
     }
     out
+}
+
+/// The number of the own name space of processes.
+fn own_space() -> u64 {
+    std::fs::metadata("/proc/self/ns/pid").map(|about| about.ino()).unwrap_or_default()
 }
 
 fn start_of(pid: u32) -> Option<u64> {
@@ -93,7 +106,10 @@ mod tests {
         assert!(keeper.start > 0 && keeper.lives());
         assert_eq!(Keeper::of(&keeper.directory("a.b-7")), Some(keeper));
         assert!(!Keeper { start: keeper.start + 1, ..keeper }.lives());
-        for other in ["wsgid-", "wsgid-1.x", "wsgid-a-b.x", "user-1-2.x", "wsgid.main", "cpu.idle"] {
+        assert!(Keeper { start: keeper.start + 1, space: 1, ..keeper }.lives(), "nobody can tell");
+        for other in
+            ["wsgid-", "wsgid-1-2.x", "wsgid-a-b-c.x", "wsgid-1-2-3-4.x", "user-1-2-3.x", "wsgid.main", "cpu.idle"]
+        {
             assert_eq!(Keeper::of(other), None, "{other}");
         }
     }
