@@ -50,7 +50,7 @@ fn root_a_worker_has_what_is_listed_and_nothing_else() {
             ("Uid", format!("{0}\t{0}\t{0}\t{0}", user.uid)),
             ("Gid", format!("{0}\t{0}\t{0}\t{0}", user.gid)),
             ("Groups", user.gid.to_string()),
-            ("NoNewPrivs", "0".to_owned()),
+            ("NoNewPrivs", "1".to_owned()),
             ("Umask", "0022".to_owned()),
             ("TracerPid", "0".to_owned()),
         ] {
