@@ -52,7 +52,8 @@ fn started_with(config: &GroupConfig) -> GroupConfig {
         response_flush_delay: Duration::ZERO,
         startup_timeout: Duration::ZERO,
         idle_stop: Duration::ZERO,
-        cpu_weight: 0,
+        // Workers enter a control group when they start; its bounds change at once.
+        cpu_weight: u32::from(config.is_bounded()),
         memory_max: 0,
         tasks_max: 0,
         ..config.clone()

@@ -243,6 +243,14 @@ pub struct GroupConfig {
     pub no_new_privileges: bool,
 }
 
+impl GroupConfig {
+    /// Whether an option bounds or weighs all processes of the group together.
+    #[must_use]
+    pub const fn is_bounded(&self) -> bool {
+        self.cpu_weight > 0 || self.memory_max > 0 || self.tasks_max > 0
+    }
+}
+
 /// Options of one application group (`<WSGIInterpreterOptions>`); what is
 /// `None` is as in the process group.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -43,6 +43,7 @@ impl Supervisor {
         self.known.insert(generation, Known { secret: Some(new.secret), groups: names });
         let default = identity::Default { uid: new.httpd_uid, gid: new.httpd_gid };
         let mut problems = Vec::new();
+        self.note_users(&new.groups, default);
         for config in new.groups {
             if let Some(problem) = self.define(config, &new.server, default) {
                 tracing::error!("{problem}");
@@ -81,6 +82,7 @@ impl Supervisor {
         let kept = self.groups.iter().filter(|(_, group)| read.loaded.keep.contains(&group.definition.config.origin));
         names.extend(kept.map(|(name, _)| name.clone()));
         self.known.insert(GENERATION, Known { secret: None, groups: names });
+        self.note_users(&read.loaded.groups, read.httpd);
         for config in read.loaded.groups {
             if let Some(problem) = self.define(config, &ServerFacts::default(), read.httpd) {
                 tracing::error!("{problem}");
@@ -105,6 +107,14 @@ impl Supervisor {
             self.known.remove(&generation);
             self.remove_unused();
         }
+    }
+
+    /// Whose sites there will be, with those that stay.
+    fn note_users(&mut self, new: &[GroupConfig], default: identity::Default) {
+        let users = new.iter().filter_map(|config| identity::resolve(config, default).ok());
+        let stay = self.groups.values().filter_map(|group| group.definition.identity.as_ref().ok());
+        let uids = users.map(|identity| identity.uid).chain(stay.map(|identity| identity.uid)).collect();
+        self.resources.groups.set_users(&uids);
     }
 
     /// Defines one group. Returns what is wrong with it.
