@@ -12,7 +12,7 @@ use std::process::{Command, ExitCode};
 
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{chdir, chroot, setsid};
+use nix::unistd::{chdir, chroot};
 use wsgid_protocol::control::{ToWorker, WorkerSpec};
 use wsgid_protocol::head::FrameHead;
 use wsgid_protocol::limits::HEAD_LEN;
@@ -20,7 +20,7 @@ use wsgid_protocol::{GroupConfig, Kind, payload};
 
 use crate::environment::{self, PATH};
 use crate::exit_code::launcher;
-use crate::{path_check, privilege, sys};
+use crate::{path_check, privilege, session, sys};
 
 /// Where the worker finds its control socket.
 const CONTROL: RawFd = 3;
@@ -81,13 +81,15 @@ fn prepare(args: &WorkerExec) -> Result<Command, Failed> {
     }
     let spec = read_spec().map_err(Failed::new(launcher::SPEC, "failed to read the specification"))?;
     let (config, identity) = (&spec.group, &spec.identity);
-    setsid().map_err(Failed::new(launcher::SESSION, "failed to start a session"))?;
+    // Where the kernel shares out the processors by session, `cpu-priority`
+    // counts only inside one.
+    session::enter(config.cpu_priority.is_some())
+        .map_err(Failed::new(launcher::SESSION, "failed to leave the supervisor's process group"))?;
     sys::reset_signals();
     if let Some(nice) = config.cpu_priority {
         sys::set_nice(nice).map_err(Failed::new(launcher::PRIORITY, "failed to set cpu-priority"))?;
-        // Where the kernel shares out the processors by session, the value of a
-        // process counts only inside its own: the session's is set too. Not
-        // every kernel has it, and control groups overrule it.
+        // The session's value is set too. Not every kernel has it, and control
+        // groups overrule it.
         let _ = std::fs::write("/proc/self/autogroup", nice.to_string());
     }
     if let Some(root) = &config.chroot {

@@ -27,7 +27,7 @@ pub(crate) mod launcher {
     pub(crate) const SPEC: u8 = 100;
     /// The descriptors are not where they should be.
     pub(crate) const DESCRIPTORS: u8 = 101;
-    /// `setsid` failed.
+    /// `setpgid` or `setsid` failed.
     pub(crate) const SESSION: u8 = 102;
     /// A resource limit could not be set.
     pub(crate) const LIMITS: u8 = 103;
@@ -59,7 +59,7 @@ pub(crate) mod launcher {
         Some(match u8::try_from(code).ok()? {
             SPEC => "its specification could not be read",
             DESCRIPTORS => "its descriptors were not in place",
-            SESSION => "it could not make a session of its own",
+            SESSION => "it could not make a process group of its own",
             LIMITS => "a resource limit could not be set",
             PRIORITY => "cpu-priority could not be set",
             CHROOT => "chroot failed",

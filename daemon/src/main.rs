@@ -33,6 +33,7 @@ mod privilege;
 mod proc;
 mod process;
 mod reexec;
+mod session;
 mod spawn;
 mod standalone;
 mod supervise;

@@ -110,6 +110,14 @@ pub(crate) fn local_time(seconds: i64) -> LocalTime {
     }
 }
 
+/// Gives up the controlling terminal, which the descriptor is. Only for a
+/// process that does not lead its session: others of the session keep theirs.
+pub(crate) fn give_up_terminal(terminal: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: a system call on a number, without an argument.
+    let outcome = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCNOTTY) };
+    if outcome < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// Sets the scheduling priority of this process.
 ///
 /// # Errors

@@ -306,7 +306,7 @@ impl Watch {
 
     fn signal(&self, signal: Signal) {
         let Ok(pid) = i32::try_from(self.pid).map(Pid::from_raw) else { return };
-        // The group exists only after the launcher's setsid; the worker itself
+        // The group exists only after the launcher has made it; the worker itself
         // is signalled in any case.
         if signal == Signal::SIGKILL {
             let _ = killpg(pid, signal);

@@ -227,8 +227,8 @@ fn root_a_forked_worker_is_who_a_plain_one_is() {
             let workers = ready(&httpd, 2);
             let mut clients: Vec<_> = (0..4).map(|_| httpd.client()).collect();
             clients.iter_mut().for_each(|client| assert_eq!(client.get("/").expect("an answer").status, 200));
-            let sessions: BTreeSet<_> = workers.iter().map(|worker| session(*worker)).collect();
-            assert_eq!(sessions, workers.iter().map(|worker| Some(worker.number)).collect(), "a session each");
+            let groups: BTreeSet<_> = workers.iter().map(|worker| process_group(*worker)).collect();
+            assert_eq!(groups, workers.iter().map(|worker| Some(worker.number)).collect(), "a process group each");
             let identity = workers[0].identity().expect("it runs");
             assert_eq!((identity.uids, identity.gids), ([user.uid; 4], [user.gid; 4]));
             assert!(identity.no_new_privs && identity.capabilities == 0, "{identity:?}");
@@ -247,9 +247,9 @@ fn root_a_forked_worker_is_who_a_plain_one_is() {
     });
 }
 
-fn session(pid: Pid) -> Option<i32> {
+fn process_group(pid: Pid) -> Option<i32> {
     let text = fs::read_to_string(format!("/proc/{}/stat", pid.number)).ok()?;
-    text.rsplit_once(')')?.1.split_whitespace().nth(3)?.parse().ok()
+    text.rsplit_once(')')?.1.split_whitespace().nth(2)?.parse().ok()
 }
 
 #[test]

@@ -19,6 +19,9 @@ use crate::log::{Place, Syslog, Target};
 use crate::pool::{Event, Pool};
 use crate::{identity, log, notify};
 
+/// Process groups that nobody configured have names like this.
+const OWN_NAMES: &str = "wsgid:";
+
 impl Supervisor {
     /// Applies a configuration of the httpd parent.
     pub(super) fn configure(&mut self, new: Configuration, files: Vec<Arc<File>>) -> ToParent {
@@ -111,8 +114,11 @@ impl Supervisor {
 
     /// Whose sites there will be, with those that stay.
     fn note_users(&mut self, new: &[GroupConfig], default: identity::Default) {
-        let users = new.iter().filter_map(|config| identity::resolve(config, default).ok());
-        let stay = self.groups.values().filter_map(|group| group.definition.identity.as_ref().ok());
+        // The group of scripts that name none is always there, used or not.
+        let named = new.iter().filter(|config| !config.name.starts_with(OWN_NAMES));
+        let users = named.filter_map(|config| identity::resolve(config, default).ok());
+        let stay = self.groups.iter().filter(|(name, _)| !name.starts_with(OWN_NAMES));
+        let stay = stay.filter_map(|(_, group)| group.definition.identity.as_ref().ok());
         let uids = users.map(|identity| identity.uid).chain(stay.map(|identity| identity.uid)).collect();
         self.resources.groups.set_users(&uids);
     }

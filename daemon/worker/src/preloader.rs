@@ -10,7 +10,7 @@ use std::sync::Arc;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::MsgFlags;
-use nix::unistd::{dup2_stderr, dup2_stdout, setsid};
+use nix::unistd::{Pid, dup2_stderr, dup2_stdout, setpgid};
 
 use wsgid_protocol::blocking::FrameReader;
 use wsgid_protocol::control::{FromWorker, ToWorker};
@@ -72,11 +72,11 @@ fn order(slot: u32, reader: &mut FrameReader) -> Option<Order> {
     Some(Order { slot, control: reader.take_fd()?, out: reader.take_fd()?, err: reader.take_fd()? })
 }
 
-/// In the process that was forked: a session, descriptors and a supervisor's
-/// ear of its own. Says `Forked` before anything else can be said.
+/// In the process that was forked: a process group, descriptors and a
+/// supervisor's ear of its own. Says `Forked` before anything else can be said.
 pub(crate) fn become_worker(preloader: &Worker, order: Order, free_threaded: bool) -> io::Result<Arc<Worker>> {
     let Order { slot, control, out, err } = order;
-    setsid()?;
+    setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
     dup2_stdout(&out)?;
     dup2_stderr(&err)?;
     let mut spec = preloader.spec.clone();

@@ -19,7 +19,7 @@ COUNTED = """
         start_response("200 OK", [])
         fds = sorted(os.readlink("/proc/self/fd/" + n) for n in os.listdir("/proc/self/fd")
                      if os.path.lexists("/proc/self/fd/" + n))
-        seen = [os.getpid(), LOADER, os.getsid(0), os.getppid(), FORKS, random.random(), fds,
+        seen = [os.getpid(), LOADER, os.getpgid(0), os.getppid(), FORKS, random.random(), fds,
                 threading.main_thread().ident is not None, threading.current_thread().name,
                 os.environ.get("WSGID_TEST_SEEN")]
         os.environ["WSGID_TEST_SEEN"] = "yes"
@@ -87,9 +87,9 @@ class Preload(harness.Case):
             self.assertEqual(file.read(), "x")
         pids = {one[0] for one in seen}
         self.assertEqual(len(pids), 3)
-        for pid, loader, session, parent, forks, _, fds, _, thread, before in seen:
+        for pid, loader, group, parent, forks, _, fds, _, thread, before in seen:
             self.assertEqual(loader, preloader.process.pid)
-            self.assertEqual(session, pid, "a session of its own, so that its group can be signalled")
+            self.assertEqual(group, pid, "a process group of its own, so that it can be signalled")
             self.assertNotEqual(parent, loader, "it is not the preloader's child")
             self.assertEqual(forks, [pid], "hooks ran once, in the worker")
             self.assertTrue(thread.startswith("wsgid-"), thread)

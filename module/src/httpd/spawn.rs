@@ -20,7 +20,7 @@ const FIRST: c_int = 3;
 /// Copies are made from here on, out of the way of those to be replaced.
 const ASIDE: c_int = 64;
 
-/// Starts the program in a session of its own; returns its process id.
+/// Starts the program in a process group of its own; returns its process id.
 pub(crate) fn spawn(program: &Program<'_>) -> io::Result<i32> {
     let pointers = |list: &[CString]| -> Vec<*const c_char> {
         list.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
@@ -48,7 +48,7 @@ fn become_program(
     // SAFETY: system calls on numbers; path and lists are C strings and lists
     // of them that end with null.
     unsafe {
-        libc::setsid();
+        leave();
         libc::umask(0o022);
         libc::chdir(c"/".as_ptr());
         reset_signals();
@@ -56,6 +56,29 @@ fn become_program(
             libc::execve(path.as_ptr(), arguments.as_ptr(), environment.as_ptr());
         }
         libc::_exit(126)
+    }
+}
+
+/// Out of httpd's process group, which is signalled as a whole, and away from the
+/// terminal. The session stays httpd's where that can be: the kernel may share out
+/// the processors by session, and switches dearly between two.
+///
+/// # Safety
+/// Only between fork and exec.
+#[expect(clippy::multiple_unsafe_ops_per_block, reason = "a fixed sequence of system calls")]
+unsafe fn leave() {
+    // SAFETY: system calls on a name and on numbers.
+    unsafe {
+        let terminal = libc::open(c"/dev/tty".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC);
+        let none = terminal < 0 && *libc::__errno_location() == libc::ENXIO;
+        if none || (terminal >= 0 && libc::ioctl(terminal, libc::TIOCNOTTY) == 0) {
+            libc::setpgid(0, 0);
+        } else {
+            libc::setsid();
+        }
+        if terminal >= 0 {
+            libc::close(terminal);
+        }
     }
 }
 

@@ -64,8 +64,8 @@ fn root_a_worker_has_what_is_listed_and_nothing_else() {
         assert_eq!(ignored & !(1 << 12 | 1 << 24), 0, "{ignored:x}");
         let stat = fs::read_to_string(format!("/proc/{}/stat", worker.number)).expect("it runs");
         let fields: Vec<&str> = stat.rsplit_once(") ").expect("a name").1.split(' ').collect();
-        let (session, terminal) = (fields[3], fields[4]);
-        assert_eq!((session, terminal), (worker.number.to_string().as_str(), "0"), "a session of its own");
+        let (group, terminal) = (fields[2], fields[4]);
+        assert_eq!((group, terminal), (worker.number.to_string().as_str(), "0"), "a group of its own, no terminal");
         let descriptors = worker.descriptors();
         // A pipe that it has both ends of is its own.
         let own_pipe = |what: &str| descriptors.values().filter(|other| *other == what).count() >= 2;

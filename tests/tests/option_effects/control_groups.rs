@@ -182,7 +182,7 @@ def application(environ, start_response):
 #[test]
 fn root_control_groups_come_and_go_with_their_supervisor() {
     case(Limit::default(), || {
-        let (_site, httpd) = serve("threads=2", HELLO);
+        let (_site, httpd) = serve("threads=2 tasks-max=100", HELLO);
         if !users::is_root() || !possible(&httpd) {
             return httpd.stop();
         }
@@ -208,6 +208,46 @@ fn root_control_groups_come_and_go_with_their_supervisor() {
         assert_eq!(kept.len(), 1);
         httpd.stop();
         assert!(made_by(second, &place).is_empty());
+    });
+}
+
+#[test]
+fn root_sites_of_one_user_share_its_group_and_those_of_two_do_not() {
+    case(Limit::default(), || {
+        let Some(users) = users::three() else { return };
+        let site = Site::new();
+        let script = site.write("app.py", HELLO);
+        let daemon = |name: &str, of: usize| format!("{name} user={} {}", users[of].name, site.python_path());
+        let of_two = format!("WSGIDaemonProcess {}", daemon("two", 1));
+        let of_one = format!("WSGIDaemonProcess {}", daemon("two", 0));
+        let mut httpd = Httpd::builder()
+            .line(format!("WSGIDaemonProcess {}", daemon("one", 0)))
+            .line(&of_one)
+            .mount("/one", &script, "one")
+            .mount("/two", &script, "two")
+            .start();
+        let groups = |httpd: &Httpd| {
+            let status = control::status(httpd)?;
+            let of = |name: &str| {
+                let mut all = status["groups"].as_array()?.iter();
+                Some(all.find(|group| group["name"] == name)?["control_group"].is_object())
+            };
+            Some((of("one")?, of("two")?))
+        };
+        let ask = |httpd: &Httpd| ["/one", "/two"].iter().for_each(|path| assert_eq!(httpd.get(path).text(), "hello"));
+        ask(&httpd);
+        if !possible(&httpd) {
+            return httpd.stop();
+        }
+        assert_eq!(eventually("the status", SOON, || groups(&httpd)), (false, false));
+        httpd.configure(|lines| lines.iter_mut().for_each(|line| *line = line.replace(&of_one, &of_two)));
+        httpd.graceful();
+        // The first goes on where it is until it starts again.
+        eventually("a control group of the second", SOON, || (groups(&httpd)? == (false, true)).then_some(()));
+        assert_eq!(control::command(&httpd, &["restart", "one"]).expect("a supervisor").code, 0);
+        eventually("a control group of both", SOON, || (groups(&httpd)? == (true, true)).then_some(()));
+        ask(&httpd);
+        httpd.stop();
     });
 }
 
