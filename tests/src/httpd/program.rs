@@ -5,8 +5,14 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use crate::users::TestUser;
+
+/// Below those that the kernel gives to clients: one of theirs may be taken between
+/// the look and httpd's start.
+const FIRST_PORT: u16 = 10_000;
+const PORTS: u16 = 20_000;
 
 /// httpd for this server root. It ends with the thread that starts it, so that
 /// an interrupted run leaves nothing; and it has a process group of its own,
@@ -51,6 +57,13 @@ pub(super) fn modules_directory() -> PathBuf {
 /// A port of 127.0.0.1 that nobody has just now.
 #[must_use]
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-    listener.local_addr().expect("a listener has an address").port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Another program of tests begins elsewhere.
+    let start = (std::process::id().wrapping_mul(97) % u32::from(PORTS)) as u16;
+    let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    let mut tries = (0..PORTS).map(|_| {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        FIRST_PORT + start.wrapping_add(step) % PORTS
+    });
+    tries.find(free).expect("a port is free")
 }
