@@ -11,7 +11,7 @@ use nix::unistd::{Gid, Uid, User, chown};
 #[derive(Clone, Debug)]
 pub(crate) struct Account {
     pub(crate) name: String,
-    uid: Uid,
+    pub(crate) uid: Uid,
     pub(crate) gid: Gid,
     /// Started by root, so processes have to change to the account.
     pub(crate) changes: bool,

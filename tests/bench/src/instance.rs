@@ -59,7 +59,7 @@ impl Instance {
         let backend = match peer.backend(&plan) {
             None => None,
             Some(command) => {
-                let mut command = service.command(&command);
+                let mut command = service.command(&command, Some(&environment.account));
                 command.stdin(Stdio::null()).stdout(log()?).stderr(log()?);
                 Some(command.spawn().with_context(|| format!("failed to start the backend of {}", peer.name()))?)
             }
@@ -70,7 +70,7 @@ impl Instance {
         }
         let mut command = Command::new(&environment.httpd);
         command.arg("-d").arg(directory.path()).arg("-f").arg(&config).arg("-DFOREGROUND");
-        let mut command = service.command(&command);
+        let mut command = service.command(&command, None);
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LANG", "C.UTF-8");
         command.stdin(Stdio::null()).stdout(log()?).stderr(log()?);
         let httpd = command.spawn().context("failed to start httpd")?;

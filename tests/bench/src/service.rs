@@ -9,6 +9,8 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::account::Account;
+
 /// Where the kernel's control groups for processors are: version 1, version 2.
 const TREES: [&str; 2] = ["/sys/fs/cgroup/cpu", "/sys/fs/cgroup"];
 const GONE: Duration = Duration::from_secs(2);
@@ -32,13 +34,18 @@ impl Service {
         Self::new().0.is_some()
     }
 
-    /// The command inside. It replaces the shell, so its process is the shell's.
-    pub(crate) fn command(&self, program: &Command) -> Command {
+    /// The command inside, as the account if there is one to change to. It replaces
+    /// the shell, so its process is the shell's.
+    pub(crate) fn command(&self, program: &Command, account: Option<&Account>) -> Command {
         let mut inside = Command::new("sh");
         match &self.0 {
             Some(group) => inside.args(["-c", "echo 0 > \"$0\" && exec setsid \"$@\""]).arg(group.join("cgroup.procs")),
             None => inside.args(["-c", "exec setsid \"$@\"", "sh"]),
         };
+        if let Some(account) = account.filter(|account| account.changes) {
+            let ids = [format!("--reuid={}", account.uid), format!("--regid={}", account.gid)];
+            inside.arg("setpriv").args(ids).arg("--clear-groups");
+        }
         inside.arg(program.get_program()).args(program.get_args());
         for (name, value) in program.get_envs() {
             match value {

@@ -108,15 +108,13 @@ impl Peer {
 
     /// The server of its own that it needs beside httpd.
     pub(crate) fn backend(self, plan: &Plan<'_>) -> Option<Command> {
-        let mut command = match self {
+        Some(match self {
             Self::Uwsgi => backend::uwsgi(plan),
             Self::Granian => backend::granian(plan),
             Self::Gunicorn => backend::gunicorn(plan),
             Self::Floor => backend::floor(plan),
             Self::ModWsgid | Self::Other | Self::ModWsgi | Self::Limit | Self::Static => return None,
-        };
-        plan.environment.account.apply(&mut command);
-        Some(command)
+        })
     }
 }
 
