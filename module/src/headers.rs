@@ -3,6 +3,7 @@
 //! the client's.
 
 use wsgid_protocol::response::ResponseHead;
+use wsgid_protocol::token::is_token;
 
 /// What is wrong with a response head, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,27 +122,6 @@ fn check_fields(head: &ResponseHead<'_>, field_max: usize) -> Result<(), BadHead
 fn is_control(byte: u8) -> bool {
     (byte < 0x20 && byte != b'\t') || byte == 0x7f
 }
-
-/// RFC 9110, token.
-const fn is_token(byte: u8) -> bool {
-    TOKEN[byte as usize]
-}
-
-/// For each byte, whether a token may hold it.
-const TOKEN: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0_u8;
-    while byte < 0x80 {
-        table[byte as usize] = byte.is_ascii_alphanumeric();
-        byte += 1;
-    }
-    let (marks, mut at) = (b"!#$%&'*+-.^_`|~", 0);
-    while at < marks.len() {
-        table[marks[at] as usize] = true;
-        at += 1;
-    }
-    table
-};
 
 /// The one Content-Length of a response: digits, and the same each time.
 pub(crate) fn content_length<'v>(values: impl Iterator<Item = &'v [u8]>) -> Result<Option<u64>, BadHead> {

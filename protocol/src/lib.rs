@@ -19,6 +19,7 @@ pub mod payload;
 pub mod report;
 pub mod request;
 pub mod response;
+pub mod token;
 
 pub use config::GroupConfig;
 pub use failure::Failure;

@@ -10,6 +10,7 @@ use pyo3::types::{PyList, PyString, PyTuple};
 
 use wsgid_protocol::limits::{MAX_RESPONSE_FIELDS, MAX_RESPONSE_LEN};
 use wsgid_protocol::response::HeadWriter;
+use wsgid_protocol::token::is_token;
 
 use crate::exchange::Exchange;
 use crate::output::Stage;
@@ -217,26 +218,6 @@ fn write_field(writer: &mut HeadWriter<'_>, item: &Bound<'_, PyAny>, length: &mu
     writer.field(name, value);
     Ok(())
 }
-
-/// RFC 9110 §5.6.2.
-const fn is_token(byte: u8) -> bool {
-    TOKEN[byte as usize]
-}
-
-/// For each byte, whether a token may hold it.
-const TOKEN: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0_u8;
-    while byte < 0x80 {
-        table[byte as usize] = byte.is_ascii_alphanumeric()
-            || matches!(
-                byte,
-                b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
-            );
-        byte += 1;
-    }
-    table
-};
 
 /// The one length of the body. What httpd would refuse is refused here, where
 /// the application can be named.
