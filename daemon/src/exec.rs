@@ -1,5 +1,5 @@
 //! `wsgid worker-exec`: the launcher between the supervisor and Python. It
-//! reads its specification, sets session, limits and priority, becomes the
+//! reads its specification, sets process group, limits and priority, becomes the
 //! site's user and executes the site's own Python with the bootstrap. Runs in
 //! a process of its own; knows nothing of the supervisor's state.
 

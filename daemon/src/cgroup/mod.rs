@@ -9,7 +9,7 @@ mod fair;
 mod name;
 mod place;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -43,8 +43,6 @@ pub(crate) struct Cgroups {
     base: Result<Base, String>,
     problem: Option<String>,
     keeper: Keeper,
-    /// Sites of several users share this machine.
-    shared: bool,
     groups: BTreeMap<String, Made>,
     /// Those that are to go as soon as they are empty, and when whatever is in
     /// them is killed.
@@ -71,7 +69,6 @@ impl Cgroups {
             base: prepared.map(|(base, _)| base),
             problem,
             keeper: Keeper::this(),
-            shared: false,
             groups: BTreeMap::new(),
             leaving: BTreeMap::new(),
         };
@@ -102,18 +99,13 @@ impl Cgroups {
         (!missing.is_empty()).then(|| format!("{} has no effect: {why}", missing.join(" and ")))
     }
 
-    /// Says whose sites there are. Those of one user are kept apart only where
-    /// an option asks for it: processes in a control group of their own are woken
-    /// at a price (docs/performance.md).
-    pub(crate) fn set_users(&mut self, uids: &BTreeSet<u32>) {
-        self.shared = uids.len() > 1;
-    }
-
     /// Where a launcher enters the control group of its process group, which is
-    /// made if it is not there; nowhere if it is to have none.
-    pub(crate) fn entrances(&mut self, config: &GroupConfig) -> Result<Vec<PathBuf>, String> {
+    /// made if it is not there; nowhere if it is to have none. Sites of one user
+    /// (not `several`) are kept apart only where an option asks for it: processes
+    /// in a control group of their own are woken at a price (docs/performance.md).
+    pub(crate) fn entrances(&mut self, config: &GroupConfig, several: bool) -> Result<Vec<PathBuf>, String> {
         let Ok(base) = &self.base else { return Ok(Vec::new()) };
-        if !self.shared && !config.is_bounded() && !self.groups.contains_key(&config.name) {
+        if !several && !config.is_bounded() && !self.groups.contains_key(&config.name) {
             return Ok(Vec::new());
         }
         let named = |error| format!("failed to make the control group: {error}");

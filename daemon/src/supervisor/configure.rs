@@ -19,9 +19,6 @@ use crate::log::{Place, Syslog, Target};
 use crate::pool::{Event, Pool};
 use crate::{identity, log, notify};
 
-/// Process groups that nobody configured have names like this.
-const OWN_NAMES: &str = "wsgid:";
-
 impl Supervisor {
     /// Applies a configuration of the httpd parent.
     pub(super) fn configure(&mut self, new: Configuration, files: Vec<Arc<File>>) -> ToParent {
@@ -46,7 +43,6 @@ impl Supervisor {
         self.known.insert(generation, Known { secret: Some(new.secret), groups: names });
         let default = identity::Default { uid: new.httpd_uid, gid: new.httpd_gid };
         let mut problems = Vec::new();
-        self.note_users(&new.groups, default);
         for config in new.groups {
             if let Some(problem) = self.define(config, &new.server, default) {
                 tracing::error!("{problem}");
@@ -85,7 +81,6 @@ impl Supervisor {
         let kept = self.groups.iter().filter(|(_, group)| read.loaded.keep.contains(&group.definition.config.origin));
         names.extend(kept.map(|(name, _)| name.clone()));
         self.known.insert(GENERATION, Known { secret: None, groups: names });
-        self.note_users(&read.loaded.groups, read.httpd);
         for config in read.loaded.groups {
             if let Some(problem) = self.define(config, &ServerFacts::default(), read.httpd) {
                 tracing::error!("{problem}");
@@ -110,17 +105,6 @@ impl Supervisor {
             self.known.remove(&generation);
             self.remove_unused();
         }
-    }
-
-    /// Whose sites there will be, with those that stay.
-    fn note_users(&mut self, new: &[GroupConfig], default: identity::Default) {
-        // The group of scripts that name none is always there, used or not.
-        let named = new.iter().filter(|config| !config.name.starts_with(OWN_NAMES));
-        let users = named.filter_map(|config| identity::resolve(config, default).ok());
-        let stay = self.groups.iter().filter(|(name, _)| !name.starts_with(OWN_NAMES));
-        let stay = stay.filter_map(|(_, group)| group.definition.identity.as_ref().ok());
-        let uids = users.map(|identity| identity.uid).chain(stay.map(|identity| identity.uid)).collect();
-        self.resources.groups.set_users(&uids);
     }
 
     /// Defines one group. Returns what is wrong with it.

@@ -13,6 +13,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// So many groups are looked at in that time; more take longer.
 const GROUPS_AT_A_TIME: usize = 50;
 
+/// Process groups that nobody configured have names like this.
+const OWN_NAMES: &str = "wsgid:";
+
 /// All about control groups.
 pub(super) struct Resources {
     pub(super) groups: Cgroups,
@@ -58,6 +61,14 @@ impl Supervisor {
             self.resources.groups.leave(&name, gone);
         }
         self.resources.groups.tidy(Instant::now());
+    }
+
+    /// Whether sites of more than one user are here. The group of scripts that
+    /// name none is always there, used or not, and does not count.
+    pub(super) fn has_several_users(&self) -> bool {
+        let named = self.groups.iter().filter(|(name, _)| !name.starts_with(OWN_NAMES));
+        let mut uids = named.filter_map(|(_, group)| group.definition.identity.as_ref().ok()).map(|user| user.uid);
+        uids.next().is_some_and(|first| uids.any(|uid| uid != first))
     }
 
     /// Whether a worker or preloader of this group is there.

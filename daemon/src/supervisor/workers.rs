@@ -157,7 +157,8 @@ impl Supervisor {
         let (output, owner) = self.output_for(pending)?;
         let entry = self.pools.get(&pending.pool).ok_or("the process group has gone")?;
         let identity = pending.definition.identity.clone()?;
-        let entrances = self.resources.groups.entrances(&pending.definition.config)?;
+        let several = self.has_several_users();
+        let entrances = self.resources.groups.entrances(&pending.definition.config, several)?;
         let spawned = self.launcher.spawn(identity.uid != pending.definition.httpd_uid, &entrances)?;
         let spec = WorkerSpec {
             group: config_for(pending, entry),

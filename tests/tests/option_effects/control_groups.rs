@@ -246,6 +246,13 @@ fn root_sites_of_one_user_share_its_group_and_those_of_two_do_not() {
         eventually("a control group of the second", SOON, || (groups(&httpd)? == (false, true)).then_some(()));
         assert_eq!(control::command(&httpd, &["restart", "one"]).expect("a supervisor").code, 0);
         eventually("a control group of both", SOON, || (groups(&httpd)? == (true, true)).then_some(()));
+        // The next program knows it too, also of one that does not run just now.
+        let command = |words: &[&str]| assert_eq!(control::command(&httpd, words).expect("a supervisor").code, 0);
+        command(&["stop", "two"]);
+        eventually("the end of the second's", SOON, || (groups(&httpd)? == (true, false)).then_some(()));
+        command(&["reexec"]);
+        command(&["start", "two"]);
+        eventually("a control group of both again", SOON, || (groups(&httpd)? == (true, true)).then_some(()));
         ask(&httpd);
         httpd.stop();
     });
