@@ -1,12 +1,22 @@
 //! What /proc says of the relations between processes. Asked by `birth` about a
-//! forked worker and by `express/foreground` about what httpd left behind. It
-//! does not know why anybody asks.
+//! forked worker, by `express/foreground` about what httpd left behind and by
+//! `cgroup` whether a supervisor still lives. It does not know why anybody asks.
 
 use std::fs;
 
 /// The parent of a process, if there is such a process.
 pub(crate) fn parent_of(pid: u32) -> Option<u32> {
-    parent(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    parent(&stat(pid)?)
+}
+
+/// When a process was started, in ticks since the machine was; `None` also if it
+/// has ended and nobody has waited for it.
+pub(crate) fn start_of(pid: u32) -> Option<u64> {
+    let stat = stat(pid)?;
+    let mut rest = fields(&stat)?;
+    let state = rest.next()?;
+    // Field 22 of the whole line.
+    (state != "Z").then(|| rest.nth(18)?.parse().ok())?
 }
 
 /// Our children, adopted ones too.
@@ -17,9 +27,18 @@ pub(crate) fn children() -> Vec<u32> {
     numbers.filter(|pid| parent_of(*pid) == Some(me)).collect()
 }
 
-/// `pid (name) state parent …`: the name may hold anything, parentheses too.
+fn stat(pid: u32) -> Option<String> {
+    fs::read_to_string(format!("/proc/{pid}/stat")).ok()
+}
+
+/// `pid (name) state parent …`, from the state on: the name may hold anything,
+/// parentheses too.
+fn fields(stat: &str) -> Option<impl Iterator<Item = &str>> {
+    Some(stat.rsplit_once(')')?.1.split_ascii_whitespace())
+}
+
 fn parent(stat: &str) -> Option<u32> {
-    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()
+    fields(stat)?.nth(1)?.parse().ok()
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@
 use std::fmt::Write as _;
 use std::os::unix::fs::MetadataExt;
 
+use crate::proc::start_of;
+
 /// All of ours begin so.
 const PREFIX: &str = "wsgid-";
 /// Longest name of a group that is written out; the kernel takes 255 bytes.
@@ -76,14 +78,6 @@ fn escaped(name: &str) -> String {
 /// The number of the own name space of processes.
 fn own_space() -> u64 {
     std::fs::metadata("/proc/self/ns/pid").map(|about| about.ino()).unwrap_or_default()
-}
-
-fn start_of(pid: u32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may contain anything; the start is field 22.
-    let mut rest = stat.rsplit_once(')')?.1.split_ascii_whitespace();
-    let state = rest.next()?;
-    (state != "Z").then(|| rest.nth(18)?.parse().ok())?
 }
 
 #[cfg(test)]
