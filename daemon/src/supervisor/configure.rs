@@ -42,13 +42,7 @@ impl Supervisor {
         let names = new.groups.iter().map(|group| group.name.clone()).collect();
         self.known.insert(generation, Known { secret: Some(new.secret), groups: names });
         let default = identity::Default { uid: new.httpd_uid, gid: new.httpd_gid };
-        let mut problems = Vec::new();
-        for config in new.groups {
-            if let Some(problem) = self.define(config, &new.server, default) {
-                tracing::error!("{problem}");
-                problems.push(problem);
-            }
-        }
+        let problems = self.define_all(new.groups, &new.server, default);
         self.remove_unused();
         self.retry_early();
         tracing::info!(
@@ -81,12 +75,7 @@ impl Supervisor {
         let kept = self.groups.iter().filter(|(_, group)| read.loaded.keep.contains(&group.definition.config.origin));
         names.extend(kept.map(|(name, _)| name.clone()));
         self.known.insert(GENERATION, Known { secret: None, groups: names });
-        for config in read.loaded.groups {
-            if let Some(problem) = self.define(config, &ServerFacts::default(), read.httpd) {
-                tracing::error!("{problem}");
-                problems.push(problem);
-            }
-        }
+        problems.extend(self.define_all(read.loaded.groups, &ServerFacts::default(), read.httpd));
         self.remove_unused();
         tracing::info!(
             "the configuration is in force: {} process groups, {} problems",
@@ -105,6 +94,16 @@ impl Supervisor {
             self.known.remove(&generation);
             self.remove_unused();
         }
+    }
+
+    /// Defines groups, and starts what is to run from the beginning when all of
+    /// them are known: whose sites there are decides how each is kept apart.
+    fn define_all(&mut self, new: Vec<GroupConfig>, server: &ServerFacts, default: identity::Default) -> Vec<String> {
+        let names: Vec<String> = new.iter().map(|config| config.name.clone()).collect();
+        let problems: Vec<String> = new.into_iter().filter_map(|config| self.define(config, server, default)).collect();
+        problems.iter().for_each(|problem| tracing::error!("{problem}"));
+        names.iter().for_each(|name| self.start_eager(name));
+        problems
     }
 
     /// Defines one group. Returns what is wrong with it.
@@ -137,6 +136,14 @@ impl Supervisor {
             group.pools.clear();
         }
         group.target.set(place);
+        problem
+    }
+
+    /// Tells a group's pools what it is now, and makes those that serve before
+    /// anybody asks for them.
+    fn start_eager(&mut self, name: &str) {
+        let Some(group) = self.groups.get(name) else { return };
+        let definition = Arc::clone(&group.definition);
         let pools: Vec<PoolId> = group.pools.values().copied().collect();
         for pool in pools {
             self.pool_event(pool, Event::Define(Arc::clone(&definition)));
@@ -145,10 +152,9 @@ impl Supervisor {
             definition.config.preload_scripts.iter().map(|preload| preload.application_group.clone()).collect();
         for application_group in eager {
             if definition.config.processes > 0 {
-                self.pool_for(&name, &application_group, true);
+                self.pool_for(name, &application_group, true);
             }
         }
-        problem
     }
 
     /// The first descriptor is httpd's main error log as it is now; what was

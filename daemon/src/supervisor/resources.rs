@@ -20,14 +20,14 @@ const OWN_NAMES: &str = "wsgid:";
 pub(super) struct Resources {
     pub(super) groups: Cgroups,
     fairness: Fairness,
-    looked: Option<Instant>,
+    looked: Instant,
     processors: usize,
 }
 
 impl Resources {
     pub(super) fn new() -> Self {
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self { groups: Cgroups::find(), fairness: Fairness::default(), looked: None, processors }
+        Self { groups: Cgroups::find(), fairness: Fairness::default(), looked: Instant::now(), processors }
     }
 
     /// When the next look is due. Nobody can take anything from nobody: with
@@ -35,14 +35,14 @@ impl Resources {
     pub(super) fn deadline(&self) -> Option<Instant> {
         let groups = self.groups.len();
         let often = u32::try_from(groups / GROUPS_AT_A_TIME).unwrap_or(u32::MAX).saturating_add(1);
-        (groups > 1).then(|| self.looked.map_or_else(Instant::now, |at| at + LOOK_EVERY * often))
+        (groups > 1).then(|| self.looked + LOOK_EVERY * often)
     }
 
     pub(super) fn look(&mut self, now: Instant) {
         if self.deadline().is_none_or(|at| at > now) {
             return;
         }
-        self.looked = Some(now);
+        self.looked = now;
         for (group, gives_way) in self.fairness.look(now, self.groups.uses(), self.processors) {
             tracing::debug!("process group `{group}` gives way to others: {gives_way}");
             self.groups.set_idle(&group, gives_way);

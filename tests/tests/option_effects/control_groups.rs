@@ -14,7 +14,7 @@ use wsgid_tests::{Httpd, Limit, Site, case, control, eventually, note, users};
 use crate::{SOON, serve};
 
 /// Whether this machine lets the supervisor make control groups.
-fn possible(httpd: &Httpd) -> bool {
+pub(crate) fn possible(httpd: &Httpd) -> bool {
     let problem =
         control::status(httpd).and_then(|status| status["control_groups_problem"].as_str().map(str::to_owned));
     if let Some(problem) = &problem {

@@ -3,6 +3,7 @@
 //! other. `table` sees to it that no option goes without a test.
 
 mod control_groups;
+mod giving_way;
 mod passing;
 mod restarts;
 mod table;
