@@ -16,8 +16,10 @@ use wsgid_tests::{Client, Httpd, Site, control, peer, users};
 use crate::environment::progress;
 use crate::options::Options;
 
-/// What the bad site does, and how many ask for it at the same time.
-const DEEDS: &[(&str, usize)] = &[("hang", 60), ("crash", 2), ("flood", 2), ("memory", 2), ("fork", 1), ("spin", 2)];
+/// What the bad site does, and how many ask for it at the same time. Nothing,
+/// too: what that row shows is how far two equal turns differ here.
+const DEEDS: &[(&str, usize)] =
+    &[("nothing", 0), ("hang", 60), ("crash", 2), ("flood", 2), ("memory", 2), ("fork", 1), ("spin", 2)];
 /// One look at the good site.
 const TURN: Duration = Duration::from_secs(2);
 /// A deed goes on for so long before the look: what is measured is how one lives
@@ -35,16 +37,35 @@ struct Subject {
     module: Option<PathBuf>,
 }
 
-/// Percentiles of one turn, in milliseconds.
-#[derive(Clone, Copy)]
+/// What requests took, in milliseconds, in one turn or in several together.
+#[derive(Default)]
 struct Turn {
-    median: f64,
-    p99: f64,
+    took: Vec<f64>,
     lost: usize,
 }
 
-/// Turns of one deed, each with the quiet one right before it.
-type Pairs<'a> = BTreeMap<&'a str, Vec<(Turn, Turn)>>;
+impl Turn {
+    fn add(&mut self, other: Turn) {
+        self.took.extend(other.took);
+        self.took.sort_unstable_by(f64::total_cmp);
+        self.lost += other.lost;
+    }
+
+    fn at(&self, share: f64) -> f64 {
+        self.took.get((self.took.len() as f64 * share) as usize).copied().unwrap_or(f64::NAN)
+    }
+}
+
+/// What was seen with one deed: the quiet turns right before it, those beside
+/// it, and the p99 of each pair.
+#[derive(Default)]
+struct Seen {
+    quiet: Turn,
+    beside: Turn,
+    pairs: Vec<(f64, f64)>,
+}
+
+type Table<'a> = BTreeMap<&'a str, Seen>;
 
 /// Prints a table for each server.
 pub(crate) fn run(options: &Options) -> Result<()> {
@@ -56,15 +77,16 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let bounds = "memory-limit=419430400";
         subjects.push(Subject { title: "mod_wsgi", bounds, module: Some(module) });
     }
-    let chosen = |subject: &&Subject| options.workloads.is_empty() || options.workloads.contains(&subject.title.into());
+    let named = |title: &str| options.workloads.iter().any(|one| one == title);
+    let all = !subjects.iter().any(|subject| named(subject.title));
+    let chosen = |subject: &&Subject| all || named(subject.title);
     for subject in subjects.iter().filter(chosen) {
-        let pairs = measure(subject, options.rounds())?;
-        write(subject.title, &pairs)?;
+        write(subject.title, &measure(subject, options)?)?;
     }
     Ok(())
 }
 
-fn measure(subject: &Subject, rounds: usize) -> Result<Pairs<'static>> {
+fn measure(subject: &Subject, options: &Options) -> Result<Table<'static>> {
     let users = users::three().context("it needs root, to run two sites as two users")?;
     let sites = [Site::of(&users[0]), Site::of(&users[1])];
     let identity = |at: usize| format!("user={} group={}", users[at].name, users[at].group);
@@ -84,53 +106,54 @@ fn measure(subject: &Subject, rounds: usize) -> Result<Pairs<'static>> {
     }
     let httpd = builder.start();
     anyhow::ensure!(httpd.get("/good").status == 200, "the good site does not answer");
-    let mut pairs = Pairs::new();
-    for round in 0..rounds {
-        for (deed, count) in DEEDS {
+    let mut table = Table::new();
+    let names = |deed: &str| options.workloads.iter().any(|one| one == deed);
+    let all = !DEEDS.iter().any(|(deed, _)| names(deed));
+    for round in 0..options.rounds() {
+        for (deed, count) in DEEDS.iter().filter(|(deed, _)| all || names(deed)) {
             let quiet = turn(&httpd);
             let end = Instant::now() + BEFORE + TURN;
             let evil: Vec<_> = (0..*count).map(|_| pester(httpd.address(), format!("/bad/{deed}"), end)).collect();
             wsgid_tests::wait::let_run(BEFORE);
             let beside = turn(&httpd);
             evil.into_iter().for_each(|one| drop(one.join()));
-            progress(&format!(
-                "{}, round {round}, {deed}: p99 {:.2} and {:.2} ms",
-                subject.title, quiet.p99, beside.p99
-            ));
-            pairs.entry(deed).or_default().push((quiet, beside));
+            let pair = (quiet.at(0.99), beside.at(0.99));
+            progress(&format!("{}, round {round}, {deed}: p99 {:.2} and {:.2} ms", subject.title, pair.0, pair.1));
+            let seen = table.entry(deed).or_default();
+            seen.pairs.push(pair);
+            seen.quiet.add(quiet);
+            seen.beside.add(beside);
             // Let it come to rest before the next turn.
             wsgid_tests::wait::let_run(Duration::from_secs(4));
         }
     }
     httpd.stop();
-    Ok(pairs)
+    Ok(table)
 }
 
-fn middle(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_unstable_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-fn write(title: &str, pairs: &Pairs<'_>) -> Result<()> {
+/// All turns of a deed together, so that one hiccup of the machine does not decide,
+/// and the median of the pairs.
+fn write(title: &str, table: &Table<'_>) -> Result<()> {
     writeln!(stdout(), "\n{title}:\n")?;
     writeln!(
         stdout(),
-        "| the neighbour | median ms, quiet | beside | p99 ms, quiet | beside | p99 against quiet | lost |"
+        "| the neighbour does | median ms, quiet | beside | p99 ms, quiet | beside | p99 of pairs, median | lost |"
     )?;
     writeln!(stdout(), "|---|---|---|---|---|---|---|")?;
     for (deed, _) in DEEDS {
-        let Some(pairs) = pairs.get(deed) else { continue };
-        let of = |value: fn(&(Turn, Turn)) -> f64| middle(pairs.iter().map(value));
-        let lost: usize = pairs.iter().map(|(quiet, beside)| quiet.lost + beside.lost).sum();
+        let Some(Seen { quiet, beside, pairs }) = table.get(deed) else { continue };
+        let mut ratios: Vec<f64> = pairs.iter().map(|(quiet, beside)| beside / quiet).collect();
+        ratios.sort_unstable_by(f64::total_cmp);
+        let ratio = ratios.get(ratios.len() / 2).copied().unwrap_or(f64::NAN);
         writeln!(
             stdout(),
-            "| {deed} | {:.2} | {:.2} | {:.2} | {:.2} | {:+.0} % | {lost} |",
-            of(|pair| pair.0.median),
-            of(|pair| pair.1.median),
-            of(|pair| pair.0.p99),
-            of(|pair| pair.1.p99),
-            (of(|pair| pair.1.p99 / pair.0.p99) - 1.0) * 100.0
+            "| {deed} | {:.2} | {:.2} | {:.2} | {:.2} | {:+.0} % | {} |",
+            quiet.at(0.5),
+            beside.at(0.5),
+            quiet.at(0.99),
+            beside.at(0.99),
+            (ratio - 1.0) * 100.0,
+            quiet.lost + beside.lost
         )?;
     }
     Ok(())
@@ -147,8 +170,7 @@ fn turn(httpd: &Httpd) -> Turn {
         }
     });
     took.sort_unstable_by(f64::total_cmp);
-    let at = |share: f64| took.get((took.len() as f64 * share) as usize).copied().unwrap_or(f64::NAN);
-    Turn { median: at(0.5), p99: at(0.99), lost }
+    Turn { took, lost }
 }
 
 /// A lost request is never expected: everything that tells why.
