@@ -63,13 +63,16 @@ struct World {
     draining: BTreeSet<WorkerId>,
     killed: BTreeSet<WorkerId>,
     refusing: bool,
+    /// The workers take no requests.
+    service: bool,
 }
 
 impl World {
     fn new(options: &[(&str, &str)]) -> Self {
         let (bench, queued, running) = (Bench::new(options, true), BTreeMap::new(), BTreeMap::new());
         let (draining, killed) = (BTreeSet::new(), BTreeSet::new());
-        let mut world = Self { bench, queued, running, draining, killed, refusing: false };
+        let service = options.contains(&("threads", "0"));
+        let mut world = Self { bench, queued, running, draining, killed, refusing: false, service };
         world.obey();
         world
     }
@@ -113,6 +116,8 @@ impl World {
             assert!(plain.len() <= PROCESSES as usize, "too many workers of one generation");
             assert!(extra.len() <= plain.len(), "more replacements than workers");
         }
+        let all = pool.members().count();
+        assert!(!self.service || all <= PROCESSES as usize, "a service runs once, also while it is replaced");
         let known: BTreeSet<WorkerId> = pool.members().map(|(id, _)| id).collect();
         let books: BTreeSet<WorkerId> = self.queued.keys().chain(self.running.keys()).copied().collect();
         assert_eq!(known, books, "every worker is waited for, and none is forgotten");
@@ -139,6 +144,7 @@ impl World {
                 }
             }
             H::Ready(n) => self.on(*n, |id| Event::Ready(id, BTreeSet::new())),
+            H::ReadyBroken(n) if self.service => self.on(*n, |id| Event::Ready(id, BTreeSet::new())),
             H::ReadyBroken(n) => self.on(*n, |id| Event::Ready(id, BTreeSet::from(["/app.py".into()]))),
             H::Exits(n) => {
                 if let Some(id) = Self::pick(&self.running, *n) {
@@ -152,8 +158,10 @@ impl World {
             H::Idle(n) => self.on(*n, Event::Idle),
             H::Waiting(count) => self.event(Event::Waiting(*count)),
             H::Define(threads) => {
-                let threads = threads.to_string();
-                self.event(Event::Define(definition(&[("processes", "3"), ("threads", &threads)])));
+                let number = threads.to_string();
+                let threads = if self.service { "0" } else { &number };
+                let options = [("processes", "3"), ("threads", threads), ("env", &format!("NUMBER={number}"))];
+                self.event(Event::Define(definition(&options)));
             }
             H::Restart => self.event(Event::Restart),
             H::Stop => self.event(Event::Stop),
@@ -219,6 +227,16 @@ proptest! {
         let serving = pool.members().filter(|(id, _)| pool.accepts(*id)).count();
         prop_assert_eq!(serving, PROCESSES as usize);
         prop_assert!(!world.refusing, "a group that serves refuses nobody");
+    }
+
+    #[test]
+    fn whatever_happens_a_service_runs_once(happenings in proptest::collection::vec(happening(), 1..120)) {
+        let mut world = World::new(&[("processes", "3"), ("threads", "0"), ("restart-burst", "5")]);
+        for happening in &happenings {
+            world.step(happening);
+        }
+        world.calm();
+        prop_assert_eq!(world.bench.pool.members().count(), PROCESSES as usize);
     }
 
     #[test]
