@@ -16,6 +16,7 @@ mod workers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -58,6 +59,8 @@ struct Known {
 /// A process group.
 struct Group {
     definition: Arc<Definition>,
+    /// Who may connect for it beside httpd's user (`socket-user=`).
+    visitor: Option<u32>,
     target: Target,
     pools: BTreeMap<String, PoolId>,
     stopped: bool,
@@ -82,7 +85,7 @@ struct PoolEntry {
     restarts: u64,
     causes: VecDeque<(SystemTime, String)>,
     /// Scripts that its workers had to load for requests.
-    scripts: BTreeSet<std::path::PathBuf>,
+    scripts: BTreeSet<PathBuf>,
 }
 
 /// A running worker.
@@ -105,7 +108,9 @@ struct WorkerEntry {
     active_at: Instant,
     /// Why the supervisor ended it, if it did.
     ended_for: Option<Failure>,
-    failed: BTreeMap<std::path::PathBuf, String>,
+    /// It said that a request takes too long and cannot be stopped.
+    overtime: bool,
+    failed: BTreeMap<PathBuf, String>,
     /// Who waits for its stacks.
     dumps: Vec<Sender<(u32, String)>>,
 }
@@ -114,6 +119,8 @@ struct WorkerEntry {
 pub(crate) struct Supervisor {
     sink: Sink,
     launcher: Launcher,
+    /// Where the socket of requests is.
+    socket: Option<PathBuf>,
     allowed: Allowed,
     known: BTreeMap<u64, Known>,
     files: Vec<Arc<File>>,
