@@ -2,12 +2,13 @@
 //! worker. The reader keeps what it has received and hands out one frame at a
 //! time; the writer sends whole frames, several in one system call.
 
+use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::sys::socket::{MsgFlags, recv};
 
-use crate::fds::{DescriptorRoom, recv_with_fds, send_with_fds};
+use crate::fds::{DescriptorRoom, recv_with_fd, recv_with_fds, send_with_fds};
 use crate::head::{FrameHead, HeadError};
 use crate::limits::{HEAD_LEN, MAX_BODY_LEN};
 
@@ -54,6 +55,9 @@ pub struct FrameReader {
     start: usize,
     end: usize,
     fds: Vec<OwnedFd>,
+    /// For a reader that goes on without them: one by one, in their order.
+    /// `None` is one that this process could not have.
+    perhaps: Option<VecDeque<Option<OwnedFd>>>,
     room: Option<DescriptorRoom>,
     max_len: u32,
     chunk: usize,
@@ -65,7 +69,26 @@ impl FrameReader {
     #[must_use]
     pub fn new(descriptors: usize) -> Self {
         let room = (descriptors > 0).then(|| DescriptorRoom::new(descriptors));
-        Self { buffer: Vec::new(), start: 0, end: 0, fds: Vec::new(), room, max_len: u32::MAX, chunk: CHUNK }
+        Self {
+            buffer: Vec::new(),
+            start: 0,
+            end: 0,
+            fds: Vec::new(),
+            perhaps: None,
+            room,
+            max_len: u32::MAX,
+            chunk: CHUNK,
+        }
+    }
+
+    /// The same reader, of a peer that is trusted to send at most one descriptor
+    /// with a frame: where this process may have no more of them, the frames go
+    /// on, and [`Self::take_fd_if_any`] says that one is missing.
+    #[must_use]
+    pub fn going_on_without_fds(mut self) -> Self {
+        self.room = Some(DescriptorRoom::new(1));
+        self.perhaps = Some(VecDeque::new());
+        self
     }
 
     /// The same reader, refusing payloads above `max_len` also where the kind
@@ -134,9 +157,13 @@ impl FrameReader {
         self.make_room();
         let space = &mut self.buffer[self.end..];
         loop {
-            let got = match &mut self.room {
-                Some(room) => recv_with_fds(socket, space, room, &mut self.fds, flags),
-                None => recv(socket.as_raw_fd(), space, flags).map_err(io::Error::from),
+            let got = match (&mut self.room, &mut self.perhaps) {
+                (Some(room), Some(perhaps)) => recv_with_fd(socket, space, room, flags).map(|(count, fd)| {
+                    perhaps.extend(fd);
+                    count
+                }),
+                (Some(room), None) => recv_with_fds(socket, space, room, &mut self.fds, flags),
+                (None, _) => recv(socket.as_raw_fd(), space, flags).map_err(io::Error::from),
             };
             match got {
                 Ok(count) => {
@@ -155,6 +182,11 @@ impl FrameReader {
         if self.fds.is_empty() { None } else { Some(self.fds.remove(0)) }
     }
 
+    /// The same for a reader that goes on without them.
+    pub fn take_fd_if_any(&mut self) -> Option<OwnedFd> {
+        self.perhaps.as_mut().and_then(VecDeque::pop_front).flatten()
+    }
+
     /// How many received descriptors nobody has taken yet. Where no frame is
     /// due any more, more than none is a breach of the protocol.
     #[must_use]
@@ -167,6 +199,7 @@ impl FrameReader {
         self.start = 0;
         self.end = 0;
         self.fds.clear();
+        self.perhaps.iter_mut().for_each(VecDeque::clear);
         self.shrink();
     }
 

@@ -23,9 +23,6 @@ pub enum FromParent {
     GenerationEnded(u64),
     /// Stop everything; the parent waits for the supervisor to exit.
     Shutdown,
-    /// Descriptors that stand in front of those of the next `Configure`: one
-    /// frame takes 250 at most, and every virtual host may have its own log.
-    Logs,
 }
 
 /// A whole configuration.
@@ -185,6 +182,8 @@ pub enum RecycleReason {
     RequestTimeout,
     /// A script failed to load; a fresh process may do better.
     LoadFailed,
+    /// A connection could not be received: the process has no descriptor left.
+    NoDescriptors,
 }
 
 /// Worker → supervisor. Claims, all of them.

@@ -74,6 +74,42 @@ pub fn recv_with_fds(
     fds: &mut Vec<OwnedFd>,
     flags: MsgFlags,
 ) -> io::Result<usize> {
+    let (count, got, cut) = recv_once(socket, buffer, room, flags)?;
+    if cut || got.len() > room.max {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "more descriptors than were agreed, or than fit"));
+    }
+    fds.extend(got);
+    Ok(count)
+}
+
+/// Receives bytes, and at most one descriptor with them, from a peer that is
+/// trusted to send no more. `Some(None)`: there was one, and this process may
+/// not have any more; the bytes are whole.
+///
+/// # Errors
+/// As `recvmsg(2)`; also if more than one came.
+pub fn recv_with_fd(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    room: &mut DescriptorRoom,
+    flags: MsgFlags,
+) -> io::Result<(usize, Option<Option<OwnedFd>>)> {
+    let (count, mut got, cut) = recv_once(socket, buffer, room, flags)?;
+    match (got.pop(), cut) {
+        (None, false) => Ok((count, None)),
+        (None, true) => Ok((count, Some(None))),
+        (Some(fd), false) if got.is_empty() => Ok((count, Some(Some(fd)))),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "more than one descriptor")),
+    }
+}
+
+/// Bytes, descriptors, and whether the kernel left some out.
+fn recv_once(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    room: &mut DescriptorRoom,
+    flags: MsgFlags,
+) -> io::Result<(usize, Vec<OwnedFd>, bool)> {
     let mut slice = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     // SAFETY: all zero is a valid msghdr, one without address, data and control.
     let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
@@ -89,11 +125,7 @@ pub fn recv_with_fds(
     let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
 
     let got = take_descriptors(&header);
-    if header.msg_flags & libc::MSG_CTRUNC != 0 || got.len() > room.max {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "more descriptors than were agreed, or than fit"));
-    }
-    fds.extend(got);
-    Ok(count)
+    Ok((count, got, header.msg_flags & libc::MSG_CTRUNC != 0))
 }
 
 /// Takes every descriptor that the kernel installed, also where it had to stop

@@ -148,6 +148,29 @@ fn a_process_that_may_open_no_more_loses_none() {
 }
 
 #[test]
+fn a_reader_that_goes_on_without_descriptors_knows_which_is_missing() {
+    let _alone = alone();
+    let (near, far) = pair();
+    let before = open_descriptors();
+    let mut reader = FrameReader::new(3).going_on_without_fds();
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    let mut had = Vec::new();
+    for round in 0..4 {
+        send(&near, 1);
+        if round == 1 {
+            setrlimit(Resource::RLIMIT_NOFILE, 3, hard).unwrap();
+        }
+        let got = next(&mut reader, &far);
+        setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+        assert_eq!(got.unwrap(), 3, "the frame is whole");
+        had.push(reader.take_fd_if_any().is_some());
+    }
+    assert_eq!((had, open_descriptors()), (vec![true, false, true, true], before));
+    send(&near, 2);
+    assert!(next(&mut reader, &far).is_err(), "more than one is a breach of trust");
+}
+
+#[test]
 fn clear_closes_what_nobody_took() {
     let _alone = alone();
     let (near, far) = pair();

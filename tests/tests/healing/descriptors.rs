@@ -1,11 +1,15 @@
-//! The kernel counts the descriptors that are on their way in sockets, for each
-//! user: where one process of a user has used them up, its workers still serve
-//! files.
+//! Descriptors that run out. The kernel counts those that are on their way in
+//! sockets, for each user: where one process of a user has used them up, its
+//! workers still serve files. And an application that keeps all that its process
+//! may have costs no request.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
+use std::thread;
 
-use wsgid_tests::{Httpd, Limit, Site, case, note, users};
+use wsgid_tests::{Client, Httpd, Limit, Site, case, eventually, note, users};
+
+use crate::SOON;
 
 const FILE: &str = "
 def application(environ, start_response):
@@ -60,6 +64,45 @@ fn root_a_file_is_served_where_no_descriptor_can_be_passed() {
         drop(hoarder.stdin.take());
         hoarder.wait().expect("it ends with its input");
         assert_eq!(httpd.get("/").text(), FILE);
+        httpd.stop();
+    });
+}
+
+const GREEDY: &str = "
+import os, resource, time
+kept = []
+def application(environ, start_response):
+    if environ['PATH_INFO'] == '/hoard':
+        resource.setrlimit(resource.RLIMIT_NOFILE, (100, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        try:
+            while True: kept.append(os.open('/dev/null', os.O_RDONLY))
+        except OSError: pass
+    else:
+        time.sleep(0.1)
+    start_response('200 OK', [])
+    return [b'%d' % os.getpid()]
+";
+
+#[test]
+fn an_application_that_keeps_all_descriptors_loses_no_request() {
+    case(Limit::default(), || {
+        let site = Site::new();
+        let script = site.write("app.py", GREEDY);
+        let httpd = Httpd::builder().daemon("site", "threads=4").mount("/", &script, "site").start();
+        let full = httpd.get("/hoard").text();
+        // Each at the same time needs a connection of its own, which the worker cannot receive.
+        let clients: Vec<_> = (0..8)
+            .map(|_| {
+                let address = httpd.address();
+                thread::spawn(move || Client::new(address).get("/").map(|answer| (answer.status, answer.text())))
+            })
+            .collect();
+        for client in clients {
+            let answer = client.join().expect("it does not panic");
+            assert!(matches!(answer, Ok((200, _))), "{answer:?}");
+        }
+        httpd.wait_for_log("no file descriptor left", SOON);
+        eventually("another process", SOON, || (httpd.get("/").text() != full).then_some(()));
         httpd.stop();
     });
 }
