@@ -1,6 +1,7 @@
 //! The control thread: obeys the supervisor, ticks, and watches the timers.
 //! Made by Python; attached only for the little that needs the interpreter.
 
+use std::fs::File;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::MsgFlags;
+use nix::unistd::{dup2_stderr, dup2_stdout};
 use pyo3::prelude::*;
 
 use wsgid_protocol::blocking::FrameReader;
@@ -20,12 +22,15 @@ use crate::jobs::{self, Job};
 use crate::scheduler::Finished;
 use crate::slot::Slot;
 use crate::ticker::{TICK, Ticker};
-use crate::timers::{Due, Overtime, Since, Timers};
+use crate::timers::{Due, Overtime, Timers};
 use crate::worker::Worker;
 use crate::{lock, log, sys};
 
 /// Orphans serve on for this long before they close connections.
 const ORPHAN_GRACE: Duration = Duration::from_secs(5);
+
+/// A lack of descriptors is spoken of this often.
+const COMPLAIN_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The timers are looked at this often while requests run.
 const WATCH_INTERVAL: Duration = Duration::from_millis(50);
@@ -39,6 +44,8 @@ pub(crate) struct Monitor {
     watched: Instant,
     /// When the supervisor was found gone.
     orphaned: Option<Instant>,
+    /// When the lack of descriptors was last spoken of.
+    complained: Option<Instant>,
 }
 
 impl Monitor {
@@ -51,6 +58,7 @@ impl Monitor {
             ticking: true,
             watched: now,
             orphaned: None,
+            complained: None,
         }
     }
 
@@ -108,24 +116,16 @@ impl Monitor {
     }
 
     fn watch(&mut self, worker: &Worker, now: Instant, jobs: &mut Vec<Job>) {
-        let since = since(worker);
-        for due in self.timers.due(now, since) {
+        for due in self.timers.due(now, worker.idle_since(), worker.scripts.loading()) {
             match due {
                 Due::Heartbeat => jobs.push(Job::Heartbeat),
                 Due::Recycle(reason) => worker.recycle(reason),
             }
         }
-        let (mut running, mut stuck) = (0, 0);
         for slot in &worker.scheduler.slots {
             if let Some(exchange) = slot.serving() {
-                running += 1;
-                stuck += u32::from(self.watch_request(worker, slot, &exchange, now, jobs));
+                self.watch_request(worker, slot, &exchange, now, jobs);
             }
-        }
-        let hopeless = running == stuck || self.timers.is_loading_too_long(now, since.loading);
-        if running > 0 && hopeless && worker.draining.load(Ordering::Acquire) {
-            // Nobody is left whom `graceful-timeout` would give time to finish.
-            self.end_soon(worker, now);
         }
         self.watch_orphan(worker, now);
         if lock::detached(&worker.deadline).is_some_and(|deadline| now >= deadline) {
@@ -133,24 +133,7 @@ impl Monitor {
         }
     }
 
-    /// Ends the process within `shutdown-timeout`.
-    fn end_soon(&self, worker: &Worker, now: Instant) {
-        let within = worker.spec.group.shutdown_timeout;
-        let is_later = |deadline: Instant| now.checked_add(within).is_none_or(|end| deadline > end);
-        if lock::detached(&worker.deadline).is_none_or(is_later) {
-            worker.stop_within(within);
-        }
-    }
-
-    /// Returns whether the request has outlived `request-timeout` for good.
-    fn watch_request(
-        &self,
-        worker: &Worker,
-        slot: &Slot,
-        exchange: &Arc<Exchange>,
-        now: Instant,
-        jobs: &mut Vec<Job>,
-    ) -> bool {
+    fn watch_request(&self, worker: &Worker, slot: &Slot, exchange: &Arc<Exchange>, now: Instant, jobs: &mut Vec<Job>) {
         match self.timers.overtime(exchange.started, exchange.overtime.get().copied(), now) {
             Overtime::No => {}
             Overtime::Reached { interrupt } => {
@@ -158,12 +141,8 @@ impl Monitor {
                 let ident = slot.ident.load(Ordering::Relaxed);
                 jobs.push(Job::Overtime { exchange: Arc::clone(exchange), ident, interrupt });
             }
-            Overtime::Stuck => {
-                worker.recycle(RecycleReason::RequestTimeout);
-                return true;
-            }
+            Overtime::Stuck => worker.recycle(RecycleReason::RequestTimeout),
         }
-        false
     }
 
     fn timeout(&self, worker: &Worker, now: Instant) -> PollTimeout {
@@ -171,7 +150,7 @@ impl Monitor {
             return PollTimeout::try_from(TICK).unwrap_or(PollTimeout::ZERO);
         }
         let orphan = self.orphaned.filter(|_| !worker.orphaned.load(Ordering::Relaxed)).map(|at| at + ORPHAN_GRACE);
-        let timers = self.timers.next(since(worker));
+        let timers = self.timers.next(worker.idle_since(), worker.scripts.loading());
         let next = [orphan, timers, *lock::detached(&worker.deadline)].into_iter().flatten().min();
         next.map_or(PollTimeout::NONE, |next| {
             let left = next.saturating_duration_since(now) + Duration::from_millis(1);
@@ -233,9 +212,9 @@ impl Monitor {
     fn obey(&mut self, worker: &Worker, message: ToWorker, jobs: &mut Vec<Job>) {
         match message {
             ToWorker::Spec(_) | ToWorker::Preload(_) | ToWorker::Fork { .. } => {}
-            ToWorker::Assign { connection, nonce } => match self.reader.take_fd() {
+            ToWorker::Assign { connection, nonce } => match self.reader.take_fd_if_any() {
                 Some(socket) => self.assign(worker, Connection::new(connection, nonce, socket)),
-                None => worker.control.send(&FromWorker::Closed { connection }),
+                None => self.cannot_take(worker, connection),
             },
             ToWorker::Drain => worker.drain(),
             ToWorker::Stop { within_ms } => worker.stop_within(Duration::from_millis(within_ms)),
@@ -257,16 +236,32 @@ impl Monitor {
         }
     }
 
+    /// The application has used up all descriptors: another worker is to have
+    /// the connection, and another process the place of this one.
+    fn cannot_take(&mut self, worker: &Worker, connection: u64) {
+        worker.control.send(&FromWorker::Release { connection });
+        worker.recycle(RecycleReason::NoDescriptors);
+        let now = Instant::now();
+        if self.complained.is_none_or(|at| now.saturating_duration_since(at) >= COMPLAIN_INTERVAL) {
+            self.complained = Some(now);
+            log::process(
+                "a connection could not be taken: this process has no file descriptor left (RLIMIT_NOFILE); the application keeps too many open",
+            );
+        }
+    }
+
     /// The supervisor has gone. Connections are served on for a while: httpd
     /// starts another supervisor, which knows nothing of them.
     fn lose(&mut self, worker: &Worker) {
         let now = Instant::now();
         self.orphaned = Some(now);
+        // Nobody reads what is written there any more; a write is to fail no request.
+        if let Ok(null) = File::options().write(true).open("/dev/null") {
+            let _ = dup2_stdout(&null).and_then(|()| dup2_stderr(&null));
+        }
         let graceful = worker.spec.group.graceful_timeout;
         lock::detached(&worker.deadline).get_or_insert(now + ORPHAN_GRACE + graceful);
-        if worker.is_service() {
-            worker.drain();
-        } else if worker.scheduler.pressure().connections == 0 {
+        if worker.scheduler.pressure().connections == 0 {
             worker.draining.store(true, Ordering::Release);
             worker.leave();
         }
@@ -283,10 +278,6 @@ impl Monitor {
             worker.leave_if_done();
         }
     }
-}
-
-fn since(worker: &Worker) -> Since {
-    Since { ready: worker.ready.get().copied(), idle: worker.idle_since(), loading: worker.scripts.loading() }
 }
 
 /// What the supervisor may know of this worker.
