@@ -7,11 +7,16 @@ use std::time::Instant;
 use wsgid_protocol::Failure;
 
 use super::step::Actions;
-use super::{Generation, Member, Mode, Pool};
+use super::{Action, Generation, Member, Mode, Pool};
 use crate::definition::Definition;
 
 impl Pool {
     pub(super) fn define(&mut self, definition: Arc<Definition>, now: Instant, out: &mut Actions) {
+        self.defined = Some(Arc::clone(&definition));
+        if matches!(self.mode, Mode::Failed { .. }) {
+            // What it failed for may have been mended outside of the definition.
+            self.forgive(out);
+        }
         if let Some(next) = self.next.as_mut().filter(|next| definition.same_workers(&next.definition)) {
             // What is on its way already, for instance by a commanded restart.
             next.definition = Arc::clone(&definition);
@@ -22,9 +27,8 @@ impl Pool {
         }
         if definition.same_workers(&self.current.definition) {
             self.current.definition = definition;
-            if self.next.is_some() {
-                self.discard_next("the definition was taken back", now, out);
-            }
+            let dropped = self.drop_next(now, out);
+            out.extend(dropped.map(Action::TakenBack));
             return;
         }
         if let Some(next) = self.next.take() {
@@ -48,8 +52,8 @@ impl Pool {
             let ids = self.ids_where(|member| member.generation == next.number);
             ids.into_iter().for_each(|id| self.bring_down(id, now, out));
             self.begin_next(next.definition);
-        } else if self.members.values().any(Member::is_live) {
-            self.begin_next(Arc::clone(&self.current.definition));
+        } else if self.members.values().any(Member::is_live) || !self.has_latest() {
+            self.begin_next(self.latest());
         }
     }
 
@@ -69,7 +73,23 @@ impl Pool {
     pub(super) fn begin_next(&mut self, definition: Arc<Definition>) {
         self.changed_again = false;
         self.generations += 1;
-        self.next = Some(Generation { number: self.generations, definition, failures: 0 });
+        self.next = Some(Generation { number: self.generations, definition, failures: 0, for_files: false });
+    }
+
+    /// The site's files changed. What was defined before and could not be used
+    /// with the files as they were is tried with them.
+    pub(super) fn begin_next_for_files(&mut self) {
+        self.begin_next(self.latest());
+        self.next.iter_mut().for_each(|next| next.for_files = true);
+    }
+
+    fn latest(&self) -> Arc<Definition> {
+        Arc::clone(self.defined.as_ref().unwrap_or(&self.current.definition))
+    }
+
+    /// Whether what was defined last is in force.
+    pub(crate) fn has_latest(&self) -> bool {
+        self.defined.as_ref().is_none_or(|defined| defined.same_workers(&self.current.definition))
     }
 
     pub(super) fn stop(&mut self, now: Instant, out: &mut Actions) {
@@ -77,6 +97,9 @@ impl Pool {
             return;
         }
         self.mode = Mode::Stopped;
+        if self.next.is_none() && !self.has_latest() {
+            self.begin_next(self.latest());
+        }
         // A definition that was on its way is the one that `Start` starts.
         if let Some(next) = self.next.take() {
             self.current = next;

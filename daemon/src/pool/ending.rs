@@ -73,9 +73,10 @@ impl Pool {
         }
     }
 
-    pub(super) fn cancel_queued(&mut self, out: &mut Actions) {
+    pub(super) fn cancel_queued(&mut self, now: Instant, out: &mut Actions) {
         for id in self.ids_where(|member| member.phase == Phase::Queued) {
-            self.members.remove(&id);
+            let Some(member) = self.members.remove(&id) else { continue };
+            self.put_off_replacement(&member, now);
             out.push(Action::CancelSpawn(id));
         }
     }

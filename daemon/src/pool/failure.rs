@@ -34,11 +34,8 @@ impl Pool {
     /// Counts the failure of a worker that nobody had asked to end.
     pub(super) fn failed(&mut self, member: &Member, was_ready: bool, why: &str, now: Instant, out: &mut Actions) {
         why.clone_into(self.last_problem.get_or_insert_default());
-        if let Some(old) = member.replaces {
+        if self.put_off_replacement(member, now) {
             // The one that should be replaced still serves.
-            if let Some(recycle) = self.members.get_mut(&old).and_then(|old| old.recycle.as_mut()) {
-                recycle.at = Some(now + REPLACE_PAUSE);
-            }
             out.push(Action::Discarded(member.generation, why.to_owned()));
             return;
         }
@@ -58,6 +55,15 @@ impl Pool {
         }
     }
 
+    /// If this worker was to replace another: the next try is a little later.
+    pub(super) fn put_off_replacement(&mut self, member: &Member, now: Instant) -> bool {
+        let Some(old) = member.replaces else { return false };
+        if let Some(recycle) = self.members.get_mut(&old).and_then(|old| old.recycle.as_mut()) {
+            recycle.at = Some(now + REPLACE_PAUSE);
+        }
+        true
+    }
+
     pub(super) fn refuse(&mut self, failure: Failure, why: &str, out: &mut Actions) {
         self.refusing = true;
         out.push(Action::Refuse(failure, why.to_owned()));
@@ -73,7 +79,7 @@ impl Pool {
         // A circuit breaker, not a grave: one try after each window.
         let until = Some(now + window);
         self.mode = Mode::Failed { until, cause: why.to_owned() };
-        self.cancel_queued(out);
+        self.cancel_queued(now, out);
         if !self.any_serving() {
             self.refuse(Failure::GroupFailed, why, out);
         }
@@ -83,21 +89,32 @@ impl Pool {
         let serving = self.any_serving();
         let Some(next) = &mut self.next else { return };
         next.failures += 1;
-        if serving && next.failures >= NEXT_TRIES {
+        // What has changed since may be the cure.
+        if serving && (next.failures >= NEXT_TRIES || self.changed_again) {
             self.discard_next(why, now, out);
         }
     }
 
     pub(super) fn discard_next(&mut self, why: &str, now: Instant, out: &mut Actions) {
-        let Some(next) = self.next.take() else { return };
+        let Some(number) = self.drop_next(now, out) else { return };
         why.clone_into(self.last_problem.get_or_insert_default());
+        out.push(Action::Discarded(number, why.to_owned()));
+    }
+
+    /// Ends the generation that is being started, and begins another one if
+    /// there is reason to. Gives its number.
+    pub(super) fn drop_next(&mut self, now: Instant, out: &mut Actions) -> Option<u64> {
+        let next = self.next.take()?;
         let ids = self.ids_where(|member| member.generation == next.number);
         ids.into_iter().for_each(|id| self.bring_down(id, now, out));
         self.backoff.succeeded();
-        out.push(Action::Discarded(next.number, why.to_owned()));
         if std::mem::take(&mut self.changed_again) {
+            self.begin_next_for_files();
+        } else if next.for_files && !next.definition.same_workers(&self.current.definition) {
+            // A definition that does not work keeps no new files from being used.
             self.begin_next(Arc::clone(&self.current.definition));
         }
+        Some(next.number)
     }
 
     /// A script that failed in this worker and works in those that serve.
@@ -112,12 +129,10 @@ impl Pool {
 
     pub(super) fn discard_replacement(&mut self, id: WorkerId, why: &str, now: Instant, out: &mut Actions) {
         why.clone_into(self.last_problem.get_or_insert_default());
-        let replaced = self.members.get(&id).and_then(|member| member.replaces);
-        self.bring_down(id, now, out);
-        if let Some(recycle) = replaced.and_then(|old| self.members.get_mut(&old)).and_then(|old| old.recycle.as_mut())
-        {
-            recycle.at = Some(now + REPLACE_PAUSE);
+        if let Some(member) = self.members.get(&id).cloned() {
+            self.put_off_replacement(&member, now);
         }
+        self.bring_down(id, now, out);
         out.push(Action::Discarded(self.current.number, why.to_owned()));
     }
 

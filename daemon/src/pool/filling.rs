@@ -3,15 +3,15 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::step::Actions;
-use super::{Action, Generation, Member, Mode, Phase, Pool, WorkerId};
+use super::{Action, Generation, HANGS_AFTER, HANGS_TIMES, Member, Mode, Phase, Pool, WorkerId};
 
 impl Pool {
-    pub(super) fn reconcile(&mut self, now: Instant, out: &mut Actions) {
+    pub(super) fn reconcile(&mut self, may_grow: bool, now: Instant, out: &mut Actions) {
         match &self.mode {
-            Mode::Running => self.fill(now, out),
+            Mode::Running => self.fill(may_grow, now, out),
             Mode::Failed { until, .. } => {
                 if until.is_some_and(|at| at <= now) {
                     // Half open: one try, and back to `Failed` if it fails.
@@ -28,8 +28,9 @@ impl Pool {
         }
     }
 
-    pub(super) fn fill(&mut self, now: Instant, out: &mut Actions) {
-        self.adapt_target();
+    pub(super) fn fill(&mut self, may_grow: bool, now: Instant, out: &mut Actions) {
+        self.adapt_target(may_grow);
+        self.begin_again(now, out);
         self.advance_next(now, out);
         if self.backoff.wait_until(now).is_some() {
             return;
@@ -39,11 +40,7 @@ impl Pool {
             self.spawn_up_to(&next, live, self.wanted(&next), out);
         }
         let current = self.current.clone();
-        let live = match self.current.is_service() {
-            // One that is on its way out may hold what its successor needs.
-            true => self.members.len(),
-            false => self.count(|member| self.is_current(member) && member.is_live() && member.replaces.is_none()),
-        };
+        let live = self.count(|member| self.is_current(member) && member.is_live() && member.replaces.is_none());
         if self.held_until.is_none_or(|at| at <= now) || !self.any_serving() {
             self.spawn_up_to(&current, live, self.wanted(&current), out);
         }
@@ -60,7 +57,7 @@ impl Pool {
 
     /// How many workers the queue calls for: at once as many as configured,
     /// and one more at a time up to the maximum while requests wait.
-    pub(super) fn adapt_target(&mut self) {
+    pub(super) fn adapt_target(&mut self, may_grow: bool) {
         let config = &self.current.definition.config;
         let (least, most) = (config.processes.max(1), config.processes_limit().max(1));
         if self.waiting == 0 {
@@ -69,7 +66,7 @@ impl Pool {
         self.target = self.target.max(least);
         let coming = self.members.values().any(|member| matches!(member.phase, Phase::Queued | Phase::Starting { .. }));
         let live = u32::try_from(self.count(|member| self.is_current(member) && member.is_live())).unwrap_or(most);
-        if !coming && self.any_serving() && live >= self.target {
+        if may_grow && !coming && self.any_serving() && live >= self.target {
             self.target = (self.target + 1).min(most.max(least));
         }
     }
@@ -80,19 +77,42 @@ impl Pool {
         }
         let config = &generation.definition.config;
         // `idle-stop` and MIN..MAX move the target; otherwise it is `processes`.
-        match config.idle_stop.is_zero() && config.processes_max.is_none() {
-            true => config.processes,
-            false => self.target.clamp(0, config.processes_limit()),
+        // Only `idle-stop` takes it below MIN.
+        match (config.idle_stop.is_zero(), config.processes_max) {
+            (true, None) => config.processes,
+            (true, Some(_)) => self.target.max(config.processes).min(config.processes_limit()),
+            (false, _) => self.target.min(config.processes_limit()),
         }
     }
 
+    /// A generation that loads for much longer than the one that serves, while
+    /// what it loads has changed again: it probably hangs, and what has changed
+    /// may be the cure.
+    fn begin_again(&mut self, now: Instant, out: &mut Actions) {
+        if self.given_up_at().is_some_and(|at| at <= now) {
+            self.discard_next("it did not become ready, and what it loads has changed again", now, out);
+        }
+    }
+
+    /// When `begin_again` gives the next generation up, if nothing happens.
+    pub(super) fn given_up_at(&self) -> Option<Instant> {
+        let next = self.next.as_ref().filter(|_| self.changed_again && self.any_serving())?;
+        let took = self.members.values().filter(|member| self.serves(member)).map(|member| member.took).max();
+        let starts = self.members.values().filter(|member| member.generation == next.number);
+        let since = starts.filter_map(|member| match member.phase {
+            Phase::Starting { since } => Some(since),
+            _ => None,
+        });
+        Some(since.min()? + HANGS_AFTER + took.unwrap_or_default() * HANGS_TIMES)
+    }
+
     /// Lets the next generation take over when it is ready, or when there is
-    /// nothing that it would take over from. Services go one after the other.
+    /// nothing that it would take over from.
     pub(super) fn advance_next(&mut self, now: Instant, out: &mut Actions) {
         let Some(next) = &self.next else { return };
         let wanted = self.wanted(next).max(u32::from(self.any_serving()));
         let ready = self.count(|member| member.generation == next.number && member.is_ready());
-        if self.any_serving() && (ready as u32) < wanted && !next.is_service() {
+        if self.any_serving() && (ready as u32) < wanted {
             return;
         }
         let old = std::mem::replace(&mut self.current, next.clone());
@@ -121,10 +141,6 @@ impl Pool {
             member.is_ready() && member.recycle.is_some_and(|recycle| recycle.at.is_some_and(|at| at <= now))
         };
         for id in self.ids_where(due) {
-            if self.current.is_service() {
-                self.drain(id, now, out);
-                continue;
-            }
             if let Some(recycle) = self.members.get_mut(&id).and_then(|member| member.recycle.as_mut()) {
                 recycle.at = None;
             }
@@ -146,6 +162,7 @@ impl Pool {
             replaces,
             recycle: None,
             failed: BTreeSet::new(),
+            took: Duration::ZERO,
         };
         self.members.insert(worker, member);
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use wsgid_protocol::control::RecycleReason;
@@ -69,6 +69,9 @@ pub(crate) struct Member {
     pub(super) recycle: Option<Recycle>,
     /// Scripts that failed to load in it.
     pub(super) failed: BTreeSet<PathBuf>,
+    /// How long it took to be ready.
+    #[serde(default)]
+    pub(super) took: Duration,
 }
 
 impl Member {

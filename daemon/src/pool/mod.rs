@@ -49,6 +49,10 @@ const TERM_PATIENCE: Duration = Duration::from_millis(500);
 const ABORT_PATIENCE: Duration = Duration::from_secs(2);
 /// Between Stop and SIGTERM for a worker that was never ready.
 const NEVER_READY_PATIENCE: Duration = Duration::from_millis(200);
+/// A new generation hangs that has been loading for so long,
+const HANGS_AFTER: Duration = Duration::from_secs(10);
+/// and for so many times what the serving one took.
+const HANGS_TIMES: u32 = 3;
 /// Pause before the next replacement of the same worker is tried.
 const REPLACE_PAUSE: Duration = Duration::from_secs(5);
 
@@ -116,6 +120,8 @@ pub(crate) enum Action {
     Switched(u64),
     /// A new generation or replacement was given up; the old one goes on.
     Discarded(u64, String),
+    /// A new generation is not needed any more: its definition was taken back.
+    TakenBack(u64),
     /// Nothing is left; the pool may be forgotten.
     Gone,
 }
@@ -143,15 +149,9 @@ struct Generation {
     number: u64,
     definition: Arc<Definition>,
     failures: u32,
-}
-
-impl Generation {
-    /// Whether its workers take no requests (`threads=0`). Two of them at a time
-    /// would be in each other's way: they listen on the same port, or do the same
-    /// work twice. So there is never one more than configured.
-    fn is_service(&self) -> bool {
-        self.definition.config.threads == 0
-    }
+    /// Begun because the site's files changed.
+    #[serde(default)]
+    for_files: bool,
 }
 
 /// The state.
@@ -160,6 +160,10 @@ pub(crate) struct Pool {
     mode: Mode,
     current: Generation,
     next: Option<Generation>,
+    /// What was defined last; a generation that was to have it may have been
+    /// given up.
+    #[serde(default)]
+    defined: Option<Arc<Definition>>,
     members: BTreeMap<WorkerId, Member>,
     waiting: usize,
     /// Workers wanted in the serving generation.
@@ -184,8 +188,9 @@ impl Pool {
         let target = if eager { definition.config.processes } else { 0 };
         Self {
             mode: Mode::Running,
-            current: Generation { number: 1, definition, failures: 0 },
+            current: Generation { number: 1, definition, failures: 0, for_files: false },
             next: None,
+            defined: None,
             members: BTreeMap::new(),
             waiting: 0,
             target,
@@ -248,17 +253,6 @@ impl Pool {
         self.members.get(&id)?.replaces
     }
 
-    /// Whether this worker has something to do: loading, serving or finishing.
-    pub(crate) fn works(&self, id: WorkerId) -> bool {
-        let phase = self.members.get(&id).map(|member| member.phase);
-        matches!(phase, Some(Phase::Starting { .. } | Phase::Ready { .. } | Phase::Draining { .. }))
-    }
-
-    /// Whether this worker was asked to finish.
-    pub(crate) fn drains(&self, id: WorkerId) -> bool {
-        matches!(self.members.get(&id).map(|member| member.phase), Some(Phase::Draining { .. }))
-    }
-
     /// Whether this worker may be given connections.
     pub(crate) fn accepts(&self, id: WorkerId) -> bool {
         self.members.get(&id).is_some_and(|member| self.serves(member))
@@ -275,7 +269,8 @@ impl Pool {
             Mode::Failed { until, .. } => *until,
             Mode::Running => {
                 let held = self.held_until.filter(|at| *at > now);
-                self.backoff.wait_until(now).into_iter().chain(held).min()
+                let hangs = self.given_up_at().filter(|at| *at > now);
+                [self.backoff.wait_until(now), held, hangs].into_iter().flatten().min()
             }
             Mode::Stopped | Mode::Leaving { .. } => None,
         };
@@ -285,9 +280,12 @@ impl Pool {
     /// Takes one event.
     pub(crate) fn handle(&mut self, event: Event, now: Instant) -> Vec<Action> {
         let mut actions = Vec::new();
+        // What waited for a worker that has just become ready is not yet given
+        // to it: whether more are needed shows when it is.
+        let may_grow = !matches!(event, Event::Ready(..));
         self.apply(event, now, &mut actions);
         self.escalate(now, &mut actions);
-        self.reconcile(now, &mut actions);
+        self.reconcile(may_grow, now, &mut actions);
         actions
     }
 }

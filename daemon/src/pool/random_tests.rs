@@ -3,7 +3,7 @@
 //! down is served again.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use wsgid_protocol::control::RecycleReason;
@@ -11,7 +11,17 @@ use wsgid_protocol::control::RecycleReason;
 use super::tests::{Bench, definition};
 use super::{Action, Event, Mode, WorkerId};
 
+/// The most of each kind of group below.
 const PROCESSES: u32 = 3;
+/// `restart-window`.
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// A group with a fixed number, one with a range, and one that comes and goes.
+const KINDS: &[(&[(&str, &str)], bool)] = &[
+    (&[("processes", "3"), ("restart-burst", "5")], true),
+    (&[("processes", "1..3"), ("restart-burst", "5")], true),
+    (&[("processes", "0..3"), ("restart-burst", "5"), ("idle-stop", "5")], false),
+];
 
 /// What may happen next; numbers choose among the workers there are.
 #[derive(Clone, Debug)]
@@ -58,66 +68,122 @@ fn happening() -> impl Strategy<Value = Happening> {
 /// A spawner that keeps its own books about what the pool said.
 struct World {
     bench: Bench,
+    kind: usize,
     queued: BTreeMap<WorkerId, u64>,
     running: BTreeMap<WorkerId, u64>,
+    ready: BTreeSet<WorkerId>,
     draining: BTreeSet<WorkerId>,
     killed: BTreeSet<WorkerId>,
+    /// Told to end, in whatever way.
+    told: BTreeSet<WorkerId>,
+    /// The generation that serves, as the pool has said.
+    serving: u64,
+    /// The last start of a group that was failed before and after.
+    tried: Option<Instant>,
     refusing: bool,
-    /// The workers take no requests.
-    service: bool,
+    gone: usize,
 }
 
 impl World {
-    fn new(options: &[(&str, &str)]) -> Self {
-        let (bench, queued, running) = (Bench::new(options, true), BTreeMap::new(), BTreeMap::new());
-        let (draining, killed) = (BTreeSet::new(), BTreeSet::new());
-        let service = options.contains(&("threads", "0"));
-        let mut world = Self { bench, queued, running, draining, killed, refusing: false, service };
-        world.obey();
+    fn new(kind: usize) -> Self {
+        let (options, eager) = KINDS[kind];
+        let mut world = Self {
+            bench: Bench::new(options, eager),
+            kind,
+            queued: BTreeMap::new(),
+            running: BTreeMap::new(),
+            ready: BTreeSet::new(),
+            draining: BTreeSet::new(),
+            killed: BTreeSet::new(),
+            told: BTreeSet::new(),
+            serving: 1,
+            tried: None,
+            refusing: false,
+            gone: 0,
+        };
+        world.obey(false);
         world
     }
 
     fn event(&mut self, event: Event) {
+        let failed = self.has_failed();
         self.bench.event(event);
-        self.obey();
+        self.obey(failed);
         self.check();
     }
 
+    fn has_failed(&self) -> bool {
+        matches!(self.bench.pool.mode(), Mode::Failed { .. })
+    }
+
     /// Does what the pool says, and complains about what makes no sense.
-    fn obey(&mut self) {
+    fn obey(&mut self, had_failed: bool) {
+        let is_failed = self.has_failed();
+        if !is_failed {
+            self.tried = None;
+        }
         for action in std::mem::take(&mut self.bench.actions) {
             match action {
                 Action::Spawn { worker, generation, .. } => {
                     assert!(self.queued.insert(worker, generation).is_none(), "a worker was asked for twice");
+                    if had_failed && is_failed {
+                        let last = self.tried.replace(self.bench.now);
+                        let early = last.is_some_and(|last| self.bench.now < last + WINDOW);
+                        assert!(!early, "a failed group is tried once in a window");
+                    }
                 }
                 Action::CancelSpawn(id) => assert!(self.queued.remove(&id).is_some(), "nothing to cancel"),
                 Action::Drain(id) => {
                     assert!(self.running.contains_key(&id) && self.draining.insert(id), "drained twice or not there");
+                    self.told.insert(id);
                 }
                 Action::Stop(id, _) | Action::Terminate(id) | Action::Abort(id) => {
-                    assert!(self.running.contains_key(&id))
+                    assert!(self.running.contains_key(&id));
+                    self.told.insert(id);
                 }
-                Action::Kill(id) => assert!(self.running.contains_key(&id) && self.killed.insert(id), "killed twice"),
+                Action::Kill(id) => {
+                    assert!(self.running.contains_key(&id) && self.killed.insert(id), "killed twice");
+                    self.told.insert(id);
+                }
                 Action::Refuse(..) => self.refusing = true,
                 Action::Serve => self.refusing = false,
-                Action::Switched(_) | Action::Discarded(..) | Action::Gone => {}
+                Action::Switched(generation) => self.serving = generation,
+                Action::Discarded(..) | Action::TakenBack(_) => {}
+                Action::Gone => self.gone += 1,
             }
+        }
+        if *self.bench.pool.mode() == Mode::Stopped {
+            // Nobody serves; whoever does next is of the pool's generation.
+            self.serving = self.bench.pool.generation();
         }
     }
 
     fn check(&self) {
         let pool = &self.bench.pool;
-        let accepting: Vec<u64> =
-            pool.members().filter(|(id, _)| pool.accepts(*id)).map(|(_, member)| member.generation).collect();
-        assert!(accepting.iter().all(|number| *number == pool.generation()), "two generations accept");
-        for number in [Some(pool.generation()), pool.next_generation()].into_iter().flatten() {
+        for (id, member) in pool.members().filter(|(id, _)| pool.accepts(*id)) {
+            assert_eq!(member.generation, self.serving, "one accepts that does not belong to what serves");
+            assert!(self.ready.contains(&id), "one accepts that was never ready");
+            assert!(!self.told.contains(&id), "one accepts that was told to end");
+        }
+        let wanted: Vec<u64> = [Some(pool.generation()), pool.next_generation()].into_iter().flatten().collect();
+        for (id, generation) in &self.running {
+            assert!(
+                wanted.contains(generation) || self.told.contains(id),
+                "one of a generation that nobody wants was not told to end"
+            );
+        }
+        assert!(self.queued.values().all(|generation| wanted.contains(generation)), "one starts that nobody wants");
+        for number in wanted {
             let live = pool.members().filter(|(_, member)| member.generation == number && member.is_live());
             let (extra, plain): (Vec<_>, Vec<_>) = live.partition(|(_, member)| member.replaces.is_some());
             assert!(plain.len() <= PROCESSES as usize, "too many workers of one generation");
             assert!(extra.len() <= plain.len(), "more replacements than workers");
         }
-        let all = pool.members().count();
-        assert!(!self.service || all <= PROCESSES as usize, "a service runs once, also while it is replaced");
+        for (id, member) in pool.members().filter(|(_, member)| member.is_ready()) {
+            let forgotten = member.recycle.is_some_and(|recycle| recycle.at.is_none())
+                && !pool.members().any(|(_, other)| other.replaces == Some(id) && other.is_live());
+            assert!(!forgotten, "one is to be replaced, and nothing will do it");
+        }
         let known: BTreeSet<WorkerId> = pool.members().map(|(id, _)| id).collect();
         let books: BTreeSet<WorkerId> = self.queued.keys().chain(self.running.keys()).copied().collect();
         assert_eq!(known, books, "every worker is waited for, and none is forgotten");
@@ -132,9 +198,7 @@ impl World {
         match happening {
             H::Spawned(n) => {
                 if let Some(id) = Self::pick(&self.queued, *n) {
-                    let generation = self.queued.remove(&id).unwrap_or_default();
-                    self.running.insert(id, generation);
-                    self.event(Event::Spawned(id));
+                    self.spawned(id);
                 }
             }
             H::SpawnFails(n) => {
@@ -143,24 +207,17 @@ impl World {
                     self.event(Event::SpawnFailed(id, "refused".into()));
                 }
             }
-            H::Ready(n) => self.on(*n, |id| Event::Ready(id, BTreeSet::new())),
-            H::ReadyBroken(n) if self.service => self.on(*n, |id| Event::Ready(id, BTreeSet::new())),
-            H::ReadyBroken(n) => self.on(*n, |id| Event::Ready(id, BTreeSet::from(["/app.py".into()]))),
-            H::Exits(n) => {
-                if let Some(id) = Self::pick(&self.running, *n) {
-                    self.running.remove(&id);
-                    self.event(Event::Exited(id, "ended".into(), n % 5 == 0));
-                }
-            }
-            H::Lost(n) => self.on(*n, Event::Lost),
-            H::Locked(n) => self.on(*n, Event::Locked),
-            H::Recycle(n, reason) => self.on(*n, |id| Event::Recycle(id, *reason)),
-            H::Idle(n) => self.on(*n, Event::Idle),
+            H::Ready(n) => self.on(*n, |world, id| world.is_ready(id, BTreeSet::new())),
+            H::ReadyBroken(n) => self.on(*n, |world, id| world.is_ready(id, BTreeSet::from(["/app.py".into()]))),
+            H::Exits(n) => self.on(*n, |world, id| world.exits(id, n % 5 == 0)),
+            H::Lost(n) => self.on(*n, |world, id| world.event(Event::Lost(id))),
+            H::Locked(n) => self.on(*n, |world, id| world.event(Event::Locked(id))),
+            H::Recycle(n, reason) => self.on(*n, |world, id| world.event(Event::Recycle(id, *reason))),
+            H::Idle(n) => self.on(*n, |world, id| world.event(Event::Idle(id))),
             H::Waiting(count) => self.event(Event::Waiting(*count)),
             H::Define(threads) => {
-                let number = threads.to_string();
-                let threads = if self.service { "0" } else { &number };
-                let options = [("processes", "3"), ("threads", threads), ("env", &format!("NUMBER={number}"))];
+                let threads = threads.to_string();
+                let options = [KINDS[self.kind].0, &[("threads", threads.as_str())][..]].concat();
                 self.event(Event::Define(definition(&options)));
             }
             H::Restart => self.event(Event::Restart),
@@ -170,38 +227,61 @@ impl World {
         }
     }
 
-    fn on(&mut self, n: usize, event: impl FnOnce(WorkerId) -> Event) {
+    fn on(&mut self, n: usize, happens: impl FnOnce(&mut Self, WorkerId)) {
         if let Some(id) = Self::pick(&self.running, n) {
-            self.event(event(id));
+            happens(self, id);
         }
     }
 
-    fn pass(&mut self, time: Duration) {
-        self.bench.pass(time);
-        self.obey();
-        self.check();
+    fn spawned(&mut self, id: WorkerId) {
+        let generation = self.queued.remove(&id).unwrap_or_default();
+        self.running.insert(id, generation);
+        self.event(Event::Spawned(id));
     }
 
-    /// Everything works from now on.
-    fn calm(&mut self) {
-        self.event(Event::Start);
-        self.event(Event::Restart);
-        self.event(Event::Waiting(1));
-        for _ in 0..40 {
+    fn is_ready(&mut self, id: WorkerId, failed: BTreeSet<std::path::PathBuf>) {
+        self.ready.insert(id);
+        self.event(Event::Ready(id, failed));
+    }
+
+    fn exits(&mut self, id: WorkerId, hopeless: bool) {
+        if self.running.remove(&id).is_some() {
+            self.event(Event::Exited(id, "ended".into(), hopeless));
+        }
+    }
+
+    /// Timer by timer, so that none can hide behind another.
+    fn pass(&mut self, time: Duration) {
+        let end = self.bench.now + time;
+        while let Some(at) = self.bench.pool.deadline(self.bench.now).filter(|at| *at <= end) {
+            self.bench.now = self.bench.now.max(at);
+            self.event(Event::Tick);
+        }
+        self.bench.now = end;
+        self.event(Event::Tick);
+    }
+
+    /// Everything works from now on, and whoever is told to end does.
+    fn calm(&mut self, turns: usize) {
+        for _ in 0..turns {
             for id in self.queued.keys().copied().collect::<Vec<_>>() {
-                self.queued.remove(&id).map(|generation| self.running.insert(id, generation));
-                self.event(Event::Spawned(id));
+                // One start may call another off.
+                if self.queued.contains_key(&id) {
+                    self.spawned(id);
+                }
             }
             for id in self.running.keys().copied().collect::<Vec<_>>() {
-                self.event(Event::Ready(id, BTreeSet::new()));
+                self.is_ready(id, BTreeSet::new());
             }
             for id in self.draining.iter().chain(&self.killed).copied().collect::<BTreeSet<_>>() {
-                if self.running.remove(&id).is_some() {
-                    self.event(Event::Exited(id, "as asked".into(), false));
-                }
+                self.exits(id, false);
             }
             self.pass(Duration::from_secs(2));
         }
+    }
+
+    fn serving(&self) -> usize {
+        self.bench.pool.members().filter(|(id, _)| self.bench.pool.accepts(*id)).count()
     }
 }
 
@@ -215,35 +295,49 @@ proptest! {
 
     #[test]
     fn whatever_happens_the_rules_hold_and_calm_is_served(
-        happenings in proptest::collection::vec(happening(), 1..120)
+        kind in 0..KINDS.len(), happenings in proptest::collection::vec(happening(), 1..120)
     ) {
-        let mut world = World::new(&[("processes", "3"), ("restart-burst", "5")]);
+        let mut world = World::new(kind);
         for happening in &happenings {
             world.step(happening);
         }
-        world.calm();
+        world.event(Event::Start);
+        world.event(Event::Restart);
+        world.event(Event::Waiting(5));
+        world.calm(40);
         prop_assert_eq!(world.bench.pool.mode(), &Mode::Running);
-        let pool = &world.bench.pool;
-        let serving = pool.members().filter(|(id, _)| pool.accepts(*id)).count();
-        prop_assert_eq!(serving, PROCESSES as usize);
+        prop_assert_eq!(world.serving(), PROCESSES as usize);
         prop_assert!(!world.refusing, "a group that serves refuses nobody");
     }
 
+    /// Nobody commands anything: time alone has to bring everything back.
     #[test]
-    fn whatever_happens_a_service_runs_once(happenings in proptest::collection::vec(happening(), 1..120)) {
-        let mut world = World::new(&[("processes", "3"), ("threads", "0"), ("restart-burst", "5")]);
+    fn whatever_happens_no_timer_is_lost(
+        kind in 0..KINDS.len(), happenings in proptest::collection::vec(happening(), 1..120)
+    ) {
+        let mut world = World::new(kind);
         for happening in &happenings {
             world.step(happening);
         }
-        world.calm();
-        prop_assert_eq!(world.bench.pool.members().count(), PROCESSES as usize);
+        if *world.bench.pool.mode() == Mode::Stopped {
+            world.event(Event::Start);
+        }
+        world.event(Event::Waiting(1));
+        world.calm(80);
+        prop_assert_eq!(world.bench.pool.mode(), &Mode::Running);
+        prop_assert_eq!(world.serving(), PROCESSES as usize);
+        prop_assert!(!world.refusing, "a group that serves refuses nobody");
+        let pool = &world.bench.pool;
+        prop_assert_eq!(pool.next_generation(), None);
+        let left: Vec<_> = pool.members().filter(|(_, member)| member.recycle.is_some()).collect();
+        prop_assert!(left.is_empty(), "still to be replaced: {left:?}");
     }
 
     #[test]
     fn whatever_happens_shutdown_ends_everything_in_time(
-        happenings in proptest::collection::vec(happening(), 1..60)
+        kind in 0..KINDS.len(), happenings in proptest::collection::vec(happening(), 1..60)
     ) {
-        let mut world = World::new(&[("processes", "3"), ("shutdown-timeout", "5")]);
+        let mut world = World::new(kind);
         for happening in &happenings {
             world.step(happening);
         }
@@ -251,5 +345,51 @@ proptest! {
         world.pass(Duration::from_secs(6));
         let left: Vec<WorkerId> = world.running.keys().copied().filter(|id| !world.killed.contains(id)).collect();
         prop_assert!(left.is_empty() && world.queued.is_empty(), "not ended: {left:?}");
+        world.calm(1);
+        prop_assert_eq!((world.gone, world.running.len()), (1, 0));
+    }
+
+    /// The workers finish what they have; none is started again.
+    #[test]
+    fn whatever_happens_a_removed_group_goes_once(
+        kind in 0..KINDS.len(), happenings in proptest::collection::vec(happening(), 1..60), late in 0..3_usize
+    ) {
+        let mut world = World::new(kind);
+        for happening in &happenings {
+            world.step(happening);
+        }
+        world.event(Event::Remove);
+        for _ in 0..late {
+            world.step(&Happening::Exits(0));
+        }
+        prop_assert!(world.queued.is_empty() && world.refusing);
+        world.calm(20);
+        prop_assert_eq!((world.gone, world.running.len(), world.queued.len()), (1, 0, 0));
+    }
+
+    /// `restart-burst` in `restart-window`, however the failures are spread.
+    #[test]
+    fn a_group_that_never_starts_is_tried_with_restraint(
+        pauses in proptest::collection::vec(0..4_000_u64, 1..200)
+    ) {
+        let (mut world, mut starts) = (World::new(0), Vec::new());
+        for pause in pauses {
+            for id in world.queued.keys().copied().collect::<Vec<_>>() {
+                if world.queued.contains_key(&id) {
+                    starts.push(world.bench.now);
+                    world.spawned(id);
+                }
+            }
+            for id in world.running.keys().copied().collect::<Vec<_>>() {
+                world.exits(id, false);
+            }
+            world.pass(Duration::from_millis(pause));
+        }
+        // The burst, those that started beside the last of it, and the one try.
+        let most = 5 + 1 + PROCESSES as usize;
+        for (at, first) in starts.iter().enumerate() {
+            let within = starts[at..].iter().take_while(|start| **start < *first + WINDOW).count();
+            prop_assert!(within <= most, "{within} starts in a window");
+        }
     }
 }

@@ -4,13 +4,12 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Instant;
 
 use wsgid_protocol::control::RecycleReason;
 
 use super::member::Recycle;
-use super::{ABORT_PATIENCE, Action, Event, Phase, Pool, WorkerId};
+use super::{ABORT_PATIENCE, Action, Event, Mode, Phase, Pool, WorkerId};
 
 /// What is to be done, as it is found out.
 pub(super) type Actions = Vec<Action>;
@@ -43,9 +42,8 @@ impl Pool {
 
     fn ready(&mut self, id: WorkerId, failed: BTreeSet<PathBuf>, now: Instant, out: &mut Actions) {
         let Some(member) = self.members.get_mut(&id) else { return };
-        if !matches!(member.phase, Phase::Starting { .. }) {
-            return;
-        }
+        let Phase::Starting { since } = member.phase else { return };
+        member.took = now.duration_since(since);
         member.phase = Phase::Ready { since: now };
         member.failed = failed.clone();
         let (generation, replaces) = (member.generation, member.replaces);
@@ -67,25 +65,18 @@ impl Pool {
     fn recycle(&mut self, id: WorkerId, reason: RecycleReason, now: Instant) {
         let current = self.current.number;
         let Some(member) = self.members.get_mut(&id) else { return };
-        let serves = member.is_ready() && member.generation == current;
-        match reason {
-            RecycleReason::ScriptChanged if serves => {
-                let definition = Arc::clone(&self.current.definition);
-                match self.next {
-                    None => self.begin_next(definition),
-                    // The new workers say so themselves if they miss it; but if
-                    // they are given up, nobody would say it again.
-                    Some(_) => self.changed_again = true,
-                }
+        if !member.is_ready() || member.generation != current {
+            return;
+        }
+        if reason == RecycleReason::ScriptChanged {
+            match self.next {
+                None => self.begin_next_for_files(),
+                // The new workers say so themselves if they miss it; but if
+                // they are given up, nobody would say it again.
+                Some(_) => self.changed_again = true,
             }
-            // What is not ready has its own way to fail.
-            RecycleReason::ScriptChanged | RecycleReason::LoadFailed if !serves => {}
-            // A worker says it once. Whoever does not serve yet is replaced when
-            // it does.
-            _ if member.is_live() && member.recycle.is_none() => {
-                member.recycle = Some(Recycle { reason, at: Some(now) });
-            }
-            _ => {}
+        } else if member.recycle.is_none() {
+            member.recycle = Some(Recycle { reason, at: Some(now) });
         }
     }
 
@@ -96,7 +87,7 @@ impl Pool {
             return;
         }
         let member_copy = member.clone();
-        let (counted, was_ready) = (member.is_live(), member.is_ready());
+        let counted = member.is_live();
         if with_stacks {
             member.phase = Phase::Terminated { until: now + ABORT_PATIENCE };
             out.push(Action::Abort(id));
@@ -106,6 +97,7 @@ impl Pool {
         }
         self.succeed(id);
         if counted {
+            let was_ready = member_copy.is_ready();
             self.failed(&member_copy, was_ready, "a worker no longer answered its supervisor", now, out);
         }
     }
@@ -114,7 +106,7 @@ impl Pool {
         let config = &self.current.definition.config;
         let least = if config.idle_stop.is_zero() { config.processes } else { 0 };
         let count = u32::try_from(self.ids_where(|member| member.is_live()).len()).unwrap_or(u32::MAX);
-        if self.waiting == 0 && self.next.is_none() && count > least && self.accepts(id) {
+        if self.mode == Mode::Running && self.waiting == 0 && self.next.is_none() && count > least && self.accepts(id) {
             self.target = count - 1;
             self.drain(id, now, out);
         }

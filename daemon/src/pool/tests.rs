@@ -389,30 +389,152 @@ fn a_locked_worker_writes_its_stacks_before_it_is_killed() {
 }
 
 #[test]
-fn a_wish_to_be_replaced_before_the_first_request_is_remembered() {
-    let mut bench = Bench::new(&[("processes", "1")], true);
-    let first = bench.spawned();
-    bench.event(Event::Recycle(first[0], RecycleReason::CpuTimeLimit));
-    bench.event(Event::Ready(first[0], BTreeSet::new()));
-    let second = bench.ready();
-    assert_eq!(second.len(), 1);
-    assert_eq!(bench.drained(), first);
+fn one_request_starts_one_worker_of_a_range() {
+    for options in [&[("processes", "0..3")][..], &[("processes", "1..3"), ("idle-stop", "60")]] {
+        let mut bench = Bench::new(options, false);
+        bench.event(Event::Waiting(1));
+        assert_eq!(bench.ready().len(), 1);
+        // It gets what waited.
+        bench.event(Event::Waiting(0));
+        bench.pass(Duration::from_secs(5));
+        assert!(bench.spawned().is_empty(), "{options:?}");
+        // With all threads busy it gives back what it cannot serve.
+        bench.event(Event::Waiting(1));
+        assert_eq!(bench.ready().len(), 1);
+    }
 }
 
 #[test]
-fn a_service_is_replaced_after_it_has_gone() {
-    let mut bench = Bench::new(&[("processes", "2"), ("threads", "0")], true);
+fn a_range_never_has_fewer_than_its_minimum() {
+    let mut bench = Bench::new(&[("processes", "1..4")], true);
+    bench.ready();
+    bench.event(Event::Define(definition(&[("processes", "3..4")])));
+    assert_eq!(bench.ready().len(), 3);
+    assert_eq!(bench.serving(), 3);
+}
+
+#[test]
+fn a_replacement_that_was_called_off_is_tried_again() {
+    let options = [("processes", "2"), ("restart-burst", "1"), ("restart-window", "10")];
+    let mut bench = Bench::new(&options, true);
     let old = bench.ready();
-    bench.event(Event::Restart);
-    assert_eq!(bench.drained(), old);
-    assert!(bench.spawned().is_empty(), "both still run");
-    bench.event(Event::Exited(old[0], "as asked".into(), false));
-    let new = bench.ready();
-    assert_eq!(new.len(), 1);
-    bench.event(Event::Recycle(new[0], RecycleReason::Signal));
-    assert_eq!(bench.drained(), new);
-    assert!(bench.spawned().is_empty());
-    bench.event(Event::Exited(new[0], "as asked".into(), false));
-    bench.event(Event::Exited(old[1], "as asked".into(), false));
-    assert_eq!(bench.ready().len(), 2);
+    let asked_for = |bench: &mut Bench| -> WorkerId {
+        bench.pass(Duration::from_secs(1));
+        match bench.take()[..] {
+            [Action::Spawn { worker, .. }] => worker,
+            ref other => panic!("{other:?}"),
+        }
+    };
+    bench.crash(old[1]);
+    let first = asked_for(&mut bench);
+    bench.event(Event::SpawnFailed(first, "refused".into()));
+    bench.take();
+    let second = asked_for(&mut bench);
+    // It waits for its turn when the group is given up.
+    bench.event(Event::Recycle(old[0], RecycleReason::MaximumRequests));
+    let replacement = asked_for(&mut bench);
+    bench.event(Event::SpawnFailed(second, "refused".into()));
+    assert!(matches!(bench.pool.mode(), Mode::Failed { .. }));
+    assert!(bench.actions.iter().any(|action| matches!(action, Action::CancelSpawn(id) if *id == replacement)));
+    for _ in 0..20 {
+        bench.pass(Duration::from_secs(2));
+        bench.ready();
+    }
+    assert!(!bench.pool.accepts(old[0]), "it has asked to be replaced");
+    assert_eq!(bench.serving(), 2);
+}
+
+#[test]
+fn what_hangs_while_it_loads_is_given_up_for_what_has_changed_since() {
+    let mut bench = Bench::new(&[], true);
+    let old = bench.spawned()[0];
+    bench.pass(Duration::from_secs(2));
+    bench.event(Event::Ready(old, BTreeSet::new()));
+    bench.event(Event::Recycle(old, RecycleReason::ScriptChanged));
+    let hangs = bench.spawned()[0];
+    bench.pass(Duration::from_secs(60));
+    assert!(bench.take().is_empty(), "without startup-timeout it may take its time");
+    bench.event(Event::Recycle(old, RecycleReason::ScriptChanged));
+    assert!(bench.actions.iter().any(|action| matches!(action, Action::Stop(id, _) if *id == hangs)));
+    let cured = bench.ready();
+    assert!(cured.len() == 1 && bench.pool.accepts(cured[0]));
+}
+
+#[test]
+fn a_change_in_the_time_that_loading_takes_waits_for_it() {
+    let mut bench = Bench::new(&[("processes", "2")], true);
+    let old = bench.spawned();
+    bench.pass(Duration::from_secs(5));
+    old.iter().for_each(|id| bench.event(Event::Ready(*id, BTreeSet::new())));
+    bench.event(Event::Recycle(old[0], RecycleReason::ScriptChanged));
+    let new = bench.spawned();
+    // The same change, seen by the other one.
+    bench.event(Event::Recycle(old[1], RecycleReason::ScriptChanged));
+    bench.pass(Duration::from_secs(20));
+    assert!(bench.take().is_empty(), "five seconds before, twenty now: it is slow");
+    new.iter().for_each(|id| bench.event(Event::Ready(*id, BTreeSet::new())));
+    assert!(new.iter().all(|id| bench.pool.accepts(*id)));
+}
+
+#[test]
+fn a_definition_that_met_broken_files_is_used_with_the_next() {
+    let mut bench = Bench::new(&[("threads", "5")], true);
+    let old = bench.ready()[0];
+    bench.event(Event::Define(definition(&[("threads", "6")])));
+    let new = bench.spawned()[0];
+    bench.event(Event::Ready(new, BTreeSet::from(["/srv/app.py".into()])));
+    assert!(bench.pool.accepts(old));
+    bench.event(Event::Exited(new, "stopped".into(), false));
+    bench.event(Event::Recycle(old, RecycleReason::ScriptChanged));
+    assert_eq!(bench.ready().len(), 1);
+    assert_eq!(bench.pool.definition().config.threads, 6);
+}
+
+#[test]
+fn a_definition_that_does_not_work_keeps_no_new_files_back() {
+    let mut bench = Bench::new(&[("threads", "5")], true);
+    let old = bench.ready()[0];
+    let refuse_all = |bench: &mut Bench| {
+        for _ in 0..super::NEXT_TRIES {
+            let new = bench.spawned();
+            assert_eq!(new.len(), 1);
+            bench.event(Event::Exited(new[0], "no such python".into(), true));
+            bench.pass(Duration::from_secs(1));
+        }
+    };
+    bench.event(Event::Define(definition(&[("threads", "6")])));
+    refuse_all(&mut bench);
+    assert!(bench.spawned().is_empty() && bench.pool.accepts(old));
+    bench.event(Event::Recycle(old, RecycleReason::ScriptChanged));
+    refuse_all(&mut bench);
+    assert_eq!(bench.ready().len(), 1);
+    assert_eq!(bench.pool.definition().config.threads, 5);
+    assert!(!bench.pool.accepts(old), "new files with the definition that works");
+}
+
+#[test]
+fn a_definition_gives_a_failed_group_another_try() {
+    let mut bench = Bench::new(&[("restart-burst", "1")], true);
+    for _ in 0..2 {
+        let ids = bench.spawned();
+        bench.crash(ids[0]);
+        bench.pass(Duration::from_secs(1));
+    }
+    assert!(matches!(bench.pool.mode(), Mode::Failed { .. }));
+    bench.take();
+    bench.event(Event::Define(definition(&[("restart-burst", "1")])));
+    assert_eq!(bench.ready().len(), 1);
+}
+
+#[test]
+fn a_worker_that_is_lost_before_it_is_ready_is_a_failed_start() {
+    let mut bench = Bench::new(&[("restart-burst", "3")], true);
+    for _ in 0..10 {
+        for id in bench.spawned() {
+            bench.event(Event::Lost(id));
+            bench.event(Event::Exited(id, "killed".into(), false));
+        }
+        bench.pass(Duration::from_secs(2));
+    }
+    assert!(matches!(bench.pool.mode(), Mode::Failed { .. }), "{:?}", bench.pool.mode());
 }

@@ -99,10 +99,13 @@ impl SpawnQueue {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use wsgid_protocol::GroupConfig;
     use wsgid_protocol::control::ServerFacts;
 
     use super::*;
+    use crate::pool::{Action, Event, Pool};
 
     fn pending(pool: PoolId, worker: u64) -> Pending {
         let definition = Definition {
@@ -138,6 +141,89 @@ mod tests {
         assert!(queue.pop(now).is_none());
         queue.done(WorkerId(1));
         assert_eq!(queue.pop(now).unwrap().worker, WorkerId(2), "and that one nobody takes from them");
+    }
+
+    /// Pools with a queue and a clock that are not real.
+    struct Simulation {
+        now: Instant,
+        queue: SpawnQueue,
+        pools: Vec<Pool>,
+        /// When which worker of which pool is through with its start.
+        starting: BTreeMap<(Instant, WorkerId), usize>,
+        /// How long each start of the last pool waited for its turn.
+        waits: Vec<Duration>,
+        asked: Instant,
+    }
+
+    impl Simulation {
+        const LOADING: Duration = Duration::from_millis(500);
+
+        fn event(&mut self, at: usize, event: Event) {
+            for action in self.pools[at].handle(event, self.now) {
+                if let Action::Spawn { worker, slot, generation, definition } = action {
+                    let failing = self.pools[at].is_failing();
+                    let pool = PoolId::try_from(at).unwrap();
+                    self.queue.push(Pending { pool, worker, slot, generation, definition, failing, plain: false });
+                    self.asked = if at + 1 == self.pools.len() { self.now } else { self.asked };
+                }
+            }
+        }
+
+        fn start(&mut self) {
+            while let Some(next) = self.queue.pop(self.now) {
+                let at = next.pool as usize;
+                if at + 1 == self.pools.len() {
+                    self.waits.push(self.now - self.asked);
+                }
+                self.starting.insert((self.now + Self::LOADING, next.worker), at);
+                self.event(at, Event::Spawned(next.worker));
+            }
+        }
+
+        /// What is due at this time: all but the last pool crash as they start.
+        fn turn(&mut self) {
+            let healthy = self.pools.len() - 1;
+            while let Some(((_, worker), at)) = self.starting.first_key_value().map(|(key, at)| (*key, *at)) {
+                if self.starting.first_key_value().is_some_and(|((due, _), _)| *due > self.now) {
+                    break;
+                }
+                self.starting.pop_first();
+                self.queue.done(worker);
+                match at == healthy {
+                    true => self.event(at, Event::Ready(worker, BTreeSet::new())),
+                    false => self.event(at, Event::Exited(worker, "crashed".into(), false)),
+                }
+            }
+            (0..self.pools.len()).for_each(|at| self.event(at, Event::Tick));
+            self.start();
+        }
+    }
+
+    #[test]
+    fn a_healthy_pool_does_not_wait_behind_fifty_that_crash() {
+        let definition = crate::pool::tests_definition(&[("restart-burst", "1000000")]);
+        let start = Instant::now();
+        let mut world = Simulation {
+            now: start,
+            queue: SpawnQueue { limit: 2, ..SpawnQueue::new() },
+            pools: (0..51).map(|number| Pool::new(number, Arc::clone(&definition), true)).collect(),
+            starting: BTreeMap::new(),
+            waits: Vec::new(),
+            asked: start,
+        };
+        for step in 1..=30_000_u32 {
+            world.turn();
+            if step.is_multiple_of(300) {
+                // Killed every three seconds.
+                let serving = world.pools[50].members().map(|(id, _)| id).find(|id| world.pools[50].accepts(*id));
+                serving.into_iter().for_each(|id| world.event(50, Event::Exited(id, "killed".into(), false)));
+            }
+            world.now = start + Duration::from_millis(10) * step;
+        }
+        let (boot, later) = world.waits.split_first().unwrap();
+        // All 51 start for the first time: two at a time.
+        assert!(*boot <= Simulation::LOADING * 26, "{boot:?}");
+        assert!(later.len() > 80 && later.iter().all(|wait| *wait <= Duration::from_millis(10)), "{later:?}");
     }
 
     #[test]
