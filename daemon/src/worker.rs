@@ -166,14 +166,19 @@ fn begin(
     };
     let copy = vec![copy_output(&out, Stream::Out), copy_output(&err, Stream::Err)];
     let copies: Vec<_> = copy.iter().map(JoinHandle::abort_handle).collect();
-    let send = tokio::spawn(send_all(Arc::clone(&link), outbox, freeze.clone()));
+    let send = tokio::spawn(send_all(Arc::clone(&link), outbox, freeze.clone(), (id, events.clone())));
     let watch = Watch { id, pid, link: Arc::clone(&link), events, frozen: freeze };
     let watch = tokio::spawn(watch.live(process, signal_inbox, Inbox::with(&inbox), copies));
     Ok(Handle { pid, messages, signals, frozen, tasks: Tasks { watch, send, copy }, link, pipes: vec![out, err] })
 }
 
 /// Sends until the worker has gone, or until `frozen`; gives what is left.
-async fn send_all(link: Arc<Link>, mut outbox: Receiver<Outgoing>, mut frozen: Freeze) -> Vec<Outgoing> {
+async fn send_all(
+    link: Arc<Link>,
+    mut outbox: Receiver<Outgoing>,
+    mut frozen: Freeze,
+    (id, events): (WorkerId, Sender<(WorkerId, WorkerEvent)>),
+) -> Vec<Outgoing> {
     loop {
         let out = tokio::select! {
             biased;
@@ -189,9 +194,10 @@ async fn send_all(link: Arc<Link>, mut outbox: Receiver<Outgoing>, mut frozen: F
         };
         let Some(out) = out else { return Vec::new() };
         if let Err(error) = link.send(&out).await {
-            // The reading side reports the end; what was queued is looked
-            // after when the worker is reaped.
-            tracing::debug!("failed to send to a worker: {error}");
+            // Whatever the reason, nothing reaches it any more: what was queued
+            // is looked after when the worker is reaped.
+            let why = format!("a message could not be sent: {error}");
+            let _ = events.send((id, WorkerEvent::Broken(why))).await;
             return Vec::new();
         }
     }
