@@ -182,7 +182,7 @@ fn print_pool(pool: &Value) {
     }
     for worker in list(pool, "workers") {
         println!(
-            "    {:>7}  slot {}  {:<9} python {}  {} requests, {} running, {} connections, up {} s",
+            "    {:>7}  slot {}  {:<9} python {}  {} requests, {} running, {} connections, up {} s{}",
             number(worker, "pid"),
             number(worker, "slot"),
             text(worker, "state"),
@@ -190,10 +190,17 @@ fn print_pool(pool: &Value) {
             number(worker, "requests"),
             number(worker, "in_flight"),
             number(worker, "connections"),
-            number(worker, "uptime_s")
+            number(worker, "uptime_s"),
+            if worker.get("answers") == Some(&Value::Bool(false)) { ", does not answer now" } else { "" }
         );
         for script in list(worker, "failed_scripts") {
             println!("             `{}` failed to load", text(script, "script"));
+        }
+    }
+    if let Some(given_up) = pool.get("given_up").filter(|given_up| given_up.is_object()) {
+        println!("    generation {} was given up: {}", number(given_up, "generation"), text(given_up, "why"));
+        for script in list(given_up, "failed_scripts") {
+            raw(script, "traceback").lines().for_each(|line| println!("      {}", escaped(line.as_bytes())));
         }
     }
     if let Some(cause) = list(pool, "causes").last() {

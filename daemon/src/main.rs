@@ -39,7 +39,6 @@ mod standalone;
 mod supervise;
 mod supervisor;
 mod sys;
-mod visitors;
 mod worker;
 
 fn main() -> std::process::ExitCode {

@@ -17,6 +17,7 @@ use super::instant;
 use crate::connections::{ConnectionId, Owner, PoolId};
 use crate::definition::Definition;
 use crate::pool::{Pool, WorkerId};
+use crate::supervisor::GivenUp;
 
 /// A whole supervisor.
 #[derive(Serialize, Deserialize)]
@@ -86,6 +87,8 @@ pub(crate) struct PoolState {
     pub(crate) causes: VecDeque<(SystemTime, String)>,
     #[serde(default)]
     pub(crate) scripts: BTreeSet<PathBuf>,
+    #[serde(default)]
+    pub(crate) given_up: Option<GivenUp>,
 }
 
 /// A worker process.
@@ -115,8 +118,6 @@ pub(crate) struct WorkerState {
     pub(crate) active_at: Instant,
     pub(crate) report: WorkerReport,
     pub(crate) ended_for: Option<u16>,
-    #[serde(default)]
-    pub(crate) overtime: bool,
     pub(crate) failed: BTreeMap<PathBuf, String>,
 }
 

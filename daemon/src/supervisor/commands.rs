@@ -2,7 +2,8 @@
 //! supervisor's own user may do everything; the user of a group sees and
 //! commands that group.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use nix::sys::resource::{Resource, getrlimit};
@@ -11,7 +12,7 @@ use tokio::sync::mpsc::channel;
 use tokio::sync::oneshot;
 use wsgid_protocol::control::{Command, ToWorker};
 
-use super::{Group, PoolEntry, Supervisor, WorkerEntry};
+use super::{GivenUp, Group, PoolEntry, Supervisor, WorkerEntry};
 use crate::connections::PoolId;
 use crate::control::{Asked, error};
 use crate::log;
@@ -178,16 +179,17 @@ impl Supervisor {
         self.statuses = rest;
         let done: Vec<PendingStatus> = done;
         for status in done {
-            let _ = status.answer.send(self.status(status.uid));
+            let _ = status.answer.send(self.status(status.uid, &status.waits_for));
         }
     }
 
-    fn status(&self, uid: u32) -> Value {
+    /// `silent`: those that did not answer; what is said of them is older.
+    fn status(&self, uid: u32, silent: &BTreeSet<WorkerId>) -> Value {
         let groups: Vec<Value> = self
             .groups
             .iter()
             .filter(|(_, group)| Self::may(uid, group))
-            .map(|(name, group)| self.group_status(name, group))
+            .map(|(name, group)| self.group_status(name, group, silent))
             .collect();
         let mut status = json!({
             "ok": true,
@@ -208,9 +210,10 @@ impl Supervisor {
         status
     }
 
-    fn group_status(&self, name: &str, group: &Group) -> Value {
+    fn group_status(&self, name: &str, group: &Group, silent: &BTreeSet<WorkerId>) -> Value {
+        let pools = group.pools.values();
         let pools: Vec<Value> =
-            group.pools.values().filter_map(|pool| Some(self.pool_status(*pool, self.pools.get(pool)?))).collect();
+            pools.filter_map(|pool| Some(self.pool_status(*pool, self.pools.get(pool)?, silent))).collect();
         let config = &group.definition.config;
         json!({
             "name": name,
@@ -227,9 +230,12 @@ impl Supervisor {
         })
     }
 
-    fn pool_status(&self, id: PoolId, pool: &PoolEntry) -> Value {
-        let workers: Vec<Value> =
-            pool.machine.members().filter_map(|(worker, member)| self.worker_status(worker, member)).collect();
+    fn pool_status(&self, id: PoolId, pool: &PoolEntry, silent: &BTreeSet<WorkerId>) -> Value {
+        let workers: Vec<Value> = pool
+            .machine
+            .members()
+            .filter_map(|(worker, member)| self.worker_status(worker, member, !silent.contains(&worker)))
+            .collect();
         let causes: Vec<Value> = pool
             .causes
             .iter()
@@ -251,6 +257,7 @@ impl Supervisor {
             "generation": pool.machine.generation(),
             "next_generation": pool.machine.next_generation(),
             "last_problem": pool.machine.last_problem(),
+            "given_up": pool.given_up.as_ref().map(given_up_status),
             "waiting": self.connections.waiting(id),
             "preloader": self.preloading.status((id, pool.machine.generation())),
             "restarts": pool.restarts,
@@ -259,7 +266,7 @@ impl Supervisor {
         })
     }
 
-    fn worker_status(&self, id: WorkerId, member: &Member) -> Option<Value> {
+    fn worker_status(&self, id: WorkerId, member: &Member, answers: bool) -> Option<Value> {
         let worker: &WorkerEntry = self.workers.get(&id)?;
         let state = match member.phase {
             Phase::Queued => "queued",
@@ -268,11 +275,7 @@ impl Supervisor {
             Phase::Draining { .. } => "draining",
             Phase::Stopping { .. } | Phase::Terminated { .. } | Phase::Killed => "stopping",
         };
-        let failed: Vec<Value> = worker
-            .failed
-            .iter()
-            .map(|(script, traceback)| json!({ "script": script, "traceback": traceback }))
-            .collect();
+        let failed = failed_scripts(&worker.failed);
         Some(json!({
             "pid": worker.handle.pid,
             "slot": worker.slot,
@@ -281,6 +284,7 @@ impl Supervisor {
             "replacing": member.recycling().map(|reason| format!("{reason:?}")),
             "python": worker.python.map(|(major, minor, patch)| format!("{major}.{minor}.{patch}")),
             "uptime_s": worker.started.elapsed().as_secs(),
+            "answers": answers,
             "requests": worker.report.requests,
             "in_flight": worker.report.in_flight,
             "busy_us": worker.report.busy_us,
@@ -289,4 +293,17 @@ impl Supervisor {
             "failed_scripts": failed,
         }))
     }
+}
+
+fn given_up_status(given_up: &GivenUp) -> Value {
+    json!({
+        "at": given_up.at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+        "generation": given_up.generation,
+        "why": given_up.why,
+        "failed_scripts": failed_scripts(&given_up.failed),
+    })
+}
+
+fn failed_scripts(failed: &BTreeMap<PathBuf, String>) -> Vec<Value> {
+    failed.iter().map(|(script, traceback)| json!({ "script": script, "traceback": traceback })).collect()
 }

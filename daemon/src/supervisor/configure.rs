@@ -7,7 +7,6 @@ use std::fs::File;
 use std::sync::Arc;
 use std::time::Instant;
 
-use nix::unistd::geteuid;
 use wsgid_protocol::GroupConfig;
 use wsgid_protocol::config::LogTarget;
 use wsgid_protocol::control::{Configuration, ServerFacts, ToParent};
@@ -18,7 +17,7 @@ use crate::connections::PoolId;
 use crate::definition::Definition;
 use crate::log::{Place, Syslog, Target};
 use crate::pool::{Event, Pool};
-use crate::{identity, log, notify, visitors};
+use crate::{identity, log, notify};
 
 impl Supervisor {
     /// Applies a configuration of the httpd parent.
@@ -70,7 +69,6 @@ impl Supervisor {
             }
         };
         self.allowed.set(read.httpd.uid);
-        self.socket = Some(read.loaded.settings.socket);
         let mut problems = read.loaded.problems;
         problems.iter().for_each(|problem| tracing::error!("{problem}"));
         let mut names: BTreeSet<String> = read.loaded.groups.iter().map(|group| group.name.clone()).collect();
@@ -102,9 +100,7 @@ impl Supervisor {
     /// them are known: whose sites there are decides how each is kept apart.
     fn define_all(&mut self, new: Vec<GroupConfig>, server: &ServerFacts, default: identity::Default) -> Vec<String> {
         let names: Vec<String> = new.iter().map(|config| config.name.clone()).collect();
-        let mut problems: Vec<String> =
-            new.into_iter().filter_map(|config| self.define(config, server, default)).collect();
-        problems.extend(self.admit_visitors());
+        let problems: Vec<String> = new.into_iter().filter_map(|config| self.define(config, server, default)).collect();
         problems.iter().for_each(|problem| tracing::error!("{problem}"));
         names.iter().for_each(|name| self.start_eager(name));
         problems
@@ -128,22 +124,19 @@ impl Supervisor {
         let place = self.log_place(&definition);
         let group = self.groups.entry(name.clone()).or_insert_with(|| Group {
             definition: Arc::clone(&definition),
-            visitor: None,
             target: Target::default(),
             pools: BTreeMap::new(),
             stopped: false,
             removed: false,
         });
         group.definition = Arc::clone(&definition);
-        let visitor = definition.visitor();
-        group.visitor = visitor.clone().ok().flatten();
         if std::mem::take(&mut group.removed) {
             // Its pools are on their way out and never serve again; the name
             // begins anew.
             group.pools.clear();
         }
         group.target.set(place);
-        problem.or_else(|| visitor.err().map(|text| format!("process group `{name}`: {text}")))
+        problem
     }
 
     /// Tells a group's pools what it is now, and makes those that serve before
@@ -154,6 +147,10 @@ impl Supervisor {
         let pools: Vec<PoolId> = group.pools.values().copied().collect();
         for pool in pools {
             self.pool_event(pool, Event::Define(Arc::clone(&definition)));
+            if let Some(entry) = self.pools.get_mut(&pool).filter(|entry| entry.machine.has_latest()) {
+                // A definition that did not work was taken back.
+                entry.given_up.take_if(|given_up| given_up.other_definition);
+            }
         }
         let eager: BTreeSet<String> =
             definition.config.preload_scripts.iter().map(|preload| preload.application_group.clone()).collect();
@@ -162,19 +159,6 @@ impl Supervisor {
                 self.pool_for(name, &application_group, true);
             }
         }
-    }
-
-    /// Lets those connect whom `socket-user=` names. Returns what is in the way.
-    pub(super) fn admit_visitors(&self) -> Option<String> {
-        let uids: BTreeSet<u32> = self.groups.values().filter_map(|group| group.visitor).collect();
-        self.allowed.set_visitors(uids.clone());
-        // All of httpd is one user otherwise.
-        let socket = self.socket.as_ref().filter(|_| geteuid().is_root())?;
-        let error = visitors::admit(socket, &uids).err()?;
-        Some(format!(
-            "socket-user= has no effect: the access list of `{}` cannot be set: {error}; choose another place with WSGISocketPrefix",
-            socket.display()
-        ))
     }
 
     /// The first descriptor is httpd's main error log as it is now; what was
@@ -258,6 +242,7 @@ impl Supervisor {
             restarts: 0,
             causes: VecDeque::new(),
             scripts: BTreeSet::new(),
+            given_up: None,
         };
         self.pools.insert(pool, entry);
         self.pool_event(pool, Event::Tick);

@@ -139,7 +139,6 @@ impl Supervisor {
             active_at: entry.active_at,
             report: entry.report,
             ended_for: entry.ended_for.map(Failure::code),
-            overtime: entry.overtime,
             failed: entry.failed,
         })
     }
@@ -156,6 +155,7 @@ impl Supervisor {
                 restarts: entry.restarts,
                 causes: entry.causes,
                 scripts: entry.scripts,
+                given_up: entry.given_up,
             })
             .collect()
     }
@@ -184,9 +184,6 @@ impl Supervisor {
         self.reexec_problem = state.problem;
         for group in state.groups {
             self.read_group(group);
-        }
-        if let Some(problem) = self.admit_visitors() {
-            tracing::error!("{problem}");
         }
         self.pools = state.pools.into_iter().map(|pool| (pool.id, read_pool(pool))).collect();
         self.connections.count_from(state.last_connection);
@@ -234,8 +231,7 @@ impl Supervisor {
         let GroupState { definition, pools, stopped, removed } = state;
         let name = definition.config.name.clone();
         self.resources.groups.adopt(&definition.config);
-        let visitor = definition.visitor().ok().flatten();
-        self.groups.insert(name, Group { definition, visitor, target, pools, stopped, removed });
+        self.groups.insert(name, Group { definition, target, pools, stopped, removed });
     }
 
     fn read_worker(&mut self, state: WorkerState, ended: Option<ExitStatus>, kept: &mut Kept) -> io::Result<()> {
@@ -269,7 +265,6 @@ impl Supervisor {
             report: state.report,
             active_at: state.active_at,
             ended_for: state.ended_for.and_then(Failure::from_code),
-            overtime: state.overtime,
             failed: state.failed,
             dumps: Vec::new(),
         };
@@ -318,6 +313,7 @@ fn read_pool(state: PoolState) -> PoolEntry {
         restarts: state.restarts,
         causes: state.causes,
         scripts: state.scripts,
+        given_up: state.given_up,
     }
 }
 

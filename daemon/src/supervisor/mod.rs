@@ -16,10 +16,10 @@ mod workers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::Sender;
 use wsgid_protocol::Failure;
 use wsgid_protocol::config::LogTarget;
@@ -59,8 +59,6 @@ struct Known {
 /// A process group.
 struct Group {
     definition: Arc<Definition>,
-    /// Who may connect for it beside httpd's user (`socket-user=`).
-    visitor: Option<u32>,
     target: Target,
     pools: BTreeMap<String, PoolId>,
     stopped: bool,
@@ -85,7 +83,21 @@ struct PoolEntry {
     restarts: u64,
     causes: VecDeque<(SystemTime, String)>,
     /// Scripts that its workers had to load for requests.
-    scripts: BTreeSet<PathBuf>,
+    scripts: BTreeSet<std::path::PathBuf>,
+    /// The last new worker that was given up, until one takes over.
+    given_up: Option<GivenUp>,
+}
+
+/// A new worker or generation that did not take over from the old one.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct GivenUp {
+    pub(crate) at: SystemTime,
+    pub(crate) generation: u64,
+    pub(crate) why: String,
+    /// It was to have a definition that is not in force.
+    pub(crate) other_definition: bool,
+    /// Scripts that failed to load, with their tracebacks.
+    pub(crate) failed: BTreeMap<std::path::PathBuf, String>,
 }
 
 /// A running worker.
@@ -108,9 +120,7 @@ struct WorkerEntry {
     active_at: Instant,
     /// Why the supervisor ended it, if it did.
     ended_for: Option<Failure>,
-    /// It said that a request takes too long and cannot be stopped.
-    overtime: bool,
-    failed: BTreeMap<PathBuf, String>,
+    failed: BTreeMap<std::path::PathBuf, String>,
     /// Who waits for its stacks.
     dumps: Vec<Sender<(u32, String)>>,
 }
@@ -119,8 +129,6 @@ struct WorkerEntry {
 pub(crate) struct Supervisor {
     sink: Sink,
     launcher: Launcher,
-    /// Where the socket of requests is.
-    socket: Option<PathBuf>,
     allowed: Allowed,
     known: BTreeMap<u64, Known>,
     files: Vec<Arc<File>>,

@@ -14,7 +14,7 @@ use wsgid_protocol::config::Preload;
 use wsgid_protocol::control::{FromWorker, RecycleReason, ToWorker, WorkerReport, WorkerSpec};
 
 use super::spawn_queue::Pending;
-use super::{CAUSES_MAX, PoolEntry, Supervisor, WorkerEntry};
+use super::{CAUSES_MAX, GivenUp, PoolEntry, Supervisor, WorkerEntry};
 use crate::connections::{Connection, Front, Owner, PoolId};
 use crate::exit_code::launcher;
 use crate::log::escaped;
@@ -66,14 +66,26 @@ impl Supervisor {
                 }
             }
             Action::Switched(generation) => {
-                if let Some(entry) = self.pools.get(&pool) {
+                if let Some(entry) = self.pools.get_mut(&pool) {
+                    entry.given_up = None;
                     tracing::info!("{}: generation {generation} serves", entry.name());
                 }
             }
             Action::Discarded(generation, why) => {
-                if let Some(entry) = self.pools.get(&pool) {
+                if let Some(entry) = self.pools.get_mut(&pool) {
                     tracing::error!(
                         "{}: a new worker of generation {generation} was given up, the old ones serve on: {why}",
+                        entry.name()
+                    );
+                    let other_definition = !entry.machine.has_latest();
+                    let (at, failed) = (SystemTime::now(), BTreeMap::new());
+                    entry.given_up = Some(GivenUp { at, generation, why, other_definition, failed });
+                }
+            }
+            Action::TakenBack(generation) => {
+                if let Some(entry) = self.pools.get(&pool) {
+                    tracing::info!(
+                        "{}: generation {generation} is not needed: its definition was taken back",
                         entry.name()
                     );
                 }
@@ -112,7 +124,11 @@ impl Supervisor {
     /// not get rid of it, ends for that.
     fn ended_for(&mut self, worker: WorkerId, failure: Failure) {
         let Some(entry) = self.workers.get_mut(&worker) else { return };
-        entry.ended_for.get_or_insert(if entry.overtime { Failure::RequestTimeout } else { failure });
+        let timed_out = self.pools.get(&entry.pool).is_some_and(|pool| {
+            let member = pool.machine.members().find(|(id, _)| *id == worker);
+            member.and_then(|(_, member)| member.recycling()) == Some(RecycleReason::RequestTimeout)
+        });
+        entry.ended_for.get_or_insert(if timed_out { Failure::RequestTimeout } else { failure });
     }
 
     /// Starts what the limit allows.
@@ -204,7 +220,6 @@ impl Supervisor {
             report: WorkerReport::default(),
             active_at,
             ended_for: None,
-            overtime: false,
             failed: BTreeMap::new(),
             dumps: Vec::new(),
         };
@@ -225,7 +240,7 @@ impl Supervisor {
                 // can be reaped; `look_around` ends it if it does not.
                 let Some(entry) = self.workers.get_mut(&id) else { return };
                 tracing::debug!("worker {}: control socket: {why}", entry.handle.pid);
-                entry.broken = Some(Instant::now());
+                entry.broken.get_or_insert_with(Instant::now);
             }
             WorkerEvent::Exited(status) => self.exited(id, status),
         }
@@ -242,7 +257,6 @@ impl Supervisor {
             FromWorker::Recycle(reason) => {
                 tracing::debug!("worker {} asks to be replaced: {reason:?}", entry.handle.pid);
                 let key = (pool, entry.generation);
-                entry.overtime |= reason == RecycleReason::RequestTimeout;
                 if reason == RecycleReason::LoadFailed {
                     self.preloading.load_failed(key);
                 }
@@ -303,7 +317,23 @@ impl Supervisor {
             }
         }
         self.spawns.done(id);
+        let before = self.pools.get_mut(&pool).and_then(|pool| pool.given_up.take());
         self.pool_event(pool, Event::Ready(id, scripts));
+        self.note_given_up(pool, id, before);
+    }
+
+    /// A worker was ready. If that was the end of it, the status says why, also
+    /// when it has gone; if it serves, what was given up `before` is history.
+    fn note_given_up(&mut self, pool: PoolId, id: WorkerId, before: Option<GivenUp>) {
+        let Some(entry) = self.pools.get_mut(&pool) else { return };
+        match &mut entry.given_up {
+            Some(given_up) => {
+                let failed = self.workers.get(&id).map(|worker| worker.failed.clone());
+                given_up.failed = failed.unwrap_or_default();
+            }
+            None if !(entry.machine.accepts(id) && entry.machine.has_latest()) => entry.given_up = before,
+            None => {}
+        }
     }
 
     fn exited(&mut self, id: WorkerId, status: ExitStatus) {
@@ -312,7 +342,7 @@ impl Supervisor {
         self.spawns.done(id);
         self.reported(id);
         let out_of_memory = self.killed_for_memory(&entry, status);
-        let (failure, text) = self.obituary(id, &entry, status, out_of_memory);
+        let (failure, text) = self.obituary(&entry, status, out_of_memory);
         let asked = entry.ended_for.is_some() || status.code() == Some(i32::from(crate::exit_code::OK));
         match asked {
             true => tracing::debug!("{text}"),
@@ -350,13 +380,7 @@ impl Supervisor {
     }
 
     /// How a worker ended, as a failure and in words.
-    fn obituary(
-        &self,
-        id: WorkerId,
-        entry: &WorkerEntry,
-        status: ExitStatus,
-        out_of_memory: Option<Short>,
-    ) -> (Failure, String) {
+    fn obituary(&self, entry: &WorkerEntry, status: ExitStatus, out_of_memory: Option<Short>) -> (Failure, String) {
         let name = self.pools.get(&entry.pool).map(PoolEntry::name).unwrap_or_default();
         let after = entry.started.elapsed().as_secs_f64();
         let how = match (status.signal(), status.code()) {
@@ -373,22 +397,15 @@ impl Supervisor {
             (None, code) => {
                 let code = code.unwrap_or_default();
                 match launcher::text(code).filter(|_| entry.python.is_none()) {
-                    None if code == 0 && entry.overtime => {
-                        "has ended, because a request ran longer than request-timeout and did not stop".to_owned()
-                    }
                     Some(why) => format!("did not start: {why} (exit code {code}; its own words are in the log)"),
                     None => format!("exited with code {code}"),
                 }
             }
         };
-        let drains = self.pools.get(&entry.pool).is_some_and(|pool| pool.machine.drains(id));
         let failure = match (entry.ended_for, status.signal()) {
             (Some(failure), _) => failure,
             (None, Some(_)) if out_of_memory.is_some() => Failure::OutOfMemory,
             (None, Some(_)) => Failure::WorkerSignalled,
-            (None, None) if entry.overtime && status.success() => Failure::RequestTimeout,
-            // It was asked to finish, and has given up what could not.
-            (None, None) if drains && status.success() => Failure::WorkerStopped,
             (None, None) => Failure::WorkerExited,
         };
         let asked = if entry.ended_for.is_some() { " as asked" } else { "" };
@@ -424,10 +441,17 @@ impl Supervisor {
         let mut events = Vec::new();
         for (id, entry) in &mut self.workers {
             if entry.broken.is_some_and(|since| now.duration_since(since) > BROKEN_PATIENCE) {
+                if entry.ended_for.is_none() {
+                    tracing::error!(
+                        "{}: worker {} is ended: it has closed its control socket (descriptor 3), or does not read it",
+                        self.pools.get(&entry.pool).map(PoolEntry::name).unwrap_or_default(),
+                        entry.handle.pid
+                    );
+                }
                 events.push((entry.pool, Event::Lost(*id)));
                 continue;
             }
-            let Some(pool) = self.pools.get(&entry.pool).filter(|pool| pool.machine.works(*id)) else { continue };
+            let Some(pool) = self.pools.get(&entry.pool).filter(|pool| pool.machine.accepts(*id)) else { continue };
             let Some(group) = self.groups.get(&pool.group) else { continue };
             let config = &group.definition.config;
             let silent = entry.heartbeat.map(|at| now.duration_since(at)).unwrap_or_default();
@@ -442,7 +466,7 @@ impl Supervisor {
                 events.push((entry.pool, Event::Locked(*id)));
                 continue;
             }
-            if let Some(limit) = idle_limit(config).filter(|_| pool.machine.accepts(*id)) {
+            if let Some(limit) = idle_limit(config) {
                 // Workers report by themselves when they turn busy or idle, so
                 // that nobody has to be woken here.
                 if entry.report.in_flight == 0 && now.duration_since(entry.active_at) >= limit {
@@ -475,8 +499,6 @@ fn idle_limit(config: &wsgid_protocol::GroupConfig) -> Option<Duration> {
     /// For groups that shrink because they have a range of processes.
     const SHRINK_AFTER: Duration = Duration::from_secs(60);
     match config.idle_stop.is_zero() {
-        // No request would ever start it again.
-        _ if config.threads == 0 => None,
         false => Some(config.idle_stop),
         true => config.processes_max.map(|_| SHRINK_AFTER),
     }

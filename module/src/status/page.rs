@@ -181,6 +181,9 @@ fn pool(pool: &Value) -> String {
     for problem in problems.into_iter().filter(|problem| !problem.is_empty()) {
         let _ = write!(out, "<pre class=\"bad\">{}</pre>", escape(problem));
     }
+    if let Some(given_up) = pool.get("given_up").filter(|given_up| given_up.is_object()) {
+        out += &failures(list(given_up, "failed_scripts").iter());
+    }
     out += &workers(list(pool, "workers"));
     out += &latency(list(pool, "workers"));
     let causes = list(pool, "causes");
@@ -221,13 +224,19 @@ fn workers(workers: &[Value]) -> String {
         );
     }
     out += "</table>";
+    out + &failures(workers.iter().flat_map(|worker| list(worker, "failed_scripts")))
+}
+
+/// Scripts that failed to load, each once.
+fn failures<'v>(all: impl Iterator<Item = &'v Value>) -> String {
     let mut failures: Vec<&Value> = Vec::new();
-    for failed in workers.iter().flat_map(|worker| list(worker, "failed_scripts")) {
+    for failed in all {
         // Each worker of a group fails in the same way, mostly.
         if !failures.contains(&failed) {
             failures.push(failed);
         }
     }
+    let mut out = String::new();
     for failed in failures {
         let (script, traceback) = (escape(text(failed, "script")), escape(text(failed, "traceback")));
         let _ =
@@ -295,6 +304,7 @@ mod tests {
         let status = json!({ "groups": [{ "name": evil, "user": evil, "origin": evil, "problem": evil, "pools": [{
             "application_group": evil, "state": evil, "cause": evil, "last_problem": evil,
             "causes": [{ "at": 1, "text": evil }],
+            "given_up": { "why": evil, "failed_scripts": [{ "script": evil, "traceback": evil }] },
             "workers": [{ "pid": 1, "state": evil, "python": evil, "histogram": [1, 0, 5],
                 "failed_scripts": [{ "script": evil, "traceback": evil }] }],
         }] }] });

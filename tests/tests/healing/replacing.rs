@@ -15,7 +15,9 @@ const SLOW_TO_LOAD: &str = "
 import os, time
 time.sleep(1)
 def application(environ, start_response):
-    if environ['PATH_INFO'] == '/slow': time.sleep(2)
+    if environ['PATH_INFO'] == '/slow':
+        time.sleep(2)
+        os.write(2, b'still here\\n')
     start_response('200 OK', [])
     return [b'%d' % os.getpid()]
 ";
@@ -71,6 +73,15 @@ fn a_generation_that_fails_is_named_and_the_old_one_serves() {
             Some(control::pools(&status, "site").first()?["last_problem"].as_str()?.to_owned())
         });
         assert!(problem.contains("app.py"), "{problem}");
+        // Also when the worker that failed has long gone.
+        let given_up = || Some(control::pools(&control::status(&httpd)?, "site").first()?["given_up"].clone());
+        eventually("the end of the new generation", SOON, || (httpd.workers().len() == 2).then_some(()));
+        let failed = given_up().expect("a status")["failed_scripts"][0].clone();
+        assert!(failed["script"].as_str().is_some_and(|script| script.ends_with("app.py")), "{failed}");
+        let traceback = failed["traceback"].as_str().unwrap_or_default();
+        assert!(traceback.contains("ModuleNotFoundError: No module named 'nowhere_to_be_found'"), "{failed}");
+        let said = control::command(&httpd, &["status"]).expect("a control socket");
+        assert!(said.text.contains("was given up") && said.text.contains("ModuleNotFoundError"), "{}", said.text);
         // One of two workers dies now: the other serves, and nothing broken beside it.
         let victim = httpd.workers()[0];
         let in_flight = 2;
@@ -79,6 +90,7 @@ fn a_generation_that_fails_is_named_and_the_old_one_serves() {
         let_run(Duration::from_millis(2500));
         deploy(&site, SLOW_TO_LOAD);
         eventually("two workers that serve", SOON, || (control::workers(&httpd, "site")?.len() == 2).then_some(()));
+        eventually("a status without it", SOON, || given_up()?.is_null().then_some(()));
         let tally = load.stop();
         assert_eq!(tally.failed(), tally.of_kind("status 502"), "{tally:?}");
         assert!(tally.failed() <= in_flight && tally.ok > 100, "{tally:?}");
