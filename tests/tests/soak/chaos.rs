@@ -78,6 +78,14 @@ impl Chaos {
         self.record.chaos()
     }
 
+    /// Those that a run of this length must have had: each kind comes before
+    /// one comes again.
+    pub(crate) fn missing(done: &[String], time: Duration) -> Vec<&'static str> {
+        let whole = time >= Duration::from_secs(60) && env::var("WSGID_SOAK_ONLY").is_err();
+        let names = DISTURBANCES.iter().map(|(name, _)| *name).filter(|_| whole);
+        names.filter(|name| !done.iter().any(|line| line.ends_with(&format!(" {name}")))).collect()
+    }
+
     fn below(&mut self, end: usize) -> usize {
         self.state ^= self.state << 13;
         self.state ^= self.state >> 7;
@@ -185,9 +193,15 @@ impl Chaos {
         }
     }
 
+    /// A supervisor that was just killed has a successor soon.
     fn command(&mut self, httpd: &mut Httpd, args: &[&str]) {
-        let said = control::command(httpd, args);
-        self.note(said.map_or_else(|| "there is no control socket".to_owned(), |said| format!("{said:?}")));
+        let mut last = None;
+        let done = until(SOON, || {
+            last = control::command(httpd, args);
+            last.as_ref().filter(|said| said.code == 0).map(drop)
+        });
+        self.note(format!("{last:?}"));
+        assert!(done.is_some(), "`wsgid {}` is not obeyed: {last:?}", args.join(" "));
     }
 }
 

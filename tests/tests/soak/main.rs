@@ -91,7 +91,11 @@ fn nothing_is_lost_twice_done_or_cut_short() {
         record.stop();
         clients.into_iter().for_each(|client| client.join().expect("a client ends"));
         let journal = fs::read_to_string(site.file("journal")).expect("the journal is there");
-        let verdict = record.judge(&journal, &httpd.access_log());
+        let mut verdict = record.judge(&journal, &httpd.access_log());
+        verdict.troubles.extend(Chaos::missing(&chaos, time).into_iter().map(|name| format!("never done: {name}")));
+        // A child of httpd that crashes takes no request with it that a client could not send again.
+        let crashed = |line: &&str| ["exit signal", "panicked", "AH00052"].iter().any(|sign| line.contains(sign));
+        verdict.troubles.extend(httpd.error_log().lines().filter(crashed).map(str::to_owned));
         note(&format!("seed {seed}: {verdict}"));
         if !verdict.troubles.is_empty() {
             let kept = keep(&httpd, &site, &verdict, &chaos);
