@@ -9,6 +9,8 @@ use wsgid_protocol::GroupConfig;
 use wsgid_protocol::config::LogTarget;
 use wsgid_protocol::control::{Identity, ServerFacts};
 
+use crate::identity;
+
 /// A definition. It does not change; a changed one is another.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Definition {
@@ -27,6 +29,15 @@ impl Definition {
     /// that a worker was started with is the same.
     pub(crate) fn same_workers(&self, other: &Self) -> bool {
         self.identity == other.identity && started_with(&self.config) == started_with(&other.config)
+    }
+
+    /// The number of `socket-user=`.
+    ///
+    /// # Errors
+    /// If there is no such user.
+    pub(crate) fn visitor(&self) -> Result<Option<u32>, String> {
+        let name = self.config.socket_user.as_ref();
+        name.map(|name| identity::uid_of(name).map_err(|error| format!("socket-user=: {error}"))).transpose()
     }
 
     /// How long a worker may take to finish its requests when it is replaced.
@@ -52,6 +63,7 @@ fn started_with(config: &GroupConfig) -> GroupConfig {
         response_flush_delay: Duration::ZERO,
         startup_timeout: Duration::ZERO,
         idle_stop: Duration::ZERO,
+        socket_user: None,
         // Workers enter a control group when they start; its bounds change at once.
         cpu_weight: u32::from(config.is_bounded()),
         memory_max: 0,

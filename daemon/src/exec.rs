@@ -9,8 +9,9 @@ use std::os::fd::RawFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{chdir, chroot};
 use wsgid_protocol::control::{ToWorker, WorkerSpec};
@@ -87,7 +88,7 @@ fn prepare(args: &WorkerExec) -> Result<Command, Failed> {
         .map_err(Failed::new(launcher::SESSION, "failed to leave the supervisor's process group"))?;
     sys::reset_signals();
     if let Some(nice) = config.cpu_priority {
-        sys::set_nice(nice).map_err(Failed::new(launcher::PRIORITY, "failed to set cpu-priority"))?;
+        set_priority(nice)?;
         // The session's value is set too. Not every kernel has it, and control
         // groups overrule it.
         let _ = std::fs::write("/proc/self/autogroup", nice.to_string());
@@ -153,24 +154,37 @@ fn read_spec() -> io::Result<Box<WorkerSpec>> {
     }
 }
 
+/// Only root may ask for more than an ordinary share. A site that cannot have it
+/// is served with the ordinary one, as by mod_wsgi.
+#[expect(clippy::print_stderr, reason = "standard error is the launcher's pipe to the group's log")]
+fn set_priority(nice: i32) -> Result<(), Failed> {
+    match sys::set_nice(nice) {
+        // EACCES and EPERM.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            eprintln!("cpu-priority={nice} needs a privilege that the supervisor does not have; it has no effect");
+            Ok(())
+        }
+        other => other.map_err(Failed::new(launcher::PRIORITY, "failed to set cpu-priority")),
+    }
+}
+
 fn limit_resources(config: &GroupConfig) -> nix::Result<()> {
-    if config.memory_limit > 0 {
-        setrlimit(Resource::RLIMIT_DATA, config.memory_limit, config.memory_limit)?;
-    }
-    if config.virtual_memory_limit > 0 {
-        setrlimit(Resource::RLIMIT_AS, config.virtual_memory_limit, config.virtual_memory_limit)?;
-    }
-    if config.process_limit > 0 {
-        let most = config.process_limit.into();
-        setrlimit(Resource::RLIMIT_NPROC, most, most)?;
-    }
-    let seconds = config.cpu_time_limit.as_secs();
-    if seconds > 0 {
-        // mod_wsgi: SIGXCPU at the soft limit starts the replacement; the hard
-        // one ends what does not listen.
-        setrlimit(Resource::RLIMIT_CPU, seconds, seconds + 1 + config.shutdown_timeout.as_secs())?;
-    }
-    Ok(())
+    // What the supervisor itself is held to is not exceeded.
+    let limit = |resource, soft: u64, hard: u64| {
+        if soft == 0 {
+            return Ok(());
+        }
+        let (_, most) = getrlimit(resource)?;
+        setrlimit(resource, soft.min(most), hard.min(most))
+    };
+    limit(Resource::RLIMIT_DATA, config.memory_limit, config.memory_limit)?;
+    limit(Resource::RLIMIT_AS, config.virtual_memory_limit, config.virtual_memory_limit)?;
+    limit(Resource::RLIMIT_NPROC, config.process_limit.into(), config.process_limit.into())?;
+    // mod_wsgi: SIGXCPU at the soft limit starts the replacement; the hard one
+    // ends what does not listen. The kernel counts whole seconds.
+    let whole = |time: Duration| time.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX);
+    let seconds = whole(config.cpu_time_limit);
+    limit(Resource::RLIMIT_CPU, seconds, seconds.saturating_add(1).saturating_add(whole(config.shutdown_timeout)))
 }
 
 fn enter_directory(spec: &WorkerSpec, enter_home: bool) -> Result<(), Failed> {

@@ -83,6 +83,11 @@ fn own_identity() -> Result<Identity, IdentityError> {
     Ok(Identity { uid: uid.as_raw(), gid, groups: Vec::new(), user, home, shell, change: false })
 }
 
+/// The number of `name` or `#number`.
+pub(crate) fn uid_of(name: &str) -> Result<u32, IdentityError> {
+    find_user(name).map(|account| account.uid)
+}
+
 struct Account {
     name: String,
     uid: u32,

@@ -1,6 +1,7 @@
 //! Accepts request connections: checks the peer, reads exactly HELLO and not a
 //! byte more, and hands both to the supervisor. Knows nothing of groups.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -38,34 +39,44 @@ pub(crate) struct Incoming {
     pub(crate) hello: Hello,
 }
 
-/// Who may connect beside root and the supervisor's own user.
+/// Who may connect beside root and the supervisor's own user: httpd's user, and
+/// those of `socket-user=`.
 #[derive(Clone, Debug)]
-pub(crate) struct Allowed(Arc<watch::Sender<Option<u32>>>);
+pub(crate) struct Allowed(Arc<watch::Sender<(Option<u32>, BTreeSet<u32>)>>);
 
 impl Allowed {
     /// Nobody, until a configuration names httpd's user. Connects wait in the
     /// backlog meanwhile: httpd starts a supervisor that has died again, and
     /// its children are sooner here than the configuration.
     pub(crate) fn new() -> Self {
-        Self(Arc::new(watch::channel(None).0))
+        Self(Arc::new(watch::channel((None, BTreeSet::new())).0))
     }
 
     pub(crate) fn set(&self, uid: u32) {
-        self.0.send_replace(Some(uid));
+        self.0.send_modify(|(httpd, _)| *httpd = Some(uid));
+    }
+
+    pub(crate) fn set_visitors(&self, uids: BTreeSet<u32>) {
+        self.0.send_modify(|(_, visitors)| *visitors = uids);
     }
 
     pub(crate) fn get(&self) -> Option<u32> {
-        *self.0.borrow()
+        self.0.borrow().0
     }
 
     /// Waits for `set`.
     async fn known(&self) {
         // The sender lives as long as this.
-        let _ = self.0.subscribe().wait_for(Option::is_some).await;
+        let _ = self.0.subscribe().wait_for(|(httpd, _)| httpd.is_some()).await;
+    }
+
+    /// Whether this user may have every process group.
+    pub(crate) fn is_httpd(&self, uid: u32) -> bool {
+        uid == 0 || self.get() == Some(uid) || uid == nix::unistd::geteuid().as_raw()
     }
 
     fn permits(&self, uid: u32) -> bool {
-        uid == 0 || self.get() == Some(uid) || uid == nix::unistd::geteuid().as_raw()
+        self.is_httpd(uid) || self.0.borrow().1.contains(&uid)
     }
 }
 
@@ -142,7 +153,7 @@ fn peer_permitted(stream: &UnixStream, allowed: &Allowed) -> bool {
         Ok(peer) if allowed.permits(peer.uid()) => true,
         Ok(peer) => {
             tracing::warn!(
-                "a connection from uid {} (pid {}) was turned away: it is not httpd's user",
+                "a connection from uid {} (pid {}) was turned away: it is neither httpd's user nor named by socket-user=",
                 peer.uid(),
                 peer.pid()
             );

@@ -39,6 +39,7 @@ mod standalone;
 mod supervise;
 mod supervisor;
 mod sys;
+mod visitors;
 mod worker;
 
 fn main() -> std::process::ExitCode {

@@ -13,7 +13,7 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc::{Receiver, Sender};
 use wsgid_protocol::blocking::FrameReader;
 use wsgid_protocol::control::{FromParent, ToParent};
-use wsgid_protocol::limits::MAX_DESCRIPTORS;
+use wsgid_protocol::limits::{LOGS_MAX, MAX_DESCRIPTORS};
 use wsgid_protocol::{FrameHead, Kind, payload};
 
 use crate::freeze::Freeze;
@@ -38,15 +38,24 @@ pub(crate) async fn converse(
     stream.set_nonblocking(true)?;
     let stream = UnixStream::from_std(stream)?;
     let mut reader = FrameReader::new(MAX_DESCRIPTORS);
+    let mut ahead = Vec::new();
     loop {
         tokio::select! {
             // Only between two messages: half of one would be lost.
-            () = frozen.asked(), if reader.is_empty() && answers.is_empty() => return Ok(()),
+            () = frozen.asked(), if reader.is_empty() && ahead.is_empty() && answers.is_empty() => return Ok(()),
             got = fill(&stream, &mut reader) => {
                 if got? == 0 {
                     return Ok(());
                 }
-                while let Some(message) = next(&mut reader)? {
+                while let Some(ParentMessage { message, mut files }) = next(&mut reader)? {
+                    ahead.append(&mut files);
+                    if ahead.len() > LOGS_MAX {
+                        return Err(io::Error::new(io::ErrorKind::InvalidData, "too many descriptors"));
+                    }
+                    if message == FromParent::Logs {
+                        continue;
+                    }
+                    let message = ParentMessage { message, files: std::mem::take(&mut ahead) };
                     if messages.send(message).await.is_err() {
                         return Ok(());
                     }

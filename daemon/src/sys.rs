@@ -3,7 +3,7 @@
 //! launcher, and by the log's clock.
 #![expect(unsafe_code, reason = "inherited descriptors and localtime_r have no safe form")]
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
@@ -108,6 +108,48 @@ pub(crate) fn local_time(seconds: i64) -> LocalTime {
         second: tm.tm_sec,
         year: tm.tm_year + 1900,
     }
+}
+
+#[cfg(target_pointer_width = "64")]
+const SETGROUPS: libc::c_long = libc::SYS_setgroups;
+/// The other one has numbers of 16 bits.
+#[cfg(target_pointer_width = "32")]
+const SETGROUPS: libc::c_long = libc::SYS_setgroups32;
+
+/// Sets the supplementary groups of the calling thread alone; the C library
+/// would set those of all threads.
+///
+/// # Errors
+/// As `setgroups(2)`.
+pub(crate) fn set_thread_groups(groups: &[u32]) -> io::Result<()> {
+    // SAFETY: a slice with its length, alive for the call.
+    let outcome = unsafe { libc::syscall(SETGROUPS, groups.len(), groups.as_ptr()) };
+    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The extended attribute that is the access list of a file.
+const ACCESS_LIST: &CStr = c"system.posix_acl_access";
+
+/// Sets the access list of a file.
+///
+/// # Errors
+/// As `setxattr(2)`.
+pub(crate) fn set_access_list(path: &Path, list: &[u8]) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: two C strings and a slice with its length, alive for the call.
+    let outcome = unsafe { libc::setxattr(path.as_ptr(), ACCESS_LIST.as_ptr(), list.as_ptr().cast(), list.len(), 0) };
+    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Takes it away.
+///
+/// # Errors
+/// As `removexattr(2)`.
+pub(crate) fn remove_access_list(path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: two C strings, alive for the call.
+    let outcome = unsafe { libc::removexattr(path.as_ptr(), ACCESS_LIST.as_ptr()) };
+    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Gives up the controlling terminal, which the descriptor is. Only for a

@@ -2,6 +2,7 @@
 //! them: names that refer to groups, and from where.
 
 use nix::unistd::geteuid;
+use wsgid_protocol::GroupConfig;
 use wsgid_protocol::report::Remark;
 
 use crate::apr::log::{self, Level};
@@ -128,7 +129,22 @@ fn warnings(settings: &Settings, main: Server<'_>) -> Vec<Remark> {
             warnings.push(Remark { origin: sighting.origin.clone(), text: text.to_owned() });
         }
     }
+    warnings.extend(settings.groups.iter().filter_map(|group| idle_service(settings, &group.config)));
     warnings
+}
+
+/// Without a script a service does nothing at all.
+fn idle_service(settings: &Settings, config: &GroupConfig) -> Option<Remark> {
+    let has_script = settings.imports.iter().any(|import| import.process_group == config.name);
+    if config.threads > 0 || has_script || settings.daemon_socket.is_some() {
+        return None;
+    }
+    let text = format!(
+        "process group `{}` has threads=0 and no script: it takes no requests and does nothing; name a script with \
+         WSGIImportScript",
+        config.name
+    );
+    Some(Remark { origin: config.origin.clone(), text })
 }
 
 /// WSGIProcessGroup outside of sections: known now, so said now.

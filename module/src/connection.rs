@@ -271,7 +271,8 @@ fn connect_to<P: Patience>(
             Err(Errno::EAGAIN | Errno::ECONNREFUSED | Errno::EINTR) => {
                 let waited = began.elapsed();
                 if waited >= timeout {
-                    let text = format!("nobody took the connection within {} s", timeout.as_secs());
+                    let text =
+                        format!("nobody took the connection within {} s (connect-timeout)", timeout.as_secs_f64());
                     return Err(Wait::Io(io::Error::new(io::ErrorKind::TimedOut, text)));
                 }
                 patience.tick(waited).map_err(Wait::Interrupted)?;

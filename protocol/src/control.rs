@@ -23,6 +23,9 @@ pub enum FromParent {
     GenerationEnded(u64),
     /// Stop everything; the parent waits for the supervisor to exit.
     Shutdown,
+    /// Descriptors that stand in front of those of the next `Configure`: one
+    /// frame takes 250 at most, and every virtual host may have its own log.
+    Logs,
 }
 
 /// A whole configuration.

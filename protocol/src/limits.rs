@@ -56,5 +56,9 @@ pub const MAX_WORKER_CONTROL_LEN: u32 = 256 * 1024;
 /// configuration; every other kind carries one or none).
 pub const MAX_DESCRIPTORS: usize = 250;
 
+/// Error logs of one configuration: more virtual hosts with logs of their own
+/// than httpd itself has descriptors for by default.
+pub const LOGS_MAX: usize = 16 * MAX_DESCRIPTORS;
+
 /// Length of a process group's or application group's name in bytes.
 pub const MAX_NAME_LEN: usize = 1024;

@@ -65,7 +65,7 @@ options! {
     "chroot", "absolute directory", MOD_WSGI, |c, v| c.chroot = Some(absolute(v)?), "root directory of the processes";
     "script-user", "name or #uid", MOD_WSGI, |c, v| c.script_user = Some(name(v)?), "owner that scripts must have";
     "script-group", "name or #gid", MOD_WSGI, |c, v| c.script_group = Some(name(v)?), "group that scripts must have";
-    "socket-user", "name or #uid", MOD_WSGI, |c, v| c.socket_user = Some(name(v)?), "user that connects where httpd changes its own";
+    "socket-user", "name or #uid", MOD_WSGI, |c, v| c.socket_user = Some(name(v)?), "user that may connect too, where a module changes the user of httpd's children (MPM-ITK)";
     "lang", "locale name", MOD_WSGI, |c, v| c.lang = Some(name(v)?), "LANG of the processes";
     "locale", "locale name", MOD_WSGI, |c, v| c.locale = Some(name(v)?), "LC_ALL of the processes";
     "env", "NAME=VALUE", OURS, |c, v| c.env.push(variable(v)?), "environment variable; may be repeated";
@@ -78,7 +78,7 @@ options! {
     "server-metrics", "On or Off", MOD_WSGI, |c, v| c.server_metrics = on_off(v)?, "read; `server_metrics()` is None: workers do not see httpd's scoreboard";
     "processes", "number, or MIN..MAX", MOD_WSGI, |c, v| processes(c, v)?, "worker processes";
     "threads", "number", MOD_WSGI, |c, v| c.threads = number(v, 0, 65533)?, "request threads per process; 0 is a service";
-    "stack-size", "bytes", MOD_WSGI, |c, v| c.stack_size = Some(bytes(v, 0)?), "stack of a thread";
+    "stack-size", "bytes", MOD_WSGI, |c, v| c.stack_size = Some(bytes(v, 32768)?), "stack of a thread; 0 is the system's";
     "listen-backlog", "number", MOD_WSGI, |c, v| c.listen_backlog = number(v, 1, 65535)?, "requests that may wait for a worker";
     "cpu-priority", "nice value", MOD_WSGI, |c, v| c.cpu_priority = Some(nice(v)?), "scheduling priority, -20 to 19";
     "startup-timeout", "seconds", MOD_WSGI, |c, v| c.startup_timeout = seconds(v)?, "time to load the application";
@@ -89,14 +89,14 @@ options! {
     "request-timeout", "seconds", MOD_WSGI, |c, v| c.request_timeout = seconds(v)?, "time a request may run, times 1 + ln(threads)";
     "interrupt-timeout", "seconds", MOD_WSGI, |c, v| c.interrupt_timeout = seconds(v)?, "time an interrupted request has to end";
     "deadlock-timeout", "seconds", MOD_WSGI, |c, v| c.deadlock_timeout = seconds(v)?, "time the interpreter may be locked";
-    "inactivity-timeout", "seconds", MOD_WSGI, |c, v| c.inactivity_timeout = seconds(v)?, "time without requests after which a worker is replaced";
+    "inactivity-timeout", "seconds", MOD_WSGI, |c, v| c.inactivity_timeout = seconds(v)?, "time without requests after which a worker that had some is replaced";
     "idle-stop", "seconds", OURS, |c, v| c.idle_stop = seconds(v)?, "time without requests after which workers are stopped until the next one";
-    "graceful-timeout", "seconds", MOD_WSGI, |c, v| c.graceful_timeout = seconds(v)?, "time to finish requests when a worker is replaced";
+    "graceful-timeout", "seconds", MOD_WSGI, |c, v| c.graceful_timeout = seconds(v)?, "time to finish requests when a worker is replaced; 0 is none";
     "eviction-timeout", "seconds", MOD_WSGI, |c, v| c.eviction_timeout = seconds(v)?, "the same for SIGUSR1; 0 is graceful-timeout";
-    "shutdown-timeout", "seconds", MOD_WSGI, |c, v| c.shutdown_timeout = seconds(v)?, "time to end when a worker is stopped";
+    "shutdown-timeout", "seconds", MOD_WSGI, |c, v| c.shutdown_timeout = seconds(v)?, "time to end when a worker is stopped; 0 is none";
     "restart-interval", "seconds", MOD_WSGI, |c, v| c.restart_interval = seconds(v)?, "age at which a worker is replaced";
     "cpu-time-limit", "seconds", MOD_WSGI, |c, v| c.cpu_time_limit = seconds(v)?, "CPU time after which a worker is replaced";
-    "response-flush-delay", "milliseconds", MOD_WSGI, |c, v| c.response_flush_delay = Duration::from_millis(number(v, 0, 3_600_000)?.into()), "time response bytes may be held back";
+    "response-flush-delay", "milliseconds", MOD_WSGI, |c, v| c.response_flush_delay = milliseconds(v)?, "time response bytes may be held back";
     "maximum-requests", "number", MOD_WSGI, |c, v| c.maximum_requests = number(v, 0, u32::MAX)?.into(), "requests after which a worker is replaced";
     "maximum-requests-jitter", "number", OURS, |c, v| c.maximum_requests_jitter = number(v, 0, u32::MAX)?.into(), "up to so many requests more, chosen per worker";
     "memory-recycle", "bytes", OURS, |c, v| c.memory_recycle = bytes(v, 0)?, "resident size after which a worker is replaced";
@@ -250,8 +250,16 @@ fn seconds(value: &str) -> Result<Duration, String> {
     // The largest that C's int holds, which people write for "never".
     match digits.parse::<u64>() {
         Ok(count) if count <= u64::from(u32::MAX) => Ok(Duration::from_millis(count * scale_ms)),
-        _ => Err(format!("`{value}` is not a whole number of seconds, 0 or more")),
+        _ => Err(format!("`{value}` is not a whole number, 0 or more, with or without a unit of ms, s, m or h")),
     }
+}
+
+/// Milliseconds, or a time with its unit; an hour at most.
+fn milliseconds(value: &str) -> Result<Duration, String> {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let has_unit = value.ends_with(|c: char| c.is_ascii_alphabetic());
+    let time = if has_unit { seconds(value)? } else { seconds(&format!("{value}ms"))? };
+    if time <= HOUR { Ok(time) } else { Err(format!("`{value}` is more than an hour")) }
 }
 
 /// Bytes, with an optional unit of `K`, `M` or `G` (powers of 1024). Zero is
@@ -294,6 +302,8 @@ mod tests {
     fn units_mean_what_they_say() {
         assert_eq!(set("memory-limit", "512M").unwrap().memory_limit, 512 << 20);
         assert_eq!(set("request-timeout", "60s").unwrap().request_timeout, Duration::from_secs(60));
+        assert_eq!(set("response-flush-delay", "20").unwrap().response_flush_delay, Duration::from_millis(20));
+        assert_eq!(set("response-flush-delay", "2s").unwrap().response_flush_delay, Duration::from_secs(2));
         assert_eq!(set("socket-timeout", "2147483647").unwrap().socket_timeout, Duration::from_secs(2_147_483_647));
     }
 
@@ -306,6 +316,9 @@ mod tests {
             ("home", "relative"),
             ("processes", "0"),
             ("memory-limit", "1Q"),
+            ("stack-size", "100"),
+            ("response-flush-delay", "x"),
+            ("response-flush-delay", "61m"),
             ("header-buffer-size", "100"),
         ] {
             let error = set(name, value).unwrap_err().to_string();

@@ -133,7 +133,6 @@ fn what_means_something_else_is_named_with_its_line() {
                 ("note [WSGILazyInitialization On]", "no effect"),
                 ("change [WSGIDaemonProcess shop ", "takes 512 bytes"),
                 ("change [WSGIDaemonProcess shop ", "takes 5 seconds"),
-                ("change [WSGIDaemonProcess shop ", "socket-user= has no effect"),
                 ("change [WSGIDaemonProcess shop ", "has 2 application groups"),
                 ("change [WSGIDaemonProcess shop ", "up to 6 together instead of 3"),
                 ("change [WSGIScriptAlias /alone ", "names no process group"),

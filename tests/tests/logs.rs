@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use wsgid_tests::document::Who;
 use wsgid_tests::machine::Machine;
-use wsgid_tests::{Httpd, Limit, Site, case, eventually, heavy_case, note, users};
+use wsgid_tests::{Httpd, Limit, Request, Site, case, eventually, heavy_case, note, users};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -76,6 +76,45 @@ fn a_virtual_hosts_group_writes_to_its_log_also_after_rotation() {
         httpd.graceful();
         assert_eq!(httpd.get("/?two").status, 200);
         wait("aside two");
+        httpd.stop();
+    });
+}
+
+/// More than one message can carry.
+#[test]
+fn each_of_many_virtual_hosts_has_its_own_log() {
+    case(Limit::default(), || {
+        const HOSTS: usize = 300;
+        let site = Site::new();
+        let script = site.write("aside.py", ASIDE);
+        let mut builder = Httpd::builder();
+        let root = builder.root().to_owned();
+        for number in 0..HOSTS {
+            // Not preloaded: the application group is not fixed.
+            builder = builder.line(format!(
+                "<VirtualHost *>\nServerName h{number}.test\nErrorLog {0}/own-{number}.log\n\
+                 WSGIDaemonProcess g{number} threads=1\nWSGIProcessGroup g{number}\nWSGIScriptAlias / {1}\n\
+                 <Directory {2}>\nRequire all granted\n</Directory>\n</VirtualHost>",
+                root.display(),
+                script.display(),
+                site.path().display()
+            ));
+        }
+        let httpd = builder.start();
+        for turn in ["first", "again"] {
+            for number in [0, 249, 250, HOSTS - 1] {
+                let request =
+                    Request::new("GET", &format!("/?{turn}{number}")).header("Host", &format!("h{number}.test"));
+                assert_eq!(httpd.client().send(&request).expect("an answer").status, 200);
+                let log = root.join(format!("own-{number}.log"));
+                eventually("the line", SOON, || {
+                    fs::read_to_string(&log)
+                        .is_ok_and(|text| text.contains(&format!("aside {turn}{number}")))
+                        .then_some(())
+                });
+            }
+            httpd.graceful();
+        }
         httpd.stop();
     });
 }

@@ -227,9 +227,6 @@ fn options(seen: &Seen<'_>) -> Vec<Finding> {
         let digits = value.trim_end_matches(|c: char| c.is_ascii_alphabetic());
         let has_unit = !digits.is_empty() && digits.len() < value.len() && digits.bytes().all(|b| b.is_ascii_digit());
         let text = match name {
-            "socket-user" => "socket-user= has no effect: the module connects as httpd's own user; MPM-ITK and \
-                              mod_ruid2, for which mod_wsgi has it, do not work here"
-                .to_owned(),
             _ if has_unit && (name.ends_with("-limit") || name.ends_with("-size")) && name != "cpu-time-limit" => {
                 format!("{name}={value} means the unit here; mod_wsgi ignores it and takes {digits} bytes")
             }

@@ -7,8 +7,10 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use nix::unistd::{Gid, Uid, getegid, geteuid, setfsgid, setfsuid};
+use nix::unistd::{Gid, Uid, getegid, geteuid, getgroups, setfsgid, setfsuid};
 use wsgid_protocol::control::Identity;
+
+use crate::sys::set_thread_groups;
 
 /// Opens `path` for appending as `who`; as ourselves if that is not known.
 pub(crate) fn open_as(path: &Path, who: Option<&Identity>) -> io::Result<File> {
@@ -17,18 +19,65 @@ pub(crate) fn open_as(path: &Path, who: Option<&Identity>) -> io::Result<File> {
     options.append(true).create(true).mode(0o640).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY);
     let file = match who.filter(|who| who.change) {
         None => options.open(path),
-        Some(who) => {
-            // For this thread and this one call alone.
-            setfsgid(Gid::from_raw(who.gid));
-            setfsuid(Uid::from_raw(who.uid));
-            let opened = options.open(path);
-            setfsuid(geteuid());
-            setfsgid(getegid());
-            opened
-        }
+        Some(who) => as_user(who, || options.open(path)),
     }?;
     match file.metadata()?.is_file() {
         true => Ok(file),
         false => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")),
+    }
+}
+
+/// Does one thing with the rights of a user; for this thread alone.
+fn as_user<T>(who: &Identity, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let own: Vec<u32> = getgroups()?.into_iter().map(Gid::as_raw).collect();
+    set_thread_groups(&who.groups)?;
+    let (uid, gid) = (Uid::from_raw(who.uid), Gid::from_raw(who.gid));
+    setfsgid(gid);
+    setfsuid(uid);
+    // They say nothing about success, but each tells what was before.
+    let is_the_user = setfsuid(uid) == uid && setfsgid(gid) == gid;
+    let done = if is_the_user { act() } else { Err(io::ErrorKind::PermissionDenied.into()) };
+    setfsuid(geteuid());
+    setfsgid(getegid());
+    set_thread_groups(&own)?;
+    done
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    use super::*;
+
+    #[test]
+    fn root_nothing_is_opened_that_the_user_could_not() {
+        if !geteuid().is_root() {
+            return;
+        }
+        let identity = |gid, groups| Identity {
+            uid: 64_005,
+            gid,
+            groups,
+            user: "site".into(),
+            home: "/".into(),
+            shell: "/".into(),
+            change: true,
+        };
+        let place = tempfile::tempdir().unwrap();
+        let set = |mode| std::fs::set_permissions(place.path(), Permissions::from_mode(mode)).unwrap();
+        let path = place.path().join("log");
+        // What root's group may do is nothing to a site, even if root is in it.
+        set_thread_groups(&[0]).unwrap();
+        set(0o775);
+        assert!(open_as(&path, Some(&identity(64_005, Vec::new()))).is_err());
+        assert_eq!(getgroups().unwrap(), [Gid::from_raw(0)], "our own are back");
+        std::os::unix::fs::chown(place.path(), None, Some(64_006)).unwrap();
+        let file = open_as(&path, Some(&identity(64_005, vec![64_006]))).unwrap();
+        let made = file.metadata().unwrap();
+        assert_eq!((made.uid(), made.gid(), made.mode() & 0o777), (64_005, 64_005, 0o640));
+        let link = place.path().join("link");
+        std::os::unix::fs::symlink("/etc/passwd", &link).unwrap();
+        assert!(open_as(&link, Some(&identity(64_005, vec![64_006]))).is_err());
     }
 }

@@ -40,7 +40,11 @@ impl Pool {
             self.spawn_up_to(&next, live, self.wanted(&next), out);
         }
         let current = self.current.clone();
-        let live = self.count(|member| self.is_current(member) && member.is_live() && member.replaces.is_none());
+        let live = match self.current.is_service() {
+            // One that is on its way out may hold what its successor needs.
+            true => self.members.len(),
+            false => self.count(|member| self.is_current(member) && member.is_live() && member.replaces.is_none()),
+        };
         if self.held_until.is_none_or(|at| at <= now) || !self.any_serving() {
             self.spawn_up_to(&current, live, self.wanted(&current), out);
         }
@@ -107,12 +111,12 @@ impl Pool {
     }
 
     /// Lets the next generation take over when it is ready, or when there is
-    /// nothing that it would take over from.
+    /// nothing that it would take over from. Services go one after the other.
     pub(super) fn advance_next(&mut self, now: Instant, out: &mut Actions) {
         let Some(next) = &self.next else { return };
         let wanted = self.wanted(next).max(u32::from(self.any_serving()));
         let ready = self.count(|member| member.generation == next.number && member.is_ready());
-        if self.any_serving() && (ready as u32) < wanted {
+        if self.any_serving() && (ready as u32) < wanted && !next.is_service() {
             return;
         }
         let old = std::mem::replace(&mut self.current, next.clone());
@@ -141,6 +145,10 @@ impl Pool {
             member.is_ready() && member.recycle.is_some_and(|recycle| recycle.at.is_some_and(|at| at <= now))
         };
         for id in self.ids_where(due) {
+            if self.current.is_service() {
+                self.drain(id, now, out);
+                continue;
+            }
             if let Some(recycle) = self.members.get_mut(&id).and_then(|member| member.recycle.as_mut()) {
                 recycle.at = None;
             }

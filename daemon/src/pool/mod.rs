@@ -154,6 +154,15 @@ struct Generation {
     for_files: bool,
 }
 
+impl Generation {
+    /// Whether its workers take no requests (`threads=0`). Two of them at a time
+    /// would be in each other's way: they listen on the same port, or do the same
+    /// work twice. So there is never one more than configured.
+    fn is_service(&self) -> bool {
+        self.definition.config.threads == 0
+    }
+}
+
 /// The state.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Pool {
@@ -251,6 +260,17 @@ impl Pool {
     /// The worker that this one is to replace.
     pub(crate) fn replaces(&self, id: WorkerId) -> Option<WorkerId> {
         self.members.get(&id)?.replaces
+    }
+
+    /// Whether this worker has something to do: loading, serving or finishing.
+    pub(crate) fn works(&self, id: WorkerId) -> bool {
+        let phase = self.members.get(&id).map(|member| member.phase);
+        matches!(phase, Some(Phase::Starting { .. } | Phase::Ready { .. } | Phase::Draining { .. }))
+    }
+
+    /// Whether this worker was asked to finish.
+    pub(crate) fn drains(&self, id: WorkerId) -> bool {
+        matches!(self.members.get(&id).map(|member| member.phase), Some(Phase::Draining { .. }))
     }
 
     /// Whether this worker may be given connections.

@@ -16,11 +16,13 @@ const PROCESSES: u32 = 3;
 /// `restart-window`.
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// A group with a fixed number, one with a range, and one that comes and goes.
+/// A group with a fixed number, one with a range, one that comes and goes, and
+/// a service.
 const KINDS: &[(&[(&str, &str)], bool)] = &[
     (&[("processes", "3"), ("restart-burst", "5")], true),
     (&[("processes", "1..3"), ("restart-burst", "5")], true),
     (&[("processes", "0..3"), ("restart-burst", "5"), ("idle-stop", "5")], false),
+    (&[("processes", "3"), ("restart-burst", "5"), ("threads", "0")], true),
 ];
 
 /// What may happen next; numbers choose among the workers there are.
@@ -105,6 +107,11 @@ impl World {
         world
     }
 
+    /// Whether the workers take no requests.
+    fn service(&self) -> bool {
+        KINDS[self.kind].0.contains(&("threads", "0"))
+    }
+
     fn event(&mut self, event: Event) {
         let failed = self.has_failed();
         self.bench.event(event);
@@ -184,6 +191,8 @@ impl World {
                 && !pool.members().any(|(_, other)| other.replaces == Some(id) && other.is_live());
             assert!(!forgotten, "one is to be replaced, and nothing will do it");
         }
+        let all = pool.members().count();
+        assert!(!self.service() || all <= PROCESSES as usize, "a service runs once, also while it is replaced");
         let known: BTreeSet<WorkerId> = pool.members().map(|(id, _)| id).collect();
         let books: BTreeSet<WorkerId> = self.queued.keys().chain(self.running.keys()).copied().collect();
         assert_eq!(known, books, "every worker is waited for, and none is forgotten");
@@ -208,6 +217,7 @@ impl World {
                 }
             }
             H::Ready(n) => self.on(*n, |world, id| world.is_ready(id, BTreeSet::new())),
+            H::ReadyBroken(n) if self.service() => self.on(*n, |world, id| world.is_ready(id, BTreeSet::new())),
             H::ReadyBroken(n) => self.on(*n, |world, id| world.is_ready(id, BTreeSet::from(["/app.py".into()]))),
             H::Exits(n) => self.on(*n, |world, id| world.exits(id, n % 5 == 0)),
             H::Lost(n) => self.on(*n, |world, id| world.event(Event::Lost(id))),
@@ -215,9 +225,9 @@ impl World {
             H::Recycle(n, reason) => self.on(*n, |world, id| world.event(Event::Recycle(id, *reason))),
             H::Idle(n) => self.on(*n, |world, id| world.event(Event::Idle(id))),
             H::Waiting(count) => self.event(Event::Waiting(*count)),
-            H::Define(threads) => {
-                let threads = threads.to_string();
-                let options = [KINDS[self.kind].0, &[("threads", threads.as_str())][..]].concat();
+            H::Define(number) => {
+                let number = format!("NUMBER={number}");
+                let options = [KINDS[self.kind].0, &[("env", number.as_str())][..]].concat();
                 self.event(Event::Define(definition(&options)));
             }
             H::Restart => self.event(Event::Restart),

@@ -65,18 +65,24 @@ impl Pool {
     fn recycle(&mut self, id: WorkerId, reason: RecycleReason, now: Instant) {
         let current = self.current.number;
         let Some(member) = self.members.get_mut(&id) else { return };
-        if !member.is_ready() || member.generation != current {
-            return;
-        }
-        if reason == RecycleReason::ScriptChanged {
-            match self.next {
-                None => self.begin_next_for_files(),
-                // The new workers say so themselves if they miss it; but if
-                // they are given up, nobody would say it again.
-                Some(_) => self.changed_again = true,
+        let serves = member.is_ready() && member.generation == current;
+        match reason {
+            RecycleReason::ScriptChanged if serves => {
+                match self.next {
+                    None => self.begin_next_for_files(),
+                    // The new workers say so themselves if they miss it; but if
+                    // they are given up, nobody would say it again.
+                    Some(_) => self.changed_again = true,
+                }
             }
-        } else if member.recycle.is_none() {
-            member.recycle = Some(Recycle { reason, at: Some(now) });
+            // What is not ready has its own way to fail.
+            RecycleReason::ScriptChanged | RecycleReason::LoadFailed if !serves => {}
+            // A worker says it once. Whoever does not serve yet is replaced when
+            // it does.
+            _ if member.is_live() && member.recycle.is_none() => {
+                member.recycle = Some(Recycle { reason, at: Some(now) });
+            }
+            _ => {}
         }
     }
 
@@ -87,7 +93,7 @@ impl Pool {
             return;
         }
         let member_copy = member.clone();
-        let counted = member.is_live();
+        let (counted, was_ready) = (member.is_live(), member.is_ready());
         if with_stacks {
             member.phase = Phase::Terminated { until: now + ABORT_PATIENCE };
             out.push(Action::Abort(id));
@@ -97,7 +103,6 @@ impl Pool {
         }
         self.succeed(id);
         if counted {
-            let was_ready = member_copy.is_ready();
             self.failed(&member_copy, was_ready, "a worker no longer answered its supervisor", now, out);
         }
     }

@@ -389,6 +389,35 @@ fn a_locked_worker_writes_its_stacks_before_it_is_killed() {
 }
 
 #[test]
+fn a_wish_to_be_replaced_before_the_first_request_is_remembered() {
+    let mut bench = Bench::new(&[("processes", "1")], true);
+    let first = bench.spawned();
+    bench.event(Event::Recycle(first[0], RecycleReason::CpuTimeLimit));
+    bench.event(Event::Ready(first[0], BTreeSet::new()));
+    let second = bench.ready();
+    assert_eq!(second.len(), 1);
+    assert_eq!(bench.drained(), first);
+}
+
+#[test]
+fn a_service_is_replaced_after_it_has_gone() {
+    let mut bench = Bench::new(&[("processes", "2"), ("threads", "0")], true);
+    let old = bench.ready();
+    bench.event(Event::Restart);
+    assert_eq!(bench.drained(), old);
+    assert!(bench.spawned().is_empty(), "both still run");
+    bench.event(Event::Exited(old[0], "as asked".into(), false));
+    let new = bench.ready();
+    assert_eq!(new.len(), 1);
+    bench.event(Event::Recycle(new[0], RecycleReason::Signal));
+    assert_eq!(bench.drained(), new);
+    assert!(bench.spawned().is_empty());
+    bench.event(Event::Exited(new[0], "as asked".into(), false));
+    bench.event(Event::Exited(old[1], "as asked".into(), false));
+    assert_eq!(bench.ready().len(), 2);
+}
+
+#[test]
 fn one_request_starts_one_worker_of_a_range() {
     for options in [&[("processes", "0..3")][..], &[("processes", "1..3"), ("idle-stop", "60")]] {
         let mut bench = Bench::new(options, false);

@@ -118,6 +118,8 @@ pub(crate) struct WorkerState {
     pub(crate) active_at: Instant,
     pub(crate) report: WorkerReport,
     pub(crate) ended_for: Option<u16>,
+    #[serde(default)]
+    pub(crate) overtime: bool,
     pub(crate) failed: BTreeMap<PathBuf, String>,
 }
 

@@ -7,6 +7,7 @@ use std::fs::File;
 use std::sync::Arc;
 use std::time::Instant;
 
+use nix::unistd::geteuid;
 use wsgid_protocol::GroupConfig;
 use wsgid_protocol::config::LogTarget;
 use wsgid_protocol::control::{Configuration, ServerFacts, ToParent};
@@ -17,7 +18,7 @@ use crate::connections::PoolId;
 use crate::definition::Definition;
 use crate::log::{Place, Syslog, Target};
 use crate::pool::{Event, Pool};
-use crate::{identity, log, notify};
+use crate::{identity, log, notify, visitors};
 
 impl Supervisor {
     /// Applies a configuration of the httpd parent.
@@ -69,6 +70,7 @@ impl Supervisor {
             }
         };
         self.allowed.set(read.httpd.uid);
+        self.socket = Some(read.loaded.settings.socket);
         let mut problems = read.loaded.problems;
         problems.iter().for_each(|problem| tracing::error!("{problem}"));
         let mut names: BTreeSet<String> = read.loaded.groups.iter().map(|group| group.name.clone()).collect();
@@ -100,7 +102,9 @@ impl Supervisor {
     /// them are known: whose sites there are decides how each is kept apart.
     fn define_all(&mut self, new: Vec<GroupConfig>, server: &ServerFacts, default: identity::Default) -> Vec<String> {
         let names: Vec<String> = new.iter().map(|config| config.name.clone()).collect();
-        let problems: Vec<String> = new.into_iter().filter_map(|config| self.define(config, server, default)).collect();
+        let mut problems: Vec<String> =
+            new.into_iter().filter_map(|config| self.define(config, server, default)).collect();
+        problems.extend(self.admit_visitors());
         problems.iter().for_each(|problem| tracing::error!("{problem}"));
         names.iter().for_each(|name| self.start_eager(name));
         problems
@@ -124,19 +128,22 @@ impl Supervisor {
         let place = self.log_place(&definition);
         let group = self.groups.entry(name.clone()).or_insert_with(|| Group {
             definition: Arc::clone(&definition),
+            visitor: None,
             target: Target::default(),
             pools: BTreeMap::new(),
             stopped: false,
             removed: false,
         });
         group.definition = Arc::clone(&definition);
+        let visitor = definition.visitor();
+        group.visitor = visitor.clone().ok().flatten();
         if std::mem::take(&mut group.removed) {
             // Its pools are on their way out and never serve again; the name
             // begins anew.
             group.pools.clear();
         }
         group.target.set(place);
-        problem
+        problem.or_else(|| visitor.err().map(|text| format!("process group `{name}`: {text}")))
     }
 
     /// Tells a group's pools what it is now, and makes those that serve before
@@ -159,6 +166,19 @@ impl Supervisor {
                 self.pool_for(name, &application_group, true);
             }
         }
+    }
+
+    /// Lets those connect whom `socket-user=` names. Returns what is in the way.
+    pub(super) fn admit_visitors(&self) -> Option<String> {
+        let uids: BTreeSet<u32> = self.groups.values().filter_map(|group| group.visitor).collect();
+        self.allowed.set_visitors(uids.clone());
+        // All of httpd is one user otherwise.
+        let socket = self.socket.as_ref().filter(|_| geteuid().is_root())?;
+        let error = visitors::admit(socket, &uids).err()?;
+        Some(format!(
+            "socket-user= has no effect: the access list of `{}` cannot be set: {error}; choose another place with WSGISocketPrefix",
+            socket.display()
+        ))
     }
 
     /// The first descriptor is httpd's main error log as it is now; what was

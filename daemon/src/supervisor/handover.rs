@@ -139,6 +139,7 @@ impl Supervisor {
             active_at: entry.active_at,
             report: entry.report,
             ended_for: entry.ended_for.map(Failure::code),
+            overtime: entry.overtime,
             failed: entry.failed,
         })
     }
@@ -184,6 +185,9 @@ impl Supervisor {
         self.reexec_problem = state.problem;
         for group in state.groups {
             self.read_group(group);
+        }
+        if let Some(problem) = self.admit_visitors() {
+            tracing::error!("{problem}");
         }
         self.pools = state.pools.into_iter().map(|pool| (pool.id, read_pool(pool))).collect();
         self.connections.count_from(state.last_connection);
@@ -231,7 +235,8 @@ impl Supervisor {
         let GroupState { definition, pools, stopped, removed } = state;
         let name = definition.config.name.clone();
         self.resources.groups.adopt(&definition.config);
-        self.groups.insert(name, Group { definition, target, pools, stopped, removed });
+        let visitor = definition.visitor().ok().flatten();
+        self.groups.insert(name, Group { definition, visitor, target, pools, stopped, removed });
     }
 
     fn read_worker(&mut self, state: WorkerState, ended: Option<ExitStatus>, kept: &mut Kept) -> io::Result<()> {
@@ -265,6 +270,7 @@ impl Supervisor {
             report: state.report,
             active_at: state.active_at,
             ended_for: state.ended_for.and_then(Failure::from_code),
+            overtime: state.overtime,
             failed: state.failed,
             dumps: Vec::new(),
         };

@@ -16,6 +16,7 @@ mod workers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -59,6 +60,8 @@ struct Known {
 /// A process group.
 struct Group {
     definition: Arc<Definition>,
+    /// Who may connect for it beside httpd's user (`socket-user=`).
+    visitor: Option<u32>,
     target: Target,
     pools: BTreeMap<String, PoolId>,
     stopped: bool,
@@ -83,7 +86,7 @@ struct PoolEntry {
     restarts: u64,
     causes: VecDeque<(SystemTime, String)>,
     /// Scripts that its workers had to load for requests.
-    scripts: BTreeSet<std::path::PathBuf>,
+    scripts: BTreeSet<PathBuf>,
     /// The last new worker that was given up, until one takes over.
     given_up: Option<GivenUp>,
 }
@@ -97,7 +100,7 @@ pub(crate) struct GivenUp {
     /// It was to have a definition that is not in force.
     pub(crate) other_definition: bool,
     /// Scripts that failed to load, with their tracebacks.
-    pub(crate) failed: BTreeMap<std::path::PathBuf, String>,
+    pub(crate) failed: BTreeMap<PathBuf, String>,
 }
 
 /// A running worker.
@@ -120,7 +123,9 @@ struct WorkerEntry {
     active_at: Instant,
     /// Why the supervisor ended it, if it did.
     ended_for: Option<Failure>,
-    failed: BTreeMap<std::path::PathBuf, String>,
+    /// It said that a request takes too long and cannot be stopped.
+    overtime: bool,
+    failed: BTreeMap<PathBuf, String>,
     /// Who waits for its stacks.
     dumps: Vec<Sender<(u32, String)>>,
 }
@@ -129,6 +134,8 @@ struct WorkerEntry {
 pub(crate) struct Supervisor {
     sink: Sink,
     launcher: Launcher,
+    /// Where the socket of requests is.
+    socket: Option<PathBuf>,
     allowed: Allowed,
     known: BTreeMap<u64, Known>,
     files: Vec<Arc<File>>,

@@ -7,6 +7,7 @@ mod status_page;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use nix::sys::socket::{getsockopt, sockopt};
 use wsgid_protocol::Failure;
 use wsgid_protocol::control::ToWorker;
 use wsgid_protocol::request::{Hello, VERSIONS};
@@ -20,8 +21,9 @@ use crate::pool::{Event, WorkerId};
 impl Supervisor {
     /// A module said HELLO. `deadline` is set if it was put off before.
     pub(super) fn incoming(&mut self, incoming: Incoming, deadline: Option<Instant>) {
+        let peer = getsockopt(&incoming.fd, sockopt::PeerCredentials).ok().map(|peer| peer.uid());
         if incoming.hello.group == status_page::NAME {
-            self.show_status(incoming.fd, &incoming.hello.secret);
+            self.show_status(incoming.fd, peer, &incoming.hello.secret);
             return;
         }
         let now = Instant::now();
@@ -39,7 +41,7 @@ impl Supervisor {
             }
             return;
         }
-        if let Err((failure, text)) = self.admit(&incoming.hello) {
+        if let Err((failure, text)) = self.admit(&incoming.hello, peer) {
             tracing::warn!(
                 "a connection from httpd child {} was refused ({}): {text}",
                 incoming.hello.pid,
@@ -65,7 +67,7 @@ impl Supervisor {
     }
 
     /// Whether this HELLO may be served at all.
-    fn admit(&self, hello: &Hello) -> Result<(), (Failure, String)> {
+    fn admit(&self, hello: &Hello, peer: Option<u32>) -> Result<(), (Failure, String)> {
         if !self.secret_is_right(&hello.secret) {
             return Err((Failure::NotAllowed, "the connection does not come from this supervisor's httpd".to_owned()));
         }
@@ -80,6 +82,11 @@ impl Supervisor {
         let Some(group) = group else {
             return Err((Failure::NoSuchGroup, format!("process group `{}` is not defined", hello.group)));
         };
+        if !peer.is_some_and(|peer| self.allowed.is_httpd(peer) || group.visitor == Some(peer)) {
+            let uid = peer.map_or_else(|| "?".to_owned(), |uid| uid.to_string());
+            let text = format!("uid {uid} is not the socket-user= of process group `{}`", hello.group);
+            return Err((Failure::NotAllowed, text));
+        }
         if group.definition.config.threads == 0 {
             let text = format!("process group `{}` has threads=0: it is a service and takes no requests", hello.group);
             return Err((Failure::NotAllowed, text));

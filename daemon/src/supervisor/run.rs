@@ -107,8 +107,11 @@ pub(crate) async fn run(options: Options) -> io::Result<Outcome> {
     let sockets = (options.listener.try_clone()?, options.parent.as_ref().map(OwnedFd::try_clone).transpose()?);
     let parent_pid = options.parent.as_ref().map(|_| getppid());
     let mut bridges = Vec::new();
+    // A socket of our own is made under another name; the configuration has the right one.
+    let socket = leftovers::path_of(&options.listener).filter(|_| options.source.is_none());
     let listening = listener::listen(options.listener, allowed.clone(), incoming_in, freeze.clone());
     let mut supervisor = Supervisor::new(options.sink, allowed, options.source, Connections::new(held_in), workers_in);
+    supervisor.socket = socket;
     tracing::info!("wsgid {} supervises (pid {})", env!("CARGO_PKG_VERSION"), std::process::id());
     match options.before {
         None => supervisor.begin(),
@@ -174,6 +177,7 @@ impl Supervisor {
         Self {
             sink,
             launcher: Launcher::new(),
+            socket: None,
             allowed,
             known: BTreeMap::new(),
             files: Vec::new(),
@@ -275,6 +279,8 @@ impl Supervisor {
             }
             FromParent::GenerationEnded(generation) => self.generation_ended(generation),
             FromParent::Shutdown => self.shut_down(),
+            // Its descriptors have come with the message behind it.
+            FromParent::Logs => {}
         }
     }
 }

@@ -124,11 +124,7 @@ impl Supervisor {
     /// not get rid of it, ends for that.
     fn ended_for(&mut self, worker: WorkerId, failure: Failure) {
         let Some(entry) = self.workers.get_mut(&worker) else { return };
-        let timed_out = self.pools.get(&entry.pool).is_some_and(|pool| {
-            let member = pool.machine.members().find(|(id, _)| *id == worker);
-            member.and_then(|(_, member)| member.recycling()) == Some(RecycleReason::RequestTimeout)
-        });
-        entry.ended_for.get_or_insert(if timed_out { Failure::RequestTimeout } else { failure });
+        entry.ended_for.get_or_insert(if entry.overtime { Failure::RequestTimeout } else { failure });
     }
 
     /// Starts what the limit allows.
@@ -220,6 +216,7 @@ impl Supervisor {
             report: WorkerReport::default(),
             active_at,
             ended_for: None,
+            overtime: false,
             failed: BTreeMap::new(),
             dumps: Vec::new(),
         };
@@ -257,6 +254,7 @@ impl Supervisor {
             FromWorker::Recycle(reason) => {
                 tracing::debug!("worker {} asks to be replaced: {reason:?}", entry.handle.pid);
                 let key = (pool, entry.generation);
+                entry.overtime |= reason == RecycleReason::RequestTimeout;
                 if reason == RecycleReason::LoadFailed {
                     self.preloading.load_failed(key);
                 }
@@ -342,7 +340,7 @@ impl Supervisor {
         self.spawns.done(id);
         self.reported(id);
         let out_of_memory = self.killed_for_memory(&entry, status);
-        let (failure, text) = self.obituary(&entry, status, out_of_memory);
+        let (failure, text) = self.obituary(id, &entry, status, out_of_memory);
         let asked = entry.ended_for.is_some() || status.code() == Some(i32::from(crate::exit_code::OK));
         match asked {
             true => tracing::debug!("{text}"),
@@ -380,7 +378,13 @@ impl Supervisor {
     }
 
     /// How a worker ended, as a failure and in words.
-    fn obituary(&self, entry: &WorkerEntry, status: ExitStatus, out_of_memory: Option<Short>) -> (Failure, String) {
+    fn obituary(
+        &self,
+        id: WorkerId,
+        entry: &WorkerEntry,
+        status: ExitStatus,
+        out_of_memory: Option<Short>,
+    ) -> (Failure, String) {
         let name = self.pools.get(&entry.pool).map(PoolEntry::name).unwrap_or_default();
         let after = entry.started.elapsed().as_secs_f64();
         let how = match (status.signal(), status.code()) {
@@ -397,15 +401,22 @@ impl Supervisor {
             (None, code) => {
                 let code = code.unwrap_or_default();
                 match launcher::text(code).filter(|_| entry.python.is_none()) {
+                    None if code == 0 && entry.overtime => {
+                        "has ended, because a request ran longer than request-timeout and did not stop".to_owned()
+                    }
                     Some(why) => format!("did not start: {why} (exit code {code}; its own words are in the log)"),
                     None => format!("exited with code {code}"),
                 }
             }
         };
+        let drains = self.pools.get(&entry.pool).is_some_and(|pool| pool.machine.drains(id));
         let failure = match (entry.ended_for, status.signal()) {
             (Some(failure), _) => failure,
             (None, Some(_)) if out_of_memory.is_some() => Failure::OutOfMemory,
             (None, Some(_)) => Failure::WorkerSignalled,
+            (None, None) if entry.overtime && status.success() => Failure::RequestTimeout,
+            // It was asked to finish, and has given up what could not.
+            (None, None) if drains && status.success() => Failure::WorkerStopped,
             (None, None) => Failure::WorkerExited,
         };
         let asked = if entry.ended_for.is_some() { " as asked" } else { "" };
@@ -451,7 +462,7 @@ impl Supervisor {
                 events.push((entry.pool, Event::Lost(*id)));
                 continue;
             }
-            let Some(pool) = self.pools.get(&entry.pool).filter(|pool| pool.machine.accepts(*id)) else { continue };
+            let Some(pool) = self.pools.get(&entry.pool).filter(|pool| pool.machine.works(*id)) else { continue };
             let Some(group) = self.groups.get(&pool.group) else { continue };
             let config = &group.definition.config;
             let silent = entry.heartbeat.map(|at| now.duration_since(at)).unwrap_or_default();
@@ -466,7 +477,7 @@ impl Supervisor {
                 events.push((entry.pool, Event::Locked(*id)));
                 continue;
             }
-            if let Some(limit) = idle_limit(config) {
+            if let Some(limit) = idle_limit(config).filter(|_| pool.machine.accepts(*id)) {
                 // Workers report by themselves when they turn busy or idle, so
                 // that nobody has to be woken here.
                 if entry.report.in_flight == 0 && now.duration_since(entry.active_at) >= limit {
@@ -499,6 +510,8 @@ fn idle_limit(config: &wsgid_protocol::GroupConfig) -> Option<Duration> {
     /// For groups that shrink because they have a range of processes.
     const SHRINK_AFTER: Duration = Duration::from_secs(60);
     match config.idle_stop.is_zero() {
+        // No request would ever start it again.
+        _ if config.threads == 0 => None,
         false => Some(config.idle_stop),
         true => config.processes_max.map(|_| SHRINK_AFTER),
     }

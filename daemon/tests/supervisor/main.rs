@@ -15,6 +15,8 @@ mod requests;
 mod stand_in;
 #[cfg(test)]
 mod standalone;
+#[cfg(test)]
+mod visitors;
 
 /// The program under test: that of `WSGID_ARTIFACTS`, which has the extension
 /// beside it, or the one that was built with this test.

@@ -42,7 +42,7 @@ fn copy(dir: &Path) -> PathBuf {
     dir.join("wsgid")
 }
 
-fn reexec(httpd: &Httpd) -> (i32, String) {
+pub(crate) fn reexec(httpd: &Httpd) -> (i32, String) {
     let mut command = Command::new(crate::program());
     let out = command.args(["reexec", "--socket"]).arg(httpd.dir.path()).output().unwrap();
     (out.status.code().unwrap(), String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned())

@@ -125,7 +125,11 @@ impl Httpd {
     }
 
     pub(crate) fn connect(&self, group: &str, nonce: u32, script: &Path, path: &str) -> Connection {
-        let stream = UnixStream::connect(self.dir.path().join("httpd.sock")).unwrap();
+        self.greet(UnixStream::connect(self.dir.path().join("httpd.sock")).unwrap(), group, nonce, script, path)
+    }
+
+    /// Says HELLO and asks on a connection.
+    pub(crate) fn greet(&self, stream: UnixStream, group: &str, nonce: u32, script: &Path, path: &str) -> Connection {
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         let mut connection = Connection { stream, reader: FrameReader::new(1), nonce, count: 0 };
         let hello = payload::encode(&Hello {

@@ -29,6 +29,7 @@ def main(core, facts):
     core.prepare(environ_template(facts, mod_wsgi), mod_wsgi, [sys.stdout, sys.stderr], os.dup(wake_write))
     os.register_at_fork(before=core.before_fork, after_in_child=core.after_fork_in_child,
                         after_in_parent=core.after_fork_in_parent)
+    set_locale(facts["lang"], facts["locale"])
     if facts["switch_interval"]:
         sys.setswitchinterval(facts["switch_interval"])
     if facts["stack_size"]:
@@ -206,6 +207,25 @@ def attach_package(mod_wsgi):
         return
     if spec is not None and spec.submodule_search_locations:
         mod_wsgi.__path__ = list(spec.submodule_search_locations)
+
+
+def set_locale(lang, locale):
+    """`locale=` is in force for C too, as in mod_wsgi; a name that the system
+    does not know is told, for nothing else would."""
+    import _locale
+
+    for option, name in (("lang", lang), ("locale", locale)):
+        if not name:
+            continue
+        before = _locale.setlocale(_locale.LC_ALL)
+        try:
+            _locale.setlocale(_locale.LC_ALL, name)
+        except _locale.Error:
+            print("%s=%s is no locale of this system (`locale -a` lists them): the worker goes on without it"
+                  % (option, name), file=sys.stderr)
+            continue
+        if option == "lang":
+            _locale.setlocale(_locale.LC_ALL, before)
 
 
 def environ_template(facts, mod_wsgi):

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
@@ -93,6 +93,8 @@ fn facts<'py>(py: Python<'py>, spec: &WorkerSpec) -> PyResult<Bound<'py, PyDict>
     let python_path: Vec<&OsStr> = group.python_path.iter().map(|path| path.as_os_str()).collect();
     facts.set_item("python_path", python_path)?;
     facts.set_item("title", group.title())?;
+    facts.set_item("lang", group.lang.as_deref())?;
+    facts.set_item("locale", group.locale.as_deref())?;
     facts.set_item("switch_interval", group.switch_interval_us.map(|micros| micros as f64 / 1e6))?;
     facts.set_item("stack_size", group.stack_size)?;
     facts.set_item("restrict_signal", group.restrict_signal)?;
@@ -158,6 +160,9 @@ impl Core {
         let worker = self.worker();
         worker.runtime.set(runtime).map_err(|_| PyRuntimeError::new_err("prepared already"))?;
         worker.control.set_main(sys::adopt(wake)?);
+        // From here on silence means that the lock is not given up: the first
+        // thing that takes it for good may be the application's import.
+        worker.control.send(&FromWorker::Heartbeat);
         Ok(())
     }
 
@@ -190,7 +195,11 @@ impl Core {
         // All of them have to fit into one message.
         let room = (MAX_WORKER_CONTROL_LEN as usize / 2).checked_div(failed.len()).unwrap_or(0);
         failed.iter_mut().for_each(|(_, text)| cut(text, room));
-        self.worker().control.send(&FromWorker::Ready { python, failed });
+        let worker = self.worker();
+        let _ = worker.ready.set(Instant::now());
+        worker.control.send(&FromWorker::Ready { python, failed });
+        // There is another timer from now on.
+        worker.control.wake();
     }
 
     /// A preloader has a thread too many.

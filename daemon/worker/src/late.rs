@@ -22,8 +22,8 @@ use crate::scheduler::Outcome;
 /// The rest of a request that is here already follows within this time.
 const REST_MS: u16 = 100;
 
-/// Whether a request that httpd received at `start_us` has waited too long.
-/// mod_wsgi counts from there too.
+/// Whether a request that has waited since `start_us` has waited too long. As
+/// in mod_wsgi that is when httpd received it, unless its body was read first.
 pub(crate) fn is_late(start_us: u64, queue_timeout: Duration) -> bool {
     if queue_timeout.is_zero() || start_us == 0 {
         return false;

@@ -22,7 +22,7 @@ use crate::jobs::{self, Job};
 use crate::scheduler::Finished;
 use crate::slot::Slot;
 use crate::ticker::{TICK, Ticker};
-use crate::timers::{Due, Overtime, Timers};
+use crate::timers::{Due, Overtime, Since, Timers};
 use crate::worker::Worker;
 use crate::{lock, log, sys};
 
@@ -116,16 +116,24 @@ impl Monitor {
     }
 
     fn watch(&mut self, worker: &Worker, now: Instant, jobs: &mut Vec<Job>) {
-        for due in self.timers.due(now, worker.idle_since(), worker.scripts.loading()) {
+        let since = since(worker);
+        for due in self.timers.due(now, since) {
             match due {
                 Due::Heartbeat => jobs.push(Job::Heartbeat),
                 Due::Recycle(reason) => worker.recycle(reason),
             }
         }
+        let (mut running, mut stuck) = (0, 0);
         for slot in &worker.scheduler.slots {
             if let Some(exchange) = slot.serving() {
-                self.watch_request(worker, slot, &exchange, now, jobs);
+                running += 1;
+                stuck += u32::from(self.watch_request(worker, slot, &exchange, now, jobs));
             }
+        }
+        let hopeless = running == stuck || self.timers.is_loading_too_long(now, since.loading);
+        if running > 0 && hopeless && worker.draining.load(Ordering::Acquire) {
+            // Nobody is left whom `graceful-timeout` would give time to finish.
+            self.end_soon(worker, now);
         }
         self.watch_orphan(worker, now);
         if lock::detached(&worker.deadline).is_some_and(|deadline| now >= deadline) {
@@ -133,7 +141,24 @@ impl Monitor {
         }
     }
 
-    fn watch_request(&self, worker: &Worker, slot: &Slot, exchange: &Arc<Exchange>, now: Instant, jobs: &mut Vec<Job>) {
+    /// Ends the process within `shutdown-timeout`.
+    fn end_soon(&self, worker: &Worker, now: Instant) {
+        let within = worker.spec.group.shutdown_timeout;
+        let is_later = |deadline: Instant| now.checked_add(within).is_none_or(|end| deadline > end);
+        if lock::detached(&worker.deadline).is_none_or(is_later) {
+            worker.stop_within(within);
+        }
+    }
+
+    /// Returns whether the request has outlived `request-timeout` for good.
+    fn watch_request(
+        &self,
+        worker: &Worker,
+        slot: &Slot,
+        exchange: &Arc<Exchange>,
+        now: Instant,
+        jobs: &mut Vec<Job>,
+    ) -> bool {
         match self.timers.overtime(exchange.started, exchange.overtime.get().copied(), now) {
             Overtime::No => {}
             Overtime::Reached { interrupt } => {
@@ -141,8 +166,12 @@ impl Monitor {
                 let ident = slot.ident.load(Ordering::Relaxed);
                 jobs.push(Job::Overtime { exchange: Arc::clone(exchange), ident, interrupt });
             }
-            Overtime::Stuck => worker.recycle(RecycleReason::RequestTimeout),
+            Overtime::Stuck => {
+                worker.recycle(RecycleReason::RequestTimeout);
+                return true;
+            }
         }
+        false
     }
 
     fn timeout(&self, worker: &Worker, now: Instant) -> PollTimeout {
@@ -150,7 +179,7 @@ impl Monitor {
             return PollTimeout::try_from(TICK).unwrap_or(PollTimeout::ZERO);
         }
         let orphan = self.orphaned.filter(|_| !worker.orphaned.load(Ordering::Relaxed)).map(|at| at + ORPHAN_GRACE);
-        let timers = self.timers.next(worker.idle_since(), worker.scripts.loading());
+        let timers = self.timers.next(since(worker));
         let next = [orphan, timers, *lock::detached(&worker.deadline)].into_iter().flatten().min();
         next.map_or(PollTimeout::NONE, |next| {
             let left = next.saturating_duration_since(now) + Duration::from_millis(1);
@@ -261,7 +290,9 @@ impl Monitor {
         }
         let graceful = worker.spec.group.graceful_timeout;
         lock::detached(&worker.deadline).get_or_insert(now + ORPHAN_GRACE + graceful);
-        if worker.scheduler.pressure().connections == 0 {
+        if worker.is_service() {
+            worker.drain();
+        } else if worker.scheduler.pressure().connections == 0 {
             worker.draining.store(true, Ordering::Release);
             worker.leave();
         }
@@ -278,6 +309,10 @@ impl Monitor {
             worker.leave_if_done();
         }
     }
+}
+
+fn since(worker: &Worker) -> Since {
+    Since { ready: worker.ready.get().copied(), idle: worker.idle_since(), loading: worker.scripts.loading() }
 }
 
 /// What the supervisor may know of this worker.

@@ -147,7 +147,13 @@ impl Thread {
         let environ = environ::environ(py, worker, self.slot, &request)
             .map_err(|error| Refusal::protocol(head.id, error.to_string()))?;
         let body = request.body;
-        let late = late::is_late(request.request_start_us, worker.spec.group.queue_timeout);
+        // How long a client took to send what came with the request is no wait
+        // for a thread.
+        let waits_since = match body {
+            BodyKind::Inline(_) => request.queue_start_us,
+            BodyKind::None | BodyKind::Pull => request.request_start_us,
+        };
+        let late = late::is_late(waits_since, worker.spec.group.queue_timeout);
         if matches!(request.call, Call::CheckPassword { .. }) {
             self.reader.wipe_taken();
         }

@@ -30,13 +30,26 @@ pub(crate) enum Overtime {
     Stuck,
 }
 
+/// What the timers of a worker count from.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Since {
+    /// It could serve.
+    pub(crate) ready: Option<Instant>,
+    /// No request counts as activity.
+    pub(crate) idle: Option<Instant>,
+    /// A script is being loaded.
+    pub(crate) loading: Option<Instant>,
+}
+
 /// Deadlines of one worker.
 pub(crate) struct Timers {
     request: Option<Duration>,
     interrupt: Option<Duration>,
     inactivity: Option<Duration>,
     startup: Option<Duration>,
-    restart: Option<Instant>,
+    /// Whether a script was found to take longer than that.
+    stands: bool,
+    restart: Option<Duration>,
     heartbeat: Option<Duration>,
     next_heartbeat: Option<Instant>,
 }
@@ -53,42 +66,52 @@ impl Timers {
             interrupt: on(group.interrupt_timeout),
             inactivity: on(group.inactivity_timeout),
             startup: on(group.startup_timeout),
-            restart: on(group.restart_interval).and_then(|interval| started.checked_add(interval)),
+            stands: false,
+            restart: on(group.restart_interval),
             heartbeat,
             next_heartbeat: heartbeat.map(|_| started),
         }
     }
 
-    /// What is due now. `idle` is since when no request counts as activity.
-    pub(crate) fn due(&mut self, now: Instant, idle: Option<Instant>, loading: Option<Instant>) -> Vec<Due> {
+    /// What is due now.
+    pub(crate) fn due(&mut self, now: Instant, since: Since) -> Vec<Due> {
+        let Since { ready, idle, loading } = since;
         let mut due = Vec::new();
         if self.next_heartbeat.is_some_and(|next| now >= next) {
             self.next_heartbeat = self.heartbeat.map(|interval| now + interval);
             due.push(Due::Heartbeat);
         }
-        if self.restart.is_some_and(|at| now >= at) {
+        // Each is said once: whether to act on it is the supervisor's business.
+        if passed(self.restart, ready, now) {
             self.restart = None;
             due.push(Due::Recycle(RecycleReason::RestartInterval));
         }
-        // Each is said once: whether to act on it is the supervisor's business.
         if passed(self.inactivity, idle, now) {
             self.inactivity = None;
             due.push(Due::Recycle(RecycleReason::Inactivity));
         }
-        if passed(self.startup, loading, now) {
-            self.startup = None;
+        if passed(self.startup, loading, now) && !self.stands {
+            self.stands = true;
             due.push(Due::Recycle(RecycleReason::LoadFailed));
         }
         due
     }
 
     /// When something is due next, if nothing else happens.
-    pub(crate) fn next(&self, idle: Option<Instant>, loading: Option<Instant>) -> Option<Instant> {
+    pub(crate) fn next(&self, since: Since) -> Option<Instant> {
+        let Since { ready, idle, loading } = since;
+        let startup = self.startup.filter(|_| !self.stands);
         let after = |timeout: Option<Duration>, since: Option<Instant>| since?.checked_add(timeout?);
-        [self.next_heartbeat, self.restart, after(self.inactivity, idle), after(self.startup, loading)]
+        [self.next_heartbeat, after(self.restart, ready), after(self.inactivity, idle), after(startup, loading)]
             .into_iter()
             .flatten()
             .min()
+    }
+
+    /// Whether a script is being loaded that has had its time; every request
+    /// waits for it.
+    pub(crate) fn is_loading_too_long(&self, now: Instant, loading: Option<Instant>) -> bool {
+        passed(self.startup, loading, now)
     }
 
     /// Looks at a request that began and perhaps was interrupted.

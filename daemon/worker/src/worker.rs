@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyModule};
 
@@ -72,13 +74,15 @@ pub(crate) struct Worker {
     pub(crate) active: OnceLock<Py<PyDict>>,
     pub(crate) runtime: OnceLock<Runtime>,
     pub(crate) started: Instant,
+    /// When it could serve for the first time.
+    pub(crate) ready: OnceLock<Instant>,
     /// This process; asking the kernel costs a system call each time.
     pub(crate) pid: u32,
     /// The number of requests at which to ask for a successor.
     requests_max: u64,
     memory: Memory,
     /// Milliseconds after `started` at which a request began or ended that
-    /// counts as activity.
+    /// counts as activity; 0 if none has.
     active_at: AtomicU64,
     /// Takes no further request.
     pub(crate) draining: AtomicBool,
@@ -115,6 +119,7 @@ impl Worker {
             active: OnceLock::new(),
             runtime: OnceLock::new(),
             started: Instant::now(),
+            ready: OnceLock::new(),
             pid: std::process::id(),
             requests_max: requests_max(&spec.group),
             memory: Memory::default(),
@@ -149,7 +154,8 @@ impl Worker {
             Some(RecycleReason::RestartInterval) => "restart_interval",
             Some(RecycleReason::Inactivity) => "inactivity_timeout",
             Some(RecycleReason::CpuTimeLimit) => "cpu_time_limit",
-            Some(RecycleReason::Signal) => "graceful_signal",
+            Some(RecycleReason::Signal) if self.spec.group.eviction_timeout.is_zero() => "graceful_signal",
+            Some(RecycleReason::Signal) => "eviction_signal",
             Some(RecycleReason::RequestTimeout) => "request_timeout",
             Some(RecycleReason::LoadFailed) => "startup_timeout",
             Some(RecycleReason::NoDescriptors) => "no_descriptors",
@@ -186,17 +192,19 @@ impl Worker {
     pub(crate) fn note_activity(&self, exchange: &Exchange) {
         if exchange.counts_as_activity && !self.spec.group.inactivity_timeout.is_zero() {
             let millis = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-            self.active_at.store(millis, Ordering::Relaxed);
+            self.active_at.store(millis.max(1), Ordering::Relaxed);
         }
     }
 
-    /// Since when no request counts as activity; `None` while one does.
+    /// Since when no request counts as activity; `None` while one does, and
+    /// before the first: a process that has done nothing is as good as a new one.
     pub(crate) fn idle_since(&self) -> Option<Instant> {
         let mut serving = self.scheduler.slots.iter().filter_map(|slot| slot.serving());
         if serving.any(|exchange| exchange.counts_as_activity) {
             return None;
         }
-        self.started.checked_add(Duration::from_millis(self.active_at.load(Ordering::Relaxed)))
+        let active_at = Some(self.active_at.load(Ordering::Relaxed)).filter(|at| *at > 0)?;
+        self.started.checked_add(Duration::from_millis(active_at))
     }
 
     /// A request has ended: is it time for another process?
@@ -240,13 +248,34 @@ impl Worker {
         for connection in self.scheduler.drain() {
             self.close(connection, |connection| FromWorker::Release { connection });
         }
+        if self.is_service() {
+            return self.end_service();
+        }
         self.draining.store(true, Ordering::Release);
         self.leave_if_done();
+    }
+
+    /// Whether there are no requests (`threads=0`), and the script runs in the
+    /// main thread.
+    pub(crate) const fn is_service(&self) -> bool {
+        self.spec.group.threads == 0
+    }
+
+    /// Its script has to hear of the end: SystemExit comes with the signal, once.
+    fn end_service(&self) {
+        if !self.draining.swap(true, Ordering::AcqRel) {
+            // This process is there.
+            let _ = kill(Pid::this(), Signal::SIGTERM);
+        }
     }
 
     /// SIGTERM: drains, and ends the process after `shutdown-timeout` at the
     /// latest; without one it waits for the requests that run.
     pub(crate) fn stop(&self) {
+        if self.is_service() {
+            // The signal is what it would be told with.
+            self.draining.store(true, Ordering::Release);
+        }
         match self.spec.group.shutdown_timeout {
             Duration::ZERO => self.drain(),
             timeout => self.stop_within(timeout),

@@ -31,12 +31,6 @@ pub(super) fn daemon_process(cx: &mut Context<'_, '_>, words: &mut Words<'_>) ->
     if let Err(error) = check_identity(&config) {
         report::refuse(cx, about(&name, &error))?;
     }
-    if config.socket_user.is_some() {
-        let text = format!(
-            "process group `{name}`: socket-user= has no effect: the module connects as httpd's own user; MPM-ITK and mod_ruid2 do not work"
-        );
-        settings::remark(&config.origin, text);
-    }
     let scope = Scope { server: cx.server.id(), is_virtual: cx.server.is_virtual(), hostname: None };
     settings::with(|settings| define(settings, config, scope))
 }

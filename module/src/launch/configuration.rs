@@ -7,10 +7,11 @@ use nix::unistd::{getegid, geteuid};
 use wsgid_protocol::GroupConfig;
 use wsgid_protocol::config::{ApplicationOptions, LogTarget};
 use wsgid_protocol::control::{Configuration, FromParent, ServerFacts};
-use wsgid_protocol::limits::MAX_DESCRIPTORS;
+use wsgid_protocol::limits::LOGS_MAX;
 use wsgid_protocol::request::VERSIONS;
 
 use super::talk::{self, Message};
+use crate::apr::log::{self, Level};
 use crate::child::Plan;
 use crate::groups;
 use crate::httpd::server::{self, Server};
@@ -219,7 +220,7 @@ impl Logs {
     }
 
     fn add(&mut self, fd: BorrowedFd<'_>) -> Option<usize> {
-        if self.descriptors.len() >= MAX_DESCRIPTORS {
+        if self.descriptors.len() >= LOGS_MAX {
             return None;
         }
         self.descriptors.push(fd.try_clone_to_owned().ok()?);
@@ -235,6 +236,14 @@ impl Logs {
             return LogTarget::Supervisor;
         }
         let index = self.known.iter().position(|known| *known == number).or_else(|| self.add(log));
-        index.map_or(LogTarget::Supervisor, LogTarget::Descriptor)
+        index.map_or_else(
+            || {
+                let host = server.hostname().map(|name| name.to_string_lossy()).unwrap_or_default();
+                let text = format!("WSGID0032: the error log of `{host}` cannot be passed on (there are {LOGS_MAX} at most, or no descriptor is free): what its processes print goes to the main error log");
+                log::server(Level::ERR, || text);
+                LogTarget::Supervisor
+            },
+            LogTarget::Descriptor,
+        )
     }
 }

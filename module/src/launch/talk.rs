@@ -8,6 +8,7 @@ use nix::sys::socket::{MsgFlags, setsockopt, sockopt};
 use nix::sys::time::TimeVal;
 use wsgid_protocol::blocking::{FrameReader, ReadError, send_frame};
 use wsgid_protocol::control::{FromParent, ToParent};
+use wsgid_protocol::limits::MAX_DESCRIPTORS;
 use wsgid_protocol::{FrameHead, Kind, payload};
 
 use crate::apr::log::{self, Level};
@@ -36,9 +37,18 @@ pub(super) fn encode(message: &FromParent, descriptors: Vec<OwnedFd>) -> Result<
 pub(super) fn send(control: BorrowedFd<'_>, message: &Message) -> io::Result<()> {
     set_timeout(control, sockopt::SendTimeout, SEND_TIMEOUT)?;
     let fds: Vec<BorrowedFd<'_>> = message.descriptors.iter().map(std::os::fd::AsFd::as_fd).collect();
-    let len = u32::try_from(message.payload.len()).map_err(io::Error::other)?;
+    // The last of them go with the message itself.
+    let (ahead, fds) = fds.split_at(fds.len().saturating_sub(1) / MAX_DESCRIPTORS * MAX_DESCRIPTORS);
+    for fds in ahead.chunks(MAX_DESCRIPTORS) {
+        send_one(control, &payload::encode(&FromParent::Logs).map_err(io::Error::other)?, fds)?;
+    }
+    send_one(control, &message.payload, fds)
+}
+
+fn send_one(control: BorrowedFd<'_>, payload: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let len = u32::try_from(payload.len()).map_err(io::Error::other)?;
     let code = u16::try_from(fds.len()).map_err(io::Error::other)?;
-    send_frame(control, FrameHead::new(Kind::Control, 0, len).with_code(code), &message.payload, &fds)
+    send_frame(control, FrameHead::new(Kind::Control, 0, len).with_code(code), payload, fds)
 }
 
 fn set_timeout(

@@ -79,6 +79,7 @@ pub(crate) fn from_parent() -> Vec<(&'static str, FromParent)> {
         ("configure", FromParent::Configure(configuration())),
         ("generation-ended", FromParent::GenerationEnded(2)),
         ("shutdown", FromParent::Shutdown),
+        ("logs", FromParent::Logs),
     ]
 }
 

@@ -6,8 +6,10 @@ mod control_groups;
 mod giving_way;
 mod passing;
 mod restarts;
+mod services;
 mod table;
 mod timers;
+mod waits;
 
 use std::time::Duration;
 

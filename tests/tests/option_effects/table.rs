@@ -67,7 +67,7 @@ const SEEN: &[(&str, &str, &str)] = &[
 
 /// Those whose effect another suite may or may not see, and why that is right.
 const ELSEWHERE: &[(&str, &str)] = &[
-    ("socket-user", "read for mod_wsgi's sake and refused or ignored with words: nothing else may connect"),
+    ("socket-user", "the supervisor's own suite: it takes the place of a child of httpd with another user"),
     ("preload", "its own suite"),
     ("server-metrics", "with the other functions of the module `mod_wsgi`"),
 ];

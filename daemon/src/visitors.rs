@@ -1,0 +1,82 @@
+//! `socket-user=`: users as which httpd's children connect where another module
+//! gives a child the identity of its virtual host (MPM-ITK, mod_ruid2). The
+//! socket's access list lets these users in; which process group each may have
+//! is looked at for every connection (`supervisor/requests.rs`).
+
+use std::collections::BTreeSet;
+use std::fs::{Permissions, set_permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+
+use crate::sys;
+
+/// Writing is what `connect` needs.
+const WRITE: u16 = 2;
+/// Both, for the socket's owner.
+const READ_WRITE: u16 = 6;
+/// Who has no number.
+const NOBODY: u32 = u32::MAX;
+
+/// Lets these users connect, and nobody else but the owner.
+///
+/// # Errors
+/// If the file system has no access lists, for instance.
+pub(crate) fn admit(socket: &Path, uids: &BTreeSet<u32>) -> io::Result<()> {
+    if !uids.is_empty() {
+        return sys::set_access_list(socket, &access_list(uids));
+    }
+    match sys::remove_access_list(socket) {
+        // What the list allowed at most stays as the rights of the file's group.
+        Ok(()) => set_permissions(socket, Permissions::from_mode(0o600)),
+        Err(error) if [Errno::ENODATA, Errno::ENOTSUP].map(|no| Some(no as i32)).contains(&error.raw_os_error()) => {
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// As the kernel has it: a version, then tag, rights and number of each entry.
+fn access_list(uids: &BTreeSet<u32>) -> Vec<u8> {
+    const OWNER: u16 = 0x01;
+    const USER: u16 = 0x02;
+    const GROUP: u16 = 0x04;
+    const MASK: u16 = 0x10;
+    const OTHER: u16 = 0x20;
+    let users = uids.iter().map(|uid| (USER, WRITE, *uid));
+    let rest = [(GROUP, 0, NOBODY), (MASK, WRITE, NOBODY), (OTHER, 0, NOBODY)];
+    let mut out = 2_u32.to_le_bytes().to_vec();
+    for (tag, rights, number) in [(OWNER, READ_WRITE, NOBODY)].into_iter().chain(users).chain(rest) {
+        out.extend(tag.to_le_bytes());
+        out.extend(rights.to_le_bytes());
+        out.extend(number.to_le_bytes());
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn the_list_is_set_and_taken_away() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("httpd.sock");
+        let _listener = UnixListener::bind(&path).unwrap();
+        set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        let rights = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        admit(&path, &BTreeSet::new()).unwrap();
+        assert_eq!(rights(), 0o600);
+        match admit(&path, &BTreeSet::from([4001, 4002])) {
+            // The rights of the group show the most that the list allows.
+            Ok(()) => assert_eq!(rights(), 0o620),
+            Err(error) => assert_eq!(error.raw_os_error(), Some(Errno::ENOTSUP as i32)),
+        }
+        admit(&path, &BTreeSet::new()).unwrap();
+        assert_eq!(rights(), 0o600);
+    }
+}
