@@ -84,6 +84,17 @@ impl Base {
         self.hierarchies.iter().map(|one| one.directory.join(name).join(file(one))).collect()
     }
 
+    /// For processes that others put there: the file of the group, and that of
+    /// the place they come from, in every hierarchy.
+    pub(super) fn doors(&self, name: &str) -> Vec<(PathBuf, PathBuf)> {
+        let door = |one: &Hierarchy| {
+            let main = Some(one.directory.join(MAIN)).filter(|main| one.unified && main.is_dir());
+            let home = main.unwrap_or_else(|| one.directory.clone());
+            (one.directory.join(name).join("cgroup.procs"), home.join("cgroup.procs"))
+        };
+        self.hierarchies.iter().map(door).collect()
+    }
+
     pub(super) fn bound(&self, name: &str, bounds: Bounds) -> io::Result<()> {
         let most = |limit: u64| if limit == 0 { None } else { Some(limit.to_string()) };
         if let Some((directory, unified)) = self.place(Controller::Cpu, name) {

@@ -8,11 +8,17 @@ use std::time::{Duration, Instant};
 
 /// A group that uses this part of all processors is greedy.
 const GREEDY: f64 = 0.25;
-/// One that uses less than this part of that no longer is,
+/// One that uses so much of them wants to run: more than a worker does that only
+/// waits for requests.
+const RUNS: f64 = 0.001;
+/// One that uses less than this part of what is greedy no longer is,
 const MODEST: f64 = 0.5;
 /// after so many looks in a row: a crash loop has pauses. One that is held back
 /// too much (by others than our groups) is also let go this way.
 const LOOKS: u32 = 4;
+/// One that is not kept apart yet takes much for so many looks in a row before it
+/// is: an application that is loaded does so too, and being kept apart has a price.
+const LOADING: u32 = 4;
 /// Shorter than this no rate can be told.
 const SHORTEST: Duration = Duration::from_millis(20);
 
@@ -23,6 +29,8 @@ pub(crate) struct Use {
     pub(crate) used: Duration,
     /// Not to be decided about.
     pub(crate) exempt: bool,
+    /// It has a control group.
+    pub(crate) apart: bool,
 }
 
 /// What was seen before.
@@ -32,6 +40,8 @@ pub(crate) struct Fairness {
     used: BTreeMap<String, Duration>,
     /// Those that give way, and for how many looks they have been modest.
     greedy: BTreeMap<String, u32>,
+    /// Those that are not kept apart and take much, and for how many looks.
+    rising: BTreeMap<String, u32>,
 }
 
 impl Fairness {
@@ -50,15 +60,28 @@ impl Fairness {
             _ => 0.0,
         };
         let parts: Vec<(&Use, f64)> = uses.iter().map(|one| (one, part(one))).collect();
-        let others_run = parts.iter().any(|(one, part)| *part > 0.0 && !self.takes_much(one, *part));
+        let others_run = parts.iter().any(|(one, part)| *part >= RUNS && !self.takes_much(one, *part));
         let mut changes = Vec::new();
         for (one, part) in &parts {
             changes.extend(self.decide(one, *part, others_run).map(|greedy| (one.group.clone(), greedy)));
         }
         drop(parts);
         self.greedy.retain(|group, _| uses.iter().any(|one| one.group == *group));
+        self.rising.retain(|group, _| uses.iter().any(|one| one.group == *group));
         self.used = uses.into_iter().map(|one| (one.group, one.used)).collect();
         changes
+    }
+
+    /// Nobody was looked at: there was enough for all.
+    pub(crate) fn skip(&mut self, now: Instant) {
+        self.at = Some(now);
+        self.used.clear();
+        self.rising.clear();
+    }
+
+    /// Whether somebody gives way.
+    pub(crate) fn is_at_work(&self) -> bool {
+        !self.greedy.is_empty()
     }
 
     fn takes_much(&self, one: &Use, part: f64) -> bool {
@@ -70,11 +93,18 @@ impl Fairness {
             return self.greedy.remove(&one.group).map(|_| false);
         }
         let Some(modest) = self.greedy.get_mut(&one.group) else {
-            if part >= GREEDY && others_run {
-                self.greedy.insert(one.group.clone(), 0);
-                return Some(true);
+            if part < GREEDY {
+                self.rising.remove(&one.group);
+                return None;
             }
-            return None;
+            let looks = self.rising.get(&one.group).map_or(1, |before| before + 1);
+            if !others_run || !one.apart && looks < LOADING {
+                self.rising.insert(one.group.clone(), looks);
+                return None;
+            }
+            self.rising.remove(&one.group);
+            self.greedy.insert(one.group.clone(), 0);
+            return Some(true);
         };
         *modest = if part < GREEDY * MODEST { *modest + 1 } else { 0 };
         if *modest >= LOOKS {
@@ -92,6 +122,10 @@ mod tests {
     /// Feeds looks of a quarter of a second each; every pair is the part of two
     /// processors that `a` and `b` use.
     fn run(parts: &[(f64, f64)]) -> Vec<(usize, String, bool)> {
+        run_with(parts, true)
+    }
+
+    fn run_with(parts: &[(f64, f64)], apart: bool) -> Vec<(usize, String, bool)> {
         let (mut fairness, start) = (Fairness::default(), Instant::now());
         let mut used = [Duration::ZERO; 2];
         let mut out = Vec::new();
@@ -102,6 +136,7 @@ mod tests {
                 group: (*group).to_owned(),
                 used,
                 exempt: false,
+                apart,
             });
             let now = start + Duration::from_millis(250) * u32::try_from(at).unwrap();
             out.extend(fairness.look(now, uses.collect(), 2).into_iter().map(|(group, idle)| (at, group, idle)));
@@ -119,8 +154,19 @@ mod tests {
     }
 
     #[test]
+    fn loading_an_application_is_no_reason_to_keep_it_apart() {
+        let (burns, rest) = ((0.9, 0.02), (0.0, 0.02));
+        assert_eq!(run_with(&[burns, burns, burns, rest, burns, burns, burns, rest], false), []);
+        assert_eq!(run_with(&[burns; 5], false), [(4, "a".to_owned(), true)]);
+        // Also if the others come later.
+        assert_eq!(run_with(&[(0.9, 0.0), (0.9, 0.0), (0.9, 0.0), burns], false), [(4, "a".to_owned(), true)]);
+    }
+
+    #[test]
     fn nobody_gives_way_to_nobody() {
         assert_eq!(run(&[(0.9, 0.0), (0.9, 0.0)]), []);
+        // One that only waits needs nothing.
+        assert_eq!(run(&[(0.9, 0.0005), (0.9, 0.0005)]), []);
         // Both take much: the kernel shares as it does.
         assert_eq!(run(&[(0.5, 0.5), (0.5, 0.5)]), []);
         // A busy site that leaves most of the machine to others is left alone.
@@ -131,7 +177,7 @@ mod tests {
     fn a_decision_of_the_administrator_stands() {
         let mut fairness = Fairness::default();
         let uses = |seconds: u64| {
-            let one = |group: &str, used, exempt| Use { group: group.to_owned(), used, exempt };
+            let one = |group: &str, used, exempt| Use { group: group.to_owned(), used, exempt, apart: true };
             vec![one("a", Duration::from_secs(seconds), true), one("b", Duration::from_millis(seconds), false)]
         };
         let start = Instant::now();

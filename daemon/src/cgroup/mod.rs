@@ -6,6 +6,7 @@
 
 mod base;
 mod fair;
+mod moving;
 mod name;
 mod place;
 
@@ -18,6 +19,7 @@ use wsgid_protocol::GroupConfig;
 
 use base::{Base, Bounds};
 pub(crate) use fair::{Fairness, Use};
+pub(crate) use moving::Move;
 use name::Keeper;
 use place::Controller;
 
@@ -33,8 +35,6 @@ struct Made {
     bounds: Bounds,
     memory_kills: u64,
     idle: bool,
-    /// Its weight was given: the administrator has decided.
-    exempt: bool,
 }
 
 /// All control groups of this supervisor.
@@ -104,20 +104,45 @@ impl Cgroups {
     /// (not `several`) are kept apart only where an option asks for it: processes
     /// in a control group of their own are woken at a price (docs/performance.md).
     pub(crate) fn entrances(&mut self, config: &GroupConfig, several: bool) -> Result<Vec<PathBuf>, String> {
-        let Ok(base) = &self.base else { return Ok(Vec::new()) };
+        if self.base.is_err() {
+            return Ok(Vec::new());
+        }
         if !several && !config.is_bounded() && !self.groups.contains_key(&config.name) {
             return Ok(Vec::new());
         }
-        let named = |error| format!("failed to make the control group: {error}");
-        if !self.groups.contains_key(&config.name) {
-            let (directory, bounds) = (self.keeper.directory(&config.name), bounds(config));
-            self.leaving.remove(&directory);
-            base.make(&directory).and_then(|()| base.bound(&directory, bounds)).map_err(named)?;
-            let memory_kills = base.memory_kills(&directory).unwrap_or_default();
-            let made = Made { directory, bounds, memory_kills, idle: false, exempt: config.cpu_weight > 0 };
-            self.groups.insert(config.name.clone(), made);
+        self.make(config)?;
+        Ok(self.in_base(&config.name, Base::entrances).unwrap_or_default())
+    }
+
+    /// How processes of a group that has no control group yet come into one;
+    /// nothing if it has one, or there are none.
+    pub(crate) fn contain(&mut self, config: &GroupConfig) -> Result<Option<Move>, String> {
+        if self.base.is_err() || self.groups.contains_key(&config.name) {
+            return Ok(None);
         }
-        Ok(self.groups.get(&config.name).map(|made| base.entrances(&made.directory)).unwrap_or_default())
+        self.make(config)?;
+        Ok(self.in_base(&config.name, |base, directory| Move::new(base.doors(directory))))
+    }
+
+    fn in_base<T>(&self, group: &str, what: impl FnOnce(&Base, &str) -> T) -> Option<T> {
+        let (base, made) = (self.base.as_ref().ok()?, self.groups.get(group)?);
+        Some(what(base, &made.directory))
+    }
+
+    fn make(&mut self, config: &GroupConfig) -> Result<(), String> {
+        let Ok(base) = &self.base else { return Ok(()) };
+        if self.groups.contains_key(&config.name) {
+            return Ok(());
+        }
+        let (directory, bounds) = (self.keeper.directory(&config.name), bounds(config));
+        self.leaving.remove(&directory);
+        base.make(&directory)
+            .and_then(|()| base.bound(&directory, bounds))
+            .map_err(|error| format!("failed to make the control group: {error}"))?;
+        let memory_kills = base.memory_kills(&directory).unwrap_or_default();
+        let made = Made { directory, bounds, memory_kills, idle: false };
+        self.groups.insert(config.name.clone(), made);
+        Ok(())
     }
 
     /// Takes up the groups that the program before has made.
@@ -126,7 +151,7 @@ impl Cgroups {
         let directory = self.keeper.directory(&config.name);
         let Some(memory_kills) = base.path(&directory).filter(|path| path.is_dir()).and(Some(0)) else { return };
         let memory_kills = base.memory_kills(&directory).unwrap_or(memory_kills);
-        let made = Made { directory, bounds: bounds(config), memory_kills, idle: false, exempt: config.cpu_weight > 0 };
+        let made = Made { directory, bounds: bounds(config), memory_kills, idle: false };
         let _ = base.set_idle(&made.directory, false, made.bounds.cpu_weight);
         self.groups.insert(config.name.clone(), made);
     }
@@ -142,7 +167,7 @@ impl Cgroups {
             let _ = base.set_idle(&made.directory, false, wanted.cpu_weight);
             made.idle = false;
         }
-        (made.bounds, made.exempt) = (wanted, config.cpu_weight > 0);
+        made.bounds = wanted;
         base.bound(&made.directory, wanted).map_err(|error| format!("failed to change the control group: {error}"))
     }
 
@@ -159,19 +184,14 @@ impl Cgroups {
         self.groups.keys().cloned().collect()
     }
 
-    /// How many there are.
-    pub(crate) fn len(&self) -> usize {
-        self.groups.len()
+    /// Whether there can be any.
+    pub(crate) fn are_possible(&self) -> bool {
+        self.base.is_ok()
     }
 
-    /// Processor time of every group so far.
-    pub(crate) fn uses(&self) -> Vec<Use> {
-        let Ok(base) = &self.base else { return Vec::new() };
-        let one = |(name, made): (&String, &Made)| {
-            let used = base.cpu_time(&made.directory)?;
-            Some(Use { group: name.clone(), used, exempt: made.exempt })
-        };
-        self.groups.iter().filter_map(one).collect()
+    /// Processor time so far of a group that has a control group.
+    pub(crate) fn used(&self, group: &str) -> Option<Duration> {
+        self.in_base(group, Base::cpu_time)?
     }
 
     /// Whether it runs only where no other wants to.

@@ -106,6 +106,7 @@ impl Supervisor {
             new.into_iter().filter_map(|config| self.define(config, server, default)).collect();
         problems.extend(self.admit_visitors());
         problems.iter().for_each(|problem| tracing::error!("{problem}"));
+        self.keep_users_apart();
         names.iter().for_each(|name| self.start_eager(name));
         problems
     }

@@ -211,7 +211,7 @@ impl Supervisor {
         let timer = self.timers.first().map(|(at, _)| *at);
         let early = self.early.iter().map(|(at, _)| *at).min();
         let status = self.statuses.iter().map(|status| status.until).min();
-        [timer, self.spawns.deadline(), self.preloading.deadline(), self.resources.deadline(), early, status]
+        [timer, self.spawns.deadline(), self.preloading.deadline(), self.next_look(), early, status]
             .into_iter()
             .flatten()
             .min()
@@ -231,7 +231,7 @@ impl Supervisor {
         self.expire_early(now);
         self.finish_statuses(now);
         self.tick_preloaders(now);
-        self.resources.look(now);
+        self.look_at_use(now);
         self.start_workers(now);
     }
 

@@ -70,9 +70,9 @@ impl Preloading {
         self.preloaders.contains_key(&id)
     }
 
-    /// The pools that have preloaders.
-    pub(super) fn pools(&self) -> impl Iterator<Item = PoolId> {
-        self.preloaders.values().map(|preloader| preloader.key.0)
+    /// The pools that have preloaders, and the preloaders' numbers.
+    pub(super) fn processes(&self) -> impl Iterator<Item = (PoolId, u32)> {
+        self.preloaders.values().map(|preloader| (preloader.key.0, preloader.handle.pid))
     }
 
     pub(super) fn has_process(&self, pid: u32) -> bool {

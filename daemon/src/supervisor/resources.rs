@@ -1,17 +1,25 @@
 //! Control groups as pools and workers come and go, and who gives way to whom.
 //! What the kernel's files are called is `cgroup`'s business.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use nix::unistd::{SysconfVar, sysconf};
+
 use super::Supervisor;
-use crate::cgroup::{Cgroups, Fairness};
+use crate::cgroup::{Cgroups, Fairness, Use};
 use crate::connections::PoolId;
+use crate::proc;
 
 /// How often the use of processors is looked at: the time for which a site may
 /// take what others want.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// So many groups are looked at in that time; more take longer.
-const GROUPS_AT_A_TIME: usize = 50;
+/// So many workers are looked at in that time; more take longer.
+const WORKERS_AT_A_TIME: usize = 100;
+/// With so large a part of the processors idle there is enough for everybody.
+const ENOUGH: f64 = 0.5;
+/// Of a worker outside any control group so many descendants are counted.
+const RELATIVES: usize = 200;
 
 /// Process groups that nobody configured have names like this.
 const OWN_NAMES: &str = "wsgid:";
@@ -22,35 +30,104 @@ pub(super) struct Resources {
     fairness: Fairness,
     looked: Instant,
     processors: usize,
+    /// As `proc::up_and_idle` was at the last look; `None` where it speaks of
+    /// more processors than we may use.
+    idle: Option<(Duration, Duration)>,
 }
 
 impl Resources {
     pub(super) fn new() -> Self {
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self { groups: Cgroups::find(), fairness: Fairness::default(), looked: Instant::now(), processors }
+        let online = sysconf(SysconfVar::_NPROCESSORS_ONLN).ok().flatten();
+        let idle = proc::up_and_idle().filter(|_| online == i64::try_from(processors).ok());
+        Self { groups: Cgroups::find(), fairness: Fairness::default(), looked: Instant::now(), processors, idle }
     }
 
-    /// When the next look is due. Nobody can take anything from nobody: with
-    /// one group or none there is nothing to look at.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        let groups = self.groups.len();
-        let often = u32::try_from(groups / GROUPS_AT_A_TIME).unwrap_or(u32::MAX).saturating_add(1);
-        (groups > 1).then(|| self.looked + LOOK_EVERY * often)
-    }
-
-    pub(super) fn look(&mut self, now: Instant) {
-        if self.deadline().is_none_or(|at| at > now) {
-            return;
-        }
-        self.looked = now;
-        for (group, gives_way) in self.fairness.look(now, self.groups.uses(), self.processors) {
-            tracing::debug!("process group `{group}` gives way to others: {gives_way}");
-            self.groups.set_idle(&group, gives_way);
-        }
+    /// Whether all had what they wanted since the last look.
+    fn is_enough(&mut self) -> bool {
+        let (Some(before), Some(now)) = (self.idle, proc::up_and_idle()) else { return false };
+        self.idle = Some(now);
+        let (up, idle) = (now.0.saturating_sub(before.0), now.1.saturating_sub(before.1));
+        idle.as_secs_f64() >= up.as_secs_f64() * self.processors as f64 * ENOUGH
     }
 }
 
 impl Supervisor {
+    /// When the next look is due. Nobody can take anything from nobody: with
+    /// one pool or worker there is nothing to look at.
+    pub(super) fn next_look(&self) -> Option<Instant> {
+        let several = self.pools.len() > 1 && self.workers.len() > 1 && self.resources.groups.are_possible();
+        let often = u32::try_from(self.workers.len() / WORKERS_AT_A_TIME).unwrap_or(u32::MAX).saturating_add(1);
+        several.then(|| self.resources.looked + LOOK_EVERY * often)
+    }
+
+    /// Sees who takes what others want.
+    pub(super) fn look_at_use(&mut self, now: Instant) {
+        if self.next_look().is_none_or(|at| at > now) {
+            return;
+        }
+        self.resources.looked = now;
+        if self.resources.is_enough() && !self.resources.fairness.is_at_work() {
+            return self.resources.fairness.skip(now);
+        }
+        let uses = self.uses();
+        for (group, gives_way) in self.resources.fairness.look(now, uses, self.resources.processors) {
+            tracing::debug!("process group `{group}` gives way to others: {gives_way}");
+            if gives_way {
+                self.contain(&group);
+            }
+            self.resources.groups.set_idle(&group, gives_way);
+        }
+    }
+
+    /// Processor time so far of every group that has workers.
+    fn uses(&self) -> Vec<Use> {
+        self.pids_by_group()
+            .into_iter()
+            .map(|(name, pids)| {
+                let counted = || pids.iter().flat_map(|pid| proc::family(*pid, RELATIVES)).map(|one| one.used).sum();
+                let apart = self.resources.groups.used(name);
+                let used = apart.unwrap_or_else(counted);
+                let config = self.groups.get(name).map(|group| &group.definition.config);
+                // With a weight of its own the administrator has decided.
+                let exempt = config.is_some_and(|config| config.cpu_weight > 0);
+                Use { group: name.to_owned(), used, exempt, apart: apart.is_some() }
+            })
+            .collect()
+    }
+
+    /// Workers and preloaders.
+    fn pids_by_group(&self) -> BTreeMap<&str, Vec<u32>> {
+        let workers = self.workers.values().map(|worker| (worker.pool, worker.handle.pid));
+        let mut out = BTreeMap::<&str, Vec<u32>>::new();
+        for (pool, pid) in workers.chain(self.preloading.processes()) {
+            if let Some(entry) = self.pools.get(&pool) {
+                out.entry(&entry.group).or_default().push(pid);
+            }
+        }
+        out
+    }
+
+    /// Workers of a group that were started without a control group come into
+    /// one; where there are none, they stay as they are.
+    fn contain(&mut self, name: &str) {
+        let Some(definition) = self.groups.get(name).map(|group| group.definition.clone()) else { return };
+        match self.resources.groups.contain(&definition.config) {
+            Ok(Some(moving)) => moving.start(self.pids_by_group().remove(name).unwrap_or_default()),
+            Ok(None) => {}
+            Err(why) => tracing::error!("process group `{name}`: {why}"),
+        }
+    }
+
+    /// Sites of several users are kept apart, also those that began when there
+    /// was only one.
+    pub(super) fn keep_users_apart(&mut self) {
+        if self.has_several_users() {
+            let names: Vec<String> = self.pids_by_group().into_keys().map(str::to_owned).collect();
+            names.iter().for_each(|name| self.contain(name));
+        }
+    }
+
     /// Once a second: control groups whose workers have all ended.
     pub(super) fn tidy_control_groups(&mut self) {
         for name in self.resources.groups.names() {
@@ -74,6 +151,7 @@ impl Supervisor {
     /// Whether a worker or preloader of this group is there.
     fn has_processes(&self, name: &str) -> bool {
         let is_of = |pool: &PoolId| self.pools.get(pool).is_some_and(|entry| entry.group == name);
-        self.workers.values().any(|worker| is_of(&worker.pool)) || self.preloading.pools().any(|pool| is_of(&pool))
+        self.workers.values().any(|worker| is_of(&worker.pool))
+            || self.preloading.processes().any(|(pool, _)| is_of(&pool))
     }
 }

@@ -240,12 +240,15 @@ fn root_sites_of_one_user_share_its_group_and_those_of_two_do_not() {
             return httpd.stop();
         }
         assert_eq!(eventually("the status", SOON, || groups(&httpd)), (false, false));
+        let first = control::workers(&httpd, "one").expect("a supervisor")[0];
         httpd.configure(|lines| lines.iter_mut().for_each(|line| *line = line.replace(&of_one, &of_two)));
         httpd.graceful();
-        // The first goes on where it is until it starts again.
-        eventually("a control group of the second", SOON, || (groups(&httpd)? == (false, true)).then_some(()));
-        assert_eq!(control::command(&httpd, &["restart", "one"]).expect("a supervisor").code, 0);
+        // The first goes on with the same processes, which are moved.
         eventually("a control group of both", SOON, || (groups(&httpd)? == (true, true)).then_some(()));
+        eventually("the first is in its own", SOON, || {
+            directory(first, "cpu").to_string_lossy().ends_with(".one").then_some(())
+        });
+        assert_eq!(control::workers(&httpd, "one"), Some(vec![first]));
         // The next program knows it too, also of one that does not run just now.
         let command = |words: &[&str]| assert_eq!(control::command(&httpd, words).expect("a supervisor").code, 0);
         command(&["stop", "two"]);
