@@ -39,6 +39,8 @@ mod standalone;
 mod supervise;
 mod supervisor;
 mod sys;
+mod trial;
+mod trust;
 mod visitors;
 mod worker;
 

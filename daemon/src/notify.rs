@@ -18,7 +18,7 @@ pub(crate) fn reloading() {
     send(&format!("RELOADING=1\nMONOTONIC_USEC={}\n", now.as_micros()));
 }
 
-/// It ends.
+/// It begins to end.
 pub(crate) fn stopping() {
     send("STOPPING=1\n");
 }

@@ -120,11 +120,19 @@ fn from_httpd(sink: &log::Sink) -> io::Result<Options> {
 
 fn on_its_own(path: &Path, sink: &log::Sink) -> Result<Options, (u8, String)> {
     let startup = |error: io::Error| (exit_code::STARTUP, error.to_string());
-    let source = Source::new(path).map_err(startup)?;
+    let mut source = Source::new(path).map_err(startup)?;
     let read = source.read().map_err(|text| (exit_code::CONFIGURATION, text))?;
     let socket = read.loaded.settings.socket.clone();
+    let control = socket.with_file_name(control::NAME);
+    if let Some(other) = standalone::already_there(&control) {
+        let control = control.display();
+        let text =
+            format!("the supervisor with pid {other} listens at `{control}`; say wsgid reload, or stop it first");
+        return Err((exit_code::STARTUP, text));
+    }
     let listener = standalone::bind(&socket, read.httpd).map_err(startup)?;
-    let control = socket.parent().map(|directory| directory.join(control::NAME));
+    source.is_bound(&socket, read.httpd);
+    let control = Some(control);
     Ok(Options { sink: sink.clone(), listener, parent: None, control, source: Some(source), before: None })
 }
 

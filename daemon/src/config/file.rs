@@ -2,14 +2,15 @@
 //! words and keeps its groups as they were; the other sites never notice.
 
 use std::collections::BTreeMap;
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use wsgid_protocol::GroupConfig;
 
 use super::group;
+use crate::trust;
 
 /// `[supervisor]` of `wsgid.toml`.
 #[derive(Clone, Debug, Deserialize)]
@@ -52,7 +53,11 @@ pub(crate) struct Loaded {
     /// One text per problem.
     pub(crate) problems: Vec<String>,
     /// Origins whose groups stay as they are.
-    pub(crate) keep: Vec<String>,
+    keep: Vec<String>,
+    /// The main file.
+    main: String,
+    /// Which site files there are could not be told.
+    sites_unknown: bool,
 }
 
 /// Reads `path` and the site files it names.
@@ -61,9 +66,28 @@ pub(crate) struct Loaded {
 /// If the main file cannot be used at all.
 pub(crate) fn load(path: &Path) -> Result<Loaded, String> {
     let main: Main = parse(path)?;
-    let mut loaded = Loaded { settings: main.supervisor, groups: Vec::new(), problems: Vec::new(), keep: Vec::new() };
+    let settings = main.supervisor;
+    for (key, named) in [("socket", Some(&settings.socket)), ("sites", settings.sites.as_ref())] {
+        // The supervisor works in `/`, whatever directory it was started in.
+        if let Some(named) = named.filter(|named| !named.is_absolute()) {
+            return Err(format!("`{}`: {key} = `{}` is not an absolute path", path.display(), named.display()));
+        }
+    }
+    let mut loaded = Loaded {
+        groups: Vec::new(),
+        problems: Vec::new(),
+        keep: Vec::new(),
+        main: path.display().to_string(),
+        sites_unknown: false,
+        settings,
+    };
     loaded.take(path, main.group);
-    for site in site_files(loaded.settings.sites.as_deref(), &mut loaded.problems) {
+    let sites = loaded.settings.sites.as_deref().map_or(Ok(Vec::new()), site_files).unwrap_or_else(|problem| {
+        loaded.problems.push(problem);
+        loaded.sites_unknown = true;
+        Vec::new()
+    });
+    for site in sites {
         match parse::<Site>(&site) {
             Ok(tables) => loaded.take(&site, tables.group),
             Err(problem) => {
@@ -76,6 +100,12 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, String> {
 }
 
 impl Loaded {
+    /// Whether groups of this origin that are in force stay, for nobody can tell
+    /// what it says now.
+    pub(crate) fn keeps(&self, origin: &str) -> bool {
+        self.keep.iter().any(|kept| kept == origin) || (self.sites_unknown && origin != self.main)
+    }
+
     fn take(&mut self, path: &Path, tables: BTreeMap<String, toml::Table>) {
         let origin = path.display().to_string();
         for (name, table) in tables {
@@ -97,39 +127,25 @@ impl Loaded {
 
 /// The site files in the order of their names. A missing directory is a
 /// problem, an empty one is not.
-fn site_files(directory: Option<&Path>, problems: &mut Vec<String>) -> Vec<PathBuf> {
-    let Some(directory) = directory else { return Vec::new() };
-    let entries = match std::fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) => {
-            problems.push(format!("sites = `{}`: {error}", directory.display()));
-            return Vec::new();
-        }
-    };
-    let files = entries.filter_map(Result::ok).map(|entry| entry.path());
+fn site_files(directory: &Path) -> Result<Vec<PathBuf>, String> {
+    let failed = |why: &dyn std::fmt::Display| format!("sites = `{}`: {why}", directory.display());
+    trust::directory(directory, trust::Sticky::No).map_err(|why| failed(&why))?;
+    let entries = std::fs::read_dir(directory).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let files = entries.map_err(|error| failed(&error))?.into_iter().map(|entry| entry.path());
     let mut files: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|end| end == "toml")).collect();
     files.sort();
-    files
+    Ok(files)
 }
 
 fn parse<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, String> {
     let name = path.display();
-    let metadata = std::fs::metadata(path).map_err(|error| format!("`{name}`: {error}"))?;
-    trusted(&metadata).map_err(|reason| format!("`{name}` is not used: {reason}"))?;
-    let text = std::fs::read_to_string(path).map_err(|error| format!("`{name}`: {error}"))?;
+    // What is looked at is what is read.
+    let mut file = File::open(path).map_err(|error| format!("`{name}`: {error}"))?;
+    let metadata = file.metadata().map_err(|error| format!("`{name}`: {error}"))?;
+    trust::file(&metadata).map_err(|reason| format!("`{name}` is not used: {reason}"))?;
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(|error| format!("`{name}`: {error}"))?;
     toml::from_str(&text).map_err(|error| format!("`{name}`: {}", error.to_string().trim_end()))
-}
-
-/// Whoever may write the file decides whom processes run as.
-fn trusted(file: &Metadata) -> Result<(), String> {
-    let own = nix::unistd::geteuid().as_raw();
-    if file.uid() != 0 && file.uid() != own {
-        return Err(format!("it belongs to uid {}; give it to the supervisor's user with chown", file.uid()));
-    }
-    if file.mode() & 0o022 != 0 {
-        return Err("others may write it; take that away with chmod go-w".to_owned());
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -155,6 +171,31 @@ mod tests {
         assert_eq!(loaded.problems.len(), 2, "{:?}", loaded.problems);
         assert!(loaded.problems[0].contains("did you mean `threads`"), "{:?}", loaded.problems);
         assert_eq!(loaded.keep.len(), 2);
+        assert!(loaded.keeps(&sites.join("b.toml").display().to_string()));
+        assert!(!loaded.keeps(&sites.join("a.toml").display().to_string()));
+    }
+
+    #[test]
+    fn sites_that_cannot_be_listed_stay_as_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let main = dir.path().join("wsgid.toml");
+        let text = format!("[supervisor]\nhttpd-user = 'www-data'\nsites = '{}/gone'\n", dir.path().display());
+        std::fs::write(&main, text).unwrap();
+        let loaded = load(&main).unwrap();
+        assert!(loaded.problems[0].contains("No such file"), "{:?}", loaded.problems);
+        assert!(loaded.keeps("/etc/wsgid/sites/a.toml"));
+        assert!(!loaded.keeps(&main.display().to_string()), "the main file itself was read");
+    }
+
+    #[test]
+    fn a_relative_path_would_mean_another_place_after_the_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let main = dir.path().join("wsgid.toml");
+        for (key, more) in [("sites", "sites = 'sites'"), ("socket", "socket = 'httpd.sock'")] {
+            std::fs::write(&main, format!("[supervisor]\nhttpd-user = 'www-data'\n{more}\n")).unwrap();
+            let problem = load(&main).unwrap_err();
+            assert!(problem.contains(key) && problem.contains("is not an absolute path"), "{problem}");
+        }
     }
 
     #[test]

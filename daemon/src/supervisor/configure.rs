@@ -18,7 +18,7 @@ use crate::connections::PoolId;
 use crate::definition::Definition;
 use crate::log::{Place, Syslog, Target};
 use crate::pool::{Event, Pool};
-use crate::{identity, log, notify, visitors};
+use crate::{identity, log, notify, standalone, visitors};
 
 impl Supervisor {
     /// Applies a configuration of the httpd parent.
@@ -54,28 +54,36 @@ impl Supervisor {
         ToParent::Applied { generation, problems }
     }
 
+    /// Reads the files again, and says so to systemd.
+    pub(super) fn reload(&mut self) -> Vec<String> {
+        notify::reloading();
+        let problems = self.read_files();
+        notify::ready();
+        problems
+    }
+
     /// Reads the files of a supervisor on its own, and applies the difference.
     /// What cannot be used leaves in force what was.
-    pub(super) fn reload(&mut self) -> Vec<String> {
+    pub(super) fn read_files(&mut self) -> Vec<String> {
         /// Standalone has one generation, which is replaced by the next.
         const GENERATION: u64 = 0;
         let Some(source) = self.source.clone() else { return Vec::new() };
-        notify::reloading();
         let read = match source.read() {
             Ok(read) => read,
             Err(problem) => {
                 tracing::error!("the configuration was not read again: {problem}");
-                notify::ready();
                 return vec![problem];
             }
         };
         self.allowed.set(read.httpd.uid);
-        self.socket = Some(read.loaded.settings.socket);
-        let mut problems = read.loaded.problems;
-        problems.iter().for_each(|problem| tracing::error!("{problem}"));
         let mut names: BTreeSet<String> = read.loaded.groups.iter().map(|group| group.name.clone()).collect();
-        let kept = self.groups.iter().filter(|(_, group)| read.loaded.keep.contains(&group.definition.config.origin));
+        let kept = self.groups.iter().filter(|(_, group)| read.loaded.keeps(&group.definition.config.origin));
         names.extend(kept.map(|(name, _)| name.clone()));
+        let mut problems = read.loaded.problems;
+        problems
+            .extend(self.source.as_mut().and_then(|source| source.stays_at(&read.loaded.settings.socket, read.httpd)));
+        problems.iter().for_each(|problem| tracing::error!("{problem}"));
+        self.socket = self.source.as_ref().and_then(|source| source.socket().map(Into::into));
         self.known.insert(GENERATION, Known { secret: None, groups: names });
         problems.extend(self.define_all(read.loaded.groups, &ServerFacts::default(), read.httpd));
         self.remove_unused();
@@ -85,7 +93,6 @@ impl Supervisor {
             problems.len()
         );
         notify::status(&format!("{} process groups, {} problems", self.groups.len(), problems.len()));
-        notify::ready();
         problems
     }
 
@@ -119,6 +126,9 @@ impl Supervisor {
             .as_ref()
             .err()
             .map(|text| format!("process group `{name}` ({}) cannot be started: {text}", config.origin));
+        if self.source.is_some() && identity.as_ref().is_ok_and(|who| who.change && who.uid == default.uid) {
+            tracing::warn!("process group `{name}` ({}) {}", config.origin, standalone::AS_HTTPD);
+        }
         if let Some(what) = self.resources.groups.cannot(&config) {
             tracing::warn!("process group `{name}` ({}): {what}", config.origin);
         }
@@ -206,17 +216,21 @@ impl Supervisor {
             LogTarget::Supervisor => Place::Main,
             LogTarget::Descriptor(index) => self.files.get(*index).cloned().map_or(Place::Main, Place::File),
             LogTarget::Syslog { facility, tag } => Place::Syslog(Arc::new(Syslog::new(*facility, tag))),
-            LogTarget::File(path) => match log::open_as(path, definition.identity.as_ref().ok()) {
-                Ok(file) => Place::File(Arc::new(file)),
-                Err(error) => {
-                    tracing::error!(
-                        "failed to open the log `{}` of process group `{}`: {error}",
-                        path.display(),
-                        definition.config.name
-                    );
-                    Place::Main
+            LogTarget::File(path) => {
+                // Nobody is known whose rights would do for it, and nothing writes to it.
+                let Ok(identity) = &definition.identity else { return Place::Main };
+                match log::open_as(path, Some(identity)) {
+                    Ok(file) => Place::File(Arc::new(file)),
+                    Err(error) => {
+                        tracing::error!(
+                            "failed to open the log `{}` of process group `{}`: {error}",
+                            path.display(),
+                            definition.config.name
+                        );
+                        Place::Main
+                    }
                 }
-            },
+            }
         }
     }
 

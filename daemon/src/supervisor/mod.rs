@@ -30,6 +30,7 @@ use crate::connections::{ConnectionId, Connections, Owner, PoolId};
 use crate::definition::Definition;
 use crate::listener::{Allowed, Incoming};
 use crate::log::{Sink, Target};
+use crate::notify;
 use crate::pool::{Event, Pool, WorkerId};
 use crate::spawn::Launcher;
 use crate::standalone::Source;
@@ -235,9 +236,15 @@ impl Supervisor {
         self.start_workers(now);
     }
 
+    fn begin_to_leave(&mut self) {
+        if !std::mem::replace(&mut self.leaving, true) {
+            notify::stopping();
+        }
+    }
+
     /// Everything ends within the longest shutdown timeout.
     fn shut_down(&mut self) {
-        self.leaving = true;
+        self.begin_to_leave();
         for pool in self.pools.keys().copied().collect::<Vec<_>>() {
             self.pool_event(pool, Event::Shutdown);
         }
@@ -245,7 +252,7 @@ impl Supervisor {
 
     /// Everything finishes what it has; the parent has gone.
     fn drain_and_leave(&mut self) {
-        self.leaving = true;
+        self.begin_to_leave();
         for pool in self.pools.keys().copied().collect::<Vec<_>>() {
             self.pool_event(pool, Event::Remove);
         }

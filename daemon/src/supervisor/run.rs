@@ -113,6 +113,8 @@ pub(crate) async fn run(options: Options) -> io::Result<Outcome> {
     let mut supervisor = Supervisor::new(options.sink, allowed, options.source, Connections::new(held_in), workers_in);
     supervisor.socket = socket;
     tracing::info!("wsgid {} supervises (pid {})", env!("CARGO_PKG_VERSION"), std::process::id());
+    // Who hears that it is ready may ask at once.
+    let commands = options.control.as_deref().map(control::bind).transpose();
     match options.before {
         None => supervisor.begin(),
         Some(Handover { mut state, mut kept }) => {
@@ -129,8 +131,10 @@ pub(crate) async fn run(options: Options) -> io::Result<Outcome> {
         let conversation = parent::converse(socket, parent_in, answers_out, freeze);
         bridges.push(tokio::spawn(report(conversation, "control socket of httpd")));
     }
-    if let Some(path) = options.control.clone() {
-        tokio::spawn(report(control::listen(path, asked_in), "control socket"));
+    match commands {
+        Ok(Some(listener)) => drop(tokio::spawn(report(control::listen(listener, asked_in), "control socket"))),
+        Ok(None) => {}
+        Err(error) => tracing::error!("control socket: {error}"),
     }
     let control = options.control;
     let mut inputs = Inputs {
@@ -161,7 +165,6 @@ pub(crate) async fn run(options: Options) -> io::Result<Outcome> {
         Some(parent) => leftovers::remove_after(parent, &inputs.sockets.0).await,
         None => {}
     }
-    notify::stopping();
     tracing::info!("wsgid has ended");
     Ok(Outcome::Ended)
 }
@@ -207,7 +210,7 @@ impl Supervisor {
 
     fn begin(&mut self) {
         if self.source.is_some() {
-            self.reload();
+            self.read_files();
             notify::ready();
         }
     }

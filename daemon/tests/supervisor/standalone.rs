@@ -53,6 +53,30 @@ fn configured(mode: u32, script: &str) -> tempfile::TempDir {
     temporary
 }
 
+/// A supervisor with the configuration there, by way of another program.
+fn started(temporary: tempfile::TempDir, through: &[&str]) -> Supervisor {
+    let dir = temporary.path();
+    let program = crate::program();
+    let mut words: Vec<&std::ffi::OsStr> = through.iter().map(|word| (*word).as_ref()).collect();
+    words.push(program.as_os_str());
+    let notify = UnixDatagram::bind(dir.join("notify")).unwrap();
+    notify.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let child = Command::new(words[0])
+        .args(&words[1..])
+        .args(["supervise", "--config"])
+        .arg(dir.join("wsgid.toml"))
+        .env("NOTIFY_SOCKET", dir.join("notify"))
+        .env("CANARY", "1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(std::fs::File::create(dir.join("log")).unwrap())
+        .spawn()
+        .unwrap();
+    let supervisor = Supervisor { dir: temporary, child };
+    heard(&notify, "READY=1");
+    supervisor
+}
+
 #[test]
 fn sites_come_and_go_without_httpd() {
     let temporary = configured(0o755, "def application(environ, start_response): pass\n");
@@ -90,9 +114,97 @@ fn sites_come_and_go_without_httpd() {
     let (code, text) = ask(dir, &["reload"]);
     assert!(code == 7 && text.contains("did you mean `threads`"), "{code} {text}");
     assert_eq!(states(&ask(dir, &["status"]).1), 2);
+    // Nor is anybody stopped because the directory cannot be listed.
+    std::fs::rename(dir.join("sites"), dir.join("moved")).unwrap();
+    let (code, text) = ask(dir, &["reload"]);
+    assert!(code == 7 && text.contains("sites = "), "{code} {text}");
+    assert_eq!(states(&ask(dir, &["status"]).1), 2);
+    std::fs::rename(dir.join("moved"), dir.join("sites")).unwrap();
     std::fs::remove_file(dir.join("sites/b.toml")).unwrap();
     assert_eq!(ask(dir, &["reload"]).0, 0);
     wait("b is gone", || !ask(dir, &["status"]).1.contains("\nb "));
+}
+
+#[test]
+fn a_second_supervisor_and_another_socket_change_nothing() {
+    let temporary = configured(0o755, "def application(environ, start_response): pass\n");
+    let dir = temporary.path().to_path_buf();
+    let config = dir.join("wsgid.toml");
+    let supervisor = started(temporary, &[]);
+    let dir = dir.as_path();
+    let mut second = Command::new(crate::program());
+    let second = second.args(["supervise", "--config"]).arg(&config).stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8_lossy(&second.stderr);
+    assert_eq!(second.status.code(), Some(6), "{said}");
+    assert!(said.contains(&format!("the supervisor with pid {} listens at", supervisor.child.id())), "{said}");
+    assert_eq!(ask(dir, &["status"]).0, 0);
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("httpd.sock", "other.sock")).unwrap();
+    let (code, said) = ask(dir, &["reload"]);
+    assert!(code == 7 && said.contains("other.sock`: the supervisor still listens at"), "{code} {said}");
+}
+
+#[test]
+fn root_sites_and_sockets_in_the_hands_of_others_are_refused() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let temporary = configured(0o755, "def application(environ, start_response): pass\n");
+    let dir = temporary.path().to_path_buf();
+    let own = |name: &str, uid: u32| std::os::unix::fs::chown(dir.join(name), Some(uid), None).unwrap();
+    own("sites", 65534);
+    let check =
+        Command::new(crate::program()).args(["check", "--config"]).arg(dir.join("wsgid.toml")).output().unwrap();
+    let said = String::from_utf8_lossy(&check.stdout);
+    assert_eq!(check.status.code(), Some(7), "{said}");
+    assert!(said.contains("/sites` belongs to uid 65534, who could put other files there"), "{said}");
+    own("sites", 0);
+    own(".", 65534);
+    let start = Command::new(crate::program()).args(["supervise", "--config"]).arg(dir.join("wsgid.toml")).output();
+    let start = start.unwrap();
+    let said = String::from_utf8_lossy(&start.stderr);
+    assert_eq!(start.status.code(), Some(6), "{said}");
+    assert!(said.contains("httpd.sock`: ") && said.contains("belongs to uid 65534"), "{said}");
+}
+
+/// Prints its session keyring.
+const KEYRING: &str = "import ctypes, os\nlibc = ctypes.CDLL(None)\n\
+    number = {'x86_64': 250, 'aarch64': 219}[os.uname().machine]\n\
+    print('keyring', libc.syscall(number, 0, -3, 0), flush=True)\n";
+
+/// What the login that started the supervisor keeps in its keyring is not the
+/// sites' to read.
+#[test]
+fn root_keyrings_are_not_inherited() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let script = format!(
+        "{KEYRING}print('environment', *sorted(os.environ), flush=True)\ndef application(environ, start_response): pass\n"
+    );
+    let temporary = configured(0o755, &script);
+    let dir = temporary.path().to_path_buf();
+    std::fs::write(dir.join("sites/a.toml"), format!("[group.a]\nscripts = ['{}/app.py']\n", dir.display())).unwrap();
+    // A session of its own, as a login has, and then the supervisor.
+    let login = "import sys\nif libc.syscall(number, 1, None) < 0:\n    print('no keyrings', file=sys.stderr, flush=True)\n\
+        print('keyring', libc.syscall(number, 0, -3, 0), file=sys.stderr, flush=True)\n\
+        os.execv(sys.argv[1], ['wsgid'] + sys.argv[2:])\n";
+    let supervisor = started(temporary, &["/usr/bin/python3", "-c", &(KEYRING.to_owned() + login)]);
+    let rings = || -> Vec<String> {
+        let log = std::fs::read_to_string(dir.join("log")).unwrap_or_default();
+        log.lines().filter_map(|line| Some(line.split_once("keyring ")?.1.to_owned())).collect()
+    };
+    let log = || std::fs::read_to_string(dir.join("log")).unwrap_or_default();
+    wait("a worker", || rings().len() == 2);
+    let rings = rings();
+    assert!(rings[0] != rings[1] || log().contains("no keyrings"), "{rings:?}");
+    // Nor is anything of its environment.
+    wait("the environment", || log().contains("environment "));
+    let log = log();
+    let line = log.lines().find_map(|line| Some(line.split_once("environment ")?.1)).unwrap();
+    let known = ["HOME", "LANG", "LC_CTYPE", "LOGNAME", "PATH", "SHELL", "TZ", "USER", "USERNAME"];
+    assert!(line.split(' ').all(|name| known.contains(&name)), "{line}");
+    drop(supervisor);
 }
 
 /// Says what systemd hears until it has heard this.
@@ -108,10 +220,10 @@ fn heard(notify: &UnixDatagram, until: &str) -> String {
 
 #[test]
 fn systemd_hears_of_every_step_and_logs_follow_a_rotation() {
-    let script = "import threading, time, sys\ndef talk():\n    while True:\n        print('tick', flush=True)\n        \
+    let script = "import atexit, threading, time, sys\natexit.register(time.sleep, 1)\ndef talk():\n    while True:\n        print('tick', flush=True)\n        \
                   time.sleep(0.05)\nthreading.Thread(target=talk, daemon=True).start()\n\
                   def application(environ, start_response): pass\n";
-    let temporary = configured(0o777, script);
+    let temporary = configured(0o1777, script);
     let dir = temporary.path().to_path_buf();
     let path = |name: &str| dir.join(name);
     let root = dir.display();
@@ -130,7 +242,9 @@ fn systemd_hears_of_every_step_and_logs_follow_a_rotation() {
         .unwrap();
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
     let supervisor = Supervisor { dir: temporary, child };
-    heard(&notify, "READY=1");
+    let said = heard(&notify, "READY=1");
+    assert!(!said.contains("RELOADING"), "{said}");
+    assert_eq!(ask(&dir, &["status"]).0, 0, "who is ready answers");
     let begun = Instant::now();
     let pings: String = (0..6).map(|_| heard(&notify, "WATCHDOG=1")).collect();
     assert_eq!(pings.matches("WATCHDOG=1").count(), 6, "{pings}");
@@ -156,6 +270,8 @@ fn systemd_hears_of_every_step_and_logs_follow_a_rotation() {
     assert_eq!((signal, &*out.stderr), (Some(Signal::SIGPIPE as i32), &b""[..]));
 
     kill(pid, Signal::SIGTERM).unwrap();
+    let begun = Instant::now();
     heard(&notify, "STOPPING=1");
+    assert!(begun.elapsed() < Duration::from_millis(700), "{:?}: it is said at the beginning", begun.elapsed());
     drop(supervisor);
 }
