@@ -27,6 +27,9 @@ use crate::{path_check, privilege, session, sys};
 const CONTROL: RawFd = 3;
 /// Where the bootstrap finds the extension.
 const EXTENSION: RawFd = 4;
+/// What the kernel adds to the part of all memory that a worker has, in
+/// thousandths, when it looks for a process to end.
+const OOM_SCORE: i32 = 100;
 /// Runs inside Python: loads the extension and calls it.
 const BOOTSTRAP: &str = include_str!("../worker/bootstrap.py");
 
@@ -98,6 +101,7 @@ fn prepare(args: &WorkerExec) -> Result<Command, Failed> {
             Failed(launcher::CHROOT, format!("failed to change the root directory to `{}`: {error}", root.display()))
         })?;
     }
+    prefer_for_memory().map_err(Failed::new(launcher::ATTRIBUTES, "failed to set oom_score_adj"))?;
     privilege::drop_privileges(identity).map_err(|error| Failed(error.exit_code(), error.to_string()))?;
     // Lowering needs no privilege, and the launcher itself has to have room.
     limit_resources(config).map_err(Failed::new(launcher::LIMITS, "failed to set a resource limit"))?;
@@ -165,6 +169,18 @@ fn set_priority(nice: i32) -> Result<(), Failed> {
             Ok(())
         }
         other => other.map_err(Failed::new(launcher::PRIORITY, "failed to set cpu-priority")),
+    }
+}
+
+/// Where the machine has no memory left, a worker is to end before httpd and the
+/// supervisor. While this is root, so that the worker cannot take it back.
+fn prefer_for_memory() -> io::Result<()> {
+    const FILE: &str = "/proc/self/oom_score_adj";
+    // Without /proc there is nothing to be had.
+    let Ok(text) = std::fs::read_to_string(FILE) else { return Ok(()) };
+    match text.trim().parse::<i32>() {
+        Ok(now) if now < OOM_SCORE => std::fs::write(FILE, OOM_SCORE.to_string()),
+        _ => Ok(()),
     }
 }
 

@@ -8,6 +8,7 @@ use nix::unistd::{Gid, Uid, getgroups, getresgid, getresuid, setgroups, setresgi
 use wsgid_protocol::control::Identity;
 
 use crate::exit_code::launcher;
+use crate::sys;
 
 /// Why privileges could not be dropped.
 #[derive(Debug, thiserror::Error)]
@@ -37,10 +38,12 @@ impl PrivilegeError {
 
 /// Becomes `identity`, and proves that there is no way back.
 pub(crate) fn drop_privileges(identity: &Identity) -> Result<(), PrivilegeError> {
+    let refused = |step| move |errno| PrivilegeError::Refused { step, user: identity.user.clone(), errno };
+    let failed = |step| move |error: std::io::Error| refused(step)(Errno::from_raw(error.raw_os_error().unwrap_or(0)));
     if !identity.change {
         let is = Uid::effective();
         return match is.as_raw() == identity.uid {
-            true => Ok(()),
+            true => sys::clear_capabilities().map_err(failed("give up capabilities")),
             false => Err(PrivilegeError::WrongUser { is, wanted: identity.uid }),
         };
     }
@@ -49,15 +52,17 @@ pub(crate) fn drop_privileges(identity: &Identity) -> Result<(), PrivilegeError>
     }
     let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
     let groups = wanted_groups(identity);
-    let refused = |step| move |errno| PrivilegeError::Refused { step, user: identity.user.clone(), errno };
     // The order matters: each step needs the privilege that the next gives up.
+    sys::leave_keyring().map_err(failed("leave the session keyring"))?;
     setgroups(&groups).map_err(refused("set the supplementary groups"))?;
     setresgid(gid, gid, gid).map_err(refused("change the group"))?;
     setresuid(uid, uid, uid).map_err(refused("change the user"))?;
+    sys::clear_capabilities().map_err(failed("give up capabilities"))?;
     prove(identity, &groups)
 }
 
-fn wanted_groups(identity: &Identity) -> Vec<Gid> {
+/// The groups of a worker: the primary one and the others, never root's.
+pub(crate) fn wanted_groups(identity: &Identity) -> Vec<Gid> {
     let mut groups: Vec<Gid> = std::iter::once(identity.gid)
         .chain(identity.groups.iter().copied().filter(|gid| *gid != 0))
         .map(Gid::from_raw)

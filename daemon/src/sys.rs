@@ -170,6 +170,43 @@ pub(crate) fn set_nice(nice: i32) -> io::Result<()> {
     if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Enters a new, empty session keyring: what is in that of whoever started the
+/// supervisor (of root's login, perhaps) can be read by all who have inherited it.
+///
+/// # Errors
+/// As `keyctl(2)`; a kernel, or a container, without keyrings has none to inherit.
+pub(crate) fn leave_keyring() -> io::Result<()> {
+    let (join, unnamed) = (i64::from(libc::KEYCTL_JOIN_SESSION_KEYRING), std::ptr::null::<libc::c_char>());
+    // SAFETY: the operation takes a name or NULL, and no other argument.
+    match unsafe { libc::syscall(libc::SYS_keyctl, join, unnamed) } {
+        outcome if outcome >= 0 => Ok(()),
+        _ => match io::Error::last_os_error() {
+            error if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM | libc::EACCES)) => Ok(()),
+            error => Err(error),
+        },
+    }
+}
+
+/// Gives up all capabilities, also those that a change of user leaves: the
+/// inheritable and the ambient ones, and all where `securebits` say so.
+///
+/// # Errors
+/// As `capset(2)`.
+pub(crate) fn clear_capabilities() -> io::Result<()> {
+    /// The kernel's header and sets of version 3.
+    const VERSION_3: u32 = 0x2008_0522;
+    let header = [VERSION_3, 0];
+    let none = [0_u32; 6];
+    let (ambient, clear) = (libc::PR_CAP_AMBIENT, libc::c_ulong::from(libc::PR_CAP_AMBIENT_CLEAR_ALL as u32));
+    // SAFETY: plain numbers. A kernel without ambient capabilities says EINVAL.
+    unsafe { libc::prctl(ambient, clear, 0_u64, 0_u64, 0_u64) };
+    // SAFETY: the kernel reads two numbers of the header and three sets twice.
+    match unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), none.as_ptr()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Marks every descriptor from `first` on to be closed on exec, whoever
 /// opened it.
 ///
