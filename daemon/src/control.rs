@@ -2,12 +2,15 @@
 //! finds out who asks, reads one command, and sends one answer. What may be
 //! done by whom is decided in `supervisor/commands.rs`.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, socket};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc::Sender;
@@ -18,8 +21,20 @@ use wsgid_protocol::{FrameHead, Kind, payload};
 
 /// Name of the socket, beside that of the requests.
 pub(crate) const NAME: &str = "control.sock";
-/// Conversations at a time; anybody on the machine may connect.
-const CONVERSATIONS_MAX: usize = 32;
+/// Conversations of one user at a time. Anybody on the machine may connect, and
+/// nobody shall keep an administrator or another owner waiting.
+const TURNS: usize = 4;
+/// Connections of one user, those that wait for a turn included.
+const CONNECTIONS_MAX: usize = 64;
+/// The same of all users together, but for root and the supervisor's own.
+const GUESTS_MAX: usize = 512;
+/// So long a turn lasts at least: a user who asks without end does not keep the
+/// supervisor busy.
+const TURN: Duration = Duration::from_millis(20);
+/// After each connection that is turned away.
+const PAUSE: Duration = Duration::from_millis(1);
+/// Connections that may stand before an administrator's meanwhile.
+const BACKLOG: i32 = 64;
 /// Time to say what is wanted.
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time to answer: a dump waits for an interpreter.
@@ -35,13 +50,52 @@ pub(crate) struct Asked {
     pub(crate) answer: oneshot::Sender<serde_json::Value>,
 }
 
+/// The turns of each user who is connected.
+#[derive(Default)]
+struct Guests(BTreeMap<u32, Arc<Semaphore>>);
+
+impl Guests {
+    /// A place for one more connection of this user, if there is one.
+    fn place(&mut self, uid: u32) -> Option<Arc<Semaphore>> {
+        // Each connection holds a copy until it ends.
+        let connections = |turns: &Arc<Semaphore>| Arc::strong_count(turns) - 1;
+        self.0.retain(|_, turns| connections(turns) > 0);
+        let all: usize = self.0.values().map(connections).sum();
+        let turns = self.0.entry(uid).or_insert_with(|| Arc::new(Semaphore::new(TURNS)));
+        let free = connections(turns) < CONNECTIONS_MAX && all < GUESTS_MAX;
+        (free || may_everything(uid)).then(|| Arc::clone(turns))
+    }
+}
+
+/// Root, and whoever the supervisor itself is.
+pub(crate) fn may_everything(uid: u32) -> bool {
+    uid == 0 || uid == nix::unistd::geteuid().as_raw()
+}
+
+/// Makes the socket under another name first, so that the old one is replaced
+/// in one step. Everybody may connect; the answer depends on who it is.
+pub(crate) fn bind(path: &Path) -> io::Result<UnixListener> {
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("`{}`: {error}", path.display()));
+    let staged = path.with_extension(format!("{}", std::process::id()));
+    let _ = std::fs::remove_file(&staged);
+    let listener = make(&staged).map_err(named)?;
+    std::fs::set_permissions(&staged, std::fs::Permissions::from_mode(0o666)).map_err(named)?;
+    std::fs::rename(&staged, path).map_err(named)?;
+    Ok(listener)
+}
+
+fn make(path: &Path) -> io::Result<UnixListener> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    nix::sys::socket::bind(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    nix::sys::socket::listen(&socket, Backlog::new(BACKLOG)?)?;
+    UnixListener::from_std(socket.into())
+}
+
 /// Listens until the receiver has gone.
-pub(crate) async fn listen(path: PathBuf, asked: Sender<Asked>) -> io::Result<()> {
-    let listener =
-        bind(&path).map_err(|error| io::Error::new(error.kind(), format!("`{}`: {error}", path.display())))?;
-    let free = Arc::new(Semaphore::new(CONVERSATIONS_MAX));
-    loop {
-        let Ok(permit) = Arc::clone(&free).acquire_owned().await else { return Ok(()) };
+pub(crate) async fn listen(listener: UnixListener, asked: Sender<Asked>) -> io::Result<()> {
+    let mut guests = Guests::default();
+    while !asked.is_closed() {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
@@ -50,29 +104,32 @@ pub(crate) async fn listen(path: PathBuf, asked: Sender<Asked>) -> io::Result<()
                 continue;
             }
         };
+        let Ok(uid) = stream.peer_cred().map(|peer| peer.uid()) else { continue };
+        let Some(turns) = guests.place(uid) else {
+            tracing::debug!("control socket: uid {uid} has too many connections");
+            drop(stream);
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        };
         let asked = asked.clone();
         tokio::spawn(async move {
-            if let Err(error) = converse(stream, asked).await {
+            let turn = match may_everything(uid) {
+                true => None,
+                false => turns.acquire().await.ok(),
+            };
+            let ended = tokio::time::Instant::now() + TURN;
+            if let Err(error) = converse(stream, uid, asked).await {
                 tracing::debug!("control socket: {error}");
             }
-            drop(permit);
+            if turn.is_some() {
+                tokio::time::sleep_until(ended).await;
+            }
         });
     }
+    Ok(())
 }
 
-/// Makes the socket under another name first, so that the old one is replaced
-/// in one step. Everybody may connect; the answer depends on who it is.
-fn bind(path: &Path) -> io::Result<UnixListener> {
-    let staged = path.with_extension(format!("{}", std::process::id()));
-    let _ = std::fs::remove_file(&staged);
-    let listener = UnixListener::bind(&staged)?;
-    std::fs::set_permissions(&staged, std::fs::Permissions::from_mode(0o666))?;
-    std::fs::rename(&staged, path)?;
-    Ok(listener)
-}
-
-async fn converse(mut stream: UnixStream, asked: Sender<Asked>) -> io::Result<()> {
-    let uid = stream.peer_cred()?.uid();
+async fn converse(mut stream: UnixStream, uid: u32, asked: Sender<Asked>) -> io::Result<()> {
     let command = timeout(ASK_TIMEOUT, recv(&mut stream)).await?;
     let (answer, wait) = oneshot::channel();
     let _ = asked.send(Asked { command, uid, answer }).await;

@@ -5,6 +5,7 @@
 mod crash_loops;
 mod descriptors;
 mod neighbour;
+mod owners;
 mod privileges;
 mod replacing;
 
