@@ -7,9 +7,14 @@ use clap::{Parser, Subcommand};
 
 use crate::{check, check_config, client, exec, express, supervise, sys};
 
+/// What the commands end with; `exit_code` has the names.
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong command line, 3 no supervisor answers, 4 not permitted, \
+                          5 no such group, 6 the supervisor cannot start, 7 wrong configuration, 8 check-config found \
+                          something that means something else here";
+
 /// Runs Python WSGI applications behind httpd, each in processes of its own.
 #[derive(Debug, Parser)]
-#[command(name = "wsgid", version, max_term_width = 100)]
+#[command(name = "wsgid", version, max_term_width = 100, after_help = EXIT_CODES)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -88,7 +93,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Restart(args) => client::command(&args, |group| wsgid_protocol::control::Command::Restart { group }),
         Command::Stop(args) => client::command(&args, |group| wsgid_protocol::control::Command::Stop { group }),
         Command::Start(args) => client::command(&args, |group| wsgid_protocol::control::Command::Start { group }),
-        Command::Dump(args) => client::command(&args, |group| wsgid_protocol::control::Command::Dump { group }),
+        Command::Dump(args) => client::dump(&args),
         Command::Reload(socket) => client::reload(&socket),
         Command::Check(args) => check::run(&args),
         Command::CheckConfig(args) => check_config::run(&args),

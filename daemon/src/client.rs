@@ -31,9 +31,14 @@ pub(crate) fn status(socket: &Socket, json: bool) -> ExitCode {
     })
 }
 
-/// `wsgid restart|stop|start|dump GROUP`.
+/// `wsgid restart|stop|start GROUP`.
 pub(crate) fn command(args: &OneGroup, command: impl FnOnce(String) -> Command) -> ExitCode {
-    finish(ask(&args.socket, &command(args.group.clone())), print_outcome)
+    finish(ask(&args.socket, &command(args.group.clone())), |_| {})
+}
+
+/// `wsgid dump GROUP`.
+pub(crate) fn dump(args: &OneGroup) -> ExitCode {
+    finish(ask(&args.socket, &Command::Dump { group: args.group.clone() }), print_stacks)
 }
 
 /// `wsgid reload`. Problems of single sites are printed and make it fail.
@@ -45,7 +50,7 @@ pub(crate) fn reload(socket: &Socket) -> ExitCode {
     };
     problems.iter().for_each(|problem| eprintln!("{problem}"));
     match problems.is_empty() {
-        true => finish(answer, print_outcome),
+        true => finish(answer, |_| {}),
         false => ExitCode::from(exit_code::CONFIGURATION),
     }
 }
@@ -106,12 +111,16 @@ fn ask(socket: &Socket, command: &Command) -> Result<Value, String> {
 pub(crate) fn exchange(path: &Path, command: &Command) -> io::Result<Value> {
     let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
     let stream = UnixStream::connect(path)?;
+    let asked = Instant::now();
     stream.set_read_timeout(Some(TIMEOUT))?;
     let bytes = payload::encode(command).map_err(|error| invalid(error.to_string()))?;
     let len = u32::try_from(bytes.len()).map_err(|_| invalid("the command is too long".to_owned()))?;
     send_frame(stream.as_fd(), FrameHead::new(Kind::Control, 0, len), &bytes, &[])?;
     let mut reader = FrameReader::new(0);
-    let frame = reader.next(stream.as_fd()).map_err(|error| invalid(error.to_string()))?;
+    let frame = reader.next(stream.as_fd()).map_err(|error| match asked.elapsed() >= TIMEOUT {
+        true => io::Error::new(io::ErrorKind::TimedOut, format!("it gave no answer within {} s", TIMEOUT.as_secs())),
+        false => invalid(error.to_string()),
+    })?;
     serde_json::from_slice(frame.payload).map_err(|error| invalid(error.to_string()))
 }
 
@@ -129,17 +138,24 @@ fn number(value: &Value, key: &str) -> u64 {
     value.get(key).and_then(Value::as_u64).unwrap_or_default()
 }
 
+fn is(value: &Value, key: &str) -> bool {
+    value.get(key).and_then(Value::as_bool).unwrap_or_default()
+}
+
 fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
     value.get(key).and_then(Value::as_array).into_iter().flatten()
 }
 
-fn print_outcome(answer: &Value) {
+fn print_stacks(answer: &Value) {
     for worker in list(answer, "workers") {
         println!("worker {}", number(worker, "pid"));
         raw(worker, "stacks").lines().for_each(|line| println!("{}", escaped(line.as_bytes())));
         println!();
     }
     let (asked, got) = (number(answer, "asked"), list(answer, "workers").count() as u64);
+    if asked == 0 {
+        println!("no worker runs");
+    }
     if asked > got {
         println!("{} of {asked} workers did not answer: their interpreter is busy or locked", asked - got);
     }
@@ -155,14 +171,24 @@ fn print_status(answer: &Value) {
             "\n{}  user {}, {} processes, {} threads",
             text(group, "name"),
             group.get("user").and_then(Value::as_str).unwrap_or("?"),
-            number(group, "processes"),
+            range(number(group, "processes"), number(group, "processes_max")),
             number(group, "threads")
         );
         if let Some(problem) = group.get("problem").and_then(Value::as_str) {
             println!("  cannot start: {problem}");
+        } else if list(group, "pools").next().is_none() {
+            println!("  {}", if is(group, "stopped") { "stopped" } else { "starts with the first request" });
+        }
+        if is(group, "removed") {
+            println!("  no longer configured: it ends with its last requests");
         }
         list(group, "pools").for_each(print_pool);
     }
+}
+
+/// As `processes=` has it.
+fn range(least: u64, most: u64) -> String {
+    if most > least { format!("{least}..{most}") } else { least.to_string() }
 }
 
 fn print_pool(pool: &Value) {

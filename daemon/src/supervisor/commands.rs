@@ -12,9 +12,10 @@ use tokio::sync::mpsc::channel;
 use tokio::sync::oneshot;
 use wsgid_protocol::control::{Command, ToWorker};
 
+use super::workers::cut;
 use super::{GivenUp, Group, PoolEntry, Supervisor, WorkerEntry};
 use crate::connections::PoolId;
-use crate::control::{Asked, error};
+use crate::control::{Asked, error, may_everything};
 use crate::log;
 use crate::pool::{Event, Member, Mode, Phase, WorkerId};
 
@@ -22,6 +23,11 @@ use crate::pool::{Event, Member, Mode, Phase, WorkerId};
 const DUMP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a status waits for them: their last report is nearly as good.
 const STATUS_TIMEOUT: Duration = Duration::from_millis(300);
+/// Bytes of tracebacks in one status. As JSON they may be six times as long, and
+/// an answer has to fit into one frame.
+const TRACEBACKS_MAX: usize = 2 << 20;
+/// The same for the stacks of one dump.
+const STACKS_MAX: usize = 2 << 20;
 
 /// A status that waits for the reports of workers.
 pub(super) struct PendingStatus {
@@ -50,7 +56,7 @@ impl Supervisor {
             Command::Stop { group } => self.command(uid, &group, Event::Stop),
             Command::Start { group } => self.command(uid, &group, Event::Start),
             Command::Status | Command::Dump { .. } => Value::Null,
-            Command::Reload | Command::Reexec if !Self::may_everything(uid) => {
+            Command::Reload | Command::Reexec if !may_everything(uid) => {
                 error("denied", &format!("uid {uid} may not command the supervisor"))
             }
             Command::Reload if self.source.is_some() => json!({ "ok": true, "problems": self.reload() }),
@@ -60,25 +66,30 @@ impl Supervisor {
         let _ = answer.send(value);
     }
 
-    fn may_everything(uid: u32) -> bool {
-        uid == 0 || uid == nix::unistd::geteuid().as_raw()
-    }
-
     fn may(uid: u32, group: &Group) -> bool {
         let owner = group.definition.identity.as_ref().map(|identity| identity.uid);
         // A group that runs as httpd's user has no owner of its own.
-        Self::may_everything(uid) || owner.is_ok_and(|owner| owner == uid && owner != group.definition.httpd_uid)
+        may_everything(uid) || owner.is_ok_and(|owner| owner == uid && owner != group.definition.httpd_uid)
     }
 
     fn permitted(&self, uid: u32, name: &str) -> Result<(), Value> {
         match self.groups.get(name) {
             Some(group) if Self::may(uid, group) => Ok(()),
-            None if Self::may_everything(uid) => {
+            None if may_everything(uid) => {
                 Err(error("no-such-group", &format!("process group `{name}` is not defined")))
             }
             // Whether it exists is nobody's business.
-            _ => Err(error("denied", &format!("uid {uid} may not command process group `{name}`"))),
+            _ => Err(error("denied", &self.denial(uid, name))),
         }
+    }
+
+    /// The same words whether the group exists or not.
+    fn denial(&self, uid: u32, name: &str) -> String {
+        let who = match self.allowed.get() == Some(uid) {
+            true => "it is httpd's own user, which owns none",
+            false => "only root and the user that it runs as may",
+        };
+        format!("uid {uid} may not command process group `{name}`: {who}")
     }
 
     fn command(&mut self, uid: u32, name: &str, event: Event) -> Value {
@@ -103,9 +114,9 @@ impl Supervisor {
         let pools: Vec<PoolId> =
             self.groups.get(name).map(|group| group.pools.values().copied().collect()).unwrap_or_default();
         let (dumps, mut stacks) = channel(1024);
-        let mut asked = 0;
-        for worker in self.workers.values_mut().filter(|worker| pools.contains(&worker.pool) && worker.python.is_some())
-        {
+        let mut asked: usize = 0;
+        // Those that are being started too: it shows what they wait for.
+        for worker in self.workers.values_mut().filter(|worker| pools.contains(&worker.pool)) {
             worker.dumps.push(dumps.clone());
             worker.handle.send(ToWorker::Dump);
             asked += 1;
@@ -115,7 +126,7 @@ impl Supervisor {
             let mut got = Vec::new();
             let collect = async {
                 while let Some((pid, text)) = stacks.recv().await {
-                    got.push(json!({ "pid": pid, "stacks": text }));
+                    got.push(json!({ "pid": pid, "stacks": cut(text, STACKS_MAX / asked) }));
                 }
             };
             let _ = tokio::time::timeout(DUMP_TIMEOUT, collect).await;
@@ -128,7 +139,8 @@ impl Supervisor {
         tracing::info!("SIGHUP: log files are opened again");
         for group in self.groups.values() {
             let wsgid_protocol::config::LogTarget::File(path) = &group.definition.config.log else { continue };
-            match log::open_as(path, group.definition.identity.as_ref().ok()) {
+            let Ok(identity) = &group.definition.identity else { continue };
+            match log::open_as(path, identity) {
                 Ok(file) => group.target.set(log::Place::File(std::sync::Arc::new(file))),
                 Err(error) => tracing::error!("failed to open the log `{}` again: {error}", path.display()),
             }
@@ -185,20 +197,19 @@ impl Supervisor {
 
     /// `silent`: those that did not answer; what is said of them is older.
     fn status(&self, uid: u32, silent: &BTreeSet<WorkerId>) -> Value {
-        let groups: Vec<Value> = self
-            .groups
-            .iter()
-            .filter(|(_, group)| Self::may(uid, group))
-            .map(|(name, group)| self.group_status(name, group, silent))
-            .collect();
+        let visible = || self.groups.iter().filter(|(_, group)| Self::may(uid, group));
+        let pools: BTreeSet<PoolId> = visible().flat_map(|(_, group)| group.pools.values().copied()).collect();
+        let telling = Telling { silent, tracebacks: self.len_of_tracebacks(&pools) <= TRACEBACKS_MAX };
+        let groups: Vec<Value> = visible().map(|(name, group)| self.group_status(name, group, telling)).collect();
         let mut status = json!({
             "ok": true,
             "version": env!("CARGO_PKG_VERSION"),
             "pid": std::process::id(),
             "uptime_s": self.started.elapsed().as_secs(),
+            "shortened": !telling.tracebacks,
             "groups": groups,
         });
-        if Self::may_everything(uid)
+        if may_everything(uid)
             && let Some(map) = status.as_object_mut()
         {
             map.insert("reexec_problem".to_owned(), json!(self.reexec_problem));
@@ -210,10 +221,17 @@ impl Supervisor {
         status
     }
 
-    fn group_status(&self, name: &str, group: &Group, silent: &BTreeSet<WorkerId>) -> Value {
+    /// Of all that these pools would tell of scripts that failed to load.
+    fn len_of_tracebacks(&self, pools: &BTreeSet<PoolId>) -> usize {
+        let workers = self.workers.values().filter(|worker| pools.contains(&worker.pool)).map(|worker| &worker.failed);
+        let given_up = pools.iter().filter_map(|pool| Some(&self.pools.get(pool)?.given_up.as_ref()?.failed));
+        workers.chain(given_up).flatten().map(|(path, text)| path.as_os_str().len() + text.len()).sum()
+    }
+
+    fn group_status(&self, name: &str, group: &Group, telling: Telling<'_>) -> Value {
         let pools = group.pools.values();
         let pools: Vec<Value> =
-            pools.filter_map(|pool| Some(self.pool_status(*pool, self.pools.get(pool)?, silent))).collect();
+            pools.filter_map(|pool| Some(self.pool_status(*pool, self.pools.get(pool)?, telling))).collect();
         let config = &group.definition.config;
         json!({
             "name": name,
@@ -230,12 +248,10 @@ impl Supervisor {
         })
     }
 
-    fn pool_status(&self, id: PoolId, pool: &PoolEntry, silent: &BTreeSet<WorkerId>) -> Value {
-        let workers: Vec<Value> = pool
-            .machine
-            .members()
-            .filter_map(|(worker, member)| self.worker_status(worker, member, !silent.contains(&worker)))
-            .collect();
+    fn pool_status(&self, id: PoolId, pool: &PoolEntry, telling: Telling<'_>) -> Value {
+        let members = pool.machine.members();
+        let workers: Vec<Value> =
+            members.filter_map(|(worker, member)| self.worker_status(worker, member, telling)).collect();
         let causes: Vec<Value> = pool
             .causes
             .iter()
@@ -257,7 +273,7 @@ impl Supervisor {
             "generation": pool.machine.generation(),
             "next_generation": pool.machine.next_generation(),
             "last_problem": pool.machine.last_problem(),
-            "given_up": pool.given_up.as_ref().map(given_up_status),
+            "given_up": pool.given_up.as_ref().map(|given_up| telling.of_given_up(given_up)),
             "waiting": self.connections.waiting(id),
             "preloader": self.preloading.status((id, pool.machine.generation())),
             "restarts": pool.restarts,
@@ -266,7 +282,7 @@ impl Supervisor {
         })
     }
 
-    fn worker_status(&self, id: WorkerId, member: &Member, answers: bool) -> Option<Value> {
+    fn worker_status(&self, id: WorkerId, member: &Member, telling: Telling<'_>) -> Option<Value> {
         let worker: &WorkerEntry = self.workers.get(&id)?;
         let state = match member.phase {
             Phase::Queued => "queued",
@@ -275,7 +291,7 @@ impl Supervisor {
             Phase::Draining { .. } => "draining",
             Phase::Stopping { .. } | Phase::Terminated { .. } | Phase::Killed => "stopping",
         };
-        let failed = failed_scripts(&worker.failed);
+        let failed = telling.of(&worker.failed);
         Some(json!({
             "pid": worker.handle.pid,
             "slot": worker.slot,
@@ -284,7 +300,7 @@ impl Supervisor {
             "replacing": member.recycling().map(|reason| format!("{reason:?}")),
             "python": worker.python.map(|(major, minor, patch)| format!("{major}.{minor}.{patch}")),
             "uptime_s": worker.started.elapsed().as_secs(),
-            "answers": answers,
+            "answers": !telling.silent.contains(&id),
             "requests": worker.report.requests,
             "in_flight": worker.report.in_flight,
             "busy_us": worker.report.busy_us,
@@ -295,15 +311,28 @@ impl Supervisor {
     }
 }
 
-fn given_up_status(given_up: &GivenUp) -> Value {
-    json!({
-        "at": given_up.at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
-        "generation": given_up.generation,
-        "why": given_up.why,
-        "failed_scripts": failed_scripts(&given_up.failed),
-    })
+/// What a status is to hold.
+#[derive(Clone, Copy)]
+struct Telling<'a> {
+    /// Workers that did not answer.
+    silent: &'a BTreeSet<WorkerId>,
+    /// Whether what scripts failed with fits in.
+    tracebacks: bool,
 }
 
-fn failed_scripts(failed: &BTreeMap<PathBuf, String>) -> Vec<Value> {
-    failed.iter().map(|(script, traceback)| json!({ "script": script, "traceback": traceback })).collect()
+impl Telling<'_> {
+    fn of_given_up(self, given_up: &GivenUp) -> Value {
+        json!({
+            "at": given_up.at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+            "generation": given_up.generation,
+            "why": given_up.why,
+            "failed_scripts": self.of(&given_up.failed),
+        })
+    }
+
+    /// Scripts that failed to load.
+    fn of(self, failed: &BTreeMap<PathBuf, String>) -> Vec<Value> {
+        let told = failed.iter().filter(|_| self.tracebacks);
+        told.map(|(script, traceback)| json!({ "script": script, "traceback": traceback })).collect()
+    }
 }

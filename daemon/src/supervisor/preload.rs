@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use wsgid_protocol::control::{FromWorker, ToWorker};
 
 use super::spawn_queue::Pending;
-use super::workers::cut;
+use super::workers::{FAILED_LEN_MAX, believable, cut};
 use super::{PoolEntry, Supervisor};
 use crate::birth::{Born, Expected};
 use crate::connections::{Owner, PoolId};
@@ -37,6 +37,8 @@ struct Preloader {
     handle: Handle,
     owner: Owner,
     started: Instant,
+    /// It has said that it is ready.
+    ready: bool,
     ended: bool,
 }
 
@@ -156,7 +158,7 @@ impl Supervisor {
         orphans::adopt_all();
         tracing::debug!("preloader {} started (generation {})", handle.pid, pending.generation);
         let key = (pending.pool, pending.generation);
-        let preloader = Preloader { key, handle, owner, started: now, ended: false };
+        let preloader = Preloader { key, handle, owner, started: now, ready: false, ended: false };
         self.preloading.preloaders.insert(pending.worker, preloader);
         self.spawns.begin(pending.worker, pending.failing, now);
         Ok(())
@@ -227,7 +229,9 @@ impl Supervisor {
         let now = Instant::now();
         match event {
             WorkerEvent::Says(FromWorker::Ready { failed, .. }) => self.preloader_ready(id, failed, now),
-            WorkerEvent::Says(FromWorker::CannotFork { why }) => self.preloader_cannot(id, &cut(why), now),
+            WorkerEvent::Says(FromWorker::CannotFork { why }) => {
+                self.preloader_cannot(id, &cut(why, FAILED_LEN_MAX), now)
+            }
             WorkerEvent::Says(_) | WorkerEvent::Born(_) | WorkerEvent::NotBorn(_) => {}
             WorkerEvent::Broken(_) => {
                 if let Some(preloader) = self.preloading.preloaders.get(&id) {
@@ -241,11 +245,15 @@ impl Supervisor {
     }
 
     fn preloader_ready(&mut self, id: WorkerId, failed: Vec<(std::path::PathBuf, String)>, now: Instant) {
-        let Some(preloader) = self.preloading.preloaders.get(&id).filter(|preloader| !preloader.ended) else { return };
+        let (flawed, failed) = (!failed.is_empty(), believable(failed));
+        let Some(preloader) = self.preloading.preloaders.get_mut(&id) else { return };
+        if preloader.ended || std::mem::replace(&mut preloader.ready, true) {
+            return;
+        }
         let name = self.pools.get(&preloader.key.0).map(PoolEntry::name).unwrap_or_default();
         let (pid, took) = (preloader.handle.pid, preloader.started.elapsed().as_secs_f64());
         tracing::info!("{name}: preloader {pid} is ready after {took:.2} s");
-        for (path, _) in &failed {
+        for path in failed.keys() {
             // The workers forked from it say how.
             tracing::error!(
                 "{name}: preloader {pid}: `{}` failed to load",
@@ -253,7 +261,7 @@ impl Supervisor {
             );
         }
         self.spawns.done(id);
-        let actions = self.preloading.nursery.ready(id, !failed.is_empty(), now);
+        let actions = self.preloading.nursery.ready(id, flawed, now);
         self.nurse(actions, now);
     }
 

@@ -24,6 +24,13 @@ use crate::worker::{self, Handle, Output, WorkerEvent};
 /// Scripts of one pool that are remembered: a site may have many, and what a
 /// worker says about them is a claim.
 const SCRIPTS_MAX: usize = 32;
+/// Scripts of one worker that failed to load, and lines about them in the log.
+const FAILED_MAX: usize = 64;
+const FAILED_LINES_MAX: usize = 300;
+/// Bytes of their names and tracebacks together.
+pub(super) const FAILED_LEN_MAX: usize = 32 * 1024;
+/// Buckets of a histogram: a duration has so many powers of two.
+const BUCKETS_MAX: usize = 64;
 /// How long a worker may live on without its control socket.
 const BROKEN_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -260,7 +267,8 @@ impl Supervisor {
                 }
                 self.pool_event(pool, Event::Recycle(id, reason));
             }
-            FromWorker::Report(report) => {
+            FromWorker::Report(mut report) => {
+                report.histogram.truncate(BUCKETS_MAX);
                 if report.requests != entry.report.requests || report.in_flight > 0 {
                     entry.active_at = now;
                 }
@@ -294,11 +302,15 @@ impl Supervisor {
 
     fn ready(&mut self, id: WorkerId, python: (u32, u32, u32), failed: Vec<(std::path::PathBuf, String)>) {
         let Some(entry) = self.workers.get_mut(&id) else { return };
+        if entry.python.is_some() {
+            // It was said before; what is said again changes nothing.
+            return;
+        }
         entry.python = Some(python);
         // The interpreter may be locked before the first heartbeat comes.
         entry.heartbeat = Some(Instant::now());
         let (pool, pid, took) = (entry.pool, entry.handle.pid, entry.started.elapsed());
-        entry.failed = failed.into_iter().map(|(path, text)| (path, cut(text))).collect();
+        entry.failed = believable(failed);
         let scripts: BTreeSet<_> = entry.failed.keys().cloned().collect();
         let Some(group) = self.pools.get(&pool) else { return };
         let (major, minor, patch) = python;
@@ -307,12 +319,15 @@ impl Supervisor {
             "{name}: worker {pid} is ready after {:.2} s (Python {major}.{minor}.{patch})",
             took.as_secs_f64()
         );
-        for (path, traceback) in &entry.failed {
+        let mut lines = entry.failed.iter().flat_map(|(path, traceback)| {
             let path = escaped(path.as_os_str().as_encoded_bytes());
-            tracing::error!("{name}: worker {pid}: `{path}` failed to load");
-            for line in traceback.lines() {
-                tracing::error!("{name}: worker {pid}: {}", escaped(line.as_bytes()));
-            }
+            std::iter::once(format!("`{path}` failed to load")).chain(traceback.lines().map(|l| escaped(l.as_bytes())))
+        });
+        for line in lines.by_ref().take(FAILED_LINES_MAX) {
+            tracing::error!("{name}: worker {pid}: {line}");
+        }
+        if lines.next().is_some() {
+            tracing::error!("{name}: worker {pid}: and more, which is left out");
         }
         self.spawns.done(id);
         let before = self.pools.get_mut(&pool).and_then(|pool| pool.given_up.take());
@@ -536,11 +551,23 @@ fn config_for(pending: &Pending, entry: &PoolEntry) -> wsgid_protocol::GroupConf
     config
 }
 
-/// A traceback that a tenant wrote is kept, but not without bound.
-pub(super) fn cut(mut text: String) -> String {
-    const MAX: usize = 16 * 1024;
-    if text.len() > MAX {
-        let end = (0..=MAX).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+/// Scripts that failed to load and their tracebacks, which a tenant may have
+/// made up: kept, but not without bound.
+pub(super) fn believable(failed: Vec<(PathBuf, String)>) -> BTreeMap<PathBuf, String> {
+    let mut room = FAILED_LEN_MAX;
+    let fitting = |(path, text): (PathBuf, String)| {
+        room = room.checked_sub(path.as_os_str().len())?;
+        let text = cut(text, room);
+        room -= text.len();
+        Some((path, text))
+    };
+    failed.into_iter().take(FAILED_MAX).map_while(fitting).collect()
+}
+
+/// So many bytes of a text at most.
+pub(super) fn cut(mut text: String, most: usize) -> String {
+    if text.len() > most {
+        let end = (0..=most).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
         text.truncate(end);
     }
     text
@@ -550,4 +577,23 @@ pub(super) fn cut(mut text: String) -> String {
 pub(super) fn oom_kills() -> u64 {
     let text = std::fs::read_to_string("/proc/vmstat").unwrap_or_default();
     text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_scripts_is_bounded() {
+        let said = |count: usize, text: &str| {
+            let named = (0..count).map(|number| (PathBuf::from(format!("/srv/{number}")), text.to_owned()));
+            believable(named.collect())
+        };
+        assert_eq!(said(2, "why").into_values().collect::<Vec<_>>(), ["why", "why"]);
+        assert_eq!(said(1000, "").len(), FAILED_MAX);
+        let long = said(10, &"\u{e9}".repeat(5000));
+        let len = |(path, text): (&PathBuf, &String)| path.as_os_str().len() + text.len();
+        assert!(long.len() > 1 && long.iter().map(len).sum::<usize>() <= FAILED_LEN_MAX);
+        assert!(believable(vec![("x".repeat(FAILED_LEN_MAX + 1).into(), String::new())]).is_empty());
+    }
 }

@@ -16,6 +16,8 @@ mod stand_in;
 #[cfg(test)]
 mod standalone;
 #[cfg(test)]
+mod status;
+#[cfg(test)]
 mod visitors;
 
 /// The program under test: that of `WSGID_ARTIFACTS`, which has the extension
