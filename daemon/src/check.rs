@@ -4,20 +4,24 @@
 //! what is wrong. Nothing is started that stays.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the command line")]
 
-use std::io::{Read, Write};
+use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use wsgid_protocol::GroupConfig;
+use wsgid_protocol::config::LogTarget;
 use wsgid_protocol::control::Identity;
 
-use crate::standalone::Source;
-use crate::{exec, exit_code, identity, path_check, privilege};
+use crate::standalone::{AS_HTTPD, Source};
+use crate::{exec, exit_code, identity, path_check, privilege, trial};
 
 /// How long an interpreter may take to say which one it is.
 const PYTHON_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long one group may take.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// Arguments of `wsgid check`.
 #[derive(Debug, clap::Args)]
@@ -73,6 +77,9 @@ pub(crate) fn run(args: &Check) -> ExitCode {
         let found = examine(group, read.httpd);
         problems += found.problems.len();
         print(group, &found);
+        if identity::resolve(group, read.httpd).is_ok_and(|who| who.change && who.uid == read.httpd.uid) {
+            println!("  note     it {AS_HTTPD}");
+        }
     }
     if let (0, Some(name)) = (count, &args.group) {
         eprintln!("wsgid: process group `{name}` is not defined in `{}`", args.config.display());
@@ -103,18 +110,13 @@ pub(crate) fn examine(config: &GroupConfig, httpd: identity::Default) -> Found {
 fn ask(probe: &Probe) -> Result<Found, String> {
     let failed = |error: &dyn std::fmt::Display| format!("it could not be tried: {error}");
     let text = serde_json::to_vec(probe).map_err(|error| failed(&error))?;
-    let mut child = Command::new("/proc/self/exe")
-        .args(["check", "--probe"])
-        .env_clear()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(|error| failed(&error))?;
-    if let Some(mut pipe) = child.stdin.take() {
-        pipe.write_all(&text).map_err(|error| failed(&error))?;
-    }
-    let out = child.wait_with_output().map_err(|error| failed(&error))?;
-    serde_json::from_slice(&out.stdout).map_err(|_| failed(&out.status))
+    let mut command = Command::new("/proc/self/exe");
+    let outcome = trial::run(command.args(["check", "--probe"]).env_clear(), &text, PROBE_TIMEOUT);
+    let outcome = outcome.map_err(|error| failed(&error))?;
+    let Some(status) = outcome.status else {
+        return Err(failed(&format!("there was no answer for {} s", PROBE_TIMEOUT.as_secs())));
+    };
+    serde_json::from_slice(&outcome.out).map_err(|_| failed(&status))
 }
 
 /// The trying process.
@@ -130,6 +132,12 @@ fn probe() -> ExitCode {
 
 fn try_all(Probe { config, identity, enter_home }: &Probe) -> Found {
     let mut found = Found::default();
+    // The site's Python is the site's program, and this may be root's terminal:
+    // what is written into its input there is what root has typed.
+    if let Err(errno) = nix::unistd::setsid() {
+        found.problems.push(format!("the terminal cannot be given up: {errno}"));
+        return found;
+    }
     if let Some(root) = &config.chroot
         && let Err(errno) = nix::unistd::chroot(root).and_then(|()| nix::unistd::chdir("/"))
     {
@@ -146,6 +154,9 @@ fn try_all(Probe { config, identity, enter_home }: &Probe) -> Found {
     for preload in &config.preload_scripts {
         let path = &preload.script;
         match path_check::readable(path) {
+            Ok(()) if path.is_dir() => {
+                found.problems.push(format!("script `{}` is a directory; name the file in it", path.display()));
+            }
             Ok(()) => found.good.push(format!("script `{}` can be read", path.display())),
             Err(closed) => found.problems.push(format!("script {closed}")),
         }
@@ -154,6 +165,11 @@ fn try_all(Probe { config, identity, enter_home }: &Probe) -> Found {
         && let Err(closed) = path_check::readable(path)
     {
         found.problems.push(format!("env-file= {closed}"));
+    }
+    if let LogTarget::File(path) = &config.log
+        && let Err(closed) = path_check::appendable(path)
+    {
+        found.problems.push(format!("log = {closed}"));
     }
     for path in &config.python_path {
         if let Err(closed) = path_check::enterable(path) {
@@ -209,31 +225,20 @@ fn python(config: &GroupConfig, found: &mut Found) {
 fn version(python: &Path) -> Result<((u32, u32), String), String> {
     const SAY: &str = "import sys; free = 't' in getattr(sys, 'abiflags', ''); \
                        print(*sys.version_info[:2], 'free-threaded' if free else sys.implementation.name)";
-    let mut child = Command::new(python)
-        .args(["-I", "-S", "-c", SAY])
-        .env_clear()
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| error.to_string())?;
-    let deadline = Instant::now() + PYTHON_TIMEOUT;
-    while child.try_wait().map_err(|error| error.to_string())?.is_none() {
-        if Instant::now() > deadline {
-            let _ = child.kill();
-            let _ = child.wait();
-            return Err(format!("it said nothing for {} s", PYTHON_TIMEOUT.as_secs()));
-        }
-        std::thread::sleep(Duration::from_millis(5));
+    let mut command = Command::new(python);
+    command.args(["-I", "-S", "-c", SAY]).env_clear().process_group(0);
+    let outcome = trial::run(&mut command, &[], PYTHON_TIMEOUT);
+    let outcome = outcome.map_err(|error| error.to_string())?;
+    if outcome.status.is_none() {
+        return Err(format!("it said nothing for {} s", PYTHON_TIMEOUT.as_secs()));
     }
-    let out = child.wait_with_output().map_err(|error| error.to_string())?;
-    let text = String::from_utf8_lossy(&out.stdout);
+    let text = String::from_utf8_lossy(&outcome.out);
     let mut words = text.split_whitespace();
     let mut number = || words.next().and_then(|word| word.parse().ok());
     match (number(), number(), words.next()) {
         (Some(major), Some(minor), Some(kind)) => Ok(((major, minor), kind.to_owned())),
         _ => {
-            let said = String::from_utf8_lossy(&out.stderr);
+            let said = String::from_utf8_lossy(&outcome.err);
             Err(crate::log::escaped(said.lines().last().unwrap_or("it printed nothing").as_bytes()))
         }
     }

@@ -30,8 +30,9 @@ fn sample() -> String {
 
 #[test]
 fn the_sample_files_are_understood_and_check_says_what_is_missing() {
-    let site = std::fs::read_to_string(conf("standalone/site.toml")).unwrap().replace("www-data", "nobody");
-    let site = site.replace("group = \"nobody\"", "group = \"#65534\"");
+    let site = std::fs::read_to_string(conf("standalone/site.toml")).unwrap();
+    let site = site.replace("user = \"example\"", "user = \"nobody\"");
+    let site = site.replace("group = \"example\"", "group = \"#65534\"");
     let dir = etc(&sample(), &site);
     let (code, text) = check(&dir.path().join("wsgid.toml"));
     // The files are right; the site that they describe is not on this machine.
@@ -69,6 +70,63 @@ fn check_is_content_with_what_works_and_names_the_closed_component() {
     std::fs::write(dir.path().join("sites/site.toml"), "[group.a]\npython-home = '/usr/lib'\n").unwrap();
     let (code, text) = check(&config);
     assert!(code == 7 && text.contains("python-home= `/usr/lib/bin/python`"), "{text}");
+}
+
+/// The site's Python is whatever the site has put there, and `wsgid check` is
+/// run by root in a terminal.
+#[test]
+fn root_check_gives_no_terminal_away_and_does_not_wait_for_ever() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(place.path(), std::os::unix::fs::PermissionsExt::from_mode(0o1777)).unwrap();
+    let at = |name: &str| place.path().join(name);
+    std::fs::create_dir_all(at("home/bin")).unwrap();
+    // It types into the terminal, if there is one, and leaves a process behind.
+    let python = format!(
+        "#!/bin/sh\nif (echo typed > /dev/tty) 2> /dev/null; then echo yes; else echo no; fi > {}\n\
+         sleep 300 &\necho 3 11 cpython\n",
+        at("seen").display()
+    );
+    std::fs::write(at("home/bin/python"), python).unwrap();
+    std::fs::set_permissions(at("home/bin/python"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let dir = etc(&sample(), &format!("[group.a]\nuser = 'nobody'\npython-home = '{}'\n", at("home").display()));
+    let check = format!("{} check --config {}", crate::program().display(), dir.path().join("wsgid.toml").display());
+    let begun = std::time::Instant::now();
+    let out = Command::new("script").args(["-qec", &check, "/dev/null"]).stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8_lossy(&out.stdout);
+    assert!(said.contains("is Python 3.11") && !said.contains("typed"), "{said}");
+    assert_eq!(std::fs::read_to_string(at("seen")).unwrap().trim(), "no");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(15), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn check_looks_at_links_logs_and_kinds() {
+    let place = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(place.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let root = place.path().canonicalize().unwrap().display().to_string();
+    std::fs::create_dir_all(format!("{root}/releases/5")).unwrap();
+    std::fs::write(format!("{root}/releases/5/app.wsgi"), "").unwrap();
+    std::os::unix::fs::symlink(format!("{root}/releases/5"), format!("{root}/current")).unwrap();
+    let site =
+        format!("[group.a]\nscripts = ['{root}/current/app.wsgi', '{root}/current']\nlog = '{root}/none/a.log'\n");
+    let dir = etc(&sample(), &site);
+    let config = dir.path().join("wsgid.toml");
+    let (code, text) = check(&config);
+    assert_eq!(code, 7, "{text}");
+    assert!(text.contains(&format!("script `{root}/current/app.wsgi` can be read")), "{text}");
+    assert!(text.contains(&format!("script `{root}/current` is a directory")), "{text}");
+    assert!(text.contains(&format!("log = `{root}/none/a.log`: `{root}/none` does not exist")), "{text}");
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    assert!(text.contains("note     it runs as httpd's user"), "{text}");
+    let releases = format!("{root}/releases");
+    std::fs::set_permissions(&releases, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let (_, text) = check(&config);
+    let wanted = format!("`{root}/current` is a link to `{root}/releases/5`, and `{releases}` cannot be entered by");
+    assert!(text.contains(&wanted), "{text}");
 }
 
 #[test]
