@@ -140,7 +140,7 @@ impl Supervisor {
         for group in self.groups.values() {
             let wsgid_protocol::config::LogTarget::File(path) = &group.definition.config.log else { continue };
             let Ok(identity) = &group.definition.identity else { continue };
-            match log::open_as(path, identity) {
+            match log::open_as(path, Some(identity)) {
                 Ok(file) => group.target.set(log::Place::File(std::sync::Arc::new(file))),
                 Err(error) => tracing::error!("failed to open the log `{}` again: {error}", path.display()),
             }
