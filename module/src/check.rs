@@ -7,7 +7,7 @@ use wsgid_protocol::report::Remark;
 
 use crate::apr::log::{self, Level};
 use crate::groups::admits;
-use crate::httpd::server::{self, Server, is_first_pass, is_only_looking};
+use crate::httpd::server::{self, Server, is_only_looking};
 use crate::httpds_user::Account;
 use crate::settings::{self, DEFAULT_GROUP, Settings, Sighting, Subject};
 use crate::{report, sys};
@@ -24,17 +24,22 @@ pub(crate) fn check_config(main: Server<'_>) -> i32 {
         report::write(errors, warnings);
         return sys::OK;
     }
-    // At a start the configuration is read twice.
-    if is_only_looking() || !is_first_pass() {
-        for warning in &warnings {
-            log::server(Level::WARN, || format!("WSGID0011: {warning}"));
-        }
+    if is_only_looking() {
+        warnings.iter().for_each(warn);
+    } else {
+        // The error log is opened after this.
+        settings::with(|settings| settings.warnings = warnings);
     }
     for error in &errors {
         log::server(Level::ERR, || format!("WSGID0010: {error}"));
     }
     // The number is httpd's "internal server error"; any but OK refuses.
     if errors.is_empty() { sys::OK } else { 500 }
+}
+
+/// Says what deserves attention and stops nothing.
+pub(crate) fn warn(warning: &Remark) {
+    log::server(Level::WARN, || format!("WSGID0011: {warning}"));
 }
 
 /// ServerName may follow the directives that need it.

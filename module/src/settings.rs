@@ -115,6 +115,8 @@ pub(crate) struct Settings {
     pub(crate) sightings: Vec<Sighting>,
     /// What deserves a line in the log once there is one.
     pub(crate) remarks: Vec<Remark>,
+    /// What deserves a warning there.
+    pub(crate) warnings: Vec<Remark>,
     /// What would have been refused, if errors are collected for a report.
     pub(crate) problems: Vec<Remark>,
 }

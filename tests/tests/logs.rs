@@ -80,6 +80,54 @@ fn a_virtual_hosts_group_writes_to_its_log_also_after_rotation() {
     });
 }
 
+/// What is found while the configuration is read, before there is a log.
+#[test]
+fn a_server_in_the_background_has_its_warnings_in_the_log() {
+    case(Limit::default(), || {
+        let builder = Httpd::builder().line("WSGIDaemonProcess nothing threads=0");
+        let log = || fs::read_to_string(builder.root().join("error.log")).unwrap_or_default();
+        let started = builder.ask("-kstart");
+        let begun = std::time::Instant::now();
+        while !log().contains("resuming normal operations") && begun.elapsed() < SOON {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let stopped = builder.ask("-kstop");
+        eventually("its end", SOON, || log().contains("wsgid has ended").then_some(()));
+        assert!(started.ok && stopped.ok, "{started:?} {stopped:?}");
+        let log = log();
+        assert_eq!(log.matches("WSGID0011").count(), 1, "{log}");
+        assert!(log.contains("process group `nothing` has threads=0 and no script"), "{log}");
+    });
+}
+
+/// httpd's records have an end; what is longer goes on in the next.
+#[test]
+fn nothing_of_a_long_line_is_lost() {
+    case(Limit::default(), || {
+        let site = Site::new();
+        let script = site.write(
+            "long.py",
+            "def application(environ, start_response):\n    environ['wsgi.errors'].write('L' * 100000 + '\\n')\n    \
+             start_response('200 OK', [])\n    return []\n",
+        );
+        let httpd = Httpd::builder().daemon("site", "threads=1").mount("/", &script, "site").start();
+        assert_eq!(httpd.get("/").status, 200);
+        eventually("every letter", SOON, || {
+            let log = httpd.error_log();
+            let longest = log.lines().map(str::len).max().unwrap_or_default();
+            (longest <= 8192
+                && log
+                    .lines()
+                    .filter_map(|line| line.rsplit(' ').next())
+                    .map(|text| text.matches('L').count())
+                    .sum::<usize>()
+                    >= 100_000)
+                .then_some(())
+        });
+        httpd.stop();
+    });
+}
+
 /// More than one message can carry.
 #[test]
 fn each_of_many_virtual_hosts_has_its_own_log() {

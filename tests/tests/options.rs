@@ -106,6 +106,10 @@ fn memory_limit_is_an_exception_and_not_the_end() {
         let (_site, httpd) = serve("threads=2 virtual-memory-limit=1073741824");
         assert_eq!(httpd.get("/allocate?mib=1200").status, 500);
         httpd.stop();
+        let (_site, httpd) = serve("threads=2 virtual-memory-limit=1M restart-burst=1");
+        assert_eq!(httpd.get("/pid").status, 503);
+        httpd.wait_for_log("virtual-memory-limit= may be too low", SOON);
+        httpd.stop();
     });
 }
 
@@ -251,6 +255,11 @@ fn idle_stop_goes_to_zero_and_the_next_request_comes_back() {
 #[test]
 fn processes_grow_with_the_queue_and_not_beyond_the_maximum() {
     case(Limit::default(), || {
+        let (_site, httpd) = serve("processes=0..3 threads=1");
+        assert_eq!(httpd.get("/pid").status, 200);
+        thread::sleep(Duration::from_millis(500));
+        assert_eq!(httpd.workers().len(), 1, "one request needs one process");
+        httpd.stop();
         let (_site, httpd) = serve("processes=1..3 threads=1");
         assert_eq!(httpd.wait_for_workers(1, SOON).len(), 1);
         let requests: Vec<_> = (0..6).map(|_| background(&httpd, "/sleep?seconds=3")).collect();

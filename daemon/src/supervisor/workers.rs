@@ -411,7 +411,11 @@ impl Supervisor {
                 let signal =
                     Signal::try_from(number).map_or_else(|_| format!("signal {number}"), |signal| signal.to_string());
                 let core = if status.core_dumped() { " (core dumped)" } else { "" };
-                format!("was ended by {signal}{core}")
+                let hint = match self.started_short_of_memory(entry) {
+                    true => " before it was ready (memory-limit= or virtual-memory-limit= may be too low)",
+                    false => "",
+                };
+                format!("was ended by {signal}{core}{hint}")
             }
             (None, code) => {
                 let code = code.unwrap_or_default();
@@ -436,6 +440,14 @@ impl Supervisor {
         };
         let asked = if entry.ended_for.is_some() { " as asked" } else { "" };
         (failure, format!("{name}: worker {} (slot {}) {how}{asked} after {after:.1} s", entry.handle.pid, entry.slot))
+    }
+
+    /// Whether it had not come so far as to serve, with a limit on its memory.
+    /// Python does not always live to say that it has too little.
+    fn started_short_of_memory(&self, entry: &WorkerEntry) -> bool {
+        let config = self.pools.get(&entry.pool).map(|pool| &pool.machine.definition().config);
+        entry.python.is_none()
+            && config.is_some_and(|config| config.memory_limit > 0 || config.virtual_memory_limit > 0)
     }
 
     /// A SIGKILL that nobody here sent, together with a count of the kernel

@@ -373,6 +373,8 @@ class Timers(harness.Case):
             ({"restart_interval": 0.2}, "RestartInterval"), ({"inactivity_timeout": 0.2}, "Inactivity"),
         ):
             worker, connection, path = self.serve(HELLO, **options)
+            # One that has served nothing is not replaced for idleness.
+            self.assertEqual(connection.get(path).status, 200)
             self.assertEqual(worker.expect("Recycle"), ("Recycle", reason))
 
     def test_memory_recycle(self):

@@ -50,10 +50,20 @@ pub(crate) fn request(r: Request<'_>, level: Level, message: impl FnOnce() -> St
     }
 }
 
+/// httpd cuts a record at 8 KiB, what it puts in front included.
+const RECORD_MAX: usize = 7 * 1024;
+
 /// What a worker logs for a request: `wsgi.errors`, tracebacks.
 pub(crate) fn from_worker(r: Request<'_>, code: u16, bytes: &[u8]) {
     for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-        request(r, Level::claimed(code), || String::from_utf8_lossy(line).into_owned());
+        let text = String::from_utf8_lossy(line);
+        let mut rest = text.as_ref();
+        while !rest.is_empty() {
+            let end = (1..=RECORD_MAX.min(rest.len())).rev().find(|end| rest.is_char_boundary(*end));
+            let (record, left) = rest.split_at(end.unwrap_or(rest.len()));
+            request(r, Level::claimed(code), || record.to_owned());
+            rest = left;
+        }
     }
 }
 

@@ -27,7 +27,7 @@ use crate::child::{self, Plan};
 use crate::httpd::retained::{self, Retained};
 use crate::httpd::server::{self, Server};
 use crate::httpd::{process, spawn};
-use crate::{paths, settings, sys, trampoline};
+use crate::{check, paths, settings, sys, trampoline};
 
 const VERSION_COMPONENT: &CStr = c"mod_wsgid/0.1.0";
 
@@ -58,6 +58,7 @@ pub(crate) fn post_config(pool: Pool<'_>, main: Server<'_>) {
     for remark in settings::with(|settings| std::mem::take(&mut settings.remarks)) {
         log::server(Level::INFO, || remark.to_string());
     }
+    settings::with(|settings| std::mem::take(&mut settings.warnings)).iter().for_each(check::warn);
     if main.error_log().is_none() && configuration::syslog(main).is_none() {
         log::server(Level::WARN, || {
             "the main ErrorLog is neither a file nor a program nor syslog: what belongs to a request is written there, what supervisor and workers say beside is lost".to_owned()
