@@ -207,6 +207,17 @@ pub(crate) fn clear_capabilities() -> io::Result<()> {
     }
 }
 
+/// Sets that of all threads of all processes in the process group that this one
+/// leads; those that they fork later have it too.
+///
+/// # Errors
+/// As `setpriority(2)`.
+pub(crate) fn set_nice_of_group(leader: u32, nice: i32) -> io::Result<()> {
+    // SAFETY: plain numbers in, a plain number out.
+    let outcome = unsafe { libc::setpriority(libc::PRIO_PGRP, leader, nice) };
+    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Marks every descriptor from `first` on to be closed on exec, whoever
 /// opened it.
 ///

@@ -84,6 +84,10 @@ impl Fairness {
         !self.greedy.is_empty()
     }
 
+    pub(crate) fn gives_way(&self, group: &str) -> bool {
+        self.greedy.contains_key(group)
+    }
+
     fn takes_much(&self, one: &Use, part: f64) -> bool {
         !one.exempt && (part >= GREEDY || self.greedy.contains_key(&one.group))
     }

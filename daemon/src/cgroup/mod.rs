@@ -255,7 +255,6 @@ impl Cgroups {
             "path": base.path(&made.directory),
             "cpu_weight": made.bounds.cpu_weight,
             "cpu_ms": base.cpu_time(&made.directory).map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
-            "waits_for_others": made.idle,
             "memory": base.memory(&made.directory),
             "tasks": base.tasks(&made.directory),
             "memory_kills": base.memory_kills(&made.directory),

@@ -244,6 +244,7 @@ impl Supervisor {
             "stopped": group.stopped,
             "removed": group.removed,
             "control_group": self.resources.groups.status(name),
+            "gives_way": self.gives_way(name),
             "pools": pools,
         })
     }

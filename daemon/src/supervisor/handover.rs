@@ -48,6 +48,7 @@ impl Supervisor {
         }
         incoming.extend(std::mem::take(&mut self.early).into_iter().map(|(_, incoming)| incoming));
         self.preloading.end_all();
+        self.give_priorities_back();
         self.workers.values().for_each(|entry| entry.handle.freeze());
         let (mut kept, mut workers, mut events) = (Kept::default(), Vec::new(), Vec::new());
         for (id, entry) in std::mem::take(&mut self.workers) {

@@ -1,15 +1,17 @@
 //! Control groups as pools and workers come and go, and who gives way to whom.
 //! What the kernel's files are called is `cgroup`'s business.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use nix::unistd::{SysconfVar, sysconf};
 
+use wsgid_protocol::GroupConfig;
+
 use super::Supervisor;
 use crate::cgroup::{Cgroups, Fairness, Use};
 use crate::connections::PoolId;
-use crate::proc;
+use crate::{proc, sys};
 
 /// How often the use of processors is looked at: the time for which a site may
 /// take what others want.
@@ -20,6 +22,9 @@ const WORKERS_AT_A_TIME: usize = 100;
 const ENOUGH: f64 = 0.5;
 /// Of a worker outside any control group so many descendants are counted.
 const RELATIVES: usize = 200;
+
+/// The least weight: of those that give way where there are no control groups.
+const NICEST: i32 = 19;
 
 /// Process groups that nobody configured have names like this.
 const OWN_NAMES: &str = "wsgid:";
@@ -33,6 +38,10 @@ pub(super) struct Resources {
     /// As `proc::up_and_idle` was at the last look; `None` where it speaks of
     /// more processors than we may use.
     idle: Option<(Duration, Duration)>,
+    /// Whether we may give a process back the priority that was taken from it.
+    may_raise: bool,
+    /// Groups that give way without a control group.
+    nice: BTreeSet<String>,
 }
 
 impl Resources {
@@ -40,7 +49,20 @@ impl Resources {
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let online = sysconf(SysconfVar::_NPROCESSORS_ONLN).ok().flatten();
         let idle = proc::up_and_idle().filter(|_| online == i64::try_from(processors).ok());
-        Self { groups: Cgroups::find(), fairness: Fairness::default(), looked: Instant::now(), processors, idle }
+        Self {
+            groups: Cgroups::find(),
+            fairness: Fairness::default(),
+            looked: Instant::now(),
+            processors,
+            idle,
+            may_raise: nix::unistd::geteuid().is_root(),
+            nice: BTreeSet::new(),
+        }
+    }
+
+    /// Whether somebody can be made to give way.
+    fn can_do_something(&self) -> bool {
+        self.groups.are_possible() || self.may_raise
     }
 
     /// Whether all had what they wanted since the last look.
@@ -56,7 +78,7 @@ impl Supervisor {
     /// When the next look is due. Nobody can take anything from nobody: with
     /// one pool or worker there is nothing to look at.
     pub(super) fn next_look(&self) -> Option<Instant> {
-        let several = self.pools.len() > 1 && self.workers.len() > 1 && self.resources.groups.are_possible();
+        let several = self.pools.len() > 1 && self.workers.len() > 1 && self.resources.can_do_something();
         let often = u32::try_from(self.workers.len() / WORKERS_AT_A_TIME).unwrap_or(u32::MAX).saturating_add(1);
         several.then(|| self.resources.looked + LOOK_EVERY * often)
     }
@@ -73,10 +95,45 @@ impl Supervisor {
         let uses = self.uses();
         for (group, gives_way) in self.resources.fairness.look(now, uses, self.resources.processors) {
             tracing::debug!("process group `{group}` gives way to others: {gives_way}");
+            if !self.resources.groups.are_possible() {
+                self.give_way_by_priority(&group, gives_way);
+                continue;
+            }
             if gives_way {
                 self.contain(&group);
             }
             self.resources.groups.set_idle(&group, gives_way);
+        }
+        // Workers that were started meanwhile.
+        let nice: Vec<String> = self.resources.nice.iter().cloned().collect();
+        nice.iter().for_each(|group| self.set_nice(group, NICEST));
+    }
+
+    /// Without control groups there are priorities: weaker, for they count for each
+    /// process and not for all together, but most services of httpd have no more.
+    fn give_way_by_priority(&mut self, group: &str, gives_way: bool) {
+        if gives_way {
+            self.resources.nice.insert(group.to_owned());
+        } else if self.resources.nice.remove(group) {
+            self.set_nice(group, 0);
+        }
+    }
+
+    /// Before another program goes on, which will see for itself.
+    pub(super) fn give_priorities_back(&self) {
+        self.resources.nice.iter().for_each(|group| self.set_nice(group, 0));
+    }
+
+    /// Whether this group runs only, or mostly, when others do not want to.
+    pub(super) fn gives_way(&self, group: &str) -> bool {
+        self.resources.fairness.gives_way(group)
+    }
+
+    fn set_nice(&self, group: &str, nice: i32) {
+        for pid in self.pids_by_group().remove(group).unwrap_or_default() {
+            if let Err(error) = sys::set_nice_of_group(pid, nice) {
+                tracing::debug!("the priority of worker {pid} of process group `{group}` stays: {error}");
+            }
         }
     }
 
@@ -89,8 +146,13 @@ impl Supervisor {
                 let apart = self.resources.groups.used(name);
                 let used = apart.unwrap_or_else(counted);
                 let config = self.groups.get(name).map(|group| &group.definition.config);
-                // With a weight of its own the administrator has decided.
-                let exempt = config.is_some_and(|config| config.cpu_weight > 0);
+                // With a weight of its own the administrator has decided; so he has
+                // with a priority, if priorities are all there is.
+                let weighed = |config: &GroupConfig| match self.resources.groups.are_possible() {
+                    true => config.cpu_weight > 0,
+                    false => config.cpu_weight > 0 || config.cpu_priority.is_some(),
+                };
+                let exempt = config.is_some_and(weighed);
                 Use { group: name.to_owned(), used, exempt, apart: apart.is_some() }
             })
             .collect()

@@ -2,12 +2,14 @@
 //! in what the supervisor itself needs for it. Left out where control groups may
 //! not be made.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use wsgid_tests::process::Pid;
-use wsgid_tests::{Httpd, Limit, Site, case, control, eventually, users, wait};
+use wsgid_tests::{Httpd, Limit, Site, artifacts, case, control, eventually, users, wait};
 
 use super::control_groups::possible;
 use crate::SOON;
@@ -39,11 +41,9 @@ def application(environ, start_response):
     return [b'hello']
 ";
 
-/// What the status says of a group's control group.
-fn control_group(httpd: &Httpd, name: &str) -> Option<serde_json::Value> {
-    let status = control::status(httpd)?;
-    let all = status["groups"].as_array()?;
-    all.iter().find(|group| group["name"] == name).map(|group| group["control_group"].clone())
+/// What the status says of a group.
+fn group(httpd: &Httpd, name: &str) -> Option<serde_json::Value> {
+    control::status(httpd)?["groups"].as_array()?.iter().find(|group| group["name"] == name).cloned()
 }
 
 /// The directory of a process's control group for processors, as the kernel says.
@@ -70,14 +70,14 @@ fn root_a_site_of_the_same_user_is_kept_apart_when_it_takes_much() {
         if !users::is_root() || !possible(&httpd) {
             return httpd.stop();
         }
-        assert_eq!(eventually("the status", SOON, || control_group(&httpd, "burns")), serde_json::Value::Null);
+        assert_eq!(eventually("the status", SOON, || group(&httpd, "burns"))["control_group"], serde_json::Value::Null);
         // Children burn, not the worker itself.
         assert_eq!(httpd.get(&format!("/burns?{processors}")).text(), "burns");
         eventually("it gives way", SOON, || {
             assert_eq!(httpd.get("/modest").text(), "hello");
-            (control_group(&httpd, "burns")?["waits_for_others"] == true).then_some(())
+            (group(&httpd, "burns")?["gives_way"] == true).then_some(())
         });
-        assert_eq!(control_group(&httpd, "modest"), Some(serde_json::Value::Null));
+        assert_eq!(group(&httpd, "modest").expect("its status")["control_group"], serde_json::Value::Null);
         let worker = control::workers(&httpd, "burns").expect("a supervisor")[0];
         eventually("all of them have been moved", SOON, || {
             let own = cpu_group(worker);
@@ -88,9 +88,7 @@ fn root_a_site_of_the_same_user_is_kept_apart_when_it_takes_much() {
         assert!(!cpu_group(control::workers(&httpd, "modest").expect("a supervisor")[0]).contains("wsgid-"));
         // Who no longer takes much no longer waits.
         worker.children().into_iter().for_each(Pid::kill);
-        eventually("it is as all others again", SOON, || {
-            (control_group(&httpd, "burns")?["waits_for_others"] == false).then_some(())
-        });
+        eventually("it is as all others again", SOON, || (group(&httpd, "burns")?["gives_way"] == false).then_some(()));
         assert_eq!(httpd.get("/burns?0").text(), "burns");
         httpd.stop();
     });
@@ -114,20 +112,73 @@ fn root_who_takes_much_gives_way_to_the_sites_of_others() {
             return httpd.stop();
         }
         for name in ["burns", "modest"] {
-            let own = eventually("the status", SOON, || control_group(&httpd, name));
-            assert!(own.is_object(), "{name} has no control group from its first start on");
+            let own = eventually("the status", SOON, || group(&httpd, name));
+            assert!(own["control_group"].is_object(), "{name} has no control group from its first start on");
         }
         eventually("it gives way", SOON, || {
             assert_eq!(httpd.get("/modest").text(), "hello");
-            (control_group(&httpd, "burns")?["waits_for_others"] == true).then_some(())
+            (group(&httpd, "burns")?["gives_way"] == true).then_some(())
         });
-        assert_eq!(control_group(&httpd, "modest").expect("its status")["waits_for_others"], false);
+        assert_eq!(group(&httpd, "modest").expect("its status")["gives_way"], false);
         // Watching costs next to nothing.
         let supervisor = httpd.supervisor().expect("it runs");
         let (before, begun) = (supervisor.cpu_time(), Instant::now());
         wait::let_run(Duration::from_secs(1));
         let used = supervisor.cpu_time().saturating_sub(before);
         assert!(used < begun.elapsed() / 4, "the supervisor used {used:?} of a second");
+        httpd.stop();
+    });
+}
+
+/// The nice value of every thread of a process.
+fn nice_values(process: Pid) -> BTreeSet<i32> {
+    let threads = fs::read_dir(format!("/proc/{}/task", process.number)).into_iter().flatten().flatten();
+    let stats = threads.filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok());
+    // Field 19 of the whole line; the name before may hold spaces.
+    stats.filter_map(|stat| stat.rsplit_once(')')?.1.split_whitespace().nth(16)?.parse().ok()).collect()
+}
+
+#[test]
+fn root_without_control_groups_priorities_do_it() {
+    case(Limit::default(), || {
+        if !users::is_root() {
+            return;
+        }
+        let (site, processors) = (Site::new(), thread::available_parallelism().map_or(1, usize::from));
+        let (burns, hello) = (site.write("burns.py", FORKS), site.write("hello.py", HELLO));
+        let path = site.python_path();
+        // As under systemd without `Delegate=`: nothing that could be used.
+        let hidden = "umount --all --lazy --types cgroup,cgroup2";
+        let start = format!("{hidden}; exec {} \"$@\"", artifacts::wsgid().display());
+        let supervisor = site.write("wsgid", &format!("#!/bin/sh\nexec unshare -m sh -c '{start}' wsgid \"$@\"\n"));
+        fs::set_permissions(&supervisor, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        let httpd = Httpd::builder()
+            .line(format!("WSGISupervisorExecutable {}", supervisor.display()))
+            .daemon("burns", &format!("processes=1 threads=1 {path}"))
+            .daemon("chosen", &format!("processes=1 threads=1 cpu-priority=0 {path}"))
+            .daemon("modest", &format!("threads=1 {path}"))
+            .mount("/burns", &burns, "burns")
+            .mount("/chosen", &burns, "chosen")
+            .mount("/modest", &hello, "modest")
+            .start();
+        assert_eq!(httpd.get("/modest").text(), "hello");
+        let problem = eventually("the status", SOON, || control::status(&httpd))["control_groups_problem"].clone();
+        assert!(problem.as_str().is_some_and(|text| text.contains("Delegate=")), "{problem}");
+        for site in ["/burns", "/chosen"] {
+            assert_eq!(httpd.get(&format!("{site}?{processors}")).text(), "burns");
+        }
+        eventually("it gives way", SOON, || {
+            assert_eq!(httpd.get("/modest").text(), "hello");
+            (group(&httpd, "burns")?["gives_way"] == true).then_some(())
+        });
+        let worker = |name: &str| control::workers(&httpd, name).expect("a supervisor")[0];
+        let family = |name: &str| [vec![worker(name)], worker(name).children()].concat();
+        let all_have = |name: &str, nice: i32| family(name).into_iter().all(|one| nice_values(one) == [nice].into());
+        eventually("the least priority", SOON, || all_have("burns", 19).then_some(()));
+        // With a priority of its own the administrator has decided.
+        assert!(all_have("chosen", 0) && all_have("modest", 0));
+        [worker("burns"), worker("chosen")].into_iter().flat_map(Pid::children).for_each(Pid::kill);
+        eventually("its priority is back", SOON, || all_have("burns", 0).then_some(()));
         httpd.stop();
     });
 }
