@@ -50,10 +50,13 @@ fn a_worker_that_is_loading_is_dumped_too() {
     httpd.configure(vec![group("site", &script)]);
     httpd.wait("a worker", |httpd| httpd.workers("starting").len() == 1);
     let socket = httpd.dir.path().join("control.sock");
+    // The first words reach it together with its specification.
+    let begun = std::time::Instant::now();
     httpd.wait("its stack", |_| {
         let mut command = std::process::Command::new(crate::program());
         let out = command.args(["dump", "site", "--socket"]).arg(&socket).output().unwrap();
         String::from_utf8_lossy(&out.stdout).contains("in waits")
     });
+    assert!(begun.elapsed() < std::time::Duration::from_secs(4), "{:?}", begun.elapsed());
     assert_eq!(httpd.command("stop", "site"), 0);
 }

@@ -64,10 +64,18 @@ impl Monitor {
 
     /// Runs for the life of the process.
     pub(crate) fn run(&mut self, py: Python<'_>, worker: &Arc<Worker>) {
+        // What came right behind the specification was read with it, and the
+        // socket will not be readable for that again.
+        let mut next = py.detach(|| {
+            let mut jobs = Vec::new();
+            self.hear(worker, &mut jobs);
+            jobs
+        });
         loop {
-            for job in py.detach(|| self.jobs(worker)) {
+            for job in next {
                 jobs::carry_out(py, worker, &job);
             }
+            next = py.detach(|| self.jobs(worker));
         }
     }
 
@@ -219,22 +227,28 @@ impl Monitor {
             Ok(_) => false,
             Err(error) => error.kind() != std::io::ErrorKind::WouldBlock,
         };
+        if self.hear(worker, jobs) && gone {
+            self.lose(worker);
+        }
+    }
+
+    /// Obeys what has been received. Returns whether all of it could be
+    /// understood; if not, there is no supervisor any more.
+    fn hear(&mut self, worker: &Worker, jobs: &mut Vec<Job>) -> bool {
         loop {
             let message = match self.reader.next_buffered() {
                 Ok(Some(frame)) => message(frame.head, frame.payload),
-                Ok(None) => break,
+                Ok(None) => return true,
                 Err(error) => Err(ControlError::Message(error.to_string())),
             };
             match message {
                 Ok(message) => self.obey(worker, message, jobs),
                 Err(error) => {
                     log::process(&format!("{error}; the worker goes on without a supervisor"));
-                    return self.lose(worker);
+                    self.lose(worker);
+                    return false;
                 }
             }
-        }
-        if gone {
-            self.lose(worker);
         }
     }
 

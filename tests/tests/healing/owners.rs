@@ -113,7 +113,9 @@ fn root_each_user_commands_its_own_groups() {
             (0, "no-such-group", 5),
         ] {
             for command in ["stop", "start", "restart", "dump"] {
+                let begun = Instant::now();
                 let (code, text) = word(uid, &[command, group]);
+                assert!(begun.elapsed() < Duration::from_secs(4), "{command} {group}: {text}");
                 assert_eq!(code, expected, "uid {uid}: {command} {group}: {text}");
                 assert_eq!(text.contains("may not command process group"), expected == 4, "{text}");
             }
