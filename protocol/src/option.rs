@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::config::GroupConfig;
+use crate::config::{GroupConfig, LogTarget};
 
 /// One row of the option table.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +70,7 @@ options! {
     "locale", "locale name", MOD_WSGI, |c, v| c.locale = Some(name(v)?), "LC_ALL of the processes";
     "env", "NAME=VALUE", OURS, |c, v| c.env.push(variable(v)?), "environment variable; may be repeated";
     "env-file", "absolute file", OURS, |c, v| c.env_file = Some(absolute(v)?), "file of NAME=VALUE lines for the environment";
+    "log-file", "absolute file", OURS, |c, v| c.log = LogTarget::File(absolute(v)?), "where what the processes print goes, opened with the user's rights; otherwise the ErrorLog";
     "display-name", "text or %{GROUP}", MOD_WSGI, |c, v| c.display_name = Some(name(v)?), "what ps shows";
     "python-home", "absolute directory", MOD_WSGI, |c, v| c.python_home = Some(python_home(v)?), "virtual environment or installation to run";
     "python-path", "colon list of directories", MOD_WSGI, |c, v| c.python_path = path_list(v)?, "directories put in front of sys.path";

@@ -2,6 +2,7 @@
 //! hosts, and a quiet end.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use wsgid_tests::document::Who;
@@ -97,6 +98,42 @@ fn a_server_in_the_background_has_its_warnings_in_the_log() {
         let log = log();
         assert_eq!(log.matches("WSGID0011").count(), 1, "{log}");
         assert!(log.contains("process group `nothing` has threads=0 and no script"), "{log}");
+    });
+}
+
+#[test]
+fn root_a_site_has_a_log_of_its_own_with_its_own_rights() {
+    case(Limit::default(), || {
+        let Some(users) = users::three() else { return note("left out: it needs root and three users") };
+        let (site, other) = (Site::of(&users[0]), Site::of(&users[1]));
+        let script = site.write("aside.py", ASIDE);
+        let (own, foreign) = (site.file("own.log"), other.file("foreign.log"));
+        let group = |name: &str, log: &std::path::Path| {
+            let (user, group) = (&users[0].name, &users[0].group);
+            (name.to_owned(), format!("threads=1 user={user} group={group} log-file={}", log.display()))
+        };
+        let mut builder = Httpd::builder();
+        for (name, options) in [group("own", &own), group("foreign", &foreign)] {
+            builder = builder.daemon(&name, &options).mount(&format!("/{name}"), &script, &name);
+        }
+        let httpd = builder.start();
+        let wait = |text: &str| {
+            eventually(text, SOON, || fs::read_to_string(&own).is_ok_and(|log| log.contains(text)).then_some(()));
+        };
+        let worker = httpd.get("/own?one").text();
+        wait("aside one");
+        assert_eq!(fs::metadata(&own).expect("it is there").uid(), users[0].uid);
+        assert!(!httpd.error_log().contains("aside one"));
+        fs::rename(&own, own.with_extension("1")).expect("the log can be moved");
+        httpd.graceful();
+        assert_eq!(httpd.get("/own?two").text(), worker);
+        wait("aside two");
+        // In the directory of another user it may not write: said, and not lost.
+        assert_eq!(httpd.get("/foreign?three").status, 200);
+        httpd.wait_for_log("failed to open the log", SOON);
+        httpd.wait_for_log("aside three", SOON);
+        assert!(!foreign.exists());
+        httpd.stop();
     });
 }
 

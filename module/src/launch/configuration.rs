@@ -48,7 +48,9 @@ pub(super) fn message(
     for definition in &settings.groups {
         let mut config = complete(settings, definition.config.clone());
         let home = definition.scopes.first().and_then(|scope| main.all().find(|server| server.id() == scope.server));
-        config.log = home.map_or(LogTarget::Supervisor, |server| logs.target(server));
+        if config.log == LogTarget::default() {
+            config.log = home.map_or(LogTarget::Supervisor, |server| logs.target(server));
+        }
         groups.push(config);
     }
     groups.push(complete(settings, default_group()));

@@ -21,6 +21,7 @@ const SEEN: &[(&str, &str, &str)] = &[
     ("locale", "options.rs", "the_environment_is_what_the_options_say"),
     ("env", "options.rs", "the_environment_is_what_the_options_say"),
     ("env-file", "options.rs", "the_environment_is_what_the_options_say"),
+    ("log-file", "logs.rs", "root_a_site_has_a_log_of_its_own_with_its_own_rights"),
     ("python-eggs", "options.rs", "the_environment_is_what_the_options_say"),
     ("python-path", "options.rs", "the_environment_is_what_the_options_say"),
     ("display-name", "sites.rs", "the_supervisor_is_seen_in_ps"),
