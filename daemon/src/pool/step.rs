@@ -47,10 +47,6 @@ impl Pool {
         member.phase = Phase::Ready { since: now };
         member.failed = failed.clone();
         let (generation, replaces) = (member.generation, member.replaces);
-        if generation == self.current.number {
-            // It is what they waited for. Who waits on is said again.
-            self.waiting = 0;
-        }
         self.backoff.started();
         let broken = self.newly_broken(id, &failed);
         match broken {

@@ -103,16 +103,6 @@ fn on_demand_starts_with_the_first_request() {
 }
 
 #[test]
-fn one_request_starts_one_worker_of_a_range() {
-    let mut bench = Bench::new(&[("processes", "0..3")], false);
-    bench.event(Event::Waiting(1));
-    assert_eq!(bench.ready().len(), 1);
-    assert!(bench.spawned().is_empty(), "whoever waited has it now");
-    bench.event(Event::Waiting(1));
-    assert_eq!(bench.ready().len(), 1, "somebody waits all the same");
-}
-
-#[test]
 fn a_reload_switches_when_all_are_ready_and_then_drains() {
     let mut bench = Bench::new(&[("processes", "2")], true);
     let old = bench.ready();

@@ -180,16 +180,11 @@ impl Supervisor {
         while let Some((pool, event)) = self.todo.pop_front() {
             let now = Instant::now();
             let Some(entry) = self.pools.get_mut(&pool) else { continue };
-            let is_news_for_waiting = matches!(event, Event::Ready(..));
             let actions = entry.machine.handle(event, now);
             for action in actions {
                 self.act(pool, action, now);
             }
             self.assign_held(pool, now);
-            let waiting = self.connections.waiting(pool);
-            if is_news_for_waiting && waiting > 0 {
-                self.todo.push_back((pool, Event::Waiting(waiting)));
-            }
             self.reschedule(pool, now);
             self.keep_preloaders(pool, now);
             self.start_workers(now);
