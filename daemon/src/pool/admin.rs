@@ -115,6 +115,10 @@ impl Pool {
             self.target = self.current.definition.config.processes.max(1);
             self.serve_again(out);
         }
+        // Who says `start` of a group that has failed wants it tried.
+        if matches!(self.mode, Mode::Failed { .. }) {
+            self.forgive(out);
+        }
     }
 
     pub(super) fn leave(&mut self, at_once: bool, now: Instant, out: &mut Actions) {

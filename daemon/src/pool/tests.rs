@@ -253,18 +253,20 @@ fn workers_that_die_at_work_never_make_the_group_failed() {
 }
 
 #[test]
-fn restart_clears_a_failure_at_once() {
-    let mut bench = Bench::new(&[("restart-burst", "1")], true);
-    for _ in 0..2 {
-        let ids = bench.spawned();
-        bench.crash(ids[0]);
-        bench.pass(Duration::from_secs(1));
+fn restart_and_start_clear_a_failure_at_once() {
+    for command in [Event::Restart, Event::Start] {
+        let mut bench = Bench::new(&[("restart-burst", "1")], true);
+        for _ in 0..2 {
+            let ids = bench.spawned();
+            bench.crash(ids[0]);
+            bench.pass(Duration::from_secs(1));
+        }
+        assert!(bench.actions.iter().any(|action| matches!(action, Action::Refuse(Failure::GroupFailed, _))));
+        bench.take();
+        bench.event(command);
+        assert!(bench.actions.iter().any(|action| matches!(action, Action::Serve)));
+        assert_eq!(bench.ready().len(), 1);
     }
-    assert!(bench.actions.iter().any(|action| matches!(action, Action::Refuse(Failure::GroupFailed, _))));
-    bench.take();
-    bench.event(Event::Restart);
-    assert!(bench.actions.iter().any(|action| matches!(action, Action::Serve)));
-    assert_eq!(bench.ready().len(), 1);
 }
 
 #[test]

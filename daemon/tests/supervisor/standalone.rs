@@ -180,7 +180,7 @@ fn root_keyrings_are_not_inherited() {
         return;
     }
     let script = format!(
-        "{KEYRING}print('environment', *sorted(os.environ), flush=True)\ndef application(environ, start_response): pass\n"
+        "{KEYRING}print('environment', *sorted(os.environ), flush=True)\nprint([line for line in open('/proc/self/status') if 'CapInh' in line], flush=True)\ndef application(environ, start_response): pass\n"
     );
     let temporary = configured(0o755, &script);
     let dir = temporary.path().to_path_buf();
@@ -189,7 +189,12 @@ fn root_keyrings_are_not_inherited() {
     let login = "import sys\nif libc.syscall(number, 1, None) < 0:\n    print('no keyrings', file=sys.stderr, flush=True)\n\
         print('keyring', libc.syscall(number, 0, -3, 0), file=sys.stderr, flush=True)\n\
         os.execv(sys.argv[1], ['wsgid'] + sys.argv[2:])\n";
-    let supervisor = started(temporary, &["/usr/bin/python3", "-c", &(KEYRING.to_owned() + login)]);
+    // Nor what capabilities it hands on, if it may.
+    let inheritable = ["setpriv", "--inh-caps=+net_bind_service"];
+    let may = Command::new(inheritable[0]).args([inheritable[1], "true"]).status().is_ok_and(|status| status.success());
+    let login = KEYRING.to_owned() + login;
+    let words = [if may { &inheritable[..] } else { &[] }, &["/usr/bin/python3", "-c", &login]].concat();
+    let supervisor = started(temporary, &words);
     let rings = || -> Vec<String> {
         let log = std::fs::read_to_string(dir.join("log")).unwrap_or_default();
         log.lines().filter_map(|line| Some(line.split_once("keyring ")?.1.to_owned())).collect()
@@ -200,7 +205,9 @@ fn root_keyrings_are_not_inherited() {
     assert!(rings[0] != rings[1] || log().contains("no keyrings"), "{rings:?}");
     // Nor is anything of its environment.
     wait("the environment", || log().contains("environment "));
+    wait("the capabilities", || log().contains("CapInh"));
     let log = log();
+    assert!(log.contains("CapInh:\\t0000000000000000"), "{log}");
     let line = log.lines().find_map(|line| Some(line.split_once("environment ")?.1)).unwrap();
     let known = ["HOME", "LANG", "LC_CTYPE", "LOGNAME", "PATH", "SHELL", "TZ", "USER", "USERNAME"];
     assert!(line.split(' ').all(|name| known.contains(&name)), "{line}");
