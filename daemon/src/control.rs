@@ -130,7 +130,13 @@ pub(crate) async fn listen(listener: UnixListener, asked: Sender<Asked>) -> io::
 }
 
 async fn converse(mut stream: UnixStream, uid: u32, asked: Sender<Asked>) -> io::Result<()> {
-    let command = timeout(ASK_TIMEOUT, recv(&mut stream)).await?;
+    let command = match timeout(ASK_TIMEOUT, recv(&mut stream)).await {
+        Err(problem) if problem.kind() == io::ErrorKind::InvalidData => {
+            let answer = error("not-a-command", &format!("the supervisor does not understand this: {problem}"));
+            return timeout(ASK_TIMEOUT, send(&mut stream, answer.to_string().as_bytes())).await;
+        }
+        other => other?,
+    };
     let (answer, wait) = oneshot::channel();
     let _ = asked.send(Asked { command, uid, answer }).await;
     let value = tokio::time::timeout(ANSWER_TIMEOUT, wait).await;
@@ -152,8 +158,11 @@ async fn recv(stream: &mut UnixStream) -> io::Result<Command> {
     let mut head = [0; HEAD_LEN];
     stream.read_exact(&mut head).await?;
     let head = FrameHead::parse(&head).map_err(|error| invalid(error.to_string()))?;
-    if head.kind != Kind::Control || head.len > COMMAND_MAX {
-        return Err(invalid("not a command".to_owned()));
+    if head.kind != Kind::Control {
+        return Err(invalid(format!("{:?} is no command", head.kind)));
+    }
+    if head.len > COMMAND_MAX {
+        return Err(invalid(format!("{} bytes are more than a command may have ({COMMAND_MAX})", head.len)));
     }
     let mut bytes = vec![0; head.len as usize];
     stream.read_exact(&mut bytes).await?;

@@ -139,7 +139,9 @@ fn root_each_user_commands_its_own_groups() {
             assert_eq!(said(path, command, group)["error"], "denied", "{path} {command} {group}");
         }
         assert_eq!(restarts(&httpd, "other"), before);
-        assert!(said("/first", 200, "").is_null(), "no command has this number");
+        assert_eq!(said("/first", 200, "")["error"], "not-a-command", "no command has this number");
+        let (code, text) = word(0, &["restart", &"x".repeat(5000)]);
+        assert!(code == 1 && text.contains("more than a command may have"), "{code} {text}");
         httpd.stop();
     });
 }
