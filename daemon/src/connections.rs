@@ -118,12 +118,20 @@ impl Connections {
         self.all.get(&id)
     }
 
-    /// Takes in a new connection; it is held.
-    pub(crate) fn add(&mut self, fd: OwnedFd, nonce: u32, pool: PoolId, now: Instant) -> io::Result<ConnectionId> {
+    /// Takes in a new connection; it is held. Gives it back if that fails.
+    pub(crate) fn add(
+        &mut self,
+        fd: Arc<OwnedFd>,
+        nonce: u32,
+        pool: PoolId,
+        now: Instant,
+    ) -> Result<ConnectionId, (io::Error, Arc<OwnedFd>)> {
         self.last += 1;
         let id = self.last;
-        let fd = Arc::new(fd);
-        let holder = self.watch(id, &fd, now)?;
+        let holder = match self.watch(id, &fd, now) {
+            Ok(holder) => holder,
+            Err(error) => return Err((error, fd)),
+        };
         self.all.insert(id, Connection { fd, nonce, pool, holder, owner: None, waited: None });
         self.held.entry(pool).or_default().insert(id);
         Ok(id)
@@ -206,6 +214,20 @@ impl Connections {
     /// The held connections of a pool, oldest first.
     pub(crate) fn held(&self, pool: PoolId) -> Vec<ConnectionId> {
         self.held.get(&pool).map(|held| held.iter().copied().collect()).unwrap_or_default()
+    }
+
+    /// How many are held, each with a second descriptor.
+    pub(crate) fn held_len(&self) -> usize {
+        self.held.values().map(BTreeSet::len).sum()
+    }
+
+    /// The held connections on which nothing has come since then.
+    pub(crate) fn unused_since(&self, then: Instant) -> Vec<ConnectionId> {
+        let unused = |id: &&ConnectionId| {
+            let holder = self.get(**id).map(|connection| &connection.holder);
+            matches!(holder, Some(Holder::Held { since, request: false, .. }) if *since <= then)
+        };
+        self.held.values().flatten().filter(unused).copied().collect()
     }
 
     /// How many of them have a request.
@@ -356,6 +378,28 @@ mod tests {
         assert_eq!(look(), Front::Request);
         assert_eq!(front(ours.as_fd(), 8), Front::Other);
         assert_eq!(look(), Front::Request, "looking takes nothing");
+    }
+
+    #[tokio::test]
+    async fn what_is_unused_is_known_by_the_time_and_by_what_came() {
+        let (events, _inbox) = tokio::sync::mpsc::channel(8);
+        let (mut connections, start) = (Connections::new(events), Instant::now());
+        let later = start + std::time::Duration::from_secs(9);
+        let pairs: Vec<_> = (0..3).map(|_| UnixStream::pair().unwrap()).collect();
+        (&pairs[1].1).write_all(b"x").unwrap();
+        let ids: Vec<_> = pairs
+            .iter()
+            .zip([start, start, later])
+            .map(|((ours, _), since)| {
+                let fd = Arc::new(ours.as_fd().try_clone_to_owned().unwrap());
+                connections.add(fd, 7, 1, since).map_err(|(error, _)| error).unwrap()
+            })
+            .collect();
+        assert_eq!(connections.held_len(), 3);
+        assert_eq!(connections.unused_since(start), ids[..1]);
+        assert_eq!(connections.unused_since(later), [ids[0], ids[2]]);
+        connections.assign(ids[0], WorkerId(1), Owner { uid: 1, gid: 1 });
+        assert_eq!((connections.held_len(), connections.unused_since(later)), (2, vec![ids[2]]));
     }
 
     #[test]

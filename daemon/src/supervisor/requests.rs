@@ -5,8 +5,10 @@
 mod status_page;
 
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::socket::{getsockopt, sockopt};
 use wsgid_protocol::Failure;
 use wsgid_protocol::control::ToWorker;
@@ -17,6 +19,11 @@ use crate::connections::{Connection, ConnectionId, Front, HeldEvent, Holder, Poo
 use crate::link::Outgoing;
 use crate::listener::Incoming;
 use crate::pool::{Event, WorkerId};
+
+/// A connection that no worker has is kept for so long without a request.
+const UNUSED_KEPT: Duration = Duration::from_secs(60);
+/// Descriptors are short when no more than these are left.
+const DESCRIPTORS_SPARE: u64 = 128;
 
 impl Supervisor {
     /// A module said HELLO. `deadline` is set if it was put off before.
@@ -60,10 +67,32 @@ impl Supervisor {
             let _ = send_fail(incoming.fd.as_fd(), Failure::NotAllowed, &text);
             return;
         };
-        match self.connections.add(incoming.fd, nonce, pool, now) {
+        let added = self.connections.add(Arc::new(incoming.fd), nonce, pool, now).or_else(|(_, fd)| {
+            // Without a descriptor left: those that nobody uses have to go.
+            self.close_unused(now);
+            self.connections.add(fd, nonce, pool, now)
+        });
+        match added {
             Ok(id) => self.place(id, true, now),
-            Err(error) => tracing::error!("failed to take a connection in: {error}"),
+            Err((error, _)) => tracing::error!("failed to take a connection in: {error}"),
         }
+    }
+
+    /// Once a second: httpd's children keep connections to groups that have no
+    /// worker any more. Who has not used one for long opens another when it is
+    /// needed; with descriptors running short, so does everybody.
+    pub(super) fn tidy_connections(&mut self, now: Instant) {
+        let used = self.connections.len() + self.connections.held_len() + 6 * self.workers.len() + self.files.len();
+        let most = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
+        let is_short = used as u64 + DESCRIPTORS_SPARE >= most;
+        let keep = if is_short { Duration::ZERO } else { UNUSED_KEPT };
+        if let Some(then) = now.checked_sub(keep) {
+            self.close_unused(then);
+        }
+    }
+
+    fn close_unused(&mut self, since: Instant) {
+        self.connections.unused_since(since).into_iter().for_each(|id| self.retire(id));
     }
 
     /// Whether this HELLO may be served at all.
@@ -167,9 +196,9 @@ impl Supervisor {
         true
     }
 
-    /// Ends a connection that the new workers may not have: processes of its
-    /// first identity may still hold copies of it. A request that waits on it
-    /// is repeated by the module on another one.
+    /// Ends a connection that is not used, or that the new workers may not have:
+    /// processes of its first identity may still hold copies of it. A request
+    /// that waits on it is repeated by the module on another one.
     fn retire(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.remove(id) else { return };
         connection.close_for_sending();

@@ -257,6 +257,7 @@ impl Supervisor {
                     }
                     self.look_around();
                     self.reap_orphans();
+                    self.tidy_connections(Instant::now());
                     self.tidy_control_groups();
                 }
                 () = tick(&mut alive) => notify::alive(),
