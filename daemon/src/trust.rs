@@ -71,8 +71,10 @@ pub(crate) fn directory(path: &Path, sticky: Sticky) -> Result<(), Distrust> {
     if !geteuid().is_root() {
         return Ok(());
     }
-    // As it is written and as it is: who owns a link decides where it leads.
-    for part in path.ancestors().chain(real.ancestors()) {
+    // As it is written and as it is: who owns a link decides where it leads. Whoever
+    // has `/` (in some containers nobody that is known there) has everything.
+    let below_root = |part: &&Path| part.parent().is_some();
+    for part in path.ancestors().chain(real.ancestors()).filter(below_root) {
         let facts = look(part)?;
         let may_be_sticky = (part != real && part != path) || sticky == Sticky::Yes;
         match () {
