@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use wsgid_tests::process::Pid;
-use wsgid_tests::{Httpd, Limit, Site, artifacts, case, control, eventually, users, wait};
+use wsgid_tests::{Httpd, Limit, Site, artifacts, case, control, eventually, note, users, wait};
 
 use super::control_groups::possible;
 use crate::SOON;
@@ -46,6 +46,37 @@ fn group(httpd: &Httpd, name: &str) -> Option<serde_json::Value> {
     control::status(httpd)?["groups"].as_array()?.iter().find(|group| group["name"] == name).cloned()
 }
 
+fn worker(httpd: &Httpd, name: &str) -> Pid {
+    control::workers(httpd, name).expect("a supervisor")[0]
+}
+
+/// Waits until `burns` gives way to `modest`, which is asked all the time. `false`,
+/// and a note, if others leave it too little of the processors to be noticed.
+fn burning_gives_way(httpd: &Httpd) -> bool {
+    let used = || -> Duration {
+        let workers = control::workers(httpd, "burns").unwrap_or_default();
+        workers.into_iter().flat_map(|one| [vec![one], one.children()].concat()).map(Pid::cpu_time).sum()
+    };
+    let processors = thread::available_parallelism().map_or(1.0, |count| count.get() as f64);
+    let until = Instant::now() + SOON;
+    let mut noticeable = 0;
+    while Instant::now() < until {
+        let (before, begun) = (used(), Instant::now());
+        while begun.elapsed() < Duration::from_secs(1) {
+            assert_eq!(httpd.get("/modest").text(), "hello");
+            if group(httpd, "burns").is_some_and(|group| group["gives_way"] == true) {
+                return true;
+            }
+            wait::let_run(Duration::from_millis(20));
+        }
+        let part = used().saturating_sub(before).as_secs_f64() / begun.elapsed().as_secs_f64() / processors;
+        noticeable = if part > 0.35 { noticeable + 1 } else { 0 };
+        assert!(noticeable < 4, "{part} of the processors, and it does not give way");
+    }
+    note("left out: other programs leave no quarter of the processors to one that burns");
+    false
+}
+
 /// The directory of a process's control group for processors, as the kernel says.
 fn cpu_group(worker: Pid) -> String {
     let text = fs::read_to_string(format!("/proc/{}/cgroup", worker.number)).expect("it runs");
@@ -73,21 +104,20 @@ fn root_a_site_of_the_same_user_is_kept_apart_when_it_takes_much() {
         assert_eq!(eventually("the status", SOON, || group(&httpd, "burns"))["control_group"], serde_json::Value::Null);
         // Children burn, not the worker itself.
         assert_eq!(httpd.get(&format!("/burns?{processors}")).text(), "burns");
-        eventually("it gives way", SOON, || {
-            assert_eq!(httpd.get("/modest").text(), "hello");
-            (group(&httpd, "burns")?["gives_way"] == true).then_some(())
-        });
+        if !burning_gives_way(&httpd) {
+            return httpd.stop();
+        }
         assert_eq!(group(&httpd, "modest").expect("its status")["control_group"], serde_json::Value::Null);
-        let worker = control::workers(&httpd, "burns").expect("a supervisor")[0];
+        let burning = worker(&httpd, "burns");
         eventually("all of them have been moved", SOON, || {
-            let own = cpu_group(worker);
-            let all = worker.children();
+            let own = cpu_group(burning);
+            let all = burning.children();
             (own.contains(".burns") && all.len() == processors && all.iter().all(|one| cpu_group(*one) == own))
                 .then_some(())
         });
-        assert!(!cpu_group(control::workers(&httpd, "modest").expect("a supervisor")[0]).contains("wsgid-"));
+        assert!(!cpu_group(worker(&httpd, "modest")).contains("wsgid-"));
         // Who no longer takes much no longer waits.
-        worker.children().into_iter().for_each(Pid::kill);
+        burning.children().into_iter().for_each(Pid::kill);
         eventually("it is as all others again", SOON, || (group(&httpd, "burns")?["gives_way"] == false).then_some(()));
         assert_eq!(httpd.get("/burns?0").text(), "burns");
         httpd.stop();
@@ -115,10 +145,9 @@ fn root_who_takes_much_gives_way_to_the_sites_of_others() {
             let own = eventually("the status", SOON, || group(&httpd, name));
             assert!(own["control_group"].is_object(), "{name} has no control group from its first start on");
         }
-        eventually("it gives way", SOON, || {
-            assert_eq!(httpd.get("/modest").text(), "hello");
-            (group(&httpd, "burns")?["gives_way"] == true).then_some(())
-        });
+        if !burning_gives_way(&httpd) {
+            return httpd.stop();
+        }
         assert_eq!(group(&httpd, "modest").expect("its status")["gives_way"], false);
         // Watching costs next to nothing.
         let supervisor = httpd.supervisor().expect("it runs");
@@ -167,17 +196,15 @@ fn root_without_control_groups_priorities_do_it() {
         for site in ["/burns", "/chosen"] {
             assert_eq!(httpd.get(&format!("{site}?{processors}")).text(), "burns");
         }
-        eventually("it gives way", SOON, || {
-            assert_eq!(httpd.get("/modest").text(), "hello");
-            (group(&httpd, "burns")?["gives_way"] == true).then_some(())
-        });
-        let worker = |name: &str| control::workers(&httpd, name).expect("a supervisor")[0];
-        let family = |name: &str| [vec![worker(name)], worker(name).children()].concat();
+        if !burning_gives_way(&httpd) {
+            return httpd.stop();
+        }
+        let family = |name: &str| [vec![worker(&httpd, name)], worker(&httpd, name).children()].concat();
         let all_have = |name: &str, nice: i32| family(name).into_iter().all(|one| nice_values(one) == [nice].into());
         eventually("the least priority", SOON, || all_have("burns", 19).then_some(()));
         // With a priority of its own the administrator has decided.
         assert!(all_have("chosen", 0) && all_have("modest", 0));
-        [worker("burns"), worker("chosen")].into_iter().flat_map(Pid::children).for_each(Pid::kill);
+        [worker(&httpd, "burns"), worker(&httpd, "chosen")].into_iter().flat_map(Pid::children).for_each(Pid::kill);
         eventually("its priority is back", SOON, || all_have("burns", 0).then_some(()));
         httpd.stop();
     });
