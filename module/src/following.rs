@@ -8,6 +8,7 @@ use wsgid_protocol::blocking::Frame;
 use wsgid_protocol::failure::level;
 use wsgid_protocol::head::{FLAG_CLOSE, FLAG_END};
 use wsgid_protocol::limits::{MAX_BODY_LEN, MAX_WANT};
+use wsgid_protocol::log_rate::LogRate;
 use wsgid_protocol::request::BodyKind;
 use wsgid_protocol::response::EndReport;
 use wsgid_protocol::{Failure, FrameHead, Kind};
@@ -21,7 +22,6 @@ use crate::exchange::{
     protocol,
 };
 use crate::injected;
-use crate::log_rate::LogRate;
 use crate::response::Response;
 
 /// How long an application whose request body broke may take to say so.
@@ -57,7 +57,7 @@ impl<'r> Conversation<'r> for Serving<'_, 'r> {
             body_sent: false,
             looked: Instant::now(),
             broken: None,
-            lines: LogRate::new(Instant::now()),
+            lines: LogRate::from_worker(Instant::now()),
         };
         loop {
             let id = connection.id();

@@ -25,7 +25,6 @@ mod httpds_user;
 mod injected;
 mod launch;
 mod loads;
-mod log_rate;
 mod mapping;
 mod names;
 mod ownership;

@@ -13,6 +13,7 @@ pub mod frame;
 pub mod head;
 pub mod limits;
 pub mod line_rate;
+pub mod log_rate;
 pub mod option;
 mod pairs;
 pub mod payload;

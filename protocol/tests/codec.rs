@@ -1,6 +1,6 @@
 //! The codec of the supervisor splits a stream as the blocking reader does.
-#![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 #![cfg(feature = "codec")]
+#![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 
 #[expect(dead_code, reason = "the golden files use all of it")]
 mod samples;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// A group that uses this part of all processors is greedy.
-const GREEDY: f64 = 0.25;
+pub(crate) const GREEDY: f64 = 0.25;
 /// One that uses so much of them wants to run: more than a worker does that only
 /// waits for requests.
 const RUNS: f64 = 0.001;

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use wsgid_protocol::GroupConfig;
 
 use base::{Base, Bounds};
-pub(crate) use fair::{Fairness, Use};
+pub(crate) use fair::{Fairness, GREEDY, Use};
 pub(crate) use moving::Move;
 use name::Keeper;
 use place::Controller;

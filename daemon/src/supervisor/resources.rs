@@ -9,7 +9,7 @@ use nix::unistd::{SysconfVar, sysconf};
 use wsgid_protocol::GroupConfig;
 
 use super::Supervisor;
-use crate::cgroup::{Cgroups, Fairness, Use};
+use crate::cgroup::{Cgroups, Fairness, GREEDY, Use};
 use crate::connections::PoolId;
 use crate::{proc, sys};
 
@@ -18,8 +18,6 @@ use crate::{proc, sys};
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// So many workers are looked at in that time; more take longer.
 const WORKERS_AT_A_TIME: usize = 100;
-/// With so large a part of the processors idle there is enough for everybody.
-const ENOUGH: f64 = 0.5;
 /// Of a worker outside any control group so many descendants are counted.
 const RELATIVES: usize = 200;
 
@@ -65,12 +63,13 @@ impl Resources {
         self.groups.are_possible() || self.may_raise
     }
 
-    /// Whether all had what they wanted since the last look.
+    /// Whether so much was left of the processors since the last look that nobody
+    /// can have taken much.
     fn is_enough(&mut self) -> bool {
         let (Some(before), Some(now)) = (self.idle, proc::up_and_idle()) else { return false };
         self.idle = Some(now);
         let (up, idle) = (now.0.saturating_sub(before.0), now.1.saturating_sub(before.1));
-        idle.as_secs_f64() >= up.as_secs_f64() * self.processors as f64 * ENOUGH
+        idle.as_secs_f64() >= up.as_secs_f64() * self.processors as f64 * (1.0 - GREEDY)
     }
 }
 

@@ -10,14 +10,17 @@
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, send};
 use std::os::fd::AsRawFd;
 
 use wsgid_protocol::blocking::send_all;
+use wsgid_protocol::failure::level;
 use wsgid_protocol::head::{FLAG_CLOSE, FLAG_FLUSH};
 use wsgid_protocol::limits::{HEAD_LEN, MAX_BODY_LEN, MAX_FAIL_LEN, MAX_LOG_LEN};
+use wsgid_protocol::log_rate::LogRate;
 use wsgid_protocol::payload::{PayloadError, encode_into};
 use wsgid_protocol::response::{EndReport, FilePart};
 use wsgid_protocol::{Failure, FrameHead, Kind};
@@ -82,6 +85,8 @@ pub(crate) struct Output {
     /// Whether the ticker has seen the buffer filled as it is.
     pub(crate) seen: bool,
     broken: bool,
+    /// How much it has written to the error log, if anything.
+    lines: Option<LogRate>,
 }
 
 impl Output {
@@ -101,6 +106,7 @@ impl Output {
             unflushed: false,
             seen: false,
             broken: false,
+            lines: None,
         }
     }
 
@@ -159,13 +165,33 @@ impl Output {
         self.begin_body();
     }
 
-    /// A record for the error log.
+    /// A record for the error log, unless there are too many.
     pub(crate) fn log(&mut self, level: u16, record: &[u8]) -> Result<(), OutputError> {
         self.check()?;
+        let now = Instant::now();
+        let rate = self.lines.get_or_insert_with(|| LogRate::new(now));
+        if !rate.allows(record.iter().filter(|byte| **byte == b'\n').count() + 1, now) {
+            self.left_out(now, false);
+            return Ok(());
+        }
         for piece in record.chunks(MAX_LOG_LEN as usize) {
             self.small(FrameHead::new(Kind::Log, self.id, 0).with_code(level), piece);
         }
         Ok(())
+    }
+
+    /// The request says nothing more.
+    fn log_ends(&mut self) {
+        if self.lines.is_some() {
+            self.left_out(Instant::now(), true);
+            self.lines = None;
+        }
+    }
+
+    fn left_out(&mut self, now: Instant, last: bool) {
+        if let Some(text) = self.lines.as_mut().and_then(|rate| rate.account(now, last)) {
+            self.small(FrameHead::new(Kind::Log, self.id, 0).with_code(level::WARN), text.as_bytes());
+        }
     }
 
     /// Asks for body bytes.
@@ -214,6 +240,7 @@ impl Output {
     pub(crate) fn end(&mut self, report: EndReport, close: bool) -> Result<(), OutputError> {
         self.check()?;
         self.begin_body();
+        self.log_ends();
         let flags = if close { FLAG_CLOSE } else { 0 };
         let at = self.buffer.len();
         self.frame(FrameHead::new(Kind::End, self.id, 0).with_flags(flags));
@@ -225,6 +252,7 @@ impl Output {
     /// The request failed; `text` is for the log.
     pub(crate) fn fail(&mut self, failure: Failure, text: &str, close: bool) -> Result<(), OutputError> {
         self.check()?;
+        self.log_ends();
         let flags = if close { FLAG_CLOSE } else { 0 };
         let mut len = text.len().min(MAX_FAIL_LEN as usize);
         while !text.is_char_boundary(len) {

@@ -1,33 +1,47 @@
 //! How much one request may write to the error log, and how often it is said
-//! that lines were left out. Pure: the time is an argument. Asked by `following`
-//! for each LOG frame.
+//! that lines were left out. Pure: the time is an argument. Asked by the worker,
+//! so that httpd has nothing to do with a flood, and by the module, which trusts
+//! no worker.
 
 use std::time::{Duration, Instant};
 
-use wsgid_protocol::line_rate::{LineLimits, LineRate};
+use crate::line_rate::{LineLimits, LineRate};
 
 /// How often it is said that lines were left out.
 const SAY_EVERY: Duration = Duration::from_secs(1);
 
+/// What the module lets pass: a little more than a worker, whose clock is
+/// another one, so that lines are left out in one place.
+const FROM_WORKER: LineLimits = LineLimits { burst: 2500, per_second: 250 };
+
 /// The lines of one request.
-pub(crate) struct LogRate {
+#[derive(Debug)]
+pub struct LogRate {
     rate: LineRate,
     said: Instant,
 }
 
 impl LogRate {
-    pub(crate) fn new(now: Instant) -> Self {
+    /// For the worker.
+    #[must_use]
+    pub fn new(now: Instant) -> Self {
         Self { rate: LineRate::new(LineLimits::default(), now), said: now }
     }
 
+    /// For the module.
+    #[must_use]
+    pub fn from_worker(now: Instant) -> Self {
+        Self { rate: LineRate::new(FROM_WORKER, now), said: now }
+    }
+
     /// Whether this record of so many lines may be written.
-    pub(crate) fn allows(&mut self, lines: usize, now: Instant) -> bool {
+    pub fn allows(&mut self, lines: usize, now: Instant) -> bool {
         self.rate.allows(lines, now)
     }
 
     /// What to say about the lines that were left out, now and then; `last` is
     /// the end of the request.
-    pub(crate) fn account(&mut self, now: Instant, last: bool) -> Option<String> {
+    pub fn account(&mut self, now: Instant, last: bool) -> Option<String> {
         if self.rate.dropped() == 0 || (!last && now.saturating_duration_since(self.said) < SAY_EVERY) {
             return None;
         }
