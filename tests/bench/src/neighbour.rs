@@ -89,7 +89,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 fn measure(subject: &Subject, options: &Options) -> Result<Table<'static>> {
     let users = users::three().context("it needs root, to run two sites as two users")?;
     let sites = [Site::of(&users[0]), Site::of(&users[1])];
-    let identity = |at: usize| format!("user={} group={}", users[at].name, users[at].group);
+    // mod_wsgi insists on a directory, and these users have no home.
+    let identity = |at: usize| format!("user={} group={} home=/", users[at].name, users[at].group);
     let bad = format!(
         "processes=2 threads=3 {} request-timeout=3 graceful-timeout=1 shutdown-timeout=1 listen-backlog=20 \
          connect-timeout=1 {}",
