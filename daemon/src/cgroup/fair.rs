@@ -88,6 +88,11 @@ impl Fairness {
         self.greedy.contains_key(group)
     }
 
+    /// All that give way.
+    pub(crate) fn greedy(&self) -> impl Iterator<Item = &String> {
+        self.greedy.keys()
+    }
+
     fn takes_much(&self, one: &Use, part: f64) -> bool {
         !one.exempt && (part >= GREEDY || self.greedy.contains_key(&one.group))
     }

@@ -1,7 +1,7 @@
 //! Control groups as pools and workers come and go, and who gives way to whom.
 //! What the kernel's files are called is `cgroup`'s business.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use nix::unistd::{SysconfVar, sysconf};
@@ -38,8 +38,6 @@ pub(super) struct Resources {
     idle: Option<(Duration, Duration)>,
     /// Whether we may give a process back the priority that was taken from it.
     may_raise: bool,
-    /// Groups that give way without a control group.
-    nice: BTreeSet<String>,
 }
 
 impl Resources {
@@ -54,7 +52,6 @@ impl Resources {
             processors,
             idle,
             may_raise: nix::unistd::geteuid().is_root(),
-            nice: BTreeSet::new(),
         }
     }
 
@@ -94,33 +91,31 @@ impl Supervisor {
         let uses = self.uses();
         for (group, gives_way) in self.resources.fairness.look(now, uses, self.resources.processors) {
             tracing::debug!("process group `{group}` gives way to others: {gives_way}");
-            if !self.resources.groups.are_possible() {
-                self.give_way_by_priority(&group, gives_way);
-                continue;
+            match gives_way {
+                true => self.contain(&group),
+                false => self.set_back(&group, false),
             }
-            if gives_way {
-                self.contain(&group);
-            }
-            self.resources.groups.set_idle(&group, gives_way);
         }
-        // Workers that were started meanwhile.
-        let nice: Vec<String> = self.resources.nice.iter().cloned().collect();
-        nice.iter().for_each(|group| self.set_nice(group, NICEST));
+        // All of them: workers were started meanwhile, or bounds have changed.
+        let greedy: Vec<String> = self.resources.fairness.greedy().cloned().collect();
+        greedy.iter().for_each(|group| self.set_back(group, true));
     }
 
-    /// Without control groups there are priorities: weaker, for they count for each
-    /// process and not for all together, but most services of httpd have no more.
-    fn give_way_by_priority(&mut self, group: &str, gives_way: bool) {
-        if gives_way {
-            self.resources.nice.insert(group.to_owned());
-        } else if self.resources.nice.remove(group) {
-            self.set_nice(group, 0);
+    /// Sets a group behind the others, or lets it be. Without control groups
+    /// there are priorities: weaker, for they count for each process and not for
+    /// all together, but most services of httpd have no more.
+    fn set_back(&mut self, group: &str, back: bool) {
+        match self.resources.groups.are_possible() {
+            true => self.resources.groups.set_idle(group, back),
+            false => self.set_nice(group, if back { NICEST } else { 0 }),
         }
     }
 
     /// Before another program goes on, which will see for itself.
     pub(super) fn give_priorities_back(&self) {
-        self.resources.nice.iter().for_each(|group| self.set_nice(group, 0));
+        if !self.resources.groups.are_possible() {
+            self.resources.fairness.greedy().for_each(|group| self.set_nice(group, 0));
+        }
     }
 
     /// Whether this group runs only, or mostly, when others do not want to.
