@@ -6,6 +6,7 @@
 
 mod commands;
 mod configure;
+mod endings;
 mod handover;
 mod preload;
 mod requests;

@@ -16,8 +16,8 @@ use wsgid_protocol::config::LogTarget;
 use wsgid_protocol::control::{FromParent, ToParent};
 
 use super::Supervisor;
+use super::endings::oom_kills;
 use super::handover::read_messages;
-use super::workers::oom_kills;
 use crate::connections::{ConnectionId, Connections, HeldEvent};
 use crate::control::{self, Asked};
 use crate::freeze::{self, Freezer};
