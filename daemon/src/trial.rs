@@ -1,6 +1,7 @@
 //! Runs a program that a tenant may have put there, for a moment: bounded in
 //! time and in what it may print. Called by `wsgid check`, which sees to it that
-//! there is no terminal; what the program means is the caller's affair.
+//! there is no terminal; what the program means is the caller's affair. `reexec`
+//! waits in the same way for the program that is to take over.
 
 use std::io::{self, Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -50,12 +51,16 @@ pub(crate) fn run(command: &mut Command, input: &[u8], limit: Duration) -> io::R
     Ok(Outcome { status, out: take(out), err: take(err) })
 }
 
-fn wait(child: &mut Child, deadline: Instant) -> io::Result<Option<ExitStatus>> {
+/// Waits until the deadline for it to end.
+///
+/// # Errors
+/// As `waitpid(2)`.
+pub(crate) fn wait(child: &mut Child, deadline: Instant) -> io::Result<Option<ExitStatus>> {
     loop {
         match child.try_wait()? {
             Some(status) => return Ok(Some(status)),
             None if Instant::now() > deadline => return Ok(None),
-            None => std::thread::sleep(Duration::from_millis(5)),
+            None => std::thread::sleep(Duration::from_millis(2)),
         }
     }
 }

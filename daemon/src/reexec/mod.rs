@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
+use crate::trial;
+
 pub(crate) use state::{ConnectionState, Event, GroupState, KnownState, PoolState, SpawnState, State, WorkerState};
 
 /// How long the new program may look at what it is to take over.
@@ -106,17 +108,10 @@ fn check(file: &mut File, program: &Program) -> io::Result<()> {
         .stdout(Stdio::null())
         .spawn()
         .map_err(|error| failed(error.to_string()))?;
-    let deadline = Instant::now() + CHECK_TIMEOUT;
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break status;
-        }
-        if Instant::now() > deadline {
-            child.kill()?;
-            child.wait()?;
-            return Err(failed("it did not answer".to_owned()));
-        }
-        std::thread::sleep(Duration::from_millis(2));
+    let Some(status) = trial::wait(&mut child, Instant::now() + CHECK_TIMEOUT)? else {
+        child.kill()?;
+        child.wait()?;
+        return Err(failed("it did not answer".to_owned()));
     };
     file.rewind()?;
     if status.success() { Ok(()) } else { Err(failed(format!("it ended with {status}"))) }
