@@ -87,6 +87,12 @@ struct World {
 }
 
 impl World {
+    fn after(kind: usize, happenings: &[Happening]) -> Self {
+        let mut world = Self::new(kind);
+        happenings.iter().for_each(|happening| world.step(happening));
+        world
+    }
+
     fn new(kind: usize) -> Self {
         let (options, eager) = KINDS[kind];
         let mut world = Self {
@@ -307,10 +313,7 @@ proptest! {
     fn whatever_happens_the_rules_hold_and_calm_is_served(
         kind in 0..KINDS.len(), happenings in proptest::collection::vec(happening(), 1..120)
     ) {
-        let mut world = World::new(kind);
-        for happening in &happenings {
-            world.step(happening);
-        }
+        let mut world = World::after(kind, &happenings);
         world.event(Event::Start);
         world.event(Event::Restart);
         world.event(Event::Waiting(5));
@@ -325,10 +328,7 @@ proptest! {
     fn whatever_happens_no_timer_is_lost(
         kind in 0..KINDS.len(), happenings in proptest::collection::vec(happening(), 1..120)
     ) {
-        let mut world = World::new(kind);
-        for happening in &happenings {
-            world.step(happening);
-        }
+        let mut world = World::after(kind, &happenings);
         if *world.bench.pool.mode() == Mode::Stopped {
             world.event(Event::Start);
         }
@@ -347,10 +347,7 @@ proptest! {
     fn whatever_happens_shutdown_ends_everything_in_time(
         kind in 0..KINDS.len(), happenings in proptest::collection::vec(happening(), 1..60)
     ) {
-        let mut world = World::new(kind);
-        for happening in &happenings {
-            world.step(happening);
-        }
+        let mut world = World::after(kind, &happenings);
         world.event(Event::Shutdown);
         world.pass(Duration::from_secs(6));
         let left: Vec<WorkerId> = world.running.keys().copied().filter(|id| !world.killed.contains(id)).collect();
@@ -364,10 +361,7 @@ proptest! {
     fn whatever_happens_a_removed_group_goes_once(
         kind in 0..KINDS.len(), happenings in proptest::collection::vec(happening(), 1..60), late in 0..3_usize
     ) {
-        let mut world = World::new(kind);
-        for happening in &happenings {
-            world.step(happening);
-        }
+        let mut world = World::after(kind, &happenings);
         world.event(Event::Remove);
         for _ in 0..late {
             world.step(&Happening::Exits(0));
