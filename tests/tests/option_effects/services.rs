@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use wsgid_tests::{Httpd, Limit, Pid, Site, case, eventually};
+use wsgid_tests::{Httpd, Limit, Pid, Site, case, eventually, wait};
 
 use crate::SOON;
 
@@ -80,7 +80,7 @@ fn a_service_is_not_idle() {
     case(Limit::default(), || {
         let (site, httpd) = serve("idle-stop=1 inactivity-timeout=1 processes=1..2");
         entry(site.path(), 0, "begins");
-        std::thread::sleep(Duration::from_secs(4));
+        wait::let_run(Duration::from_secs(4));
         assert_eq!(book(site.path()).len(), 1, "{:?}", book(site.path()));
         httpd.stop();
     });

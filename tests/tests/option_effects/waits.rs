@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use wsgid_tests::raw::Raw;
-use wsgid_tests::{Httpd, Limit, Pid, Site, case, eventually, users};
+use wsgid_tests::{Httpd, Limit, Pid, Site, case, eventually, users, wait};
 
 use crate::{SOON, pid, serve};
 
@@ -37,7 +37,7 @@ fn a_client_that_sends_slowly_has_not_waited_for_a_thread() {
         assert!(pid(&httpd, "") > 0);
         let mut client = Raw::connect(httpd.address());
         client.send("POST /read HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 10\r\n\r\n01234");
-        std::thread::sleep(Duration::from_secs(2));
+        wait::let_run(Duration::from_secs(2));
         client.send("56789");
         assert!(client.wait_for_close(SOON));
         assert!(client.text().starts_with("HTTP/1.1 200") && client.text().ends_with("10"), "{}", client.text());
@@ -66,12 +66,12 @@ fn a_process_that_has_done_nothing_is_not_replaced_for_idleness() {
     case(Limit::default(), || {
         let (_site, httpd) = serve("threads=1 inactivity-timeout=1", APP);
         let first = httpd.wait_for_workers(1, SOON)[0];
-        std::thread::sleep(Duration::from_secs(4));
+        wait::let_run(Duration::from_secs(4));
         assert!(first.alive(), "a new process would be as good as this one");
         assert_eq!(pid(&httpd, ""), u64::try_from(first.number).expect("a number"));
         eventually("another process", SOON, || (!first.alive()).then_some(()));
         let second = eventually("a second worker", SOON, || httpd.workers().first().copied());
-        std::thread::sleep(Duration::from_secs(4));
+        wait::let_run(Duration::from_secs(4));
         assert!(second.alive());
         httpd.stop();
     });
