@@ -21,7 +21,7 @@ use wsgid_protocol::{GroupConfig, Kind, payload};
 
 use crate::environment::{self, PATH};
 use crate::exit_code::launcher;
-use crate::{path_check, privilege, session, sys};
+use crate::{path_check, privilege, session, signals, sys};
 
 /// Where the worker finds its control socket.
 const CONTROL: RawFd = 3;
@@ -90,6 +90,7 @@ fn prepare(args: &WorkerExec) -> Result<Command, Failed> {
     session::enter(config.cpu_priority.is_some())
         .map_err(Failed::new(launcher::SESSION, "failed to leave the supervisor's process group"))?;
     sys::reset_signals();
+    signals::unblock_all().map_err(Failed::new(launcher::SESSION, "failed to unblock signals"))?;
     if let Some(nice) = config.cpu_priority {
         set_priority(nice)?;
         // The session's value is set too. Not every kernel has it, and control

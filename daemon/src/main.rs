@@ -34,6 +34,7 @@ mod proc;
 mod process;
 mod reexec;
 mod session;
+mod signals;
 mod spawn;
 mod standalone;
 mod supervise;

@@ -11,7 +11,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use crate::reexec::{self, Handover, Program};
 use crate::standalone::{self, Source};
 use crate::supervisor::{self, Options, Outcome};
-use crate::{control, exit_code, leftovers, log, sys};
+use crate::{control, exit_code, leftovers, log, signals, sys};
 
 /// The control socket of the httpd parent.
 const PARENT: i32 = 3;
@@ -45,7 +45,11 @@ pub(crate) fn run(args: &Supervise) -> ExitCode {
     if args.check {
         return check(args.resume);
     }
+    let blocked = signals::block();
     let sink = log::init(&args.log_level);
+    if let Err(error) = blocked {
+        tracing::error!("failed to block signals: {error}");
+    }
     let options = match (&args.config, args.resume) {
         (_, Some(number)) => resumed(number, &sink).map_err(|error| (exit_code::STARTUP, error.to_string())),
         (Some(path), None) => on_its_own(path, &sink),

@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nix::unistd::{Pid, getppid};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinHandle;
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -28,6 +27,7 @@ use crate::notify;
 use crate::parent::{self, ParentMessage};
 use crate::pool::WorkerId;
 use crate::reexec::Handover;
+use crate::signals::{Asks, Signals};
 use crate::spawn::Launcher;
 use crate::standalone::Source;
 use crate::worker::WorkerEvent;
@@ -79,12 +79,6 @@ pub(super) struct Inputs {
     pub(super) frozen: Freezer,
 }
 
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
 /// Runs until everything has ended, or another program is to go on.
 ///
 /// # Errors
@@ -99,11 +93,7 @@ pub(crate) async fn run(options: Options) -> io::Result<Outcome> {
     let (answers, answers_out) = channel(4);
     let (frozen, freeze) = freeze::pair();
     let allowed = Allowed::new();
-    let mut signals = Signals {
-        terminate: signal(SignalKind::terminate())?,
-        interrupt: signal(SignalKind::interrupt())?,
-        hangup: signal(SignalKind::hangup())?,
-    };
+    let signals = Signals::open()?;
     let sockets = (options.listener.try_clone()?, options.parent.as_ref().map(OwnedFd::try_clone).transpose()?);
     let parent_pid = options.parent.as_ref().map(|_| getppid());
     let mut bridges = Vec::new();
@@ -152,7 +142,7 @@ pub(crate) async fn run(options: Options) -> io::Result<Outcome> {
         bridges,
         frozen,
     };
-    supervisor.serve(&mut inputs, &mut signals).await;
+    supervisor.serve(&mut inputs, &signals).await;
     if supervisor.reexec {
         notify::reloading();
         // The answer to whoever asked for it.
@@ -224,7 +214,7 @@ async fn report(task: impl Future<Output = io::Result<()>>, what: &str) {
 }
 
 impl Supervisor {
-    async fn serve(&mut self, inputs: &mut Inputs, signals: &mut Signals) {
+    async fn serve(&mut self, inputs: &mut Inputs, signals: &Signals) {
         let mut look = interval(Duration::from_secs(1));
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut alive = notify::watchdog().map(interval);
@@ -242,12 +232,13 @@ impl Supervisor {
                     None => self.parent_has_gone(inputs),
                 },
                 Some(asked) = inputs.asked.recv() => self.asked(asked),
-                _ = signals.terminate.recv() => self.shut_down(),
-                _ = signals.interrupt.recv() => self.shut_down(),
-                _ = signals.hangup.recv() => {
-                    self.reopen_logs();
-                    self.reload();
-                }
+                asks = signals.next() => match asks {
+                    Asks::End => self.shut_down(),
+                    Asks::Reload => {
+                        self.reopen_logs();
+                        self.reload();
+                    }
+                },
                 () = sleep_until(deadline) => {}
                 _ = look.tick() => {
                     // httpd's children may hold the parent's end of the socket

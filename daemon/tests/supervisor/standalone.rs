@@ -15,12 +15,20 @@ struct Supervisor {
 
 impl Drop for Supervisor {
     fn drop(&mut self) {
-        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), Signal::SIGTERM).unwrap();
-        self.child.wait().unwrap();
+        if self.child.try_wait().unwrap().is_none() {
+            self.signal(Signal::SIGTERM);
+            self.child.wait().unwrap();
+        }
         if std::thread::panicking() {
             let log = std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
             std::io::Write::write_all(&mut std::io::stderr(), log.as_bytes()).unwrap();
         }
+    }
+}
+
+impl Supervisor {
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
     }
 }
 
@@ -75,6 +83,31 @@ fn started(temporary: tempfile::TempDir, through: &[&str]) -> Supervisor {
     let supervisor = Supervisor { dir: temporary, child };
     heard(&notify, "READY=1");
     supervisor
+}
+
+#[test]
+fn an_end_that_is_asked_for_while_the_program_changes_is_not_forgotten() {
+    for delay in [0, 20, 30, 45] {
+        let mut supervisor = started(configured(0o755, "def application(environ, start_response): pass\n"), &[]);
+        let mut reexec = Command::new(crate::program())
+            .args(["reexec", "--socket"])
+            .arg(supervisor.dir.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(delay));
+        supervisor.signal(Signal::SIGTERM);
+        let mut ended = None;
+        wait("its end", || {
+            ended = supervisor.child.try_wait().unwrap();
+            ended.is_some()
+        });
+        assert_eq!(ended.and_then(|status| status.code()), Some(0), "after {delay} ms");
+        // It may be asking a supervisor that has gone.
+        let _ = reexec.kill();
+        reexec.wait().unwrap();
+    }
 }
 
 #[test]
