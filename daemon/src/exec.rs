@@ -163,7 +163,7 @@ fn read_spec() -> io::Result<Box<WorkerSpec>> {
 /// is served with the ordinary one, as by mod_wsgi.
 #[expect(clippy::print_stderr, reason = "standard error is the launcher's pipe to the group's log")]
 fn set_priority(nice: i32) -> Result<(), Failed> {
-    match sys::set_nice(nice) {
+    match sys::set_nice(0, nice) {
         // EACCES and EPERM.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             eprintln!("cpu-priority={nice} needs a privilege that the supervisor does not have; it has no effect");

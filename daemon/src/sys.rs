@@ -160,13 +160,14 @@ pub(crate) fn give_up_terminal(terminal: BorrowedFd<'_>) -> io::Result<()> {
     if outcome < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Sets the scheduling priority of this process.
+/// Sets the scheduling priority of a process's first thread, and of what that
+/// starts later. 0 is this process.
 ///
 /// # Errors
 /// As `setpriority(2)`.
-pub(crate) fn set_nice(nice: i32) -> io::Result<()> {
+pub(crate) fn set_nice(process: u32, nice: i32) -> io::Result<()> {
     // SAFETY: plain numbers in, a plain number out.
-    let outcome = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
+    let outcome = unsafe { libc::setpriority(libc::PRIO_PROCESS, process, nice) };
     if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

@@ -1,7 +1,9 @@
 //! Who gives way to whom: a group that takes a large part of the processors is
 //! made to run only where no other group wants to, as long as it does so and
-//! there are others. On a machine with processors left it loses nothing; one
-//! that needs little gets its little at once. Pure: times in, decisions out.
+//! there are others; so is one whose workers crash again and again, for what it
+//! takes to start them is of no use to anybody. On a machine with processors left
+//! it loses nothing; one that needs little gets its little at once. Pure: times
+//! in, decisions out.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -19,6 +21,8 @@ const LOOKS: u32 = 4;
 /// One that is not kept apart yet takes much for so many looks in a row before it
 /// is: an application that is loaded does so too, and being kept apart has a price.
 const LOADING: u32 = 4;
+/// Two crashes within this time are a crash loop.
+const CRASH_LOOP: Duration = Duration::from_secs(2);
 /// Shorter than this no rate can be told.
 const SHORTEST: Duration = Duration::from_millis(20);
 
@@ -42,9 +46,17 @@ pub(crate) struct Fairness {
     greedy: BTreeMap<String, u32>,
     /// Those that are not kept apart and take much, and for how many looks.
     rising: BTreeMap<String, u32>,
+    /// The last crash of each, and the one before.
+    crashes: BTreeMap<String, (Instant, Option<Instant>)>,
 }
 
 impl Fairness {
+    /// A worker has ended that nobody had asked to.
+    pub(crate) fn crashed(&mut self, group: &str, now: Instant) {
+        let before = self.crashes.get(group).map(|(last, _)| *last);
+        self.crashes.insert(group.to_owned(), (now, before));
+    }
+
     /// Takes a look. Gives every group that is to change, and whether it is to
     /// give way from now on.
     pub(crate) fn look(&mut self, now: Instant, uses: Vec<Use>, processors: usize) -> Vec<(String, bool)> {
@@ -53,6 +65,7 @@ impl Fairness {
             return Vec::new();
         }
         self.at = Some(now);
+        self.forget_crashes(now);
         let most = passed.as_secs_f64() * processors as f64;
         let before = std::mem::take(&mut self.used);
         let part = |one: &Use| match before.get(&one.group) {
@@ -66,7 +79,11 @@ impl Fairness {
             changes.extend(self.decide(one, *part, others_run).map(|greedy| (one.group.clone(), greedy)));
         }
         drop(parts);
-        self.greedy.retain(|group, _| uses.iter().any(|one| one.group == *group));
+        // Between two starts of a crash loop there may be no worker.
+        let stays = |group: &String| uses.iter().any(|one| one.group == *group) || is_loop(&self.crashes, group);
+        let gone: Vec<String> = self.greedy.keys().filter(|group| !stays(group)).cloned().collect();
+        self.greedy.retain(|group, _| !gone.contains(group));
+        changes.extend(gone.into_iter().map(|group| (group, false)));
         self.rising.retain(|group, _| uses.iter().any(|one| one.group == *group));
         self.used = uses.into_iter().map(|one| (one.group, one.used)).collect();
         changes
@@ -75,13 +92,14 @@ impl Fairness {
     /// Nobody was looked at: there was enough for all.
     pub(crate) fn skip(&mut self, now: Instant) {
         self.at = Some(now);
+        self.forget_crashes(now);
         self.used.clear();
         self.rising.clear();
     }
 
-    /// Whether somebody gives way.
+    /// Whether somebody gives way, or is to, however much is left for others.
     pub(crate) fn is_at_work(&self) -> bool {
-        !self.greedy.is_empty()
+        !self.greedy.is_empty() || self.crashes.keys().any(|group| is_loop(&self.crashes, group))
     }
 
     pub(crate) fn gives_way(&self, group: &str) -> bool {
@@ -101,7 +119,12 @@ impl Fairness {
         if one.exempt {
             return self.greedy.remove(&one.group).map(|_| false);
         }
+        let crashes = is_loop(&self.crashes, &one.group);
         let Some(modest) = self.greedy.get_mut(&one.group) else {
+            if crashes {
+                self.greedy.insert(one.group.clone(), 0);
+                return Some(true);
+            }
             if part < GREEDY {
                 self.rising.remove(&one.group);
                 return None;
@@ -115,13 +138,26 @@ impl Fairness {
             self.greedy.insert(one.group.clone(), 0);
             return Some(true);
         };
-        *modest = if part < GREEDY * MODEST { *modest + 1 } else { 0 };
+        *modest = if part < GREEDY * MODEST && !crashes { *modest + 1 } else { 0 };
         if *modest >= LOOKS {
             self.greedy.remove(&one.group);
             return Some(false);
         }
         None
     }
+
+    fn forget_crashes(&mut self, now: Instant) {
+        let is_old = |at: Instant| now.saturating_duration_since(at) > CRASH_LOOP;
+        self.crashes.retain(|_, (last, before)| {
+            *before = before.filter(|at| !is_old(*at));
+            !is_old(*last)
+        });
+    }
+}
+
+/// Whether its workers have crashed twice, of what is remembered.
+fn is_loop(crashes: &BTreeMap<String, (Instant, Option<Instant>)>, group: &str) -> bool {
+    crashes.get(group).is_some_and(|(_, before)| before.is_some())
 }
 
 #[cfg(test)]
@@ -180,6 +216,44 @@ mod tests {
         assert_eq!(run(&[(0.5, 0.5), (0.5, 0.5)]), []);
         // A busy site that leaves most of the machine to others is left alone.
         assert_eq!(run(&[(0.2, 0.01); 8]), []);
+    }
+
+    /// Looks of a quarter of a second each, with the crashes of `a` right before
+    /// some; neither uses much, and between its crashes `a` has no worker.
+    fn crash_before(crashes: &[usize], looks: usize) -> Vec<(usize, String, bool)> {
+        let (mut fairness, start) = (Fairness::default(), Instant::now());
+        let mut out = Vec::new();
+        for at in 1..=looks {
+            let now = start + Duration::from_millis(250) * u32::try_from(at).unwrap();
+            let crashed = crashes.contains(&at);
+            if crashed {
+                fairness.crashed("a", now);
+            }
+            let worker =
+                |group: &str| Use { group: group.to_owned(), used: Duration::ZERO, exempt: false, apart: true };
+            let uses = if crashed { vec![worker("a"), worker("b")] } else { vec![worker("b")] };
+            out.extend(fairness.look(now, uses, 2).into_iter().map(|(group, gives_way)| (at, group, gives_way)));
+        }
+        out
+    }
+
+    #[test]
+    fn a_crash_loop_gives_way_until_it_is_over() {
+        let changes = crash_before(&[1, 4, 8, 12, 16], 40);
+        // The last pair of crashes lies four looks apart: eight are remembered.
+        assert_eq!(changes, [(4, "a".to_owned(), true), (21, "a".to_owned(), false)]);
+    }
+
+    #[test]
+    fn a_crash_now_and_then_is_no_loop() {
+        assert_eq!(crash_before(&[1, 10, 19, 28], 40), []);
+        let mut fairness = Fairness::default();
+        fairness.crashed("a", Instant::now());
+        assert!(!fairness.is_at_work());
+        fairness.crashed("a", Instant::now());
+        assert!(fairness.is_at_work());
+        fairness.skip(Instant::now() + CRASH_LOOP * 2);
+        assert!(!fairness.is_at_work());
     }
 
     #[test]

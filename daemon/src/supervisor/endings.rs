@@ -42,6 +42,9 @@ impl Supervisor {
         let hopeless = entry.python.is_none() && status.code().is_some_and(|code| launcher::text(code).is_some());
         if !asked {
             self.note_cause(entry.pool, &text);
+            if let Some(group) = self.pools.get(&entry.pool).map(|pool| pool.group.clone()) {
+                self.crashed(&group, now);
+            }
         }
         self.todo.push_back((entry.pool, Event::Exited(id, text.clone(), hopeless)));
         self.settle();

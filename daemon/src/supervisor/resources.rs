@@ -72,11 +72,14 @@ impl Resources {
 
 impl Supervisor {
     /// When the next look is due. Nobody can take anything from nobody: with
-    /// one pool or worker there is nothing to look at.
+    /// one pool or worker there is nothing to look at, unless one is held back
+    /// that no longer needs to be.
     pub(super) fn next_look(&self) -> Option<Instant> {
-        let several = self.pools.len() > 1 && self.workers.len() > 1 && self.resources.can_do_something();
+        let several = self.pools.len() > 1 && self.workers.len() > 1;
+        let held_back = self.resources.fairness.greedy().next().is_some();
         let often = u32::try_from(self.workers.len() / WORKERS_AT_A_TIME).unwrap_or(u32::MAX).saturating_add(1);
-        several.then(|| self.resources.looked + LOOK_EVERY * often)
+        let looks = (several || held_back) && self.resources.can_do_something();
+        looks.then(|| self.resources.looked + LOOK_EVERY * often)
     }
 
     /// Sees who takes what others want.
@@ -111,11 +114,24 @@ impl Supervisor {
         }
     }
 
+    /// A process of a group that is behind the others starts there: as a member of
+    /// its control group or, without, by its priority.
+    pub(super) fn start_behind(&self, group: &str, pid: u32) {
+        if self.gives_way(group) && !self.resources.groups.are_possible() {
+            let _ = sys::set_nice(pid, NICEST);
+        }
+    }
+
     /// Before another program goes on, which will see for itself.
     pub(super) fn give_priorities_back(&self) {
         if !self.resources.groups.are_possible() {
             self.resources.fairness.greedy().for_each(|group| self.set_nice(group, 0));
         }
+    }
+
+    /// A worker of this group has ended by itself.
+    pub(super) fn crashed(&mut self, group: &str, now: Instant) {
+        self.resources.fairness.crashed(group, now);
     }
 
     /// Whether this group runs only, or mostly, when others do not want to.
@@ -187,7 +203,8 @@ impl Supervisor {
     /// Once a second: control groups whose workers have all ended.
     pub(super) fn tidy_control_groups(&mut self) {
         for name in self.resources.groups.names() {
-            if self.has_processes(&name) {
+            // One that is held back is so from the first instruction of its next worker.
+            if self.has_processes(&name) || self.gives_way(&name) {
                 continue;
             }
             let gone = self.groups.get(&name).is_none_or(|group| group.removed || group.stopped);

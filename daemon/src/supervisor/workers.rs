@@ -175,6 +175,7 @@ impl Supervisor {
         };
         let handle = worker::attend(pending.worker, spawned, output, self.worker_events.clone())
             .map_err(|error| format!("failed to look after the launcher: {error}"))?;
+        self.start_behind(&pending.definition.config.name, handle.pid);
         // Once for the launcher, once for the extension inside Python.
         handle.send(first(spec.clone()));
         handle.send(first(spec));

@@ -74,15 +74,21 @@ fn burning_gives_way(httpd: &Httpd) -> bool {
         assert!(noticeable < 4, "{part} of the processors, and it does not give way");
     }
     note("left out: other programs leave no quarter of the processors to one that burns");
+    // What it has forked is in no control group, and nobody's after its end.
+    for name in ["burns", "chosen"] {
+        let workers = control::workers(httpd, name).unwrap_or_default();
+        workers.into_iter().flat_map(Pid::children).for_each(Pid::kill);
+    }
     false
 }
 
-/// The directory of a process's control group for processors, as the kernel says.
-fn cpu_group(worker: Pid) -> String {
-    let text = fs::read_to_string(format!("/proc/{}/cgroup", worker.number)).expect("it runs");
+/// The directory of a process's control group for processors, as the kernel says;
+/// none if it has ended.
+fn cpu_group(process: Pid) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/{}/cgroup", process.number)).ok()?;
     let of_cpu = |line: &&str| line.split(':').nth(1).is_some_and(|names| names.split(',').any(|name| name == "cpu"));
-    let line = text.lines().find(of_cpu).or_else(|| text.lines().find(|line| line.starts_with("0::")));
-    line.expect("it is in one").to_owned()
+    let line = text.lines().find(of_cpu).or_else(|| text.lines().find(|line| line.starts_with("0::")))?;
+    Some(line.splitn(3, ':').nth(2)?.to_owned())
 }
 
 #[test]
@@ -110,12 +116,12 @@ fn root_a_site_of_the_same_user_is_kept_apart_when_it_takes_much() {
         assert_eq!(group(&httpd, "modest").expect("its status")["control_group"], serde_json::Value::Null);
         let burning = worker(&httpd, "burns");
         eventually("all of them have been moved", SOON, || {
-            let own = cpu_group(burning);
+            let own = cpu_group(burning)?;
             let all = burning.children();
-            (own.contains(".burns") && all.len() == processors && all.iter().all(|one| cpu_group(*one) == own))
-                .then_some(())
+            let together = || all.iter().all(|one| cpu_group(*one).is_some_and(|its| its == own));
+            (own.contains(".burns") && all.len() == processors && together()).then_some(())
         });
-        assert!(!cpu_group(worker(&httpd, "modest")).contains("wsgid-"));
+        assert!(!cpu_group(worker(&httpd, "modest")).expect("it runs").contains("wsgid-"));
         // Who no longer takes much no longer waits.
         burning.children().into_iter().for_each(Pid::kill);
         eventually("it is as all others again", SOON, || (group(&httpd, "burns")?["gives_way"] == false).then_some(()));
@@ -155,6 +161,51 @@ fn root_who_takes_much_gives_way_to_the_sites_of_others() {
         wait::let_run(Duration::from_secs(1));
         let used = supervisor.cpu_time().saturating_sub(before);
         assert!(used < begun.elapsed() / 4, "the supervisor used {used:?} of a second");
+        httpd.stop();
+    });
+}
+
+/// Whether the kernel runs this process only where no other wants to.
+fn is_idle(process: Pid) -> bool {
+    let Some(path) = cpu_group(process) else { return false };
+    let mounts = ["/sys/fs/cgroup/cpu,cpuacct", "/sys/fs/cgroup/cpu", "/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
+    let files = mounts.iter().map(|mount| format!("{mount}{path}/cpu.idle"));
+    files.filter_map(|file| fs::read_to_string(file).ok()).any(|text| text.trim() == "1")
+}
+
+#[test]
+fn root_a_site_that_crashes_again_and_again_gives_way() {
+    case(Limit::default(), || {
+        let site = Site::new();
+        let (hello, path) = (site.write("hello.py", HELLO), site.python_path());
+        let httpd = Httpd::builder()
+            .daemon("crashes", &format!("processes=3 threads=1 restart-burst=1000000 {path}"))
+            .daemon("modest", &format!("threads=1 {path}"))
+            .mount("/crashes", &hello, "crashes")
+            .mount("/modest", &hello, "modest")
+            .start();
+        assert_eq!(httpd.get("/modest").text(), "hello");
+        if !users::is_root() || !possible(&httpd) {
+            return httpd.stop();
+        }
+        let gives_way = |name: &str| Some(group(&httpd, name)?["gives_way"] == true);
+        // One crash is an accident.
+        worker(&httpd, "crashes").kill();
+        wait::let_run(Duration::from_millis(600));
+        assert_eq!(gives_way("crashes"), Some(false));
+        let behind = eventually("a worker behind the others", SOON, || {
+            let workers = control::workers(&httpd, "crashes")?;
+            if !gives_way("crashes")? {
+                workers.iter().take(2).for_each(|one| one.kill());
+                wait::let_run(Duration::from_millis(400));
+            }
+            workers.into_iter().find(|one| one.alive() && is_idle(*one))
+        });
+        assert_eq!(gives_way("modest"), Some(false));
+        // It has stopped, and is like all others.
+        eventually("it is as all others again", SOON, || (!gives_way("crashes")?).then_some(()));
+        assert!(!is_idle(behind));
+        assert_eq!(httpd.get("/crashes").text(), "hello");
         httpd.stop();
     });
 }
