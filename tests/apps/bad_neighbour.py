@@ -2,6 +2,9 @@
 
 import ctypes, os, sys, threading, time
 
+def answer():
+    pass
+
 def hang():
     time.sleep(600)
 

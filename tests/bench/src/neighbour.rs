@@ -19,16 +19,20 @@ use crate::options::Options;
 /// What the bad site does: a name, its path, and how many ask for it at the same
 /// time. Nothing, too: what that row shows is how far two equal turns differ here.
 /// Of twenty that ask for what hangs all wait; of sixty most are refused, at once and
-/// again and again.
+/// again and again. Two rows more are for comparison: a site that only answers, asked as
+/// often as one that crashes, and what httpd refuses by itself, asked for as often as
+/// what is refused.
 const DEEDS: &[(&str, &str, usize)] = &[
     ("nothing", "", 0),
-    ("hang", "hang", 20),
-    ("refuse", "hang", 60),
-    ("crash", "crash", 2),
-    ("flood", "flood", 2),
-    ("memory", "memory", 2),
-    ("fork", "fork", 1),
-    ("spin", "spin", 2),
+    ("answer", "/bad/answer", 2),
+    ("missing", "/missing", 60),
+    ("hang", "/bad/hang", 20),
+    ("refuse", "/bad/hang", 60),
+    ("crash", "/bad/crash", 2),
+    ("flood", "/bad/flood", 2),
+    ("memory", "/bad/memory", 2),
+    ("fork", "/bad/fork", 1),
+    ("spin", "/bad/spin", 2),
 ];
 /// One look at the good site.
 const TURN: Duration = Duration::from_secs(2);
@@ -124,7 +128,7 @@ fn measure(subject: &Subject, options: &Options) -> Result<Table<'static>> {
         for (deed, path, count) in DEEDS.iter().filter(|(deed, ..)| all || names(deed)) {
             let quiet = turn(&httpd);
             let end = Instant::now() + BEFORE + TURN;
-            let evil: Vec<_> = (0..*count).map(|_| pester(httpd.address(), format!("/bad/{path}"), end)).collect();
+            let evil: Vec<_> = (0..*count).map(|_| pester(httpd.address(), (*path).to_owned(), end)).collect();
             wsgid_tests::wait::let_run(BEFORE);
             let beside = turn(&httpd);
             evil.into_iter().for_each(|one| drop(one.join()));
