@@ -54,10 +54,8 @@ fn started_with(config: &GroupConfig) -> GroupConfig {
     GroupConfig {
         origin: String::new(),
         log: LogTarget::default(),
-        listen_backlog: 0,
         restart_burst: 1,
         restart_window: Duration::ZERO,
-        connect_timeout: Duration::ZERO,
         socket_timeout: Duration::ZERO,
         response_socket_timeout: Duration::ZERO,
         response_flush_delay: Duration::ZERO,
@@ -87,8 +85,11 @@ mod tests {
         let old = definition("threads", "5");
         let mut moved = definition("threads", "5");
         moved.config.origin = "b:2".into();
-        moved.config.listen_backlog = 7;
+        moved.config.restart_burst = 7;
         assert!(old.same_workers(&moved));
-        assert!(!old.same_workers(&definition("threads", "6")));
+        // A worker refuses what waits in it beyond its part of the backlog.
+        for (name, value) in [("threads", "6"), ("listen-backlog", "7"), ("connect-timeout", "7")] {
+            assert!(!definition("threads", "5").same_workers(&definition(name, value)), "{name}");
+        }
     }
 }

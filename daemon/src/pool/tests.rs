@@ -331,7 +331,7 @@ fn stop_refuses_and_start_serves() {
 fn the_same_workers_stay_for_the_same_definition() {
     let mut bench = Bench::new(&[("threads", "5")], true);
     let old = bench.ready();
-    bench.event(Event::Define(definition(&[("threads", "5"), ("listen-backlog", "7")])));
+    bench.event(Event::Define(definition(&[("threads", "5"), ("restart-burst", "7")])));
     assert!(bench.actions.is_empty() && bench.pool.accepts(old[0]));
     bench.event(Event::Define(definition(&[("threads", "6")])));
     assert_eq!(bench.ready().len(), 1);
@@ -345,7 +345,7 @@ fn a_restart_goes_on_when_the_same_definition_comes_again() {
     bench.event(Event::Restart);
     let new = bench.spawned();
     assert_eq!(new.len(), 1);
-    bench.event(Event::Define(definition(&[("threads", "5"), ("listen-backlog", "7")])));
+    bench.event(Event::Define(definition(&[("threads", "5"), ("restart-burst", "7")])));
     assert!(bench.actions.is_empty(), "{:?}", bench.actions);
     bench.event(Event::Ready(new[0], BTreeSet::new()));
     assert!(bench.pool.accepts(new[0]));
