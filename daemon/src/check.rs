@@ -2,7 +2,7 @@
 //! each group in a process of its own as the group's user: can its directory
 //! be entered, does its Python run, can its scripts be read? Says in words
 //! what is wrong. Nothing is started that stays.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the command line")]
+#![expect(clippy::print_stderr, reason = "this is the command line")]
 
 use std::io::Read;
 use std::os::unix::process::CommandExt;
@@ -15,6 +15,8 @@ use wsgid_protocol::GroupConfig;
 use wsgid_protocol::config::LogTarget;
 use wsgid_protocol::control::Identity;
 
+use crate::config::InForce;
+use crate::print::say;
 use crate::standalone::{AS_HTTPD, Source};
 use crate::{exec, exit_code, identity, path_check, privilege, trial};
 
@@ -61,7 +63,10 @@ pub(crate) fn run(args: &Check) -> ExitCode {
     if args.probe {
         return probe();
     }
-    let read = match Source::new(&args.config).map_err(|error| error.to_string()).and_then(|source| source.read()) {
+    let read = match Source::new(&args.config)
+        .map_err(|error| error.to_string())
+        .and_then(|source| source.read(&InForce::new()))
+    {
         Ok(read) => read,
         Err(problem) => {
             eprintln!("wsgid: {problem}");
@@ -69,7 +74,7 @@ pub(crate) fn run(args: &Check) -> ExitCode {
         }
     };
     let mut problems = read.loaded.problems.len();
-    read.loaded.problems.iter().for_each(|problem| println!("{problem}"));
+    read.loaded.problems.iter().for_each(|problem| say!("{problem}"));
     let groups = read.loaded.groups.iter().filter(|group| args.group.as_ref().is_none_or(|name| *name == group.name));
     let mut count = 0;
     for group in groups {
@@ -78,21 +83,21 @@ pub(crate) fn run(args: &Check) -> ExitCode {
         problems += found.problems.len();
         print(group, &found);
         if identity::resolve(group, read.httpd).is_ok_and(|who| who.change && who.uid == read.httpd.uid) {
-            println!("  note     it {AS_HTTPD}");
+            say!("  note     it {AS_HTTPD}");
         }
     }
     if let (0, Some(name)) = (count, &args.group) {
         eprintln!("wsgid: process group `{name}` is not defined in `{}`", args.config.display());
         return ExitCode::from(exit_code::NO_SUCH_GROUP);
     }
-    println!("{count} process groups, {problems} problems");
+    say!("{count} process groups, {problems} problems");
     ExitCode::from(if problems == 0 { exit_code::OK } else { exit_code::CONFIGURATION })
 }
 
 fn print(group: &GroupConfig, found: &Found) {
-    println!("{}  ({})", group.name, group.origin);
-    found.good.iter().for_each(|text| println!("  ok       {text}"));
-    found.problems.iter().for_each(|text| println!("  problem  {text}"));
+    say!("{}  ({})", group.name, group.origin);
+    found.good.iter().for_each(|text| say!("  ok       {text}"));
+    found.problems.iter().for_each(|text| say!("  problem  {text}"));
 }
 
 /// Tries a group as its user.
@@ -126,7 +131,7 @@ fn probe() -> ExitCode {
     let Some(probe) = read.ok().and_then(|_| serde_json::from_str::<Probe>(&text).ok()) else {
         return ExitCode::from(exit_code::FAILURE);
     };
-    println!("{}", serde_json::to_string(&try_all(&probe)).unwrap_or_default());
+    say!("{}", serde_json::to_string(&try_all(&probe)).unwrap_or_default());
     ExitCode::from(exit_code::OK)
 }
 

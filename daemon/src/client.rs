@@ -1,6 +1,6 @@
 //! The command line's side of `control.sock`: asks, and prints the answer for
 //! people or as JSON.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the command line")]
+#![expect(clippy::print_stderr, reason = "this is the command line")]
 
 use std::io;
 use std::os::fd::AsFd;
@@ -19,6 +19,7 @@ use crate::control::NAME;
 use crate::exit_code;
 use crate::log::escaped;
 use crate::place;
+use crate::print::say;
 
 /// Longer than the supervisor waits for a dump.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -26,7 +27,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// `wsgid status`.
 pub(crate) fn status(socket: &Socket, json: bool) -> ExitCode {
     finish(ask(socket, &Command::Status), |answer| match json {
-        true => println!("{answer}"),
+        true => say!("{answer}"),
         false => print_status(answer),
     })
 }
@@ -70,7 +71,7 @@ pub(crate) fn reexec(socket: &Socket) -> ExitCode {
                 eprintln!("wsgid: {}", escaped(problem.as_bytes()));
                 return ExitCode::from(exit_code::FAILURE);
             }
-            println!("wsgid {} goes on (pid {})", text(&status, "version"), number(&status, "pid"));
+            say!("wsgid {} goes on (pid {})", text(&status, "version"), number(&status, "pid"));
             return ExitCode::from(exit_code::OK);
         }
     }
@@ -148,26 +149,26 @@ fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
 
 fn print_stacks(answer: &Value) {
     for worker in list(answer, "workers") {
-        println!("worker {}", number(worker, "pid"));
-        raw(worker, "stacks").lines().for_each(|line| println!("{}", escaped(line.as_bytes())));
-        println!();
+        say!("worker {}", number(worker, "pid"));
+        raw(worker, "stacks").lines().for_each(|line| say!("{}", escaped(line.as_bytes())));
+        say!();
     }
     let (asked, got) = (number(answer, "asked"), list(answer, "workers").count() as u64);
     if asked == 0 {
-        println!("no worker runs");
+        say!("no worker runs");
     }
     if asked > got {
-        println!("{} of {asked} workers did not answer: their interpreter is busy or locked", asked - got);
+        say!("{} of {asked} workers did not answer: their interpreter is busy or locked", asked - got);
     }
 }
 
 fn print_status(answer: &Value) {
-    println!("wsgid {} (pid {}), up {} s", text(answer, "version"), number(answer, "pid"), number(answer, "uptime_s"));
+    say!("wsgid {} (pid {}), up {} s", text(answer, "version"), number(answer, "pid"), number(answer, "uptime_s"));
     if answer.get("control_groups_problem").is_some_and(Value::is_string) {
-        println!("no or not all control groups: {}", text(answer, "control_groups_problem"));
+        say!("no or not all control groups: {}", text(answer, "control_groups_problem"));
     }
     for group in list(answer, "groups") {
-        println!(
+        say!(
             "\n{}  user {}, {} processes, {} threads",
             text(group, "name"),
             group.get("user").and_then(Value::as_str).unwrap_or("?"),
@@ -175,12 +176,12 @@ fn print_status(answer: &Value) {
             number(group, "threads")
         );
         if let Some(problem) = group.get("problem").and_then(Value::as_str) {
-            println!("  cannot start: {problem}");
+            say!("  cannot start: {problem}");
         } else if list(group, "pools").next().is_none() {
-            println!("  {}", if is(group, "stopped") { "stopped" } else { "starts with the first request" });
+            say!("  {}", if is(group, "stopped") { "stopped" } else { "starts with the first request" });
         }
         if is(group, "removed") {
-            println!("  no longer configured: it ends with its last requests");
+            say!("  no longer configured: it ends with its last requests");
         }
         list(group, "pools").for_each(print_pool);
     }
@@ -196,7 +197,7 @@ fn print_pool(pool: &Value) {
         "" => "%{GLOBAL}".to_owned(),
         name => escaped(name.as_bytes()),
     };
-    println!(
+    say!(
         "  {application}: {}, generation {}, {} waiting, {} restarts",
         text(pool, "state"),
         number(pool, "generation"),
@@ -204,10 +205,10 @@ fn print_pool(pool: &Value) {
         number(pool, "restarts")
     );
     if let Some(preloader) = pool.get("preloader").filter(|preloader| number(preloader, "pid") > 0) {
-        println!("    {:>7}  preloader, {}", number(preloader, "pid"), text(preloader, "state"));
+        say!("    {:>7}  preloader, {}", number(preloader, "pid"), text(preloader, "state"));
     }
     for worker in list(pool, "workers") {
-        println!(
+        say!(
             "    {:>7}  slot {}  {:<9} python {}  {} requests, {} running, {} connections, up {} s{}",
             number(worker, "pid"),
             number(worker, "slot"),
@@ -220,16 +221,16 @@ fn print_pool(pool: &Value) {
             if worker.get("answers") == Some(&Value::Bool(false)) { ", does not answer now" } else { "" }
         );
         for script in list(worker, "failed_scripts") {
-            println!("             `{}` failed to load", text(script, "script"));
+            say!("             `{}` failed to load", text(script, "script"));
         }
     }
     if let Some(given_up) = pool.get("given_up").filter(|given_up| given_up.is_object()) {
-        println!("    generation {} was given up: {}", number(given_up, "generation"), text(given_up, "why"));
+        say!("    generation {} was given up: {}", number(given_up, "generation"), text(given_up, "why"));
         for script in list(given_up, "failed_scripts") {
-            raw(script, "traceback").lines().for_each(|line| println!("      {}", escaped(line.as_bytes())));
+            raw(script, "traceback").lines().for_each(|line| say!("      {}", escaped(line.as_bytes())));
         }
     }
     if let Some(cause) = list(pool, "causes").last() {
-        println!("    last: {}", text(cause, "text"));
+        say!("    last: {}", text(cause, "text"));
     }
 }

@@ -29,6 +29,7 @@ mod parent;
 mod path_check;
 mod place;
 mod pool;
+mod print;
 mod privilege;
 mod proc;
 mod process;

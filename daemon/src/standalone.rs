@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::socket::{getsockopt, sockopt};
 use nix::unistd::{Uid, User, geteuid};
 
-use crate::config::{self, Loaded};
+use crate::config::{self, InForce, Loaded};
 use crate::identity::Default as HttpdUser;
 use crate::trust;
 
@@ -73,12 +73,12 @@ impl Source {
         &self.path
     }
 
-    /// Reads all files.
+    /// Reads all files, knowing what is in force.
     ///
     /// # Errors
     /// If nothing of it can be used; in words.
-    pub(crate) fn read(&self) -> Result<Read, String> {
-        let loaded = config::load(&self.path)?;
+    pub(crate) fn read(&self, in_force: &InForce) -> Result<Read, String> {
+        let loaded = config::load(&self.path, in_force)?;
         let name = &loaded.settings.httpd_user;
         let number = name.strip_prefix('#').and_then(|number| number.parse().ok());
         let user = number.map_or_else(|| User::from_name(name), |uid| User::from_uid(Uid::from_raw(uid)));

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use crate::config::InForce;
 use crate::reexec::{self, Handover, Program};
 use crate::standalone::{self, Source};
 use crate::supervisor::{self, Options, Outcome};
@@ -125,7 +126,7 @@ fn from_httpd(sink: &log::Sink) -> io::Result<Options> {
 fn on_its_own(path: &Path, sink: &log::Sink) -> Result<Options, (u8, String)> {
     let startup = |error: io::Error| (exit_code::STARTUP, error.to_string());
     let mut source = Source::new(path).map_err(startup)?;
-    let read = source.read().map_err(|text| (exit_code::CONFIGURATION, text))?;
+    let read = source.read(&InForce::new()).map_err(|text| (exit_code::CONFIGURATION, text))?;
     let socket = read.loaded.settings.socket.clone();
     let control = socket.with_file_name(control::NAME);
     if let Some(other) = standalone::already_there(&control) {

@@ -1,9 +1,10 @@
 //! The report for people, and as JSON.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the command line")]
+#![expect(clippy::print_stderr, reason = "this is the command line")]
 
 use super::ask::Asked;
 use super::finding::{Finding, Kind};
 use super::pythons::Tried;
+use crate::print::say;
 
 /// Columns of a line.
 const WIDTH: usize = 100;
@@ -22,7 +23,7 @@ pub(crate) fn json(asked: &Asked, findings: &[Finding], groups: &[Tried<'_>]) {
         "findings": findings,
         "process_groups": groups,
     });
-    println!("{text:#}");
+    say!("{text:#}");
 }
 
 /// Findings by file, process groups, what to do.
@@ -31,20 +32,20 @@ pub(crate) fn text(asked: &Asked, findings: &[Finding], groups: &[Tried<'_>]) {
     for finding in findings {
         let (own, line) = finding.place();
         if file != Some(own) {
-            println!("{}", if own.is_empty() { "In general" } else { own });
+            say!("{}", if own.is_empty() { "In general" } else { own });
             file = Some(own);
         }
         let place = if line == 0 { String::new() } else { format!("line {line}") };
         block(&format!("  {place:<9} {:<8} ", finding.kind.word()), &finding.text);
     }
     if !findings.is_empty() {
-        println!();
+        say!();
     }
-    println!("Process groups");
+    say!("Process groups");
     for group in groups {
         let python = group.found.python.map_or_else(String::new, |(major, minor)| format!(", Python {major}.{minor}"));
         let origin = if group.config.origin == "implicit" { "implicit" } else { &group.config.origin };
-        println!(
+        say!(
             "  {}  ({origin})\n    user {}{python}, {} × {} per application group",
             group.name,
             group.user,
@@ -52,21 +53,21 @@ pub(crate) fn text(asked: &Asked, findings: &[Finding], groups: &[Tried<'_>]) {
             counted(group.threads, "thread", "threads"),
         );
     }
-    println!("\nTo do");
+    say!("\nTo do");
     if asked.loading.is_empty() {
         block("  ", "No line that loads mod_wsgi was found in the files that httpd read.");
     }
     for line in &asked.loading {
-        println!("  {}\n    {}", line.origin, line.text);
+        say!("  {}\n    {}", line.origin, line.text);
         if line.text.to_ascii_lowercase().starts_with("loadfile") {
-            println!("    is not needed: nothing of Python is in httpd");
+            say!("    is not needed: nothing of Python is in httpd");
         } else if line.text.contains("mod_wsgid.so") {
-            println!("    is this project's module already");
+            say!("    is this project's module already");
         } else {
-            println!("    becomes\n    LoadModule wsgi_module {}", asked.module.display());
+            say!("    becomes\n    LoadModule wsgi_module {}", asked.module.display());
         }
     }
-    println!("\n{}", summary(findings));
+    say!("\n{}", summary(findings));
 }
 
 fn summary(findings: &[Finding]) -> String {
@@ -91,12 +92,12 @@ fn block(front: &str, text: &str) {
     let mut is_empty = true;
     for word in text.split_whitespace() {
         if !is_empty && line.chars().count() + word.chars().count() >= WIDTH {
-            println!("{}", line.trim_end());
+            say!("{}", line.trim_end());
             line.clone_from(&indent);
         }
         line += word;
         line.push(' ');
         is_empty = false;
     }
-    println!("{}", line.trim_end());
+    say!("{}", line.trim_end());
 }

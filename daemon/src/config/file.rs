@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -11,6 +12,12 @@ use wsgid_protocol::GroupConfig;
 
 use super::group;
 use crate::trust;
+
+/// Bytes that a file may have.
+const FILE_MAX: u64 = 1 << 20;
+
+/// The process groups that are in force, with the files that define them.
+pub(crate) type InForce = BTreeMap<String, String>;
 
 /// `[supervisor]` of `wsgid.toml`.
 #[derive(Clone, Debug, Deserialize)]
@@ -60,11 +67,12 @@ pub(crate) struct Loaded {
     sites_unknown: bool,
 }
 
-/// Reads `path` and the site files it names.
+/// Reads `path` and the site files it names. Of two files that define one group
+/// that counts which is in force; else the first.
 ///
 /// # Errors
 /// If the main file cannot be used at all.
-pub(crate) fn load(path: &Path) -> Result<Loaded, String> {
+pub(crate) fn load(path: &Path, in_force: &InForce) -> Result<Loaded, String> {
     let main: Main = parse(path)?;
     let settings = main.supervisor;
     for (key, named) in [("socket", Some(&settings.socket)), ("sites", settings.sites.as_ref())] {
@@ -81,7 +89,7 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, String> {
         sites_unknown: false,
         settings,
     };
-    loaded.take(path, main.group);
+    loaded.take(path, main.group, in_force);
     let sites = loaded.settings.sites.as_deref().map_or(Ok(Vec::new()), site_files).unwrap_or_else(|problem| {
         loaded.problems.push(problem);
         loaded.sites_unknown = true;
@@ -89,7 +97,7 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, String> {
     });
     for site in sites {
         match parse::<Site>(&site) {
-            Ok(tables) => loaded.take(&site, tables.group),
+            Ok(tables) => loaded.take(&site, tables.group, in_force),
             Err(problem) => {
                 loaded.problems.push(problem);
                 loaded.keep.push(site.display().to_string());
@@ -106,13 +114,17 @@ impl Loaded {
         self.keep.iter().any(|kept| kept == origin) || (self.sites_unknown && origin != self.main)
     }
 
-    fn take(&mut self, path: &Path, tables: BTreeMap<String, toml::Table>) {
+    fn take(&mut self, path: &Path, tables: BTreeMap<String, toml::Table>, in_force: &InForce) {
         let origin = path.display().to_string();
         for (name, table) in tables {
-            if let Some(other) = self.groups.iter().find(|group| group.name == name) {
-                self.problems
-                    .push(format!("`{origin}`: process group `{name}` is defined in `{}` already", other.origin));
-                continue;
+            if let Some(at) = self.groups.iter().position(|group| group.name == name) {
+                let stays = in_force.get(&name) == Some(&origin);
+                let other = if stays { self.groups.swap_remove(at).origin } else { self.groups[at].origin.clone() };
+                let (first, second) = if stays { (&origin, &other) } else { (&other, &origin) };
+                self.problems.push(format!("`{second}`: process group `{name}` is defined in `{first}` already"));
+                if !stays {
+                    continue;
+                }
             }
             match group::from_table(&name, &origin, &table) {
                 Ok(group) => self.groups.push(group),
@@ -132,19 +144,29 @@ fn site_files(directory: &Path) -> Result<Vec<PathBuf>, String> {
     trust::directory(directory, trust::Sticky::No).map_err(|why| failed(&why))?;
     let entries = std::fs::read_dir(directory).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let files = entries.map_err(|error| failed(&error))?.into_iter().map(|entry| entry.path());
-    let mut files: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|end| end == "toml")).collect();
+    // Editors put what they are about into hidden files beside.
+    let hidden = |path: &Path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    let is_site = |path: &PathBuf| path.extension().is_some_and(|end| end == "toml") && !hidden(path);
+    let mut files: Vec<PathBuf> = files.filter(is_site).collect();
     files.sort();
     Ok(files)
 }
 
 fn parse<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, String> {
     let name = path.display();
-    // What is looked at is what is read.
-    let mut file = File::open(path).map_err(|error| format!("`{name}`: {error}"))?;
-    let metadata = file.metadata().map_err(|error| format!("`{name}`: {error}"))?;
+    let failed = |error: std::io::Error| format!("`{name}`: {error}");
+    // What is looked at is what is read. Nobody may be there to write into a pipe.
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(format!("`{name}` is not a regular file"));
+    }
     trust::file(&metadata).map_err(|reason| format!("`{name}` is not used: {reason}"))?;
     let mut text = String::new();
-    file.read_to_string(&mut text).map_err(|error| format!("`{name}`: {error}"))?;
+    file.take(FILE_MAX + 1).read_to_string(&mut text).map_err(failed)?;
+    if text.len() as u64 > FILE_MAX {
+        return Err(format!("`{name}` has more than {FILE_MAX} bytes, which no site file needs"));
+    }
     toml::from_str(&text).map_err(|error| format!("`{name}`: {}", error.to_string().trim_end()))
 }
 
@@ -164,7 +186,7 @@ mod tests {
         std::fs::write(sites.join("a.toml"), good).unwrap();
         std::fs::write(sites.join("b.toml"), "[group.b]\nthread = 3\n").unwrap();
         std::fs::write(sites.join("c.toml"), "nonsense").unwrap();
-        let loaded = load(&main).unwrap();
+        let loaded = load(&main, &InForce::new()).unwrap();
         assert_eq!(loaded.groups.len(), 1);
         let a = &loaded.groups[0];
         assert_eq!((a.processes, a.env.len(), a.preload_scripts.len()), (2, 1, 1));
@@ -176,12 +198,55 @@ mod tests {
     }
 
     #[test]
+    fn of_two_files_for_one_group_the_one_in_force_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let main = dir.path().join("wsgid.toml");
+        let sites = dir.path().join("sites");
+        std::fs::create_dir(&sites).unwrap();
+        std::fs::write(&main, format!("[supervisor]\nhttpd-user = 'root'\nsites = '{}'\n", sites.display())).unwrap();
+        let path = |name: &str| sites.join(name).display().to_string();
+        std::fs::write(path("shop.toml"), "[group.shop]\nthreads = 2\n").unwrap();
+        std::fs::write(path("copy.toml"), "[group.shop]\nthreads = 3\n").unwrap();
+        let none = load(&main, &InForce::new()).unwrap();
+        assert_eq!((none.groups.len(), none.groups[0].threads), (1, 3));
+        let in_force = InForce::from([("shop".to_owned(), path("shop.toml"))]);
+        let loaded = load(&main, &in_force).unwrap();
+        assert_eq!((loaded.groups.len(), loaded.groups[0].threads), (1, 2));
+        assert!(loaded.problems[0].starts_with(&format!("`{}`", path("copy.toml"))), "{:?}", loaded.problems);
+        // A mistake in it leaves it as it is.
+        std::fs::write(path("shop.toml"), "[group.shop]\nthread = 2\n").unwrap();
+        let loaded = load(&main, &in_force).unwrap();
+        assert!(loaded.groups.is_empty() && loaded.keeps(&path("shop.toml")), "{:?}", loaded.problems);
+    }
+
+    #[test]
+    fn only_regular_visible_files_of_sensible_length_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let sites = dir.path().join("sites");
+        std::fs::create_dir(&sites).unwrap();
+        let main = dir.path().join("wsgid.toml");
+        std::fs::write(&main, format!("[supervisor]\nhttpd-user = 'root'\nsites = '{}'\n", sites.display())).unwrap();
+        // As editors leave them.
+        for name in [".#a.toml", ".a.toml.swp", "#a.toml#", "a.toml~", "a.toml.bak"] {
+            std::fs::write(sites.join(name), "no TOML at all").unwrap();
+        }
+        assert_eq!(load(&main, &InForce::new()).unwrap().problems, [""; 0]);
+        nix::unistd::mkfifo(&sites.join("pipe.toml"), nix::sys::stat::Mode::S_IRUSR).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", sites.join("zero.toml")).unwrap();
+        std::fs::write(sites.join("long.toml"), vec![b'#'; 2 << 20]).unwrap();
+        let problems = load(&main, &InForce::new()).unwrap().problems;
+        assert!(problems[0].contains("more than 1048576 bytes"), "{problems:?}");
+        assert!(problems[1..].iter().all(|one| one.ends_with("is not a regular file")), "{problems:?}");
+        assert_eq!(problems.len(), 3);
+    }
+
+    #[test]
     fn sites_that_cannot_be_listed_stay_as_they_are() {
         let dir = tempfile::tempdir().unwrap();
         let main = dir.path().join("wsgid.toml");
         let text = format!("[supervisor]\nhttpd-user = 'www-data'\nsites = '{}/gone'\n", dir.path().display());
         std::fs::write(&main, text).unwrap();
-        let loaded = load(&main).unwrap();
+        let loaded = load(&main, &InForce::new()).unwrap();
         assert!(loaded.problems[0].contains("No such file"), "{:?}", loaded.problems);
         assert!(loaded.keeps("/etc/wsgid/sites/a.toml"));
         assert!(!loaded.keeps(&main.display().to_string()), "the main file itself was read");
@@ -193,7 +258,7 @@ mod tests {
         let main = dir.path().join("wsgid.toml");
         for (key, more) in [("sites", "sites = 'sites'"), ("socket", "socket = 'httpd.sock'")] {
             std::fs::write(&main, format!("[supervisor]\nhttpd-user = 'www-data'\n{more}\n")).unwrap();
-            let problem = load(&main).unwrap_err();
+            let problem = load(&main, &InForce::new()).unwrap_err();
             assert!(problem.contains(key) && problem.contains("is not an absolute path"), "{problem}");
         }
     }
@@ -204,6 +269,6 @@ mod tests {
         let main = dir.path().join("wsgid.toml");
         std::fs::write(&main, "[supervisor]\nhttpd-user = 'www-data'\n").unwrap();
         std::fs::set_permissions(&main, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
-        assert!(load(&main).unwrap_err().contains("chmod go-w"));
+        assert!(load(&main, &InForce::new()).unwrap_err().contains("chmod go-w"));
     }
 }

@@ -5,4 +5,4 @@
 mod file;
 mod group;
 
-pub(crate) use file::{Loaded, load};
+pub(crate) use file::{InForce, Loaded, load};

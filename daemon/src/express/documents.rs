@@ -2,7 +2,7 @@
 //! command line, so that they cannot disagree with it.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Command, CommandFactory};
@@ -18,7 +18,10 @@ type Outcome = Result<u8, Box<dyn std::error::Error>>;
 
 /// Prints the completions of a shell.
 pub(crate) fn completions(shell: clap_complete::Shell) -> Outcome {
-    clap_complete::generate(shell, &mut Cli::command(), "wsgid", &mut io::stdout().lock());
+    // It panics where it cannot write.
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "wsgid", &mut text);
+    io::stdout().write_all(&text)?;
     Ok(crate::exit_code::OK)
 }
 

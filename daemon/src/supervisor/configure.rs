@@ -68,7 +68,8 @@ impl Supervisor {
         /// Standalone has one generation, which is replaced by the next.
         const GENERATION: u64 = 0;
         let Some(source) = self.source.clone() else { return Vec::new() };
-        let read = match source.read() {
+        let origin = |(name, group): (&String, &Group)| (name.clone(), group.definition.config.origin.clone());
+        let read = match source.read(&self.groups.iter().map(origin).collect()) {
             Ok(read) => read,
             Err(problem) => {
                 tracing::error!("the configuration was not read again: {problem}");

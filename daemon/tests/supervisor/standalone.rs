@@ -139,6 +139,13 @@ fn sites_come_and_go_without_httpd() {
     heard(&notify, "READY=1");
     let states = |text: &str| -> usize { text.matches(" ready ").count() };
     wait("a worker of a", || states(&ask(dir, &["status"]).1) == 1);
+    let socket = dir.display().to_string();
+    for words in [["status", "--socket", &socket].as_slice(), &["completions", "bash"]] {
+        let full = std::fs::File::create("/dev/full").unwrap();
+        let out = Command::new(crate::program()).args(words).stdout(full).output().unwrap();
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.code() == Some(1) && said.contains("No space left") && said.lines().count() == 1, "{said}");
+    }
     site("b", "");
     assert_eq!(ask(dir, &["reload"]).0, 0);
     wait("a worker of b", || states(&ask(dir, &["status"]).1) == 2);
