@@ -13,6 +13,11 @@ import threading
 import types
 
 RequestTimeout = None
+# What the signals of a worker do, by number.
+handlers = {}
+set_handler = signal.signal
+# Of the thread that forks: the signals that it had blocked.
+forking = threading.local()
 
 
 def main(core, facts):
@@ -27,8 +32,8 @@ def main(core, facts):
     io.TextIOBase.register(type(sys.stderr))
     wake_read, wake_write = make_wake_pipe()
     core.prepare(environ_template(facts, mod_wsgi), mod_wsgi, [sys.stdout, sys.stderr], os.dup(wake_write))
-    os.register_at_fork(before=core.before_fork, after_in_child=core.after_fork_in_child,
-                        after_in_parent=core.after_fork_in_parent)
+    os.register_at_fork(before=lambda: before_fork(core), after_in_child=lambda: after_fork_in_child(core),
+                        after_in_parent=lambda: after_fork_in_parent(core))
     set_locale(facts["lang"], facts["locale"])
     if facts["switch_interval"]:
         sys.setswitchinterval(facts["switch_interval"])
@@ -109,9 +114,11 @@ def serve_without_requests(core, facts):
         for path in facts["preload"]:
             load_script(path)
         wait_for_threads()
-    except SystemExit:
-        pass
-    except BaseException:
+        core.end_child(None)
+    except SystemExit as error:
+        core.end_child(error)
+    except BaseException as error:
+        core.end_child(error)
         import traceback
 
         traceback.print_exc()
@@ -273,9 +280,35 @@ def install_signals(core, mod_wsgi, wake, service, restrict):
         ((signal.SIGHUP, signal.SIGUSR2), publish),
     ):
         for number in numbers:
-            signal.signal(number, handler)
+            handlers[number] = handler
+            set_handler(number, handler)
     if restrict and not service:
         signal.signal = refuse_signal
+
+
+def before_fork(core):
+    """A signal that comes to the child before it has put off what is the worker's
+    would be lost."""
+    forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, handlers)
+    core.before_fork()
+
+
+def after_fork_in_parent(core):
+    core.after_fork_in_parent()
+    signal.pthread_sigmask(signal.SIG_SETMASK, forking.mask)
+
+
+def after_fork_in_child(core):
+    """A child of the application is no worker: what a signal does to a worker must
+    not happen to it, and `terminate()` has to end it."""
+    try:
+        if core.after_fork_in_child():
+            signal.set_wakeup_fd(-1)
+            for number, handler in handlers.items():
+                if signal.getsignal(number) is handler:
+                    set_handler(number, signal.SIG_DFL)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, forking.mask)
 
 
 def refuse_signal(number, handler):

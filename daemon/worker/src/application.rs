@@ -23,7 +23,7 @@ use crate::output::Stage;
 use crate::start_response::StartResponse;
 use crate::stream::Stream;
 use crate::worker::{Runtime, Worker};
-use crate::{environ, events, file_wrapper, lock, log, panics, response, script};
+use crate::{environ, events, file_wrapper, fork, lock, log, panics, response, script};
 
 /// How a request ends.
 pub(crate) enum Verdict {
@@ -84,10 +84,9 @@ pub(crate) fn serve(
     facts: &Facts,
     environ: &Bound<'_, PyDict>,
 ) -> Verdict {
-    let verdict = match panics::raised(|| attempt(py, worker, exchange, facts, environ)) {
-        Ok(verdict) => verdict,
-        Err(error) => failed(py, exchange, facts, &error),
-    };
+    let verdict = panics::raised(|| attempt(py, worker, exchange, facts, environ));
+    fork::end_child(py, verdict.as_ref().err());
+    let verdict = verdict.unwrap_or_else(|error| failed(py, exchange, facts, &error));
     if let Err(error) = panics::raised(|| events::request_finished(worker, exchange, environ, &verdict)) {
         log::exception(py, "exception while publishing an event", &error);
     }

@@ -224,6 +224,7 @@ impl Core {
     /// whether this is the helper.
     fn step_aside(&self, py: Python<'_>) -> PyResult<bool> {
         if sys::fork_helper(py)? {
+            fork::expect_worker();
             return Ok(true);
         }
         // The worker has its own copies.
@@ -345,14 +346,22 @@ impl Core {
         fork::before(&self.worker());
     }
 
+    /// Whether the child is the application's, and no worker that is born.
     #[expect(clippy::unused_self, reason = "called as a method from Python")]
-    fn after_fork_in_child(&self) {
-        fork::after_in_child();
+    fn after_fork_in_child(&self) -> bool {
+        fork::after_in_child()
     }
 
     #[expect(clippy::unused_self, reason = "called as a method from Python")]
     fn after_fork_in_parent(&self) {
         fork::after_in_parent();
+    }
+
+    /// Ends this process if the application has forked it, with this exception.
+    #[expect(clippy::unused_self, reason = "called as a method from Python")]
+    fn end_child(&self, error: Option<&Bound<'_, PyAny>>, py: Python<'_>) {
+        let error = error.map(|error| PyErr::from_value(error.clone()));
+        fork::end_child(py, error.as_ref());
     }
 
     /// Ends the process at once.

@@ -1,10 +1,15 @@
 //! What becomes of a child that the application forks (multiprocessing, a
 //! daemon of its own): it must not hold the connections of this worker, nor
-//! speak on them.
+//! speak on them, nor become a second worker when it comes back to our code.
 
 use std::cell::RefCell;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use pyo3::exceptions::PySystemExit;
+use pyo3::prelude::*;
+use pyo3::types::PyInt;
 
 use crate::worker::Worker;
 use crate::{log, sys};
@@ -12,6 +17,9 @@ use crate::{log, sys};
 thread_local! {
     static DESCRIPTORS: RefCell<Vec<RawFd>> = const { RefCell::new(Vec::new()) };
 }
+
+/// Set in the helper of a preloader, whose child is a worker.
+static BIRTH: AtomicBool = AtomicBool::new(false);
 
 /// Before the fork, in the thread that forks. The child may not take any lock:
 /// a thread that does not exist there may hold it.
@@ -21,15 +29,54 @@ pub(crate) fn before(worker: &Worker) {
     DESCRIPTORS.with(|kept| *kept.borrow_mut() = descriptors);
 }
 
-/// After the fork, in the child.
-pub(crate) fn after_in_child() {
+/// The next child is to be a worker, and none of the application's.
+pub(crate) fn expect_worker() {
+    BIRTH.store(true, Ordering::Relaxed);
+}
+
+/// After the fork, in the child. Whether the child is the application's.
+pub(crate) fn after_in_child() -> bool {
     log::forget_requests();
-    let Ok(null) = File::open("/dev/null") else { return };
-    DESCRIPTORS.with(|kept| {
-        for number in kept.borrow_mut().drain(..) {
-            sys::replace(null.as_fd(), number);
+    if let Ok(null) = File::open("/dev/null") {
+        DESCRIPTORS.with(|kept| {
+            for number in kept.borrow_mut().drain(..) {
+                sys::replace(null.as_fd(), number);
+            }
+        });
+    }
+    !BIRTH.swap(false, Ordering::Relaxed)
+}
+
+/// Code of the application has returned, or has raised this. If it was in a
+/// child that it forked, that child has nothing to return to: it ends as a
+/// program of Python's would, but what the worker has registered with `atexit`
+/// is the worker's.
+pub(crate) fn end_child(py: Python<'_>, error: Option<&PyErr>) {
+    if !log::is_forked() {
+        return;
+    }
+    let code = error.map_or(0, |error| exit_code(py, error));
+    for name in ["stdout", "stderr"] {
+        let _ = py.import("sys").and_then(|sys| sys.getattr(name)?.call_method0("flush"));
+    }
+    sys::exit_now(code);
+}
+
+fn exit_code(py: Python<'_>, error: &PyErr) -> i32 {
+    let asked = error.is_instance_of::<PySystemExit>(py).then(|| error.value(py).getattr("code").ok()).flatten();
+    match asked {
+        Some(code) if code.is_none() => 0,
+        // As the kernel does: the low byte counts.
+        Some(code) if code.is_instance_of::<PyInt>() => code.extract::<i64>().map_or(255, |code| (code & 0xff) as i32),
+        Some(text) => {
+            log::process(&text.to_string());
+            1
         }
-    });
+        None => {
+            log::exception(py, "exception in a process that the application forked", error);
+            1
+        }
+    }
 }
 
 /// After the fork, in this process.

@@ -29,10 +29,15 @@ pub(crate) fn set_current(exchange: Option<Arc<Exchange>>) {
 
 /// The request that the calling thread serves.
 pub(crate) fn current() -> Option<Arc<Exchange>> {
-    if FORKED.load(Ordering::Relaxed) {
+    if is_forked() {
         return None;
     }
     CURRENT.with(|current| current.borrow().clone())
+}
+
+/// Whether the application forked this process.
+pub(crate) fn is_forked() -> bool {
+    FORKED.load(Ordering::Relaxed)
 }
 
 /// This process is a child that the application forked.

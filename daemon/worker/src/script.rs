@@ -22,7 +22,7 @@ use wsgid_protocol::Failure;
 use wsgid_protocol::control::RecycleReason;
 
 use crate::environ::latin1;
-use crate::{lock, log, panics};
+use crate::{fork, lock, log, panics};
 
 /// The modification time is not looked at more often than this.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
@@ -136,6 +136,7 @@ impl Script {
         path: &Path,
     ) -> Result<Py<PyModule>, (Failure, String, String)> {
         let module = panics::raised(|| runtime.call_method1("load_script", (path.as_os_str(),)));
+        fork::end_child(py, module.as_ref().err());
         let module = module.and_then(|module| Ok(module.cast_into::<PyModule>()?));
         module.map(Bound::unbind).map_err(|error| {
             let text = format!("WSGI script `{}` failed to load: {}", path.display(), summary(py, &error));

@@ -2,6 +2,7 @@
 //! generations that fail, supervisors that die, and fifty groups that crash
 //! without end.
 
+mod children;
 mod crash_loops;
 mod descriptors;
 mod neighbour;
