@@ -62,10 +62,16 @@ pub(crate) fn reexec(socket: &Socket) -> ExitCode {
     let Some(before) = answer.as_ref().ok().and_then(|answer| answer.get("reexecs")).and_then(Value::as_u64) else {
         return finish(answer, |_| {});
     };
+    let pid = answer.as_ref().map(|answer| number(answer, "pid")).unwrap_or_default();
     let deadline = Instant::now() + TIMEOUT;
     while Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(20));
         let Ok(status) = ask(socket, &Command::Status) else { continue };
+        let other = number(&status, "pid");
+        if other != pid {
+            eprintln!("wsgid: the supervisor (pid {pid}) ended meanwhile; another one was started (pid {other})");
+            return ExitCode::from(exit_code::FAILURE);
+        }
         if number(&status, "reexecs") > before {
             if let Some(problem) = status.get("reexec_problem").and_then(Value::as_str) {
                 eprintln!("wsgid: {}", escaped(problem.as_bytes()));
