@@ -255,6 +255,40 @@ fn children_of_httpd_hold_no_socket_of_the_parent() {
 }
 
 /// Case 75.
+/// httpd would do it by itself, within ten seconds.
+#[test]
+fn a_socket_that_somebody_removed_is_made_anew() {
+    case(Limit::default(), || {
+        let (_site, httpd) = serve("processes=1 threads=2");
+        assert_eq!(httpd.get("/hello").status, 200);
+        let before = httpd.sockets();
+        assert!(before.len() > 1, "{before:?}");
+        before.iter().for_each(|socket| std::fs::remove_file(socket).expect("a socket can be removed"));
+        httpd.graceful();
+        assert_eq!(httpd.get("/hello").status, 200);
+        eventually("all sockets", Duration::from_secs(10), || (httpd.sockets() == before).then_some(()));
+        assert!(httpd.error_log().contains("WSGID0033"));
+        httpd.stop();
+    });
+}
+
+/// Each of these would otherwise be taken for one that cannot run.
+#[test]
+fn supervisors_that_are_killed_one_after_the_other_are_replaced_at_once() {
+    case(Limit::default(), || {
+        let (_site, httpd) = serve("processes=1 threads=2");
+        let begun = Instant::now();
+        for _ in 0..4 {
+            let old = eventually("a supervisor", Duration::from_secs(10), || httpd.supervisor());
+            old.kill();
+            eventually("its end", Duration::from_secs(10), || (httpd.supervisor() != Some(old)).then_some(()));
+        }
+        assert_eq!(httpd.get("/hello").status, 200);
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+        httpd.stop();
+    });
+}
+
 #[test]
 fn a_parent_that_is_killed_leaves_nothing_behind() {
     case(Limit::default(), || {

@@ -2,7 +2,7 @@
 //! wait in its backlog while there is no supervisor.
 
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown, lchown};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, chown, lchown};
 use std::path::Path;
 
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
@@ -33,14 +33,38 @@ pub(super) fn ensure(retained: &mut Retained, prefix: &str) -> Result<(), String
     if retained.listener().is_none() {
         let directory = paths::socket_directory(prefix, getpid().as_raw().unsigned_abs());
         let path = paths::socket_path(&directory, SOCKET_PATH_MAX)?;
-        make_directory(Path::new(&directory))?;
-        let fd = open(&path).map_err(|error| format!("failed to make the socket `{path}`: {error}"))?;
-        retained.set_listener(Some((fd, &path)));
+        make(retained, &path)?;
     }
+    give_away(&retained.socket_path())
+}
+
+/// Whether it is no longer where children look for it: somebody has removed it.
+pub(super) fn is_lost(retained: &Retained) -> bool {
+    let found = fs::symlink_metadata(retained.socket_path());
+    retained.listener().is_some() && !found.is_ok_and(|found| found.file_type().is_socket())
+}
+
+/// Makes one that was lost anew, where it was.
+pub(super) fn renew(retained: &mut Retained) -> Result<(), String> {
     let path = retained.socket_path();
+    make(retained, &path)?;
+    give_away(&path)
+}
+
+fn make(retained: &mut Retained, path: &str) -> Result<(), String> {
+    if let Some(directory) = Path::new(path).parent() {
+        make_directory(directory)?;
+    }
+    let fd = open(path).map_err(|error| format!("failed to make the socket `{path}`: {error}"))?;
+    retained.set_listener(Some((fd, path)));
+    Ok(())
+}
+
+/// It belongs to the children's user.
+fn give_away(path: &str) -> Result<(), String> {
     if geteuid().is_root() {
         let (uid, gid) = server::children_identity();
-        lchown(&path, Some(uid), Some(gid))
+        lchown(path, Some(uid), Some(gid))
             .map_err(|error| format!("failed to give `{path}` to user {uid}: {error}"))?;
     }
     Ok(())

@@ -37,6 +37,9 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 /// A supervisor that lived shorter than this died at once.
 const QUICK: u64 = 2;
 
+/// So many of them in a row are replaced at once: somebody may have killed them.
+const QUICK_DEATHS: u32 = 4;
+
 /// Longest pause between two starts, in seconds.
 const LONGEST_PAUSE: u64 = 60;
 
@@ -87,6 +90,7 @@ fn bring_up(retained: &mut Retained, pool: Pool<'_>, main: Server<'_>, plan: &mu
     }
     plan.secret = retained.secret;
     let directories = settings::with(|settings| listener::prefix(settings, pool))?;
+    replace_lost_socket(retained)?;
     listener::ensure(retained, &directories)?;
     plan.socket = Some(retained.socket_path());
     retained::at_end_of_configuration(pool, trampoline::configuration_ends);
@@ -106,6 +110,21 @@ fn bring_up(retained: &mut Retained, pool: Pool<'_>, main: Server<'_>, plan: &mu
     }
     talk::await_reply(retained, plan.generation, REPLY_TIMEOUT);
     Ok(())
+}
+
+/// Where somebody has removed the socket, nobody reaches the supervisor any more:
+/// another one has to listen to another socket. Workers finish what they have.
+fn replace_lost_socket(retained: &mut Retained) -> Result<(), String> {
+    if !listener::is_lost(retained) {
+        return Ok(());
+    }
+    log::server(Level::ERR, || {
+        format!("WSGID0033: somebody has removed `{}`; another one is made", retained.socket_path())
+    });
+    if retained.process.pid != 0 {
+        kill_supervisor(retained);
+    }
+    listener::renew(retained)
 }
 
 fn set_current(current: Option<Current>) {
@@ -209,10 +228,10 @@ pub(crate) fn maintain(reason: i32, status: i32) {
         });
         let lived = process::monotonic_seconds().saturating_sub(retained.started_at);
         retained.quick_deaths = if lived < QUICK { retained.quick_deaths.saturating_add(1) } else { 0 };
-        if retained.quick_deaths <= 1 {
+        if retained.quick_deaths <= QUICK_DEATHS {
             start_again(retained);
         } else {
-            let pause = LONGEST_PAUSE.min(1 << retained.quick_deaths.min(6));
+            let pause = LONGEST_PAUSE.min(1 << (retained.quick_deaths - QUICK_DEATHS).min(6));
             retained.retry_at = process::monotonic_seconds() + pause;
             log::server(Level::ERR, || {
                 format!(
@@ -246,6 +265,12 @@ pub(crate) fn monitor() {
             return;
         }
         talk::drain_replies(retained);
+        if listener::is_lost(retained) {
+            match replace_lost_socket(retained) {
+                Ok(()) => start_again(retained),
+                Err(error) => log::server(Level::CRIT, || format!("WSGID0020: applications cannot be served: {error}")),
+            }
+        }
         if retained.process.pid == 0 && retained.retry_at != 0 && process::monotonic_seconds() >= retained.retry_at {
             start_again(retained);
         }
