@@ -122,6 +122,10 @@ pub struct WorkerSpec {
     pub server: ServerFacts,
     /// The supervisor's log level, as tracing names it.
     pub log_level: String,
+    /// By script, what requests called in the workers that serve: a script that
+    /// has lost it is none that works.
+    #[serde(default)]
+    pub callables: Vec<(PathBuf, String)>,
 }
 
 /// Supervisor → worker.
@@ -234,6 +238,14 @@ pub enum FromWorker {
     Loaded {
         /// Its path.
         script: PathBuf,
+    },
+    /// A request found this callable in a script, for the first time.
+    Called {
+        /// The script's path.
+        script: PathBuf,
+        /// The callable's name. Empty: a request asked for one that is not there,
+        /// and the script has changed; what was called before need not stay.
+        callable: String,
     },
 }
 

@@ -106,6 +106,7 @@ fn from_worker() -> impl Strategy<Value = FromWorker> {
         Just(FromWorker::Forked),
         ".{0,200}".prop_map(|why| FromWorker::CannotFork { why }),
         "/.{0,20}".prop_map(|script| FromWorker::Loaded { script: script.into() }),
+        ("/.{0,20}", ".{0,20}").prop_map(|(script, callable)| FromWorker::Called { script: script.into(), callable }),
     ]
 }
 

@@ -17,7 +17,7 @@ use super::instant;
 use crate::connections::{ConnectionId, Owner, PoolId};
 use crate::definition::Definition;
 use crate::pool::{Pool, WorkerId};
-use crate::supervisor::GivenUp;
+use crate::supervisor::{Callables, GivenUp};
 
 /// A whole supervisor.
 #[derive(Serialize, Deserialize)]
@@ -87,6 +87,8 @@ pub(crate) struct PoolState {
     pub(crate) causes: VecDeque<(SystemTime, String)>,
     #[serde(default)]
     pub(crate) scripts: BTreeSet<PathBuf>,
+    #[serde(default)]
+    pub(crate) callables: Callables,
     #[serde(default)]
     pub(crate) given_up: Option<GivenUp>,
 }

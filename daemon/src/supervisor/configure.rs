@@ -13,7 +13,7 @@ use wsgid_protocol::config::LogTarget;
 use wsgid_protocol::control::{Configuration, ServerFacts, ToParent};
 use wsgid_protocol::request::VERSIONS;
 
-use super::{Group, Known, PoolEntry, Supervisor};
+use super::{Callables, Group, Known, PoolEntry, Supervisor};
 use crate::connections::PoolId;
 use crate::definition::Definition;
 use crate::log::{Place, Syslog, Target};
@@ -278,6 +278,7 @@ impl Supervisor {
             restarts: 0,
             causes: VecDeque::new(),
             scripts: BTreeSet::new(),
+            callables: Callables::default(),
             given_up: None,
         };
         self.pools.insert(pool, entry);

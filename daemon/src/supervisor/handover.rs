@@ -157,6 +157,7 @@ impl Supervisor {
                 restarts: entry.restarts,
                 causes: entry.causes,
                 scripts: entry.scripts,
+                callables: entry.callables,
                 given_up: entry.given_up,
             })
             .collect()
@@ -320,6 +321,7 @@ fn read_pool(state: PoolState) -> PoolEntry {
         restarts: state.restarts,
         causes: state.causes,
         scripts: state.scripts,
+        callables: state.callables,
         given_up: state.given_up,
     }
 }

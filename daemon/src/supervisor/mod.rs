@@ -4,6 +4,7 @@
 //! workers (`workers`) and preloaders (`preload`), what they share of the machine (`resources`), what an operator asks
 //! (`commands`), and how another program goes on with it (`handover`).
 
+mod callables;
 mod commands;
 mod configure;
 mod endings;
@@ -36,6 +37,7 @@ use crate::pool::{Event, Pool, WorkerId};
 use crate::spawn::Launcher;
 use crate::standalone::Source;
 use crate::worker::{Handle, WorkerEvent};
+pub(crate) use callables::Callables;
 use spawn_queue::SpawnQueue;
 
 pub(crate) use run::{Options, Outcome, run};
@@ -89,6 +91,8 @@ struct PoolEntry {
     causes: VecDeque<(SystemTime, String)>,
     /// Scripts that its workers had to load for requests.
     scripts: BTreeSet<PathBuf>,
+    /// What requests called in scripts since this generation has served.
+    callables: Callables,
     /// The last new worker that was given up, until one takes over.
     given_up: Option<GivenUp>,
 }

@@ -64,6 +64,7 @@ impl Supervisor {
             Action::Switched(generation) => {
                 if let Some(entry) = self.pools.get_mut(&pool) {
                     entry.given_up = None;
+                    entry.callables.clear();
                     tracing::info!("{}: generation {generation} serves", entry.name());
                 }
             }
@@ -172,6 +173,7 @@ impl Supervisor {
             generation: pending.generation,
             server: pending.definition.server.clone(),
             log_level: tracing::level_filters::LevelFilter::current().to_string(),
+            callables: entry.callables.list(),
         };
         let handle = worker::attend(pending.worker, spawned, output, self.worker_events.clone())
             .map_err(|error| format!("failed to look after the launcher: {error}"))?;
@@ -276,6 +278,7 @@ impl Supervisor {
             }
             FromWorker::Heartbeat => entry.heartbeat = Some(now),
             FromWorker::Loaded { script } => self.loaded(pool, script),
+            FromWorker::Called { script, callable } => self.called(id, script, callable),
             FromWorker::Forked | FromWorker::CannotFork { .. } => {}
         }
     }

@@ -104,6 +104,9 @@ fn attempt<'py>(
     let errors = Bound::new(py, Stream::of_request(Arc::clone(exchange)))?;
     let loaded =
         worker.scripts.get(py, runtime.module.bind(py), &facts.script, &facts.callable, facts.options.script_reloading);
+    if let Some(callable) = loaded.called {
+        worker.called(&facts.script, callable);
+    }
     if let Some(reason) = loaded.recycle {
         worker.recycle_for_script(reason);
     }

@@ -187,7 +187,8 @@ impl Core {
 
     /// Loads a script before the first request; returns why it failed.
     fn preload(&self, py: Python<'_>, path: PathBuf) -> Option<String> {
-        self.worker().scripts.preload(py, self.module.bind(py), &path)
+        let worker = self.worker();
+        worker.scripts.preload(py, self.module.bind(py), &path, &worker.spec.callables)
     }
 
     /// The application is loaded: connections may come.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -48,12 +48,17 @@ pub(crate) struct Loaded<'py> {
     pub(crate) recycle: Option<RecycleReason>,
     /// It was loaded for this request, and works.
     pub(crate) first: bool,
+    /// What the supervisor is to know of what is called in it: a name that was
+    /// found, or none, for it may be another one from now on.
+    pub(crate) called: Option<String>,
     /// The script itself, once it is loaded.
     pub(crate) module: Option<Bound<'py, PyModule>>,
 }
 
 struct Script {
     mtime: Option<SystemTime>,
+    /// That of the file that was loaded.
+    loaded: Option<SystemTime>,
     looked: Instant,
     tried: Instant,
     state: Result<Py<PyModule>, (Failure, String, String)>,
@@ -70,11 +75,25 @@ pub(crate) struct Scripts {
 }
 
 impl Scripts {
-    /// Loads a script before the first request. Returns why it failed.
-    pub(crate) fn preload(&self, py: Python<'_>, runtime: &Bound<'_, PyModule>, path: &Path) -> Option<String> {
+    /// Loads a script before the first request. Returns why it failed, or what
+    /// it lacks of `callables`.
+    pub(crate) fn preload(
+        &self,
+        py: Python<'_>,
+        runtime: &Bound<'_, PyModule>,
+        path: &Path,
+        callables: &[(PathBuf, String)],
+    ) -> Option<String> {
         let mut table = lock::attached(py, &self.table);
         let script = self.load(py, runtime, path.as_os_str().as_bytes());
-        let failed = script.state.as_ref().err().map(|(_, text, traceback)| format!("{text}\n{traceback}"));
+        let failed = match &script.state {
+            Err((_, text, traceback)) => Some(format!("{text}\n{traceback}")),
+            Ok(module) => {
+                let mut names = callables.iter().filter(|(script, _)| script == path).map(|(_, name)| name);
+                let lost = names.find(|name| !has(module.bind(py), name));
+                lost.map(|name| lacks(path.as_os_str().as_bytes(), name.as_bytes()))
+            }
+        };
         table.insert(path.as_os_str().as_bytes().to_vec(), script);
         failed
     }
@@ -127,7 +146,7 @@ impl Script {
             Ok(_) => Self::execute(py, runtime, name),
         };
         let now = Instant::now();
-        Self { mtime, looked: now, tried: now, state, names: Vec::new() }
+        Self { mtime, loaded: mtime, looked: now, tried: now, state, names: Vec::new() }
     }
 
     fn execute(
@@ -145,12 +164,30 @@ impl Script {
     }
 
     fn loaded<'py>(&mut self, py: Python<'py>, path: &[u8], callable: &[u8], reloading: bool) -> Loaded<'py> {
-        Loaded {
-            recycle: self.recycle(path, reloading),
-            callable: self.callable(py, path, callable),
-            first: false,
-            module: self.state.as_ref().ok().map(|module| module.bind(py).clone()),
+        let mut recycle = self.recycle(path, reloading);
+        let known = self.names.len();
+        let found = self.callable(py, path, callable);
+        let called = match &found {
+            Ok(_) if self.names.len() > known => std::str::from_utf8(callable).ok().map(str::to_owned),
+            Err(error) if error.failure == Failure::NoCallable && reloading && self.was_replaced(path) => {
+                recycle = Some(RecycleReason::ScriptChanged);
+                Some(String::new())
+            }
+            _ => None,
+        };
+        let module = self.state.as_ref().ok().map(|module| module.bind(py).clone());
+        Loaded { recycle, callable: found, first: false, called, module }
+    }
+
+    /// Whether another file than the one that was loaded is there now; said once
+    /// in a while. It may have what this one lacks: the new script was refused
+    /// for the lack of what the configuration no longer asks for.
+    fn was_replaced(&mut self, path: &[u8]) -> bool {
+        if self.tried.elapsed() < RETRY_INTERVAL || modified(path) == self.loaded {
+            return false;
         }
+        self.tried = Instant::now();
+        true
     }
 
     fn recycle(&mut self, path: &[u8], reloading: bool) -> Option<RecycleReason> {
@@ -177,22 +214,29 @@ impl Script {
                 return Err(LoadError { failure: *failure, text: text.clone(), traceback: traceback.clone() });
             }
         };
-        let name = match self.names.iter().find(|(name, _)| name == callable) {
-            Some((_, object)) => object.bind(py).clone(),
-            None => {
-                let object = latin1(py, callable);
-                self.names.push((callable.to_vec(), object.clone().unbind()));
-                object
-            }
+        let (name, new) = match self.names.iter().find(|(name, _)| name == callable) {
+            Some((_, object)) => (object.bind(py).clone(), false),
+            None => (latin1(py, callable), true),
         };
-        module.getattr(name).map_err(|_| {
-            let (path, callable) = (String::from_utf8_lossy(path), String::from_utf8_lossy(callable));
-            let text = format!(
-                "WSGI script `{path}` does not contain the callable `{callable}`; name it with WSGICallableObject"
-            );
-            LoadError { failure: Failure::NoCallable, text, traceback: String::new() }
-        })
+        let found = module.getattr(&name).map_err(|_| LoadError {
+            failure: Failure::NoCallable,
+            text: lacks(path, callable),
+            traceback: String::new(),
+        })?;
+        if new {
+            self.names.push((callable.to_vec(), name.unbind()));
+        }
+        Ok(found)
     }
+}
+
+fn has(module: &Bound<'_, PyModule>, name: &str) -> bool {
+    panics::raised(|| module.hasattr(name)).unwrap_or_default()
+}
+
+fn lacks(path: &[u8], callable: &[u8]) -> String {
+    let (path, callable) = (String::from_utf8_lossy(path), String::from_utf8_lossy(callable));
+    format!("WSGI script `{path}` does not contain the callable `{callable}`; name it with WSGICallableObject")
 }
 
 /// A handler script may say for itself whether it has to be loaded again, to

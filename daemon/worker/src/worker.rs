@@ -188,6 +188,11 @@ impl Worker {
         self.control.send(&FromWorker::Loaded { script: PathBuf::from(OsStr::from_bytes(script)) });
     }
 
+    /// What a request called in a script.
+    pub(crate) fn called(&self, script: &[u8], callable: String) {
+        self.control.send(&FromWorker::Called { script: PathBuf::from(OsStr::from_bytes(script)), callable });
+    }
+
     /// A request begins or ends.
     pub(crate) fn note_activity(&self, exchange: &Exchange) {
         if exchange.counts_as_activity && !self.spec.group.inactivity_timeout.is_zero() {

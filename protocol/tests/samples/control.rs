@@ -58,6 +58,7 @@ pub(crate) fn spec() -> WorkerSpec {
         generation: 9,
         server: server(),
         log_level: "info".to_owned(),
+        callables: vec![(PathBuf::from("/srv/shop/wsgi.py"), "application".to_owned())],
     }
 }
 
@@ -121,6 +122,10 @@ pub(crate) fn from_worker() -> Vec<(&'static str, FromWorker)> {
         ("forked", FromWorker::Forked),
         ("cannot-fork", FromWorker::CannotFork { why: "a thread runs".to_owned() }),
         ("loaded", FromWorker::Loaded { script: PathBuf::from("/srv/shop/wsgi.py") }),
+        (
+            "called",
+            FromWorker::Called { script: PathBuf::from("/srv/shop/wsgi.py"), callable: "application".to_owned() },
+        ),
     ]
 }
 

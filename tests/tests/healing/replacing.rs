@@ -98,6 +98,37 @@ fn a_generation_that_fails_is_named_and_the_old_one_serves() {
     });
 }
 
+/// An editor that empties the file before it writes it, a copy that is seen in
+/// the middle: what is there loads, and serves nothing.
+#[test]
+fn a_script_that_has_lost_its_callable_does_not_take_over() {
+    heavy_case(Limit::default(), || {
+        let (site, mut httpd) = serve("processes=2 threads=2");
+        httpd.wait_for_workers(2, SOON);
+        let load = Load::new(httpd.address(), "/", 3).start();
+        let refused = || httpd.error_log().matches("does not contain the callable `application`").count();
+        let whole = SLOW_TO_LOAD.replace("b'%d' % os.getpid()", "b'whole'");
+        let says = |text: &str| httpd.client().get("/").is_ok_and(|answer| answer.text() == text).then_some(());
+        site.write("app.py", "");
+        eventually("a new worker that is given up", SOON, || (refused() > 0).then_some(()));
+        site.write("app.py", &whole);
+        eventually("the whole script", SOON, || says("whole"));
+        load.stop().assert_clean();
+        // Under another name it is refused until requests ask for that.
+        let before = refused();
+        deploy(&site, &whole.replace("def application", "def other").replace("b'whole'", "b'other'"));
+        eventually("a request that sees the change", SOON, || {
+            says("whole");
+            (refused() > before).then_some(())
+        });
+        assert!(says("whole").is_some());
+        httpd.configure(|lines| lines.push("WSGICallableObject other".to_owned()));
+        httpd.graceful();
+        eventually("the other callable", SOON, || (httpd.get("/").text() == "other").then_some(()));
+        httpd.stop();
+    });
+}
+
 #[test]
 fn another_program_and_another_supervisor_cost_nothing() {
     heavy_case(Limit::default(), || {

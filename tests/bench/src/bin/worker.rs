@@ -242,6 +242,7 @@ fn spec(options: &Options, script: &Path) -> WorkerSpec {
         generation: 1,
         server: ServerFacts::default(),
         log_level: "warn".to_owned(),
+        callables: Vec::new(),
     }
 }
 
