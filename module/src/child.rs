@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use nix::unistd::getpid;
 
+use crate::crowd::{self, Crowd};
 use crate::groups::Groups;
 use crate::httpd::{process, retained, server};
-use crate::loads::{self, Loads};
+use crate::loads::{self, Counted, Loads};
 use crate::pool::Pools;
+use crate::settings::DEFAULT_GROUP;
 
 /// What the parent decided, for its children.
 #[derive(Debug, Default)]
@@ -26,6 +28,14 @@ pub(crate) struct Plan {
     pub(crate) slow_requests: Option<Duration>,
 }
 
+impl Plan {
+    /// Whether several groups take requests, besides the implicit one, which is
+    /// always there.
+    fn has_several_groups(&self) -> bool {
+        self.groups.values().filter(|group| group.serves && group.name != DEFAULT_GROUP).nth(1).is_some()
+    }
+}
+
 /// The plan of the configuration in force; children are forked after it is set.
 static PLAN: Mutex<Option<Arc<Plan>>> = Mutex::new(None);
 
@@ -33,6 +43,7 @@ static PLAN: Mutex<Option<Arc<Plan>>> = Mutex::new(None);
 pub(crate) struct Child {
     pub(crate) plan: Arc<Plan>,
     pub(crate) pools: Pools,
+    pub(crate) crowd: Crowd,
     pid: u32,
 }
 
@@ -48,6 +59,7 @@ static STOPPING: AtomicBool = AtomicBool::new(false);
 /// The parent's decision for children that will be forked.
 pub(crate) fn publish(plan: Plan) {
     loads::prepare();
+    crowd::prepare();
     *PLAN.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(plan));
 }
 
@@ -66,7 +78,10 @@ pub(crate) fn init() {
     let pid = std::process::id();
     // Streams of HTTP/2 run on threads beside the MPM's.
     let idle_max = usize::try_from(server::threads_per_child()).unwrap_or(1) * 2;
-    let _ = CHILD.set(Child { plan, pools: Pools::new(idle_max, Loads::of_child(pid)), pid });
+    let pools = Pools::new(idle_max, Loads::of_child(pid, Counted::Workers));
+    let threads = server::most_children().saturating_mul(server::threads_per_child());
+    let crowd = Crowd::of_child(pid, threads, plan.has_several_groups());
+    let _ = CHILD.set(Child { plan, pools, crowd, pid });
 }
 
 /// This child's state; `None` before child_init.

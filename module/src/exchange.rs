@@ -144,6 +144,7 @@ const TRIES_MAX: u32 = 6;
 impl<'r> Exchange<'_, 'r> {
     /// Carries it out. After `Ok` the answer is complete.
     pub(crate) fn run(&self, conversation: &mut dyn Conversation<'r>) -> Result<(), Trouble> {
+        let _held = self.child.crowd.enter(self.group).map_err(|(failure, text)| Trouble::Failed(failure, text))?;
         let pool = self.child.pools.of(&self.group.name, self.application_group);
         let mut tries = 0;
         loop {
@@ -164,6 +165,11 @@ impl<'r> Exchange<'_, 'r> {
                 std::thread::sleep(Duration::from_millis(5 << tries));
             }
         }
+    }
+
+    /// The group is one that answers.
+    pub(crate) fn answered(&self) {
+        self.child.crowd.answered(self.group);
     }
 
     pub(crate) fn watch(&self) -> Watch<'r> {

@@ -124,7 +124,10 @@ impl<'r> Following<'_, '_, 'r> {
         match kind {
             Kind::Log => self.log(code, frame.payload),
             Kind::Interim => self.response.interim(frame.payload)?,
-            Kind::Response => self.response.begin(frame.payload)?,
+            Kind::Response => {
+                self.response.begin(frame.payload)?;
+                self.exchange.answered();
+            }
             Kind::Data => self.response.data(frame.payload)?,
             Kind::File => return Ok(Step::File(frame.payload.to_vec())),
             Kind::Want => return Ok(Step::Want(self.wanted(frame.payload)?)),

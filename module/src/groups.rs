@@ -15,6 +15,10 @@ use crate::settings::{DEFAULT_GROUP, Definition, Scope};
 #[derive(Clone, Debug)]
 pub(crate) struct Group {
     pub(crate) name: String,
+    /// From 1, in the order of the configuration; 0 is the supervisor itself.
+    pub(crate) number: u32,
+    /// Whether it takes requests: not one of services.
+    pub(crate) serves: bool,
     /// Empty: for all servers.
     scopes: Vec<Scope>,
     /// Who must own its scripts.
@@ -47,6 +51,8 @@ impl Group {
         let header_max = if config.header_buffer_size == 0 { HEADER_MAX } else { config.header_buffer_size };
         Self {
             name: config.name.clone(),
+            number: 0,
+            serves: config.threads > 0,
             scopes,
             ownership: Ownership::of(config),
             connect_timeout: config.connect_timeout,
@@ -92,7 +98,8 @@ pub(crate) fn admits(scope: &Scope, server: usize, hostname: Option<&str>) -> bo
 pub(crate) fn freeze(definitions: &[Definition], default: &GroupConfig) -> Groups {
     let defined = definitions.iter().map(|known| Group::new(&known.config, known.scopes.clone()));
     let implicit = Group::new(default, Vec::new());
-    defined.chain([implicit]).map(|group| (group.name.clone(), group)).collect()
+    let numbered = (1..).zip(defined.chain([implicit])).map(|(number, group)| Group { number, ..group });
+    numbered.map(|group| (group.name.clone(), group)).collect()
 }
 
 /// The name that a directive means: `%{GLOBAL}` and nothing are the implicit

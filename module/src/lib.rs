@@ -13,6 +13,7 @@ mod check;
 mod child;
 mod config;
 mod connection;
+mod crowd;
 mod directives;
 mod environ;
 mod exchange;

@@ -1,7 +1,8 @@
-//! How many requests each worker has at this moment, from all children of this
-//! httpd together: `pool.rs` sends a request where the fewest are. One table in
-//! shared memory, made by the parent. Every child counts in a row of its own
-//! too, so that what a child that died had counted can be taken back.
+//! How many requests each worker, and each process group, has at this moment, from
+//! all children of this httpd together: `pool.rs` sends a request where the fewest
+//! are, `crowd.rs` keeps threads of httpd free. A table each in shared memory, made
+//! by the parent. Every child counts in a row of its own too, so that what a child
+//! that died had counted can be taken back.
 //!
 //! A worker's place is its process id modulo the length of the table. Two that
 //! share a place look twice as busy as they are, which costs speed, not more.
@@ -23,8 +24,15 @@ const ROWS: usize = 256;
 /// Owner of a row that is being swept.
 const SWEPT: u32 = u32::MAX;
 
-/// The shared table; children inherit it.
-static TABLE: OnceLock<Option<Table>> = OnceLock::new();
+/// The shared tables; children inherit them.
+static TABLES: [OnceLock<Option<Table>>; 2] = [const { OnceLock::new() }; 2];
+
+/// What is counted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Counted {
+    Workers,
+    Groups,
+}
 
 /// Owners, totals, then a row of counts for each child: what is read often lies
 /// together, and rows nobody owns never take memory.
@@ -78,12 +86,14 @@ impl Table {
 
 /// Before children are forked.
 pub(crate) fn prepare() {
-    TABLE.get_or_init(|| shared::zeros(Table::len(ROWS)).map(|cells| Table::of(cells, ROWS)));
+    for table in &TABLES {
+        table.get_or_init(|| shared::zeros(Table::len(ROWS)).map(|cells| Table::of(cells, ROWS)));
+    }
 }
 
 /// Takes back what children that have gone had counted.
 pub(crate) fn sweep() {
-    if let Some(Some(table)) = TABLE.get() {
+    for table in TABLES.iter().filter_map(|table| table.get()?.as_ref()) {
         table.sweep(is_gone);
     }
 }
@@ -93,7 +103,7 @@ fn is_gone(pid: u32) -> bool {
     i32::try_from(pid).is_ok_and(|pid| kill(Pid::from_raw(pid), None) == Err(nix::errno::Errno::ESRCH))
 }
 
-/// What one child counts, and sees of all.
+/// What one child counts of workers or groups, and sees of all.
 pub(crate) struct Loads {
     totals: &'static [AtomicU32],
     row: &'static [AtomicU32],
@@ -102,9 +112,9 @@ pub(crate) struct Loads {
 impl Loads {
     /// For the child that calls. Where nothing can be shared it sees its own
     /// requests alone.
-    pub(crate) fn of_child(pid: u32) -> Self {
+    pub(crate) fn of_child(pid: u32, counted: Counted) -> Self {
         sweep();
-        let shared = TABLE.get().and_then(|table| table.as_ref()?.claim(pid));
+        let shared = TABLES.get(counted as usize).and_then(|table| table.get()?.as_ref()?.claim(pid));
         shared.unwrap_or_else(Self::private)
     }
 
@@ -113,7 +123,7 @@ impl Loads {
         Self { totals: table.totals, row: table.rows }
     }
 
-    /// Requests that are running in `worker`; of an unknown one, none.
+    /// Requests that are running in `worker`, or of a group; of an unknown one (0), none.
     pub(crate) fn of(&self, worker: u32) -> u32 {
         let total = self.place(worker).map_or(0, |(total, _)| total.load(Ordering::Relaxed));
         // Below zero for an instant while others count.

@@ -145,6 +145,7 @@ impl<'r> Conversation<'r> for Asking<'r> {
                 Err(error) => return Err(protocol(&error).into()),
             };
             if let Some((close, report)) = end {
+                exchange.answered();
                 let reuse = !close && connection.reader.is_empty() && connection.may_go_on();
                 return Ok(Ending { reuse, report });
             }

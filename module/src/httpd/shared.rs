@@ -1,5 +1,5 @@
 //! Memory that httpd's parent makes and all its children share. Used by
-//! `loads.rs` alone, which decides what the numbers mean.
+//! `loads.rs` and `crowd.rs`, which decide what the numbers mean.
 
 #![expect(unsafe_code, reason = "a mapping becomes a slice of atomics")]
 

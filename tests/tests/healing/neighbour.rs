@@ -2,10 +2,13 @@
 //! loses nothing and goes on answering. How fast is the benchmark's business
 //! (`--neighbour`); here nothing depends on the machine.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use wsgid_tests::load::pester;
-use wsgid_tests::{Httpd, Limit, Load, Site, TestUser, heavy_case, note, users};
+use wsgid_tests::{Client, Httpd, Limit, Load, Mpm, Site, TestUser, case, heavy_case, note, users};
+
+use crate::SOON;
 
 /// What the bad site does: a path, and how many ask for it at the same time.
 const DEEDS: &[(&str, usize)] = &[("hang", 60), ("crash", 2), ("flood", 2), ("memory", 2), ("fork", 1), ("spin", 2)];
@@ -56,4 +59,42 @@ fn per_second(load: &wsgid_tests::load::Running) -> f64 {
     let (before, begun) = (load.finished(), Instant::now());
     wsgid_tests::wait::let_run(Duration::from_secs(2));
     (load.finished() - before) as f64 / begun.elapsed().as_secs_f64()
+}
+
+/// More clients than httpd has threads ask a group that never answers. With the
+/// defaults all of them wait, some for ever; nothing would be left for others.
+#[test]
+fn a_group_that_hangs_does_not_take_the_last_thread_of_httpd() {
+    for (mpm, lines) in [
+        (Mpm::Event, ["StartServers 1", "ThreadsPerChild 10", "MaxRequestWorkers 20"]),
+        (Mpm::Prefork, ["StartServers 5", "MinSpareServers 1", "MaxRequestWorkers 20"]),
+    ] {
+        case(Limit::seconds(90), move || {
+            let site = Site::new();
+            let builder = Httpd::builder().mpm(mpm);
+            let httpd = lines
+                .iter()
+                .fold(builder, |builder, line| builder.line(*line))
+                .daemon("bad", &format!("threads=2 {}", site.python_path()))
+                .daemon("good", &format!("threads=2 {}", site.python_path()))
+                .mount("/bad", &site.file("bad_neighbour.py"), "bad")
+                .mount("/good", &site.file("hello.py"), "good")
+                .start();
+            let address = httpd.address();
+            let hang = move || Client::new(address).timeout(Duration::from_secs(80)).get("/bad/hang");
+            let insist = move || {
+                while hang().is_ok() {
+                    wsgid_tests::wait::let_run(Duration::from_millis(20));
+                }
+            };
+            // They are left to themselves: httpd's end is theirs.
+            (0..40).for_each(|_| drop(thread::spawn(insist)));
+            httpd.wait_for_log("are kept for other process groups", SOON);
+            for _ in 0..20 {
+                let answer = Client::new(address).timeout(Duration::from_secs(10)).get("/good");
+                assert_eq!(answer.expect("a thread for it").text(), "Hello World!");
+            }
+            httpd.stop();
+        });
+    }
 }
