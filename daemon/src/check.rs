@@ -1,7 +1,7 @@
 //! `wsgid check`: reads the configuration as a supervisor would, and tries
 //! each group in a process of its own as the group's user: can its directory
-//! be entered, does its Python run, can its scripts be read? Says in words
-//! what is wrong. Nothing is started that stays.
+//! be entered, does its Python run, can its scripts be read, and are they Python?
+//! Says in words what is wrong. Nothing is started that stays.
 #![expect(clippy::print_stderr, reason = "this is the command line")]
 
 use std::io::Read;
@@ -16,12 +16,15 @@ use wsgid_protocol::config::LogTarget;
 use wsgid_protocol::control::Identity;
 
 use crate::config::InForce;
+use crate::log::escaped;
 use crate::print::say;
 use crate::standalone::{AS_HTTPD, Source};
-use crate::{exec, exit_code, identity, path_check, privilege, trial};
+use crate::{environment, exec, exit_code, identity, path_check, privilege, trial};
 
 /// How long an interpreter may take to say which one it is.
 const PYTHON_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long it may take over a script.
+const COMPILE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one group may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(40);
 
@@ -155,21 +158,16 @@ fn try_all(Probe { config, identity, enter_home }: &Probe) -> Found {
     }
     found.good.push(format!("runs as user `{}` (uid {}, gid {})", identity.user, identity.uid, identity.gid));
     directory(config, identity, *enter_home, &mut found);
-    python(config, &mut found);
+    let python = python(config, &mut found);
     for preload in &config.preload_scripts {
-        let path = &preload.script;
-        match path_check::readable(path) {
-            Ok(()) if path.is_dir() => {
-                found.problems.push(format!("script `{}` is a directory; name the file in it", path.display()));
-            }
-            Ok(()) => found.good.push(format!("script `{}` can be read", path.display())),
-            Err(closed) => found.problems.push(format!("script {closed}")),
-        }
+        script(&preload.script, python.as_deref(), &mut found);
     }
-    if let Some(path) = &config.env_file
-        && let Err(closed) = path_check::readable(path)
-    {
-        found.problems.push(format!("env-file= {closed}"));
+    if let Some(path) = &config.env_file {
+        match (path_check::readable(path), environment::build(config, identity, None)) {
+            (Err(closed), _) => found.problems.push(format!("env-file= {closed}")),
+            (Ok(()), Err(error)) => found.problems.push(error.to_string()),
+            (Ok(()), Ok(_)) => {}
+        }
     }
     if let LogTarget::File(path) = &config.log
         && let Err(closed) = path_check::appendable(path)
@@ -197,32 +195,63 @@ fn directory(config: &GroupConfig, identity: &Identity, enter_home: bool, found:
     }
 }
 
-fn python(config: &GroupConfig, found: &mut Found) {
-    let python = match exec::find_python(config.python_home.as_deref()) {
-        Ok(python) => python,
-        Err(text) => return found.problems.push(text),
-    };
-    let (version, kind) = match version(&python) {
+/// The interpreter, if it is one that workers can be.
+fn python(config: &GroupConfig, found: &mut Found) -> Option<PathBuf> {
+    let known = exec::find_python(config.python_home.as_deref()).and_then(|python| match version(&python) {
+        Ok((version, kind)) => Ok((python, version, kind)),
+        Err(text) => Err(format!("`{}` does not run: {text}", python.display())),
+    });
+    let (python, (major, minor), kind) = match known {
         Ok(known) => known,
-        Err(text) => return found.problems.push(format!("`{}` does not run: {text}", python.display())),
-    };
-    match (version, kind.as_str()) {
-        (version, _) if version < (3, 9) => found.problems.push(format!(
-            "`{}` is Python {}.{}; 3.9 or later is needed",
-            python.display(),
-            version.0,
-            version.1
-        )),
-        (_, "cpython") => {
-            let (major, minor) = version;
-            found.python = Some((major, minor));
-            found.good.push(format!("`{}` is Python {major}.{minor}", python.display()));
+        Err(text) => {
+            found.problems.push(text);
+            return None;
         }
-        ((major, minor), kind) => found.problems.push(format!(
-            "`{}` is {kind} {major}.{minor}; builds of CPython with the interpreter lock are needed",
-            python.display()
-        )),
+    };
+    let name = python.display();
+    if (major, minor) < (3, 9) {
+        found.problems.push(format!("`{name}` is Python {major}.{minor}; 3.9 or later is needed"));
+        return None;
     }
+    if kind != "cpython" {
+        found.problems.push(format!(
+            "`{name}` is {kind} {major}.{minor}; builds of CPython with the interpreter lock are needed"
+        ));
+        return None;
+    }
+    found.python = Some((major, minor));
+    found.good.push(format!("`{name}` is Python {major}.{minor}"));
+    Some(python)
+}
+
+fn script(path: &Path, python: Option<&Path>, found: &mut Found) {
+    let name = path.display();
+    match path_check::readable(path) {
+        Ok(()) if path.is_dir() => found.problems.push(format!("script `{name}` is a directory; name the file in it")),
+        Ok(()) => match python.and_then(|python| mistake(python, path)) {
+            Some(mistake) => found.problems.push(format!("script `{name}` can be read, but is no Python: {mistake}")),
+            None => found.good.push(format!("script `{name}` can be read")),
+        },
+        Err(closed) => found.problems.push(format!("script {closed}")),
+    }
+}
+
+/// Has the interpreter compile a script, which does not run it, and says what it
+/// has against it. That nothing came of it is no mistake of the script.
+fn mistake(python: &Path, script: &Path) -> Option<String> {
+    const COMPILE: &str = "
+import sys
+try:
+    with open(sys.argv[1], 'rb') as file:
+        compile(file.read(), sys.argv[1], 'exec')
+except (SyntaxError, ValueError) as error:
+    print(type(error).__name__ + ':', error)
+";
+    let mut command = Command::new(python);
+    command.args(["-I", "-S", "-c", COMPILE]).arg(script).env_clear().process_group(0);
+    let outcome = trial::run(&mut command, &[], COMPILE_TIMEOUT).ok()?;
+    let said = String::from_utf8_lossy(&outcome.out);
+    outcome.status?.success().then(|| said.lines().next().map(|line| escaped(line.as_bytes())))?
 }
 
 /// Runs the interpreter, as the group's user, for as long as it takes to say
@@ -244,7 +273,7 @@ fn version(python: &Path) -> Result<((u32, u32), String), String> {
         (Some(major), Some(minor), Some(kind)) => Ok(((major, minor), kind.to_owned())),
         _ => {
             let said = String::from_utf8_lossy(&outcome.err);
-            Err(crate::log::escaped(said.lines().last().unwrap_or("it printed nothing").as_bytes()))
+            Err(escaped(said.lines().last().unwrap_or("it printed nothing").as_bytes()))
         }
     }
 }

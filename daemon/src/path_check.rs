@@ -35,6 +35,7 @@ impl fmt::Display for Closed {
         match self.errno {
             Errno::ENOENT => write!(out, "`{component}` does not exist"),
             Errno::ENOTDIR => write!(out, "`{component}` is not a directory"),
+            Errno::EISDIR => write!(out, "`{component}` is a directory; name the file in it"),
             Errno::EACCES => write!(
                 out,
                 "`{component}` cannot be {} by {}; let that user or one of its groups in with chmod or chown",
@@ -59,9 +60,8 @@ fn own_name() -> String {
 /// itself entered.
 pub(crate) fn enterable(path: &Path) -> Result<(), Closed> {
     let mut walk = Walk::along(path)?;
-    walk.usable(AccessFlags::X_OK, "entered")?;
     match walk.at.is_dir() {
-        true => Ok(()),
+        true => walk.usable(AccessFlags::X_OK, "entered"),
         false => Err(walk.closed(Errno::ENOTDIR, "entered")),
     }
 }
@@ -79,6 +79,7 @@ pub(crate) fn readable(path: &Path) -> Result<(), Closed> {
 /// Checks that `path` can be written to, or made.
 pub(crate) fn appendable(path: &Path) -> Result<(), Closed> {
     match (Walk::along(path), path.parent()) {
+        (Ok(mut walk), _) if walk.at.is_dir() => Err(walk.closed(Errno::EISDIR, "written to")),
         (Ok(mut walk), _) => walk.usable(AccessFlags::W_OK, "written to"),
         (Err(closed), Some(parent)) if closed.errno == Errno::ENOENT => {
             let way = Walk::along(parent);

@@ -7,6 +7,9 @@ use wsgid_protocol::config::{LogTarget, Preload};
 
 /// Reads one table.
 pub(super) fn from_table(name: &str, origin: &str, table: &Table) -> Result<GroupConfig, String> {
+    if name.is_empty() || name.contains(char::is_control) {
+        return Err("a name has one character at least, and no control characters".to_owned());
+    }
     let mut config = GroupConfig::new(name, origin);
     for (key, value) in table {
         match key.as_str() {

@@ -130,6 +130,32 @@ fn check_looks_at_links_logs_and_kinds() {
 }
 
 #[test]
+fn check_names_what_would_not_start() {
+    let place = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(place.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let root = place.path().canonicalize().unwrap().display().to_string();
+    std::fs::write(format!("{root}/app.py"), "def application(:\n").unwrap();
+    std::fs::write(format!("{root}/env"), "A=1\nB\n").unwrap();
+    let site = format!(
+        "[group.a]\nscripts = ['{root}/app.py']\nhome = '{root}/app.py'\nlog = '{root}'\nenv-file = '{root}/env'\n\
+         [group.'']\nthreads = 1\n[group.\"a\\nb\"]\nthreads = 1\n"
+    );
+    let dir = etc(&sample(), &site);
+    let (code, text) = check(&dir.path().join("wsgid.toml"));
+    assert_eq!(code, 7, "{text}");
+    for wanted in [
+        format!("script `{root}/app.py` can be read, but is no Python: SyntaxError: "),
+        format!("home= `{root}/app.py`: `{root}/app.py` is not a directory"),
+        format!("log = `{root}`: `{root}` is a directory"),
+        format!("env-file `{root}/env`, line 2: not NAME=VALUE"),
+        "process group ``: a name has one character at least".to_owned(),
+        "1 process groups, 6 problems".to_owned(),
+    ] {
+        assert!(text.contains(&wanted), "{wanted}\n{text}");
+    }
+}
+
+#[test]
 fn systemd_understands_the_unit() {
     let dir = tempfile::tempdir().unwrap();
     let unit = dir.path().join("wsgid.service");
