@@ -1,7 +1,9 @@
 //! Who holds httpd's threads. A process group that answers nothing while its
 //! requests take one thread after the other would leave none to the others: so
-//! the last of them are kept for groups that answer. Counted over all children
-//! (`loads.rs`); asked by `exchange.rs` for each request. Knows nothing of workers.
+//! the last of them are kept for groups that answer. A request that would take one
+//! of those is not sent before its group has answered another. Counted over all
+//! children (`loads.rs`); asked by `exchange.rs` for each request. Knows nothing of
+//! workers.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,6 +12,7 @@ use std::time::Duration;
 use nix::time::{ClockId, clock_gettime};
 use wsgid_protocol::failure::Failure;
 
+use crate::child;
 use crate::groups::Group;
 use crate::httpd::shared;
 use crate::loads::{Counted, Loads};
@@ -20,6 +23,8 @@ const KEPT: u32 = 10;
 const SMALL: u32 = 10;
 /// A group that has answered nothing for so long does not answer.
 const STANDS: Duration = Duration::from_secs(1);
+/// How often a request that waits for an answer to another looks.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// Places for groups; those that share one answer for each other.
 const PLACES: u32 = 1024;
@@ -51,6 +56,15 @@ pub(crate) struct Held<'c> {
     group: u32,
 }
 
+/// What becomes of a request.
+#[derive(Debug)]
+enum Verdict {
+    Begins,
+    /// Until the group has answered one, or has not for too long.
+    Waits,
+    Refused(String),
+}
+
 impl Drop for Held<'_> {
     fn drop(&mut self) {
         self.crowd.loads.end(self.group);
@@ -65,34 +79,49 @@ impl Crowd {
         Self { loads: Loads::of_child(pid, Counted::Groups), answered, threads, several }
     }
 
-    /// A request begins; or why it must not. Not counted where there is one group.
+    /// A request begins, perhaps after a wait; or why it must not. Not counted where
+    /// there is one group.
     pub(crate) fn enter(&self, group: &Group) -> Result<Option<Held<'_>>, (Failure, String)> {
         if !self.several {
             return Ok(None);
         }
-        self.enter_at(place_of(group), now_ms()).map(Some).map_err(|text| (Failure::QueueFull, text))
+        let entered = now_ms();
+        let held = self.count(place_of(group), entered);
+        let mut now = entered;
+        loop {
+            match self.judge(&held, entered, now) {
+                Verdict::Waits if !child::is_stopping() => std::thread::sleep(LOOK),
+                Verdict::Refused(text) => return Err((Failure::QueueFull, text)),
+                Verdict::Begins | Verdict::Waits => return Ok(Some(held)),
+            }
+            now = now_ms();
+        }
     }
 
-    fn enter_at(&self, group: u32, now: u32) -> Result<Held<'_>, String> {
-        let before = self.loads.of(group);
+    fn count(&self, group: u32, now: u32) -> Held<'_> {
+        if self.loads.of(group) == 0 {
+            self.note(group, now);
+        }
         self.loads.begin(group);
         self.loads.begin(ALL);
-        let held = Held { crowd: self, group };
-        if before == 0 {
-            self.note(group, now);
-            return Ok(held);
+        Held { crowd: self, group }
+    }
+
+    /// What becomes of a request that is counted already, since `entered`.
+    fn judge(&self, held: &Held<'_>, entered: u32, now: u32) -> Verdict {
+        let (own, all, kept) = (self.loads.of(held.group), self.loads.of(ALL), self.threads / KEPT);
+        let is_small = own <= 1 || own < self.threads / SMALL;
+        let Some(at) = self.time(held.group).map(|at| at.load(Ordering::Relaxed)) else { return Verdict::Begins };
+        if is_small || all.saturating_add(kept) <= self.threads || passed(entered, at) > Duration::ZERO {
+            return Verdict::Begins;
         }
-        let (own, all) = (before.saturating_add(1), self.loads.of(ALL));
-        let kept = self.threads / KEPT;
-        if all.saturating_add(kept) <= self.threads || own < self.threads / SMALL {
-            return Ok(held);
-        }
-        let silent = self.time(group).map_or(Duration::ZERO, |at| since(at, now));
+        let silent = passed(at, now);
         if silent < STANDS {
-            return Ok(held);
+            return Verdict::Waits;
         }
-        Err(format!(
-            "it has {before} of the {} requests that httpd serves at a time (MaxRequestWorkers) and has answered none for {:.1} s; the last {kept} are kept for other process groups",
+        Verdict::Refused(format!(
+            "it has {} of the {} requests that httpd serves at a time (MaxRequestWorkers) and has answered none for {:.1} s; the last {kept} are kept for other process groups",
+            own.saturating_sub(1),
             self.threads,
             silent.as_secs_f64()
         ))
@@ -127,9 +156,10 @@ fn now_ms() -> u32 {
     (now.as_millis() & u128::from(u32::MAX)) as u32
 }
 
-/// Another child may have noted a later time than this one's now.
-fn since(at: &AtomicU32, now: u32) -> Duration {
-    let passed = now.wrapping_sub(at.load(Ordering::Relaxed));
+/// From one time to another; none if that was before, for children note times of
+/// their own.
+fn passed(from: u32, to: u32) -> Duration {
+    let passed = to.wrapping_sub(from);
     if passed.cast_signed() < 0 { Duration::ZERO } else { Duration::from_millis(passed.into()) }
 }
 
@@ -141,42 +171,61 @@ mod tests {
         Crowd { loads: Loads::private(), answered: shared::zeros(PLACES as usize), threads, several: true }
     }
 
-    fn enter(crowd: &Crowd, group: u32, count: usize, now: u32) -> Vec<Held<'_>> {
-        (0..count).map_while(|_| crowd.enter_at(group, now).ok()).collect()
+    /// So many requests that come at this time, and what becomes of the last.
+    fn enter(crowd: &Crowd, group: u32, count: usize, now: u32) -> (Vec<Held<'_>>, Verdict) {
+        let (mut held, mut verdict) = (Vec::new(), Verdict::Begins);
+        for _ in 0..count {
+            let one = crowd.count(group, now);
+            verdict = crowd.judge(&one, now, now);
+            if matches!(verdict, Verdict::Refused(_)) {
+                break;
+            }
+            held.push(one);
+        }
+        (held, verdict)
     }
 
     #[test]
     fn a_group_that_answers_nothing_leaves_the_last_threads() {
         let crowd = crowd(50);
-        let stuck = enter(&crowd, 1, 30, 100);
-        assert_eq!(stuck.len(), 30);
-        // For a second it may be that many have come at once.
-        let more = enter(&crowd, 1, 20, 1000);
-        assert_eq!(more.len(), 20);
-        drop(more);
-        let more = enter(&crowd, 1, 20, 1200);
-        assert_eq!(stuck.len() + more.len(), 45);
-        // They are there for others, also for one that is slow.
-        assert_eq!(enter(&crowd, 2, 5, 1200).len(), 5);
-        crowd.note(1, 1300);
-        assert_eq!(enter(&crowd, 1, 3, 1400).len(), 3);
+        let (stuck, begun) = enter(&crowd, 1, 45, 100);
+        assert!(stuck.len() == 45 && matches!(begun, Verdict::Begins));
+        // That many have come at once may be chance.
+        let (waits, verdict) = enter(&crowd, 1, 5, 200);
+        assert!(matches!(verdict, Verdict::Waits), "{verdict:?}");
+        let Verdict::Refused(text) = crowd.judge(&waits[0], 200, 1100) else { panic!("it has waited long enough") };
+        assert!(text.starts_with("it has 49 of the 50 ") && text.contains("1.0 s"), "{text}");
+        drop(waits);
+        assert!(matches!(enter(&crowd, 1, 1, 1200).1, Verdict::Refused(_)));
+        // They are there for others.
+        assert!(matches!(enter(&crowd, 2, 4, 1200).1, Verdict::Begins));
+    }
+
+    #[test]
+    fn an_answer_lets_those_begin_that_wait() {
+        let crowd = crowd(50);
+        let (held, verdict) = enter(&crowd, 1, 50, 100);
+        assert!(matches!(verdict, Verdict::Waits));
+        crowd.note(1, 500);
+        assert!(matches!(crowd.judge(&held[49], 100, 510), Verdict::Begins));
+        // Who comes later waits for the next.
+        let (_later, verdict) = enter(&crowd, 1, 1, 600);
+        assert!(matches!(verdict, Verdict::Waits));
     }
 
     #[test]
     fn who_holds_little_is_not_held_off() {
         let crowd = crowd(50);
         let (_few, _many) = (enter(&crowd, 2, 2, 100), enter(&crowd, 1, 50, 100));
-        assert_eq!(enter(&crowd, 2, 2, 9000).len(), 2);
-        assert!(enter(&crowd, 1, 1, 9000).is_empty());
+        assert!(matches!(enter(&crowd, 2, 2, 9000).1, Verdict::Begins));
+        assert!(matches!(enter(&crowd, 1, 1, 9000).1, Verdict::Refused(_)));
     }
 
     #[test]
     fn of_few_threads_none_is_kept() {
         let crowd = crowd(9);
-        let mut held = enter(&crowd, 1, 9, 100);
-        assert_eq!(held.len(), 9);
-        held.pop();
-        assert_eq!(enter(&crowd, 1, 1, 9000).len(), 1);
+        let (_held, verdict) = enter(&crowd, 1, 9, 100);
+        assert!(matches!(verdict, Verdict::Begins));
     }
 
     #[test]
@@ -185,8 +234,6 @@ mod tests {
         drop(enter(&crowd, 1, 10, 0));
         assert_eq!((crowd.loads.of(1), crowd.loads.of(ALL)), (0, 0));
         // The time of another child may be ahead, and the clock begins again.
-        crowd.note(1, 5);
-        assert_eq!(since(crowd.time(1).unwrap(), 3), Duration::ZERO);
-        assert_eq!(since(&AtomicU32::new(u32::MAX), 9), Duration::from_millis(10));
+        assert_eq!((passed(5, 3), passed(u32::MAX, 9)), (Duration::ZERO, Duration::from_millis(10)));
     }
 }

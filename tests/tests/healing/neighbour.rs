@@ -75,7 +75,7 @@ fn a_group_that_hangs_does_not_take_the_last_thread_of_httpd() {
             let httpd = lines
                 .iter()
                 .fold(builder, |builder, line| builder.line(*line))
-                .daemon("bad", &format!("threads=2 {}", site.python_path()))
+                .daemon("bad", &format!("threads=2 graceful-timeout=1 shutdown-timeout=1 {}", site.python_path()))
                 .daemon("good", &format!("threads=2 {}", site.python_path()))
                 .mount("/bad", &site.file("bad_neighbour.py"), "bad")
                 .mount("/good", &site.file("hello.py"), "good")
