@@ -21,8 +21,9 @@ use crate::loads::{Counted, Loads};
 const KEPT: u32 = 10;
 /// A group that has so small a part of all threads is not what takes them.
 const SMALL: u32 = 10;
-/// A group that has answered nothing for so long does not answer.
-const STANDS: Duration = Duration::from_secs(1);
+/// A group that has answered nothing for so long does not answer: longer than most
+/// applications take to load, when their only worker has been killed.
+const STANDS: Duration = Duration::from_secs(5);
 /// How often a request that waits for an answer to another looks.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -193,12 +194,12 @@ mod tests {
         // That many have come at once may be chance.
         let (waits, verdict) = enter(&crowd, 1, 5, 200);
         assert!(matches!(verdict, Verdict::Waits), "{verdict:?}");
-        let Verdict::Refused(text) = crowd.judge(&waits[0], 200, 1100) else { panic!("it has waited long enough") };
-        assert!(text.starts_with("it has 49 of the 50 ") && text.contains("1.0 s"), "{text}");
+        let Verdict::Refused(text) = crowd.judge(&waits[0], 200, 5100) else { panic!("it has waited long enough") };
+        assert!(text.starts_with("it has 49 of the 50 ") && text.contains("5.0 s"), "{text}");
         drop(waits);
-        assert!(matches!(enter(&crowd, 1, 1, 1200).1, Verdict::Refused(_)));
+        assert!(matches!(enter(&crowd, 1, 1, 5200).1, Verdict::Refused(_)));
         // They are there for others.
-        assert!(matches!(enter(&crowd, 2, 4, 1200).1, Verdict::Begins));
+        assert!(matches!(enter(&crowd, 2, 4, 5200).1, Verdict::Begins));
     }
 
     #[test]
