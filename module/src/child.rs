@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::getpid;
 
 use crate::crowd::{self, Crowd};
@@ -78,10 +79,16 @@ pub(crate) fn init() {
     let pid = std::process::id();
     // Streams of HTTP/2 run on threads beside the MPM's.
     let idle_max = usize::try_from(server::threads_per_child()).unwrap_or(1) * 2;
-    let pools = Pools::new(idle_max, Loads::of_child(pid, Counted::Workers));
+    let pools = Pools::new(idle_max, descriptors() / 2, Loads::of_child(pid, Counted::Workers));
     let threads = server::most_children().saturating_mul(server::threads_per_child());
     let crowd = Crowd::of_child(pid, threads, plan.has_several_groups());
     let _ = CHILD.set(Child { plan, pools, crowd, pid });
+}
+
+/// How many descriptors this child may have; the clients need some of them.
+fn descriptors() -> usize {
+    let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
+    usize::try_from(limit).unwrap_or(usize::MAX)
 }
 
 /// This child's state; `None` before child_init.

@@ -1,7 +1,8 @@
 //! The open connections of one child, by process group and application group.
 //! Takes the one whose worker has the fewest requests running, those of other
 //! children included (`loads.rs`); of equals the one used last, whose worker is
-//! warm. Never makes a system call: a connection that died shows when it is used.
+//! warm. Closes what lies unused, and the oldest where all groups together have many.
+//! Looks at no connection: one that died shows when it is used.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,11 +14,24 @@ use crate::loads::Loads;
 /// How long a connection may lie unused.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How often is looked for such connections, in the pools that nobody uses too.
+const SWEEP: Duration = Duration::from_secs(10);
+
 /// The connections of all groups.
 pub(crate) struct Pools {
-    pools: Mutex<HashMap<String, GroupPool<Connection>>>,
+    idle: Mutex<Idle<Connection>>,
     loads: Loads,
-    idle_max: usize,
+}
+
+/// The idle ones, and how many there may be.
+struct Idle<C> {
+    pools: HashMap<String, GroupPool<C>>,
+    count: usize,
+    swept: Instant,
+    /// In one pool.
+    pool_max: usize,
+    /// In all of them: many sites, each with a few, are many descriptors.
+    max: usize,
 }
 
 /// What a pool needs to know of a connection.
@@ -53,12 +67,60 @@ impl<C: Pooled> GroupPool<C> {
         Some(connection)
     }
 
-    /// Takes a connection back; returns those that are to be closed.
-    fn give_back(&mut self, connection: C, idle_max: usize, now: Instant) -> Vec<C> {
-        self.0.push((connection, now));
-        let old = self.0.iter().take_while(|(_, since)| now.duration_since(*since) > IDLE_TIMEOUT).count();
-        let surplus = self.0.len().saturating_sub(idle_max);
+    /// Takes out those that lie unused since then or longer, and the oldest of
+    /// more than `max`.
+    fn take_old(&mut self, since: Option<Instant>, max: usize) -> Vec<C> {
+        let is_old = |at: Instant| since.is_some_and(|since| at <= since);
+        let old = self.0.iter().take_while(|(_, at)| is_old(*at)).count();
+        let surplus = self.0.len().saturating_sub(max);
         self.0.drain(..old.max(surplus)).map(|(connection, _)| connection).collect()
+    }
+}
+
+impl<C: Pooled> Idle<C> {
+    fn new(pool_max: usize, max: usize) -> Self {
+        Self { pools: HashMap::new(), count: 0, swept: Instant::now(), pool_max: pool_max.max(1), max: max.max(1) }
+    }
+
+    fn take(&mut self, key: &str, loads: &Loads) -> Option<C> {
+        let taken = self.pools.get_mut(key)?.take(loads)?;
+        self.count -= 1;
+        Some(taken)
+    }
+
+    /// Takes a connection back; returns those that are to be closed.
+    fn give_back(&mut self, key: &str, connection: C, now: Instant) -> Vec<C> {
+        let old = now.checked_sub(IDLE_TIMEOUT);
+        let pool = match self.pools.get_mut(key) {
+            Some(pool) => pool,
+            None => self.pools.entry(key.to_owned()).or_default(),
+        };
+        pool.0.push((connection, now));
+        let mut closed = pool.take_old(old, self.pool_max);
+        self.count = self.count + 1 - closed.len();
+        if now.saturating_duration_since(self.swept) >= SWEEP {
+            self.swept = now;
+            closed.extend(self.sweep(old));
+        }
+        if self.count > self.max {
+            closed.extend(self.sweep(self.age_of_the_oldest(self.max / 4 + 1)));
+        }
+        closed
+    }
+
+    /// Takes what lies unused since then or longer out of all pools.
+    fn sweep(&mut self, since: Option<Instant>) -> Vec<C> {
+        let closed: Vec<C> = self.pools.values_mut().flat_map(|pool| pool.take_old(since, usize::MAX)).collect();
+        self.pools.retain(|_, pool| !pool.0.is_empty());
+        self.count -= closed.len();
+        closed
+    }
+
+    /// Since when the `wanted` oldest lie unused.
+    fn age_of_the_oldest(&self, wanted: usize) -> Option<Instant> {
+        let mut all: Vec<Instant> = self.pools.values().flat_map(|pool| pool.0.iter().map(|(_, at)| *at)).collect();
+        all.sort_unstable();
+        all.get(wanted - 1).copied()
     }
 }
 
@@ -68,12 +130,13 @@ fn key(group: &str, application_group: &str) -> String {
 }
 
 impl Pools {
-    pub(crate) fn new(idle_max: usize, loads: Loads) -> Self {
-        Self { pools: Mutex::new(HashMap::new()), loads, idle_max: idle_max.max(1) }
+    /// So many connections may be idle in one pool, and in all of them.
+    pub(crate) fn new(pool_max: usize, max: usize, loads: Loads) -> Self {
+        Self { idle: Mutex::new(Idle::new(pool_max, max)), loads }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, GroupPool<Connection>>> {
-        self.pools.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Idle<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The pool of a pair of groups.
@@ -91,7 +154,7 @@ pub(crate) struct PoolOf<'c> {
 impl PoolOf<'_> {
     /// An idle connection, from now on in use.
     pub(crate) fn take(&self) -> Option<Connection> {
-        self.pools.lock().get_mut(&self.key)?.take(&self.pools.loads)
+        self.pools.lock().take(&self.key, &self.pools.loads)
     }
 
     /// The request on a connection that was taken for `worker` is over.
@@ -102,19 +165,9 @@ impl PoolOf<'_> {
     /// The same; the connection is free again.
     pub(crate) fn give_back(&self, worker: u32, connection: Connection) {
         self.end(worker);
-        let surplus = {
-            let mut pools = self.pools.lock();
-            let now = Instant::now();
-            match pools.get_mut(&self.key) {
-                Some(pool) => pool.give_back(connection, self.pools.idle_max, now),
-                None => {
-                    let pool = pools.entry(self.key.clone()).or_default();
-                    pool.give_back(connection, self.pools.idle_max, now)
-                }
-            }
-        };
-        // Closed outside of the lock.
-        drop(surplus);
+        let closed = self.pools.lock().give_back(&self.key, connection, Instant::now());
+        // Outside of the lock.
+        drop(closed);
     }
 }
 
@@ -164,10 +217,33 @@ mod tests {
 
     #[test]
     fn old_and_surplus_connections_are_closed() {
-        let mut pool = pool(vec![Fake(1, "a"), Fake(1, "b")]);
-        let closed = pool.give_back(Fake(1, "c"), 2, Instant::now());
-        assert_eq!(closed, [Fake(1, "a")]);
-        let later = Instant::now() + IDLE_TIMEOUT * 2;
-        assert_eq!(pool.give_back(Fake(1, "d"), 9, later), [Fake(1, "b"), Fake(1, "c")]);
+        let mut idle = Idle::new(2, 100);
+        let now = Instant::now();
+        assert!(idle.give_back("one", Fake(1, "a"), now).is_empty());
+        assert!(idle.give_back("one", Fake(1, "b"), now).is_empty());
+        assert_eq!(idle.give_back("one", Fake(1, "c"), now), [Fake(1, "a")]);
+        assert!(idle.give_back("two", Fake(1, "d"), now).is_empty());
+        assert_eq!((idle.count, idle.pools.len()), (3, 2));
+        // Of the pool that nobody uses, too.
+        let mut closed = idle.give_back("two", Fake(1, "e"), now + IDLE_TIMEOUT * 2);
+        closed.sort_by_key(|fake| fake.1);
+        assert_eq!(closed, [Fake(1, "b"), Fake(1, "c"), Fake(1, "d")]);
+        assert_eq!((idle.count, idle.pools.len()), (1, 1));
+        assert_eq!(idle.take("two", &Loads::private()), Some(Fake(1, "e")));
+        assert_eq!((idle.count, idle.take("one", &Loads::private())), (0, None));
+    }
+
+    #[test]
+    fn many_pools_together_have_a_limit() {
+        let mut idle = Idle::new(2, 8);
+        let start = Instant::now();
+        let at = |turn: u64| start + Duration::from_millis(turn);
+        for turn in 0..8 {
+            assert!(idle.give_back(&turn.to_string(), Fake(1, "old"), at(turn)).is_empty());
+        }
+        let closed = idle.give_back("8", Fake(1, "new"), at(8));
+        assert_eq!((closed.len(), idle.count), (3, 6));
+        assert!(["0", "1", "2"].iter().all(|key| !idle.pools.contains_key(*key)));
+        assert!(idle.take("8", &Loads::private()).is_some());
     }
 }
