@@ -59,6 +59,22 @@ pub(crate) fn start_of(pid: u32) -> Option<u64> {
     (state != "Z").then(|| rest.nth(18)?.parse().ok())?
 }
 
+/// What a process does at an instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Doing {
+    /// Processor time of all its threads, with that of children it has waited for.
+    pub(crate) used: Duration,
+    /// It neither runs, nor would run if it could, nor reads from a disk.
+    pub(crate) waits: bool,
+}
+
+/// What a process does now.
+pub(crate) fn doing(pid: u32) -> Option<Doing> {
+    let stat = stat(pid)?;
+    let waits = !matches!(fields(&stat)?.next()?, "R" | "D");
+    Some(Doing { used: relative(pid, &stat)?.used, waits })
+}
+
 /// Our children, adopted ones too.
 pub(crate) fn children() -> Vec<u32> {
     let me = std::process::id();

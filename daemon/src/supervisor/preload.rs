@@ -77,6 +77,11 @@ impl Preloading {
         self.preloaders.values().map(|preloader| (preloader.key.0, preloader.handle.pid))
     }
 
+    /// The process of one.
+    pub(super) fn process_of(&self, id: WorkerId) -> Option<u32> {
+        self.preloaders.get(&id).map(|preloader| preloader.handle.pid)
+    }
+
     pub(super) fn has_process(&self, pid: u32) -> bool {
         self.preloaders.values().any(|preloader| preloader.handle.pid == pid)
     }
@@ -160,7 +165,7 @@ impl Supervisor {
         let key = (pending.pool, pending.generation);
         let preloader = Preloader { key, handle, owner, started: now, ready: false, ended: false };
         self.preloading.preloaders.insert(pending.worker, preloader);
-        self.spawns.begin(pending.worker, pending.failing, now);
+        self.spawns.begin(pending, now);
         Ok(())
     }
 

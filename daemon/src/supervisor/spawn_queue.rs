@@ -1,17 +1,21 @@
 //! One limit on starting processes for the whole supervisor, so that fifty
-//! groups that fall do not take the machine from the one that stands. Pure.
+//! groups that fall or hang do not take the machine from the one that stands.
+//! Pure: what starting processes do is told by `workers`, which looks at them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::connections::PoolId;
 use crate::definition::Definition;
 use crate::pool::WorkerId;
+use crate::proc::Doing;
 
-/// A worker that loads for longer than this no longer counts as starting: it
-/// waits for something, and others need not wait with it.
+/// A worker that loads for longer than this no longer counts as starting.
 const STARTING_COUNTS_FOR: Duration = Duration::from_secs(10);
+/// How often those that start are looked at while others wait. One that has done
+/// nothing between two looks waits for something, and others need not wait with it.
+const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// A spawn that was asked for.
 #[derive(Clone, Debug)]
@@ -27,13 +31,32 @@ pub(super) struct Pending {
     pub(super) plain: bool,
 }
 
+impl Pending {
+    fn user(&self) -> Option<u32> {
+        self.definition.identity.as_ref().ok().map(|identity| identity.uid)
+    }
+}
+
+/// A process from its start until it is ready or has ended.
+#[derive(Debug)]
+struct Start {
+    since: Instant,
+    user: Option<u32>,
+    pool: PoolId,
+    /// For a pool that fails.
+    failing: bool,
+    /// Whether it takes one of the places.
+    counts: bool,
+    looked: Instant,
+    seen: Option<Doing>,
+}
+
 /// The queue and what is being started.
 #[derive(Debug)]
 pub(super) struct SpawnQueue {
     limit: usize,
     pending: VecDeque<Pending>,
-    /// Since when, and whether for a pool that fails.
-    starting: BTreeMap<WorkerId, (Instant, bool)>,
+    starting: BTreeMap<WorkerId, Start>,
     last_pool: Option<PoolId>,
 }
 
@@ -52,9 +75,18 @@ impl SpawnQueue {
         self.pending.retain(|pending| pending.worker != worker);
     }
 
-    /// This one starts too, without having waited.
-    pub(super) fn begin(&mut self, worker: WorkerId, failing: bool, now: Instant) {
-        self.starting.insert(worker, (now, failing));
+    /// This one starts; without having waited, unless `pop` gave it.
+    pub(super) fn begin(&mut self, pending: &Pending, now: Instant) {
+        let start = Start {
+            since: now,
+            user: pending.user(),
+            pool: pending.pool,
+            failing: pending.failing,
+            counts: true,
+            looked: now,
+            seen: None,
+        };
+        self.starting.insert(pending.worker, start);
     }
 
     /// The worker is ready, or has ended.
@@ -62,27 +94,62 @@ impl SpawnQueue {
         self.starting.remove(&worker);
     }
 
-    /// The next spawn that may be done now. Pools take turns; those that fail
-    /// have fewer places, of their own, and never stand before the others.
+    /// Those to be looked at now, because others wait for them.
+    pub(super) fn unseen(&self, now: Instant) -> Vec<WorkerId> {
+        let due = |start: &Start| start.counts && now.duration_since(start.looked) >= LOOK_INTERVAL;
+        let wanted = !self.pending.is_empty();
+        self.starting.iter().filter(|(_, start)| wanted && due(start)).map(|(worker, _)| *worker).collect()
+    }
+
+    /// What one of them does; `None` if that cannot be seen.
+    pub(super) fn seen(&mut self, worker: WorkerId, doing: Option<Doing>, now: Instant) {
+        let Some(start) = self.starting.get_mut(&worker) else { return };
+        start.looked = now;
+        let idle = doing.is_some_and(|doing| doing.waits && start.seen == Some(doing));
+        start.counts &= !idle;
+        start.seen = doing;
+    }
+
+    /// The next spawn that may be done now. Those that fail have fewer places, of
+    /// their own, and never stand before the others.
     pub(super) fn pop(&mut self, now: Instant) -> Option<Pending> {
-        self.starting.retain(|_, (since, _)| now.duration_since(*since) < STARTING_COUNTS_FOR);
+        for start in self.starting.values_mut() {
+            start.counts &= now.duration_since(start.since) < STARTING_COUNTS_FOR;
+        }
         let next = self.next_of(false).or_else(|| self.next_of(true))?;
         let next = self.pending.remove(next)?;
         self.last_pool = Some(next.pool);
-        self.starting.insert(next.worker, (now, next.failing));
+        self.begin(&next, now);
         Some(next)
     }
 
-    /// The place in the queue of who is next among those that fail, or among
-    /// the others; `None` if none may start now.
+    /// The place in the queue of who is next among those that fail, or among the
+    /// others; `None` if none may start now. Who has the fewest starting comes
+    /// first, by user and then by pool; pools that are equal take turns.
     fn next_of(&self, failing: bool) -> Option<usize> {
-        let most = if failing { (self.limit / 2).max(1) } else { self.limit };
-        if self.starting.values().filter(|(_, of_failing)| *of_failing == failing).count() >= most {
-            return None;
+        let (mut of_user, mut of_pool) = (BTreeMap::<_, usize>::new(), BTreeMap::<_, usize>::new());
+        for start in self.starting.values() {
+            *of_user.entry(start.user).or_default() += 1;
+            *of_pool.entry(start.pool).or_default() += 1;
         }
-        let waits = |pending: &Pending| pending.failing == failing;
-        let other = |pending: &Pending| waits(pending) && Some(pending.pool) != self.last_pool;
-        self.pending.iter().position(other).or_else(|| self.pending.iter().position(waits))
+        let order = |pending: &Pending| {
+            let user = of_user.get(&pending.user()).copied().unwrap_or(0);
+            let pool = of_pool.get(&pending.pool).copied().unwrap_or(0);
+            (user, pool, Some(pending.pool) == self.last_pool)
+        };
+        let places = self.places(failing);
+        let waiting = self.pending.iter().enumerate();
+        let may = waiting.filter(|(_, pending)| pending.failing == failing && places.has_one_for(pending.user()));
+        may.min_by_key(|(_, pending)| order(pending)).map(|(at, _)| at)
+    }
+
+    fn places(&self, failing: bool) -> Places {
+        let most = if failing { (self.limit / 2).max(1) } else { self.limit };
+        let taken = || self.starting.values().filter(|start| start.counts && start.failing == failing);
+        let users: BTreeSet<Option<u32>> = taken().map(|start| start.user).collect();
+        // Whoever fails has no right to more.
+        let users_most = if failing { 0 } else { most.max(2) };
+        Places { free: taken().count() < most, users, users_most }
     }
 
     /// What waits.
@@ -92,25 +159,54 @@ impl SpawnQueue {
 
     /// When `pop` may give more without any event.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let first = self.starting.values().min().map(|(since, _)| *since + STARTING_COUNTS_FOR);
+        let next = |start: &Start| (start.since + STARTING_COUNTS_FOR).min(start.looked + LOOK_INTERVAL);
+        let first = self.starting.values().filter(|start| start.counts).map(next).min();
         first.filter(|_| !self.pending.is_empty())
+    }
+}
+
+/// Who may start beside those that do.
+struct Places {
+    free: bool,
+    /// Those who have a place. One who has none gets one while they are few, so
+    /// that no user keeps all the others waiting.
+    users: BTreeSet<Option<u32>>,
+    users_most: usize,
+}
+
+impl Places {
+    fn has_one_for(&self, user: Option<u32>) -> bool {
+        self.free || (!self.users.contains(&user) && self.users.len() < self.users_most)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::path::PathBuf;
 
     use wsgid_protocol::GroupConfig;
-    use wsgid_protocol::control::ServerFacts;
+    use wsgid_protocol::control::{Identity, ServerFacts};
 
     use super::*;
     use crate::pool::{Action, Event, Pool};
 
     fn pending(pool: PoolId, worker: u64) -> Pending {
+        of_user(1000, pool, worker)
+    }
+
+    fn of_user(uid: u32, pool: PoolId, worker: u64) -> Pending {
+        let identity = Identity {
+            uid,
+            gid: uid,
+            groups: Vec::new(),
+            user: uid.to_string(),
+            home: "/".into(),
+            shell: PathBuf::new(),
+            change: true,
+        };
         let definition = Definition {
             config: GroupConfig::new("g", "test"),
-            identity: Err("none".into()),
+            identity: Ok(identity),
             server: ServerFacts::default(),
             httpd_uid: 1,
         };
@@ -141,6 +237,54 @@ mod tests {
         assert!(queue.pop(now).is_none());
         queue.done(WorkerId(1));
         assert_eq!(queue.pop(now).unwrap().worker, WorkerId(2), "and that one nobody takes from them");
+    }
+
+    #[test]
+    fn one_user_keeps_no_other_waiting() {
+        let (mut queue, now) = (SpawnQueue::new(), Instant::now());
+        queue.limit = 2;
+        for worker in 1..=20 {
+            queue.push(of_user(1, worker % 10, u64::from(worker)));
+        }
+        assert_eq!(queue.pop(now).unwrap().user(), Some(1));
+        assert_eq!(queue.pop(now).unwrap().user(), Some(1));
+        assert!(queue.pop(now).is_none());
+        queue.push(of_user(2, 100, 101));
+        queue.push(of_user(2, 100, 102));
+        queue.push(of_user(3, 200, 201));
+        assert_eq!(queue.pop(now).unwrap().worker, WorkerId(101), "both places are of another user");
+        assert!(queue.pop(now).is_none(), "there are two users now");
+        queue.done(WorkerId(101));
+        assert_eq!(queue.pop(now).unwrap().worker, WorkerId(201), "the users take turns");
+        assert!(queue.pop(now).is_none());
+        let later = now + STARTING_COUNTS_FOR;
+        assert_eq!(queue.pop(later).unwrap().worker, WorkerId(102), "who has none starting comes first");
+    }
+
+    #[test]
+    fn who_does_nothing_gives_its_place_back() {
+        let (mut queue, mut now) = (SpawnQueue::new(), Instant::now());
+        queue.limit = 1;
+        let doing = |used, waits| Some(Doing { used: Duration::from_millis(used), waits });
+        (1..=4).for_each(|worker| queue.push(pending(worker, u64::from(worker))));
+        assert_eq!(queue.pop(now).unwrap().worker, WorkerId(1));
+        let mut look = |queue: &mut SpawnQueue, doing| {
+            now += LOOK_INTERVAL;
+            let unseen = queue.unseen(now);
+            unseen.iter().for_each(|worker| queue.seen(*worker, doing, now));
+            assert_eq!(queue.unseen(now), []);
+            (unseen, queue.pop(now).map(|pending| pending.worker))
+        };
+        assert_eq!(look(&mut queue, doing(10, true)), (vec![WorkerId(1)], None), "once is no proof");
+        assert_eq!(look(&mut queue, doing(20, true)), (vec![WorkerId(1)], None), "it has done something");
+        assert_eq!(look(&mut queue, doing(20, false)), (vec![WorkerId(1)], None), "it would like to");
+        assert_eq!(look(&mut queue, None), (vec![WorkerId(1)], None));
+        assert_eq!(look(&mut queue, doing(30, true)), (vec![WorkerId(1)], None));
+        assert_eq!(look(&mut queue, doing(30, true)), (vec![WorkerId(1)], Some(WorkerId(2))));
+        assert!(queue.deadline().is_some());
+        (3..=4).for_each(|worker| queue.cancel(WorkerId(worker)));
+        assert_eq!(queue.deadline(), None, "nobody waits");
+        assert_eq!(look(&mut queue, None), (vec![], None));
     }
 
     /// Pools with a queue and a clock that are not real.

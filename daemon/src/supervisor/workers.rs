@@ -16,6 +16,7 @@ use super::{CAUSES_MAX, GivenUp, PoolEntry, Supervisor, WorkerEntry};
 use crate::connections::{Owner, PoolId};
 use crate::log::escaped;
 use crate::pool::{Action, Event, WorkerId};
+use crate::proc;
 use crate::worker::{self, Handle, Output, WorkerEvent};
 
 /// Scripts of one pool that are remembered: a site may have many, and what a
@@ -126,6 +127,11 @@ impl Supervisor {
 
     /// Starts what the limit allows.
     pub(super) fn start_workers(&mut self, now: Instant) {
+        for worker in self.spawns.unseen(now) {
+            let pid = self.workers.get(&worker).map(|entry| entry.handle.pid);
+            let pid = pid.or_else(|| self.preloading.process_of(worker));
+            self.spawns.seen(worker, pid.and_then(proc::doing), now);
+        }
         while let Some(pending) = self.spawns.pop(now) {
             let Some(pending) = self.preloaded(pending, now) else { continue };
             let (pool, worker) = (pending.pool, pending.worker);

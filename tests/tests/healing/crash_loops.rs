@@ -1,9 +1,10 @@
-//! Fifty groups that crash at every start take neither the processors nor the
-//! turn from the one that does not.
+//! Groups that crash at every start, or never come to its end, take neither the
+//! processors nor the turn from the one that does not.
 
+use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
-use wsgid_tests::{Httpd, Limit, Site, control, eventually, heavy_case, note};
+use wsgid_tests::{Httpd, Limit, Site, case, control, eventually, heavy_case, note};
 
 use crate::SOON;
 
@@ -49,6 +50,34 @@ fn a_healthy_group_comes_back_while_fifty_crash() {
         assert!(took.iter().all(|took| *took < BOUND), "{took:?}");
         // One that crashes is refused or waits; it never hangs.
         assert!(matches!(httpd.get("/crash7").status, 502..=504));
+        httpd.stop();
+    });
+}
+
+#[test]
+fn a_healthy_group_starts_while_others_hang_as_they_load() {
+    case(Limit::seconds(90), || {
+        let site = Site::new();
+        let hang = site.write("hang.py", "import time\ntime.sleep(600)\n");
+        let mut builder = Httpd::builder();
+        // Three rounds of all places that there are.
+        for number in 0..3 * available_parallelism().map_or(1, usize::from) {
+            let name = format!("hang{number}");
+            let preload = if number % 2 == 0 { "On" } else { "Off" };
+            builder = builder.daemon(&name, &format!("processes=3 preload={preload}")).mount(
+                &format!("/{name}"),
+                &hang,
+                &name,
+            );
+        }
+        let httpd = builder
+            .daemon("healthy", &format!("threads=2 {}", site.python_path()))
+            .mount("/healthy", &site.file("hello.py"), "healthy")
+            .start();
+        let begun = Instant::now();
+        assert_eq!(httpd.get("/healthy").status, 200);
+        note(&format!("a first start behind groups that hang: {:?}", begun.elapsed()));
+        assert!(begun.elapsed() < BOUND, "{:?}", begun.elapsed());
         httpd.stop();
     });
 }
