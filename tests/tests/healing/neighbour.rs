@@ -98,3 +98,36 @@ fn a_group_that_hangs_does_not_take_the_last_thread_of_httpd() {
         });
     }
 }
+
+/// More requests than httpd has threads, to groups that answer, also while workers are
+/// replaced: nobody is refused for it.
+#[test]
+fn a_full_httpd_refuses_nobody_whose_group_answers() {
+    heavy_case(Limit::seconds(60), || {
+        let site = Site::new();
+        let options = format!("threads=3 {}", site.python_path());
+        let httpd = ["StartServers 2", "ThreadsPerChild 10", "MaxRequestWorkers 20"]
+            .iter()
+            .fold(Httpd::builder(), |builder, line| builder.line(*line))
+            .daemon("one", &options)
+            .daemon("two", &options)
+            .mount("/one", &site.file("probe.py"), "one")
+            .mount("/two", &site.file("probe.py"), "two")
+            .start();
+        let loads = ["/one", "/two"].map(|path| {
+            let path = format!("{path}/sleep?seconds=0.1");
+            Load::new(httpd.address(), &path, 15).fresh_connections().start()
+        });
+        for load in &loads {
+            load.wait_for_more(60);
+        }
+        httpd.wsgid(&["restart", "one"]);
+        for load in &loads {
+            load.wait_for_more(60);
+        }
+        for load in loads {
+            load.stop().assert_clean();
+        }
+        httpd.stop();
+    });
+}
