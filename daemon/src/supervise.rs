@@ -72,10 +72,13 @@ pub(crate) fn run(args: &Supervise) -> ExitCode {
 }
 
 /// Whether this program could go on with what the one before has written.
-#[expect(clippy::print_stderr, reason = "standard error is that of the supervisor that asks")]
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "both are for the supervisor that asks")]
 fn check(resume: Option<RawFd>) -> ExitCode {
     match resume.map(|number| sys::inherited(number).and_then(reexec::read)) {
-        Some(Ok(_)) => ExitCode::from(exit_code::OK),
+        Some(Ok(_)) => {
+            println!("{}", reexec::UNDERSTOOD);
+            ExitCode::from(exit_code::OK)
+        }
         Some(Err(error)) => {
             eprintln!("wsgid {}: the state cannot be read: {error}", env!("CARGO_PKG_VERSION"));
             ExitCode::from(exit_code::FAILURE)

@@ -13,7 +13,7 @@ use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -25,6 +25,10 @@ pub(crate) use state::{ConnectionState, Event, GroupState, KnownState, PoolState
 
 /// How long the new program may look at what it is to take over.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a program says that understands the state. That it ended well is not
+/// enough: one that is no supervisor may do so, too.
+pub(crate) const UNDERSTOOD: &str = "wsgid: understood";
 
 /// The program as it was named when it was started; what is there now may be
 /// another one.
@@ -102,10 +106,12 @@ fn write(state: &State) -> io::Result<File> {
 /// there is no way back.
 fn check(file: &mut File, program: &Program) -> io::Result<()> {
     let failed = |what: String| io::Error::other(format!("`{}` cannot take over: {what}", program.path.display()));
+    // Not a pipe: whatever the program leaves behind could keep it open.
+    let mut said = File::from(memfd_create(c"wsgid-check", MFdFlags::MFD_CLOEXEC)?);
     let mut child = Command::new(&program.path)
         .args(["supervise", "--resume", "0", "--check"])
         .stdin(file.try_clone()?)
-        .stdout(Stdio::null())
+        .stdout(said.try_clone()?)
         .spawn()
         .map_err(|error| failed(error.to_string()))?;
     let Some(status) = trial::wait(&mut child, Instant::now() + CHECK_TIMEOUT)? else {
@@ -114,7 +120,13 @@ fn check(file: &mut File, program: &Program) -> io::Result<()> {
         return Err(failed("it did not answer".to_owned()));
     };
     file.rewind()?;
-    if status.success() { Ok(()) } else { Err(failed(format!("it ended with {status}"))) }
+    if !status.success() {
+        return Err(failed(format!("it ended with {status}")));
+    }
+    let mut bytes = Vec::new();
+    said.rewind()?;
+    said.take(UNDERSTOOD.len() as u64).read_to_end(&mut bytes)?;
+    if bytes == UNDERSTOOD.as_bytes() { Ok(()) } else { Err(failed("it does not know what it was asked".to_owned())) }
 }
 
 /// Reads what the program before wrote.
