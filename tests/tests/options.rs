@@ -260,14 +260,15 @@ fn processes_grow_with_the_queue_and_not_beyond_the_maximum() {
         thread::sleep(Duration::from_millis(500));
         assert_eq!(httpd.workers().len(), 1, "one request needs one process");
         httpd.stop();
-        let (_site, httpd) = serve("processes=1..3 threads=1");
+        let (_site, httpd) = serve("processes=1..5 threads=1");
         assert_eq!(httpd.wait_for_workers(1, SOON).len(), 1);
-        let requests: Vec<_> = (0..6).map(|_| background(&httpd, "/sleep?seconds=3")).collect();
-        let most = eventually("three workers", SOON, || {
+        let requests: Vec<_> = (0..6).map(|_| background(&httpd, "/sleep?seconds=4")).collect();
+        // Before the first of them has ended: nobody waits while there may be more.
+        let most = eventually("five workers", Duration::from_secs(4), || {
             let count = httpd.workers().len();
-            (count >= 3).then_some(count)
+            (count >= 5).then_some(count)
         });
-        assert_eq!(most, 3);
+        assert_eq!(most, 5);
         assert!(requests.into_iter().all(|request| request.join().expect("no panic") == 200));
         httpd.stop();
     });

@@ -266,7 +266,7 @@ impl Supervisor {
             started: state.started,
             python: state.python,
             connections: BTreeSet::new(),
-            saturated_until: None,
+            gave_back: None,
             broken: state.broken,
             heartbeat: state.heartbeat,
             report: state.report,

@@ -47,8 +47,11 @@ pub(crate) use run::{Options, Outcome, run};
 const POOLS_MAX: usize = 64;
 /// Causes that are kept for the status.
 const CAUSES_MAX: usize = 10;
-/// How long a worker that gave a waiting request back is taken to be full.
+/// How long a worker that gave a waiting request back gets no other.
 const SATURATED_FOR: Duration = Duration::from_millis(20);
+/// How long it is taken to be full if the next request does not show the
+/// opposite. It keeps one for 120 ms before it gives it back.
+const FULL_FOR: Duration = Duration::from_millis(300);
 /// How many HELLOs may be ahead of their configuration.
 const EARLY_MAX: usize = 1024;
 /// How long a HELLO may be ahead of its configuration.
@@ -120,7 +123,8 @@ struct WorkerEntry {
     started: Instant,
     python: Option<(u32, u32, u32)>,
     connections: BTreeSet<ConnectionId>,
-    saturated_until: Option<Instant>,
+    /// When it last gave a request back because it had no thread for it.
+    gave_back: Option<Instant>,
     /// Since when its control socket has been closed.
     broken: Option<Instant>,
     heartbeat: Option<Instant>,

@@ -14,7 +14,7 @@ use wsgid_protocol::Failure;
 use wsgid_protocol::control::ToWorker;
 use wsgid_protocol::request::{Hello, VERSIONS};
 
-use super::{EARLY_MAX, EARLY_TIMEOUT, SATURATED_FOR, Supervisor};
+use super::{EARLY_MAX, EARLY_TIMEOUT, FULL_FOR, SATURATED_FOR, Supervisor, WorkerEntry};
 use crate::connections::{Connection, ConnectionId, Front, HeldEvent, Holder, PoolId, send_fail};
 use crate::link::Outgoing;
 use crate::listener::Incoming;
@@ -24,6 +24,13 @@ use crate::pool::{Event, WorkerId};
 const UNUSED_KEPT: Duration = Duration::from_secs(60);
 /// Descriptors are short when no more than these are left.
 const DESCRIPTORS_SPARE: u64 = 128;
+
+impl WorkerEntry {
+    /// Whether it had no thread for a request so short a time ago.
+    fn gave_back_within(&self, time: Duration, now: Instant) -> bool {
+        self.gave_back.is_some_and(|at| now < at + time)
+    }
+}
 
 impl Supervisor {
     /// A module said HELLO. `deadline` is set if it was put off before.
@@ -161,17 +168,30 @@ impl Supervisor {
         self.settle();
     }
 
-    /// The ready worker with the least load; one that gave requests back only
-    /// if nothing waits on the connection.
+    /// The ready worker with the least load, rather not one that was full of late;
+    /// one that has just given a request back only if nothing waits on the connection.
     fn choose(&self, pool: PoolId, request: bool, now: Instant) -> Option<WorkerId> {
         let machine = &self.pools.get(&pool)?.machine;
         let serving = machine.members().map(|(id, _)| id).filter(|id| machine.accepts(*id));
         let able = serving.filter_map(|id| {
             let worker = self.workers.get(&id)?;
-            let full = worker.saturated_until.is_some_and(|until| until > now);
-            ((!full || !request) && worker.broken.is_none()).then_some((worker.connections.len(), id))
+            let able = (!worker.gave_back_within(SATURATED_FOR, now) || !request) && worker.broken.is_none();
+            able.then_some((worker.gave_back_within(FULL_FOR, now), worker.connections.len(), id))
         });
-        able.min().map(|(_, id)| id)
+        able.min().map(|(_, _, id)| id)
+    }
+
+    /// Requests that go from one worker to the next are a queue as much as those
+    /// that are held, if there is no worker left that could have a thread for them.
+    fn note_full(&mut self, pool: PoolId, now: Instant) {
+        let Some(entry) = self.pools.get(&pool).filter(|entry| !entry.told_waiting) else { return };
+        let serving: Vec<_> =
+            entry.machine.members().map(|(id, _)| id).filter(|id| entry.machine.accepts(*id)).collect();
+        let full = |id| self.workers.get(id).is_some_and(|worker: &WorkerEntry| worker.gave_back_within(FULL_FOR, now));
+        if serving.iter().all(full) {
+            self.pools.get_mut(&pool).into_iter().for_each(|entry| entry.told_waiting = true);
+            self.pool_event(pool, Event::Waiting(1));
+        }
     }
 
     /// Hands a connection to a worker. Returns whether it is settled: given,
@@ -242,7 +262,7 @@ impl Supervisor {
     fn first_free(&self, pool: PoolId, now: Instant) -> Option<Instant> {
         let machine = &self.pools.get(&pool)?.machine;
         let serving = machine.members().map(|(id, _)| id).filter(|id| machine.accepts(*id));
-        serving.filter_map(|id| self.workers.get(&id)?.saturated_until).filter(|at| *at > now).min()
+        serving.filter_map(|id| Some(self.workers.get(&id)?.gave_back? + SATURATED_FOR)).filter(|at| *at > now).min()
     }
 
     /// A worker gave a connection back.
@@ -257,13 +277,18 @@ impl Supervisor {
             return;
         }
         let request = front != Front::Nothing;
+        let mut full = None;
         if request && self.is_accepting(worker) {
             // It did not leave, so it has no thread for it.
             if let Some(entry) = self.workers.get_mut(&worker) {
-                entry.saturated_until = Some(now + SATURATED_FOR);
+                entry.gave_back = Some(now);
+                full = Some(entry.pool);
             }
         }
         self.hold_and_place(id, request, now);
+        if let Some(pool) = full {
+            self.note_full(pool, now);
+        }
     }
 
     /// Nobody serves this connection any more; find somebody.

@@ -215,7 +215,7 @@ impl Supervisor {
             started: now,
             python: None,
             connections: BTreeSet::new(),
-            saturated_until: None,
+            gave_back: None,
             broken: None,
             heartbeat: None,
             report: WorkerReport::default(),
@@ -270,7 +270,7 @@ impl Supervisor {
                 if report.requests != entry.report.requests || report.in_flight > 0 {
                     entry.active_at = now;
                 }
-                entry.saturated_until = None;
+                entry.gave_back = None;
                 entry.report = report;
                 self.reported(id);
                 self.todo.push_back((pool, Event::Tick));
