@@ -302,8 +302,10 @@ impl Monitor {
         if let Ok(null) = File::options().write(true).open("/dev/null") {
             let _ = dup2_stdout(&null).and_then(|()| dup2_stderr(&null));
         }
-        let graceful = worker.spec.group.graceful_timeout;
-        lock::detached(&worker.deadline).get_or_insert(now + ORPHAN_GRACE + graceful);
+        let group = &worker.spec.group;
+        // The next supervisor starts a service anew, and two would be in each other's way.
+        let time = if worker.is_service() { group.shutdown_timeout } else { ORPHAN_GRACE + group.graceful_timeout };
+        lock::detached(&worker.deadline).get_or_insert(now + time);
         if worker.is_service() {
             worker.drain();
         } else if worker.scheduler.pressure().connections == 0 {

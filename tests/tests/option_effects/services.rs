@@ -22,7 +22,7 @@ try:
     while True:
         time.sleep(60)
 finally:
-    time.sleep(0.3)
+    time.sleep(float(os.environ.get('SLOW', '0.3')))
     note('ends')
 ";
 
@@ -82,6 +82,20 @@ fn a_service_is_not_idle() {
         entry(site.path(), 0, "begins");
         wait::let_run(Duration::from_secs(4));
         assert_eq!(book(site.path()).len(), 1, "{:?}", book(site.path()));
+        httpd.stop();
+    });
+}
+
+#[test]
+fn a_service_that_does_not_end_outlives_its_supervisor_by_shutdown_timeout() {
+    case(Limit::default(), || {
+        let (site, httpd) = serve("shutdown-timeout=1 graceful-timeout=30 env=SLOW=60");
+        let first = Pid::current(entry(site.path(), 0, "begins")).expect("it runs");
+        httpd.supervisor().expect("a supervisor").kill();
+        let begun = Instant::now();
+        eventually("its end", SOON, || (!first.alive()).then_some(()));
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        entry(site.path(), 1, "begins");
         httpd.stop();
     });
 }
