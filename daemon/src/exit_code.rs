@@ -6,7 +6,8 @@
 pub(crate) const OK: u8 = 0;
 /// The request was understood and failed.
 pub(crate) const FAILURE: u8 = 1;
-// 2: the command line is wrong (clap's own).
+/// The command line is wrong; clap ends with it by itself.
+pub(crate) const USAGE: u8 = 2;
 /// The supervisor's control socket cannot be reached.
 pub(crate) const UNREACHABLE: u8 = 3;
 /// The peer may not do this.

@@ -90,6 +90,26 @@ fn a_missing_script_is_told_before_anything_starts() {
 }
 
 #[test]
+fn a_server_root_serves_one_server_and_outlives_its_number() {
+    case(Limit::default(), || {
+        let site = Site::new();
+        let mut server = Express::new().path(&site.file("hello.py")).start();
+        let (root, name) = (server.root(), server.root().display().to_string());
+        let same = || Express::new().args(&["--server-root", &name]).path(&site.file("hello.py"));
+        let conf = || std::fs::read_to_string(root.join("httpd.conf")).unwrap();
+        let before = conf();
+        let text = same().refused();
+        assert!(text.contains(&format!("serves from `{name}` already")), "{text}");
+        assert_eq!(conf(), before);
+        assert_eq!(server.get("/").status, 200);
+        server.stop();
+        // As after a crash: the number is that of a program that has nothing to do with it.
+        std::fs::write(root.join("httpd.pid"), std::process::id().to_string()).unwrap();
+        same().start().stop();
+    });
+}
+
+#[test]
 fn a_port_in_use_is_told() {
     case(Limit::default(), || {
         let site = Site::new();

@@ -113,7 +113,10 @@ pub(crate) fn run(command: ExpressCommand) -> u8 {
         Ok(code) => code,
         Err(error) => {
             say(&format!("wsgid: {error}"));
-            exit_code::FAILURE
+            match error.downcast_ref() {
+                Some(plan::PlanError::Processes { .. } | plan::PlanError::Value { .. }) => exit_code::USAGE,
+                _ => exit_code::FAILURE,
+            }
         }
     }
 }
@@ -126,8 +129,10 @@ fn start_server(options: Options) -> Outcome {
         return setup_server(options, "start-server");
     }
     let plan = Plan::make(options, "start-server")?;
+    setup::nobody_serves(&plan)?;
     plan.check_ports()?;
     setup::write(&plan)?;
+    setup::forget_number(&plan);
     summary(&plan);
     Ok(foreground::run(&plan)?)
 }

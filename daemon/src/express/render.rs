@@ -68,7 +68,7 @@ pub(crate) fn apachectl(plan: &Plan) -> Result<String, RenderError> {
     fill(APACHECTL, &scope).map_err(|error| RenderError::Template("apachectl", error))
 }
 
-fn pid_file(plan: &Plan) -> PathBuf {
+pub(super) fn pid_file(plan: &Plan) -> PathBuf {
     plan.options.environment.pid_file.as_deref().map_or_else(|| plan.root.join("httpd.pid"), absolute)
 }
 

@@ -1,7 +1,8 @@
 //! Writes the server root of a plan. Called by `mod`.
 
-use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use super::options::ApplicationType;
 use super::plan::{Plan, absolute};
@@ -19,6 +20,36 @@ pub(crate) enum SetupError {
     LogDirectory(PathBuf, io::Error),
     #[error("failed to make `{0}`: {1}")]
     Directory(PathBuf, io::Error),
+    #[error("httpd (pid {1}) serves from `{0}` already; stop it or choose another directory with --server-root")]
+    Running(PathBuf, i32),
+}
+
+/// Checks that no httpd serves from the server root: its files would become
+/// those of another server.
+///
+/// # Errors
+/// If one does.
+pub(crate) fn nobody_serves(plan: &Plan) -> Result<(), SetupError> {
+    let number = fs::read_to_string(render::pid_file(plan)).ok().and_then(|text| text.trim().parse::<i32>().ok());
+    let conf = plan.root.join("httpd.conf");
+    let serves = |pid: &i32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0).any(|word| word == conf.as_os_str().as_bytes())
+    };
+    match number.filter(serves) {
+        Some(pid) => Err(SetupError::Running(plan.root.clone(), pid)),
+        None => Ok(()),
+    }
+}
+
+/// Removes the number that an httpd has left behind: it may be another program's
+/// by now, and httpd would take that for itself. Only where the server root is ours;
+/// a file elsewhere may be that of another httpd.
+pub(crate) fn forget_number(plan: &Plan) {
+    let file = render::pid_file(plan);
+    if file.parent() == Some(&plan.root) {
+        let _ = fs::remove_file(&file);
+    }
 }
 
 macro_rules! template {
