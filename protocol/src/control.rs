@@ -26,6 +26,9 @@ pub enum FromParent {
     /// Descriptors that stand in front of those of the next `Configure`: one
     /// frame takes 250 at most, and every virtual host may have its own log.
     Logs,
+    /// The parent gives its configuration up and reads another one. If the module
+    /// is not in that, no `Configure` follows, and nobody is left to say so.
+    Reads,
 }
 
 /// A whole configuration.

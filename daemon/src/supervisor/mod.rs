@@ -175,6 +175,8 @@ pub(crate) struct Supervisor {
     reexecs: u32,
     /// Why it is still the same program.
     reexec_problem: Option<String>,
+    /// Since when httpd has been reading another configuration.
+    unconfigured: Option<Instant>,
 }
 
 impl Supervisor {

@@ -34,6 +34,9 @@ use crate::worker::WorkerEvent;
 
 /// Events that may wait in each channel; behind that the sender waits.
 const CHANNEL_LEN: usize = 1024;
+/// How long httpd may take to read a configuration. One that takes longer gets
+/// another supervisor.
+const READING: Duration = Duration::from_secs(30);
 
 /// What a supervisor is started with.
 pub(crate) struct Options {
@@ -195,6 +198,7 @@ impl Supervisor {
             reexec: false,
             reexecs: 0,
             reexec_problem: None,
+            unconfigured: None,
         }
     }
 
@@ -246,6 +250,7 @@ impl Supervisor {
                     if inputs.parent_pid.is_some_and(|parent| parent != getppid()) {
                         self.parent_has_gone(inputs);
                     }
+                    inputs.told |= self.leave_if_unloaded(Instant::now());
                     self.look_around();
                     self.reap_orphans();
                     self.tidy_connections(Instant::now());
@@ -266,9 +271,22 @@ impl Supervisor {
         }
     }
 
+    /// httpd read its configuration again, and nothing in it is for this supervisor.
+    fn leave_if_unloaded(&mut self, now: Instant) -> bool {
+        let unloaded = !self.leaving && is_unloaded(self.unconfigured, now);
+        if unloaded {
+            tracing::warn!(
+                "httpd's configuration no longer loads mod_wsgid, or names another supervisor: workers finish what they have, then wsgid ends"
+            );
+            self.drain_and_leave();
+        }
+        unloaded
+    }
+
     async fn parent_says(&mut self, message: ParentMessage, answers: &Sender<ToParent>) {
         match message.message {
             FromParent::Configure(new) => {
+                self.unconfigured = None;
                 let answer = self.configure(new, message.files);
                 let _ = answers.send(answer).await;
             }
@@ -276,8 +294,13 @@ impl Supervisor {
             FromParent::Shutdown => self.shut_down(),
             // Its descriptors have come with the message behind it.
             FromParent::Logs => {}
+            FromParent::Reads => self.unconfigured = Some(Instant::now()),
         }
     }
+}
+
+fn is_unloaded(unconfigured: Option<Instant>, now: Instant) -> bool {
+    unconfigured.is_some_and(|since| now >= since + READING)
 }
 
 /// For ever, if there is nothing to wait for.
@@ -292,5 +315,18 @@ async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn httpd_may_take_its_time_to_read_a_configuration() {
+        let now = Instant::now();
+        assert!(!is_unloaded(None, now + READING * 100));
+        assert!(!is_unloaded(Some(now), now + READING - Duration::from_millis(1)));
+        assert!(is_unloaded(Some(now), now + READING));
     }
 }

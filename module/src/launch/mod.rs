@@ -299,6 +299,10 @@ pub(crate) fn configuration_ends() {
         // The watch lived in the configuration's pool and has just gone.
         retained.registered = false;
         if !server::is_exiting() {
+            // The next configuration may be without this module.
+            if let (Some(control), Ok(message)) = (retained.control(), talk::encode(&FromParent::Reads, Vec::new())) {
+                let _ = talk::send(control, &message);
+            }
             return;
         }
         let timeout = with_current(|current| current.stop_timeout);

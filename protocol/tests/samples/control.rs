@@ -81,6 +81,7 @@ pub(crate) fn from_parent() -> Vec<(&'static str, FromParent)> {
         ("generation-ended", FromParent::GenerationEnded(2)),
         ("shutdown", FromParent::Shutdown),
         ("logs", FromParent::Logs),
+        ("reads", FromParent::Reads),
     ]
 }
 
