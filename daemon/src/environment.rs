@@ -2,7 +2,9 @@
 //! after the change of user, so that `env-file` is read with the site's rights.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use wsgid_protocol::GroupConfig;
@@ -10,6 +12,9 @@ use wsgid_protocol::control::Identity;
 
 /// Where a worker looks for programs, and the launcher for `python3`.
 pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Bytes of an `env-file`: a program's environment may have about as many.
+const FILE_MAX: u64 = 1 << 20;
 
 /// Why the environment could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -54,12 +59,26 @@ pub(crate) fn build(
         set("PYTHON_EGG_CACHE", eggs.display().to_string());
     }
     if let Some(path) = &config.env_file {
-        let text =
-            std::fs::read_to_string(path).map_err(|source| EnvironmentError::Read { path: path.clone(), source })?;
+        let text = read(path).map_err(|source| EnvironmentError::Read { path: path.clone(), source })?;
         out.extend(parse(path, &text)?);
     }
     out.extend(config.env.iter().cloned());
     Ok(out)
+}
+
+/// The file is the site's: a pipe must not keep the launcher waiting, nor a device
+/// fill it without end.
+fn read(path: &Path) -> io::Result<String> {
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let mut text = String::new();
+    file.take(FILE_MAX + 1).read_to_string(&mut text)?;
+    match text.len() as u64 > FILE_MAX {
+        true => Err(io::Error::other(format!("more than {FILE_MAX} bytes, which no environment holds"))),
+        false => Ok(text),
+    }
 }
 
 /// `NAME=VALUE` lines; empty lines and `#` comments are skipped, one pair of
@@ -143,6 +162,22 @@ mod tests {
         assert_eq!(
             parse(Path::new("f"), "A=1\nnonsense\n").unwrap_err().to_string(),
             "env-file `f`, line 2: not NAME=VALUE"
+        );
+    }
+
+    #[test]
+    fn a_file_without_end_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let (pipe, long) = (dir.path().join("pipe"), dir.path().join("long"));
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        std::fs::write(&long, "#".repeat(1 << 21)).unwrap();
+        let tried = [pipe.as_path(), &long, Path::new("/dev/zero"), dir.path()].map(|path| {
+            let config = GroupConfig { env_file: Some(path.into()), ..GroupConfig::new("site", "test") };
+            build(&config, &identity(), None).unwrap_err().to_string()
+        });
+        assert!(
+            tried.iter().all(|text| text.contains("not a regular file") || text.contains("more than")),
+            "{tried:?}"
         );
     }
 

@@ -52,26 +52,26 @@ fn name_scopes(settings: &mut Settings, main: Server<'_>) {
 
 fn errors(settings: &Settings, main: Server<'_>) -> Vec<Remark> {
     let mut errors = Vec::new();
-    for import in &settings.imports {
-        let group = &import.process_group;
+    for naming in &settings.namings {
+        let group = &naming.process_group;
         if group == DEFAULT_GROUP {
             continue;
         }
         let Some(known) = settings.groups.iter().find(|known| known.config.name == *group) else {
             let text = format!("the process group `{group}` is not defined; define it with WSGIDaemonProcess");
-            errors.push(Remark { origin: import.origin.clone(), text });
+            errors.push(Remark { origin: naming.origin.clone(), text });
             continue;
         };
-        let server = main.all().find(|server| server.id() == import.server);
+        let server = main.all().find(|server| server.id() == naming.server);
         let hostname = server.and_then(Server::hostname).map(|name| name.to_string_lossy());
-        let visible = known.scopes.iter().any(|scope| admits(scope, import.server, hostname.as_deref()));
-        if import.checks_server && !visible {
+        let visible = known.scopes.iter().any(|scope| admits(scope, naming.server, hostname.as_deref()));
+        if naming.checks_server && !visible {
             let text = format!(
                 "the process group `{group}` of another virtual host ({}) may not be used here; \
                  define it at server level or in a virtual host with the same ServerName",
                 known.config.origin
             );
-            errors.push(Remark { origin: import.origin.clone(), text });
+            errors.push(Remark { origin: naming.origin.clone(), text });
         }
     }
     for server in main.all() {

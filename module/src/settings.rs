@@ -38,6 +38,12 @@ pub(crate) struct Definition {
 pub(crate) struct Import {
     pub(crate) process_group: String,
     pub(crate) preload: Preload,
+}
+
+/// A directive that names a process group.
+#[derive(Clone, Debug)]
+pub(crate) struct Naming {
+    pub(crate) process_group: String,
     pub(crate) origin: String,
     /// The server whose directive it was.
     pub(crate) server: usize,
@@ -91,6 +97,7 @@ pub(crate) struct Sighting {
 pub(crate) struct Settings {
     pub(crate) groups: Vec<Definition>,
     pub(crate) imports: Vec<Import>,
+    pub(crate) namings: Vec<Naming>,
     /// WSGISupervisorExecutable.
     pub(crate) executable: Option<PathBuf>,
     /// WSGIDaemonSocket.

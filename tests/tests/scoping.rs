@@ -177,12 +177,21 @@ fn groups_that_nobody_defined_are_named_at_configuration() {
         let check = builder.line("WSGIProcessGroup missing").check();
         assert!(!check.ok && check.text.contains("WSGIProcessGroup `missing`"), "{}", check.text);
         let (site, builder) = self::site();
-        let alias = format!(
-            "WSGIScriptAlias /x {} process-group=missing application-group=a",
-            site.file("where.wsgi").display()
-        );
-        let check = builder.line(alias).check();
-        assert!(!check.ok && check.text.contains("process group `missing` is not defined"), "{}", check.text);
+        let script = site.file("where.wsgi");
+        let (script, directory) = (script.display(), site.path().display());
+        drop(builder);
+        for line in [
+            format!("WSGIScriptAlias /x {script} process-group=missing application-group=a"),
+            format!("WSGIScriptAlias /x {script} process-group=missing"),
+            format!("WSGIScriptAlias /x/ {directory}/ process-group=missing"),
+            format!("WSGIScriptAliasMatch ^/x/(.*) {directory}/$1 process-group=missing"),
+            format!("WSGIHandlerScript any {script} process-group=missing"),
+        ] {
+            let check = Httpd::builder().line(&line).check();
+            let named =
+                check.text.contains("process group `missing` is not defined") && check.text.contains("httpd.conf:");
+            assert!(!check.ok && named, "{line}: {}", check.text);
+        }
     });
 }
 

@@ -10,7 +10,7 @@ use super::words::on_or_off;
 use super::{Context, Outcome, Words};
 use crate::config::{Alias, HandlerScript, Mount, ScriptRef, Switch};
 use crate::httpd::regex::Regex;
-use crate::settings::{self, Import};
+use crate::settings::{self, Import, Naming};
 
 /// The options behind a script's path.
 #[derive(Default)]
@@ -58,7 +58,7 @@ pub(super) fn script_alias(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> O
     let is_directory = target.ends_with('/') && url.ends_with('/');
     let file = path(cx, &target)?;
     if !is_directory {
-        preload(cx, file, &options);
+        preload(file, &options);
     }
     let mount = Mount::Prefix(cx.pool.string(url.as_bytes()));
     add_alias(cx, mount, file, &options);
@@ -73,7 +73,7 @@ pub(super) fn script_alias_match(cx: &mut Context<'_, '_>, words: &mut Words<'_>
         .ok_or_else(|| format!("`{pattern}` is not a regular expression"))?;
     let file = path(cx, &target)?;
     if !target.contains(['$', '&']) {
-        preload(cx, file, &options);
+        preload(file, &options);
     }
     add_alias(cx, Mount::Pattern(regex), file, &options);
     Ok(())
@@ -82,6 +82,7 @@ pub(super) fn script_alias_match(cx: &mut Context<'_, '_>, words: &mut Words<'_>
 fn add_alias<'p>(cx: &mut Context<'_, 'p>, mount: Mount<'p>, target: &'p CStr, options: &ScriptOptions) {
     let pool = cx.pool;
     let string = |text: &Option<String>| text.as_ref().map(|text| pool.string(text.as_bytes()));
+    names_group(cx, options.process_group.as_deref(), true);
     let alias = Alias {
         mount,
         target,
@@ -94,7 +95,7 @@ fn add_alias<'p>(cx: &mut Context<'_, 'p>, mount: Mount<'p>, target: &'p CStr, o
 }
 
 /// A script whose groups are both known beforehand is loaded beforehand.
-fn preload(cx: &Context<'_, '_>, file: &CStr, options: &ScriptOptions) {
+fn preload(file: &CStr, options: &ScriptOptions) {
     let (Some(group), Some(application)) = (&options.process_group, &options.application_group) else { return };
     let fixed = |name: &str| !name.contains("%{");
     let application = if application == "%{GLOBAL}" { "" } else { application };
@@ -102,11 +103,20 @@ fn preload(cx: &Context<'_, '_>, file: &CStr, options: &ScriptOptions) {
         return;
     }
     let callable = options.callable.clone().unwrap_or_else(|| "application".to_owned());
-    add_import(cx, file, (group, application), Some(callable), true);
+    add_import(file, (group, application), Some(callable));
+}
+
+/// Has the name of a process group looked at once all are defined, if it is known
+/// before a request comes.
+fn names_group(cx: &Context<'_, '_>, group: Option<&str>, checks_server: bool) {
+    let Some(group) = group.filter(|name| !name.contains("%{") && !cx.in_htaccess) else { return };
+    let (process_group, origin) = (group.to_owned(), cx.origin.clone());
+    let naming = Naming { process_group, origin, server: cx.server.id(), checks_server };
+    settings::with(|settings| settings.namings.push(naming));
 }
 
 /// Has a script loaded in `(process group, application group)`.
-fn add_import(cx: &Context<'_, '_>, file: &CStr, groups: (&str, &str), callable: Option<String>, checks_server: bool) {
+fn add_import(file: &CStr, groups: (&str, &str), callable: Option<String>) {
     let (group, application) = groups;
     let import = Import {
         process_group: group.to_owned(),
@@ -115,9 +125,6 @@ fn add_import(cx: &Context<'_, '_>, file: &CStr, groups: (&str, &str), callable:
             application_group: application.to_owned(),
             callable,
         },
-        origin: cx.origin.clone(),
-        server: cx.server.id(),
-        checks_server,
     };
     settings::with(|settings| settings.imports.push(import));
 }
@@ -143,7 +150,8 @@ pub(super) fn import_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> 
     let group = if group == "%{GLOBAL}" { settings::DEFAULT_GROUP.to_owned() } else { group };
     let application = if application == "%{GLOBAL}" { String::new() } else { application };
     let file = path(cx, &target)?;
-    add_import(cx, file, (&group, &application), None, false);
+    names_group(cx, Some(&group), false);
+    add_import(file, (&group, &application), None);
     Ok(())
 }
 
@@ -152,6 +160,7 @@ pub(super) fn handler_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) ->
     let target = words.need("the script")?;
     let options = options(words, &["process-group", "application-group", "pass-authorization"])?;
     let file = path(cx, &target)?;
+    names_group(cx, options.process_group.as_deref(), true);
     let pool = cx.pool;
     let string = |text: &Option<String>| text.as_ref().map(|text| pool.string(text.as_bytes()));
     let script = HandlerScript {
@@ -184,8 +193,9 @@ pub(super) fn script_ref<'p>(cx: &Context<'_, 'p>, words: &mut Words<'_>) -> Res
         && let Some(group) = fixed(&options.process_group, settings::DEFAULT_GROUP)
         && let Some(application) = fixed(&options.application_group, "")
     {
-        add_import(cx, file, (&group, &application), None, true);
+        add_import(file, (&group, &application), None);
     }
+    names_group(cx, options.process_group.as_deref(), true);
     let string = |text: &Option<String>| text.as_ref().map(|text| cx.pool.string(text.as_bytes()));
     Ok(ScriptRef {
         file,
