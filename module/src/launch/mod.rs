@@ -4,20 +4,21 @@
 //! or a reload: what goes wrong is logged, and requests are answered with 503.
 
 pub(crate) mod configuration;
+mod exposure;
 mod listener;
 mod talk;
 
 use std::ffi::{CStr, CString};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{AccessFlags, Pid, access, getpid};
+use nix::unistd::{AccessFlags, Pid, access, geteuid, getpid};
 use wsgid_protocol::control::FromParent;
 
 use self::talk::Message;
@@ -92,6 +93,7 @@ fn bring_up(retained: &mut Retained, pool: Pool<'_>, main: Server<'_>, plan: &mu
     let directories = settings::with(|settings| listener::prefix(settings, pool))?;
     replace_lost_socket(retained)?;
     listener::ensure(retained, &directories)?;
+    warn_of_exposure(&retained.socket_path());
     plan.socket = Some(retained.socket_path());
     retained::at_end_of_configuration(pool, trampoline::configuration_ends);
 
@@ -110,6 +112,24 @@ fn bring_up(retained: &mut Retained, pool: Pool<'_>, main: Server<'_>, plan: &mu
     }
     talk::await_reply(retained, plan.generation, REPLY_TIMEOUT);
     Ok(())
+}
+
+/// Whoever can put another socket there hears what is meant for all sites.
+fn warn_of_exposure(socket: &str) {
+    if !geteuid().is_root() {
+        return;
+    }
+    let directory = Path::new(socket).parent();
+    if let Some(open) = directory.and_then(|directory| exposure::through(directory, server::children_identity().0)) {
+        log::server(Level::WARN, || {
+            format!(
+                "WSGID0011: the supervisor's socket is below `{}`, where others than root may put another in its place \
+                 and hear the requests of all sites; choose another directory with WSGISocketPrefix, or give this one \
+                 to root",
+                open.display()
+            )
+        });
+    }
 }
 
 /// Where somebody has removed the socket, nobody reaches the supervisor any more:
