@@ -178,6 +178,7 @@ fn the_debian_package_holds_all_that_is_needed() {
             module.trim_start_matches('/'),
             "usr/lib/wsgid/wsgid_worker.so",
             "usr/lib/tmpfiles.d/wsgid.conf",
+            "usr/share/doc/wsgid/examples/apache2-delegate.conf",
             "usr/share/man/man8/wsgid-start-server.8.gz",
             "usr/share/bash-completion/completions/wsgid",
         ] {
