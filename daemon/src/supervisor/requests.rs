@@ -185,6 +185,10 @@ impl Supervisor {
     /// that are held, if there is no worker left that could have a thread for them.
     fn note_full(&mut self, pool: PoolId, now: Instant) {
         let Some(entry) = self.pools.get(&pool).filter(|entry| !entry.told_waiting) else { return };
+        // Others have all that they may have.
+        if self.groups.get(&entry.group).is_none_or(|group| group.definition.config.processes_max.is_none()) {
+            return;
+        }
         let serving: Vec<_> =
             entry.machine.members().map(|(id, _)| id).filter(|id| entry.machine.accepts(*id)).collect();
         let full = |id| self.workers.get(id).is_some_and(|worker: &WorkerEntry| worker.gave_back_within(FULL_FOR, now));
