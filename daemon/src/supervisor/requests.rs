@@ -81,7 +81,14 @@ impl Supervisor {
         });
         match added {
             Ok(id) => self.place(id, true, now),
-            Err((error, _)) => tracing::error!("failed to take a connection in: {error}"),
+            Err((error, fd)) => {
+                let limit = getrlimit(Resource::RLIMIT_NOFILE).map(|(soft, _)| soft).unwrap_or_default();
+                let text = format!(
+                    "the supervisor failed to take a connection in: {error}; it may have {limit} descriptors: raise the limit on open files that httpd is started with"
+                );
+                tracing::error!("{text}");
+                let _ = send_fail(fd.as_fd(), Failure::SpawnFailed, &text);
+            }
         }
     }
 
