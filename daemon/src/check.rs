@@ -228,6 +228,7 @@ fn script(path: &Path, python: Option<&Path>, found: &mut Found) {
     let name = path.display();
     match path_check::readable(path) {
         Ok(()) if path.is_dir() => found.problems.push(format!("script `{name}` is a directory; name the file in it")),
+        Ok(()) if !path.is_file() => found.problems.push(format!("script `{name}` is not a regular file")),
         Ok(()) => match python.and_then(|python| mistake(python, path)) {
             Some(mistake) => found.problems.push(format!("script `{name}` can be read, but is no Python: {mistake}")),
             None => found.good.push(format!("script `{name}` can be read")),

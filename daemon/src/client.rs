@@ -128,7 +128,11 @@ pub(crate) fn exchange(path: &Path, command: &Command) -> io::Result<Value> {
         true => io::Error::new(io::ErrorKind::TimedOut, format!("it gave no answer within {} s", TIMEOUT.as_secs())),
         false => invalid(error.to_string()),
     })?;
-    serde_json::from_slice(frame.payload).map_err(|error| invalid(error.to_string()))
+    let answer: Value = serde_json::from_slice(frame.payload).map_err(|error| invalid(error.to_string()))?;
+    match is(&answer, "ok") || answer.get("error").is_some_and(Value::is_string) {
+        true => Ok(answer),
+        false => Err(invalid("what answers there is no supervisor".to_owned())),
+    }
 }
 
 /// Texts of a tenant end up on the terminal of an administrator: one harmless
@@ -238,5 +242,32 @@ fn print_pool(pool: &Value) {
     }
     if let Some(cause) = list(pool, "causes").last() {
         say!("    last: {}", text(cause, "text"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn what_is_no_supervisor_is_not_taken_for_one() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("control.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        for (said, is_one) in [("[]", false), ("{}", false), ("5", false), (r#"{"ok":true}"#, true)] {
+            let answer = std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    let (mut stream, _) = listener.accept().unwrap();
+                    let _ = stream.read(&mut [0; 64]).unwrap();
+                    let head = FrameHead::new(Kind::Control, 0, u32::try_from(said.len()).unwrap());
+                    stream.write_all(&[&head.encode(), said.as_bytes()].concat()).unwrap();
+                });
+                exchange(&path, &Command::Status)
+            });
+            assert_eq!(answer.is_ok(), is_one, "{said}");
+        }
     }
 }

@@ -137,7 +137,7 @@ fn check_names_what_would_not_start() {
     std::fs::write(format!("{root}/app.py"), "def application(:\n").unwrap();
     std::fs::write(format!("{root}/env"), "A=1\nB\n").unwrap();
     let site = format!(
-        "[group.a]\nscripts = ['{root}/app.py']\nhome = '{root}/app.py'\nlog = '{root}'\nenv-file = '{root}/env'\n\
+        "[group.a]\nscripts = ['{root}/app.py', '/dev/null']\nhome = '{root}/app.py'\nlog = '{root}'\nenv-file = '{root}/env'\n\
          [group.'']\nthreads = 1\n[group.\"a\\nb\"]\nthreads = 1\n"
     );
     let dir = etc(&sample(), &site);
@@ -149,7 +149,8 @@ fn check_names_what_would_not_start() {
         format!("log = `{root}`: `{root}` is a directory"),
         format!("env-file `{root}/env`, line 2: not NAME=VALUE"),
         "process group ``: a name has one character at least".to_owned(),
-        "1 process groups, 6 problems".to_owned(),
+        "script `/dev/null` is not a regular file".to_owned(),
+        "1 process groups, 7 problems".to_owned(),
     ] {
         assert!(text.contains(&wanted), "{wanted}\n{text}");
     }
