@@ -1,8 +1,11 @@
 //! Five frameworks with what their users do most: uploads, streams, files,
 //! cookies, redirects; each alone and under the referee of the standard library.
+//! And libraries that put something else in the place of threads.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
+use std::thread;
 
 use wsgid_tests::curl::Transport;
 use wsgid_tests::wire::{Addresses, with_tls};
@@ -115,4 +118,38 @@ impl On<'_> {
             assert!(!answer.text().contains("raised on purpose"), "{answer:?}");
         });
     }
+}
+
+/// What gevent's `patch_all()` does to threads: they become something that only
+/// runs while the main thread waits in its way.
+const GREEN: &str = "
+import _thread, threading, time
+def green(*words, **more): pass
+threading._start_new_thread = threading._start_joinable_thread = _thread.start_new_thread = green
+def application(environ, start_response):
+    time.sleep(0.3)
+    start_response('200 OK', [])
+    return [threading.current_thread().name.encode()]
+";
+
+#[test]
+fn an_application_may_replace_threads_by_something_else() {
+    case(Limit::default(), || {
+        let site = Site::new();
+        let script = site.write("green.py", GREEN);
+        let httpd = Httpd::builder()
+            .daemon("plain", "threads=2")
+            .daemon("preloaded", "threads=2 preload=On")
+            .mount("/plain", &script, "plain")
+            .mount("/preloaded", &script, "preloaded")
+            .start();
+        for group in ["/plain", "/preloaded"] {
+            let names: BTreeSet<String> = thread::scope(|scope| {
+                let both = [(); 2].map(|()| scope.spawn(|| httpd.get(group).text()));
+                both.into_iter().map(|one| one.join().expect("an answer")).collect()
+            });
+            assert_eq!(names, ["wsgid-1", "wsgid-2"].map(str::to_owned).into());
+        }
+        httpd.stop();
+    });
 }

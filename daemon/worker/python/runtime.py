@@ -4,15 +4,23 @@ Called once by `run` of the extension with the core and a dict of facts; the
 core does everything that a request needs.
 """
 
+import _thread
 import faulthandler
 import io
 import os
 import signal
 import sys
 import threading
+import time
 import types
 
 RequestTimeout = None
+# As they are before the application is loaded: gevent and eventlet replace them,
+# and what they make of a thread or of a wait stops this process.
+start_native, get_ident, allocate_lock = _thread.start_new_thread, _thread.get_ident, _thread.allocate_lock
+read = os.read
+OF_THREADING = {name: vars(threading).get(name)
+                for name in ("Thread", "Event", "Condition", "_start_new_thread", "_start_joinable_thread")}
 # What the signals of a worker do, by number.
 handlers = {}
 set_handler = signal.signal
@@ -64,7 +72,7 @@ def main(core, facts):
     else:
         serve_requests(core, facts, failed)
     while not core.is_leaving():
-        os.read(wake_read, 64)
+        read(wake_read, 64)
     leave(core, mod_wsgi)
 
 
@@ -154,11 +162,29 @@ def leave(core, mod_wsgi):
 
 
 def start_thread(name, target, *args):
-    threading.Thread(name=name, target=target, args=args, daemon=True).start()
+    if all(vars(threading).get(name) is value for name, value in OF_THREADING.items()):
+        threading.Thread(name=name, target=target, args=args, daemon=True).start()
+    else:
+        begun = allocate_lock()
+        begun.acquire()
+        start_native(native_thread, (begun, name, target, args))
+        begun.acquire()
+
+
+def native_thread(begun, name, target, args):
+    """Where `threading` is no longer Python's own. Its first wait makes what gevent
+    needs in each thread, which two threads cannot do at the same time."""
+    try:
+        threading.current_thread().name = name
+        time.sleep(0)
+    except Exception:
+        pass
+    begun.release()
+    target(*args)
 
 
 def request_thread(core, slot):
-    core.request_thread(slot, threading.get_ident())
+    core.request_thread(slot, get_ident())
 
 
 def prepare_path(facts):
