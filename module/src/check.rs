@@ -58,7 +58,10 @@ fn errors(settings: &Settings, main: Server<'_>) -> Vec<Remark> {
             continue;
         }
         let Some(known) = settings.groups.iter().find(|known| known.config.name == *group) else {
-            let text = format!("the process group `{group}` is not defined; define it with WSGIDaemonProcess");
+            // The supervisor on its own has the options, and httpd the name.
+            let how = settings.daemon_socket.is_some().then_some(" (its name is enough, beside WSGIDaemonSocket)");
+            let how = how.unwrap_or_default();
+            let text = format!("the process group `{group}` is not defined; define it with WSGIDaemonProcess{how}");
             errors.push(Remark { origin: naming.origin.clone(), text });
             continue;
         };
