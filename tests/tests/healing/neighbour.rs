@@ -121,7 +121,7 @@ fn a_full_httpd_refuses_nobody_whose_group_answers() {
         for load in &loads {
             load.wait_for_more(60);
         }
-        httpd.wsgid(&["restart", "one"]);
+        assert_eq!(httpd.wsgid(&["restart", "one"]), "");
         for load in &loads {
             load.wait_for_more(60);
         }
