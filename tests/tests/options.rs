@@ -502,11 +502,19 @@ fn root_the_owner_of_a_group_restarts_it_without_root() {
     });
 }
 
+const OWNED: &str = "
+import mod_wsgi
+print('loaded in', mod_wsgi.process_group, flush=True)
+def application(environ, start_response):
+    start_response('200 OK', [])
+    return [b'owned']
+";
+
 #[test]
 fn script_user_and_group_refuse_what_others_own_or_may_write() {
     case(Limit::default(), || {
         let site = Site::new();
-        let script = site.file("hello.py");
+        let script = site.write("owned.py", OWNED);
         let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
         let httpd = Httpd::builder()
             .daemon("own", &format!("threads=1 script-user=#{uid} script-group=#{gid}"))
@@ -520,7 +528,11 @@ fn script_user_and_group_refuse_what_others_own_or_may_write() {
         for name in ["user", "group"] {
             assert_eq!(httpd.get(&format!("/{name}")).status, 403);
             httpd.wait_for_log(&format!("script-{name}= demands `#65533`"), SOON);
+            let line = httpd.wait_for_log(&format!("[group {name}]"), SOON);
+            assert!(line.contains("is not loaded beforehand"), "{line}");
+            assert!(!httpd.error_log().contains(&format!("loaded in {name}")), "{name}");
         }
+        httpd.wait_for_log("loaded in own", SOON);
         let open = |mode| fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
         open(0o666);
         assert_eq!(httpd.get("/").status, 403);

@@ -14,6 +14,7 @@ use pyo3::types::{PyDict, PyList, PyModule};
 
 use wsgid_protocol::blocking::FrameReader;
 use wsgid_protocol::control::{FromWorker, RecycleReason, ToWorker, WorkerSpec};
+use wsgid_protocol::failure::level;
 use wsgid_protocol::limits::MAX_WORKER_CONTROL_LEN;
 
 use crate::control::Control;
@@ -24,7 +25,7 @@ use crate::script::Scripts;
 use crate::slot::Slot;
 use crate::stream::Stream;
 use crate::worker::{Runtime, Worker};
-use crate::{fork, lock, log, panics, serve, sys};
+use crate::{fork, lock, log, ownership, panics, serve, sys};
 
 const RUNTIME: &str = include_str!("../python/runtime.py");
 const MOD_WSGI: &str = include_str!("../python/mod_wsgi.py");
@@ -188,6 +189,10 @@ impl Core {
     /// Loads a script before the first request; returns why it failed.
     fn preload(&self, py: Python<'_>, path: PathBuf) -> Option<String> {
         let worker = self.worker();
+        if let Err(why) = ownership::check(&worker.spec.group, &path) {
+            log::lines(py, level::WARN, &format!("`{}` is not loaded beforehand: {why}", path.display()));
+            return None;
+        }
         worker.scripts.preload(py, self.module.bind(py), &path, &worker.spec.callables)
     }
 

@@ -27,6 +27,7 @@ mod meter;
 mod metrics;
 mod monitor;
 mod output;
+mod ownership;
 mod panics;
 mod preloader;
 mod receive;
