@@ -41,9 +41,12 @@ pub(crate) fn socket_directory(prefix: &str, pid: u32) -> String {
     format!("{prefix}.{pid}")
 }
 
+/// The socket's name in it.
+pub(crate) const SOCKET_NAME: &str = "httpd.sock";
+
 /// The socket in it, if its path is short enough for the kernel.
 pub(crate) fn socket_path(directory: &str, max: usize) -> Result<String, String> {
-    let path = format!("{directory}/httpd.sock");
+    let path = format!("{directory}/{SOCKET_NAME}");
     if path.len() < max {
         Ok(path)
     } else {

@@ -306,3 +306,39 @@ fn a_parent_that_is_killed_leaves_nothing_behind() {
         children.iter().for_each(|child| child.kill());
     });
 }
+
+/// Where nobody was left to do it, the next httpd does.
+#[test]
+fn sockets_of_a_server_that_was_killed_with_its_supervisor_are_removed_by_the_next() {
+    case(Limit::default(), || {
+        let place = Site::new();
+        let prefix = place.file("sockets");
+        let server = || {
+            let site = Site::new();
+            let httpd = Httpd::builder()
+                .line(format!("WSGISocketPrefix {}", prefix.display()))
+                .daemon("site", &format!("processes=1 threads=2 {}", site.python_path()))
+                .mount("/", &site.file("probe.py"), "site")
+                .start();
+            assert_eq!(httpd.get("/hello").status, 200);
+            (site, httpd)
+        };
+        let ours = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with("sockets.");
+        let top = prefix.parent().expect("a directory");
+        let directories = || std::fs::read_dir(top).expect("a directory").flatten().filter(ours).count();
+        let (_kept, lives) = server();
+        let (_site, killed) = server();
+        assert_eq!(directories(), 2);
+        let all = killed.pid().descendants();
+        [killed.pid()].iter().chain(&all).for_each(|pid| pid.kill());
+        eventually("their end", Duration::from_secs(20), || all.iter().all(|pid| !pid.alive()).then_some(()));
+        drop(killed);
+        assert_eq!(directories(), 2);
+        let (_site, next) = server();
+        assert_eq!(directories(), 2, "of the one that lives and the new one");
+        assert_eq!(lives.get("/hello").status, 200);
+        next.stop();
+        lives.stop();
+        assert_eq!(directories(), 0);
+    });
+}

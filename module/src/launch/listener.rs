@@ -1,13 +1,17 @@
 //! The listening socket: made once, kept in the parent, so that connections
 //! wait in its backlog while there is no supervisor.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, chown, lchown};
 use std::path::Path;
 
-use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{geteuid, getpid};
+use nix::unistd::{Pid, geteuid, getpid};
 
 use crate::apr::pool::Pool;
 use crate::httpd::retained::{self, Retained, SOCKET_PATH_MAX};
@@ -34,6 +38,7 @@ pub(super) fn ensure(retained: &mut Retained, prefix: &str) -> Result<(), String
         let directory = paths::socket_directory(prefix, getpid().as_raw().unsigned_abs());
         let path = paths::socket_path(&directory, SOCKET_PATH_MAX)?;
         make(retained, &path)?;
+        remove_abandoned(prefix);
     }
     give_away(&retained.socket_path())
 }
@@ -105,7 +110,7 @@ fn open(path: &str) -> std::io::Result<std::os::fd::OwnedFd> {
     }
     let fd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     let old = umask(Mode::from_bits_truncate(0o177));
-    let bound = UnixAddr::new(path).and_then(|address| bind(std::os::fd::AsRawFd::as_raw_fd(&fd), &address));
+    let bound = UnixAddr::new(path).and_then(|address| bind(fd.as_raw_fd(), &address));
     umask(old);
     bound?;
     listen(&fd, Backlog::new(BACKLOG)?)?;
@@ -116,14 +121,42 @@ fn open(path: &str) -> std::io::Result<std::os::fd::OwnedFd> {
 pub(super) fn remove(retained: &mut Retained) {
     let path = retained.socket_path();
     retained.set_listener(None);
-    if path.is_empty() {
-        return;
+    if !path.is_empty() {
+        remove_sockets(Path::new(&path));
     }
-    // Whatever is left may stay: the next httpd with this pid removes it.
-    let _ = fs::remove_file(&path);
-    if let Some(directory) = Path::new(&path).parent() {
+}
+
+/// Whatever is left may stay: the next httpd removes it.
+fn remove_sockets(path: &Path) {
+    let _ = fs::remove_file(path);
+    if let Some(directory) = path.parent() {
         // The supervisor's, which one that was killed leaves behind.
         let _ = fs::remove_file(directory.join("control.sock"));
         let _ = fs::remove_dir(directory);
     }
+}
+
+/// Removes what is left of servers that were killed together with their
+/// supervisors: nobody else ever would.
+fn remove_abandoned(prefix: &str) {
+    let prefix = Path::new(prefix);
+    let (Some(top), Some(name)) = (prefix.parent(), prefix.file_name().and_then(OsStr::to_str)) else { return };
+    for entry in fs::read_dir(top).into_iter().flatten().flatten() {
+        let pid = entry.file_name().to_str().and_then(|file| file.strip_prefix(name)?.strip_prefix('.')?.parse().ok());
+        let ours = entry.metadata().is_ok_and(|found| found.is_dir() && found.uid() == geteuid().as_raw());
+        if let Some(pid) = pid.filter(|pid: &i32| ours && *pid > 0) {
+            let socket = entry.path().join(paths::SOCKET_NAME);
+            // The number alone proves nothing: it may be that of another container.
+            if kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH) && nobody_listens(&socket) {
+                remove_sockets(&socket);
+            }
+        }
+    }
+}
+
+/// A full backlog is no answer, and is not waited for.
+fn nobody_listens(path: &Path) -> bool {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let Ok(probe) = socket(AddressFamily::Unix, SockType::Stream, flags, None) else { return false };
+    UnixAddr::new(path).and_then(|address| connect(probe.as_raw_fd(), &address)) == Err(Errno::ECONNREFUSED)
 }
