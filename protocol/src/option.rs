@@ -58,7 +58,7 @@ const OURS: bool = false;
 
 options! {
     "user", "name or #uid", MOD_WSGI, |c, v| c.user = Some(name(v)?), "user the processes run as";
-    "group", "name or #gid", MOD_WSGI, |c, v| c.group = Some(name(v)?), "primary group of the processes";
+    "group", "name or #gid", MOD_WSGI, |c, v| c.group = Some(name(v)?), "primary group of the processes; otherwise that of the user";
     "supplementary-groups", "comma list", MOD_WSGI, |c, v| c.supplementary_groups = Some(names(v)?), "further groups; otherwise those of the user";
     "umask", "octal", MOD_WSGI, |c, v| c.umask = Some(octal(v)?), "file mode creation mask";
     "home", "absolute directory", MOD_WSGI, |c, v| c.home = Some(absolute(v)?), "working directory, also searched for modules";
