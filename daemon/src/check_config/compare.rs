@@ -219,9 +219,16 @@ fn directive(seen: &Seen<'_>, uses: &[Use]) -> Vec<Finding> {
     }
 }
 
-/// Options of WSGIDaemonProcess whose text means another value.
+/// Options of WSGIDaemonProcess whose text means another value, or whose absence
+/// does.
 fn options(seen: &Seen<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let has =
+        |name: &str| seen.words.iter().skip(1).any(|word| word.split_once('=').is_some_and(|(own, _)| own == name));
+    if has("user") && !has("group") {
+        let text = "user= without group= has the primary group of that user; with mod_wsgi it is httpd's Group";
+        findings.push(Finding::new(Kind::Change, seen.origin(), text.to_owned()));
+    }
     for word in seen.words.iter().skip(1) {
         let Some((name, value)) = word.split_once('=') else { continue };
         let digits = value.trim_end_matches(|c: char| c.is_ascii_alphabetic());
@@ -322,5 +329,12 @@ mod tests {
         let found = texts(&report(vec![node("WSGIDaemonProcess", options, vec![])], &["site"]));
         assert_eq!(found.len(), 2, "{found:?}");
         assert!(found[0].contains("takes 512 bytes") && found[1].contains("takes 5 seconds"), "{found:?}");
+    }
+
+    #[test]
+    fn a_user_without_a_group_is_named() {
+        let of = |options: &str| texts(&report(vec![node("WSGIDaemonProcess", options, vec![])], &["site"]));
+        assert!(of("site user=shop group=shop").is_empty() && of("site group=shop").is_empty());
+        assert!(of("site user=shop")[0].contains("primary group of that user"));
     }
 }
