@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use wsgid_protocol::blocking::{FrameReader, send_frame};
+use wsgid_protocol::blocking::{FrameReader, ReadError, send_frame};
 use wsgid_protocol::control::Command;
 use wsgid_protocol::{FrameHead, Kind, payload};
 
@@ -23,6 +23,11 @@ use crate::print::say;
 
 /// Longer than the supervisor waits for a dump.
 const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a supervisor may take to become another program.
+const CHANGE: Duration = Duration::from_secs(2);
+/// Between two tries meanwhile.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// `wsgid status`.
 pub(crate) fn status(socket: &Socket, json: bool) -> ExitCode {
@@ -111,7 +116,21 @@ fn ask(socket: &Socket, command: &Command) -> Result<Value, String> {
         Some(path) => path.clone(),
         None => place::find()?,
     };
-    exchange(&path, command).map_err(|error| format!("failed to ask the supervisor at `{}`: {error}", path.display()))
+    let begun = Instant::now();
+    loop {
+        match exchange(&path, command) {
+            Err(error) if is_between(&error) && begun.elapsed() < CHANGE => std::thread::sleep(PAUSE),
+            other => {
+                return other.map_err(|error| format!("failed to ask the supervisor at `{}`: {error}", path.display()));
+            }
+        }
+    }
+}
+
+/// Whether the supervisor may just be becoming another program (`wsgid reexec`),
+/// which hears no more what was asked. To ask twice does no harm.
+fn is_between(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
 }
 
 /// Sends one command and gives the answer.
@@ -126,7 +145,11 @@ pub(crate) fn exchange(path: &Path, command: &Command) -> io::Result<Value> {
     let mut reader = FrameReader::new(0);
     let frame = reader.next(stream.as_fd()).map_err(|error| match asked.elapsed() >= TIMEOUT {
         true => io::Error::new(io::ErrorKind::TimedOut, format!("it gave no answer within {} s", TIMEOUT.as_secs())),
-        false => invalid(error.to_string()),
+        false => match error {
+            ReadError::Closed | ReadError::Truncated => io::Error::new(io::ErrorKind::UnexpectedEof, error.to_string()),
+            ReadError::Io(error) => error,
+            ReadError::Head(_) => invalid(error.to_string()),
+        },
     })?;
     let answer: Value = serde_json::from_slice(frame.payload).map_err(|error| invalid(error.to_string()))?;
     match is(&answer, "ok") || answer.get("error").is_some_and(Value::is_string) {
@@ -269,5 +292,30 @@ mod tests {
             });
             assert_eq!(answer.is_ok(), is_one, "{said}");
         }
+    }
+
+    #[test]
+    fn who_becomes_another_program_is_asked_again() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("control.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let answer = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (mut stream, _) = listener.accept().unwrap();
+                let _ = stream.read(&mut [0; 64]).unwrap();
+                drop(stream);
+                let (mut stream, _) = listener.accept().unwrap();
+                let _ = stream.read(&mut [0; 64]).unwrap();
+                let said = br#"{"ok":true}"#;
+                let head = FrameHead::new(Kind::Control, 0, u32::try_from(said.len()).unwrap());
+                stream.write_all(&[&head.encode(), said.as_slice()].concat()).unwrap();
+            });
+            ask(&Socket { socket: Some(path.clone()) }, &Command::Status)
+        });
+        assert!(answer.is_ok(), "{answer:?}");
+        let begun = Instant::now();
+        drop(listener);
+        assert!(ask(&Socket { socket: Some(path) }, &Command::Status).is_err());
+        assert!(begun.elapsed() < CHANGE, "nobody is there");
     }
 }
