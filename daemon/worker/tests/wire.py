@@ -105,6 +105,7 @@ def spec(application_group="", preloader=False, **options):
     identity = uint(0) + uint(0) + sequence([], uint) + text("root") + text("/") + text("") + flag(False)
     server = uint(2) + uint(4) + uint(71) + text("Apache/2.4.71 (test)") + text("event") + uint(4) + uint(25)
     worker = group(**options) + text(application_group) + identity + uint(0) + uint(1) + server + text("info")
+    worker += sequence([], pair)
     return uint(7 if preloader else 0) + worker
 
 
@@ -207,8 +208,10 @@ def from_worker(payload):
         result = ("Dumped", reader.text())
     elif kind in (6, 7):
         result = ("Heartbeat" if kind == 6 else "Forked",)
-    else:
-        assert kind in (8, 9), kind
+    elif kind in (8, 9):
         result = ("CannotFork" if kind == 8 else "Loaded", reader.text())
+    else:
+        assert kind == 10, kind
+        result = ("Called", reader.text(), reader.text())
     reader.end()
     return result
