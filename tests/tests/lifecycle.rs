@@ -254,7 +254,6 @@ fn children_of_httpd_hold_no_socket_of_the_parent() {
     });
 }
 
-/// Case 75.
 /// httpd would do it by itself, within ten seconds.
 #[test]
 fn a_socket_that_somebody_removed_is_made_anew() {
@@ -289,6 +288,7 @@ fn supervisors_that_are_killed_one_after_the_other_are_replaced_at_once() {
     });
 }
 
+/// Case 75.
 #[test]
 fn a_parent_that_is_killed_leaves_nothing_behind() {
     case(Limit::default(), || {
