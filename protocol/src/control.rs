@@ -127,7 +127,6 @@ pub struct WorkerSpec {
     pub log_level: String,
     /// By script, what requests called in the workers that serve: a script that
     /// has lost it is none that works.
-    #[serde(default)]
     pub callables: Vec<(PathBuf, String)>,
 }
 
