@@ -42,6 +42,13 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 /// A command is a name and little more.
 const COMMAND_MAX: u32 = 4096;
 
+/// What helps if the two do not understand each other.
+const OTHER_RELEASE: &str = concat!(
+    "the supervisor is of release ",
+    env!("CARGO_PKG_VERSION"),
+    ": take the command line of the same release, or say `wsgid reexec` so that the supervisor becomes the one on disk"
+);
+
 /// A question, who asks it, and where the answer goes.
 #[derive(Debug)]
 pub(crate) struct Asked {
@@ -166,7 +173,12 @@ async fn recv(stream: &mut UnixStream) -> io::Result<Command> {
     }
     let mut bytes = vec![0; head.len as usize];
     stream.read_exact(&mut bytes).await?;
-    payload::decode(&bytes).map_err(|error| invalid(error.to_string()))
+    match payload::decode_message::<Command>(&bytes) {
+        // To obey half of a command would be another command: nothing may be left over.
+        Ok(Some(_)) => payload::decode(&bytes).map_err(|error| invalid(format!("{error}; {OTHER_RELEASE}"))),
+        Ok(None) => Err(invalid(format!("it has no such command; {OTHER_RELEASE}"))),
+        Err(error) => Err(invalid(error.to_string())),
+    }
 }
 
 async fn send(stream: &mut UnixStream, bytes: &[u8]) -> io::Result<()> {

@@ -17,7 +17,7 @@ use nix::unistd::{chdir, chroot};
 use wsgid_protocol::control::{ToWorker, WorkerSpec};
 use wsgid_protocol::head::FrameHead;
 use wsgid_protocol::limits::HEAD_LEN;
-use wsgid_protocol::{GroupConfig, Kind, payload};
+use wsgid_protocol::{GroupConfig, Kind};
 
 use crate::environment::{self, PATH};
 use crate::exit_code::launcher;
@@ -153,10 +153,7 @@ fn read_spec() -> io::Result<Box<WorkerSpec>> {
     }
     let mut bytes = vec![0; head.len as usize];
     socket.read_exact(&mut bytes)?;
-    match payload::decode(&bytes).map_err(|error| invalid(error.to_string()))? {
-        ToWorker::Spec(spec) | ToWorker::Preload(spec) => Ok(spec),
-        _ => Err(invalid("another message came instead of a specification".to_owned())),
-    }
+    ToWorker::read_spec(&bytes).map(|(spec, _)| spec).map_err(invalid)
 }
 
 /// Only root may ask for more than an ordinary share. A site that cannot have it

@@ -96,11 +96,12 @@ impl Link {
 pub(crate) struct Inbox {
     bytes: BytesMut,
     codec: FrameCodec,
+    unknown: usize,
 }
 
 impl Inbox {
     pub(crate) fn new() -> Self {
-        Self { bytes: BytesMut::new(), codec: FrameCodec::new(MAX_WORKER_CONTROL_LEN) }
+        Self { bytes: BytesMut::new(), codec: FrameCodec::new(MAX_WORKER_CONTROL_LEN), unknown: 0 }
     }
 
     /// With bytes that the program before has received.
@@ -113,6 +114,11 @@ impl Inbox {
         self.bytes.to_vec()
     }
 
+    /// How many messages of other releases were skipped, and not yet told.
+    pub(crate) fn take_unknown(&mut self) -> usize {
+        std::mem::take(&mut self.unknown)
+    }
+
     fn messages(&mut self) -> io::Result<Vec<FromWorker>> {
         let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
         let mut out = Vec::new();
@@ -120,7 +126,10 @@ impl Inbox {
             if head.kind != Kind::Control || head.code != 0 {
                 return Err(invalid(format!("{:?} has no place on a control socket", head.kind)));
             }
-            out.push(payload::decode(&bytes).map_err(|error| invalid(error.to_string()))?);
+            match payload::decode_message(&bytes).map_err(|error| invalid(error.to_string()))? {
+                Some(message) => out.push(message),
+                None => self.unknown += 1,
+            }
         }
         Ok(out)
     }

@@ -14,12 +14,14 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::{Semaphore, watch};
+use wsgid_protocol::Failure;
 use wsgid_protocol::head::HeadError;
 use wsgid_protocol::limits::HEAD_LEN;
 use wsgid_protocol::payload::PayloadError;
 use wsgid_protocol::request::Hello;
 use wsgid_protocol::{FrameHead, Kind, payload};
 
+use crate::connections::send_fail;
 use crate::freeze::Freeze;
 use crate::sys;
 
@@ -89,6 +91,8 @@ enum HelloError {
     Timeout,
     #[error("{0:?} came instead of HELLO")]
     Unexpected(Kind),
+    #[error("{0}; stop and start httpd, so that both come from the same release")]
+    Version(String),
     #[error(transparent)]
     Head(#[from] HeadError),
     #[error(transparent)]
@@ -184,6 +188,11 @@ async fn read_hello(stream: UnixStream) -> Result<Incoming, HelloError> {
     }
     let mut bytes = vec![0; head.len as usize];
     read_exact(&stream, &mut bytes).await?;
+    if let Some(mismatch) = Hello::foreign(&bytes) {
+        // Whatever stands behind the versions: its child is told.
+        let _ = send_fail(stream.get_ref().as_fd(), Failure::VersionMismatch, &mismatch);
+        return Err(HelloError::Version(mismatch));
+    }
     Ok(Incoming { hello: payload::decode(&bytes)?, fd: stream.into_inner() })
 }
 
@@ -214,14 +223,15 @@ mod tests {
 
     fn hello() -> Hello {
         Hello {
-            version_min: 1,
-            version_max: 1,
+            version_min: 2,
+            version_max: 2,
             group: "site".into(),
             application_group: String::new(),
             pid: 1,
             generation: 1,
             nonce: 5,
             secret: [0; 32],
+            from_request: false,
         }
     }
 

@@ -26,6 +26,12 @@ pub(crate) struct ParentMessage {
     pub(crate) files: Vec<Arc<File>>,
 }
 
+/// A message, or its descriptors alone if this release does not know its kind.
+struct Received {
+    message: Option<FromParent>,
+    files: Vec<Arc<File>>,
+}
+
 /// Speaks with the parent until either side ends, or until `frozen`. `Ok` means that the parent
 /// has gone.
 pub(crate) async fn converse(
@@ -47,7 +53,11 @@ pub(crate) async fn converse(
                 if got? == 0 {
                     return Ok(());
                 }
-                while let Some(ParentMessage { message, mut files }) = next(&mut reader)? {
+                while let Some(Received { message, mut files }) = next(&mut reader)? {
+                    let Some(message) = message else {
+                        tracing::warn!("httpd's module is of another release: it says what release {} does not know, and that is ignored", env!("CARGO_PKG_VERSION"));
+                        continue;
+                    };
                     ahead.append(&mut files);
                     if ahead.len() > LOGS_MAX {
                         return Err(io::Error::new(io::ErrorKind::InvalidData, "too many descriptors"));
@@ -73,21 +83,21 @@ async fn fill(stream: &UnixStream, reader: &mut FrameReader) -> io::Result<usize
     stream.async_io(Interest::READABLE, || reader.fill(stream.as_fd(), MsgFlags::MSG_DONTWAIT)).await
 }
 
-fn next(reader: &mut FrameReader) -> io::Result<Option<ParentMessage>> {
+fn next(reader: &mut FrameReader) -> io::Result<Option<Received>> {
     let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
     let (message, count) = match reader.next_buffered().map_err(|error| invalid(error.to_string()))? {
         None => return Ok(None),
         Some(frame) if frame.head.kind != Kind::Control => {
             return Err(invalid(format!("{:?} has no place on the parent's control socket", frame.head.kind)));
         }
-        Some(frame) => (payload::decode(frame.payload).map_err(|error| invalid(error.to_string()))?, frame.head.code),
+        Some(frame) => (FromParent::read(frame.payload).map_err(|error| invalid(error.to_string()))?, frame.head.code),
     };
     let files: Vec<Arc<File>> =
         (0..count).filter_map(|_| reader.take_fd()).map(|fd| Arc::new(File::from(fd))).collect();
     if files.len() != usize::from(count) {
         return Err(invalid(format!("{count} descriptors were announced and {} came", files.len())));
     }
-    Ok(Some(ParentMessage { message, files }))
+    Ok(Some(Received { message, files }))
 }
 
 async fn send(stream: &UnixStream, answer: &ToParent) -> io::Result<()> {

@@ -207,6 +207,8 @@ async fn send_all(
 struct Rate {
     since: Instant,
     count: u32,
+    /// That the worker is of another release has been told.
+    told: bool,
 }
 
 impl Rate {
@@ -254,7 +256,7 @@ impl Watch {
         mut signals: Receiver<Signal>,
         inbox: &mut Inbox,
     ) -> Option<ExitStatus> {
-        let (mut open, mut rate) = (true, Rate { since: Instant::now(), count: 0 });
+        let (mut open, mut rate) = (true, Rate { since: Instant::now(), count: 0, told: false });
         let mut frozen = self.frozen.clone();
         loop {
             tokio::select! {
@@ -268,13 +270,23 @@ impl Watch {
                     self.last_words(inbox, open).await;
                     return Some(status);
                 }
-                got = self.link.recv(inbox), if open => open = self.take(got, &mut rate).await,
+                got = self.link.recv(inbox), if open => {
+                    let unknown = inbox.take_unknown();
+                    open = self.take(got, unknown, &mut rate).await;
+                }
             }
         }
     }
 
     /// Reports what a worker said. Returns whether it may go on.
-    async fn take(&self, got: io::Result<(Vec<FromWorker>, bool)>, rate: &mut Rate) -> bool {
+    async fn take(&self, got: io::Result<(Vec<FromWorker>, bool)>, unknown: usize, rate: &mut Rate) -> bool {
+        if unknown > 0 && !std::mem::replace(&mut rate.told, true) {
+            let release = env!("CARGO_PKG_VERSION");
+            tracing::warn!(
+                "worker {} is of another release: it says what release {release} does not know, and that is ignored",
+                self.pid
+            );
+        }
         let (messages, ended) = match got {
             Ok(got) => got,
             Err(error) => {
@@ -282,7 +294,7 @@ impl Watch {
                 return false;
             }
         };
-        let pause = rate.pause(messages.len());
+        let pause = rate.pause(messages.len() + unknown);
         for message in messages {
             self.report(WorkerEvent::Says(message)).await;
         }

@@ -84,6 +84,7 @@ impl Connection {
             generation: plan.generation,
             nonce,
             secret: plan.secret,
+            from_request: false,
         };
         let hello = encode_frame(Kind::Hello, &hello).map_err(Wait::Io)?;
         Ok(Self { socket, reader: FrameReader::new(1), nonce, count: 0, worker: 0, quick: false, hello: Some(hello) })

@@ -4,12 +4,18 @@
 //! Each message is one CONTROL frame; `code` is the number of descriptors that
 //! travel with it. What comes from a worker is a claim: a tenant may have
 //! written it.
+//!
+//! Both sides may be of different releases (PROTOCOL.md §7): kinds and fields are
+//! only ever added at the end, and are read with [`payload::decode_message`].
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::{GroupConfig, LogTarget};
+use crate::front::{self, Front, Fronted};
+use crate::payload::{self, PayloadError};
+use crate::request::VERSIONS;
 
 /// httpd parent → supervisor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,7 +24,7 @@ pub enum FromParent {
     /// difference. Descriptors: the first is httpd's main ErrorLog, which takes
     /// the place of the supervisor's standard error after a rotation; then the
     /// error logs that groups refer to by index.
-    Configure(Configuration),
+    Configure(#[serde(with = "front")] Configuration),
     /// The last httpd child of this generation has gone.
     GenerationEnded(u64),
     /// Stop everything; the parent waits for the supervisor to exit.
@@ -46,15 +52,74 @@ pub struct Configuration {
     /// See `httpd_uid`.
     pub httpd_gid: u32,
     /// What the groups are told about the server, for `mod_wsgi` and `apache`.
+    #[serde(default)]
     pub server: ServerFacts,
     /// All process groups.
     pub groups: Vec<GroupConfig>,
     /// Where what belongs to no group goes.
+    #[serde(default)]
     pub log: LogTarget,
+    /// Why the rest could not be read; filled in by the receiver.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<String>,
+}
+
+impl Fronted for Configuration {
+    fn front(&self) -> Front {
+        Front { versions: self.versions, generation: self.generation, uid: self.httpd_uid }
+    }
+}
+
+impl FromParent {
+    /// Reads a message; `None` is a kind that this release does not know. A
+    /// configuration of which nothing but the front can be read says so.
+    ///
+    /// # Errors
+    /// If the bytes are no message of any release.
+    pub fn read(payload: &[u8]) -> Result<Option<Self>, PayloadError> {
+        const CONFIGURE: u8 = 0;
+        let front = Front::of_message(payload).filter(|_| payload.first() == Some(&CONFIGURE));
+        match (payload::decode_message(payload), front) {
+            (Err(error), Some(front)) => Ok(Some(Self::Configure(Configuration::unreadable(front, error.to_string())))),
+            (read, _) => read,
+        }
+    }
+}
+
+impl Configuration {
+    fn unreadable(front: Front, why: String) -> Self {
+        Self {
+            versions: front.versions,
+            generation: front.generation,
+            secret: [0; 32],
+            httpd_uid: front.uid,
+            httpd_gid: u32::MAX,
+            server: ServerFacts::default(),
+            groups: Vec::new(),
+            log: LogTarget::default(),
+            unreadable: Some(why),
+        }
+    }
+
+    /// Why this configuration cannot be put in force, with the cure.
+    #[must_use]
+    pub fn refusal(&self) -> Option<String> {
+        if !front::is_spoken(self.versions) {
+            return Some(format!(
+                "the module speaks protocol versions {} to {}, this supervisor {} to {}; stop and start httpd, so that both come from the same release",
+                self.versions.0, self.versions.1, VERSIONS.0, VERSIONS.1
+            ));
+        }
+        let why = self.unreadable.as_ref()?;
+        Some(format!(
+            "the module's configuration cannot be read: {why}; stop and start httpd, so that both come from the same release"
+        ))
+    }
 }
 
 /// What an application may ask about the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ServerFacts {
     /// httpd's version as three numbers.
     pub version: (u32, u32, u32),
@@ -90,6 +155,7 @@ pub enum ToParent {
 
 /// Who a worker becomes. Resolved by the supervisor before it starts one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Identity {
     /// User id.
     pub uid: u32,
@@ -107,10 +173,28 @@ pub struct Identity {
     pub change: bool,
 }
 
+/// Whoever is not named is nobody: no process can become this one.
+impl Default for Identity {
+    fn default() -> Self {
+        Self {
+            uid: u32::MAX,
+            gid: u32::MAX,
+            groups: Vec::new(),
+            user: String::new(),
+            home: PathBuf::new(),
+            shell: PathBuf::new(),
+            change: true,
+        }
+    }
+}
+
 /// The first message on a worker's control socket: read by the launcher
 /// (`wsgid worker-exec`) and, once it has become Python, by the bootstrap.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct WorkerSpec {
+    /// Protocol versions the supervisor speaks (lowest, highest).
+    pub versions: (u16, u16),
     /// The group's definition.
     pub group: GroupConfig,
     /// The application group this worker serves; empty is the main one.
@@ -130,11 +214,17 @@ pub struct WorkerSpec {
     pub callables: Vec<(PathBuf, String)>,
 }
 
+impl Fronted for WorkerSpec {
+    fn front(&self) -> Front {
+        Front { versions: self.versions, generation: self.generation, uid: self.identity.uid }
+    }
+}
+
 /// Supervisor → worker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ToWorker {
     /// Who and what the worker is; always the first message.
-    Spec(Box<WorkerSpec>),
+    Spec(#[serde(with = "front")] Box<WorkerSpec>),
     /// Serve this connection from now on. Descriptor: the connection.
     Assign {
         /// The supervisor's number for it.
@@ -161,13 +251,43 @@ pub enum ToWorker {
     },
     /// In the place of `Spec`: become the preloader of such workers. It loads
     /// their scripts, says `Ready` and waits for `Fork`.
-    Preload(Box<WorkerSpec>),
+    Preload(#[serde(with = "front")] Box<WorkerSpec>),
     /// To a preloader: fork a worker. Descriptors: its control socket, its
     /// standard output, its standard error.
     Fork {
         /// Which of the group's processes it is.
         slot: u32,
     },
+}
+
+impl ToWorker {
+    /// Reads the first message: the specification, and whether it is that of a
+    /// preloader.
+    ///
+    /// # Errors
+    /// In words, if it is another message, or comes from a supervisor whose
+    /// specification this release must not follow.
+    pub fn read_spec(payload: &[u8]) -> Result<(Box<WorkerSpec>, bool), String> {
+        const SPEC: u8 = 0;
+        const PRELOAD: u8 = 7;
+        let front = Front::of_message(payload).filter(|_| matches!(payload.first(), Some(&(SPEC | PRELOAD))));
+        let front = front.ok_or("another message came instead of a specification")?;
+        if !front.is_spoken() {
+            return Err(format!(
+                "the supervisor speaks protocol versions {} to {}, this worker {} to {}; say `wsgid reexec`, so that both come from the same release",
+                front.versions.0, front.versions.1, VERSIONS.0, VERSIONS.1
+            ));
+        }
+        let (spec, preloads) = match payload::decode(payload).map_err(|error| error.to_string())? {
+            Self::Spec(spec) => (spec, false),
+            Self::Preload(spec) => (spec, true),
+            _ => return Err("another message came instead of a specification".to_owned()),
+        };
+        match spec.group.not_understood() {
+            Some(why) => Err(format!("process group `{}`: {why}", spec.group.name)),
+            None => Ok((spec, preloads)),
+        }
+    }
 }
 
 /// Why a worker asks to be replaced.
@@ -193,6 +313,10 @@ pub enum RecycleReason {
     LoadFailed,
     /// A connection could not be received: the process has no descriptor left.
     NoDescriptors,
+    /// A reason that this release does not know: whoever reads one takes it for
+    /// this, and nobody sends it. New reasons stand above it.
+    #[serde(other)]
+    Other,
 }
 
 /// Worker → supervisor. Claims, all of them.
@@ -253,6 +377,7 @@ pub enum FromWorker {
 
 /// What a worker knows of itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct WorkerReport {
     /// Requests completed.
     pub requests: u64,
@@ -271,7 +396,8 @@ pub struct WorkerReport {
 }
 
 /// A request that is running.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RunningRequest {
     /// The supervisor's number of its connection.
     pub connection: u64,

@@ -3,6 +3,7 @@
 //! crate is its normative text. No I/O runtime in the default features.
 
 pub mod blocking;
+mod by_name;
 #[cfg(feature = "codec")]
 pub mod codec;
 pub mod config;
@@ -10,7 +11,9 @@ pub mod control;
 pub mod failure;
 pub mod fds;
 pub mod frame;
+pub mod front;
 pub mod head;
+pub mod kinds;
 pub mod limits;
 pub mod line_rate;
 pub mod log_rate;
@@ -20,6 +23,7 @@ pub mod payload;
 pub mod report;
 pub mod request;
 pub mod response;
+mod syntax;
 pub mod token;
 
 pub use config::GroupConfig;

@@ -1,10 +1,17 @@
-//! The options of a process group by name: one table, one parser, one kind of
-//! error for `WSGIDaemonProcess`, site files and the command line.
+//! The options of a process group: one table, one row an option. From its row
+//! follow the name, the field of [`GroupConfig`], the default, how a text is
+//! read, and how the value is written as a text again. One parser and one kind
+//! of error for `WSGIDaemonProcess`, site files, the command line, and what
+//! travels between processes (`by_name.rs`).
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::{GroupConfig, LogTarget};
+use crate::config::{ApplicationOptions, LogTarget, Preload, Timeout};
+use crate::syntax::{
+    ABSOLUTE, Bytes, COUNT, Each, LEVEL, MILLISECONDS, Maybe, NAME, NAMES, NICE, Number, OCTAL, ON_OFF, PATHS,
+    PYTHON_HOME, SECONDS, SWITCH_INTERVAL, Syntax, TEXT, VARIABLE, absolute, json, number, path_text,
+};
 
 /// One row of the option table.
 #[derive(Clone, Copy, Debug)]
@@ -17,7 +24,21 @@ pub struct OptionRow {
     pub text: &'static str,
     /// Whether mod_wsgi has it too.
     pub in_mod_wsgi: bool,
+    /// No option of people: what other directives say about a group.
+    internal: bool,
     set: fn(&mut GroupConfig, &str) -> Result<(), String>,
+    texts: fn(&GroupConfig) -> Result<Vec<String>, String>,
+}
+
+impl OptionRow {
+    /// Texts that give a fresh group this option's value in `group` when they
+    /// are set one after the other; none if it is the default.
+    ///
+    /// # Errors
+    /// If the value cannot be written as text: a path that is not UTF-8.
+    pub fn texts(&self, group: &GroupConfig) -> Result<Vec<String>, OptionError> {
+        (self.texts)(group).map_err(|reason| OptionError::Value { name: self.name, reason })
+    }
 }
 
 /// Why an option could not be set.
@@ -41,80 +62,202 @@ pub enum OptionError {
     },
 }
 
+/// An option of another release, kept as it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+    /// Why it is not understood.
+    pub reason: String,
+}
+
+/// Whose an option is.
+enum Whose {
+    /// mod_wsgi has it.
+    Theirs,
+    /// Only this project has it.
+    Ours,
+    /// Directives and site files set it under other names.
+    Internal,
+}
+
+const MOD_WSGI: Whose = Whose::Theirs;
+const OURS: Whose = Whose::Ours;
+const INTERNAL: Whose = Whose::Internal;
+
+/// Reads a text into the field of a row; a row without a field has the whole group.
+macro_rules! set {
+    ($group:ident, $text:ident, $syntax:expr) => {
+        $syntax.set($group, $text)
+    };
+    ($group:ident, $text:ident, $syntax:expr, $field:ident) => {
+        $syntax.set(&mut $group.$field, $text)
+    };
+}
+
+/// Writes the field of a row, unless it has its default.
+macro_rules! texts {
+    ($group:ident, $syntax:expr) => {
+        $syntax.texts($group)
+    };
+    ($group:ident, $syntax:expr, $field:ident: $type:ty = $default:expr) => {{
+        let default: $type = $default;
+        if $group.$field == default { Ok(Vec::new()) } else { $syntax.texts(&$group.$field) }
+    }};
+}
+
 macro_rules! options {
-    ($($name:literal, $syntax:literal, $whose:ident, |$c:ident, $v:ident| $set:expr, $text:literal;)*) => {
-        /// All options, in the order of the documentation.
-        pub const TABLE: &[OptionRow] = &[
+    ($(
+        $name:literal $(=> $field:ident: $type:ty = $default:expr)?, $whose:ident, $form:literal, $syntax:expr, $text:literal;
+    )*) => {
+        /// A process group.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct GroupConfig {
+            /// Its name.
+            pub name: String,
+            /// Where it was defined (`file:line`), for messages.
+            pub origin: String,
+            /// Worker processes; with `processes_max` the least number.
+            pub processes: u32,
+            /// Most worker processes, if the number may change (`processes=1..8`).
+            pub processes_max: Option<u32>,
+            /// Whether `processes` was given at all: it decides `wsgi.multiprocess`.
+            pub multiprocess: bool,
+            /// Where process-level output goes.
+            pub log: LogTarget,
+            $($(#[doc = concat!("`", $name, "`: ", $text, ".")] pub $field: $type,)?)*
+            /// What came from another release and is not understood: such a
+            /// definition is not put in force, and no worker starts with it.
+            pub unread: Vec<Unread>,
+        }
+
+        impl GroupConfig {
+            /// A group with mod_wsgi's defaults.
+            #[must_use]
+            pub fn new(name: impl Into<String>, origin: impl Into<String>) -> Self {
+                Self {
+                    name: name.into(),
+                    origin: origin.into(),
+                    processes: 1,
+                    processes_max: None,
+                    multiprocess: false,
+                    log: LogTarget::Supervisor,
+                    $($($field: $default,)?)*
+                    unread: Vec::new(),
+                }
+            }
+        }
+
+        /// All rows: the options of people first, in the order of the documentation.
+        const ROWS: &[OptionRow] = &[
             $(OptionRow {
-                name: $name, syntax: $syntax, text: $text, in_mod_wsgi: $whose,
-                set: |$c: &mut GroupConfig, $v: &str| -> Result<(), String> { $set; Ok(()) },
+                name: $name,
+                syntax: $form,
+                text: $text,
+                in_mod_wsgi: matches!($whose, Whose::Theirs),
+                internal: matches!($whose, Whose::Internal),
+                set: |group: &mut GroupConfig, text: &str| set!(group, text, $syntax $(, $field)?),
+                texts: |group: &GroupConfig| texts!(group, $syntax $(, $field: $type = $default)?),
             },)*
         ];
     };
 }
 
-const MOD_WSGI: bool = true;
-const OURS: bool = false;
+const OFF: Timeout = Duration::ZERO;
 
 options! {
-    "user", "name or #uid", MOD_WSGI, |c, v| c.user = Some(name(v)?), "user the processes run as";
-    "group", "name or #gid", MOD_WSGI, |c, v| c.group = Some(name(v)?), "primary group of the processes; otherwise that of the user";
-    "supplementary-groups", "comma list", MOD_WSGI, |c, v| c.supplementary_groups = Some(names(v)?), "further groups; otherwise those of the user";
-    "umask", "octal", MOD_WSGI, |c, v| c.umask = Some(octal(v)?), "file mode creation mask";
-    "home", "absolute directory", MOD_WSGI, |c, v| c.home = Some(absolute(v)?), "working directory, also searched for modules";
-    "chroot", "absolute directory", MOD_WSGI, |c, v| c.chroot = Some(absolute(v)?), "root directory of the processes";
-    "script-user", "name or #uid", MOD_WSGI, |c, v| c.script_user = Some(name(v)?), "owner that scripts must have";
-    "script-group", "name or #gid", MOD_WSGI, |c, v| c.script_group = Some(name(v)?), "group that scripts must have";
-    "socket-user", "name or #uid", MOD_WSGI, |c, v| c.socket_user = Some(name(v)?), "user that may connect too, where a module changes the user of httpd's children (MPM-ITK)";
-    "lang", "locale name", MOD_WSGI, |c, v| c.lang = Some(name(v)?), "LANG of the processes";
-    "locale", "locale name", MOD_WSGI, |c, v| c.locale = Some(name(v)?), "LC_ALL of the processes";
-    "env", "NAME=VALUE", OURS, |c, v| c.env.push(variable(v)?), "environment variable; may be repeated";
-    "env-file", "absolute file", OURS, |c, v| c.env_file = Some(absolute(v)?), "file of NAME=VALUE lines for the environment";
-    "log-file", "absolute file", OURS, |c, v| c.log = LogTarget::File(absolute(v)?), "where what the processes print goes, opened with the user's rights; otherwise the ErrorLog";
-    "display-name", "text or %{GROUP}", MOD_WSGI, |c, v| c.display_name = Some(name(v)?), "what ps shows";
-    "python-home", "absolute directory", MOD_WSGI, |c, v| c.python_home = Some(python_home(v)?), "virtual environment or installation to run";
-    "python-path", "colon list of directories", MOD_WSGI, |c, v| c.python_path = path_list(v)?, "directories put in front of sys.path";
-    "python-eggs", "absolute directory", MOD_WSGI, |c, v| c.python_eggs = Some(absolute(v)?), "PYTHON_EGG_CACHE";
-    "switch-interval", "seconds", MOD_WSGI, |c, v| c.switch_interval_us = Some(switch_interval(v)?), "how often threads take turns";
-    "server-metrics", "On or Off", MOD_WSGI, |c, v| c.server_metrics = on_off(v)?, "read; `server_metrics()` is None: workers do not see httpd's scoreboard";
-    "processes", "number, or MIN..MAX", MOD_WSGI, |c, v| processes(c, v)?, "worker processes";
-    "threads", "number", MOD_WSGI, |c, v| c.threads = number(v, 0, 65533)?, "request threads per process; 0 is a service";
-    "stack-size", "bytes", MOD_WSGI, |c, v| c.stack_size = Some(bytes(v, 32768)?), "stack of a thread; 0 is the system's";
-    "listen-backlog", "number", MOD_WSGI, |c, v| c.listen_backlog = number(v, 1, 65535)?, "requests that may wait for a worker";
-    "cpu-priority", "nice value", MOD_WSGI, |c, v| c.cpu_priority = Some(nice(v)?), "scheduling priority, -20 to 19";
-    "startup-timeout", "seconds", MOD_WSGI, |c, v| c.startup_timeout = seconds(v)?, "time to load the application";
-    "queue-timeout", "seconds", MOD_WSGI, |c, v| c.queue_timeout = seconds(v)?, "time a request may wait for a worker";
-    "connect-timeout", "seconds", MOD_WSGI, |c, v| c.connect_timeout = seconds(v)?, "time to reach the supervisor";
-    "socket-timeout", "seconds", MOD_WSGI, |c, v| c.socket_timeout = seconds(v)?, "time without a byte from the worker; 0 is httpd's Timeout";
-    "response-socket-timeout", "seconds", MOD_WSGI, |c, v| c.response_socket_timeout = seconds(v)?, "time without a byte to the client";
-    "request-timeout", "seconds", MOD_WSGI, |c, v| c.request_timeout = seconds(v)?, "time a request may run, times 1 + ln(threads)";
-    "interrupt-timeout", "seconds", MOD_WSGI, |c, v| c.interrupt_timeout = seconds(v)?, "time an interrupted request has to end";
-    "deadlock-timeout", "seconds", MOD_WSGI, |c, v| c.deadlock_timeout = seconds(v)?, "time the interpreter may be locked";
-    "inactivity-timeout", "seconds", MOD_WSGI, |c, v| c.inactivity_timeout = seconds(v)?, "time without requests after which a worker that had some is replaced";
-    "idle-stop", "seconds", OURS, |c, v| c.idle_stop = seconds(v)?, "time without requests after which workers are stopped until the next one";
-    "graceful-timeout", "seconds", MOD_WSGI, |c, v| c.graceful_timeout = seconds(v)?, "time to finish requests when a worker is replaced; 0 is none";
-    "eviction-timeout", "seconds", MOD_WSGI, |c, v| c.eviction_timeout = seconds(v)?, "the same for SIGUSR1; 0 is graceful-timeout";
-    "shutdown-timeout", "seconds", MOD_WSGI, |c, v| c.shutdown_timeout = seconds(v)?, "time to end when a worker is stopped; 0 is none";
-    "restart-interval", "seconds", MOD_WSGI, |c, v| c.restart_interval = seconds(v)?, "age at which a worker is replaced";
-    "cpu-time-limit", "seconds", MOD_WSGI, |c, v| c.cpu_time_limit = seconds(v)?, "CPU time after which a worker is replaced";
-    "response-flush-delay", "milliseconds", MOD_WSGI, |c, v| c.response_flush_delay = milliseconds(v)?, "time response bytes may be held back";
-    "maximum-requests", "number", MOD_WSGI, |c, v| c.maximum_requests = number(v, 0, u32::MAX)?.into(), "requests after which a worker is replaced";
-    "maximum-requests-jitter", "number", OURS, |c, v| c.maximum_requests_jitter = number(v, 0, u32::MAX)?.into(), "up to so many requests more, chosen per worker";
-    "memory-recycle", "bytes", OURS, |c, v| c.memory_recycle = bytes(v, 0)?, "resident size after which a worker is replaced";
-    "memory-limit", "bytes", MOD_WSGI, |c, v| c.memory_limit = bytes(v, 0)?, "RLIMIT_DATA";
-    "virtual-memory-limit", "bytes", MOD_WSGI, |c, v| c.virtual_memory_limit = bytes(v, 0)?, "RLIMIT_AS";
-    "process-limit", "number", OURS, |c, v| c.process_limit = number(v, 0, u32::MAX)?, "RLIMIT_NPROC: processes and threads that the user may have; 0 is no limit";
-    "cpu-weight", "1 to 10000", OURS, |c, v| c.cpu_weight = number(v, 1, 10_000)?, "share of the processors against other groups; 100 is usual";
-    "memory-max", "bytes", OURS, |c, v| c.memory_max = bytes(v, 4 << 20)?, "memory of all processes of the group together";
-    "tasks-max", "number", OURS, |c, v| c.tasks_max = number(v, 0, 4_194_304)?, "processes and threads of the group together; 0 is no limit";
-    "no-new-privileges", "On or Off", OURS, |c, v| c.no_new_privileges = on_off(v)?, "programs such as sudo gain no privileges when a worker starts them";
-    "restart-burst", "number", OURS, |c, v| c.restart_burst = number(v, 1, 1_000_000)?, "failed starts within restart-window after which the group is failed";
-    "restart-window", "seconds", OURS, |c, v| c.restart_window = seconds(v)?, "see restart-burst";
-    "preload", "On or Off", OURS, |c, v| c.preload = on_off(v)?, "load the application once and fork the workers from it";
-    "send-buffer-size", "bytes", MOD_WSGI, |c, v| c.send_buffer_size = bytes(v, 512)?, "SO_SNDBUF; 0 is the system's";
-    "receive-buffer-size", "bytes", MOD_WSGI, |c, v| c.receive_buffer_size = bytes(v, 512)?, "SO_RCVBUF; 0 is the system's";
-    "header-buffer-size", "bytes", MOD_WSGI, |c, v| c.header_buffer_size = bytes(v, 8192)?, "longest header field of a response; 0 is 32768";
-    "response-buffer-size", "bytes", MOD_WSGI, |c, v| c.response_buffer_size = bytes(v, 65536)?, "bytes held for the client before a flush; 0 is 8 MiB";
+    "user" => user: Option<String> = None, MOD_WSGI, "name or #uid", Maybe(NAME), "user the processes run as";
+    "group" => group: Option<String> = None, MOD_WSGI, "name or #gid", Maybe(NAME), "primary group of the processes; otherwise that of the user";
+    "supplementary-groups" => supplementary_groups: Option<Vec<String>> = None, MOD_WSGI, "comma list", Maybe(NAMES), "further groups; otherwise those of the user";
+    "umask" => umask: Option<u32> = None, MOD_WSGI, "octal", Maybe(OCTAL), "file mode creation mask";
+    "home" => home: Option<PathBuf> = None, MOD_WSGI, "absolute directory", Maybe(ABSOLUTE), "working directory, also searched for modules";
+    "chroot" => chroot: Option<PathBuf> = None, MOD_WSGI, "absolute directory", Maybe(ABSOLUTE), "root directory of the processes";
+    "script-user" => script_user: Option<String> = None, MOD_WSGI, "name or #uid", Maybe(NAME), "owner that scripts must have";
+    "script-group" => script_group: Option<String> = None, MOD_WSGI, "name or #gid", Maybe(NAME), "group that scripts must have";
+    "socket-user" => socket_user: Option<String> = None, MOD_WSGI, "name or #uid", Maybe(NAME), "user that may connect too, where a module changes the user of httpd's children (MPM-ITK)";
+    "lang" => lang: Option<String> = None, MOD_WSGI, "locale name", Maybe(NAME), "LANG of the processes";
+    "locale" => locale: Option<String> = None, MOD_WSGI, "locale name", Maybe(NAME), "LC_ALL of the processes";
+    "env" => env: Vec<(String, String)> = Vec::new(), OURS, "NAME=VALUE", Each(VARIABLE), "environment variable; may be repeated";
+    "env-file" => env_file: Option<PathBuf> = None, OURS, "absolute file", Maybe(ABSOLUTE), "file of NAME=VALUE lines for the environment";
+    "log-file", OURS, "absolute file", LogFile, "where what the processes print goes, opened with the user's rights; otherwise the ErrorLog";
+    "display-name" => display_name: Option<String> = None, MOD_WSGI, "text or %{GROUP}", Maybe(NAME), "what ps shows";
+    "python-home" => python_home: Option<PathBuf> = None, MOD_WSGI, "absolute directory", Maybe(PYTHON_HOME), "virtual environment or installation to run";
+    "python-path" => python_path: Vec<PathBuf> = Vec::new(), MOD_WSGI, "colon list of directories", PATHS, "directories put in front of sys.path";
+    "python-eggs" => python_eggs: Option<PathBuf> = None, MOD_WSGI, "absolute directory", Maybe(ABSOLUTE), "PYTHON_EGG_CACHE";
+    "switch-interval" => switch_interval_us: Option<u64> = None, MOD_WSGI, "seconds", Maybe(SWITCH_INTERVAL), "how often threads take turns";
+    "server-metrics" => server_metrics: bool = false, MOD_WSGI, "On or Off", ON_OFF, "read; `server_metrics()` is None: workers do not see httpd's scoreboard";
+    "processes", MOD_WSGI, "number, or MIN..MAX", Processes, "worker processes";
+    "threads" => threads: u32 = 15, MOD_WSGI, "number", Number { min: 0, max: 65533 }, "request threads per process; 0 is a service";
+    "stack-size" => stack_size: Option<u64> = None, MOD_WSGI, "bytes", Maybe(Bytes { min: 32768 }), "stack of a thread; 0 is the system's";
+    "listen-backlog" => listen_backlog: u32 = 100, MOD_WSGI, "number", Number { min: 1, max: 65535 }, "requests that may wait for a worker";
+    "cpu-priority" => cpu_priority: Option<i32> = None, MOD_WSGI, "nice value", Maybe(NICE), "scheduling priority, -20 to 19";
+    "startup-timeout" => startup_timeout: Timeout = OFF, MOD_WSGI, "seconds", SECONDS, "time to load the application";
+    "queue-timeout" => queue_timeout: Timeout = OFF, MOD_WSGI, "seconds", SECONDS, "time a request may wait for a worker";
+    "connect-timeout" => connect_timeout: Timeout = Duration::from_secs(15), MOD_WSGI, "seconds", SECONDS, "time to reach the supervisor";
+    "socket-timeout" => socket_timeout: Timeout = OFF, MOD_WSGI, "seconds", SECONDS, "time without a byte from the worker; 0 is httpd's Timeout";
+    "response-socket-timeout" => response_socket_timeout: Timeout = OFF, MOD_WSGI, "seconds", SECONDS, "time without a byte to the client";
+    "request-timeout" => request_timeout: Timeout = OFF, MOD_WSGI, "seconds", SECONDS, "time a request may run, times 1 + ln(threads)";
+    "interrupt-timeout" => interrupt_timeout: Timeout = OFF, MOD_WSGI, "seconds", SECONDS, "time an interrupted request has to end";
+    "deadlock-timeout" => deadlock_timeout: Timeout = Duration::from_secs(300), MOD_WSGI, "seconds", SECONDS, "time the interpreter may be locked";
+    "inactivity-timeout" => inactivity_timeout: Timeout = OFF, MOD_WSGI, "seconds", SECONDS, "time without requests after which a worker that had some is replaced";
+    "idle-stop" => idle_stop: Timeout = OFF, OURS, "seconds", SECONDS, "time without requests after which workers are stopped until the next one";
+    "graceful-timeout" => graceful_timeout: Timeout = Duration::from_secs(15), MOD_WSGI, "seconds", SECONDS, "time to finish requests when a worker is replaced; 0 is none";
+    "eviction-timeout" => eviction_timeout: Timeout = OFF, MOD_WSGI, "seconds", SECONDS, "the same for SIGUSR1; 0 is graceful-timeout";
+    "shutdown-timeout" => shutdown_timeout: Timeout = Duration::from_secs(5), MOD_WSGI, "seconds", SECONDS, "time to end when a worker is stopped; 0 is none";
+    "restart-interval" => restart_interval: Timeout = OFF, MOD_WSGI, "seconds", SECONDS, "age at which a worker is replaced";
+    "cpu-time-limit" => cpu_time_limit: Timeout = OFF, MOD_WSGI, "seconds", SECONDS, "CPU time after which a worker is replaced";
+    "response-flush-delay" => response_flush_delay: Timeout = Duration::from_millis(5), MOD_WSGI, "milliseconds", MILLISECONDS, "time response bytes may be held back";
+    "maximum-requests" => maximum_requests: u64 = 0, MOD_WSGI, "number", COUNT, "requests after which a worker is replaced";
+    "maximum-requests-jitter" => maximum_requests_jitter: u64 = 0, OURS, "number", COUNT, "up to so many requests more, chosen per worker";
+    "memory-recycle" => memory_recycle: u64 = 0, OURS, "bytes", Bytes { min: 0 }, "resident size after which a worker is replaced";
+    "memory-limit" => memory_limit: u64 = 0, MOD_WSGI, "bytes", Bytes { min: 0 }, "RLIMIT_DATA";
+    "virtual-memory-limit" => virtual_memory_limit: u64 = 0, MOD_WSGI, "bytes", Bytes { min: 0 }, "RLIMIT_AS";
+    "process-limit" => process_limit: u32 = 0, OURS, "number", Number { min: 0, max: u32::MAX }, "RLIMIT_NPROC: processes and threads that the user may have; 0 is no limit";
+    "cpu-weight" => cpu_weight: u32 = 0, OURS, "1 to 10000", Number { min: 1, max: 10_000 }, "share of the processors against other groups; 100 is usual";
+    "memory-max" => memory_max: u64 = 0, OURS, "bytes", Bytes { min: 4 << 20 }, "memory of all processes of the group together";
+    "tasks-max" => tasks_max: u32 = 0, OURS, "number", Number { min: 0, max: 4_194_304 }, "processes and threads of the group together; 0 is no limit";
+    "no-new-privileges" => no_new_privileges: bool = true, OURS, "On or Off", ON_OFF, "programs such as sudo gain no privileges when a worker starts them";
+    "restart-burst" => restart_burst: u32 = 10, OURS, "number", Number { min: 1, max: 1_000_000 }, "failed starts within restart-window after which the group is failed";
+    "restart-window" => restart_window: Timeout = Duration::from_secs(60), OURS, "seconds", SECONDS, "see restart-burst";
+    "preload" => preload: bool = false, OURS, "On or Off", ON_OFF, "load the application once and fork the workers from it";
+    "send-buffer-size" => send_buffer_size: u64 = 0, MOD_WSGI, "bytes", Bytes { min: 512 }, "SO_SNDBUF; 0 is the system's";
+    "receive-buffer-size" => receive_buffer_size: u64 = 0, MOD_WSGI, "bytes", Bytes { min: 512 }, "SO_RCVBUF; 0 is the system's";
+    "header-buffer-size" => header_buffer_size: u64 = 0, MOD_WSGI, "bytes", Bytes { min: 8192 }, "longest header field of a response; 0 is 32768";
+    "response-buffer-size" => response_buffer_size: u64 = 0, MOD_WSGI, "bytes", Bytes { min: 65536 }, "bytes held for the client before a flush; 0 is 8 MiB";
+
+    // What other directives say, and what is no single value.
+    "multiprocess", INTERNAL, "On or Off", Multiprocess, "whether processes= was given";
+    "log", INTERNAL, "JSON", Log, "a log that is no file";
+    "python-optimize" => python_optimize: u8 = 0, INTERNAL, "level", LEVEL, "WSGIPythonOptimize";
+    "python-warnings" => python_warnings: Vec<String> = Vec::new(), INTERNAL, "filter", Each(TEXT), "WSGIPythonWarnings";
+    "python-hash-seed" => python_hash_seed: Option<String> = None, INTERNAL, "seed", Maybe(TEXT), "WSGIPythonHashSeed";
+    "dont-write-bytecode" => dont_write_bytecode: bool = false, INTERNAL, "On or Off", ON_OFF, "WSGIDontWriteBytecode";
+    "restrict-stdin" => restrict_stdin: bool = false, INTERNAL, "On or Off", ON_OFF, "WSGIRestrictStdin: reading sys.stdin raises";
+    "restrict-stdout" => restrict_stdout: bool = false, INTERNAL, "On or Off", ON_OFF, "WSGIRestrictStdout: using sys.stdout raises";
+    "restrict-signal" => restrict_signal: bool = true, INTERNAL, "On or Off", ON_OFF, "WSGIRestrictSignal: signal.signal does nothing and says so";
+    "preload-script" => preload_scripts: Vec<Preload> = Vec::new(), INTERNAL, "JSON", Each(json()), "a script that is loaded before the first request";
+    "application" => applications: Vec<ApplicationOptions> = Vec::new(), INTERNAL, "JSON", Each(json()), "what one application group has otherwise";
+}
+
+/// How many rows are options of people.
+const PUBLIC: usize = {
+    let mut count = 0;
+    while count < ROWS.len() && !ROWS[count].internal {
+        count += 1;
+    }
+    count
+};
+
+/// All options that directives, site files and the command line may set, in the
+/// order of the documentation.
+pub const TABLE: &[OptionRow] = ROWS.split_at(PUBLIC).0;
+
+/// All rows, also those that no directive or site file may name.
+#[must_use]
+pub const fn rows() -> &'static [OptionRow] {
+    ROWS
 }
 
 impl GroupConfig {
@@ -123,7 +266,16 @@ impl GroupConfig {
     /// # Errors
     /// If there is no such option, or the value does not fit it.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), OptionError> {
-        let row = TABLE.iter().find(|row| row.name == name).ok_or_else(|| unknown(name))?;
+        self.set_in(TABLE, name, value)
+    }
+
+    /// Sets what any row names: for what another process of this project wrote.
+    pub(crate) fn set_any(&mut self, name: &str, value: &str) -> Result<(), OptionError> {
+        self.set_in(ROWS, name, value)
+    }
+
+    fn set_in(&mut self, rows: &[OptionRow], name: &str, value: &str) -> Result<(), OptionError> {
+        let row = rows.iter().find(|row| row.name == name).ok_or_else(|| unknown(name))?;
         (row.set)(self, value).map_err(|reason| OptionError::Value { name: row.name, reason })
     }
 }
@@ -138,148 +290,84 @@ fn unknown(name: &str) -> OptionError {
     OptionError::Unknown { name: name.to_owned(), hint }
 }
 
-fn name(value: &str) -> Result<String, String> {
-    if value.is_empty() || value.contains(['\0', '\n', '\r']) {
-        return Err(format!("`{value}` is not a name"));
+/// A number of processes, or the least and the most of them.
+struct Processes;
+
+impl Syntax for Processes {
+    type Value = GroupConfig;
+
+    fn set(&self, group: &mut GroupConfig, text: &str) -> Result<(), String> {
+        const MAX: u32 = 10_000;
+        (group.processes, group.processes_max) = match text.split_once("..") {
+            Some((min, max)) => {
+                let min = number(min, 0, MAX)?;
+                (min, Some(number(max, min.max(1), MAX)?))
+            }
+            None => (number(text, 1, MAX)?, None),
+        };
+        group.multiprocess = true;
+        Ok(())
     }
-    Ok(value.to_owned())
-}
 
-fn names(value: &str) -> Result<Vec<String>, String> {
-    value.split(',').map(|part| name(part.trim())).collect()
-}
-
-fn absolute(value: &str) -> Result<PathBuf, String> {
-    if !value.starts_with('/') || value.contains('\0') {
-        return Err(format!("`{value}` is not an absolute path"));
+    fn texts(&self, group: &GroupConfig) -> Result<Vec<String>, String> {
+        Ok(match (group.processes, group.processes_max) {
+            (1, None) => Vec::new(),
+            (number, None) => vec![number.to_string()],
+            (min, Some(max)) => vec![format!("{min}..{max}")],
+        })
     }
-    Ok(PathBuf::from(value))
 }
 
-/// People give the interpreter itself, or its library directory: take the
-/// prefix that they meant.
-fn python_home(value: &str) -> Result<PathBuf, String> {
-    let path = absolute(value)?;
-    let is = |part: &Path, prefix: &str| {
-        part.file_name().and_then(|last| last.to_str()).is_some_and(|last| last.starts_with(prefix))
-    };
-    let parent_is = |part: &Path, dir: &str| part.parent().is_some_and(|up| up.file_name() == Some(dir.as_ref()));
-    let grandparent = path.parent().and_then(Path::parent);
-    match grandparent {
-        Some(prefix) if is(&path, "python") && (parent_is(&path, "bin") || parent_is(&path, "lib")) => {
-            Ok(prefix.to_path_buf())
+/// Whether `processes` was given: also if it has its default, which does not travel.
+struct Multiprocess;
+
+impl Syntax for Multiprocess {
+    type Value = GroupConfig;
+
+    fn set(&self, group: &mut GroupConfig, text: &str) -> Result<(), String> {
+        ON_OFF.set(&mut group.multiprocess, text)
+    }
+
+    fn texts(&self, group: &GroupConfig) -> Result<Vec<String>, String> {
+        let implied = (group.processes, group.processes_max) != (1, None);
+        if group.multiprocess == implied { Ok(Vec::new()) } else { ON_OFF.texts(&group.multiprocess) }
+    }
+}
+
+/// A log that is a file of the group's user.
+struct LogFile;
+
+impl Syntax for LogFile {
+    type Value = GroupConfig;
+
+    fn set(&self, group: &mut GroupConfig, text: &str) -> Result<(), String> {
+        group.log = LogTarget::File(absolute(text)?);
+        Ok(())
+    }
+
+    fn texts(&self, group: &GroupConfig) -> Result<Vec<String>, String> {
+        match &group.log {
+            LogTarget::File(path) => Ok(vec![path_text(path)?]),
+            _ => Ok(Vec::new()),
         }
-        _ => Ok(path),
     }
 }
 
-fn path_list(value: &str) -> Result<Vec<PathBuf>, String> {
-    if value.contains('\0') {
-        return Err(format!("`{value}` contains a NUL"));
-    }
-    Ok(value.split(':').filter(|part| !part.is_empty()).map(PathBuf::from).collect())
-}
+/// Any other log.
+struct Log;
 
-fn variable(value: &str) -> Result<(String, String), String> {
-    match value.split_once('=') {
-        Some((key, text)) if !key.is_empty() && !value.contains('\0') => Ok((key.to_owned(), text.to_owned())),
-        _ => Err(format!("`{value}` is not NAME=VALUE")),
-    }
-}
+impl Syntax for Log {
+    type Value = GroupConfig;
 
-fn octal(value: &str) -> Result<u32, String> {
-    match u32::from_str_radix(value, 8) {
-        Ok(mask) if mask <= 0o777 => Ok(mask),
-        _ => Err(format!("`{value}` is not an octal number from 0 to 0777")),
+    fn set(&self, group: &mut GroupConfig, text: &str) -> Result<(), String> {
+        json().set(&mut group.log, text)
     }
-}
 
-fn on_off(value: &str) -> Result<bool, String> {
-    match value.to_ascii_lowercase().as_str() {
-        "on" => Ok(true),
-        "off" => Ok(false),
-        _ => Err(format!("`{value}` is neither On nor Off")),
-    }
-}
-
-fn number(value: &str, min: u32, max: u32) -> Result<u32, String> {
-    match value.parse::<u32>() {
-        Ok(number) if (min..=max).contains(&number) => Ok(number),
-        _ => Err(format!("`{value}` is not a whole number from {min} to {max}")),
-    }
-}
-
-fn processes(config: &mut GroupConfig, value: &str) -> Result<(), String> {
-    const MAX: u32 = 10_000;
-    (config.processes, config.processes_max) = match value.split_once("..") {
-        Some((min, max)) => {
-            let min = number(min, 0, MAX)?;
-            (min, Some(number(max, min.max(1), MAX)?))
+    fn texts(&self, group: &GroupConfig) -> Result<Vec<String>, String> {
+        match &group.log {
+            LogTarget::Supervisor | LogTarget::File(_) => Ok(Vec::new()),
+            log => Ok(vec![serde_json::to_string(log).map_err(|error| error.to_string())?]),
         }
-        None => (number(value, 1, MAX)?, None),
-    };
-    config.multiprocess = true;
-    Ok(())
-}
-
-fn nice(value: &str) -> Result<i32, String> {
-    match value.parse::<i32>() {
-        Ok(nice) if (-20..=19).contains(&nice) => Ok(nice),
-        _ => Err(format!("`{value}` is not a nice value from -20 to 19")),
-    }
-}
-
-fn switch_interval(value: &str) -> Result<u64, String> {
-    match value.parse::<f64>() {
-        // Python refuses an interval that rounds to no microsecond at all.
-        Ok(seconds) if (1e-6..=3600.0).contains(&seconds) => Ok((seconds * 1e6).round() as u64),
-        _ => Err(format!("`{value}` is not a number of seconds from 0.000001 to 3600")),
-    }
-}
-
-/// Seconds, with an optional unit of `ms`, `s`, `m` or `h`.
-fn seconds(value: &str) -> Result<Duration, String> {
-    let at = value.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(value.len());
-    let (digits, unit) = value.split_at(at);
-    let scale_ms = match unit {
-        "" | "s" => 1000,
-        "ms" => 1,
-        "m" | "min" => 60_000,
-        "h" => 3_600_000,
-        _ => return Err(format!("`{unit}` is not a unit of time; use s, ms, m or h")),
-    };
-    // The largest that C's int holds, which people write for "never".
-    match digits.parse::<u64>() {
-        Ok(count) if count <= u64::from(u32::MAX) => Ok(Duration::from_millis(count * scale_ms)),
-        _ => Err(format!("`{value}` is not a whole number, 0 or more, with or without a unit of ms, s, m or h")),
-    }
-}
-
-/// Milliseconds, or a time with its unit; an hour at most.
-fn milliseconds(value: &str) -> Result<Duration, String> {
-    const HOUR: Duration = Duration::from_secs(3600);
-    let has_unit = value.ends_with(|c: char| c.is_ascii_alphabetic());
-    let time = if has_unit { seconds(value)? } else { seconds(&format!("{value}ms"))? };
-    if time <= HOUR { Ok(time) } else { Err(format!("`{value}` is more than an hour")) }
-}
-
-/// Bytes, with an optional unit of `K`, `M` or `G` (powers of 1024). Zero is
-/// always allowed and means the default.
-fn bytes(value: &str, min: u64) -> Result<u64, String> {
-    let at = value.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(value.len());
-    let (digits, unit) = value.split_at(at);
-    let shift = match unit.to_ascii_uppercase().as_str() {
-        "" | "B" => 0,
-        "K" | "KB" | "KIB" => 10,
-        "M" | "MB" | "MIB" => 20,
-        "G" | "GB" | "GIB" => 30,
-        _ => return Err(format!("`{unit}` is not a unit of size; use K, M or G")),
-    };
-    let count = digits.parse::<u64>().ok().and_then(|count| count.checked_mul(1 << shift));
-    match count {
-        Some(count) if count == 0 || count >= min => Ok(count),
-        Some(_) => Err(format!("`{value}` is below the least value of {min} bytes (0 is the default)")),
-        None => Err(format!("`{value}` is not a number of bytes")),
     }
 }
 

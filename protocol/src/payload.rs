@@ -1,13 +1,18 @@
-//! The only file that names the serializer.
+//! The only file that names the serializer of the wire.
 //!
 //! Heads and control messages are bincode 2 with its standard configuration
 //! (little-endian, variable-length integers), a limit on what is allocated, and
-//! no bytes left over. Field order *is* the format; the golden files pin it.
+//! no bytes left over. Field order *is* the format; the golden files pin it. What
+//! may come from another release is read with [`decode_message`], and what has
+//! many fields is JSON behind a front (`front.rs`).
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
+use bincode::error::DecodeError;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::head::FrameHead;
+use crate::kinds;
 use crate::limits::{HEAD_LEN, MAX_CONTROL_LEN, MAX_HELLO_LEN, MAX_WORKER_CONTROL_LEN};
 
 /// The serializer's limit counts an integer by its size in memory, up to eight
@@ -30,6 +35,9 @@ pub enum PayloadError {
     /// The bytes do not decode.
     #[error("malformed payload: {0}")]
     Malformed(String),
+    /// The message needs more bytes than there are.
+    #[error("malformed payload: it ends early")]
+    Short,
     /// Bytes are left over behind the message.
     #[error("{0} bytes left over behind the payload")]
     Trailing(usize),
@@ -103,6 +111,32 @@ pub fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, PayloadEr
     }
 }
 
+/// What fields take at most that another release has more: they read as zero.
+const FIELDS_MAX: usize = 64;
+
+/// Decodes a message of an enumeration whose sender may be of another release.
+/// `None`: a kind that this release does not know. Bytes behind the fields that
+/// are known here are ignored; fields that the sender does not know are zero,
+/// empty or absent.
+///
+/// # Errors
+/// If the bytes are malformed.
+pub fn decode_message<T: DeserializeOwned>(bytes: &[u8]) -> Result<Option<T>, PayloadError> {
+    let (kind, _) = decode_front::<u32>(bytes)?;
+    if kind as usize >= kinds::names::<T>().len() {
+        return Ok(None);
+    }
+    match decode_front(bytes) {
+        Ok((message, _)) => Ok(Some(message)),
+        Err(PayloadError::Short) => {
+            let mut longer = bytes.to_vec();
+            longer.resize(bytes.len() + FIELDS_MAX, 0);
+            decode_front(&longer).map(|(message, _)| Some(message))
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// Decodes what is at the front of `bytes`; returns it and the rest.
 pub(crate) fn decode_front<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<(T, &'de [u8]), PayloadError> {
     use bincode::serde::borrow_decode_from_slice as read;
@@ -112,6 +146,9 @@ pub(crate) fn decode_front<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result
         len if len <= LARGE => read(bytes, config::<{ GROWTH * LARGE }>()),
         len => return Err(PayloadError::TooLong { len, max: MAX_CONTROL_LEN }),
     };
-    let (value, used) = read.map_err(|error| PayloadError::Malformed(error.to_string()))?;
+    let (value, used) = read.map_err(|error| match error {
+        DecodeError::UnexpectedEnd { .. } => PayloadError::Short,
+        error => PayloadError::Malformed(error.to_string()),
+    })?;
     Ok((value, bytes.get(used..).unwrap_or_default()))
 }

@@ -4,32 +4,79 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::Bytes;
 
 use crate::limits::MAX_ENVIRON_FIELDS;
-use crate::pairs::{put_pairs, take_bytes, take_number, take_pairs};
+use crate::pairs::{put_pairs, take_bytes, take_number, take_pairs, take_short};
 use crate::payload::{PayloadError, decode_front, encode_into};
 
 /// The protocol versions this build speaks, lowest and highest.
-pub const VERSIONS: (u16, u16) = (1, 1);
+pub const VERSIONS: (u16, u16) = (2, 2);
 
 /// The first frame on a connection, sent together with the first REQUEST.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     /// Lowest protocol version the module speaks.
+    #[serde(default)]
     pub version_min: u16,
     /// Highest protocol version the module speaks; REQUEST is written in it.
+    #[serde(default)]
     pub version_max: u16,
     /// The process group that is asked for.
+    #[serde(default)]
     pub group: String,
     /// The application group inside it; empty is the main one (`%{GLOBAL}`).
+    #[serde(default)]
     pub application_group: String,
     /// Process id of the httpd child.
+    #[serde(default)]
     pub pid: u32,
     /// Configuration generation of the httpd child.
+    #[serde(default)]
     pub generation: u64,
     /// The upper 32 bits of every request id on this connection. They are
     /// random, so that bytes a client sent can never pass for a REQUEST.
+    #[serde(default)]
     pub nonce: u32,
     /// Known to the httpd parent, its children and the supervisor only.
+    #[serde(default)]
     pub secret: [u8; 32],
+    /// The application group's name was made by the request and stands nowhere
+    /// in the configuration.
+    #[serde(default)]
+    pub from_request: bool,
+}
+
+impl Hello {
+    /// What stands at the front of a HELLO of any release, if this build does not
+    /// speak it: what is behind may be laid out in another way. The text names
+    /// both ranges.
+    #[must_use]
+    pub fn foreign(mut payload: &[u8]) -> Option<String> {
+        let lowest = take_short(&mut payload).ok()?;
+        let highest = take_short(&mut payload).ok()?;
+        (!speaks(lowest, highest)).then(|| version_mismatch(lowest, highest))
+    }
+
+    /// Whether REQUEST will be written in a version that this build speaks.
+    #[must_use]
+    pub const fn is_spoken(&self) -> bool {
+        speaks(self.version_min, self.version_max)
+    }
+
+    /// Both ranges in words.
+    #[must_use]
+    pub fn version_mismatch(&self) -> String {
+        version_mismatch(self.version_min, self.version_max)
+    }
+}
+
+const fn speaks(lowest: u16, highest: u16) -> bool {
+    lowest <= VERSIONS.1 && highest >= VERSIONS.0 && highest <= VERSIONS.1
+}
+
+fn version_mismatch(lowest: u16, highest: u16) -> String {
+    format!(
+        "the module speaks protocol versions {lowest} to {highest}, the supervisor {} to {}",
+        VERSIONS.0, VERSIONS.1
+    )
 }
 
 /// How the body of a request arrives.

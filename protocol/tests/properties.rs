@@ -19,7 +19,7 @@ use wsgid_protocol::control::{
     Command, FromParent, FromWorker, RecycleReason, RunningRequest, ToParent, ToWorker, WorkerReport,
 };
 use wsgid_protocol::limits::{MAX_ENVIRON_FIELDS, MAX_RESPONSE_FIELDS};
-use wsgid_protocol::payload::{PayloadError, decode, encode, encode_frame_into};
+use wsgid_protocol::payload::{PayloadError, decode, decode_message, encode, encode_frame_into};
 use wsgid_protocol::request::{BodyKind, Call, Hello, RequestHead, RequestOptions};
 use wsgid_protocol::response::{Answer, EndReport, FilePart, HeadWriter, ResponseHead};
 use wsgid_protocol::{FrameHead, GroupConfig, Kind};
@@ -111,14 +111,21 @@ fn from_worker() -> impl Strategy<Value = FromWorker> {
 }
 
 fn group() -> impl Strategy<Value = GroupConfig> {
-    let texts = (".{0,20}", of(".{0,20}"), of("/.{0,20}"), vec((".{1,9}", ".{0,9}"), 0..4), vec("/.{0,9}", 0..4));
-    let numbers = (of(0_u32..0o1000), any::<u32>(), of(any::<u32>()), any::<u64>(), of(-20_i32..20), any::<bool>());
+    // What options can hold: no NUL, and nothing that separates values.
+    let texts = (
+        ".{0,20}",
+        of("[a-z\u{e9} ]{1,20}"),
+        of("/[a-z\u{e9} ]{0,20}"),
+        vec(("[A-Z]{1,9}", "[^\u{0}]{0,9}"), 0..4),
+        vec("/[a-z\u{e9} ]{0,9}", 0..4),
+    );
+    let numbers = (of(0_u32..0o1000), 1_u32..5000, of(5000_u32..10_000), any::<u64>(), of(-20_i32..20), any::<bool>());
     let log = prop_oneof![
         Just(LogTarget::Supervisor),
         (0_usize..300).prop_map(LogTarget::Descriptor),
-        "/.{0,9}".prop_map(|path| LogTarget::File(path.into())),
+        "/[^\u{0}]{0,9}".prop_map(|path| LogTarget::File(path.into())),
     ];
-    (texts, numbers, (any::<u32>(), 0_u32..1_000_000_000), log).prop_map(|(texts, numbers, (secs, nanos), log)| {
+    (texts, numbers, any::<u32>(), log).prop_map(|(texts, numbers, millis, log)| {
         let (name, user, home, env, path) = texts;
         let mut group = GroupConfig::new(name, "file:1");
         group.user = user;
@@ -127,7 +134,7 @@ fn group() -> impl Strategy<Value = GroupConfig> {
         group.python_path = path.into_iter().map(Into::into).collect();
         (group.umask, group.processes, group.processes_max, group.memory_limit, group.cpu_priority, group.preload) =
             numbers;
-        group.request_timeout = Duration::new(secs.into(), nanos);
+        group.request_timeout = Duration::from_millis(millis.into());
         group.log = log;
         group
     })
@@ -177,7 +184,7 @@ proptest! {
     fn hellos(names in (".{0,60}", ".{0,60}"), numbers in any::<(u16, u16, u32, u64, u32)>(), secret in any::<[u8; 32]>()) {
         let (version_min, version_max, pid, generation, nonce) = numbers;
         let (group, application_group) = names;
-        comes_back(&Hello { version_min, version_max, group, application_group, pid, generation, nonce, secret });
+        comes_back(&Hello { version_min, version_max, group, application_group, pid, generation, nonce, secret, from_request: nonce % 2 == 0 });
     }
 
     #[test]
@@ -239,6 +246,13 @@ fn decode_as_everything(bytes: &[u8]) {
             assert!(ours.len() <= bytes.len());
         }
     }
+    /// What travels by name may be longer when it is written again: `1G` is a
+    /// number then.
+    fn by_name<T: DeserializeOwned + Serialize + PartialEq + std::fmt::Debug>(bytes: &[u8]) {
+        if let Ok(value) = decode::<T>(bytes) {
+            comes_back(&value);
+        }
+    }
     assert_eq!(RequestHead::decode(bytes).ok(), decode::<RequestHead<'_>>(bytes).ok());
     assert_eq!(ResponseHead::decode(bytes).ok(), decode::<ResponseHead<'_>>(bytes).ok());
     assert_eq!(EndReport::decode(bytes).ok(), decode::<EndReport>(bytes).ok());
@@ -248,12 +262,14 @@ fn decode_as_everything(bytes: &[u8]) {
     one::<FilePart>(bytes);
     one::<EndReport>(bytes);
     one::<Answer>(bytes);
-    one::<FromParent>(bytes);
+    by_name::<FromParent>(bytes);
     one::<ToParent>(bytes);
-    one::<ToWorker>(bytes);
+    by_name::<ToWorker>(bytes);
     one::<FromWorker>(bytes);
     one::<Command>(bytes);
-    one::<GroupConfig>(bytes);
+    by_name::<GroupConfig>(bytes);
+    let _ = (FromParent::read(bytes), ToWorker::read_spec(bytes), Hello::foreign(bytes));
+    let _ = (decode_message::<FromWorker>(bytes), decode_message::<ToParent>(bytes));
 }
 
 #[test]

@@ -36,6 +36,27 @@ fn target_of(name: &str) -> Option<&'static str> {
     }
 }
 
+/// Options of each syntax: another row in the table changes no seed.
+const NAMES: [&str; 15] = [
+    "user",
+    "supplementary-groups",
+    "umask",
+    "home",
+    "env",
+    "log-file",
+    "python-home",
+    "python-path",
+    "switch-interval",
+    "processes",
+    "threads",
+    "cpu-priority",
+    "request-timeout",
+    "memory-limit",
+    "preload",
+];
+
+const VALUES: [&str; 11] = ["On", "7", "/srv/site", "A=B", "0022", "65536", "1..4", "10ms", "512M", "0.005", "#1000"];
+
 fn seeds() -> Vec<(PathBuf, Vec<u8>)> {
     let mut all = Vec::new();
     let mut stream = Vec::new();
@@ -49,8 +70,8 @@ fn seeds() -> Vec<(PathBuf, Vec<u8>)> {
             all.push((seeds_directory().join(target).join(name), bytes));
         }
     }
-    for value in ["On", "7", "/srv/site", "A=B", "0022", "65536", "1..4", "10ms", "512M", "0.005", "#1000"] {
-        let lines: Vec<String> = option::TABLE.iter().map(|row| format!("{}={value}\n", row.name)).collect();
+    for value in VALUES {
+        let lines: Vec<String> = NAMES.iter().map(|name| format!("{name}={value}\n")).collect();
         let file = value.replace(['/', '.', '#', '='], "_");
         all.push((seeds_directory().join("option").join(file), lines.concat().into_bytes()));
     }
@@ -89,6 +110,15 @@ fn every_decoder_stands_every_input() {
         }
     }
     assert!(inputs >= 70, "only {inputs} inputs found");
+}
+
+/// The seeds name some options; this is all of them.
+#[test]
+fn every_option_stands_every_value() {
+    for value in VALUES {
+        let lines: Vec<String> = option::TABLE.iter().map(|row| format!("{}={value}\n", row.name)).collect();
+        decoders::option(lines.concat().as_bytes());
+    }
 }
 
 #[test]

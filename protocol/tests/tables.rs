@@ -1,12 +1,19 @@
 //! The failure table and the option table: what every row must keep, and the
 //! edges of the options' values.
 
-use std::collections::HashSet;
+#![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
+
+#[expect(dead_code, reason = "the golden files use all of it")]
+mod samples;
+
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
+use wsgid_protocol::config::LogTarget;
 use wsgid_protocol::failure::{self, Failure, level};
 use wsgid_protocol::limits;
 use wsgid_protocol::option::{self, OptionError};
+use wsgid_protocol::payload::{decode, encode};
 use wsgid_protocol::request::BodyError;
 use wsgid_protocol::{GroupConfig, Kind};
 
@@ -82,8 +89,109 @@ fn refused(name: &str, value: &str) -> String {
     error.to_string()
 }
 
-/// Values that some option accepts, one of which every option accepts.
-const VALUES: [&str; 8] = ["On", "Off", "7", "/srv/site", "NAME=VALUE", "0022", "65536", "64M"];
+/// Values one of which every option accepts.
+const VALUES: [&str; 10] = ["3..8", "On", "Off", "7", "/srv/site", "NAME=VALUE", "0027", "65536", "64M", "0.25"];
+
+/// A group in which every row of the table has another value than the default,
+/// made from the table itself.
+fn full() -> GroupConfig {
+    let mut group = GroupConfig::new("full", "/etc/wsgid/full.toml");
+    for row in option::TABLE {
+        let fresh = group.clone();
+        for value in VALUES {
+            let mut changed = fresh.clone();
+            if changed.set(row.name, value).is_ok() && changed != fresh {
+                group = changed;
+                break;
+            }
+        }
+    }
+    group.restrict_signal = false;
+    (group.restrict_stdin, group.restrict_stdout, group.dont_write_bytecode) = (true, true, true);
+    (group.python_optimize, group.python_hash_seed) = (2, Some("random".to_owned()));
+    group.python_warnings = vec!["error".to_owned(), "ignore::UserWarning:a, b".to_owned()];
+    group.preload_scripts = samples::config::some().preload_scripts;
+    group.applications = vec![samples::config::application()];
+    group
+}
+
+/// What travels is what comes back, for every row: also those that no directive
+/// names.
+#[test]
+fn every_option_comes_back_from_its_texts() {
+    for row in option::rows() {
+        assert_eq!(row.texts(&GroupConfig::new("", "")).unwrap(), Vec::<String>::new(), "{} has its default", row.name);
+        for value in VALUES {
+            let Ok(group) = set(row.name, value) else { continue };
+            let mut again = GroupConfig::new("site", "test");
+            for text in row.texts(&group).unwrap() {
+                again.set(row.name, &text).unwrap();
+            }
+            again.multiprocess = group.multiprocess;
+            assert_eq!(again, group, "{}={value}", row.name);
+        }
+    }
+    let full = full();
+    let mut other = full.clone();
+    other.log = LogTarget::Descriptor(9);
+    other.multiprocess = false;
+    let mut travelled = BTreeSet::new();
+    for group in [full, other] {
+        travelled.extend(group.options().unwrap().into_iter().map(|(name, _)| name));
+        assert_eq!(decode::<GroupConfig>(&encode(&group).unwrap()).unwrap(), group);
+    }
+    let missing: Vec<_> = option::rows().iter().filter(|row| !travelled.contains(row.name)).collect();
+    assert!(missing.is_empty(), "the sample has no value for {missing:?}");
+}
+
+#[test]
+fn what_directives_say_is_no_option() {
+    for row in option::rows().iter().filter(|row| !option::TABLE.iter().any(|public| public.name == row.name)) {
+        for value in ["On", "2", "text", "{}"] {
+            let error = set(row.name, value).expect_err(row.name);
+            assert!(matches!(error, OptionError::Unknown { .. }), "{}={value}", row.name);
+        }
+    }
+    assert!(option::TABLE.len() < option::rows().len());
+}
+
+#[test]
+fn an_interpreter_as_a_prefix_comes_back() {
+    for given in ["/srv/bin/python3/lib/python3", "/srv/lib/python/lib/python3.9", "/srv/venv"] {
+        let group = set("python-home", given).unwrap();
+        assert_eq!(decode::<GroupConfig>(&encode(&group).unwrap()).unwrap(), group, "{given}");
+    }
+}
+
+#[test]
+fn long_and_odd_times_come_back() {
+    for value in ["4294967295h", "4294967295m", "4294967295", "4294967295ms", "1ms", "61m", "3600s", "0"] {
+        let group = set("request-timeout", value).unwrap();
+        assert_eq!(decode::<GroupConfig>(&encode(&group).unwrap()).unwrap(), group, "{value}");
+    }
+    for value in ["0.000001", "0.1", "3600", "0.333333", "1234.567891"] {
+        let group = set("switch-interval", value).unwrap();
+        assert_eq!(decode::<GroupConfig>(&encode(&group).unwrap()).unwrap(), group, "{value}");
+    }
+}
+
+/// A module one option newer: a matter of that group, in words.
+#[test]
+fn an_option_of_another_release_is_kept_and_told() {
+    let group = samples::config::some();
+    let read: GroupConfig = decode(&encode(&group).unwrap()).unwrap();
+    assert_eq!(read.unread, [samples::config::unread()]);
+    assert_eq!(read, group, "all others are as they were");
+    let why = read.not_understood().unwrap();
+    assert!(why.contains("`hover-height`") && why.contains("release"), "{why}");
+    let again: GroupConfig = decode(&encode(&read).unwrap()).unwrap();
+    assert_eq!(again, group, "it goes through a release that does not know it");
+    let mut known = group;
+    known.unread = vec![option::Unread { name: "threads".into(), value: "many".into(), reason: String::new() }];
+    let read: GroupConfig = decode(&encode(&known).unwrap()).unwrap();
+    assert!(read.not_understood().unwrap().contains("option `threads`: `many`"));
+    assert_eq!(GroupConfig::new("a", "b").not_understood(), None);
+}
 
 #[test]
 fn every_option_takes_some_value_and_changes_something() {

@@ -11,7 +11,6 @@ use nix::unistd::geteuid;
 use wsgid_protocol::GroupConfig;
 use wsgid_protocol::config::LogTarget;
 use wsgid_protocol::control::{Configuration, ServerFacts, ToParent};
-use wsgid_protocol::request::VERSIONS;
 
 use super::{Callables, Group, Known, PoolEntry, Supervisor};
 use crate::connections::PoolId;
@@ -28,11 +27,8 @@ impl Supervisor {
             // Also for a configuration that is refused: children are told so.
             self.allowed.set(new.httpd_uid);
         }
-        if new.versions.0 > VERSIONS.1 || new.versions.1 < VERSIONS.0 {
-            let reason = format!(
-                "the module speaks protocol versions {} to {}, this supervisor {} to {}; stop and start httpd, so that both come from the same release",
-                new.versions.0, new.versions.1, VERSIONS.0, VERSIONS.1
-            );
+        if let Some(reason) = new.refusal() {
+            tracing::error!("the configuration {generation} of httpd is refused: {reason}");
             return ToParent::Refused { generation, reason };
         }
         self.allowed.set(new.httpd_uid);
@@ -122,11 +118,15 @@ impl Supervisor {
     /// Defines one group. Returns what is wrong with it.
     fn define(&mut self, config: GroupConfig, server: &ServerFacts, default: identity::Default) -> Option<String> {
         let name = config.name.clone();
-        let identity = identity::resolve(&config, default).map_err(|error| error.to_string());
-        let problem = identity
-            .as_ref()
-            .err()
-            .map(|text| format!("process group `{name}` ({}) cannot be started: {text}", config.origin));
+        let (config, stays) = self.or_as_before(config);
+        let identity = match config.not_understood() {
+            Some(why) => Err(why),
+            None => identity::resolve(&config, default).map_err(|error| error.to_string()),
+        };
+        let problem = stays.or_else(|| {
+            let text = identity.as_ref().err()?;
+            Some(format!("process group `{name}` ({}) cannot be started: {text}", config.origin))
+        });
         if self.source.is_some() && identity.as_ref().is_ok_and(|who| who.change && who.uid == default.uid) {
             tracing::warn!("process group `{name}` ({}) {}", config.origin, standalone::AS_HTTPD);
         }
@@ -156,6 +156,23 @@ impl Supervisor {
         }
         group.target.set(place);
         problem.or_else(|| visitor.err().map(|text| format!("process group `{name}`: {text}")))
+    }
+
+    /// A definition that is understood; otherwise the one before it, with the
+    /// reason, if there is one. Its log is found among the new descriptors.
+    fn or_as_before(&self, config: GroupConfig) -> (GroupConfig, Option<String>) {
+        let before = self.groups.get(&config.name).filter(|group| !group.removed);
+        let before = before.map(|group| &group.definition.config).filter(|before| before.unread.is_empty());
+        match (config.not_understood(), before) {
+            (Some(why), Some(before)) => {
+                let problem = format!(
+                    "process group `{}` ({}) stays as it was defined before: {why}",
+                    config.name, config.origin
+                );
+                (GroupConfig { log: config.log, ..before.clone() }, Some(problem))
+            }
+            _ => (config, None),
+        }
     }
 
     /// Tells a group's pools what it is now, and makes those that serve before

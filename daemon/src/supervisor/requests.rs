@@ -12,7 +12,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::socket::{getsockopt, sockopt};
 use wsgid_protocol::Failure;
 use wsgid_protocol::control::ToWorker;
-use wsgid_protocol::request::{Hello, VERSIONS};
+use wsgid_protocol::request::Hello;
 
 use super::{EARLY_MAX, EARLY_TIMEOUT, FULL_FOR, SATURATED_FOR, Supervisor, WorkerEntry};
 use crate::connections::{Connection, ConnectionId, Front, HeldEvent, Holder, PoolId, send_fail};
@@ -114,12 +114,8 @@ impl Supervisor {
         if !self.secret_is_right(&hello.secret) {
             return Err((Failure::NotAllowed, "the connection does not come from this supervisor's httpd".to_owned()));
         }
-        if hello.version_min > VERSIONS.1 || hello.version_max < VERSIONS.0 || hello.version_max > VERSIONS.1 {
-            let text = format!(
-                "the module speaks protocol versions {} to {}, the supervisor {} to {}",
-                hello.version_min, hello.version_max, VERSIONS.0, VERSIONS.1
-            );
-            return Err((Failure::VersionMismatch, text));
+        if !hello.is_spoken() {
+            return Err((Failure::VersionMismatch, hello.version_mismatch()));
         }
         let group = self.groups.get(&hello.group).filter(|group| !group.removed && !self.leaving);
         let Some(group) = group else {

@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 use wsgid_protocol::Failure;
 use wsgid_protocol::config::Preload;
 use wsgid_protocol::control::{FromWorker, RecycleReason, ToWorker, WorkerReport, WorkerSpec};
+use wsgid_protocol::request::VERSIONS;
 
 use super::spawn_queue::Pending;
 use super::{CAUSES_MAX, GivenUp, PoolEntry, Supervisor, WorkerEntry};
@@ -168,10 +169,14 @@ impl Supervisor {
         let (output, owner) = self.output_for(pending)?;
         let entry = self.pools.get(&pending.pool).ok_or("the process group has gone")?;
         let identity = pending.definition.identity.clone()?;
+        if let Some(why) = pending.definition.config.not_understood() {
+            return Err(why);
+        }
         let several = self.has_several_users();
         let entrances = self.resources.groups.entrances(&pending.definition.config, several)?;
         let spawned = self.launcher.spawn(identity.uid != pending.definition.httpd_uid, &entrances)?;
         let spec = WorkerSpec {
+            versions: VERSIONS,
             group: config_for(pending, entry),
             application_group: entry.application_group.clone(),
             identity,

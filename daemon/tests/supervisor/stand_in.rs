@@ -77,8 +77,18 @@ impl Httpd {
     }
 
     pub(crate) fn configure(&mut self, groups: Vec<GroupConfig>) -> Vec<String> {
+        let message = self.configuration(groups);
+        self.say(&message);
+        match self.reply() {
+            ToParent::Applied { problems, .. } => problems,
+            ToParent::Refused { reason, .. } => panic!("{reason}"),
+        }
+    }
+
+    /// The configuration of the next generation.
+    pub(crate) fn configuration(&mut self, groups: Vec<GroupConfig>) -> FromParent {
         self.generation += 1;
-        let message = FromParent::Configure(Configuration {
+        FromParent::Configure(Configuration {
             versions: VERSIONS,
             generation: self.generation,
             secret: SECRET,
@@ -87,19 +97,24 @@ impl Httpd {
             server: ServerFacts::default(),
             groups,
             log: LogTarget::Supervisor,
-        });
-        self.say(&message);
+            unreadable: None,
+        })
+    }
+
+    /// What the supervisor answers.
+    pub(crate) fn reply(&mut self) -> ToParent {
         let frame = self.reader.next(self.control.as_fd()).unwrap();
-        match payload::decode(frame.payload).unwrap() {
-            ToParent::Applied { problems, .. } => problems,
-            ToParent::Refused { reason, .. } => panic!("{reason}"),
-        }
+        payload::decode(frame.payload).unwrap()
     }
 
     pub(crate) fn say(&self, message: &FromParent) {
-        let bytes = payload::encode(message).unwrap();
+        self.say_bytes(&payload::encode(message).unwrap());
+    }
+
+    /// Says what may be no message of this release.
+    pub(crate) fn say_bytes(&self, bytes: &[u8]) {
         let head = FrameHead::new(Kind::Control, 0, u32::try_from(bytes.len()).unwrap());
-        send_frame(self.control.as_fd(), head, &bytes, &[]).unwrap();
+        send_frame(self.control.as_fd(), head, bytes, &[]).unwrap();
     }
 
     pub(crate) fn status(&self) -> serde_json::Value {
@@ -141,6 +156,7 @@ impl Httpd {
             generation: self.generation,
             nonce,
             secret: SECRET,
+            from_request: false,
         })
         .unwrap();
         let head = FrameHead::new(Kind::Hello, 0, u32::try_from(hello.len()).unwrap()).encode();

@@ -11,9 +11,9 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::socket::{MsgFlags, send};
 
 use wsgid_protocol::blocking::{FrameReader, ReadError};
-use wsgid_protocol::control::{FromWorker, ToWorker};
+use wsgid_protocol::control::{FromWorker, ToWorker, WorkerSpec};
 use wsgid_protocol::limits::MAX_WORKER_CONTROL_LEN;
-use wsgid_protocol::payload::{decode, encode};
+use wsgid_protocol::payload::{decode_message, encode};
 use wsgid_protocol::{FrameHead, Kind};
 
 use crate::lock;
@@ -64,10 +64,17 @@ impl Control {
         }
     }
 
-    /// The first message, which waits in the socket.
-    pub(crate) fn receive(socket: BorrowedFd<'_>, reader: &mut FrameReader) -> Result<ToWorker, ControlError> {
+    /// The first message, which waits in the socket: who the worker is, and
+    /// whether it is a preloader.
+    pub(crate) fn receive(
+        socket: BorrowedFd<'_>,
+        reader: &mut FrameReader,
+    ) -> Result<(Box<WorkerSpec>, bool), ControlError> {
         let frame = reader.next(socket)?;
-        message(frame.head, frame.payload)
+        if frame.head.kind != Kind::Control {
+            return Err(ControlError::Message(format!("unexpected frame {:?}", frame.head.kind)));
+        }
+        ToWorker::read_spec(frame.payload).map_err(ControlError::Message)
     }
 
     /// Says something to the supervisor. Never waits: what does not fit now
@@ -138,10 +145,11 @@ impl AsFd for Control {
     }
 }
 
-/// The message in a frame.
-pub(crate) fn message(head: FrameHead, payload: &[u8]) -> Result<ToWorker, ControlError> {
+/// The message in a frame; `None`: a supervisor of another release says what this
+/// one does not know. Its descriptors are still in the reader.
+pub(crate) fn message(head: FrameHead, payload: &[u8]) -> Result<Option<ToWorker>, ControlError> {
     if head.kind != Kind::Control {
         return Err(ControlError::Message(format!("unexpected frame {:?}", head.kind)));
     }
-    decode(payload).map_err(|error| ControlError::Message(error.to_string()))
+    decode_message(payload).map_err(|error| ControlError::Message(error.to_string()))
 }

@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyModule};
 
 use wsgid_protocol::blocking::FrameReader;
-use wsgid_protocol::control::{FromWorker, RecycleReason, ToWorker, WorkerSpec};
+use wsgid_protocol::control::{FromWorker, RecycleReason, WorkerSpec};
 use wsgid_protocol::failure::level;
 use wsgid_protocol::limits::MAX_WORKER_CONTROL_LEN;
 
@@ -38,11 +38,8 @@ pub(crate) fn run(py: Python<'_>, control: i32) -> PyResult<()> {
     let socket = sys::adopt(control)?;
     let mut reader = FrameReader::new(preloader::DESCRIPTORS);
     let spec = py.detach(|| Control::receive(socket.as_fd(), &mut reader));
-    let (spec, preloads) = match spec.map_err(|error| PyRuntimeError::new_err(error.to_string()))? {
-        ToWorker::Spec(spec) => (*spec, false),
-        ToWorker::Preload(spec) => (*spec, true),
-        other => return Err(PyRuntimeError::new_err(format!("expected a Spec first, got {other:?}"))),
-    };
+    let (spec, preloads) = spec.map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
+    let spec = *spec;
     let module = PyModule::from_code(py, &c_source(RUNTIME)?, c"wsgid/runtime.py", c"_wsgid_runtime")?;
     let facts = facts(py, &spec)?;
     facts.set_item("preloader", preloads)?;

@@ -46,6 +46,8 @@ pub(crate) struct Monitor {
     orphaned: Option<Instant>,
     /// When the lack of descriptors was last spoken of.
     complained: Option<Instant>,
+    /// That the supervisor is of another release has been told.
+    told_of_unknown: bool,
 }
 
 impl Monitor {
@@ -59,6 +61,7 @@ impl Monitor {
             watched: now,
             orphaned: None,
             complained: None,
+            told_of_unknown: false,
         }
     }
 
@@ -236,19 +239,31 @@ impl Monitor {
     /// understood; if not, there is no supervisor any more.
     fn hear(&mut self, worker: &Worker, jobs: &mut Vec<Job>) -> bool {
         loop {
-            let message = match self.reader.next_buffered() {
-                Ok(Some(frame)) => message(frame.head, frame.payload),
+            let (message, descriptors) = match self.reader.next_buffered() {
+                Ok(Some(frame)) => (message(frame.head, frame.payload), frame.head.code),
                 Ok(None) => return true,
-                Err(error) => Err(ControlError::Message(error.to_string())),
+                Err(error) => (Err(ControlError::Message(error.to_string())), 0),
             };
             match message {
-                Ok(message) => self.obey(worker, message, jobs),
+                Ok(Some(message)) => self.obey(worker, message, jobs),
+                Ok(None) => self.ignore(descriptors),
                 Err(error) => {
                     log::process(&format!("{error}; the worker goes on without a supervisor"));
                     self.lose(worker);
                     return false;
                 }
             }
+        }
+    }
+
+    /// A message of a supervisor of another release, and what came beside it.
+    fn ignore(&mut self, descriptors: u16) {
+        (0..descriptors).for_each(|_| drop(self.reader.take_fd_if_any()));
+        if !std::mem::replace(&mut self.told_of_unknown, true) {
+            log::process(&format!(
+                "the supervisor is of another release: it says what release {} does not know, and that is ignored",
+                env!("CARGO_PKG_VERSION")
+            ));
         }
     }
 

@@ -35,13 +35,16 @@ pub(crate) struct Order {
 pub(crate) fn wait(worker: &Worker, reader: &mut FrameReader, wake: BorrowedFd<'_>) -> Option<Order> {
     loop {
         while let Ok(Some(frame)) = reader.next_buffered() {
+            let descriptors = frame.head.code;
             match message(frame.head, frame.payload) {
-                Ok(ToWorker::Fork { slot }) => match order(slot, reader) {
+                Ok(Some(ToWorker::Fork { slot })) => match order(slot, reader) {
                     Some(order) => return Some(order),
                     None => sys::exit_now(1),
                 },
-                Ok(ToWorker::Drain | ToWorker::Stop { .. }) | Err(_) => sys::exit_now(0),
-                Ok(_) => {}
+                Ok(Some(ToWorker::Drain | ToWorker::Stop { .. })) | Err(_) => sys::exit_now(0),
+                Ok(Some(_)) => {}
+                // Of another release: ignored, with all that came beside it.
+                Ok(None) => (0..descriptors).for_each(|_| drop(reader.take_fd())),
             }
         }
         let mut wanted = PollFlags::POLLIN;

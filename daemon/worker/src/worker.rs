@@ -159,6 +159,7 @@ impl Worker {
             Some(RecycleReason::RequestTimeout) => "request_timeout",
             Some(RecycleReason::LoadFailed) => "startup_timeout",
             Some(RecycleReason::NoDescriptors) => "no_descriptors",
+            Some(RecycleReason::Other) => "other",
         }
     }
 

@@ -4,6 +4,7 @@ Deliberately not derived from the protocol crate, so that a mistake there shows.
 Called by harness.py; see protocol/PROTOCOL.md.
 """
 
+import json
 import struct
 
 HELLO, REQUEST, BODY, BODY_ERROR, CANCEL = 1, 2, 3, 4, 5
@@ -27,10 +28,6 @@ def text(value):
     return uint(len(value)) + value
 
 
-def option(value, encode):
-    return b"\0" if value is None else b"\1" + encode(value)
-
-
 def sequence(values, encode):
     return uint(len(values)) + b"".join(map(encode, values))
 
@@ -39,74 +36,54 @@ def flag(value):
     return b"\1" if value else b"\0"
 
 
-def duration(seconds):
-    whole = int(seconds)
-    return uint(whole) + uint(round((seconds - whole) * 1e9))
-
-
 def pair(value):
     return text(value[0]) + text(value[1])
 
 
+# The versions that this file speaks.
+VERSIONS = (2, 2)
+
+
+def option_text(value):
+    """The text of an option's value, as an administrator would write it; a fraction is one of seconds."""
+    if isinstance(value, bool):
+        return "On" if value else "Off"
+    if isinstance(value, float):
+        return "%dms" % round(value * 1000)
+    if isinstance(value, list):
+        return ":".join(value)
+    return str(value)
+
+
 def preload(value):
-    return text(value[0]) + text(value[1]) + option(value[2], text)
-
-
-def application(value):
-    group, python_path, switch_interval_us, *restrictions = value
-    out = text(group) + sequence(python_path, text) + option(switch_interval_us, uint)
-    return out + b"".join(option(restriction, flag) for restriction in restrictions)
-
-
-# name, encoding, default: the fields of GroupConfig in their order.
-GROUP = [
-    ("name", text, "test"), ("origin", text, "test:1"),
-    ("user", lambda v: option(v, text), None), ("group", lambda v: option(v, text), None),
-    ("supplementary_groups", lambda v: option(v, lambda l: sequence(l, text)), None),
-    ("umask", lambda v: option(v, uint), None), ("home", lambda v: option(v, text), None),
-    ("chroot", lambda v: option(v, text), None), ("script_user", lambda v: option(v, text), None),
-    ("script_group", lambda v: option(v, text), None), ("socket_user", lambda v: option(v, text), None),
-    ("lang", lambda v: option(v, text), None), ("locale", lambda v: option(v, text), None),
-    ("env", lambda v: sequence(v, pair), []), ("env_file", lambda v: option(v, text), None),
-    ("display_name", lambda v: option(v, text), None), ("python_home", lambda v: option(v, text), None),
-    ("python_path", lambda v: sequence(v, text), []), ("python_eggs", lambda v: option(v, text), None),
-    ("python_optimize", lambda v: bytes([v]), 0), ("python_warnings", lambda v: sequence(v, text), []),
-    ("python_hash_seed", lambda v: option(v, text), None), ("dont_write_bytecode", flag, False),
-    ("switch_interval_us", lambda v: option(v, uint), None), ("restrict_stdin", flag, False),
-    ("restrict_stdout", flag, False), ("restrict_signal", flag, True),
-    ("processes", uint, 1), ("processes_max", lambda v: option(v, uint), None), ("multiprocess", flag, False),
-    ("threads", uint, 2), ("stack_size", lambda v: option(v, uint), None), ("listen_backlog", uint, 100),
-    ("cpu_priority", lambda v: option(v, uint), None),
-    ("startup_timeout", duration, 0), ("queue_timeout", duration, 0), ("connect_timeout", duration, 15),
-    ("socket_timeout", duration, 0), ("response_socket_timeout", duration, 0), ("request_timeout", duration, 0),
-    ("interrupt_timeout", duration, 0), ("deadlock_timeout", duration, 300), ("inactivity_timeout", duration, 0),
-    ("idle_stop", duration, 0), ("graceful_timeout", duration, 15), ("eviction_timeout", duration, 0),
-    ("shutdown_timeout", duration, 5), ("restart_interval", duration, 0), ("cpu_time_limit", duration, 0),
-    ("response_flush_delay", duration, 0.005),
-    ("maximum_requests", uint, 0), ("maximum_requests_jitter", uint, 0), ("memory_recycle", uint, 0),
-    ("memory_limit", uint, 0), ("virtual_memory_limit", uint, 0), ("restart_burst", uint, 10),
-    ("restart_window", duration, 60), ("preload", flag, False),
-    ("send_buffer_size", uint, 0), ("receive_buffer_size", uint, 0), ("header_buffer_size", uint, 0),
-    ("response_buffer_size", uint, 0), ("server_metrics", flag, False),
-    ("preload_scripts", lambda v: sequence(v, preload), []), ("log", uint, 0), ("process_limit", uint, 0),
-    ("applications", lambda v: sequence(v, application), []),
-    ("cpu_weight", uint, 0), ("memory_max", uint, 0), ("tasks_max", uint, 0), ("no_new_privileges", flag, True),
-]
+    script, application_group, callable_name = value
+    return json.dumps({"script": script, "application_group": application_group, "callable": callable_name})
 
 
 def group(**options):
-    encoded = b"".join(encode(options.pop(name, default)) for name, encode, default in GROUP)
-    assert not options, "unknown options: %s" % options
-    return encoded
+    """A group's definition: its options by name, `graceful_timeout=10` for `graceful-timeout`."""
+    options.setdefault("threads", 2)
+    named = [["preload-script", preload(value)] for value in options.pop("preload_scripts", [])]
+    named += [[name.replace("_", "-"), option_text(value)] for name, value in options.items()]
+    return {"name": "test", "origin": "test:1", "options": named}
 
 
-def spec(application_group="", preloader=False, **options):
-    """ToWorker::Spec or ToWorker::Preload."""
-    identity = uint(0) + uint(0) + sequence([], uint) + text("root") + text("/") + text("") + flag(False)
-    server = uint(2) + uint(4) + uint(71) + text("Apache/2.4.71 (test)") + text("event") + uint(4) + uint(25)
-    worker = group(**options) + text(application_group) + identity + uint(0) + uint(1) + server + text("info")
-    worker += sequence([], pair)
-    return uint(7 if preloader else 0) + worker
+def spec(application_group="", preloader=False, versions=VERSIONS, **options):
+    """ToWorker::Spec or ToWorker::Preload: the kind, the fixed front, and JSON."""
+    front = struct.pack("<HHQI", *versions, 1, 0)
+    body = {
+        "group": group(**options),
+        "application_group": application_group,
+        "identity": {"uid": 0, "gid": 0, "groups": [], "user": "root", "home": "/", "shell": "", "change": False},
+        "slot": 0,
+        "generation": 1,
+        "server": {
+            "version": [2, 4, 71], "description": "Apache/2.4.71 (test)", "mpm": "event",
+            "maximum_processes": 4, "threads_per_process": 25,
+        },
+        "log_level": "info",
+    }
+    return uint(7 if preloader else 0) + front + text(json.dumps(body))
 
 
 def fork(slot):
@@ -184,7 +161,7 @@ def response_head(payload):
 
 
 RECYCLE = ["ScriptChanged", "MaximumRequests", "Memory", "RestartInterval", "Inactivity", "CpuTimeLimit", "Signal",
-           "RequestTimeout", "LoadFailed"]
+           "RequestTimeout", "LoadFailed", "NoDescriptors"]
 
 
 def from_worker(payload):

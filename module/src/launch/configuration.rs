@@ -75,6 +75,7 @@ pub(super) fn message(
         },
         groups,
         log: syslog(main).unwrap_or_default(),
+        unreadable: None,
     };
     Ok((talk::encode(&FromParent::Configure(configuration), logs.descriptors)?, stop_timeout))
 }

@@ -113,19 +113,25 @@ pub(super) fn drain_replies(retained: &Retained) {
 
 /// Logs one reply; the generation it is about.
 fn note(kind: Kind, payload: &[u8]) -> Option<u64> {
-    let reply = (kind == Kind::Control).then(|| payload::decode::<ToParent>(payload));
+    let reply = (kind == Kind::Control).then(|| payload::decode_message::<ToParent>(payload));
     match reply {
-        Some(Ok(ToParent::Applied { generation, problems })) => {
+        Some(Ok(Some(ToParent::Applied { generation, problems }))) => {
             for problem in problems {
                 log::server(Level::ERR, || format!("WSGID0029: {problem}"));
             }
             Some(generation)
         }
-        Some(Ok(ToParent::Refused { generation, reason })) => {
+        Some(Ok(Some(ToParent::Refused { generation, reason }))) => {
             log::server(Level::CRIT, || {
                 format!("WSGID0030: the supervisor keeps its previous configuration: {reason}")
             });
             Some(generation)
+        }
+        Some(Ok(None)) => {
+            log::server(Level::WARN, || {
+                "WSGID0031: the supervisor is of another release: it says what this module does not know, and that is ignored".to_owned()
+            });
+            None
         }
         Some(Err(error)) => {
             log::server(Level::ERR, || format!("WSGID0031: the supervisor's reply is not understood: {error}"));

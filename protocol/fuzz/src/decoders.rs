@@ -10,13 +10,14 @@ use std::os::unix::net::UnixStream;
 
 use bytes::BytesMut;
 use nix::sys::socket::MsgFlags;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio_util::codec::Decoder;
 use wsgid_protocol::blocking::FrameReader;
 use wsgid_protocol::codec::FrameCodec;
 use wsgid_protocol::control::{Command, FromParent, FromWorker, ToParent, ToWorker};
 use wsgid_protocol::limits::{HEAD_LEN, MAX_CONTROL_LEN};
-use wsgid_protocol::payload::{decode, encode};
+use wsgid_protocol::payload::{decode, decode_message, encode};
 use wsgid_protocol::request::{Hello, RequestHead};
 use wsgid_protocol::response::{Answer, EndReport, FilePart, ResponseHead};
 use wsgid_protocol::{FrameHead, GroupConfig, option};
@@ -85,6 +86,7 @@ fn by_codec(data: &[u8]) -> Split {
 /// HELLO.
 pub fn hello(data: &[u8]) {
     returns::<Hello>(data);
+    let _ = Hello::foreign(data);
 }
 
 /// The head of a request.
@@ -104,12 +106,18 @@ pub fn response(data: &[u8]) {
 
 /// The messages of the control sockets.
 pub fn control(data: &[u8]) {
-    returns::<FromParent>(data);
+    by_name::<FromParent>(data);
     returns::<ToParent>(data);
-    returns::<ToWorker>(data);
+    by_name::<ToWorker>(data);
     returns::<FromWorker>(data);
     returns::<Command>(data);
-    returns::<GroupConfig>(data);
+    by_name::<GroupConfig>(data);
+    // As their receivers read them, from any release.
+    if let Ok(Some(message)) = FromParent::read(data) {
+        encode(&message).expect("what was read encodes");
+    }
+    let _ = (ToWorker::read_spec(data), decode_message::<ToWorker>(data), decode_message::<FromWorker>(data));
+    let _ = (decode_message::<ToParent>(data), decode_message::<Command>(data));
 }
 
 /// ANSWER.
@@ -141,4 +149,12 @@ fn returns<'de, T: Deserialize<'de> + Serialize + Debug>(data: &'de [u8]) {
     let Ok(value) = decode::<T>(data) else { return };
     let once = encode(&value).expect("what was decoded encodes");
     assert!(once.len() <= data.len(), "{value:?}");
+}
+
+/// The same for what travels by name, which may be longer when it is written
+/// again: `1G` is a number then.
+fn by_name<T: DeserializeOwned + Serialize + PartialEq + Debug>(data: &[u8]) {
+    let Ok(value) = decode::<T>(data) else { return };
+    let once = encode(&value).expect("what was decoded encodes");
+    assert_eq!(decode::<T>(&once).expect("what we encode decodes"), value);
 }

@@ -1,11 +1,11 @@
-//! Definitions of process groups: the defaults, one with every field another
-//! value, and one per switch.
+//! Definitions of process groups: the defaults, and one with some options of each
+//! shape.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use wsgid_protocol::GroupConfig;
 use wsgid_protocol::config::{ApplicationOptions, LogTarget, Preload};
+use wsgid_protocol::option::Unread;
 use wsgid_protocol::payload::encode;
 
 use super::Sample;
@@ -13,11 +13,8 @@ use super::Sample;
 pub(crate) fn samples() -> Vec<Sample> {
     let mut all = vec![
         Sample::new("group-config-plain", encode(&plain()).unwrap()),
-        Sample::new("group-config-full", encode(&full()).unwrap()),
+        Sample::new("group-config-some", encode(&some()).unwrap()),
     ];
-    for (name, group) in switches() {
-        all.push(Sample::new(format!("group-config-{name}"), encode(&group).unwrap()));
-    }
     for (name, target) in targets() {
         all.push(Sample::new(format!("log-target-{name}"), encode(&target).unwrap()));
     }
@@ -37,110 +34,42 @@ pub(crate) fn targets() -> Vec<(&'static str, LogTarget)> {
     ]
 }
 
-/// One switch at a time turned round: two that change places must show.
-pub(crate) fn switches() -> Vec<(&'static str, GroupConfig)> {
-    let one = |turn: fn(&mut GroupConfig)| {
-        let mut group = GroupConfig::new("", "");
-        turn(&mut group);
-        group
-    };
-    vec![
-        ("dont-write-bytecode", one(|group| group.dont_write_bytecode = true)),
-        ("restrict-stdin", one(|group| group.restrict_stdin = true)),
-        ("restrict-stdout", one(|group| group.restrict_stdout = true)),
-        ("restrict-signal", one(|group| group.restrict_signal = false)),
-        ("multiprocess", one(|group| group.multiprocess = true)),
-        ("preload", one(|group| group.preload = true)),
-        ("server-metrics", one(|group| group.server_metrics = true)),
-        ("no-new-privileges", one(|group| group.no_new_privileges = false)),
-    ]
-}
-
-/// Every field has a value of its own, so that two that change places show.
-pub(crate) fn full() -> GroupConfig {
-    let text = |value: &str| Some(value.to_owned());
-    let path = |value: &str| Some(PathBuf::from(value));
-    let seconds = Duration::from_secs;
-    GroupConfig {
-        name: "full".to_owned(),
-        origin: "/etc/wsgid/full.toml".to_owned(),
-        user: text("user"),
-        group: text("#1002"),
-        supplementary_groups: Some(vec!["video".to_owned(), "#44".to_owned()]),
-        umask: Some(0o027),
-        home: path("/home"),
-        chroot: path("/chroot"),
-        script_user: text("script-user"),
-        script_group: text("script-group"),
-        socket_user: text("socket-user"),
-        lang: text("de_DE.UTF-8"),
-        locale: text("C.UTF-8"),
-        env: vec![("NAME".to_owned(), "VALUE=1".to_owned())],
-        env_file: path("/env"),
-        display_name: text("%{GROUP}"),
-        python_home: path("/venv"),
-        python_path: vec![PathBuf::from("/path/1"), PathBuf::from("/path/2")],
-        python_eggs: path("/eggs"),
-        python_optimize: 2,
-        python_warnings: vec!["error".to_owned()],
-        python_hash_seed: text("random"),
-        dont_write_bytecode: true,
-        switch_interval_us: Some(5000),
-        restrict_stdin: true,
-        restrict_stdout: false,
-        restrict_signal: true,
-        processes: 3,
-        processes_max: Some(8),
-        multiprocess: true,
-        threads: 25,
-        stack_size: Some(262_144),
-        listen_backlog: 99,
-        cpu_priority: Some(-5),
-        startup_timeout: seconds(101),
-        queue_timeout: seconds(102),
-        connect_timeout: seconds(103),
-        socket_timeout: seconds(104),
-        response_socket_timeout: seconds(105),
-        request_timeout: seconds(106),
-        interrupt_timeout: seconds(107),
-        deadlock_timeout: seconds(108),
-        inactivity_timeout: seconds(109),
-        idle_stop: seconds(110),
-        graceful_timeout: seconds(111),
-        eviction_timeout: seconds(112),
-        shutdown_timeout: seconds(113),
-        restart_interval: seconds(114),
-        cpu_time_limit: seconds(115),
-        response_flush_delay: Duration::from_millis(116),
-        maximum_requests: 1001,
-        maximum_requests_jitter: 1002,
-        memory_recycle: 1003,
-        memory_limit: 1004,
-        virtual_memory_limit: 1005,
-        restart_burst: 11,
-        restart_window: seconds(117),
-        preload: true,
-        send_buffer_size: 1006,
-        receive_buffer_size: 1007,
-        header_buffer_size: 1008,
-        response_buffer_size: 1009,
-        server_metrics: false,
-        preload_scripts: vec![Preload {
-            script: PathBuf::from("/srv/full/wsgi.py"),
-            application_group: "main".to_owned(),
-            callable: text("application"),
-        }],
-        log: LogTarget::Descriptor(1),
-        process_limit: 1010,
-        applications: vec![application()],
-        cpu_weight: 1011,
-        memory_max: 1012,
-        tasks_max: 1013,
-        no_new_privileges: true,
+/// A group with some options of each shape, among them what is no option of
+/// people, and one that no release has. Another row in the table changes none of
+/// its bytes.
+pub(crate) fn some() -> GroupConfig {
+    let mut group = GroupConfig::new("full", "/etc/wsgid/full.toml");
+    for (name, value) in [
+        ("user", "#1001"),
+        ("env", "NAME=VALUE=1"),
+        ("env", "OTHER="),
+        ("python-path", "/path/1:/path/2"),
+        ("processes", "3..8"),
+        ("threads", "25"),
+        ("request-timeout", "1500ms"),
+        ("no-new-privileges", "Off"),
+    ] {
+        group.set(name, value).unwrap();
     }
+    group.restrict_signal = false;
+    group.preload_scripts.push(Preload {
+        script: PathBuf::from("/srv/full/wsgi.py"),
+        application_group: "main".to_owned(),
+        callable: Some("application".to_owned()),
+    });
+    group.log = LogTarget::Descriptor(1);
+    group.applications.push(application());
+    group.unread.push(unread());
+    group
 }
 
-fn application() -> ApplicationOptions {
+/// What a release after this one may say.
+pub(crate) fn unread() -> Unread {
+    let (name, value) = ("hover-height".to_owned(), "9 cm".to_owned());
+    Unread { reason: "unknown option `hover-height`".to_owned(), name, value }
+}
+
+pub(crate) fn application() -> ApplicationOptions {
     ApplicationOptions {
         application_group: "shop".to_owned(),
         python_path: vec![PathBuf::from("/srv/shop")],

@@ -51,6 +51,7 @@ pub(crate) fn identity() -> Identity {
 
 pub(crate) fn spec() -> WorkerSpec {
     WorkerSpec {
+        versions: (2, 2),
         group: config::plain(),
         application_group: "www.example.com|/shop".to_owned(),
         identity: identity(),
@@ -64,14 +65,15 @@ pub(crate) fn spec() -> WorkerSpec {
 
 pub(crate) fn configuration() -> Configuration {
     Configuration {
-        versions: (1, 2),
+        versions: (2, 3),
         generation: 3,
         secret: [0xA5; 32],
         httpd_uid: 33,
         httpd_gid: 34,
         server: server(),
-        groups: vec![config::plain(), config::full()],
+        groups: vec![config::plain(), config::some()],
         log: LogTarget::Syslog { facility: 23, tag: "httpd".to_owned() },
+        unreadable: None,
     }
 }
 
@@ -153,6 +155,7 @@ pub(crate) fn reasons() -> Vec<(&'static str, RecycleReason)> {
         ("signal", RecycleReason::Signal),
         ("request-timeout", RecycleReason::RequestTimeout),
         ("load-failed", RecycleReason::LoadFailed),
+        ("no-descriptors", RecycleReason::NoDescriptors),
     ]
 }
 

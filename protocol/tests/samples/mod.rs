@@ -101,14 +101,15 @@ pub(crate) fn hello() -> Hello {
     let mut secret = [0; 32];
     (0_u8..).zip(&mut secret).for_each(|(index, byte)| *byte = index * 8);
     Hello {
-        version_min: 1,
-        version_max: 2,
+        version_min: 2,
+        version_max: 3,
         group: "shop".to_owned(),
         application_group: "www.example.com|/shop".to_owned(),
         pid: 4711,
         generation: 3,
         nonce: 0xC0FF_EE11,
         secret,
+        from_request: true,
     }
 }
 

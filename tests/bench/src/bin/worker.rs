@@ -22,7 +22,7 @@ use wsgid_protocol::config::GroupConfig;
 use wsgid_protocol::control::{FromWorker, Identity, ServerFacts, ToWorker, WorkerSpec};
 use wsgid_protocol::head::{FLAG_END, FrameHead};
 use wsgid_protocol::payload::{decode, encode};
-use wsgid_protocol::request::{BodyKind, Call, RequestHead, RequestOptions};
+use wsgid_protocol::request::{BodyKind, Call, RequestHead, RequestOptions, VERSIONS};
 use wsgid_protocol::{Kind, config::Preload};
 
 const BOOTSTRAP: &str = include_str!("../../../../daemon/worker/bootstrap.py");
@@ -235,6 +235,7 @@ fn spec(options: &Options, script: &Path) -> WorkerSpec {
         change: false,
     };
     WorkerSpec {
+        versions: VERSIONS,
         group,
         application_group: String::new(),
         identity,
