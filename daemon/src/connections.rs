@@ -64,9 +64,17 @@ pub(crate) enum Holder {
 /// forked may have kept the descriptor for ever, so no other identity may ever
 /// serve what comes on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Owner {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
+}
+
+/// Nobody: an owner that no worker shares its connections with.
+impl Default for Owner {
+    fn default() -> Self {
+        Self { uid: u32::MAX, gid: u32::MAX }
+    }
 }
 
 /// A connection.

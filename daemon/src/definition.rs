@@ -13,6 +13,7 @@ use crate::identity;
 
 /// A definition. It does not change; a changed one is another.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Definition {
     /// The configuration.
     pub(crate) config: GroupConfig,
@@ -24,7 +25,21 @@ pub(crate) struct Definition {
     pub(crate) httpd_uid: u32,
 }
 
+/// What stands for a definition that the program before did not write.
+impl Default for Definition {
+    fn default() -> Self {
+        let identity =
+            Err("the supervisor before this one did not say who its workers become; reload httpd".to_owned());
+        Self { config: GroupConfig::default(), identity, server: ServerFacts::default(), httpd_uid: u32::MAX }
+    }
+}
+
 impl Definition {
+    /// Whether nobody defined it.
+    pub(crate) fn is_missing(&self) -> bool {
+        self.config.name.is_empty()
+    }
+
     /// Whether workers of `self` may go on serving under `other`: everything
     /// that a worker was started with is the same.
     pub(crate) fn same_workers(&self, other: &Self) -> bool {

@@ -20,27 +20,27 @@ pub(crate) enum Phase {
     Queued,
     /// It runs and loads the application.
     Starting {
-        #[serde(with = "instant")]
+        #[serde(with = "instant", default = "instant::now")]
         since: Instant,
     },
     /// It serves, or waits for its generation to take over.
     Ready {
-        #[serde(with = "instant")]
+        #[serde(with = "instant", default = "instant::now")]
         since: Instant,
     },
     /// It finishes its requests.
     Draining {
-        #[serde(with = "instant")]
+        #[serde(with = "instant", default = "instant::soon")]
         until: Instant,
     },
     /// It was told to end.
     Stopping {
-        #[serde(with = "instant")]
+        #[serde(with = "instant", default = "instant::soon")]
         until: Instant,
     },
     /// It got SIGTERM.
     Terminated {
-        #[serde(with = "instant")]
+        #[serde(with = "instant", default = "instant::soon")]
         until: Instant,
     },
     /// It got SIGKILL.
@@ -50,24 +50,41 @@ pub(crate) enum Phase {
 /// A wish to be replaced.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Recycle {
+    #[serde(default = "unknown")]
     pub(super) reason: RecycleReason,
     /// When the next try may be; `None` while a replacement is under way.
-    #[serde(with = "instant::option")]
+    #[serde(with = "instant::option", default = "instant::option::now")]
     pub(super) at: Option<Instant>,
+}
+
+const fn unknown() -> RecycleReason {
+    RecycleReason::Other
+}
+
+/// One of which nothing is known serves, since it is there.
+fn serving() -> Phase {
+    Phase::Ready { since: Instant::now() }
 }
 
 /// A worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Member {
+    #[serde(default)]
     pub(crate) slot: u32,
+    #[serde(default)]
     pub(crate) generation: u64,
+    #[serde(default = "serving")]
     pub(crate) phase: Phase,
     /// What it was started from.
+    #[serde(default)]
     pub(super) definition: Arc<Definition>,
     /// The worker that this one replaces, as long as that one serves.
+    #[serde(default)]
     pub(super) replaces: Option<WorkerId>,
+    #[serde(default)]
     pub(super) recycle: Option<Recycle>,
     /// Scripts that failed to load in it.
+    #[serde(default)]
     pub(super) failed: BTreeSet<PathBuf>,
     /// How long it took to be ready.
     #[serde(default)]

@@ -36,7 +36,7 @@ use backoff::Backoff;
 pub(crate) use member::{Member, Phase};
 
 /// A worker, for as long as the supervisor lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct WorkerId(pub(crate) u64);
 
 /// Tries that a new generation has to become ready while an old one serves.
@@ -127,30 +127,35 @@ pub(crate) enum Action {
 }
 
 /// Whether the pool serves.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Mode {
     /// It does, or tries to.
+    #[default]
     Running,
     /// It was stopped by command.
     Stopped,
     /// It failed too often; the next try is at this time, if there is one.
     Failed {
-        #[serde(with = "instant::option")]
+        #[serde(with = "instant::option", default = "instant::option::now")]
         until: Option<Instant>,
+        #[serde(default)]
         cause: String,
     },
     /// It ends.
-    Leaving { gone: bool },
+    Leaving {
+        #[serde(default)]
+        gone: bool,
+    },
 }
 
 /// A generation.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 struct Generation {
     number: u64,
     definition: Arc<Definition>,
     failures: u32,
     /// Begun because the site's files changed.
-    #[serde(default)]
     for_files: bool,
 }
 
@@ -166,23 +171,35 @@ impl Generation {
 /// The state.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Pool {
+    #[serde(default)]
     mode: Mode,
+    #[serde(default)]
     current: Generation,
+    #[serde(default)]
     next: Option<Generation>,
     /// What was defined last; a generation that was to have it may have been
     /// given up.
     #[serde(default)]
     defined: Option<Arc<Definition>>,
+    #[serde(default)]
     members: BTreeMap<WorkerId, Member>,
+    #[serde(default)]
     waiting: usize,
     /// Workers wanted in the serving generation.
+    #[serde(default = "as_many_as_there_are")]
     target: u32,
+    #[serde(default)]
     backoff: Backoff,
+    #[serde(default)]
     ids: u64,
+    #[serde(default)]
     generations: u64,
+    #[serde(default)]
     last_problem: Option<String>,
+    #[serde(default)]
     refusing: bool,
     /// The site's files changed again while a generation was being started.
+    #[serde(default)]
     changed_again: bool,
     /// Until then no gap is filled as long as somebody serves: what would fill
     /// it cannot load a script that works in those.
@@ -190,7 +207,47 @@ pub(crate) struct Pool {
     held_until: Option<Instant>,
 }
 
+/// No pool wants so many; `complete` counts.
+const fn as_many_as_there_are() -> u32 {
+    u32::MAX
+}
+
 impl Pool {
+    /// Fills in what the program before did not write: so that its workers serve
+    /// on, and new ones are not taken for them. `definition`: the group's.
+    pub(crate) fn complete(&mut self, number: u32, definition: &Arc<Definition>) {
+        let newest = self.members.values().map(|member| member.generation).max();
+        if self.current.number == 0 {
+            self.current.number = newest.filter(|number| *number > 0).unwrap_or(1);
+        }
+        let current = self.current.number;
+        let generations = [Some(&mut self.current), self.next.as_mut()].into_iter().flatten();
+        let members = self.members.values_mut().map(|member| &mut member.definition);
+        let definitions = generations.map(|generation| &mut generation.definition).chain(members);
+        for missing in definitions.filter(|definition| definition.is_missing()) {
+            *missing = Arc::clone(definition);
+        }
+        for member in self.members.values_mut().filter(|member| member.generation == 0) {
+            member.generation = current;
+        }
+        if let Some(next) = self.next.as_mut().filter(|next| next.number == 0) {
+            next.number = newest.filter(|number| *number > current).unwrap_or(current + 1);
+        }
+        let last = self.next.as_ref().map_or(current, |next| next.number);
+        self.generations = self.generations.max(last);
+        let last = self.members.keys().next_back().map_or(0, |id| id.0);
+        self.ids = self.ids.max(last).max(u64::from(number) << 32);
+        if self.target == as_many_as_there_are() {
+            let live = self.members.values().filter(|member| member.generation == current && member.is_live()).count();
+            self.target = u32::try_from(live).unwrap_or_default();
+        }
+    }
+
+    /// Whether it knows this worker.
+    pub(crate) fn has(&self, id: WorkerId) -> bool {
+        self.members.contains_key(&id)
+    }
+
     /// A pool without workers. `number` tells its workers from those of other
     /// pools; `eager` starts them now and not with the first request.
     pub(crate) fn new(number: u32, definition: Arc<Definition>, eager: bool) -> Self {

@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+/// As long as a worker usually has to finish its requests.
+const SOON: Duration = Duration::from_secs(15);
+
 fn both_clocks() -> (Instant, i64) {
     let clock = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default();
     (Instant::now(), i64::try_from(clock.as_nanos()).unwrap_or_default())
@@ -37,9 +40,25 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Instant,
     i64::deserialize(from).map(from_number)
 }
 
+/// For a point in time that the program before did not write and that has passed.
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+/// The same for one that ends a patience: not at once, and not never.
+pub(crate) fn soon() -> Instant {
+    Instant::now() + SOON
+}
+
 /// The same for a point in time that may not be.
 pub(crate) mod option {
     use super::{Deserialize, Deserializer, Instant, Serialize, Serializer, from_number, to_number};
+
+    /// See `now` above.
+    #[expect(clippy::unnecessary_wraps, reason = "serde wants the type of the field")]
+    pub(crate) fn now() -> Option<Instant> {
+        Some(Instant::now())
+    }
 
     #[expect(clippy::ref_option, reason = "serde calls it so")]
     pub(crate) fn serialize<S: Serializer>(at: &Option<Instant>, to: S) -> Result<S::Ok, S::Error> {

@@ -7,6 +7,8 @@
 
 pub(crate) mod instant;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
@@ -21,7 +23,9 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use crate::trial;
 
-pub(crate) use state::{ConnectionState, Event, GroupState, KnownState, PoolState, SpawnState, State, WorkerState};
+pub(crate) use state::{
+    ConnectionState, Event, GroupState, KnownState, PoolState, SpawnState, State, VERSION, WorkerState,
+};
 
 /// How long the new program may look at what it is to take over.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -135,7 +139,11 @@ pub(crate) fn read(file: OwnedFd) -> io::Result<State> {
     file.rewind()?;
     let mut text = String::new();
     file.read_to_string(&mut text)?;
-    Ok(serde_json::from_str(&text)?)
+    let state: State = serde_json::from_str(&text)?;
+    match state.refusal() {
+        None => Ok(state),
+        Some(why) => Err(io::Error::new(io::ErrorKind::InvalidData, why)),
+    }
 }
 
 /// Takes over the descriptors that the state names. Each of them is open:

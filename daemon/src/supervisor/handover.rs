@@ -18,10 +18,11 @@ use super::run::Inputs;
 use super::spawn_queue::Pending;
 use super::{Group, Known, PoolEntry, Supervisor, WorkerEntry};
 use crate::connections::{Connection, Holder};
+use crate::definition::Definition;
 use crate::link::Outgoing;
 use crate::log::Target;
 use crate::parent::ParentMessage;
-use crate::pool::WorkerId;
+use crate::pool::{Pool, WorkerId};
 use crate::reexec::{
     self, ConnectionState, GroupState, Handover, Kept, KnownState, PoolState, SpawnState, State, WorkerState,
 };
@@ -59,6 +60,8 @@ impl Supervisor {
         }
         let parent = inputs.parent_pid.is_some().then_some(inputs.sockets.1.as_ref()).flatten();
         let state = State {
+            version: reexec::VERSION,
+            readable_by: 1,
             listener: kept.keep(inputs.sockets.0.as_fd())?,
             parent: parent.map(|fd| kept.keep(fd.as_fd())).transpose()?,
             messages: messages
@@ -152,7 +155,7 @@ impl Supervisor {
                 id,
                 group: entry.group,
                 application_group: entry.application_group,
-                machine: entry.machine,
+                machine: Some(entry.machine),
                 refusing: entry.refusing.map(|(failure, text)| (failure.code(), text)),
                 restarts: entry.restarts,
                 causes: entry.causes,
@@ -186,19 +189,30 @@ impl Supervisor {
         (self.last_pool, self.started, self.reexecs) = (state.last_pool, state.started, state.count);
         self.reexec_problem = state.problem;
         for group in state.groups {
-            self.read_group(group);
+            self.read_group(group, &state.pools);
         }
         if let Some(problem) = self.admit_visitors() {
             tracing::error!("{problem}");
         }
-        self.pools = state.pools.into_iter().map(|pool| (pool.id, read_pool(pool))).collect();
-        self.connections.count_from(state.last_connection);
+        self.read_pools(state.pools);
+        self.connections.count_from(state.connections.iter().map(|one| one.id).fold(state.last_connection, u64::max));
         for one in &state.connections {
+            if one.id == 0 || one.fd < 0 || !self.pools.contains_key(&one.pool) {
+                tracing::error!("the program before did not say whose connection {} is: it is closed", one.id);
+                continue;
+            }
             let fd = kept.take(one.fd)?;
             self.connections.adopt(one.id, (fd, one.nonce), one.pool, one.owner)?;
         }
         let (ended, events) = split_ends(state.events);
         for worker in state.workers {
+            if !worker.is_whole() {
+                tracing::error!(
+                    "the program before did not say how worker {} is reached: it ends by itself",
+                    worker.pid
+                );
+                continue;
+            }
             let ended = ended.get(&worker.id).copied();
             self.read_worker(worker, ended, kept)?;
         }
@@ -209,7 +223,8 @@ impl Supervisor {
                 self.connections.assign(one.id, worker, entry.owner);
             }
         }
-        state.spawns.into_iter().for_each(|spawn| self.spawns.push(read_spawn(spawn)));
+        state.spawns.into_iter().filter_map(read_spawn).for_each(|spawn| self.spawns.push(spawn));
+        self.drain_strangers();
         for (id, event) in events {
             self.worker_event(id, event);
         }
@@ -231,14 +246,67 @@ impl Supervisor {
         Ok(())
     }
 
-    fn read_group(&mut self, state: GroupState) {
-        let target = Target::default();
-        target.set(self.log_place(&state.definition));
+    fn read_group(&mut self, state: GroupState, states: &[PoolState]) {
         let GroupState { definition, pools, stopped, removed } = state;
+        let of_pool = || {
+            let pool = states.iter().find(|pool| pools.values().any(|id| *id == pool.id))?;
+            Some(Arc::clone(pool.machine.as_ref()?.definition()))
+        };
+        let Some(definition) = definition.or_else(of_pool).filter(|definition| !definition.is_missing()) else {
+            tracing::error!("the program before did not say how a process group is defined; reload httpd");
+            return;
+        };
+        if let Some(why) = definition.config.not_understood() {
+            tracing::error!("process group `{}`: no new worker can start: {why}", definition.config.name);
+        }
+        let target = Target::default();
+        target.set(self.log_place(&definition));
         let name = definition.config.name.clone();
         self.resources.groups.adopt(&definition.config);
         let visitor = definition.visitor().ok().flatten();
         self.groups.insert(name, Group { definition, visitor, target, pools, stopped, removed });
+    }
+
+    fn read_pools(&mut self, states: Vec<PoolState>) {
+        for state in states {
+            let group = self.groups.get_mut(&state.group);
+            let Some(group) = group.filter(|_| state.id != 0) else {
+                tracing::error!("the program before did not say what pool {} belongs to", state.id);
+                continue;
+            };
+            group.pools.entry(state.application_group.clone()).or_insert(state.id);
+            self.last_pool = self.last_pool.max(state.id);
+            let (id, definition) = (state.id, Arc::clone(&group.definition));
+            self.pools.insert(id, read_pool(state, &definition));
+        }
+        for group in self.groups.values_mut() {
+            group.pools.retain(|_, pool| self.pools.contains_key(pool));
+        }
+    }
+
+    /// Workers that no pool knows finish what they have, and members that are no
+    /// workers are replaced: the program before did not write all of it.
+    fn drain_strangers(&mut self) {
+        for (id, worker) in &self.workers {
+            if !self.pools.get(&worker.pool).is_some_and(|pool| pool.machine.has(*id)) {
+                tracing::error!(
+                    "worker {} belongs to no process group any more: it finishes and ends",
+                    worker.handle.pid
+                );
+                worker.handle.send(ToWorker::Drain);
+            }
+        }
+        let queued: BTreeSet<WorkerId> = self.spawns.pending().map(|pending| pending.worker).collect();
+        let mut lost = Vec::new();
+        for (pool, entry) in &self.pools {
+            let members = entry.machine.members().map(|(id, _)| id);
+            let gone = members.filter(|id| !self.workers.contains_key(id) && !queued.contains(id));
+            lost.extend(gone.map(|id| (*pool, id)));
+        }
+        for (pool, id) in lost {
+            let why = "the program before did not hand it over".to_owned();
+            self.pool_event(pool, crate::pool::Event::Exited(id, why, false));
+        }
     }
 
     fn read_worker(&mut self, state: WorkerState, ended: Option<ExitStatus>, kept: &mut Kept) -> io::Result<()> {
@@ -304,15 +372,17 @@ fn read_known(state: KnownState) -> Known {
 }
 
 fn write_group(group: &Group) -> GroupState {
-    let (definition, pools) = (Arc::clone(&group.definition), group.pools.clone());
+    let (definition, pools) = (Some(Arc::clone(&group.definition)), group.pools.clone());
     GroupState { definition, pools, stopped: group.stopped, removed: group.removed }
 }
 
-fn read_pool(state: PoolState) -> PoolEntry {
+fn read_pool(state: PoolState, definition: &Arc<Definition>) -> PoolEntry {
+    let mut machine = state.machine.unwrap_or_else(|| Pool::new(state.id, Arc::clone(definition), false));
+    machine.complete(state.id, definition);
     PoolEntry {
         group: state.group,
         application_group: state.application_group,
-        machine: state.machine,
+        machine,
         refusing: state.refusing.and_then(|(code, text)| Some((Failure::from_code(code)?, text))),
         held_deadline: None,
         retry_at: None,
@@ -328,12 +398,12 @@ fn read_pool(state: PoolState) -> PoolEntry {
 
 fn write_spawn(pending: &Pending) -> SpawnState {
     let Pending { pool, worker, slot, generation, definition, .. } = pending.clone();
-    SpawnState { pool, worker, slot, generation, definition }
+    SpawnState { pool, worker, slot, generation, definition: Some(definition) }
 }
 
-fn read_spawn(state: SpawnState) -> Pending {
+fn read_spawn(state: SpawnState) -> Option<Pending> {
     let SpawnState { pool, worker, slot, generation, definition } = state;
-    Pending { pool, worker, slot, generation, definition, failing: false, plain: false }
+    Some(Pending { pool, worker, slot, generation, definition: definition?, failing: false, plain: false })
 }
 
 /// The ends that were seen, and all other events. An end is told again by the

@@ -103,12 +103,17 @@ struct PoolEntry {
 /// A new worker or generation that did not take over from the old one.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct GivenUp {
+    #[serde(default = "SystemTime::now")]
     pub(crate) at: SystemTime,
+    #[serde(default)]
     pub(crate) generation: u64,
+    #[serde(default)]
     pub(crate) why: String,
     /// It was to have a definition that is not in force.
+    #[serde(default)]
     pub(crate) other_definition: bool,
     /// Scripts that failed to load, with their tracebacks.
+    #[serde(default)]
     pub(crate) failed: BTreeMap<PathBuf, String>,
 }
 
