@@ -8,6 +8,8 @@ mod identity;
 #[cfg(test)]
 mod reexec;
 #[cfg(test)]
+mod releases;
+#[cfg(test)]
 mod reload;
 #[cfg(test)]
 mod requests;

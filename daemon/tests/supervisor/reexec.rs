@@ -23,7 +23,7 @@ def application(environ, start_response):
     return [b'%d' % os.getpid()]
 ";
 
-fn body(answer: Answer) -> String {
+pub(crate) fn body(answer: Answer) -> String {
     match answer {
         Answer::Body(200, text) => text,
         other => panic!("{other:?}"),
@@ -32,7 +32,7 @@ fn body(answer: Answer) -> String {
 
 /// A copy of the program in a directory of its own, as a package upgrade would
 /// replace it.
-fn copy(dir: &Path) -> PathBuf {
+pub(crate) fn copy(dir: &Path) -> PathBuf {
     for name in ["wsgid", "libwsgid_worker.so"] {
         // Never into the file that is mapped by a running process.
         let staged = dir.join("staged");
