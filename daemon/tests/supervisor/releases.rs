@@ -76,7 +76,10 @@ fn an_option_that_nobody_knows_is_the_problem_of_its_group() {
     httpd.wait("the other group has what it was to have", |httpd| body(httpd.get("other", &script, "/")) != others);
     for (name, words) in [("fresh", "hover-height"), ("wrong", "`many`")] {
         match httpd.get(name, &script, "/") {
-            Answer::Failed(_, text) => assert!(text.contains(words), "{text}"),
+            Answer::Failed(code, text) => {
+                assert!(text.contains(words), "{text}");
+                assert_eq!(Failure::from_code(code).unwrap().row().status, 503);
+            }
             answer => panic!("{answer:?}"),
         }
     }
