@@ -11,6 +11,7 @@ use nix::sys::socket::{MsgFlags, recv};
 use crate::fds::{DescriptorRoom, recv_with_fd, recv_with_fds, send_with_fds};
 use crate::head::{FrameHead, HeadError};
 use crate::limits::{HEAD_LEN, MAX_BODY_LEN};
+use crate::refusal::Refusal;
 
 /// Bytes a reader asks for at once unless a frame needs more.
 const CHUNK: usize = 64 * 1024;
@@ -59,6 +60,8 @@ pub struct FrameReader {
     /// `None` is one that this process could not have.
     perhaps: Option<VecDeque<Option<OwnedFd>>>,
     room: Option<DescriptorRoom>,
+    /// For one that takes none, from a peer that may send some.
+    refusal: Option<Refusal>,
     max_len: u32,
     chunk: usize,
 }
@@ -76,6 +79,7 @@ impl FrameReader {
             fds: Vec::new(),
             perhaps: None,
             room,
+            refusal: None,
             max_len: u32::MAX,
             chunk: CHUNK,
         }
@@ -163,7 +167,10 @@ impl FrameReader {
                     count
                 }),
                 (Some(room), None) => recv_with_fds(socket, space, room, &mut self.fds, flags),
-                (None, _) => recv(socket.as_raw_fd(), space, flags).map_err(io::Error::from),
+                (None, _) => match self.refusal {
+                    Some(refusal) => refusal.recv(socket, space, flags),
+                    None => recv(socket.as_raw_fd(), space, flags).map_err(io::Error::from),
+                },
             };
             match got {
                 Ok(count) => {
@@ -185,6 +192,20 @@ impl FrameReader {
     /// The same for a reader that goes on without them.
     pub fn take_fd_if_any(&mut self) -> Option<OwnedFd> {
         self.perhaps.as_mut().and_then(VecDeque::pop_front).flatten()
+    }
+
+    /// All received descriptors that nobody has taken, also those with which a
+    /// peer has broken the protocol: for a reader whose owner must not wait for
+    /// them to be closed.
+    pub fn take_fds(&mut self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.fds)
+    }
+
+    /// From now on no descriptor is received: what has one is an error, and
+    /// stays in the socket.
+    pub fn refuse_descriptors(&mut self, refusal: Refusal) {
+        self.room = None;
+        self.refusal = Some(refusal);
     }
 
     /// How many received descriptors nobody has taken yet. Where no frame is
@@ -231,7 +252,6 @@ impl FrameReader {
         if self.fds.len() <= 2 * max {
             return Ok(());
         }
-        self.fds.clear();
         Err(io::Error::new(io::ErrorKind::InvalidData, "descriptors that no frame asked for"))
     }
 

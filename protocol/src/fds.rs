@@ -1,10 +1,12 @@
 //! Sends and receives descriptors beside bytes (SCM_RIGHTS).
 //!
 //! The only file of this crate that needs unsafe code: a received number
-//! becomes an `OwnedFd`. A peer that sends more descriptors than were agreed
-//! loses them all: every one that arrived is closed and the receive fails. The
-//! control data is walked here because a library that refuses truncated control
-//! data as a whole leaks the descriptors in front of the cut.
+//! becomes an `OwnedFd`. There is always room for as many as one message can
+//! bring, for what does not fit is closed by the kernel in the receiver, which
+//! may sleep. A peer that sends more descriptors than were agreed makes the
+//! receive fail; all of them are the caller's to close, who may use `disposal`.
+//! The control data is walked here because a library that refuses truncated
+//! control data as a whole leaks the descriptors in front of the cut.
 #![expect(unsafe_code, reason = "a number received through SCM_RIGHTS becomes an OwnedFd")]
 
 use std::io::{self, IoSlice};
@@ -13,6 +15,11 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
 use crate::limits::MAX_DESCRIPTORS;
+
+/// The most descriptors that the kernel lets one message have (`SCM_MAX_FD`).
+const MESSAGE_MAX: usize = 253;
+/// Whether a socket takes descriptors. Linux 6.16; the C library does not know it.
+const SO_PASSRIGHTS: libc::c_int = 83;
 
 /// Sends the slices, and the descriptors with their first byte. Returns how
 /// many bytes went.
@@ -43,17 +50,18 @@ pub struct DescriptorRoom {
 }
 
 impl DescriptorRoom {
-    /// Room for up to `max` descriptors in one receive.
+    /// Up to `max` descriptors in one receive are agreed; there is room for all
+    /// that a peer can send.
     #[must_use]
     pub fn new(max: usize) -> Self {
         let max = max.min(MAX_DESCRIPTORS);
-        let data = u32::try_from(max * size_of::<RawFd>()).expect("the limit is far below 4 GiB");
+        let data = u32::try_from(MESSAGE_MAX * size_of::<RawFd>()).expect("the limit is far below 4 GiB");
         // SAFETY: CMSG_SPACE computes with numbers only.
         let bytes = unsafe { libc::CMSG_SPACE(data) } as usize;
         Self { space: vec![0; bytes.div_ceil(size_of::<usize>())], max }
     }
 
-    /// The most descriptors that one receive may bring.
+    /// The most descriptors that one receive should bring.
     #[must_use]
     pub const fn max(&self) -> usize {
         self.max
@@ -64,9 +72,9 @@ impl DescriptorRoom {
 /// bytes came; 0 is the end.
 ///
 /// # Errors
-/// As `recvmsg(2)`; also if more descriptors came than there is room for, or
-/// the process may not have so many. Bytes of that receive are lost then: the
-/// connection cannot be used any more.
+/// As `recvmsg(2)`; also if more descriptors came than were agreed (all of them
+/// are in `fds`), or the process may not have so many. Bytes of that receive
+/// are lost then: the connection cannot be used any more.
 pub fn recv_with_fds(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],
@@ -75,10 +83,11 @@ pub fn recv_with_fds(
     flags: MsgFlags,
 ) -> io::Result<usize> {
     let (count, got, cut) = recv_once(socket, buffer, room, flags)?;
-    if cut || got.len() > room.max {
+    let is_too_much = cut || got.len() > room.max;
+    fds.extend(got);
+    if is_too_much {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "more descriptors than were agreed, or than fit"));
     }
-    fds.extend(got);
     Ok(count)
 }
 
@@ -126,6 +135,88 @@ fn recv_once(
 
     let got = take_descriptors(&header);
     Ok((count, got, header.msg_flags & libc::MSG_CTRUNC != 0))
+}
+
+/// Looks at what a receive would bring and takes nothing. Returns how many bytes,
+/// and whether descriptors are with them. Where credentials come with each
+/// message, they are taken for descriptors.
+///
+/// # Errors
+/// As `recvmsg(2)`.
+pub fn peek(socket: BorrowedFd<'_>, buffer: &mut [u8], flags: MsgFlags) -> io::Result<(usize, bool)> {
+    let mut slice = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // SAFETY: all zero is a valid msghdr, one without address, data and control.
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    header.msg_iov = &raw mut slice;
+    header.msg_iovlen = 1;
+    let flags = flags | MsgFlags::MSG_PEEK;
+    // SAFETY: the header points to one slice over `buffer`, borrowed mutably for
+    // this call, with its true length.
+    let count = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags.bits()) };
+    // Negative exactly on failure.
+    let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+    Ok((count, header.msg_flags & libc::MSG_CTRUNC != 0))
+}
+
+/// Has the kernel refuse to let anybody send descriptors to this Unix socket.
+///
+/// # Errors
+/// If the kernel cannot do it.
+pub(crate) fn refuse(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let no: libc::c_int = 0;
+    let len = libc::socklen_t::try_from(size_of_val(&no)).map_err(io::Error::other)?;
+    let number = socket.as_raw_fd();
+    // SAFETY: the pointer and the length are those of a number that lives for the call.
+    match unsafe { libc::setsockopt(number, libc::SOL_SOCKET, SO_PASSRIGHTS, (&raw const no).cast(), len) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// How many bytes lie unread in a socket.
+///
+/// # Errors
+/// As `ioctl(2)`.
+pub fn unread(socket: BorrowedFd<'_>) -> io::Result<usize> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: the kernel writes one number, which lives for the call.
+    match unsafe { libc::ioctl(socket.as_raw_fd(), libc::FIONREAD, &raw mut count) } {
+        0 => usize::try_from(count).map_err(io::Error::other),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Gives the calling thread a descriptor table of its own, in which only these
+/// are open. Whatever else runs in this thread later finds no descriptor of the
+/// process: it is about to end.
+///
+/// # Errors
+/// If the kernel has no `close_range(2)` (Linux 5.9).
+pub(crate) fn own_table(keep: &[RawFd]) -> io::Result<()> {
+    let mut keep: Vec<u32> = keep.iter().filter_map(|number| u32::try_from(*number).ok()).collect();
+    keep.sort_unstable();
+    let behind = keep.last().map_or(0, |last| last + 1);
+    // What is behind is not even copied.
+    close_range(behind, u32::MAX, libc::CLOSE_RANGE_UNSHARE)?;
+    let mut first = 0;
+    for number in keep {
+        if number > first {
+            close_range(first, number - 1, 0)?;
+        }
+        first = number + 1;
+    }
+    Ok(())
+}
+
+/// By [`own_table`] alone, which has a table that no `OwnedFd` means.
+fn close_range(first: u32, last: u32, flags: libc::c_uint) -> io::Result<()> {
+    let (first, last, flags) = (i64::from(first), i64::from(last), i64::from(flags));
+    // SAFETY: the descriptors of the process are not touched: the first call of
+    // a thread unshares the table before it closes anything.
+    match unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Takes every descriptor that the kernel installed, also where it had to stop

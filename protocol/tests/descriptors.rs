@@ -75,7 +75,7 @@ fn the_agreed_number_arrives_and_closes_on_exec() {
 }
 
 #[test]
-fn too_many_are_refused_and_all_closed() {
+fn too_many_are_refused_and_all_are_the_owners_to_close() {
     let _alone = alone();
     for (room, count) in [(1, 2), (1, 3), (1, MAX_DESCRIPTORS), (2, 3), (3, 4), (5, MAX_DESCRIPTORS)] {
         let (near, far) = pair();
@@ -83,6 +83,7 @@ fn too_many_are_refused_and_all_closed() {
         let mut reader = FrameReader::new(room);
         send(&near, count);
         refused(next(&mut reader, &far));
+        assert_eq!(reader.take_fds().len(), count, "room {room}");
         assert_eq!((reader.waiting_fds(), open_descriptors()), (0, before), "room {room}, {count} sent");
     }
 }
@@ -112,6 +113,8 @@ fn descriptors_that_no_frame_asked_for_do_not_pile_up() {
     }
     drop(file);
     refused(next(&mut reader, &far));
+    assert!(reader.waiting_fds() < head.len(), "it stopped before the end");
+    drop(reader);
     assert_eq!(open_descriptors(), before);
 }
 
@@ -144,6 +147,7 @@ fn a_process_that_may_open_no_more_loses_none() {
     let result = next(&mut reader, &far);
     setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
     refused(result);
+    assert!(!reader.take_fds().is_empty(), "some fitted");
     assert_eq!(open_descriptors(), before);
 }
 
