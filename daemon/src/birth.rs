@@ -4,7 +4,7 @@
 //! not count. Used by `supervisor/preload.rs`.
 
 use std::io::{self, IoSliceMut};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,9 @@ use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixCredentials, recvmsg, setsockopt, socketpair,
 };
 use nix::unistd::pipe2;
+use wsgid_protocol::refusal::Unwanted;
 
+use crate::closing::Guarded;
 use crate::connections::Owner;
 use crate::{proc, sys};
 
@@ -28,7 +30,7 @@ const HELPER: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Born {
     pub(crate) pid: u32,
-    pub(crate) control: OwnedFd,
+    pub(crate) control: Guarded,
     pub(crate) pipes: [OwnedFd; 2],
     /// What it has said already.
     pub(crate) inbox: Vec<u8>,
@@ -43,17 +45,18 @@ struct Speaker {
 
 /// A worker that was ordered.
 pub(crate) struct Expected {
-    control: OwnedFd,
+    control: Guarded,
     pipes: [OwnedFd; 2],
 }
 
 impl Expected {
     /// Makes its descriptors: ours, and those that the preloader is to have.
-    pub(crate) fn new() -> io::Result<(Self, Vec<Arc<OwnedFd>>)> {
+    pub(crate) fn new(group: &str) -> io::Result<(Self, [Arc<OwnedFd>; 3])> {
         let (control, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
-        setsockopt(&control, PassCred, &true)?;
+        let control = Guarded::new(control, group);
+        setsockopt(&control.as_fd(), PassCred, &true)?;
         let ((out, out_theirs), (err, err_theirs)) = (pipe2(OFlag::O_CLOEXEC)?, pipe2(OFlag::O_CLOEXEC)?);
-        let theirs = [theirs, out_theirs, err_theirs].map(Arc::new).to_vec();
+        let theirs = [theirs, out_theirs, err_theirs].map(Arc::new);
         Ok((Self { control, pipes: [out, err] }, theirs))
     }
 
@@ -71,13 +74,13 @@ impl Expected {
         if !is_child_soon(pid).await {
             return Err(format!("process {pid} is not a child of the supervisor"));
         }
-        setsockopt(&self.control, PassCred, &false).map_err(|errno| errno.to_string())?;
+        setsockopt(&self.control.as_fd(), PassCred, &false).map_err(|errno| errno.to_string())?;
         let Self { control, pipes } = self;
         Ok(Born { pid, control, pipes, inbox })
     }
 
     async fn hear(&self) -> io::Result<(Speaker, Vec<u8>)> {
-        let readable = sys::poll_reads(self.control.try_clone()?)?;
+        let readable = sys::poll_reads(self.control.as_fd().try_clone_to_owned()?)?;
         loop {
             let mut ready = readable.readable().await?;
             match self.receive() {
@@ -89,15 +92,14 @@ impl Expected {
 
     fn receive(&self) -> io::Result<(Speaker, Vec<u8>)> {
         let mut bytes = vec![0; 4096];
-        let mut space = cmsg_space!(UnixCredentials);
-        let mut slices = [IoSliceMut::new(&mut bytes)];
-        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
-        let message = recvmsg::<()>(self.control.as_raw_fd(), &mut slices, Some(&mut space), flags)?;
-        let count = message.bytes;
-        let speaker = message.cmsgs()?.find_map(|part| match part {
-            ControlMessageOwned::ScmCredentials(who) => Some(who),
-            _ => None,
-        });
+        if !self.control.is_enforced() {
+            // Credentials have room and descriptors have none: those stay where they are.
+            let (_, _, cut) = receive_once(&self.control, &mut bytes, MsgFlags::MSG_PEEK)?;
+            if cut {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, Unwanted));
+            }
+        }
+        let (count, speaker, _) = receive_once(&self.control, &mut bytes, MsgFlags::empty())?;
         if count == 0 {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the new process ended at once"));
         }
@@ -106,6 +108,27 @@ impl Expected {
         let pid = u32::try_from(speaker.pid()).map_err(io::Error::other)?;
         Ok((Speaker { pid, uid: speaker.uid(), gid: speaker.gid() }, bytes))
     }
+}
+
+/// How many bytes, who sent them, and whether something beside them was left out.
+fn receive_once(
+    control: &Guarded,
+    bytes: &mut [u8],
+    flags: MsgFlags,
+) -> io::Result<(usize, Option<UnixCredentials>, bool)> {
+    let mut space = cmsg_space!(UnixCredentials);
+    let mut slices = [IoSliceMut::new(bytes)];
+    let flags = flags | MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = recvmsg::<()>(control.as_fd().as_raw_fd(), &mut slices, Some(&mut space), flags)?;
+    let cut = message.flags.contains(MsgFlags::MSG_CTRUNC);
+    if cut {
+        return Ok((message.bytes, None, true));
+    }
+    let speaker = message.cmsgs()?.find_map(|part| match part {
+        ControlMessageOwned::ScmCredentials(who) => Some(who),
+        _ => None,
+    });
+    Ok((message.bytes, speaker, false))
 }
 
 /// Whether this process is, or becomes within a moment, a child of this one:
@@ -132,13 +155,13 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_speaks_is_known_by_the_kernel_and_must_be_a_child() {
-        let (expected, theirs) = Expected::new().unwrap();
+        let (expected, theirs) = Expected::new("a group").unwrap();
         nix::unistd::write(&*theirs[0], b"hello").unwrap();
         let problem = expected.wait(owner()).await.unwrap_err();
         let own = format!("process {} is not a child", std::process::id());
         assert!(problem.contains(&own), "{problem}");
 
-        let (expected, theirs) = Expected::new().unwrap();
+        let (expected, theirs) = Expected::new("a group").unwrap();
         let output = theirs[0].try_clone().unwrap();
         let mut child =
             std::process::Command::new("sh").args(["-c", "echo hello; read x"]).stdout(output).spawn().unwrap();
@@ -150,11 +173,11 @@ mod tests {
 
     #[tokio::test]
     async fn another_user_is_refused_and_an_end_is_seen() {
-        let (expected, theirs) = Expected::new().unwrap();
+        let (expected, theirs) = Expected::new("a group").unwrap();
         nix::unistd::write(&*theirs[0], b"hello").unwrap();
         let other = Owner { uid: owner().uid + 1, gid: 1 };
         assert!(expected.wait(other).await.unwrap_err().contains("which no worker does"));
-        let (expected, theirs) = Expected::new().unwrap();
+        let (expected, theirs) = Expected::new("a group").unwrap();
         drop(theirs);
         assert!(expected.wait(owner()).await.unwrap_err().contains("ended at once"));
     }

@@ -5,14 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, Shutdown, recv, shutdown};
 use serde::{Deserialize, Serialize};
-use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc::Sender;
 use tokio::task::AbortHandle;
 use wsgid_protocol::blocking::send_all;
@@ -20,8 +19,8 @@ use wsgid_protocol::head::FLAG_CLOSE;
 use wsgid_protocol::limits::{HEAD_LEN, MAX_FAIL_LEN};
 use wsgid_protocol::{Failure, FrameHead, Kind};
 
+use crate::closing::{Guarded, Polled};
 use crate::pool::WorkerId;
-use crate::sys;
 
 /// The supervisor's number for a connection.
 pub(crate) type ConnectionId = u64;
@@ -80,7 +79,7 @@ impl Default for Owner {
 /// A connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    pub(crate) fd: Arc<OwnedFd>,
+    pub(crate) fd: Arc<Guarded>,
     pub(crate) nonce: u32,
     pub(crate) pool: PoolId,
     pub(crate) holder: Holder,
@@ -99,7 +98,7 @@ impl Drop for Connection {
         // Whoever else has a copy (a child of a worker) must not keep it open
         // for the module. A supervisor that fails lets its workers go on.
         if self.owner.is_some() && !std::thread::panicking() {
-            let _ = shutdown(self.fd.as_raw_fd(), Shutdown::Both);
+            let _ = shutdown(self.fd.as_fd().as_raw_fd(), Shutdown::Both);
         }
     }
 }
@@ -129,11 +128,11 @@ impl Connections {
     /// Takes in a new connection; it is held. Gives it back if that fails.
     pub(crate) fn add(
         &mut self,
-        fd: Arc<OwnedFd>,
+        fd: Arc<Guarded>,
         nonce: u32,
         pool: PoolId,
         now: Instant,
-    ) -> Result<ConnectionId, (io::Error, Arc<OwnedFd>)> {
+    ) -> Result<ConnectionId, (io::Error, Arc<Guarded>)> {
         self.last += 1;
         let id = self.last;
         let holder = match self.watch(id, &fd, now) {
@@ -153,7 +152,10 @@ impl Connections {
     /// Closes our descriptors and leaves the connections as they are: another
     /// program goes on with them.
     pub(crate) fn let_go(&mut self) {
-        self.all.values_mut().for_each(|connection| connection.owner = None);
+        for connection in self.all.values_mut() {
+            connection.owner = None;
+            connection.fd.leave();
+        }
         self.all.clear();
         self.held.clear();
     }
@@ -163,7 +165,7 @@ impl Connections {
     pub(crate) fn adopt(
         &mut self,
         id: ConnectionId,
-        (fd, nonce): (OwnedFd, u32),
+        (fd, nonce): (Guarded, u32),
         pool: PoolId,
         owner: Option<Owner>,
     ) -> io::Result<()> {
@@ -205,6 +207,7 @@ impl Connections {
         }
         connection.holder = Holder::Worker(worker);
         connection.owner = Some(owner);
+        connection.fd.is_shared();
         if let Some(held) = self.held.get_mut(&connection.pool) {
             held.remove(&id);
         }
@@ -260,12 +263,12 @@ impl Connections {
         Some(pool)
     }
 
-    fn watch(&mut self, id: ConnectionId, fd: &Arc<OwnedFd>, now: Instant) -> io::Result<Holder> {
+    fn watch(&mut self, id: ConnectionId, fd: &Arc<Guarded>, now: Instant) -> io::Result<Holder> {
         self.waits += 1;
         let wait = self.waits;
         // A descriptor of its own: the previous watch of this connection may
         // not have been taken out of the poll set yet.
-        let watched = sys::poll_reads(fd.try_clone()?)?;
+        let watched = Polled::new(Arc::clone(fd))?;
         let request = front_is_there(fd.as_fd());
         let task = tokio::spawn(watch(watched, (id, wait), self.events.clone()));
         Ok(Holder::Held { since: now, wait, watch: task.abort_handle(), request })
@@ -298,7 +301,7 @@ impl Connection {
 
     /// No byte can come after this; what came before can still be seen.
     pub(crate) fn close_for_sending(&self) {
-        let _ = shutdown(self.fd.as_raw_fd(), Shutdown::Read);
+        let _ = shutdown(self.fd.as_fd().as_raw_fd(), Shutdown::Read);
     }
 
     /// Tells the module why there is no (complete) answer.
@@ -310,16 +313,16 @@ impl Connection {
 }
 
 /// Reports what happens to a held connection until it is aborted.
-async fn watch(fd: AsyncFd<OwnedFd>, (id, wait): (ConnectionId, u64), events: Sender<(ConnectionId, u64, HeldEvent)>) {
+async fn watch(fd: Polled, (id, wait): (ConnectionId, u64), events: Sender<(ConnectionId, u64, HeldEvent)>) {
     let mut told = false;
     loop {
-        let Ok(mut ready) = fd.readable().await else { return };
+        let Ok(mut ready) = fd.readiness().readable().await else { return };
         if ready.ready().is_read_closed() {
             let _ = events.send((id, wait, HeldEvent::Gone)).await;
             return;
         }
         ready.clear_ready();
-        if !told && front_is_there(fd.get_ref().as_fd()) {
+        if !told && front_is_there(fd.readiness().get_ref().as_fd()) {
             told = true;
             let _ = events.send((id, wait, HeldEvent::Readable)).await;
         }
@@ -399,7 +402,7 @@ mod tests {
             .iter()
             .zip([start, start, later])
             .map(|((ours, _), since)| {
-                let fd = Arc::new(ours.as_fd().try_clone_to_owned().unwrap());
+                let fd = Arc::new(Guarded::new(ours.as_fd().try_clone_to_owned().unwrap(), "a group"));
                 connections.add(fd, 7, 1, since).map_err(|(error, _)| error).unwrap()
             })
             .collect();

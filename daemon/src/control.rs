@@ -4,20 +4,23 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, socket};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::{Semaphore, oneshot};
 use wsgid_protocol::control::Command;
 use wsgid_protocol::limits::HEAD_LEN;
+use wsgid_protocol::refusal::{self, Refusal};
 use wsgid_protocol::{FrameHead, Kind, payload};
+
+use crate::closing::{self, Guarded};
 
 /// Name of the socket, beside that of the requests.
 pub(crate) const NAME: &str = "control.sock";
@@ -69,7 +72,9 @@ impl Guests {
         self.0.retain(|_, turns| connections(turns) > 0);
         let all: usize = self.0.values().map(connections).sum();
         let turns = self.0.entry(uid).or_insert_with(|| Arc::new(Semaphore::new(TURNS)));
-        let free = connections(turns) < CONNECTIONS_MAX && all < GUESTS_MAX;
+        let own = connections(turns);
+        // However many users crowd in, each has its turns.
+        let free = own < CONNECTIONS_MAX && (all < GUESTS_MAX || own < TURNS);
         (free || may_everything(uid)).then(|| Arc::clone(turns))
     }
 }
@@ -94,6 +99,8 @@ pub(crate) fn bind(path: &Path) -> io::Result<UnixListener> {
 fn make(path: &Path) -> io::Result<UnixListener> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    // Those that it accepts refuse descriptors from their first moment.
+    let _ = Refusal::on(socket.as_fd());
     nix::sys::socket::bind(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
     nix::sys::socket::listen(&socket, Backlog::new(BACKLOG)?)?;
     UnixListener::from_std(socket.into())
@@ -112,6 +119,7 @@ pub(crate) async fn listen(listener: UnixListener, asked: Sender<Asked>) -> io::
             }
         };
         let Ok(uid) = stream.peer_cred().map(|peer| peer.uid()) else { continue };
+        let Ok(stream) = Conversation::new(stream, uid) else { continue };
         let Some(turns) = guests.place(uid) else {
             tracing::debug!("control socket: uid {uid} has too many connections");
             drop(stream);
@@ -126,6 +134,7 @@ pub(crate) async fn listen(listener: UnixListener, asked: Sender<Asked>) -> io::
             };
             let ended = tokio::time::Instant::now() + TURN;
             if let Err(error) = converse(stream, uid, asked).await {
+                closing::tell_of(&error, &closing::user(uid), "control socket");
                 tracing::debug!("control socket: {error}");
             }
             if turn.is_some() {
@@ -136,11 +145,40 @@ pub(crate) async fn listen(listener: UnixListener, asked: Sender<Asked>) -> io::
     Ok(())
 }
 
-async fn converse(mut stream: UnixStream, uid: u32, asked: Sender<Asked>) -> io::Result<()> {
-    let command = match timeout(ASK_TIMEOUT, recv(&mut stream)).await {
+/// A connection, which the peer may have filled with anything.
+struct Conversation {
+    // Dropped first: never the last descriptor.
+    stream: UnixStream,
+    guarded: Guarded,
+}
+
+impl Conversation {
+    fn new(stream: UnixStream, uid: u32) -> io::Result<Self> {
+        let socket = std::os::fd::OwnedFd::from(stream.into_std()?);
+        let guarded = Guarded::new(socket, closing::user(uid));
+        let stream = std::os::unix::net::UnixStream::from(guarded.as_fd().try_clone_to_owned()?);
+        Ok(Self { stream: UnixStream::from_std(stream)?, guarded })
+    }
+
+    async fn read_exact(&self, mut buffer: &mut [u8]) -> io::Result<()> {
+        while !buffer.is_empty() {
+            let space = &mut *buffer;
+            let count = self.stream.async_io(Interest::READABLE, || self.guarded.recv(space)).await?;
+            if count == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            buffer = buffer.get_mut(count..).unwrap_or_default();
+        }
+        Ok(())
+    }
+}
+
+async fn converse(mut stream: Conversation, uid: u32, asked: Sender<Asked>) -> io::Result<()> {
+    let command = match timeout(ASK_TIMEOUT, recv(&stream)).await {
+        Err(problem) if refusal::is_unwanted(&problem) => return Err(problem),
         Err(problem) if problem.kind() == io::ErrorKind::InvalidData => {
             let answer = error("not-a-command", &format!("the supervisor does not understand this: {problem}"));
-            return timeout(ASK_TIMEOUT, send(&mut stream, answer.to_string().as_bytes())).await;
+            return timeout(ASK_TIMEOUT, send(&mut stream.stream, answer.to_string().as_bytes())).await;
         }
         other => other?,
     };
@@ -148,7 +186,7 @@ async fn converse(mut stream: UnixStream, uid: u32, asked: Sender<Asked>) -> io:
     let _ = asked.send(Asked { command, uid, answer }).await;
     let value = tokio::time::timeout(ANSWER_TIMEOUT, wait).await;
     let value = value.ok().and_then(Result::ok).unwrap_or_else(|| error("timeout", "the supervisor gave no answer"));
-    timeout(ASK_TIMEOUT, send(&mut stream, value.to_string().as_bytes())).await
+    timeout(ASK_TIMEOUT, send(&mut stream.stream, value.to_string().as_bytes())).await
 }
 
 /// An answer that says what went wrong; `kind` is for programs.
@@ -160,7 +198,7 @@ async fn timeout<T>(limit: Duration, task: impl Future<Output = io::Result<T>>) 
     tokio::time::timeout(limit, task).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-async fn recv(stream: &mut UnixStream) -> io::Result<Command> {
+async fn recv(stream: &Conversation) -> io::Result<Command> {
     let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
     let mut head = [0; HEAD_LEN];
     stream.read_exact(&mut head).await?;

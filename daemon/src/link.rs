@@ -3,11 +3,11 @@
 //! written by a tenant.
 
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use nix::sys::socket::{MsgFlags, recv};
+use nix::sys::socket::MsgFlags;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio_util::codec::Decoder;
@@ -17,11 +17,19 @@ use wsgid_protocol::fds::send_with_fds;
 use wsgid_protocol::limits::MAX_WORKER_CONTROL_LEN;
 use wsgid_protocol::{FrameHead, Kind, payload};
 
+use crate::closing::Guarded;
+
+/// Bytes that are received at once.
+const CHUNK: usize = 4096;
+/// What is read of a worker that has ended: more than its socket holds. A process
+/// that it has left behind may go on writing.
+const LAST_WORDS_MAX: usize = 1 << 20;
+
 /// A message on its way to a worker.
 pub(crate) struct Outgoing {
     pub(crate) message: ToWorker,
     /// Travel beside it.
-    pub(crate) fds: Vec<Arc<OwnedFd>>,
+    pub(crate) fds: Vec<Arc<dyn AsFd + Send + Sync>>,
 }
 
 impl From<ToWorker> for Outgoing {
@@ -32,15 +40,22 @@ impl From<ToWorker> for Outgoing {
 
 /// The supervisor's end.
 pub(crate) struct Link {
+    // Dropped first: never the last descriptor.
     stream: UnixStream,
+    guarded: Guarded,
 }
 
 impl Link {
     /// Takes over a connected socket.
-    pub(crate) fn new(socket: OwnedFd) -> io::Result<Self> {
-        let stream = std::os::unix::net::UnixStream::from(socket);
+    pub(crate) fn new(guarded: Guarded) -> io::Result<Self> {
+        let stream = std::os::unix::net::UnixStream::from(guarded.as_fd().try_clone_to_owned()?);
         stream.set_nonblocking(true)?;
-        Ok(Self { stream: UnixStream::from_std(stream)? })
+        Ok(Self { stream: UnixStream::from_std(stream)?, guarded })
+    }
+
+    /// Another program goes on with it.
+    pub(crate) fn leave(&self) {
+        self.guarded.leave();
     }
 
     /// Its socket.
@@ -72,8 +87,10 @@ impl Link {
     }
 
     fn try_recv(&self, inbox: &mut Inbox) -> io::Result<(Vec<FromWorker>, bool)> {
-        inbox.bytes.reserve(4096);
-        let count = self.stream.try_read_buf(&mut inbox.bytes)?;
+        let mut buffer = [0; CHUNK];
+        let count = self.stream.try_io(Interest::READABLE, || self.guarded.recv(&mut buffer));
+        let count = count.inspect_err(|error| self.guarded.tell_of(error, "control socket of a worker"))?;
+        inbox.bytes.extend_from_slice(buffer.get(..count).unwrap_or_default());
         let messages = inbox.messages()?;
         Ok((messages, count == 0))
     }
@@ -82,13 +99,17 @@ impl Link {
     /// asks the kernel and not the runtime, which may not have heard of the
     /// last bytes yet.
     pub(crate) fn last_words(&self, inbox: &mut Inbox) -> io::Result<Vec<FromWorker>> {
-        let mut buffer = [0; 4096];
-        loop {
-            match recv(self.stream.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
-                Ok(0) | Err(_) => return inbox.messages(),
-                Ok(count) => inbox.bytes.extend_from_slice(buffer.get(..count).unwrap_or_default()),
+        let (mut buffer, mut all) = ([0; CHUNK], 0);
+        while all < LAST_WORDS_MAX {
+            match self.guarded.recv(&mut buffer) {
+                Ok(0) | Err(_) => break,
+                Ok(count) => {
+                    all += count;
+                    inbox.bytes.extend_from_slice(buffer.get(..count).unwrap_or_default());
+                }
             }
         }
+        inbox.messages()
     }
 }
 

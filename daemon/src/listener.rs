@@ -1,34 +1,43 @@
 //! Accepts request connections: checks the peer, reads exactly HELLO and not a
-//! byte more, and hands both to the supervisor. Knows nothing of groups.
+//! byte more, and hands both to the supervisor. Knows nothing of groups. Whoever
+//! is silent has a place among those of its own user or process, and takes none
+//! from others.
 
 use std::collections::BTreeSet;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, getsockopt, recv, sockopt};
+use nix::sys::socket::{getsockopt, sockopt};
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc::Sender;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
 use wsgid_protocol::Failure;
 use wsgid_protocol::head::HeadError;
 use wsgid_protocol::limits::HEAD_LEN;
 use wsgid_protocol::payload::PayloadError;
+use wsgid_protocol::refusal::{self, Refusal};
 use wsgid_protocol::request::Hello;
 use wsgid_protocol::{FrameHead, Kind, payload};
 
+use crate::closing::{self, Guarded, Polled};
 use crate::connections::send_fail;
 use crate::freeze::Freeze;
+use crate::places::{Peer, Places};
 use crate::sys;
 
 /// A module sends HELLO with `connect`; whoever needs longer is stuck.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections whose HELLO is not complete.
 const HALF_OPEN_MAX: usize = 256;
+/// The same of one process of httpd's, or of one other user.
+const HALF_OPEN_EACH: usize = 64;
+/// So many are accepted before those that came first are heard again.
+const ACCEPT_BURST: u32 = 16;
 /// How long a freeze waits for HELLOs that have begun.
 const FREEZE_PATIENCE: Duration = Duration::from_millis(500);
 /// Pause after a failure to accept (descriptors have run out).
@@ -37,7 +46,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A connection that has said HELLO.
 #[derive(Debug)]
 pub(crate) struct Incoming {
-    pub(crate) fd: OwnedFd,
+    pub(crate) fd: Guarded,
     pub(crate) hello: Hello,
 }
 
@@ -101,6 +110,34 @@ enum HelloError {
     Io(#[from] io::Error),
 }
 
+/// The connections without HELLO, and what reads it.
+#[derive(Clone)]
+struct HalfOpen(Arc<Mutex<Places<AbortHandle>>>);
+
+impl HalfOpen {
+    fn new() -> Self {
+        Self(Arc::new(Mutex::new(Places::new(HALF_OPEN_EACH, HALF_OPEN_MAX))))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Places<AbortHandle>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives a place to what reads; another may lose its own.
+    fn take(&self, peer: Peer, reads: AbortHandle) -> u64 {
+        let (number, gone) = self.lock().take(peer, reads);
+        if let Some(gone) = gone {
+            tracing::debug!("a connection that said no HELLO made room for another");
+            gone.abort();
+        }
+        number
+    }
+
+    fn free(&self, peer: Peer, number: u64) {
+        self.lock().free(peer, number);
+    }
+}
+
 /// Accepts until the receiver has gone, or until `frozen`.
 pub(crate) async fn listen(
     socket: OwnedFd,
@@ -110,20 +147,22 @@ pub(crate) async fn listen(
 ) -> io::Result<()> {
     let listener = UnixListener::from(socket);
     listener.set_nonblocking(true)?;
+    // Whoever connects from now on cannot send descriptors.
+    let _ = Refusal::on(listener.as_fd());
     let readable = sys::poll_reads(listener.try_clone()?)?;
-    let half_open = Arc::new(Semaphore::new(HALF_OPEN_MAX));
+    let (half_open, mut reading) = (HalfOpen::new(), JoinSet::new());
     tokio::select! {
         () = frozen.asked() => return Ok(()),
         () = allowed.known() => {}
     }
-    loop {
-        let Ok(permit) = Arc::clone(&half_open).acquire_owned().await else { return Ok(()) };
+    let mut burst = 0;
+    while !incoming.is_closed() {
+        while reading.try_join_next().is_some() {}
         let accepted = tokio::select! {
             biased;
             () = frozen.asked() => {
-                drop(permit);
                 // Those that are just saying HELLO are waited for.
-                let all = half_open.acquire_many(u32::try_from(HALF_OPEN_MAX).unwrap_or(u32::MAX));
+                let all = async { while reading.join_next().await.is_some() {} };
                 let _ = tokio::time::timeout(FREEZE_PATIENCE, all).await;
                 return Ok(());
             }
@@ -137,49 +176,73 @@ pub(crate) async fn listen(
                 continue;
             }
         };
-        if !peer_permitted(&stream, &allowed) {
-            continue;
-        }
-        let incoming = incoming.clone();
-        tokio::spawn(async move {
-            match greet(stream).await {
+        let peer = permitted_peer(&stream, &allowed);
+        let owner = peer.map_or_else(|| "a stranger".into(), |peer| closing::user(peer.uid));
+        let stream = Guarded::new(stream.into(), owner);
+        let Some(peer) = peer else { continue };
+        let (places, incoming) = (half_open.clone(), incoming.clone());
+        let (tell, number) = tokio::sync::oneshot::channel();
+        let task = reading.spawn(async move {
+            let outcome = greet(stream, peer).await;
+            if let Ok(number) = number.await {
+                places.free(peer, number);
+            }
+            match outcome {
                 Ok(greeted) => drop(incoming.send(greeted).await),
                 Err(HelloError::Ended) => tracing::debug!("a connection ended within HELLO"),
                 Err(error) => tracing::warn!("a connection was turned away: {error}"),
             }
-            drop(permit);
         });
+        let _ = tell.send(half_open.take(peer, task));
+        burst += 1;
+        if burst % ACCEPT_BURST == 0 {
+            // An honest peer has said it by now.
+            tokio::task::yield_now().await;
+        }
     }
+    Ok(())
 }
 
-fn peer_permitted(stream: &UnixStream, allowed: &Allowed) -> bool {
+/// Who it is, if it may connect.
+fn permitted_peer(stream: &UnixStream, allowed: &Allowed) -> Option<Peer> {
     match getsockopt(stream, sockopt::PeerCredentials) {
-        Ok(peer) if allowed.permits(peer.uid()) => true,
+        Ok(peer) if allowed.permits(peer.uid()) => {
+            // All of httpd's children are the same user.
+            let pid = allowed.is_httpd(peer.uid()).then_some(peer.pid());
+            Some(Peer { uid: peer.uid(), pid })
+        }
         Ok(peer) => {
             tracing::warn!(
                 "a connection from uid {} (pid {}) was turned away: it is neither httpd's user nor named by socket-user=",
                 peer.uid(),
                 peer.pid()
             );
-            false
+            None
         }
         Err(errno) => {
             tracing::warn!("a connection was turned away: its peer cannot be told: {errno}");
-            false
+            None
         }
     }
 }
 
-async fn greet(stream: UnixStream) -> Result<Incoming, HelloError> {
-    match tokio::time::timeout(HELLO_TIMEOUT, read_hello(stream)).await {
+async fn greet(stream: Guarded, peer: Peer) -> Result<Incoming, HelloError> {
+    let outcome = match tokio::time::timeout(HELLO_TIMEOUT, read_hello(stream)).await {
         Ok(outcome) => outcome,
         Err(_) => Err(HelloError::Timeout),
+    };
+    match outcome {
+        Err(HelloError::Io(error)) if refusal::is_unwanted(&error) => {
+            closing::tell_of(&error, &closing::user(peer.uid), "request socket");
+            Err(HelloError::Ended)
+        }
+        other => other,
     }
 }
 
 /// The descriptor itself stays blocking: httpd's peer is a worker soon.
-async fn read_hello(stream: UnixStream) -> Result<Incoming, HelloError> {
-    let stream = sys::poll_reads(stream)?;
+async fn read_hello(stream: Guarded) -> Result<Incoming, HelloError> {
+    let stream = Polled::new(Arc::new(stream))?;
     let mut head = [0; HEAD_LEN];
     read_exact(&stream, &mut head).await?;
     let head = FrameHead::parse(&head)?;
@@ -190,21 +253,17 @@ async fn read_hello(stream: UnixStream) -> Result<Incoming, HelloError> {
     read_exact(&stream, &mut bytes).await?;
     if let Some(mismatch) = Hello::foreign(&bytes) {
         // Whatever stands behind the versions: its child is told.
-        let _ = send_fail(stream.get_ref().as_fd(), Failure::VersionMismatch, &mismatch);
+        let _ = send_fail(stream.readiness().get_ref().as_fd(), Failure::VersionMismatch, &mismatch);
         return Err(HelloError::Version(mismatch));
     }
-    Ok(Incoming { hello: payload::decode(&bytes)?, fd: stream.into_inner() })
+    let hello = payload::decode(&bytes)?;
+    let fd = Arc::into_inner(stream.into_guarded()).ok_or(HelloError::Ended)?;
+    Ok(Incoming { hello, fd })
 }
 
-async fn read_exact(stream: &AsyncFd<OwnedFd>, mut buffer: &mut [u8]) -> Result<(), HelloError> {
+async fn read_exact(stream: &Polled, mut buffer: &mut [u8]) -> Result<(), HelloError> {
     while !buffer.is_empty() {
-        let space = &mut *buffer;
-        let count = stream
-            .async_io(Interest::READABLE, |fd| {
-                recv(fd.as_fd().as_raw_fd(), space, MsgFlags::MSG_DONTWAIT).map_err(io::Error::from)
-            })
-            .await;
-        let count = match count {
+        let count = match stream.recv(buffer).await {
             Ok(0) => return Err(HelloError::Ended),
             Ok(count) => count,
             Err(error) if error.raw_os_error() == Some(Errno::ECONNRESET as i32) => return Err(HelloError::Ended),
@@ -241,10 +300,10 @@ mod tests {
         let bytes = payload::encode(&hello()).unwrap();
         let head = FrameHead::new(Kind::Hello, 0, u32::try_from(bytes.len()).unwrap());
         module.write_all(&[&head.encode()[..], &bytes, b"REQUEST"].concat()).unwrap();
-        let got = read_hello(ours).await.unwrap();
+        let got = read_hello(Guarded::new(ours.into(), "a module")).await.unwrap();
         assert_eq!(got.hello, hello());
         let mut rest = [0; 7];
-        UnixStream::from(got.fd).read_exact(&mut rest).unwrap();
+        UnixStream::from(got.fd.as_fd().try_clone_to_owned().unwrap()).read_exact(&mut rest).unwrap();
         assert_eq!(&rest, b"REQUEST");
     }
 
@@ -252,6 +311,9 @@ mod tests {
     async fn another_frame_is_refused() {
         let (ours, mut module) = UnixStream::pair().unwrap();
         module.write_all(&FrameHead::new(Kind::Request, 1, 0).encode()).unwrap();
-        assert!(matches!(read_hello(ours).await, Err(HelloError::Unexpected(Kind::Request))));
+        assert!(matches!(
+            read_hello(Guarded::new(ours.into(), "a module")).await,
+            Err(HelloError::Unexpected(Kind::Request))
+        ));
     }
 }

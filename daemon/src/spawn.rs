@@ -11,6 +11,7 @@ use std::process::Stdio;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use tokio::process::{Child, Command};
+use wsgid_protocol::refusal::Refusal;
 
 /// The program that is running, also after its file was replaced on disk.
 const OWN_PROGRAM: &str = "/proc/self/exe";
@@ -46,6 +47,8 @@ impl Launcher {
 
 fn start(extension: BorrowedFd<'_>, enter_home: bool, entrances: &[PathBuf]) -> io::Result<Spawned> {
     let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
+    // Before anybody has the other end.
+    let _ = Refusal::on(ours.as_fd());
     // The two copies that the launcher inherits live until it has been forked.
     let (theirs, extension) = (inheritable(theirs.as_fd())?, inheritable(extension)?);
     let mut command = Command::new(OWN_PROGRAM);

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use wsgid_protocol::control::FromWorker;
 
 use crate::birth::Born;
+use crate::closing::Guarded;
 use crate::freeze::{self, Freeze, Freezer};
 use crate::link::{Inbox, Link, Outgoing};
 use crate::log::{Sink, Stream, Target, forward};
@@ -133,6 +134,7 @@ pub(crate) fn attend(
     let fds =
         [child.stdout.take().map(|pipe| pipe.into_owned_fd()), child.stderr.take().map(|pipe| pipe.into_owned_fd())];
     let [Some(out), Some(err)] = fds else { return Err(io::ErrorKind::NotFound.into()) };
+    let control = Guarded::new(control, output.group.as_str());
     begin((id, pid), (control, [out?, err?], Vec::new()), Process::Started(child), output, events)
 }
 
@@ -140,7 +142,7 @@ pub(crate) fn attend(
 /// seen the end of.
 pub(crate) fn adopt(
     (id, pid, ended): (WorkerId, u32, Option<ExitStatus>),
-    (control, pipes, inbox): (OwnedFd, [OwnedFd; 2], Vec<u8>),
+    (control, pipes, inbox): (Guarded, [OwnedFd; 2], Vec<u8>),
     output: Output,
     events: Sender<(WorkerId, WorkerEvent)>,
 ) -> io::Result<Handle> {
@@ -149,7 +151,7 @@ pub(crate) fn adopt(
 
 fn begin(
     (id, pid): (WorkerId, u32),
-    (control, pipes, inbox): (OwnedFd, [OwnedFd; 2], Vec<u8>),
+    (control, pipes, inbox): (Guarded, [OwnedFd; 2], Vec<u8>),
     process: Process,
     output: Output,
     events: Sender<(WorkerId, WorkerEvent)>,

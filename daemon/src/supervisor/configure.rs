@@ -327,17 +327,14 @@ impl Supervisor {
 
     /// HELLOs that came before their configuration.
     pub(super) fn retry_early(&mut self) {
-        for (deadline, incoming) in std::mem::take(&mut self.early) {
+        for (deadline, incoming) in self.early.take_out(|_| true) {
             self.incoming(incoming, Some(deadline));
         }
     }
 
     pub(super) fn expire_early(&mut self, now: Instant) {
         if self.early.iter().any(|(at, _)| *at <= now) {
-            let (due, rest) = std::mem::take(&mut self.early).into_iter().partition(|(at, _)| *at <= now);
-            self.early = rest;
-            let due: Vec<_> = due;
-            for (_, incoming) in due {
+            for (_, incoming) in self.early.take_out(|(at, _)| *at <= now) {
                 self.incoming(incoming, Some(now));
             }
         }

@@ -17,7 +17,8 @@ use wsgid_protocol::control::ToWorker;
 use super::run::Inputs;
 use super::spawn_queue::Pending;
 use super::{Group, Known, PoolEntry, Supervisor, WorkerEntry};
-use crate::connections::{Connection, Holder};
+use crate::closing::Guarded;
+use crate::connections::{Connection, Holder, PoolId};
 use crate::definition::Definition;
 use crate::link::Outgoing;
 use crate::log::Target;
@@ -47,7 +48,7 @@ impl Supervisor {
         while let Ok(greeted) = inputs.incoming.try_recv() {
             incoming.push(greeted);
         }
-        incoming.extend(std::mem::take(&mut self.early).into_iter().map(|(_, incoming)| incoming));
+        incoming.extend(self.early.take_out(|_| true).into_iter().map(|(_, incoming)| incoming));
         self.preloading.end_all();
         self.give_priorities_back();
         self.workers.values().for_each(|entry| entry.handle.freeze());
@@ -83,7 +84,10 @@ impl Supervisor {
             last_pool: self.last_pool,
             incoming: incoming
                 .into_iter()
-                .map(|one| Ok((kept.keep(one.fd.as_fd())?, one.hello)))
+                .map(|one| {
+                    one.fd.leave();
+                    Ok((kept.keep(one.fd.as_fd())?, one.hello))
+                })
                 .collect::<io::Result<_>>()?,
             events: events.into_iter().filter_map(|(id, event)| self.write_event(id, event)).collect(),
             started: self.started,
@@ -124,6 +128,7 @@ impl Supervisor {
                 Some(event) = inputs.workers.recv() => events.push(event),
             }
         };
+        still.control.leave();
         let [out, err] = [still.pipes.first(), still.pipes.get(1)].map(|pipe| pipe.ok_or(io::ErrorKind::NotFound));
         Ok(WorkerState {
             id,
@@ -201,7 +206,7 @@ impl Supervisor {
                 tracing::error!("the program before did not say whose connection {} is: it is closed", one.id);
                 continue;
             }
-            let fd = kept.take(one.fd)?;
+            let fd = Guarded::of_many(kept.take(one.fd)?, self.owner_of(one.pool));
             self.connections.adopt(one.id, (fd, one.nonce), one.pool, one.owner)?;
         }
         let (ended, events) = split_ends(state.events);
@@ -229,7 +234,7 @@ impl Supervisor {
             self.worker_event(id, event);
         }
         for (fd, hello) in state.incoming {
-            let fd = kept.take(fd)?;
+            let fd = Guarded::of_many(kept.take(fd)?, hello.group.as_str());
             self.incoming(crate::listener::Incoming { fd, hello }, None);
         }
         for pool in self.pools.keys().copied().collect::<Vec<_>>() {
@@ -244,6 +249,11 @@ impl Supervisor {
             self.shut_down();
         }
         Ok(())
+    }
+
+    /// Whose affair the connections of a pool are.
+    fn owner_of(&self, pool: PoolId) -> Arc<str> {
+        self.pools.get(&pool).map_or_else(|| "a group".into(), |entry| entry.group.as_str().into())
     }
 
     fn read_group(&mut self, state: GroupState, states: &[PoolState]) {
@@ -314,12 +324,14 @@ impl Supervisor {
         let target = self.groups.get(&group).map(|group| group.target.clone()).unwrap_or_default();
         let output = Output { group, sink: self.sink.clone(), target };
         let [out, err] = state.pipes;
-        let fds = (kept.take(state.control)?, [kept.take(out)?, kept.take(err)?], state.inbox);
+        let control = Guarded::of_many(kept.take(state.control)?, output.group.as_str());
+        let fds = (control, [kept.take(out)?, kept.take(err)?], state.inbox);
         let handle = worker::adopt((state.id, state.pid, ended), fds, output, self.worker_events.clone())?;
         for message in state.outbox {
             let fds = match &message {
                 ToWorker::Assign { connection, .. } => {
-                    self.connections.get(*connection).map(|one| Arc::clone(&one.fd)).into_iter().collect()
+                    let fd = self.connections.get(*connection).map(|one| Arc::clone(&one.fd));
+                    fd.into_iter().map(|fd| fd as Arc<dyn AsFd + Send + Sync>).collect()
                 }
                 _ => Vec::new(),
             };

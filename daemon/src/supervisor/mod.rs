@@ -33,6 +33,7 @@ use crate::definition::Definition;
 use crate::listener::{Allowed, Incoming};
 use crate::log::{Sink, Target};
 use crate::notify;
+use crate::places::Places;
 use crate::pool::{Event, Pool, WorkerId};
 use crate::spawn::Launcher;
 use crate::standalone::Source;
@@ -54,6 +55,8 @@ const SATURATED_FOR: Duration = Duration::from_millis(20);
 const FULL_FOR: Duration = Duration::from_millis(300);
 /// How many HELLOs may be ahead of their configuration.
 const EARLY_MAX: usize = 1024;
+/// The same of one httpd child, or of one other user.
+const EARLY_EACH: usize = 512;
 /// How long a HELLO may be ahead of its configuration.
 const EARLY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -165,7 +168,7 @@ pub(crate) struct Supervisor {
     resources: resources::Resources,
     timers: BTreeSet<(Instant, PoolId)>,
     todo: VecDeque<(PoolId, Event)>,
-    early: Vec<(Instant, Incoming)>,
+    early: Places<(Instant, Incoming)>,
     statuses: Vec<commands::PendingStatus>,
     worker_events: Sender<(WorkerId, WorkerEvent)>,
     last_pool: PoolId,

@@ -2,7 +2,9 @@
 //! them, has workers forked, and takes in those that were born.
 
 use std::collections::BTreeMap;
+use std::os::fd::AsFd;
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::Instant;
 
 use nix::sys::signal::Signal;
@@ -172,7 +174,8 @@ impl Supervisor {
     fn fork(&mut self, preloader: WorkerId, worker: WorkerId, now: Instant) {
         let Some(pending) = self.preloading.parked.get(&worker) else { return };
         let Some(preloader) = self.preloading.preloaders.get(&preloader) else { return };
-        let (expected, fds) = match Expected::new() {
+        let group = pending.definition.config.name.as_str();
+        let (expected, fds) = match Expected::new(group) {
             Ok(made) => made,
             Err(error) => {
                 tracing::error!("failed to make descriptors for a worker: {error}");
@@ -180,6 +183,7 @@ impl Supervisor {
                 return self.nurse(actions, now);
             }
         };
+        let fds = fds.map(|fd| fd as Arc<dyn AsFd + Send + Sync>).to_vec();
         // One that does not read is found out by the wait for the birth.
         preloader.handle.send(Outgoing { message: ToWorker::Fork { slot: pending.slot }, fds });
         let (events, owner) = (self.worker_events.clone(), preloader.owner);

@@ -14,10 +14,11 @@ use wsgid_protocol::Failure;
 use wsgid_protocol::control::ToWorker;
 use wsgid_protocol::request::Hello;
 
-use super::{EARLY_MAX, EARLY_TIMEOUT, FULL_FOR, SATURATED_FOR, Supervisor, WorkerEntry};
+use super::{EARLY_TIMEOUT, FULL_FOR, SATURATED_FOR, Supervisor, WorkerEntry};
 use crate::connections::{Connection, ConnectionId, Front, HeldEvent, Holder, PoolId, send_fail};
 use crate::link::Outgoing;
 use crate::listener::Incoming;
+use crate::places::Peer;
 use crate::pool::{Event, WorkerId};
 
 /// A connection that no worker has is kept for so long without a request.
@@ -34,8 +35,9 @@ impl WorkerEntry {
 
 impl Supervisor {
     /// A module said HELLO. `deadline` is set if it was put off before.
-    pub(super) fn incoming(&mut self, incoming: Incoming, deadline: Option<Instant>) {
-        let peer = getsockopt(&incoming.fd, sockopt::PeerCredentials).ok().map(|peer| peer.uid());
+    pub(super) fn incoming(&mut self, mut incoming: Incoming, deadline: Option<Instant>) {
+        let credentials = getsockopt(&incoming.fd.as_fd(), sockopt::PeerCredentials).ok();
+        let peer = credentials.map(|peer| peer.uid());
         if incoming.hello.group == status_page::NAME {
             self.show_status(incoming.fd, peer, &incoming.hello.secret);
             return;
@@ -46,12 +48,12 @@ impl Supervisor {
         let unknown = !self.groups.contains_key(&incoming.hello.group) || !self.secret_is_right(&incoming.hello.secret);
         let deadline = deadline.unwrap_or(now + EARLY_TIMEOUT);
         if ahead && unknown && deadline > now && !self.leaving {
-            if self.early.len() < EARLY_MAX {
-                self.early.push((deadline, incoming));
-            } else {
-                let text =
-                    format!("{EARLY_MAX} connections wait for the configuration of their httpd generation already");
-                let _ = send_fail(incoming.fd.as_fd(), Failure::QueueFull, &text);
+            // All of httpd's children are the same user.
+            let pid = credentials.filter(|peer| self.allowed.is_httpd(peer.uid())).map(|peer| peer.pid());
+            let place = Peer { uid: peer.unwrap_or(u32::MAX), pid };
+            if let (_, Some((_, gone))) = self.early.take(place, (deadline, incoming)) {
+                let text = "too many connections wait for the configuration of their httpd generation already";
+                let _ = send_fail(gone.fd.as_fd(), Failure::QueueFull, text);
             }
             return;
         }
@@ -64,6 +66,7 @@ impl Supervisor {
             let _ = send_fail(incoming.fd.as_fd(), failure, &text);
             return;
         }
+        incoming.fd.belongs_to(incoming.hello.group.as_str());
         let Hello { group, application_group, nonce, .. } = incoming.hello;
         let Some(pool) = self.pool_for(&group, &application_group, false) else {
             let text = format!(
@@ -211,7 +214,7 @@ impl Supervisor {
             return true;
         }
         let message = ToWorker::Assign { connection: id, nonce: connection.nonce };
-        let fds = vec![std::sync::Arc::clone(&connection.fd)];
+        let fds = vec![Arc::clone(&connection.fd) as Arc<dyn AsFd + Send + Sync>];
         if !entry.handle.send(Outgoing { message, fds }) {
             // It does not read its control socket: `look_around` ends it.
             entry.broken.get_or_insert_with(Instant::now);

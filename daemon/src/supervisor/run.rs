@@ -14,9 +14,9 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use wsgid_protocol::config::LogTarget;
 use wsgid_protocol::control::{FromParent, ToParent};
 
-use super::Supervisor;
 use super::endings::oom_kills;
 use super::handover::read_messages;
+use super::{EARLY_EACH, EARLY_MAX, Supervisor};
 use crate::connections::{ConnectionId, Connections, HeldEvent};
 use crate::control::{self, Asked};
 use crate::freeze::{self, Freezer};
@@ -25,6 +25,7 @@ use crate::listener::{self, Allowed, Incoming};
 use crate::log::Sink;
 use crate::notify;
 use crate::parent::{self, ParentMessage};
+use crate::places::Places;
 use crate::pool::WorkerId;
 use crate::reexec::Handover;
 use crate::signals::{Asks, Signals};
@@ -187,7 +188,7 @@ impl Supervisor {
             resources: super::resources::Resources::new(),
             timers: BTreeSet::new(),
             todo: VecDeque::new(),
-            early: Vec::new(),
+            early: Places::new(EARLY_EACH, EARLY_MAX),
             statuses: Vec::new(),
             worker_events,
             last_pool: 0,

@@ -4,7 +4,7 @@
 //! alone is not enough, for other programs run as that user too.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use wsgid_protocol::limits::MAX_BODY_LEN;
 use wsgid_protocol::response::EndReport;
 use wsgid_protocol::{Failure, FrameHead, Kind, payload};
 
+use crate::closing::Guarded;
 use crate::connections::send_fail;
 use crate::control::Asked;
 use crate::supervisor::Supervisor;
@@ -28,7 +29,7 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Supervisor {
     /// Answers, if the secret is that of an httpd.
-    pub(super) fn show_status(&mut self, fd: OwnedFd, peer: Option<u32>, secret: &[u8; 32]) {
+    pub(super) fn show_status(&mut self, fd: Guarded, peer: Option<u32>, secret: &[u8; 32]) {
         let is_httpd = peer.is_some_and(|peer| self.allowed.is_httpd(peer));
         if !is_httpd || !self.known.values().any(|known| known.secret.is_some()) || !self.secret_is_right(secret) {
             let text = "the status page is for the httpd that started this supervisor; say wsgid status";
@@ -49,8 +50,9 @@ impl Supervisor {
 }
 
 /// The text as DATA frames, and END.
-async fn send(fd: OwnedFd, text: &[u8]) -> io::Result<()> {
-    let stream = UnixStream::from(fd);
+async fn send(fd: Guarded, text: &[u8]) -> io::Result<()> {
+    // Of two descriptors the guarded one is closed last.
+    let stream = UnixStream::from(fd.as_fd().try_clone_to_owned()?);
     stream.set_nonblocking(true)?;
     let mut stream = tokio::net::UnixStream::from_std(stream)?;
     let end = payload::encode(&EndReport::default()).map_err(io::Error::other)?;
