@@ -1,9 +1,11 @@
 //! One connection to a worker: opened to the supervisor's socket, kept between
 //! requests. Sends and receives frames; every wait is one system call with a
-//! timeout as its tick, at which the caller's [`Patience`] decides.
+//! timeout as its tick, at which the caller's [`Patience`] decides. Whatever a
+//! worker sends beside them is closed elsewhere (`wsgid_protocol::disposal`): a
+//! close may sleep as long as the worker likes.
 
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -11,7 +13,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt};
 use nix::sys::time::TimeVal;
 use wsgid_protocol::blocking::FrameReader;
+use wsgid_protocol::disposal;
 use wsgid_protocol::fds::send_with_fds;
+use wsgid_protocol::refusal::{Refusal, take_urgent_bytes_in_line};
 use wsgid_protocol::request::{Hello, VERSIONS};
 use wsgid_protocol::response::EndReport;
 use wsgid_protocol::{FrameHead, Kind, payload};
@@ -20,12 +24,17 @@ use crate::child::{Plan, Waiting};
 use crate::groups::Group;
 use crate::httpd::process;
 use crate::pool::Pooled;
+use crate::sent_file;
 
 /// How often a wait looks up.
 const TICK: Duration = Duration::from_millis(250);
 
 /// An answer that takes the worker less than this is waited for awake.
 const QUICK_US: u64 = 500;
+
+/// Descriptors of one group that this child is about to close. Above this some of
+/// them do not let themselves be closed, and no other is received.
+const CLOSING_MAX: usize = 8;
 
 /// Decides at each tick whether to go on waiting.
 pub(crate) trait Patience {
@@ -45,7 +54,10 @@ pub(crate) enum Wait<I> {
 
 /// A connection.
 pub(crate) struct Connection {
-    socket: OwnedFd,
+    /// Always there, but while it is dropped.
+    socket: Option<OwnedFd>,
+    /// The process group: what is slow to close is its affair.
+    group: Box<str>,
     pub(crate) reader: FrameReader,
     nonce: u32,
     /// Requests sent so far.
@@ -87,7 +99,32 @@ impl Connection {
             from_request: false,
         };
         let hello = encode_frame(Kind::Hello, &hello).map_err(Wait::Io)?;
-        Ok(Self { socket, reader: FrameReader::new(1), nonce, count: 0, worker: 0, quick: false, hello: Some(hello) })
+        Ok(Self {
+            socket: Some(socket),
+            group: group.name.as_str().into(),
+            reader: FrameReader::new(1),
+            nonce,
+            count: 0,
+            worker: 0,
+            quick: false,
+            hello: Some(hello),
+        })
+    }
+
+    fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_ref().expect("it is there until it is dropped").as_fd()
+    }
+
+    /// The descriptor that belongs to a FILE frame, if httpd can serve it.
+    pub(crate) fn take_file(&mut self) -> Result<OwnedFd, &'static str> {
+        let fd = self.reader.take_fd().ok_or("FILE without a descriptor")?;
+        match sent_file::refusal(fd.as_fd()) {
+            None => Ok(fd),
+            Some(why) => {
+                disposal::dispose(&self.group, vec![fd]);
+                Err(why)
+            }
+        }
     }
 
     /// What the worker said at the end of the last request.
@@ -117,6 +154,9 @@ impl Connection {
         body: Option<&[u8]>,
         patience: &mut P,
     ) -> Result<(), Wait<P::Interruption>> {
+        if disposal::waiting(&self.group) > CLOSING_MAX {
+            self.reader.refuse_descriptors(Refusal::on(self.socket()));
+        }
         self.count += 1;
         let id = self.id();
         let hello = self.hello.take();
@@ -156,7 +196,7 @@ impl Connection {
     /// Says that the client has gone, if the socket takes it at once.
     pub(crate) fn cancel(&self) {
         let head = FrameHead::new(Kind::Cancel, self.id(), 0).encode();
-        let _ = send_with_fds(self.socket.as_fd(), &[IoSlice::new(&head)], &[], MsgFlags::MSG_DONTWAIT);
+        let _ = send_with_fds(self.socket(), &[IoSlice::new(&head)], &[], MsgFlags::MSG_DONTWAIT);
     }
 
     fn send_slices<P: Patience>(
@@ -168,7 +208,7 @@ impl Connection {
         let mut left = slices;
         IoSlice::advance_slices(&mut left, 0);
         while !left.is_empty() {
-            match send_with_fds(self.socket.as_fd(), left, &[], MsgFlags::empty()) {
+            match send_with_fds(self.socket(), left, &[], MsgFlags::empty()) {
                 Ok(sent) => IoSlice::advance_slices(&mut left, sent),
                 Err(error) => self.tick_or_fail(error, began, patience)?,
             }
@@ -185,9 +225,10 @@ impl Connection {
             // wake it; where nobody else wants to run this costs next to nothing.
             std::thread::yield_now();
         }
-        let _waiting = Waiting::on(self.socket.as_raw_fd());
+        let _waiting = Waiting::on(self.socket().as_raw_fd());
         loop {
-            match self.reader.fill(self.socket.as_fd(), MsgFlags::MSG_DONTWAIT) {
+            let socket = self.socket.as_ref().expect("it is there until it is dropped");
+            match self.reader.fill(socket.as_fd(), MsgFlags::MSG_DONTWAIT) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 other => return other.map_err(Wait::Io),
             }
@@ -203,7 +244,7 @@ impl Connection {
     /// the connection counts as something.
     pub(crate) fn is_readable_within(&self, delay: Duration) -> bool {
         let timeout = PollTimeout::try_from(delay).unwrap_or(PollTimeout::MAX);
-        let mut polled = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+        let mut polled = [PollFd::new(self.socket(), PollFlags::POLLIN)];
         matches!(poll(&mut polled, timeout), Ok(1..))
     }
 
@@ -218,6 +259,15 @@ impl Connection {
                 patience.tick(began.elapsed()).map_err(Wait::Interrupted)
             }
             _ => Err(Wait::Io(error)),
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        disposal::dispose(&self.group, self.reader.take_fds());
+        if let Some(socket) = self.socket.take() {
+            disposal::close_socket(&self.group, socket);
         }
     }
 }
@@ -243,6 +293,7 @@ fn frame_head<I>(kind: Kind, id: u64, len: usize) -> Result<FrameHead, Wait<I>> 
 fn open_socket(group: &Group) -> io::Result<OwnedFd> {
     let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     let tick = TimeVal::new(0, i64::try_from(TICK.as_micros()).unwrap_or(250_000));
+    take_urgent_bytes_in_line(socket.as_fd());
     setsockopt(&socket, sockopt::ReceiveTimeout, &tick)?;
     setsockopt(&socket, sockopt::SendTimeout, &tick)?;
     let size = |bytes: u64| usize::try_from(bytes).ok().filter(|bytes| *bytes > 0);

@@ -208,7 +208,7 @@ impl<'r> Following<'_, '_, 'r> {
     }
 
     fn file(&mut self, connection: &mut Connection, part: &[u8]) -> Result<(), Stop> {
-        let fd = connection.reader.take_fd().ok_or_else(|| protocol(&"FILE without a descriptor"))?;
+        let fd = connection.take_file().map_err(|why| protocol(&why))?;
         Ok(self.response.file(part, fd, self.sendfile)?)
     }
 

@@ -35,6 +35,7 @@ mod proxies;
 mod question;
 mod report;
 mod response;
+mod sent_file;
 mod settings;
 mod status;
 mod sys;

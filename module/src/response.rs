@@ -6,7 +6,6 @@ use std::ffi::CStr;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use wsgid_protocol::Failure;
 use wsgid_protocol::payload;
 use wsgid_protocol::response::{FilePart, ResponseHead};
@@ -256,13 +255,8 @@ impl<'r> Response<'r> {
         }
         let part: FilePart = payload::decode(bytes).map_err(protocol)?;
         let file = File::from(fd);
+        // What it is was looked at when it was taken.
         let facts = file.metadata().map_err(protocol)?;
-        if !facts.is_file() {
-            return Err(protocol("FILE with a descriptor that is no regular file"));
-        }
-        if !can_be_read(&file) {
-            return Err(protocol("FILE with a descriptor that cannot be read"));
-        }
         let len = part.len.min(facts.len().saturating_sub(part.offset));
         let len = self.announced.map_or(len, |announced| len.min(announced));
         self.sent = len;
@@ -354,13 +348,6 @@ impl<'r> Response<'r> {
 
 fn find<'h>(head: &ResponseHead<'h>, name: &[u8]) -> Option<&'h [u8]> {
     head.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| &***value)
-}
-
-/// Opened for reading. Of one that is not, `mod_http2` in clear would send what
-/// its buffer held before (EBADF is not looked at), as a complete response.
-fn can_be_read(file: &File) -> bool {
-    let flags = fcntl(file, FcntlArg::F_GETFL).map(OFlag::from_bits_retain);
-    flags.is_ok_and(|flags| flags & OFlag::O_ACCMODE != OFlag::O_WRONLY && !flags.contains(OFlag::O_PATH))
 }
 
 fn protocol(error: impl std::fmt::Display) -> Trouble {

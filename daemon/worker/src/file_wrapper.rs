@@ -3,8 +3,11 @@
 //! is no regular file is iterated like every other response.
 
 use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::unix::fs::MetadataExt;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::stat::major;
+use nix::sys::statfs::{FUSE_SUPER_MAGIC, fstatfs};
 use pyo3::intern;
 use pyo3::prelude::*;
 use serde_bytes::Bytes;
@@ -63,10 +66,19 @@ fn regular(result: &Bound<'_, PyAny>) -> Option<Source> {
     let data = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
     // One that is open for writing alone is iterated: Python says what is wrong with it.
     let flags = OFlag::from_bits_retain(fcntl(&file, FcntlArg::F_GETFL).ok()?);
-    if flags & OFlag::O_ACCMODE == OFlag::O_WRONLY || flags.contains(OFlag::O_PATH) {
+    if flags & OFlag::O_ACCMODE == OFlag::O_WRONLY || flags.intersects(OFlag::O_PATH | OFlag::O_DIRECT) {
+        return None;
+    }
+    if major(data.dev()) == 0 && is_of_a_program(&file) {
         return None;
     }
     Some(Source { file: file.into(), part: FilePart { offset, len: data.len().saturating_sub(offset) } })
+}
+
+/// Whether a program makes its file system (FUSE): httpd does not read such a file,
+/// which may never answer.
+fn is_of_a_program(file: &std::fs::File) -> bool {
+    fstatfs(file).is_ok_and(|found| found.filesystem_type() == FUSE_SUPER_MAGIC)
 }
 
 /// Adds a Content-Length, which the application left out.

@@ -217,7 +217,7 @@ impl Output {
 
     /// A part of a file instead of a body. False if the kernel passes no
     /// descriptor now: too many of this user's are on their way, perhaps by
-    /// another process. Then nothing has left.
+    /// another process, or httpd takes none from this group. Then nothing has left.
     pub(crate) fn file(&mut self, part: FilePart, file: BorrowedFd<'_>) -> Result<bool, OutputError> {
         self.check()?;
         self.begin_body();
@@ -227,7 +227,8 @@ impl Output {
         self.small(FrameHead::new(Kind::File, self.id, 0).with_code(1), &payload);
         let Some(connection) = &self.connection else { return Err(OutputError::Ended) };
         let sent = send_all(connection.as_fd(), &mut [IoSlice::new(&self.buffer)], &[file], MsgFlags::empty());
-        if matches!(&sent, Err(error) if error.raw_os_error() == Some(Errno::ETOOMANYREFS as i32)) {
+        let not_passed = [Errno::ETOOMANYREFS, Errno::EPERM].map(|no| Some(no as i32));
+        if matches!(&sent, Err(error) if not_passed.contains(&error.raw_os_error())) {
             self.buffer.truncate(before);
             return Ok(false);
         }

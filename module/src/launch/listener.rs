@@ -3,7 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, chown, lchown};
 use std::path::Path;
 
@@ -12,6 +12,7 @@ use nix::sys::signal::kill;
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Pid, geteuid, getpid};
+use wsgid_protocol::refusal::Refusal;
 
 use crate::apr::pool::Pool;
 use crate::httpd::retained::{self, Retained, SOCKET_PATH_MAX};
@@ -109,6 +110,8 @@ fn open(path: &str) -> std::io::Result<std::os::fd::OwnedFd> {
         Err(error) => return Err(error),
     }
     let fd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    // The supervisor's ends refuse descriptors from their first moment.
+    let _ = Refusal::on(fd.as_fd());
     let old = umask(Mode::from_bits_truncate(0o177));
     let bound = UnixAddr::new(path).and_then(|address| bind(fd.as_raw_fd(), &address));
     umask(old);

@@ -15,6 +15,7 @@ mod constants;
 mod core;
 #[cfg(test)]
 mod layout;
+pub(crate) mod stat;
 
 pub(crate) use self::apr::*;
 pub(crate) use self::bucket::*;
