@@ -3,16 +3,21 @@
 use std::io;
 
 use super::exchange::Exchange;
-use super::{Case, answer, files, frames, heads, supervisor};
+use super::{Case, answer, files, frames, heads, sleepers, supervisor};
 
 /// Everything a hostile worker does to the httpd module.
 pub fn against_module() -> impl Iterator<Item = &'static Case> {
-    [heads::CASES, frames::CASES, answer::CASES, files::CASES].into_iter().flatten()
+    [heads::CASES, frames::CASES, answer::CASES, files::CASES, sleepers::CASES].into_iter().flatten()
 }
 
 /// Everything it does to the supervisor.
 pub fn against_supervisor() -> impl Iterator<Item = &'static Case> {
-    supervisor::CASES.iter()
+    supervisor::CASES.iter().chain(sleepers::CONTROL)
+}
+
+/// Descriptors that sleep when they are closed or read, sent to either.
+pub fn sleepers() -> impl Iterator<Item = &'static Case> {
+    sleepers::CASES.iter().chain(sleepers::CONTROL)
 }
 
 /// What goes on for ever: for clients that leave.

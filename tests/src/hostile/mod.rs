@@ -11,12 +11,14 @@ mod exchange;
 mod files;
 mod frames;
 mod heads;
+mod sleepers;
 mod supervisor;
 mod worker;
 
 use std::io;
 
 use exchange::Exchange;
+pub use sleepers::FUSE_FILE;
 pub use worker::{Start, run};
 
 /// What a client may see of a misbehaviour. Whatever it is, it comes in bounded

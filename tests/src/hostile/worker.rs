@@ -1,12 +1,13 @@
 //! The life of the hostile worker: it becomes ready as a good one does, takes
 //! connections, and does to each request what its path names.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread;
 
+use nix::sys::socket::MsgFlags;
 use wsgid_protocol::Kind;
 use wsgid_protocol::blocking::{FrameReader, ReadError};
 use wsgid_protocol::control::{FromWorker, ToWorker, WorkerReport};
@@ -16,6 +17,7 @@ use wsgid_protocol::request::{BodyKind, RequestHead};
 use super::cases;
 use super::control::Control;
 use super::exchange::Exchange;
+use crate::sleeper::Sleeper;
 
 /// How the worker begins: the value of `HOSTILE_START` in its environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +63,7 @@ impl Start {
 /// # Errors
 /// If the control socket breaks.
 pub fn run(control: UnixStream) -> io::Result<()> {
-    let mut reader = FrameReader::new(1);
+    let mut reader = FrameReader::new(3);
     let receiver = control.try_clone()?;
     let control = Arc::new(Control::new(control));
     begin(&control)?;
@@ -81,7 +83,18 @@ pub fn run(control: UnixStream) -> io::Result<()> {
             ToWorker::Drain | ToWorker::Stop { .. } => return Ok(()),
             ToWorker::Query => control.say(&FromWorker::Report(WorkerReport::default()))?,
             ToWorker::Dump => control.say(&FromWorker::Dumped { text: "nothing to see".to_owned() })?,
-            ToWorker::Interrupt { .. } | ToWorker::Preload(_) | ToWorker::Fork { .. } => {}
+            ToWorker::Preload(_) => {
+                control.say(&FromWorker::Ready { python: (3, 13, 0), failed: Vec::new() })?;
+            }
+            ToWorker::Fork { .. } => {
+                let fds: Vec<_> = std::iter::from_fn(|| reader.take_fd()).collect();
+                if let Some(socket) = fds.into_iter().next().map(UnixStream::from) {
+                    let refused = Sleeper::new()?.send(&socket, b"hello", MsgFlags::empty()).is_err();
+                    // The child of nobody, then.
+                    let _ = refused.then(|| (&socket).write_all(b"hello"));
+                }
+            }
+            ToWorker::Interrupt { .. } => {}
         }
     }
 }
