@@ -1,5 +1,5 @@
 //! One request and its answer over a connection: takes a connection, sends,
-//! has a [`Conversation`] follow the frames until END or FAIL, and sends again
+//! has `frames.rs` follow the frames until END or FAIL, and sends again
 //! elsewhere when it is certain that no worker has begun (PROTOCOL.md §4).
 
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use crate::apr::log::{self, Level};
 use crate::body::BodyTrouble;
 use crate::child::{self, Child};
 use crate::connection::{Connection, Patience, Wait, was_not_taken};
+use crate::frames::{Conversation, Frames};
 use crate::groups::Group;
 use crate::httpd::request::Request;
 use crate::pool::{PoolOf, Pooled};
@@ -49,16 +50,6 @@ pub(crate) struct Exchange<'e, 'r> {
     pub(crate) timeout: Duration,
     /// When it must be over, whatever comes.
     pub(crate) deadline: Option<Instant>,
-}
-
-/// What is said on a connection once the head has been sent.
-pub(crate) trait Conversation<'r> {
-    /// The body that belongs to the head; empty if there is none.
-    fn inline(&self) -> Option<&[u8]>;
-    /// Whether there is a body, now or later.
-    fn has_body(&self) -> bool;
-    /// Follows the frames of the running request to their end.
-    fn follow(&mut self, exchange: &Exchange<'_, 'r>, connection: &mut Connection) -> Result<Ending, Stop>;
 }
 
 /// Ticks of waits for this request.
@@ -145,11 +136,12 @@ impl<'r> Exchange<'_, 'r> {
     /// Carries it out. After `Ok` the answer is complete.
     pub(crate) fn run(&self, conversation: &mut dyn Conversation<'r>) -> Result<(), Trouble> {
         let _held = self.child.crowd.enter(self.group).map_err(|(failure, text)| Trouble::Failed(failure, text))?;
+        let mut frames = Frames::new(self);
         let pool = self.child.pools.of(&self.group.name, self.application_group);
         let mut tries = 0;
         loop {
             let (lease, is_fresh) = self.lease(&pool)?;
-            let (failure, text, answered) = match self.attempt(lease, conversation) {
+            let (failure, text, answered) = match self.attempt(lease, &mut frames, conversation) {
                 Attempt::Done => return Ok(()),
                 Attempt::Over(trouble) => return Err(trouble),
                 Attempt::Again { failure, text, answered } => (failure, text, answered),
@@ -170,6 +162,11 @@ impl<'r> Exchange<'_, 'r> {
     /// The group is one that answers.
     pub(crate) fn answered(&self) {
         self.child.crowd.answered(self.group);
+    }
+
+    /// A record of the worker's for the error log.
+    pub(crate) fn log(&self, level: u16, record: &[u8]) {
+        log::from_worker(self.r, level, record);
     }
 
     pub(crate) fn watch(&self) -> Watch<'r> {
@@ -194,7 +191,12 @@ impl<'r> Exchange<'_, 'r> {
         Ok((Lease { connection: Some(connection), pool, worker: 0 }, true))
     }
 
-    fn attempt(&self, mut lease: Lease<'_>, conversation: &mut dyn Conversation<'r>) -> Attempt {
+    fn attempt(
+        &self,
+        mut lease: Lease<'_>,
+        frames: &mut Frames<'_, 'r>,
+        conversation: &mut dyn Conversation<'r>,
+    ) -> Attempt {
         let Some(connection) = lease.connection.as_mut() else {
             return Attempt::Over(Trouble::Failed(Failure::WorkerLost, "no connection".to_owned()));
         };
@@ -206,7 +208,7 @@ impl<'r> Exchange<'_, 'r> {
                 Wait::Interrupted(interruption) => interrupted(interruption).into(),
             };
         }
-        match conversation.follow(self, connection) {
+        match frames.follow(conversation, connection) {
             Ok(Ending { reuse, report }) => {
                 if reuse {
                     lease.give_back(Some(&report));

@@ -117,7 +117,7 @@ fn serve<'r>(r: Request<'r>, config: &DirConfig<'r>, target: &Target<'r>) -> i32
             deadline: None,
         };
         let sendfile = may_sendfile(r, config);
-        exchange.run(&mut Serving { body: &mut body, response: &mut response, sendfile })
+        exchange.run(&mut Serving::new(&mut body, &mut response, sendfile))
     });
     if let Some(limit) = child.plan.slow_requests {
         note_slow(r, target, limit);

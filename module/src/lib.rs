@@ -18,6 +18,7 @@ mod directives;
 mod environ;
 mod exchange;
 mod following;
+mod frames;
 mod groups;
 mod handler;
 mod headers;

@@ -6,18 +6,14 @@ use std::ffi::CStr;
 use std::time::{Duration, Instant};
 
 use serde_bytes::ByteBuf;
-use wsgid_protocol::blocking::Frame;
-use wsgid_protocol::head::FLAG_CLOSE;
 use wsgid_protocol::request::{BodyKind, Call, RequestOptions};
-use wsgid_protocol::response::{Answer, EndReport};
+use wsgid_protocol::response::Answer;
 use wsgid_protocol::{Failure, Kind, payload};
 
 use crate::apr::log::{self, Level};
 use crate::config::ScriptRef;
-use crate::connection::{Connection, Patience, Wait, was_not_taken};
-use crate::exchange::{
-    Attempt, Conversation, Ending, Exchange, Stop, Trouble, interrupted, lost_stop, not_taken, protocol,
-};
+use crate::exchange::{Exchange, Trouble, protocol};
+use crate::frames::{Conversation, Wish};
 use crate::httpd::request::Request;
 use crate::target::{self, Choice, Target};
 use crate::{child, handler};
@@ -82,7 +78,7 @@ fn ask_target<'r>(r: Request<'r>, script: &ScriptRef<'r>, target: &Target<'r>) -
     };
     // It never grows, so no copy of a password is left behind in freed memory.
     let mut head = Secret(Vec::with_capacity(Kind::Request.max_len() as usize + HEAD_ROOM));
-    let mut asking = Asking { r, answer: None, any: false, looked: Instant::now() };
+    let mut asking = Asking { answer: None };
     let outcome = handler::write_head(r, target, BodyKind::None, options, &mut head.0).and_then(|()| {
         let exchange = Exchange {
             r,
@@ -109,101 +105,26 @@ fn ask_target<'r>(r: Request<'r>, script: &ScriptRef<'r>, target: &Target<'r>) -
     }
 }
 
-/// The frames of an answer.
-struct Asking<'r> {
-    r: Request<'r>,
+/// A question, until it is answered.
+struct Asking {
     answer: Option<Answer>,
-    /// A frame has come, so a worker has begun.
-    any: bool,
-    /// When the last look around was.
-    looked: Instant,
 }
 
-/// How often a worker that keeps sending is interrupted by a look around.
-const LOOK: Duration = Duration::from_millis(250);
-
-impl<'r> Conversation<'r> for Asking<'r> {
-    fn inline(&self) -> Option<&[u8]> {
-        None
+impl<'r> Conversation<'r> for Asking {
+    fn frame(&mut self, _: &Exchange<'_, 'r>, kind: Kind, payload: &[u8]) -> Result<Wish, Trouble> {
+        if kind != Kind::Answer || self.answer.is_some() {
+            return Err(protocol(&format!("{kind:?} is no answer, or a second one")));
+        }
+        self.answer = Some(payload::decode(payload).map_err(|error| protocol(&error))?);
+        Ok(Wish::Nothing)
     }
 
-    fn has_body(&self) -> bool {
-        false
+    fn finish(&mut self) -> Result<(), Trouble> {
+        if self.answer.is_some() { Ok(()) } else { Err(protocol(&"END without ANSWER")) }
     }
 
-    fn follow(&mut self, exchange: &Exchange<'_, 'r>, connection: &mut Connection) -> Result<Ending, Stop> {
-        self.answer = None;
-        self.any = false;
-        loop {
-            let id = connection.id();
-            let end = match connection.reader.next_buffered() {
-                Ok(Some(frame)) => self.frame(&frame, id)?,
-                Ok(None) => {
-                    self.receive(exchange, connection)?;
-                    None
-                }
-                Err(error) => return Err(protocol(&error).into()),
-            };
-            if let Some((close, report)) = end {
-                exchange.answered();
-                let reuse = !close && connection.reader.is_empty() && connection.may_go_on();
-                return Ok(Ending { reuse, report });
-            }
-        }
-    }
-}
-
-impl<'r> Asking<'r> {
-    /// Takes one frame; at END whether the connection closes, and what the worker said.
-    fn frame(&mut self, frame: &Frame<'_>, id: u64) -> Result<Option<(bool, EndReport)>, Stop> {
-        let kind = frame.head.kind;
-        let about_connection = frame.head.id == 0 && kind == Kind::Fail;
-        if !kind.from_worker() || (frame.head.id != id && !about_connection) {
-            return Err(protocol(&format!("{kind:?} does not belong to this question")).into());
-        }
-        self.any = true;
-        match kind {
-            Kind::Log => log::from_worker(self.r, frame.head.code, frame.payload),
-            Kind::Answer if self.answer.is_none() => {
-                self.answer = Some(payload::decode(frame.payload).map_err(|error| protocol(&error))?);
-            }
-            Kind::End if self.answer.is_some() => {
-                let report: EndReport = payload::decode(frame.payload).map_err(|error| protocol(&error))?;
-                return Ok(Some((frame.head.has(FLAG_CLOSE), report)));
-            }
-            Kind::Fail => return Err(self.fail(frame)),
-            _ => return Err(protocol(&format!("{kind:?} is no answer")).into()),
-        }
-        Ok(None)
-    }
-
-    fn fail(&self, frame: &Frame<'_>) -> Stop {
-        let text = String::from_utf8_lossy(frame.payload).into_owned();
-        let Some(failure) = Failure::from_code(frame.head.code) else {
-            return protocol(&format!("unknown failure {}: {text}", frame.head.code)).into();
-        };
-        let attempt = if failure.row().repeatable && self.answer.is_none() {
-            Attempt::Again { failure, text, answered: true }
-        } else {
-            Attempt::Over(Trouble::Failed(failure, text))
-        };
-        Stop { attempt, reuse: !frame.head.has(FLAG_CLOSE) && frame.head.id != 0 }
-    }
-
-    fn receive(&mut self, exchange: &Exchange<'_, 'r>, connection: &mut Connection) -> Result<(), Stop> {
-        if self.looked.elapsed() >= LOOK {
-            self.looked = Instant::now();
-            exchange.watch().tick(Duration::ZERO).map_err(interrupted)?;
-        }
-        match connection.fill(&mut exchange.watch()) {
-            Ok(0) => Err(Trouble::Failed(Failure::WorkerLost, "it was closed".to_owned()).into()),
-            Ok(_) => Ok(()),
-            Err(Wait::Io(error)) if was_not_taken(&error) && !self.any => {
-                Err(Stop { attempt: not_taken(&error), reuse: false })
-            }
-            Err(Wait::Io(error)) => Err(lost_stop(&error)),
-            Err(Wait::Interrupted(interruption)) => Err(interrupted(interruption).into()),
-        }
+    fn may_be_sent_again(&self) -> bool {
+        self.answer.is_none()
     }
 }
 

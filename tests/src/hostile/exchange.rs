@@ -72,9 +72,12 @@ impl Exchange {
     }
 
     pub(super) fn end(&mut self) -> io::Result<()> {
-        let payload =
-            encoded(&EndReport { worker: std::process::id(), in_flight: 0, request_us: 1, application_us: 1 });
-        self.frame(self.head(Kind::End), &payload)
+        self.frame(self.head(Kind::End), &self.report())
+    }
+
+    /// What END says.
+    pub(super) fn report(&self) -> Vec<u8> {
+        encoded(&EndReport { worker: std::process::id(), in_flight: 0, request_us: 1, application_us: 1 })
     }
 
     /// A whole response with this body.

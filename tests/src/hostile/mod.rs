@@ -11,6 +11,7 @@ mod exchange;
 mod files;
 mod frames;
 mod heads;
+pub mod questions;
 mod sleepers;
 mod supervisor;
 mod worker;

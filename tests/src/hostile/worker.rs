@@ -12,11 +12,11 @@ use wsgid_protocol::Kind;
 use wsgid_protocol::blocking::{FrameReader, ReadError};
 use wsgid_protocol::control::{FromWorker, ToWorker, WorkerReport};
 use wsgid_protocol::payload::decode;
-use wsgid_protocol::request::{BodyKind, RequestHead};
+use wsgid_protocol::request::{BodyKind, Call, RequestHead};
 
-use super::cases;
 use super::control::Control;
 use super::exchange::Exchange;
+use super::{cases, questions};
 use crate::sleeper::Sleeper;
 
 /// How the worker begins: the value of `HOSTILE_START` in its environment.
@@ -142,8 +142,9 @@ fn serve(socket: UnixStream, connection: u64, control: &Arc<Control>) {
     let mut exchange = Exchange { socket, id: 0, connection, control: Arc::clone(control), hang_up: false };
     let mut reader = FrameReader::new(0);
     while !exchange.hang_up {
-        let Ok(path) = next_request(&mut reader, reading.as_fd(), &mut exchange.id) else { break };
-        if cases::act(&path, &mut exchange).is_err() {
+        let Ok((path, is_question)) = next_request(&mut reader, reading.as_fd(), &mut exchange.id) else { break };
+        let act = if is_question { questions::act } else { cases::act };
+        if act(&path, &mut exchange).is_err() {
             break;
         }
     }
@@ -151,8 +152,9 @@ fn serve(socket: UnixStream, connection: u64, control: &Arc<Control>) {
     let _ = control.say(&FromWorker::Closed { connection });
 }
 
-/// Takes the next REQUEST and an inline body. Returns its path.
-fn next_request(reader: &mut FrameReader, socket: BorrowedFd<'_>, id: &mut u64) -> Result<String, ReadError> {
+/// Takes the next REQUEST and an inline body. Returns its path, and whether it is a
+/// question.
+fn next_request(reader: &mut FrameReader, socket: BorrowedFd<'_>, id: &mut u64) -> Result<(String, bool), ReadError> {
     loop {
         let frame = reader.next(socket)?;
         // What is left of the last request's body is of no interest.
@@ -161,11 +163,13 @@ fn next_request(reader: &mut FrameReader, socket: BorrowedFd<'_>, id: &mut u64) 
         }
         *id = frame.head.id;
         let head: RequestHead<'_> = decode(frame.payload).map_err(|error| ReadError::Io(io::Error::other(error)))?;
-        let path = head.environ.iter().rev().find(|(name, _)| name.as_ref() == b"PATH_INFO");
+        let is_question = !matches!(head.call, Call::Application);
+        let name = if is_question { &b"REQUEST_URI"[..] } else { b"PATH_INFO" };
+        let path = head.environ.iter().rev().find(|(known, _)| known.as_ref() == name);
         let path = path.map(|(_, value)| String::from_utf8_lossy(value).into_owned()).unwrap_or_default();
         if matches!(head.body, BodyKind::Inline(_)) {
             reader.next(socket)?;
         }
-        return Ok(path);
+        return Ok((path, is_question));
     }
 }
