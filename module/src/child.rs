@@ -9,6 +9,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::getpid;
 
 use crate::crowd::{self, Crowd};
+use crate::group_log;
 use crate::groups::Groups;
 use crate::httpd::{process, retained, server};
 use crate::loads::{self, Counted, Loads};
@@ -61,7 +62,15 @@ static STOPPING: AtomicBool = AtomicBool::new(false);
 pub(crate) fn publish(plan: Plan) {
     loads::prepare();
     crowd::prepare();
+    group_log::prepare();
     *PLAN.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(plan));
+}
+
+/// httpd's monitor hook, in the parent.
+pub(crate) fn monitor() {
+    loads::sweep();
+    let plan = PLAN.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    group_log::say_rest(plan.iter().flat_map(|plan| plan.groups.values()));
 }
 
 /// httpd's child_init hook.

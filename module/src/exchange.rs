@@ -13,6 +13,7 @@ use crate::body::BodyTrouble;
 use crate::child::{self, Child};
 use crate::connection::{Connection, Patience, Wait, was_not_taken};
 use crate::frames::{Conversation, Frames};
+use crate::group_log;
 use crate::groups::Group;
 use crate::httpd::request::Request;
 use crate::pool::{PoolOf, Pooled};
@@ -166,7 +167,7 @@ impl<'r> Exchange<'_, 'r> {
 
     /// A record of the worker's for the error log.
     pub(crate) fn log(&self, level: u16, record: &[u8]) {
-        log::from_worker(self.r, level, record);
+        group_log::write(self.r, self.group, level, record);
     }
 
     pub(crate) fn watch(&self) -> Watch<'r> {

@@ -15,6 +15,8 @@ use crate::settings::{DEFAULT_GROUP, Definition, Scope};
 #[derive(Clone, Debug)]
 pub(crate) struct Group {
     pub(crate) name: String,
+    /// Tells groups apart, in all generations of the configuration.
+    pub(crate) key: u32,
     /// From 1, in the order of the configuration; 0 is the supervisor itself.
     pub(crate) number: u32,
     /// Whether it takes requests: not one of services.
@@ -51,6 +53,7 @@ impl Group {
         let header_max = if config.header_buffer_size == 0 { HEADER_MAX } else { config.header_buffer_size };
         Self {
             name: config.name.clone(),
+            key: key_of(&config.name),
             number: 0,
             serves: config.threads > 0,
             scopes,
@@ -100,6 +103,11 @@ pub(crate) fn freeze(definitions: &[Definition], default: &GroupConfig) -> Group
     let implicit = Group::new(default, Vec::new());
     let numbered = (1..).zip(defined.chain([implicit])).map(|(number, group)| Group { number, ..group });
     numbered.map(|group| (group.name.clone(), group)).collect()
+}
+
+/// A number for a name, the same in all processes (FNV-1a).
+pub(crate) fn key_of(name: &str) -> u32 {
+    name.bytes().fold(0x811C_9DC5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
 /// The name that a directive means: `%{GLOBAL}` and nothing are the implicit

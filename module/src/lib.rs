@@ -19,6 +19,7 @@ mod environ;
 mod exchange;
 mod following;
 mod frames;
+mod group_log;
 mod groups;
 mod handler;
 mod headers;

@@ -14,7 +14,7 @@ use crate::config::{DirConfig, ServerConfig};
 use crate::httpd::request::Request;
 use crate::httpd::server::Server;
 use crate::httpd::{auth as provider, directive as command, guard as body_guard};
-use crate::{auth, check, child, handler, injected, launch, loads, mapping, response, settings, status, sys};
+use crate::{auth, check, child, handler, injected, launch, mapping, response, settings, status, sys};
 
 thread_local! {
     /// What the last panic of this thread said, kept by the hook for the log.
@@ -200,7 +200,7 @@ pub(crate) unsafe extern "C" fn configuration_ends(_: *mut c_void) -> sys::apr_s
 /// For httpd alone, with the arguments it gives to such a function.
 pub(crate) unsafe extern "C" fn monitor(_: *mut sys::apr_pool_t, _: *mut sys::server_rec) -> c_int {
     guard("monitor", sys::DECLINED, || {
-        loads::sweep();
+        child::monitor();
         launch::monitor();
         sys::DECLINED
     })

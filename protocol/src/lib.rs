@@ -4,6 +4,7 @@
 
 pub mod blocking;
 mod by_name;
+pub mod byte_rate;
 #[cfg(feature = "codec")]
 pub mod codec;
 pub mod config;

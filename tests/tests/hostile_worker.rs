@@ -465,3 +465,32 @@ fn against_who_asks_a_question() {
         checked.finish();
     });
 }
+
+/// What one question or request may write to the log, and what its group may.
+#[test]
+fn log_frames_are_bounded_for_a_question_and_for_the_group() {
+    case(Limit::seconds(120), || {
+        let site = Site::new();
+        let httpd = asking(Httpd::builder(), &site).start();
+        let count = |text: &str| httpd.error_log().matches(text).count();
+        assert_eq!(httpd.get("/good/asked/q-log-flood").text(), "Hello World!");
+        let lines = count("the hostile script has much to say");
+        assert!((2000..6000).contains(&lines), "{lines} lines of one question");
+        httpd.wait_for_log("lines dropped: more than 250 lines per second in one request", PATIENCE);
+        // Of lines that are long, the bytes count: of many questions together.
+        let (begun, before) = (Instant::now(), httpd.error_log().len());
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| assert_eq!(httpd.get("/good/asked/q-log-of-long-lines").text(), "Hello World!"));
+            }
+        });
+        let most = 10 * 1024 * 1024 + usize::try_from(begun.elapsed().as_secs()).unwrap_or(0) * 512 * 1024;
+        let grown = httpd.error_log().len() - before;
+        assert!(grown > 2 << 20 && grown < most, "{grown} bytes in {:?}", begun.elapsed());
+        let line = httpd.wait_for_log("the process group writes more than 30 MiB a minute", PATIENCE);
+        assert!(line.contains("WSGID0091: process group `hostile`: ("), "{line}");
+        // Another group writes what it likes, and this one is served.
+        assert_eq!(httpd.get("/hostile/good").text(), cases::GOOD);
+        httpd.stop();
+    });
+}

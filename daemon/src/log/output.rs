@@ -1,13 +1,15 @@
 //! Standard output and standard error of a worker, line by line: capped,
 //! escaped, prefixed with group and pid (from the pipe's identity, not from the
-//! text), and limited in rate.
+//! text), and limited in rate: each process in lines, the group in bytes.
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::time::{ClockId, clock_gettime};
 use tokio::net::unix::pipe::Receiver;
+use wsgid_protocol::byte_rate;
 use wsgid_protocol::line_rate::{LineLimits, LineRate};
 
 use super::escaped;
@@ -65,7 +67,7 @@ pub(crate) async fn forward(
     mut frozen: Freeze,
 ) {
     let level = if stream == Stream::Err { "error" } else { "info" };
-    let mut rate = LineRate::new(LineLimits::default(), Instant::now());
+    let mut rates = Rates::new();
     let mut lines = Lines::default();
     let mut buffer = vec![0; LINE_MAX];
     loop {
@@ -80,31 +82,81 @@ pub(crate) async fn forward(
             Ok(count) => count,
         };
         lines.push(buffer.get(..count).unwrap_or_default());
-        emit(&mut lines, &mut rate, (level, &group, pid), (&sink, &target));
-        if rate.dropped() > 0 {
+        emit(&mut lines, &mut rates, (level, &group, pid), (&sink, &target));
+        if rates.is_over() {
             // A flood is slowed down at its source too: its pipe fills.
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
     lines.cut();
-    emit(&mut lines, &mut rate, (level, &group, pid), (&sink, &target));
-    report_dropped(&mut rate, (level, &group, pid), (&sink, &target));
+    emit(&mut lines, &mut rates, (level, &group, pid), (&sink, &target));
+    report_dropped(&mut rates, (level, &group, pid), (&sink, &target));
 }
 
-fn emit(lines: &mut Lines, rate: &mut LineRate, who: (&str, &str, u32), to: (&Sink, &Target)) {
-    while let Some(line) = lines.done.pop_front() {
-        if !rate.allows(1, Instant::now()) {
-            continue;
+/// What one pipe has written, and what of it the group as a whole may not.
+struct Rates {
+    lines: LineRate,
+    /// Lines beyond the bytes of the group that nobody has been told of, and when
+    /// that was done last.
+    beyond: u64,
+    said: Option<Instant>,
+}
+
+/// How often it is said that lines were left out for their bytes.
+const SAY_EVERY: Duration = Duration::from_secs(1);
+
+impl Rates {
+    fn new() -> Self {
+        Self { lines: LineRate::new(LineLimits::default(), Instant::now()), beyond: 0, said: None }
+    }
+
+    fn allows(&mut self, line: &str, target: &Target) -> bool {
+        if !self.lines.allows(1, Instant::now()) {
+            return false;
         }
-        report_dropped(rate, who, to);
-        write(&escaped(&line), who, to);
+        let allowed = target.spends(line.len() as u64 + byte_rate::LINE_COST, monotonic_us());
+        self.beyond += u64::from(!allowed);
+        allowed
+    }
+
+    fn is_over(&self) -> bool {
+        self.lines.dropped() > 0 || self.beyond > 0
+    }
+
+    /// What to say about lines that were left out for their bytes.
+    fn account(&mut self, last: bool) -> Option<String> {
+        let is_due = last || self.said.is_none_or(|said| said.elapsed() >= SAY_EVERY);
+        if self.beyond == 0 || !is_due {
+            return None;
+        }
+        self.said = Some(Instant::now());
+        Some(byte_rate::account(std::mem::take(&mut self.beyond)))
     }
 }
 
-fn report_dropped(rate: &mut LineRate, who: (&str, &str, u32), to: (&Sink, &Target)) {
-    if let Some(text) = rate.account("") {
+fn emit(lines: &mut Lines, rates: &mut Rates, who: (&str, &str, u32), to: (&Sink, &Target)) {
+    while let Some(line) = lines.done.pop_front() {
+        let line = escaped(&line);
+        if rates.allows(&line, to.1) {
+            report_dropped(rates, who, to);
+            write(&line, who, to);
+        } else if let Some(text) = rates.account(false) {
+            write(&text, who, to);
+        }
+    }
+}
+
+fn report_dropped(rates: &mut Rates, who: (&str, &str, u32), to: (&Sink, &Target)) {
+    let texts = [rates.lines.account(""), rates.account(true)];
+    for text in texts.into_iter().flatten() {
         write(&text, who, to);
     }
+}
+
+/// The clock of all pipes.
+fn monotonic_us() -> u64 {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default();
+    u64::try_from(now.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn write(text: &str, (level, group, pid): (&str, &str, u32), (sink, target): (&Sink, &Target)) {
@@ -115,6 +167,21 @@ fn write(text: &str, (level, group, pid): (&str, &str, u32), (sink, target): (&S
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn processes_of_a_group_share_what_it_may_write() {
+        let target = Target::default();
+        let (mut one, mut other) = (Rates::new(), Rates::new());
+        let line = "x".repeat(LINE_MAX);
+        let passed = (0..2000).filter(|_| one.allows(&line, &target)).count();
+        let burst = usize::try_from(byte_rate::BURST).unwrap() / (LINE_MAX + 128);
+        assert!((burst..burst + 300).contains(&passed), "{passed} lines of {LINE_MAX} bytes");
+        assert!(!other.allows(&line, &target), "another process of the group");
+        assert!(Rates::new().allows(&line, &Target::default()), "another group");
+        let text = one.account(false).expect("it is said");
+        assert!(text.starts_with(&format!("({} lines dropped", 2000 - passed)), "{text}");
+        assert_eq!(other.beyond, 1);
+    }
 
     #[test]
     fn lines_are_cut_at_the_cap() {

@@ -7,10 +7,11 @@ use std::io::{self, Write};
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
+use wsgid_protocol::byte_rate;
 
 use super::format::prefix;
 use super::syslog::Syslog;
@@ -31,18 +32,38 @@ pub(crate) enum Place {
 }
 
 /// Where the output of a group goes; changed by the next configuration while
-/// its workers run.
+/// its workers run. All processes of the group share it, and what it says of how
+/// much they may write.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Target(Arc<Mutex<Place>>);
+pub(crate) struct Target(Arc<Mutex<Output>>);
+
+#[derive(Debug, Default)]
+struct Output {
+    place: Place,
+    /// The state of the rate of bytes (`byte_rate.rs` of the protocol).
+    whole_at_us: u64,
+}
 
 impl Target {
     /// Sends what follows to another place.
     pub(crate) fn set(&self, place: Place) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = place;
+        self.lock().place = place;
+    }
+
+    /// Whether a line of so many bytes may be written.
+    pub(super) fn spends(&self, bytes: u64, now_us: u64) -> bool {
+        let mut output = self.lock();
+        let after = byte_rate::spend(output.whole_at_us, now_us, bytes);
+        output.whole_at_us = after.unwrap_or(output.whole_at_us);
+        after.is_some()
     }
 
     fn get(&self) -> Place {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock().place.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Output> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -35,6 +35,14 @@ fn text(message: &str) -> CString {
     CString::new(message.replace('\0', "\\0")).unwrap_or_default()
 }
 
+/// Whether a record of a worker's with this level is written at all.
+pub(crate) fn is_written(r: Request<'_>, code: u16) -> bool {
+    let level = Level::claimed(code);
+    // SAFETY: the request is alive.
+    let logged = unsafe { sys::ap_get_request_module_loglevel(r.as_raw(), crate::module_index()) };
+    level <= Level::NOTICE || logged >= level.0
+}
+
 /// Writes to the error log of the request's virtual host. The message is made
 /// only if the level is logged.
 pub(crate) fn request(r: Request<'_>, level: Level, message: impl FnOnce() -> String) {
