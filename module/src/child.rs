@@ -11,6 +11,7 @@ use nix::unistd::getpid;
 use crate::crowd::{self, Crowd};
 use crate::group_log;
 use crate::groups::Groups;
+use crate::holders;
 use crate::httpd::{process, retained, server};
 use crate::loads::{self, Counted, Loads};
 use crate::pool::Pools;
@@ -61,6 +62,7 @@ static STOPPING: AtomicBool = AtomicBool::new(false);
 /// The parent's decision for children that will be forked.
 pub(crate) fn publish(plan: Plan) {
     loads::prepare();
+    holders::prepare();
     crowd::prepare();
     group_log::prepare();
     *PLAN.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(plan));
@@ -69,6 +71,7 @@ pub(crate) fn publish(plan: Plan) {
 /// httpd's monitor hook, in the parent.
 pub(crate) fn monitor() {
     loads::sweep();
+    holders::sweep();
     let plan = PLAN.lock().unwrap_or_else(PoisonError::into_inner).clone();
     group_log::say_rest(plan.iter().flat_map(|plan| plan.groups.values()));
 }

@@ -1,10 +1,13 @@
-//! Who holds httpd's threads. A process group that answers nothing while its
-//! requests take one thread after the other would leave none to the others: so
-//! the last of them are kept for groups that answer. A request that would take one
-//! of those is not sent before its group has answered another. Counted over all
-//! children (`loads.rs`); asked by `exchange.rs` for each request. Knows nothing of
-//! workers.
+//! Who may have another thread of httpd. The last tenth of its threads is kept for
+//! groups that have few: a request of a group that has many is sent only while all
+//! requests together leave them free. While they do not, it waits for its turn, if
+//! the requests of its group end soon; if they hold their threads for long (answers
+//! that begin and do not end, long polls, slow downloads) it is refused at once, for
+//! one that waits holds a thread too. Counted over all children (`loads.rs`,
+//! `holders.rs`); asked by `exchange.rs` for each request, and by `upgrades.rs`.
+//! Knows nothing of workers.
 
+use std::cell::Cell;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -13,7 +16,7 @@ use nix::time::{ClockId, clock_gettime};
 use wsgid_protocol::failure::Failure;
 
 use crate::child;
-use crate::groups::Group;
+use crate::holders::{Ages, Row, Rows, Seen, passed};
 use crate::httpd::shared;
 use crate::loads::{Counted, Loads};
 
@@ -21,30 +24,50 @@ use crate::loads::{Counted, Loads};
 const KEPT: u32 = 10;
 /// A group that has so small a part of all threads is not what takes them.
 const SMALL: u32 = 10;
-/// A group that has answered nothing for so long does not answer: longer than most
+/// A group that has ended nothing for so long does not answer: longer than most
 /// applications take to load, when their only worker has been killed.
 const STANDS: Duration = Duration::from_secs(5);
-/// How often a request that waits for an answer to another looks.
+/// A group whose requests take so long holds its threads.
+const LONG: Duration = Duration::from_secs(6);
+/// From when on a request counts as one that holds its thread.
+const AGES: Ages = Ages { begun: Duration::from_millis(200), begun_old: Duration::from_secs(2), old: LONG };
+/// So long nothing of a group has ended whose answers have only just begun: it streams.
+const STREAMS: Duration = Duration::from_millis(500);
+/// How often a request that waits looks.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// Places for groups; those that share one answer for each other.
-const PLACES: u32 = 1024;
-/// Where the requests of all groups are counted: `PLACES` modulo `PLACES`, the place
-/// that no group has.
-const ALL: u32 = PLACES;
+/// Places for groups; those that share one are taken for equally quick.
+const PLACES: u32 = 16 * 1024;
+/// Where all requests are counted, and those that wait.
+const ALL: u32 = 1;
+const WAITING: u32 = 2;
 
-/// When the groups have last answered, in milliseconds; children inherit it.
-static ANSWERED: OnceLock<Option<&'static [AtomicU32]>> = OnceLock::new();
+/// Of each group: when one of its requests has ended last, in milliseconds, and how
+/// long they took of late. Children inherit it.
+static HISTORY: OnceLock<Option<&'static [AtomicU32]>> = OnceLock::new();
 
 /// Before children are forked.
 pub(crate) fn prepare() {
-    ANSWERED.get_or_init(|| shared::zeros(PLACES as usize));
+    HISTORY.get_or_init(|| shared::zeros(PLACES as usize * 2));
+}
+
+/// Who wants a thread.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Holder {
+    /// Tells groups apart.
+    pub(crate) key: u32,
+    /// So many requests its workers serve at a time; 0 is not known.
+    pub(crate) capacity: u32,
+    /// Its request holds its thread from the beginning, and never waits for one.
+    pub(crate) for_long: bool,
 }
 
 /// What a child knows of all requests.
 pub(crate) struct Crowd {
+    pid: u32,
     loads: Loads,
-    answered: Option<&'static [AtomicU32]>,
+    rows: Option<Rows>,
+    history: Option<&'static [AtomicU32]>,
     /// Of all children together: MaxRequestWorkers.
     threads: u32,
     /// Whether there is anybody to keep threads for.
@@ -52,103 +75,243 @@ pub(crate) struct Crowd {
 }
 
 /// A request that is under way; counted until this is dropped.
-pub(crate) struct Held<'c> {
-    crowd: &'c Crowd,
-    group: u32,
+pub(crate) struct Held {
+    crowd: &'static Crowd,
+    holder: Holder,
+    row: Row,
+    since: u32,
+    has_begun: Cell<bool>,
+    has_ended: Cell<bool>,
+    waits: Cell<bool>,
 }
 
 /// What becomes of a request.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     Begins,
-    /// Until the group has answered one, or has not for too long.
+    /// In the place of one that has ended, if no other takes it.
+    TakesTurn,
     Waits,
-    Refused(String),
+    Refused(Why),
 }
 
-impl Drop for Held<'_> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// So many of its requests hold their threads.
+    Holds(u32),
+    /// Its requests take so long.
+    Slow(Duration),
+    /// It has ended none for so long.
+    Stands(Duration),
+}
+
+/// What decides, besides what is constant.
+#[derive(Clone, Copy, Debug)]
+struct Facts {
+    threads: u32,
+    /// Requests of all groups, this one and those that wait included.
+    all: u32,
+    /// Those of all groups that wait; this one included once it does.
+    waiting: u32,
+    seen: Seen,
+    holder: Holder,
+    /// Since one of the group has ended.
+    silent: Duration,
+    /// What its requests took of late.
+    took: Duration,
+}
+
+impl Facts {
+    fn kept(&self) -> u32 {
+        self.threads / KEPT
+    }
+
+    fn own(&self) -> u32 {
+        self.seen.running + self.seen.waiting
+    }
+
+    /// Whether the group holds its threads for long.
+    fn holds(&self) -> Option<Why> {
+        let Seen { running, begun, old, oldest, .. } = self.seen;
+        let silent = self.silent.min(oldest);
+        let most = |count: u32| count > 0 && count.saturating_mul(2) >= running;
+        let fills = |count: u32| self.holder.capacity > 0 && count.saturating_mul(4) >= self.holder.capacity * 3;
+        let streams = begun > 0 && ((most(begun) && silent >= STREAMS) || (fills(begun) && silent >= 2 * STREAMS));
+        if self.holder.for_long || streams || most(old) || (fills(old) && begun > 0) {
+            return Some(Why::Holds(if streams { begun } else { old }));
+        }
+        (self.took >= LONG).then_some(Why::Slow(self.took))
+    }
+
+    fn verdict(&self) -> Verdict {
+        let own = self.own();
+        if own <= 1 || self.all.saturating_add(self.kept()) <= self.threads {
+            return Verdict::Begins;
+        }
+        let holds = self.holds();
+        if own < self.threads / SMALL {
+            // Of those that hold, many small ones must not take all that is kept.
+            return match holds {
+                Some(why) if self.all.saturating_add(self.kept() / 2) > self.threads => Verdict::Refused(why),
+                _ => Verdict::Begins,
+            };
+        }
+        if let Some(why) = holds {
+            return Verdict::Refused(why);
+        }
+        // Those that wait for their turn begin as others end.
+        let running = self.all.saturating_sub(self.waiting);
+        if self.waiting > 0 && self.seen.waiting > 0 && running.saturating_add(self.kept()) < self.threads {
+            return Verdict::TakesTurn;
+        }
+        let silent = self.silent.min(self.seen.oldest);
+        if silent < STANDS { Verdict::Waits } else { Verdict::Refused(Why::Stands(silent)) }
+    }
+
+    fn text(&self, why: Why) -> String {
+        let kept = self.kept();
+        let reason = match why {
+            Why::Holds(count) if count > 0 => {
+                format!("{count} of them have begun an answer that does not end or are older than {} s", LONG.as_secs())
+            }
+            Why::Holds(_) => "they hold their threads until they end".to_owned(),
+            Why::Slow(took) => format!("they took {:.1} s each of late", took.as_secs_f64()),
+            Why::Stands(silent) => format!("it has answered none for {:.1} s", silent.as_secs_f64()),
+        };
+        format!(
+            "it has {} of the {} requests that httpd serves at a time (MaxRequestWorkers), and {reason}; the last {kept} are kept for other process groups. A larger MaxRequestWorkers lets in more",
+            self.own().saturating_sub(1),
+            self.threads,
+        )
+    }
+}
+
+impl Held {
+    /// Its answer has begun and does not come whole.
+    pub(crate) fn begun(&self) {
+        if !self.has_begun.replace(true) {
+            self.row.begun(now_ms());
+        }
+    }
+
+    /// The worker has ended it.
+    pub(crate) fn ended(&self) {
+        self.has_ended.set(true);
+    }
+
+    fn wait(&self, waits: bool) {
+        if self.waits.replace(waits) == waits {
+            return;
+        }
+        self.row.waits(waits);
+        if waits {
+            self.crowd.loads.begin(WAITING);
+        } else {
+            self.crowd.loads.end(WAITING);
+        }
+    }
+}
+
+impl Drop for Held {
     fn drop(&mut self) {
-        self.crowd.loads.end(self.group);
+        self.wait(false);
         self.crowd.loads.end(ALL);
+        if !self.holder.for_long {
+            self.crowd.note(self.holder.key, self.since, self.has_ended.get(), now_ms());
+        }
     }
 }
 
 impl Crowd {
     /// For the child that calls.
     pub(crate) fn of_child(pid: u32, threads: u32, several: bool) -> Self {
-        let answered = ANSWERED.get().copied().flatten();
-        Self { loads: Loads::of_child(pid, Counted::Groups), answered, threads, several }
+        let history = HISTORY.get().copied().flatten();
+        let loads = Loads::of_child(pid, Counted::Threads);
+        Self { pid, loads, rows: Rows::inherited(), history, threads, several }
     }
 
     /// A request begins, perhaps after a wait; or why it must not. Not counted where
     /// there is one group.
-    pub(crate) fn enter(&self, group: &Group) -> Result<Option<Held<'_>>, (Failure, String)> {
-        if !self.several {
-            return Ok(None);
+    pub(crate) fn enter(&'static self, holder: Holder) -> Result<Option<Held>, (Failure, String)> {
+        let Some(rows) = self.rows.filter(|_| self.several) else { return Ok(None) };
+        let held = self.count(rows, holder, now_ms());
+        // Nearly always there is room.
+        if self.loads.of(ALL).saturating_add(self.threads / KEPT) <= self.threads {
+            return Ok(Some(held));
         }
-        let entered = now_ms();
-        let held = self.count(place_of(group), entered);
-        let mut now = entered;
         loop {
-            match self.judge(&held, entered, now) {
-                Verdict::Waits if !child::is_stopping() => std::thread::sleep(LOOK),
-                Verdict::Refused(text) => return Err((Failure::QueueFull, text)),
-                Verdict::Begins | Verdict::Waits => return Ok(Some(held)),
+            let facts = self.facts(rows, holder, now_ms());
+            let begins = match facts.verdict() {
+                Verdict::Begins => true,
+                Verdict::TakesTurn => self.takes_turn(&held),
+                Verdict::Waits => child::is_stopping(),
+                Verdict::Refused(why) => return Err((Failure::QueueFull, facts.text(why))),
+            };
+            held.wait(!begins);
+            if begins {
+                return Ok(Some(held));
             }
-            now = now_ms();
+            std::thread::sleep(LOOK);
         }
     }
 
-    fn count(&self, group: u32, now: u32) -> Held<'_> {
-        if self.loads.of(group) == 0 {
-            self.note(group, now);
+    fn count(&'static self, rows: Rows, holder: Holder, now: u32) -> Held {
+        let row = rows.claim(self.pid, holder.key, now);
+        if holder.for_long {
+            row.begun(now);
         }
-        self.loads.begin(group);
         self.loads.begin(ALL);
-        Held { crowd: self, group }
+        let no = || Cell::new(false);
+        Held { crowd: self, holder, row, since: now, has_begun: no(), has_ended: no(), waits: no() }
     }
 
-    /// What becomes of a request that is counted already, since `entered`.
-    fn judge(&self, held: &Held<'_>, entered: u32, now: u32) -> Verdict {
-        let (own, all, kept) = (self.loads.of(held.group), self.loads.of(ALL), self.threads / KEPT);
-        let is_small = own <= 1 || own < self.threads / SMALL;
-        let Some(at) = self.time(held.group).map(|at| at.load(Ordering::Relaxed)) else { return Verdict::Begins };
-        if is_small || all.saturating_add(kept) <= self.threads || passed(entered, at) > Duration::ZERO {
-            return Verdict::Begins;
-        }
-        let silent = passed(at, now);
-        if silent < STANDS {
-            return Verdict::Waits;
-        }
-        Verdict::Refused(format!(
-            "it has {} of the {} requests that httpd serves at a time (MaxRequestWorkers) and has answered none for {:.1} s; the last {kept} are kept for other process groups",
-            own.saturating_sub(1),
-            self.threads,
-            silent.as_secs_f64()
-        ))
+    /// Whether there is a turn for this one: others may have seen the same end.
+    fn takes_turn(&self, held: &Held) -> bool {
+        held.wait(false);
+        let running = self.loads.of(ALL).saturating_sub(self.loads.of(WAITING));
+        running.saturating_add(self.threads / KEPT) <= self.threads
     }
 
-    /// The group has answered a request.
-    pub(crate) fn answered(&self, group: &Group) {
-        if self.several {
-            self.note(place_of(group), now_ms());
+    fn facts(&self, rows: Rows, holder: Holder, now: u32) -> Facts {
+        let [ended, took] = self.history_of(holder.key).map(|cell| cell.map_or(0, |cell| cell.load(Ordering::Relaxed)));
+        Facts {
+            threads: self.threads,
+            all: self.loads.of(ALL),
+            waiting: self.loads.of(WAITING),
+            seen: rows.look(holder.key, now, AGES),
+            holder,
+            silent: passed(ended, now),
+            took: Duration::from_millis(took.into()),
         }
     }
 
-    fn note(&self, group: u32, now: u32) {
+    /// A request has ended that came at `since`.
+    fn note(&self, key: u32, since: u32, by_worker: bool, now: u32) {
+        let [ended, took] = self.history_of(key);
         // All children write here: only what is new.
-        if let Some(at) = self.time(group).filter(|at| at.load(Ordering::Relaxed) != now) {
-            at.store(now, Ordering::Relaxed);
+        if let Some(cell) = ended.filter(|cell| by_worker && cell.load(Ordering::Relaxed) != now) {
+            cell.store(now, Ordering::Relaxed);
+        }
+        if let Some(cell) = took {
+            let before = cell.load(Ordering::Relaxed);
+            let after = smoothed(before, passed(since, now));
+            if after != before {
+                cell.store(after, Ordering::Relaxed);
+            }
         }
     }
 
-    fn time(&self, group: u32) -> Option<&AtomicU32> {
-        self.answered?.get(usize::try_from(group).ok()?)
+    fn history_of(&self, key: u32) -> [Option<&'static AtomicU32>; 2] {
+        let at = (key % PLACES) as usize * 2;
+        [at, at + 1].map(|at| self.history?.get(at))
     }
 }
 
-fn place_of(group: &Group) -> u32 {
-    1 + group.number.saturating_sub(1) % (PLACES - 1)
+/// What requests take, after one more took so long: the last dozens count, and none
+/// for more than twice what is long.
+fn smoothed(before: u32, took: Duration) -> u32 {
+    let took = u32::try_from(took.min(2 * LONG).as_millis()).unwrap_or(u32::MAX);
+    before - before / 16 + took / 16
 }
 
 /// The clock of all processes; it begins again after 49 days.
@@ -157,84 +320,141 @@ fn now_ms() -> u32 {
     (now.as_millis() & u128::from(u32::MAX)) as u32
 }
 
-/// From one time to another; none if that was before, for children note times of
-/// their own.
-fn passed(from: u32, to: u32) -> Duration {
-    let passed = to.wrapping_sub(from);
-    if passed.cast_signed() < 0 { Duration::ZERO } else { Duration::from_millis(passed.into()) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn crowd(threads: u32) -> Crowd {
-        Crowd { loads: Loads::private(), answered: shared::zeros(PLACES as usize), threads, several: true }
+    fn facts(threads: u32, all: u32, running: u32) -> Facts {
+        let seen = Seen { running, oldest: Duration::from_secs(30), ..Seen::default() };
+        let holder = Holder { key: 1, capacity: 15, for_long: false };
+        Facts { threads, all, waiting: 0, seen, holder, silent: Duration::ZERO, took: Duration::ZERO }
     }
 
-    /// So many requests that come at this time, and what becomes of the last.
-    fn enter(crowd: &Crowd, group: u32, count: usize, now: u32) -> (Vec<Held<'_>>, Verdict) {
-        let (mut held, mut verdict) = (Vec::new(), Verdict::Begins);
-        for _ in 0..count {
-            let one = crowd.count(group, now);
-            verdict = crowd.judge(&one, now, now);
-            if matches!(verdict, Verdict::Refused(_)) {
-                break;
-            }
-            held.push(one);
-        }
-        (held, verdict)
+    fn ms(count: u64) -> Duration {
+        Duration::from_millis(count)
     }
 
     #[test]
-    fn a_group_that_answers_nothing_leaves_the_last_threads() {
-        let crowd = crowd(50);
-        let (stuck, begun) = enter(&crowd, 1, 45, 100);
-        assert!(stuck.len() == 45 && matches!(begun, Verdict::Begins));
-        // That many have come at once may be chance.
-        let (waits, verdict) = enter(&crowd, 1, 5, 200);
-        assert!(matches!(verdict, Verdict::Waits), "{verdict:?}");
-        let Verdict::Refused(text) = crowd.judge(&waits[0], 200, 5100) else { panic!("it has waited long enough") };
-        assert!(text.starts_with("it has 49 of the 50 ") && text.contains("5.0 s"), "{text}");
-        drop(waits);
-        assert!(matches!(enter(&crowd, 1, 1, 5200).1, Verdict::Refused(_)));
-        // They are there for others.
-        assert!(matches!(enter(&crowd, 2, 4, 5200).1, Verdict::Begins));
+    fn while_enough_is_free_every_request_begins() {
+        let mut facts = facts(150, 135, 135);
+        facts.seen.old = 135;
+        assert_eq!(facts.verdict(), Verdict::Begins);
+        facts.all = 136;
+        assert_eq!(facts.verdict(), Verdict::Refused(Why::Holds(135)));
     }
 
     #[test]
-    fn an_answer_lets_those_begin_that_wait() {
-        let crowd = crowd(50);
-        let (held, verdict) = enter(&crowd, 1, 50, 100);
-        assert!(matches!(verdict, Verdict::Waits));
-        crowd.note(1, 500);
-        assert!(matches!(crowd.judge(&held[49], 100, 510), Verdict::Begins));
-        // Who comes later waits for the next.
-        let (_later, verdict) = enter(&crowd, 1, 1, 600);
-        assert!(matches!(verdict, Verdict::Waits));
+    fn streams_beyond_the_share_are_refused_at_once() {
+        let mut facts = facts(150, 136, 136);
+        facts.seen.begun = 100;
+        facts.silent = ms(400);
+        assert_eq!(facts.verdict(), Verdict::Waits, "they may be answers that are just on their way");
+        facts.silent = ms(500);
+        assert_eq!(facts.verdict(), Verdict::Refused(Why::Holds(100)));
+        let text = facts.text(Why::Holds(100));
+        assert!(text.starts_with("it has 135 of the 150 requests") && text.contains("the last 15 are kept"), "{text}");
+        // Quick requests beside them do not make them anything else.
+        (facts.silent, facts.seen.old) = (ms(0), 100);
+        assert_eq!(facts.verdict(), Verdict::Refused(Why::Holds(100)));
     }
 
     #[test]
-    fn who_holds_little_is_not_held_off() {
-        let crowd = crowd(50);
-        let (_few, _many) = (enter(&crowd, 2, 2, 100), enter(&crowd, 1, 50, 100));
-        assert!(matches!(enter(&crowd, 2, 2, 9000).1, Verdict::Begins));
-        assert!(matches!(enter(&crowd, 1, 1, 9000).1, Verdict::Refused(_)));
+    fn streams_that_fill_their_workers_are_known_though_most_wait_in_the_queue() {
+        let mut facts = facts(150, 140, 140);
+        (facts.seen.begun, facts.silent) = (15, ms(1000));
+        assert_eq!(facts.verdict(), Verdict::Refused(Why::Holds(15)));
+        facts.seen.begun = 8;
+        assert_eq!(facts.verdict(), Verdict::Waits);
+    }
+
+    #[test]
+    fn long_polls_are_refused_at_once() {
+        let mut facts = facts(150, 140, 140);
+        facts.took = ms(6000);
+        assert_eq!(facts.verdict(), Verdict::Refused(Why::Slow(ms(6000))));
+        facts.took = ms(5000);
+        assert_eq!(facts.verdict(), Verdict::Waits);
+        // Their length is known before one has ended, by how old they are.
+        (facts.took, facts.seen.old) = (ms(0), 70);
+        assert_eq!(facts.verdict(), Verdict::Refused(Why::Holds(70)));
+    }
+
+    #[test]
+    fn quick_requests_wait_for_their_turn() {
+        let mut facts = facts(150, 150, 135);
+        assert_eq!(facts.verdict(), Verdict::Waits);
+        (facts.seen.waiting, facts.waiting) = (15, 15);
+        assert_eq!(facts.verdict(), Verdict::Waits);
+        // One has ended, and its thread took another that waits.
+        (facts.seen.running, facts.seen.waiting, facts.waiting) = (134, 16, 16);
+        assert_eq!(facts.verdict(), Verdict::TakesTurn);
+    }
+
+    #[test]
+    fn a_group_whose_worker_starts_again_may_wait_for_some_seconds() {
+        let mut facts = facts(150, 150, 140);
+        facts.silent = ms(4990);
+        assert_eq!(facts.verdict(), Verdict::Waits);
+        facts.silent = ms(5000);
+        assert_eq!(facts.verdict(), Verdict::Refused(Why::Stands(ms(5000))));
+        assert!(facts.text(Why::Stands(ms(5000))).contains("answered none for 5.0 s"));
+        // What was before its requests came does not count.
+        facts.seen.oldest = ms(300);
+        assert_eq!(facts.verdict(), Verdict::Waits);
+    }
+
+    #[test]
+    fn who_has_little_takes_from_what_is_kept() {
+        let mut facts = facts(150, 149, 4);
+        assert_eq!(facts.verdict(), Verdict::Begins);
+        facts.seen.old = 4;
+        assert_eq!(facts.verdict(), Verdict::Refused(Why::Holds(4)), "many that hold would take all of it");
+        facts.all = 140;
+        assert_eq!(facts.verdict(), Verdict::Begins);
+        (facts.all, facts.seen.running) = (150, 1);
+        assert_eq!(facts.verdict(), Verdict::Begins, "the first is served while there is a thread");
+    }
+
+    #[test]
+    fn what_is_upgraded_never_waits() {
+        let mut facts = facts(20, 19, 18);
+        facts.holder.for_long = true;
+        assert_eq!(facts.verdict(), Verdict::Refused(Why::Holds(0)));
+        assert!(facts.text(Why::Holds(0)).contains("until they end"));
+        facts.all = 18;
+        assert_eq!(facts.verdict(), Verdict::Begins);
     }
 
     #[test]
     fn of_few_threads_none_is_kept() {
-        let crowd = crowd(9);
-        let (_held, verdict) = enter(&crowd, 1, 9, 100);
-        assert!(matches!(verdict, Verdict::Begins));
+        let mut facts = facts(9, 9, 9);
+        facts.seen.old = 9;
+        assert_eq!(facts.verdict(), Verdict::Begins);
+    }
+
+    #[test]
+    fn what_requests_took_is_known_after_some() {
+        let long = (0..12).fold(0, |took, _| smoothed(took, Duration::from_secs(60)));
+        assert!(long >= 6000, "{long}");
+        let quick = (0..12).fold(long, |took, _| smoothed(took, ms(5)));
+        assert!(quick < 4000, "{quick}");
     }
 
     #[test]
     fn what_is_over_no_longer_counts() {
-        let crowd = crowd(10);
-        drop(enter(&crowd, 1, 10, 0));
-        assert_eq!((crowd.loads.of(1), crowd.loads.of(ALL)), (0, 0));
-        // The time of another child may be ahead, and the clock begins again.
-        assert_eq!((passed(5, 3), passed(u32::MAX, 9)), (Duration::ZERO, Duration::from_millis(10)));
+        let history = shared::zeros(PLACES as usize * 2);
+        let crowd = Crowd { pid: 10, loads: Loads::private(), rows: Rows::new(), history, threads: 20, several: true };
+        let crowd: &'static Crowd = Box::leak(Box::new(crowd));
+        let holder = Holder { key: 7, capacity: 3, for_long: false };
+        let held: Vec<_> = (0..18).map(|_| crowd.enter(holder).unwrap().unwrap()).collect();
+        held[0].ended();
+        held[1].wait(true);
+        assert_eq!((crowd.loads.of(ALL), crowd.loads.of(WAITING)), (18, 1));
+        assert!(crowd.takes_turn(&held[1]), "17 others run");
+        drop(held);
+        assert_eq!((crowd.loads.of(ALL), crowd.loads.of(WAITING)), (0, 0));
+        assert_eq!(crowd.rows.unwrap().look(7, now_ms(), AGES), Seen::default());
+        let [ended, _] = crowd.history_of(7);
+        assert!(ended.unwrap().load(Ordering::Relaxed) > 0);
     }
 }

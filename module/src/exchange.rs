@@ -42,7 +42,7 @@ pub(crate) enum Interruption {
 /// What is asked of whom.
 pub(crate) struct Exchange<'e, 'r> {
     pub(crate) r: Request<'r>,
-    pub(crate) child: &'e Child,
+    pub(crate) child: &'static Child,
     pub(crate) group: &'e Group,
     pub(crate) application_group: &'e str,
     /// The encoded head.
@@ -136,13 +136,29 @@ const TRIES_MAX: u32 = 6;
 impl<'r> Exchange<'_, 'r> {
     /// Carries it out. After `Ok` the answer is complete.
     pub(crate) fn run(&self, conversation: &mut dyn Conversation<'r>) -> Result<(), Trouble> {
-        let _held = self.child.crowd.enter(self.group).map_err(|(failure, text)| Trouble::Failed(failure, text))?;
-        let mut frames = Frames::new(self);
+        let held = self.child.crowd.enter(self.group.holder());
+        let held = held.map_err(|(failure, text)| {
+            self.r.free_thread();
+            Trouble::Failed(failure, text)
+        })?;
+        let outcome = self.try_until_done(&mut Frames::new(self, held.as_ref()), conversation);
+        if outcome.is_ok() && conversation.leaves_later() {
+            // httpd's thread goes on sending after we have returned.
+            self.r.pool().drop_at_end(held);
+        }
+        outcome
+    }
+
+    fn try_until_done(
+        &self,
+        frames: &mut Frames<'_, 'r>,
+        conversation: &mut dyn Conversation<'r>,
+    ) -> Result<(), Trouble> {
         let pool = self.child.pools.of(&self.group.name, self.application_group);
         let mut tries = 0;
         loop {
             let (lease, is_fresh) = self.lease(&pool)?;
-            let (failure, text, answered) = match self.attempt(lease, &mut frames, conversation) {
+            let (failure, text, answered) = match self.attempt(lease, frames, conversation) {
                 Attempt::Done => return Ok(()),
                 Attempt::Over(trouble) => return Err(trouble),
                 Attempt::Again { failure, text, answered } => (failure, text, answered),
@@ -158,11 +174,6 @@ impl<'r> Exchange<'_, 'r> {
                 std::thread::sleep(Duration::from_millis(5 << tries));
             }
         }
-    }
-
-    /// The group is one that answers.
-    pub(crate) fn answered(&self) {
-        self.child.crowd.answered(self.group);
     }
 
     /// A record of the worker's for the error log.

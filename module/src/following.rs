@@ -12,6 +12,7 @@ use crate::body::{Body, BodyTrouble};
 use crate::connection::{Connection, Wait, was_not_taken};
 use crate::exchange::{Exchange, Stop, Trouble, Watch, interrupted, lost_stop, protocol};
 use crate::frames::{Conversation, Wish};
+use crate::httpd::server;
 use crate::response::Response;
 
 /// How long an application whose request body broke may take to say so.
@@ -132,6 +133,14 @@ impl<'r> Conversation<'r> for Serving<'_, 'r> {
 
     fn may_be_sent_again(&self) -> bool {
         !self.body_sent && !self.response.has_head()
+    }
+
+    fn has_begun(&self) -> bool {
+        self.response.has_head()
+    }
+
+    fn leaves_later(&self) -> bool {
+        self.response.has_file() && !server::is_async()
     }
 
     fn fault(&self) -> Option<Trouble> {

@@ -15,6 +15,7 @@ use wsgid_protocol::{Failure, Kind};
 
 use crate::child;
 use crate::connection::{Connection, Patience, Wait, was_not_taken};
+use crate::crowd::Held;
 use crate::exchange::{
     Attempt, Ending, Exchange, Interruption, Stop, Trouble, Watch, interrupted, lost_stop, not_taken, protocol,
 };
@@ -55,6 +56,16 @@ pub(crate) trait Conversation<'r> {
     /// Whether a worker that says that it has not begun can be believed.
     fn may_be_sent_again(&self) -> bool;
 
+    /// Whether the answer has begun, so that what is still to come holds a thread.
+    fn has_begun(&self) -> bool {
+        false
+    }
+
+    /// Whether httpd sends the answer with this thread once it is complete.
+    fn leaves_later(&self) -> bool {
+        false
+    }
+
     /// What has gone wrong already on this side: whatever else goes wrong, this is
     /// what the request failed of.
     fn fault(&self) -> Option<Trouble> {
@@ -91,6 +102,8 @@ enum Step {
 /// The frames of one request; of all its attempts, for what it may write to the log.
 pub(crate) struct Frames<'e, 'r> {
     exchange: &'e Exchange<'e, 'r>,
+    /// The thread of httpd, where those are counted.
+    held: Option<&'e Held>,
     /// A frame has come in this attempt, so a worker has begun.
     any: bool,
     /// When the last look around was.
@@ -105,9 +118,9 @@ impl Drop for Frames<'_, '_> {
 }
 
 impl<'e, 'r> Frames<'e, 'r> {
-    pub(crate) fn new(exchange: &'e Exchange<'e, 'r>) -> Self {
+    pub(crate) fn new(exchange: &'e Exchange<'e, 'r>, held: Option<&'e Held>) -> Self {
         let now = Instant::now();
-        Self { exchange, any: false, looked: now, lines: LogRate::from_worker(now) }
+        Self { exchange, held, any: false, looked: now, lines: LogRate::from_worker(now) }
     }
 
     /// Follows the running request to its end.
@@ -122,6 +135,7 @@ impl<'e, 'r> Frames<'e, 'r> {
             let step = match connection.reader.next_buffered() {
                 Ok(Some(frame)) => self.take(conversation, &frame, id)?,
                 Ok(None) => {
+                    self.note_begun(conversation);
                     self.receive(conversation, connection)?;
                     continue;
                 }
@@ -130,16 +144,32 @@ impl<'e, 'r> Frames<'e, 'r> {
             match step {
                 Step::Wish(Wish::Nothing) => {}
                 Step::Wish(wish) => {
+                    self.note_begun(conversation);
                     conversation.fulfil(wish, self.exchange, connection)?;
                 }
                 Step::End { close, report } => {
-                    self.exchange.answered();
+                    self.note_ended();
                     return end(conversation, connection, close).map(|reuse| Ending { reuse, report });
                 }
                 Step::Fail { close, code, text } => {
+                    self.note_ended();
                     return Err(fail(conversation, connection, close, (code, text)));
                 }
             }
+        }
+    }
+
+    /// More of the answer is to come: it holds its thread. One that comes whole is
+    /// never seen here.
+    fn note_begun(&self, conversation: &dyn Conversation<'r>) {
+        if let Some(held) = self.held.filter(|_| conversation.has_begun()) {
+            held.begun();
+        }
+    }
+
+    fn note_ended(&self) {
+        if let Some(held) = self.held {
+            held.ended();
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use wsgid_protocol::GroupConfig;
 
+use crate::crowd::Holder;
 use crate::httpd::server::Server;
 use crate::ownership::Ownership;
 use crate::settings::{DEFAULT_GROUP, Definition, Scope};
@@ -17,8 +18,8 @@ pub(crate) struct Group {
     pub(crate) name: String,
     /// Tells groups apart, in all generations of the configuration.
     pub(crate) key: u32,
-    /// From 1, in the order of the configuration; 0 is the supervisor itself.
-    pub(crate) number: u32,
+    /// So many requests its workers serve at a time.
+    capacity: u32,
     /// Whether it takes requests: not one of services.
     pub(crate) serves: bool,
     /// Empty: for all servers.
@@ -54,7 +55,7 @@ impl Group {
         Self {
             name: config.name.clone(),
             key: key_of(&config.name),
-            number: 0,
+            capacity: config.threads.saturating_mul(config.processes_limit()),
             serves: config.threads > 0,
             scopes,
             ownership: Ownership::of(config),
@@ -73,6 +74,11 @@ impl Group {
     pub(crate) fn of_status() -> Self {
         let config = GroupConfig { connect_timeout: Duration::from_secs(1), ..GroupConfig::new("wsgid:status", "") };
         Self::new(&config, Vec::new())
+    }
+
+    /// As what wants a thread of httpd.
+    pub(crate) fn holder(&self) -> Holder {
+        Holder { key: self.key, capacity: self.capacity, for_long: false }
     }
 
     /// A group of the main server may be used everywhere; one of a virtual
@@ -101,8 +107,7 @@ pub(crate) fn admits(scope: &Scope, server: usize, hostname: Option<&str>) -> bo
 pub(crate) fn freeze(definitions: &[Definition], default: &GroupConfig) -> Groups {
     let defined = definitions.iter().map(|known| Group::new(&known.config, known.scopes.clone()));
     let implicit = Group::new(default, Vec::new());
-    let numbered = (1..).zip(defined.chain([implicit])).map(|(number, group)| Group { number, ..group });
-    numbered.map(|group| (group.name.clone(), group)).collect()
+    defined.chain([implicit]).map(|group| (group.name.clone(), group)).collect()
 }
 
 /// A number for a name, the same in all processes (FNV-1a).

@@ -23,6 +23,7 @@ mod group_log;
 mod groups;
 mod handler;
 mod headers;
+mod holders;
 mod httpd;
 mod httpds_user;
 mod injected;
@@ -43,6 +44,7 @@ mod status;
 mod sys;
 mod target;
 mod trampoline;
+mod upgrades;
 
 use std::ffi::c_int;
 
@@ -108,6 +110,7 @@ unsafe extern "C" fn register_hooks(pool: *mut sys::apr_pool_t) {
         sys::ap_hook_monitor(trampoline::monitor, none, none, MIDDLE);
         sys::ap_hook_end_generation(trampoline::end_generation, none, none, MIDDLE);
         sys::ap_hook_check_access(trampoline::check_access, none, none, MIDDLE, sys::AP_AUTH_INTERNAL_PER_CONF);
+        sys::ap_hook_fixups(trampoline::fixups, none, none, sys::APR_HOOK_LAST);
         sys::ap_hook_handler(trampoline::handle, none, none, MIDDLE);
         sys::ap_hook_translate_name(
             trampoline::translate_name,

@@ -1,4 +1,4 @@
-//! How many requests each worker, and each process group, has at this moment, from
+//! How many requests each worker has at this moment, and httpd as a whole, from
 //! all children of this httpd together: `pool.rs` sends a request where the fewest
 //! are, `crowd.rs` keeps threads of httpd free. A table each in shared memory, made
 //! by the parent. Every child counts in a row of its own too, so that what a child
@@ -31,7 +31,7 @@ static TABLES: [OnceLock<Option<Table>>; 2] = [const { OnceLock::new() }; 2];
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Counted {
     Workers,
-    Groups,
+    Threads,
 }
 
 /// Owners, totals, then a row of counts for each child: what is read often lies
@@ -99,11 +99,11 @@ pub(crate) fn sweep() {
 }
 
 /// A process of another user counts as alive: it cannot be told.
-fn is_gone(pid: u32) -> bool {
+pub(crate) fn is_gone(pid: u32) -> bool {
     i32::try_from(pid).is_ok_and(|pid| kill(Pid::from_raw(pid), None) == Err(nix::errno::Errno::ESRCH))
 }
 
-/// What one child counts of workers or groups, and sees of all.
+/// What one child counts, and sees of all.
 pub(crate) struct Loads {
     totals: &'static [AtomicU32],
     row: &'static [AtomicU32],
@@ -123,7 +123,7 @@ impl Loads {
         Self { totals: table.totals, row: table.rows }
     }
 
-    /// Requests that are running in `worker`, or of a group; of an unknown one (0), none.
+    /// Requests that are counted there; of an unknown worker (0), none.
     pub(crate) fn of(&self, worker: u32) -> u32 {
         let total = self.place(worker).map_or(0, |(total, _)| total.load(Ordering::Relaxed));
         // Below zero for an instant while others count.

@@ -112,6 +112,11 @@ impl<'r> Response<'r> {
         self.has_head
     }
 
+    /// Whether a file is the answer.
+    pub(crate) fn has_file(&self) -> bool {
+        self.has_file
+    }
+
     /// What is to happen instead, once the worker has ended.
     pub(crate) fn instead(&self) -> Option<Instead<'r>> {
         self.instead

@@ -14,7 +14,7 @@ use crate::config::{DirConfig, ServerConfig};
 use crate::httpd::request::Request;
 use crate::httpd::server::Server;
 use crate::httpd::{auth as provider, directive as command, guard as body_guard};
-use crate::{auth, check, child, handler, injected, launch, mapping, response, settings, status, sys};
+use crate::{auth, check, child, handler, injected, launch, mapping, response, settings, status, sys, upgrades};
 
 thread_local! {
     /// What the last panic of this thread said, kept by the hook for the log.
@@ -250,6 +250,17 @@ pub(crate) unsafe extern "C" fn map_to_storage(r: *mut sys::request_rec) -> c_in
     guard("map_to_storage", 500, || {
         // SAFETY: httpd passes a request that this thread serves.
         mapping::walk(unsafe { Request::from_raw(r) })
+    })
+}
+
+/// Before httpd's handlers.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
+pub(crate) unsafe extern "C" fn fixups(r: *mut sys::request_rec) -> c_int {
+    guard("fixups", 500, || {
+        // SAFETY: httpd passes a request that this thread serves.
+        upgrades::check(unsafe { Request::from_raw(r) })
     })
 }
 

@@ -107,6 +107,13 @@ impl<'p> Pool<'p> {
         unsafe { std::slice::from_raw_parts(room.as_ptr(), len) }
     }
 
+    /// Keeps `value` until the pool is cleared, by whatever thread.
+    pub(crate) fn drop_at_end<T: Send + 'static>(self, value: T) {
+        let data = Box::into_raw(Box::new(value)).cast();
+        // SAFETY: `dropped` takes the box back, once.
+        unsafe { self.on_clear(data, dropped::<T>) };
+    }
+
     /// Has `cleanup` called with `data` when the pool is cleared in this
     /// process; a child that execs does not call it.
     ///
@@ -116,6 +123,14 @@ impl<'p> Pool<'p> {
         // SAFETY: the pool is alive; the caller answers for the rest.
         unsafe { sys::apr_pool_cleanup_register(self.raw.as_ptr(), data, cleanup, sys::apr_pool_cleanup_null) };
     }
+}
+
+/// # Safety
+/// `data` is a box of a `T` that nobody else owns.
+unsafe extern "C" fn dropped<T>(data: *mut std::ffi::c_void) -> sys::apr_status_t {
+    // SAFETY: as the caller says.
+    drop(unsafe { Box::from_raw(data.cast::<T>()) });
+    0
 }
 
 /// What a directive gathers: plain values in file order.

@@ -225,6 +225,14 @@ impl<'r> Request<'r> {
         !self.connection().master.is_null()
     }
 
+    /// Before the head leaves: has the connection end with this response, so that it
+    /// holds no thread of MPMs that wait for the next request with one.
+    pub(crate) fn free_thread(self) {
+        if !self.is_secondary() {
+            self.announce_close();
+        }
+    }
+
     /// Before the head leaves: has httpd close the connection after this
     /// response. Said by the header: were the connection itself marked, or a
     /// 100 still due, httpd would not send the body in chunks, and nobody could

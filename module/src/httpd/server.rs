@@ -155,6 +155,11 @@ pub(crate) fn most_children() -> u32 {
     mpm_query(sys::AP_MPMQ_MAX_DAEMONS).map_or(1, |count| count.unsigned_abs().max(1))
 }
 
+/// Whether a thread is free while the rest of an answer leaves.
+pub(crate) fn is_async() -> bool {
+    mpm_query(sys::AP_MPMQ_IS_ASYNC).is_some_and(|is_async| is_async != 0)
+}
+
 fn state(code: c_int) -> c_int {
     // SAFETY: a query without arguments in memory.
     unsafe { sys::ap_state_query(code) }

@@ -83,6 +83,7 @@ constants! {
     AP_MPMQ_MAX_THREADS: c_int = 6;
     AP_MPMQ_MAX_DAEMONS: c_int = 12;
     AP_MPMQ_MPM_STATE: c_int = 13;
+    AP_MPMQ_IS_ASYNC: c_int = 14;
     AP_MPMQ_GENERATION: c_int = 15;
     AP_MPMQ_STOPPING: c_int = 2;
 

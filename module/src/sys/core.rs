@@ -313,6 +313,7 @@ imports! {
         index: c_int,
     ) -> *mut ap_expr_info_t;
     fn ap_expr_str_exec(r: *mut request_rec, expr: *const ap_expr_info_t, error: *mut *const c_char) -> *const c_char;
+    fn ap_hook_fixups(f: RequestHook, pre: Names, succ: Names, order: c_int);
     fn ap_hook_handler(f: RequestHook, pre: Names, succ: Names, order: c_int);
     fn ap_hook_end_generation(f: GenerationHook, pre: Names, succ: Names, order: c_int);
     fn ap_hook_monitor(f: MonitorHook, pre: Names, succ: Names, order: c_int);

@@ -9,6 +9,7 @@ mod neighbour;
 mod owners;
 mod privileges;
 mod replacing;
+mod threads;
 
 use std::time::Duration;
 
