@@ -122,6 +122,7 @@ unsafe extern "C" fn register_hooks(pool: *mut sys::apr_pool_t) {
         sys::ap_hook_map_to_storage(trampoline::map_to_storage, none, none, sys::APR_HOOK_LAST);
     }
     httpd::guard::register();
+    httpd::file_reader::register();
     // SAFETY: the pool in which hooks and providers are registered.
     httpd::auth::register(unsafe { apr::pool::Pool::from_raw(pool) });
     httpd::process::hook_child_stopping(trampoline::child_stopping);

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::ffi::CStr;
 use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt as _;
 
 use wsgid_protocol::Failure;
 use wsgid_protocol::payload;
@@ -16,6 +17,7 @@ use crate::apr::table::Table;
 use crate::exchange::Trouble;
 use crate::groups::Group;
 use crate::headers::{self, BadHead, Place};
+use crate::httpd::file_reader::Reader;
 use crate::httpd::request::Request;
 use crate::sys;
 
@@ -62,6 +64,8 @@ pub(crate) struct Response<'r> {
     unflushed: bool,
     /// A file is waiting for the end, to be passed on with it.
     has_file: bool,
+    /// Reads it, where whoever sends the answer must not.
+    reader: Option<&'r Reader<'r>>,
     /// How much of the request's body nobody has read.
     pub(crate) unread_body: u64,
     warned_about_length: bool,
@@ -89,6 +93,7 @@ impl<'r> Response<'r> {
             pending: 0,
             unflushed: false,
             has_file: false,
+            reader: None,
             unread_body: 0,
             warned_about_length: false,
             header_max: group.header_max,
@@ -269,9 +274,14 @@ impl<'r> Response<'r> {
         if self.discarded || self.instead.is_some() || len == 0 {
             return Ok(());
         }
+        let last = part.offset.saturating_add(len - 1);
+        if !matches!(file.read_at(&mut [0], last), Ok(1)) {
+            return Err(short_file());
+        }
         let (Ok(offset), Ok(len)) = (i64::try_from(part.offset), i64::try_from(len)) else {
             return Err(protocol("FILE with an offset that no file has"));
         };
+        self.reader = self.r.read_files();
         self.brigade
             .append_file(OwnedFd::from(file), offset, len, sendfile)
             .map_err(|status| Trouble::Failed(Failure::Protocol, format!("the file cannot be used (status {status})")))
@@ -305,7 +315,8 @@ impl<'r> Response<'r> {
             return Err(Trouble::Failed(Failure::ResponseShort, text));
         }
         self.brigade.append_eos();
-        self.pass()
+        let passed = self.pass();
+        if self.reader.is_some_and(Reader::is_short) { Err(short_file()) } else { passed }
     }
 
     fn pass(&mut self) -> Result<(), Trouble> {
@@ -353,6 +364,12 @@ impl<'r> Response<'r> {
 
 fn find<'h>(head: &ResponseHead<'h>, name: &[u8]) -> Option<&'h [u8]> {
     head.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| &***value)
+}
+
+/// Its length is what its file system said (of what the kernel makes up, a page), or
+/// it was cut off while it was being sent.
+fn short_file() -> Trouble {
+    Trouble::Failed(Failure::ResponseShort, "the file ends before its own length".to_owned())
 }
 
 fn protocol(error: impl std::fmt::Display) -> Trouble {

@@ -13,7 +13,7 @@ use crate::apr::pool::Pool;
 use crate::config::{DirConfig, ServerConfig};
 use crate::httpd::request::Request;
 use crate::httpd::server::Server;
-use crate::httpd::{auth as provider, directive as command, guard as body_guard};
+use crate::httpd::{auth as provider, directive as command, file_reader, guard as body_guard};
 use crate::{auth, check, child, handler, injected, launch, mapping, response, settings, status, sys, upgrades};
 
 thread_local! {
@@ -261,6 +261,20 @@ pub(crate) unsafe extern "C" fn fixups(r: *mut sys::request_rec) -> c_int {
     guard("fixups", 500, || {
         // SAFETY: httpd passes a request that this thread serves.
         upgrades::check(unsafe { Request::from_raw(r) })
+    })
+}
+
+/// A filter in front of whoever sends.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
+pub(crate) unsafe extern "C" fn read_files(
+    filter: *mut sys::ap_filter_t,
+    brigade: *mut sys::apr_bucket_brigade,
+) -> c_int {
+    guard("a filter", sys::AP_FILTER_ERROR, || {
+        // SAFETY: httpd calls this for the filters that `file_reader.rs` added.
+        unsafe { file_reader::filter(filter, brigade) }
     })
 }
 

@@ -182,6 +182,64 @@ impl<'r> Brigade<'r> {
     }
 }
 
+/// A brigade that httpd passed to a filter, to be taken apart.
+pub(crate) struct Incoming<'b> {
+    raw: *mut sys::apr_bucket_brigade,
+    life: PhantomData<&'b mut sys::apr_bucket_brigade>,
+}
+
+impl Incoming<'_> {
+    /// # Safety
+    /// `raw` is a brigade that is alive while this is, and nobody else's.
+    pub(crate) unsafe fn new(raw: *mut sys::apr_bucket_brigade) -> Self {
+        Self { raw, life: PhantomData }
+    }
+
+    fn first(&self) -> Option<*mut sys::apr_bucket> {
+        // SAFETY: the brigade is alive; only an address is computed.
+        let sentinel: *mut sys::apr_bucket = unsafe { &raw mut (*self.raw).list }.cast();
+        // SAFETY: the sentinel's link is the brigade's list head.
+        let first = unsafe { (*sentinel).link.next };
+        (first != sentinel).then_some(first)
+    }
+
+    /// `None` at the end. A file that comes first becomes bytes, so many, with the
+    /// rest of it behind; the error is that it has none, or cannot be read.
+    pub(crate) fn read_if_file(&mut self) -> Option<Result<usize, c_int>> {
+        let bucket = self.first()?;
+        // SAFETY: a bucket of this brigade.
+        let kind = unsafe { (*bucket).kind };
+        if !std::ptr::eq(kind, &raw const sys::apr_bucket_type_file) {
+            return Some(Ok(0));
+        }
+        // SAFETY: a bucket's type is a constant of the library that made it.
+        let Some(read) = (unsafe { (*kind).read }) else { return Some(Ok(0)) };
+        let mut bytes = std::ptr::null();
+        let mut len = 0;
+        // SAFETY: the vtable's own function, given one of its buckets.
+        let status = unsafe { read(bucket, &raw mut bytes, &raw mut len, sys::APR_BLOCK_READ) };
+        Some(if status == 0 && len > 0 { Ok(len) } else { Err(status) })
+    }
+
+    /// Moves the first bucket to the end of another brigade.
+    pub(crate) fn move_first(&mut self, to: &mut Brigade<'_>) {
+        let Some(bucket) = self.first() else { return };
+        // SAFETY: a bucket of this brigade.
+        let sys::ring_link { next, prev } = unsafe { std::ptr::read(&raw const (*bucket).link) };
+        // SAFETY: its neighbours, or the sentinel.
+        unsafe { (*prev).link.next = next };
+        // SAFETY: as above.
+        unsafe { (*next).link.prev = prev };
+        to.append(bucket);
+    }
+
+    /// Empties it.
+    pub(crate) fn clear(&mut self) {
+        // SAFETY: the brigade is alive; its buckets are destroyed.
+        unsafe { sys::apr_brigade_cleanup(self.raw.cast()) };
+    }
+}
+
 impl Drop for Brigade<'_> {
     fn drop(&mut self) {
         // SAFETY: made by apr_brigade_create and not destroyed before; this

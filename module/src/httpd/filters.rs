@@ -64,6 +64,15 @@ impl<'r> Request<'r> {
         first.is_some_and(|filter| unsafe { (*filter.frec).ftype } < sys::AP_FTYPE_PROTOCOL)
     }
 
+    /// Whether something stands between the request and the network (TLS).
+    pub(crate) fn is_sent_by_filters(self) -> bool {
+        self.any_output_filter(|filter| {
+            // SAFETY: every filter has a record.
+            let kind = unsafe { (*filter.frec).ftype };
+            (sys::AP_FTYPE_CONNECTION..sys::AP_FTYPE_NETWORK).contains(&kind)
+        })
+    }
+
     fn any_output_filter(self, wanted: impl Fn(&sys::ap_filter_t) -> bool) -> bool {
         // SAFETY: the request is alive.
         let mut next = unsafe { (*self.as_raw()).output_filters };

@@ -3,6 +3,7 @@
 pub(crate) mod auth;
 pub(crate) mod client;
 pub(crate) mod directive;
+pub(crate) mod file_reader;
 pub(crate) mod filters;
 pub(crate) mod guard;
 pub(crate) mod process;

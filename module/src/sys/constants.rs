@@ -48,6 +48,8 @@ constants! {
     AP_CONN_CLOSE: c_int = 1;
     AP_FTYPE_RESOURCE: c_int = 10;
     AP_FTYPE_PROTOCOL: c_int = 30;
+    AP_FTYPE_CONNECTION: c_int = 50;
+    AP_FTYPE_NETWORK: c_int = 60;
     AP_REQ_REJECT_PATH_INFO: c_int = 1;
     AP_MAX_REG_MATCH: usize = 10;
     OPT_EXECCGI: c_int = 8;

@@ -357,6 +357,7 @@ pub(crate) type HookChildStopping = unsafe extern "C" fn(ChildStoppingHook, Name
 #[cfg(not(test))]
 unsafe extern "C" {
     pub(crate) static apr_bucket_type_eos: apr_bucket_type_t;
+    pub(crate) static apr_bucket_type_file: apr_bucket_type_t;
     pub(crate) static ap_bucket_type_error: apr_bucket_type_t;
     pub(crate) static ap_server_conf: *mut server_rec;
     pub(crate) static ap_conftree: *mut super::ap_directive_t;
@@ -396,6 +397,8 @@ mod outside {
 
     pub(crate) static mut apr_bucket_type_eos: apr_bucket_type_t =
         apr_bucket_type_t { name: std::ptr::null(), num_func: 0, is_metadata: 1, destroy: None, read: None };
+    pub(crate) static mut apr_bucket_type_file: apr_bucket_type_t =
+        apr_bucket_type_t { name: std::ptr::null(), num_func: 0, is_metadata: 0, destroy: None, read: None };
     pub(crate) static mut ap_bucket_type_error: apr_bucket_type_t =
         apr_bucket_type_t { name: std::ptr::null(), num_func: 0, is_metadata: 1, destroy: None, read: None };
     pub(crate) static mut ap_server_conf: *mut server_rec = std::ptr::null_mut();

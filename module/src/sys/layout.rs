@@ -221,6 +221,7 @@ fn every_import_exists_in_the_server() {
         "ap_unixd_config",
         "ap_http_header_filter_handle",
         "apr_bucket_type_eos",
+        "apr_bucket_type_file",
         "ap_bucket_type_error",
     ];
     let printing = ["ap_log_rerror_", "ap_log_error_"];

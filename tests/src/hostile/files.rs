@@ -121,6 +121,20 @@ pub(super) const CASES: &[Case] = &[
         file(e, FilePart { offset: 0, len: 64 << 20 }, &[large.as_fd()])?;
         large.set_len(0)
     }),
+    Case::new("file-of-the-kernel", NotOk, |e| {
+        // It says that it is a page, and has some bytes.
+        let names =
+            ["/sys/devices/system/cpu/online", "/sys/kernel/mm/transparent_hugepage/enabled", "/sys/kernel/profiling"];
+        let it = names.iter().find_map(|name| File::open(name).ok()).ok_or(io::ErrorKind::NotFound)?;
+        file(e, FilePart { offset: 0, len: it.metadata()?.len() }, &[it.as_fd()])
+    }),
+    Case::new("file-cut-a-little-later", Any, |e| {
+        let large = tempfile::tempfile()?;
+        large.set_len(64 << 20)?;
+        file(e, FilePart { offset: 0, len: 64 << 20 }, &[large.as_fd()])?;
+        (0..3).for_each(|_| e.pause());
+        large.set_len(0)
+    }),
     Case::new("data-with-a-descriptor", NotOk, |e| unasked(e, 1, 1)),
     Case::new("data-with-250-descriptors", NotOk, |e| unasked(e, 250, 1)),
     Case::new("descriptor-flood", NotOk, |e| unasked(e, 250, 500)),

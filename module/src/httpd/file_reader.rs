@@ -1,0 +1,103 @@
+//! Reads the files of an answer where httpd's own way cannot be trusted with one
+//! that is shorter than it was: mod_http2 announces a DATA frame before it reads,
+//! and mod_ssl takes the end of a file for the end of what was to come. In front of
+//! them this filter reads, a bounded piece at a time, and passes on bytes that are
+//! there; at a short read it passes on nothing more. `response.rs` adds it, and
+//! breaks the answer off.
+
+#![expect(unsafe_code, reason = "an output filter, called by httpd")]
+
+use std::cell::Cell;
+use std::ffi::{CStr, c_int};
+
+use super::request::Request;
+use crate::apr::brigade::Incoming;
+use crate::sys;
+
+const NAME: &CStr = c"WSGID_FILE_READER";
+
+/// Behind what cuts ranges and counts lengths.
+const KIND: c_int = sys::AP_FTYPE_PROTOCOL + 5;
+
+/// So much is read before it is passed on.
+const PIECE: usize = 64 * 1024;
+
+/// The filter's state, in the request's pool.
+pub(crate) struct Reader<'r> {
+    r: Request<'r>,
+    is_short: Cell<bool>,
+}
+
+/// While httpd loads the module.
+pub(crate) fn register() {
+    // SAFETY: name and function live as long as the process.
+    unsafe {
+        sys::ap_register_output_filter(NAME.as_ptr(), crate::trampoline::read_files, None, KIND);
+    }
+}
+
+impl<'r> Request<'r> {
+    /// Has the files of the response read here, if whoever sends them must not.
+    pub(crate) fn read_files(self) -> Option<&'r Reader<'r>> {
+        if !self.is_secondary() && !self.is_sent_by_filters() {
+            return None;
+        }
+        let reader: &'r Reader<'r> = self.pool().value(Reader { r: self, is_short: Cell::new(false) });
+        let context = std::ptr::from_ref(reader).cast_mut().cast();
+        // SAFETY: the request is alive.
+        let connection = unsafe { (*self.as_raw()).connection };
+        // SAFETY: request and connection are alive, the context lives as long.
+        unsafe { sys::ap_add_output_filter(NAME.as_ptr(), context, self.as_raw(), connection) };
+        Some(reader)
+    }
+}
+
+impl Reader<'_> {
+    /// Whether a file ended too early.
+    pub(crate) fn is_short(&self) -> bool {
+        self.is_short.get()
+    }
+
+    /// Passes on what came, files as bytes.
+    fn pass(&self, mut incoming: Incoming<'_>, next: *mut sys::ap_filter_t) -> c_int {
+        let mut out = self.r.brigade();
+        let mut gathered = 0;
+        while let Some(read) = incoming.read_if_file() {
+            let Ok(len) = read else {
+                self.is_short.set(true);
+                incoming.clear();
+                return sys::AP_FILTER_ERROR;
+            };
+            incoming.move_first(&mut out);
+            gathered += len;
+            if gathered >= PIECE {
+                gathered = 0;
+                // SAFETY: the next filter of the same chain.
+                let status = unsafe { sys::ap_pass_brigade(next, out.as_raw()) };
+                out.clear();
+                if status != 0 {
+                    incoming.clear();
+                    return status;
+                }
+            }
+        }
+        // SAFETY: as above.
+        let status = unsafe { sys::ap_pass_brigade(next, out.as_raw()) };
+        out.clear();
+        status
+    }
+}
+
+/// The filter.
+///
+/// # Safety
+/// For httpd, with a filter that [`Request::read_files`] added.
+pub(crate) unsafe fn filter(filter: *mut sys::ap_filter_t, brigade: *mut sys::apr_bucket_brigade) -> c_int {
+    // SAFETY: the filter is alive while it is called.
+    let filter = unsafe { &*filter };
+    // SAFETY: the context that was given when the filter was added.
+    let reader = unsafe { &*filter.ctx.cast::<Reader<'_>>() };
+    // SAFETY: httpd passes a brigade that is alive.
+    let incoming = unsafe { Incoming::new(brigade) };
+    reader.pass(incoming, filter.next)
+}
