@@ -142,6 +142,8 @@ pub(crate) enum Mount<'p> {
 #[derive(Clone, Copy)]
 pub(crate) struct Alias<'p> {
     pub(crate) mount: Mount<'p>,
+    /// The one URL path that it is about, if it is about one and one target.
+    pub(crate) fixed_path: Option<&'p CStr>,
     pub(crate) target: &'p CStr,
     pub(crate) process_group: Option<&'p CStr>,
     pub(crate) application_group: Option<&'p CStr>,

@@ -25,6 +25,7 @@ use crate::groups::Group;
 use crate::httpd::process;
 use crate::pool::Pooled;
 use crate::sent_file;
+use crate::target::ApplicationGroup;
 
 /// How often a wait looks up.
 const TICK: Duration = Duration::from_millis(250);
@@ -80,7 +81,7 @@ impl Connection {
     pub(crate) fn open<P: Patience>(
         plan: &Plan,
         group: &Group,
-        application_group: &str,
+        application_group: &ApplicationGroup,
         patience: &mut P,
     ) -> Result<Self, Wait<P::Interruption>> {
         let path = plan.socket.as_deref().ok_or_else(|| Wait::Io(io::Error::other("there is no supervisor")))?;
@@ -91,12 +92,12 @@ impl Connection {
             version_min: VERSIONS.0,
             version_max: VERSIONS.1,
             group: group.name.clone(),
-            application_group: application_group.to_owned(),
+            application_group: application_group.name.clone(),
             pid: std::process::id(),
             generation: plan.generation,
             nonce,
             secret: plan.secret,
-            from_request: false,
+            from_request: application_group.from_request,
         };
         let hello = encode_frame(Kind::Hello, &hello).map_err(Wait::Io)?;
         Ok(Self {

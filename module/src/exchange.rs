@@ -17,6 +17,7 @@ use crate::group_log;
 use crate::groups::Group;
 use crate::httpd::request::Request;
 use crate::pool::{PoolOf, Pooled};
+use crate::target::ApplicationGroup;
 
 /// Why a request did not end well.
 #[derive(Debug)]
@@ -44,7 +45,7 @@ pub(crate) struct Exchange<'e, 'r> {
     pub(crate) r: Request<'r>,
     pub(crate) child: &'static Child,
     pub(crate) group: &'e Group,
-    pub(crate) application_group: &'e str,
+    pub(crate) application_group: &'e ApplicationGroup,
     /// The encoded head.
     pub(crate) head: &'e [u8],
     /// Time without a byte from the worker.
@@ -154,7 +155,7 @@ impl<'r> Exchange<'_, 'r> {
         frames: &mut Frames<'_, 'r>,
         conversation: &mut dyn Conversation<'r>,
     ) -> Result<(), Trouble> {
-        let pool = self.child.pools.of(&self.group.name, self.application_group);
+        let pool = self.child.pools.of(&self.group.name, &self.application_group.name);
         let mut tries = 0;
         loop {
             let (lease, is_fresh) = self.lease(&pool)?;

@@ -139,7 +139,7 @@ fn note_slow(r: Request<'_>, target: &Target<'_>, limit: Duration) {
                 "WSGID0090: slow request: {:.3} s for {method} {uri} (process group `{}`, application group `{}`)",
                 took.as_secs_f64(),
                 target.group,
-                target.application_group
+                target.application_group.name
             )
         });
     }

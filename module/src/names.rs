@@ -1,6 +1,7 @@
 //! The names of process and application groups and of callables: `%{GLOBAL}`,
 //! `%{SERVER}`, `%{HOST}`, `%{RESOURCE}`, `%{ENV:x}`. Pure; what a request
-//! says comes through [`Facts`].
+//! says comes through [`Facts`]. Says which names the configuration alone
+//! makes, and which a client can make as many of as it likes.
 
 use std::borrow::Cow;
 
@@ -8,42 +9,74 @@ use std::borrow::Cow;
 pub(crate) trait Facts {
     /// ServerName.
     fn server(&self) -> Cow<'_, str>;
-    /// The Host header, or ServerName.
-    fn host(&self) -> Cow<'_, str>;
-    /// The port the server answers on.
+    /// The name that the client asked for.
+    fn host(&self) -> Host<'_>;
+    /// The port of the listener. Not the one of the Host header: a client may
+    /// write there what it likes.
     fn port(&self) -> u16;
     /// The URL path of the script.
     fn script_name(&self) -> Cow<'_, str>;
+    /// Whether the configuration says which script that URL path is.
+    fn is_script_name_configured(&self) -> bool;
     /// Notes, then variables of the request, then of the process.
     fn variable(&self, name: &str) -> Option<String>;
 }
 
-/// The name behind what a directive says. An unknown form is the name itself.
-pub(crate) fn resolve<'n>(name: &'n str, facts: &dyn Facts) -> Cow<'n, str> {
-    let once = resolve_once(name, facts);
-    // A variable may hold one of the forms; but not another variable, which
-    // could go round in circles.
-    match once {
-        Cow::Owned(value) if value.starts_with('%') && !value.starts_with("%{ENV:") => {
-            Cow::Owned(resolve_once(&value, facts).into_owned())
-        }
-        other => other,
+/// The name that a client asked for.
+pub(crate) struct Host<'f> {
+    pub(crate) name: Cow<'f, str>,
+    /// Whether ServerName or a ServerAlias without wildcards is that name.
+    pub(crate) is_configured: bool,
+}
+
+/// A name that was resolved.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Name<'n> {
+    pub(crate) text: Cow<'n, str>,
+    /// Whether the request made it: another request may make another.
+    pub(crate) from_request: bool,
+}
+
+impl<'n> Name<'n> {
+    fn configured(text: impl Into<Cow<'n, str>>) -> Self {
+        Self { text: text.into(), from_request: false }
+    }
+
+    fn into_owned(self) -> Name<'static> {
+        Name { text: Cow::Owned(self.text.into_owned()), from_request: self.from_request }
     }
 }
 
-fn resolve_once<'n>(name: &'n str, facts: &dyn Facts) -> Cow<'n, str> {
+/// The name behind what a directive says. An unknown form is the name itself.
+pub(crate) fn resolve<'n>(name: &'n str, facts: &dyn Facts) -> Name<'n> {
+    let Some(variable) = name.strip_prefix("%{ENV:").and_then(|rest| rest.strip_suffix('}')) else {
+        return resolve_form(name, facts).unwrap_or_else(|| Name::configured(name));
+    };
+    let Some(value) = facts.variable(variable) else { return Name::configured(name) };
+    // A variable may hold one of the forms; but not another variable, which
+    // could go round in circles.
+    match resolve_form(&value, facts) {
+        Some(resolved) => resolved.into_owned(),
+        None => Name { text: Cow::Owned(value), from_request: true },
+    }
+}
+
+/// The name behind one of the forms, but for `%{ENV:x}`.
+fn resolve_form(name: &str, facts: &dyn Facts) -> Option<Name<'static>> {
     match name {
-        "%{GLOBAL}" => Cow::Borrowed(""),
-        "%{SERVER}" => Cow::Owned(with_port(&facts.server(), facts.port())),
-        "%{HOST}" => Cow::Owned(with_port(&facts.host(), facts.port())),
+        "%{GLOBAL}" => Some(Name::configured("")),
+        "%{SERVER}" => Some(Name::configured(with_port(&facts.server(), facts.port()))),
+        "%{HOST}" => {
+            let host = facts.host();
+            let text = Cow::Owned(with_port(&host.name, facts.port()));
+            Some(Name { text, from_request: !host.is_configured })
+        }
         "%{RESOURCE}" => {
             let server = with_port(&facts.server(), facts.port());
-            Cow::Owned(format!("{server}|{}", facts.script_name()))
+            let text = Cow::Owned(format!("{server}|{}", facts.script_name()));
+            Some(Name { text, from_request: !facts.is_script_name_configured() })
         }
-        _ => match name.strip_prefix("%{ENV:").and_then(|rest| rest.strip_suffix('}')) {
-            Some(variable) => facts.variable(variable).map_or(Cow::Borrowed(name), Cow::Owned),
-            None => Cow::Borrowed(name),
-        },
+        _ => None,
     }
 }
 
@@ -54,30 +87,60 @@ fn with_port(host: &str, port: u16) -> String {
     }
 }
 
+/// Whether a URL path and a file differ from a place of the configuration
+/// (`prefix` is `root`) by the same rest, so that each file there has one URL.
+pub(crate) fn is_mapped(url: &[u8], prefix: &[u8], file: &[u8], root: &[u8]) -> bool {
+    let rest_of_file = file.strip_prefix(without_slashes(root));
+    let rest_of_url = url.strip_prefix(without_slashes(prefix));
+    rest_of_file.is_some() && rest_of_file == rest_of_url
+}
+
+fn without_slashes(path: &[u8]) -> &[u8] {
+    let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
+    path.get(..end).unwrap_or_default()
+}
+
+/// The one URL path that a regular expression matches, if it is so plain.
+pub(crate) fn fixed_path(pattern: &str) -> Option<String> {
+    let inner = pattern.strip_prefix('^')?;
+    let inner = inner.strip_suffix('$').unwrap_or(inner).replace("\\.", ".\0");
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/_-~".contains(&byte);
+    let dots_are_escaped = inner.matches('.').count() == inner.matches(".\0").count();
+    let path = inner.replace(".\0", ".");
+    (dots_are_escaped && path.bytes().all(|byte| is_plain(byte) || byte == b'.')).then_some(path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    struct Fixed(u16);
+    struct Fixed {
+        port: u16,
+        is_configured: bool,
+    }
 
     impl Facts for Fixed {
         fn server(&self) -> Cow<'_, str> {
             "www.example".into()
         }
-        fn host(&self) -> Cow<'_, str> {
-            "alias.example".into()
+        fn host(&self) -> Host<'_> {
+            Host { name: "alias.example".into(), is_configured: self.is_configured }
         }
         fn port(&self) -> u16 {
-            self.0
+            self.port
         }
         fn script_name(&self) -> Cow<'_, str> {
             "/app".into()
+        }
+        fn is_script_name_configured(&self) -> bool {
+            self.is_configured
         }
         fn variable(&self, name: &str) -> Option<String> {
             match name {
                 "GROUP" => Some("site".into()),
                 "INDIRECT" => Some("%{SERVER}".into()),
                 "CIRCLE" => Some("%{ENV:CIRCLE}".into()),
+                "ODD" => Some("%odd".into()),
                 _ => None,
             }
         }
@@ -96,10 +159,57 @@ mod tests {
             (80, "%{ENV:INDIRECT}", "www.example"),
             (80, "%{ENV:CIRCLE}", "%{ENV:CIRCLE}"),
             (80, "%{ENV:MISSING}", "%{ENV:MISSING}"),
+            (80, "%{ENV:ODD}", "%odd"),
             (80, "%{global}", "%{global}"),
             (80, "site", "site"),
         ] {
-            assert_eq!(resolve(name, &Fixed(port)), expected, "{name} on port {port}");
+            assert_eq!(resolve(name, &Fixed { port, is_configured: true }).text, expected, "{name} on port {port}");
+        }
+    }
+
+    #[test]
+    fn what_a_client_can_write_makes_a_name_the_requests() {
+        let made = |name: &str, is_configured| resolve(name, &Fixed { port: 80, is_configured }).from_request;
+        for name in ["%{HOST}", "%{RESOURCE}"] {
+            assert!(!made(name, true) && made(name, false), "{name}");
+        }
+        for name in ["%{ENV:GROUP}", "%{ENV:CIRCLE}", "%{ENV:ODD}"] {
+            assert!(made(name, true), "{name}");
+        }
+        for name in ["%{GLOBAL}", "%{SERVER}", "%{ENV:INDIRECT}", "%{ENV:MISSING}", "site"] {
+            assert!(!made(name, false), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_a_mapped_place_has_one_url() {
+        for (url, prefix, file, root, expected) in [
+            ("", "/", "/srv/app.wsgi", "/srv/app.wsgi", true),
+            ("/app", "/app", "/srv/app.wsgi", "/srv/app.wsgi", true),
+            ("/w/a.wsgi", "/w/", "/srv/a.wsgi", "/srv/", true),
+            ("/w/a.wsgi", "", "/srv/w/a.wsgi", "/srv", true),
+            ("/x", "/", "/srv/app.wsgi", "/srv/app.wsgi", false),
+            ("/x/app.wsgi", "", "/srv/app.wsgi", "/srv", false),
+            ("/app", "/app", "/srv/other.wsgi", "/srv/app.wsgi", false),
+        ] {
+            let bytes = [url, prefix, file, root].map(str::as_bytes);
+            assert_eq!(is_mapped(bytes[0], bytes[1], bytes[2], bytes[3]), expected, "{url} {prefix} {file} {root}");
+        }
+    }
+
+    #[test]
+    fn a_plain_expression_stands_for_one_path() {
+        for (pattern, expected) in [
+            ("^/app", Some("/app")),
+            ("^/app$", Some("/app")),
+            (r"^/app\.py", Some("/app.py")),
+            ("^/app.py", None),
+            ("^/([^/]+)", None),
+            ("/app", None),
+            ("^/app/?", None),
+            (r"^/a\d", None),
+        ] {
+            assert_eq!(fixed_path(pattern).as_deref(), expected, "{pattern}");
         }
     }
 }

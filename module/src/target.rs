@@ -11,9 +11,9 @@ use wsgid_protocol::request::Call;
 use crate::child::Child;
 use crate::config::{DirConfig, HandlerScript, MapHead, ScriptRef};
 use crate::groups::{self, Group};
-use crate::httpd::request::Request;
+use crate::httpd::request::{self, Request};
 use crate::mapping::note;
-use crate::names::{self, Facts};
+use crate::names::{self, Facts, Host, Name};
 use crate::settings::DEFAULT_GROUP;
 
 /// The application object's name unless WSGICallableObject gives another.
@@ -31,7 +31,21 @@ pub(crate) struct Target<'r> {
     pub(crate) method: &'r CStr,
     pub(crate) pass_authorization: bool,
     pub(crate) group: String,
-    pub(crate) application_group: String,
+    pub(crate) application_group: ApplicationGroup,
+}
+
+/// The application group of a request.
+#[derive(Debug, Default)]
+pub(crate) struct ApplicationGroup {
+    pub(crate) name: String,
+    /// Whether the request made the name, see `names`.
+    pub(crate) from_request: bool,
+}
+
+impl From<Name<'_>> for ApplicationGroup {
+    fn from(name: Name<'_>) -> Self {
+        Self { name: name.text.into_owned(), from_request: name.from_request }
+    }
 }
 
 impl Target<'_> {
@@ -73,7 +87,8 @@ fn split_path<'r>(r: Request<'r>) -> (&'r [u8], &'r [u8]) {
 /// directive says otherwise.
 pub(crate) fn of_question<'r>(r: Request<'r>, script: &ScriptRef<'r>, call: Call<'r>) -> Target<'r> {
     let (script_name, path_info) = split_path(r);
-    let facts = RequestFacts { r, script_name };
+    // The file that is asked for is not the script that is asked.
+    let facts = RequestFacts { r, script_name, is_script: false };
     let name = |name: Option<&'r CStr>| named(name.unwrap_or(c"%{GLOBAL}"), &facts);
     Target {
         call,
@@ -84,19 +99,23 @@ pub(crate) fn of_question<'r>(r: Request<'r>, script: &ScriptRef<'r>, call: Call
         path_info,
         method: r.method().unwrap_or(c"GET"),
         pass_authorization: false,
-        group: groups::resolve(&name(script.process_group)).to_owned(),
+        group: groups::resolve(&name(script.process_group).name).to_owned(),
         application_group: name(script.application_group),
     }
 }
 
 /// Puts what a dispatch script chose in the place of what was configured.
 pub(crate) fn redirect<'r>(r: Request<'r>, target: &mut Target<'r>, choice: &Choice) {
-    let facts = RequestFacts { r, script_name: target.script_name };
+    let is_script = target.handler_script.is_none();
+    let facts = RequestFacts { r, script_name: target.script_name, is_script };
     if let Some(group) = &choice.process_group {
-        groups::resolve(&names::resolve(group, &facts)).clone_into(&mut target.group);
+        groups::resolve(&names::resolve(group, &facts).text).clone_into(&mut target.group);
     }
     if let Some(group) = &choice.application_group {
-        target.application_group = names::resolve(group, &facts).into_owned();
+        let chosen = names::resolve(group, &facts);
+        // A name in plain words is what the script made of this request.
+        let from_request = chosen.from_request || chosen.text.as_ref() == group.as_str();
+        target.application_group = Name { from_request, ..chosen }.into();
     }
     if let (Some(callable), Call::Application) = (&choice.callable, target.call) {
         target.callable = callable_named(callable, &facts);
@@ -118,7 +137,7 @@ pub(crate) fn of_request<'r>(
 ) -> Target<'r> {
     let (script_name, path_info) = split_path(r);
     let notes = r.notes();
-    let facts = RequestFacts { r, script_name };
+    let facts = RequestFacts { r, script_name, is_script: handler_script.is_none() };
     let own = handler_script.map(|known| &known.script);
     let choose = |note: &CStr, from_script: Option<&'r CStr>, from_config: Option<&'r CStr>| {
         from_script.or_else(|| notes.get(note)).or(from_config)
@@ -126,7 +145,7 @@ pub(crate) fn of_request<'r>(
     let group = choose(note::PROCESS_GROUP, own.and_then(|own| own.process_group), config.process_group);
     let application =
         choose(note::APPLICATION_GROUP, own.and_then(|own| own.application_group), config.application_group);
-    let group = named(group.unwrap_or(c"%{GLOBAL}"), &facts);
+    let group = named(group.unwrap_or(c"%{GLOBAL}"), &facts).name;
     let application_group = named(application.unwrap_or(c"%{RESOURCE}"), &facts);
     let callable = match handler_script {
         Some(_) => c"handle_request",
@@ -152,13 +171,13 @@ pub(crate) fn of_request<'r>(
     }
 }
 
-fn named(name: &CStr, facts: &RequestFacts<'_>) -> String {
-    names::resolve(&name.to_string_lossy(), facts).into_owned()
+fn named(name: &CStr, facts: &RequestFacts<'_>) -> ApplicationGroup {
+    names::resolve(&name.to_string_lossy(), facts).into()
 }
 
 /// The name of the callable; a variable that nobody set leaves the usual one.
 fn callable_named<'r>(name: &str, facts: &RequestFacts<'r>) -> &'r CStr {
-    match names::resolve(name, facts) {
+    match names::resolve(name, facts).text {
         Cow::Borrowed(name) if name.starts_with("%{ENV:") => CALLABLE,
         found => facts.r.pool().string(found.as_bytes()),
     }
@@ -179,6 +198,26 @@ fn method<'r>(r: Request<'r>, config: &DirConfig<'_>) -> &'r CStr {
 struct RequestFacts<'r> {
     r: Request<'r>,
     script_name: &'r [u8],
+    /// Whether the file that the URL means is the script.
+    is_script: bool,
+}
+
+impl RequestFacts<'_> {
+    /// Whether an alias says that this URL path is this file.
+    fn is_aliased(&self, file: &[u8]) -> bool {
+        self.r.server().config().all_aliases().any(|alias| {
+            let path = alias.fixed_path.map(CStr::to_bytes);
+            path.is_some_and(|path| names::is_mapped(self.script_name, path, file, alias.target.to_bytes()))
+        })
+    }
+
+    /// Whether it is a file of the document root, or of a directory that Alias names.
+    fn is_below_a_root(&self, file: &[u8]) -> bool {
+        let prefix = self.r.context_prefix().unwrap_or_default();
+        let root = self.r.context_document_root();
+        let is_file = matches!(self.r.target(), request::Target::File);
+        is_file && root.is_some_and(|root| names::is_mapped(self.script_name, prefix.to_bytes(), file, root.to_bytes()))
+    }
 }
 
 impl Facts for RequestFacts<'_> {
@@ -186,16 +225,25 @@ impl Facts for RequestFacts<'_> {
         self.r.server().hostname().map_or_else(Default::default, CStr::to_string_lossy)
     }
 
-    fn host(&self) -> Cow<'_, str> {
-        self.r.hostname().map_or_else(|| self.server(), CStr::to_string_lossy)
+    fn host(&self) -> Host<'_> {
+        let Some(said) = self.r.hostname() else { return Host { name: self.server(), is_configured: true } };
+        let said = said.to_bytes();
+        let said = said.strip_suffix(b".").unwrap_or(said);
+        let name = String::from_utf8_lossy(said).to_ascii_lowercase().into();
+        Host { name, is_configured: self.r.server().is_named(said) }
     }
 
     fn port(&self) -> u16 {
-        self.r.server_port()
+        self.r.local_port().unwrap_or_default()
     }
 
     fn script_name(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(self.script_name)
+    }
+
+    fn is_script_name_configured(&self) -> bool {
+        let file = self.r.filename().unwrap_or_default().to_bytes();
+        self.is_aliased(file) || (self.is_script && self.is_below_a_root(file))
     }
 
     fn variable(&self, name: &str) -> Option<String> {
@@ -261,7 +309,7 @@ fn visible_group<'c>(r: Request<'_>, target: &Target<'_>, child: &'c Child) -> R
     if !group.is_visible_from(r.server()) {
         return Err((Failure::NotAllowed, format!("process group `{name}` belongs to another virtual host")));
     }
-    if target.application_group.len() > MAX_NAME_LEN {
+    if target.application_group.name.len() > MAX_NAME_LEN {
         return Err((Failure::NotAllowed, "the name of the application group is too long".to_owned()));
     }
     Ok(group)

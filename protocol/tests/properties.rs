@@ -181,10 +181,10 @@ proptest! {
     }
 
     #[test]
-    fn hellos(names in (".{0,60}", ".{0,60}"), numbers in any::<(u16, u16, u32, u64, u32)>(), secret in any::<[u8; 32]>()) {
-        let (version_min, version_max, pid, generation, nonce) = numbers;
+    fn hellos(names in (".{0,60}", ".{0,60}"), numbers in any::<(u16, u16, u32, u64, u32, bool)>(), secret in any::<[u8; 32]>()) {
+        let (version_min, version_max, pid, generation, nonce, from_request) = numbers;
         let (group, application_group) = names;
-        comes_back(&Hello { version_min, version_max, group, application_group, pid, generation, nonce, secret, from_request: nonce % 2 == 0 });
+        comes_back(&Hello { version_min, version_max, group, application_group, pid, generation, nonce, secret, from_request });
     }
 
     #[test]

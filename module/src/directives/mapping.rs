@@ -10,6 +10,7 @@ use super::words::on_or_off;
 use super::{Context, Outcome, Words};
 use crate::config::{Alias, HandlerScript, Mount, ScriptRef, Switch};
 use crate::httpd::regex::Regex;
+use crate::names;
 use crate::settings::{self, Import, Naming};
 
 /// The options behind a script's path.
@@ -60,8 +61,8 @@ pub(super) fn script_alias(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> O
     if !is_directory {
         preload(file, &options);
     }
-    let mount = Mount::Prefix(cx.pool.string(url.as_bytes()));
-    add_alias(cx, mount, file, &options);
+    let url = cx.pool.string(url.as_bytes());
+    add_alias(cx, Mount::Prefix(url), Some(url), file, &options);
     Ok(())
 }
 
@@ -72,19 +73,29 @@ pub(super) fn script_alias_match(cx: &mut Context<'_, '_>, words: &mut Words<'_>
     let regex = Regex::compile(cx.pool, cx.pool.string(pattern.as_bytes()))
         .ok_or_else(|| format!("`{pattern}` is not a regular expression"))?;
     let file = path(cx, &target)?;
-    if !target.contains(['$', '&']) {
+    let is_one_target = !target.contains(['$', '&']);
+    if is_one_target {
         preload(file, &options);
     }
-    add_alias(cx, Mount::Pattern(regex), file, &options);
+    let fixed_path = names::fixed_path(&pattern).filter(|_| is_one_target);
+    let fixed_path = fixed_path.map(|path| cx.pool.string(path.as_bytes()));
+    add_alias(cx, Mount::Pattern(regex), fixed_path, file, &options);
     Ok(())
 }
 
-fn add_alias<'p>(cx: &mut Context<'_, 'p>, mount: Mount<'p>, target: &'p CStr, options: &ScriptOptions) {
+fn add_alias<'p>(
+    cx: &mut Context<'_, 'p>,
+    mount: Mount<'p>,
+    fixed_path: Option<&'p CStr>,
+    target: &'p CStr,
+    options: &ScriptOptions,
+) {
     let pool = cx.pool;
     let string = |text: &Option<String>| text.as_ref().map(|text| pool.string(text.as_bytes()));
     names_group(cx, options.process_group.as_deref(), true);
     let alias = Alias {
         mount,
+        fixed_path,
         target,
         process_group: string(&options.process_group),
         application_group: string(&options.application_group),

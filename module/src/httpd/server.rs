@@ -47,6 +47,28 @@ impl<'s> Server<'s> {
         unsafe { optional(self.get().server_hostname) }
     }
 
+    /// Whether this is the ServerName, or a ServerAlias without wildcards.
+    pub(crate) fn is_named(self, host: &[u8]) -> bool {
+        let is_own = |name: &CStr| name.to_bytes().eq_ignore_ascii_case(host);
+        self.hostname().is_some_and(is_own) || self.aliases().any(is_own)
+    }
+
+    /// ServerAlias, but for those with wildcards.
+    fn aliases(self) -> impl Iterator<Item = &'s CStr> {
+        // SAFETY: null or an array of the configuration.
+        let array = unsafe { self.get().names.as_ref() };
+        let names: &'s [*const std::ffi::c_char] = match array {
+            // SAFETY: httpd stores `nelts` pointers to C strings at `elts`; nothing
+            // is added once the configuration has been read.
+            Some(array) if array.nelts > 0 => unsafe {
+                std::slice::from_raw_parts(array.elts.cast(), array.nelts.unsigned_abs() as usize)
+            },
+            _ => &[],
+        };
+        // SAFETY: null or a C string of the configuration.
+        names.iter().filter_map(|name| unsafe { optional(*name) })
+    }
+
     pub(crate) fn admin(self) -> Option<&'s CStr> {
         // SAFETY: null or a C string of the configuration.
         unsafe { optional(self.get().server_admin) }

@@ -19,6 +19,7 @@ use crate::connection::{Connection, Patience, Wait};
 use crate::groups::Group;
 use crate::httpd::request::Request;
 use crate::sys;
+use crate::target::ApplicationGroup;
 
 /// The handler's name.
 pub(crate) const HANDLER: &CStr = c"wsgid-status";
@@ -85,7 +86,8 @@ fn ask() -> Result<Value, String> {
         Wait::Io(error) => error.to_string(),
     };
     let group = Group::of_status();
-    let mut connection = Connection::open(&child.plan, &group, "", &mut patience).map_err(trouble)?;
+    let mut connection =
+        Connection::open(&child.plan, &group, &ApplicationGroup::default(), &mut patience).map_err(trouble)?;
     connection.greet(&mut patience).map_err(trouble)?;
     let mut text = Vec::new();
     loop {

@@ -46,6 +46,10 @@ pub(crate) struct server_rec {
     pub(crate) server_hostname: *mut c_char,
     pub(crate) addrs: *mut server_addr_rec,
     pub(crate) timeout: apr_time_t,
+    pub(crate) keep_alive_timeout: apr_time_t,
+    pub(crate) keep_alive_max: c_int,
+    pub(crate) keep_alive: c_int,
+    pub(crate) names: *mut apr_array_header_t,
 }
 
 /// Up to `log_id`; `master` and what follows are newer than 2.4.1 but older

@@ -52,7 +52,7 @@ fn request_facts(facts: &mut Vec<Fact>) {
         log_id, current_thread, master);
     fields!(facts, server_rec as "server_rec": process, next, error_fname, error_log, log, module_config,
         lookup_defaults, defn_name, defn_line_number, is_virtual, port, server_scheme, server_admin,
-        server_hostname, addrs, timeout);
+        server_hostname, addrs, timeout, keep_alive_timeout, keep_alive_max, keep_alive, names);
     fields!(facts, process_rec as "process_rec": pool, pconf, short_name, argv, argc);
     fields!(facts, ap_filter_t as "ap_filter_t": frec, ctx, next, r, c);
     fields!(facts, ap_filter_rec_t as "ap_filter_rec_t": name, filter_func, filter_init_func, next, providers, ftype);
