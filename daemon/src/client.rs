@@ -231,7 +231,8 @@ fn print_pool(pool: &Value) {
         name => escaped(name.as_bytes()),
     };
     say!(
-        "  {application}: {}, generation {}, {} waiting, {} restarts",
+        "  {application}{}: {}, generation {}, {} waiting, {} restarts",
+        if is(pool, "from_request") { " (named by a request)" } else { "" },
         text(pool, "state"),
         number(pool, "generation"),
         number(pool, "waiting"),

@@ -222,6 +222,13 @@ impl Connections {
         Some(connection)
     }
 
+    /// Forgets a pool that has ended, with the connections that it still holds.
+    pub(crate) fn forget_pool(&mut self, pool: PoolId) {
+        for id in self.held.remove(&pool).into_iter().flatten() {
+            self.all.remove(&id);
+        }
+    }
+
     /// The held connections of a pool, oldest first.
     pub(crate) fn held(&self, pool: PoolId) -> Vec<ConnectionId> {
         self.held.get(&pool).map(|held| held.iter().copied().collect()).unwrap_or_default()

@@ -36,6 +36,7 @@ mod privilege;
 mod proc;
 mod process;
 mod reexec;
+mod room;
 mod session;
 mod signals;
 mod spawn;

@@ -124,6 +124,12 @@ pub(crate) struct PoolState {
     pub(crate) group: String,
     #[serde(default)]
     pub(crate) application_group: String,
+    /// Only requests have named it.
+    #[serde(default)]
+    pub(crate) from_request: bool,
+    /// It is on its way out, and another of its name may be there.
+    #[serde(default)]
+    pub(crate) is_forgotten: bool,
     /// `None`: one without workers, as its group is defined.
     #[serde(default)]
     pub(crate) machine: Option<Pool>,

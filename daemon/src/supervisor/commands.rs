@@ -269,6 +269,7 @@ impl Supervisor {
         };
         json!({
             "application_group": pool.application_group,
+            "from_request": pool.from_request,
             "state": state,
             "cause": cause,
             "generation": pool.machine.generation(),

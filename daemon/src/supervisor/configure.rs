@@ -12,12 +12,22 @@ use wsgid_protocol::GroupConfig;
 use wsgid_protocol::config::LogTarget;
 use wsgid_protocol::control::{Configuration, ServerFacts, ToParent};
 
+use super::requested::is_configured;
 use super::{Callables, Group, Known, PoolEntry, Supervisor};
 use crate::connections::PoolId;
 use crate::definition::Definition;
 use crate::log::{Place, Syslog, Target};
 use crate::pool::{Event, Pool};
 use crate::{identity, log, notify, standalone, visitors};
+
+/// Who wants a pool.
+#[derive(Clone, Copy)]
+pub(super) struct Asker {
+    /// Its workers start now and not with the first request.
+    pub(super) eager: bool,
+    /// A request made the name.
+    pub(super) from_request: bool,
+}
 
 impl Supervisor {
     /// Applies a configuration of the httpd parent.
@@ -183,6 +193,9 @@ impl Supervisor {
         let pools: Vec<PoolId> = group.pools.values().copied().collect();
         for pool in pools {
             self.pool_event(pool, Event::Define(Arc::clone(&definition)));
+            if let Some(entry) = self.pools.get_mut(&pool) {
+                entry.from_request &= !is_configured(&definition.config, &entry.application_group);
+            }
             if let Some(entry) = self.pools.get_mut(&pool).filter(|entry| entry.machine.has_latest()) {
                 // A definition that did not work was taken back.
                 entry.given_up.take_if(|given_up| given_up.other_definition);
@@ -192,7 +205,7 @@ impl Supervisor {
             definition.config.preload_scripts.iter().map(|preload| preload.application_group.clone()).collect();
         for application_group in eager {
             if definition.config.processes > 0 {
-                self.pool_for(name, &application_group, true);
+                self.pool_for(name, &application_group, Asker { eager: true, from_request: false });
             }
         }
     }
@@ -270,15 +283,17 @@ impl Supervisor {
         }
     }
 
-    /// The pool of an application group, made if it is new; `None` if there
-    /// are too many.
-    pub(super) fn pool_for(&mut self, name: &str, application_group: &str, eager: bool) -> Option<PoolId> {
+    /// The pool of an application group, made if it is new; `None` if the process
+    /// group is not there. Whether there is room for one that requests name is
+    /// asked before.
+    pub(super) fn pool_for(&mut self, name: &str, application_group: &str, asker: Asker) -> Option<PoolId> {
         let group = self.groups.get_mut(name)?;
+        let from_request = asker.from_request && !is_configured(&group.definition.config, application_group);
         if let Some(pool) = group.pools.get(application_group) {
+            if let Some(entry) = self.pools.get_mut(pool) {
+                entry.from_request &= from_request;
+            }
             return Some(*pool);
-        }
-        if group.pools.len() >= super::POOLS_MAX {
-            return None;
         }
         self.last_pool += 1;
         let pool = self.last_pool;
@@ -286,7 +301,10 @@ impl Supervisor {
         let entry = PoolEntry {
             group: name.to_owned(),
             application_group: application_group.to_owned(),
-            machine: Pool::new(pool, Arc::clone(&group.definition), eager),
+            from_request,
+            is_forgotten: false,
+            used: Instant::now(),
+            machine: Pool::new(pool, Arc::clone(&group.definition), asker.eager),
             refusing: None,
             held_deadline: None,
             retry_at: None,
@@ -308,9 +326,7 @@ impl Supervisor {
 
     /// The pool has ended: forget it, and its group with the last one.
     pub(super) fn forget_pool(&mut self, pool: PoolId) {
-        for id in self.connections.held(pool) {
-            self.connections.remove(id);
-        }
+        self.connections.forget_pool(pool);
         let Some(entry) = self.pools.remove(&pool) else { return };
         if let Some(at) = entry.timer {
             self.timers.remove(&(at, pool));

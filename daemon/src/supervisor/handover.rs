@@ -48,6 +48,7 @@ impl Supervisor {
         while let Ok(greeted) = inputs.incoming.try_recv() {
             incoming.push(greeted);
         }
+        incoming.extend(self.take_waiting_for_room());
         incoming.extend(self.early.take_out(|_| true).into_iter().map(|(_, incoming)| incoming));
         self.preloading.end_all();
         self.give_priorities_back();
@@ -160,6 +161,8 @@ impl Supervisor {
                 id,
                 group: entry.group,
                 application_group: entry.application_group,
+                from_request: entry.from_request,
+                is_forgotten: entry.is_forgotten,
                 machine: Some(entry.machine),
                 refusing: entry.refusing.map(|(failure, text)| (failure.code(), text)),
                 restarts: entry.restarts,
@@ -284,7 +287,9 @@ impl Supervisor {
                 tracing::error!("the program before did not say what pool {} belongs to", state.id);
                 continue;
             };
-            group.pools.entry(state.application_group.clone()).or_insert(state.id);
+            if !state.is_forgotten {
+                group.pools.entry(state.application_group.clone()).or_insert(state.id);
+            }
             self.last_pool = self.last_pool.max(state.id);
             let (id, definition) = (state.id, Arc::clone(&group.definition));
             self.pools.insert(id, read_pool(state, &definition));
@@ -394,6 +399,9 @@ fn read_pool(state: PoolState, definition: &Arc<Definition>) -> PoolEntry {
     PoolEntry {
         group: state.group,
         application_group: state.application_group,
+        from_request: state.from_request,
+        is_forgotten: state.is_forgotten,
+        used: Instant::now(),
         machine,
         refusing: state.refusing.and_then(|(code, text)| Some((Failure::from_code(code)?, text))),
         held_deadline: None,
@@ -415,7 +423,8 @@ fn write_spawn(pending: &Pending) -> SpawnState {
 
 fn read_spawn(state: SpawnState) -> Option<Pending> {
     let SpawnState { pool, worker, slot, generation, definition } = state;
-    Some(Pending { pool, worker, slot, generation, definition: definition?, failing: false, plain: false })
+    let definition = definition?;
+    Some(Pending { pool, worker, slot, generation, definition, failing: false, from_request: false, plain: false })
 }
 
 /// The ends that were seen, and all other events. An end is told again by the

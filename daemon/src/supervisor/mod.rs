@@ -10,6 +10,7 @@ mod configure;
 mod endings;
 mod handover;
 mod preload;
+mod requested;
 mod requests;
 mod resources;
 mod run;
@@ -43,9 +44,6 @@ use spawn_queue::SpawnQueue;
 
 pub(crate) use run::{Options, Outcome, run};
 
-/// Application groups of one process group. Each has processes of its own, so
-/// a request must not be able to make ever more of them.
-const POOLS_MAX: usize = 64;
 /// Causes that are kept for the status.
 const CAUSES_MAX: usize = 10;
 /// How long a worker that gave a waiting request back gets no other.
@@ -83,6 +81,12 @@ struct Group {
 struct PoolEntry {
     group: String,
     application_group: String,
+    /// Only requests have named the application group, see `requested`.
+    from_request: bool,
+    /// Another of its name may be made: this one is on its way out.
+    is_forgotten: bool,
+    /// When a connection last came for it.
+    used: Instant,
     machine: Pool,
     /// What every request is answered with.
     refusing: Option<(Failure, String)>,
@@ -169,6 +173,8 @@ pub(crate) struct Supervisor {
     timers: BTreeSet<(Instant, PoolId)>,
     todo: VecDeque<(PoolId, Event)>,
     early: Places<(Instant, Incoming)>,
+    waiting_for_room: Vec<requested::Waiting>,
+    looked_for_room: Instant,
     statuses: Vec<commands::PendingStatus>,
     worker_events: Sender<(WorkerId, WorkerEvent)>,
     last_pool: PoolId,
@@ -231,7 +237,8 @@ impl Supervisor {
         let timer = self.timers.first().map(|(at, _)| *at);
         let early = self.early.iter().map(|(at, _)| *at).min();
         let status = self.statuses.iter().map(|status| status.until).min();
-        [timer, self.spawns.deadline(), self.preloading.deadline(), self.next_look(), early, status]
+        let room = self.next_look_for_room();
+        [timer, self.spawns.deadline(), self.preloading.deadline(), self.next_look(), early, status, room]
             .into_iter()
             .flatten()
             .min()
@@ -249,6 +256,7 @@ impl Supervisor {
             self.pool_event(pool, Event::Tick);
         }
         self.expire_early(now);
+        self.look_for_room(now);
         self.finish_statuses(now);
         self.tick_preloaders(now);
         self.look_at_use(now);

@@ -135,6 +135,7 @@ impl Supervisor {
                         generation: key.1,
                         definition,
                         failing,
+                        from_request: false,
                         plain: false,
                     };
                     if let Err(why) = self.start_preloader(&pending, now) {

@@ -14,6 +14,7 @@ use wsgid_protocol::Failure;
 use wsgid_protocol::control::ToWorker;
 use wsgid_protocol::request::Hello;
 
+use super::configure::Asker;
 use super::{EARLY_TIMEOUT, FULL_FOR, SATURATED_FOR, Supervisor, WorkerEntry};
 use crate::connections::{Connection, ConnectionId, Front, HeldEvent, Holder, PoolId, send_fail};
 use crate::link::Outgoing;
@@ -67,16 +68,20 @@ impl Supervisor {
             return;
         }
         incoming.fd.belongs_to(incoming.hello.group.as_str());
-        let Hello { group, application_group, nonce, .. } = incoming.hello;
-        let Some(pool) = self.pool_for(&group, &application_group, false) else {
-            let text = format!(
-                "process group `{group}` has {} application groups in use, and `{application_group}` would be one more; set WSGIApplicationGroup %{{GLOBAL}}",
-                super::POOLS_MAX
-            );
-            tracing::warn!("{text}");
-            let _ = send_fail(incoming.fd.as_fd(), Failure::NotAllowed, &text);
+        if let Some(incoming) = self.with_room(incoming, None, now) {
+            self.serve_connection(incoming, now);
+        }
+    }
+
+    /// Finds a worker for a connection that may be served.
+    pub(super) fn serve_connection(&mut self, incoming: Incoming, now: Instant) {
+        let Hello { group, application_group, nonce, from_request, .. } = incoming.hello;
+        let Some(pool) = self.pool_for(&group, &application_group, Asker { eager: false, from_request }) else {
+            let text = format!("process group `{group}` is not defined any more");
+            let _ = send_fail(incoming.fd.as_fd(), Failure::NoSuchGroup, &text);
             return;
         };
+        self.pools.get_mut(&pool).into_iter().for_each(|entry| entry.used = now);
         let added = self.connections.add(Arc::new(incoming.fd), nonce, pool, now).or_else(|(_, fd)| {
             // Without a descriptor left: those that nobody uses have to go.
             self.close_unused(now);
@@ -229,7 +234,7 @@ impl Supervisor {
     /// Ends a connection that is not used, or that the new workers may not have:
     /// processes of its first identity may still hold copies of it. A request
     /// that waits on it is repeated by the module on another one.
-    fn retire(&mut self, id: ConnectionId) {
+    pub(super) fn retire(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.remove(id) else { return };
         connection.close_for_sending();
         if connection.front() == Front::Request {
@@ -239,6 +244,10 @@ impl Supervisor {
 
     /// Answers with FAIL and closes.
     fn refuse(&mut self, id: ConnectionId, failure: Failure, text: &str) {
+        if failure.row().repeatable {
+            // The module opens another one for its request.
+            return self.retire(id);
+        }
         if let Some(connection) = self.connections.remove(id) {
             connection.fail(failure, text);
         }

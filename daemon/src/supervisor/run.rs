@@ -189,6 +189,8 @@ impl Supervisor {
             timers: BTreeSet::new(),
             todo: VecDeque::new(),
             early: Places::new(EARLY_EACH, EARLY_MAX),
+            waiting_for_room: Vec::new(),
+            looked_for_room: Instant::now(),
             statuses: Vec::new(),
             worker_events,
             last_pool: 0,
@@ -255,6 +257,7 @@ impl Supervisor {
                     self.look_around();
                     self.reap_orphans();
                     self.tidy_connections(Instant::now());
+                    self.forget_unused(Instant::now());
                     self.tidy_control_groups();
                 }
                 () = tick(&mut alive) => notify::alive(),

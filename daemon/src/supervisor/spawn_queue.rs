@@ -27,6 +27,8 @@ pub(super) struct Pending {
     pub(super) definition: Arc<Definition>,
     /// The last start of its pool came to nothing.
     pub(super) failing: bool,
+    /// Only requests have named its application group: others come first.
+    pub(super) from_request: bool,
     /// Not to be forked from a preloader.
     pub(super) plain: bool,
 }
@@ -125,7 +127,8 @@ impl SpawnQueue {
 
     /// The place in the queue of who is next among those that fail, or among the
     /// others; `None` if none may start now. Who has the fewest starting comes
-    /// first, by user and then by pool; pools that are equal take turns.
+    /// first, by user and then by pool; pools that are equal take turns. Within a
+    /// user, what the configuration names comes before what requests have named.
     fn next_of(&self, failing: bool) -> Option<usize> {
         let (mut of_user, mut of_pool) = (BTreeMap::<_, usize>::new(), BTreeMap::<_, usize>::new());
         for start in self.starting.values() {
@@ -135,7 +138,7 @@ impl SpawnQueue {
         let order = |pending: &Pending| {
             let user = of_user.get(&pending.user()).copied().unwrap_or(0);
             let pool = of_pool.get(&pending.pool).copied().unwrap_or(0);
-            (user, pool, Some(pending.pool) == self.last_pool)
+            (user, pending.from_request, pool, Some(pending.pool) == self.last_pool)
         };
         let places = self.places(failing);
         let waiting = self.pending.iter().enumerate();
@@ -217,8 +220,19 @@ mod tests {
             generation: 1,
             definition: Arc::new(definition),
             failing: false,
+            from_request: false,
             plain: false,
         }
+    }
+
+    #[test]
+    fn what_requests_have_named_comes_after_what_the_configuration_names() {
+        let (mut queue, now) = (SpawnQueue::new(), Instant::now());
+        queue.limit = 4;
+        (1..=3).for_each(|worker| queue.push(Pending { from_request: true, ..pending(worker, u64::from(worker)) }));
+        queue.push(pending(9, 9));
+        assert_eq!(queue.pop(now).unwrap().worker, WorkerId(9));
+        assert_eq!(queue.pop(now).unwrap().worker, WorkerId(1));
     }
 
     #[test]
@@ -307,7 +321,16 @@ mod tests {
                 if let Action::Spawn { worker, slot, generation, definition } = action {
                     let failing = self.pools[at].is_failing();
                     let pool = PoolId::try_from(at).unwrap();
-                    self.queue.push(Pending { pool, worker, slot, generation, definition, failing, plain: false });
+                    self.queue.push(Pending {
+                        pool,
+                        worker,
+                        slot,
+                        generation,
+                        definition,
+                        failing,
+                        from_request: false,
+                        plain: false,
+                    });
                     self.asked = if at + 1 == self.pools.len() { self.now } else { self.asked };
                 }
             }

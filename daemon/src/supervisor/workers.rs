@@ -39,7 +39,9 @@ impl Supervisor {
         match action {
             Action::Spawn { worker, slot, generation, definition } => {
                 let failing = self.pools.get(&pool).is_some_and(|entry| entry.machine.is_failing());
-                self.spawns.push(Pending { pool, worker, slot, generation, definition, failing, plain: false });
+                let from_request = self.pools.get(&pool).is_some_and(|entry| entry.from_request);
+                let plain = false;
+                self.spawns.push(Pending { pool, worker, slot, generation, definition, failing, from_request, plain });
             }
             Action::CancelSpawn(worker) => {
                 self.spawns.cancel(worker);
@@ -95,6 +97,10 @@ impl Supervisor {
 
     fn refuse_all(&mut self, pool: PoolId, failure: Failure, text: String, _now: Instant) {
         let Some(entry) = self.pools.get_mut(&pool) else { return };
+        if entry.is_forgotten {
+            entry.refusing = Some((Failure::NotStarted, Failure::NotStarted.row().text.to_owned()));
+            return;
+        }
         let text = format!("{}: {}: {text}", entry.name(), failure.row().text);
         match failure {
             // That was the administrator's wish, or httpd's end.
