@@ -108,7 +108,7 @@ unsafe extern "C" fn register_hooks(pool: *mut sys::apr_pool_t) {
         sys::ap_hook_post_config(trampoline::post_config, none, none, sys::APR_HOOK_LAST);
         sys::ap_hook_child_init(trampoline::child_init, none, none, MIDDLE);
         sys::ap_hook_monitor(trampoline::monitor, none, none, MIDDLE);
-        sys::ap_hook_end_generation(trampoline::end_generation, none, none, MIDDLE);
+        sys::ap_hook_child_status(trampoline::child_status, none, none, MIDDLE);
         sys::ap_hook_check_access(trampoline::check_access, none, none, MIDDLE, sys::AP_AUTH_INTERNAL_PER_CONF);
         sys::ap_hook_fixups(trampoline::fixups, none, none, sys::APR_HOOK_LAST);
         sys::ap_hook_handler(trampoline::handle, none, none, MIDDLE);

@@ -206,12 +206,18 @@ pub(crate) unsafe extern "C" fn monitor(_: *mut sys::apr_pool_t, _: *mut sys::se
     })
 }
 
-/// The last child of a generation has gone.
+/// A child of a generation has started or gone.
 ///
 /// # Safety
 /// For httpd alone, with the arguments it gives to such a function.
-pub(crate) unsafe extern "C" fn end_generation(_: *mut sys::server_rec, generation: c_int) {
-    guard("end_generation", (), || launch::generation_ended(u64::from(generation.unsigned_abs())));
+pub(crate) unsafe extern "C" fn child_status(
+    _: *mut sys::server_rec,
+    _: libc::pid_t,
+    generation: c_int,
+    _: c_int,
+    state: c_int,
+) {
+    guard("child_status", (), || launch::child_changed(u64::from(generation.unsigned_abs()), state));
 }
 
 /// A child begins.

@@ -99,6 +99,9 @@ pub(crate) struct KnownState {
     pub(crate) secret: Option<[u8; 32]>,
     #[serde(default)]
     pub(crate) groups: BTreeSet<String>,
+    /// Its last child has gone, and none is newer.
+    #[serde(default)]
+    pub(crate) ended: bool,
 }
 
 /// A process group.

@@ -47,7 +47,8 @@ impl Supervisor {
         self.follow_syslog();
         self.files = files;
         let names = new.groups.iter().map(|group| group.name.clone()).collect();
-        self.known.insert(generation, Known { secret: Some(new.secret), groups: names });
+        self.known.retain(|_, known| !known.ended);
+        self.known.insert(generation, Known { secret: Some(new.secret), groups: names, ended: false });
         let default = identity::Default { uid: new.httpd_uid, gid: new.httpd_gid };
         let problems = self.define_all(new.groups, &new.server, default);
         self.remove_unused();
@@ -91,7 +92,7 @@ impl Supervisor {
             .extend(self.source.as_mut().and_then(|source| source.stays_at(&read.loaded.settings.socket, read.httpd)));
         problems.iter().for_each(|problem| tracing::error!("{problem}"));
         self.socket = self.source.as_ref().and_then(|source| source.socket().map(Into::into));
-        self.known.insert(GENERATION, Known { secret: None, groups: names });
+        self.known.insert(GENERATION, Known { secret: None, groups: names, ended: false });
         problems.extend(self.define_all(read.loaded.groups, &ServerFacts::default(), read.httpd));
         self.remove_unused();
         tracing::info!(
@@ -105,11 +106,15 @@ impl Supervisor {
 
     /// No child of this httpd generation is left.
     pub(super) fn generation_ended(&mut self, generation: u64) {
-        // The newest stays: it is what new children will belong to.
-        if self.known.keys().next_back() != Some(&generation) {
-            self.known.remove(&generation);
-            self.remove_unused();
+        // httpd that restarts at once (SIGHUP) ends its children before it reads
+        // its configuration. The newest stays until another one follows: its
+        // groups are what the next children will find.
+        if self.known.keys().next_back() == Some(&generation) {
+            self.known.values_mut().next_back().into_iter().for_each(|known| known.ended = true);
+            return;
         }
+        self.known.remove(&generation);
+        self.remove_unused();
     }
 
     /// Defines groups, and starts what is to run from the beginning when all of

@@ -381,11 +381,11 @@ fn take_files(numbers: &[i32], kept: &mut Kept) -> io::Result<Vec<Arc<File>>> {
 }
 
 fn write_known(generation: u64, known: &Known) -> KnownState {
-    KnownState { generation, secret: known.secret, groups: known.groups.clone() }
+    KnownState { generation, secret: known.secret, groups: known.groups.clone(), ended: known.ended }
 }
 
 fn read_known(state: KnownState) -> Known {
-    Known { secret: state.secret, groups: state.groups }
+    Known { secret: state.secret, groups: state.groups, ended: state.ended }
 }
 
 fn write_group(group: &Group) -> GroupState {

@@ -63,6 +63,8 @@ struct Known {
     /// `None`: the user of the peer is proof enough (standalone).
     secret: Option<[u8; 32]>,
     groups: BTreeSet<String>,
+    /// Its last child has gone before the next one was configured.
+    ended: bool,
 }
 
 /// A process group.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::stand_in::{Answer, Httpd, group};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use wsgid_protocol::control::FromParent;
 
 const APP: &str = "
 import os, time
@@ -62,4 +63,30 @@ fn a_killed_worker_is_named_and_replaced() {
         other => panic!("{other:?}"),
     }
     assert_eq!(body(httpd.get("site", &script, "/")), "hello");
+}
+
+#[test]
+fn the_secret_of_a_generation_ends_with_it() {
+    // Restarted at once, the children end before the next configuration comes.
+    for ends_before in [true, false] {
+        let mut httpd = Httpd::start();
+        let script = httpd.script("app.py", APP);
+        httpd.configure(vec![group("site", &script)]);
+        let before = std::mem::replace(&mut httpd.secret, [9; 32]);
+        if ends_before {
+            httpd.say(&FromParent::GenerationEnded(1));
+        }
+        httpd.configure(vec![group("site", &script)]);
+        if !ends_before {
+            let now = std::mem::replace(&mut httpd.secret, before);
+            assert!(matches!(httpd.get("site", &script, "/"), Answer::Body(200, _)), "it has children");
+            httpd.secret = now;
+            httpd.say(&FromParent::GenerationEnded(1));
+        }
+        httpd.wait("the end of a generation", |httpd| httpd.status()["generations"] == serde_json::json!([2]));
+        assert!(matches!(httpd.get("site", &script, "/"), Answer::Body(200, _)));
+        httpd.secret = before;
+        let answer = httpd.get("site", &script, "/");
+        assert!(matches!(&answer, Answer::Failed(_, text) if text.contains("does not come from")), "{answer:?}");
+    }
 }

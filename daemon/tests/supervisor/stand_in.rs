@@ -21,8 +21,6 @@ use wsgid_protocol::head::FLAG_END;
 use wsgid_protocol::request::{BodyKind, Call, Hello, RequestHead, RequestOptions, VERSIONS};
 use wsgid_protocol::{FrameHead, GroupConfig, Kind, payload};
 
-const SECRET: [u8; 32] = [7; 32];
-
 /// A supervisor and the place it works in.
 pub(crate) struct Httpd {
     pub(crate) dir: tempfile::TempDir,
@@ -31,6 +29,8 @@ pub(crate) struct Httpd {
     reader: FrameReader,
     _listener: UnixListener,
     generation: u64,
+    /// Of the generation that is configured or asks.
+    pub(crate) secret: [u8; 32],
 }
 
 /// What came back for a request.
@@ -62,7 +62,7 @@ impl Httpd {
             .unwrap();
         let reader = FrameReader::new(0);
         control.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        Self { dir, child, control, reader, _listener: listener, generation: 0 }
+        Self { dir, child, control, reader, _listener: listener, generation: 0, secret: [7; 32] }
     }
 
     pub(crate) fn log(&self) -> String {
@@ -91,7 +91,7 @@ impl Httpd {
         FromParent::Configure(Configuration {
             versions: VERSIONS,
             generation: self.generation,
-            secret: SECRET,
+            secret: self.secret,
             httpd_uid: nobody(),
             httpd_gid: nobody(),
             server: ServerFacts::default(),
@@ -155,7 +155,7 @@ impl Httpd {
             pid: std::process::id(),
             generation: self.generation,
             nonce,
-            secret: SECRET,
+            secret: self.secret,
             from_request: false,
         })
         .unwrap();

@@ -10,10 +10,85 @@ use crate::apr::pool::Pool;
 use crate::sys;
 
 /// Changes whenever the fields do: another build must not read them wrongly.
-const KEY: &CStr = c"mod_wsgid/1";
+const KEY: &CStr = c"mod_wsgid/2";
 
 /// Longest path of a socket, with its NUL.
 pub(crate) const SOCKET_PATH_MAX: usize = 108;
+
+/// Generations that may have children at the same time; each graceful restart
+/// may leave some behind.
+const GENERATIONS_MAX: usize = 16;
+
+/// A generation of httpd's children.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Generation {
+    pub(crate) number: u64,
+    /// What its children prove with that they are its. Each has its own, so that
+    /// what a child knows is worth nothing when its generation has ended.
+    pub(crate) secret: [u8; 32],
+    children: u32,
+}
+
+/// The generations that have children, and the newest, which is about to.
+#[repr(C)]
+pub(crate) struct Generations {
+    known: [Generation; GENERATIONS_MAX],
+    len: usize,
+}
+
+impl Generations {
+    const NONE: Self =
+        Self { known: [Generation { number: 0, secret: [0; 32], children: 0 }; GENERATIONS_MAX], len: 0 };
+
+    /// A configuration is in force from now on. Returns the secret.
+    pub(crate) fn begin(&mut self, number: u64, secret: [u8; 32]) -> [u8; 32] {
+        if let Some(newest) = self.all().last().filter(|newest| newest.number == number) {
+            return newest.secret;
+        }
+        if self.len == GENERATIONS_MAX {
+            // Nothing is lost but that a new supervisor would not know it.
+            self.retain(|oldest, _| oldest > 0);
+        }
+        self.known[self.len] = Generation { number, secret, children: 0 };
+        self.len += 1;
+        secret
+    }
+
+    pub(crate) fn child_started(&mut self, number: u64) {
+        self.of(number).for_each(|generation| generation.children += 1);
+    }
+
+    pub(crate) fn child_exited(&mut self, number: u64) {
+        self.of(number).for_each(|generation| generation.children = generation.children.saturating_sub(1));
+    }
+
+    /// Forgets those without children and returns their numbers. The newest stays.
+    pub(crate) fn take_ended(&mut self) -> Vec<u64> {
+        let newest = self.len.saturating_sub(1);
+        let is_ended = |at: usize, generation: &Generation| at < newest && generation.children == 0;
+        let ended = self.all().iter().enumerate().filter(|(at, generation)| is_ended(*at, generation));
+        let ended: Vec<u64> = ended.map(|(_, generation)| generation.number).collect();
+        self.retain(|at, generation| !is_ended(at, generation));
+        ended
+    }
+
+    /// All of them, the newest last.
+    pub(crate) fn all(&self) -> &[Generation] {
+        &self.known[..self.len]
+    }
+
+    fn of(&mut self, number: u64) -> impl Iterator<Item = &mut Generation> {
+        self.known[..self.len].iter_mut().filter(move |generation| generation.number == number)
+    }
+
+    fn retain(&mut self, stays: impl Fn(usize, &Generation) -> bool) {
+        let left = self.all().iter().enumerate().filter(|(at, generation)| stays(*at, generation));
+        let left: Vec<Generation> = left.map(|(_, generation)| *generation).collect();
+        self.known[..left.len()].copy_from_slice(&left);
+        self.len = left.len();
+    }
+}
 
 /// The record.
 #[repr(C)]
@@ -28,7 +103,7 @@ pub(crate) struct Retained {
     control: RawFd,
     /// The listening socket, or -1.
     listener: RawFd,
-    pub(crate) secret: [u8; 32],
+    pub(crate) generations: Generations,
     socket_path: [u8; SOCKET_PATH_MAX],
     /// Seconds of the monotonic clock when it was last started.
     pub(crate) started_at: u64,
@@ -103,7 +178,7 @@ pub(crate) fn with<T>(f: impl FnOnce(&mut Retained) -> T) -> T {
             owner: 0,
             control: -1,
             listener: -1,
-            secret: [0; 32],
+            generations: Generations::NONE,
             socket_path: [0; SOCKET_PATH_MAX],
             started_at: 0,
             quick_deaths: 0,
@@ -156,4 +231,44 @@ pub(crate) fn runtime_path(pool: Pool<'_>, name: &CStr) -> Option<String> {
 pub(crate) fn at_end_of_configuration(pool: Pool<'_>, cleanup: sys::Cleanup) {
     // SAFETY: the function takes no data and is never unloaded.
     unsafe { pool.on_clear(std::ptr::null_mut(), cleanup) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secrets(generations: &Generations) -> Vec<u8> {
+        generations.all().iter().map(|one| one.secret[0]).collect()
+    }
+
+    #[test]
+    fn each_generation_has_a_secret_that_ends_with_its_last_child() {
+        let mut generations = Generations::NONE;
+        assert_eq!(generations.begin(0, [1; 32]), [1; 32]);
+        assert_eq!(generations.begin(0, [2; 32]), [1; 32], "the same generation");
+        generations.child_started(0);
+        generations.child_started(0);
+        // Restarted at once: its children end before the next one begins.
+        generations.child_exited(0);
+        generations.child_exited(0);
+        assert!(generations.take_ended().is_empty(), "the newest stays");
+        generations.begin(1, [3; 32]);
+        assert_eq!(generations.take_ended(), [0]);
+        generations.child_started(1);
+        // Restarted gracefully.
+        generations.begin(2, [4; 32]);
+        assert!(generations.take_ended().is_empty());
+        assert_eq!(secrets(&generations), [3, 4]);
+        generations.child_exited(7);
+        generations.child_exited(1);
+        assert_eq!(generations.take_ended(), [1]);
+        assert_eq!(secrets(&generations), [4]);
+    }
+
+    #[test]
+    fn the_number_of_generations_is_bounded() {
+        let mut generations = Generations::NONE;
+        (1..=40).for_each(|number| drop(generations.begin(u64::from(number), [number; 32])));
+        assert_eq!(secrets(&generations), (25..=40).collect::<Vec<_>>());
+    }
 }

@@ -8,7 +8,7 @@ mod exposure;
 mod listener;
 mod talk;
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, c_int};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -87,9 +87,9 @@ pub(crate) fn post_config(pool: Pool<'_>, main: Server<'_>) {
 fn bring_up(retained: &mut Retained, pool: Pool<'_>, main: Server<'_>, plan: &mut Plan) -> Result<(), String> {
     if retained.owner == 0 {
         retained.owner = getpid().as_raw();
-        retained.secret = process::random();
     }
-    plan.secret = retained.secret;
+    plan.secret = retained.generations.begin(plan.generation, process::random());
+    tell_of_ended(retained);
     let directories = settings::with(|settings| listener::prefix(settings, pool))?;
     replace_lost_socket(retained)?;
     listener::ensure(retained, &directories)?;
@@ -104,7 +104,7 @@ fn bring_up(retained: &mut Retained, pool: Pool<'_>, main: Server<'_>, plan: &mu
         })
     })?;
     let (message, stop_timeout) =
-        settings::with(|settings| configuration::message(settings, main, retained.secret, plan.generation))?;
+        settings::with(|settings| configuration::message(settings, main, plan.secret, plan.generation))?;
     set_current(Some(Current { program, message, stop_timeout }));
     with_current(|current| Some(tell_or_start(retained, current))).unwrap_or(Ok(()))?;
     if !retained.registered {
@@ -195,7 +195,12 @@ fn start(retained: &mut Retained, current: &Current) -> Result<(), String> {
     retained.set_control(Some(ours));
     log::server(Level::NOTICE, || format!("supervisor started: `{}`, process {pid}", current.program.display()));
     let control = retained.control().ok_or("the control socket is closed")?;
-    talk::send(control, &current.message)
+    // Children of these generations go on asking, for what is configured now.
+    let (_, older) = retained.generations.all().split_last().ok_or("there is no generation")?;
+    older
+        .iter()
+        .try_for_each(|generation| talk::send_for(control, &current.message, generation))
+        .and_then(|()| talk::send(control, &current.message))
         .map_err(|error| format!("the supervisor (process {pid}) did not take its configuration: {error}"))
 }
 
@@ -297,16 +302,37 @@ pub(crate) fn monitor() {
     });
 }
 
-/// httpd's end_generation hook: no child of it is left.
-pub(crate) fn generation_ended(generation: u64) {
+/// httpd's child_status hook. The hook for the end of a generation is not run
+/// for one that httpd ends at once (SIGHUP).
+pub(crate) fn child_changed(generation: u64, state: c_int) {
     retained::with(|retained| {
-        let Some(control) = retained.control() else { return };
+        if retained.owner != getpid().as_raw() {
+            return;
+        }
+        match state {
+            sys::MPM_CHILD_STARTED => retained.generations.child_started(generation),
+            sys::MPM_CHILD_EXITED => {
+                retained.generations.child_exited(generation);
+                tell_of_ended(retained);
+            }
+            // A child without a place in the scoreboard is still there.
+            _ => {}
+        }
+    });
+}
+
+/// Tells the supervisor of generations that no child is left of.
+fn tell_of_ended(retained: &mut Retained) {
+    for generation in retained.generations.take_ended() {
+        let Some(control) = retained.control() else { continue };
         let sent = talk::encode(&FromParent::GenerationEnded(generation), Vec::new())
             .and_then(|message| talk::send(control, &message).map_err(|error| error.to_string()));
         if let Err(error) = sent {
-            log::server(Level::WARN, || format!("WSGID0025: the supervisor was not told about a generation: {error}"));
+            log::server(Level::WARN, || {
+                format!("WSGID0025: the supervisor was not told that generation {generation} has ended: {error}")
+            });
         }
-    });
+    }
 }
 
 /// The configuration is being given up: for another one, or because httpd

@@ -12,7 +12,7 @@ use wsgid_protocol::limits::MAX_DESCRIPTORS;
 use wsgid_protocol::{FrameHead, Kind, payload};
 
 use crate::apr::log::{self, Level};
-use crate::httpd::retained::Retained;
+use crate::httpd::retained::{Generation, Retained};
 
 /// Longest time one send may take.
 const SEND_TIMEOUT: Duration = Duration::from_secs(5);
@@ -35,14 +35,29 @@ pub(super) fn encode(message: &FromParent, descriptors: Vec<OwnedFd>) -> Result<
 
 /// Sends a message.
 pub(super) fn send(control: BorrowedFd<'_>, message: &Message) -> io::Result<()> {
+    send_payload(control, &message.payload, &message.descriptors)
+}
+
+/// Sends a configuration for the children of another generation.
+pub(super) fn send_for(control: BorrowedFd<'_>, message: &Message, generation: &Generation) -> io::Result<()> {
+    let mut configured = payload::decode(&message.payload).map_err(io::Error::other)?;
+    if let FromParent::Configure(configuration) = &mut configured {
+        configuration.generation = generation.number;
+        configuration.secret = generation.secret;
+    }
+    let payload = payload::encode(&configured).map_err(io::Error::other)?;
+    send_payload(control, &payload, &message.descriptors)
+}
+
+fn send_payload(control: BorrowedFd<'_>, message: &[u8], descriptors: &[OwnedFd]) -> io::Result<()> {
     set_timeout(control, sockopt::SendTimeout, SEND_TIMEOUT)?;
-    let fds: Vec<BorrowedFd<'_>> = message.descriptors.iter().map(std::os::fd::AsFd::as_fd).collect();
+    let fds: Vec<BorrowedFd<'_>> = descriptors.iter().map(std::os::fd::AsFd::as_fd).collect();
     // The last of them go with the message itself.
     let (ahead, fds) = fds.split_at(fds.len().saturating_sub(1) / MAX_DESCRIPTORS * MAX_DESCRIPTORS);
     for fds in ahead.chunks(MAX_DESCRIPTORS) {
         send_one(control, &payload::encode(&FromParent::Logs).map_err(io::Error::other)?, fds)?;
     }
-    send_one(control, &message.payload, fds)
+    send_one(control, message, fds)
 }
 
 fn send_one(control: BorrowedFd<'_>, payload: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {

@@ -40,6 +40,8 @@ constants! {
     APR_FOPEN_BINARY: i32 = 0x20;
     APR_FOPEN_SENDFILE_ENABLED: i32 = 0x1000;
     APR_OC_REASON_DEATH: c_int = 0;
+    MPM_CHILD_STARTED: c_int = 0;
+    MPM_CHILD_EXITED: c_int = 1;
     APR_OC_REASON_LOST: c_int = 4;
     APR_HOOK_MIDDLE: c_int = 10;
     APR_HOOK_FIRST: c_int = 0;

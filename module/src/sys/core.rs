@@ -319,7 +319,7 @@ imports! {
     fn ap_expr_str_exec(r: *mut request_rec, expr: *const ap_expr_info_t, error: *mut *const c_char) -> *const c_char;
     fn ap_hook_fixups(f: RequestHook, pre: Names, succ: Names, order: c_int);
     fn ap_hook_handler(f: RequestHook, pre: Names, succ: Names, order: c_int);
-    fn ap_hook_end_generation(f: GenerationHook, pre: Names, succ: Names, order: c_int);
+    fn ap_hook_child_status(f: ChildStatusHook, pre: Names, succ: Names, order: c_int);
     fn ap_hook_monitor(f: MonitorHook, pre: Names, succ: Names, order: c_int);
 }
 
@@ -350,7 +350,7 @@ pub(crate) type ConfigHook =
     unsafe extern "C" fn(*mut apr_pool_t, *mut apr_pool_t, *mut apr_pool_t, *mut server_rec) -> c_int;
 pub(crate) type ChildHook = unsafe extern "C" fn(*mut apr_pool_t, *mut server_rec);
 pub(crate) type RequestHook = unsafe extern "C" fn(*mut request_rec) -> c_int;
-pub(crate) type GenerationHook = unsafe extern "C" fn(*mut server_rec, c_int);
+pub(crate) type ChildStatusHook = unsafe extern "C" fn(*mut server_rec, libc::pid_t, c_int, c_int, c_int);
 pub(crate) type MonitorHook = unsafe extern "C" fn(*mut apr_pool_t, *mut server_rec) -> c_int;
 pub(crate) type ChildStoppingHook = unsafe extern "C" fn(*mut apr_pool_t, c_int);
 
