@@ -37,6 +37,7 @@ impl Supervisor {
     pub(super) async fn take_apart(&mut self, inputs: &mut Inputs) -> io::Result<Handover> {
         let deadline = Instant::now() + PATIENCE;
         inputs.frozen.ask();
+        inputs.accepting.ask();
         let mut messages = Vec::new();
         let mut incoming = Vec::new();
         for task in std::mem::take(&mut inputs.bridges) {

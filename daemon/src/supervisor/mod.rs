@@ -181,6 +181,8 @@ pub(crate) struct Supervisor {
     worker_events: Sender<(WorkerId, WorkerEvent)>,
     last_pool: PoolId,
     leaving: bool,
+    /// It ends and another one follows: what no worker has begun is for that one.
+    is_followed: bool,
     /// Its own configuration files, if it is not configured by httpd.
     source: Option<Source>,
     oom_kills: u64,
@@ -277,6 +279,14 @@ impl Supervisor {
         for pool in self.pools.keys().copied().collect::<Vec<_>>() {
             self.pool_event(pool, Event::Shutdown);
         }
+    }
+
+    /// The same, and another supervisor is expected to follow: what no worker has
+    /// begun is repeated there.
+    fn make_way(&mut self) {
+        self.is_followed = true;
+        self.send_back_unplaced();
+        self.shut_down();
     }
 
     /// Everything finishes what it has; the parent has gone.

@@ -124,7 +124,7 @@ impl Supervisor {
     }
 
     /// Those that wait for room, which nobody is going to make any more.
-    pub(super) fn take_waiting_for_room(&mut self) -> impl Iterator<Item = Incoming> {
+    pub(super) fn take_waiting_for_room(&mut self) -> impl Iterator<Item = Incoming> + use<> {
         std::mem::take(&mut self.waiting_for_room).into_iter().map(|waiting| waiting.incoming)
     }
 }

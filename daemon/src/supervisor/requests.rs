@@ -43,6 +43,9 @@ impl Supervisor {
             self.show_status(incoming.fd, peer, &incoming.hello.secret);
             return;
         }
+        if self.is_followed {
+            return send_back(&incoming);
+        }
         let now = Instant::now();
         let ahead = self.source.is_none()
             && self.known.keys().next_back().is_none_or(|newest| incoming.hello.generation > *newest);
@@ -98,6 +101,13 @@ impl Supervisor {
                 let _ = send_fail(fd.as_fd(), Failure::SpawnFailed, &text);
             }
         }
+    }
+
+    /// Has the module repeat what has not come so far as to wait for a worker.
+    pub(super) fn send_back_unplaced(&mut self) {
+        let early = self.early.take_out(|_| true).into_iter().map(|(_, incoming)| incoming);
+        let unplaced: Vec<Incoming> = early.chain(self.take_waiting_for_room()).collect();
+        unplaced.iter().for_each(send_back);
     }
 
     /// Once a second: httpd's children keep connections to groups that have no
@@ -158,7 +168,8 @@ impl Supervisor {
         }
         let Some(entry) = self.pools.get_mut(&pool) else {
             // Its last worker has ended, and left this unread.
-            return self.refuse(id, Failure::GroupStopped, "the process group has been removed");
+            let failure = if self.is_followed { Failure::NotStarted } else { Failure::GroupStopped };
+            return self.refuse(id, failure, "the process group has been removed");
         };
         if let Some((failure, text)) = entry.refusing.clone() {
             self.refuse(id, failure, &text);
@@ -403,6 +414,11 @@ impl Supervisor {
             outside: config.connect_timeout,
         }
     }
+}
+
+/// Has the module send its request again, on another connection.
+fn send_back(incoming: &Incoming) {
+    let _ = send_fail(incoming.fd.as_fd(), Failure::NotStarted, Failure::NotStarted.row().text);
 }
 
 /// How long held requests of a pool may wait.

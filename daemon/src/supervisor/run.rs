@@ -81,6 +81,8 @@ pub(super) struct Inputs {
     /// What stands between those sockets and the channels.
     pub(super) bridges: Vec<JoinHandle<()>>,
     pub(super) frozen: Freezer,
+    /// Of new connections alone.
+    pub(super) accepting: Freezer,
 }
 
 /// Runs until everything has ended, or another program is to go on.
@@ -96,6 +98,7 @@ pub(crate) async fn run(options: Options) -> io::Result<Outcome> {
     let (asked_in, asked) = channel(64);
     let (answers, answers_out) = channel(4);
     let (frozen, freeze) = freeze::pair();
+    let (accepting, stop_accepting) = freeze::pair();
     let allowed = Allowed::new();
     let signals = Signals::open()?;
     let sockets = (options.listener.try_clone()?, options.parent.as_ref().map(OwnedFd::try_clone).transpose()?);
@@ -103,7 +106,7 @@ pub(crate) async fn run(options: Options) -> io::Result<Outcome> {
     let mut bridges = Vec::new();
     // A socket of our own is made under another name; the configuration has the right one.
     let socket = leftovers::path_of(&options.listener).filter(|_| options.source.is_none());
-    let listening = listener::listen(options.listener, allowed.clone(), incoming_in, freeze.clone());
+    let listening = listener::listen(options.listener, allowed.clone(), incoming_in, stop_accepting);
     let mut supervisor = Supervisor::new(options.sink, allowed, options.source, Connections::new(held_in), workers_in);
     supervisor.socket = socket;
     tracing::info!("wsgid {} supervises (pid {})", env!("CARGO_PKG_VERSION"), std::process::id());
@@ -145,6 +148,7 @@ pub(crate) async fn run(options: Options) -> io::Result<Outcome> {
         control,
         bridges,
         frozen,
+        accepting,
     };
     supervisor.serve(&mut inputs, &signals).await;
     if supervisor.reexec {
@@ -195,6 +199,7 @@ impl Supervisor {
             worker_events,
             last_pool: 0,
             leaving: false,
+            is_followed: false,
             source,
             oom_kills: oom_kills(),
             started: Instant::now(),
@@ -240,7 +245,12 @@ impl Supervisor {
                 },
                 Some(asked) = inputs.asked.recv() => self.asked(asked),
                 asks = signals.next() => match asks {
-                    Asks::End => self.shut_down(),
+                    Asks::End => {
+                        // Others wait in the backlog, which the next one finds
+                        // or whose end httpd's children notice.
+                        inputs.accepting.ask();
+                        self.make_way();
+                    }
                     Asks::Reload => {
                         self.reopen_logs();
                         self.reload();
@@ -295,7 +305,10 @@ impl Supervisor {
                 let _ = answers.send(answer).await;
             }
             FromParent::GenerationEnded(generation) => self.generation_ended(generation),
-            FromParent::Shutdown => self.shut_down(),
+            FromParent::Shutdown => {
+                self.is_followed = false;
+                self.shut_down();
+            }
             // Its descriptors have come with the message behind it.
             FromParent::Logs => {}
             FromParent::Reads => self.unconfigured = Some(Instant::now()),

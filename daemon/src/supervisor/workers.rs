@@ -97,7 +97,7 @@ impl Supervisor {
 
     fn refuse_all(&mut self, pool: PoolId, failure: Failure, text: String, _now: Instant) {
         let Some(entry) = self.pools.get_mut(&pool) else { return };
-        if entry.is_forgotten {
+        if entry.is_forgotten || self.is_followed {
             entry.refusing = Some((Failure::NotStarted, Failure::NotStarted.row().text.to_owned()));
             return;
         }
