@@ -141,6 +141,24 @@ pub(crate) fn set_access_list(path: &Path, list: &[u8]) -> io::Result<()> {
     if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Whether a file has one. To look needs no capability.
+///
+/// # Errors
+/// As `getxattr(2)`.
+pub(crate) fn has_access_list(path: &Path) -> io::Result<bool> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: two C strings, alive for the call; no room is given for the value.
+    let size = unsafe { libc::getxattr(path.as_ptr(), ACCESS_LIST.as_ptr(), std::ptr::null_mut(), 0) };
+    if size >= 0 {
+        return Ok(true);
+    }
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        Some(libc::ENODATA | libc::EOPNOTSUPP) => Ok(false),
+        _ => Err(error),
+    }
+}
+
 /// Takes it away.
 ///
 /// # Errors

@@ -22,20 +22,33 @@ const NOBODY: u32 = u32::MAX;
 
 /// Lets these users connect, and nobody else but the owner.
 ///
+/// Where nobody is named and nobody was, the socket is not touched: to change
+/// what belongs to another user needs a capability (CAP_FOWNER) that nothing
+/// else here needs.
+///
 /// # Errors
-/// If the file system has no access lists, for instance.
+/// If these users cannot be let in: without that capability, or where the file
+/// system has no access lists.
 pub(crate) fn admit(socket: &Path, uids: &BTreeSet<u32>) -> io::Result<()> {
     if !uids.is_empty() {
         return sys::set_access_list(socket, &access_list(uids));
     }
-    match sys::remove_access_list(socket) {
-        // What the list allowed at most stays as the rights of the file's group.
-        Ok(()) => set_permissions(socket, Permissions::from_mode(0o600)),
-        Err(error) if [Errno::ENODATA, Errno::ENOTSUP].map(|no| Some(no as i32)).contains(&error.raw_os_error()) => {
-            Ok(())
-        }
-        Err(error) => Err(error),
+    if !sys::has_access_list(socket)? {
+        return Ok(());
     }
+    // What the list allowed at most stays as the rights of the file's group.
+    let removed = sys::remove_access_list(socket).and_then(|()| set_permissions(socket, Permissions::from_mode(0o600)));
+    match removed {
+        // It was inherited from the directory. Whoever gets in by it is asked for
+        // his number and turned away.
+        Err(error) if is_forbidden(&error) => Ok(()),
+        other => other,
+    }
+}
+
+/// Whether the socket belongs to another user, and the capability is missing.
+pub(crate) fn is_forbidden(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::EPERM as i32)
 }
 
 /// As the kernel has it: a version, then tag, rights and number of each entry.

@@ -222,8 +222,14 @@ impl Supervisor {
         // All of httpd is one user otherwise.
         let socket = self.socket.as_ref().filter(|_| geteuid().is_root())?;
         let error = visitors::admit(socket, &uids).err()?;
+        let cure = match (visitors::is_forbidden(&error), self.source.is_some()) {
+            (true, true) => "add CAP_FOWNER to CapabilityBoundingSet= of the unit that starts this supervisor",
+            (true, false) => "add CAP_FOWNER to CapabilityBoundingSet= of the unit that starts httpd",
+            (false, true) => "name another place with `socket` in wsgid.toml",
+            (false, false) => "choose another place with WSGISocketPrefix",
+        };
         Some(format!(
-            "socket-user= has no effect: the access list of `{}` cannot be set: {error}; choose another place with WSGISocketPrefix",
+            "socket-user= has no effect: the access list of `{}` cannot be set: {error}; {cure}",
             socket.display()
         ))
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-struct Supervisor {
+pub(crate) struct Supervisor {
     dir: tempfile::TempDir,
     child: Child,
 }
@@ -40,14 +40,14 @@ fn wait(what: &str, mut is: impl FnMut() -> bool) {
     }
 }
 
-fn ask(dir: &Path, args: &[&str]) -> (i32, String) {
+pub(crate) fn ask(dir: &Path, args: &[&str]) -> (i32, String) {
     let mut command = Command::new(crate::program());
     let out = command.args(args).arg("--socket").arg(dir).output().unwrap();
     (out.status.code().unwrap(), String::from_utf8(out.stdout).unwrap() + &String::from_utf8(out.stderr).unwrap())
 }
 
 /// A directory with `wsgid.toml`, a script and a place for sites.
-fn configured(mode: u32, script: &str) -> tempfile::TempDir {
+pub(crate) fn configured(mode: u32, script: &str) -> tempfile::TempDir {
     let temporary = tempfile::tempdir().unwrap();
     let dir = temporary.path();
     std::fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
@@ -62,7 +62,7 @@ fn configured(mode: u32, script: &str) -> tempfile::TempDir {
 }
 
 /// A supervisor with the configuration there, by way of another program.
-fn started(temporary: tempfile::TempDir, through: &[&str]) -> Supervisor {
+pub(crate) fn started(temporary: tempfile::TempDir, through: &[&str]) -> Supervisor {
     let dir = temporary.path();
     let program = crate::program();
     let mut words: Vec<&std::ffi::OsStr> = through.iter().map(|word| (*word).as_ref()).collect();

@@ -98,3 +98,50 @@ fn root_a_visitor_reaches_the_groups_that_name_it() {
     httpd.configure(vec![named("mine", &script, None)]);
     assert!(visit(&httpd, VISITOR, "mine", &script).contains("closed"));
 }
+
+/// Starts the supervisor without the capability to change what others own.
+const WITHOUT: [&str; 3] = ["setpriv", "--bounding-set=-fowner", "--inh-caps=-fowner"];
+
+#[test]
+fn root_a_supervisor_without_cap_fowner_has_no_problem_until_a_visitor_is_named() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let wrapper = tempfile::tempdir().unwrap();
+    let program = wrapper.path().join("wsgid");
+    let words = [&WITHOUT.join(" "), &crate::program().display().to_string()].map(String::as_str).join(" ");
+    std::fs::write(&program, format!("#!/bin/sh\nexec {words} \"$@\"\n")).unwrap();
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let mut httpd = Httpd::start_program(&program);
+    std::os::unix::fs::chown(httpd.dir.path().join("httpd.sock"), Some(crate::stand_in::nobody()), None).unwrap();
+    let script = httpd.script("app.py", APP);
+    assert_eq!(httpd.configure(vec![named("mine", &script, None)]), Vec::<String>::new());
+    let problems = httpd.configure(vec![named("mine", &script, Some(VISITOR))]);
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    let said = &problems[0];
+    assert!(said.contains("socket-user= has no effect") && said.contains("add CAP_FOWNER"), "{said}");
+    assert_eq!(httpd.configure(vec![named("mine", &script, None)]), Vec::<String>::new());
+}
+
+#[test]
+fn root_a_supervisor_on_its_own_without_cap_fowner_reloads() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let temporary = crate::standalone::configured(0o755, APP);
+    let dir = temporary.path().to_path_buf();
+    let site = |more: &str| {
+        let text = format!("[group.a]\nscripts = ['{}/app.py']\n{more}", dir.display());
+        std::fs::write(dir.join("sites/a.toml"), text).unwrap();
+    };
+    site("");
+    let _supervisor = crate::standalone::started(temporary, &WITHOUT);
+    let log = std::fs::read_to_string(dir.join("log")).unwrap();
+    assert!(log.contains("1 process groups, 0 problems"), "{log}");
+    assert_eq!(crate::standalone::ask(&dir, &["reload"]), (0, String::new()));
+    site(&format!("socket-user = '#{VISITOR}'\n"));
+    let (code, said) = crate::standalone::ask(&dir, &["reload"]);
+    assert!(code == 7 && said.contains("add CAP_FOWNER") && !said.contains("WSGISocketPrefix"), "{code} {said}");
+    site("");
+    assert_eq!(crate::standalone::ask(&dir, &["reload"]), (0, String::new()));
+}
