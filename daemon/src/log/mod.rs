@@ -35,6 +35,10 @@ pub(crate) fn escaped(bytes: &[u8]) -> String {
         match c {
             '\t' => out.push(c),
             c if c.is_control() => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+            // These turn the direction in which the rest is written.
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                out.push_str(&format!("\\u{{{:x}}}", u32::from(c)));
+            }
             c => out.push(c),
         }
     }
