@@ -32,7 +32,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// `wsgid status`.
 pub(crate) fn status(socket: &Socket, json: bool) -> ExitCode {
     finish(ask(socket, &Command::Status), |answer| match json {
-        true => say!("{answer}"),
+        true => say!("{}", harmless_json(answer)),
         false => print_status(answer),
     })
 }
@@ -164,6 +164,26 @@ fn text(value: &Value, key: &str) -> String {
     escaped(raw(value, key).as_bytes())
 }
 
+fn text_or(value: &Value, key: &str, otherwise: &str) -> String {
+    match value.get(key).is_some_and(Value::is_string) {
+        true => text(value, key),
+        false => otherwise.to_owned(),
+    }
+}
+
+/// JSON that shows the same on every terminal: whatever changes how the rest
+/// looks is written as its number, which inside of a string is the same.
+fn harmless_json(value: &Value) -> String {
+    let mut out = String::new();
+    for c in value.to_string().chars() {
+        match escaped(c.encode_utf8(&mut [0; 4]).as_bytes()).chars().eq([c]) {
+            true => out.push(c),
+            false => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| out.push_str(&format!("\\u{unit:04x}"))),
+        }
+    }
+    out
+}
+
 fn raw<'a>(value: &'a Value, key: &str) -> &'a str {
     value.get(key).and_then(Value::as_str).unwrap_or_default()
 }
@@ -204,12 +224,12 @@ fn print_status(answer: &Value) {
         say!(
             "\n{}  user {}, {} processes, {} threads",
             text(group, "name"),
-            group.get("user").and_then(Value::as_str).unwrap_or("?"),
+            text_or(group, "user", "?"),
             range(number(group, "processes"), number(group, "processes_max")),
             number(group, "threads")
         );
-        if let Some(problem) = group.get("problem").and_then(Value::as_str) {
-            say!("  cannot start: {problem}");
+        if group.get("problem").is_some_and(Value::is_string) {
+            say!("  cannot start: {}", text(group, "problem"));
         } else if list(group, "pools").next().is_none() {
             say!("  {}", if is(group, "stopped") { "stopped" } else { "starts with the first request" });
         }
@@ -247,7 +267,7 @@ fn print_pool(pool: &Value) {
             number(worker, "pid"),
             number(worker, "slot"),
             text(worker, "state"),
-            worker.get("python").and_then(Value::as_str).unwrap_or("?"),
+            text_or(worker, "python", "?"),
             number(worker, "requests"),
             number(worker, "in_flight"),
             number(worker, "connections"),
@@ -275,6 +295,14 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     use super::*;
+
+    #[test]
+    fn json_for_a_terminal_is_the_same_json() {
+        let status = serde_json::json!({ "name": "a\u{1b}[2J\u{9b}\n\u{7f}é" });
+        let shown = harmless_json(&status);
+        assert!(!shown.chars().any(char::is_control), "{shown}");
+        assert_eq!(serde_json::from_str::<Value>(&shown).unwrap(), status);
+    }
 
     #[test]
     fn what_is_no_supervisor_is_not_taken_for_one() {

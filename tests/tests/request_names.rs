@@ -219,3 +219,50 @@ fn ninety_names_at_work_at_once_do_not_stop_the_configured_one() {
         httpd.stop();
     });
 }
+
+/// What does not show, but changes how the rest of a page, log or terminal does.
+fn hidden(text: &str) -> Vec<char> {
+    let turns =
+        |c: &char| "\u{61c}\u{200e}\u{200f}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2066}\u{2067}".contains(*c);
+    text.chars().filter(|c| (c.is_control() && !['\n', '\t'].contains(c)) || turns(c)).collect()
+}
+
+/// The name of the application group holds the decoded path.
+#[test]
+fn a_path_with_line_ends_and_controls_is_one_harmless_line_everywhere() {
+    case(Limit::default(), || {
+        let site = Site::new();
+        // One that works, and one whose failure is told in many places.
+        let app = site.write("where.wsgi", WHERE);
+        let broken = site.write("broken.wsgi", "import os\nos._exit(9)\n");
+        let (app, broken) = (app.display(), broken.display());
+        let python = Python::any().home.display().to_string();
+        let httpd = Httpd::builder()
+            .daemon("site", &format!("processes=1 threads=2 python-home={python}"))
+            .line(format!("<Directory {}>\nRequire all granted\n</Directory>", site.path().display()))
+            .line(format!("WSGIProcessGroup site\nWSGIScriptAliasMatch ^/b([^/]+) {broken}"))
+            .line(format!("WSGIScriptAliasMatch ^/([^/]+) {app}\nLogLevel debug"))
+            .line("<Location /status>\nSetHandler wsgid-status\n</Location>")
+            .start();
+        let evil = "ma%0a[Sun%20Nov%2022%2013:00:00.123456%202026]%20[core:crit]%20FAKE%1b[2J%e2%80%ae%c2%9b%85%ff%7f";
+        for path in [format!("/{evil}/x"), format!("/b{evil}/x")] {
+            let mut raw = wsgid_tests::Raw::connect(httpd.address());
+            raw.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"));
+            assert!(raw.wait_for_close(Duration::from_secs(20)));
+            assert!(!raw.received.is_empty());
+        }
+        let status = httpd.wsgid(&["status"]);
+        assert!(status.contains("|/ma\\x0a[Sun") && status.contains("FAKE\\x1b[2J"), "{status}");
+        let json = httpd.wsgid(&["status", "--json"]);
+        let pages = ["", "?json", "?openmetrics"].map(|form| httpd.get(&format!("/status{form}")).text());
+        assert!(pages.iter().all(|page| page.contains("FAKE")), "{pages:?}");
+        let log = httpd.error_log();
+        assert!(log.contains("|/ma\\x0a[Sun"), "{log}");
+        for text in [&status, &json, &log].into_iter().chain(&pages) {
+            assert_eq!(hidden(text), [], "{text}");
+            let fake = text.lines().find(|line| line.starts_with("[Sun Nov 22") || line.starts_with("FAKE"));
+            assert_eq!(fake, None, "{text}");
+        }
+        httpd.stop();
+    });
+}

@@ -9,6 +9,7 @@ use tracing_subscriber::fmt::FmtContext;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::registry::LookupSpan;
 
+use super::escaped;
 use crate::sys::local_time;
 
 const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
@@ -63,7 +64,11 @@ where
             Level::TRACE => "trace1",
         };
         out.write_str(&prefix(level, std::process::id()))?;
-        context.format_fields(out.by_ref(), event)?;
+        // Names and texts of clients and tenants are in many of these: whatever they
+        // hold, it is one line.
+        let mut text = String::new();
+        context.format_fields(Writer::new(&mut text), event)?;
+        out.write_str(&escaped(text.as_bytes()))?;
         out.write_char('\n')
     }
 }

@@ -19,6 +19,7 @@ use super::{EARLY_TIMEOUT, FULL_FOR, SATURATED_FOR, Supervisor, WorkerEntry};
 use crate::connections::{Connection, ConnectionId, Front, HeldEvent, Holder, PoolId, send_fail};
 use crate::link::Outgoing;
 use crate::listener::Incoming;
+use crate::log::escaped;
 use crate::places::Peer;
 use crate::pool::{Event, WorkerId};
 
@@ -80,7 +81,7 @@ impl Supervisor {
     pub(super) fn serve_connection(&mut self, incoming: Incoming, now: Instant) {
         let Hello { group, application_group, nonce, from_request, .. } = incoming.hello;
         let Some(pool) = self.pool_for(&group, &application_group, Asker { eager: false, from_request }) else {
-            let text = format!("process group `{group}` is not defined any more");
+            let text = format!("process group `{}` is not defined any more", escaped(group.as_bytes()));
             let _ = send_fail(incoming.fd.as_fd(), Failure::NoSuchGroup, &text);
             return;
         };
@@ -135,17 +136,18 @@ impl Supervisor {
         if !hello.is_spoken() {
             return Err((Failure::VersionMismatch, hello.version_mismatch()));
         }
+        let name = escaped(hello.group.as_bytes());
         let group = self.groups.get(&hello.group).filter(|group| !group.removed && !self.leaving);
         let Some(group) = group else {
-            return Err((Failure::NoSuchGroup, format!("process group `{}` is not defined", hello.group)));
+            return Err((Failure::NoSuchGroup, format!("process group `{name}` is not defined")));
         };
         if !peer.is_some_and(|peer| self.allowed.is_httpd(peer) || group.visitor == Some(peer)) {
             let uid = peer.map_or_else(|| "?".to_owned(), |uid| uid.to_string());
-            let text = format!("uid {uid} is not the socket-user= of process group `{}`", hello.group);
+            let text = format!("uid {uid} is not the socket-user= of process group `{name}`");
             return Err((Failure::NotAllowed, text));
         }
         if group.definition.config.threads == 0 {
-            let text = format!("process group `{}` has threads=0: it is a service and takes no requests", hello.group);
+            let text = format!("process group `{name}` has threads=0: it is a service and takes no requests");
             return Err((Failure::NotAllowed, text));
         }
         Ok(())

@@ -418,11 +418,12 @@ impl PoolEntry {
         self.machine.members().any(|(id, _)| self.machine.accepts(id))
     }
 
-    /// The pool in words.
+    /// The pool in words. A client may have written the application group's name.
     pub(super) fn name(&self) -> String {
-        match self.application_group.as_str() {
-            "" => format!("process group `{}`", self.group),
-            application => format!("process group `{}`, application group `{application}`", self.group),
+        let group = escaped(self.group.as_bytes());
+        match escaped(self.application_group.as_bytes()).as_str() {
+            "" => format!("process group `{group}`"),
+            application => format!("process group `{group}`, application group `{application}`"),
         }
     }
 }

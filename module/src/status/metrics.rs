@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::page::{histogram, list, number, text};
+use super::page::{changes_the_rest, histogram, list, number, text, visible};
 
 /// Power of two of microseconds of the lowest and the highest bucket that is
 /// told: 128 µs to 134 s.
@@ -89,7 +89,18 @@ fn pools(status: &Value) -> impl Iterator<Item = (String, &Value)> {
 }
 
 fn label(value: &str) -> String {
-    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    let mut out = String::with_capacity(value.len());
+    for character in value.chars() {
+        match character {
+            '\\' => out += "\\\\",
+            '"' => out += "\\\"",
+            '\n' => out += "\\n",
+            // The format has no other way to write them.
+            hidden if changes_the_rest(hidden) => out += &visible(hidden).replace('\\', "\\\\"),
+            other => out.push(other),
+        }
+    }
+    out
 }
 
 #[cfg(test)]

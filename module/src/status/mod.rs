@@ -40,7 +40,7 @@ pub(crate) fn handle(r: Request<'_>) -> i32 {
         }
     };
     let (kind, text) = match r.args().map(CStr::to_bytes) {
-        Some(b"json") => (c"application/json", status.to_string()),
+        Some(b"json") => (c"application/json", page::harmless_json(&status)),
         Some(b"openmetrics") => {
             (c"application/openmetrics-text; version=1.0.0; charset=utf-8", metrics::render(&status))
         }

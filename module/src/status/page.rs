@@ -86,6 +86,7 @@ pub(super) fn text<'v>(value: &'v Value, key: &str) -> &'v str {
     value.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
+/// A text of a client or tenant as one line of HTML.
 pub(super) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
@@ -95,10 +96,47 @@ pub(super) fn escape(text: &str) -> String {
             '&' => out += "&amp;",
             '"' => out += "&quot;",
             '\'' => out += "&#39;",
+            '\t' => out.push('\t'),
+            hidden if changes_the_rest(hidden) => out += &visible(hidden),
             other => out.push(other),
         }
     }
     out
+}
+
+/// The same for a text of several lines.
+fn escape_lines(text: &str) -> String {
+    text.split('\n').map(escape).collect::<Vec<_>>().join("\n")
+}
+
+/// Whether a character does not show, but changes how others do: control
+/// characters, and those that turn the direction of writing.
+pub(super) fn changes_the_rest(character: char) -> bool {
+    let turns =
+        matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    character.is_control() || turns
+}
+
+/// JSON in which such characters are written as their numbers, which inside of a
+/// string is the same.
+pub(super) fn harmless_json(value: &Value) -> String {
+    let mut out = String::new();
+    for character in value.to_string().chars() {
+        if changes_the_rest(character) {
+            let _ = write!(out, "\\u{:04x}", u32::from(character));
+        } else {
+            out.push(character);
+        }
+    }
+    out
+}
+
+/// The number of such a character.
+pub(super) fn visible(character: char) -> String {
+    match u32::from(character) {
+        number @ 0..=0xff => format!("\\x{number:02x}"),
+        number => format!("\\u{{{number:x}}}"),
+    }
 }
 
 fn heading(status: &Value) -> String {
@@ -238,7 +276,7 @@ fn failures<'v>(all: impl Iterator<Item = &'v Value>) -> String {
     }
     let mut out = String::new();
     for failed in failures {
-        let (script, traceback) = (escape(text(failed, "script")), escape(text(failed, "traceback")));
+        let (script, traceback) = (escape(text(failed, "script")), escape_lines(text(failed, "traceback")));
         let _ =
             write!(out, "<details><summary class=\"bad\">{script} failed</summary><pre>{traceback}</pre></details>");
     }
@@ -312,6 +350,12 @@ mod tests {
             assert!(!page.contains("<script") && !page.contains("'x'"), "{page}");
             assert!(page.contains("&lt;script&gt;"));
         }
+    }
+
+    #[test]
+    fn what_does_not_show_is_made_visible() {
+        assert_eq!(escape("a\nb\u{1b}[2J\u{202e}\u{9b}\t\u{e9}"), "a\\x0ab\\x1b[2J\\u{202e}\\x9b\t\u{e9}");
+        assert_eq!(escape_lines("a\nb\r"), "a\nb\\x0d");
     }
 
     #[test]
