@@ -2,6 +2,7 @@
 //! get room up to a bound on their processes, the one least recently used goes
 //! for another, and what nobody uses is forgotten. The rules are in `room`.
 
+use std::os::fd::AsFd;
 use std::time::Instant;
 
 use wsgid_protocol::{Failure, GroupConfig};
@@ -116,6 +117,13 @@ impl Supervisor {
             return;
         }
         self.looked_for_room = now;
+        if self.leaving {
+            // Nothing may be made any more.
+            let text = "the supervisor ends";
+            return self.take_waiting_for_room().for_each(|incoming| {
+                let _ = send_fail(incoming.fd.as_fd(), Failure::GroupStopped, text);
+            });
+        }
         for Waiting { until, incoming } in std::mem::take(&mut self.waiting_for_room) {
             if let Some(incoming) = self.with_room(incoming, Some(until), now) {
                 self.serve_connection(incoming, now);
@@ -138,5 +146,5 @@ fn refuse(incoming: &Incoming, most: usize) {
         escaped(hello.application_group.as_bytes())
     );
     tracing::debug!("{text}");
-    let _ = send_fail(std::os::fd::AsFd::as_fd(&incoming.fd), Failure::QueueFull, &text);
+    let _ = send_fail(incoming.fd.as_fd(), Failure::QueueFull, &text);
 }

@@ -127,7 +127,7 @@ directives! {
 
     c"WSGIDaemonProcess", Server, c"name [option=value ...]", process::daemon_process, Differs("numbers and sizes are checked; the same definition twice, as certbot makes it, is one group; see the options");
     c"WSGIProcessGroup", Section, c"name of a process group", process::process_group, Differs("`%{GLOBAL}` is an implicit process group with httpd's user, one process and 15 threads; with `%{ENV:...}` and without WSGIRestrictProcess the start warns");
-    c"WSGIApplicationGroup", Section, c"name of an application group", process::application_group, Differs("an application group is processes of its own, never a sub-interpreter");
+    c"WSGIApplicationGroup", Section, c"name of an application group", process::application_group, Differs("an application group is processes of its own, never a sub-interpreter; ports are the listener's, and names that requests make are bounded");
     c"WSGIRestrictProcess", Section, c"process groups that may be used here", process::restrict_process, Same;
     c"WSGISocketPrefix", Global, c"path that the socket's name begins with", process::socket_prefix, Differs("the directory of the one socket to the supervisor");
     c"WSGISocketRotation", Global, c"On or Off; without effect, the socket stays the same", process::socket_rotation, Nothing("the socket is the same before and after a restart");
