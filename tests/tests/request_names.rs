@@ -266,3 +266,40 @@ fn a_path_with_line_ends_and_controls_is_one_harmless_line_everywhere() {
         httpd.stop();
     });
 }
+
+#[test]
+fn scripts_that_the_configuration_maps_are_not_named_by_requests() {
+    case(Limit::default(), || {
+        let site = Site::new();
+        let app = site.write("apps/where.wsgi", WHERE);
+        let directory = app.parent().expect("it is below the site").display().to_string();
+        let builder = Httpd::builder();
+        let root = builder.root().join("htdocs").display().to_string();
+        std::fs::copy(&app, format!("{root}/rooted.wsgi")).expect("a script can be copied");
+        let allowed = "Require all granted\nOptions +ExecCGI\nAddHandler wsgi-script .wsgi";
+        let httpd = builder
+            .daemon("site", &format!("processes=1 threads=3 python-home={}", Python::any().home.display()))
+            .line(format!("<Directory {directory}>\n{allowed}\n</Directory>"))
+            .line(format!("<Directory {root}>\n{allowed}\n</Directory>"))
+            .line(format!("WSGIProcessGroup site\nAlias /al {directory}\nAliasMatch ^/am/[^/]+ {directory}/where.wsgi"))
+            .line(format!("WSGIScriptAlias /dir/ {directory}/\nWSGIScriptAlias /app {directory}/where.wsgi"))
+            .start();
+        let port = httpd.address().port();
+        for (path, script_name, from_request) in [
+            ("/app/x", "/app", false),
+            ("/app//x", "/app", false),
+            ("/dir/where.wsgi/x", "/dir/where.wsgi", false),
+            ("/rooted.wsgi/x/y", "/rooted.wsgi", false),
+            ("/al/where.wsgi", "/al/where.wsgi", false),
+            ("/am/any", "/am/any", true),
+        ] {
+            let (status, text) = ask(&mut httpd.client(), path, "localhost");
+            let name = format!("localhost:{port}|{script_name}");
+            assert_eq!((status, text.split(' ').next()), (200, Some(name.as_str())), "{path}");
+            let pools = httpd.pools();
+            let pool = pools.iter().find(|pool| pool["application_group"] == name).expect("it was just used");
+            assert_eq!(pool["from_request"], from_request, "{path}");
+        }
+        httpd.stop();
+    });
+}
