@@ -72,7 +72,7 @@ failures! {
     NoSuchGroup = 2, "no-such-group", 500, ERROR, false,
         "the process group is not defined", "Define it with WSGIDaemonProcess, or name an existing one in WSGIProcessGroup.";
     NotAllowed = 3, "not-allowed", 500, ERROR, false,
-        "the process group may not be used from here", "Define the group at server level or in a virtual host with the same ServerName; see WSGIRestrictProcess.";
+        "the configuration does not allow it", "A group of another virtual host: define it at server level or in a virtual host with the same ServerName, see WSGIRestrictProcess. A script that the configuration does not name: add its directory with script-directories= to the group.";
     VersionMismatch = 4, "version-mismatch", 503, ERROR, false,
         "module and supervisor have no protocol version in common", "Stop and start httpd, so that both come from the same release.";
     QueueFull = 5, "queue-full", 503, WARN, false,

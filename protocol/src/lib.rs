@@ -26,6 +26,7 @@ pub mod refusal;
 pub mod report;
 pub mod request;
 pub mod response;
+pub mod runs;
 mod syntax;
 pub mod token;
 

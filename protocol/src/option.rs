@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::{ApplicationOptions, LogTarget, Preload, Timeout};
+use crate::runs::Runs;
 use crate::syntax::{
     ABSOLUTE, Bytes, COUNT, Each, LEVEL, MILLISECONDS, Maybe, NAME, NAMES, NICE, Number, OCTAL, ON_OFF, PATHS,
     PYTHON_HOME, SECONDS, SWITCH_INTERVAL, Syntax, TEXT, VARIABLE, absolute, json, number, path_text,
@@ -125,6 +126,8 @@ macro_rules! options {
             pub processes_max: Option<u32>,
             /// Whether `processes` was given at all: it decides `wsgi.multiprocess`.
             pub multiprocess: bool,
+            /// What the group may run; `script-directories` adds to it.
+            pub runs: Runs,
             /// Where process-level output goes.
             pub log: LogTarget,
             $($(#[doc = concat!("`", $name, "`: ", $text, ".")] pub $field: $type,)?)*
@@ -143,6 +146,7 @@ macro_rules! options {
                     processes: 1,
                     processes_max: None,
                     multiprocess: false,
+                    runs: Runs::default(),
                     log: LogTarget::Supervisor,
                     $($($field: $default,)?)*
                     unread: Vec::new(),
@@ -176,6 +180,7 @@ options! {
     "chroot" => chroot: Option<PathBuf> = None, MOD_WSGI, "absolute directory", Maybe(ABSOLUTE), "root directory of the processes";
     "script-user" => script_user: Option<String> = None, MOD_WSGI, "name or #uid", Maybe(NAME), "owner that scripts must have";
     "script-group" => script_group: Option<String> = None, MOD_WSGI, "name or #gid", Maybe(NAME), "group that scripts must have";
+    "script-directories", OURS, "colon list of absolute directories", ScriptDirectories, "directories whose scripts may be run beside what the configuration names; may be repeated";
     "socket-user" => socket_user: Option<String> = None, MOD_WSGI, "name or #uid", Maybe(NAME), "user that may connect too, where a module changes the user of httpd's children (MPM-ITK)";
     "lang" => lang: Option<String> = None, MOD_WSGI, "locale name", Maybe(NAME), "LANG of the processes";
     "locale" => locale: Option<String> = None, MOD_WSGI, "locale name", Maybe(NAME), "LC_ALL of the processes";
@@ -238,6 +243,7 @@ options! {
     "restrict-stdout" => restrict_stdout: bool = false, INTERNAL, "On or Off", ON_OFF, "WSGIRestrictStdout: using sys.stdout raises";
     "restrict-signal" => restrict_signal: bool = true, INTERNAL, "On or Off", ON_OFF, "WSGIRestrictSignal: signal.signal does nothing and says so";
     "preload-script" => preload_scripts: Vec<Preload> = Vec::new(), INTERNAL, "JSON", Each(json()), "a script that is loaded before the first request";
+    "script", INTERNAL, "path", NamedScript, "a script that may be run; behind a slash a directory of them";
     "application" => applications: Vec<ApplicationOptions> = Vec::new(), INTERNAL, "JSON", Each(json()), "what one application group has otherwise";
 }
 
@@ -288,6 +294,49 @@ fn unknown(name: &str) -> OptionError {
     };
     let hint = TABLE.iter().find(close).map(|row| format!("; did you mean `{}`?", row.name)).unwrap_or_default();
     OptionError::Unknown { name: name.to_owned(), hint }
+}
+
+/// Directories of `runs`. Those with a colon in their name travel as scripts do.
+struct ScriptDirectories;
+
+impl Syntax for ScriptDirectories {
+    type Value = GroupConfig;
+
+    fn set(&self, group: &mut GroupConfig, text: &str) -> Result<(), String> {
+        for part in text.split(':').filter(|part| !part.is_empty()) {
+            absolute(part)?;
+            if part.split('/').any(|component| component == "..") {
+                return Err(format!("`{part}` has `..` in it; name the directory itself"));
+            }
+            group.runs.add_directory(part);
+        }
+        Ok(())
+    }
+
+    fn texts(&self, group: &GroupConfig) -> Result<Vec<String>, String> {
+        Ok(group.runs.directories.iter().filter(|path| !path.contains(':')).cloned().collect())
+    }
+}
+
+/// The rest of `runs`.
+struct NamedScript;
+
+impl Syntax for NamedScript {
+    type Value = GroupConfig;
+
+    fn set(&self, group: &mut GroupConfig, text: &str) -> Result<(), String> {
+        if text.ends_with('/') {
+            group.runs.add_directory(text);
+        } else {
+            group.runs.add_file(text);
+        }
+        Ok(())
+    }
+
+    fn texts(&self, group: &GroupConfig) -> Result<Vec<String>, String> {
+        let directories = group.runs.directories.iter().filter(|path| path.contains(':'));
+        Ok(group.runs.files.iter().cloned().chain(directories.map(|path| format!("{path}/"))).collect())
+    }
 }
 
 /// A number of processes, or the least and the most of them.

@@ -111,6 +111,8 @@ fn full() -> GroupConfig {
     (group.python_optimize, group.python_hash_seed) = (2, Some("random".to_owned()));
     group.python_warnings = vec!["error".to_owned(), "ignore::UserWarning:a, b".to_owned()];
     group.preload_scripts = samples::config::some().preload_scripts;
+    group.runs.add_file("/srv/full/app.wsgi");
+    group.runs.add_directory("/srv/full/a:b");
     group.applications = vec![samples::config::application()];
     group
 }
