@@ -268,6 +268,7 @@ pub(crate) fn group(name: &str, script: &Path) -> GroupConfig {
         application_group: String::new(),
         callable: Some("application".into()),
     }];
+    config.runs.add_file(&script.to_string_lossy());
     config.threads = 4;
     config
 }

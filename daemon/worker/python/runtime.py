@@ -373,12 +373,14 @@ def digest_of(name):
     return md5(name).hexdigest()
 
 
-def load_script(path):
-    """Compiles and executes a script as a module of its own."""
+def load_script(path, source=None):
+    """Compiles and executes a script as a module of its own. `source` is what was
+    read of it, where somebody has looked whether it may be run."""
     path = os.fspath(path)
     name = "_mod_wsgi_" + digest_of(os.fsencode(path))
-    with open(path, "rb") as file:
-        source = file.read()
+    if source is None:
+        with open(path, "rb") as file:
+            source = file.read()
     module = types.ModuleType(name)
     module.__file__ = path
     module.__mtime__ = os.stat(path).st_mtime

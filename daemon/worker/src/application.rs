@@ -102,8 +102,7 @@ fn attempt<'py>(
 ) -> PyResult<Verdict> {
     let runtime = runtime(worker)?;
     let errors = Bound::new(py, Stream::of_request(Arc::clone(exchange)))?;
-    let loaded =
-        worker.scripts.get(py, runtime.module.bind(py), &facts.script, &facts.callable, facts.options.script_reloading);
+    let loaded = worker.scripts.get(py, runtime.module.bind(py), &worker.spec.group, facts);
     if let Some(callable) = loaded.called {
         worker.called(&facts.script, callable);
     }

@@ -3,6 +3,7 @@
 
 use std::ffi::{CString, OsStr};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,6 +13,7 @@ use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyModule};
 
+use wsgid_protocol::GroupConfig;
 use wsgid_protocol::blocking::FrameReader;
 use wsgid_protocol::control::{FromWorker, RecycleReason, WorkerSpec};
 use wsgid_protocol::failure::level;
@@ -108,12 +110,18 @@ fn facts<'py>(py: Python<'py>, spec: &WorkerSpec) -> PyResult<Bound<'py, PyDict>
         .preload_scripts
         .iter()
         .filter(|preload| preload.application_group == spec.application_group)
-        .filter(|preload| preload.callable.as_deref() != Some("") || preload.script.exists())
+        .filter(|preload| preload.callable.as_deref() != Some("") || may_be_loaded(group, &preload.script))
         .map(|preload| preload.script.as_os_str())
         .collect();
     facts.set_item("preload", preload)?;
     facts.set_item("server_metrics", group.server_metrics)?;
     Ok(facts)
+}
+
+/// Whether a script that a worker before had to load is still to be had here: it
+/// may be gone, or the configuration no longer names it.
+fn may_be_loaded(group: &GroupConfig, script: &Path) -> bool {
+    group.runs.open(script.as_os_str().as_bytes()).is_ok()
 }
 
 /// This worker, as Python sees it.
@@ -190,7 +198,8 @@ impl Core {
             log::lines(py, level::WARN, &format!("`{}` is not loaded beforehand: {why}", path.display()));
             return None;
         }
-        worker.scripts.preload(py, self.module.bind(py), &path, &worker.spec.callables)
+        let spec = &worker.spec;
+        worker.scripts.preload(py, self.module.bind(py), &spec.group, &path, &spec.callables)
     }
 
     /// The application is loaded: connections may come.

@@ -1,5 +1,6 @@
-//! The scripts of this worker: loaded once, by path. Called by `serve` for each
-//! request and by the preload; `runtime.py` compiles and executes.
+//! The scripts of this worker: loaded once, by path, if the group may run them.
+//! Called by `serve` for each request and by the preload; `runtime.py` compiles
+//! and executes what was opened here.
 //!
 //! A script that failed is not tried again here: frameworks that were imported
 //! halfway cannot be imported again in the same process. A changed or failed
@@ -7,7 +8,8 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io::{ErrorKind, Read as _};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -16,11 +18,14 @@ use std::time::{Duration, Instant, SystemTime};
 use nix::unistd::{User, getegid, geteuid};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyModule, PyString};
+use pyo3::types::{PyBytes, PyModule, PyString};
 
-use wsgid_protocol::Failure;
 use wsgid_protocol::control::RecycleReason;
+use wsgid_protocol::line_rate::{LineLimits, LineRate};
+use wsgid_protocol::runs::{self, Refusal};
+use wsgid_protocol::{Failure, GroupConfig};
 
+use crate::application::Facts;
 use crate::environ::latin1;
 use crate::{fork, lock, log, panics};
 
@@ -29,6 +34,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A failed script is worth another process after this time.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How often it is said that a script was refused.
+const REFUSALS: LineLimits = LineLimits { burst: 20, per_second: 1 };
 
 /// Why there is nothing to call.
 pub(crate) struct LoadError {
@@ -55,6 +63,12 @@ pub(crate) struct Loaded<'py> {
     pub(crate) module: Option<Bound<'py, PyModule>>,
 }
 
+impl Loaded<'_> {
+    const fn nothing(error: LoadError) -> Self {
+        Self { callable: Err(error), recycle: None, first: false, called: None, module: None }
+    }
+}
+
 struct Script {
     mtime: Option<SystemTime>,
     /// That of the file that was loaded.
@@ -68,10 +82,13 @@ struct Script {
 /// The scripts of this worker.
 #[derive(Default)]
 pub(crate) struct Scripts {
-    /// Few, so that finding one costs less than a hash of its path.
+    /// Few, so that finding one costs less than a hash of its path. All of them
+    /// are scripts that the group may run: what was refused never comes in here.
     table: Mutex<BTreeMap<Vec<u8>, Script>>,
     /// Since when a script is being loaded.
     loading: Mutex<Option<Instant>>,
+    /// Lines about scripts that were refused.
+    refusals: Mutex<Option<LineRate>>,
 }
 
 impl Scripts {
@@ -81,11 +98,15 @@ impl Scripts {
         &self,
         py: Python<'_>,
         runtime: &Bound<'_, PyModule>,
+        group: &GroupConfig,
         path: &Path,
         callables: &[(PathBuf, String)],
     ) -> Option<String> {
         let mut table = lock::attached(py, &self.table);
-        let script = self.load(py, runtime, path.as_os_str().as_bytes());
+        let script = match self.load(py, runtime, group, path.as_os_str().as_bytes()) {
+            Ok(script) => script,
+            Err(refused) => return Some(refused.text),
+        };
         let failed = match &script.state {
             Err((_, text, traceback)) => Some(format!("{text}\n{traceback}")),
             Ok(module) => {
@@ -101,7 +122,7 @@ impl Scripts {
     /// All of them, for the worker that this process has become.
     pub(crate) fn take(&self) -> Self {
         let table = std::mem::take(&mut *lock::detached(&self.table));
-        Self { table: Mutex::new(table), loading: Mutex::default() }
+        Self { table: Mutex::new(table), ..Self::default() }
     }
 
     /// Since when a script is being loaded.
@@ -109,11 +130,49 @@ impl Scripts {
         *lock::detached(&self.loading)
     }
 
-    fn load(&self, py: Python<'_>, runtime: &Bound<'_, PyModule>, path: &[u8]) -> Script {
+    /// Loads a script; the error is that the group may not run it.
+    fn load(
+        &self,
+        py: Python<'_>,
+        runtime: &Bound<'_, PyModule>,
+        group: &GroupConfig,
+        path: &[u8],
+    ) -> Result<Script, LoadError> {
+        let file = match group.runs.open(path) {
+            Ok(file) => Ok(file),
+            Err(Refusal::Unreadable(error)) => Err(error),
+            Err(Refusal::NotNamed(why)) => return Err(self.refuse(py, group, path, why)),
+        };
         *lock::detached(&self.loading) = Some(Instant::now());
-        let script = Script::load(py, runtime, path);
+        let script = Script::load(py, runtime, path, file);
         *lock::detached(&self.loading) = None;
-        script
+        Ok(script)
+    }
+
+    /// Says what was refused where the site's own lines go, too: who asks may be
+    /// somebody who keeps the answer to himself.
+    fn refuse(&self, py: Python<'_>, group: &GroupConfig, path: &[u8], why: &str) -> LoadError {
+        let text = format!(
+            "process group `{}` may not run `{}`: {why}; if it is to, name it, or its directory with script-directories= of the group",
+            group.name,
+            runs::shown(path),
+        );
+        let now = Instant::now();
+        let (is_said, account) = {
+            let mut rate = lock::detached(&self.refusals);
+            let rate = rate.get_or_insert_with(|| LineRate::new(REFUSALS, now));
+            let is_said = rate.allows(1, now);
+            (is_said, is_said.then(|| rate.account(" about refused scripts")).flatten())
+        };
+        if is_said {
+            py.detach(|| {
+                log::process(&text);
+                if let Some(account) = account {
+                    log::process(&account);
+                }
+            });
+        }
+        LoadError { failure: Failure::NotAllowed, text, traceback: String::new() }
     }
 
     /// The callable of a script; the script is loaded by the first who asks.
@@ -121,16 +180,19 @@ impl Scripts {
         &self,
         py: Python<'py>,
         runtime: &Bound<'py, PyModule>,
-        path: &[u8],
-        callable: &[u8],
-        reloading: bool,
+        group: &GroupConfig,
+        facts: &Facts,
     ) -> Loaded<'py> {
+        let (path, callable, reloading) = (&*facts.script, &*facts.callable, facts.options.script_reloading);
         // Held while the script loads: whoever asks meanwhile waits, detached.
         let mut table = lock::attached(py, &self.table);
         if let Some(script) = table.get_mut(path) {
             return script.loaded(py, path, callable, reloading);
         }
-        let mut script = self.load(py, runtime, path);
+        let mut script = match self.load(py, runtime, group, path) {
+            Ok(script) => script,
+            Err(refused) => return Loaded::nothing(refused),
+        };
         let loaded = Loaded { first: script.state.is_ok(), ..script.loaded(py, path, callable, reloading) };
         table.insert(path.to_vec(), script);
         loaded
@@ -138,12 +200,12 @@ impl Scripts {
 }
 
 impl Script {
-    fn load(py: Python<'_>, runtime: &Bound<'_, PyModule>, path: &[u8]) -> Self {
+    fn load(py: Python<'_>, runtime: &Bound<'_, PyModule>, path: &[u8], file: std::io::Result<File>) -> Self {
         let mtime = modified(path);
         let name = Path::new(OsStr::from_bytes(path));
-        let state = match std::fs::File::open(name) {
+        let state = match file.and_then(read) {
             Err(error) => Err((Failure::ScriptMissing, unreadable(name, &error), String::new())),
-            Ok(_) => Self::execute(py, runtime, name),
+            Ok(source) => Self::execute(py, runtime, name, &source),
         };
         let now = Instant::now();
         Self { mtime, loaded: mtime, looked: now, tried: now, state, names: Vec::new() }
@@ -153,8 +215,12 @@ impl Script {
         py: Python<'_>,
         runtime: &Bound<'_, PyModule>,
         path: &Path,
+        source: &[u8],
     ) -> Result<Py<PyModule>, (Failure, String, String)> {
-        let module = panics::raised(|| runtime.call_method1("load_script", (path.as_os_str(),)));
+        let module = panics::raised(|| {
+            let source = PyBytes::new(py, source);
+            runtime.call_method1("load_script", (path.as_os_str(), source))
+        });
         fork::end_child(py, module.as_ref().err());
         let module = module.and_then(|module| Ok(module.cast_into::<PyModule>()?));
         module.map(Bound::unbind).map_err(|error| {
@@ -228,6 +294,12 @@ impl Script {
         }
         Ok(found)
     }
+}
+
+fn read(mut file: File) -> std::io::Result<Vec<u8>> {
+    let mut source = Vec::new();
+    file.read_to_end(&mut source)?;
+    Ok(source)
 }
 
 fn has(module: &Bound<'_, PyModule>, name: &str) -> bool {

@@ -220,6 +220,7 @@ fn tell(control: &OwnedFd, message: &ToWorker, descriptors: &[&OwnedFd]) -> Resu
 fn spec(options: &Options, script: &Path) -> WorkerSpec {
     let mut group = GroupConfig::new("bench", "wsgid-bench-worker");
     group.threads = options.threads;
+    group.runs.add_file(&script.to_string_lossy());
     group.preload_scripts = vec![Preload {
         script: script.to_path_buf(),
         application_group: String::new(),
