@@ -33,6 +33,7 @@ mod mapping;
 mod names;
 mod ownership;
 mod paths;
+mod permitted;
 mod pool;
 mod proxies;
 mod question;

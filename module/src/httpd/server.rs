@@ -69,6 +69,13 @@ impl<'s> Server<'s> {
         names.iter().filter_map(|name| unsafe { optional(*name) })
     }
 
+    /// `file:line` of its `<VirtualHost>`.
+    pub(crate) fn origin(self) -> String {
+        // SAFETY: null or a C string of the configuration.
+        let file = unsafe { optional(self.get().defn_name) }.map_or_else(Default::default, CStr::to_string_lossy);
+        format!("{file}:{}", self.get().defn_line_number)
+    }
+
     pub(crate) fn admin(self) -> Option<&'s CStr> {
         // SAFETY: null or a C string of the configuration.
         unsafe { optional(self.get().server_admin) }

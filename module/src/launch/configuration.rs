@@ -15,6 +15,7 @@ use crate::apr::log::{self, Level};
 use crate::child::Plan;
 use crate::groups;
 use crate::httpd::server::{self, Server};
+use crate::permitted::{self, Permitted};
 use crate::settings::{DEFAULT_GROUP, Interpreter, Settings};
 
 /// The implicit group: httpd's user, mod_wsgi's defaults. It costs nothing
@@ -44,16 +45,20 @@ pub(super) fn message(
     generation: u64,
 ) -> Result<(Message, Duration), String> {
     let mut logs = Logs::new(main);
+    let mut permitted = permitted::collect(settings, main);
     let mut groups = Vec::new();
     for definition in &settings.groups {
         let mut config = complete(settings, definition.config.clone());
+        permit(&mut config, &mut permitted);
         let home = definition.scopes.first().and_then(|scope| main.all().find(|server| server.id() == scope.server));
         if config.log == LogTarget::default() {
             config.log = home.map_or(LogTarget::Supervisor, |server| logs.target(server));
         }
         groups.push(config);
     }
-    groups.push(complete(settings, default_group()));
+    let mut implicit = complete(settings, default_group());
+    permit(&mut implicit, &mut permitted);
+    groups.push(implicit);
     let slack = Duration::from_secs(3);
     let stop_timeout = groups.iter().map(|group| group.shutdown_timeout).max().unwrap_or_default() + slack;
 
@@ -80,7 +85,16 @@ pub(super) fn message(
     Ok((talk::encode(&FromParent::Configure(configuration), logs.descriptors)?, stop_timeout))
 }
 
-/// All process groups as the supervisor gets them, but for their logs.
+/// Adds what the configuration lets a group run.
+fn permit(config: &mut GroupConfig, permitted: &mut Permitted) {
+    if let Some(named) = permitted.remove(&config.name) {
+        config.runs.files.extend(named.files);
+        config.runs.directories.extend(named.directories);
+    }
+}
+
+/// All process groups as the supervisor gets them, but for their logs and for what
+/// they may run.
 pub(crate) fn groups(settings: &Settings) -> Vec<GroupConfig> {
     let defined = settings.groups.iter().map(|definition| complete(settings, definition.config.clone()));
     defined.chain([complete(settings, default_group())]).collect()

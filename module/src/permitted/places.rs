@@ -1,0 +1,101 @@
+//! The directories that URLs of a server lead to, for scripts that a handler
+//! serves wherever they are: DocumentRoot, aliases, what mod_rewrite, mod_userdir
+//! and mod_vhost_alias make of a path. Pure.
+
+use super::extent::{Extent, absolute, fixed_front, is_below, trimmed};
+use super::statement::Statement;
+
+/// Where mod_userdir looks for the directories of users without more words.
+const HOMES: &str = "/home";
+
+/// A directory, and the URL that leads to it if that is fixed.
+struct Place {
+    path: String,
+    url: Option<String>,
+}
+
+/// All of a server.
+pub(super) struct Places(Vec<Place>);
+
+impl Places {
+    pub(super) fn new(root: &str, statements: &[&Statement]) -> Self {
+        let mut places: Vec<Place> = statements.iter().filter_map(|statement| place(root, statement)).collect();
+        // The virtual host's own comes behind that of the main server.
+        let document_root = statements.iter().rev().find(|statement| statement.name == "documentroot");
+        let document_root = document_root.and_then(|statement| statement.words().into_iter().next());
+        let path = absolute(root, &document_root.unwrap_or_else(|| "htdocs".to_owned()));
+        places.push(Place { path: trimmed(&path).to_owned(), url: Some("/".to_owned()) });
+        places.retain(|place| place.path != "/");
+        Self(places)
+    }
+
+    /// The directories that URLs in this part lead to.
+    pub(super) fn reached(&self, url: &Extent) -> Vec<String> {
+        let Extent::At(url) = url else { return self.0.iter().map(|place| place.path.clone()).collect() };
+        // The longest alias has the URL; what is around it is not reached.
+        let around = |place: &&Place| place.url.as_deref().is_some_and(|own| is_below(url, own));
+        let longest = self.0.iter().filter(around).filter_map(|place| place.url.as_ref()).map(String::len).max();
+        let is_hidden = |place: &Place| around(&place) && place.url.as_ref().map(String::len) < longest;
+        self.0.iter().filter(|place| !is_hidden(place)).filter_map(|place| below(place, url)).collect()
+    }
+}
+
+/// What of a place URLs at or below `url` reach.
+fn below(place: &Place, url: &str) -> Option<String> {
+    let Some(own) = &place.url else { return Some(place.path.clone()) };
+    if is_below(url, own) {
+        let rest = url.strip_prefix(trimmed(own).trim_end_matches('/')).unwrap_or_default();
+        return Some(format!("{}{rest}", place.path));
+    }
+    is_below(own, url).then(|| place.path.clone())
+}
+
+fn place(root: &str, statement: &Statement) -> Option<Place> {
+    let words = statement.words();
+    let first = words.first().map(String::as_str)?;
+    match statement.name.as_str() {
+        // With one argument in a <Location> the section has the URL.
+        "alias" | "scriptalias" => match (words.get(1), &statement.scope.url) {
+            (Some(target), _) => Some(aliased(root, target, Some(trimmed(first)))),
+            (None, Extent::At(url)) => Some(aliased(root, first, Some(url))),
+            (None, _) => Some(aliased(root, first, None)),
+        },
+        "aliasmatch" | "scriptaliasmatch" => Some(aliased(root, words.get(1)?, None)),
+        "virtualdocumentroot" | "virtualscriptalias" => Some(aliased(root, first, None)),
+        "rewriterule" => {
+            let path = rewritten(words.get(1)?)?;
+            Some(Place { path, url: None })
+        }
+        "userdir" => user_directory(first),
+        _ => None,
+    }
+}
+
+fn aliased(root: &str, target: &str, url: Option<&str>) -> Place {
+    let target = absolute(root, target);
+    match fixed_front(&target, &['$', '%', '&', '\\']) {
+        Some(path) => Place { path, url: None },
+        None => Place { path: trimmed(&target).to_owned(), url: url.map(str::to_owned) },
+    }
+}
+
+/// Where a substitution of mod_rewrite may lead if it is the path of a file.
+pub(super) fn rewritten(substitution: &str) -> Option<String> {
+    if !substitution.starts_with('/') {
+        return None;
+    }
+    let path = fixed_front(substitution, &['$', '%', '\\', '?']).unwrap_or_else(|| trimmed(substitution).to_owned());
+    (path != "/").then_some(path)
+}
+
+fn user_directory(word: &str) -> Option<Place> {
+    let is_switch = ["disabled", "enabled"].iter().any(|switch| word.eq_ignore_ascii_case(switch));
+    if is_switch || word.contains("://") {
+        return None;
+    }
+    let path = match word.strip_prefix('/') {
+        Some(_) => fixed_front(word, &['*']).unwrap_or_else(|| trimmed(word).to_owned()),
+        None => HOMES.to_owned(),
+    };
+    Some(Place { path, url: None })
+}
