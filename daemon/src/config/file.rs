@@ -127,7 +127,11 @@ impl Loaded {
                 }
             }
             match group::from_table(&name, &origin, &table) {
-                Ok(group) => self.groups.push(group),
+                Ok(group) => {
+                    let lack = group::serves_nothing(&group);
+                    self.problems.extend(lack.map(|lack| format!("`{origin}`: process group `{name}`: {lack}")));
+                    self.groups.push(group);
+                }
                 Err(problem) => {
                     self.problems.push(format!("`{origin}`: process group `{name}`: {problem}"));
                     self.keep.push(origin.clone());

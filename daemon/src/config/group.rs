@@ -1,5 +1,6 @@
 //! A `[group.NAME]` table as a process group: every key is an option of
-//! `WSGIDaemonProcess`, beside `scripts` and `log`.
+//! `WSGIDaemonProcess`, beside `scripts` and `log`. What `scripts` and
+//! `script-directories` name is all that the group may run.
 
 use toml::{Table, Value};
 use wsgid_protocol::GroupConfig;
@@ -13,7 +14,12 @@ pub(super) fn from_table(name: &str, origin: &str, table: &Table) -> Result<Grou
     let mut config = GroupConfig::new(name, origin);
     for (key, value) in table {
         match key.as_str() {
-            "scripts" => config.preload_scripts = scripts(value)?,
+            "scripts" => {
+                config.preload_scripts = scripts(value)?;
+                for preload in &config.preload_scripts {
+                    config.runs.add_file(&preload.script.to_string_lossy());
+                }
+            }
             "log" => config.log = log(name, value)?,
             option => {
                 for text in texts(option, value)? {
@@ -25,6 +31,15 @@ pub(super) fn from_table(name: &str, origin: &str, table: &Table) -> Result<Grou
     Ok(config)
 }
 
+/// What a group lacks to serve anything, in words.
+pub(super) fn serves_nothing(config: &GroupConfig) -> Option<String> {
+    (config.threads > 0 && config.runs.is_empty()).then(|| {
+        "it names no script, so every request is refused; name them with scripts = [...], \
+         or their directories with script-directories = [...]"
+            .to_owned()
+    })
+}
+
 /// A value as the text or texts that the directive would have.
 fn texts(option: &str, value: &Value) -> Result<Vec<String>, String> {
     let one = |text: String| Ok(vec![text]);
@@ -32,7 +47,8 @@ fn texts(option: &str, value: &Value) -> Result<Vec<String>, String> {
         Value::Array(items) if option == "env" => items.iter().map(|item| text(option, item)).collect(),
         Value::Array(items) => {
             let parts: Vec<String> = items.iter().map(|item| text(option, item)).collect::<Result<_, _>>()?;
-            one(parts.join(if option == "python-path" { ":" } else { "," }))
+            let is_path = matches!(option, "python-path" | "script-directories");
+            one(parts.join(if is_path { ":" } else { "," }))
         }
         Value::Table(pairs) if option == "env" => {
             pairs.iter().map(|(name, value)| Ok(format!("{name}={}", text(option, value)?))).collect()
