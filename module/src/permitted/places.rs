@@ -54,12 +54,11 @@ fn place(root: &str, statement: &Statement) -> Option<Place> {
     let words = statement.words();
     let first = words.first().map(String::as_str)?;
     match statement.name.as_str() {
-        // With one argument in a <Location> the section has the URL.
-        "alias" | "scriptalias" => match (words.get(1), &statement.scope.url) {
-            (Some(target), _) => Some(aliased(root, target, Some(trimmed(first)))),
-            (None, Extent::At(url)) => Some(aliased(root, first, Some(url))),
-            (None, _) => Some(aliased(root, first, None)),
-        },
+        // With one argument the section around it has the URL, and this is the file.
+        "alias" | "scriptalias" => Some(match words.get(1) {
+            Some(target) => aliased(root, target, Some(trimmed(first))),
+            None => aliased(root, first, None),
+        }),
         "aliasmatch" | "scriptaliasmatch" => Some(aliased(root, words.get(1)?, None)),
         "virtualdocumentroot" | "virtualscriptalias" => Some(aliased(root, first, None)),
         "rewriterule" => {

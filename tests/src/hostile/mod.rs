@@ -6,6 +6,7 @@
 
 mod answer;
 pub mod cases;
+pub mod child;
 mod control;
 mod exchange;
 mod files;
