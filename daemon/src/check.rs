@@ -174,6 +174,11 @@ fn try_all(Probe { config, identity, enter_home }: &Probe) -> Found {
     {
         found.problems.push(format!("log = {closed}"));
     }
+    for directory in &config.runs.directories {
+        if let Err(closed) = path_check::enterable(Path::new(directory)) {
+            found.problems.push(format!("script-directories= {closed}"));
+        }
+    }
     for path in &config.python_path {
         if let Err(closed) = path_check::enterable(path) {
             found.problems.push(format!("python-path= {closed}"));

@@ -335,7 +335,9 @@ fn wrong_values_are_named_with_their_place() {
 #[test]
 fn htaccess_takes_what_allowoverride_admits() {
     case(Limit::seconds(120), || {
-        let mut builder = Httpd::builder().daemon("site", "threads=5");
+        let mut builder = Httpd::builder();
+        let directories = format!("script-directories={}", builder.root().display());
+        builder = builder.daemon("site", &format!("threads=5 {directories}"));
         let docs = builder.root().join("htdocs");
         let access = builder.root().join("access.py");
         std::fs::write(&access, "def allow_access(environ, host):\n    return True\n").expect("a file can be written");
@@ -344,11 +346,15 @@ fn htaccess_takes_what_allowoverride_admits() {
                 let directory = docs.join(format!("{kind}{index}"));
                 std::fs::create_dir(&directory).expect("a directory can be made");
                 std::fs::write(directory.join("page.html"), "page").expect("a page can be written");
-                let value = good[0].replace('$', &access.display().to_string());
+                let script = format!("{} process-group=site", access.display());
+                let value = good[0].replace('$', &script);
                 std::fs::write(directory.join(".htaccess"), format!("{name} {value}\n"))
                     .expect("a file can be written");
-                builder =
-                    builder.line(format!("<Directory {}>\nAllowOverride {kind}\n</Directory>", directory.display()));
+                // A script of `.htaccess` runs in a group that the server lists, from its directories.
+                builder = builder.line(format!(
+                    "<Directory {}>\nAllowOverride {kind}\nWSGIRestrictProcess site\n</Directory>",
+                    directory.display()
+                ));
             }
         }
         let httpd = builder.start();

@@ -289,6 +289,96 @@ fn script_directories_name_what_nothing_else_does() {
     });
 }
 
+/// A supervisor on its own; ended when it is dropped.
+struct Alone {
+    directory: tempfile::TempDir,
+    child: std::process::Child,
+}
+
+impl Alone {
+    /// With these site files by name.
+    fn new(sites: &[(&str, String)]) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory can be made");
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+        let at = |name: &str| directory.path().join(name);
+        fs::create_dir(at("sites")).expect("a directory can be made");
+        let (root, httpds) = (directory.path().display(), users::of_httpd().name);
+        let main = format!("[supervisor]\nsocket = '{root}/httpd.sock'\nhttpd-user = '{httpds}'\nsites = '{root}/sites'\n");
+        fs::write(at("wsgid.toml"), main).expect("a file can be written");
+        for (name, text) in sites {
+            fs::write(at("sites").join(name), text).expect("a file can be written");
+        }
+        let log = fs::File::create(at("log")).expect("a file can be made");
+        let mut command = Command::new(wsgid_tests::artifacts::wsgid());
+        command.args(["supervise", "--config"]).arg(at("wsgid.toml")).stdin(Stdio::null()).stderr(log);
+        let child = command.spawn().expect("the supervisor can be started");
+        let alone = Self { directory, child };
+        wsgid_tests::eventually("its socket", Duration::from_secs(20), || {
+            alone.path("httpd.sock").exists().then_some(())
+        });
+        alone
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn hostile(&self) -> Hostile {
+        let program = self.path("hostile-child");
+        fs::copy(env!("CARGO_BIN_EXE_hostile_child"), &program).expect("the program can be copied");
+        Hostile { program, socket: self.path("httpd.sock"), secret: [0; 32], generation: 0 }
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap_or(i32::MAX));
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+        let _ = self.child.wait();
+    }
+}
+
+/// Without httpd's configuration it is the site's file that names them.
+#[test]
+fn root_a_site_file_names_all_that_its_site_runs() {
+    case(Limit::seconds(60), || {
+        let Some(accounts) = users::three() else { return };
+        let site = Site::of(&accounts[0]);
+        for name in ["named.py", "scripts/one.py", "unnamed.py"] {
+            site.write(name, SCRIPT);
+        }
+        let user = format!("user = '{}'\ngroup = '{}'\nprocesses = 1\nthreads = 2\n", accounts[0].name, accounts[0].group);
+        let at = |name: &str| site.file(name).display().to_string();
+        let alone = Alone::new(&[
+            ("one.toml", format!("[group.one]\n{user}scripts = ['{}']\n", at("named.py"))),
+            ("two.toml", format!("[group.two]\n{user}script-directories = ['{}', '/nowhere']\n", at("scripts"))),
+            ("none.toml", format!("[group.none]\n{user}")),
+        ]);
+        let hostile = alone.hostile();
+        let runs = [("one", "named.py"), ("two", "scripts/one.py")];
+        for group in ["one", "two", "none"] {
+            for name in ["named.py", "scripts/one.py", "unnamed.py"] {
+                let outcome = hostile.ask(group, &[("application", site.file(name))]).remove(0);
+                let right = match &outcome {
+                    Outcome::Body(200, text) => {
+                        runs.contains(&(group, name)) && text.ends_with(&format!(" {}", accounts[0].uid))
+                    }
+                    other => !runs.contains(&(group, name)) && refused(other, group, &site.file(name)),
+                };
+                assert!(right, "{group} {name}: {outcome:?}");
+            }
+        }
+        let lack = "none.toml`: process group `none`: it names no script";
+        let log = fs::read_to_string(alone.path("log")).expect("it has a log");
+        assert!(log.contains(lack) && log.contains("script-directories = "), "{log}");
+        let mut check = Command::new(wsgid_tests::artifacts::wsgid());
+        let output = check.args(["check", "--config"]).arg(alone.path("wsgid.toml")).output().expect("it can be run");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.code() == Some(7) && said.contains(lack), "{said}");
+        assert!(said.contains("script-directories= `/nowhere`"), "{said}");
+    });
+}
+
 /// Each way in which a configuration can lead to a script, one URL each.
 #[test]
 fn whatever_the_configuration_names_runs() {
@@ -319,6 +409,7 @@ fn whatever_the_configuration_names_runs() {
         symlink("releases/42", site.file("current")).expect("a link can be made");
         site.write("hta/.htaccess", "Options +ExecCGI\nAddHandler wsgi-script .py\n");
         site.write("docs/thing.data", "data");
+        site.write("included.conf", &format!("WSGIScriptAlias /included {}\n", site.file("aliased.py").display()));
         let mut builder = Httpd::builder();
         let port = builder.another_port();
         let modules = ["rewrite", "dir", "negotiation", "mime", "actions", "vhost_alias", "macro", "authz_host"];
@@ -341,7 +432,7 @@ fn whatever_the_configuration_names_runs() {
             "/located/deep/a.py",
             "/files/only.py",
             "/hta/a.py",
-            "/rewritten/x",
+            "/rewritten/x", "/included",
             "/macro",
             "/inside",
             "/if/a.py",
@@ -365,7 +456,12 @@ const FORMS: &str = "\
 WSGIProcessGroup site
 WSGIApplicationGroup %{GLOBAL}
 WSGIScriptAlias /aliased $/aliased.py
-WSGIScriptAlias /directory/ $/directory/
+<IfModule alias_module>
+  <IfDefine !NOBODY_DEFINES_THIS>
+    WSGIScriptAlias /directory/ $/directory/
+  </IfDefine>
+</IfModule>
+Include $/included.conf
 WSGIScriptAlias /bare $/directory
 WSGIScriptAliasMatch ^/matched/([a-z]+) $/matched/#1.py
 WSGIScriptAlias /current $/current/a.py

@@ -26,6 +26,7 @@ fn every_key_of_the_status_is_documented() {
     let bad = httpd.script("bad.py", "raise ValueError('as asked')\n");
     let mut both = group("site", &good);
     both.preload_scripts.extend(group("site", &bad).preload_scripts);
+    both.runs.add_file(&bad.to_string_lossy());
     httpd.configure(vec![both]);
     httpd.wait("a worker", |httpd| httpd.workers("ready").len() == 1);
     let status = httpd.status();

@@ -58,6 +58,14 @@ class Preload(harness.Case):
         self.assertEqual(answer.status, 200, answer.log)
         return eval(answer.body.decode())
 
+    def test_a_forked_worker_runs_what_its_preloader_was_told(self):
+        path, other = self.script(HELLO), self.script(HELLO)
+        preloader = self.worker(preloader=True, preload_scripts=[(path, "", "application")], runs=([path], []))
+        preloader.expect("Ready")
+        connection = self.fork(preloader).connect()
+        self.assertEqual(connection.get(path).status, 200)
+        self.assertEqual(connection.get(other).failure, 3)
+
     def test_what_was_asked_for_at_import_is_kept_by_the_workers(self):
         preloader, path = self.preloader("""
             import mod_wsgi

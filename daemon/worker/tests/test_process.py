@@ -51,6 +51,21 @@ class Scripts(harness.Case):
         self.assertEqual(answer.failure, 16)
         self.assertIn("`/nonexistent`", answer.text)
 
+    def test_a_script_that_nobody_named_is_refused_whatever_is_called(self):
+        named, other = self.script(HELLO), self.script("open(__file__ + '.executed', 'w').close()")
+        worker = self.worker(runs=([named], []), preload_scripts=[(other, "", "")])
+        self.assertEqual(worker.expect("Ready")[2], [])
+        connection = worker.connect()
+        calls = [("application",), ("handler",), ("check_password", "u", "p"), ("realm_hash", "u", "r"), ("groups", "u"),
+                 ("access", "h"), ("dispatch",)]
+        for call in calls:
+            answer = connection.get(other, call=call)
+            self.assertEqual((answer.failure, answer.flags & 4), (3, 0), call)
+            self.assertIn("process group `test` may not run `%s`" % other, answer.text)
+        self.assertEqual(connection.get(named).body, b"hello")
+        self.assertFalse(os.path.exists(other + ".executed"))
+        self.assertIn("may not run `%s`" % other, worker.output())
+
     def test_a_failed_script_is_remembered_and_a_changed_one_asks_for_a_successor(self):
         worker, connection, _ = self.serve(HELLO)
         path = self.script("open(__file__ + '.count', 'a').write('x'); raise ValueError('broken')")
