@@ -303,7 +303,8 @@ impl Alone {
         let at = |name: &str| directory.path().join(name);
         fs::create_dir(at("sites")).expect("a directory can be made");
         let (root, httpds) = (directory.path().display(), users::of_httpd().name);
-        let main = format!("[supervisor]\nsocket = '{root}/httpd.sock'\nhttpd-user = '{httpds}'\nsites = '{root}/sites'\n");
+        let main =
+            format!("[supervisor]\nsocket = '{root}/httpd.sock'\nhttpd-user = '{httpds}'\nsites = '{root}/sites'\n");
         fs::write(at("wsgid.toml"), main).expect("a file can be written");
         for (name, text) in sites {
             fs::write(at("sites").join(name), text).expect("a file can be written");
@@ -347,7 +348,8 @@ fn root_a_site_file_names_all_that_its_site_runs() {
         for name in ["named.py", "scripts/one.py", "unnamed.py"] {
             site.write(name, SCRIPT);
         }
-        let user = format!("user = '{}'\ngroup = '{}'\nprocesses = 1\nthreads = 2\n", accounts[0].name, accounts[0].group);
+        let user =
+            format!("user = '{}'\ngroup = '{}'\nprocesses = 1\nthreads = 2\n", accounts[0].name, accounts[0].group);
         let at = |name: &str| site.file(name).display().to_string();
         let alone = Alone::new(&[
             ("one.toml", format!("[group.one]\n{user}scripts = ['{}']\n", at("named.py"))),
@@ -432,7 +434,8 @@ fn whatever_the_configuration_names_runs() {
             "/located/deep/a.py",
             "/files/only.py",
             "/hta/a.py",
-            "/rewritten/x", "/included",
+            "/rewritten/x",
+            "/included",
             "/macro",
             "/inside",
             "/if/a.py",

@@ -32,6 +32,10 @@ struct Collector<'c, 's> {
     permitted: &'c mut Permitted,
 }
 
+fn names_handler(arguments: &str) -> bool {
+    HANDLERS.iter().any(|handler| arguments.contains(handler))
+}
+
 impl Server<'_> {
     /// Adds what its directives name.
     pub(super) fn collect(&self, permitted: &mut Permitted) {
@@ -53,10 +57,8 @@ impl Collector<'_, '_> {
             "wsgidispatchscript" | "wsgiaccessscript" | "wsgiauthuserscript" | "wsgiauthgroupscript" => {
                 self.question(statement);
             }
-            "sethandler" | "addhandler" | "addtype" | "forcetype" => {
-                if HANDLERS.iter().any(|handler| statement.arguments.contains(handler)) {
-                    self.handler(statement);
-                }
+            "sethandler" | "addhandler" | "addtype" | "forcetype" if names_handler(&statement.arguments) => {
+                self.handler(statement);
             }
             "rewriterule" => self.rewrite(statement),
             "allowoverride" | "allowoverridelist" => self.htaccess(statement),
@@ -138,7 +140,7 @@ impl Collector<'_, '_> {
     fn rewrite(&mut self, statement: &Statement) {
         let words = statement.words();
         let flags = words.get(2).map_or("", String::as_str);
-        if !HANDLERS.iter().any(|handler| flags.contains(handler)) {
+        if !names_handler(flags) {
             return;
         }
         self.handler(statement);

@@ -12,13 +12,12 @@ mod statement;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use wsgid_protocol::runs::Runs;
 
 use self::collect::Server as View;
 use self::statement::{Line, Statements};
-use crate::groups::admits;
 use crate::httpd::server::Server;
 use crate::httpd::tree;
 use crate::settings::{DEFAULT_GROUP, Settings};
@@ -31,12 +30,13 @@ pub(crate) fn collect(settings: &Settings, main: Server<'_>) -> Permitted {
     let root = tree::server_root().to_string_lossy().into_owned();
     let lines: Vec<Line> = tree::roots().filter_map(copied).collect();
     let statements = Statements::new(&lines);
+    let visibility = Visibility::new(settings);
     let mut permitted = Permitted::new();
     for server in main.all() {
         let view = View {
             root: &root,
             statements: statements.of_server(server.is_virtual().then(|| server.origin()).as_deref()),
-            visible: visible(settings, server),
+            visible: visibility.of(server),
             own_directories: &|group| own_directories(settings, group),
         };
         view.collect(&mut permitted);
@@ -48,14 +48,41 @@ pub(crate) fn collect(settings: &Settings, main: Server<'_>) -> Permitted {
     permitted
 }
 
-/// The process groups that requests of a server may use.
-fn visible(settings: &Settings, server: Server<'_>) -> BTreeSet<String> {
-    let hostname = server.hostname().map(|name| name.to_string_lossy());
-    let may_use = |group: &&crate::settings::Definition| {
-        group.scopes.iter().any(|scope| admits(scope, server.id(), hostname.as_deref()))
-    };
-    let named = settings.groups.iter().filter(may_use).map(|group| group.config.name.clone());
-    named.chain([DEFAULT_GROUP.to_owned()]).collect()
+/// From which servers process groups may be used, as `groups::admits` says it for
+/// one; made once, for there may be thousands of either.
+#[derive(Default)]
+struct Visibility<'s> {
+    everywhere: Vec<&'s str>,
+    by_server: HashMap<usize, Vec<&'s str>>,
+    by_hostname: HashMap<String, Vec<&'s str>>,
+}
+
+impl<'s> Visibility<'s> {
+    fn new(settings: &'s Settings) -> Self {
+        let mut visibility = Self { everywhere: vec![DEFAULT_GROUP], ..Self::default() };
+        for group in &settings.groups {
+            let name = group.config.name.as_str();
+            for scope in &group.scopes {
+                if !scope.is_virtual {
+                    visibility.everywhere.push(name);
+                    continue;
+                }
+                visibility.by_server.entry(scope.server).or_default().push(name);
+                if let Some(hostname) = &scope.hostname {
+                    visibility.by_hostname.entry(hostname.to_ascii_lowercase()).or_default().push(name);
+                }
+            }
+        }
+        visibility
+    }
+
+    /// The process groups that requests of a server may use.
+    fn of(&self, server: Server<'_>) -> BTreeSet<String> {
+        let hostname = server.hostname().map(|name| name.to_string_lossy().to_ascii_lowercase());
+        let own = self.by_server.get(&server.id()).into_iter().flatten();
+        let named = hostname.and_then(|name| self.by_hostname.get(&name)).into_iter().flatten();
+        self.everywhere.iter().chain(own).chain(named).map(|name| (*name).to_owned()).collect()
+    }
 }
 
 /// Where the code of a process group is.

@@ -60,7 +60,9 @@ fn place(root: &str, statement: &Statement) -> Option<Place> {
             None => aliased(root, first, None),
         }),
         "aliasmatch" | "scriptaliasmatch" => Some(aliased(root, words.get(1)?, None)),
-        "virtualdocumentroot" | "virtualscriptalias" => Some(aliased(root, first, None)),
+        "virtualdocumentroot" | "virtualdocumentrootip" | "virtualscriptalias" | "virtualscriptaliasip" => {
+            Some(aliased(root, first, None))
+        }
         "rewriterule" => {
             let path = rewritten(words.get(1)?)?;
             Some(Place { path, url: None })

@@ -1,6 +1,8 @@
 //! The directives that matter here, each with the section it stands in. Pure:
 //! the tree of httpd comes as plain text.
 
+use std::collections::HashMap;
+
 use super::extent::{Applies, Extent, fixed_front, regex_front, trimmed};
 use crate::directives::Words;
 
@@ -36,7 +38,9 @@ const NAMES: &[&str] = &[
     "scriptaliasmatch",
     "documentroot",
     "virtualdocumentroot",
+    "virtualdocumentrootip",
     "virtualscriptalias",
+    "virtualscriptaliasip",
     "userdir",
     "allowoverride",
     "allowoverridelist",
@@ -120,13 +124,13 @@ fn words(text: &str) -> Vec<String> {
 /// All of them, by server.
 pub(super) struct Statements {
     main: Vec<Statement>,
-    /// With `file:line` of the virtual host.
-    hosts: Vec<(String, Vec<Statement>)>,
+    /// By `file:line` of the virtual host.
+    hosts: HashMap<String, Vec<Statement>>,
 }
 
 impl Statements {
     pub(super) fn new(lines: &[Line]) -> Self {
-        let mut reader = Reader { section: 0, hosts: Vec::new() };
+        let mut reader = Reader { section: 0, hosts: HashMap::new() };
         let mut main = Vec::new();
         reader.read(lines, &Scope::SERVER, &mut main);
         Self { main, hosts: reader.hosts }
@@ -135,7 +139,7 @@ impl Statements {
     /// Those that hold in the main server, or in the virtual host that is defined
     /// there, in the order in which they are merged.
     pub(super) fn of_server(&self, host: Option<&str>) -> Vec<&Statement> {
-        let own = self.hosts.iter().filter(|(origin, _)| host == Some(origin)).flat_map(|(_, statements)| statements);
+        let own = host.and_then(|origin| self.hosts.get(origin)).into_iter().flatten();
         let mut all: Vec<&Statement> = self.main.iter().chain(own).collect();
         all.sort_by_key(|statement| statement.scope.rank);
         all
@@ -144,7 +148,7 @@ impl Statements {
 
 struct Reader {
     section: usize,
-    hosts: Vec<(String, Vec<Statement>)>,
+    hosts: HashMap<String, Vec<Statement>>,
 }
 
 impl Reader {
@@ -155,7 +159,7 @@ impl Reader {
                 let scope = Scope { section: self.section, ..Scope::SERVER };
                 let mut own = Vec::new();
                 self.read(&line.children, &scope, &mut own);
-                self.hosts.push((line.origin.clone(), own));
+                self.hosts.entry(line.origin.clone()).or_default().extend(own);
             } else if line.name.starts_with('<') {
                 self.section += 1;
                 let inner = Scope { section: self.section, ..inner(scope, line) };
