@@ -63,7 +63,9 @@ def preload(value):
 def group(**options):
     """A group's definition: its options by name, `graceful_timeout=10` for `graceful-timeout`."""
     options.setdefault("threads", 2)
-    named = [["preload-script", preload(value)] for value in options.pop("preload_scripts", [])]
+    files, directories = options.pop("runs", ([], ["/"]))
+    named = [["script", path] for path in files] + [["script-directories", path] for path in directories]
+    named += [["preload-script", preload(value)] for value in options.pop("preload_scripts", [])]
     named += [[name.replace("_", "-"), option_text(value)] for name, value in options.items()]
     return {"name": "test", "origin": "test:1", "options": named}
 

@@ -190,6 +190,7 @@ fn hello(orders: &Orders) -> Vec<u8> {
         generation: orders.generation,
         nonce: NONCE,
         secret: orders.secret,
+        from_request: false,
     };
     super::exchange::whole(FrameHead::new(Kind::Hello, 0, 0), &super::exchange::encoded(&hello))
 }
