@@ -83,6 +83,8 @@ pub(crate) struct Held {
     has_begun: Cell<bool>,
     has_ended: Cell<bool>,
     waits: Cell<bool>,
+    /// It was never sent, and says nothing of how long others take.
+    is_refused: Cell<bool>,
 }
 
 /// What becomes of a request.
@@ -216,7 +218,7 @@ impl Drop for Held {
     fn drop(&mut self) {
         self.wait(false);
         self.crowd.loads.end(ALL);
-        if !self.holder.for_long {
+        if !self.holder.for_long && !self.is_refused.get() {
             self.crowd.note(self.holder.key, self.since, self.has_ended.get(), now_ms());
         }
     }
@@ -245,7 +247,10 @@ impl Crowd {
                 Verdict::Begins => true,
                 Verdict::TakesTurn => self.takes_turn(&held),
                 Verdict::Waits => child::is_stopping(),
-                Verdict::Refused(why) => return Err((Failure::QueueFull, facts.text(why))),
+                Verdict::Refused(why) => {
+                    held.is_refused.set(true);
+                    return Err((Failure::QueueFull, facts.text(why)));
+                }
             };
             held.wait(!begins);
             if begins {
@@ -262,7 +267,7 @@ impl Crowd {
         }
         self.loads.begin(ALL);
         let no = || Cell::new(false);
-        Held { crowd: self, holder, row, since: now, has_begun: no(), has_ended: no(), waits: no() }
+        Held { crowd: self, holder, row, since: now, has_begun: no(), has_ended: no(), waits: no(), is_refused: no() }
     }
 
     /// Whether there is a turn for this one: others may have seen the same end.
@@ -438,6 +443,23 @@ mod tests {
         assert!(long >= 6000, "{long}");
         let quick = (0..12).fold(long, |took, _| smoothed(took, ms(5)));
         assert!(quick < 4000, "{quick}");
+    }
+
+    #[test]
+    fn requests_that_are_refused_do_not_make_a_group_quick() {
+        let history = shared::zeros(PLACES as usize * 2);
+        let crowd = Crowd { pid: 10, loads: Loads::private(), rows: Rows::new(), history, threads: 20, several: true };
+        let crowd: &'static Crowd = Box::leak(Box::new(crowd));
+        let holder = Holder { key: 7, capacity: 3, for_long: false };
+        let [_, took] = crowd.history_of(7);
+        took.unwrap().store(9000, Ordering::Relaxed);
+        let held: Vec<_> = (0..18).map(|_| crowd.enter(holder).unwrap().unwrap()).collect();
+        for _ in 0..50 {
+            assert!(crowd.enter(holder).is_err_and(|(_, text)| text.contains("took 9.0 s each")));
+        }
+        assert_eq!(took.unwrap().load(Ordering::Relaxed), 9000);
+        drop(held);
+        assert!(took.unwrap().load(Ordering::Relaxed) < 9000, "those that were served do");
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub fn cost(record: &[u8]) -> u64 {
 /// What to say about what was left out.
 #[must_use]
 pub fn account(lines: u64) -> String {
-    format!("({lines} lines dropped: the process group writes more than {} MiB a minute)", PER_SECOND * 60 >> 20)
+    format!("({lines} lines dropped: the process group writes more than {} MiB a minute)", (PER_SECOND * 60) >> 20)
 }
 
 #[cfg(test)]

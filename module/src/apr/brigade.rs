@@ -225,7 +225,9 @@ impl Incoming<'_> {
     pub(crate) fn move_first(&mut self, to: &mut Brigade<'_>) {
         let Some(bucket) = self.first() else { return };
         // SAFETY: a bucket of this brigade.
-        let sys::ring_link { next, prev } = unsafe { std::ptr::read(&raw const (*bucket).link) };
+        let next = unsafe { (*bucket).link.next };
+        // SAFETY: likewise.
+        let prev = unsafe { (*bucket).link.prev };
         // SAFETY: its neighbours, or the sentinel.
         unsafe { (*prev).link.next = next };
         // SAFETY: as above.
