@@ -14,7 +14,7 @@ use wsgid_tests::{Builder, Client, Httpd, Limit, Mpm, Raw, Site, eventually, hea
 use crate::SOON;
 
 const APPLICATION: &str = r#"
-import random, time
+import random, tempfile, time
 
 def events():
     yield b"data: first\n\n"
@@ -26,6 +26,12 @@ def application(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/event-stream")])
     if environ["PATH_INFO"] == "/events":
         return events()
+    if environ["PATH_INFO"] == "/blocks":
+        return (b"x" * 65536 for _ in range(1000))
+    if environ["PATH_INFO"] == "/file":
+        file = tempfile.TemporaryFile()
+        file.truncate(64 << 20)
+        return environ["wsgi.file_wrapper"](file)
     query = environ["QUERY_STRING"]
     time.sleep(random.uniform(2, 20) if query == "any" else float(query))
     return [b"data: news\n\n"]
@@ -217,6 +223,39 @@ fn upgraded_connections_do_not_take_the_last_threads_of_httpd() {
         assert_neighbour_is_served(&httpd, Duration::from_secs(2));
         drop(open);
         eventually("upgrades are served again", SOON, || upgrade(httpd.address()).1.contains(" 101 ").then_some(()));
+        httpd.stop();
+    });
+}
+
+/// A client that reads the head of its answer and no more; none if it was refused.
+fn download(address: SocketAddr, path: &str) -> Option<TcpStream> {
+    let mut stream = TcpStream::connect(address).expect("the server takes connections");
+    stream.set_read_timeout(Some(SOON)).expect("a socket has this option");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").expect("it is read");
+    let mut head = [0; 12];
+    stream.read_exact(&mut head).expect("an answer begins");
+    match &head {
+        b"HTTP/1.1 200" => Some(stream),
+        b"HTTP/1.1 503" => None,
+        other => panic!("{}", String::from_utf8_lossy(other)),
+    }
+}
+
+#[test]
+fn downloads_that_nobody_reads_do_not_take_the_last_threads_of_httpd() {
+    each_mpm(|mpm| {
+        let site = Site::new();
+        let httpd = builder(mpm, &site).start();
+        assert_eq!(httpd.get("/good").text(), "Hello World!");
+        // On event no thread is held while a file is being sent.
+        let paths: &[&str] = if mpm == Mpm::Event { &["/holds/blocks"] } else { &["/holds/blocks", "/holds/file"] };
+        for path in paths {
+            let held: Vec<TcpStream> = (0..THREADS + 10).filter_map(|_| download(httpd.address(), path)).collect();
+            assert_eq!(held.len(), SHARE, "{path}");
+            assert_neighbour_is_served(&httpd, Duration::from_secs(1));
+            drop(held);
+            eventually("downloads are served again", SOON, || download(httpd.address(), path).map(drop));
+        }
         httpd.stop();
     });
 }
