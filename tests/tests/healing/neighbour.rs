@@ -131,3 +131,41 @@ fn a_full_httpd_refuses_nobody_whose_group_answers() {
         httpd.stop();
     });
 }
+
+/// More clients than httpd has threads ask a group of quick requests; its only worker
+/// is killed, and the next one takes a while to load: what the first had not begun
+/// waits for it, and nobody is told that the group has too much.
+#[test]
+fn a_worker_that_starts_again_has_nobody_refused() {
+    const APPLICATION: &str = "\
+import os, time
+time.sleep(1)
+def application(environ, start_response):
+    time.sleep(0.05)
+    start_response('200 OK', [])
+    return [str(os.getpid()).encode()]
+";
+    heavy_case(Limit::seconds(60), || {
+        let site = Site::new();
+        let options = format!("threads=3 {}", site.python_path());
+        let httpd = ["StartServers 2", "ThreadsPerChild 10", "MaxRequestWorkers 20"]
+            .iter()
+            .fold(Httpd::builder(), |builder, line| builder.line(*line))
+            .daemon("one", &options)
+            .daemon("two", &options)
+            .mount("/one", &site.write("slow.py", APPLICATION), "one")
+            .mount("/two", &site.file("hello.py"), "two")
+            .start();
+        let worker = httpd.get("/one").text();
+        let load = Load::new(httpd.address(), "/one", 40).fresh_connections().start();
+        load.wait_for_more(60);
+        let pid = worker.parse().expect("a process id");
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).expect("it runs");
+        load.wait_for_more(150);
+        let tally = load.stop();
+        assert_ne!(httpd.get("/one").text(), worker, "another worker");
+        assert!(tally.ok > 100 && tally.of_kind("status 503") == 0, "{tally:?}");
+        assert!(tally.failed() <= 3, "only what the worker had begun: {tally:?}");
+        httpd.stop();
+    });
+}
