@@ -8,14 +8,17 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use wsgid_tests::h2::{H2, Stream};
-use wsgid_tests::hostile::questions::{self, Outcome, Question};
 use wsgid_tests::hostile::{Case, Expect, Start, cases};
 use wsgid_tests::wire::{Addresses, transports, with_tls};
 use wsgid_tests::{
-    Builder, Checked, Client, ClientError, Httpd, Limit, Log, Mpm, Pid, Raw, Request, Response, Site, Transport, case,
+    Builder, Checked, Client, ClientError, Httpd, Limit, Log, Mpm, Pid, Request, Response, Site, Transport, case,
     eventually, on_every_mpm,
 };
+
+#[path = "hostile_worker/cut_files.rs"]
+mod cut_files;
+#[path = "hostile_worker/questions.rs"]
+mod questions;
 
 /// What a hostile group gets as `socket-timeout`.
 const SILENCE: Duration = Duration::from_secs(2);
@@ -378,172 +381,6 @@ fn what_workers_say_of_themselves_has_an_end() {
         assert_eq!(log.matches("is ready after").count(), PROCESSES + 1);
         assert!(log.contains("and more, which is left out"));
         assert_eq!(httpd.get("/boaster/good").text(), cases::GOOD);
-        httpd.stop();
-    });
-}
-
-/// How long a question may take at most, and then some.
-const QUESTION: Duration = Duration::from_secs(16);
-
-/// A hostile worker that is asked who may come in, in front of the good site.
-fn asking(builder: Builder, site: &Site) -> Builder {
-    let script = site.write("hostile.wsgi", "").display().to_string();
-    let access = format!("<Location /good/asked>\nWSGIAccessScript {script} process-group=hostile\n</Location>");
-    let login = format!(
-        "<Location /good/login>\nAuthType Basic\nAuthName here\nAuthBasicProvider wsgi\nWSGIAuthUserScript {script} \
-         process-group=hostile\nRequire valid-user\n</Location>"
-    );
-    let modules = ["auth_basic", "authn_core", "authz_user", "access_compat", "authz_host"];
-    sites(modules.into_iter().fold(builder, Builder::load), site).line(access).line(login)
-}
-
-fn question(client: &mut Client, path: &str) -> Response {
-    let request = Request::new("GET", path).header("Authorization", "Basic YTpi");
-    let begun = Instant::now();
-    let response = client.send(&request).unwrap_or_else(|error| panic!("{path}: {error}"));
-    assert!(begun.elapsed() < QUESTION, "{path}: after {:?}", begun.elapsed());
-    assert_sound(&response);
-    response
-}
-
-fn assert_let_in(outcome: Outcome, status: u16, body: &str, what: &str) {
-    match outcome {
-        Outcome::Granted => assert_eq!((status, body), (200, "Hello World!"), "{what}"),
-        Outcome::Refused => assert!(status >= 400 && body != "Hello World!", "{what}: {status} {body}"),
-    }
-}
-
-fn answer_badly(httpd: &Httpd, wire: &Addresses, case: &Question) {
-    let mut client = httpd.client().timeout(PATIENCE);
-    for place in ["asked", "login"] {
-        let path = format!("/good/{place}/{}", case.name);
-        let response = question(&mut client, &path);
-        assert_let_in(case.outcome, response.status, &response.text(), &path);
-        // The next one knows of nothing, whether it is a question or a request.
-        let next = |client: &mut Client| {
-            let answers = [question(client, "/good/asked/granted"), question(client, "/hostile/good")];
-            answers.map(|answer| (answer.status, answer.text()))
-        };
-        let good = ["Hello World!", cases::GOOD].map(|text| (200, text.to_owned()));
-        if case.is_felt {
-            eventually("a good answer of the same group", PATIENCE, || (next(&mut client) == good).then_some(()));
-        } else {
-            assert_eq!(next(&mut client), good, "after {path}");
-        }
-    }
-    for transport in transports(Mpm::Event).iter().filter(|transport| **transport != Transport::Http1) {
-        let ask = |name: &str| {
-            let time = QUESTION.as_secs().to_string();
-            wire.curl(*transport, &format!("/good/asked/{name}")).args(&["--max-time", &time]).run()
-        };
-        let answer = ask(case.name);
-        assert_let_in(case.outcome, answer.status(), &answer.text(), &format!("{transport:?} {}", case.name));
-        if !case.is_felt {
-            let next = ask("granted");
-            assert_let_in(Outcome::Granted, next.status(), &next.text(), &format!("{transport:?} after {}", case.name));
-        }
-    }
-}
-
-#[test]
-fn against_who_asks_a_question() {
-    case(Limit::seconds(600), || {
-        let only = std::env::var("HOSTILE_CASE").ok();
-        let site = Site::new();
-        let (builder, tls_port) = with_tls(Httpd::builder().mpm(Mpm::Event), Mpm::Event);
-        let httpd = asking(builder, &site).start();
-        let wire = Addresses::of(&httpd, tls_port);
-        assert_eq!(httpd.get("/good/asked/granted").text(), "Hello World!");
-        let processes = children(&httpd);
-        let mut checked = Checked::new(httpd);
-        for case in questions::CASES {
-            if only.as_deref().is_none_or(|only| only == case.name) {
-                checked.case(case.name, Log::Any, |httpd| answer_badly(httpd, &wire, case));
-            }
-        }
-        checked.case("the log", Log::Any, assert_log_not_forged);
-        checked.case("the processes", Log::Any, |_| assert!(processes.iter().all(|child| child.alive())));
-        checked.finish();
-    });
-}
-
-/// What one question or request may write to the log, and what its group may.
-#[test]
-fn log_frames_are_bounded_for_a_question_and_for_the_group() {
-    case(Limit::seconds(120), || {
-        let site = Site::new();
-        let httpd = asking(Httpd::builder(), &site).start();
-        let count = |text: &str| httpd.error_log().matches(text).count();
-        assert_eq!(httpd.get("/good/asked/q-log-flood").text(), "Hello World!");
-        let lines = count("the hostile script has much to say");
-        assert!((2000..6000).contains(&lines), "{lines} lines of one question");
-        httpd.wait_for_log("lines dropped: more than 250 lines per second in one request", PATIENCE);
-        // Of lines that are long, the bytes count: of many questions together.
-        let (begun, before) = (Instant::now(), httpd.error_log().len());
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                // On a busy machine the question may take too long; its lines are there.
-                scope.spawn(|| httpd.get("/good/asked/q-log-of-long-lines").status);
-            }
-        });
-        let most = 10 * 1024 * 1024 + usize::try_from(begun.elapsed().as_secs()).unwrap_or(0) * 512 * 1024;
-        let grown = httpd.error_log().len() - before;
-        assert!(grown > 2 << 20 && grown < most, "{grown} bytes in {:?}", begun.elapsed());
-        let line = httpd.wait_for_log("the process group writes more than 30 MiB a minute", PATIENCE);
-        assert!(line.contains("WSGID0091: process group `hostile`: ("), "{line}");
-        // Another group writes what it likes, and this one is served.
-        assert_eq!(httpd.get("/hostile/good").text(), cases::GOOD);
-        httpd.stop();
-    });
-}
-
-/// What a file that ends before its time is cut into.
-const CUT: usize = 64 << 20;
-
-/// Without reading what comes, so that the file is cut while it is being sent.
-fn cut_over_http1(httpd: &Httpd, path: &str) -> Raw {
-    let mut raw = Raw::connect(httpd.address());
-    raw.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\nGET /good HTTP/1.1\r\nHost: localhost\r\n\r\n"));
-    wsgid_tests::wait::let_run(Duration::from_millis(800));
-    assert!(raw.wait_for_close(PATIENCE), "{path}: the connection goes on after {} bytes", raw.received.len());
-    raw
-}
-
-#[test]
-fn a_file_that_is_cut_breaks_the_answer_and_no_other() {
-    case(Limit::seconds(120), || {
-        let site = Site::new();
-        let (builder, tls_port) = with_tls(Httpd::builder().mpm(Mpm::Event), Mpm::Event);
-        let httpd = sites(builder, &site)
-            .line("<Location /hostile/sendfile>\nEnableSendfile On\nWSGIEnableSendfile On\n</Location>")
-            .line("<Location /hostile/mmap>\nEnableMMAP On\nEnableSendfile Off\n</Location>")
-            .start();
-        let wire = Addresses::of(&httpd, tls_port);
-        assert_eq!(httpd.get("/hostile/good").text(), cases::GOOD);
-        let processes = children(&httpd);
-        for path in ["/hostile", "/hostile/sendfile", "/hostile/mmap"] {
-            let raw = cut_over_http1(&httpd, &format!("{path}/file-cut-a-little-later"));
-            assert!(raw.received.starts_with(b"HTTP/1.1 200 OK"), "{path}");
-            assert!(raw.received.len() < CUT && !raw.text().contains("Hello World!"), "{path}");
-        }
-        let curl = wire.curl(Transport::Tls1, "/hostile/file-cut-a-little-later");
-        let answer = curl.args(&["--limit-rate", "20M", "--max-time", "20"]).run();
-        assert!(!answer.complete() && answer.exit != 28, "{answer:?}");
-        for (name, is_begun) in [("file-of-the-kernel", false), ("file-cut-a-little-later", true)] {
-            let mut h2 = H2::connect(httpd.address());
-            let over = |stream: &Stream| stream.ended || stream.reset.is_some();
-            let cut = h2.get(&format!("/hostile/{name}"));
-            wsgid_tests::wait::let_run(Duration::from_millis(800));
-            let good = h2.get("/good");
-            let good = h2.until(good, PATIENCE, over);
-            assert_eq!((String::from_utf8_lossy(&good.body), good.ended), ("Hello World!".into(), true), "{name}");
-            let cut = h2.until(cut, PATIENCE, over);
-            assert_eq!(cut.reset.is_some(), is_begun, "{name}: {} bytes, {:?}", cut.body.len(), cut.ended);
-            assert!(cut.body.len() < CUT, "{name}");
-            let next = h2.get("/good");
-            assert_eq!(h2.until(next, PATIENCE, over).body, b"Hello World!", "{name}: the connection goes on");
-        }
-        assert!(processes.iter().all(|child| child.alive()));
         httpd.stop();
     });
 }
