@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::MsgFlags;
 use wsgid_protocol::control::Command as Asks;
 use wsgid_protocol::refusal::WITHOUT_PASSRIGHTS;
@@ -119,6 +120,16 @@ fn command() -> Vec<u8> {
     framed(Kind::Control, &payload::encode(&Asks::Status).expect("a command"))
 }
 
+/// Sends bytes with a descriptor that only the supervisor has when it looks.
+fn send_sleeper(httpd: &Httpd, stream: &UnixStream, bytes: &[u8], flags: MsgFlags) {
+    let supervisor = nix::unistd::Pid::from_raw(httpd.supervisor().expect("it runs").number);
+    kill(supervisor, Signal::SIGSTOP).expect("it is ours");
+    // A kernel that refuses it has said so.
+    let _ = Sleeper::new().expect("a connection").send(stream, bytes, flags);
+    wsgid_tests::wait::let_run(Duration::from_millis(50));
+    kill(supervisor, Signal::SIGCONT).expect("it is ours");
+}
+
 fn framed(kind: Kind, bytes: &[u8]) -> Vec<u8> {
     let head = FrameHead::new(kind, 0, u32::try_from(bytes.len()).expect("it is short"));
     [&head.encode()[..], bytes].concat()
@@ -138,7 +149,7 @@ fn a_command_with_a_descriptor_that_sleeps_stops_nobody() {
         ];
         for (name, bytes, flags) in parts {
             let mut stream = UnixStream::connect(httpd.control_socket()).expect("everybody may connect");
-            let _ = Sleeper::new().expect("a connection").send(&stream, bytes, flags);
+            send_sleeper(&httpd, &stream, bytes, flags);
             let _ = stream.write_all(&whole);
             assert_nobody_waits(&httpd, name);
             stream.set_read_timeout(Some(SOON)).expect("a socket has a timeout");
@@ -150,14 +161,15 @@ fn a_command_with_a_descriptor_that_sleeps_stops_nobody() {
     });
 }
 
-/// Sends descriptors that sleep to the control socket, without end.
+/// Sends descriptors that sleep to the control socket, for a minute. Its children
+/// end at once, so that the last copies are those that were sent.
 const NEIGHBOUR: &str = r#"
-import array, socket, struct, sys, time
+import array, os, socket, struct, sys, time
 listener = socket.socket()
 listener.bind(("127.0.0.1", 0))
 listener.listen(1000)
-kept = []
-while True:
+def child():
+    kept = []
     sleeper = socket.socket()
     sleeper.connect(listener.getsockname())
     sleeper.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 45))
@@ -172,18 +184,36 @@ while True:
             rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [sleeper.fileno()]))
             stream.sendmsg([bytes(5)], [rights])
         except OSError: pass
-        kept = kept[-20:] + [stream]
+        kept.append(stream)
+for _ in range(3000):
+    number = os.fork()
+    if number == 0:
+        try: child()
+        finally: os._exit(0)
+    os.waitpid(number, 0)
     time.sleep(0.02)
 "#;
 
-fn neighbour(user: &TestUser, httpd: &Httpd) -> Child {
-    Command::new("setpriv")
+/// Ends with the test, also if that fails.
+struct Neighbour(Child);
+
+impl Drop for Neighbour {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn neighbour(user: &TestUser, httpd: &Httpd) -> Neighbour {
+    let child = Command::new("setpriv")
         .args([&format!("--reuid={}", user.uid), &format!("--regid={}", user.gid), "--clear-groups"])
         .args(["/usr/bin/python3", "-c", NEIGHBOUR])
         .arg(httpd.control_socket())
+        .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .expect("setpriv is installed")
+        .expect("setpriv is installed");
+    Neighbour(child)
 }
 
 #[test]
@@ -197,9 +227,8 @@ fn root_a_user_without_a_site_stops_nobody_with_descriptors() {
         while begun.elapsed() < Duration::from_secs(6) {
             assert_nobody_waits(&httpd, "descriptors of a user without a site");
         }
-        assert!(neighbour.try_wait().expect("a child").is_none(), "it goes on all the time");
-        neighbour.kill().expect("it runs");
-        neighbour.wait().expect("it has ended");
+        assert!(neighbour.0.try_wait().expect("a child").is_none(), "it goes on all the time");
+        drop(neighbour);
         let told = httpd.error_log().matches("sent descriptors where none is due").count();
         assert!(told <= 1, "{told} lines about one offender");
         eventually("no descriptor is left", SOON, || {
@@ -236,14 +265,14 @@ fn a_hello_with_a_descriptor_that_sleeps_stops_nobody() {
         let whole = hello();
         for (name, bytes) in [("a HELLO", &whole[..]), ("half a HELLO", &whole[..20]), ("garbage", &[0xEE; 60])] {
             let stream = UnixStream::connect(request_socket(&httpd)).expect("this user may connect");
-            let _ = Sleeper::new().expect("a connection").send(&stream, bytes, MsgFlags::empty());
+            send_sleeper(&httpd, &stream, bytes, MsgFlags::empty());
             assert_nobody_waits(&httpd, name);
             drop(stream);
             assert_nobody_waits(&httpd, name);
             // Unread when it is refused: the secret is wrong.
             let mut stream = UnixStream::connect(request_socket(&httpd)).expect("this user may connect");
             stream.write_all(bytes).expect("it fits");
-            let _ = Sleeper::new().expect("a connection").send(&stream, b"more", MsgFlags::empty());
+            send_sleeper(&httpd, &stream, b"more", MsgFlags::empty());
             assert_nobody_waits(&httpd, name);
         }
         httpd.stop();

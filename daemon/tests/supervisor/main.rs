@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod conf;
 #[cfg(test)]
+mod descriptors;
+#[cfg(test)]
 mod identity;
 #[cfg(test)]
 mod reexec;

@@ -47,6 +47,16 @@ impl Httpd {
     }
 
     pub(crate) fn start_program(program: &Path) -> Self {
+        Self::start_with(program, &[])
+    }
+
+    /// As on a kernel without `SO_PASSRIGHTS`, or on this one.
+    pub(crate) fn start_on(old_kernel: bool) -> Self {
+        let without = [(wsgid_protocol::refusal::WITHOUT_PASSRIGHTS, "1")];
+        Self::start_with(&crate::program(), if old_kernel { &without } else { &[] })
+    }
+
+    fn start_with(program: &Path, environment: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let listener = UnixListener::bind(dir.path().join("httpd.sock")).unwrap();
@@ -56,6 +66,7 @@ impl Httpd {
             .arg("-c")
             .arg(format!("exec \"$0\" supervise --httpd --log-level debug 3<&{} 4<&{}", a.as_raw_fd(), b.as_raw_fd()))
             .arg(program)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stderr(File::create(dir.path().join("log")).unwrap())
             .spawn()
