@@ -9,12 +9,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
-use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, Shutdown, recv, shutdown};
+use nix::sys::socket::{MsgFlags, Shutdown, shutdown};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::Sender;
 use tokio::task::AbortHandle;
 use wsgid_protocol::blocking::send_all;
+use wsgid_protocol::fds;
 use wsgid_protocol::head::FLAG_CLOSE;
 use wsgid_protocol::limits::{HEAD_LEN, MAX_FAIL_LEN};
 use wsgid_protocol::{Failure, FrameHead, Kind};
@@ -337,17 +337,25 @@ async fn watch(fd: Polled, (id, wait): (ConnectionId, u64), events: Sender<(Conn
 }
 
 fn front_is_there(fd: BorrowedFd<'_>) -> bool {
-    peek(fd, &mut [0; 1]).is_ok_and(|count| count > 0)
+    match peek(fd, &mut [0; 1]) {
+        Ok(count) => count > 0,
+        // Whoever looks closer ends it.
+        Err(error) => error.kind() == io::ErrorKind::InvalidData,
+    }
 }
 
-fn peek(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
-    recv(fd.as_raw_fd(), buffer, MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT)
+/// Bytes that have descriptors with them are no request's: `InvalidData`.
+fn peek(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    match fds::peek(fd, buffer, MsgFlags::MSG_DONTWAIT)? {
+        (_, true) => Err(io::ErrorKind::InvalidData.into()),
+        (count, false) => Ok(count),
+    }
 }
 
 fn front(fd: BorrowedFd<'_>, nonce: u32) -> Front {
     let mut bytes = [0; HEAD_LEN];
     match peek(fd, &mut bytes) {
-        Err(Errno::EAGAIN) => Front::Nothing,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Front::Nothing,
         Ok(0) | Err(_) => Front::Ended,
         Ok(HEAD_LEN) => match FrameHead::parse(&bytes) {
             Ok(head) if head.kind == Kind::Request && head.id >> 32 == u64::from(nonce) => Front::Request,

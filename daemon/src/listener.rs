@@ -158,15 +158,21 @@ pub(crate) async fn listen(
     let mut burst = 0;
     while !incoming.is_closed() {
         while reading.try_join_next().is_some() {}
+        // As long as the supervisor does not get to what has been read, nothing is accepted.
+        let accept = async {
+            let _ = incoming.reserve().await;
+            readable.async_io(Interest::READABLE, |_| listener.accept()).await
+        };
         let accepted = tokio::select! {
             biased;
             () = frozen.asked() => {
                 // Those that are just saying HELLO are waited for.
                 let all = async { while reading.join_next().await.is_some() {} };
                 let _ = tokio::time::timeout(FREEZE_PATIENCE, all).await;
+                reading.detach_all();
                 return Ok(());
             }
-            accepted = readable.async_io(Interest::READABLE, |_| listener.accept()) => accepted,
+            accepted = accept => accepted,
         };
         let stream = match accepted {
             Ok((stream, _)) => stream,
