@@ -22,7 +22,8 @@ use nix::sys::socket::{Shutdown, shutdown};
 
 use crate::fds;
 
-/// Owners whose descriptors are being closed at a time; the others wait.
+/// Owners whose received descriptors are being closed at a time; the others wait.
+/// What is unread in a socket waits for nobody, since its close does not sleep.
 const RUNNING_MAX: usize = 64;
 /// Descriptors that are closed together.
 const BATCH: usize = 64;
@@ -78,10 +79,11 @@ pub fn waiting(owner: &str) -> usize {
 
 fn push(key: Key, fds: Vec<OwnedFd>) {
     let mut queues = queues();
-    let running = queues.values().filter(|queue| queue.running).count();
+    let running = queues.iter().filter(|((_, received), queue)| *received && queue.running).count();
+    let may_run = !key.1 || running < RUNNING_MAX;
     let queue = queues.entry(key.clone()).or_default();
     queue.fds.extend(fds);
-    let is_idle = !queue.running && running < RUNNING_MAX;
+    let is_idle = !queue.running && may_run;
     queue.running |= is_idle;
     QUEUED.store(queues.len(), Ordering::Relaxed);
     drop(queues);
