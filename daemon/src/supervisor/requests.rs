@@ -115,7 +115,7 @@ impl Supervisor {
     /// worker any more. Who has not used one for long opens another when it is
     /// needed; with descriptors running short, so does everybody.
     pub(super) fn tidy_connections(&mut self, now: Instant) {
-        let used = self.connections.len() + self.connections.held_len() + 6 * self.workers.len() + self.files.len();
+        let used = self.connections.len() + self.connections.held_len() + 7 * self.workers.len() + self.files.len();
         let most = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
         let is_short = used as u64 + DESCRIPTORS_SPARE >= most;
         let keep = if is_short { Duration::ZERO } else { UNUSED_KEPT };

@@ -13,10 +13,15 @@ use wsgid_protocol::fds::send_with_fds;
 
 use crate::stand_in::{Answer, Connection, Httpd, group};
 
+/// `/allow` has its worker's sockets take descriptors again (`SO_PASSRIGHTS`).
 const APP: &str = "
-import time
+import os, socket, time
 def application(environ, start_response):
     if environ['PATH_INFO'] == '/slow': time.sleep(1.5)
+    if environ['PATH_INFO'] == '/allow':
+        for number in os.listdir('/proc/self/fd'):
+            try: socket.socket(fileno=os.dup(int(number))).setsockopt(socket.SOL_SOCKET, 83, 1)
+            except OSError: pass
     start_response('200 OK', [])
     return [b'hello']
 ";
@@ -73,12 +78,11 @@ fn a_connection_that_was_given_back_with_a_sleeper_stops_nobody() {
     a_connection_that_was_given_back(true);
 }
 
-#[test]
-fn a_worker_that_dies_before_a_sleeper_is_read_stops_nobody() {
-    let mut httpd = Httpd::start_on(true);
+fn a_worker_that_dies(old_kernel: bool) {
+    let mut httpd = Httpd::start_on(old_kernel);
     let script = httpd.script("app.py", APP);
     httpd.configure(vec![group("site", &script), group("other", &script)]);
-    let mut idle = httpd.connect("site", 1, &script, "/");
+    let mut idle = httpd.connect("site", 1, &script, "/allow");
     assert_eq!(idle.answer(), Answer::Body(200, "hello".to_owned()));
     let workers = httpd.workers("ready");
     for worker in &workers {
@@ -90,4 +94,10 @@ fn a_worker_that_dies_before_a_sleeper_is_read_stops_nobody() {
         kill(Pid::from_raw(*worker), Signal::SIGKILL).unwrap();
     }
     assert_nobody_waits(&httpd, &script);
+}
+
+#[test]
+fn a_worker_that_dies_before_a_sleeper_is_read_stops_nobody() {
+    a_worker_that_dies(false);
+    a_worker_that_dies(true);
 }
