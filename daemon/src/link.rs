@@ -173,3 +173,38 @@ pub(crate) async fn send_everything(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream as Stream;
+    use std::time::{Duration, Instant};
+
+    use wsgid_protocol::limits::HEAD_LEN;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn last_words_without_end_have_one() {
+        let (ours, theirs) = Stream::pair().unwrap();
+        let link = Link::new(Guarded::new(ours.into(), "a group")).unwrap();
+        // What a dead worker has left behind writes as fast as it is read.
+        let bytes = payload::encode(&FromWorker::Heartbeat).unwrap();
+        let head = FrameHead::new(Kind::Control, 0, u32::try_from(bytes.len()).unwrap()).encode();
+        let many = [&head[..], &bytes].concat().repeat(1000);
+        let writers: Vec<_> = (0..2)
+            .map(|_| {
+                let (mut theirs, many) = (theirs.try_clone().unwrap(), many.clone());
+                std::thread::spawn(move || while theirs.write_all(&many).is_ok() {})
+            })
+            .collect();
+        std::thread::sleep(Duration::from_millis(50));
+        let begun = Instant::now();
+        let mut inbox = Inbox::new();
+        // Two writers may break each other's frames: that is an end as well.
+        let count = link.last_words(&mut inbox).map_or(0, |messages| messages.len());
+        assert!(count <= LAST_WORDS_MAX / HEAD_LEN && begun.elapsed() < Duration::from_secs(10));
+        drop(link);
+        writers.into_iter().for_each(|writer| writer.join().unwrap());
+    }
+}
