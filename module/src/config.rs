@@ -32,8 +32,17 @@ pub(crate) struct ScriptRef<'p> {
     pub(crate) process_group: Option<&'p CStr>,
     /// See `process_group`.
     pub(crate) application_group: Option<&'p CStr>,
-    /// Whoever wrote it may be a tenant.
-    pub(crate) from_htaccess: bool,
+    /// `file:line` if `.htaccess` names it; whoever wrote that may be a tenant.
+    pub(crate) htaccess: Option<&'p CStr>,
+}
+
+/// What `SetHandler` says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GivenHandler<'p> {
+    /// The handler's name in small letters.
+    pub(crate) name: &'p CStr,
+    /// `file:line` if `.htaccess` says it; whoever wrote that may be a tenant.
+    pub(crate) htaccess: Option<&'p CStr>,
 }
 
 /// WSGIHandlerScript.
@@ -55,6 +64,10 @@ pub(crate) struct DirConfig<'p> {
     pub(crate) callable: Option<&'p CStr>,
     pub(crate) restrict_process: Option<&'p [&'p CStr]>,
     pub(crate) handler_scripts: &'p [HandlerScript<'p>],
+    /// `SetHandler`, read along.
+    pub(crate) given_handler: Option<GivenHandler<'p>>,
+    /// Extensions of files that the server's configuration makes scripts.
+    pub(crate) script_extensions: &'p [&'p CStr],
     pub(crate) dispatch_script: Option<ScriptRef<'p>>,
     pub(crate) access_script: Option<ScriptRef<'p>>,
     pub(crate) auth_user_script: Option<ScriptRef<'p>>,
@@ -80,6 +93,8 @@ impl<'p> DirConfig<'p> {
         callable: None,
         restrict_process: None,
         handler_scripts: &[],
+        given_handler: None,
+        script_extensions: &[],
         dispatch_script: None,
         access_script: None,
         auth_user_script: None,
@@ -104,12 +119,18 @@ impl<'p> DirConfig<'p> {
             // The first of a name is found first.
             (outer, inner) => pool.concat(inner, outer),
         };
+        let script_extensions = match (outer.script_extensions, inner.script_extensions) {
+            (one, []) | ([], one) => one,
+            (outer, inner) => pool.concat(inner, outer),
+        };
         Self {
             process_group: inner.process_group.or(outer.process_group),
             application_group: inner.application_group.or(outer.application_group),
             callable: inner.callable.or(outer.callable),
             restrict_process: inner.restrict_process.or(outer.restrict_process),
             handler_scripts,
+            given_handler: inner.given_handler.or(outer.given_handler),
+            script_extensions,
             dispatch_script: inner.dispatch_script.or(outer.dispatch_script),
             access_script: inner.access_script.or(outer.access_script),
             auth_user_script: inner.auth_user_script.or(outer.auth_user_script),

@@ -19,15 +19,13 @@ use crate::environ::Environ;
 use crate::exchange::{Exchange, Trouble};
 use crate::following::Serving;
 use crate::httpd::request::{self, Request};
-use crate::mapping::{HANDLER, note};
+use crate::mapping::{self, HANDLER, OLD_HANDLER, note};
 use crate::question;
 use crate::response::{Instead, Response, break_off};
+use crate::settings::DEFAULT_GROUP;
 use crate::status;
 use crate::sys;
 use crate::target::{self, Target};
-
-/// The content type that older configurations use as a handler.
-const OLD_HANDLER: &CStr = c"application/x-httpd-wsgi";
 
 /// Encode buffers up to this size are kept for the next request.
 const KEEP_BUFFER: usize = 256 * 1024;
@@ -54,6 +52,12 @@ pub(crate) fn handle(r: Request<'_>) -> i32 {
         return status;
     }
     let mut target = target::of_request(r, config, handler_script);
+    if handler_script.is_none()
+        && target.group == DEFAULT_GROUP
+        && let Err(status) = check_origin(r, config)
+    {
+        return status;
+    }
     if let Some(script) = &config.dispatch_script {
         match question::dispatch(r, script, &target) {
             Ok(choice) => target::redirect(r, &mut target, &choice),
@@ -83,6 +87,32 @@ fn check_access(r: Request<'_>) -> Result<(), i32> {
         return refuse("WSGID0063", 404, "AcceptPathInfo Off admits nothing behind the script's name");
     }
     Ok(())
+}
+
+/// Whether the server's configuration itself makes the file a script. In the
+/// implicit process group it runs as httpd's user, which who can only write
+/// `.htaccess` must not become.
+fn check_origin(r: Request<'_>, config: &DirConfig<'_>) -> Result<(), i32> {
+    let is_script = |name: &CStr| name == HANDLER || name == OLD_HANDLER;
+    let by_section = config.given_handler.is_some_and(|given| given.htaccess.is_none() && is_script(given.name));
+    let file = r.filename().unwrap_or_default();
+    if !r.has_htaccess()
+        || by_section
+        || mapping::is_aliased(r, file)
+        || mapping::has_extension(file, config.script_extensions)
+    {
+        return Ok(());
+    }
+    log::request(r, Level::ERR, || {
+        let place = config.given_handler.and_then(|given| given.htaccess);
+        let place = place.map_or_else(|| "a .htaccess file".into(), CStr::to_string_lossy);
+        format!(
+            "WSGID0065: `{}`: {place} makes this file a script, and it would run as httpd's user; set \
+             WSGIProcessGroup for this place in the server's configuration, or say there which files are scripts",
+            file.to_string_lossy()
+        )
+    });
+    Err(500)
 }
 
 /// Serves the request and says what httpd is to answer.

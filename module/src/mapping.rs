@@ -12,6 +12,9 @@ use crate::sys;
 /// The handler's name for scripts.
 pub(crate) const HANDLER: &CStr = c"wsgi-script";
 
+/// The content type that older configurations use as a handler.
+pub(crate) const OLD_HANDLER: &CStr = c"application/x-httpd-wsgi";
+
 /// Notes from here to the handler.
 pub(crate) mod note {
     use std::ffi::CStr;
@@ -48,6 +51,36 @@ pub(crate) fn walk(r: Request<'_>) -> i32 {
     // A directory, whose files are what is meant, or nothing at all.
     r.set_filename(r.pool().string(r.pool().join(&[file.to_bytes(), rest.to_bytes()])));
     sys::DECLINED
+}
+
+/// Whether the request came through an alias of the server's configuration, and
+/// the file is one that such an alias leads to.
+pub(crate) fn is_aliased(r: Request<'_>, file: &CStr) -> bool {
+    let leads_to = |alias: &Alias<'_>| {
+        let target = alias.target.to_bytes();
+        match alias.mount {
+            Mount::Prefix(_) if target.ends_with(b"/") => file.to_bytes().starts_with(target),
+            Mount::Prefix(_) => file == alias.target || is_below(file.to_bytes(), target),
+            // The part before what a pattern puts in.
+            Mount::Pattern(_) => {
+                let fixed = target.iter().position(|byte| matches!(byte, b'$' | b'&')).unwrap_or(target.len());
+                file.to_bytes().starts_with(&target[..fixed])
+            }
+        }
+    };
+    r.notes().get(note::FORCED) == Some(HANDLER) && r.server().config().all_aliases().any(leads_to)
+}
+
+fn is_below(file: &[u8], directory: &[u8]) -> bool {
+    file.strip_prefix(directory).is_some_and(|rest| rest.first() == Some(&b'/'))
+}
+
+/// Whether one of the extensions behind the first dot of a file's name, as httpd
+/// looks for them, is among these.
+pub(crate) fn has_extension(file: &CStr, known: &[&CStr]) -> bool {
+    let name = file.to_bytes().rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let is_known = |found: &[u8]| known.iter().any(|known| known.to_bytes().eq_ignore_ascii_case(found));
+    name.split(|byte| *byte == b'.').skip(1).any(is_known)
 }
 
 /// The script's path, and what follows it in the URL.
@@ -133,6 +166,22 @@ mod tests {
     fn rest(uri: &str, prefix: &str, target: &str) -> Option<String> {
         rest_behind(uri.as_bytes(), prefix.as_bytes(), target.as_bytes())
             .map(|rest| String::from_utf8_lossy(rest).into_owned())
+    }
+
+    #[test]
+    fn every_extension_of_a_name_counts() {
+        let known = [c"wsgi", c"PY"];
+        for (file, expected) in [
+            (c"/srv/app.wsgi", true),
+            (c"/srv/app.wsgi.en", true),
+            (c"/srv/app.py", true),
+            (c"/srv.wsgi/app", false),
+            (c"/srv/wsgi", false),
+            (c"/srv/app.txt", false),
+        ] {
+            assert_eq!(has_extension(file, &known), expected, "{}", file.to_string_lossy());
+        }
+        assert!(!has_extension(c"/srv/app.wsgi", &[]));
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub(crate) struct Target<'r> {
     pub(crate) method: &'r CStr,
     pub(crate) pass_authorization: bool,
     pub(crate) group: String,
+    /// A variable of the request named the group, which `.htaccess` may set.
+    pub(crate) by_variable: bool,
     pub(crate) application_group: ApplicationGroup,
 }
 
@@ -90,6 +92,7 @@ pub(crate) fn of_question<'r>(r: Request<'r>, script: &ScriptRef<'r>, call: Call
     // The file that is asked for is not the script that is asked.
     let facts = RequestFacts { r, script_name, is_script: false };
     let name = |name: Option<&'r CStr>| named(name.unwrap_or(c"%{GLOBAL}"), &facts);
+    let process_group = script.process_group.or_else(|| script.htaccess.and_then(|_| group_of_place(r)));
     Target {
         call,
         script: script.file,
@@ -99,9 +102,17 @@ pub(crate) fn of_question<'r>(r: Request<'r>, script: &ScriptRef<'r>, call: Call
         path_info,
         method: r.method().unwrap_or(c"GET"),
         pass_authorization: false,
-        group: groups::resolve(&name(script.process_group).name).to_owned(),
+        group: groups::resolve(&name(process_group).name).to_owned(),
+        by_variable: false,
         application_group: name(script.application_group),
     }
+}
+
+/// The process group that the server's configuration has set for requests here,
+/// unless it depends on the request.
+fn group_of_place(r: Request<'_>) -> Option<&CStr> {
+    let group = r.notes().get(note::PROCESS_GROUP).or(r.config().process_group);
+    group.filter(|name| !name.to_bytes().starts_with(b"%{"))
 }
 
 /// Puts what a dispatch script chose in the place of what was configured.
@@ -110,6 +121,7 @@ pub(crate) fn redirect<'r>(r: Request<'r>, target: &mut Target<'r>, choice: &Cho
     let facts = RequestFacts { r, script_name: target.script_name, is_script };
     if let Some(group) = &choice.process_group {
         groups::resolve(&names::resolve(group, &facts).text).clone_into(&mut target.group);
+        target.by_variable = is_variable(group.as_bytes());
     }
     if let Some(group) = &choice.application_group {
         let chosen = names::resolve(group, &facts);
@@ -145,7 +157,9 @@ pub(crate) fn of_request<'r>(
     let group = choose(note::PROCESS_GROUP, own.and_then(|own| own.process_group), config.process_group);
     let application =
         choose(note::APPLICATION_GROUP, own.and_then(|own| own.application_group), config.application_group);
-    let group = named(group.unwrap_or(c"%{GLOBAL}"), &facts).name;
+    let group = group.unwrap_or(c"%{GLOBAL}");
+    let by_variable = is_variable(group.to_bytes());
+    let group = named(group, &facts).name;
     let application_group = named(application.unwrap_or(c"%{RESOURCE}"), &facts);
     let callable = match handler_script {
         Some(_) => c"handle_request",
@@ -167,8 +181,13 @@ pub(crate) fn of_request<'r>(
         method: method(r, config),
         pass_authorization: pass_authorization.unwrap_or(false),
         group: groups::resolve(&group).to_owned(),
+        by_variable,
         application_group,
     }
+}
+
+fn is_variable(name: &[u8]) -> bool {
+    name.starts_with(b"%{ENV:")
 }
 
 fn named(name: &CStr, facts: &RequestFacts<'_>) -> ApplicationGroup {
@@ -264,6 +283,12 @@ pub(crate) fn permitted_group<'c>(
     if !is_listed(config, name).unwrap_or(true) {
         return Err((Failure::NotAllowed, format!("WSGIRestrictProcess does not list `{name}`")));
     }
+    // With the list, this group is on it.
+    if target.by_variable && name == DEFAULT_GROUP && config.restrict_process.is_none() && r.has_htaccess() {
+        let text = "a variable, which .htaccess may set, chose the implicit process group, whose user is httpd's; \
+                    list the groups that may be chosen with WSGIRestrictProcess, `%{GLOBAL}` if that one may be";
+        return Err((Failure::NotAllowed, text.to_owned()));
+    }
     if child.plan.restrict_embedded && name == DEFAULT_GROUP {
         let text = "the request names no process group, and WSGIRestrictEmbedded is On";
         return Err((Failure::NoSuchGroup, text.to_owned()));
@@ -271,10 +296,8 @@ pub(crate) fn permitted_group<'c>(
     visible_group(r, target, child)
 }
 
-/// The same for a script that answers a question. WSGIRestrictProcess is about
-/// what requests may choose, and not asked here; but who can only write
-/// `.htaccess` may not run anything as another site, unless the server's
-/// configuration lists its group.
+/// The same for a script that answers a question. What WSGIRestrictProcess says is
+/// about requests, and not asked for a script of the server's configuration.
 pub(crate) fn permitted_for_question<'c>(
     r: Request<'_>,
     config: &DirConfig<'_>,
@@ -282,14 +305,34 @@ pub(crate) fn permitted_for_question<'c>(
     target: &Target<'_>,
     child: &'c Child,
 ) -> Result<&'c Group, (Failure, String)> {
-    let name = &target.group;
-    if script.from_htaccess && script.process_group.is_some() && !is_listed(config, name).unwrap_or(false) {
-        let text = format!("a process group in .htaccess needs WSGIRestrictProcess to list it; `{name}` is not listed");
-        return Err((Failure::NotAllowed, text));
+    if let Some(origin) = script.htaccess {
+        permitted_to_htaccess(config, script, target).map_err(|why| {
+            let (origin, file) = (origin.to_string_lossy(), target.script.to_string_lossy());
+            (Failure::NotAllowed, format!("{origin}: the script `{file}` of .htaccess {why}"))
+        })?;
     }
     let group = visible_group(r, target, child)?;
     group.ownership.check(target.script).map_err(|why| (Failure::NotAllowed, why))?;
     Ok(group)
+}
+
+/// Who can only write `.htaccess` runs nothing as httpd's user, nor as another
+/// site: only in a group that the server's configuration lists there, or that
+/// it has set for the place.
+fn permitted_to_htaccess(config: &DirConfig<'_>, script: &ScriptRef<'_>, target: &Target<'_>) -> Result<(), String> {
+    let name = &target.group;
+    if name == DEFAULT_GROUP {
+        let why = "would run as httpd's user; give it process-group= with a group that WSGIRestrictProcess lists in \
+                   the server's configuration, or set WSGIProcessGroup for this place there";
+        return Err(why.to_owned());
+    }
+    if !is_listed(config, name).unwrap_or(script.process_group.is_none()) {
+        return Err(format!(
+            "may not run in the process group `{name}`: a process group in .htaccess needs WSGIRestrictProcess to \
+             list it; `{name}` is not listed"
+        ));
+    }
+    Ok(())
 }
 
 /// Whether WSGIRestrictProcess lists the group; `None` without it.

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use wsgid_tests::httpd::Check;
-use wsgid_tests::{Builder, Httpd, Limit, Site, case};
+use wsgid_tests::{Builder, Httpd, Limit, Python, Site, case};
 
 /// Where a directive may stand, in mod_wsgi's own table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -335,9 +335,10 @@ fn wrong_values_are_named_with_their_place() {
 #[test]
 fn htaccess_takes_what_allowoverride_admits() {
     case(Limit::seconds(120), || {
+        let python = Python::any().home.display();
         let mut builder = Httpd::builder();
         let directories = format!("script-directories={}", builder.root().display());
-        builder = builder.daemon("site", &format!("threads=5 {directories}"));
+        builder = builder.daemon("site", &format!("threads=5 python-home={python} {directories}"));
         let docs = builder.root().join("htdocs");
         let access = builder.root().join("access.py");
         std::fs::write(&access, "def allow_access(environ, host):\n    return True\n").expect("a file can be written");
@@ -350,9 +351,9 @@ fn htaccess_takes_what_allowoverride_admits() {
                 let value = good[0].replace('$', &script);
                 std::fs::write(directory.join(".htaccess"), format!("{name} {value}\n"))
                     .expect("a file can be written");
-                // A script of `.htaccess` runs in a group that the server lists, from its directories.
+                // A script of `.htaccess` runs in the group that the server has set, from its directories.
                 builder = builder.line(format!(
-                    "<Directory {}>\nAllowOverride {kind}\nWSGIRestrictProcess site\n</Directory>",
+                    "<Directory {}>\nAllowOverride {kind}\nWSGIProcessGroup site\n</Directory>",
                     directory.display()
                 ));
             }

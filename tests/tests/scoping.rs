@@ -357,3 +357,48 @@ fn application_groups_are_processes_of_their_own() {
         httpd.stop();
     });
 }
+
+/// A script runs as httpd's user where no group is set: which file is a script
+/// there, the server's configuration says, never `.htaccess`.
+#[test]
+fn htaccess_makes_no_script_of_the_implicit_group() {
+    case(Limit::seconds(60), || {
+        let site = Site::new();
+        let mut builder = Httpd::builder().load("mime").load("rewrite").load("env").daemon("site", &options());
+        let docs = builder.root().join("htdocs");
+        let places = [
+            ("set", "SetHandler wsgi-script", "", 500),
+            ("old", "SetHandler application/x-httpd-wsgi", "", 500),
+            ("add", "AddHandler wsgi-script .txt", "", 500),
+            ("type", "AddType application/x-httpd-wsgi .txt", "", 500),
+            ("force", "ForceType application/x-httpd-wsgi", "", 500),
+            ("rule", "RewriteEngine On\nRewriteRule .* - [H=wsgi-script]", "", 500),
+            ("files", "<Files app.txt>\nSetHandler wsgi-script\n</Files>", "", 500),
+            ("if", "<If \"true\">\nSetHandler wsgi-script\n</If>", "", 500),
+            ("expression", "SetHandler \"wsgi-%{tolower:SCRIPT}\"", "", 500),
+            ("group", "SetHandler wsgi-script", "WSGIProcessGroup site", 200),
+            ("server", "SetEnv A b", "SetHandler wsgi-script", 200),
+            ("extension", "SetEnv A b", "AddHandler wsgi-script .txt", 200),
+            ("variable", "SetEnv WHICH %{GLOBAL}", "AddHandler wsgi-script .txt\nWSGIProcessGroup %{ENV:WHICH}", 500),
+        ];
+        for (name, lines, server, _) in places {
+            let directory = docs.join(name);
+            std::fs::create_dir(&directory).expect("a directory can be made");
+            std::fs::write(directory.join("app.txt"), WHERE).expect("a script can be written");
+            std::fs::write(directory.join(".htaccess"), format!("{lines}\n")).expect("a file can be written");
+            builder = builder.line(format!(
+                "<Directory {}>\nAllowOverride FileInfo\nOptions +ExecCGI\nWSGIApplicationGroup %{{GLOBAL}}\n\
+                 {server}\n</Directory>",
+                directory.display()
+            ));
+        }
+        let httpd = builder.start();
+        for (name, lines, server, status) in places {
+            assert_eq!(httpd.get(&format!("/{name}/app.txt")).status, status, "{name}: {lines}; {server}");
+        }
+        let log = httpd.error_log();
+        assert!(log.lines().any(|line| line.contains("WSGID0065") && line.contains("set/.htaccess:1")), "{log}");
+        drop(site);
+        httpd.stop();
+    });
+}

@@ -85,6 +85,68 @@ fn httpd_decides_who_sees_it() {
 }
 
 /// Workers that are busy, or hang, hold nobody up who wants to know.
+/// It is about all sites, so the server's configuration alone says where it is.
+#[test]
+fn htaccess_shows_no_status() {
+    case(Limit::seconds(60), || {
+        let site = Site::new();
+        let mut builder = Httpd::builder()
+            .load("status")
+            .load("mime")
+            .load("rewrite")
+            .load("actions")
+            .daemon("site", &options(&site))
+            .mount("/app", &site.file("probe.py"), "site")
+            .line("<Location /groups>\nSetHandler wsgid-status\nRequire all denied\n</Location>")
+            .line("<Location /server>\nSetHandler server-status\n</Location>");
+        let docs = builder.root().join("htdocs");
+        let handlers = ["wsgid-status", "server-status"];
+        let ways = [
+            ("set", "SetHandler HANDLER"),
+            ("capital", "SetHandler WSGID-STATUS"),
+            ("add", "AddHandler HANDLER .html"),
+            ("type", "AddType HANDLER .html"),
+            ("force", "ForceType HANDLER"),
+            ("rule", "RewriteEngine On\nRewriteRule .* - [H=HANDLER]"),
+            ("files", "<Files page.html>\nSetHandler HANDLER\n</Files>"),
+            ("if", "<If \"true\">\nSetHandler HANDLER\n</If>"),
+            ("expression", "SetHandler \"%{tolower:HANDLER}\""),
+            ("action", "AddHandler mine .html\nAction mine /groups virtual"),
+            ("redirected", "RewriteEngine On\nRewriteRule .* /groups [L]"),
+            ("error", "ErrorDocument 404 /groups\nRedirectMatch 404 page"),
+        ];
+        builder =
+            builder.line(format!("<Directory {}>\nAllowOverride FileInfo\n</Directory>", docs.display())).load("alias");
+        let mut paths = Vec::new();
+        for handler in handlers {
+            for (name, lines) in ways {
+                let directory = docs.join(format!("{name}-{handler}"));
+                std::fs::create_dir(&directory).expect("a directory can be made");
+                std::fs::write(directory.join("page.html"), "page").expect("a page can be written");
+                std::fs::write(directory.join(".htaccess"), lines.replace("HANDLER", handler)).expect("it is written");
+                paths.push(format!("/{name}-{handler}/page.html"));
+            }
+        }
+        let httpd = builder.start();
+        assert_eq!(httpd.get("/app/hello").status, 200);
+        for path in &paths {
+            for query in ["", "?json", "?openmetrics", "?auto"] {
+                let response = httpd.get(&format!("{path}{query}"));
+                let text = response.text();
+                let shows = ["probe.py", "<h2>site</h2>", "\"site\"", "Wsgid"].iter().any(|part| text.contains(part));
+                assert!(!shows, "{path}{query}: {} {text}", response.status);
+            }
+        }
+        let refused = httpd.get("/set-wsgid-status/page.html");
+        assert_eq!(refused.status, 403);
+        let log = httpd.error_log();
+        let told = |line: &&str| line.contains("WSGID0081") && line.contains("set-wsgid-status/.htaccess:1");
+        assert!(log.lines().any(|line| told(&line)), "{log}");
+        assert!(httpd.get("/server").text().contains("<h2>site</h2>"), "the server's own section shows it");
+        httpd.stop();
+    });
+}
+
 #[test]
 fn the_status_does_not_wait_for_workers() {
     case(Limit::default(), || {

@@ -47,6 +47,11 @@ fn path<'p>(cx: &Context<'_, 'p>, word: &str) -> Result<&'p CStr, String> {
     (cx.absolute)(word).ok_or_else(|| format!("`{}` is not a path", word.to_string_lossy()))
 }
 
+/// Where the directive stands, if that is in `.htaccess`.
+fn in_htaccess<'p>(cx: &Context<'_, 'p>) -> Option<&'p CStr> {
+    cx.in_htaccess.then(|| cx.pool.string(cx.origin.as_bytes()))
+}
+
 const ALIAS_OPTIONS: &[&str] = &["process-group", "application-group", "callable-object", "pass-authorization"];
 
 pub(super) fn script_alias(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
@@ -180,7 +185,7 @@ pub(super) fn handler_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) ->
             file,
             process_group: string(&options.process_group),
             application_group: string(&options.application_group),
-            from_htaccess: cx.in_htaccess,
+            htaccess: in_htaccess(cx),
         },
         pass_authorization: options.pass_authorization,
     };
@@ -212,7 +217,7 @@ pub(super) fn script_ref<'p>(cx: &Context<'_, 'p>, words: &mut Words<'_>) -> Res
         file,
         process_group: string(&options.process_group),
         application_group: string(&options.application_group),
-        from_htaccess: cx.in_htaccess,
+        htaccess: in_htaccess(cx),
     })
 }
 

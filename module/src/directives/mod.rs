@@ -2,6 +2,7 @@
 //! httpd's command table is made from it; `httpd/directive.rs` calls
 //! [`apply`]. Every wrong value is a configuration error that names it.
 
+pub(crate) mod handlers;
 mod mapping;
 mod process;
 mod python;
@@ -164,7 +165,7 @@ directives! {
     c"WSGITrustedProxyHeaders", FileInfo, c"names of headers", request::trusted_proxy_headers, Differs("only an address becomes REMOTE_ADDR, a port behind it is taken off; without WSGITrustedProxies the start warns");
     c"WSGITrustedProxies", FileInfo, c"addresses and networks", request::trusted_proxies, Same;
 
-    c"WSGIAccessScript", Auth, c"file [option=value ...]", request::access_script, Differs("it runs in a worker (`process-group=`, else the implicit group) and has 10 s; whatever goes wrong refuses the request; in `.htaccess` a process group has to be listed in WSGIRestrictProcess");
+    c"WSGIAccessScript", Auth, c"file [option=value ...]", request::access_script, Differs("it runs in a worker (`process-group=`, else the implicit group) and has 10 s; whatever goes wrong refuses the request; in `.htaccess` it runs only in a process group that WSGIRestrictProcess lists or WSGIProcessGroup has set for the place, never as httpd's user");
     c"WSGIAuthUserScript", Auth, c"file [option=value ...]", request::auth_user_script, Differs("as WSGIAccessScript");
     c"WSGIAuthGroupScript", Auth, c"file [option=value ...]", request::auth_group_script, Differs("as WSGIAccessScript");
     c"WSGIGroupAuthoritative", Auth, c"On or Off; without effect", request::group_authoritative, Nothing("as in mod_wsgi for httpd 2.4; use RequireAny and RequireAll");

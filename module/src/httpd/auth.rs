@@ -104,7 +104,12 @@ pub(crate) unsafe fn parse_require_line(
     parsed: *mut *const c_void,
 ) -> *const c_char {
     let mut error = std::ptr::null();
-    let flags = sys::AP_EXPR_FLAG_STRING_RESULT;
+    // SAFETY: httpd passes a directive that is being read.
+    let parms = unsafe { &*cmd };
+    // httpd's own test for `.htaccess`, whose author must not read with httpd's rights.
+    let in_htaccess = std::ptr::eq(parms.pool, parms.temp_pool);
+    let restricted = if in_htaccess { sys::AP_EXPR_FLAG_RESTRICTED_FILE_FUNC } else { 0 };
+    let flags = sys::AP_EXPR_FLAG_STRING_RESULT | restricted;
     let lookup = std::ptr::null_mut();
     // SAFETY: httpd passes a directive that is being read, and its line.
     let expr = unsafe { sys::ap_expr_parse_cmd_mi(cmd, line, flags, &raw mut error, lookup, crate::module_index()) };

@@ -9,11 +9,15 @@ use super::request::optional;
 use super::server::Server;
 use crate::apr::pool::Pool;
 use crate::config::{DirConfig, ServerConfig};
-use crate::directives::{self, Context, Directive, Place};
+use crate::directives::handlers::{OVERHEARD, Overheard};
+use crate::directives::{self, Context, Directive, Place, Words};
 use crate::{report, settings, sys, trampoline};
 
 /// The table in httpd's form; the last row is empty.
-pub(crate) struct Commands([sys::command_rec; directives::TABLE.len() + 1]);
+pub(crate) struct Commands([sys::command_rec; ROWS + 1]);
+
+/// Our own directives, then those that are read along.
+const ROWS: usize = directives::TABLE.len() + OVERHEARD.len();
 
 // SAFETY: the rows are constant and point to constants.
 unsafe impl Sync for Commands {}
@@ -34,7 +38,7 @@ const END: sys::command_rec = sys::command_rec {
 };
 
 pub(crate) static COMMANDS: Commands = {
-    let mut rows = [const { END }; directives::TABLE.len() + 1];
+    let mut rows = [const { END }; ROWS + 1];
     let mut at = 0;
     while at < directives::TABLE.len() {
         let row = &directives::TABLE[at];
@@ -43,6 +47,14 @@ pub(crate) static COMMANDS: Commands = {
         rows[at].cmd_data = std::ptr::without_provenance_mut(at);
         rows[at].req_override = row.place.bits();
         rows[at].errmsg = row.usage.as_ptr();
+        at += 1;
+    }
+    while at < ROWS {
+        rows[at].name = OVERHEARD[at - directives::TABLE.len()].name.as_ptr();
+        rows[at].func = Some(trampoline::directive);
+        rows[at].cmd_data = std::ptr::without_provenance_mut(at);
+        rows[at].req_override = Place::FileInfo.bits();
+        rows[at].errmsg = c"as httpd has it; read along".as_ptr();
         at += 1;
     }
     Commands(rows)
@@ -57,7 +69,13 @@ pub(crate) unsafe fn run(cmd: *mut sys::cmd_parms, dir: *mut c_void, line: *cons
     let parms = unsafe { &*cmd };
     // SAFETY: the directive that is carried out is a row of the table above.
     let index = unsafe { (*parms.cmd).cmd_data }.addr();
-    let Some(directive) = directives::TABLE.get(index) else { return c"unknown directive".as_ptr() };
+    let Some(directive) = directives::TABLE.get(index) else {
+        let Some(overheard) = index.checked_sub(directives::TABLE.len()).and_then(|at| OVERHEARD.get(at)) else {
+            return c"unknown directive".as_ptr();
+        };
+        // SAFETY: as `run`'s own contract.
+        return unsafe { overhear(overheard, cmd, dir, line) };
+    };
     if directive.place == Place::Global {
         // SAFETY: the record is alive.
         let error = unsafe { sys::ap_check_cmd_context(cmd, sys::GLOBAL_ONLY) };
@@ -89,6 +107,39 @@ pub(crate) unsafe fn run(cmd: *mut sys::cmd_parms, dir: *mut c_void, line: *cons
     std::ptr::null()
 }
 
+/// Remembers what a directive of another module says, if that module is there
+/// to carry it out. A wrong value is that module's affair.
+///
+/// # Safety
+/// As [`run`].
+unsafe fn overhear(
+    overheard: &'static Overheard,
+    cmd: *mut sys::cmd_parms,
+    dir: *mut c_void,
+    line: *const c_char,
+) -> *const c_char {
+    // SAFETY: httpd passes a record that outlives the call.
+    let parms = unsafe { &*cmd };
+    // SAFETY: the pool lives as long as what the directive configures.
+    let pool = unsafe { Pool::from_raw(parms.pool) };
+    let name = overheard.name.to_str().unwrap_or_default();
+    // SAFETY: the name is a C string.
+    if overheard.owner.is_some_and(|owner| unsafe { sys::ap_find_linked_module(owner.as_ptr()) }.is_null()) {
+        // httpd's own words where no module has the directive.
+        let text = format!(
+            "Invalid command '{name}', perhaps misspelled or defined by a module not included in the server \
+             configuration"
+        );
+        return pool.string(text.as_bytes()).as_ptr();
+    }
+    // SAFETY: null or a C string.
+    let line = unsafe { optional(line) }.unwrap_or_default().to_bytes();
+    let remember = |cx: &mut Context<'_, '_>| (overheard.remember)(cx, &mut Words::new(line));
+    // SAFETY: as `run`'s own contract.
+    unsafe { with_context(name, parms, dir, pool, remember) };
+    std::ptr::null()
+}
+
 /// # Safety
 /// As [`run`].
 unsafe fn apply<'p>(
@@ -98,6 +149,23 @@ unsafe fn apply<'p>(
     pool: Pool<'p>,
     line: &[u8],
 ) -> Result<(), String> {
+    let name = directive.name.to_str().unwrap_or_default();
+    let apply = |cx: &mut Context<'_, '_>| directives::apply(directive, cx, line);
+    // SAFETY: as `run`'s own contract.
+    unsafe { with_context(name, parms, dir, pool, apply) }
+}
+
+/// What a directive works in.
+///
+/// # Safety
+/// As [`run`].
+unsafe fn with_context<'p, T>(
+    name: &'static str,
+    parms: &sys::cmd_parms,
+    dir: *mut c_void,
+    pool: Pool<'p>,
+    work: impl FnOnce(&mut Context<'_, '_>) -> T,
+) -> T {
     // SAFETY: the server of the configuration being read.
     let server = unsafe { Server::from_raw(parms.server) };
     // SAFETY: the server of the configuration being read.
@@ -117,7 +185,7 @@ unsafe fn apply<'p>(
         unsafe { optional(raw) }
     };
     let mut cx = Context {
-        name: directive.name.to_str().unwrap_or_default(),
+        name,
         origin: origin(parms),
         pool,
         dir,
@@ -127,7 +195,7 @@ unsafe fn apply<'p>(
         in_htaccess: std::ptr::eq(parms.pool, parms.temp_pool),
         absolute: &absolute,
     };
-    directives::apply(directive, &mut cx, line)
+    work(&mut cx)
 }
 
 fn origin(parms: &sys::cmd_parms) -> String {

@@ -120,6 +120,15 @@ impl<'r> Request<'r> {
         unsafe { &*raw.cast::<DirConfig<'r>>() }
     }
 
+    /// Whether a `.htaccess` file was found on the way to the request's file.
+    pub(crate) fn has_htaccess(self) -> bool {
+        // SAFETY: null, or the first of a list in the request's pool.
+        let first = unsafe { self.get().htaccess.as_ref() };
+        // SAFETY: likewise, each one's next.
+        let mut found = std::iter::successors(first, |one| unsafe { one.next.as_ref() });
+        found.any(|one| !one.htaccess.is_null())
+    }
+
     pub(crate) fn is_subrequest(self) -> bool {
         !self.get().main.is_null()
     }

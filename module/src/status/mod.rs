@@ -27,8 +27,35 @@ pub(crate) const HANDLER: &CStr = c"wsgid-status";
 /// The supervisor answers for workers that do not after 300 ms.
 const LIMIT: Duration = Duration::from_secs(1);
 
+/// Of mod_status, whose page has a section of ours.
+const SERVER_STATUS: &CStr = c"server-status";
+
+/// Whether the server's configuration itself has this handler serve the place.
+/// The status is about all sites: neither `.htaccess` nor a rule that it may
+/// hold has a say in who sees it.
+fn given_by_server(r: Request<'_>, handler: &CStr) -> bool {
+    let given = r.config().given_handler.filter(|given| given.name == handler && given.htaccess.is_none());
+    if given.is_none() {
+        log::request(r, Level::ERR, || {
+            let handler = handler.to_string_lossy();
+            let place = r.config().given_handler.and_then(|given| given.htaccess);
+            let place =
+                place.map_or_else(|| "no `SetHandler` of the server's configuration".into(), CStr::to_string_lossy);
+            format!(
+                "WSGID0081: the status is not shown here: {place} gives this place the handler `{handler}`, which \
+                 shows all sites; say `SetHandler {handler}` in a section of the server's configuration, with a \
+                 `Require` for those who may see it"
+            )
+        });
+    }
+    given.is_some()
+}
+
 /// The page itself.
 pub(crate) fn handle(r: Request<'_>) -> i32 {
+    if !given_by_server(r, HANDLER) {
+        return 403;
+    }
     if !matches!(r.method().map(CStr::to_bytes), Some(b"GET" | b"HEAD")) {
         return 405;
     }
@@ -56,6 +83,9 @@ pub(crate) fn handle(r: Request<'_>) -> i32 {
 
 /// mod_status asks each module for a section of its page.
 pub(crate) fn section(r: Request<'_>, is_short: bool) -> i32 {
+    if !given_by_server(r, SERVER_STATUS) {
+        return sys::OK;
+    }
     let text = match ask() {
         Ok(status) if is_short => page::short(&status),
         Ok(status) => page::section(&status),

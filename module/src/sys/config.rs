@@ -84,5 +84,6 @@ imports! {
         cmd: *mut cmd_parms,
         vector: *mut ap_conf_vector_t,
     ) -> *const c_char;
+    fn ap_find_linked_module(name: *const c_char) -> *mut module;
     fn ap_exists_config_define(name: *const c_char) -> c_int;
 }

@@ -100,6 +100,10 @@ constants! {
     APLOG_TRACE8: c_int = 15;
 }
 
+/// Functions that show files are an error; servers before 2.4.68 do not know it
+/// and pass it over.
+pub(crate) const AP_EXPR_FLAG_RESTRICTED_FILE_FUNC: c_uint = 16;
+
 /// Where the bit-fields of `core_dir_config` lie that have no accessor:
 /// byte, mask, and the value that means On.
 #[derive(Clone, Copy)]

@@ -10,7 +10,7 @@ use super::{
     apr_table_t, apr_time_t, apr_uri_t, imports,
 };
 
-opaque! { ap_regex_t ap_logconf htaccess_result apr_thread_mutex_t ap_method_list_t server_addr_rec conn_state_t ap_expr_info_t }
+opaque! { ap_regex_t ap_logconf apr_thread_mutex_t ap_method_list_t server_addr_rec conn_state_t ap_expr_info_t }
 
 #[repr(C)]
 pub(crate) struct process_rec {
@@ -160,6 +160,18 @@ pub(crate) struct request_rec {
     pub(crate) finfo: apr_finfo_t,
     pub(crate) useragent_addr: *mut apr_sockaddr_t,
     pub(crate) useragent_ip: *mut c_char,
+}
+
+/// A `.htaccess` file that was looked for on the way to the request's file.
+#[repr(C)]
+pub(crate) struct htaccess_result {
+    pub(crate) dir: *const c_char,
+    pub(crate) override_: c_int,
+    pub(crate) override_opts: c_int,
+    pub(crate) override_list: *mut apr_table_t,
+    /// Null if there is none.
+    pub(crate) htaccess: *mut ap_conf_vector_t,
+    pub(crate) next: *const htaccess_result,
 }
 
 #[repr(C)]

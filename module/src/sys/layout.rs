@@ -46,6 +46,8 @@ fn request_facts(facts: &mut Vec<Fact>) {
         path_info, args, used_path_info, eos_sent, per_dir_config, request_config, log, log_id, htaccess,
         output_filters, input_filters, proto_output_filters, proto_input_filters, no_cache, no_local_copy,
         invoke_mtx, parsed_uri, finfo, useragent_addr, useragent_ip);
+    fields!(facts, htaccess_result as "struct htaccess_result": dir, override_ = "override", override_opts,
+        override_list, htaccess, next);
     fields!(facts, conn_rec as "conn_rec": pool, base_server, vhost_lookup_data, local_addr, client_addr, client_ip,
         remote_host, remote_logname, local_ip, local_host, id, conn_config, notes, input_filters, output_filters,
         sbh, bucket_alloc, cs, data_in_input_filters, data_in_output_filters, aborted, keepalive, keepalives, log,
