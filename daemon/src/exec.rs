@@ -97,12 +97,14 @@ fn prepare(args: &WorkerExec) -> Result<Command, Failed> {
         // groups overrule it.
         let _ = std::fs::write("/proc/self/autogroup", nice.to_string());
     }
+    prefer_for_memory().map_err(Failed::new(launcher::ATTRIBUTES, "failed to set oom_score_adj"))?;
+    // What lies below it may be the site's: from here on nothing is opened before
+    // this is no longer root.
     if let Some(root) = &config.chroot {
         chroot(root).and_then(|()| chdir("/")).map_err(|error| {
             Failed(launcher::CHROOT, format!("failed to change the root directory to `{}`: {error}", root.display()))
         })?;
     }
-    prefer_for_memory().map_err(Failed::new(launcher::ATTRIBUTES, "failed to set oom_score_adj"))?;
     privilege::drop_privileges(identity).map_err(|error| Failed(error.exit_code(), error.to_string()))?;
     // Lowering needs no privilege, and the launcher itself has to have room.
     limit_resources(config).map_err(Failed::new(launcher::LIMITS, "failed to set a resource limit"))?;
@@ -171,7 +173,9 @@ fn set_priority(nice: i32) -> Result<(), Failed> {
 }
 
 /// Where the machine has no memory left, a worker is to end before httpd and the
-/// supervisor. While this is root, so that the worker cannot take it back.
+/// supervisor. While this is root, so that the worker cannot take it back: the
+/// kernel remembers as the least what a root with CAP_SYS_RESOURCE has written
+/// (`privilege::may_fix_memory_score`).
 fn prefer_for_memory() -> io::Result<()> {
     const FILE: &str = "/proc/self/oom_score_adj";
     // Without /proc there is nothing to be had.

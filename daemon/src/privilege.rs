@@ -36,6 +36,28 @@ impl PrivilegeError {
     }
 }
 
+/// Whether a worker's `oom_score_adj` stays at least what the launcher writes. The
+/// kernel asks for CAP_SYS_RESOURCE outside of all user namespaces; root in a
+/// container often does not have it.
+pub(crate) fn may_fix_memory_score() -> bool {
+    let read = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
+    has_resource_capability(&read("/proc/self/status")) && is_first_namespace(&read("/proc/self/uid_map"))
+}
+
+fn has_resource_capability(status: &str) -> bool {
+    const CAP_SYS_RESOURCE: u32 = 24;
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    effective
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask >> CAP_SYS_RESOURCE & 1 == 1)
+}
+
+/// The first user namespace maps every number to itself.
+fn is_first_namespace(uid_map: &str) -> bool {
+    let numbers: Vec<u32> = uid_map.split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect();
+    numbers == [0, 0, u32::MAX]
+}
+
 /// Becomes `identity`, and proves that there is no way back.
 pub(crate) fn drop_privileges(identity: &Identity) -> Result<(), PrivilegeError> {
     let refused = |step| move |errno| PrivilegeError::Refused { step, user: identity.user.clone(), errno };
@@ -97,4 +119,20 @@ fn prove(identity: &Identity, groups: &[Gid]) -> Result<(), PrivilegeError> {
         return Err(fail("root's group could be had back"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_of_a_container_is_told_from_root_of_the_machine() {
+        assert!(has_resource_capability("Name:\tx\nCapEff:\t000001ffffffffff\nCapBnd:\t0\n"));
+        // As container engines have it by default.
+        assert!(!has_resource_capability("CapEff:\t00000000a80425fb\n"));
+        assert!(!has_resource_capability(""));
+        assert!(is_first_namespace("         0          0 4294967295\n"));
+        assert!(!is_first_namespace("         0     100000      65536\n"));
+        assert!(!is_first_namespace(""));
+    }
 }

@@ -12,7 +12,7 @@ use crate::config::InForce;
 use crate::reexec::{self, Handover, Program};
 use crate::standalone::{self, Source};
 use crate::supervisor::{self, Options, Outcome};
-use crate::{control, exit_code, leftovers, log, signals, sys};
+use crate::{control, exit_code, leftovers, log, privilege, signals, sys};
 
 /// The control socket of the httpd parent.
 const PARENT: i32 = 3;
@@ -89,6 +89,7 @@ fn check(resume: Option<RawFd>) -> ExitCode {
 
 fn start(mut options: Options, program: &Program) -> io::Result<()> {
     raise_descriptor_limit();
+    say_what_memory_does();
     // Nothing of the place where it was started may be held.
     nix::unistd::chdir("/")?;
     let sink = options.sink.clone();
@@ -153,6 +154,16 @@ fn inherited() -> io::Result<(OwnedFd, OwnedFd)> {
     let parent = sys::inherited(PARENT).map_err(named("descriptor 3 (control socket)"))?;
     let listener = sys::inherited(LISTENER).map_err(named("descriptor 4 (listening socket)"))?;
     Ok((parent, listener))
+}
+
+/// Said once: what a root that is not the machine's cannot do for httpd.
+fn say_what_memory_does() {
+    if nix::unistd::geteuid().is_root() && !privilege::may_fix_memory_score() {
+        tracing::info!(
+            "this root lacks CAP_SYS_RESOURCE: a worker can take its oom_score_adj back, so where the machine has no \
+             memory left another process may end first; bound the sites with memory-max= or memory-limit="
+        );
+    }
 }
 
 fn raise_descriptor_limit() {

@@ -34,6 +34,48 @@ fn row(status: &str, name: &str) -> String {
     value.unwrap_or_else(|| panic!("no {name} in {status}")).trim().to_owned()
 }
 
+/// Below `chroot=` everything may be the site's, /proc too: root neither waits for
+/// it nor writes through it.
+#[test]
+fn root_a_jail_with_files_of_the_sites_own_for_proc_traps_nobody() {
+    case(Limit::seconds(60), || {
+        let Some(users) = users::three() else { return };
+        let user = &users[0];
+        let site = Site::of(user);
+        let jail = |name: &str| {
+            let root = site.path().join(name);
+            fs::create_dir_all(root.join("proc/self")).expect("a directory can be made");
+            root
+        };
+        let trap = jail("fifo").join("proc/self/oom_score_adj");
+        nix::unistd::mkfifo(&trap, nix::sys::stat::Mode::from_bits_truncate(0o666)).expect("a FIFO can be made");
+        // As a file of root's that the site's directory holds, a package's for instance.
+        let secret = jail("link").join("secret");
+        let link = jail("link").join("proc/self/oom_score_adj");
+        users::give(site.path(), user);
+        std::os::unix::fs::symlink("/secret", link).expect("a link can be made");
+        fs::write(&secret, "5").expect("a file can be written");
+        let mut builder = Httpd::builder();
+        for name in ["fifo", "link"] {
+            let options = format!(
+                "threads=1 restart-burst=2 startup-timeout=5 user={} group={} chroot={}",
+                user.name,
+                user.group,
+                site.path().join(name).display()
+            );
+            builder = builder.daemon(name, &options).mount(&format!("/{name}"), &site.file("hello.py"), name);
+        }
+        let httpd = builder.start();
+        for name in ["fifo", "link"] {
+            assert_eq!(httpd.get(&format!("/{name}")).status, 503, "there is no Python in it");
+            let said = format!("[group {name}] no `python3` on");
+            httpd.wait_for_log(&said, std::time::Duration::from_secs(10));
+        }
+        assert_eq!(fs::read_to_string(&secret).expect("it is there"), "5", "root wrote through the link");
+        httpd.stop();
+    });
+}
+
 #[test]
 fn root_a_worker_has_what_is_listed_and_nothing_else() {
     case(Limit::default(), || {
