@@ -119,7 +119,7 @@ fn ask(probe: &Probe) -> Result<Found, String> {
     let failed = |error: &dyn std::fmt::Display| format!("it could not be tried: {error}");
     let text = serde_json::to_vec(probe).map_err(|error| failed(&error))?;
     let mut command = Command::new("/proc/self/exe");
-    let outcome = trial::run(command.args(["check", "--probe"]).env_clear(), &text, PROBE_TIMEOUT);
+    let outcome = trial::run_whole(command.args(["check", "--probe"]).env_clear(), &text, PROBE_TIMEOUT);
     let outcome = outcome.map_err(|error| failed(&error))?;
     let Some(status) = outcome.status else {
         return Err(failed(&format!("there was no answer for {} s", PROBE_TIMEOUT.as_secs())));
@@ -255,7 +255,7 @@ except (SyntaxError, ValueError) as error:
 ";
     let mut command = Command::new(python);
     command.args(["-I", "-S", "-c", COMPILE]).arg(script).env_clear().process_group(0);
-    let outcome = trial::run(&mut command, &[], COMPILE_TIMEOUT).ok()?;
+    let outcome = trial::run_whole(&mut command, &[], COMPILE_TIMEOUT).ok()?;
     let said = String::from_utf8_lossy(&outcome.out);
     outcome.status?.success().then(|| said.lines().next().map(|line| escaped(line.as_bytes())))?
 }
@@ -267,7 +267,7 @@ fn version(python: &Path) -> Result<((u32, u32), String), String> {
                        print(*sys.version_info[:2], 'free-threaded' if free else sys.implementation.name)";
     let mut command = Command::new(python);
     command.args(["-I", "-S", "-c", SAY]).env_clear().process_group(0);
-    let outcome = trial::run(&mut command, &[], PYTHON_TIMEOUT);
+    let outcome = trial::run_whole(&mut command, &[], PYTHON_TIMEOUT);
     let outcome = outcome.map_err(|error| error.to_string())?;
     if outcome.status.is_none() {
         return Err(format!("it said nothing for {} s", PYTHON_TIMEOUT.as_secs()));

@@ -8,8 +8,12 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::prctl::set_child_subreaper;
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
+
+use crate::proc;
 
 /// Bytes of each output that are read.
 const OUTPUT_MAX: u64 = 1 << 20;
@@ -22,12 +26,66 @@ pub(crate) struct Outcome {
     pub(crate) err: Vec<u8>,
 }
 
-/// Runs `command` for `limit` at most, and ends the process group that it leads,
-/// if it leads one.
+/// How long what was left behind may take to end once it was killed.
+const LEFTOVER_TIME: Duration = Duration::from_secs(3);
+
+/// Runs `command` for `limit` at most, and ends whatever it leaves behind, also
+/// what has left its process group and its session. For a process that starts
+/// nothing else meanwhile: every new child is taken for one that was left behind.
 ///
 /// # Errors
-/// If it cannot be started.
-pub(crate) fn run(command: &mut Command, input: &[u8], limit: Duration) -> io::Result<Outcome> {
+/// If it cannot be started, or if something that it left behind does not end.
+pub(crate) fn run_whole(command: &mut Command, input: &[u8], limit: Duration) -> io::Result<Outcome> {
+    let before = proc::children();
+    set_child_subreaper(true)?;
+    let outcome = begin(command, input, limit)?;
+    end_children(&before)?;
+    Ok(outcome.collect())
+}
+
+/// Kills all children but these, and what comes from them: the orphans of one that
+/// has ended are children next time.
+fn end_children(others: &[u32]) -> io::Result<()> {
+    let deadline = Instant::now() + LEFTOVER_TIME;
+    loop {
+        let left: Vec<Pid> = proc::children()
+            .into_iter()
+            .filter(|pid| !others.contains(pid))
+            .filter_map(|pid| i32::try_from(pid).ok().map(Pid::from_raw))
+            .collect();
+        let Some(first) = left.first() else { return Ok(()) };
+        if Instant::now() > deadline {
+            return Err(io::Error::other(format!("process {first}, which it has left behind, does not end")));
+        }
+        for pid in &left {
+            let _ = kill(*pid, Signal::SIGKILL);
+            let _ = waitpid(*pid, Some(WaitPidFlag::WNOHANG));
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A program that has ended, and what it prints: something it has left behind may
+/// hold the outputs open.
+struct Ended {
+    status: Option<ExitStatus>,
+    out: Option<Receiver<Vec<u8>>>,
+    err: Option<Receiver<Vec<u8>>>,
+    deadline: Instant,
+}
+
+impl Ended {
+    fn collect(self) -> Outcome {
+        let take = |output: Option<Receiver<Vec<u8>>>| {
+            let left = self.deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(500));
+            output.and_then(|bytes| bytes.recv_timeout(left).ok()).unwrap_or_default()
+        };
+        Outcome { status: self.status, out: take(self.out), err: take(self.err) }
+    }
+}
+
+/// Runs the program, and ends the process group that it leads, if it leads one.
+fn begin(command: &mut Command, input: &[u8], limit: Duration) -> io::Result<Ended> {
     let deadline = Instant::now() + limit;
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let (out, err) = (child.stdout.take().map(read), child.stderr.take().map(read));
@@ -44,11 +102,7 @@ pub(crate) fn run(command: &mut Command, input: &[u8], limit: Duration) -> io::R
         child.kill()?;
         child.wait()?;
     }
-    let take = |output: Option<Receiver<Vec<u8>>>| {
-        let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(500));
-        output.and_then(|bytes| bytes.recv_timeout(left).ok()).unwrap_or_default()
-    };
-    Ok(Outcome { status, out: take(out), err: take(err) })
+    Ok(Ended { status, out, err, deadline })
 }
 
 /// Waits until the deadline for it to end.
@@ -87,7 +141,7 @@ mod tests {
         let begun = Instant::now();
         let mut command = Command::new("sh");
         command.args(["-c", script]).process_group(0);
-        let outcome = run(&mut command, b"input", limit).unwrap();
+        let outcome = begin(&mut command, b"input", limit).unwrap().collect();
         (outcome, begun.elapsed())
     }
 

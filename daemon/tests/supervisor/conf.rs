@@ -101,6 +101,47 @@ fn root_check_gives_no_terminal_away_and_does_not_wait_for_ever() {
     assert!(begun.elapsed() < std::time::Duration::from_secs(15), "{:?}", begun.elapsed());
 }
 
+/// Neither a process group nor a session of its own keeps a process of the site's
+/// Python alive, nor an end of its parent.
+#[test]
+fn root_a_python_that_leaves_its_session_leaves_nothing_behind() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(place.path(), std::os::unix::fs::PermissionsExt::from_mode(0o1777)).unwrap();
+    let at = |name: &str| place.path().join(name);
+    std::fs::create_dir_all(at("home/bin")).unwrap();
+    // A daemon as it is in the books, twice, and one that holds the output open.
+    let python = format!(
+        "#!/bin/sh\ncd {0}\n\
+         setsid sh -c 'setsid sh -c \"echo \\$\\$ >> pids; exec sleep 300\" > /dev/null 2>&1 < /dev/null & exit 0'\n\
+         setsid sh -c '(setsid sh -c \"echo \\$\\$ >> pids; sleep 300 & wait\") & exit 0'\n\
+         while [ \"$(wc -l < pids)\" -lt 2 ]; do sleep 0.01; done\necho 3 11 cpython\n",
+        place.path().display()
+    );
+    std::fs::write(at("home/bin/python"), python).unwrap();
+    std::fs::set_permissions(at("home/bin/python"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let dir = etc(&sample(), &format!("[group.a]\nuser = 'nobody'\npython-home = '{}'\n", at("home").display()));
+    let begun = std::time::Instant::now();
+    let (code, text) = check(&dir.path().join("wsgid.toml"));
+    assert!(code == 0 && text.contains("is Python 3.11"), "{text}");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(15), "{:?}", begun.elapsed());
+    let pids = std::fs::read_to_string(at("pids")).unwrap();
+    assert_eq!(pids.lines().count(), 2, "{pids}");
+    let mut left = Vec::new();
+    for pid in pids.lines() {
+        if Path::new("/proc").join(pid).exists() {
+            left.push(pid);
+            let _ = nix::sys::signal::kill(
+                nix::unistd::Pid::from_raw(pid.parse().unwrap()),
+                nix::sys::signal::Signal::SIGKILL,
+            );
+        }
+    }
+    assert!(left.is_empty(), "still there: {left:?}");
+}
+
 #[test]
 fn check_looks_at_links_logs_and_kinds() {
     let place = tempfile::tempdir().unwrap();
