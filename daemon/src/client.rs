@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use wsgid_protocol::blocking::{FrameReader, ReadError, send_frame};
 use wsgid_protocol::control::Command;
+use wsgid_protocol::readable::escaped_json;
 use wsgid_protocol::{FrameHead, Kind, payload};
 
 use crate::cli::{OneGroup, Socket};
@@ -32,7 +33,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// `wsgid status`.
 pub(crate) fn status(socket: &Socket, json: bool) -> ExitCode {
     finish(ask(socket, &Command::Status), |answer| match json {
-        true => say!("{}", harmless_json(answer)),
+        true => say!("{}", escaped_json(&answer.to_string())),
         false => print_status(answer),
     })
 }
@@ -54,7 +55,7 @@ pub(crate) fn reload(socket: &Socket) -> ExitCode {
         Ok(answer) => list(answer, "problems").filter_map(Value::as_str).map(str::to_owned).collect(),
         Err(_) => Vec::new(),
     };
-    problems.iter().for_each(|problem| eprintln!("{problem}"));
+    problems.iter().for_each(|problem| eprintln!("{}", escaped(problem.as_bytes())));
     match problems.is_empty() {
         true => finish(answer, |_| {}),
         false => ExitCode::from(exit_code::CONFIGURATION),
@@ -171,19 +172,6 @@ fn text_or(value: &Value, key: &str, otherwise: &str) -> String {
     }
 }
 
-/// JSON that shows the same on every terminal: whatever changes how the rest
-/// looks is written as its number, which inside of a string is the same.
-fn harmless_json(value: &Value) -> String {
-    let mut out = String::new();
-    for c in value.to_string().chars() {
-        match escaped(c.encode_utf8(&mut [0; 4]).as_bytes()).chars().eq([c]) {
-            true => out.push(c),
-            false => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| out.push_str(&format!("\\u{unit:04x}"))),
-        }
-    }
-    out
-}
-
 fn raw<'a>(value: &'a Value, key: &str) -> &'a str {
     value.get(key).and_then(Value::as_str).unwrap_or_default()
 }
@@ -295,14 +283,6 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     use super::*;
-
-    #[test]
-    fn json_for_a_terminal_is_the_same_json() {
-        let status = serde_json::json!({ "name": "a\u{1b}[2J\u{9b}\n\u{7f}é" });
-        let shown = harmless_json(&status);
-        assert!(!shown.chars().any(char::is_control), "{shown}");
-        assert_eq!(serde_json::from_str::<Value>(&shown).unwrap(), status);
-    }
 
     #[test]
     fn what_is_no_supervisor_is_not_taken_for_one() {

@@ -22,6 +22,7 @@ pub mod log_rate;
 pub mod option;
 mod pairs;
 pub mod payload;
+pub mod readable;
 pub mod refusal;
 pub mod report;
 pub mod request;

@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use serde_json::Value;
+use wsgid_protocol::readable::escaped_lines;
 
-use super::page::{changes_the_rest, histogram, list, number, text, visible};
+use super::page::{histogram, list, number, text};
 
 /// Power of two of microseconds of the lowest and the highest bucket that is
 /// told: 128 µs to 134 s.
@@ -89,18 +90,7 @@ fn pools(status: &Value) -> impl Iterator<Item = (String, &Value)> {
 }
 
 fn label(value: &str) -> String {
-    let mut out = String::with_capacity(value.len());
-    for character in value.chars() {
-        match character {
-            '\\' => out += "\\\\",
-            '"' => out += "\\\"",
-            '\n' => out += "\\n",
-            // The format has no other way to write them.
-            hidden if changes_the_rest(hidden) => out += &visible(hidden).replace('\\', "\\\\"),
-            other => out.push(other),
-        }
-    }
-    out
+    escaped_lines(value).replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 #[cfg(test)]

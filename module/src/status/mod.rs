@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use wsgid_protocol::limits::MAX_CONTROL_LEN;
+use wsgid_protocol::readable::escaped_json;
 use wsgid_protocol::{Failure, Kind};
 
 use crate::apr::log::{self, Level};
@@ -67,7 +68,7 @@ pub(crate) fn handle(r: Request<'_>) -> i32 {
         }
     };
     let (kind, text) = match r.args().map(CStr::to_bytes) {
-        Some(b"json") => (c"application/json", page::harmless_json(&status)),
+        Some(b"json") => (c"application/json", escaped_json(&status.to_string())),
         Some(b"openmetrics") => {
             (c"application/openmetrics-text; version=1.0.0; charset=utf-8", metrics::render(&status))
         }

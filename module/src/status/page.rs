@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use serde_json::Value;
+use wsgid_protocol::readable::{escaped, escaped_lines};
 
 use super::overview;
 
@@ -62,7 +63,7 @@ pub(super) fn problem(error: &str) -> String {
 pub(super) fn short(status: &Value) -> String {
     let mut out = String::new();
     for group in list(status, "groups") {
-        let name: String = text(group, "name").chars().filter(|c| !c.is_control()).collect();
+        let name = escaped(text(group, "name").as_bytes());
         let pools = list(group, "pools");
         let sum = |key: &str| pools.iter().map(|pool| number(pool, key)).sum::<u64>();
         let workers = || pools.iter().flat_map(|pool| list(pool, "workers"));
@@ -88,6 +89,15 @@ pub(super) fn text<'v>(value: &'v Value, key: &str) -> &'v str {
 
 /// A text of a client or tenant as one line of HTML.
 pub(super) fn escape(text: &str) -> String {
+    html(&escaped(text.as_bytes()))
+}
+
+/// The same for a text of several lines.
+fn escape_lines(text: &str) -> String {
+    html(&escaped_lines(text))
+}
+
+fn html(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
@@ -96,47 +106,10 @@ pub(super) fn escape(text: &str) -> String {
             '&' => out += "&amp;",
             '"' => out += "&quot;",
             '\'' => out += "&#39;",
-            '\t' => out.push('\t'),
-            hidden if changes_the_rest(hidden) => out += &visible(hidden),
             other => out.push(other),
         }
     }
     out
-}
-
-/// The same for a text of several lines.
-fn escape_lines(text: &str) -> String {
-    text.split('\n').map(escape).collect::<Vec<_>>().join("\n")
-}
-
-/// Whether a character does not show, but changes how others do: control
-/// characters, and those that turn the direction of writing.
-pub(super) fn changes_the_rest(character: char) -> bool {
-    let turns =
-        matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    character.is_control() || turns
-}
-
-/// JSON in which such characters are written as their numbers, which inside of a
-/// string is the same.
-pub(super) fn harmless_json(value: &Value) -> String {
-    let mut out = String::new();
-    for character in value.to_string().chars() {
-        if changes_the_rest(character) {
-            let _ = write!(out, "\\u{:04x}", u32::from(character));
-        } else {
-            out.push(character);
-        }
-    }
-    out
-}
-
-/// The number of such a character.
-pub(super) fn visible(character: char) -> String {
-    match u32::from(character) {
-        number @ 0..=0xff => format!("\\x{number:02x}"),
-        number => format!("\\u{{{number:x}}}"),
-    }
 }
 
 fn heading(status: &Value) -> String {
@@ -338,7 +311,7 @@ mod tests {
 
     #[test]
     fn what_sites_say_is_escaped() {
-        let evil = "<script>alert('x')</script>\"&";
+        let evil = "<script>alert('x')</script>\"&\u{202e}\u{2028}";
         let status = json!({ "groups": [{ "name": evil, "user": evil, "origin": evil, "problem": evil, "pools": [{
             "application_group": evil, "state": evil, "cause": evil, "last_problem": evil,
             "causes": [{ "at": 1, "text": evil }],
@@ -348,7 +321,8 @@ mod tests {
         }] }] });
         for page in [render(&status), section(&status), problem(evil)] {
             assert!(!page.contains("<script") && !page.contains("'x'"), "{page}");
-            assert!(page.contains("&lt;script&gt;"));
+            assert!(page.contains("&lt;script&gt;") && page.contains("&amp;\\u{202e}\\u{2028}"));
+            assert!(!page.contains(['\u{202e}', '\u{2028}']), "it turns the text around");
         }
     }
 
