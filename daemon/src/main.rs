@@ -36,6 +36,7 @@ mod privilege;
 mod proc;
 mod process;
 mod reexec;
+mod relatives;
 mod room;
 mod session;
 mod signals;

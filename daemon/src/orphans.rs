@@ -4,6 +4,8 @@
 //! child too, and has to be reaped. Children that somebody waits for are left
 //! to them.
 
+use std::time::{Duration, Instant};
+
 use nix::sys::prctl::{get_child_subreaper, set_child_subreaper};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 
@@ -14,13 +16,17 @@ pub(crate) fn adopt_all() {
     }
 }
 
-/// Reaps what has ended and nobody waits for. `is_known` says of a process
+/// How long reaping may take at a time: sites decide how many there are.
+const REAPING: Duration = Duration::from_millis(20);
+
+/// Reaps what has ended and nobody waits for; what is left is for the next time. `is_known` says of a process
 /// whether somebody does.
 pub(crate) fn reap(is_known: impl Fn(u32) -> bool) {
     if !get_child_subreaper().unwrap_or(false) {
         return;
     }
-    loop {
+    let until = Instant::now() + REAPING;
+    while Instant::now() < until {
         // A look that reaps nothing. The kernel shows one child at a time: one
         // that is waited for hides the others until the next call.
         let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;

@@ -1,8 +1,8 @@
 //! What /proc says of the relations between processes, and what they have used.
 //! Asked by `birth` about a forked worker, by `express/foreground` about what
-//! httpd left behind, by `cgroup` whether a supervisor still lives and by
-//! `supervisor/resources` about workers and what they forked. It does not know
-//! why anybody asks.
+//! httpd left behind, by `trial` about what a program left behind, by `cgroup`
+//! whether a supervisor still lives and what is to be moved, by `relatives` about
+//! workers and what they forked. It does not know why anybody asks.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -25,7 +25,7 @@ pub(crate) struct Relative {
 pub(crate) fn family(root: u32, most: usize) -> Vec<Relative> {
     let (mut found, mut waiting) = (Vec::new(), VecDeque::from([root]));
     while let Some(pid) = waiting.pop_front().filter(|_| found.len() < most) {
-        let Some(one) = stat(pid).as_deref().and_then(|stat| relative(pid, stat)) else { continue };
+        let Some(one) = relative_of(pid) else { continue };
         found.push(one);
         let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
         for thread in threads {
@@ -34,6 +34,11 @@ pub(crate) fn family(root: u32, most: usize) -> Vec<Relative> {
         }
     }
     found
+}
+
+/// A process and what it has used.
+pub(crate) fn relative_of(pid: u32) -> Option<Relative> {
+    relative(pid, &stat(pid)?)
 }
 
 /// Since the machine was started: the time it has been up, and the time in which

@@ -427,13 +427,7 @@ fn a_script_in_htaccess_runs_only_where_the_server_says() {
         let marks = site.path().join("marks");
         std::fs::create_dir(&marks).expect("a directory can be made");
         std::fs::set_permissions(&marks, std::os::unix::fs::PermissionsExt::from_mode(0o777)).expect("it is ours");
-        let text = format!(
-            "def mark(environ):\n    open({:?} + environ['SCRIPT_NAME'].replace('/', '-'), 'w').close()\n\
-             def allow_access(environ, host):\n    mark(environ)\n    return True\n\
-             def check_password(environ, user, password):\n    mark(environ)\n    return True\n\
-             def groups_for_user(environ, user):\n    mark(environ)\n    return ['staff']\n",
-            format!("{}/", marks.display())
-        );
+        let text = marking_script(&marks);
         let script = site.write("answers.py", &text);
         let passwords = site.write("passwords.py", "def check_password(environ, user, password):\n    return True\n");
         let builder = with_auth(Httpd::builder()).daemon("site", &group(&site)).daemon("other", &group(&site));
@@ -503,6 +497,17 @@ fn a_script_in_htaccess_runs_only_where_the_server_says() {
         assert!(told.is_some_and(|line| line.contains("answers.py") && line.contains("process-group=")), "{log}");
         httpd.stop();
     });
+}
+
+/// A script that answers every question with yes, and leaves a file behind for each place.
+fn marking_script(marks: &Path) -> String {
+    format!(
+        "def mark(environ):\n    open({:?} + environ['SCRIPT_NAME'].replace('/', '-'), 'w').close()\n\
+         def allow_access(environ, host):\n    mark(environ)\n    return True\n\
+         def check_password(environ, user, password):\n    mark(environ)\n    return True\n\
+         def groups_for_user(environ, user):\n    mark(environ)\n    return ['staff']\n",
+        format!("{}/", marks.display())
+    )
 }
 
 fn basic_status(httpd: &Httpd, place: &str) -> u16 {

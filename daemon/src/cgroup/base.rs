@@ -2,8 +2,9 @@
 //! files in them that are written and read: one vocabulary for version 1 and 2
 //! of the kernel's interface. Used by `Cgroups`; knows nothing of sites.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,9 @@ const MAIN: &str = "wsgid.main";
 const MAIN_WEIGHT: u32 = 1000;
 /// How often processes that were just forked are looked for.
 const MOVES: usize = 10;
+/// Bytes of the list of processes that are read where each is killed by itself,
+/// which is several hundred of them.
+const KILL_BYTES: u64 = 4096;
 /// A weight that nothing was said about.
 const WEIGHT: u32 = 100;
 
@@ -224,12 +228,21 @@ fn members(directory: &Path) -> Vec<u32> {
     text.lines().filter_map(|line| line.parse().ok()).collect()
 }
 
+/// The first of a site's processes: it decides how many there are.
+fn first_members(directory: &Path) -> BTreeSet<u32> {
+    let mut text = String::new();
+    let file = fs::File::open(directory.join("cgroup.procs"));
+    let _ = file.and_then(|file| file.take(KILL_BYTES).read_to_string(&mut text));
+    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+    whole.lines().filter_map(|line| line.parse().ok()).collect()
+}
+
 /// By descriptor, and only who is there after it was opened: a number may have
-/// become another process's.
+/// become another process's. Not all at once: `tidy` comes again.
 fn kill_each(directory: &Path) {
     let opened: Vec<(u32, OwnedFd)> =
-        members(directory).into_iter().filter_map(|pid| Some((pid, sys::pidfd(pid).ok()?))).collect();
-    let still = members(directory);
+        first_members(directory).into_iter().filter_map(|pid| Some((pid, sys::pidfd(pid).ok()?))).collect();
+    let still = first_members(directory);
     for (_, pidfd) in opened.iter().filter(|(pid, _)| still.contains(pid)) {
         let _ = sys::kill_at(pidfd.as_fd());
     }

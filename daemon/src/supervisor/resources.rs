@@ -11,6 +11,7 @@ use wsgid_protocol::GroupConfig;
 use super::Supervisor;
 use crate::cgroup::{Cgroups, Fairness, GREEDY, Use};
 use crate::connections::PoolId;
+use crate::relatives::{Lookout, Seen};
 use crate::{proc, sys};
 
 /// How often the use of processors is looked at: the time for which a site may
@@ -18,8 +19,8 @@ use crate::{proc, sys};
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// So many workers are looked at in that time; more take longer.
 const WORKERS_AT_A_TIME: usize = 100;
-/// Of a worker outside any control group so many descendants are counted.
-const RELATIVES: usize = 200;
+/// How soon it is looked again whether a look is over.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// The least weight: of those that give way where there are no control groups.
 const NICEST: i32 = 19;
@@ -31,6 +32,8 @@ const OWN_NAMES: &str = "wsgid:";
 pub(super) struct Resources {
     pub(super) groups: Cgroups,
     fairness: Fairness,
+    /// Looks at workers that have no control group.
+    lookout: Lookout,
     looked: Instant,
     processors: usize,
     /// As `proc::up_and_idle` was at the last look; `None` where it speaks of
@@ -48,6 +51,7 @@ impl Resources {
         Self {
             groups: Cgroups::find(),
             fairness: Fairness::default(),
+            lookout: Lookout::default(),
             looked: Instant::now(),
             processors,
             idle,
@@ -79,7 +83,8 @@ impl Supervisor {
         let held_back = self.resources.fairness.greedy().next().is_some();
         let often = u32::try_from(self.workers.len() / WORKERS_AT_A_TIME).unwrap_or(u32::MAX).saturating_add(1);
         let looks = (several || held_back) && self.resources.can_do_something();
-        looks.then(|| self.resources.looked + LOOK_EVERY * often)
+        let pause = if self.resources.lookout.is_looking() { LOOK_AGAIN } else { LOOK_EVERY * often };
+        looks.then(|| self.resources.looked + pause)
     }
 
     /// Sees who takes what others want.
@@ -88,11 +93,33 @@ impl Supervisor {
             return;
         }
         self.resources.looked = now;
+        if self.resources.lookout.is_looking() {
+            if let Some(seen) = self.resources.lookout.seen() {
+                self.decide(&seen);
+            }
+            return;
+        }
         if self.resources.is_enough() && !self.resources.fairness.is_at_work() {
             return self.resources.fairness.skip(now);
         }
-        let uses = self.uses();
-        for (group, gives_way) in self.resources.fairness.look(now, uses, self.resources.processors) {
+        // A site decides how much there is to look at, so the loop does not.
+        let without: Vec<(String, Vec<u32>)> = self
+            .pids_by_group()
+            .into_iter()
+            .filter(|(name, _)| self.resources.groups.used(name).is_none())
+            .map(|(name, pids)| (name.to_owned(), pids))
+            .collect();
+        if without.is_empty() {
+            self.decide(&Seen { at: now, used: BTreeMap::new() });
+        } else {
+            self.resources.lookout.look(without);
+        }
+    }
+
+    /// Who is to give way from now on, by what was used.
+    fn decide(&mut self, seen: &Seen) {
+        let uses = self.uses(seen);
+        for (group, gives_way) in self.resources.fairness.look(seen.at, uses, self.resources.processors) {
             tracing::debug!("process group `{group}` gives way to others: {gives_way}");
             match gives_way {
                 true => self.contain(&group),
@@ -110,7 +137,10 @@ impl Supervisor {
     fn set_back(&mut self, group: &str, back: bool) {
         match self.resources.groups.are_possible() {
             true => self.resources.groups.set_idle(group, back),
-            false => self.set_nice(group, if back { NICEST } else { 0 }),
+            false => {
+                let leaders = self.pids_by_group().remove(group).unwrap_or_default();
+                self.resources.lookout.set_nice(leaders, if back { NICEST } else { 0 });
+            }
         }
     }
 
@@ -148,13 +178,12 @@ impl Supervisor {
     }
 
     /// Processor time so far of every group that has workers.
-    fn uses(&self) -> Vec<Use> {
+    fn uses(&self, seen: &Seen) -> Vec<Use> {
         self.pids_by_group()
-            .into_iter()
-            .map(|(name, pids)| {
-                let counted = || pids.iter().flat_map(|pid| proc::family(*pid, RELATIVES)).map(|one| one.used).sum();
+            .into_keys()
+            .filter_map(|name| {
                 let apart = self.resources.groups.used(name);
-                let used = apart.unwrap_or_else(counted);
+                let used = apart.or_else(|| seen.used.get(name).copied())?;
                 let config = self.groups.get(name).map(|group| &group.definition.config);
                 // With a weight of its own the administrator has decided; so he has
                 // with a priority, if priorities are all there is.
@@ -163,7 +192,7 @@ impl Supervisor {
                     false => config.cpu_weight > 0 || config.cpu_priority.is_some(),
                 };
                 let exempt = config.is_some_and(weighed);
-                Use { group: name.to_owned(), used, exempt, apart: apart.is_some() }
+                Some(Use { group: name.to_owned(), used, exempt, apart: apart.is_some() })
             })
             .collect()
     }

@@ -218,6 +218,69 @@ fn nice_values(process: Pid) -> BTreeSet<i32> {
     stats.filter_map(|stat| stat.rsplit_once(')')?.1.split_whitespace().nth(16)?.parse().ok()).collect()
 }
 
+/// Thousands of threads that sleep, and one that burns.
+const CROWD: &str = "
+import threading
+threading.stack_size(64 * 1024)
+def burn():
+    while True: pass
+def application(environ, start_response):
+    for _ in range(int(environ['QUERY_STRING'])):
+        threading.Thread(target=threading.Event().wait, daemon=True).start()
+    threading.Thread(target=burn, daemon=True).start()
+    start_response('200 OK', [])
+    return [b'crowd']
+";
+
+/// How many threads a site has is its own affair: the supervisor answers as ever.
+#[test]
+fn root_thousands_of_sleeping_threads_stop_nobody() {
+    const THREADS: usize = 12_000;
+    case(Limit::seconds(120), || {
+        if !users::is_root() {
+            return;
+        }
+        let site = Site::new();
+        let (crowd, hello) = (site.write("crowd.py", CROWD), site.write("hello.py", HELLO));
+        let (path, supervisor) = (site.python_path(), without_control_groups(&site));
+        let httpd = Httpd::builder()
+            .line(format!("WSGISupervisorExecutable {}", supervisor.display()))
+            .daemon("crowd", &format!("processes=1 threads=1 {path}"))
+            .daemon("modest", &format!("threads=5 {path}"))
+            .mount("/crowd", &crowd, "crowd")
+            .mount("/modest", &hello, "modest")
+            .start();
+        assert_eq!(httpd.get("/modest").text(), "hello");
+        assert_eq!(httpd.get(&format!("/crowd?{THREADS}")).text(), "crowd");
+        let process = worker(&httpd, "crowd");
+        let threads = || fs::read_dir(format!("/proc/{}/task", process.number)).map_or(0, Iterator::count);
+        eventually("all threads", SOON, || (threads() > THREADS).then_some(()));
+        let mut slow = Vec::new();
+        for round in 0..40 {
+            wait::let_run(Duration::from_millis(50));
+            let begun = Instant::now();
+            let socket = std::os::unix::net::UnixStream::connect(&httpd.sockets()[0]);
+            let status = control::status(&httpd);
+            assert!(socket.is_ok() && status.is_some(), "round {round}");
+            if begun.elapsed() > Duration::from_millis(500) {
+                slow.push(begun.elapsed());
+            }
+        }
+        // Other programs on the machine may hold up one or two.
+        assert!(slow.len() <= 4, "the supervisor was busy with something else: {slow:?}");
+        httpd.stop();
+    });
+}
+
+/// A supervisor as under systemd without `Delegate=`: nothing that could be used.
+fn without_control_groups(site: &Site) -> std::path::PathBuf {
+    let hidden = "umount --all --lazy --types cgroup,cgroup2";
+    let start = format!("{hidden}; exec {} \"$@\"", artifacts::wsgid().display());
+    let supervisor = site.write("wsgid", &format!("#!/bin/sh\nexec unshare -m sh -c '{start}' wsgid \"$@\"\n"));
+    fs::set_permissions(&supervisor, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    supervisor
+}
+
 #[test]
 fn root_without_control_groups_priorities_do_it() {
     case(Limit::default(), || {
@@ -227,11 +290,7 @@ fn root_without_control_groups_priorities_do_it() {
         let (site, processors) = (Site::new(), thread::available_parallelism().map_or(1, usize::from));
         let (burns, hello) = (site.write("burns.py", FORKS), site.write("hello.py", HELLO));
         let path = site.python_path();
-        // As under systemd without `Delegate=`: nothing that could be used.
-        let hidden = "umount --all --lazy --types cgroup,cgroup2";
-        let start = format!("{hidden}; exec {} \"$@\"", artifacts::wsgid().display());
-        let supervisor = site.write("wsgid", &format!("#!/bin/sh\nexec unshare -m sh -c '{start}' wsgid \"$@\"\n"));
-        fs::set_permissions(&supervisor, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        let supervisor = without_control_groups(&site);
         let httpd = Httpd::builder()
             .line(format!("WSGISupervisorExecutable {}", supervisor.display()))
             .daemon("burns", &format!("processes=1 threads=1 {path}"))
