@@ -13,6 +13,8 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use tokio::process::{Child, Command};
 use wsgid_protocol::refusal::Refusal;
 
+use crate::trust;
+
 /// The program that is running, also after its file was replaced on disk.
 const OWN_PROGRAM: &str = "/proc/self/exe";
 /// File names of the extension, in the order they are looked for.
@@ -90,7 +92,11 @@ fn open_extension() -> Result<OwnedFd, String> {
         for name in EXTENSION_NAMES {
             let path = directory.join(name);
             match File::open(&path) {
-                Ok(file) => return Ok(file.into()),
+                Ok(file) => {
+                    // Every site's Python loads it.
+                    trust::path(&path).map_err(|why| format!("the worker extension is not used: {why}"))?;
+                    return Ok(file.into());
+                }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(format!("failed to open the worker extension `{}`: {error}", path.display())),
             }

@@ -96,10 +96,12 @@ impl Source {
 pub(crate) fn bind(path: &Path, httpd: HttpdUser) -> io::Result<OwnedFd> {
     let named = |error: io::Error| io::Error::new(error.kind(), format!("socket `{}`: {error}", path.display()));
     let directory = path.parent().ok_or_else(|| named(io::ErrorKind::InvalidInput.into()))?;
+    let distrusted = |why: trust::Distrust| named(io::Error::other(why.to_string()));
+    trust::directory_to_be(directory, trust::Sticky::Yes).map_err(distrusted)?;
     if !directory.exists() {
         DirBuilder::new().recursive(true).mode(0o755).create(directory).map_err(named)?;
     }
-    trust::directory(directory, trust::Sticky::Yes).map_err(|why| named(io::Error::other(why.to_string())))?;
+    trust::directory(directory, trust::Sticky::Yes).map_err(distrusted)?;
     let staged = path.with_extension(std::process::id().to_string());
     let _ = std::fs::remove_file(&staged);
     let listener = UnixListener::bind(&staged).map_err(named)?;

@@ -226,6 +226,13 @@ pub(crate) fn clear_capabilities() -> io::Result<()> {
     }
 }
 
+/// Has a program begin in a session of its own, without the terminal of this one.
+pub(crate) fn leave_terminal(command: &mut std::process::Command) {
+    let leave = || nix::unistd::setsid().map(drop).map_err(io::Error::from);
+    // SAFETY: a system call on nothing, which may be made between fork and exec.
+    unsafe { std::os::unix::process::CommandExt::pre_exec(command, leave) };
+}
+
 /// Sets that of all threads of all processes in the process group that this one
 /// leads; those that they fork later have it too.
 ///

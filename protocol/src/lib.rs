@@ -30,6 +30,7 @@ pub mod response;
 pub mod runs;
 mod syntax;
 pub mod token;
+pub mod trust;
 
 pub use config::GroupConfig;
 pub use failure::Failure;

@@ -73,6 +73,9 @@ pub(crate) struct Loaded {
 /// # Errors
 /// If the main file cannot be used at all.
 pub(crate) fn load(path: &Path, in_force: &InForce) -> Result<Loaded, String> {
+    if let Some(directory) = path.parent() {
+        trust::directory(directory, trust::Sticky::Yes).map_err(|why| format!("`{}`: {why}", path.display()))?;
+    }
     let main: Main = parse(path)?;
     let settings = main.supervisor;
     for (key, named) in [("socket", Some(&settings.socket)), ("sites", settings.sites.as_ref())] {

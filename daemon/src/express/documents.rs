@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Command, CommandFactory};
 
+use super::server_root::write_whole;
 use crate::cli::Cli;
 
 /// Why a manual page could not be written.
@@ -30,7 +31,8 @@ pub(crate) fn manual(directory: &Path) -> Outcome {
     fs::create_dir_all(directory).map_err(|error| ManualError(directory.into(), error))?;
     for (name, page) in pages(Cli::command())? {
         let path = directory.join(name);
-        fs::write(&path, page).map_err(|error| ManualError(path, error))?;
+        // Root may be asked to write where others can put a link.
+        write_whole(&path, &page, 0o644).map_err(|error| ManualError(path, error))?;
     }
     Ok(crate::exit_code::OK)
 }

@@ -61,9 +61,14 @@ pub(crate) fn is_executable(path: &Path) -> bool {
 }
 
 impl Httpd {
+    /// The program, without running it.
+    pub(crate) fn executable(options: &Options) -> Result<PathBuf, HttpdError> {
+        executable(options)
+    }
+
     /// The httpd that the options or the machine name.
     pub(crate) fn find(options: &Options) -> Result<Self, HttpdError> {
-        let executable = executable(options)?;
+        let executable = Self::executable(options)?;
         let output = |argument: &str| {
             let run = Command::new(&executable).arg(argument).stdin(Stdio::null()).stderr(Stdio::null()).output();
             run.map(|output| String::from_utf8_lossy(&output.stdout).into_owned())

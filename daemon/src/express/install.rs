@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use super::artifacts;
 use super::python::Python;
 use super::template::httpd_word;
+use crate::trust;
 
 /// The arguments of `install-module`.
 #[derive(Debug, clap::Args)]
@@ -48,6 +49,8 @@ pub(crate) fn install_module(arguments: &InstallArguments) -> Outcome {
     let module = artifacts::module(&program)?;
     let directory = arguments.modules_directory.clone().or_else(super::httpd::usual_modules);
     let directory = super::plan::absolute(&directory.ok_or(InstallError::NoDirectory)?);
+    // httpd loads, as root, whatever is there.
+    trust::directory(&directory, trust::Sticky::No)?;
     let target = directory.join("mod_wsgid.so");
     copy(&module, &target).map_err(|error| InstallError::Copy(target.clone(), error))?;
     print(&directives(&target, &program))
@@ -70,7 +73,7 @@ fn copy(module: &Path, target: &Path) -> io::Result<()> {
 fn directives(module: &Path, program: &Path) -> String {
     let mut out = format!("LoadModule wsgi_module {}\n", httpd_word(&module.display().to_string()));
     out.push_str(&format!("WSGISupervisorExecutable {}\n", httpd_word(&program.display().to_string())));
-    if let Ok(python) = Python::find(None, program, |_| true)
+    if let Ok(python) = Python::find(None, program, None, |_| true)
         && !python.home.as_os_str().is_empty()
         && (env::var_os("VIRTUAL_ENV").is_some() || program.starts_with(&python.home))
     {

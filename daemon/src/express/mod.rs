@@ -11,6 +11,7 @@ mod expansion;
 mod foreground;
 mod groups;
 mod handover;
+mod hands;
 mod hosts;
 pub(crate) mod httpd;
 mod identity;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use wsgid_protocol::GroupConfig;
 
 use super::artifacts::{self, ModuleMissing};
+use super::hands;
 use super::httpd::{Httpd, HttpdError};
 use super::identity::{Account, AccountError};
 use super::locale;
@@ -55,6 +56,8 @@ pub(crate) enum PlanError {
     Python(#[from] PythonError),
     #[error("{what} `{path}`: {reason}")]
     File { what: &'static str, path: PathBuf, reason: String },
+    #[error("started as root, {what} `{path}` is not used: {why}")]
+    Distrust { what: &'static str, path: PathBuf, why: String },
     #[error("--application-type {0} needs an entry point")]
     NoEntry(&'static str),
     #[error("`{0}` is not the name of a module; write it as package.module")]
@@ -89,6 +92,9 @@ impl Plan {
         module: PathBuf,
     ) -> Result<Self, PlanError> {
         let account = Account::resolve(&options)?;
+        if account.change {
+            hands::is_roots("the httpd program", &Httpd::executable(&options)?)?;
+        }
         let httpd = Httpd::find(&options)?;
         let mpm = httpd.mpm(&options.processes.server_mpm)?;
         let worker_processes = worker_processes(&options)?;
@@ -97,7 +103,8 @@ impl Plan {
             ApplicationType::Static => None,
             _ => {
                 let reachable = |path: &Path| !account.change || account.closed_component(path).is_none();
-                Some(Python::find(options.environment.python_home.as_deref(), &program, reachable)?)
+                let asking = account.change.then_some((account.uid, account.gid));
+                Some(Python::find(options.environment.python_home.as_deref(), &program, asking, reachable)?)
             }
         };
         let working_directory = working_directory(&options, &account, entry.as_deref())?;
@@ -121,6 +128,7 @@ impl Plan {
             root,
             log_directory,
         };
+        hands::are_roots(&plan)?;
         plan.notes = super::notes::collect(&plan);
         super::check::files(&plan)?;
         Ok(plan)

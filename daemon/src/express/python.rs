@@ -2,10 +2,19 @@
 //! by `plan`.
 
 use std::env;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
+use std::time::Duration;
+
+use nix::unistd::{Gid, Uid, geteuid};
 
 use super::httpd;
+use crate::log::escaped;
+use crate::{sys, trial, trust};
+
+/// How long it may take to say who it is.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A Python that was asked for its version and prefix.
 #[derive(Clone, Debug)]
@@ -40,21 +49,22 @@ impl Python {
     pub(crate) fn find(
         option: Option<&Path>,
         program: &Path,
+        account: Option<(Uid, Gid)>,
         reachable: impl Fn(&Path) -> bool,
     ) -> Result<Self, PythonError> {
         if let Some(home) = option {
-            return Self::of_home(home, "--python-home");
+            return Self::of_home(home, "--python-home", account);
         }
         if let Some(home) = env::var_os("VIRTUAL_ENV").filter(|home| !home.is_empty()) {
-            return Self::of_home(Path::new(&home), "environment variable VIRTUAL_ENV");
+            return Self::of_home(Path::new(&home), "environment variable VIRTUAL_ENV", account);
         }
         let own = program.ancestors().find(|directory| directory.join("pyvenv.cfg").is_file());
         if let Some(home) = own {
-            return Self::of_home(home, "the environment of this program");
+            return Self::of_home(home, "the environment of this program", account);
         }
         let mut first = None;
         for python in httpd::find_programs("python3") {
-            let found = Self::ask(&python).map(Self::without_system_prefix);
+            let found = Self::ask(&python, account).map(Self::without_system_prefix);
             match found {
                 Ok(found) if reachable(&found.base) && reachable(&found.home) => return Ok(found),
                 other => first = first.or(Some(other)),
@@ -72,22 +82,46 @@ impl Python {
         self
     }
 
-    fn of_home(home: &Path, whence: &'static str) -> Result<Self, PythonError> {
+    fn of_home(home: &Path, whence: &'static str, account: Option<(Uid, Gid)>) -> Result<Self, PythonError> {
         let home = std::path::absolute(home).unwrap_or_else(|_| home.to_path_buf());
         let candidates = ["bin/python", "bin/python3"].map(|name| home.join(name));
         let python = candidates.iter().find(|file| httpd::is_executable(file));
         let python = python.ok_or_else(|| PythonError::NoInterpreter(home.clone(), whence))?;
-        Ok(Self { home, ..Self::ask(python)? })
+        Ok(Self { home, ..Self::ask(python, account)? })
     }
 
-    fn ask(python: &Path) -> Result<Self, PythonError> {
-        let output = Command::new(python).args(["-c", QUESTION]).stdin(Stdio::null()).output();
-        let output = output.map_err(|error| PythonError::Run(python.to_path_buf(), error.to_string()))?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    /// Asks as the account that it will run as: its packages, and itself, may be
+    /// that user's. Root runs only what is root's, and no packages of it.
+    fn ask(python: &Path, account: Option<(Uid, Gid)>) -> Result<Self, PythonError> {
+        if !geteuid().is_root() {
+            return Self::run(python, &["-c", QUESTION], None);
+        }
+        let asked = account.map(|account| Self::run(python, &["-I", "-c", QUESTION], Some(account)));
+        match asked {
+            Some(Ok(found)) => Ok(found),
+            Some(Err(error @ PythonError::Old(..))) => Err(error),
+            other => match trust::path(python) {
+                Ok(()) => Self::run(python, &["-I", "-S", "-c", QUESTION], None),
+                Err(why) => other.unwrap_or_else(|| Err(PythonError::Run(python.to_path_buf(), why.to_string()))),
+            },
+        }
+    }
+
+    fn run(python: &Path, arguments: &[&str], account: Option<(Uid, Gid)>) -> Result<Self, PythonError> {
+        let mut command = Command::new(python);
+        command.args(arguments).current_dir("/");
+        if let Some((uid, gid)) = account {
+            // Supplementary groups go with the user.
+            command.uid(uid.as_raw()).gid(gid.as_raw());
+            sys::leave_terminal(&mut command);
+        }
+        let outcome = trial::run_whole(&mut command, &[], TIMEOUT);
+        let output = outcome.map_err(|error| PythonError::Run(python.to_path_buf(), error.to_string()))?;
+        let text = String::from_utf8_lossy(&output.out).into_owned();
         let mut lines = text.lines();
         let (Some(version), Some(home), Some(base)) = (lines.next(), lines.next(), lines.next()) else {
-            let said = String::from_utf8_lossy(&output.stderr);
-            let last = said.lines().last().unwrap_or("it printed nothing").to_owned();
+            let said = String::from_utf8_lossy(&output.err);
+            let last = escaped(said.lines().last().unwrap_or("it printed nothing").as_bytes());
             return Err(PythonError::Run(python.to_path_buf(), last));
         };
         let mut numbers = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));

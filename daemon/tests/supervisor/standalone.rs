@@ -203,8 +203,19 @@ fn root_sites_and_sockets_in_the_hands_of_others_are_refused() {
     let start = Command::new(crate::program()).args(["supervise", "--config"]).arg(dir.join("wsgid.toml")).output();
     let start = start.unwrap();
     let said = String::from_utf8_lossy(&start.stderr);
+    assert_eq!(start.status.code(), Some(7), "{said}");
+    assert!(said.contains("wsgid.toml`: ") && said.contains("belongs to uid 65534"), "{said}");
+    own(".", 0);
+    std::fs::create_dir(dir.join("theirs")).unwrap();
+    own("theirs", 65534);
+    let text = std::fs::read_to_string(dir.join("wsgid.toml")).unwrap();
+    std::fs::write(dir.join("wsgid.toml"), text.replace("/httpd.sock", "/theirs/new/httpd.sock")).unwrap();
+    let start = Command::new(crate::program()).args(["supervise", "--config"]).arg(dir.join("wsgid.toml")).output();
+    let start = start.unwrap();
+    let said = String::from_utf8_lossy(&start.stderr);
     assert_eq!(start.status.code(), Some(6), "{said}");
-    assert!(said.contains("httpd.sock`: ") && said.contains("belongs to uid 65534"), "{said}");
+    assert!(said.contains("httpd.sock`: ") && said.contains("theirs` belongs to uid 65534"), "{said}");
+    assert!(!dir.join("theirs/new").exists(), "nothing was made there");
 }
 
 /// Prints its session keyring.

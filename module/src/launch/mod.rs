@@ -4,7 +4,6 @@
 //! or a reload: what goes wrong is logged, and requests are answered with 503.
 
 pub(crate) mod configuration;
-mod exposure;
 mod listener;
 mod talk;
 
@@ -20,6 +19,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{AccessFlags, Pid, access, geteuid, getpid};
 use wsgid_protocol::control::FromParent;
+use wsgid_protocol::trust::{self, Sticky};
 
 use self::talk::Message;
 use crate::apr::log::{self, Level};
@@ -90,19 +90,20 @@ fn bring_up(retained: &mut Retained, pool: Pool<'_>, main: Server<'_>, plan: &mu
     }
     plan.secret = retained.generations.begin(plan.generation, process::random());
     tell_of_ended(retained);
-    let directories = settings::with(|settings| listener::prefix(settings, pool))?;
-    replace_lost_socket(retained)?;
-    listener::ensure(retained, &directories)?;
-    warn_of_exposure(&retained.socket_path());
-    plan.socket = Some(retained.socket_path());
     retained::at_end_of_configuration(pool, trampoline::configuration_ends);
-
+    let directories = settings::with(|settings| listener::prefix(settings, pool))?;
+    is_trusted_place(&directories)?;
     let program = settings::with(|settings| {
         let module = process::module_directory();
         paths::find_supervisor(settings.executable.as_deref(), module.as_deref(), |path| {
             path.is_file() && access(path, AccessFlags::X_OK).is_ok()
         })
     })?;
+    is_trusted_program(&program)?;
+    replace_lost_socket(retained)?;
+    listener::ensure(retained, &directories)?;
+    plan.socket = Some(retained.socket_path());
+
     let (message, stop_timeout) =
         settings::with(|settings| configuration::message(settings, main, plan.secret, plan.generation))?;
     set_current(Some(Current { program, message, stop_timeout }));
@@ -114,22 +115,28 @@ fn bring_up(retained: &mut Retained, pool: Pool<'_>, main: Server<'_>, plan: &mu
     Ok(())
 }
 
-/// Whoever can put another socket there hears what is meant for all sites.
-fn warn_of_exposure(socket: &str) {
+/// Root makes the socket's directory and removes it again: nobody else may have it
+/// lead elsewhere, nor put a socket of his own there and hear what is meant for all
+/// sites.
+fn is_trusted_place(prefix: &str) -> Result<(), String> {
+    let directory = Path::new(prefix).parent().filter(|_| geteuid().is_root());
+    directory.map_or(Ok(()), |directory| trust::directory_to_be(directory, 0, Sticky::Yes)).map_err(|why| {
+        format!("the supervisor's socket cannot be below a directory in other hands: {why}; WSGISocketPrefix names another place")
+    })
+}
+
+/// Root runs it, and again at each restart.
+fn is_trusted_program(program: &Path) -> Result<(), String> {
     if !geteuid().is_root() {
-        return;
+        return Ok(());
     }
-    let directory = Path::new(socket).parent();
-    if let Some(open) = directory.and_then(|directory| exposure::through(directory, server::children_identity().0)) {
-        log::server(Level::WARN, || {
-            format!(
-                "WSGID0011: the supervisor's socket is below `{}`, where others than root may put another in its place \
-                 and hear the requests of all sites; choose another directory with WSGISocketPrefix, or give this one \
-                 to root",
-                open.display()
-            )
-        });
-    }
+    trust::file(program, 0).map_err(|why| {
+        format!(
+            "httpd runs `{}` as root, and others could replace it: {why}; install wsgid as root, or name another with \
+             WSGISupervisorExecutable",
+            program.display()
+        )
+    })
 }
 
 /// Where somebody has removed the socket, nobody reaches the supervisor any more:

@@ -2,6 +2,7 @@
 //! listed here must not be there.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use wsgid_tests::{Httpd, Limit, Site, case, users};
 
@@ -32,6 +33,46 @@ def application(environ, start_response):
 fn row(status: &str, name: &str) -> String {
     let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     value.unwrap_or_else(|| panic!("no {name} in {status}")).trim().to_owned()
+}
+
+/// What httpd runs as root, and where root makes its socket, must not be anybody
+/// else's: not the program, not what every worker loads, not a directory above.
+#[test]
+fn root_a_program_or_socket_directory_of_another_user_is_not_used() {
+    case(Limit::seconds(60), || {
+        let Some(users) = users::three() else { return };
+        let (site, theirs) = (Site::new(), Site::of(&users[0]));
+        let ran = site.file("ran");
+        let program = theirs.write("wsgid", &format!("#!/bin/sh\ntouch {}\n", ran.display()));
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        let above = theirs.path().join("roots");
+        fs::create_dir(&above).expect("a directory can be made");
+        for (line, told) in [
+            (format!("WSGISupervisorExecutable {}", program.display()), "as root, and others could replace it"),
+            (format!("WSGISocketPrefix {}/wsgi", above.display()), "cannot be below a directory in other hands"),
+        ] {
+            let httpd =
+                Httpd::builder().line(&line).daemon("site", "threads=1").mount("/", &site.file("hello.py"), "site");
+            let httpd = httpd.start();
+            assert_eq!(httpd.get("/").status, 503, "{line}");
+            let owner = format!("belongs to uid {}", users[0].uid);
+            let log = httpd.error_log();
+            let said =
+                log.lines().any(|text| text.contains("WSGID0020") && text.contains(told) && text.contains(&owner));
+            assert!(said, "{line}: {log}");
+            httpd.stop();
+        }
+        assert!(!ran.exists(), "root ran a program of another user");
+        assert_eq!(fs::read_dir(&above).expect("it is there").count(), 0, "root made something there");
+
+        let mut builder = Httpd::builder().daemon("site", "threads=1").mount("/", &site.file("hello.py"), "site");
+        let extension = builder.copied_artifacts().join("libwsgid_worker.so");
+        users::give(&extension, &users[0]);
+        let httpd = builder.start();
+        assert_eq!(httpd.get("/").status, 503);
+        httpd.wait_for_log("the worker extension is not used", std::time::Duration::from_secs(10));
+        httpd.stop();
+    });
 }
 
 /// Below `chroot=` everything may be the site's, /proc too: root neither waits for
