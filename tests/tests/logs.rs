@@ -371,3 +371,33 @@ fn root_syslog_gets_what_supervisor_and_workers_say() {
         machine.run(Who::Root, "apachectl stop; kill $(cat /srv/listener.pid)");
     });
 }
+
+/// Text that turns around or hides what stands beside it is written out; ordinary
+/// text is not.
+#[test]
+fn text_that_deceives_its_reader_is_written_out() {
+    case(Limit::default(), || {
+        let site = Site::new();
+        let script = site.write(
+            "to\u{202e}yp.py",
+            "print('user \\u202etoor\\u2066 \\u2028 gr\\u00fc\\u00dfe \\u65e5\\u672c', flush=True)\n\
+             raise RuntimeError('\\u202etoor')\n",
+        );
+        let httpd = Httpd::builder()
+            .daemon("site", &format!("threads=1 {}", site.python_path()))
+            .mount_with("/", &script, "process-group=site application-group=%{GLOBAL}")
+            .start();
+        assert_eq!(httpd.get("/").status, 500);
+        let log = httpd.wait_for_log("user \\u{202e}toor\\u{2066} \\u{2028} grüße 日本", SOON);
+        assert!(!log.contains(['\u{202e}', '\u{2066}', '\u{2028}']), "{log}");
+        let status = eventually("the failure in the status", SOON, || {
+            let said = wsgid_tests::control::command(&httpd, &["status"])?;
+            said.text.contains("to\\u{202e}yp.py` failed to load").then_some(said.text)
+        });
+        assert!(!status.contains('\u{202e}'), "{status}");
+        let json = wsgid_tests::control::command(&httpd, &["status", "--json"]).expect("a supervisor").text;
+        assert!(!json.contains('\u{202e}') && json.contains("\\u202e"), "{json}");
+        assert!(wsgid_tests::control::status(&httpd).is_some_and(|status| status.to_string().contains('\u{202e}')));
+        httpd.stop();
+    });
+}
