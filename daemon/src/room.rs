@@ -16,6 +16,10 @@ const PROCESSES: u32 = 32;
 /// So many such application groups it may have at least, however many processes
 /// each of them has.
 const POOLS: u32 = 4;
+/// So many application groups of one process group httpd's children are believed
+/// to have from the configuration: a child that was taken over could say so of any
+/// name, and no site has as many of its own.
+const BELIEVED: usize = 256;
 /// One without requests is forgotten after so long.
 pub(crate) const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
 /// A request for another name waits for room so long. Whoever waits holds a
@@ -55,6 +59,12 @@ pub(crate) enum Room {
 pub(crate) fn most(config: &GroupConfig) -> usize {
     let of_one = config.processes_limit().max(1).saturating_add(u32::from(config.preload));
     (PROCESSES / of_one).max(POOLS) as usize
+}
+
+/// Whether a child of httpd is believed that the configuration makes a name that
+/// its own lists do not have, in a process group with so many application groups.
+pub(crate) const fn believes(application_groups: usize) -> bool {
+    application_groups < BELIEVED
 }
 
 /// Whether there is room for one more name, if so many others wait before it.
@@ -98,6 +108,12 @@ mod tests {
         assert_eq!(config(&[("processes", "1..8")]), 4);
         assert_eq!(config(&[("processes", "100")]), 4);
         assert_eq!(config(&[("preload", "On")]), 16);
+    }
+
+    #[test]
+    fn a_child_of_httpd_makes_only_so_many_names_of_the_configuration() {
+        assert!(believes(0) && believes(BELIEVED - 1));
+        assert!(!believes(BELIEVED) && !believes(usize::MAX));
     }
 
     #[test]

@@ -30,9 +30,15 @@ pub(super) fn is_configured(config: &GroupConfig, application_group: &str) -> bo
 impl Supervisor {
     /// Gives the connection back if its application group is there or may be made.
     /// Otherwise it waits, or was answered.
-    pub(super) fn with_room(&mut self, incoming: Incoming, until: Option<Instant>, now: Instant) -> Option<Incoming> {
+    pub(super) fn with_room(
+        &mut self,
+        mut incoming: Incoming,
+        until: Option<Instant>,
+        now: Instant,
+    ) -> Option<Incoming> {
+        let Some(group) = self.groups.get(&incoming.hello.group) else { return Some(incoming) };
+        incoming.hello.from_request |= !room::believes(group.pools.len());
         let hello = &incoming.hello;
-        let Some(group) = self.groups.get(&hello.group) else { return Some(incoming) };
         let config = &group.definition.config;
         let exists = group.pools.contains_key(&hello.application_group);
         if exists || !hello.from_request || is_configured(config, &hello.application_group) {
