@@ -27,7 +27,7 @@ export CARGO
 export CARGO_TARGET_DIR := $(abspath $(TARGET))
 export WSGID_ARTIFACTS := $(abspath $(RELEASE))
 
-.PHONY: help build serve test unit e2e lint bench soak fuzz clean packages-serve packages-test packages-fuzz
+.PHONY: help build serve test unit e2e lint bench soak fuzz clean packages-serve packages-test packages-fuzz packages-lint
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -51,7 +51,7 @@ e2e: export RUST_TEST_THREADS ?= $(shell n=$$(nproc); echo $$((n < 4 ? 4 : n)))
 e2e:
 	@status=0; tests/run-suites -p wsgid-tests || status=$$?; tests/remove-users; exit $$status
 
-lint: ## format and clippy, warnings are errors
+lint: packages-lint ## format and clippy, warnings are errors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; \
@@ -76,6 +76,9 @@ packages-serve:
 
 packages-test:
 	@conf/examples/install-packages cc=gcc libc6-dev apache2-bin apache2-dev python3 python3-dev python3-venv curl=curl openssl=openssl nghttp=nghttp2-client
+
+packages-lint:
+	@conf/examples/install-packages cc=gcc libc6-dev
 
 packages-fuzz:
 	@conf/examples/install-packages c++=g++
