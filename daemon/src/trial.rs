@@ -29,6 +29,15 @@ pub(crate) struct Outcome {
 /// How long what was left behind may take to end once it was killed.
 const LEFTOVER_TIME: Duration = Duration::from_secs(3);
 
+/// Runs `command` for `limit` at most, and ends the process group that it leads, if
+/// it leads one.
+///
+/// # Errors
+/// If it cannot be started.
+pub(crate) fn run(command: &mut Command, limit: Duration) -> io::Result<Outcome> {
+    Ok(begin(command, &[], limit)?.collect())
+}
+
 /// Runs `command` for `limit` at most, and ends whatever it leaves behind, also
 /// what has left its process group and its session. For a process that starts
 /// nothing else meanwhile: every new child is taken for one that was left behind.
@@ -84,7 +93,7 @@ impl Ended {
     }
 }
 
-/// Runs the program, and ends the process group that it leads, if it leads one.
+/// Runs the program; what it has printed is collected later.
 fn begin(command: &mut Command, input: &[u8], limit: Duration) -> io::Result<Ended> {
     let deadline = Instant::now() + limit;
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;

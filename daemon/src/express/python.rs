@@ -115,7 +115,7 @@ impl Python {
             command.uid(uid.as_raw()).gid(gid.as_raw());
             sys::leave_terminal(&mut command);
         }
-        let outcome = trial::run_whole(&mut command, &[], TIMEOUT);
+        let outcome = trial::run(&mut command, TIMEOUT);
         let output = outcome.map_err(|error| PythonError::Run(python.to_path_buf(), error.to_string()))?;
         let text = String::from_utf8_lossy(&output.out).into_owned();
         let mut lines = text.lines();

@@ -114,7 +114,7 @@ fn root_a_python_that_leaves_its_session_leaves_nothing_behind() {
     std::fs::create_dir_all(at("home/bin")).unwrap();
     // A daemon as it is in the books, twice, and one that holds the output open.
     let python = format!(
-        "#!/bin/sh\ncd {0}\n\
+        "#!/bin/sh\ncd {0}\n: > pids\n\
          setsid sh -c 'setsid sh -c \"echo \\$\\$ >> pids; exec sleep 300\" > /dev/null 2>&1 < /dev/null & exit 0'\n\
          setsid sh -c '(setsid sh -c \"echo \\$\\$ >> pids; sleep 300 & wait\") & exit 0'\n\
          while [ \"$(wc -l < pids)\" -lt 2 ]; do sleep 0.01; done\necho 3 11 cpython\n",
@@ -122,7 +122,13 @@ fn root_a_python_that_leaves_its_session_leaves_nothing_behind() {
     );
     std::fs::write(at("home/bin/python"), python).unwrap();
     std::fs::set_permissions(at("home/bin/python"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let dir = etc(&sample(), &format!("[group.a]\nuser = 'nobody'\npython-home = '{}'\n", at("home").display()));
+    let dir = etc(
+        &sample(),
+        &format!(
+            "[group.a]\nuser = 'nobody'\npython-home = '{}'\nscript-directories = ['/srv']\n",
+            at("home").display()
+        ),
+    );
     let begun = std::time::Instant::now();
     let (code, text) = check(&dir.path().join("wsgid.toml"));
     assert!(code == 0 && text.contains("is Python 3.11"), "{text}");

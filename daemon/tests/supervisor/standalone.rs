@@ -32,7 +32,7 @@ impl Supervisor {
     }
 }
 
-fn wait(what: &str, mut is: impl FnMut() -> bool) {
+pub(crate) fn wait(what: &str, mut is: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(15);
     while !is() {
         assert!(Instant::now() < deadline, "{what} did not happen");

@@ -136,8 +136,9 @@ fn root_a_supervisor_on_its_own_without_cap_fowner_reloads() {
     };
     site("");
     let _supervisor = crate::standalone::started(temporary, &WITHOUT);
-    let log = std::fs::read_to_string(dir.join("log")).unwrap();
-    assert!(log.contains("1 process groups, 0 problems"), "{log}");
+    let log = || std::fs::read_to_string(dir.join("log")).unwrap();
+    crate::standalone::wait("a configuration in force", || log().contains("is in force"));
+    assert!(log().contains("1 process groups, 0 problems"), "{}", log());
     assert_eq!(crate::standalone::ask(&dir, &["reload"]), (0, String::new()));
     site(&format!("socket-user = '#{VISITOR}'\n"));
     let (code, said) = crate::standalone::ask(&dir, &["reload"]);
