@@ -351,9 +351,9 @@ fn htaccess_takes_what_allowoverride_admits() {
                 let value = good[0].replace('$', &script);
                 std::fs::write(directory.join(".htaccess"), format!("{name} {value}\n"))
                     .expect("a file can be written");
-                // A script of `.htaccess` runs in the group that the server has set, from its directories.
+                // A script of `.htaccess` runs in a group that the server lists, from its directories.
                 builder = builder.line(format!(
-                    "<Directory {}>\nAllowOverride {kind}\nWSGIProcessGroup site\n</Directory>",
+                    "<Directory {}>\nAllowOverride {kind}\nWSGIRestrictProcess site\n</Directory>",
                     directory.display()
                 ));
             }

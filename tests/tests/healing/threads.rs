@@ -43,7 +43,7 @@ const CLIENTS: usize = 60;
 /// What one site may hold: one in ten is kept.
 const SHARE: usize = 18;
 /// By then a neighbour has its answer, on a machine that is busy.
-const QUICKLY: Duration = Duration::from_secs(1);
+const QUICKLY: Duration = Duration::from_secs(3);
 
 fn each_mpm(run: fn(Mpm)) {
     for mpm in [Mpm::Event, Mpm::Prefork] {

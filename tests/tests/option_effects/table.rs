@@ -60,6 +60,7 @@ const SEEN: &[(&str, &str, &str)] = &[
     ("no-new-privileges", "option_effects/control_groups.rs", "programs_gain_no_privileges_unless_it_is_allowed"),
     ("restart-burst", "option_effects/restarts.rs", "a_failed_group_tries_again_after_its_window"),
     ("restart-window", "option_effects/restarts.rs", "a_failed_group_tries_again_after_its_window"),
+    ("script-directories", "named_scripts.rs", "script_directories_name_what_nothing_else_does"),
     ("send-buffer-size", "option_effects/passing.rs", "root_sockets_have_the_buffers_asked_for"),
     ("receive-buffer-size", "option_effects/passing.rs", "root_sockets_have_the_buffers_asked_for"),
     ("header-buffer-size", "option_effects/passing.rs", "a_header_longer_than_its_buffer_is_refused"),
