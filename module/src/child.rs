@@ -1,6 +1,7 @@
 //! What a child of httpd keeps: the frozen plan it inherited, its pool of
 //! connections, and whether it is about to stop.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -21,6 +22,8 @@ use crate::settings::DEFAULT_GROUP;
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     pub(crate) groups: Groups,
+    /// Application groups that directives name.
+    pub(crate) application_groups: HashSet<String>,
     /// The supervisor's socket; `None` if there is none, with the reason.
     pub(crate) socket: Option<String>,
     pub(crate) secret: [u8; 32],

@@ -156,6 +156,9 @@ impl<'r> Environ<'r> {
         self.put("mod_wsgi.handler_script", target.handler_script.map_or(&[], CStr::to_bytes));
         self.put("mod_wsgi.script_name", target.script_name);
         self.put("mod_wsgi.path_info", target.path_info);
+        if let Some(name) = &target.application_group.seen_as {
+            self.put_string("mod_wsgi.application_group", Some(r.pool().string(name.as_bytes())));
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use wsgid_protocol::failure::Failure;
 use wsgid_protocol::limits::MAX_NAME_LEN;
 use wsgid_protocol::request::Call;
 
-use crate::child::Child;
+use crate::child::{self, Child};
 use crate::config::{DirConfig, HandlerScript, MapHead, ScriptRef};
 use crate::groups::{self, Group};
 use crate::httpd::request::{self, Request};
@@ -42,11 +42,15 @@ pub(crate) struct ApplicationGroup {
     pub(crate) name: String,
     /// Whether the request made the name, see `names`.
     pub(crate) from_request: bool,
+    /// What mod_wsgi calls it, where the client names no port and the listener's
+    /// is not the usual one (behind a proxy, for instance). Applications see it;
+    /// the processes are those of `name`, so that a client has no choice of them.
+    pub(crate) seen_as: Option<String>,
 }
 
 impl From<Name<'_>> for ApplicationGroup {
     fn from(name: Name<'_>) -> Self {
-        Self { name: name.text.into_owned(), from_request: name.from_request }
+        Self { name: name.text.into_owned(), from_request: name.from_request, seen_as: None }
     }
 }
 
@@ -90,8 +94,8 @@ fn split_path<'r>(r: Request<'r>) -> (&'r [u8], &'r [u8]) {
 pub(crate) fn of_question<'r>(r: Request<'r>, script: &ScriptRef<'r>, call: Call<'r>) -> Target<'r> {
     let (script_name, path_info) = split_path(r);
     // The file that is asked for is not the script that is asked.
-    let facts = RequestFacts { r, script_name, is_script: false };
-    let name = |name: Option<&'r CStr>| named(name.unwrap_or(c"%{GLOBAL}"), &facts);
+    let facts = RequestFacts::new(r, script_name, false);
+    let global = c"%{GLOBAL}";
     let process_group = script.process_group.or_else(|| script.htaccess.and_then(|_| group_of_place(r)));
     Target {
         call,
@@ -102,9 +106,9 @@ pub(crate) fn of_question<'r>(r: Request<'r>, script: &ScriptRef<'r>, call: Call
         path_info,
         method: r.method().unwrap_or(c"GET"),
         pass_authorization: false,
-        group: groups::resolve(&name(process_group).name).to_owned(),
+        group: process_group_named(process_group.unwrap_or(global), &facts),
         by_variable: false,
-        application_group: name(script.application_group),
+        application_group: named(script.application_group.unwrap_or(global), &facts),
     }
 }
 
@@ -118,16 +122,16 @@ fn group_of_place(r: Request<'_>) -> Option<&CStr> {
 /// Puts what a dispatch script chose in the place of what was configured.
 pub(crate) fn redirect<'r>(r: Request<'r>, target: &mut Target<'r>, choice: &Choice) {
     let is_script = target.handler_script.is_none();
-    let facts = RequestFacts { r, script_name: target.script_name, is_script };
+    let facts = RequestFacts::new(r, target.script_name, is_script);
     if let Some(group) = &choice.process_group {
-        groups::resolve(&names::resolve(group, &facts).text).clone_into(&mut target.group);
+        target.group = process_group_named(facts.r.pool().string(group.as_bytes()), &facts);
         target.by_variable = is_variable(group.as_bytes());
     }
     if let Some(group) = &choice.application_group {
-        let chosen = names::resolve(group, &facts);
+        let mut chosen = named(r.pool().string(group.as_bytes()), &facts);
         // A name in plain words is what the script made of this request.
-        let from_request = chosen.from_request || chosen.text.as_ref() == group.as_str();
-        target.application_group = Name { from_request, ..chosen }.into();
+        chosen.from_request |= chosen.name == *group;
+        target.application_group = chosen;
     }
     if let (Some(callable), Call::Application) = (&choice.callable, target.call) {
         target.callable = callable_named(callable, &facts);
@@ -149,7 +153,7 @@ pub(crate) fn of_request<'r>(
 ) -> Target<'r> {
     let (script_name, path_info) = split_path(r);
     let notes = r.notes();
-    let facts = RequestFacts { r, script_name, is_script: handler_script.is_none() };
+    let facts = RequestFacts::new(r, script_name, handler_script.is_none());
     let own = handler_script.map(|known| &known.script);
     let choose = |note: &CStr, from_script: Option<&'r CStr>, from_config: Option<&'r CStr>| {
         from_script.or_else(|| notes.get(note)).or(from_config)
@@ -159,7 +163,7 @@ pub(crate) fn of_request<'r>(
         choose(note::APPLICATION_GROUP, own.and_then(|own| own.application_group), config.application_group);
     let group = group.unwrap_or(c"%{GLOBAL}");
     let by_variable = is_variable(group.to_bytes());
-    let group = named(group, &facts).name;
+    let group = process_group_named(group, &facts);
     let application_group = named(application.unwrap_or(c"%{RESOURCE}"), &facts);
     let callable = match handler_script {
         Some(_) => c"handle_request",
@@ -180,7 +184,7 @@ pub(crate) fn of_request<'r>(
         path_info,
         method: method(r, config),
         pass_authorization: pass_authorization.unwrap_or(false),
-        group: groups::resolve(&group).to_owned(),
+        group,
         by_variable,
         application_group,
     }
@@ -191,7 +195,26 @@ fn is_variable(name: &[u8]) -> bool {
 }
 
 fn named(name: &CStr, facts: &RequestFacts<'_>) -> ApplicationGroup {
-    names::resolve(&name.to_string_lossy(), facts).into()
+    let name = name.to_string_lossy();
+    let mut group: ApplicationGroup = names::resolve(&name, facts).into();
+    if let Some(seen_as) = facts.without_port(&name).filter(|seen_as| *seen_as != group.name) {
+        // What the configuration says about it is meant for these requests.
+        if child::get().is_some_and(|child| child.plan.application_groups.contains(&seen_as)) {
+            group.name = seen_as;
+        } else {
+            group.seen_as = Some(seen_as);
+        }
+    }
+    group
+}
+
+/// The process group that a directive means.
+fn process_group_named(name: &CStr, facts: &RequestFacts<'_>) -> String {
+    let name = name.to_string_lossy();
+    let is_defined = |name: &String| child::get().is_some_and(|child| child.plan.groups.contains_key(name));
+    let found = facts.without_port(&name).filter(is_defined);
+    let found = found.unwrap_or_else(|| names::resolve(&name, facts).text.into_owned());
+    groups::resolve(&found).to_owned()
 }
 
 /// The name of the callable; a variable that nobody set leaves the usual one.
@@ -214,14 +237,28 @@ fn method<'r>(r: Request<'r>, config: &DirConfig<'_>) -> &'r CStr {
 }
 
 /// What names in directives may refer to.
+#[derive(Clone, Copy)]
 struct RequestFacts<'r> {
     r: Request<'r>,
     script_name: &'r [u8],
     /// Whether the file that the URL means is the script.
     is_script: bool,
+    port: u16,
 }
 
-impl RequestFacts<'_> {
+impl<'r> RequestFacts<'r> {
+    fn new(r: Request<'r>, script_name: &'r [u8], is_script: bool) -> Self {
+        Self { r, script_name, is_script, port: r.local_port().unwrap_or_default() }
+    }
+
+    /// The name with the usual port in the place of the listener's, if the client
+    /// names no port.
+    fn without_port(&self, name: &str) -> Option<String> {
+        let is_usual = |port: u16| matches!(port, 0 | 80 | 443);
+        let applies = name.starts_with("%{") && !is_usual(self.port) && is_usual(self.r.server_port());
+        applies.then(|| names::resolve(name, &Self { port: 80, ..*self }).text.into_owned())
+    }
+
     /// Whether an alias says that this URL path is this file.
     fn is_aliased(&self, file: &[u8]) -> bool {
         self.r.server().config().all_aliases().any(|alias| {
@@ -253,7 +290,7 @@ impl Facts for RequestFacts<'_> {
     }
 
     fn port(&self) -> u16 {
-        self.r.local_port().unwrap_or_default()
+        self.port
     }
 
     fn script_name(&self) -> Cow<'_, str> {

@@ -1,5 +1,6 @@
 //! From what directives said to what the supervisor and the children get.
 
+use std::collections::HashSet;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -25,10 +26,17 @@ fn default_group() -> GroupConfig {
     GroupConfig::new(DEFAULT_GROUP, "implicit")
 }
 
+/// The application groups that imports and containers name.
+fn application_groups(settings: &Settings) -> HashSet<String> {
+    let imported = settings.imports.iter().map(|import| import.preload.application_group.clone());
+    imported.chain(settings.interpreters.iter().filter_map(|one| one.application_group.clone())).collect()
+}
+
 /// For the children. The socket and the secret are filled in later.
 pub(super) fn plan(settings: &Settings) -> Plan {
     Plan {
         groups: groups::freeze(&settings.groups, &default_group()),
+        application_groups: application_groups(settings),
         socket: None,
         secret: [0; 32],
         generation: server::generation(),
