@@ -303,6 +303,21 @@ fn authorization_is_passed_on_only_if_asked_for() {
     });
 }
 
+#[test]
+fn headers_that_pass_for_others_are_left_out() {
+    case(Limit::default(), || {
+        let (_site, httpd) = probe();
+        let head = "GET /environ HTTP/1.1\r\nHost: x\r\nConnection: close\r\nProxy: http://evil.example\r\n\
+                    X_Forwarded_For: 6.6.6.6\r\nX.Forwarded.Host: evil.example\r\nX-Real-Ip: 192.0.2.1\r\n\r\n";
+        let answer = raw(httpd.address(), head.as_bytes());
+        assert!(answer.contains("HTTP_X_REAL_IP") && answer.contains("192.0.2.1"), "{answer}");
+        for absent in ["HTTP_PROXY", "evil.example", "6.6.6.6", "X_FORWARDED_FOR", "X_FORWARDED_HOST"] {
+            assert!(!answer.contains(absent), "{absent}: {answer}");
+        }
+        httpd.stop();
+    });
+}
+
 /// Case 67.
 #[test]
 fn odd_urls_find_their_scripts_or_nothing() {

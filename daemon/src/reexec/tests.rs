@@ -171,3 +171,20 @@ fn a_message_that_nobody_knows_is_left_out() {
         assert_eq!((state.events.len(), state.messages.len(), state.workers[0].outbox.len()), (events, 0, 1));
     }
 }
+
+#[test]
+fn a_generation_without_its_secret_has_one_that_nobody_knows() {
+    for (name, value) in pinned() {
+        let generation = (0..9).find(|index| value.pointer(&format!("/known/{index}/secret")).is_some());
+        let field = format!("/known/{}/secret", generation.unwrap_or_else(|| panic!("{name} has no secret")));
+        let known = read(&value).unwrap().known[generation.unwrap()].secret;
+        let secrets: Vec<_> = (0..3)
+            .map(|_| read(&without(&value, &field)).unwrap().known[generation.unwrap()].secret.unwrap())
+            .collect();
+        for (index, secret) in secrets.iter().enumerate() {
+            assert_ne!(Some(*secret), known, "{name}");
+            assert!(!secrets[index + 1..].contains(secret), "{name}: it can be foretold");
+            assert!(secret.chunks(8).all(|part| part != [0; 8]), "{name}: {secret:?}");
+        }
+    }
+}

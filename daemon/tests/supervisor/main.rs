@@ -22,6 +22,8 @@ mod standalone;
 #[cfg(test)]
 mod status;
 #[cfg(test)]
+mod strangers;
+#[cfg(test)]
 mod visitors;
 
 /// The program under test: that of `WSGID_ARTIFACTS`, which has the extension

@@ -210,7 +210,7 @@ impl Drop for Httpd {
 pub(crate) struct Connection {
     pub(crate) stream: UnixStream,
     pub(crate) reader: FrameReader,
-    nonce: u32,
+    pub(crate) nonce: u32,
     count: u64,
 }
 
@@ -288,7 +288,7 @@ pub(crate) fn nobody() -> u32 {
     if nix::unistd::geteuid().is_root() { 65534 } else { nix::unistd::geteuid().as_raw() }
 }
 
-fn inheritable(fd: std::os::fd::BorrowedFd<'_>) -> OwnedFd {
+pub(crate) fn inheritable(fd: std::os::fd::BorrowedFd<'_>) -> OwnedFd {
     let copy = fd.try_clone_to_owned().unwrap();
     fcntl(&copy, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
     copy

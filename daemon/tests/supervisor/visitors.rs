@@ -12,7 +12,7 @@ use wsgid_protocol::GroupConfig;
 use crate::stand_in::{Httpd, group};
 
 const VISITOR: u32 = 64_003;
-const STRANGER: u32 = 64_004;
+pub(crate) const STRANGER: u32 = 64_004;
 
 /// Connects as whoever runs it, passes on what it is given, and prints what
 /// comes back.
@@ -44,7 +44,7 @@ def application(environ, start_response):
 ";
 
 /// What a user gets to see of a group.
-fn visit(httpd: &Httpd, uid: u32, group: &str, script: &Path) -> String {
+pub(crate) fn visit(httpd: &Httpd, uid: u32, group: &str, script: &Path) -> String {
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let connection = httpd.greet(ours, group, 9, script, "/");
     connection.stream.shutdown(Shutdown::Write).unwrap();

@@ -9,6 +9,7 @@ mod neighbour;
 mod owners;
 mod privileges;
 mod replacing;
+mod sockets;
 mod threads;
 
 use std::time::Duration;

@@ -120,6 +120,9 @@ fn root_each_user_commands_its_own_groups() {
                 assert_eq!(text.contains("may not command process group"), expected == 4, "{text}");
             }
         }
+        // Nor is anybody told whether a group of others exists.
+        let without_name = |group: &str| word(one.uid, &["restart", group]).1.replace(group, "NAME");
+        assert_eq!(without_name("other"), without_name("no-such-group"));
         for command in ["reload", "reexec"] {
             assert_eq!(word(one.uid, &[command]).0, 4, "{command}");
             assert_eq!(word(httpd_uid, &[command]).0, 4, "{command}");

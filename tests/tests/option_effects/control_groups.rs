@@ -261,6 +261,43 @@ fn root_sites_of_one_user_share_its_group_and_those_of_two_do_not() {
     });
 }
 
+/// Its child leaves session and process group, and forgets its parent.
+const LEAVES: &str = "
+import os, time
+def application(environ, start_response):
+    ours, theirs = os.pipe()
+    if os.fork() == 0:
+        os.setsid()
+        child = os.fork()
+        if child:
+            os.write(theirs, b'%d' % child)
+            os._exit(0)
+        time.sleep(300)
+        os._exit(0)
+    start_response('200 OK', [])
+    return [os.read(ours, 20)]
+";
+
+#[test]
+fn root_a_stop_ends_what_has_left_its_session() {
+    case(Limit::default(), || {
+        let (_site, httpd) = serve("threads=1 tasks-max=50", LEAVES);
+        if !users::is_root() || !possible(&httpd) {
+            return httpd.stop();
+        }
+        let number = httpd.get("/").text().parse().expect("a number");
+        let child = Pid::current(number).expect("it sleeps");
+        // The next process is of the same group, and leaves it alone.
+        let worker = httpd.workers()[0];
+        worker.signal(Signal::SIGTERM);
+        eventually("the end of the worker", SOON, || (!worker.alive()).then_some(()));
+        assert!(child.alive(), "it counts as the site's, and the site runs");
+        assert_eq!(control::command(&httpd, &["stop", "site"]).expect("a supervisor").code, 0);
+        eventually("the end of what it left", SOON, || (!child.alive()).then_some(()));
+        httpd.stop();
+    });
+}
+
 const ATTRIBUTES: &str = "
 def application(environ, start_response):
     start_response('200 OK', [])
