@@ -8,12 +8,13 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
 use std::thread;
-use std::time::Duration;
 
 use wsgid_protocol::blocking::FrameReader;
 use wsgid_protocol::request::Hello;
 use wsgid_protocol::{Kind, payload};
-use wsgid_tests::{Httpd, Limit, Pid, Site, case, users};
+use wsgid_tests::{Httpd, Limit, Pid, Site, case, eventually, users};
+
+use crate::SOON;
 
 /// A socket of the Unix domain that listens: `__SO_ACCEPTCON`.
 const LISTENS: u32 = 1 << 16;
@@ -74,7 +75,10 @@ fn root_the_request_socket_is_httpds_and_workers_listen_on_nothing() {
         // The path stays as long as httpd runs.
         let before = seen.ino();
         httpd.graceful();
-        httpd.wait_for_log("configuration 2 is in force", Duration::from_secs(10));
+        eventually("another generation of httpd", SOON, || {
+            (httpd.error_log().matches("resuming normal operations").count() >= 2).then_some(())
+        });
+        assert_eq!(httpd.get("/one").status, 200);
         assert_eq!(fs::metadata(&socket).expect("it is there").ino(), before);
 
         let supervisor = httpd.supervisor().expect("it runs");
