@@ -16,6 +16,8 @@ const HANDLERS: [&str; 2] = ["wsgi-script", "application/x-httpd-wsgi"];
 pub(super) struct Server<'s> {
     /// ServerRoot.
     pub(super) root: &'s str,
+    /// Directories in which homes of users are.
+    pub(super) homes: &'s BTreeSet<String>,
     /// In the order of merging.
     pub(super) statements: Vec<&'s Statement>,
     /// Groups that its requests may use.
@@ -32,7 +34,9 @@ struct Collector<'c, 's> {
     permitted: &'c mut Permitted,
 }
 
+/// httpd takes names of handlers and types in any case.
 fn names_handler(arguments: &str) -> bool {
+    let arguments = arguments.to_ascii_lowercase();
     HANDLERS.iter().any(|handler| arguments.contains(handler))
 }
 
@@ -40,7 +44,7 @@ impl Server<'_> {
     /// Adds what its directives name.
     pub(super) fn collect(&self, permitted: &mut Permitted) {
         let groups = Groups::new(&self.statements, &self.visible);
-        let places = Places::new(self.root, &self.statements);
+        let places = Places::new(self.root, self.homes, &self.statements);
         let mut collector = Collector { server: self, groups, places, permitted };
         for statement in &self.statements {
             collector.take(statement);

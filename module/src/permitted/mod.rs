@@ -31,15 +31,19 @@ pub(crate) fn collect(settings: &Settings, main: Server<'_>) -> Permitted {
     let lines: Vec<Line> = tree::roots().filter_map(copied).collect();
     let statements = Statements::new(&lines);
     let visibility = Visibility::new(settings);
+    let homes = places::homes(&std::fs::read_to_string("/etc/passwd").unwrap_or_default());
     let mut permitted = Permitted::new();
     for server in main.all() {
-        let view = View {
-            root: &root,
-            statements: statements.of_server(server.is_virtual().then(|| server.origin()).as_deref()),
-            visible: visibility.of(server),
-            own_directories: &|group| own_directories(settings, group),
-        };
-        view.collect(&mut permitted);
+        for own in statements.of_server(server.is_virtual().then(|| server.origin()).as_deref()) {
+            let view = View {
+                root: &root,
+                homes: &homes,
+                statements: own,
+                visible: visibility.of(server),
+                own_directories: &|group| own_directories(settings, group),
+            };
+            view.collect(&mut permitted);
+        }
     }
     for import in &settings.imports {
         let runs = permitted.entry(import.process_group.clone()).or_default();

@@ -2,10 +2,12 @@
 //! serves wherever they are: DocumentRoot, aliases, what mod_rewrite, mod_userdir
 //! and mod_vhost_alias make of a path. Pure.
 
+use std::collections::BTreeSet;
+
 use super::extent::{Extent, absolute, fixed_front, is_below, trimmed};
 use super::statement::Statement;
 
-/// Where mod_userdir looks for the directories of users without more words.
+/// Where homes are on every machine, whoever has one there.
 const HOMES: &str = "/home";
 
 /// A directory, and the URL that leads to it if that is fixed.
@@ -18,8 +20,11 @@ struct Place {
 pub(super) struct Places(Vec<Place>);
 
 impl Places {
-    pub(super) fn new(root: &str, statements: &[&Statement]) -> Self {
+    pub(super) fn new(root: &str, homes: &BTreeSet<String>, statements: &[&Statement]) -> Self {
         let mut places: Vec<Place> = statements.iter().filter_map(|statement| place(root, statement)).collect();
+        for statement in statements.iter().filter(|statement| statement.name == "userdir") {
+            places.extend(user_directories(homes, &statement.words()));
+        }
         // The virtual host's own comes behind that of the main server.
         let document_root = statements.iter().rev().find(|statement| statement.name == "documentroot");
         let document_root = document_root.and_then(|statement| statement.words().into_iter().next());
@@ -67,7 +72,6 @@ fn place(root: &str, statement: &Statement) -> Option<Place> {
             let path = rewritten(words.get(1)?)?;
             Some(Place { path, url: None })
         }
-        "userdir" => user_directory(first),
         _ => None,
     }
 }
@@ -89,14 +93,34 @@ pub(super) fn rewritten(substitution: &str) -> Option<String> {
     (path != "/").then_some(path)
 }
 
-fn user_directory(word: &str) -> Option<Place> {
-    let is_switch = ["disabled", "enabled"].iter().any(|switch| word.eq_ignore_ascii_case(switch));
-    if is_switch || word.contains("://") {
-        return None;
+/// Where UserDir looks, one place after the other.
+fn user_directories(homes: &BTreeSet<String>, words: &[String]) -> Vec<Place> {
+    let is_switch = |word: &String| ["disabled", "enabled"].iter().any(|switch| word.eq_ignore_ascii_case(switch));
+    // What follows are names of users.
+    if words.first().is_some_and(is_switch) {
+        return Vec::new();
     }
-    let path = match word.strip_prefix('/') {
-        Some(_) => fixed_front(word, &['*']).unwrap_or_else(|| trimmed(word).to_owned()),
-        None => HOMES.to_owned(),
+    let mut paths = BTreeSet::new();
+    for word in words.iter().filter(|word| !word.contains("://")) {
+        if word.starts_with('/') {
+            paths.insert(fixed_front(word, &['*']).unwrap_or_else(|| trimmed(word).to_owned()));
+        } else {
+            paths.extend(homes.iter().cloned());
+        }
+    }
+    paths.into_iter().map(|path| Place { path, url: None }).collect()
+}
+
+/// The directories in which the homes of users are, by the text of the password
+/// file: those of people, whose numbers begin at 1000.
+pub(super) fn homes(passwd: &str) -> BTreeSet<String> {
+    const FIRST: u32 = 1000;
+    let home = |line: &str| {
+        let mut fields = line.split(':').skip(2);
+        let uid: u32 = fields.next()?.parse().ok()?;
+        let path = fields.nth(2).filter(|path| uid >= FIRST && path.starts_with('/'))?;
+        Some(path.trim_end_matches('/').rsplit_once('/')?.0.to_owned())
     };
-    Some(Place { path, url: None })
+    let found = passwd.lines().filter_map(home).filter(|path| !path.is_empty());
+    found.chain([HOMES.to_owned()]).collect()
 }

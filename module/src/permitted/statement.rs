@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::extent::{Applies, Extent, fixed_front, regex_front, trimmed};
+use super::extent::{Applies, Extent, absolute, fixed_front, regex_front, trimmed};
 use crate::directives::Words;
 
 /// A directive as httpd's tree has it, by its name in small letters.
@@ -124,8 +124,9 @@ fn words(text: &str) -> Vec<String> {
 /// All of them, by server.
 pub(super) struct Statements {
     main: Vec<Statement>,
-    /// By `file:line` of the virtual host.
-    hosts: HashMap<String, Vec<Statement>>,
+    /// By `file:line` of the virtual host. A file that is included several times,
+    /// each time with other definitions, has several there.
+    hosts: HashMap<String, Vec<Vec<Statement>>>,
 }
 
 impl Statements {
@@ -136,10 +137,17 @@ impl Statements {
         Self { main, hosts: reader.hosts }
     }
 
-    /// Those that hold in the main server, or in the virtual host that is defined
-    /// there, in the order in which they are merged.
-    pub(super) fn of_server(&self, host: Option<&str>) -> Vec<&Statement> {
-        let own = host.and_then(|origin| self.hosts.get(origin)).into_iter().flatten();
+    /// Those that hold in the main server, or in each of the virtual hosts that are
+    /// defined there, in the order in which they are merged.
+    pub(super) fn of_server(&self, host: Option<&str>) -> Vec<Vec<&Statement>> {
+        let hosts = host.and_then(|origin| self.hosts.get(origin)).map_or(&[][..], Vec::as_slice);
+        if hosts.is_empty() {
+            return vec![self.merged(&[])];
+        }
+        hosts.iter().map(|own| self.merged(own)).collect()
+    }
+
+    fn merged<'s>(&'s self, own: &'s [Statement]) -> Vec<&'s Statement> {
         let mut all: Vec<&Statement> = self.main.iter().chain(own).collect();
         all.sort_by_key(|statement| statement.scope.rank);
         all
@@ -148,7 +156,7 @@ impl Statements {
 
 struct Reader {
     section: usize,
-    hosts: HashMap<String, Vec<Statement>>,
+    hosts: HashMap<String, Vec<Vec<Statement>>>,
 }
 
 impl Reader {
@@ -159,7 +167,7 @@ impl Reader {
                 let scope = Scope { section: self.section, ..Scope::SERVER };
                 let mut own = Vec::new();
                 self.read(&line.children, &scope, &mut own);
-                self.hosts.entry(line.origin.clone()).or_default().extend(own);
+                self.hosts.entry(line.origin.clone()).or_default().push(own);
             } else if line.name.starts_with('<') {
                 self.section += 1;
                 let inner = Scope { section: self.section, ..inner(scope, line) };
@@ -190,9 +198,10 @@ fn inner(outer: &Scope, line: &Line) -> Scope {
         }
         "<directorymatch" => Scope { path: Extent::Within(regex_front(first)), rank: REGEX_DIRECTORY, ..unsure },
         "<directory" => {
-            let path = match fixed_front(first, &['*', '?', '[']) {
+            let named = absolute("", first);
+            let path = match fixed_front(&named, &['*', '?', '[']) {
                 Some(front) => Extent::Within(front),
-                None => Extent::At(trimmed(first).to_owned()),
+                None => Extent::At(trimmed(&named).to_owned()),
             };
             let rank = 1 + first.split('/').filter(|part| !part.is_empty()).count();
             Scope { path, rank, ..outer }

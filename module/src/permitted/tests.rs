@@ -8,6 +8,7 @@ use wsgid_protocol::runs::Runs;
 use super::Permitted;
 use super::collect::Server;
 use super::extent::{absolute, fixed_front, regex_front};
+use super::places::homes;
 use super::statement::{Line, Statements, matters};
 use crate::settings::DEFAULT_GROUP;
 
@@ -33,18 +34,24 @@ fn read<'t>(lines: &mut impl Iterator<Item = (usize, &'t str)>) -> Vec<Line> {
 /// of which each may use both.
 fn permitted(text: &str) -> Permitted {
     let mut numbered = (1..).zip(text.lines().map(str::trim).filter(|line| !line.is_empty()));
-    let lines = read(&mut numbered);
-    let statements = Statements::new(&lines);
+    collected(&read(&mut numbered))
+}
+
+fn collected(lines: &[Line]) -> Permitted {
+    let statements = Statements::new(lines);
     let hosts = lines.iter().filter(|line| line.name == "<virtualhost").map(|line| Some(line.origin.as_str()));
     let mut permitted = Permitted::new();
     for host in [None].into_iter().chain(hosts) {
-        let server = Server {
-            root: "/etc/httpd",
-            statements: statements.of_server(host),
-            visible: ["a", "b", DEFAULT_GROUP].map(str::to_owned).into(),
-            own_directories: &|group| vec![format!("/home/{group}")],
-        };
-        server.collect(&mut permitted);
+        for own in statements.of_server(host) {
+            let server = Server {
+                root: "/etc/httpd",
+                homes: &homes("ann:x:1000:1000:Ann:/srv/people/ann:/bin/sh\nrunner:x:999:999::/var/lib/runner:\n"),
+                statements: own,
+                visible: ["a", "b", DEFAULT_GROUP].map(str::to_owned).into(),
+                own_directories: &|group| vec![format!("/home/{group}")],
+            };
+            server.collect(&mut permitted);
+        }
     }
     permitted
 }
@@ -260,7 +267,7 @@ fn a_handler_of_the_server_serves_what_urls_reach() {
          RewriteRule ^/g/(.*) /$1 [PT]
          UserDir public_html
          </VirtualHost>",
-        [("a", ""), ("b", "/home/ /srv/b/ /srv/files/ /srv/main/"), (DEFAULT_GROUP, "/srv/main/")],
+        [("a", ""), ("b", "/home/ /srv/b/ /srv/files/ /srv/main/ /srv/people/"), (DEFAULT_GROUP, "/srv/main/")],
     );
 }
 
@@ -328,4 +335,55 @@ fn fronts_end_at_a_directory() {
     {
         assert_eq!(absolute("/root", path), expected, "{path}");
     }
+}
+
+#[test]
+fn names_of_handlers_and_types_have_no_case() {
+    for line in [
+        "SetHandler WSGI-Script",
+        "AddHandler Wsgi-Script .wsgi",
+        "AddType Application/X-Httpd-WSGI .wsgi",
+        "ForceType application/x-HTTPD-wsgi",
+    ] {
+        let text = format!("<Directory /srv/a>\nWSGIProcessGroup a\n{line}\n</Directory>");
+        check(&text, [("a", "/srv/a/"), ("b", ""), (DEFAULT_GROUP, "")]);
+    }
+}
+
+#[test]
+fn the_directory_of_a_section_is_written_in_many_ways() {
+    for path in ["/srv//a", "/srv/./a/", "/srv/b/../a"] {
+        let text = format!("<Directory {path}>\nWSGIProcessGroup a\nSetHandler wsgi-script\n</Directory>");
+        check(&text, [("a", "/srv/a/"), ("b", ""), (DEFAULT_GROUP, "")]);
+    }
+}
+
+#[test]
+fn all_words_of_userdir_count() {
+    check(
+        "WSGIProcessGroup a
+         AddHandler wsgi-script .wsgi
+         DocumentRoot /srv/docs
+         UserDir public_html /srv/*/web /srv/users http://elsewhere/
+         UserDir disabled root
+         UserDir enabled ann",
+        [("a", "/home/ /srv/ /srv/docs/ /srv/people/ /srv/users/"), ("b", ""), (DEFAULT_GROUP, "")],
+    );
+}
+
+#[test]
+fn a_file_included_twice_defines_two_virtual_hosts() {
+    let line = |name: &str, arguments: &str| Line {
+        name: name.to_owned(),
+        arguments: arguments.to_owned(),
+        ..Line::default()
+    };
+    let host = |group: &str| Line {
+        origin: "template:1".to_owned(),
+        children: vec![line("wsgiprocessgroup", group), line("wsgiscriptalias", &format!("/ /srv/{group}/app.wsgi"))],
+        ..line("<virtualhost", "*:80")
+    };
+    let permitted = collected(&[host("a"), host("b")]);
+    assert_eq!(of(&permitted, "a"), "/srv/a/app.wsgi");
+    assert_eq!(of(&permitted, "b"), "/srv/b/app.wsgi");
 }
