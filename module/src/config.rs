@@ -68,6 +68,8 @@ pub(crate) struct DirConfig<'p> {
     pub(crate) given_handler: Option<GivenHandler<'p>>,
     /// Extensions of files that the server's configuration makes scripts.
     pub(crate) script_extensions: &'p [&'p CStr],
+    /// Whether the server's configuration itself allows ExecCGI, read along.
+    pub(crate) scripts_may_run: Switch,
     pub(crate) dispatch_script: Option<ScriptRef<'p>>,
     pub(crate) access_script: Option<ScriptRef<'p>>,
     pub(crate) auth_user_script: Option<ScriptRef<'p>>,
@@ -95,6 +97,7 @@ impl<'p> DirConfig<'p> {
         handler_scripts: &[],
         given_handler: None,
         script_extensions: &[],
+        scripts_may_run: None,
         dispatch_script: None,
         access_script: None,
         auth_user_script: None,
@@ -131,6 +134,7 @@ impl<'p> DirConfig<'p> {
             handler_scripts,
             given_handler: inner.given_handler.or(outer.given_handler),
             script_extensions,
+            scripts_may_run: inner.scripts_may_run.or(outer.scripts_may_run),
             dispatch_script: inner.dispatch_script.or(outer.dispatch_script),
             access_script: inner.access_script.or(outer.access_script),
             auth_user_script: inner.auth_user_script.or(outer.auth_user_script),

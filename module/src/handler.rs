@@ -96,12 +96,22 @@ fn check_origin(r: Request<'_>, config: &DirConfig<'_>) -> Result<(), i32> {
     let is_script = |name: &CStr| name == HANDLER || name == OLD_HANDLER;
     let by_section = config.given_handler.is_some_and(|given| given.htaccess.is_none() && is_script(given.name));
     let file = r.filename().unwrap_or_default();
-    if !r.has_htaccess()
-        || by_section
-        || mapping::is_aliased(r, file)
-        || mapping::has_extension(file, config.script_extensions)
-    {
+    if !r.has_htaccess() || mapping::is_aliased(r, file) {
         return Ok(());
+    }
+    if by_section || mapping::has_extension(file, config.script_extensions) {
+        if config.scripts_may_run == Some(true) {
+            return Ok(());
+        }
+        log::request(r, Level::ERR, || {
+            format!(
+                "WSGID0065: `{}`: only a .htaccess file lets scripts run here (Options +ExecCGI), and this one would \
+                 run as httpd's user; set WSGIProcessGroup or Options +ExecCGI for this place in the server's \
+                 configuration",
+                file.to_string_lossy()
+            )
+        });
+        return Err(500);
     }
     log::request(r, Level::ERR, || {
         let place = config.given_handler.and_then(|given| given.htaccess);

@@ -379,6 +379,9 @@ fn htaccess_makes_no_script_of_the_implicit_group() {
             ("group", "SetHandler wsgi-script", "WSGIProcessGroup site", 200),
             ("server", "SetEnv A b", "SetHandler wsgi-script", 200),
             ("extension", "SetEnv A b", "AddHandler wsgi-script .txt", 200),
+            ("execcgi", "Options +ExecCGI", "Options -ExecCGI\nAddHandler wsgi-script .txt", 500),
+            ("all", "Options All", "Options -ExecCGI\nSetHandler wsgi-script", 500),
+            ("again", "Options +ExecCGI", "AddHandler wsgi-script .txt", 200),
             ("variable", "SetEnv WHICH %{GLOBAL}", "AddHandler wsgi-script .txt\nWSGIProcessGroup %{ENV:WHICH}", 500),
         ];
         for (name, lines, server, _) in places {
@@ -387,7 +390,7 @@ fn htaccess_makes_no_script_of_the_implicit_group() {
             std::fs::write(directory.join("app.txt"), WHERE).expect("a script can be written");
             std::fs::write(directory.join(".htaccess"), format!("{lines}\n")).expect("a file can be written");
             builder = builder.line(format!(
-                "<Directory {}>\nAllowOverride FileInfo\nOptions +ExecCGI\nWSGIApplicationGroup %{{GLOBAL}}\n\
+                "<Directory {}>\nAllowOverride FileInfo Options\nOptions +ExecCGI\nWSGIApplicationGroup %{{GLOBAL}}\n\
                  {server}\n</Directory>",
                 directory.display()
             ));

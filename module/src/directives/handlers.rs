@@ -1,31 +1,36 @@
-//! Directives of httpd's own that say which handler serves a place: read along,
+//! Directives of httpd's own that say which handler serves a place, and whether
+//! scripts may run there: read along,
 //! so that the module knows what the server's configuration says and what
 //! `.htaccess` says. httpd carries a directive out in every module that lists
 //! it; these rows only remember. `status/` and `handler.rs` ask what was
 //! remembered.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, c_int};
 
 use super::{Context, Words};
 use crate::config::GivenHandler;
 use crate::mapping::{HANDLER, OLD_HANDLER};
+use crate::sys::{OR_FILEINFO, OR_OPTIONS};
 
 /// A directive that is read along.
 pub(crate) struct Overheard {
     pub(crate) name: &'static CStr,
     /// The module that carries it out; `None` is httpd's core.
     pub(crate) owner: Option<&'static CStr>,
+    /// Where it may stand, as httpd has it.
+    pub(crate) place: c_int,
     pub(crate) remember: fn(&mut Context<'_, '_>, &mut Words<'_>),
 }
 
 const MOD_MIME: Option<&CStr> = Some(c"mod_mime.c");
 
-/// All of them; each may stand in `.htaccess` with AllowOverride FileInfo.
+/// All of them.
 pub(crate) static OVERHEARD: &[Overheard] = &[
-    Overheard { name: c"SetHandler", owner: None, remember: set_handler },
-    Overheard { name: c"ForceType", owner: None, remember: force_type },
-    Overheard { name: c"AddHandler", owner: MOD_MIME, remember: for_extensions },
-    Overheard { name: c"AddType", owner: MOD_MIME, remember: for_extensions },
+    Overheard { name: c"SetHandler", owner: None, place: OR_FILEINFO, remember: set_handler },
+    Overheard { name: c"ForceType", owner: None, place: OR_FILEINFO, remember: force_type },
+    Overheard { name: c"AddHandler", owner: MOD_MIME, place: OR_FILEINFO, remember: for_extensions },
+    Overheard { name: c"AddType", owner: MOD_MIME, place: OR_FILEINFO, remember: for_extensions },
+    Overheard { name: c"Options", owner: None, place: OR_OPTIONS, remember: options },
 ];
 
 /// Whether this is a name under which the module runs a file as a script.
@@ -60,5 +65,57 @@ fn for_extensions(cx: &mut Context<'_, '_>, words: &mut Words<'_>) {
     while let Some(extension) = words.next() {
         let extension = cx.pool.string(extension.trim_start_matches('.').as_bytes());
         cx.dir.script_extensions = cx.pool.concat(cx.dir.script_extensions, &[extension]);
+    }
+}
+
+/// Whether the server's own configuration lets scripts run; what `.htaccess` says
+/// about that is left out.
+fn options(cx: &mut Context<'_, '_>, words: &mut Words<'_>) {
+    if !cx.in_htaccess {
+        cx.dir.scripts_may_run = may_run(std::iter::from_fn(|| words.next()), cx.dir.scripts_may_run);
+    }
+}
+
+/// Words without a sign say all that is allowed, those with one change it.
+fn may_run(words: impl Iterator<Item = String>, before: Option<bool>) -> Option<bool> {
+    let mut result = before;
+    let mut is_first = true;
+    for word in words {
+        let name = word.trim_start_matches(['+', '-']);
+        let is_meant = ["ExecCGI", "All"].iter().any(|known| name.eq_ignore_ascii_case(known));
+        let has_sign = name.len() < word.len();
+        if is_first && !has_sign {
+            result = Some(false);
+        }
+        is_first = false;
+        if is_meant {
+            result = Some(!word.starts_with('-'));
+        }
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_read_as_httpd_reads_them() {
+        for (text, before, after) in [
+            ("Indexes", None, Some(false)),
+            ("Indexes", Some(true), Some(false)),
+            ("Indexes ExecCGI", None, Some(true)),
+            ("All", None, Some(true)),
+            ("None", Some(true), Some(false)),
+            ("+Indexes", None, None),
+            ("+Indexes", Some(true), Some(true)),
+            ("+execcgi", None, Some(true)),
+            ("-Indexes +ExecCGI", Some(false), Some(true)),
+            ("-ExecCGI", Some(true), Some(false)),
+            ("", Some(true), Some(true)),
+        ] {
+            let words = text.split_whitespace().map(str::to_owned);
+            assert_eq!(may_run(words, before), after, "{text} after {before:?}");
+        }
     }
 }

@@ -50,10 +50,11 @@ pub(crate) static COMMANDS: Commands = {
         at += 1;
     }
     while at < ROWS {
-        rows[at].name = OVERHEARD[at - directives::TABLE.len()].name.as_ptr();
+        let overheard = &OVERHEARD[at - directives::TABLE.len()];
+        rows[at].name = overheard.name.as_ptr();
         rows[at].func = Some(trampoline::directive);
         rows[at].cmd_data = std::ptr::without_provenance_mut(at);
-        rows[at].req_override = Place::FileInfo.bits();
+        rows[at].req_override = overheard.place;
         rows[at].errmsg = c"as httpd has it; read along".as_ptr();
         at += 1;
     }

@@ -72,6 +72,7 @@ constants! {
     AUTHZ_DENIED_NO_USER: c_int = 4;
 
     RAW_ARGS: c_uint = 0;
+    OR_OPTIONS: c_int = 2;
     OR_FILEINFO: c_int = 4;
     OR_AUTHCFG: c_int = 8;
     ACCESS_CONF: c_int = 64;
