@@ -46,6 +46,19 @@ fn hostile_home(site: &Site) -> PathBuf {
     home
 }
 
+#[test]
+fn the_supervisor_behaves_as_on_the_kernel_that_is_asked_for() {
+    for (builder, is_old) in [(Httpd::builder as fn() -> Builder, false), (old_kernel, true)] {
+        case(Limit::seconds(60), move || {
+            let site = Site::new();
+            let httpd = sites(builder(), &site, "").start();
+            let supervisor = httpd.supervisor().expect("it runs");
+            assert_eq!(supervisor.environment().contains_key(WITHOUT_PASSRIGHTS), is_old);
+            httpd.stop();
+        });
+    }
+}
+
 /// A good and a hostile group.
 fn sites(builder: Builder, site: &Site, options: &str) -> Builder {
     let home = hostile_home(site).display().to_string();

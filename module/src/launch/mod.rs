@@ -19,6 +19,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{AccessFlags, Pid, access, geteuid, getpid};
 use wsgid_protocol::control::FromParent;
+use wsgid_protocol::refusal::WITHOUT_PASSRIGHTS;
 use wsgid_protocol::trust::{self, Sticky};
 
 use self::talk::Message;
@@ -211,11 +212,14 @@ fn start(retained: &mut Retained, current: &Current) -> Result<(), String> {
         .map_err(|error| format!("the supervisor (process {pid}) did not take its configuration: {error}"))
 }
 
-/// The supervisor's environment: a path, and the time zone of the machine.
+/// The supervisor's environment: a path, the time zone of the machine, and what
+/// tests say of the kernel.
 fn environment() -> Vec<CString> {
     let path = CString::from(c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     let zone = std::env::var("TZ").ok().and_then(|zone| CString::new(format!("TZ={zone}")).ok());
-    [Some(path), zone].into_iter().flatten().collect()
+    let kernel =
+        std::env::var_os(WITHOUT_PASSRIGHTS).and_then(|_| CString::new(format!("{WITHOUT_PASSRIGHTS}=1")).ok());
+    [Some(path), zone, kernel].into_iter().flatten().collect()
 }
 
 /// Notices a supervisor that has ended.
