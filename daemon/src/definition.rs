@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use wsgid_protocol::GroupConfig;
 use wsgid_protocol::config::LogTarget;
 use wsgid_protocol::control::{Identity, ServerFacts};
+use wsgid_protocol::runs::Runs;
 
 use crate::identity;
 
@@ -77,6 +78,8 @@ fn started_with(config: &GroupConfig) -> GroupConfig {
         startup_timeout: Duration::ZERO,
         idle_stop: Duration::ZERO,
         socket_user: None,
+        // Running workers are told.
+        runs: Runs::default(),
         // Workers enter a control group when they start; its bounds change at once.
         cpu_weight: u32::from(config.is_bounded()),
         memory_max: 0,
@@ -101,6 +104,7 @@ mod tests {
         let mut moved = definition("threads", "5");
         moved.config.origin = "b:2".into();
         moved.config.restart_burst = 7;
+        moved.config.runs.add_file("/srv/site/new.py");
         assert!(old.same_workers(&moved));
         // A worker refuses what waits in it beyond its part of the backlog.
         for (name, value) in [("threads", "6"), ("listen-backlog", "7"), ("connect-timeout", "7")] {

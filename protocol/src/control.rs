@@ -16,6 +16,7 @@ use crate::config::{GroupConfig, LogTarget};
 use crate::front::{self, Front, Fronted};
 use crate::payload::{self, PayloadError};
 use crate::request::VERSIONS;
+use crate::runs::Runs;
 
 /// httpd parent → supervisor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -258,6 +259,9 @@ pub enum ToWorker {
         /// Which of the group's processes it is.
         slot: u32,
     },
+    /// What the group may run from now on; it comes before the first connection
+    /// whose requests may be about what is new in it.
+    Runs(Runs),
 }
 
 impl ToWorker {

@@ -247,13 +247,50 @@ fn a_script_that_is_no_longer_named_is_not_loaded_beforehand() {
         assert_eq!(executed(), 1);
         httpd.configure(|lines| lines.retain(|line| !line.contains("/late/")));
         httpd.graceful();
+        // Another generation, whose scripts are loaded before it serves.
+        site.write("app.py", &format!("{SCRIPT}\n"));
         wsgid_tests::eventually("the next generation", Duration::from_secs(20), || {
+            assert_eq!(httpd.get("/app").status, 200);
             let log = httpd.error_log();
             (log.matches("is ready after").count() >= 2).then_some(())
         });
         assert_eq!((httpd.get("/app").status, executed()), (200, 1));
         httpd.stop();
     });
+}
+
+/// A reload that names another script, or another file for the same URL, costs no
+/// request: the workers that are there know of it before children of httpd ask.
+#[test]
+fn a_script_that_a_reload_adds_runs_at_once() {
+    for preload in ["Off", "On"] {
+        case(Limit::seconds(60), move || {
+            let site = Site::new();
+            let slow = format!("import time\ntime.sleep(3)\n{SCRIPT}");
+            for name in ["one.py", "two.py"] {
+                site.write(name, &slow);
+            }
+            let mount = |url: &str, name: &str| {
+                let file = site.file(name);
+                format!("WSGIScriptAlias {url} {} process-group=site application-group=%{{GLOBAL}}", file.display())
+            };
+            let mut httpd = Httpd::builder()
+                .daemon("site", &format!("processes=1 threads=2 preload={preload}"))
+                .line(format!("<Directory {}>\nRequire all granted\n</Directory>", site.path().display()))
+                .line(mount("/one", "one.py"))
+                .start();
+            assert_eq!(httpd.get("/one").status, 200);
+            httpd.configure(|lines| lines.push(mount("/two", "two.py")));
+            httpd.graceful();
+            wsgid_tests::eventually("the new configuration", Duration::from_secs(20), || {
+                let status = httpd.get("/two").status;
+                assert!(status == 200 || status == 404, "{status}: {}", httpd.error_log());
+                (status == 200).then_some(())
+            });
+            assert_eq!(httpd.get("/one").status, 200);
+            httpd.stop();
+        });
+    }
 }
 
 /// What no directive names is refused to clients too, and the line in the log says

@@ -10,7 +10,8 @@ use std::time::Instant;
 use nix::unistd::geteuid;
 use wsgid_protocol::GroupConfig;
 use wsgid_protocol::config::LogTarget;
-use wsgid_protocol::control::{Configuration, ServerFacts, ToParent};
+use wsgid_protocol::control::{Configuration, ServerFacts, ToParent, ToWorker};
+use wsgid_protocol::runs::Runs;
 
 use super::requested::is_configured;
 use super::{Callables, Group, Known, PoolEntry, Supervisor};
@@ -161,7 +162,7 @@ impl Supervisor {
             stopped: false,
             removed: false,
         });
-        group.definition = Arc::clone(&definition);
+        let before = std::mem::replace(&mut group.definition, Arc::clone(&definition));
         let visitor = definition.visitor();
         group.visitor = visitor.clone().ok().flatten();
         if std::mem::take(&mut group.removed) {
@@ -170,7 +171,20 @@ impl Supervisor {
             group.pools.clear();
         }
         group.target.set(place);
+        if before.config.runs != definition.config.runs {
+            self.tell_what_may_run(&name, &definition.config.runs);
+        }
         problem.or_else(|| visitor.err().map(|text| format!("process group `{name}`: {text}")))
+    }
+
+    /// Tells the running processes of a group what it may run from now on, before
+    /// they get connections of children of httpd that may ask for what is new.
+    fn tell_what_may_run(&self, name: &str, runs: &Runs) {
+        let is_its = |pool: &PoolId| self.pools.get(pool).is_some_and(|entry| entry.group == name);
+        for worker in self.workers.values().filter(|worker| is_its(&worker.pool)) {
+            worker.handle.send(ToWorker::Runs(runs.clone()));
+        }
+        self.preloading.tell(is_its, runs);
     }
 
     /// A definition that is understood; otherwise the one before it, with the

@@ -10,6 +10,7 @@ use std::time::Instant;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use wsgid_protocol::control::{FromWorker, ToWorker};
+use wsgid_protocol::runs::Runs;
 
 use super::spawn_queue::Pending;
 use super::workers::{FAILED_LEN_MAX, believable, cut};
@@ -48,6 +49,13 @@ impl Preloading {
     /// Spawns that wait, for the program that goes on.
     pub(super) fn parked(&self) -> impl Iterator<Item = &Pending> {
         self.parked.values()
+    }
+
+    /// Tells the preloaders of these pools what their group may run.
+    pub(super) fn tell(&self, is_its: impl Fn(&PoolId) -> bool, runs: &Runs) {
+        for preloader in self.preloaders.values().filter(|preloader| is_its(&preloader.key.0)) {
+            preloader.handle.send(ToWorker::Runs(runs.clone()));
+        }
     }
 
     /// Whether no process is left.

@@ -183,7 +183,7 @@ impl Supervisor {
         let spawned = self.launcher.spawn(identity.uid != pending.definition.httpd_uid, &entrances)?;
         let spec = WorkerSpec {
             versions: VERSIONS,
-            group: config_for(pending, entry),
+            group: self.may_run_now(config_for(pending, entry)),
             application_group: entry.application_group.clone(),
             identity,
             slot: pending.slot,
@@ -199,6 +199,17 @@ impl Supervisor {
         handle.send(first(spec.clone()));
         handle.send(first(spec));
         Ok((handle, owner))
+    }
+
+    /// With what the group may run by now: an old generation serves the children of
+    /// httpd that know the newest.
+    fn may_run_now(&self, mut config: wsgid_protocol::GroupConfig) -> wsgid_protocol::GroupConfig {
+        if let Some(group) = self.groups.get(&config.name) {
+            let now = &group.definition.config.runs;
+            config.runs.files.extend(now.files.iter().cloned());
+            config.runs.directories.extend(now.directories.iter().cloned());
+        }
+        config
     }
 
     /// Where the output of a pool's workers goes, and who they are.

@@ -274,6 +274,7 @@ impl Monitor {
                 Some(socket) => self.assign(worker, Connection::new(connection, nonce, socket)),
                 None => self.cannot_take(worker, connection),
             },
+            ToWorker::Runs(runs) => worker.scripts.may_run(runs),
             ToWorker::Drain => worker.drain(),
             ToWorker::Stop { within_ms } => worker.stop_within(Duration::from_millis(within_ms)),
             ToWorker::Dump => jobs.push(Job::Dump),

@@ -41,6 +41,7 @@ pub(crate) fn wait(worker: &Worker, reader: &mut FrameReader, wake: BorrowedFd<'
                     Some(order) => return Some(order),
                     None => sys::exit_now(1),
                 },
+                Ok(Some(ToWorker::Runs(runs))) => worker.scripts.may_run(runs),
                 Ok(Some(ToWorker::Drain | ToWorker::Stop { .. })) | Err(_) => sys::exit_now(0),
                 Ok(Some(_)) => {}
                 // Of another release: ignored, with all that came beside it.

@@ -12,7 +12,8 @@ use std::fs::File;
 use std::io::{ErrorKind, Read as _};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::unistd::{User, getegid, geteuid};
@@ -22,7 +23,7 @@ use pyo3::types::{PyBytes, PyModule, PyString};
 
 use wsgid_protocol::control::RecycleReason;
 use wsgid_protocol::line_rate::{LineLimits, LineRate};
-use wsgid_protocol::runs::{self, Refusal};
+use wsgid_protocol::runs::{self, Refusal, Runs};
 use wsgid_protocol::{Failure, GroupConfig};
 
 use crate::application::Facts;
@@ -75,6 +76,8 @@ struct Script {
     loaded: Option<SystemTime>,
     looked: Instant,
     tried: Instant,
+    /// How often the list of what may be run had changed when it was looked at.
+    admitted: u32,
     state: Result<Py<PyModule>, (Failure, String, String)>,
     names: Vec<(Vec<u8>, Py<PyString>)>,
 }
@@ -87,6 +90,10 @@ pub(crate) struct Scripts {
     table: Mutex<BTreeMap<Vec<u8>, Script>>,
     /// Since when a script is being loaded.
     loading: Mutex<Option<Instant>>,
+    /// What the supervisor has said since the worker was started.
+    runs: Mutex<Option<Arc<Runs>>>,
+    /// How often it has.
+    told: AtomicU32,
     /// Lines about scripts that were refused.
     refusals: Mutex<Option<LineRate>>,
 }
@@ -122,7 +129,21 @@ impl Scripts {
     /// All of them, for the worker that this process has become.
     pub(crate) fn take(&self) -> Self {
         let table = std::mem::take(&mut *lock::detached(&self.table));
-        Self { table: Mutex::new(table), ..Self::default() }
+        let runs = lock::detached(&self.runs).clone();
+        let told = AtomicU32::new(self.told.load(Ordering::Acquire));
+        Self { table: Mutex::new(table), runs: Mutex::new(runs), told, ..Self::default() }
+    }
+
+    /// The group may run something else from now on.
+    pub(crate) fn may_run(&self, runs: Runs) {
+        *lock::detached(&self.runs) = Some(Arc::new(runs));
+        self.told.fetch_add(1, Ordering::Release);
+    }
+
+    /// Opens a script, if the group may run it.
+    fn open(&self, group: &GroupConfig, path: &[u8]) -> Result<File, Refusal> {
+        let told = lock::detached(&self.runs).clone();
+        told.as_deref().unwrap_or(&group.runs).open(path)
     }
 
     /// Since when a script is being loaded.
@@ -138,13 +159,14 @@ impl Scripts {
         group: &GroupConfig,
         path: &[u8],
     ) -> Result<Script, LoadError> {
-        let file = match group.runs.open(path) {
+        let admitted = self.told.load(Ordering::Acquire);
+        let file = match self.open(group, path) {
             Ok(file) => Ok(file),
             Err(Refusal::Unreadable(error)) => Err(error),
             Err(Refusal::NotNamed(why)) => return Err(self.refuse(py, group, path, why)),
         };
         *lock::detached(&self.loading) = Some(Instant::now());
-        let script = Script::load(py, runtime, path, file);
+        let script = Script { admitted, ..Script::load(py, runtime, path, file) };
         *lock::detached(&self.loading) = None;
         Ok(script)
     }
@@ -187,6 +209,14 @@ impl Scripts {
         // Held while the script loads: whoever asks meanwhile waits, detached.
         let mut table = lock::attached(py, &self.table);
         if let Some(script) = table.get_mut(path) {
+            let told = self.told.load(Ordering::Acquire);
+            if script.admitted != told {
+                if let Err(Refusal::NotNamed(why)) = self.open(group, path) {
+                    table.remove(path);
+                    return Loaded::nothing(self.refuse(py, group, path, why));
+                }
+                script.admitted = told;
+            }
             return script.loaded(py, path, callable, reloading);
         }
         let mut script = match self.load(py, runtime, group, path) {
@@ -208,7 +238,7 @@ impl Script {
             Ok(source) => Self::execute(py, runtime, name, &source),
         };
         let now = Instant::now();
-        Self { mtime, loaded: mtime, looked: now, tried: now, state, names: Vec::new() }
+        Self { mtime, loaded: mtime, looked: now, tried: now, admitted: 0, state, names: Vec::new() }
     }
 
     fn execute(

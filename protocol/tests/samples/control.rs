@@ -10,6 +10,8 @@ use wsgid_protocol::control::{
 };
 use wsgid_protocol::payload::encode;
 
+use wsgid_protocol::runs::Runs;
+
 use super::{Sample, config};
 
 pub(crate) fn samples() -> Vec<Sample> {
@@ -98,6 +100,13 @@ pub(crate) fn assign() -> ToWorker {
     ToWorker::Assign { connection: 300, nonce: 0xC0FF_EE11 }
 }
 
+fn runs() -> Runs {
+    let mut runs = Runs::default();
+    runs.add_file("/srv/shop/wsgi.py");
+    runs.add_directory("/srv/shop/scripts");
+    runs
+}
+
 pub(crate) fn to_worker() -> Vec<(&'static str, ToWorker)> {
     vec![
         ("spec", ToWorker::Spec(Box::new(spec()))),
@@ -109,6 +118,7 @@ pub(crate) fn to_worker() -> Vec<(&'static str, ToWorker)> {
         ("interrupt", ToWorker::Interrupt { connection: 301 }),
         ("preload", ToWorker::Preload(Box::new(spec()))),
         ("fork", ToWorker::Fork { slot: 2 }),
+        ("runs", ToWorker::Runs(runs())),
     ]
 }
 

@@ -94,7 +94,7 @@ pub fn run(control: UnixStream) -> io::Result<()> {
                     let _ = refused.then(|| (&socket).write_all(b"hello"));
                 }
             }
-            ToWorker::Interrupt { .. } => {}
+            ToWorker::Interrupt { .. } | ToWorker::Runs(_) => {}
         }
     }
 }
