@@ -37,8 +37,11 @@ fn builder(options: &str) -> (Site, Builder) {
     (site, builder.line(host))
 }
 
+/// Says another port than the listener's if `host` has none: of a Host without a port
+/// the application would see what mod_wsgi makes of it.
 fn ask(client: &mut Client, path: &str, host: &str) -> (u16, String) {
-    let answer = client.send(&Request::new("GET", path).header("Host", host)).expect("an answer");
+    let host = if host.contains(':') { host.to_owned() } else { format!("{host}:1") };
+    let answer = client.send(&Request::new("GET", path).header("Host", &host)).expect("an answer");
     (answer.status, answer.text())
 }
 
@@ -103,7 +106,11 @@ fn spellings_of_a_configured_host_are_one_application_group() {
             let (status, text) = ask(&mut client, "/", host);
             assert_eq!((status, text.split(' ').next()), (200, Some(format!("{name}:{port}").as_str())), "{host}");
         }
+        // Without a port it is called as mod_wsgi does, and is the same processes.
+        let answer = client.send(&Request::new("GET", "/").header("Host", "own.example")).expect("an answer");
+        assert!(answer.text().starts_with("own.example "), "{}", answer.text());
         let pools = httpd.pools();
+        assert_eq!(pools.len(), 2, "{pools:?}");
         assert!(pools.iter().all(|pool| pool["from_request"] == false), "{pools:?}");
         assert_eq!(ask(&mut client, "/", "third.example").0, 200);
         let by_request: Vec<_> = httpd.pools().into_iter().filter(|pool| pool["from_request"] == true).collect();
