@@ -28,10 +28,14 @@ impl Front {
     pub const LEN: usize = 16;
 
     /// The front of a message whose kind has one: it stands behind the byte of
-    /// the kind.
+    /// the kind. What is missing of one that is cut off is zero.
     #[must_use]
     pub fn of_message(payload: &[u8]) -> Option<Self> {
-        payload.get(1..)?.first_chunk().map(Self::from_bytes)
+        let mut bytes = [0; Self::LEN];
+        for (byte, found) in bytes.iter_mut().zip(payload.get(1..)?) {
+            *byte = *found;
+        }
+        Some(Self::from_bytes(&bytes))
     }
 
     /// Whether there is a version that this build speaks too.

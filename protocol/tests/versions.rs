@@ -65,6 +65,18 @@ fn a_configuration_of_another_version_is_refused_whatever_it_is() {
 }
 
 #[test]
+fn a_configuration_that_is_cut_off_anywhere_is_refused() {
+    let (front, body) = configure();
+    let whole = join(&front, &body);
+    for len in 1..whole.len() {
+        match FromParent::read(&whole[..len]) {
+            Ok(Some(FromParent::Configure(new))) => assert!(new.refusal().is_some(), "{len} bytes"),
+            other => panic!("{len} bytes: {other:?}"),
+        }
+    }
+}
+
+#[test]
 fn a_configuration_that_cannot_be_read_is_refused() {
     let (front, body) = configure();
     for field in ["secret", "groups", "httpd_uid", "generation"] {
