@@ -175,9 +175,14 @@ impl Scripts {
     /// somebody who keeps the answer to himself.
     fn refuse(&self, py: Python<'_>, group: &GroupConfig, path: &[u8], why: &str) -> LoadError {
         let text = format!(
-            "process group `{}` may not run `{}`: {why}; if it is to, name it, or its directory with script-directories= of the group",
+            "process group `{}` may not run `{}`: {why}; if it is to, name it, or its directory with script-directories= of the group{}",
             group.name,
             runs::shown(path),
+            if group.origin == "implicit" {
+                " (this one is implicit: with SetHandler wsgi-script in a <Directory>)"
+            } else {
+                ""
+            },
         );
         let now = Instant::now();
         let (is_said, account) = {
