@@ -14,8 +14,14 @@ pub(super) fn of(peer: Peer, plan: &Plan<'_>) -> Result<String> {
     Ok(match peer {
         Peer::ModWsgid | Peer::Other => {
             let Artifacts { module, supervisor } = peer.artifacts(plan.environment)?;
-            format!("LoadModule wsgi_module {}\nWSGISupervisorExecutable {}\n", module.display(), supervisor.display())
-                + &wsgi(plan)
+            // The directory of the server is the account's, and root puts no socket there.
+            let sockets = plan.directory.parent().unwrap_or(&plan.directory).join("wsgid");
+            format!(
+                "LoadModule wsgi_module {}\nWSGISupervisorExecutable {}\nWSGISocketPrefix {}\n",
+                module.display(),
+                supervisor.display(),
+                sockets.display()
+            ) + &wsgi(plan)
         }
         Peer::Floor => {
             let Artifacts { module, .. } = peer.artifacts(plan.environment)?;
