@@ -2,8 +2,9 @@
 //! groups that have few: a request of a group that has many is sent only while all
 //! requests together leave them free. While they do not, it waits for its turn, if
 //! the requests of its group end soon; if they hold their threads for long (answers
-//! that begin and do not end, long polls, slow downloads) it is refused at once, for
-//! one that waits holds a thread too. Counted over all children (`loads.rs`,
+//! that begin and do not end, long polls, slow downloads), or more of them are under
+//! way than end in a second, it is refused at once, for one that waits holds a thread
+//! too. Counted over all children (`loads.rs`,
 //! `holders.rs`); asked by `exchange.rs` for each request, and by `upgrades.rs`.
 //! Knows nothing of workers.
 
@@ -19,6 +20,7 @@ use crate::child;
 use crate::holders::{Ages, Row, Rows, Seen, passed};
 use crate::httpd::shared;
 use crate::loads::{Counted, Loads};
+use crate::pace;
 
 /// One thread of so many is kept; of fewer none.
 const KEPT: u32 = 10;
@@ -33,6 +35,8 @@ const LONG: Duration = Duration::from_secs(6);
 const AGES: Ages = Ages { begun: Duration::from_millis(200), begun_old: Duration::from_secs(2), old: LONG };
 /// So long nothing of a group has ended whose answers have only just begun: it streams.
 const STREAMS: Duration = Duration::from_millis(500);
+/// A group needs no longer to end what it has, if its requests may wait.
+const DRAINS: Duration = Duration::from_secs(1);
 /// How often a request that waits looks.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -42,13 +46,16 @@ const PLACES: u32 = 16 * 1024;
 const ALL: u32 = 1;
 const WAITING: u32 = 2;
 
-/// Of each group: when one of its requests has ended last, in milliseconds, and how
-/// long they took of late. Children inherit it.
+/// Numbers of a group: when one of its requests has ended last, in milliseconds, how
+/// long they took of late, and its pace.
+const WIDTH: usize = 2 + pace::WORDS;
+
+/// Those of all groups. Children inherit it.
 static HISTORY: OnceLock<Option<&'static [AtomicU32]>> = OnceLock::new();
 
 /// Before children are forked.
 pub(crate) fn prepare() {
-    HISTORY.get_or_init(|| shared::zeros(PLACES as usize * 2));
+    HISTORY.get_or_init(|| shared::zeros(PLACES as usize * WIDTH));
 }
 
 /// Who wants a thread.
@@ -105,6 +112,8 @@ enum Why {
     Slow(Duration),
     /// It has ended none for so long.
     Stands(Duration),
+    /// So few of them end in a second, and so long it takes until all have ended.
+    Drains(u32, Duration),
 }
 
 /// What decides, besides what is constant.
@@ -121,6 +130,8 @@ struct Facts {
     silent: Duration,
     /// What its requests took of late.
     took: Duration,
+    /// How many of them end in a second; `None` is not known.
+    ends: Option<u32>,
 }
 
 impl Facts {
@@ -142,7 +153,17 @@ impl Facts {
         if self.holder.for_long || streams || most(old) || (fills(old) && begun > 0) {
             return Some(Why::Holds(if streams { begun } else { old }));
         }
-        (self.took >= LONG).then_some(Why::Slow(self.took))
+        // What waited for a worker that started took long, and may end quickly now.
+        let is_quick = self.drains().is_some_and(|(_, time)| time <= DRAINS);
+        (self.took >= LONG && !is_quick).then_some(Why::Slow(self.took))
+    }
+
+    /// How many end in a second, and when all that are under way have ended; not known
+    /// while none ends, as when a worker starts again.
+    fn drains(&self) -> Option<(u32, Duration)> {
+        let ends = self.ends.filter(|ends| *ends > 0 && self.silent < pace::WINDOW)?;
+        let time = u64::from(self.seen.running) * 1000 / u64::from(ends);
+        Some((ends, Duration::from_millis(time)))
     }
 
     fn verdict(&self) -> Verdict {
@@ -166,6 +187,9 @@ impl Facts {
         if self.waiting > 0 && self.seen.waiting > 0 && running.saturating_add(self.kept()) < self.threads {
             return Verdict::TakesTurn;
         }
+        if let Some((ends, time)) = self.drains().filter(|(_, time)| *time > DRAINS) {
+            return Verdict::Refused(Why::Drains(ends, time));
+        }
         let silent = self.silent.min(self.seen.oldest);
         if silent < STANDS { Verdict::Waits } else { Verdict::Refused(Why::Stands(silent)) }
     }
@@ -178,6 +202,9 @@ impl Facts {
             }
             Why::Holds(_) => "they hold their threads until they end".to_owned(),
             Why::Slow(took) => format!("they took {:.1} s each of late", took.as_secs_f64()),
+            Why::Drains(ends, time) => {
+                format!("it ends {ends} of them a second, which takes {:.1} s for all", time.as_secs_f64())
+            }
             Why::Stands(silent) => format!("it has answered none for {:.1} s", silent.as_secs_f64()),
         };
         format!(
@@ -278,37 +305,42 @@ impl Crowd {
     }
 
     fn facts(&self, rows: Rows, holder: Holder, now: u32) -> Facts {
-        let [ended, took] = self.history_of(holder.key).map(|cell| cell.map_or(0, |cell| cell.load(Ordering::Relaxed)));
+        let history = self.history_of(holder.key);
+        let number = |at: usize| history.get(at).map_or(0, |cell| cell.load(Ordering::Relaxed));
         Facts {
             threads: self.threads,
             all: self.loads.of(ALL),
             waiting: self.loads.of(WAITING),
             seen: rows.look(holder.key, now, AGES),
             holder,
-            silent: passed(ended, now),
-            took: Duration::from_millis(took.into()),
+            silent: passed(number(0), now),
+            took: Duration::from_millis(number(1).into()),
+            ends: pace::per_second(history.get(2..).unwrap_or_default(), now),
         }
     }
 
     /// A request has ended that came at `since`.
     fn note(&self, key: u32, since: u32, by_worker: bool, now: u32) {
-        let [ended, took] = self.history_of(key);
-        // All children write here: only what is new.
-        if let Some(cell) = ended.filter(|cell| by_worker && cell.load(Ordering::Relaxed) != now) {
-            cell.store(now, Ordering::Relaxed);
-        }
-        if let Some(cell) = took {
-            let before = cell.load(Ordering::Relaxed);
-            let after = smoothed(before, passed(since, now));
-            if after != before {
-                cell.store(after, Ordering::Relaxed);
+        let [ended, took, pace @ ..] = self.history_of(key) else { return };
+        if by_worker {
+            let last = ended.load(Ordering::Relaxed);
+            // All children write here: only what is new.
+            if last != now {
+                ended.store(now, Ordering::Relaxed);
             }
+            pace::note(pace, passed(last, now) >= pace::WINDOW, now);
+        }
+        let before = took.load(Ordering::Relaxed);
+        let after = smoothed(before, passed(since, now));
+        if after != before {
+            took.store(after, Ordering::Relaxed);
         }
     }
 
-    fn history_of(&self, key: u32) -> [Option<&'static AtomicU32>; 2] {
-        let at = (key % PLACES) as usize * 2;
-        [at, at + 1].map(|at| self.history?.get(at))
+    /// The numbers of a group; none if there is no memory for them.
+    fn history_of(&self, key: u32) -> &'static [AtomicU32] {
+        let at = (key % PLACES) as usize * WIDTH;
+        self.history.and_then(|history| history.get(at..at + WIDTH)).unwrap_or_default()
     }
 }
 
@@ -332,7 +364,7 @@ mod tests {
     fn facts(threads: u32, all: u32, running: u32) -> Facts {
         let seen = Seen { running, oldest: Duration::from_secs(30), ..Seen::default() };
         let holder = Holder { key: 1, capacity: 15, for_long: false };
-        Facts { threads, all, waiting: 0, seen, holder, silent: Duration::ZERO, took: Duration::ZERO }
+        Facts { threads, all, waiting: 0, seen, holder, silent: Duration::ZERO, took: Duration::ZERO, ends: None }
     }
 
     fn ms(count: u64) -> Duration {
@@ -409,6 +441,35 @@ mod tests {
     }
 
     #[test]
+    fn requests_of_a_group_that_ends_few_do_not_wait() {
+        let mut facts = facts(150, 136, 136);
+        facts.took = ms(4500);
+        assert_eq!(facts.verdict(), Verdict::Waits, "its pace is not known");
+        facts.ends = Some(30);
+        assert_eq!(facts.verdict(), Verdict::Refused(Why::Drains(30, ms(4533))));
+        let text = facts.text(Why::Drains(30, ms(4533)));
+        assert!(text.contains("it ends 30 of them a second, which takes 4.5 s for all"), "{text}");
+        // One that waits has its turn all the same.
+        (facts.seen.running, facts.seen.waiting, facts.waiting) = (134, 2, 2);
+        assert_eq!(facts.verdict(), Verdict::TakesTurn);
+        // A worker that starts again ends none for a while.
+        (facts.all, facts.silent) = (150, ms(1000));
+        assert_eq!(facts.verdict(), Verdict::Waits);
+    }
+
+    #[test]
+    fn requests_of_a_group_that_ends_many_wait() {
+        let mut facts = facts(150, 150, 136);
+        facts.ends = Some(136);
+        assert_eq!(facts.verdict(), Verdict::Waits);
+        // They waited for a worker that started, and end quickly now.
+        facts.took = ms(6000);
+        assert_eq!(facts.verdict(), Verdict::Waits);
+        facts.ends = Some(100);
+        assert_eq!(facts.verdict(), Verdict::Refused(Why::Slow(ms(6000))));
+    }
+
+    #[test]
     fn who_has_little_takes_from_what_is_kept() {
         let mut facts = facts(150, 149, 4);
         assert_eq!(facts.verdict(), Verdict::Begins);
@@ -447,24 +508,24 @@ mod tests {
 
     #[test]
     fn requests_that_are_refused_do_not_make_a_group_quick() {
-        let history = shared::zeros(PLACES as usize * 2);
+        let history = shared::zeros(PLACES as usize * WIDTH);
         let crowd = Crowd { pid: 10, loads: Loads::private(), rows: Rows::new(), history, threads: 20, several: true };
         let crowd: &'static Crowd = Box::leak(Box::new(crowd));
         let holder = Holder { key: 7, capacity: 3, for_long: false };
-        let [_, took] = crowd.history_of(7);
-        took.unwrap().store(9000, Ordering::Relaxed);
+        let took = &crowd.history_of(7)[1];
+        took.store(9000, Ordering::Relaxed);
         let held: Vec<_> = (0..18).map(|_| crowd.enter(holder).unwrap().unwrap()).collect();
         for _ in 0..50 {
             assert!(crowd.enter(holder).is_err_and(|(_, text)| text.contains("took 9.0 s each")));
         }
-        assert_eq!(took.unwrap().load(Ordering::Relaxed), 9000);
+        assert_eq!(took.load(Ordering::Relaxed), 9000);
         drop(held);
-        assert!(took.unwrap().load(Ordering::Relaxed) < 9000, "those that were served do");
+        assert!(took.load(Ordering::Relaxed) < 9000, "those that were served do");
     }
 
     #[test]
     fn what_is_over_no_longer_counts() {
-        let history = shared::zeros(PLACES as usize * 2);
+        let history = shared::zeros(PLACES as usize * WIDTH);
         let crowd = Crowd { pid: 10, loads: Loads::private(), rows: Rows::new(), history, threads: 20, several: true };
         let crowd: &'static Crowd = Box::leak(Box::new(crowd));
         let holder = Holder { key: 7, capacity: 3, for_long: false };
@@ -476,7 +537,7 @@ mod tests {
         drop(held);
         assert_eq!((crowd.loads.of(ALL), crowd.loads.of(WAITING)), (0, 0));
         assert_eq!(crowd.rows.unwrap().look(7, now_ms(), AGES), Seen::default());
-        let [ended, _] = crowd.history_of(7);
-        assert!(ended.unwrap().load(Ordering::Relaxed) > 0);
+        let ended = &crowd.history_of(7)[0];
+        assert!(ended.load(Ordering::Relaxed) > 0);
     }
 }

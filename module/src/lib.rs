@@ -32,6 +32,7 @@ mod loads;
 mod mapping;
 mod names;
 mod ownership;
+mod pace;
 mod paths;
 mod permitted;
 mod pool;

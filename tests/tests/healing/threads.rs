@@ -1,6 +1,6 @@
 //! Threads of httpd that one site's requests hold for as long as it or its clients
-//! like: event streams, long polls, upgraded connections behind a proxy. More
-//! clients than httpd has threads; the site beside it is answered all the same.
+//! like: event streams, long polls, upgraded connections behind a proxy; or as long as
+//! its few slow threads need. More clients than httpd has threads; the site beside it is answered all the same.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -53,6 +53,11 @@ fn each_mpm(run: fn(Mpm)) {
 
 /// Two sites and few threads.
 fn builder(mpm: Mpm, site: &Site) -> Builder {
+    builder_with(mpm, site, 40)
+}
+
+/// The same; so many threads has the site that holds those of httpd.
+fn builder_with(mpm: Mpm, site: &Site, threads: u32) -> Builder {
     let lines = match mpm {
         Mpm::Prefork => vec!["StartServers 5".to_owned(), "MinSpareServers 1".to_owned()],
         _ => vec!["StartServers 1".to_owned(), "ThreadsPerChild 10".to_owned()],
@@ -61,7 +66,7 @@ fn builder(mpm: Mpm, site: &Site) -> Builder {
         .into_iter()
         .chain([format!("MaxRequestWorkers {THREADS}")])
         .fold(Httpd::builder().mpm(mpm), Builder::line)
-        .daemon("holds", &format!("threads=40 graceful-timeout=1 shutdown-timeout=1 {}", site.python_path()))
+        .daemon("holds", &format!("threads={threads} graceful-timeout=1 shutdown-timeout=1 {}", site.python_path()))
         .daemon("good", &format!("threads=2 {}", site.python_path()))
         .mount("/holds", &site.write("holds.py", APPLICATION), "holds")
         .mount("/good", &site.file("hello.py"), "good")
@@ -130,9 +135,9 @@ fn assert_neighbour_is_served(httpd: &Httpd, time: Duration) {
     }
 }
 
-fn assert_holds(path: &'static str, mpm: Mpm) {
+fn assert_holds(path: &'static str, mpm: Mpm, threads: u32) {
     let site = Site::new();
-    let httpd = builder(mpm, &site).start();
+    let httpd = builder_with(mpm, &site, threads).start();
     assert_eq!(httpd.get("/good").text(), "Hello World!");
     let clients = Clients::start(httpd.address(), path);
     let line = httpd.wait_for_log("are kept for other process groups", SOON);
@@ -152,12 +157,18 @@ fn assert_holds(path: &'static str, mpm: Mpm) {
 
 #[test]
 fn event_streams_do_not_take_the_last_threads_of_httpd() {
-    each_mpm(|mpm| assert_holds("/holds/events", mpm));
+    each_mpm(|mpm| assert_holds("/holds/events", mpm, 40));
 }
 
 #[test]
 fn long_polls_do_not_take_the_last_threads_of_httpd() {
-    each_mpm(|mpm| assert_holds("/holds/poll?any", mpm));
+    each_mpm(|mpm| assert_holds("/holds/poll?any", mpm, 40));
+}
+
+/// They end, but three in half a second, and each holds a thread of httpd while it waits.
+#[test]
+fn slow_requests_do_not_take_the_last_threads_of_httpd() {
+    each_mpm(|mpm| assert_holds("/holds/poll?0.5", mpm, 3));
 }
 
 /// A server that upgrades, and is silent until its client leaves.
