@@ -12,7 +12,8 @@ use nix::cmsg_space;
 use nix::fcntl::OFlag;
 use nix::sys::socket::sockopt::PassCred;
 use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixCredentials, recvmsg, setsockopt, socketpair,
+    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixCredentials, recvmsg,
+    setsockopt, socketpair,
 };
 use nix::unistd::pipe2;
 use wsgid_protocol::refusal::Unwanted;
@@ -52,12 +53,24 @@ pub(crate) struct Expected {
 impl Expected {
     /// Makes its descriptors: ours, and those that the preloader is to have.
     pub(crate) fn new(group: &str) -> io::Result<(Self, [Arc<OwnedFd>; 3])> {
-        let (control, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
+        let (control, theirs) = socketpair(
+            AddressFamily::Unix,
+            SockType::Stream,
+            None,
+            SockFlag::SOCK_CLOEXEC,
+        )?;
         let control = Guarded::new(control, group);
         setsockopt(&control.as_fd(), PassCred, &true)?;
-        let ((out, out_theirs), (err, err_theirs)) = (pipe2(OFlag::O_CLOEXEC)?, pipe2(OFlag::O_CLOEXEC)?);
+        let ((out, out_theirs), (err, err_theirs)) =
+            (pipe2(OFlag::O_CLOEXEC)?, pipe2(OFlag::O_CLOEXEC)?);
         let theirs = [theirs, out_theirs, err_theirs].map(Arc::new);
-        Ok((Self { control, pipes: [out, err] }, theirs))
+        Ok((
+            Self {
+                control,
+                pipes: [out, err],
+            },
+            theirs,
+        ))
     }
 
     /// Waits for its first word.
@@ -66,17 +79,29 @@ impl Expected {
         let (Speaker { pid, uid, gid }, inbox) = match heard {
             Ok(Ok(heard)) => heard,
             Ok(Err(error)) => return Err(format!("the preloader could not fork: {error}")),
-            Err(_) => return Err(format!("the preloader did not fork within {} s", TIMEOUT.as_secs())),
+            Err(_) => {
+                return Err(format!(
+                    "the preloader did not fork within {} s",
+                    TIMEOUT.as_secs()
+                ));
+            }
         };
         if (uid, gid) != (owner.uid, owner.gid) {
-            return Err(format!("process {pid} runs as uid {uid} and gid {gid}, which no worker does"));
+            return Err(format!(
+                "process {pid} runs as uid {uid} and gid {gid}, which no worker does"
+            ));
         }
         if !is_child_soon(pid).await {
             return Err(format!("process {pid} is not a child of the supervisor"));
         }
         setsockopt(&self.control.as_fd(), PassCred, &false).map_err(|errno| errno.to_string())?;
         let Self { control, pipes } = self;
-        Ok(Born { pid, control, pipes, inbox })
+        Ok(Born {
+            pid,
+            control,
+            pipes,
+            inbox,
+        })
     }
 
     async fn hear(&self) -> io::Result<(Speaker, Vec<u8>)> {
@@ -101,12 +126,23 @@ impl Expected {
         }
         let (count, speaker, _) = receive_once(&self.control, &mut bytes, MsgFlags::empty())?;
         if count == 0 {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the new process ended at once"));
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the new process ended at once",
+            ));
         }
         bytes.truncate(count);
-        let speaker = speaker.ok_or_else(|| io::Error::other("the kernel did not say who spoke"))?;
+        let speaker =
+            speaker.ok_or_else(|| io::Error::other("the kernel did not say who spoke"))?;
         let pid = u32::try_from(speaker.pid()).map_err(io::Error::other)?;
-        Ok((Speaker { pid, uid: speaker.uid(), gid: speaker.gid() }, bytes))
+        Ok((
+            Speaker {
+                pid,
+                uid: speaker.uid(),
+                gid: speaker.gid(),
+            },
+            bytes,
+        ))
     }
 }
 
@@ -119,7 +155,12 @@ fn receive_once(
     let mut space = cmsg_space!(UnixCredentials);
     let mut slices = [IoSliceMut::new(bytes)];
     let flags = flags | MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
-    let message = recvmsg::<()>(control.as_fd().as_raw_fd(), &mut slices, Some(&mut space), flags)?;
+    let message = recvmsg::<()>(
+        control.as_fd().as_raw_fd(),
+        &mut slices,
+        Some(&mut space),
+        flags,
+    )?;
     let cut = message.flags.contains(MsgFlags::MSG_CTRUNC);
     if cut {
         return Ok((message.bytes, None, true));
@@ -150,7 +191,10 @@ mod tests {
     use super::*;
 
     fn owner() -> Owner {
-        Owner { uid: nix::unistd::geteuid().as_raw(), gid: nix::unistd::getegid().as_raw() }
+        Owner {
+            uid: nix::unistd::geteuid().as_raw(),
+            gid: nix::unistd::getegid().as_raw(),
+        }
     }
 
     #[tokio::test]
@@ -163,8 +207,11 @@ mod tests {
 
         let (expected, theirs) = Expected::new("a group").unwrap();
         let output = theirs[0].try_clone().unwrap();
-        let mut child =
-            std::process::Command::new("sh").args(["-c", "echo hello; read x"]).stdout(output).spawn().unwrap();
+        let mut child = std::process::Command::new("sh")
+            .args(["-c", "echo hello; read x"])
+            .stdout(output)
+            .spawn()
+            .unwrap();
         let born = expected.wait(owner()).await.unwrap();
         assert_eq!((born.pid, &*born.inbox), (child.id(), &b"hello\n"[..]));
         child.kill().unwrap();
@@ -175,10 +222,25 @@ mod tests {
     async fn another_user_is_refused_and_an_end_is_seen() {
         let (expected, theirs) = Expected::new("a group").unwrap();
         nix::unistd::write(&*theirs[0], b"hello").unwrap();
-        let other = Owner { uid: owner().uid + 1, gid: 1 };
-        assert!(expected.wait(other).await.unwrap_err().contains("which no worker does"));
+        let other = Owner {
+            uid: owner().uid + 1,
+            gid: 1,
+        };
+        assert!(
+            expected
+                .wait(other)
+                .await
+                .unwrap_err()
+                .contains("which no worker does")
+        );
         let (expected, theirs) = Expected::new("a group").unwrap();
         drop(theirs);
-        assert!(expected.wait(owner()).await.unwrap_err().contains("ended at once"));
+        assert!(
+            expected
+                .wait(owner())
+                .await
+                .unwrap_err()
+                .contains("ended at once")
+        );
     }
 }

@@ -77,41 +77,72 @@ pub(crate) fn run(args: &Check) -> ExitCode {
         }
     };
     let mut problems = read.loaded.problems.len();
-    read.loaded.problems.iter().for_each(|problem| say!("{problem}"));
-    let groups = read.loaded.groups.iter().filter(|group| args.group.as_ref().is_none_or(|name| *name == group.name));
+    read.loaded
+        .problems
+        .iter()
+        .for_each(|problem| say!("{problem}"));
+    let groups = read
+        .loaded
+        .groups
+        .iter()
+        .filter(|group| args.group.as_ref().is_none_or(|name| *name == group.name));
     let mut count = 0;
     for group in groups {
         count += 1;
         let found = examine(group, read.httpd);
         problems += found.problems.len();
         print(group, &found);
-        if identity::resolve(group, read.httpd).is_ok_and(|who| who.change && who.uid == read.httpd.uid) {
+        if identity::resolve(group, read.httpd)
+            .is_ok_and(|who| who.change && who.uid == read.httpd.uid)
+        {
             say!("  note     it {AS_HTTPD}");
         }
     }
     if let (0, Some(name)) = (count, &args.group) {
-        eprintln!("wsgid: process group `{name}` is not defined in `{}`", args.config.display());
+        eprintln!(
+            "wsgid: process group `{name}` is not defined in `{}`",
+            args.config.display()
+        );
         return ExitCode::from(exit_code::NO_SUCH_GROUP);
     }
     say!("{count} process groups, {problems} problems");
-    ExitCode::from(if problems == 0 { exit_code::OK } else { exit_code::CONFIGURATION })
+    ExitCode::from(if problems == 0 {
+        exit_code::OK
+    } else {
+        exit_code::CONFIGURATION
+    })
 }
 
 fn print(group: &GroupConfig, found: &Found) {
     say!("{}  ({})", group.name, group.origin);
     found.good.iter().for_each(|text| say!("  ok       {text}"));
-    found.problems.iter().for_each(|text| say!("  problem  {text}"));
+    found
+        .problems
+        .iter()
+        .for_each(|text| say!("  problem  {text}"));
 }
 
 /// Tries a group as its user.
 pub(crate) fn examine(config: &GroupConfig, httpd: identity::Default) -> Found {
     let identity = match identity::resolve(config, httpd) {
         Ok(identity) => identity,
-        Err(error) => return Found { problems: vec![error.to_string()], ..Found::default() },
+        Err(error) => {
+            return Found {
+                problems: vec![error.to_string()],
+                ..Found::default()
+            };
+        }
     };
     let enter_home = identity.uid != httpd.uid;
-    let probe = Probe { config: config.clone(), identity, enter_home };
-    ask(&probe).unwrap_or_else(|error| Found { problems: vec![error], ..Found::default() })
+    let probe = Probe {
+        config: config.clone(),
+        identity,
+        enter_home,
+    };
+    ask(&probe).unwrap_or_else(|error| Found {
+        problems: vec![error],
+        ..Found::default()
+    })
 }
 
 /// Tries it in a process that becomes the group's user.
@@ -119,10 +150,17 @@ fn ask(probe: &Probe) -> Result<Found, String> {
     let failed = |error: &dyn std::fmt::Display| format!("it could not be tried: {error}");
     let text = serde_json::to_vec(probe).map_err(|error| failed(&error))?;
     let mut command = Command::new("/proc/self/exe");
-    let outcome = trial::run_whole(command.args(["check", "--probe"]).env_clear(), &text, PROBE_TIMEOUT);
+    let outcome = trial::run_whole(
+        command.args(["check", "--probe"]).env_clear(),
+        &text,
+        PROBE_TIMEOUT,
+    );
     let outcome = outcome.map_err(|error| failed(&error))?;
     let Some(status) = outcome.status else {
-        return Err(failed(&format!("there was no answer for {} s", PROBE_TIMEOUT.as_secs())));
+        return Err(failed(&format!(
+            "there was no answer for {} s",
+            PROBE_TIMEOUT.as_secs()
+        )));
     };
     serde_json::from_slice(&outcome.out).map_err(|_| failed(&status))
 }
@@ -131,39 +169,61 @@ fn ask(probe: &Probe) -> Result<Found, String> {
 fn probe() -> ExitCode {
     let mut text = String::new();
     let read = std::io::stdin().read_to_string(&mut text);
-    let Some(probe) = read.ok().and_then(|_| serde_json::from_str::<Probe>(&text).ok()) else {
+    let Some(probe) = read
+        .ok()
+        .and_then(|_| serde_json::from_str::<Probe>(&text).ok())
+    else {
         return ExitCode::from(exit_code::FAILURE);
     };
-    say!("{}", serde_json::to_string(&try_all(&probe)).unwrap_or_default());
+    say!(
+        "{}",
+        serde_json::to_string(&try_all(&probe)).unwrap_or_default()
+    );
     ExitCode::from(exit_code::OK)
 }
 
-fn try_all(Probe { config, identity, enter_home }: &Probe) -> Found {
+fn try_all(
+    Probe {
+        config,
+        identity,
+        enter_home,
+    }: &Probe,
+) -> Found {
     let mut found = Found::default();
     // The site's Python is the site's program, and this may be root's terminal:
     // what is written into its input there is what root has typed.
     if let Err(errno) = nix::unistd::setsid() {
-        found.problems.push(format!("the terminal cannot be given up: {errno}"));
+        found
+            .problems
+            .push(format!("the terminal cannot be given up: {errno}"));
         return found;
     }
     if let Some(root) = &config.chroot
         && let Err(errno) = nix::unistd::chroot(root).and_then(|()| nix::unistd::chdir("/"))
     {
-        found.problems.push(format!("chroot= `{}`: {errno}", root.display()));
+        found
+            .problems
+            .push(format!("chroot= `{}`: {errno}", root.display()));
         return found;
     }
     if let Err(error) = privilege::drop_privileges(identity) {
         found.problems.push(error.to_string());
         return found;
     }
-    found.good.push(format!("runs as user `{}` (uid {}, gid {})", identity.user, identity.uid, identity.gid));
+    found.good.push(format!(
+        "runs as user `{}` (uid {}, gid {})",
+        identity.user, identity.uid, identity.gid
+    ));
     directory(config, identity, *enter_home, &mut found);
     let python = python(config, &mut found);
     for preload in &config.preload_scripts {
         script(&preload.script, python.as_deref(), &mut found);
     }
     if let Some(path) = &config.env_file {
-        match (path_check::readable(path), environment::build(config, identity, None)) {
+        match (
+            path_check::readable(path),
+            environment::build(config, identity, None),
+        ) {
             (Err(closed), _) => found.problems.push(format!("env-file= {closed}")),
             (Ok(()), Err(error)) => found.problems.push(error.to_string()),
             (Ok(()), Ok(_)) => {}
@@ -190,11 +250,15 @@ fn try_all(Probe { config, identity, enter_home }: &Probe) -> Found {
 fn directory(config: &GroupConfig, identity: &Identity, enter_home: bool, found: &mut Found) {
     match &config.home {
         Some(home) => match path_check::enterable(home) {
-            Ok(()) => found.good.push(format!("directory `{}` can be entered", home.display())),
+            Ok(()) => found
+                .good
+                .push(format!("directory `{}` can be entered", home.display())),
             Err(closed) => found.problems.push(format!("home= {closed}")),
         },
         None if enter_home && path_check::enterable(&identity.home).is_ok() => {
-            found.good.push(format!("starts in `{}`", identity.home.display()));
+            found
+                .good
+                .push(format!("starts in `{}`", identity.home.display()));
         }
         None => found.good.push("starts in `/`".to_owned()),
     }
@@ -202,9 +266,11 @@ fn directory(config: &GroupConfig, identity: &Identity, enter_home: bool, found:
 
 /// The interpreter, if it is one that workers can be.
 fn python(config: &GroupConfig, found: &mut Found) -> Option<PathBuf> {
-    let known = exec::find_python(config.python_home.as_deref()).and_then(|python| match version(&python) {
-        Ok((version, kind)) => Ok((python, version, kind)),
-        Err(text) => Err(format!("`{}` does not run: {text}", python.display())),
+    let known = exec::find_python(config.python_home.as_deref()).and_then(|python| {
+        match version(&python) {
+            Ok((version, kind)) => Ok((python, version, kind)),
+            Err(text) => Err(format!("`{}` does not run: {text}", python.display())),
+        }
     });
     let (python, (major, minor), kind) = match known {
         Ok(known) => known,
@@ -215,7 +281,9 @@ fn python(config: &GroupConfig, found: &mut Found) -> Option<PathBuf> {
     };
     let name = python.display();
     if (major, minor) < (3, 9) {
-        found.problems.push(format!("`{name}` is Python {major}.{minor}; 3.9 or later is needed"));
+        found.problems.push(format!(
+            "`{name}` is Python {major}.{minor}; 3.9 or later is needed"
+        ));
         return None;
     }
     if kind != "cpython" {
@@ -225,17 +293,25 @@ fn python(config: &GroupConfig, found: &mut Found) -> Option<PathBuf> {
         return None;
     }
     found.python = Some((major, minor));
-    found.good.push(format!("`{name}` is Python {major}.{minor}"));
+    found
+        .good
+        .push(format!("`{name}` is Python {major}.{minor}"));
     Some(python)
 }
 
 fn script(path: &Path, python: Option<&Path>, found: &mut Found) {
     let name = path.display();
     match path_check::readable(path) {
-        Ok(()) if path.is_dir() => found.problems.push(format!("script `{name}` is a directory; name the file in it")),
-        Ok(()) if !path.is_file() => found.problems.push(format!("script `{name}` is not a regular file")),
+        Ok(()) if path.is_dir() => found.problems.push(format!(
+            "script `{name}` is a directory; name the file in it"
+        )),
+        Ok(()) if !path.is_file() => found
+            .problems
+            .push(format!("script `{name}` is not a regular file")),
         Ok(()) => match python.and_then(|python| mistake(python, path)) {
-            Some(mistake) => found.problems.push(format!("script `{name}` can be read, but is no Python: {mistake}")),
+            Some(mistake) => found.problems.push(format!(
+                "script `{name}` can be read, but is no Python: {mistake}"
+            )),
             None => found.good.push(format!("script `{name}` can be read")),
         },
         Err(closed) => found.problems.push(format!("script {closed}")),
@@ -254,10 +330,17 @@ except (SyntaxError, ValueError) as error:
     print(type(error).__name__ + ':', error)
 ";
     let mut command = Command::new(python);
-    command.args(["-I", "-S", "-c", COMPILE]).arg(script).env_clear().process_group(0);
+    command
+        .args(["-I", "-S", "-c", COMPILE])
+        .arg(script)
+        .env_clear()
+        .process_group(0);
     let outcome = trial::run_whole(&mut command, &[], COMPILE_TIMEOUT).ok()?;
     let said = String::from_utf8_lossy(&outcome.out);
-    outcome.status?.success().then(|| said.lines().next().map(|line| escaped(line.as_bytes())))?
+    outcome
+        .status?
+        .success()
+        .then(|| said.lines().next().map(|line| escaped(line.as_bytes())))?
 }
 
 /// Runs the interpreter, as the group's user, for as long as it takes to say
@@ -266,11 +349,17 @@ fn version(python: &Path) -> Result<((u32, u32), String), String> {
     const SAY: &str = "import sys; free = 't' in getattr(sys, 'abiflags', ''); \
                        print(*sys.version_info[:2], 'free-threaded' if free else sys.implementation.name)";
     let mut command = Command::new(python);
-    command.args(["-I", "-S", "-c", SAY]).env_clear().process_group(0);
+    command
+        .args(["-I", "-S", "-c", SAY])
+        .env_clear()
+        .process_group(0);
     let outcome = trial::run_whole(&mut command, &[], PYTHON_TIMEOUT);
     let outcome = outcome.map_err(|error| error.to_string())?;
     if outcome.status.is_none() {
-        return Err(format!("it said nothing for {} s", PYTHON_TIMEOUT.as_secs()));
+        return Err(format!(
+            "it said nothing for {} s",
+            PYTHON_TIMEOUT.as_secs()
+        ));
     }
     let text = String::from_utf8_lossy(&outcome.out);
     let mut words = text.split_whitespace();
@@ -279,7 +368,12 @@ fn version(python: &Path) -> Result<((u32, u32), String), String> {
         (Some(major), Some(minor), Some(kind)) => Ok(((major, minor), kind.to_owned())),
         _ => {
             let said = String::from_utf8_lossy(&outcome.err);
-            Err(escaped(said.lines().last().unwrap_or("it printed nothing").as_bytes()))
+            Err(escaped(
+                said.lines()
+                    .last()
+                    .unwrap_or("it printed nothing")
+                    .as_bytes(),
+            ))
         }
     }
 }

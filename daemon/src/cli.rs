@@ -59,7 +59,10 @@ impl Command {
     /// Whether it asks, prints and ends; the others run servers, whose peers
     /// may go at any time.
     const fn only_prints(&self) -> bool {
-        !matches!(self, Self::Supervise(_) | Self::Express(_) | Self::WorkerExec(_))
+        !matches!(
+            self,
+            Self::Supervise(_) | Self::Express(_) | Self::WorkerExec(_)
+        )
     }
 }
 
@@ -90,9 +93,15 @@ pub(crate) fn run() -> ExitCode {
     match command {
         Command::Supervise(args) => supervise::run(&args),
         Command::Status { socket, json } => client::status(&socket, json),
-        Command::Restart(args) => client::command(&args, |group| wsgid_protocol::control::Command::Restart { group }),
-        Command::Stop(args) => client::command(&args, |group| wsgid_protocol::control::Command::Stop { group }),
-        Command::Start(args) => client::command(&args, |group| wsgid_protocol::control::Command::Start { group }),
+        Command::Restart(args) => client::command(&args, |group| {
+            wsgid_protocol::control::Command::Restart { group }
+        }),
+        Command::Stop(args) => client::command(&args, |group| {
+            wsgid_protocol::control::Command::Stop { group }
+        }),
+        Command::Start(args) => client::command(&args, |group| {
+            wsgid_protocol::control::Command::Start { group }
+        }),
         Command::Dump(args) => client::dump(&args),
         Command::Reload(socket) => client::reload(&socket),
         Command::Check(args) => check::run(&args),

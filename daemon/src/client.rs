@@ -45,17 +45,30 @@ pub(crate) fn command(args: &OneGroup, command: impl FnOnce(String) -> Command) 
 
 /// `wsgid dump GROUP`.
 pub(crate) fn dump(args: &OneGroup) -> ExitCode {
-    finish(ask(&args.socket, &Command::Dump { group: args.group.clone() }), print_stacks)
+    finish(
+        ask(
+            &args.socket,
+            &Command::Dump {
+                group: args.group.clone(),
+            },
+        ),
+        print_stacks,
+    )
 }
 
 /// `wsgid reload`. Problems of single sites are printed and make it fail.
 pub(crate) fn reload(socket: &Socket) -> ExitCode {
     let answer = ask(socket, &Command::Reload);
     let problems: Vec<String> = match &answer {
-        Ok(answer) => list(answer, "problems").filter_map(Value::as_str).map(str::to_owned).collect(),
+        Ok(answer) => list(answer, "problems")
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect(),
         Err(_) => Vec::new(),
     };
-    problems.iter().for_each(|problem| eprintln!("{}", escaped(problem.as_bytes())));
+    problems
+        .iter()
+        .for_each(|problem| eprintln!("{}", escaped(problem.as_bytes())));
     match problems.is_empty() {
         true => finish(answer, |_| {}),
         false => ExitCode::from(exit_code::CONFIGURATION),
@@ -65,17 +78,29 @@ pub(crate) fn reload(socket: &Socket) -> ExitCode {
 /// `wsgid reexec`: asks, and waits until the next program answers.
 pub(crate) fn reexec(socket: &Socket) -> ExitCode {
     let answer = ask(socket, &Command::Reexec);
-    let Some(before) = answer.as_ref().ok().and_then(|answer| answer.get("reexecs")).and_then(Value::as_u64) else {
+    let Some(before) = answer
+        .as_ref()
+        .ok()
+        .and_then(|answer| answer.get("reexecs"))
+        .and_then(Value::as_u64)
+    else {
         return finish(answer, |_| {});
     };
-    let pid = answer.as_ref().map(|answer| number(answer, "pid")).unwrap_or_default();
+    let pid = answer
+        .as_ref()
+        .map(|answer| number(answer, "pid"))
+        .unwrap_or_default();
     let deadline = Instant::now() + TIMEOUT;
     while Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(20));
-        let Ok(status) = ask(socket, &Command::Status) else { continue };
+        let Ok(status) = ask(socket, &Command::Status) else {
+            continue;
+        };
         let other = number(&status, "pid");
         if other != pid {
-            eprintln!("wsgid: the supervisor (pid {pid}) ended meanwhile; another one was started (pid {other})");
+            eprintln!(
+                "wsgid: the supervisor (pid {pid}) ended meanwhile; another one was started (pid {other})"
+            );
             return ExitCode::from(exit_code::FAILURE);
         }
         if number(&status, "reexecs") > before {
@@ -83,7 +108,11 @@ pub(crate) fn reexec(socket: &Socket) -> ExitCode {
                 eprintln!("wsgid: {}", escaped(problem.as_bytes()));
                 return ExitCode::from(exit_code::FAILURE);
             }
-            say!("wsgid {} goes on (pid {})", text(&status, "version"), number(&status, "pid"));
+            say!(
+                "wsgid {} goes on (pid {})",
+                text(&status, "version"),
+                number(&status, "pid")
+            );
             return ExitCode::from(exit_code::OK);
         }
     }
@@ -120,9 +149,16 @@ fn ask(socket: &Socket, command: &Command) -> Result<Value, String> {
     let begun = Instant::now();
     loop {
         match exchange(&path, command) {
-            Err(error) if is_between(&error) && begun.elapsed() < CHANGE => std::thread::sleep(PAUSE),
+            Err(error) if is_between(&error) && begun.elapsed() < CHANGE => {
+                std::thread::sleep(PAUSE)
+            }
             other => {
-                return other.map_err(|error| format!("failed to ask the supervisor at `{}`: {error}", path.display()));
+                return other.map_err(|error| {
+                    format!(
+                        "failed to ask the supervisor at `{}`: {error}",
+                        path.display()
+                    )
+                });
             }
         }
     }
@@ -131,7 +167,10 @@ fn ask(socket: &Socket, command: &Command) -> Result<Value, String> {
 /// Whether the supervisor may just be becoming another program (`wsgid reexec`),
 /// which hears no more what was asked. To ask twice does no harm.
 fn is_between(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+    matches!(
+        error.kind(),
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+    )
 }
 
 /// Sends one command and gives the answer.
@@ -141,18 +180,32 @@ pub(crate) fn exchange(path: &Path, command: &Command) -> io::Result<Value> {
     let asked = Instant::now();
     stream.set_read_timeout(Some(TIMEOUT))?;
     let bytes = payload::encode(command).map_err(|error| invalid(error.to_string()))?;
-    let len = u32::try_from(bytes.len()).map_err(|_| invalid("the command is too long".to_owned()))?;
-    send_frame(stream.as_fd(), FrameHead::new(Kind::Control, 0, len), &bytes, &[])?;
+    let len =
+        u32::try_from(bytes.len()).map_err(|_| invalid("the command is too long".to_owned()))?;
+    send_frame(
+        stream.as_fd(),
+        FrameHead::new(Kind::Control, 0, len),
+        &bytes,
+        &[],
+    )?;
     let mut reader = FrameReader::new(0);
-    let frame = reader.next(stream.as_fd()).map_err(|error| match asked.elapsed() >= TIMEOUT {
-        true => io::Error::new(io::ErrorKind::TimedOut, format!("it gave no answer within {} s", TIMEOUT.as_secs())),
-        false => match error {
-            ReadError::Closed | ReadError::Truncated => io::Error::new(io::ErrorKind::UnexpectedEof, error.to_string()),
-            ReadError::Io(error) => error,
-            ReadError::Head(_) => invalid(error.to_string()),
-        },
-    })?;
-    let answer: Value = serde_json::from_slice(frame.payload).map_err(|error| invalid(error.to_string()))?;
+    let frame = reader
+        .next(stream.as_fd())
+        .map_err(|error| match asked.elapsed() >= TIMEOUT {
+            true => io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("it gave no answer within {} s", TIMEOUT.as_secs()),
+            ),
+            false => match error {
+                ReadError::Closed | ReadError::Truncated => {
+                    io::Error::new(io::ErrorKind::UnexpectedEof, error.to_string())
+                }
+                ReadError::Io(error) => error,
+                ReadError::Head(_) => invalid(error.to_string()),
+            },
+        })?;
+    let answer: Value =
+        serde_json::from_slice(frame.payload).map_err(|error| invalid(error.to_string()))?;
     match is(&answer, "ok") || answer.get("error").is_some_and(Value::is_string) {
         true => Ok(answer),
         false => Err(invalid("what answers there is no supervisor".to_owned())),
@@ -185,28 +238,51 @@ fn is(value: &Value, key: &str) -> bool {
 }
 
 fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
-    value.get(key).and_then(Value::as_array).into_iter().flatten()
+    value
+        .get(key)
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
 }
 
 fn print_stacks(answer: &Value) {
     for worker in list(answer, "workers") {
         say!("worker {}", number(worker, "pid"));
-        raw(worker, "stacks").lines().for_each(|line| say!("{}", escaped(line.as_bytes())));
+        raw(worker, "stacks")
+            .lines()
+            .for_each(|line| say!("{}", escaped(line.as_bytes())));
         say!();
     }
-    let (asked, got) = (number(answer, "asked"), list(answer, "workers").count() as u64);
+    let (asked, got) = (
+        number(answer, "asked"),
+        list(answer, "workers").count() as u64,
+    );
     if asked == 0 {
         say!("no worker runs");
     }
     if asked > got {
-        say!("{} of {asked} workers did not answer: their interpreter is busy or locked", asked - got);
+        say!(
+            "{} of {asked} workers did not answer: their interpreter is busy or locked",
+            asked - got
+        );
     }
 }
 
 fn print_status(answer: &Value) {
-    say!("wsgid {} (pid {}), up {} s", text(answer, "version"), number(answer, "pid"), number(answer, "uptime_s"));
-    if answer.get("control_groups_problem").is_some_and(Value::is_string) {
-        say!("no or not all control groups: {}", text(answer, "control_groups_problem"));
+    say!(
+        "wsgid {} (pid {}), up {} s",
+        text(answer, "version"),
+        number(answer, "pid"),
+        number(answer, "uptime_s")
+    );
+    if answer
+        .get("control_groups_problem")
+        .is_some_and(Value::is_string)
+    {
+        say!(
+            "no or not all control groups: {}",
+            text(answer, "control_groups_problem")
+        );
     }
     for group in list(answer, "groups") {
         say!(
@@ -219,7 +295,14 @@ fn print_status(answer: &Value) {
         if group.get("problem").is_some_and(Value::is_string) {
             say!("  cannot start: {}", text(group, "problem"));
         } else if list(group, "pools").next().is_none() {
-            say!("  {}", if is(group, "stopped") { "stopped" } else { "starts with the first request" });
+            say!(
+                "  {}",
+                if is(group, "stopped") {
+                    "stopped"
+                } else {
+                    "starts with the first request"
+                }
+            );
         }
         if is(group, "removed") {
             say!("  no longer configured: it ends with its last requests");
@@ -230,7 +313,11 @@ fn print_status(answer: &Value) {
 
 /// As `processes=` has it.
 fn range(least: u64, most: u64) -> String {
-    if most > least { format!("{least}..{most}") } else { least.to_string() }
+    if most > least {
+        format!("{least}..{most}")
+    } else {
+        least.to_string()
+    }
 }
 
 fn print_pool(pool: &Value) {
@@ -240,14 +327,25 @@ fn print_pool(pool: &Value) {
     };
     say!(
         "  {application}{}: {}, generation {}, {} waiting, {} restarts",
-        if is(pool, "from_request") { " (named by a request)" } else { "" },
+        if is(pool, "from_request") {
+            " (named by a request)"
+        } else {
+            ""
+        },
         text(pool, "state"),
         number(pool, "generation"),
         number(pool, "waiting"),
         number(pool, "restarts")
     );
-    if let Some(preloader) = pool.get("preloader").filter(|preloader| number(preloader, "pid") > 0) {
-        say!("    {:>7}  preloader, {}", number(preloader, "pid"), text(preloader, "state"));
+    if let Some(preloader) = pool
+        .get("preloader")
+        .filter(|preloader| number(preloader, "pid") > 0)
+    {
+        say!(
+            "    {:>7}  preloader, {}",
+            number(preloader, "pid"),
+            text(preloader, "state")
+        );
     }
     for worker in list(pool, "workers") {
         say!(
@@ -260,16 +358,26 @@ fn print_pool(pool: &Value) {
             number(worker, "in_flight"),
             number(worker, "connections"),
             number(worker, "uptime_s"),
-            if worker.get("answers") == Some(&Value::Bool(false)) { ", does not answer now" } else { "" }
+            if worker.get("answers") == Some(&Value::Bool(false)) {
+                ", does not answer now"
+            } else {
+                ""
+            }
         );
         for script in list(worker, "failed_scripts") {
             say!("             `{}` failed to load", text(script, "script"));
         }
     }
     if let Some(given_up) = pool.get("given_up").filter(|given_up| given_up.is_object()) {
-        say!("    generation {} was given up: {}", number(given_up, "generation"), text(given_up, "why"));
+        say!(
+            "    generation {} was given up: {}",
+            number(given_up, "generation"),
+            text(given_up, "why")
+        );
         for script in list(given_up, "failed_scripts") {
-            raw(script, "traceback").lines().for_each(|line| say!("      {}", escaped(line.as_bytes())));
+            raw(script, "traceback")
+                .lines()
+                .for_each(|line| say!("      {}", escaped(line.as_bytes())));
         }
     }
     if let Some(cause) = list(pool, "causes").last() {
@@ -289,13 +397,20 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("control.sock");
         let listener = UnixListener::bind(&path).unwrap();
-        for (said, is_one) in [("[]", false), ("{}", false), ("5", false), (r#"{"ok":true}"#, true)] {
+        for (said, is_one) in [
+            ("[]", false),
+            ("{}", false),
+            ("5", false),
+            (r#"{"ok":true}"#, true),
+        ] {
             let answer = std::thread::scope(|scope| {
                 scope.spawn(|| {
                     let (mut stream, _) = listener.accept().unwrap();
                     let _ = stream.read(&mut [0; 64]).unwrap();
                     let head = FrameHead::new(Kind::Control, 0, u32::try_from(said.len()).unwrap());
-                    stream.write_all(&[&head.encode(), said.as_bytes()].concat()).unwrap();
+                    stream
+                        .write_all(&[&head.encode(), said.as_bytes()].concat())
+                        .unwrap();
                 });
                 exchange(&path, &Command::Status)
             });
@@ -317,9 +432,16 @@ mod tests {
                 let _ = stream.read(&mut [0; 64]).unwrap();
                 let said = br#"{"ok":true}"#;
                 let head = FrameHead::new(Kind::Control, 0, u32::try_from(said.len()).unwrap());
-                stream.write_all(&[&head.encode(), said.as_slice()].concat()).unwrap();
+                stream
+                    .write_all(&[&head.encode(), said.as_slice()].concat())
+                    .unwrap();
             });
-            ask(&Socket { socket: Some(path.clone()) }, &Command::Status)
+            ask(
+                &Socket {
+                    socket: Some(path.clone()),
+                },
+                &Command::Status,
+            )
         });
         assert!(answer.is_ok(), "{answer:?}");
         let begun = Instant::now();

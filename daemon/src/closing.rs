@@ -40,7 +40,13 @@ impl Guarded {
     pub(crate) fn new(fd: OwnedFd, owner: impl Into<Arc<str>>) -> Self {
         let refusal = Refusal::on(fd.as_fd());
         let (shared, left) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { fd: Some(fd), owner: owner.into(), refusal, shared, left }
+        Self {
+            fd: Some(fd),
+            owner: owner.into(),
+            refusal,
+            shared,
+            left,
+        }
     }
 
     /// The same for the program before, or for a stranger, who had it too.
@@ -77,13 +83,17 @@ impl Guarded {
 
     /// Receives bytes, never descriptors.
     pub(crate) fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.refusal.recv(self.as_fd(), buffer, MsgFlags::MSG_DONTWAIT)
+        self.refusal
+            .recv(self.as_fd(), buffer, MsgFlags::MSG_DONTWAIT)
     }
 }
 
 impl AsFd for Guarded {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_ref().expect("it is there until it is dropped").as_fd()
+        self.fd
+            .as_ref()
+            .expect("it is there until it is dropped")
+            .as_fd()
     }
 }
 
@@ -121,7 +131,9 @@ impl Polled {
 
     /// Waits for bytes and receives some.
     pub(crate) async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.polled.async_io(Interest::READABLE, |_| self.guarded.recv(buffer)).await
+        self.polled
+            .async_io(Interest::READABLE, |_| self.guarded.recv(buffer))
+            .await
     }
 
     /// The socket, no longer polled.
@@ -140,7 +152,9 @@ pub(crate) fn user(uid: u32) -> Arc<str> {
 /// Says who sent descriptors, if that is what the error means.
 pub(crate) fn tell_of(error: &io::Error, owner: &str, place: &str) {
     if refusal::is_unwanted(error) && is_news(owner, Instant::now()) {
-        tracing::warn!("{place}: {owner} sent descriptors where none is due, and loses its connection");
+        tracing::warn!(
+            "{place}: {owner} sent descriptors where none is due, and loses its connection"
+        );
     }
 }
 

@@ -54,7 +54,12 @@ pub(crate) enum HeldEvent {
 pub(crate) enum Holder {
     /// Nobody yet: it waits since then. The number tells this wait from
     /// earlier ones.
-    Held { since: Instant, wait: u64, watch: AbortHandle, request: bool },
+    Held {
+        since: Instant,
+        wait: u64,
+        watch: AbortHandle,
+        request: bool,
+    },
     /// A worker.
     Worker(WorkerId),
 }
@@ -72,7 +77,10 @@ pub(crate) struct Owner {
 /// Nobody: an owner that no worker shares its connections with.
 impl Default for Owner {
     fn default() -> Self {
-        Self { uid: u32::MAX, gid: u32::MAX }
+        Self {
+            uid: u32::MAX,
+            gid: u32::MAX,
+        }
     }
 }
 
@@ -114,7 +122,13 @@ pub(crate) struct Connections {
 
 impl Connections {
     pub(crate) const fn new(events: Sender<(ConnectionId, u64, HeldEvent)>) -> Self {
-        Self { all: BTreeMap::new(), held: BTreeMap::new(), last: 0, waits: 0, events }
+        Self {
+            all: BTreeMap::new(),
+            held: BTreeMap::new(),
+            last: 0,
+            waits: 0,
+            events,
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -139,14 +153,32 @@ impl Connections {
             Ok(holder) => holder,
             Err(error) => return Err((error, fd)),
         };
-        self.all.insert(id, Connection { fd, nonce, pool, holder, owner: None, waited: None });
+        self.all.insert(
+            id,
+            Connection {
+                fd,
+                nonce,
+                pool,
+                holder,
+                owner: None,
+                waited: None,
+            },
+        );
         self.held.entry(pool).or_default().insert(id);
         Ok(id)
     }
 
     /// All of them, and the last number.
-    pub(crate) fn iter(&self) -> (impl Iterator<Item = (ConnectionId, &Connection)>, ConnectionId) {
-        (self.all.iter().map(|(id, connection)| (*id, connection)), self.last)
+    pub(crate) fn iter(
+        &self,
+    ) -> (
+        impl Iterator<Item = (ConnectionId, &Connection)>,
+        ConnectionId,
+    ) {
+        (
+            self.all.iter().map(|(id, connection)| (*id, connection)),
+            self.last,
+        )
     }
 
     /// Closes our descriptors and leaves the connections as they are: another
@@ -171,7 +203,17 @@ impl Connections {
     ) -> io::Result<()> {
         let fd = Arc::new(fd);
         let holder = self.watch(id, &fd, Instant::now())?;
-        self.all.insert(id, Connection { fd, nonce, pool, holder, owner, waited: None });
+        self.all.insert(
+            id,
+            Connection {
+                fd,
+                nonce,
+                pool,
+                holder,
+                owner,
+                waited: None,
+            },
+        );
         self.held.entry(pool).or_default().insert(id);
         Ok(())
     }
@@ -183,7 +225,9 @@ impl Connections {
 
     /// Nobody has it any more; it waits.
     pub(crate) fn hold(&mut self, id: ConnectionId, now: Instant) -> io::Result<()> {
-        let Some(connection) = self.all.get_mut(&id) else { return Ok(()) };
+        let Some(connection) = self.all.get_mut(&id) else {
+            return Ok(());
+        };
         let waits = request_in_front(connection.fd.as_fd(), connection.nonce);
         let since = match (connection.waited, waits) {
             (Some((before, since)), Some(number)) if before == number => since,
@@ -201,7 +245,9 @@ impl Connections {
 
     /// It goes to this worker.
     pub(crate) fn assign(&mut self, id: ConnectionId, worker: WorkerId, owner: Owner) {
-        let Some(connection) = self.all.get_mut(&id) else { return };
+        let Some(connection) = self.all.get_mut(&id) else {
+            return;
+        };
         if let Holder::Held { watch, .. } = &connection.holder {
             watch.abort();
         }
@@ -231,7 +277,10 @@ impl Connections {
 
     /// The held connections of a pool, oldest first.
     pub(crate) fn held(&self, pool: PoolId) -> Vec<ConnectionId> {
-        self.held.get(&pool).map(|held| held.iter().copied().collect()).unwrap_or_default()
+        self.held
+            .get(&pool)
+            .map(|held| held.iter().copied().collect())
+            .unwrap_or_default()
     }
 
     /// How many are held, each with a second descriptor.
@@ -245,19 +294,38 @@ impl Connections {
             let holder = self.get(**id).map(|connection| &connection.holder);
             matches!(holder, Some(Holder::Held { since, request: false, .. }) if *since <= then)
         };
-        self.held.values().flatten().filter(unused).copied().collect()
+        self.held
+            .values()
+            .flatten()
+            .filter(unused)
+            .copied()
+            .collect()
     }
 
     /// How many of them have a request.
     pub(crate) fn waiting(&self, pool: PoolId) -> usize {
         let ids = self.held.get(&pool).into_iter().flatten();
-        ids.filter(|id| self.get(**id).is_some_and(Connection::has_request)).count()
+        ids.filter(|id| self.get(**id).is_some_and(Connection::has_request))
+            .count()
     }
 
     /// Notes what a held connection did. Returns whether it is news.
-    pub(crate) fn note(&mut self, id: ConnectionId, number: u64, event: HeldEvent) -> Option<PoolId> {
+    pub(crate) fn note(
+        &mut self,
+        id: ConnectionId,
+        number: u64,
+        event: HeldEvent,
+    ) -> Option<PoolId> {
         let connection = self.all.get_mut(&id)?;
-        let Holder::Held { wait, request, since, .. } = &mut connection.holder else { return None };
+        let Holder::Held {
+            wait,
+            request,
+            since,
+            ..
+        } = &mut connection.holder
+        else {
+            return None;
+        };
         if *wait != number {
             return None;
         }
@@ -278,7 +346,12 @@ impl Connections {
         let watched = Polled::new(Arc::clone(fd))?;
         let request = front_is_there(fd.as_fd());
         let task = tokio::spawn(watch(watched, (id, wait), self.events.clone()));
-        Ok(Holder::Held { since: now, wait, watch: task.abort_handle(), request })
+        Ok(Holder::Held {
+            since: now,
+            wait,
+            watch: task.abort_handle(),
+            request,
+        })
     }
 }
 
@@ -291,7 +364,11 @@ impl Connection {
     /// Since when its request waits for a worker.
     pub(crate) const fn waits_since(&self) -> Option<Instant> {
         match self.holder {
-            Holder::Held { since, request: true, .. } => Some(since),
+            Holder::Held {
+                since,
+                request: true,
+                ..
+            } => Some(since),
             _ => None,
         }
     }
@@ -320,10 +397,16 @@ impl Connection {
 }
 
 /// Reports what happens to a held connection until it is aborted.
-async fn watch(fd: Polled, (id, wait): (ConnectionId, u64), events: Sender<(ConnectionId, u64, HeldEvent)>) {
+async fn watch(
+    fd: Polled,
+    (id, wait): (ConnectionId, u64),
+    events: Sender<(ConnectionId, u64, HeldEvent)>,
+) {
     let mut told = false;
     loop {
-        let Ok(mut ready) = fd.readiness().readable().await else { return };
+        let Ok(mut ready) = fd.readiness().readable().await else {
+            return;
+        };
         if ready.ready().is_read_closed() {
             let _ = events.send((id, wait, HeldEvent::Gone)).await;
             return;
@@ -358,7 +441,9 @@ fn front(fd: BorrowedFd<'_>, nonce: u32) -> Front {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Front::Nothing,
         Ok(0) | Err(_) => Front::Ended,
         Ok(HEAD_LEN) => match FrameHead::parse(&bytes) {
-            Ok(head) if head.kind == Kind::Request && head.id >> 32 == u64::from(nonce) => Front::Request,
+            Ok(head) if head.kind == Kind::Request && head.id >> 32 == u64::from(nonce) => {
+                Front::Request
+            }
             _ => Front::Other,
         },
         Ok(_) => Front::Other,
@@ -368,7 +453,9 @@ fn front(fd: BorrowedFd<'_>, nonce: u32) -> Front {
 /// The number of the request that waits.
 fn request_in_front(fd: BorrowedFd<'_>, nonce: u32) -> Option<u64> {
     let mut bytes = [0; HEAD_LEN];
-    peek(fd, &mut bytes).ok().filter(|count| *count == HEAD_LEN)?;
+    peek(fd, &mut bytes)
+        .ok()
+        .filter(|count| *count == HEAD_LEN)?;
     let head = FrameHead::parse(&bytes).ok()?;
     (head.kind == Kind::Request && head.id >> 32 == u64::from(nonce)).then_some(head.id)
 }
@@ -381,8 +468,17 @@ pub(crate) fn send_fail(fd: BorrowedFd<'_>, failure: Failure, text: &str) -> io:
     }
     let text = text.as_bytes().get(..end).unwrap_or_default();
     let len = u32::try_from(text.len()).unwrap_or_default();
-    let head = FrameHead::new(Kind::Fail, 0, len).with_code(failure.code()).with_flags(FLAG_CLOSE).encode();
-    send_all(fd, &mut [IoSlice::new(&head), IoSlice::new(text)], &[], MsgFlags::MSG_DONTWAIT).map(drop)
+    let head = FrameHead::new(Kind::Fail, 0, len)
+        .with_code(failure.code())
+        .with_flags(FLAG_CLOSE)
+        .encode();
+    send_all(
+        fd,
+        &mut [IoSlice::new(&head), IoSlice::new(text)],
+        &[],
+        MsgFlags::MSG_DONTWAIT,
+    )
+    .map(drop)
 }
 
 #[cfg(test)]
@@ -417,22 +513,34 @@ mod tests {
             .iter()
             .zip([start, start, later])
             .map(|((ours, _), since)| {
-                let fd = Arc::new(Guarded::new(ours.as_fd().try_clone_to_owned().unwrap(), "a group"));
-                connections.add(fd, 7, 1, since).map_err(|(error, _)| error).unwrap()
+                let fd = Arc::new(Guarded::new(
+                    ours.as_fd().try_clone_to_owned().unwrap(),
+                    "a group",
+                ));
+                connections
+                    .add(fd, 7, 1, since)
+                    .map_err(|(error, _)| error)
+                    .unwrap()
             })
             .collect();
         assert_eq!(connections.held_len(), 3);
         assert_eq!(connections.unused_since(start), ids[..1]);
         assert_eq!(connections.unused_since(later), [ids[0], ids[2]]);
         connections.assign(ids[0], WorkerId(1), Owner { uid: 1, gid: 1 });
-        assert_eq!((connections.held_len(), connections.unused_since(later)), (2, vec![ids[2]]));
+        assert_eq!(
+            (connections.held_len(), connections.unused_since(later)),
+            (2, vec![ids[2]])
+        );
     }
 
     #[test]
     fn after_shutdown_the_module_cannot_send_and_still_reads() {
         let (ours, mut module) = UnixStream::pair().unwrap();
         shutdown(ours.as_raw_fd(), Shutdown::Read).unwrap();
-        assert_eq!(module.write(b"x").unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        assert_eq!(
+            module.write(b"x").unwrap_err().kind(),
+            io::ErrorKind::BrokenPipe
+        );
         send_fail(ours.as_fd(), Failure::WorkerExited, "gone").unwrap();
         drop(ours);
         let mut got = Vec::new();

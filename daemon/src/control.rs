@@ -71,7 +71,10 @@ impl Guests {
         let connections = |turns: &Arc<Semaphore>| Arc::strong_count(turns) - 1;
         self.0.retain(|_, turns| connections(turns) > 0);
         let all: usize = self.0.values().map(connections).sum();
-        let turns = self.0.entry(uid).or_insert_with(|| Arc::new(Semaphore::new(TURNS)));
+        let turns = self
+            .0
+            .entry(uid)
+            .or_insert_with(|| Arc::new(Semaphore::new(TURNS)));
         let own = connections(turns);
         // However many users crowd in, each has its turns.
         let free = own < CONNECTIONS_MAX && (all < GUESTS_MAX || own < TURNS);
@@ -87,7 +90,8 @@ pub(crate) fn may_everything(uid: u32) -> bool {
 /// Makes the socket under another name first, so that the old one is replaced
 /// in one step. Everybody may connect; the answer depends on who it is.
 pub(crate) fn bind(path: &Path) -> io::Result<UnixListener> {
-    let named = |error: io::Error| io::Error::new(error.kind(), format!("`{}`: {error}", path.display()));
+    let named =
+        |error: io::Error| io::Error::new(error.kind(), format!("`{}`: {error}", path.display()));
     let staged = path.with_extension(format!("{}", std::process::id()));
     let _ = std::fs::remove_file(&staged);
     let listener = make(&staged).map_err(named)?;
@@ -118,8 +122,12 @@ pub(crate) async fn listen(listener: UnixListener, asked: Sender<Asked>) -> io::
                 continue;
             }
         };
-        let Ok(uid) = stream.peer_cred().map(|peer| peer.uid()) else { continue };
-        let Ok(stream) = Conversation::new(stream, uid) else { continue };
+        let Ok(uid) = stream.peer_cred().map(|peer| peer.uid()) else {
+            continue;
+        };
+        let Ok(stream) = Conversation::new(stream, uid) else {
+            continue;
+        };
         let Some(turns) = guests.place(uid) else {
             tracing::debug!("control socket: uid {uid} has too many connections");
             drop(stream);
@@ -157,13 +165,19 @@ impl Conversation {
         let socket = std::os::fd::OwnedFd::from(stream.into_std()?);
         let guarded = Guarded::new(socket, closing::user(uid));
         let stream = std::os::unix::net::UnixStream::from(guarded.as_fd().try_clone_to_owned()?);
-        Ok(Self { stream: UnixStream::from_std(stream)?, guarded })
+        Ok(Self {
+            stream: UnixStream::from_std(stream)?,
+            guarded,
+        })
     }
 
     async fn read_exact(&self, mut buffer: &mut [u8]) -> io::Result<()> {
         while !buffer.is_empty() {
             let space = &mut *buffer;
-            let count = self.stream.async_io(Interest::READABLE, || self.guarded.recv(space)).await?;
+            let count = self
+                .stream
+                .async_io(Interest::READABLE, || self.guarded.recv(space))
+                .await?;
             if count == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
@@ -177,16 +191,36 @@ async fn converse(mut stream: Conversation, uid: u32, asked: Sender<Asked>) -> i
     let command = match timeout(ASK_TIMEOUT, recv(&stream)).await {
         Err(problem) if refusal::is_unwanted(&problem) => return Err(problem),
         Err(problem) if problem.kind() == io::ErrorKind::InvalidData => {
-            let answer = error("not-a-command", &format!("the supervisor does not understand this: {problem}"));
-            return timeout(ASK_TIMEOUT, send(&mut stream.stream, answer.to_string().as_bytes())).await;
+            let answer = error(
+                "not-a-command",
+                &format!("the supervisor does not understand this: {problem}"),
+            );
+            return timeout(
+                ASK_TIMEOUT,
+                send(&mut stream.stream, answer.to_string().as_bytes()),
+            )
+            .await;
         }
         other => other?,
     };
     let (answer, wait) = oneshot::channel();
-    let _ = asked.send(Asked { command, uid, answer }).await;
+    let _ = asked
+        .send(Asked {
+            command,
+            uid,
+            answer,
+        })
+        .await;
     let value = tokio::time::timeout(ANSWER_TIMEOUT, wait).await;
-    let value = value.ok().and_then(Result::ok).unwrap_or_else(|| error("timeout", "the supervisor gave no answer"));
-    timeout(ASK_TIMEOUT, send(&mut stream.stream, value.to_string().as_bytes())).await
+    let value = value
+        .ok()
+        .and_then(Result::ok)
+        .unwrap_or_else(|| error("timeout", "the supervisor gave no answer"));
+    timeout(
+        ASK_TIMEOUT,
+        send(&mut stream.stream, value.to_string().as_bytes()),
+    )
+    .await
 }
 
 /// An answer that says what went wrong; `kind` is for programs.
@@ -195,7 +229,9 @@ pub(crate) fn error(kind: &str, text: &str) -> serde_json::Value {
 }
 
 async fn timeout<T>(limit: Duration, task: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    tokio::time::timeout(limit, task).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    tokio::time::timeout(limit, task)
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 async fn recv(stream: &Conversation) -> io::Result<Command> {
@@ -207,13 +243,18 @@ async fn recv(stream: &Conversation) -> io::Result<Command> {
         return Err(invalid(format!("{:?} is no command", head.kind)));
     }
     if head.len > COMMAND_MAX {
-        return Err(invalid(format!("{} bytes are more than a command may have ({COMMAND_MAX})", head.len)));
+        return Err(invalid(format!(
+            "{} bytes are more than a command may have ({COMMAND_MAX})",
+            head.len
+        )));
     }
     let mut bytes = vec![0; head.len as usize];
     stream.read_exact(&mut bytes).await?;
     match payload::decode_message::<Command>(&bytes) {
         // To obey half of a command would be another command: nothing may be left over.
-        Ok(Some(_)) => payload::decode(&bytes).map_err(|error| invalid(format!("{error}; {OTHER_RELEASE}"))),
+        Ok(Some(_)) => {
+            payload::decode(&bytes).map_err(|error| invalid(format!("{error}; {OTHER_RELEASE}")))
+        }
         Ok(None) => Err(invalid(format!("it has no such command; {OTHER_RELEASE}"))),
         Err(error) => Err(invalid(error.to_string())),
     }
@@ -221,6 +262,8 @@ async fn recv(stream: &Conversation) -> io::Result<Command> {
 
 async fn send(stream: &mut UnixStream, bytes: &[u8]) -> io::Result<()> {
     let len = u32::try_from(bytes.len()).map_err(|_| io::ErrorKind::InvalidData)?;
-    stream.write_all(&FrameHead::new(Kind::Control, 0, len).encode()).await?;
+    stream
+        .write_all(&FrameHead::new(Kind::Control, 0, len).encode())
+        .await?;
     stream.write_all(bytes).await
 }

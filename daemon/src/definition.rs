@@ -29,9 +29,16 @@ pub(crate) struct Definition {
 /// What stands for a definition that the program before did not write.
 impl Default for Definition {
     fn default() -> Self {
-        let identity =
-            Err("the supervisor before this one did not say who its workers become; reload httpd".to_owned());
-        Self { config: GroupConfig::default(), identity, server: ServerFacts::default(), httpd_uid: u32::MAX }
+        let identity = Err(
+            "the supervisor before this one did not say who its workers become; reload httpd"
+                .to_owned(),
+        );
+        Self {
+            config: GroupConfig::default(),
+            identity,
+            server: ServerFacts::default(),
+            httpd_uid: u32::MAX,
+        }
     }
 }
 
@@ -53,7 +60,8 @@ impl Definition {
     /// If there is no such user.
     pub(crate) fn visitor(&self) -> Result<Option<u32>, String> {
         let name = self.config.socket_user.as_ref();
-        name.map(|name| identity::uid_of(name).map_err(|error| format!("socket-user=: {error}"))).transpose()
+        name.map(|name| identity::uid_of(name).map_err(|error| format!("socket-user=: {error}")))
+            .transpose()
     }
 
     /// How long a worker may take to finish its requests when it is replaced.
@@ -95,7 +103,12 @@ mod tests {
     fn definition(name: &str, value: &str) -> Definition {
         let mut config = GroupConfig::new("site", "a:1");
         config.set(name, value).unwrap();
-        Definition { config, identity: Err("none".into()), server: ServerFacts::default(), httpd_uid: 33 }
+        Definition {
+            config,
+            identity: Err("none".into()),
+            server: ServerFacts::default(),
+            httpd_uid: 33,
+        }
     }
 
     #[test]
@@ -107,8 +120,15 @@ mod tests {
         moved.config.runs.add_file("/srv/site/new.py");
         assert!(old.same_workers(&moved));
         // A worker refuses what waits in it beyond its part of the backlog.
-        for (name, value) in [("threads", "6"), ("listen-backlog", "7"), ("connect-timeout", "7")] {
-            assert!(!definition("threads", "5").same_workers(&definition(name, value)), "{name}");
+        for (name, value) in [
+            ("threads", "6"),
+            ("listen-backlog", "7"),
+            ("connect-timeout", "7"),
+        ] {
+            assert!(
+                !definition("threads", "5").same_workers(&definition(name, value)),
+                "{name}"
+            );
         }
     }
 }

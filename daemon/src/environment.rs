@@ -45,7 +45,10 @@ pub(crate) fn build(
         set("SHELL", identity.shell.display().to_string());
     }
     // The C locale without UTF-8 is what mod_wsgi's users trip over.
-    set("LANG", config.lang.clone().unwrap_or_else(|| "C.UTF-8".to_owned()));
+    set(
+        "LANG",
+        config.lang.clone().unwrap_or_else(|| "C.UTF-8".to_owned()),
+    );
     if let Some(locale) = &config.locale {
         set("LC_ALL", locale.clone());
     }
@@ -59,7 +62,10 @@ pub(crate) fn build(
         set("PYTHON_EGG_CACHE", eggs.display().to_string());
     }
     if let Some(path) = &config.env_file {
-        let text = read(path).map_err(|source| EnvironmentError::Read { path: path.clone(), source })?;
+        let text = read(path).map_err(|source| EnvironmentError::Read {
+            path: path.clone(),
+            source,
+        })?;
         out.extend(parse(path, &text)?);
     }
     out.extend(config.env.iter().cloned());
@@ -69,14 +75,19 @@ pub(crate) fn build(
 /// The file is the site's: a pipe must not keep the launcher waiting, nor a device
 /// fill it without end.
 fn read(path: &Path) -> io::Result<String> {
-    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
+    let file = File::options()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("not a regular file"));
     }
     let mut text = String::new();
     file.take(FILE_MAX + 1).read_to_string(&mut text)?;
     match text.len() as u64 > FILE_MAX {
-        true => Err(io::Error::other(format!("more than {FILE_MAX} bytes, which no environment holds"))),
+        true => Err(io::Error::other(format!(
+            "more than {FILE_MAX} bytes, which no environment holds"
+        ))),
         false => Ok(text),
     }
 }
@@ -96,18 +107,30 @@ fn parse(path: &Path, text: &str) -> Result<Vec<(String, String)>, EnvironmentEr
             Some((name, value)) if !name.trim().is_empty() && !line.contains('\0') => {
                 out.push((name.trim().to_owned(), unquote(value.trim())));
             }
-            _ => return Err(EnvironmentError::Line { path: path.into(), line: number + 1 }),
+            _ => {
+                return Err(EnvironmentError::Line {
+                    path: path.into(),
+                    line: number + 1,
+                });
+            }
         }
     }
     Ok(out)
 }
 
 fn unquote(value: &str) -> String {
-    let between = |open: &str, close: char| value.strip_prefix(open).and_then(|rest| rest.strip_suffix(close));
+    let between = |open: &str, close: char| {
+        value
+            .strip_prefix(open)
+            .and_then(|rest| rest.strip_suffix(close))
+    };
     if let Some(inner) = between("$'", '\'') {
         return unescape(inner);
     }
-    between("\"", '"').or_else(|| between("'", '\'')).unwrap_or(value).to_owned()
+    between("\"", '"')
+        .or_else(|| between("'", '\''))
+        .unwrap_or(value)
+        .to_owned()
 }
 
 fn unescape(text: &str) -> String {
@@ -149,18 +172,28 @@ mod tests {
     fn nothing_is_inherited() {
         let got = build(&GroupConfig::new("site", "test"), &identity(), None).unwrap();
         let names: Vec<&str> = got.keys().map(String::as_str).collect();
-        assert_eq!(names, ["HOME", "LANG", "LOGNAME", "PATH", "USER", "USERNAME"]);
+        assert_eq!(
+            names,
+            ["HOME", "LANG", "LOGNAME", "PATH", "USER", "USERNAME"]
+        );
     }
 
     #[test]
     fn lines_and_comments() {
         let text = "# comment\n\nA=1\nexport B=\"two words\"\nC='x=y'\nD=$'a\\nb\\\\n\\'\\t'\n";
         let got = parse(Path::new("f"), text).unwrap();
-        let want = [("A", "1"), ("B", "two words"), ("C", "x=y"), ("D", "a\nb\\n'\\t")]
-            .map(|(k, v)| (k.to_owned(), v.to_owned()));
+        let want = [
+            ("A", "1"),
+            ("B", "two words"),
+            ("C", "x=y"),
+            ("D", "a\nb\\n'\\t"),
+        ]
+        .map(|(k, v)| (k.to_owned(), v.to_owned()));
         assert_eq!(got, want);
         assert_eq!(
-            parse(Path::new("f"), "A=1\nnonsense\n").unwrap_err().to_string(),
+            parse(Path::new("f"), "A=1\nnonsense\n")
+                .unwrap_err()
+                .to_string(),
             "env-file `f`, line 2: not NAME=VALUE"
         );
     }
@@ -172,11 +205,16 @@ mod tests {
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
         std::fs::write(&long, "#".repeat(1 << 21)).unwrap();
         let tried = [pipe.as_path(), &long, Path::new("/dev/zero"), dir.path()].map(|path| {
-            let config = GroupConfig { env_file: Some(path.into()), ..GroupConfig::new("site", "test") };
+            let config = GroupConfig {
+                env_file: Some(path.into()),
+                ..GroupConfig::new("site", "test")
+            };
             build(&config, &identity(), None).unwrap_err().to_string()
         });
         assert!(
-            tried.iter().all(|text| text.contains("not a regular file") || text.contains("more than")),
+            tried
+                .iter()
+                .all(|text| text.contains("not a regular file") || text.contains("more than")),
             "{tried:?}"
         );
     }
@@ -185,6 +223,9 @@ mod tests {
     fn env_wins_over_the_rest() {
         let mut config = GroupConfig::new("site", "test");
         config.set("env", "LANG=de_DE.UTF-8").unwrap();
-        assert_eq!(build(&config, &identity(), None).unwrap()["LANG"], "de_DE.UTF-8");
+        assert_eq!(
+            build(&config, &identity(), None).unwrap()["LANG"],
+            "de_DE.UTF-8"
+        );
     }
 }

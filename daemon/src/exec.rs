@@ -59,7 +59,10 @@ impl Failed {
 
 /// Becomes the worker. Returns only if that failed; the line on standard error
 /// reaches the group's log through the supervisor.
-#[expect(clippy::print_stderr, reason = "standard error is the launcher's pipe to the group's log")]
+#[expect(
+    clippy::print_stderr,
+    reason = "standard error is the launcher's pipe to the group's log"
+)]
 pub(crate) fn run(args: &WorkerExec) -> ExitCode {
     let Failed(code, text) = launch(args);
     eprintln!("{text}");
@@ -71,24 +74,38 @@ fn launch(args: &WorkerExec) -> Failed {
         Ok(mut command) => {
             let error = command.exec();
             let python = PathBuf::from(command.get_program());
-            Failed(launcher::EXEC, format!("failed to execute `{}`: {error}", python.display()))
+            Failed(
+                launcher::EXEC,
+                format!("failed to execute `{}`: {error}", python.display()),
+            )
         }
         Err(failed) => failed,
     }
 }
 
 fn prepare(args: &WorkerExec) -> Result<Command, Failed> {
-    place_descriptors(args).map_err(Failed::new(launcher::DESCRIPTORS, "failed to place the descriptors"))?;
+    place_descriptors(args).map_err(Failed::new(
+        launcher::DESCRIPTORS,
+        "failed to place the descriptors",
+    ))?;
     // Before anything of the site is known: nothing of it ever runs outside.
     for entrance in &args.control_group {
-        enter_control_group(entrance).map_err(Failed::new(launcher::LIMITS, "failed to enter the control group"))?;
+        enter_control_group(entrance).map_err(Failed::new(
+            launcher::LIMITS,
+            "failed to enter the control group",
+        ))?;
     }
-    let spec = read_spec().map_err(Failed::new(launcher::SPEC, "failed to read the specification"))?;
+    let spec = read_spec().map_err(Failed::new(
+        launcher::SPEC,
+        "failed to read the specification",
+    ))?;
     let (config, identity) = (&spec.group, &spec.identity);
     // Where the kernel shares out the processors by session, `cpu-priority`
     // counts only inside one.
-    session::enter(config.cpu_priority.is_some())
-        .map_err(Failed::new(launcher::SESSION, "failed to leave the supervisor's process group"))?;
+    session::enter(config.cpu_priority.is_some()).map_err(Failed::new(
+        launcher::SESSION,
+        "failed to leave the supervisor's process group",
+    ))?;
     sys::reset_signals();
     signals::unblock_all().map_err(Failed::new(launcher::SESSION, "failed to unblock signals"))?;
     if let Some(nice) = config.cpu_priority {
@@ -97,17 +114,30 @@ fn prepare(args: &WorkerExec) -> Result<Command, Failed> {
         // groups overrule it.
         let _ = std::fs::write("/proc/self/autogroup", nice.to_string());
     }
-    prefer_for_memory().map_err(Failed::new(launcher::ATTRIBUTES, "failed to set oom_score_adj"))?;
+    prefer_for_memory().map_err(Failed::new(
+        launcher::ATTRIBUTES,
+        "failed to set oom_score_adj",
+    ))?;
     // What lies below it may be the site's: from here on nothing is opened before
     // this is no longer root.
     if let Some(root) = &config.chroot {
         chroot(root).and_then(|()| chdir("/")).map_err(|error| {
-            Failed(launcher::CHROOT, format!("failed to change the root directory to `{}`: {error}", root.display()))
+            Failed(
+                launcher::CHROOT,
+                format!(
+                    "failed to change the root directory to `{}`: {error}",
+                    root.display()
+                ),
+            )
         })?;
     }
-    privilege::drop_privileges(identity).map_err(|error| Failed(error.exit_code(), error.to_string()))?;
+    privilege::drop_privileges(identity)
+        .map_err(|error| Failed(error.exit_code(), error.to_string()))?;
     // Lowering needs no privilege, and the launcher itself has to have room.
-    limit_resources(config).map_err(Failed::new(launcher::LIMITS, "failed to set a resource limit"))?;
+    limit_resources(config).map_err(Failed::new(
+        launcher::LIMITS,
+        "failed to set a resource limit",
+    ))?;
     if config.no_new_privileges {
         let failed = Failed::new(launcher::ATTRIBUTES, "failed to set no_new_privs");
         nix::sys::prctl::set_no_new_privs().map_err(failed)?;
@@ -116,9 +146,15 @@ fn prepare(args: &WorkerExec) -> Result<Command, Failed> {
     enter_directory(&spec, args.enter_home)?;
     let environment = environment::build(config, identity, std::env::var("TZ").ok())
         .map_err(|error| Failed(launcher::ENVIRONMENT, error.to_string()))?;
-    let python = find_python(config.python_home.as_deref()).map_err(|text| Failed(launcher::NO_PYTHON, text))?;
+    let python = find_python(config.python_home.as_deref())
+        .map_err(|text| Failed(launcher::NO_PYTHON, text))?;
     let mut command = Command::new(python);
-    command.args(python_options(config)).arg("-c").arg(BOOTSTRAP).env_clear().envs(environment);
+    command
+        .args(python_options(config))
+        .arg("-c")
+        .arg(BOOTSTRAP)
+        .env_clear()
+        .envs(environment);
     Ok(command)
 }
 
@@ -128,8 +164,10 @@ fn place_descriptors(args: &WorkerExec) -> io::Result<()> {
     let extension = sys::inherited(args.extension)?;
     // Out of each other's way first: either may sit at the other's number.
     let above = EXTENSION + 1;
-    let (control_high, extension_high) =
-        (sys::duplicate_above(control, above)?, sys::duplicate_above(extension, above)?);
+    let (control_high, extension_high) = (
+        sys::duplicate_above(control, above)?,
+        sys::duplicate_above(extension, above)?,
+    );
     sys::place(control_high, CONTROL)?;
     sys::place(extension_high, EXTENSION)?;
     sys::close_on_exec_from(EXTENSION + 1)
@@ -137,8 +175,14 @@ fn place_descriptors(args: &WorkerExec) -> io::Result<()> {
 
 /// `0` is whoever writes it.
 fn enter_control_group(entrance: &Path) -> io::Result<()> {
-    let named = |error: io::Error| io::Error::new(error.kind(), format!("`{}`: {error}", entrance.display()));
-    File::options().write(true).open(entrance).and_then(|mut file| file.write_all(b"0")).map_err(named)
+    let named = |error: io::Error| {
+        io::Error::new(error.kind(), format!("`{}`: {error}", entrance.display()))
+    };
+    File::options()
+        .write(true)
+        .open(entrance)
+        .and_then(|mut file| file.write_all(b"0"))
+        .map_err(named)
 }
 
 /// Reads exactly the first copy of the specification and not a byte more: the
@@ -151,24 +195,37 @@ fn read_spec() -> io::Result<Box<WorkerSpec>> {
     socket.read_exact(&mut head)?;
     let head = FrameHead::parse(&head).map_err(|error| invalid(error.to_string()))?;
     if head.kind != Kind::Control {
-        return Err(invalid(format!("{:?} came instead of a specification", head.kind)));
+        return Err(invalid(format!(
+            "{:?} came instead of a specification",
+            head.kind
+        )));
     }
     let mut bytes = vec![0; head.len as usize];
     socket.read_exact(&mut bytes)?;
-    ToWorker::read_spec(&bytes).map(|(spec, _)| spec).map_err(invalid)
+    ToWorker::read_spec(&bytes)
+        .map(|(spec, _)| spec)
+        .map_err(invalid)
 }
 
 /// Only root may ask for more than an ordinary share. A site that cannot have it
 /// is served with the ordinary one, as by mod_wsgi.
-#[expect(clippy::print_stderr, reason = "standard error is the launcher's pipe to the group's log")]
+#[expect(
+    clippy::print_stderr,
+    reason = "standard error is the launcher's pipe to the group's log"
+)]
 fn set_priority(nice: i32) -> Result<(), Failed> {
     match sys::set_nice(0, nice) {
         // EACCES and EPERM.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            eprintln!("cpu-priority={nice} needs a privilege that the supervisor does not have; it has no effect");
+            eprintln!(
+                "cpu-priority={nice} needs a privilege that the supervisor does not have; it has no effect"
+            );
             Ok(())
         }
-        other => other.map_err(Failed::new(launcher::PRIORITY, "failed to set cpu-priority")),
+        other => other.map_err(Failed::new(
+            launcher::PRIORITY,
+            "failed to set cpu-priority",
+        )),
     }
 }
 
@@ -179,7 +236,9 @@ fn set_priority(nice: i32) -> Result<(), Failed> {
 fn prefer_for_memory() -> io::Result<()> {
     const FILE: &str = "/proc/self/oom_score_adj";
     // Without /proc there is nothing to be had.
-    let Ok(text) = std::fs::read_to_string(FILE) else { return Ok(()) };
+    let Ok(text) = std::fs::read_to_string(FILE) else {
+        return Ok(());
+    };
     match text.trim().parse::<i32>() {
         Ok(now) if now < OOM_SCORE => std::fs::write(FILE, OOM_SCORE.to_string()),
         _ => Ok(()),
@@ -195,14 +254,37 @@ fn limit_resources(config: &GroupConfig) -> nix::Result<()> {
         let (_, most) = getrlimit(resource)?;
         setrlimit(resource, soft.min(most), hard.min(most))
     };
-    limit(Resource::RLIMIT_DATA, config.memory_limit, config.memory_limit)?;
-    limit(Resource::RLIMIT_AS, config.virtual_memory_limit, config.virtual_memory_limit)?;
-    limit(Resource::RLIMIT_NPROC, config.process_limit.into(), config.process_limit.into())?;
+    limit(
+        Resource::RLIMIT_DATA,
+        config.memory_limit,
+        config.memory_limit,
+    )?;
+    limit(
+        Resource::RLIMIT_AS,
+        config.virtual_memory_limit,
+        config.virtual_memory_limit,
+    )?;
+    limit(
+        Resource::RLIMIT_NPROC,
+        config.process_limit.into(),
+        config.process_limit.into(),
+    )?;
     // mod_wsgi: SIGXCPU at the soft limit starts the replacement; the hard one
     // ends what does not listen. The kernel counts whole seconds.
-    let whole = |time: Duration| time.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX);
+    let whole = |time: Duration| {
+        time.as_millis()
+            .div_ceil(1000)
+            .try_into()
+            .unwrap_or(u64::MAX)
+    };
     let seconds = whole(config.cpu_time_limit);
-    limit(Resource::RLIMIT_CPU, seconds, seconds.saturating_add(1).saturating_add(whole(config.shutdown_timeout)))
+    limit(
+        Resource::RLIMIT_CPU,
+        seconds,
+        seconds
+            .saturating_add(1)
+            .saturating_add(whole(config.shutdown_timeout)),
+    )
 }
 
 fn enter_directory(spec: &WorkerSpec, enter_home: bool) -> Result<(), Failed> {

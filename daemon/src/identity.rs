@@ -18,7 +18,9 @@ pub(crate) enum IdentityError {
         "user `{user}` (uid {uid}, gid {gid}) is root or in root's group; workers never run as root: set user= and group="
     )]
     Root { user: String, uid: u32, gid: u32 },
-    #[error("there is no user to run as: httpd's directive User or Group is missing; add both, or set user=")]
+    #[error(
+        "there is no user to run as: httpd's directive User or Group is missing; add both, or set user="
+    )]
     Nobody,
     #[error("`{what}` cannot be looked up: {errno}")]
     Lookup { what: String, errno: nix::Error },
@@ -69,7 +71,11 @@ pub(crate) fn resolve(config: &GroupConfig, default: Default) -> Result<Identity
         change: true,
     };
     if identity.uid == 0 || identity.gid == 0 {
-        return Err(IdentityError::Root { user: identity.user, uid: identity.uid, gid: identity.gid });
+        return Err(IdentityError::Root {
+            user: identity.user,
+            uid: identity.uid,
+            gid: identity.gid,
+        });
     }
     Ok(identity)
 }
@@ -80,7 +86,15 @@ fn own_identity() -> Result<Identity, IdentityError> {
     let (uid, gid) = (Uid::effective(), Gid::effective().as_raw());
     let account = account(uid, gid)?;
     let (user, home, shell) = (account.name, account.home, account.shell);
-    Ok(Identity { uid: uid.as_raw(), gid, groups: Vec::new(), user, home, shell, change: false })
+    Ok(Identity {
+        uid: uid.as_raw(),
+        gid,
+        groups: Vec::new(),
+        user,
+        home,
+        shell,
+        change: false,
+    })
 }
 
 /// The number of `name` or `#number`.
@@ -98,7 +112,13 @@ struct Account {
 
 impl From<User> for Account {
     fn from(user: User) -> Self {
-        Self { name: user.name, uid: user.uid.as_raw(), gid: user.gid.as_raw(), home: user.dir, shell: user.shell }
+        Self {
+            name: user.name,
+            uid: user.uid.as_raw(),
+            gid: user.gid.as_raw(),
+            home: user.dir,
+            shell: user.shell,
+        }
     }
 }
 
@@ -111,7 +131,10 @@ fn find_user(name: &str) -> Result<Account, IdentityError> {
     match User::from_name(name) {
         Ok(Some(user)) => Ok(user.into()),
         Ok(None) => Err(IdentityError::NoUser(name.to_owned())),
-        Err(errno) => Err(IdentityError::Lookup { what: name.to_owned(), errno }),
+        Err(errno) => Err(IdentityError::Lookup {
+            what: name.to_owned(),
+            errno,
+        }),
     }
 }
 
@@ -119,41 +142,67 @@ fn find_user(name: &str) -> Result<Account, IdentityError> {
 fn account(uid: Uid, gid: u32) -> Result<Account, IdentityError> {
     match User::from_uid(uid) {
         Ok(Some(user)) => Ok(user.into()),
-        Ok(None) => {
-            Ok(Account { name: uid.to_string(), uid: uid.as_raw(), gid, home: "/".into(), shell: PathBuf::new() })
-        }
-        Err(errno) => Err(IdentityError::Lookup { what: format!("uid {uid}"), errno }),
+        Ok(None) => Ok(Account {
+            name: uid.to_string(),
+            uid: uid.as_raw(),
+            gid,
+            home: "/".into(),
+            shell: PathBuf::new(),
+        }),
+        Err(errno) => Err(IdentityError::Lookup {
+            what: format!("uid {uid}"),
+            errno,
+        }),
     }
 }
 
 fn find_group(name: &str) -> Result<Gid, IdentityError> {
     if let Some(number) = name.strip_prefix('#') {
         let gid = number.parse().ok().filter(|gid| *gid != NOBODY);
-        return gid.map(Gid::from_raw).ok_or_else(|| IdentityError::NoGroup(name.to_owned()));
+        return gid
+            .map(Gid::from_raw)
+            .ok_or_else(|| IdentityError::NoGroup(name.to_owned()));
     }
     match Group::from_name(name) {
         Ok(Some(group)) => Ok(group.gid),
         Ok(None) => Err(IdentityError::NoGroup(name.to_owned())),
-        Err(errno) => Err(IdentityError::Lookup { what: name.to_owned(), errno }),
+        Err(errno) => Err(IdentityError::Lookup {
+            what: name.to_owned(),
+            errno,
+        }),
     }
 }
 
-fn supplementary(config: &GroupConfig, account: &Account, gid: u32) -> Result<Vec<u32>, IdentityError> {
+fn supplementary(
+    config: &GroupConfig,
+    account: &Account,
+    gid: u32,
+) -> Result<Vec<u32>, IdentityError> {
     let found = match &config.supplementary_groups {
-        Some(names) => names.iter().map(|name| find_group(name)).collect::<Result<Vec<_>, _>>()?,
+        Some(names) => names
+            .iter()
+            .map(|name| find_group(name))
+            .collect::<Result<Vec<_>, _>>()?,
         None => {
             let name = std::ffi::CString::new(account.name.as_str()).unwrap_or_default();
             getgrouplist(&name, Gid::from_raw(gid)).unwrap_or_default()
         }
     };
-    Ok(found.into_iter().map(Gid::as_raw).filter(|group| *group != gid && *group != 0).collect())
+    Ok(found
+        .into_iter()
+        .map(Gid::as_raw)
+        .filter(|group| *group != gid && *group != 0)
+        .collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const USUAL: Default = Default { uid: 65534, gid: 65534 };
+    const USUAL: Default = Default {
+        uid: 65534,
+        gid: 65534,
+    };
 
     fn with(name: &str, value: &str) -> Result<Identity, IdentityError> {
         let mut config = GroupConfig::new("site", "test");
@@ -164,24 +213,47 @@ mod tests {
     #[test]
     fn what_does_not_exist_is_named() {
         if !Uid::effective().is_root() {
-            assert_eq!(with("user", "no-such-user-here").unwrap().uid, Uid::effective().as_raw());
+            assert_eq!(
+                with("user", "no-such-user-here").unwrap().uid,
+                Uid::effective().as_raw()
+            );
             return;
         }
-        assert_eq!(with("user", "no-such-user-here"), Err(IdentityError::NoUser("no-such-user-here".into())));
-        assert!(with("group", "no-such-group-here").unwrap_err().to_string().contains("no-such-group-here"));
+        assert_eq!(
+            with("user", "no-such-user-here"),
+            Err(IdentityError::NoUser("no-such-user-here".into()))
+        );
+        assert!(
+            with("group", "no-such-group-here")
+                .unwrap_err()
+                .to_string()
+                .contains("no-such-group-here")
+        );
     }
 
     #[test]
     fn a_server_without_user_has_none_for_a_group_either() {
         let plain = GroupConfig::new("site", "test");
-        let nobodies = [Default { uid: NOBODY, ..USUAL }, Default { gid: NOBODY, ..USUAL }];
+        let nobodies = [
+            Default {
+                uid: NOBODY,
+                ..USUAL
+            },
+            Default {
+                gid: NOBODY,
+                ..USUAL
+            },
+        ];
         for default in nobodies {
-            let refused = resolve(&plain, default).is_err_and(|error| error == IdentityError::Nobody);
+            let refused =
+                resolve(&plain, default).is_err_and(|error| error == IdentityError::Nobody);
             assert!(refused || !Uid::effective().is_root(), "{default:?}");
         }
         for name in ["user", "group"] {
             let text = with(name, "#4294967295").map_err(|error| error.to_string());
-            assert!(text.is_err_and(|text| text.contains("#4294967295")) || !Uid::effective().is_root());
+            assert!(
+                text.is_err_and(|text| text.contains("#4294967295")) || !Uid::effective().is_root()
+            );
         }
     }
 

@@ -19,7 +19,10 @@ const ENDING: Duration = Duration::from_secs(1);
 /// The path of a socket in the file system.
 pub(crate) fn path_of(socket: &OwnedFd) -> Option<PathBuf> {
     let address: UnixAddr = getsockname(socket.as_raw_fd()).ok()?;
-    address.path().filter(|path| path.is_absolute()).map(Path::to_path_buf)
+    address
+        .path()
+        .filter(|path| path.is_absolute())
+        .map(Path::to_path_buf)
 }
 
 /// Removes them once the parent, which said nothing, has ended. One that lives
@@ -39,7 +42,9 @@ pub(crate) async fn remove_after(parent: Pid, listener: &OwnedFd) {
 /// its name and so is nobody else's. What cannot be removed may stay: the next
 /// httpd with this number does it.
 pub(crate) fn remove(listener: &OwnedFd) {
-    let Some(path) = path_of(listener) else { return };
+    let Some(path) = path_of(listener) else {
+        return;
+    };
     let _ = fs::remove_file(&path);
     if let Some(directory) = path.parent() {
         let _ = fs::remove_file(directory.join(control::NAME));

@@ -34,7 +34,10 @@ pub(crate) struct Outgoing {
 
 impl From<ToWorker> for Outgoing {
     fn from(message: ToWorker) -> Self {
-        Self { message, fds: Vec::new() }
+        Self {
+            message,
+            fds: Vec::new(),
+        }
     }
 }
 
@@ -50,7 +53,10 @@ impl Link {
     pub(crate) fn new(guarded: Guarded) -> io::Result<Self> {
         let stream = std::os::unix::net::UnixStream::from(guarded.as_fd().try_clone_to_owned()?);
         stream.set_nonblocking(true)?;
-        Ok(Self { stream: UnixStream::from_std(stream)?, guarded })
+        Ok(Self {
+            stream: UnixStream::from_std(stream)?,
+            guarded,
+        })
     }
 
     /// Another program goes on with it.
@@ -65,12 +71,16 @@ impl Link {
 
     /// Sends one message.
     pub(crate) async fn send(&self, out: &Outgoing) -> io::Result<()> {
-        let invalid = |error: wsgid_protocol::payload::PayloadError| io::Error::new(io::ErrorKind::InvalidData, error);
+        let invalid = |error: wsgid_protocol::payload::PayloadError| {
+            io::Error::new(io::ErrorKind::InvalidData, error)
+        };
         let bytes = payload::encode(&out.message).map_err(invalid)?;
         let len = u32::try_from(bytes.len()).map_err(|_| io::ErrorKind::InvalidData)?;
         let fds: Vec<BorrowedFd<'_>> = out.fds.iter().map(|fd| fd.as_fd()).collect();
         let code = u16::try_from(fds.len()).map_err(|_| io::ErrorKind::InvalidData)?;
-        let head = FrameHead::new(Kind::Control, 0, len).with_code(code).encode();
+        let head = FrameHead::new(Kind::Control, 0, len)
+            .with_code(code)
+            .encode();
         send_everything(&self.stream, [&head, &bytes], &fds).await
     }
 
@@ -88,9 +98,14 @@ impl Link {
 
     fn try_recv(&self, inbox: &mut Inbox) -> io::Result<(Vec<FromWorker>, bool)> {
         let mut buffer = [0; CHUNK];
-        let count = self.stream.try_io(Interest::READABLE, || self.guarded.recv(&mut buffer));
-        let count = count.inspect_err(|error| self.guarded.tell_of(error, "control socket of a worker"))?;
-        inbox.bytes.extend_from_slice(buffer.get(..count).unwrap_or_default());
+        let count = self
+            .stream
+            .try_io(Interest::READABLE, || self.guarded.recv(&mut buffer));
+        let count =
+            count.inspect_err(|error| self.guarded.tell_of(error, "control socket of a worker"))?;
+        inbox
+            .bytes
+            .extend_from_slice(buffer.get(..count).unwrap_or_default());
         let messages = inbox.messages()?;
         Ok((messages, count == 0))
     }
@@ -105,7 +120,9 @@ impl Link {
                 Ok(0) | Err(_) => break,
                 Ok(count) => {
                     all += count;
-                    inbox.bytes.extend_from_slice(buffer.get(..count).unwrap_or_default());
+                    inbox
+                        .bytes
+                        .extend_from_slice(buffer.get(..count).unwrap_or_default());
                 }
             }
         }
@@ -122,12 +139,19 @@ pub(crate) struct Inbox {
 
 impl Inbox {
     pub(crate) fn new() -> Self {
-        Self { bytes: BytesMut::new(), codec: FrameCodec::new(MAX_WORKER_CONTROL_LEN), unknown: 0 }
+        Self {
+            bytes: BytesMut::new(),
+            codec: FrameCodec::new(MAX_WORKER_CONTROL_LEN),
+            unknown: 0,
+        }
     }
 
     /// With bytes that the program before has received.
     pub(crate) fn with(bytes: &[u8]) -> Self {
-        Self { bytes: BytesMut::from(bytes), ..Self::new() }
+        Self {
+            bytes: BytesMut::from(bytes),
+            ..Self::new()
+        }
     }
 
     /// What is no whole message yet.
@@ -145,7 +169,10 @@ impl Inbox {
         let mut out = Vec::new();
         while let Some((head, bytes)) = self.codec.decode(&mut self.bytes)? {
             if head.kind != Kind::Control || head.code != 0 {
-                return Err(invalid(format!("{:?} has no place on a control socket", head.kind)));
+                return Err(invalid(format!(
+                    "{:?} has no place on a control socket",
+                    head.kind
+                )));
             }
             match payload::decode_message(&bytes).map_err(|error| invalid(error.to_string()))? {
                 Some(message) => out.push(message),
@@ -202,9 +229,13 @@ mod tests {
         let begun = Instant::now();
         let mut inbox = Inbox::new();
         // Two writers may break each other's frames: that is an end as well.
-        let count = link.last_words(&mut inbox).map_or(0, |messages| messages.len());
+        let count = link
+            .last_words(&mut inbox)
+            .map_or(0, |messages| messages.len());
         assert!(count <= LAST_WORDS_MAX / HEAD_LEN && begun.elapsed() < Duration::from_secs(10));
         drop(link);
-        writers.into_iter().for_each(|writer| writer.join().unwrap());
+        writers
+            .into_iter()
+            .for_each(|writer| writer.join().unwrap());
     }
 }

@@ -78,7 +78,11 @@ impl Allowed {
     /// Waits for `set`.
     async fn known(&self) {
         // The sender lives as long as this.
-        let _ = self.0.subscribe().wait_for(|(httpd, _)| httpd.is_some()).await;
+        let _ = self
+            .0
+            .subscribe()
+            .wait_for(|(httpd, _)| httpd.is_some())
+            .await;
     }
 
     /// Whether this user may have every process group.
@@ -116,7 +120,10 @@ struct HalfOpen(Arc<Mutex<Places<AbortHandle>>>);
 
 impl HalfOpen {
     fn new() -> Self {
-        Self(Arc::new(Mutex::new(Places::new(HALF_OPEN_EACH, HALF_OPEN_MAX))))
+        Self(Arc::new(Mutex::new(Places::new(
+            HALF_OPEN_EACH,
+            HALF_OPEN_MAX,
+        ))))
     }
 
     fn lock(&self) -> MutexGuard<'_, Places<AbortHandle>> {
@@ -161,7 +168,9 @@ pub(crate) async fn listen(
         // As long as the supervisor does not get to what has been read, nothing is accepted.
         let accept = async {
             let _ = incoming.reserve().await;
-            readable.async_io(Interest::READABLE, |_| listener.accept()).await
+            readable
+                .async_io(Interest::READABLE, |_| listener.accept())
+                .await
         };
         let accepted = tokio::select! {
             biased;
@@ -215,7 +224,10 @@ fn permitted_peer(stream: &UnixStream, allowed: &Allowed) -> Option<Peer> {
         Ok(peer) if allowed.permits(peer.uid()) => {
             // All of httpd's children are the same user.
             let pid = allowed.is_httpd(peer.uid()).then_some(peer.pid());
-            Some(Peer { uid: peer.uid(), pid })
+            Some(Peer {
+                uid: peer.uid(),
+                pid,
+            })
         }
         Ok(peer) => {
             tracing::warn!(
@@ -259,7 +271,11 @@ async fn read_hello(stream: Guarded) -> Result<Incoming, HelloError> {
     read_exact(&stream, &mut bytes).await?;
     if let Some(mismatch) = Hello::foreign(&bytes) {
         // Whatever stands behind the versions: its child is told.
-        let _ = send_fail(stream.readiness().get_ref().as_fd(), Failure::VersionMismatch, &mismatch);
+        let _ = send_fail(
+            stream.readiness().get_ref().as_fd(),
+            Failure::VersionMismatch,
+            &mismatch,
+        );
         return Err(HelloError::Version(mismatch));
     }
     let hello = payload::decode(&bytes)?;
@@ -272,7 +288,9 @@ async fn read_exact(stream: &Polled, mut buffer: &mut [u8]) -> Result<(), HelloE
         let count = match stream.recv(buffer).await {
             Ok(0) => return Err(HelloError::Ended),
             Ok(count) => count,
-            Err(error) if error.raw_os_error() == Some(Errno::ECONNRESET as i32) => return Err(HelloError::Ended),
+            Err(error) if error.raw_os_error() == Some(Errno::ECONNRESET as i32) => {
+                return Err(HelloError::Ended);
+            }
             Err(error) => return Err(error.into()),
         };
         buffer = buffer.get_mut(count..).unwrap_or_default();
@@ -305,18 +323,26 @@ mod tests {
         let (ours, mut module) = UnixStream::pair().unwrap();
         let bytes = payload::encode(&hello()).unwrap();
         let head = FrameHead::new(Kind::Hello, 0, u32::try_from(bytes.len()).unwrap());
-        module.write_all(&[&head.encode()[..], &bytes, b"REQUEST"].concat()).unwrap();
-        let got = read_hello(Guarded::new(ours.into(), "a module")).await.unwrap();
+        module
+            .write_all(&[&head.encode()[..], &bytes, b"REQUEST"].concat())
+            .unwrap();
+        let got = read_hello(Guarded::new(ours.into(), "a module"))
+            .await
+            .unwrap();
         assert_eq!(got.hello, hello());
         let mut rest = [0; 7];
-        UnixStream::from(got.fd.as_fd().try_clone_to_owned().unwrap()).read_exact(&mut rest).unwrap();
+        UnixStream::from(got.fd.as_fd().try_clone_to_owned().unwrap())
+            .read_exact(&mut rest)
+            .unwrap();
         assert_eq!(&rest, b"REQUEST");
     }
 
     #[tokio::test]
     async fn another_frame_is_refused() {
         let (ours, mut module) = UnixStream::pair().unwrap();
-        module.write_all(&FrameHead::new(Kind::Request, 1, 0).encode()).unwrap();
+        module
+            .write_all(&FrameHead::new(Kind::Request, 1, 0).encode())
+            .unwrap();
         assert!(matches!(
             read_hello(Guarded::new(ours.into(), "a module")).await,
             Err(HelloError::Unexpected(Kind::Request))

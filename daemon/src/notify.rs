@@ -14,8 +14,13 @@ pub(crate) fn ready() {
 
 /// It reads its configuration again.
 pub(crate) fn reloading() {
-    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default();
-    send(&format!("RELOADING=1\nMONOTONIC_USEC={}\n", now.as_micros()));
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC)
+        .map(Duration::from)
+        .unwrap_or_default();
+    send(&format!(
+        "RELOADING=1\nMONOTONIC_USEC={}\n",
+        now.as_micros()
+    ));
 }
 
 /// It begins to end.
@@ -33,7 +38,9 @@ pub(crate) fn alive() {
 pub(crate) fn watchdog() -> Option<Duration> {
     let number = |name| std::env::var(name).ok()?.parse::<u64>().ok();
     let ours = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
-    number("WATCHDOG_USEC").filter(|time| ours && *time > 0).map(|time| Duration::from_micros(time.div_ceil(2)))
+    number("WATCHDOG_USEC")
+        .filter(|time| ours && *time > 0)
+        .map(|time| Duration::from_micros(time.div_ceil(2)))
 }
 
 /// One line for `systemctl status`.
@@ -42,7 +49,9 @@ pub(crate) fn status(text: &str) {
 }
 
 fn send(text: &str) {
-    let Some(name) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let Some(name) = std::env::var_os("NOTIFY_SOCKET") else {
+        return;
+    };
     let name = name.to_string_lossy();
     let address = match name.strip_prefix('@') {
         Some(name) => SocketAddr::from_abstract_name(name),

@@ -30,7 +30,13 @@ pub(crate) fn reap(is_known: impl Fn(u32) -> bool) {
         // A look that reaps nothing. The kernel shows one child at a time: one
         // that is waited for hides the others until the next call.
         let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-        let Some(pid) = waitid(Id::All, look).ok().as_ref().and_then(WaitStatus::pid) else { return };
+        let Some(pid) = waitid(Id::All, look)
+            .ok()
+            .as_ref()
+            .and_then(WaitStatus::pid)
+        else {
+            return;
+        };
         if u32::try_from(pid.as_raw()).is_ok_and(&is_known) {
             return;
         }

@@ -80,28 +80,52 @@ pub(crate) async fn converse(
 }
 
 async fn fill(stream: &UnixStream, reader: &mut FrameReader) -> io::Result<usize> {
-    stream.async_io(Interest::READABLE, || reader.fill(stream.as_fd(), MsgFlags::MSG_DONTWAIT)).await
+    stream
+        .async_io(Interest::READABLE, || {
+            reader.fill(stream.as_fd(), MsgFlags::MSG_DONTWAIT)
+        })
+        .await
 }
 
 fn next(reader: &mut FrameReader) -> io::Result<Option<Received>> {
     let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
-    let (message, count) = match reader.next_buffered().map_err(|error| invalid(error.to_string()))? {
+    let (message, count) = match reader
+        .next_buffered()
+        .map_err(|error| invalid(error.to_string()))?
+    {
         None => return Ok(None),
         Some(frame) if frame.head.kind != Kind::Control => {
-            return Err(invalid(format!("{:?} has no place on the parent's control socket", frame.head.kind)));
+            return Err(invalid(format!(
+                "{:?} has no place on the parent's control socket",
+                frame.head.kind
+            )));
         }
-        Some(frame) => (FromParent::read(frame.payload).map_err(|error| invalid(error.to_string()))?, frame.head.code),
+        Some(frame) => (
+            FromParent::read(frame.payload).map_err(|error| invalid(error.to_string()))?,
+            frame.head.code,
+        ),
     };
-    let files: Vec<Arc<File>> =
-        (0..count).filter_map(|_| reader.take_fd()).map(|fd| Arc::new(File::from(fd))).collect();
+    let files: Vec<Arc<File>> = (0..count)
+        .filter_map(|_| reader.take_fd())
+        .map(|fd| Arc::new(File::from(fd)))
+        .collect();
     if files.len() != usize::from(count) {
-        return Err(invalid(format!("{count} descriptors were announced and {} came", files.len())));
+        return Err(invalid(format!(
+            "{count} descriptors were announced and {} came",
+            files.len()
+        )));
     }
     Ok(Some(Received { message, files }))
 }
 
 async fn send(stream: &UnixStream, answer: &ToParent) -> io::Result<()> {
-    let bytes = payload::encode(answer).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    let bytes = payload::encode(answer)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
     let len = u32::try_from(bytes.len()).map_err(|_| io::ErrorKind::InvalidData)?;
-    send_everything(stream, [&FrameHead::new(Kind::Control, 0, len).encode(), &bytes], &[]).await
+    send_everything(
+        stream,
+        [&FrameHead::new(Kind::Control, 0, len).encode(), &bytes],
+        &[],
+    )
+    .await
 }

@@ -30,7 +30,12 @@ impl fmt::Display for Closed {
         let (path, component) = (self.path.display(), self.component.display());
         write!(out, "`{path}`: ")?;
         if let Some((link, target)) = &self.link {
-            write!(out, "`{}` is a link to `{}`, and ", link.display(), target.display())?;
+            write!(
+                out,
+                "`{}` is a link to `{}`, and ",
+                link.display(),
+                target.display()
+            )?;
         }
         match self.errno {
             Errno::ENOENT => write!(out, "`{component}` does not exist"),
@@ -83,8 +88,13 @@ pub(crate) fn appendable(path: &Path) -> Result<(), Closed> {
         (Ok(mut walk), _) => walk.usable(AccessFlags::W_OK, "written to"),
         (Err(closed), Some(parent)) if closed.errno == Errno::ENOENT => {
             let way = Walk::along(parent);
-            way.and_then(|mut walk| walk.usable(AccessFlags::W_OK | AccessFlags::X_OK, "written to"))
-                .map_err(|closed| Closed { path: path.into(), ..closed })
+            way.and_then(|mut walk| {
+                walk.usable(AccessFlags::W_OK | AccessFlags::X_OK, "written to")
+            })
+            .map_err(|closed| Closed {
+                path: path.into(),
+                ..closed
+            })
         }
         (Err(closed), _) => Err(closed),
     }
@@ -102,7 +112,11 @@ struct Walk<'p> {
 impl<'p> Walk<'p> {
     /// Goes to the end; every directory on the way can be searched.
     fn along(path: &'p Path) -> Result<Self, Closed> {
-        let mut walk = Self { path, at: PathBuf::new(), link: None };
+        let mut walk = Self {
+            path,
+            at: PathBuf::new(),
+            link: None,
+        };
         let mut left = parts(path);
         let mut links = 0;
         while let Some(part) = left.pop() {
@@ -143,13 +157,22 @@ impl<'p> Walk<'p> {
     }
 
     fn closed(&mut self, errno: Errno, wanted: &'static str) -> Closed {
-        Closed { path: self.path.into(), component: self.at.clone(), link: self.link.take(), errno, wanted }
+        Closed {
+            path: self.path.into(),
+            component: self.at.clone(),
+            link: self.link.take(),
+            errno,
+            wanted,
+        }
     }
 }
 
 /// The components of a path, the last first.
 fn parts(path: &Path) -> Vec<PathBuf> {
-    path.components().rev().map(|part| part.as_os_str().into()).collect()
+    path.components()
+        .rev()
+        .map(|part| part.as_os_str().into())
+        .collect()
 }
 
 #[cfg(test)]
@@ -158,8 +181,13 @@ mod tests {
 
     #[test]
     fn the_missing_component_is_named() {
-        let error = enterable(Path::new("/usr/no-such-place/app")).unwrap_err().to_string();
-        assert_eq!(error, "`/usr/no-such-place/app`: `/usr/no-such-place` does not exist");
+        let error = enterable(Path::new("/usr/no-such-place/app"))
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            error,
+            "`/usr/no-such-place/app`: `/usr/no-such-place` does not exist"
+        );
         assert!(enterable(Path::new("/usr/lib")).is_ok());
         assert!(enterable(Path::new("/etc/passwd")).is_err());
     }
@@ -177,7 +205,11 @@ mod tests {
         std::fs::rename(at("releases/5"), at("releases/6")).unwrap();
         let text = readable(&at("current/app.wsgi")).unwrap_err().to_string();
         let (link, gone) = (at("current"), at("releases/5"));
-        let wanted = format!("`{}` is a link to `releases/5`, and `{}` does not exist", link.display(), gone.display());
+        let wanted = format!(
+            "`{}` is a link to `releases/5`, and `{}` does not exist",
+            link.display(),
+            gone.display()
+        );
         assert!(text.ends_with(&wanted), "{text}");
         std::os::unix::fs::symlink("round", at("round")).unwrap();
         assert!(readable(&at("round")).is_err());

@@ -20,7 +20,9 @@ pub(crate) fn find() -> Result<PathBuf, String> {
 
 fn one_of(sockets: impl Iterator<Item = PathBuf>) -> Result<PathBuf, String> {
     // A supervisor that was killed leaves its socket behind.
-    let mut found: Vec<PathBuf> = sockets.filter(|path| UnixStream::connect(path).is_ok()).collect();
+    let mut found: Vec<PathBuf> = sockets
+        .filter(|path| UnixStream::connect(path).is_ok())
+        .collect();
     found.sort();
     match (found.pop(), found.is_empty()) {
         (Some(path), true) => Ok(path),
@@ -29,8 +31,15 @@ fn one_of(sockets: impl Iterator<Item = PathBuf>) -> Result<PathBuf, String> {
             OF_HTTPD.join(" or ")
         )),
         (Some(last), false) => {
-            let all: Vec<String> = found.iter().chain([&last]).map(|path| format!("`{}`", path.display())).collect();
-            Err(format!("several supervisors run: {}; name one with --socket", all.join(", ")))
+            let all: Vec<String> = found
+                .iter()
+                .chain([&last])
+                .map(|path| format!("`{}`", path.display()))
+                .collect();
+            Err(format!(
+                "several supervisors run: {}; name one with --socket",
+                all.join(", ")
+            ))
         }
     }
 }
@@ -62,6 +71,9 @@ mod tests {
         assert_eq!(find().unwrap(), place.path().join("wsgid.2").join(NAME));
         let _another = socket("3");
         let text = find().unwrap_err();
-        assert!(text.contains("several") && text.contains("wsgid.2") && text.contains("wsgid.3"), "{text}");
+        assert!(
+            text.contains("several") && text.contains("wsgid.2") && text.contains("wsgid.3"),
+            "{text}"
+        );
     }
 }

@@ -26,7 +26,13 @@ pub(crate) struct Places<T> {
 impl<T> Places<T> {
     /// So many for each peer, and for all together.
     pub(crate) const fn new(each: usize, all: usize) -> Self {
-        Self { taken: BTreeMap::new(), count: 0, last: 0, each, all }
+        Self {
+            taken: BTreeMap::new(),
+            count: 0,
+            last: 0,
+            each,
+            all,
+        }
     }
 
     /// Gives a place, by its number. Returns also what had to go for it.
@@ -41,7 +47,10 @@ impl<T> Places<T> {
         };
         self.last += 1;
         self.count += 1;
-        self.taken.entry(peer).or_default().push_back((self.last, value));
+        self.taken
+            .entry(peer)
+            .or_default()
+            .push_back((self.last, value));
         (self.last, gone)
     }
 
@@ -66,7 +75,8 @@ impl<T> Places<T> {
     pub(crate) fn take_out(&mut self, mut is_meant: impl FnMut(&T) -> bool) -> Vec<T> {
         let mut out: Vec<(u64, T)> = Vec::new();
         for (peer, own) in std::mem::take(&mut self.taken) {
-            let (meant, rest): (VecDeque<_>, VecDeque<_>) = own.into_iter().partition(|(_, value)| is_meant(value));
+            let (meant, rest): (VecDeque<_>, VecDeque<_>) =
+                own.into_iter().partition(|(_, value)| is_meant(value));
             out.extend(meant);
             if !rest.is_empty() {
                 self.taken.insert(peer, rest);
@@ -81,7 +91,10 @@ impl<T> Places<T> {
     fn largest(&self) -> Option<Peer> {
         let oldest = |own: &VecDeque<(u64, T)>| own.front().map_or(u64::MAX, |(number, _)| *number);
         let size = |own: &VecDeque<(u64, T)>| (own.len(), u64::MAX - oldest(own));
-        self.taken.iter().max_by_key(|(_, own)| size(own)).map(|(peer, _)| *peer)
+        self.taken
+            .iter()
+            .max_by_key(|(_, own)| size(own))
+            .map(|(peer, _)| *peer)
     }
 
     fn pop(&mut self, peer: Peer) -> Option<T> {
@@ -95,7 +108,10 @@ mod tests {
     use super::*;
 
     const fn peer(pid: i32) -> Peer {
-        Peer { uid: 33, pid: Some(pid) }
+        Peer {
+            uid: 33,
+            pid: Some(pid),
+        }
     }
 
     #[test]

@@ -18,8 +18,14 @@ pub(crate) enum PrivilegeError {
     )]
     Root { user: String, uid: u32, gid: u32 },
     #[error("failed to {step} for user `{user}`: {errno}")]
-    Refused { step: &'static str, user: String, errno: Errno },
-    #[error("the launcher runs as uid {is} but the worker belongs to uid {wanted}, and only root can change that")]
+    Refused {
+        step: &'static str,
+        user: String,
+        errno: Errno,
+    },
+    #[error(
+        "the launcher runs as uid {is} but the worker belongs to uid {wanted}, and only root can change that"
+    )]
     WrongUser { is: Uid, wanted: u32 },
     #[error("after the change to user `{user}` {what}")]
     NotProven { user: String, what: String },
@@ -41,7 +47,8 @@ impl PrivilegeError {
 /// container often does not have it.
 pub(crate) fn may_fix_memory_score() -> bool {
     let read = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
-    has_resource_capability(&read("/proc/self/status")) && is_first_namespace(&read("/proc/self/uid_map"))
+    has_resource_capability(&read("/proc/self/status"))
+        && is_first_namespace(&read("/proc/self/uid_map"))
 }
 
 fn has_resource_capability(status: &str) -> bool {
@@ -54,23 +61,43 @@ fn has_resource_capability(status: &str) -> bool {
 
 /// The first user namespace maps every number to itself.
 fn is_first_namespace(uid_map: &str) -> bool {
-    let numbers: Vec<u32> = uid_map.split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let numbers: Vec<u32> = uid_map
+        .split_ascii_whitespace()
+        .filter_map(|word| word.parse().ok())
+        .collect();
     numbers == [0, 0, u32::MAX]
 }
 
 /// Becomes `identity`, and proves that there is no way back.
 pub(crate) fn drop_privileges(identity: &Identity) -> Result<(), PrivilegeError> {
-    let refused = |step| move |errno| PrivilegeError::Refused { step, user: identity.user.clone(), errno };
-    let failed = |step| move |error: std::io::Error| refused(step)(Errno::from_raw(error.raw_os_error().unwrap_or(0)));
+    let refused = |step| {
+        move |errno| PrivilegeError::Refused {
+            step,
+            user: identity.user.clone(),
+            errno,
+        }
+    };
+    let failed = |step| {
+        move |error: std::io::Error| {
+            refused(step)(Errno::from_raw(error.raw_os_error().unwrap_or(0)))
+        }
+    };
     if !identity.change {
         let is = Uid::effective();
         return match is.as_raw() == identity.uid {
             true => sys::clear_capabilities().map_err(failed("give up capabilities")),
-            false => Err(PrivilegeError::WrongUser { is, wanted: identity.uid }),
+            false => Err(PrivilegeError::WrongUser {
+                is,
+                wanted: identity.uid,
+            }),
         };
     }
     if identity.uid == 0 || identity.gid == 0 {
-        return Err(PrivilegeError::Root { user: identity.user.clone(), uid: identity.uid, gid: identity.gid });
+        return Err(PrivilegeError::Root {
+            user: identity.user.clone(),
+            uid: identity.uid,
+            gid: identity.gid,
+        });
     }
     let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
     let groups = wanted_groups(identity);
@@ -95,7 +122,10 @@ pub(crate) fn wanted_groups(identity: &Identity) -> Vec<Gid> {
 }
 
 fn prove(identity: &Identity, groups: &[Gid]) -> Result<(), PrivilegeError> {
-    let fail = |what: &str| PrivilegeError::NotProven { user: identity.user.clone(), what: what.to_owned() };
+    let fail = |what: &str| PrivilegeError::NotProven {
+        user: identity.user.clone(),
+        what: what.to_owned(),
+    };
     let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
     let uids = getresuid().map_err(|_| fail("the user ids cannot be read"))?;
     if [uids.real, uids.effective, uids.saved] != [uid; 3] {
@@ -127,7 +157,9 @@ mod tests {
 
     #[test]
     fn root_of_a_container_is_told_from_root_of_the_machine() {
-        assert!(has_resource_capability("Name:\tx\nCapEff:\t000001ffffffffff\nCapBnd:\t0\n"));
+        assert!(has_resource_capability(
+            "Name:\tx\nCapEff:\t000001ffffffffff\nCapBnd:\t0\n"
+        ));
         // As container engines have it by default.
         assert!(!has_resource_capability("CapEff:\t00000000a80425fb\n"));
         assert!(!has_resource_capability(""));

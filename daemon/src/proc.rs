@@ -25,12 +25,21 @@ pub(crate) struct Relative {
 pub(crate) fn family(root: u32, most: usize) -> Vec<Relative> {
     let (mut found, mut waiting) = (Vec::new(), VecDeque::from([root]));
     while let Some(pid) = waiting.pop_front().filter(|_| found.len() < most) {
-        let Some(one) = relative_of(pid) else { continue };
+        let Some(one) = relative_of(pid) else {
+            continue;
+        };
         found.push(one);
-        let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        let threads = fs::read_dir(format!("/proc/{pid}/task"))
+            .into_iter()
+            .flatten()
+            .flatten();
         for thread in threads {
             let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
-            waiting.extend(children.split_ascii_whitespace().filter_map(|word| word.parse::<u32>().ok()));
+            waiting.extend(
+                children
+                    .split_ascii_whitespace()
+                    .filter_map(|word| word.parse::<u32>().ok()),
+            );
         }
     }
     found
@@ -45,7 +54,9 @@ pub(crate) fn relative_of(pid: u32) -> Option<Relative> {
 /// its processors had nothing to do, of all processors together.
 pub(crate) fn up_and_idle() -> Option<(Duration, Duration)> {
     let text = fs::read_to_string("/proc/uptime").ok()?;
-    let mut words = text.split_ascii_whitespace().map(|word| Duration::try_from_secs_f64(word.parse().ok()?).ok());
+    let mut words = text
+        .split_ascii_whitespace()
+        .map(|word| Duration::try_from_secs_f64(word.parse().ok()?).ok());
     Some((words.next()??, words.next()??))
 }
 
@@ -77,7 +88,10 @@ pub(crate) struct Doing {
 pub(crate) fn doing(pid: u32) -> Option<Doing> {
     let stat = stat(pid)?;
     let waits = !matches!(fields(&stat)?.next()?, "R" | "D");
-    Some(Doing { used: relative(pid, &stat)?.used, waits })
+    Some(Doing {
+        used: relative(pid, &stat)?.used,
+        waits,
+    })
 }
 
 /// Our children, adopted ones too.
@@ -92,9 +106,17 @@ fn relative(pid: u32, stat: &str) -> Option<Relative> {
     let mut rest = fields(stat)?;
     // utime, stime, cutime, cstime are fields 14 to 17 of the whole line, the
     // start is field 22.
-    let ticks: u64 = rest.by_ref().skip(11).take(4).filter_map(|word| word.parse::<u64>().ok()).sum();
+    let ticks: u64 = rest
+        .by_ref()
+        .skip(11)
+        .take(4)
+        .filter_map(|word| word.parse::<u64>().ok())
+        .sum();
     let start = rest.nth(4)?.parse().ok()?;
-    let of_a_second = sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|ticks| u64::try_from(ticks).ok())?;
+    let of_a_second = sysconf(SysconfVar::CLK_TCK)
+        .ok()
+        .flatten()
+        .and_then(|ticks| u64::try_from(ticks).ok())?;
     let used = Duration::from_millis(ticks.saturating_mul(1000).checked_div(of_a_second)?);
     Some(Relative { pid, start, used })
 }
@@ -119,7 +141,10 @@ mod tests {
 
     #[test]
     fn a_child_is_found_and_has_this_parent() {
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
         assert_eq!(parent_of(child.id()), Some(std::process::id()));
         assert!(children().contains(&child.id()));
         child.kill().unwrap();
@@ -131,7 +156,10 @@ mod tests {
     #[test]
     fn a_family_is_found_with_what_it_has_used() {
         let script = "sleep 60 & i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done; wait";
-        let mut child = std::process::Command::new("sh").args(["-c", script]).spawn().unwrap();
+        let mut child = std::process::Command::new("sh")
+            .args(["-c", script])
+            .spawn()
+            .unwrap();
         let until = std::time::Instant::now() + Duration::from_secs(20);
         let found = loop {
             let found = family(child.id(), 10);
@@ -141,8 +169,14 @@ mod tests {
             std::thread::sleep(Duration::from_millis(5));
         };
         assert_eq!(found.len(), 2, "{found:?}");
-        assert_eq!((found[0].pid, Some(found[0].start)), (child.id(), start_of(child.id())));
-        assert!(found[0].used > Duration::ZERO && found[0].used < Duration::from_secs(20), "{found:?}");
+        assert_eq!(
+            (found[0].pid, Some(found[0].start)),
+            (child.id(), start_of(child.id()))
+        );
+        assert!(
+            found[0].used > Duration::ZERO && found[0].used < Duration::from_secs(20),
+            "{found:?}"
+        );
         assert_eq!(parent_of(found[1].pid), Some(child.id()));
         assert_eq!(family(child.id(), 1).len(), 1);
         for one in found.iter().rev() {

@@ -41,7 +41,9 @@ impl Process {
             Self::Started(child) => child.wait().await.unwrap_or_default(),
             Self::Ended(status) => *status,
             Self::Adopted(pid, pidfd) => loop {
-                let Ok(mut ready) = pidfd.readable().await else { return ExitStatus::default() };
+                let Ok(mut ready) = pidfd.readable().await else {
+                    return ExitStatus::default();
+                };
                 match sys::reap(*pid) {
                     Ok(Some(status)) => return ExitStatus::from_raw(status),
                     Ok(None) => ready.clear_ready(),

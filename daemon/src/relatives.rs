@@ -83,10 +83,14 @@ impl Lookout {
             let named = thread::Builder::new().name("lookout".to_owned());
             match named.spawn(move || run(&inbox, &outbox)) {
                 Ok(_) => self.thread = Some((jobs, seen)),
-                Err(error) => tracing::warn!("nobody is made to give way: failed to start a thread: {error}"),
+                Err(error) => {
+                    tracing::warn!("nobody is made to give way: failed to start a thread: {error}")
+                }
             }
         }
-        self.thread.as_ref().is_some_and(|(jobs, _)| jobs.send(job).is_ok())
+        self.thread
+            .as_ref()
+            .is_some_and(|(jobs, _)| jobs.send(job).is_ok())
     }
 }
 
@@ -135,10 +139,16 @@ struct Families {
 impl Families {
     fn look(&mut self, roots: Roots) -> Seen {
         let at = Instant::now();
-        let mut pids: Vec<u32> = roots.iter().flat_map(|(_, pids)| pids.iter().copied()).collect();
+        let mut pids: Vec<u32> = roots
+            .iter()
+            .flat_map(|(_, pids)| pids.iter().copied())
+            .collect();
         self.known.retain(|pid, _| pids.contains(pid));
         for pid in &pids {
-            self.known.entry(*pid).or_insert_with(|| Family::new(*pid)).ask(at + ASK);
+            self.known
+                .entry(*pid)
+                .or_insert_with(|| Family::new(*pid))
+                .ask(at + ASK);
         }
         if !pids.is_empty() {
             self.turn = (self.turn + 1) % pids.len();
@@ -146,7 +156,10 @@ impl Families {
         }
         self.search(&pids, ENTRIES, Instant::now() + SEARCH);
         let used_by = |pid: &u32| self.known.get(pid).map(Family::used).unwrap_or_default();
-        let used = roots.iter().map(|(group, pids)| (group.clone(), pids.iter().map(used_by).sum())).collect();
+        let used = roots
+            .iter()
+            .map(|(group, pids)| (group.clone(), pids.iter().map(used_by).sum()))
+            .collect();
         Seen { at, used }
     }
 
@@ -154,8 +167,13 @@ impl Families {
         let each = (entries / pids.len().max(1)).max(ENTRIES_LEAST);
         let mut open = 0;
         for pid in pids {
-            let Some(family) = self.known.get_mut(pid) else { continue };
-            family.search(&mut Budget { entries: each, until });
+            let Some(family) = self.known.get_mut(pid) else {
+                continue;
+            };
+            family.search(&mut Budget {
+                entries: each,
+                until,
+            });
             if family.open.is_some() {
                 open += 1;
             }
@@ -188,11 +206,20 @@ struct Family {
 
 impl Family {
     const fn new(root: u32) -> Self {
-        Self { root, members: BTreeMap::new(), waiting: VecDeque::new(), open: None, was_whole: true }
+        Self {
+            root,
+            members: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            open: None,
+            was_whole: true,
+        }
     }
 
     fn used(&self) -> Duration {
-        self.members.values().map(|member| member.used.saturating_sub(member.before)).sum()
+        self.members
+            .values()
+            .map(|member| member.used.saturating_sub(member.before))
+            .sum()
     }
 
     /// Asks those that are known; whoever comes too late keeps its old figure.
@@ -215,8 +242,19 @@ impl Family {
     }
 
     fn add(&mut self, one: Relative, counts_whole: bool) {
-        let before = if counts_whole { Duration::ZERO } else { one.used };
-        self.members.insert(one.pid, Member { start: one.start, used: one.used, before });
+        let before = if counts_whole {
+            Duration::ZERO
+        } else {
+            one.used
+        };
+        self.members.insert(
+            one.pid,
+            Member {
+                start: one.start,
+                used: one.used,
+                before,
+            },
+        );
     }
 
     /// Looks for descendants that are not known yet, as far as the budget goes.
@@ -266,7 +304,10 @@ fn children(file: &std::path::Path) -> Vec<u32> {
     if read.is_err() {
         Vec::new()
     } else {
-        whole.split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect()
+        whole
+            .split_ascii_whitespace()
+            .filter_map(|word| word.parse().ok())
+            .collect()
     }
 }
 
@@ -279,7 +320,11 @@ mod tests {
 
     fn sleepers(count: usize) -> Child {
         let script = format!("i=0; while [ $i -lt {count} ]; do sleep 60 & i=$((i+1)); done; wait");
-        Command::new("sh").args(["-c", &script]).process_group(0).spawn().unwrap()
+        Command::new("sh")
+            .args(["-c", &script])
+            .process_group(0)
+            .spawn()
+            .unwrap()
     }
 
     fn end(mut child: Child) {
@@ -300,7 +345,10 @@ mod tests {
         while family.members.len() < 31 {
             family.ask(far());
             let known = family.members.len();
-            family.search(&mut Budget { entries: 5, until: far() });
+            family.search(&mut Budget {
+                entries: 5,
+                until: far(),
+            });
             looks += 1;
             assert!(family.members.len() <= 31 && looks < 2000, "{known}");
             thread::sleep(Duration::from_millis(1));
@@ -308,11 +356,17 @@ mod tests {
         // A whole round takes each of them twice: its directory and its thread.
         let mut looks = 0;
         while !family.waiting.is_empty() || family.open.is_some() {
-            family.search(&mut Budget { entries: 5, until: far() });
+            family.search(&mut Budget {
+                entries: 5,
+                until: far(),
+            });
             looks += 1;
         }
         assert!(looks <= 2 * 31 / 5 + 1 && !family.was_whole, "{looks}");
-        family.search(&mut Budget { entries: 1000, until: far() });
+        family.search(&mut Budget {
+            entries: 1000,
+            until: far(),
+        });
         assert!(family.was_whole && family.open.is_none());
         end(child);
         family.ask(far());
@@ -333,14 +387,27 @@ mod tests {
                     .unwrap()
             })
             .collect();
-        let mut budget = Budget { entries: ENTRIES, until: far() };
+        let mut budget = Budget {
+            entries: ENTRIES,
+            until: far(),
+        };
         let mut family = Family::new(std::process::id());
         family.ask(far());
         family.search(&mut budget);
-        assert!(budget.entries == 0 && family.open.is_some(), "it stopped within the threads");
+        assert!(
+            budget.entries == 0 && family.open.is_some(),
+            "it stopped within the threads"
+        );
         let begun = Instant::now();
-        family.search(&mut Budget { entries: usize::MAX, until: begun + SEARCH });
-        assert!(begun.elapsed() < SEARCH + Duration::from_millis(200), "{:?}", begun.elapsed());
+        family.search(&mut Budget {
+            entries: usize::MAX,
+            until: begun + SEARCH,
+        });
+        assert!(
+            begun.elapsed() < SEARCH + Duration::from_millis(200),
+            "{:?}",
+            begun.elapsed()
+        );
         drop(stop);
         threads.into_iter().for_each(|thread| drop(thread.join()));
     }
@@ -348,7 +415,11 @@ mod tests {
     #[test]
     fn what_was_used_before_it_was_seen_late_does_not_count() {
         let mut family = Family::new(1);
-        let one = |pid, used| Relative { pid, start: 1, used: Duration::from_secs(used) };
+        let one = |pid, used| Relative {
+            pid,
+            start: 1,
+            used: Duration::from_secs(used),
+        };
         family.add(one(1, 3), true);
         family.add(one(2, 100), false);
         assert_eq!(family.used(), Duration::from_secs(3));
@@ -357,7 +428,11 @@ mod tests {
     #[test]
     fn a_group_is_seen_with_what_comes_from_it() {
         let script = "i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done; sleep 60 & wait";
-        let child = Command::new("sh").args(["-c", script]).process_group(0).spawn().unwrap();
+        let child = Command::new("sh")
+            .args(["-c", script])
+            .process_group(0)
+            .spawn()
+            .unwrap();
         let mut lookout = Lookout::default();
         let until = far();
         let used = loop {

@@ -57,7 +57,10 @@ pub(crate) enum Room {
 /// may start is counted, a preloader too, so that no pool has to be asked
 /// before it starts one more.
 pub(crate) fn most(config: &GroupConfig) -> usize {
-    let of_one = config.processes_limit().max(1).saturating_add(u32::from(config.preload));
+    let of_one = config
+        .processes_limit()
+        .max(1)
+        .saturating_add(u32::from(config.preload));
     (PROCESSES / of_one).max(POOLS) as usize
 }
 
@@ -78,14 +81,20 @@ pub(crate) fn find(candidates: &[Candidate], most: usize, ahead: usize) -> Room 
         return Room::Coming;
     }
     let idle = candidates.iter().filter(|one| !one.leaving && !one.busy);
-    idle.min_by_key(|one| one.used).map_or(Room::None, |one| Room::After(one.pool))
+    idle.min_by_key(|one| one.used)
+        .map_or(Room::None, |one| Room::After(one.pool))
 }
 
 /// Those that nobody has asked for in a long time.
 pub(crate) fn unused(candidates: &[Candidate], now: Instant) -> Vec<PoolId> {
-    let is_unused =
-        |one: &&Candidate| !one.leaving && !one.busy && now.saturating_duration_since(one.used) >= FORGOTTEN_AFTER;
-    candidates.iter().filter(is_unused).map(|one| one.pool).collect()
+    let is_unused = |one: &&Candidate| {
+        !one.leaving && !one.busy && now.saturating_duration_since(one.used) >= FORGOTTEN_AFTER
+    };
+    candidates
+        .iter()
+        .filter(is_unused)
+        .map(|one| one.pool)
+        .collect()
 }
 
 #[cfg(test)]
@@ -93,14 +102,21 @@ mod tests {
     use super::*;
 
     fn idle(pool: PoolId, used: Instant) -> Candidate {
-        Candidate { pool, busy: false, leaving: false, used }
+        Candidate {
+            pool,
+            busy: false,
+            leaving: false,
+            used,
+        }
     }
 
     #[test]
     fn the_bound_is_on_processes() {
         let config = |words: &[(&str, &str)]| {
             let mut config = GroupConfig::new("site", "");
-            words.iter().for_each(|(name, value)| config.set(name, value).unwrap());
+            words
+                .iter()
+                .for_each(|(name, value)| config.set(name, value).unwrap());
             most(&config)
         };
         assert_eq!(config(&[]), 32);
@@ -144,8 +160,15 @@ mod tests {
     #[test]
     fn what_nobody_uses_is_forgotten() {
         let start = Instant::now();
-        let at_work = Candidate { busy: true, ..idle(2, start) };
-        let all = [idle(1, start), at_work, idle(3, start + Duration::from_secs(1))];
+        let at_work = Candidate {
+            busy: true,
+            ..idle(2, start)
+        };
+        let all = [
+            idle(1, start),
+            at_work,
+            idle(3, start + Duration::from_secs(1)),
+        ];
         assert!(unused(&all, start + FORGOTTEN_AFTER - Duration::from_millis(1)).is_empty());
         assert_eq!(unused(&all, start + FORGOTTEN_AFTER), [1]);
     }

@@ -26,7 +26,9 @@ pub(crate) enum Asks {
 pub(crate) struct Signals(SignalFd, AsyncFd<OwnedFd>);
 
 fn ours() -> SigSet {
-    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().collect()
+    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]
+        .into_iter()
+        .collect()
 }
 
 /// Keeps them for whoever reads. Before there is another thread: each inherits it.
@@ -85,7 +87,10 @@ mod tests {
             block().unwrap();
             nix::sys::signal::raise(Signal::SIGHUP).unwrap();
             nix::sys::signal::raise(Signal::SIGTERM).unwrap();
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
             runtime.block_on(async {
                 let signals = Signals::open().unwrap();
                 let one = || tokio::time::timeout(Duration::from_secs(5), signals.next());

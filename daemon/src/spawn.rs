@@ -38,33 +38,64 @@ impl Launcher {
     }
 
     /// Starts one worker. It waits for its specification.
-    pub(crate) fn spawn(&mut self, enter_home: bool, entrances: &[PathBuf]) -> Result<Spawned, String> {
+    pub(crate) fn spawn(
+        &mut self,
+        enter_home: bool,
+        entrances: &[PathBuf],
+    ) -> Result<Spawned, String> {
         if self.extension.is_none() {
             self.extension = Some(open_extension()?);
         }
-        let extension = self.extension.as_ref().map(OwnedFd::as_fd).ok_or("no extension")?;
-        start(extension, enter_home, entrances).map_err(|error| format!("failed to start the launcher: {error}"))
+        let extension = self
+            .extension
+            .as_ref()
+            .map(OwnedFd::as_fd)
+            .ok_or("no extension")?;
+        start(extension, enter_home, entrances)
+            .map_err(|error| format!("failed to start the launcher: {error}"))
     }
 }
 
-fn start(extension: BorrowedFd<'_>, enter_home: bool, entrances: &[PathBuf]) -> io::Result<Spawned> {
-    let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
+fn start(
+    extension: BorrowedFd<'_>,
+    enter_home: bool,
+    entrances: &[PathBuf],
+) -> io::Result<Spawned> {
+    let (ours, theirs) = socketpair(
+        AddressFamily::Unix,
+        SockType::Stream,
+        None,
+        SockFlag::SOCK_CLOEXEC,
+    )?;
     // Before anybody has the other end.
     let _ = Refusal::on(ours.as_fd());
     // The two copies that the launcher inherits live until it has been forked.
     let (theirs, extension) = (inheritable(theirs.as_fd())?, inheritable(extension)?);
     let mut command = Command::new(OWN_PROGRAM);
-    command.arg0("wsgid").arg("worker-exec").arg(theirs.as_raw_fd().to_string()).arg(extension.as_raw_fd().to_string());
+    command
+        .arg0("wsgid")
+        .arg("worker-exec")
+        .arg(theirs.as_raw_fd().to_string())
+        .arg(extension.as_raw_fd().to_string());
     if enter_home {
         command.arg("--enter-home");
     }
     for entrance in entrances {
         command.arg("--control-group").arg(entrance);
     }
-    command.env_clear().envs(std::env::var_os("TZ").map(|zone| ("TZ", zone)));
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(false);
+    command
+        .env_clear()
+        .envs(std::env::var_os("TZ").map(|zone| ("TZ", zone)));
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(false);
     let child = command.spawn()?;
-    Ok(Spawned { child, control: ours })
+    Ok(Spawned {
+        child,
+        control: ours,
+    })
 }
 
 /// A copy that stays open over exec.
@@ -78,7 +109,10 @@ fn inheritable(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 /// packages put them.
 pub(crate) fn artifact_directories() -> Vec<PathBuf> {
     let mut out = Vec::new();
-    if let Some(beside) = std::env::current_exe().ok().and_then(|exe| exe.parent().map(PathBuf::from)) {
+    if let Some(beside) = std::env::current_exe()
+        .ok()
+        .and_then(|exe| exe.parent().map(PathBuf::from))
+    {
         out.push(beside.clone());
         out.extend(beside.parent().map(|up| up.join("lib/wsgid")));
     }
@@ -94,14 +128,26 @@ fn open_extension() -> Result<OwnedFd, String> {
             match File::open(&path) {
                 Ok(file) => {
                     // Every site's Python loads it.
-                    trust::path(&path).map_err(|why| format!("the worker extension is not used: {why}"))?;
+                    trust::path(&path)
+                        .map_err(|why| format!("the worker extension is not used: {why}"))?;
                     return Ok(file.into());
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(format!("failed to open the worker extension `{}`: {error}", path.display())),
+                Err(error) => {
+                    return Err(format!(
+                        "failed to open the worker extension `{}`: {error}",
+                        path.display()
+                    ));
+                }
             }
         }
     }
-    let places: Vec<String> = directories.iter().map(|directory| format!("`{}`", directory.display())).collect();
-    Err(format!("the worker extension wsgid_worker.so is in none of {}; install it beside wsgid", places.join(", ")))
+    let places: Vec<String> = directories
+        .iter()
+        .map(|directory| format!("`{}`", directory.display()))
+        .collect();
+    Err(format!(
+        "the worker extension wsgid_worker.so is in none of {}; install it beside wsgid",
+        places.join(", ")
+    ))
 }

@@ -16,8 +16,7 @@ use crate::identity::Default as HttpdUser;
 use crate::trust;
 
 /// What is to be said of a process group that runs as httpd's user.
-pub(crate) const AS_HTTPD: &str =
-    "runs as httpd's user, so its code may speak to every process group as httpd does; give it a user of its own";
+pub(crate) const AS_HTTPD: &str = "runs as httpd's user, so its code may speak to every process group as httpd does; give it a user of its own";
 
 /// Where a supervisor on its own finds its configuration.
 #[derive(Clone, Debug)]
@@ -35,7 +34,10 @@ pub(crate) struct Read {
 
 impl Source {
     pub(crate) fn new(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: std::path::absolute(path)?, bound: None })
+        Ok(Self {
+            path: std::path::absolute(path)?,
+            bound: None,
+        })
     }
 
     /// The socket for httpd is there.
@@ -51,7 +53,9 @@ impl Source {
     /// Compares the socket that is there with what is configured now: another
     /// user gets it; a problem in words if it should be elsewhere.
     pub(crate) fn stays_at(&mut self, socket: &Path, httpd: HttpdUser) -> Option<String> {
-        let (bound, owner) = self.bound.get_or_insert_with(|| (socket.to_path_buf(), httpd.uid));
+        let (bound, owner) = self
+            .bound
+            .get_or_insert_with(|| (socket.to_path_buf(), httpd.uid));
         let moved = bound != socket;
         let problem = moved.then(|| {
             let (new, old) = (socket.display(), bound.display());
@@ -63,7 +67,11 @@ impl Source {
         match lchown(&*bound, Some(httpd.uid), None) {
             Ok(()) => *owner = httpd.uid,
             Err(error) => {
-                return Some(format!("httpd-user: failed to give `{}` to uid {}: {error}", bound.display(), httpd.uid));
+                return Some(format!(
+                    "httpd-user: failed to give `{}` to uid {}: {error}",
+                    bound.display(),
+                    httpd.uid
+                ));
             }
         }
         problem
@@ -80,11 +88,22 @@ impl Source {
     pub(crate) fn read(&self, in_force: &InForce) -> Result<Read, String> {
         let loaded = config::load(&self.path, in_force)?;
         let name = &loaded.settings.httpd_user;
-        let number = name.strip_prefix('#').and_then(|number| number.parse().ok());
-        let user = number.map_or_else(|| User::from_name(name), |uid| User::from_uid(Uid::from_raw(uid)));
+        let number = name
+            .strip_prefix('#')
+            .and_then(|number| number.parse().ok());
+        let user = number.map_or_else(
+            || User::from_name(name),
+            |uid| User::from_uid(Uid::from_raw(uid)),
+        );
         let user = user.ok().flatten();
         let user = user.ok_or_else(|| format!("httpd-user: user `{name}` does not exist"))?;
-        Ok(Read { loaded, httpd: HttpdUser { uid: user.uid.as_raw(), gid: user.gid.as_raw() } })
+        Ok(Read {
+            loaded,
+            httpd: HttpdUser {
+                uid: user.uid.as_raw(),
+                gid: user.gid.as_raw(),
+            },
+        })
     }
 }
 
@@ -94,12 +113,23 @@ impl Source {
 /// # Errors
 /// With the path in the text.
 pub(crate) fn bind(path: &Path, httpd: HttpdUser) -> io::Result<OwnedFd> {
-    let named = |error: io::Error| io::Error::new(error.kind(), format!("socket `{}`: {error}", path.display()));
-    let directory = path.parent().ok_or_else(|| named(io::ErrorKind::InvalidInput.into()))?;
+    let named = |error: io::Error| {
+        io::Error::new(
+            error.kind(),
+            format!("socket `{}`: {error}", path.display()),
+        )
+    };
+    let directory = path
+        .parent()
+        .ok_or_else(|| named(io::ErrorKind::InvalidInput.into()))?;
     let distrusted = |why: trust::Distrust| named(io::Error::other(why.to_string()));
     trust::directory_to_be(directory, trust::Sticky::Yes).map_err(distrusted)?;
     if !directory.exists() {
-        DirBuilder::new().recursive(true).mode(0o755).create(directory).map_err(named)?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(directory)
+            .map_err(named)?;
     }
     trust::directory(directory, trust::Sticky::Yes).map_err(distrusted)?;
     let staged = path.with_extension(std::process::id().to_string());
@@ -117,5 +147,7 @@ pub(crate) fn bind(path: &Path, httpd: HttpdUser) -> io::Result<OwnedFd> {
 pub(crate) fn already_there(control: &Path) -> Option<i32> {
     let stream = UnixStream::connect(control).ok()?;
     // Whoever has made the socket.
-    getsockopt(&stream, sockopt::PeerCredentials).ok().map(|peer| peer.pid())
+    getsockopt(&stream, sockopt::PeerCredentials)
+        .ok()
+        .map(|peer| peer.pid())
 }

@@ -52,13 +52,20 @@ pub(crate) fn run(args: &Supervise) -> ExitCode {
         tracing::error!("failed to block signals: {error}");
     }
     let options = match (&args.config, args.resume) {
-        (_, Some(number)) => resumed(number, &sink).map_err(|error| (exit_code::STARTUP, error.to_string())),
+        (_, Some(number)) => {
+            resumed(number, &sink).map_err(|error| (exit_code::STARTUP, error.to_string()))
+        }
         (Some(path), None) => on_its_own(path, &sink),
         (None, None) => from_httpd(&sink).map_err(|error| (exit_code::STARTUP, error.to_string())),
     };
-    let program = std::env::current_exe().map(|path| Program { path, log_level: args.log_level.clone() });
+    let program = std::env::current_exe().map(|path| Program {
+        path,
+        log_level: args.log_level.clone(),
+    });
     let outcome = options.and_then(|options| {
-        program.and_then(|program| start(options, &program)).map_err(|error| (exit_code::STARTUP, error.to_string()))
+        program
+            .and_then(|program| start(options, &program))
+            .map_err(|error| (exit_code::STARTUP, error.to_string()))
     });
     let code = match outcome {
         Ok(()) => exit_code::OK,
@@ -72,7 +79,11 @@ pub(crate) fn run(args: &Supervise) -> ExitCode {
 }
 
 /// Whether this program could go on with what the one before has written.
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "both are for the supervisor that asks")]
+#[expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "both are for the supervisor that asks"
+)]
 fn check(resume: Option<RawFd>) -> ExitCode {
     match resume.map(|number| sys::inherited(number).and_then(reexec::read)) {
         Some(Ok(_)) => {
@@ -80,7 +91,10 @@ fn check(resume: Option<RawFd>) -> ExitCode {
             ExitCode::from(exit_code::OK)
         }
         Some(Err(error)) => {
-            eprintln!("wsgid {}: the state cannot be read: {error}", env!("CARGO_PKG_VERSION"));
+            eprintln!(
+                "wsgid {}: the state cannot be read: {error}",
+                env!("CARGO_PKG_VERSION")
+            );
             ExitCode::from(exit_code::FAILURE)
         }
         None => ExitCode::from(exit_code::FAILURE),
@@ -94,7 +108,9 @@ fn start(mut options: Options, program: &Program) -> io::Result<()> {
     nix::unistd::chdir("/")?;
     let sink = options.sink.clone();
     loop {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let mut next = match runtime.block_on(supervisor::run(options))? {
             Outcome::Ended => return Ok(()),
             Outcome::Next(next) => next,
@@ -115,40 +131,76 @@ fn resumed(number: RawFd, sink: &log::Sink) -> io::Result<Options> {
 
 fn from_before(mut before: Handover, sink: &log::Sink) -> io::Result<Options> {
     let listener = before.kept.take(before.state.listener)?;
-    let parent = before.state.parent.map(|number| before.kept.take(number)).transpose()?;
-    let source = before.state.source.as_deref().map(Source::new).transpose()?;
+    let parent = before
+        .state
+        .parent
+        .map(|number| before.kept.take(number))
+        .transpose()?;
+    let source = before
+        .state
+        .source
+        .as_deref()
+        .map(Source::new)
+        .transpose()?;
     let control = before.state.control.clone();
-    Ok(Options { sink: sink.clone(), listener, parent, control, source, before: Some(before) })
+    Ok(Options {
+        sink: sink.clone(),
+        listener,
+        parent,
+        control,
+        source,
+        before: Some(before),
+    })
 }
 
 fn from_httpd(sink: &log::Sink) -> io::Result<Options> {
     let (parent, listener) = inherited()?;
     let control = leftovers::path_of(&listener).map(|path| path.with_file_name(control::NAME));
-    Ok(Options { sink: sink.clone(), listener, parent: Some(parent), control, source: None, before: None })
+    Ok(Options {
+        sink: sink.clone(),
+        listener,
+        parent: Some(parent),
+        control,
+        source: None,
+        before: None,
+    })
 }
 
 fn on_its_own(path: &Path, sink: &log::Sink) -> Result<Options, (u8, String)> {
     let startup = |error: io::Error| (exit_code::STARTUP, error.to_string());
     let mut source = Source::new(path).map_err(startup)?;
-    let read = source.read(&InForce::new()).map_err(|text| (exit_code::CONFIGURATION, text))?;
+    let read = source
+        .read(&InForce::new())
+        .map_err(|text| (exit_code::CONFIGURATION, text))?;
     let socket = read.loaded.settings.socket.clone();
     let control = socket.with_file_name(control::NAME);
     if let Some(other) = standalone::already_there(&control) {
         let control = control.display();
-        let text =
-            format!("the supervisor with pid {other} listens at `{control}`; say wsgid reload, or stop it first");
+        let text = format!(
+            "the supervisor with pid {other} listens at `{control}`; say wsgid reload, or stop it first"
+        );
         return Err((exit_code::STARTUP, text));
     }
     let listener = standalone::bind(&socket, read.httpd).map_err(startup)?;
     source.is_bound(&socket, read.httpd);
     let control = Some(control);
-    Ok(Options { sink: sink.clone(), listener, parent: None, control, source: Some(source), before: None })
+    Ok(Options {
+        sink: sink.clone(),
+        listener,
+        parent: None,
+        control,
+        source: Some(source),
+        before: None,
+    })
 }
 
 fn inherited() -> io::Result<(OwnedFd, OwnedFd)> {
     let named = |what: &'static str| {
         move |error: io::Error| {
-            io::Error::new(error.kind(), format!("{what} was not inherited: {error}; this command is for httpd"))
+            io::Error::new(
+                error.kind(),
+                format!("{what} was not inherited: {error}; this command is for httpd"),
+            )
         }
     };
     let parent = sys::inherited(PARENT).map_err(named("descriptor 3 (control socket)"))?;
@@ -167,7 +219,9 @@ fn say_what_memory_does() {
 }
 
 fn raise_descriptor_limit() {
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return;
+    };
     let wanted = hard.min(DESCRIPTORS_WANTED);
     if soft < wanted
         && let Err(errno) = setrlimit(Resource::RLIMIT_NOFILE, wanted, hard)

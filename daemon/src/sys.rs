@@ -1,7 +1,10 @@
 //! The daemon's only unsafe code: descriptors that arrive by number, and the
 //! local time of the C library. Called at start-up by `supervise` and by the
 //! launcher, and by the log's clock.
-#![expect(unsafe_code, reason = "inherited descriptors and localtime_r have no safe form")]
+#![expect(
+    unsafe_code,
+    reason = "inherited descriptors and localtime_r have no safe form"
+)]
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -124,7 +127,11 @@ const SETGROUPS: libc::c_long = libc::SYS_setgroups32;
 pub(crate) fn set_thread_groups(groups: &[u32]) -> io::Result<()> {
     // SAFETY: a slice with its length, alive for the call.
     let outcome = unsafe { libc::syscall(SETGROUPS, groups.len(), groups.as_ptr()) };
-    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if outcome == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// The extended attribute that is the access list of a file.
@@ -137,8 +144,20 @@ const ACCESS_LIST: &CStr = c"system.posix_acl_access";
 pub(crate) fn set_access_list(path: &Path, list: &[u8]) -> io::Result<()> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     // SAFETY: two C strings and a slice with its length, alive for the call.
-    let outcome = unsafe { libc::setxattr(path.as_ptr(), ACCESS_LIST.as_ptr(), list.as_ptr().cast(), list.len(), 0) };
-    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    let outcome = unsafe {
+        libc::setxattr(
+            path.as_ptr(),
+            ACCESS_LIST.as_ptr(),
+            list.as_ptr().cast(),
+            list.len(),
+            0,
+        )
+    };
+    if outcome == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Whether a file has one. To look needs no capability.
@@ -148,7 +167,8 @@ pub(crate) fn set_access_list(path: &Path, list: &[u8]) -> io::Result<()> {
 pub(crate) fn has_access_list(path: &Path) -> io::Result<bool> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     // SAFETY: two C strings, alive for the call; no room is given for the value.
-    let size = unsafe { libc::getxattr(path.as_ptr(), ACCESS_LIST.as_ptr(), std::ptr::null_mut(), 0) };
+    let size =
+        unsafe { libc::getxattr(path.as_ptr(), ACCESS_LIST.as_ptr(), std::ptr::null_mut(), 0) };
     if size >= 0 {
         return Ok(true);
     }
@@ -167,7 +187,11 @@ pub(crate) fn remove_access_list(path: &Path) -> io::Result<()> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     // SAFETY: two C strings, alive for the call.
     let outcome = unsafe { libc::removexattr(path.as_ptr(), ACCESS_LIST.as_ptr()) };
-    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if outcome == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Gives up the controlling terminal, which the descriptor is. Only for a
@@ -175,7 +199,11 @@ pub(crate) fn remove_access_list(path: &Path) -> io::Result<()> {
 pub(crate) fn give_up_terminal(terminal: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: a system call on a number, without an argument.
     let outcome = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCNOTTY) };
-    if outcome < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if outcome < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }
 
 /// Sets the scheduling priority of a process's first thread, and of what that
@@ -186,7 +214,11 @@ pub(crate) fn give_up_terminal(terminal: BorrowedFd<'_>) -> io::Result<()> {
 pub(crate) fn set_nice(process: u32, nice: i32) -> io::Result<()> {
     // SAFETY: plain numbers in, a plain number out.
     let outcome = unsafe { libc::setpriority(libc::PRIO_PROCESS, process, nice) };
-    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if outcome == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Enters a new, empty session keyring: what is in that of whoever started the
@@ -195,12 +227,22 @@ pub(crate) fn set_nice(process: u32, nice: i32) -> io::Result<()> {
 /// # Errors
 /// As `keyctl(2)`; a kernel, or a container, without keyrings has none to inherit.
 pub(crate) fn leave_keyring() -> io::Result<()> {
-    let (join, unnamed) = (i64::from(libc::KEYCTL_JOIN_SESSION_KEYRING), std::ptr::null::<libc::c_char>());
+    let (join, unnamed) = (
+        i64::from(libc::KEYCTL_JOIN_SESSION_KEYRING),
+        std::ptr::null::<libc::c_char>(),
+    );
     // SAFETY: the operation takes a name or NULL, and no other argument.
     match unsafe { libc::syscall(libc::SYS_keyctl, join, unnamed) } {
         outcome if outcome >= 0 => Ok(()),
         _ => match io::Error::last_os_error() {
-            error if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM | libc::EACCES)) => Ok(()),
+            error
+                if matches!(
+                    error.raw_os_error(),
+                    Some(libc::ENOSYS | libc::EPERM | libc::EACCES)
+                ) =>
+            {
+                Ok(())
+            }
             error => Err(error),
         },
     }
@@ -216,7 +258,10 @@ pub(crate) fn clear_capabilities() -> io::Result<()> {
     const VERSION_3: u32 = 0x2008_0522;
     let header = [VERSION_3, 0];
     let none = [0_u32; 6];
-    let (ambient, clear) = (libc::PR_CAP_AMBIENT, libc::c_ulong::from(libc::PR_CAP_AMBIENT_CLEAR_ALL as u32));
+    let (ambient, clear) = (
+        libc::PR_CAP_AMBIENT,
+        libc::c_ulong::from(libc::PR_CAP_AMBIENT_CLEAR_ALL as u32),
+    );
     // SAFETY: plain numbers. A kernel without ambient capabilities says EINVAL.
     unsafe { libc::prctl(ambient, clear, 0_u64, 0_u64, 0_u64) };
     // SAFETY: the kernel reads two numbers of the header and three sets twice.
@@ -241,7 +286,11 @@ pub(crate) fn leave_terminal(command: &mut std::process::Command) {
 pub(crate) fn set_nice_of_group(leader: u32, nice: i32) -> io::Result<()> {
     // SAFETY: plain numbers in, a plain number out.
     let outcome = unsafe { libc::setpriority(libc::PRIO_PGRP, leader, nice) };
-    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if outcome == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Marks every descriptor from `first` on to be closed on exec, whoever
@@ -250,15 +299,28 @@ pub(crate) fn set_nice_of_group(leader: u32, nice: i32) -> io::Result<()> {
 /// # Errors
 /// If neither the system call nor `/proc/self/fd` works.
 pub(crate) fn close_on_exec_from(first: RawFd) -> io::Result<()> {
-    let (first_unsigned, flag) = (u64::try_from(first).unwrap_or(0), u64::from(libc::CLOSE_RANGE_CLOEXEC));
+    let (first_unsigned, flag) = (
+        u64::try_from(first).unwrap_or(0),
+        u64::from(libc::CLOSE_RANGE_CLOEXEC),
+    );
     // SAFETY: CLOSE_RANGE_CLOEXEC only sets a flag; no descriptor is closed
     // under an owner.
-    let outcome = unsafe { libc::syscall(libc::SYS_close_range, first_unsigned, u64::from(u32::MAX), flag) };
+    let outcome = unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            first_unsigned,
+            u64::from(u32::MAX),
+            flag,
+        )
+    };
     if outcome == 0 {
         return Ok(());
     }
     for entry in std::fs::read_dir("/proc/self/fd")? {
-        let number = entry?.file_name().to_str().and_then(|name| name.parse::<RawFd>().ok());
+        let number = entry?
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<RawFd>().ok());
         if let Some(number) = number.filter(|number| *number >= first) {
             // SAFETY: the borrow lasts for one fcntl, which fails harmlessly
             // if the descriptor has gone (as that of the directory will).
@@ -347,11 +409,21 @@ pub(crate) fn kill_at(pidfd: BorrowedFd<'_>) -> io::Result<()> {
 
 /// A short extended attribute of a file, if it has it.
 pub(crate) fn attribute(path: &Path, name: &str) -> Option<Vec<u8>> {
-    let (path, name) = (CString::new(path.as_os_str().as_bytes()).ok()?, CString::new(name).ok()?);
+    let (path, name) = (
+        CString::new(path.as_os_str().as_bytes()).ok()?,
+        CString::new(name).ok()?,
+    );
     let mut value = vec![0_u8; 64];
     // SAFETY: both names end with NUL, and the kernel writes at most as many
     // bytes as it is told.
-    let len = unsafe { libc::getxattr(path.as_ptr(), name.as_ptr(), value.as_mut_ptr().cast(), value.len()) };
+    let len = unsafe {
+        libc::getxattr(
+            path.as_ptr(),
+            name.as_ptr(),
+            value.as_mut_ptr().cast(),
+            value.len(),
+        )
+    };
     value.truncate(usize::try_from(len).ok()?);
     Some(value)
 }

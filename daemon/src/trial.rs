@@ -44,7 +44,11 @@ pub(crate) fn run(command: &mut Command, limit: Duration) -> io::Result<Outcome>
 ///
 /// # Errors
 /// If it cannot be started, or if something that it left behind does not end.
-pub(crate) fn run_whole(command: &mut Command, input: &[u8], limit: Duration) -> io::Result<Outcome> {
+pub(crate) fn run_whole(
+    command: &mut Command,
+    input: &[u8],
+    limit: Duration,
+) -> io::Result<Outcome> {
     let before = proc::children();
     set_child_subreaper(true)?;
     let outcome = begin(command, input, limit)?;
@@ -62,9 +66,13 @@ fn end_children(others: &[u32]) -> io::Result<()> {
             .filter(|pid| !others.contains(pid))
             .filter_map(|pid| i32::try_from(pid).ok().map(Pid::from_raw))
             .collect();
-        let Some(first) = left.first() else { return Ok(()) };
+        let Some(first) = left.first() else {
+            return Ok(());
+        };
         if Instant::now() > deadline {
-            return Err(io::Error::other(format!("process {first}, which it has left behind, does not end")));
+            return Err(io::Error::other(format!(
+                "process {first}, which it has left behind, does not end"
+            )));
         }
         for pid in &left {
             let _ = kill(*pid, Signal::SIGKILL);
@@ -86,17 +94,30 @@ struct Ended {
 impl Ended {
     fn collect(self) -> Outcome {
         let take = |output: Option<Receiver<Vec<u8>>>| {
-            let left = self.deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(500));
-            output.and_then(|bytes| bytes.recv_timeout(left).ok()).unwrap_or_default()
+            let left = self
+                .deadline
+                .saturating_duration_since(Instant::now())
+                .max(Duration::from_millis(500));
+            output
+                .and_then(|bytes| bytes.recv_timeout(left).ok())
+                .unwrap_or_default()
         };
-        Outcome { status: self.status, out: take(self.out), err: take(self.err) }
+        Outcome {
+            status: self.status,
+            out: take(self.out),
+            err: take(self.err),
+        }
     }
 }
 
 /// Runs the program; what it has printed is collected later.
 fn begin(command: &mut Command, input: &[u8], limit: Duration) -> io::Result<Ended> {
     let deadline = Instant::now() + limit;
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
     let (out, err) = (child.stdout.take().map(read), child.stderr.take().map(read));
     if let Some(mut pipe) = child.stdin.take() {
         // One that does not want it says so by how it ends.
@@ -111,7 +132,12 @@ fn begin(command: &mut Command, input: &[u8], limit: Duration) -> io::Result<End
         child.kill()?;
         child.wait()?;
     }
-    Ok(Ended { status, out, err, deadline })
+    Ok(Ended {
+        status,
+        out,
+        err,
+        deadline,
+    })
 }
 
 /// Waits until the deadline for it to end.
@@ -157,7 +183,10 @@ mod tests {
     #[test]
     fn what_it_prints_is_heard() {
         let (outcome, _) = shell("cat; echo why >&2; exit 3", Duration::from_secs(10));
-        assert_eq!((outcome.out.as_slice(), outcome.err.as_slice()), (&b"input"[..], &b"why\n"[..]));
+        assert_eq!(
+            (outcome.out.as_slice(), outcome.err.as_slice()),
+            (&b"input"[..], &b"why\n"[..])
+        );
         assert_eq!(outcome.status.and_then(|status| status.code()), Some(3));
     }
 

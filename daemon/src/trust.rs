@@ -14,7 +14,10 @@ pub(crate) use wsgid_protocol::trust::{Distrust, Sticky};
 /// A file whose content we obey, opened already.
 pub(crate) fn file(facts: &Metadata) -> Result<(), String> {
     if !is_ours(facts, geteuid().as_raw()) {
-        return Err(format!("it belongs to uid {}; give it to the supervisor's user with chown", facts.uid()));
+        return Err(format!(
+            "it belongs to uid {}; give it to the supervisor's user with chown",
+            facts.uid()
+        ));
     }
     if is_open(facts) {
         return Err("others may write it; take that away with chmod go-w".to_owned());
@@ -24,7 +27,11 @@ pub(crate) fn file(facts: &Metadata) -> Result<(), String> {
 
 /// A file that root reads, runs or writes, and all directories above it.
 pub(crate) fn path(path: &Path) -> Result<(), Distrust> {
-    if geteuid().is_root() { trust::file(path, 0) } else { Ok(()) }
+    if geteuid().is_root() {
+        trust::file(path, 0)
+    } else {
+        Ok(())
+    }
 }
 
 /// A directory whose names mean what we made them to mean: it and all above it.
@@ -41,5 +48,9 @@ pub(crate) fn directory(path: &Path, sticky: Sticky) -> Result<(), Distrust> {
 
 /// The same for one that is made if it is not there.
 pub(crate) fn directory_to_be(path: &Path, sticky: Sticky) -> Result<(), Distrust> {
-    if geteuid().is_root() { trust::directory_to_be(path, 0, sticky) } else { Ok(()) }
+    if geteuid().is_root() {
+        trust::directory_to_be(path, 0, sticky)
+    } else {
+        Ok(())
+    }
 }

@@ -37,7 +37,8 @@ pub(crate) fn admit(socket: &Path, uids: &BTreeSet<u32>) -> io::Result<()> {
         return Ok(());
     }
     // What the list allowed at most stays as the rights of the file's group.
-    let removed = sys::remove_access_list(socket).and_then(|()| set_permissions(socket, Permissions::from_mode(0o600)));
+    let removed = sys::remove_access_list(socket)
+        .and_then(|()| set_permissions(socket, Permissions::from_mode(0o600)));
     match removed {
         // It was inherited from the directory. Whoever gets in by it is asked for
         // his number and turned away.
@@ -59,9 +60,17 @@ fn access_list(uids: &BTreeSet<u32>) -> Vec<u8> {
     const MASK: u16 = 0x10;
     const OTHER: u16 = 0x20;
     let users = uids.iter().map(|uid| (USER, WRITE, *uid));
-    let rest = [(GROUP, 0, NOBODY), (MASK, WRITE, NOBODY), (OTHER, 0, NOBODY)];
+    let rest = [
+        (GROUP, 0, NOBODY),
+        (MASK, WRITE, NOBODY),
+        (OTHER, 0, NOBODY),
+    ];
     let mut out = 2_u32.to_le_bytes().to_vec();
-    for (tag, rights, number) in [(OWNER, READ_WRITE, NOBODY)].into_iter().chain(users).chain(rest) {
+    for (tag, rights, number) in [(OWNER, READ_WRITE, NOBODY)]
+        .into_iter()
+        .chain(users)
+        .chain(rest)
+    {
         out.extend(tag.to_le_bytes());
         out.extend(rights.to_le_bytes());
         out.extend(number.to_le_bytes());

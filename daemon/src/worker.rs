@@ -85,7 +85,10 @@ impl Handle {
     /// is lost: its connections are looked after when it is reaped. Returns
     /// `false` if the worker does not read what it is sent.
     pub(crate) fn send(&self, message: impl Into<Outgoing>) -> bool {
-        !matches!(self.messages.try_send(message.into()), Err(TrySendError::Full(_)))
+        !matches!(
+            self.messages.try_send(message.into()),
+            Err(TrySendError::Full(_))
+        )
     }
 
     /// Ends the tasks; the process runs on.
@@ -95,7 +98,14 @@ impl Handle {
 
     /// Waits until they have ended.
     pub(crate) async fn still(self, deadline: Instant) -> Still {
-        let Self { frozen, mut tasks, link, pipes, messages, .. } = self;
+        let Self {
+            frozen,
+            mut tasks,
+            link,
+            pipes,
+            messages,
+            ..
+        } = self;
         // What sends is the only one that a worker can hold up.
         let sent = tokio::time::timeout_at(deadline, &mut tasks.send).await;
         tasks.send.abort();
@@ -104,9 +114,18 @@ impl Handle {
             let _ = tokio::time::timeout_at(deadline, copy).await;
         }
         let broken = sent.is_err();
-        let (outbox, inbox) = (sent.ok().and_then(Result::ok).unwrap_or_default(), inbox.ok().and_then(Result::ok));
+        let (outbox, inbox) = (
+            sent.ok().and_then(Result::ok).unwrap_or_default(),
+            inbox.ok().and_then(Result::ok),
+        );
         drop((frozen, messages));
-        Still { control: link, pipes, inbox: inbox.unwrap_or_default(), outbox, broken }
+        Still {
+            control: link,
+            pipes,
+            inbox: inbox.unwrap_or_default(),
+            outbox,
+            broken,
+        }
     }
 
     /// Signals the worker; SIGKILL goes to its whole process group.
@@ -131,11 +150,21 @@ pub(crate) fn attend(
 ) -> io::Result<Handle> {
     let Spawned { mut child, control } = spawned;
     let pid = child.id().ok_or(io::ErrorKind::NotFound)?;
-    let fds =
-        [child.stdout.take().map(|pipe| pipe.into_owned_fd()), child.stderr.take().map(|pipe| pipe.into_owned_fd())];
-    let [Some(out), Some(err)] = fds else { return Err(io::ErrorKind::NotFound.into()) };
+    let fds = [
+        child.stdout.take().map(|pipe| pipe.into_owned_fd()),
+        child.stderr.take().map(|pipe| pipe.into_owned_fd()),
+    ];
+    let [Some(out), Some(err)] = fds else {
+        return Err(io::ErrorKind::NotFound.into());
+    };
     let control = Guarded::new(control, output.group.as_str());
-    begin((id, pid), (control, [out?, err?], Vec::new()), Process::Started(child), output, events)
+    begin(
+        (id, pid),
+        (control, [out?, err?], Vec::new()),
+        Process::Started(child),
+        output,
+        events,
+    )
 }
 
 /// Goes on with a worker that the program before has started, and perhaps has
@@ -146,7 +175,13 @@ pub(crate) fn adopt(
     output: Output,
     events: Sender<(WorkerId, WorkerEvent)>,
 ) -> io::Result<Handle> {
-    begin((id, pid), (control, pipes, inbox), Process::adopt(pid, ended)?, output, events)
+    begin(
+        (id, pid),
+        (control, pipes, inbox),
+        Process::adopt(pid, ended)?,
+        output,
+        events,
+    )
 }
 
 fn begin(
@@ -161,17 +196,51 @@ fn begin(
     let (signals, signal_inbox) = channel(16);
     let (frozen, freeze) = freeze::pair();
     let [out, err] = pipes;
-    let (out, err) = (Arc::new(pipe::Receiver::from_owned_fd(out)?), Arc::new(pipe::Receiver::from_owned_fd(err)?));
+    let (out, err) = (
+        Arc::new(pipe::Receiver::from_owned_fd(out)?),
+        Arc::new(pipe::Receiver::from_owned_fd(err)?),
+    );
     let copy_output = |pipe: &Arc<pipe::Receiver>, stream| {
-        let (name, to) = (output.group.clone(), (output.sink.clone(), output.target.clone()));
-        tokio::spawn(forward(Arc::clone(pipe), stream, (name, pid), to, freeze.clone()))
+        let (name, to) = (
+            output.group.clone(),
+            (output.sink.clone(), output.target.clone()),
+        );
+        tokio::spawn(forward(
+            Arc::clone(pipe),
+            stream,
+            (name, pid),
+            to,
+            freeze.clone(),
+        ))
     };
-    let copy = vec![copy_output(&out, Stream::Out), copy_output(&err, Stream::Err)];
+    let copy = vec![
+        copy_output(&out, Stream::Out),
+        copy_output(&err, Stream::Err),
+    ];
     let copies: Vec<_> = copy.iter().map(JoinHandle::abort_handle).collect();
-    let send = tokio::spawn(send_all(Arc::clone(&link), outbox, freeze.clone(), (id, events.clone())));
-    let watch = Watch { id, pid, link: Arc::clone(&link), events, frozen: freeze };
+    let send = tokio::spawn(send_all(
+        Arc::clone(&link),
+        outbox,
+        freeze.clone(),
+        (id, events.clone()),
+    ));
+    let watch = Watch {
+        id,
+        pid,
+        link: Arc::clone(&link),
+        events,
+        frozen: freeze,
+    };
     let watch = tokio::spawn(watch.live(process, signal_inbox, Inbox::with(&inbox), copies));
-    Ok(Handle { pid, messages, signals, frozen, tasks: Tasks { watch, send, copy }, link, pipes: vec![out, err] })
+    Ok(Handle {
+        pid,
+        messages,
+        signals,
+        frozen,
+        tasks: Tasks { watch, send, copy },
+        link,
+        pipes: vec![out, err],
+    })
 }
 
 /// Sends until the worker has gone, or until `frozen`; gives what is left.
@@ -220,7 +289,9 @@ impl Rate {
         if passed >= Duration::from_secs(1) {
             (self.since, self.count) = (Instant::now(), 0);
         }
-        self.count = self.count.saturating_add(u32::try_from(messages).unwrap_or(u32::MAX));
+        self.count = self
+            .count
+            .saturating_add(u32::try_from(messages).unwrap_or(u32::MAX));
         (self.count > MESSAGES_PER_SECOND).then(|| Duration::from_secs(1).saturating_sub(passed))
     }
 }
@@ -243,7 +314,9 @@ impl Watch {
         mut inbox: Inbox,
         copies: Vec<AbortHandle>,
     ) -> Vec<u8> {
-        let Some(status) = self.run(process, signals, &mut inbox).await else { return inbox.rest() };
+        let Some(status) = self.run(process, signals, &mut inbox).await else {
+            return inbox.rest();
+        };
         let last_words = Instant::now() + LAST_WORDS;
         while Instant::now() < last_words && copies.iter().any(|copy| !copy.is_finished()) {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -258,7 +331,14 @@ impl Watch {
         mut signals: Receiver<Signal>,
         inbox: &mut Inbox,
     ) -> Option<ExitStatus> {
-        let (mut open, mut rate) = (true, Rate { since: Instant::now(), count: 0, told: false });
+        let (mut open, mut rate) = (
+            true,
+            Rate {
+                since: Instant::now(),
+                count: 0,
+                told: false,
+            },
+        );
         let mut frozen = self.frozen.clone();
         loop {
             tokio::select! {
@@ -281,7 +361,12 @@ impl Watch {
     }
 
     /// Reports what a worker said. Returns whether it may go on.
-    async fn take(&self, got: io::Result<(Vec<FromWorker>, bool)>, unknown: usize, rate: &mut Rate) -> bool {
+    async fn take(
+        &self,
+        got: io::Result<(Vec<FromWorker>, bool)>,
+        unknown: usize,
+        rate: &mut Rate,
+    ) -> bool {
         if unknown > 0 && !std::mem::replace(&mut rate.told, true) {
             let release = env!("CARGO_PKG_VERSION");
             tracing::warn!(
@@ -304,7 +389,10 @@ impl Watch {
             tokio::time::sleep(pause).await;
         }
         if ended {
-            self.report(WorkerEvent::Broken("it closed its control socket".to_owned())).await;
+            self.report(WorkerEvent::Broken(
+                "it closed its control socket".to_owned(),
+            ))
+            .await;
         }
         !ended
     }
@@ -325,7 +413,9 @@ impl Watch {
     }
 
     fn signal(&self, signal: Signal) {
-        let Ok(pid) = i32::try_from(self.pid).map(Pid::from_raw) else { return };
+        let Ok(pid) = i32::try_from(self.pid).map(Pid::from_raw) else {
+            return;
+        };
         // The group exists only after the launcher has made it; the worker itself
         // is signalled in any case.
         if signal == Signal::SIGKILL {

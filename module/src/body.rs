@@ -49,42 +49,75 @@ enum Announced {
 }
 
 /// Reads the two headers. The error is the status to answer with.
-fn announced(transfer_encoding: Option<&[u8]>, content_length: Option<&[u8]>) -> Result<Announced, i32> {
+fn announced(
+    transfer_encoding: Option<&[u8]>,
+    content_length: Option<&[u8]>,
+) -> Result<Announced, i32> {
     if let Some(encoding) = transfer_encoding {
-        return if encoding.eq_ignore_ascii_case(b"chunked") { Ok(Announced::Chunked) } else { Err(501) };
+        return if encoding.eq_ignore_ascii_case(b"chunked") {
+            Ok(Announced::Chunked)
+        } else {
+            Err(501)
+        };
     }
-    let Some(length) = content_length else { return Ok(Announced::None) };
+    let Some(length) = content_length else {
+        return Ok(Announced::None);
+    };
     if length.is_empty() || !length.iter().all(u8::is_ascii_digit) {
         return Err(400);
     }
-    let length = std::str::from_utf8(length).ok().and_then(|text| text.parse().ok()).ok_or(400)?;
-    Ok(if length == 0 { Announced::None } else { Announced::Length(length) })
+    let length = std::str::from_utf8(length)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .ok_or(400)?;
+    Ok(if length == 0 {
+        Announced::None
+    } else {
+        Announced::Length(length)
+    })
 }
 
 impl<'r> Body<'r> {
     /// Looks at what was announced, refuses what may not come, and reads a
     /// small body completely. The error is the status to answer with.
     pub(crate) fn begin(r: Request<'r>, config: &DirConfig<'_>) -> Result<Self, i32> {
-        let mut body =
-            Self { r, brigade: r.brigade(), buffer: Vec::new(), ended: true, exists: false, guard: None, left: 0 };
+        let mut body = Self {
+            r,
+            brigade: r.brigade(),
+            buffer: Vec::new(),
+            ended: true,
+            exists: false,
+            guard: None,
+            left: 0,
+        };
         // The body belongs to the main request.
         if r.is_subrequest() {
             return Ok(body);
         }
         let header = |name: &CStr| r.headers_in().get(name).map(CStr::to_bytes);
-        let announced = announced(header(c"Transfer-Encoding"), header(c"Content-Length")).inspect_err(|status| {
-            log::request(r, Level::ERR, || format!("WSGID0040: the request's body is announced wrongly ({status})"));
-        })?;
+        let announced = announced(header(c"Transfer-Encoding"), header(c"Content-Length"))
+            .inspect_err(|status| {
+                log::request(r, Level::ERR, || {
+                    format!("WSGID0040: the request's body is announced wrongly ({status})")
+                });
+            })?;
         match announced {
             Announced::None => return Ok(body),
             // HTTP/2 has no chunks; httpd only names a body without length so.
             Announced::Chunked if config.chunked_request != Some(true) && !r.is_secondary() => {
-                log::request(r, Level::INFO, || "a chunked request body needs WSGIChunkedRequest On".to_owned());
+                log::request(r, Level::INFO, || {
+                    "a chunked request body needs WSGIChunkedRequest On".to_owned()
+                });
                 return Err(411);
             }
-            Announced::Length(length) if r.limit_request_body() > 0 && length > r.limit_request_body() => {
+            Announced::Length(length)
+                if r.limit_request_body() > 0 && length > r.limit_request_body() =>
+            {
                 log::request(r, Level::INFO, || {
-                    format!("a request body of {length} bytes is above LimitRequestBody {}", r.limit_request_body())
+                    format!(
+                        "a request body of {length} bytes is above LimitRequestBody {}",
+                        r.limit_request_body()
+                    )
                 });
                 return Err(413);
             }
@@ -92,7 +125,11 @@ impl<'r> Body<'r> {
         }
         body.exists = true;
         body.ended = false;
-        body.left = if let Announced::Length(length) = announced { length } else { u64::MAX };
+        body.left = if let Announced::Length(length) = announced {
+            length
+        } else {
+            u64::MAX
+        };
         if let Announced::Length(length) = announced
             && length <= u64::from(MAX_INLINE_BODY_LEN)
             && !r.expects_continue()
@@ -152,7 +189,14 @@ impl<'r> Body<'r> {
 
     /// One read. Without `block` nothing may come.
     fn read_some(&mut self, block: bool, len: u64) -> Result<(), BodyTrouble> {
-        let Self { r, brigade, buffer, ended, left, .. } = self;
+        let Self {
+            r,
+            brigade,
+            buffer,
+            ended,
+            left,
+            ..
+        } = self;
         let mut read = || {
             r.read_body(brigade, block, len)?;
             brigade.for_each(|piece| match piece {
@@ -182,15 +226,30 @@ impl<'r> Body<'r> {
 
     /// httpd wanted to answer with this status by itself.
     fn swallowed(&self, status: i32) -> BodyTrouble {
-        let error = if status == 413 { BodyError::TooLarge } else { BodyError::Malformed };
-        log::request(self.r, Level::INFO, || format!("{} (httpd's answer is {status})", error.text()));
+        let error = if status == 413 {
+            BodyError::TooLarge
+        } else {
+            BodyError::Malformed
+        };
+        log::request(self.r, Level::INFO, || {
+            format!("{} (httpd's answer is {status})", error.text())
+        });
         BodyTrouble { status, error }
     }
 
     fn trouble(&self, status: i32) -> BodyTrouble {
-        let trouble = BodyTrouble { status: Request::body_error_status(status), error: body_error(status) };
-        let trouble = if status == sys::AP_FILTER_ERROR { BodyTrouble { status, ..trouble } } else { trouble };
-        log::request(self.r, Level::INFO, || format!("{} (status {status})", trouble.error.text()));
+        let trouble = BodyTrouble {
+            status: Request::body_error_status(status),
+            error: body_error(status),
+        };
+        let trouble = if status == sys::AP_FILTER_ERROR {
+            BodyTrouble { status, ..trouble }
+        } else {
+            trouble
+        };
+        log::request(self.r, Level::INFO, || {
+            format!("{} (status {status})", trouble.error.text())
+        });
         trouble
     }
 }
@@ -199,7 +258,9 @@ impl<'r> Body<'r> {
 fn body_error(status: i32) -> BodyError {
     match status {
         sys::APR_TIMEUP | libc::ETIMEDOUT => BodyError::Timeout,
-        sys::APR_INCOMPLETE | libc::ECONNRESET | libc::EPIPE | libc::ECONNABORTED => BodyError::ClientGone,
+        sys::APR_INCOMPLETE | libc::ECONNRESET | libc::EPIPE | libc::ECONNABORTED => {
+            BodyError::ClientGone
+        }
         libc::ENOSPC => BodyError::TooLarge,
         sys::AP_FILTER_ERROR => BodyError::Malformed,
         _ => BodyError::Other,
@@ -212,7 +273,9 @@ mod tests {
 
     #[test]
     fn what_is_announced() {
-        let say = |te: Option<&str>, cl: Option<&str>| announced(te.map(str::as_bytes), cl.map(str::as_bytes));
+        let say = |te: Option<&str>, cl: Option<&str>| {
+            announced(te.map(str::as_bytes), cl.map(str::as_bytes))
+        };
         assert_eq!(say(None, None), Ok(Announced::None));
         assert_eq!(say(None, Some("0")), Ok(Announced::None));
         assert_eq!(say(None, Some("12")), Ok(Announced::Length(12)));

@@ -44,9 +44,15 @@ pub(crate) fn warn(warning: &Remark) {
 
 /// ServerName may follow the directives that need it.
 fn name_scopes(settings: &mut Settings, main: Server<'_>) {
-    for scope in settings.groups.iter_mut().flat_map(|group| &mut group.scopes) {
+    for scope in settings
+        .groups
+        .iter_mut()
+        .flat_map(|group| &mut group.scopes)
+    {
         let server = main.all().find(|server| server.id() == scope.server);
-        scope.hostname = server.and_then(Server::hostname).map(|name| name.to_string_lossy().into_owned());
+        scope.hostname = server
+            .and_then(Server::hostname)
+            .map(|name| name.to_string_lossy().into_owned());
     }
 }
 
@@ -57,24 +63,44 @@ fn errors(settings: &Settings, main: Server<'_>) -> Vec<Remark> {
         if group == DEFAULT_GROUP {
             continue;
         }
-        let Some(known) = settings.groups.iter().find(|known| known.config.name == *group) else {
+        let Some(known) = settings
+            .groups
+            .iter()
+            .find(|known| known.config.name == *group)
+        else {
             // The supervisor on its own has the options, and httpd the name.
-            let how = settings.daemon_socket.is_some().then_some(" (its name is enough, beside WSGIDaemonSocket)");
+            let how = settings
+                .daemon_socket
+                .is_some()
+                .then_some(" (its name is enough, beside WSGIDaemonSocket)");
             let how = how.unwrap_or_default();
-            let text = format!("the process group `{group}` is not defined; define it with WSGIDaemonProcess{how}");
-            errors.push(Remark { origin: naming.origin.clone(), text });
+            let text = format!(
+                "the process group `{group}` is not defined; define it with WSGIDaemonProcess{how}"
+            );
+            errors.push(Remark {
+                origin: naming.origin.clone(),
+                text,
+            });
             continue;
         };
         let server = main.all().find(|server| server.id() == naming.server);
-        let hostname = server.and_then(Server::hostname).map(|name| name.to_string_lossy());
-        let visible = known.scopes.iter().any(|scope| admits(scope, naming.server, hostname.as_deref()));
+        let hostname = server
+            .and_then(Server::hostname)
+            .map(|name| name.to_string_lossy());
+        let visible = known
+            .scopes
+            .iter()
+            .any(|scope| admits(scope, naming.server, hostname.as_deref()));
         if naming.checks_server && !visible {
             let text = format!(
                 "the process group `{group}` of another virtual host ({}) may not be used here; \
                  define it at server level or in a virtual host with the same ServerName",
                 known.config.origin
             );
-            errors.push(Remark { origin: naming.origin.clone(), text });
+            errors.push(Remark {
+                origin: naming.origin.clone(),
+                text,
+            });
         }
     }
     for server in main.all() {
@@ -95,15 +121,27 @@ fn accounts(settings: &Settings, errors: &mut Vec<Remark>, warnings: &mut Vec<Re
     let before = errors.len();
     for group in &settings.groups {
         let text = account.refuses(&group.config);
-        errors.extend(text.map(|text| Remark { origin: group.config.origin.clone(), text }));
+        errors.extend(text.map(|text| Remark {
+            origin: group.config.origin.clone(),
+            text,
+        }));
     }
     if errors.len() == before
         && let Some(missing) = account.missing(true)
     {
-        let text = format!("neither httpd's children nor applications without a process group can start; {missing}");
-        let remark = Remark { origin: String::new(), text };
+        let text = format!(
+            "neither httpd's children nor applications without a process group can start; {missing}"
+        );
+        let remark = Remark {
+            origin: String::new(),
+            text,
+        };
         // httpd itself takes such a configuration; who asks what does not work is to hear it.
-        if report::is_wanted() { errors.push(remark) } else { warnings.push(remark) }
+        if report::is_wanted() {
+            errors.push(remark)
+        } else {
+            warnings.push(remark)
+        }
     }
 }
 
@@ -125,25 +163,40 @@ fn warnings(settings: &Settings, main: Server<'_>) -> Vec<Remark> {
             ),
             Subject::Proxies | Subject::Restriction => continue,
         };
-        let beside = |other: &Sighting| other.subject == partner && other.section == sighting.section;
-        let around = main.all().find(|server| server.id() == sighting.server).is_some_and(|server| {
-            let defaults = server.directory_defaults();
-            match partner {
-                Subject::Proxies => defaults.trusted_proxies.is_some(),
-                _ => defaults.restrict_process.is_some(),
-            }
-        });
+        let beside =
+            |other: &Sighting| other.subject == partner && other.section == sighting.section;
+        let around = main
+            .all()
+            .find(|server| server.id() == sighting.server)
+            .is_some_and(|server| {
+                let defaults = server.directory_defaults();
+                match partner {
+                    Subject::Proxies => defaults.trusted_proxies.is_some(),
+                    _ => defaults.restrict_process.is_some(),
+                }
+            });
         if !around && !settings.sightings.iter().any(beside) {
-            warnings.push(Remark { origin: sighting.origin.clone(), text: text.to_owned() });
+            warnings.push(Remark {
+                origin: sighting.origin.clone(),
+                text: text.to_owned(),
+            });
         }
     }
-    warnings.extend(settings.groups.iter().filter_map(|group| idle_service(settings, &group.config)));
+    warnings.extend(
+        settings
+            .groups
+            .iter()
+            .filter_map(|group| idle_service(settings, &group.config)),
+    );
     warnings
 }
 
 /// Without a script a service does nothing at all.
 fn idle_service(settings: &Settings, config: &GroupConfig) -> Option<Remark> {
-    let has_script = settings.imports.iter().any(|import| import.process_group == config.name);
+    let has_script = settings
+        .imports
+        .iter()
+        .any(|import| import.process_group == config.name);
     if config.threads > 0 || has_script || settings.daemon_socket.is_some() {
         return None;
     }
@@ -152,17 +205,30 @@ fn idle_service(settings: &Settings, config: &GroupConfig) -> Option<Remark> {
          WSGIImportScript",
         config.name
     );
-    Some(Remark { origin: config.origin.clone(), text })
+    Some(Remark {
+        origin: config.origin.clone(),
+        text,
+    })
 }
 
 /// WSGIProcessGroup outside of sections: known now, so said now.
 fn unknown_default(settings: &Settings, server: Server<'_>) -> Option<Remark> {
     let name = server.directory_defaults().process_group?.to_string_lossy();
-    let known = settings.groups.iter().any(|group| group.config.name == name);
+    let known = settings
+        .groups
+        .iter()
+        .any(|group| group.config.name == name);
     if name.contains("%{") || known {
         return None;
     }
-    let host = server.hostname().map_or_else(|| "?".into(), |name| name.to_string_lossy());
-    let text = format!("WSGIProcessGroup `{name}` (server {host}) is not defined; define it with WSGIDaemonProcess");
-    Some(Remark { origin: String::new(), text })
+    let host = server
+        .hostname()
+        .map_or_else(|| "?".into(), |name| name.to_string_lossy());
+    let text = format!(
+        "WSGIProcessGroup `{name}` (server {host}) is not defined; define it with WSGIDaemonProcess"
+    );
+    Some(Remark {
+        origin: String::new(),
+        text,
+    })
 }

@@ -38,7 +38,11 @@ impl Plan {
     /// Whether several groups take requests, besides the implicit one, which is
     /// always there.
     fn has_several_groups(&self) -> bool {
-        self.groups.values().filter(|group| group.serves && group.name != DEFAULT_GROUP).nth(1).is_some()
+        self.groups
+            .values()
+            .filter(|group| group.serves && group.name != DEFAULT_GROUP)
+            .nth(1)
+            .is_some()
     }
 }
 
@@ -90,14 +94,27 @@ pub(crate) fn init() {
             retained.set_listener(None);
         }
     });
-    let plan = PLAN.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default();
+    let plan = PLAN
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone()
+        .unwrap_or_default();
     let pid = std::process::id();
     // Streams of HTTP/2 run on threads beside the MPM's.
     let idle_max = usize::try_from(server::threads_per_child()).unwrap_or(1) * 2;
-    let pools = Pools::new(idle_max, descriptors() / 2, Loads::of_child(pid, Counted::Workers));
+    let pools = Pools::new(
+        idle_max,
+        descriptors() / 2,
+        Loads::of_child(pid, Counted::Workers),
+    );
     let threads = server::most_children().saturating_mul(server::threads_per_child());
     let crowd = Crowd::of_child(pid, threads, plan.has_several_groups());
-    let _ = CHILD.set(Child { plan, pools, crowd, pid });
+    let _ = CHILD.set(Child {
+        plan,
+        pools,
+        crowd,
+        pid,
+    });
 }
 
 /// How many descriptors this child may have; the clients need some of them.
@@ -144,8 +161,11 @@ impl Waiting {
         // Threads begin at different places, so that they seldom meet.
         let start = usize::try_from(fd).unwrap_or(0) % WAITING_MAX;
         let places = WAITING[start..].iter().chain(&WAITING[..start]);
-        let mut free =
-            places.filter(|place| place.compare_exchange(-1, fd, Ordering::SeqCst, Ordering::SeqCst).is_ok());
+        let mut free = places.filter(|place| {
+            place
+                .compare_exchange(-1, fd, Ordering::SeqCst, Ordering::SeqCst)
+                .is_ok()
+        });
         Self(free.next())
     }
 }

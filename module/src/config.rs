@@ -186,7 +186,10 @@ pub(crate) struct ServerConfig<'p> {
 impl<'p> ServerConfig<'p> {
     /// No alias.
     pub(crate) const fn empty() -> Self {
-        Self { aliases: PoolVec::new(), base: None }
+        Self {
+            aliases: PoolVec::new(),
+            base: None,
+        }
     }
 
     /// The server's own aliases, then the main server's.

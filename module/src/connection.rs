@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt,
+};
 use nix::sys::time::TimeVal;
 use wsgid_protocol::blocking::FrameReader;
 use wsgid_protocol::disposal;
@@ -84,7 +86,10 @@ impl Connection {
         application_group: &ApplicationGroup,
         patience: &mut P,
     ) -> Result<Self, Wait<P::Interruption>> {
-        let path = plan.socket.as_deref().ok_or_else(|| Wait::Io(io::Error::other("there is no supervisor")))?;
+        let path = plan
+            .socket
+            .as_deref()
+            .ok_or_else(|| Wait::Io(io::Error::other("there is no supervisor")))?;
         let socket = open_socket(group).map_err(Wait::Io)?;
         connect_to(&socket, path, group.connect_timeout, patience)?;
         let nonce = u32::from_le_bytes(process::random());
@@ -113,7 +118,10 @@ impl Connection {
     }
 
     fn socket(&self) -> BorrowedFd<'_> {
-        self.socket.as_ref().expect("it is there until it is dropped").as_fd()
+        self.socket
+            .as_ref()
+            .expect("it is there until it is dropped")
+            .as_fd()
     }
 
     /// The descriptor that belongs to a FILE frame, if httpd can serve it.
@@ -161,10 +169,13 @@ impl Connection {
         self.count += 1;
         let id = self.id();
         let hello = self.hello.take();
-        let head_frame = frame_head(Kind::Request, id, head.len())?.with_flags(flags).encode();
+        let head_frame = frame_head(Kind::Request, id, head.len())?
+            .with_flags(flags)
+            .encode();
         let body_bytes = body.unwrap_or_default();
-        let body_frame =
-            frame_head(Kind::Body, id, body_bytes.len())?.with_flags(wsgid_protocol::head::FLAG_END).encode();
+        let body_frame = frame_head(Kind::Body, id, body_bytes.len())?
+            .with_flags(wsgid_protocol::head::FLAG_END)
+            .encode();
         let mut slices = [
             IoSlice::new(hello.as_deref().unwrap_or_default()),
             IoSlice::new(&head_frame),
@@ -176,7 +187,10 @@ impl Connection {
     }
 
     /// Sends HELLO alone, where the supervisor itself answers.
-    pub(crate) fn greet<P: Patience>(&mut self, patience: &mut P) -> Result<(), Wait<P::Interruption>> {
+    pub(crate) fn greet<P: Patience>(
+        &mut self,
+        patience: &mut P,
+    ) -> Result<(), Wait<P::Interruption>> {
         let hello = self.hello.take().unwrap_or_default();
         self.send_slices(&mut [IoSlice::new(&hello)], patience)
     }
@@ -190,14 +204,22 @@ impl Connection {
         payload: &[u8],
         patience: &mut P,
     ) -> Result<(), Wait<P::Interruption>> {
-        let head = frame_head(kind, self.id(), payload.len())?.with_flags(flags).with_code(code).encode();
+        let head = frame_head(kind, self.id(), payload.len())?
+            .with_flags(flags)
+            .with_code(code)
+            .encode();
         self.send_slices(&mut [IoSlice::new(&head), IoSlice::new(payload)], patience)
     }
 
     /// Says that the client has gone, if the socket takes it at once.
     pub(crate) fn cancel(&self) {
         let head = FrameHead::new(Kind::Cancel, self.id(), 0).encode();
-        let _ = send_with_fds(self.socket(), &[IoSlice::new(&head)], &[], MsgFlags::MSG_DONTWAIT);
+        let _ = send_with_fds(
+            self.socket(),
+            &[IoSlice::new(&head)],
+            &[],
+            MsgFlags::MSG_DONTWAIT,
+        );
     }
 
     fn send_slices<P: Patience>(
@@ -218,7 +240,10 @@ impl Connection {
     }
 
     /// Receives once more; 0 is the end.
-    pub(crate) fn fill<P: Patience>(&mut self, patience: &mut P) -> Result<usize, Wait<P::Interruption>> {
+    pub(crate) fn fill<P: Patience>(
+        &mut self,
+        patience: &mut P,
+    ) -> Result<usize, Wait<P::Interruption>> {
         let began = Instant::now();
         if self.quick {
             // Whoever is to answer may run first. Often the answer is here when
@@ -228,7 +253,10 @@ impl Connection {
         }
         let _waiting = Waiting::on(self.socket().as_raw_fd());
         loop {
-            let socket = self.socket.as_ref().expect("it is there until it is dropped");
+            let socket = self
+                .socket
+                .as_ref()
+                .expect("it is there until it is dropped");
             match self.reader.fill(socket.as_fd(), MsgFlags::MSG_DONTWAIT) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 other => return other.map_err(Wait::Io),
@@ -286,13 +314,20 @@ fn encode_frame(kind: Kind, value: &Hello) -> io::Result<Vec<u8>> {
 fn frame_head<I>(kind: Kind, id: u64, len: usize) -> Result<FrameHead, Wait<I>> {
     match u32::try_from(len) {
         Ok(len) if len <= kind.max_len() => Ok(FrameHead::new(kind, id, len)),
-        _ => Err(Wait::Io(io::Error::other(format!("a frame of {len} bytes is too long for {kind:?}")))),
+        _ => Err(Wait::Io(io::Error::other(format!(
+            "a frame of {len} bytes is too long for {kind:?}"
+        )))),
     }
 }
 
 /// A socket whose sends and receives look up at each tick.
 fn open_socket(group: &Group) -> io::Result<OwnedFd> {
-    let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    let socket = socket(
+        AddressFamily::Unix,
+        SockType::Stream,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )?;
     let tick = TimeVal::new(0, i64::try_from(TICK.as_micros()).unwrap_or(250_000));
     take_urgent_bytes_in_line(socket.as_fd());
     setsockopt(&socket, sockopt::ReceiveTimeout, &tick)?;
@@ -324,8 +359,10 @@ fn connect_to<P: Patience>(
             Err(Errno::EAGAIN | Errno::ECONNREFUSED | Errno::EINTR) => {
                 let waited = began.elapsed();
                 if waited >= timeout {
-                    let text =
-                        format!("nobody took the connection within {} s (connect-timeout)", timeout.as_secs_f64());
+                    let text = format!(
+                        "nobody took the connection within {} s (connect-timeout)",
+                        timeout.as_secs_f64()
+                    );
                     return Err(Wait::Io(io::Error::new(io::ErrorKind::TimedOut, text)));
                 }
                 patience.tick(waited).map_err(Wait::Interrupted)?;
@@ -339,5 +376,8 @@ fn connect_to<P: Patience>(
 /// Whether an error of a send or receive means that the other side had gone
 /// without taking what was sent.
 pub(crate) fn was_not_taken(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+    )
 }

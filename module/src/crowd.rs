@@ -32,7 +32,11 @@ const STANDS: Duration = Duration::from_secs(5);
 /// A group whose requests take so long holds its threads.
 const LONG: Duration = Duration::from_secs(6);
 /// From when on a request counts as one that holds its thread.
-const AGES: Ages = Ages { begun: Duration::from_millis(200), begun_old: Duration::from_secs(2), old: LONG };
+const AGES: Ages = Ages {
+    begun: Duration::from_millis(200),
+    begun_old: Duration::from_secs(2),
+    old: LONG,
+};
 /// So long nothing of a group has ended whose answers have only just begun: it streams.
 const STREAMS: Duration = Duration::from_millis(500);
 /// A group needs no longer to end what it has, if its requests may wait.
@@ -145,11 +149,20 @@ impl Facts {
 
     /// Whether the group holds its threads for long.
     fn holds(&self) -> Option<Why> {
-        let Seen { running, begun, old, oldest, .. } = self.seen;
+        let Seen {
+            running,
+            begun,
+            old,
+            oldest,
+            ..
+        } = self.seen;
         let silent = self.silent.min(oldest);
         let most = |count: u32| count > 0 && count.saturating_mul(2) >= running;
-        let fills = |count: u32| self.holder.capacity > 0 && count.saturating_mul(4) >= self.holder.capacity * 3;
-        let streams = begun > 0 && ((most(begun) && silent >= STREAMS) || (fills(begun) && silent >= 2 * STREAMS));
+        let fills = |count: u32| {
+            self.holder.capacity > 0 && count.saturating_mul(4) >= self.holder.capacity * 3
+        };
+        let streams = begun > 0
+            && ((most(begun) && silent >= STREAMS) || (fills(begun) && silent >= 2 * STREAMS));
         if self.holder.for_long || streams || most(old) || (fills(old) && begun > 0) {
             return Some(Why::Holds(if streams { begun } else { old }));
         }
@@ -161,7 +174,9 @@ impl Facts {
     /// How many end in a second, and when all that are under way have ended; not known
     /// while none ends, as when a worker starts again.
     fn drains(&self) -> Option<(u32, Duration)> {
-        let ends = self.ends.filter(|ends| *ends > 0 && self.silent < pace::WINDOW)?;
+        let ends = self
+            .ends
+            .filter(|ends| *ends > 0 && self.silent < pace::WINDOW)?;
         let time = u64::from(self.seen.running) * 1000 / u64::from(ends);
         Some((ends, Duration::from_millis(time)))
     }
@@ -175,7 +190,9 @@ impl Facts {
         if own < self.threads / SMALL {
             // Of those that hold, many small ones must not take all that is kept.
             return match holds {
-                Some(why) if self.all.saturating_add(self.kept() / 2) > self.threads => Verdict::Refused(why),
+                Some(why) if self.all.saturating_add(self.kept() / 2) > self.threads => {
+                    Verdict::Refused(why)
+                }
                 _ => Verdict::Begins,
             };
         }
@@ -184,28 +201,43 @@ impl Facts {
         }
         // Those that wait for their turn begin as others end.
         let running = self.all.saturating_sub(self.waiting);
-        if self.waiting > 0 && self.seen.waiting > 0 && running.saturating_add(self.kept()) < self.threads {
+        if self.waiting > 0
+            && self.seen.waiting > 0
+            && running.saturating_add(self.kept()) < self.threads
+        {
             return Verdict::TakesTurn;
         }
         if let Some((ends, time)) = self.drains().filter(|(_, time)| *time > DRAINS) {
             return Verdict::Refused(Why::Drains(ends, time));
         }
         let silent = self.silent.min(self.seen.oldest);
-        if silent < STANDS { Verdict::Waits } else { Verdict::Refused(Why::Stands(silent)) }
+        if silent < STANDS {
+            Verdict::Waits
+        } else {
+            Verdict::Refused(Why::Stands(silent))
+        }
     }
 
     fn text(&self, why: Why) -> String {
         let kept = self.kept();
         let reason = match why {
             Why::Holds(count) if count > 0 => {
-                format!("{count} of them have begun an answer that does not end or are older than {} s", LONG.as_secs())
+                format!(
+                    "{count} of them have begun an answer that does not end or are older than {} s",
+                    LONG.as_secs()
+                )
             }
             Why::Holds(_) => "they hold their threads until they end".to_owned(),
             Why::Slow(took) => format!("they took {:.1} s each of late", took.as_secs_f64()),
             Why::Drains(ends, time) => {
-                format!("it ends {ends} of them a second, which takes {:.1} s for all", time.as_secs_f64())
+                format!(
+                    "it ends {ends} of them a second, which takes {:.1} s for all",
+                    time.as_secs_f64()
+                )
             }
-            Why::Stands(silent) => format!("it has answered none for {:.1} s", silent.as_secs_f64()),
+            Why::Stands(silent) => {
+                format!("it has answered none for {:.1} s", silent.as_secs_f64())
+            }
         };
         format!(
             "it has {} of the {} requests that httpd serves at a time (MaxRequestWorkers), and {reason}; the last {kept} are kept for other process groups. A larger MaxRequestWorkers lets in more",
@@ -246,7 +278,8 @@ impl Drop for Held {
         self.wait(false);
         self.crowd.loads.end(ALL);
         if !self.holder.for_long && !self.is_refused.get() {
-            self.crowd.note(self.holder.key, self.since, self.has_ended.get(), now_ms());
+            self.crowd
+                .note(self.holder.key, self.since, self.has_ended.get(), now_ms());
         }
     }
 }
@@ -256,13 +289,22 @@ impl Crowd {
     pub(crate) fn of_child(pid: u32, threads: u32, several: bool) -> Self {
         let history = HISTORY.get().copied().flatten();
         let loads = Loads::of_child(pid, Counted::Threads);
-        Self { pid, loads, rows: Rows::inherited(), history, threads, several }
+        Self {
+            pid,
+            loads,
+            rows: Rows::inherited(),
+            history,
+            threads,
+            several,
+        }
     }
 
     /// A request begins, perhaps after a wait; or why it must not. Not counted where
     /// there is one group.
     pub(crate) fn enter(&'static self, holder: Holder) -> Result<Option<Held>, (Failure, String)> {
-        let Some(rows) = self.rows.filter(|_| self.several) else { return Ok(None) };
+        let Some(rows) = self.rows.filter(|_| self.several) else {
+            return Ok(None);
+        };
         let held = self.count(rows, holder, now_ms());
         // Nearly always there is room.
         if self.loads.of(ALL).saturating_add(self.threads / KEPT) <= self.threads {
@@ -294,7 +336,16 @@ impl Crowd {
         }
         self.loads.begin(ALL);
         let no = || Cell::new(false);
-        Held { crowd: self, holder, row, since: now, has_begun: no(), has_ended: no(), waits: no(), is_refused: no() }
+        Held {
+            crowd: self,
+            holder,
+            row,
+            since: now,
+            has_begun: no(),
+            has_ended: no(),
+            waits: no(),
+            is_refused: no(),
+        }
     }
 
     /// Whether there is a turn for this one: others may have seen the same end.
@@ -306,7 +357,11 @@ impl Crowd {
 
     fn facts(&self, rows: Rows, holder: Holder, now: u32) -> Facts {
         let history = self.history_of(holder.key);
-        let number = |at: usize| history.get(at).map_or(0, |cell| cell.load(Ordering::Relaxed));
+        let number = |at: usize| {
+            history
+                .get(at)
+                .map_or(0, |cell| cell.load(Ordering::Relaxed))
+        };
         Facts {
             threads: self.threads,
             all: self.loads.of(ALL),
@@ -321,7 +376,9 @@ impl Crowd {
 
     /// A request has ended that came at `since`.
     fn note(&self, key: u32, since: u32, by_worker: bool, now: u32) {
-        let [ended, took, pace @ ..] = self.history_of(key) else { return };
+        let [ended, took, pace @ ..] = self.history_of(key) else {
+            return;
+        };
         if by_worker {
             let last = ended.load(Ordering::Relaxed);
             // All children write here: only what is new.
@@ -340,7 +397,9 @@ impl Crowd {
     /// The numbers of a group; none if there is no memory for them.
     fn history_of(&self, key: u32) -> &'static [AtomicU32] {
         let at = (key % PLACES) as usize * WIDTH;
-        self.history.and_then(|history| history.get(at..at + WIDTH)).unwrap_or_default()
+        self.history
+            .and_then(|history| history.get(at..at + WIDTH))
+            .unwrap_or_default()
     }
 }
 
@@ -353,7 +412,9 @@ fn smoothed(before: u32, took: Duration) -> u32 {
 
 /// The clock of all processes; it begins again after 49 days.
 fn now_ms() -> u32 {
-    let now = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).map(Duration::from).unwrap_or_default();
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE)
+        .map(Duration::from)
+        .unwrap_or_default();
     (now.as_millis() & u128::from(u32::MAX)) as u32
 }
 
@@ -362,9 +423,26 @@ mod tests {
     use super::*;
 
     fn facts(threads: u32, all: u32, running: u32) -> Facts {
-        let seen = Seen { running, oldest: Duration::from_secs(30), ..Seen::default() };
-        let holder = Holder { key: 1, capacity: 15, for_long: false };
-        Facts { threads, all, waiting: 0, seen, holder, silent: Duration::ZERO, took: Duration::ZERO, ends: None }
+        let seen = Seen {
+            running,
+            oldest: Duration::from_secs(30),
+            ..Seen::default()
+        };
+        let holder = Holder {
+            key: 1,
+            capacity: 15,
+            for_long: false,
+        };
+        Facts {
+            threads,
+            all,
+            waiting: 0,
+            seen,
+            holder,
+            silent: Duration::ZERO,
+            took: Duration::ZERO,
+            ends: None,
+        }
     }
 
     fn ms(count: u64) -> Duration {
@@ -385,11 +463,19 @@ mod tests {
         let mut facts = facts(150, 136, 136);
         facts.seen.begun = 100;
         facts.silent = ms(400);
-        assert_eq!(facts.verdict(), Verdict::Waits, "they may be answers that are just on their way");
+        assert_eq!(
+            facts.verdict(),
+            Verdict::Waits,
+            "they may be answers that are just on their way"
+        );
         facts.silent = ms(500);
         assert_eq!(facts.verdict(), Verdict::Refused(Why::Holds(100)));
         let text = facts.text(Why::Holds(100));
-        assert!(text.starts_with("it has 135 of the 150 requests") && text.contains("the last 15 are kept"), "{text}");
+        assert!(
+            text.starts_with("it has 135 of the 150 requests")
+                && text.contains("the last 15 are kept"),
+            "{text}"
+        );
         // Quick requests beside them do not make them anything else.
         (facts.silent, facts.seen.old) = (ms(0), 100);
         assert_eq!(facts.verdict(), Verdict::Refused(Why::Holds(100)));
@@ -434,7 +520,11 @@ mod tests {
         assert_eq!(facts.verdict(), Verdict::Waits);
         facts.silent = ms(5000);
         assert_eq!(facts.verdict(), Verdict::Refused(Why::Stands(ms(5000))));
-        assert!(facts.text(Why::Stands(ms(5000))).contains("answered none for 5.0 s"));
+        assert!(
+            facts
+                .text(Why::Stands(ms(5000)))
+                .contains("answered none for 5.0 s")
+        );
         // What was before its requests came does not count.
         facts.seen.oldest = ms(300);
         assert_eq!(facts.verdict(), Verdict::Waits);
@@ -448,7 +538,10 @@ mod tests {
         facts.ends = Some(30);
         assert_eq!(facts.verdict(), Verdict::Refused(Why::Drains(30, ms(4533))));
         let text = facts.text(Why::Drains(30, ms(4533)));
-        assert!(text.contains("it ends 30 of them a second, which takes 4.5 s for all"), "{text}");
+        assert!(
+            text.contains("it ends 30 of them a second, which takes 4.5 s for all"),
+            "{text}"
+        );
         // One that waits has its turn all the same.
         (facts.seen.running, facts.seen.waiting, facts.waiting) = (134, 2, 2);
         assert_eq!(facts.verdict(), Verdict::TakesTurn);
@@ -474,11 +567,19 @@ mod tests {
         let mut facts = facts(150, 149, 4);
         assert_eq!(facts.verdict(), Verdict::Begins);
         facts.seen.old = 4;
-        assert_eq!(facts.verdict(), Verdict::Refused(Why::Holds(4)), "many that hold would take all of it");
+        assert_eq!(
+            facts.verdict(),
+            Verdict::Refused(Why::Holds(4)),
+            "many that hold would take all of it"
+        );
         facts.all = 140;
         assert_eq!(facts.verdict(), Verdict::Begins);
         (facts.all, facts.seen.running) = (150, 1);
-        assert_eq!(facts.verdict(), Verdict::Begins, "the first is served while there is a thread");
+        assert_eq!(
+            facts.verdict(),
+            Verdict::Begins,
+            "the first is served while there is a thread"
+        );
     }
 
     #[test]
@@ -509,27 +610,60 @@ mod tests {
     #[test]
     fn requests_that_are_refused_do_not_make_a_group_quick() {
         let history = shared::zeros(PLACES as usize * WIDTH);
-        let crowd = Crowd { pid: 10, loads: Loads::private(), rows: Rows::new(), history, threads: 20, several: true };
+        let crowd = Crowd {
+            pid: 10,
+            loads: Loads::private(),
+            rows: Rows::new(),
+            history,
+            threads: 20,
+            several: true,
+        };
         let crowd: &'static Crowd = Box::leak(Box::new(crowd));
-        let holder = Holder { key: 7, capacity: 3, for_long: false };
+        let holder = Holder {
+            key: 7,
+            capacity: 3,
+            for_long: false,
+        };
         let took = &crowd.history_of(7)[1];
         took.store(9000, Ordering::Relaxed);
-        let held: Vec<_> = (0..18).map(|_| crowd.enter(holder).unwrap().unwrap()).collect();
+        let held: Vec<_> = (0..18)
+            .map(|_| crowd.enter(holder).unwrap().unwrap())
+            .collect();
         for _ in 0..50 {
-            assert!(crowd.enter(holder).is_err_and(|(_, text)| text.contains("took 9.0 s each")));
+            assert!(
+                crowd
+                    .enter(holder)
+                    .is_err_and(|(_, text)| text.contains("took 9.0 s each"))
+            );
         }
         assert_eq!(took.load(Ordering::Relaxed), 9000);
         drop(held);
-        assert!(took.load(Ordering::Relaxed) < 9000, "those that were served do");
+        assert!(
+            took.load(Ordering::Relaxed) < 9000,
+            "those that were served do"
+        );
     }
 
     #[test]
     fn what_is_over_no_longer_counts() {
         let history = shared::zeros(PLACES as usize * WIDTH);
-        let crowd = Crowd { pid: 10, loads: Loads::private(), rows: Rows::new(), history, threads: 20, several: true };
+        let crowd = Crowd {
+            pid: 10,
+            loads: Loads::private(),
+            rows: Rows::new(),
+            history,
+            threads: 20,
+            several: true,
+        };
         let crowd: &'static Crowd = Box::leak(Box::new(crowd));
-        let holder = Holder { key: 7, capacity: 3, for_long: false };
-        let held: Vec<_> = (0..18).map(|_| crowd.enter(holder).unwrap().unwrap()).collect();
+        let holder = Holder {
+            key: 7,
+            capacity: 3,
+            for_long: false,
+        };
+        let held: Vec<_> = (0..18)
+            .map(|_| crowd.enter(holder).unwrap().unwrap())
+            .collect();
         held[0].ended();
         held[1].wait(true);
         assert_eq!((crowd.loads.of(ALL), crowd.loads.of(WAITING)), (18, 1));

@@ -29,14 +29,20 @@ pub(crate) fn variable_byte(byte: u8) -> u8 {
 /// Whether a header's name can be a variable. An underscore would look like a
 /// dash, so that a client could pass for a proxy's header.
 fn is_plain(name: &[u8]) -> bool {
-    !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
+    !name.is_empty()
+        && name
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
 }
 
 impl<'r> Environ<'r> {
     /// All variables of a request to `target`.
     pub(crate) fn of(r: Request<'r>, target: &Target<'r>) -> Vec<(&'r Bytes, &'r Bytes)> {
         const USUAL: usize = 64;
-        let mut environ = Self { r, pairs: Vec::with_capacity(USUAL) };
+        let mut environ = Self {
+            r,
+            pairs: Vec::with_capacity(USUAL),
+        };
         environ.add_variables();
         environ.add_headers(r.headers_in(), target);
         environ.add_server();
@@ -49,7 +55,8 @@ impl<'r> Environ<'r> {
     }
 
     fn put(&mut self, name: &'static str, value: &'r [u8]) {
-        self.pairs.push((Bytes::new(name.as_bytes()), Bytes::new(value)));
+        self.pairs
+            .push((Bytes::new(name.as_bytes()), Bytes::new(value)));
     }
 
     fn put_string(&mut self, name: &'static str, value: Option<&'r CStr>) {
@@ -68,7 +75,8 @@ impl<'r> Environ<'r> {
         for (name, value) in self.r.subprocess_env().rows() {
             // It only selects the scheme; see `add_own`.
             if name != c"HTTPS" {
-                self.pairs.push((Bytes::new(name.to_bytes()), Bytes::new(value.to_bytes())));
+                self.pairs
+                    .push((Bytes::new(name.to_bytes()), Bytes::new(value.to_bytes())));
             }
         }
     }
@@ -87,10 +95,15 @@ impl<'r> Environ<'r> {
                 14 if name.eq_ignore_ascii_case(b"Content-Length") => b"CONTENT_LENGTH",
                 // A client's Proxy header would become HTTP_PROXY.
                 5 if name.eq_ignore_ascii_case(b"Proxy") => continue,
-                13 if name.eq_ignore_ascii_case(b"Authorization") && !pass_authorization && !all_credentials => {
+                13 if name.eq_ignore_ascii_case(b"Authorization")
+                    && !pass_authorization
+                    && !all_credentials =>
+                {
                     continue;
                 }
-                19 if name.eq_ignore_ascii_case(b"Proxy-Authorization") && !all_credentials => continue,
+                19 if name.eq_ignore_ascii_case(b"Proxy-Authorization") && !all_credentials => {
+                    continue;
+                }
                 _ => self.r.pool().mapped(b"HTTP_", name, variable_byte),
             };
             self.pairs.push((Bytes::new(variable), Bytes::new(value)));
@@ -118,7 +131,8 @@ impl<'r> Environ<'r> {
         if let Some(user) = r.user() {
             self.put("REMOTE_USER", user.to_bytes());
         } else {
-            let earlier = std::iter::successors(r.previous(), |r| r.previous()).find_map(Request::user);
+            let earlier =
+                std::iter::successors(r.previous(), |r| r.previous()).find_map(Request::user);
             self.put_string("REDIRECT_REMOTE_USER", earlier);
         }
         self.put_string("AUTH_TYPE", r.auth_type());
@@ -153,11 +167,17 @@ impl<'r> Environ<'r> {
         self.put_number("mod_wsgi.listener_port", r.local_port().unwrap_or(0).into());
         self.put_number("mod_wsgi.server_pid", crate::child::pid().into());
         self.put_string("mod_wsgi.request_handler", r.handler());
-        self.put("mod_wsgi.handler_script", target.handler_script.map_or(&[], CStr::to_bytes));
+        self.put(
+            "mod_wsgi.handler_script",
+            target.handler_script.map_or(&[], CStr::to_bytes),
+        );
         self.put("mod_wsgi.script_name", target.script_name);
         self.put("mod_wsgi.path_info", target.path_info);
         if let Some(name) = &target.application_group.seen_as {
-            self.put_string("mod_wsgi.application_group", Some(r.pool().string(name.as_bytes())));
+            self.put_string(
+                "mod_wsgi.application_group",
+                Some(r.pool().string(name.as_bytes())),
+            );
         }
     }
 }
@@ -165,10 +185,19 @@ impl<'r> Environ<'r> {
 impl Environ<'_> {
     fn heed_proxies(&mut self) {
         let config = self.r.config();
-        let Some(headers) = config.trusted_headers else { return };
+        let Some(headers) = config.trusted_headers else {
+            return;
+        };
         let pool = self.r.pool();
-        let peer = self.r.useragent_ip().and_then(|address| address.to_str().ok()?.parse().ok());
-        let trust = Trust { headers, proxies: config.trusted_proxies, peer };
+        let peer = self
+            .r
+            .useragent_ip()
+            .and_then(|address| address.to_str().ok()?.parse().ok());
+        let trust = Trust {
+            headers,
+            proxies: config.trusted_proxies,
+            peer,
+        };
         trust.apply(&mut self.pairs, &|text| pool.join(&[text.as_bytes()]));
     }
 }
@@ -199,7 +228,11 @@ fn is_https(r: Request<'_>) -> bool {
     if r.scheme() == Some(c"https") {
         return true;
     }
-    let set = r.subprocess_env().get(c"HTTPS").map(CStr::to_bytes).unwrap_or_default();
+    let set = r
+        .subprocess_env()
+        .get(c"HTTPS")
+        .map(CStr::to_bytes)
+        .unwrap_or_default();
     set.eq_ignore_ascii_case(b"on") || set == b"1"
 }
 
@@ -226,8 +259,15 @@ fn uri_of_line(line: &[u8]) -> Option<&[u8]> {
     match uri.windows(3).position(|part| part == b"://") {
         Some(at) => {
             let behind = uri.get(at + 3..)?;
-            let path = behind.iter().position(|byte| *byte == b'/').unwrap_or(behind.len());
-            Some(if path < behind.len() { &behind[path..] } else { b"/" })
+            let path = behind
+                .iter()
+                .position(|byte| *byte == b'/')
+                .unwrap_or(behind.len());
+            Some(if path < behind.len() {
+                &behind[path..]
+            } else {
+                b"/"
+            })
         }
         None => Some(uri),
     }
@@ -235,7 +275,10 @@ fn uri_of_line(line: &[u8]) -> Option<&[u8]> {
 
 /// SERVER_NAME may come from the client's Host header and end up in a page.
 fn escape<'r>(r: Request<'r>, name: &'r [u8]) -> &'r [u8] {
-    if !name.iter().any(|byte| matches!(byte, b'<' | b'>' | b'&' | b'"')) {
+    if !name
+        .iter()
+        .any(|byte| matches!(byte, b'<' | b'>' | b'&' | b'"'))
+    {
         return name;
     }
     let mut escaped = Vec::new();
@@ -261,14 +304,21 @@ mod tests {
         for name in [&b"X_Forwarded_For"[..], b"X.Y", b"", b"X Y", b"\xc3\xa4"] {
             assert!(!is_plain(name), "{name:?}");
         }
-        let variable: Vec<u8> = b"x-Forwarded-For2".iter().copied().map(variable_byte).collect();
+        let variable: Vec<u8> = b"x-Forwarded-For2"
+            .iter()
+            .copied()
+            .map(variable_byte)
+            .collect();
         assert_eq!(variable, b"X_FORWARDED_FOR2");
     }
 
     #[test]
     fn numbers_are_written_in_full() {
         for number in [0, 7, 10, 80, 443, 65_535, 4_194_304, u64::MAX] {
-            assert_eq!(digits(number, &mut [0; DIGITS_MAX]), number.to_string().as_bytes());
+            assert_eq!(
+                digits(number, &mut [0; DIGITS_MAX]),
+                number.to_string().as_bytes()
+            );
         }
     }
 

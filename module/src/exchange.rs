@@ -74,7 +74,9 @@ impl Patience for Watch<'_> {
         if self.client && self.r.client_has_gone() {
             return Err(Interruption::ClientGone);
         }
-        let is_late = self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        let is_late = self
+            .deadline
+            .is_some_and(|deadline| Instant::now() >= deadline);
         if is_late || (!self.timeout.is_zero() && waited >= self.timeout) {
             return Err(Interruption::Timeout);
         }
@@ -155,14 +157,21 @@ impl<'r> Exchange<'_, 'r> {
         frames: &mut Frames<'_, 'r>,
         conversation: &mut dyn Conversation<'r>,
     ) -> Result<(), Trouble> {
-        let pool = self.child.pools.of(&self.group.name, &self.application_group.name);
+        let pool = self
+            .child
+            .pools
+            .of(&self.group.name, &self.application_group.name);
         let mut tries = 0;
         loop {
             let (lease, is_fresh) = self.lease(&pool)?;
             let (failure, text, answered) = match self.attempt(lease, frames, conversation) {
                 Attempt::Done => return Ok(()),
                 Attempt::Over(trouble) => return Err(trouble),
-                Attempt::Again { failure, text, answered } => (failure, text, answered),
+                Attempt::Again {
+                    failure,
+                    text,
+                    answered,
+                } => (failure, text, answered),
             };
             if is_fresh || answered {
                 tries += 1;
@@ -170,7 +179,9 @@ impl<'r> Exchange<'_, 'r> {
             if tries >= TRIES_MAX {
                 return Err(Trouble::Failed(failure, text));
             }
-            log::request(self.r, Level::DEBUG, || format!("sent again, no worker has begun it: {text}"));
+            log::request(self.r, Level::DEBUG, || {
+                format!("sent again, no worker has begun it: {text}")
+            });
             if tries > 1 {
                 std::thread::sleep(Duration::from_millis(5 << tries));
             }
@@ -183,14 +194,26 @@ impl<'r> Exchange<'_, 'r> {
     }
 
     pub(crate) fn watch(&self) -> Watch<'r> {
-        Watch { r: self.r, timeout: self.timeout, deadline: self.deadline, client: true }
+        Watch {
+            r: self.r,
+            timeout: self.timeout,
+            deadline: self.deadline,
+            client: true,
+        }
     }
 
     /// An idle connection, or a new one.
     fn lease<'p>(&self, pool: &'p PoolOf<'p>) -> Result<(Lease<'p>, bool), Trouble> {
         if let Some(connection) = pool.take() {
             let worker = connection.worker();
-            return Ok((Lease { connection: Some(connection), pool, worker }, false));
+            return Ok((
+                Lease {
+                    connection: Some(connection),
+                    pool,
+                    worker,
+                },
+                false,
+            ));
         }
         let plan = &self.child.plan;
         let opened = Connection::open(plan, self.group, self.application_group, &mut self.watch());
@@ -201,7 +224,14 @@ impl<'r> Exchange<'_, 'r> {
                 Trouble::Failed(Failure::Unreachable, format!("`{socket}`: {error}"))
             }
         })?;
-        Ok((Lease { connection: Some(connection), pool, worker: 0 }, true))
+        Ok((
+            Lease {
+                connection: Some(connection),
+                pool,
+                worker: 0,
+            },
+            true,
+        ))
     }
 
     fn attempt(
@@ -211,10 +241,15 @@ impl<'r> Exchange<'_, 'r> {
         conversation: &mut dyn Conversation<'r>,
     ) -> Attempt {
         let Some(connection) = lease.connection.as_mut() else {
-            return Attempt::Over(Trouble::Failed(Failure::WorkerLost, "no connection".to_owned()));
+            return Attempt::Over(Trouble::Failed(
+                Failure::WorkerLost,
+                "no connection".to_owned(),
+            ));
         };
         let flags = if conversation.has_body() { 0 } else { FLAG_END };
-        if let Err(wait) = connection.send_request(self.head, flags, conversation.inline(), &mut self.watch()) {
+        if let Err(wait) =
+            connection.send_request(self.head, flags, conversation.inline(), &mut self.watch())
+        {
             return match wait {
                 Wait::Io(error) if was_not_taken(&error) => not_taken(&error),
                 Wait::Io(error) => lost(&error),
@@ -228,11 +263,17 @@ impl<'r> Exchange<'_, 'r> {
                 }
                 Attempt::Done
             }
-            Err(Stop { attempt, reuse: true }) => {
+            Err(Stop {
+                attempt,
+                reuse: true,
+            }) => {
                 lease.give_back(None);
                 attempt
             }
-            Err(Stop { attempt, reuse: false }) => {
+            Err(Stop {
+                attempt,
+                reuse: false,
+            }) => {
                 // The worker need not go on for nobody.
                 if matches!(attempt, Attempt::Over(_)) {
                     connection.cancel();
@@ -258,7 +299,10 @@ pub(crate) struct Stop {
 
 impl From<Trouble> for Stop {
     fn from(trouble: Trouble) -> Self {
-        Self { attempt: Attempt::Over(trouble), reuse: false }
+        Self {
+            attempt: Attempt::Over(trouble),
+            reuse: false,
+        }
     }
 }
 
@@ -267,7 +311,11 @@ pub(crate) fn protocol(error: &dyn std::fmt::Display) -> Trouble {
 }
 
 pub(crate) fn not_taken(error: &std::io::Error) -> Attempt {
-    Attempt::Again { failure: Failure::WorkerLost, text: error.to_string(), answered: false }
+    Attempt::Again {
+        failure: Failure::WorkerLost,
+        text: error.to_string(),
+        answered: false,
+    }
 }
 
 pub(crate) fn lost(error: &std::io::Error) -> Attempt {
@@ -275,13 +323,21 @@ pub(crate) fn lost(error: &std::io::Error) -> Attempt {
 }
 
 pub(crate) fn lost_stop(error: &std::io::Error) -> Stop {
-    Stop { attempt: lost(error), reuse: false }
+    Stop {
+        attempt: lost(error),
+        reuse: false,
+    }
 }
 
 pub(crate) fn interrupted(interruption: Interruption) -> Trouble {
     match interruption {
-        Interruption::Timeout => Trouble::Failed(Failure::ResponseTimeout, "the time is over".to_owned()),
+        Interruption::Timeout => {
+            Trouble::Failed(Failure::ResponseTimeout, "the time is over".to_owned())
+        }
         Interruption::ClientGone => Trouble::ClientGone,
-        Interruption::Stopping => Trouble::Failed(Failure::HttpdStopping, "the request was given up".to_owned()),
+        Interruption::Stopping => Trouble::Failed(
+            Failure::HttpdStopping,
+            "the request was given up".to_owned(),
+        ),
     }
 }

@@ -31,12 +31,24 @@ pub(crate) struct Serving<'f, 'r> {
 }
 
 impl<'f, 'r> Serving<'f, 'r> {
-    pub(crate) fn new(body: &'f mut Body<'r>, response: &'f mut Response<'r>, sendfile: bool) -> Self {
-        Self { body, response, sendfile, body_sent: false, broken: None }
+    pub(crate) fn new(
+        body: &'f mut Body<'r>,
+        response: &'f mut Response<'r>,
+        sendfile: bool,
+    ) -> Self {
+        Self {
+            body,
+            response,
+            sendfile,
+            body_sent: false,
+            broken: None,
+        }
     }
 
     fn wanted(&self, bytes: &[u8]) -> Result<u64, Trouble> {
-        let wanted = <[u8; 8]>::try_from(bytes).map(u64::from_le_bytes).unwrap_or(0);
+        let wanted = <[u8; 8]>::try_from(bytes)
+            .map(u64::from_le_bytes)
+            .unwrap_or(0);
         let pull = matches!(self.body.kind(), BodyKind::Pull) || self.body_sent;
         if wanted == 0 || wanted > MAX_WANT || !pull {
             return Err(protocol(&format!("WANT of {wanted} bytes")));
@@ -44,7 +56,12 @@ impl<'f, 'r> Serving<'f, 'r> {
         Ok(wanted)
     }
 
-    fn want(&mut self, exchange: &Exchange<'_, 'r>, connection: &mut Connection, wanted: u64) -> Result<(), Stop> {
+    fn want(
+        &mut self,
+        exchange: &Exchange<'_, 'r>,
+        connection: &mut Connection,
+        wanted: u64,
+    ) -> Result<(), Stop> {
         self.body_sent = true;
         // The client may wait for what was said before it says more.
         if self.response.wants_flush() {
@@ -69,7 +86,9 @@ impl<'f, 'r> Serving<'f, 'r> {
                 // What it said before it went is still to be read.
                 Err(Wait::Io(error)) if was_not_taken(&error) => return Ok(()),
                 Err(Wait::Io(error)) => return Err(lost_stop(&error)),
-                Err(Wait::Interrupted(interruption)) => return Err(interrupted(interruption).into()),
+                Err(Wait::Interrupted(interruption)) => {
+                    return Err(interrupted(interruption).into());
+                }
             }
             if last {
                 return Ok(());
@@ -116,7 +135,12 @@ impl<'r> Conversation<'r> for Serving<'_, 'r> {
         Ok(Wish::Nothing)
     }
 
-    fn fulfil(&mut self, wish: Wish, exchange: &Exchange<'_, 'r>, connection: &mut Connection) -> Result<(), Stop> {
+    fn fulfil(
+        &mut self,
+        wish: Wish,
+        exchange: &Exchange<'_, 'r>,
+        connection: &mut Connection,
+    ) -> Result<(), Stop> {
         match wish {
             Wish::Nothing => Ok(()),
             Wish::Body(bytes) => self.want(exchange, connection, bytes),
@@ -148,7 +172,11 @@ impl<'r> Conversation<'r> for Serving<'_, 'r> {
     }
 
     /// Before waiting long, what has gathered goes out.
-    fn before_waiting(&mut self, exchange: &Exchange<'_, 'r>, connection: &Connection) -> Result<(), Trouble> {
+    fn before_waiting(
+        &mut self,
+        exchange: &Exchange<'_, 'r>,
+        connection: &Connection,
+    ) -> Result<(), Trouble> {
         if let Some((trouble, since)) = self.broken
             && since.elapsed() >= LAST_WORDS
         {
@@ -166,8 +194,15 @@ impl<'r> Conversation<'r> for Serving<'_, 'r> {
     fn watch(&self, exchange: &Exchange<'_, 'r>) -> Watch<'r> {
         match self.broken {
             Some((_, since)) => {
-                let left = LAST_WORDS.saturating_sub(since.elapsed()).max(Duration::from_millis(1));
-                Watch { r: exchange.r, timeout: left, deadline: None, client: false }
+                let left = LAST_WORDS
+                    .saturating_sub(since.elapsed())
+                    .max(Duration::from_millis(1));
+                Watch {
+                    r: exchange.r,
+                    timeout: left,
+                    deadline: None,
+                    client: false,
+                }
             }
             None => exchange.watch(),
         }

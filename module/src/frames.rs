@@ -17,7 +17,8 @@ use crate::child;
 use crate::connection::{Connection, Patience, Wait, was_not_taken};
 use crate::crowd::Held;
 use crate::exchange::{
-    Attempt, Ending, Exchange, Interruption, Stop, Trouble, Watch, interrupted, lost_stop, not_taken, protocol,
+    Attempt, Ending, Exchange, Interruption, Stop, Trouble, Watch, interrupted, lost_stop,
+    not_taken, protocol,
 };
 use crate::injected;
 
@@ -40,13 +41,20 @@ pub(crate) trait Conversation<'r> {
     }
 
     /// Takes a frame that is neither LOG nor END nor FAIL.
-    fn frame(&mut self, exchange: &Exchange<'_, 'r>, kind: Kind, payload: &[u8]) -> Result<Wish, Trouble>;
+    fn frame(
+        &mut self,
+        exchange: &Exchange<'_, 'r>,
+        kind: Kind,
+        payload: &[u8],
+    ) -> Result<Wish, Trouble>;
 
     /// Does what a frame asked for.
     fn fulfil(&mut self, wish: Wish, _: &Exchange<'_, 'r>, _: &mut Connection) -> Result<(), Stop> {
         match wish {
             Wish::Nothing => Ok(()),
-            Wish::File(_) | Wish::Body(_) => Err(protocol(&"a file or a body is no part of this").into()),
+            Wish::File(_) | Wish::Body(_) => {
+                Err(protocol(&"a file or a body is no part of this").into())
+            }
         }
     }
 
@@ -95,8 +103,15 @@ pub(crate) enum Wish {
 /// The same, with the frames that end a request.
 enum Step {
     Wish(Wish),
-    End { close: bool, report: EndReport },
-    Fail { close: bool, code: u16, text: String },
+    End {
+        close: bool,
+        report: EndReport,
+    },
+    Fail {
+        close: bool,
+        code: u16,
+        text: String,
+    },
 }
 
 /// The frames of one request; of all its attempts, for what it may write to the log.
@@ -120,7 +135,13 @@ impl Drop for Frames<'_, '_> {
 impl<'e, 'r> Frames<'e, 'r> {
     pub(crate) fn new(exchange: &'e Exchange<'e, 'r>, held: Option<&'e Held>) -> Self {
         let now = Instant::now();
-        Self { exchange, held, any: false, looked: now, lines: LogRate::from_worker(now) }
+        Self {
+            exchange,
+            held,
+            any: false,
+            looked: now,
+            lines: LogRate::from_worker(now),
+        }
     }
 
     /// Follows the running request to its end.
@@ -149,7 +170,8 @@ impl<'e, 'r> Frames<'e, 'r> {
                 }
                 Step::End { close, report } => {
                     self.note_ended();
-                    return end(conversation, connection, close).map(|reuse| Ending { reuse, report });
+                    return end(conversation, connection, close)
+                        .map(|reuse| Ending { reuse, report });
                 }
                 Step::Fail { close, code, text } => {
                     self.note_ended();
@@ -173,7 +195,12 @@ impl<'e, 'r> Frames<'e, 'r> {
         }
     }
 
-    fn take(&mut self, conversation: &mut dyn Conversation<'r>, frame: &Frame<'_>, id: u64) -> Result<Step, Stop> {
+    fn take(
+        &mut self,
+        conversation: &mut dyn Conversation<'r>,
+        frame: &Frame<'_>,
+        id: u64,
+    ) -> Result<Step, Stop> {
         let (kind, close) = (frame.head.kind, frame.head.has(FLAG_CLOSE));
         if !kind.from_worker() {
             return Err(protocol(&format!("{kind:?} comes from the module only")).into());
@@ -193,9 +220,19 @@ impl<'e, 'r> Frames<'e, 'r> {
             Kind::Fail => {
                 // FAIL about the connection comes from the supervisor, which closes it.
                 let close = close || about_connection;
-                return Ok(Step::Fail { close, code: frame.head.code, text: text_of(frame.payload) });
+                return Ok(Step::Fail {
+                    close,
+                    code: frame.head.code,
+                    text: text_of(frame.payload),
+                });
             }
-            _ => return Ok(Step::Wish(conversation.frame(self.exchange, kind, frame.payload)?)),
+            _ => {
+                return Ok(Step::Wish(conversation.frame(
+                    self.exchange,
+                    kind,
+                    frame.payload,
+                )?));
+            }
         }
         Ok(Step::Wish(Wish::Nothing))
     }
@@ -217,12 +254,19 @@ impl<'e, 'r> Frames<'e, 'r> {
     }
 
     /// Receives more.
-    fn receive(&mut self, conversation: &mut dyn Conversation<'r>, connection: &mut Connection) -> Result<(), Stop> {
+    fn receive(
+        &mut self,
+        conversation: &mut dyn Conversation<'r>,
+        connection: &mut Connection,
+    ) -> Result<(), Stop> {
         // Waits look around at their ticks; a worker that never lets us wait
         // must not keep us from it.
         if self.looked.elapsed() >= LOOK {
             self.looked = Instant::now();
-            conversation.watch(self.exchange).tick(Duration::ZERO).map_err(interrupted)?;
+            conversation
+                .watch(self.exchange)
+                .tick(Duration::ZERO)
+                .map_err(interrupted)?;
         }
         conversation.before_waiting(self.exchange, connection)?;
         let filled = connection.fill(&mut conversation.watch(self.exchange));
@@ -232,15 +276,20 @@ impl<'e, 'r> Frames<'e, 'r> {
         match filled {
             Ok(0) if child::is_stopping() => Err(interrupted(Interruption::Stopping).into()),
             Ok(0) => {
-                let text = if connection.reader.is_empty() { "it was closed" } else { "it was closed in a frame" };
+                let text = if connection.reader.is_empty() {
+                    "it was closed"
+                } else {
+                    "it was closed in a frame"
+                };
                 Err(Trouble::Failed(Failure::WorkerLost, text.to_owned()).into())
             }
             Ok(_) => Ok(()),
             // A socket is reset when its owner goes with unread bytes in it:
             // then the request was not taken completely, and not begun.
-            Err(Wait::Io(error)) if was_not_taken(&error) && !self.any => {
-                Err(Stop { attempt: not_taken(&error), reuse: false })
-            }
+            Err(Wait::Io(error)) if was_not_taken(&error) && !self.any => Err(Stop {
+                attempt: not_taken(&error),
+                reuse: false,
+            }),
             Err(Wait::Io(error)) => Err(lost_stop(&error)),
             Err(Wait::Interrupted(interruption)) => Err(interrupted(interruption).into()),
         }
@@ -248,17 +297,27 @@ impl<'e, 'r> Frames<'e, 'r> {
 }
 
 /// After END; whether the connection can be used again.
-fn end(conversation: &mut dyn Conversation<'_>, connection: &Connection, close: bool) -> Result<bool, Stop> {
+fn end(
+    conversation: &mut dyn Conversation<'_>,
+    connection: &Connection,
+    close: bool,
+) -> Result<bool, Stop> {
     if connection.reader.waiting_fds() > 0 {
         return Err(protocol(&"a descriptor that nobody asked for").into());
     }
     let reuse = !close && is_clean(connection);
     // Where the worker is through with it, only the client's side failed.
-    match conversation.finish().and_then(|()| conversation.fault().map_or(Ok(()), Err)) {
+    match conversation
+        .finish()
+        .and_then(|()| conversation.fault().map_or(Ok(()), Err))
+    {
         Ok(()) => Ok(reuse),
         Err(trouble) => {
             let reuse = reuse && !matches!(trouble, Trouble::Failed(Failure::Protocol, _));
-            Err(Stop { attempt: Attempt::Over(trouble), reuse })
+            Err(Stop {
+                attempt: Attempt::Over(trouble),
+                reuse,
+            })
         }
     }
 }
@@ -275,12 +334,17 @@ fn fail(
     };
     let attempt = match conversation.fault() {
         Some(trouble) => Attempt::Over(trouble),
-        None if failure.row().repeatable && conversation.may_be_sent_again() => {
-            Attempt::Again { failure, text, answered: true }
-        }
+        None if failure.row().repeatable && conversation.may_be_sent_again() => Attempt::Again {
+            failure,
+            text,
+            answered: true,
+        },
         None => Attempt::Over(Trouble::Failed(failure, text)),
     };
-    Stop { attempt, reuse: !close && is_clean(connection) }
+    Stop {
+        attempt,
+        reuse: !close && is_clean(connection),
+    }
 }
 
 /// Whether another request may follow. Bytes or descriptors behind the last frame

@@ -42,15 +42,26 @@ struct Cell {
 impl Cell {
     fn of(group: &Group) -> Option<Self> {
         let start = (group.key % PLACES * FIELDS) as usize;
-        let [whole_at, left_out, said_at] = CELLS.get().copied().flatten()?.get(start..start + FIELDS as usize)? else {
+        let [whole_at, left_out, said_at] = CELLS
+            .get()
+            .copied()
+            .flatten()?
+            .get(start..start + FIELDS as usize)?
+        else {
             return None;
         };
-        Some(Self { whole_at, left_out, said_at })
+        Some(Self {
+            whole_at,
+            left_out,
+            said_at,
+        })
     }
 
     fn spends(&self, bytes: u64, now: u64) -> bool {
         let spend = |whole_at| byte_rate::spend(whole_at, now, bytes);
-        self.whole_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend).is_ok()
+        self.whole_at
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend)
+            .is_ok()
     }
 
     /// What is to be said, by one of all that ask.
@@ -59,7 +70,9 @@ impl Cell {
         if self.left_out.load(Ordering::Relaxed) == 0 || now.saturating_sub(said) < SAY_EVERY_US {
             return None;
         }
-        self.said_at.compare_exchange(said, now, Ordering::Relaxed, Ordering::Relaxed).ok()?;
+        self.said_at
+            .compare_exchange(said, now, Ordering::Relaxed, Ordering::Relaxed)
+            .ok()?;
         let lines = self.left_out.swap(0, Ordering::Relaxed);
         (lines > 0).then(|| byte_rate::account(lines))
     }
@@ -71,18 +84,26 @@ pub(crate) fn write(r: Request<'_>, group: &Group, code: u16, record: &[u8]) {
     if !log::is_written(r, code) {
         return;
     }
-    let Some(cell) = Cell::of(group) else { return log::from_worker(r, code, record) };
+    let Some(cell) = Cell::of(group) else {
+        return log::from_worker(r, code, record);
+    };
     let now = now_us();
     // What is not UTF-8 becomes longer before httpd escapes it.
     let text = String::from_utf8_lossy(record);
     if cell.spends(byte_rate::cost(text.as_bytes()), now) {
         log::from_worker(r, code, record);
     } else {
-        let lines = record.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count();
-        cell.left_out.fetch_add(lines.max(1) as u64, Ordering::Relaxed);
+        let lines = record
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .count();
+        cell.left_out
+            .fetch_add(lines.max(1) as u64, Ordering::Relaxed);
     }
     if let Some(text) = cell.account(now) {
-        log::request(r, Level::WARN, || format!("WSGID0091: process group `{}`: {text}", group.name));
+        log::request(r, Level::WARN, || {
+            format!("WSGID0091: process group `{}`: {text}", group.name)
+        });
     }
 }
 
@@ -92,14 +113,18 @@ pub(crate) fn say_rest<'g>(groups: impl Iterator<Item = &'g Group>) {
     let now = now_us();
     for group in groups {
         if let Some(text) = Cell::of(group).and_then(|cell| cell.account(now)) {
-            log::server(Level::WARN, || format!("WSGID0091: process group `{}`: {text}", group.name));
+            log::server(Level::WARN, || {
+                format!("WSGID0091: process group `{}`: {text}", group.name)
+            });
         }
     }
 }
 
 /// The clock of all processes.
 fn now_us() -> u64 {
-    let now = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).map(std::time::Duration::from).unwrap_or_default();
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE)
+        .map(std::time::Duration::from)
+        .unwrap_or_default();
     u64::try_from(now.as_micros()).unwrap_or(u64::MAX)
 }
 
@@ -110,7 +135,11 @@ mod tests {
     #[test]
     fn all_that_write_for_a_group_share_what_it_may() {
         let cells: &'static [AtomicU64] = shared::wide_zeros(3).unwrap();
-        let cell = || Cell { whole_at: &cells[0], left_out: &cells[1], said_at: &cells[2] };
+        let cell = || Cell {
+            whole_at: &cells[0],
+            left_out: &cells[1],
+            said_at: &cells[2],
+        };
         let (one, other) = (cell(), cell());
         let now = 100_000_000;
         assert!(one.spends(byte_rate::BURST, now));
@@ -121,13 +150,24 @@ mod tests {
     #[test]
     fn what_was_left_out_is_said_once_a_second_by_one_of_all() {
         let cells: &'static [AtomicU64] = shared::wide_zeros(3).unwrap();
-        let cell = || Cell { whole_at: &cells[0], left_out: &cells[1], said_at: &cells[2] };
+        let cell = || Cell {
+            whole_at: &cells[0],
+            left_out: &cells[1],
+            said_at: &cells[2],
+        };
         let (one, other) = (cell(), cell());
         assert_eq!(one.account(5_000_000), None, "nothing was left out");
         one.left_out.fetch_add(3, Ordering::Relaxed);
-        assert!(other.account(5_000_000).is_some_and(|text| text.starts_with("(3 lines dropped")));
+        assert!(
+            other
+                .account(5_000_000)
+                .is_some_and(|text| text.starts_with("(3 lines dropped"))
+        );
         one.left_out.fetch_add(2, Ordering::Relaxed);
         assert_eq!(one.account(5_900_000), None);
-        assert!(one.account(6_000_000).is_some_and(|text| text.starts_with("(2 lines dropped")));
+        assert!(
+            one.account(6_000_000)
+                .is_some_and(|text| text.starts_with("(2 lines dropped"))
+        );
     }
 }

@@ -48,10 +48,17 @@ impl Group {
     fn new(config: &GroupConfig, scopes: Vec<Scope>) -> Self {
         const HEADER_MAX: u64 = 32 * 1024;
         const RESPONSE_BUFFER_MAX: u64 = 8 * 1024 * 1024;
-        let response_buffer =
-            if config.response_buffer_size == 0 { RESPONSE_BUFFER_MAX } else { config.response_buffer_size };
+        let response_buffer = if config.response_buffer_size == 0 {
+            RESPONSE_BUFFER_MAX
+        } else {
+            config.response_buffer_size
+        };
         let client_timeout = [config.response_socket_timeout, config.socket_timeout];
-        let header_max = if config.header_buffer_size == 0 { HEADER_MAX } else { config.header_buffer_size };
+        let header_max = if config.header_buffer_size == 0 {
+            HEADER_MAX
+        } else {
+            config.header_buffer_size
+        };
         Self {
             name: config.name.clone(),
             key: key_of(&config.name),
@@ -61,7 +68,9 @@ impl Group {
             ownership: Ownership::of(config),
             connect_timeout: config.connect_timeout,
             socket_timeout: config.socket_timeout,
-            client_timeout: client_timeout.into_iter().find(|timeout| !timeout.is_zero()),
+            client_timeout: client_timeout
+                .into_iter()
+                .find(|timeout| !timeout.is_zero()),
             response_buffer_max: usize::try_from(response_buffer).unwrap_or(usize::MAX),
             response_flush_delay: config.response_flush_delay,
             header_max: usize::try_from(header_max).unwrap_or(usize::MAX),
@@ -72,13 +81,20 @@ impl Group {
 
     /// The reserved name under which the supervisor itself answers.
     pub(crate) fn of_status() -> Self {
-        let config = GroupConfig { connect_timeout: Duration::from_secs(1), ..GroupConfig::new("wsgid:status", "") };
+        let config = GroupConfig {
+            connect_timeout: Duration::from_secs(1),
+            ..GroupConfig::new("wsgid:status", "")
+        };
         Self::new(&config, Vec::new())
     }
 
     /// As what wants a thread of httpd.
     pub(crate) fn holder(&self) -> Holder {
-        Holder { key: self.key, capacity: self.capacity, for_long: false }
+        Holder {
+            key: self.key,
+            capacity: self.capacity,
+            for_long: false,
+        }
     }
 
     /// A group of the main server may be used everywhere; one of a virtual
@@ -86,7 +102,9 @@ impl Group {
     pub(crate) fn is_visible_from(&self, server: Server<'_>) -> bool {
         self.scopes.is_empty() || {
             let hostname = server.hostname().map(|name| name.to_string_lossy());
-            self.scopes.iter().any(|scope| admits(scope, server.id(), hostname.as_deref()))
+            self.scopes
+                .iter()
+                .any(|scope| admits(scope, server.id(), hostname.as_deref()))
         }
     }
 }
@@ -105,14 +123,21 @@ pub(crate) fn admits(scope: &Scope, server: usize, hostname: Option<&str>) -> bo
 
 /// The groups of a configuration, and the one for requests that name none.
 pub(crate) fn freeze(definitions: &[Definition], default: &GroupConfig) -> Groups {
-    let defined = definitions.iter().map(|known| Group::new(&known.config, known.scopes.clone()));
+    let defined = definitions
+        .iter()
+        .map(|known| Group::new(&known.config, known.scopes.clone()));
     let implicit = Group::new(default, Vec::new());
-    defined.chain([implicit]).map(|group| (group.name.clone(), group)).collect()
+    defined
+        .chain([implicit])
+        .map(|group| (group.name.clone(), group))
+        .collect()
 }
 
 /// A number for a name, the same in all processes (FNV-1a).
 pub(crate) fn key_of(name: &str) -> u32 {
-    name.bytes().fold(0x811C_9DC5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+    name.bytes().fold(0x811C_9DC5, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    })
 }
 
 /// The name that a directive means: `%{GLOBAL}` and nothing are the implicit
@@ -126,12 +151,20 @@ mod tests {
     use super::*;
 
     fn scope(server: usize, is_virtual: bool, hostname: Option<&str>) -> Scope {
-        Scope { server, is_virtual, hostname: hostname.map(str::to_owned) }
+        Scope {
+            server,
+            is_virtual,
+            hostname: hostname.map(str::to_owned),
+        }
     }
 
     #[test]
     fn groups_of_the_main_server_are_for_all() {
-        assert!(admits(&scope(1, false, Some("a.example")), 2, Some("b.example")));
+        assert!(admits(
+            &scope(1, false, Some("a.example")),
+            2,
+            Some("b.example")
+        ));
     }
 
     #[test]

@@ -37,12 +37,17 @@ thread_local! {
 
 /// httpd's handler hook.
 pub(crate) fn handle(r: Request<'_>) -> i32 {
-    let Some(name) = r.handler() else { return sys::DECLINED };
+    let Some(name) = r.handler() else {
+        return sys::DECLINED;
+    };
     if name == status::HANDLER {
         return status::handle(r);
     }
     let config = r.config();
-    let handler_script = config.handler_scripts.iter().find(|known| known.name == name);
+    let handler_script = config
+        .handler_scripts
+        .iter()
+        .find(|known| known.name == name);
     if handler_script.is_none() && name != HANDLER && name != OLD_HANDLER {
         return sys::DECLINED;
     }
@@ -69,22 +74,39 @@ pub(crate) fn handle(r: Request<'_>) -> i32 {
 
 /// The checks of every handler that runs a file of the site.
 fn check_access(r: Request<'_>) -> Result<(), i32> {
-    let file = || r.filename().map_or_else(Default::default, CStr::to_string_lossy);
+    let file = || {
+        r.filename()
+            .map_or_else(Default::default, CStr::to_string_lossy)
+    };
     let refuse = |id: &str, status: i32, why: &str| {
         log::request(r, Level::ERR, || format!("{id}: `{}`: {why}", file()));
         Err(status)
     };
     if r.notes().get(note::FORCED).is_none() && !r.allows_exec() {
-        return refuse("WSGID0060", 403, "scripts may not run here; Options +ExecCGI allows it");
+        return refuse(
+            "WSGID0060",
+            403,
+            "scripts may not run here; Options +ExecCGI allows it",
+        );
     }
     match r.target() {
-        request::Target::Missing => return refuse("WSGID0061", 404, "there is no such script, or httpd cannot see it"),
+        request::Target::Missing => {
+            return refuse(
+                "WSGID0061",
+                404,
+                "there is no such script, or httpd cannot see it",
+            );
+        }
         request::Target::Directory => return refuse("WSGID0062", 403, "a directory is no script"),
         request::Target::File => {}
     }
     let has_path_info = r.path_info().is_some_and(|info| !info.is_empty());
     if r.used_path_info() == sys::AP_REQ_REJECT_PATH_INFO && has_path_info {
-        return refuse("WSGID0063", 404, "AcceptPathInfo Off admits nothing behind the script's name");
+        return refuse(
+            "WSGID0063",
+            404,
+            "AcceptPathInfo Off admits nothing behind the script's name",
+        );
     }
     Ok(())
 }
@@ -94,7 +116,9 @@ fn check_access(r: Request<'_>) -> Result<(), i32> {
 /// `.htaccess` must not become.
 fn check_origin(r: Request<'_>, config: &DirConfig<'_>) -> Result<(), i32> {
     let is_script = |name: &CStr| name == HANDLER || name == OLD_HANDLER;
-    let by_section = config.given_handler.is_some_and(|given| given.htaccess.is_none() && is_script(given.name));
+    let by_section = config
+        .given_handler
+        .is_some_and(|given| given.htaccess.is_none() && is_script(given.name));
     let file = r.filename().unwrap_or_default();
     if !r.has_htaccess() || mapping::is_aliased(r, file) {
         return Ok(());
@@ -127,13 +151,17 @@ fn check_origin(r: Request<'_>, config: &DirConfig<'_>) -> Result<(), i32> {
 
 /// Serves the request and says what httpd is to answer.
 fn serve<'r>(r: Request<'r>, config: &DirConfig<'r>, target: &Target<'r>) -> i32 {
-    let Some(child) = child::get() else { return 503 };
+    let Some(child) = child::get() else {
+        return 503;
+    };
     let group = match target::permitted_group(r, config, target, child) {
         Ok(group) => group,
         Err((failure, text)) => return failed(r, target, failure, &text),
     };
     if let Err(why) = group.ownership.check(target.script) {
-        log::request(r, Level::ERR, || format!("WSGID0064: process group `{}`: {why}", group.name));
+        log::request(r, Level::ERR, || {
+            format!("WSGID0064: process group `{}`: {why}", group.name)
+        });
         return 403;
     }
     let mut body = match Body::begin(r, config) {
@@ -146,7 +174,11 @@ fn serve<'r>(r: Request<'r>, config: &DirConfig<'r>, target: &Target<'r>) -> i32
         buffer.clear();
         buffer.shrink_to(KEEP_BUFFER);
         encode(r, config, target, &body, buffer)?;
-        let timeout = if group.socket_timeout.is_zero() { r.server().timeout() } else { group.socket_timeout };
+        let timeout = if group.socket_timeout.is_zero() {
+            r.server().timeout()
+        } else {
+            group.socket_timeout
+        };
         let exchange = Exchange {
             r,
             child,
@@ -173,8 +205,12 @@ fn note_slow(r: Request<'_>, target: &Target<'_>, limit: Duration) {
     let took = Duration::from_micros(now_us().saturating_sub(r.request_time()));
     if took >= limit {
         log::request(r, Level::WARN, || {
-            let method = r.method().map_or_else(Default::default, CStr::to_string_lossy);
-            let uri = r.unparsed_uri().map_or_else(Default::default, CStr::to_string_lossy);
+            let method = r
+                .method()
+                .map_or_else(Default::default, CStr::to_string_lossy);
+            let uri = r
+                .unparsed_uri()
+                .map_or_else(Default::default, CStr::to_string_lossy);
             format!(
                 "WSGID0090: slow request: {:.3} s for {method} {uri} (process group `{}`, application group `{}`)",
                 took.as_secs_f64(),
@@ -190,7 +226,9 @@ fn may_sendfile(r: Request<'_>, config: &DirConfig<'_>) -> bool {
 }
 
 fn now_us() -> u64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO);
     u64::try_from(now.as_micros()).unwrap_or(u64::MAX)
 }
 
@@ -231,12 +269,19 @@ pub(crate) fn write_head<'r>(
     };
     let too_large = |text: String| Trouble::Failed(Failure::Protocol, text);
     if head.environ.len() > MAX_ENVIRON_FIELDS {
-        return Err(too_large(format!("{} variables, the most is {MAX_ENVIRON_FIELDS}", head.environ.len())));
+        return Err(too_large(format!(
+            "{} variables, the most is {MAX_ENVIRON_FIELDS}",
+            head.environ.len()
+        )));
     }
-    head.encode_into(buffer).map_err(|error| too_large(error.to_string()))?;
+    head.encode_into(buffer)
+        .map_err(|error| too_large(error.to_string()))?;
     let max = Kind::Request.max_len() as usize;
     if buffer.len() > max {
-        return Err(too_large(format!("the variables of the request take {} bytes, the most is {max}", buffer.len())));
+        return Err(too_large(format!(
+            "the variables of the request take {} bytes, the most is {max}",
+            buffer.len()
+        )));
     }
     Ok(())
 }
@@ -284,8 +329,14 @@ pub(crate) fn report(r: Request<'_>, target: &Target<'_>, failure: Failure, text
     let row = failure.row();
     log::request(r, Level(i32::from(row.level)), || {
         let group = &target.group;
-        format!("WSGID01{:02}: {}: {} (process group `{group}`): {text}", failure.code(), row.name, row.text)
+        format!(
+            "WSGID01{:02}: {}: {} (process group `{group}`): {text}",
+            failure.code(),
+            row.name,
+            row.text
+        )
     });
-    r.notes().set(c"wsgi.failure", r.pool().string(row.name.as_bytes()));
+    r.notes()
+        .set(c"wsgi.failure", r.pool().string(row.name.as_bytes()));
     i32::from(row.status)
 }

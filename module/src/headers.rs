@@ -17,11 +17,17 @@ pub(crate) struct BadHead {
 
 impl BadHead {
     const fn of_worker(text: String) -> Self {
-        Self { of_application: false, text }
+        Self {
+            of_application: false,
+            text,
+        }
     }
 
     const fn of_application(text: String) -> Self {
-        Self { of_application: true, text }
+        Self {
+            of_application: true,
+            text,
+        }
     }
 }
 
@@ -80,7 +86,10 @@ pub(crate) fn place(name: &[u8]) -> Place {
 /// Checks status, reason and every field.
 pub(crate) fn check(head: &ResponseHead<'_>, field_max: usize) -> Result<(), BadHead> {
     if !(200..=599).contains(&head.status) {
-        return Err(BadHead::of_worker(format!("status {} is not between 200 and 599", head.status)));
+        return Err(BadHead::of_worker(format!(
+            "status {} is not between 200 and 599",
+            head.status
+        )));
     }
     check_fields(head, field_max)
 }
@@ -88,25 +97,46 @@ pub(crate) fn check(head: &ResponseHead<'_>, field_max: usize) -> Result<(), Bad
 /// Checks an interim response.
 pub(crate) fn check_interim(head: &ResponseHead<'_>, field_max: usize) -> Result<(), BadHead> {
     if head.status != 103 {
-        return Err(BadHead::of_worker(format!("interim status {} is not 103", head.status)));
+        return Err(BadHead::of_worker(format!(
+            "interim status {} is not 103",
+            head.status
+        )));
     }
     check_fields(head, field_max)
 }
 
 fn check_fields(head: &ResponseHead<'_>, field_max: usize) -> Result<(), BadHead> {
     if head.reason.iter().any(|byte| is_control(*byte)) {
-        return Err(BadHead::of_worker("the reason phrase holds a control character".to_owned()));
+        return Err(BadHead::of_worker(
+            "the reason phrase holds a control character".to_owned(),
+        ));
     }
     if head.headers.len() > wsgid_protocol::limits::MAX_RESPONSE_FIELDS {
-        return Err(BadHead::of_worker(format!("{} header fields are too many", head.headers.len())));
+        return Err(BadHead::of_worker(format!(
+            "{} header fields are too many",
+            head.headers.len()
+        )));
     }
     for (name, value) in &head.headers {
-        let shown = || String::from_utf8_lossy(name).chars().take(80).collect::<String>().escape_debug().to_string();
+        let shown = || {
+            String::from_utf8_lossy(name)
+                .chars()
+                .take(80)
+                .collect::<String>()
+                .escape_debug()
+                .to_string()
+        };
         if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) {
-            return Err(BadHead::of_worker(format!("`{}` is not the name of a header", shown())));
+            return Err(BadHead::of_worker(format!(
+                "`{}` is not the name of a header",
+                shown()
+            )));
         }
         if value.iter().any(|byte| matches!(byte, 0 | b'\r' | b'\n')) {
-            return Err(BadHead::of_worker(format!("the value of header `{}` holds a line end or NUL", shown())));
+            return Err(BadHead::of_worker(format!(
+                "the value of header `{}` holds a line end or NUL",
+                shown()
+            )));
         }
         if name.len() + value.len() > field_max {
             return Err(BadHead::of_application(format!(
@@ -124,7 +154,9 @@ fn is_control(byte: u8) -> bool {
 }
 
 /// The one Content-Length of a response: digits, and the same each time.
-pub(crate) fn content_length<'v>(values: impl Iterator<Item = &'v [u8]>) -> Result<Option<u64>, BadHead> {
+pub(crate) fn content_length<'v>(
+    values: impl Iterator<Item = &'v [u8]>,
+) -> Result<Option<u64>, BadHead> {
     let mut length = None;
     for value in values {
         let bad = || {
@@ -136,12 +168,17 @@ pub(crate) fn content_length<'v>(values: impl Iterator<Item = &'v [u8]>) -> Resu
         if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
             return Err(bad());
         }
-        let number = std::str::from_utf8(value).ok().and_then(|text| text.parse::<u64>().ok()).ok_or_else(bad)?;
+        let number = std::str::from_utf8(value)
+            .ok()
+            .and_then(|text| text.parse::<u64>().ok())
+            .ok_or_else(bad)?;
         if i64::try_from(number).is_err() {
             return Err(bad());
         }
         if length.is_some_and(|known| known != number) {
-            return Err(BadHead::of_worker("there are two different values of Content-Length".to_owned()));
+            return Err(BadHead::of_worker(
+                "there are two different values of Content-Length".to_owned(),
+            ));
         }
         length = Some(number);
     }
@@ -158,7 +195,10 @@ pub(crate) fn status_line(status: u16, reason: &[u8]) -> Vec<u8> {
 /// The media type in small letters, as httpd compares it (AddOutputFilterByType);
 /// its parameters as they are.
 pub(crate) fn content_type(value: &[u8]) -> Vec<u8> {
-    let end = value.iter().position(|byte| *byte == b';').unwrap_or(value.len());
+    let end = value
+        .iter()
+        .position(|byte| *byte == b';')
+        .unwrap_or(value.len());
     let mut value = value.to_vec();
     value[..end].make_ascii_lowercase();
     value
@@ -171,14 +211,30 @@ mod tests {
     use super::*;
 
     fn verdict(status: u16, reason: &str, headers: &[(&str, &str)]) -> Result<(), BadHead> {
-        let headers =
-            headers.iter().map(|(name, value)| (Bytes::new(name.as_bytes()), Bytes::new(value.as_bytes()))).collect();
-        check(&ResponseHead { status, reason: Bytes::new(reason.as_bytes()), headers }, 100)
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (Bytes::new(name.as_bytes()), Bytes::new(value.as_bytes())))
+            .collect();
+        check(
+            &ResponseHead {
+                status,
+                reason: Bytes::new(reason.as_bytes()),
+                headers,
+            },
+            100,
+        )
     }
 
     #[test]
     fn ordinary_heads_pass() {
-        assert_eq!(verdict(200, "OK", &[("Set-Cookie", "a=b"), ("X-T\u{65}st", "\u{e9} \t")]), Ok(()));
+        assert_eq!(
+            verdict(
+                200,
+                "OK",
+                &[("Set-Cookie", "a=b"), ("X-T\u{65}st", "\u{e9} \t")]
+            ),
+            Ok(())
+        );
         assert_eq!(verdict(599, "", &[]), Ok(()));
     }
 
@@ -197,14 +253,25 @@ mod tests {
             (200, "OK", &[("a", "x\0")]),
             (200, "OK", &[("a", "x\n")]),
         ] {
-            assert!(verdict(status, reason, headers).is_err(), "{status} {reason:?} {headers:?}");
+            assert!(
+                verdict(status, reason, headers).is_err(),
+                "{status} {reason:?} {headers:?}"
+            );
         }
         assert!(verdict(200, "OK", &[("a", &"x".repeat(100))]).is_err());
     }
 
     #[test]
     fn headers_of_the_connection_are_dropped() {
-        for name in ["Transfer-Encoding", "KEEP-ALIVE", "te", "Upgrade", "Trailer", "Date", "Server"] {
+        for name in [
+            "Transfer-Encoding",
+            "KEEP-ALIVE",
+            "te",
+            "Upgrade",
+            "Trailer",
+            "Date",
+            "Server",
+        ] {
             assert_eq!(place(name.as_bytes()), Place::Drop, "{name}");
         }
         assert_eq!(place(b"WWW-Authenticate"), Place::ErrorTable);
@@ -218,7 +285,15 @@ mod tests {
         assert_eq!(read(&[]), Ok(None));
         assert_eq!(read(&["12"]), Ok(Some(12)));
         assert_eq!(read(&["12", "12"]), Ok(Some(12)));
-        for bad in [&["12", "13"][..], &["-1"], &["+1"], &[""], &["1 2"], &["0x1"], &["99999999999999999999"]] {
+        for bad in [
+            &["12", "13"][..],
+            &["-1"],
+            &["+1"],
+            &[""],
+            &["1 2"],
+            &["0x1"],
+            &["99999999999999999999"],
+        ] {
             assert!(read(bad).is_err(), "{bad:?}");
         }
     }
@@ -231,7 +306,10 @@ mod tests {
 
     #[test]
     fn a_media_type_is_compared_in_small_letters() {
-        assert_eq!(content_type(b"TEXT/Html; Charset=UTF-8"), b"text/html; Charset=UTF-8");
+        assert_eq!(
+            content_type(b"TEXT/Html; Charset=UTF-8"),
+            b"text/html; Charset=UTF-8"
+        );
         assert_eq!(content_type(b"Text/Plain"), b"text/plain");
         assert_eq!(content_type(b""), b"");
     }

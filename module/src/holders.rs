@@ -87,7 +87,10 @@ impl Rows {
     pub(crate) fn new() -> Option<Self> {
         let cells = shared::zeros((ROWS + 1) * WIDTH)?;
         let (front, rows) = cells.split_at(WIDTH);
-        Some(Self { used: front.first()?, rows })
+        Some(Self {
+            used: front.first()?,
+            rows,
+        })
     }
 
     /// Those that the parent made.
@@ -97,8 +100,16 @@ impl Rows {
 
     /// A row for a request of the group with this key.
     pub(crate) fn claim(self, pid: u32, key: u32, now: u32) -> Row {
-        let free = |at: &usize| self.cell(*at, OWNER).is_some_and(|owner| is_taken(owner, pid));
-        let Some(at) = Some(LAST.get()).filter(free).or_else(|| (0..ROWS).find(free)) else { return Row(None) };
+        let free = |at: &usize| {
+            self.cell(*at, OWNER)
+                .is_some_and(|owner| is_taken(owner, pid))
+        };
+        let Some(at) = Some(LAST.get())
+            .filter(free)
+            .or_else(|| (0..ROWS).find(free))
+        else {
+            return Row(None);
+        };
         LAST.set(at);
         let row = self.rows.get(at * WIDTH..(at + 1) * WIDTH);
         if let Some([_, owner_key, since, begun, waits, ..]) = row {
@@ -134,9 +145,12 @@ impl Rows {
                 continue;
             }
             seen.running += 1;
-            let begun = Some(number(BEGUN)).filter(|at| *at != 0).map(|at| passed(at, now));
+            let begun = Some(number(BEGUN))
+                .filter(|at| *at != 0)
+                .map(|at| passed(at, now));
             seen.begun += u32::from(begun.is_some_and(|age| age >= ages.begun));
-            seen.old += u32::from(age >= ages.old || begun.is_some_and(|age| age >= ages.begun_old));
+            seen.old +=
+                u32::from(age >= ages.old || begun.is_some_and(|age| age >= ages.begun_old));
         }
         seen
     }
@@ -148,7 +162,11 @@ impl Rows {
             let [owner, key, ..] = row else { continue };
             let pid = owner.load(Ordering::Relaxed);
             let is_stale = pid != 0 && pid != SWEPT && is_gone(pid);
-            if is_stale && owner.compare_exchange(pid, SWEPT, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            if is_stale
+                && owner
+                    .compare_exchange(pid, SWEPT, Ordering::AcqRel, Ordering::Relaxed)
+                    .is_ok()
+            {
                 key.store(0, Ordering::Relaxed);
                 owner.store(0, Ordering::Release);
             }
@@ -157,7 +175,10 @@ impl Rows {
 }
 
 fn is_taken(owner: &AtomicU32, pid: u32) -> bool {
-    owner.load(Ordering::Relaxed) == 0 && owner.compare_exchange(0, pid, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    owner.load(Ordering::Relaxed) == 0
+        && owner
+            .compare_exchange(0, pid, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
 }
 
 impl Row {
@@ -191,15 +212,22 @@ impl Drop for Row {
 /// children note times of their own. The clock begins again after 49 days.
 pub(crate) fn passed(from: u32, to: u32) -> Duration {
     let passed = to.wrapping_sub(from);
-    if passed.cast_signed() < 0 { Duration::ZERO } else { Duration::from_millis(passed.into()) }
+    if passed.cast_signed() < 0 {
+        Duration::ZERO
+    } else {
+        Duration::from_millis(passed.into())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const AGES: Ages =
-        Ages { begun: Duration::from_millis(200), begun_old: Duration::from_secs(2), old: Duration::from_secs(6) };
+    const AGES: Ages = Ages {
+        begun: Duration::from_millis(200),
+        begun_old: Duration::from_secs(2),
+        old: Duration::from_secs(6),
+    };
 
     #[test]
     fn a_group_is_seen_as_it_is() {
@@ -210,7 +238,10 @@ mod tests {
         held[1].begun(1150);
         held[2].waits(true);
         let seen = rows.look(7, 1250, AGES);
-        assert_eq!((seen.running, seen.waiting, seen.begun, seen.old), (3, 1, 1, 0));
+        assert_eq!(
+            (seen.running, seen.waiting, seen.begun, seen.old),
+            (3, 1, 1, 0)
+        );
         assert_eq!(seen.oldest, Duration::from_millis(250));
         let seen = rows.look(7, 3000, AGES);
         assert_eq!((seen.begun, seen.old), (2, 1));
@@ -228,11 +259,20 @@ mod tests {
         assert_eq!(rows.look(7, 0, AGES).running, 1);
         drop(alive);
         let (_one, _two) = (rows.claim(12, 9, 0), rows.claim(12, 9, 0));
-        assert_eq!((rows.look(9, 0, AGES).running, rows.used.load(Ordering::Relaxed)), (2, 3));
+        assert_eq!(
+            (
+                rows.look(9, 0, AGES).running,
+                rows.used.load(Ordering::Relaxed)
+            ),
+            (2, 3)
+        );
     }
 
     #[test]
     fn times_wrap_and_may_be_ahead() {
-        assert_eq!((passed(5, 3), passed(u32::MAX, 9)), (Duration::ZERO, Duration::from_millis(10)));
+        assert_eq!(
+            (passed(5, 3), passed(u32::MAX, 9)),
+            (Duration::ZERO, Duration::from_millis(10))
+        );
     }
 }

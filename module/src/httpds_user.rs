@@ -43,12 +43,17 @@ impl Account {
     /// without them either, and say a number instead of the cause.
     pub(crate) fn missing(self, needs_group: bool) -> Option<String> {
         let (what, cure) = match (self.uid == NOBODY, needs_group && self.gid == NOBODY) {
-            (true, true) => ("the directives User and Group are missing", "`User www-data` and `Group www-data`"),
+            (true, true) => (
+                "the directives User and Group are missing",
+                "`User www-data` and `Group www-data`",
+            ),
             (true, false) => ("the directive User is missing", "`User www-data`"),
             (false, true) => ("the directive Group is missing", "`Group www-data`"),
             (false, false) => return None,
         };
-        Some(format!("{what}: add {cure}, or whatever account httpd has on this system"))
+        Some(format!(
+            "{what}: add {cure}, or whatever account httpd has on this system"
+        ))
     }
 }
 
@@ -67,10 +72,25 @@ mod tests {
     #[test]
     fn what_is_missing_is_named() {
         let text = refusal(NOBODY, NOBODY, &[]).unwrap();
-        assert!(text.contains("`site`") && text.contains("User and Group are missing"), "{text}");
-        assert!(refusal(NOBODY, 33, &[]).unwrap().contains("the directive User is missing"));
-        assert!(refusal(33, NOBODY, &[]).unwrap().contains("the directive Group is missing"));
-        assert!(refusal(NOBODY, NOBODY, &[("group", "x")]).unwrap().contains("the directive User is missing"));
+        assert!(
+            text.contains("`site`") && text.contains("User and Group are missing"),
+            "{text}"
+        );
+        assert!(
+            refusal(NOBODY, 33, &[])
+                .unwrap()
+                .contains("the directive User is missing")
+        );
+        assert!(
+            refusal(33, NOBODY, &[])
+                .unwrap()
+                .contains("the directive Group is missing")
+        );
+        assert!(
+            refusal(NOBODY, NOBODY, &[("group", "x")])
+                .unwrap()
+                .contains("the directive User is missing")
+        );
         assert!(refusal(33, 0, &[]).unwrap().contains("root's"));
     }
 

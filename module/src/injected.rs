@@ -7,7 +7,10 @@
 #[cfg(feature = "injected-panic")]
 pub(crate) fn panic_in(place: &str) {
     let asked = std::env::var_os("WSGID_PANIC").and_then(|path| std::fs::read_to_string(path).ok());
-    assert!(asked.is_none_or(|asked| asked.trim() != place), "a panic was injected in {place}");
+    assert!(
+        asked.is_none_or(|asked| asked.trim() != place),
+        "a panic was injected in {place}"
+    );
 }
 
 /// Nothing.

@@ -4,7 +4,10 @@
 //! nothing else. It takes the place of mod_wsgi, so it has its names:
 //! `LoadModule wsgi_module`, `<IfModule mod_wsgi.c>`, `LogLevel wsgi:…`.
 
-#![expect(unsafe_code, reason = "the exported record, and the calls that register hooks")]
+#![expect(
+    unsafe_code,
+    reason = "the exported record, and the calls that register hooks"
+)]
 
 mod apr;
 mod auth;
@@ -91,12 +94,18 @@ unsafe impl<const N: usize> Sync for Neighbours<N> {}
 /// Alias, Redirect and ScriptAlias come first: `Alias /static` inside a
 /// `WSGIScriptAlias /` is everybody's idiom.
 static BEFORE_MAPPING: Neighbours<2> = Neighbours([c"mod_alias.c".as_ptr(), std::ptr::null()]);
-static AFTER_MAPPING: Neighbours<3> =
-    Neighbours([c"mod_userdir.c".as_ptr(), c"mod_vhost_alias.c".as_ptr(), std::ptr::null()]);
+static AFTER_MAPPING: Neighbours<3> = Neighbours([
+    c"mod_userdir.c".as_ptr(),
+    c"mod_vhost_alias.c".as_ptr(),
+    std::ptr::null(),
+]);
 
 /// # Safety
 /// For httpd alone, while it loads the module.
-#[expect(clippy::multiple_unsafe_ops_per_block, reason = "one call for each hook")]
+#[expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "one call for each hook"
+)]
 unsafe extern "C" fn register_hooks(pool: *mut sys::apr_pool_t) {
     use sys::APR_HOOK_MIDDLE as MIDDLE;
     let none = std::ptr::null();
@@ -111,7 +120,13 @@ unsafe extern "C" fn register_hooks(pool: *mut sys::apr_pool_t) {
         sys::ap_hook_child_init(trampoline::child_init, none, none, MIDDLE);
         sys::ap_hook_monitor(trampoline::monitor, none, none, MIDDLE);
         sys::ap_hook_child_status(trampoline::child_status, none, none, MIDDLE);
-        sys::ap_hook_check_access(trampoline::check_access, none, none, MIDDLE, sys::AP_AUTH_INTERNAL_PER_CONF);
+        sys::ap_hook_check_access(
+            trampoline::check_access,
+            none,
+            none,
+            MIDDLE,
+            sys::AP_AUTH_INTERNAL_PER_CONF,
+        );
         sys::ap_hook_fixups(trampoline::fixups, none, none, sys::APR_HOOK_LAST);
         sys::ap_hook_handler(trampoline::handle, none, none, MIDDLE);
         sys::ap_hook_translate_name(

@@ -47,7 +47,11 @@ impl Table {
     fn of(cells: &'static [AtomicU32], rows: usize) -> Self {
         let (owners, cells) = cells.split_at(rows);
         let (totals, rows) = cells.split_at(PLACES);
-        Self { owners, totals, rows }
+        Self {
+            owners,
+            totals,
+            rows,
+        }
     }
 
     const fn len(rows: usize) -> usize {
@@ -62,10 +66,17 @@ impl Table {
 
     /// A free row, from now on this process's.
     fn claim(self, pid: u32) -> Option<Loads> {
-        let free = |owner: &AtomicU32| owner.compare_exchange(0, pid, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        let free = |owner: &AtomicU32| {
+            owner
+                .compare_exchange(0, pid, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
+        };
         let row = self.owners.iter().position(free)?;
         let row = self.rows.get(row * PLACES..(row + 1) * PLACES)?;
-        Some(Loads { totals: self.totals, row })
+        Some(Loads {
+            totals: self.totals,
+            row,
+        })
     }
 
     /// Takes back what processes that have gone had counted. A child that is
@@ -74,7 +85,11 @@ impl Table {
         for (owner, row) in self.owners.iter().zip(self.rows.chunks(PLACES)) {
             let pid = owner.load(Ordering::Relaxed);
             let is_stale = pid != 0 && pid != SWEPT && is_gone(pid);
-            if is_stale && owner.compare_exchange(pid, SWEPT, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            if is_stale
+                && owner
+                    .compare_exchange(pid, SWEPT, Ordering::AcqRel, Ordering::Relaxed)
+                    .is_ok()
+            {
                 for (count, total) in row.iter().zip(self.totals) {
                     total.fetch_sub(count.swap(0, Ordering::Relaxed), Ordering::Relaxed);
                 }
@@ -100,7 +115,8 @@ pub(crate) fn sweep() {
 
 /// A process of another user counts as alive: it cannot be told.
 pub(crate) fn is_gone(pid: u32) -> bool {
-    i32::try_from(pid).is_ok_and(|pid| kill(Pid::from_raw(pid), None) == Err(nix::errno::Errno::ESRCH))
+    i32::try_from(pid)
+        .is_ok_and(|pid| kill(Pid::from_raw(pid), None) == Err(nix::errno::Errno::ESRCH))
 }
 
 /// What one child counts, and sees of all.
@@ -114,18 +130,25 @@ impl Loads {
     /// requests alone.
     pub(crate) fn of_child(pid: u32, counted: Counted) -> Self {
         sweep();
-        let shared = TABLES.get(counted as usize).and_then(|table| table.get()?.as_ref()?.claim(pid));
+        let shared = TABLES
+            .get(counted as usize)
+            .and_then(|table| table.get()?.as_ref()?.claim(pid));
         shared.unwrap_or_else(Self::private)
     }
 
     pub(crate) fn private() -> Self {
         let table = Table::private();
-        Self { totals: table.totals, row: table.rows }
+        Self {
+            totals: table.totals,
+            row: table.rows,
+        }
     }
 
     /// Requests that are counted there; of an unknown worker (0), none.
     pub(crate) fn of(&self, worker: u32) -> u32 {
-        let total = self.place(worker).map_or(0, |(total, _)| total.load(Ordering::Relaxed));
+        let total = self
+            .place(worker)
+            .map_or(0, |(total, _)| total.load(Ordering::Relaxed));
         // Below zero for an instant while others count.
         if total.cast_signed() < 0 { 0 } else { total }
     }

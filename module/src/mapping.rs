@@ -31,7 +31,9 @@ pub(crate) mod note {
 
 /// httpd's translate_name hook.
 pub(crate) fn translate(r: Request<'_>) -> i32 {
-    let Some(uri) = r.uri().filter(|uri| uri.to_bytes().first() == Some(&b'/')) else { return sys::DECLINED };
+    let Some(uri) = r.uri().filter(|uri| uri.to_bytes().first() == Some(&b'/')) else {
+        return sys::DECLINED;
+    };
     for alias in r.server().config().all_aliases() {
         if let Some((file, rest)) = target(r, alias, uri) {
             apply(r, alias, file, rest);
@@ -43,13 +45,18 @@ pub(crate) fn translate(r: Request<'_>) -> i32 {
 
 /// httpd's map_to_storage hook.
 pub(crate) fn walk(r: Request<'_>) -> i32 {
-    let (Some(file), Some(rest)) = (r.filename(), r.notes().get(note::REST)) else { return sys::DECLINED };
+    let (Some(file), Some(rest)) = (r.filename(), r.notes().get(note::REST)) else {
+        return sys::DECLINED;
+    };
     r.notes().unset(note::REST);
     if walk::look(r) {
         return walk::walk(r, rest);
     }
     // A directory, whose files are what is meant, or nothing at all.
-    r.set_filename(r.pool().string(r.pool().join(&[file.to_bytes(), rest.to_bytes()])));
+    r.set_filename(
+        r.pool()
+            .string(r.pool().join(&[file.to_bytes(), rest.to_bytes()])),
+    );
     sys::DECLINED
 }
 
@@ -63,7 +70,10 @@ pub(crate) fn is_aliased(r: Request<'_>, file: &CStr) -> bool {
             Mount::Prefix(_) => file == alias.target || is_below(file.to_bytes(), target),
             // The part before what a pattern puts in.
             Mount::Pattern(_) => {
-                let fixed = target.iter().position(|byte| matches!(byte, b'$' | b'&')).unwrap_or(target.len());
+                let fixed = target
+                    .iter()
+                    .position(|byte| matches!(byte, b'$' | b'&'))
+                    .unwrap_or(target.len());
                 file.to_bytes().starts_with(&target[..fixed])
             }
         }
@@ -72,14 +82,23 @@ pub(crate) fn is_aliased(r: Request<'_>, file: &CStr) -> bool {
 }
 
 fn is_below(file: &[u8], directory: &[u8]) -> bool {
-    file.strip_prefix(directory).is_some_and(|rest| rest.first() == Some(&b'/'))
+    file.strip_prefix(directory)
+        .is_some_and(|rest| rest.first() == Some(&b'/'))
 }
 
 /// Whether one of the extensions behind the first dot of a file's name, as httpd
 /// looks for them, is among these.
 pub(crate) fn has_extension(file: &CStr, known: &[&CStr]) -> bool {
-    let name = file.to_bytes().rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-    let is_known = |found: &[u8]| known.iter().any(|known| known.to_bytes().eq_ignore_ascii_case(found));
+    let name = file
+        .to_bytes()
+        .rsplit(|byte| *byte == b'/')
+        .next()
+        .unwrap_or_default();
+    let is_known = |found: &[u8]| {
+        known
+            .iter()
+            .any(|known| known.to_bytes().eq_ignore_ascii_case(found))
+    };
     name.split(|byte| *byte == b'.').skip(1).any(is_known)
 }
 
@@ -107,10 +126,15 @@ fn apply<'r>(r: Request<'r>, alias: &Alias<'r>, file: &'r CStr, rest: &'r [u8]) 
         r.set_target(r.pool().string(file.to_bytes()), HANDLER);
         notes.set(note::REST, r.pool().string(rest));
     } else {
-        r.set_target(r.pool().string(r.pool().join(&[file.to_bytes(), rest])), HANDLER);
+        r.set_target(
+            r.pool().string(r.pool().join(&[file.to_bytes(), rest])),
+            HANDLER,
+        );
     }
     notes.set(note::FORCED, HANDLER);
-    let authorization = alias.pass_authorization.map(|on| if on { c"1" } else { c"0" });
+    let authorization = alias
+        .pass_authorization
+        .map(|on| if on { c"1" } else { c"0" });
     let options = [
         (note::PROCESS_GROUP, alias.process_group),
         (note::APPLICATION_GROUP, alias.application_group),
@@ -179,7 +203,12 @@ mod tests {
             (c"/srv/wsgi", false),
             (c"/srv/app.txt", false),
         ] {
-            assert_eq!(has_extension(file, &known), expected, "{}", file.to_string_lossy());
+            assert_eq!(
+                has_extension(file, &known),
+                expected,
+                "{}",
+                file.to_string_lossy()
+            );
         }
         assert!(!has_extension(c"/srv/app.wsgi", &[]));
     }
@@ -199,14 +228,24 @@ mod tests {
             ("/", "/", Some("/")),
             ("/x/y", "/", Some("/x/y")),
         ] {
-            assert_eq!(rest(uri, prefix, script).as_deref(), expected, "{uri} under {prefix}");
+            assert_eq!(
+                rest(uri, prefix, script).as_deref(),
+                expected,
+                "{uri} under {prefix}"
+            );
         }
     }
 
     #[test]
     fn a_directory_is_followed_by_the_file() {
-        assert_eq!(rest("/wsgi/a.wsgi/x", "/wsgi/", "/srv/wsgi/").as_deref(), Some("a.wsgi/x"));
+        assert_eq!(
+            rest("/wsgi/a.wsgi/x", "/wsgi/", "/srv/wsgi/").as_deref(),
+            Some("a.wsgi/x")
+        );
         assert_eq!(rest("/wsgi", "/wsgi/", "/srv/wsgi/"), None);
-        assert_eq!(rest("/a.wsgi", "/", "/srv/wsgi/").as_deref(), Some("a.wsgi"));
+        assert_eq!(
+            rest("/a.wsgi", "/", "/srv/wsgi/").as_deref(),
+            Some("a.wsgi")
+        );
     }
 }

@@ -39,25 +39,39 @@ pub(crate) struct Name<'n> {
 
 impl<'n> Name<'n> {
     fn configured(text: impl Into<Cow<'n, str>>) -> Self {
-        Self { text: text.into(), from_request: false }
+        Self {
+            text: text.into(),
+            from_request: false,
+        }
     }
 
     fn into_owned(self) -> Name<'static> {
-        Name { text: Cow::Owned(self.text.into_owned()), from_request: self.from_request }
+        Name {
+            text: Cow::Owned(self.text.into_owned()),
+            from_request: self.from_request,
+        }
     }
 }
 
 /// The name behind what a directive says. An unknown form is the name itself.
 pub(crate) fn resolve<'n>(name: &'n str, facts: &dyn Facts) -> Name<'n> {
-    let Some(variable) = name.strip_prefix("%{ENV:").and_then(|rest| rest.strip_suffix('}')) else {
+    let Some(variable) = name
+        .strip_prefix("%{ENV:")
+        .and_then(|rest| rest.strip_suffix('}'))
+    else {
         return resolve_form(name, facts).unwrap_or_else(|| Name::configured(name));
     };
-    let Some(value) = facts.variable(variable) else { return Name::configured(name) };
+    let Some(value) = facts.variable(variable) else {
+        return Name::configured(name);
+    };
     // A variable may hold one of the forms; but not another variable, which
     // could go round in circles.
     match resolve_form(&value, facts) {
         Some(resolved) => resolved.into_owned(),
-        None => Name { text: Cow::Owned(value), from_request: true },
+        None => Name {
+            text: Cow::Owned(value),
+            from_request: true,
+        },
     }
 }
 
@@ -69,12 +83,18 @@ fn resolve_form(name: &str, facts: &dyn Facts) -> Option<Name<'static>> {
         "%{HOST}" => {
             let host = facts.host();
             let text = Cow::Owned(with_port(&host.name, facts.port()));
-            Some(Name { text, from_request: !host.is_configured })
+            Some(Name {
+                text,
+                from_request: !host.is_configured,
+            })
         }
         "%{RESOURCE}" => {
             let server = with_port(&facts.server(), facts.port());
             let text = Cow::Owned(format!("{server}|{}", facts.script_name()));
-            Some(Name { text, from_request: !facts.is_script_name_configured() })
+            Some(Name {
+                text,
+                from_request: !facts.is_script_name_configured(),
+            })
         }
         _ => None,
     }
@@ -96,14 +116,20 @@ pub(crate) fn is_mapped(url: &[u8], prefix: &[u8], file: &[u8], root: &[u8]) -> 
 }
 
 fn without_slashes(path: &[u8]) -> &[u8] {
-    let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
+    let end = path
+        .iter()
+        .rposition(|byte| *byte != b'/')
+        .map_or(0, |last| last + 1);
     path.get(..end).unwrap_or_default()
 }
 
 /// The one URL path that a regular expression matches, if it is so plain.
 pub(crate) fn fixed_path(pattern: &str) -> Option<String> {
     let inner = pattern.strip_prefix('^')?;
-    let inner = inner.strip_suffix('$').unwrap_or(inner).replace("\\.", ".\0");
+    let inner = inner
+        .strip_suffix('$')
+        .unwrap_or(inner)
+        .replace("\\.", ".\0");
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/_-~".contains(&byte);
     let dots_are_escaped = inner.matches('.').count() == inner.matches(".\0").count();
     let path = inner.replace(".\0", ".");
@@ -124,7 +150,10 @@ mod tests {
             "www.example".into()
         }
         fn host(&self) -> Host<'_> {
-            Host { name: "alias.example".into(), is_configured: self.is_configured }
+            Host {
+                name: "alias.example".into(),
+                is_configured: self.is_configured,
+            }
         }
         fn port(&self) -> u16 {
             self.port
@@ -163,20 +192,46 @@ mod tests {
             (80, "%{global}", "%{global}"),
             (80, "site", "site"),
         ] {
-            assert_eq!(resolve(name, &Fixed { port, is_configured: true }).text, expected, "{name} on port {port}");
+            assert_eq!(
+                resolve(
+                    name,
+                    &Fixed {
+                        port,
+                        is_configured: true
+                    }
+                )
+                .text,
+                expected,
+                "{name} on port {port}"
+            );
         }
     }
 
     #[test]
     fn what_a_client_can_write_makes_a_name_the_requests() {
-        let made = |name: &str, is_configured| resolve(name, &Fixed { port: 80, is_configured }).from_request;
+        let made = |name: &str, is_configured| {
+            resolve(
+                name,
+                &Fixed {
+                    port: 80,
+                    is_configured,
+                },
+            )
+            .from_request
+        };
         for name in ["%{HOST}", "%{RESOURCE}"] {
             assert!(!made(name, true) && made(name, false), "{name}");
         }
         for name in ["%{ENV:GROUP}", "%{ENV:CIRCLE}", "%{ENV:ODD}"] {
             assert!(made(name, true), "{name}");
         }
-        for name in ["%{GLOBAL}", "%{SERVER}", "%{ENV:INDIRECT}", "%{ENV:MISSING}", "site"] {
+        for name in [
+            "%{GLOBAL}",
+            "%{SERVER}",
+            "%{ENV:INDIRECT}",
+            "%{ENV:MISSING}",
+            "site",
+        ] {
             assert!(!made(name, false), "{name}");
         }
     }
@@ -193,7 +248,11 @@ mod tests {
             ("/app", "/app", "/srv/other.wsgi", "/srv/app.wsgi", false),
         ] {
             let bytes = [url, prefix, file, root].map(str::as_bytes);
-            assert_eq!(is_mapped(bytes[0], bytes[1], bytes[2], bytes[3]), expected, "{url} {prefix} {file} {root}");
+            assert_eq!(
+                is_mapped(bytes[0], bytes[1], bytes[2], bytes[3]),
+                expected,
+                "{url} {prefix} {file} {root}"
+            );
         }
     }
 

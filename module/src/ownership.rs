@@ -20,7 +20,10 @@ const NOBODY: u32 = u32::MAX;
 pub(crate) fn uid_of(name: &str) -> Option<u32> {
     match name.strip_prefix('#') {
         Some(number) => number.parse().ok().filter(|number| *number != NOBODY),
-        None => User::from_name(name).ok().flatten().map(|user| user.uid.as_raw()),
+        None => User::from_name(name)
+            .ok()
+            .flatten()
+            .map(|user| user.uid.as_raw()),
     }
 }
 
@@ -28,7 +31,10 @@ pub(crate) fn uid_of(name: &str) -> Option<u32> {
 pub(crate) fn gid_of(name: &str) -> Option<u32> {
     match name.strip_prefix('#') {
         Some(number) => number.parse().ok().filter(|number| *number != NOBODY),
-        None => Group::from_name(name).ok().flatten().map(|group| group.gid.as_raw()),
+        None => Group::from_name(name)
+            .ok()
+            .flatten()
+            .map(|group| group.gid.as_raw()),
     }
 }
 
@@ -60,9 +66,15 @@ pub(crate) struct Ownership {
 impl Ownership {
     pub(crate) fn of(config: &GroupConfig) -> Self {
         let account = |name: &Option<String>, number: fn(&str) -> Option<u32>| {
-            name.as_ref().map(|name| Account { name: name.clone(), number: number(name) })
+            name.as_ref().map(|name| Account {
+                name: name.clone(),
+                number: number(name),
+            })
         };
-        Self { user: account(&config.script_user, uid_of), group: account(&config.script_group, gid_of) }
+        Self {
+            user: account(&config.script_user, uid_of),
+            group: account(&config.script_group, gid_of),
+        }
     }
 
     /// Whether the script and its directory are owned as demanded; else why not.
@@ -72,17 +84,36 @@ impl Ownership {
         }
         let script = Path::new(OsStr::from_bytes(script.to_bytes()));
         self.check_one(script)?;
-        script.parent().map_or(Ok(()), |directory| self.check_one(directory))
+        script
+            .parent()
+            .map_or(Ok(()), |directory| self.check_one(directory))
     }
 
     fn check_one(&self, path: &Path) -> Result<(), String> {
         let shown = path.display();
-        let found = std::fs::metadata(path).map_err(|error| format!("the owner of `{shown}` is not known: {error}"))?;
-        if let Some(user) = self.user.as_ref().filter(|user| user.number != Some(found.uid())) {
-            return Err(format!("`{shown}` belongs to uid {}, script-user= demands `{}`", found.uid(), user.name));
+        let found = std::fs::metadata(path)
+            .map_err(|error| format!("the owner of `{shown}` is not known: {error}"))?;
+        if let Some(user) = self
+            .user
+            .as_ref()
+            .filter(|user| user.number != Some(found.uid()))
+        {
+            return Err(format!(
+                "`{shown}` belongs to uid {}, script-user= demands `{}`",
+                found.uid(),
+                user.name
+            ));
         }
-        if let Some(group) = self.group.as_ref().filter(|group| group.number != Some(found.gid())) {
-            return Err(format!("`{shown}` belongs to gid {}, script-group= demands `{}`", found.gid(), group.name));
+        if let Some(group) = self
+            .group
+            .as_ref()
+            .filter(|group| group.number != Some(found.gid()))
+        {
+            return Err(format!(
+                "`{shown}` belongs to gid {}, script-group= demands `{}`",
+                found.gid(),
+                group.name
+            ));
         }
         if found.mode() & WRITABLE_BY_OTHERS != 0 {
             return Err(format!(

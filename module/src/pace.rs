@@ -17,18 +17,32 @@ pub(crate) const WORDS: usize = 4;
 /// One more has ended; `paused`: after a pause. Two children that count at the same
 /// moment may lose one.
 pub(crate) fn note(words: &[AtomicU32], paused: bool, now: u32) {
-    let [start, count, before, earlier] = words else { return };
+    let [start, count, before, earlier] = words else {
+        return;
+    };
     let began = start.load(Ordering::Relaxed);
     let passed = elapsed(began, now);
     let is_new = (paused && began != now) || passed >= 2 * WINDOW_MS;
-    let next = if is_new { now } else { began.wrapping_add(WINDOW_MS) };
+    let next = if is_new {
+        now
+    } else {
+        began.wrapping_add(WINDOW_MS)
+    };
     let is_over = is_new || passed >= WINDOW_MS;
-    if !is_over || start.compare_exchange(began, next, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+    if !is_over
+        || start
+            .compare_exchange(began, next, Ordering::Relaxed, Ordering::Relaxed)
+            .is_err()
+    {
         count.fetch_add(1, Ordering::Relaxed);
         return;
     }
     let last = count.swap(1, Ordering::Relaxed);
-    let (last, second) = if is_new { (0, 0) } else { (last, before.load(Ordering::Relaxed)) };
+    let (last, second) = if is_new {
+        (0, 0)
+    } else {
+        (last, before.load(Ordering::Relaxed))
+    };
     before.store(last, Ordering::Relaxed);
     earlier.store(second, Ordering::Relaxed);
 }
@@ -36,9 +50,12 @@ pub(crate) fn note(words: &[AtomicU32], paused: bool, now: u32) {
 /// How many ended in the best of the last three windows: a short gap in one of them
 /// does not make a group slow. `None` until one whole window has been counted.
 pub(crate) fn per_second(words: &[AtomicU32], now: u32) -> Option<u32> {
-    let [start, count, before, earlier] = words else { return None };
+    let [start, count, before, earlier] = words else {
+        return None;
+    };
     let passed = elapsed(start.load(Ordering::Relaxed), now);
-    let [count, before, earlier] = [count, before, earlier].map(|cell| cell.load(Ordering::Relaxed));
+    let [count, before, earlier] =
+        [count, before, earlier].map(|cell| cell.load(Ordering::Relaxed));
     let is_known = passed < 2 * WINDOW_MS && (before > 0 || passed >= WINDOW_MS);
     is_known.then_some(count.max(before).max(earlier))
 }
@@ -47,7 +64,11 @@ pub(crate) fn per_second(words: &[AtomicU32], now: u32) -> Option<u32> {
 /// a little ahead; what seems far ahead is weeks old.
 fn elapsed(from: u32, to: u32) -> u32 {
     let passed = to.wrapping_sub(from);
-    if passed > u32::MAX - WINDOW_MS { 0 } else { passed }
+    if passed > u32::MAX - WINDOW_MS {
+        0
+    } else {
+        passed
+    }
 }
 
 #[cfg(test)]
@@ -60,7 +81,9 @@ mod tests {
 
     /// One end each so many milliseconds, from one time to another.
     fn ends(words: &[AtomicU32], from: u32, to: u32, each: usize) {
-        (from..to).step_by(each).for_each(|now| note(words, false, now));
+        (from..to)
+            .step_by(each)
+            .for_each(|now| note(words, false, now));
     }
 
     #[test]
@@ -91,7 +114,10 @@ mod tests {
             ends(&words, 50_000, 53_000 + gap, 10);
             for now in (53_950 + gap..58_000).step_by(10) {
                 note(&words, false, now);
-                assert!(per_second(&words, now).is_some_and(|pace| pace >= 50), "{gap} {now}");
+                assert!(
+                    per_second(&words, now).is_some_and(|pace| pace >= 50),
+                    "{gap} {now}"
+                );
             }
         }
     }

@@ -20,12 +20,19 @@ pub(crate) fn find_supervisor(
         return if is_there(path) {
             Ok(path.to_path_buf())
         } else {
-            Err(format!("`{}` of WSGISupervisorExecutable is not an executable file", path.display()))
+            Err(format!(
+                "`{}` of WSGISupervisorExecutable is not an executable file",
+                path.display()
+            ))
         };
     }
     let beside = module.map(|directory| directory.join(PROGRAM));
-    let in_bin = module.and_then(Path::parent).map(|directory| directory.join("bin").join(PROGRAM));
-    let installed = INSTALLED.iter().map(|directory| Path::new(directory).join(PROGRAM));
+    let in_bin = module
+        .and_then(Path::parent)
+        .map(|directory| directory.join("bin").join(PROGRAM));
+    let installed = INSTALLED
+        .iter()
+        .map(|directory| Path::new(directory).join(PROGRAM));
     let candidates: Vec<PathBuf> = beside.into_iter().chain(in_bin).chain(installed).collect();
     candidates.iter().find(|path| is_there(path)).cloned().ok_or_else(|| {
         let list: Vec<_> = candidates.iter().map(|path| path.display().to_string()).collect();
@@ -65,23 +72,41 @@ mod tests {
     #[test]
     fn the_supervisor_beside_the_module_comes_first() {
         let module = Some(Path::new("/opt/lib"));
-        let find =
-            |there: &[&str]| find_supervisor(None, module, |path| there.iter().any(|known| Path::new(known) == path));
-        assert_eq!(find(&["/usr/bin/wsgid", "/opt/lib/wsgid"]), Ok("/opt/lib/wsgid".into()));
-        assert_eq!(find(&["/usr/bin/wsgid", "/opt/bin/wsgid"]), Ok("/opt/bin/wsgid".into()));
+        let find = |there: &[&str]| {
+            find_supervisor(None, module, |path| {
+                there.iter().any(|known| Path::new(known) == path)
+            })
+        };
+        assert_eq!(
+            find(&["/usr/bin/wsgid", "/opt/lib/wsgid"]),
+            Ok("/opt/lib/wsgid".into())
+        );
+        assert_eq!(
+            find(&["/usr/bin/wsgid", "/opt/bin/wsgid"]),
+            Ok("/opt/bin/wsgid".into())
+        );
         assert_eq!(find(&["/usr/bin/wsgid"]), Ok("/usr/bin/wsgid".into()));
         assert!(find(&[]).unwrap_err().contains("/opt/lib/wsgid"));
     }
 
     #[test]
     fn what_was_given_is_not_replaced_by_something_else() {
-        let error = find_supervisor(Some(Path::new("/x/wsgid")), None, |path| path != Path::new("/x/wsgid"));
+        let error = find_supervisor(Some(Path::new("/x/wsgid")), None, |path| {
+            path != Path::new("/x/wsgid")
+        });
         assert!(error.unwrap_err().contains("`/x/wsgid`"));
     }
 
     #[test]
     fn a_path_that_is_too_long_is_refused_with_the_cure() {
-        assert_eq!(socket_path(&socket_directory("/run/wsgid", 7), 108), Ok("/run/wsgid.7/httpd.sock".into()));
-        assert!(socket_path(&"x".repeat(100), 108).unwrap_err().contains("WSGISocketPrefix"));
+        assert_eq!(
+            socket_path(&socket_directory("/run/wsgid", 7), 108),
+            Ok("/run/wsgid.7/httpd.sock".into())
+        );
+        assert!(
+            socket_path(&"x".repeat(100), 108)
+                .unwrap_err()
+                .contains("WSGISocketPrefix")
+        );
     }
 }

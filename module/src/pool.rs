@@ -73,13 +73,22 @@ impl<C: Pooled> GroupPool<C> {
         let is_old = |at: Instant| since.is_some_and(|since| at <= since);
         let old = self.0.iter().take_while(|(_, at)| is_old(*at)).count();
         let surplus = self.0.len().saturating_sub(max);
-        self.0.drain(..old.max(surplus)).map(|(connection, _)| connection).collect()
+        self.0
+            .drain(..old.max(surplus))
+            .map(|(connection, _)| connection)
+            .collect()
     }
 }
 
 impl<C: Pooled> Idle<C> {
     fn new(pool_max: usize, max: usize) -> Self {
-        Self { pools: HashMap::new(), count: 0, swept: Instant::now(), pool_max: pool_max.max(1), max: max.max(1) }
+        Self {
+            pools: HashMap::new(),
+            count: 0,
+            swept: Instant::now(),
+            pool_max: pool_max.max(1),
+            max: max.max(1),
+        }
     }
 
     fn take(&mut self, key: &str, loads: &Loads) -> Option<C> {
@@ -110,7 +119,11 @@ impl<C: Pooled> Idle<C> {
 
     /// Takes what lies unused since then or longer out of all pools.
     fn sweep(&mut self, since: Option<Instant>) -> Vec<C> {
-        let closed: Vec<C> = self.pools.values_mut().flat_map(|pool| pool.take_old(since, usize::MAX)).collect();
+        let closed: Vec<C> = self
+            .pools
+            .values_mut()
+            .flat_map(|pool| pool.take_old(since, usize::MAX))
+            .collect();
         self.pools.retain(|_, pool| !pool.0.is_empty());
         self.count -= closed.len();
         closed
@@ -118,7 +131,11 @@ impl<C: Pooled> Idle<C> {
 
     /// Since when the `wanted` oldest lie unused.
     fn age_of_the_oldest(&self, wanted: usize) -> Option<Instant> {
-        let mut all: Vec<Instant> = self.pools.values().flat_map(|pool| pool.0.iter().map(|(_, at)| *at)).collect();
+        let mut all: Vec<Instant> = self
+            .pools
+            .values()
+            .flat_map(|pool| pool.0.iter().map(|(_, at)| *at))
+            .collect();
         all.sort_unstable();
         all.get(wanted - 1).copied()
     }
@@ -132,7 +149,10 @@ fn key(group: &str, application_group: &str) -> String {
 impl Pools {
     /// So many connections may be idle in one pool, and in all of them.
     pub(crate) fn new(pool_max: usize, max: usize, loads: Loads) -> Self {
-        Self { idle: Mutex::new(Idle::new(pool_max, max)), loads }
+        Self {
+            idle: Mutex::new(Idle::new(pool_max, max)),
+            loads,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Idle<Connection>> {
@@ -141,7 +161,10 @@ impl Pools {
 
     /// The pool of a pair of groups.
     pub(crate) fn of(&self, group: &str, application_group: &str) -> PoolOf<'_> {
-        PoolOf { pools: self, key: key(group, application_group) }
+        PoolOf {
+            pools: self,
+            key: key(group, application_group),
+        }
     }
 }
 
@@ -165,7 +188,10 @@ impl PoolOf<'_> {
     /// The same; the connection is free again.
     pub(crate) fn give_back(&self, worker: u32, connection: Connection) {
         self.end(worker);
-        let closed = self.pools.lock().give_back(&self.key, connection, Instant::now());
+        let closed = self
+            .pools
+            .lock()
+            .give_back(&self.key, connection, Instant::now());
         // Outside of the lock.
         drop(closed);
     }
@@ -239,11 +265,18 @@ mod tests {
         let start = Instant::now();
         let at = |turn: u64| start + Duration::from_millis(turn);
         for turn in 0..8 {
-            assert!(idle.give_back(&turn.to_string(), Fake(1, "old"), at(turn)).is_empty());
+            assert!(
+                idle.give_back(&turn.to_string(), Fake(1, "old"), at(turn))
+                    .is_empty()
+            );
         }
         let closed = idle.give_back("8", Fake(1, "new"), at(8));
         assert_eq!((closed.len(), idle.count), (3, 6));
-        assert!(["0", "1", "2"].iter().all(|key| !idle.pools.contains_key(*key)));
+        assert!(
+            ["0", "1", "2"]
+                .iter()
+                .all(|key| !idle.pools.contains_key(*key))
+        );
         assert!(idle.take("8", &Loads::private()).is_some());
     }
 }

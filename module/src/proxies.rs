@@ -20,7 +20,9 @@ pub(crate) struct Network {
 impl Network {
     /// Reads `10.0.0.1`, `10.0.0.0/8`, `::1`, `fd00::/8`.
     pub(crate) fn parse(word: &str) -> Option<Self> {
-        let (address, bits) = word.split_once('/').map_or((word, None), |(address, bits)| (address, Some(bits)));
+        let (address, bits) = word
+            .split_once('/')
+            .map_or((word, None), |(address, bits)| (address, Some(bits)));
         let address: IpAddr = address.parse().ok()?;
         let most = if address.is_ipv4() { 32 } else { 128 };
         let bits = match bits {
@@ -33,7 +35,9 @@ impl Network {
     /// Whether the address lies in it.
     pub(crate) fn contains(self, address: IpAddr) -> bool {
         let differ = match (self.address, address.to_canonical()) {
-            (IpAddr::V4(own), IpAddr::V4(other)) => u128::from(own.to_bits() ^ other.to_bits()) << 96,
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                u128::from(own.to_bits() ^ other.to_bits()) << 96
+            }
             (IpAddr::V6(own), IpAddr::V6(other)) => own.to_bits() ^ other.to_bits(),
             _ => return false,
         };
@@ -54,11 +58,17 @@ enum Category {
 
 /// The headers that say the same thing; only one of a category may be believed.
 const SYNONYMS: &[(Category, &[&str])] = &[
-    (Category::Client, &["HTTP_X_FORWARDED_FOR", "HTTP_X_CLIENT_IP", "HTTP_X_REAL_IP"]),
+    (
+        Category::Client,
+        &["HTTP_X_FORWARDED_FOR", "HTTP_X_CLIENT_IP", "HTTP_X_REAL_IP"],
+    ),
     (Category::Host, &["HTTP_X_FORWARDED_HOST", "HTTP_X_HOST"]),
     (Category::Server, &["HTTP_X_FORWARDED_SERVER"]),
     (Category::Port, &["HTTP_X_FORWARDED_PORT"]),
-    (Category::Script, &["HTTP_X_SCRIPT_NAME", "HTTP_X_FORWARDED_SCRIPT_NAME"]),
+    (
+        Category::Script,
+        &["HTTP_X_SCRIPT_NAME", "HTTP_X_FORWARDED_SCRIPT_NAME"],
+    ),
     (
         Category::Scheme,
         &[
@@ -80,7 +90,11 @@ pub(crate) fn is_known(variable: &str) -> bool {
 /// Names of all headers that mean something here, as a client writes them.
 pub(crate) fn known_headers() -> Vec<String> {
     let header = |name: &&str| name.trim_start_matches("HTTP_").replace('_', "-");
-    SYNONYMS.iter().flat_map(|(_, names)| names.iter()).map(header).collect()
+    SYNONYMS
+        .iter()
+        .flat_map(|(_, names)| names.iter())
+        .map(header)
+        .collect()
 }
 
 /// What is declared where the request goes.
@@ -95,7 +109,8 @@ pub(crate) struct Trust<'c> {
 
 impl Trust<'_> {
     fn is_proxy(&self, address: IpAddr) -> bool {
-        self.proxies.is_none_or(|known| known.iter().any(|network| network.contains(address)))
+        self.proxies
+            .is_none_or(|known| known.iter().any(|network| network.contains(address)))
     }
 
     fn trusts_peer(&self) -> bool {
@@ -106,14 +121,21 @@ impl Trust<'_> {
     pub(crate) fn apply<'r>(&self, pairs: &mut Vec<Pair<'r>>, keep: &dyn Fn(&str) -> &'r [u8]) {
         let trusts_peer = self.trusts_peer();
         for (category, names) in SYNONYMS {
-            let known =
-                |header: &&std::ffi::CStr| names.iter().copied().find(|name| header.to_bytes() == name.as_bytes());
+            let known = |header: &&std::ffi::CStr| {
+                names
+                    .iter()
+                    .copied()
+                    .find(|name| header.to_bytes() == name.as_bytes())
+            };
             let declared: Vec<&'static str> = self.headers.iter().filter_map(known).collect();
             if declared.is_empty() {
                 continue;
             }
             // Of several that came, the one that is declared last counts.
-            let said = declared.iter().rev().find_map(|name| Some((*name, value(pairs, name)?)));
+            let said = declared
+                .iter()
+                .rev()
+                .find_map(|name| Some((*name, value(pairs, name)?)));
             let believed = said.filter(|_| trusts_peer);
             let stays = |name: &[u8]| believed.is_some_and(|(known, _)| known.as_bytes() == name);
             let is_synonym = |name: &[u8]| names.iter().any(|known| known.as_bytes() == name);
@@ -150,7 +172,9 @@ impl Trust<'_> {
             }
             Category::Host => set(pairs, "HTTP_HOST", value),
             Category::Server => set(pairs, "SERVER_NAME", value),
-            Category::Port if text.parse::<u16>().is_ok_and(|port| port > 0) => set(pairs, "SERVER_PORT", value),
+            Category::Port if text.parse::<u16>().is_ok_and(|port| port > 0) => {
+                set(pairs, "SERVER_PORT", value)
+            }
             Category::Port => {}
             Category::Script => {
                 set(pairs, "SCRIPT_NAME", value);
@@ -169,12 +193,22 @@ impl Trust<'_> {
     /// the first that is no proxy is the client, and what stands before it is
     /// its own invention. Without a list of proxies the first one is believed.
     fn client_of(&self, chain: &str) -> Option<(IpAddr, Option<String>)> {
-        let entries: Vec<&str> = chain.split(',').map(str::trim).filter(|entry| !entry.is_empty()).collect();
+        let entries: Vec<&str> = chain
+            .split(',')
+            .map(str::trim)
+            .filter(|entry| !entry.is_empty())
+            .collect();
         if self.proxies.is_none() {
-            return entries.first().and_then(|entry| address(entry)).map(|client| (client, None));
+            return entries
+                .first()
+                .and_then(|entry| address(entry))
+                .map(|client| (client, None));
         }
         let is_proxy = |entry: &&str| address(entry).is_some_and(|address| self.is_proxy(address));
-        let at = entries.iter().rposition(|entry| !is_proxy(entry)).unwrap_or(0);
+        let at = entries
+            .iter()
+            .rposition(|entry| !is_proxy(entry))
+            .unwrap_or(0);
         let client = address(entries.get(at)?)?;
         Some((client, Some(entries.get(at..)?.join(", "))))
     }
@@ -182,7 +216,10 @@ impl Trust<'_> {
 
 /// The value in force of a variable.
 fn value<'r>(pairs: &[Pair<'r>], name: &str) -> Option<&'r [u8]> {
-    let (_, value): &(_, &'r Bytes) = pairs.iter().rev().find(|(known, _)| known.as_ref() == name.as_bytes())?;
+    let (_, value): &(_, &'r Bytes) = pairs
+        .iter()
+        .rev()
+        .find(|(known, _)| known.as_ref() == name.as_bytes())?;
     Some(value)
 }
 
@@ -193,9 +230,17 @@ fn set<'r>(pairs: &mut Vec<Pair<'r>>, name: &'static str, value: &'r [u8]) {
 
 /// An address, perhaps with a port as some proxies write it.
 fn address(entry: &str) -> Option<IpAddr> {
-    let bare = entry.strip_prefix('[').and_then(|rest| rest.split_once(']')).map(|(address, _)| address);
+    let bare = entry
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once(']'))
+        .map(|(address, _)| address);
     let parsed = bare.unwrap_or(entry).parse().ok();
-    parsed.or_else(|| entry.parse::<std::net::SocketAddrV4>().ok().map(|both| IpAddr::V4(*both.ip())))
+    parsed.or_else(|| {
+        entry
+            .parse::<std::net::SocketAddrV4>()
+            .ok()
+            .map(|both| IpAddr::V4(*both.ip()))
+    })
 }
 
 fn is_encrypted(name: &str, text: &str) -> Option<bool> {
@@ -218,18 +263,43 @@ mod tests {
     use super::*;
 
     /// The variables after `declared` was believed or not, as `name=value`.
-    fn after(declared: &[&str], proxies: Option<&[&str]>, pairs: &[(&'static str, &'static str)]) -> Vec<String> {
-        let declared: Vec<CString> = declared.iter().map(|name| CString::new(*name).unwrap()).collect();
+    fn after(
+        declared: &[&str],
+        proxies: Option<&[&str]>,
+        pairs: &[(&'static str, &'static str)],
+    ) -> Vec<String> {
+        let declared: Vec<CString> = declared
+            .iter()
+            .map(|name| CString::new(*name).unwrap())
+            .collect();
         let declared: Vec<&std::ffi::CStr> = declared.iter().map(CString::as_c_str).collect();
-        let networks: Option<Vec<Network>> =
-            proxies.map(|words| words.iter().map(|word| Network::parse(word).unwrap()).collect());
-        let mut list: Vec<Pair<'_>> =
-            pairs.iter().map(|(name, value)| (Bytes::new(name.as_bytes()), Bytes::new(value.as_bytes()))).collect();
-        let peer = pairs.iter().find(|(name, _)| *name == "REMOTE_ADDR").and_then(|(_, value)| value.parse().ok());
-        let trust = Trust { headers: &declared, proxies: networks.as_deref(), peer };
-        trust.apply(&mut list, &|text| Box::leak(text.to_owned().into_boxed_str()).as_bytes());
+        let networks: Option<Vec<Network>> = proxies.map(|words| {
+            words
+                .iter()
+                .map(|word| Network::parse(word).unwrap())
+                .collect()
+        });
+        let mut list: Vec<Pair<'_>> = pairs
+            .iter()
+            .map(|(name, value)| (Bytes::new(name.as_bytes()), Bytes::new(value.as_bytes())))
+            .collect();
+        let peer = pairs
+            .iter()
+            .find(|(name, _)| *name == "REMOTE_ADDR")
+            .and_then(|(_, value)| value.parse().ok());
+        let trust = Trust {
+            headers: &declared,
+            proxies: networks.as_deref(),
+            peer,
+        };
+        trust.apply(&mut list, &|text| {
+            Box::leak(text.to_owned().into_boxed_str()).as_bytes()
+        });
         let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
-        let mut out: Vec<String> = list.iter().map(|(name, value)| format!("{}={}", text(name), text(value))).collect();
+        let mut out: Vec<String> = list
+            .iter()
+            .map(|(name, value)| format!("{}={}", text(name), text(value)))
+            .collect();
         out.sort();
         out
     }
@@ -245,10 +315,24 @@ mod tests {
             ("127.0.0.1", "::ffff:127.0.0.1", "::1"),
         ] {
             let network = Network::parse(network).unwrap();
-            assert!(network.contains(inside.parse().unwrap()), "{inside} in {network:?}");
-            assert!(!network.contains(outside.parse().unwrap()), "{outside} not in {network:?}");
+            assert!(
+                network.contains(inside.parse().unwrap()),
+                "{inside} in {network:?}"
+            );
+            assert!(
+                !network.contains(outside.parse().unwrap()),
+                "{outside} not in {network:?}"
+            );
         }
-        for wrong in ["", "10.0.0", "10.0.0.0/33", "::/129", "10.0.0.0/", "host", "10.0.0.0/-1"] {
+        for wrong in [
+            "",
+            "10.0.0",
+            "10.0.0.0/33",
+            "::/129",
+            "10.0.0.0/",
+            "host",
+            "10.0.0.0/-1",
+        ] {
             assert_eq!(Network::parse(wrong), None, "{wrong}");
         }
     }
@@ -258,29 +342,63 @@ mod tests {
         let proxies = ["10.0.0.0/8", "fd00::/8"];
         for (chain, expected) in [
             ("198.51.100.7", Some(("198.51.100.7", "198.51.100.7"))),
-            ("6.6.6.6, 198.51.100.7, 10.0.0.2", Some(("198.51.100.7", "198.51.100.7, 10.0.0.2"))),
-            ("10.0.0.9, 10.0.0.2", Some(("10.0.0.9", "10.0.0.9, 10.0.0.2"))),
-            (" , 198.51.100.7 ,, 10.0.0.2,", Some(("198.51.100.7", "198.51.100.7, 10.0.0.2"))),
-            ("10.0.0.2, 198.51.100.7", Some(("198.51.100.7", "198.51.100.7"))),
-            ("198.51.100.7:4711, [fd00::1]:80", Some(("198.51.100.7", "198.51.100.7:4711, [fd00::1]:80"))),
+            (
+                "6.6.6.6, 198.51.100.7, 10.0.0.2",
+                Some(("198.51.100.7", "198.51.100.7, 10.0.0.2")),
+            ),
+            (
+                "10.0.0.9, 10.0.0.2",
+                Some(("10.0.0.9", "10.0.0.9, 10.0.0.2")),
+            ),
+            (
+                " , 198.51.100.7 ,, 10.0.0.2,",
+                Some(("198.51.100.7", "198.51.100.7, 10.0.0.2")),
+            ),
+            (
+                "10.0.0.2, 198.51.100.7",
+                Some(("198.51.100.7", "198.51.100.7")),
+            ),
+            (
+                "198.51.100.7:4711, [fd00::1]:80",
+                Some(("198.51.100.7", "198.51.100.7:4711, [fd00::1]:80")),
+            ),
             ("198.51.100.7, <script>", None),
             ("", None),
         ] {
             let chain: &'static str = chain;
-            let mut pairs =
-                vec![("REMOTE_ADDR", "10.0.0.1"), ("HTTP_X_FORWARDED_FOR", chain), ("HTTP_X_REAL_IP", "6.6.6.6")];
+            let mut pairs = vec![
+                ("REMOTE_ADDR", "10.0.0.1"),
+                ("HTTP_X_FORWARDED_FOR", chain),
+                ("HTTP_X_REAL_IP", "6.6.6.6"),
+            ];
             let found = after(&["HTTP_X_FORWARDED_FOR"], Some(&proxies), &pairs);
             pairs.clear();
             let (client, kept) = expected.unwrap_or(("10.0.0.1", chain));
-            assert_eq!(found, [format!("HTTP_X_FORWARDED_FOR={kept}"), format!("REMOTE_ADDR={client}")], "{chain}");
+            assert_eq!(
+                found,
+                [
+                    format!("HTTP_X_FORWARDED_FOR={kept}"),
+                    format!("REMOTE_ADDR={client}")
+                ],
+                "{chain}"
+            );
         }
     }
 
     #[test]
     fn without_a_list_the_first_of_the_chain_is_believed() {
-        let pairs = [("REMOTE_ADDR", "192.0.2.1"), ("HTTP_X_FORWARDED_FOR", ", 198.51.100.7, 10.0.0.2")];
+        let pairs = [
+            ("REMOTE_ADDR", "192.0.2.1"),
+            ("HTTP_X_FORWARDED_FOR", ", 198.51.100.7, 10.0.0.2"),
+        ];
         let found = after(&["HTTP_X_FORWARDED_FOR"], None, &pairs);
-        assert_eq!(found, ["HTTP_X_FORWARDED_FOR=, 198.51.100.7, 10.0.0.2", "REMOTE_ADDR=198.51.100.7"]);
+        assert_eq!(
+            found,
+            [
+                "HTTP_X_FORWARDED_FOR=, 198.51.100.7, 10.0.0.2",
+                "REMOTE_ADDR=198.51.100.7"
+            ]
+        );
     }
 
     #[test]
@@ -293,43 +411,123 @@ mod tests {
             ("HTTP_X_HOST", "evil"),
             ("HTTP_X_FORWARDED_PROTO", "https"),
         ];
-        let found = after(&["HTTP_X_CLIENT_IP", "HTTP_X_FORWARDED_HOST"], Some(&["10.0.0.0/8"]), &pairs);
+        let found = after(
+            &["HTTP_X_CLIENT_IP", "HTTP_X_FORWARDED_HOST"],
+            Some(&["10.0.0.0/8"]),
+            &pairs,
+        );
         // The scheme was not declared, so it is an ordinary header.
-        assert_eq!(found, ["HTTP_HOST=real", "HTTP_X_FORWARDED_PROTO=https", "REMOTE_ADDR=192.0.2.1"]);
+        assert_eq!(
+            found,
+            [
+                "HTTP_HOST=real",
+                "HTTP_X_FORWARDED_PROTO=https",
+                "REMOTE_ADDR=192.0.2.1"
+            ]
+        );
     }
 
     #[test]
     fn each_category_sets_its_variable() {
         for (name, value, before, expected) in [
-            ("HTTP_X_REAL_IP", "2001:db8::1", "x=y", "REMOTE_ADDR=2001:db8::1"),
-            ("HTTP_X_CLIENT_IP", "nonsense", "x=y", "REMOTE_ADDR=10.0.0.1"),
-            ("HTTP_X_HOST", "www.example", "HTTP_HOST=inner", "HTTP_HOST=www.example"),
-            ("HTTP_X_FORWARDED_SERVER", "www.example", "SERVER_NAME=inner", "SERVER_NAME=www.example"),
-            ("HTTP_X_FORWARDED_PORT", "8443", "SERVER_PORT=80", "SERVER_PORT=8443"),
-            ("HTTP_X_FORWARDED_PORT", "8443x", "SERVER_PORT=80", "SERVER_PORT=80"),
-            ("HTTP_X_SCRIPT_NAME", "/outer", "SCRIPT_NAME=/in", "SCRIPT_NAME=/outer"),
-            ("HTTP_X_SCRIPT_NAME", "/outer", "SCRIPT_NAME=/in", "mod_wsgi.mount_point=/outer"),
+            (
+                "HTTP_X_REAL_IP",
+                "2001:db8::1",
+                "x=y",
+                "REMOTE_ADDR=2001:db8::1",
+            ),
+            (
+                "HTTP_X_CLIENT_IP",
+                "nonsense",
+                "x=y",
+                "REMOTE_ADDR=10.0.0.1",
+            ),
+            (
+                "HTTP_X_HOST",
+                "www.example",
+                "HTTP_HOST=inner",
+                "HTTP_HOST=www.example",
+            ),
+            (
+                "HTTP_X_FORWARDED_SERVER",
+                "www.example",
+                "SERVER_NAME=inner",
+                "SERVER_NAME=www.example",
+            ),
+            (
+                "HTTP_X_FORWARDED_PORT",
+                "8443",
+                "SERVER_PORT=80",
+                "SERVER_PORT=8443",
+            ),
+            (
+                "HTTP_X_FORWARDED_PORT",
+                "8443x",
+                "SERVER_PORT=80",
+                "SERVER_PORT=80",
+            ),
+            (
+                "HTTP_X_SCRIPT_NAME",
+                "/outer",
+                "SCRIPT_NAME=/in",
+                "SCRIPT_NAME=/outer",
+            ),
+            (
+                "HTTP_X_SCRIPT_NAME",
+                "/outer",
+                "SCRIPT_NAME=/in",
+                "mod_wsgi.mount_point=/outer",
+            ),
             ("HTTP_X_SCHEME", "HTTPS", "x=y", "HTTPS=on"),
             ("HTTP_X_SCHEME", "ftp", "HTTPS=on", "HTTPS=on"),
             ("HTTP_X_FORWARDED_SSL", "On", "x=y", "HTTPS=on"),
             ("HTTP_X_HTTPS", "1", "x=y", "HTTPS=on"),
         ] {
             let (known, was) = before.split_once('=').unwrap();
-            let found =
-                after(&[name], Some(&["10.0.0.1"]), &[("REMOTE_ADDR", "10.0.0.1"), (known, was), (name, value)]);
-            assert!(found.iter().any(|pair| pair == expected), "{name}: {value}: {found:?}");
-            assert_eq!(found.iter().filter(|pair| pair.starts_with("REMOTE_ADDR=")).count(), 1);
+            let found = after(
+                &[name],
+                Some(&["10.0.0.1"]),
+                &[("REMOTE_ADDR", "10.0.0.1"), (known, was), (name, value)],
+            );
+            assert!(
+                found.iter().any(|pair| pair == expected),
+                "{name}: {value}: {found:?}"
+            );
+            assert_eq!(
+                found
+                    .iter()
+                    .filter(|pair| pair.starts_with("REMOTE_ADDR="))
+                    .count(),
+                1
+            );
         }
-        for (name, value) in [("HTTP_X_FORWARDED_PROTO", "http"), ("HTTP_X_FORWARDED_SSL", "off")] {
+        for (name, value) in [
+            ("HTTP_X_FORWARDED_PROTO", "http"),
+            ("HTTP_X_FORWARDED_SSL", "off"),
+        ] {
             let found = after(&[name], None, &[("HTTPS", "on"), (name, value)]);
-            assert!(!found.iter().any(|pair| pair.starts_with("HTTPS=")), "{name}: {found:?}");
+            assert!(
+                !found.iter().any(|pair| pair.starts_with("HTTPS=")),
+                "{name}: {found:?}"
+            );
         }
     }
 
     #[test]
     fn of_two_declared_headers_that_came_the_last_one_counts() {
-        let pairs = [("REMOTE_ADDR", "10.0.0.1"), ("HTTP_X_REAL_IP", "192.0.2.1"), ("HTTP_X_CLIENT_IP", "192.0.2.2")];
-        let found = after(&["HTTP_X_REAL_IP", "HTTP_X_CLIENT_IP"], Some(&["10.0.0.1"]), &pairs);
-        assert_eq!(found, ["HTTP_X_CLIENT_IP=192.0.2.2", "REMOTE_ADDR=192.0.2.2"]);
+        let pairs = [
+            ("REMOTE_ADDR", "10.0.0.1"),
+            ("HTTP_X_REAL_IP", "192.0.2.1"),
+            ("HTTP_X_CLIENT_IP", "192.0.2.2"),
+        ];
+        let found = after(
+            &["HTTP_X_REAL_IP", "HTTP_X_CLIENT_IP"],
+            Some(&["10.0.0.1"]),
+            &pairs,
+        );
+        assert_eq!(
+            found,
+            ["HTTP_X_CLIENT_IP=192.0.2.2", "REMOTE_ADDR=192.0.2.2"]
+        );
     }
 }

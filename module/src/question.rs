@@ -37,23 +37,37 @@ impl Drop for Secret {
 }
 
 /// Asks. The error is the status to refuse the request with; it is logged.
-pub(crate) fn ask<'r>(r: Request<'r>, script: &ScriptRef<'r>, call: Call<'r>) -> Result<Answer, i32> {
+pub(crate) fn ask<'r>(
+    r: Request<'r>,
+    script: &ScriptRef<'r>,
+    call: Call<'r>,
+) -> Result<Answer, i32> {
     let target = target::of_question(r, script, call);
     ask_target(r, script, &target)
 }
 
 /// Asks a dispatch script. It sees what an application sees.
-pub(crate) fn dispatch<'r>(r: Request<'r>, script: &ScriptRef<'r>, request: &Target<'r>) -> Result<Choice, i32> {
+pub(crate) fn dispatch<'r>(
+    r: Request<'r>,
+    script: &ScriptRef<'r>,
+    request: &Target<'r>,
+) -> Result<Choice, i32> {
     let mut target = target::of_question(r, script, Call::Dispatch);
     target.pass_authorization = request.pass_authorization;
     let text = |name: Option<ByteBuf>| match name.map(|name| String::from_utf8(name.into_vec())) {
-        Some(Ok(name)) if name.contains(char::is_control) => Err("a name with control characters".to_owned()),
+        Some(Ok(name)) if name.contains(char::is_control) => {
+            Err("a name with control characters".to_owned())
+        }
         Some(Err(_)) => Err("a name that is not UTF-8".to_owned()),
         Some(Ok(name)) => Ok(Some(name)),
         None => Ok(None),
     };
     let choice = match ask_target(r, script, &target)? {
-        Answer::Dispatch { process_group, application_group, callable } => (|| {
+        Answer::Dispatch {
+            process_group,
+            application_group,
+            callable,
+        } => (|| {
             Ok(Choice {
                 process_group: text(process_group)?,
                 application_group: text(application_group)?,
@@ -65,8 +79,14 @@ pub(crate) fn dispatch<'r>(r: Request<'r>, script: &ScriptRef<'r>, request: &Tar
     choice.map_err(|error| handler::report(r, &target, Failure::Protocol, &error))
 }
 
-fn ask_target<'r>(r: Request<'r>, script: &ScriptRef<'r>, target: &Target<'r>) -> Result<Answer, i32> {
-    let Some(child) = child::get() else { return Err(503) };
+fn ask_target<'r>(
+    r: Request<'r>,
+    script: &ScriptRef<'r>,
+    target: &Target<'r>,
+) -> Result<Answer, i32> {
+    let Some(child) = child::get() else {
+        return Err(503);
+    };
     let config = r.config();
     let group = target::permitted_for_question(r, config, script, target, child)
         .map_err(|(failure, text)| handler::report(r, target, failure, &text))?;
@@ -77,25 +97,33 @@ fn ask_target<'r>(r: Request<'r>, script: &ScriptRef<'r>, target: &Target<'r>) -
         interim: false,
     };
     // It never grows, so no copy of a password is left behind in freed memory.
-    let mut head = Secret(Vec::with_capacity(Kind::Request.max_len() as usize + HEAD_ROOM));
+    let mut head = Secret(Vec::with_capacity(
+        Kind::Request.max_len() as usize + HEAD_ROOM,
+    ));
     let mut asking = Asking { answer: None };
-    let outcome = handler::write_head(r, target, BodyKind::None, options, &mut head.0).and_then(|()| {
-        let exchange = Exchange {
-            r,
-            child,
-            group,
-            application_group: &target.application_group,
-            head: &head.0,
-            timeout: LIMIT,
-            deadline: Some(Instant::now() + LIMIT),
-        };
-        exchange.run(&mut asking)
-    });
+    let outcome =
+        handler::write_head(r, target, BodyKind::None, options, &mut head.0).and_then(|()| {
+            let exchange = Exchange {
+                r,
+                child,
+                group,
+                application_group: &target.application_group,
+                head: &head.0,
+                timeout: LIMIT,
+                deadline: Some(Instant::now() + LIMIT),
+            };
+            exchange.run(&mut asking)
+        });
     match outcome {
         Ok(()) => asking.answer.ok_or(500),
         Err(Trouble::Failed(failure, text)) => {
             let script = script.file.to_string_lossy();
-            Err(handler::report(r, target, failure, &format!("script `{script}`: {text}")))
+            Err(handler::report(
+                r,
+                target,
+                failure,
+                &format!("script `{script}`: {text}"),
+            ))
         }
         Err(Trouble::ClientGone) => {
             log::request(r, Level::DEBUG, || "the client has gone".to_owned());
@@ -120,7 +148,11 @@ impl<'r> Conversation<'r> for Asking {
     }
 
     fn finish(&mut self) -> Result<(), Trouble> {
-        if self.answer.is_some() { Ok(()) } else { Err(protocol(&"END without ANSWER")) }
+        if self.answer.is_some() {
+            Ok(())
+        } else {
+            Err(protocol(&"END without ANSWER"))
+        }
     }
 
     fn may_be_sent_again(&self) -> bool {

@@ -15,8 +15,16 @@ use crate::launch::configuration;
 use crate::settings;
 
 /// Directives of others that decide what ours mean, and sections.
-const OF_OTHERS: &[&str] =
-    &["SetHandler", "AddHandler", "ServerName", "ServerAlias", "User", "Group", "AllowOverride", "Options"];
+const OF_OTHERS: &[&str] = &[
+    "SetHandler",
+    "AddHandler",
+    "ServerName",
+    "ServerAlias",
+    "User",
+    "Group",
+    "AllowOverride",
+    "Options",
+];
 
 /// Whether a report is to be written.
 pub(crate) fn is_wanted() -> bool {
@@ -27,7 +35,10 @@ pub(crate) fn is_wanted() -> bool {
 pub(crate) fn collect(origin: &str, text: &str) -> bool {
     let wanted = is_wanted();
     if wanted {
-        let problem = Remark { origin: origin.to_owned(), text: text.to_owned() };
+        let problem = Remark {
+            origin: origin.to_owned(),
+            text: text.to_owned(),
+        };
         settings::with(|settings| settings.problems.push(problem));
     }
     wanted
@@ -35,13 +46,20 @@ pub(crate) fn collect(origin: &str, text: &str) -> bool {
 
 /// Refuses a part of a directive: in a report the rest of it still counts.
 pub(crate) fn refuse(cx: &Context<'_, '_>, text: String) -> Outcome {
-    if collect(&cx.origin, &format!("{}: {text}", cx.name)) { Ok(()) } else { Err(text) }
+    if collect(&cx.origin, &format!("{}: {text}", cx.name)) {
+        Ok(())
+    } else {
+        Err(text)
+    }
 }
 
 /// Writes the report.
 pub(crate) fn write(errors: Vec<Remark>, warnings: Vec<Remark>) {
-    let (httpd_uid, httpd_gid) =
-        if geteuid().is_root() { server::children_identity() } else { (geteuid().as_raw(), getegid().as_raw()) };
+    let (httpd_uid, httpd_gid) = if geteuid().is_root() {
+        server::children_identity()
+    } else {
+        (geteuid().as_raw(), getegid().as_raw())
+    };
     let mut report = settings::with(|settings| ConfigReport {
         problems: std::mem::take(&mut settings.problems),
         warnings,
@@ -58,7 +76,9 @@ pub(crate) fn write(errors: Vec<Remark>, warnings: Vec<Remark>) {
         .map_err(std::io::Error::from)
         .and_then(|text| writeln!(std::io::stdout(), "{PREFIX}{text}"));
     if let Err(error) = written {
-        log::server(Level::ERR, || format!("WSGID0012: the report could not be written: {error}"));
+        log::server(Level::ERR, || {
+            format!("WSGID0012: the report could not be written: {error}")
+        });
     }
 }
 
@@ -67,12 +87,23 @@ pub(crate) fn write(errors: Vec<Remark>, warnings: Vec<Remark>) {
 fn copied(node: tree::Node<'_>) -> Option<Node> {
     let name = node.name().to_string_lossy();
     let is_section = name.starts_with('<');
-    let is_ours = name.get(..4).is_some_and(|front| front.eq_ignore_ascii_case("WSGI"));
-    if !is_section && !is_ours && !OF_OTHERS.iter().any(|known| known.eq_ignore_ascii_case(&name)) {
+    let is_ours = name
+        .get(..4)
+        .is_some_and(|front| front.eq_ignore_ascii_case("WSGI"));
+    if !is_section
+        && !is_ours
+        && !OF_OTHERS
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(&name))
+    {
         return None;
     }
     let arguments = node.arguments().to_string_lossy();
-    let arguments = if is_section { arguments.strip_suffix('>').unwrap_or(&arguments) } else { &arguments };
+    let arguments = if is_section {
+        arguments.strip_suffix('>').unwrap_or(&arguments)
+    } else {
+        &arguments
+    };
     Some(Node {
         name: name.clone().into_owned(),
         arguments: arguments.to_owned(),

@@ -99,7 +99,9 @@ impl<'r> Response<'r> {
             header_max: group.header_max,
             unflushed_len: 0,
             unflushed_max: group.response_buffer_max,
-            client_timeout: group.client_timeout.and_then(|timeout| i64::try_from(timeout.as_micros()).ok()),
+            client_timeout: group
+                .client_timeout
+                .and_then(|timeout| i64::try_from(timeout.as_micros()).ok()),
             error_override,
             discarded: false,
         }
@@ -165,7 +167,8 @@ impl<'r> Response<'r> {
             return Ok(());
         }
         let status = i32::from(head.status);
-        let location = find(&head, b"location").filter(|value| status == 200 && value.first() == Some(&b'/'));
+        let location =
+            find(&head, b"location").filter(|value| status == 200 && value.first() == Some(&b'/'));
         if let Some(location) = location {
             self.instead = Some(Instead::Redirect(self.r.pool().string(location)));
             return Ok(());
@@ -187,12 +190,17 @@ impl<'r> Response<'r> {
     fn apply_headers(&mut self, head: &ResponseHead<'_>) -> Result<(), BadHead> {
         let (r, pool) = (self.r, self.r.pool());
         r.forget_content_facts();
-        let lengths = head.headers.iter().filter(|(name, _)| headers::place(name) == Place::ContentLength);
+        let lengths = head
+            .headers
+            .iter()
+            .filter(|(name, _)| headers::place(name) == Place::ContentLength);
         self.announced = headers::content_length(lengths.map(|(_, value)| value.as_ref()))?;
         for (name, value) in &head.headers {
             match headers::place(name) {
                 Place::Drop | Place::ContentLength => {}
-                Place::ContentType => r.set_content_type(pool.string(&headers::content_type(value))),
+                Place::ContentType => {
+                    r.set_content_type(pool.string(&headers::content_type(value)))
+                }
                 Place::Connection => {
                     if value.eq_ignore_ascii_case(b"close") {
                         r.announce_close();
@@ -200,7 +208,9 @@ impl<'r> Response<'r> {
                 }
                 Place::Single => r.headers_out().set(pool.string(name), pool.string(value)),
                 Place::Table => r.headers_out().add(pool.string(name), pool.string(value)),
-                Place::ErrorTable => r.err_headers_out().add(pool.string(name), pool.string(value)),
+                Place::ErrorTable => r
+                    .err_headers_out()
+                    .add(pool.string(name), pool.string(value)),
             }
         }
         if let (Some(length), None) = (self.announced, self.instead) {
@@ -235,13 +245,19 @@ impl<'r> Response<'r> {
         self.after_passing(outcome)?;
         // A filter that keeps everything must not fill the memory.
         self.unflushed_len += passed;
-        if self.unflushed_len >= self.unflushed_max { self.flush() } else { Ok(()) }
+        if self.unflushed_len >= self.unflushed_max {
+            self.flush()
+        } else {
+            Ok(())
+        }
     }
 
     /// Never more than was announced: the rest would be taken for the next
     /// response.
     fn cut<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
-        let Some(announced) = self.announced else { return bytes };
+        let Some(announced) = self.announced else {
+            return bytes;
+        };
         let room = usize::try_from(announced.saturating_sub(self.sent)).unwrap_or(usize::MAX);
         if bytes.len() <= room {
             return bytes;
@@ -259,9 +275,16 @@ impl<'r> Response<'r> {
 
     /// FILE: kept until the end comes, for httpd serves ranges and computes
     /// lengths only of a body that is there as a whole.
-    pub(crate) fn file(&mut self, bytes: &[u8], fd: OwnedFd, sendfile: bool) -> Result<(), Trouble> {
+    pub(crate) fn file(
+        &mut self,
+        bytes: &[u8],
+        fd: OwnedFd,
+        sendfile: bool,
+    ) -> Result<(), Trouble> {
         if !self.has_head || self.has_file || self.sent > 0 {
-            return Err(protocol("FILE before RESPONSE or after other parts of the body"));
+            return Err(protocol(
+                "FILE before RESPONSE or after other parts of the body",
+            ));
         }
         let part: FilePart = payload::decode(bytes).map_err(protocol)?;
         let file = File::from(fd);
@@ -284,7 +307,12 @@ impl<'r> Response<'r> {
         self.reader = self.r.read_files();
         self.brigade
             .append_file(OwnedFd::from(file), offset, len, sendfile)
-            .map_err(|status| Trouble::Failed(Failure::Protocol, format!("the file cannot be used (status {status})")))
+            .map_err(|status| {
+                Trouble::Failed(
+                    Failure::Protocol,
+                    format!("the file cannot be used (status {status})"),
+                )
+            })
     }
 
     /// Whether bytes wait that the client should have if nothing more comes.
@@ -310,13 +338,20 @@ impl<'r> Response<'r> {
             return Ok(());
         }
         let has_body = !self.r.header_only() && !matches!(self.r.status(), 204 | 304);
-        if let Some(announced) = self.announced.filter(|announced| has_body && self.sent < *announced) {
+        if let Some(announced) = self
+            .announced
+            .filter(|announced| has_body && self.sent < *announced)
+        {
             let text = format!("{} bytes of {announced}", self.sent);
             return Err(Trouble::Failed(Failure::ResponseShort, text));
         }
         self.brigade.append_eos();
         let passed = self.pass();
-        if self.reader.is_some_and(Reader::is_short) { Err(short_file()) } else { passed }
+        if self.reader.is_some_and(Reader::is_short) {
+            Err(short_file())
+        } else {
+            passed
+        }
     }
 
     fn pass(&mut self) -> Result<(), Trouble> {
@@ -327,7 +362,9 @@ impl<'r> Response<'r> {
 
     /// Writes with response-socket-timeout.
     fn patiently<T>(&mut self, write: impl FnOnce(&mut Self) -> T) -> T {
-        let before = self.client_timeout.and_then(|timeout| self.r.swap_client_timeout(timeout));
+        let before = self
+            .client_timeout
+            .and_then(|timeout| self.r.swap_client_timeout(timeout));
         let outcome = write(self);
         if let Some(before) = before {
             self.r.swap_client_timeout(before);
@@ -355,7 +392,9 @@ impl<'r> Response<'r> {
             _ if self.r.aborted() => Err(Trouble::ClientGone),
             Ok(()) => Ok(()),
             Err(status) => {
-                log::request(self.r, Level::DEBUG, || format!("an output filter failed (status {status})"));
+                log::request(self.r, Level::DEBUG, || {
+                    format!("an output filter failed (status {status})")
+                });
                 Err(Trouble::Filter)
             }
         }
@@ -363,13 +402,19 @@ impl<'r> Response<'r> {
 }
 
 fn find<'h>(head: &ResponseHead<'h>, name: &[u8]) -> Option<&'h [u8]> {
-    head.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| &***value)
+    head.headers
+        .iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(name))
+        .map(|(_, value)| &***value)
 }
 
 /// Its length is what its file system said (of what the kernel makes up, a page), or
 /// it was cut off while it was being sent.
 fn short_file() -> Trouble {
-    Trouble::Failed(Failure::ResponseShort, "the file ends before its own length".to_owned())
+    Trouble::Failed(
+        Failure::ResponseShort,
+        "the file ends before its own length".to_owned(),
+    )
 }
 
 fn protocol(error: impl std::fmt::Display) -> Trouble {
@@ -377,7 +422,11 @@ fn protocol(error: impl std::fmt::Display) -> Trouble {
 }
 
 fn invalid(bad: BadHead) -> Trouble {
-    let failure = if bad.of_application { Failure::ResponseInvalid } else { Failure::Protocol };
+    let failure = if bad.of_application {
+        Failure::ResponseInvalid
+    } else {
+        Failure::Protocol
+    };
     Trouble::Failed(failure, bad.text)
 }
 

@@ -17,7 +17,14 @@ const FUSE: u64 = 0x6573_5546;
 /// File systems without a program behind them and without a device of their own
 /// (tmpfs, ramfs, hugetlbfs, btrfs, bcachefs, ZFS): what a mount of another
 /// namespace may be.
-const FOREIGN: [u64; 6] = [0x0102_1994, 0x8584_58f6, 0x9584_58f6, 0x9123_683e, 0xca45_1a4e, 0x2fc1_2fc1];
+const FOREIGN: [u64; 6] = [
+    0x0102_1994,
+    0x8584_58f6,
+    0x9584_58f6,
+    0x9123_683e,
+    0xca45_1a4e,
+    0x2fc1_2fc1,
+];
 
 /// Why it is refused, if it is.
 pub(crate) fn refusal(fd: BorrowedFd<'_>) -> Option<&'static str> {
@@ -33,7 +40,9 @@ pub(crate) fn refusal(fd: BorrowedFd<'_>) -> Option<&'static str> {
     if flags.contains(OFlag::O_DIRECT) {
         return Some("FILE with a descriptor that is open with O_DIRECT");
     }
-    let Ok(facts) = stat::facts(fd) else { return Some("FILE with a descriptor that cannot be looked at") };
+    let Ok(facts) = stat::facts(fd) else {
+        return Some("FILE with a descriptor that cannot be looked at");
+    };
     if facts.mode & libc::S_IFMT != libc::S_IFREG {
         return Some("FILE with a descriptor that is no regular file");
     }
@@ -67,8 +76,13 @@ fn is_foreign_and_answers(found: &nix::sys::statfs::Statfs) -> bool {
 
 /// The number in the list of mounts, of a descriptor whose unique one is no use.
 fn of_list(fd: BorrowedFd<'_>) -> io::Result<Option<bool>> {
-    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", std::os::fd::AsRawFd::as_raw_fd(&fd.as_fd())))?;
-    let number = info.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok());
+    let info = fs::read_to_string(format!(
+        "/proc/self/fdinfo/{}",
+        std::os::fd::AsRawFd::as_raw_fd(&fd.as_fd())
+    ))?;
+    let number = info
+        .lines()
+        .find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok());
     number.map_or(Ok(None), in_list)
 }
 
@@ -79,7 +93,9 @@ fn in_list(number: u64) -> io::Result<Option<bool>> {
 }
 
 fn listed(mountinfo: &str, number: u64) -> Option<bool> {
-    let line = mountinfo.lines().find(|line| line.split(' ').next().and_then(|id| id.parse().ok()) == Some(number))?;
+    let line = mountinfo
+        .lines()
+        .find(|line| line.split(' ').next().and_then(|id| id.parse().ok()) == Some(number))?;
     let (_, kind) = line.split_once(" - ")?;
     let kind = kind.split(' ').next().unwrap_or_default();
     Some(!kind.starts_with("fuse") && kind != "virtiofs")
@@ -95,19 +111,44 @@ mod tests {
     #[test]
     fn an_ordinary_file_is_taken_whatever_it_lies_on() {
         assert_eq!(refusal(tempfile::tempfile().unwrap().as_fd()), None);
-        assert_eq!(refusal(File::open("/proc/self/status").unwrap().as_fd()), None);
-        let memory = nix::sys::memfd::memfd_create(c"x", nix::sys::memfd::MFdFlags::empty()).unwrap();
+        assert_eq!(
+            refusal(File::open("/proc/self/status").unwrap().as_fd()),
+            None
+        );
+        let memory =
+            nix::sys::memfd::memfd_create(c"x", nix::sys::memfd::MFdFlags::empty()).unwrap();
         assert_eq!(refusal(memory.as_fd()), None);
     }
 
     #[test]
     fn what_cannot_be_read_or_is_no_file_is_refused() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let open = |flags: i32| OpenOptions::new().read(true).custom_flags(flags).open(file.path());
-        assert!(refusal(open(libc::O_PATH).unwrap().as_fd()).unwrap().contains("cannot be read"));
-        assert!(refusal(File::create(file.path()).unwrap().as_fd()).unwrap().contains("cannot be read"));
-        assert!(refusal(File::open("/").unwrap().as_fd()).unwrap().contains("no regular file"));
-        assert!(refusal(File::open("/dev/zero").unwrap().as_fd()).unwrap().contains("no regular file"));
+        let open = |flags: i32| {
+            OpenOptions::new()
+                .read(true)
+                .custom_flags(flags)
+                .open(file.path())
+        };
+        assert!(
+            refusal(open(libc::O_PATH).unwrap().as_fd())
+                .unwrap()
+                .contains("cannot be read")
+        );
+        assert!(
+            refusal(File::create(file.path()).unwrap().as_fd())
+                .unwrap()
+                .contains("cannot be read")
+        );
+        assert!(
+            refusal(File::open("/").unwrap().as_fd())
+                .unwrap()
+                .contains("no regular file")
+        );
+        assert!(
+            refusal(File::open("/dev/zero").unwrap().as_fd())
+                .unwrap()
+                .contains("no regular file")
+        );
         // Not every file system has it.
         if let Ok(direct) = open(libc::O_DIRECT) {
             assert!(refusal(direct.as_fd()).unwrap().contains("O_DIRECT"));

@@ -145,7 +145,10 @@ pub(crate) fn reset() {
 /// so there is a limit.
 pub(crate) fn remark(origin: &str, text: String) {
     const MAX: usize = 500;
-    let remark = Remark { origin: origin.to_owned(), text };
+    let remark = Remark {
+        origin: origin.to_owned(),
+        text,
+    };
     with(|settings| {
         if settings.remarks.len() < MAX && !settings.remarks.contains(&remark) {
             settings.remarks.push(remark);

@@ -50,14 +50,21 @@ pub(crate) struct ApplicationGroup {
 
 impl From<Name<'_>> for ApplicationGroup {
     fn from(name: Name<'_>) -> Self {
-        Self { name: name.text.into_owned(), from_request: name.from_request, seen_as: None }
+        Self {
+            name: name.text.into_owned(),
+            from_request: name.from_request,
+            seen_as: None,
+        }
     }
 }
 
 impl Target<'_> {
     /// Whether a script is asked about the client instead of for a response.
     pub(crate) fn is_about_access(&self) -> bool {
-        !matches!(self.call, Call::Application | Call::Handler | Call::Dispatch)
+        !matches!(
+            self.call,
+            Call::Application | Call::Handler | Call::Dispatch
+        )
     }
 }
 
@@ -83,20 +90,33 @@ fn collapse_slashes<'r>(r: Request<'r>, path: &'r [u8]) -> &'r [u8] {
 fn split_path<'r>(r: Request<'r>) -> (&'r [u8], &'r [u8]) {
     let uri = r.uri().unwrap_or_default();
     let path_info = r.path_info().unwrap_or_default();
-    let end = if path_info.is_empty() { uri.count_bytes() } else { Request::find_path_info(uri, path_info) };
+    let end = if path_info.is_empty() {
+        uri.count_bytes()
+    } else {
+        Request::find_path_info(uri, path_info)
+    };
     let script_name = uri.to_bytes().get(..end).unwrap_or_default();
-    (collapse_slashes(r, script_name), collapse_slashes(r, path_info.to_bytes()))
+    (
+        collapse_slashes(r, script_name),
+        collapse_slashes(r, path_info.to_bytes()),
+    )
 }
 
 /// What is asked of a script for access, authentication or dispatch: such a
 /// script runs in the implicit group's main application group unless its
 /// directive says otherwise.
-pub(crate) fn of_question<'r>(r: Request<'r>, script: &ScriptRef<'r>, call: Call<'r>) -> Target<'r> {
+pub(crate) fn of_question<'r>(
+    r: Request<'r>,
+    script: &ScriptRef<'r>,
+    call: Call<'r>,
+) -> Target<'r> {
     let (script_name, path_info) = split_path(r);
     // The file that is asked for is not the script that is asked.
     let facts = RequestFacts::new(r, script_name, false);
     let global = c"%{GLOBAL}";
-    let process_group = script.process_group.or_else(|| script.htaccess.and_then(|_| group_of_place(r)));
+    let process_group = script
+        .process_group
+        .or_else(|| script.htaccess.and_then(|_| group_of_place(r)));
     Target {
         call,
         script: script.file,
@@ -115,7 +135,10 @@ pub(crate) fn of_question<'r>(r: Request<'r>, script: &ScriptRef<'r>, call: Call
 /// The process group that the server's configuration has set for requests here,
 /// unless it depends on the request.
 fn group_of_place(r: Request<'_>) -> Option<&CStr> {
-    let group = r.notes().get(note::PROCESS_GROUP).or(r.config().process_group);
+    let group = r
+        .notes()
+        .get(note::PROCESS_GROUP)
+        .or(r.config().process_group);
     group.filter(|name| !name.to_bytes().starts_with(b"%{"))
 }
 
@@ -158,9 +181,16 @@ pub(crate) fn of_request<'r>(
     let choose = |note: &CStr, from_script: Option<&'r CStr>, from_config: Option<&'r CStr>| {
         from_script.or_else(|| notes.get(note)).or(from_config)
     };
-    let group = choose(note::PROCESS_GROUP, own.and_then(|own| own.process_group), config.process_group);
-    let application =
-        choose(note::APPLICATION_GROUP, own.and_then(|own| own.application_group), config.application_group);
+    let group = choose(
+        note::PROCESS_GROUP,
+        own.and_then(|own| own.process_group),
+        config.process_group,
+    );
+    let application = choose(
+        note::APPLICATION_GROUP,
+        own.and_then(|own| own.application_group),
+        config.application_group,
+    );
     let group = group.unwrap_or(c"%{GLOBAL}");
     let by_variable = is_variable(group.to_bytes());
     let group = process_group_named(group, &facts);
@@ -168,15 +198,26 @@ pub(crate) fn of_request<'r>(
     let callable = match handler_script {
         Some(_) => c"handle_request",
         None => {
-            let name = notes.get(note::CALLABLE).or(config.callable).unwrap_or(CALLABLE);
+            let name = notes
+                .get(note::CALLABLE)
+                .or(config.callable)
+                .unwrap_or(CALLABLE);
             callable_named(&name.to_string_lossy(), &facts)
         }
     };
-    let from_alias = notes.get(note::PASS_AUTHORIZATION).map(|value| value == c"1");
-    let pass_authorization =
-        handler_script.and_then(|known| known.pass_authorization).or(from_alias).or(config.pass_authorization);
+    let from_alias = notes
+        .get(note::PASS_AUTHORIZATION)
+        .map(|value| value == c"1");
+    let pass_authorization = handler_script
+        .and_then(|known| known.pass_authorization)
+        .or(from_alias)
+        .or(config.pass_authorization);
     Target {
-        call: if handler_script.is_some() { Call::Handler } else { Call::Application },
+        call: if handler_script.is_some() {
+            Call::Handler
+        } else {
+            Call::Application
+        },
         script: own.map_or(r.filename().unwrap_or_default(), |own| own.file),
         handler_script: own.map(|own| own.file),
         callable,
@@ -197,7 +238,10 @@ fn is_variable(name: &[u8]) -> bool {
 fn named(name: &CStr, facts: &RequestFacts<'_>) -> ApplicationGroup {
     let name = name.to_string_lossy();
     let mut group: ApplicationGroup = names::resolve(&name, facts).into();
-    if let Some(seen_as) = facts.without_port(&name).filter(|seen_as| *seen_as != group.name) {
+    if let Some(seen_as) = facts
+        .without_port(&name)
+        .filter(|seen_as| *seen_as != group.name)
+    {
         // What the configuration says about it is meant for these requests.
         if child::get().is_some_and(|child| child.plan.application_groups.contains(&seen_as)) {
             group.name = seen_as;
@@ -211,7 +255,8 @@ fn named(name: &CStr, facts: &RequestFacts<'_>) -> ApplicationGroup {
 /// The process group that a directive means.
 fn process_group_named(name: &CStr, facts: &RequestFacts<'_>) -> String {
     let name = name.to_string_lossy();
-    let is_defined = |name: &String| child::get().is_some_and(|child| child.plan.groups.contains_key(name));
+    let is_defined =
+        |name: &String| child::get().is_some_and(|child| child.plan.groups.contains_key(name));
     let found = facts.without_port(&name).filter(is_defined);
     let found = found.unwrap_or_else(|| names::resolve(&name, facts).text.into_owned());
     groups::resolve(&found).to_owned()
@@ -233,7 +278,11 @@ fn method<'r>(r: Request<'r>, config: &DirConfig<'_>) -> &'r CStr {
         MapHead::On => true,
         MapHead::Auto => r.header_only() && r.content_is_filtered(),
     };
-    if get && method == c"HEAD" { c"GET" } else { method }
+    if get && method == c"HEAD" {
+        c"GET"
+    } else {
+        method
+    }
 }
 
 /// What names in directives may refer to.
@@ -248,22 +297,34 @@ struct RequestFacts<'r> {
 
 impl<'r> RequestFacts<'r> {
     fn new(r: Request<'r>, script_name: &'r [u8], is_script: bool) -> Self {
-        Self { r, script_name, is_script, port: r.local_port().unwrap_or_default() }
+        Self {
+            r,
+            script_name,
+            is_script,
+            port: r.local_port().unwrap_or_default(),
+        }
     }
 
     /// The name with the usual port in the place of the listener's, if the client
     /// names no port.
     fn without_port(&self, name: &str) -> Option<String> {
         let is_usual = |port: u16| matches!(port, 0 | 80 | 443);
-        let applies = name.starts_with("%{") && !is_usual(self.port) && is_usual(self.r.server_port());
-        applies.then(|| names::resolve(name, &Self { port: 80, ..*self }).text.into_owned())
+        let applies =
+            name.starts_with("%{") && !is_usual(self.port) && is_usual(self.r.server_port());
+        applies.then(|| {
+            names::resolve(name, &Self { port: 80, ..*self })
+                .text
+                .into_owned()
+        })
     }
 
     /// Whether an alias says that this URL path is this file.
     fn is_aliased(&self, file: &[u8]) -> bool {
         self.r.server().config().all_aliases().any(|alias| {
             let path = alias.fixed_path.map(CStr::to_bytes);
-            path.is_some_and(|path| names::is_mapped(self.script_name, path, file, alias.target.to_bytes()))
+            path.is_some_and(|path| {
+                names::is_mapped(self.script_name, path, file, alias.target.to_bytes())
+            })
         })
     }
 
@@ -272,21 +333,35 @@ impl<'r> RequestFacts<'r> {
         let prefix = self.r.context_prefix().unwrap_or_default();
         let root = self.r.context_document_root();
         let is_file = matches!(self.r.target(), request::Target::File);
-        is_file && root.is_some_and(|root| names::is_mapped(self.script_name, prefix.to_bytes(), file, root.to_bytes()))
+        is_file
+            && root.is_some_and(|root| {
+                names::is_mapped(self.script_name, prefix.to_bytes(), file, root.to_bytes())
+            })
     }
 }
 
 impl Facts for RequestFacts<'_> {
     fn server(&self) -> Cow<'_, str> {
-        self.r.server().hostname().map_or_else(Default::default, CStr::to_string_lossy)
+        self.r
+            .server()
+            .hostname()
+            .map_or_else(Default::default, CStr::to_string_lossy)
     }
 
     fn host(&self) -> Host<'_> {
-        let Some(said) = self.r.hostname() else { return Host { name: self.server(), is_configured: true } };
+        let Some(said) = self.r.hostname() else {
+            return Host {
+                name: self.server(),
+                is_configured: true,
+            };
+        };
         let said = said.to_bytes();
         let said = said.strip_suffix(b".").unwrap_or(said);
         let name = String::from_utf8_lossy(said).to_ascii_lowercase().into();
-        Host { name, is_configured: self.r.server().is_named(said) }
+        Host {
+            name,
+            is_configured: self.r.server().is_named(said),
+        }
     }
 
     fn port(&self) -> u16 {
@@ -304,8 +379,13 @@ impl Facts for RequestFacts<'_> {
 
     fn variable(&self, name: &str) -> Option<String> {
         let key = self.r.pool().string(name.as_bytes());
-        let own = self.r.notes().get(key).or_else(|| self.r.subprocess_env().get(key));
-        own.map(|value| value.to_string_lossy().into_owned()).or_else(|| std::env::var(name).ok())
+        let own = self
+            .r
+            .notes()
+            .get(key)
+            .or_else(|| self.r.subprocess_env().get(key));
+        own.map(|value| value.to_string_lossy().into_owned())
+            .or_else(|| std::env::var(name).ok())
     }
 }
 
@@ -318,10 +398,17 @@ pub(crate) fn permitted_group<'c>(
 ) -> Result<&'c Group, (Failure, String)> {
     let name = &target.group;
     if !is_listed(config, name).unwrap_or(true) {
-        return Err((Failure::NotAllowed, format!("WSGIRestrictProcess does not list `{name}`")));
+        return Err((
+            Failure::NotAllowed,
+            format!("WSGIRestrictProcess does not list `{name}`"),
+        ));
     }
     // With the list, this group is on it.
-    if target.by_variable && name == DEFAULT_GROUP && config.restrict_process.is_none() && r.has_htaccess() {
+    if target.by_variable
+        && name == DEFAULT_GROUP
+        && config.restrict_process.is_none()
+        && r.has_htaccess()
+    {
         let text = "a variable, which .htaccess may set, chose the implicit process group, whose user is httpd's; \
                     list the groups that may be chosen with WSGIRestrictProcess, `%{GLOBAL}` if that one may be";
         return Err((Failure::NotAllowed, text.to_owned()));
@@ -345,18 +432,28 @@ pub(crate) fn permitted_for_question<'c>(
     if let Some(origin) = script.htaccess {
         permitted_to_htaccess(config, script, target).map_err(|why| {
             let (origin, file) = (origin.to_string_lossy(), target.script.to_string_lossy());
-            (Failure::NotAllowed, format!("{origin}: the script `{file}` of .htaccess {why}"))
+            (
+                Failure::NotAllowed,
+                format!("{origin}: the script `{file}` of .htaccess {why}"),
+            )
         })?;
     }
     let group = visible_group(r, target, child)?;
-    group.ownership.check(target.script).map_err(|why| (Failure::NotAllowed, why))?;
+    group
+        .ownership
+        .check(target.script)
+        .map_err(|why| (Failure::NotAllowed, why))?;
     Ok(group)
 }
 
 /// Who can only write `.htaccess` runs nothing as httpd's user, nor as another
 /// site: only in a group that the server's configuration lists there, or that
 /// it has set for the place.
-fn permitted_to_htaccess(config: &DirConfig<'_>, script: &ScriptRef<'_>, target: &Target<'_>) -> Result<(), String> {
+fn permitted_to_htaccess(
+    config: &DirConfig<'_>,
+    script: &ScriptRef<'_>,
+    target: &Target<'_>,
+) -> Result<(), String> {
     let name = &target.group;
     if name == DEFAULT_GROUP {
         let why = "would run as httpd's user; give it process-group= with a group that WSGIRestrictProcess lists in \
@@ -378,19 +475,31 @@ fn is_listed(config: &DirConfig<'_>, name: &str) -> Option<bool> {
         let known = known.to_string_lossy();
         groups::resolve(if known == "%{GLOBAL}" { "" } else { &known }) == name
     };
-    config.restrict_process.map(|allowed| allowed.iter().any(admits))
+    config
+        .restrict_process
+        .map(|allowed| allowed.iter().any(admits))
 }
 
-fn visible_group<'c>(r: Request<'_>, target: &Target<'_>, child: &'c Child) -> Result<&'c Group, (Failure, String)> {
+fn visible_group<'c>(
+    r: Request<'_>,
+    target: &Target<'_>,
+    child: &'c Child,
+) -> Result<&'c Group, (Failure, String)> {
     let name = &target.group;
     let Some(group) = child.plan.groups.get(name) else {
         return Err((Failure::NoSuchGroup, format!("process group `{name}`")));
     };
     if !group.is_visible_from(r.server()) {
-        return Err((Failure::NotAllowed, format!("process group `{name}` belongs to another virtual host")));
+        return Err((
+            Failure::NotAllowed,
+            format!("process group `{name}` belongs to another virtual host"),
+        ));
     }
     if target.application_group.name.len() > MAX_NAME_LEN {
-        return Err((Failure::NotAllowed, "the name of the application group is too long".to_owned()));
+        return Err((
+            Failure::NotAllowed,
+            "the name of the application group is too long".to_owned(),
+        ));
     }
     Ok(group)
 }

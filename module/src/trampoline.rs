@@ -14,7 +14,10 @@ use crate::config::{DirConfig, ServerConfig};
 use crate::httpd::request::Request;
 use crate::httpd::server::Server;
 use crate::httpd::{auth as provider, directive as command, file_reader, guard as body_guard};
-use crate::{auth, check, child, handler, injected, launch, mapping, response, settings, status, sys, upgrades};
+use crate::{
+    auth, check, child, handler, injected, launch, mapping, response, settings, status, sys,
+    upgrades,
+};
 
 thread_local! {
     /// What the last panic of this thread said, kept by the hook for the log.
@@ -23,7 +26,9 @@ thread_local! {
 
 /// One line for the log instead of the default hook's many on stderr.
 fn quieten_panics() {
-    std::panic::set_hook(Box::new(|info| LAST_PANIC.set(Some(info.to_string().replace('\n', " ")))));
+    std::panic::set_hook(Box::new(|info| {
+        LAST_PANIC.set(Some(info.to_string().replace('\n', " ")))
+    }));
 }
 
 fn guard<T>(what: &str, otherwise: T, f: impl FnOnce() -> T) -> T {
@@ -36,7 +41,9 @@ fn guard<T>(what: &str, otherwise: T, f: impl FnOnce() -> T) -> T {
         Err(_) => {
             let cause = LAST_PANIC.take().unwrap_or_default();
             log::server(Level::CRIT, || {
-                format!("WSGID0001: a defect in mod_wsgid was caught in {what}: {cause}; please report it")
+                format!(
+                    "WSGID0001: a defect in mod_wsgid was caught in {what}: {cause}; please report it"
+                )
             });
             otherwise
         }
@@ -52,17 +59,24 @@ pub(crate) unsafe extern "C" fn directive(
     dir: *mut c_void,
     line: *const c_char,
 ) -> *const c_char {
-    guard("a directive", c"a defect in mod_wsgid; see the error log".as_ptr(), || {
-        // SAFETY: httpd calls this for rows of our table only.
-        unsafe { command::run(cmd, dir, line) }
-    })
+    guard(
+        "a directive",
+        c"a defect in mod_wsgid; see the error log".as_ptr(),
+        || {
+            // SAFETY: httpd calls this for rows of our table only.
+            unsafe { command::run(cmd, dir, line) }
+        },
+    )
 }
 
 /// A record for a section.
 ///
 /// # Safety
 /// For httpd alone, with the arguments it gives to such a function.
-pub(crate) unsafe extern "C" fn create_dir_config(pool: *mut sys::apr_pool_t, _: *mut c_char) -> *mut c_void {
+pub(crate) unsafe extern "C" fn create_dir_config(
+    pool: *mut sys::apr_pool_t,
+    _: *mut c_char,
+) -> *mut c_void {
     guard("create_dir_config", std::ptr::null_mut(), || {
         // SAFETY: httpd passes the pool the record is to live in.
         let pool = unsafe { Pool::from_raw(pool) };
@@ -179,8 +193,14 @@ pub(crate) unsafe extern "C" fn post_config(
 ///
 /// # Safety
 /// For httpd alone, with the arguments it gives to such a function.
-pub(crate) unsafe extern "C" fn supervisor_maintenance(reason: c_int, _: *mut c_void, status: c_int) {
-    guard("the supervisor's maintenance", (), || launch::maintain(reason, status));
+pub(crate) unsafe extern "C" fn supervisor_maintenance(
+    reason: c_int,
+    _: *mut c_void,
+    status: c_int,
+) {
+    guard("the supervisor's maintenance", (), || {
+        launch::maintain(reason, status)
+    });
 }
 
 /// The configuration is given up.
@@ -217,7 +237,9 @@ pub(crate) unsafe extern "C" fn child_status(
     _: c_int,
     state: c_int,
 ) {
-    guard("child_status", (), || launch::child_changed(u64::from(generation.unsigned_abs()), state));
+    guard("child_status", (), || {
+        launch::child_changed(u64::from(generation.unsigned_abs()), state)
+    });
 }
 
 /// A child begins.
@@ -291,7 +313,10 @@ pub(crate) unsafe extern "C" fn read_files(
 pub(crate) unsafe extern "C" fn status_section(r: *mut sys::request_rec, flags: c_int) -> c_int {
     guard("the status", sys::OK, || {
         // SAFETY: mod_status passes a request that this thread serves.
-        status::section(unsafe { Request::from_raw(r) }, flags & sys::AP_STATUS_SHORT != 0)
+        status::section(
+            unsafe { Request::from_raw(r) },
+            flags & sys::AP_STATUS_SHORT != 0,
+        )
     })
 }
 
@@ -361,10 +386,14 @@ pub(crate) unsafe extern "C" fn parse_require_line(
     line: *const c_char,
     parsed: *mut *const c_void,
 ) -> *const c_char {
-    guard("Require wsgi-group", c"a defect in mod_wsgid; see the error log".as_ptr(), || {
-        // SAFETY: as this function's own contract.
-        unsafe { provider::parse_require_line(cmd, line, parsed) }
-    })
+    guard(
+        "Require wsgi-group",
+        c"a defect in mod_wsgid; see the error log".as_ptr(),
+        || {
+            // SAFETY: as this function's own contract.
+            unsafe { provider::parse_require_line(cmd, line, parsed) }
+        },
+    )
 }
 
 /// A request for somebody.
@@ -385,7 +414,9 @@ pub(crate) unsafe extern "C" fn handle(r: *mut sys::request_rec) -> c_int {
             let cause = LAST_PANIC.take().unwrap_or_default();
             guard("handle", 500, || {
                 log::request(request, Level::CRIT, || {
-                    format!("WSGID0001: a defect in mod_wsgid was caught: {cause}; please report it")
+                    format!(
+                        "WSGID0001: a defect in mod_wsgid was caught: {cause}; please report it"
+                    )
                 });
                 response::break_off(request, 500)
             })

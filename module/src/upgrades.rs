@@ -20,13 +20,21 @@ const PROXY_URL: &[u8] = b"proxy:";
 
 /// httpd's fixups hook, after mod_proxy's.
 pub(crate) fn check(r: Request<'_>) -> i32 {
-    let is_proxied = r.handler().is_some_and(|name| name == PROXY || name.to_bytes().starts_with(PROXY_URL));
+    let is_proxied = r
+        .handler()
+        .is_some_and(|name| name == PROXY || name.to_bytes().starts_with(PROXY_URL));
     let is_upgrade = is_proxied && r.headers_in().get(c"Upgrade").is_some();
     if !is_upgrade || r.is_subrequest() {
         return sys::DECLINED;
     }
-    let Some(child) = child::get() else { return sys::DECLINED };
-    let holder = Holder { key: key_of(&host(r)), capacity: 0, for_long: true };
+    let Some(child) = child::get() else {
+        return sys::DECLINED;
+    };
+    let holder = Holder {
+        key: key_of(&host(r)),
+        capacity: 0,
+        for_long: true,
+    };
     match child.crowd.enter(holder) {
         Ok(held) => {
             r.pool().drop_at_end(held);
@@ -50,6 +58,8 @@ pub(crate) fn check(r: Request<'_>) -> i32 {
 /// A name that no process group has, for a name with a NUL cannot be configured.
 fn host(r: Request<'_>) -> String {
     let server = r.server();
-    let name = server.hostname().map_or_else(Default::default, CStr::to_string_lossy);
+    let name = server
+        .hostname()
+        .map_or_else(Default::default, CStr::to_string_lossy);
     format!("\0{name}:{}", server.id())
 }

@@ -53,12 +53,22 @@ fn main() {
     let environ = variables();
     let head = request(&environ);
     let mut out = Vec::with_capacity(16 * 1024);
-    encode_frame_into(FrameHead::new(Kind::Request, 1, 0), &head, &mut out).expect("it is below the limit");
+    encode_frame_into(FrameHead::new(Kind::Request, 1, 0), &head, &mut out)
+        .expect("it is below the limit");
     let coded = out.split_off(16);
-    println!("request head, {} variables, {} bytes", environ.len(), coded.len());
+    println!(
+        "request head, {} variables, {} bytes",
+        environ.len(),
+        coded.len()
+    );
     let encode = cost(|| {
         out.clear();
-        encode_frame_into(FrameHead::new(Kind::Request, 1, 0), black_box(&head), &mut out).expect("as above");
+        encode_frame_into(
+            FrameHead::new(Kind::Request, 1, 0),
+            black_box(&head),
+            &mut out,
+        )
+        .expect("as above");
         black_box(&out);
     });
     let decode_cost = cost(|| {
@@ -67,15 +77,33 @@ fn main() {
     println!("  encode {encode:6.0} ns   decode {decode_cost:6.0} ns");
 
     let headers = vec![
-        (Bytes::new(b"Content-Type"), Bytes::new(b"text/plain; charset=utf-8")),
+        (
+            Bytes::new(b"Content-Type"),
+            Bytes::new(b"text/plain; charset=utf-8"),
+        ),
         (Bytes::new(b"Content-Length"), Bytes::new(b"13")),
     ];
-    let response = ResponseHead { status: 200, reason: Bytes::new(b"OK"), headers };
-    let end = EndReport { worker: 4711, in_flight: 1, request_us: 180, application_us: 90 };
+    let response = ResponseHead {
+        status: 200,
+        reason: Bytes::new(b"OK"),
+        headers,
+    };
+    let end = EndReport {
+        worker: 4711,
+        in_flight: 1,
+        request_us: 180,
+        application_us: 90,
+    };
     let encode = cost(|| {
         out.clear();
-        encode_frame_into(FrameHead::new(Kind::Response, 1, 0), black_box(&response), &mut out).expect("short");
-        encode_frame_into(FrameHead::new(Kind::End, 1, 0), black_box(&end), &mut out).expect("short");
+        encode_frame_into(
+            FrameHead::new(Kind::Response, 1, 0),
+            black_box(&response),
+            &mut out,
+        )
+        .expect("short");
+        encode_frame_into(FrameHead::new(Kind::End, 1, 0), black_box(&end), &mut out)
+            .expect("short");
         black_box(&out);
     });
     out.clear();
@@ -84,5 +112,7 @@ fn main() {
     let decode_cost = cost(|| {
         black_box(decode::<ResponseHead<'_>>(black_box(&coded)).expect("it was encoded above"));
     });
-    println!("response head and end report\n  encode {encode:6.0} ns   decode {decode_cost:6.0} ns (head)");
+    println!(
+        "response head and end report\n  encode {encode:6.0} ns   decode {decode_cost:6.0} ns (head)"
+    );
 }

@@ -145,7 +145,11 @@ impl FrameReader {
                 break head;
             }
             if self.fill(socket, MsgFlags::empty())? == 0 {
-                return Err(if self.is_empty() { ReadError::Closed } else { ReadError::Truncated });
+                return Err(if self.is_empty() {
+                    ReadError::Closed
+                } else {
+                    ReadError::Truncated
+                });
             }
         };
         Ok(self.take(head))
@@ -162,10 +166,12 @@ impl FrameReader {
         let space = &mut self.buffer[self.end..];
         loop {
             let got = match (&mut self.room, &mut self.perhaps) {
-                (Some(room), Some(perhaps)) => recv_with_fd(socket, space, room, flags).map(|(count, fd)| {
-                    perhaps.extend(fd);
-                    count
-                }),
+                (Some(room), Some(perhaps)) => {
+                    recv_with_fd(socket, space, room, flags).map(|(count, fd)| {
+                        perhaps.extend(fd);
+                        count
+                    })
+                }
                 (Some(room), None) => recv_with_fds(socket, space, room, &mut self.fds, flags),
                 (None, _) => match self.refusal {
                     Some(refusal) => refusal.recv(socket, space, flags),
@@ -186,12 +192,19 @@ impl FrameReader {
 
     /// The oldest descriptor that was received and not taken yet.
     pub fn take_fd(&mut self) -> Option<OwnedFd> {
-        if self.fds.is_empty() { None } else { Some(self.fds.remove(0)) }
+        if self.fds.is_empty() {
+            None
+        } else {
+            Some(self.fds.remove(0))
+        }
     }
 
     /// The same for a reader that goes on without them.
     pub fn take_fd_if_any(&mut self) -> Option<OwnedFd> {
-        self.perhaps.as_mut().and_then(VecDeque::pop_front).flatten()
+        self.perhaps
+            .as_mut()
+            .and_then(VecDeque::pop_front)
+            .flatten()
     }
 
     /// All received descriptors that nobody has taken, also those with which a
@@ -252,15 +265,24 @@ impl FrameReader {
         if self.fds.len() <= 2 * max {
             return Ok(());
         }
-        Err(io::Error::new(io::ErrorKind::InvalidData, "descriptors that no frame asked for"))
+        Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "descriptors that no frame asked for",
+        ))
     }
 
     /// The head at the front of the buffer, if sixteen bytes are there.
     fn front(&self) -> Result<Option<FrameHead>, HeadError> {
-        let Some(bytes) = self.buffer[self.start..self.end].first_chunk::<HEAD_LEN>() else { return Ok(None) };
+        let Some(bytes) = self.buffer[self.start..self.end].first_chunk::<HEAD_LEN>() else {
+            return Ok(None);
+        };
         let head = FrameHead::parse(bytes)?;
         if head.len > self.max_len {
-            return Err(HeadError::TooLong { len: head.len, max: self.max_len, kind: head.kind });
+            return Err(HeadError::TooLong {
+                len: head.len,
+                max: self.max_len,
+                kind: head.kind,
+            });
         }
         Ok(Some(head))
     }
@@ -273,7 +295,10 @@ impl FrameReader {
     fn take(&mut self, head: FrameHead) -> Frame<'_> {
         let payload = self.start + HEAD_LEN;
         self.start = payload + head.len as usize;
-        Frame { head, payload: &self.buffer[payload..self.start] }
+        Frame {
+            head,
+            payload: &self.buffer[payload..self.start],
+        }
     }
 
     /// Makes room for at least the rest of the frame at the front.
@@ -286,7 +311,11 @@ impl FrameReader {
             }
         }
         // A malformed head is refused by `parse`; here it needs no room.
-        let frame = self.front().ok().flatten().map_or(0, |head| HEAD_LEN + head.len as usize);
+        let frame = self
+            .front()
+            .ok()
+            .flatten()
+            .map_or(0, |head| HEAD_LEN + head.len as usize);
         let wanted = frame.max(self.chunk);
         if self.start + wanted > self.buffer.len() && self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);
@@ -330,7 +359,9 @@ pub fn send_all(
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error)
-                if error.kind() == io::ErrorKind::WouldBlock && flags.contains(MsgFlags::MSG_DONTWAIT) && sent > 0 =>
+                if error.kind() == io::ErrorKind::WouldBlock
+                    && flags.contains(MsgFlags::MSG_DONTWAIT)
+                    && sent > 0 =>
             {
                 return Ok(sent);
             }
@@ -345,10 +376,22 @@ pub fn send_all(
 /// # Errors
 /// As [`send_all`]; `InvalidInput` if the head does not fit the payload or the
 /// payload is above the limit of its kind, in which case nothing is sent.
-pub fn send_frame(socket: BorrowedFd<'_>, head: FrameHead, payload: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-    head.check_payload(payload.len()).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+pub fn send_frame(
+    socket: BorrowedFd<'_>,
+    head: FrameHead,
+    payload: &[u8],
+    fds: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    head.check_payload(payload.len())
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
     let bytes = head.encode();
-    send_all(socket, &mut [IoSlice::new(&bytes), IoSlice::new(payload)], fds, MsgFlags::empty()).map(drop)
+    send_all(
+        socket,
+        &mut [IoSlice::new(&bytes), IoSlice::new(payload)],
+        fds,
+        MsgFlags::empty(),
+    )
+    .map(drop)
 }
 
 #[cfg(test)]

@@ -20,19 +20,33 @@ struct Named {
 
 impl Serialize for GroupConfig {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let options =
-            self.options().map_err(|error| S::Error::custom(format!("process group `{}`: {error}", self.name)))?;
-        Named { name: self.name.clone(), origin: self.origin.clone(), options }.serialize(to)
+        let options = self
+            .options()
+            .map_err(|error| S::Error::custom(format!("process group `{}`: {error}", self.name)))?;
+        Named {
+            name: self.name.clone(),
+            origin: self.origin.clone(),
+            options,
+        }
+        .serialize(to)
     }
 }
 
 impl<'de> Deserialize<'de> for GroupConfig {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let Named { name, origin, options } = Named::deserialize(from)?;
+        let Named {
+            name,
+            origin,
+            options,
+        } = Named::deserialize(from)?;
         let mut group = Self::new(name, origin);
         for (name, value) in options {
             if let Err(error) = group.set_any(&name, &value) {
-                group.unread.push(Unread { name, value, reason: error.to_string() });
+                group.unread.push(Unread {
+                    name,
+                    value,
+                    reason: error.to_string(),
+                });
             }
         }
         Ok(group)
@@ -48,9 +62,17 @@ impl GroupConfig {
     pub fn options(&self) -> Result<Vec<(String, String)>, OptionError> {
         let mut options = Vec::new();
         for row in option::rows() {
-            options.extend(row.texts(self)?.into_iter().map(|text| (row.name.to_owned(), text)));
+            options.extend(
+                row.texts(self)?
+                    .into_iter()
+                    .map(|text| (row.name.to_owned(), text)),
+            );
         }
-        options.extend(self.unread.iter().map(|unread| (unread.name.clone(), unread.value.clone())));
+        options.extend(
+            self.unread
+                .iter()
+                .map(|unread| (unread.name.clone(), unread.value.clone())),
+        );
         Ok(options)
     }
 
@@ -58,7 +80,11 @@ impl GroupConfig {
     /// does not understand.
     #[must_use]
     pub fn not_understood(&self) -> Option<String> {
-        let reasons: Vec<&str> = self.unread.iter().map(|unread| unread.reason.as_str()).collect();
+        let reasons: Vec<&str> = self
+            .unread
+            .iter()
+            .map(|unread| unread.reason.as_str())
+            .collect();
         (!reasons.is_empty()).then(|| {
             format!(
                 "{} (this is release {}; bring httpd's module, wsgid and its worker to the same release and restart httpd)",

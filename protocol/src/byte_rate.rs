@@ -22,7 +22,11 @@ const CREDIT_US: u64 = BURST * 1_000_000 / PER_SECOND;
 /// not yet at its limit may go beyond it once: a record is not torn.
 #[must_use]
 pub const fn spend(whole_at_us: u64, now_us: u64, bytes: u64) -> Option<u64> {
-    let whole_at = if whole_at_us > now_us { whole_at_us } else { now_us };
+    let whole_at = if whole_at_us > now_us {
+        whole_at_us
+    } else {
+        now_us
+    };
     if whole_at - now_us >= CREDIT_US {
         return None;
     }
@@ -44,7 +48,10 @@ pub fn cost(record: &[u8]) -> u64 {
 /// What to say about what was left out.
 #[must_use]
 pub fn account(lines: u64) -> String {
-    format!("({lines} lines dropped: the process group writes more than {} MiB a minute)", (PER_SECOND * 60) >> 20)
+    format!(
+        "({lines} lines dropped: the process group writes more than {} MiB a minute)",
+        (PER_SECOND * 60) >> 20
+    )
 }
 
 #[cfg(test)]
@@ -69,8 +76,15 @@ mod tests {
         let mut state = 0;
         assert_eq!(passed(&mut state, 100 * SECOND, 8 << 10, 10_000), BURST);
         assert_eq!(passed(&mut state, 100 * SECOND, 1, 10), 0);
-        assert_eq!(passed(&mut state, 102 * SECOND, 8 << 10, 10_000), 2 * PER_SECOND);
-        assert_eq!(passed(&mut state, 1000 * SECOND, 8 << 10, 10_000), BURST, "never more than the burst");
+        assert_eq!(
+            passed(&mut state, 102 * SECOND, 8 << 10, 10_000),
+            2 * PER_SECOND
+        );
+        assert_eq!(
+            passed(&mut state, 1000 * SECOND, 8 << 10, 10_000),
+            BURST,
+            "never more than the burst"
+        );
     }
 
     #[test]
@@ -91,6 +105,9 @@ mod tests {
         assert_eq!(cost(b"abc"), 3 + LINE_COST);
         assert_eq!(cost(b"a\nb"), 2 + 2 * LINE_COST);
         assert_eq!(cost("\x1b\u{202e}".as_bytes()), 16 + LINE_COST);
-        assert_eq!(account(7), "(7 lines dropped: the process group writes more than 30 MiB a minute)");
+        assert_eq!(
+            account(7),
+            "(7 lines dropped: the process group writes more than 30 MiB a minute)"
+        );
     }
 }

@@ -29,10 +29,16 @@ impl Decoder for FrameCodec {
     type Error = io::Error;
 
     fn decode(&mut self, source: &mut BytesMut) -> io::Result<Option<Self::Item>> {
-        let Some(bytes) = source.first_chunk::<HEAD_LEN>() else { return Ok(None) };
-        let head = FrameHead::parse(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        let Some(bytes) = source.first_chunk::<HEAD_LEN>() else {
+            return Ok(None);
+        };
+        let head = FrameHead::parse(bytes)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         if head.len > self.max_len {
-            let text = format!("payload of {} bytes is above the limit of {}", head.len, self.max_len);
+            let text = format!(
+                "payload of {} bytes is above the limit of {}",
+                head.len, self.max_len
+            );
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
         let whole = HEAD_LEN + head.len as usize;
@@ -48,8 +54,13 @@ impl Decoder for FrameCodec {
 impl Encoder<(FrameHead, &[u8])> for FrameCodec {
     type Error = io::Error;
 
-    fn encode(&mut self, (head, payload): (FrameHead, &[u8]), out: &mut BytesMut) -> io::Result<()> {
-        head.check_payload(payload.len()).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    fn encode(
+        &mut self,
+        (head, payload): (FrameHead, &[u8]),
+        out: &mut BytesMut,
+    ) -> io::Result<()> {
+        head.check_payload(payload.len())
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         out.reserve(HEAD_LEN + payload.len());
         out.extend_from_slice(&head.encode());
         out.extend_from_slice(payload);

@@ -52,8 +52,9 @@ pub enum LogTarget {
 
 /// The facilities of the system's log, by number.
 const FACILITIES: [&str; 24] = [
-    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp", "ntp",
-    "audit", "alert", "clock", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
+    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv",
+    "ftp", "ntp", "audit", "alert", "clock", "local0", "local1", "local2", "local3", "local4",
+    "local5", "local6", "local7",
 ];
 
 impl LogTarget {
@@ -73,12 +74,20 @@ impl LogTarget {
             None => return None,
         };
         let (facility, tag) = rest.split_once(':').unwrap_or((rest, ""));
-        let facility = if facility.is_empty() { "local7" } else { facility };
-        let number = FACILITIES.iter().position(|known| known.eq_ignore_ascii_case(facility));
+        let facility = if facility.is_empty() {
+            "local7"
+        } else {
+            facility
+        };
+        let number = FACILITIES
+            .iter()
+            .position(|known| known.eq_ignore_ascii_case(facility));
         let tag = if tag.is_empty() { usual_tag } else { tag }.to_owned();
         Some(match number.and_then(|number| u8::try_from(number).ok()) {
             Some(facility) => Ok(Self::Syslog { facility, tag }),
-            None => Err(format!("`{facility}` is no facility of syslog; take one such as daemon or local7")),
+            None => Err(format!(
+                "`{facility}` is no facility of syslog; take one such as daemon or local7"
+            )),
         })
     }
 }
@@ -119,7 +128,10 @@ impl GroupConfig {
     /// The definition as one application group has it.
     pub fn narrow_to(&mut self, application_group: &str) {
         let applications = std::mem::take(&mut self.applications);
-        for own in applications.into_iter().filter(|own| own.application_group == application_group) {
+        for own in applications
+            .into_iter()
+            .filter(|own| own.application_group == application_group)
+        {
             self.python_path.extend(own.python_path);
             self.switch_interval_us = own.switch_interval_us.or(self.switch_interval_us);
             self.restrict_stdin = own.restrict_stdin.unwrap_or(self.restrict_stdin);
@@ -151,12 +163,25 @@ mod tests {
     #[test]
     fn the_systems_log_is_named_as_httpd_does() {
         let read = |text| LogTarget::syslog(text, "httpd").map(|one| one.ok());
-        let log = |facility, tag: &str| Some(Some(LogTarget::Syslog { facility, tag: tag.to_owned() }));
+        let log = |facility, tag: &str| {
+            Some(Some(LogTarget::Syslog {
+                facility,
+                tag: tag.to_owned(),
+            }))
+        };
         assert_eq!(read("syslog"), log(23, "httpd"));
         assert_eq!(read("Syslog:DAEMON"), log(3, "httpd"));
         assert_eq!(read("syslog:local0:shop"), log(16, "shop"));
         assert_eq!(read("syslog::shop"), log(23, "shop"));
         assert_eq!(read("syslog:nonsense"), Some(None));
-        assert_eq!((read("syslogs"), read("/var/log/x"), read("|/bin/x"), read("süslog")), (None, None, None, None));
+        assert_eq!(
+            (
+                read("syslogs"),
+                read("/var/log/x"),
+                read("|/bin/x"),
+                read("süslog")
+            ),
+            (None, None, None, None)
+        );
     }
 }

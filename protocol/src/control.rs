@@ -67,7 +67,11 @@ pub struct Configuration {
 
 impl Fronted for Configuration {
     fn front(&self) -> Front {
-        Front { versions: self.versions, generation: self.generation, uid: self.httpd_uid }
+        Front {
+            versions: self.versions,
+            generation: self.generation,
+            uid: self.httpd_uid,
+        }
     }
 }
 
@@ -81,7 +85,10 @@ impl FromParent {
         const CONFIGURE: u8 = 0;
         let front = Front::of_message(payload).filter(|_| payload.first() == Some(&CONFIGURE));
         match (payload::decode_message(payload), front) {
-            (Err(error), Some(front)) => Ok(Some(Self::Configure(Configuration::unreadable(front, error.to_string())))),
+            (Err(error), Some(front)) => Ok(Some(Self::Configure(Configuration::unreadable(
+                front,
+                error.to_string(),
+            )))),
             (read, _) => read,
         }
     }
@@ -217,7 +224,11 @@ pub struct WorkerSpec {
 
 impl Fronted for WorkerSpec {
     fn front(&self) -> Front {
-        Front { versions: self.versions, generation: self.generation, uid: self.identity.uid }
+        Front {
+            versions: self.versions,
+            generation: self.generation,
+            uid: self.identity.uid,
+        }
     }
 }
 
@@ -274,7 +285,8 @@ impl ToWorker {
     pub fn read_spec(payload: &[u8]) -> Result<(Box<WorkerSpec>, bool), String> {
         const SPEC: u8 = 0;
         const PRELOAD: u8 = 7;
-        let front = Front::of_message(payload).filter(|_| matches!(payload.first(), Some(&(SPEC | PRELOAD))));
+        let front = Front::of_message(payload)
+            .filter(|_| matches!(payload.first(), Some(&(SPEC | PRELOAD))));
         let front = front.ok_or("another message came instead of a specification")?;
         if !front.is_spoken() {
             return Err(format!(

@@ -74,12 +74,17 @@ pub fn waiting(owner: &str) -> usize {
     if QUEUED.load(Ordering::Relaxed) == 0 {
         return 0;
     }
-    queues().get(&(owner.into(), true)).map_or(0, |queue| queue.fds.len() + queue.closing)
+    queues()
+        .get(&(owner.into(), true))
+        .map_or(0, |queue| queue.fds.len() + queue.closing)
 }
 
 fn push(key: Key, fds: Vec<OwnedFd>) {
     let mut queues = queues();
-    let running = queues.iter().filter(|((_, received), queue)| *received && queue.running).count();
+    let running = queues
+        .iter()
+        .filter(|((_, received), queue)| *received && queue.running)
+        .count();
     let may_run = !key.1 || running < RUNNING_MAX;
     let queue = queues.entry(key.clone()).or_default();
     queue.fds.extend(fds);
@@ -106,7 +111,10 @@ fn queues_stop(key: &Key) {
 /// A thread that no signal is delivered to: handlers of httpd's are not for it.
 fn spawn(work: impl FnOnce() + Send + 'static) -> Option<thread::JoinHandle<()>> {
     let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK).ok();
-    let thread = thread::Builder::new().name("wsgid-closing".to_owned()).stack_size(STACK).spawn(work);
+    let thread = thread::Builder::new()
+        .name("wsgid-closing".to_owned())
+        .stack_size(STACK)
+        .spawn(work);
     if let Some(before) = before {
         let _ = before.thread_set_mask();
     }
@@ -191,7 +199,10 @@ mod tests {
     fn sleeper() -> (OwnedFd, TcpListener) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let linger = libc::linger { l_onoff: 1, l_linger: 45 };
+        let linger = libc::linger {
+            l_onoff: 1,
+            l_linger: 45,
+        };
         setsockopt(&stream, sockopt::Linger, &linger).unwrap();
         stream.set_nonblocking(true).unwrap();
         while stream.write(&[0; 65536]).is_ok() {}
@@ -218,7 +229,11 @@ mod tests {
         dispose("received", vec![fd]);
         assert!(begun.elapsed() < Duration::from_secs(1));
         wait_until(|| waiting("received") == 0 && is_forgotten("received"));
-        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+        assert!(
+            begun.elapsed() < Duration::from_secs(20),
+            "{:?}",
+            begun.elapsed()
+        );
         drop(listener);
     }
 
@@ -227,18 +242,32 @@ mod tests {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let (fd, _listener) = sleeper();
         for _ in 0..3 {
-            send_with_fds(theirs.as_fd(), &[IoSlice::new(b"x")], &[fd.as_fd()], MsgFlags::empty()).unwrap();
+            send_with_fds(
+                theirs.as_fd(),
+                &[IoSlice::new(b"x")],
+                &[fd.as_fd()],
+                MsgFlags::empty(),
+            )
+            .unwrap();
         }
         // Only those in the socket are left.
         drop(fd);
         let begun = Instant::now();
         close_socket("filled", ours.into());
-        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        assert!(
+            begun.elapsed() < Duration::from_secs(1),
+            "{:?}",
+            begun.elapsed()
+        );
         wait_until(|| is_forgotten("filled"));
         // Bytes were unread, so the end is a reset.
         let error = std::io::Read::read(&mut theirs, &mut [0]).unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
-        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+        assert!(
+            begun.elapsed() < Duration::from_secs(20),
+            "{:?}",
+            begun.elapsed()
+        );
     }
 
     #[test]
@@ -246,7 +275,10 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().unwrap();
         close_socket("empty", ours.into());
         assert!(is_forgotten("empty"));
-        assert_eq!((&theirs).write(b"x").unwrap_err().kind(), std::io::ErrorKind::BrokenPipe);
+        assert_eq!(
+            (&theirs).write(b"x").unwrap_err().kind(),
+            std::io::ErrorKind::BrokenPipe
+        );
     }
 
     #[test]

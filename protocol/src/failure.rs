@@ -129,7 +129,10 @@ impl Failure {
     /// The row of this failure.
     #[must_use]
     pub fn row(self) -> &'static FailureRow {
-        TABLE.iter().find(|row| row.failure == self).expect("the macro writes a row for every failure")
+        TABLE
+            .iter()
+            .find(|row| row.failure == self)
+            .expect("the macro writes a row for every failure")
     }
 
     /// The number on the wire.

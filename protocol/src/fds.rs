@@ -7,7 +7,10 @@
 //! receive fail; all of them are the caller's to close, who may use `disposal`.
 //! The control data is walked here because a library that refuses truncated
 //! control data as a whole leaks the descriptors in front of the cut.
-#![expect(unsafe_code, reason = "a number received through SCM_RIGHTS becomes an OwnedFd")]
+#![expect(
+    unsafe_code,
+    reason = "a number received through SCM_RIGHTS becomes an OwnedFd"
+)]
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -37,7 +40,13 @@ pub fn send_with_fds(
         return Ok(sendmsg::<()>(socket.as_raw_fd(), slices, &[], flags, None)?);
     }
     let raw: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
-    Ok(sendmsg::<()>(socket.as_raw_fd(), slices, &[ControlMessage::ScmRights(&raw)], flags, None)?)
+    Ok(sendmsg::<()>(
+        socket.as_raw_fd(),
+        slices,
+        &[ControlMessage::ScmRights(&raw)],
+        flags,
+        None,
+    )?)
 }
 
 /// Room for received descriptors, kept between calls so that a receive does
@@ -55,10 +64,14 @@ impl DescriptorRoom {
     #[must_use]
     pub fn new(max: usize) -> Self {
         let max = max.min(MAX_DESCRIPTORS);
-        let data = u32::try_from(MESSAGE_MAX * size_of::<RawFd>()).expect("the limit is far below 4 GiB");
+        let data =
+            u32::try_from(MESSAGE_MAX * size_of::<RawFd>()).expect("the limit is far below 4 GiB");
         // SAFETY: CMSG_SPACE computes with numbers only.
         let bytes = unsafe { libc::CMSG_SPACE(data) } as usize;
-        Self { space: vec![0; bytes.div_ceil(size_of::<usize>())], max }
+        Self {
+            space: vec![0; bytes.div_ceil(size_of::<usize>())],
+            max,
+        }
     }
 
     /// The most descriptors that one receive should bring.
@@ -86,7 +99,10 @@ pub fn recv_with_fds(
     let is_too_much = cut || got.len() > room.max;
     fds.extend(got);
     if is_too_much {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "more descriptors than were agreed, or than fit"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "more descriptors than were agreed, or than fit",
+        ));
     }
     Ok(count)
 }
@@ -108,7 +124,10 @@ pub fn recv_with_fd(
         (None, false) => Ok((count, None)),
         (None, true) => Ok((count, Some(None))),
         (Some(fd), false) if got.is_empty() => Ok((count, Some(Some(fd)))),
-        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "more than one descriptor")),
+        _ => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "more than one descriptor",
+        )),
     }
 }
 
@@ -119,7 +138,10 @@ fn recv_once(
     room: &mut DescriptorRoom,
     flags: MsgFlags,
 ) -> io::Result<(usize, Vec<OwnedFd>, bool)> {
-    let mut slice = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    let mut slice = libc::iovec {
+        iov_base: buffer.as_mut_ptr().cast(),
+        iov_len: buffer.len(),
+    };
     // SAFETY: all zero is a valid msghdr, one without address, data and control.
     let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
     header.msg_iov = &raw mut slice;
@@ -143,8 +165,15 @@ fn recv_once(
 ///
 /// # Errors
 /// As `recvmsg(2)`.
-pub fn peek(socket: BorrowedFd<'_>, buffer: &mut [u8], flags: MsgFlags) -> io::Result<(usize, bool)> {
-    let mut slice = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+pub fn peek(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    flags: MsgFlags,
+) -> io::Result<(usize, bool)> {
+    let mut slice = libc::iovec {
+        iov_base: buffer.as_mut_ptr().cast(),
+        iov_len: buffer.len(),
+    };
     // SAFETY: all zero is a valid msghdr, one without address, data and control.
     let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
     header.msg_iov = &raw mut slice;
@@ -167,7 +196,15 @@ pub(crate) fn refuse(socket: BorrowedFd<'_>) -> io::Result<()> {
     let len = libc::socklen_t::try_from(size_of_val(&no)).map_err(io::Error::other)?;
     let number = socket.as_raw_fd();
     // SAFETY: the pointer and the length are those of a number that lives for the call.
-    match unsafe { libc::setsockopt(number, libc::SOL_SOCKET, SO_PASSRIGHTS, (&raw const no).cast(), len) } {
+    match unsafe {
+        libc::setsockopt(
+            number,
+            libc::SOL_SOCKET,
+            SO_PASSRIGHTS,
+            (&raw const no).cast(),
+            len,
+        )
+    } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
@@ -193,7 +230,10 @@ pub fn unread(socket: BorrowedFd<'_>) -> io::Result<usize> {
 /// # Errors
 /// If the kernel has no `close_range(2)` (Linux 5.9).
 pub(crate) fn own_table(keep: &[RawFd]) -> io::Result<()> {
-    let mut keep: Vec<u32> = keep.iter().filter_map(|number| u32::try_from(*number).ok()).collect();
+    let mut keep: Vec<u32> = keep
+        .iter()
+        .filter_map(|number| u32::try_from(*number).ok())
+        .collect();
     keep.sort_unstable();
     let behind = keep.last().map_or(0, |last| last + 1);
     // What is behind is not even copied.

@@ -64,7 +64,13 @@ impl FrameHead {
     /// A head without flags and code.
     #[must_use]
     pub const fn new(kind: Kind, id: u64, len: u32) -> Self {
-        Self { len, kind, flags: 0, code: 0, id }
+        Self {
+            len,
+            kind,
+            flags: 0,
+            code: 0,
+            id,
+        }
     }
 
     /// The same head with these flags.
@@ -97,7 +103,15 @@ impl FrameHead {
         if announced as usize != len {
             return Err(HeadError::WrongLength { announced, len });
         }
-        if announced > max { Err(HeadError::TooLong { len: announced, max, kind }) } else { Ok(()) }
+        if announced > max {
+            Err(HeadError::TooLong {
+                len: announced,
+                max,
+                kind,
+            })
+        } else {
+            Ok(())
+        }
     }
 
     /// The bytes on the wire.
@@ -127,6 +141,12 @@ impl FrameHead {
         if len > max {
             return Err(HeadError::TooLong { len, max, kind });
         }
-        Ok(Self { len, kind, flags, code: u16::from_le_bytes([c0, c1]), id: u64::from_le_bytes(id) })
+        Ok(Self {
+            len,
+            kind,
+            flags,
+            code: u16::from_le_bytes([c0, c1]),
+            id: u64::from_le_bytes(id),
+        })
     }
 }

@@ -15,7 +15,10 @@ pub struct LineLimits {
 
 impl Default for LineLimits {
     fn default() -> Self {
-        Self { burst: 2000, per_second: 200 }
+        Self {
+            burst: 2000,
+            per_second: 200,
+        }
     }
 }
 
@@ -32,14 +35,23 @@ impl LineRate {
     /// With all tokens.
     #[must_use]
     pub fn new(limits: LineLimits, now: Instant) -> Self {
-        Self { limits, tokens: f64::from(limits.burst), at: now, dropped: 0 }
+        Self {
+            limits,
+            tokens: f64::from(limits.burst),
+            at: now,
+            dropped: 0,
+        }
     }
 
     /// Whether this record of so many lines may be written; else they count as
     /// dropped. A record is not torn: its lines may be more than there are tokens.
     pub fn allows(&mut self, lines: usize, now: Instant) -> bool {
-        let refill = now.saturating_duration_since(self.at).as_secs_f64() * f64::from(self.limits.per_second);
-        (self.tokens, self.at) = ((self.tokens + refill).min(f64::from(self.limits.burst)), now);
+        let refill = now.saturating_duration_since(self.at).as_secs_f64()
+            * f64::from(self.limits.per_second);
+        (self.tokens, self.at) = (
+            (self.tokens + refill).min(f64::from(self.limits.burst)),
+            now,
+        );
         if self.tokens < 1.0 {
             self.dropped += lines as u64;
             return false;
@@ -57,8 +69,12 @@ impl LineRate {
     /// What to say about them, if there are any; `by` says who wrote them.
     pub fn account(&mut self, by: &str) -> Option<String> {
         let dropped = std::mem::take(&mut self.dropped);
-        (dropped > 0)
-            .then(|| format!("({dropped} lines dropped: more than {} lines per second{by})", self.limits.per_second))
+        (dropped > 0).then(|| {
+            format!(
+                "({dropped} lines dropped: more than {} lines per second{by})",
+                self.limits.per_second
+            )
+        })
     }
 }
 
@@ -74,22 +90,33 @@ mod tests {
         let mut rate = LineRate::new(LineLimits::default(), start);
         assert_eq!((0..5000).filter(|_| rate.allows(1, start)).count(), 2000);
         assert_eq!(rate.dropped(), 3000);
-        assert!(
-            rate.account(" in one request")
-                .is_some_and(|text| { text == "(3000 lines dropped: more than 200 lines per second in one request)" })
-        );
+        assert!(rate.account(" in one request").is_some_and(|text| {
+            text == "(3000 lines dropped: more than 200 lines per second in one request)"
+        }));
         assert_eq!(rate.account(""), None);
         let later = start + Duration::from_secs(2);
         assert_eq!((0..5000).filter(|_| rate.allows(1, later)).count(), 400);
-        assert!(!rate.allows(1, start), "a clock that goes back gives nothing");
+        assert!(
+            !rate.allows(1, start),
+            "a clock that goes back gives nothing"
+        );
     }
 
     #[test]
     fn a_record_is_written_whole_and_paid_for() {
         let start = Instant::now();
-        let mut rate = LineRate::new(LineLimits { burst: 2, per_second: 1 }, start);
+        let mut rate = LineRate::new(
+            LineLimits {
+                burst: 2,
+                per_second: 1,
+            },
+            start,
+        );
         assert!(rate.allows(5, start) && !rate.allows(1, start));
-        assert!(!rate.allows(1, start + Duration::from_secs(3)), "three lines are owed");
+        assert!(
+            !rate.allows(1, start + Duration::from_secs(3)),
+            "three lines are owed"
+        );
         assert!(rate.allows(1, start + Duration::from_secs(4)));
     }
 }

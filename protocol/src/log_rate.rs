@@ -12,7 +12,10 @@ const SAY_EVERY: Duration = Duration::from_secs(1);
 
 /// What the module lets pass: a little more than a worker, whose clock is
 /// another one, so that lines are left out in one place.
-const FROM_WORKER: LineLimits = LineLimits { burst: 2500, per_second: 250 };
+const FROM_WORKER: LineLimits = LineLimits {
+    burst: 2500,
+    per_second: 250,
+};
 
 /// The lines of one request.
 #[derive(Debug)]
@@ -25,13 +28,19 @@ impl LogRate {
     /// For the worker.
     #[must_use]
     pub fn new(now: Instant) -> Self {
-        Self { rate: LineRate::new(LineLimits::default(), now), said: now }
+        Self {
+            rate: LineRate::new(LineLimits::default(), now),
+            said: now,
+        }
     }
 
     /// For the module.
     #[must_use]
     pub fn from_worker(now: Instant) -> Self {
-        Self { rate: LineRate::new(FROM_WORKER, now), said: now }
+        Self {
+            rate: LineRate::new(FROM_WORKER, now),
+            said: now,
+        }
     }
 
     /// Whether this record of so many lines may be written.
@@ -42,7 +51,9 @@ impl LogRate {
     /// What to say about the lines that were left out, now and then; `last` is
     /// the end of the request.
     pub fn account(&mut self, now: Instant, last: bool) -> Option<String> {
-        if self.rate.dropped() == 0 || (!last && now.saturating_duration_since(self.said) < SAY_EVERY) {
+        if self.rate.dropped() == 0
+            || (!last && now.saturating_duration_since(self.said) < SAY_EVERY)
+        {
             return None;
         }
         self.said = now;
@@ -61,9 +72,15 @@ mod tests {
         assert_eq!((0..5000).filter(|_| rate.allows(1, start)).count(), 2000);
         assert_eq!(rate.account(start, false), None, "not all the time");
         let later = start + Duration::from_secs(2);
-        assert!(rate.account(later, false).is_some_and(|text| text.contains("3000 lines dropped")));
+        assert!(
+            rate.account(later, false)
+                .is_some_and(|text| text.contains("3000 lines dropped"))
+        );
         assert_eq!((0..5000).filter(|_| rate.allows(1, later)).count(), 400);
-        assert!(rate.account(later, true).is_some_and(|text| text.contains("4600 lines")));
+        assert!(
+            rate.account(later, true)
+                .is_some_and(|text| text.contains("4600 lines"))
+        );
         assert_eq!(rate.account(later, true), None);
     }
 }

@@ -10,8 +10,9 @@ use std::time::Duration;
 use crate::config::{ApplicationOptions, LogTarget, Preload, Timeout};
 use crate::runs::Runs;
 use crate::syntax::{
-    ABSOLUTE, Bytes, COUNT, Each, LEVEL, MILLISECONDS, Maybe, NAME, NAMES, NICE, Number, OCTAL, ON_OFF, PATHS,
-    PYTHON_HOME, SECONDS, SWITCH_INTERVAL, Syntax, TEXT, VARIABLE, absolute, json, number, path_text,
+    ABSOLUTE, Bytes, COUNT, Each, LEVEL, MILLISECONDS, Maybe, NAME, NAMES, NICE, Number, OCTAL,
+    ON_OFF, PATHS, PYTHON_HOME, SECONDS, SWITCH_INTERVAL, Syntax, TEXT, VARIABLE, absolute, json,
+    number, path_text,
 };
 
 /// One row of the option table.
@@ -38,7 +39,10 @@ impl OptionRow {
     /// # Errors
     /// If the value cannot be written as text: a path that is not UTF-8.
     pub fn texts(&self, group: &GroupConfig) -> Result<Vec<String>, OptionError> {
-        (self.texts)(group).map_err(|reason| OptionError::Value { name: self.name, reason })
+        (self.texts)(group).map_err(|reason| OptionError::Value {
+            name: self.name,
+            reason,
+        })
     }
 }
 
@@ -105,7 +109,11 @@ macro_rules! texts {
     };
     ($group:ident, $syntax:expr, $field:ident: $type:ty = $default:expr) => {{
         let default: $type = $default;
-        if $group.$field == default { Ok(Vec::new()) } else { $syntax.texts(&$group.$field) }
+        if $group.$field == default {
+            Ok(Vec::new())
+        } else {
+            $syntax.texts(&$group.$field)
+        }
     }};
 }
 
@@ -281,8 +289,14 @@ impl GroupConfig {
     }
 
     fn set_in(&mut self, rows: &[OptionRow], name: &str, value: &str) -> Result<(), OptionError> {
-        let row = rows.iter().find(|row| row.name == name).ok_or_else(|| unknown(name))?;
-        (row.set)(self, value).map_err(|reason| OptionError::Value { name: row.name, reason })
+        let row = rows
+            .iter()
+            .find(|row| row.name == name)
+            .ok_or_else(|| unknown(name))?;
+        (row.set)(self, value).map_err(|reason| OptionError::Value {
+            name: row.name,
+            reason,
+        })
     }
 }
 
@@ -290,10 +304,19 @@ fn unknown(name: &str) -> OptionError {
     let close = |row: &&OptionRow| {
         let fold = |name: &str| name.to_ascii_lowercase().replace(['_', '-'], "");
         let (given, known) = (fold(name), fold(row.name));
-        given == known || known.strip_suffix('s') == Some(&given) || given.strip_suffix('s') == Some(&known)
+        given == known
+            || known.strip_suffix('s') == Some(&given)
+            || given.strip_suffix('s') == Some(&known)
     };
-    let hint = TABLE.iter().find(close).map(|row| format!("; did you mean `{}`?", row.name)).unwrap_or_default();
-    OptionError::Unknown { name: name.to_owned(), hint }
+    let hint = TABLE
+        .iter()
+        .find(close)
+        .map(|row| format!("; did you mean `{}`?", row.name))
+        .unwrap_or_default();
+    OptionError::Unknown {
+        name: name.to_owned(),
+        hint,
+    }
 }
 
 /// Directories of `runs`. Those with a colon in their name travel as scripts do.
@@ -306,7 +329,9 @@ impl Syntax for ScriptDirectories {
         for part in text.split(':').filter(|part| !part.is_empty()) {
             absolute(part)?;
             if part.split('/').any(|component| component == "..") {
-                return Err(format!("`{part}` has `..` in it; name the directory itself"));
+                return Err(format!(
+                    "`{part}` has `..` in it; name the directory itself"
+                ));
             }
             group.runs.add_directory(part);
         }
@@ -314,7 +339,13 @@ impl Syntax for ScriptDirectories {
     }
 
     fn texts(&self, group: &GroupConfig) -> Result<Vec<String>, String> {
-        Ok(group.runs.directories.iter().filter(|path| !path.contains(':')).cloned().collect())
+        Ok(group
+            .runs
+            .directories
+            .iter()
+            .filter(|path| !path.contains(':'))
+            .cloned()
+            .collect())
     }
 }
 
@@ -334,8 +365,18 @@ impl Syntax for NamedScript {
     }
 
     fn texts(&self, group: &GroupConfig) -> Result<Vec<String>, String> {
-        let directories = group.runs.directories.iter().filter(|path| path.contains(':'));
-        Ok(group.runs.files.iter().cloned().chain(directories.map(|path| format!("{path}/"))).collect())
+        let directories = group
+            .runs
+            .directories
+            .iter()
+            .filter(|path| path.contains(':'));
+        Ok(group
+            .runs
+            .files
+            .iter()
+            .cloned()
+            .chain(directories.map(|path| format!("{path}/")))
+            .collect())
     }
 }
 
@@ -379,7 +420,11 @@ impl Syntax for Multiprocess {
 
     fn texts(&self, group: &GroupConfig) -> Result<Vec<String>, String> {
         let implied = (group.processes, group.processes_max) != (1, None);
-        if group.multiprocess == implied { Ok(Vec::new()) } else { ON_OFF.texts(&group.multiprocess) }
+        if group.multiprocess == implied {
+            Ok(Vec::new())
+        } else {
+            ON_OFF.texts(&group.multiprocess)
+        }
     }
 }
 
@@ -415,7 +460,9 @@ impl Syntax for Log {
     fn texts(&self, group: &GroupConfig) -> Result<Vec<String>, String> {
         match &group.log {
             LogTarget::Supervisor | LogTarget::File(_) => Ok(Vec::new()),
-            log => Ok(vec![serde_json::to_string(log).map_err(|error| error.to_string())?]),
+            log => Ok(vec![
+                serde_json::to_string(log).map_err(|error| error.to_string())?,
+            ]),
         }
     }
 }
@@ -432,17 +479,38 @@ mod tests {
     #[test]
     fn every_name_is_there_once() {
         for row in TABLE {
-            assert_eq!(TABLE.iter().filter(|other| other.name == row.name).count(), 1, "{}", row.name);
+            assert_eq!(
+                TABLE.iter().filter(|other| other.name == row.name).count(),
+                1,
+                "{}",
+                row.name
+            );
         }
     }
 
     #[test]
     fn units_mean_what_they_say() {
         assert_eq!(set("memory-limit", "512M").unwrap().memory_limit, 512 << 20);
-        assert_eq!(set("request-timeout", "60s").unwrap().request_timeout, Duration::from_secs(60));
-        assert_eq!(set("response-flush-delay", "20").unwrap().response_flush_delay, Duration::from_millis(20));
-        assert_eq!(set("response-flush-delay", "2s").unwrap().response_flush_delay, Duration::from_secs(2));
-        assert_eq!(set("socket-timeout", "2147483647").unwrap().socket_timeout, Duration::from_secs(2_147_483_647));
+        assert_eq!(
+            set("request-timeout", "60s").unwrap().request_timeout,
+            Duration::from_secs(60)
+        );
+        assert_eq!(
+            set("response-flush-delay", "20")
+                .unwrap()
+                .response_flush_delay,
+            Duration::from_millis(20)
+        );
+        assert_eq!(
+            set("response-flush-delay", "2s")
+                .unwrap()
+                .response_flush_delay,
+            Duration::from_secs(2)
+        );
+        assert_eq!(
+            set("socket-timeout", "2147483647").unwrap().socket_timeout,
+            Duration::from_secs(2_147_483_647)
+        );
     }
 
     #[test]
@@ -462,20 +530,38 @@ mod tests {
             let error = set(name, value).unwrap_err().to_string();
             assert!(error.contains(name), "{error}");
         }
-        assert_eq!(set("thread", "1").unwrap_err().to_string(), "unknown option `thread`; did you mean `threads`?");
+        assert_eq!(
+            set("thread", "1").unwrap_err().to_string(),
+            "unknown option `thread`; did you mean `threads`?"
+        );
     }
 
     #[test]
     fn python_home_is_the_prefix_whatever_was_given() {
-        for given in ["/srv/venv", "/srv/venv/bin/python", "/srv/venv/bin/python3.12", "/srv/venv/lib/python3.12"] {
-            assert_eq!(set("python-home", given).unwrap().python_home.unwrap(), PathBuf::from("/srv/venv"));
+        for given in [
+            "/srv/venv",
+            "/srv/venv/bin/python",
+            "/srv/venv/bin/python3.12",
+            "/srv/venv/lib/python3.12",
+        ] {
+            assert_eq!(
+                set("python-home", given).unwrap().python_home.unwrap(),
+                PathBuf::from("/srv/venv")
+            );
         }
     }
 
     #[test]
     fn a_range_of_processes() {
         let config = set("processes", "0..8").unwrap();
-        assert_eq!((config.processes, config.processes_limit(), config.multiprocess), (0, 8, true));
+        assert_eq!(
+            (
+                config.processes,
+                config.processes_limit(),
+                config.multiprocess
+            ),
+            (0, 8, true)
+        );
         assert!(set("processes", "4..2").is_err());
     }
 }

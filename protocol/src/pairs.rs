@@ -18,13 +18,21 @@ use crate::payload::PayloadError;
 pub(crate) type Pair<'de> = (&'de Bytes, &'de Bytes);
 
 /// The variables of a request.
-pub(crate) fn environ<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Pair<'de>>, D::Error> {
-    deserializer.deserialize_seq(Pairs { max: MAX_ENVIRON_FIELDS })
+pub(crate) fn environ<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<Pair<'de>>, D::Error> {
+    deserializer.deserialize_seq(Pairs {
+        max: MAX_ENVIRON_FIELDS,
+    })
 }
 
 /// The header fields of a response.
-pub(crate) fn headers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Pair<'de>>, D::Error> {
-    deserializer.deserialize_seq(Pairs { max: MAX_RESPONSE_FIELDS })
+pub(crate) fn headers<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<Pair<'de>>, D::Error> {
+    deserializer.deserialize_seq(Pairs {
+        max: MAX_RESPONSE_FIELDS,
+    })
 }
 
 struct Pairs {
@@ -116,7 +124,11 @@ pub(crate) fn take_number(bytes: &mut &[u8]) -> Result<u64, PayloadError> {
         TWO => rest::<2>(behind).ok_or_else(ends_early)?,
         FOUR => rest::<4>(behind).ok_or_else(ends_early)?,
         EIGHT => rest::<8>(behind).ok_or_else(ends_early)?,
-        other => return Err(PayloadError::Malformed(format!("no integer begins with {other}"))),
+        other => {
+            return Err(PayloadError::Malformed(format!(
+                "no integer begins with {other}"
+            )));
+        }
     };
     *bytes = behind;
     Ok(number)
@@ -136,9 +148,9 @@ pub(crate) fn take_middle(bytes: &mut &[u8]) -> Result<u32, PayloadError> {
 
 fn take_form(bytes: &mut &[u8], widest: u8) -> Result<u64, PayloadError> {
     match bytes.first() {
-        Some(first) if *first > widest => {
-            Err(PayloadError::Malformed(format!("no integer of this size begins with {first}")))
-        }
+        Some(first) if *first > widest => Err(PayloadError::Malformed(format!(
+            "no integer of this size begins with {first}"
+        ))),
         _ => take_number(bytes),
     }
 }
@@ -164,11 +176,19 @@ fn take_long<'de>(bytes: &mut &'de [u8]) -> Result<&'de Bytes, PayloadError> {
 }
 
 /// Takes pairs, at most `max`, off the front; nothing may be left.
-pub(crate) fn take_pairs<'de>(mut bytes: &'de [u8], max: usize) -> Result<Vec<Pair<'de>>, PayloadError> {
+pub(crate) fn take_pairs<'de>(
+    mut bytes: &'de [u8],
+    max: usize,
+) -> Result<Vec<Pair<'de>>, PayloadError> {
     let count = take_number(&mut bytes)?;
-    let count = usize::try_from(count).ok().filter(|count| *count <= max).ok_or_else(|| {
-        PayloadError::Malformed(format!("invalid length {count}, expected at most {max} pairs of a name and a value"))
-    })?;
+    let count = usize::try_from(count)
+        .ok()
+        .filter(|count| *count <= max)
+        .ok_or_else(|| {
+            PayloadError::Malformed(format!(
+                "invalid length {count}, expected at most {max} pairs of a name and a value"
+            ))
+        })?;
     // Each takes two bytes at least: what is not there takes no memory.
     let mut pairs = Vec::with_capacity(count.min(bytes.len() / 2));
     for _ in 0..count {

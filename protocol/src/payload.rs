@@ -76,7 +76,11 @@ pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, PayloadError> {
 /// # Errors
 /// As [`encode_into`]; also if the kind does not allow so long a payload. `out`
 /// is as before then.
-pub fn encode_frame_into<T: Serialize>(head: FrameHead, value: &T, out: &mut Vec<u8>) -> Result<(), PayloadError> {
+pub fn encode_frame_into<T: Serialize>(
+    head: FrameHead,
+    value: &T,
+    out: &mut Vec<u8>,
+) -> Result<(), PayloadError> {
     let start = out.len();
     let result = frame_into(head, value, out);
     if result.is_err() {
@@ -85,14 +89,19 @@ pub fn encode_frame_into<T: Serialize>(head: FrameHead, value: &T, out: &mut Vec
     result
 }
 
-fn frame_into<T: Serialize>(head: FrameHead, value: &T, out: &mut Vec<u8>) -> Result<(), PayloadError> {
+fn frame_into<T: Serialize>(
+    head: FrameHead,
+    value: &T,
+    out: &mut Vec<u8>,
+) -> Result<(), PayloadError> {
     let start = out.len();
     out.extend_from_slice(&[0; HEAD_LEN]);
     encode_into(value, out)?;
     let (len, max) = (out.len() - start - HEAD_LEN, head.kind.max_len());
     match u32::try_from(len) {
         Ok(short) if short <= max => {
-            out[start..start + HEAD_LEN].copy_from_slice(&FrameHead { len: short, ..head }.encode());
+            out[start..start + HEAD_LEN]
+                .copy_from_slice(&FrameHead { len: short, ..head }.encode());
             Ok(())
         }
         _ => Err(PayloadError::TooLong { len, max }),
@@ -138,13 +147,20 @@ pub fn decode_message<T: DeserializeOwned>(bytes: &[u8]) -> Result<Option<T>, Pa
 }
 
 /// Decodes what is at the front of `bytes`; returns it and the rest.
-pub(crate) fn decode_front<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<(T, &'de [u8]), PayloadError> {
+pub(crate) fn decode_front<'de, T: Deserialize<'de>>(
+    bytes: &'de [u8],
+) -> Result<(T, &'de [u8]), PayloadError> {
     use bincode::serde::borrow_decode_from_slice as read;
     let read = match bytes.len() {
         len if len <= SMALL => read(bytes, config::<{ GROWTH * SMALL }>()),
         len if len <= MIDDLE => read(bytes, config::<{ GROWTH * MIDDLE }>()),
         len if len <= LARGE => read(bytes, config::<{ GROWTH * LARGE }>()),
-        len => return Err(PayloadError::TooLong { len, max: MAX_CONTROL_LEN }),
+        len => {
+            return Err(PayloadError::TooLong {
+                len,
+                max: MAX_CONTROL_LEN,
+            });
+        }
     };
     let (value, used) = read.map_err(|error| match error {
         DecodeError::UnexpectedEnd { .. } => PayloadError::Short,

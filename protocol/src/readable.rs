@@ -34,7 +34,9 @@ fn push(out: &mut String, c: char) {
 #[must_use]
 pub fn escaped(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
-    String::from_utf8_lossy(bytes).chars().for_each(|c| push(&mut out, c));
+    String::from_utf8_lossy(bytes)
+        .chars()
+        .for_each(|c| push(&mut out, c));
     out
 }
 
@@ -43,7 +45,11 @@ pub fn escaped(bytes: &[u8]) -> String {
 pub fn escaped_lines(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if c == '\n' { out.push(c) } else { push(&mut out, c) }
+        if c == '\n' {
+            out.push(c)
+        } else {
+            push(&mut out, c)
+        }
     }
     out
 }
@@ -72,24 +78,36 @@ mod tests {
 
     #[test]
     fn terminal_attacks_become_text() {
-        assert_eq!(escaped(b"a\x1b[2Jb\nc\td\xff"), "a\\x1b[2Jb\\x0ac\td\u{fffd}");
+        assert_eq!(
+            escaped(b"a\x1b[2Jb\nc\td\xff"),
+            "a\\x1b[2Jb\\x0ac\td\u{fffd}"
+        );
         assert_eq!(escaped("\u{9b}2J\u{85}".as_bytes()), "\\x9b2J\\x85");
     }
 
     #[test]
     fn what_turns_or_hides_text_is_written_out() {
         assert_eq!(escaped("user\u{202e}toor".as_bytes()), "user\\u{202e}toor");
-        let hidden =
-            "\u{61c}\u{200b}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{202d}\u{2066}\u{2069}\u{2060}\u{feff}\u{e0041}";
+        let hidden = "\u{61c}\u{200b}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{202d}\u{2066}\u{2069}\u{2060}\u{feff}\u{e0041}";
         assert!(escaped(hidden.as_bytes()).is_ascii());
-        assert_eq!(escaped(hidden.as_bytes()).matches("\\u{").count(), hidden.chars().count());
+        assert_eq!(
+            escaped(hidden.as_bytes()).matches("\\u{").count(),
+            hidden.chars().count()
+        );
         assert_eq!(escaped_lines("a\u{202e}\nb\r"), "a\\u{202e}\nb\\x0d");
     }
 
     #[test]
     fn ordinary_text_stays_as_it_is() {
-        for text in ["Grüße, naïve", "שלום", "مرحبا", "می\u{200c}خواهم", "日本語", "👩\u{200d}💻", "e\u{301}"]
-        {
+        for text in [
+            "Grüße, naïve",
+            "שלום",
+            "مرحبا",
+            "می\u{200c}خواهم",
+            "日本語",
+            "👩\u{200d}💻",
+            "e\u{301}",
+        ] {
             assert_eq!(escaped(text.as_bytes()), text);
             assert_eq!(escaped_json(text), text);
         }
@@ -98,6 +116,9 @@ mod tests {
     #[test]
     fn escaped_json_means_the_same() {
         let json = "{\"a\u{202e}\": \"\u{e0041}\u{85}\u{7f}\\n\"}";
-        assert_eq!(escaped_json(json), r#"{"a\u202e": "\udb40\udc41\u0085\u007f\n"}"#);
+        assert_eq!(
+            escaped_json(json),
+            r#"{"a\u202e": "\udb40\udc41\u0085\u007f\n"}"#
+        );
     }
 }

@@ -51,7 +51,12 @@ impl Refusal {
     /// # Errors
     /// As `recv(2)`; [`Unwanted`] inside of `InvalidData` if descriptors are
     /// with the bytes. They stay in the socket, which goes to `disposal`.
-    pub fn recv(self, socket: BorrowedFd<'_>, buffer: &mut [u8], flags: MsgFlags) -> io::Result<usize> {
+    pub fn recv(
+        self,
+        socket: BorrowedFd<'_>,
+        buffer: &mut [u8],
+        flags: MsgFlags,
+    ) -> io::Result<usize> {
         if self.enforced {
             return Ok(recv(socket.as_raw_fd(), buffer, flags)?);
         }
@@ -99,10 +104,21 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let refusal = Refusal::on(ours.as_fd());
         for flags in [MsgFlags::empty(), MsgFlags::MSG_OOB] {
-            let sent = send_with_fds(theirs.as_fd(), &[IoSlice::new(b"x")], &[theirs.as_fd()], flags);
+            let sent = send_with_fds(
+                theirs.as_fd(),
+                &[IoSlice::new(b"x")],
+                &[theirs.as_fd()],
+                flags,
+            );
             assert_eq!(sent.is_err(), refusal.is_enforced(), "{sent:?}");
         }
-        send_with_fds(ours.as_fd(), &[IoSlice::new(b"x")], &[ours.as_fd()], MsgFlags::empty()).unwrap();
+        send_with_fds(
+            ours.as_fd(),
+            &[IoSlice::new(b"x")],
+            &[ours.as_fd()],
+            MsgFlags::empty(),
+        )
+        .unwrap();
     }
 
     #[test]
@@ -112,10 +128,23 @@ mod tests {
             take_urgent_bytes_in_line(ours.as_fd());
             theirs.write_all(b"plain").unwrap();
             let mut buffer = [0; 100];
-            assert_eq!(LOOKING.recv(ours.as_fd(), &mut buffer, MsgFlags::empty()).unwrap(), 5);
-            send_with_fds(theirs.as_fd(), &[IoSlice::new(b"x")], &[theirs.as_fd()], flags).unwrap();
+            assert_eq!(
+                LOOKING
+                    .recv(ours.as_fd(), &mut buffer, MsgFlags::empty())
+                    .unwrap(),
+                5
+            );
+            send_with_fds(
+                theirs.as_fd(),
+                &[IoSlice::new(b"x")],
+                &[theirs.as_fd()],
+                flags,
+            )
+            .unwrap();
             for _ in 0..2 {
-                let error = LOOKING.recv(ours.as_fd(), &mut buffer, MsgFlags::empty()).unwrap_err();
+                let error = LOOKING
+                    .recv(ours.as_fd(), &mut buffer, MsgFlags::empty())
+                    .unwrap_err();
                 assert!(is_unwanted(&error), "{error}");
             }
             assert_eq!(fds::unread(ours.as_fd()).unwrap(), 1);
@@ -126,9 +155,16 @@ mod tests {
     fn the_end_and_an_empty_socket_are_seen_as_ever() {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let mut buffer = [0; 10];
-        let error = LOOKING.recv(ours.as_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT).unwrap_err();
+        let error = LOOKING
+            .recv(ours.as_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT)
+            .unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
         drop(theirs);
-        assert_eq!(LOOKING.recv(ours.as_fd(), &mut buffer, MsgFlags::empty()).unwrap(), 0);
+        assert_eq!(
+            LOOKING
+                .recv(ours.as_fd(), &mut buffer, MsgFlags::empty())
+                .unwrap(),
+            0
+        );
     }
 }

@@ -209,11 +209,28 @@ impl<'a> Front<'a> {
         if switches.iter().any(|switch| *switch > 1) {
             return None;
         }
-        let [script_reloading, file_frames, ignore_activity, interim] = switches.map(|switch| switch == 1);
-        let options = RequestOptions { script_reloading, file_frames, ignore_activity, interim };
+        let [script_reloading, file_frames, ignore_activity, interim] =
+            switches.map(|switch| switch == 1);
+        let options = RequestOptions {
+            script_reloading,
+            file_frames,
+            ignore_activity,
+            interim,
+        };
         let request_start_us = take_number(&mut bytes).ok()?;
         let queue_start_us = take_number(&mut bytes).ok()?;
-        Some((Self { call, script, callable, body, options, request_start_us, queue_start_us }, bytes))
+        Some((
+            Self {
+                call,
+                script,
+                callable,
+                body,
+                options,
+                request_start_us,
+                queue_start_us,
+            },
+            bytes,
+        ))
     }
 }
 
@@ -228,9 +245,26 @@ impl<'a> RequestHead<'a> {
             Some(usual) => usual,
             None => decode_front(bytes)?,
         };
-        let Front { call, script, callable, body, options, request_start_us, queue_start_us } = front;
+        let Front {
+            call,
+            script,
+            callable,
+            body,
+            options,
+            request_start_us,
+            queue_start_us,
+        } = front;
         let environ = take_pairs(rest, MAX_ENVIRON_FIELDS)?;
-        Ok(Self { call, script, callable, body, options, request_start_us, queue_start_us, environ })
+        Ok(Self {
+            call,
+            script,
+            callable,
+            body,
+            options,
+            request_start_us,
+            queue_start_us,
+            environ,
+        })
     }
 
     /// As [`payload::encode_into`](crate::payload::encode_into), several times as fast.
@@ -238,8 +272,28 @@ impl<'a> RequestHead<'a> {
     /// # Errors
     /// The same.
     pub fn encode_into(&self, out: &mut Vec<u8>) -> Result<(), PayloadError> {
-        let Self { call, script, callable, body, options, request_start_us, queue_start_us, ref environ } = *self;
-        encode_into(&Front { call, script, callable, body, options, request_start_us, queue_start_us }, out)?;
+        let Self {
+            call,
+            script,
+            callable,
+            body,
+            options,
+            request_start_us,
+            queue_start_us,
+            ref environ,
+        } = *self;
+        encode_into(
+            &Front {
+                call,
+                script,
+                callable,
+                body,
+                options,
+                request_start_us,
+                queue_start_us,
+            },
+            out,
+        )?;
         put_pairs(out, environ);
         Ok(())
     }

@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteBuf, Bytes};
 
 use crate::limits::MAX_RESPONSE_FIELDS;
-use crate::pairs::{put_bytes, put_number, take_bytes, take_middle, take_number, take_pairs, take_short};
+use crate::pairs::{
+    put_bytes, put_number, take_bytes, take_middle, take_number, take_pairs, take_short,
+};
 use crate::payload::PayloadError;
 
 /// Status and headers; payload of RESPONSE and INTERIM.
@@ -29,7 +31,11 @@ impl<'a> ResponseHead<'a> {
     pub fn decode(mut bytes: &'a [u8]) -> Result<Self, PayloadError> {
         let status = take_short(&mut bytes)?;
         let reason = take_bytes(&mut bytes)?;
-        Ok(Self { status, reason, headers: take_pairs(bytes, MAX_RESPONSE_FIELDS)? })
+        Ok(Self {
+            status,
+            reason,
+            headers: take_pairs(bytes, MAX_RESPONSE_FIELDS)?,
+        })
     }
 }
 
@@ -107,7 +113,12 @@ impl EndReport {
 
     /// As [`payload::encode_into`](crate::payload::encode_into), several times as fast.
     pub fn encode_into(&self, out: &mut Vec<u8>) {
-        let Self { worker, in_flight, request_us, application_us } = *self;
+        let Self {
+            worker,
+            in_flight,
+            request_us,
+            application_us,
+        } = *self;
         for number in [worker.into(), in_flight.into(), request_us, application_us] {
             put_number(out, number);
         }

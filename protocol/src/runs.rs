@@ -38,9 +38,12 @@ pub enum Refusal {
     Unreadable(io::Error),
 }
 
-const UNNAMED: Refusal = Refusal::NotNamed("the configuration names neither this script nor a directory above it");
-const DOTS: Refusal = Refusal::NotNamed("a path with `..` is none of a directory that the configuration names");
-const LEADS_OUT: Refusal = Refusal::NotNamed("a link leads out of the directories that the configuration names");
+const UNNAMED: Refusal =
+    Refusal::NotNamed("the configuration names neither this script nor a directory above it");
+const DOTS: Refusal =
+    Refusal::NotNamed("a path with `..` is none of a directory that the configuration names");
+const LEADS_OUT: Refusal =
+    Refusal::NotNamed("a link leads out of the directories that the configuration names");
 const NO_FILE: Refusal = Refusal::NotNamed("it is not a regular file");
 
 impl Runs {
@@ -72,10 +75,17 @@ impl Runs {
         if std::str::from_utf8(script).is_ok_and(|name| self.files.contains(name)) {
             return File::open(path).map_err(Refusal::Unreadable);
         }
-        if path.components().any(|component| component == Component::ParentDir) {
+        if path
+            .components()
+            .any(|component| component == Component::ParentDir)
+        {
             return Err(DOTS);
         }
-        let above: Vec<&String> = self.directories.iter().filter(|directory| is_below(script, directory)).collect();
+        let above: Vec<&String> = self
+            .directories
+            .iter()
+            .filter(|directory| is_below(script, directory))
+            .collect();
         if above.is_empty() {
             return Err(UNNAMED);
         }
@@ -108,14 +118,18 @@ fn is_below(script: &[u8], directory: &str) -> bool {
 
 /// Whether a file is below the directory once the links to that are followed.
 fn holds(directory: &str, real: &Path) -> bool {
-    Path::new(directory).canonicalize().is_ok_and(|directory| real.starts_with(directory))
+    Path::new(directory)
+        .canonicalize()
+        .is_ok_and(|directory| real.starts_with(directory))
 }
 
 /// Opens a path that has no links in it.
 fn open_without_links(real: &Path) -> Result<File, Refusal> {
     // A pipe would wait for somebody who writes.
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
+    let how = OpenHow::new()
+        .flags(flags)
+        .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
     match openat2(AT_FDCWD, real, how) {
         Ok(file) => Ok(File::from(file)),
         Err(Errno::ELOOP) => Err(LEADS_OUT),
@@ -129,7 +143,9 @@ fn open_without_links(real: &Path) -> Result<File, Refusal> {
 /// stands there, and there must still be no link on the way.
 fn open_and_compare(real: &Path) -> Result<File, Refusal> {
     let mut options = File::options();
-    options.read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_NOFOLLOW);
+    options
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_NOFOLLOW);
     let file = options.open(real).map_err(Refusal::Unreadable)?;
     let opened = file.metadata().map_err(Refusal::Unreadable)?;
     let found = std::fs::symlink_metadata(real).map_err(Refusal::Unreadable)?;
@@ -154,9 +170,13 @@ mod tests {
             for directory in ["a/scripts/deep", "a/releases/42", "b"] {
                 std::fs::create_dir_all(sites.path(directory)).unwrap();
             }
-            for file in
-                ["a/app.wsgi", "a/scripts/one.wsgi", "a/scripts/deep/two.wsgi", "a/releases/42/r.wsgi", "b/app.wsgi"]
-            {
+            for file in [
+                "a/app.wsgi",
+                "a/scripts/one.wsgi",
+                "a/scripts/deep/two.wsgi",
+                "a/releases/42/r.wsgi",
+                "b/app.wsgi",
+            ] {
                 std::fs::write(sites.path(file), file).unwrap();
             }
             let mut runs = Runs::default();
@@ -187,56 +207,109 @@ mod tests {
     #[test]
     fn what_is_named_is_opened() {
         let (sites, runs) = Sites::new();
-        for name in ["a/app.wsgi", "a/scripts/one.wsgi", "a/scripts/deep/two.wsgi"] {
+        for name in [
+            "a/app.wsgi",
+            "a/scripts/one.wsgi",
+            "a/scripts/deep/two.wsgi",
+        ] {
             assert_eq!(sites.open(&runs, name), Ok(name.to_owned()));
         }
-        assert!(sites.open(&runs, "a/scripts/none.wsgi").unwrap_err().contains("No such file"));
+        assert!(
+            sites
+                .open(&runs, "a/scripts/none.wsgi")
+                .unwrap_err()
+                .contains("No such file")
+        );
     }
 
     #[test]
     fn what_is_not_named_is_refused() {
         let (sites, runs) = Sites::new();
-        for name in
-            ["b/app.wsgi", "a/app.wsgi/", "a/app.wsgix", "a/scripts.py", "a/scriptsone.wsgi", "a/./app.wsgi", "x"]
-        {
-            assert!(sites.open(&runs, name).unwrap_err().contains("names neither"), "{name}");
+        for name in [
+            "b/app.wsgi",
+            "a/app.wsgi/",
+            "a/app.wsgix",
+            "a/scripts.py",
+            "a/scriptsone.wsgi",
+            "a/./app.wsgi",
+            "x",
+        ] {
+            assert!(
+                sites
+                    .open(&runs, name)
+                    .unwrap_err()
+                    .contains("names neither"),
+                "{name}"
+            );
         }
         for name in ["", "relative.py", "/etc/passwd", "/proc/self/environ"] {
-            assert!(matches!(runs.open(name.as_bytes()), Err(Refusal::NotNamed(_))), "{name}");
+            assert!(
+                matches!(runs.open(name.as_bytes()), Err(Refusal::NotNamed(_))),
+                "{name}"
+            );
         }
-        assert!(matches!(Runs::default().open(sites.path("a/app.wsgi").as_bytes()), Err(Refusal::NotNamed(_))));
+        assert!(matches!(
+            Runs::default().open(sites.path("a/app.wsgi").as_bytes()),
+            Err(Refusal::NotNamed(_))
+        ));
     }
 
     #[test]
     fn dots_lead_nowhere() {
         let (sites, runs) = Sites::new();
-        for name in
-            ["a/scripts/../app.wsgi", "a/scripts/../../b/app.wsgi", "a/scripts/deep/../one.wsgi", "a/scripts/.."]
-        {
-            assert!(sites.open(&runs, name).unwrap_err().contains("`..`"), "{name}");
+        for name in [
+            "a/scripts/../app.wsgi",
+            "a/scripts/../../b/app.wsgi",
+            "a/scripts/deep/../one.wsgi",
+            "a/scripts/..",
+        ] {
+            assert!(
+                sites.open(&runs, name).unwrap_err().contains("`..`"),
+                "{name}"
+            );
         }
     }
 
     #[test]
     fn a_link_in_a_directory_stays_in_the_directories() {
         let (sites, mut runs) = Sites::new();
-        for (target, link) in [("b/app.wsgi", "other.wsgi"), ("b", "other"), ("a/scripts/one.wsgi", "same.wsgi")] {
+        for (target, link) in [
+            ("b/app.wsgi", "other.wsgi"),
+            ("b", "other"),
+            ("a/scripts/one.wsgi", "same.wsgi"),
+        ] {
             symlink(sites.path(target), sites.path(&format!("a/scripts/{link}"))).unwrap();
         }
         symlink("../app.wsgi", sites.path("a/scripts/above.wsgi")).unwrap();
-        for name in ["a/scripts/other.wsgi", "a/scripts/other/app.wsgi", "a/scripts/above.wsgi"] {
-            assert!(sites.open(&runs, name).unwrap_err().contains("leads out"), "{name}");
+        for name in [
+            "a/scripts/other.wsgi",
+            "a/scripts/other/app.wsgi",
+            "a/scripts/above.wsgi",
+        ] {
+            assert!(
+                sites.open(&runs, name).unwrap_err().contains("leads out"),
+                "{name}"
+            );
         }
-        assert_eq!(sites.open(&runs, "a/scripts/same.wsgi").as_deref(), Ok("a/scripts/one.wsgi"));
+        assert_eq!(
+            sites.open(&runs, "a/scripts/same.wsgi").as_deref(),
+            Ok("a/scripts/one.wsgi")
+        );
         runs.add_directory(&sites.path("b"));
-        assert_eq!(sites.open(&runs, "a/scripts/other.wsgi").as_deref(), Ok("b/app.wsgi"));
+        assert_eq!(
+            sites.open(&runs, "a/scripts/other.wsgi").as_deref(),
+            Ok("b/app.wsgi")
+        );
     }
 
     #[test]
     fn a_script_that_is_named_may_lead_through_links() {
         let (sites, mut runs) = Sites::new();
         symlink("releases/42", sites.path("a/current")).unwrap();
-        assert_eq!(sites.open(&runs, "a/current/r.wsgi").as_deref(), Ok("a/releases/42/r.wsgi"));
+        assert_eq!(
+            sites.open(&runs, "a/current/r.wsgi").as_deref(),
+            Ok("a/releases/42/r.wsgi")
+        );
         // So may the directory itself.
         runs.add_directory(&sites.path("a/current"));
         std::fs::write(sites.path("a/releases/42/s.wsgi"), "s").unwrap();
@@ -246,9 +319,23 @@ mod tests {
     #[test]
     fn a_pipe_in_a_directory_makes_nobody_wait() {
         let (sites, runs) = Sites::new();
-        nix::unistd::mkfifo(sites.path("a/scripts/pipe").as_str(), nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert!(sites.open(&runs, "a/scripts/pipe").unwrap_err().contains("not a regular file"));
-        assert!(sites.open(&runs, "a/scripts/deep").unwrap_err().contains("not a regular file"));
+        nix::unistd::mkfifo(
+            sites.path("a/scripts/pipe").as_str(),
+            nix::sys::stat::Mode::S_IRWXU,
+        )
+        .unwrap();
+        assert!(
+            sites
+                .open(&runs, "a/scripts/pipe")
+                .unwrap_err()
+                .contains("not a regular file")
+        );
+        assert!(
+            sites
+                .open(&runs, "a/scripts/deep")
+                .unwrap_err()
+                .contains("not a regular file")
+        );
     }
 
     #[test]
@@ -257,9 +344,17 @@ mod tests {
         let link = sites.path("a/scripts/late");
         symlink(sites.path("b"), &link).unwrap();
         let spelled = PathBuf::from(format!("{link}/app.wsgi"));
-        assert!(matches!(open_without_links(&spelled), Err(Refusal::NotNamed(_))));
-        assert!(matches!(open_and_compare(&spelled), Err(Refusal::NotNamed(_))));
-        let real = PathBuf::from(sites.path("b/app.wsgi")).canonicalize().unwrap();
+        assert!(matches!(
+            open_without_links(&spelled),
+            Err(Refusal::NotNamed(_))
+        ));
+        assert!(matches!(
+            open_and_compare(&spelled),
+            Err(Refusal::NotNamed(_))
+        ));
+        let real = PathBuf::from(sites.path("b/app.wsgi"))
+            .canonicalize()
+            .unwrap();
         assert!(open_without_links(&real).is_ok() && open_and_compare(&real).is_ok());
     }
 

@@ -54,7 +54,9 @@ impl<S: Syntax<Value: Default>> Syntax for Maybe<S> {
     }
 
     fn texts(&self, value: &Self::Value) -> Result<Vec<String>, String> {
-        value.as_ref().map_or_else(|| Ok(Vec::new()), |value| self.0.texts(value))
+        value
+            .as_ref()
+            .map_or_else(|| Ok(Vec::new()), |value| self.0.texts(value))
     }
 }
 
@@ -70,7 +72,10 @@ impl<T> Syntax for Each<T> {
     }
 
     fn texts(&self, value: &Vec<T>) -> Result<Vec<String>, String> {
-        value.iter().map(|element| (self.0.write)(element)).collect()
+        value
+            .iter()
+            .map(|element| (self.0.write)(element))
+            .collect()
     }
 }
 
@@ -113,49 +118,97 @@ impl Syntax for Bytes {
 }
 
 /// A name: one line that is not empty.
-pub(crate) const NAME: One<String> = One { read: name, write: same };
+pub(crate) const NAME: One<String> = One {
+    read: name,
+    write: same,
+};
 /// Any text.
-pub(crate) const TEXT: One<String> = One { read: any, write: same };
+pub(crate) const TEXT: One<String> = One {
+    read: any,
+    write: same,
+};
 /// Names between commas.
-pub(crate) const NAMES: One<Vec<String>> = One { read: names, write: |names| Ok(names.join(",")) };
+pub(crate) const NAMES: One<Vec<String>> = One {
+    read: names,
+    write: |names| Ok(names.join(",")),
+};
 /// A path from the root.
-pub(crate) const ABSOLUTE: One<PathBuf> = One { read: absolute, write: |path| path_text(path) };
+pub(crate) const ABSOLUTE: One<PathBuf> = One {
+    read: absolute,
+    write: |path| path_text(path),
+};
 /// The prefix of a Python.
-pub(crate) const PYTHON_HOME: One<PathBuf> = One { read: python_home, write: |path| python_home_text(path) };
+pub(crate) const PYTHON_HOME: One<PathBuf> = One {
+    read: python_home,
+    write: |path| python_home_text(path),
+};
 /// Paths between colons.
-pub(crate) const PATHS: One<Vec<PathBuf>> = One { read: path_list, write: |paths| path_list_text(paths) };
+pub(crate) const PATHS: One<Vec<PathBuf>> = One {
+    read: path_list,
+    write: |paths| path_list_text(paths),
+};
 /// `NAME=VALUE`.
-pub(crate) const VARIABLE: One<(String, String)> =
-    One { read: variable, write: |(name, value)| Ok(format!("{name}={value}")) };
+pub(crate) const VARIABLE: One<(String, String)> = One {
+    read: variable,
+    write: |(name, value)| Ok(format!("{name}={value}")),
+};
 /// Permission bits.
-pub(crate) const OCTAL: One<u32> = One { read: octal, write: |mask| Ok(format!("{mask:04o}")) };
+pub(crate) const OCTAL: One<u32> = One {
+    read: octal,
+    write: |mask| Ok(format!("{mask:04o}")),
+};
 /// `On` or `Off`.
-pub(crate) const ON_OFF: One<bool> = One { read: on_off, write: |on| Ok(if *on { "On" } else { "Off" }.to_owned()) };
+pub(crate) const ON_OFF: One<bool> = One {
+    read: on_off,
+    write: |on| Ok(if *on { "On" } else { "Off" }.to_owned()),
+};
 /// A nice value.
-pub(crate) const NICE: One<i32> = One { read: nice, write: |nice| Ok(nice.to_string()) };
+pub(crate) const NICE: One<i32> = One {
+    read: nice,
+    write: |nice| Ok(nice.to_string()),
+};
 /// A count from nothing to what 32 bits hold, in a field of 64.
-pub(crate) const COUNT: One<u64> =
-    One { read: |text| Ok(number(text, 0, u32::MAX)?.into()), write: |count| Ok(count.to_string()) };
+pub(crate) const COUNT: One<u64> = One {
+    read: |text| Ok(number(text, 0, u32::MAX)?.into()),
+    write: |count| Ok(count.to_string()),
+};
 /// A level from 0 to 255.
-pub(crate) const LEVEL: One<u8> = One { read: level, write: |level| Ok(level.to_string()) };
+pub(crate) const LEVEL: One<u8> = One {
+    read: level,
+    write: |level| Ok(level.to_string()),
+};
 /// Microseconds, as seconds with a fraction.
-pub(crate) const SWITCH_INTERVAL: One<u64> =
-    One { read: switch_interval, write: |micros| Ok(format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000)) };
+pub(crate) const SWITCH_INTERVAL: One<u64> = One {
+    read: switch_interval,
+    write: |micros| Ok(format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000)),
+};
 /// A time in seconds, or with a unit.
-pub(crate) const SECONDS: One<Duration> = One { read: seconds, write: |time| Ok(seconds_text(*time)) };
+pub(crate) const SECONDS: One<Duration> = One {
+    read: seconds,
+    write: |time| Ok(seconds_text(*time)),
+};
 /// A time in milliseconds, or with a unit; an hour at most.
-pub(crate) const MILLISECONDS: One<Duration> =
-    One { read: milliseconds, write: |time| Ok(format!("{}ms", time.as_millis())) };
+pub(crate) const MILLISECONDS: One<Duration> = One {
+    read: milliseconds,
+    write: |time| Ok(format!("{}ms", time.as_millis())),
+};
 
 /// A structure as a JSON object.
 pub(crate) const fn json<T: Serialize + DeserializeOwned>() -> One<T> {
     One {
-        read: |text| serde_json::from_str(text).map_err(|error| format!("`{text}` is not understood: {error}")),
+        read: |text| {
+            serde_json::from_str(text)
+                .map_err(|error| format!("`{text}` is not understood: {error}"))
+        },
         write: |value| serde_json::to_string(value).map_err(|error| error.to_string()),
     }
 }
 
-#[expect(clippy::unnecessary_wraps, clippy::ptr_arg, reason = "the type of a writer")]
+#[expect(
+    clippy::unnecessary_wraps,
+    clippy::ptr_arg,
+    reason = "the type of a writer"
+)]
 fn same(text: &String) -> Result<String, String> {
     Ok(text.clone())
 }
@@ -186,7 +239,9 @@ pub(crate) fn absolute(value: &str) -> Result<PathBuf, String> {
 }
 
 pub(crate) fn path_text(path: &Path) -> Result<String, String> {
-    path.to_str().map(str::to_owned).ok_or_else(|| format!("the path `{}` is not UTF-8", path.display()))
+    path.to_str()
+        .map(str::to_owned)
+        .ok_or_else(|| format!("the path `{}` is not UTF-8", path.display()))
 }
 
 /// People give the interpreter itself, or its library directory: take the
@@ -194,12 +249,19 @@ pub(crate) fn path_text(path: &Path) -> Result<String, String> {
 fn python_home(value: &str) -> Result<PathBuf, String> {
     let path = absolute(value)?;
     let is = |part: &Path, prefix: &str| {
-        part.file_name().and_then(|last| last.to_str()).is_some_and(|last| last.starts_with(prefix))
+        part.file_name()
+            .and_then(|last| last.to_str())
+            .is_some_and(|last| last.starts_with(prefix))
     };
-    let parent_is = |part: &Path, dir: &str| part.parent().is_some_and(|up| up.file_name() == Some(dir.as_ref()));
+    let parent_is = |part: &Path, dir: &str| {
+        part.parent()
+            .is_some_and(|up| up.file_name() == Some(dir.as_ref()))
+    };
     let grandparent = path.parent().and_then(Path::parent);
     match grandparent {
-        Some(prefix) if is(&path, "python") && (parent_is(&path, "bin") || parent_is(&path, "lib")) => {
+        Some(prefix)
+            if is(&path, "python") && (parent_is(&path, "bin") || parent_is(&path, "lib")) =>
+        {
             Ok(prefix.to_path_buf())
         }
         _ => Ok(path),
@@ -209,24 +271,37 @@ fn python_home(value: &str) -> Result<PathBuf, String> {
 fn python_home_text(path: &Path) -> Result<String, String> {
     let text = path_text(path)?;
     // A prefix that looks like an interpreter would be cut once more.
-    if python_home(&text).is_ok_and(|read| read == path) { Ok(text) } else { Ok(format!("{text}/lib/python")) }
+    if python_home(&text).is_ok_and(|read| read == path) {
+        Ok(text)
+    } else {
+        Ok(format!("{text}/lib/python"))
+    }
 }
 
 fn path_list(value: &str) -> Result<Vec<PathBuf>, String> {
     if value.contains('\0') {
         return Err(format!("`{value}` contains a NUL"));
     }
-    Ok(value.split(':').filter(|part| !part.is_empty()).map(PathBuf::from).collect())
+    Ok(value
+        .split(':')
+        .filter(|part| !part.is_empty())
+        .map(PathBuf::from)
+        .collect())
 }
 
 fn path_list_text(paths: &[PathBuf]) -> Result<String, String> {
-    let texts: Vec<String> = paths.iter().map(|path| path_text(path)).collect::<Result<_, _>>()?;
+    let texts: Vec<String> = paths
+        .iter()
+        .map(|path| path_text(path))
+        .collect::<Result<_, _>>()?;
     Ok(texts.join(":"))
 }
 
 fn variable(value: &str) -> Result<(String, String), String> {
     match value.split_once('=') {
-        Some((key, text)) if !key.is_empty() && !value.contains('\0') => Ok((key.to_owned(), text.to_owned())),
+        Some((key, text)) if !key.is_empty() && !value.contains('\0') => {
+            Ok((key.to_owned(), text.to_owned()))
+        }
         _ => Err(format!("`{value}` is not NAME=VALUE")),
     }
 }
@@ -249,12 +324,16 @@ fn on_off(value: &str) -> Result<bool, String> {
 pub(crate) fn number(value: &str, min: u32, max: u32) -> Result<u32, String> {
     match value.parse::<u32>() {
         Ok(number) if (min..=max).contains(&number) => Ok(number),
-        _ => Err(format!("`{value}` is not a whole number from {min} to {max}")),
+        _ => Err(format!(
+            "`{value}` is not a whole number from {min} to {max}"
+        )),
     }
 }
 
 fn level(value: &str) -> Result<u8, String> {
-    value.parse().map_err(|_| format!("`{value}` is not a whole number from 0 to 255"))
+    value
+        .parse()
+        .map_err(|_| format!("`{value}` is not a whole number from 0 to 255"))
 }
 
 fn nice(value: &str) -> Result<i32, String> {
@@ -268,13 +347,17 @@ fn switch_interval(value: &str) -> Result<u64, String> {
     match value.parse::<f64>() {
         // Python refuses an interval that rounds to no microsecond at all.
         Ok(seconds) if (1e-6..=3600.0).contains(&seconds) => Ok((seconds * 1e6).round() as u64),
-        _ => Err(format!("`{value}` is not a number of seconds from 0.000001 to 3600")),
+        _ => Err(format!(
+            "`{value}` is not a number of seconds from 0.000001 to 3600"
+        )),
     }
 }
 
 /// Seconds, with an optional unit of `ms`, `s`, `m` or `h`.
 fn seconds(value: &str) -> Result<Duration, String> {
-    let at = value.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(value.len());
+    let at = value
+        .find(|c: char| c.is_ascii_alphabetic())
+        .unwrap_or(value.len());
     let (digits, unit) = value.split_at(at);
     let scale_ms = match unit {
         "" | "s" => 1000,
@@ -286,7 +369,9 @@ fn seconds(value: &str) -> Result<Duration, String> {
     // The largest that C's int holds, which people write for "never".
     match digits.parse::<u64>() {
         Ok(count) if count <= u64::from(u32::MAX) => Ok(Duration::from_millis(count * scale_ms)),
-        _ => Err(format!("`{value}` is not a whole number, 0 or more, with or without a unit of ms, s, m or h")),
+        _ => Err(format!(
+            "`{value}` is not a whole number, 0 or more, with or without a unit of ms, s, m or h"
+        )),
     }
 }
 
@@ -307,12 +392,22 @@ fn seconds_text(time: Duration) -> String {
 fn milliseconds(value: &str) -> Result<Duration, String> {
     const HOUR: Duration = Duration::from_secs(3600);
     let has_unit = value.ends_with(|c: char| c.is_ascii_alphabetic());
-    let time = if has_unit { seconds(value)? } else { seconds(&format!("{value}ms"))? };
-    if time <= HOUR { Ok(time) } else { Err(format!("`{value}` is more than an hour")) }
+    let time = if has_unit {
+        seconds(value)?
+    } else {
+        seconds(&format!("{value}ms"))?
+    };
+    if time <= HOUR {
+        Ok(time)
+    } else {
+        Err(format!("`{value}` is more than an hour"))
+    }
 }
 
 fn bytes(value: &str, min: u64) -> Result<u64, String> {
-    let at = value.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(value.len());
+    let at = value
+        .find(|c: char| c.is_ascii_alphabetic())
+        .unwrap_or(value.len());
     let (digits, unit) = value.split_at(at);
     let shift = match unit.to_ascii_uppercase().as_str() {
         "" | "B" => 0,
@@ -321,10 +416,15 @@ fn bytes(value: &str, min: u64) -> Result<u64, String> {
         "G" | "GB" | "GIB" => 30,
         _ => return Err(format!("`{unit}` is not a unit of size; use K, M or G")),
     };
-    let count = digits.parse::<u64>().ok().and_then(|count| count.checked_mul(1 << shift));
+    let count = digits
+        .parse::<u64>()
+        .ok()
+        .and_then(|count| count.checked_mul(1 << shift));
     match count {
         Some(count) if count == 0 || count >= min => Ok(count),
-        Some(_) => Err(format!("`{value}` is below the least value of {min} bytes (0 is the default)")),
+        Some(_) => Err(format!(
+            "`{value}` is below the least value of {min} bytes (0 is the default)"
+        )),
         None => Err(format!("`{value}` is not a number of bytes")),
     }
 }

@@ -16,7 +16,20 @@ const TOKEN: [bool; 256] = {
         table[byte as usize] = byte.is_ascii_alphanumeric()
             || matches!(
                 byte,
-                b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+                b'!' | b'#'
+                    | b'$'
+                    | b'%'
+                    | b'&'
+                    | b'\''
+                    | b'*'
+                    | b'+'
+                    | b'-'
+                    | b'.'
+                    | b'^'
+                    | b'_'
+                    | b'`'
+                    | b'|'
+                    | b'~'
             );
         byte += 1;
     }
@@ -30,7 +43,9 @@ mod tests {
     #[test]
     fn separators_controls_and_what_is_not_ascii_are_no_token() {
         let held: Vec<u8> = (0..=255).filter(|byte| is_token(*byte)).collect();
-        let mut expected = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz".to_vec();
+        let mut expected =
+            b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                .to_vec();
         expected.sort_unstable();
         assert_eq!(held, expected);
     }

@@ -58,18 +58,31 @@ impl fmt::Display for Distrust {
             }
             Self::Writable(path) => {
                 let path = path.display();
-                write!(out, "others may write to `{path}` and put other files there; take that away with chmod go-w")
+                write!(
+                    out,
+                    "others may write to `{path}` and put other files there; take that away with chmod go-w"
+                )
             }
             Self::FileOwner(path, uid) => {
                 let path = path.display();
-                write!(out, "`{path}` belongs to uid {uid}, who could change it; give it to root with chown")
+                write!(
+                    out,
+                    "`{path}` belongs to uid {uid}, who could change it; give it to root with chown"
+                )
             }
             Self::FileWritable(path) => {
-                write!(out, "others may write to `{}`; take that away with chmod go-w", path.display())
+                write!(
+                    out,
+                    "others may write to `{}`; take that away with chmod go-w",
+                    path.display()
+                )
             }
             Self::Link(path, uid) => {
                 let path = path.display();
-                write!(out, "the link `{path}` belongs to uid {uid}, who could have it lead elsewhere; name its target")
+                write!(
+                    out,
+                    "the link `{path}` belongs to uid {uid}, who could have it lead elsewhere; name its target"
+                )
             }
         }
     }
@@ -93,7 +106,10 @@ enum Found {
 pub fn directory(path: &Path, ours: u32, sticky: Sticky) -> Result<(), Distrust> {
     match follow(path, ours)? {
         Found::There(real, facts) => is_trusted_directory(&real, &facts, ours, sticky),
-        Found::Missing => Err(Distrust::Look(path.into(), std::io::Error::from_raw_os_error(libc::ENOENT))),
+        Found::Missing => Err(Distrust::Look(
+            path.into(),
+            std::io::Error::from_raw_os_error(libc::ENOENT),
+        )),
     }
 }
 
@@ -115,14 +131,24 @@ pub fn directory_to_be(path: &Path, ours: u32, sticky: Sticky) -> Result<(), Dis
 /// The first part that is in other hands.
 pub fn file(path: &Path, ours: u32) -> Result<(), Distrust> {
     match follow(path, ours)? {
-        Found::There(real, facts) if !is_ours(&facts, ours) => Err(Distrust::FileOwner(real, facts.uid())),
+        Found::There(real, facts) if !is_ours(&facts, ours) => {
+            Err(Distrust::FileOwner(real, facts.uid()))
+        }
         Found::There(real, facts) if is_open(&facts) => Err(Distrust::FileWritable(real)),
         Found::There(..) => Ok(()),
-        Found::Missing => Err(Distrust::Look(path.into(), std::io::Error::from_raw_os_error(libc::ENOENT))),
+        Found::Missing => Err(Distrust::Look(
+            path.into(),
+            std::io::Error::from_raw_os_error(libc::ENOENT),
+        )),
     }
 }
 
-fn is_trusted_directory(real: &Path, facts: &Metadata, ours: u32, sticky: Sticky) -> Result<(), Distrust> {
+fn is_trusted_directory(
+    real: &Path,
+    facts: &Metadata,
+    ours: u32,
+    sticky: Sticky,
+) -> Result<(), Distrust> {
     // Whoever has `/` (in some containers nobody that is known there) has everything.
     let is_top = real.parent().is_none();
     match () {
@@ -168,9 +194,13 @@ fn follow(path: &Path, ours: u32) -> Result<Found, Distrust> {
             continue;
         }
         links += 1;
-        let target = std::fs::read_link(&next).map_err(|error| Distrust::Look(next.clone(), error))?;
+        let target =
+            std::fs::read_link(&next).map_err(|error| Distrust::Look(next.clone(), error))?;
         if links > LINKS {
-            return Err(Distrust::Look(next, std::io::Error::from_raw_os_error(libc::ELOOP)));
+            return Err(Distrust::Look(
+                next,
+                std::io::Error::from_raw_os_error(libc::ELOOP),
+            ));
         }
         if target.is_absolute() {
             at = PathBuf::from("/");
@@ -184,12 +214,15 @@ fn follow(path: &Path, ours: u32) -> Result<Found, Distrust> {
 }
 
 fn names(path: &Path) -> VecDeque<OsString> {
-    let parts = path.components().filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir));
+    let parts = path
+        .components()
+        .filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir));
     parts.map(|part| part.as_os_str().to_owned()).collect()
 }
 
 fn look(path: &Path) -> Result<Metadata, Distrust> {
-    path.symlink_metadata().map_err(|error| Distrust::Look(path.into(), error))
+    path.symlink_metadata()
+        .map_err(|error| Distrust::Look(path.into(), error))
 }
 
 /// Whether the file belongs to root or to whoever is trusted beside.
@@ -220,7 +253,8 @@ mod tests {
             if !nix::unistd::geteuid().is_root() {
                 return None;
             }
-            let top = std::env::temp_dir().join(format!("wsgid-trust-{name}-{}", std::process::id()));
+            let top =
+                std::env::temp_dir().join(format!("wsgid-trust-{name}-{}", std::process::id()));
             fs::create_dir_all(top.join("above/below")).unwrap();
             fs::write(top.join("above/below/file"), "").unwrap();
             Some(Self(top))
@@ -243,7 +277,9 @@ mod tests {
 
     #[test]
     fn root_who_may_replace_a_part_of_a_path_is_found() {
-        let Some(place) = Place::new("parts") else { return };
+        let Some(place) = Place::new("parts") else {
+            return;
+        };
         let below = place.at("above/below");
         let said = |path: &Path, sticky| directory(path, 0, sticky).map_err(|why| why.to_string());
         assert_eq!(said(&below, Sticky::No), Ok(()));
@@ -257,23 +293,37 @@ mod tests {
         place.mode("above", 0o1777);
         assert_eq!(said(&below, Sticky::No), Ok(()));
         chown(place.at("above"), Some(STRANGER), None).unwrap();
-        assert!(said(&below, Sticky::No).unwrap_err().contains("belongs to uid 64007"));
-        assert!(directory(&below, STRANGER, Sticky::No).is_ok(), "whose files are trusted");
+        assert!(
+            said(&below, Sticky::No)
+                .unwrap_err()
+                .contains("belongs to uid 64007")
+        );
+        assert!(
+            directory(&below, STRANGER, Sticky::No).is_ok(),
+            "whose files are trusted"
+        );
         assert!(said(&place.at("above/below/../../above/below"), Sticky::No).is_err());
     }
 
     #[test]
     fn root_a_group_may_write_if_it_is_roots() {
-        let Some(place) = Place::new("group") else { return };
+        let Some(place) = Place::new("group") else {
+            return;
+        };
         place.mode("above", 0o775);
         assert!(directory(&place.at("above/below"), 0, Sticky::No).is_ok());
         chown(place.at("above"), None, Some(STRANGER)).unwrap();
-        assert!(matches!(directory(&place.at("above/below"), 0, Sticky::No), Err(Distrust::Writable(_))));
+        assert!(matches!(
+            directory(&place.at("above/below"), 0, Sticky::No),
+            Err(Distrust::Writable(_))
+        ));
     }
 
     #[test]
     fn root_links_are_followed_one_by_one() {
-        let Some(place) = Place::new("links") else { return };
+        let Some(place) = Place::new("links") else {
+            return;
+        };
         let link = place.at("link");
         symlink(place.at("above"), &link).unwrap();
         lchown(&link, Some(STRANGER), None).unwrap();
@@ -282,7 +332,10 @@ mod tests {
             "only root may replace a link in root's directory"
         );
         place.mode("", 0o1777);
-        assert!(matches!(directory(&link.join("below"), 0, Sticky::No), Err(Distrust::Link(..))));
+        assert!(matches!(
+            directory(&link.join("below"), 0, Sticky::No),
+            Err(Distrust::Link(..))
+        ));
         lchown(&link, Some(0), None).unwrap();
         assert!(directory(&link.join("below"), 0, Sticky::No).is_ok());
         // A link into a directory whose owner has another link there.
@@ -290,28 +343,48 @@ mod tests {
         chown(place.at("strangers"), Some(STRANGER), None).unwrap();
         symlink(place.at("above/below"), place.at("strangers/to")).unwrap();
         symlink(place.at("strangers/to"), place.at("over")).unwrap();
-        assert!(matches!(directory(&place.at("over"), 0, Sticky::No), Err(Distrust::Owner(_, STRANGER))));
+        assert!(matches!(
+            directory(&place.at("over"), 0, Sticky::No),
+            Err(Distrust::Owner(_, STRANGER))
+        ));
         symlink("round", place.at("round")).unwrap();
-        assert!(matches!(directory(&place.at("round"), 0, Sticky::No), Err(Distrust::Look(..))));
+        assert!(matches!(
+            directory(&place.at("round"), 0, Sticky::No),
+            Err(Distrust::Look(..))
+        ));
     }
 
     #[test]
     fn root_files_and_what_is_not_there_yet() {
-        let Some(place) = Place::new("files") else { return };
+        let Some(place) = Place::new("files") else {
+            return;
+        };
         let path = place.at("above/below/file");
-        assert!(file(&path, 0).is_ok() && directory_to_be(&place.at("above/new/deep"), 0, Sticky::No).is_ok());
+        assert!(
+            file(&path, 0).is_ok()
+                && directory_to_be(&place.at("above/new/deep"), 0, Sticky::No).is_ok()
+        );
         place.mode("above/below/file", 0o666);
         assert!(matches!(file(&path, 0), Err(Distrust::FileWritable(_))));
         place.mode("above/below/file", 0o644);
         chown(&path, Some(STRANGER), None).unwrap();
-        assert!(matches!(file(&path, 0), Err(Distrust::FileOwner(_, STRANGER))));
-        assert!(matches!(directory(&path, 0, Sticky::No), Err(Distrust::NoDirectory(_))));
+        assert!(matches!(
+            file(&path, 0),
+            Err(Distrust::FileOwner(_, STRANGER))
+        ));
+        assert!(matches!(
+            directory(&path, 0, Sticky::No),
+            Err(Distrust::NoDirectory(_))
+        ));
         chown(place.at("above"), Some(STRANGER), None).unwrap();
         assert!(matches!(
             directory_to_be(&place.at("above/new/deep"), 0, Sticky::No),
             Err(Distrust::Owner(_, STRANGER))
         ));
         place.mode("", 0o777);
-        assert!(matches!(directory_to_be(&place.at("new"), 0, Sticky::No), Err(Distrust::Writable(_))));
+        assert!(matches!(
+            directory_to_be(&place.at("new"), 0, Sticky::No),
+            Err(Distrust::Writable(_))
+        ));
     }
 }

@@ -1,7 +1,10 @@
 //! Lengths that promise more than is there: an error at once, and memory only in
 //! proportion to what was really sent. Alone in its process, because it counts
 //! what the whole process allocates.
-#![expect(unsafe_code, reason = "an allocator that counts implements an unsafe trait")]
+#![expect(
+    unsafe_code,
+    reason = "an allocator that counts implements an unsafe trait"
+)]
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 
 #[expect(dead_code, reason = "the golden files use all of it")]
@@ -89,7 +92,11 @@ fn a_length_in_every_place() {
                 bytes.extend_from_slice(&sample.bytes[at + 1..]);
                 let most = most_during(|| decode_all(&bytes));
                 // A vector's first allocation is bounded by serde at 1 MiB.
-                assert!(most < (1 << 20) + (1 << 18), "`{}` at {at}: {most} bytes", sample.name);
+                assert!(
+                    most < (1 << 20) + (1 << 18),
+                    "`{}` at {at}: {most} bytes",
+                    sample.name
+                );
             }
         }
     }
@@ -100,14 +107,21 @@ fn many_empty_elements() {
     let mut pairs = vec![0xFB, 200, 0, 0, 0xFC, 0, 0, 2, 0];
     pairs.resize(Kind::Response.max_len() as usize, 0);
     let most = most_during(|| drop(decode::<ResponseHead<'_>>(&pairs)));
-    assert!(most < 64 << 10, "{most} bytes for the header fields of a hostile worker");
+    assert!(
+        most < 64 << 10,
+        "{most} bytes for the header fields of a hostile worker"
+    );
 
     // FromWorker::Report with 65 536 running requests of three bytes each.
     let mut running = vec![4, 0, 0, 0, 0, 0, 0, 0xFC, 0, 0, 1, 0];
     running.resize(12 + 3 * 65_536, 0);
     assert!(decode::<FromWorker>(&running).is_ok());
     let most = most_during(|| drop(decode::<FromWorker>(&running)));
-    assert!(most < 32 * running.len(), "{most} bytes for {}", running.len());
+    assert!(
+        most < 32 * running.len(),
+        "{most} bytes for {}",
+        running.len()
+    );
 }
 
 /// A reader that is promised a frame takes memory for that frame and no more,
@@ -121,7 +135,9 @@ fn a_reader_is_bounded() {
             let head = FrameHead::new(kind, 1, kind.max_len());
             std::thread::scope(|scope| {
                 let near = near.as_fd();
-                scope.spawn(move || wsgid_protocol::blocking::send_frame(near, head, &payload, &[]).unwrap());
+                scope.spawn(move || {
+                    wsgid_protocol::blocking::send_frame(near, head, &payload, &[]).unwrap()
+                });
                 assert_eq!(reader.next(far.as_fd()).unwrap().head, head);
             });
         }
@@ -134,11 +150,20 @@ fn a_reader_is_bounded() {
     let head = FrameHead::new(Kind::Control, 0, Kind::Control.max_len()).encode();
     let most = most_during(|| {
         let slices = &mut [std::io::IoSlice::new(&head)];
-        send_all(near.as_fd(), slices, &[], nix::sys::socket::MsgFlags::empty()).unwrap();
+        send_all(
+            near.as_fd(),
+            slices,
+            &[],
+            nix::sys::socket::MsgFlags::empty(),
+        )
+        .unwrap();
         let mut reader = FrameReader::new(0).with_max_len(256 << 10);
         assert!(reader.next(far.as_fd()).is_err());
     });
-    assert!(most < 128 << 10, "{most} bytes for a head that promises 16 MiB");
+    assert!(
+        most < 128 << 10,
+        "{most} bytes for a head that promises 16 MiB"
+    );
 }
 
 #[test]
@@ -147,5 +172,9 @@ fn memory_follows_what_was_sent() {
     a_length_in_every_place();
     many_empty_elements();
     a_reader_is_bounded();
-    assert!(start.elapsed() < Duration::from_secs(60), "took {:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_secs(60),
+        "took {:?}",
+        start.elapsed()
+    );
 }

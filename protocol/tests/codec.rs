@@ -12,7 +12,10 @@ use wsgid_protocol::limits::{HEAD_LEN, MAX_CONTROL_LEN, MAX_HELLO_LEN};
 use wsgid_protocol::{FrameHead, Kind};
 
 fn sample_stream() -> Vec<u8> {
-    samples::frames().into_iter().flat_map(|sample| sample.bytes).collect()
+    samples::frames()
+        .into_iter()
+        .flat_map(|sample| sample.bytes)
+        .collect()
 }
 
 /// Decodes the pieces and encodes what came out.
@@ -46,7 +49,12 @@ fn an_end_inside_a_frame_is_an_error() {
     let frame = &samples::frames()[0].bytes;
     for at in 1..frame.len() {
         let mut source = BytesMut::from(&frame[..at]);
-        assert!(FrameCodec::new(MAX_CONTROL_LEN).decode_eof(&mut source).is_err(), "cut at {at}");
+        assert!(
+            FrameCodec::new(MAX_CONTROL_LEN)
+                .decode_eof(&mut source)
+                .is_err(),
+            "cut at {at}"
+        );
     }
 }
 
@@ -54,8 +62,13 @@ fn an_end_inside_a_frame_is_an_error() {
 fn a_length_above_the_own_limit_is_refused_before_memory_is_taken() {
     let head = FrameHead::new(Kind::Control, 0, MAX_HELLO_LEN + 1).encode();
     let mut source = BytesMut::from(&head[..]);
-    let error = FrameCodec::new(MAX_HELLO_LEN).decode(&mut source).unwrap_err();
-    assert_eq!(error.to_string(), "payload of 4097 bytes is above the limit of 4096");
+    let error = FrameCodec::new(MAX_HELLO_LEN)
+        .decode(&mut source)
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "payload of 4097 bytes is above the limit of 4096"
+    );
     assert!(source.capacity() < MAX_HELLO_LEN as usize);
 }
 
@@ -63,7 +76,9 @@ fn a_length_above_the_own_limit_is_refused_before_memory_is_taken() {
 fn a_bad_head_is_an_error_that_says_why() {
     let mut head = FrameHead::new(Kind::Control, 0, 0).encode();
     head[4] = 0x77;
-    let error = FrameCodec::new(MAX_CONTROL_LEN).decode(&mut BytesMut::from(&head[..])).unwrap_err();
+    let error = FrameCodec::new(MAX_CONTROL_LEN)
+        .decode(&mut BytesMut::from(&head[..]))
+        .unwrap_err();
     assert_eq!(error.to_string(), "unknown frame kind `0x77`");
 }
 
@@ -71,7 +86,11 @@ fn a_bad_head_is_an_error_that_says_why() {
 fn an_encoder_refuses_a_head_that_does_not_fit() {
     let mut out = BytesMut::new();
     let head = FrameHead::new(Kind::Control, 0, 5);
-    assert!(FrameCodec::new(MAX_CONTROL_LEN).encode((head, b"four"), &mut out).is_err());
+    assert!(
+        FrameCodec::new(MAX_CONTROL_LEN)
+            .encode((head, b"four"), &mut out)
+            .is_err()
+    );
     assert!(out.is_empty());
     assert_eq!(head.encode().len(), HEAD_LEN);
 }

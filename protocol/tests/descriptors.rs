@@ -64,7 +64,10 @@ fn the_agreed_number_arrives_and_closes_on_exec() {
         let mut reader = FrameReader::new(count);
         send(&near, count);
         assert_eq!(next(&mut reader, &far).unwrap(), 3);
-        assert_eq!((reader.waiting_fds(), open_descriptors()), (count, before + count));
+        assert_eq!(
+            (reader.waiting_fds(), open_descriptors()),
+            (count, before + count)
+        );
         let first: OwnedFd = reader.take_fd().unwrap();
         let flags = FdFlag::from_bits_retain(fcntl(&first, FcntlArg::F_GETFD).unwrap());
         assert!(flags.contains(FdFlag::FD_CLOEXEC));
@@ -77,14 +80,25 @@ fn the_agreed_number_arrives_and_closes_on_exec() {
 #[test]
 fn too_many_are_refused_and_all_are_the_owners_to_close() {
     let _alone = alone();
-    for (room, count) in [(1, 2), (1, 3), (1, MAX_DESCRIPTORS), (2, 3), (3, 4), (5, MAX_DESCRIPTORS)] {
+    for (room, count) in [
+        (1, 2),
+        (1, 3),
+        (1, MAX_DESCRIPTORS),
+        (2, 3),
+        (3, 4),
+        (5, MAX_DESCRIPTORS),
+    ] {
         let (near, far) = pair();
         let before = open_descriptors();
         let mut reader = FrameReader::new(room);
         send(&near, count);
         refused(next(&mut reader, &far));
         assert_eq!(reader.take_fds().len(), count, "room {room}");
-        assert_eq!((reader.waiting_fds(), open_descriptors()), (0, before), "room {room}, {count} sent");
+        assert_eq!(
+            (reader.waiting_fds(), open_descriptors()),
+            (0, before),
+            "room {room}, {count} sent"
+        );
     }
 }
 
@@ -109,11 +123,20 @@ fn descriptors_that_no_frame_asked_for_do_not_pile_up() {
     // A head one byte at a time, each byte with a descriptor.
     let head = FrameHead::new(Kind::Data, 1, 0).encode();
     for byte in &head {
-        send_all(near.as_fd(), &mut [IoSlice::new(&[*byte])], &[file.as_fd()], MsgFlags::empty()).unwrap();
+        send_all(
+            near.as_fd(),
+            &mut [IoSlice::new(&[*byte])],
+            &[file.as_fd()],
+            MsgFlags::empty(),
+        )
+        .unwrap();
     }
     drop(file);
     refused(next(&mut reader, &far));
-    assert!(reader.waiting_fds() < head.len(), "it stopped before the end");
+    assert!(
+        reader.waiting_fds() < head.len(),
+        "it stopped before the end"
+    );
     drop(reader);
     assert_eq!(open_descriptors(), before);
 }
@@ -169,9 +192,15 @@ fn a_reader_that_goes_on_without_descriptors_knows_which_is_missing() {
         assert_eq!(got.unwrap(), 3, "the frame is whole");
         had.push(reader.take_fd_if_any().is_some());
     }
-    assert_eq!((had, open_descriptors()), (vec![true, false, true, true], before));
+    assert_eq!(
+        (had, open_descriptors()),
+        (vec![true, false, true, true], before)
+    );
     send(&near, 2);
-    assert!(next(&mut reader, &far).is_err(), "more than one is a breach of trust");
+    assert!(
+        next(&mut reader, &far).is_err(),
+        "more than one is a breach of trust"
+    );
 }
 
 #[test]
@@ -192,12 +221,27 @@ fn an_end_of_file_and_other_control_data_bring_no_descriptor() {
     let (near, far) = pair();
     nix::sys::socket::setsockopt(&far, nix::sys::socket::sockopt::PassCred, &true).unwrap();
     let before = open_descriptors();
-    let (mut room, mut fds, mut buffer) = (DescriptorRoom::new(MAX_DESCRIPTORS), Vec::new(), [0; 64]);
+    let (mut room, mut fds, mut buffer) =
+        (DescriptorRoom::new(MAX_DESCRIPTORS), Vec::new(), [0; 64]);
     send(&near, 2);
-    let got = recv_with_fds(far.as_fd(), &mut buffer, &mut room, &mut fds, MsgFlags::empty()).unwrap();
+    let got = recv_with_fds(
+        far.as_fd(),
+        &mut buffer,
+        &mut room,
+        &mut fds,
+        MsgFlags::empty(),
+    )
+    .unwrap();
     assert_eq!((got, fds.len(), open_descriptors()), (19, 2, before + 2));
     fds.clear();
     drop(near);
-    let end = recv_with_fds(far.as_fd(), &mut buffer, &mut room, &mut fds, MsgFlags::empty()).unwrap();
+    let end = recv_with_fds(
+        far.as_fd(),
+        &mut buffer,
+        &mut room,
+        &mut fds,
+        MsgFlags::empty(),
+    )
+    .unwrap();
     assert_eq!((end, fds.len()), (0, 0));
 }

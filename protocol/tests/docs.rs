@@ -11,12 +11,17 @@ use wsgid_protocol::{GroupConfig, option};
 
 /// Compares a page with its file, or writes it.
 fn is_written(name: &str, page: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../docs")
+        .join(name);
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(&path, page).unwrap();
     }
     let written = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(written == page, "docs/{name} is not what the table says; run UPDATE_DOCS=1 cargo test --test docs");
+    assert!(
+        written == page,
+        "docs/{name} is not what the table says; run UPDATE_DOCS=1 cargo test --test docs"
+    );
 }
 
 #[test]
@@ -34,8 +39,17 @@ as nothing of the response was sent; after that its connection is broken, so tha
     .to_owned();
     for row in failure::TABLE {
         let (status, level) = (row.status, level_name(row.level));
-        let status = if row.repeatable { "sent again; 503 if that fails too".to_owned() } else { status.to_string() };
-        writeln!(page, "| `{}` | {status} | {level} | {} | {} |", row.name, row.text, row.cure).unwrap();
+        let status = if row.repeatable {
+            "sent again; 503 if that fails too".to_owned()
+        } else {
+            status.to_string()
+        };
+        writeln!(
+            page,
+            "| `{}` | {status} | {level} | {} | {} |",
+            row.name, row.text, row.cure
+        )
+        .unwrap();
     }
     is_written("failures.md", &page);
 }
@@ -70,7 +84,12 @@ something else. Sizes are bytes, or have a unit: `64K`, `512M`, `2G`.
     for row in option::TABLE {
         let mark = if row.in_mod_wsgi { "" } else { " +" };
         let (default, syntax) = (default_of(row.name), row.syntax);
-        writeln!(page, "| `{}`{mark} | {syntax} | {default} | {} |", row.name, row.text).unwrap();
+        writeln!(
+            page,
+            "| `{}`{mark} | {syntax} | {default} | {} |",
+            row.name, row.text
+        )
+        .unwrap();
     }
     is_written("options.md", &page);
 }

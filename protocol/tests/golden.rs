@@ -30,8 +30,16 @@ fn dump(bytes: &[u8]) -> String {
     let mut out = String::new();
     for line in bytes.chunks(16) {
         let hex: Vec<String> = line.iter().map(|byte| format!("{byte:02x}")).collect();
-        let text: String =
-            line.iter().map(|&byte| if byte.is_ascii_graphic() { char::from(byte) } else { '.' }).collect();
+        let text: String = line
+            .iter()
+            .map(|&byte| {
+                if byte.is_ascii_graphic() {
+                    char::from(byte)
+                } else {
+                    '.'
+                }
+            })
+            .collect();
         writeln!(out, "{:<47} | {text}", hex.join(" ")).unwrap();
     }
     out
@@ -39,12 +47,17 @@ fn dump(bytes: &[u8]) -> String {
 
 fn undump(text: &str) -> Vec<u8> {
     let hex = text.lines().filter_map(|line| line.split(" | ").next());
-    hex.flat_map(str::split_whitespace).map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
+    hex.flat_map(str::split_whitespace)
+        .map(|byte| u8::from_str_radix(byte, 16).unwrap())
+        .collect()
 }
 
 fn golden(name: &str) -> Vec<u8> {
     let path = directory().join(format!("{name}.hex"));
-    undump(&std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
+    undump(
+        &std::fs::read_to_string(&path)
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display())),
+    )
 }
 
 fn samples() -> Vec<Sample> {
@@ -60,16 +73,26 @@ fn bytes_are_those_of_the_golden_files() {
         if std::env::var_os("UPDATE_GOLDEN").is_some() && !path.exists() {
             std::fs::write(&path, dump(&bytes)).unwrap();
         }
-        assert!(golden(&name) == bytes, "the layout of `{name}` has changed; now it is\n{}", dump(&bytes));
+        assert!(
+            golden(&name) == bytes,
+            "the layout of `{name}` has changed; now it is\n{}",
+            dump(&bytes)
+        );
     }
 }
 
 #[test]
 fn there_is_no_other_golden_file() {
-    let names: Vec<String> = samples().into_iter().map(|sample| format!("{}.hex", sample.name)).collect();
+    let names: Vec<String> = samples()
+        .into_iter()
+        .map(|sample| format!("{}.hex", sample.name))
+        .collect();
     for entry in std::fs::read_dir(directory()).unwrap() {
         let file = entry.unwrap().file_name().into_string().unwrap();
-        assert!(names.contains(&file), "{file} has no sample any more: old peers still send it");
+        assert!(
+            names.contains(&file),
+            "{file} has no sample any more: old peers still send it"
+        );
     }
 }
 
@@ -136,18 +159,45 @@ fn golden_files_decode_to_what_they_were_made_from() {
     reads::<Command>("command", samples::control::commands());
     reads::<Answer>("answer", samples::answers());
     reads::<RequestOptions>("request-options", samples::options());
-    reads::<GroupConfig>("group-config", vec![("plain", samples::config::plain()), ("some", samples::config::some())]);
+    reads::<GroupConfig>(
+        "group-config",
+        vec![
+            ("plain", samples::config::plain()),
+            ("some", samples::config::some()),
+        ],
+    );
     reads("log-target", samples::config::targets());
     assert_eq!(decode::<Hello>(&golden("hello")).unwrap(), samples::hello());
-    assert_eq!(decode::<FilePart>(&golden("file-part")).unwrap(), FilePart { offset: 250, len: 251 });
-    assert_eq!(decode::<EndReport>(&golden("end-report")).unwrap(), samples::end_report());
-    assert_eq!(decode::<ResponseHead<'_>>(&golden("response-head")).unwrap(), samples::response());
+    assert_eq!(
+        decode::<FilePart>(&golden("file-part")).unwrap(),
+        FilePart {
+            offset: 250,
+            len: 251
+        }
+    );
+    assert_eq!(
+        decode::<EndReport>(&golden("end-report")).unwrap(),
+        samples::end_report()
+    );
+    assert_eq!(
+        decode::<ResponseHead<'_>>(&golden("response-head")).unwrap(),
+        samples::response()
+    );
     for (name, body) in samples::bodies() {
         let bytes = golden(&format!("request-head-{name}"));
-        assert_eq!(decode::<RequestHead<'_>>(&bytes).unwrap(), samples::request(body));
-        assert_eq!(decode::<BodyKind>(&wsgid_protocol::payload::encode(&body).unwrap()).unwrap(), body);
+        assert_eq!(
+            decode::<RequestHead<'_>>(&bytes).unwrap(),
+            samples::request(body)
+        );
+        assert_eq!(
+            decode::<BodyKind>(&wsgid_protocol::payload::encode(&body).unwrap()).unwrap(),
+            body
+        );
     }
     for (name, call) in samples::calls() {
-        assert_eq!(decode::<Call<'_>>(&golden(&format!("call-{name}"))).unwrap(), call);
+        assert_eq!(
+            decode::<Call<'_>>(&golden(&format!("call-{name}"))).unwrap(),
+            call
+        );
     }
 }

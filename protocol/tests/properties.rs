@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteBuf, Bytes};
 use wsgid_protocol::config::LogTarget;
 use wsgid_protocol::control::{
-    Command, FromParent, FromWorker, RecycleReason, RunningRequest, ToParent, ToWorker, WorkerReport,
+    Command, FromParent, FromWorker, RecycleReason, RunningRequest, ToParent, ToWorker,
+    WorkerReport,
 };
 use wsgid_protocol::limits::{MAX_ENVIRON_FIELDS, MAX_RESPONSE_FIELDS};
 use wsgid_protocol::payload::{PayloadError, decode, decode_message, encode, encode_frame_into};
@@ -35,7 +36,10 @@ fn pairs() -> impl Strategy<Value = Vec<Pair>> {
 }
 
 fn borrowed(pairs: &[Pair]) -> Vec<(&Bytes, &Bytes)> {
-    pairs.iter().map(|(name, value)| (Bytes::new(name), Bytes::new(value))).collect()
+    pairs
+        .iter()
+        .map(|(name, value)| (Bytes::new(name), Bytes::new(value)))
+        .collect()
 }
 
 fn comes_back<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(value: &T) {
@@ -47,8 +51,14 @@ fn call<'a>(which: u8, one: &'a [u8], two: &'a [u8]) -> Call<'a> {
     match which {
         0 => Call::Application,
         1 => Call::Handler,
-        2 => Call::CheckPassword { user: one, password: two },
-        3 => Call::RealmHash { user: one, realm: two },
+        2 => Call::CheckPassword {
+            user: one,
+            password: two,
+        },
+        3 => Call::RealmHash {
+            user: one,
+            realm: two,
+        },
         4 => Call::GroupsForUser { user: one },
         5 => Call::AllowAccess { host: one },
         _ => Call::Dispatch,
@@ -56,16 +66,22 @@ fn call<'a>(which: u8, one: &'a [u8], two: &'a [u8]) -> Call<'a> {
 }
 
 fn body() -> impl Strategy<Value = BodyKind> {
-    prop_oneof![Just(BodyKind::None), Just(BodyKind::Pull), any::<u32>().prop_map(BodyKind::Inline)]
+    prop_oneof![
+        Just(BodyKind::None),
+        Just(BodyKind::Pull),
+        any::<u32>().prop_map(BodyKind::Inline)
+    ]
 }
 
 fn request_options() -> impl Strategy<Value = RequestOptions> {
-    any::<[bool; 4]>().prop_map(|[script_reloading, file_frames, ignore_activity, interim]| RequestOptions {
-        script_reloading,
-        file_frames,
-        ignore_activity,
-        interim,
-    })
+    any::<[bool; 4]>().prop_map(
+        |[script_reloading, file_frames, ignore_activity, interim]| RequestOptions {
+            script_reloading,
+            file_frames,
+            ignore_activity,
+            interim,
+        },
+    )
 }
 
 fn answer() -> impl Strategy<Value = Answer> {
@@ -77,26 +93,53 @@ fn answer() -> impl Strategy<Value = Answer> {
         buf().prop_map(Answer::GrantedAs),
         buf().prop_map(Answer::RealmHash),
         vec(buf(), 0..5).prop_map(Answer::Groups),
-        (of(buf()), of(buf()), of(buf())).prop_map(|(process_group, application_group, callable)| {
-            Answer::Dispatch { process_group, application_group, callable }
-        }),
+        (of(buf()), of(buf()), of(buf())).prop_map(
+            |(process_group, application_group, callable)| {
+                Answer::Dispatch {
+                    process_group,
+                    application_group,
+                    callable,
+                }
+            }
+        ),
     ]
 }
 
 fn report() -> impl Strategy<Value = WorkerReport> {
     let running = (any::<u64>(), ".{0,20}", any::<u64>());
-    let running = running.prop_map(|(connection, what, for_us)| RunningRequest { connection, what, for_us });
-    let numbers = (any::<u64>(), any::<u32>(), any::<u32>(), any::<u32>(), any::<u64>());
-    (numbers, vec(any::<u64>(), 0..40), vec(running, 0..5)).prop_map(|(numbers, histogram, running)| {
-        let (requests, in_flight, in_flight_max, connections, busy_us) = numbers;
-        WorkerReport { requests, in_flight, in_flight_max, connections, busy_us, histogram, running }
-    })
+    let running = running.prop_map(|(connection, what, for_us)| RunningRequest {
+        connection,
+        what,
+        for_us,
+    });
+    let numbers = (
+        any::<u64>(),
+        any::<u32>(),
+        any::<u32>(),
+        any::<u32>(),
+        any::<u64>(),
+    );
+    (numbers, vec(any::<u64>(), 0..40), vec(running, 0..5)).prop_map(
+        |(numbers, histogram, running)| {
+            let (requests, in_flight, in_flight_max, connections, busy_us) = numbers;
+            WorkerReport {
+                requests,
+                in_flight,
+                in_flight_max,
+                connections,
+                busy_us,
+                histogram,
+                running,
+            }
+        },
+    )
 }
 
 fn from_worker() -> impl Strategy<Value = FromWorker> {
     let failed = vec(("/.{0,20}".prop_map(Into::into), ".{0,60}"), 0..4);
     prop_oneof![
-        (any::<(u32, u32, u32)>(), failed).prop_map(|(python, failed)| FromWorker::Ready { python, failed }),
+        (any::<(u32, u32, u32)>(), failed)
+            .prop_map(|(python, failed)| FromWorker::Ready { python, failed }),
         any::<u64>().prop_map(|connection| FromWorker::Release { connection }),
         any::<u64>().prop_map(|connection| FromWorker::Closed { connection }),
         report().prop_map(FromWorker::Report),
@@ -105,8 +148,13 @@ fn from_worker() -> impl Strategy<Value = FromWorker> {
         Just(FromWorker::Heartbeat),
         Just(FromWorker::Forked),
         ".{0,200}".prop_map(|why| FromWorker::CannotFork { why }),
-        "/.{0,20}".prop_map(|script| FromWorker::Loaded { script: script.into() }),
-        ("/.{0,20}", ".{0,20}").prop_map(|(script, callable)| FromWorker::Called { script: script.into(), callable }),
+        "/.{0,20}".prop_map(|script| FromWorker::Loaded {
+            script: script.into()
+        }),
+        ("/.{0,20}", ".{0,20}").prop_map(|(script, callable)| FromWorker::Called {
+            script: script.into(),
+            callable
+        }),
     ]
 }
 
@@ -119,7 +167,14 @@ fn group() -> impl Strategy<Value = GroupConfig> {
         vec(("[A-Z]{1,9}", "[^\u{0}]{0,9}"), 0..4),
         vec("/[a-z\u{e9} ]{0,9}", 0..4),
     );
-    let numbers = (of(0_u32..0o1000), 1_u32..5000, of(5000_u32..10_000), any::<u64>(), of(-20_i32..20), any::<bool>());
+    let numbers = (
+        of(0_u32..0o1000),
+        1_u32..5000,
+        of(5000_u32..10_000),
+        any::<u64>(),
+        of(-20_i32..20),
+        any::<bool>(),
+    );
     let log = prop_oneof![
         Just(LogTarget::Supervisor),
         (0_usize..300).prop_map(LogTarget::Descriptor),
@@ -132,8 +187,14 @@ fn group() -> impl Strategy<Value = GroupConfig> {
         group.home = home.map(Into::into);
         group.env = env;
         group.python_path = path.into_iter().map(Into::into).collect();
-        (group.umask, group.processes, group.processes_max, group.memory_limit, group.cpu_priority, group.preload) =
-            numbers;
+        (
+            group.umask,
+            group.processes,
+            group.processes_max,
+            group.memory_limit,
+            group.cpu_priority,
+            group.preload,
+        ) = numbers;
         group.request_timeout = Duration::from_millis(millis.into());
         group.log = log;
         group
@@ -253,9 +314,18 @@ fn decode_as_everything(bytes: &[u8]) {
             comes_back(&value);
         }
     }
-    assert_eq!(RequestHead::decode(bytes).ok(), decode::<RequestHead<'_>>(bytes).ok());
-    assert_eq!(ResponseHead::decode(bytes).ok(), decode::<ResponseHead<'_>>(bytes).ok());
-    assert_eq!(EndReport::decode(bytes).ok(), decode::<EndReport>(bytes).ok());
+    assert_eq!(
+        RequestHead::decode(bytes).ok(),
+        decode::<RequestHead<'_>>(bytes).ok()
+    );
+    assert_eq!(
+        ResponseHead::decode(bytes).ok(),
+        decode::<ResponseHead<'_>>(bytes).ok()
+    );
+    assert_eq!(
+        EndReport::decode(bytes).ok(),
+        decode::<EndReport>(bytes).ok()
+    );
     one::<Hello>(bytes);
     one::<RequestHead<'_>>(bytes);
     one::<ResponseHead<'_>>(bytes);
@@ -268,33 +338,73 @@ fn decode_as_everything(bytes: &[u8]) {
     one::<FromWorker>(bytes);
     one::<Command>(bytes);
     by_name::<GroupConfig>(bytes);
-    let _ = (FromParent::read(bytes), ToWorker::read_spec(bytes), Hello::foreign(bytes));
-    let _ = (decode_message::<FromWorker>(bytes), decode_message::<ToParent>(bytes));
+    let _ = (
+        FromParent::read(bytes),
+        ToWorker::read_spec(bytes),
+        Hello::foreign(bytes),
+    );
+    let _ = (
+        decode_message::<FromWorker>(bytes),
+        decode_message::<ToParent>(bytes),
+    );
 }
 
 #[test]
 fn bytes_left_over_are_an_error() {
     let mut bytes = encode(&samples::response()).unwrap();
     bytes.push(0);
-    assert!(matches!(decode::<ResponseHead<'_>>(&bytes), Err(PayloadError::Trailing(1))));
+    assert!(matches!(
+        decode::<ResponseHead<'_>>(&bytes),
+        Err(PayloadError::Trailing(1))
+    ));
     let mut bytes = encode(&FilePart { offset: 1, len: 2 }).unwrap();
     bytes.extend([0, 0]);
-    assert!(matches!(decode::<FilePart>(&bytes), Err(PayloadError::Trailing(2))));
+    assert!(matches!(
+        decode::<FilePart>(&bytes),
+        Err(PayloadError::Trailing(2))
+    ));
 }
 
 #[test]
 fn pairs_are_counted() {
     let empty = (Bytes::new(b""), Bytes::new(b""));
-    let response = |count| encode(&ResponseHead { headers: vec![empty; count], ..samples::response() }).unwrap();
-    assert_eq!(decode::<ResponseHead<'_>>(&response(MAX_RESPONSE_FIELDS)).unwrap().headers.len(), MAX_RESPONSE_FIELDS);
-    let error = decode::<ResponseHead<'_>>(&response(MAX_RESPONSE_FIELDS + 1)).unwrap_err().to_string();
-    assert!(error.contains("513") && error.contains("at most 512 pairs"), "{error}");
+    let response = |count| {
+        encode(&ResponseHead {
+            headers: vec![empty; count],
+            ..samples::response()
+        })
+        .unwrap()
+    };
+    assert_eq!(
+        decode::<ResponseHead<'_>>(&response(MAX_RESPONSE_FIELDS))
+            .unwrap()
+            .headers
+            .len(),
+        MAX_RESPONSE_FIELDS
+    );
+    let error = decode::<ResponseHead<'_>>(&response(MAX_RESPONSE_FIELDS + 1))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("513") && error.contains("at most 512 pairs"),
+        "{error}"
+    );
 
-    let error = ResponseHead::decode(&response(MAX_RESPONSE_FIELDS + 1)).unwrap_err().to_string();
-    assert!(error.contains("513") && error.contains("at most 512 pairs"), "{error}");
+    let error = ResponseHead::decode(&response(MAX_RESPONSE_FIELDS + 1))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("513") && error.contains("at most 512 pairs"),
+        "{error}"
+    );
 
-    let request =
-        |count| encode(&RequestHead { environ: vec![empty; count], ..samples::request(BodyKind::None) }).unwrap();
+    let request = |count| {
+        encode(&RequestHead {
+            environ: vec![empty; count],
+            ..samples::request(BodyKind::None)
+        })
+        .unwrap()
+    };
     assert!(decode::<RequestHead<'_>>(&request(MAX_ENVIRON_FIELDS)).is_ok());
     assert!(decode::<RequestHead<'_>>(&request(MAX_ENVIRON_FIELDS + 1)).is_err());
     assert!(RequestHead::decode(&request(MAX_ENVIRON_FIELDS)).is_ok());
@@ -304,8 +414,21 @@ fn pairs_are_counted() {
 /// What the serializer writes for a report, and what it makes of every form of its numbers.
 #[test]
 fn reports_by_hand_are_those_of_the_serializer() {
-    let numbers = [0_u64, 1, 250, 251, 0xFFFF, 0x1_0000, u32::MAX.into(), 1 << 32, u64::MAX];
-    for (one, other) in numbers.iter().flat_map(|one| numbers.map(|other| (*one, other))) {
+    let numbers = [
+        0_u64,
+        1,
+        250,
+        251,
+        0xFFFF,
+        0x1_0000,
+        u32::MAX.into(),
+        1 << 32,
+        u64::MAX,
+    ];
+    for (one, other) in numbers
+        .iter()
+        .flat_map(|one| numbers.map(|other| (*one, other)))
+    {
         let report = EndReport {
             worker: u32::try_from(one).unwrap_or(7),
             in_flight: u32::try_from(other).unwrap_or(251),
@@ -320,10 +443,16 @@ fn reports_by_hand_are_those_of_the_serializer() {
         for end in 0..coded.len() {
             assert_eq!(EndReport::decode(&coded[..end]).ok(), None);
         }
-        for (at, form) in (0..coded.len()).flat_map(|at| [251, 252, 253, 254, 255].map(|form| (at, form))) {
+        for (at, form) in
+            (0..coded.len()).flat_map(|at| [251, 252, 253, 254, 255].map(|form| (at, form)))
+        {
             let mut damaged = coded.clone();
             damaged[at] = form;
-            assert_eq!(EndReport::decode(&damaged).ok(), decode::<EndReport>(&damaged).ok(), "{damaged:?}");
+            assert_eq!(
+                EndReport::decode(&damaged).ok(),
+                decode::<EndReport>(&damaged).ok(),
+                "{damaged:?}"
+            );
         }
     }
 }
@@ -349,7 +478,11 @@ fn lengths_by_hand_are_those_of_the_serializer() {
         for (first, len) in [(251, 2), (252, 4), (253, 8), (254, 8), (255, 8)] {
             for cut in 0..=len {
                 let bytes = [&[first][..], &digits[..cut], &[0, 0]].concat();
-                assert_eq!(ResponseHead::decode(&bytes).ok(), decode::<ResponseHead<'_>>(&bytes).ok(), "{bytes:?}");
+                assert_eq!(
+                    ResponseHead::decode(&bytes).ok(),
+                    decode::<ResponseHead<'_>>(&bytes).ok(),
+                    "{bytes:?}"
+                );
             }
         }
     }
@@ -358,10 +491,16 @@ fn lengths_by_hand_are_those_of_the_serializer() {
 #[test]
 fn a_frame_above_the_limit_of_its_kind_is_not_encoded() {
     let long = vec![b'x'; Kind::Response.max_len() as usize];
-    let head = ResponseHead { headers: vec![(Bytes::new(b"X"), Bytes::new(&long))], ..samples::response() };
+    let head = ResponseHead {
+        headers: vec![(Bytes::new(b"X"), Bytes::new(&long))],
+        ..samples::response()
+    };
     let mut out = b"before".to_vec();
     let result = encode_frame_into(FrameHead::new(Kind::Response, 1, 0), &head, &mut out);
-    assert!(matches!(result, Err(PayloadError::TooLong { max: 262_144, .. })));
+    assert!(matches!(
+        result,
+        Err(PayloadError::TooLong { max: 262_144, .. })
+    ));
     assert_eq!(out, b"before", "nothing of it is left in the buffer");
 }
 
@@ -369,7 +508,10 @@ fn a_frame_above_the_limit_of_its_kind_is_not_encoded() {
 fn a_large_configuration_of_small_numbers_decodes() {
     // Small integers are one byte each on the wire and eight in the count that
     // the serializer's limit compares.
-    let report = WorkerReport { histogram: vec![1; 200_000], ..WorkerReport::default() };
+    let report = WorkerReport {
+        histogram: vec![1; 200_000],
+        ..WorkerReport::default()
+    };
     comes_back(&FromWorker::Report(report.clone()));
     comes_back(&vec![1_u64; 4000]);
     comes_back(&vec![1_u64; 4 << 20]);
@@ -377,5 +519,8 @@ fn a_large_configuration_of_small_numbers_decodes() {
 
 #[test]
 fn a_payload_above_every_limit_is_refused() {
-    assert!(matches!(decode::<Vec<u8>>(&vec![0; (16 << 20) + 1]), Err(PayloadError::TooLong { .. })));
+    assert!(matches!(
+        decode::<Vec<u8>>(&vec![0; (16 << 20) + 1]),
+        Err(PayloadError::TooLong { .. })
+    ));
 }

@@ -55,7 +55,19 @@ const NAMES: [&str; 15] = [
     "preload",
 ];
 
-const VALUES: [&str; 11] = ["On", "7", "/srv/site", "A=B", "0022", "65536", "1..4", "10ms", "512M", "0.005", "#1000"];
+const VALUES: [&str; 11] = [
+    "On",
+    "7",
+    "/srv/site",
+    "A=B",
+    "0022",
+    "65536",
+    "1..4",
+    "10ms",
+    "512M",
+    "0.005",
+    "#1000",
+];
 
 fn seeds() -> Vec<(PathBuf, Vec<u8>)> {
     let mut all = Vec::new();
@@ -71,9 +83,15 @@ fn seeds() -> Vec<(PathBuf, Vec<u8>)> {
         }
     }
     for value in VALUES {
-        let lines: Vec<String> = NAMES.iter().map(|name| format!("{name}={value}\n")).collect();
+        let lines: Vec<String> = NAMES
+            .iter()
+            .map(|name| format!("{name}={value}\n"))
+            .collect();
         let file = value.replace(['/', '.', '#', '='], "_");
-        all.push((seeds_directory().join("option").join(file), lines.concat().into_bytes()));
+        all.push((
+            seeds_directory().join("option").join(file),
+            lines.concat().into_bytes(),
+        ));
     }
     all
 }
@@ -116,7 +134,10 @@ fn every_decoder_stands_every_input() {
 #[test]
 fn every_option_stands_every_value() {
     for value in VALUES {
-        let lines: Vec<String> = option::TABLE.iter().map(|row| format!("{}={value}\n", row.name)).collect();
+        let lines: Vec<String> = option::TABLE
+            .iter()
+            .map(|row| format!("{}={value}\n", row.name))
+            .collect();
         decoders::option(lines.concat().as_bytes());
     }
 }
@@ -124,9 +145,16 @@ fn every_option_stands_every_value() {
 #[test]
 fn every_decoder_has_a_target() {
     for (name, _) in decoders::ALL {
-        let path = seeds_directory().join("../fuzz_targets").join(format!("{name}.rs"));
+        let path = seeds_directory()
+            .join("../fuzz_targets")
+            .join(format!("{name}.rs"));
         let text = std::fs::read_to_string(path).unwrap();
         assert!(text.contains(&format!("decoders::{name}(data)")));
     }
-    assert_eq!(std::fs::read_dir(seeds_directory().join("../fuzz_targets")).unwrap().count(), decoders::ALL.len());
+    assert_eq!(
+        std::fs::read_dir(seeds_directory().join("../fuzz_targets"))
+            .unwrap()
+            .count(),
+        decoders::ALL.len()
+    );
 }

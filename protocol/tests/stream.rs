@@ -25,7 +25,10 @@ fn sample_stream() -> (Vec<u8>, Vec<Owned>) {
     let mut frames = Vec::new();
     for sample in samples::frames() {
         let (head, payload) = sample.bytes.split_at(HEAD_LEN);
-        frames.push((FrameHead::parse(head.first_chunk().unwrap()).unwrap(), payload.to_vec()));
+        frames.push((
+            FrameHead::parse(head.first_chunk().unwrap()).unwrap(),
+            payload.to_vec(),
+        ));
         bytes.extend_from_slice(&sample.bytes);
     }
     (bytes, frames)
@@ -106,7 +109,8 @@ fn the_end_between_frames_is_told_from_the_end_inside_one() {
 fn a_receive_timeout_loses_nothing() {
     let (bytes, frames) = sample_stream();
     let (mut near, far) = UnixStream::pair().unwrap();
-    far.set_read_timeout(Some(std::time::Duration::from_millis(1))).unwrap();
+    far.set_read_timeout(Some(std::time::Duration::from_millis(1)))
+        .unwrap();
     let mut reader = FrameReader::new(0);
     let mut got = Vec::new();
     for piece in bytes.chunks(97) {
@@ -114,7 +118,9 @@ fn a_receive_timeout_loses_nothing() {
         loop {
             match reader.next(far.as_fd()) {
                 Ok(frame) => got.push((frame.head, frame.payload.to_vec())),
-                Err(ReadError::Io(error)) if error.kind() == std::io::ErrorKind::WouldBlock => break,
+                Err(ReadError::Io(error)) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    break;
+                }
                 Err(error) => panic!("{error}"),
             }
         }
@@ -139,7 +145,14 @@ fn a_length_above_the_limit_of_its_kind_is_refused_at_once() {
     for kind in Kind::ALL {
         for len in [kind.max_len() + 1, u32::MAX] {
             let head = FrameHead::new(kind, 1, len).encode();
-            assert_eq!(refused(&head, FrameReader::new(0)), HeadError::TooLong { len, max: kind.max_len(), kind });
+            assert_eq!(
+                refused(&head, FrameReader::new(0)),
+                HeadError::TooLong {
+                    len,
+                    max: kind.max_len(),
+                    kind
+                }
+            );
         }
         let most = FrameHead::new(kind, 1, kind.max_len());
         assert_eq!(FrameHead::parse(&most.encode()).unwrap(), most);
@@ -151,7 +164,14 @@ fn a_reader_may_allow_less_than_the_kind_does() {
     let kind = Kind::Control;
     let head = FrameHead::new(kind, 0, 1001).encode();
     let error = refused(&head, FrameReader::new(0).with_max_len(1000));
-    assert_eq!(error, HeadError::TooLong { len: 1001, max: 1000, kind });
+    assert_eq!(
+        error,
+        HeadError::TooLong {
+            len: 1001,
+            max: 1000,
+            kind
+        }
+    );
 }
 
 #[test]
@@ -161,13 +181,24 @@ fn unknown_kinds_and_critical_flags_are_refused_and_others_ignored() {
         let mut changed = head;
         changed[4] = byte;
         let known = Kind::ALL.iter().any(|&kind| kind as u8 == byte);
-        assert_eq!(FrameHead::parse(&changed).is_ok(), known, "kind {byte:#04x}");
+        assert_eq!(
+            FrameHead::parse(&changed).is_ok(),
+            known,
+            "kind {byte:#04x}"
+        );
         if !known {
-            assert_eq!(refused(&changed, FrameReader::new(0)), HeadError::UnknownKind(byte));
+            assert_eq!(
+                refused(&changed, FrameReader::new(0)),
+                HeadError::UnknownKind(byte)
+            );
         }
         let mut changed = head;
         changed[5] = byte;
-        assert_eq!(FrameHead::parse(&changed).is_ok(), byte & 0xF0 == 0, "flags {byte:#04x}");
+        assert_eq!(
+            FrameHead::parse(&changed).is_ok(),
+            byte & 0xF0 == 0,
+            "flags {byte:#04x}"
+        );
     }
 }
 
@@ -177,31 +208,48 @@ fn a_frame_of_the_longest_kind_of_body_goes_through() {
     let head = FrameHead::new(Kind::Data, 9, MAX_BODY_LEN);
     let bytes = samples::frame(head, &payload);
     let twice = [bytes.clone(), bytes].concat();
-    assert_eq!(read_pieces(&[&twice]), vec![(head, payload.clone()), (head, payload)]);
+    assert_eq!(
+        read_pieces(&[&twice]),
+        vec![(head, payload.clone()), (head, payload)]
+    );
 }
 
 #[test]
 fn a_sender_refuses_what_a_receiver_would() {
     let (near, far) = UnixStream::pair().unwrap();
-    let send = |head, payload: &[u8]| wsgid_protocol::blocking::send_frame(near.as_fd(), head, payload, &[]);
+    let send = |head, payload: &[u8]| {
+        wsgid_protocol::blocking::send_frame(near.as_fd(), head, payload, &[])
+    };
     let long = vec![0; MAX_LOG_LEN as usize + 1];
-    let refused =
-        [send(FrameHead::new(Kind::Log, 1, MAX_LOG_LEN + 1), &long), send(FrameHead::new(Kind::Log, 1, 4), b"abc")];
+    let refused = [
+        send(FrameHead::new(Kind::Log, 1, MAX_LOG_LEN + 1), &long),
+        send(FrameHead::new(Kind::Log, 1, 4), b"abc"),
+    ];
     for result in refused {
         assert_eq!(result.unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
     }
     drop(near);
-    assert!(matches!(FrameReader::new(0).next(far.as_fd()), Err(ReadError::Closed)), "nothing was sent");
+    assert!(
+        matches!(
+            FrameReader::new(0).next(far.as_fd()),
+            Err(ReadError::Closed)
+        ),
+        "nothing was sent"
+    );
 }
 
 #[test]
 fn a_send_that_times_out_half_way_is_an_error() {
     let (near, far) = UnixStream::pair().unwrap();
-    near.set_write_timeout(Some(std::time::Duration::from_millis(20))).unwrap();
+    near.set_write_timeout(Some(std::time::Duration::from_millis(20)))
+        .unwrap();
     let payload = vec![7; MAX_BODY_LEN as usize];
     let head = FrameHead::new(Kind::Data, 1, MAX_BODY_LEN);
-    let mut results = (0..16).map(|_| wsgid_protocol::blocking::send_frame(near.as_fd(), head, &payload, &[]));
-    let error = results.find_map(Result::err).expect("nobody reads, so the socket fills");
+    let mut results =
+        (0..16).map(|_| wsgid_protocol::blocking::send_frame(near.as_fd(), head, &payload, &[]));
+    let error = results
+        .find_map(Result::err)
+        .expect("nobody reads, so the socket fills");
     assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
     drop(far);
 }
@@ -212,7 +260,9 @@ fn a_send_that_may_not_wait_says_how_much_went() {
     let (near, mut far) = UnixStream::pair().unwrap();
     let payload = vec![7; 4 << 20];
     let mut slices = [IoSlice::new(&[]), IoSlice::new(&payload), IoSlice::new(&[])];
-    let sent = wsgid_protocol::blocking::send_all(near.as_fd(), &mut slices, &[], MsgFlags::MSG_DONTWAIT).unwrap();
+    let sent =
+        wsgid_protocol::blocking::send_all(near.as_fd(), &mut slices, &[], MsgFlags::MSG_DONTWAIT)
+            .unwrap();
     assert!(sent > 0 && sent < payload.len());
     drop(near);
     let mut got = Vec::new();
@@ -226,7 +276,11 @@ fn more_slices_than_the_kernel_takes_at_once() {
     let (near, mut far) = UnixStream::pair().unwrap();
     let bytes: Vec<[u8; 1]> = (0..5000_u32).map(|index| [(index % 256) as u8]).collect();
     let mut slices: Vec<IoSlice<'_>> = bytes.iter().map(|byte| IoSlice::new(byte)).collect();
-    assert_eq!(wsgid_protocol::blocking::send_all(near.as_fd(), &mut slices, &[], MsgFlags::empty()).unwrap(), 5000);
+    assert_eq!(
+        wsgid_protocol::blocking::send_all(near.as_fd(), &mut slices, &[], MsgFlags::empty())
+            .unwrap(),
+        5000
+    );
     drop(near);
     let mut got = Vec::new();
     far.read_to_end(&mut got).unwrap();
@@ -239,7 +293,16 @@ fn any_frame() -> impl Strategy<Value = Owned> {
         let kind = Kind::ALL[kind];
         let len = len.min(kind.max_len());
         let payload = (0..len).map(|index| (index % 253) as u8).collect();
-        (FrameHead { len, kind, flags, code, id }, payload)
+        (
+            FrameHead {
+                len,
+                kind,
+                flags,
+                code,
+                id,
+            },
+            payload,
+        )
     })
 }
 

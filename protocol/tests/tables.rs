@@ -19,27 +19,58 @@ use wsgid_protocol::{GroupConfig, Kind};
 
 #[test]
 fn codes_and_names_are_unique_and_lead_back_to_their_row() {
-    let codes: HashSet<u16> = failure::TABLE.iter().map(|row| row.failure.code()).collect();
+    let codes: HashSet<u16> = failure::TABLE
+        .iter()
+        .map(|row| row.failure.code())
+        .collect();
     let names: HashSet<&str> = failure::TABLE.iter().map(|row| row.name).collect();
-    assert_eq!((codes.len(), names.len()), (failure::TABLE.len(), failure::TABLE.len()));
+    assert_eq!(
+        (codes.len(), names.len()),
+        (failure::TABLE.len(), failure::TABLE.len())
+    );
     assert!(!codes.contains(&0), "0 is a frame without a code");
     for row in failure::TABLE {
         assert_eq!(Failure::from_code(row.failure.code()), Some(row.failure));
         assert_eq!(row.failure.row().name, row.name);
-        assert!(row.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{}", row.name);
+        assert!(
+            row.name
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b'-'),
+            "{}",
+            row.name
+        );
     }
-    let known = (0..=u16::MAX).filter(|&code| Failure::from_code(code).is_some()).count();
+    let known = (0..=u16::MAX)
+        .filter(|&code| Failure::from_code(code).is_some())
+        .count();
     assert_eq!(known, failure::TABLE.len());
 }
 
 #[test]
 fn statuses_and_levels_are_those_of_failures() {
     for row in failure::TABLE {
-        assert!([400, 500, 502, 503, 504].contains(&row.status), "{} has {}", row.name, row.status);
-        assert!((level::CRIT..=level::DEBUG).contains(&row.level), "{}", row.name);
-        assert!(row.status < 500 || row.level <= level::NOTICE || row.repeatable, "{}: nobody would see it", row.name);
+        assert!(
+            [400, 500, 502, 503, 504].contains(&row.status),
+            "{} has {}",
+            row.name,
+            row.status
+        );
+        assert!(
+            (level::CRIT..=level::DEBUG).contains(&row.level),
+            "{}",
+            row.name
+        );
+        assert!(
+            row.status < 500 || row.level <= level::NOTICE || row.repeatable,
+            "{}: nobody would see it",
+            row.name
+        );
         for text in [row.text, row.cure] {
-            assert!(!text.is_empty() && !text.contains('|') && !text.contains('\n'), "{}", row.name);
+            assert!(
+                !text.is_empty() && !text.contains('|') && !text.contains('\n'),
+                "{}",
+                row.name
+            );
         }
     }
 }
@@ -47,13 +78,23 @@ fn statuses_and_levels_are_those_of_failures() {
 /// Only what provably no worker began may run a second time.
 #[test]
 fn repeatable_is_only_what_never_began() {
-    let repeatable: Vec<Failure> = failure::TABLE.iter().filter(|row| row.repeatable).map(|row| row.failure).collect();
+    let repeatable: Vec<Failure> = failure::TABLE
+        .iter()
+        .filter(|row| row.repeatable)
+        .map(|row| row.failure)
+        .collect();
     assert_eq!(repeatable, [Failure::NotStarted]);
 }
 
 #[test]
 fn body_errors_keep_their_codes() {
-    let all = [BodyError::ClientGone, BodyError::Timeout, BodyError::TooLarge, BodyError::Malformed, BodyError::Other];
+    let all = [
+        BodyError::ClientGone,
+        BodyError::Timeout,
+        BodyError::TooLarge,
+        BodyError::Malformed,
+        BodyError::Other,
+    ];
     let texts: HashSet<&str> = all.iter().map(|error| error.text()).collect();
     assert_eq!(texts.len(), all.len());
     for (error, code) in all.into_iter().zip(1..) {
@@ -67,14 +108,26 @@ fn body_errors_keep_their_codes() {
 fn kinds_have_one_sender_and_limits_that_hang_together() {
     for kind in Kind::ALL {
         assert_eq!(Kind::from_byte(kind as u8), Some(kind));
-        let senders = [kind.from_module(), kind.from_worker(), kind == Kind::Control];
+        let senders = [
+            kind.from_module(),
+            kind.from_worker(),
+            kind == Kind::Control,
+        ];
         assert_eq!(senders.into_iter().filter(|&is| is).count(), 1, "{kind:?}");
         assert!(kind.max_len() <= limits::MAX_CONTROL_LEN);
     }
     const { assert!(limits::MAX_INLINE_BODY_LEN <= limits::MAX_BODY_LEN) };
     assert!(u64::from(limits::MAX_BODY_LEN) <= limits::MAX_WANT);
-    assert!(2 * limits::MAX_NAME_LEN < limits::MAX_HELLO_LEN as usize, "two names fit in a HELLO");
-    const { assert!(limits::MAX_DESCRIPTORS <= 253, "the kernel takes 253 with one message") };
+    assert!(
+        2 * limits::MAX_NAME_LEN < limits::MAX_HELLO_LEN as usize,
+        "two names fit in a HELLO"
+    );
+    const {
+        assert!(
+            limits::MAX_DESCRIPTORS <= 253,
+            "the kernel takes 253 with one message"
+        )
+    };
 }
 
 fn set(name: &str, value: &str) -> Result<GroupConfig, OptionError> {
@@ -85,12 +138,27 @@ fn set(name: &str, value: &str) -> Result<GroupConfig, OptionError> {
 fn refused(name: &str, value: &str) -> String {
     let mut config = GroupConfig::new("site", "test");
     let error = config.set(name, value).expect_err(value);
-    assert_eq!(config, GroupConfig::new("site", "test"), "a refused value leaves nothing behind");
+    assert_eq!(
+        config,
+        GroupConfig::new("site", "test"),
+        "a refused value leaves nothing behind"
+    );
     error.to_string()
 }
 
 /// Values one of which every option accepts.
-const VALUES: [&str; 10] = ["3..8", "On", "Off", "7", "/srv/site", "NAME=VALUE", "0027", "65536", "64M", "0.25"];
+const VALUES: [&str; 10] = [
+    "3..8",
+    "On",
+    "Off",
+    "7",
+    "/srv/site",
+    "NAME=VALUE",
+    "0027",
+    "65536",
+    "64M",
+    "0.25",
+];
 
 /// A group in which every row of the table has another value than the default,
 /// made from the table itself.
@@ -107,7 +175,11 @@ fn full() -> GroupConfig {
         }
     }
     group.restrict_signal = false;
-    (group.restrict_stdin, group.restrict_stdout, group.dont_write_bytecode) = (true, true, true);
+    (
+        group.restrict_stdin,
+        group.restrict_stdout,
+        group.dont_write_bytecode,
+    ) = (true, true, true);
     (group.python_optimize, group.python_hash_seed) = (2, Some("random".to_owned()));
     group.python_warnings = vec!["error".to_owned(), "ignore::UserWarning:a, b".to_owned()];
     group.preload_scripts = samples::config::some().preload_scripts;
@@ -122,9 +194,16 @@ fn full() -> GroupConfig {
 #[test]
 fn every_option_comes_back_from_its_texts() {
     for row in option::rows() {
-        assert_eq!(row.texts(&GroupConfig::new("", "")).unwrap(), Vec::<String>::new(), "{} has its default", row.name);
+        assert_eq!(
+            row.texts(&GroupConfig::new("", "")).unwrap(),
+            Vec::<String>::new(),
+            "{} has its default",
+            row.name
+        );
         for value in VALUES {
-            let Ok(group) = set(row.name, value) else { continue };
+            let Ok(group) = set(row.name, value) else {
+                continue;
+            };
             let mut again = GroupConfig::new("site", "test");
             for text in row.texts(&group).unwrap() {
                 again.set(row.name, &text).unwrap();
@@ -140,18 +219,34 @@ fn every_option_comes_back_from_its_texts() {
     let mut travelled = BTreeSet::new();
     for group in [full, other] {
         travelled.extend(group.options().unwrap().into_iter().map(|(name, _)| name));
-        assert_eq!(decode::<GroupConfig>(&encode(&group).unwrap()).unwrap(), group);
+        assert_eq!(
+            decode::<GroupConfig>(&encode(&group).unwrap()).unwrap(),
+            group
+        );
     }
-    let missing: Vec<_> = option::rows().iter().filter(|row| !travelled.contains(row.name)).collect();
-    assert!(missing.is_empty(), "the sample has no value for {missing:?}");
+    let missing: Vec<_> = option::rows()
+        .iter()
+        .filter(|row| !travelled.contains(row.name))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "the sample has no value for {missing:?}"
+    );
 }
 
 #[test]
 fn what_directives_say_is_no_option() {
-    for row in option::rows().iter().filter(|row| !option::TABLE.iter().any(|public| public.name == row.name)) {
+    for row in option::rows()
+        .iter()
+        .filter(|row| !option::TABLE.iter().any(|public| public.name == row.name))
+    {
         for value in ["On", "2", "text", "{}"] {
             let error = set(row.name, value).expect_err(row.name);
-            assert!(matches!(error, OptionError::Unknown { .. }), "{}={value}", row.name);
+            assert!(
+                matches!(error, OptionError::Unknown { .. }),
+                "{}={value}",
+                row.name
+            );
         }
     }
     assert!(option::TABLE.len() < option::rows().len());
@@ -159,21 +254,46 @@ fn what_directives_say_is_no_option() {
 
 #[test]
 fn an_interpreter_as_a_prefix_comes_back() {
-    for given in ["/srv/bin/python3/lib/python3", "/srv/lib/python/lib/python3.9", "/srv/venv"] {
+    for given in [
+        "/srv/bin/python3/lib/python3",
+        "/srv/lib/python/lib/python3.9",
+        "/srv/venv",
+    ] {
         let group = set("python-home", given).unwrap();
-        assert_eq!(decode::<GroupConfig>(&encode(&group).unwrap()).unwrap(), group, "{given}");
+        assert_eq!(
+            decode::<GroupConfig>(&encode(&group).unwrap()).unwrap(),
+            group,
+            "{given}"
+        );
     }
 }
 
 #[test]
 fn long_and_odd_times_come_back() {
-    for value in ["4294967295h", "4294967295m", "4294967295", "4294967295ms", "1ms", "61m", "3600s", "0"] {
+    for value in [
+        "4294967295h",
+        "4294967295m",
+        "4294967295",
+        "4294967295ms",
+        "1ms",
+        "61m",
+        "3600s",
+        "0",
+    ] {
         let group = set("request-timeout", value).unwrap();
-        assert_eq!(decode::<GroupConfig>(&encode(&group).unwrap()).unwrap(), group, "{value}");
+        assert_eq!(
+            decode::<GroupConfig>(&encode(&group).unwrap()).unwrap(),
+            group,
+            "{value}"
+        );
     }
     for value in ["0.000001", "0.1", "3600", "0.333333", "1234.567891"] {
         let group = set("switch-interval", value).unwrap();
-        assert_eq!(decode::<GroupConfig>(&encode(&group).unwrap()).unwrap(), group, "{value}");
+        assert_eq!(
+            decode::<GroupConfig>(&encode(&group).unwrap()).unwrap(),
+            group,
+            "{value}"
+        );
     }
 }
 
@@ -185,21 +305,36 @@ fn an_option_of_another_release_is_kept_and_told() {
     assert_eq!(read.unread, [samples::config::unread()]);
     assert_eq!(read, group, "all others are as they were");
     let why = read.not_understood().unwrap();
-    assert!(why.contains("`hover-height`") && why.contains("release"), "{why}");
+    assert!(
+        why.contains("`hover-height`") && why.contains("release"),
+        "{why}"
+    );
     let again: GroupConfig = decode(&encode(&read).unwrap()).unwrap();
-    assert_eq!(again, group, "it goes through a release that does not know it");
+    assert_eq!(
+        again, group,
+        "it goes through a release that does not know it"
+    );
     let mut known = group;
-    known.unread = vec![option::Unread { name: "threads".into(), value: "many".into(), reason: String::new() }];
+    known.unread = vec![option::Unread {
+        name: "threads".into(),
+        value: "many".into(),
+        reason: String::new(),
+    }];
     let read: GroupConfig = decode(&encode(&known).unwrap()).unwrap();
-    assert!(read.not_understood().unwrap().contains("option `threads`: `many`"));
+    assert!(
+        read.not_understood()
+            .unwrap()
+            .contains("option `threads`: `many`")
+    );
     assert_eq!(GroupConfig::new("a", "b").not_understood(), None);
 }
 
 #[test]
 fn every_option_takes_some_value_and_changes_something() {
     for row in option::TABLE {
-        let changed =
-            |value: &&str| set(row.name, value).is_ok_and(|config| config != GroupConfig::new("site", "test"));
+        let changed = |value: &&str| {
+            set(row.name, value).is_ok_and(|config| config != GroupConfig::new("site", "test"))
+        };
         assert!(VALUES.iter().any(changed), "{}", row.name);
     }
 }
@@ -238,7 +373,12 @@ fn no_option_panics_and_each_names_itself() {
     for row in option::TABLE {
         for value in nasty {
             if let Err(error) = set(row.name, value) {
-                assert!(error.to_string().starts_with(&format!("option `{}`: ", row.name)), "{error}");
+                assert!(
+                    error
+                        .to_string()
+                        .starts_with(&format!("option `{}`: ", row.name)),
+                    "{error}"
+                );
             }
         }
     }
@@ -246,9 +386,11 @@ fn no_option_panics_and_each_names_itself() {
 
 #[test]
 fn numbers_end_where_they_say() {
-    for (name, least, most) in
-        [("threads", "0", "65533"), ("listen-backlog", "1", "65535"), ("restart-burst", "1", "1000000")]
-    {
+    for (name, least, most) in [
+        ("threads", "0", "65533"),
+        ("listen-backlog", "1", "65535"),
+        ("restart-burst", "1", "1000000"),
+    ] {
         assert!(set(name, least).is_ok() && set(name, most).is_ok());
         let above = (most.parse::<u64>().unwrap() + 1).to_string();
         assert!(refused(name, &above).contains(most));
@@ -264,13 +406,36 @@ fn numbers_end_where_they_say() {
 
 #[test]
 fn times_and_sizes_have_units_and_do_not_overflow() {
-    assert_eq!(set("startup-timeout", "1500ms").unwrap().startup_timeout, Duration::from_millis(1500));
-    assert_eq!(set("startup-timeout", "2h").unwrap().startup_timeout, Duration::from_secs(7200));
-    assert_eq!(set("startup-timeout", "4294967295h").unwrap().startup_timeout.as_secs(), u64::from(u32::MAX) * 3600);
+    assert_eq!(
+        set("startup-timeout", "1500ms").unwrap().startup_timeout,
+        Duration::from_millis(1500)
+    );
+    assert_eq!(
+        set("startup-timeout", "2h").unwrap().startup_timeout,
+        Duration::from_secs(7200)
+    );
+    assert_eq!(
+        set("startup-timeout", "4294967295h")
+            .unwrap()
+            .startup_timeout
+            .as_secs(),
+        u64::from(u32::MAX) * 3600
+    );
     refused("startup-timeout", "1.5");
     refused("startup-timeout", "10 s");
-    assert_eq!(set("response-flush-delay", "5").unwrap().response_flush_delay, Duration::from_millis(5));
-    for (value, bytes) in [("1K", 1 << 10), ("1kb", 1 << 10), ("3MiB", 3 << 20), ("2g", 2 << 30), ("7", 7)] {
+    assert_eq!(
+        set("response-flush-delay", "5")
+            .unwrap()
+            .response_flush_delay,
+        Duration::from_millis(5)
+    );
+    for (value, bytes) in [
+        ("1K", 1 << 10),
+        ("1kb", 1 << 10),
+        ("3MiB", 3 << 20),
+        ("2g", 2 << 30),
+        ("7", 7),
+    ] {
         assert_eq!(set("memory-limit", value).unwrap().memory_limit, bytes);
     }
     refused("memory-limit", "17179869184G");
@@ -280,8 +445,16 @@ fn times_and_sizes_have_units_and_do_not_overflow() {
 
 #[test]
 fn a_switch_interval_is_never_zero() {
-    assert_eq!(set("switch-interval", "0.005").unwrap().switch_interval_us, Some(5000));
-    assert_eq!(set("switch-interval", "0.000001").unwrap().switch_interval_us, Some(1));
+    assert_eq!(
+        set("switch-interval", "0.005").unwrap().switch_interval_us,
+        Some(5000)
+    );
+    assert_eq!(
+        set("switch-interval", "0.000001")
+            .unwrap()
+            .switch_interval_us,
+        Some(1)
+    );
     for value in ["0", "0.0000001", "-1", "NaN", "inf", "3601"] {
         refused("switch-interval", value);
     }
@@ -294,7 +467,10 @@ fn repeated_options() {
     config.set("env", "B=").unwrap();
     config.set("env", "C=x=y").unwrap();
     let pair = |key: &str, text: &str| (key.to_owned(), text.to_owned());
-    assert_eq!(config.env, [pair("A", "1"), pair("B", ""), pair("C", "x=y")]);
+    assert_eq!(
+        config.env,
+        [pair("A", "1"), pair("B", ""), pair("C", "x=y")]
+    );
     config.set("threads", "3").unwrap();
     config.set("threads", "4").unwrap();
     assert_eq!(config.threads, 4, "the last one wins");
@@ -305,7 +481,10 @@ fn repeated_options() {
 
 #[test]
 fn lists() {
-    let groups = set("supplementary-groups", "video, audio").unwrap().supplementary_groups.unwrap();
+    let groups = set("supplementary-groups", "video, audio")
+        .unwrap()
+        .supplementary_groups
+        .unwrap();
     assert_eq!(groups, ["video", "audio"]);
     refused("supplementary-groups", "video,,audio");
     let path = set("python-path", ":/a::/b:").unwrap().python_path;
@@ -318,6 +497,9 @@ fn a_near_miss_is_suggested_and_a_far_one_is_not() {
     assert!(hint("Threads").ends_with("did you mean `threads`?"));
     assert!(hint("request_timeout").ends_with("did you mean `request-timeout`?"));
     assert!(hint("envs").ends_with("did you mean `env`?"));
-    assert_eq!(hint("request-time-out"), "unknown option `request-time-out`; did you mean `request-timeout`?");
+    assert_eq!(
+        hint("request-time-out"),
+        "unknown option `request-time-out`; did you mean `request-timeout`?"
+    );
     assert_eq!(hint("frobnicate"), "unknown option `frobnicate`");
 }

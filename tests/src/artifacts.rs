@@ -43,7 +43,10 @@ pub fn target_directory() -> PathBuf {
     program
         .ancestors()
         .find(|path| path.join("CACHEDIR.TAG").exists())
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target"), Path::to_path_buf)
+        .map_or_else(
+            || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target"),
+            Path::to_path_buf,
+        )
 }
 
 fn release_directory() -> PathBuf {

@@ -33,10 +33,14 @@ pub fn post_head(path: &str, fields: &str) -> String {
 /// If it does not note it in time.
 #[must_use]
 pub fn seen(httpd: &Httpd, id: &str) -> Json {
-    eventually(&format!("the application notes what it saw of {id}"), NOTED, || {
-        let seen = httpd.get(&format!("/body/seen?id={id}")).json();
-        (!seen.is_null()).then_some(seen)
-    })
+    eventually(
+        &format!("the application notes what it saw of {id}"),
+        NOTED,
+        || {
+            let seen = httpd.get(&format!("/body/seen?id={id}")).json();
+            (!seen.is_null()).then_some(seen)
+        },
+    )
 }
 
 /// How often the application was called with this id.
@@ -51,7 +55,11 @@ pub fn calls(httpd: &Httpd, id: &str) -> Json {
 /// If it is not there or does not read them.
 #[must_use]
 pub fn piped(program: &str, bytes: &[u8]) -> Vec<u8> {
-    let mut child = Command::new(program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it is there");
+    let mut child = Command::new(program)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it is there");
     let mut stdin = child.stdin.take().expect("it was asked for");
     let bytes = bytes.to_vec();
     let feeder = thread::spawn(move || stdin.write_all(&bytes));

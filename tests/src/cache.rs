@@ -35,8 +35,11 @@ pub fn directory() -> PathBuf {
 /// Whether every user can enter this directory and all above it.
 #[must_use]
 pub fn open_to_all(path: &Path) -> bool {
-    let Ok(path) = path.canonicalize() else { return false };
-    path.ancestors().all(|part| fs::metadata(part).is_ok_and(|meta| meta.permissions().mode() & 0o005 == 0o005))
+    let Ok(path) = path.canonicalize() else {
+        return false;
+    };
+    path.ancestors()
+        .all(|part| fs::metadata(part).is_ok_and(|meta| meta.permissions().mode() & 0o005 == 0o005))
 }
 
 /// Makes a directory that others may read, whatever the umask is.
@@ -44,7 +47,8 @@ pub fn open_to_all(path: &Path) -> bool {
 /// # Panics
 /// If that fails.
 pub fn make_readable_directory(path: &Path) {
-    fs::create_dir_all(path).unwrap_or_else(|error| panic!("failed to make `{}`: {error}", path.display()));
+    fs::create_dir_all(path)
+        .unwrap_or_else(|error| panic!("failed to make `{}`: {error}", path.display()));
     let _ = fs::set_permissions(path, fs::Permissions::from_mode(0o755));
 }
 
@@ -57,8 +61,11 @@ pub fn entry(name: &str, make: impl FnOnce(&Path) -> Result<(), String>) -> Path
     let directory = directory();
     let path = directory.join(name);
     let done = directory.join(format!("{name}.done"));
-    let lock = File::create(directory.join(format!("{name}.lock"))).expect("the cache can be written");
-    let _lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| error).expect("a lock is to be had");
+    let lock =
+        File::create(directory.join(format!("{name}.lock"))).expect("the cache can be written");
+    let _lock = Flock::lock(lock, FlockArg::LockExclusive)
+        .map_err(|(_, error)| error)
+        .expect("a lock is to be had");
     if !done.exists() {
         let _ = fs::remove_dir_all(&path);
         if let Err(reason) = make(&path) {

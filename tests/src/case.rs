@@ -68,7 +68,9 @@ pub fn on_every_mpm(limit: Limit, body: impl Fn(Mpm) + Send + Sync + 'static) {
     let running = Mpm::ALL.map(|mpm| {
         let body = Arc::clone(&body);
         let thread = thread::Builder::new().name(name.clone());
-        thread.spawn(move || case(limit, move || body(mpm))).expect("a thread can be made")
+        thread
+            .spawn(move || case(limit, move || body(mpm)))
+            .expect("a thread can be made")
     });
     for outcome in running.map(thread::JoinHandle::join) {
         if let Err(cause) = outcome {
@@ -108,7 +110,11 @@ fn run(Limit(limit): Limit, body: impl FnOnce() + Send + 'static) {
             }
         }
         Err(RecvTimeoutError::Timeout) => {
-            for server in servers.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            for server in servers
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .iter()
+            {
                 show(&server.report());
                 server.kill();
             }
@@ -121,13 +127,19 @@ fn run(Limit(limit): Limit, body: impl FnOnce() + Send + 'static) {
 pub(crate) fn started(server: Arc<dyn Server>) {
     SERVERS.with_borrow(|servers| {
         if let Some(servers) = servers {
-            servers.lock().unwrap_or_else(PoisonError::into_inner).push(server);
+            servers
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(server);
         }
     });
 }
 
 /// Prints what the test runner keeps and shows if the case fails.
-#[expect(clippy::print_stderr, reason = "only the print macros are captured by the test runner")]
+#[expect(
+    clippy::print_stderr,
+    reason = "only the print macros are captured by the test runner"
+)]
 pub(crate) fn show(text: &str) {
     eprintln!("{text}");
 }

@@ -61,7 +61,13 @@ impl Checked {
             (threads.len() <= 1).then_some(())
         });
         let descriptors = count_all(&httpd);
-        Self { httpd, supervisor, descriptors, passed: 0, failures: Vec::new() }
+        Self {
+            httpd,
+            supervisor,
+            descriptors,
+            passed: 0,
+            failures: Vec::new(),
+        }
     }
 
     /// The server.
@@ -92,8 +98,12 @@ impl Checked {
         if complaints.is_empty() {
             self.passed += 1;
         } else {
-            let said: Vec<String> =
-                self.log_from(before).lines().take(40).map(|line| format!("    log: {line}\n")).collect();
+            let said: Vec<String> = self
+                .log_from(before)
+                .lines()
+                .take(40)
+                .map(|line| format!("    log: {line}\n"))
+                .collect();
             let failure = format!("{name}\n  {}\n{}", complaints.join("\n  "), said.concat());
             show(&format!("FAILED {failure}"));
             self.failures.push(name.to_owned());
@@ -107,7 +117,12 @@ impl Checked {
     pub fn finish(mut self) {
         self.look_at_descriptors();
         self.look_at_groups();
-        let Self { httpd, passed, failures, .. } = self;
+        let Self {
+            httpd,
+            passed,
+            failures,
+            ..
+        } = self;
         if failures.is_empty() {
             httpd.stop();
         }
@@ -146,7 +161,9 @@ impl Checked {
         }
         let log = self.log_from(before);
         for line in log.lines() {
-            let crashed = ["exit signal", "panicked", "AH00052"].iter().any(|sign| line.contains(sign));
+            let crashed = ["exit signal", "panicked", "AH00052"]
+                .iter()
+                .any(|sign| line.contains(sign));
             if crashed || (matches!(expected, Log::Quiet) && is_error(line)) {
                 complaints.push(format!("unexpected in the error log: {line}"));
             }
@@ -172,9 +189,14 @@ impl Checked {
         if self.supervisor.is_none() {
             return;
         }
-        if until(Duration::from_secs(15), || busy(&self.httpd).is_none().then_some(())).is_none() {
+        if until(Duration::from_secs(15), || {
+            busy(&self.httpd).is_none().then_some(())
+        })
+        .is_none()
+        {
             show(&format!("requests are left: {:?}", busy(&self.httpd)));
-            self.failures.push("a request was left in a worker or a queue".to_owned());
+            self.failures
+                .push("a request was left in a worker or a queue".to_owned());
         }
     }
 
@@ -184,14 +206,24 @@ impl Checked {
         // that a request left behind stays.
         let settled = until(Duration::from_secs(10), || {
             let now = count_all(&self.httpd);
-            let most = self.descriptors.values().map(|before| before.others).max().unwrap_or_default();
+            let most = self
+                .descriptors
+                .values()
+                .map(|before| before.others)
+                .max()
+                .unwrap_or_default();
             let leaked = self.descriptors.iter().any(|(pid, before)| {
-                now.get(pid).is_some_and(|now| now.others > most || now.sockets > before.sockets + POOLED)
+                now.get(pid)
+                    .is_some_and(|now| now.others > most || now.sockets > before.sockets + POOLED)
             });
             (!leaked).then_some(())
         });
         if settled.is_none() {
-            show(&format!("descriptors before {:?} and after {:?}", self.descriptors, count_all(&self.httpd)));
+            show(&format!(
+                "descriptors before {:?} and after {:?}",
+                self.descriptors,
+                count_all(&self.httpd)
+            ));
             self.failures.push("descriptors were leaked".to_owned());
         }
     }
@@ -200,28 +232,53 @@ impl Checked {
 /// What the supervisor says of requests that run or wait in any group. The group
 /// `hostile` may claim what it likes.
 fn busy(httpd: &Httpd) -> Option<String> {
-    let Some(socket) = control::socket(httpd.root()) else { return Some("there is no control socket".to_owned()) };
-    let said = Command::new(artifacts::wsgid()).args(["status", "--json", "--socket"]).arg(socket).output();
-    let text = said.map(|said| String::from_utf8_lossy(&said.stdout).into_owned()).unwrap_or_default();
+    let Some(socket) = control::socket(httpd.root()) else {
+        return Some("there is no control socket".to_owned());
+    };
+    let said = Command::new(artifacts::wsgid())
+        .args(["status", "--json", "--socket"])
+        .arg(socket)
+        .output();
+    let text = said
+        .map(|said| String::from_utf8_lossy(&said.stdout).into_owned())
+        .unwrap_or_default();
     let status: Json = serde_json::from_str(&text).unwrap_or_default();
-    let Some(groups) = status["groups"].as_array() else { return Some(format!("no status: {text}")) };
+    let Some(groups) = status["groups"].as_array() else {
+        return Some(format!("no status: {text}"));
+    };
     let groups = groups.iter().filter(|group| group["name"] != "hostile");
-    let pools: Vec<&Json> = groups.filter_map(|group| group["pools"].as_array()).flatten().collect();
-    let workers = pools.iter().filter_map(|pool| pool["workers"].as_array()).flatten();
-    let running: u64 = workers.filter_map(|worker| worker["in_flight"].as_u64()).sum();
-    let waiting: u64 = pools.iter().filter_map(|pool| pool["waiting"].as_u64()).sum();
+    let pools: Vec<&Json> = groups
+        .filter_map(|group| group["pools"].as_array())
+        .flatten()
+        .collect();
+    let workers = pools
+        .iter()
+        .filter_map(|pool| pool["workers"].as_array())
+        .flatten();
+    let running: u64 = workers
+        .filter_map(|worker| worker["in_flight"].as_u64())
+        .sum();
+    let waiting: u64 = pools
+        .iter()
+        .filter_map(|pool| pool["waiting"].as_u64())
+        .sum();
     (running + waiting > 0).then_some(text)
 }
 
 /// Whether a line of the log has level error or worse.
 #[must_use]
 pub fn is_error(line: &str) -> bool {
-    [":error]", ":crit]", ":alert]", ":emerg]"].iter().any(|level| line.contains(level))
+    [":error]", ":crit]", ":alert]", ":emerg]"]
+        .iter()
+        .any(|level| line.contains(level))
 }
 
 /// Of httpd's own processes: the supervisor has more with every worker.
 fn count_all(httpd: &Httpd) -> BTreeMap<Pid, Counted> {
-    children(httpd).into_iter().map(|pid| (pid, count(pid))).collect()
+    children(httpd)
+        .into_iter()
+        .map(|pid| (pid, count(pid)))
+        .collect()
 }
 
 fn children(httpd: &Httpd) -> Vec<Pid> {
@@ -233,6 +290,12 @@ fn children(httpd: &Httpd) -> Vec<Pid> {
 
 fn count(pid: Pid) -> Counted {
     let all = pid.descriptors();
-    let sockets = all.values().filter(|what| what.starts_with("socket:")).count();
-    Counted { sockets, others: all.len() - sockets }
+    let sockets = all
+        .values()
+        .filter(|what| what.starts_with("socket:"))
+        .count();
+    Counted {
+        sockets,
+        others: all.len() - sockets,
+    }
 }

@@ -35,25 +35,39 @@ impl Request {
     /// A request without a body.
     #[must_use]
     pub fn new(method: &str, path: &str) -> Self {
-        Self { method: method.to_owned(), path: path.to_owned(), headers: Vec::new(), body: Body::None }
+        Self {
+            method: method.to_owned(),
+            path: path.to_owned(),
+            headers: Vec::new(),
+            body: Body::None,
+        }
     }
 
     /// A POST.
     #[must_use]
     pub fn post(path: &str, body: impl Into<Vec<u8>>) -> Self {
-        Self { body: Body::Bytes(body.into()), ..Self::new("POST", path) }
+        Self {
+            body: Body::Bytes(body.into()),
+            ..Self::new("POST", path)
+        }
     }
 
     /// A POST with a chunked body.
     #[must_use]
     pub fn post_chunks(path: &str, chunks: &[&[u8]]) -> Self {
-        Self { body: Body::Chunks(chunks.iter().map(|chunk| chunk.to_vec()).collect()), ..Self::new("POST", path) }
+        Self {
+            body: Body::Chunks(chunks.iter().map(|chunk| chunk.to_vec()).collect()),
+            ..Self::new("POST", path)
+        }
     }
 
     /// A POST of so many bytes of the pattern.
     #[must_use]
     pub fn post_pattern(path: &str, len: u64) -> Self {
-        Self { body: Body::Pattern(len), ..Self::new("POST", path) }
+        Self {
+            body: Body::Pattern(len),
+            ..Self::new("POST", path)
+        }
     }
 
     /// One more header.
@@ -65,7 +79,11 @@ impl Request {
 
     fn head(&self, address: SocketAddr) -> String {
         let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.path);
-        if !self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+        if !self
+            .headers
+            .iter()
+            .any(|(name, _)| name.eq_ignore_ascii_case("host"))
+        {
             head += &format!("Host: {address}\r\n");
         }
         for (name, value) in &self.headers {
@@ -100,7 +118,10 @@ impl Response {
     /// The value of the first field with this name.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(have, _)| have.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(have, _)| have.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     /// The body as text.
@@ -116,7 +137,8 @@ impl Response {
     #[must_use]
     pub fn json(&self) -> Json {
         assert_eq!(self.status, 200, "{}", self.text());
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("not JSON ({error}): {}", self.text()))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("not JSON ({error}): {}", self.text()))
     }
 
     fn length(&self, method: &str) -> Length {
@@ -124,10 +146,15 @@ impl Response {
         if empty {
             return Length::Known(0);
         }
-        if self.header("Transfer-Encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked")) {
+        if self
+            .header("Transfer-Encoding")
+            .is_some_and(|value| value.eq_ignore_ascii_case("chunked"))
+        {
             return Length::Chunked;
         }
-        self.header("Content-Length").and_then(|value| value.parse().ok()).map_or(Length::UntilClose, Length::Known)
+        self.header("Content-Length")
+            .and_then(|value| value.parse().ok())
+            .map_or(Length::UntilClose, Length::Known)
     }
 }
 
@@ -163,7 +190,10 @@ impl fmt::Display for ClientError {
             Self::Connect(error) => write!(out, "failed to connect: {error}"),
             Self::Closed => write!(out, "the connection was closed before any response"),
             Self::Truncated { status, received } => {
-                write!(out, "the response was cut off after {received} bytes of the body (status {status:?})")
+                write!(
+                    out,
+                    "the response was cut off after {received} bytes of the body (status {status:?})"
+                )
             }
             Self::Malformed(what) => write!(out, "not HTTP: {what}"),
             Self::Timeout => write!(out, "no byte for {TIMEOUT:?}"),
@@ -185,7 +215,11 @@ impl Client {
     /// A client that connects with its first request.
     #[must_use]
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, connection: None, timeout: TIMEOUT }
+        Self {
+            address,
+            connection: None,
+            timeout: TIMEOUT,
+        }
     }
 
     /// Sets how long it waits for a byte.
@@ -220,7 +254,8 @@ impl Client {
     /// If there is no complete response.
     pub fn send(&mut self, request: &Request) -> Result<Response, ClientError> {
         let mut body = Vec::new();
-        let mut response = self.send_with(request, &mut |piece: &[u8]| body.extend_from_slice(piece))?;
+        let mut response =
+            self.send_with(request, &mut |piece: &[u8]| body.extend_from_slice(piece))?;
         response.body = body;
         Ok(response)
     }
@@ -229,12 +264,19 @@ impl Client {
     ///
     /// # Errors
     /// If there is no complete response.
-    pub fn send_with(&mut self, request: &Request, sink: &mut dyn FnMut(&[u8])) -> Result<Response, ClientError> {
+    pub fn send_with(
+        &mut self,
+        request: &Request,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Result<Response, ClientError> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => self.connect()?,
         };
-        let writer = connection.get_ref().try_clone().map_err(ClientError::Connect)?;
+        let writer = connection
+            .get_ref()
+            .try_clone()
+            .map_err(ClientError::Connect)?;
         let address = self.address;
         let (result, sent_all) = thread::scope(|scope| {
             let large = matches!(request.body, Body::Pattern(_));
@@ -258,7 +300,9 @@ impl Client {
             (result, sent_all)
         });
         let response = result?;
-        let close = response.header("Connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
+        let close = response
+            .header("Connection")
+            .is_some_and(|value| value.eq_ignore_ascii_case("close"));
         if sent_all && !close && !matches!(response.length(&request.method), Length::UntilClose) {
             self.connection = Some(connection);
         }
@@ -266,10 +310,15 @@ impl Client {
     }
 
     fn connect(&self) -> Result<BufReader<TcpStream>, ClientError> {
-        let stream = TcpStream::connect_timeout(&self.address, self.timeout).map_err(ClientError::Connect)?;
+        let stream = TcpStream::connect_timeout(&self.address, self.timeout)
+            .map_err(ClientError::Connect)?;
         stream.set_nodelay(true).map_err(ClientError::Connect)?;
-        stream.set_read_timeout(Some(self.timeout)).map_err(ClientError::Connect)?;
-        stream.set_write_timeout(Some(self.timeout)).map_err(ClientError::Connect)?;
+        stream
+            .set_read_timeout(Some(self.timeout))
+            .map_err(ClientError::Connect)?;
+        stream
+            .set_write_timeout(Some(self.timeout))
+            .map_err(ClientError::Connect)?;
         Ok(BufReader::with_capacity(64 * 1024, stream))
     }
 }
@@ -307,7 +356,11 @@ fn send_request(mut to: &TcpStream, request: &Request, address: SocketAddr) -> i
 
 type Connection = BufReader<TcpStream>;
 
-fn receive(from: &mut Connection, method: &str, sink: &mut dyn FnMut(&[u8])) -> Result<Response, ClientError> {
+fn receive(
+    from: &mut Connection,
+    method: &str,
+    sink: &mut dyn FnMut(&[u8]),
+) -> Result<Response, ClientError> {
     let mut interim = Vec::new();
     let mut response = loop {
         let response = receive_head(from, !interim.is_empty())?;
@@ -317,7 +370,11 @@ fn receive(from: &mut Connection, method: &str, sink: &mut dyn FnMut(&[u8])) -> 
         interim.push(response.status);
     };
     response.interim = interim;
-    let mut body = BodyReader { status: response.status, received: 0, sink };
+    let mut body = BodyReader {
+        status: response.status,
+        received: 0,
+        sink,
+    };
     match response.length(method) {
         Length::Known(len) => body.exactly(from, len)?,
         Length::Chunked => body.chunked(from)?,
@@ -329,7 +386,9 @@ fn receive(from: &mut Connection, method: &str, sink: &mut dyn FnMut(&[u8])) -> 
 fn receive_head(from: &mut Connection, begun: bool) -> Result<Response, ClientError> {
     let first = match receive_line(from) {
         Ok(line) => line,
-        Err(ClientError::Truncated { received: 0, .. }) if !begun => return Err(ClientError::Closed),
+        Err(ClientError::Truncated { received: 0, .. }) if !begun => {
+            return Err(ClientError::Closed);
+        }
         Err(error) => return Err(error),
     };
     let mut words = first.splitn(3, ' ');
@@ -338,21 +397,32 @@ fn receive_head(from: &mut Connection, begun: bool) -> Result<Response, ClientEr
     let (true, Some(status)) = (version.starts_with("HTTP/1."), status) else {
         return Err(ClientError::Malformed(first));
     };
-    let mut response = Response { status, reason: words.next().unwrap_or_default().to_owned(), ..Response::default() };
+    let mut response = Response {
+        status,
+        reason: words.next().unwrap_or_default().to_owned(),
+        ..Response::default()
+    };
     loop {
         let line = receive_line(from)?;
         if line.is_empty() {
             return Ok(response);
         }
-        let Some((name, value)) = line.split_once(':') else { return Err(ClientError::Malformed(line)) };
-        response.headers.push((name.to_owned(), value.trim().to_owned()));
+        let Some((name, value)) = line.split_once(':') else {
+            return Err(ClientError::Malformed(line));
+        };
+        response
+            .headers
+            .push((name.to_owned(), value.trim().to_owned()));
     }
 }
 
 /// A line of the head, as latin-1.
 fn receive_line(from: &mut Connection) -> Result<String, ClientError> {
     let mut line = Vec::new();
-    let cut = |received| ClientError::Truncated { status: None, received };
+    let cut = |received| ClientError::Truncated {
+        status: None,
+        received,
+    };
     match from.by_ref().take(LINE_MAX).read_until(b'\n', &mut line) {
         Ok(_) if line.ends_with(b"\r\n") => {
             line.truncate(line.len() - 2);
@@ -365,7 +435,10 @@ fn receive_line(from: &mut Connection) -> Result<String, ClientError> {
 }
 
 fn is_timeout(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    )
 }
 
 struct BodyReader<'a> {
@@ -376,7 +449,10 @@ struct BodyReader<'a> {
 
 impl BodyReader<'_> {
     fn cut(&self) -> ClientError {
-        ClientError::Truncated { status: Some(self.status), received: self.received }
+        ClientError::Truncated {
+            status: Some(self.status),
+            received: self.received,
+        }
     }
 
     /// Takes what is there, at most `len` bytes; 0 is the end of the connection.
@@ -410,10 +486,15 @@ impl BodyReader<'_> {
         loop {
             let line = receive_line(from).map_err(|error| self.with_body(error))?;
             let size = line.split(';').next().unwrap_or_default().trim();
-            let Ok(size) = u64::from_str_radix(size, 16) else { return Err(ClientError::Malformed(line)) };
+            let Ok(size) = u64::from_str_radix(size, 16) else {
+                return Err(ClientError::Malformed(line));
+            };
             self.exactly(from, size)?;
             if size == 0 {
-                while !receive_line(from).map_err(|error| self.with_body(error))?.is_empty() {}
+                while !receive_line(from)
+                    .map_err(|error| self.with_body(error))?
+                    .is_empty()
+                {}
                 return Ok(());
             }
             let end = receive_line(from).map_err(|error| self.with_body(error))?;
@@ -444,13 +525,18 @@ impl BodyReader<'_> {
 #[must_use]
 pub fn raw(address: SocketAddr, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).expect("the server takes connections");
-    stream.set_read_timeout(Some(TIMEOUT)).expect("a socket has a timeout");
+    stream
+        .set_read_timeout(Some(TIMEOUT))
+        .expect("a socket has a timeout");
     // The server may refuse before it has read all.
     let _ = stream.write_all(bytes);
     let mut answer = Vec::new();
     match stream.read_to_end(&mut answer) {
         Err(error) if is_timeout(&error) => {
-            panic!("the server kept the connection: {}", String::from_utf8_lossy(&answer))
+            panic!(
+                "the server kept the connection: {}",
+                String::from_utf8_lossy(&answer)
+            )
         }
         // A reset after the answer is an end, too.
         Ok(_) | Err(_) => answer.into_iter().map(char::from).collect(),

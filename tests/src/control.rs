@@ -24,10 +24,19 @@ pub struct Said {
 #[must_use]
 pub fn command(httpd: &Httpd, args: &[&str]) -> Option<Said> {
     let socket = socket(httpd.root())?;
-    let out = Command::new(artifacts::wsgid()).args(args).arg("--socket").arg(socket).output();
+    let out = Command::new(artifacts::wsgid())
+        .args(args)
+        .arg("--socket")
+        .arg(socket)
+        .output();
     let out = out.expect("wsgid can be run");
-    let text = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).trim().to_owned();
-    Some(Said { code: out.status.code().unwrap_or(-1), text })
+    let text = String::from_utf8_lossy(&[out.stdout, out.stderr].concat())
+        .trim()
+        .to_owned();
+    Some(Said {
+        code: out.status.code().unwrap_or(-1),
+        text,
+    })
 }
 
 /// The supervisor's status, if it answers.
@@ -41,14 +50,24 @@ pub fn status(httpd: &Httpd) -> Option<Json> {
 #[must_use]
 pub fn pools(status: &Json, group: &str) -> Vec<Json> {
     let groups = status["groups"].as_array().into_iter().flatten();
-    groups.filter(|have| have["name"] == group).flat_map(|have| have["pools"].as_array().cloned()).flatten().collect()
+    groups
+        .filter(|have| have["name"] == group)
+        .flat_map(|have| have["pools"].as_array().cloned())
+        .flatten()
+        .collect()
 }
 
 /// The workers of a pool that are ready.
 #[must_use]
 pub fn ready(pool: &Json) -> Vec<Pid> {
-    let workers = pool["workers"].as_array().into_iter().flatten().filter(|worker| worker["state"] == "ready");
-    workers.filter_map(|worker| Pid::current(worker["pid"].as_i64()?.try_into().ok()?)).collect()
+    let workers = pool["workers"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|worker| worker["state"] == "ready");
+    workers
+        .filter_map(|worker| Pid::current(worker["pid"].as_i64()?.try_into().ok()?))
+        .collect()
 }
 
 /// The workers of a group that are ready, and running to the kernel; `None` if
@@ -56,7 +75,13 @@ pub fn ready(pool: &Json) -> Vec<Pid> {
 #[must_use]
 pub fn workers(httpd: &Httpd, group: &str) -> Option<Vec<Pid>> {
     let status = status(httpd)?;
-    Some(pools(&status, group).iter().flat_map(ready).filter(|pid| pid.alive()).collect())
+    Some(
+        pools(&status, group)
+            .iter()
+            .flat_map(ready)
+            .filter(|pid| pid.alive())
+            .collect(),
+    )
 }
 
 /// The socket for commands, if there is one below this directory.

@@ -105,7 +105,11 @@ pub struct Answer {
 impl fmt::Debug for Answer {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let body: String = self.text().chars().take(300).collect();
-        write!(out, "exit {} {:?}, interim {:?}, head {:?}, ", self.exit, self.complaint, self.interim, self.head)?;
+        write!(
+            out,
+            "exit {} {:?}, interim {:?}, head {:?}, ",
+            self.exit, self.complaint, self.interim, self.head
+        )?;
         write!(out, "{} bytes of body: {body:?}", self.body.len())
     }
 }
@@ -136,7 +140,8 @@ impl Answer {
     #[must_use]
     pub fn json(&self) -> Json {
         assert!(self.complete() && self.status() == 200, "{self:?}");
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("not JSON ({error}): {}", self.text()))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("not JSON ({error}): {}", self.text()))
     }
 }
 
@@ -153,9 +158,20 @@ impl Curl {
     #[must_use]
     pub fn new(transport: Transport, url: &str) -> Self {
         let mut command = Command::new("curl");
-        command.args(["--silent", "--show-error", "--insecure", "--max-time", "60", "--path-as-is"]);
+        command.args([
+            "--silent",
+            "--show-error",
+            "--insecure",
+            "--max-time",
+            "60",
+            "--path-as-is",
+        ]);
         command.arg(transport.option()).arg(url);
-        Self { command, body: None, head_only: false }
+        Self {
+            command,
+            body: None,
+            head_only: false,
+        }
     }
 
     /// Options of curl's own.
@@ -182,14 +198,28 @@ impl Curl {
     #[must_use]
     pub fn post(mut self, body: Vec<u8>) -> Self {
         self.body = Some(body);
-        self.args(&["--header", "Expect:", "--header", "Content-Type: application/octet-stream", "--data-binary", "@-"])
+        self.args(&[
+            "--header",
+            "Expect:",
+            "--header",
+            "Content-Type: application/octet-stream",
+            "--data-binary",
+            "@-",
+        ])
     }
 
     /// A POST of these bytes without their length.
     #[must_use]
     pub fn post_unknown_length(mut self, body: Vec<u8>) -> Self {
         self.body = Some(body);
-        self.args(&["--header", "Expect:", "--request", "POST", "--upload-file", "-"])
+        self.args(&[
+            "--header",
+            "Expect:",
+            "--request",
+            "POST",
+            "--upload-file",
+            "-",
+        ])
     }
 
     /// Starts it; what comes is read from its standard output.
@@ -198,7 +228,11 @@ impl Curl {
     /// If curl cannot be run.
     #[must_use]
     pub fn spawn(mut self) -> Child {
-        self.command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("curl is installed")
+        self.command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("curl is installed")
     }
 
     /// Does it.
@@ -212,7 +246,11 @@ impl Curl {
             .command
             .arg("--dump-header")
             .arg(heads.path())
-            .stdin(if self.body.is_some() { Stdio::piped() } else { Stdio::null() })
+            .stdin(if self.body.is_some() {
+                Stdio::piped()
+            } else {
+                Stdio::null()
+            })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -234,7 +272,11 @@ impl Curl {
             interim: all,
             head,
             // Of a HEAD, curl writes the heads there.
-            body: if self.head_only { Vec::new() } else { output.stdout },
+            body: if self.head_only {
+                Vec::new()
+            } else {
+                output.stdout
+            },
             complaint: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
     }
@@ -250,12 +292,20 @@ fn parse(path: &Path) -> Vec<Head> {
         if !line.starts_with("HTTP/") {
             continue;
         }
-        let status = line.split(' ').nth(1).and_then(|word| word.parse().ok()).unwrap_or(0);
+        let status = line
+            .split(' ')
+            .nth(1)
+            .and_then(|word| word.parse().ok())
+            .unwrap_or(0);
         let fields = lines
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
             .collect();
-        heads.push(Head { status, line: line.trim_end().to_owned(), fields });
+        heads.push(Head {
+            status,
+            line: line.trim_end().to_owned(),
+            fields,
+        });
     }
     heads
 }

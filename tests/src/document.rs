@@ -44,20 +44,29 @@ pub fn blocks(page: &str) -> Vec<Block> {
     let mut found = Vec::new();
     let mut lines = page.lines().enumerate();
     while let Some((number, line)) = lines.next() {
-        let Some(info) = line.trim_start().strip_prefix("```") else { continue };
+        let Some(info) = line.trim_start().strip_prefix("```") else {
+            continue;
+        };
         let indent = line.len() - line.trim_start().len();
         let mut words = info.split_whitespace().map(str::to_owned);
         let (language, path) = (words.next().unwrap_or_default(), words.next());
         let mut text = String::new();
         loop {
-            let (_, line) = lines.next().unwrap_or_else(|| panic!("the fence of line {} is not closed", number + 1));
+            let (_, line) = lines
+                .next()
+                .unwrap_or_else(|| panic!("the fence of line {} is not closed", number + 1));
             if line.trim() == "```" {
                 break;
             }
             text.push_str(line.get(indent..).unwrap_or_default());
             text.push('\n');
         }
-        found.push(Block { line: number + 1, language, path, text });
+        found.push(Block {
+            line: number + 1,
+            language,
+            path,
+            text,
+        });
     }
     found
 }
@@ -72,17 +81,26 @@ pub fn steps(block: &Block) -> Vec<Step> {
     let mut goes_on = false;
     for line in block.text.lines() {
         let prompt = [("$ ", Who::User), ("# ", Who::Root)];
-        let command = prompt.iter().find_map(|(prompt, who)| Some((*who, line.strip_prefix(prompt)?)));
+        let command = prompt
+            .iter()
+            .find_map(|(prompt, who)| Some((*who, line.strip_prefix(prompt)?)));
         match (steps.last_mut(), command) {
             (Some(step), _) if goes_on => {
                 step.command.push('\n');
                 step.command.push_str(line);
             }
             (_, Some((who, command))) => {
-                steps.push(Step { who, command: command.to_owned(), output: Vec::new() });
+                steps.push(Step {
+                    who,
+                    command: command.to_owned(),
+                    output: Vec::new(),
+                });
             }
             (Some(step), None) => step.output.push(line.to_owned()),
-            (None, None) => panic!("the block of line {} does not begin with a prompt", block.line),
+            (None, None) => panic!(
+                "the block of line {} does not begin with a prompt",
+                block.line
+            ),
         }
         goes_on = line.ends_with('\\');
     }
@@ -93,13 +111,21 @@ pub fn steps(block: &Block) -> Vec<Step> {
 #[must_use]
 pub fn missing<'p>(promised: &'p [String], output: &str) -> Option<&'p str> {
     let mut lines = output.lines();
-    promised.iter().map(String::as_str).find(|wanted| !lines.any(|line| fits(wanted, line)))
+    promised
+        .iter()
+        .map(String::as_str)
+        .find(|wanted| !lines.any(|line| fits(wanted, line)))
 }
 
 /// Whether a line is as promised; `…` stands for anything.
 fn fits(promised: &str, line: &str) -> bool {
     let mut parts = promised.trim_end().split('…');
-    let Some(mut rest) = parts.next().and_then(|first| line.trim_end().strip_prefix(first)) else { return false };
+    let Some(mut rest) = parts
+        .next()
+        .and_then(|first| line.trim_end().strip_prefix(first))
+    else {
+        return false;
+    };
     let mut ends_open = false;
     for part in parts {
         ends_open = part.is_empty();
@@ -117,11 +143,18 @@ mod tests {
 
     #[test]
     fn blocks_and_steps() {
-        let page = "text\n\n```console\n$ a \\\n  b\nout\n# c\n```\n\n```toml /etc/x.toml\nk = 1\n```\n";
+        let page =
+            "text\n\n```console\n$ a \\\n  b\nout\n# c\n```\n\n```toml /etc/x.toml\nk = 1\n```\n";
         let found = blocks(page);
-        assert_eq!((found[0].line, found[1].path.as_deref()), (3, Some("/etc/x.toml")));
+        assert_eq!(
+            (found[0].line, found[1].path.as_deref()),
+            (3, Some("/etc/x.toml"))
+        );
         let steps = steps(&found[0]);
-        assert_eq!((steps[0].command.as_str(), steps[0].output.len()), ("a \\\n  b", 1));
+        assert_eq!(
+            (steps[0].command.as_str(), steps[0].output.len()),
+            ("a \\\n  b", 1)
+        );
         assert_eq!((steps[1].who, steps[1].command.as_str()), (Who::Root, "c"));
     }
 

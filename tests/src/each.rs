@@ -19,7 +19,11 @@ pub struct On<'a> {
 pub fn on_each(wire: Wire, mpm: Mpm, mut cases: impl FnMut(&mut On<'_>)) {
     let (_site, wire, mut checked) = wire.checked();
     for transport in transports(mpm) {
-        cases(&mut On { checked: &mut checked, wire: &wire, transport: *transport });
+        cases(&mut On {
+            checked: &mut checked,
+            wire: &wire,
+            transport: *transport,
+        });
     }
     checked.finish();
 }
@@ -28,12 +32,17 @@ impl On<'_> {
     /// Runs one case, whose failure names the transport.
     pub fn case(&mut self, name: &str, log: Log<'_>, body: impl FnOnce(&Addresses, &Httpd)) {
         let wire = self.wire;
-        self.checked.case(&format!("{name} by {:?}", self.transport), log, |httpd| body(wire, httpd));
+        self.checked
+            .case(&format!("{name} by {:?}", self.transport), log, |httpd| {
+                body(wire, httpd)
+            });
     }
 
     /// A case that needs no more than to get pages by this transport.
     pub fn gets(&mut self, name: &str, log: Log<'_>, look: impl FnOnce(&dyn Fn(&str) -> Answer)) {
         let transport = self.transport;
-        self.case(name, log, |wire, _| look(&|path: &str| wire.curl(transport, path).run()));
+        self.case(name, log, |wire, _| {
+            look(&|path: &str| wire.curl(transport, path).run())
+        });
     }
 }

@@ -43,13 +43,23 @@ impl Express {
     #[must_use]
     pub fn of(mut command: Command, port: u16) -> Self {
         let root = site::temporary_directory("wsgid-ex-");
-        command.args(["--host", "127.0.0.1", "--port", &port.to_string(), "--server-root"]);
+        command.args([
+            "--host",
+            "127.0.0.1",
+            "--port",
+            &port.to_string(),
+            "--server-root",
+        ]);
         command.arg(root.path().join("root")).stdin(Stdio::null());
         if users::is_root() {
             let user = users::of_httpd();
             command.args(["--user", &user.name, "--group", &user.group]);
         }
-        Self { command, port, root }
+        Self {
+            command,
+            port,
+            root,
+        }
     }
 
     /// Further words of the command line.
@@ -119,9 +129,22 @@ impl Express {
         let output = self.root.path().join("output");
         let file = File::create(&output).expect("a file can be made");
         let error = file.try_clone().expect("a descriptor can be copied");
-        let child = self.command.stdout(file).stderr(error).spawn().expect("the command can be run");
-        let pid = i32::try_from(child.id()).ok().and_then(Pid::current).expect("it was just started");
-        Server { child, pid, port: self.port, root: self.root }
+        let child = self
+            .command
+            .stdout(file)
+            .stderr(error)
+            .spawn()
+            .expect("the command can be run");
+        let pid = i32::try_from(child.id())
+            .ok()
+            .and_then(Pid::current)
+            .expect("it was just started");
+        Server {
+            child,
+            pid,
+            port: self.port,
+            root: self.root,
+        }
     }
 }
 
@@ -133,7 +156,9 @@ impl Express {
     #[must_use]
     pub fn refused(self) -> String {
         let mut server = self.spawn();
-        let status = eventually("a refusal", START, || server.child.try_wait().expect("a child can be waited for"));
+        let status = eventually("a refusal", START, || {
+            server.child.try_wait().expect("a child can be waited for")
+        });
         let text = server.output();
         assert!(!status.success(), "{text}");
         text
@@ -168,7 +193,9 @@ impl Server {
     /// If there is no complete response.
     #[must_use]
     pub fn get(&self, path: &str) -> Response {
-        self.client().get(path).unwrap_or_else(|error| panic!("{path}: {error}"))
+        self.client()
+            .get(path)
+            .unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
     /// The port it listens on.
@@ -192,13 +219,15 @@ impl Server {
     /// All it has written to its terminal.
     #[must_use]
     pub fn output(&self) -> String {
-        String::from_utf8_lossy(&fs::read(self.root.path().join("output")).unwrap_or_default()).into_owned()
+        String::from_utf8_lossy(&fs::read(self.root.path().join("output")).unwrap_or_default())
+            .into_owned()
     }
 
     /// What is in its error log.
     #[must_use]
     pub fn error_log(&self) -> String {
-        String::from_utf8_lossy(&fs::read(self.root().join("error_log")).unwrap_or_default()).into_owned()
+        String::from_utf8_lossy(&fs::read(self.root().join("error_log")).unwrap_or_default())
+            .into_owned()
     }
 
     /// Ends it by a signal, waits for the end of all it started, and gives what
@@ -224,7 +253,10 @@ impl Server {
     /// If it does not end well.
     pub fn stop(&mut self) -> String {
         let (output, status) = self.end(Signal::SIGTERM);
-        assert!(status.success() && status.signal().is_none(), "{status}:\n{output}");
+        assert!(
+            status.success() && status.signal().is_none(),
+            "{status}:\n{output}"
+        );
         output
     }
 }
@@ -232,7 +264,11 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            crate::case::show(&format!("{}\n-- error_log --\n{}", self.output(), self.error_log()));
+            crate::case::show(&format!(
+                "{}\n-- error_log --\n{}",
+                self.output(),
+                self.error_log()
+            ));
         }
         for pid in self.pid.descendants() {
             pid.kill();

@@ -33,12 +33,19 @@ impl Fixture {
     #[must_use]
     pub fn with_environment(name: &str, python: &Path) -> Self {
         let mut fixture = Self::with(name, python);
-        fixture.builder = fixture.builder.line(format!("WSGIPythonHome {}", python.display()));
+        fixture.builder = fixture
+            .builder
+            .line(format!("WSGIPythonHome {}", python.display()));
         fixture
     }
 
     fn with(name: &str, python: &Path) -> Self {
-        let mut fixture = Self { site: Site::new(), builder: Httpd::builder(), port: 0, python: python.to_path_buf() };
+        let mut fixture = Self {
+            site: Site::new(),
+            builder: Httpd::builder(),
+            port: 0,
+            python: python.to_path_buf(),
+        };
         fixture.port = fixture.builder.another_port();
         let text = fixture.read(&directory().join(format!("{name}.conf")));
         fixture.copy(&directory().join(name), name);
@@ -60,7 +67,8 @@ impl Fixture {
     }
 
     fn read(&self, path: &Path) -> String {
-        let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let text =
+            fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let user = users::of_httpd();
         [
             ("@SITE@", self.site.path().display().to_string()),
@@ -88,7 +96,10 @@ impl Fixture {
     /// Writes a file of the site; `@SITE@` in it is where that is.
     #[must_use]
     pub fn file(self, name: &str, text: &str) -> Self {
-        self.site.write(name, &text.replace("@SITE@", &self.site.path().display().to_string()));
+        self.site.write(
+            name,
+            &text.replace("@SITE@", &self.site.path().display().to_string()),
+        );
         self
     }
 
@@ -110,8 +121,12 @@ impl Fixture {
         let conf = self.builder.root().join("httpd.conf");
         let text = fs::read_to_string(&conf).expect("the configuration was written");
         let module = artifacts::module().display().to_string();
-        let lines = text.lines().filter(|line| !line.starts_with("WSGISupervisorExecutable"));
-        let text: String = lines.map(|line| line.replace(&module, "/nowhere/mod_wsgi.so") + "\n").collect();
+        let lines = text
+            .lines()
+            .filter(|line| !line.starts_with("WSGISupervisorExecutable"));
+        let text: String = lines
+            .map(|line| line.replace(&module, "/nowhere/mod_wsgi.so") + "\n")
+            .collect();
         let before = self.builder.root().join("before.conf");
         fs::write(&before, text).expect("a configuration can be written");
         let output = std::process::Command::new(artifacts::wsgid())
@@ -121,17 +136,37 @@ impl Fixture {
             .expect("wsgid can be run");
         let said = String::from_utf8_lossy(&output.stdout);
         let errors = String::from_utf8_lossy(&output.stderr);
-        let json: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}{errors}"));
+        let json: Value =
+            serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}{errors}"));
         let findings = json["findings"].as_array().expect("a list");
-        let (notes, rest): (Vec<&Value>, Vec<&Value>) = findings.iter().partition(|finding| finding["kind"] == "note");
-        let texts: Vec<&str> = rest.iter().filter_map(|finding| finding["text"].as_str()).collect();
-        assert!(rest.iter().all(|finding| finding["kind"] == "change"), "{findings:#?}");
+        let (notes, rest): (Vec<&Value>, Vec<&Value>) = findings
+            .iter()
+            .partition(|finding| finding["kind"] == "note");
+        let texts: Vec<&str> = rest
+            .iter()
+            .filter_map(|finding| finding["text"].as_str())
+            .collect();
+        assert!(
+            rest.iter().all(|finding| finding["kind"] == "change"),
+            "{findings:#?}"
+        );
         assert_eq!(texts.len(), expected.len(), "{texts:#?} {notes:#?}");
         for part in expected {
-            assert!(texts.iter().any(|text| text.contains(part)), "no `{part}` in {texts:#?}");
+            assert!(
+                texts.iter().any(|text| text.contains(part)),
+                "no `{part}` in {texts:#?}"
+            );
         }
-        assert_eq!(output.status.code(), Some(if expected.is_empty() { 0 } else { 8 }));
-        assert!(json["load_module"].as_array().is_some_and(|lines| !lines.is_empty()), "{said}");
+        assert_eq!(
+            output.status.code(),
+            Some(if expected.is_empty() { 0 } else { 8 })
+        );
+        assert!(
+            json["load_module"]
+                .as_array()
+                .is_some_and(|lines| !lines.is_empty()),
+            "{said}"
+        );
         self
     }
 
@@ -147,9 +182,12 @@ impl Fixture {
                 Some(host) => (host, ([127, 0, 0, 1], port).into()),
                 None => (*host, httpd.address()),
             };
-            let request =
-                Request::new("GET", path).header("Host", host).header("Authorization", "Basic YWxpY2U6c2VjcmV0");
-            let answer = Client::new(address).send(&request).unwrap_or_else(|error| panic!("{path}: {error}"));
+            let request = Request::new("GET", path)
+                .header("Host", host)
+                .header("Authorization", "Basic YWxpY2U6c2VjcmV0");
+            let answer = Client::new(address)
+                .send(&request)
+                .unwrap_or_else(|error| panic!("{path}: {error}"));
             match expected.parse::<u16>() {
                 Ok(status) => assert_eq!(answer.status, status, "{path}"),
                 Err(_) => {

@@ -51,24 +51,43 @@ impl Fuse {
     pub fn mount() -> io::Result<Self> {
         let place = tempfile::tempdir()?;
         crate::cache::make_readable_directory(&place.path().join("at"));
-        std::fs::set_permissions(place.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+        std::fs::set_permissions(
+            place.path(),
+            std::os::unix::fs::PermissionsExt::from_mode(0o755),
+        )?;
         let device = File::options().read(true).write(true).open("/dev/fuse")?;
         // For mount, which passes the number on to the kernel.
         let copy = device.as_fd().try_clone_to_owned()?;
         fcntl(&copy, FcntlArg::F_SETFD(FdFlag::empty()))?;
-        let options = format!("fd={},rootmode=40000,user_id=0,group_id=0,allow_other", copy.as_raw_fd());
+        let options = format!(
+            "fd={},rootmode=40000,user_id=0,group_id=0,allow_other",
+            copy.as_raw_fd()
+        );
         let at = place.path().join("at");
-        let out = Command::new("mount").args(["-i", "-t", "fuse", "-o", &options, "wsgid-test"]).arg(&at).output()?;
+        let out = Command::new("mount")
+            .args(["-i", "-t", "fuse", "-o", &options, "wsgid-test"])
+            .arg(&at)
+            .output()?;
         drop(copy);
         if !out.status.success() {
-            return Err(io::Error::other(String::from_utf8_lossy(&out.stderr).into_owned()));
+            return Err(io::Error::other(
+                String::from_utf8_lossy(&out.stderr).into_owned(),
+            ));
         }
-        let (answers, ends) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (answers, ends) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicBool::new(false)),
+        );
         let program = {
             let (answers, ends) = (Arc::clone(&answers), Arc::clone(&ends));
             std::thread::spawn(move || serve(device, &answers, &ends))
         };
-        Ok(Self { place, answers, ends, program: Some(program) })
+        Ok(Self {
+            place,
+            answers,
+            ends,
+            program: Some(program),
+        })
     }
 
     /// The file.
@@ -90,7 +109,10 @@ impl Drop for Fuse {
         if let Some(program) = self.program.take() {
             let _ = program.join();
         }
-        let _ = Command::new("umount").arg("-l").arg(self.place.path().join("at")).status();
+        let _ = Command::new("umount")
+            .arg("-l")
+            .arg(self.place.path().join("at"))
+            .status();
     }
 }
 
@@ -101,7 +123,9 @@ fn serve(mut device: File, answers: &AtomicBool, ends: &AtomicBool) {
         if !matches!(poll(&mut polled, PollTimeout::from(50_u8)), Ok(1..)) {
             continue;
         }
-        let Ok(count) = device.read(&mut buffer) else { return };
+        let Ok(count) = device.read(&mut buffer) else {
+            return;
+        };
         if let Some(answer) = answer(&buffer[..count], answers.load(Ordering::Relaxed)) {
             let _ = device.write_all(&answer);
         }
@@ -118,15 +142,21 @@ fn answer(request: &[u8], answers: bool) -> Option<Vec<u8>> {
         FORGET | INTERRUPT | BATCH_FORGET | DESTROY => return None,
         READ | FLUSH if !answers => return None,
         INIT => init(),
-        LOOKUP if body == b"file\0" => {
-            [&FILE.to_le_bytes()[..], &0_u64.to_le_bytes(), &valid(2), &attributes(FILE)].concat()
-        }
+        LOOKUP if body == b"file\0" => [
+            &FILE.to_le_bytes()[..],
+            &0_u64.to_le_bytes(),
+            &valid(2),
+            &attributes(FILE),
+        ]
+        .concat(),
         LOOKUP => return Some(out(unique, -libc::ENOENT, &[])),
         GETATTR => [&valid(1)[..], &attributes(node)].concat(),
         OPEN => vec![0; 16],
         STATFS => vec![0; 80],
         READ => {
-            let offset = usize::try_from(long(48)).unwrap_or(usize::MAX).min(CONTENT.len());
+            let offset = usize::try_from(long(48))
+                .unwrap_or(usize::MAX)
+                .min(CONTENT.len());
             CONTENT[offset..].to_vec()
         }
         FLUSH | RELEASE => Vec::new(),
@@ -137,7 +167,13 @@ fn answer(request: &[u8], answers: bool) -> Option<Vec<u8>> {
 
 fn out(unique: u64, error: i32, payload: &[u8]) -> Vec<u8> {
     let len = u32::try_from(16 + payload.len()).unwrap_or_default();
-    [&len.to_le_bytes()[..], &error.to_le_bytes(), &unique.to_le_bytes(), payload].concat()
+    [
+        &len.to_le_bytes()[..],
+        &error.to_le_bytes(),
+        &unique.to_le_bytes(),
+        payload,
+    ]
+    .concat()
 }
 
 fn init() -> Vec<u8> {
@@ -151,14 +187,22 @@ fn init() -> Vec<u8> {
 /// So many times: an hour.
 fn valid(times: usize) -> Vec<u8> {
     let seconds = 3600_u64.to_le_bytes().repeat(times);
-    [&seconds[..], &vec![0; if times == 1 { 8 } else { 4 * times }]].concat()
+    [
+        &seconds[..],
+        &vec![0; if times == 1 { 8 } else { 4 * times }],
+    ]
+    .concat()
 }
 
 fn attributes(node: u64) -> Vec<u8> {
     let mut out = vec![0; 88];
     let is_file = node == FILE;
     let size = if is_file { CONTENT.len() as u64 } else { 0 };
-    let mode = if is_file { libc::S_IFREG | 0o644 } else { libc::S_IFDIR | 0o755 };
+    let mode = if is_file {
+        libc::S_IFREG | 0o644
+    } else {
+        libc::S_IFDIR | 0o755
+    };
     out[..8].copy_from_slice(&if is_file { FILE } else { ROOT }.to_le_bytes());
     out[8..16].copy_from_slice(&size.to_le_bytes());
     out[60..64].copy_from_slice(&mode.to_le_bytes());
@@ -178,5 +222,7 @@ pub fn possible() -> Result<(), String> {
     if !Path::new("/dev/fuse").exists() {
         return Err("there is no /dev/fuse".to_owned());
     }
-    Fuse::mount().map(drop).map_err(|error| format!("FUSE cannot be mounted: {error}"))
+    Fuse::mount()
+        .map(drop)
+        .map_err(|error| format!("FUSE cannot be mounted: {error}"))
 }

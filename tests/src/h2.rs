@@ -57,8 +57,15 @@ impl H2 {
     #[must_use]
     pub fn connect_with_window(address: SocketAddr, window: u32) -> Self {
         let socket = TcpStream::connect(address).expect("the server takes connections");
-        let mut h2 = Self { socket, last: 0, streams: BTreeMap::new(), gone: false };
-        h2.socket.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").expect("it is read");
+        let mut h2 = Self {
+            socket,
+            last: 0,
+            streams: BTreeMap::new(),
+            gone: false,
+        };
+        h2.socket
+            .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+            .expect("it is read");
         // SETTINGS_INITIAL_WINDOW_SIZE, and the window of the connection.
         let [a, b, c, d] = window.to_be_bytes();
         h2.send(SETTINGS, 0, 0, &[0, 4, a, b, c, d]);
@@ -75,7 +82,10 @@ impl H2 {
         // HPACK: `GET` and `http` of the static table, then path and authority as they are.
         let mut block = vec![0x82, 0x86];
         for (name, value) in [(0x04, path), (0x01, "localhost")] {
-            let len = u8::try_from(value.len()).ok().filter(|len| *len < 127).expect("a short field");
+            let len = u8::try_from(value.len())
+                .ok()
+                .filter(|len| *len < 127)
+                .expect("a short field");
             block.extend([name, len]);
             block.extend(value.bytes());
         }
@@ -89,9 +99,17 @@ impl H2 {
     }
 
     /// Reads until a stream is as wanted, and returns it as it is then.
-    pub fn until(&mut self, stream: u32, limit: Duration, wanted: impl Fn(&Stream) -> bool) -> Stream {
+    pub fn until(
+        &mut self,
+        stream: u32,
+        limit: Duration,
+        wanted: impl Fn(&Stream) -> bool,
+    ) -> Stream {
         let deadline = Instant::now() + limit;
-        while !wanted(self.streams.entry(stream).or_default()) && !self.gone && Instant::now() < deadline {
+        while !wanted(self.streams.entry(stream).or_default())
+            && !self.gone
+            && Instant::now() < deadline
+        {
             self.frame(deadline);
         }
         self.streams.entry(stream).or_default().clone()
@@ -129,7 +147,9 @@ impl H2 {
                 }
                 stream.ended |= flags & END_STREAM != 0;
             }
-            RST_STREAM => stream.reset = payload.first_chunk().map(|code| u32::from_be_bytes(*code)),
+            RST_STREAM => {
+                stream.reset = payload.first_chunk().map(|code| u32::from_be_bytes(*code))
+            }
             SETTINGS if flags & ACK == 0 => self.send(SETTINGS, ACK, 0, &[]),
             PING if flags & ACK == 0 => self.send(PING, ACK, 0, &payload),
             GOAWAY => self.gone = true,
@@ -153,7 +173,8 @@ impl H2 {
                     return false;
                 }
                 Ok(count) => at += count,
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => {
                     self.gone = true;

@@ -83,7 +83,9 @@ impl Httpd {
     /// If there is no complete response.
     #[must_use]
     pub fn get(&self, path: &str) -> Response {
-        self.client().get(path).unwrap_or_else(|error| panic!("GET {path}: {error}"))
+        self.client()
+            .get(path)
+            .unwrap_or_else(|error| panic!("GET {path}: {error}"))
     }
 
     /// httpd's parent process.
@@ -95,7 +97,10 @@ impl Httpd {
     /// The supervisor.
     #[must_use]
     pub fn supervisor(&self) -> Option<Pid> {
-        self.pid().children().into_iter().find(|child| is_supervisor(*child))
+        self.pid()
+            .children()
+            .into_iter()
+            .find(|child| is_supervisor(*child))
     }
 
     /// The worker processes that the supervisor has now.
@@ -142,7 +147,10 @@ impl Httpd {
     /// If it does not come in time.
     pub fn wait_for_log(&self, text: &str, limit: Duration) -> String {
         eventually(&format!("`{text}` in the error log"), limit, || {
-            self.error_log().lines().find(|line| line.contains(text)).map(str::to_owned)
+            self.error_log()
+                .lines()
+                .find(|line| line.contains(text))
+                .map(str::to_owned)
         })
     }
 
@@ -184,7 +192,9 @@ impl Httpd {
         const SIGN: &str = "resuming normal operations";
         let before = self.error_log().matches(SIGN).count();
         self.pid().signal(signal);
-        eventually("the restart", START, || (self.error_log().matches(SIGN).count() > before).then_some(()));
+        eventually("the restart", START, || {
+            (self.error_log().matches(SIGN).count() > before).then_some(())
+        });
     }
 
     /// Stops the server; asserts that nothing of it is left.
@@ -195,24 +205,44 @@ impl Httpd {
         self.stopped = true;
         let started = self.pid().descendants();
         let status = self.terminate();
-        assert!(status.is_some(), "httpd did not end within {STOP:?} of SIGTERM");
-        let left = until(Duration::from_secs(10), || started.iter().all(|pid| !pid.alive()).then_some(()));
+        assert!(
+            status.is_some(),
+            "httpd did not end within {STOP:?} of SIGTERM"
+        );
+        let left = until(Duration::from_secs(10), || {
+            started.iter().all(|pid| !pid.alive()).then_some(())
+        });
         let alive: Vec<String> = started
             .iter()
             .filter(|pid| pid.alive())
             .map(|pid| format!("{} {}", pid.number, pid.command_line()))
             .collect();
         started.iter().for_each(|pid| pid.kill());
-        assert!(left.is_some(), "processes outlived httpd: {alive:?}\n{}", self.processes.logs());
+        assert!(
+            left.is_some(),
+            "processes outlived httpd: {alive:?}\n{}",
+            self.processes.logs()
+        );
         let sockets = self.sockets();
-        assert!(sockets.is_empty(), "sockets were left behind: {sockets:?}\n{}", self.processes.logs());
+        assert!(
+            sockets.is_empty(),
+            "sockets were left behind: {sockets:?}\n{}",
+            self.processes.logs()
+        );
     }
 
     fn spawn(builder: Builder) -> Self {
-        let log = OpenOptions::new().create(true).append(true).open(builder.root().join("stderr.log"));
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(builder.root().join("stderr.log"));
         let log = log.expect("the server root can be written");
         let mut command = httpd_command(builder.root());
-        command.arg(if builder.one_process { "-X" } else { "-DFOREGROUND" });
+        command.arg(if builder.one_process {
+            "-X"
+        } else {
+            "-DFOREGROUND"
+        });
         if let Some(user) = &builder.user {
             users::give(builder.root(), user);
             command = as_user(&command, user);
@@ -224,11 +254,22 @@ impl Httpd {
             .stderr(log)
             .spawn()
             .expect("httpd can be run");
-        let pid = i32::try_from(child.id()).ok().and_then(Pid::current).expect("the process was just made");
+        let pid = i32::try_from(child.id())
+            .ok()
+            .and_then(Pid::current)
+            .expect("the process was just made");
         let root = builder.root().to_owned();
-        let processes = Arc::new(Processes { child: Mutex::new(child), pid, root });
+        let processes = Arc::new(Processes {
+            child: Mutex::new(child),
+            pid,
+            root,
+        });
         case::started(Arc::clone(&processes) as Arc<dyn Server>);
-        Self { builder, processes, stopped: false }
+        Self {
+            builder,
+            processes,
+            stopped: false,
+        }
     }
 
     fn wait_until_listening(&mut self) -> bool {
@@ -237,7 +278,8 @@ impl Httpd {
                 return Some(false);
             }
             // One process alone has no parent that says so.
-            let ready = self.builder.one_process || self.error_log().contains("resuming normal operations");
+            let ready =
+                self.builder.one_process || self.error_log().contains("resuming normal operations");
             (ready && TcpStream::connect(self.address()).is_ok()).then_some(true)
         });
         outcome == Some(true)
@@ -276,19 +318,34 @@ impl Drop for Httpd {
 
 impl Processes {
     fn exit_status(&self) -> Option<ExitStatus> {
-        self.child.lock().unwrap_or_else(PoisonError::into_inner).try_wait().ok().flatten()
+        self.child
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .try_wait()
+            .ok()
+            .flatten()
     }
 
     fn logs(&self) -> String {
-        let part = |name: &str| format!("--- {name}\n{}", tail(&read_lossy(&self.root.join(name)), 120));
-        ["stderr.log", "error.log", "access.log"].map(part).join("\n")
+        let part = |name: &str| {
+            format!(
+                "--- {name}\n{}",
+                tail(&read_lossy(&self.root.join(name)), 120)
+            )
+        };
+        ["stderr.log", "error.log", "access.log"]
+            .map(part)
+            .join("\n")
     }
 }
 
 impl Server for Processes {
     fn report(&self) -> String {
         let configuration = read_lossy(&self.root.join("httpd.conf"));
-        let mut text = format!("--- httpd.conf\n{configuration}\n{}\n--- processes\n", self.logs());
+        let mut text = format!(
+            "--- httpd.conf\n{configuration}\n{}\n--- processes\n",
+            self.logs()
+        );
         for pid in std::iter::once(self.pid).chain(self.pid.descendants()) {
             text += &format!("{} {}\n", pid.number, pid.command_line());
         }
@@ -321,7 +378,11 @@ fn read_lossy(path: &Path) -> String {
 fn tail(text: &str, lines: usize) -> String {
     let all: Vec<&str> = text.lines().collect();
     let skipped = all.len().saturating_sub(lines);
-    let before = if skipped > 0 { format!("({skipped} lines before)\n") } else { String::new() };
+    let before = if skipped > 0 {
+        format!("({skipped} lines before)\n")
+    } else {
+        String::new()
+    };
     before + &all[skipped..].join("\n")
 }
 

@@ -25,8 +25,14 @@ pub type Configure = fn(Builder, &Site, &Path) -> (Builder, u16);
 
 /// Compares by `compare` and fails with what is not allowed to differ, and with
 /// what `compare` says itself.
-pub fn judge(allowed: &'static [Allowed], configure: Configure, compare: fn(&mut Pair) -> Vec<String>) {
-    let Some((venv, module)) = peer::peer() else { return };
+pub fn judge(
+    allowed: &'static [Allowed],
+    configure: Configure,
+    compare: fn(&mut Pair) -> Vec<String>,
+) {
+    let Some((venv, module)) = peer::peer() else {
+        return;
+    };
     case(Limit::seconds(240), move || {
         let site = Site::new();
         let mut pair = Pair {
@@ -37,9 +43,17 @@ pub fn judge(allowed: &'static [Allowed], configure: Configure, compare: fn(&mut
             allowed,
         };
         let mut wrong = compare(&mut pair);
-        let unmeant = pair.found.iter().filter(|difference| difference.allowed(allowed).is_none());
+        let unmeant = pair
+            .found
+            .iter()
+            .filter(|difference| difference.allowed(allowed).is_none());
         wrong.extend(unmeant.map(|difference| difference.text.clone()));
-        assert!(wrong.is_empty(), "{} complaints:\n{}", wrong.len(), wrong.join("\n"));
+        assert!(
+            wrong.is_empty(),
+            "{} complaints:\n{}",
+            wrong.len(),
+            wrong.join("\n")
+        );
         pair.ours.httpd.stop();
     });
 }
@@ -59,7 +73,10 @@ fn start(site: &Site, venv: &Path, peer: Option<PathBuf>, configure: Configure) 
         None => builder,
     };
     let (builder, other_port) = configure(builder, site, venv);
-    Side { httpd: builder.start(), other_port }
+    Side {
+        httpd: builder.start(),
+        other_port,
+    }
 }
 
 /// One thing that differs.
@@ -90,7 +107,11 @@ impl Difference {
     fn allowed(&self, allowed: &[Allowed]) -> Option<usize> {
         allowed.iter().position(|(front, part, _)| {
             let front = front.trim_start_matches(SOMETIMES);
-            let what = if front.starts_with(['-', '+']) { &self.marked } else { &self.key };
+            let what = if front.starts_with(['-', '+']) {
+                &self.marked
+            } else {
+                &self.key
+            };
             what.starts_with(front) && self.case.contains(part)
         })
     }
@@ -99,9 +120,16 @@ impl Difference {
 impl Pair {
     /// Entries of the list that allow nothing any more.
     pub fn stale(&self) -> Vec<String> {
-        let used: BTreeSet<usize> =
-            self.found.iter().filter_map(|difference| difference.allowed(self.allowed)).collect();
-        let unused = self.allowed.iter().enumerate().filter(|(number, _)| !used.contains(number));
+        let used: BTreeSet<usize> = self
+            .found
+            .iter()
+            .filter_map(|difference| difference.allowed(self.allowed))
+            .collect();
+        let unused = self
+            .allowed
+            .iter()
+            .enumerate()
+            .filter(|(number, _)| !used.contains(number));
         unused
             .filter(|(_, (front, _, _))| !front.starts_with(SOMETIMES))
             .map(|(_, (front, part, _))| {
@@ -111,9 +139,15 @@ impl Pair {
     }
 
     /// Compares two results of one case, field by field.
-    pub fn compare(&mut self, name: &str, theirs: &BTreeMap<String, String>, ours: &BTreeMap<String, String>) {
+    pub fn compare(
+        &mut self,
+        name: &str,
+        theirs: &BTreeMap<String, String>,
+        ours: &BTreeMap<String, String>,
+    ) {
         for key in theirs.keys().chain(ours.keys()).collect::<BTreeSet<_>>() {
-            let [their, our] = [theirs, ours].map(|parts| parts.get(key).map(|value| self.looked_at(key, value)));
+            let [their, our] =
+                [theirs, ours].map(|parts| parts.get(key).map(|value| self.looked_at(key, value)));
             if their != our {
                 let sign = if their.is_none() {
                     "-"
@@ -135,7 +169,11 @@ impl Pair {
 
     /// What of a value is compared.
     fn looked_at<'a>(&self, key: &str, value: &'a str) -> &'a str {
-        if self.exceptions_by_type && key == "body" { kind(value) } else { value }
+        if self.exceptions_by_type && key == "body" {
+            kind(value)
+        } else {
+            value
+        }
     }
 
     /// The same on the further port.
@@ -150,7 +188,11 @@ impl Pair {
     /// Sends a request to both, byte for byte, and compares.
     pub fn raw(&mut self, name: &str, request: &str) {
         let [theirs, ours] = [&self.theirs, &self.ours].map(|side| {
-            let text = exchange(side.httpd.address(), request.replace("PORT", &side.port()), SOON);
+            let text = exchange(
+                side.httpd.address(),
+                request.replace("PORT", &side.port()),
+                SOON,
+            );
             side.taken_apart(&text)
         });
         self.compare(name, &theirs, &ours);
@@ -164,18 +206,37 @@ impl Side {
 
     /// The further port, where there is one.
     fn other(&self) -> String {
-        if self.other_port == 0 { "no further port".to_owned() } else { self.other_port.to_string() }
+        if self.other_port == 0 {
+            "no further port".to_owned()
+        } else {
+            self.other_port.to_string()
+        }
     }
 
     /// Status line, headers and body, without what is this server's own.
     pub fn taken_apart(&self, text: &str) -> BTreeMap<String, String> {
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or((text, ""));
         let mut lines = head.lines();
-        let mut parts = BTreeMap::from([("status".to_owned(), lines.next().unwrap_or_default().to_owned())]);
-        let fields: Vec<_> =
-            lines.filter_map(|line| line.split_once(": ")).map(|(a, b)| (a.to_owned(), b.to_owned())).collect();
-        let chunked = fields.iter().any(|(name, value)| name == "Transfer-Encoding" && value == "chunked");
-        self.add(&mut parts, &fields, &if chunked { joined(body) } else { body.to_owned() });
+        let mut parts = BTreeMap::from([(
+            "status".to_owned(),
+            lines.next().unwrap_or_default().to_owned(),
+        )]);
+        let fields: Vec<_> = lines
+            .filter_map(|line| line.split_once(": "))
+            .map(|(a, b)| (a.to_owned(), b.to_owned()))
+            .collect();
+        let chunked = fields
+            .iter()
+            .any(|(name, value)| name == "Transfer-Encoding" && value == "chunked");
+        self.add(
+            &mut parts,
+            &fields,
+            &if chunked {
+                joined(body)
+            } else {
+                body.to_owned()
+            },
+        );
         parts
     }
 
@@ -217,7 +278,9 @@ impl Side {
                         | "mod_wsgi.connection_id"
                         | "mod_wsgi.thread_id"
                         | "SSL_SESSION_ID"
-                        | "SSL_SESSION_RESUMED" => value.get(0).map(Value::to_string).unwrap_or_default(),
+                        | "SSL_SESSION_RESUMED" => {
+                            value.get(0).map(Value::to_string).unwrap_or_default()
+                        }
                         _ => value.to_string(),
                     };
                     parts.insert(format!("environ {key}"), self.neutral(&value));
@@ -237,7 +300,10 @@ impl Side {
 
 /// An exception without its words; any other text as it is.
 fn kind(text: &str) -> &str {
-    let kind = text.split_once(": ").map(|(kind, _)| kind).filter(|kind| kind.ends_with("Error"));
+    let kind = text
+        .split_once(": ")
+        .map(|(kind, _)| kind)
+        .filter(|kind| kind.ends_with("Error"));
     kind.unwrap_or(text)
 }
 
@@ -246,7 +312,9 @@ fn joined(mut body: &str) -> String {
     let mut whole = String::new();
     while let Some((size, rest)) = body.split_once("\r\n") {
         let size = usize::from_str_radix(size, 16).unwrap_or(0);
-        let Some((piece, next)) = rest.split_at_checked(size).filter(|_| size > 0) else { break };
+        let Some((piece, next)) = rest.split_at_checked(size).filter(|_| size > 0) else {
+            break;
+        };
         whole += piece;
         body = next.strip_prefix("\r\n").unwrap_or(next);
     }

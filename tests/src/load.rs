@@ -30,7 +30,13 @@ impl Load {
     /// GETs on kept connections.
     #[must_use]
     pub fn new(address: SocketAddr, path: &str, connections: usize) -> Self {
-        Self { address, path: path.to_owned(), connections, expected: None, keep_alive: true }
+        Self {
+            address,
+            path: path.to_owned(),
+            connections,
+            expected: None,
+            keep_alive: true,
+        }
     }
 
     /// Every answer must be a 200 with this body.
@@ -97,7 +103,12 @@ impl Load {
             Ok(response) if response.status != 200 => {
                 tally.fail(format!("status {}", response.status));
             }
-            Ok(response) if self.expected.as_ref().is_some_and(|expected| *expected != response.body) => {
+            Ok(response)
+                if self
+                    .expected
+                    .as_ref()
+                    .is_some_and(|expected| *expected != response.body) =>
+            {
                 tally.fail("wrong body".to_owned());
             }
             Ok(_) => tally.ok += 1,
@@ -148,7 +159,10 @@ impl Running {
         let total = Mutex::new(Tally::default());
         for thread in self.threads {
             if let Ok(tally) = thread.join() {
-                total.lock().unwrap_or_else(PoisonError::into_inner).add(tally);
+                total
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .add(tally);
             }
         }
         total.into_inner().unwrap_or_else(PoisonError::into_inner)
@@ -209,7 +223,9 @@ impl Tally {
 pub fn pester(address: SocketAddr, path: String, end: Instant) -> JoinHandle<()> {
     thread::spawn(move || {
         while Instant::now() < end {
-            let _ = Client::new(address).timeout(Duration::from_secs(2)).get(&path);
+            let _ = Client::new(address)
+                .timeout(Duration::from_secs(2))
+                .get(&path);
             wait::let_run(Duration::from_millis(20));
         }
     })

@@ -42,8 +42,21 @@ impl Machine {
         let layers = "mount -t tmpfs none /mnt && mkdir /mnt/u /mnt/w &&
             mount -t overlay none -o lowerdir=/etc,upperdir=/mnt/u,workdir=/mnt/w /etc";
         let mut command = Command::new("unshare");
-        command.args(["--mount", "--net", "--pid", "--fork", "--mount-proc", "sh", "-c", layers]);
-        command.output().expect("unshare is installed (util-linux)").status.success()
+        command.args([
+            "--mount",
+            "--net",
+            "--pid",
+            "--fork",
+            "--mount-proc",
+            "sh",
+            "-c",
+            layers,
+        ]);
+        command
+            .output()
+            .expect("unshare is installed (util-linux)")
+            .status
+            .success()
     }
 
     /// Sets one up. Needs root.
@@ -57,11 +70,23 @@ impl Machine {
         let _ = fs::set_permissions(at, Permissions::from_mode(0o1777));
         fs::write(at.join("setup"), SETUP).expect("a file can be written");
         for name in ["user", "root"] {
-            nix::unistd::mkfifo(&at.join(name), nix::sys::stat::Mode::from_bits_truncate(0o600)).expect("a pipe");
+            nix::unistd::mkfifo(
+                &at.join(name),
+                nix::sys::stat::Mode::from_bits_truncate(0o600),
+            )
+            .expect("a pipe");
         }
         let log = File::create(at.join("log")).expect("a file can be made");
         let process = Command::new("unshare")
-            .args(["--mount", "--net", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "bash"])
+            .args([
+                "--mount",
+                "--net",
+                "--pid",
+                "--fork",
+                "--kill-child=KILL",
+                "--mount-proc",
+                "bash",
+            ])
             .arg(at.join("setup"))
             .args([at, &artifacts::directory()])
             .stdin(Stdio::null())
@@ -70,14 +95,30 @@ impl Machine {
             .spawn()
             .expect("unshare can be run");
         // Opened for both ways, so that neither side waits for the other.
-        let session = |name| OpenOptions::new().read(true).write(true).open(at.join(name)).expect("a pipe");
+        let session = |name| {
+            OpenOptions::new()
+                .read(true)
+                .write(true)
+                .open(at.join(name))
+                .expect("a pipe")
+        };
         let sessions = [session("user"), session("root")];
-        let mut machine = Self { shared, process, sessions, count: 0 };
+        let mut machine = Self {
+            shared,
+            process,
+            sessions,
+            count: 0,
+        };
         let ready = until(PATIENCE, || {
             let ended = machine.process.try_wait().ok().flatten().is_some();
             (ended || machine.shared.path().join("ready").exists()).then_some(!ended)
         });
-        assert_eq!(ready, Some(true), "the machine was not set up:\n{}", machine.read("log"));
+        assert_eq!(
+            ready,
+            Some(true),
+            "the machine was not set up:\n{}",
+            machine.read("log")
+        );
         machine
     }
 
@@ -105,12 +146,22 @@ impl Machine {
         let at = self.shared.path().join(self.count.to_string());
         let file = |end: &str| at.with_extension(end);
         fs::write(file("sh"), format!("{command}\n")).expect("a file can be written");
-        let line =
-            format!(". {0}.sh > {0}.out 2>&1 < /dev/null; echo $? > {0}.code; mv {0}.code {0}.done\n", at.display());
-        self.sessions[who as usize].write_all(line.as_bytes()).expect("the session listens");
-        let code = until(PATIENCE, || fs::read_to_string(file("done")).ok()?.trim().parse().ok());
-        let output = String::from_utf8_lossy(&fs::read(file("out")).unwrap_or_default()).into_owned();
-        (code.unwrap_or_else(|| panic!("`{command}` did not end:\n{output}")), output)
+        let line = format!(
+            ". {0}.sh > {0}.out 2>&1 < /dev/null; echo $? > {0}.code; mv {0}.code {0}.done\n",
+            at.display()
+        );
+        self.sessions[who as usize]
+            .write_all(line.as_bytes())
+            .expect("the session listens");
+        let code = until(PATIENCE, || {
+            fs::read_to_string(file("done")).ok()?.trim().parse().ok()
+        });
+        let output =
+            String::from_utf8_lossy(&fs::read(file("out")).unwrap_or_default()).into_owned();
+        (
+            code.unwrap_or_else(|| panic!("`{command}` did not end:\n{output}")),
+            output,
+        )
     }
 
     /// Does a step of a page. What only looks is repeated until it shows what
@@ -122,10 +173,17 @@ impl Machine {
     pub fn step(&mut self, step: &Step) {
         let listening = "cat /proc/net/tcp /proc/net/tcp6 | grep -c ' 0A '; true";
         let starts = step.command.ends_with('&') || step.command.starts_with("apachectl start");
-        let before = if starts { self.run(Who::Root, listening).1 } else { String::new() };
-        let looks = ["curl ", "wsgid status", "tail ", "grep "].iter().any(|word| step.command.contains(word));
+        let before = if starts {
+            self.run(Who::Root, listening).1
+        } else {
+            String::new()
+        };
+        let looks = ["curl ", "wsgid status", "tail ", "grep "]
+            .iter()
+            .any(|word| step.command.contains(word));
         let mut last = self.run(step.who, &step.command);
-        let kept = |(code, output): &(i32, String)| *code == 0 && missing(&step.output, output).is_none();
+        let kept =
+            |(code, output): &(i32, String)| *code == 0 && missing(&step.output, output).is_none();
         if looks && !kept(&last) {
             until(SIGHT, || {
                 last = self.run(step.who, &step.command);
@@ -138,10 +196,13 @@ impl Machine {
             code == 0 && lack.is_none(),
             "`{}` ended with {code} and lacks {lack:?}; it printed:\n{output}\n{}",
             step.command,
-            self.run(Who::Root, "tail -n 40 /var/log/apache2/error.log").1
+            self.run(Who::Root, "tail -n 40 /var/log/apache2/error.log")
+                .1
         );
         if starts && !step.command.contains("supervise") {
-            eventually("a new port", SIGHT, || (self.run(Who::Root, listening).1 != before).then_some(()));
+            eventually("a new port", SIGHT, || {
+                (self.run(Who::Root, listening).1 != before).then_some(())
+            });
         }
     }
 

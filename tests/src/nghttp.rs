@@ -14,13 +14,30 @@ use crate::wire::Addresses;
 /// # Panics
 /// If neither program can be run.
 #[must_use]
-pub fn unread(wire: &Addresses, transport: Transport, path: &str, body: Vec<u8>, head: bool) -> (bool, Vec<u8>) {
+pub fn unread(
+    wire: &Addresses,
+    transport: Transport,
+    path: &str,
+    body: Vec<u8>,
+    head: bool,
+) -> (bool, Vec<u8>) {
     if !transport.is_h2() {
         let curl = wire.curl(transport, path).post(body);
-        let answer = if head { curl.args(&["--include"]) } else { curl }.run();
+        let answer = if head {
+            curl.args(&["--include"])
+        } else {
+            curl
+        }
+        .run();
         return (answer.complete(), answer.body);
     }
-    nghttp(wire, transport, path, &body, if head { &["--verbose"] } else { &[] })
+    nghttp(
+        wire,
+        transport,
+        path,
+        &body,
+        if head { &["--verbose"] } else { &[] },
+    )
 }
 
 /// The same without a Content-Length, and always with the head.
@@ -28,20 +45,48 @@ pub fn unread(wire: &Addresses, transport: Transport, path: &str, body: Vec<u8>,
 /// # Panics
 /// If neither program can be run.
 #[must_use]
-pub fn unread_of_unknown_length(wire: &Addresses, transport: Transport, path: &str, body: Vec<u8>) -> (bool, Vec<u8>) {
+pub fn unread_of_unknown_length(
+    wire: &Addresses,
+    transport: Transport,
+    path: &str,
+    body: Vec<u8>,
+) -> (bool, Vec<u8>) {
     if !transport.is_h2() {
-        let answer = wire.curl(transport, path).post_unknown_length(body).args(&["--include"]).run();
+        let answer = wire
+            .curl(transport, path)
+            .post_unknown_length(body)
+            .args(&["--include"])
+            .run();
         return (answer.complete(), answer.body);
     }
-    nghttp(wire, transport, path, &body, &["--verbose", "--no-content-length"])
+    nghttp(
+        wire,
+        transport,
+        path,
+        &body,
+        &["--verbose", "--no-content-length"],
+    )
 }
 
-fn nghttp(wire: &Addresses, transport: Transport, path: &str, body: &[u8], options: &[&str]) -> (bool, Vec<u8>) {
+fn nghttp(
+    wire: &Addresses,
+    transport: Transport,
+    path: &str,
+    body: &[u8],
+    options: &[&str],
+) -> (bool, Vec<u8>) {
     let mut file = tempfile::NamedTempFile::new().expect("a temporary file can be made");
     file.write_all(body).expect("it can be written");
     let mut command = Command::new("nghttp");
-    command.arg("--timeout=60").args(options).arg("--data").arg(file.path()).arg(wire.url(transport, path));
-    let output = command.output().expect("nghttp is installed (nghttp2-client)");
+    command
+        .arg("--timeout=60")
+        .args(options)
+        .arg("--data")
+        .arg(file.path())
+        .arg(wire.url(transport, path));
+    let output = command
+        .output()
+        .expect("nghttp is installed (nghttp2-client)");
     let failed = String::from_utf8_lossy(&output.stderr).contains("not processed");
     (output.status.success() && !failed, output.stdout)
 }

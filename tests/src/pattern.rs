@@ -46,7 +46,11 @@ impl Checker {
             let expected = piece(self.len, bytes.len() as u64);
             let (head, rest) = bytes.split_at(expected.len());
             if self.wrong_at.is_none() && head != expected {
-                let at = head.iter().zip(expected).position(|(got, want)| got != want).unwrap_or(0);
+                let at = head
+                    .iter()
+                    .zip(expected)
+                    .position(|(got, want)| got != want)
+                    .unwrap_or(0);
                 self.wrong_at = Some(self.len + at as u64);
             }
             self.len += head.len() as u64;

@@ -73,7 +73,11 @@ impl Pid {
     #[must_use]
     pub fn age(self) -> Duration {
         let text = fs::read_to_string("/proc/uptime").unwrap_or_default();
-        let up = text.split_whitespace().next().and_then(|word| word.parse::<f64>().ok()).unwrap_or(0.0);
+        let up = text
+            .split_whitespace()
+            .next()
+            .and_then(|word| word.parse::<f64>().ok())
+            .unwrap_or(0.0);
         Duration::from_secs_f64((up - self.start as f64 / TICKS as f64).max(0.0))
     }
 
@@ -90,18 +94,29 @@ impl Pid {
     #[must_use]
     pub fn command_line(self) -> String {
         let bytes = fs::read(format!("/proc/{}/cmdline", self.number)).unwrap_or_default();
-        String::from_utf8_lossy(&bytes).replace('\0', " ").trim_end().to_owned()
+        String::from_utf8_lossy(&bytes)
+            .replace('\0', " ")
+            .trim_end()
+            .to_owned()
     }
 
     /// Its open descriptors and what they are.
     #[must_use]
     pub fn descriptors(self) -> HashMap<i32, String> {
-        let Ok(entries) = fs::read_dir(format!("/proc/{}/fd", self.number)) else { return HashMap::new() };
+        let Ok(entries) = fs::read_dir(format!("/proc/{}/fd", self.number)) else {
+            return HashMap::new();
+        };
         entries
             .flatten()
             .filter_map(|entry| {
                 let number = entry.file_name().to_str()?.parse().ok()?;
-                Some((number, fs::read_link(entry.path()).ok()?.to_string_lossy().into_owned()))
+                Some((
+                    number,
+                    fs::read_link(entry.path())
+                        .ok()?
+                        .to_string_lossy()
+                        .into_owned(),
+                ))
             })
             .collect()
     }
@@ -120,13 +135,18 @@ impl Pid {
     /// Resident memory in bytes.
     #[must_use]
     pub fn resident(self) -> u64 {
-        self.status("VmRSS").and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
+        self.status("VmRSS")
+            .and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok())
+            .unwrap_or(0)
+            * 1024
     }
 
     /// Number of threads.
     #[must_use]
     pub fn threads(self) -> usize {
-        self.status("Threads").and_then(|text| text.parse().ok()).unwrap_or(0)
+        self.status("Threads")
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0)
     }
 
     /// Users, groups and privileges.
@@ -144,7 +164,11 @@ impl Pid {
     /// Its children.
     #[must_use]
     pub fn children(self) -> Vec<Self> {
-        all().into_iter().filter(|(_, parent)| *parent == self.number).map(|(pid, _)| pid).collect()
+        all()
+            .into_iter()
+            .filter(|(_, parent)| *parent == self.number)
+            .map(|(pid, _)| pid)
+            .collect()
     }
 
     /// Its children, theirs, and so on.
@@ -154,7 +178,11 @@ impl Pid {
         let mut found = vec![self];
         let mut next = 0;
         while let Some(parent) = found.get(next).copied() {
-            found.extend(all.iter().filter(|(_, of)| *of == parent.number).map(|(pid, _)| *pid));
+            found.extend(
+                all.iter()
+                    .filter(|(_, of)| *of == parent.number)
+                    .map(|(pid, _)| *pid),
+            );
             next += 1;
         }
         found.remove(0);
@@ -163,12 +191,21 @@ impl Pid {
 
     fn status(self, name: &str) -> Option<String> {
         let text = fs::read_to_string(format!("/proc/{}/status", self.number)).ok()?;
-        text.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim().to_owned()))
+        text.lines().find_map(|line| {
+            Some(
+                line.strip_prefix(name)?
+                    .strip_prefix(':')?
+                    .trim()
+                    .to_owned(),
+            )
+        })
     }
 }
 
 fn numbers(text: &str) -> Vec<u32> {
-    text.split_whitespace().filter_map(|word| word.parse().ok()).collect()
+    text.split_whitespace()
+        .filter_map(|word| word.parse().ok())
+        .collect()
 }
 
 /// The fields of `/proc/<pid>/stat` after the name, which may hold anything:
@@ -181,13 +218,21 @@ fn stat(number: i32) -> Option<Vec<String>> {
 
 /// All processes with their parents.
 fn all() -> Vec<(Pid, i32)> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
     entries
         .flatten()
         .filter_map(|entry| {
             let number = entry.file_name().to_str()?.parse().ok()?;
             let fields = stat(number)?;
-            Some((Pid { number, start: fields.get(19)?.parse().ok()? }, fields.get(1)?.parse().ok()?))
+            Some((
+                Pid {
+                    number,
+                    start: fields.get(19)?.parse().ok()?,
+                },
+                fields.get(1)?.parse().ok()?,
+            ))
         })
         .collect()
 }
@@ -198,9 +243,14 @@ mod tests {
 
     #[test]
     fn a_child_is_found_and_its_end_is_seen() {
-        let me = Pid::current(i32::try_from(std::process::id()).expect("a pid fits")).expect("this process runs");
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("sleep is installed");
-        let pid = Pid::current(i32::try_from(child.id()).expect("a pid fits")).expect("the child runs");
+        let me = Pid::current(i32::try_from(std::process::id()).expect("a pid fits"))
+            .expect("this process runs");
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .expect("sleep is installed");
+        let pid =
+            Pid::current(i32::try_from(child.id()).expect("a pid fits")).expect("the child runs");
         assert!(me.descendants().contains(&pid));
         assert!(pid.alive());
         pid.kill();

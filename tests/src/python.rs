@@ -45,7 +45,8 @@ impl Python {
     #[must_use]
     pub fn any() -> &'static Self {
         let all = Self::all();
-        all.get(all.len() / 2).expect("a CPython 3.9 or later with venv is installed (python3, python3-venv)")
+        all.get(all.len() / 2)
+            .expect("a CPython 3.9 or later with venv is installed (python3, python3-venv)")
     }
 
     /// A virtual environment with these packages, made once.
@@ -55,7 +56,11 @@ impl Python {
     #[must_use]
     pub fn venv(&self, packages: &[&str]) -> PathBuf {
         let name = std::iter::once(format!("venv-{}", self.full_version))
-            .chain(packages.iter().map(|package| package.replace(|c: char| !c.is_ascii_alphanumeric(), "_")))
+            .chain(
+                packages
+                    .iter()
+                    .map(|package| package.replace(|c: char| !c.is_ascii_alphanumeric(), "_")),
+            )
             .collect::<Vec<_>>()
             .join("-");
         cache::entry(&name, |path| {
@@ -63,7 +68,13 @@ impl Python {
             if !packages.is_empty() {
                 succeed(
                     Command::new(path.join("bin/python"))
-                        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+                        .args([
+                            "-m",
+                            "pip",
+                            "install",
+                            "--quiet",
+                            "--disable-pip-version-check",
+                        ])
                         .args(packages),
                 )?;
             }
@@ -75,11 +86,17 @@ impl Python {
 /// Runs a command with a umask that lets others read what it makes.
 fn succeed(command: &mut Command) -> Result<Output, String> {
     let text = format!("{command:?}");
-    let output = command.output().map_err(|error| format!("{text}: {error}"))?;
+    let output = command
+        .output()
+        .map_err(|error| format!("{text}: {error}"))?;
     if output.status.success() {
         return Ok(output);
     }
-    Err(format!("{text}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr)))
+    Err(format!(
+        "{text}: {}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    ))
 }
 
 fn find() -> Vec<Python> {
@@ -93,16 +110,26 @@ fn find() -> Vec<Python> {
 }
 
 fn candidates() -> Vec<PathBuf> {
-    let mut programs: Vec<PathBuf> = ["/usr/bin/python3", "/usr/local/bin/python3"].map(PathBuf::from).to_vec();
+    let mut programs: Vec<PathBuf> = ["/usr/bin/python3", "/usr/local/bin/python3"]
+        .map(PathBuf::from)
+        .to_vec();
     let path = std::env::var_os("PATH").unwrap_or_default();
     programs.extend(std::env::split_paths(&path).map(|directory| directory.join("python3")));
     let pyenv = std::env::var_os("PYENV_ROOT").map(PathBuf::from);
     let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".pyenv"));
     for root in pyenv.into_iter().chain(home) {
-        let mut versions: Vec<PathBuf> =
-            fs::read_dir(root.join("versions")).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+        let mut versions: Vec<PathBuf> = fs::read_dir(root.join("versions"))
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
+            .collect();
         versions.sort();
-        programs.extend(versions.into_iter().map(|version| version.join("bin/python3")));
+        programs.extend(
+            versions
+                .into_iter()
+                .map(|version| version.join("bin/python3")),
+        );
     }
     programs.retain(|program| program.exists());
     programs
@@ -134,21 +161,32 @@ fn readable(python: Python) -> Python {
     }
     let home = cache::entry(&format!("python-{}", python.full_version), |copy| {
         // Hard links where the file system allows: an installation is large.
-        let link = Command::new("cp").arg("-al").arg(&python.home).arg(copy).output();
+        let link = Command::new("cp")
+            .arg("-al")
+            .arg(&python.home)
+            .arg(copy)
+            .output();
         if !link.is_ok_and(|output| output.status.success()) {
             let _ = fs::remove_dir_all(copy);
             succeed(Command::new("cp").arg("-a").arg(&python.home).arg(copy))?;
         }
         relocate(&python.home, copy)
     });
-    Python { program: home.join("bin/python3"), home, ..python }
+    Python {
+        program: home.join("bin/python3"),
+        home,
+        ..python
+    }
 }
 
 /// An interpreter built with a shared library has the library's directory
 /// written into it. The copy looks beside itself.
 fn relocate(original: &Path, copy: &Path) -> Result<(), String> {
     const BESIDE: &[u8] = b"$ORIGIN/../lib\0";
-    let program = copy.join("bin/python3").canonicalize().map_err(|error| error.to_string())?;
+    let program = copy
+        .join("bin/python3")
+        .canonicalize()
+        .map_err(|error| error.to_string())?;
     let mut bytes = fs::read(&program).map_err(|error| error.to_string())?;
     let written: Vec<u8> = [original.join("lib").as_os_str().as_encoded_bytes(), b"\0"].concat();
     if written.len() >= BESIDE.len() {
@@ -164,7 +202,8 @@ fn relocate(original: &Path, copy: &Path) -> Result<(), String> {
     // A new file: the old one may be a link to the original.
     fs::remove_file(&program).map_err(|error| error.to_string())?;
     fs::write(&program, bytes).map_err(|error| error.to_string())?;
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).map_err(|error| error.to_string())?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))
+        .map_err(|error| error.to_string())?;
     fs::set_permissions(copy, fs::Permissions::from_mode(0o755)).map_err(|error| error.to_string())
 }
 
@@ -180,13 +219,23 @@ mod tests {
         for python in Python::all() {
             let venv = python.venv(&[]);
             let mut command = Command::new(venv.join("bin/python"));
-            command.args(["-c", "import sys, ssl; print(sys.prefix)"]).current_dir("/").env_clear();
+            command
+                .args(["-c", "import sys, ssl; print(sys.prefix)"])
+                .current_dir("/")
+                .env_clear();
             if crate::users::is_root() {
                 command.uid(account.uid).gid(account.gid);
             }
             let output = command.output().expect("it can be run");
-            assert!(output.status.success(), "{python:?}: {}", String::from_utf8_lossy(&output.stderr));
-            assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), venv.display().to_string());
+            assert!(
+                output.status.success(),
+                "{python:?}: {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+            assert_eq!(
+                String::from_utf8_lossy(&output.stdout).trim(),
+                venv.display().to_string()
+            );
         }
     }
 }

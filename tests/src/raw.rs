@@ -24,8 +24,14 @@ impl Raw {
     pub fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("the server takes connections");
         stream.set_nodelay(true).expect("a socket has this option");
-        stream.set_write_timeout(Some(Duration::from_secs(20))).expect("a socket has this option");
-        Self { stream, received: Vec::new(), closed: false }
+        stream
+            .set_write_timeout(Some(Duration::from_secs(20)))
+            .expect("a socket has this option");
+        Self {
+            stream,
+            received: Vec::new(),
+            closed: false,
+        }
     }
 
     /// Sends bytes; whether that worked.
@@ -40,8 +46,12 @@ impl Raw {
 
     /// Closes with a reset.
     pub fn reset(self) {
-        let linger = libc::linger { l_onoff: 1, l_linger: 0 };
-        let _ = nix::sys::socket::setsockopt(&self.stream, nix::sys::socket::sockopt::Linger, &linger);
+        let linger = libc::linger {
+            l_onoff: 1,
+            l_linger: 0,
+        };
+        let _ =
+            nix::sys::socket::setsockopt(&self.stream, nix::sys::socket::sockopt::Linger, &linger);
     }
 
     /// Takes what comes within the time, at most until the other side closes.
@@ -53,7 +63,9 @@ impl Raw {
     /// Waits for a text among all that came; whether it did.
     pub fn wait_for(&mut self, text: &str, limit: Duration) -> bool {
         let wanted = text.as_bytes();
-        self.until(limit, |received| received.windows(wanted.len()).any(|part| part == wanted))
+        self.until(limit, |received| {
+            received.windows(wanted.len()).any(|part| part == wanted)
+        })
     }
 
     /// Waits until more than so many bytes have come; whether they did.
@@ -85,7 +97,11 @@ impl Raw {
             match self.stream.read(&mut buffer) {
                 Ok(0) => self.closed = true,
                 Ok(count) => self.received.extend_from_slice(&buffer[..count]),
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return false,
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
+                {
+                    return false;
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => self.closed = true,
             }

@@ -26,11 +26,19 @@ impl Site {
     pub fn new() -> Self {
         let directory = temporary_directory("wsgid-site-");
         for entry in fs::read_dir(apps()).expect("tests/apps is there").flatten() {
-            if entry.path().extension().is_some_and(|extension| extension == "py") {
-                fs::copy(entry.path(), directory.path().join(entry.file_name())).expect("a script can be copied");
+            if entry
+                .path()
+                .extension()
+                .is_some_and(|extension| extension == "py")
+            {
+                fs::copy(entry.path(), directory.path().join(entry.file_name()))
+                    .expect("a script can be copied");
             }
         }
-        Self { directory, user: None }
+        Self {
+            directory,
+            user: None,
+        }
     }
 
     /// The same, owned by a user and closed to all others.
@@ -93,7 +101,10 @@ pub fn apps() -> PathBuf {
 
 /// A temporary directory that other users can enter.
 pub(crate) fn temporary_directory(prefix: &str) -> TempDir {
-    let directory = tempfile::Builder::new().prefix(prefix).tempdir().expect("a temporary directory can be made");
+    let directory = tempfile::Builder::new()
+        .prefix(prefix)
+        .tempdir()
+        .expect("a temporary directory can be made");
     let _ = fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755));
     directory
 }

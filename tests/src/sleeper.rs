@@ -28,11 +28,21 @@ impl Sleeper {
     pub fn new() -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let mut stream = TcpStream::connect(listener.local_addr()?)?;
-        setsockopt(&stream, sockopt::Linger, &libc::linger { l_onoff: 1, l_linger: LINGER })?;
+        setsockopt(
+            &stream,
+            sockopt::Linger,
+            &libc::linger {
+                l_onoff: 1,
+                l_linger: LINGER,
+            },
+        )?;
         stream.set_nonblocking(true)?;
         while stream.write(&[0; 65536]).is_ok() {}
         stream.set_nonblocking(false)?;
-        Ok(Self { fd: stream.into(), _listener: listener })
+        Ok(Self {
+            fd: stream.into(),
+            _listener: listener,
+        })
     }
 
     /// Leaves the last copy of it to whoever has been sent one. Our own close
@@ -42,7 +52,9 @@ impl Sleeper {
             let Self { fd, _listener } = self;
             drop(fd);
             // The data must stay unsent.
-            std::thread::sleep(std::time::Duration::from_secs(u64::from(LINGER.unsigned_abs())));
+            std::thread::sleep(std::time::Duration::from_secs(u64::from(
+                LINGER.unsigned_abs(),
+            )));
         });
     }
 
@@ -52,7 +64,12 @@ impl Sleeper {
     /// # Errors
     /// As `sendmsg(2)`.
     pub fn send(self, socket: &UnixStream, bytes: &[u8], flags: MsgFlags) -> io::Result<()> {
-        let sent = send_with_fds(socket.as_fd(), &[IoSlice::new(bytes)], &[self.fd.as_fd()], flags);
+        let sent = send_with_fds(
+            socket.as_fd(),
+            &[IoSlice::new(bytes)],
+            &[self.fd.as_fd()],
+            flags,
+        );
         self.leave();
         sent.map(drop)
     }

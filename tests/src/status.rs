@@ -12,9 +12,17 @@ impl Httpd {
     /// If it fails.
     #[must_use]
     pub fn wsgid(&self, args: &[&str]) -> String {
-        let out = Command::new(artifacts::wsgid()).args(args).arg("--socket").arg(self.control_socket()).output();
+        let out = Command::new(artifacts::wsgid())
+            .args(args)
+            .arg("--socket")
+            .arg(self.control_socket())
+            .output();
         let out = out.expect("wsgid can be run");
-        assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+        assert!(
+            out.status.success(),
+            "{args:?}: {}",
+            String::from_utf8_lossy(&out.stderr)
+        );
         String::from_utf8_lossy(&out.stdout).into_owned()
     }
 
@@ -26,7 +34,11 @@ impl Httpd {
     pub fn pools(&self) -> Vec<Json> {
         let status: Json = serde_json::from_str(&self.wsgid(&["status", "--json"])).expect("JSON");
         let groups = status["groups"].as_array().into_iter().flatten();
-        groups.flat_map(|group| group["pools"].as_array()).flatten().cloned().collect()
+        groups
+            .flat_map(|group| group["pools"].as_array())
+            .flatten()
+            .cloned()
+            .collect()
     }
 
     /// The workers that are ready, as the supervisor knows them: the launcher
@@ -34,16 +46,24 @@ impl Httpd {
     #[must_use]
     pub fn ready_workers(&self) -> Vec<Pid> {
         let pools = self.pools();
-        let workers = pools.iter().flat_map(|pool| pool["workers"].as_array()).flatten();
+        let workers = pools
+            .iter()
+            .flat_map(|pool| pool["workers"].as_array())
+            .flatten();
         let ready = workers.filter(|worker| worker["state"] == "ready");
-        ready.filter_map(|worker| Pid::current(i32::try_from(worker["pid"].as_i64()?).ok()?)).collect()
+        ready
+            .filter_map(|worker| Pid::current(i32::try_from(worker["pid"].as_i64()?).ok()?))
+            .collect()
     }
 
     /// The preloader that is ready, if there is one.
     #[must_use]
     pub fn preloader(&self) -> Option<Pid> {
         let pools = self.pools();
-        let ready = pools.iter().map(|pool| &pool["preloader"]).find(|preloader| preloader["state"] == "ready")?;
+        let ready = pools
+            .iter()
+            .map(|pool| &pool["preloader"])
+            .find(|preloader| preloader["state"] == "ready")?;
         Pid::current(i32::try_from(ready["pid"].as_i64()?).ok()?)
     }
 
@@ -54,6 +74,11 @@ impl Httpd {
     #[must_use]
     pub fn control_socket(&self) -> PathBuf {
         let found = control::socket(self.root());
-        found.unwrap_or_else(|| panic!("the supervisor has no control socket below {}", self.root().display()))
+        found.unwrap_or_else(|| {
+            panic!(
+                "the supervisor has no control socket below {}",
+                self.root().display()
+            )
+        })
     }
 }

@@ -68,11 +68,16 @@ pub fn is_root() -> bool {
 #[must_use]
 pub fn of_httpd() -> TestUser {
     if !is_root() {
-        let me = User::from_uid(nix::unistd::geteuid()).ok().flatten().expect("this user has a name");
+        let me = User::from_uid(nix::unistd::geteuid())
+            .ok()
+            .flatten()
+            .expect("this user has a name");
         return described(&me);
     }
     let usual = ["www-data", "apache", "daemon", "nobody"];
-    let found = usual.iter().find_map(|name| User::from_name(name).ok().flatten());
+    let found = usual
+        .iter()
+        .find_map(|name| User::from_name(name).ok().flatten());
     described(&found.expect("there is a user for httpd's children"))
 }
 
@@ -81,7 +86,12 @@ fn described(user: &User) -> TestUser {
         .ok()
         .flatten()
         .map_or_else(|| format!("#{}", user.gid), |group| group.name);
-    TestUser { name: user.name.clone(), group, uid: user.uid.as_raw(), gid: user.gid.as_raw() }
+    TestUser {
+        name: user.name.clone(),
+        group,
+        uid: user.uid.as_raw(),
+        gid: user.gid.as_raw(),
+    }
 }
 
 fn make() -> (Flock<File>, [TestUser; 3]) {
@@ -89,7 +99,10 @@ fn make() -> (Flock<File>, [TestUser; 3]) {
     let shared = locked(LOCK, FlockArg::LockShared);
     // Two programs must not make the same user at the same time.
     let _turn = locked(&format!("{LOCK}.make"), FlockArg::LockExclusive);
-    (shared, NAMES.map(|name| found_or_made(name, &["--user-group"])))
+    (
+        shared,
+        NAMES.map(|name| found_or_made(name, &["--user-group"])),
+    )
 }
 
 fn found_or_made(name: &str, group: &[&str]) -> TestUser {
@@ -103,17 +116,29 @@ fn found_or_made(name: &str, group: &[&str]) -> TestUser {
 
 fn locked(path: &str, how: FlockArg) -> Flock<File> {
     let file = File::create(path).expect("root can write the lock directory");
-    Flock::lock(file, how).map_err(|(_, error)| error).expect("a lock is to be had")
+    Flock::lock(file, how)
+        .map_err(|(_, error)| error)
+        .expect("a lock is to be had")
 }
 
 fn add(name: &str, group: &[&str]) {
     let output = Command::new("useradd")
         .args(["--system", "--no-create-home", "--home-dir", "/nonexistent"])
         .args(group)
-        .args(["--shell", "/usr/sbin/nologin", "--comment", "end-to-end tests of wsgid", name])
+        .args([
+            "--shell",
+            "/usr/sbin/nologin",
+            "--comment",
+            "end-to-end tests of wsgid",
+            name,
+        ])
         .output()
         .expect("useradd is installed");
-    assert!(output.status.success(), "useradd: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "useradd: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 /// Gives a file or directory to a user; nothing happens if this is not root.

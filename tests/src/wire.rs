@@ -55,7 +55,14 @@ impl Addresses {
     /// The URL of a path.
     #[must_use]
     pub fn url(&self, transport: Transport, path: &str) -> String {
-        format!("{}{path}", if transport.is_tls() { &self.tls } else { &self.clear })
+        format!(
+            "{}{path}",
+            if transport.is_tls() {
+                &self.tls
+            } else {
+                &self.clear
+            }
+        )
     }
 
     /// A request for a path.
@@ -72,18 +79,35 @@ impl Wire {
         let site = Site::new();
         let (builder, tls_port) = with_tls(Httpd::builder().mpm(mpm), mpm);
         let builder = builder
-            .daemon("site", &format!("processes=1 threads=6 {}", site.python_path()))
-            .daemon("other", &format!("processes=1 threads=4 {}", site.python_path()));
-        let builder = ["body", "head", "stream", "validated"].iter().fold(builder, |builder, name| {
-            builder.mount(&format!("/{name}"), &site.file(&format!("{name}_cases.py")), "site")
-        });
+            .daemon(
+                "site",
+                &format!("processes=1 threads=6 {}", site.python_path()),
+            )
+            .daemon(
+                "other",
+                &format!("processes=1 threads=4 {}", site.python_path()),
+            );
+        let builder =
+            ["body", "head", "stream", "validated"]
+                .iter()
+                .fold(builder, |builder, name| {
+                    builder.mount(
+                        &format!("/{name}"),
+                        &site.file(&format!("{name}_cases.py")),
+                        "site",
+                    )
+                });
         let builder = builder
             .mount("/strict", &site.file("body_cases.py"), "site")
             .mount("/other", &site.file("stream_cases.py"), "other")
             .mount("/probe", &site.file("probe.py"), "site")
             .line("<LocationMatch ^/(body|validated)/>\n  WSGIChunkedRequest On\n</LocationMatch>");
         let httpd = more(builder, &site).start();
-        let wire = Self { site, httpd, tls_port };
+        let wire = Self {
+            site,
+            httpd,
+            tls_port,
+        };
         wire.warm_up();
         wire
     }
@@ -121,7 +145,9 @@ pub fn with_tls(mut builder: Builder, mpm: Mpm) -> (Builder, u16) {
     let port = builder.another_port();
     let (certificate, key) = certificate();
     if mpm != Mpm::Prefork {
-        builder = builder.load("http2").line("Protocols h2 h2c http/1.1\nH2EarlyHints on\nLogLevel http2:warn");
+        builder = builder
+            .load("http2")
+            .line("Protocols h2 h2c http/1.1\nH2EarlyHints on\nLogLevel http2:warn");
     }
     builder = builder.load("socache_shmcb").load("ssl").line("LogLevel ssl:warn").line(format!(
         "<VirtualHost *:{port}>\n  ServerName localhost\n  SSLEngine on\n  SSLCertificateFile {}\n  SSLCertificateKeyFile {}\n</VirtualHost>",
@@ -146,14 +172,32 @@ fn certificate() -> (PathBuf, PathBuf) {
     let directory = cache::entry("certificate", |path| {
         cache::make_readable_directory(path);
         let output = Command::new("openssl")
-            .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3650", "-subj", "/CN=localhost"])
-            .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout"])
+            .args([
+                "req",
+                "-x509",
+                "-newkey",
+                "rsa:2048",
+                "-nodes",
+                "-days",
+                "3650",
+                "-subj",
+                "/CN=localhost",
+            ])
+            .args([
+                "-addext",
+                "subjectAltName=DNS:localhost,IP:127.0.0.1",
+                "-keyout",
+            ])
             .arg(path.join("key.pem"))
             .arg("-out")
             .arg(path.join("certificate.pem"))
             .output()
             .map_err(|error| format!("openssl: {error}"))?;
-        if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+        if output.status.success() {
+            Ok(())
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).into_owned())
+        }
     });
     (directory.join("certificate.pem"), directory.join("key.pem"))
 }

@@ -57,10 +57,16 @@ fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for chunk in bytes.chunks(3) {
-        let number = (0..3).fold(0_u32, |number, at| number << 8 | u32::from(chunk.get(at).copied().unwrap_or(0)));
+        let number = (0..3).fold(0_u32, |number, at| {
+            number << 8 | u32::from(chunk.get(at).copied().unwrap_or(0))
+        });
         for at in 0..4 {
             let digit = ALPHABET[(number >> (18 - 6 * at) & 63) as usize];
-            text.push(if at <= chunk.len() { char::from(digit) } else { '=' });
+            text.push(if at <= chunk.len() {
+                char::from(digit)
+            } else {
+                '='
+            });
         }
     }
     text
@@ -68,18 +74,30 @@ fn base64(bytes: &[u8]) -> String {
 
 fn basic(httpd: &Httpd, path: &str, user: &str, password: &str) -> Response {
     let credentials = base64(format!("{user}:{password}").as_bytes());
-    let request = Request::new("GET", path).header("Authorization", &format!("Basic {credentials}"));
+    let request =
+        Request::new("GET", path).header("Authorization", &format!("Basic {credentials}"));
     httpd.client().send(&request).expect("an answer")
 }
 
 fn with_auth(builder: Builder) -> Builder {
-    ["auth_basic", "auth_digest", "authn_core", "authz_user", "access_compat", "authz_host"]
-        .into_iter()
-        .fold(builder, Builder::load)
+    [
+        "auth_basic",
+        "auth_digest",
+        "authn_core",
+        "authz_user",
+        "access_compat",
+        "authz_host",
+    ]
+    .into_iter()
+    .fold(builder, Builder::load)
 }
 
 fn group(site: &Site) -> String {
-    format!("processes=1 threads=3 python-home={} {}", Python::any().home.display(), site.python_path())
+    format!(
+        "processes=1 threads=3 python-home={} {}",
+        Python::any().home.display(),
+        site.python_path()
+    )
 }
 
 /// A location whose contents are `directives`.
@@ -107,26 +125,56 @@ fn an_access_script_decides_and_errors_keep_out() {
         let httpd = with_auth(Httpd::builder())
             .daemon("site", &group(&site))
             .mount("/", &app, "site")
-            .line(location("/checked", &format!("WSGIAccessScript {} process-group=site", access.display())))
-            .line(location("/default", &format!("WSGIAccessScript {}", access.display())))
-            .line(location("/missing", &format!("WSGIAccessScript {}", missing.display())))
-            .line(location("/without", &format!("WSGIAccessScript {}", without.display())))
-            .line(location("/broken", &format!("WSGIAccessScript {} process-group=site", broken.display())))
-            .line(location("/denied", &format!("Require all denied\nWSGIAccessScript {}", access.display())))
+            .line(location(
+                "/checked",
+                &format!("WSGIAccessScript {} process-group=site", access.display()),
+            ))
+            .line(location(
+                "/default",
+                &format!("WSGIAccessScript {}", access.display()),
+            ))
+            .line(location(
+                "/missing",
+                &format!("WSGIAccessScript {}", missing.display()),
+            ))
+            .line(location(
+                "/without",
+                &format!("WSGIAccessScript {}", without.display()),
+            ))
+            .line(location(
+                "/broken",
+                &format!("WSGIAccessScript {} process-group=site", broken.display()),
+            ))
+            .line(location(
+                "/denied",
+                &format!("Require all denied\nWSGIAccessScript {}", access.display()),
+            ))
             .start();
         for place in ["/checked", "/default"] {
-            for (query, status) in
-                [("yes", 200), ("neutral", 200), ("no", 403), ("word", 500), ("one", 500), ("unknown", 500)]
-            {
+            for (query, status) in [
+                ("yes", 200),
+                ("neutral", 200),
+                ("no", 403),
+                ("word", 500),
+                ("one", 500),
+                ("unknown", 500),
+            ] {
                 let response = httpd.get(&format!("{place}?{query}"));
                 assert_eq!(response.status, status, "{place}?{query}");
-                assert!(status == 200 || !response.text().starts_with("- -"), "{place}?{query}");
+                assert!(
+                    status == 200 || !response.text().starts_with("- -"),
+                    "{place}?{query}"
+                );
             }
         }
         for place in ["/missing", "/without", "/broken"] {
             assert_eq!(httpd.get(place).status, 500, "{place}");
         }
-        assert_eq!(httpd.get("/denied?yes").status, 403, "True does not overrule Require");
+        assert_eq!(
+            httpd.get("/denied?yes").status,
+            403,
+            "True does not overrule Require"
+        );
         assert_eq!(httpd.get("/elsewhere?no").status, 200);
         assert!(httpd.error_log().contains("denies access to 127.0.0.1"));
         httpd.stop();
@@ -139,7 +187,10 @@ fn files_and_other_handlers_are_protected_too() {
         let site = Site::new();
         let access = site.write("access.py", ACCESS);
         let httpd = with_auth(Httpd::builder())
-            .line(location("/", &format!("WSGIAccessScript {}", access.display())))
+            .line(location(
+                "/",
+                &format!("WSGIAccessScript {}", access.display()),
+            ))
             .line("DirectoryIndex index.html");
         std::fs::create_dir(httpd.root().join("htdocs/sub")).expect("a directory can be made");
         for name in ["htdocs/page.html", "htdocs/sub/index.html"] {
@@ -170,28 +221,66 @@ fn basic_passwords_are_checked_by_a_script() {
         let httpd = with_auth(Httpd::builder())
             .daemon("site", &group(&site))
             .mount("/", &app, "site")
-            .line(location("/secret", &basic_auth(&passwords, "process-group=site", "Require valid-user")))
-            .line(location("/default", &basic_auth(&passwords, "", "Require valid-user\nCGIPassAuth On")))
-            .line(location("/missing", &basic_auth(&missing, "", "Require valid-user")))
-            .line(location("/noscript", "AuthType Basic\nAuthName x\nAuthBasicProvider wsgi\nRequire valid-user"))
+            .line(location(
+                "/secret",
+                &basic_auth(&passwords, "process-group=site", "Require valid-user"),
+            ))
+            .line(location(
+                "/default",
+                &basic_auth(&passwords, "", "Require valid-user\nCGIPassAuth On"),
+            ))
+            .line(location(
+                "/missing",
+                &basic_auth(&missing, "", "Require valid-user"),
+            ))
+            .line(location(
+                "/noscript",
+                "AuthType Basic\nAuthName x\nAuthBasicProvider wsgi\nRequire valid-user",
+            ))
             .start();
         for place in ["/secret", "/default"] {
             let unasked = httpd.get(place);
             assert_eq!(unasked.status, 401);
-            assert!(unasked.header("WWW-Authenticate").is_some_and(|value| value.starts_with("Basic")));
+            assert!(
+                unasked
+                    .header("WWW-Authenticate")
+                    .is_some_and(|value| value.starts_with("Basic"))
+            );
             let good = basic(&httpd, place, "alice", "s3cret-of-alice");
             assert_eq!(good.status, 200, "{place}: {}", good.text());
             assert!(good.text().starts_with("alice Basic "), "{}", good.text());
             let renamed = basic(&httpd, place, "alias", "s3cret-of-alias");
-            assert!(renamed.text().starts_with("renamed Basic "), "{}", renamed.text());
-            for (user, status) in [("alice", 401), ("nobody", 401), ("empty", 500), ("one", 500), ("list", 500)] {
-                assert_eq!(basic(&httpd, place, user, "s3cret-wrong").status, status, "{place} {user}");
+            assert!(
+                renamed.text().starts_with("renamed Basic "),
+                "{}",
+                renamed.text()
+            );
+            for (user, status) in [
+                ("alice", 401),
+                ("nobody", 401),
+                ("empty", 500),
+                ("one", 500),
+                ("list", 500),
+            ] {
+                assert_eq!(
+                    basic(&httpd, place, user, "s3cret-wrong").status,
+                    status,
+                    "{place} {user}"
+                );
             }
             assert_eq!(basic(&httpd, place, "broken", "s3cret-wrong").status, 500);
-            assert_eq!(basic(&httpd, place, "unknown", "s3cret-wrong").status, 500, "KeyError");
+            assert_eq!(
+                basic(&httpd, place, "unknown", "s3cret-wrong").status,
+                500,
+                "KeyError"
+            );
         }
         for place in ["/missing", "/noscript"] {
-            assert_eq!(basic(&httpd, place, "alice", "s3cret-of-alice").status, 500, "{place}");
+            assert_eq!(
+                basic(&httpd, place, "alice", "s3cret-of-alice").status,
+                500,
+                "{place}"
+            );
         }
         let logs = httpd.error_log() + &httpd.access_log();
         assert!(!logs.contains("s3cret"), "a password was logged");
@@ -218,16 +307,31 @@ fn digest_hashes_come_from_a_script() {
             .start();
         let ask = |user: &str, password: &str| {
             let output = Command::new("curl")
-                .args(["-sS", "--digest", "-u", &format!("{user}:{password}"), "-w", " %{http_code}"])
+                .args([
+                    "-sS",
+                    "--digest",
+                    "-u",
+                    &format!("{user}:{password}"),
+                    "-w",
+                    " %{http_code}",
+                ])
                 .arg(httpd.url("/secret"))
                 .output()
                 .expect("curl can be run");
             String::from_utf8_lossy(&output.stdout).into_owned()
         };
         let good = ask("alice", "s3cret-of-alice");
-        assert!(good.starts_with("alice Digest ") && good.ends_with(" 200"), "{good}");
+        assert!(
+            good.starts_with("alice Digest ") && good.ends_with(" 200"),
+            "{good}"
+        );
         assert!(ask("bytes", "pass").ends_with(" 200"));
-        for (user, status) in [("alice", "401"), ("nobody", "401"), ("short", "500"), ("unknown", "500")] {
+        for (user, status) in [
+            ("alice", "401"),
+            ("nobody", "401"),
+            ("short", "500"),
+            ("unknown", "500"),
+        ] {
             let answer = ask(user, "s3cret-wrong");
             assert!(answer.ends_with(status), "{user}: {answer}");
         }
@@ -244,18 +348,30 @@ fn groups_come_from_a_script() {
         let passwords = site.write("passwords.py", PASSWORDS);
         let groups = site.write("groups.py", GROUPS);
         let place = |path: &str, require: &str| {
-            let lines = format!("WSGIAuthGroupScript {} process-group=site\n{require}", groups.display());
+            let lines = format!(
+                "WSGIAuthGroupScript {} process-group=site\n{require}",
+                groups.display()
+            );
             location(path, &basic_auth(&passwords, "process-group=site", &lines))
         };
         let httpd = with_auth(Httpd::builder())
             .daemon("site", &group(&site))
             .mount("/", &app, "site")
             .line(place("/staff", "Require wsgi-group staff"))
-            .line(place("/either", "Require wsgi-group \"nothing here\" guests"))
+            .line(place(
+                "/either",
+                "Require wsgi-group \"nothing here\" guests",
+            ))
             .line(place("/admins", "Require wsgi-group admins"))
             .line(place("/expression", "Require wsgi-group %{req:X-Group}"))
-            .line(place("/not", "<RequireAll>\nRequire valid-user\nRequire not wsgi-group staff\n</RequireAll>"))
-            .line(location("/noscript", &basic_auth(&passwords, "", "Require wsgi-group staff")))
+            .line(place(
+                "/not",
+                "<RequireAll>\nRequire valid-user\nRequire not wsgi-group staff\n</RequireAll>",
+            ))
+            .line(location(
+                "/noscript",
+                &basic_auth(&passwords, "", "Require wsgi-group staff"),
+            ))
             .start();
         for (path, user, status) in [
             ("/staff", "alice", 200),
@@ -268,7 +384,11 @@ fn groups_come_from_a_script() {
             ("/not", "alias", 200),
             ("/noscript", "alice", 500),
         ] {
-            assert_eq!(basic(&httpd, path, user, "s3cret-of-alice").status, status, "{path} {user}");
+            assert_eq!(
+                basic(&httpd, path, user, "s3cret-of-alice").status,
+                status,
+                "{path} {user}"
+            );
         }
         assert_eq!(httpd.get("/staff").status, 401, "nobody is asked who he is");
         httpd.stop();
@@ -283,7 +403,10 @@ fn a_broken_group_script_keeps_out_behind_require_not() {
         let site = Site::new();
         let app = site.write("hello.py", HELLO);
         let passwords = site.write("passwords.py", PASSWORDS);
-        let groups = site.write("groups.py", "def groups_for_user(environ, user):\n    raise RuntimeError('no')\n");
+        let groups = site.write(
+            "groups.py",
+            "def groups_for_user(environ, user):\n    raise RuntimeError('no')\n",
+        );
         let lines = format!(
             "WSGIAuthGroupScript {}\n<RequireAll>\nRequire valid-user\nRequire not wsgi-group blocked\n</RequireAll>",
             groups.display()
@@ -291,7 +414,10 @@ fn a_broken_group_script_keeps_out_behind_require_not() {
         let httpd = with_auth(Httpd::builder())
             .daemon("site", &group(&site))
             .mount("/", &app, "site")
-            .line(location("/", &basic_auth(&passwords, "process-group=site", &lines)))
+            .line(location(
+                "/",
+                &basic_auth(&passwords, "process-group=site", &lines),
+            ))
             .start();
         assert_eq!(basic(&httpd, "/", "alice", "s3cret-of-alice").status, 500);
         httpd.stop();
@@ -312,11 +438,18 @@ fn a_script_that_never_answers_keeps_out_after_a_short_time() {
         let httpd = with_auth(Httpd::builder())
             .daemon("site", &group(&site))
             .mount("/", &app, "site")
-            .line(location("/", &format!("WSGIAccessScript {} process-group=site", slow.display())))
+            .line(location(
+                "/",
+                &format!("WSGIAccessScript {} process-group=site", slow.display()),
+            ))
             .start();
         let began = Instant::now();
         assert_eq!(httpd.get("/").status, 504);
-        assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+        assert!(
+            began.elapsed() < Duration::from_secs(15),
+            "{:?}",
+            began.elapsed()
+        );
         httpd.stop();
     });
 }
@@ -331,7 +464,10 @@ fn nobody_comes_in_while_the_group_cannot_run() {
             .daemon("site", &group(&site))
             .daemon("dead", "python-home=/nonexistent")
             .mount("/", &app, "site")
-            .line(location("/", &format!("WSGIAccessScript {} process-group=dead", access.display())))
+            .line(location(
+                "/",
+                &format!("WSGIAccessScript {} process-group=dead", access.display()),
+            ))
             .start();
         let status = httpd.get("/?yes").status;
         assert!((500..=504).contains(&status), "{status}");
@@ -344,14 +480,23 @@ fn a_changed_script_is_loaded_again() {
     case(Limit::seconds(60), || {
         let site = Site::new();
         let app = site.write("hello.py", HELLO);
-        let access = site.write("access.py", "def allow_access(environ, host):\n    return True\n");
+        let access = site.write(
+            "access.py",
+            "def allow_access(environ, host):\n    return True\n",
+        );
         let httpd = with_auth(Httpd::builder())
             .daemon("site", &group(&site))
             .mount("/", &app, "site")
-            .line(location("/", &format!("WSGIAccessScript {} process-group=site", access.display())))
+            .line(location(
+                "/",
+                &format!("WSGIAccessScript {} process-group=site", access.display()),
+            ))
             .start();
         assert_eq!(httpd.get("/").status, 200);
-        site.write("access.py", "def allow_access(environ, host):\n    return False  # now\n");
+        site.write(
+            "access.py",
+            "def allow_access(environ, host):\n    return False  # now\n",
+        );
         wsgid_tests::eventually("the changed script", Duration::from_secs(20), || {
             (httpd.get("/").status == 403).then_some(())
         });
@@ -388,16 +533,25 @@ fn a_dispatch_script_chooses_groups_and_callable() {
             .mount("/", &app, "one")
             .line(location(
                 "/",
-                &format!("WSGIRestrictProcess one two\nWSGIDispatchScript {} process-group=one", dispatch.display()),
+                &format!(
+                    "WSGIRestrictProcess one two\nWSGIDispatchScript {} process-group=one",
+                    dispatch.display()
+                ),
             ))
-            .line(location("/broken", &format!("WSGIDispatchScript {} process-group=one", broken.display())))
+            .line(location(
+                "/broken",
+                &format!("WSGIDispatchScript {} process-group=one", broken.display()),
+            ))
             .start();
         for (query, expected) in [
             ("", Some("application one ")),
             ("group=two", Some("application two ")),
             ("callable=other", Some("other one ")),
             ("app=extra", Some("application one extra")),
-            ("group=two&app=%{SERVER}", Some("application two localhost:")),
+            (
+                "group=two&app=%{SERVER}",
+                Some("application two localhost:"),
+            ),
             // WSGIRestrictProcess holds for what a script chooses.
             ("group=three", None),
             ("group=unknown", None),
@@ -407,12 +561,20 @@ fn a_dispatch_script_chooses_groups_and_callable() {
             match expected {
                 Some(expected) => {
                     assert_eq!(response.status, 200, "{query}");
-                    assert!(response.text().starts_with(expected), "{query}: {}", response.text());
+                    assert!(
+                        response.text().starts_with(expected),
+                        "{query}: {}",
+                        response.text()
+                    );
                 }
                 None => assert_eq!(response.status, 500, "{query}"),
             }
         }
-        assert_eq!(httpd.get("/broken").status, 500, "a broken dispatch script stops the request");
+        assert_eq!(
+            httpd.get("/broken").status,
+            500,
+            "a broken dispatch script stops the request"
+        );
         httpd.stop();
     });
 }
@@ -426,11 +588,17 @@ fn a_script_in_htaccess_runs_only_where_the_server_says() {
         let site = Site::new();
         let marks = site.path().join("marks");
         std::fs::create_dir(&marks).expect("a directory can be made");
-        std::fs::set_permissions(&marks, std::os::unix::fs::PermissionsExt::from_mode(0o777)).expect("it is ours");
+        std::fs::set_permissions(&marks, std::os::unix::fs::PermissionsExt::from_mode(0o777))
+            .expect("it is ours");
         let text = marking_script(&marks);
         let script = site.write("answers.py", &text);
-        let passwords = site.write("passwords.py", "def check_password(environ, user, password):\n    return True\n");
-        let builder = with_auth(Httpd::builder()).daemon("site", &group(&site)).daemon("other", &group(&site));
+        let passwords = site.write(
+            "passwords.py",
+            "def check_password(environ, user, password):\n    return True\n",
+        );
+        let builder = with_auth(Httpd::builder())
+            .daemon("site", &group(&site))
+            .daemon("other", &group(&site));
         let docs = builder.root().join("htdocs");
         let script = script.display();
         let basic = "AuthType Basic\nAuthName here\nAuthBasicProvider wsgi\n";
@@ -449,10 +617,30 @@ fn a_script_in_htaccess_runs_only_where_the_server_says() {
             ("plain", format!("WSGIAccessScript {script}"), "", false),
             ("user", asks_user, "", false),
             ("group", asks_group, "WSGIRestrictProcess site", false),
-            ("named", format!("WSGIAccessScript {script} process-group=site"), "", false),
-            ("none", format!("WSGIAccessScript {script} process-group=no"), "", false),
-            ("global", format!("WSGIAccessScript {script} process-group=%{{GLOBAL}}"), "", false),
-            ("implicit", format!("WSGIAccessScript {script} process-group=wsgid:default"), "", false),
+            (
+                "named",
+                format!("WSGIAccessScript {script} process-group=site"),
+                "",
+                false,
+            ),
+            (
+                "none",
+                format!("WSGIAccessScript {script} process-group=no"),
+                "",
+                false,
+            ),
+            (
+                "global",
+                format!("WSGIAccessScript {script} process-group=%{{GLOBAL}}"),
+                "",
+                false,
+            ),
+            (
+                "implicit",
+                format!("WSGIAccessScript {script} process-group=wsgid:default"),
+                "",
+                false,
+            ),
             (
                 "even-listed",
                 format!("WSGIAccessScript {script} process-group=%{{GLOBAL}}"),
@@ -461,40 +649,76 @@ fn a_script_in_htaccess_runs_only_where_the_server_says() {
             ),
             (
                 "variable",
-                format!("SetEnv WHICH %{{GLOBAL}}\nWSGIAccessScript {script} process-group=%{{ENV:WHICH}}"),
+                format!(
+                    "SetEnv WHICH %{{GLOBAL}}\nWSGIAccessScript {script} process-group=%{{ENV:WHICH}}"
+                ),
                 "WSGIRestrictProcess site %{GLOBAL}",
                 false,
             ),
-            ("in-if", format!("<If \"true\">\nWSGIAccessScript {script}\n</If>"), "", false),
-            ("listed", format!("WSGIAccessScript {script} process-group=site"), "WSGIRestrictProcess site", true),
-            ("place", format!("WSGIAccessScript {script}"), "WSGIProcessGroup site", true),
+            (
+                "in-if",
+                format!("<If \"true\">\nWSGIAccessScript {script}\n</If>"),
+                "",
+                false,
+            ),
+            (
+                "listed",
+                format!("WSGIAccessScript {script} process-group=site"),
+                "WSGIRestrictProcess site",
+                true,
+            ),
+            (
+                "place",
+                format!("WSGIAccessScript {script}"),
+                "WSGIProcessGroup site",
+                true,
+            ),
             (
                 "shut-place",
                 format!("WSGIAccessScript {script}"),
                 "WSGIProcessGroup site\nWSGIRestrictProcess other",
                 false,
             ),
-            ("by-variable", format!("WSGIAccessScript {script}"), "WSGIProcessGroup %{ENV:WHICH}", false),
+            (
+                "by-variable",
+                format!("WSGIAccessScript {script}"),
+                "WSGIProcessGroup %{ENV:WHICH}",
+                false,
+            ),
         ];
-        let mut builder = builder
-            .load("env")
-            .line(format!("<Directory {}>\nAllowOverride AuthConfig FileInfo\n</Directory>", docs.display()));
+        let mut builder = builder.load("env").line(format!(
+            "<Directory {}>\nAllowOverride AuthConfig FileInfo\n</Directory>",
+            docs.display()
+        ));
         for (name, lines, server, _) in &places {
             let directory = docs.join(name);
             std::fs::create_dir(&directory).expect("a directory can be made");
             std::fs::write(directory.join("page.html"), "page").expect("a page can be written");
-            std::fs::write(directory.join(".htaccess"), format!("{lines}\n")).expect("a file can be written");
-            builder = builder.line(format!("<Directory {}>\n{server}\n</Directory>", directory.display()));
+            std::fs::write(directory.join(".htaccess"), format!("{lines}\n"))
+                .expect("a file can be written");
+            builder = builder.line(format!(
+                "<Directory {}>\n{server}\n</Directory>",
+                directory.display()
+            ));
         }
         let httpd = builder.start();
         for (name, lines, _, runs) in &places {
             let status = basic_status(&httpd, name);
             let marked = marks.join(format!("-{name}-page.html")).exists();
-            assert_eq!((status, marked), (if *runs { 200 } else { 500 }, *runs), "{name}: {lines}");
+            assert_eq!(
+                (status, marked),
+                (if *runs { 200 } else { 500 }, *runs),
+                "{name}: {lines}"
+            );
         }
         let log = httpd.error_log();
-        let told = log.lines().find(|line| line.contains("plain/.htaccess:1") && line.contains("as httpd's user"));
-        assert!(told.is_some_and(|line| line.contains("answers.py") && line.contains("process-group=")), "{log}");
+        let told = log
+            .lines()
+            .find(|line| line.contains("plain/.htaccess:1") && line.contains("as httpd's user"));
+        assert!(
+            told.is_some_and(|line| line.contains("answers.py") && line.contains("process-group=")),
+            "{log}"
+        );
         httpd.stop();
     });
 }
@@ -527,7 +751,10 @@ fn restrict_embedded_leaves_the_scripts_working() {
             .daemon("site", &group(&site))
             .mount("/in", &app, "site")
             .mount_with("/out", &app, "")
-            .line(location("/in", &format!("WSGIAccessScript {}", access.display())))
+            .line(location(
+                "/in",
+                &format!("WSGIAccessScript {}", access.display()),
+            ))
             .start();
         assert_eq!(httpd.get("/in?yes").status, 200);
         assert_eq!(httpd.get("/in?no").status, 403);
@@ -539,19 +766,27 @@ fn restrict_embedded_leaves_the_scripts_working() {
 #[test]
 fn root_a_script_runs_as_the_user_of_its_group() {
     case(Limit::seconds(60), || {
-        let Some(accounts) = users::three() else { return };
+        let Some(accounts) = users::three() else {
+            return;
+        };
         let user: &TestUser = &accounts[0];
         let site = Site::of(user);
         let app = site.write("hello.py", HELLO);
         let access = site.write(
             "access.py",
-            &format!("import os\ndef allow_access(environ, host):\n    return os.getuid() == {}\n", user.uid),
+            &format!(
+                "import os\ndef allow_access(environ, host):\n    return os.getuid() == {}\n",
+                user.uid
+            ),
         );
         let options = format!("{} user={} group={}", group(&site), user.name, user.group);
         let httpd = with_auth(Httpd::builder())
             .daemon("site", &options)
             .mount("/", &app, "site")
-            .line(location("/", &format!("WSGIAccessScript {} process-group=site", access.display())))
+            .line(location(
+                "/",
+                &format!("WSGIAccessScript {} process-group=site", access.display()),
+            ))
             .start();
         assert_eq!(httpd.get("/").status, 200);
         httpd.stop();

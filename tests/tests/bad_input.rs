@@ -21,7 +21,10 @@ fn assert_refused(builder: &Builder, words: &[&str]) {
 #[test]
 fn unknown_options_are_named() {
     case(Limit::default(), || {
-        assert_refused(&Httpd::builder().daemon("site", "colour=blue"), &["httpd.conf", "colour"]);
+        assert_refused(
+            &Httpd::builder().daemon("site", "colour=blue"),
+            &["httpd.conf", "colour"],
+        );
     });
 }
 
@@ -36,7 +39,11 @@ fn wrong_values_are_named() {
             ("home=not/absolute", "home"),
         ] {
             let check = Httpd::builder().daemon("site", option).check();
-            assert!(!check.ok && check.text.contains(name), "{option}: {}", check.text);
+            assert!(
+                !check.ok && check.text.contains(name),
+                "{option}: {}",
+                check.text
+            );
         }
     });
 }
@@ -44,7 +51,9 @@ fn wrong_values_are_named() {
 #[test]
 fn a_group_cannot_be_defined_twice_in_different_ways() {
     case(Limit::default(), || {
-        let twice = Httpd::builder().daemon("site", "threads=2").daemon("site", "threads=3");
+        let twice = Httpd::builder()
+            .daemon("site", "threads=2")
+            .daemon("site", "threads=3");
         assert_refused(&twice, &["site"]);
     });
 }
@@ -55,8 +64,14 @@ fn an_unknown_group_is_named() {
     case(Limit::default(), || {
         let site = Site::new();
         let script = site.file("hello.py");
-        assert_refused(&Httpd::builder().mount("/", &script, "nobody-defined-me"), &["nobody-defined-me"]);
-        assert_refused(&Httpd::builder().line("WSGIProcessGroup nobody-defined-me"), &["nobody-defined-me"]);
+        assert_refused(
+            &Httpd::builder().mount("/", &script, "nobody-defined-me"),
+            &["nobody-defined-me"],
+        );
+        assert_refused(
+            &Httpd::builder().line("WSGIProcessGroup nobody-defined-me"),
+            &["nobody-defined-me"],
+        );
     });
 }
 
@@ -64,8 +79,14 @@ fn an_unknown_group_is_named() {
 fn root_an_unknown_user_is_named() {
     case(Limit::default(), || {
         if users::three().is_some() {
-            assert_refused(&Httpd::builder().daemon("site", "user=no-such-user"), &["no-such-user"]);
-            assert_refused(&Httpd::builder().daemon("site", "group=no-such-group"), &["no-such-group"]);
+            assert_refused(
+                &Httpd::builder().daemon("site", "user=no-such-user"),
+                &["no-such-user"],
+            );
+            assert_refused(
+                &Httpd::builder().daemon("site", "group=no-such-group"),
+                &["no-such-group"],
+            );
             assert_refused(&Httpd::builder().daemon("site", "user=root"), &["root"]);
         }
     });
@@ -74,17 +95,46 @@ fn root_an_unknown_user_is_named() {
 #[test]
 fn root_a_user_of_roots_group_is_refused_unless_another_group_is_named() {
     case(Limit::default(), || {
-        let (Some(rooted), Some([user, ..])) = (users::in_roots_group(), users::three()) else { return };
-        let words = [&format!("`{}`", rooted.name), "root's", "name another with group="];
-        assert_refused(&Httpd::builder().daemon("site", &format!("user={}", rooted.name)), &words);
+        let (Some(rooted), Some([user, ..])) = (users::in_roots_group(), users::three()) else {
+            return;
+        };
+        let words = [
+            &format!("`{}`", rooted.name),
+            "root's",
+            "name another with group=",
+        ];
+        assert_refused(
+            &Httpd::builder().daemon("site", &format!("user={}", rooted.name)),
+            &words,
+        );
         // With another group it runs, and root's is not among the further ones.
         let site = Site::new();
-        let options = format!("user={} group={} {}", rooted.name, user.group, site.python_path());
-        let httpd = Httpd::builder().daemon("site", &options).mount("/", &site.file("probe.py"), "site").start();
+        let options = format!(
+            "user={} group={} {}",
+            rooted.name,
+            user.group,
+            site.python_path()
+        );
+        let httpd = Httpd::builder()
+            .daemon("site", &options)
+            .mount("/", &site.file("probe.py"), "site")
+            .start();
         let info = httpd.get("/info").json();
-        assert_eq!(info["uid"], serde_json::json!([rooted.uid, rooted.uid, rooted.uid]));
-        assert_eq!(info["gid"], serde_json::json!([user.gid, user.gid, user.gid]));
-        assert!(!info["groups"].as_array().is_some_and(|groups| groups.contains(&0.into())), "{}", info["groups"]);
+        assert_eq!(
+            info["uid"],
+            serde_json::json!([rooted.uid, rooted.uid, rooted.uid])
+        );
+        assert_eq!(
+            info["gid"],
+            serde_json::json!([user.gid, user.gid, user.gid])
+        );
+        assert!(
+            !info["groups"]
+                .as_array()
+                .is_some_and(|groups| groups.contains(&0.into())),
+            "{}",
+            info["groups"]
+        );
         httpd.stop();
     });
 }
@@ -92,24 +142,49 @@ fn root_a_user_of_roots_group_is_refused_unless_another_group_is_named() {
 #[test]
 fn root_a_server_without_user_is_told_the_directive() {
     case(Limit::default(), || {
-        let Some([user, ..]) = users::three() else { return };
+        let Some([user, ..]) = users::three() else {
+            return;
+        };
         let without = || Httpd::builder().without_user();
         let own_user = || without().daemon("own", &format!("user={}", user.name));
-        let words = ["`site`", "the directives User and Group are missing", "httpd.conf", "add `User "];
+        let words = [
+            "`site`",
+            "the directives User and Group are missing",
+            "httpd.conf",
+            "add `User ",
+        ];
         assert_refused(&without().daemon("site", "threads=2"), &words);
         assert_refused(&own_user().daemon("site", "threads=2"), &words);
         let half = without().line(format!("User {}", user.name));
-        assert_refused(&half.daemon("site", "threads=2"), &["`site`", "the directive Group is missing"]);
+        assert_refused(
+            &half.daemon("site", "threads=2"),
+            &["`site`", "the directive Group is missing"],
+        );
         let half = without().line(format!("Group {}", user.group));
-        assert_refused(&half.daemon("site", "threads=2"), &["`site`", "the directive User is missing"]);
+        assert_refused(
+            &half.daemon("site", "threads=2"),
+            &["`site`", "the directive User is missing"],
+        );
         let roots = without().line(format!("User {}\nGroup root", user.name));
-        assert_refused(&roots.daemon("site", "threads=2"), &["`site`", "root's", "Group"]);
+        assert_refused(
+            &roots.daemon("site", "threads=2"),
+            &["`site`", "root's", "Group"],
+        );
         // The directives may follow, and a group that has all it needs is fine.
-        let after = without().daemon("site", "threads=2").line(format!("User {}\nGroup {}", user.name, user.group));
+        let after = without()
+            .daemon("site", "threads=2")
+            .line(format!("User {}\nGroup {}", user.name, user.group));
         assert!(after.check().ok, "{}", after.check().text);
         for builder in [own_user(), without()] {
             let check = builder.check();
-            assert!(check.ok && check.text.contains("the directives User and Group are missing"), "{}", check.text);
+            assert!(
+                check.ok
+                    && check
+                        .text
+                        .contains("the directives User and Group are missing"),
+                "{}",
+                check.text
+            );
         }
     });
 }
@@ -118,9 +193,17 @@ fn root_a_server_without_user_is_told_the_directive() {
 fn root_a_user_or_group_that_the_system_cannot_have_is_named() {
     case(Limit::default(), || {
         if users::three().is_some() {
-            for (option, value) in [("user", "#4294967295"), ("group", "#4294967295"), ("user", "#-1"), ("user", "#")] {
+            for (option, value) in [
+                ("user", "#4294967295"),
+                ("group", "#4294967295"),
+                ("user", "#-1"),
+                ("user", "#"),
+            ] {
                 let words = [&format!("option `{option}`"), &*format!("`{value}`")];
-                assert_refused(&Httpd::builder().daemon("site", &format!("{option}={value}")), &words);
+                assert_refused(
+                    &Httpd::builder().daemon("site", &format!("{option}={value}")),
+                    &words,
+                );
             }
         }
     });
@@ -143,9 +226,16 @@ fn assert_only_bad_fails(httpd: &Httpd, statuses: &[u16], words: &[&str]) {
     let status = httpd.get("/bad").status;
     assert!(statuses.contains(&status), "status {status}");
     let found = wsgid_tests::until(SOON, || {
-        httpd.error_log().lines().any(|line| words.iter().all(|word| line.contains(word))).then_some(())
+        httpd
+            .error_log()
+            .lines()
+            .any(|line| words.iter().all(|word| line.contains(word)))
+            .then_some(())
     });
-    assert!(found.is_some(), "no line of the error log has all of {words:?}");
+    assert!(
+        found.is_some(),
+        "no line of the error log has all of {words:?}"
+    );
     assert_eq!(httpd.get("/good").status, 200);
 }
 
@@ -197,14 +287,21 @@ fn root_a_closed_directory_names_its_path_component() {
     case(Limit::default(), || {
         let Some(users) = users::three() else { return };
         let site = Site::new();
-        let script = site.write("closed/inside/app.py", &fs::read_to_string(site.file("hello.py")).unwrap());
+        let script = site.write(
+            "closed/inside/app.py",
+            &fs::read_to_string(site.file("hello.py")).unwrap(),
+        );
         let closed = site.file("closed");
         // httpd's own children have to map the URL; only the site's user is kept out.
         users::give(&closed, &users::of_httpd());
         fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
         let options = format!("threads=2 user={} group={}", users[0].name, users[0].group);
         let httpd = good_and_bad(&site, &options, &script.display().to_string());
-        assert_only_bad_fails(&httpd, &[500, 503], &[&format!("`{}`", closed.display()), &users[0].name]);
+        assert_only_bad_fails(
+            &httpd,
+            &[500, 503],
+            &[&format!("`{}`", closed.display()), &users[0].name],
+        );
         httpd.stop();
     });
 }
@@ -218,9 +315,22 @@ fn root_a_closed_home_names_its_path_component() {
         let closed = site.file("closed");
         fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
         let home = site.file("closed/home");
-        let options = format!("threads=2 user={} group={} home={}", users[0].name, users[0].group, home.display());
-        let httpd = good_and_bad(&site, &options, &site.file("hello.py").display().to_string());
-        assert_only_bad_fails(&httpd, &[500, 503], &[&format!("`{}`", closed.display()), &users[0].name]);
+        let options = format!(
+            "threads=2 user={} group={} home={}",
+            users[0].name,
+            users[0].group,
+            home.display()
+        );
+        let httpd = good_and_bad(
+            &site,
+            &options,
+            &site.file("hello.py").display().to_string(),
+        );
+        assert_only_bad_fails(
+            &httpd,
+            &[500, 503],
+            &[&format!("`{}`", closed.display()), &users[0].name],
+        );
         httpd.stop();
     });
 }
@@ -240,7 +350,10 @@ fn a_missing_callable_is_named() {
 fn a_syntax_error_shows_its_place() {
     case(Limit::default(), || {
         let site = Site::new();
-        let script = site.write("syntax.py", "def application(:\n").display().to_string();
+        let script = site
+            .write("syntax.py", "def application(:\n")
+            .display()
+            .to_string();
         let httpd = good_and_bad(&site, "threads=2", &script);
         assert_only_bad_fails(&httpd, &[500], &["SyntaxError"]);
         httpd.wait_for_log(&script, SOON);
@@ -259,7 +372,10 @@ fn root_what_has_no_effect_leaves_a_line() {
             .start();
         if users::three().is_some() {
             assert_eq!(httpd.get("/").status, 200);
-            assert_eq!(httpd.ready_workers()[0].identity().expect("it runs").groups, [users::of_httpd().gid]);
+            assert_eq!(
+                httpd.ready_workers()[0].identity().expect("it runs").groups,
+                [users::of_httpd().gid]
+            );
         }
         httpd.wait_for_log("is root's group and is left out", Duration::from_secs(10));
         httpd.stop();

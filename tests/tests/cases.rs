@@ -32,26 +32,74 @@ const MAPPING: On = Once("hooks before the handler, the same for all");
 const CASES: &[(u32, &str, On)] = &[
     (1, "no body: `read()` gives nothing", All),
     (2, "bodies with Content-Length arrive byte for byte", All),
-    (3, "bodies of unknown length; 411 without WSGIChunkedRequest", All),
+    (
+        3,
+        "bodies of unknown length; 411 without WSGIChunkedRequest",
+        All,
+    ),
     (4, "trailers do no harm", ONE),
     (5, "codings other than chunked: 501", ONE),
-    (6, "Content-Length and chunked together: chunked counts, then the connection ends", ONE),
-    (7, "more than LimitRequestBody: 413 without the application", All),
-    (8, "a body that grows over LimitRequestBody: 413, the read raises", All),
-    (9, "the same after the response has begun: the response breaks", All),
+    (
+        6,
+        "Content-Length and chunked together: chunked counts, then the connection ends",
+        ONE,
+    ),
+    (
+        7,
+        "more than LimitRequestBody: 413 without the application",
+        All,
+    ),
+    (
+        8,
+        "a body that grows over LimitRequestBody: 413, the read raises",
+        All,
+    ),
+    (
+        9,
+        "the same after the response has begun: the response breaks",
+        All,
+    ),
     (10, "a chunk header that is none: 400, the read raises", ONE),
-    (11, "a client that stalls in its body: 408 by RequestReadTimeout", STALL),
+    (
+        11,
+        "a client that stalls in its body: 408 by RequestReadTimeout",
+        STALL,
+    ),
     (12, "a client that leaves in its body: the read raises", All),
-    (13, "half closed after a whole request: an ordinary answer", ONE),
-    (14, "Expect: exactly one 100 when the application reads", EXPECT),
-    (15, "an early refusal: no 100, the body stays with the client", All),
-    (16, "Expect, head before the first read: no 100 inside the body", EXPECT),
+    (
+        13,
+        "half closed after a whole request: an ordinary answer",
+        ONE,
+    ),
+    (
+        14,
+        "Expect: exactly one 100 when the application reads",
+        EXPECT,
+    ),
+    (
+        15,
+        "an early refusal: no 100, the body stays with the client",
+        All,
+    ),
+    (
+        16,
+        "Expect, head before the first read: no 100 inside the body",
+        EXPECT,
+    ),
     (17, "Expect on HTTP/1.0: ignored", EXPECT),
-    (18, "a flood against an upload that nobody reads: all of it arrives", All),
+    (
+        18,
+        "a flood against an upload that nobody reads: all of it arrives",
+        All,
+    ),
     (19, "50 MB back while they come", All),
     (20, "one byte read of 5 MB: an ordinary answer", All),
     (21, "a slow small POST holds no Python thread", All),
-    (22, "an application that reads late, after body= has passed", STALL),
+    (
+        22,
+        "an application that reads late, after body= has passed",
+        STALL,
+    ),
     (23, "a body that grows when it is inflated", All),
     (24, "doubtful framing: never two requests", ONE),
     (25, "repeated fields stay separate and in order", All),
@@ -62,14 +110,22 @@ const CASES: &[(u32, &str, On)] = &[
     (30, "Date and Server are the server's", All),
     (31, "no Content-Type: none from the script's name", All),
     (32, "AddDefaultCharset and output filters work", All),
-    (33, "HEAD: the fields of GET, no body; WSGIMapHEADToGET", All),
+    (
+        33,
+        "HEAD: the fields of GET, no body; WSGIMapHEADToGET",
+        All,
+    ),
     (34, "204 and 304 have no body; the connection is kept", All),
     (35, "Content-Length is policed", All),
     (36, "large heads, and too large ones", All),
     (37, "103 Early Hints", All),
     (38, "Location with 200 and with 302", All),
     (39, "WSGIErrorOverride", All),
-    (40, "an application as ErrorDocument, also a failing one", All),
+    (
+        40,
+        "an application as ErrorDocument, also a failing one",
+        All,
+    ),
     (41, "a conditional GET that the application answers", All),
     (42, "small responses in one piece with their length", All),
     (43, "each yielded piece arrives at once", All),
@@ -77,39 +133,107 @@ const CASES: &[(u32, &str, On)] = &[
     (45, "a slow client holds no Python thread", ONE),
     (46, "a worker killed before the head: 502", All),
     (47, "a worker killed later: a broken transfer", All),
-    (48, "the same with Content-Length, deflate, ratelimit and behind mod_proxy", All),
+    (
+        48,
+        "the same with Content-Length, deflate, ratelimit and behind mod_proxy",
+        All,
+    ),
     (49, "an exception before and after the first piece", All),
-    (50, "an application that hangs: 504, or a broken transfer", All),
+    (
+        50,
+        "an application that hangs: 504, or a broken transfer",
+        All,
+    ),
     (51, "the supervisor killed during many requests", All),
     (52, "a queue that is too long or too slow: 503, 504", All),
-    (53, "a client that leaves: not served, or `close()` called once", All),
+    (
+        53,
+        "a client that leaves: not served, or `close()` called once",
+        All,
+    ),
     (54, "pipelined requests, the first one slow", ONE),
     (55, "frames that no worker of ours would send", All),
     (56, "a panic in the module: 500, the child lives", All),
     (57, "a file by sendfile, and without", All),
     (58, "ranges of a file", All),
     (59, "files over TLS, HTTP/2 and DEFLATE", All),
-    (60, "10,000 files: no descriptor is left", Mpms("descriptors do not know the protocol")),
+    (
+        60,
+        "10,000 files: no descriptor is left",
+        Mpms("descriptors do not know the protocol"),
+    ),
     (61, "parts of files, files that shrink", All),
     (62, "descriptors that are no files, or too many", All),
-    (63, "a test of the configuration starts and touches nothing", CONFIGURATION),
+    (
+        63,
+        "a test of the configuration starts and touches nothing",
+        CONFIGURATION,
+    ),
     (64, "each directive in each context", CONFIGURATION),
-    (65, "groups of one virtual host are not another's", CONFIGURATION),
+    (
+        65,
+        "groups of one virtual host are not another's",
+        CONFIGURATION,
+    ),
     (66, "names of groups made from the request", MAPPING),
     (67, "from URL to script", MAPPING),
     (68, "authentication scripts", MAPPING),
     (69, "Authorization and Proxy fields", MAPPING),
-    (70, "the environ, compared with mod_wsgi", Once("mod_wsgi in the place of ours, by all protocols")),
-    (71, "twenty graceful restarts under load", Mpms("connections do not know the protocol")),
-    (72, "a changed option: only that group's workers, requests end", Mpms("control, not data")),
-    (73, "a group that is taken away while it serves", Mpms("control, not data")),
-    (74, "a restart with a long request does not wait for it", Mpms("control, not data")),
-    (75, "stop leaves nothing behind, in bounded time", Mpms("control, not data")),
-    (76, "a broken configuration at a reload", Mpms("control, not data")),
-    (77, "other users, foreground, one process", Mpms("control, not data")),
-    (78, "children that come and go under load", Mpms("connections do not know the protocol")),
-    (79, "log rotation, piped logs", Once("who writes to the log does not know the MPM")),
-    (80, "module and supervisor of different versions", Once("control, not data")),
+    (
+        70,
+        "the environ, compared with mod_wsgi",
+        Once("mod_wsgi in the place of ours, by all protocols"),
+    ),
+    (
+        71,
+        "twenty graceful restarts under load",
+        Mpms("connections do not know the protocol"),
+    ),
+    (
+        72,
+        "a changed option: only that group's workers, requests end",
+        Mpms("control, not data"),
+    ),
+    (
+        73,
+        "a group that is taken away while it serves",
+        Mpms("control, not data"),
+    ),
+    (
+        74,
+        "a restart with a long request does not wait for it",
+        Mpms("control, not data"),
+    ),
+    (
+        75,
+        "stop leaves nothing behind, in bounded time",
+        Mpms("control, not data"),
+    ),
+    (
+        76,
+        "a broken configuration at a reload",
+        Mpms("control, not data"),
+    ),
+    (
+        77,
+        "other users, foreground, one process",
+        Mpms("control, not data"),
+    ),
+    (
+        78,
+        "children that come and go under load",
+        Mpms("connections do not know the protocol"),
+    ),
+    (
+        79,
+        "log rotation, piped logs",
+        Once("who writes to the log does not know the MPM"),
+    ),
+    (
+        80,
+        "module and supervisor of different versions",
+        Once("control, not data"),
+    ),
     (
         81,
         "the same file in other distributions' httpd",
@@ -135,31 +259,59 @@ fn top() -> PathBuf {
 
 /// All tests of the suites that name cases.
 fn named() -> Vec<Named> {
-    let mut files: Vec<PathBuf> =
-        fs::read_dir(top().join("tests")).expect("the suites are there").flatten().map(|entry| entry.path()).collect();
+    let mut files: Vec<PathBuf> = fs::read_dir(top().join("tests"))
+        .expect("the suites are there")
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
     files.sort();
-    let suites = files.iter().filter(|path| path.extension().is_some_and(|end| end == "rs"));
-    suites.filter(|path| path.file_stem().is_some_and(|stem| stem != "cases")).flat_map(|path| of_suite(path)).collect()
+    let suites = files
+        .iter()
+        .filter(|path| path.extension().is_some_and(|end| end == "rs"));
+    suites
+        .filter(|path| path.file_stem().is_some_and(|stem| stem != "cases"))
+        .flat_map(|path| of_suite(path))
+        .collect()
 }
 
 fn of_suite(path: &Path) -> Vec<Named> {
-    let suite = path.file_stem().expect("a file has a name").to_string_lossy().into_owned();
+    let suite = path
+        .file_stem()
+        .expect("a file has a name")
+        .to_string_lossy()
+        .into_owned();
     let text = fs::read_to_string(path).expect("a suite is text");
     let lines: Vec<&str> = text.lines().collect();
-    let starts = lines.iter().enumerate().filter(|(_, line)| **line == "#[test]").map(|(at, _)| at);
+    let starts = lines
+        .iter()
+        .enumerate()
+        .filter(|(_, line)| **line == "#[test]")
+        .map(|(at, _)| at);
     starts
         .filter_map(|at| {
-            let comment: Vec<&str> = lines[..at].iter().rev().map_while(|line| line.strip_prefix("///")).collect();
+            let comment: Vec<&str> = lines[..at]
+                .iter()
+                .rev()
+                .map_while(|line| line.strip_prefix("///"))
+                .collect();
             let comment: String = comment.into_iter().rev().collect();
             let numbers = numbers(&comment);
-            let name = lines[at..].iter().find_map(|line| line.strip_prefix("fn ")?.split('(').next())?;
-            let body: Vec<&str> = lines[at..].iter().take_while(|line| **line != "}").copied().collect();
+            let name = lines[at..]
+                .iter()
+                .find_map(|line| line.strip_prefix("fn ")?.split('(').next())?;
+            let body: Vec<&str> = lines[at..]
+                .iter()
+                .take_while(|line| **line != "}")
+                .copied()
+                .collect();
             let body = comment.clone() + &body.concat();
             (!numbers.is_empty()).then(|| Named {
                 test: format!("{suite}::{name}"),
                 numbers,
                 mpms: body.contains("Mpm::ALL") || body.contains("on_every_mpm("),
-                transports: ["transports(", "Transport::ALL", "on_each("].iter().any(|word| body.contains(word)),
+                transports: ["transports(", "Transport::ALL", "on_each("]
+                    .iter()
+                    .any(|word| body.contains(word)),
             })
         })
         .collect()
@@ -167,9 +319,16 @@ fn of_suite(path: &Path) -> Vec<Named> {
 
 /// The numbers after `Case` or `Cases`, up to the full stop.
 fn numbers(comment: &str) -> Vec<u32> {
-    let list = comment.split_once("Cases ").or_else(|| comment.split_once("Case ")).map(|(_, rest)| rest);
-    let list = list.and_then(|rest| rest.split(['.', ':']).next()).unwrap_or_default();
-    list.split(", ").filter_map(|word| word.trim().parse().ok()).collect()
+    let list = comment
+        .split_once("Cases ")
+        .or_else(|| comment.split_once("Case "))
+        .map(|(_, rest)| rest);
+    let list = list
+        .and_then(|rest| rest.split(['.', ':']).next())
+        .unwrap_or_default();
+    list.split(", ")
+        .filter_map(|word| word.trim().parse().ok())
+        .collect()
 }
 
 /// The tests of each case.
@@ -208,7 +367,10 @@ fn every_case_has_a_test_where_it_makes_sense() {
         })
         .collect();
     assert!(missing.is_empty(), "{missing:#?}");
-    let unknown: Vec<&u32> = found.keys().filter(|number| !CASES.iter().any(|(known, ..)| known == *number)).collect();
+    let unknown: Vec<&u32> = found
+        .keys()
+        .filter(|number| !CASES.iter().any(|(known, ..)| known == *number))
+        .collect();
     assert!(unknown.is_empty(), "no such cases: {unknown:?}");
 }
 
@@ -225,7 +387,10 @@ fn the_page_is_what_the_list_and_the_tests_say() {
         fs::write(&path, &text).expect("the page can be written");
     }
     let have = fs::read_to_string(&path).unwrap_or_default();
-    assert!(have == text, "tests/CASES.md is old; UPDATE_DOCS=1 cargo test -p wsgid-tests --test cases");
+    assert!(
+        have == text,
+        "tests/CASES.md is old; UPDATE_DOCS=1 cargo test -p wsgid-tests --test cases"
+    );
 }
 
 fn page(all: &[Named]) -> String {
@@ -247,7 +412,10 @@ fn page(all: &[Named]) -> String {
             Elsewhere(why) => format!("not here: {why}"),
         };
         let tests = found.get(number).map(Vec::as_slice).unwrap_or_default();
-        let tests: Vec<String> = tests.iter().map(|test| format!("`{}`", test.test)).collect();
+        let tests: Vec<String> = tests
+            .iter()
+            .map(|test| format!("`{}`", test.test))
+            .collect();
         text += &format!("| {number} | {what} | {on} | {} |\n", tests.join(", "));
     }
     text

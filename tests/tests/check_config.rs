@@ -24,7 +24,10 @@ impl Before {
             .replace("@SITE@", &site.path().display().to_string())
             .replace("@ROOT@", &builder.root().display().to_string())
             .replace("@PYTHON@", &Python::any().home.display().to_string());
-        Self { site, builder: builder.load("auth_basic").load("macro").line(lines) }
+        Self {
+            site,
+            builder: builder.load("auth_basic").load("macro").line(lines),
+        }
     }
 
     fn conf(&self) -> PathBuf {
@@ -34,35 +37,54 @@ impl Before {
     }
 
     fn asked(&self, args: &[&str]) -> Output {
-        run(Command::new(artifacts::wsgid()).arg("check-config").arg(self.conf()).args(args))
+        run(Command::new(artifacts::wsgid())
+            .arg("check-config")
+            .arg(self.conf())
+            .args(args))
     }
 
     /// The findings as `kind line: text`, and the exit code.
     fn findings(&self, args: &[&str]) -> (Vec<String>, Option<i32>) {
         let output = self.asked(&[args, &["--json"]].concat());
         let text = String::from_utf8_lossy(&output.stdout);
-        let json: Value = serde_json::from_str(&text)
-            .unwrap_or_else(|error| panic!("{error}: {text}{}", String::from_utf8_lossy(&output.stderr)));
-        let conf = fs::read_to_string(self.builder.root().join("httpd.conf")).unwrap_or_default();
-        let findings = json["findings"].as_array().expect("a list").iter().map(|finding| {
-            let word = |key: &str| finding[key].as_str().unwrap_or_default().to_owned();
-            let origin = word("origin");
-            let line = origin.rsplit(':').next().and_then(|line| line.parse::<usize>().ok());
-            let line = line.and_then(|line| conf.lines().nth(line - 1)).unwrap_or("-");
-            format!("{} [{}] {}", word("kind"), line.trim(), word("text"))
+        let json: Value = serde_json::from_str(&text).unwrap_or_else(|error| {
+            panic!("{error}: {text}{}", String::from_utf8_lossy(&output.stderr))
         });
+        let conf = fs::read_to_string(self.builder.root().join("httpd.conf")).unwrap_or_default();
+        let findings = json["findings"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|finding| {
+                let word = |key: &str| finding[key].as_str().unwrap_or_default().to_owned();
+                let origin = word("origin");
+                let line = origin
+                    .rsplit(':')
+                    .next()
+                    .and_then(|line| line.parse::<usize>().ok());
+                let line = line
+                    .and_then(|line| conf.lines().nth(line - 1))
+                    .unwrap_or("-");
+                format!("{} [{}] {}", word("kind"), line.trim(), word("text"))
+            });
         (findings.collect(), output.status.code())
     }
 }
 
 fn run(command: &mut Command) -> Output {
-    command.env_remove("HTTPD").output().expect("wsgid can be run")
+    command
+        .env_remove("HTTPD")
+        .output()
+        .expect("wsgid can be run")
 }
 
 /// Each of `expected` is the front and a part of exactly one finding.
 fn contain(findings: &[String], expected: &[(&str, &str)]) {
     for (front, part) in expected {
-        let fitting = findings.iter().filter(|one| one.starts_with(front) && one.contains(part)).count();
+        let fitting = findings
+            .iter()
+            .filter(|one| one.starts_with(front) && one.contains(part))
+            .count();
         assert_eq!(fitting, 1, "`{front}` … `{part}` in {findings:#?}");
     }
 }
@@ -75,10 +97,21 @@ fn root_a_server_without_user_is_one_problem() {
         let mut before = Before::new("WSGIScriptAlias / @SITE@/hello.py");
         before.builder = before.builder.without_user();
         let (findings, code) = before.findings(&[]);
-        let problems: Vec<_> = findings.iter().filter(|finding| finding.starts_with("problem ")).collect();
-        assert!(matches!(&problems[..], [one] if one.contains("User and Group are missing")), "{findings:#?}");
-        let runs = findings.iter().find(|finding| finding.contains("names no process group"));
-        assert!(runs.is_some_and(|text| text.contains("as httpd's user;")), "{findings:#?}");
+        let problems: Vec<_> = findings
+            .iter()
+            .filter(|finding| finding.starts_with("problem "))
+            .collect();
+        assert!(
+            matches!(&problems[..], [one] if one.contains("User and Group are missing")),
+            "{findings:#?}"
+        );
+        let runs = findings
+            .iter()
+            .find(|finding| finding.contains("names no process group"));
+        assert!(
+            runs.is_some_and(|text| text.contains("as httpd's user;")),
+            "{findings:#?}"
+        );
         assert!(!findings.concat().contains("4294967295"), "{findings:#?}");
         assert_eq!(code, Some(7));
     });
@@ -93,14 +126,26 @@ fn a_configuration_that_means_the_same_ends_with_0() {
         );
         let (findings, code) = before.findings(&[]);
         assert_eq!(
-            (findings.iter().filter(|one| !one.starts_with("note")).count(), code),
+            (
+                findings
+                    .iter()
+                    .filter(|one| !one.starts_with("note"))
+                    .count(),
+                code
+            ),
             (0, Some(0)),
             "{findings:?}"
         );
         let text = String::from_utf8_lossy(&before.asked(&[]).stdout).into_owned();
-        assert!(text.contains("LoadModule wsgi_module /nowhere/mod_wsgi.so\n    becomes\n"), "{text}");
+        assert!(
+            text.contains("LoadModule wsgi_module /nowhere/mod_wsgi.so\n    becomes\n"),
+            "{text}"
+        );
         assert!(text.contains("2 processes × 5 threads"), "{text}");
-        assert!(text.contains("0 problems (do not work here), 0 changes"), "{text}");
+        assert!(
+            text.contains("0 problems (do not work here), 0 changes"),
+            "{text}"
+        );
     });
 }
 
@@ -123,7 +168,8 @@ fn what_means_something_else_is_named_with_its_line() {
              <Directory @SITE@/scripts>\n  SetHandler wsgi-script\n  WSGIProcessGroup shop\n</Directory>\n\
              WSGIPassApacheRequest On",
         );
-        fs::write(before.builder.root().join("htdocs/hello.py"), "").expect("a file can be written");
+        fs::write(before.builder.root().join("htdocs/hello.py"), "")
+            .expect("a file can be written");
         let (findings, code) = before.findings(&[]);
         contain(
             &findings,
@@ -133,17 +179,36 @@ fn what_means_something_else_is_named_with_its_line() {
                 ("note [WSGILazyInitialization On]", "no effect"),
                 ("change [WSGIDaemonProcess shop ", "takes 512 bytes"),
                 ("change [WSGIDaemonProcess shop ", "takes 5 seconds"),
-                ("change [WSGIDaemonProcess shop ", "has 2 application groups"),
-                ("change [WSGIDaemonProcess shop ", "up to 6 together instead of 3"),
+                (
+                    "change [WSGIDaemonProcess shop ",
+                    "has 2 application groups",
+                ),
+                (
+                    "change [WSGIDaemonProcess shop ",
+                    "up to 6 together instead of 3",
+                ),
                 ("change [WSGIScriptAlias /alone ", "names no process group"),
                 ("change [WSGIAuthUserScript ", "whatever goes wrong refuses"),
-                ("change [WSGITrustedProxyHeaders ", "list the addresses of your proxies"),
+                (
+                    "change [WSGITrustedProxyHeaders ",
+                    "list the addresses of your proxies",
+                ),
                 ("change [SetHandler wsgi-script]", "any number of scripts"),
                 ("note [WSGIPassApacheRequest On]", "no effect"),
             ],
         );
-        assert!(!findings.iter().any(|one| one.contains("[WSGIScriptAlias /sectioned")), "{findings:#?}");
-        assert!(!findings.iter().any(|one| one.contains("[WSGIScriptAlias /relative")), "{findings:#?}");
+        assert!(
+            !findings
+                .iter()
+                .any(|one| one.contains("[WSGIScriptAlias /sectioned")),
+            "{findings:#?}"
+        );
+        assert!(
+            !findings
+                .iter()
+                .any(|one| one.contains("[WSGIScriptAlias /relative")),
+            "{findings:#?}"
+        );
         assert_eq!(code, Some(8), "{findings:#?}");
     });
 }
@@ -166,11 +231,26 @@ fn all_problems_are_told_at_once() {
         contain(
             &findings,
             &[
-                ("problem [WSGIDaemonProcess wrong ", "`abc` is not a whole number"),
-                ("problem [WSGIDaemonProcess wrong ", "did you mean `threads`"),
-                ("problem [WSGIDaemonProcess nobody-there ", "there is no user `no-such-user`"),
-                ("problem [WSGIDaemonProcess homeless ", "`/nowhere` does not exist"),
-                ("problem [WSGIDaemonProcess old ", "has packages of Python 2.7"),
+                (
+                    "problem [WSGIDaemonProcess wrong ",
+                    "`abc` is not a whole number",
+                ),
+                (
+                    "problem [WSGIDaemonProcess wrong ",
+                    "did you mean `threads`",
+                ),
+                (
+                    "problem [WSGIDaemonProcess nobody-there ",
+                    "there is no user `no-such-user`",
+                ),
+                (
+                    "problem [WSGIDaemonProcess homeless ",
+                    "`/nowhere` does not exist",
+                ),
+                (
+                    "problem [WSGIDaemonProcess old ",
+                    "has packages of Python 2.7",
+                ),
                 ("problem [WSGIDaemonProcess old ", "no-such-file.py"),
                 ("problem [WSGIScriptAlias /a ", "`missing` is not defined"),
                 ("problem [WSGIScriptAlias /b ", "WSGIRestrictEmbedded is On"),
@@ -193,9 +273,16 @@ fn a_script_that_its_user_cannot_read_is_a_problem() {
         );
         before.site.write("closed/wsgi.py", "");
         let closed = before.site.path().join("closed");
-        fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).expect("permissions can be changed");
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o700))
+            .expect("permissions can be changed");
         let (findings, code) = before.findings(&[]);
-        contain(&findings, &[("problem [WSGIDaemonProcess site ", "cannot be entered by user `nobody`")]);
+        contain(
+            &findings,
+            &[(
+                "problem [WSGIDaemonProcess site ",
+                "cannot be entered by user `nobody`",
+            )],
+        );
         assert_eq!(code, Some(7));
     });
 }
@@ -212,15 +299,42 @@ fn httpd_itself_resolves_conditions_includes_and_macros() {
              <IfDefine EXTRA>\n  WSGIScriptAlias /extra @SITE@/hello.py\n</IfDefine>\n\
              IncludeOptional @SITE@/sites/*.conf",
         );
-        before.site.write("sites/one.conf", &format!("WSGIScriptAlias /included {}/hello.py\n", path(&before.site)));
+        before.site.write(
+            "sites/one.conf",
+            &format!(
+                "WSGIScriptAlias /included {}/hello.py\n",
+                path(&before.site)
+            ),
+        );
         let (findings, code) = before.findings(&[]);
-        let changes: Vec<&String> = findings.iter().filter(|one| one.starts_with("change")).collect();
-        assert!(changes.iter().any(|one| one.contains("`WSGIScriptAlias /included` names no")), "{findings:#?}");
-        assert!(!changes.iter().any(|one| one.contains("/never") || one.contains("/extra")), "{findings:#?}");
-        assert!(!changes.iter().any(|one| one.contains("/one` names no")), "{findings:#?}");
+        let changes: Vec<&String> = findings
+            .iter()
+            .filter(|one| one.starts_with("change"))
+            .collect();
+        assert!(
+            changes
+                .iter()
+                .any(|one| one.contains("`WSGIScriptAlias /included` names no")),
+            "{findings:#?}"
+        );
+        assert!(
+            !changes
+                .iter()
+                .any(|one| one.contains("/never") || one.contains("/extra")),
+            "{findings:#?}"
+        );
+        assert!(
+            !changes.iter().any(|one| one.contains("/one` names no")),
+            "{findings:#?}"
+        );
         assert_eq!(code, Some(8));
         let (findings, _) = before.findings(&["-D", "EXTRA"]);
-        assert!(findings.iter().any(|one| one.contains("`WSGIScriptAlias /extra` names no")), "{findings:#?}");
+        assert!(
+            findings
+                .iter()
+                .any(|one| one.contains("`WSGIScriptAlias /extra` names no")),
+            "{findings:#?}"
+        );
     });
 }
 
@@ -249,13 +363,23 @@ fn what_httpd_does_not_accept_is_said_in_its_words() {
         let before = Before::new("NoSuchDirective at all");
         let output = before.asked(&[]);
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(said.contains("Invalid command 'NoSuchDirective'") && !said.contains("AH01574"), "{said}");
+        assert!(
+            said.contains("Invalid command 'NoSuchDirective'") && !said.contains("AH01574"),
+            "{said}"
+        );
         assert_eq!(output.status.code(), Some(7));
-        let missing = run(Command::new(artifacts::wsgid()).args(["check-config", "/nowhere/httpd.conf"]));
-        assert!(String::from_utf8_lossy(&missing.stderr).contains("`/nowhere/httpd.conf` cannot be read"));
+        let missing =
+            run(Command::new(artifacts::wsgid()).args(["check-config", "/nowhere/httpd.conf"]));
+        assert!(
+            String::from_utf8_lossy(&missing.stderr)
+                .contains("`/nowhere/httpd.conf` cannot be read")
+        );
         assert_eq!(missing.status.code(), Some(1));
         let none = before.asked(&["--httpd", "/nowhere/httpd"]);
-        assert!(String::from_utf8_lossy(&none.stderr).contains("`/nowhere/httpd` is not an executable file"));
+        assert!(
+            String::from_utf8_lossy(&none.stderr)
+                .contains("`/nowhere/httpd` is not an executable file")
+        );
         assert_eq!(none.status.code(), Some(1));
     });
 }
@@ -267,17 +391,28 @@ fn nothing_is_touched_and_nothing_is_left_running() {
             "WSGIDaemonProcess site python-home=@PYTHON@\n\
              WSGIScriptAlias / @SITE@/touches.py process-group=site application-group=%{GLOBAL}",
         );
-        before.site.write("touches.py", &format!("open('{}/touched', 'w')\n", path(&before.site)));
+        before.site.write(
+            "touches.py",
+            &format!("open('{}/touched', 'w')\n", path(&before.site)),
+        );
         let _ = before.conf();
         let look = || [listing(before.builder.root()), listing(before.site.path())].concat();
         let (first, output) = (look(), before.asked(&[]));
-        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
+        assert_eq!(
+            output.status.code(),
+            Some(0),
+            "{}",
+            String::from_utf8_lossy(&output.stdout)
+        );
         assert_eq!(first, look());
         let root = before.builder.root().display().to_string();
-        let running = fs::read_dir("/proc").expect("/proc is there").flatten().any(|entry| {
-            let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            String::from_utf8_lossy(&line).contains(&root)
-        });
+        let running = fs::read_dir("/proc")
+            .expect("/proc is there")
+            .flatten()
+            .any(|entry| {
+                let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+                String::from_utf8_lossy(&line).contains(&root)
+            });
         assert!(!running);
     });
 }
@@ -287,7 +422,11 @@ fn listing(directory: &Path) -> Vec<String> {
     let mut all = Vec::new();
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();
-        all.push(format!("{} {}", path.display(), entry.metadata().map_or(0, |facts| facts.len())));
+        all.push(format!(
+            "{} {}",
+            path.display(),
+            entry.metadata().map_or(0, |facts| facts.len())
+        ));
         if path.is_dir() {
             all.extend(listing(&path));
         }

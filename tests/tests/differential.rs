@@ -24,44 +24,152 @@ const SOON: Duration = Duration::from_secs(5);
 /// What may differ.
 const ALLOWED: &[Allowed] = &[
     ("-environ wsgi.early_hints", "", "mod_wsgi cannot send 103"),
-    ("-environ mod_wsgi.connection_id", "", "mod_wsgi leaves it out unless httpd has made one already"),
-    ("environ wsgi.errors", "", "mod_wsgi's is also readable, which PEP 3333 does not ask for"),
-    ("+environ REDIRECT_", "", "mod_wsgi leaves its own variables behind for a later redirect"),
-    ("-environ PATH", "env", "PassEnv is the administrator's word"),
-    ("environ REQUEST_URI", "absolute", "as httpd's own CGI has it: without scheme and host"),
-    ("-field content-length", "", "a whole body is known to be whole, so httpd tells its length"),
-    ("field content-length", "HEAD", "the body of the environ is longer by our own keys"),
-    ("", "Range: bytes=0-3", "a whole body is known to be whole, so httpd can serve a part of it"),
+    (
+        "-environ mod_wsgi.connection_id",
+        "",
+        "mod_wsgi leaves it out unless httpd has made one already",
+    ),
+    (
+        "environ wsgi.errors",
+        "",
+        "mod_wsgi's is also readable, which PEP 3333 does not ask for",
+    ),
+    (
+        "+environ REDIRECT_",
+        "",
+        "mod_wsgi leaves its own variables behind for a later redirect",
+    ),
+    (
+        "-environ PATH",
+        "env",
+        "PassEnv is the administrator's word",
+    ),
+    (
+        "environ REQUEST_URI",
+        "absolute",
+        "as httpd's own CGI has it: without scheme and host",
+    ),
+    (
+        "-field content-length",
+        "",
+        "a whole body is known to be whole, so httpd tells its length",
+    ),
+    (
+        "field content-length",
+        "HEAD",
+        "the body of the environ is longer by our own keys",
+    ),
+    (
+        "",
+        "Range: bytes=0-3",
+        "a whole body is known to be whole, so httpd can serve a part of it",
+    ),
     ("-field expires", "", "an error of ours is not to be cached"),
-    ("status", "\"status\":\"200 \"}", "a status without a reason gets the usual one, with the space or without"),
+    (
+        "status",
+        "\"status\":\"200 \"}",
+        "a status without a reason gets the usual one, with the space or without",
+    ),
     ("status", "start status '200 '", "the same"),
-    ("field x", "\"X\",\"2\"", "fields that the application repeats stay apart: commas may be part of a value"),
-    ("field connection", "[\"Connection\",\"close\"]", "an application may end the connection"),
-    ("field connection", "expecting", "a body that nobody announced is not read away"),
-    ("field trailer", "", "about the connection, which is httpd's business"),
+    (
+        "field x",
+        "\"X\",\"2\"",
+        "fields that the application repeats stay apart: commas may be part of a value",
+    ),
+    (
+        "field connection",
+        "[\"Connection\",\"close\"]",
+        "an application may end the connection",
+    ),
+    (
+        "field connection",
+        "expecting",
+        "a body that nobody announced is not read away",
+    ),
+    (
+        "field trailer",
+        "",
+        "about the connection, which is httpd's business",
+    ),
     ("field keep-alive", "", "the same"),
     ("field upgrade", "('Upgrade'", "the same"),
     ("field te", "", "the same"),
     ("field proxy-authenticate", "", "the same"),
-    ("field last-modified", "start", "mod_wsgi makes 1970 of what is no date, and now of one to come"),
-    ("", "header ('Status'", "mod_wsgi takes the field for the status"),
-    ("", " 3", "what httpd has not sent yet it need not break off: the client gets an error, not half an answer"),
+    (
+        "field last-modified",
+        "start",
+        "mod_wsgi makes 1970 of what is no date, and now of one to come",
+    ),
+    (
+        "",
+        "header ('Status'",
+        "mod_wsgi takes the field for the status",
+    ),
+    (
+        "",
+        " 3",
+        "what httpd has not sent yet it need not break off: the client gets an error, not half an answer",
+    ),
     ("", "after_failure", "the same"),
     ("", "_later", "the same"),
     ("", "generator_that_fails_in_the_end", "the same"),
-    ("finished status", "", "what the client gets, not what the application had in mind"),
+    (
+        "finished status",
+        "",
+        "what the client gets, not what the application had in mind",
+    ),
     // mod_wsgi is wrong.
-    ("", "late exc_info nones", "mod_wsgi loses the exception, and the event with it"),
-    ("", "late exc_info texts", "mod_wsgi loses the exception until later"),
+    (
+        "",
+        "late exc_info nones",
+        "mod_wsgi loses the exception, and the event with it",
+    ),
+    (
+        "",
+        "late exc_info texts",
+        "mod_wsgi loses the exception until later",
+    ),
     ("", "_none", "None is a size, as files have it"),
-    ("", "_large", "mod_wsgi takes memory for what is asked, not for what is there"),
-    ("body", "_buffer", "what was written is counted, and has to be bytes"),
-    ("body", "errors_write_after_close", "one who closes it does not close it for the others"),
-    ("exception", "errors_detach", "mod_wsgi needs the stream again in the end"),
-    ("body", "errors_fileno", "UnsupportedOperation is an OSError, and what Python's own streams raise"),
-    ("body", "std", "descriptors 1 and 2 lead to the log, so a program may inherit them; sys.stderr has a mode"),
-    ("body", "_errors", "what is no character is shown in the log, not replaced"),
-    ("", "wraps a file beyond its end", "there is nothing to send, which is no failure"),
+    (
+        "",
+        "_large",
+        "mod_wsgi takes memory for what is asked, not for what is there",
+    ),
+    (
+        "body",
+        "_buffer",
+        "what was written is counted, and has to be bytes",
+    ),
+    (
+        "body",
+        "errors_write_after_close",
+        "one who closes it does not close it for the others",
+    ),
+    (
+        "exception",
+        "errors_detach",
+        "mod_wsgi needs the stream again in the end",
+    ),
+    (
+        "body",
+        "errors_fileno",
+        "UnsupportedOperation is an OSError, and what Python's own streams raise",
+    ),
+    (
+        "body",
+        "std",
+        "descriptors 1 and 2 lead to the log, so a program may inherit them; sys.stderr has a mode",
+    ),
+    (
+        "body",
+        "_errors",
+        "what is no character is shown in the log, not replaced",
+    ),
+    (
+        "",
+        "wraps a file beyond its end",
+        "there is nothing to send, which is no failure",
+    ),
     ("", "wraps a truncated file", "the same"),
     ("", "wraps tell below zero", "the file is read instead"),
     (
@@ -70,26 +178,54 @@ const ALLOWED: &[Allowed] = &[
         "what is no file is read, which is no failure; a close() that is missing is none; one that fails is logged",
     ),
     ("body", "wrapper_close_without", "the same"),
-    ("finished output_writes", "wraps a file after an empty write", "the head has gone, so the file is read"),
-    ("finished output_writes", "wrapper_subclass", "a subclass may have its own way to iterate"),
-    ("finished output_writes", "no_start_generator", "a block that was refused was written, too"),
-    ("finished output_writes", "('Content-Length'", "refused before the block"),
+    (
+        "finished output_writes",
+        "wraps a file after an empty write",
+        "the head has gone, so the file is read",
+    ),
+    (
+        "finished output_writes",
+        "wrapper_subclass",
+        "a subclass may have its own way to iterate",
+    ),
+    (
+        "finished output_writes",
+        "no_start_generator",
+        "a block that was refused was written, too",
+    ),
+    (
+        "finished output_writes",
+        "('Content-Length'",
+        "refused before the block",
+    ),
     ("finished output_writes", "('content-length'", "the same"),
     // We are stricter, or as strict at once instead of later.
-    ("", "edge start status", "a final status is one of 200 to 599 (RFC 9110)"),
+    (
+        "",
+        "edge start status",
+        "a final status is one of 200 to 599 (RFC 9110)",
+    ),
     (
         "",
         "edge start header ('X",
         "mod_wsgi cuts it at the NUL, takes more than space off its front, or lets httpd find it",
     ),
     ("", "('Content-Length', '+4')", "a length has no sign"),
-    ("", "content-length twice, different", "mod_wsgi believes the last"),
+    (
+        "",
+        "content-length twice, different",
+        "mod_wsgi believes the last",
+    ),
     ("body", "misuse status nul", "mod_wsgi cuts it at the NUL"),
     ("body", "misuse name colon", "mod_wsgi lets httpd find it"),
     ("body", "misuse name nul", "mod_wsgi cuts it at the NUL"),
     ("body", "misuse name bracket", "mod_wsgi lets httpd find it"),
     ("body", "misuse value nul", "mod_wsgi cuts it at the NUL"),
-    ("body", "misuse length", "mod_wsgi finds it with the first block"),
+    (
+        "body",
+        "misuse length",
+        "mod_wsgi finds it with the first block",
+    ),
     ("body", "misuse name latin", "mod_wsgi lets httpd find it"),
 ];
 
@@ -126,22 +262,50 @@ fn ready(pair: &mut Pair) {
         let served = until(Duration::from_secs(60), || {
             (curl(side, Transport::Http1, "/app/x", &[]).status() == 200).then_some(())
         });
-        assert!(served.is_some(), "nothing is served on {}", side.httpd.address());
+        assert!(
+            served.is_some(),
+            "nothing is served on {}",
+            side.httpd.address()
+        );
     }
 }
 
 fn configured(builder: Builder, site: &Site, venv: &Path) -> (Builder, u16) {
     let (builder, tls_port) = with_tls(builder, Mpm::Event);
     let environ = site.file("environ_cases.py");
-    let options = format!("processes=1 threads=5 python-home={} {}", venv.display(), site.python_path());
-    let modules =
-        ["rewrite", "headers", "auth_basic", "authn_core", "authn_file", "authz_user", "actions", "unique_id"];
+    let options = format!(
+        "processes=1 threads=5 python-home={} {}",
+        venv.display(),
+        site.python_path()
+    );
+    let modules = [
+        "rewrite",
+        "headers",
+        "auth_basic",
+        "authn_core",
+        "authn_file",
+        "authz_user",
+        "actions",
+        "unique_id",
+    ];
     site.write("passwords", "alice:{SHA}2jmj7l5rSw0yVb/vlWAYkK/YBwk=\n");
     std::fs::copy(&environ, site.path().join("direct.wsgi")).expect("a script can be copied");
-    let mut builder = modules.iter().fold(builder, |builder, module| builder.load(module)).daemon("site", &options);
-    for mount in
-        ["/app", "/auth", "/chunked", "/basic", "/env", "/tls", "/proxied", "/untrusted", "/mapped", "/deep/er"]
-    {
+    let mut builder = modules
+        .iter()
+        .fold(builder, |builder, module| builder.load(module))
+        .daemon("site", &options);
+    for mount in [
+        "/app",
+        "/auth",
+        "/chunked",
+        "/basic",
+        "/env",
+        "/tls",
+        "/proxied",
+        "/untrusted",
+        "/mapped",
+        "/deep/er",
+    ] {
         builder = builder.mount(mount, &environ, "site");
     }
     builder = builder
@@ -179,8 +343,8 @@ fn forwarded_requests(pair: &mut Pair) {
     }
     for transport in [Transport::Tls1, Transport::H2] {
         let args = ["--header", "X-Forwarded-Proto: http"];
-        let [theirs, ours] =
-            [&pair.theirs, &pair.ours].map(|side| side.answered(&curl(side, transport, "/proxied/x", &args)));
+        let [theirs, ours] = [&pair.theirs, &pair.ours]
+            .map(|side| side.answered(&curl(side, transport, "/proxied/x", &args)));
         pair.compare(&format!("{transport:?} proxied"), &theirs, &ours);
     }
 }
@@ -193,8 +357,8 @@ fn encrypted(pair: &mut Pair) {
             ("/app/x", vec!["--data", "posted"]),
             ("/app/x", vec!["HEAD"]),
         ] {
-            let [theirs, ours] =
-                [&pair.theirs, &pair.ours].map(|side| side.answered(&curl(side, transport, path, &args)));
+            let [theirs, ours] = [&pair.theirs, &pair.ours]
+                .map(|side| side.answered(&curl(side, transport, path, &args)));
             pair.compare(&format!("{transport:?} {path} {args:?}"), &theirs, &ours);
         }
     }
@@ -220,9 +384,20 @@ fn heads(pair: &mut Pair) {
 /// Exceptions of wrong calls, with their texts.
 fn misuses(pair: &mut Pair) {
     let names = pair.theirs.httpd.get("/head/misuses").json();
-    for which in names.as_array().into_iter().flatten().filter_map(Value::as_str) {
-        let path = format!("/head/misuse?spec={}", quoted(&json!({ "which": which }).to_string()));
-        pair.raw(&format!("misuse {which}"), &format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"));
+    for which in names
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+    {
+        let path = format!(
+            "/head/misuse?spec={}",
+            quoted(&json!({ "which": which }).to_string())
+        );
+        pair.raw(
+            &format!("misuse {which}"),
+            &format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"),
+        );
     }
     let served = [
         "bytearray item",
@@ -238,7 +413,10 @@ fn misuses(pair: &mut Pair) {
         "iterator",
     ];
     for which in NO_RESPONSES.into_iter().chain(served) {
-        let path = format!("/head/wrong?spec={}", quoted(&json!({ "which": which }).to_string()));
+        let path = format!(
+            "/head/wrong?spec={}",
+            quoted(&json!({ "which": which }).to_string())
+        );
         let [theirs, ours] = [&pair.theirs, &pair.ours].map(|side| {
             let before = side.httpd.error_log().len();
             let text = exchange(
@@ -259,27 +437,41 @@ fn misuses(pair: &mut Pair) {
 /// Applications that do what they should not, or what few do.
 fn edges(pair: &mut Pair) -> Vec<String> {
     let names = pair.theirs.httpd.get("/edge/names").json();
-    let names: Vec<_> = names.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let names: Vec<_> = names
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     for (number, name) in names.iter().enumerate() {
         let request = format!(
             "POST /edge/case?{number} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 12\r\n\r\nfirst\nsecond"
         );
         let [theirs, ours] = [&pair.theirs, &pair.ours].map(|side| {
             let before = side.httpd.error_log().len();
-            let mut parts = side.taken_apart(&exchange(side.httpd.address(), request.clone(), SOON));
+            let mut parts =
+                side.taken_apart(&exchange(side.httpd.address(), request.clone(), SOON));
             // What the case has said is in the log before this.
             let mark = side.httpd.get(&format!("/edge/mark?{number}"));
             for (key, value) in mark.json().as_object().into_iter().flatten() {
                 parts.insert(format!("finished {key}"), value.to_string());
             }
             let log = log_until(side, before, &format!("mark {number}"));
-            let last = log.lines().rev().filter(|line| !line.contains("exception raised")).find_map(exception);
+            let last = log
+                .lines()
+                .rev()
+                .filter(|line| !line.contains("exception raised"))
+                .find_map(exception);
             parts.extend(last.map(|error| ("exception".to_owned(), error)));
             parts
         });
         pair.compare(&format!("edge {name}"), &theirs, &ours);
     }
-    if names.len() < 300 { vec![format!("only {} cases of the edge", names.len())] } else { Vec::new() }
+    if names.len() < 300 {
+        vec![format!("only {} cases of the edge", names.len())]
+    } else {
+        Vec::new()
+    }
 }
 
 fn inputs(pair: &mut Pair) {
@@ -298,14 +490,32 @@ fn inputs(pair: &mut Pair) {
         "read:9999,readline:1,read:-5",
         "close,read",
     ] {
-        let head = format!("POST /body/ways?calls={calls} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n");
-        pair.raw(&format!("input {calls}"), &format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()));
-        let chunks = format!("3\r\n{}\r\n{:x}\r\n{}\r\n0\r\n\r\n", &body[..3], body.len() - 3, &body[3..]);
-        pair.raw(&format!("chunked input {calls}"), &format!("{head}Transfer-Encoding: chunked\r\n\r\n{chunks}"));
+        let head =
+            format!("POST /body/ways?calls={calls} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n");
+        pair.raw(
+            &format!("input {calls}"),
+            &format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()),
+        );
+        let chunks = format!(
+            "3\r\n{}\r\n{:x}\r\n{}\r\n0\r\n\r\n",
+            &body[..3],
+            body.len() - 3,
+            &body[3..]
+        );
+        pair.raw(
+            &format!("chunked input {calls}"),
+            &format!("{head}Transfer-Encoding: chunked\r\n\r\n{chunks}"),
+        );
     }
     for (name, request) in [
-        ("streams kept", "POST /body/keep HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx"),
-        ("kept streams used", "GET /body/kept HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"),
+        (
+            "streams kept",
+            "POST /body/keep HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx",
+        ),
+        (
+            "kept streams used",
+            "GET /body/kept HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+        ),
         (
             "chunked, not allowed",
             "POST /app/x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\n\r\n",
@@ -319,10 +529,18 @@ fn inputs(pair: &mut Pair) {
     }
 }
 fn curl(side: &Side, transport: Transport, path: &str, args: &[&str]) -> Answer {
-    let port = if transport.is_tls() { side.other_port } else { side.httpd.address().port() };
+    let port = if transport.is_tls() {
+        side.other_port
+    } else {
+        side.httpd.address().port()
+    };
     let scheme = if transport.is_tls() { "https" } else { "http" };
     let curl = Curl::new(transport, &format!("{scheme}://127.0.0.1:{port}{path}"));
-    if args == ["HEAD"] { curl.head().run() } else { curl.args(args).run() }
+    if args == ["HEAD"] {
+        curl.head().run()
+    } else {
+        curl.args(args).run()
+    }
 }
 
 /// The log from there to a line with this end.
@@ -341,14 +559,25 @@ fn exception_since(side: &Side, at: usize) -> Option<String> {
     until(Duration::from_secs(1), || {
         let log = side.httpd.error_log();
         let lines = log.get(at..)?.lines().rev();
-        lines.filter(|line| !line.contains("exception raised")).find_map(exception).filter(|_| log.ends_with('\n'))
+        lines
+            .filter(|line| !line.contains("exception raised"))
+            .find_map(exception)
+            .filter(|_| log.ends_with('\n'))
     })
 }
 /// The name of an exception that ends a traceback.
 fn exception(line: &str) -> Option<String> {
     let name = |word: &str| {
-        let name = word.strip_suffix(':').unwrap_or(word).rsplit('.').next().unwrap_or_default().to_owned();
-        let known = ["Error", "Exit", "Interrupt", "Iteration", "Odd"].iter().any(|end| name.ends_with(end));
+        let name = word
+            .strip_suffix(':')
+            .unwrap_or(word)
+            .rsplit('.')
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        let known = ["Error", "Exit", "Interrupt", "Iteration", "Odd"]
+            .iter()
+            .any(|end| name.ends_with(end));
         (known && name.starts_with(|first: char| first.is_ascii_uppercase())).then_some(name)
     };
     // Behind what httpd puts in front, each in brackets.

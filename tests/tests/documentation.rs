@@ -18,9 +18,15 @@ const BY_HAND: &[(&str, &str)] = &[
     ("make test", "this is a part of it"),
     ("apt ", "the machine of a page has no network"),
     ("pip install", "the machine of a page has no network"),
-    ("/srv/shop/venv/bin/pip install", "the machine of a page has no network"),
+    (
+        "/srv/shop/venv/bin/pip install",
+        "the machine of a page has no network",
+    ),
     ("dpkg ", "the package is tested where it is made"),
-    ("a2", "a tool of Debian's apache2 package, which the tests do without"),
+    (
+        "a2",
+        "a tool of Debian's apache2 package, which the tests do without",
+    ),
 ];
 
 /// Languages of blocks that are shown only.
@@ -32,10 +38,21 @@ fn top() -> PathBuf {
 
 /// README and ARCHITECTURE, and every page of `docs/`.
 fn pages() -> BTreeSet<String> {
-    let docs = fs::read_dir(top().join("docs")).expect("docs/ is there").flatten();
+    let docs = fs::read_dir(top().join("docs"))
+        .expect("docs/ is there")
+        .flatten();
     let names = docs.map(|entry| format!("docs/{}", entry.file_name().to_string_lossy()));
-    let top = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(str::to_owned);
-    names.filter(|name| name.ends_with(".md")).chain(top).collect()
+    let top = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+    ]
+    .map(str::to_owned);
+    names
+        .filter(|name| name.ends_with(".md"))
+        .chain(top)
+        .collect()
 }
 
 fn read(page: &str) -> String {
@@ -43,7 +60,9 @@ fn read(page: &str) -> String {
 }
 
 fn by_hand(step: &Step) -> bool {
-    BY_HAND.iter().any(|(begin, _)| step.command.starts_with(begin))
+    BY_HAND
+        .iter()
+        .any(|(begin, _)| step.command.starts_with(begin))
 }
 
 /// Goes through a page from top to bottom.
@@ -56,27 +75,42 @@ fn walk(page: &'static str) {
         for block in blocks(&read(page)) {
             let place = format!("{page}, line {}", block.line);
             match block.language.as_str() {
-                "console" => steps(&block).iter().filter(|step| !by_hand(step)).for_each(|step| machine.step(step)),
+                "console" => steps(&block)
+                    .iter()
+                    .filter(|step| !by_hand(step))
+                    .for_each(|step| machine.step(step)),
                 "apache" => check_configuration(&mut machine, &block, &place),
                 "python" => check_python(&mut machine, &block, &place),
                 "toml" | "ini" | "sh" => put(&mut machine, &block, &place),
-                language => assert!(SHOWN.contains(&language), "{place}: nothing checks `{language}`"),
+                language => assert!(
+                    SHOWN.contains(&language),
+                    "{place}: nothing checks `{language}`"
+                ),
             }
         }
     });
 }
 
 fn put(machine: &mut Machine, block: &Block, place: &str) {
-    let path = block.path.as_ref().unwrap_or_else(|| panic!("{place}: the block names no file"));
+    let path = block
+        .path
+        .as_ref()
+        .unwrap_or_else(|| panic!("{place}: the block names no file"));
     machine.write(path, &block.text);
 }
 
 /// httpd takes it: as the file it is, or in the place of one.
 fn check_configuration(machine: &mut Machine, block: &Block, place: &str) {
-    let path = block.path.as_deref().unwrap_or("/etc/apache2/sites-enabled/zz-page.conf");
+    let path = block
+        .path
+        .as_deref()
+        .unwrap_or("/etc/apache2/sites-enabled/zz-page.conf");
     machine.write(path, &block.text);
     let (code, output) = machine.run(Who::Root, "apachectl configtest");
-    assert!(code == 0 && output.contains("Syntax OK"), "{place}: {output}");
+    assert!(
+        code == 0 && output.contains("Syntax OK"),
+        "{place}: {output}"
+    );
     if block.path.is_none() {
         machine.run(Who::Root, &format!("rm {path}"));
     }
@@ -85,8 +119,10 @@ fn check_configuration(machine: &mut Machine, block: &Block, place: &str) {
 fn check_python(machine: &mut Machine, block: &Block, place: &str) {
     let path = block.path.as_deref().unwrap_or("/srv/page.py");
     machine.write(path, &block.text);
-    let (code, output) =
-        machine.run(Who::User, &format!("python3 -c 'compile(open(\"{path}\").read(), \"x\", \"exec\")'"));
+    let (code, output) = machine.run(
+        Who::User,
+        &format!("python3 -c 'compile(open(\"{path}\").read(), \"x\", \"exec\")'"),
+    );
     assert_eq!(code, 0, "{place}: {output}");
 }
 
@@ -118,7 +154,10 @@ fn every_page_with_a_command_is_walked() {
         let runs = |block: &Block| !SHOWN.contains(&block.language.as_str());
         let found = blocks(&read(&page)).into_iter().find(runs);
         let line = found.map(|block| block.line);
-        assert!(line.is_none() || WALKED.contains(&page.as_str()), "{page}, line {line:?}: no test runs this");
+        assert!(
+            line.is_none() || WALKED.contains(&page.as_str()),
+            "{page}, line {line:?}: no test runs this"
+        );
     }
 }
 
@@ -126,17 +165,32 @@ fn every_page_with_a_command_is_walked() {
 fn every_link_leads_somewhere() {
     for page in pages() {
         let text = read(&page);
-        let directory = top().join(&page).parent().expect("a page is in a directory").to_path_buf();
-        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+        let directory = top()
+            .join(&page)
+            .parent()
+            .expect("a page is in a directory")
+            .to_path_buf();
+        for link in text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
             let (target, anchor) = link.split_once('#').unwrap_or((link, ""));
             if target.contains("://") {
                 continue;
             }
-            let path = if target.is_empty() { top().join(&page) } else { directory.join(target) };
+            let path = if target.is_empty() {
+                top().join(&page)
+            } else {
+                directory.join(target)
+            };
             assert!(path.exists(), "{page}: `{link}` leads nowhere");
             if !anchor.is_empty() {
                 let text = fs::read_to_string(&path).expect("a page is text");
-                assert!(headings(&text).contains(anchor), "{page}: `{link}`: there is no such heading");
+                assert!(
+                    headings(&text).contains(anchor),
+                    "{page}: `{link}`: there is no such heading"
+                );
             }
         }
     }
@@ -145,8 +199,14 @@ fn every_link_leads_somewhere() {
 /// The anchors of a page's headings.
 fn headings(text: &str) -> BTreeSet<String> {
     let heading = |line: &str| {
-        let title = line.strip_prefix('#')?.trim_start_matches('#').trim().to_lowercase();
-        let kept = title.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+        let title = line
+            .strip_prefix('#')?
+            .trim_start_matches('#')
+            .trim()
+            .to_lowercase();
+        let kept = title
+            .chars()
+            .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
         Some(kept.map(|c| if c == ' ' { '-' } else { c }).collect())
     };
     text.lines().filter_map(heading).collect()
@@ -157,9 +217,13 @@ fn headings(text: &str) -> BTreeSet<String> {
 fn every_file_on_the_map_is_there() {
     let files = files_below(&top());
     for name in read("ARCHITECTURE.md").split('`').skip(1).step_by(2) {
-        let is_file = [".rs", ".py", ".md"].iter().any(|end| name.ends_with(end)) || name.ends_with('/');
+        let is_file =
+            [".rs", ".py", ".md"].iter().any(|end| name.ends_with(end)) || name.ends_with('/');
         let wanted = Path::new(name.trim_end_matches('/'));
-        assert!(!is_file || files.iter().any(|file| file.ends_with(wanted)), "ARCHITECTURE.md: there is no `{name}`");
+        assert!(
+            !is_file || files.iter().any(|file| file.ends_with(wanted)),
+            "ARCHITECTURE.md: there is no `{name}`"
+        );
     }
 }
 
@@ -180,8 +244,15 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
 #[test]
 fn every_page_is_in_the_index() {
     let index = read("docs/README.md");
-    for page in pages().iter().filter_map(|page| page.strip_prefix("docs/")).filter(|page| *page != "README.md") {
-        assert!(index.contains(&format!("]({page})")), "docs/README.md does not name {page}");
+    for page in pages()
+        .iter()
+        .filter_map(|page| page.strip_prefix("docs/"))
+        .filter(|page| *page != "README.md")
+    {
+        assert!(
+            index.contains(&format!("]({page})")),
+            "docs/README.md does not name {page}"
+        );
     }
 }
 
@@ -194,7 +265,10 @@ fn the_exceptions_are_needed() {
         .flat_map(|block| steps(&block))
         .collect();
     for (begin, why) in BY_HAND {
-        assert!(all.iter().any(|step| step.command.starts_with(begin)), "no page says `{begin}` ({why})");
+        assert!(
+            all.iter().any(|step| step.command.starts_with(begin)),
+            "no page says `{begin}` ({why})"
+        );
     }
 }
 
@@ -205,7 +279,10 @@ fn places_of(name: &str) -> Vec<PathBuf> {
         let suite = name.split("::").next().unwrap_or_default();
         return match suite {
             "supervisor" => vec![top().join("daemon/tests/supervisor")],
-            _ => vec![top().join("tests/tests").join(suite), top().join(format!("tests/tests/{suite}.rs"))],
+            _ => vec![
+                top().join("tests/tests").join(suite),
+                top().join(format!("tests/tests/{suite}.rs")),
+            ],
         };
     };
     let folders: &[&str] = match part {
@@ -215,20 +292,36 @@ fn places_of(name: &str) -> Vec<PathBuf> {
         "worker" => &["daemon/worker/tests"],
         _ => panic!("docs/security.md: `{name}`: there is no part `{part}`"),
     };
-    let module = path.rsplit_once("::").map(|(module, _)| module.replace("::", "/")).unwrap_or_default();
+    let module = path
+        .rsplit_once("::")
+        .map(|(module, _)| module.replace("::", "/"))
+        .unwrap_or_default();
     let files = ["rs", "py"].map(|end| format!("{module}.{end}"));
-    let all =
-        folders.iter().flat_map(|folder| files.iter().chain([&module]).map(move |at| top().join(folder).join(at)));
+    let all = folders.iter().flat_map(|folder| {
+        files
+            .iter()
+            .chain([&module])
+            .map(move |at| top().join(folder).join(at))
+    });
     all.collect()
 }
 
 /// Whether one of these files has this test.
 fn is_a_test(places: &[PathBuf], case: &str) -> bool {
-    let files = places.iter().flat_map(|place| if place.is_dir() { files_below(place) } else { vec![place.clone()] });
+    let files = places.iter().flat_map(|place| {
+        if place.is_dir() {
+            files_below(place)
+        } else {
+            vec![place.clone()]
+        }
+    });
     let mut texts = files.filter_map(|file| fs::read_to_string(file).ok());
     texts.any(|text| {
-        let before = text.split_once(&format!("fn {case}(")).map(|(before, _)| before.trim_end());
-        let above = before.and_then(|before| before.trim_end_matches("async").trim_end().lines().last());
+        let before = text
+            .split_once(&format!("fn {case}("))
+            .map(|(before, _)| before.trim_end());
+        let above =
+            before.and_then(|before| before.trim_end_matches("async").trim_end().lines().last());
         let rust = above.is_some_and(|line| line.ends_with("test]"));
         rust || text.contains(&format!("    def {case}(self)"))
     })
@@ -239,21 +332,45 @@ fn is_a_test(places: &[PathBuf], case: &str) -> bool {
 fn every_promise_of_the_security_page_names_its_tests() {
     let page = read("docs/security.md");
     let mut promises = 0;
-    for table in page.split("| promise | how it is enforced | seen by |").skip(1) {
-        for row in table.lines().skip(2).take_while(|line| line.starts_with('|')) {
+    for table in page
+        .split("| promise | how it is enforced | seen by |")
+        .skip(1)
+    {
+        for row in table
+            .lines()
+            .skip(2)
+            .take_while(|line| line.starts_with('|'))
+        {
             let cells: Vec<&str> = row.trim_matches('|').split(" | ").collect();
-            let [promise, how, tests] = cells[..] else { panic!("docs/security.md: not three cells: {row}") };
-            assert!(!promise.trim().is_empty() && !how.trim().is_empty(), "{row}");
+            let [promise, how, tests] = cells[..] else {
+                panic!("docs/security.md: not three cells: {row}")
+            };
+            assert!(
+                !promise.trim().is_empty() && !how.trim().is_empty(),
+                "{row}"
+            );
             let names: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
-            assert!(!names.is_empty(), "docs/security.md: no test sees this:{promise}");
+            assert!(
+                !names.is_empty(),
+                "docs/security.md: no test sees this:{promise}"
+            );
             for name in names {
                 let case = name.rsplit("::").next().unwrap_or_default();
-                assert!(is_a_test(&places_of(name), case), "docs/security.md: there is no test `{name}`");
+                assert!(
+                    is_a_test(&places_of(name), case),
+                    "docs/security.md: there is no test `{name}`"
+                );
             }
             promises += 1;
         }
     }
     assert!(promises > 40, "{promises}");
-    assert!(!is_a_test(&places_of("supervisor::no_such_case"), "no_such_case"));
-    assert!(!is_a_test(&places_of("wsgid identity::resolve"), "resolve"), "it is no test");
+    assert!(!is_a_test(
+        &places_of("supervisor::no_such_case"),
+        "no_such_case"
+    ));
+    assert!(
+        !is_a_test(&places_of("wsgid identity::resolve"), "resolve"),
+        "it is no test"
+    );
 }

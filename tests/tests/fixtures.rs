@@ -29,7 +29,11 @@ fn django_without_a_daemon_process() {
             .file("project/mysite/wsgi.py", &format!("import mysite\n{APP}"))
             .means(&["names no process group", "WSGIPythonPath is for"])
             .serves(&[
-                ("localhost", "/polls/1", "imports=mysite path=/polls/1 group=wsgid:default"),
+                (
+                    "localhost",
+                    "/polls/1",
+                    "imports=mysite path=/polls/1 group=wsgid:default",
+                ),
                 ("localhost", "/static/robots.txt", "a file"),
                 ("localhost", "/robots.txt", "a file"),
             ]);
@@ -44,7 +48,11 @@ fn django_with_a_daemon_process() {
             .file("project/mysite/wsgi.py", &format!("import mysite\n{APP}"))
             .means(&[])
             .serves(&[
-                ("www.example.com", "/polls/1", "imports=mysite path=/polls/1 group=example.com authorization=-"),
+                (
+                    "www.example.com",
+                    "/polls/1",
+                    "imports=mysite path=/polls/1 group=example.com authorization=-",
+                ),
                 ("example.com", "/static/robots.txt", "a file"),
             ]);
     });
@@ -53,21 +61,31 @@ fn django_with_a_daemon_process() {
 #[test]
 fn flask() {
     case(Limit::default(), || {
-        Fixture::new("flask").file("yourapplication.wsgi", APP).means(&[UNNAMED]).serves(&[(
-            "example.com",
-            "/hello",
-            "group=yourapplication path=/hello script= ",
-        )]);
+        Fixture::new("flask")
+            .file("yourapplication.wsgi", APP)
+            .means(&[UNNAMED])
+            .serves(&[(
+                "example.com",
+                "/hello",
+                "group=yourapplication path=/hello script= ",
+            )]);
     });
 }
 
 #[test]
 fn pyramid() {
     case(Limit::default(), || {
-        Fixture::new("pyramid").file("modwsgi/pyramid.wsgi", APP).means(&[UNNAMED]).serves(&[
-            ("localhost", "/myapp/view", "group=pyramid script=/myapp path=/view authorization=Basic"),
-            ("localhost", "/other", "404"),
-        ]);
+        Fixture::new("pyramid")
+            .file("modwsgi/pyramid.wsgi", APP)
+            .means(&[UNNAMED])
+            .serves(&[
+                (
+                    "localhost",
+                    "/myapp/view",
+                    "group=pyramid script=/myapp path=/view authorization=Basic",
+                ),
+                ("localhost", "/other", "404"),
+            ]);
     });
 }
 
@@ -78,40 +96,76 @@ fn trac() {
         let fixture = Fixture::new("trac")
             .file("apache/trac.wsgi", APP)
             .file("trac.htpasswd", "alice:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n");
-        fixture.means(&[UNNAMED, "names no process group"]).serves(&[
-            ("localhost", "/trac/one/wiki", "script=/trac path=/one/wiki user=- trac=/"),
-            ("localhost", "/trac/one/login", "user=alice authorization=-"),
-        ]);
+        fixture
+            .means(&[UNNAMED, "names no process group"])
+            .serves(&[
+                (
+                    "localhost",
+                    "/trac/one/wiki",
+                    "script=/trac path=/one/wiki user=- trac=/",
+                ),
+                ("localhost", "/trac/one/login", "user=alice authorization=-"),
+            ]);
     });
 }
 
 #[test]
 fn graphite() {
     case(Limit::default(), || {
-        Fixture::new("graphite").file("conf/graphite.wsgi", APP).means(&[UNNAMED]).serves(&[
-            ("graphite", "/render/?target=x", "group=graphite path=/render/"),
-            ("graphite", "/content/robots.txt", "a file"),
-        ]);
+        Fixture::new("graphite")
+            .file("conf/graphite.wsgi", APP)
+            .means(&[UNNAMED])
+            .serves(&[
+                (
+                    "graphite",
+                    "/render/?target=x",
+                    "group=graphite path=/render/",
+                ),
+                ("graphite", "/content/robots.txt", "a file"),
+            ]);
     });
 }
 
 #[test]
 fn freeipa() {
     case(Limit::default(), || {
-        Fixture::new("freeipa").file("ipa/wsgi.py", APP).file("ipa/kdcproxy.wsgi", APP).means(&[UNNAMED]).serves(&[
-            ("localhost", "/ipa/session", "group=ipa application=ipa script=/ipa path=/session"),
-            ("localhost", "/KdcProxy", "group=kdcproxy application=kdcproxy script=/KdcProxy"),
-        ]);
+        Fixture::new("freeipa")
+            .file("ipa/wsgi.py", APP)
+            .file("ipa/kdcproxy.wsgi", APP)
+            .means(&[UNNAMED])
+            .serves(&[
+                (
+                    "localhost",
+                    "/ipa/session",
+                    "group=ipa application=ipa script=/ipa path=/session",
+                ),
+                (
+                    "localhost",
+                    "/KdcProxy",
+                    "group=kdcproxy application=kdcproxy script=/KdcProxy",
+                ),
+            ]);
     });
 }
 
 #[test]
 fn keystone() {
     case(Limit::default(), || {
-        Fixture::new("keystone").file("bin/keystone-wsgi-public", APP).means(&[UNNAMED]).serves(&[
-            ("localhost:port", "/v3", "group=keystone-public script= path=/v3 authorization=Basic"),
-            ("localhost", "/identity/v3", "group=identity script=/identity path=/v3 authorization=Basic"),
-        ]);
+        Fixture::new("keystone")
+            .file("bin/keystone-wsgi-public", APP)
+            .means(&[UNNAMED])
+            .serves(&[
+                (
+                    "localhost:port",
+                    "/v3",
+                    "group=keystone-public script= path=/v3 authorization=Basic",
+                ),
+                (
+                    "localhost",
+                    "/identity/v3",
+                    "group=identity script=/identity path=/v3 authorization=Basic",
+                ),
+            ]);
     });
 }
 
@@ -121,7 +175,10 @@ fn certbot() {
         Fixture::new("certbot")
             .file("app/wsgi.py", APP)
             .means(&[UNNAMED, "has 2 application groups"])
-            .serves(&[("www.example.org", "/x", "301"), ("www.example.org:port", "/x", "group=example.org path=/x")]);
+            .serves(&[
+                ("www.example.org", "/x", "301"),
+                ("www.example.org:port", "/x", "group=example.org path=/x"),
+            ]);
     });
 }
 
@@ -129,10 +186,21 @@ fn certbot() {
 fn debian() {
     case(Limit::default(), || {
         let app = format!("import library\n{APP}");
-        let fixture = Fixture::new("debian").file("lib/library.py", "").file("static/app.wsgi", &app);
-        let means = [UNNAMED, "WSGIPythonPath is for", "names no process group", "any number of scripts"];
+        let fixture = Fixture::new("debian")
+            .file("lib/library.py", "")
+            .file("static/app.wsgi", &app);
+        let means = [
+            UNNAMED,
+            "WSGIPythonPath is for",
+            "names no process group",
+            "any number of scripts",
+        ];
         fixture.means(&means).serves(&[
-            ("localhost", "/app.wsgi/x", "script=/app.wsgi path=/x optimize=1 imports=library"),
+            (
+                "localhost",
+                "/app.wsgi/x",
+                "script=/app.wsgi path=/x optimize=1 imports=library",
+            ),
             ("localhost", "/robots.txt", "a file"),
         ]);
     });
@@ -141,19 +209,37 @@ fn debian() {
 #[test]
 fn red_hat() {
     case(Limit::default(), || {
-        Fixture::new("rhel").file("app/shop.wsgi", APP).means(&[UNNAMED]).serves(&[
-            ("localhost", "/site/shop/cart", "group=site application=site script=/site/shop path=/cart"),
-            ("localhost", "/site/none", "404"),
-        ]);
+        Fixture::new("rhel")
+            .file("app/shop.wsgi", APP)
+            .means(&[UNNAMED])
+            .serves(&[
+                (
+                    "localhost",
+                    "/site/shop/cart",
+                    "group=site application=site script=/site/shop path=/cart",
+                ),
+                ("localhost", "/site/none", "404"),
+            ]);
     });
 }
 
 /// The frameworks that `frameworks.rs` uses, and no others.
-const FRAMEWORKS: &[&str] = &["flask", "django", "pyramid", "setuptools<81", "falcon", "bottle"];
+const FRAMEWORKS: &[&str] = &[
+    "flask",
+    "django",
+    "pyramid",
+    "setuptools<81",
+    "falcon",
+    "bottle",
+];
 
 fn succeed(command: &mut Command) {
     let output = command.output().expect("the program can be run");
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 #[test]
@@ -186,10 +272,15 @@ fn a_real_django() {
             let fixture = Fixture::with_environment(name, &venv);
             let project = fixture.site().join("project");
             std::fs::create_dir(&project).expect("a directory can be made");
-            succeed(Command::new(venv.join("bin/django-admin")).args(["startproject", "mysite"]).arg(&project));
+            succeed(
+                Command::new(venv.join("bin/django-admin"))
+                    .args(["startproject", "mysite"])
+                    .arg(&project),
+            );
             let settings = project.join("mysite/settings.py");
             let text = std::fs::read_to_string(&settings).expect("a project has settings");
-            std::fs::write(&settings, format!("{text}\nALLOWED_HOSTS = ['*']\n")).expect("they can be changed");
+            std::fs::write(&settings, format!("{text}\nALLOWED_HOSTS = ['*']\n"))
+                .expect("they can be changed");
             fixture.serves(&[
                 ("www.example.com", "/", "worked successfully"),
                 ("www.example.com", "/admin/login/", "csrfmiddlewaretoken"),
@@ -232,14 +323,26 @@ fn a_real_trac() {
         // The password is `secret`.
         let fixture = Fixture::with_environment("trac", &venv)
             .file("trac.htpasswd", "alice:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n")
-            .file("apache/trac.wsgi", "import trac.web.main\napplication = trac.web.main.dispatch_request\n");
+            .file(
+                "apache/trac.wsgi",
+                "import trac.web.main\napplication = trac.web.main.dispatch_request\n",
+            );
         let projects = fixture.site().join("projects");
         std::fs::create_dir(&projects).expect("a directory can be made");
         let one = projects.join("one");
-        succeed(Command::new(venv.join("bin/trac-admin")).arg(&one).args(["initenv", "one", "sqlite:db/trac.db"]));
+        succeed(Command::new(venv.join("bin/trac-admin")).arg(&one).args([
+            "initenv",
+            "one",
+            "sqlite:db/trac.db",
+        ]));
         if users::is_root() {
             let user = users::of_httpd();
-            succeed(Command::new("chown").arg("-R").arg(format!("{}:{}", user.name, user.group)).arg(&projects));
+            succeed(
+                Command::new("chown")
+                    .arg("-R")
+                    .arg(format!("{}:{}", user.name, user.group))
+                    .arg(&projects),
+            );
         }
         fixture.means(&["names no process group"]).serves(&[
             ("localhost", "/trac/one/wiki", "WikiStart"),

@@ -15,23 +15,35 @@ const FRAMEWORKS: [&str; 5] = ["flask", "django", "pyramid", "falcon", "bottle"]
 
 fn serve() -> (Site, Addresses, Checked) {
     let site = Site::new();
-    let venv = Python::any().venv(&["flask", "django", "pyramid", "setuptools<81", "falcon", "bottle"]);
+    let venv = Python::any().venv(&[
+        "flask",
+        "django",
+        "pyramid",
+        "setuptools<81",
+        "falcon",
+        "bottle",
+    ]);
     let (mut builder, tls_port) = with_tls(Httpd::builder(), Mpm::Event);
     for framework in FRAMEWORKS {
         let name = format!("{framework}_example.py");
-        let text = fs::read_to_string(site::apps().join("frameworks").join(&name)).expect("the example is there");
+        let text = fs::read_to_string(site::apps().join("frameworks").join(&name))
+            .expect("the example is there");
         let script = site.write(&name, &text);
         let options = format!("processes=1 threads=4 python-home={}", venv.display());
         builder = builder
             .daemon(framework, &options)
             .mount(&format!("/{framework}"), &script, framework)
             .mount(&format!("/validated-{framework}"), &script, framework)
-            .line(format!("<Location /validated-{framework}>\n  WSGICallableObject validated\n</Location>"));
+            .line(format!(
+                "<Location /validated-{framework}>\n  WSGICallableObject validated\n</Location>"
+            ));
     }
     let httpd = builder.start();
     let addresses = Addresses::of(&httpd, tls_port);
     for framework in FRAMEWORKS {
-        let answer = addresses.curl(Transport::Http1, &format!("/{framework}/cookies")).run();
+        let answer = addresses
+            .curl(Transport::Http1, &format!("/{framework}/cookies"))
+            .run();
         assert_eq!(answer.status(), 200, "{framework}: {answer:?}");
     }
     (site, addresses, Checked::new(httpd))
@@ -44,7 +56,11 @@ fn what_users_of_frameworks_do_works() {
         for framework in FRAMEWORKS {
             for mount in [framework.to_owned(), format!("validated-{framework}")] {
                 for transport in [Transport::Http1, Transport::H2] {
-                    let on = On { wire: &wire, transport, mount: &mount };
+                    let on = On {
+                        wire: &wire,
+                        transport,
+                        mount: &mount,
+                    };
                     on.uploads(&mut checked);
                     on.downloads(&mut checked);
                     on.cookies_and_redirects(&mut checked);
@@ -64,7 +80,8 @@ struct On<'a> {
 
 impl On<'_> {
     fn curl(&self, path: &str) -> wsgid_tests::Curl {
-        self.wire.curl(self.transport, &format!("/{}/{path}", self.mount))
+        self.wire
+            .curl(self.transport, &format!("/{}/{path}", self.mount))
     }
 
     fn named(&self, what: &str) -> String {
@@ -73,17 +90,38 @@ impl On<'_> {
 
     fn uploads(&self, checked: &mut Checked) {
         for size in [10, 3_000_000] {
-            checked.case(&self.named(&format!("a file of {size} bytes from a form")), Log::Quiet, |_| {
-                let mut file = tempfile::NamedTempFile::new().expect("a temporary file can be made");
-                file.write_all(&vec![b'u'; size]).expect("it can be written");
-                let part = format!("file=@{};filename=up.bin", file.path().display());
-                let answer = self.curl("upload").args(&["--form", "field=value", "--form", &part]).run().json();
-                assert_eq!((&answer["length"], &answer["field"]), (&size.into(), &"value".into()), "{answer}");
-                assert_eq!(answer["name"], "up.bin");
-            });
-            checked.case(&self.named(&format!("{size} bytes as they are")), Log::Quiet, |_| {
-                assert_eq!(self.curl("raw").post(vec![b'r'; size]).run().json()["length"], size);
-            });
+            checked.case(
+                &self.named(&format!("a file of {size} bytes from a form")),
+                Log::Quiet,
+                |_| {
+                    let mut file =
+                        tempfile::NamedTempFile::new().expect("a temporary file can be made");
+                    file.write_all(&vec![b'u'; size])
+                        .expect("it can be written");
+                    let part = format!("file=@{};filename=up.bin", file.path().display());
+                    let answer = self
+                        .curl("upload")
+                        .args(&["--form", "field=value", "--form", &part])
+                        .run()
+                        .json();
+                    assert_eq!(
+                        (&answer["length"], &answer["field"]),
+                        (&size.into(), &"value".into()),
+                        "{answer}"
+                    );
+                    assert_eq!(answer["name"], "up.bin");
+                },
+            );
+            checked.case(
+                &self.named(&format!("{size} bytes as they are")),
+                Log::Quiet,
+                |_| {
+                    assert_eq!(
+                        self.curl("raw").post(vec![b'r'; size]).run().json()["length"],
+                        size
+                    );
+                },
+            );
         }
     }
 
@@ -96,21 +134,40 @@ impl On<'_> {
         checked.case(&self.named("a file"), Log::Quiet, |_| {
             let answer = self.curl("file").run();
             let name = self.mount.trim_start_matches("validated-");
-            let path = site::apps().join("frameworks").join(format!("{name}_example.py"));
-            assert!(answer.complete() && answer.body == fs::read(path).expect("the example is there"), "{answer:?}");
+            let path = site::apps()
+                .join("frameworks")
+                .join(format!("{name}_example.py"));
+            assert!(
+                answer.complete() && answer.body == fs::read(path).expect("the example is there"),
+                "{answer:?}"
+            );
         });
     }
 
     fn cookies_and_redirects(&self, checked: &mut Checked) {
         checked.case(&self.named("cookies"), Log::Quiet, |_| {
-            let answer = self.curl("cookies").args(&["--cookie", "mine=1; other=2"]).run();
-            assert_eq!(answer.json(), serde_json::json!({"mine": "1", "other": "2"}));
+            let answer = self
+                .curl("cookies")
+                .args(&["--cookie", "mine=1; other=2"])
+                .run();
+            assert_eq!(
+                answer.json(),
+                serde_json::json!({"mine": "1", "other": "2"})
+            );
             let set = answer.head.all("Set-Cookie");
-            assert!(set.len() == 2 && set[0].starts_with("first=one") && set[1].starts_with("second=two"), "{set:?}");
+            assert!(
+                set.len() == 2
+                    && set[0].starts_with("first=one")
+                    && set[1].starts_with("second=two"),
+                "{set:?}"
+            );
         });
         checked.case(&self.named("a redirect"), Log::Quiet, |_| {
             let answer = self.curl("redirect").args(&["--location"]).run().json();
-            assert_eq!(answer, serde_json::json!({"by": "redirect", "root": format!("/{}", self.mount)}));
+            assert_eq!(
+                answer,
+                serde_json::json!({"by": "redirect", "root": format!("/{}", self.mount)})
+            );
         });
         checked.case(&self.named("an exception"), Log::Any, |_| {
             let answer = self.curl("fail").run();
@@ -146,7 +203,9 @@ fn an_application_may_replace_threads_by_something_else() {
         for group in ["/plain", "/preloaded"] {
             let names: BTreeSet<String> = thread::scope(|scope| {
                 let both = [(); 2].map(|()| scope.spawn(|| httpd.get(group).text()));
-                both.into_iter().map(|one| one.join().expect("an answer")).collect()
+                both.into_iter()
+                    .map(|one| one.join().expect("an answer"))
+                    .collect()
             });
             assert_eq!(names, ["wsgid-1", "wsgid-2"].map(str::to_owned).into());
         }

@@ -52,7 +52,10 @@ class Answer:
 
 fn builder(site: &Site) -> Builder {
     Httpd::builder()
-        .daemon("site", &format!("processes=1 threads=8 {}", site.python_path()))
+        .daemon(
+            "site",
+            &format!("processes=1 threads=8 {}", site.python_path()),
+        )
         .line("WSGIChunkedRequest On")
         .mount("/", &site.write("witness.py", WITNESS), "site")
 }
@@ -68,12 +71,18 @@ fn witness(httpd: &Httpd) -> Json {
 }
 
 fn seen(httpd: &Httpd, path: &str) -> bool {
-    witness(httpd)["seen"].as_array().expect("a list").iter().any(|seen| seen == path)
+    witness(httpd)["seen"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .any(|seen| seen == path)
 }
 
 /// Nobody is left inside the application.
 fn wait_until_empty(httpd: &Httpd) {
-    eventually("all requests leave the application", SOON, || (witness(httpd)["inside"] == 0).then_some(()));
+    eventually("all requests leave the application", SOON, || {
+        (witness(httpd)["inside"] == 0).then_some(())
+    });
 }
 
 /// A request that must never be one, of its own for each case.
@@ -86,14 +95,30 @@ fn smuggled(number: usize) -> (String, String) {
 /// Head and body in front of the smuggled request. Each is refused, or it makes
 /// the smuggled request a part of a body.
 fn doubtful_framing() -> Vec<(&'static str, String)> {
-    let post = |fields: &str, body: &str| format!("POST /read HTTP/1.1\r\nHost: x\r\n{fields}\r\n{body}");
+    let post =
+        |fields: &str, body: &str| format!("POST /read HTTP/1.1\r\nHost: x\r\n{fields}\r\n{body}");
     let length = |value: &str| post(&format!("Content-Length: {value}\r\n"), "abcd");
     let coding = |field: &str| post(&format!("{field}\r\n"), "0\r\n\r\n");
     let chunks = |body: &str| post("Transfer-Encoding: chunked\r\n", body);
     vec![
-        ("length and chunked", post("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n")),
-        ("chunked and length", post("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", "0\r\n\r\n")),
-        ("two lengths", post("Content-Length: 4\r\nContent-Length: 5\r\n", "abcd")),
+        (
+            "length and chunked",
+            post(
+                "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+                "0\r\n\r\n",
+            ),
+        ),
+        (
+            "chunked and length",
+            post(
+                "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+                "0\r\n\r\n",
+            ),
+        ),
+        (
+            "two lengths",
+            post("Content-Length: 4\r\nContent-Length: 5\r\n", "abcd"),
+        ),
         ("list of lengths", length("4, 5")),
         ("length with plus", length("+4")),
         ("negative length", length("-4")),
@@ -105,26 +130,68 @@ fn doubtful_framing() -> Vec<(&'static str, String)> {
         ("length with vertical tab", length("\x0b4")),
         ("length in quotes", length("\"4\"")),
         ("length of letters", length("four")),
-        ("coding with vertical tab", coding("Transfer-Encoding:\x0bchunked")),
-        ("coding that is unknown", coding("Transfer-Encoding: xchunked")),
+        (
+            "coding with vertical tab",
+            coding("Transfer-Encoding:\x0bchunked"),
+        ),
+        (
+            "coding that is unknown",
+            coding("Transfer-Encoding: xchunked"),
+        ),
         ("coding in quotes", coding("Transfer-Encoding: \"chunked\"")),
-        ("coding identity last", coding("Transfer-Encoding: chunked, identity")),
-        ("coding twice", coding("Transfer-Encoding: chunked\r\nTransfer-Encoding: identity")),
-        ("coding with a space before the colon", coding("Transfer-Encoding : chunked")),
-        ("coding on a folded line", coding("X: y\r\n Transfer-Encoding: chunked\r\nTransfer-Encoding: no")),
-        ("coding behind a bare cr", coding("X: y\rTransfer-Encoding: chunked\r\nTransfer-Encoding: no")),
+        (
+            "coding identity last",
+            coding("Transfer-Encoding: chunked, identity"),
+        ),
+        (
+            "coding twice",
+            coding("Transfer-Encoding: chunked\r\nTransfer-Encoding: identity"),
+        ),
+        (
+            "coding with a space before the colon",
+            coding("Transfer-Encoding : chunked"),
+        ),
+        (
+            "coding on a folded line",
+            coding("X: y\r\n Transfer-Encoding: chunked\r\nTransfer-Encoding: no"),
+        ),
+        (
+            "coding behind a bare cr",
+            coding("X: y\rTransfer-Encoding: chunked\r\nTransfer-Encoding: no"),
+        ),
         ("coding with a nul", coding("Transfer-Encoding: chunked\0")),
         ("chunk of negative size", chunks("-1\r\nabcd\r\n0\r\n\r\n")),
         ("chunk of hex prefix", chunks("0x0\r\n\r\n")),
-        ("chunk above 64 bits", chunks("10000000000000004\r\nabcd\r\n0\r\n\r\n")),
+        (
+            "chunk above 64 bits",
+            chunks("10000000000000004\r\nabcd\r\n0\r\n\r\n"),
+        ),
         ("chunk of no size", chunks("\r\n\r\n")),
         ("chunk without its end", chunks("4\r\nabcdX\r\n0\r\n\r\n")),
-        ("header without a colon", post("no colon\r\nContent-Length: 0\r\n", "")),
-        ("header with a nul", post("X: a\0b\r\nContent-Length: 0\r\n", "")),
-        ("header name with a nul", post("X\0Y: a\r\nContent-Length: 0\r\n", "")),
-        ("header name that is empty", post(": a\r\nContent-Length: 0\r\n", "")),
-        ("path with a nul", "GET /read\0 HTTP/1.1\r\nHost: x\r\n\r\n".to_owned()),
-        ("two hosts", "GET /read HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n".to_owned()),
+        (
+            "header without a colon",
+            post("no colon\r\nContent-Length: 0\r\n", ""),
+        ),
+        (
+            "header with a nul",
+            post("X: a\0b\r\nContent-Length: 0\r\n", ""),
+        ),
+        (
+            "header name with a nul",
+            post("X\0Y: a\r\nContent-Length: 0\r\n", ""),
+        ),
+        (
+            "header name that is empty",
+            post(": a\r\nContent-Length: 0\r\n", ""),
+        ),
+        (
+            "path with a nul",
+            "GET /read\0 HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(),
+        ),
+        (
+            "two hosts",
+            "GET /read HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n".to_owned(),
+        ),
         ("no host", "GET /read HTTP/1.1\r\n\r\n".to_owned()),
     ]
 }
@@ -132,7 +199,9 @@ fn doubtful_framing() -> Vec<(&'static str, String)> {
 /// Requests whose body is the smuggled request, and nobody reads that body.
 fn unread_bodies(smuggled: &str) -> Vec<(&'static str, String)> {
     let len = smuggled.len();
-    let head = |method: &str, path: &str, fields: &str| format!("{method} {path} HTTP/1.1\r\nHost: x\r\n{fields}\r\n");
+    let head = |method: &str, path: &str, fields: &str| {
+        format!("{method} {path} HTTP/1.1\r\nHost: x\r\n{fields}\r\n")
+    };
     let sized = format!("Content-Length: {len}\r\n");
     // So long that the worker would have to ask for it.
     let padding = "x".repeat(200_000);
@@ -144,13 +213,27 @@ fn unread_bodies(smuggled: &str) -> Vec<(&'static str, String)> {
         ("options", head("OPTIONS", "/ignored", &sized)),
         ("unknown method", head("SMUGGLE", "/ignored", &sized)),
         ("an application that fails", head("POST", "/fail", &sized)),
-        ("expect", head("POST", "/ignored", &format!("Expect: 100-continue\r\n{sized}"))),
-        ("expectation that is unknown", head("POST", "/ignored", &format!("Expect: miracles\r\n{sized}"))),
+        (
+            "expect",
+            head(
+                "POST",
+                "/ignored",
+                &format!("Expect: 100-continue\r\n{sized}"),
+            ),
+        ),
+        (
+            "expectation that is unknown",
+            head("POST", "/ignored", &format!("Expect: miracles\r\n{sized}")),
+        ),
         ("long", head("POST", "/ignored", &long) + &padding),
-        ("long, and an application that fails", head("POST", "/fail", &long) + &padding),
+        (
+            "long, and an application that fails",
+            head("POST", "/fail", &long) + &padding,
+        ),
         (
             "chunked",
-            head("POST", "/ignored", "Transfer-Encoding: chunked\r\n") + &format!("{len:x}\r\n{smuggled}\r\n0\r\n\r\n"),
+            head("POST", "/ignored", "Transfer-Encoding: chunked\r\n")
+                + &format!("{len:x}\r\n{smuggled}\r\n0\r\n\r\n"),
         ),
         ("static file", head("GET", "/static/none", &sized)),
     ]
@@ -162,7 +245,10 @@ fn no_framing_makes_two_requests_of_one() {
     for mpm in Mpm::ALL {
         case(Limit::seconds(180), move || {
             let site = Site::new();
-            let httpd = builder(&site).mpm(mpm).line("Alias /static /nonexistent").start();
+            let httpd = builder(&site)
+                .mpm(mpm)
+                .line("Alias /static /nonexistent")
+                .start();
             assert_eq!(httpd.get("/warm").text(), "answered");
             let mut checked = Checked::new(httpd);
             for (number, (name, request)) in doubtful_framing().into_iter().enumerate() {
@@ -172,7 +258,11 @@ fn no_framing_makes_two_requests_of_one() {
                     raw.send(request + &text);
                     raw.half_close();
                     raw.wait_for_close(SOON);
-                    assert!(raw.text().matches("HTTP/1.1 ").count() <= 1, "{}", raw.text());
+                    assert!(
+                        raw.text().matches("HTTP/1.1 ").count() <= 1,
+                        "{}",
+                        raw.text()
+                    );
                     assert!(!seen(httpd, &path), "{}", raw.text());
                 });
             }
@@ -182,7 +272,11 @@ fn no_framing_makes_two_requests_of_one() {
                 checked.case(name, Log::Any, |httpd| {
                     let mut raw = Raw::connect(httpd.address());
                     let body = if name == "chunked" { "" } else { &text };
-                    raw.send(request + body + "GET /after HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+                    raw.send(
+                        request
+                            + body
+                            + "GET /after HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+                    );
                     raw.half_close();
                     raw.wait_for_close(SOON);
                     assert!(!seen(httpd, &path), "{}", raw.text());
@@ -199,24 +293,36 @@ fn a_request_that_stops_anywhere_leaves_nothing_behind() {
         let site = Site::new();
         let mut checked = server(&site);
         let body = "b".repeat(1000);
-        let sized = format!("POST /read HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\nX: y\r\n\r\n{body}");
+        let sized =
+            format!("POST /read HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\nX: y\r\n\r\n{body}");
         let chunked = format!(
             "POST /read HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3e8\r\n{body}\r\n0\r\nX: trailer\r\n\r\n"
         );
-        let long = format!("POST /read HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n{}", "b".repeat(300_000));
+        let long = format!(
+            "POST /read HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n{}",
+            "b".repeat(300_000)
+        );
         let worker = checked.httpd().workers();
-        for (name, request, step) in [("sized", sized, 11), ("chunked", chunked, 11), ("long", long, 9973)] {
+        for (name, request, step) in [
+            ("sized", sized, 11),
+            ("chunked", chunked, 11),
+            ("long", long, 9973),
+        ] {
             for reset in [true, false] {
-                checked.case(&format!("{name}, {}", if reset { "reset" } else { "closed" }), Log::Any, |httpd| {
-                    for end in (0..request.len()).step_by(step) {
-                        let mut raw = Raw::connect(httpd.address());
-                        raw.send(&request[..end]);
-                        if reset { raw.reset() } else { drop(raw) }
-                    }
-                    wait_until_empty(httpd);
-                    assert_eq!(httpd.get("/still").text(), "answered");
-                    assert_eq!(httpd.workers(), worker);
-                });
+                checked.case(
+                    &format!("{name}, {}", if reset { "reset" } else { "closed" }),
+                    Log::Any,
+                    |httpd| {
+                        for end in (0..request.len()).step_by(step) {
+                            let mut raw = Raw::connect(httpd.address());
+                            raw.send(&request[..end]);
+                            if reset { raw.reset() } else { drop(raw) }
+                        }
+                        wait_until_empty(httpd);
+                        assert_eq!(httpd.get("/still").text(), "answered");
+                        assert_eq!(httpd.workers(), worker);
+                    },
+                );
             }
         }
         checked.finish();
@@ -252,7 +358,10 @@ fn slow_clients_wait_for_themselves_alone() {
     case(Limit::seconds(120), || {
         let site = Site::new();
         let httpd = Httpd::builder()
-            .daemon("site", &format!("processes=1 threads=1 {}", site.python_path()))
+            .daemon(
+                "site",
+                &format!("processes=1 threads=1 {}", site.python_path()),
+            )
             .mount("/", &site.write("witness.py", WITNESS), "site")
             .load("reqtimeout")
             .line("RequestReadTimeout header=3 body=3")
@@ -285,12 +394,21 @@ fn slow_clients_wait_for_themselves_alone() {
             assert_eq!(httpd.get("/quick").text(), "answered");
             slowest = slowest.max(asked.elapsed());
         }
-        assert!(slowest < Duration::from_secs(1), "a quick request took {slowest:?}");
+        assert!(
+            slowest < Duration::from_secs(1),
+            "a quick request took {slowest:?}"
+        );
         for client in slow {
             let status = client.join().expect("it does not panic");
-            assert!(status.is_empty() || status.contains(" 408 ") || status.contains(" 400 "), "{status}");
+            assert!(
+                status.is_empty() || status.contains(" 408 ") || status.contains(" 400 "),
+                "{status}"
+            );
         }
-        assert!(!seen(&httpd, "/read"), "half a small body is nothing for the application");
+        assert!(
+            !seen(&httpd, "/read"),
+            "half a small body is nothing for the application"
+        );
         httpd.stop();
     });
 }
@@ -310,26 +428,43 @@ fn heads_of_any_size_are_served_or_refused() {
             assert_eq!(httpd.get("/still").text(), "answered");
             status
         };
-        let get =
-            |path: &str, fields: &str| format!("GET /{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{fields}\r\n");
+        let get = |path: &str, fields: &str| {
+            format!("GET /{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{fields}\r\n")
+        };
         let fields = |count: usize, len: usize| -> String {
-            (0..count).map(|number| format!("X-F{number}: {}\r\n", "v".repeat(len))).collect()
+            (0..count)
+                .map(|number| format!("X-F{number}: {}\r\n", "v".repeat(len)))
+                .collect()
         };
         assert_eq!(ask(&strict, &get(&"p".repeat(9000), "")), "414");
         assert_eq!(ask(&strict, &get("", &fields(1, 9000))), "400");
         assert_eq!(ask(&strict, &get("", &fields(101, 1))), "400");
-        assert_eq!(ask(&strict, &get("", &fields(90, 8000))), "200", "all that httpd's defaults admit");
+        assert_eq!(
+            ask(&strict, &get("", &fields(90, 8000))),
+            "200",
+            "all that httpd's defaults admit"
+        );
         assert_eq!(ask(&lax, &get("", &fields(1, 900_000))), "200");
         assert_eq!(ask(&lax, &get("", &fields(4000, 10))), "200");
         // Above what one REQUEST may hold: refused with a cause, and nobody waits.
-        for request in [get("", &fields(1, 3_000_000)), get("", &fields(5000, 1)), get(&"p".repeat(2_000_000), "")] {
+        for request in [
+            get("", &fields(1, 3_000_000)),
+            get("", &fields(5000, 1)),
+            get(&"p".repeat(2_000_000), ""),
+        ] {
             let status = ask(&lax, &request);
-            assert!(["400", "404", "414", "431", "500", "502"].contains(&status.as_str()), "{status}");
+            assert!(
+                ["400", "404", "414", "431", "500", "502"].contains(&status.as_str()),
+                "{status}"
+            );
         }
         let mut raw = Raw::connect(strict.address());
         let start = Instant::now();
         // httpd answers at once and then reads on for a while before it closes.
-        while !raw.text().contains(" 400 ") && start.elapsed() < SOON && raw.send("X: endless\r\n".repeat(1000)) {
+        while !raw.text().contains(" 400 ")
+            && start.elapsed() < SOON
+            && raw.send("X: endless\r\n".repeat(1000))
+        {
             raw.listen(Duration::from_millis(1));
         }
         assert!(raw.text().contains(" 400 "), "{}", raw.text());
@@ -351,7 +486,9 @@ fn a_thousand_requests_in_one_breath() {
             };
             let all: String = (0..1000).map(one).collect();
             let mut stream = TcpStream::connect(httpd.address()).expect("a connection");
-            stream.set_read_timeout(Some(SOON)).expect("a socket has a timeout");
+            stream
+                .set_read_timeout(Some(SOON))
+                .expect("a socket has a timeout");
             let mut text = String::new();
             thread::scope(|scope| {
                 let mut sender = stream.try_clone().expect("a socket can be doubled");
@@ -360,7 +497,9 @@ fn a_thousand_requests_in_one_breath() {
                     let last = b"GET /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
                     sender.write_all(last).expect("it is read");
                 });
-                stream.read_to_string(&mut text).expect("the server closes after the last answer");
+                stream
+                    .read_to_string(&mut text)
+                    .expect("the server closes after the last answer");
             });
             let mut at = 0;
             for number in 0..1000 {
@@ -404,7 +543,11 @@ fn bodies_in_crumbs() {
                 }
                 raw.listen(Duration::from_millis(1));
             }
-            assert!(raw.text().contains("answered"), "an early answer: {}", raw.text());
+            assert!(
+                raw.text().contains("answered"),
+                "an early answer: {}",
+                raw.text()
+            );
         });
         checked.finish();
     });

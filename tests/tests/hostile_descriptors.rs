@@ -19,7 +19,9 @@ use wsgid_protocol::{FrameHead, Kind, payload};
 use wsgid_tests::fuse::{self, Fuse};
 use wsgid_tests::hostile::{FUSE_FILE, cases};
 use wsgid_tests::sleeper::Sleeper;
-use wsgid_tests::{Builder, Httpd, Limit, Site, TestUser, case, eventually, heavy_case, note, users};
+use wsgid_tests::{
+    Builder, Httpd, Limit, Site, TestUser, case, eventually, heavy_case, note, users,
+};
 
 /// What others wait at most; a close sleeps for 45 s.
 const QUICK: Duration = Duration::from_secs(3);
@@ -28,7 +30,10 @@ const SOON: Duration = Duration::from_secs(12);
 
 /// With the kernel's help, and without.
 fn each_kernel(limit: Limit, test: impl Fn(fn() -> Builder) + Clone + Send + 'static) {
-    for (name, builder) in [("new", Httpd::builder as fn() -> Builder), ("old", old_kernel)] {
+    for (name, builder) in [
+        ("new", Httpd::builder as fn() -> Builder),
+        ("old", old_kernel),
+    ] {
         note(&format!("as on a kernel that is {name}"));
         let test = test.clone();
         heavy_case(limit, move || test(builder));
@@ -42,18 +47,28 @@ fn old_kernel() -> Builder {
 fn hostile_home(site: &Site) -> PathBuf {
     let home = site.file("hostile");
     fs::create_dir_all(home.join("bin")).expect("a directory can be made");
-    fs::copy(env!("CARGO_BIN_EXE_hostile_worker"), home.join("bin/python")).expect("the program can be copied");
+    fs::copy(
+        env!("CARGO_BIN_EXE_hostile_worker"),
+        home.join("bin/python"),
+    )
+    .expect("the program can be copied");
     home
 }
 
 #[test]
 fn the_supervisor_behaves_as_on_the_kernel_that_is_asked_for() {
-    for (builder, is_old) in [(Httpd::builder as fn() -> Builder, false), (old_kernel, true)] {
+    for (builder, is_old) in [
+        (Httpd::builder as fn() -> Builder, false),
+        (old_kernel, true),
+    ] {
         case(Limit::seconds(60), move || {
             let site = Site::new();
             let httpd = sites(builder(), &site, "").start();
             let supervisor = httpd.supervisor().expect("it runs");
-            assert_eq!(supervisor.environment().contains_key(WITHOUT_PASSRIGHTS), is_old);
+            assert_eq!(
+                supervisor.environment().contains_key(WITHOUT_PASSRIGHTS),
+                is_old
+            );
             httpd.stop();
         });
     }
@@ -62,9 +77,13 @@ fn the_supervisor_behaves_as_on_the_kernel_that_is_asked_for() {
 /// A good and a hostile group.
 fn sites(builder: Builder, site: &Site, options: &str) -> Builder {
     let home = hostile_home(site).display().to_string();
-    let options = format!("processes=2 threads=4 restart-burst=100000 python-home={home} {options}");
+    let options =
+        format!("processes=2 threads=4 restart-burst=100000 python-home={home} {options}");
     builder
-        .daemon("good", &format!("processes=1 threads=8 {}", site.python_path()))
+        .daemon(
+            "good",
+            &format!("processes=1 threads=8 {}", site.python_path()),
+        )
         .daemon("hostile", &options)
         .mount("/good", &site.file("hello.py"), "good")
         .mount("/hostile", &site.write("hostile.wsgi", ""), "hostile")
@@ -73,11 +92,19 @@ fn sites(builder: Builder, site: &Site, options: &str) -> Builder {
 /// Another site and an administrator are served as if nothing were.
 fn assert_nobody_waits(httpd: &Httpd, after: &str) {
     let begun = Instant::now();
-    let answer = httpd.client().timeout(QUICK).get("/good").unwrap_or_else(|error| panic!("after {after}: {error}"));
+    let answer = httpd
+        .client()
+        .timeout(QUICK)
+        .get("/good")
+        .unwrap_or_else(|error| panic!("after {after}: {error}"));
     assert_eq!(answer.text(), "Hello World!");
     let status = httpd.wsgid(&["status"]);
     assert!(status.contains("good"), "after {after}: {status}");
-    assert!(begun.elapsed() < QUICK, "after {after}: {:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < QUICK,
+        "after {after}: {:?}",
+        begun.elapsed()
+    );
 }
 
 #[test]
@@ -90,10 +117,22 @@ fn a_descriptor_that_sleeps_on_close_stops_nobody() {
         for case in cases::sleepers() {
             let begun = Instant::now();
             // Whatever it is answered, it is answered.
-            let answer = httpd.client().timeout(SOON).get(&format!("/hostile/{}", case.name));
-            assert!(begun.elapsed() < SOON, "{}: {answer:?} after {:?}", case.name, begun.elapsed());
+            let answer = httpd
+                .client()
+                .timeout(SOON)
+                .get(&format!("/hostile/{}", case.name));
+            assert!(
+                begun.elapsed() < SOON,
+                "{}: {answer:?} after {:?}",
+                case.name,
+                begun.elapsed()
+            );
             let whole = answer.as_ref().is_ok_and(|answer| answer.status < 500);
-            assert!(case.expect != wsgid_tests::hostile::Expect::NotOk || !whole, "{}: {answer:?}", case.name);
+            assert!(
+                case.expect != wsgid_tests::hostile::Expect::NotOk || !whole,
+                "{}: {answer:?}",
+                case.name
+            );
             assert_nobody_waits(&httpd, case.name);
             eventually("the hostile group serves", SOON, || {
                 let answer = httpd.client().timeout(SOON).get("/hostile/good").ok()?;
@@ -104,11 +143,25 @@ fn a_descriptor_that_sleeps_on_close_stops_nobody() {
         let begun = Instant::now();
         std::thread::scope(|scope| {
             for _ in 0..40 {
-                scope.spawn(|| assert_eq!(httpd.client().timeout(QUICK).get("/good").expect("served").status, 200));
+                scope.spawn(|| {
+                    assert_eq!(
+                        httpd
+                            .client()
+                            .timeout(QUICK)
+                            .get("/good")
+                            .expect("served")
+                            .status,
+                        200
+                    )
+                });
             }
         });
         assert!(begun.elapsed() < 2 * QUICK, "{:?}", begun.elapsed());
-        assert!(!httpd.error_log().contains("panicked"), "{}", httpd.error_log());
+        assert!(
+            !httpd.error_log().contains("panicked"),
+            "{}",
+            httpd.error_log()
+        );
         httpd.stop();
     });
 }
@@ -118,7 +171,10 @@ fn a_preloader_and_what_it_forks_stop_nobody() {
     each_kernel(Limit::seconds(120), |builder| {
         let site = Site::new();
         let httpd = sites(builder(), &site, "preload=On").start();
-        assert_nobody_waits(&httpd, "a preloader that sends a sleeper as it becomes ready, and for a worker");
+        assert_nobody_waits(
+            &httpd,
+            "a preloader that sends a sleeper as it becomes ready, and for a worker",
+        );
         httpd.wait_for_log("was not forked", SOON);
         assert_nobody_waits(&httpd, "a worker that was not forked");
         eventually("a worker without its preloader", SOON, || {
@@ -130,7 +186,10 @@ fn a_preloader_and_what_it_forks_stop_nobody() {
 }
 
 fn command() -> Vec<u8> {
-    framed(Kind::Control, &payload::encode(&Asks::Status).expect("a command"))
+    framed(
+        Kind::Control,
+        &payload::encode(&Asks::Status).expect("a command"),
+    )
 }
 
 /// Sends bytes with a descriptor that only the supervisor has when it looks.
@@ -138,7 +197,9 @@ fn send_sleeper(httpd: &Httpd, stream: &UnixStream, bytes: &[u8], flags: MsgFlag
     let supervisor = nix::unistd::Pid::from_raw(httpd.supervisor().expect("it runs").number);
     kill(supervisor, Signal::SIGSTOP).expect("it is ours");
     // A kernel that refuses it has said so.
-    let _ = Sleeper::new().expect("a connection").send(stream, bytes, flags);
+    let _ = Sleeper::new()
+        .expect("a connection")
+        .send(stream, bytes, flags);
     wsgid_tests::wait::let_run(Duration::from_millis(50));
     kill(supervisor, Signal::SIGCONT).expect("it is ours");
 }
@@ -156,16 +217,23 @@ fn a_command_with_a_descriptor_that_sleeps_stops_nobody() {
         let whole = command();
         let parts: [(&str, &[u8], MsgFlags); 4] = [
             ("a whole command", &whole, MsgFlags::empty()),
-            ("half a command", &whole[..whole.len() - 1], MsgFlags::empty()),
+            (
+                "half a command",
+                &whole[..whole.len() - 1],
+                MsgFlags::empty(),
+            ),
             ("garbage", &[0xEE; 100], MsgFlags::empty()),
             ("an urgent byte", b"!", MsgFlags::MSG_OOB),
         ];
         for (name, bytes, flags) in parts {
-            let mut stream = UnixStream::connect(httpd.control_socket()).expect("everybody may connect");
+            let mut stream =
+                UnixStream::connect(httpd.control_socket()).expect("everybody may connect");
             send_sleeper(&httpd, &stream, bytes, flags);
             let _ = stream.write_all(&whole);
             assert_nobody_waits(&httpd, name);
-            stream.set_read_timeout(Some(SOON)).expect("a socket has a timeout");
+            stream
+                .set_read_timeout(Some(SOON))
+                .expect("a socket has a timeout");
             let _ = stream.read(&mut [0; 16]);
             drop(stream);
             assert_nobody_waits(&httpd, name);
@@ -219,7 +287,11 @@ impl Drop for Neighbour {
 
 fn neighbour(user: &TestUser, httpd: &Httpd) -> Neighbour {
     let child = Command::new("setpriv")
-        .args([&format!("--reuid={}", user.uid), &format!("--regid={}", user.gid), "--clear-groups"])
+        .args([
+            &format!("--reuid={}", user.uid),
+            &format!("--regid={}", user.gid),
+            "--clear-groups",
+        ])
         .args(["/usr/bin/python3", "-c", NEIGHBOUR])
         .arg(httpd.control_socket())
         .stdout(Stdio::null())
@@ -232,7 +304,9 @@ fn neighbour(user: &TestUser, httpd: &Httpd) -> Neighbour {
 #[test]
 fn root_a_user_without_a_site_stops_nobody_with_descriptors() {
     each_kernel(Limit::seconds(120), |builder| {
-        let Some([one, _, _]) = users::three() else { return };
+        let Some([one, _, _]) = users::three() else {
+            return;
+        };
         let site = Site::new();
         let httpd = sites(builder(), &site, "").start();
         let mut neighbour = neighbour(one, &httpd);
@@ -240,9 +314,15 @@ fn root_a_user_without_a_site_stops_nobody_with_descriptors() {
         while begun.elapsed() < Duration::from_secs(6) {
             assert_nobody_waits(&httpd, "descriptors of a user without a site");
         }
-        assert!(neighbour.0.try_wait().expect("a child").is_none(), "it goes on all the time");
+        assert!(
+            neighbour.0.try_wait().expect("a child").is_none(),
+            "it goes on all the time"
+        );
         drop(neighbour);
-        let told = httpd.error_log().matches("sent descriptors where none is due").count();
+        let told = httpd
+            .error_log()
+            .matches("sent descriptors where none is due")
+            .count();
         assert!(told <= 1, "{told} lines about one offender");
         eventually("no descriptor is left", SOON, || {
             (httpd.supervisor().expect("it runs").descriptors().len() < 60).then_some(())
@@ -276,14 +356,20 @@ fn a_hello_with_a_descriptor_that_sleeps_stops_nobody() {
         let site = Site::new();
         let httpd = sites(builder(), &site, "").start();
         let whole = hello();
-        for (name, bytes) in [("a HELLO", &whole[..]), ("half a HELLO", &whole[..20]), ("garbage", &[0xEE; 60])] {
-            let stream = UnixStream::connect(request_socket(&httpd)).expect("this user may connect");
+        for (name, bytes) in [
+            ("a HELLO", &whole[..]),
+            ("half a HELLO", &whole[..20]),
+            ("garbage", &[0xEE; 60]),
+        ] {
+            let stream =
+                UnixStream::connect(request_socket(&httpd)).expect("this user may connect");
             send_sleeper(&httpd, &stream, bytes, MsgFlags::empty());
             assert_nobody_waits(&httpd, name);
             drop(stream);
             assert_nobody_waits(&httpd, name);
             // Unread when it is refused: the secret is wrong.
-            let mut stream = UnixStream::connect(request_socket(&httpd)).expect("this user may connect");
+            let mut stream =
+                UnixStream::connect(request_socket(&httpd)).expect("this user may connect");
             stream.write_all(bytes).expect("it fits");
             send_sleeper(&httpd, &stream, b"more", MsgFlags::empty());
             assert_nobody_waits(&httpd, name);
@@ -300,17 +386,37 @@ fn silent_connections_of_one_process_keep_nobody_waiting() {
         let httpd = sites(Httpd::builder(), &site, "").start();
         let path = request_socket(&httpd);
         let count = 900;
-        let (soft, hard) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).expect("a limit");
+        let (soft, hard) =
+            nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)
+                .expect("a limit");
         let wanted = hard.min(soft.max(2048));
-        nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, wanted, hard).expect("it may");
-        let silent: Vec<_> = (0..count).map(|_| UnixStream::connect(&path).expect("this user may connect")).collect();
+        nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, wanted, hard)
+            .expect("it may");
+        let silent: Vec<_> = (0..count)
+            .map(|_| UnixStream::connect(&path).expect("this user may connect"))
+            .collect();
         let begun = Instant::now();
         std::thread::scope(|scope| {
             for _ in 0..10 {
-                scope.spawn(|| assert_eq!(httpd.client().timeout(QUICK).get("/good").expect("served").status, 200));
+                scope.spawn(|| {
+                    assert_eq!(
+                        httpd
+                            .client()
+                            .timeout(QUICK)
+                            .get("/good")
+                            .expect("served")
+                            .status,
+                        200
+                    )
+                });
             }
         });
-        assert!(begun.elapsed() < QUICK, "{:?} beside {} silent ones", begun.elapsed(), silent.len());
+        assert!(
+            begun.elapsed() < QUICK,
+            "{:?} beside {} silent ones",
+            begun.elapsed(),
+            silent.len()
+        );
         drop(silent);
         httpd.stop();
     });
@@ -330,9 +436,14 @@ fn root_a_file_that_never_answers_stops_nobody() {
     each_kernel(Limit::seconds(120), |builder| {
         let fuse = Fuse::mount().expect("it could be mounted before");
         let site = Site::new();
-        let script = site.write("wrapper.py", &WRAPPER.replace("FILE", &fuse.file().display().to_string()));
+        let script = site.write(
+            "wrapper.py",
+            &WRAPPER.replace("FILE", &fuse.file().display().to_string()),
+        );
         let options = format!("env={FUSE_FILE}={}", fuse.file().display());
-        let httpd = sites(builder(), &site, &options).mount("/wrapper", &script, "good").start();
+        let httpd = sites(builder(), &site, &options)
+            .mount("/wrapper", &script, "good")
+            .start();
         // A site may serve its own: the worker reads it.
         fuse.answer(true);
         assert_eq!(httpd.get("/wrapper").text().as_bytes(), fuse::CONTENT);
@@ -340,8 +451,15 @@ fn root_a_file_that_never_answers_stops_nobody() {
         for _ in 0..30 {
             let begun = Instant::now();
             let answer = httpd.client().timeout(SOON).get("/hostile/file-of-fuse");
-            assert!(answer.as_ref().map_or(true, |answer| answer.status >= 500), "{answer:?}");
-            assert!(begun.elapsed() < SOON, "{answer:?} after {:?}", begun.elapsed());
+            assert!(
+                answer.as_ref().map_or(true, |answer| answer.status >= 500),
+                "{answer:?}"
+            );
+            assert!(
+                begun.elapsed() < SOON,
+                "{answer:?} after {:?}",
+                begun.elapsed()
+            );
             assert_nobody_waits(&httpd, "a file that never answers");
         }
         let log = httpd.error_log();

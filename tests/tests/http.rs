@@ -5,17 +5,24 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use wsgid_tests::client::raw;
-use wsgid_tests::{Client, ClientError, Httpd, Json, Limit, Mpm, Request, Response, Site, case, eventually};
+use wsgid_tests::{
+    Client, ClientError, Httpd, Json, Limit, Mpm, Request, Response, Site, case, eventually,
+};
 
 const SOON: Duration = Duration::from_secs(10);
 
 fn builder(site: &Site) -> wsgid_tests::Builder {
-    Httpd::builder().daemon("site", &format!("processes=1 threads=4 {}", site.python_path()))
+    Httpd::builder().daemon(
+        "site",
+        &format!("processes=1 threads=4 {}", site.python_path()),
+    )
 }
 
 fn probe() -> (Site, Httpd) {
     let site = Site::new();
-    let httpd = builder(&site).mount("/", &site.file("probe.py"), "site").start();
+    let httpd = builder(&site)
+        .mount("/", &site.file("probe.py"), "site")
+        .start();
     (site, httpd)
 }
 
@@ -23,8 +30,10 @@ fn probe() -> (Site, Httpd) {
 fn scripted(body: &str) -> (Site, Httpd) {
     let site = Site::new();
     let indented = body.replace('\n', "\n    ");
-    let script =
-        site.write("app.py", &format!("import os\n\ndef application(environ, start_response):\n    {indented}\n"));
+    let script = site.write(
+        "app.py",
+        &format!("import os\n\ndef application(environ, start_response):\n    {indented}\n"),
+    );
     let httpd = builder(&site).mount("/", &script, "site").start();
     (site, httpd)
 }
@@ -39,7 +48,11 @@ fn a_status_line_that_is_none_is_an_error() {
         let (_site, httpd) = probe();
         for line in ["99+Low", "600+High", "abc", "2000+OK", "", "200%0d%0aX:+y"] {
             let response = get(&httpd, &format!("/status?line={line}"));
-            assert!(response.status >= 500 || line.is_empty(), "{line}: {}", response.status);
+            assert!(
+                response.status >= 500 || line.is_empty(),
+                "{line}: {}",
+                response.status
+            );
             assert_eq!(response.header("X"), None, "{line}");
         }
         assert_eq!(get(&httpd, "/hello").status, 200);
@@ -51,9 +64,13 @@ fn a_status_line_that_is_none_is_an_error() {
 fn a_header_cannot_smuggle_another() {
     case(Limit::default(), || {
         let (_site, httpd) = probe();
-        for header in
-            ["X=a%250d%250aInjected:%2520yes", "X=a%250aInjected:%2520yes", "X%250aInjected=yes", "X%2520Y=1", "=empty"]
-        {
+        for header in [
+            "X=a%250d%250aInjected:%2520yes",
+            "X=a%250aInjected:%2520yes",
+            "X%250aInjected=yes",
+            "X%2520Y=1",
+            "=empty",
+        ] {
             let response = get(&httpd, &format!("/status?headers={header}"));
             assert_eq!(response.header("Injected"), None, "{header}");
             if header.contains("%25") {
@@ -73,7 +90,11 @@ fn headers_of_the_connection_are_the_servers() {
              ('Content-Type', 'text/plain')])\nreturn [b'body']",
         );
         let response = get(&httpd, "/");
-        assert_eq!((response.status, response.text().as_str()), (200, "body"), "{response:?}");
+        assert_eq!(
+            (response.status, response.text().as_str()),
+            (200, "body"),
+            "{response:?}"
+        );
         assert_eq!(response.header("Upgrade"), None);
         assert_ne!(response.header("Date"), Some("never"));
         assert_ne!(response.header("Server"), Some("mine"));
@@ -90,7 +111,10 @@ fn no_content_type_is_taken_from_the_name_of_the_script() {
             "app.py",
             "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'x']\n",
         );
-        let httpd = builder(&site).mount("/", &script, "site").line("AddType text/x-python .py").start();
+        let httpd = builder(&site)
+            .mount("/", &script, "site")
+            .line("AddType text/x-python .py")
+            .start();
         assert_eq!(get(&httpd, "/").header("Content-Type"), None);
         httpd.stop();
     });
@@ -107,13 +131,22 @@ fn answers_without_a_body_have_none() {
         for status in ["204+No+Content", "304+Not+Modified"] {
             let response = client.get(&format!("/?{status}")).expect("an answer");
             assert_eq!(response.body.len(), 0, "{status}");
-            assert!(client.connected(), "{status}: the connection is good for more");
+            assert!(
+                client.connected(),
+                "{status}: the connection is good for more"
+            );
         }
         let full = client.get("/?200+OK").expect("an answer");
         assert_eq!(full.text(), "not to be sent");
-        let head = client.send(&Request::new("HEAD", "/?200+OK")).expect("an answer");
+        let head = client
+            .send(&Request::new("HEAD", "/?200+OK"))
+            .expect("an answer");
         assert_eq!((head.status, head.header("ETag")), (200, Some("\"x\"")));
-        assert_eq!(client.get("/?200+OK").expect("an answer").text(), "not to be sent", "after HEAD");
+        assert_eq!(
+            client.get("/?200+OK").expect("an answer").text(),
+            "not to be sent",
+            "after HEAD"
+        );
         httpd.stop();
     });
 }
@@ -132,7 +165,13 @@ fn content_length_is_policed() {
         let small = client.get("/?5").expect("what was announced came");
         assert_eq!(small.text(), "01234", "what is too much never leaves");
         if client.connected() {
-            assert_eq!(client.get("/?10").expect("the next answer is intact").text(), "0123456789");
+            assert_eq!(
+                client
+                    .get("/?10")
+                    .expect("the next answer is intact")
+                    .text(),
+                "0123456789"
+            );
         }
         // Too little is never a complete 200: an error page while nothing has
         // left, a broken transfer afterwards.
@@ -163,7 +202,13 @@ fn a_location_with_200_is_redirected_inside() {
         );
         assert_eq!(get(&httpd, "/from").text(), "/to?x=1");
         let out = get(&httpd, "/out");
-        assert_eq!((out.status, out.header("Location").map(|to| to.ends_with("/to"))), (302, Some(true)));
+        assert_eq!(
+            (
+                out.status,
+                out.header("Location").map(|to| to.ends_with("/to"))
+            ),
+            (302, Some(true))
+        );
         httpd.stop();
     });
 }
@@ -179,7 +224,10 @@ fn error_pages_are_httpds_only_if_asked_for() {
             .line("<Location /status>\n  WSGIErrorOverride On\n</Location>")
             .start();
         let theirs = get(&httpd, "/status?line=404+Not+Found&body=mine");
-        assert_eq!((theirs.status, theirs.text().as_str()), (404, "httpd says no"));
+        assert_eq!(
+            (theirs.status, theirs.text().as_str()),
+            (404, "httpd says no")
+        );
         let own = get(&httpd, "/own/status?line=404+Not+Found&body=mine");
         assert_eq!((own.status, own.text().as_str()), (404, "mine"));
         httpd.stop();
@@ -190,9 +238,26 @@ fn error_pages_are_httpds_only_if_asked_for() {
 fn a_body_above_the_limit_never_reaches_the_application() {
     case(Limit::default(), || {
         let site = Site::new();
-        let httpd = builder(&site).mount("/", &site.file("probe.py"), "site").line("LimitRequestBody 1000").start();
-        assert_eq!(httpd.client().send(&Request::post("/echo", vec![b'x'; 1000])).expect("an answer").status, 200);
-        assert_eq!(httpd.client().send(&Request::post("/echo", vec![b'x'; 1001])).expect("an answer").status, 413);
+        let httpd = builder(&site)
+            .mount("/", &site.file("probe.py"), "site")
+            .line("LimitRequestBody 1000")
+            .start();
+        assert_eq!(
+            httpd
+                .client()
+                .send(&Request::post("/echo", vec![b'x'; 1000]))
+                .expect("an answer")
+                .status,
+            200
+        );
+        assert_eq!(
+            httpd
+                .client()
+                .send(&Request::post("/echo", vec![b'x'; 1001]))
+                .expect("an answer")
+                .status,
+            413
+        );
         httpd.stop();
     });
 }
@@ -209,7 +274,11 @@ fn a_client_that_leaves_in_its_body_is_an_error_for_the_reader() {
         );
         // Longer than what httpd reads ahead, so that the application is in the middle of it.
         let mut stream = TcpStream::connect(httpd.address()).expect("a connection");
-        write!(stream, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n").expect("it is read");
+        write!(
+            stream,
+            "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+        )
+        .expect("it is read");
         stream.write_all(&[b'x'; 200_000]).expect("it is read");
         drop(stream);
         let seen = eventually("what the application saw", SOON, || {
@@ -217,7 +286,10 @@ fn a_client_that_leaves_in_its_body_is_an_error_for_the_reader() {
             (!text.is_empty()).then_some(text)
         });
         assert_eq!(seen, "raised", "a cut body must not look complete");
-        let whole = httpd.client().send(&Request::post("/", "abc")).expect("an answer");
+        let whole = httpd
+            .client()
+            .send(&Request::post("/", "abc"))
+            .expect("an answer");
         assert_eq!(whole.text(), "raised read 3");
         httpd.stop();
     });
@@ -228,8 +300,14 @@ fn a_client_that_closes_its_half_after_the_request_is_answered() {
     case(Limit::default(), || {
         let (_site, httpd) = probe();
         let mut stream = TcpStream::connect(httpd.address()).expect("a connection");
-        write!(stream, "GET /sleep?seconds=1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("it is read");
-        stream.shutdown(Shutdown::Write).expect("half of it is closed");
+        write!(
+            stream,
+            "GET /sleep?seconds=1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        .expect("it is read");
+        stream
+            .shutdown(Shutdown::Write)
+            .expect("half of it is closed");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
@@ -243,13 +321,22 @@ fn pipelined_requests_are_answered_in_order() {
     for mpm in Mpm::ALL {
         case(Limit::default(), move || {
             let site = Site::new();
-            let httpd = builder(&site).mpm(mpm).mount("/", &site.file("probe.py"), "site").start();
+            let httpd = builder(&site)
+                .mpm(mpm)
+                .mount("/", &site.file("probe.py"), "site")
+                .start();
             let requests = "GET /sleep?seconds=0.5 HTTP/1.1\r\nHost: x\r\n\r\n\
                             POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nsecond\
                             GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
             let answer = raw(httpd.address(), requests.as_bytes());
-            let places: Vec<_> = ["\"pid\"", "second", "Hello World!"].iter().map(|text| answer.find(text)).collect();
-            assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{mpm:?}: {answer}");
+            let places: Vec<_> = ["\"pid\"", "second", "Hello World!"]
+                .iter()
+                .map(|text| answer.find(text))
+                .collect();
+            assert!(
+                places.iter().all(Option::is_some) && places.is_sorted(),
+                "{mpm:?}: {answer}"
+            );
             httpd.stop();
         });
     }
@@ -271,14 +358,20 @@ fn doubtful_framing_never_makes_two_requests_of_one() {
             let text = format!("POST /echo HTTP/1.1\r\nHost: x\r\n{head}\r\n0\r\n\r\n{smuggled}");
             let mut stream = TcpStream::connect(httpd.address()).expect("a connection");
             stream.write_all(text.as_bytes()).expect("it is read");
-            stream.shutdown(Shutdown::Write).expect("half of it is closed");
+            stream
+                .shutdown(Shutdown::Write)
+                .expect("half of it is closed");
             let mut answer = Vec::new();
             let _ = stream.read_to_end(&mut answer);
             let answer = String::from_utf8_lossy(&answer);
             let answers = answer.matches("HTTP/1.1 ").count();
             assert!(answers == 1, "{head:?} got {answers} answers: {answer}");
         }
-        assert!(!httpd.access_log().contains("/smuggled"), "{}", httpd.access_log());
+        assert!(
+            !httpd.access_log().contains("/smuggled"),
+            "{}",
+            httpd.access_log()
+        );
         httpd.stop();
     });
 }
@@ -310,8 +403,17 @@ fn headers_that_pass_for_others_are_left_out() {
         let head = "GET /environ HTTP/1.1\r\nHost: x\r\nConnection: close\r\nProxy: http://evil.example\r\n\
                     X_Forwarded_For: 6.6.6.6\r\nX.Forwarded.Host: evil.example\r\nX-Real-Ip: 192.0.2.1\r\n\r\n";
         let answer = raw(httpd.address(), head.as_bytes());
-        assert!(answer.contains("HTTP_X_REAL_IP") && answer.contains("192.0.2.1"), "{answer}");
-        for absent in ["HTTP_PROXY", "evil.example", "6.6.6.6", "X_FORWARDED_FOR", "X_FORWARDED_HOST"] {
+        assert!(
+            answer.contains("HTTP_X_REAL_IP") && answer.contains("192.0.2.1"),
+            "{answer}"
+        );
+        for absent in [
+            "HTTP_PROXY",
+            "evil.example",
+            "6.6.6.6",
+            "X_FORWARDED_FOR",
+            "X_FORWARDED_HOST",
+        ] {
             assert!(!answer.contains(absent), "{absent}: {answer}");
         }
         httpd.stop();
@@ -339,17 +441,36 @@ fn odd_urls_find_their_scripts_or_nothing() {
             .line("AllowEncodedSlashes NoDecode")
             .start();
         let raw = |path: &str| {
-            let text =
-                raw(httpd.address(), format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes());
+            let text = raw(
+                httpd.address(),
+                format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes(),
+            );
             let (head, body) = text.split_once("\r\n\r\n").expect("an answer");
-            (head.get(9..12).unwrap_or_default().to_owned(), body.to_owned())
+            (
+                head.get(9..12).unwrap_or_default().to_owned(),
+                body.to_owned(),
+            )
         };
-        assert_eq!(raw("/app/static/file.txt"), ("200".to_owned(), "a file\n".to_owned()));
-        assert_eq!(raw("/app/later/file.txt"), ("200".to_owned(), "a file\n".to_owned()));
+        assert_eq!(
+            raw("/app/static/file.txt"),
+            ("200".to_owned(), "a file\n".to_owned())
+        );
+        assert_eq!(
+            raw("/app/later/file.txt"),
+            ("200".to_owned(), "a file\n".to_owned())
+        );
         assert_eq!(raw("/app/hello").1, "Hello World!");
-        assert_eq!(raw("/folder").0, "301", "mod_dir sends to the directory, whatever it is for");
+        assert_eq!(
+            raw("/folder").0,
+            "301",
+            "mod_dir sends to the directory, whatever it is for"
+        );
         assert_eq!(raw("/folder/").0, "403", "a directory is no script");
-        assert_eq!(raw("/closed").0, "404", "the probe knows no empty path, and httpd let it through");
+        assert_eq!(
+            raw("/closed").0,
+            "404",
+            "the probe knows no empty path, and httpd let it through"
+        );
         assert_eq!(raw("/closed/hello").0, "404");
         let environ = |path: &str| -> Json {
             let (status, body) = raw(path);
@@ -358,18 +479,33 @@ fn odd_urls_find_their_scripts_or_nothing() {
         };
         for (path, script_name, path_info) in [
             ("/app/environ/a%2Fb", "/app", "/environ/a%2Fb"),
-            ("/app/environ/a%20b%C3%A9", "/app", "/environ/a b\u{c3}\u{a9}"),
+            (
+                "/app/environ/a%20b%C3%A9",
+                "/app",
+                "/environ/a b\u{c3}\u{a9}",
+            ),
             ("/app/./environ/../environ/x", "/app", "/environ/x"),
             ("/app//environ//x", "/app", "/environ/x"),
             ("//app/environ", "/app", "/environ"),
         ] {
             let told = environ(path);
-            assert_eq!((&told["SCRIPT_NAME"], &told["PATH_INFO"]), (&script_name.into(), &path_info.into()), "{path}");
+            assert_eq!(
+                (&told["SCRIPT_NAME"], &told["PATH_INFO"]),
+                (&script_name.into(), &path_info.into()),
+                "{path}"
+            );
             assert_eq!(told["REQUEST_URI"], path, "it is as the client wrote it");
         }
-        for path in ["/app/../../../etc/passwd", "/app/%2e%2e/%2e%2e/etc/passwd", "/slashes/%00"] {
+        for path in [
+            "/app/../../../etc/passwd",
+            "/app/%2e%2e/%2e%2e/etc/passwd",
+            "/slashes/%00",
+        ] {
             let (status, body) = raw(path);
-            assert!(["400", "403", "404"].contains(&status.as_str()), "{path}: {status} {body}");
+            assert!(
+                ["400", "403", "404"].contains(&status.as_str()),
+                "{path}: {status} {body}"
+            );
         }
         httpd.stop();
     });
@@ -380,7 +516,10 @@ fn odd_urls_find_their_scripts_or_nothing() {
 fn urls_find_their_scripts() {
     case(Limit::default(), || {
         let site = Site::new();
-        site.write("scripts/one.wsgi", &std::fs::read_to_string(site.file("hello.py")).expect("it is there"));
+        site.write(
+            "scripts/one.wsgi",
+            &std::fs::read_to_string(site.file("hello.py")).expect("it is there"),
+        );
         let directory = site.file("scripts").display().to_string();
         let grant = format!("<Directory {directory}>\n  Require all granted\n</Directory>");
         let probe = site.file("probe.py");
@@ -402,7 +541,10 @@ fn urls_find_their_scripts() {
         assert_eq!(status("/files/one.wsgi"), 403, "without ExecCGI");
         assert_eq!(status("/dir/none.wsgi"), 404);
         let environ = get(&httpd, "/deep/environ/x").json();
-        assert_eq!((&environ["SCRIPT_NAME"], &environ["PATH_INFO"]), (&"/deep".into(), &"/environ/x".into()));
+        assert_eq!(
+            (&environ["SCRIPT_NAME"], &environ["PATH_INFO"]),
+            (&"/deep".into(), &"/environ/x".into())
+        );
         assert_eq!(status("/deeper/environ"), 404, "an alias ends at a slash");
         httpd.stop();
     });
@@ -416,7 +558,11 @@ fn application_groups_are_processes_of_their_own() {
         let httpd = builder(&site)
             .mount_with("/one", &probe, "process-group=site application-group=one")
             .mount_with("/two", &probe, "process-group=site application-group=two")
-            .mount_with("/also-one", &probe, "process-group=site application-group=one")
+            .mount_with(
+                "/also-one",
+                &probe,
+                "process-group=site application-group=one",
+            )
             .start();
         let pid = |at: &str| get(&httpd, &format!("/{at}/info")).json()["pid"].clone();
         assert_eq!(pid("one"), pid("also-one"));
@@ -430,14 +576,24 @@ fn a_slow_client_does_not_keep_others_from_the_worker() {
     case(Limit::default(), || {
         let site = Site::new();
         let httpd = Httpd::builder()
-            .daemon("site", &format!("processes=1 threads=1 {}", site.python_path()))
+            .daemon(
+                "site",
+                &format!("processes=1 threads=1 {}", site.python_path()),
+            )
             .mount("/", &site.file("probe.py"), "site")
             .start();
         // A body that is small and never finished: no worker may wait for it.
         let mut slow = TcpStream::connect(httpd.address()).expect("a connection");
-        write!(slow, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf").expect("it is read");
+        write!(
+            slow,
+            "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf"
+        )
+        .expect("it is read");
         let answer = eventually("an answer beside the slow client", SOON, || {
-            Client::new(httpd.address()).timeout(Duration::from_secs(3)).get("/hello").ok()
+            Client::new(httpd.address())
+                .timeout(Duration::from_secs(3))
+                .get("/hello")
+                .ok()
         });
         assert_eq!(answer.status, 200);
         drop(slow);

@@ -67,11 +67,23 @@ const CONFIGURATION: &str = "\
 
 /// What may differ.
 const ALLOWED: &[Allowed] = &[
-    ("environ signals", "", "every application group has a main thread, so its handlers can be set"),
-    ("environ interval", "/one-a", "an application group has processes of its own, so it can have its own interval"),
+    (
+        "environ signals",
+        "",
+        "every application group has a main thread, so its handlers can be set",
+    ),
+    (
+        "environ interval",
+        "/one-a",
+        "an application group has processes of its own, so it can have its own interval",
+    ),
     ("environ interval", "/two-a", "the same"),
     // What mod_wsgi's main interpreter gets of the others' options is not the same at every start.
-    ("~environ path", "/one-main", "mod_wsgi gives the main one also what is meant for others"),
+    (
+        "~environ path",
+        "/one-main",
+        "mod_wsgi gives the main one also what is meant for others",
+    ),
     ("~environ stdin", "/one-main", "the same"),
 ];
 
@@ -87,7 +99,10 @@ const MOUNTS: &[(&str, &str, &str)] = &[
 
 fn configured(builder: Builder, site: &Site, venv: &Path) -> (Builder, u16) {
     let script = site.write("facts/facts.wsgi", FACTS);
-    let directory = script.parent().map(|path| path.display().to_string()).unwrap_or_default();
+    let directory = script
+        .parent()
+        .map(|path| path.display().to_string())
+        .unwrap_or_default();
     for name in ["all", "one", "one-a", "a"] {
         site.write(&format!("facts/{name}/empty.py"), "");
     }
@@ -96,9 +111,15 @@ fn configured(builder: Builder, site: &Site, venv: &Path) -> (Builder, u16) {
         .daemon("one", &options)
         .daemon("two", &options)
         .daemon("three", &format!("{options} switch-interval=0.05"));
-    let builder = MOUNTS.iter().fold(builder, |builder, (path, group, application)| {
-        builder.mount_with(path, &script, &format!("process-group={group} application-group={application}"))
-    });
+    let builder = MOUNTS
+        .iter()
+        .fold(builder, |builder, (path, group, application)| {
+            builder.mount_with(
+                path,
+                &script,
+                &format!("process-group={group} application-group={application}"),
+            )
+        });
     (builder.line(CONFIGURATION.replace('$', &directory)), 0)
 }
 
@@ -115,7 +136,13 @@ fn the_most_specific_wins_and_directories_add_up() {
         let (builder, _) = configured(Httpd::builder(), &site, &Python::any().home);
         let httpd = builder.start();
         for (path, interval, stdin, signals, directories) in [
-            ("/one-a", 0.04, "raises", true, vec!["a", "all", "one", "one-a"]),
+            (
+                "/one-a",
+                0.04,
+                "raises",
+                true,
+                vec!["a", "all", "one", "one-a"],
+            ),
             ("/one-b", 0.02, "reads", true, vec!["all", "one"]),
             ("/one-main", 0.02, "reads", false, vec!["all", "one"]),
             ("/two-a", 0.03, "reads", true, vec!["a", "all"]),
@@ -134,7 +161,10 @@ fn the_most_specific_wins_and_directories_add_up() {
 fn mod_wsgi_understands_the_same() {
     judge(ALLOWED, configured, |pair| {
         for (path, _, _) in MOUNTS {
-            pair.raw(path, &format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"));
+            pair.raw(
+                path,
+                &format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"),
+            );
         }
         pair.stale()
     });

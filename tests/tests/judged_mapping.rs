@@ -10,12 +10,28 @@ use wsgid_tests::{Builder, Site};
 /// What may differ.
 const ALLOWED: &[Allowed] = &[
     ("-field expires", "", "an error of ours is not to be cached"),
-    ("", "embedded /empty", "404 there; in daemon mode 500, as here"),
+    (
+        "",
+        "embedded /empty",
+        "404 there; in daemon mode 500, as here",
+    ),
     ("", "X-Choice: missing", "likewise"),
-    ("", "?boom", "an access script that fails is an error, not a refusal"),
+    (
+        "",
+        "?boom",
+        "an access script that fails is an error, not a refusal",
+    ),
     ("", "?odd", "likewise"),
-    ("-field content-length", "too large", "the error page is one piece"),
-    ("body", "/docs/include", "SCRIPT_NAME of an included page ends before PATH_INFO, as PEP 3333 has it"),
+    (
+        "-field content-length",
+        "too large",
+        "the error page is one piece",
+    ),
+    (
+        "body",
+        "/docs/include",
+        "SCRIPT_NAME of an included page ends before PATH_INFO, as PEP 3333 has it",
+    ),
 ];
 
 /// Says where it runs, and as what.
@@ -291,14 +307,29 @@ fn configured(mut builder: Builder, site: &Site, venv: &Path) -> (Builder, u16) 
         ("static/page.html", "a page\n"),
         ("docs/page.html", "a page\n"),
         ("docs/plain.txt", "text\n"),
-        ("docs/include.shtml", "[<!--#include virtual=\"/opts/included?q=1\" -->]\n"),
-        ("docs/includes.shtml", "[<!--#include virtual=\"app.wsgi/deep\" -->]\n"),
-        ("docs/failing.shtml", "[<!--#include virtual=\"/raises\" -->]\n"),
+        (
+            "docs/include.shtml",
+            "[<!--#include virtual=\"/opts/included?q=1\" -->]\n",
+        ),
+        (
+            "docs/includes.shtml",
+            "[<!--#include virtual=\"app.wsgi/deep\" -->]\n",
+        ),
+        (
+            "docs/failing.shtml",
+            "[<!--#include virtual=\"/raises\" -->]\n",
+        ),
         ("docs/thing.data", "data\n"),
         ("docs/thing.plain", "data\n"),
-        ("htaccess/.htaccess", "SetEnv FROM_HTACCESS yes\nWSGICallableObject other\nWSGIPassAuthorization On\n"),
+        (
+            "htaccess/.htaccess",
+            "SetEnv FROM_HTACCESS yes\nWSGICallableObject other\nWSGIPassAuthorization On\n",
+        ),
         ("htaccess/groups/.htaccess", "WSGIProcessGroup main\n"),
-        ("forbidden/.htaccess", "WSGIScriptReloading Off\nWSGIErrorOverride On\nSetHandler None\n"),
+        (
+            "forbidden/.htaccess",
+            "WSGIScriptReloading Off\nWSGIErrorOverride On\nSetHandler None\n",
+        ),
         ("forbidden/page.html", "a page\n"),
     ] {
         site.write(name, text);
@@ -306,13 +337,29 @@ fn configured(mut builder: Builder, site: &Site, venv: &Path) -> (Builder, u16) 
     let options = format!("processes=1 threads=3 python-home={}", venv.display());
     let lines = CONFIGURATION
         .replace("$/", &format!("{}/", site.path().display()))
-        .replace("<Directory $>", &format!("<Directory {}>", site.path().display()))
+        .replace(
+            "<Directory $>",
+            &format!("<Directory {}>", site.path().display()),
+        )
         .replace('@', &port.to_string())
         .replace("VENV", &venv.display().to_string());
-    let modules = ["rewrite", "include", "auth_basic", "authn_core", "authz_user", "authz_host", "actions"];
-    let builder = modules.iter().fold(builder, |builder, module| builder.load(module));
+    let modules = [
+        "rewrite",
+        "include",
+        "auth_basic",
+        "authn_core",
+        "authz_user",
+        "authz_host",
+        "actions",
+    ];
+    let builder = modules
+        .iter()
+        .fold(builder, |builder, module| builder.load(module));
     let builder = builder.line(format!("WSGIPythonHome {}", venv.display()));
-    let builder = builder.daemon("main", &options).daemon("second", &options).line(lines);
+    let builder = builder
+        .daemon("main", &options)
+        .daemon("second", &options)
+        .line(lines);
     (builder, port)
 }
 
@@ -455,7 +502,10 @@ const HEADERS: &[(&str, &str)] = &[
     ("/groups/callable", "X-Choice: missing"),
     ("/opts/x", "Authorization: Basic a25vd246cmlnaHQ="),
     ("/plain/x", "Authorization: Basic a25vd246cmlnaHQ="),
-    ("/htaccess/app.wsgi", "Authorization: Basic a25vd246cmlnaHQ="),
+    (
+        "/htaccess/app.wsgi",
+        "Authorization: Basic a25vd246cmlnaHQ=",
+    ),
     // known:right, known:wrong, stranger:x, renamed:x, odd:x, empty:x, boom:x
     ("/user/x", "Authorization: Basic a25vd246cmlnaHQ="),
     ("/user/x", "Authorization: Basic a25vd246d3Jvbmc="),
@@ -472,15 +522,42 @@ const HEADERS: &[(&str, &str)] = &[
 
 /// Requests with bodies that are refused, or of which nothing is read.
 const BODIES: &[(&str, &str)] = &[
-    ("too large", "POST /limited HTTP/1.1\r\nHost: h\r\nContent-Length: 11\r\nConnection: close\r\n\r\n12345678901"),
-    ("large enough", "POST /limited HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\nConnection: close\r\n\r\n1234567890"),
-    ("no length", "POST /plain HTTP/1.1\r\nHost: h\r\nContent-Length: x\r\nConnection: close\r\n\r\n"),
-    ("negative", "POST /plain HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\nConnection: close\r\n\r\n"),
-    ("chunked", "POST /plain HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\n\r\n"),
-    ("a file", "POST /docs/page.html HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"),
-    ("options", "OPTIONS /opts/x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"),
-    ("options for all", "OPTIONS * HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"),
-    ("trace", "TRACE /opts/x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"),
+    (
+        "too large",
+        "POST /limited HTTP/1.1\r\nHost: h\r\nContent-Length: 11\r\nConnection: close\r\n\r\n12345678901",
+    ),
+    (
+        "large enough",
+        "POST /limited HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\nConnection: close\r\n\r\n1234567890",
+    ),
+    (
+        "no length",
+        "POST /plain HTTP/1.1\r\nHost: h\r\nContent-Length: x\r\nConnection: close\r\n\r\n",
+    ),
+    (
+        "negative",
+        "POST /plain HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\nConnection: close\r\n\r\n",
+    ),
+    (
+        "chunked",
+        "POST /plain HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\n\r\n",
+    ),
+    (
+        "a file",
+        "POST /docs/page.html HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+    ),
+    (
+        "options",
+        "OPTIONS /opts/x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+    ),
+    (
+        "options for all",
+        "OPTIONS * HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+    ),
+    (
+        "trace",
+        "TRACE /opts/x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+    ),
 ];
 
 /// Virtual hosts on the further port.
@@ -509,7 +586,13 @@ fn a_url_finds_the_same_script_in_the_same_groups() {
             pair.raw(name, request);
         }
         for (path, header) in HEADERS {
-            ask(pair, &format!("{path} {header}"), path, "localhost", &format!("{header}\r\n"));
+            ask(
+                pair,
+                &format!("{path} {header}"),
+                path,
+                "localhost",
+                &format!("{header}\r\n"),
+            );
         }
         ask(pair, "another host", "/groups/host", "other.example", "");
         for (host, path) in HOSTS {
@@ -541,17 +624,29 @@ fn restrict_embedded_refuses_the_same() {
         site.write("where.wsgi", WHERE);
         site.write("questions.py", QUESTIONS);
         let site = site.path().display().to_string();
-        let lines = RESTRICTED.replace("$/", &format!("{site}/")).replace("$>", &format!("{site}>"));
+        let lines = RESTRICTED
+            .replace("$/", &format!("{site}/"))
+            .replace("$>", &format!("{site}>"));
         let builder = builder.line(format!("WSGIPythonHome {}", venv.display()));
         let options = format!("processes=1 threads=3 python-home={}", venv.display());
         (builder.daemon("main", &options).line(lines), 0)
     }
-    judge(&[("-field expires", "", "an error of ours is not to be cached")], configured, |pair| {
-        for path in ["/none", "/global", "/named/x", "/asked/x?allow", "/asked/x?deny"] {
-            ask(pair, path, path, "localhost", "");
-        }
-        pair.stale()
-    });
+    judge(
+        &[("-field expires", "", "an error of ours is not to be cached")],
+        configured,
+        |pair| {
+            for path in [
+                "/none",
+                "/global",
+                "/named/x",
+                "/asked/x?allow",
+                "/asked/x?deny",
+            ] {
+                ask(pair, path, path, "localhost", "");
+            }
+            pair.stale()
+        },
+    );
 }
 
 fn request(path: &str, host: &str, headers: &str) -> String {

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use wsgid_tests::wait::let_run;
-use wsgid_tests::{Client, ClientError, Httpd, Limit, Load, Pid, Site, case, eventually, heavy_case, note};
+use wsgid_tests::{
+    Client, ClientError, Httpd, Limit, Load, Pid, Site, case, eventually, heavy_case, note,
+};
 
 const HELLO: &str = "Hello World!";
 const WARM: Duration = Duration::from_millis(500);
@@ -36,8 +38,15 @@ fn many_connections_lose_nothing_and_the_supervisor_sleeps() {
         // Off the data path: what remains is its own clock, and connections that
         // change workers. To pass on a request would cost ten times as much.
         let each = used / u32::try_from(tally.ok).unwrap();
-        note(&format!("the supervisor used {used:?} for {} requests, {each:?} each", tally.ok));
-        assert!(each <= Duration::from_micros(3), "the supervisor used {used:?} for {} requests", tally.ok);
+        note(&format!(
+            "the supervisor used {used:?} for {} requests, {each:?} each",
+            tally.ok
+        ));
+        assert!(
+            each <= Duration::from_micros(3),
+            "the supervisor used {used:?} for {} requests",
+            tally.ok
+        );
         httpd.stop();
     });
 }
@@ -52,10 +61,14 @@ fn a_killed_worker_costs_only_what_it_was_serving() {
         running.wait_for_more(500);
         victim.kill();
         // A killed process is listed until it has been waited for.
-        eventually("three workers without the killed one", Duration::from_secs(10), || {
-            let workers = httpd.workers();
-            (workers.len() == 3 && !workers.contains(&victim)).then_some(())
-        });
+        eventually(
+            "three workers without the killed one",
+            Duration::from_secs(10),
+            || {
+                let workers = httpd.workers();
+                (workers.len() == 3 && !workers.contains(&victim)).then_some(())
+            },
+        );
         running.wait_for_more(500);
         let tally = running.stop();
         // A worker runs at most its threads' number of requests at a time.
@@ -80,12 +93,18 @@ fn a_killed_worker_is_named_with_its_signal() {
         assert!(line.contains("site"), "the line names the group: {line}");
         // The access log is written after the client has its answer.
         eventually("the note of the signal", Duration::from_secs(5), || {
-            httpd.access_log().contains("failure=worker-signalled").then_some(())
+            httpd
+                .access_log()
+                .contains("failure=worker-signalled")
+                .then_some(())
         });
         let left = httpd.get("/leave?code=7");
         assert_eq!(left.status, 502);
         eventually("the note of the exit", Duration::from_secs(5), || {
-            httpd.access_log().contains("failure=worker-exited").then_some(())
+            httpd
+                .access_log()
+                .contains("failure=worker-exited")
+                .then_some(())
         });
         assert_eq!(httpd.get("/hello").text(), HELLO);
         httpd.stop();
@@ -127,13 +146,18 @@ fn a_graceful_restart_applies_only_what_changed() {
         let pid = |httpd: &Httpd, at: &str| httpd.get(&format!("/{at}/info")).json()["pid"].clone();
         let (steady, changed) = (pid(&httpd, "steady"), pid(&httpd, "changed"));
         httpd.configure(|lines| {
-            let line = lines.iter_mut().find(|line| line.contains("Process changed")).expect("it is configured");
+            let line = lines
+                .iter_mut()
+                .find(|line| line.contains("Process changed"))
+                .expect("it is configured");
             *line = line.replace("threads=2", "threads=4");
         });
         httpd.graceful();
-        eventually("a new worker of the changed group", Duration::from_secs(20), || {
-            (pid(&httpd, "changed") != changed).then_some(())
-        });
+        eventually(
+            "a new worker of the changed group",
+            Duration::from_secs(20),
+            || (pid(&httpd, "changed") != changed).then_some(()),
+        );
         assert_eq!(pid(&httpd, "steady"), steady);
         httpd.stop();
     });
@@ -150,22 +174,31 @@ fn a_killed_supervisor_loses_no_request() {
         running.wait_for_more(500);
         let begun = Instant::now();
         supervisor.kill();
-        let new = eventually("a new supervisor with two workers", Duration::from_secs(15), || {
-            // First the supervisor: workers that are listed before it may be the old one's.
-            httpd.supervisor().filter(|new| *new != supervisor)?;
-            let workers = httpd.workers();
-            (workers.len() == 2).then_some(workers)
-        });
+        let new = eventually(
+            "a new supervisor with two workers",
+            Duration::from_secs(15),
+            || {
+                // First the supervisor: workers that are listed before it may be the old one's.
+                httpd.supervisor().filter(|new| *new != supervisor)?;
+                let workers = httpd.workers();
+                (workers.len() == 2).then_some(workers)
+            },
+        );
         let back = begun.elapsed();
         running.wait_for_more(500);
         assert!(new.iter().all(|worker| !old.contains(worker)));
         // The old workers leave after their grace; the load goes on all the while.
-        eventually("the end of the old workers", Duration::from_secs(25), || {
-            old.iter().all(|worker| !worker.alive()).then_some(())
-        });
+        eventually(
+            "the end of the old workers",
+            Duration::from_secs(25),
+            || old.iter().all(|worker| !worker.alive()).then_some(()),
+        );
         running.wait_for_more(500);
         running.stop().assert_clean();
-        assert!(back <= Duration::from_secs(2), "new workers only after {back:?}");
+        assert!(
+            back <= Duration::from_secs(2),
+            "new workers only after {back:?}"
+        );
         httpd.stop();
     });
 }
@@ -175,12 +208,31 @@ fn a_worker_killed_in_mid_stream_is_seen_by_the_client() {
     case(Limit::default(), || {
         let (_site, httpd) = serve("processes=1 threads=2");
         let result = httpd.client().get("/crash?when=later");
-        assert!(matches!(result, Err(ClientError::Truncated { status: Some(200), .. })), "{result:?}");
+        assert!(
+            matches!(
+                result,
+                Err(ClientError::Truncated {
+                    status: Some(200),
+                    ..
+                })
+            ),
+            "{result:?}"
+        );
         let curl = std::process::Command::new("curl")
-            .args(["--silent", "--http1.1", "--output", "/dev/null", &httpd.url("/crash?when=later")])
+            .args([
+                "--silent",
+                "--http1.1",
+                "--output",
+                "/dev/null",
+                &httpd.url("/crash?when=later"),
+            ])
             .status()
             .expect("curl is installed");
-        assert_eq!(curl.code(), Some(18), "curl calls an incomplete transfer 18");
+        assert_eq!(
+            curl.code(),
+            Some(18),
+            "curl calls an incomplete transfer 18"
+        );
         httpd.wait_for_log("SIGKILL", Duration::from_secs(5));
         httpd.stop();
     });
@@ -196,7 +248,10 @@ fn a_touched_script_is_loaded_again_without_a_lost_request() {
             )
         };
         let path = site.write("touched.py", &script("one"));
-        let httpd = Httpd::builder().daemon("site", "processes=2 threads=3").mount("/", &path, "site").start();
+        let httpd = Httpd::builder()
+            .daemon("site", "processes=2 threads=3")
+            .mount("/", &path, "site")
+            .start();
         assert_eq!(httpd.get("/").text(), "one");
         let running = Load::new(httpd.address(), "/", 8).start();
         running.wait_for_more(100);
@@ -204,11 +259,15 @@ fn a_touched_script_is_loaded_again_without_a_lost_request() {
         let_run(Duration::from_millis(50));
         site.write("touched.py", &script("two"));
         let mut client = httpd.client();
-        eventually("the new text", Duration::from_secs(20), || (client.get("/").ok()?.text() == "two").then_some(()));
+        eventually("the new text", Duration::from_secs(20), || {
+            (client.get("/").ok()?.text() == "two").then_some(())
+        });
         running.wait_for_more(100);
         running.stop().assert_clean();
         eventually("only the new text", Duration::from_secs(20), || {
-            (0..20).all(|_| httpd.get("/").text() == "two").then_some(())
+            (0..20)
+                .all(|_| httpd.get("/").text() == "two")
+                .then_some(())
         });
         httpd.stop();
     });
@@ -220,13 +279,17 @@ fn stopping_ends_everything_in_bounded_time_also_with_a_stuck_request() {
         let (_site, httpd) = serve("processes=2 threads=2 shutdown-timeout=2");
         assert_eq!(httpd.get("/hello").status, 200);
         let address = httpd.address();
-        let stuck = std::thread::spawn(move || Client::new(address).get("/sleep?seconds=600&name=stuck"));
+        let stuck =
+            std::thread::spawn(move || Client::new(address).get("/sleep?seconds=600&name=stuck"));
         let before: BTreeSet<Pid> = httpd.pid().descendants().into_iter().collect();
         assert!(before.len() > 3);
         httpd.wait_for_running("stuck", Duration::from_secs(20));
         httpd.stop();
         let answer = stuck.join().expect("the client ends");
-        assert!(!matches!(answer, Ok(ref response) if response.status == 200), "{answer:?}");
+        assert!(
+            !matches!(answer, Ok(ref response) if response.status == 200),
+            "{answer:?}"
+        );
     });
 }
 
@@ -239,15 +302,33 @@ fn children_of_httpd_hold_no_socket_of_the_parent() {
         assert_eq!(httpd.get("/hello").status, 200);
         let table = std::fs::read_to_string("/proc/net/unix").expect("the kernel lists sockets");
         let of_unix = |what: &String| {
-            let inode = what.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']'));
-            inode.is_some_and(|inode| table.lines().any(|line| line.split_whitespace().nth(6) == Some(inode)))
+            let inode = what
+                .strip_prefix("socket:[")
+                .and_then(|rest| rest.strip_suffix(']'));
+            inode.is_some_and(|inode| {
+                table
+                    .lines()
+                    .any(|line| line.split_whitespace().nth(6) == Some(inode))
+            })
         };
-        let of_parent: BTreeSet<String> = httpd.pid().descriptors().into_values().filter(of_unix).collect();
-        assert!(of_parent.len() >= 2, "control and listening socket: {of_parent:?}");
+        let of_parent: BTreeSet<String> = httpd
+            .pid()
+            .descriptors()
+            .into_values()
+            .filter(of_unix)
+            .collect();
+        assert!(
+            of_parent.len() >= 2,
+            "control and listening socket: {of_parent:?}"
+        );
         let supervisor = httpd.supervisor().expect("a supervisor runs");
         let children = httpd.pid().children();
         for child in children.into_iter().filter(|child| *child != supervisor) {
-            let held: Vec<String> = child.descriptors().into_values().filter(|what| of_parent.contains(what)).collect();
+            let held: Vec<String> = child
+                .descriptors()
+                .into_values()
+                .filter(|what| of_parent.contains(what))
+                .collect();
             assert!(held.is_empty(), "{} holds {held:?}", child.command_line());
         }
         httpd.stop();
@@ -262,10 +343,14 @@ fn a_socket_that_somebody_removed_is_made_anew() {
         assert_eq!(httpd.get("/hello").status, 200);
         let before = httpd.sockets();
         assert!(before.len() > 1, "{before:?}");
-        before.iter().for_each(|socket| std::fs::remove_file(socket).expect("a socket can be removed"));
+        before
+            .iter()
+            .for_each(|socket| std::fs::remove_file(socket).expect("a socket can be removed"));
         httpd.graceful();
         assert_eq!(httpd.get("/hello").status, 200);
-        eventually("all sockets", Duration::from_secs(10), || (httpd.sockets() == before).then_some(()));
+        eventually("all sockets", Duration::from_secs(10), || {
+            (httpd.sockets() == before).then_some(())
+        });
         assert!(httpd.error_log().contains("WSGID0033"));
         httpd.stop();
     });
@@ -278,12 +363,20 @@ fn supervisors_that_are_killed_one_after_the_other_are_replaced_at_once() {
         let (_site, httpd) = serve("processes=1 threads=2");
         let begun = Instant::now();
         for _ in 0..4 {
-            let old = eventually("a supervisor", Duration::from_secs(10), || httpd.supervisor());
+            let old = eventually("a supervisor", Duration::from_secs(10), || {
+                httpd.supervisor()
+            });
             old.kill();
-            eventually("its end", Duration::from_secs(10), || (httpd.supervisor() != Some(old)).then_some(()));
+            eventually("its end", Duration::from_secs(10), || {
+                (httpd.supervisor() != Some(old)).then_some(())
+            });
         }
         assert_eq!(httpd.get("/hello").status, 200);
-        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+        assert!(
+            begun.elapsed() < Duration::from_secs(10),
+            "{:?}",
+            begun.elapsed()
+        );
         httpd.stop();
     });
 }
@@ -298,9 +391,17 @@ fn a_parent_that_is_killed_leaves_nothing_behind() {
         let workers = httpd.wait_for_workers(2, Duration::from_secs(20));
         let children = httpd.pid().children();
         httpd.pid().kill();
-        eventually("the end of supervisor and workers", Duration::from_secs(20), || {
-            workers.iter().chain([&supervisor]).all(|pid| !pid.alive()).then_some(())
-        });
+        eventually(
+            "the end of supervisor and workers",
+            Duration::from_secs(20),
+            || {
+                workers
+                    .iter()
+                    .chain([&supervisor])
+                    .all(|pid| !pid.alive())
+                    .then_some(())
+            },
+        );
         assert!(httpd.sockets().is_empty(), "{:?}", httpd.sockets());
         // httpd's own children do not notice by themselves.
         children.iter().for_each(|child| child.kill());
@@ -317,21 +418,33 @@ fn sockets_of_a_server_that_was_killed_with_its_supervisor_are_removed_by_the_ne
             let site = Site::new();
             let httpd = Httpd::builder()
                 .line(format!("WSGISocketPrefix {}", prefix.display()))
-                .daemon("site", &format!("processes=1 threads=2 {}", site.python_path()))
+                .daemon(
+                    "site",
+                    &format!("processes=1 threads=2 {}", site.python_path()),
+                )
                 .mount("/", &site.file("probe.py"), "site")
                 .start();
             assert_eq!(httpd.get("/hello").status, 200);
             (site, httpd)
         };
-        let ours = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with("sockets.");
+        let ours =
+            |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with("sockets.");
         let top = prefix.parent().expect("a directory");
-        let directories = || std::fs::read_dir(top).expect("a directory").flatten().filter(ours).count();
+        let directories = || {
+            std::fs::read_dir(top)
+                .expect("a directory")
+                .flatten()
+                .filter(ours)
+                .count()
+        };
         let (_kept, lives) = server();
         let (_site, killed) = server();
         assert_eq!(directories(), 2);
         let all = killed.pid().descendants();
         [killed.pid()].iter().chain(&all).for_each(|pid| pid.kill());
-        eventually("their end", Duration::from_secs(20), || all.iter().all(|pid| !pid.alive()).then_some(()));
+        eventually("their end", Duration::from_secs(20), || {
+            all.iter().all(|pid| !pid.alive()).then_some(())
+        });
         drop(killed);
         assert_eq!(directories(), 2);
         let (_site, next) = server();

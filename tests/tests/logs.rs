@@ -14,7 +14,10 @@ const SOON: Duration = Duration::from_secs(10);
 fn serve() -> (Site, Httpd) {
     let site = Site::new();
     let httpd = Httpd::builder()
-        .daemon("site", &format!("processes=1 threads=2 {}", site.python_path()))
+        .daemon(
+            "site",
+            &format!("processes=1 threads=2 {}", site.python_path()),
+        )
         .mount("/", &site.file("probe.py"), "site")
         .start();
     assert_eq!(httpd.get("/hello").status, 200);
@@ -33,7 +36,10 @@ fn a_rotated_log_is_followed_by_supervisor_and_workers() {
     case(Limit::default(), || {
         let site = Site::new();
         let script = site.write("aside.py", ASIDE);
-        let httpd = Httpd::builder().daemon("site", "threads=2").mount("/", &script, "site").start();
+        let httpd = Httpd::builder()
+            .daemon("site", "threads=2")
+            .mount("/", &script, "site")
+            .start();
         let worker = httpd.get("/?one").text();
         httpd.wait_for_log("aside one", SOON);
         let old = httpd.root().join("error.log.1");
@@ -46,7 +52,10 @@ fn a_rotated_log_is_followed_by_supervisor_and_workers() {
         let line = httpd.wait_for_log("SIGKILL", SOON);
         assert!(line.contains("wsgid:error"), "{line}");
         let rotated = fs::read_to_string(&old).expect("the old log is there");
-        assert!(!rotated.contains("aside two") && !rotated.contains("SIGKILL"), "{rotated}");
+        assert!(
+            !rotated.contains("aside two") && !rotated.contains("SIGKILL"),
+            "{rotated}"
+        );
         httpd.stop();
     });
 }
@@ -68,7 +77,12 @@ fn a_virtual_hosts_group_writes_to_its_log_also_after_rotation() {
         );
         let httpd = builder.line(host).start();
         let wait = |text: &str| {
-            eventually(text, SOON, || fs::read_to_string(&own).unwrap_or_default().contains(text).then_some(()));
+            eventually(text, SOON, || {
+                fs::read_to_string(&own)
+                    .unwrap_or_default()
+                    .contains(text)
+                    .then_some(())
+            });
         };
         assert_eq!(httpd.get("/?one").status, 200);
         wait("aside one");
@@ -93,32 +107,51 @@ fn a_server_in_the_background_has_its_warnings_in_the_log() {
             std::thread::sleep(Duration::from_millis(20));
         }
         let stopped = builder.ask("-kstop");
-        eventually("its end", SOON, || log().contains("wsgid has ended").then_some(()));
+        eventually("its end", SOON, || {
+            log().contains("wsgid has ended").then_some(())
+        });
         assert!(started.ok && stopped.ok, "{started:?} {stopped:?}");
         let log = log();
         assert_eq!(log.matches("WSGID0011").count(), 1, "{log}");
-        assert!(log.contains("process group `nothing` has threads=0 and no script"), "{log}");
+        assert!(
+            log.contains("process group `nothing` has threads=0 and no script"),
+            "{log}"
+        );
     });
 }
 
 #[test]
 fn root_a_site_has_a_log_of_its_own_with_its_own_rights() {
     case(Limit::default(), || {
-        let Some(users) = users::three() else { return note("left out: it needs root and three users") };
+        let Some(users) = users::three() else {
+            return note("left out: it needs root and three users");
+        };
         let (site, other) = (Site::of(&users[0]), Site::of(&users[1]));
         let script = site.write("aside.py", ASIDE);
         let (own, foreign) = (site.file("own.log"), other.file("foreign.log"));
         let group = |name: &str, log: &std::path::Path| {
             let (user, group) = (&users[0].name, &users[0].group);
-            (name.to_owned(), format!("threads=1 user={user} group={group} log-file={}", log.display()))
+            (
+                name.to_owned(),
+                format!(
+                    "threads=1 user={user} group={group} log-file={}",
+                    log.display()
+                ),
+            )
         };
         let mut builder = Httpd::builder();
         for (name, options) in [group("own", &own), group("foreign", &foreign)] {
-            builder = builder.daemon(&name, &options).mount(&format!("/{name}"), &script, &name);
+            builder = builder
+                .daemon(&name, &options)
+                .mount(&format!("/{name}"), &script, &name);
         }
         let httpd = builder.start();
         let wait = |text: &str| {
-            eventually(text, SOON, || fs::read_to_string(&own).is_ok_and(|log| log.contains(text)).then_some(()));
+            eventually(text, SOON, || {
+                fs::read_to_string(&own)
+                    .is_ok_and(|log| log.contains(text))
+                    .then_some(())
+            });
         };
         let worker = httpd.get("/own?one").text();
         wait("aside one");
@@ -147,7 +180,10 @@ fn nothing_of_a_long_line_is_lost() {
             "def application(environ, start_response):\n    environ['wsgi.errors'].write('L' * 100000 + '\\n')\n    \
              start_response('200 OK', [])\n    return []\n",
         );
-        let httpd = Httpd::builder().daemon("site", "threads=1").mount("/", &script, "site").start();
+        let httpd = Httpd::builder()
+            .daemon("site", "threads=1")
+            .mount("/", &script, "site")
+            .start();
         assert_eq!(httpd.get("/").status, 200);
         eventually("every letter", SOON, || {
             let log = httpd.error_log();
@@ -181,9 +217,14 @@ fn a_flood_of_one_request_is_cut_and_counted() {
             .mount("/", &script, "site")
             .start();
         assert_eq!(httpd.get("/").text(), "done");
-        let written = |log: &str| log.lines().filter(|line| line.contains("of the flood")).count();
+        let written = |log: &str| {
+            log.lines()
+                .filter(|line| line.contains("of the flood"))
+                .count()
+        };
         let left_out = |line: &str| -> Option<usize> {
-            let (before, _) = line.split_once(" lines dropped: more than 200 lines per second in one request")?;
+            let (before, _) =
+                line.split_once(" lines dropped: more than 200 lines per second in one request")?;
             before.rsplit_once('(')?.1.parse().ok()
         };
         let log = eventually("every line is there or counted", SOON, || {
@@ -191,7 +232,11 @@ fn a_flood_of_one_request_is_cut_and_counted() {
             let counted: usize = log.lines().filter_map(left_out).sum();
             (written(&log) + counted == 100_000).then_some(log)
         });
-        assert!((2000..20_000).contains(&written(&log)), "{} lines", written(&log));
+        assert!(
+            (2000..20_000).contains(&written(&log)),
+            "{} lines",
+            written(&log)
+        );
         // The worker has cut it: nothing was left for the module to cut.
         assert!(!log.contains("more than 250 lines"));
         httpd.stop();
@@ -220,9 +265,12 @@ fn each_of_many_virtual_hosts_has_its_own_log() {
         let httpd = builder.start();
         for turn in ["first", "again"] {
             for number in [0, 249, 250, HOSTS - 1] {
-                let request =
-                    Request::new("GET", &format!("/?{turn}{number}")).header("Host", &format!("h{number}.test"));
-                assert_eq!(httpd.client().send(&request).expect("an answer").status, 200);
+                let request = Request::new("GET", &format!("/?{turn}{number}"))
+                    .header("Host", &format!("h{number}.test"));
+                assert_eq!(
+                    httpd.client().send(&request).expect("an answer").status,
+                    200
+                );
                 let log = root.join(format!("own-{number}.log"));
                 eventually("the line", SOON, || {
                     fs::read_to_string(&log)
@@ -253,17 +301,26 @@ fn a_piped_log_gets_the_lines_of_workers() {
         let httpd = Httpd::builder().line(own).start();
         let wait = |text: &str| {
             let log = site.path().join("piped.log");
-            eventually(text, SOON, || fs::read_to_string(&log).unwrap_or_default().contains(text).then_some(()));
+            eventually(text, SOON, || {
+                fs::read_to_string(&log)
+                    .unwrap_or_default()
+                    .contains(text)
+                    .then_some(())
+            });
         };
         let worker = httpd.get("/?one").text();
         wait("aside one");
         let loggers = |httpd: &Httpd| {
             let all = httpd.pid().descendants();
-            all.into_iter().filter(|pid| pid.command_line().ends_with("/bin/cat")).count()
+            all.into_iter()
+                .filter(|pid| pid.command_line().ends_with("/bin/cat"))
+                .count()
         };
         // httpd ends the logger and starts another; the worker stays.
         (0..5).for_each(|_| httpd.graceful());
-        eventually("one logger is left", SOON, || (loggers(&httpd) <= 1).then_some(()));
+        eventually("one logger is left", SOON, || {
+            (loggers(&httpd) <= 1).then_some(())
+        });
         assert_eq!(httpd.get("/?two").text(), worker);
         wait("aside two");
         httpd.stop();
@@ -280,7 +337,10 @@ fn an_ordinary_stop_says_nothing_of_errors() {
         httpd.stop();
         let log = fs::read_to_string(&kept).expect("the log is there");
         let _ = fs::remove_file(&kept);
-        let errors: Vec<&str> = log.lines().filter(|line| line.contains("wsgid:error")).collect();
+        let errors: Vec<&str> = log
+            .lines()
+            .filter(|line| line.contains("wsgid:error"))
+            .collect();
         assert!(errors.is_empty(), "{errors:#?}");
     });
 }
@@ -302,11 +362,20 @@ fn slow_requests_are_named() {
         for nap in ["0", "1.6", "0.01"] {
             assert_eq!(httpd.get(&format!("/naps?{nap}")).status, 200);
         }
-        let line = httpd.wait_for_log("GET /naps?1.6 (process group `site`, application group ``)", SOON);
-        assert!(line.contains("WSGID0090") && line.contains("wsgi:warn"), "{line}");
+        let line = httpd.wait_for_log(
+            "GET /naps?1.6 (process group `site`, application group ``)",
+            SOON,
+        );
+        assert!(
+            line.contains("WSGID0090") && line.contains("wsgi:warn"),
+            "{line}"
+        );
         // The first request waits for its worker, which may take long, too.
-        let slow =
-            httpd.error_log().lines().filter(|line| line.contains("WSGID0090") && line.contains("?0.01")).count();
+        let slow = httpd
+            .error_log()
+            .lines()
+            .filter(|line| line.contains("WSGID0090") && line.contains("?0.01"))
+            .count();
         assert_eq!(slow, 0);
         httpd.stop();
     });
@@ -349,19 +418,32 @@ fn root_syslog_gets_what_supervisor_and_workers_say() {
         }
         let say = |what: &str, machine: &mut Machine| {
             let line = eventually(what, SOON, || {
-                machine.run(Who::Root, &format!("curl --silent 'http://localhost/?{what}'"));
+                machine.run(
+                    Who::Root,
+                    &format!("curl --silent 'http://localhost/?{what}'"),
+                );
                 let (_, heard) = machine.run(Who::Root, "cat /srv/heard");
-                heard.lines().find(|line| line.contains(&format!("aside {what}"))).map(str::to_owned)
+                heard
+                    .lines()
+                    .find(|line| line.contains(&format!("aside {what}")))
+                    .map(str::to_owned)
             });
             // local5 is 21; what a process prints to standard error is an error, 3.
             assert!(
-                line.starts_with("<171>") && line.contains(" front[") && line.contains("]: [group site]"),
+                line.starts_with("<171>")
+                    && line.contains(" front[")
+                    && line.contains("]: [group site]"),
                 "{line}"
             );
         };
         say("one", &mut machine);
         let (_, heard) = machine.run(Who::Root, "cat /srv/heard");
-        assert!(heard.lines().any(|line| line.starts_with("<173>") && line.contains("is ready after")), "{heard}");
+        assert!(
+            heard
+                .lines()
+                .any(|line| line.starts_with("<173>") && line.contains("is ready after")),
+            "{heard}"
+        );
         // The daemon is restarted, and heard again; and so is the next program.
         let again = format!("kill $(cat /srv/listener.pid); rm /dev/log; {start}");
         assert_eq!(machine.run(Who::Root, &again).0, 0);
@@ -385,19 +467,33 @@ fn text_that_deceives_its_reader_is_written_out() {
         );
         let httpd = Httpd::builder()
             .daemon("site", &format!("threads=1 {}", site.python_path()))
-            .mount_with("/", &script, "process-group=site application-group=%{GLOBAL}")
+            .mount_with(
+                "/",
+                &script,
+                "process-group=site application-group=%{GLOBAL}",
+            )
             .start();
         assert_eq!(httpd.get("/").status, 500);
         let log = httpd.wait_for_log("user \\u{202e}toor\\u{2066} \\u{2028} grüße 日本", SOON);
         assert!(!log.contains(['\u{202e}', '\u{2066}', '\u{2028}']), "{log}");
         let status = eventually("the failure in the status", SOON, || {
             let said = wsgid_tests::control::command(&httpd, &["status"])?;
-            said.text.contains("to\\u{202e}yp.py` failed to load").then_some(said.text)
+            said.text
+                .contains("to\\u{202e}yp.py` failed to load")
+                .then_some(said.text)
         });
         assert!(!status.contains('\u{202e}'), "{status}");
-        let json = wsgid_tests::control::command(&httpd, &["status", "--json"]).expect("a supervisor").text;
-        assert!(!json.contains('\u{202e}') && json.contains("\\u202e"), "{json}");
-        assert!(wsgid_tests::control::status(&httpd).is_some_and(|status| status.to_string().contains('\u{202e}')));
+        let json = wsgid_tests::control::command(&httpd, &["status", "--json"])
+            .expect("a supervisor")
+            .text;
+        assert!(
+            !json.contains('\u{202e}') && json.contains("\\u202e"),
+            "{json}"
+        );
+        assert!(
+            wsgid_tests::control::status(&httpd)
+                .is_some_and(|status| status.to_string().contains('\u{202e}'))
+        );
         httpd.stop();
     });
 }

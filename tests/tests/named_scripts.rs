@@ -35,7 +35,10 @@ def process_group(environ):
 
 /// A script that leaves a mark when it is executed.
 fn marking(mark: &Path) -> String {
-    format!("import os\nopen({:?}, 'a').write('%d ' % os.getuid())\n{SCRIPT}", mark.display().to_string())
+    format!(
+        "import os\nopen({:?}, 'a').write('%d ' % os.getuid())\n{SCRIPT}",
+        mark.display().to_string()
+    )
 }
 
 /// A child of httpd that was taken over.
@@ -51,11 +54,20 @@ impl Hostile {
     fn new(httpd: &Httpd, url: &str) -> Self {
         let program = httpd.root().join("hostile-child");
         fs::copy(env!("CARGO_BIN_EXE_hostile_child"), &program).expect("the program can be copied");
-        let socket = httpd.sockets().into_iter().find(|path| path.ends_with("httpd.sock")).expect("httpd has a socket");
+        let socket = httpd
+            .sockets()
+            .into_iter()
+            .find(|path| path.ends_with("httpd.sock"))
+            .expect("httpd has a socket");
         let hello = overhear(&socket, || {
             let _ = httpd.get(url);
         });
-        Self { program, socket, secret: hello.secret, generation: hello.generation }
+        Self {
+            program,
+            socket,
+            secret: hello.secret,
+            generation: hello.generation,
+        }
     }
 
     /// Asks a group for these on one connection, as httpd's user.
@@ -65,33 +77,51 @@ impl Hostile {
             group: group.to_owned(),
             secret: self.secret,
             generation: self.generation,
-            requests: requests.iter().map(|(call, script)| ((*call).to_owned(), script.clone())).collect(),
+            requests: requests
+                .iter()
+                .map(|(call, script)| ((*call).to_owned(), script.clone()))
+                .collect(),
         };
         let mut command = Command::new(&self.program);
         if users::is_root() {
             let httpds = users::of_httpd();
             command.uid(httpds.uid).gid(httpds.gid);
         }
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the program can be started");
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program can be started");
         let text = serde_json::to_string(&orders).expect("orders are texts and numbers");
         writeln!(child.stdin.take().expect("it is a pipe"), "{text}").expect("the program reads");
         let output = child.wait_with_output().expect("the program ends");
         let lines = String::from_utf8_lossy(&output.stdout).into_owned();
-        lines.lines().map(|line| serde_json::from_str(line).expect("an outcome a line")).collect()
+        lines
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("an outcome a line"))
+            .collect()
     }
 }
 
 fn refused(outcome: &Outcome, group: &str, script: &Path) -> bool {
-    let Outcome::Failed(code, text) = outcome else { return false };
+    let Outcome::Failed(code, text) = outcome else {
+        return false;
+    };
     *code == Failure::NotAllowed.code()
-        && [format!("`{group}`"), script.display().to_string(), "script-directories=".to_owned()]
-            .iter()
-            .all(|part| text.contains(part))
+        && [
+            format!("`{group}`"),
+            script.display().to_string(),
+            "script-directories=".to_owned(),
+        ]
+        .iter()
+        .all(|part| text.contains(part))
 }
 
 fn options(user: &TestUser) -> String {
-    format!("user={} group={} processes=1 threads=2", user.name, user.group)
+    format!(
+        "user={} group={} processes=1 threads=2",
+        user.name, user.group
+    )
 }
 
 /// Two sites of two users; each has a script, the first a directory of them too.
@@ -110,7 +140,8 @@ impl Sites {
         mine.write("scripts/one.py", SCRIPT);
         mine.write("questions.py", SCRIPT);
         // Readable for all: nothing but the list keeps anybody from it.
-        fs::set_permissions(other.path(), fs::Permissions::from_mode(0o755)).expect("the directory is there");
+        fs::set_permissions(other.path(), fs::Permissions::from_mode(0o755))
+            .expect("the directory is there");
         let directory = mine.file("scripts");
         let builder = Httpd::builder()
             .daemon("mine", &options(&accounts[0]))
@@ -133,7 +164,9 @@ impl Sites {
 #[test]
 fn root_a_child_that_was_taken_over_gets_what_the_site_serves_and_no_more() {
     case(Limit::seconds(120), || {
-        let Some(accounts) = users::three() else { return };
+        let Some(accounts) = users::three() else {
+            return;
+        };
         let (sites, builder) = Sites::new(accounts);
         let httpd = builder.start();
         let hostile = Hostile::new(&httpd, "/named");
@@ -158,14 +191,18 @@ fn root_a_child_that_was_taken_over_gets_what_the_site_serves_and_no_more() {
         ];
         for (name, target, owner) in &links {
             symlink(target, scripts.join(name)).expect("a link can be made");
-            std::os::unix::fs::lchown(scripts.join(name), Some(owner.uid), Some(owner.gid)).expect("it is ours");
+            std::os::unix::fs::lchown(scripts.join(name), Some(owner.uid), Some(owner.gid))
+                .expect("it is ours");
         }
         let wrong = [
             planted,
             sites.other.file("named.py"),
             sites.mine.file("unnamed.py"),
             scripts.join("../unnamed.py"),
-            scripts.join("../..").join(sites.other.path().file_name().expect("a name")).join("named.py"),
+            scripts
+                .join("../..")
+                .join(sites.other.path().file_name().expect("a name"))
+                .join("named.py"),
             scripts.join("httpds.py"),
             scripts.join("others.py"),
             scripts.join("own.py"),
@@ -177,26 +214,49 @@ fn root_a_child_that_was_taken_over_gets_what_the_site_serves_and_no_more() {
         ];
         for script in &wrong {
             // One connection, which stays usable: what is named is served after all of it.
-            let mut requests: Vec<(&str, PathBuf)> = CALLS.iter().map(|call| (*call, script.clone())).collect();
+            let mut requests: Vec<(&str, PathBuf)> =
+                CALLS.iter().map(|call| (*call, script.clone())).collect();
             requests.push(("application", sites.mine.file("named.py")));
             let outcomes = hostile.ask("mine", &requests);
             assert_eq!(outcomes.len(), requests.len(), "{outcomes:?}");
             for (outcome, call) in outcomes.iter().zip(CALLS) {
-                assert!(refused(outcome, "mine", script), "{call} {}: {outcome:?}", script.display());
+                assert!(
+                    refused(outcome, "mine", script),
+                    "{call} {}: {outcome:?}",
+                    script.display()
+                );
             }
             let served = format!("named.py {}", accounts[0].uid);
-            assert_eq!(outcomes.last(), Some(&Outcome::Body(200, served)), "after {}", script.display());
+            assert_eq!(
+                outcomes.last(),
+                Some(&Outcome::Body(200, served)),
+                "after {}",
+                script.display()
+            );
         }
-        assert!(!mark.exists(), "executed as {:?}", fs::read_to_string(&mark));
+        assert!(
+            !mark.exists(),
+            "executed as {:?}",
+            fs::read_to_string(&mark)
+        );
 
         // What the configuration names it may ask for.
         let named = |name: &str, call: &'static str| (call, sites.mine.file(name));
-        let requests = [named("scripts/one.py", "application"), named("questions.py", "dispatch")];
+        let requests = [
+            named("scripts/one.py", "application"),
+            named("questions.py", "dispatch"),
+        ];
         let outcomes = hostile.ask("mine", &requests);
-        assert_eq!(outcomes[0], Outcome::Body(200, format!("one.py {}", accounts[0].uid)));
+        assert_eq!(
+            outcomes[0],
+            Outcome::Body(200, format!("one.py {}", accounts[0].uid))
+        );
         assert_eq!(outcomes[1], Outcome::Answered);
         let outcomes = hostile.ask("other", &[named("named.py", "application")]);
-        assert!(refused(&outcomes[0], "other", &sites.mine.file("named.py")), "{outcomes:?}");
+        assert!(
+            refused(&outcomes[0], "other", &sites.mine.file("named.py")),
+            "{outcomes:?}"
+        );
 
         let said = format!("may not run `{}`", sites.mine.file("unnamed.py").display());
         let line = httpd.wait_for_log(&said, Duration::from_secs(10));
@@ -209,16 +269,28 @@ fn root_a_child_that_was_taken_over_gets_what_the_site_serves_and_no_more() {
 #[test]
 fn root_refusals_do_not_fill_the_log() {
     case(Limit::seconds(120), || {
-        let Some(accounts) = users::three() else { return };
+        let Some(accounts) = users::three() else {
+            return;
+        };
         let (sites, builder) = Sites::new(accounts);
         let httpd = builder.start();
         let hostile = Hostile::new(&httpd, "/named");
-        let requests: Vec<(&str, PathBuf)> =
-            (0..1000).map(|number| ("application", sites.mine.file(&format!("none-{number}.py")))).collect();
+        let requests: Vec<(&str, PathBuf)> = (0..1000)
+            .map(|number| ("application", sites.mine.file(&format!("none-{number}.py"))))
+            .collect();
         let outcomes = hostile.ask("mine", &requests);
-        assert!(outcomes.iter().zip(&requests).all(|(outcome, (_, script))| refused(outcome, "mine", script)));
+        assert!(
+            outcomes
+                .iter()
+                .zip(&requests)
+                .all(|(outcome, (_, script))| refused(outcome, "mine", script))
+        );
         assert_eq!(httpd.get("/named").status, 200);
-        let lines = httpd.error_log().lines().filter(|line| line.contains("may not run")).count();
+        let lines = httpd
+            .error_log()
+            .lines()
+            .filter(|line| line.contains("may not run"))
+            .count();
         assert!((1..=60).contains(&lines), "{lines} lines");
         httpd.stop();
     });
@@ -243,7 +315,8 @@ fn a_script_that_is_no_longer_named_is_not_loaded_beforehand() {
             .line(format!("WSGIScriptAlias /late/ {directory}/ process-group=site application-group=%{{GLOBAL}}"))
             .start();
         assert_eq!(httpd.get("/late/late.py").status, 200);
-        let executed = || fs::read_to_string(&mark).map_or(0, |text| text.split_whitespace().count());
+        let executed =
+            || fs::read_to_string(&mark).map_or(0, |text| text.split_whitespace().count());
         assert_eq!(executed(), 1);
         httpd.configure(|lines| lines.retain(|line| !line.contains("/late/")));
         httpd.graceful();
@@ -272,11 +345,17 @@ fn a_script_that_a_reload_adds_runs_at_once() {
             }
             let mount = |url: &str, name: &str| {
                 let file = site.file(name);
-                format!("WSGIScriptAlias {url} {} process-group=site application-group=%{{GLOBAL}}", file.display())
+                format!(
+                    "WSGIScriptAlias {url} {} process-group=site application-group=%{{GLOBAL}}",
+                    file.display()
+                )
             };
             let mut httpd = Httpd::builder()
                 .daemon("site", &format!("processes=1 threads=2 preload={preload}"))
-                .line(format!("<Directory {}>\nRequire all granted\n</Directory>", site.path().display()))
+                .line(format!(
+                    "<Directory {}>\nRequire all granted\n</Directory>",
+                    site.path().display()
+                ))
                 .line(mount("/one", "one.py"))
                 .start();
             assert_eq!(httpd.get("/one").status, 200);
@@ -284,7 +363,11 @@ fn a_script_that_a_reload_adds_runs_at_once() {
             httpd.graceful();
             wsgid_tests::eventually("the new configuration", Duration::from_secs(20), || {
                 let status = httpd.get("/two").status;
-                assert!(status == 200 || status == 404, "{status}: {}", httpd.error_log());
+                assert!(
+                    status == 200 || status == 404,
+                    "{status}: {}",
+                    httpd.error_log()
+                );
                 (status == 200).then_some(())
             });
             assert_eq!(httpd.get("/one").status, 200);
@@ -302,26 +385,43 @@ fn script_directories_name_what_nothing_else_does() {
         site.write("scripts/app.py", SCRIPT);
         site.write("elsewhere/app.py", SCRIPT);
         symlink(site.file("elsewhere"), site.file("scripts/link")).expect("a link can be made");
-        let alias = format!("WSGIScriptAlias /x/ {}/ process-group=site", site.file("scripts").display());
-        let line = format!("<Directory {}>\n  Require all granted\n</Directory>", site.path().display());
-        let mut httpd = Httpd::builder().daemon("site", "processes=1 threads=2").line(alias).line(line).start();
+        let alias = format!(
+            "WSGIScriptAlias /x/ {}/ process-group=site",
+            site.file("scripts").display()
+        );
+        let line = format!(
+            "<Directory {}>\n  Require all granted\n</Directory>",
+            site.path().display()
+        );
+        let mut httpd = Httpd::builder()
+            .daemon("site", "processes=1 threads=2")
+            .line(alias)
+            .line(line)
+            .start();
         assert_eq!(httpd.get("/x/app.py").status, 200);
         assert_eq!(httpd.get("/x/link/app.py").status, 500);
         let told = httpd.wait_for_log("WSGID0103", Duration::from_secs(5));
         assert!(
-            told.contains("`site`") && told.contains("link/app.py") && told.contains("script-directories="),
+            told.contains("`site`")
+                && told.contains("link/app.py")
+                && told.contains("script-directories="),
             "{told}"
         );
         let elsewhere = site.file("elsewhere").display().to_string();
         httpd.configure(|lines| {
-            for line in lines.iter_mut().filter(|line| line.starts_with("WSGIDaemonProcess")) {
+            for line in lines
+                .iter_mut()
+                .filter(|line| line.starts_with("WSGIDaemonProcess"))
+            {
                 line.push_str(&format!(" script-directories=/nowhere:{elsewhere}"));
             }
         });
         httpd.graceful();
-        wsgid_tests::eventually("the directory that was added", Duration::from_secs(20), || {
-            (httpd.get("/x/link/app.py").status == 200).then_some(())
-        });
+        wsgid_tests::eventually(
+            "the directory that was added",
+            Duration::from_secs(20),
+            || (httpd.get("/x/link/app.py").status == 200).then_some(()),
+        );
         httpd.stop();
     });
 }
@@ -336,19 +436,25 @@ impl Alone {
     /// With these site files by name.
     fn new(sites: &[(&str, String)]) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
-        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755))
+            .expect("it is ours");
         let at = |name: &str| directory.path().join(name);
         fs::create_dir(at("sites")).expect("a directory can be made");
         let (root, httpds) = (directory.path().display(), users::of_httpd().name);
-        let main =
-            format!("[supervisor]\nsocket = '{root}/httpd.sock'\nhttpd-user = '{httpds}'\nsites = '{root}/sites'\n");
+        let main = format!(
+            "[supervisor]\nsocket = '{root}/httpd.sock'\nhttpd-user = '{httpds}'\nsites = '{root}/sites'\n"
+        );
         fs::write(at("wsgid.toml"), main).expect("a file can be written");
         for (name, text) in sites {
             fs::write(at("sites").join(name), text).expect("a file can be written");
         }
         let log = fs::File::create(at("log")).expect("a file can be made");
         let mut command = Command::new(wsgid_tests::artifacts::wsgid());
-        command.args(["supervise", "--config"]).arg(at("wsgid.toml")).stdin(Stdio::null()).stderr(log);
+        command
+            .args(["supervise", "--config"])
+            .arg(at("wsgid.toml"))
+            .stdin(Stdio::null())
+            .stderr(log);
         let child = command.spawn().expect("the supervisor can be started");
         let alone = Self { directory, child };
         wsgid_tests::eventually("its socket", Duration::from_secs(20), || {
@@ -364,7 +470,12 @@ impl Alone {
     fn hostile(&self) -> Hostile {
         let program = self.path("hostile-child");
         fs::copy(env!("CARGO_BIN_EXE_hostile_child"), &program).expect("the program can be copied");
-        Hostile { program, socket: self.path("httpd.sock"), secret: [0; 32], generation: 0 }
+        Hostile {
+            program,
+            socket: self.path("httpd.sock"),
+            secret: [0; 32],
+            generation: 0,
+        }
     }
 }
 
@@ -380,40 +491,68 @@ impl Drop for Alone {
 #[test]
 fn root_a_site_file_names_all_that_its_site_runs() {
     case(Limit::seconds(60), || {
-        let Some(accounts) = users::three() else { return };
+        let Some(accounts) = users::three() else {
+            return;
+        };
         let site = Site::of(&accounts[0]);
         for name in ["named.py", "scripts/one.py", "unnamed.py"] {
             site.write(name, SCRIPT);
         }
-        let user =
-            format!("user = '{}'\ngroup = '{}'\nprocesses = 1\nthreads = 2\n", accounts[0].name, accounts[0].group);
+        let user = format!(
+            "user = '{}'\ngroup = '{}'\nprocesses = 1\nthreads = 2\n",
+            accounts[0].name, accounts[0].group
+        );
         let at = |name: &str| site.file(name).display().to_string();
         let alone = Alone::new(&[
-            ("one.toml", format!("[group.one]\n{user}scripts = ['{}']\n", at("named.py"))),
-            ("two.toml", format!("[group.two]\n{user}script-directories = ['{}', '/nowhere']\n", at("scripts"))),
+            (
+                "one.toml",
+                format!("[group.one]\n{user}scripts = ['{}']\n", at("named.py")),
+            ),
+            (
+                "two.toml",
+                format!(
+                    "[group.two]\n{user}script-directories = ['{}', '/nowhere']\n",
+                    at("scripts")
+                ),
+            ),
             ("none.toml", format!("[group.none]\n{user}")),
         ]);
         let hostile = alone.hostile();
         let runs = [("one", "named.py"), ("two", "scripts/one.py")];
         for group in ["one", "two", "none"] {
             for name in ["named.py", "scripts/one.py", "unnamed.py"] {
-                let outcome = hostile.ask(group, &[("application", site.file(name))]).remove(0);
+                let outcome = hostile
+                    .ask(group, &[("application", site.file(name))])
+                    .remove(0);
                 let right = match &outcome {
                     Outcome::Body(200, text) => {
-                        runs.contains(&(group, name)) && text.ends_with(&format!(" {}", accounts[0].uid))
+                        runs.contains(&(group, name))
+                            && text.ends_with(&format!(" {}", accounts[0].uid))
                     }
-                    other => !runs.contains(&(group, name)) && refused(other, group, &site.file(name)),
+                    other => {
+                        !runs.contains(&(group, name)) && refused(other, group, &site.file(name))
+                    }
                 };
                 assert!(right, "{group} {name}: {outcome:?}");
             }
         }
         let lack = "none.toml`: process group `none`: it names no script";
         let log = fs::read_to_string(alone.path("log")).expect("it has a log");
-        assert!(log.contains(lack) && log.contains("script-directories = "), "{log}");
+        assert!(
+            log.contains(lack) && log.contains("script-directories = "),
+            "{log}"
+        );
         let mut check = Command::new(wsgid_tests::artifacts::wsgid());
-        let output = check.args(["check", "--config"]).arg(alone.path("wsgid.toml")).output().expect("it can be run");
+        let output = check
+            .args(["check", "--config"])
+            .arg(alone.path("wsgid.toml"))
+            .output()
+            .expect("it can be run");
         let said = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.code() == Some(7) && said.contains(lack), "{said}");
+        assert!(
+            output.status.code() == Some(7) && said.contains(lack),
+            "{said}"
+        );
         assert!(said.contains("script-directories= `/nowhere`"), "{said}");
     });
 }
@@ -446,16 +585,41 @@ fn whatever_the_configuration_names_runs() {
             site.write(name, SCRIPT);
         }
         symlink("releases/42", site.file("current")).expect("a link can be made");
-        site.write("hta/.htaccess", "Options +ExecCGI\nAddHandler wsgi-script .py\n");
+        site.write(
+            "hta/.htaccess",
+            "Options +ExecCGI\nAddHandler wsgi-script .py\n",
+        );
         site.write("docs/thing.data", "data");
-        site.write("included.conf", &format!("WSGIScriptAlias /included {}\n", site.file("aliased.py").display()));
+        site.write(
+            "included.conf",
+            &format!(
+                "WSGIScriptAlias /included {}\n",
+                site.file("aliased.py").display()
+            ),
+        );
         let mut builder = Httpd::builder();
         let port = builder.another_port();
-        let modules = ["rewrite", "dir", "negotiation", "mime", "actions", "vhost_alias", "macro", "authz_host"];
-        let builder = modules.iter().fold(builder, |builder, module| builder.load(module));
-        let lines =
-            FORMS.replace('$', &site.path().display().to_string()).replace('@', &port.to_string()).replace('#', "$");
-        let httpd = builder.daemon("site", "processes=1 threads=3").line(lines).start();
+        let modules = [
+            "rewrite",
+            "dir",
+            "negotiation",
+            "mime",
+            "actions",
+            "vhost_alias",
+            "macro",
+            "authz_host",
+        ];
+        let builder = modules
+            .iter()
+            .fold(builder, |builder, module| builder.load(module));
+        let lines = FORMS
+            .replace('$', &site.path().display().to_string())
+            .replace('@', &port.to_string())
+            .replace('#', "$");
+        let httpd = builder
+            .daemon("site", "processes=1 threads=3")
+            .line(lines)
+            .start();
         for path in [
             "/aliased/x",
             "/directory/a.py/x",
@@ -478,15 +642,36 @@ fn whatever_the_configuration_names_runs() {
             "/if/a.py",
         ] {
             let answer = httpd.get(path);
-            assert_eq!(answer.status, 200, "{path}: {}\n{}", answer.text(), httpd.error_log());
-            assert!(answer.text().contains(&format!(" {}", nix::unistd::geteuid())) || users::is_root(), "{path}");
+            assert_eq!(
+                answer.status,
+                200,
+                "{path}: {}\n{}",
+                answer.text(),
+                httpd.error_log()
+            );
+            assert!(
+                answer
+                    .text()
+                    .contains(&format!(" {}", nix::unistd::geteuid()))
+                    || users::is_root(),
+                "{path}"
+            );
         }
         for host in ["host.example", "localhost"] {
             let request = wsgid_tests::Request::new("GET", "/a.wsgi").header("Host", host);
             let mut client = wsgid_tests::Client::new(([127, 0, 0, 1], port).into());
-            assert_eq!(client.send(&request).expect("an answer").status, 200, "{host}\n{}", httpd.error_log());
+            assert_eq!(
+                client.send(&request).expect("an answer").status,
+                200,
+                "{host}\n{}",
+                httpd.error_log()
+            );
         }
-        assert!(!httpd.error_log().contains("may not run"), "{}", httpd.error_log());
+        assert!(
+            !httpd.error_log().contains("may not run"),
+            "{}",
+            httpd.error_log()
+        );
         httpd.stop();
     });
 }

@@ -38,13 +38,22 @@ fn background(httpd: &Httpd, path: &str) -> thread::JoinHandle<u16> {
 /// Waits until a request runs in a worker.
 fn wait_until_running(httpd: &Httpd, count: u64) {
     eventually("a running request", SOON, || {
-        let running: u64 = workers(httpd).iter().filter_map(|worker| worker["in_flight"].as_u64()).sum();
+        let running: u64 = workers(httpd)
+            .iter()
+            .filter_map(|worker| worker["in_flight"].as_u64())
+            .sum();
         (running >= count).then_some(())
     });
 }
 
 fn workers(httpd: &Httpd) -> Vec<Json> {
-    httpd.pools().iter().filter_map(|pool| pool["workers"].as_array()).flatten().cloned().collect()
+    httpd
+        .pools()
+        .iter()
+        .filter_map(|pool| pool["workers"].as_array())
+        .flatten()
+        .cloned()
+        .collect()
 }
 
 fn proc_file(worker: Pid, name: &str) -> String {
@@ -54,9 +63,15 @@ fn proc_file(worker: Pid, name: &str) -> String {
 /// Soft and hard limit.
 fn limit(worker: Pid, name: &str) -> [String; 2] {
     let text = proc_file(worker, "limits");
-    let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{name} in {text}"));
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name))
+        .unwrap_or_else(|| panic!("{name} in {text}"));
     let mut words = line.split_whitespace().map(str::to_owned);
-    [words.next().expect("the soft limit"), words.next().expect("the hard limit")]
+    [
+        words.next().expect("the soft limit"),
+        words.next().expect("the hard limit"),
+    ]
 }
 
 #[test]
@@ -71,24 +86,45 @@ fn limits_priority_and_umask_are_the_kernels() {
         assert_eq!(limit(worker, "Max data size"), ["536870912"; 2]);
         assert_eq!(limit(worker, "Max address space"), ["2147483648"; 2]);
         assert_eq!(limit(worker, "Max cpu time"), ["100", "106"]);
-        assert_eq!(proc_file(worker, "stat").rsplit_once(") ").unwrap().1.split(' ').nth(16), Some("7"));
+        assert_eq!(
+            proc_file(worker, "stat")
+                .rsplit_once(") ")
+                .unwrap()
+                .1
+                .split(' ')
+                .nth(16),
+            Some("7")
+        );
         // Between sessions, which is what sites are to each other, this one counts.
-        let by_session =
-            fs::read_to_string("/proc/sys/kernel/sched_autogroup_enabled").is_ok_and(|on| on.trim() == "1");
+        let by_session = fs::read_to_string("/proc/sys/kernel/sched_autogroup_enabled")
+            .is_ok_and(|on| on.trim() == "1");
         if by_session && users::is_root() {
             let autogroup = proc_file(worker, "autogroup");
             assert!(autogroup.trim_end().ends_with("nice 7"), "{autogroup}");
         }
         assert!(proc_file(worker, "status").contains("Umask:\t0077"));
-        let stacks = proc_file(worker, "maps").lines().filter(|line| is_stack(line, 786_432)).count();
-        assert!(stacks >= 2, "each request thread has a stack of the size asked for:\n{}", proc_file(worker, "maps"));
+        let stacks = proc_file(worker, "maps")
+            .lines()
+            .filter(|line| is_stack(line, 786_432))
+            .count();
+        assert!(
+            stacks >= 2,
+            "each request thread has a stack of the size asked for:\n{}",
+            proc_file(worker, "maps")
+        );
         httpd.stop();
     });
 }
 
 /// A mapping of this size, its guard page counted or not.
 fn is_stack(line: &str, size: u64) -> bool {
-    let Some((from, to)) = line.split(' ').next().and_then(|range| range.split_once('-')) else { return false };
+    let Some((from, to)) = line
+        .split(' ')
+        .next()
+        .and_then(|range| range.split_once('-'))
+    else {
+        return false;
+    };
     let number = |text: &str| u64::from_str_radix(text, 16).unwrap_or_default();
     let len = number(to) - number(from);
     len >= size - 4096 && len <= size + 4096
@@ -125,7 +161,10 @@ fn the_environment_is_what_the_options_say() {
             file.display(),
             modules.display()
         );
-        let httpd = Httpd::builder().daemon("site", &options).mount("/", &site.file("option_cases.py"), "site").start();
+        let httpd = Httpd::builder()
+            .daemon("site", &options)
+            .mount("/", &site.file("option_cases.py"), "site")
+            .start();
         let environment = httpd.get("/environment").json();
         for (name, value) in [
             ("LANG", "C.UTF-8"),
@@ -140,7 +179,11 @@ fn the_environment_is_what_the_options_say() {
         let path = httpd.get("/path").json();
         assert_eq!(path[0], modules.display().to_string());
         let started_with = httpd.workers()[0].environment();
-        assert_eq!(started_with.get("PLAIN").map(String::as_str), Some("1"), "{started_with:?}");
+        assert_eq!(
+            started_with.get("PLAIN").map(String::as_str),
+            Some("1"),
+            "{started_with:?}"
+        );
         httpd.stop();
     });
 }
@@ -168,7 +211,10 @@ fn root_groups_are_those_that_were_named() {
         let identity = httpd.workers()[0].identity().expect("it runs");
         let mut expected = vec![users[0].gid, users[1].gid, users[2].gid];
         expected.sort_unstable();
-        assert_eq!((identity.uids, identity.groups), ([users[0].uid; 4], expected));
+        assert_eq!(
+            (identity.uids, identity.groups),
+            ([users[0].uid; 4], expected)
+        );
         httpd.stop();
     });
 }
@@ -183,7 +229,10 @@ fn chroot_confines_and_says_what_is_missing() {
         let root = site.path().join("root");
         fs::create_dir(&root).expect("a directory can be made");
         let httpd = Httpd::builder()
-            .daemon("site", &format!("threads=1 chroot={} restart-burst=2", root.display()))
+            .daemon(
+                "site",
+                &format!("threads=1 chroot={} restart-burst=2", root.display()),
+            )
             .mount("/", &site.file("option_cases.py"), "site")
             .start();
         // There is no Python in an empty root.
@@ -216,13 +265,19 @@ fn age_idleness_and_cpu_time_replace_the_process() {
             let (_site, httpd) = serve(&format!("threads=2 {options}"));
             let before = pid(&httpd);
             let old = httpd.workers()[0];
-            eventually(options, SOON, || (!old.alive() && !httpd.workers().is_empty()).then_some(()));
+            eventually(options, SOON, || {
+                (!old.alive() && !httpd.workers().is_empty()).then_some(())
+            });
             assert_ne!(pid(&httpd), before, "{options}");
             httpd.stop();
         }
         let (_site, httpd) = serve("threads=2 cpu-time-limit=2");
         let before = pid(&httpd);
-        assert_eq!(httpd.get("/spin?seconds=2.2").status, 200, "the request that used it up is finished");
+        assert_eq!(
+            httpd.get("/spin?seconds=2.2").status,
+            200,
+            "the request that used it up is finished"
+        );
         replaced(&httpd, before);
         httpd.stop();
     });
@@ -247,7 +302,11 @@ fn idle_stop_goes_to_zero_and_the_next_request_comes_back() {
         httpd.wait_for_workers(0, SOON);
         let begun = Instant::now();
         assert_eq!(httpd.get("/pid").status, 200);
-        assert!(begun.elapsed() < Duration::from_secs(5), "a cold start took {:?}", begun.elapsed());
+        assert!(
+            begun.elapsed() < Duration::from_secs(5),
+            "a cold start took {:?}",
+            begun.elapsed()
+        );
         httpd.stop();
     });
 }
@@ -262,14 +321,20 @@ fn processes_grow_with_the_queue_and_not_beyond_the_maximum() {
         httpd.stop();
         let (_site, httpd) = serve("processes=1..5 threads=1");
         assert_eq!(httpd.wait_for_workers(1, SOON).len(), 1);
-        let requests: Vec<_> = (0..6).map(|_| background(&httpd, "/sleep?seconds=4")).collect();
+        let requests: Vec<_> = (0..6)
+            .map(|_| background(&httpd, "/sleep?seconds=4"))
+            .collect();
         // Before the first of them has ended: nobody waits while there may be more.
         let most = eventually("five workers", Duration::from_secs(4), || {
             let count = httpd.workers().len();
             (count >= 5).then_some(count)
         });
         assert_eq!(most, 5);
-        assert!(requests.into_iter().all(|request| request.join().expect("no panic") == 200));
+        assert!(
+            requests
+                .into_iter()
+                .all(|request| request.join().expect("no panic") == 200)
+        );
         httpd.stop();
     });
 }
@@ -277,11 +342,16 @@ fn processes_grow_with_the_queue_and_not_beyond_the_maximum() {
 #[test]
 fn request_timeout_ends_what_takes_too_long_and_shows_where_it_was() {
     case(Limit::default(), || {
-        let (_site, httpd) = serve("threads=1 request-timeout=1 graceful-timeout=1 shutdown-timeout=1");
+        let (_site, httpd) =
+            serve("threads=1 request-timeout=1 graceful-timeout=1 shutdown-timeout=1");
         let before = pid(&httpd);
         let begun = Instant::now();
         assert_eq!(httpd.get("/sleep?seconds=60").status, 504);
-        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+        assert!(
+            begun.elapsed() < Duration::from_secs(10),
+            "{:?}",
+            begun.elapsed()
+        );
         httpd.wait_for_log("option_cases.py", SOON);
         replaced(&httpd, before);
         httpd.stop();
@@ -325,7 +395,11 @@ fn startup_timeout_refuses_what_does_not_load() {
             .start();
         let begun = Instant::now();
         assert!(matches!(httpd.get("/").status, 503 | 504));
-        assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+        assert!(
+            begun.elapsed() < Duration::from_secs(8),
+            "{:?}",
+            begun.elapsed()
+        );
         httpd.wait_for_log("startup-timeout", SOON);
         httpd.stop();
     });
@@ -341,7 +415,10 @@ fn queue_timeout_refuses_what_would_wait() {
         let begun = Instant::now();
         assert_eq!(httpd.get("/pid").status, 504);
         let waited = begun.elapsed();
-        assert!(waited >= Duration::from_millis(900) && waited < Duration::from_secs(4), "{waited:?}");
+        assert!(
+            waited >= Duration::from_millis(900) && waited < Duration::from_secs(4),
+            "{waited:?}"
+        );
         assert_eq!(busy.join().expect("no panic"), 200);
         httpd.stop();
     });
@@ -353,10 +430,18 @@ fn crowd(httpd: &Httpd, count: usize, path: &str) -> Vec<(u16, Duration)> {
     let threads: Vec<_> = (0..count)
         .map(|_| {
             let (mut client, path) = (httpd.client(), path.to_owned());
-            thread::spawn(move || (client.get(&path).map_or(0, |response| response.status), begun.elapsed()))
+            thread::spawn(move || {
+                (
+                    client.get(&path).map_or(0, |response| response.status),
+                    begun.elapsed(),
+                )
+            })
         })
         .collect();
-    threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+    threads
+        .into_iter()
+        .map(|thread| thread.join().expect("no panic"))
+        .collect()
 }
 
 #[test]
@@ -367,8 +452,15 @@ fn listen_backlog_bounds_what_waits_and_the_rest_is_refused() {
             assert_eq!(httpd.get("/pid").status, 200);
             let answers = crowd(&httpd, 9, "/sleep?seconds=1.5");
             let good = answers.iter().filter(|(status, _)| *status == 200).count();
-            let refused: Vec<_> = answers.iter().filter(|(status, _)| *status == 503).map(|(_, took)| *took).collect();
-            assert!(served.contains(&good) && good + refused.len() == 9, "{options}: {answers:?}");
+            let refused: Vec<_> = answers
+                .iter()
+                .filter(|(status, _)| *status == 503)
+                .map(|(_, took)| *took)
+                .collect();
+            assert!(
+                served.contains(&good) && good + refused.len() == 9,
+                "{options}: {answers:?}"
+            );
             let soonest = Duration::from_millis(soonest);
             // Before any place became free again.
             let in_time = |took: &Duration| *took >= soonest && *took < Duration::from_millis(1500);
@@ -378,9 +470,17 @@ fn listen_backlog_bounds_what_waits_and_the_rest_is_refused() {
             httpd.stop();
         };
         serves("threads=1 listen-backlog=2 connect-timeout=0", 3..=3, 0);
-        serves("threads=3 listen-backlog=1 connect-timeout=500ms", 4..=4, 450);
+        serves(
+            "threads=3 listen-backlog=1 connect-timeout=500ms",
+            4..=4,
+            450,
+        );
         // Each process has its share; a request may be on its way from one to the other.
-        serves("processes=2 threads=1 listen-backlog=2 connect-timeout=500ms", 3..=6, 450);
+        serves(
+            "processes=2 threads=1 listen-backlog=2 connect-timeout=500ms",
+            3..=6,
+            450,
+        );
     });
 }
 
@@ -405,16 +505,29 @@ fn graceful_eviction_and_shutdown_timeouts_bound_a_running_request() {
         let restart = |httpd: &Httpd, _: Pid| drop(httpd.wsgid(&["restart", "site"]));
         let evict = |_: &Httpd, worker: Pid| worker.signal(Signal::SIGUSR1);
         let took = end_of("graceful-timeout=2 shutdown-timeout=1", &restart);
-        assert!(took >= Duration::from_secs(2) && took < Duration::from_secs(7), "graceful-timeout: {took:?}");
-        let took = end_of("graceful-timeout=50 eviction-timeout=1 shutdown-timeout=1", &evict);
-        assert!(took >= Duration::from_secs(1) && took < Duration::from_secs(7), "eviction-timeout: {took:?}");
+        assert!(
+            took >= Duration::from_secs(2) && took < Duration::from_secs(7),
+            "graceful-timeout: {took:?}"
+        );
+        let took = end_of(
+            "graceful-timeout=50 eviction-timeout=1 shutdown-timeout=1",
+            &evict,
+        );
+        assert!(
+            took >= Duration::from_secs(1) && took < Duration::from_secs(7),
+            "eviction-timeout: {took:?}"
+        );
         let (_site, httpd) = serve("threads=1 shutdown-timeout=1");
         assert_eq!(httpd.get("/pid").status, 200);
         let running = background(&httpd, "/sleep?seconds=60");
         wait_until_running(&httpd, 1);
         let begun = Instant::now();
         httpd.stop();
-        assert!(begun.elapsed() < Duration::from_secs(8), "shutdown-timeout: {:?}", begun.elapsed());
+        assert!(
+            begun.elapsed() < Duration::from_secs(8),
+            "shutdown-timeout: {:?}",
+            begun.elapsed()
+        );
         drop(running);
     });
 }
@@ -432,10 +545,19 @@ fn restart_burst_makes_a_group_failed_and_restart_clears_it() {
         httpd.wait_for_log("exited with code 9", SOON);
         let begun = Instant::now();
         assert_eq!(httpd.get("/").status, 503, "refused at once");
-        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
-        site.write("dies.py", "def application(e, s):\n    s('200 OK', [])\n    return [b'mended']\n");
+        assert!(
+            begun.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            begun.elapsed()
+        );
+        site.write(
+            "dies.py",
+            "def application(e, s):\n    s('200 OK', [])\n    return [b'mended']\n",
+        );
         let _ = httpd.wsgid(&["restart", "site"]);
-        eventually("the mended script", SOON, || (httpd.get("/").status == 200).then_some(()));
+        eventually("the mended script", SOON, || {
+            (httpd.get("/").status == 200).then_some(())
+        });
         httpd.stop();
     });
 }
@@ -452,13 +574,23 @@ fn threads_zero_is_a_service_without_requests() {
                 mark.display().to_string()
             ),
         );
-        let _ = fs::set_permissions(site.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777));
+        let _ = fs::set_permissions(
+            site.path(),
+            std::os::unix::fs::PermissionsExt::from_mode(0o777),
+        );
         let httpd = Httpd::builder()
             .daemon("service", "threads=0")
-            .line(format!("WSGIImportScript {} process-group=service application-group=%{{GLOBAL}}", script.display()))
+            .line(format!(
+                "WSGIImportScript {} process-group=service application-group=%{{GLOBAL}}",
+                script.display()
+            ))
             .mount("/", &site.file("option_cases.py"), "service")
             .start();
-        eventually("the service", SOON, || fs::read_to_string(&mark).is_ok_and(|text| text == "ran").then_some(()));
+        eventually("the service", SOON, || {
+            fs::read_to_string(&mark)
+                .is_ok_and(|text| text == "ran")
+                .then_some(())
+        });
         assert!(httpd.get("/pid").status >= 500);
         httpd.stop();
     });
@@ -472,7 +604,15 @@ fn root_the_owner_of_a_group_restarts_it_without_root() {
         let mut builder = Httpd::builder();
         for ((name, user), site) in ["mine", "yours"].into_iter().zip(users).zip(&sites) {
             builder = builder
-                .daemon(name, &format!("threads=1 user={} group={} {}", user.name, user.group, site.python_path()))
+                .daemon(
+                    name,
+                    &format!(
+                        "threads=1 user={} group={} {}",
+                        user.name,
+                        user.group,
+                        site.python_path()
+                    ),
+                )
                 .mount(&format!("/{name}"), &site.file("option_cases.py"), name);
         }
         let httpd = builder.start();
@@ -485,18 +625,39 @@ fn root_the_owner_of_a_group_restarts_it_without_root() {
         let as_owner = |args: &[&str]| {
             let owner = users[0].uid.to_string();
             let mut command = Command::new("setpriv");
-            command.args(["--reuid", &owner, "--regid", &users[0].gid.to_string(), "--clear-groups"]).arg(&copy);
-            let out = command.args(args).arg("--socket").arg(&socket).output().expect("setpriv is installed");
-            (out.status.code(), String::from_utf8_lossy(&out.stdout).into_owned())
+            command
+                .args([
+                    "--reuid",
+                    &owner,
+                    "--regid",
+                    &users[0].gid.to_string(),
+                    "--clear-groups",
+                ])
+                .arg(&copy);
+            let out = command
+                .args(args)
+                .arg("--socket")
+                .arg(&socket)
+                .output()
+                .expect("setpriv is installed");
+            (
+                out.status.code(),
+                String::from_utf8_lossy(&out.stdout).into_owned(),
+            )
         };
         assert_eq!(as_owner(&["restart", "mine"]).0, Some(0));
-        eventually("another worker", SOON, || (pid("mine") != mine).then_some(()));
+        eventually("another worker", SOON, || {
+            (pid("mine") != mine).then_some(())
+        });
         for command in ["restart", "stop", "dump"] {
             assert_eq!(as_owner(&[command, "yours"]).0, Some(4), "{command}");
         }
         let (code, text) = as_owner(&["status", "--json"]);
         assert_eq!(code, Some(0));
-        assert!(text.contains("\"mine\"") && !text.contains("yours"), "{text}");
+        assert!(
+            text.contains("\"mine\"") && !text.contains("yours"),
+            "{text}"
+        );
         assert_eq!(pid("yours"), yours);
         httpd.stop();
     });
@@ -517,7 +678,10 @@ fn script_user_and_group_refuse_what_others_own_or_may_write() {
         let script = site.write("owned.py", OWNED);
         let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
         let httpd = Httpd::builder()
-            .daemon("own", &format!("threads=1 script-user=#{uid} script-group=#{gid}"))
+            .daemon(
+                "own",
+                &format!("threads=1 script-user=#{uid} script-group=#{gid}"),
+            )
             .daemon("user", "threads=1 script-user=#65533")
             .daemon("group", "threads=1 script-group=#65533")
             .mount("/user", &script, "user")
@@ -530,10 +694,16 @@ fn script_user_and_group_refuse_what_others_own_or_may_write() {
             httpd.wait_for_log(&format!("script-{name}= demands `#65533`"), SOON);
             let line = httpd.wait_for_log(&format!("[group {name}]"), SOON);
             assert!(line.contains("is not loaded beforehand"), "{line}");
-            assert!(!httpd.error_log().contains(&format!("loaded in {name}")), "{name}");
+            assert!(
+                !httpd.error_log().contains(&format!("loaded in {name}")),
+                "{name}"
+            );
         }
         httpd.wait_for_log("loaded in own", SOON);
-        let open = |mode| fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        let open = |mode| {
+            fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(mode))
+                .unwrap()
+        };
         open(0o666);
         assert_eq!(httpd.get("/").status, 403);
         httpd.wait_for_log("may be written by others (mode 666)", SOON);

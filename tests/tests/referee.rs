@@ -53,8 +53,10 @@ const QUESTIONS: &[(&str, &str, Option<usize>)] = &[
 #[test]
 fn the_referee_has_nothing_to_say() {
     case(Limit::seconds(240), || {
-        let (_site, wire, mut checked) =
-            Wire::start(Mpm::Event, |builder, site| builder.mount("/hello", &site.file("hello.py"), "site")).checked();
+        let (_site, wire, mut checked) = Wire::start(Mpm::Event, |builder, site| {
+            builder.mount("/hello", &site.file("hello.py"), "site")
+        })
+        .checked();
         for transport in Transport::ALL {
             for (application, path, body) in QUESTIONS {
                 watched(&mut checked, transport, application, path, *body, &wire);
@@ -72,34 +74,54 @@ fn watched(
     body: Option<usize>,
     wire: &wsgid_tests::wire::Addresses,
 ) {
-    checked.case(&format!("{application}{path} with {body:?} by {transport:?}"), Log::Any, |httpd| {
-        let before = httpd.error_log().len();
-        let ask = |mount: &str, head: bool| {
-            let curl = wire.curl(transport, &format!("{mount}{path}"));
-            match body {
-                Some(len) => curl.post("a line of a body\n".bytes().cycle().take(len).collect()).run(),
-                None if head => curl.head().run(),
-                None => curl.run(),
-            }
-        };
-        for head in [false, true] {
-            let plain = ask(&format!("/{application}"), head);
-            let told = ask(&format!("/validated/{application}"), head);
-            assert_eq!((told.status(), told.complete()), (plain.status(), plain.complete()), "{told:?}");
-            // What differs by itself: the environ names the mount point and the request.
-            if path != "/environ" {
-                assert!(told.body == plain.body, "{told:?} and {plain:?}");
-            }
-            // A file that is watched is a stream like others, without a length.
-            let framing = ["content-length", "transfer-encoding", "connection"];
-            let names = |answer: &wsgid_tests::Answer| -> Vec<String> {
-                let all = answer.head.fields.iter().map(|(name, _)| name.to_lowercase());
-                all.filter(|name| !path.starts_with("/file") || !framing.contains(&name.as_str())).collect()
+    checked.case(
+        &format!("{application}{path} with {body:?} by {transport:?}"),
+        Log::Any,
+        |httpd| {
+            let before = httpd.error_log().len();
+            let ask = |mount: &str, head: bool| {
+                let curl = wire.curl(transport, &format!("{mount}{path}"));
+                match body {
+                    Some(len) => curl
+                        .post("a line of a body\n".bytes().cycle().take(len).collect())
+                        .run(),
+                    None if head => curl.head().run(),
+                    None => curl.run(),
+                }
             };
-            assert_eq!(names(&told), names(&plain));
-        }
-        let log = httpd.error_log();
-        let said = log.get(before..).unwrap_or_default();
-        assert!(!said.contains("AssertionError") && !said.contains("without being closed"), "{said}");
-    });
+            for head in [false, true] {
+                let plain = ask(&format!("/{application}"), head);
+                let told = ask(&format!("/validated/{application}"), head);
+                assert_eq!(
+                    (told.status(), told.complete()),
+                    (plain.status(), plain.complete()),
+                    "{told:?}"
+                );
+                // What differs by itself: the environ names the mount point and the request.
+                if path != "/environ" {
+                    assert!(told.body == plain.body, "{told:?} and {plain:?}");
+                }
+                // A file that is watched is a stream like others, without a length.
+                let framing = ["content-length", "transfer-encoding", "connection"];
+                let names = |answer: &wsgid_tests::Answer| -> Vec<String> {
+                    let all = answer
+                        .head
+                        .fields
+                        .iter()
+                        .map(|(name, _)| name.to_lowercase());
+                    all.filter(|name| {
+                        !path.starts_with("/file") || !framing.contains(&name.as_str())
+                    })
+                    .collect()
+                };
+                assert_eq!(names(&told), names(&plain));
+            }
+            let log = httpd.error_log();
+            let said = log.get(before..).unwrap_or_default();
+            assert!(
+                !said.contains("AssertionError") && !said.contains("without being closed"),
+                "{said}"
+            );
+        },
+    );
 }

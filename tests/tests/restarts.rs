@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use wsgid_tests::wait::let_run;
 use wsgid_tests::{
-    Builder, Client, ClientError, Httpd, Limit, Load, Mpm, Response, Site, case, eventually, heavy_case, on_every_mpm,
-    users,
+    Builder, Client, ClientError, Httpd, Limit, Load, Mpm, Response, Site, case, eventually,
+    heavy_case, on_every_mpm, users,
 };
 
 const HELLO: &str = "Hello World!";
@@ -20,13 +20,13 @@ const SOON: Duration = Duration::from_secs(20);
 static STARTED: AtomicU32 = AtomicU32::new(0);
 
 fn builder(mpm: Mpm, site: &Site, groups: &[(&str, &str)]) -> Builder {
-    groups.iter().fold(Httpd::builder().mpm(mpm), |builder, (name, options)| {
-        builder.daemon(name, &format!("{options} {}", site.python_path())).mount(
-            &format!("/{name}"),
-            &site.file("probe.py"),
-            name,
-        )
-    })
+    groups
+        .iter()
+        .fold(Httpd::builder().mpm(mpm), |builder, (name, options)| {
+            builder
+                .daemon(name, &format!("{options} {}", site.python_path()))
+                .mount(&format!("/{name}"), &site.file("probe.py"), name)
+        })
 }
 
 /// A GET in the background that is at the application when this returns.
@@ -40,7 +40,9 @@ fn running(httpd: &Httpd, group: &str, seconds: u32) -> JoinHandle<Result<Respon
 }
 
 fn worker(httpd: &Httpd, group: &str) -> i64 {
-    httpd.get(&format!("/{group}/info")).json()["pid"].as_i64().expect("a number")
+    httpd.get(&format!("/{group}/info")).json()["pid"]
+        .as_i64()
+        .expect("a number")
 }
 
 /// Case 71.
@@ -50,12 +52,14 @@ fn twenty_graceful_restarts_under_load_on_every_mpm() {
         heavy_case(Limit::seconds(240), move || {
             let site = Site::new();
             let httpd = builder(mpm, &site, &[("site", "processes=2 threads=5")]).start();
-            let load = |connections| Load::new(httpd.address(), "/site/hello", connections).expect(HELLO);
+            let load =
+                |connections| Load::new(httpd.address(), "/site/hello", connections).expect(HELLO);
             load(8).run_for(Duration::from_millis(500)).assert_clean();
             let workers = httpd.wait_for_workers(2, SOON);
             let supervisor = httpd.supervisor().expect("a supervisor runs");
             let fresh = load(6).fresh_connections().start();
-            let measured = |httpd: &Httpd| (httpd.pid().descriptors().len(), httpd.pid().resident());
+            let measured =
+                |httpd: &Httpd| (httpd.pid().descriptors().len(), httpd.pid().resident());
             let mut before = (0, 0);
             for round in 0..20 {
                 httpd.graceful();
@@ -75,7 +79,11 @@ fn twenty_graceful_restarts_under_load_on_every_mpm() {
                 after.0
             );
             let grown = after.1.saturating_sub(before.1);
-            assert!(grown < 2 << 20, "the parent grew by {} KiB in 15 restarts", grown >> 10);
+            assert!(
+                grown < 2 << 20,
+                "the parent grew by {} KiB in 15 restarts",
+                grown >> 10
+            );
             httpd.stop();
         });
     }
@@ -86,22 +94,34 @@ fn twenty_graceful_restarts_under_load_on_every_mpm() {
 fn changes_reach_only_whom_they_concern_and_requests_end() {
     on_every_mpm(Limit::seconds(120), move |mpm| {
         let site = Site::new();
-        let groups = [("steady", "threads=2"), ("changed", "threads=2"), ("removed", "threads=2")];
+        let groups = [
+            ("steady", "threads=2"),
+            ("changed", "threads=2"),
+            ("removed", "threads=2"),
+        ];
         let mut httpd = builder(mpm, &site, &groups).start();
         let pids = groups.map(|(name, _)| worker(&httpd, name));
         let in_flight = groups.map(|(name, _)| running(&httpd, name, 4));
         httpd.configure(|lines| {
-            let line = lines.iter_mut().find(|line| line.contains("Process changed")).expect("it is configured");
+            let line = lines
+                .iter_mut()
+                .find(|line| line.contains("Process changed"))
+                .expect("it is configured");
             *line = line.replace("threads=2", "threads=4");
-            lines.retain(|line| !line.contains("Process removed") && !line.contains("Alias /removed"));
+            lines.retain(|line| {
+                !line.contains("Process removed") && !line.contains("Alias /removed")
+            });
         });
         httpd.graceful();
-        eventually("a new worker of the changed group", SOON, || (worker(&httpd, "changed") != pids[1]).then_some(()));
+        eventually("a new worker of the changed group", SOON, || {
+            (worker(&httpd, "changed") != pids[1]).then_some(())
+        });
         assert_eq!(worker(&httpd, "steady"), pids[0]);
         assert_eq!(httpd.get("/removed/hello").status, 404);
         for (thread, (name, _)) in in_flight.into_iter().zip(groups) {
             let answer = thread.join().expect("it does not panic");
-            let response = answer.unwrap_or_else(|error| panic!("the request of `{name}`: {error}"));
+            let response =
+                answer.unwrap_or_else(|error| panic!("the request of `{name}`: {error}"));
             assert_eq!(response.status, 200, "{name}: {}", response.text());
         }
         // The old worker of the changed group and the one of the removed group have gone.
@@ -126,11 +146,20 @@ fn a_restart_does_not_wait_for_a_long_request() {
             assert_eq!(httpd.get("/site/hello").text(), HELLO);
             let took = begun.elapsed();
             assert!(took < Duration::from_secs(10), "the restart took {took:?}");
-            assert_eq!((httpd.supervisor(), worker(&httpd, "site")), (supervisor, pid), "the same ones serve");
+            assert_eq!(
+                (httpd.supervisor(), worker(&httpd, "site")),
+                (supervisor, pid),
+                "the same ones serve"
+            );
             for thread in long {
                 // Their connections were httpd's, which has gone: no complete 200.
                 let answer = thread.join().expect("it does not panic");
-                assert!(answer.as_ref().map_or(true, |response| response.status >= 500), "{answer:?}");
+                assert!(
+                    answer
+                        .as_ref()
+                        .map_or(true, |response| response.status >= 500),
+                    "{answer:?}"
+                );
             }
             httpd.stop();
         });
@@ -142,35 +171,66 @@ fn a_restart_does_not_wait_for_a_long_request() {
 fn a_broken_configuration_changes_nothing_else() {
     on_every_mpm(Limit::seconds(120), move |mpm| {
         let site = Site::new();
-        let mut httpd = builder(mpm, &site, &[("steady", "threads=2"), ("broken", "threads=2")]).start();
+        let mut httpd = builder(
+            mpm,
+            &site,
+            &[("steady", "threads=2"), ("broken", "threads=2")],
+        )
+        .start();
         let (supervisor, steady) = (httpd.supervisor(), worker(&httpd, "steady"));
         let broken = worker(&httpd, "broken");
         // What httpd's own test refuses is never tried: the server goes on.
         let good = fs::read_to_string(httpd.root().join("httpd.conf")).expect("it is there");
-        for wrong in ["WSGIDaemonProcess steady threads=0x", "WSGIProcessGroup nobody-defined-it", "WSGINonsense On"] {
+        for wrong in [
+            "WSGIDaemonProcess steady threads=0x",
+            "WSGIProcessGroup nobody-defined-it",
+            "WSGINonsense On",
+        ] {
             httpd.configure(|lines| lines.push(wrong.to_owned()));
             let said = httpd.check();
-            assert!(!said.ok && !said.text.contains("panicked"), "{wrong}: {}", said.text);
+            assert!(
+                !said.ok && !said.text.contains("panicked"),
+                "{wrong}: {}",
+                said.text
+            );
             httpd.configure(|lines| lines.truncate(lines.len() - 1));
         }
-        assert_eq!(fs::read_to_string(httpd.root().join("httpd.conf")).expect("it is there"), good);
-        assert_eq!((worker(&httpd, "steady"), worker(&httpd, "broken")), (steady, broken));
+        assert_eq!(
+            fs::read_to_string(httpd.root().join("httpd.conf")).expect("it is there"),
+            good
+        );
+        assert_eq!(
+            (worker(&httpd, "steady"), worker(&httpd, "broken")),
+            (steady, broken)
+        );
         // What only shows when it is tried concerns its own group.
         let set = |httpd: &mut Httpd, from: &str, to: &str| {
             httpd.configure(|lines| {
-                let line = lines.iter_mut().find(|line| line.contains("Process broken")).expect("it is configured");
+                let line = lines
+                    .iter_mut()
+                    .find(|line| line.contains("Process broken"))
+                    .expect("it is configured");
                 *line = line.replace(from, to);
             });
             httpd.graceful();
         };
-        set(&mut httpd, "threads=2", "threads=2 queue-timeout=3 python-home=/nonexistent");
+        set(
+            &mut httpd,
+            "threads=2",
+            "threads=2 queue-timeout=3 python-home=/nonexistent",
+        );
         httpd.wait_for_log("/nonexistent", SOON);
         let answer = httpd.get("/broken/hello");
         assert!(answer.text() == HELLO || answer.status >= 500, "{answer:?}");
         assert_eq!(worker(&httpd, "steady"), steady);
         set(&mut httpd, " queue-timeout=3 python-home=/nonexistent", "");
-        eventually("the mended group serves", SOON, || (httpd.get("/broken/hello").text() == HELLO).then_some(()));
-        assert_eq!((httpd.supervisor(), worker(&httpd, "steady")), (supervisor, steady));
+        eventually("the mended group serves", SOON, || {
+            (httpd.get("/broken/hello").text() == HELLO).then_some(())
+        });
+        assert_eq!(
+            (httpd.supervisor(), worker(&httpd, "steady")),
+            (supervisor, steady)
+        );
         httpd.stop();
     });
 }
@@ -180,37 +240,82 @@ fn a_broken_configuration_changes_nothing_else() {
 fn children_of_httpd_that_come_and_go_lose_nothing() {
     let few = "MaxConnectionsPerChild 5";
     let churn = [
-        (Mpm::Event, vec!["ThreadsPerChild 1", "MaxRequestWorkers 8", "MaxConnectionsPerChild 20"]),
         (
             Mpm::Event,
-            vec!["ThreadsPerChild 64", "MaxRequestWorkers 512", "MinSpareThreads 1", "MaxSpareThreads 65", few],
+            vec![
+                "ThreadsPerChild 1",
+                "MaxRequestWorkers 8",
+                "MaxConnectionsPerChild 20",
+            ],
         ),
-        (Mpm::Worker, vec!["ThreadsPerChild 8", "MaxRequestWorkers 64", "MinSpareThreads 1", "MaxSpareThreads 9", few]),
-        (Mpm::Prefork, vec!["MinSpareServers 1", "MaxSpareServers 2", few]),
+        (
+            Mpm::Event,
+            vec![
+                "ThreadsPerChild 64",
+                "MaxRequestWorkers 512",
+                "MinSpareThreads 1",
+                "MaxSpareThreads 65",
+                few,
+            ],
+        ),
+        (
+            Mpm::Worker,
+            vec![
+                "ThreadsPerChild 8",
+                "MaxRequestWorkers 64",
+                "MinSpareThreads 1",
+                "MaxSpareThreads 9",
+                few,
+            ],
+        ),
+        (
+            Mpm::Prefork,
+            vec!["MinSpareServers 1", "MaxSpareServers 2", few],
+        ),
     ];
-    assert!(Mpm::ALL.iter().all(|mpm| churn.iter().any(|(on, _)| on == mpm)));
+    assert!(
+        Mpm::ALL
+            .iter()
+            .all(|mpm| churn.iter().any(|(on, _)| on == mpm))
+    );
     for (mpm, lines) in churn {
         heavy_case(Limit::seconds(120), move || {
             let site = Site::new();
             let builder = builder(mpm, &site, &[("site", "processes=2 threads=5")]);
-            let httpd = lines.iter().fold(builder, |builder, line| builder.line(*line)).start();
+            let httpd = lines
+                .iter()
+                .fold(builder, |builder, line| builder.line(*line))
+                .start();
             assert_eq!(httpd.get("/site/hello").text(), HELLO);
             let workers = httpd.wait_for_workers(2, SOON);
             let supervisor = httpd.supervisor();
             let children = httpd.pid().children();
-            let load = |connections| Load::new(httpd.address(), "/site/hello", connections).expect(HELLO);
+            let load =
+                |connections| Load::new(httpd.address(), "/site/hello", connections).expect(HELLO);
             let kept = load(3).start();
             let fresh = load(4).fresh_connections().start();
-            eventually("the end of a child", SOON, || children.iter().any(|child| !child.alive()).then_some(()));
+            eventually("the end of a child", SOON, || {
+                children.iter().any(|child| !child.alive()).then_some(())
+            });
             let_run(Duration::from_secs(2));
             for tally in [fresh.stop(), kept.stop()] {
                 // The event MPM resets connections when a child of one thread ends, also those
                 // that ask for a file; nothing else may happen there, and nothing at all elsewhere.
-                let resets =
-                    if lines.contains(&"ThreadsPerChild 1") { tally.of_kind("closed without a response") } else { 0 };
-                assert!(tally.ok > 0 && tally.failed() == resets, "{lines:?}: {tally:?}");
+                let resets = if lines.contains(&"ThreadsPerChild 1") {
+                    tally.of_kind("closed without a response")
+                } else {
+                    0
+                };
+                assert!(
+                    tally.ok > 0 && tally.failed() == resets,
+                    "{lines:?}: {tally:?}"
+                );
             }
-            assert_eq!((httpd.workers(), httpd.supervisor()), (workers, supervisor), "{lines:?}");
+            assert_eq!(
+                (httpd.workers(), httpd.supervisor()),
+                (workers, supervisor),
+                "{lines:?}"
+            );
             httpd.stop();
         });
     }
@@ -236,11 +341,17 @@ fn artifacts_that_are_replaced_while_they_run() {
         let pid = worker(&httpd, "site");
         for _ in 0..3 {
             httpd.graceful();
-            assert_eq!(worker(&httpd, "site"), pid, "a new module talks to the running supervisor");
+            assert_eq!(
+                worker(&httpd, "site"),
+                pid,
+                "a new module talks to the running supervisor"
+            );
         }
         // A worker that the running supervisor starts is of the supervisor's own version.
         httpd.workers()[0].kill();
-        eventually("a new worker", SOON, || (httpd.client().get("/site/hello").ok()?.text() == HELLO).then_some(()));
+        eventually("a new worker", SOON, || {
+            (httpd.client().get("/site/hello").ok()?.text() == HELLO).then_some(())
+        });
         assert_ne!(worker(&httpd, "site"), pid);
         assert_eq!(httpd.supervisor(), supervisor);
         // Without its files the supervisor that runs still starts workers; a stop is clean.
@@ -248,7 +359,9 @@ fn artifacts_that_are_replaced_while_they_run() {
             fs::remove_file(artifacts.join(name)).expect("it was there");
         }
         httpd.workers()[0].kill();
-        eventually("a new worker", SOON, || (httpd.client().get("/site/hello").ok()?.text() == HELLO).then_some(()));
+        eventually("a new worker", SOON, || {
+            (httpd.client().get("/site/hello").ok()?.text() == HELLO).then_some(())
+        });
         httpd.stop();
     });
 }
@@ -259,14 +372,21 @@ fn a_stop_waits_for_requests_only_if_it_is_graceful() {
     on_every_mpm(Limit::seconds(120), move |mpm| {
         let site = Site::new();
         let options = "processes=2 threads=2 shutdown-timeout=2";
-        let httpd = builder(mpm, &site, &[("site", options)]).line("GracefulShutDownTimeout 20").start();
+        let httpd = builder(mpm, &site, &[("site", options)])
+            .line("GracefulShutDownTimeout 20")
+            .start();
         httpd.wait_for_workers(2, SOON);
         let running = running(&httpd, "site", 3);
         let all = httpd.pid().descendants();
         httpd.pid().signal(Signal::SIGWINCH);
-        let answer = running.join().expect("it does not panic").expect("a graceful stop waits");
+        let answer = running
+            .join()
+            .expect("it does not panic")
+            .expect("a graceful stop waits");
         assert_eq!(answer.status, 200);
-        eventually("the end of all processes", SOON, || all.iter().all(|pid| !pid.alive()).then_some(()));
+        eventually("the end of all processes", SOON, || {
+            all.iter().all(|pid| !pid.alive()).then_some(())
+        });
         httpd.stop();
 
         let httpd = builder(mpm, &site, &[("site", options)]).start();
@@ -275,9 +395,18 @@ fn a_stop_waits_for_requests_only_if_it_is_graceful() {
         let begun = Instant::now();
         // Asserts that no process and no socket is left.
         httpd.stop();
-        assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
+        assert!(
+            begun.elapsed() < Duration::from_secs(12),
+            "{:?}",
+            begun.elapsed()
+        );
         let answer = stuck.join().expect("it does not panic");
-        assert!(answer.as_ref().map_or(true, |response| response.status >= 500), "{answer:?}");
+        assert!(
+            answer
+                .as_ref()
+                .map_or(true, |response| response.status >= 500),
+            "{answer:?}"
+        );
     });
 }
 
@@ -286,34 +415,60 @@ fn a_stop_waits_for_requests_only_if_it_is_graceful() {
 fn other_users_and_one_process_alone() {
     on_every_mpm(Limit::seconds(120), move |mpm| {
         let site = Site::new();
-        let httpd = builder(mpm, &site, &[("site", "processes=2 threads=2")]).one_process().start();
+        let httpd = builder(mpm, &site, &[("site", "processes=2 threads=2")])
+            .one_process()
+            .start();
         assert_eq!(httpd.get("/site/hello").text(), HELLO, "-X");
         let first = worker(&httpd, "site");
-        httpd.wait_for_workers(2, SOON).into_iter().for_each(|worker| worker.kill());
-        eventually("a new worker", SOON, || (httpd.client().get("/site/hello").ok()?.text() == HELLO).then_some(()));
+        httpd
+            .wait_for_workers(2, SOON)
+            .into_iter()
+            .for_each(|worker| worker.kill());
+        eventually("a new worker", SOON, || {
+            (httpd.client().get("/site/hello").ok()?.text() == HELLO).then_some(())
+        });
         assert_ne!(worker(&httpd, "site"), first);
         // The process that does all is not root at its end: the supervisor removes its sockets.
         let all = httpd.pid().descendants();
         httpd.pid().signal(Signal::SIGTERM);
-        eventually("the end of all processes", SOON, || all.iter().all(|pid| !pid.alive()).then_some(()));
+        eventually("the end of all processes", SOON, || {
+            all.iter().all(|pid| !pid.alive()).then_some(())
+        });
         assert_eq!(httpd.sockets(), Vec::<PathBuf>::new());
         drop(httpd);
 
-        let Some([user, ..]) = users::three() else { return };
-        let httpd = builder(mpm, &site, &[("site", "processes=1 threads=2")]).started_by(user).start();
+        let Some([user, ..]) = users::three() else {
+            return;
+        };
+        let httpd = builder(mpm, &site, &[("site", "processes=1 threads=2")])
+            .started_by(user)
+            .start();
         let info = httpd.get("/site/info").json();
-        assert_eq!(info["uid"], serde_json::json!([user.uid, user.uid, user.uid]), "without root");
+        assert_eq!(
+            info["uid"],
+            serde_json::json!([user.uid, user.uid, user.uid]),
+            "without root"
+        );
         let supervisor = httpd.supervisor();
         httpd.graceful();
-        assert_eq!((worker(&httpd, "site"), httpd.supervisor()), (info["pid"].as_i64().unwrap_or(0), supervisor));
+        assert_eq!(
+            (worker(&httpd, "site"), httpd.supervisor()),
+            (info["pid"].as_i64().unwrap_or(0), supervisor)
+        );
         httpd.stop();
     });
 }
 
 /// The httpd generations whose children the supervisor takes to be there.
 fn generations(httpd: &Httpd) -> Vec<u64> {
-    let status: wsgid_tests::Json = serde_json::from_str(&httpd.wsgid(&["status", "--json"])).expect("JSON");
-    status["generations"].as_array().expect("a list").iter().filter_map(wsgid_tests::Json::as_u64).collect()
+    let status: wsgid_tests::Json =
+        serde_json::from_str(&httpd.wsgid(&["status", "--json"])).expect("JSON");
+    status["generations"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(wsgid_tests::Json::as_u64)
+        .collect()
 }
 
 /// Nothing of a generation that has no children is kept, in whatever way they went.
@@ -322,10 +477,20 @@ fn a_site_that_is_taken_out_after_hard_restarts_ends() {
     const HUP: Signal = Signal::SIGHUP;
     const USR1: Signal = Signal::SIGUSR1;
     for mpm in [Mpm::Event, Mpm::Prefork] {
-        for order in [&[HUP, USR1][..], &[HUP, HUP, USR1, HUP], &[USR1, HUP, HUP], &[USR1, USR1, HUP, USR1]] {
+        for order in [
+            &[HUP, USR1][..],
+            &[HUP, HUP, USR1, HUP],
+            &[USR1, HUP, HUP],
+            &[USR1, USR1, HUP, USR1],
+        ] {
             case(Limit::seconds(120), move || {
                 let site = Site::new();
-                let mut httpd = builder(mpm, &site, &[("shop", "processes=1"), ("blog", "processes=1")]).start();
+                let mut httpd = builder(
+                    mpm,
+                    &site,
+                    &[("shop", "processes=1"), ("blog", "processes=1")],
+                )
+                .start();
                 let (shop, blog) = (worker(&httpd, "shop"), worker(&httpd, "blog"));
                 let (last, before) = order.split_last().expect("there are restarts");
                 for signal in before {
@@ -334,15 +499,21 @@ fn a_site_that_is_taken_out_after_hard_restarts_ends() {
                     } else {
                         httpd.graceful()
                     }
-                    assert_eq!((worker(&httpd, "shop"), worker(&httpd, "blog")), (shop, blog));
+                    assert_eq!(
+                        (worker(&httpd, "shop"), worker(&httpd, "blog")),
+                        (shop, blog)
+                    );
                 }
                 httpd.configure(|lines| lines.retain(|line| !line.contains("blog")));
                 // Children that do not end by themselves.
-                httpd.pid().children().into_iter().filter(|child| Some(*child) != httpd.supervisor()).for_each(
-                    |child| {
+                httpd
+                    .pid()
+                    .children()
+                    .into_iter()
+                    .filter(|child| Some(*child) != httpd.supervisor())
+                    .for_each(|child| {
                         child.kill();
-                    },
-                );
+                    });
                 if *last == HUP {
                     httpd.hup()
                 } else {
@@ -354,7 +525,9 @@ fn a_site_that_is_taken_out_after_hard_restarts_ends() {
                     (workers.len() == 1).then_some(workers)
                 });
                 assert_eq!(i64::from(left[0].number), shop, "{mpm:?} {order:?}");
-                eventually("one generation", limit, || (generations(&httpd).len() == 1).then_some(()));
+                eventually("one generation", limit, || {
+                    (generations(&httpd).len() == 1).then_some(())
+                });
                 assert_eq!(worker(&httpd, "shop"), shop);
                 httpd.stop();
             });
@@ -378,13 +551,19 @@ fn a_supervisor_that_is_killed_knows_the_children_of_a_graceful_restart_again() 
         httpd.graceful();
         let before = httpd.supervisor().expect("a supervisor runs");
         before.kill();
-        eventually("another supervisor", SOON, || httpd.supervisor().filter(|pid| *pid != before));
-        eventually("both generations", SOON, || (generations(&httpd).len() == 2).then_some(()));
+        eventually("another supervisor", SOON, || {
+            httpd.supervisor().filter(|pid| *pid != before)
+        });
+        eventually("both generations", SOON, || {
+            (generations(&httpd).len() == 2).then_some(())
+        });
         let mut upload = upload;
         upload.send("cd");
         assert!(upload.wait_for("abcd", SOON), "{}", upload.text());
         let _ = slow.join();
-        eventually("one generation", SOON, || (generations(&httpd).len() == 1).then_some(()));
+        eventually("one generation", SOON, || {
+            (generations(&httpd).len() == 1).then_some(())
+        });
         httpd.stop();
     });
 }

@@ -17,7 +17,10 @@ other = application
 ";
 
 fn options() -> String {
-    format!("processes=1 threads=3 python-home={}", Python::any().home.display())
+    format!(
+        "processes=1 threads=3 python-home={}",
+        Python::any().home.display()
+    )
 }
 
 /// A site with the application, and a server that serves it at `/` without a
@@ -30,7 +33,10 @@ fn site() -> (Site, Builder) {
 }
 
 fn get(httpd: &Httpd, path: &str, host: &str) -> Response {
-    httpd.client().send(&Request::new("GET", path).header("Host", host)).expect("an answer")
+    httpd
+        .client()
+        .send(&Request::new("GET", path).header("Host", host))
+        .expect("an answer")
 }
 
 /// Process group and application group of a request.
@@ -45,7 +51,13 @@ fn groups(httpd: &Httpd, path: &str, host: &str) -> (String, String) {
 }
 
 fn pid(httpd: &Httpd, path: &str) -> String {
-    httpd.get(path).text().rsplit('|').next().unwrap_or_default().to_owned()
+    httpd
+        .get(path)
+        .text()
+        .rsplit('|')
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 #[test]
@@ -55,7 +67,9 @@ fn the_innermost_section_decides() {
         let directory = site.path().display();
         site.write("sub/inner.wsgi", WHERE);
         let names = ["server", "directory", "sub", "files", "location", "if"];
-        let builder = names.into_iter().fold(builder, |builder, name| builder.daemon(name, &options()));
+        let builder = names
+            .into_iter()
+            .fold(builder, |builder, name| builder.daemon(name, &options()));
         let httpd = builder
             .line("WSGIApplicationGroup %{GLOBAL}\nWSGIProcessGroup server")
             .line(format!("WSGIScriptAlias /sub {directory}/sub/inner.wsgi"))
@@ -88,17 +102,25 @@ fn directories_and_files_decide_by_script() {
             site.write(name, WHERE);
         }
         let names = ["server", "sub", "files"];
-        let builder = names.into_iter().fold(Httpd::builder(), |builder, name| builder.daemon(name, &options()));
+        let builder = names.into_iter().fold(Httpd::builder(), |builder, name| {
+            builder.daemon(name, &options())
+        });
         let httpd = builder
             .line("WSGIApplicationGroup %{GLOBAL}\nWSGIProcessGroup server")
-            .line(format!("WSGIScriptAlias /sub {directory}/sub/inner.wsgi\nWSGIScriptAlias /w/ {directory}/"))
+            .line(format!(
+                "WSGIScriptAlias /sub {directory}/sub/inner.wsgi\nWSGIScriptAlias /w/ {directory}/"
+            ))
             .line(format!(
                 "<Directory {directory}>\nRequire all granted\n\
                  <Files files.wsgi>\nWSGIProcessGroup files\n</Files>\n</Directory>\n\
                  <Directory {directory}/sub>\nWSGIProcessGroup sub\n</Directory>"
             ))
             .start();
-        for (path, group) in [("/sub", "sub"), ("/w/files.wsgi/x", "files"), ("/w/plain.wsgi", "server")] {
+        for (path, group) in [
+            ("/sub", "sub"),
+            ("/w/files.wsgi/x", "files"),
+            ("/w/plain.wsgi", "server"),
+        ] {
             assert_eq!(groups(&httpd, path, "localhost").0, group, "{path}");
         }
         httpd.stop();
@@ -113,7 +135,9 @@ fn virtual_hosts(site: &Site, own: &str, foreign: &str) -> (Builder, u16) {
     let app = app.display();
     let directory = site.path().display();
     let host = |address: &str, name: &str, lines: &str| {
-        format!("<VirtualHost {address}>\nServerName {name}\nWSGIScriptAlias / {app}\n{lines}\n</VirtualHost>")
+        format!(
+            "<VirtualHost {address}>\nServerName {name}\nWSGIScriptAlias / {app}\n{lines}\n</VirtualHost>"
+        )
     };
     let builder = builder
         .line(format!("<Directory {directory}>\nRequire all granted\n</Directory>\nWSGIApplicationGroup %{{GLOBAL}}"))
@@ -129,11 +153,14 @@ fn virtual_hosts(site: &Site, own: &str, foreign: &str) -> (Builder, u16) {
 fn a_group_of_a_virtual_host_is_for_its_name_on_every_port() {
     case(Limit::default(), || {
         let site = Site::new();
-        let (builder, tls) = virtual_hosts(&site, "WSGIProcessGroup hosted", "WSGIProcessGroup hosted");
+        let (builder, tls) =
+            virtual_hosts(&site, "WSGIProcessGroup hosted", "WSGIProcessGroup hosted");
         let httpd = builder.start();
         assert_eq!(groups(&httpd, "/", "own.example").0, "hosted");
         let mut other = wsgid_tests::Client::new(([127, 0, 0, 1], tls).into());
-        let answer = other.send(&Request::new("GET", "/").header("Host", "own.example")).expect("an answer");
+        let answer = other
+            .send(&Request::new("GET", "/").header("Host", "own.example"))
+            .expect("an answer");
         assert!(answer.text().starts_with("hosted|"), "{}", answer.text());
         assert_eq!(get(&httpd, "/", "foreign.example").status, 500);
         httpd.wait_for_log("belongs to another virtual host", Duration::from_secs(5));
@@ -145,7 +172,11 @@ fn a_group_of_a_virtual_host_is_for_its_name_on_every_port() {
 fn a_group_of_the_main_server_is_for_all() {
     case(Limit::default(), || {
         let site = Site::new();
-        let (builder, _) = virtual_hosts(&site, "WSGIProcessGroup hosted", "WSGIProcessGroup everybody");
+        let (builder, _) = virtual_hosts(
+            &site,
+            "WSGIProcessGroup hosted",
+            "WSGIProcessGroup everybody",
+        );
         let httpd = builder.start();
         assert_eq!(groups(&httpd, "/", "foreign.example").0, "everybody");
         assert_eq!(groups(&httpd, "/", "own.example").0, "hosted");
@@ -165,7 +196,13 @@ fn an_alias_to_a_foreign_group_is_refused_at_configuration() {
         let (builder, _) = virtual_hosts(&site, "", &alias);
         let check = builder.check();
         assert!(!check.ok);
-        assert!(check.text.contains("process group `hosted` of another virtual host"), "{}", check.text);
+        assert!(
+            check
+                .text
+                .contains("process group `hosted` of another virtual host"),
+            "{}",
+            check.text
+        );
         assert!(check.text.contains("httpd.conf:"), "{}", check.text);
     });
 }
@@ -175,7 +212,11 @@ fn groups_that_nobody_defined_are_named_at_configuration() {
     case(Limit::default(), || {
         let (_site, builder) = site();
         let check = builder.line("WSGIProcessGroup missing").check();
-        assert!(!check.ok && check.text.contains("WSGIProcessGroup `missing`"), "{}", check.text);
+        assert!(
+            !check.ok && check.text.contains("WSGIProcessGroup `missing`"),
+            "{}",
+            check.text
+        );
         let (site, builder) = self::site();
         let script = site.file("where.wsgi");
         let (script, directory) = (script.display(), site.path().display());
@@ -188,8 +229,10 @@ fn groups_that_nobody_defined_are_named_at_configuration() {
             format!("WSGIHandlerScript any {script} process-group=missing"),
         ] {
             let check = Httpd::builder().line(&line).check();
-            let named =
-                check.text.contains("process group `missing` is not defined") && check.text.contains("httpd.conf:");
+            let named = check
+                .text
+                .contains("process group `missing` is not defined")
+                && check.text.contains("httpd.conf:");
             assert!(!check.ok && named, "{line}: {}", check.text);
         }
     });
@@ -212,19 +255,35 @@ fn a_copied_virtual_host_shares_its_group() {
         };
         let mut builder = Httpd::builder();
         let tls = builder.another_port();
-        let httpd = builder.line(copy(&options(), "*")).line(copy(&options(), &format!("*:{tls}"))).start();
+        let httpd = builder
+            .line(copy(&options(), "*"))
+            .line(copy(&options(), &format!("*:{tls}")))
+            .start();
         let first = get(&httpd, "/", "www.example").text();
         let mut other = wsgid_tests::Client::new(([127, 0, 0, 1], tls).into());
-        let second = other.send(&Request::new("GET", "/").header("Host", "www.example")).expect("an answer").text();
+        let second = other
+            .send(&Request::new("GET", "/").header("Host", "www.example"))
+            .expect("an answer")
+            .text();
         assert_eq!(first, second, "one process serves both");
-        httpd.wait_for_log("is defined a second time with the same options", Duration::from_secs(5));
+        httpd.wait_for_log(
+            "is defined a second time with the same options",
+            Duration::from_secs(5),
+        );
         httpd.stop();
 
         let mut builder = Httpd::builder();
         let tls = builder.another_port();
         let changed = options().replace("threads=3", "threads=4");
-        let check = builder.line(copy(&options(), "*")).line(copy(&changed, &format!("*:{tls}"))).check();
-        assert!(!check.ok && check.text.contains("with other options"), "{}", check.text);
+        let check = builder
+            .line(copy(&options(), "*"))
+            .line(copy(&changed, &format!("*:{tls}")))
+            .check();
+        assert!(
+            !check.ok && check.text.contains("with other options"),
+            "{}",
+            check.text
+        );
     });
 }
 
@@ -254,7 +313,11 @@ fn names_are_made_from_the_request() {
             ("/unset", "unset".to_owned()),
             ("/resource", format!("localhost:{port}|")),
         ] {
-            assert_eq!(groups(&httpd, path, &host), ("site".to_owned(), expected), "{path}");
+            assert_eq!(
+                groups(&httpd, path, &host),
+                ("site".to_owned(), expected),
+                "{path}"
+            );
         }
         httpd.stop();
     });
@@ -279,15 +342,25 @@ fn a_variable_chooses_only_what_is_listed() {
                  WSGIRestrictProcess one two\n</Directory>"
             ))
             .start();
-        let ask =
-            |group: &str| httpd.client().send(&Request::new("GET", "/").header("X-Group", group)).expect("an answer");
+        let ask = |group: &str| {
+            httpd
+                .client()
+                .send(&Request::new("GET", "/").header("X-Group", group))
+                .expect("an answer")
+        };
         for group in ["one", "two"] {
-            assert!(ask(group).text().starts_with(&format!("{group}|")), "{group}");
+            assert!(
+                ask(group).text().starts_with(&format!("{group}|")),
+                "{group}"
+            );
         }
         for group in ["secret", "missing", "%{GLOBAL}", "wsgid:default", ""] {
             assert_eq!(ask(group).status, 500, "{group}");
         }
-        httpd.wait_for_log("WSGIRestrictProcess does not list `secret`", Duration::from_secs(5));
+        httpd.wait_for_log(
+            "WSGIRestrictProcess does not list `secret`",
+            Duration::from_secs(5),
+        );
         assert!(!httpd.error_log().contains("WSGID0011"));
         httpd.stop();
     });
@@ -297,9 +370,16 @@ fn a_variable_chooses_only_what_is_listed() {
 fn a_variable_without_a_list_is_warned_about() {
     case(Limit::default(), || {
         let (_site, builder) = site();
-        let check = builder.daemon("one", &options()).line("WSGIProcessGroup %{ENV:GROUP}").check();
+        let check = builder
+            .daemon("one", &options())
+            .line("WSGIProcessGroup %{ENV:GROUP}")
+            .check();
         assert!(check.ok, "{}", check.text);
-        assert!(check.text.contains("without WSGIRestrictProcess"), "{}", check.text);
+        assert!(
+            check.text.contains("without WSGIRestrictProcess"),
+            "{}",
+            check.text
+        );
     });
 }
 
@@ -320,7 +400,10 @@ fn htaccess_does_not_choose_groups() {
             site.write(".htaccess", &format!("{line}\n"));
             let httpd = builder
                 .daemon("secret", &options())
-                .line(format!("<Directory {}>\nAllowOverride All\n</Directory>", site.path().display()))
+                .line(format!(
+                    "<Directory {}>\nAllowOverride All\n</Directory>",
+                    site.path().display()
+                ))
                 .start();
             assert_eq!(httpd.get("/").status, 500, "{line}");
             assert!(httpd.error_log().contains("not allowed here"), "{line}");
@@ -345,14 +428,24 @@ fn application_groups_are_processes_of_their_own() {
                  WSGIApplicationGroup %{{GLOBAL}}\n<Location /own>\nWSGIApplicationGroup own\n</Location>"
             ))
             .start();
-        assert_eq!(pid(&httpd, "/a"), pid(&httpd, "/b"), "one application group is one set of processes");
-        assert_ne!(pid(&httpd, "/a"), pid(&httpd, "/own"), "another one has its own");
+        assert_eq!(
+            pid(&httpd, "/a"),
+            pid(&httpd, "/b"),
+            "one application group is one set of processes"
+        );
+        assert_ne!(
+            pid(&httpd, "/a"),
+            pid(&httpd, "/own"),
+            "another one has its own"
+        );
         // What changes in one script moves its own application group.
         let (own, before) = (pid(&httpd, "/own"), pid(&httpd, "/b"));
         site.write("b.wsgi", &format!("{WHERE}\n# changed\n"));
-        eventually("a new process for the changed script", Duration::from_secs(20), || {
-            (pid(&httpd, "/b") != before).then_some(())
-        });
+        eventually(
+            "a new process for the changed script",
+            Duration::from_secs(20),
+            || (pid(&httpd, "/b") != before).then_some(()),
+        );
         assert_eq!(pid(&httpd, "/own"), own);
         httpd.stop();
     });
@@ -364,7 +457,11 @@ fn application_groups_are_processes_of_their_own() {
 fn htaccess_makes_no_script_of_the_implicit_group() {
     case(Limit::seconds(60), || {
         let site = Site::new();
-        let mut builder = Httpd::builder().load("mime").load("rewrite").load("env").daemon("site", &options());
+        let mut builder = Httpd::builder()
+            .load("mime")
+            .load("rewrite")
+            .load("env")
+            .daemon("site", &options());
         let docs = builder.root().join("htdocs");
         let places = [
             ("set", "SetHandler wsgi-script", "", 500),
@@ -372,23 +469,74 @@ fn htaccess_makes_no_script_of_the_implicit_group() {
             ("add", "AddHandler wsgi-script .txt", "", 500),
             ("type", "AddType application/x-httpd-wsgi .txt", "", 500),
             ("force", "ForceType application/x-httpd-wsgi", "", 500),
-            ("rule", "RewriteEngine On\nRewriteRule .* - [H=wsgi-script]", "", 500),
-            ("files", "<Files app.txt>\nSetHandler wsgi-script\n</Files>", "", 500),
-            ("if", "<If \"true\">\nSetHandler wsgi-script\n</If>", "", 500),
-            ("expression", "SetHandler \"wsgi-%{tolower:SCRIPT}\"", "", 500),
-            ("group", "SetHandler wsgi-script", "WSGIProcessGroup site", 200),
+            (
+                "rule",
+                "RewriteEngine On\nRewriteRule .* - [H=wsgi-script]",
+                "",
+                500,
+            ),
+            (
+                "files",
+                "<Files app.txt>\nSetHandler wsgi-script\n</Files>",
+                "",
+                500,
+            ),
+            (
+                "if",
+                "<If \"true\">\nSetHandler wsgi-script\n</If>",
+                "",
+                500,
+            ),
+            (
+                "expression",
+                "SetHandler \"wsgi-%{tolower:SCRIPT}\"",
+                "",
+                500,
+            ),
+            (
+                "group",
+                "SetHandler wsgi-script",
+                "WSGIProcessGroup site",
+                200,
+            ),
             ("server", "SetEnv A b", "SetHandler wsgi-script", 200),
-            ("extension", "SetEnv A b", "AddHandler wsgi-script .txt", 200),
-            ("execcgi", "Options +ExecCGI", "Options -ExecCGI\nAddHandler wsgi-script .txt", 500),
-            ("all", "Options All", "Options -ExecCGI\nSetHandler wsgi-script", 500),
-            ("again", "Options +ExecCGI", "AddHandler wsgi-script .txt", 200),
-            ("variable", "SetEnv WHICH %{GLOBAL}", "AddHandler wsgi-script .txt\nWSGIProcessGroup %{ENV:WHICH}", 500),
+            (
+                "extension",
+                "SetEnv A b",
+                "AddHandler wsgi-script .txt",
+                200,
+            ),
+            (
+                "execcgi",
+                "Options +ExecCGI",
+                "Options -ExecCGI\nAddHandler wsgi-script .txt",
+                500,
+            ),
+            (
+                "all",
+                "Options All",
+                "Options -ExecCGI\nSetHandler wsgi-script",
+                500,
+            ),
+            (
+                "again",
+                "Options +ExecCGI",
+                "AddHandler wsgi-script .txt",
+                200,
+            ),
+            (
+                "variable",
+                "SetEnv WHICH %{GLOBAL}",
+                "AddHandler wsgi-script .txt\nWSGIProcessGroup %{ENV:WHICH}",
+                500,
+            ),
         ];
         for (name, lines, server, _) in places {
             let directory = docs.join(name);
             std::fs::create_dir(&directory).expect("a directory can be made");
             std::fs::write(directory.join("app.txt"), WHERE).expect("a script can be written");
-            std::fs::write(directory.join(".htaccess"), format!("{lines}\n")).expect("a file can be written");
+            std::fs::write(directory.join(".htaccess"), format!("{lines}\n"))
+                .expect("a file can be written");
             builder = builder.line(format!(
                 "<Directory {}>\nAllowOverride FileInfo Options\nOptions +ExecCGI\nWSGIApplicationGroup %{{GLOBAL}}\n\
                  {server}\n</Directory>",
@@ -397,10 +545,18 @@ fn htaccess_makes_no_script_of_the_implicit_group() {
         }
         let httpd = builder.start();
         for (name, lines, server, status) in places {
-            assert_eq!(httpd.get(&format!("/{name}/app.txt")).status, status, "{name}: {lines}; {server}");
+            assert_eq!(
+                httpd.get(&format!("/{name}/app.txt")).status,
+                status,
+                "{name}: {lines}; {server}"
+            );
         }
         let log = httpd.error_log();
-        assert!(log.lines().any(|line| line.contains("WSGID0065") && line.contains("set/.htaccess:1")), "{log}");
+        assert!(
+            log.lines()
+                .any(|line| line.contains("WSGID0065") && line.contains("set/.htaccess:1")),
+            "{log}"
+        );
         drop(site);
         httpd.stop();
     });

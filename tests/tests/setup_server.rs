@@ -10,7 +10,11 @@ use wsgid_tests::{Client, Limit, Python, Site, artifacts, case, eventually, user
 
 fn set_up(script: &Path, root: &Path, port: u16, more: &[&str]) -> Result<(), String> {
     let mut command = Command::new(artifacts::wsgid());
-    command.arg("setup-server").arg(script).arg("--server-root").arg(root);
+    command
+        .arg("setup-server")
+        .arg(script)
+        .arg("--server-root")
+        .arg(root);
     command.args(["--host", "127.0.0.1", "--port", &port.to_string()]);
     command.arg("--python-home").arg(&Python::any().home);
     if users::is_root() {
@@ -22,13 +26,25 @@ fn set_up(script: &Path, root: &Path, port: u16, more: &[&str]) -> Result<(), St
 }
 
 fn control(root: &Path, word: &str) -> Result<(), String> {
-    outcome(Command::new(root.join("apachectl")).arg(word).stdin(Stdio::null()))
+    outcome(
+        Command::new(root.join("apachectl"))
+            .arg(word)
+            .stdin(Stdio::null()),
+    )
 }
 
 fn outcome(command: &mut Command) -> Result<(), String> {
-    let Output { status, stdout, stderr } = command.output().expect("it can be run");
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command.output().expect("it can be run");
     let text = String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr);
-    if status.success() { Ok(()) } else { Err(format!("{command:?}: {status}\n{text}")) }
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("{command:?}: {status}\n{text}"))
+    }
 }
 
 /// A server that runs in the background; it is stopped with the test, and its
@@ -38,7 +54,9 @@ struct Running<'a>(&'a Path);
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            wsgid_tests::note(&std::fs::read_to_string(self.0.join("error_log")).unwrap_or_default());
+            wsgid_tests::note(
+                &std::fs::read_to_string(self.0.join("error_log")).unwrap_or_default(),
+            );
         }
         let _ = control(self.0, "stop");
     }
@@ -46,10 +64,37 @@ impl Drop for Running<'_> {
 
 const COMBINATIONS: &[&[&str]] = &[
     &[],
-    &["--server-mpm", "prefork", "--processes", "4", "--threads", "1"],
-    &["--server-mpm", "worker", "--processes", "2..8", "--keep-alive-timeout", "0"],
-    &["--server-name", "www.example.com", "--server-alias", "*.example.com", "--allow-localhost"],
-    &["--proxy-mount-point", "/x", "http://127.0.0.1:9/", "--proxy-virtual-host", "a.example", "http://127.0.0.1:9"],
+    &[
+        "--server-mpm",
+        "prefork",
+        "--processes",
+        "4",
+        "--threads",
+        "1",
+    ],
+    &[
+        "--server-mpm",
+        "worker",
+        "--processes",
+        "2..8",
+        "--keep-alive-timeout",
+        "0",
+    ],
+    &[
+        "--server-name",
+        "www.example.com",
+        "--server-alias",
+        "*.example.com",
+        "--allow-localhost",
+    ],
+    &[
+        "--proxy-mount-point",
+        "/x",
+        "http://127.0.0.1:9/",
+        "--proxy-virtual-host",
+        "a.example",
+        "http://127.0.0.1:9",
+    ],
     &[
         "--url-alias",
         "/f",
@@ -61,17 +106,89 @@ const COMBINATIONS: &[&[&str]] = &[
         "--directory-index",
         "a.html",
     ],
-    &["--access-log", "--access-log-format", "combined", "--error-log-format", "[%t] %M", "--log-to-terminal"],
-    &["--access-log", "--rotate-logs", "--access-log-format", "%h \"%r\""],
-    &["--server-status", "--compress-responses", "--enable-sendfile", "--setenv", "A", "b \"c\"", "--passenv", "PATH"],
-    &["--mount-point", "/sub/x.y/", "--add-handler", ".md", "/etc/passwd", "--error-document", "404", "/gone"],
+    &[
+        "--access-log",
+        "--access-log-format",
+        "combined",
+        "--error-log-format",
+        "[%t] %M",
+        "--log-to-terminal",
+    ],
+    &[
+        "--access-log",
+        "--rotate-logs",
+        "--access-log-format",
+        "%h \"%r\"",
+    ],
+    &[
+        "--server-status",
+        "--compress-responses",
+        "--enable-sendfile",
+        "--setenv",
+        "A",
+        "b \"c\"",
+        "--passenv",
+        "PATH",
+    ],
+    &[
+        "--mount-point",
+        "/sub/x.y/",
+        "--add-handler",
+        ".md",
+        "/etc/passwd",
+        "--error-document",
+        "404",
+        "/gone",
+    ],
     &["--application-type", "static", "--document-root", "/usr"],
-    &["--header-timeout", "0", "--body-timeout", "0", "--limit-request-body", "0", "--allow-override", "All"],
-    &["--trust-proxy-header", "X-Forwarded-For", "--trust-proxy", "127.0.0.1", "--ignore-activity", "/health"],
-    &["--chunked-request", "--error-override", "--map-head-to-get", "on", "--disable-reloading", "--http2"],
-    &["--reload-on-changes", "--enable-debugger", "--enable-profiler", "--enable-coverage", "--enable-recorder"],
-    &["--service-script", "tick", "/etc/passwd", "--service-log-file", "tick", "/dev/null"],
-    &["--embedded-mode", "--free-threading", "--orphan-interpreter", "--with-php5", "--verbose-debugging"],
+    &[
+        "--header-timeout",
+        "0",
+        "--body-timeout",
+        "0",
+        "--limit-request-body",
+        "0",
+        "--allow-override",
+        "All",
+    ],
+    &[
+        "--trust-proxy-header",
+        "X-Forwarded-For",
+        "--trust-proxy",
+        "127.0.0.1",
+        "--ignore-activity",
+        "/health",
+    ],
+    &[
+        "--chunked-request",
+        "--error-override",
+        "--map-head-to-get",
+        "on",
+        "--disable-reloading",
+        "--http2",
+    ],
+    &[
+        "--reload-on-changes",
+        "--enable-debugger",
+        "--enable-profiler",
+        "--enable-coverage",
+        "--enable-recorder",
+    ],
+    &[
+        "--service-script",
+        "tick",
+        "/etc/passwd",
+        "--service-log-file",
+        "tick",
+        "/dev/null",
+    ],
+    &[
+        "--embedded-mode",
+        "--free-threading",
+        "--orphan-interpreter",
+        "--with-php5",
+        "--verbose-debugging",
+    ],
 ];
 
 #[test]
@@ -81,8 +198,8 @@ fn httpd_accepts_what_is_generated() {
         let mut refused = Vec::new();
         for (at, more) in COMBINATIONS.iter().enumerate() {
             let root = site.file(&format!("root{at}"));
-            let checked =
-                set_up(&site.file("hello.py"), &root, free_port(), more).and_then(|()| control(&root, "configtest"));
+            let checked = set_up(&site.file("hello.py"), &root, free_port(), more)
+                .and_then(|()| control(&root, "configtest"));
             refused.extend(checked.err().map(|text| format!("{more:?}: {text}")));
         }
         assert!(refused.is_empty(), "{}", refused.join("\n"));
@@ -95,24 +212,42 @@ fn apachectl_starts_restarts_and_stops() {
     case(Limit::default(), || {
         let site = Site::new();
         let (root, port) = (site.file("root"), free_port());
-        set_up(&site.file("probe.py"), &root, port, &["--python-path", &site.path().display().to_string()])
-            .unwrap_or_else(|text| panic!("{text}"));
+        set_up(
+            &site.file("probe.py"),
+            &root,
+            port,
+            &["--python-path", &site.path().display().to_string()],
+        )
+        .unwrap_or_else(|text| panic!("{text}"));
         std::fs::write(root.join("envvars"), "export FROM_ENVVARS='it works'\n").unwrap();
         let address = std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, port));
-        let pid =
-            || Client::new(address).get("/info").ok().filter(|answer| answer.status == 200)?.json()["pid"].as_u64();
+        let pid = || {
+            Client::new(address)
+                .get("/info")
+                .ok()
+                .filter(|answer| answer.status == 200)?
+                .json()["pid"]
+                .as_u64()
+        };
         control(&root, "start").unwrap_or_else(|text| panic!("{text}"));
         let running = Running(&root);
         let mut served = eventually("the first answer", Duration::from_secs(30), pid);
         let environment = std::fs::read_to_string(root.join("environment")).unwrap();
-        assert!(environment.contains("FROM_ENVVARS=\"it works\""), "{environment}");
+        assert!(
+            environment.contains("FROM_ENVVARS=\"it works\""),
+            "{environment}"
+        );
         for word in ["graceful", "restart"] {
             control(&root, word).unwrap_or_else(|text| panic!("{text}"));
             let before = served;
-            served = eventually(word, Duration::from_secs(30), || pid().filter(|now| *now != before));
+            served = eventually(word, Duration::from_secs(30), || {
+                pid().filter(|now| *now != before)
+            });
         }
         drop(running);
-        eventually("the end", Duration::from_secs(20), || left(&root).is_empty().then_some(()));
+        eventually("the end", Duration::from_secs(20), || {
+            left(&root).is_empty().then_some(())
+        });
     });
 }
 
@@ -120,15 +255,49 @@ fn apachectl_starts_restarts_and_stops() {
 fn left(root: &Path) -> Vec<String> {
     let names = std::fs::read_dir(root).into_iter().flatten().flatten();
     let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    names.filter(|name| name == "httpd.pid" || name.starts_with("wsgi.")).collect()
+    names
+        .filter(|name| name == "httpd.pid" || name.starts_with("wsgi."))
+        .collect()
 }
 
 /// Each with another MPM and other ways to the application.
 const SERVED: &[&[&str]] = &[
-    &["--server-mpm", "worker", "--processes", "2", "--threads", "3", "--keep-alive-timeout", "0"],
-    &["--server-mpm", "prefork", "--threads", "1", "--compress-responses", "--access-log", "--rotate-logs"],
-    &["--server-name", "127.0.0.1", "--mount-point", "/", "--enable-sendfile", "--chunked-request", "--server-status"],
-    &["--enable-profiler", "--disable-reloading", "--socket-prefix", "run", "--pid-file", "other.pid"],
+    &[
+        "--server-mpm",
+        "worker",
+        "--processes",
+        "2",
+        "--threads",
+        "3",
+        "--keep-alive-timeout",
+        "0",
+    ],
+    &[
+        "--server-mpm",
+        "prefork",
+        "--threads",
+        "1",
+        "--compress-responses",
+        "--access-log",
+        "--rotate-logs",
+    ],
+    &[
+        "--server-name",
+        "127.0.0.1",
+        "--mount-point",
+        "/",
+        "--enable-sendfile",
+        "--chunked-request",
+        "--server-status",
+    ],
+    &[
+        "--enable-profiler",
+        "--disable-reloading",
+        "--socket-prefix",
+        "run",
+        "--pid-file",
+        "other.pid",
+    ],
 ];
 
 #[test]
@@ -139,21 +308,38 @@ fn other_combinations_serve_too() {
             let (root, port) = (site.file(&format!("served{at}")), free_port());
             let path = ["--python-path", &site.path().display().to_string()].map(str::to_owned);
             let pid_file = root.join("other.pid").display().to_string();
-            let more = more.iter().map(|word| if *word == "other.pid" { &*pid_file } else { *word });
+            let more = more.iter().map(|word| {
+                if *word == "other.pid" {
+                    &*pid_file
+                } else {
+                    *word
+                }
+            });
             let more: Vec<&str> = more.chain(path.iter().map(String::as_str)).collect();
-            let done = |result: Result<(), String>| result.unwrap_or_else(|text| panic!("{more:?}: {text}"));
+            let done = |result: Result<(), String>| {
+                result.unwrap_or_else(|text| panic!("{more:?}: {text}"))
+            };
             done(set_up(&site.file("probe.py"), &root, port, &more));
             done(control(&root, "start"));
             let running = Running(&root);
             let address = std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, port));
-            let pid =
-                || Client::new(address).get("/info").ok().filter(|answer| answer.status == 200)?.json()["pid"].as_u64();
+            let pid = || {
+                Client::new(address)
+                    .get("/info")
+                    .ok()
+                    .filter(|answer| answer.status == 200)?
+                    .json()["pid"]
+                    .as_u64()
+            };
             let before = eventually("the first answer", Duration::from_secs(30), pid);
             done(control(&root, "graceful"));
-            eventually("new processes", Duration::from_secs(30), || pid().filter(|now| *now != before));
+            eventually("new processes", Duration::from_secs(30), || {
+                pid().filter(|now| *now != before)
+            });
             drop(running);
             eventually("the end", Duration::from_secs(20), || {
-                (left(&root).is_empty() && std::net::TcpStream::connect(address).is_err()).then_some(())
+                (left(&root).is_empty() && std::net::TcpStream::connect(address).is_err())
+                    .then_some(())
             });
         }
     });
@@ -165,7 +351,9 @@ fn other_combinations_serve_too() {
 #[test]
 fn root_nothing_in_the_hands_of_another_user_is_used() {
     case(Limit::seconds(120), || {
-        let Some(accounts) = users::three() else { return };
+        let Some(accounts) = users::three() else {
+            return;
+        };
         let stranger = &accounts[0];
         let (site, theirs) = (Site::new(), Site::of(stranger));
         let script = site.write("app.py", "def application(environ, start_response): pass\n");
@@ -180,7 +368,14 @@ fn root_nothing_in_the_hands_of_another_user_is_used() {
         let through = link.join("log").display().to_string();
         let (env, crt, key) = (made("envvars"), made("a.crt"), made("a.key"));
         let (roots, conf) = (place("roots/file"), made("more.conf"));
-        let tls = ["--https-port", "1443", "--ssl-certificate-file", &crt, "--ssl-certificate-key-file", &key];
+        let tls = [
+            "--https-port",
+            "1443",
+            "--ssl-certificate-file",
+            &crt,
+            "--ssl-certificate-key-file",
+            &key,
+        ];
         let (new, pid, logs) = (place("new"), place("httpd.pid"), place("logs"));
         let cases: [&[&str]; 12] = [
             &["--server-root", &new],
@@ -194,13 +389,25 @@ fn root_nothing_in_the_hands_of_another_user_is_used() {
             &["--include-file", &roots],
             &["--rewrite-rules", &conf],
             &tls,
-            &["--enable-coverage", "--coverage-directory", &place("coverage")],
+            &[
+                "--enable-coverage",
+                "--coverage-directory",
+                &place("coverage"),
+            ],
         ];
         for more in cases {
-            let refused = set_up(&script, &site.file("root"), 8000, more).expect_err("it is refused");
+            let refused =
+                set_up(&script, &site.file("root"), 8000, more).expect_err("it is refused");
             let owner = format!("belongs to uid {}", stranger.uid);
-            assert!(refused.contains(more[0]) || refused.contains("TLS"), "{more:?}: {refused}");
-            assert!(refused.contains(&owner) && refused.contains("chown") || refused.contains("the link"), "{refused}");
+            assert!(
+                refused.contains(more[0]) || refused.contains("TLS"),
+                "{more:?}: {refused}"
+            );
+            assert!(
+                refused.contains(&owner) && refused.contains("chown")
+                    || refused.contains("the link"),
+                "{refused}"
+            );
             assert!(!site.file("root").exists(), "{more:?}: nothing was written");
         }
         for untouched in [&new, &logs] {
@@ -208,14 +415,29 @@ fn root_nothing_in_the_hands_of_another_user_is_used() {
         }
         let temporary = outcome(
             Command::new(artifacts::wsgid())
-                .args(["setup-server", &script.display().to_string(), "--user", &stranger.name, "--port", "8000"])
+                .args([
+                    "setup-server",
+                    &script.display().to_string(),
+                    "--user",
+                    &stranger.name,
+                    "--port",
+                    "8000",
+                ])
                 .args(["--python-home", &Python::any().home.display().to_string()])
                 .env("TMPDIR", theirs.path()),
         );
-        assert!(temporary.is_err_and(|why| why.contains("--server-root")), "TMPDIR names the server root");
+        assert!(
+            temporary.is_err_and(|why| why.contains("--server-root")),
+            "TMPDIR names the server root"
+        );
         std::fs::remove_file(&link).expect("it is there");
-        set_up(&script, &site.file("root"), free_port(), &["--log-directory", &place("../").replace("../", "")])
-            .expect_err("the directory itself");
+        set_up(
+            &script,
+            &site.file("root"),
+            free_port(),
+            &["--log-directory", &place("../").replace("../", "")],
+        )
+        .expect_err("the directory itself");
         set_up(&script, &site.file("root"), free_port(), &[]).expect("what is root's is used");
     });
 }
@@ -225,7 +447,9 @@ fn root_nothing_in_the_hands_of_another_user_is_used() {
 #[test]
 fn root_a_python_of_the_user_does_not_run_as_root() {
     case(Limit::seconds(60), || {
-        let Some(accounts) = users::three() else { return };
+        let Some(accounts) = users::three() else {
+            return;
+        };
         let user = &accounts[0];
         let site = Site::of(user);
         let script = site.write("app.py", "def application(environ, start_response): pass\n");
@@ -238,13 +462,30 @@ fn root_a_python_of_the_user_does_not_run_as_root() {
                 seen.display()
             ),
         );
-        std::fs::set_permissions(&python, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("it is ours");
+        std::fs::set_permissions(&python, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .expect("it is ours");
         let root = Site::new();
         let mut command = Command::new(artifacts::wsgid());
-        command.arg("setup-server").arg(&script).arg("--server-root").arg(root.file("root"));
-        command.args(["--user", &user.name, "--group", &user.group, "--port", "8000", "--python-home"]);
+        command
+            .arg("setup-server")
+            .arg(&script)
+            .arg("--server-root")
+            .arg(root.file("root"));
+        command.args([
+            "--user",
+            &user.name,
+            "--group",
+            &user.group,
+            "--port",
+            "8000",
+            "--python-home",
+        ]);
         outcome(command.arg(site.file("venv")).stdin(Stdio::null())).expect("it is written");
         let seen = std::fs::read_to_string(seen).expect("it was asked");
-        assert_eq!(seen, format!("{}\n{}\n", user.uid, user.gid), "as the user, without groups and terminal");
+        assert_eq!(
+            seen,
+            format!("{}\n{}\n", user.uid, user.gid),
+            "as the user, without groups and terminal"
+        );
     });
 }

@@ -12,7 +12,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use wsgid_tests::{Client, Httpd, Limit, Pid, Python, Request, Site, artifacts, eventually, heavy_case, users};
+use wsgid_tests::{
+    Client, Httpd, Limit, Pid, Python, Request, Site, artifacts, eventually, heavy_case, users,
+};
 
 /// Notes each request in a journal before it answers; takes as long as the query says.
 const JOURNAL: &str = "\
@@ -40,7 +42,9 @@ impl Drop for Standalone {
         pid.iter().for_each(|pid| pid.signal(Signal::SIGTERM));
         let _ = child.wait();
         if thread::panicking() {
-            wsgid_tests::case::note(&fs::read_to_string(self.directory.path().join("log")).unwrap_or_default());
+            wsgid_tests::case::note(
+                &fs::read_to_string(self.directory.path().join("log")).unwrap_or_default(),
+            );
         }
     }
 }
@@ -56,7 +60,9 @@ impl Standalone {
         fs::set_permissions(root, fs::Permissions::from_mode(0o755)).expect("it is ours");
         fs::create_dir(root.join("sites")).expect("it is ours");
         let (at, user) = (root.display(), users::of_httpd().name);
-        let main = format!("[supervisor]\nsocket = '{at}/httpd.sock'\nhttpd-user = '{user}'\nsites = '{at}/sites'\n");
+        let main = format!(
+            "[supervisor]\nsocket = '{at}/httpd.sock'\nhttpd-user = '{user}'\nsites = '{at}/sites'\n"
+        );
         fs::write(root.join("wsgid.toml"), main).expect("it is ours");
         let group = format!(
             "[group.site]\npython-home = '{}'\nscripts = ['{}']\n{options}",
@@ -65,7 +71,11 @@ impl Standalone {
         );
         fs::write(root.join("sites/site.toml"), group).expect("it is ours");
         let supervisor = Mutex::new(supervise(root));
-        Self { site, directory, supervisor }
+        Self {
+            site,
+            directory,
+            supervisor,
+        }
     }
 
     fn socket(&self) -> PathBuf {
@@ -74,7 +84,10 @@ impl Standalone {
 
     fn httpd(&self) -> Httpd {
         Httpd::builder()
-            .line(format!("WSGIDaemonSocket {}\nWSGIDaemonProcess site", self.socket().display()))
+            .line(format!(
+                "WSGIDaemonSocket {}\nWSGIDaemonProcess site",
+                self.socket().display()
+            ))
             .mount("/", &self.site.file("journal.wsgi"), "site")
             .start()
     }
@@ -82,7 +95,10 @@ impl Standalone {
     /// Asks the supervisor to end, and starts another when it has.
     fn restart(&self) {
         let mut child = self.supervisor.lock().expect("no thread has failed");
-        let pid = i32::try_from(child.id()).ok().and_then(Pid::current).expect("it runs");
+        let pid = i32::try_from(child.id())
+            .ok()
+            .and_then(Pid::current)
+            .expect("it runs");
         pid.signal(Signal::SIGTERM);
         let status = child.wait().expect("it is a child of this process");
         assert!(status.success(), "{status}");
@@ -93,22 +109,32 @@ impl Standalone {
     fn begun(&self) -> BTreeMap<String, usize> {
         let text = fs::read_to_string(self.site.file("journal")).expect("it is there");
         let mut begun = BTreeMap::new();
-        text.lines().for_each(|line| *begun.entry(line.to_owned()).or_default() += 1);
+        text.lines()
+            .for_each(|line| *begun.entry(line.to_owned()).or_default() += 1);
         begun
     }
 }
 
 fn supervise(root: &Path) -> Child {
-    let log = fs::OpenOptions::new().create(true).append(true).open(root.join("log")).expect("it is ours");
+    let log = fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(root.join("log"))
+        .expect("it is ours");
     let mut command = Command::new(artifacts::wsgid());
-    command.args(["supervise", "--config"]).arg(root.join("wsgid.toml")).stdin(Stdio::null()).stderr(log);
+    command
+        .args(["supervise", "--config"])
+        .arg(root.join("wsgid.toml"))
+        .stdin(Stdio::null())
+        .stderr(log);
     command.spawn().expect("wsgid can be run")
 }
 
 #[test]
 fn twenty_planned_restarts_under_load_lose_nothing() {
     heavy_case(Limit::seconds(240), || {
-        let standalone = Standalone::start("processes = 2\nthreads = 3\nshutdown-timeout = '10s'\n");
+        let standalone =
+            Standalone::start("processes = 2\nthreads = 3\nshutdown-timeout = '10s'\n");
         let httpd = standalone.httpd();
         eventually("the first answer", Duration::from_secs(20), || {
             (httpd.client().get("/first").ok()?.status == 200).then_some(())
@@ -118,7 +144,8 @@ fn twenty_planned_restarts_under_load_lose_nothing() {
         let asked = Mutex::new(Vec::new());
         thread::scope(|scope| {
             for kind in 0..8_usize {
-                let (done, count, failures, asked, httpd) = (&done, &count, &failures, &asked, &httpd);
+                let (done, count, failures, asked, httpd) =
+                    (&done, &count, &failures, &asked, &httpd);
                 scope.spawn(move || {
                     let mut client = Client::new(httpd.address()).timeout(Duration::from_secs(60));
                     while !done.load(Ordering::SeqCst) {
@@ -126,11 +153,15 @@ fn twenty_planned_restarts_under_load_lose_nothing() {
                         // Bodies that travel with the request, and such that are asked for.
                         let len = [0, 100, 300_000][kind % 3];
                         let query = if kind < 3 { "?0.3" } else { "" };
-                        let answer = client.send(&Request::post(&format!("{path}{query}"), vec![b'x'; len]));
+                        let answer =
+                            client.send(&Request::post(&format!("{path}{query}"), vec![b'x'; len]));
                         let wanted = format!("did {path} {len}");
                         match answer {
                             Ok(answer) if answer.status == 200 && answer.text() == wanted => {}
-                            Ok(answer) => failures.lock().unwrap().push(format!("{path}: {}", answer.status)),
+                            Ok(answer) => failures
+                                .lock()
+                                .unwrap()
+                                .push(format!("{path}: {}", answer.status)),
                             Err(error) => failures.lock().unwrap().push(format!("{path}: {error}")),
                         }
                         asked.lock().unwrap().push(path);
@@ -152,8 +183,12 @@ fn twenty_planned_restarts_under_load_lose_nothing() {
         let failures = failures.into_inner().unwrap();
         assert!(failures.is_empty(), "{failures:?}\n{}", httpd.error_log());
         let begun = standalone.begun();
-        let others: Vec<_> =
-            asked.into_inner().unwrap().into_iter().filter(|path| begun.get(path) != Some(&1)).collect();
+        let others: Vec<_> = asked
+            .into_inner()
+            .unwrap()
+            .into_iter()
+            .filter(|path| begun.get(path) != Some(&1))
+            .collect();
         assert!(others.is_empty(), "not begun exactly once: {others:?}");
         httpd.stop();
     });
@@ -162,7 +197,8 @@ fn twenty_planned_restarts_under_load_lose_nothing() {
 #[test]
 fn what_a_worker_has_begun_ends_before_the_supervisor_and_the_rest_waits_for_the_next() {
     heavy_case(Limit::seconds(120), || {
-        let standalone = Standalone::start("processes = 1\nthreads = 1\nshutdown-timeout = '10s'\n");
+        let standalone =
+            Standalone::start("processes = 1\nthreads = 1\nshutdown-timeout = '10s'\n");
         let httpd = standalone.httpd();
         eventually("the first answer", Duration::from_secs(20), || {
             (httpd.client().get("/first").ok()?.status == 200).then_some(())
@@ -190,7 +226,12 @@ fn what_a_worker_has_begun_ends_before_the_supervisor_and_the_rest_waits_for_the
             assert_eq!(late.join().expect("no panic").ok(), Some(200));
         });
         let begun = standalone.begun();
-        assert!(["/slow", "/waiting", "/late"].iter().all(|path| begun.get(*path) == Some(&1)), "{begun:?}");
+        assert!(
+            ["/slow", "/waiting", "/late"]
+                .iter()
+                .all(|path| begun.get(*path) == Some(&1)),
+            "{begun:?}"
+        );
         httpd.stop();
     });
 }
@@ -200,7 +241,10 @@ fn a_supervisor_that_is_stopped_for_good_is_said_after_connect_timeout() {
     heavy_case(Limit::seconds(60), || {
         let standalone = Standalone::start("");
         let httpd = Httpd::builder()
-            .line(format!("WSGIDaemonSocket {}", standalone.socket().display()))
+            .line(format!(
+                "WSGIDaemonSocket {}",
+                standalone.socket().display()
+            ))
             .line("WSGIDaemonProcess site connect-timeout=2")
             .mount("/", &standalone.site.file("journal.wsgi"), "site")
             .start();
@@ -209,13 +253,20 @@ fn a_supervisor_that_is_stopped_for_good_is_said_after_connect_timeout() {
         });
         {
             let mut child = standalone.supervisor.lock().expect("no thread has failed");
-            let pid = i32::try_from(child.id()).ok().and_then(Pid::current).expect("it runs");
+            let pid = i32::try_from(child.id())
+                .ok()
+                .and_then(Pid::current)
+                .expect("it runs");
             pid.signal(Signal::SIGTERM);
             child.wait().expect("it is a child of this process");
         }
         let begun = Instant::now();
         assert_eq!(httpd.get("/second").status, 503);
-        assert!((Duration::from_secs(2)..Duration::from_secs(5)).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+        assert!(
+            (Duration::from_secs(2)..Duration::from_secs(5)).contains(&begun.elapsed()),
+            "{:?}",
+            begun.elapsed()
+        );
         httpd.stop();
     });
 }

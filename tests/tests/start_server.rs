@@ -39,11 +39,24 @@ fn an_application_is_served_and_ends_with_its_server() {
             for file in ["httpd.conf", "httpd.pid", "error_log"] {
                 assert!(root.join(file).exists(), "{file}");
             }
-            let command_lines: Vec<String> = server.pid().descendants().iter().map(|pid| pid.command_line()).collect();
-            assert!(command_lines.iter().any(|line| line.contains("wsgid supervise")), "{command_lines:?}");
+            let command_lines: Vec<String> = server
+                .pid()
+                .descendants()
+                .iter()
+                .map(|pid| pid.command_line())
+                .collect();
+            assert!(
+                command_lines
+                    .iter()
+                    .any(|line| line.contains("wsgid supervise")),
+                "{command_lines:?}"
+            );
             let (output, status) = server.end(signal);
             assert!(status.success(), "{status} after {signal}:\n{output}");
-            assert!(output.contains(&port.to_string()) && output.contains("error_log"), "{output}");
+            assert!(
+                output.contains(&port.to_string()) && output.contains("error_log"),
+                "{output}"
+            );
         });
     }
 }
@@ -95,11 +108,18 @@ fn a_server_root_serves_one_server_and_outlives_its_number() {
         let site = Site::new();
         let mut server = Express::new().path(&site.file("hello.py")).start();
         let (root, name) = (server.root(), server.root().display().to_string());
-        let same = || Express::new().args(&["--server-root", &name]).path(&site.file("hello.py"));
+        let same = || {
+            Express::new()
+                .args(&["--server-root", &name])
+                .path(&site.file("hello.py"))
+        };
         let conf = || std::fs::read_to_string(root.join("httpd.conf")).unwrap();
         let before = conf();
         let text = same().refused();
-        assert!(text.contains(&format!("serves from `{name}` already")), "{text}");
+        assert!(
+            text.contains(&format!("serves from `{name}` already")),
+            "{text}"
+        );
         assert_eq!(conf(), before);
         assert_eq!(server.get("/").status, 200);
         server.stop();
@@ -115,7 +135,9 @@ fn a_port_in_use_is_told() {
         let site = Site::new();
         let taken = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = taken.local_addr().unwrap().port();
-        let text = Express::of(start_server(), port).path(&site.file("hello.py")).refused();
+        let text = Express::of(start_server(), port)
+            .path(&site.file("hello.py"))
+            .refused();
         assert!(text.contains(&port.to_string()), "{text}");
     });
 }
@@ -128,11 +150,21 @@ fn root_has_to_name_a_user() {
         }
         let site = Site::new();
         let mut command = start_server();
-        command.arg(site.file("hello.py")).args(["--port", &free_port().to_string(), "--server-root"]);
-        let output = command.arg(site.file("root")).output().expect("wsgid can be run");
+        command.arg(site.file("hello.py")).args([
+            "--port",
+            &free_port().to_string(),
+            "--server-root",
+        ]);
+        let output = command
+            .arg(site.file("root"))
+            .output()
+            .expect("wsgid can be run");
         let text = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success(), "{text}");
-        assert!(text.contains("--user") && text.contains("--group"), "{text}");
+        assert!(
+            text.contains("--user") && text.contains("--group"),
+            "{text}"
+        );
         assert!(fs::metadata(site.file("root/httpd.pid")).is_err());
     });
 }
@@ -140,16 +172,31 @@ fn root_has_to_name_a_user() {
 #[test]
 fn a_user_without_a_group_has_its_own() {
     case(Limit::default(), || {
-        let Some([owner, ..]) = users::three() else { return };
+        let Some([owner, ..]) = users::three() else {
+            return;
+        };
         let site = Site::of(owner);
         // What root writes is in no directory of the site's.
         let place = Site::new();
         let root = place.file("root");
         let mut command = Command::new(artifacts::wsgid());
-        command.arg("setup-server").arg(site.file("hello.py")).args(["--user", &owner.name, "--server-root"]);
+        command
+            .arg("setup-server")
+            .arg(site.file("hello.py"))
+            .args(["--user", &owner.name, "--server-root"]);
         let output = command.arg(&root).output().expect("wsgid can be run");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let written = fs::read_to_string(root.join("httpd.conf")).expect("the configuration is written");
-        assert!(written.lines().any(|line| line.trim() == format!("Group \"{}\"", owner.group)), "{written}");
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let written =
+            fs::read_to_string(root.join("httpd.conf")).expect("the configuration is written");
+        assert!(
+            written
+                .lines()
+                .any(|line| line.trim() == format!("Group \"{}\"", owner.group)),
+            "{written}"
+        );
     });
 }

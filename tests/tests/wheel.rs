@@ -11,38 +11,90 @@ use wsgid_tests::httpd::free_port;
 use wsgid_tests::{Express, Limit, Python, Site, artifacts, case, note};
 
 fn done(command: &mut Command) -> String {
-    let Output { status, stdout, stderr } = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let text = String::from_utf8_lossy(&stdout).into_owned();
-    assert!(status.success(), "{command:?}: {status}\n{text}{}", String::from_utf8_lossy(&stderr));
+    assert!(
+        status.success(),
+        "{command:?}: {status}\n{text}{}",
+        String::from_utf8_lossy(&stderr)
+    );
     text
 }
 
 /// The wheel, built as `pip` does it from what cargo has built.
 fn wheel(site: &Site) -> PathBuf {
     let venv = Python::any().venv(&[]);
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("it is below the sources");
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("it is below the sources");
     let out = site.file("wheels");
     let mut pip = Command::new(venv.join("bin/python"));
-    pip.args(["-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-index"]);
-    done(pip.arg("--wheel-dir").arg(&out).arg(sources).env("WSGID_ARTIFACTS", artifacts::directory()));
-    let found = fs::read_dir(&out).expect("pip made it").flatten().next().expect("a wheel").path();
-    let name = found.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    assert!(name.starts_with("mod_wsgid-") && name.contains("-py3-none-linux_"), "{name}");
+    pip.args([
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--no-index",
+    ]);
+    done(
+        pip.arg("--wheel-dir")
+            .arg(&out)
+            .arg(sources)
+            .env("WSGID_ARTIFACTS", artifacts::directory()),
+    );
+    let found = fs::read_dir(&out)
+        .expect("pip made it")
+        .flatten()
+        .next()
+        .expect("a wheel")
+        .path();
+    let name = found
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    assert!(
+        name.starts_with("mod_wsgid-") && name.contains("-py3-none-linux_"),
+        "{name}"
+    );
     found
 }
 
 /// A fresh virtual environment with the wheel and these packages.
 fn installed(python: &Python, place: &Path, wheel: &Path, packages: &[&str]) {
-    done(Command::new(&python.program).args(["-m", "venv"]).arg(place));
+    done(
+        Command::new(&python.program)
+            .args(["-m", "venv"])
+            .arg(place),
+    );
     let pip = || {
         let mut pip = Command::new(place.join("bin/python"));
-        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+        pip.args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+        ]);
         pip
     };
     if !packages.is_empty() {
         done(pip().args(packages));
     }
-    done(pip().args(["--no-index", "--no-deps"]).arg(wheel).env("PATH", bare_path(place)));
+    done(
+        pip()
+            .args(["--no-index", "--no-deps"])
+            .arg(wheel)
+            .env("PATH", bare_path(place)),
+    );
 }
 
 /// PATH of a machine on which nothing can be compiled.
@@ -60,7 +112,10 @@ fn bare_path(place: &Path) -> String {
 fn server(place: &Path, program: &str, first: &[&str], port: u16) -> Express {
     let path = bare_path(place);
     for tool in ["cc", "gcc", "cargo", "rustc", "apxs"] {
-        assert!(!std::env::split_paths(&path).any(|directory| directory.join(tool).exists()), "{tool}");
+        assert!(
+            !std::env::split_paths(&path).any(|directory| directory.join(tool).exists()),
+            "{tool}"
+        );
     }
     let mut command = Command::new(place.join("bin").join(program));
     command.args(first).env_clear().env("PATH", path);
@@ -114,7 +169,9 @@ fn flask_and_django_are_served_without_a_compiler() {
              @application.route('/')\n\
              def home():\n    return 'from Flask'\n",
         );
-        let mut running = server(&place, "wsgid", &["start-server"], free_port()).path(&flask).start();
+        let mut running = server(&place, "wsgid", &["start-server"], free_port())
+            .path(&flask)
+            .start();
         assert_eq!(running.get("/").text(), "from Flask");
         note(&format!(
             "the virtual environment was installed in {:.1} s, start-server answered after {:.1} s",
@@ -126,11 +183,22 @@ fn flask_and_django_are_served_without_a_compiler() {
         let first = [manage.to_str().expect("its name is UTF-8"), "runmodwsgi"];
         let mut running = server(&place, "python", &first, free_port()).start();
         assert_eq!(running.get("/hello/").text(), "from Django");
-        assert_eq!(running.get("/static/style.css").header("Content-Type"), Some("text/css"));
+        assert_eq!(
+            running.get("/static/style.css").header("Content-Type"),
+            Some("text/css")
+        );
         running.stop();
         let mut alias = Command::new(place.join("bin/mod_wsgi-express"));
-        let config = done(alias.arg("module-config").env_clear().env("PATH", bare_path(&place)));
-        assert!(config.contains(&format!("LoadModule wsgi_module \"{}", place.display())), "{config}");
+        let config = done(
+            alias
+                .arg("module-config")
+                .env_clear()
+                .env("PATH", bare_path(&place)),
+        );
+        assert!(
+            config.contains(&format!("LoadModule wsgi_module \"{}", place.display())),
+            "{config}"
+        );
     });
 }
 
@@ -140,7 +208,11 @@ fn one_wheel_is_for_the_oldest_and_the_newest_python() {
         let site = Site::new();
         let wheel = wheel(&site);
         let all = Python::all();
-        for python in all.first().into_iter().chain(all.last().filter(|_| all.len() > 1)) {
+        for python in all
+            .first()
+            .into_iter()
+            .chain(all.last().filter(|_| all.len() > 1))
+        {
             let place = site.file(&format!("venv-{}", python.full_version));
             installed(python, &place, &wheel, &[]);
             let mut running = server(&place, "wsgid", &["start-server"], free_port())
@@ -151,7 +223,10 @@ fn one_wheel_is_for_the_oldest_and_the_newest_python() {
             let info = running.get("/info").json();
             assert_eq!(info["prefix"], place.display().to_string());
             assert_eq!(info["version"].as_array().map(Vec::len), Some(3));
-            let version = format!("{}.{}.{}", info["version"][0], info["version"][1], info["version"][2]);
+            let version = format!(
+                "{}.{}.{}",
+                info["version"][0], info["version"][1], info["version"][2]
+            );
             assert_eq!(version, python.full_version);
             running.stop();
         }
@@ -163,17 +238,28 @@ fn one_wheel_is_for_the_oldest_and_the_newest_python() {
 fn the_debian_package_holds_all_that_is_needed() {
     case(Limit::seconds(120), || {
         let site = Site::new();
-        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("it is below the sources");
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .parent()
+            .expect("it is below the sources");
         let mut build = Command::new(sources.join("packaging/debian/build"));
         let package = done(build.arg(artifacts::directory()).arg(site.file("packages")));
         let (package, tree) = (package.trim(), site.file("tree"));
         done(Command::new("dpkg").args(["-x", package]).arg(&tree));
         let fields = done(Command::new("dpkg-deb").args(["--field", package]));
-        for line in ["Package: wsgid", "Depends: libc6 (>= 2.", "apache2-bin", "python3 (>= 3.9)"] {
+        for line in [
+            "Package: wsgid",
+            "Depends: libc6 (>= 2.",
+            "apache2-bin",
+            "python3 (>= 3.9)",
+        ] {
             assert!(fields.contains(line), "no `{line}` in:\n{fields}");
         }
-        let load = fs::read_to_string(tree.join("etc/apache2/mods-available/wsgid.load")).expect("a2enmod needs it");
-        let module = load.lines().find_map(|line| line.strip_prefix("LoadModule wsgi_module ")).expect("a LoadModule");
+        let load = fs::read_to_string(tree.join("etc/apache2/mods-available/wsgid.load"))
+            .expect("a2enmod needs it");
+        let module = load
+            .lines()
+            .find_map(|line| line.strip_prefix("LoadModule wsgi_module "))
+            .expect("a LoadModule");
         for path in [
             module.trim_start_matches('/'),
             "usr/lib/wsgid/wsgid_worker.so",
@@ -184,20 +270,37 @@ fn the_debian_package_holds_all_that_is_needed() {
         ] {
             assert!(tree.join(path).exists(), "no `{path}` in the package");
         }
-        for unit in fs::read_dir(sources.join("conf/systemd")).into_iter().flatten().flatten() {
-            assert!(tree.join("usr/lib/systemd/system").join(unit.file_name()).exists(), "{unit:?}");
+        for unit in fs::read_dir(sources.join("conf/systemd"))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            assert!(
+                tree.join("usr/lib/systemd/system")
+                    .join(unit.file_name())
+                    .exists(),
+                "{unit:?}"
+            );
         }
         let page = tree.join("usr/share/man/man8/wsgid-start-server.8.gz");
-        assert!(done(Command::new("zcat").arg(page)).replace('\\', "").contains("--processes"));
+        assert!(
+            done(Command::new("zcat").arg(page))
+                .replace('\\', "")
+                .contains("--processes")
+        );
         let program = tree.join("usr/sbin/wsgid");
         let mut found = Command::new(&program);
         assert_eq!(
             done(found.arg("module-location")).trim(),
-            tree.join(module.trim_start_matches('/')).display().to_string()
+            tree.join(module.trim_start_matches('/'))
+                .display()
+                .to_string()
         );
         let mut command = Command::new(&program);
         command.arg("start-server");
-        let mut running = Express::of(command, free_port()).path(&site.file("hello.py")).start();
+        let mut running = Express::of(command, free_port())
+            .path(&site.file("hello.py"))
+            .start();
         assert_eq!(running.get("/").text(), "Hello World!");
         running.stop();
     });

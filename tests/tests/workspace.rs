@@ -10,13 +10,23 @@ fn root() -> PathBuf {
 /// The members, as the workspace's manifest lists them.
 fn members() -> Vec<String> {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("the manifest is there");
-    let list = manifest.lines().find_map(|line| line.strip_prefix("members = [")).expect("it lists the members");
-    list.split('"').skip(1).step_by(2).map(str::to_owned).collect()
+    let list = manifest
+        .lines()
+        .find_map(|line| line.strip_prefix("members = ["))
+        .expect("it lists the members");
+    list.split('"')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect()
 }
 
 /// All sources of a member, without those of members inside it.
 fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(directory).expect("a member is a directory").flatten() {
+    for entry in fs::read_dir(directory)
+        .expect("a member is a directory")
+        .flatten()
+    {
         let path = entry.path();
         if path.is_dir() && !path.ends_with("target") && !path.ends_with("fuzz") {
             sources(&path, found);
@@ -53,7 +63,10 @@ fn every_source_file_says_what_it_owns() {
         .filter(|file| !fs::read_to_string(file).unwrap().starts_with("//! "))
         .map(|file| file.display().to_string())
         .collect();
-    assert!(silent.is_empty(), "these do not begin with `//!`: {silent:#?}");
+    assert!(
+        silent.is_empty(),
+        "these do not begin with `//!`: {silent:#?}"
+    );
 }
 
 #[test]
@@ -66,7 +79,8 @@ fn only_tests_and_documentation_name_the_serializer() {
         .iter()
         .filter(|file| {
             let text = fs::read_to_string(file).unwrap();
-            text.lines().any(|line| line.contains("bincode::") && !line.trim_start().starts_with("//"))
+            text.lines()
+                .any(|line| line.contains("bincode::") && !line.trim_start().starts_with("//"))
         })
         .map(|file| file.file_name().unwrap().to_string_lossy().into_owned())
         .collect();

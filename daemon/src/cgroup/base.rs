@@ -47,8 +47,12 @@ impl Base {
     /// Makes the hierarchies ready. The text is what cannot be had.
     pub(super) fn prepare(hierarchies: Vec<Hierarchy>) -> Result<(Self, Option<String>), String> {
         for one in hierarchies.iter().filter(|one| one.unified) {
-            enable(one)
-                .map_err(|error| format!("the controllers of `{}` cannot be used: {error}", one.directory.display()))?;
+            enable(one).map_err(|error| {
+                format!(
+                    "the controllers of `{}` cannot be used: {error}",
+                    one.directory.display()
+                )
+            })?;
         }
         let base = Self { hierarchies };
         let missing: Vec<&str> = [Controller::Cpu, Controller::Memory, Controller::Pids]
@@ -56,12 +60,15 @@ impl Base {
             .filter(|controller| base.hierarchy(*controller).is_none())
             .map(Controller::name)
             .collect();
-        let problem = (!missing.is_empty()).then(|| format!("no controller for {}", missing.join(", ")));
+        let problem =
+            (!missing.is_empty()).then(|| format!("no controller for {}", missing.join(", ")));
         Ok((base, problem))
     }
 
     fn hierarchy(&self, controller: Controller) -> Option<&Hierarchy> {
-        self.hierarchies.iter().find(|one| one.controllers.contains(&controller))
+        self.hierarchies
+            .iter()
+            .find(|one| one.controllers.contains(&controller))
     }
 
     pub(super) fn has(&self, controller: Controller) -> bool {
@@ -85,7 +92,10 @@ impl Base {
     /// of processes, which waits for the slowest of them.
     pub(super) fn entrances(&self, name: &str) -> Vec<PathBuf> {
         let file = |one: &Hierarchy| if one.unified { "cgroup.procs" } else { "tasks" };
-        self.hierarchies.iter().map(|one| one.directory.join(name).join(file(one))).collect()
+        self.hierarchies
+            .iter()
+            .map(|one| one.directory.join(name).join(file(one)))
+            .collect()
     }
 
     /// For processes that others put there: the file of the group, and that of
@@ -94,13 +104,22 @@ impl Base {
         let door = |one: &Hierarchy| {
             let main = Some(one.directory.join(MAIN)).filter(|main| one.unified && main.is_dir());
             let home = main.unwrap_or_else(|| one.directory.clone());
-            (one.directory.join(name).join("cgroup.procs"), home.join("cgroup.procs"))
+            (
+                one.directory.join(name).join("cgroup.procs"),
+                home.join("cgroup.procs"),
+            )
         };
         self.hierarchies.iter().map(door).collect()
     }
 
     pub(super) fn bound(&self, name: &str, bounds: Bounds) -> io::Result<()> {
-        let most = |limit: u64| if limit == 0 { None } else { Some(limit.to_string()) };
+        let most = |limit: u64| {
+            if limit == 0 {
+                None
+            } else {
+                Some(limit.to_string())
+            }
+        };
         if let Some((directory, unified)) = self.place(Controller::Cpu, name) {
             match unified {
                 true => write(&directory, "cpu.weight", bounds.cpu_weight)?,
@@ -108,18 +127,32 @@ impl Base {
             }
         }
         if let Some((directory, unified)) = self.place(Controller::Memory, name) {
-            let (file, none) = if unified { ("memory.max", "max") } else { ("memory.limit_in_bytes", "-1") };
-            write(&directory, file, most(bounds.memory_max).unwrap_or_else(|| none.to_owned()))?;
+            let (file, none) = if unified {
+                ("memory.max", "max")
+            } else {
+                ("memory.limit_in_bytes", "-1")
+            };
+            write(
+                &directory,
+                file,
+                most(bounds.memory_max).unwrap_or_else(|| none.to_owned()),
+            )?;
         }
         if let Some((directory, _)) = self.place(Controller::Pids, name) {
-            write(&directory, "pids.max", most(bounds.tasks_max.into()).unwrap_or_else(|| "max".to_owned()))?;
+            write(
+                &directory,
+                "pids.max",
+                most(bounds.tasks_max.into()).unwrap_or_else(|| "max".to_owned()),
+            )?;
         }
         Ok(())
     }
 
     /// Runs only where no other wants to, or as its weight says.
     pub(super) fn set_idle(&self, name: &str, idle: bool, weight: u32) -> io::Result<()> {
-        let Some((directory, unified)) = self.place(Controller::Cpu, name) else { return Ok(()) };
+        let Some((directory, unified)) = self.place(Controller::Cpu, name) else {
+            return Ok(());
+        };
         write(&directory, "cpu.idle", u8::from(idle))?;
         match (idle, unified) {
             (true, _) => Ok(()),
@@ -139,7 +172,11 @@ impl Base {
 
     pub(super) fn memory(&self, name: &str) -> Option<u64> {
         let (directory, unified) = self.place(Controller::Memory, name)?;
-        number(&directory.join(if unified { "memory.current" } else { "memory.usage_in_bytes" }))
+        number(&directory.join(if unified {
+            "memory.current"
+        } else {
+            "memory.usage_in_bytes"
+        }))
     }
 
     pub(super) fn tasks(&self, name: &str) -> Option<u64> {
@@ -149,11 +186,19 @@ impl Base {
     /// How often the kernel has killed in it because it had no memory left.
     pub(super) fn memory_kills(&self, name: &str) -> Option<u64> {
         let (directory, unified) = self.place(Controller::Memory, name)?;
-        counter(&directory.join(if unified { "memory.events" } else { "memory.oom_control" }), "oom_kill")
+        counter(
+            &directory.join(if unified {
+                "memory.events"
+            } else {
+                "memory.oom_control"
+            }),
+            "oom_kill",
+        )
     }
 
     fn place(&self, controller: Controller, name: &str) -> Option<(PathBuf, bool)> {
-        self.hierarchy(controller).map(|one| (one.directory.join(name), one.unified))
+        self.hierarchy(controller)
+            .map(|one| (one.directory.join(name), one.unified))
     }
 
     /// Where it is, for people.
@@ -185,7 +230,11 @@ impl Base {
 
     /// Groups of supervisors that are no more.
     pub(super) fn abandoned(&self) -> Vec<String> {
-        let mut out: Vec<String> = self.hierarchies.iter().flat_map(|one| abandoned_in(&one.directory)).collect();
+        let mut out: Vec<String> = self
+            .hierarchies
+            .iter()
+            .flat_map(|one| abandoned_in(&one.directory))
+            .collect();
         out.sort_unstable();
         out.dedup();
         out
@@ -199,7 +248,11 @@ fn shares(weight: u32) -> u32 {
 
 /// Has the groups below get the controllers.
 fn enable(one: &Hierarchy) -> io::Result<()> {
-    let wanted: Vec<String> = one.controllers.iter().map(|controller| format!("+{}", controller.name())).collect();
+    let wanted: Vec<String> = one
+        .controllers
+        .iter()
+        .map(|controller| format!("+{}", controller.name()))
+        .collect();
     let switch_on = || write(&one.directory, "cgroup.subtree_control", wanted.join(" "));
     match switch_on() {
         // Processes and groups do not go together in one directory.
@@ -240,8 +293,10 @@ fn first_members(directory: &Path) -> BTreeSet<u32> {
 /// By descriptor, and only who is there after it was opened: a number may have
 /// become another process's. Not all at once: `tidy` comes again.
 fn kill_each(directory: &Path) {
-    let opened: Vec<(u32, OwnedFd)> =
-        first_members(directory).into_iter().filter_map(|pid| Some((pid, sys::pidfd(pid).ok()?))).collect();
+    let opened: Vec<(u32, OwnedFd)> = first_members(directory)
+        .into_iter()
+        .filter_map(|pid| Some((pid, sys::pidfd(pid).ok()?)))
+        .collect();
     let still = first_members(directory);
     for (_, pidfd) in opened.iter().filter(|(pid, _)| still.contains(pid)) {
         let _ = sys::kill_at(pidfd.as_fd());
@@ -251,7 +306,11 @@ fn kill_each(directory: &Path) {
 fn abandoned_in(directory: &Path) -> Vec<String> {
     let own = nix::unistd::geteuid().as_raw();
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    let ours = entries.filter(|entry| entry.metadata().is_ok_and(|about| about.is_dir() && about.uid() == own));
+    let ours = entries.filter(|entry| {
+        entry
+            .metadata()
+            .is_ok_and(|about| about.is_dir() && about.uid() == own)
+    });
     ours.filter_map(|entry| entry.file_name().into_string().ok())
         .filter(|name| Keeper::of(name).is_some_and(|keeper| !keeper.lives()))
         .collect()
@@ -270,7 +329,13 @@ fn number(path: &Path) -> Option<u64> {
 /// A line `NAME NUMBER`.
 fn counter(path: &Path, name: &str) -> Option<u64> {
     let text = fs::read_to_string(path).ok()?;
-    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
+    text.lines().find_map(|line| {
+        line.strip_prefix(name)?
+            .strip_prefix(' ')?
+            .trim()
+            .parse()
+            .ok()
+    })
 }
 
 #[cfg(test)]
@@ -280,7 +345,13 @@ mod tests {
     /// Directories and files only: what is written, not what the kernel does.
     fn unified(directory: &Path) -> Base {
         let controllers = vec![Controller::Cpu, Controller::Memory, Controller::Pids];
-        Base { hierarchies: vec![Hierarchy { unified: true, directory: directory.to_path_buf(), controllers }] }
+        Base {
+            hierarchies: vec![Hierarchy {
+                unified: true,
+                directory: directory.to_path_buf(),
+                controllers,
+            }],
+        }
     }
 
     #[test]
@@ -288,14 +359,36 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let base = unified(place.path());
         base.make("g").unwrap();
-        base.bound("g", Bounds { cpu_weight: 250, memory_max: 1 << 20, tasks_max: 0 }).unwrap();
+        base.bound(
+            "g",
+            Bounds {
+                cpu_weight: 250,
+                memory_max: 1 << 20,
+                tasks_max: 0,
+            },
+        )
+        .unwrap();
         base.set_idle("g", true, 250).unwrap();
         let read = |file: &str| fs::read_to_string(place.path().join("g").join(file)).unwrap();
-        assert_eq!(["cpu.weight", "memory.max", "pids.max", "cpu.idle"].map(read), ["250", "1048576", "max", "1"]);
-        fs::write(place.path().join("g/cpu.stat"), "usage_usec 1500\nuser_usec 1000\n").unwrap();
-        fs::write(place.path().join("g/memory.events"), "oom 4\noom_kill 3\noom_group_kill 0\n").unwrap();
+        assert_eq!(
+            ["cpu.weight", "memory.max", "pids.max", "cpu.idle"].map(read),
+            ["250", "1048576", "max", "1"]
+        );
+        fs::write(
+            place.path().join("g/cpu.stat"),
+            "usage_usec 1500\nuser_usec 1000\n",
+        )
+        .unwrap();
+        fs::write(
+            place.path().join("g/memory.events"),
+            "oom 4\noom_kill 3\noom_group_kill 0\n",
+        )
+        .unwrap();
         assert_eq!(base.entrances("g"), [place.path().join("g/cgroup.procs")]);
-        assert_eq!((base.cpu_time("g"), base.memory_kills("g")), (Some(Duration::from_micros(1500)), Some(3)));
+        assert_eq!(
+            (base.cpu_time("g"), base.memory_kills("g")),
+            (Some(Duration::from_micros(1500)), Some(3))
+        );
     }
 
     #[test]
@@ -308,7 +401,13 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let mine = Keeper::this().directory("mine");
         let gone = mine.replace(&format!("-{}-", std::process::id()), "-4194999-");
-        for name in [&*mine, &gone, "wsgid-4194999-1-1.elsewhere", "wsgid-4194999-1", "user.slice"] {
+        for name in [
+            &*mine,
+            &gone,
+            "wsgid-4194999-1-1.elsewhere",
+            "wsgid-4194999-1",
+            "user.slice",
+        ] {
             fs::create_dir(place.path().join(name)).unwrap();
         }
         fs::write(place.path().join("wsgid-4194999-1.file"), "").unwrap();

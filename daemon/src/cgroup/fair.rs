@@ -59,7 +59,12 @@ impl Fairness {
 
     /// Takes a look. Gives every group that is to change, and whether it is to
     /// give way from now on.
-    pub(crate) fn look(&mut self, now: Instant, uses: Vec<Use>, processors: usize) -> Vec<(String, bool)> {
+    pub(crate) fn look(
+        &mut self,
+        now: Instant,
+        uses: Vec<Use>,
+        processors: usize,
+    ) -> Vec<(String, bool)> {
         let passed = self.at.map(|at| now.duration_since(at)).unwrap_or_default();
         if self.at.is_some() && passed < SHORTEST {
             return Vec::new();
@@ -73,18 +78,31 @@ impl Fairness {
             _ => 0.0,
         };
         let parts: Vec<(&Use, f64)> = uses.iter().map(|one| (one, part(one))).collect();
-        let others_run = parts.iter().any(|(one, part)| *part >= RUNS && !self.takes_much(one, *part));
+        let others_run = parts
+            .iter()
+            .any(|(one, part)| *part >= RUNS && !self.takes_much(one, *part));
         let mut changes = Vec::new();
         for (one, part) in &parts {
-            changes.extend(self.decide(one, *part, others_run).map(|greedy| (one.group.clone(), greedy)));
+            changes.extend(
+                self.decide(one, *part, others_run)
+                    .map(|greedy| (one.group.clone(), greedy)),
+            );
         }
         drop(parts);
         // Between two starts of a crash loop there may be no worker.
-        let stays = |group: &String| uses.iter().any(|one| one.group == *group) || is_loop(&self.crashes, group);
-        let gone: Vec<String> = self.greedy.keys().filter(|group| !stays(group)).cloned().collect();
+        let stays = |group: &String| {
+            uses.iter().any(|one| one.group == *group) || is_loop(&self.crashes, group)
+        };
+        let gone: Vec<String> = self
+            .greedy
+            .keys()
+            .filter(|group| !stays(group))
+            .cloned()
+            .collect();
         self.greedy.retain(|group, _| !gone.contains(group));
         changes.extend(gone.into_iter().map(|group| (group, false)));
-        self.rising.retain(|group, _| uses.iter().any(|one| one.group == *group));
+        self.rising
+            .retain(|group, _| uses.iter().any(|one| one.group == *group));
         self.used = uses.into_iter().map(|one| (one.group, one.used)).collect();
         changes
     }
@@ -99,7 +117,11 @@ impl Fairness {
 
     /// Whether somebody gives way, or is to, however much is left for others.
     pub(crate) fn is_at_work(&self) -> bool {
-        !self.greedy.is_empty() || self.crashes.keys().any(|group| is_loop(&self.crashes, group))
+        !self.greedy.is_empty()
+            || self
+                .crashes
+                .keys()
+                .any(|group| is_loop(&self.crashes, group))
     }
 
     pub(crate) fn gives_way(&self, group: &str) -> bool {
@@ -138,7 +160,11 @@ impl Fairness {
             self.greedy.insert(one.group.clone(), 0);
             return Some(true);
         };
-        *modest = if part < GREEDY * MODEST && !crashes { *modest + 1 } else { 0 };
+        *modest = if part < GREEDY * MODEST && !crashes {
+            *modest + 1
+        } else {
+            0
+        };
         if *modest >= LOOKS {
             self.greedy.remove(&one.group);
             return Some(false);
@@ -157,7 +183,9 @@ impl Fairness {
 
 /// Whether its workers have crashed twice, of what is remembered.
 fn is_loop(crashes: &BTreeMap<String, (Instant, Option<Instant>)>, group: &str) -> bool {
-    crashes.get(group).is_some_and(|(_, before)| before.is_some())
+    crashes
+        .get(group)
+        .is_some_and(|(_, before)| before.is_some())
 }
 
 #[cfg(test)]
@@ -184,7 +212,12 @@ mod tests {
                 apart,
             });
             let now = start + Duration::from_millis(250) * u32::try_from(at).unwrap();
-            out.extend(fairness.look(now, uses.collect(), 2).into_iter().map(|(group, idle)| (at, group, idle)));
+            out.extend(
+                fairness
+                    .look(now, uses.collect(), 2)
+                    .into_iter()
+                    .map(|(group, idle)| (at, group, idle)),
+            );
         }
         out
     }
@@ -194,17 +227,31 @@ mod tests {
         let burns = (0.9, 0.02);
         assert_eq!(run(&[burns]), [(1, "a".to_owned(), true)]);
         let rest = (0.0, 0.02);
-        let changes = run(&[burns, burns, rest, rest, rest, burns, rest, rest, rest, rest, rest]);
-        assert_eq!(changes, [(1, "a".to_owned(), true), (10, "a".to_owned(), false)]);
+        let changes = run(&[
+            burns, burns, rest, rest, rest, burns, rest, rest, rest, rest, rest,
+        ]);
+        assert_eq!(
+            changes,
+            [(1, "a".to_owned(), true), (10, "a".to_owned(), false)]
+        );
     }
 
     #[test]
     fn loading_an_application_is_no_reason_to_keep_it_apart() {
         let (burns, rest) = ((0.9, 0.02), (0.0, 0.02));
-        assert_eq!(run_with(&[burns, burns, burns, rest, burns, burns, burns, rest], false), []);
+        assert_eq!(
+            run_with(
+                &[burns, burns, burns, rest, burns, burns, burns, rest],
+                false
+            ),
+            []
+        );
         assert_eq!(run_with(&[burns; 5], false), [(4, "a".to_owned(), true)]);
         // Also if the others come later.
-        assert_eq!(run_with(&[(0.9, 0.0), (0.9, 0.0), (0.9, 0.0), burns], false), [(4, "a".to_owned(), true)]);
+        assert_eq!(
+            run_with(&[(0.9, 0.0), (0.9, 0.0), (0.9, 0.0), burns], false),
+            [(4, "a".to_owned(), true)]
+        );
     }
 
     #[test]
@@ -229,10 +276,23 @@ mod tests {
             if crashed {
                 fairness.crashed("a", now);
             }
-            let worker =
-                |group: &str| Use { group: group.to_owned(), used: Duration::ZERO, exempt: false, apart: true };
-            let uses = if crashed { vec![worker("a"), worker("b")] } else { vec![worker("b")] };
-            out.extend(fairness.look(now, uses, 2).into_iter().map(|(group, gives_way)| (at, group, gives_way)));
+            let worker = |group: &str| Use {
+                group: group.to_owned(),
+                used: Duration::ZERO,
+                exempt: false,
+                apart: true,
+            };
+            let uses = if crashed {
+                vec![worker("a"), worker("b")]
+            } else {
+                vec![worker("b")]
+            };
+            out.extend(
+                fairness
+                    .look(now, uses, 2)
+                    .into_iter()
+                    .map(|(group, gives_way)| (at, group, gives_way)),
+            );
         }
         out
     }
@@ -241,7 +301,10 @@ mod tests {
     fn a_crash_loop_gives_way_until_it_is_over() {
         let changes = crash_before(&[1, 4, 8, 12, 16], 40);
         // The last pair of crashes lies four looks apart: eight are remembered.
-        assert_eq!(changes, [(4, "a".to_owned(), true), (21, "a".to_owned(), false)]);
+        assert_eq!(
+            changes,
+            [(4, "a".to_owned(), true), (21, "a".to_owned(), false)]
+        );
     }
 
     #[test]
@@ -260,11 +323,22 @@ mod tests {
     fn a_decision_of_the_administrator_stands() {
         let mut fairness = Fairness::default();
         let uses = |seconds: u64| {
-            let one = |group: &str, used, exempt| Use { group: group.to_owned(), used, exempt, apart: true };
-            vec![one("a", Duration::from_secs(seconds), true), one("b", Duration::from_millis(seconds), false)]
+            let one = |group: &str, used, exempt| Use {
+                group: group.to_owned(),
+                used,
+                exempt,
+                apart: true,
+            };
+            vec![
+                one("a", Duration::from_secs(seconds), true),
+                one("b", Duration::from_millis(seconds), false),
+            ]
         };
         let start = Instant::now();
         assert_eq!(fairness.look(start, uses(0), 2), []);
-        assert_eq!(fairness.look(start + Duration::from_secs(1), uses(2), 2), []);
+        assert_eq!(
+            fairness.look(start + Duration::from_secs(1), uses(2), 2),
+            []
+        );
     }
 }

@@ -74,7 +74,10 @@ impl Cgroups {
         };
         let until = Instant::now() + ABANDONED_PATIENCE;
         let abandoned = out.base.as_ref().map(Base::abandoned).unwrap_or_default();
-        out.leaving = abandoned.into_iter().map(|directory| (directory, until)).collect();
+        out.leaving = abandoned
+            .into_iter()
+            .map(|directory| (directory, until))
+            .collect();
         out
     }
 
@@ -103,7 +106,11 @@ impl Cgroups {
     /// made if it is not there; nowhere if it is to have none. Sites of one user
     /// (not `several`) are kept apart only where an option asks for it: processes
     /// in a control group of their own are woken at a price (docs/performance.md).
-    pub(crate) fn entrances(&mut self, config: &GroupConfig, several: bool) -> Result<Vec<PathBuf>, String> {
+    pub(crate) fn entrances(
+        &mut self,
+        config: &GroupConfig,
+        several: bool,
+    ) -> Result<Vec<PathBuf>, String> {
         if self.base.is_err() {
             return Ok(Vec::new());
         }
@@ -111,7 +118,9 @@ impl Cgroups {
             return Ok(Vec::new());
         }
         self.make(config)?;
-        Ok(self.in_base(&config.name, Base::entrances).unwrap_or_default())
+        Ok(self
+            .in_base(&config.name, Base::entrances)
+            .unwrap_or_default())
     }
 
     /// How processes of a group that has no control group yet come into one;
@@ -121,7 +130,9 @@ impl Cgroups {
             return Ok(None);
         }
         self.make(config)?;
-        Ok(self.in_base(&config.name, |base, directory| Move::new(base.doors(directory))))
+        Ok(self.in_base(&config.name, |base, directory| {
+            Move::new(base.doors(directory))
+        }))
     }
 
     fn in_base<T>(&self, group: &str, what: impl FnOnce(&Base, &str) -> T) -> Option<T> {
@@ -140,7 +151,12 @@ impl Cgroups {
             .and_then(|()| base.bound(&directory, bounds))
             .map_err(|error| format!("failed to make the control group: {error}"))?;
         let memory_kills = base.memory_kills(&directory).unwrap_or_default();
-        let made = Made { directory, bounds, memory_kills, idle: false };
+        let made = Made {
+            directory,
+            bounds,
+            memory_kills,
+            idle: false,
+        };
         self.groups.insert(config.name.clone(), made);
         Ok(())
     }
@@ -149,16 +165,29 @@ impl Cgroups {
     pub(crate) fn adopt(&mut self, config: &GroupConfig) {
         let Ok(base) = &self.base else { return };
         let directory = self.keeper.directory(&config.name);
-        let Some(memory_kills) = base.path(&directory).filter(|path| path.is_dir()).and(Some(0)) else { return };
+        let Some(memory_kills) = base
+            .path(&directory)
+            .filter(|path| path.is_dir())
+            .and(Some(0))
+        else {
+            return;
+        };
         let memory_kills = base.memory_kills(&directory).unwrap_or(memory_kills);
-        let made = Made { directory, bounds: bounds(config), memory_kills, idle: false };
+        let made = Made {
+            directory,
+            bounds: bounds(config),
+            memory_kills,
+            idle: false,
+        };
         let _ = base.set_idle(&made.directory, false, made.bounds.cpu_weight);
         self.groups.insert(config.name.clone(), made);
     }
 
     /// Changed bounds are in force at once.
     pub(crate) fn bound(&mut self, config: &GroupConfig) -> Result<(), String> {
-        let (Ok(base), Some(made)) = (&self.base, self.groups.get_mut(&config.name)) else { return Ok(()) };
+        let (Ok(base), Some(made)) = (&self.base, self.groups.get_mut(&config.name)) else {
+            return Ok(());
+        };
         let wanted = bounds(config);
         if made.bounds == wanted {
             return Ok(());
@@ -168,13 +197,16 @@ impl Cgroups {
             made.idle = false;
         }
         made.bounds = wanted;
-        base.bound(&made.directory, wanted).map_err(|error| format!("failed to change the control group: {error}"))
+        base.bound(&made.directory, wanted)
+            .map_err(|error| format!("failed to change the control group: {error}"))
     }
 
     /// Whether the kernel has killed in this group, since the last time, because
     /// of `memory-max`.
     pub(crate) fn has_killed_for_memory(&mut self, group: &str) -> bool {
-        let (Ok(base), Some(made)) = (&self.base, self.groups.get_mut(group)) else { return false };
+        let (Ok(base), Some(made)) = (&self.base, self.groups.get_mut(group)) else {
+            return false;
+        };
         let now = base.memory_kills(&made.directory).unwrap_or_default();
         made.bounds.memory_max > 0 && now > std::mem::replace(&mut made.memory_kills, now)
     }
@@ -196,7 +228,9 @@ impl Cgroups {
 
     /// Whether it runs only where no other wants to.
     pub(crate) fn set_idle(&mut self, group: &str, idle: bool) {
-        let (Ok(base), Some(made)) = (&self.base, self.groups.get_mut(group)) else { return };
+        let (Ok(base), Some(made)) = (&self.base, self.groups.get_mut(group)) else {
+            return;
+        };
         if made.idle != idle {
             match base.set_idle(&made.directory, idle, made.bounds.cpu_weight) {
                 Ok(()) => made.idle = idle,
@@ -208,11 +242,15 @@ impl Cgroups {
     /// The last worker of a group has ended. `all`: what it has left behind ends
     /// too; otherwise the control group stays as long as something is in it.
     pub(crate) fn leave(&mut self, group: &str, all: bool) {
-        let (Ok(base), Some(made)) = (&self.base, self.groups.get(group)) else { return };
+        let (Ok(base), Some(made)) = (&self.base, self.groups.get(group)) else {
+            return;
+        };
         if base.remove(&made.directory) {
             self.groups.remove(group);
         } else if all {
-            tracing::info!("process group `{group}`: processes that its workers have left behind are killed");
+            tracing::info!(
+                "process group `{group}`: processes that its workers have left behind are killed"
+            );
             base.kill(&made.directory);
             self.leaving.insert(made.directory.clone(), Instant::now());
             self.groups.remove(group);
@@ -241,7 +279,8 @@ impl Cgroups {
         let until = Instant::now() + END;
         // Those of another supervisor are left to its successor.
         let mine = self.keeper.directory("");
-        self.leaving.retain(|directory, _| directory.starts_with(&mine));
+        self.leaving
+            .retain(|directory, _| directory.starts_with(&mine));
         while !self.leaving.is_empty() && Instant::now() < until {
             self.tidy(Instant::now());
             std::thread::sleep(Duration::from_millis(5));
@@ -250,7 +289,9 @@ impl Cgroups {
 
     /// For `wsgid status`.
     pub(crate) fn status(&self, group: &str) -> Value {
-        let (Ok(base), Some(made)) = (&self.base, self.groups.get(group)) else { return Value::Null };
+        let (Ok(base), Some(made)) = (&self.base, self.groups.get(group)) else {
+            return Value::Null;
+        };
         json!({
             "path": base.path(&made.directory),
             "cpu_weight": made.bounds.cpu_weight,
@@ -273,7 +314,11 @@ fn bounds(config: &GroupConfig) -> Bounds {
         (0, nice) => of_nice(nice.unwrap_or(0)),
         (weight, _) => weight,
     };
-    Bounds { cpu_weight, memory_max: config.memory_max, tasks_max: config.tasks_max }
+    Bounds {
+        cpu_weight,
+        memory_max: config.memory_max,
+        tasks_max: config.tasks_max,
+    }
 }
 
 #[cfg(test)]

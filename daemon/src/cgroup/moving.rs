@@ -31,7 +31,9 @@ impl Move {
     pub(crate) fn start(self, roots: Vec<u32>) {
         let named = thread::Builder::new().name("mover".to_owned());
         if let Err(error) = named.spawn(move || self.run(&roots)) {
-            tracing::warn!("workers stay outside their control group: failed to start a thread: {error}");
+            tracing::warn!(
+                "workers stay outside their control group: failed to start a thread: {error}"
+            );
         }
     }
 
@@ -39,7 +41,9 @@ impl Move {
         let mut done = BTreeSet::new();
         for _ in 0..PASSES {
             let all = roots.iter().flat_map(|root| family(*root, MOST));
-            let new: Vec<Relative> = all.filter(|one| done.insert((one.pid, one.start))).collect();
+            let new: Vec<Relative> = all
+                .filter(|one| done.insert((one.pid, one.start)))
+                .collect();
             if new.is_empty() {
                 return;
             }
@@ -52,7 +56,11 @@ impl Move {
     fn take(&self, one: Relative) {
         for (there, _) in &self.doors {
             if let Err(error) = put(there, one.pid) {
-                tracing::debug!("process {} does not enter `{}`: {error}", one.pid, there.display());
+                tracing::debug!(
+                    "process {} does not enter `{}`: {error}",
+                    one.pid,
+                    there.display()
+                );
             }
         }
         // The number of one that has ended meanwhile may be anybody's by now.
@@ -80,9 +88,18 @@ mod tests {
         let moving = Move::new(vec![(file("there"), file("home"))]);
         let me = family(std::process::id(), 1)[0];
         moving.take(me);
-        assert_eq!(fs::read_to_string(file("there")).unwrap(), me.pid.to_string());
+        assert_eq!(
+            fs::read_to_string(file("there")).unwrap(),
+            me.pid.to_string()
+        );
         assert!(!file("home").exists());
-        moving.take(Relative { start: me.start + 1, ..me });
-        assert_eq!(fs::read_to_string(file("home")).unwrap(), me.pid.to_string());
+        moving.take(Relative {
+            start: me.start + 1,
+            ..me
+        });
+        assert_eq!(
+            fs::read_to_string(file("home")).unwrap(),
+            me.pid.to_string()
+        );
     }
 }

@@ -27,7 +27,11 @@ impl Keeper {
     /// This process.
     pub(super) fn this() -> Self {
         let pid = std::process::id();
-        Self { pid, start: start_of(pid).unwrap_or_default(), space: own_space() }
+        Self {
+            pid,
+            start: start_of(pid).unwrap_or_default(),
+            space: own_space(),
+        }
     }
 
     /// Whether it may still be there: the same process, not only the same number.
@@ -37,7 +41,13 @@ impl Keeper {
 
     /// The directory of one of its groups.
     pub(super) fn directory(self, group: &str) -> String {
-        format!("{PREFIX}{}-{}-{}.{}", self.pid, self.start, self.space, escaped(group))
+        format!(
+            "{PREFIX}{}-{}-{}.{}",
+            self.pid,
+            self.start,
+            self.space,
+            escaped(group)
+        )
     }
 
     /// Whose directory this is, if it is one of ours at all.
@@ -65,9 +75,9 @@ fn escaped(name: &str) -> String {
         }
         if out.len() > NAME_MAX {
             // FNV-1a: two long names of one configuration are not to meet by accident.
-            let sum = name
-                .bytes()
-                .fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+            let sum = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
+                (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+            });
             let _ = write!(out, "~{sum:016x}");
             break;
         }
@@ -77,7 +87,9 @@ fn escaped(name: &str) -> String {
 
 /// The number of the own name space of processes.
 fn own_space() -> u64 {
-    std::fs::metadata("/proc/self/ns/pid").map(|about| about.ino()).unwrap_or_default()
+    std::fs::metadata("/proc/self/ns/pid")
+        .map(|about| about.ino())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -99,11 +111,31 @@ mod tests {
         let keeper = Keeper::this();
         assert!(keeper.start > 0 && keeper.lives());
         assert_eq!(Keeper::of(&keeper.directory("a.b-7")), Some(keeper));
-        assert!(!Keeper { start: keeper.start + 1, ..keeper }.lives());
-        assert!(Keeper { start: keeper.start + 1, space: 1, ..keeper }.lives(), "nobody can tell");
-        for other in
-            ["wsgid-", "wsgid-1-2.x", "wsgid-a-b-c.x", "wsgid-1-2-3-4.x", "user-1-2-3.x", "wsgid.main", "cpu.idle"]
-        {
+        assert!(
+            !Keeper {
+                start: keeper.start + 1,
+                ..keeper
+            }
+            .lives()
+        );
+        assert!(
+            Keeper {
+                start: keeper.start + 1,
+                space: 1,
+                ..keeper
+            }
+            .lives(),
+            "nobody can tell"
+        );
+        for other in [
+            "wsgid-",
+            "wsgid-1-2.x",
+            "wsgid-a-b-c.x",
+            "wsgid-1-2-3-4.x",
+            "user-1-2-3.x",
+            "wsgid.main",
+            "cpu.idle",
+        ] {
             assert_eq!(Keeper::of(other), None, "{other}");
         }
     }

@@ -30,7 +30,10 @@ const CONTROLLERS: [(Controller, &str); 4] = [
 
 impl Controller {
     pub(super) fn name(self) -> &'static str {
-        CONTROLLERS.iter().find(|(one, _)| *one == self).map_or("", |(_, name)| name)
+        CONTROLLERS
+            .iter()
+            .find(|(one, _)| *one == self)
+            .map_or("", |(_, name)| name)
     }
 }
 
@@ -48,22 +51,35 @@ pub(super) const CURE: &str = "under systemd, give the unit `Delegate=cpu memory
 
 /// All hierarchies, or why there are none.
 pub(super) fn find() -> Result<Vec<Hierarchy>, String> {
-    let read = |path: &str| std::fs::read_to_string(path).map_err(|error| format!("failed to read `{path}`: {error}"));
+    let read = |path: &str| {
+        std::fs::read_to_string(path).map_err(|error| format!("failed to read `{path}`: {error}"))
+    };
     let found = parse(&read("/proc/self/cgroup")?, &read("/proc/self/mountinfo")?);
     let systemd = Path::new("/run/systemd/system").exists();
-    let found = choose(found, systemd, &|directory| is_delegated(directory), &|directory| {
-        std::fs::read_to_string(directory.join("cgroup.controllers")).unwrap_or_default()
-    })?;
+    let found = choose(
+        found,
+        systemd,
+        &|directory| is_delegated(directory),
+        &|directory| {
+            std::fs::read_to_string(directory.join("cgroup.controllers")).unwrap_or_default()
+        },
+    )?;
     for hierarchy in &found {
-        access(&hierarchy.directory, AccessFlags::W_OK)
-            .map_err(|errno| format!("`{}` cannot be written: {errno}; {CURE}", hierarchy.directory.display()))?;
+        access(&hierarchy.directory, AccessFlags::W_OK).map_err(|errno| {
+            format!(
+                "`{}` cannot be written: {errno}; {CURE}",
+                hierarchy.directory.display()
+            )
+        })?;
     }
     Ok(found)
 }
 
 /// systemd marks what it leaves to a service.
 fn is_delegated(directory: &Path) -> bool {
-    ["trusted.delegate", "user.delegate"].iter().any(|name| sys::attribute(directory, name).as_deref() == Some(b"1"))
+    ["trusted.delegate", "user.delegate"]
+        .iter()
+        .any(|name| sys::attribute(directory, name).as_deref() == Some(b"1"))
 }
 
 /// The own directory in every mounted hierarchy of interest. Version 2 has no
@@ -72,15 +88,30 @@ fn parse(own: &str, mounts: &str) -> Vec<Hierarchy> {
     let mut out = Vec::new();
     for line in own.lines() {
         let mut fields = line.splitn(3, ':');
-        let (Some(_), Some(names), Some(path)) = (fields.next(), fields.next(), fields.next()) else { continue };
-        let of = |name: &str| CONTROLLERS.iter().find(|(_, known)| *known == name).map(|(one, _)| *one);
+        let (Some(_), Some(names), Some(path)) = (fields.next(), fields.next(), fields.next())
+        else {
+            continue;
+        };
+        let of = |name: &str| {
+            CONTROLLERS
+                .iter()
+                .find(|(_, known)| *known == name)
+                .map(|(one, _)| *one)
+        };
         let controllers: Vec<Controller> = names.split(',').filter_map(of).collect();
         let unified = names.is_empty();
         if !unified && controllers.is_empty() {
             continue;
         }
-        if let Some(directory) = mounts.lines().find_map(|mount| directory_in(mount, names, path)) {
-            out.push(Hierarchy { unified, directory, controllers });
+        if let Some(directory) = mounts
+            .lines()
+            .find_map(|mount| directory_in(mount, names, path))
+        {
+            out.push(Hierarchy {
+                unified,
+                directory,
+                controllers,
+            });
         }
     }
     out
@@ -93,7 +124,12 @@ fn directory_in(mount: &str, names: &str, path: &str) -> Option<PathBuf> {
     let (kind, options) = (back.next()?, back.nth(1)?);
     let fits = match names.is_empty() {
         true => kind == "cgroup2",
-        false => kind == "cgroup" && names.split(',').all(|name| options.split(',').any(|option| option == name)),
+        false => {
+            kind == "cgroup"
+                && names
+                    .split(',')
+                    .all(|name| options.split(',').any(|option| option == name))
+        }
     };
     let mut front = front.split(' ').skip(3);
     let (root, point) = (front.next()?, front.next()?);
@@ -119,18 +155,30 @@ fn choose(
         }
         let text = controllers(&one.directory);
         let has = |name: &str| text.split_whitespace().any(|other| other == name);
-        one.controllers = CONTROLLERS.iter().filter(|(_, name)| has(name)).map(|(one, _)| *one).collect();
+        one.controllers = CONTROLLERS
+            .iter()
+            .filter(|(_, name)| has(name))
+            .map(|(one, _)| *one)
+            .collect();
         if one.controllers.is_empty() {
             continue;
         }
         return match left_to_us(&one.directory) {
             true => Ok(vec![one]),
-            false => Err(format!("`{}` belongs to systemd; {CURE}", one.directory.display())),
+            false => Err(format!(
+                "`{}` belongs to systemd; {CURE}",
+                one.directory.display()
+            )),
         };
     }
     match legacy.iter().find(|one| !left_to_us(&one.directory)) {
-        Some(one) => Err(format!("`{}` belongs to systemd; {CURE}", one.directory.display())),
-        None if legacy.is_empty() => Err(format!("no hierarchy with cpu, memory or pids is mounted; {CURE}")),
+        Some(one) => Err(format!(
+            "`{}` belongs to systemd; {CURE}",
+            one.directory.display()
+        )),
+        None if legacy.is_empty() => Err(format!(
+            "no hierarchy with cpu, memory or pids is mounted; {CURE}"
+        )),
         None => Ok(legacy),
     }
 }
@@ -139,7 +187,8 @@ fn choose(
 mod tests {
     use super::*;
 
-    const LEGACY: &str = "8:pids:/\n4:memory:/box/7\n3:cpuset:/\n2:cpu,cpuacct:/\n1:name=systemd:/\n0::/\n";
+    const LEGACY: &str =
+        "8:pids:/\n4:memory:/box/7\n3:cpuset:/\n2:cpu,cpuacct:/\n1:name=systemd:/\n0::/\n";
     const LEGACY_MOUNTS: &str = "\
         25 20 0:5 / /proc rw shared:1 - proc proc rw\n\
         30 20 0:21 / /sys/fs/cgroup/cpu rw,relatime shared:3 - cgroup cgroup rw,cpu,cpuacct\n\
@@ -149,14 +198,23 @@ mod tests {
 
     #[test]
     fn version_one_has_a_directory_for_each_controller() {
-        let found = choose(parse(LEGACY, LEGACY_MOUNTS), false, &|_| false, &|_| String::new()).unwrap();
-        let found: Vec<_> = found.iter().map(|one| (one.directory.to_str().unwrap(), &*one.controllers)).collect();
+        let found = choose(parse(LEGACY, LEGACY_MOUNTS), false, &|_| false, &|_| {
+            String::new()
+        })
+        .unwrap();
+        let found: Vec<_> = found
+            .iter()
+            .map(|one| (one.directory.to_str().unwrap(), &*one.controllers))
+            .collect();
         assert_eq!(
             found,
             [
                 ("/sys/fs/cgroup/pids/", &[Controller::Pids][..]),
                 ("/sys/fs/cgroup/memory/7", &[Controller::Memory]),
-                ("/sys/fs/cgroup/cpu/", &[Controller::Cpu, Controller::Cpuacct]),
+                (
+                    "/sys/fs/cgroup/cpu/",
+                    &[Controller::Cpu, Controller::Cpuacct]
+                ),
             ]
         );
     }
@@ -167,11 +225,26 @@ mod tests {
         let mounts = "30 20 0:21 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
         let all = |_: &Path| "cpuset cpu io memory pids\n".to_owned();
         let why = choose(parse(own, mounts), true, &|_| false, &all).unwrap_err();
-        assert!(why.contains("apache2.service") && why.contains("Delegate="), "{why}");
+        assert!(
+            why.contains("apache2.service") && why.contains("Delegate="),
+            "{why}"
+        );
         let found = choose(parse(own, mounts), true, &|_| true, &all).unwrap();
-        assert_eq!(found[0].controllers, [Controller::Cpu, Controller::Memory, Controller::Pids]);
+        assert_eq!(
+            found[0].controllers,
+            [Controller::Cpu, Controller::Memory, Controller::Pids]
+        );
         let own = "0::/system.slice/apache2.service/main\n";
-        let found = choose(parse(own, mounts), true, &|dir| dir.ends_with("apache2.service"), &all).unwrap();
-        assert_eq!(found[0].directory, Path::new("/sys/fs/cgroup/system.slice/apache2.service"));
+        let found = choose(
+            parse(own, mounts),
+            true,
+            &|dir| dir.ends_with("apache2.service"),
+            &all,
+        )
+        .unwrap();
+        assert_eq!(
+            found[0].directory,
+            Path::new("/sys/fs/cgroup/system.slice/apache2.service")
+        );
     }
 }

@@ -14,8 +14,11 @@ use crate::exit_code;
 use crate::express::{artifacts, httpd};
 
 /// Where packages have their configuration.
-const USUAL: [&str; 3] =
-    ["/etc/apache2/apache2.conf", "/etc/httpd/conf/httpd.conf", "/usr/local/apache2/conf/httpd.conf"];
+const USUAL: [&str; 3] = [
+    "/etc/apache2/apache2.conf",
+    "/etc/httpd/conf/httpd.conf",
+    "/usr/local/apache2/conf/httpd.conf",
+];
 
 /// What httpd found.
 pub(crate) struct Asked {
@@ -35,7 +38,9 @@ pub(crate) enum AskError {
     NoConfiguration,
     #[error("`{0}` cannot be read: {1}")]
     Unreadable(PathBuf, io::Error),
-    #[error("no httpd was found on PATH or in /usr/sbin; it is what reads the configuration: name it with --httpd")]
+    #[error(
+        "no httpd was found on PATH or in /usr/sbin; it is what reads the configuration: name it with --httpd"
+    )]
     NoHttpd,
     #[error("`{0}` is not an executable file")]
     NotExecutable(PathBuf),
@@ -45,7 +50,9 @@ pub(crate) enum AskError {
     Run(PathBuf, io::Error),
     #[error("httpd does not accept this configuration, whatever its WSGI module:\n{0}")]
     Refused(String),
-    #[error("httpd's report cannot be read: {0}; are `wsgid` and `mod_wsgid.so` of the same version?")]
+    #[error(
+        "httpd's report cannot be read: {0}; are `wsgid` and `mod_wsgid.so` of the same version?"
+    )]
     Garbled(String),
 }
 
@@ -62,27 +69,52 @@ impl AskError {
 pub(crate) fn ask(args: &CheckConfig) -> Result<Asked, AskError> {
     let conf = configuration(args)?;
     let program = program(args)?;
-    let module = artifacts::module(&artifacts::program().map_err(|error| AskError::Run("wsgid".into(), error))?)?;
+    let module = artifacts::module(
+        &artifacts::program().map_err(|error| AskError::Run("wsgid".into(), error))?,
+    )?;
     let envvars = envvars(args, &conf)?;
     let output = command(args, &program, &conf, &module, envvars.as_deref())
         .output()
         .map_err(|error| AskError::Run(program.clone(), error))?;
     let said = String::from_utf8_lossy(&output.stdout);
-    let Some(text) = said.lines().find_map(|line| line.split_once(PREFIX)).map(|(_, text)| text) else {
-        return Err(AskError::Refused(without_our_doing(&String::from_utf8_lossy(&output.stderr))));
+    let Some(text) = said
+        .lines()
+        .find_map(|line| line.split_once(PREFIX))
+        .map(|(_, text)| text)
+    else {
+        return Err(AskError::Refused(without_our_doing(
+            &String::from_utf8_lossy(&output.stderr),
+        )));
     };
-    let report: ConfigReport = serde_json::from_str(text).map_err(|error| AskError::Garbled(error.to_string()))?;
+    let report: ConfigReport =
+        serde_json::from_str(text).map_err(|error| AskError::Garbled(error.to_string()))?;
     if !output.status.success() {
-        return Err(AskError::Refused(without_our_doing(&String::from_utf8_lossy(&output.stderr))));
+        return Err(AskError::Refused(without_our_doing(
+            &String::from_utf8_lossy(&output.stderr),
+        )));
     }
-    let loading = included(&said).iter().flat_map(|file| loading(file)).collect();
-    Ok(Asked { conf, module, envvars, report, loading })
+    let loading = included(&said)
+        .iter()
+        .flat_map(|file| loading(file))
+        .collect();
+    Ok(Asked {
+        conf,
+        module,
+        envvars,
+        report,
+        loading,
+    })
 }
 
 fn configuration(args: &CheckConfig) -> Result<PathBuf, AskError> {
     let usual = || USUAL.iter().map(PathBuf::from).find(|path| path.is_file());
-    let path = args.conf.clone().or_else(usual).ok_or(AskError::NoConfiguration)?;
-    let path = std::path::absolute(&path).map_err(|error| AskError::Unreadable(path.clone(), error))?;
+    let path = args
+        .conf
+        .clone()
+        .or_else(usual)
+        .ok_or(AskError::NoConfiguration)?;
+    let path =
+        std::path::absolute(&path).map_err(|error| AskError::Unreadable(path.clone(), error))?;
     std::fs::File::open(&path).map_err(|error| AskError::Unreadable(path.clone(), error))?;
     Ok(path)
 }
@@ -91,7 +123,10 @@ fn program(args: &CheckConfig) -> Result<PathBuf, AskError> {
     match &args.httpd {
         Some(path) if httpd::is_executable(path) => Ok(path.clone()),
         Some(path) => Err(AskError::NotExecutable(path.clone())),
-        None => ["apache2", "httpd"].iter().find_map(|name| httpd::find_program(name)).ok_or(AskError::NoHttpd),
+        None => ["apache2", "httpd"]
+            .iter()
+            .find_map(|name| httpd::find_program(name))
+            .ok_or(AskError::NoHttpd),
     }
 }
 
@@ -101,20 +136,33 @@ fn envvars(args: &CheckConfig, conf: &Path) -> Result<Option<PathBuf>, AskError>
             std::fs::File::open(path).map_err(|error| AskError::Unreadable(path.clone(), error))?;
             Ok(Some(path.clone()))
         }
-        None => Ok(conf.parent().map(|directory| directory.join("envvars")).filter(|path| path.is_file())),
+        None => Ok(conf
+            .parent()
+            .map(|directory| directory.join("envvars"))
+            .filter(|path| path.is_file())),
     }
 }
 
 /// What apachectl does with `envvars`, but for making httpd's runtime
 /// directory: a configtest wants one that is there, and writes nothing to it.
-const WITH_ENVVARS: &str = ". \"$1\"; [ -d \"${APACHE_RUN_DIR:-/}\" ] || export APACHE_RUN_DIR=/; shift; exec \"$@\"";
+const WITH_ENVVARS: &str =
+    ". \"$1\"; [ -d \"${APACHE_RUN_DIR:-/}\" ] || export APACHE_RUN_DIR=/; shift; exec \"$@\"";
 
 /// The configtest. With `envvars` a shell reads it first.
-fn command(args: &CheckConfig, program: &Path, conf: &Path, module: &Path, envvars: Option<&Path>) -> Command {
+fn command(
+    args: &CheckConfig,
+    program: &Path,
+    conf: &Path,
+    module: &Path,
+    envvars: Option<&Path>,
+) -> Command {
     let mut command = match envvars {
         Some(file) => {
             let mut shell = Command::new("/bin/sh");
-            shell.args(["-c", WITH_ENVVARS, "sh"]).arg(file).arg(program);
+            shell
+                .args(["-c", WITH_ENVVARS, "sh"])
+                .arg(file)
+                .arg(program);
             if let Some(directory) = file.parent() {
                 // Debian's file asks for it.
                 shell.env("APACHE_CONFDIR", directory);
@@ -125,7 +173,12 @@ fn command(args: &CheckConfig, program: &Path, conf: &Path, module: &Path, envva
     };
     let load = format!("LoadModule wsgi_module \"{}\"", module.display());
     command.arg("-t").arg("-f").arg(conf).arg("-C").arg(load);
-    for name in args.defines.iter().map(String::as_str).chain([&*DEFINE.to_string_lossy(), "DUMP_INCLUDES"]) {
+    for name in args
+        .defines
+        .iter()
+        .map(String::as_str)
+        .chain([&*DEFINE.to_string_lossy(), "DUMP_INCLUDES"])
+    {
         command.arg("-D").arg(name);
     }
     command.stdin(Stdio::null());
@@ -134,29 +187,46 @@ fn command(args: &CheckConfig, program: &Path, conf: &Path, module: &Path, envva
 
 /// httpd's words, but for the one that comes of loading the module first.
 fn without_our_doing(said: &str) -> String {
-    said.lines().filter(|line| !line.contains("AH01574")).collect::<Vec<_>>().join("\n")
+    said.lines()
+        .filter(|line| !line.contains("AH01574"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// The files that httpd read: `  (12) /etc/…`.
 fn included(said: &str) -> Vec<PathBuf> {
-    let path = |line: &str| Some(PathBuf::from(line.trim_start().strip_prefix('(')?.split_once(") ")?.1));
+    let path = |line: &str| {
+        Some(PathBuf::from(
+            line.trim_start().strip_prefix('(')?.split_once(") ")?.1,
+        ))
+    };
     said.lines().filter_map(path).collect()
 }
 
 /// Lines that load mod_wsgi, or the Python that it is linked with. They are
 /// carried out while files are read, so httpd's own picture lacks them.
 fn loading(file: &Path) -> Vec<Remark> {
-    let Ok(text) = std::fs::read(file) else { return Vec::new() };
+    let Ok(text) = std::fs::read(file) else {
+        return Vec::new();
+    };
     let text = String::from_utf8_lossy(&text);
     let mut remarks = Vec::new();
     for (number, line) in text.lines().enumerate() {
         let words = words(line);
-        let is = |at: usize, name: &str| words.get(at).is_some_and(|word: &String| word.eq_ignore_ascii_case(name));
+        let is = |at: usize, name: &str| {
+            words
+                .get(at)
+                .is_some_and(|word: &String| word.eq_ignore_ascii_case(name))
+        };
         let loads_module = is(0, "LoadModule") && is(1, "wsgi_module");
-        let loads_python = is(0, "LoadFile") && words.get(1).is_some_and(|path| path.contains("libpython"));
+        let loads_python =
+            is(0, "LoadFile") && words.get(1).is_some_and(|path| path.contains("libpython"));
         if loads_module || loads_python {
             let origin = format!("{}:{}", file.display(), number + 1);
-            remarks.push(Remark { origin, text: line.trim().to_owned() });
+            remarks.push(Remark {
+                origin,
+                text: line.trim().to_owned(),
+            });
         }
     }
     remarks

@@ -11,11 +11,30 @@ use super::mounts::{DEFAULT_GROUP, Group, Purpose, Use};
 use super::tree::{Configuration, Seen};
 
 /// All findings that need nothing but the configuration.
-pub(crate) fn findings(configuration: &Configuration<'_>, report: &ConfigReport, uses: &[Use]) -> Vec<Finding> {
+pub(crate) fn findings(
+    configuration: &Configuration<'_>,
+    report: &ConfigReport,
+    uses: &[Use],
+) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
-    findings.extend(report.problems.iter().map(|remark| Finding::of(Kind::Problem, remark)));
-    findings.extend(report.warnings.iter().map(|remark| Finding::of(Kind::Change, remark)));
-    findings.extend(report.remarks.iter().map(|remark| Finding::of(Kind::Note, remark)));
+    findings.extend(
+        report
+            .problems
+            .iter()
+            .map(|remark| Finding::of(Kind::Problem, remark)),
+    );
+    findings.extend(
+        report
+            .warnings
+            .iter()
+            .map(|remark| Finding::of(Kind::Change, remark)),
+    );
+    findings.extend(
+        report
+            .remarks
+            .iter()
+            .map(|remark| Finding::of(Kind::Note, remark)),
+    );
     findings.extend(embedded(report, uses));
     findings.extend(questions(report, uses));
     findings.extend(application_groups(report, uses));
@@ -28,22 +47,36 @@ pub(crate) fn findings(configuration: &Configuration<'_>, report: &ConfigReport,
 /// The name of a group's user; empty if httpd has none.
 pub(crate) fn user_of(group: &GroupConfig, report: &ConfigReport) -> String {
     let own = Uid::effective();
-    let uid = if own.is_root() { Uid::from_raw(report.httpd_uid) } else { own };
+    let uid = if own.is_root() {
+        Uid::from_raw(report.httpd_uid)
+    } else {
+        own
+    };
     match &group.user {
         Some(user) if own.is_root() => user.clone(),
         _ if uid.as_raw() == u32::MAX => String::new(),
-        _ => User::from_uid(uid).ok().flatten().map_or_else(|| format!("#{uid}"), |user| user.name),
+        _ => User::from_uid(uid)
+            .ok()
+            .flatten()
+            .map_or_else(|| format!("#{uid}"), |user| user.name),
     }
 }
 
 fn user_of_group(name: &str, report: &ConfigReport) -> String {
-    report.groups.iter().find(|group| group.name == name).map_or_else(String::new, |group| user_of(group, report))
+    report
+        .groups
+        .iter()
+        .find(|group| group.name == name)
+        .map_or_else(String::new, |group| user_of(group, report))
 }
 
 /// Applications without a process group, once for each directive.
 fn embedded(report: &ConfigReport, uses: &[Use]) -> Vec<Finding> {
     let mut by_directive: BTreeMap<&str, Vec<&Use>> = BTreeMap::new();
-    for one in uses.iter().filter(|one| one.purpose == Purpose::Application && one.group == Group::None) {
+    for one in uses
+        .iter()
+        .filter(|one| one.purpose == Purpose::Application && one.group == Group::None)
+    {
         by_directive.entry(&one.origin).or_default().push(one);
     }
     let user = match user_of_group(DEFAULT_GROUP, report) {
@@ -54,7 +87,11 @@ fn embedded(report: &ConfigReport, uses: &[Use]) -> Vec<Finding> {
     for (origin, here) in by_directive {
         let Some(first) = here.first() else { continue };
         let everywhere = uses.iter().filter(|one| one.origin == origin).count() == here.len();
-        let place = if everywhere { String::new() } else { format!(" in {}", servers(&here)) };
+        let place = if everywhere {
+            String::new()
+        } else {
+            format!(" in {}", servers(&here))
+        };
         let what = &first.what;
         if report.restrict_embedded {
             let text = format!(
@@ -70,7 +107,10 @@ fn embedded(report: &ConfigReport, uses: &[Use]) -> Vec<Finding> {
              another user name a process group of your own"
         );
         if !first.perhaps.is_empty() {
-            text += &format!(" (WSGIProcessGroup at {} may hold for some requests)", first.perhaps.join(", "));
+            text += &format!(
+                " (WSGIProcessGroup at {} may hold for some requests)",
+                first.perhaps.join(", ")
+            );
         }
         findings.push(Finding::new(Kind::Change, origin, text));
     }
@@ -98,7 +138,9 @@ fn questions(report: &ConfigReport, uses: &[Use]) -> Vec<Finding> {
             }
         };
         let failing = match one.what.eq_ignore_ascii_case("WSGIDispatchScript") {
-            true => "a script that cannot be loaded ends the request with 500; with mod_wsgi the request goes on",
+            true => {
+                "a script that cannot be loaded ends the request with 500; with mod_wsgi the request goes on"
+            }
             false => "whatever goes wrong refuses the request",
         };
         let text = format!(
@@ -116,12 +158,21 @@ fn questions(report: &ConfigReport, uses: &[Use]) -> Vec<Finding> {
 fn application_groups(report: &ConfigReport, uses: &[Use]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for group in &report.groups {
-        let inside: Vec<&Use> = uses.iter().filter(|one| one.runs_in() == Some(&group.name)).collect();
+        let inside: Vec<&Use> = uses
+            .iter()
+            .filter(|one| one.runs_in() == Some(&group.name))
+            .collect();
         let mut names: BTreeMap<String, &Use> = BTreeMap::new();
-        for one in inside.iter().filter(|one| !(one.many && one.application == "%{RESOURCE}")) {
+        for one in inside
+            .iter()
+            .filter(|one| !(one.many && one.application == "%{RESOURCE}"))
+        {
             names.entry(application_name(one)).or_insert(one);
         }
-        for one in inside.iter().filter(|one| one.many && one.application == "%{RESOURCE}") {
+        for one in inside
+            .iter()
+            .filter(|one| one.many && one.application == "%{RESOURCE}")
+        {
             let text = format!(
                 "`{}` stands for any number of scripts, and each is an application group of its own: an interpreter \
                  within each process with mod_wsgi, {} of its own here; to let them share processes, set \
@@ -135,7 +186,11 @@ fn application_groups(report: &ConfigReport, uses: &[Use]) -> Vec<Finding> {
             continue;
         }
         let listed: Vec<String> = names.keys().map(|name| quoted_application(name)).collect();
-        let origin = if group.name == DEFAULT_GROUP { "" } else { &group.origin };
+        let origin = if group.name == DEFAULT_GROUP {
+            ""
+        } else {
+            &group.origin
+        };
         let total = names.len() * usize::try_from(group.processes_limit()).unwrap_or(usize::MAX);
         let text = format!(
             "process group `{}` has {} application groups ({}): interpreters of the same processes with mod_wsgi, \
@@ -172,7 +227,11 @@ fn quoted_application(name: &str) -> String {
     match (name, name.split_once('|')) {
         ("", _) => "%{GLOBAL}".to_owned(),
         (_, Some((server, url))) => {
-            let server = if server.is_empty() { "the main server" } else { server };
+            let server = if server.is_empty() {
+                "the main server"
+            } else {
+                server
+            };
             format!("`{}` of {server}", if url.is_empty() { "/" } else { url })
         }
         _ => format!("`{name}`"),
@@ -207,9 +266,10 @@ fn directive(seen: &Seen<'_>, uses: &[Use]) -> Vec<Finding> {
                 ),
             }
         }
-        "wsgipythonhashseed" if seen.word(0) == "random" => {
-            one(Kind::Change, "WSGIPythonHashSeed random is random here; mod_wsgi takes it for the seed 0")
-        }
+        "wsgipythonhashseed" if seen.word(0) == "random" => one(
+            Kind::Change,
+            "WSGIPythonHashSeed random is random here; mod_wsgi takes it for the seed 0",
+        ),
         "wsgisocketprefix" => one(
             Kind::Note,
             "WSGISocketPrefix is the front of the directory of one socket, between httpd and the supervisor; process \
@@ -223,22 +283,37 @@ fn directive(seen: &Seen<'_>, uses: &[Use]) -> Vec<Finding> {
 /// does.
 fn options(seen: &Seen<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let has =
-        |name: &str| seen.words.iter().skip(1).any(|word| word.split_once('=').is_some_and(|(own, _)| own == name));
+    let has = |name: &str| {
+        seen.words
+            .iter()
+            .skip(1)
+            .any(|word| word.split_once('=').is_some_and(|(own, _)| own == name))
+    };
     if has("user") && !has("group") {
         let text = "user= without group= has the primary group of that user; with mod_wsgi it is httpd's Group";
         findings.push(Finding::new(Kind::Change, seen.origin(), text.to_owned()));
     }
     for word in seen.words.iter().skip(1) {
-        let Some((name, value)) = word.split_once('=') else { continue };
+        let Some((name, value)) = word.split_once('=') else {
+            continue;
+        };
         let digits = value.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-        let has_unit = !digits.is_empty() && digits.len() < value.len() && digits.bytes().all(|b| b.is_ascii_digit());
+        let has_unit = !digits.is_empty()
+            && digits.len() < value.len()
+            && digits.bytes().all(|b| b.is_ascii_digit());
         let text = match name {
-            _ if has_unit && (name.ends_with("-limit") || name.ends_with("-size")) && name != "cpu-time-limit" => {
-                format!("{name}={value} means the unit here; mod_wsgi ignores it and takes {digits} bytes")
+            _ if has_unit
+                && (name.ends_with("-limit") || name.ends_with("-size"))
+                && name != "cpu-time-limit" =>
+            {
+                format!(
+                    "{name}={value} means the unit here; mod_wsgi ignores it and takes {digits} bytes"
+                )
             }
             _ if has_unit && !value.ends_with('s') | value.ends_with("ms") && is_time(name) => {
-                format!("{name}={value} means the unit here; mod_wsgi ignores it and takes {digits} seconds")
+                format!(
+                    "{name}={value} means the unit here; mod_wsgi ignores it and takes {digits} seconds"
+                )
             }
             _ => continue,
         };
@@ -257,11 +332,20 @@ mod tests {
     use wsgid_protocol::report::Node;
 
     fn node(name: &str, arguments: &str, children: Vec<Node>) -> Node {
-        Node { name: name.into(), arguments: arguments.into(), origin: format!("x.conf:{}", arguments.len()), children }
+        Node {
+            name: name.into(),
+            arguments: arguments.into(),
+            origin: format!("x.conf:{}", arguments.len()),
+            children,
+        }
     }
 
     fn report(tree: Vec<Node>, groups: &[&str]) -> ConfigReport {
-        let named = groups.iter().chain(&[DEFAULT_GROUP]).map(|name| GroupConfig::new(*name, "x.conf:1")).collect();
+        let named = groups
+            .iter()
+            .chain(&[DEFAULT_GROUP])
+            .map(|name| GroupConfig::new(*name, "x.conf:1"))
+            .collect();
         ConfigReport {
             problems: Vec::new(),
             warnings: Vec::new(),
@@ -278,31 +362,53 @@ mod tests {
     fn texts(report: &ConfigReport) -> Vec<String> {
         let configuration = Configuration::new(&report.tree);
         let uses = super::super::mounts::uses(&configuration, report);
-        findings(&configuration, report, &uses).into_iter().map(|finding| finding.text).collect()
+        findings(&configuration, report, &uses)
+            .into_iter()
+            .map(|finding| finding.text)
+            .collect()
     }
 
     #[test]
     fn the_innermost_section_names_the_group() {
         let tree = |location: &str| {
             let inner = vec![node("WSGIProcessGroup", "site", vec![])];
-            vec![node("WSGIScriptAlias", "/app /srv/app/wsgi.py", vec![]), node("<Location", location, inner)]
+            vec![
+                node("WSGIScriptAlias", "/app /srv/app/wsgi.py", vec![]),
+                node("<Location", location, inner),
+            ]
         };
         assert!(texts(&report(tree("/app"), &["site"])).is_empty());
         let elsewhere = texts(&report(tree("/other"), &["site"]));
-        assert!(elsewhere[0].contains("`WSGIScriptAlias /app` names no process group"), "{elsewhere:?}");
+        assert!(
+            elsewhere[0].contains("`WSGIScriptAlias /app` names no process group"),
+            "{elsewhere:?}"
+        );
     }
 
     #[test]
     fn a_virtual_host_is_told_apart_from_the_main_server() {
-        let host = node("<VirtualHost", "*:80", vec![node("WSGIProcessGroup", "site", vec![])]);
+        let host = node(
+            "<VirtualHost",
+            "*:80",
+            vec![node("WSGIProcessGroup", "site", vec![])],
+        );
         let tree = vec![node("WSGIScriptAlias", "/ /srv/wsgi.py", vec![]), host];
         let texts = texts(&report(tree, &["site"]));
-        assert!(texts[0].contains("`WSGIScriptAlias /` in the main server names no"), "{texts:?}");
+        assert!(
+            texts[0].contains("`WSGIScriptAlias /` in the main server names no"),
+            "{texts:?}"
+        );
     }
 
     #[test]
     fn application_groups_are_counted() {
-        let mount = |url: &str| node("WSGIScriptAlias", &format!("{url} /srv{url}.py process-group=site"), vec![]);
+        let mount = |url: &str| {
+            node(
+                "WSGIScriptAlias",
+                &format!("{url} /srv{url}.py process-group=site"),
+                vec![],
+            )
+        };
         let found = texts(&report(vec![mount("/a"), mount("/b")], &["site"]));
         assert!(found[0].contains("has 2 application groups"), "{found:?}");
         let shared = node("WSGIApplicationGroup", "%{GLOBAL}", vec![]);
@@ -312,28 +418,58 @@ mod tests {
     #[test]
     fn a_name_on_both_usual_ports_is_one_application_group() {
         let host = |address: &str| {
-            let mount = node("WSGIScriptAlias", "/ /srv/wsgi.py process-group=site", vec![]);
-            node("<VirtualHost", address, vec![node("ServerName", "www.example.org", vec![]), mount])
+            let mount = node(
+                "WSGIScriptAlias",
+                "/ /srv/wsgi.py process-group=site",
+                vec![],
+            );
+            node(
+                "<VirtualHost",
+                address,
+                vec![node("ServerName", "www.example.org", vec![]), mount],
+            )
         };
         assert!(texts(&report(vec![host("*:80"), host("*:443")], &["site"])).is_empty());
         let relative = node("WSGIScriptAlias", "/ apps/wsgi.py", vec![]);
-        let section = node("<Directory", "/etc/httpd/apps", vec![node("WSGIProcessGroup", "site", vec![])]);
-        assert!(texts(&report(vec![relative, section], &["site"])).is_empty(), "ServerRoot is in front of it");
+        let section = node(
+            "<Directory",
+            "/etc/httpd/apps",
+            vec![node("WSGIProcessGroup", "site", vec![])],
+        );
+        assert!(
+            texts(&report(vec![relative, section], &["site"])).is_empty(),
+            "ServerRoot is in front of it"
+        );
         let found = texts(&report(vec![host("*:80"), host("*:8080")], &["site"]));
-        assert!(found[0].contains("`/` of www.example.org:8080, `/` of www.example.org)"), "{found:?}");
+        assert!(
+            found[0].contains("`/` of www.example.org:8080, `/` of www.example.org)"),
+            "{found:?}"
+        );
     }
 
     #[test]
     fn units_that_mod_wsgi_ignores_are_named() {
-        let options = "site memory-limit=512M request-timeout=5m graceful-timeout=60s stack-size=65536";
-        let found = texts(&report(vec![node("WSGIDaemonProcess", options, vec![])], &["site"]));
+        let options =
+            "site memory-limit=512M request-timeout=5m graceful-timeout=60s stack-size=65536";
+        let found = texts(&report(
+            vec![node("WSGIDaemonProcess", options, vec![])],
+            &["site"],
+        ));
         assert_eq!(found.len(), 2, "{found:?}");
-        assert!(found[0].contains("takes 512 bytes") && found[1].contains("takes 5 seconds"), "{found:?}");
+        assert!(
+            found[0].contains("takes 512 bytes") && found[1].contains("takes 5 seconds"),
+            "{found:?}"
+        );
     }
 
     #[test]
     fn a_user_without_a_group_is_named() {
-        let of = |options: &str| texts(&report(vec![node("WSGIDaemonProcess", options, vec![])], &["site"]));
+        let of = |options: &str| {
+            texts(&report(
+                vec![node("WSGIDaemonProcess", options, vec![])],
+                &["site"],
+            ))
+        };
         assert!(of("site user=shop group=shop").is_empty() && of("site group=shop").is_empty());
         assert!(of("site user=shop")[0].contains("primary group of that user"));
     }

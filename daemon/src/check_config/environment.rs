@@ -6,12 +6,24 @@ use std::path::Path;
 use super::finding::{Finding, Kind};
 
 /// What workers get anyway, or what is for httpd alone.
-const NOT_FOR_APPLICATIONS: &[&str] = &["LANG", "LC_ALL", "TZ", "PATH", "LD_LIBRARY_PATH", "HOME", "USER"];
+const NOT_FOR_APPLICATIONS: &[&str] = &[
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "PATH",
+    "LD_LIBRARY_PATH",
+    "HOME",
+    "USER",
+];
 
 /// Variables of the file that no worker will see.
 pub(crate) fn findings(envvars: Option<&Path>) -> Vec<Finding> {
-    let Some(path) = envvars else { return Vec::new() };
-    let Ok(text) = std::fs::read_to_string(path) else { return Vec::new() };
+    let Some(path) = envvars else {
+        return Vec::new();
+    };
+    let Ok(text) = std::fs::read_to_string(path) else {
+        return Vec::new();
+    };
     let mut findings = Vec::new();
     for (number, line) in text.lines().enumerate() {
         for name in exported(line) {
@@ -19,14 +31,20 @@ pub(crate) fn findings(envvars: Option<&Path>) -> Vec<Finding> {
                 "`{name}` reaches os.environ of applications with mod_wsgi, for they inherit httpd's environment; \
                  here a process group gets it with env={name}=… or env-file="
             );
-            findings.push(Finding::new(Kind::Change, &format!("{}:{}", path.display(), number + 1), text));
+            findings.push(Finding::new(
+                Kind::Change,
+                &format!("{}:{}", path.display(), number + 1),
+                text,
+            ));
         }
     }
     findings
 }
 
 fn exported(line: &str) -> Vec<&str> {
-    let Some(rest) = line.trim_start().strip_prefix("export ") else { return Vec::new() };
+    let Some(rest) = line.trim_start().strip_prefix("export ") else {
+        return Vec::new();
+    };
     let end = rest.find(['=', '#', ';']).unwrap_or(rest.len());
     let names = rest.get(..end).unwrap_or_default().split_whitespace();
     let for_httpd = |name: &&str| name.starts_with("APACHE") || NOT_FOR_APPLICATIONS.contains(name);
@@ -39,7 +57,10 @@ mod tests {
 
     #[test]
     fn names_that_are_exported() {
-        assert_eq!(exported("export DJANGO_SETTINGS_MODULE=shop.settings"), ["DJANGO_SETTINGS_MODULE"]);
+        assert_eq!(
+            exported("export DJANGO_SETTINGS_MODULE=shop.settings"),
+            ["DJANGO_SETTINGS_MODULE"]
+        );
         assert_eq!(exported("  export LANG A B"), ["A", "B"]);
         assert!(exported("#export X=1").is_empty());
         assert!(exported("export APACHE_RUN_USER=www-data").is_empty());

@@ -38,7 +38,11 @@ pub(crate) struct Finding {
 
 impl Finding {
     pub(crate) fn new(kind: Kind, origin: &str, text: impl Into<String>) -> Self {
-        Self { kind, origin: origin.to_owned(), text: text.into() }
+        Self {
+            kind,
+            origin: origin.to_owned(),
+            text: text.into(),
+        }
     }
 
     pub(crate) fn of(kind: Kind, remark: &Remark) -> Self {
@@ -47,7 +51,11 @@ impl Finding {
 
     /// The file, and the line in it.
     pub(crate) fn place(&self) -> (&str, usize) {
-        match self.origin.rsplit_once(':').map(|(file, line)| (file, line.parse())) {
+        match self
+            .origin
+            .rsplit_once(':')
+            .map(|(file, line)| (file, line.parse()))
+        {
             Some((file, Ok(line))) => (file, line),
             _ => ("", 0),
         }
@@ -58,7 +66,10 @@ impl Finding {
 pub(crate) fn sort(findings: &mut Vec<Finding>) {
     findings.sort_by(|one, other| {
         let (first, second) = (one.place(), other.place());
-        first.cmp(&second).then(one.kind.cmp(&other.kind)).then_with(|| one.text.cmp(&other.text))
+        first
+            .cmp(&second)
+            .then(one.kind.cmp(&other.kind))
+            .then_with(|| one.text.cmp(&other.text))
     });
     findings.dedup();
 }

@@ -72,14 +72,33 @@ pub(crate) fn uses(configuration: &Configuration<'_>, report: &ConfigReport) -> 
         let name = seen.node.name.to_ascii_lowercase();
         match name.as_str() {
             "wsgiscriptalias" | "wsgiscriptaliasmatch" => {
-                alias(configuration, seen, &report.server_root.join(seen.word(1)), &mut uses);
+                alias(
+                    configuration,
+                    seen,
+                    &report.server_root.join(seen.word(1)),
+                    &mut uses,
+                );
             }
-            "sethandler" | "addhandler" if names_our_handler(seen) => section(configuration, seen, None, &mut uses),
+            "sethandler" | "addhandler" if names_our_handler(seen) => {
+                section(configuration, seen, None, &mut uses)
+            }
             "wsgihandlerscript" => {
-                section(configuration, seen, Some(&report.server_root.join(seen.word(1))), &mut uses);
+                section(
+                    configuration,
+                    seen,
+                    Some(&report.server_root.join(seen.word(1))),
+                    &mut uses,
+                );
             }
-            "wsgiaccessscript" | "wsgiauthuserscript" | "wsgiauthgroupscript" | "wsgidispatchscript" => {
-                uses.push(question(configuration, seen, &report.server_root.join(seen.word(0))));
+            "wsgiaccessscript"
+            | "wsgiauthuserscript"
+            | "wsgiauthgroupscript"
+            | "wsgidispatchscript" => {
+                uses.push(question(
+                    configuration,
+                    seen,
+                    &report.server_root.join(seen.word(0)),
+                ));
             }
             _ => {}
         }
@@ -97,7 +116,10 @@ fn names_our_handler(seen: &Seen<'_>) -> bool {
 }
 
 /// The servers in which a directive of this one counts.
-fn servers<'c>(configuration: &'c Configuration<'_>, seen: &Seen<'_>) -> impl Iterator<Item = usize> + 'c {
+fn servers<'c>(
+    configuration: &'c Configuration<'_>,
+    seen: &Seen<'_>,
+) -> impl Iterator<Item = usize> + 'c {
     let (own, all) = (seen.server, configuration.servers.len());
     (0..all).filter(move |server| own == 0 || *server == own)
 }
@@ -106,21 +128,42 @@ fn alias(configuration: &Configuration<'_>, seen: &Seen<'_>, target: &Path, uses
     let is_match = seen.is("WSGIScriptAliasMatch");
     let (url, target) = (seen.word(0), &*target.to_string_lossy());
     let many = (is_match && target.contains('$')) || (url.ends_with('/') && target.ends_with('/'));
-    let literal = if is_match { literal_front(url) } else { url.to_owned() };
-    let target = if many { format!("{}script", target.split('$').next().unwrap_or(target)) } else { target.into() };
+    let literal = if is_match {
+        literal_front(url)
+    } else {
+        url.to_owned()
+    };
+    let target = if many {
+        format!("{}script", target.split('$').next().unwrap_or(target))
+    } else {
+        target.into()
+    };
     for server in servers(configuration, seen) {
-        let place = Place { server, url: &literal, file: Path::new(&target) };
+        let place = Place {
+            server,
+            url: &literal,
+            file: Path::new(&target),
+        };
         uses.push(application(configuration, seen, place, many));
     }
 }
 
 /// The front of a regular expression that is plain text.
 fn literal_front(pattern: &str) -> String {
-    pattern.trim_start_matches('^').chars().take_while(|c| !"\\.[](){}*+?|^$".contains(*c)).collect()
+    pattern
+        .trim_start_matches('^')
+        .chars()
+        .take_while(|c| !"\\.[](){}*+?|^$".contains(*c))
+        .collect()
 }
 
 /// A handler: the section says for which files or URLs.
-fn section(configuration: &Configuration<'_>, seen: &Seen<'_>, script: Option<&Path>, uses: &mut Vec<Use>) {
+fn section(
+    configuration: &Configuration<'_>,
+    seen: &Seen<'_>,
+    script: Option<&Path>,
+    uses: &mut Vec<Use>,
+) {
     let (mut url, mut file) = ("/".to_owned(), PathBuf::from("/script"));
     for around in &seen.sections {
         let word = first_word(around);
@@ -132,20 +175,35 @@ fn section(configuration: &Configuration<'_>, seen: &Seen<'_>, script: Option<&P
         }
     }
     for server in servers(configuration, seen) {
-        let place = Place { server, url: &url, file: script.unwrap_or(&file) };
+        let place = Place {
+            server,
+            url: &url,
+            file: script.unwrap_or(&file),
+        };
         uses.push(application(configuration, seen, place, script.is_none()));
     }
 }
 
-fn application(configuration: &Configuration<'_>, seen: &Seen<'_>, place: Place<'_>, many: bool) -> Use {
+fn application(
+    configuration: &Configuration<'_>,
+    seen: &Seen<'_>,
+    place: Place<'_>,
+    many: bool,
+) -> Use {
     let of_option = option(&seen.words, "process-group");
     let of_section = value(configuration, "WSGIProcessGroup", place);
     let group = of_option.or_else(|| of_section.certain.map(|seen| seen.word(0)));
-    let perhaps = if of_option.is_some() { Vec::new() } else { of_section.perhaps };
-    let application = option(&seen.words, "application-group").map(str::to_owned).or_else(|| {
-        let found = value(configuration, "WSGIApplicationGroup", place).certain?;
-        Some(found.word(0).to_owned())
-    });
+    let perhaps = if of_option.is_some() {
+        Vec::new()
+    } else {
+        of_section.perhaps
+    };
+    let application = option(&seen.words, "application-group")
+        .map(str::to_owned)
+        .or_else(|| {
+            let found = value(configuration, "WSGIApplicationGroup", place).certain?;
+            Some(found.word(0).to_owned())
+        });
     Use {
         purpose: Purpose::Application,
         origin: seen.origin().to_owned(),
@@ -157,7 +215,10 @@ fn application(configuration: &Configuration<'_>, seen: &Seen<'_>, place: Place<
         url: place.url.to_owned(),
         group: named(group),
         application: application.unwrap_or_else(|| "%{RESOURCE}".to_owned()),
-        perhaps: perhaps.iter().map(|seen| seen.origin().to_owned()).collect(),
+        perhaps: perhaps
+            .iter()
+            .map(|seen| seen.origin().to_owned())
+            .collect(),
     }
 }
 
@@ -172,7 +233,9 @@ fn question(configuration: &Configuration<'_>, seen: &Seen<'_>, file: &Path) -> 
         many: false,
         url: String::new(),
         group: named(option(&seen.words, "process-group")),
-        application: option(&seen.words, "application-group").unwrap_or("%{GLOBAL}").to_owned(),
+        application: option(&seen.words, "application-group")
+            .unwrap_or("%{GLOBAL}")
+            .to_owned(),
         perhaps: Vec::new(),
     }
 }
@@ -186,11 +249,16 @@ fn named(group: Option<&str>) -> Group {
 }
 
 fn server_key(configuration: &Configuration<'_>, server: usize) -> String {
-    configuration.servers.get(server).map_or_else(String::new, |known| known.key.clone())
+    configuration
+        .servers
+        .get(server)
+        .map_or_else(String::new, |known| known.key.clone())
 }
 
 fn server_name(configuration: &Configuration<'_>, server: usize) -> String {
-    let Some(known) = configuration.servers.get(server) else { return String::new() };
+    let Some(known) = configuration.servers.get(server) else {
+        return String::new();
+    };
     match known.addresses.as_str() {
         "" => known.name.clone(),
         addresses if addresses.trim() == known.name => format!("virtual host {addresses}"),

@@ -28,13 +28,20 @@ impl Holds {
 
 /// `*`, `?` and `[…]`; a slash is matched by a slash only.
 pub(crate) fn glob(pattern: &str, text: &str) -> bool {
-    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
+    let (pattern, text): (Vec<char>, Vec<char>) =
+        (pattern.chars().collect(), text.chars().collect());
     glob_from(&pattern, &text)
 }
 
 fn glob_from(pattern: &[char], text: &[char]) -> bool {
-    let Some((first, rest)) = pattern.split_first() else { return text.is_empty() };
-    let one = |fits: bool, rest: &[char]| fits && text.split_first().is_some_and(|(_, text)| glob_from(rest, text));
+    let Some((first, rest)) = pattern.split_first() else {
+        return text.is_empty();
+    };
+    let one = |fits: bool, rest: &[char]| {
+        fits && text
+            .split_first()
+            .is_some_and(|(_, text)| glob_from(rest, text))
+    };
     let next = text.first().copied();
     match first {
         '*' => glob_from(rest, text) || one(next != Some('/'), pattern),
@@ -46,7 +53,10 @@ fn glob_from(pattern: &[char], text: &[char]) -> bool {
                     Some(('!' | '^', set)) => (true, set),
                     _ => (false, set),
                 };
-                one(next.is_some_and(|c| c != '/' && in_set(set, c) != negated), &rest[end + 1..])
+                one(
+                    next.is_some_and(|c| c != '/' && in_set(set, c) != negated),
+                    &rest[end + 1..],
+                )
             }
             None => one(next == Some('['), rest),
         },
@@ -55,7 +65,9 @@ fn glob_from(pattern: &[char], text: &[char]) -> bool {
 }
 
 fn in_set(set: &[char], c: char) -> bool {
-    let ranges = set.windows(3).any(|part| part[1] == '-' && (part[0]..=part[2]).contains(&c));
+    let ranges = set
+        .windows(3)
+        .any(|part| part[1] == '-' && (part[0]..=part[2]).contains(&c));
     ranges || set.contains(&c)
 }
 
@@ -74,44 +86,73 @@ pub(crate) fn regex(pattern: &str, text: &str) -> Holds {
     let rest = &pattern[front.len()..];
     // A quantifier is about the last character of the front.
     if rest.starts_with(['*', '?', '{']) {
-        front = front.char_indices().next_back().map_or("", |(at, _)| &front[..at]);
+        front = front
+            .char_indices()
+            .next_back()
+            .map_or("", |(at, _)| &front[..at]);
     }
     if pattern.contains('|') {
         return Holds::Perhaps;
     }
-    let begins = if anchored { text.starts_with(front) } else { text.contains(front) };
+    let begins = if anchored {
+        text.starts_with(front)
+    } else {
+        text.contains(front)
+    };
     match (begins, rest) {
         (false, _) => Holds::No,
         (true, "") => Holds::Yes,
-        (true, "$") => Holds::of(if anchored { text == front } else { text.ends_with(front) }),
+        (true, "$") => Holds::of(if anchored {
+            text == front
+        } else {
+            text.ends_with(front)
+        }),
         (true, _) => Holds::Perhaps,
     }
 }
 
 /// `<Directory path>`.
 pub(crate) fn directory(path: &str, file: &Path) -> Holds {
-    let Some(parent) = file.parent() else { return Holds::No };
+    let Some(parent) = file.parent() else {
+        return Holds::No;
+    };
     if !has_wildcard(path) {
         return Holds::of(parent.starts_with(path));
     }
     let wanted = path.trim_end_matches('/').split('/').count();
-    let front: Vec<&str> = parent.to_str().unwrap_or_default().split('/').take(wanted).collect();
+    let front: Vec<&str> = parent
+        .to_str()
+        .unwrap_or_default()
+        .split('/')
+        .take(wanted)
+        .collect();
     Holds::of(front.len() == wanted && glob(path.trim_end_matches('/'), &front.join("/")))
 }
 
 /// `<Location path>`.
 pub(crate) fn location(path: &str, url: &str) -> Holds {
     if has_wildcard(path) {
-        return if glob(path, url) { Holds::Yes } else { Holds::Perhaps };
+        return if glob(path, url) {
+            Holds::Yes
+        } else {
+            Holds::Perhaps
+        };
     }
     let bare = path.trim_end_matches('/');
     let (url, same) = (url.trim_end_matches('/'), url.trim_end_matches('/') == bare);
-    Holds::of(same || url.strip_prefix(bare).is_some_and(|rest| rest.starts_with('/')))
+    Holds::of(
+        same || url
+            .strip_prefix(bare)
+            .is_some_and(|rest| rest.starts_with('/')),
+    )
 }
 
 /// `<Files name>`.
 pub(crate) fn files(name: &str, file: &Path) -> Holds {
-    let own = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let own = file
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
     Holds::of(glob(name, own))
 }
 
@@ -139,9 +180,14 @@ mod tests {
     #[test]
     fn sections() {
         let file = Path::new("/srv/shop/app/wsgi.py");
-        for (path, expected) in
-            [("/srv/shop", Yes), ("/", Yes), ("/srv/shop/", Yes), ("/srv/sho", No), ("/srv/*/app", Yes), ("/x/*", No)]
-        {
+        for (path, expected) in [
+            ("/srv/shop", Yes),
+            ("/", Yes),
+            ("/srv/shop/", Yes),
+            ("/srv/sho", No),
+            ("/srv/*/app", Yes),
+            ("/x/*", No),
+        ] {
             assert_eq!(directory(path, file), expected, "{path}");
         }
         for (path, url, expected) in [

@@ -35,16 +35,32 @@ pub(crate) fn text(asked: &Asked, findings: &[Finding], groups: &[Tried<'_>]) {
             say!("{}", if own.is_empty() { "In general" } else { own });
             file = Some(own);
         }
-        let place = if line == 0 { String::new() } else { format!("line {line}") };
-        block(&format!("  {place:<9} {:<8} ", finding.kind.word()), &finding.text);
+        let place = if line == 0 {
+            String::new()
+        } else {
+            format!("line {line}")
+        };
+        block(
+            &format!("  {place:<9} {:<8} ", finding.kind.word()),
+            &finding.text,
+        );
     }
     if !findings.is_empty() {
         say!();
     }
     say!("Process groups");
     for group in groups {
-        let python = group.found.python.map_or_else(String::new, |(major, minor)| format!(", Python {major}.{minor}"));
-        let origin = if group.config.origin == "implicit" { "implicit" } else { &group.config.origin };
+        let python = group
+            .found
+            .python
+            .map_or_else(String::new, |(major, minor)| {
+                format!(", Python {major}.{minor}")
+            });
+        let origin = if group.config.origin == "implicit" {
+            "implicit"
+        } else {
+            &group.config.origin
+        };
         say!(
             "  {}  ({origin})\n    user {}{python}, {} × {} per application group",
             group.name,
@@ -55,7 +71,10 @@ pub(crate) fn text(asked: &Asked, findings: &[Finding], groups: &[Tried<'_>]) {
     }
     say!("\nTo do");
     if asked.loading.is_empty() {
-        block("  ", "No line that loads mod_wsgi was found in the files that httpd read.");
+        block(
+            "  ",
+            "No line that loads mod_wsgi was found in the files that httpd read.",
+        );
     }
     for line in &asked.loading {
         say!("  {}\n    {}", line.origin, line.text);
@@ -64,19 +83,36 @@ pub(crate) fn text(asked: &Asked, findings: &[Finding], groups: &[Tried<'_>]) {
         } else if line.text.contains("mod_wsgid.so") {
             say!("    is this project's module already");
         } else {
-            say!("    becomes\n    LoadModule wsgi_module {}", asked.module.display());
+            say!(
+                "    becomes\n    LoadModule wsgi_module {}",
+                asked.module.display()
+            );
         }
     }
     say!("\n{}", summary(findings));
 }
 
 fn summary(findings: &[Finding]) -> String {
-    let count = |kind| findings.iter().filter(|finding| finding.kind == kind).count();
-    let [problems, changes, notes] = Kind::ALL.map(|kind| u32::try_from(count(kind)).unwrap_or(u32::MAX));
+    let count = |kind| {
+        findings
+            .iter()
+            .filter(|finding| finding.kind == kind)
+            .count()
+    };
+    let [problems, changes, notes] =
+        Kind::ALL.map(|kind| u32::try_from(count(kind)).unwrap_or(u32::MAX));
     format!(
         "{}, {}, {}",
-        counted(problems, "problem (does not work here)", "problems (do not work here)"),
-        counted(changes, "change (works, and means something else)", "changes (work, and mean something else)"),
+        counted(
+            problems,
+            "problem (does not work here)",
+            "problems (do not work here)"
+        ),
+        counted(
+            changes,
+            "change (works, and means something else)",
+            "changes (work, and mean something else)"
+        ),
         counted(notes, "note", "notes")
     )
 }

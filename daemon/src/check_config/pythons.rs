@@ -29,12 +29,20 @@ pub(crate) struct Tried<'r> {
 
 /// Tries the groups that are defined, and the implicit one if it is used.
 pub(crate) fn examine<'r>(report: &'r ConfigReport, uses: &[Use]) -> Vec<Tried<'r>> {
-    let httpd = identity::Default { uid: report.httpd_uid, gid: report.httpd_gid };
+    let httpd = identity::Default {
+        uid: report.httpd_uid,
+        gid: report.httpd_gid,
+    };
     let mut tried = Vec::new();
     for config in &report.groups {
-        let scripts = uses.iter().filter(|one| one.runs_in() == Some(&config.name));
-        let scripts: Vec<Preload> = scripts.filter_map(|one| preload(one.script.as_deref()?)).collect();
-        let is_used = !scripts.is_empty() || uses.iter().any(|one| one.runs_in() == Some(&config.name));
+        let scripts = uses
+            .iter()
+            .filter(|one| one.runs_in() == Some(&config.name));
+        let scripts: Vec<Preload> = scripts
+            .filter_map(|one| preload(one.script.as_deref()?))
+            .collect();
+        let is_used =
+            !scripts.is_empty() || uses.iter().any(|one| one.runs_in() == Some(&config.name));
         if config.name == DEFAULT_GROUP && !is_used && config.preload_scripts.is_empty() {
             continue;
         }
@@ -44,7 +52,11 @@ pub(crate) fn examine<'r>(report: &'r ConfigReport, uses: &[Use]) -> Vec<Tried<'
         }
         let mut complete = config.clone();
         for script in scripts {
-            if !complete.preload_scripts.iter().any(|known| known.script == script.script) {
+            if !complete
+                .preload_scripts
+                .iter()
+                .any(|known| known.script == script.script)
+            {
                 complete.preload_scripts.push(script);
             }
         }
@@ -63,7 +75,11 @@ pub(crate) fn examine<'r>(report: &'r ConfigReport, uses: &[Use]) -> Vec<Tried<'
 
 fn preload(script: &Path) -> Option<Preload> {
     let script = script.to_path_buf();
-    script.is_absolute().then(|| Preload { script, application_group: String::new(), callable: None })
+    script.is_absolute().then(|| Preload {
+        script,
+        application_group: String::new(),
+        callable: None,
+    })
 }
 
 /// What is wrong with them, and what differs.
@@ -71,16 +87,30 @@ pub(crate) fn findings(report: &ConfigReport, groups: &[Tried<'_>]) -> Vec<Findi
     let mut findings = Vec::new();
     for group in groups {
         let config = group.config;
-        let origin = if config.name == DEFAULT_GROUP { "" } else { &config.origin };
+        let origin = if config.name == DEFAULT_GROUP {
+            ""
+        } else {
+            &config.origin
+        };
         let mut say = |kind, text: String| {
-            findings.push(Finding::new(kind, origin, format!("process group `{}`: {text}", config.name)));
+            findings.push(Finding::new(
+                kind,
+                origin,
+                format!("process group `{}`: {text}", config.name),
+            ));
         };
         for problem in &group.found.problems {
             // Python leaves out what is not there, here as with mod_wsgi.
-            let kind = if problem.starts_with("python-path=") { Kind::Note } else { Kind::Problem };
+            let kind = if problem.starts_with("python-path=") {
+                Kind::Note
+            } else {
+                Kind::Problem
+            };
             say(kind, problem.clone());
         }
-        let Some((major, minor)) = group.found.python else { continue };
+        let Some((major, minor)) = group.found.python else {
+            continue;
+        };
         for path in &config.python_path {
             if let Some(other) = version_in(path).filter(|other| *other != (major, minor)) {
                 say(
@@ -107,9 +137,15 @@ pub(crate) fn findings(report: &ConfigReport, groups: &[Tried<'_>]) -> Vec<Findi
 
 /// Groups that get whichever Python is found.
 fn unnamed_python(groups: &[Tried<'_>]) -> Option<Finding> {
-    let unnamed: Vec<&Tried<'_>> = groups.iter().filter(|group| group.config.python_home.is_none()).collect();
+    let unnamed: Vec<&Tried<'_>> = groups
+        .iter()
+        .filter(|group| group.config.python_home.is_none())
+        .collect();
     let (major, minor) = unnamed.first()?.found.python?;
-    let names: Vec<String> = unnamed.iter().map(|group| format!("`{}`", group.name)).collect();
+    let names: Vec<String> = unnamed
+        .iter()
+        .map(|group| format!("`{}`", group.name))
+        .collect();
     let text = format!(
         "neither python-home= nor WSGIPythonHome is set for {}: mod_wsgi uses the Python that it was built with, here \
          it is `python3`, which is Python {major}.{minor}; if the packages are elsewhere, name the environment with \
@@ -122,19 +158,29 @@ fn unnamed_python(groups: &[Tried<'_>]) -> Option<Finding> {
 /// Of `…/lib/python3.9/site-packages`.
 fn version_in(path: &Path) -> Option<(u32, u32)> {
     path.components().find_map(|part| {
-        let (major, minor) = part.as_os_str().to_str()?.strip_prefix("python")?.split_once('.')?;
+        let (major, minor) = part
+            .as_os_str()
+            .to_str()?
+            .strip_prefix("python")?
+            .split_once('.')?;
         Some((major.parse().ok()?, minor.parse().ok()?))
     })
 }
 
 fn several_pythons(report: &ConfigReport, groups: &[Tried<'_>]) -> Option<Finding> {
-    let mut versions: Vec<(u32, u32)> = groups.iter().filter_map(|group| group.found.python).collect();
+    let mut versions: Vec<(u32, u32)> = groups
+        .iter()
+        .filter_map(|group| group.found.python)
+        .collect();
     versions.sort_unstable();
     versions.dedup();
     if versions.len() < 2 || report.groups.is_empty() {
         return None;
     }
-    let list: Vec<String> = versions.iter().map(|(major, minor)| format!("{major}.{minor}")).collect();
+    let list: Vec<String> = versions
+        .iter()
+        .map(|(major, minor)| format!("{major}.{minor}"))
+        .collect();
     let text = format!(
         "the process groups run Python {}: each has its own here, while mod_wsgi has the one that it was built with \
          for all; what was meant for that one Python may find another now",
@@ -149,7 +195,10 @@ mod tests {
 
     #[test]
     fn the_version_in_a_path() {
-        assert_eq!(version_in(Path::new("/srv/venv/lib/python3.8/site-packages")), Some((3, 8)));
+        assert_eq!(
+            version_in(Path::new("/srv/venv/lib/python3.8/site-packages")),
+            Some((3, 8))
+        );
         assert_eq!(version_in(Path::new("/srv/python/app")), None);
     }
 }

@@ -50,8 +50,15 @@ pub(crate) struct Configuration<'t> {
 
 impl<'t> Configuration<'t> {
     pub(crate) fn new(tree: &'t [Node]) -> Self {
-        let main = Server { name: "the main server".to_owned(), addresses: String::new(), key: String::new() };
-        let mut configuration = Self { seen: Vec::new(), servers: vec![main] };
+        let main = Server {
+            name: "the main server".to_owned(),
+            addresses: String::new(),
+            key: String::new(),
+        };
+        let mut configuration = Self {
+            seen: Vec::new(),
+            servers: vec![main],
+        };
         configuration.walk(tree, 0, &[]);
         configuration
     }
@@ -61,11 +68,20 @@ impl<'t> Configuration<'t> {
             if node.name.eq_ignore_ascii_case("<VirtualHost") {
                 let name = virtual_host(node);
                 let key = key(&name, &node.arguments);
-                self.servers.push(Server { name, addresses: node.arguments.clone(), key });
+                self.servers.push(Server {
+                    name,
+                    addresses: node.arguments.clone(),
+                    key,
+                });
                 self.walk(&node.children, self.servers.len() - 1, sections);
                 continue;
             }
-            self.seen.push(Seen { node, words: words(&node.arguments), server, sections: sections.to_vec() });
+            self.seen.push(Seen {
+                node,
+                words: words(&node.arguments),
+                server,
+                sections: sections.to_vec(),
+            });
             if node.name.starts_with('<') {
                 let inside: Vec<&Node> = sections.iter().copied().chain([node]).collect();
                 self.walk(&node.children, server, &inside);
@@ -75,7 +91,11 @@ impl<'t> Configuration<'t> {
 }
 
 fn virtual_host(node: &Node) -> String {
-    let named = node.children.iter().rev().find(|child| child.name.eq_ignore_ascii_case("ServerName"));
+    let named = node
+        .children
+        .iter()
+        .rev()
+        .find(|child| child.name.eq_ignore_ascii_case("ServerName"));
     let name = named.map_or(node.arguments.trim(), |child| child.arguments.trim());
     name.trim_matches('"').to_owned()
 }
@@ -96,7 +116,11 @@ fn key(name: &str, addresses: &str) -> String {
 
 fn split_port(text: &str) -> (&str, Option<&str>) {
     match text.rsplit_once(':') {
-        Some((host, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => (host, Some(port)),
+        Some((host, port))
+            if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) =>
+        {
+            (host, Some(port))
+        }
         _ => (text, None),
     }
 }

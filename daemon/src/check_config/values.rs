@@ -30,29 +30,52 @@ pub(crate) struct Value<'c> {
 type Rank = (u8, usize, bool, usize);
 
 /// The value of a directive.
-pub(crate) fn value<'c>(configuration: &'c Configuration<'_>, name: &str, place: Place<'_>) -> Value<'c> {
+pub(crate) fn value<'c>(
+    configuration: &'c Configuration<'_>,
+    name: &str,
+    place: Place<'_>,
+) -> Value<'c> {
     let mut holding: Vec<(Rank, Holds, &Seen<'_>)> = Vec::new();
-    for (order, seen) in configuration.seen.iter().enumerate().filter(|(_, seen)| seen.is(name)) {
+    for (order, seen) in configuration
+        .seen
+        .iter()
+        .enumerate()
+        .filter(|(_, seen)| seen.is(name))
+    {
         if seen.server != 0 && seen.server != place.server {
             continue;
         }
-        let holds = seen.sections.iter().map(|section| holds(section, place)).fold(Holds::Yes, Holds::and);
+        let holds = seen
+            .sections
+            .iter()
+            .map(|section| holds(section, place))
+            .fold(Holds::Yes, Holds::and);
         if holds != Holds::No {
             holding.push((rank(seen, order), holds, seen));
         }
     }
     holding.sort_by_key(|(rank, _, _)| *rank);
-    let last = holding.iter().rposition(|(_, holds, _)| *holds == Holds::Yes);
+    let last = holding
+        .iter()
+        .rposition(|(_, holds, _)| *holds == Holds::Yes);
     let after = last.map_or(0, |at| at + 1);
     Value {
-        certain: last.and_then(|at| holding.get(at)).map(|(_, _, seen)| *seen),
-        perhaps: holding.into_iter().skip(after).map(|(_, _, seen)| seen).collect(),
+        certain: last
+            .and_then(|at| holding.get(at))
+            .map(|(_, _, seen)| *seen),
+        perhaps: holding
+            .into_iter()
+            .skip(after)
+            .map(|(_, _, seen)| seen)
+            .collect(),
     }
 }
 
 fn rank(seen: &Seen<'_>, order: usize) -> Rank {
     let of_host = seen.server != 0;
-    let Some(section) = seen.sections.last() else { return (0, 0, of_host, order) };
+    let Some(section) = seen.sections.last() else {
+        return (0, 0, of_host, order);
+    };
     let path = first_word(section);
     match kind(section) {
         Section::Directory { regex: false } => (1, path.matches('/').count(), of_host, order),
@@ -92,17 +115,29 @@ fn kind(section: &Node) -> Section {
 
 /// The path or pattern of a section.
 pub(crate) fn first_word(section: &Node) -> String {
-    words(&section.arguments).into_iter().find(|word| word != "~").unwrap_or_default()
+    words(&section.arguments)
+        .into_iter()
+        .find(|word| word != "~")
+        .unwrap_or_default()
 }
 
 fn holds(section: &Node, place: Place<'_>) -> Holds {
     let word = first_word(section);
-    let name = place.file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let name = place
+        .file
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
     match kind(section) {
         Section::Directory { regex: false } => pattern::directory(&word, place.file),
-        Section::Directory { regex: true } => {
-            pattern::regex(&word, place.file.parent().and_then(Path::to_str).unwrap_or_default())
-        }
+        Section::Directory { regex: true } => pattern::regex(
+            &word,
+            place
+                .file
+                .parent()
+                .and_then(Path::to_str)
+                .unwrap_or_default(),
+        ),
         Section::Files { regex: false } => pattern::files(&word, place.file),
         Section::Files { regex: true } => pattern::regex(&word, name),
         Section::Location { regex: false } => pattern::location(&word, place.url),

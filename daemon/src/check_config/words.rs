@@ -11,13 +11,22 @@ pub(crate) fn words(line: &str) -> Vec<String> {
         match quote {
             Some(open) if c == open => quote = None,
             Some(open) => {
-                let escaped = c == '\\' && chars.peek().is_some_and(|next| *next == open || *next == '\\');
-                let c = if escaped { chars.next().unwrap_or(c) } else { c };
+                let escaped = c == '\\'
+                    && chars
+                        .peek()
+                        .is_some_and(|next| *next == open || *next == '\\');
+                let c = if escaped {
+                    chars.next().unwrap_or(c)
+                } else {
+                    c
+                };
                 word.get_or_insert_default().push(c);
             }
             None if c.is_whitespace() => words.extend(word.take()),
             // A quote opens a word, or the value of an option.
-            None if matches!(c, '"' | '\'') && word.as_ref().is_none_or(|word| word.ends_with('=')) => {
+            None if matches!(c, '"' | '\'')
+                && word.as_ref().is_none_or(|word| word.ends_with('=')) =>
+            {
                 quote = Some(c);
                 word.get_or_insert_default();
             }
@@ -30,7 +39,9 @@ pub(crate) fn words(line: &str) -> Vec<String> {
 
 /// The value of an option among words.
 pub(crate) fn option<'w>(words: &'w [String], name: &str) -> Option<&'w str> {
-    words.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+    words
+        .iter()
+        .find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
 }
 
 #[cfg(test)]
@@ -40,7 +51,16 @@ mod tests {
     #[test]
     fn values_may_be_quoted() {
         let all = words(r#"/ "/srv/my site/x.py" display-name="a \"b\"" 'c d' env=it's"#);
-        assert_eq!(all, ["/", "/srv/my site/x.py", "display-name=a \"b\"", "c d", "env=it's"]);
+        assert_eq!(
+            all,
+            [
+                "/",
+                "/srv/my site/x.py",
+                "display-name=a \"b\"",
+                "c d",
+                "env=it's"
+            ]
+        );
         assert_eq!(option(&all, "display-name"), Some("a \"b\""));
         assert_eq!(option(&all, "display"), None);
         assert!(words("  ").is_empty());

@@ -74,14 +74,22 @@ pub(crate) struct Loaded {
 /// If the main file cannot be used at all.
 pub(crate) fn load(path: &Path, in_force: &InForce) -> Result<Loaded, String> {
     if let Some(directory) = path.parent() {
-        trust::directory(directory, trust::Sticky::Yes).map_err(|why| format!("`{}`: {why}", path.display()))?;
+        trust::directory(directory, trust::Sticky::Yes)
+            .map_err(|why| format!("`{}`: {why}", path.display()))?;
     }
     let main: Main = parse(path)?;
     let settings = main.supervisor;
-    for (key, named) in [("socket", Some(&settings.socket)), ("sites", settings.sites.as_ref())] {
+    for (key, named) in [
+        ("socket", Some(&settings.socket)),
+        ("sites", settings.sites.as_ref()),
+    ] {
         // The supervisor works in `/`, whatever directory it was started in.
         if let Some(named) = named.filter(|named| !named.is_absolute()) {
-            return Err(format!("`{}`: {key} = `{}` is not an absolute path", path.display(), named.display()));
+            return Err(format!(
+                "`{}`: {key} = `{}` is not an absolute path",
+                path.display(),
+                named.display()
+            ));
         }
     }
     let mut loaded = Loaded {
@@ -93,11 +101,16 @@ pub(crate) fn load(path: &Path, in_force: &InForce) -> Result<Loaded, String> {
         settings,
     };
     loaded.take(path, main.group, in_force);
-    let sites = loaded.settings.sites.as_deref().map_or(Ok(Vec::new()), site_files).unwrap_or_else(|problem| {
-        loaded.problems.push(problem);
-        loaded.sites_unknown = true;
-        Vec::new()
-    });
+    let sites = loaded
+        .settings
+        .sites
+        .as_deref()
+        .map_or(Ok(Vec::new()), site_files)
+        .unwrap_or_else(|problem| {
+            loaded.problems.push(problem);
+            loaded.sites_unknown = true;
+            Vec::new()
+        });
     for site in sites {
         match parse::<Site>(&site) {
             Ok(tables) => loaded.take(&site, tables.group, in_force),
@@ -122,9 +135,19 @@ impl Loaded {
         for (name, table) in tables {
             if let Some(at) = self.groups.iter().position(|group| group.name == name) {
                 let stays = in_force.get(&name) == Some(&origin);
-                let other = if stays { self.groups.swap_remove(at).origin } else { self.groups[at].origin.clone() };
-                let (first, second) = if stays { (&origin, &other) } else { (&other, &origin) };
-                self.problems.push(format!("`{second}`: process group `{name}` is defined in `{first}` already"));
+                let other = if stays {
+                    self.groups.swap_remove(at).origin
+                } else {
+                    self.groups[at].origin.clone()
+                };
+                let (first, second) = if stays {
+                    (&origin, &other)
+                } else {
+                    (&other, &origin)
+                };
+                self.problems.push(format!(
+                    "`{second}`: process group `{name}` is defined in `{first}` already"
+                ));
                 if !stays {
                     continue;
                 }
@@ -132,11 +155,14 @@ impl Loaded {
             match group::from_table(&name, &origin, &table) {
                 Ok(group) => {
                     let lack = group::serves_nothing(&group);
-                    self.problems.extend(lack.map(|lack| format!("`{origin}`: process group `{name}`: {lack}")));
+                    self.problems.extend(
+                        lack.map(|lack| format!("`{origin}`: process group `{name}`: {lack}")),
+                    );
                     self.groups.push(group);
                 }
                 Err(problem) => {
-                    self.problems.push(format!("`{origin}`: process group `{name}`: {problem}"));
+                    self.problems
+                        .push(format!("`{origin}`: process group `{name}`: {problem}"));
                     self.keep.push(origin.clone());
                 }
             }
@@ -150,10 +176,17 @@ fn site_files(directory: &Path) -> Result<Vec<PathBuf>, String> {
     let failed = |why: &dyn std::fmt::Display| format!("sites = `{}`: {why}", directory.display());
     trust::directory(directory, trust::Sticky::No).map_err(|why| failed(&why))?;
     let entries = std::fs::read_dir(directory).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let files = entries.map_err(|error| failed(&error))?.into_iter().map(|entry| entry.path());
+    let files = entries
+        .map_err(|error| failed(&error))?
+        .into_iter()
+        .map(|entry| entry.path());
     // Editors put what they are about into hidden files beside.
-    let hidden = |path: &Path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-    let is_site = |path: &PathBuf| path.extension().is_some_and(|end| end == "toml") && !hidden(path);
+    let hidden = |path: &Path| {
+        path.file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+    };
+    let is_site =
+        |path: &PathBuf| path.extension().is_some_and(|end| end == "toml") && !hidden(path);
     let mut files: Vec<PathBuf> = files.filter(is_site).collect();
     files.sort();
     Ok(files)
@@ -163,16 +196,24 @@ fn parse<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, String> {
     let name = path.display();
     let failed = |error: std::io::Error| format!("`{name}`: {error}");
     // What is looked at is what is read. Nobody may be there to write into a pipe.
-    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path).map_err(failed)?;
+    let file = File::options()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path)
+        .map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     if !metadata.is_file() {
         return Err(format!("`{name}` is not a regular file"));
     }
     trust::file(&metadata).map_err(|reason| format!("`{name}` is not used: {reason}"))?;
     let mut text = String::new();
-    file.take(FILE_MAX + 1).read_to_string(&mut text).map_err(failed)?;
+    file.take(FILE_MAX + 1)
+        .read_to_string(&mut text)
+        .map_err(failed)?;
     if text.len() as u64 > FILE_MAX {
-        return Err(format!("`{name}` has more than {FILE_MAX} bytes, which no site file needs"));
+        return Err(format!(
+            "`{name}` has more than {FILE_MAX} bytes, which no site file needs"
+        ));
     }
     toml::from_str(&text).map_err(|error| format!("`{name}`: {}", error.to_string().trim_end()))
 }
@@ -187,7 +228,10 @@ mod tests {
         let sites = dir.path().join("sites");
         std::fs::create_dir(&sites).unwrap();
         let main = dir.path().join("wsgid.toml");
-        let text = format!("[supervisor]\nhttpd-user = 'www-data'\nsites = '{}'\n", sites.display());
+        let text = format!(
+            "[supervisor]\nhttpd-user = 'www-data'\nsites = '{}'\n",
+            sites.display()
+        );
         std::fs::write(&main, text).unwrap();
         let good = "[group.a]\nprocesses = 2\nhome = '/srv/a'\nenv = { X = '1' }\nscripts = ['/srv/a/app.wsgi']\n";
         std::fs::write(sites.join("a.toml"), good).unwrap();
@@ -196,9 +240,16 @@ mod tests {
         let loaded = load(&main, &InForce::new()).unwrap();
         assert_eq!(loaded.groups.len(), 1);
         let a = &loaded.groups[0];
-        assert_eq!((a.processes, a.env.len(), a.preload_scripts.len()), (2, 1, 1));
+        assert_eq!(
+            (a.processes, a.env.len(), a.preload_scripts.len()),
+            (2, 1, 1)
+        );
         assert_eq!(loaded.problems.len(), 2, "{:?}", loaded.problems);
-        assert!(loaded.problems[0].contains("did you mean `threads`"), "{:?}", loaded.problems);
+        assert!(
+            loaded.problems[0].contains("did you mean `threads`"),
+            "{:?}",
+            loaded.problems
+        );
         assert_eq!(loaded.keep.len(), 2);
         assert!(loaded.keeps(&sites.join("b.toml").display().to_string()));
         assert!(!loaded.keeps(&sites.join("a.toml").display().to_string()));
@@ -210,7 +261,14 @@ mod tests {
         let main = dir.path().join("wsgid.toml");
         let sites = dir.path().join("sites");
         std::fs::create_dir(&sites).unwrap();
-        std::fs::write(&main, format!("[supervisor]\nhttpd-user = 'root'\nsites = '{}'\n", sites.display())).unwrap();
+        std::fs::write(
+            &main,
+            format!(
+                "[supervisor]\nhttpd-user = 'root'\nsites = '{}'\n",
+                sites.display()
+            ),
+        )
+        .unwrap();
         let path = |name: &str| sites.join(name).display().to_string();
         std::fs::write(path("shop.toml"), "[group.shop]\nthreads = 2\n").unwrap();
         std::fs::write(path("copy.toml"), "[group.shop]\nthreads = 3\n").unwrap();
@@ -219,11 +277,19 @@ mod tests {
         let in_force = InForce::from([("shop".to_owned(), path("shop.toml"))]);
         let loaded = load(&main, &in_force).unwrap();
         assert_eq!((loaded.groups.len(), loaded.groups[0].threads), (1, 2));
-        assert!(loaded.problems[0].starts_with(&format!("`{}`", path("copy.toml"))), "{:?}", loaded.problems);
+        assert!(
+            loaded.problems[0].starts_with(&format!("`{}`", path("copy.toml"))),
+            "{:?}",
+            loaded.problems
+        );
         // A mistake in it leaves it as it is.
         std::fs::write(path("shop.toml"), "[group.shop]\nthread = 2\n").unwrap();
         let loaded = load(&main, &in_force).unwrap();
-        assert!(loaded.groups.is_empty() && loaded.keeps(&path("shop.toml")), "{:?}", loaded.problems);
+        assert!(
+            loaded.groups.is_empty() && loaded.keeps(&path("shop.toml")),
+            "{:?}",
+            loaded.problems
+        );
     }
 
     #[test]
@@ -232,9 +298,22 @@ mod tests {
         let sites = dir.path().join("sites");
         std::fs::create_dir(&sites).unwrap();
         let main = dir.path().join("wsgid.toml");
-        std::fs::write(&main, format!("[supervisor]\nhttpd-user = 'root'\nsites = '{}'\n", sites.display())).unwrap();
+        std::fs::write(
+            &main,
+            format!(
+                "[supervisor]\nhttpd-user = 'root'\nsites = '{}'\n",
+                sites.display()
+            ),
+        )
+        .unwrap();
         // As editors leave them.
-        for name in [".#a.toml", ".a.toml.swp", "#a.toml#", "a.toml~", "a.toml.bak"] {
+        for name in [
+            ".#a.toml",
+            ".a.toml.swp",
+            "#a.toml#",
+            "a.toml~",
+            "a.toml.bak",
+        ] {
             std::fs::write(sites.join(name), "no TOML at all").unwrap();
         }
         assert_eq!(load(&main, &InForce::new()).unwrap().problems, [""; 0]);
@@ -242,8 +321,16 @@ mod tests {
         std::os::unix::fs::symlink("/dev/zero", sites.join("zero.toml")).unwrap();
         std::fs::write(sites.join("long.toml"), vec![b'#'; 2 << 20]).unwrap();
         let problems = load(&main, &InForce::new()).unwrap().problems;
-        assert!(problems[0].contains("more than 1048576 bytes"), "{problems:?}");
-        assert!(problems[1..].iter().all(|one| one.ends_with("is not a regular file")), "{problems:?}");
+        assert!(
+            problems[0].contains("more than 1048576 bytes"),
+            "{problems:?}"
+        );
+        assert!(
+            problems[1..]
+                .iter()
+                .all(|one| one.ends_with("is not a regular file")),
+            "{problems:?}"
+        );
         assert_eq!(problems.len(), 3);
     }
 
@@ -251,22 +338,42 @@ mod tests {
     fn sites_that_cannot_be_listed_stay_as_they_are() {
         let dir = tempfile::tempdir().unwrap();
         let main = dir.path().join("wsgid.toml");
-        let text = format!("[supervisor]\nhttpd-user = 'www-data'\nsites = '{}/gone'\n", dir.path().display());
+        let text = format!(
+            "[supervisor]\nhttpd-user = 'www-data'\nsites = '{}/gone'\n",
+            dir.path().display()
+        );
         std::fs::write(&main, text).unwrap();
         let loaded = load(&main, &InForce::new()).unwrap();
-        assert!(loaded.problems[0].contains("No such file"), "{:?}", loaded.problems);
+        assert!(
+            loaded.problems[0].contains("No such file"),
+            "{:?}",
+            loaded.problems
+        );
         assert!(loaded.keeps("/etc/wsgid/sites/a.toml"));
-        assert!(!loaded.keeps(&main.display().to_string()), "the main file itself was read");
+        assert!(
+            !loaded.keeps(&main.display().to_string()),
+            "the main file itself was read"
+        );
     }
 
     #[test]
     fn a_relative_path_would_mean_another_place_after_the_start() {
         let dir = tempfile::tempdir().unwrap();
         let main = dir.path().join("wsgid.toml");
-        for (key, more) in [("sites", "sites = 'sites'"), ("socket", "socket = 'httpd.sock'")] {
-            std::fs::write(&main, format!("[supervisor]\nhttpd-user = 'www-data'\n{more}\n")).unwrap();
+        for (key, more) in [
+            ("sites", "sites = 'sites'"),
+            ("socket", "socket = 'httpd.sock'"),
+        ] {
+            std::fs::write(
+                &main,
+                format!("[supervisor]\nhttpd-user = 'www-data'\n{more}\n"),
+            )
+            .unwrap();
             let problem = load(&main, &InForce::new()).unwrap_err();
-            assert!(problem.contains(key) && problem.contains("is not an absolute path"), "{problem}");
+            assert!(
+                problem.contains(key) && problem.contains("is not an absolute path"),
+                "{problem}"
+            );
         }
     }
 
@@ -275,7 +382,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let main = dir.path().join("wsgid.toml");
         std::fs::write(&main, "[supervisor]\nhttpd-user = 'www-data'\n").unwrap();
-        std::fs::set_permissions(&main, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
-        assert!(load(&main, &InForce::new()).unwrap_err().contains("chmod go-w"));
+        std::fs::set_permissions(&main, std::os::unix::fs::PermissionsExt::from_mode(0o666))
+            .unwrap();
+        assert!(
+            load(&main, &InForce::new())
+                .unwrap_err()
+                .contains("chmod go-w")
+        );
     }
 }

@@ -23,7 +23,9 @@ pub(super) fn from_table(name: &str, origin: &str, table: &Table) -> Result<Grou
             "log" => config.log = log(name, value)?,
             option => {
                 for text in texts(option, value)? {
-                    config.set(option, &text).map_err(|error| error.to_string())?;
+                    config
+                        .set(option, &text)
+                        .map_err(|error| error.to_string())?;
                 }
             }
         }
@@ -44,15 +46,21 @@ pub(super) fn serves_nothing(config: &GroupConfig) -> Option<String> {
 fn texts(option: &str, value: &Value) -> Result<Vec<String>, String> {
     let one = |text: String| Ok(vec![text]);
     match value {
-        Value::Array(items) if option == "env" => items.iter().map(|item| text(option, item)).collect(),
+        Value::Array(items) if option == "env" => {
+            items.iter().map(|item| text(option, item)).collect()
+        }
         Value::Array(items) => {
-            let parts: Vec<String> = items.iter().map(|item| text(option, item)).collect::<Result<_, _>>()?;
+            let parts: Vec<String> = items
+                .iter()
+                .map(|item| text(option, item))
+                .collect::<Result<_, _>>()?;
             let is_path = matches!(option, "python-path" | "script-directories");
             one(parts.join(if is_path { ":" } else { "," }))
         }
-        Value::Table(pairs) if option == "env" => {
-            pairs.iter().map(|(name, value)| Ok(format!("{name}={}", text(option, value)?))).collect()
-        }
+        Value::Table(pairs) if option == "env" => pairs
+            .iter()
+            .map(|(name, value)| Ok(format!("{name}={}", text(option, value)?)))
+            .collect(),
         other => one(text(option, other)?),
     }
 }
@@ -65,7 +73,10 @@ fn text(option: &str, value: &Value) -> Result<String, String> {
         Value::Boolean(true) => "On".to_owned(),
         Value::Boolean(false) => "Off".to_owned(),
         Value::Datetime(_) | Value::Array(_) | Value::Table(_) => {
-            return Err(format!("option `{option}`: a {} has no place here", value.type_str()));
+            return Err(format!(
+                "option `{option}`: a {} has no place here",
+                value.type_str()
+            ));
         }
     })
 }
@@ -79,15 +90,24 @@ fn scripts(value: &Value) -> Result<Vec<Preload>, String> {
         .map(|item| {
             let Value::Table(table) = item else {
                 let script = absolute("scripts", item)?.into();
-                return Ok(Preload { script, application_group: String::new(), callable: Some("application".into()) });
+                return Ok(Preload {
+                    script,
+                    application_group: String::new(),
+                    callable: Some("application".into()),
+                });
             };
-            if let Some(key) =
-                table.keys().find(|key| !["path", "application-group", "callable"].contains(&key.as_str()))
+            if let Some(key) = table
+                .keys()
+                .find(|key| !["path", "application-group", "callable"].contains(&key.as_str()))
             {
-                return Err(format!("`scripts`: unknown key `{key}`; there are path, application-group and callable"));
+                return Err(format!(
+                    "`scripts`: unknown key `{key}`; there are path, application-group and callable"
+                ));
             }
             let word = |key: &str| table.get(key).and_then(Value::as_str).map(str::to_owned);
-            let path = table.get("path").ok_or("`scripts`: an entry has no `path`")?;
+            let path = table
+                .get("path")
+                .ok_or("`scripts`: an entry has no `path`")?;
             Ok(Preload {
                 script: absolute("scripts", path)?.into(),
                 application_group: word("application-group").unwrap_or_default(),
@@ -99,7 +119,10 @@ fn scripts(value: &Value) -> Result<Vec<Preload>, String> {
 
 /// A file, or `syslog[:FACILITY[:TAG]]` as httpd's `ErrorLog` has it.
 fn log(group: &str, value: &Value) -> Result<LogTarget, String> {
-    match value.as_str().and_then(|text| LogTarget::syslog(text, group)) {
+    match value
+        .as_str()
+        .and_then(|text| LogTarget::syslog(text, group))
+    {
         Some(target) => target.map_err(|why| format!("`log`: {why}")),
         None => Ok(LogTarget::File(absolute("log", value)?.into())),
     }

@@ -9,7 +9,9 @@ const NAMES: [&str; 2] = ["mod_wsgid.so", "libmod_wsgid.so"];
 
 /// The module was not found.
 #[derive(Debug, thiserror::Error)]
-#[error("the httpd module `mod_wsgid.so` was not found beside `{program}`, in `{library}` or in `/usr/lib/wsgid`")]
+#[error(
+    "the httpd module `mod_wsgid.so` was not found beside `{program}`, in `{library}` or in `/usr/lib/wsgid`"
+)]
 pub(crate) struct ModuleMissing {
     program: PathBuf,
     library: PathBuf,
@@ -25,9 +27,14 @@ pub(crate) fn module(program: &Path) -> Result<PathBuf, ModuleMissing> {
     let beside = program.parent().unwrap_or(Path::new("/"));
     let library = beside.parent().unwrap_or(Path::new("/")).join("lib/wsgid");
     let directories = [beside, &library, Path::new("/usr/lib/wsgid")];
-    let candidates = directories.iter().flat_map(|directory| NAMES.map(|name| directory.join(name)));
+    let candidates = directories
+        .iter()
+        .flat_map(|directory| NAMES.map(|name| directory.join(name)));
     candidates
         .into_iter()
         .find(|file| file.is_file())
-        .ok_or_else(|| ModuleMissing { program: program.to_path_buf(), library: library.clone() })
+        .ok_or_else(|| ModuleMissing {
+            program: program.to_path_buf(),
+            library: library.clone(),
+        })
 }

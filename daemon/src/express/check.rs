@@ -17,9 +17,15 @@ pub(crate) fn files(plan: &Plan) -> Result<(), PlanError> {
         ("--auth-user-script", &options.access.auth_user_script),
         ("--auth-group-script", &options.access.auth_group_script),
         ("--envvars-script", &environment.envvars_script),
-        ("--ssl-certificate-chain-file", &tls.ssl_certificate_chain_file),
+        (
+            "--ssl-certificate-chain-file",
+            &tls.ssl_certificate_chain_file,
+        ),
         ("--ssl-ca-certificate-file", &tls.ssl_ca_certificate_file),
-        ("--rotatelogs-executable", &options.logs.rotatelogs_executable),
+        (
+            "--rotatelogs-executable",
+            &options.logs.rotatelogs_executable,
+        ),
     ];
     for (what, path) in single {
         path.as_deref().map_or(Ok(()), |path| is_file(what, path))?;
@@ -50,7 +56,11 @@ fn values(plan: &Plan) -> Result<(), PlanError> {
     let options = &plan.options;
     let url = |option: &'static str, value: &str| match value.starts_with('/') {
         true => Ok(()),
-        false => Err(PlanError::Value { option, value: value.into(), reason: "a URL path begins with `/`".into() }),
+        false => Err(PlanError::Value {
+            option,
+            value: value.into(),
+            reason: "a URL path begins with `/`".into(),
+        }),
     };
     url("--mount-point", &options.application.mount_point)?;
     for (path, _) in pairs(&options.files.url_alias) {
@@ -60,19 +70,30 @@ fn values(plan: &Plan) -> Result<(), PlanError> {
         url("--proxy-mount-point", path)?;
     }
     for (status, _) in pairs(&options.files.error_document) {
-        let known = status.parse::<u16>().is_ok_and(|status| (400..600).contains(&status));
+        let known = status
+            .parse::<u16>()
+            .is_ok_and(|status| (400..600).contains(&status));
         if !known {
             let reason = "not an HTTP error status".to_owned();
-            return Err(PlanError::Value { option: "--error-document", value: status.into(), reason });
+            return Err(PlanError::Value {
+                option: "--error-document",
+                value: status.into(),
+                reason,
+            });
         }
     }
     let all = super::options::pairs(&options.environment.service_user);
-    for (name, _) in
-        all.chain(pairs(&options.environment.service_group)).chain(pairs(&options.environment.service_log_file))
+    for (name, _) in all
+        .chain(pairs(&options.environment.service_group))
+        .chain(pairs(&options.environment.service_log_file))
     {
         if !pairs(&options.environment.service_script).any(|(service, _)| service == name) {
             let reason = "no --service-script has this name".to_owned();
-            return Err(PlanError::Value { option: "--service-…", value: name.into(), reason });
+            return Err(PlanError::Value {
+                option: "--service-…",
+                value: name.into(),
+                reason,
+            });
         }
     }
     Ok(())
@@ -96,7 +117,11 @@ fn kind(
     missing: &str,
     fits: impl Fn(&std::fs::Metadata) -> bool,
 ) -> Result<(), PlanError> {
-    let problem = |reason: String| PlanError::File { what, path: absolute(path), reason };
+    let problem = |reason: String| PlanError::File {
+        what,
+        path: absolute(path),
+        reason,
+    };
     match path.metadata() {
         Ok(facts) if fits(&facts) => Ok(()),
         Ok(facts) if facts.is_dir() => Err(problem("it is a directory, a file is needed".into())),

@@ -50,9 +50,17 @@ fn pages(command: Command) -> io::Result<Vec<(String, Vec<u8>)>> {
 
 fn page(command: Command) -> io::Result<(String, Vec<u8>)> {
     // `wsgid-start-server`, once the whole command line is built.
-    let name = format!("{}.8", command.get_display_name().unwrap_or_else(|| command.get_name()));
+    let name = format!(
+        "{}.8",
+        command
+            .get_display_name()
+            .unwrap_or_else(|| command.get_name())
+    );
     let mut text = Vec::new();
-    clap_mangen::Man::new(command).section("8").manual("mod_wsgid").render(&mut text)?;
+    clap_mangen::Man::new(command)
+        .section("8")
+        .manual("mod_wsgid")
+        .render(&mut text)?;
     Ok((name, text))
 }
 
@@ -64,12 +72,25 @@ mod tests {
     fn every_command_has_a_page_and_every_option_is_in_it() {
         let pages = pages(Cli::command()).unwrap();
         let names: Vec<&str> = pages.iter().map(|(name, _)| name.as_str()).collect();
-        for wanted in ["wsgid.8", "wsgid-start-server.8", "wsgid-module-config.8", "wsgid-status.8"] {
+        for wanted in [
+            "wsgid.8",
+            "wsgid-start-server.8",
+            "wsgid-module-config.8",
+            "wsgid-status.8",
+        ] {
             assert!(names.contains(&wanted), "{wanted} is not in {names:?}");
         }
-        let (_, text) = pages.iter().find(|(name, _)| name == "wsgid-start-server.8").unwrap();
+        let (_, text) = pages
+            .iter()
+            .find(|(name, _)| name == "wsgid-start-server.8")
+            .unwrap();
         let text = String::from_utf8_lossy(text).replace('\\', "");
-        for option in ["--processes", "--url-alias", "--https-port", "--reload-on-changes"] {
+        for option in [
+            "--processes",
+            "--url-alias",
+            "--https-port",
+            "--reload-on-changes",
+        ] {
             assert!(text.contains(option), "{option} is not in:\n{text}");
         }
     }
@@ -77,7 +98,12 @@ mod tests {
     #[test]
     fn shells_get_their_completions() {
         let mut out = Vec::new();
-        clap_complete::generate(clap_complete::Shell::Bash, &mut Cli::command(), "wsgid", &mut out);
+        clap_complete::generate(
+            clap_complete::Shell::Bash,
+            &mut Cli::command(),
+            "wsgid",
+            &mut out,
+        );
         assert!(String::from_utf8_lossy(&out).contains("--reload-on-changes"));
     }
 }

@@ -14,7 +14,10 @@ pub(crate) fn expand(
     variable: impl Fn(&OsStr) -> Option<OsString>,
 ) -> Vec<OsString> {
     let mut line: Vec<OsString> = line.collect();
-    if line.get(1).is_some_and(|command| COMMANDS.iter().any(|known| command == known)) {
+    if line
+        .get(1)
+        .is_some_and(|command| COMMANDS.iter().any(|known| command == known))
+    {
         for word in line.iter_mut().skip(2) {
             *word = OsString::from_vec(expand_word(word.as_bytes(), &variable));
         }
@@ -50,7 +53,11 @@ fn name(text: &[u8]) -> Option<(&[u8], usize)> {
     }
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
     let len = text.iter().take_while(|byte| plain(byte)).count();
-    if len == 0 { None } else { Some((text.get(..len)?, len)) }
+    if len == 0 {
+        None
+    } else {
+        Some((text.get(..len)?, len))
+    }
 }
 
 #[cfg(test)]
@@ -64,19 +71,45 @@ mod tests {
             _ => None,
         };
         let line = expand(line.iter().map(OsString::from), variable);
-        line.into_iter().map(|word| word.to_string_lossy().into_owned()).collect()
+        line.into_iter()
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect()
     }
 
     #[test]
     fn variables_of_the_environment_are_put_in() {
-        let got =
-            expanded(&["wsgid", "start-server", "--port=$PORT", "${HOME_1}/wsgi.py", "$HOME_1x", "$", "a$PORT-$"]);
-        assert_eq!(got, ["wsgid", "start-server", "--port=8080", "/srv/wsgi.py", "$HOME_1x", "$", "a8080-$"]);
-        assert_eq!(expanded(&["wsgid", "start-server", "${PORT", "${}", "$$PORT"])[2..], ["${PORT", "${}", "$8080"]);
+        let got = expanded(&[
+            "wsgid",
+            "start-server",
+            "--port=$PORT",
+            "${HOME_1}/wsgi.py",
+            "$HOME_1x",
+            "$",
+            "a$PORT-$",
+        ]);
+        assert_eq!(
+            got,
+            [
+                "wsgid",
+                "start-server",
+                "--port=8080",
+                "/srv/wsgi.py",
+                "$HOME_1x",
+                "$",
+                "a8080-$"
+            ]
+        );
+        assert_eq!(
+            expanded(&["wsgid", "start-server", "${PORT", "${}", "$$PORT"])[2..],
+            ["${PORT", "${}", "$8080"]
+        );
     }
 
     #[test]
     fn other_commands_are_left_alone() {
-        assert_eq!(expanded(&["wsgid", "status", "--socket=$PORT"]), ["wsgid", "status", "--socket=$PORT"]);
+        assert_eq!(
+            expanded(&["wsgid", "status", "--socket=$PORT"]),
+            ["wsgid", "status", "--socket=$PORT"]
+        );
     }
 }

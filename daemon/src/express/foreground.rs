@@ -57,7 +57,13 @@ pub(crate) fn run(plan: &Plan) -> Result<u8, ForegroundError> {
     let ending = Arc::new(AtomicBool::new(false));
     let directory = socket_directory(plan, httpd);
     watch_start(plan, &directory, &ending);
-    let end = Server { httpd, stopping: None, limit, ending: Arc::clone(&ending) }.wait(&signals);
+    let end = Server {
+        httpd,
+        stopping: None,
+        limit,
+        ending: Arc::clone(&ending),
+    }
+    .wait(&signals);
     ending.store(true, Ordering::Relaxed);
     end_leftovers();
     remove_sockets(&directory);
@@ -84,10 +90,15 @@ fn watch_start(plan: &Plan, directory: &Path, ending: &Arc<AtomicBool>) {
     if plan.options.application.application_type == ApplicationType::Static || plan.single() {
         return;
     }
-    let error_log =
-        logs::error_log_file(plan).map_or_else(|| "the log".to_owned(), |log| format!("`{}`", log.display()));
-    let watch =
-        progress::Watch { socket: directory.join(crate::control::NAME), group: plan.process_group(), error_log };
+    let error_log = logs::error_log_file(plan).map_or_else(
+        || "the log".to_owned(),
+        |log| format!("`{}`", log.display()),
+    );
+    let watch = progress::Watch {
+        socket: directory.join(crate::control::NAME),
+        group: plan.process_group(),
+        error_log,
+    };
     progress::watch(watch, Arc::clone(ending));
 }
 
@@ -119,30 +130,57 @@ fn block_signals() -> Result<SignalFd, Errno> {
 fn start(plan: &Plan) -> Result<Child, ForegroundError> {
     let control = plan.root.join("apachectl");
     let piped = plan.options.logs.log_to_terminal || plan.options.logs.startup_log;
-    let stream = || if piped { Stdio::piped() } else { Stdio::inherit() };
+    let stream = || {
+        if piped {
+            Stdio::piped()
+        } else {
+            Stdio::inherit()
+        }
+    };
     let mut command = Command::new(&control);
-    command.args(["start", "-DFOREGROUND"]).env(terminal::DIE_WITH_PARENT, "1");
+    command
+        .args(["start", "-DFOREGROUND"])
+        .env(terminal::DIE_WITH_PARENT, "1");
     // gdb is the only one that reads.
-    let input = if plan.options.develop.enable_gdb { Stdio::inherit() } else { Stdio::null() };
+    let input = if plan.options.develop.enable_gdb {
+        Stdio::inherit()
+    } else {
+        Stdio::null()
+    };
     command.stdin(input).stdout(stream()).stderr(stream());
     // A terminal's Ctrl-C must reach httpd once, from us, and prefork signals
     // its whole process group.
     if !plan.options.develop.enable_gdb {
         command.process_group(0);
     }
-    command.spawn().map_err(|error| ForegroundError::Start(control, error))
+    command
+        .spawn()
+        .map_err(|error| ForegroundError::Start(control, error))
 }
 
-fn copies(plan: &Plan, child: &mut Child) -> Result<Vec<std::thread::JoinHandle<()>>, ForegroundError> {
+fn copies(
+    plan: &Plan,
+    child: &mut Child,
+) -> Result<Vec<std::thread::JoinHandle<()>>, ForegroundError> {
     let options = &plan.options.logs;
     let open = || {
         let path = plan.log_directory.join(&options.startup_log_name);
         terminal::startup_log(&path).map_err(|error| ForegroundError::StartupLog(path, error))
     };
-    let log = if options.startup_log { Some(open()?) } else { None };
+    let log = if options.startup_log {
+        Some(open()?)
+    } else {
+        None
+    };
     let second = log.as_ref().and_then(|file| file.try_clone().ok());
-    let output = child.stdout.take().map(|pipe| terminal::copy_lines(pipe, Stream::Output, second));
-    let error = child.stderr.take().map(|pipe| terminal::copy_lines(pipe, Stream::error(), log));
+    let output = child
+        .stdout
+        .take()
+        .map(|pipe| terminal::copy_lines(pipe, Stream::Output, second));
+    let error = child
+        .stderr
+        .take()
+        .map(|pipe| terminal::copy_lines(pipe, Stream::error(), log));
     Ok(output.into_iter().chain(error).collect())
 }
 
@@ -169,11 +207,16 @@ struct Server {
 impl Server {
     fn wait(mut self, signals: &SignalFd) -> End {
         loop {
-            let timeout = self.stopping.map(|since| self.limit.saturating_sub(since.elapsed()));
+            let timeout = self
+                .stopping
+                .map(|since| self.limit.saturating_sub(since.elapsed()));
             let timeout = timeout.map_or(PollTimeout::NONE, |left| {
                 PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
             });
-            let _ = poll(&mut [PollFd::new(signals.as_fd(), PollFlags::POLLIN)], timeout);
+            let _ = poll(
+                &mut [PollFd::new(signals.as_fd(), PollFlags::POLLIN)],
+                timeout,
+            );
             while let Ok(Some(info)) = signals.read_signal() {
                 let number = i32::try_from(info.ssi_signo).unwrap_or(0);
                 if let Ok(signal) = Signal::try_from(number) {
@@ -181,9 +224,15 @@ impl Server {
                 }
             }
             if let Some(code) = reap(Some(self.httpd)) {
-                return End { code, asked: self.stopping.is_some() };
+                return End {
+                    code,
+                    asked: self.stopping.is_some(),
+                };
             }
-            if self.stopping.is_some_and(|since| since.elapsed() >= self.limit) {
+            if self
+                .stopping
+                .is_some_and(|since| since.elapsed() >= self.limit)
+            {
                 super::say("wsgid: httpd did not end in time and is killed");
                 self.kill();
             }
@@ -194,7 +243,9 @@ impl Server {
         let to_httpd = match signal {
             Signal::SIGCHLD => return,
             // A second Ctrl-C means now.
-            Signal::SIGINT | Signal::SIGTERM | Signal::SIGQUIT if self.stopping.is_some() => return self.kill(),
+            Signal::SIGINT | Signal::SIGTERM | Signal::SIGQUIT if self.stopping.is_some() => {
+                return self.kill();
+            }
             Signal::SIGINT | Signal::SIGTERM | Signal::SIGQUIT => {
                 self.stop_begins();
                 Signal::SIGTERM
@@ -246,15 +297,24 @@ fn end_leftovers() {
     let mut asked = false;
     loop {
         reap(None);
-        let children: Vec<Pid> =
-            proc::children().into_iter().filter_map(|pid| Some(Pid::from_raw(i32::try_from(pid).ok()?))).collect();
+        let children: Vec<Pid> = proc::children()
+            .into_iter()
+            .filter_map(|pid| Some(Pid::from_raw(i32::try_from(pid).ok()?)))
+            .collect();
         if children.is_empty() {
             return;
         }
         let late = Instant::now() >= deadline;
         for child in children {
             if late || !asked {
-                let _ = kill(child, if late { Signal::SIGKILL } else { Signal::SIGTERM });
+                let _ = kill(
+                    child,
+                    if late {
+                        Signal::SIGKILL
+                    } else {
+                        Signal::SIGTERM
+                    },
+                );
             }
         }
         asked = true;
@@ -264,7 +324,9 @@ fn end_leftovers() {
 
 /// Tells why httpd ended by itself: its log says it, and nobody has looked yet.
 fn explain(code: u8, log: Option<&Path>, before: u64) {
-    super::say(&format!("wsgid: httpd ended by itself with exit code {code}"));
+    super::say(&format!(
+        "wsgid: httpd ended by itself with exit code {code}"
+    ));
     let Some(log) = log else { return };
     let lines = tail(log, before).unwrap_or_default();
     if !lines.is_empty() {
@@ -281,7 +343,10 @@ fn tail(log: &Path, before: u64) -> io::Result<String> {
     file.take(1 << 20).read_to_end(&mut text)?;
     let text = String::from_utf8_lossy(&text).into_owned();
     let lines: Vec<&str> = text.lines().collect();
-    Ok(lines.get(lines.len().saturating_sub(LINES)..).unwrap_or_default().join("\n"))
+    Ok(lines
+        .get(lines.len().saturating_sub(LINES)..)
+        .unwrap_or_default()
+        .join("\n"))
 }
 
 fn length(path: &Path) -> u64 {

@@ -17,7 +17,10 @@ pub(crate) struct Group {
 
 impl Group {
     fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), options: Vec::new() }
+        Self {
+            name: name.into(),
+            options: Vec::new(),
+        }
     }
 
     fn set(&mut self, name: &'static str, value: impl ToString) {
@@ -37,11 +40,17 @@ impl Group {
         let mut probe = GroupConfig::new(self.name.clone(), "start-server");
         let mut words = Vec::new();
         for (name, value) in &self.options {
-            let refused = |reason| PlanError::Value { option: name, value: value.clone(), reason };
+            let refused = |reason| PlanError::Value {
+                option: name,
+                value: value.clone(),
+                reason,
+            };
             if value.contains(|c: char| c.is_control()) {
                 return Err(refused("it contains a control character".to_owned()));
             }
-            probe.set(name, value).map_err(|error| refused(error.to_string()))?;
+            probe
+                .set(name, value)
+                .map_err(|error| refused(error.to_string()))?;
             words.push(format!("{name}={}", httpd_value(value)));
         }
         Ok(words.join(" "))
@@ -72,9 +81,23 @@ pub(crate) fn application(plan: &Plan) -> Group {
     group.set("socket-timeout", timeouts.socket_timeout);
     group.nonzero("response-socket-timeout", timeouts.response_socket_timeout);
     // A person in a debugger is slower than any timer.
-    group.set("request-timeout", if plan.single() { 0 } else { timeouts.request_timeout });
+    group.set(
+        "request-timeout",
+        if plan.single() {
+            0
+        } else {
+            timeouts.request_timeout
+        },
+    );
     group.nonzero("interrupt-timeout", timeouts.interrupt_timeout);
-    group.set("deadlock-timeout", if plan.single() { 0 } else { timeouts.deadlock_timeout });
+    group.set(
+        "deadlock-timeout",
+        if plan.single() {
+            0
+        } else {
+            timeouts.deadlock_timeout
+        },
+    );
     group.nonzero("inactivity-timeout", timeouts.inactivity_timeout);
     group.set("graceful-timeout", timeouts.graceful_timeout);
     group.nonzero("eviction-timeout", timeouts.eviction_timeout);
@@ -96,13 +119,20 @@ pub(crate) fn application(plan: &Plan) -> Group {
 /// One group for each `--service-script`: a process without request threads.
 pub(crate) fn services(plan: &Plan) -> Vec<Service> {
     let environment = &plan.options.environment;
-    let of = |pairs_of: &[String], name: &str| pairs(pairs_of).find(|(key, _)| *key == name).map(|(_, v)| v.to_owned());
+    let of = |pairs_of: &[String], name: &str| {
+        pairs(pairs_of)
+            .find(|(key, _)| *key == name)
+            .map(|(_, v)| v.to_owned())
+    };
     let scripts = pairs(&environment.service_script);
     let services = scripts.map(|(name, file)| {
         let mut group = Group::new(format!("service:{name}"));
         group.set("display-name", "%{GROUP}");
         group.set("threads", 0);
-        for (option, value) in [("user", &environment.service_user), ("group", &environment.service_group)] {
+        for (option, value) in [
+            ("user", &environment.service_user),
+            ("group", &environment.service_group),
+        ] {
             if let Some(value) = of(value, name) {
                 group.set(option, value);
             }
@@ -131,15 +161,25 @@ pub(crate) struct Service {
 fn common(plan: &Plan, group: &mut Group) {
     let environment = &plan.options.environment;
     group.set("home", plan.working_directory.display());
-    if let Some(python) = plan.python.as_ref().filter(|python| !python.home.as_os_str().is_empty()) {
+    if let Some(python) = plan
+        .python
+        .as_ref()
+        .filter(|python| !python.home.as_os_str().is_empty())
+    {
         group.set("python-home", python.home.display());
     }
     if !environment.python_path.is_empty() {
-        let paths: Vec<String> =
-            environment.python_path.iter().map(|path| absolute(path).display().to_string()).collect();
+        let paths: Vec<String> = environment
+            .python_path
+            .iter()
+            .map(|path| absolute(path).display().to_string())
+            .collect();
         group.set("python-path", paths.join(":"));
     }
-    let eggs = environment.python_eggs.as_deref().map_or_else(|| plan.root.join("python-eggs"), absolute);
+    let eggs = environment
+        .python_eggs
+        .as_deref()
+        .map_or_else(|| plan.root.join("python-eggs"), absolute);
     group.set("python-eggs", eggs.display());
     group.set("lang", environment.lang.as_deref().unwrap_or(&plan.locale));
     group.set("locale", &plan.locale);
@@ -153,7 +193,12 @@ fn common(plan: &Plan, group: &mut Group) {
 fn facts(plan: &Plan) -> Vec<(&'static str, String)> {
     let (network, develop) = (&plan.options.network, &plan.options.develop);
     let mut facts = vec![("MOD_WSGI_EXPRESS", "true".to_owned())];
-    facts.extend(network.server_name.clone().map(|name| ("MOD_WSGI_SERVER_NAME", name)));
+    facts.extend(
+        network
+            .server_name
+            .clone()
+            .map(|name| ("MOD_WSGI_SERVER_NAME", name)),
+    );
     if !network.server_aliases.is_empty() {
         facts.push(("MOD_WSGI_SERVER_ALIASES", network.server_aliases.join(" ")));
     }
@@ -166,6 +211,11 @@ fn facts(plan: &Plan) -> Vec<(&'static str, String)> {
         ("MOD_WSGI_RECORDER_ENABLED", develop.enable_recorder),
         ("MOD_WSGI_GDB_ENABLED", develop.enable_gdb),
     ];
-    facts.extend(flags.into_iter().filter(|(_, on)| *on).map(|(name, _)| (name, "true".to_owned())));
+    facts.extend(
+        flags
+            .into_iter()
+            .filter(|(_, on)| *on)
+            .map(|(name, _)| (name, "true".to_owned())),
+    );
     facts
 }

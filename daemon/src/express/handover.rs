@@ -45,11 +45,17 @@ const OMITTED: [&str; 14] = [
 
 /// Writes the environment of this process as the application shall see it.
 /// Only the application's group may read it: environments hold secrets.
-pub(crate) fn write_environment(file: &Path, account: &str) -> Result<u8, Box<dyn std::error::Error>> {
+pub(crate) fn write_environment(
+    file: &Path,
+    account: &str,
+) -> Result<u8, Box<dyn std::error::Error>> {
     let text = lines(env::vars_os());
-    write_whole(file, text.as_bytes(), 0o640).map_err(|error| HandoverError::Write(file.into(), error))?;
+    write_whole(file, text.as_bytes(), 0o640)
+        .map_err(|error| HandoverError::Write(file.into(), error))?;
     if geteuid().is_root() {
-        let ids = account.split_once(':').and_then(|(uid, gid)| Some((uid.parse().ok()?, gid.parse().ok()?)));
+        let ids = account
+            .split_once(':')
+            .and_then(|(uid, gid)| Some((uid.parse().ok()?, gid.parse().ok()?)));
         let (_, gid): (u32, u32) = ids.ok_or_else(|| HandoverError::Account(account.into()))?;
         chown(file, Some(Uid::from_raw(0)), Some(Gid::from_raw(gid)))
             .map_err(|errno| HandoverError::Write(file.into(), errno.into()))?;
@@ -62,8 +68,12 @@ fn lines(variables: impl Iterator<Item = (OsString, OsString)>) -> String {
     let mut all: Vec<(OsString, OsString)> = variables.collect();
     all.sort();
     for (name, value) in all {
-        let (Some(name), Some(value)) = (name.to_str(), value.to_str()) else { continue };
-        let identifier = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        let (Some(name), Some(value)) = (name.to_str(), value.to_str()) else {
+            continue;
+        };
+        let identifier = name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         if OMITTED.contains(&name) || name.starts_with("SUDO_") || !identifier {
             continue;
         }
@@ -78,18 +88,28 @@ fn quoted(value: &str) -> String {
     if !value.contains(['\n', '\r']) {
         return format!("\"{value}\"");
     }
-    let escaped = value.replace('\\', "\\\\").replace('\'', "\\'").replace('\n', "\\n").replace('\r', "\\r");
+    let escaped = value
+        .replace('\\', "\\\\")
+        .replace('\'', "\\'")
+        .replace('\n', "\\n")
+        .replace('\r', "\\r");
     format!("$'{escaped}'")
 }
 
 /// Becomes the program, under another name.
-pub(crate) fn exec(name: &OsStr, program: &Path, arguments: &[OsString]) -> Result<u8, Box<dyn std::error::Error>> {
+pub(crate) fn exec(
+    name: &OsStr,
+    program: &Path,
+    arguments: &[OsString],
+) -> Result<u8, Box<dyn std::error::Error>> {
     if env::var_os(terminal::DIE_WITH_PARENT).is_some() {
         // `start-server` must not leave a server behind when it is killed.
         nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)?;
     }
     let mut command = Command::new(program);
-    command.args(arguments).env_remove(terminal::DIE_WITH_PARENT);
+    command
+        .args(arguments)
+        .env_remove(terminal::DIE_WITH_PARENT);
     if !name.as_bytes().is_empty() {
         command.arg0(name);
     }
@@ -111,7 +131,11 @@ mod tests {
             ("Q", "\"x\""),
             ("SUDO_UID", "1"),
         ];
-        let text = lines(variables.iter().map(|(name, value)| (name.into(), value.into())));
+        let text = lines(
+            variables
+                .iter()
+                .map(|(name, value)| (name.into(), value.into())),
+        );
         assert_eq!(
             text,
             "# The environment in which httpd was started.\nA=\"1 2\"\nKEY=$'a\\nit\\'s\\\\'\nQ=\"\"x\"\"\n"

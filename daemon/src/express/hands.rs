@@ -17,7 +17,11 @@ pub(crate) fn are_roots(plan: &Plan) -> Result<(), PlanError> {
     for (what, path) in files(plan) {
         said(what, &path, trust::path(&path))?;
     }
-    said("--modules-directory", &plan.httpd.modules, trust::directory(&plan.httpd.modules, Sticky::No))?;
+    said(
+        "--modules-directory",
+        &plan.httpd.modules,
+        trust::directory(&plan.httpd.modules, Sticky::No),
+    )?;
     for (what, path) in directories(plan) {
         said(what, &path, trust::directory_to_be(&path, Sticky::No))?;
     }
@@ -35,7 +39,11 @@ fn said(what: &'static str, path: &Path, judged: Result<(), Distrust>) -> Result
         Err(Distrust::Look(_, error)) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         other => other,
     };
-    judged.map_err(|why| PlanError::Distrust { what, path: path.to_path_buf(), why: why.to_string() })
+    judged.map_err(|why| PlanError::Distrust {
+        what,
+        path: path.to_path_buf(),
+        why: why.to_string(),
+    })
 }
 
 /// What is read or run as root, now or at a reload.
@@ -52,12 +60,26 @@ fn files(plan: &Plan) -> Vec<(&'static str, PathBuf)> {
         ("--mime-types", &options.files.mime_types),
         ("--envvars-script", &environment.envvars_script),
         ("--shell-executable", &environment.shell_executable),
-        ("--ssl-certificate-chain-file", &tls.ssl_certificate_chain_file),
+        (
+            "--ssl-certificate-chain-file",
+            &tls.ssl_certificate_chain_file,
+        ),
         ("--ssl-ca-certificate-file", &tls.ssl_ca_certificate_file),
     ];
-    files.extend(named.into_iter().filter_map(|(what, path)| Some((what, absolute(path.as_deref()?)))));
-    files.extend(environment.include_file.iter().map(|path| ("--include-file", absolute(path))));
-    files.extend(logs::rotatelogs(plan).map(|program| ("--rotatelogs-executable", absolute(&program))));
+    files.extend(
+        named
+            .into_iter()
+            .filter_map(|(what, path)| Some((what, absolute(path.as_deref()?)))),
+    );
+    files.extend(
+        environment
+            .include_file
+            .iter()
+            .map(|path| ("--include-file", absolute(path))),
+    );
+    files.extend(
+        logs::rotatelogs(plan).map(|program| ("--rotatelogs-executable", absolute(&program))),
+    );
     if let Some((_, certificate, key)) = plan.tls() {
         files.extend([("TLS certificate", certificate), ("TLS key", key)]);
     }
@@ -71,17 +93,28 @@ fn files(plan: &Plan) -> Vec<(&'static str, PathBuf)> {
 /// What root makes, writes to or opens logs in.
 fn directories(plan: &Plan) -> Vec<(&'static str, PathBuf)> {
     let (options, mut directories) = (&plan.options, vec![("--server-root", plan.root.clone())]);
-    let mut beside = |what, file: &Path| directories.extend(file.parent().map(|above| (what, above.to_path_buf())));
+    let mut beside = |what, file: &Path| {
+        directories.extend(file.parent().map(|above| (what, above.to_path_buf())))
+    };
     beside("--pid-file", &render::pid_file(plan));
     beside("--socket-prefix", &render::socket_prefix(plan));
     if !options.logs.log_to_terminal {
-        beside("--log-directory", &plan.log_directory.join(&options.logs.error_log_name));
+        beside(
+            "--log-directory",
+            &plan.log_directory.join(&options.logs.error_log_name),
+        );
     }
     if !options.logs.log_to_terminal && options.logs.access_log {
-        beside("--log-directory", &plan.log_directory.join(&options.logs.access_log_name));
+        beside(
+            "--log-directory",
+            &plan.log_directory.join(&options.logs.access_log_name),
+        );
     }
     if options.logs.startup_log {
-        beside("--log-directory", &plan.log_directory.join(&options.logs.startup_log_name));
+        beside(
+            "--log-directory",
+            &plan.log_directory.join(&options.logs.startup_log_name),
+        );
     }
     directories.push(("--log-directory", plan.log_directory.clone()));
     let develop = &options.develop;
@@ -91,7 +124,9 @@ fn directories(plan: &Plan) -> Vec<(&'static str, PathBuf)> {
         ("--recorder-directory", &develop.recorder_directory),
     ];
     // One that is there is only used, by the application.
-    let missing = made.into_iter().filter_map(|(what, path)| Some((what, absolute(path.as_deref()?))));
+    let missing = made
+        .into_iter()
+        .filter_map(|(what, path)| Some((what, absolute(path.as_deref()?))));
     directories.extend(missing.filter(|(_, path)| !path.exists()));
     directories
 }

@@ -27,7 +27,9 @@ pub(crate) fn rows(plan: &Plan) -> Vec<Scope> {
         return Vec::new();
     }
     let to_https = match &tls {
-        Some((port, ..)) if plan.options.tls.https_only => Some(origin("https", "%{SERVER_NAME}", *port)),
+        Some((port, ..)) if plan.options.tls.https_only => {
+            Some(origin("https", "%{SERVER_NAME}", *port))
+        }
         _ => None,
     };
     let mut rows = of_port(plan, network.port, false, to_https);
@@ -52,13 +54,19 @@ fn of_port(plan: &Plan, port: u16, tls: bool, to_https: Option<String>) -> Vec<S
                 add("localhost", &[], Purpose::Site);
             }
             add(name, &network.server_aliases, site());
-            let bare =
-                name.strip_prefix("www.").filter(|bare| !network.server_aliases.iter().any(|alias| alias == bare));
+            let bare = name
+                .strip_prefix("www.")
+                .filter(|bare| !network.server_aliases.iter().any(|alias| alias == bare));
             if let Some(bare) = bare {
                 let scheme = if tls { "https" } else { "http" };
-                let target =
-                    to_https.clone().map(|_| origin("https", name, plan.options.tls.https_port.unwrap_or(443)));
-                add(bare, &[], Purpose::Redirect(target.unwrap_or_else(|| origin(scheme, name, port))));
+                let target = to_https
+                    .clone()
+                    .map(|_| origin("https", name, plan.options.tls.https_port.unwrap_or(443)));
+                add(
+                    bare,
+                    &[],
+                    Purpose::Redirect(target.unwrap_or_else(|| origin(scheme, name, port))),
+                );
             }
         }
     }
@@ -75,33 +83,90 @@ fn origin(scheme: &str, host: &str, port: u16) -> String {
     }
 }
 
-fn row(plan: &Plan, (port, tls): (u16, bool), name: &str, aliases: &[String], purpose: &Purpose<'_>) -> Scope {
+fn row(
+    plan: &Plan,
+    (port, tls): (u16, bool),
+    name: &str,
+    aliases: &[String],
+    purpose: &Purpose<'_>,
+) -> Scope {
     let options = &plan.options;
     let mut row = Scope::default();
     row.text("addresses", format!("*:{port}"));
     row.text("name", name);
     row.column("names", "alias", aliases.iter().cloned());
     row.flag("denied", matches!(purpose, Purpose::Deny));
-    row.maybe("redirect", if let Purpose::Redirect(target) = purpose { Some(target) } else { None });
-    row.maybe("proxy", if let Purpose::Proxy(url) = purpose { Some(with_slash(url)) } else { None });
+    row.maybe(
+        "redirect",
+        if let Purpose::Redirect(target) = purpose {
+            Some(target)
+        } else {
+            None
+        },
+    );
+    row.maybe(
+        "proxy",
+        if let Purpose::Proxy(url) = purpose {
+            Some(with_slash(url))
+        } else {
+            None
+        },
+    );
     row.text("port", port);
-    row.text("timeout", options.timeouts.proxy_timeout.unwrap_or(options.timeouts.socket_timeout));
+    row.text(
+        "timeout",
+        options
+            .timeouts
+            .proxy_timeout
+            .unwrap_or(options.timeouts.socket_timeout),
+    );
     row.flag("tls", tls);
     let files = if tls { plan.tls() } else { None };
-    row.maybe("certificate", files.as_ref().map(|(_, certificate, _)| certificate.display()));
+    row.maybe(
+        "certificate",
+        files
+            .as_ref()
+            .map(|(_, certificate, _)| certificate.display()),
+    );
     row.maybe("key", files.as_ref().map(|(_, _, key)| key.display()));
     row.maybe(
         "chain",
-        options.tls.ssl_certificate_chain_file.as_deref().map(|path| absolute(path).display().to_string()),
+        options
+            .tls
+            .ssl_certificate_chain_file
+            .as_deref()
+            .map(|path| absolute(path).display().to_string()),
     );
-    row.maybe("ca", options.tls.ssl_ca_certificate_file.as_deref().map(|path| absolute(path).display().to_string()));
-    row.text("verify", if options.tls.ssl_verify_client.is_empty() { "require" } else { "none" });
-    row.column("verify_paths", "path", options.tls.ssl_verify_client.iter().cloned());
+    row.maybe(
+        "ca",
+        options
+            .tls
+            .ssl_ca_certificate_file
+            .as_deref()
+            .map(|path| absolute(path).display().to_string()),
+    );
+    row.text(
+        "verify",
+        if options.tls.ssl_verify_client.is_empty() {
+            "require"
+        } else {
+            "none"
+        },
+    );
+    row.column(
+        "verify_paths",
+        "path",
+        options.tls.ssl_verify_client.iter().cloned(),
+    );
     row.flag("ssl_environment", options.tls.ssl_environment);
     row.maybe("hsts", options.tls.hsts_policy.as_ref());
     row
 }
 
 fn with_slash(url: &str) -> String {
-    if url.ends_with('/') { url.to_owned() } else { format!("{url}/") }
+    if url.ends_with('/') {
+        url.to_owned()
+    } else {
+        format!("{url}/")
+    }
 }

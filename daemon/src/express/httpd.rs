@@ -41,7 +41,13 @@ pub(crate) enum HttpdError {
 }
 
 /// Directories that hold programs of the system, also where PATH lacks them.
-const PROGRAM_DIRECTORIES: [&str; 5] = ["/usr/sbin", "/usr/local/sbin", "/usr/bin", "/usr/local/bin", "/sbin"];
+const PROGRAM_DIRECTORIES: [&str; 5] = [
+    "/usr/sbin",
+    "/usr/local/sbin",
+    "/usr/bin",
+    "/usr/local/bin",
+    "/sbin",
+];
 
 /// Looks for a program on PATH and in the system's directories.
 pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
@@ -51,9 +57,14 @@ pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
 /// All programs of this name, in the order of PATH and the system's directories.
 pub(crate) fn find_programs(name: &str) -> impl Iterator<Item = PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let mut directories: Vec<PathBuf> = env::split_paths(&path).filter(|directory| directory.is_absolute()).collect();
+    let mut directories: Vec<PathBuf> = env::split_paths(&path)
+        .filter(|directory| directory.is_absolute())
+        .collect();
     directories.extend(PROGRAM_DIRECTORIES.iter().map(PathBuf::from));
-    directories.into_iter().map(move |directory| directory.join(name)).filter(|program| is_executable(program))
+    directories
+        .into_iter()
+        .map(move |directory| directory.join(name))
+        .filter(|program| is_executable(program))
 }
 
 pub(crate) fn is_executable(path: &Path) -> bool {
@@ -70,21 +81,40 @@ impl Httpd {
     pub(crate) fn find(options: &Options) -> Result<Self, HttpdError> {
         let executable = Self::executable(options)?;
         let output = |argument: &str| {
-            let run = Command::new(&executable).arg(argument).stdin(Stdio::null()).stderr(Stdio::null()).output();
+            let run = Command::new(&executable)
+                .arg(argument)
+                .stdin(Stdio::null())
+                .stderr(Stdio::null())
+                .output();
             run.map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
         };
         let built_in = output("-l").map_err(|error| HttpdError::Run(executable.clone(), error))?;
-        let built_in = built_in.lines().map(str::trim).filter(|line| line.ends_with(".c")).map(str::to_owned).collect();
+        let built_in = built_in
+            .lines()
+            .map(str::trim)
+            .filter(|line| line.ends_with(".c"))
+            .map(str::to_owned)
+            .collect();
         // -V fails behind these lines where the system's configuration needs
         // an environment; what comes before is all that is wanted.
         let facts = output("-V").unwrap_or_default();
-        let root = facts.lines().find_map(|line| line.trim().strip_prefix("-D HTTPD_ROOT=\"")?.strip_suffix('"'));
+        let root = facts.lines().find_map(|line| {
+            line.trim()
+                .strip_prefix("-D HTTPD_ROOT=\"")?
+                .strip_suffix('"')
+        });
         let root = root.map(PathBuf::from);
-        let modules = modules(options, root.as_deref()).ok_or_else(|| HttpdError::Modules(executable.clone()))?;
+        let modules = modules(options, root.as_deref())
+            .ok_or_else(|| HttpdError::Modules(executable.clone()))?;
         if !modules.is_dir() {
             return Err(HttpdError::NotADirectory(modules));
         }
-        Ok(Self { executable, modules, built_in, root })
+        Ok(Self {
+            executable,
+            modules,
+            built_in,
+            root,
+        })
     }
 
     /// Whether mod_NAME is built in or can be loaded.
@@ -94,7 +124,9 @@ impl Httpd {
 
     pub(crate) fn is_built_in(&self, name: &str) -> bool {
         let wanted = format!("mod_{name}.c");
-        self.built_in.iter().any(|file| *file == wanted || file.strip_suffix(".c") == Some(name))
+        self.built_in
+            .iter()
+            .any(|file| *file == wanted || file.strip_suffix(".c") == Some(name))
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {
@@ -109,27 +141,54 @@ impl Httpd {
         }
         let chosen: Vec<&'static str> = match wanted {
             [] => ALL.to_vec(),
-            some => some.iter().filter_map(|name| ALL.iter().find(|known| *known == name)).copied().collect(),
+            some => some
+                .iter()
+                .filter_map(|name| ALL.iter().find(|known| *known == name))
+                .copied()
+                .collect(),
         };
         let found = chosen.iter().find(|name| self.has(&format!("mpm_{name}")));
-        found.copied().ok_or_else(|| HttpdError::Mpm(chosen.join(", "), self.modules.clone()))
+        found
+            .copied()
+            .ok_or_else(|| HttpdError::Mpm(chosen.join(", "), self.modules.clone()))
     }
 
     /// The system's MIME types.
     pub(crate) fn mime_types(&self) -> Option<PathBuf> {
-        let below_root = self.root.iter().flat_map(|root| [root.join("mime.types"), root.join("conf/mime.types")]);
-        let usual = ["/etc/mime.types", "/etc/apache2/mime.types", "/etc/httpd/conf/mime.types"];
-        below_root.chain(usual.iter().map(PathBuf::from)).find(|file| file.is_file())
+        let below_root = self
+            .root
+            .iter()
+            .flat_map(|root| [root.join("mime.types"), root.join("conf/mime.types")]);
+        let usual = [
+            "/etc/mime.types",
+            "/etc/apache2/mime.types",
+            "/etc/httpd/conf/mime.types",
+        ];
+        below_root
+            .chain(usual.iter().map(PathBuf::from))
+            .find(|file| file.is_file())
     }
 }
 
 fn executable(options: &Options) -> Result<PathBuf, HttpdError> {
-    let named = options.environment.httpd_executable.clone().map(|path| (path, "--httpd-executable"));
-    let named = named.or_else(|| Some((PathBuf::from(env::var_os("HTTPD")?), "environment variable HTTPD")));
+    let named = options
+        .environment
+        .httpd_executable
+        .clone()
+        .map(|path| (path, "--httpd-executable"));
+    let named = named.or_else(|| {
+        Some((
+            PathBuf::from(env::var_os("HTTPD")?),
+            "environment variable HTTPD",
+        ))
+    });
     match named {
         Some((path, _)) if is_executable(&path) => Ok(std::path::absolute(&path).unwrap_or(path)),
         Some((path, whence)) => Err(HttpdError::NotExecutable(path, whence)),
-        None => ["apache2", "httpd"].iter().find_map(|name| find_program(name)).ok_or(HttpdError::Missing),
+        None => ["apache2", "httpd"]
+            .iter()
+            .find_map(|name| find_program(name))
+            .ok_or(HttpdError::Missing),
     }
 }
 
@@ -138,7 +197,9 @@ fn modules(options: &Options, root: Option<&Path>) -> Option<PathBuf> {
         return Some(super::plan::absolute(directory));
     }
     let below_root = root.map(|root| root.join("modules"));
-    below_root.filter(|directory| holds_modules(directory)).or_else(usual_modules)
+    below_root
+        .filter(|directory| holds_modules(directory))
+        .or_else(usual_modules)
 }
 
 fn holds_modules(directory: &Path) -> bool {
@@ -157,5 +218,8 @@ pub(crate) fn usual_modules() -> Option<PathBuf> {
         "/usr/local/libexec/apache24",
         "/usr/local/apache2/modules",
     ];
-    usual.iter().map(PathBuf::from).find(|directory| holds_modules(directory))
+    usual
+        .iter()
+        .map(PathBuf::from)
+        .find(|directory| holds_modules(directory))
 }

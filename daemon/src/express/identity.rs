@@ -34,7 +34,11 @@ pub(crate) enum AccountError {
     #[error("{option} `{name}` is root; applications never run as root, give an ordinary account")]
     Root { option: &'static str, name: String },
     #[error("failed to look up {option} `{name}`: {errno}")]
-    LookUp { option: &'static str, name: String, errno: nix::Error },
+    LookUp {
+        option: &'static str,
+        name: String,
+        errno: nix::Error,
+    },
 }
 
 impl Account {
@@ -54,7 +58,14 @@ impl Account {
         let name = CString::new(found.name.clone()).unwrap_or_default();
         let mut groups = nix::unistd::getgrouplist(&name, gid).unwrap_or_default();
         groups.push(gid);
-        Ok(Self { user: found.name, group, uid: found.uid, gid, groups, change: true })
+        Ok(Self {
+            user: found.name,
+            group,
+            uid: found.uid,
+            gid,
+            groups,
+            change: true,
+        })
     }
 
     /// The component of `path` that the account may not pass, by the mode bits
@@ -63,7 +74,9 @@ impl Account {
         let mut above: Vec<&Path> = path.ancestors().collect();
         above.reverse();
         let closed = above.into_iter().find(|part| {
-            let Ok(facts) = part.metadata() else { return false };
+            let Ok(facts) = part.metadata() else {
+                return false;
+            };
             let wanted = if facts.is_dir() { 0o1 } else { 0o4 };
             let shift = match () {
                 () if facts.uid() == self.uid.as_raw() => 6,
@@ -78,48 +91,90 @@ impl Account {
 
 fn current() -> Result<Account, AccountError> {
     let (uid, gid) = (geteuid(), nix::unistd::getegid());
-    let user = User::from_uid(uid).ok().flatten().map_or_else(|| format!("#{uid}"), |user| user.name);
-    let group = Group::from_gid(gid).ok().flatten().map_or_else(|| format!("#{gid}"), |group| group.name);
+    let user = User::from_uid(uid)
+        .ok()
+        .flatten()
+        .map_or_else(|| format!("#{uid}"), |user| user.name);
+    let group = Group::from_gid(gid)
+        .ok()
+        .flatten()
+        .map_or_else(|| format!("#{gid}"), |group| group.name);
     let groups = nix::unistd::getgroups().unwrap_or_default();
-    Ok(Account { user, group, uid, gid, groups, change: false })
+    Ok(Account {
+        user,
+        group,
+        uid,
+        gid,
+        groups,
+        change: false,
+    })
 }
 
 /// Looks a user up by name, or by number as `#1000`.
 pub(crate) fn find_user(name: &str, option: &'static str) -> Result<User, AccountError> {
-    let found = match name.strip_prefix('#').and_then(|number| number.parse().ok()) {
+    let found = match name
+        .strip_prefix('#')
+        .and_then(|number| number.parse().ok())
+    {
         Some(number) => User::from_uid(Uid::from_raw(number)),
         None => User::from_name(name),
     };
     match found {
-        Ok(Some(user)) if user.uid.is_root() => Err(AccountError::Root { option, name: name.to_owned() }),
+        Ok(Some(user)) if user.uid.is_root() => Err(AccountError::Root {
+            option,
+            name: name.to_owned(),
+        }),
         Ok(Some(user)) => Ok(user),
-        Ok(None) => Err(AccountError::Unknown { option, name: name.to_owned() }),
-        Err(errno) => Err(AccountError::LookUp { option, name: name.to_owned(), errno }),
+        Ok(None) => Err(AccountError::Unknown {
+            option,
+            name: name.to_owned(),
+        }),
+        Err(errno) => Err(AccountError::LookUp {
+            option,
+            name: name.to_owned(),
+            errno,
+        }),
     }
 }
 
 fn primary_group(user: &User) -> Result<(String, Gid), AccountError> {
-    let name = Group::from_gid(user.gid).ok().flatten().map_or_else(|| format!("#{}", user.gid), |group| group.name);
+    let name = Group::from_gid(user.gid)
+        .ok()
+        .flatten()
+        .map_or_else(|| format!("#{}", user.gid), |group| group.name);
     let gid = if_not_root(user.gid, &name, "--group")?;
     Ok((name, gid))
 }
 
 /// Looks a group up by name, or by number as `#1000`.
 pub(crate) fn find_group(name: &str, option: &'static str) -> Result<Gid, AccountError> {
-    let found = match name.strip_prefix('#').and_then(|number| number.parse().ok()) {
+    let found = match name
+        .strip_prefix('#')
+        .and_then(|number| number.parse().ok())
+    {
         Some(number) => return if_not_root(Gid::from_raw(number), name, option),
         None => Group::from_name(name),
     };
     match found {
         Ok(Some(group)) => if_not_root(group.gid, name, option),
-        Ok(None) => Err(AccountError::Unknown { option, name: name.to_owned() }),
-        Err(errno) => Err(AccountError::LookUp { option, name: name.to_owned(), errno }),
+        Ok(None) => Err(AccountError::Unknown {
+            option,
+            name: name.to_owned(),
+        }),
+        Err(errno) => Err(AccountError::LookUp {
+            option,
+            name: name.to_owned(),
+            errno,
+        }),
     }
 }
 
 fn if_not_root(gid: Gid, name: &str, option: &'static str) -> Result<Gid, AccountError> {
     match gid.as_raw() {
-        0 => Err(AccountError::Root { option, name: name.to_owned() }),
+        0 => Err(AccountError::Root {
+            option,
+            name: name.to_owned(),
+        }),
         _ => Ok(gid),
     }
 }

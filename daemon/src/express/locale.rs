@@ -12,7 +12,10 @@ pub(crate) fn choose(option: Option<&str>) -> String {
 fn pick(option: Option<&str>, variables: &[String]) -> String {
     let found = match option {
         Some(name) => name,
-        None => variables.iter().find(|value| !value.is_empty()).map_or("C", String::as_str),
+        None => variables
+            .iter()
+            .find(|value| !value.is_empty())
+            .map_or("C", String::as_str),
     };
     match found {
         "C" | "POSIX" => "C.UTF-8".to_owned(),
@@ -29,7 +32,10 @@ mod tests {
         let none = [String::new(), String::new(), String::new()];
         assert_eq!(pick(None, &none), "C.UTF-8");
         assert_eq!(pick(Some("POSIX"), &none), "C.UTF-8");
-        assert_eq!(pick(None, &[String::new(), "de_DE.UTF-8".into(), "C".into()]), "de_DE.UTF-8");
+        assert_eq!(
+            pick(None, &[String::new(), "de_DE.UTF-8".into(), "C".into()]),
+            "de_DE.UTF-8"
+        );
         assert_eq!(pick(Some("fr_FR.UTF-8"), &none), "fr_FR.UTF-8");
     }
 }

@@ -19,7 +19,11 @@ pub(crate) fn access_log(plan: &Plan) -> String {
 
 /// The nickname or the format of `CustomLog`.
 pub(crate) fn access_log_format(plan: &Plan) -> String {
-    plan.options.logs.access_log_format.clone().unwrap_or_else(|| "common".to_owned())
+    plan.options
+        .logs
+        .access_log_format
+        .clone()
+        .unwrap_or_else(|| "common".to_owned())
 }
 
 /// The file a person looks into.
@@ -34,7 +38,9 @@ pub(crate) fn rotatelogs(plan: &Plan) -> Option<PathBuf> {
     if !logs.rotate_logs || logs.log_to_terminal {
         return None;
     }
-    logs.rotatelogs_executable.clone().or_else(|| find_program("rotatelogs"))
+    logs.rotatelogs_executable
+        .clone()
+        .or_else(|| find_program("rotatelogs"))
 }
 
 fn target(plan: &Plan, name: &str, terminal: &str) -> String {
@@ -48,7 +54,11 @@ fn target(plan: &Plan, name: &str, terminal: &str) -> String {
             let program = shell_word(&program.display().to_string());
             let pattern = shell_word(&format!("{file}.%Y-%m-%d-%H_%M_%S"));
             // The plain name always leads to the newest file.
-            format!("|{program} -L {} {pattern} {}M", shell_word(&file), logs.max_log_size)
+            format!(
+                "|{program} -L {} {pattern} {}M",
+                shell_word(&file),
+                logs.max_log_size
+            )
         }
         None => file,
     }

@@ -107,15 +107,23 @@ pub(crate) fn run(command: ExpressCommand) -> u8 {
         ExpressCommand::InstallModule(arguments) => install::install_module(&arguments),
         ExpressCommand::Completions { shell } => documents::completions(shell),
         ExpressCommand::Man { directory } => documents::manual(&directory),
-        ExpressCommand::ExpressEnvironment { file, account } => handover::write_environment(&file, &account),
-        ExpressCommand::ExpressExec { name, program, arguments } => handover::exec(&name, &program, &arguments),
+        ExpressCommand::ExpressEnvironment { file, account } => {
+            handover::write_environment(&file, &account)
+        }
+        ExpressCommand::ExpressExec {
+            name,
+            program,
+            arguments,
+        } => handover::exec(&name, &program, &arguments),
     };
     match done {
         Ok(code) => code,
         Err(error) => {
             say(&format!("wsgid: {error}"));
             match error.downcast_ref() {
-                Some(plan::PlanError::Processes { .. } | plan::PlanError::Value { .. }) => exit_code::USAGE,
+                Some(plan::PlanError::Processes { .. } | plan::PlanError::Value { .. }) => {
+                    exit_code::USAGE
+                }
                 _ => exit_code::FAILURE,
             }
         }

@@ -44,24 +44,45 @@ fn needed(plan: &Plan) -> Vec<String> {
     let authentication = access.auth_user_script.is_some();
     let digest = access.auth_type.eq_ignore_ascii_case("digest");
     let mut names = vec![format!("mpm_{}", plan.mpm)];
-    let always = ["unixd", "log_config", "authz_core", "authz_host", "alias", "mime", "dir", "env", "rewrite"];
+    let always = [
+        "unixd",
+        "log_config",
+        "authz_core",
+        "authz_host",
+        "alias",
+        "mime",
+        "dir",
+        "env",
+        "rewrite",
+    ];
     let optional = [
         ("ssl", tls),
-        ("headers", (tls && options.tls.hsts_policy.is_some()) || proxies),
+        (
+            "headers",
+            (tls && options.tls.hsts_policy.is_some()) || proxies,
+        ),
         ("status", options.metrics.server_status),
         ("autoindex", files.directory_listing),
         ("filter", options.network.compress_responses),
         ("deflate", options.network.compress_responses),
         ("proxy", proxies),
         ("proxy_http", proxies),
-        (if plan.mpm == "prefork" { "cgi" } else { "cgid" }, files.with_cgi),
+        (
+            if plan.mpm == "prefork" { "cgi" } else { "cgid" },
+            files.with_cgi,
+        ),
         ("authn_core", authentication),
         ("authz_user", authentication),
         ("auth_digest", authentication && digest),
         ("auth_basic", authentication && !digest),
     ];
     names.extend(always.iter().map(ToString::to_string));
-    names.extend(optional.iter().filter(|(_, wanted)| *wanted).map(|(name, _)| (*name).to_owned()));
+    names.extend(
+        optional
+            .iter()
+            .filter(|(_, wanted)| *wanted)
+            .map(|(name, _)| (*name).to_owned()),
+    );
     names
 }
 
@@ -75,7 +96,8 @@ fn useful(plan: &Plan) -> Vec<&'static str> {
     if plan.tls().is_some() {
         names.push("socache_shmcb");
     }
-    let own = !plan.options.environment.include_file.is_empty() || !plan.options.files.allow_override.is_empty();
+    let own = !plan.options.environment.include_file.is_empty()
+        || !plan.options.files.allow_override.is_empty();
     if own {
         names.extend([
             "headers",

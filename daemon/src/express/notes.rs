@@ -30,35 +30,69 @@ fn without_effect(plan: &Plan) -> Vec<String> {
             options.processes.orphan_interpreter,
             "--orphan-interpreter: worker processes end without tearing the interpreter down",
         ),
-        (options.files.with_php5, "--with-php5: PHP 5 has ended; use --proxy-mount-point or --include-file"),
-        (options.files.enable_docs, "--enable-docs: the documentation is not part of an installation"),
-        (options.logs.verbose_debugging, "--verbose-debugging: without effect; use --log-level debug"),
-        (options.metrics.enable_telemetry, "--enable-telemetry: there is no telemetry viewer; see `wsgid status`"),
+        (
+            options.files.with_php5,
+            "--with-php5: PHP 5 has ended; use --proxy-mount-point or --include-file",
+        ),
+        (
+            options.files.enable_docs,
+            "--enable-docs: the documentation is not part of an installation",
+        ),
+        (
+            options.logs.verbose_debugging,
+            "--verbose-debugging: without effect; use --log-level debug",
+        ),
+        (
+            options.metrics.enable_telemetry,
+            "--enable-telemetry: there is no telemetry viewer; see `wsgid status`",
+        ),
         (
             options.metrics.telemetry_service.is_some(),
             "--telemetry-service: nothing is reported by telemetry; see `wsgid status`",
         ),
-        (options.metrics.server_metrics, "--server-metrics: mod_wsgi.server_metrics() is None; see --server-status"),
+        (
+            options.metrics.server_metrics,
+            "--server-metrics: mod_wsgi.server_metrics() is None; see --server-status",
+        ),
     ];
-    rows.into_iter().filter(|(given, _)| *given).map(|(_, text)| text.to_owned()).collect()
+    rows.into_iter()
+        .filter(|(given, _)| *given)
+        .map(|(_, text)| text.to_owned())
+        .collect()
 }
 
 fn account(plan: &Plan) -> Vec<String> {
     let (account, environment) = (&plan.account, &plan.options.environment);
     if !account.change {
-        let differs = |given: &Option<String>, mine: &str| given.as_deref().is_some_and(|given| given != mine);
-        let ignored = differs(&environment.user, &account.user) || differs(&environment.group, &account.group);
-        let text = format!("--user and --group: only root can change the user; everything runs as `{}`", account.user);
+        let differs = |given: &Option<String>, mine: &str| {
+            given.as_deref().is_some_and(|given| given != mine)
+        };
+        let ignored = differs(&environment.user, &account.user)
+            || differs(&environment.group, &account.group);
+        let text = format!(
+            "--user and --group: only root can change the user; everything runs as `{}`",
+            account.user
+        );
         return ignored.then_some(text).into_iter().collect();
     }
     let mut paths: Vec<&Path> = vec![&plan.working_directory];
-    paths.extend(plan.entry.as_deref().map(Path::new).filter(|path| path.is_absolute()));
-    let prefixes = plan.python.iter().flat_map(|python| [python.home.as_path(), python.base.as_path()]);
+    paths.extend(
+        plan.entry
+            .as_deref()
+            .map(Path::new)
+            .filter(|path| path.is_absolute()),
+    );
+    let prefixes = plan
+        .python
+        .iter()
+        .flat_map(|python| [python.home.as_path(), python.base.as_path()]);
     paths.extend(prefixes.filter(|path| !path.as_os_str().is_empty()));
     paths.dedup();
     let mut notes: Vec<String> = Vec::new();
     for path in paths {
-        let Some(closed) = account.closed_component(path) else { continue };
+        let Some(closed) = account.closed_component(path) else {
+            continue;
+        };
         let text = format!(
             "user `{}` may not enter `{}` by its mode, so `{}` is out of reach; let it in with `chmod o+x` or by a group",
             account.user,
@@ -102,10 +136,16 @@ fn missing_features(plan: &Plan) -> Vec<String> {
         notes.push("--http2: mod_http2 does not work with the prefork MPM".to_owned());
     }
     if options.tls.https_port.is_some() && plan.tls().is_none() {
-        notes.push("--https-port: without effect until a certificate is given with --ssl-certificate".to_owned());
+        notes.push(
+            "--https-port: without effect until a certificate is given with --ssl-certificate"
+                .to_owned(),
+        );
     }
     if plan.tls().is_none() && (options.tls.https_only || options.tls.hsts_policy.is_some()) {
-        notes.push("--https-only and --hsts-policy: without effect without --https-port and a certificate".to_owned());
+        notes.push(
+            "--https-only and --hsts-policy: without effect without --https-port and a certificate"
+                .to_owned(),
+        );
     }
     notes
 }

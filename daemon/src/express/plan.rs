@@ -55,9 +55,17 @@ pub(crate) enum PlanError {
     #[error(transparent)]
     Python(#[from] PythonError),
     #[error("{what} `{path}`: {reason}")]
-    File { what: &'static str, path: PathBuf, reason: String },
+    File {
+        what: &'static str,
+        path: PathBuf,
+        reason: String,
+    },
     #[error("started as root, {what} `{path}` is not used: {why}")]
-    Distrust { what: &'static str, path: PathBuf, why: String },
+    Distrust {
+        what: &'static str,
+        path: PathBuf,
+        why: String,
+    },
     #[error("--application-type {0} needs an entry point")]
     NoEntry(&'static str),
     #[error("`{0}` is not the name of a module; write it as package.module")]
@@ -65,7 +73,11 @@ pub(crate) enum PlanError {
     #[error("--processes `{value}`: {reason}")]
     Processes { value: String, reason: String },
     #[error("{option} `{value}`: {reason}")]
-    Value { option: &'static str, value: String, reason: String },
+    Value {
+        option: &'static str,
+        value: String,
+        reason: String,
+    },
     #[error(
         "port {0} is below 1024: only root may listen there; use sudo with --user and --group, or a port such as 8000"
     )]
@@ -102,14 +114,24 @@ impl Plan {
         let python = match options.application.application_type {
             ApplicationType::Static => None,
             _ => {
-                let reachable = |path: &Path| !account.change || account.closed_component(path).is_none();
+                let reachable =
+                    |path: &Path| !account.change || account.closed_component(path).is_none();
                 let asking = account.change.then_some((account.uid, account.gid));
-                Some(Python::find(options.environment.python_home.as_deref(), &program, asking, reachable)?)
+                Some(Python::find(
+                    options.environment.python_home.as_deref(),
+                    &program,
+                    asking,
+                    reachable,
+                )?)
             }
         };
         let working_directory = working_directory(&options, &account, entry.as_deref())?;
         let root = root(&options, &account);
-        let log_directory = options.logs.log_directory.as_deref().map_or_else(|| root.clone(), absolute);
+        let log_directory = options
+            .logs
+            .log_directory
+            .as_deref()
+            .map_or_else(|| root.clone(), absolute);
         let mut plan = Self {
             sizing: Sizing::of(&options.processes, mpm, worker_processes),
             locale: locale::choose(options.environment.locale.as_deref()),
@@ -140,7 +162,11 @@ impl Plan {
     }
 
     pub(crate) fn process_group(&self) -> String {
-        self.options.application.process_group.clone().unwrap_or_else(|| self.address())
+        self.options
+            .application
+            .process_group
+            .clone()
+            .unwrap_or_else(|| self.address())
     }
 
     /// Whether anything needs our module: an application, a service or a script.
@@ -156,7 +182,10 @@ impl Plan {
     /// Debugging tools need one process and one thread.
     pub(crate) fn single(&self) -> bool {
         let develop = &self.options.develop;
-        develop.debug_mode || develop.enable_coverage || develop.enable_debugger || develop.debugger_startup
+        develop.debug_mode
+            || develop.enable_coverage
+            || develop.enable_debugger
+            || develop.debugger_startup
     }
 
     /// Whether an HTTPS server is part of it.
@@ -171,7 +200,10 @@ impl Plan {
             };
             return Some((port, with(".crt"), with(".key")));
         }
-        let (certificate, key) = (tls.ssl_certificate_file.as_ref()?, tls.ssl_certificate_key_file.as_ref()?);
+        let (certificate, key) = (
+            tls.ssl_certificate_file.as_ref()?,
+            tls.ssl_certificate_key_file.as_ref()?,
+        );
         Some((port, absolute(certificate), absolute(key)))
     }
 
@@ -191,9 +223,15 @@ impl Plan {
 
     /// Checks that the ports are free and may be used, just before the start.
     pub(crate) fn check_ports(&self) -> Result<(), PlanError> {
-        check_port(self.options.network.host.as_deref(), self.options.network.port, "--port")?;
+        check_port(
+            self.options.network.host.as_deref(),
+            self.options.network.port,
+            "--port",
+        )?;
         match self.tls() {
-            Some((port, ..)) => check_port(self.options.network.host.as_deref(), port, "--https-port"),
+            Some((port, ..)) => {
+                check_port(self.options.network.host.as_deref(), port, "--https-port")
+            }
             None => Ok(()),
         }
     }
@@ -220,21 +258,33 @@ fn terminal() -> Option<PathBuf> {
 }
 
 fn address(options: &Options) -> String {
-    format!("{}:{}", options.network.host.as_deref().unwrap_or("localhost"), options.network.port)
+    format!(
+        "{}:{}",
+        options.network.host.as_deref().unwrap_or("localhost"),
+        options.network.port
+    )
 }
 
 fn worker_processes(options: &Options) -> Result<u32, PlanError> {
-    let Some(value) = &options.processes.processes else { return Ok(1) };
+    let Some(value) = &options.processes.processes else {
+        return Ok(1);
+    };
     let mut probe = GroupConfig::new("probe", "--processes");
     match probe.set("processes", value) {
         Ok(()) => Ok(probe.processes_limit()),
-        Err(error) => Err(PlanError::Processes { value: value.clone(), reason: error.to_string() }),
+        Err(error) => Err(PlanError::Processes {
+            value: value.clone(),
+            reason: error.to_string(),
+        }),
     }
 }
 
 fn entry(options: &Options) -> Result<Option<String>, PlanError> {
     let application = &options.application;
-    let given = application.entry.as_ref().or(application.entry_point.as_ref());
+    let given = application
+        .entry
+        .as_ref()
+        .or(application.entry_point.as_ref());
     match (application.application_type, given) {
         (ApplicationType::Static, _) | (ApplicationType::Script, None) => Ok(None),
         (ApplicationType::Script, Some(path)) => regular_file("WSGI script", path).map(Some),
@@ -247,32 +297,57 @@ fn entry(options: &Options) -> Result<Option<String>, PlanError> {
                     && part.chars().all(|c| c.is_alphanumeric() || c == '_')
                     && !part.starts_with(|c: char| c.is_ascii_digit())
             };
-            if name.split('.').all(fits) { Ok(Some(name.clone())) } else { Err(PlanError::ModuleName(name.clone())) }
+            if name.split('.').all(fits) {
+                Ok(Some(name.clone()))
+            } else {
+                Err(PlanError::ModuleName(name.clone()))
+            }
         }
     }
 }
 
 fn regular_file(what: &'static str, path: &str) -> Result<String, PlanError> {
     let path = absolute(Path::new(path));
-    let problem = |reason: String| PlanError::File { what, path: path.clone(), reason };
+    let problem = |reason: String| PlanError::File {
+        what,
+        path: path.clone(),
+        reason,
+    };
     match path.metadata() {
-        Ok(facts) if facts.is_dir() => Err(problem("it is a directory; name the file in it".to_owned())),
-        Ok(_) => path.to_str().map(str::to_owned).ok_or_else(|| problem("its name is not UTF-8".to_owned())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(problem("no such file".to_owned())),
+        Ok(facts) if facts.is_dir() => {
+            Err(problem("it is a directory; name the file in it".to_owned()))
+        }
+        Ok(_) => path
+            .to_str()
+            .map(str::to_owned)
+            .ok_or_else(|| problem("its name is not UTF-8".to_owned())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(problem("no such file".to_owned()))
+        }
         Err(error) => Err(problem(error.to_string())),
     }
 }
 
 /// The current directory by default; a user who may not enter it gets the
 /// directory of the application instead.
-fn working_directory(options: &Options, account: &Account, entry: Option<&str>) -> Result<PathBuf, PlanError> {
+fn working_directory(
+    options: &Options,
+    account: &Account,
+    entry: Option<&str>,
+) -> Result<PathBuf, PlanError> {
     if let Some(given) = &options.application.working_directory {
         let path = absolute(given);
-        let problem = |reason: String| PlanError::File { what: "--working-directory", path: path.clone(), reason };
+        let problem = |reason: String| PlanError::File {
+            what: "--working-directory",
+            path: path.clone(),
+            reason,
+        };
         return match path.metadata() {
             Ok(facts) if facts.is_dir() => Ok(path),
             Ok(_) => Err(problem("not a directory".to_owned())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(problem("no such directory".to_owned())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Err(problem("no such directory".to_owned()))
+            }
             Err(error) => Err(problem(error.to_string())),
         };
     }
@@ -280,7 +355,10 @@ fn working_directory(options: &Options, account: &Account, entry: Option<&str>) 
     if !account.change || account.closed_component(&current).is_none() {
         return Ok(current);
     }
-    let beside = entry.map(Path::new).filter(|path| path.is_absolute()).and_then(Path::parent);
+    let beside = entry
+        .map(Path::new)
+        .filter(|path| path.is_absolute())
+        .and_then(Path::parent);
     Ok(beside.map_or_else(|| PathBuf::from("/"), Path::to_path_buf))
 }
 
@@ -288,8 +366,14 @@ fn root(options: &Options, account: &Account) -> PathBuf {
     if let Some(root) = &options.environment.server_root {
         return absolute(root);
     }
-    let temporary = env::var_os("TMPDIR").filter(|value| !value.is_empty()).map_or("/tmp".into(), PathBuf::from);
-    let me = if account.change { 0 } else { account.uid.as_raw() };
+    let temporary = env::var_os("TMPDIR")
+        .filter(|value| !value.is_empty())
+        .map_or("/tmp".into(), PathBuf::from);
+    let me = if account.change {
+        0
+    } else {
+        account.uid.as_raw()
+    };
     absolute(&temporary).join(format!("mod_wsgi-{}:{me}", address(options)))
 }
 
@@ -297,17 +381,27 @@ fn check_port(host: Option<&str>, port: u16, option: &'static str) -> Result<(),
     let bound = match host {
         Some(host) => TcpListener::bind((host, port)),
         None => {
-            TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).or_else(|error| match error.kind() {
-                std::io::ErrorKind::AddrInUse | std::io::ErrorKind::PermissionDenied => Err(error),
-                // A machine without IPv6.
-                _ => TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))),
+            TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).or_else(|error| {
+                match error.kind() {
+                    std::io::ErrorKind::AddrInUse | std::io::ErrorKind::PermissionDenied => {
+                        Err(error)
+                    }
+                    // A machine without IPv6.
+                    _ => TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))),
+                }
             })
         }
     };
     match bound.map_err(|error| (error.kind(), error)) {
         Ok(_) => Ok(()),
         Err((std::io::ErrorKind::AddrInUse, _)) => Err(PlanError::PortInUse(port, option)),
-        Err((std::io::ErrorKind::PermissionDenied, _)) if port < 1024 => Err(PlanError::PrivilegedPort(port)),
-        Err((_, error)) => Err(PlanError::Listen(host.unwrap_or("*").to_owned(), port, error)),
+        Err((std::io::ErrorKind::PermissionDenied, _)) if port < 1024 => {
+            Err(PlanError::PrivilegedPort(port))
+        }
+        Err((_, error)) => Err(PlanError::Listen(
+            host.unwrap_or("*").to_owned(),
+            port,
+            error,
+        )),
     }
 }

@@ -35,10 +35,15 @@ pub(crate) fn watch(watch: Watch, stop: Arc<AtomicBool>) {
         let mut next_word = SLOW;
         while !stop.load(Ordering::Relaxed) {
             std::thread::sleep(INTERVAL);
-            let group = client::exchange(&watch.socket, &Command::Status).ok().and_then(|mut answer| {
-                let groups = answer.get_mut("groups")?.as_array_mut()?;
-                groups.iter_mut().find(|group| group["name"] == watch.group.as_str()).map(Value::take)
-            });
+            let group = client::exchange(&watch.socket, &Command::Status)
+                .ok()
+                .and_then(|mut answer| {
+                    let groups = answer.get_mut("groups")?.as_array_mut()?;
+                    groups
+                        .iter_mut()
+                        .find(|group| group["name"] == watch.group.as_str())
+                        .map(Value::take)
+                });
             let stage = group.as_ref().map_or(Stage::Loading, Stage::of);
             if let Some(text) = stage.text(&watch, started.elapsed()) {
                 super::say(&format!("wsgid: {text}"));
@@ -47,7 +52,10 @@ pub(crate) fn watch(watch: Watch, stop: Arc<AtomicBool>) {
                 return;
             }
             if started.elapsed() >= next_word && !stop.load(Ordering::Relaxed) {
-                super::say(&format!("wsgid: the application is still loading ({} s)", next_word.as_secs()));
+                super::say(&format!(
+                    "wsgid: the application is still loading ({} s)",
+                    next_word.as_secs()
+                ));
                 next_word *= 2;
             }
         }
@@ -73,14 +81,22 @@ impl Stage {
         let pools = || group["pools"].as_array().into_iter().flatten();
         let workers = || pools().flat_map(|pool| pool["workers"].as_array().into_iter().flatten());
         if workers().any(|worker| worker["state"] == "ready") {
-            let scripts = workers().flat_map(|worker| worker["failed_scripts"].as_array().into_iter().flatten());
-            let mut failed: Vec<String> =
-                scripts.filter_map(|script| script["script"].as_str().map(str::to_owned)).collect();
+            let scripts = workers()
+                .flat_map(|worker| worker["failed_scripts"].as_array().into_iter().flatten());
+            let mut failed: Vec<String> = scripts
+                .filter_map(|script| script["script"].as_str().map(str::to_owned))
+                .collect();
             failed.sort();
             failed.dedup();
-            return if failed.is_empty() { Self::Ready } else { Self::Broken(failed) };
+            return if failed.is_empty() {
+                Self::Ready
+            } else {
+                Self::Broken(failed)
+            };
         }
-        let cause = pools().find(|pool| pool["state"] == "failed").and_then(|pool| pool["cause"].as_str());
+        let cause = pools()
+            .find(|pool| pool["state"] == "failed")
+            .and_then(|pool| pool["cause"].as_str());
         cause.map_or(Self::Loading, |cause| Self::Failed(cause.to_owned()))
     }
 
@@ -90,11 +106,18 @@ impl Stage {
         match self {
             Self::Loading => None,
             Self::Ready if elapsed < SLOW => None,
-            Self::Ready => Some(format!("the application is ready after {:.1} s", elapsed.as_secs_f64())),
-            Self::Broken(_) => Some(format!("the application failed to load; the reason is in {log}")),
+            Self::Ready => Some(format!(
+                "the application is ready after {:.1} s",
+                elapsed.as_secs_f64()
+            )),
+            Self::Broken(_) => Some(format!(
+                "the application failed to load; the reason is in {log}"
+            )),
             Self::Failed(cause) => {
                 let cause = crate::log::escaped(cause.as_bytes());
-                Some(format!("the application's process cannot be started: {cause}; see {log}"))
+                Some(format!(
+                    "the application's process cannot be started: {cause}; see {log}"
+                ))
             }
         }
     }
@@ -108,14 +131,22 @@ mod tests {
 
     #[test]
     fn stages_are_told_apart() {
-        let of = |workers: Value| Stage::of(&json!({ "pools": [{ "state": "running", "workers": workers }] }));
+        let of = |workers: Value| {
+            Stage::of(&json!({ "pools": [{ "state": "running", "workers": workers }] }))
+        };
         assert_eq!(of(json!([])), Stage::Loading);
         assert_eq!(of(json!([{ "state": "starting" }])), Stage::Loading);
-        assert_eq!(of(json!([{ "state": "starting" }, { "state": "ready", "failed_scripts": [] }])), Stage::Ready);
+        assert_eq!(
+            of(json!([{ "state": "starting" }, { "state": "ready", "failed_scripts": [] }])),
+            Stage::Ready
+        );
         let failed = json!([{ "state": "ready", "failed_scripts": [{ "script": "/a.py" }] }]);
         assert_eq!(of(failed), Stage::Broken(vec!["/a.py".to_owned()]));
         let none = json!({ "pools": [{ "state": "failed", "cause": "no python", "workers": [] }] });
         assert_eq!(Stage::of(&none), Stage::Failed("no python".to_owned()));
-        assert_eq!(Stage::of(&json!({ "problem": "no user" })), Stage::Failed("no user".to_owned()));
+        assert_eq!(
+            Stage::of(&json!({ "problem": "no user" })),
+            Stage::Failed("no user".to_owned())
+        );
     }
 }

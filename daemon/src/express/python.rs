@@ -29,9 +29,13 @@ pub(crate) struct Python {
 /// Why there is no Python to run.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PythonError {
-    #[error("`{0}` ({1}) has no `bin/python`; it must be a virtual environment or a Python installation")]
+    #[error(
+        "`{0}` ({1}) has no `bin/python`; it must be a virtual environment or a Python installation"
+    )]
     NoInterpreter(PathBuf, &'static str),
-    #[error("no python3 was found on PATH; install it or name a virtual environment with --python-home")]
+    #[error(
+        "no python3 was found on PATH; install it or name a virtual environment with --python-home"
+    )]
     Missing,
     #[error("`{0}` does not run: {1}")]
     Run(PathBuf, String),
@@ -39,8 +43,7 @@ pub(crate) enum PythonError {
     Old(PathBuf, String),
 }
 
-const QUESTION: &str =
-    "import sys; print('%d.%d.%d' % sys.version_info[:3]); print(sys.prefix); print(sys.base_prefix)";
+const QUESTION: &str = "import sys; print('%d.%d.%d' % sys.version_info[:3]); print(sys.prefix); print(sys.base_prefix)";
 
 impl Python {
     /// `--python-home`, else the active virtual environment, else the one this
@@ -56,9 +59,15 @@ impl Python {
             return Self::of_home(home, "--python-home", account);
         }
         if let Some(home) = env::var_os("VIRTUAL_ENV").filter(|home| !home.is_empty()) {
-            return Self::of_home(Path::new(&home), "environment variable VIRTUAL_ENV", account);
+            return Self::of_home(
+                Path::new(&home),
+                "environment variable VIRTUAL_ENV",
+                account,
+            );
         }
-        let own = program.ancestors().find(|directory| directory.join("pyvenv.cfg").is_file());
+        let own = program
+            .ancestors()
+            .find(|directory| directory.join("pyvenv.cfg").is_file());
         if let Some(home) = own {
             return Self::of_home(home, "the environment of this program", account);
         }
@@ -82,12 +91,19 @@ impl Python {
         self
     }
 
-    fn of_home(home: &Path, whence: &'static str, account: Option<(Uid, Gid)>) -> Result<Self, PythonError> {
+    fn of_home(
+        home: &Path,
+        whence: &'static str,
+        account: Option<(Uid, Gid)>,
+    ) -> Result<Self, PythonError> {
         let home = std::path::absolute(home).unwrap_or_else(|_| home.to_path_buf());
         let candidates = ["bin/python", "bin/python3"].map(|name| home.join(name));
         let python = candidates.iter().find(|file| httpd::is_executable(file));
         let python = python.ok_or_else(|| PythonError::NoInterpreter(home.clone(), whence))?;
-        Ok(Self { home, ..Self::ask(python, account)? })
+        Ok(Self {
+            home,
+            ..Self::ask(python, account)?
+        })
     }
 
     /// Asks as the account that it will run as: its packages, and itself, may be
@@ -96,18 +112,25 @@ impl Python {
         if !geteuid().is_root() {
             return Self::run(python, &["-c", QUESTION], None);
         }
-        let asked = account.map(|account| Self::run(python, &["-I", "-c", QUESTION], Some(account)));
+        let asked =
+            account.map(|account| Self::run(python, &["-I", "-c", QUESTION], Some(account)));
         match asked {
             Some(Ok(found)) => Ok(found),
             Some(Err(error @ PythonError::Old(..))) => Err(error),
             other => match trust::path(python) {
                 Ok(()) => Self::run(python, &["-I", "-S", "-c", QUESTION], None),
-                Err(why) => other.unwrap_or_else(|| Err(PythonError::Run(python.to_path_buf(), why.to_string()))),
+                Err(why) => other.unwrap_or_else(|| {
+                    Err(PythonError::Run(python.to_path_buf(), why.to_string()))
+                }),
             },
         }
     }
 
-    fn run(python: &Path, arguments: &[&str], account: Option<(Uid, Gid)>) -> Result<Self, PythonError> {
+    fn run(
+        python: &Path,
+        arguments: &[&str],
+        account: Option<(Uid, Gid)>,
+    ) -> Result<Self, PythonError> {
         let mut command = Command::new(python);
         command.args(arguments).current_dir("/");
         if let Some((uid, gid)) = account {
@@ -116,18 +139,31 @@ impl Python {
             sys::leave_terminal(&mut command);
         }
         let outcome = trial::run(&mut command, TIMEOUT);
-        let output = outcome.map_err(|error| PythonError::Run(python.to_path_buf(), error.to_string()))?;
+        let output =
+            outcome.map_err(|error| PythonError::Run(python.to_path_buf(), error.to_string()))?;
         let text = String::from_utf8_lossy(&output.out).into_owned();
         let mut lines = text.lines();
-        let (Some(version), Some(home), Some(base)) = (lines.next(), lines.next(), lines.next()) else {
+        let (Some(version), Some(home), Some(base)) = (lines.next(), lines.next(), lines.next())
+        else {
             let said = String::from_utf8_lossy(&output.err);
-            let last = escaped(said.lines().last().unwrap_or("it printed nothing").as_bytes());
+            let last = escaped(
+                said.lines()
+                    .last()
+                    .unwrap_or("it printed nothing")
+                    .as_bytes(),
+            );
             return Err(PythonError::Run(python.to_path_buf(), last));
         };
-        let mut numbers = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+        let mut numbers = version
+            .split('.')
+            .map(|part| part.parse::<u32>().unwrap_or(0));
         if (numbers.next(), numbers.next()) < (Some(3), Some(9)) {
             return Err(PythonError::Old(python.to_path_buf(), version.to_owned()));
         }
-        Ok(Self { home: PathBuf::from(home), base: PathBuf::from(base), version: version.to_owned() })
+        Ok(Self {
+            home: PathBuf::from(home),
+            base: PathBuf::from(base),
+            version: version.to_owned(),
+        })
     }
 }

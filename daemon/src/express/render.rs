@@ -43,7 +43,10 @@ pub(crate) fn httpd_conf(plan: &Plan) -> Result<String, RenderError> {
 pub(crate) fn apachectl(plan: &Plan) -> Result<String, RenderError> {
     let environment = &plan.options.environment;
     let mut scope = Scope::default();
-    let shell = environment.shell_executable.as_deref().map_or_else(|| "/bin/sh".into(), absolute);
+    let shell = environment
+        .shell_executable
+        .as_deref()
+        .map_or_else(|| "/bin/sh".into(), absolute);
     scope.text("shell", shell.display());
     scope.text("command", plan.command);
     scope.text("httpd", plan.httpd.executable.display());
@@ -55,34 +58,65 @@ pub(crate) fn apachectl(plan: &Plan) -> Result<String, RenderError> {
     scope.text("locale", &plan.locale);
     scope.text("socket_prefix", socket_prefix(plan).display());
     scope.text("pid_file", pid_file(plan).display());
-    let mut names: Vec<String> = groups::services(plan).into_iter().map(|service| service.group.name).collect();
+    let mut names: Vec<String> = groups::services(plan)
+        .into_iter()
+        .map(|service| service.group.name)
+        .collect();
     if plan.options.application.application_type != ApplicationType::Static {
         names.insert(0, plan.process_group());
     }
     scope.column("groups", "name", names);
-    scope.text("account", format!("{}:{}", plan.account.uid, plan.account.gid));
+    scope.text(
+        "account",
+        format!("{}:{}", plan.account.uid, plan.account.gid),
+    );
     let develop = &plan.options.develop;
-    scope.maybe("gdb", develop.enable_gdb.then(|| develop.gdb_executable.display()));
-    let envvars = environment.envvars_script.as_deref().map_or_else(|| plan.root.join("envvars"), absolute);
+    scope.maybe(
+        "gdb",
+        develop.enable_gdb.then(|| develop.gdb_executable.display()),
+    );
+    let envvars = environment
+        .envvars_script
+        .as_deref()
+        .map_or_else(|| plan.root.join("envvars"), absolute);
     scope.text("envvars", envvars.display());
     fill(APACHECTL, &scope).map_err(|error| RenderError::Template("apachectl", error))
 }
 
 pub(super) fn pid_file(plan: &Plan) -> PathBuf {
-    plan.options.environment.pid_file.as_deref().map_or_else(|| plan.root.join("httpd.pid"), absolute)
+    plan.options
+        .environment
+        .pid_file
+        .as_deref()
+        .map_or_else(|| plan.root.join("httpd.pid"), absolute)
 }
 
 /// A relative one is below the server root, as httpd takes it.
 pub(crate) fn socket_prefix(plan: &Plan) -> PathBuf {
-    plan.root.join(plan.options.network.socket_prefix.as_deref().unwrap_or("wsgi"))
+    plan.root.join(
+        plan.options
+            .network
+            .socket_prefix
+            .as_deref()
+            .unwrap_or("wsgi"),
+    )
 }
 
 /// What ps shows for the httpd parent.
 pub(crate) fn process_name(plan: &Plan) -> String {
-    plan.options.environment.process_name.clone().unwrap_or_else(|| {
-        let name = plan.httpd.executable.file_name().unwrap_or_default().to_string_lossy();
-        format!("{name} (wsgid {})", plan.command)
-    })
+    plan.options
+        .environment
+        .process_name
+        .clone()
+        .unwrap_or_else(|| {
+            let name = plan
+                .httpd
+                .executable
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy();
+            format!("{name} (wsgid {})", plan.command)
+        })
 }
 
 /// `handler.json`, which `handler.wsgi` reads in the worker.
@@ -94,9 +128,16 @@ pub(crate) fn handler_json(plan: &Plan) -> String {
         ApplicationType::Paste => "paste",
         ApplicationType::Static => "static",
     };
-    let entry = plan.entry.clone().unwrap_or_else(|| plan.root.join("default.wsgi").display().to_string());
+    let entry = plan
+        .entry
+        .clone()
+        .unwrap_or_else(|| plan.root.join("default.wsgi").display().to_string());
     let directory = |given: &Option<PathBuf>, name: &str| {
-        given.as_deref().map_or_else(|| plan.root.join(name), absolute).display().to_string()
+        given
+            .as_deref()
+            .map_or_else(|| plan.root.join(name), absolute)
+            .display()
+            .to_string()
     };
     let settings = serde_json::json!({
         "type": kind,
@@ -123,7 +164,11 @@ fn server(plan: &Plan, scope: &mut Scope) -> Result<(), RenderError> {
     scope.text("root", plan.root.display());
     scope.text("pid_file", pid_file(plan).display());
     let host = network.host.clone().filter(|host| !host.contains(':'));
-    let name = network.server_name.clone().or(host).unwrap_or_else(|| "localhost".to_owned());
+    let name = network
+        .server_name
+        .clone()
+        .or(host)
+        .unwrap_or_else(|| "localhost".to_owned());
     scope.text("global_name", name);
     scope.flag("wsgi", plan.uses_wsgi());
     scope.list("modules", modules::rows(plan)?);
@@ -133,14 +178,20 @@ fn server(plan: &Plan, scope: &mut Scope) -> Result<(), RenderError> {
     };
     let mut addresses = vec![listen(network.port)];
     // Without the protocol httpd would take another port than 443 for plain HTTP.
-    addresses.extend(plan.tls().map(|(port, ..)| format!("{} https", listen(port))));
+    addresses.extend(
+        plan.tls()
+            .map(|(port, ..)| format!("{} https", listen(port))),
+    );
     scope.column("listens", "address", addresses);
     scope.text("server_backlog", network.server_backlog);
     scope.flag("as_root", plan.account.change);
     scope.text("user", &plan.account.user);
     scope.text("group", &plan.account.group);
     scope.flag("ssl", plan.tls().is_some());
-    scope.flag("http2", network.http2 && plan.mpm != "prefork" && plan.httpd.has("http2"));
+    scope.flag(
+        "http2",
+        network.http2 && plan.mpm != "prefork" && plan.httpd.has("http2"),
+    );
     scope.flag("sendfile", network.enable_sendfile);
     scope.flag("compress", network.compress_responses);
     scope.text("limit_request_body", network.limit_request_body);
@@ -151,8 +202,15 @@ fn server(plan: &Plan, scope: &mut Scope) -> Result<(), RenderError> {
     scope.flag("keep_alive", network.keep_alive_timeout > 0);
     scope.text("keep_alive_timeout", network.keep_alive_timeout);
     // An idle connection costs the event MPM no thread.
-    scope.text("max_keep_alive_requests", if plan.mpm == "event" { 0 } else { 500 });
-    let includes = options.environment.include_file.iter().map(|path| absolute(path).display().to_string());
+    scope.text(
+        "max_keep_alive_requests",
+        if plan.mpm == "event" { 0 } else { 500 },
+    );
+    let includes = options
+        .environment
+        .include_file
+        .iter()
+        .map(|path| absolute(path).display().to_string());
     scope.column("includes", "file", includes);
     Ok(())
 }
@@ -165,8 +223,18 @@ fn request_read_timeout(plan: &Plan) -> String {
         (least, 0) => format!("{name}={least},MinRate={rate}"),
         (least, _) => format!("{name}={least}"),
     };
-    let header = part("header", timeouts.header_timeout, timeouts.header_max_timeout, timeouts.header_min_rate);
-    let body = part("body", timeouts.body_timeout, timeouts.body_max_timeout, timeouts.body_min_rate);
+    let header = part(
+        "header",
+        timeouts.header_timeout,
+        timeouts.header_max_timeout,
+        timeouts.header_min_rate,
+    );
+    let body = part(
+        "body",
+        timeouts.body_timeout,
+        timeouts.body_max_timeout,
+        timeouts.body_min_rate,
+    );
     format!("{header} {body}")
 }
 
@@ -197,9 +265,16 @@ fn application(plan: &Plan, scope: &mut Scope) -> Result<(), RenderError> {
     scope.flag("application", runs);
     scope.text("supervisor", plan.program.display());
     scope.text("socket_prefix", socket_prefix(plan).display());
-    let home = plan.python.as_ref().map(|python| python.home.display().to_string());
+    let home = plan
+        .python
+        .as_ref()
+        .map(|python| python.home.display().to_string());
     scope.maybe("python_home", home);
-    scope.column("python_warnings", "filter", options.environment.python_warnings.iter().cloned());
+    scope.column(
+        "python_warnings",
+        "filter",
+        options.environment.python_warnings.iter().cloned(),
+    );
     scope.flag("server_metrics", metrics.server_metrics);
     scope.maybe("telemetry_service", metrics.telemetry_service.as_ref());
     scope.text("telemetry_interval", metrics.telemetry_interval);
@@ -208,8 +283,12 @@ fn application(plan: &Plan, scope: &mut Scope) -> Result<(), RenderError> {
     let mut rows = Vec::new();
     let services = groups::services(plan);
     let all = runs.then(|| groups::application(plan));
-    for group in all.iter().chain(services.iter().filter(|service| service.log.is_none()).map(|service| &service.group))
-    {
+    for group in all.iter().chain(
+        services
+            .iter()
+            .filter(|service| service.log.is_none())
+            .map(|service| &service.group),
+    ) {
         let mut row = Scope::default();
         row.text("name", &group.name);
         row.text("options", group.line()?);
@@ -230,10 +309,21 @@ fn application(plan: &Plan, scope: &mut Scope) -> Result<(), RenderError> {
     scope.text("application_group", &options.application.application_group);
     scope.text("handler_script", plan.root.join("handler.wsgi").display());
     scope.text("map_head_to_get", &options.application.map_head_to_get);
-    scope.text("script_reloading", if options.develop.disable_reloading { "Off" } else { "On" });
+    scope.text(
+        "script_reloading",
+        if options.develop.disable_reloading {
+            "Off"
+        } else {
+            "On"
+        },
+    );
     scope.flag("chunked_request", options.network.chunked_request);
     scope.flag("error_override", options.files.error_override);
-    scope.column("ignore_activity", "path", options.timeouts.ignore_activity.iter().cloned());
+    scope.column(
+        "ignore_activity",
+        "path",
+        options.timeouts.ignore_activity.iter().cloned(),
+    );
     let mount = options.application.mount_point.trim_end_matches('/');
     scope.flag("mount", !mount.is_empty());
     scope.text("mount_pattern", format!("^{}(/|$)", escaped(mount)));
@@ -244,12 +334,21 @@ fn access(plan: &Plan, scope: &mut Scope) {
     let access = &plan.options.access;
     scope.text("trusted_headers", access.trust_proxy_headers.join(" "));
     scope.text("trusted_proxies", access.trust_proxies.join(" "));
-    let path = |path: &Option<PathBuf>| path.as_deref().map(|path| absolute(path).display().to_string());
-    scope.flag("access_control", access.host_access_script.is_some() || access.auth_user_script.is_some());
+    let path = |path: &Option<PathBuf>| {
+        path.as_deref()
+            .map(|path| absolute(path).display().to_string())
+    };
+    scope.flag(
+        "access_control",
+        access.host_access_script.is_some() || access.auth_user_script.is_some(),
+    );
     scope.maybe("host_access_script", path(&access.host_access_script));
     scope.maybe("auth_user_script", path(&access.auth_user_script));
     scope.maybe("auth_group_script", path(&access.auth_group_script));
-    scope.flag("auth_user_only", access.auth_user_script.is_some() && access.auth_group_script.is_none());
+    scope.flag(
+        "auth_user_only",
+        access.auth_user_script.is_some() && access.auth_group_script.is_none(),
+    );
     let digest = access.auth_type.eq_ignore_ascii_case("digest");
     scope.text("auth_type", if digest { "Digest" } else { "Basic" });
     scope.text("auth_name", plan.address());
@@ -258,32 +357,67 @@ fn access(plan: &Plan, scope: &mut Scope) {
 
 fn files(plan: &Plan, scope: &mut Scope) {
     let (files, environment) = (&plan.options.files, &plan.options.environment);
-    let document_root = files.document_root.as_deref().map_or_else(|| plan.root.join("htdocs"), absolute);
+    let document_root = files
+        .document_root
+        .as_deref()
+        .map_or_else(|| plan.root.join("htdocs"), absolute);
     scope.text("document_root", document_root.display());
     let overrides = files.allow_override.join(" ");
-    scope.text("allow_override", if overrides.is_empty() { "None" } else { &overrides });
+    scope.text(
+        "allow_override",
+        if overrides.is_empty() {
+            "None"
+        } else {
+            &overrides
+        },
+    );
     let mut more = String::new();
-    for (option, wanted) in [(" Indexes", files.directory_listing), (" ExecCGI", files.with_cgi)] {
+    for (option, wanted) in [
+        (" Indexes", files.directory_listing),
+        (" ExecCGI", files.with_cgi),
+    ] {
         more.push_str(if wanted { option } else { "" });
     }
     scope.text("more_options", more);
     let is_static = plan.options.application.application_type == ApplicationType::Static;
-    let index = files.directory_index.clone().or_else(|| is_static.then(|| "index.html".to_owned()));
+    let index = files
+        .directory_index
+        .clone()
+        .or_else(|| is_static.then(|| "index.html".to_owned()));
     scope.flag("disable_index", index.is_none() && !files.directory_listing);
     scope.maybe("directory_index", index);
     scope.flag("directory_listing", files.directory_listing);
     scope.flag("with_cgi", files.with_cgi);
-    let mime_types = files.mime_types.as_deref().map(absolute).or_else(|| plan.httpd.mime_types());
-    scope.text("mime_types", mime_types.unwrap_or_else(|| plan.root.join("mime.types")).display());
-    let rules = files.rewrite_rules.as_deref().map_or_else(|| plan.root.join("rewrite.conf"), absolute);
+    let mime_types = files
+        .mime_types
+        .as_deref()
+        .map(absolute)
+        .or_else(|| plan.httpd.mime_types());
+    scope.text(
+        "mime_types",
+        mime_types
+            .unwrap_or_else(|| plan.root.join("mime.types"))
+            .display(),
+    );
+    let rules = files
+        .rewrite_rules
+        .as_deref()
+        .map_or_else(|| plan.root.join("rewrite.conf"), absolute);
     scope.text("rewrite_rules", rules.display());
     scope.flag("server_status", plan.options.metrics.server_status);
     scope.list("setenv", rows(pairs(&environment.setenv), "name", "value"));
     scope.column("passenv", "name", environment.passenv.iter().cloned());
-    scope.list("error_documents", rows(pairs(&files.error_document), "status", "url"));
+    scope.list(
+        "error_documents",
+        rows(pairs(&files.error_document), "status", "url"),
+    );
     scope.list("handlers", handlers(plan));
     scope.list("aliases", aliases(plan));
-    let timeout = plan.options.timeouts.proxy_timeout.unwrap_or(plan.options.timeouts.socket_timeout);
+    let timeout = plan
+        .options
+        .timeouts
+        .proxy_timeout
+        .unwrap_or(plan.options.timeouts.socket_timeout);
     let mut proxies = rows(pairs(&files.proxy_mount_point), "path", "url");
     for row in &mut proxies {
         row.text("timeout", timeout);
@@ -292,7 +426,11 @@ fn files(plan: &Plan, scope: &mut Scope) {
     scope.list("proxies", proxies);
 }
 
-fn rows<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>, first: &'static str, second: &'static str) -> Vec<Scope> {
+fn rows<'a>(
+    pairs: impl Iterator<Item = (&'a str, &'a str)>,
+    first: &'static str,
+    second: &'static str,
+) -> Vec<Scope> {
     let row = |(one, two): (&str, &str)| {
         let mut row = Scope::default();
         row.text(first, one);
@@ -307,13 +445,25 @@ fn handlers(plan: &Plan) -> Vec<Scope> {
         let mut row = Scope::default();
         let script = absolute(Path::new(script));
         row.text("handler", format!("wsgi-resource-{at}"));
-        row.text("extension", format!(".{}", extension.trim_start_matches('.')));
-        row.text("directory", script.parent().unwrap_or(Path::new("/")).display());
-        row.text("file", script.file_name().unwrap_or_default().to_string_lossy());
+        row.text(
+            "extension",
+            format!(".{}", extension.trim_start_matches('.')),
+        );
+        row.text(
+            "directory",
+            script.parent().unwrap_or(Path::new("/")).display(),
+        );
+        row.text(
+            "file",
+            script.file_name().unwrap_or_default().to_string_lossy(),
+        );
         row.text("script", script.display());
         row
     };
-    pairs(&plan.options.files.add_handler).enumerate().map(row).collect()
+    pairs(&plan.options.files.add_handler)
+        .enumerate()
+        .map(row)
+        .collect()
 }
 
 /// Longer URL paths first: httpd takes the first alias that fits.
@@ -324,10 +474,22 @@ fn aliases(plan: &Plan) -> Vec<Scope> {
         let mut row = Scope::default();
         let path = absolute(Path::new(given));
         let is_directory = path.is_dir();
-        let directory = if is_directory { path.as_path() } else { path.parent().unwrap_or(Path::new("/")) };
-        let file = if is_directory { None } else { path.file_name().map(|name| name.to_string_lossy()) };
+        let directory = if is_directory {
+            path.as_path()
+        } else {
+            path.parent().unwrap_or(Path::new("/"))
+        };
+        let file = if is_directory {
+            None
+        } else {
+            path.file_name().map(|name| name.to_string_lossy())
+        };
         // `Alias /a/ /dir/` needs the slash on both or on none.
-        let slash = if url.ends_with('/') && is_directory { "/" } else { "" };
+        let slash = if url.ends_with('/') && is_directory {
+            "/"
+        } else {
+            ""
+        };
         row.text("url", url);
         row.text("path", format!("{}{slash}", path.display()));
         row.text("directory", directory.display());

@@ -13,13 +13,17 @@ use nix::unistd::{Gid, Uid, chown, geteuid};
 pub(crate) enum RootError {
     #[error("server root `{0}` is a symbolic link; remove it or choose another with --server-root")]
     Symlink(PathBuf),
-    #[error("server root `{0}` exists and is not a directory; remove it or choose another with --server-root")]
+    #[error(
+        "server root `{0}` exists and is not a directory; remove it or choose another with --server-root"
+    )]
     NotADirectory(PathBuf),
     #[error(
         "server root `{0}` belongs to uid {1}, not to uid {2} who starts this server; choose another with --server-root"
     )]
     Owner(PathBuf, u32, u32),
-    #[error("server root `{0}` is writable by others (mode {1:o}); make it yours alone with chmod go-w")]
+    #[error(
+        "server root `{0}` is writable by others (mode {1:o}); make it yours alone with chmod go-w"
+    )]
     Writable(PathBuf, u32),
     #[error(
         "server root `{0}` is too long a name for the socket in it ({1} bytes, at most {2}); choose a shorter one with --server-root"
@@ -64,19 +68,27 @@ impl ServerRoot {
             () if !facts.is_dir() => Err(RootError::NotADirectory(path.into())),
             () if owner != me => Err(RootError::Owner(path.into(), owner, me)),
             () if mode & 0o022 != 0 => Err(RootError::Writable(path.into(), mode)),
-            () => Ok(Self { path: path.to_path_buf() }),
+            () => Ok(Self {
+                path: path.to_path_buf(),
+            }),
         }
     }
 
     /// Writes a file as a whole: a reader sees the old or the new one.
     pub(crate) fn write(&self, name: &str, text: &str, mode: u32) -> Result<PathBuf, RootError> {
         let path = self.path.join(name);
-        write_whole(&path, text.as_bytes(), mode).map_err(|error| RootError::Write(path.clone(), error))?;
+        write_whole(&path, text.as_bytes(), mode)
+            .map_err(|error| RootError::Write(path.clone(), error))?;
         Ok(path)
     }
 
     /// Writes a file unless it is there, for what people edit.
-    pub(crate) fn write_once(&self, name: &str, text: &str, mode: u32) -> Result<PathBuf, RootError> {
+    pub(crate) fn write_once(
+        &self,
+        name: &str,
+        text: &str,
+        mode: u32,
+    ) -> Result<PathBuf, RootError> {
         let path = self.path.join(name);
         match path.exists() {
             true => Ok(path),
@@ -85,7 +97,11 @@ impl ServerRoot {
     }
 
     /// Makes a directory in the root; with an account, one that it may write to.
-    pub(crate) fn directory(&self, name: &str, owner: Option<(Uid, Gid)>) -> Result<PathBuf, RootError> {
+    pub(crate) fn directory(
+        &self,
+        name: &str,
+        owner: Option<(Uid, Gid)>,
+    ) -> Result<PathBuf, RootError> {
         let path = self.path.join(name);
         own_directory(&path, owner).map_err(|error| RootError::Make(path.clone(), error))?;
         Ok(path)
@@ -110,7 +126,11 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()
     name.push(format!(".{}", std::process::id()));
     let temporary = path.with_file_name(name);
     let written = (|| {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(&temporary)?;
         file.write_all(bytes)?;
         file.set_permissions(Permissions::from_mode(mode))?;
         fs::rename(&temporary, path)
@@ -148,18 +168,27 @@ mod tests {
     fn a_link_is_refused() {
         let (place, root) = place();
         std::os::unix::fs::symlink(place.path(), &root).unwrap();
-        assert!(matches!(ServerRoot::claim(&root), Err(RootError::Symlink(_))));
+        assert!(matches!(
+            ServerRoot::claim(&root),
+            Err(RootError::Symlink(_))
+        ));
     }
 
     #[test]
     fn a_file_and_an_open_directory_are_refused() {
         let (_place, root) = place();
         fs::write(&root, "").unwrap();
-        assert!(matches!(ServerRoot::claim(&root), Err(RootError::NotADirectory(_))));
+        assert!(matches!(
+            ServerRoot::claim(&root),
+            Err(RootError::NotADirectory(_))
+        ));
         fs::remove_file(&root).unwrap();
         fs::create_dir(&root).unwrap();
         fs::set_permissions(&root, Permissions::from_mode(0o777)).unwrap();
-        assert!(matches!(ServerRoot::claim(&root), Err(RootError::Writable(_, 0o777))));
+        assert!(matches!(
+            ServerRoot::claim(&root),
+            Err(RootError::Writable(_, 0o777))
+        ));
     }
 
     #[test]
@@ -170,12 +199,18 @@ mod tests {
             return; // Only root can give a directory away.
         }
         chown(&root, Some(Uid::from_raw(65534)), None).unwrap();
-        assert!(matches!(ServerRoot::claim(&root), Err(RootError::Owner(_, 65534, 0))));
+        assert!(matches!(
+            ServerRoot::claim(&root),
+            Err(RootError::Owner(_, 65534, 0))
+        ));
     }
 
     #[test]
     fn a_name_too_long_for_a_socket_is_refused() {
         let long = PathBuf::from(format!("/tmp/{}", "x".repeat(100)));
-        assert!(matches!(ServerRoot::claim(&long), Err(RootError::TooLong(..))));
+        assert!(matches!(
+            ServerRoot::claim(&long),
+            Err(RootError::TooLong(..))
+        ));
     }
 }

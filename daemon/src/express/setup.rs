@@ -20,7 +20,9 @@ pub(crate) enum SetupError {
     LogDirectory(PathBuf, io::Error),
     #[error("failed to make `{0}`: {1}")]
     Directory(PathBuf, io::Error),
-    #[error("httpd (pid {1}) serves from `{0}` already; stop it or choose another directory with --server-root")]
+    #[error(
+        "httpd (pid {1}) serves from `{0}` already; stop it or choose another directory with --server-root"
+    )]
     Running(PathBuf, i32),
 }
 
@@ -30,11 +32,14 @@ pub(crate) enum SetupError {
 /// # Errors
 /// If one does.
 pub(crate) fn nobody_serves(plan: &Plan) -> Result<(), SetupError> {
-    let number = fs::read_to_string(render::pid_file(plan)).ok().and_then(|text| text.trim().parse::<i32>().ok());
+    let number = fs::read_to_string(render::pid_file(plan))
+        .ok()
+        .and_then(|text| text.trim().parse::<i32>().ok());
     let conf = plan.root.join("httpd.conf");
     let serves = |pid: &i32| {
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        line.split(|byte| *byte == 0).any(|word| word == conf.as_os_str().as_bytes())
+        line.split(|byte| *byte == 0)
+            .any(|word| word == conf.as_os_str().as_bytes())
     };
     match number.filter(serves) {
         Some(pid) => Err(SetupError::Running(plan.root.clone(), pid)),
@@ -82,13 +87,32 @@ pub(crate) fn write(plan: &Plan) -> Result<(), SetupError> {
 
 /// The directories that the application writes to.
 fn directories(plan: &Plan, root: &ServerRoot) -> Result<(), SetupError> {
-    let owner = plan.account.change.then_some((plan.account.uid, plan.account.gid));
+    let owner = plan
+        .account
+        .change
+        .then_some((plan.account.uid, plan.account.gid));
     let develop = &plan.options.develop;
     let all: [(&str, bool, &Option<PathBuf>); 4] = [
-        ("python-eggs", plan.options.environment.python_eggs.is_none(), &None),
-        ("htmlcov", develop.enable_coverage, &develop.coverage_directory),
-        ("pstats", develop.enable_profiler, &develop.profiler_directory),
-        ("archive", develop.enable_recorder, &develop.recorder_directory),
+        (
+            "python-eggs",
+            plan.options.environment.python_eggs.is_none(),
+            &None,
+        ),
+        (
+            "htmlcov",
+            develop.enable_coverage,
+            &develop.coverage_directory,
+        ),
+        (
+            "pstats",
+            develop.enable_profiler,
+            &develop.profiler_directory,
+        ),
+        (
+            "archive",
+            develop.enable_recorder,
+            &develop.recorder_directory,
+        ),
     ];
     for (name, wanted, given) in all {
         match given.as_deref() {
@@ -103,7 +127,10 @@ fn directories(plan: &Plan, root: &ServerRoot) -> Result<(), SetupError> {
 }
 
 /// A directory of the user's choice is made, but given away only if it is new.
-fn make(path: &Path, owner: Option<(nix::unistd::Uid, nix::unistd::Gid)>) -> Result<(), SetupError> {
+fn make(
+    path: &Path,
+    owner: Option<(nix::unistd::Uid, nix::unistd::Gid)>,
+) -> Result<(), SetupError> {
     let path = absolute(path);
     let owner = if path.exists() { None } else { owner };
     own_directory(&path, owner).map_err(|error| SetupError::Directory(path, error))

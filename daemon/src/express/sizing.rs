@@ -28,7 +28,9 @@ impl Sizing {
         let initial = options.initial_workers.unwrap_or(initial);
         let least = options.minimum_spare_workers.unwrap_or(initial);
         let most = options.maximum_spare_workers.unwrap_or(most).max(least);
-        let part = |fraction: f64, of: u32| whole((fraction.clamp(0.0, 1.0) * f64::from(of)).ceil()).clamp(1, of);
+        let part = |fraction: f64, of: u32| {
+            whole((fraction.clamp(0.0, 1.0) * f64::from(of)).ceil()).clamp(1, of)
+        };
         if prefork {
             return Self {
                 max_clients: wanted,
@@ -36,7 +38,9 @@ impl Sizing {
                 threads_per_child: 1,
                 start_servers: part(initial, wanted),
                 min_spare: part(least, wanted),
-                max_spare: part(most, wanted).max(part(least, wanted) + 1).min(wanted.max(2)),
+                max_spare: part(most, wanted)
+                    .max(part(least, wanted) + 1)
+                    .min(wanted.max(2)),
             };
         }
         let children = wanted.div_ceil(THREADS_PER_CHILD_MAX);
@@ -55,7 +59,11 @@ impl Sizing {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded to the range before")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "bounded to the range before"
+)]
 fn whole(number: f64) -> u32 {
     number.clamp(0.0, 1_000_000.0) as u32
 }
@@ -74,7 +82,10 @@ mod tests {
         assert_eq!(sizing(&[], "event", 1).max_clients, 20);
         assert_eq!(sizing(&["--threads", "15"], "event", 4).max_clients, 100);
         assert_eq!(sizing(&[], "prefork", 1).start_servers, 1);
-        assert_eq!(sizing(&["--max-clients", "33"], "prefork", 1).server_limit, 33);
+        assert_eq!(
+            sizing(&["--max-clients", "33"], "prefork", 1).server_limit,
+            33
+        );
     }
 
     #[test]

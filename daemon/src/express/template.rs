@@ -40,7 +40,12 @@ impl Scope {
     }
 
     /// One scope for each item, with one name in it.
-    pub(crate) fn column(&mut self, list: &'static str, name: &'static str, items: impl IntoIterator<Item = String>) {
+    pub(crate) fn column(
+        &mut self,
+        list: &'static str,
+        name: &'static str,
+        items: impl IntoIterator<Item = String>,
+    ) {
         let scopes = items.into_iter().map(|item| {
             let mut scope = Self::default();
             scope.text(name, item);
@@ -65,13 +70,21 @@ pub(crate) enum TemplateError {
 
 /// Fills in a template.
 pub(crate) fn fill(template: &str, scope: &Scope) -> Result<String, TemplateError> {
-    let lines: Vec<(usize, &str)> = template.lines().enumerate().map(|(at, line)| (at + 1, line)).collect();
+    let lines: Vec<(usize, &str)> = template
+        .lines()
+        .enumerate()
+        .map(|(at, line)| (at + 1, line))
+        .collect();
     let mut out = String::with_capacity(template.len() * 2);
     section(&lines, &mut vec![scope], &mut out)?;
     Ok(out)
 }
 
-fn section(lines: &[(usize, &str)], scopes: &mut Vec<&Scope>, out: &mut String) -> Result<(), TemplateError> {
+fn section(
+    lines: &[(usize, &str)],
+    scopes: &mut Vec<&Scope>,
+    out: &mut String,
+) -> Result<(), TemplateError> {
     let mut rest = lines;
     while let Some(((number, line), after)) = rest.split_first() {
         let Some(steering) = line.strip_prefix("%%") else {
@@ -96,7 +109,12 @@ fn section(lines: &[(usize, &str)], scopes: &mut Vec<&Scope>, out: &mut String) 
                     scopes.pop();
                 }
             }
-            _ => return Err(TemplateError::Kind { line: *number, name: name.to_owned() }),
+            _ => {
+                return Err(TemplateError::Kind {
+                    line: *number,
+                    name: name.to_owned(),
+                });
+            }
         }
     }
     Ok(())
@@ -126,19 +144,34 @@ fn holds(value: &Value) -> bool {
 
 fn look_up<'a>(line: usize, name: &str, scopes: &[&'a Scope]) -> Result<&'a Value, TemplateError> {
     let found = scopes.iter().rev().find_map(|scope| scope.0.get(name));
-    found.ok_or_else(|| TemplateError::Unknown { line, name: name.to_owned() })
+    found.ok_or_else(|| TemplateError::Unknown {
+        line,
+        name: name.to_owned(),
+    })
 }
 
-fn line_out(number: usize, line: &str, scopes: &[&Scope], out: &mut String) -> Result<(), TemplateError> {
+fn line_out(
+    number: usize,
+    line: &str,
+    scopes: &[&Scope],
+    out: &mut String,
+) -> Result<(), TemplateError> {
     let mut rest = line;
     while let Some((before, after)) = rest.split_once("{{") {
-        let (tag, after) = after.split_once("}}").ok_or(TemplateError::Structure { line: number })?;
+        let (tag, after) = after
+            .split_once("}}")
+            .ok_or(TemplateError::Structure { line: number })?;
         let name = tag.trim_matches(['"', '\'', '=']);
         let Value::Text(text) = look_up(number, name, scopes)? else {
-            return Err(TemplateError::Kind { line: number, name: name.to_owned() });
+            return Err(TemplateError::Kind {
+                line: number,
+                name: name.to_owned(),
+            });
         };
         if text.contains(|c: char| c.is_control()) {
-            return Err(TemplateError::Control { name: name.to_owned() });
+            return Err(TemplateError::Control {
+                name: name.to_owned(),
+            });
         }
         out.push_str(before);
         match tag.as_bytes().first() {
@@ -162,7 +195,11 @@ pub(crate) fn httpd_word(text: &str) -> String {
 /// The value of an option of ours, quoted only where it must be.
 pub(crate) fn httpd_value(text: &str) -> String {
     let plain = !text.is_empty() && !text.contains([' ', '"', '\'', '\\', '#']);
-    if plain { text.to_owned() } else { httpd_word(text) }
+    if plain {
+        text.to_owned()
+    } else {
+        httpd_word(text)
+    }
 }
 
 /// A word for a shell, in single quotes.
@@ -186,7 +223,10 @@ mod tests {
     #[test]
     fn values_are_quoted_for_their_reader() {
         let text = fill("{{name}} {{\"name\"}} {{'name'}}", &scope()).unwrap();
-        assert_eq!(text, "it's \"x\" \\ \"it's \\\"x\\\" \\\\\" 'it'\\''s \"x\" \\'\n");
+        assert_eq!(
+            text,
+            "it's \"x\" \\ \"it's \\\"x\\\" \\\\\" 'it'\\''s \"x\" \\'\n"
+        );
     }
 
     #[test]
@@ -197,11 +237,31 @@ mod tests {
 
     #[test]
     fn mistakes_are_found() {
-        assert_eq!(fill("{{nam}}", &scope()), Err(TemplateError::Unknown { line: 1, name: "nam".into() }));
-        assert_eq!(fill("x\n%% if yes\n", &scope()), Err(TemplateError::Structure { line: 2 }));
-        assert_eq!(fill("%% each name\n%% end", &scope()), Err(TemplateError::Kind { line: 1, name: "name".into() }));
+        assert_eq!(
+            fill("{{nam}}", &scope()),
+            Err(TemplateError::Unknown {
+                line: 1,
+                name: "nam".into()
+            })
+        );
+        assert_eq!(
+            fill("x\n%% if yes\n", &scope()),
+            Err(TemplateError::Structure { line: 2 })
+        );
+        assert_eq!(
+            fill("%% each name\n%% end", &scope()),
+            Err(TemplateError::Kind {
+                line: 1,
+                name: "name".into()
+            })
+        );
         let mut scope = Scope::default();
         scope.text("name", "a\nServerName b");
-        assert_eq!(fill("{{name}}", &scope), Err(TemplateError::Control { name: "name".into() }));
+        assert_eq!(
+            fill("{{name}}", &scope),
+            Err(TemplateError::Control {
+                name: "name".into()
+            })
+        );
     }
 }

@@ -12,12 +12,21 @@ use std::thread::JoinHandle;
 pub(crate) const DIE_WITH_PARENT: &str = "WSGID_DIE_WITH_PARENT";
 
 /// A copy that runs until the other end is closed by all who hold it.
-pub(crate) fn copy_lines(from: impl Read + Send + 'static, to: Stream, also: Option<File>) -> JoinHandle<()> {
+pub(crate) fn copy_lines(
+    from: impl Read + Send + 'static,
+    to: Stream,
+    also: Option<File>,
+) -> JoinHandle<()> {
     std::thread::spawn(move || {
         let mut also = also;
         let mut reader = BufReader::new(from);
         let mut line = Vec::new();
-        while reader.by_ref().take(LINE_MAX).read_until(b'\n', &mut line).is_ok_and(|len| len > 0) {
+        while reader
+            .by_ref()
+            .take(LINE_MAX)
+            .read_until(b'\n', &mut line)
+            .is_ok_and(|len| len > 0)
+        {
             to.write(&line);
             if let Some(file) = &mut also {
                 let _ = file.write_all(&line);
@@ -70,7 +79,11 @@ fn coloured(line: &[u8]) -> Vec<u8> {
     };
     // `[time] [module:level] [pid …] text`: the part in brackets is the stamp.
     let mut rest = text;
-    while let Some(after) = rest.strip_prefix('[').and_then(|rest| rest.split_once("] ")).map(|(_, after)| after) {
+    while let Some(after) = rest
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once("] "))
+        .map(|(_, after)| after)
+    {
         rest = after;
     }
     let stamp = text.strip_suffix(rest).unwrap_or_default();

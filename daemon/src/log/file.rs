@@ -16,14 +16,21 @@ use crate::sys::set_thread_groups;
 pub(crate) fn open_as(path: &Path, who: Option<&Identity>) -> io::Result<File> {
     let mut options = OpenOptions::new();
     // Neither a link nor a FIFO without a reader may hold root up.
-    options.append(true).create(true).mode(0o640).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY);
+    options
+        .append(true)
+        .create(true)
+        .mode(0o640)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY);
     let file = match who.filter(|who| who.change) {
         None => options.open(path),
         Some(who) => as_user(who, || options.open(path)),
     }?;
     match file.metadata()?.is_file() {
         true => Ok(file),
-        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")),
+        false => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "not a regular file",
+        )),
     }
 }
 
@@ -36,7 +43,11 @@ fn as_user<T>(who: &Identity, act: impl FnOnce() -> io::Result<T>) -> io::Result
     setfsuid(uid);
     // They say nothing about success, but each tells what was before.
     let is_the_user = setfsuid(uid) == uid && setfsgid(gid) == gid;
-    let done = if is_the_user { act() } else { Err(io::ErrorKind::PermissionDenied.into()) };
+    let done = if is_the_user {
+        act()
+    } else {
+        Err(io::ErrorKind::PermissionDenied.into())
+    };
     setfsuid(geteuid());
     setfsgid(getegid());
     set_thread_groups(&own)?;
@@ -65,7 +76,8 @@ mod tests {
             change: true,
         };
         let place = tempfile::tempdir().unwrap();
-        let set = |mode| std::fs::set_permissions(place.path(), Permissions::from_mode(mode)).unwrap();
+        let set =
+            |mode| std::fs::set_permissions(place.path(), Permissions::from_mode(mode)).unwrap();
         let path = place.path().join("log");
         // What root's group may do is nothing to a site, even if root is in it.
         set_thread_groups(&[0]).unwrap();
@@ -75,7 +87,10 @@ mod tests {
         std::os::unix::fs::chown(place.path(), None, Some(64_006)).unwrap();
         let file = open_as(&path, Some(&identity(64_005, vec![64_006]))).unwrap();
         let made = file.metadata().unwrap();
-        assert_eq!((made.uid(), made.gid(), made.mode() & 0o777), (64_005, 64_005, 0o640));
+        assert_eq!(
+            (made.uid(), made.gid(), made.mode() & 0o777),
+            (64_005, 64_005, 0o640)
+        );
         let link = place.path().join("link");
         std::os::unix::fs::symlink("/etc/passwd", &link).unwrap();
         assert!(open_as(&link, Some(&identity(64_005, vec![64_006]))).is_err());

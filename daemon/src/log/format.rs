@@ -13,11 +13,15 @@ use super::escaped;
 use crate::sys::local_time;
 
 const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
-const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
 
 /// The front of a line, up to and with the process id.
 pub(super) fn prefix(level: &str, pid: u32) -> String {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     let t = local_time(i64::try_from(since.as_secs()).unwrap_or_default());
     format!(
         "[{} {} {:02} {:02}:{:02}:{:02}.{:06} {}] [wsgid:{level}] [pid {pid}] ",
@@ -41,9 +45,14 @@ pub(super) fn parts(line: &str) -> Option<(&str, &str, &str)> {
 
 /// `Nov  2 13:00:00`, as syslog has it.
 pub(super) fn short_time() -> String {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     let t = local_time(i64::try_from(since.as_secs()).unwrap_or_default());
-    format!("{} {:>2} {:02}:{:02}:{:02}", MONTHS[t.month], t.day, t.hour, t.minute, t.second)
+    format!(
+        "{} {:>2} {:02}:{:02}:{:02}",
+        MONTHS[t.month], t.day, t.hour, t.minute, t.second
+    )
 }
 
 /// The formatter for tracing.
@@ -54,7 +63,12 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(&self, context: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut out: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
         // What an operator should see at httpd's default LogLevel is a notice.
         let level = match *event.metadata().level() {
             Level::ERROR => "error",
@@ -78,7 +92,10 @@ mod tests {
     #[test]
     fn a_line_is_taken_apart_as_it_was_made() {
         let line = format!("{}[group g] text] [pid 3] x\n", super::prefix("error", 42));
-        assert_eq!(super::parts(&line), Some(("error", "42", "[group g] text] [pid 3] x")));
+        assert_eq!(
+            super::parts(&line),
+            Some(("error", "42", "[group g] text] [pid 3] x"))
+        );
         assert_eq!(super::parts("something else"), None);
     }
 }

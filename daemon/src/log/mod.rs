@@ -22,8 +22,13 @@ use tracing_subscriber::util::SubscriberInitExt;
 pub(crate) fn init(level: &str) -> Sink {
     let sink = Sink::start();
     let filter = level.parse::<LevelFilter>().unwrap_or(LevelFilter::INFO);
-    let layer =
-        tracing_subscriber::fmt::layer().event_format(format::HttpdLine).with_writer(sink.clone()).with_ansi(false);
-    tracing_subscriber::registry().with(filter).with(layer).init();
+    let layer = tracing_subscriber::fmt::layer()
+        .event_format(format::HttpdLine)
+        .with_writer(sink.clone())
+        .with_ansi(false);
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(layer)
+        .init();
     sink
 }

@@ -66,7 +66,11 @@ pub(crate) async fn forward(
     (sink, target): (Sink, Target),
     mut frozen: Freeze,
 ) {
-    let level = if stream == Stream::Err { "error" } else { "info" };
+    let level = if stream == Stream::Err {
+        "error"
+    } else {
+        "info"
+    };
     let mut rates = Rates::new();
     let mut lines = Lines::default();
     let mut buffer = vec![0; LINE_MAX];
@@ -82,14 +86,24 @@ pub(crate) async fn forward(
             Ok(count) => count,
         };
         lines.push(buffer.get(..count).unwrap_or_default());
-        emit(&mut lines, &mut rates, (level, &group, pid), (&sink, &target));
+        emit(
+            &mut lines,
+            &mut rates,
+            (level, &group, pid),
+            (&sink, &target),
+        );
         if rates.is_over() {
             // A flood is slowed down at its source too: its pipe fills.
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
     lines.cut();
-    emit(&mut lines, &mut rates, (level, &group, pid), (&sink, &target));
+    emit(
+        &mut lines,
+        &mut rates,
+        (level, &group, pid),
+        (&sink, &target),
+    );
     report_dropped(&mut rates, (level, &group, pid), (&sink, &target));
 }
 
@@ -107,7 +121,11 @@ const SAY_EVERY: Duration = Duration::from_secs(1);
 
 impl Rates {
     fn new() -> Self {
-        Self { lines: LineRate::new(LineLimits::default(), Instant::now()), beyond: 0, said: None }
+        Self {
+            lines: LineRate::new(LineLimits::default(), Instant::now()),
+            beyond: 0,
+            said: None,
+        }
     }
 
     fn allows(&mut self, line: &str, target: &Target) -> bool {
@@ -155,7 +173,9 @@ fn report_dropped(rates: &mut Rates, who: (&str, &str, u32), to: (&Sink, &Target
 
 /// The clock of all pipes.
 fn monotonic_us() -> u64 {
-    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default();
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC)
+        .map(Duration::from)
+        .unwrap_or_default();
     u64::try_from(now.as_micros()).unwrap_or(u64::MAX)
 }
 
@@ -175,11 +195,23 @@ mod tests {
         let line = "x".repeat(LINE_MAX);
         let passed = (0..2000).filter(|_| one.allows(&line, &target)).count();
         let burst = usize::try_from(byte_rate::BURST).unwrap() / (LINE_MAX + 128);
-        assert!((burst..burst + 300).contains(&passed), "{passed} lines of {LINE_MAX} bytes");
-        assert!(!other.allows(&line, &target), "another process of the group");
-        assert!(Rates::new().allows(&line, &Target::default()), "another group");
+        assert!(
+            (burst..burst + 300).contains(&passed),
+            "{passed} lines of {LINE_MAX} bytes"
+        );
+        assert!(
+            !other.allows(&line, &target),
+            "another process of the group"
+        );
+        assert!(
+            Rates::new().allows(&line, &Target::default()),
+            "another group"
+        );
         let text = one.account(false).expect("it is said");
-        assert!(text.starts_with(&format!("({} lines dropped", 2000 - passed)), "{text}");
+        assert!(
+            text.starts_with(&format!("({} lines dropped", 2000 - passed)),
+            "{text}"
+        );
         assert_eq!(other.beyond, 1);
     }
 

@@ -87,13 +87,22 @@ impl Sink {
         let (jobs, queue) = sync_channel(QUEUE_MAX);
         let dropped = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&dropped);
-        let started = std::thread::Builder::new().name("log".to_owned()).spawn(move || write_all(&queue, &counter));
+        let started = std::thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || write_all(&queue, &counter));
         if let Err(error) = started {
             // Without the thread every line is dropped; say so at least once.
-            let _ =
-                writeln!(io::stderr(), "{}failed to start the log thread: {error}", prefix("crit", std::process::id()));
+            let _ = writeln!(
+                io::stderr(),
+                "{}failed to start the log thread: {error}",
+                prefix("crit", std::process::id())
+            );
         }
-        Self { jobs, dropped, main: Target::default() }
+        Self {
+            jobs,
+            dropped,
+            main: Target::default(),
+        }
     }
 
     /// Queues one line, which has its line end.
@@ -189,6 +198,9 @@ impl<'a> MakeWriter<'a> for Sink {
     type Writer = LineWriter;
 
     fn make_writer(&'a self) -> LineWriter {
-        LineWriter { sink: self.clone(), line: Vec::new() }
+        LineWriter {
+            sink: self.clone(),
+            line: Vec::new(),
+        }
     }
 }

@@ -34,8 +34,22 @@ impl Syslog {
 
     fn at(path: PathBuf, facility: u8, tag: &str) -> Self {
         // What ends a tag in a syslog daemon's eyes.
-        let tag = tag.chars().map(|c| if c.is_ascii_graphic() && !"[]:".contains(c) { c } else { '_' }).collect();
-        Self { path, facility, tag, socket: Mutex::new(None) }
+        let tag = tag
+            .chars()
+            .map(|c| {
+                if c.is_ascii_graphic() && !"[]:".contains(c) {
+                    c
+                } else {
+                    '_'
+                }
+            })
+            .collect();
+        Self {
+            path,
+            facility,
+            tag,
+            socket: Mutex::new(None),
+        }
     }
 
     /// Sends a line of ours. `false`: it is lost.
@@ -46,7 +60,9 @@ impl Syslog {
             if socket.is_none() {
                 *socket = self.connect().ok();
             }
-            let Some(connected) = socket.as_ref() else { return false };
+            let Some(connected) = socket.as_ref() else {
+                return false;
+            };
             match connected.send(datagram.as_bytes()) {
                 Ok(_) => return true,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(PAUSE),
@@ -66,7 +82,8 @@ impl Syslog {
 
     fn datagram(&self, line: &str) -> String {
         let own = std::process::id().to_string();
-        let (level, pid, text) = parts(line).unwrap_or(("notice", &own, line.trim_end_matches('\n')));
+        let (level, pid, text) =
+            parts(line).unwrap_or(("notice", &own, line.trim_end_matches('\n')));
         let priority = u32::from(self.facility) * 8 + severity(level);
         format!("<{priority}>{} {}[{pid}]: {text}", short_time(), self.tag)
     }
@@ -93,7 +110,9 @@ mod tests {
 
     fn listen(path: &std::path::Path) -> UnixDatagram {
         let socket = UnixDatagram::bind(path).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .unwrap();
         socket
     }
 
@@ -113,7 +132,10 @@ mod tests {
         assert!(log.send(&(prefix("error", 42) + "[group shop] it broke\n")));
         let text = heard(&socket);
         assert!(text.starts_with("<131>"), "{text}");
-        assert!(text.ends_with(" my_shop_1_[42]: [group shop] it broke"), "{text}");
+        assert!(
+            text.ends_with(" my_shop_1_[42]: [group shop] it broke"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -138,7 +160,10 @@ mod tests {
         let _deaf = listen(&path);
         let log = Syslog::at(path, 23, "httpd");
         let begun = std::time::Instant::now();
-        let sent = (0..2000).map(|_| log.send("line\n")).take_while(|sent| *sent).count();
+        let sent = (0..2000)
+            .map(|_| log.send("line\n"))
+            .take_while(|sent| *sent)
+            .count();
         assert!(sent < 2000, "its queue is full at some time");
         assert!(begun.elapsed() < Duration::from_secs(5));
     }

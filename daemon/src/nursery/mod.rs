@@ -33,9 +33,16 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub(crate) enum Action {
     /// Start a preloader.
-    Start { preloader: WorkerId, key: Key, definition: Arc<Definition> },
+    Start {
+        preloader: WorkerId,
+        key: Key,
+        definition: Arc<Definition>,
+    },
     /// Have this worker forked.
-    Fork { preloader: WorkerId, worker: WorkerId },
+    Fork {
+        preloader: WorkerId,
+        worker: WorkerId,
+    },
     /// Start this worker without a preloader.
     Plain(WorkerId),
     /// Kill a preloader.
@@ -49,7 +56,11 @@ pub(crate) enum Phase {
     Loading { until: Option<Instant> },
     /// Workers can be forked from it. Flawed: a script failed in it, and so
     /// does it in each of them. Spent: it is time to try that script again.
-    Ready { since: Instant, flawed: bool, spent: bool },
+    Ready {
+        since: Instant,
+        flawed: bool,
+        spent: bool,
+    },
     /// There is none until then, or as long as the generation lives.
     Resting { until: Option<Instant> },
 }
@@ -81,9 +92,18 @@ type Actions = Vec<Action>;
 
 impl Nursery {
     /// A worker is wanted.
-    pub(crate) fn want(&mut self, key: Key, worker: WorkerId, definition: &Arc<Definition>, now: Instant) -> Actions {
+    pub(crate) fn want(
+        &mut self,
+        key: Key,
+        worker: WorkerId,
+        definition: &Arc<Definition>,
+        now: Instant,
+    ) -> Actions {
         let mut out = Actions::new();
-        let nest = self.nests.entry(key).or_insert_with(|| Nest::new(definition));
+        let nest = self
+            .nests
+            .entry(key)
+            .or_insert_with(|| Nest::new(definition));
         match nest.phase {
             Phase::Ready { spent: true, .. } => {
                 out.extend(nest.preloader.take().map(Action::End));
@@ -105,7 +125,9 @@ impl Nursery {
     pub(crate) fn warm(&mut self, key: Key, definition: &Arc<Definition>, now: Instant) -> Actions {
         let mut out = Actions::new();
         if let std::collections::btree_map::Entry::Vacant(vacant) = self.nests.entry(key) {
-            vacant.insert(Nest::new(definition)).start(key, &mut self.ids, now, &mut out);
+            vacant
+                .insert(Nest::new(definition))
+                .start(key, &mut self.ids, now, &mut out);
         }
         out
     }
@@ -121,9 +143,15 @@ impl Nursery {
     /// A preloader has loaded the application; scripts may have failed.
     pub(crate) fn ready(&mut self, preloader: WorkerId, flawed: bool, now: Instant) -> Actions {
         let mut out = Actions::new();
-        let Some(nest) = self.nest_of(preloader) else { return out };
+        let Some(nest) = self.nest_of(preloader) else {
+            return out;
+        };
         if matches!(nest.phase, Phase::Loading { .. }) {
-            nest.phase = Phase::Ready { since: now, flawed, spent: false };
+            nest.phase = Phase::Ready {
+                since: now,
+                flawed,
+                spent: false,
+            };
             nest.worked = true;
             for worker in std::mem::take(&mut nest.waiting) {
                 nest.fork(worker, &mut out);
@@ -135,7 +163,12 @@ impl Nursery {
     /// A worker asks for a successor because a script failed in it. One that
     /// was forked from the same preloader would be no better.
     pub(crate) fn load_failed(&mut self, key: Key) {
-        if let Some(Phase::Ready { flawed: true, spent, .. }) = self.nests.get_mut(&key).map(|nest| &mut nest.phase) {
+        if let Some(Phase::Ready {
+            flawed: true,
+            spent,
+            ..
+        }) = self.nests.get_mut(&key).map(|nest| &mut nest.phase)
+        {
             *spent = true;
         }
     }
@@ -153,7 +186,11 @@ impl Nursery {
     pub(crate) fn exited(&mut self, preloader: WorkerId, now: Instant) -> Actions {
         let mut out = Actions::new();
         let ids = &mut self.ids;
-        let Some((key, nest)) = self.nests.iter_mut().find(|(_, nest)| nest.preloader == Some(preloader)) else {
+        let Some((key, nest)) = self
+            .nests
+            .iter_mut()
+            .find(|(_, nest)| nest.preloader == Some(preloader))
+        else {
             return out;
         };
         nest.preloader = None;
@@ -178,7 +215,11 @@ impl Nursery {
     /// A worker was not forked in time.
     pub(crate) fn not_forked(&mut self, worker: WorkerId, now: Instant) -> Actions {
         let mut out = Actions::new();
-        if let Some(nest) = self.nests.values_mut().find(|nest| nest.forking.contains(&worker)) {
+        if let Some(nest) = self
+            .nests
+            .values_mut()
+            .find(|nest| nest.forking.contains(&worker))
+        {
             nest.fail(now, &mut out);
         }
         out
@@ -187,8 +228,13 @@ impl Nursery {
     /// Ends the preloaders of a pool's generations that have no workers.
     pub(crate) fn keep(&mut self, pool: PoolId, generations: &[u64]) -> Actions {
         let mut out = Actions::new();
-        let of_pool = self.nests.range((pool, 0)..=(pool, u64::MAX)).map(|(key, _)| *key);
-        let gone: Vec<Key> = of_pool.filter(|(_, generation)| !generations.contains(generation)).collect();
+        let of_pool = self
+            .nests
+            .range((pool, 0)..=(pool, u64::MAX))
+            .map(|(key, _)| *key);
+        let gone: Vec<Key> = of_pool
+            .filter(|(_, generation)| !generations.contains(generation))
+            .collect();
         for key in gone {
             if let Some(mut nest) = self.nests.remove(&key) {
                 nest.give_up(None, &mut out);
@@ -224,16 +270,23 @@ impl Nursery {
 
     /// The preloader of a generation, for the status.
     pub(crate) fn phase(&self, key: Key) -> Option<(Phase, Option<WorkerId>)> {
-        self.nests.get(&key).map(|nest| (nest.phase, nest.preloader))
+        self.nests
+            .get(&key)
+            .map(|nest| (nest.phase, nest.preloader))
     }
 
     /// Whether a pool has any.
     pub(crate) fn knows(&self, pool: PoolId) -> bool {
-        self.nests.range((pool, 0)..=(pool, u64::MAX)).next().is_some()
+        self.nests
+            .range((pool, 0)..=(pool, u64::MAX))
+            .next()
+            .is_some()
     }
 
     fn nest_of(&mut self, preloader: WorkerId) -> Option<&mut Nest> {
-        self.nests.values_mut().find(|nest| nest.preloader == Some(preloader))
+        self.nests
+            .values_mut()
+            .find(|nest| nest.preloader == Some(preloader))
     }
 }
 
@@ -252,17 +305,26 @@ impl Nest {
 
     /// Whether it has never been tried.
     fn is_new(&self) -> bool {
-        self.phase == Phase::Resting { until: None } && self.failures == 0 && !self.worked && self.preloader.is_none()
+        self.phase == Phase::Resting { until: None }
+            && self.failures == 0
+            && !self.worked
+            && self.preloader.is_none()
     }
 
     fn start(&mut self, key: Key, ids: &mut u64, now: Instant, out: &mut Actions) {
         *ids += 1;
         let limit = self.definition.config.startup_timeout;
-        self.phase = Phase::Loading { until: (!limit.is_zero()).then(|| now + limit) };
+        self.phase = Phase::Loading {
+            until: (!limit.is_zero()).then(|| now + limit),
+        };
         // Pools count from 1, so that these ids are nobody else's.
         let preloader = WorkerId(*ids);
         self.preloader = Some(preloader);
-        out.push(Action::Start { preloader, key, definition: Arc::clone(&self.definition) });
+        out.push(Action::Start {
+            preloader,
+            key,
+            definition: Arc::clone(&self.definition),
+        });
     }
 
     fn fork(&mut self, worker: WorkerId, out: &mut Actions) {
@@ -275,7 +337,9 @@ impl Nest {
     /// Ends it and rests for a while, longer each time.
     fn fail(&mut self, now: Instant, out: &mut Actions) {
         self.failures = self.failures.saturating_add(1);
-        let pause = FIRST_PAUSE.saturating_mul(1 << (self.failures - 1).min(10)).min(LONGEST_PAUSE);
+        let pause = FIRST_PAUSE
+            .saturating_mul(1 << (self.failures - 1).min(10))
+            .min(LONGEST_PAUSE);
         self.give_up(Some(now + pause), out);
     }
 
@@ -287,6 +351,10 @@ impl Nest {
             self.failures = self.failures.max(1);
         }
         out.extend(self.waiting.drain(..).map(Action::Plain));
-        out.extend(std::mem::take(&mut self.forking).into_iter().map(Action::Plain));
+        out.extend(
+            std::mem::take(&mut self.forking)
+                .into_iter()
+                .map(Action::Plain),
+        );
     }
 }

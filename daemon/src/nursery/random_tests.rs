@@ -75,14 +75,27 @@ impl World {
         for action in actions {
             match action {
                 Action::Start { preloader, key, .. } => {
-                    let running = self.alive.iter().filter(|(id, of)| **of == key && !self.ended.contains(id)).count();
+                    let running = self
+                        .alive
+                        .iter()
+                        .filter(|(id, of)| **of == key && !self.ended.contains(id))
+                        .count();
                     assert_eq!(running, 0, "two preloaders for one generation");
-                    assert!(self.alive.insert(preloader, key).is_none(), "an id was used twice");
+                    assert!(
+                        self.alive.insert(preloader, key).is_none(),
+                        "an id was used twice"
+                    );
                 }
                 Action::Fork { preloader, worker } => {
-                    assert!(self.ready.contains(&preloader) && !self.ended.contains(&preloader), "it cannot fork");
+                    assert!(
+                        self.ready.contains(&preloader) && !self.ended.contains(&preloader),
+                        "it cannot fork"
+                    );
                     assert!(self.open.contains(&worker), "a worker that nobody wants");
-                    assert!(self.forking.insert(worker, preloader).is_none(), "forked twice");
+                    assert!(
+                        self.forking.insert(worker, preloader).is_none(),
+                        "forked twice"
+                    );
                 }
                 Action::Plain(worker) => {
                     self.forking.remove(&worker);
@@ -109,36 +122,47 @@ impl World {
                 self.last += 1;
                 let worker = WorkerId(1 << 32 | self.last);
                 self.open.insert(worker);
-                self.nursery.want((1, generation), worker, &self.definition, self.now)
+                self.nursery
+                    .want((1, generation), worker, &self.definition, self.now)
             }
             H::Cancel(n) => {
-                let Some(worker) = Self::pick(&self.open, n) else { return };
+                let Some(worker) = Self::pick(&self.open, n) else {
+                    return;
+                };
                 self.open.remove(&worker);
                 self.forking.remove(&worker);
                 self.nursery.cancel(worker);
                 return;
             }
             H::Ready(n, flawed) => {
-                let Some(id) = Self::pick(&alive, n) else { return };
+                let Some(id) = Self::pick(&alive, n) else {
+                    return;
+                };
                 self.ready.insert(id);
                 self.nursery.ready(id, flawed, self.now)
             }
-            H::Cannot(n) => Self::pick(&alive, n).map(|id| self.nursery.cannot(id)).unwrap_or_default(),
+            H::Cannot(n) => Self::pick(&alive, n)
+                .map(|id| self.nursery.cannot(id))
+                .unwrap_or_default(),
             H::Exits(n) => {
-                let Some(id) = Self::pick(&alive, n) else { return };
+                let Some(id) = Self::pick(&alive, n) else {
+                    return;
+                };
                 self.alive.remove(&id);
                 self.nursery.exited(id, self.now)
             }
             H::Forked(n) => {
-                let Some(worker) = Self::pick(&forking, n) else { return };
+                let Some(worker) = Self::pick(&forking, n) else {
+                    return;
+                };
                 self.forking.remove(&worker);
                 self.open.remove(&worker);
                 self.nursery.forked(worker);
                 return;
             }
-            H::NotForked(n) => {
-                Self::pick(&forking, n).map(|worker| self.nursery.not_forked(worker, self.now)).unwrap_or_default()
-            }
+            H::NotForked(n) => Self::pick(&forking, n)
+                .map(|worker| self.nursery.not_forked(worker, self.now))
+                .unwrap_or_default(),
             H::LoadFailed(generation) => return self.nursery.load_failed((1, generation)),
             H::Keep(generation) => self.nursery.keep(1, &[generation]),
             H::Pass(milliseconds) => {

@@ -13,7 +13,9 @@ fn worker(number: u64) -> WorkerId {
 fn short(actions: Actions) -> Vec<String> {
     let short = |action| match action {
         Action::Start { preloader, .. } => format!("start {}", preloader.0),
-        Action::Fork { preloader, worker } => format!("fork {} from {}", worker.0 & 0xFF, preloader.0),
+        Action::Fork { preloader, worker } => {
+            format!("fork {} from {}", worker.0 & 0xFF, preloader.0)
+        }
         Action::Plain(worker) => format!("plain {}", worker.0 & 0xFF),
         Action::End(preloader) => format!("end {}", preloader.0),
     };
@@ -23,11 +25,20 @@ fn short(actions: Actions) -> Vec<String> {
 #[test]
 fn workers_wait_for_the_preloader_and_are_forked() {
     let (mut nursery, now, definition) = (Nursery::default(), Instant::now(), definition(&[]));
-    assert_eq!(short(nursery.want(KEY, worker(1), &definition, now)), ["start 1"]);
+    assert_eq!(
+        short(nursery.want(KEY, worker(1), &definition, now)),
+        ["start 1"]
+    );
     assert!(nursery.want(KEY, worker(2), &definition, now).is_empty());
-    assert_eq!(short(nursery.ready(WorkerId(1), false, now)), ["fork 1 from 1", "fork 2 from 1"]);
+    assert_eq!(
+        short(nursery.ready(WorkerId(1), false, now)),
+        ["fork 1 from 1", "fork 2 from 1"]
+    );
     nursery.forked(worker(1));
-    assert_eq!(short(nursery.want(KEY, worker(3), &definition, now)), ["fork 3 from 1"]);
+    assert_eq!(
+        short(nursery.want(KEY, worker(3), &definition, now)),
+        ["fork 3 from 1"]
+    );
 }
 
 #[test]
@@ -37,9 +48,16 @@ fn one_that_cannot_fork_is_not_tried_again() {
     assert_eq!(short(nursery.cannot(WorkerId(1))), ["end 1", "plain 1"]);
     nursery.exited(WorkerId(1), now);
     let later = now + Duration::from_secs(3600);
-    assert_eq!(short(nursery.want(KEY, worker(2), &definition, later)), ["plain 2"]);
+    assert_eq!(
+        short(nursery.want(KEY, worker(2), &definition, later)),
+        ["plain 2"]
+    );
     assert!(nursery.tick(later).is_empty() && nursery.deadline().is_none());
-    assert_eq!(short(nursery.want((1, 2), worker(3), &definition, later)), ["start 2"], "the next generation may");
+    assert_eq!(
+        short(nursery.want((1, 2), worker(3), &definition, later)),
+        ["start 2"],
+        "the next generation may"
+    );
 }
 
 #[test]
@@ -49,21 +67,40 @@ fn a_death_is_made_up_for_in_the_background() {
     nursery.ready(WorkerId(1), false, now);
     nursery.forked(worker(1));
     let later = now + PROVED_AFTER;
-    assert_eq!(short(nursery.exited(WorkerId(1), later)), ["start 2"], "at once after a long life");
+    assert_eq!(
+        short(nursery.exited(WorkerId(1), later)),
+        ["start 2"],
+        "at once after a long life"
+    );
     nursery.ready(WorkerId(2), false, later);
     assert!(nursery.exited(WorkerId(2), later).is_empty());
     assert_eq!(nursery.deadline(), Some(later + FIRST_PAUSE));
-    assert_eq!(short(nursery.want(KEY, worker(2), &definition, later)), ["plain 2"], "nobody waits for the pause");
+    assert_eq!(
+        short(nursery.want(KEY, worker(2), &definition, later)),
+        ["plain 2"],
+        "nobody waits for the pause"
+    );
     assert_eq!(short(nursery.tick(later + FIRST_PAUSE)), ["start 3"]);
 }
 
 #[test]
 fn a_hanging_start_is_given_up() {
     let (mut nursery, now) = (Nursery::default(), Instant::now());
-    nursery.want(KEY, worker(1), &definition(&[("startup-timeout", "5")]), now);
+    nursery.want(
+        KEY,
+        worker(1),
+        &definition(&[("startup-timeout", "5")]),
+        now,
+    );
     assert_eq!(nursery.deadline(), Some(now + Duration::from_secs(5)));
-    assert_eq!(short(nursery.tick(now + Duration::from_secs(5))), ["end 1", "plain 1"]);
-    assert!(nursery.deadline().is_none(), "it was never ready: only another worker is a reason to try again");
+    assert_eq!(
+        short(nursery.tick(now + Duration::from_secs(5))),
+        ["end 1", "plain 1"]
+    );
+    assert!(
+        nursery.deadline().is_none(),
+        "it was never ready: only another worker is a reason to try again"
+    );
 }
 
 #[test]
@@ -72,7 +109,10 @@ fn one_that_does_not_fork_in_time_is_ended() {
     nursery.want(KEY, worker(1), &definition, now);
     nursery.want(KEY, worker(2), &definition, now);
     nursery.ready(WorkerId(1), false, now);
-    assert_eq!(short(nursery.not_forked(worker(1), now)), ["end 1", "plain 1", "plain 2"]);
+    assert_eq!(
+        short(nursery.not_forked(worker(1), now)),
+        ["end 1", "plain 1", "plain 2"]
+    );
     assert!(nursery.not_forked(worker(2), now).is_empty());
 }
 
@@ -81,15 +121,28 @@ fn a_script_that_failed_is_tried_again_by_the_next_preloader() {
     let (mut nursery, now, definition) = (Nursery::default(), Instant::now(), definition(&[]));
     nursery.want(KEY, worker(1), &definition, now);
     nursery.ready(WorkerId(1), true, now);
-    assert_eq!(short(nursery.want(KEY, worker(2), &definition, now)), ["fork 2 from 1"]);
+    assert_eq!(
+        short(nursery.want(KEY, worker(2), &definition, now)),
+        ["fork 2 from 1"]
+    );
     nursery.forked(worker(1));
     nursery.forked(worker(2));
     nursery.load_failed(KEY);
-    assert_eq!(short(nursery.want(KEY, worker(3), &definition, now)), ["end 1", "start 2"]);
+    assert_eq!(
+        short(nursery.want(KEY, worker(3), &definition, now)),
+        ["end 1", "start 2"]
+    );
     assert!(nursery.exited(WorkerId(1), now).is_empty());
-    assert_eq!(short(nursery.ready(WorkerId(2), false, now)), ["fork 3 from 2"]);
+    assert_eq!(
+        short(nursery.ready(WorkerId(2), false, now)),
+        ["fork 3 from 2"]
+    );
     nursery.load_failed(KEY);
-    assert_eq!(short(nursery.want(KEY, worker(4), &definition, now)), ["fork 4 from 2"], "nothing failed in this one");
+    assert_eq!(
+        short(nursery.want(KEY, worker(4), &definition, now)),
+        ["fork 4 from 2"],
+        "nothing failed in this one"
+    );
 }
 
 #[test]

@@ -17,7 +17,11 @@ impl Pool {
             // What it failed for may have been mended outside of the definition.
             self.forgive(out);
         }
-        if let Some(next) = self.next.as_mut().filter(|next| definition.same_workers(&next.definition)) {
+        if let Some(next) = self
+            .next
+            .as_mut()
+            .filter(|next| definition.same_workers(&next.definition))
+        {
             // What is on its way already, for instance by a commanded restart.
             next.definition = Arc::clone(&definition);
             if definition.same_workers(&self.current.definition) {
@@ -73,7 +77,12 @@ impl Pool {
     pub(super) fn begin_next(&mut self, definition: Arc<Definition>) {
         self.changed_again = false;
         self.generations += 1;
-        self.next = Some(Generation { number: self.generations, definition, failures: 0, for_files: false });
+        self.next = Some(Generation {
+            number: self.generations,
+            definition,
+            failures: 0,
+            for_files: false,
+        });
     }
 
     /// The site's files changed. What was defined before and could not be used
@@ -89,7 +98,9 @@ impl Pool {
 
     /// Whether what was defined last is in force.
     pub(crate) fn has_latest(&self) -> bool {
-        self.defined.as_ref().is_none_or(|defined| defined.same_workers(&self.current.definition))
+        self.defined
+            .as_ref()
+            .is_none_or(|defined| defined.same_workers(&self.current.definition))
     }
 
     pub(super) fn stop(&mut self, now: Instant, out: &mut Actions) {
@@ -125,10 +136,16 @@ impl Pool {
         if !matches!(self.mode, Mode::Leaving { .. }) {
             self.mode = Mode::Leaving { gone: false };
             self.next = None;
-            self.refuse(Failure::GroupStopped, "the process group is being removed", out);
+            self.refuse(
+                Failure::GroupStopped,
+                "the process group is being removed",
+                out,
+            );
         }
         if at_once {
-            self.ids_where(|_| true).into_iter().for_each(|id| self.bring_down(id, now, out));
+            self.ids_where(|_| true)
+                .into_iter()
+                .for_each(|id| self.bring_down(id, now, out));
         } else {
             self.drain_all(now, out);
         }

@@ -45,7 +45,13 @@ impl Default for Backoff {
 
 impl Backoff {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { in_a_row: 0, not_before: None, recent: VecDeque::new(), seed: seed | 1, failing: false }
+        Self {
+            in_a_row: 0,
+            not_before: None,
+            recent: VecDeque::new(),
+            seed: seed | 1,
+            failing: false,
+        }
     }
 
     /// Counts a failure. Returns whether there are now more than `burst` in
@@ -55,7 +61,11 @@ impl Backoff {
         self.in_a_row = self.in_a_row.saturating_add(1);
         self.not_before = Some(now + self.delay(LONGEST_DELAY));
         self.recent.push_back(now);
-        while self.recent.front().is_some_and(|at| now.duration_since(*at) > window) {
+        while self
+            .recent
+            .front()
+            .is_some_and(|at| now.duration_since(*at) > window)
+        {
             self.recent.pop_front();
         }
         let many = self.recent.len() > burst as usize;
@@ -109,8 +119,12 @@ impl Backoff {
     /// Doubling, and between 3/4 and 5/4 of that by chance, so that groups
     /// that fell together do not rise together.
     fn delay(&mut self, longest: Duration) -> Duration {
-        let Some(doublings) = self.in_a_row.checked_sub(2) else { return Duration::ZERO };
-        let plain = FIRST_DELAY.saturating_mul(1 << doublings.min(10)).min(longest);
+        let Some(doublings) = self.in_a_row.checked_sub(2) else {
+            return Duration::ZERO;
+        };
+        let plain = FIRST_DELAY
+            .saturating_mul(1 << doublings.min(10))
+            .min(longest);
         // xorshift64: any spread will do here.
         self.seed ^= self.seed << 13;
         self.seed ^= self.seed >> 7;
@@ -127,7 +141,12 @@ mod tests {
     #[test]
     fn the_first_restart_is_immediate_and_later_ones_wait_longer() {
         let (start, mut backoff) = (Instant::now(), Backoff::new(7));
-        let wait = |backoff: &Backoff| backoff.wait_until(start).map(|at| at - start).unwrap_or_default();
+        let wait = |backoff: &Backoff| {
+            backoff
+                .wait_until(start)
+                .map(|at| at - start)
+                .unwrap_or_default()
+        };
         backoff.failed(100, Duration::from_secs(60), start);
         assert_eq!(wait(&backoff), Duration::ZERO);
         let mut last = Duration::ZERO;
@@ -150,7 +169,10 @@ mod tests {
             assert_eq!(backoff.wait_until(now), None);
         }
         backoff.died(now);
-        assert!(backoff.wait_until(now).is_some(), "one that dies as soon as it serves is not started in a loop");
+        assert!(
+            backoff.wait_until(now).is_some(),
+            "one that dies as soon as it serves is not started in a loop"
+        );
     }
 
     #[test]

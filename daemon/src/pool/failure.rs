@@ -13,14 +13,26 @@ use super::{Action, Member, Mode, NEXT_TRIES, PROVED_AFTER, Phase, Pool, REPLACE
 use crate::log::escaped;
 
 impl Pool {
-    pub(super) fn ended(&mut self, id: WorkerId, why: &str, hopeless: bool, now: Instant, out: &mut Actions) {
-        let Some(member) = self.members.remove(&id) else { return };
+    pub(super) fn ended(
+        &mut self,
+        id: WorkerId,
+        why: &str,
+        hopeless: bool,
+        now: Instant,
+        out: &mut Actions,
+    ) {
+        let Some(member) = self.members.remove(&id) else {
+            return;
+        };
         self.succeed(id);
         let (was_ready, proved) = match member.phase {
             Phase::Queued | Phase::Starting { .. } => (false, false),
             Phase::Ready { since } => (true, now.duration_since(since) >= PROVED_AFTER),
             // Asked to end: no failure.
-            Phase::Draining { .. } | Phase::Stopping { .. } | Phase::Terminated { .. } | Phase::Killed => return,
+            Phase::Draining { .. }
+            | Phase::Stopping { .. }
+            | Phase::Terminated { .. }
+            | Phase::Killed => return,
         };
         if proved {
             self.backoff.succeeded();
@@ -32,7 +44,14 @@ impl Pool {
     }
 
     /// Counts the failure of a worker that nobody had asked to end.
-    pub(super) fn failed(&mut self, member: &Member, was_ready: bool, why: &str, now: Instant, out: &mut Actions) {
+    pub(super) fn failed(
+        &mut self,
+        member: &Member,
+        was_ready: bool,
+        why: &str,
+        now: Instant,
+        out: &mut Actions,
+    ) {
         why.clone_into(self.last_problem.get_or_insert_default());
         if self.put_off_replacement(member, now) {
             // The one that should be replaced still serves.
@@ -42,23 +61,39 @@ impl Pool {
         let config = &self.current.definition.config;
         let (burst, window) = (config.restart_burst, config.restart_window);
         let too_many = if was_ready {
-            let since = if let Phase::Ready { since } = member.phase { since } else { now };
+            let since = if let Phase::Ready { since } = member.phase {
+                since
+            } else {
+                now
+            };
             self.backoff.died(since);
             false
         } else {
             self.backoff.failed(burst, window, now)
         };
-        if self.next.as_ref().is_some_and(|next| next.number == member.generation) {
+        if self
+            .next
+            .as_ref()
+            .is_some_and(|next| next.number == member.generation)
+        {
             self.next_failed(why, now, out);
-        } else if matches!(self.mode, Mode::Failed { .. }) || (too_many && self.mode == Mode::Running) {
+        } else if matches!(self.mode, Mode::Failed { .. })
+            || (too_many && self.mode == Mode::Running)
+        {
             self.give_up(now, window, why, out);
         }
     }
 
     /// If this worker was to replace another: the next try is a little later.
     pub(super) fn put_off_replacement(&mut self, member: &Member, now: Instant) -> bool {
-        let Some(old) = member.replaces else { return false };
-        if let Some(recycle) = self.members.get_mut(&old).and_then(|old| old.recycle.as_mut()) {
+        let Some(old) = member.replaces else {
+            return false;
+        };
+        if let Some(recycle) = self
+            .members
+            .get_mut(&old)
+            .and_then(|old| old.recycle.as_mut())
+        {
             recycle.at = Some(now + REPLACE_PAUSE);
         }
         true
@@ -78,7 +113,10 @@ impl Pool {
     pub(super) fn give_up(&mut self, now: Instant, window: Duration, why: &str, out: &mut Actions) {
         // A circuit breaker, not a grave: one try after each window.
         let until = Some(now + window);
-        self.mode = Mode::Failed { until, cause: why.to_owned() };
+        self.mode = Mode::Failed {
+            until,
+            cause: why.to_owned(),
+        };
         self.cancel_queued(now, out);
         if !self.any_serving() {
             self.refuse(Failure::GroupFailed, why, out);
@@ -96,7 +134,9 @@ impl Pool {
     }
 
     pub(super) fn discard_next(&mut self, why: &str, now: Instant, out: &mut Actions) {
-        let Some(number) = self.drop_next(now, out) else { return };
+        let Some(number) = self.drop_next(now, out) else {
+            return;
+        };
         why.clone_into(self.last_problem.get_or_insert_default());
         out.push(Action::Discarded(number, why.to_owned()));
     }
@@ -119,15 +159,27 @@ impl Pool {
 
     /// A script that failed in this worker and works in those that serve.
     pub(super) fn newly_broken(&self, id: WorkerId, failed: &BTreeSet<PathBuf>) -> Option<String> {
-        let mut serving = self.members.iter().filter(|(other, member)| **other != id && self.serves(member)).peekable();
+        let mut serving = self
+            .members
+            .iter()
+            .filter(|(other, member)| **other != id && self.serves(member))
+            .peekable();
         serving.peek()?;
         let known: BTreeSet<&PathBuf> = serving.flat_map(|(_, member)| &member.failed).collect();
         let script = failed.iter().find(|script| !known.contains(script))?;
         let script = escaped(script.as_os_str().as_encoded_bytes());
-        Some(format!("`{script}` failed to load, and works in the workers that serve"))
+        Some(format!(
+            "`{script}` failed to load, and works in the workers that serve"
+        ))
     }
 
-    pub(super) fn discard_replacement(&mut self, id: WorkerId, why: &str, now: Instant, out: &mut Actions) {
+    pub(super) fn discard_replacement(
+        &mut self,
+        id: WorkerId,
+        why: &str,
+        now: Instant,
+        out: &mut Actions,
+    ) {
         why.clone_into(self.last_problem.get_or_insert_default());
         if let Some(member) = self.members.get(&id).cloned() {
             self.put_off_replacement(&member, now);

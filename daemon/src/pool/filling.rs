@@ -15,7 +15,10 @@ impl Pool {
             Mode::Failed { until, .. } => {
                 if until.is_some_and(|at| at <= now) {
                     // Half open: one try, and back to `Failed` if it fails.
-                    self.mode = Mode::Failed { until: None, cause: self.last_problem.clone().unwrap_or_default() };
+                    self.mode = Mode::Failed {
+                        until: None,
+                        cause: self.last_problem.clone().unwrap_or_default(),
+                    };
                     self.backoff.succeeded();
                     self.spawn(self.current.clone(), None, out);
                 }
@@ -43,7 +46,9 @@ impl Pool {
         let live = match self.current.is_service() {
             // One that is on its way out may hold what its successor needs.
             true => self.members.len(),
-            false => self.count(|member| self.is_current(member) && member.is_live() && member.replaces.is_none()),
+            false => self.count(|member| {
+                self.is_current(member) && member.is_live() && member.replaces.is_none()
+            }),
         };
         if self.held_until.is_none_or(|at| at <= now) || !self.any_serving() {
             self.spawn_up_to(&current, live, self.wanted(&current), out);
@@ -68,15 +73,20 @@ impl Pool {
             return;
         }
         self.target = self.target.max(least);
-        let coming = self.members.values().any(|member| matches!(member.phase, Phase::Queued | Phase::Starting { .. }));
-        let live = u32::try_from(self.count(|member| self.is_current(member) && member.is_live())).unwrap_or(most);
+        let coming = self
+            .members
+            .values()
+            .any(|member| matches!(member.phase, Phase::Queued | Phase::Starting { .. }));
+        let live = u32::try_from(self.count(|member| self.is_current(member) && member.is_live()))
+            .unwrap_or(most);
         if may_grow && !coming && self.any_serving() && live >= self.target {
             self.target = (self.target + 1).min(most.max(least));
         }
     }
 
     pub(super) fn wanted(&self, generation: &Generation) -> u32 {
-        if self.target == 0 && self.count(|member| self.is_current(member) && member.is_live()) == 0 {
+        if self.target == 0 && self.count(|member| self.is_current(member) && member.is_live()) == 0
+        {
             return 0;
         }
         let config = &generation.definition.config;
@@ -84,7 +94,10 @@ impl Pool {
         // Only `idle-stop` takes it below MIN.
         match (config.idle_stop.is_zero(), config.processes_max) {
             (true, None) => config.processes,
-            (true, Some(_)) => self.target.max(config.processes).min(config.processes_limit()),
+            (true, Some(_)) => self
+                .target
+                .max(config.processes)
+                .min(config.processes_limit()),
             (false, _) => self.target.min(config.processes_limit()),
         }
     }
@@ -94,15 +107,30 @@ impl Pool {
     /// may be the cure.
     fn begin_again(&mut self, now: Instant, out: &mut Actions) {
         if self.given_up_at().is_some_and(|at| at <= now) {
-            self.discard_next("it did not become ready, and what it loads has changed again", now, out);
+            self.discard_next(
+                "it did not become ready, and what it loads has changed again",
+                now,
+                out,
+            );
         }
     }
 
     /// When `begin_again` gives the next generation up, if nothing happens.
     pub(super) fn given_up_at(&self) -> Option<Instant> {
-        let next = self.next.as_ref().filter(|_| self.changed_again && self.any_serving())?;
-        let took = self.members.values().filter(|member| self.serves(member)).map(|member| member.took).max();
-        let starts = self.members.values().filter(|member| member.generation == next.number);
+        let next = self
+            .next
+            .as_ref()
+            .filter(|_| self.changed_again && self.any_serving())?;
+        let took = self
+            .members
+            .values()
+            .filter(|member| self.serves(member))
+            .map(|member| member.took)
+            .max();
+        let starts = self
+            .members
+            .values()
+            .filter(|member| member.generation == next.number);
         let since = starts.filter_map(|member| match member.phase {
             Phase::Starting { since } => Some(since),
             _ => None,
@@ -128,12 +156,25 @@ impl Pool {
         out.push(Action::Switched(self.current.number));
     }
 
-    pub(super) fn spawn_up_to(&mut self, generation: &Generation, live: usize, wanted: u32, out: &mut Actions) {
+    pub(super) fn spawn_up_to(
+        &mut self,
+        generation: &Generation,
+        live: usize,
+        wanted: u32,
+        out: &mut Actions,
+    ) {
         let missing = (wanted as usize).saturating_sub(live);
         // After a failure one worker tries the ground for all.
         let cautious = self.backoff.in_a_row() > 1;
-        let coming = self.members.values().any(|member| matches!(member.phase, Phase::Queued | Phase::Starting { .. }));
-        let count = if cautious { usize::from(missing > 0 && !coming) } else { missing };
+        let coming = self
+            .members
+            .values()
+            .any(|member| matches!(member.phase, Phase::Queued | Phase::Starting { .. }));
+        let count = if cautious {
+            usize::from(missing > 0 && !coming)
+        } else {
+            missing
+        };
         (0..count).for_each(|_| self.spawn(generation.clone(), None, out));
     }
 
@@ -142,26 +183,43 @@ impl Pool {
             return;
         }
         let due = |member: &Member| {
-            member.is_ready() && member.recycle.is_some_and(|recycle| recycle.at.is_some_and(|at| at <= now))
+            member.is_ready()
+                && member
+                    .recycle
+                    .is_some_and(|recycle| recycle.at.is_some_and(|at| at <= now))
         };
         for id in self.ids_where(due) {
             if self.current.is_service() {
                 self.drain(id, now, out);
                 continue;
             }
-            if let Some(recycle) = self.members.get_mut(&id).and_then(|member| member.recycle.as_mut()) {
+            if let Some(recycle) = self
+                .members
+                .get_mut(&id)
+                .and_then(|member| member.recycle.as_mut())
+            {
                 recycle.at = None;
             }
             self.spawn(self.current.clone(), Some(id), out);
         }
     }
 
-    pub(super) fn spawn(&mut self, generation: Generation, replaces: Option<WorkerId>, out: &mut Actions) {
+    pub(super) fn spawn(
+        &mut self,
+        generation: Generation,
+        replaces: Option<WorkerId>,
+        out: &mut Actions,
+    ) {
         self.ids += 1;
         let worker = WorkerId(self.ids);
         let slot = self.free_slot(generation.number);
         let definition = generation.definition;
-        out.push(Action::Spawn { worker, slot, generation: generation.number, definition: Arc::clone(&definition) });
+        out.push(Action::Spawn {
+            worker,
+            slot,
+            generation: generation.number,
+            definition: Arc::clone(&definition),
+        });
         let member = Member {
             slot,
             generation: generation.number,
@@ -190,6 +248,10 @@ impl Pool {
     }
 
     pub(super) fn ids_where(&self, of: impl Fn(&Member) -> bool) -> Vec<WorkerId> {
-        self.members.iter().filter(|(_, member)| of(member)).map(|(id, _)| *id).collect()
+        self.members
+            .iter()
+            .filter(|(_, member)| of(member))
+            .map(|(id, _)| *id)
+            .collect()
     }
 }

@@ -63,7 +63,9 @@ const fn unknown() -> RecycleReason {
 
 /// One of which nothing is known serves, since it is there.
 fn serving() -> Phase {
-    Phase::Ready { since: Instant::now() }
+    Phase::Ready {
+        since: Instant::now(),
+    }
 }
 
 /// A worker.
@@ -99,7 +101,10 @@ impl Member {
 
     /// Whether it counts as one of the wanted workers.
     pub(super) const fn is_live(&self) -> bool {
-        matches!(self.phase, Phase::Queued | Phase::Starting { .. } | Phase::Ready { .. })
+        matches!(
+            self.phase,
+            Phase::Queued | Phase::Starting { .. } | Phase::Ready { .. }
+        )
     }
 
     pub(super) const fn is_ready(&self) -> bool {
@@ -115,8 +120,13 @@ impl Member {
                 (!limit.is_zero()).then(|| since + limit)
             }
             // One that is due waits for something else than time.
-            Phase::Ready { .. } => self.recycle.and_then(|recycle| recycle.at).filter(|at| *at > now),
-            Phase::Draining { until } | Phase::Stopping { until } | Phase::Terminated { until } => Some(until),
+            Phase::Ready { .. } => self
+                .recycle
+                .and_then(|recycle| recycle.at)
+                .filter(|at| *at > now),
+            Phase::Draining { until } | Phase::Stopping { until } | Phase::Terminated { until } => {
+                Some(until)
+            }
         }
     }
 }

@@ -36,7 +36,9 @@ use backoff::Backoff;
 pub(crate) use member::{Member, Phase};
 
 /// A worker, for as long as the supervisor lives.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub(crate) struct WorkerId(pub(crate) u64);
 
 /// Tries that a new generation has to become ready while an old one serves.
@@ -99,7 +101,12 @@ pub(crate) enum Event {
 #[derive(Clone, Debug)]
 pub(crate) enum Action {
     /// Start a worker as soon as the limit on spawns allows.
-    Spawn { worker: WorkerId, slot: u32, generation: u64, definition: Arc<Definition> },
+    Spawn {
+        worker: WorkerId,
+        slot: u32,
+        generation: u64,
+        definition: Arc<Definition>,
+    },
     /// The spawn is not wanted any more.
     CancelSpawn(WorkerId),
     /// Assign no more connections; tell it to drain.
@@ -221,24 +228,41 @@ impl Pool {
             self.current.number = newest.filter(|number| *number > 0).unwrap_or(1);
         }
         let current = self.current.number;
-        let generations = [Some(&mut self.current), self.next.as_mut()].into_iter().flatten();
-        let members = self.members.values_mut().map(|member| &mut member.definition);
-        let definitions = generations.map(|generation| &mut generation.definition).chain(members);
+        let generations = [Some(&mut self.current), self.next.as_mut()]
+            .into_iter()
+            .flatten();
+        let members = self
+            .members
+            .values_mut()
+            .map(|member| &mut member.definition);
+        let definitions = generations
+            .map(|generation| &mut generation.definition)
+            .chain(members);
         for missing in definitions.filter(|definition| definition.is_missing()) {
             *missing = Arc::clone(definition);
         }
-        for member in self.members.values_mut().filter(|member| member.generation == 0) {
+        for member in self
+            .members
+            .values_mut()
+            .filter(|member| member.generation == 0)
+        {
             member.generation = current;
         }
         if let Some(next) = self.next.as_mut().filter(|next| next.number == 0) {
-            next.number = newest.filter(|number| *number > current).unwrap_or(current + 1);
+            next.number = newest
+                .filter(|number| *number > current)
+                .unwrap_or(current + 1);
         }
         let last = self.next.as_ref().map_or(current, |next| next.number);
         self.generations = self.generations.max(last);
         let last = self.members.keys().next_back().map_or(0, |id| id.0);
         self.ids = self.ids.max(last).max(u64::from(number) << 32);
         if self.target == as_many_as_there_are() {
-            let live = self.members.values().filter(|member| member.generation == current && member.is_live()).count();
+            let live = self
+                .members
+                .values()
+                .filter(|member| member.generation == current && member.is_live())
+                .count();
             self.target = u32::try_from(live).unwrap_or_default();
         }
     }
@@ -251,10 +275,19 @@ impl Pool {
     /// A pool without workers. `number` tells its workers from those of other
     /// pools; `eager` starts them now and not with the first request.
     pub(crate) fn new(number: u32, definition: Arc<Definition>, eager: bool) -> Self {
-        let target = if eager { definition.config.processes } else { 0 };
+        let target = if eager {
+            definition.config.processes
+        } else {
+            0
+        };
         Self {
             mode: Mode::Running,
-            current: Generation { number: 1, definition, failures: 0, for_files: false },
+            current: Generation {
+                number: 1,
+                definition,
+                failures: 0,
+                for_files: false,
+            },
             next: None,
             defined: None,
             members: BTreeMap::new(),
@@ -293,8 +326,12 @@ impl Pool {
     /// The generations that have workers, or are about to, and are not on
     /// their way out.
     pub(crate) fn living_generations(&self) -> Vec<u64> {
-        let mut numbers: Vec<u64> =
-            self.members.values().filter(|member| member.is_live()).map(|member| member.generation).collect();
+        let mut numbers: Vec<u64> = self
+            .members
+            .values()
+            .filter(|member| member.is_live())
+            .map(|member| member.generation)
+            .collect();
         numbers.dedup();
         numbers
     }
@@ -322,17 +359,25 @@ impl Pool {
     /// Whether this worker has something to do: loading, serving or finishing.
     pub(crate) fn works(&self, id: WorkerId) -> bool {
         let phase = self.members.get(&id).map(|member| member.phase);
-        matches!(phase, Some(Phase::Starting { .. } | Phase::Ready { .. } | Phase::Draining { .. }))
+        matches!(
+            phase,
+            Some(Phase::Starting { .. } | Phase::Ready { .. } | Phase::Draining { .. })
+        )
     }
 
     /// Whether this worker was asked to finish.
     pub(crate) fn drains(&self, id: WorkerId) -> bool {
-        matches!(self.members.get(&id).map(|member| member.phase), Some(Phase::Draining { .. }))
+        matches!(
+            self.members.get(&id).map(|member| member.phase),
+            Some(Phase::Draining { .. })
+        )
     }
 
     /// Whether this worker may be given connections.
     pub(crate) fn accepts(&self, id: WorkerId) -> bool {
-        self.members.get(&id).is_some_and(|member| self.serves(member))
+        self.members
+            .get(&id)
+            .is_some_and(|member| self.serves(member))
     }
 
     fn serves(&self, member: &Member) -> bool {
@@ -341,13 +386,19 @@ impl Pool {
 
     /// When `Event::Tick` is due, at the latest.
     pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
-        let timers = self.members.values().filter_map(|member| member.deadline(now));
+        let timers = self
+            .members
+            .values()
+            .filter_map(|member| member.deadline(now));
         let retry = match &self.mode {
             Mode::Failed { until, .. } => *until,
             Mode::Running => {
                 let held = self.held_until.filter(|at| *at > now);
                 let hangs = self.given_up_at().filter(|at| *at > now);
-                [self.backoff.wait_until(now), held, hangs].into_iter().flatten().min()
+                [self.backoff.wait_until(now), held, hangs]
+                    .into_iter()
+                    .flatten()
+                    .min()
             }
             Mode::Stopped | Mode::Leaving { .. } => None,
         };

@@ -21,8 +21,18 @@ const WINDOW: Duration = Duration::from_secs(60);
 const KINDS: &[(&[(&str, &str)], bool)] = &[
     (&[("processes", "3"), ("restart-burst", "5")], true),
     (&[("processes", "1..3"), ("restart-burst", "5")], true),
-    (&[("processes", "0..3"), ("restart-burst", "5"), ("idle-stop", "5")], false),
-    (&[("processes", "3"), ("restart-burst", "5"), ("threads", "0")], true),
+    (
+        &[
+            ("processes", "0..3"),
+            ("restart-burst", "5"),
+            ("idle-stop", "5"),
+        ],
+        false,
+    ),
+    (
+        &[("processes", "3"), ("restart-burst", "5"), ("threads", "0")],
+        true,
+    ),
 ];
 
 /// What may happen next; numbers choose among the workers there are.
@@ -89,7 +99,9 @@ struct World {
 impl World {
     fn after(kind: usize, happenings: &[Happening]) -> Self {
         let mut world = Self::new(kind);
-        happenings.iter().for_each(|happening| world.step(happening));
+        happenings
+            .iter()
+            .for_each(|happening| world.step(happening));
         world
     }
 
@@ -137,17 +149,27 @@ impl World {
         }
         for action in std::mem::take(&mut self.bench.actions) {
             match action {
-                Action::Spawn { worker, generation, .. } => {
-                    assert!(self.queued.insert(worker, generation).is_none(), "a worker was asked for twice");
+                Action::Spawn {
+                    worker, generation, ..
+                } => {
+                    assert!(
+                        self.queued.insert(worker, generation).is_none(),
+                        "a worker was asked for twice"
+                    );
                     if had_failed && is_failed {
                         let last = self.tried.replace(self.bench.now);
                         let early = last.is_some_and(|last| self.bench.now < last + WINDOW);
                         assert!(!early, "a failed group is tried once in a window");
                     }
                 }
-                Action::CancelSpawn(id) => assert!(self.queued.remove(&id).is_some(), "nothing to cancel"),
+                Action::CancelSpawn(id) => {
+                    assert!(self.queued.remove(&id).is_some(), "nothing to cancel")
+                }
                 Action::Drain(id) => {
-                    assert!(self.running.contains_key(&id) && self.draining.insert(id), "drained twice or not there");
+                    assert!(
+                        self.running.contains_key(&id) && self.draining.insert(id),
+                        "drained twice or not there"
+                    );
                     self.told.insert(id);
                 }
                 Action::Stop(id, _) | Action::Terminate(id) | Action::Abort(id) => {
@@ -155,7 +177,10 @@ impl World {
                     self.told.insert(id);
                 }
                 Action::Kill(id) => {
-                    assert!(self.running.contains_key(&id) && self.killed.insert(id), "killed twice");
+                    assert!(
+                        self.running.contains_key(&id) && self.killed.insert(id),
+                        "killed twice"
+                    );
                     self.told.insert(id);
                 }
                 Action::Refuse(..) => self.refusing = true,
@@ -174,34 +199,64 @@ impl World {
     fn check(&self) {
         let pool = &self.bench.pool;
         for (id, member) in pool.members().filter(|(id, _)| pool.accepts(*id)) {
-            assert_eq!(member.generation, self.serving, "one accepts that does not belong to what serves");
+            assert_eq!(
+                member.generation, self.serving,
+                "one accepts that does not belong to what serves"
+            );
             assert!(self.ready.contains(&id), "one accepts that was never ready");
             assert!(!self.told.contains(&id), "one accepts that was told to end");
         }
-        let wanted: Vec<u64> = [Some(pool.generation()), pool.next_generation()].into_iter().flatten().collect();
+        let wanted: Vec<u64> = [Some(pool.generation()), pool.next_generation()]
+            .into_iter()
+            .flatten()
+            .collect();
         for (id, generation) in &self.running {
             assert!(
                 wanted.contains(generation) || self.told.contains(id),
                 "one of a generation that nobody wants was not told to end"
             );
         }
-        assert!(self.queued.values().all(|generation| wanted.contains(generation)), "one starts that nobody wants");
+        assert!(
+            self.queued
+                .values()
+                .all(|generation| wanted.contains(generation)),
+            "one starts that nobody wants"
+        );
         for number in wanted {
-            let live = pool.members().filter(|(_, member)| member.generation == number && member.is_live());
-            let (extra, plain): (Vec<_>, Vec<_>) = live.partition(|(_, member)| member.replaces.is_some());
-            assert!(plain.len() <= PROCESSES as usize, "too many workers of one generation");
+            let live = pool
+                .members()
+                .filter(|(_, member)| member.generation == number && member.is_live());
+            let (extra, plain): (Vec<_>, Vec<_>) =
+                live.partition(|(_, member)| member.replaces.is_some());
+            assert!(
+                plain.len() <= PROCESSES as usize,
+                "too many workers of one generation"
+            );
             assert!(extra.len() <= plain.len(), "more replacements than workers");
         }
         for (id, member) in pool.members().filter(|(_, member)| member.is_ready()) {
             let forgotten = member.recycle.is_some_and(|recycle| recycle.at.is_none())
-                && !pool.members().any(|(_, other)| other.replaces == Some(id) && other.is_live());
+                && !pool
+                    .members()
+                    .any(|(_, other)| other.replaces == Some(id) && other.is_live());
             assert!(!forgotten, "one is to be replaced, and nothing will do it");
         }
         let all = pool.members().count();
-        assert!(!self.service() || all <= PROCESSES as usize, "a service runs once, also while it is replaced");
+        assert!(
+            !self.service() || all <= PROCESSES as usize,
+            "a service runs once, also while it is replaced"
+        );
         let known: BTreeSet<WorkerId> = pool.members().map(|(id, _)| id).collect();
-        let books: BTreeSet<WorkerId> = self.queued.keys().chain(self.running.keys()).copied().collect();
-        assert_eq!(known, books, "every worker is waited for, and none is forgotten");
+        let books: BTreeSet<WorkerId> = self
+            .queued
+            .keys()
+            .chain(self.running.keys())
+            .copied()
+            .collect();
+        assert_eq!(
+            known, books,
+            "every worker is waited for, and none is forgotten"
+        );
     }
 
     fn pick(of: &BTreeMap<WorkerId, u64>, n: usize) -> Option<WorkerId> {
@@ -223,12 +278,18 @@ impl World {
                 }
             }
             H::Ready(n) => self.on(*n, |world, id| world.is_ready(id, BTreeSet::new())),
-            H::ReadyBroken(n) if self.service() => self.on(*n, |world, id| world.is_ready(id, BTreeSet::new())),
-            H::ReadyBroken(n) => self.on(*n, |world, id| world.is_ready(id, BTreeSet::from(["/app.py".into()]))),
+            H::ReadyBroken(n) if self.service() => {
+                self.on(*n, |world, id| world.is_ready(id, BTreeSet::new()))
+            }
+            H::ReadyBroken(n) => self.on(*n, |world, id| {
+                world.is_ready(id, BTreeSet::from(["/app.py".into()]))
+            }),
             H::Exits(n) => self.on(*n, |world, id| world.exits(id, n % 5 == 0)),
             H::Lost(n) => self.on(*n, |world, id| world.event(Event::Lost(id))),
             H::Locked(n) => self.on(*n, |world, id| world.event(Event::Locked(id))),
-            H::Recycle(n, reason) => self.on(*n, |world, id| world.event(Event::Recycle(id, *reason))),
+            H::Recycle(n, reason) => {
+                self.on(*n, |world, id| world.event(Event::Recycle(id, *reason)))
+            }
             H::Idle(n) => self.on(*n, |world, id| world.event(Event::Idle(id))),
             H::Waiting(count) => self.event(Event::Waiting(*count)),
             H::Define(number) => {
@@ -269,7 +330,12 @@ impl World {
     /// Timer by timer, so that none can hide behind another.
     fn pass(&mut self, time: Duration) {
         let end = self.bench.now + time;
-        while let Some(at) = self.bench.pool.deadline(self.bench.now).filter(|at| *at <= end) {
+        while let Some(at) = self
+            .bench
+            .pool
+            .deadline(self.bench.now)
+            .filter(|at| *at <= end)
+        {
             self.bench.now = self.bench.now.max(at);
             self.event(Event::Tick);
         }
@@ -289,7 +355,13 @@ impl World {
             for id in self.running.keys().copied().collect::<Vec<_>>() {
                 self.is_ready(id, BTreeSet::new());
             }
-            for id in self.draining.iter().chain(&self.killed).copied().collect::<BTreeSet<_>>() {
+            for id in self
+                .draining
+                .iter()
+                .chain(&self.killed)
+                .copied()
+                .collect::<BTreeSet<_>>()
+            {
                 self.exits(id, false);
             }
             self.pass(Duration::from_secs(2));
@@ -297,7 +369,11 @@ impl World {
     }
 
     fn serving(&self) -> usize {
-        self.bench.pool.members().filter(|(id, _)| self.bench.pool.accepts(*id)).count()
+        self.bench
+            .pool
+            .members()
+            .filter(|(id, _)| self.bench.pool.accepts(*id))
+            .count()
     }
 }
 

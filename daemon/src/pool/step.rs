@@ -18,7 +18,11 @@ impl Pool {
     pub(super) fn apply(&mut self, event: Event, now: Instant, out: &mut Actions) {
         match event {
             Event::Spawned(id) => {
-                if let Some(member) = self.members.get_mut(&id).filter(|member| member.phase == Phase::Queued) {
+                if let Some(member) = self
+                    .members
+                    .get_mut(&id)
+                    .filter(|member| member.phase == Phase::Queued)
+                {
                     member.phase = Phase::Starting { since: now };
                 }
             }
@@ -41,8 +45,12 @@ impl Pool {
     }
 
     fn ready(&mut self, id: WorkerId, failed: BTreeSet<PathBuf>, now: Instant, out: &mut Actions) {
-        let Some(member) = self.members.get_mut(&id) else { return };
-        let Phase::Starting { since } = member.phase else { return };
+        let Some(member) = self.members.get_mut(&id) else {
+            return;
+        };
+        let Phase::Starting { since } = member.phase else {
+            return;
+        };
         member.took = now.duration_since(since);
         member.phase = Phase::Ready { since: now };
         member.failed = failed.clone();
@@ -64,7 +72,9 @@ impl Pool {
 
     fn recycle(&mut self, id: WorkerId, reason: RecycleReason, now: Instant) {
         let current = self.current.number;
-        let Some(member) = self.members.get_mut(&id) else { return };
+        let Some(member) = self.members.get_mut(&id) else {
+            return;
+        };
         let serves = member.is_ready() && member.generation == current;
         match reason {
             RecycleReason::ScriptChanged if serves => {
@@ -80,14 +90,19 @@ impl Pool {
             // A worker says it once. Whoever does not serve yet is replaced when
             // it does.
             _ if member.is_live() && member.recycle.is_none() => {
-                member.recycle = Some(Recycle { reason, at: Some(now) });
+                member.recycle = Some(Recycle {
+                    reason,
+                    at: Some(now),
+                });
             }
             _ => {}
         }
     }
 
     fn lost(&mut self, id: WorkerId, with_stacks: bool, now: Instant, out: &mut Actions) {
-        let Some(member) = self.members.get_mut(&id) else { return };
+        let Some(member) = self.members.get_mut(&id) else {
+            return;
+        };
         let aborted = matches!(member.phase, Phase::Terminated { .. }) && with_stacks;
         if member.phase == Phase::Queued || member.phase == Phase::Killed || aborted {
             return;
@@ -95,7 +110,9 @@ impl Pool {
         let member_copy = member.clone();
         let (counted, was_ready) = (member.is_live(), member.is_ready());
         if with_stacks {
-            member.phase = Phase::Terminated { until: now + ABORT_PATIENCE };
+            member.phase = Phase::Terminated {
+                until: now + ABORT_PATIENCE,
+            };
             out.push(Action::Abort(id));
         } else {
             member.phase = Phase::Killed;
@@ -103,15 +120,31 @@ impl Pool {
         }
         self.succeed(id);
         if counted {
-            self.failed(&member_copy, was_ready, "a worker no longer answered its supervisor", now, out);
+            self.failed(
+                &member_copy,
+                was_ready,
+                "a worker no longer answered its supervisor",
+                now,
+                out,
+            );
         }
     }
 
     fn idle(&mut self, id: WorkerId, now: Instant, out: &mut Actions) {
         let config = &self.current.definition.config;
-        let least = if config.idle_stop.is_zero() { config.processes } else { 0 };
-        let count = u32::try_from(self.ids_where(|member| member.is_live()).len()).unwrap_or(u32::MAX);
-        if self.mode == Mode::Running && self.waiting == 0 && self.next.is_none() && count > least && self.accepts(id) {
+        let least = if config.idle_stop.is_zero() {
+            config.processes
+        } else {
+            0
+        };
+        let count =
+            u32::try_from(self.ids_where(|member| member.is_live()).len()).unwrap_or(u32::MAX);
+        if self.mode == Mode::Running
+            && self.waiting == 0
+            && self.next.is_none()
+            && count > least
+            && self.accepts(id)
+        {
             self.target = count - 1;
             self.drain(id, now, out);
         }

@@ -15,7 +15,12 @@ pub(crate) fn definition(options: &[(&str, &str)]) -> Arc<Definition> {
     for (name, value) in options {
         config.set(name, value).unwrap();
     }
-    Arc::new(Definition { config, identity: Err("none".into()), server: ServerFacts::default(), httpd_uid: 1 })
+    Arc::new(Definition {
+        config,
+        identity: Err("none".into()),
+        server: ServerFacts::default(),
+        httpd_uid: 1,
+    })
 }
 
 /// A pool with a clock, and what it asked for.
@@ -28,7 +33,11 @@ pub(super) struct Bench {
 impl Bench {
     pub(super) fn new(options: &[(&str, &str)], eager: bool) -> Self {
         let pool = Pool::new(1, definition(options), eager);
-        let mut bench = Self { pool, now: Instant::now(), actions: Vec::new() };
+        let mut bench = Self {
+            pool,
+            now: Instant::now(),
+            actions: Vec::new(),
+        };
         bench.event(Event::Tick);
         bench
     }
@@ -72,12 +81,16 @@ impl Bench {
 
     fn ready(&mut self) -> Vec<WorkerId> {
         let ids = self.spawned();
-        ids.iter().for_each(|id| self.event(Event::Ready(*id, BTreeSet::new())));
+        ids.iter()
+            .for_each(|id| self.event(Event::Ready(*id, BTreeSet::new())));
         ids
     }
 
     fn serving(&self) -> usize {
-        self.pool.members().filter(|(id, _)| self.pool.accepts(*id)).count()
+        self.pool
+            .members()
+            .filter(|(id, _)| self.pool.accepts(*id))
+            .count()
     }
 
     fn drained(&mut self) -> Vec<WorkerId> {
@@ -119,11 +132,22 @@ fn a_reload_switches_when_all_are_ready_and_then_drains() {
     // An old one that does not finish is brought down step by step.
     bench.take();
     bench.pass(Duration::from_secs(15));
-    assert!(matches!(bench.take()[..], [Action::Stop(..), Action::Stop(..)]));
+    assert!(matches!(
+        bench.take()[..],
+        [Action::Stop(..), Action::Stop(..)]
+    ));
     bench.pass(Duration::from_secs(6));
     let steps = bench.take();
     assert!(
-        matches!(steps[..], [Action::Terminate(_), Action::Terminate(_), Action::Kill(_), Action::Kill(_)]),
+        matches!(
+            steps[..],
+            [
+                Action::Terminate(_),
+                Action::Terminate(_),
+                Action::Kill(_),
+                Action::Kill(_)
+            ]
+        ),
         "{steps:?}"
     );
 }
@@ -136,8 +160,18 @@ fn a_generation_that_breaks_a_script_never_takes_over() {
     let new = bench.spawned();
     bench.event(Event::Ready(new[0], BTreeSet::from(["/srv/app.py".into()])));
     assert!(bench.pool.accepts(old[0]));
-    assert!(bench.actions.iter().any(|action| matches!(action, Action::Discarded(..))));
-    assert!(bench.actions.iter().any(|action| matches!(action, Action::Stop(id, _) if *id == new[0])));
+    assert!(
+        bench
+            .actions
+            .iter()
+            .any(|action| matches!(action, Action::Discarded(..)))
+    );
+    assert!(
+        bench
+            .actions
+            .iter()
+            .any(|action| matches!(action, Action::Stop(id, _) if *id == new[0]))
+    );
     // The next touch tries again.
     bench.event(Event::Exited(new[0], "stopped".into(), false));
     bench.event(Event::Recycle(old[0], RecycleReason::ScriptChanged));
@@ -151,7 +185,10 @@ fn a_script_that_failed_before_may_fail_again() {
     let old = bench.spawned();
     let broken = BTreeSet::from(["/srv/app.py".into()]);
     bench.event(Event::Ready(old[0], broken.clone()));
-    assert!(bench.pool.accepts(old[0]), "a failing script does not keep a worker from serving");
+    assert!(
+        bench.pool.accepts(old[0]),
+        "a failing script does not keep a worker from serving"
+    );
     bench.event(Event::Recycle(old[0], RecycleReason::LoadFailed));
     let new = bench.spawned();
     bench.event(Event::Ready(new[0], broken));
@@ -236,7 +273,12 @@ fn too_many_failures_refuse_and_heal_after_the_window() {
     assert_eq!(probe.len(), 1, "one try after the window");
     bench.event(Event::Ready(probe[0], BTreeSet::new()));
     assert_eq!(*bench.pool.mode(), Mode::Running);
-    assert!(bench.actions.iter().any(|action| matches!(action, Action::Serve)));
+    assert!(
+        bench
+            .actions
+            .iter()
+            .any(|action| matches!(action, Action::Serve))
+    );
 }
 
 #[test]
@@ -261,10 +303,20 @@ fn restart_and_start_clear_a_failure_at_once() {
             bench.crash(ids[0]);
             bench.pass(Duration::from_secs(1));
         }
-        assert!(bench.actions.iter().any(|action| matches!(action, Action::Refuse(Failure::GroupFailed, _))));
+        assert!(
+            bench
+                .actions
+                .iter()
+                .any(|action| matches!(action, Action::Refuse(Failure::GroupFailed, _)))
+        );
         bench.take();
         bench.event(command);
-        assert!(bench.actions.iter().any(|action| matches!(action, Action::Serve)));
+        assert!(
+            bench
+                .actions
+                .iter()
+                .any(|action| matches!(action, Action::Serve))
+        );
         assert_eq!(bench.ready().len(), 1);
     }
 }
@@ -277,10 +329,20 @@ fn what_cannot_start_refuses_at_once_and_is_tried_again() {
         ref other => panic!("{other:?}"),
     };
     bench.event(Event::SpawnFailed(first, "no such user".into()));
-    assert!(bench.actions.iter().any(|action| matches!(action, Action::Refuse(Failure::SpawnFailed, _))));
+    assert!(
+        bench
+            .actions
+            .iter()
+            .any(|action| matches!(action, Action::Refuse(Failure::SpawnFailed, _)))
+    );
     bench.pass(Duration::from_secs(1));
     assert!(!bench.ready().is_empty());
-    assert!(bench.actions.iter().any(|action| matches!(action, Action::Serve)));
+    assert!(
+        bench
+            .actions
+            .iter()
+            .any(|action| matches!(action, Action::Serve))
+    );
 }
 
 #[test]
@@ -290,7 +352,12 @@ fn a_hanging_start_is_ended_at_startup_timeout() {
     bench.pass(Duration::from_secs(9));
     assert!(bench.take().is_empty());
     bench.pass(Duration::from_secs(2));
-    assert!(bench.actions.iter().any(|action| matches!(action, Action::Kill(id) if *id == first)));
+    assert!(
+        bench
+            .actions
+            .iter()
+            .any(|action| matches!(action, Action::Kill(id) if *id == first))
+    );
 }
 
 #[test]
@@ -318,12 +385,23 @@ fn stop_refuses_and_start_serves() {
     let old = bench.ready();
     bench.event(Event::Stop);
     assert_eq!(bench.drained(), old);
-    assert!(bench.actions.iter().any(|action| matches!(action, Action::Refuse(Failure::GroupStopped, _))));
-    old.iter().for_each(|id| bench.event(Event::Exited(*id, "drained".into(), false)));
+    assert!(
+        bench
+            .actions
+            .iter()
+            .any(|action| matches!(action, Action::Refuse(Failure::GroupStopped, _)))
+    );
+    old.iter()
+        .for_each(|id| bench.event(Event::Exited(*id, "drained".into(), false)));
     bench.event(Event::Waiting(1));
     assert!(bench.spawned().is_empty());
     bench.event(Event::Start);
-    assert!(bench.actions.iter().any(|action| matches!(action, Action::Serve)));
+    assert!(
+        bench
+            .actions
+            .iter()
+            .any(|action| matches!(action, Action::Serve))
+    );
     assert_eq!(bench.ready().len(), 2);
 }
 
@@ -331,7 +409,10 @@ fn stop_refuses_and_start_serves() {
 fn the_same_workers_stay_for_the_same_definition() {
     let mut bench = Bench::new(&[("threads", "5")], true);
     let old = bench.ready();
-    bench.event(Event::Define(definition(&[("threads", "5"), ("restart-burst", "7")])));
+    bench.event(Event::Define(definition(&[
+        ("threads", "5"),
+        ("restart-burst", "7"),
+    ])));
     assert!(bench.actions.is_empty() && bench.pool.accepts(old[0]));
     bench.event(Event::Define(definition(&[("threads", "6")])));
     assert_eq!(bench.ready().len(), 1);
@@ -345,7 +426,10 @@ fn a_restart_goes_on_when_the_same_definition_comes_again() {
     bench.event(Event::Restart);
     let new = bench.spawned();
     assert_eq!(new.len(), 1);
-    bench.event(Event::Define(definition(&[("threads", "5"), ("restart-burst", "7")])));
+    bench.event(Event::Define(definition(&[
+        ("threads", "5"),
+        ("restart-burst", "7"),
+    ])));
     assert!(bench.actions.is_empty(), "{:?}", bench.actions);
     bench.event(Event::Ready(new[0], BTreeSet::new()));
     assert!(bench.pool.accepts(new[0]));
@@ -383,11 +467,23 @@ fn a_locked_worker_writes_its_stacks_before_it_is_killed() {
     bench.event(Event::Locked(id));
     bench.event(Event::Locked(id));
     let first = bench.take();
-    assert_eq!(first.iter().filter(|action| matches!(action, Action::Abort(_))).count(), 1, "{first:?}");
+    assert_eq!(
+        first
+            .iter()
+            .filter(|action| matches!(action, Action::Abort(_)))
+            .count(),
+        1,
+        "{first:?}"
+    );
     assert!(!first.iter().any(|action| matches!(action, Action::Kill(_))));
     assert_eq!(bench.serving(), 0);
     bench.pass(Duration::from_secs(2));
-    assert!(bench.take().iter().any(|action| matches!(action, Action::Kill(killed) if *killed == id)));
+    assert!(
+        bench
+            .take()
+            .iter()
+            .any(|action| matches!(action, Action::Kill(killed) if *killed == id))
+    );
 }
 
 #[test]
@@ -421,7 +517,10 @@ fn a_service_is_replaced_after_it_has_gone() {
 
 #[test]
 fn one_request_starts_one_worker_of_a_range() {
-    for options in [&[("processes", "0..3")][..], &[("processes", "1..3"), ("idle-stop", "60")]] {
+    for options in [
+        &[("processes", "0..3")][..],
+        &[("processes", "1..3"), ("idle-stop", "60")],
+    ] {
         let mut bench = Bench::new(options, false);
         bench.event(Event::Waiting(1));
         assert_eq!(bench.ready().len(), 1);
@@ -446,7 +545,11 @@ fn a_range_never_has_fewer_than_its_minimum() {
 
 #[test]
 fn a_replacement_that_was_called_off_is_tried_again() {
-    let options = [("processes", "2"), ("restart-burst", "1"), ("restart-window", "10")];
+    let options = [
+        ("processes", "2"),
+        ("restart-burst", "1"),
+        ("restart-window", "10"),
+    ];
     let mut bench = Bench::new(&options, true);
     let old = bench.ready();
     let asked_for = |bench: &mut Bench| -> WorkerId {
@@ -466,7 +569,12 @@ fn a_replacement_that_was_called_off_is_tried_again() {
     let replacement = asked_for(&mut bench);
     bench.event(Event::SpawnFailed(second, "refused".into()));
     assert!(matches!(bench.pool.mode(), Mode::Failed { .. }));
-    assert!(bench.actions.iter().any(|action| matches!(action, Action::CancelSpawn(id) if *id == replacement)));
+    assert!(
+        bench
+            .actions
+            .iter()
+            .any(|action| matches!(action, Action::CancelSpawn(id) if *id == replacement))
+    );
     for _ in 0..20 {
         bench.pass(Duration::from_secs(2));
         bench.ready();
@@ -484,9 +592,17 @@ fn what_hangs_while_it_loads_is_given_up_for_what_has_changed_since() {
     bench.event(Event::Recycle(old, RecycleReason::ScriptChanged));
     let hangs = bench.spawned()[0];
     bench.pass(Duration::from_secs(60));
-    assert!(bench.take().is_empty(), "without startup-timeout it may take its time");
+    assert!(
+        bench.take().is_empty(),
+        "without startup-timeout it may take its time"
+    );
     bench.event(Event::Recycle(old, RecycleReason::ScriptChanged));
-    assert!(bench.actions.iter().any(|action| matches!(action, Action::Stop(id, _) if *id == hangs)));
+    assert!(
+        bench
+            .actions
+            .iter()
+            .any(|action| matches!(action, Action::Stop(id, _) if *id == hangs))
+    );
     let cured = bench.ready();
     assert!(cured.len() == 1 && bench.pool.accepts(cured[0]));
 }
@@ -496,14 +612,19 @@ fn a_change_in_the_time_that_loading_takes_waits_for_it() {
     let mut bench = Bench::new(&[("processes", "2")], true);
     let old = bench.spawned();
     bench.pass(Duration::from_secs(5));
-    old.iter().for_each(|id| bench.event(Event::Ready(*id, BTreeSet::new())));
+    old.iter()
+        .for_each(|id| bench.event(Event::Ready(*id, BTreeSet::new())));
     bench.event(Event::Recycle(old[0], RecycleReason::ScriptChanged));
     let new = bench.spawned();
     // The same change, seen by the other one.
     bench.event(Event::Recycle(old[1], RecycleReason::ScriptChanged));
     bench.pass(Duration::from_secs(20));
-    assert!(bench.take().is_empty(), "five seconds before, twenty now: it is slow");
-    new.iter().for_each(|id| bench.event(Event::Ready(*id, BTreeSet::new())));
+    assert!(
+        bench.take().is_empty(),
+        "five seconds before, twenty now: it is slow"
+    );
+    new.iter()
+        .for_each(|id| bench.event(Event::Ready(*id, BTreeSet::new())));
     assert!(new.iter().all(|id| bench.pool.accepts(*id)));
 }
 
@@ -540,7 +661,10 @@ fn a_definition_that_does_not_work_keeps_no_new_files_back() {
     refuse_all(&mut bench);
     assert_eq!(bench.ready().len(), 1);
     assert_eq!(bench.pool.definition().config.threads, 5);
-    assert!(!bench.pool.accepts(old), "new files with the definition that works");
+    assert!(
+        !bench.pool.accepts(old),
+        "new files with the definition that works"
+    );
 }
 
 #[test]
@@ -567,5 +691,9 @@ fn a_worker_that_is_lost_before_it_is_ready_is_a_failed_start() {
         }
         bench.pass(Duration::from_secs(2));
     }
-    assert!(matches!(bench.pool.mode(), Mode::Failed { .. }), "{:?}", bench.pool.mode());
+    assert!(
+        matches!(bench.pool.mode(), Mode::Failed { .. }),
+        "{:?}",
+        bench.pool.mode()
+    );
 }

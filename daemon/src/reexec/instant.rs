@@ -11,8 +11,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 const SOON: Duration = Duration::from_secs(15);
 
 fn both_clocks() -> (Instant, i64) {
-    let clock = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default();
-    (Instant::now(), i64::try_from(clock.as_nanos()).unwrap_or_default())
+    let clock = clock_gettime(ClockId::CLOCK_MONOTONIC)
+        .map(Duration::from)
+        .unwrap_or_default();
+    (
+        Instant::now(),
+        i64::try_from(clock.as_nanos()).unwrap_or_default(),
+    )
 }
 
 fn to_number(at: Instant) -> i64 {
@@ -52,10 +57,15 @@ pub(crate) fn soon() -> Instant {
 
 /// The same for a point in time that may not be.
 pub(crate) mod option {
-    use super::{Deserialize, Deserializer, Instant, Serialize, Serializer, from_number, to_number};
+    use super::{
+        Deserialize, Deserializer, Instant, Serialize, Serializer, from_number, to_number,
+    };
 
     /// See `now` above.
-    #[expect(clippy::unnecessary_wraps, reason = "serde wants the type of the field")]
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "serde wants the type of the field"
+    )]
     pub(crate) fn now() -> Option<Instant> {
         Some(Instant::now())
     }
@@ -65,21 +75,37 @@ pub(crate) mod option {
         at.map(to_number).serialize(to)
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Instant>, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Instant>, D::Error> {
         Option::<i64>::deserialize(from).map(|number| number.map(from_number))
     }
 }
 
 /// The same for several.
 pub(crate) mod list {
-    use super::{Deserialize, Deserializer, Instant, Serialize, Serializer, VecDeque, from_number, to_number};
+    use super::{
+        Deserialize, Deserializer, Instant, Serialize, Serializer, VecDeque, from_number, to_number,
+    };
 
-    pub(crate) fn serialize<S: Serializer>(list: &VecDeque<Instant>, to: S) -> Result<S::Ok, S::Error> {
-        list.iter().copied().map(to_number).collect::<Vec<_>>().serialize(to)
+    pub(crate) fn serialize<S: Serializer>(
+        list: &VecDeque<Instant>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        list.iter()
+            .copied()
+            .map(to_number)
+            .collect::<Vec<_>>()
+            .serialize(to)
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<VecDeque<Instant>, D::Error> {
-        Ok(Vec::<i64>::deserialize(from)?.into_iter().map(from_number).collect())
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<VecDeque<Instant>, D::Error> {
+        Ok(Vec::<i64>::deserialize(from)?
+            .into_iter()
+            .map(from_number)
+            .collect())
     }
 }
 
@@ -91,7 +117,9 @@ mod tests {
     fn a_point_in_time_comes_back() {
         for at in [Instant::now() + Duration::from_secs(3), Instant::now()] {
             let back = from_number(to_number(at));
-            let away = back.saturating_duration_since(at).max(at.saturating_duration_since(back));
+            let away = back
+                .saturating_duration_since(at)
+                .max(at.saturating_duration_since(back));
             assert!(away < Duration::from_millis(5), "{away:?}");
         }
     }

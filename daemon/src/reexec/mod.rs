@@ -24,7 +24,8 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use crate::trial;
 
 pub(crate) use state::{
-    ConnectionState, Event, GroupState, KnownState, PoolState, SpawnState, State, VERSION, WorkerState,
+    ConnectionState, Event, GroupState, KnownState, PoolState, SpawnState, State, VERSION,
+    WorkerState,
 };
 
 /// How long the new program may look at what it is to take over.
@@ -64,14 +65,31 @@ impl Kept {
 
     /// Takes a descriptor out by its number.
     pub(crate) fn take(&mut self, number: RawFd) -> io::Result<OwnedFd> {
-        let missing = || io::Error::new(io::ErrorKind::NotFound, format!("descriptor {number} is not there"));
-        let at = self.0.iter().position(|fd| fd.as_raw_fd() == number).ok_or_else(missing)?;
+        let missing = || {
+            io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("descriptor {number} is not there"),
+            )
+        };
+        let at = self
+            .0
+            .iter()
+            .position(|fd| fd.as_raw_fd() == number)
+            .ok_or_else(missing)?;
         Ok(self.0.swap_remove(at))
     }
 
     fn inherit(&self, yes: bool) -> io::Result<()> {
-        let flags = if yes { FdFlag::empty() } else { FdFlag::FD_CLOEXEC };
-        self.0.iter().try_for_each(|fd| fcntl(fd, FcntlArg::F_SETFD(flags)).map(drop).map_err(io::Error::from))
+        let flags = if yes {
+            FdFlag::empty()
+        } else {
+            FdFlag::FD_CLOEXEC
+        };
+        self.0.iter().try_for_each(|fd| {
+            fcntl(fd, FcntlArg::F_SETFD(flags))
+                .map(drop)
+                .map_err(io::Error::from)
+        })
     }
 }
 
@@ -82,7 +100,10 @@ pub(crate) fn become_next(handover: &mut Handover, program: &Program) -> io::Err
         Ok(mut command) => {
             let error = command.exec();
             let _ = handover.kept.inherit(false);
-            io::Error::new(error.kind(), format!("failed to execute `{}`: {error}", program.path.display()))
+            io::Error::new(
+                error.kind(),
+                format!("failed to execute `{}`: {error}", program.path.display()),
+            )
         }
         Err(error) => error,
     }
@@ -94,7 +115,13 @@ fn prepare(handover: &mut Handover, program: &Program) -> io::Result<Command> {
     let number = handover.kept.keep(file.as_fd())?;
     handover.kept.inherit(true)?;
     let mut command = Command::new(&program.path);
-    command.arg0("wsgid").args(["supervise", "--resume", &number.to_string(), "--log-level", &program.log_level]);
+    command.arg0("wsgid").args([
+        "supervise",
+        "--resume",
+        &number.to_string(),
+        "--log-level",
+        &program.log_level,
+    ]);
     Ok(command)
 }
 
@@ -109,7 +136,12 @@ fn write(state: &State) -> io::Result<File> {
 /// Lets the new program say whether it runs and understands the state, before
 /// there is no way back.
 fn check(file: &mut File, program: &Program) -> io::Result<()> {
-    let failed = |what: String| io::Error::other(format!("`{}` cannot take over: {what}", program.path.display()));
+    let failed = |what: String| {
+        io::Error::other(format!(
+            "`{}` cannot take over: {what}",
+            program.path.display()
+        ))
+    };
     // Not a pipe: whatever the program leaves behind could keep it open.
     let mut said = File::from(memfd_create(c"wsgid-check", MFdFlags::MFD_CLOEXEC)?);
     let mut child = Command::new(&program.path)
@@ -130,7 +162,11 @@ fn check(file: &mut File, program: &Program) -> io::Result<()> {
     let mut bytes = Vec::new();
     said.rewind()?;
     said.take(UNDERSTOOD.len() as u64).read_to_end(&mut bytes)?;
-    if bytes == UNDERSTOOD.as_bytes() { Ok(()) } else { Err(failed("it does not know what it was asked".to_owned())) }
+    if bytes == UNDERSTOOD.as_bytes() {
+        Ok(())
+    } else {
+        Err(failed("it does not know what it was asked".to_owned()))
+    }
 }
 
 /// Reads what the program before wrote.
@@ -149,6 +185,13 @@ pub(crate) fn read(file: OwnedFd) -> io::Result<State> {
 /// Takes over the descriptors that the state names. Each of them is open:
 /// the program before inherited them to this one.
 pub(crate) fn take_over(state: State) -> io::Result<Handover> {
-    let kept = state.descriptors().into_iter().map(crate::sys::inherited).collect::<io::Result<Vec<_>>>()?;
-    Ok(Handover { state, kept: Kept(kept) })
+    let kept = state
+        .descriptors()
+        .into_iter()
+        .map(crate::sys::inherited)
+        .collect::<io::Result<Vec<_>>>()?;
+    Ok(Handover {
+        state,
+        kept: Kept(kept),
+    })
 }

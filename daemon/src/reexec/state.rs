@@ -257,7 +257,10 @@ const fn no_user() -> u32 {
 }
 
 /// A secret that nobody can know: that of a generation whose own was not told.
-#[expect(clippy::unnecessary_wraps, reason = "serde wants the type of the field")]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "serde wants the type of the field"
+)]
 fn nobodys() -> Option<[u8; 32]> {
     let mut secret = [0; 32];
     for part in secret.chunks_exact_mut(8) {
@@ -273,7 +276,9 @@ fn readable<'de, T: DeserializeOwned, D: Deserializer<'de>>(from: D) -> Result<V
     for value in Vec::<Value>::deserialize(from)? {
         match serde_json::from_value(value) {
             Ok(element) => known.push(element),
-            Err(error) => tracing::warn!("the program before has left a message that is not understood: {error}"),
+            Err(error) => tracing::warn!(
+                "the program before has left a message that is not understood: {error}"
+            ),
         }
     }
     Ok(known)
@@ -282,7 +287,10 @@ fn readable<'de, T: DeserializeOwned, D: Deserializer<'de>>(from: D) -> Result<V
 impl WorkerState {
     /// Whether it names what no worker can be looked after without.
     pub(crate) fn is_whole(&self) -> bool {
-        self.id.0 != 0 && self.pid != 0 && self.control >= 0 && self.pipes.iter().all(|number| *number >= 0)
+        self.id.0 != 0
+            && self.pid != 0
+            && self.control >= 0
+            && self.pipes.iter().all(|number| *number >= 0)
     }
 }
 
@@ -304,7 +312,11 @@ impl State {
         all.extend(self.parent);
         all.extend(self.messages.iter().flat_map(|(_, files)| files));
         all.extend(&self.files);
-        all.extend(self.workers.iter().flat_map(|worker| [worker.control, worker.pipes[0], worker.pipes[1]]));
+        all.extend(
+            self.workers
+                .iter()
+                .flat_map(|worker| [worker.control, worker.pipes[0], worker.pipes[1]]),
+        );
         all.extend(self.connections.iter().map(|connection| connection.fd));
         all.extend(self.incoming.iter().map(|(fd, _)| fd));
         all.retain(|number| *number >= 0);

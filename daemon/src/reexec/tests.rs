@@ -14,7 +14,9 @@ fn states() -> PathBuf {
 }
 
 fn pinned() -> Vec<(String, Value)> {
-    let files = std::fs::read_dir(states()).unwrap().map(|entry| entry.unwrap().path());
+    let files = std::fs::read_dir(states())
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
     let read = |path: PathBuf| {
         let value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
         (path.display().to_string(), value)
@@ -31,11 +33,26 @@ fn with_everything(value: &Value) -> Value {
     let mut state = read(value).unwrap();
     let definition = state.groups[0].definition.clone();
     let (id, pool) = (WorkerId(9), state.pools[0].id);
-    state.spawns.push(SpawnState { pool, worker: id, slot: 3, generation: 2, definition });
+    state.spawns.push(SpawnState {
+        pool,
+        worker: id,
+        slot: 3,
+        generation: 2,
+        definition,
+    });
     state.events.push((id, Event::Says(FromWorker::Heartbeat)));
     state.events.push((id, Event::Exited(9)));
-    state.workers[0].outbox.push(ToWorker::Stop { within_ms: 5 });
-    state.connections.push(ConnectionState { id: 99, fd: 99, nonce: 7, pool, worker: Some(id), owner: None });
+    state.workers[0]
+        .outbox
+        .push(ToWorker::Stop { within_ms: 5 });
+    state.connections.push(ConnectionState {
+        id: 99,
+        fd: 99,
+        nonce: 7,
+        pool,
+        worker: Some(id),
+        owner: None,
+    });
     let mut value = serde_json::to_value(&state).unwrap();
     let instant = value["started"].clone();
     let pool = &mut value["pools"][0];
@@ -46,7 +63,12 @@ fn with_everything(value: &Value) -> Value {
     pool["refusing"] = json!([41, "it failed"]);
     pool["machine"]["next"] = pool["machine"]["current"].clone();
     pool["machine"]["mode"] = json!({ "Failed": { "until": instant, "cause": "it fails" } });
-    let member = pool["machine"]["members"].as_object_mut().unwrap().values_mut().next().unwrap();
+    let member = pool["machine"]["members"]
+        .as_object_mut()
+        .unwrap()
+        .values_mut()
+        .next()
+        .unwrap();
     member["recycle"] = json!({ "reason": "Memory", "at": instant });
     let hello = json!({
         "version_min": 2, "version_max": 2, "group": "site", "application_group": "", "pid": 1, "generation": 1,
@@ -73,7 +95,9 @@ fn fields(value: &Value, at: &str, out: &mut Vec<String>) {
             }
         }
         Value::Array(list) => {
-            list.iter().enumerate().for_each(|(index, inner)| fields(inner, &format!("{at}/{index}"), out));
+            list.iter()
+                .enumerate()
+                .for_each(|(index, inner)| fields(inner, &format!("{at}/{index}"), out));
         }
         _ => {}
     }
@@ -83,7 +107,13 @@ fn without(value: &Value, field: &str) -> Value {
     let mut value = value.clone();
     let (parent, name) = field.rsplit_once('/').unwrap();
     let name = name.replace("~1", "/").replace("~0", "~");
-    value.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(&name).unwrap();
+    value
+        .pointer_mut(parent)
+        .unwrap()
+        .as_object_mut()
+        .unwrap()
+        .remove(&name)
+        .unwrap();
     value
 }
 
@@ -92,12 +122,17 @@ fn with_more(value: &mut Value) {
     match value {
         Value::Object(map) => {
             map.values_mut().for_each(with_more);
-            let is_tag = map.len() == 1 && map.keys().all(|name| name.starts_with(|c: char| c.is_ascii_uppercase()));
+            let is_tag = map.len() == 1
+                && map
+                    .keys()
+                    .all(|name| name.starts_with(|c: char| c.is_ascii_uppercase()));
             // A map of data has no fields: its keys are names, paths or numbers.
             let is_field = |name: &String| {
                 !name.is_empty()
                     && !OF_TIMES.contains(&name.as_str())
-                    && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+                    && name
+                        .bytes()
+                        .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
             };
             if !map.is_empty() && map.keys().all(is_field) && !is_tag {
                 map.insert("hover_height".to_owned(), json!([{ "of": 9 }, null, "cm"]));
@@ -110,7 +145,12 @@ fn with_more(value: &mut Value) {
 
 #[test]
 fn the_state_of_this_release_is_pinned() {
-    let name = concat!(env!("CARGO_PKG_VERSION_MAJOR"), ".", env!("CARGO_PKG_VERSION_MINOR"), ".json");
+    let name = concat!(
+        env!("CARGO_PKG_VERSION_MAJOR"),
+        ".",
+        env!("CARGO_PKG_VERSION_MINOR"),
+        ".json"
+    );
     assert!(
         states().join(name).exists(),
         "tests/states/{name} is missing; run UPDATE_STATES=1 cargo test -p wsgid --test supervisor state_that_is_pinned"
@@ -122,9 +162,16 @@ fn every_pinned_state_is_read() {
     for (name, value) in pinned() {
         let state = read(&value).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(state.refusal(), None, "{name}");
-        assert!(state.workers.iter().all(super::WorkerState::is_whole), "{name}");
-        assert!(state.groups.len() >= 2 && state.pools.len() >= 2 && state.connections.len() >= 2, "{name}");
-        let understood = |group: &super::GroupState| group.definition.as_ref().unwrap().config.unread.is_empty();
+        assert!(
+            state.workers.iter().all(super::WorkerState::is_whole),
+            "{name}"
+        );
+        assert!(
+            state.groups.len() >= 2 && state.pools.len() >= 2 && state.connections.len() >= 2,
+            "{name}"
+        );
+        let understood =
+            |group: &super::GroupState| group.definition.as_ref().unwrap().config.unread.is_empty();
         assert!(state.groups.iter().any(understood), "{name}");
     }
 }
@@ -137,9 +184,13 @@ fn a_state_with_any_one_field_missing_is_read() {
         fields(&value, "", &mut all);
         assert!(all.len() > 150, "{name}: {} fields", all.len());
         for field in all {
-            let state =
-                read(&without(&value, &field)).unwrap_or_else(|error| panic!("{name} without {field}: {error}"));
-            assert_eq!(state.refusal().is_some(), field == "/listener", "{name} without {field}");
+            let state = read(&without(&value, &field))
+                .unwrap_or_else(|error| panic!("{name} without {field}: {error}"));
+            assert_eq!(
+                state.refusal().is_some(),
+                field == "/listener",
+                "{name} without {field}"
+            );
         }
     }
 }
@@ -155,7 +206,10 @@ fn a_state_with_fields_that_nobody_knows_is_read() {
         let plain = read(&value).unwrap();
         let config = |state: &State| state.groups[0].definition.as_ref().unwrap().config.clone();
         assert_eq!(config(&state), config(&plain));
-        assert_eq!((state.pools.len(), state.workers.len()), (plain.pools.len(), plain.workers.len()));
+        assert_eq!(
+            (state.pools.len(), state.workers.len()),
+            (plain.pools.len(), plain.workers.len())
+        );
     }
 }
 
@@ -164,27 +218,57 @@ fn a_message_that_nobody_knows_is_left_out() {
     for (name, value) in pinned() {
         let mut value = with_everything(&value);
         let events = value["events"].as_array().unwrap().len();
-        value["events"].as_array_mut().unwrap().push(json!([9, { "Says": { "Levitates": 1 } }]));
-        value["messages"].as_array_mut().unwrap().push(json!([{ "Hover": 1 }, []]));
-        value["workers"][0]["outbox"].as_array_mut().unwrap().push(json!("Hover"));
+        value["events"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!([9, { "Says": { "Levitates": 1 } }]));
+        value["messages"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!([{ "Hover": 1 }, []]));
+        value["workers"][0]["outbox"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!("Hover"));
         let state = read(&value).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert_eq!((state.events.len(), state.messages.len(), state.workers[0].outbox.len()), (events, 0, 1));
+        assert_eq!(
+            (
+                state.events.len(),
+                state.messages.len(),
+                state.workers[0].outbox.len()
+            ),
+            (events, 0, 1)
+        );
     }
 }
 
 #[test]
 fn a_generation_without_its_secret_has_one_that_nobody_knows() {
     for (name, value) in pinned() {
-        let generation = (0..9).find(|index| value.pointer(&format!("/known/{index}/secret")).is_some());
-        let field = format!("/known/{}/secret", generation.unwrap_or_else(|| panic!("{name} has no secret")));
+        let generation =
+            (0..9).find(|index| value.pointer(&format!("/known/{index}/secret")).is_some());
+        let field = format!(
+            "/known/{}/secret",
+            generation.unwrap_or_else(|| panic!("{name} has no secret"))
+        );
         let known = read(&value).unwrap().known[generation.unwrap()].secret;
         let secrets: Vec<_> = (0..3)
-            .map(|_| read(&without(&value, &field)).unwrap().known[generation.unwrap()].secret.unwrap())
+            .map(|_| {
+                read(&without(&value, &field)).unwrap().known[generation.unwrap()]
+                    .secret
+                    .unwrap()
+            })
             .collect();
         for (index, secret) in secrets.iter().enumerate() {
             assert_ne!(Some(*secret), known, "{name}");
-            assert!(!secrets[index + 1..].contains(secret), "{name}: it can be foretold");
-            assert!(secret.chunks(8).all(|part| part != [0; 8]), "{name}: {secret:?}");
+            assert!(
+                !secrets[index + 1..].contains(secret),
+                "{name}: it can be foretold"
+            );
+            assert!(
+                secret.chunks(8).all(|part| part != [0; 8]),
+                "{name}: {secret:?}"
+            );
         }
     }
 }

@@ -32,7 +32,9 @@ impl Callables {
             return;
         }
         let known = self.0.contains_key(&script);
-        if name.len().max(script.as_os_str().len()) > LEN_MAX || !(known || self.0.len() < SCRIPTS_MAX) {
+        if name.len().max(script.as_os_str().len()) > LEN_MAX
+            || !(known || self.0.len() < SCRIPTS_MAX)
+        {
             return;
         }
         let names = self.0.entry(script).or_default();
@@ -49,7 +51,10 @@ impl Callables {
     /// All of them.
     pub(super) fn list(&self) -> Vec<(PathBuf, String)> {
         let of = |(script, names): (&PathBuf, &BTreeSet<String>)| -> Vec<_> {
-            names.iter().map(|name| (script.clone(), name.clone())).collect()
+            names
+                .iter()
+                .map(|name| (script.clone(), name.clone()))
+                .collect()
         };
         self.0.iter().flat_map(of).collect()
     }
@@ -58,8 +63,14 @@ impl Callables {
 impl Supervisor {
     /// Only a worker that serves knows what requests ask for.
     pub(super) fn called(&mut self, id: WorkerId, script: PathBuf, name: String) {
-        let Some(worker) = self.workers.get(&id) else { return };
-        if let Some(pool) = self.pools.get_mut(&worker.pool).filter(|pool| pool.machine.accepts(id)) {
+        let Some(worker) = self.workers.get(&id) else {
+            return;
+        };
+        if let Some(pool) = self
+            .pools
+            .get_mut(&worker.pool)
+            .filter(|pool| pool.machine.accepts(id))
+        {
             pool.callables.note(script, name);
         }
     }

@@ -39,7 +39,11 @@ pub(super) struct PendingStatus {
 
 impl Supervisor {
     pub(super) fn asked(&mut self, asked: Asked) {
-        let Asked { command, uid, answer } = asked;
+        let Asked {
+            command,
+            uid,
+            answer,
+        } = asked;
         if let Command::Dump { group } = &command {
             match self.permitted(uid, group) {
                 Ok(()) => self.dump(&group.clone(), answer),
@@ -56,28 +60,40 @@ impl Supervisor {
             Command::Stop { group } => self.command(uid, &group, Event::Stop),
             Command::Start { group } => self.command(uid, &group, Event::Start),
             Command::Status | Command::Dump { .. } => Value::Null,
-            Command::Reload | Command::Reexec if !may_everything(uid) => {
-                error("denied", &format!("uid {uid} may not command the supervisor"))
+            Command::Reload | Command::Reexec if !may_everything(uid) => error(
+                "denied",
+                &format!("uid {uid} may not command the supervisor"),
+            ),
+            Command::Reload if self.source.is_some() => {
+                json!({ "ok": true, "problems": self.reload() })
             }
-            Command::Reload if self.source.is_some() => json!({ "ok": true, "problems": self.reload() }),
-            Command::Reload => error("unsupported", "this supervisor is configured by httpd; say apachectl graceful"),
+            Command::Reload => error(
+                "unsupported",
+                "this supervisor is configured by httpd; say apachectl graceful",
+            ),
             Command::Reexec => self.begin_reexec(),
         };
         let _ = answer.send(value);
     }
 
     fn may(uid: u32, group: &Group) -> bool {
-        let owner = group.definition.identity.as_ref().map(|identity| identity.uid);
+        let owner = group
+            .definition
+            .identity
+            .as_ref()
+            .map(|identity| identity.uid);
         // A group that runs as httpd's user has no owner of its own.
-        may_everything(uid) || owner.is_ok_and(|owner| owner == uid && owner != group.definition.httpd_uid)
+        may_everything(uid)
+            || owner.is_ok_and(|owner| owner == uid && owner != group.definition.httpd_uid)
     }
 
     fn permitted(&self, uid: u32, name: &str) -> Result<(), Value> {
         match self.groups.get(name) {
             Some(group) if Self::may(uid, group) => Ok(()),
-            None if may_everything(uid) => {
-                Err(error("no-such-group", &format!("process group `{name}` is not defined")))
-            }
+            None if may_everything(uid) => Err(error(
+                "no-such-group",
+                &format!("process group `{name}` is not defined"),
+            )),
             // Whether it exists is nobody's business.
             _ => Err(error("denied", &self.denial(uid, name))),
         }
@@ -96,7 +112,9 @@ impl Supervisor {
         if let Err(refusal) = self.permitted(uid, name) {
             return refusal;
         }
-        let Some(group) = self.groups.get_mut(name) else { return Value::Null };
+        let Some(group) = self.groups.get_mut(name) else {
+            return Value::Null;
+        };
         match event {
             Event::Stop => group.stopped = true,
             Event::Start | Event::Restart => group.stopped = false,
@@ -111,12 +129,19 @@ impl Supervisor {
     }
 
     fn dump(&mut self, name: &str, answer: oneshot::Sender<Value>) {
-        let pools: Vec<PoolId> =
-            self.groups.get(name).map(|group| group.pools.values().copied().collect()).unwrap_or_default();
+        let pools: Vec<PoolId> = self
+            .groups
+            .get(name)
+            .map(|group| group.pools.values().copied().collect())
+            .unwrap_or_default();
         let (dumps, mut stacks) = channel(1024);
         let mut asked: usize = 0;
         // Those that are being started too: it shows what they wait for.
-        for worker in self.workers.values_mut().filter(|worker| pools.contains(&worker.pool)) {
+        for worker in self
+            .workers
+            .values_mut()
+            .filter(|worker| pools.contains(&worker.pool))
+        {
             worker.dumps.push(dumps.clone());
             worker.handle.send(ToWorker::Dump);
             asked += 1;
@@ -138,11 +163,19 @@ impl Supervisor {
     pub(super) fn reopen_logs(&mut self) {
         tracing::info!("SIGHUP: log files are opened again");
         for group in self.groups.values() {
-            let wsgid_protocol::config::LogTarget::File(path) = &group.definition.config.log else { continue };
-            let Ok(identity) = &group.definition.identity else { continue };
+            let wsgid_protocol::config::LogTarget::File(path) = &group.definition.config.log else {
+                continue;
+            };
+            let Ok(identity) = &group.definition.identity else {
+                continue;
+            };
             match log::open_as(path, Some(identity)) {
-                Ok(file) => group.target.set(log::Place::File(std::sync::Arc::new(file))),
-                Err(error) => tracing::error!("failed to open the log `{}` again: {error}", path.display()),
+                Ok(file) => group
+                    .target
+                    .set(log::Place::File(std::sync::Arc::new(file))),
+                Err(error) => {
+                    tracing::error!("failed to open the log `{}` again: {error}", path.display())
+                }
             }
         }
     }
@@ -150,12 +183,15 @@ impl Supervisor {
     /// The loop ends for it as soon as the answer is on its way.
     fn begin_reexec(&mut self) -> Value {
         // Each descriptor is there twice for a moment.
-        let wanted = 2 * (self.connections.len() + 6 * self.workers.len() + self.files.len() + 64) as u64;
+        let wanted =
+            2 * (self.connections.len() + 6 * self.workers.len() + self.files.len() + 64) as u64;
         let most = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
         if wanted > most {
             return error(
                 "failed",
-                &format!("{wanted} descriptors are needed for it and {most} are allowed; raise LimitNOFILE"),
+                &format!(
+                    "{wanted} descriptors are needed for it and {most} are allowed; raise LimitNOFILE"
+                ),
             );
         }
         if self.leaving {
@@ -169,12 +205,23 @@ impl Supervisor {
     /// it, or after a short while.
     fn begin_status(&mut self, uid: u32, answer: oneshot::Sender<Value>) {
         let visible = |worker: &WorkerEntry| {
-            let group = self.pools.get(&worker.pool).and_then(|pool| self.groups.get(&pool.group));
+            let group = self
+                .pools
+                .get(&worker.pool)
+                .and_then(|pool| self.groups.get(&pool.group));
             worker.python.is_some() && group.is_some_and(|group| Self::may(uid, group))
         };
-        let asked = self.workers.iter().filter(|(_, worker)| visible(worker) && worker.handle.send(ToWorker::Query));
+        let asked = self
+            .workers
+            .iter()
+            .filter(|(_, worker)| visible(worker) && worker.handle.send(ToWorker::Query));
         let waits_for = asked.map(|(id, _)| *id).collect();
-        self.statuses.push(PendingStatus { uid, waits_for, until: Instant::now() + STATUS_TIMEOUT, answer });
+        self.statuses.push(PendingStatus {
+            uid,
+            waits_for,
+            until: Instant::now() + STATUS_TIMEOUT,
+            answer,
+        });
         self.finish_statuses(Instant::now());
     }
 
@@ -187,20 +234,35 @@ impl Supervisor {
 
     pub(super) fn finish_statuses(&mut self, now: Instant) {
         let done = |status: &PendingStatus| status.waits_for.is_empty() || status.until <= now;
-        let (done, rest) = std::mem::take(&mut self.statuses).into_iter().partition(done);
+        let (done, rest) = std::mem::take(&mut self.statuses)
+            .into_iter()
+            .partition(done);
         self.statuses = rest;
         let done: Vec<PendingStatus> = done;
         for status in done {
-            let _ = status.answer.send(self.status(status.uid, &status.waits_for));
+            let _ = status
+                .answer
+                .send(self.status(status.uid, &status.waits_for));
         }
     }
 
     /// `silent`: those that did not answer; what is said of them is older.
     fn status(&self, uid: u32, silent: &BTreeSet<WorkerId>) -> Value {
-        let visible = || self.groups.iter().filter(|(_, group)| Self::may(uid, group));
-        let pools: BTreeSet<PoolId> = visible().flat_map(|(_, group)| group.pools.values().copied()).collect();
-        let telling = Telling { silent, tracebacks: self.len_of_tracebacks(&pools) <= TRACEBACKS_MAX };
-        let groups: Vec<Value> = visible().map(|(name, group)| self.group_status(name, group, telling)).collect();
+        let visible = || {
+            self.groups
+                .iter()
+                .filter(|(_, group)| Self::may(uid, group))
+        };
+        let pools: BTreeSet<PoolId> = visible()
+            .flat_map(|(_, group)| group.pools.values().copied())
+            .collect();
+        let telling = Telling {
+            silent,
+            tracebacks: self.len_of_tracebacks(&pools) <= TRACEBACKS_MAX,
+        };
+        let groups: Vec<Value> = visible()
+            .map(|(name, group)| self.group_status(name, group, telling))
+            .collect();
         let mut status = json!({
             "ok": true,
             "version": env!("CARGO_PKG_VERSION"),
@@ -214,24 +276,41 @@ impl Supervisor {
         {
             map.insert("reexec_problem".to_owned(), json!(self.reexec_problem));
             map.insert("reexecs".to_owned(), json!(self.reexecs));
-            map.insert("control_groups_problem".to_owned(), json!(self.resources.groups.problem()));
+            map.insert(
+                "control_groups_problem".to_owned(),
+                json!(self.resources.groups.problem()),
+            );
             map.insert("connections".to_owned(), json!(self.connections.len()));
-            map.insert("generations".to_owned(), json!(self.known.keys().collect::<Vec<_>>()));
+            map.insert(
+                "generations".to_owned(),
+                json!(self.known.keys().collect::<Vec<_>>()),
+            );
         }
         status
     }
 
     /// Of all that these pools would tell of scripts that failed to load.
     fn len_of_tracebacks(&self, pools: &BTreeSet<PoolId>) -> usize {
-        let workers = self.workers.values().filter(|worker| pools.contains(&worker.pool)).map(|worker| &worker.failed);
-        let given_up = pools.iter().filter_map(|pool| Some(&self.pools.get(pool)?.given_up.as_ref()?.failed));
-        workers.chain(given_up).flatten().map(|(path, text)| path.as_os_str().len() + text.len()).sum()
+        let workers = self
+            .workers
+            .values()
+            .filter(|worker| pools.contains(&worker.pool))
+            .map(|worker| &worker.failed);
+        let given_up = pools
+            .iter()
+            .filter_map(|pool| Some(&self.pools.get(pool)?.given_up.as_ref()?.failed));
+        workers
+            .chain(given_up)
+            .flatten()
+            .map(|(path, text)| path.as_os_str().len() + text.len())
+            .sum()
     }
 
     fn group_status(&self, name: &str, group: &Group, telling: Telling<'_>) -> Value {
         let pools = group.pools.values();
-        let pools: Vec<Value> =
-            pools.filter_map(|pool| Some(self.pool_status(*pool, self.pools.get(pool)?, telling))).collect();
+        let pools: Vec<Value> = pools
+            .filter_map(|pool| Some(self.pool_status(*pool, self.pools.get(pool)?, telling)))
+            .collect();
         let config = &group.definition.config;
         json!({
             "name": name,
@@ -251,8 +330,9 @@ impl Supervisor {
 
     fn pool_status(&self, id: PoolId, pool: &PoolEntry, telling: Telling<'_>) -> Value {
         let members = pool.machine.members();
-        let workers: Vec<Value> =
-            members.filter_map(|(worker, member)| self.worker_status(worker, member, telling)).collect();
+        let workers: Vec<Value> = members
+            .filter_map(|(worker, member)| self.worker_status(worker, member, telling))
+            .collect();
         let causes: Vec<Value> = pool
             .causes
             .iter()
@@ -335,6 +415,7 @@ impl Telling<'_> {
     /// Scripts that failed to load.
     fn of(self, failed: &BTreeMap<PathBuf, String>) -> Vec<Value> {
         let told = failed.iter().filter(|_| self.tracebacks);
-        told.map(|(script, traceback)| json!({ "script": script, "traceback": traceback })).collect()
+        told.map(|(script, traceback)| json!({ "script": script, "traceback": traceback }))
+            .collect()
     }
 }

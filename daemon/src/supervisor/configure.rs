@@ -49,8 +49,18 @@ impl Supervisor {
         self.files = files;
         let names = new.groups.iter().map(|group| group.name.clone()).collect();
         self.known.retain(|_, known| !known.ended);
-        self.known.insert(generation, Known { secret: Some(new.secret), groups: names, ended: false });
-        let default = identity::Default { uid: new.httpd_uid, gid: new.httpd_gid };
+        self.known.insert(
+            generation,
+            Known {
+                secret: Some(new.secret),
+                groups: names,
+                ended: false,
+            },
+        );
+        let default = identity::Default {
+            uid: new.httpd_uid,
+            gid: new.httpd_gid,
+        };
         let problems = self.define_all(new.groups, &new.server, default);
         self.remove_unused();
         self.retry_early();
@@ -59,7 +69,10 @@ impl Supervisor {
             self.groups.len(),
             problems.len()
         );
-        ToParent::Applied { generation, problems }
+        ToParent::Applied {
+            generation,
+            problems,
+        }
     }
 
     /// Reads the files again, and says so to systemd.
@@ -75,8 +88,12 @@ impl Supervisor {
     pub(super) fn read_files(&mut self) -> Vec<String> {
         /// Standalone has one generation, which is replaced by the next.
         const GENERATION: u64 = 0;
-        let Some(source) = self.source.clone() else { return Vec::new() };
-        let origin = |(name, group): (&String, &Group)| (name.clone(), group.definition.config.origin.clone());
+        let Some(source) = self.source.clone() else {
+            return Vec::new();
+        };
+        let origin = |(name, group): (&String, &Group)| {
+            (name.clone(), group.definition.config.origin.clone())
+        };
         let read = match source.read(&self.groups.iter().map(origin).collect()) {
             Ok(read) => read,
             Err(problem) => {
@@ -85,15 +102,38 @@ impl Supervisor {
             }
         };
         self.allowed.set(read.httpd.uid);
-        let mut names: BTreeSet<String> = read.loaded.groups.iter().map(|group| group.name.clone()).collect();
-        let kept = self.groups.iter().filter(|(_, group)| read.loaded.keeps(&group.definition.config.origin));
+        let mut names: BTreeSet<String> = read
+            .loaded
+            .groups
+            .iter()
+            .map(|group| group.name.clone())
+            .collect();
+        let kept = self
+            .groups
+            .iter()
+            .filter(|(_, group)| read.loaded.keeps(&group.definition.config.origin));
         names.extend(kept.map(|(name, _)| name.clone()));
         let mut problems = read.loaded.problems;
+        problems.extend(
+            self.source
+                .as_mut()
+                .and_then(|source| source.stays_at(&read.loaded.settings.socket, read.httpd)),
+        );
         problems
-            .extend(self.source.as_mut().and_then(|source| source.stays_at(&read.loaded.settings.socket, read.httpd)));
-        problems.iter().for_each(|problem| tracing::error!("{problem}"));
-        self.socket = self.source.as_ref().and_then(|source| source.socket().map(Into::into));
-        self.known.insert(GENERATION, Known { secret: None, groups: names, ended: false });
+            .iter()
+            .for_each(|problem| tracing::error!("{problem}"));
+        self.socket = self
+            .source
+            .as_ref()
+            .and_then(|source| source.socket().map(Into::into));
+        self.known.insert(
+            GENERATION,
+            Known {
+                secret: None,
+                groups: names,
+                ended: false,
+            },
+        );
         problems.extend(self.define_all(read.loaded.groups, &ServerFacts::default(), read.httpd));
         self.remove_unused();
         tracing::info!(
@@ -101,7 +141,11 @@ impl Supervisor {
             self.groups.len(),
             problems.len()
         );
-        notify::status(&format!("{} process groups, {} problems", self.groups.len(), problems.len()));
+        notify::status(&format!(
+            "{} process groups, {} problems",
+            self.groups.len(),
+            problems.len()
+        ));
         problems
     }
 
@@ -111,7 +155,11 @@ impl Supervisor {
         // its configuration. The newest stays until another one follows: its
         // groups are what the next children will find.
         if self.known.keys().next_back() == Some(&generation) {
-            self.known.values_mut().next_back().into_iter().for_each(|known| known.ended = true);
+            self.known
+                .values_mut()
+                .next_back()
+                .into_iter()
+                .for_each(|known| known.ended = true);
             return;
         }
         self.known.remove(&generation);
@@ -120,19 +168,33 @@ impl Supervisor {
 
     /// Defines groups, and starts what is to run from the beginning when all of
     /// them are known: whose sites there are decides how each is kept apart.
-    fn define_all(&mut self, new: Vec<GroupConfig>, server: &ServerFacts, default: identity::Default) -> Vec<String> {
+    fn define_all(
+        &mut self,
+        new: Vec<GroupConfig>,
+        server: &ServerFacts,
+        default: identity::Default,
+    ) -> Vec<String> {
         let names: Vec<String> = new.iter().map(|config| config.name.clone()).collect();
-        let mut problems: Vec<String> =
-            new.into_iter().filter_map(|config| self.define(config, server, default)).collect();
+        let mut problems: Vec<String> = new
+            .into_iter()
+            .filter_map(|config| self.define(config, server, default))
+            .collect();
         problems.extend(self.admit_visitors());
-        problems.iter().for_each(|problem| tracing::error!("{problem}"));
+        problems
+            .iter()
+            .for_each(|problem| tracing::error!("{problem}"));
         self.keep_users_apart();
         names.iter().for_each(|name| self.start_eager(name));
         problems
     }
 
     /// Defines one group. Returns what is wrong with it.
-    fn define(&mut self, config: GroupConfig, server: &ServerFacts, default: identity::Default) -> Option<String> {
+    fn define(
+        &mut self,
+        config: GroupConfig,
+        server: &ServerFacts,
+        default: identity::Default,
+    ) -> Option<String> {
         let name = config.name.clone();
         let (config, stays) = self.or_as_before(config);
         let identity = match config.not_understood() {
@@ -141,10 +203,21 @@ impl Supervisor {
         };
         let problem = stays.or_else(|| {
             let text = identity.as_ref().err()?;
-            Some(format!("process group `{name}` ({}) cannot be started: {text}", config.origin))
+            Some(format!(
+                "process group `{name}` ({}) cannot be started: {text}",
+                config.origin
+            ))
         });
-        if self.source.is_some() && identity.as_ref().is_ok_and(|who| who.change && who.uid == default.uid) {
-            tracing::warn!("process group `{name}` ({}) {}", config.origin, standalone::AS_HTTPD);
+        if self.source.is_some()
+            && identity
+                .as_ref()
+                .is_ok_and(|who| who.change && who.uid == default.uid)
+        {
+            tracing::warn!(
+                "process group `{name}` ({}) {}",
+                config.origin,
+                standalone::AS_HTTPD
+            );
         }
         if let Some(what) = self.resources.groups.cannot(&config) {
             tracing::warn!("process group `{name}` ({}): {what}", config.origin);
@@ -152,7 +225,12 @@ impl Supervisor {
         if let Err(why) = self.resources.groups.bound(&config) {
             tracing::error!("process group `{name}`: {why}");
         }
-        let definition = Arc::new(Definition { config, identity, server: server.clone(), httpd_uid: default.uid });
+        let definition = Arc::new(Definition {
+            config,
+            identity,
+            server: server.clone(),
+            httpd_uid: default.uid,
+        });
         let place = self.log_place(&definition);
         let group = self.groups.entry(name.clone()).or_insert_with(|| Group {
             definition: Arc::clone(&definition),
@@ -174,13 +252,21 @@ impl Supervisor {
         if before.config.runs != definition.config.runs {
             self.tell_what_may_run(&name, &definition.config.runs);
         }
-        problem.or_else(|| visitor.err().map(|text| format!("process group `{name}`: {text}")))
+        problem.or_else(|| {
+            visitor
+                .err()
+                .map(|text| format!("process group `{name}`: {text}"))
+        })
     }
 
     /// Tells the running processes of a group what it may run from now on, before
     /// they get connections of children of httpd that may ask for what is new.
     fn tell_what_may_run(&self, name: &str, runs: &Runs) {
-        let is_its = |pool: &PoolId| self.pools.get(pool).is_some_and(|entry| entry.group == name);
+        let is_its = |pool: &PoolId| {
+            self.pools
+                .get(pool)
+                .is_some_and(|entry| entry.group == name)
+        };
         for worker in self.workers.values().filter(|worker| is_its(&worker.pool)) {
             worker.handle.send(ToWorker::Runs(runs.clone()));
         }
@@ -191,14 +277,22 @@ impl Supervisor {
     /// reason, if there is one. Its log is found among the new descriptors.
     fn or_as_before(&self, config: GroupConfig) -> (GroupConfig, Option<String>) {
         let before = self.groups.get(&config.name).filter(|group| !group.removed);
-        let before = before.map(|group| &group.definition.config).filter(|before| before.unread.is_empty());
+        let before = before
+            .map(|group| &group.definition.config)
+            .filter(|before| before.unread.is_empty());
         match (config.not_understood(), before) {
             (Some(why), Some(before)) => {
                 let problem = format!(
                     "process group `{}` ({}) stays as it was defined before: {why}",
                     config.name, config.origin
                 );
-                (GroupConfig { log: config.log, ..before.clone() }, Some(problem))
+                (
+                    GroupConfig {
+                        log: config.log,
+                        ..before.clone()
+                    },
+                    Some(problem),
+                )
             }
             _ => (config, None),
         }
@@ -207,7 +301,9 @@ impl Supervisor {
     /// Tells a group's pools what it is now, and makes those that serve before
     /// anybody asks for them.
     fn start_eager(&mut self, name: &str) {
-        let Some(group) = self.groups.get(name) else { return };
+        let Some(group) = self.groups.get(name) else {
+            return;
+        };
         let definition = Arc::clone(&group.definition);
         let pools: Vec<PoolId> = group.pools.values().copied().collect();
         for pool in pools {
@@ -215,30 +311,53 @@ impl Supervisor {
             if let Some(entry) = self.pools.get_mut(&pool) {
                 entry.from_request &= !is_configured(&definition.config, &entry.application_group);
             }
-            if let Some(entry) = self.pools.get_mut(&pool).filter(|entry| entry.machine.has_latest()) {
+            if let Some(entry) = self
+                .pools
+                .get_mut(&pool)
+                .filter(|entry| entry.machine.has_latest())
+            {
                 // A definition that did not work was taken back.
                 entry.given_up.take_if(|given_up| given_up.other_definition);
             }
         }
-        let eager: BTreeSet<String> =
-            definition.config.preload_scripts.iter().map(|preload| preload.application_group.clone()).collect();
+        let eager: BTreeSet<String> = definition
+            .config
+            .preload_scripts
+            .iter()
+            .map(|preload| preload.application_group.clone())
+            .collect();
         for application_group in eager {
             if definition.config.processes > 0 {
-                self.pool_for(name, &application_group, Asker { eager: true, from_request: false });
+                self.pool_for(
+                    name,
+                    &application_group,
+                    Asker {
+                        eager: true,
+                        from_request: false,
+                    },
+                );
             }
         }
     }
 
     /// Lets those connect whom `socket-user=` names. Returns what is in the way.
     pub(super) fn admit_visitors(&self) -> Option<String> {
-        let uids: BTreeSet<u32> = self.groups.values().filter_map(|group| group.visitor).collect();
+        let uids: BTreeSet<u32> = self
+            .groups
+            .values()
+            .filter_map(|group| group.visitor)
+            .collect();
         self.allowed.set_visitors(uids.clone());
         // All of httpd is one user otherwise.
         let socket = self.socket.as_ref().filter(|_| geteuid().is_root())?;
         let error = visitors::admit(socket, &uids).err()?;
         let cure = match (visitors::is_forbidden(&error), self.source.is_some()) {
-            (true, true) => "add CAP_FOWNER to CapabilityBoundingSet= of the unit that starts this supervisor",
-            (true, false) => "add CAP_FOWNER to CapabilityBoundingSet= of the unit that starts httpd",
+            (true, true) => {
+                "add CAP_FOWNER to CapabilityBoundingSet= of the unit that starts this supervisor"
+            }
+            (true, false) => {
+                "add CAP_FOWNER to CapabilityBoundingSet= of the unit that starts httpd"
+            }
             (false, true) => "name another place with `socket` in wsgid.toml",
             (false, false) => "choose another place with WSGISocketPrefix",
         };
@@ -262,7 +381,9 @@ impl Supervisor {
     /// The supervisor's own lines go to the system's log where httpd's do.
     pub(super) fn follow_syslog(&self) {
         self.sink.set_main(match &self.log {
-            LogTarget::Syslog { facility, tag } => Place::Syslog(Arc::new(Syslog::new(*facility, tag))),
+            LogTarget::Syslog { facility, tag } => {
+                Place::Syslog(Arc::new(Syslog::new(*facility, tag)))
+            }
             _ => Place::Main,
         });
     }
@@ -270,11 +391,19 @@ impl Supervisor {
     pub(super) fn log_place(&self, definition: &Definition) -> Place {
         match &definition.config.log {
             LogTarget::Supervisor => Place::Main,
-            LogTarget::Descriptor(index) => self.files.get(*index).cloned().map_or(Place::Main, Place::File),
-            LogTarget::Syslog { facility, tag } => Place::Syslog(Arc::new(Syslog::new(*facility, tag))),
+            LogTarget::Descriptor(index) => self
+                .files
+                .get(*index)
+                .cloned()
+                .map_or(Place::Main, Place::File),
+            LogTarget::Syslog { facility, tag } => {
+                Place::Syslog(Arc::new(Syslog::new(*facility, tag)))
+            }
             LogTarget::File(path) => {
                 // Nobody is known whose rights would do for it, and nothing writes to it.
-                let Ok(identity) = &definition.identity else { return Place::Main };
+                let Ok(identity) = &definition.identity else {
+                    return Place::Main;
+                };
                 match log::open_as(path, Some(identity)) {
                     Ok(file) => Place::File(Arc::new(file)),
                     Err(error) => {
@@ -292,10 +421,21 @@ impl Supervisor {
 
     /// Drains groups that no httpd generation with children knows.
     fn remove_unused(&mut self) {
-        let used: BTreeSet<&String> = self.known.values().flat_map(|known| &known.groups).collect();
-        let unused: Vec<String> = self.groups.keys().filter(|name| !used.contains(name)).cloned().collect();
+        let used: BTreeSet<&String> = self
+            .known
+            .values()
+            .flat_map(|known| &known.groups)
+            .collect();
+        let unused: Vec<String> = self
+            .groups
+            .keys()
+            .filter(|name| !used.contains(name))
+            .cloned()
+            .collect();
         for name in unused {
-            let Some(group) = self.groups.get_mut(&name).filter(|group| !group.removed) else { continue };
+            let Some(group) = self.groups.get_mut(&name).filter(|group| !group.removed) else {
+                continue;
+            };
             tracing::info!("process group `{name}` is no longer configured: its workers drain");
             group.removed = true;
             let pools: Vec<PoolId> = group.pools.values().copied().collect();
@@ -311,9 +451,15 @@ impl Supervisor {
     /// The pool of an application group, made if it is new; `None` if the process
     /// group is not there. Whether there is room for one that requests name is
     /// asked before.
-    pub(super) fn pool_for(&mut self, name: &str, application_group: &str, asker: Asker) -> Option<PoolId> {
+    pub(super) fn pool_for(
+        &mut self,
+        name: &str,
+        application_group: &str,
+        asker: Asker,
+    ) -> Option<PoolId> {
         let group = self.groups.get_mut(name)?;
-        let from_request = asker.from_request && !is_configured(&group.definition.config, application_group);
+        let from_request =
+            asker.from_request && !is_configured(&group.definition.config, application_group);
         if let Some(pool) = group.pools.get(application_group) {
             if let Some(entry) = self.pools.get_mut(pool) {
                 entry.from_request &= from_request;
@@ -352,11 +498,15 @@ impl Supervisor {
     /// The pool has ended: forget it, and its group with the last one.
     pub(super) fn forget_pool(&mut self, pool: PoolId) {
         self.connections.forget_pool(pool);
-        let Some(entry) = self.pools.remove(&pool) else { return };
+        let Some(entry) = self.pools.remove(&pool) else {
+            return;
+        };
         if let Some(at) = entry.timer {
             self.timers.remove(&(at, pool));
         }
-        let Some(group) = self.groups.get_mut(&entry.group) else { return };
+        let Some(group) = self.groups.get_mut(&entry.group) else {
+            return;
+        };
         if group.pools.get(&entry.application_group) == Some(&pool) {
             group.pools.remove(&entry.application_group);
         }

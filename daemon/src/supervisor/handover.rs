@@ -25,7 +25,8 @@ use crate::log::Target;
 use crate::parent::ParentMessage;
 use crate::pool::{Pool, WorkerId};
 use crate::reexec::{
-    self, ConnectionState, GroupState, Handover, Kept, KnownState, PoolState, SpawnState, State, WorkerState,
+    self, ConnectionState, GroupState, Handover, Kept, KnownState, PoolState, SpawnState, State,
+    WorkerState,
 };
 use crate::worker::{self, Output, WorkerEvent};
 
@@ -50,18 +51,32 @@ impl Supervisor {
             incoming.push(greeted);
         }
         incoming.extend(self.take_waiting_for_room());
-        incoming.extend(self.early.take_out(|_| true).into_iter().map(|(_, incoming)| incoming));
+        incoming.extend(
+            self.early
+                .take_out(|_| true)
+                .into_iter()
+                .map(|(_, incoming)| incoming),
+        );
         self.preloading.end_all();
         self.give_priorities_back();
-        self.workers.values().for_each(|entry| entry.handle.freeze());
+        self.workers
+            .values()
+            .for_each(|entry| entry.handle.freeze());
         let (mut kept, mut workers, mut events) = (Kept::default(), Vec::new(), Vec::new());
         for (id, entry) in std::mem::take(&mut self.workers) {
-            workers.push(self.write_worker(id, entry, (&mut kept, &mut events), (inputs, deadline)).await?);
+            workers.push(
+                self.write_worker(id, entry, (&mut kept, &mut events), (inputs, deadline))
+                    .await?,
+            );
         }
         while let Ok(event) = inputs.workers.try_recv() {
             events.push(event);
         }
-        let parent = inputs.parent_pid.is_some().then_some(inputs.sockets.1.as_ref()).flatten();
+        let parent = inputs
+            .parent_pid
+            .is_some()
+            .then_some(inputs.sockets.1.as_ref())
+            .flatten();
         let state = State {
             version: reexec::VERSION,
             readable_by: 1,
@@ -69,18 +84,35 @@ impl Supervisor {
             parent: parent.map(|fd| kept.keep(fd.as_fd())).transpose()?,
             messages: messages
                 .into_iter()
-                .map(|ParentMessage { message, files }| Ok((message, keep_files(&files, &mut kept)?)))
+                .map(|ParentMessage { message, files }| {
+                    Ok((message, keep_files(&files, &mut kept)?))
+                })
                 .collect::<io::Result<_>>()?,
             control: inputs.control.clone(),
-            source: self.source.as_ref().map(|source| source.path().to_path_buf()),
-            allowed: self.allowed.get().unwrap_or_else(|| nix::unistd::geteuid().as_raw()),
-            known: self.known.iter().map(|(generation, known)| write_known(*generation, known)).collect(),
+            source: self
+                .source
+                .as_ref()
+                .map(|source| source.path().to_path_buf()),
+            allowed: self
+                .allowed
+                .get()
+                .unwrap_or_else(|| nix::unistd::geteuid().as_raw()),
+            known: self
+                .known
+                .iter()
+                .map(|(generation, known)| write_known(*generation, known))
+                .collect(),
             files: keep_files(&self.files, &mut kept)?,
             log: self.log.clone(),
             groups: self.groups.values().map(write_group).collect(),
             pools: self.write_pools(),
             workers,
-            spawns: self.spawns.pending().chain(self.preloading.parked()).map(write_spawn).collect(),
+            spawns: self
+                .spawns
+                .pending()
+                .chain(self.preloading.parked())
+                .map(write_spawn)
+                .collect(),
             connections: self.write_connections(&mut kept)?,
             last_connection: self.connections.iter().1,
             last_pool: self.last_pool,
@@ -91,7 +123,10 @@ impl Supervisor {
                     Ok((kept.keep(one.fd.as_fd())?, one.hello))
                 })
                 .collect::<io::Result<_>>()?,
-            events: events.into_iter().filter_map(|(id, event)| self.write_event(id, event)).collect(),
+            events: events
+                .into_iter()
+                .filter_map(|(id, event)| self.write_event(id, event))
+                .collect(),
             started: self.started,
             count: self.reexecs + 1,
             shut_down: self.leaving,
@@ -131,7 +166,8 @@ impl Supervisor {
             }
         };
         still.control.leave();
-        let [out, err] = [still.pipes.first(), still.pipes.get(1)].map(|pipe| pipe.ok_or(io::ErrorKind::NotFound));
+        let [out, err] = [still.pipes.first(), still.pipes.get(1)]
+            .map(|pipe| pipe.ok_or(io::ErrorKind::NotFound));
         Ok(WorkerState {
             id,
             pid,
@@ -183,7 +219,14 @@ impl Supervisor {
             };
             let fd = kept.keep(connection.fd.as_fd())?;
             let (nonce, pool, owner) = (connection.nonce, connection.pool, connection.owner);
-            Ok(ConnectionState { id, fd, nonce, pool, worker, owner })
+            Ok(ConnectionState {
+                id,
+                fd,
+                nonce,
+                pool,
+                worker,
+                owner,
+            })
         };
         self.connections.iter().0.map(write).collect()
     }
@@ -194,8 +237,13 @@ impl Supervisor {
         self.files = take_files(&state.files, kept)?;
         self.log = state.log;
         self.follow_syslog();
-        self.known = state.known.into_iter().map(|known| (known.generation, read_known(known))).collect();
-        (self.last_pool, self.started, self.reexecs) = (state.last_pool, state.started, state.count);
+        self.known = state
+            .known
+            .into_iter()
+            .map(|known| (known.generation, read_known(known)))
+            .collect();
+        (self.last_pool, self.started, self.reexecs) =
+            (state.last_pool, state.started, state.count);
         self.reexec_problem = state.problem;
         for group in state.groups {
             self.read_group(group, &state.pools);
@@ -204,14 +252,24 @@ impl Supervisor {
             tracing::error!("{problem}");
         }
         self.read_pools(state.pools);
-        self.connections.count_from(state.connections.iter().map(|one| one.id).fold(state.last_connection, u64::max));
+        self.connections.count_from(
+            state
+                .connections
+                .iter()
+                .map(|one| one.id)
+                .fold(state.last_connection, u64::max),
+        );
         for one in &state.connections {
             if one.id == 0 || one.fd < 0 || !self.pools.contains_key(&one.pool) {
-                tracing::error!("the program before did not say whose connection {} is: it is closed", one.id);
+                tracing::error!(
+                    "the program before did not say whose connection {} is: it is closed",
+                    one.id
+                );
                 continue;
             }
             let fd = Guarded::of_many(kept.take(one.fd)?, self.owner_of(one.pool));
-            self.connections.adopt(one.id, (fd, one.nonce), one.pool, one.owner)?;
+            self.connections
+                .adopt(one.id, (fd, one.nonce), one.pool, one.owner)?;
         }
         let (ended, events) = split_ends(state.events);
         for worker in state.workers {
@@ -226,13 +284,19 @@ impl Supervisor {
             self.read_worker(worker, ended, kept)?;
         }
         for one in state.connections {
-            if let Some((worker, entry)) = one.worker.and_then(|id| self.workers.get_mut(&id).map(|entry| (id, entry)))
+            if let Some((worker, entry)) = one
+                .worker
+                .and_then(|id| self.workers.get_mut(&id).map(|entry| (id, entry)))
             {
                 entry.connections.insert(one.id);
                 self.connections.assign(one.id, worker, entry.owner);
             }
         }
-        state.spawns.into_iter().filter_map(read_spawn).for_each(|spawn| self.spawns.push(spawn));
+        state
+            .spawns
+            .into_iter()
+            .filter_map(read_spawn)
+            .for_each(|spawn| self.spawns.push(spawn));
         self.drain_strangers();
         for (id, event) in events {
             self.worker_event(id, event);
@@ -243,7 +307,10 @@ impl Supervisor {
         }
         for pool in self.pools.keys().copied().collect::<Vec<_>>() {
             for id in self.connections.held(pool) {
-                let request = self.connections.get(id).is_some_and(Connection::has_request);
+                let request = self
+                    .connections
+                    .get(id)
+                    .is_some_and(Connection::has_request);
                 self.place(id, request, Instant::now());
             }
             self.pool_event(pool, crate::pool::Event::Tick);
@@ -257,39 +324,72 @@ impl Supervisor {
 
     /// Whose affair the connections of a pool are.
     fn owner_of(&self, pool: PoolId) -> Arc<str> {
-        self.pools.get(&pool).map_or_else(|| "a group".into(), |entry| entry.group.as_str().into())
+        self.pools
+            .get(&pool)
+            .map_or_else(|| "a group".into(), |entry| entry.group.as_str().into())
     }
 
     fn read_group(&mut self, state: GroupState, states: &[PoolState]) {
-        let GroupState { definition, pools, stopped, removed } = state;
+        let GroupState {
+            definition,
+            pools,
+            stopped,
+            removed,
+        } = state;
         let of_pool = || {
-            let pool = states.iter().find(|pool| pools.values().any(|id| *id == pool.id))?;
+            let pool = states
+                .iter()
+                .find(|pool| pools.values().any(|id| *id == pool.id))?;
             Some(Arc::clone(pool.machine.as_ref()?.definition()))
         };
-        let Some(definition) = definition.or_else(of_pool).filter(|definition| !definition.is_missing()) else {
-            tracing::error!("the program before did not say how a process group is defined; reload httpd");
+        let Some(definition) = definition
+            .or_else(of_pool)
+            .filter(|definition| !definition.is_missing())
+        else {
+            tracing::error!(
+                "the program before did not say how a process group is defined; reload httpd"
+            );
             return;
         };
         if let Some(why) = definition.config.not_understood() {
-            tracing::error!("process group `{}`: no new worker can start: {why}", definition.config.name);
+            tracing::error!(
+                "process group `{}`: no new worker can start: {why}",
+                definition.config.name
+            );
         }
         let target = Target::default();
         target.set(self.log_place(&definition));
         let name = definition.config.name.clone();
         self.resources.groups.adopt(&definition.config);
         let visitor = definition.visitor().ok().flatten();
-        self.groups.insert(name, Group { definition, visitor, target, pools, stopped, removed });
+        self.groups.insert(
+            name,
+            Group {
+                definition,
+                visitor,
+                target,
+                pools,
+                stopped,
+                removed,
+            },
+        );
     }
 
     fn read_pools(&mut self, states: Vec<PoolState>) {
         for state in states {
             let group = self.groups.get_mut(&state.group);
             let Some(group) = group.filter(|_| state.id != 0) else {
-                tracing::error!("the program before did not say what pool {} belongs to", state.id);
+                tracing::error!(
+                    "the program before did not say what pool {} belongs to",
+                    state.id
+                );
                 continue;
             };
             if !state.is_forgotten {
-                group.pools.entry(state.application_group.clone()).or_insert(state.id);
+                group
+                    .pools
+                    .entry(state.application_group.clone())
+                    .or_insert(state.id);
             }
             self.last_pool = self.last_pool.max(state.id);
             let (id, definition) = (state.id, Arc::clone(&group.definition));
@@ -304,7 +404,11 @@ impl Supervisor {
     /// workers are replaced: the program before did not write all of it.
     fn drain_strangers(&mut self) {
         for (id, worker) in &self.workers {
-            if !self.pools.get(&worker.pool).is_some_and(|pool| pool.machine.has(*id)) {
+            if !self
+                .pools
+                .get(&worker.pool)
+                .is_some_and(|pool| pool.machine.has(*id))
+            {
                 tracing::error!(
                     "worker {} belongs to no process group any more: it finishes and ends",
                     worker.handle.pid
@@ -312,7 +416,11 @@ impl Supervisor {
                 worker.handle.send(ToWorker::Drain);
             }
         }
-        let queued: BTreeSet<WorkerId> = self.spawns.pending().map(|pending| pending.worker).collect();
+        let queued: BTreeSet<WorkerId> = self
+            .spawns
+            .pending()
+            .map(|pending| pending.worker)
+            .collect();
         let mut lost = Vec::new();
         for (pool, entry) in &self.pools {
             let members = entry.machine.members().map(|(id, _)| id);
@@ -325,19 +433,46 @@ impl Supervisor {
         }
     }
 
-    fn read_worker(&mut self, state: WorkerState, ended: Option<ExitStatus>, kept: &mut Kept) -> io::Result<()> {
-        let group = self.pools.get(&state.pool).map(|pool| pool.group.clone()).unwrap_or_default();
-        let target = self.groups.get(&group).map(|group| group.target.clone()).unwrap_or_default();
-        let output = Output { group, sink: self.sink.clone(), target };
+    fn read_worker(
+        &mut self,
+        state: WorkerState,
+        ended: Option<ExitStatus>,
+        kept: &mut Kept,
+    ) -> io::Result<()> {
+        let group = self
+            .pools
+            .get(&state.pool)
+            .map(|pool| pool.group.clone())
+            .unwrap_or_default();
+        let target = self
+            .groups
+            .get(&group)
+            .map(|group| group.target.clone())
+            .unwrap_or_default();
+        let output = Output {
+            group,
+            sink: self.sink.clone(),
+            target,
+        };
         let [out, err] = state.pipes;
         let control = Guarded::of_many(kept.take(state.control)?, output.group.as_str());
         let fds = (control, [kept.take(out)?, kept.take(err)?], state.inbox);
-        let handle = worker::adopt((state.id, state.pid, ended), fds, output, self.worker_events.clone())?;
+        let handle = worker::adopt(
+            (state.id, state.pid, ended),
+            fds,
+            output,
+            self.worker_events.clone(),
+        )?;
         for message in state.outbox {
             let fds = match &message {
                 ToWorker::Assign { connection, .. } => {
-                    let fd = self.connections.get(*connection).map(|one| Arc::clone(&one.fd));
-                    fd.into_iter().map(|fd| fd as Arc<dyn AsFd + Send + Sync>).collect()
+                    let fd = self
+                        .connections
+                        .get(*connection)
+                        .map(|one| Arc::clone(&one.fd));
+                    fd.into_iter()
+                        .map(|fd| fd as Arc<dyn AsFd + Send + Sync>)
+                        .collect()
                 }
                 _ => Vec::new(),
             };
@@ -370,7 +505,14 @@ impl Supervisor {
 /// The parent's messages that the program before did not do.
 pub(super) fn read_messages(state: &mut State, kept: &mut Kept) -> io::Result<Vec<ParentMessage>> {
     let messages = std::mem::take(&mut state.messages).into_iter();
-    messages.map(|(message, files)| Ok(ParentMessage { message, files: take_files(&files, kept)? })).collect()
+    messages
+        .map(|(message, files)| {
+            Ok(ParentMessage {
+                message,
+                files: take_files(&files, kept)?,
+            })
+        })
+        .collect()
 }
 
 fn keep_files(files: &[Arc<File>], kept: &mut Kept) -> io::Result<Vec<i32>> {
@@ -378,24 +520,43 @@ fn keep_files(files: &[Arc<File>], kept: &mut Kept) -> io::Result<Vec<i32>> {
 }
 
 fn take_files(numbers: &[i32], kept: &mut Kept) -> io::Result<Vec<Arc<File>>> {
-    numbers.iter().map(|number| Ok(Arc::new(File::from(kept.take(*number)?)))).collect()
+    numbers
+        .iter()
+        .map(|number| Ok(Arc::new(File::from(kept.take(*number)?))))
+        .collect()
 }
 
 fn write_known(generation: u64, known: &Known) -> KnownState {
-    KnownState { generation, secret: known.secret, groups: known.groups.clone(), ended: known.ended }
+    KnownState {
+        generation,
+        secret: known.secret,
+        groups: known.groups.clone(),
+        ended: known.ended,
+    }
 }
 
 fn read_known(state: KnownState) -> Known {
-    Known { secret: state.secret, groups: state.groups, ended: state.ended }
+    Known {
+        secret: state.secret,
+        groups: state.groups,
+        ended: state.ended,
+    }
 }
 
 fn write_group(group: &Group) -> GroupState {
     let (definition, pools) = (Some(Arc::clone(&group.definition)), group.pools.clone());
-    GroupState { definition, pools, stopped: group.stopped, removed: group.removed }
+    GroupState {
+        definition,
+        pools,
+        stopped: group.stopped,
+        removed: group.removed,
+    }
 }
 
 fn read_pool(state: PoolState, definition: &Arc<Definition>) -> PoolEntry {
-    let mut machine = state.machine.unwrap_or_else(|| Pool::new(state.id, Arc::clone(definition), false));
+    let mut machine = state
+        .machine
+        .unwrap_or_else(|| Pool::new(state.id, Arc::clone(definition), false));
     machine.complete(state.id, definition);
     PoolEntry {
         group: state.group,
@@ -404,7 +565,9 @@ fn read_pool(state: PoolState, definition: &Arc<Definition>) -> PoolEntry {
         is_forgotten: state.is_forgotten,
         used: Instant::now(),
         machine,
-        refusing: state.refusing.and_then(|(code, text)| Some((Failure::from_code(code)?, text))),
+        refusing: state
+            .refusing
+            .and_then(|(code, text)| Some((Failure::from_code(code)?, text))),
         held_deadline: None,
         retry_at: None,
         timer: None,
@@ -418,19 +581,49 @@ fn read_pool(state: PoolState, definition: &Arc<Definition>) -> PoolEntry {
 }
 
 fn write_spawn(pending: &Pending) -> SpawnState {
-    let Pending { pool, worker, slot, generation, definition, .. } = pending.clone();
-    SpawnState { pool, worker, slot, generation, definition: Some(definition) }
+    let Pending {
+        pool,
+        worker,
+        slot,
+        generation,
+        definition,
+        ..
+    } = pending.clone();
+    SpawnState {
+        pool,
+        worker,
+        slot,
+        generation,
+        definition: Some(definition),
+    }
 }
 
 fn read_spawn(state: SpawnState) -> Option<Pending> {
-    let SpawnState { pool, worker, slot, generation, definition } = state;
+    let SpawnState {
+        pool,
+        worker,
+        slot,
+        generation,
+        definition,
+    } = state;
     let definition = definition?;
-    Some(Pending { pool, worker, slot, generation, definition, failing: false, from_request: false, plain: false })
+    Some(Pending {
+        pool,
+        worker,
+        slot,
+        generation,
+        definition,
+        failing: false,
+        from_request: false,
+        plain: false,
+    })
 }
 
 /// The ends that were seen, and all other events. An end is told again by the
 /// worker's own task, as the last of its events.
-fn split_ends(all: Vec<(WorkerId, reexec::Event)>) -> (BTreeMap<WorkerId, ExitStatus>, Vec<(WorkerId, WorkerEvent)>) {
+fn split_ends(
+    all: Vec<(WorkerId, reexec::Event)>,
+) -> (BTreeMap<WorkerId, ExitStatus>, Vec<(WorkerId, WorkerEvent)>) {
     let (mut ended, mut events) = (BTreeMap::new(), Vec::new());
     for (id, event) in all {
         match event {

@@ -208,7 +208,9 @@ impl Supervisor {
     fn settle(&mut self) {
         while let Some((pool, event)) = self.todo.pop_front() {
             let now = Instant::now();
-            let Some(entry) = self.pools.get_mut(&pool) else { continue };
+            let Some(entry) = self.pools.get_mut(&pool) else {
+                continue;
+            };
             let actions = entry.machine.handle(event, now);
             for action in actions {
                 self.act(pool, action, now);
@@ -222,8 +224,17 @@ impl Supervisor {
 
     /// Brings the pool's timer up to date.
     fn reschedule(&mut self, pool: PoolId, now: Instant) {
-        let Some(entry) = self.pools.get_mut(&pool) else { return };
-        let next = [entry.machine.deadline(now), entry.held_deadline, entry.retry_at].into_iter().flatten().min();
+        let Some(entry) = self.pools.get_mut(&pool) else {
+            return;
+        };
+        let next = [
+            entry.machine.deadline(now),
+            entry.held_deadline,
+            entry.retry_at,
+        ]
+        .into_iter()
+        .flatten()
+        .min();
         if next == entry.timer {
             return;
         }
@@ -242,10 +253,18 @@ impl Supervisor {
         let early = self.early.iter().map(|(at, _)| *at).min();
         let status = self.statuses.iter().map(|status| status.until).min();
         let room = self.next_look_for_room();
-        [timer, self.spawns.deadline(), self.preloading.deadline(), self.next_look(), early, status, room]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            timer,
+            self.spawns.deadline(),
+            self.preloading.deadline(),
+            self.next_look(),
+            early,
+            status,
+            room,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Time has passed.
@@ -298,6 +317,9 @@ impl Supervisor {
     }
 
     fn has_left(&self) -> bool {
-        self.leaving && self.workers.is_empty() && self.pools.is_empty() && self.preloading.is_empty()
+        self.leaving
+            && self.workers.is_empty()
+            && self.pools.is_empty()
+            && self.preloading.is_empty()
     }
 }

@@ -53,7 +53,11 @@ impl Preloading {
 
     /// Tells the preloaders of these pools what their group may run.
     pub(super) fn tell(&self, is_its: impl Fn(&PoolId) -> bool, runs: &Runs) {
-        for preloader in self.preloaders.values().filter(|preloader| is_its(&preloader.key.0)) {
+        for preloader in self
+            .preloaders
+            .values()
+            .filter(|preloader| is_its(&preloader.key.0))
+        {
             preloader.handle.send(ToWorker::Runs(runs.clone()));
         }
     }
@@ -84,32 +88,44 @@ impl Preloading {
 
     /// The pools that have preloaders, and the preloaders' numbers.
     pub(super) fn processes(&self) -> impl Iterator<Item = (PoolId, u32)> {
-        self.preloaders.values().map(|preloader| (preloader.key.0, preloader.handle.pid))
+        self.preloaders
+            .values()
+            .map(|preloader| (preloader.key.0, preloader.handle.pid))
     }
 
     /// The process of one.
     pub(super) fn process_of(&self, id: WorkerId) -> Option<u32> {
-        self.preloaders.get(&id).map(|preloader| preloader.handle.pid)
+        self.preloaders
+            .get(&id)
+            .map(|preloader| preloader.handle.pid)
     }
 
     pub(super) fn has_process(&self, pid: u32) -> bool {
-        self.preloaders.values().any(|preloader| preloader.handle.pid == pid)
+        self.preloaders
+            .values()
+            .any(|preloader| preloader.handle.pid == pid)
     }
 
     /// Before another program goes on: it starts preloaders of its own.
     pub(super) fn end_all(&self) {
-        self.preloaders.values().for_each(|preloader| preloader.handle.signal(Signal::SIGKILL));
+        self.preloaders
+            .values()
+            .for_each(|preloader| preloader.handle.signal(Signal::SIGKILL));
     }
 
     /// For the status of a pool.
     pub(super) fn status(&self, key: Key) -> Value {
-        let Some((phase, preloader)) = self.nursery.phase(key) else { return Value::Null };
+        let Some((phase, preloader)) = self.nursery.phase(key) else {
+            return Value::Null;
+        };
         let state = match phase {
             Phase::Loading { .. } => "loading",
             Phase::Ready { .. } => "ready",
             Phase::Resting { .. } => "none",
         };
-        let pid = preloader.and_then(|id| self.preloaders.get(&id)).map(|preloader| preloader.handle.pid);
+        let pid = preloader
+            .and_then(|id| self.preloaders.get(&id))
+            .map(|preloader| preloader.handle.pid);
         json!({ "state": state, "pid": pid })
     }
 }
@@ -118,7 +134,11 @@ impl Supervisor {
     /// Gives a spawn back if it is to be started in the plain way.
     pub(super) fn preloaded(&mut self, pending: Pending, now: Instant) -> Option<Pending> {
         let config = &pending.definition.config;
-        if !config.preload || config.threads == 0 || pending.plain || pending.definition.identity.is_err() {
+        if !config.preload
+            || config.threads == 0
+            || pending.plain
+            || pending.definition.identity.is_err()
+        {
             return Some(pending);
         }
         let (key, worker) = ((pending.pool, pending.generation), pending.worker);
@@ -134,8 +154,15 @@ impl Supervisor {
     fn nurse(&mut self, actions: Vec<Action>, now: Instant) {
         for action in actions {
             match action {
-                Action::Start { preloader, key, definition } => {
-                    let failing = self.pools.get(&key.0).is_some_and(|entry| entry.machine.is_failing());
+                Action::Start {
+                    preloader,
+                    key,
+                    definition,
+                } => {
+                    let failing = self
+                        .pools
+                        .get(&key.0)
+                        .is_some_and(|entry| entry.machine.is_failing());
                     let pending = Pending {
                         pool: key.0,
                         worker: preloader,
@@ -155,7 +182,10 @@ impl Supervisor {
                 Action::Fork { preloader, worker } => self.fork(preloader, worker, now),
                 Action::Plain(worker) => {
                     if let Some(pending) = self.preloading.parked.remove(&worker) {
-                        self.spawns.push(Pending { plain: true, ..pending });
+                        self.spawns.push(Pending {
+                            plain: true,
+                            ..pending
+                        });
                     }
                 }
                 Action::End(preloader) => {
@@ -172,17 +202,32 @@ impl Supervisor {
     fn start_preloader(&mut self, pending: &Pending, now: Instant) -> Result<(), String> {
         let (handle, owner) = self.launch(pending, |spec| ToWorker::Preload(Box::new(spec)))?;
         orphans::adopt_all();
-        tracing::debug!("preloader {} started (generation {})", handle.pid, pending.generation);
+        tracing::debug!(
+            "preloader {} started (generation {})",
+            handle.pid,
+            pending.generation
+        );
         let key = (pending.pool, pending.generation);
-        let preloader = Preloader { key, handle, owner, started: now, ready: false, ended: false };
+        let preloader = Preloader {
+            key,
+            handle,
+            owner,
+            started: now,
+            ready: false,
+            ended: false,
+        };
         self.preloading.preloaders.insert(pending.worker, preloader);
         self.spawns.begin(pending, now);
         Ok(())
     }
 
     fn fork(&mut self, preloader: WorkerId, worker: WorkerId, now: Instant) {
-        let Some(pending) = self.preloading.parked.get(&worker) else { return };
-        let Some(preloader) = self.preloading.preloaders.get(&preloader) else { return };
+        let Some(pending) = self.preloading.parked.get(&worker) else {
+            return;
+        };
+        let Some(preloader) = self.preloading.preloaders.get(&preloader) else {
+            return;
+        };
         let group = pending.definition.config.name.as_str();
         let (expected, fds) = match Expected::new(group) {
             Ok(made) => made,
@@ -194,7 +239,10 @@ impl Supervisor {
         };
         let fds = fds.map(|fd| fd as Arc<dyn AsFd + Send + Sync>).to_vec();
         // One that does not read is found out by the wait for the birth.
-        preloader.handle.send(Outgoing { message: ToWorker::Fork { slot: pending.slot }, fds });
+        preloader.handle.send(Outgoing {
+            message: ToWorker::Fork { slot: pending.slot },
+            fds,
+        });
         let (events, owner) = (self.worker_events.clone(), preloader.owner);
         tokio::spawn(async move {
             let event = match expected.wait(owner).await {
@@ -208,9 +256,15 @@ impl Supervisor {
     /// A worker was forked. If it is not wanted any more, its control socket is
     /// closed, and it ends.
     pub(super) fn born(&mut self, worker: WorkerId, born: Born, now: Instant) {
-        let Some(pending) = self.preloading.parked.get(&worker).cloned() else { return };
+        let Some(pending) = self.preloading.parked.get(&worker).cloned() else {
+            return;
+        };
         if self.knows_process(born.pid) {
-            return self.not_born(worker, &format!("process {} is another worker", born.pid), now);
+            return self.not_born(
+                worker,
+                &format!("process {} is another worker", born.pid),
+                now,
+            );
         }
         match self.take_in(&pending, born, now) {
             Ok(()) => {
@@ -225,18 +279,36 @@ impl Supervisor {
 
     fn take_in(&mut self, pending: &Pending, born: Born, now: Instant) -> Result<(), String> {
         let (output, owner) = self.output_for(pending)?;
-        let Born { pid, control, pipes, inbox } = born;
+        let Born {
+            pid,
+            control,
+            pipes,
+            inbox,
+        } = born;
         let fds = (control, pipes, inbox);
-        let handle = worker::adopt((pending.worker, pid, None), fds, output, self.worker_events.clone())
-            .map_err(|error| format!("failed to look after process {pid}: {error}"))?;
+        let handle = worker::adopt(
+            (pending.worker, pid, None),
+            fds,
+            output,
+            self.worker_events.clone(),
+        )
+        .map_err(|error| format!("failed to look after process {pid}: {error}"))?;
         self.enlist(pending, handle, owner, now);
         Ok(())
     }
 
     pub(super) fn not_born(&mut self, worker: WorkerId, why: &str, now: Instant) {
-        let Some(pending) = self.preloading.parked.get(&worker) else { return };
-        let name = self.pools.get(&pending.pool).map(PoolEntry::name).unwrap_or_default();
-        tracing::error!("{name}: a worker was not forked, and is started without its preloader: {why}");
+        let Some(pending) = self.preloading.parked.get(&worker) else {
+            return;
+        };
+        let name = self
+            .pools
+            .get(&pending.pool)
+            .map(PoolEntry::name)
+            .unwrap_or_default();
+        tracing::error!(
+            "{name}: a worker was not forked, and is started without its preloader: {why}"
+        );
         let actions = self.preloading.nursery.not_forked(worker, now);
         self.nurse(actions, now);
         self.start_workers(now);
@@ -246,7 +318,9 @@ impl Supervisor {
     pub(super) fn preloader_event(&mut self, id: WorkerId, event: WorkerEvent) {
         let now = Instant::now();
         match event {
-            WorkerEvent::Says(FromWorker::Ready { failed, .. }) => self.preloader_ready(id, failed, now),
+            WorkerEvent::Says(FromWorker::Ready { failed, .. }) => {
+                self.preloader_ready(id, failed, now)
+            }
             WorkerEvent::Says(FromWorker::CannotFork { why }) => {
                 self.preloader_cannot(id, &cut(why, FAILED_LEN_MAX), now)
             }
@@ -262,14 +336,28 @@ impl Supervisor {
         self.settle();
     }
 
-    fn preloader_ready(&mut self, id: WorkerId, failed: Vec<(std::path::PathBuf, String)>, now: Instant) {
+    fn preloader_ready(
+        &mut self,
+        id: WorkerId,
+        failed: Vec<(std::path::PathBuf, String)>,
+        now: Instant,
+    ) {
         let (flawed, failed) = (!failed.is_empty(), believable(failed));
-        let Some(preloader) = self.preloading.preloaders.get_mut(&id) else { return };
+        let Some(preloader) = self.preloading.preloaders.get_mut(&id) else {
+            return;
+        };
         if preloader.ended || std::mem::replace(&mut preloader.ready, true) {
             return;
         }
-        let name = self.pools.get(&preloader.key.0).map(PoolEntry::name).unwrap_or_default();
-        let (pid, took) = (preloader.handle.pid, preloader.started.elapsed().as_secs_f64());
+        let name = self
+            .pools
+            .get(&preloader.key.0)
+            .map(PoolEntry::name)
+            .unwrap_or_default();
+        let (pid, took) = (
+            preloader.handle.pid,
+            preloader.started.elapsed().as_secs_f64(),
+        );
         tracing::info!("{name}: preloader {pid} is ready after {took:.2} s");
         for path in failed.keys() {
             // The workers forked from it say how.
@@ -284,8 +372,19 @@ impl Supervisor {
     }
 
     fn preloader_cannot(&mut self, id: WorkerId, why: &str, now: Instant) {
-        let Some(preloader) = self.preloading.preloaders.get(&id).filter(|preloader| !preloader.ended) else { return };
-        let name = self.pools.get(&preloader.key.0).map(PoolEntry::name).unwrap_or_default();
+        let Some(preloader) = self
+            .preloading
+            .preloaders
+            .get(&id)
+            .filter(|preloader| !preloader.ended)
+        else {
+            return;
+        };
+        let name = self
+            .pools
+            .get(&preloader.key.0)
+            .map(PoolEntry::name)
+            .unwrap_or_default();
         tracing::warn!(
             "{name}: preload=On has no effect, each worker loads the application itself: preloader {} cannot be forked, {}",
             preloader.handle.pid,
@@ -296,12 +395,24 @@ impl Supervisor {
     }
 
     fn preloader_exited(&mut self, id: WorkerId, status: ExitStatus, now: Instant) {
-        let Some(preloader) = self.preloading.preloaders.remove(&id) else { return };
+        let Some(preloader) = self.preloading.preloaders.remove(&id) else {
+            return;
+        };
         self.spawns.done(id);
         if !preloader.ended {
-            let name = self.pools.get(&preloader.key.0).map(PoolEntry::name).unwrap_or_default();
-            let why = status.code().and_then(launcher::text).map_or_else(|| status.to_string(), str::to_owned);
-            tracing::error!("{name}: preloader {} ended ({why}); workers are not affected", preloader.handle.pid);
+            let name = self
+                .pools
+                .get(&preloader.key.0)
+                .map(PoolEntry::name)
+                .unwrap_or_default();
+            let why = status
+                .code()
+                .and_then(launcher::text)
+                .map_or_else(|| status.to_string(), str::to_owned);
+            tracing::error!(
+                "{name}: preloader {} ended ({why}); workers are not affected",
+                preloader.handle.pid
+            );
         }
         let actions = self.preloading.nursery.exited(id, now);
         self.nurse(actions, now);
@@ -313,8 +424,11 @@ impl Supervisor {
             return;
         }
         let machine = self.pools.get(&pool).map(|entry| &entry.machine);
-        let machine = machine.filter(|machine| matches!(machine.mode(), Mode::Running | Mode::Failed { .. }));
-        let generations = machine.map(crate::pool::Pool::living_generations).unwrap_or_default();
+        let machine =
+            machine.filter(|machine| matches!(machine.mode(), Mode::Running | Mode::Failed { .. }));
+        let generations = machine
+            .map(crate::pool::Pool::living_generations)
+            .unwrap_or_default();
         let actions = self.preloading.nursery.keep(pool, &generations);
         self.nurse(actions, now);
     }
@@ -330,10 +444,21 @@ impl Supervisor {
             .pools
             .iter()
             .filter(|(_, entry)| {
-                entry.machine.definition().config.preload && entry.machine.definition().config.threads > 0
+                entry.machine.definition().config.preload
+                    && entry.machine.definition().config.threads > 0
             })
-            .filter(|(_, entry)| entry.machine.living_generations().contains(&entry.machine.generation()))
-            .map(|(id, entry)| ((*id, entry.machine.generation()), std::sync::Arc::clone(entry.machine.definition())))
+            .filter(|(_, entry)| {
+                entry
+                    .machine
+                    .living_generations()
+                    .contains(&entry.machine.generation())
+            })
+            .map(|(id, entry)| {
+                (
+                    (*id, entry.machine.generation()),
+                    std::sync::Arc::clone(entry.machine.definition()),
+                )
+            })
             .collect();
         for (key, definition) in pools {
             let actions = self.preloading.nursery.warm(key, &definition, now);
@@ -343,7 +468,8 @@ impl Supervisor {
 
     /// Whether somebody here waits for this process.
     fn knows_process(&self, pid: u32) -> bool {
-        self.preloading.has_process(pid) || self.workers.values().any(|worker| worker.handle.pid == pid)
+        self.preloading.has_process(pid)
+            || self.workers.values().any(|worker| worker.handle.pid == pid)
     }
 
     /// Reaps what nobody waits for.

@@ -23,8 +23,14 @@ pub(super) struct Waiting {
 /// Whether the configuration itself names this application group.
 pub(super) fn is_configured(config: &GroupConfig, application_group: &str) -> bool {
     application_group.is_empty()
-        || config.preload_scripts.iter().any(|preload| preload.application_group == application_group)
-        || config.applications.iter().any(|options| options.application_group == application_group)
+        || config
+            .preload_scripts
+            .iter()
+            .any(|preload| preload.application_group == application_group)
+        || config
+            .applications
+            .iter()
+            .any(|options| options.application_group == application_group)
 }
 
 impl Supervisor {
@@ -36,7 +42,9 @@ impl Supervisor {
         until: Option<Instant>,
         now: Instant,
     ) -> Option<Incoming> {
-        let Some(group) = self.groups.get(&incoming.hello.group) else { return Some(incoming) };
+        let Some(group) = self.groups.get(&incoming.hello.group) else {
+            return Some(incoming);
+        };
         incoming.hello.from_request |= !room::believes(group.pools.len());
         let hello = &incoming.hello;
         let config = &group.definition.config;
@@ -63,23 +71,42 @@ impl Supervisor {
 
     /// How many other names of the group wait for room.
     fn names_ahead(&self, group: &str, application_group: &str) -> usize {
-        let hellos = self.waiting_for_room.iter().map(|waiting| &waiting.incoming.hello);
-        let names = hellos.filter(|hello| hello.group == group).map(|hello| hello.application_group.as_str());
-        let others: std::collections::BTreeSet<&str> = names.take_while(|name| *name != application_group).collect();
+        let hellos = self
+            .waiting_for_room
+            .iter()
+            .map(|waiting| &waiting.incoming.hello);
+        let names = hellos
+            .filter(|hello| hello.group == group)
+            .map(|hello| hello.application_group.as_str());
+        let others: std::collections::BTreeSet<&str> = names
+            .take_while(|name| *name != application_group)
+            .collect();
         others.len()
     }
 
     /// The application groups of a process group that requests named, those on
     /// their way out included: their processes are still there.
     fn candidates(&self, group: &str) -> Vec<Candidate> {
-        let its = self.pools.iter().filter(|(_, entry)| entry.from_request && entry.group == group);
-        its.map(|(pool, entry)| self.candidate(*pool, entry)).collect()
+        let its = self
+            .pools
+            .iter()
+            .filter(|(_, entry)| entry.from_request && entry.group == group);
+        its.map(|(pool, entry)| self.candidate(*pool, entry))
+            .collect()
     }
 
     fn candidate(&self, pool: PoolId, entry: &PoolEntry) -> Candidate {
-        let workers = || entry.machine.members().filter_map(|(id, _)| self.workers.get(&id));
+        let workers = || {
+            entry
+                .machine
+                .members()
+                .filter_map(|(id, _)| self.workers.get(&id))
+        };
         let runs = workers().any(|worker| worker.report.in_flight > 0);
-        let worked = workers().filter(|worker| worker.report.requests > 0).map(|worker| worker.active_at).max();
+        let worked = workers()
+            .filter(|worker| worker.report.requests > 0)
+            .map(|worker| worker.active_at)
+            .max();
         Candidate {
             pool,
             busy: runs || self.connections.waiting(pool) > 0,
@@ -91,7 +118,9 @@ impl Supervisor {
     /// Drains an application group that requests named. Whoever has a connection
     /// to it opens another, which makes it anew.
     fn send_away(&mut self, pool: PoolId) {
-        let Some(entry) = self.pools.get_mut(&pool) else { return };
+        let Some(entry) = self.pools.get_mut(&pool) else {
+            return;
+        };
         entry.is_forgotten = true;
         tracing::debug!("{}: nobody asks for it: it is forgotten", entry.name());
         if let Some(group) = self.groups.get_mut(&entry.group)
@@ -108,8 +137,12 @@ impl Supervisor {
     /// Once a second: application groups that nobody has used for long.
     pub(super) fn forget_unused(&mut self, now: Instant) {
         let named = self.pools.iter().filter(|(_, entry)| entry.from_request);
-        let all: Vec<Candidate> = named.map(|(pool, entry)| self.candidate(*pool, entry)).collect();
-        room::unused(&all, now).into_iter().for_each(|pool| self.send_away(pool));
+        let all: Vec<Candidate> = named
+            .map(|(pool, entry)| self.candidate(*pool, entry))
+            .collect();
+        room::unused(&all, now)
+            .into_iter()
+            .for_each(|pool| self.send_away(pool));
     }
 
     /// When the loop has to look for room without any event.
@@ -139,7 +172,9 @@ impl Supervisor {
 
     /// Those that wait for room, which nobody is going to make any more.
     pub(super) fn take_waiting_for_room(&mut self) -> impl Iterator<Item = Incoming> + use<> {
-        std::mem::take(&mut self.waiting_for_room).into_iter().map(|waiting| waiting.incoming)
+        std::mem::take(&mut self.waiting_for_room)
+            .into_iter()
+            .map(|waiting| waiting.incoming)
     }
 }
 

@@ -49,13 +49,23 @@ impl Supervisor {
         }
         let now = Instant::now();
         let ahead = self.source.is_none()
-            && self.known.keys().next_back().is_none_or(|newest| incoming.hello.generation > *newest);
-        let unknown = !self.groups.contains_key(&incoming.hello.group) || !self.secret_is_right(&incoming.hello.secret);
+            && self
+                .known
+                .keys()
+                .next_back()
+                .is_none_or(|newest| incoming.hello.generation > *newest);
+        let unknown = !self.groups.contains_key(&incoming.hello.group)
+            || !self.secret_is_right(&incoming.hello.secret);
         let deadline = deadline.unwrap_or(now + EARLY_TIMEOUT);
         if ahead && unknown && deadline > now && !self.leaving {
             // All of httpd's children are the same user.
-            let pid = credentials.filter(|peer| self.allowed.is_httpd(peer.uid())).map(|peer| peer.pid());
-            let place = Peer { uid: peer.unwrap_or(u32::MAX), pid };
+            let pid = credentials
+                .filter(|peer| self.allowed.is_httpd(peer.uid()))
+                .map(|peer| peer.pid());
+            let place = Peer {
+                uid: peer.unwrap_or(u32::MAX),
+                pid,
+            };
             if let (_, Some((_, gone))) = self.early.take(place, (deadline, incoming)) {
                 let text = "too many connections wait for the configuration of their httpd generation already";
                 let _ = send_fail(gone.fd.as_fd(), Failure::QueueFull, text);
@@ -79,22 +89,46 @@ impl Supervisor {
 
     /// Finds a worker for a connection that may be served.
     pub(super) fn serve_connection(&mut self, incoming: Incoming, now: Instant) {
-        let Hello { group, application_group, nonce, from_request, .. } = incoming.hello;
-        let Some(pool) = self.pool_for(&group, &application_group, Asker { eager: false, from_request }) else {
-            let text = format!("process group `{}` is not defined any more", escaped(group.as_bytes()));
+        let Hello {
+            group,
+            application_group,
+            nonce,
+            from_request,
+            ..
+        } = incoming.hello;
+        let Some(pool) = self.pool_for(
+            &group,
+            &application_group,
+            Asker {
+                eager: false,
+                from_request,
+            },
+        ) else {
+            let text = format!(
+                "process group `{}` is not defined any more",
+                escaped(group.as_bytes())
+            );
             let _ = send_fail(incoming.fd.as_fd(), Failure::NoSuchGroup, &text);
             return;
         };
-        self.pools.get_mut(&pool).into_iter().for_each(|entry| entry.used = now);
-        let added = self.connections.add(Arc::new(incoming.fd), nonce, pool, now).or_else(|(_, fd)| {
-            // Without a descriptor left: those that nobody uses have to go.
-            self.close_unused(now);
-            self.connections.add(fd, nonce, pool, now)
-        });
+        self.pools
+            .get_mut(&pool)
+            .into_iter()
+            .for_each(|entry| entry.used = now);
+        let added = self
+            .connections
+            .add(Arc::new(incoming.fd), nonce, pool, now)
+            .or_else(|(_, fd)| {
+                // Without a descriptor left: those that nobody uses have to go.
+                self.close_unused(now);
+                self.connections.add(fd, nonce, pool, now)
+            });
         match added {
             Ok(id) => self.place(id, true, now),
             Err((error, fd)) => {
-                let limit = getrlimit(Resource::RLIMIT_NOFILE).map(|(soft, _)| soft).unwrap_or_default();
+                let limit = getrlimit(Resource::RLIMIT_NOFILE)
+                    .map(|(soft, _)| soft)
+                    .unwrap_or_default();
                 let text = format!(
                     "the supervisor failed to take a connection in: {error}; it may have {limit} descriptors: raise the limit on open files that httpd is started with"
                 );
@@ -106,7 +140,11 @@ impl Supervisor {
 
     /// Has the module repeat what has not come so far as to wait for a worker.
     pub(super) fn send_back_unplaced(&mut self) {
-        let early = self.early.take_out(|_| true).into_iter().map(|(_, incoming)| incoming);
+        let early = self
+            .early
+            .take_out(|_| true)
+            .into_iter()
+            .map(|(_, incoming)| incoming);
         let unplaced: Vec<Incoming> = early.chain(self.take_waiting_for_room()).collect();
         unplaced.iter().for_each(send_back);
     }
@@ -115,31 +153,50 @@ impl Supervisor {
     /// worker any more. Who has not used one for long opens another when it is
     /// needed; with descriptors running short, so does everybody.
     pub(super) fn tidy_connections(&mut self, now: Instant) {
-        let used = self.connections.len() + self.connections.held_len() + 7 * self.workers.len() + self.files.len();
+        let used = self.connections.len()
+            + self.connections.held_len()
+            + 7 * self.workers.len()
+            + self.files.len();
         let most = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
         let is_short = used as u64 + DESCRIPTORS_SPARE >= most;
-        let keep = if is_short { Duration::ZERO } else { UNUSED_KEPT };
+        let keep = if is_short {
+            Duration::ZERO
+        } else {
+            UNUSED_KEPT
+        };
         if let Some(then) = now.checked_sub(keep) {
             self.close_unused(then);
         }
     }
 
     fn close_unused(&mut self, since: Instant) {
-        self.connections.unused_since(since).into_iter().for_each(|id| self.retire(id));
+        self.connections
+            .unused_since(since)
+            .into_iter()
+            .for_each(|id| self.retire(id));
     }
 
     /// Whether this HELLO may be served at all.
     fn admit(&self, hello: &Hello, peer: Option<u32>) -> Result<(), (Failure, String)> {
         if !self.secret_is_right(&hello.secret) {
-            return Err((Failure::NotAllowed, "the connection does not come from this supervisor's httpd".to_owned()));
+            return Err((
+                Failure::NotAllowed,
+                "the connection does not come from this supervisor's httpd".to_owned(),
+            ));
         }
         if !hello.is_spoken() {
             return Err((Failure::VersionMismatch, hello.version_mismatch()));
         }
         let name = escaped(hello.group.as_bytes());
-        let group = self.groups.get(&hello.group).filter(|group| !group.removed && !self.leaving);
+        let group = self
+            .groups
+            .get(&hello.group)
+            .filter(|group| !group.removed && !self.leaving);
         let Some(group) = group else {
-            return Err((Failure::NoSuchGroup, format!("process group `{name}` is not defined")));
+            return Err((
+                Failure::NoSuchGroup,
+                format!("process group `{name}` is not defined"),
+            ));
         };
         if !peer.is_some_and(|peer| self.allowed.is_httpd(peer) || group.visitor == Some(peer)) {
             let uid = peer.map_or_else(|| "?".to_owned(), |uid| uid.to_string());
@@ -147,7 +204,9 @@ impl Supervisor {
             return Err((Failure::NotAllowed, text));
         }
         if group.definition.config.threads == 0 {
-            let text = format!("process group `{name}` has threads=0: it is a service and takes no requests");
+            let text = format!(
+                "process group `{name}` has threads=0: it is a service and takes no requests"
+            );
             return Err((Failure::NotAllowed, text));
         }
         Ok(())
@@ -155,14 +214,24 @@ impl Supervisor {
 
     fn secret_is_right(&self, secret: &[u8; 32]) -> bool {
         // Each byte is looked at, so that time tells nothing.
-        let same = |known: &[u8; 32]| known.iter().zip(secret).fold(0, |sum, (a, b)| sum | (a ^ b)) == 0;
-        self.known.values().fold(false, |found, known| found | known.secret.as_ref().is_none_or(same))
+        let same = |known: &[u8; 32]| {
+            known
+                .iter()
+                .zip(secret)
+                .fold(0, |sum, (a, b)| sum | (a ^ b))
+                == 0
+        };
+        self.known.values().fold(false, |found, known| {
+            found | known.secret.as_ref().is_none_or(same)
+        })
     }
 
     /// Gives a held connection to a worker, or lets it wait, or refuses it.
     /// `request` says that a request is on it or on its way.
     pub(super) fn place(&mut self, id: ConnectionId, request: bool, now: Instant) {
-        let Some(pool) = self.connections.get(id).map(|connection| connection.pool) else { return };
+        let Some(pool) = self.connections.get(id).map(|connection| connection.pool) else {
+            return;
+        };
         if let Some(worker) = self.choose(pool, request, now)
             && self.assign(id, worker)
         {
@@ -170,7 +239,11 @@ impl Supervisor {
         }
         let Some(entry) = self.pools.get_mut(&pool) else {
             // Its last worker has ended, and left this unread.
-            let failure = if self.is_followed { Failure::NotStarted } else { Failure::GroupStopped };
+            let failure = if self.is_followed {
+                Failure::NotStarted
+            } else {
+                Failure::GroupStopped
+            };
             return self.refuse(id, failure, "the process group has been removed");
         };
         if let Some((failure, text)) = entry.refusing.clone() {
@@ -182,7 +255,11 @@ impl Supervisor {
             return;
         }
         entry.told_waiting = true;
-        let since = self.connections.get(id).and_then(Connection::waits_since).unwrap_or(now);
+        let since = self
+            .connections
+            .get(id)
+            .and_then(Connection::waits_since)
+            .unwrap_or(now);
         let limit = self.patience(pool).limit(waiting.saturating_sub(1));
         if let (Some((limit, _)), Some(entry)) = (limit, self.pools.get_mut(&pool)) {
             let deadline = since + limit;
@@ -196,11 +273,19 @@ impl Supervisor {
     /// one that has just given a request back only if nothing waits on the connection.
     fn choose(&self, pool: PoolId, request: bool, now: Instant) -> Option<WorkerId> {
         let machine = &self.pools.get(&pool)?.machine;
-        let serving = machine.members().map(|(id, _)| id).filter(|id| machine.accepts(*id));
+        let serving = machine
+            .members()
+            .map(|(id, _)| id)
+            .filter(|id| machine.accepts(*id));
         let able = serving.filter_map(|id| {
             let worker = self.workers.get(&id)?;
-            let able = (!worker.gave_back_within(SATURATED_FOR, now) || !request) && worker.broken.is_none();
-            able.then_some((worker.gave_back_within(FULL_FOR, now), worker.connections.len(), id))
+            let able = (!worker.gave_back_within(SATURATED_FOR, now) || !request)
+                && worker.broken.is_none();
+            able.then_some((
+                worker.gave_back_within(FULL_FOR, now),
+                worker.connections.len(),
+                id,
+            ))
         });
         able.min().map(|(_, _, id)| id)
     }
@@ -208,16 +293,33 @@ impl Supervisor {
     /// Requests that go from one worker to the next are a queue as much as those
     /// that are held, if there is no worker left that could have a thread for them.
     fn note_full(&mut self, pool: PoolId, now: Instant) {
-        let Some(entry) = self.pools.get(&pool).filter(|entry| !entry.told_waiting) else { return };
+        let Some(entry) = self.pools.get(&pool).filter(|entry| !entry.told_waiting) else {
+            return;
+        };
         // Others have all that they may have.
-        if self.groups.get(&entry.group).is_none_or(|group| group.definition.config.processes_max.is_none()) {
+        if self
+            .groups
+            .get(&entry.group)
+            .is_none_or(|group| group.definition.config.processes_max.is_none())
+        {
             return;
         }
-        let serving: Vec<_> =
-            entry.machine.members().map(|(id, _)| id).filter(|id| entry.machine.accepts(*id)).collect();
-        let full = |id| self.workers.get(id).is_some_and(|worker: &WorkerEntry| worker.gave_back_within(FULL_FOR, now));
+        let serving: Vec<_> = entry
+            .machine
+            .members()
+            .map(|(id, _)| id)
+            .filter(|id| entry.machine.accepts(*id))
+            .collect();
+        let full = |id| {
+            self.workers
+                .get(id)
+                .is_some_and(|worker: &WorkerEntry| worker.gave_back_within(FULL_FOR, now))
+        };
         if serving.iter().all(full) {
-            self.pools.get_mut(&pool).into_iter().for_each(|entry| entry.told_waiting = true);
+            self.pools
+                .get_mut(&pool)
+                .into_iter()
+                .for_each(|entry| entry.told_waiting = true);
             self.pool_event(pool, Event::Waiting(1));
         }
     }
@@ -225,13 +327,20 @@ impl Supervisor {
     /// Hands a connection to a worker. Returns whether it is settled: given,
     /// or ended because it belonged to another identity.
     fn assign(&mut self, id: ConnectionId, worker: WorkerId) -> bool {
-        let Some(entry) = self.workers.get_mut(&worker) else { return false };
-        let Some(connection) = self.connections.get(id) else { return true };
+        let Some(entry) = self.workers.get_mut(&worker) else {
+            return false;
+        };
+        let Some(connection) = self.connections.get(id) else {
+            return true;
+        };
         if !connection.may_go_to(entry.owner) {
             self.retire(id);
             return true;
         }
-        let message = ToWorker::Assign { connection: id, nonce: connection.nonce };
+        let message = ToWorker::Assign {
+            connection: id,
+            nonce: connection.nonce,
+        };
         let fds = vec![Arc::clone(&connection.fd) as Arc<dyn AsFd + Send + Sync>];
         if !entry.handle.send(Outgoing { message, fds }) {
             // It does not read its control socket: `look_around` ends it.
@@ -248,7 +357,9 @@ impl Supervisor {
     /// processes of its first identity may still hold copies of it. A request
     /// that waits on it is repeated by the module on another one.
     pub(super) fn retire(&mut self, id: ConnectionId) {
-        let Some(connection) = self.connections.remove(id) else { return };
+        let Some(connection) = self.connections.remove(id) else {
+            return;
+        };
         connection.close_for_sending();
         if connection.front() == Front::Request {
             connection.fail(Failure::NotStarted, Failure::NotStarted.row().text);
@@ -269,17 +380,29 @@ impl Supervisor {
     /// Tries every held connection of a pool again.
     pub(super) fn assign_held(&mut self, pool: PoolId, now: Instant) {
         for id in self.connections.held(pool) {
-            let request = self.connections.get(id).is_some_and(Connection::has_request);
-            if self.choose(pool, request, now).is_some_and(|worker| self.assign(id, worker)) {
+            let request = self
+                .connections
+                .get(id)
+                .is_some_and(Connection::has_request);
+            if self
+                .choose(pool, request, now)
+                .is_some_and(|worker| self.assign(id, worker))
+            {
                 continue;
             }
-            if let Some((failure, text)) = self.pools.get(&pool).and_then(|entry| entry.refusing.clone()) {
+            if let Some((failure, text)) = self
+                .pools
+                .get(&pool)
+                .and_then(|entry| entry.refusing.clone())
+            {
                 self.refuse(id, failure, &text);
             }
         }
         let waiting = self.connections.waiting(pool);
         let full = self.first_free(pool, now);
-        let Some(entry) = self.pools.get_mut(&pool) else { return };
+        let Some(entry) = self.pools.get_mut(&pool) else {
+            return;
+        };
         entry.retry_at = if waiting > 0 { full } else { None };
         if waiting == 0 {
             entry.held_deadline = None;
@@ -293,8 +416,14 @@ impl Supervisor {
     /// When the first of the full workers is worth another try.
     fn first_free(&self, pool: PoolId, now: Instant) -> Option<Instant> {
         let machine = &self.pools.get(&pool)?.machine;
-        let serving = machine.members().map(|(id, _)| id).filter(|id| machine.accepts(*id));
-        serving.filter_map(|id| Some(self.workers.get(&id)?.gave_back? + SATURATED_FOR)).filter(|at| *at > now).min()
+        let serving = machine
+            .members()
+            .map(|(id, _)| id)
+            .filter(|id| machine.accepts(*id));
+        serving
+            .filter_map(|id| Some(self.workers.get(&id)?.gave_back? + SATURATED_FOR))
+            .filter(|at| *at > now)
+            .min()
     }
 
     /// A worker gave a connection back.
@@ -303,7 +432,9 @@ impl Supervisor {
         if !self.take_from(worker, id) {
             return;
         }
-        let Some(front) = self.connections.get(id).map(Connection::front) else { return };
+        let Some(front) = self.connections.get(id).map(Connection::front) else {
+            return;
+        };
         if front == Front::Ended {
             self.connections.remove(id);
             return;
@@ -335,7 +466,10 @@ impl Supervisor {
     }
 
     fn is_accepting(&self, worker: WorkerId) -> bool {
-        let pool = self.workers.get(&worker).and_then(|entry| self.pools.get(&entry.pool));
+        let pool = self
+            .workers
+            .get(&worker)
+            .and_then(|entry| self.pools.get(&entry.pool));
         pool.is_some_and(|pool| pool.machine.accepts(worker))
     }
 
@@ -349,10 +483,9 @@ impl Supervisor {
     /// Takes a connection from a worker, if it has it: what it says about
     /// those of others is nothing to us.
     fn take_from(&mut self, worker: WorkerId, id: ConnectionId) -> bool {
-        let its = self
-            .connections
-            .get(id)
-            .is_some_and(|connection| matches!(connection.holder, Holder::Worker(holder) if holder == worker));
+        let its = self.connections.get(id).is_some_and(
+            |connection| matches!(connection.holder, Holder::Worker(holder) if holder == worker),
+        );
         if its && let Some(entry) = self.workers.get_mut(&worker) {
             entry.connections.remove(&id);
         }
@@ -361,28 +494,41 @@ impl Supervisor {
 
     /// A held connection did something.
     pub(super) fn held_event(&mut self, id: ConnectionId, wait: u64, event: HeldEvent) {
-        let Some(pool) = self.connections.note(id, wait, event) else { return };
+        let Some(pool) = self.connections.note(id, wait, event) else {
+            return;
+        };
         match event {
             HeldEvent::Readable => self.place(id, true, Instant::now()),
-            HeldEvent::Gone => self.pool_event(pool, Event::Waiting(self.connections.waiting(pool))),
+            HeldEvent::Gone => {
+                self.pool_event(pool, Event::Waiting(self.connections.waiting(pool)))
+            }
         }
     }
 
     /// Refuses what has waited long enough.
     pub(super) fn expire_held(&mut self, pool: PoolId, now: Instant) {
-        let Some(entry) = self.pools.get_mut(&pool) else { return };
+        let Some(entry) = self.pools.get_mut(&pool) else {
+            return;
+        };
         if entry.held_deadline.is_none_or(|at| at > now) {
             return;
         }
         let (name, patience) = (entry.name(), self.patience(pool));
         let (mut next, mut place) = (None::<Instant>, 0);
         for id in self.connections.held(pool) {
-            let Some(Holder::Held { since, request: true, .. }) = self.connections.get(id).map(|c| &c.holder) else {
+            let Some(Holder::Held {
+                since,
+                request: true,
+                ..
+            }) = self.connections.get(id).map(|c| &c.holder)
+            else {
                 continue;
             };
             let (since, limit) = (*since, patience.limit(place));
             place += 1;
-            let Some((limit, failure)) = limit else { continue };
+            let Some((limit, failure)) = limit else {
+                continue;
+            };
             if since + limit > now {
                 next = Some(next.map_or(since + limit, |at| at.min(since + limit)));
                 continue;
@@ -390,7 +536,10 @@ impl Supervisor {
             let waited = now.duration_since(since).as_secs_f64();
             let text = match failure {
                 Failure::QueueFull => {
-                    format!("{name}: {} requests wait already (listen-backlog), for {waited:.1} s", patience.backlog)
+                    format!(
+                        "{name}: {} requests wait already (listen-backlog), for {waited:.1} s",
+                        patience.backlog
+                    )
                 }
                 _ => format!("{name}: no worker was free for {waited:.1} s"),
             };
@@ -404,12 +553,20 @@ impl Supervisor {
     fn patience(&self, pool: PoolId) -> Patience {
         let entry = self.pools.get(&pool);
         let group = entry.and_then(|entry| self.groups.get(&entry.group));
-        let Some((entry, group)) = entry.zip(group) else { return Patience::default() };
+        let Some((entry, group)) = entry.zip(group) else {
+            return Patience::default();
+        };
         let config = &group.definition.config;
-        let ready = entry.machine.members().any(|(id, _)| entry.machine.accepts(id));
+        let ready = entry
+            .machine
+            .members()
+            .any(|(id, _)| entry.machine.accepts(id));
         let queue = Some((config.queue_timeout, Failure::QueueTimeout));
         let startup = Some((config.startup_timeout, Failure::StartupTimeout)).filter(|_| !ready);
-        let limits = [queue, startup].into_iter().flatten().filter(|(limit, _)| !limit.is_zero());
+        let limits = [queue, startup]
+            .into_iter()
+            .flatten()
+            .filter(|(limit, _)| !limit.is_zero());
         Patience {
             backlog: config.listen_backlog as usize,
             inside: limits.min_by_key(|(limit, _)| *limit),
@@ -420,7 +577,11 @@ impl Supervisor {
 
 /// Has the module send its request again, on another connection.
 fn send_back(incoming: &Incoming) {
-    let _ = send_fail(incoming.fd.as_fd(), Failure::NotStarted, Failure::NotStarted.row().text);
+    let _ = send_fail(
+        incoming.fd.as_fd(),
+        Failure::NotStarted,
+        Failure::NotStarted.row().text,
+    );
 }
 
 /// How long held requests of a pool may wait.

@@ -67,9 +67,14 @@ impl Resources {
     /// Whether so much was left of the processors since the last look that nobody
     /// can have taken much.
     fn is_enough(&mut self) -> bool {
-        let (Some(before), Some(now)) = (self.idle, proc::up_and_idle()) else { return false };
+        let (Some(before), Some(now)) = (self.idle, proc::up_and_idle()) else {
+            return false;
+        };
         self.idle = Some(now);
-        let (up, idle) = (now.0.saturating_sub(before.0), now.1.saturating_sub(before.1));
+        let (up, idle) = (
+            now.0.saturating_sub(before.0),
+            now.1.saturating_sub(before.1),
+        );
         idle.as_secs_f64() >= up.as_secs_f64() * self.processors as f64 * (1.0 - GREEDY)
     }
 }
@@ -81,9 +86,15 @@ impl Supervisor {
     pub(super) fn next_look(&self) -> Option<Instant> {
         let several = self.pools.len() > 1 && self.workers.len() > 1;
         let held_back = self.resources.fairness.greedy().next().is_some();
-        let often = u32::try_from(self.workers.len() / WORKERS_AT_A_TIME).unwrap_or(u32::MAX).saturating_add(1);
+        let often = u32::try_from(self.workers.len() / WORKERS_AT_A_TIME)
+            .unwrap_or(u32::MAX)
+            .saturating_add(1);
         let looks = (several || held_back) && self.resources.can_do_something();
-        let pause = if self.resources.lookout.is_looking() { LOOK_AGAIN } else { LOOK_EVERY * often };
+        let pause = if self.resources.lookout.is_looking() {
+            LOOK_AGAIN
+        } else {
+            LOOK_EVERY * often
+        };
         looks.then(|| self.resources.looked + pause)
     }
 
@@ -110,7 +121,10 @@ impl Supervisor {
             .map(|(name, pids)| (name.to_owned(), pids))
             .collect();
         if without.is_empty() {
-            self.decide(&Seen { at: now, used: BTreeMap::new() });
+            self.decide(&Seen {
+                at: now,
+                used: BTreeMap::new(),
+            });
         } else {
             self.resources.lookout.look(without);
         }
@@ -119,7 +133,11 @@ impl Supervisor {
     /// Who is to give way from now on, by what was used.
     fn decide(&mut self, seen: &Seen) {
         let uses = self.uses(seen);
-        for (group, gives_way) in self.resources.fairness.look(seen.at, uses, self.resources.processors) {
+        for (group, gives_way) in
+            self.resources
+                .fairness
+                .look(seen.at, uses, self.resources.processors)
+        {
             tracing::debug!("process group `{group}` gives way to others: {gives_way}");
             match gives_way {
                 true => self.contain(&group),
@@ -139,7 +157,9 @@ impl Supervisor {
             true => self.resources.groups.set_idle(group, back),
             false => {
                 let leaders = self.pids_by_group().remove(group).unwrap_or_default();
-                self.resources.lookout.set_nice(leaders, if back { NICEST } else { 0 });
+                self.resources
+                    .lookout
+                    .set_nice(leaders, if back { NICEST } else { 0 });
             }
         }
     }
@@ -155,7 +175,10 @@ impl Supervisor {
     /// Before another program goes on, which will see for itself.
     pub(super) fn give_priorities_back(&self) {
         if !self.resources.groups.are_possible() {
-            self.resources.fairness.greedy().for_each(|group| self.set_nice(group, 0));
+            self.resources
+                .fairness
+                .greedy()
+                .for_each(|group| self.set_nice(group, 0));
         }
     }
 
@@ -172,7 +195,9 @@ impl Supervisor {
     fn set_nice(&self, group: &str, nice: i32) {
         for pid in self.pids_by_group().remove(group).unwrap_or_default() {
             if let Err(error) = sys::set_nice_of_group(pid, nice) {
-                tracing::debug!("the priority of worker {pid} of process group `{group}` stays: {error}");
+                tracing::debug!(
+                    "the priority of worker {pid} of process group `{group}` stays: {error}"
+                );
             }
         }
     }
@@ -192,14 +217,22 @@ impl Supervisor {
                     false => config.cpu_weight > 0 || config.cpu_priority.is_some(),
                 };
                 let exempt = config.is_some_and(weighed);
-                Some(Use { group: name.to_owned(), used, exempt, apart: apart.is_some() })
+                Some(Use {
+                    group: name.to_owned(),
+                    used,
+                    exempt,
+                    apart: apart.is_some(),
+                })
             })
             .collect()
     }
 
     /// Workers and preloaders.
     fn pids_by_group(&self) -> BTreeMap<&str, Vec<u32>> {
-        let workers = self.workers.values().map(|worker| (worker.pool, worker.handle.pid));
+        let workers = self
+            .workers
+            .values()
+            .map(|worker| (worker.pool, worker.handle.pid));
         let mut out = BTreeMap::<&str, Vec<u32>>::new();
         for (pool, pid) in workers.chain(self.preloading.processes()) {
             if let Some(entry) = self.pools.get(&pool) {
@@ -212,7 +245,9 @@ impl Supervisor {
     /// Workers of a group that were started without a control group come into
     /// one; where there are none, they stay as they are.
     fn contain(&mut self, name: &str) {
-        let Some(definition) = self.groups.get(name).map(|group| group.definition.clone()) else { return };
+        let Some(definition) = self.groups.get(name).map(|group| group.definition.clone()) else {
+            return;
+        };
         match self.resources.groups.contain(&definition.config) {
             Ok(Some(moving)) => moving.start(self.pids_by_group().remove(name).unwrap_or_default()),
             Ok(None) => {}
@@ -224,7 +259,11 @@ impl Supervisor {
     /// was only one.
     pub(super) fn keep_users_apart(&mut self) {
         if self.has_several_users() {
-            let names: Vec<String> = self.pids_by_group().into_keys().map(str::to_owned).collect();
+            let names: Vec<String> = self
+                .pids_by_group()
+                .into_keys()
+                .map(str::to_owned)
+                .collect();
             names.iter().for_each(|name| self.contain(name));
         }
     }
@@ -236,7 +275,10 @@ impl Supervisor {
             if self.has_processes(&name) || self.gives_way(&name) {
                 continue;
             }
-            let gone = self.groups.get(&name).is_none_or(|group| group.removed || group.stopped);
+            let gone = self
+                .groups
+                .get(&name)
+                .is_none_or(|group| group.removed || group.stopped);
             self.resources.groups.leave(&name, gone);
         }
         self.resources.groups.tidy(Instant::now());
@@ -245,14 +287,24 @@ impl Supervisor {
     /// Whether sites of more than one user are here. The group of scripts that
     /// name none is always there, used or not, and does not count.
     pub(super) fn has_several_users(&self) -> bool {
-        let named = self.groups.iter().filter(|(name, _)| !name.starts_with(OWN_NAMES));
-        let mut uids = named.filter_map(|(_, group)| group.definition.identity.as_ref().ok()).map(|user| user.uid);
-        uids.next().is_some_and(|first| uids.any(|uid| uid != first))
+        let named = self
+            .groups
+            .iter()
+            .filter(|(name, _)| !name.starts_with(OWN_NAMES));
+        let mut uids = named
+            .filter_map(|(_, group)| group.definition.identity.as_ref().ok())
+            .map(|user| user.uid);
+        uids.next()
+            .is_some_and(|first| uids.any(|uid| uid != first))
     }
 
     /// Whether a worker or preloader of this group is there.
     fn has_processes(&self, name: &str) -> bool {
-        let is_of = |pool: &PoolId| self.pools.get(pool).is_some_and(|entry| entry.group == name);
+        let is_of = |pool: &PoolId| {
+            self.pools
+                .get(pool)
+                .is_some_and(|entry| entry.group == name)
+        };
         self.workers.values().any(|worker| is_of(&worker.pool))
             || self.preloading.processes().any(|(pool, _)| is_of(&pool))
     }

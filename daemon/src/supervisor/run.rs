@@ -101,35 +101,69 @@ pub(crate) async fn run(options: Options) -> io::Result<Outcome> {
     let (accepting, stop_accepting) = freeze::pair();
     let allowed = Allowed::new();
     let signals = Signals::open()?;
-    let sockets = (options.listener.try_clone()?, options.parent.as_ref().map(OwnedFd::try_clone).transpose()?);
+    let sockets = (
+        options.listener.try_clone()?,
+        options
+            .parent
+            .as_ref()
+            .map(OwnedFd::try_clone)
+            .transpose()?,
+    );
     let parent_pid = options.parent.as_ref().map(|_| getppid());
     let mut bridges = Vec::new();
     // A socket of our own is made under another name; the configuration has the right one.
     let socket = leftovers::path_of(&options.listener).filter(|_| options.source.is_none());
-    let listening = listener::listen(options.listener, allowed.clone(), incoming_in, stop_accepting);
-    let mut supervisor = Supervisor::new(options.sink, allowed, options.source, Connections::new(held_in), workers_in);
+    let listening = listener::listen(
+        options.listener,
+        allowed.clone(),
+        incoming_in,
+        stop_accepting,
+    );
+    let mut supervisor = Supervisor::new(
+        options.sink,
+        allowed,
+        options.source,
+        Connections::new(held_in),
+        workers_in,
+    );
     supervisor.socket = socket;
-    tracing::info!("wsgid {} supervises (pid {})", env!("CARGO_PKG_VERSION"), std::process::id());
+    tracing::info!(
+        "wsgid {} supervises (pid {})",
+        env!("CARGO_PKG_VERSION"),
+        std::process::id()
+    );
     // Who hears that it is ready may ask at once.
     let commands = options.control.as_deref().map(control::bind).transpose();
     match options.before {
         None => supervisor.begin(),
-        Some(Handover { mut state, mut kept }) => {
+        Some(Handover {
+            mut state,
+            mut kept,
+        }) => {
             for message in read_messages(&mut state, &mut kept)? {
                 let _ = parent_in.try_send(message);
             }
             supervisor.put_together(state, &mut kept)?;
-            tracing::info!("it goes on with {} workers of the program before", supervisor.workers.len());
+            tracing::info!(
+                "it goes on with {} workers of the program before",
+                supervisor.workers.len()
+            );
             notify::ready();
         }
     }
     bridges.push(tokio::spawn(report(listening, "request socket")));
     if let Some(socket) = options.parent {
         let conversation = parent::converse(socket, parent_in, answers_out, freeze);
-        bridges.push(tokio::spawn(report(conversation, "control socket of httpd")));
+        bridges.push(tokio::spawn(report(
+            conversation,
+            "control socket of httpd",
+        )));
     }
     match commands {
-        Ok(Some(listener)) => drop(tokio::spawn(report(control::listen(listener, asked_in), "control socket"))),
+        Ok(Some(listener)) => drop(tokio::spawn(report(
+            control::listen(listener, asked_in),
+            "control socket",
+        ))),
         Ok(None) => {}
         Err(error) => tracing::error!("control socket: {error}"),
     }
@@ -155,7 +189,10 @@ pub(crate) async fn run(options: Options) -> io::Result<Outcome> {
         notify::reloading();
         // The answer to whoever asked for it.
         tokio::time::sleep(Duration::from_millis(20)).await;
-        return supervisor.take_apart(&mut inputs).await.map(|next| Outcome::Next(Box::new(next)));
+        return supervisor
+            .take_apart(&mut inputs)
+            .await
+            .map(|next| Outcome::Next(Box::new(next)));
     }
     supervisor.resources.groups.end();
     match inputs.vanished {
@@ -280,7 +317,9 @@ impl Supervisor {
         let parent = inputs.parent_pid.take();
         if parent.is_some() && !self.leaving {
             inputs.vanished = parent;
-            tracing::warn!("the httpd parent has gone: workers finish what they have, then wsgid ends");
+            tracing::warn!(
+                "the httpd parent has gone: workers finish what they have, then wsgid ends"
+            );
             self.drain_and_leave();
         }
     }
@@ -343,7 +382,10 @@ mod tests {
     fn httpd_may_take_its_time_to_read_a_configuration() {
         let now = Instant::now();
         assert!(!is_unloaded(None, now + READING * 100));
-        assert!(!is_unloaded(Some(now), now + READING - Duration::from_millis(1)));
+        assert!(!is_unloaded(
+            Some(now),
+            now + READING - Duration::from_millis(1)
+        ));
         assert!(is_unloaded(Some(now), now + READING));
     }
 }

@@ -35,7 +35,11 @@ pub(super) struct Pending {
 
 impl Pending {
     fn user(&self) -> Option<u32> {
-        self.definition.identity.as_ref().ok().map(|identity| identity.uid)
+        self.definition
+            .identity
+            .as_ref()
+            .ok()
+            .map(|identity| identity.uid)
     }
 }
 
@@ -66,7 +70,12 @@ impl SpawnQueue {
     /// As many at a time as there are processors.
     pub(super) fn new() -> Self {
         let limit = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self { limit, pending: VecDeque::new(), starting: BTreeMap::new(), last_pool: None }
+        Self {
+            limit,
+            pending: VecDeque::new(),
+            starting: BTreeMap::new(),
+            last_pool: None,
+        }
     }
 
     pub(super) fn push(&mut self, pending: Pending) {
@@ -100,12 +109,18 @@ impl SpawnQueue {
     pub(super) fn unseen(&self, now: Instant) -> Vec<WorkerId> {
         let due = |start: &Start| start.counts && now.duration_since(start.looked) >= LOOK_INTERVAL;
         let wanted = !self.pending.is_empty();
-        self.starting.iter().filter(|(_, start)| wanted && due(start)).map(|(worker, _)| *worker).collect()
+        self.starting
+            .iter()
+            .filter(|(_, start)| wanted && due(start))
+            .map(|(worker, _)| *worker)
+            .collect()
     }
 
     /// What one of them does; `None` if that cannot be seen.
     pub(super) fn seen(&mut self, worker: WorkerId, doing: Option<Doing>, now: Instant) {
-        let Some(start) = self.starting.get_mut(&worker) else { return };
+        let Some(start) = self.starting.get_mut(&worker) else {
+            return;
+        };
         start.looked = now;
         let idle = doing.is_some_and(|doing| doing.waits && start.seen == Some(doing));
         start.counts &= !idle;
@@ -138,21 +153,41 @@ impl SpawnQueue {
         let order = |pending: &Pending| {
             let user = of_user.get(&pending.user()).copied().unwrap_or(0);
             let pool = of_pool.get(&pending.pool).copied().unwrap_or(0);
-            (user, pending.from_request, pool, Some(pending.pool) == self.last_pool)
+            (
+                user,
+                pending.from_request,
+                pool,
+                Some(pending.pool) == self.last_pool,
+            )
         };
         let places = self.places(failing);
         let waiting = self.pending.iter().enumerate();
-        let may = waiting.filter(|(_, pending)| pending.failing == failing && places.has_one_for(pending.user()));
-        may.min_by_key(|(_, pending)| order(pending)).map(|(at, _)| at)
+        let may = waiting.filter(|(_, pending)| {
+            pending.failing == failing && places.has_one_for(pending.user())
+        });
+        may.min_by_key(|(_, pending)| order(pending))
+            .map(|(at, _)| at)
     }
 
     fn places(&self, failing: bool) -> Places {
-        let most = if failing { (self.limit / 2).max(1) } else { self.limit };
-        let taken = || self.starting.values().filter(|start| start.counts && start.failing == failing);
+        let most = if failing {
+            (self.limit / 2).max(1)
+        } else {
+            self.limit
+        };
+        let taken = || {
+            self.starting
+                .values()
+                .filter(|start| start.counts && start.failing == failing)
+        };
         let users: BTreeSet<Option<u32>> = taken().map(|start| start.user).collect();
         // Whoever fails has no right to more.
         let users_most = if failing { 0 } else { most.max(2) };
-        Places { free: taken().count() < most, users, users_most }
+        Places {
+            free: taken().count() < most,
+            users,
+            users_most,
+        }
     }
 
     /// What waits.
@@ -162,8 +197,14 @@ impl SpawnQueue {
 
     /// When `pop` may give more without any event.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let next = |start: &Start| (start.since + STARTING_COUNTS_FOR).min(start.looked + LOOK_INTERVAL);
-        let first = self.starting.values().filter(|start| start.counts).map(next).min();
+        let next =
+            |start: &Start| (start.since + STARTING_COUNTS_FOR).min(start.looked + LOOK_INTERVAL);
+        let first = self
+            .starting
+            .values()
+            .filter(|start| start.counts)
+            .map(next)
+            .min();
         first.filter(|_| !self.pending.is_empty())
     }
 }
@@ -229,7 +270,12 @@ mod tests {
     fn what_requests_have_named_comes_after_what_the_configuration_names() {
         let (mut queue, now) = (SpawnQueue::new(), Instant::now());
         queue.limit = 4;
-        (1..=3).for_each(|worker| queue.push(Pending { from_request: true, ..pending(worker, u64::from(worker)) }));
+        (1..=3).for_each(|worker| {
+            queue.push(Pending {
+                from_request: true,
+                ..pending(worker, u64::from(worker))
+            })
+        });
         queue.push(pending(9, 9));
         assert_eq!(queue.pop(now).unwrap().worker, WorkerId(9));
         assert_eq!(queue.pop(now).unwrap().worker, WorkerId(1));
@@ -240,7 +286,10 @@ mod tests {
         let (mut queue, now) = (SpawnQueue::new(), Instant::now());
         queue.limit = 2;
         for worker in 1..=5 {
-            queue.push(Pending { failing: true, ..pending(1, worker) });
+            queue.push(Pending {
+                failing: true,
+                ..pending(1, worker)
+            });
         }
         assert_eq!(queue.pop(now).unwrap().worker, WorkerId(1));
         assert!(queue.pop(now).is_none(), "they have one place of two");
@@ -250,7 +299,11 @@ mod tests {
         assert_eq!(queue.pop(now).unwrap().worker, WorkerId(7));
         assert!(queue.pop(now).is_none());
         queue.done(WorkerId(1));
-        assert_eq!(queue.pop(now).unwrap().worker, WorkerId(2), "and that one nobody takes from them");
+        assert_eq!(
+            queue.pop(now).unwrap().worker,
+            WorkerId(2),
+            "and that one nobody takes from them"
+        );
     }
 
     #[test]
@@ -266,35 +319,69 @@ mod tests {
         queue.push(of_user(2, 100, 101));
         queue.push(of_user(2, 100, 102));
         queue.push(of_user(3, 200, 201));
-        assert_eq!(queue.pop(now).unwrap().worker, WorkerId(101), "both places are of another user");
+        assert_eq!(
+            queue.pop(now).unwrap().worker,
+            WorkerId(101),
+            "both places are of another user"
+        );
         assert!(queue.pop(now).is_none(), "there are two users now");
         queue.done(WorkerId(101));
-        assert_eq!(queue.pop(now).unwrap().worker, WorkerId(201), "the users take turns");
+        assert_eq!(
+            queue.pop(now).unwrap().worker,
+            WorkerId(201),
+            "the users take turns"
+        );
         assert!(queue.pop(now).is_none());
         let later = now + STARTING_COUNTS_FOR;
-        assert_eq!(queue.pop(later).unwrap().worker, WorkerId(102), "who has none starting comes first");
+        assert_eq!(
+            queue.pop(later).unwrap().worker,
+            WorkerId(102),
+            "who has none starting comes first"
+        );
     }
 
     #[test]
     fn who_does_nothing_gives_its_place_back() {
         let (mut queue, mut now) = (SpawnQueue::new(), Instant::now());
         queue.limit = 1;
-        let doing = |used, waits| Some(Doing { used: Duration::from_millis(used), waits });
+        let doing = |used, waits| {
+            Some(Doing {
+                used: Duration::from_millis(used),
+                waits,
+            })
+        };
         (1..=4).for_each(|worker| queue.push(pending(worker, u64::from(worker))));
         assert_eq!(queue.pop(now).unwrap().worker, WorkerId(1));
         let mut look = |queue: &mut SpawnQueue, doing| {
             now += LOOK_INTERVAL;
             let unseen = queue.unseen(now);
-            unseen.iter().for_each(|worker| queue.seen(*worker, doing, now));
+            unseen
+                .iter()
+                .for_each(|worker| queue.seen(*worker, doing, now));
             assert_eq!(queue.unseen(now), []);
             (unseen, queue.pop(now).map(|pending| pending.worker))
         };
-        assert_eq!(look(&mut queue, doing(10, true)), (vec![WorkerId(1)], None), "once is no proof");
-        assert_eq!(look(&mut queue, doing(20, true)), (vec![WorkerId(1)], None), "it has done something");
-        assert_eq!(look(&mut queue, doing(20, false)), (vec![WorkerId(1)], None), "it would like to");
+        assert_eq!(
+            look(&mut queue, doing(10, true)),
+            (vec![WorkerId(1)], None),
+            "once is no proof"
+        );
+        assert_eq!(
+            look(&mut queue, doing(20, true)),
+            (vec![WorkerId(1)], None),
+            "it has done something"
+        );
+        assert_eq!(
+            look(&mut queue, doing(20, false)),
+            (vec![WorkerId(1)], None),
+            "it would like to"
+        );
         assert_eq!(look(&mut queue, None), (vec![WorkerId(1)], None));
         assert_eq!(look(&mut queue, doing(30, true)), (vec![WorkerId(1)], None));
-        assert_eq!(look(&mut queue, doing(30, true)), (vec![WorkerId(1)], Some(WorkerId(2))));
+        assert_eq!(
+            look(&mut queue, doing(30, true)),
+            (vec![WorkerId(1)], Some(WorkerId(2)))
+        );
         assert!(queue.deadline().is_some());
         (3..=4).for_each(|worker| queue.cancel(WorkerId(worker)));
         assert_eq!(queue.deadline(), None, "nobody waits");
@@ -318,7 +405,13 @@ mod tests {
 
         fn event(&mut self, at: usize, event: Event) {
             for action in self.pools[at].handle(event, self.now) {
-                if let Action::Spawn { worker, slot, generation, definition } = action {
+                if let Action::Spawn {
+                    worker,
+                    slot,
+                    generation,
+                    definition,
+                } = action
+                {
                     let failing = self.pools[at].is_failing();
                     let pool = PoolId::try_from(at).unwrap();
                     self.queue.push(Pending {
@@ -331,7 +424,11 @@ mod tests {
                         from_request: false,
                         plain: false,
                     });
-                    self.asked = if at + 1 == self.pools.len() { self.now } else { self.asked };
+                    self.asked = if at + 1 == self.pools.len() {
+                        self.now
+                    } else {
+                        self.asked
+                    };
                 }
             }
         }
@@ -342,7 +439,8 @@ mod tests {
                 if at + 1 == self.pools.len() {
                     self.waits.push(self.now - self.asked);
                 }
-                self.starting.insert((self.now + Self::LOADING, next.worker), at);
+                self.starting
+                    .insert((self.now + Self::LOADING, next.worker), at);
                 self.event(at, Event::Spawned(next.worker));
             }
         }
@@ -350,8 +448,14 @@ mod tests {
         /// What is due at this time: all but the last pool crash as they start.
         fn turn(&mut self) {
             let healthy = self.pools.len() - 1;
-            while let Some(((_, worker), at)) = self.starting.first_key_value().map(|(key, at)| (*key, *at)) {
-                if self.starting.first_key_value().is_some_and(|((due, _), _)| *due > self.now) {
+            while let Some(((_, worker), at)) =
+                self.starting.first_key_value().map(|(key, at)| (*key, *at))
+            {
+                if self
+                    .starting
+                    .first_key_value()
+                    .is_some_and(|((due, _), _)| *due > self.now)
+                {
                     break;
                 }
                 self.starting.pop_first();
@@ -372,8 +476,13 @@ mod tests {
         let start = Instant::now();
         let mut world = Simulation {
             now: start,
-            queue: SpawnQueue { limit: 2, ..SpawnQueue::new() },
-            pools: (0..51).map(|number| Pool::new(number, Arc::clone(&definition), true)).collect(),
+            queue: SpawnQueue {
+                limit: 2,
+                ..SpawnQueue::new()
+            },
+            pools: (0..51)
+                .map(|number| Pool::new(number, Arc::clone(&definition), true))
+                .collect(),
             starting: BTreeMap::new(),
             waits: Vec::new(),
             asked: start,
@@ -382,15 +491,23 @@ mod tests {
             world.turn();
             if step.is_multiple_of(300) {
                 // Killed every three seconds.
-                let serving = world.pools[50].members().map(|(id, _)| id).find(|id| world.pools[50].accepts(*id));
-                serving.into_iter().for_each(|id| world.event(50, Event::Exited(id, "killed".into(), false)));
+                let serving = world.pools[50]
+                    .members()
+                    .map(|(id, _)| id)
+                    .find(|id| world.pools[50].accepts(*id));
+                serving
+                    .into_iter()
+                    .for_each(|id| world.event(50, Event::Exited(id, "killed".into(), false)));
             }
             world.now = start + Duration::from_millis(10) * step;
         }
         let (boot, later) = world.waits.split_first().unwrap();
         // All 51 start for the first time: two at a time.
         assert!(*boot <= Simulation::LOADING * 26, "{boot:?}");
-        assert!(later.len() > 80 && later.iter().all(|wait| *wait <= Duration::from_millis(10)), "{later:?}");
+        assert!(
+            later.len() > 80 && later.iter().all(|wait| *wait <= Duration::from_millis(10)),
+            "{later:?}"
+        );
     }
 
     #[test]
@@ -406,6 +523,9 @@ mod tests {
         queue.done(WorkerId(1));
         assert_eq!(queue.pop(now).unwrap().worker, WorkerId(2));
         assert!(queue.pop(now).is_none());
-        assert_eq!(queue.pop(now + STARTING_COUNTS_FOR).unwrap().worker, WorkerId(3));
+        assert_eq!(
+            queue.pop(now + STARTING_COUNTS_FOR).unwrap().worker,
+            WorkerId(3)
+        );
     }
 }

@@ -37,11 +37,31 @@ impl Supervisor {
     /// Does what a state machine says.
     pub(super) fn act(&mut self, pool: PoolId, action: Action, now: Instant) {
         match action {
-            Action::Spawn { worker, slot, generation, definition } => {
-                let failing = self.pools.get(&pool).is_some_and(|entry| entry.machine.is_failing());
-                let from_request = self.pools.get(&pool).is_some_and(|entry| entry.from_request);
+            Action::Spawn {
+                worker,
+                slot,
+                generation,
+                definition,
+            } => {
+                let failing = self
+                    .pools
+                    .get(&pool)
+                    .is_some_and(|entry| entry.machine.is_failing());
+                let from_request = self
+                    .pools
+                    .get(&pool)
+                    .is_some_and(|entry| entry.from_request);
                 let plain = false;
-                self.spawns.push(Pending { pool, worker, slot, generation, definition, failing, from_request, plain });
+                self.spawns.push(Pending {
+                    pool,
+                    worker,
+                    slot,
+                    generation,
+                    definition,
+                    failing,
+                    from_request,
+                    plain,
+                });
             }
             Action::CancelSpawn(worker) => {
                 self.spawns.cancel(worker);
@@ -80,7 +100,13 @@ impl Supervisor {
                     );
                     let other_definition = !entry.machine.has_latest();
                     let (at, failed) = (SystemTime::now(), BTreeMap::new());
-                    entry.given_up = Some(GivenUp { at, generation, why, other_definition, failed });
+                    entry.given_up = Some(GivenUp {
+                        at,
+                        generation,
+                        why,
+                        other_definition,
+                        failed,
+                    });
                 }
             }
             Action::TakenBack(generation) => {
@@ -96,9 +122,14 @@ impl Supervisor {
     }
 
     fn refuse_all(&mut self, pool: PoolId, failure: Failure, text: String, _now: Instant) {
-        let Some(entry) = self.pools.get_mut(&pool) else { return };
+        let Some(entry) = self.pools.get_mut(&pool) else {
+            return;
+        };
         if entry.is_forgotten || self.is_followed {
-            entry.refusing = Some((Failure::NotStarted, Failure::NotStarted.row().text.to_owned()));
+            entry.refusing = Some((
+                Failure::NotStarted,
+                Failure::NotStarted.row().text.to_owned(),
+            ));
             return;
         }
         let text = format!("{}: {}: {text}", entry.name(), failure.row().text);
@@ -128,8 +159,14 @@ impl Supervisor {
     /// asked to be replaced because of a request that takes too long, and did
     /// not get rid of it, ends for that.
     fn ended_for(&mut self, worker: WorkerId, failure: Failure) {
-        let Some(entry) = self.workers.get_mut(&worker) else { return };
-        entry.ended_for.get_or_insert(if entry.overtime { Failure::RequestTimeout } else { failure });
+        let Some(entry) = self.workers.get_mut(&worker) else {
+            return;
+        };
+        entry.ended_for.get_or_insert(if entry.overtime {
+            Failure::RequestTimeout
+        } else {
+            failure
+        });
     }
 
     /// Starts what the limit allows.
@@ -140,7 +177,9 @@ impl Supervisor {
             self.spawns.seen(worker, pid.and_then(proc::doing), now);
         }
         while let Some(pending) = self.spawns.pop(now) {
-            let Some(pending) = self.preloaded(pending, now) else { continue };
+            let Some(pending) = self.preloaded(pending, now) else {
+                continue;
+            };
             let (pool, worker) = (pending.pool, pending.worker);
             match self.start_worker(&pending, now) {
                 Ok(()) => self.todo.push_back((pool, Event::Spawned(worker))),
@@ -157,7 +196,10 @@ impl Supervisor {
         let (handle, owner) = self.launch(pending, |spec| ToWorker::Spec(Box::new(spec)))?;
         tracing::debug!(
             "{}: worker {} started (slot {}, generation {})",
-            self.pools.get(&pending.pool).map(PoolEntry::name).unwrap_or_default(),
+            self.pools
+                .get(&pending.pool)
+                .map(PoolEntry::name)
+                .unwrap_or_default(),
             handle.pid,
             pending.slot,
             pending.generation
@@ -173,14 +215,22 @@ impl Supervisor {
         first: impl Fn(WorkerSpec) -> ToWorker,
     ) -> Result<(Handle, Owner), String> {
         let (output, owner) = self.output_for(pending)?;
-        let entry = self.pools.get(&pending.pool).ok_or("the process group has gone")?;
+        let entry = self
+            .pools
+            .get(&pending.pool)
+            .ok_or("the process group has gone")?;
         let identity = pending.definition.identity.clone()?;
         if let Some(why) = pending.definition.config.not_understood() {
             return Err(why);
         }
         let several = self.has_several_users();
-        let entrances = self.resources.groups.entrances(&pending.definition.config, several)?;
-        let spawned = self.launcher.spawn(identity.uid != pending.definition.httpd_uid, &entrances)?;
+        let entrances = self
+            .resources
+            .groups
+            .entrances(&pending.definition.config, several)?;
+        let spawned = self
+            .launcher
+            .spawn(identity.uid != pending.definition.httpd_uid, &entrances)?;
         let spec = WorkerSpec {
             versions: VERSIONS,
             group: self.may_run_now(config_for(pending, entry)),
@@ -207,26 +257,47 @@ impl Supervisor {
         if let Some(group) = self.groups.get(&config.name) {
             let now = &group.definition.config.runs;
             config.runs.files.extend(now.files.iter().cloned());
-            config.runs.directories.extend(now.directories.iter().cloned());
+            config
+                .runs
+                .directories
+                .extend(now.directories.iter().cloned());
         }
         config
     }
 
     /// Where the output of a pool's workers goes, and who they are.
     pub(super) fn output_for(&self, pending: &Pending) -> Result<(Output, Owner), String> {
-        let entry = self.pools.get(&pending.pool).ok_or("the process group has gone")?;
+        let entry = self
+            .pools
+            .get(&pending.pool)
+            .ok_or("the process group has gone")?;
         let identity = pending.definition.identity.as_ref()?;
-        let target = self.groups.get(&entry.group).map(|group| group.target.clone()).unwrap_or_default();
-        let output = Output { group: entry.group.clone(), sink: self.sink.clone(), target };
-        Ok((output, Owner { uid: identity.uid, gid: identity.gid }))
+        let target = self
+            .groups
+            .get(&entry.group)
+            .map(|group| group.target.clone())
+            .unwrap_or_default();
+        let output = Output {
+            group: entry.group.clone(),
+            sink: self.sink.clone(),
+            target,
+        };
+        Ok((
+            output,
+            Owner {
+                uid: identity.uid,
+                gid: identity.gid,
+            },
+        ))
     }
 
     /// Takes a process in as a worker.
     pub(super) fn enlist(&mut self, pending: &Pending, handle: Handle, owner: Owner, now: Instant) {
         // A replacement is as idle as the worker that it replaces.
         let machine = self.pools.get(&pending.pool).map(|entry| &entry.machine);
-        let replaced =
-            machine.and_then(|machine| machine.replaces(pending.worker)).and_then(|old| self.workers.get(&old));
+        let replaced = machine
+            .and_then(|machine| machine.replaces(pending.worker))
+            .and_then(|old| self.workers.get(&old));
         let active_at = replaced.map_or(now, |old| old.active_at);
         let worker = WorkerEntry {
             pool: pending.pool,
@@ -262,7 +333,9 @@ impl Supervisor {
             WorkerEvent::Broken(why) => {
                 // Usually it ends, and closes its socket a moment before it
                 // can be reaped; `look_around` ends it if it does not.
-                let Some(entry) = self.workers.get_mut(&id) else { return };
+                let Some(entry) = self.workers.get_mut(&id) else {
+                    return;
+                };
                 tracing::debug!("worker {}: control socket: {why}", entry.handle.pid);
                 entry.broken.get_or_insert_with(Instant::now);
             }
@@ -272,14 +345,19 @@ impl Supervisor {
 
     fn heard(&mut self, id: WorkerId, message: FromWorker) {
         let now = Instant::now();
-        let Some(entry) = self.workers.get_mut(&id) else { return };
+        let Some(entry) = self.workers.get_mut(&id) else {
+            return;
+        };
         let pool = entry.pool;
         match message {
             FromWorker::Ready { python, failed } => self.ready(id, python, failed),
             FromWorker::Release { connection } => self.released(id, connection),
             FromWorker::Closed { connection } => self.closed(id, connection),
             FromWorker::Recycle(reason) => {
-                tracing::debug!("worker {} asks to be replaced: {reason:?}", entry.handle.pid);
+                tracing::debug!(
+                    "worker {} asks to be replaced: {reason:?}",
+                    entry.handle.pid
+                );
                 let key = (pool, entry.generation);
                 entry.overtime |= reason == RecycleReason::RequestTimeout;
                 if reason == RecycleReason::LoadFailed {
@@ -315,14 +393,23 @@ impl Supervisor {
     /// before it takes over, so that it cannot replace one that works by one
     /// that does not.
     fn loaded(&mut self, pool: PoolId, script: PathBuf) {
-        let Some(entry) = self.pools.get_mut(&pool) else { return };
+        let Some(entry) = self.pools.get_mut(&pool) else {
+            return;
+        };
         if entry.scripts.len() < SCRIPTS_MAX && script.is_absolute() {
             entry.scripts.insert(script);
         }
     }
 
-    fn ready(&mut self, id: WorkerId, python: (u32, u32, u32), failed: Vec<(std::path::PathBuf, String)>) {
-        let Some(entry) = self.workers.get_mut(&id) else { return };
+    fn ready(
+        &mut self,
+        id: WorkerId,
+        python: (u32, u32, u32),
+        failed: Vec<(std::path::PathBuf, String)>,
+    ) {
+        let Some(entry) = self.workers.get_mut(&id) else {
+            return;
+        };
         if entry.python.is_some() {
             // It was said before; what is said again changes nothing.
             return;
@@ -333,7 +420,9 @@ impl Supervisor {
         let (pool, pid, took) = (entry.pool, entry.handle.pid, entry.started.elapsed());
         entry.failed = believable(failed);
         let scripts: BTreeSet<_> = entry.failed.keys().cloned().collect();
-        let Some(group) = self.pools.get(&pool) else { return };
+        let Some(group) = self.pools.get(&pool) else {
+            return;
+        };
         let (major, minor, patch) = python;
         let name = group.name();
         tracing::info!(
@@ -342,7 +431,8 @@ impl Supervisor {
         );
         let mut lines = entry.failed.iter().flat_map(|(path, traceback)| {
             let path = escaped(path.as_os_str().as_encoded_bytes());
-            std::iter::once(format!("`{path}` failed to load")).chain(traceback.lines().map(|l| escaped(l.as_bytes())))
+            std::iter::once(format!("`{path}` failed to load"))
+                .chain(traceback.lines().map(|l| escaped(l.as_bytes())))
         });
         for line in lines.by_ref().take(FAILED_LINES_MAX) {
             tracing::error!("{name}: worker {pid}: {line}");
@@ -351,7 +441,10 @@ impl Supervisor {
             tracing::error!("{name}: worker {pid}: and more, which is left out");
         }
         self.spawns.done(id);
-        let before = self.pools.get_mut(&pool).and_then(|pool| pool.given_up.take());
+        let before = self
+            .pools
+            .get_mut(&pool)
+            .and_then(|pool| pool.given_up.take());
         self.pool_event(pool, Event::Ready(id, scripts));
         self.note_given_up(pool, id, before);
     }
@@ -359,19 +452,25 @@ impl Supervisor {
     /// A worker was ready. If that was the end of it, the status says why, also
     /// when it has gone; if it serves, what was given up `before` is history.
     fn note_given_up(&mut self, pool: PoolId, id: WorkerId, before: Option<GivenUp>) {
-        let Some(entry) = self.pools.get_mut(&pool) else { return };
+        let Some(entry) = self.pools.get_mut(&pool) else {
+            return;
+        };
         match &mut entry.given_up {
             Some(given_up) => {
                 let failed = self.workers.get(&id).map(|worker| worker.failed.clone());
                 given_up.failed = failed.unwrap_or_default();
             }
-            None if !(entry.machine.accepts(id) && entry.machine.has_latest()) => entry.given_up = before,
+            None if !(entry.machine.accepts(id) && entry.machine.has_latest()) => {
+                entry.given_up = before
+            }
             None => {}
         }
     }
 
     pub(super) fn note_cause(&mut self, pool: PoolId, text: &str) {
-        let Some(entry) = self.pools.get_mut(&pool) else { return };
+        let Some(entry) = self.pools.get_mut(&pool) else {
+            return;
+        };
         entry.restarts += 1;
         if entry.causes.len() == CAUSES_MAX {
             entry.causes.pop_front();
@@ -384,21 +483,38 @@ impl Supervisor {
         let now = Instant::now();
         let mut events = Vec::new();
         for (id, entry) in &mut self.workers {
-            if entry.broken.is_some_and(|since| now.duration_since(since) > BROKEN_PATIENCE) {
+            if entry
+                .broken
+                .is_some_and(|since| now.duration_since(since) > BROKEN_PATIENCE)
+            {
                 if entry.ended_for.is_none() {
                     tracing::error!(
                         "{}: worker {} is ended: it has closed its control socket (descriptor 3), or does not read it",
-                        self.pools.get(&entry.pool).map(PoolEntry::name).unwrap_or_default(),
+                        self.pools
+                            .get(&entry.pool)
+                            .map(PoolEntry::name)
+                            .unwrap_or_default(),
                         entry.handle.pid
                     );
                 }
                 events.push((entry.pool, Event::Lost(*id)));
                 continue;
             }
-            let Some(pool) = self.pools.get(&entry.pool).filter(|pool| pool.machine.works(*id)) else { continue };
-            let Some(group) = self.groups.get(&pool.group) else { continue };
+            let Some(pool) = self
+                .pools
+                .get(&entry.pool)
+                .filter(|pool| pool.machine.works(*id))
+            else {
+                continue;
+            };
+            let Some(group) = self.groups.get(&pool.group) else {
+                continue;
+            };
             let config = &group.definition.config;
-            let silent = entry.heartbeat.map(|at| now.duration_since(at)).unwrap_or_default();
+            let silent = entry
+                .heartbeat
+                .map(|at| now.duration_since(at))
+                .unwrap_or_default();
             if !config.deadlock_timeout.is_zero() && silent > config.deadlock_timeout {
                 entry.ended_for = Some(Failure::Deadlock);
                 tracing::error!(
@@ -426,7 +542,9 @@ impl Supervisor {
 impl PoolEntry {
     /// Whether any worker takes requests.
     pub(super) fn serves(&self) -> bool {
-        self.machine.members().any(|(id, _)| self.machine.accepts(id))
+        self.machine
+            .members()
+            .any(|(id, _)| self.machine.accepts(id))
     }
 
     /// The pool in words. A client may have written the application group's name.
@@ -457,13 +575,23 @@ fn config_for(pending: &Pending, entry: &PoolEntry) -> wsgid_protocol::GroupConf
     let mut config = Arc::unwrap_or_clone(Arc::clone(&pending.definition)).config;
     let application_group = &entry.application_group;
     config.narrow_to(application_group);
-    config.preload_scripts.retain(|preload| preload.application_group == *application_group);
+    config
+        .preload_scripts
+        .retain(|preload| preload.application_group == *application_group);
     if config.threads > 0 {
         for script in &entry.scripts {
-            if !config.preload_scripts.iter().any(|preload| preload.script == *script) {
+            if !config
+                .preload_scripts
+                .iter()
+                .any(|preload| preload.script == *script)
+            {
                 let application_group = application_group.clone();
                 let callable = Some(String::new());
-                config.preload_scripts.push(Preload { script: script.clone(), application_group, callable });
+                config.preload_scripts.push(Preload {
+                    script: script.clone(),
+                    application_group,
+                    callable,
+                });
             }
         }
     }
@@ -480,13 +608,20 @@ pub(super) fn believable(failed: Vec<(PathBuf, String)>) -> BTreeMap<PathBuf, St
         room -= text.len();
         Some((path, text))
     };
-    failed.into_iter().take(FAILED_MAX).map_while(fitting).collect()
+    failed
+        .into_iter()
+        .take(FAILED_MAX)
+        .map_while(fitting)
+        .collect()
 }
 
 /// So many bytes of a text at most.
 pub(super) fn cut(mut text: String, most: usize) -> String {
     if text.len() > most {
-        let end = (0..=most).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+        let end = (0..=most)
+            .rev()
+            .find(|end| text.is_char_boundary(*end))
+            .unwrap_or_default();
         text.truncate(end);
     }
     text
@@ -499,14 +634,20 @@ mod tests {
     #[test]
     fn what_is_said_of_scripts_is_bounded() {
         let said = |count: usize, text: &str| {
-            let named = (0..count).map(|number| (PathBuf::from(format!("/srv/{number}")), text.to_owned()));
+            let named =
+                (0..count).map(|number| (PathBuf::from(format!("/srv/{number}")), text.to_owned()));
             believable(named.collect())
         };
-        assert_eq!(said(2, "why").into_values().collect::<Vec<_>>(), ["why", "why"]);
+        assert_eq!(
+            said(2, "why").into_values().collect::<Vec<_>>(),
+            ["why", "why"]
+        );
         assert_eq!(said(1000, "").len(), FAILED_MAX);
         let long = said(10, &"\u{e9}".repeat(5000));
         let len = |(path, text): (&PathBuf, &String)| path.as_os_str().len() + text.len();
         assert!(long.len() > 1 && long.iter().map(len).sum::<usize>() <= FAILED_LEN_MAX);
-        assert!(believable(vec![("x".repeat(FAILED_LEN_MAX + 1).into(), String::new())]).is_empty());
+        assert!(
+            believable(vec![("x".repeat(FAILED_LEN_MAX + 1).into(), String::new())]).is_empty()
+        );
     }
 }

@@ -34,21 +34,45 @@ const QUICK: Duration = Duration::from_secs(4);
 fn send_sleeper(connection: &Connection) -> Option<TcpListener> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    setsockopt(&stream, sockopt::Linger, &libc::linger { l_onoff: 1, l_linger: 45 }).unwrap();
+    setsockopt(
+        &stream,
+        sockopt::Linger,
+        &libc::linger {
+            l_onoff: 1,
+            l_linger: 45,
+        },
+    )
+    .unwrap();
     stream.set_nonblocking(true).unwrap();
     while stream.write(&[0; 65536]).is_ok() {}
     stream.set_nonblocking(false).unwrap();
-    let sent = send_with_fds(connection.stream.as_fd(), &[IoSlice::new(b"x")], &[stream.as_fd()], MsgFlags::empty());
+    let sent = send_with_fds(
+        connection.stream.as_fd(),
+        &[IoSlice::new(b"x")],
+        &[stream.as_fd()],
+        MsgFlags::empty(),
+    );
     if sent.is_err() {
         // The last one is ours.
-        setsockopt(&stream, sockopt::Linger, &libc::linger { l_onoff: 0, l_linger: 0 }).unwrap();
+        setsockopt(
+            &stream,
+            sockopt::Linger,
+            &libc::linger {
+                l_onoff: 0,
+                l_linger: 0,
+            },
+        )
+        .unwrap();
     }
     sent.is_ok().then_some(listener)
 }
 
 fn assert_nobody_waits(httpd: &Httpd, script: &std::path::Path) {
     let begun = Instant::now();
-    assert_eq!(httpd.get("other", script, "/"), Answer::Body(200, "hello".to_owned()));
+    assert_eq!(
+        httpd.get("other", script, "/"),
+        Answer::Body(200, "hello".to_owned())
+    );
     assert!(!httpd.workers("ready").is_empty());
     assert!(begun.elapsed() < QUICK, "{:?}", begun.elapsed());
 }
@@ -62,7 +86,9 @@ fn a_connection_that_was_given_back(old_kernel: bool) {
     let mut slow = httpd.connect("site", 1, &script, "/slow");
     std::thread::sleep(Duration::from_millis(300));
     // The worker has no thread for these and gives them back, with all that is behind.
-    let waiting: Vec<_> = (2..5).map(|nonce| httpd.connect("site", nonce, &script, "/")).collect();
+    let waiting: Vec<_> = (2..5)
+        .map(|nonce| httpd.connect("site", nonce, &script, "/"))
+        .collect();
     let asleep: Vec<_> = waiting.iter().filter_map(send_sleeper).collect();
     assert_eq!(asleep.len(), if old_kernel { 3 } else { 0 });
     std::thread::sleep(Duration::from_millis(400));

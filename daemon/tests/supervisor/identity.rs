@@ -73,14 +73,22 @@ fn root_a_connection_never_changes_hands_between_users() {
         lefts.push(Left(child));
         uid == NEW
     });
-    httpd.wait("the old worker has left", |httpd| httpd.workers("draining").is_empty());
+    httpd.wait("the old worker has left", |httpd| {
+        httpd.workers("draining").is_empty()
+    });
     // The child of the old user still has the connection; the module must not
     // be able to say anything on it.
     match idle.request(&script, "/") {
         Err(_) => {}
-        Ok(()) => assert!(!matches!(idle.answer(), Answer::Body(..)), "the request was served on the old connection"),
+        Ok(()) => assert!(
+            !matches!(idle.answer(), Answer::Body(..)),
+            "the request was served on the old connection"
+        ),
     }
-    assert!(idle.request(&script, "/").is_err(), "the connection is still open");
+    assert!(
+        idle.request(&script, "/").is_err(),
+        "the connection is still open"
+    );
 }
 
 #[test]
@@ -99,5 +107,8 @@ fn a_child_that_outlives_its_worker_holds_no_connection_open() {
     assert!(matches!(idle.answer(), Answer::Failed(21, _)));
     let start = Instant::now();
     assert_eq!(idle.answer(), Answer::Lost);
-    assert!(start.elapsed() < Duration::from_secs(5), "the connection stayed open");
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "the connection stayed open"
+    );
 }

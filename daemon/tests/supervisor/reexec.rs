@@ -44,13 +44,23 @@ pub(crate) fn copy(dir: &Path) -> PathBuf {
 
 pub(crate) fn reexec(httpd: &Httpd) -> (i32, String) {
     let mut command = Command::new(crate::program());
-    let out = command.args(["reexec", "--socket"]).arg(httpd.dir.path()).output().unwrap();
-    (out.status.code().unwrap(), String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned())
+    let out = command
+        .args(["reexec", "--socket"])
+        .arg(httpd.dir.path())
+        .output()
+        .unwrap();
+    (
+        out.status.code().unwrap(),
+        String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned(),
+    )
 }
 
 /// The program that runs, as the kernel knows it.
 fn running(httpd: &Httpd) -> String {
-    std::fs::read_link(format!("/proc/{}/exe", httpd.child.id())).unwrap().display().to_string()
+    std::fs::read_link(format!("/proc/{}/exe", httpd.child.id()))
+        .unwrap()
+        .display()
+        .to_string()
 }
 
 /// Stops the load.
@@ -71,7 +81,9 @@ fn another_program_goes_on_under_load() {
     let mut config = group("site", &script);
     config.set("processes", "2").unwrap();
     httpd.configure(vec![config.clone()]);
-    httpd.wait("two ready workers", |httpd| httpd.workers("ready").len() == 2);
+    httpd.wait("two ready workers", |httpd| {
+        httpd.workers("ready").len() == 2
+    });
     let mut before = httpd.workers("ready");
     before.sort_unstable();
     let (stop, shared) = (AtomicBool::new(false), &httpd);
@@ -103,7 +115,11 @@ fn another_program_goes_on_under_load() {
             copy(place.path());
             let (code, text) = reexec(shared);
             assert_eq!(code, 0, "{turn}: {text}\n{}", shared.log());
-            assert_eq!(running(shared), program.display().to_string(), "the new file runs");
+            assert_eq!(
+                running(shared),
+                program.display().to_string(),
+                "the new file runs"
+            );
         }
         body(slow.answer());
         stop.store(true, Ordering::Relaxed);
@@ -120,11 +136,17 @@ fn another_program_goes_on_under_load() {
         let ready = httpd.workers("ready");
         ready.len() == 2 && !ready.contains(&before[0])
     });
-    assert!(httpd.log().contains("was ended by SIGSEGV"), "{}", httpd.log());
+    assert!(
+        httpd.log().contains("was ended by SIGSEGV"),
+        "{}",
+        httpd.log()
+    );
     // And the parent is heard.
     config.set("threads", "3").unwrap();
     httpd.configure(vec![config]);
-    httpd.wait("the new definition", |httpd| !httpd.workers("ready").contains(&before[1]));
+    httpd.wait("the new definition", |httpd| {
+        !httpd.workers("ready").contains(&before[1])
+    });
     assert_eq!(httpd.status()["reexecs"], 5);
     body(httpd.get("site", &script, "/"));
 }
@@ -144,32 +166,47 @@ fn a_worker_that_has_just_died_is_buried_by_the_next_program() {
     config.set("processes", "2").unwrap();
     httpd.configure(vec![config]);
     for turn in 0..6 {
-        httpd.wait("two ready workers", |httpd| httpd.workers("ready").len() == 2);
+        httpd.wait("two ready workers", |httpd| {
+            httpd.workers("ready").len() == 2
+        });
         let victim = httpd.workers("ready")[0];
         kill(Pid::from_raw(victim), Signal::SIGKILL).unwrap();
         let (code, text) = reexec(&httpd);
         assert_eq!(code, 0, "{turn}: {text}\n{}", httpd.log());
         assert_eq!(httpd.status()["reexecs"], turn + 1, "{}", httpd.log());
-        httpd.wait("its end is known", |httpd| !httpd.workers("ready").contains(&victim));
+        httpd.wait("its end is known", |httpd| {
+            !httpd.workers("ready").contains(&victim)
+        });
     }
-    assert!(httpd.log().contains("was ended by SIGKILL"), "{}", httpd.log());
+    assert!(
+        httpd.log().contains("was ended by SIGKILL"),
+        "{}",
+        httpd.log()
+    );
     body(httpd.get("site", &script, "/"));
 }
 
 #[test]
 fn what_waits_is_served_by_the_next_program() {
     let mut httpd = Httpd::start();
-    let script = httpd.script("app.py", &APP.replace("import os", "import time; time.sleep(1.5)\nimport os"));
+    let script = httpd.script(
+        "app.py",
+        &APP.replace("import os", "import time; time.sleep(1.5)\nimport os"),
+    );
     httpd.configure(vec![group("site", &script)]);
     // Nobody is ready: it is held, and its worker is being started.
     let mut held = httpd.connect("site", 1, &script, "/");
     assert_eq!(reexec(&httpd).0, 0, "{}", httpd.log());
     assert!(body(held.answer()).parse::<i32>().is_ok());
     let mut saying = httpd.connect("site", 2, &script, "/say");
-    httpd.wait("the request runs", |httpd| httpd.status()["groups"][0]["pools"][0]["workers"][0]["in_flight"] == 1);
+    httpd.wait("the request runs", |httpd| {
+        httpd.status()["groups"][0]["pools"][0]["workers"][0]["in_flight"] == 1
+    });
     assert_eq!(reexec(&httpd).0, 0);
     body(saying.answer());
-    httpd.wait("output after it", |httpd| httpd.log().contains("second half"));
+    httpd.wait("output after it", |httpd| {
+        httpd.log().contains("second half")
+    });
 }
 
 #[test]
@@ -194,5 +231,7 @@ fn a_program_that_does_not_run_changes_nothing() {
     }
     httpd.configure(vec![group("site", &script)]);
     assert_eq!(httpd.command("restart", "site"), 0);
-    httpd.wait("another worker", |httpd| body(httpd.get("site", &script, "/")) != pid);
+    httpd.wait("another worker", |httpd| {
+        body(httpd.get("site", &script, "/")) != pid
+    });
 }

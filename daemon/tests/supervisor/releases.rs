@@ -31,7 +31,11 @@ def application(environ, start_response):
 
 /// As a module one option newer sends it.
 fn newer(mut config: GroupConfig) -> GroupConfig {
-    config.unread.push(Unread { name: "hover-height".into(), value: "9 cm".into(), reason: String::new() });
+    config.unread.push(Unread {
+        name: "hover-height".into(),
+        value: "9 cm".into(),
+        reason: String::new(),
+    });
     config
 }
 
@@ -56,7 +60,10 @@ fn refusal(httpd: &mut Httpd, bytes: &[u8]) -> String {
 fn an_option_that_nobody_knows_is_the_problem_of_its_group() {
     let mut httpd = Httpd::start();
     let script = httpd.script("app.py", APP);
-    assert_eq!(httpd.configure(vec![group("site", &script), group("other", &script)]), [""; 0]);
+    assert_eq!(
+        httpd.configure(vec![group("site", &script), group("other", &script)]),
+        [""; 0]
+    );
     let pid = body(httpd.get("site", &script, "/"));
     let others = body(httpd.get("other", &script, "/"));
 
@@ -64,16 +71,40 @@ fn an_option_that_nobody_knows_is_the_problem_of_its_group() {
     site.set("threads", "7").unwrap();
     other.set("threads", "3").unwrap();
     let mut wrong = group("wrong", &script);
-    wrong.unread.push(Unread { name: "threads".into(), value: "many".into(), reason: String::new() });
+    wrong.unread.push(Unread {
+        name: "threads".into(),
+        value: "many".into(),
+        reason: String::new(),
+    });
     let problems = httpd.configure(vec![site, other, newer(group("fresh", &script)), wrong]);
     assert_eq!(problems.len(), 3, "{problems:?}");
-    let told = |name: &str| problems.iter().find(|text| text.contains(&format!("`{name}`"))).unwrap();
-    assert!(told("site").contains("`hover-height`") && told("site").contains("as it was"), "{problems:?}");
-    assert!(told("fresh").contains("`hover-height`") && told("fresh").contains("release"), "{problems:?}");
-    assert!(told("wrong").contains("option `threads`: `many`"), "{problems:?}");
+    let told = |name: &str| {
+        problems
+            .iter()
+            .find(|text| text.contains(&format!("`{name}`")))
+            .unwrap()
+    };
+    assert!(
+        told("site").contains("`hover-height`") && told("site").contains("as it was"),
+        "{problems:?}"
+    );
+    assert!(
+        told("fresh").contains("`hover-height`") && told("fresh").contains("release"),
+        "{problems:?}"
+    );
+    assert!(
+        told("wrong").contains("option `threads`: `many`"),
+        "{problems:?}"
+    );
 
-    assert_eq!(body(httpd.get("site", &script, "/")), pid, "what was in force is in force");
-    httpd.wait("the other group has what it was to have", |httpd| body(httpd.get("other", &script, "/")) != others);
+    assert_eq!(
+        body(httpd.get("site", &script, "/")),
+        pid,
+        "what was in force is in force"
+    );
+    httpd.wait("the other group has what it was to have", |httpd| {
+        body(httpd.get("other", &script, "/")) != others
+    });
     for (name, words) in [("fresh", "hover-height"), ("wrong", "`many`")] {
         match httpd.get(name, &script, "/") {
             Answer::Failed(code, text) => {
@@ -86,7 +117,9 @@ fn an_option_that_nobody_knows_is_the_problem_of_its_group() {
     // Without the option all is well again.
     let good = ["site", "other", "fresh", "wrong"].map(|name| group(name, &script));
     assert_eq!(httpd.configure(good.to_vec()), [""; 0]);
-    httpd.wait("the new group serves", |httpd| matches!(httpd.get("fresh", &script, "/"), Answer::Body(200, _)));
+    httpd.wait("the new group serves", |httpd| {
+        matches!(httpd.get("fresh", &script, "/"), Answer::Body(200, _))
+    });
 }
 
 #[test]
@@ -96,12 +129,20 @@ fn a_module_of_another_version_is_refused_and_the_supervisor_goes_on() {
     // Before there is any configuration, too.
     let bytes = foreign(&mut httpd, 3, 3, b"\xff\xff\xff\xff\xff");
     let reason = refusal(&mut httpd, &bytes);
-    assert!(reason.contains("versions 3 to 3") && reason.contains("this supervisor 2 to 2"), "{reason}");
+    assert!(
+        reason.contains("versions 3 to 3") && reason.contains("this supervisor 2 to 2"),
+        "{reason}"
+    );
     assert!(reason.contains("stop and start httpd"), "{reason}");
 
     httpd.configure(vec![group("site", &script)]);
     let pid = body(httpd.get("site", &script, "/"));
-    for rest in [&b""[..], b"\x00", b"\xfd\xff\xff\xff\xff\xff\xff\xff\xff", &[b'{'; 5000]] {
+    for rest in [
+        &b""[..],
+        b"\x00",
+        b"\xfd\xff\xff\xff\xff\xff\xff\xff\xff",
+        &[b'{'; 5000],
+    ] {
         let bytes = foreign(&mut httpd, 3, 4, rest);
         assert!(refusal(&mut httpd, &bytes).contains("versions 3 to 4"));
         let bytes = foreign(&mut httpd, 1, 1, rest);
@@ -125,7 +166,12 @@ fn what_the_parent_says_beside_is_ignored() {
     httpd.say_bytes(b"\x01\x01more of it");
     assert_eq!(httpd.configure(vec![group("site", &script)]), [""; 0]);
     assert_eq!(body(httpd.get("site", &script, "/")), pid);
-    assert_eq!(httpd.log().matches("is of another release").count(), 1, "{}", httpd.log());
+    assert_eq!(
+        httpd.log().matches("is of another release").count(),
+        1,
+        "{}",
+        httpd.log()
+    );
 }
 
 #[test]
@@ -134,23 +180,32 @@ fn a_child_of_another_version_is_told() {
     let script = httpd.script("app.py", APP);
     httpd.configure(vec![group("site", &script)]);
     let mut stream = UnixStream::connect(httpd.dir.path().join("httpd.sock")).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
     let hello = b"\x03\x04what follows is laid out in another way";
     let head = FrameHead::new(Kind::Hello, 0, u32::try_from(hello.len()).unwrap()).encode();
     stream.write_all(&[&head[..], hello].concat()).unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
     let head = FrameHead::parse(answer.first_chunk().unwrap()).unwrap();
-    assert_eq!((head.kind, head.code), (Kind::Fail, Failure::VersionMismatch.code()));
+    assert_eq!(
+        (head.kind, head.code),
+        (Kind::Fail, Failure::VersionMismatch.code())
+    );
     assert!(String::from_utf8_lossy(&answer).contains("versions 3 to 4"));
-    httpd.wait("it is logged", |httpd| httpd.log().contains("versions 3 to 4"));
+    httpd.wait("it is logged", |httpd| {
+        httpd.log().contains("versions 3 to 4")
+    });
     body(httpd.get("site", &script, "/"));
 }
 
 /// The answer to a command, as the command line gets it.
 fn ask(httpd: &Httpd, command: &[u8]) -> serde_json::Value {
     let mut stream = UnixStream::connect(httpd.dir.path().join("control.sock")).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
     let head = FrameHead::new(Kind::Control, 0, u32::try_from(command.len()).unwrap()).encode();
     stream.write_all(&[&head[..], command].concat()).unwrap();
     let mut answer = Vec::new();
@@ -169,7 +224,10 @@ fn a_command_of_another_release_is_refused_and_nothing_is_done() {
         let answer = ask(&httpd, command);
         assert_eq!(answer["error"], "not-a-command", "{answer}");
         let text = answer["text"].as_str().unwrap();
-        assert!(text.contains("release") && text.contains("wsgid reexec"), "{text}");
+        assert!(
+            text.contains("release") && text.contains("wsgid reexec"),
+            "{text}"
+        );
     }
     assert_eq!(body(httpd.get("site", &script, "/")), pid);
 }
@@ -183,12 +241,21 @@ fn what_a_worker_of_another_release_says_is_ignored_with_one_line() {
     let pid = body(connection.answer());
     connection.request(&script, "/strange").unwrap();
     assert_eq!(body(connection.answer()), pid);
-    httpd.wait("it is told", |httpd| httpd.log().contains("is of another release"));
+    httpd.wait("it is told", |httpd| {
+        httpd.log().contains("is of another release")
+    });
     assert_eq!(body(httpd.get("site", &script, "/")), pid);
-    assert_eq!(httpd.log().matches("is of another release").count(), 1, "{}", httpd.log());
+    assert_eq!(
+        httpd.log().matches("is of another release").count(),
+        1,
+        "{}",
+        httpd.log()
+    );
     // A reason that nobody knows is a reason.
     body(httpd.get("site", &script, "/replace"));
-    httpd.wait("another worker", |httpd| body(httpd.get("site", &script, "/")) != pid);
+    httpd.wait("another worker", |httpd| {
+        body(httpd.get("site", &script, "/")) != pid
+    });
     assert!(!httpd.log().contains("malformed"), "{}", httpd.log());
 }
 
@@ -273,19 +340,28 @@ fn a_state_with_less_or_more_in_it_loses_no_worker_and_no_connection() {
     for change in changes {
         changing.change(change);
         let mut slow = httpd.connect("site", 2, &script, "/slow");
-        httpd.wait("the request runs", |httpd| httpd.status()["groups"][0]["pools"][0]["workers"][0]["in_flight"] == 1);
+        httpd.wait("the request runs", |httpd| {
+            httpd.status()["groups"][0]["pools"][0]["workers"][0]["in_flight"] == 1
+        });
         let (code, text) = reexec(&httpd);
         assert_eq!(code, 0, "{change}: {text}\n{}", httpd.log());
         connection.request(&script, "/").unwrap();
         assert_eq!(body(connection.answer()), pid, "{change}\n{}", httpd.log());
         assert_eq!(body(slow.answer()), pid, "{change}\n{}", httpd.log());
-        assert_eq!(body(httpd.get("site", &script, "/")), pid, "{change}\n{}", httpd.log());
+        assert_eq!(
+            body(httpd.get("site", &script, "/")),
+            pid,
+            "{change}\n{}",
+            httpd.log()
+        );
         // The next one starts with the program as it was.
         copy(changing.place.path());
         assert_eq!(reexec(&httpd).0, 0, "{change}\n{}", httpd.log());
     }
     assert_eq!(httpd.command("restart", "site"), 0);
-    httpd.wait("another worker", |httpd| body(httpd.get("site", &script, "/")) != pid);
+    httpd.wait("another worker", |httpd| {
+        body(httpd.get("site", &script, "/")) != pid
+    });
 }
 
 /// Its workers cannot be told from strangers: they finish what they have.
@@ -298,10 +374,16 @@ fn a_state_without_a_pools_workers_breaks_no_request_off() {
     let pid = body(httpd.get("site", &script, "/"));
     changing.change("for machine in machines: machine['members'] = {}");
     let mut slow = httpd.connect("site", 2, &script, "/slow");
-    httpd.wait("the request runs", |httpd| httpd.status()["groups"][0]["pools"][0]["workers"][0]["in_flight"] == 1);
+    httpd.wait("the request runs", |httpd| {
+        httpd.status()["groups"][0]["pools"][0]["workers"][0]["in_flight"] == 1
+    });
     let (code, text) = reexec(&httpd);
     assert_eq!(code, 0, "{text}\n{}", httpd.log());
-    assert_ne!(body(httpd.get("site", &script, "/")), pid, "a new worker serves");
+    assert_ne!(
+        body(httpd.get("site", &script, "/")),
+        pid,
+        "a new worker serves"
+    );
     assert_eq!(body(slow.answer()), pid, "{}", httpd.log());
     httpd.wait("it ends", |_| !Path::new(&format!("/proc/{pid}")).exists());
 }
@@ -321,14 +403,22 @@ fn a_state_with_an_option_that_nobody_knows_starts_no_new_worker() {
     if each.get('name') == 'site' and 'options' in each: each['options'].append(['hover-height', '9 cm'])",
     );
     assert_eq!(reexec(&httpd).0, 0, "{}", httpd.log());
-    assert!(httpd.log().contains("unknown option `hover-height`"), "{}", httpd.log());
+    assert!(
+        httpd.log().contains("unknown option `hover-height`"),
+        "{}",
+        httpd.log()
+    );
     assert_eq!(body(httpd.get("site", &script, "/")), pid);
     assert_eq!(httpd.command("restart", "site"), 0);
     assert_eq!(httpd.command("restart", "other"), 0);
-    httpd.wait("another worker", |httpd| body(httpd.get("other", &script, "/")) != others);
+    httpd.wait("another worker", |httpd| {
+        body(httpd.get("other", &script, "/")) != others
+    });
     assert_eq!(body(httpd.get("site", &script, "/")), pid, "it serves on");
     httpd.configure(vec![group("site", &script), group("other", &script)]);
-    httpd.wait("all is well", |httpd| body(httpd.get("site", &script, "/")) != pid);
+    httpd.wait("all is well", |httpd| {
+        body(httpd.get("site", &script, "/")) != pid
+    });
 }
 
 #[test]
@@ -338,9 +428,10 @@ fn a_state_that_must_not_be_read_changes_nothing() {
     let script = httpd.script("app.py", APP);
     httpd.configure(vec![group("site", &script)]);
     let pid = body(httpd.get("site", &script, "/"));
-    for (change, words) in
-        [("state['readable_by'] = 99", "version 99 or later"), ("del state['listener']", "no listening socket")]
-    {
+    for (change, words) in [
+        ("state['readable_by'] = 99", "version 99 or later"),
+        ("del state['listener']", "no listening socket"),
+    ] {
         changing.change(change);
         let (code, text) = reexec(&httpd);
         assert_eq!(code, 1, "{text}");
@@ -356,34 +447,57 @@ fn the_state_that_is_pinned_is_written_by_the_program() {
     let changing = Changing::new();
     let mut httpd = Httpd::start_program(&changing.program);
     let script = httpd.script("app.py", APP);
-    let loading = httpd.script("loading.py", "import time; time.sleep(3)\nfrom app import application\n");
+    let loading = httpd.script(
+        "loading.py",
+        "import time; time.sleep(3)\nfrom app import application\n",
+    );
     let mut site = group("site", &script);
-    for (name, value) in [("processes", "2"), ("env", "A=B"), ("request-timeout", "61"), ("maximum-requests", "1000")] {
+    for (name, value) in [
+        ("processes", "2"),
+        ("env", "A=B"),
+        ("request-timeout", "61"),
+        ("maximum-requests", "1000"),
+    ] {
         site.set(name, value).unwrap();
     }
-    httpd.configure(vec![site, group("loading", &loading), newer(group("newer", &script))]);
-    httpd.wait("two ready workers", |httpd| httpd.workers("ready").len() >= 2);
+    httpd.configure(vec![
+        site,
+        group("loading", &loading),
+        newer(group("newer", &script)),
+    ]);
+    httpd.wait("two ready workers", |httpd| {
+        httpd.workers("ready").len() >= 2
+    });
     let mut idle = httpd.connect("site", 1, &script, "/");
     body(idle.answer());
     let mut slow = httpd.connect("site", 2, &script, "/slow");
     let mut held = httpd.connect("loading", 3, &loading, "/");
-    httpd.wait("the request runs", |httpd| httpd.status().to_string().contains("\"in_flight\":1"));
+    httpd.wait("the request runs", |httpd| {
+        httpd.status().to_string().contains("\"in_flight\":1")
+    });
     let written = changing.place.path().join("state.json");
-    changing.change(&format!("open('{}', 'w').write(json.dumps(state, indent=1, sort_keys=True))", written.display()));
+    changing.change(&format!(
+        "open('{}', 'w').write(json.dumps(state, indent=1, sort_keys=True))",
+        written.display()
+    ));
     assert_eq!(reexec(&httpd).0, 0, "{}", httpd.log());
     body(slow.answer());
     let _ = held.answer();
-    let pinned = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/states").join(concat!(
-        env!("CARGO_PKG_VERSION_MAJOR"),
-        ".",
-        env!("CARGO_PKG_VERSION_MINOR"),
-        ".json"
-    ));
+    let pinned = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/states")
+        .join(concat!(
+            env!("CARGO_PKG_VERSION_MAJOR"),
+            ".",
+            env!("CARGO_PKG_VERSION_MINOR"),
+            ".json"
+        ));
     if std::env::var_os("UPDATE_STATES").is_some() && !pinned.exists() {
         std::fs::create_dir_all(pinned.parent().unwrap()).unwrap();
         std::fs::copy(&written, &pinned).unwrap();
     }
-    let read = |path: &Path| serde_json::from_slice::<serde_json::Value>(&std::fs::read(path).unwrap()).unwrap();
+    let read = |path: &Path| {
+        serde_json::from_slice::<serde_json::Value>(&std::fs::read(path).unwrap()).unwrap()
+    };
     let (written, pinned) = (read(&written), read(&pinned));
     for field in pinned.as_object().unwrap().keys() {
         assert!(

@@ -17,7 +17,8 @@ fn touch(script: &Path, text: &str, second: u64) {
     std::fs::write(script, text).unwrap();
     // Another second than before, whatever the file system's clock does.
     let file = std::fs::File::options().write(true).open(script).unwrap();
-    file.set_modified(SystemTime::now() + Duration::from_secs(second)).unwrap();
+    file.set_modified(SystemTime::now() + Duration::from_secs(second))
+        .unwrap();
 }
 
 fn body(answer: Answer) -> String {
@@ -34,7 +35,9 @@ fn touching_the_script_under_load_loses_nothing() {
     let mut config = group("site", &script);
     config.set("processes", "2").unwrap();
     httpd.configure(vec![config]);
-    httpd.wait("two ready workers", |httpd| httpd.workers("ready").len() == 2);
+    httpd.wait("two ready workers", |httpd| {
+        httpd.workers("ready").len() == 2
+    });
     let (stop, httpd) = (AtomicBool::new(false), &httpd);
     std::thread::scope(|scope| {
         let clients: Vec<_> = (0..8)
@@ -57,7 +60,9 @@ fn touching_the_script_under_load_loses_nothing() {
         for version in 1..=4 {
             touch(&script, &app(&format!("v{version}")), version);
             let wanted = format!("v{version} ");
-            httpd.wait(&wanted, |httpd| body(httpd.get("site", &script, "/")).starts_with(&wanted));
+            httpd.wait(&wanted, |httpd| {
+                body(httpd.get("site", &script, "/")).starts_with(&wanted)
+            });
         }
         stop.store(true, Ordering::Relaxed);
         for client in clients {
@@ -81,7 +86,9 @@ fn a_broken_script_leaves_the_old_one_serving() {
     assert!(httpd.log().contains("half deployed"));
     assert_eq!(body(httpd.get("site", &script, "/")), before);
     touch(&script, &app("mended"), 2);
-    httpd.wait("the mended script serves", |httpd| body(httpd.get("site", &script, "/")).starts_with("mended"));
+    httpd.wait("the mended script serves", |httpd| {
+        body(httpd.get("site", &script, "/")).starts_with("mended")
+    });
 }
 
 #[test]
@@ -90,25 +97,36 @@ fn only_what_changed_is_reloaded() {
     let script = httpd.script("app.py", &app("x"));
     let (a, b) = (group("a", &script), group("b", &script));
     httpd.configure(vec![a.clone(), b.clone()]);
-    let (pid_a, pid_b) = (body(httpd.get("a", &script, "/")), body(httpd.get("b", &script, "/")));
+    let (pid_a, pid_b) = (
+        body(httpd.get("a", &script, "/")),
+        body(httpd.get("b", &script, "/")),
+    );
     let mut changed = b.clone();
     changed.set("threads", "2").unwrap();
     let mut broken = group("broken", &script);
     broken.set("python-home", "/no/such/venv").unwrap();
     httpd.configure(vec![a.clone(), changed.clone(), broken.clone()]);
-    httpd.wait("b is reloaded", |httpd| body(httpd.get("b", &script, "/")) != pid_b);
+    httpd.wait("b is reloaded", |httpd| {
+        body(httpd.get("b", &script, "/")) != pid_b
+    });
     assert_eq!(body(httpd.get("a", &script, "/")), pid_a);
     match httpd.get("broken", &script, "/") {
         Answer::Failed(10, text) => assert!(text.contains("no Python interpreter"), "{text}"),
         other => panic!("{other:?}"),
     }
-    assert!(httpd.log().contains("`/no` does not exist"), "{}", httpd.log());
+    assert!(
+        httpd.log().contains("`/no` does not exist"),
+        "{}",
+        httpd.log()
+    );
     // A removed group drains when no child of a generation that had it is left.
     httpd.configure(vec![a]);
     assert!(body(httpd.get("b", &script, "/")).starts_with('x'));
     httpd.say(&wsgid_protocol::control::FromParent::GenerationEnded(1));
     httpd.say(&wsgid_protocol::control::FromParent::GenerationEnded(2));
-    httpd.wait("b has ended", |httpd| httpd.status()["groups"].as_array().unwrap().len() == 1);
+    httpd.wait("b has ended", |httpd| {
+        httpd.status()["groups"].as_array().unwrap().len() == 1
+    });
     assert!(matches!(httpd.get("b", &script, "/"), Answer::Failed(2, _)));
     assert_eq!(body(httpd.get("a", &script, "/")), pid_a);
 }
@@ -120,9 +138,14 @@ fn commands_and_their_exit_codes() {
     httpd.configure(vec![group("site", &script)]);
     let pid = body(httpd.get("site", &script, "/"));
     assert_eq!(httpd.command("restart", "site"), 0);
-    httpd.wait("another worker", |httpd| body(httpd.get("site", &script, "/")) != pid);
+    httpd.wait("another worker", |httpd| {
+        body(httpd.get("site", &script, "/")) != pid
+    });
     assert_eq!(httpd.command("stop", "site"), 0);
-    assert!(matches!(httpd.get("site", &script, "/"), Answer::Failed(9, _)));
+    assert!(matches!(
+        httpd.get("site", &script, "/"),
+        Answer::Failed(9, _)
+    ));
     assert_eq!(httpd.command("start", "site"), 0);
     assert!(body(httpd.get("site", &script, "/")).starts_with('x'));
     assert_eq!(httpd.command("dump", "site"), 0);
@@ -151,7 +174,9 @@ fn a_hundred_connections_survive_the_worker_they_are_on() {
     let mut httpd = Httpd::start();
     let script = httpd.script("app.py", &app("x"));
     httpd.configure(vec![group("site", &script)]);
-    let mut connections: Vec<_> = (0..100).map(|nonce| httpd.connect("site", nonce, &script, "/")).collect();
+    let mut connections: Vec<_> = (0..100)
+        .map(|nonce| httpd.connect("site", nonce, &script, "/"))
+        .collect();
     let mut pids = BTreeSet::new();
     for connection in &mut connections {
         pids.insert(body(connection.answer()));
@@ -159,7 +184,8 @@ fn a_hundred_connections_survive_the_worker_they_are_on() {
     assert_eq!(pids.len(), 1);
     httpd.command("restart", "site");
     httpd.wait("the old worker has left", |httpd| {
-        httpd.workers("draining").is_empty() && httpd.status()["groups"][0]["pools"][0]["generation"] == 2
+        httpd.workers("draining").is_empty()
+            && httpd.status()["groups"][0]["pools"][0]["generation"] == 2
     });
     for connection in &mut connections {
         connection.request(&script, "/").unwrap();
@@ -177,8 +203,9 @@ fn an_idle_group_goes_and_comes_back() {
     httpd.configure(vec![config]);
     let mut connection = httpd.connect("site", 3, &script, "/");
     let first = body(connection.answer());
-    httpd
-        .wait("no worker is left", |httpd| httpd.status()["groups"][0]["pools"][0]["workers"] == serde_json::json!([]));
+    httpd.wait("no worker is left", |httpd| {
+        httpd.status()["groups"][0]["pools"][0]["workers"] == serde_json::json!([])
+    });
     // The module's connection outlived its worker, and wakes the group up.
     connection.request(&script, "/").unwrap();
     assert_ne!(body(connection.answer()), first);

@@ -29,9 +29,15 @@ fn body(answer: Answer) -> String {
 fn a_request_reaches_a_worker_of_the_sites_user() {
     let mut httpd = Httpd::start();
     let script = httpd.script("app.py", APP);
-    assert_eq!(httpd.configure(vec![group("site", &script)]), Vec::<String>::new());
+    assert_eq!(
+        httpd.configure(vec![group("site", &script)]),
+        Vec::<String>::new()
+    );
     assert_eq!(body(httpd.get("site", &script, "/")), "hello");
-    assert_eq!(body(httpd.get("site", &script, "/uid")), crate::stand_in::nobody().to_string());
+    assert_eq!(
+        body(httpd.get("site", &script, "/uid")),
+        crate::stand_in::nobody().to_string()
+    );
     let mut connection = httpd.connect("site", 9, &script, "/");
     assert_eq!(body(connection.answer()), "hello");
     connection.request(&script, "/").unwrap();
@@ -50,7 +56,10 @@ fn a_killed_worker_is_named_and_replaced() {
     std::thread::sleep(Duration::from_millis(300));
     kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
     match slow.answer() {
-        Answer::Failed(21, text) => assert!(text.contains("SIGKILL") && text.contains(&pid.to_string()), "{text}"),
+        Answer::Failed(21, text) => assert!(
+            text.contains("SIGKILL") && text.contains(&pid.to_string()),
+            "{text}"
+        ),
         other => panic!("{other:?}"),
     }
     let start = Instant::now();
@@ -79,14 +88,25 @@ fn the_secret_of_a_generation_ends_with_it() {
         httpd.configure(vec![group("site", &script)]);
         if !ends_before {
             let now = std::mem::replace(&mut httpd.secret, before);
-            assert!(matches!(httpd.get("site", &script, "/"), Answer::Body(200, _)), "it has children");
+            assert!(
+                matches!(httpd.get("site", &script, "/"), Answer::Body(200, _)),
+                "it has children"
+            );
             httpd.secret = now;
             httpd.say(&FromParent::GenerationEnded(1));
         }
-        httpd.wait("the end of a generation", |httpd| httpd.status()["generations"] == serde_json::json!([2]));
-        assert!(matches!(httpd.get("site", &script, "/"), Answer::Body(200, _)));
+        httpd.wait("the end of a generation", |httpd| {
+            httpd.status()["generations"] == serde_json::json!([2])
+        });
+        assert!(matches!(
+            httpd.get("site", &script, "/"),
+            Answer::Body(200, _)
+        ));
         httpd.secret = before;
         let answer = httpd.get("site", &script, "/");
-        assert!(matches!(&answer, Answer::Failed(_, text) if text.contains("does not come from")), "{answer:?}");
+        assert!(
+            matches!(&answer, Answer::Failed(_, text) if text.contains("does not come from")),
+            "{answer:?}"
+        );
     }
 }

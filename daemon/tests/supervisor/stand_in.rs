@@ -58,13 +58,21 @@ impl Httpd {
 
     fn start_with(program: &Path, environment: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        std::fs::set_permissions(
+            dir.path(),
+            std::os::unix::fs::PermissionsExt::from_mode(0o755),
+        )
+        .unwrap();
         let listener = UnixListener::bind(dir.path().join("httpd.sock")).unwrap();
         let (control, theirs) = UnixStream::pair().unwrap();
         let (a, b) = (inheritable(theirs.as_fd()), inheritable(listener.as_fd()));
         let child = Command::new("bash")
             .arg("-c")
-            .arg(format!("exec \"$0\" supervise --httpd --log-level debug 3<&{} 4<&{}", a.as_raw_fd(), b.as_raw_fd()))
+            .arg(format!(
+                "exec \"$0\" supervise --httpd --log-level debug 3<&{} 4<&{}",
+                a.as_raw_fd(),
+                b.as_raw_fd()
+            ))
             .arg(program)
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
@@ -72,8 +80,18 @@ impl Httpd {
             .spawn()
             .unwrap();
         let reader = FrameReader::new(0);
-        control.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        Self { dir, child, control, reader, _listener: listener, generation: 0, secret: [7; 32] }
+        control
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
+        Self {
+            dir,
+            child,
+            control,
+            reader,
+            _listener: listener,
+            generation: 0,
+            secret: [7; 32],
+        }
     }
 
     pub(crate) fn log(&self) -> String {
@@ -130,34 +148,67 @@ impl Httpd {
 
     pub(crate) fn status(&self) -> serde_json::Value {
         let socket = self.dir.path().join("control.sock");
-        let out = Command::new(crate::program()).args(["status", "--json", "--socket"]).arg(socket).output();
+        let out = Command::new(crate::program())
+            .args(["status", "--json", "--socket"])
+            .arg(socket)
+            .output();
         serde_json::from_slice(&out.unwrap().stdout).unwrap()
     }
 
     pub(crate) fn command(&self, name: &str, group: &str) -> i32 {
         let socket = self.dir.path().join("control.sock");
         let mut command = Command::new(crate::program());
-        command.args([name, group, "--socket"]).arg(socket).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .args([name, group, "--socket"])
+            .arg(socket)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         command.status().unwrap().code().unwrap()
     }
 
     /// Process ids of the workers in this state.
     pub(crate) fn workers(&self, state: &str) -> Vec<i32> {
         let status = self.status();
-        let pools = status["groups"].as_array().unwrap().iter().flat_map(|group| group["pools"].as_array().unwrap());
+        let pools = status["groups"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|group| group["pools"].as_array().unwrap());
         let workers = pools.flat_map(|pool| pool["workers"].as_array().unwrap());
-        let pids = workers.filter(|worker| worker["state"] == state).map(|worker| worker["pid"].as_i64().unwrap());
+        let pids = workers
+            .filter(|worker| worker["state"] == state)
+            .map(|worker| worker["pid"].as_i64().unwrap());
         pids.map(|pid| i32::try_from(pid).unwrap()).collect()
     }
 
     pub(crate) fn connect(&self, group: &str, nonce: u32, script: &Path, path: &str) -> Connection {
-        self.greet(UnixStream::connect(self.dir.path().join("httpd.sock")).unwrap(), group, nonce, script, path)
+        self.greet(
+            UnixStream::connect(self.dir.path().join("httpd.sock")).unwrap(),
+            group,
+            nonce,
+            script,
+            path,
+        )
     }
 
     /// Says HELLO and asks on a connection.
-    pub(crate) fn greet(&self, stream: UnixStream, group: &str, nonce: u32, script: &Path, path: &str) -> Connection {
-        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        let mut connection = Connection { stream, reader: FrameReader::new(1), nonce, count: 0 };
+    pub(crate) fn greet(
+        &self,
+        stream: UnixStream,
+        group: &str,
+        nonce: u32,
+        script: &Path,
+        path: &str,
+    ) -> Connection {
+        stream
+            .set_read_timeout(Some(Duration::from_secs(30)))
+            .unwrap();
+        let mut connection = Connection {
+            stream,
+            reader: FrameReader::new(1),
+            nonce,
+            count: 0,
+        };
         let hello = payload::encode(&Hello {
             version_min: VERSIONS.0,
             version_max: VERSIONS.1,
@@ -171,7 +222,9 @@ impl Httpd {
         })
         .unwrap();
         let head = FrameHead::new(Kind::Hello, 0, u32::try_from(hello.len()).unwrap()).encode();
-        connection.send(&[&head[..], &hello].concat(), script, path).unwrap();
+        connection
+            .send(&[&head[..], &hello].concat(), script, path)
+            .unwrap();
         connection
     }
 
@@ -183,7 +236,11 @@ impl Httpd {
     pub(crate) fn wait(&self, what: &str, mut is: impl FnMut(&Self) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(15);
         while !is(self) {
-            assert!(Instant::now() < deadline, "{what} did not happen; log:\n{}", self.log());
+            assert!(
+                Instant::now() < deadline,
+                "{what} did not happen; log:\n{}",
+                self.log()
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -238,15 +295,27 @@ impl Connection {
             script: Bytes::new(script.as_os_str().as_bytes()),
             callable: Bytes::new(b"application"),
             body: BodyKind::None,
-            options: RequestOptions { script_reloading: true, ..RequestOptions::default() },
+            options: RequestOptions {
+                script_reloading: true,
+                ..RequestOptions::default()
+            },
             request_start_us: 1,
             queue_start_us: 1,
-            environ: pairs.iter().map(|(k, v)| (Bytes::new(k.as_bytes()), Bytes::new(v.as_bytes()))).collect(),
+            environ: pairs
+                .iter()
+                .map(|(k, v)| (Bytes::new(k.as_bytes()), Bytes::new(v.as_bytes())))
+                .collect(),
         };
         let bytes = payload::encode(&request).unwrap();
         let id = u64::from(self.nonce) << 32 | self.count;
-        let head = FrameHead::new(Kind::Request, id, u32::try_from(bytes.len()).unwrap()).with_flags(FLAG_END).encode();
-        let mut slices = [IoSlice::new(front), IoSlice::new(&head), IoSlice::new(&bytes)];
+        let head = FrameHead::new(Kind::Request, id, u32::try_from(bytes.len()).unwrap())
+            .with_flags(FLAG_END)
+            .encode();
+        let mut slices = [
+            IoSlice::new(front),
+            IoSlice::new(&head),
+            IoSlice::new(&bytes),
+        ];
         send_all(self.stream.as_fd(), &mut slices, &[], MsgFlags::empty()).map(drop)
     }
 
@@ -254,16 +323,22 @@ impl Connection {
     pub(crate) fn answer(&mut self) -> Answer {
         let (mut status, mut body) = (0, Vec::new());
         loop {
-            let Ok(frame) = self.reader.next(self.stream.as_fd()) else { return Answer::Lost };
+            let Ok(frame) = self.reader.next(self.stream.as_fd()) else {
+                return Answer::Lost;
+            };
             match frame.head.kind {
                 Kind::Response => {
-                    let head: wsgid_protocol::response::ResponseHead<'_> = payload::decode(frame.payload).unwrap();
+                    let head: wsgid_protocol::response::ResponseHead<'_> =
+                        payload::decode(frame.payload).unwrap();
                     status = head.status;
                 }
                 Kind::Data => body.extend_from_slice(frame.payload),
                 Kind::End => return Answer::Body(status, String::from_utf8(body).unwrap()),
                 Kind::Fail => {
-                    return Answer::Failed(frame.head.code, String::from_utf8_lossy(frame.payload).into_owned());
+                    return Answer::Failed(
+                        frame.head.code,
+                        String::from_utf8_lossy(frame.payload).into_owned(),
+                    );
                 }
                 _ => {}
             }
@@ -285,7 +360,11 @@ pub(crate) fn group(name: &str, script: &Path) -> GroupConfig {
 }
 
 pub(crate) fn nobody() -> u32 {
-    if nix::unistd::geteuid().is_root() { 65534 } else { nix::unistd::geteuid().as_raw() }
+    if nix::unistd::geteuid().is_root() {
+        65534
+    } else {
+        nix::unistd::geteuid().as_raw()
+    }
 }
 
 pub(crate) fn inheritable(fd: std::os::fd::BorrowedFd<'_>) -> OwnedFd {

@@ -32,13 +32,19 @@ fn served() -> Answer {
 }
 
 fn framed(kind: Kind, bytes: &[u8]) -> Vec<u8> {
-    [&FrameHead::new(kind, 0, u32::try_from(bytes.len()).unwrap()).encode()[..], bytes].concat()
+    [
+        &FrameHead::new(kind, 0, u32::try_from(bytes.len()).unwrap()).encode()[..],
+        bytes,
+    ]
+    .concat()
 }
 
 /// A connection that has said nothing yet.
 fn silent(httpd: &Httpd) -> UnixStream {
     let stream = UnixStream::connect(httpd.dir.path().join("httpd.sock")).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(15)))
+        .unwrap();
     stream
 }
 
@@ -68,7 +74,10 @@ fn root_a_user_for_whom_the_socket_is_open_is_turned_away() {
     assert!(!got.contains("visited") && !got.contains("closed"), "{got}");
     let told = format!("a connection from uid {STRANGER} ");
     assert!(
-        httpd.log().lines().any(|line| line.contains(&told) && line.contains("was turned away")),
+        httpd
+            .log()
+            .lines()
+            .any(|line| line.contains(&told) && line.contains("was turned away")),
         "{}",
         httpd.log()
     );
@@ -89,14 +98,18 @@ fn a_child_without_the_secret_gets_neither_a_group_nor_the_status() {
         httpd.secret = wrong;
         for name in ["site", "wsgid:status"] {
             let answer = httpd.get(name, &script, "/");
-            let refused = matches!(&answer, Answer::Failed(code, _) if *code == Failure::NotAllowed.code());
+            let refused =
+                matches!(&answer, Answer::Failed(code, _) if *code == Failure::NotAllowed.code());
             assert!(refused, "{name}: {answer:?}");
         }
     }
     httpd.secret = right;
     assert_eq!(httpd.get("site", &script, "/"), served());
     let status = httpd.get("wsgid:status", &script, "/");
-    assert!(matches!(&status, Answer::Body(_, text) if text.contains("\"site\"")), "{status:?}");
+    assert!(
+        matches!(&status, Answer::Body(_, text) if text.contains("\"site\"")),
+        "{status:?}"
+    );
 }
 
 #[test]
@@ -117,8 +130,14 @@ fn a_child_that_does_not_finish_its_hello_is_cut_off_after_five_seconds() {
         assert_eq!(until_closed(stream), b"");
     }
     let took = begun.elapsed();
-    assert!(took > HELLO_TIMEOUT - Duration::from_secs(1) && took < HELLO_TIMEOUT + Duration::from_secs(5), "{took:?}");
-    httpd.wait("a line", |httpd| httpd.log().contains("HELLO was not complete after 5 s"));
+    assert!(
+        took > HELLO_TIMEOUT - Duration::from_secs(1)
+            && took < HELLO_TIMEOUT + Duration::from_secs(5),
+        "{took:?}"
+    );
+    httpd.wait("a line", |httpd| {
+        httpd.log().contains("HELLO was not complete after 5 s")
+    });
 }
 
 #[test]
@@ -135,7 +154,11 @@ fn a_process_that_says_nothing_has_64_connections_and_makes_room_for_its_own() {
     assert!(begun.elapsed() < HELLO_TIMEOUT / 2, "{:?}", begun.elapsed());
     all[3].set_nonblocking(true).unwrap();
     let kind = all[3].read(&mut [0]).unwrap_err().kind();
-    assert_eq!(kind, std::io::ErrorKind::WouldBlock, "it still has its place");
+    assert_eq!(
+        kind,
+        std::io::ErrorKind::WouldBlock,
+        "it still has its place"
+    );
 }
 
 #[test]
@@ -162,9 +185,16 @@ fn a_child_that_configures_a_group_has_none() {
     let mut stream = silent(&httpd);
     stream.write_all(&framed(Kind::Control, &message)).unwrap();
     assert_eq!(until_closed(&mut stream), b"");
-    httpd.wait("a line", |httpd| httpd.log().contains("Control came instead of HELLO"));
+    httpd.wait("a line", |httpd| {
+        httpd.log().contains("Control came instead of HELLO")
+    });
     let status = httpd.status();
-    let names: Vec<_> = status["groups"].as_array().unwrap().iter().map(|group| &group["name"]).collect();
+    let names: Vec<_> = status["groups"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|group| &group["name"])
+        .collect();
     assert_eq!(names, ["site"]);
 }
 
@@ -192,15 +222,24 @@ fn launched_as(uid: u32, gid: u32) -> (Option<i32>, String) {
     let extension = inheritable(nothing.as_fd());
     let child = Command::new(crate::program())
         .arg("worker-exec")
-        .args([theirs.as_raw_fd().to_string(), extension.as_raw_fd().to_string()])
+        .args([
+            theirs.as_raw_fd().to_string(),
+            extension.as_raw_fd().to_string(),
+        ])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     drop((other, theirs));
-    let identity =
-        Identity { uid, gid, user: "somebody".to_owned(), home: "/".into(), change: true, ..Identity::default() };
+    let identity = Identity {
+        uid,
+        gid,
+        user: "somebody".to_owned(),
+        home: "/".into(),
+        change: true,
+        ..Identity::default()
+    };
     let spec = WorkerSpec {
         versions: VERSIONS,
         group: group("site", std::path::Path::new("/nowhere.py")),
@@ -215,7 +254,10 @@ fn launched_as(uid: u32, gid: u32) -> (Option<i32>, String) {
     let mut reader = FrameReader::new(0);
     assert!(reader.next(ours.as_fd()).is_err(), "it says nothing");
     let out = child.wait_with_output().unwrap();
-    (out.status.code(), String::from_utf8_lossy(&out.stderr).into_owned())
+    (
+        out.status.code(),
+        String::from_utf8_lossy(&out.stderr).into_owned(),
+    )
 }
 
 #[test]
@@ -251,12 +293,17 @@ fn root_an_env_file_that_only_root_can_read_is_not_read() {
     httpd.wait("a line", |httpd| httpd.log().contains("Permission denied"));
     let answer = httpd.get("site", &script, "/");
     assert!(matches!(answer, Answer::Failed(..)), "{answer:?}");
-    assert!(!httpd.log().contains("the-secret-of-root"), "{}", httpd.log());
+    assert!(
+        !httpd.log().contains("the-secret-of-root"),
+        "{}",
+        httpd.log()
+    );
     // For those that it is meant for it is read.
     std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).unwrap();
     assert_eq!(httpd.command("restart", "site"), 0);
     httpd.wait("the environment", |httpd| {
-        httpd.get("site", &script, "/") == Answer::Body(200, "visited the-secret-of-root".to_owned())
+        httpd.get("site", &script, "/")
+            == Answer::Body(200, "visited the-secret-of-root".to_owned())
     });
 }
 
@@ -277,7 +324,20 @@ fn root_without_cap_sys_resource_it_is_said_once_that_workers_may_outlast_httpd(
     let script = httpd.script("app.py", APP);
     httpd.configure(vec![group("site", &script), group("other", &script)]);
     assert_eq!(httpd.get("site", &script, "/"), served());
-    assert_eq!(httpd.log().matches("this root lacks CAP_SYS_RESOURCE").count(), 1, "{}", httpd.log());
+    assert_eq!(
+        httpd
+            .log()
+            .matches("this root lacks CAP_SYS_RESOURCE")
+            .count(),
+        1,
+        "{}",
+        httpd.log()
+    );
     let worker = httpd.workers("ready")[0];
-    assert_eq!(std::fs::read_to_string(format!("/proc/{worker}/oom_score_adj")).unwrap().trim(), "100");
+    assert_eq!(
+        std::fs::read_to_string(format!("/proc/{worker}/oom_score_adj"))
+            .unwrap()
+            .trim(),
+        "100"
+    );
 }

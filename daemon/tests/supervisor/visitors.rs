@@ -51,7 +51,16 @@ pub(crate) fn visit(httpd: &Httpd, uid: u32, group: &str, script: &Path) -> Stri
     let mut request = Vec::new();
     theirs.read_to_end(&mut request).unwrap();
     let mut carrier = Command::new("setpriv")
-        .args(["--reuid", &uid.to_string(), "--regid", &uid.to_string(), "--clear-groups", "python3", "-c", CARRIER])
+        .args([
+            "--reuid",
+            &uid.to_string(),
+            "--regid",
+            &uid.to_string(),
+            "--clear-groups",
+            "python3",
+            "-c",
+            CARRIER,
+        ])
         .arg(httpd.dir.path().join("httpd.sock"))
         // The Python that everybody may execute, as for workers.
         .env("PATH", "/usr/local/bin:/usr/bin:/bin")
@@ -80,8 +89,14 @@ fn root_a_visitor_reaches_the_groups_that_name_it() {
     }
     let mut httpd = Httpd::start();
     let script = httpd.script("app.py", APP);
-    let problems = httpd.configure(vec![named("mine", &script, Some(VISITOR)), named("yours", &script, None)]);
-    if problems.iter().any(|problem| problem.contains("access list")) {
+    let problems = httpd.configure(vec![
+        named("mine", &script, Some(VISITOR)),
+        named("yours", &script, None),
+    ]);
+    if problems
+        .iter()
+        .any(|problem| problem.contains("access list"))
+    {
         // A file system without them: said, and nobody is let in.
         assert!(visit(&httpd, VISITOR, "mine", &script).contains("closed"));
         return;
@@ -109,18 +124,38 @@ fn root_a_supervisor_without_cap_fowner_has_no_problem_until_a_visitor_is_named(
     }
     let wrapper = tempfile::tempdir().unwrap();
     let program = wrapper.path().join("wsgid");
-    let words = [&WITHOUT.join(" "), &crate::program().display().to_string()].map(String::as_str).join(" ");
+    let words = [&WITHOUT.join(" "), &crate::program().display().to_string()]
+        .map(String::as_str)
+        .join(" ");
     std::fs::write(&program, format!("#!/bin/sh\nexec {words} \"$@\"\n")).unwrap();
-    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    std::fs::set_permissions(
+        &program,
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )
+    .unwrap();
     let mut httpd = Httpd::start_program(&program);
-    std::os::unix::fs::chown(httpd.dir.path().join("httpd.sock"), Some(crate::stand_in::nobody()), None).unwrap();
+    std::os::unix::fs::chown(
+        httpd.dir.path().join("httpd.sock"),
+        Some(crate::stand_in::nobody()),
+        None,
+    )
+    .unwrap();
     let script = httpd.script("app.py", APP);
-    assert_eq!(httpd.configure(vec![named("mine", &script, None)]), Vec::<String>::new());
+    assert_eq!(
+        httpd.configure(vec![named("mine", &script, None)]),
+        Vec::<String>::new()
+    );
     let problems = httpd.configure(vec![named("mine", &script, Some(VISITOR))]);
     assert_eq!(problems.len(), 1, "{problems:?}");
     let said = &problems[0];
-    assert!(said.contains("socket-user= has no effect") && said.contains("add CAP_FOWNER"), "{said}");
-    assert_eq!(httpd.configure(vec![named("mine", &script, None)]), Vec::<String>::new());
+    assert!(
+        said.contains("socket-user= has no effect") && said.contains("add CAP_FOWNER"),
+        "{said}"
+    );
+    assert_eq!(
+        httpd.configure(vec![named("mine", &script, None)]),
+        Vec::<String>::new()
+    );
 }
 
 #[test]
@@ -139,10 +174,19 @@ fn root_a_supervisor_on_its_own_without_cap_fowner_reloads() {
     let log = || std::fs::read_to_string(dir.join("log")).unwrap();
     crate::standalone::wait("a configuration in force", || log().contains("is in force"));
     assert!(log().contains("1 process groups, 0 problems"), "{}", log());
-    assert_eq!(crate::standalone::ask(&dir, &["reload"]), (0, String::new()));
+    assert_eq!(
+        crate::standalone::ask(&dir, &["reload"]),
+        (0, String::new())
+    );
     site(&format!("socket-user = '#{VISITOR}'\n"));
     let (code, said) = crate::standalone::ask(&dir, &["reload"]);
-    assert!(code == 7 && said.contains("add CAP_FOWNER") && !said.contains("WSGISocketPrefix"), "{code} {said}");
+    assert!(
+        code == 7 && said.contains("add CAP_FOWNER") && !said.contains("WSGISocketPrefix"),
+        "{code} {said}"
+    );
     site("");
-    assert_eq!(crate::standalone::ask(&dir, &["reload"]), (0, String::new()));
+    assert_eq!(
+        crate::standalone::ask(&dir, &["reload"]),
+        (0, String::new())
+    );
 }

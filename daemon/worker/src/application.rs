@@ -48,7 +48,8 @@ pub(crate) struct Facts {
 impl Facts {
     /// The facts, and what the request is called.
     pub(crate) fn new(head: &RequestHead<'_>) -> (Self, Label) {
-        let (mut method, mut name, mut path, mut id): (&[u8], &[u8], &[u8], &[u8]) = (b"", b"", b"", b"");
+        let (mut method, mut name, mut path, mut id): (&[u8], &[u8], &[u8], &[u8]) =
+            (b"", b"", b"", b"");
         for (key, value) in &head.environ {
             match key.as_ref() {
                 b"REQUEST_METHOD" => method = value,
@@ -87,7 +88,9 @@ pub(crate) fn serve(
     let verdict = panics::raised(|| attempt(py, worker, exchange, facts, environ));
     fork::end_child(py, verdict.as_ref().err());
     let verdict = verdict.unwrap_or_else(|error| failed(py, exchange, facts, &error));
-    if let Err(error) = panics::raised(|| events::request_finished(worker, exchange, environ, &verdict)) {
+    if let Err(error) =
+        panics::raised(|| events::request_finished(worker, exchange, environ, &verdict))
+    {
         log::exception(py, "exception while publishing an event", &error);
     }
     verdict
@@ -102,7 +105,9 @@ fn attempt<'py>(
 ) -> PyResult<Verdict> {
     let runtime = runtime(worker)?;
     let errors = Bound::new(py, Stream::of_request(Arc::clone(exchange)))?;
-    let loaded = worker.scripts.get(py, runtime.module.bind(py), &worker.spec.group, facts);
+    let loaded = worker
+        .scripts
+        .get(py, runtime.module.bind(py), &worker.spec.group, facts);
     if let Some(callable) = loaded.called {
         worker.called(&facts.script, callable);
     }
@@ -112,7 +117,9 @@ fn attempt<'py>(
     if loaded.first {
         worker.loaded(&facts.script);
     }
-    if let Some(module) = loaded.module.filter(|_| facts.handler && facts.options.script_reloading)
+    if let Some(module) = loaded
+        .module
+        .filter(|_| facts.handler && facts.options.script_reloading)
         && script::wants_reload(&module, environ.get_item(intern!(py, "SCRIPT_FILENAME"))?)
     {
         worker.recycle_for_handler();
@@ -121,10 +128,16 @@ fn attempt<'py>(
         Ok(application) => application,
         Err(error) => {
             log::lines(py, level::ERROR, &error.traceback);
-            return Ok(Verdict::Failed { failure: error.failure, text: error.text });
+            return Ok(Verdict::Failed {
+                failure: error.failure,
+                text: error.text,
+            });
         }
     };
-    environ.set_item(intern!(py, "wsgi.input"), Bound::new(py, Input::new(Arc::clone(exchange)))?)?;
+    environ.set_item(
+        intern!(py, "wsgi.input"),
+        Bound::new(py, Input::new(Arc::clone(exchange)))?,
+    )?;
     environ.set_item(intern!(py, "wsgi.errors"), &errors)?;
     environ.set_item(intern!(py, "mod_wsgi.application_start"), environ::now())?;
     let verdict = panics::raised(|| match &facts.question {
@@ -149,7 +162,9 @@ fn ask(
     let answer = question.ask(callable, environ)?;
     let payload = encode(&answer).map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
     if payload.len() > MAX_ANSWER_LEN as usize {
-        return Err(PyRuntimeError::new_err(format!("the answer has more than {MAX_ANSWER_LEN} bytes")));
+        return Err(PyRuntimeError::new_err(format!(
+            "the answer has more than {MAX_ANSWER_LEN} bytes"
+        )));
     }
     // A broken connection shows at the end of the request.
     let _ = lock::attached(py, &exchange.output).answer(&payload);
@@ -170,7 +185,9 @@ fn call<'py>(
     }
     let start = Bound::new(py, StartResponse::new(Arc::clone(exchange)))?;
     let result = application.call1((environ, start))?;
-    let sent = panics::raised(|| send(py, exchange, runtime, &result).and_then(|()| started(py, exchange)));
+    let sent = panics::raised(|| {
+        send(py, exchange, runtime, &result).and_then(|()| started(py, exchange))
+    });
     let closed = panics::raised(|| close(py, &result));
     sent?;
     if let Err(error) = closed {
@@ -180,7 +197,12 @@ fn call<'py>(
     Ok(complete(py, exchange))
 }
 
-fn send(py: Python<'_>, exchange: &Exchange, runtime: &Runtime, result: &Bound<'_, PyAny>) -> PyResult<()> {
+fn send(
+    py: Python<'_>,
+    exchange: &Exchange,
+    runtime: &Runtime,
+    result: &Bound<'_, PyAny>,
+) -> PyResult<()> {
     if file_wrapper::send(py, exchange, result, &runtime.file_wrapper)? {
         return Ok(());
     }
@@ -191,7 +213,9 @@ fn send(py: Python<'_>, exchange: &Exchange, runtime: &Runtime, result: &Bound<'
 /// end; `close()` is too late.
 fn started(py: Python<'_>, exchange: &Exchange) -> PyResult<()> {
     if lock::attached(py, &exchange.output).stage == Stage::Waiting {
-        return Err(PyRuntimeError::new_err("the application returned without calling start_response"));
+        return Err(PyRuntimeError::new_err(
+            "the application returned without calling start_response",
+        ));
     }
     Ok(())
 }
@@ -218,7 +242,10 @@ fn complete(py: Python<'_>, exchange: &Exchange) -> Verdict {
                 exchange.label.what(),
                 output.body_len
             );
-            Verdict::Failed { failure: Failure::ResponseShort, text }
+            Verdict::Failed {
+                failure: Failure::ResponseShort,
+                text,
+            }
         }
         _ => Verdict::Complete,
     }
@@ -231,11 +258,21 @@ fn failed(py: Python<'_>, exchange: &Exchange, facts: &Facts, error: &PyErr) -> 
         log::exception(py, "exception while publishing an event", &error);
     }
     if exchange.interrupted.load(Ordering::Relaxed) {
-        log::exception(py, &format!("request interrupted after its time ran out, script `{path}`"), error);
-        return Verdict::Failed { failure: Failure::RequestTimeout, text: exchange.label.what() };
+        log::exception(
+            py,
+            &format!("request interrupted after its time ran out, script `{path}`"),
+            error,
+        );
+        return Verdict::Failed {
+            failure: Failure::RequestTimeout,
+            text: exchange.label.what(),
+        };
     }
     if error.is_instance_of::<PyOSError>(py) && lock::attached(py, &exchange.body).client_gone() {
-        return Verdict::Failed { failure: Failure::ClientGone, text: exchange.label.what() };
+        return Verdict::Failed {
+            failure: Failure::ClientGone,
+            text: exchange.label.what(),
+        };
     }
     let what = if error.is_instance_of::<PySystemExit>(py) {
         format!("SystemExit from the application ends only the request, script `{path}`")
@@ -243,9 +280,15 @@ fn failed(py: Python<'_>, exchange: &Exchange, facts: &Facts, error: &PyErr) -> 
         format!("exception while serving a request, script `{path}`")
     };
     log::exception(py, &what, error);
-    Verdict::Failed { failure: Failure::ApplicationError, text: script::summary(py, error) }
+    Verdict::Failed {
+        failure: Failure::ApplicationError,
+        text: script::summary(py, error),
+    }
 }
 
 fn runtime(worker: &Worker) -> PyResult<&Runtime> {
-    worker.runtime.get().ok_or_else(|| PyRuntimeError::new_err("the worker is not ready"))
+    worker
+        .runtime
+        .get()
+        .ok_or_else(|| PyRuntimeError::new_err("the worker is not ready"))
 }

@@ -63,7 +63,10 @@ pub(crate) struct Body {
 impl Body {
     /// A body that is completely here, or none.
     pub(crate) fn complete(bytes: Vec<u8>) -> Self {
-        Self { last: true, ..Self::pulled(None, 0, bytes) }
+        Self {
+            last: true,
+            ..Self::pulled(None, 0, bytes)
+        }
     }
 
     /// A body that is pulled from the connection.
@@ -103,7 +106,11 @@ impl Body {
 
     /// Whether the client went away while the body was read.
     pub(crate) fn client_gone(&self) -> bool {
-        self.lost || matches!(self.failed, Some(BodyError::ClientGone | BodyError::Timeout))
+        self.lost
+            || matches!(
+                self.failed,
+                Some(BodyError::ClientGone | BodyError::Timeout)
+            )
     }
 
     /// Whether a part of a BODY frame is still in the socket.
@@ -117,7 +124,10 @@ impl Body {
         let mut space = [0; 16 * 1024];
         while self.frame_left > 0 {
             let len = self.frame_left.min(space.len());
-            if self.receive(space.get_mut(..len).unwrap_or(&mut [])).is_err() {
+            if self
+                .receive(space.get_mut(..len).unwrap_or(&mut []))
+                .is_err()
+            {
                 return;
             }
         }
@@ -154,7 +164,11 @@ impl Body {
 
     /// Receives straight into `space`, of which some must be left. 0 at the end
     /// of the body.
-    pub(crate) fn read_into(&mut self, space: &mut [u8], output: &Mutex<Output>) -> Result<usize, BodyFailure> {
+    pub(crate) fn read_into(
+        &mut self,
+        space: &mut [u8],
+        output: &Mutex<Output>,
+    ) -> Result<usize, BodyFailure> {
         let left = self.next_frame(output)?;
         if left == 0 {
             return Ok(0);
@@ -197,9 +211,15 @@ impl Body {
         if self.asked {
             return self.receive_head().map(Some);
         }
-        let Some(connection) = self.connection.as_ref().filter(|_| self.answered) else { return Ok(None) };
+        let Some(connection) = self.connection.as_ref().filter(|_| self.answered) else {
+            return Ok(None);
+        };
         let mut byte = [0];
-        match recv(connection.as_fd().as_raw_fd(), &mut byte, MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT) {
+        match recv(
+            connection.as_fd().as_raw_fd(),
+            &mut byte,
+            MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT,
+        ) {
             Ok(count) if count > 0 => self.receive_head().map(Some),
             Ok(_) => Err(self.lose()),
             Err(_) => Ok(None),
@@ -208,10 +228,12 @@ impl Body {
 
     fn want(&mut self, output: &Mutex<Output>) -> Result<(), BodyFailure> {
         self.asked = true;
-        lock::detached(output).want(WINDOW).map_err(|error| match error {
-            OutputError::Ended => BodyFailure::Ended,
-            OutputError::Gone(_) => self.lose(),
-        })
+        lock::detached(output)
+            .want(WINDOW)
+            .map_err(|error| match error {
+                OutputError::Ended => BodyFailure::Ended,
+                OutputError::Gone(_) => self.lose(),
+            })
     }
 
     fn receive_head(&mut self) -> Result<FrameHead, BodyFailure> {
@@ -249,9 +271,13 @@ impl Body {
 
     /// At least one byte.
     fn receive_some(&mut self, space: &mut [u8]) -> Result<usize, BodyFailure> {
-        let Some(connection) = &self.connection else { return Err(BodyFailure::Ended) };
+        let Some(connection) = &self.connection else {
+            return Err(BodyFailure::Ended);
+        };
         loop {
-            match recv(connection.as_fd().as_raw_fd(), space, MsgFlags::empty()).map_err(io::Error::from) {
+            match recv(connection.as_fd().as_raw_fd(), space, MsgFlags::empty())
+                .map_err(io::Error::from)
+            {
                 Ok(0) => return Err(self.lose()),
                 Ok(count) => return Ok(count),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -17,7 +17,11 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn new(number: u64, nonce: u32, socket: OwnedFd) -> Self {
-        Self { number, nonce, socket }
+        Self {
+            number,
+            nonce,
+            socket,
+        }
     }
 
     /// Whether a frame with this id may be on this connection.

@@ -72,7 +72,10 @@ impl Control {
     ) -> Result<(Box<WorkerSpec>, bool), ControlError> {
         let frame = reader.next(socket)?;
         if frame.head.kind != Kind::Control {
-            return Err(ControlError::Message(format!("unexpected frame {:?}", frame.head.kind)));
+            return Err(ControlError::Message(format!(
+                "unexpected frame {:?}",
+                frame.head.kind
+            )));
         }
         ToWorker::read_spec(frame.payload).map_err(ControlError::Message)
     }
@@ -81,7 +84,12 @@ impl Control {
     /// leaves later, in order. Without a supervisor it is lost.
     pub(crate) fn send(&self, message: &FromWorker) {
         let Ok(payload) = encode(message) else { return };
-        let Some(len) = u32::try_from(payload.len()).ok().filter(|len| *len <= MAX_WORKER_CONTROL_LEN) else { return };
+        let Some(len) = u32::try_from(payload.len())
+            .ok()
+            .filter(|len| *len <= MAX_WORKER_CONTROL_LEN)
+        else {
+            return;
+        };
         let mut pending = lock::detached(&self.pending);
         pending.extend(FrameHead::new(Kind::Control, 0, len).encode());
         pending.extend(payload);
@@ -104,7 +112,11 @@ impl Control {
     fn send_pending(&self, pending: &mut VecDeque<u8>) -> bool {
         while !pending.is_empty() {
             let bytes = pending.make_contiguous();
-            match send(self.socket.as_raw_fd(), bytes, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL) {
+            match send(
+                self.socket.as_raw_fd(),
+                bytes,
+                MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL,
+            ) {
                 Ok(count) => drop(pending.drain(..count)),
                 Err(nix::errno::Errno::EINTR) => {}
                 Err(nix::errno::Errno::EAGAIN) => return true,
@@ -149,7 +161,10 @@ impl AsFd for Control {
 /// one does not know. Its descriptors are still in the reader.
 pub(crate) fn message(head: FrameHead, payload: &[u8]) -> Result<Option<ToWorker>, ControlError> {
     if head.kind != Kind::Control {
-        return Err(ControlError::Message(format!("unexpected frame {:?}", head.kind)));
+        return Err(ControlError::Message(format!(
+            "unexpected frame {:?}",
+            head.kind
+        )));
     }
     decode_message(payload).map_err(|error| ControlError::Message(error.to_string()))
 }

@@ -42,12 +42,26 @@ pub(crate) fn run(py: Python<'_>, control: i32) -> PyResult<()> {
     let spec = py.detach(|| Control::receive(socket.as_fd(), &mut reader));
     let (spec, preloads) = spec.map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
     let spec = *spec;
-    let module = PyModule::from_code(py, &c_source(RUNTIME)?, c"wsgid/runtime.py", c"_wsgid_runtime")?;
+    let module = PyModule::from_code(
+        py,
+        &c_source(RUNTIME)?,
+        c"wsgid/runtime.py",
+        c"_wsgid_runtime",
+    )?;
     let facts = facts(py, &spec)?;
     facts.set_item("preloader", preloads)?;
-    let worker = Worker::with_scripts(spec, Control::new(socket)?, Scripts::default(), is_free_threaded(py)?)?;
+    let worker = Worker::with_scripts(
+        spec,
+        Control::new(socket)?,
+        Scripts::default(),
+        is_free_threaded(py)?,
+    )?;
     // A worker without a descriptor left hears its supervisor still.
-    let reader = if preloads { reader } else { reader.going_on_without_fds() };
+    let reader = if preloads {
+        reader
+    } else {
+        reader.going_on_without_fds()
+    };
     let core = Core {
         worker: Mutex::new(worker),
         reader: Mutex::new(Some(reader)),
@@ -69,7 +83,10 @@ fn is_free_threaded(py: Python<'_>) -> PyResult<bool> {
 /// Leaves so many bytes of a text at most.
 fn cut(text: &mut String, most: usize) {
     if text.len() > most {
-        let end = (0..=most).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+        let end = (0..=most)
+            .rev()
+            .find(|end| text.is_char_boundary(*end))
+            .unwrap_or_default();
         text.truncate(end);
     }
 }
@@ -87,15 +104,25 @@ fn facts<'py>(py: Python<'py>, spec: &WorkerSpec) -> PyResult<Bound<'py, PyDict>
     facts.set_item("processes", group.processes_limit())?;
     facts.set_item("threads", group.threads)?;
     facts.set_item("multiprocess", group.multiprocess)?;
-    facts.set_item("run_once", group.threads == 1 && group.maximum_requests == 1)?;
+    facts.set_item(
+        "run_once",
+        group.threads == 1 && group.maximum_requests == 1,
+    )?;
     // As str: PyO3 makes a pathlib.Path of a Path, and imports a megabyte for it.
     facts.set_item("home", group.home.as_deref().map(Path::as_os_str))?;
-    let python_path: Vec<&OsStr> = group.python_path.iter().map(|path| path.as_os_str()).collect();
+    let python_path: Vec<&OsStr> = group
+        .python_path
+        .iter()
+        .map(|path| path.as_os_str())
+        .collect();
     facts.set_item("python_path", python_path)?;
     facts.set_item("title", group.title())?;
     facts.set_item("lang", group.lang.as_deref())?;
     facts.set_item("locale", group.locale.as_deref())?;
-    facts.set_item("switch_interval", group.switch_interval_us.map(|micros| micros as f64 / 1e6))?;
+    facts.set_item(
+        "switch_interval",
+        group.switch_interval_us.map(|micros| micros as f64 / 1e6),
+    )?;
     facts.set_item("stack_size", group.stack_size)?;
     facts.set_item("restrict_signal", group.restrict_signal)?;
     facts.set_item("restrict_stdin", group.restrict_stdin)?;
@@ -103,14 +130,19 @@ fn facts<'py>(py: Python<'py>, spec: &WorkerSpec) -> PyResult<Bound<'py, PyDict>
     facts.set_item("apache_description", &spec.server.description)?;
     facts.set_item("apache_mpm", &spec.server.mpm)?;
     facts.set_item("apache_maximum_processes", spec.server.maximum_processes)?;
-    facts.set_item("apache_threads_per_process", spec.server.threads_per_process)?;
+    facts.set_item(
+        "apache_threads_per_process",
+        spec.server.threads_per_process,
+    )?;
     facts.set_item("mod_wsgi_source", MOD_WSGI)?;
     facts.set_item("preloader_source", PRELOADER)?;
     let preload: Vec<&OsStr> = group
         .preload_scripts
         .iter()
         .filter(|preload| preload.application_group == spec.application_group)
-        .filter(|preload| preload.callable.as_deref() != Some("") || may_be_loaded(group, &preload.script))
+        .filter(|preload| {
+            preload.callable.as_deref() != Some("") || may_be_loaded(group, &preload.script)
+        })
         .map(|preload| preload.script.as_os_str())
         .collect();
     facts.set_item("preload", preload)?;
@@ -159,12 +191,18 @@ impl Core {
             module: self.module.clone_ref(template.py()),
             template: template.clone().unbind(),
             file_wrapper: mod_wsgi.getattr("FileWrapper")?.unbind(),
-            event_callbacks: mod_wsgi.getattr("event_callbacks")?.cast_into::<PyList>()?.unbind(),
+            event_callbacks: mod_wsgi
+                .getattr("event_callbacks")?
+                .cast_into::<PyList>()?
+                .unbind(),
             publish: mod_wsgi.getattr("_publish")?.unbind(),
             streams,
         };
         let worker = self.worker();
-        worker.runtime.set(runtime).map_err(|_| PyRuntimeError::new_err("prepared already"))?;
+        worker
+            .runtime
+            .set(runtime)
+            .map_err(|_| PyRuntimeError::new_err("prepared already"))?;
         worker.control.set_main(sys::adopt(wake)?);
         // From here on silence means that the lock is not given up: the first
         // thing that takes it for good may be the application's import.
@@ -180,7 +218,9 @@ impl Core {
 
     /// The control thread; never returns.
     fn control_thread(&self, py: Python<'_>) -> PyResult<()> {
-        let reader = lock::detached(&self.reader).take().ok_or_else(|| PyRuntimeError::new_err("started already"))?;
+        let reader = lock::detached(&self.reader)
+            .take()
+            .ok_or_else(|| PyRuntimeError::new_err("started already"))?;
         let worker = self.worker();
         panics::vital("control", || Monitor::new(reader, &worker).run(py, &worker))
     }
@@ -195,17 +235,29 @@ impl Core {
     fn preload(&self, py: Python<'_>, path: PathBuf) -> Option<String> {
         let worker = self.worker();
         if let Err(why) = ownership::check(&worker.spec.group, &path) {
-            log::lines(py, level::WARN, &format!("`{}` is not loaded beforehand: {why}", path.display()));
+            log::lines(
+                py,
+                level::WARN,
+                &format!("`{}` is not loaded beforehand: {why}", path.display()),
+            );
             return None;
         }
         let spec = &worker.spec;
-        worker.scripts.preload(py, self.module.bind(py), &spec.group, &path, &spec.callables)
+        worker.scripts.preload(
+            py,
+            self.module.bind(py),
+            &spec.group,
+            &path,
+            &spec.callables,
+        )
     }
 
     /// The application is loaded: connections may come.
     fn ready(&self, python: (u32, u32, u32), mut failed: Vec<(PathBuf, String)>) {
         // All of them have to fit into one message.
-        let room = (MAX_WORKER_CONTROL_LEN as usize / 2).checked_div(failed.len()).unwrap_or(0);
+        let room = (MAX_WORKER_CONTROL_LEN as usize / 2)
+            .checked_div(failed.len())
+            .unwrap_or(0);
         failed.iter_mut().for_each(|(_, text)| cut(text, room));
         let worker = self.worker();
         let _ = worker.ready.set(Instant::now());
@@ -221,11 +273,14 @@ impl Core {
 
     /// A preloader waits for its next order. `False`: a signal came first.
     fn wait_for_order(&self, py: Python<'_>, wake: i32) -> PyResult<bool> {
-        let wake = sys::duplicate(wake).ok_or_else(|| PyRuntimeError::new_err("the wake pipe is closed"))?;
+        let wake = sys::duplicate(wake)
+            .ok_or_else(|| PyRuntimeError::new_err("the wake pipe is closed"))?;
         let worker = self.worker();
         let order = py.detach(|| {
             let mut reader = lock::detached(&self.reader);
-            reader.as_mut().and_then(|reader| preloader::wait(&worker, reader, wake.as_fd()))
+            reader
+                .as_mut()
+                .and_then(|reader| preloader::wait(&worker, reader, wake.as_fd()))
         });
         let ordered = order.is_some();
         *lock::detached(&self.order) = order;
@@ -246,7 +301,9 @@ impl Core {
 
     /// In the process that was forked. `wake` is the write end of its own pipe.
     fn become_worker(&self, py: Python<'_>, wake: i32) -> PyResult<()> {
-        let order = lock::detached(&self.order).take().ok_or_else(|| PyRuntimeError::new_err("nothing was ordered"))?;
+        let order = lock::detached(&self.order)
+            .take()
+            .ok_or_else(|| PyRuntimeError::new_err("nothing was ordered"))?;
         log::is_worker();
         let before = self.worker();
         let worker = preloader::become_worker(&before, order, is_free_threaded(py)?)?;
@@ -290,7 +347,11 @@ impl Core {
         let reason = match reason {
             "SIGUSR1" => RecycleReason::Signal,
             "SIGXCPU" => RecycleReason::CpuTimeLimit,
-            other => return Err(PyOSError::new_err(format!("no reason to be replaced: {other}"))),
+            other => {
+                return Err(PyOSError::new_err(format!(
+                    "no reason to be replaced: {other}"
+                )));
+            }
         };
         if !self.preloads.load(Ordering::Relaxed) {
             self.worker().recycle(reason);
@@ -317,7 +378,9 @@ impl Core {
         let worker = self.worker();
         let active = worker.active.get_or_init(|| PyDict::new(py).unbind());
         for exchange in worker.scheduler.slots.iter().filter_map(Slot::serving) {
-            active.bind(py).set_item(exchange.label.request_id(), exchange.data(py)?)?;
+            active
+                .bind(py)
+                .set_item(exchange.label.request_id(), exchange.data(py)?)?;
         }
         Ok(active.clone_ref(py))
     }
@@ -331,7 +394,10 @@ impl Core {
     fn take_metrics(&self, py: Python<'_>) -> PyResult<Py<PyDict>> {
         let worker = self.worker();
         let slots = &worker.scheduler.slots;
-        let elapsed = |slot: &Slot| slot.serving().map_or(0.0, |exchange| exchange.started.elapsed().as_secs_f64());
+        let elapsed = |slot: &Slot| {
+            slot.serving()
+                .map_or(0.0, |exchange| exchange.started.elapsed().as_secs_f64())
+        };
         let elapsed: Vec<f64> = slots.iter().map(elapsed).collect();
         worker.metrics.take(py, slots.len(), &elapsed)
     }
@@ -342,10 +408,20 @@ impl Core {
         let worker = self.worker();
         let stats = &worker.stats;
         let busy = Duration::from_micros(stats.busy_us.load(Ordering::Relaxed)).as_secs_f64();
-        let begun = worker.scheduler.slots.iter().map(|slot| slot.begun.load(Ordering::Relaxed));
+        let begun = worker
+            .scheduler
+            .slots
+            .iter()
+            .map(|slot| slot.begun.load(Ordering::Relaxed));
         let (requests, running) = (&stats.requests, &stats.in_flight);
         let age = worker.started.elapsed().as_secs_f64();
-        (age, requests.load(Ordering::Relaxed), running.load(Ordering::Relaxed), busy, begun.collect())
+        (
+            age,
+            requests.load(Ordering::Relaxed),
+            running.load(Ordering::Relaxed),
+            busy,
+            begun.collect(),
+        )
     }
 
     /// Why the worker leaves, in mod_wsgi's words.

@@ -19,13 +19,17 @@ impl EarlyHints {
     fn __call__(&self, py: Python<'_>, headers: &Bound<'_, PyAny>) -> PyResult<()> {
         let mut payload = Vec::new();
         write_headers(&mut payload, 103, b"Early Hints", headers)?;
-        let exchange = log::current()
-            .ok_or_else(|| PyRuntimeError::new_err("wsgi.early_hints called by a thread that serves no request"))?;
+        let exchange = log::current().ok_or_else(|| {
+            PyRuntimeError::new_err("wsgi.early_hints called by a thread that serves no request")
+        })?;
         let mut guard = lock::attached(py, &exchange.output);
         let output = &mut *guard;
         if output.stage == Stage::Sent {
-            return Err(PyRuntimeError::new_err("early hints came after the response head was sent"));
+            return Err(PyRuntimeError::new_err(
+                "early hints came after the response head was sent",
+            ));
         }
-        py.detach(|| output.interim(&payload)).map_err(|error| response::failed(&error))
+        py.detach(|| output.interim(&payload))
+            .map_err(|error| response::failed(&error))
     }
 }

@@ -56,11 +56,22 @@ pub(crate) fn environ<'py>(
     slot: usize,
     head: &RequestHead<'_>,
 ) -> PyResult<Bound<'py, PyDict>> {
-    let runtime = worker.runtime.get().ok_or_else(|| PyRuntimeError::new_err("the worker is not ready"))?;
+    let runtime = worker
+        .runtime
+        .get()
+        .ok_or_else(|| PyRuntimeError::new_err("the worker is not ready"))?;
     let base = runtime.template.bind(py);
-    let environ = with(&worker.variables, |variables| variables.environ(py, base, slot + 1, head))?;
-    environ.set_item(intern!(py, "mod_wsgi.request_start"), seconds(head.request_start_us))?;
-    environ.set_item(intern!(py, "mod_wsgi.queue_start"), seconds(head.queue_start_us))?;
+    let environ = with(&worker.variables, |variables| {
+        variables.environ(py, base, slot + 1, head)
+    })?;
+    environ.set_item(
+        intern!(py, "mod_wsgi.request_start"),
+        seconds(head.request_start_us),
+    )?;
+    environ.set_item(
+        intern!(py, "mod_wsgi.queue_start"),
+        seconds(head.queue_start_us),
+    )?;
     environ.set_item(intern!(py, "mod_wsgi.daemon_start"), now())?;
     if !head.options.interim {
         environ.del_item(intern!(py, "wsgi.early_hints"))?;
@@ -143,14 +154,21 @@ impl Variables {
             }
         }
         environ.set_item(intern!(py, "mod_wsgi.thread_id"), thread)?;
-        environ.set_item(intern!(py, "mod_wsgi.callable_object"), latin1(py, head.callable))?;
+        environ.set_item(
+            intern!(py, "mod_wsgi.callable_object"),
+            latin1(py, head.callable),
+        )?;
         Ok(environ)
     }
 }
 
 impl Names {
     /// The name as a string.
-    pub(crate) fn name<'py>(&mut self, py: Python<'py>, name: &[u8]) -> PyResult<Bound<'py, PyString>> {
+    pub(crate) fn name<'py>(
+        &mut self,
+        py: Python<'py>,
+        name: &[u8],
+    ) -> PyResult<Bound<'py, PyString>> {
         if let Some(object) = self.known.get(name) {
             return Ok(object.bind(py).clone());
         }
@@ -165,9 +183,15 @@ impl Names {
 }
 
 /// Paths are in the file system's encoding; all else is latin-1 (PEP 3333).
-pub(crate) fn text<'py>(py: Python<'py>, name: &[u8], value: &[u8]) -> PyResult<Bound<'py, PyString>> {
+pub(crate) fn text<'py>(
+    py: Python<'py>,
+    name: &[u8],
+    value: &[u8],
+) -> PyResult<Bound<'py, PyString>> {
     if !value.is_ascii() && matches!(name, b"SCRIPT_FILENAME" | b"DOCUMENT_ROOT") {
-        let decoded = py.import("os")?.call_method1("fsdecode", (PyBytes::new(py, value),))?;
+        let decoded = py
+            .import("os")?
+            .call_method1("fsdecode", (PyBytes::new(py, value),))?;
         return Ok(decoded.cast_into::<PyString>()?);
     }
     Ok(latin1(py, value))
@@ -177,7 +201,13 @@ pub(crate) fn text<'py>(py: Python<'py>, name: &[u8], value: &[u8]) -> PyResult<
 pub(crate) fn latin1<'py>(py: Python<'py>, bytes: &[u8]) -> Bound<'py, PyString> {
     match std::str::from_utf8(bytes) {
         Ok(text) if text.is_ascii() => PyString::new(py, text),
-        _ => PyString::new(py, &bytes.iter().map(|byte| char::from(*byte)).collect::<String>()),
+        _ => PyString::new(
+            py,
+            &bytes
+                .iter()
+                .map(|byte| char::from(*byte))
+                .collect::<String>(),
+        ),
     }
 }
 
@@ -188,5 +218,8 @@ pub(crate) fn seconds(micros: u64) -> f64 {
 
 /// The time now, in seconds since the epoch.
 pub(crate) fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs_f64()
 }

@@ -46,7 +46,9 @@ pub(crate) fn request_started<'py>(
     payload.set_item("application_object", &application)?;
     payload.set_item("request_environ", environ)?;
     let payload = publish(exchange, "request_started", payload)?;
-    Ok(payload.get_item("application_object")?.unwrap_or(application))
+    Ok(payload
+        .get_item("application_object")?
+        .unwrap_or(application))
 }
 
 /// `start_response` was called.
@@ -67,7 +69,11 @@ pub(crate) fn response_started(
 }
 
 /// An exception left the application.
-pub(crate) fn request_exception(py: Python<'_>, exchange: &Exchange, error: &PyErr) -> PyResult<()> {
+pub(crate) fn request_exception(
+    py: Python<'_>,
+    exchange: &Exchange,
+    error: &PyErr,
+) -> PyResult<()> {
     if exchange.publish.get().is_none() {
         return Ok(());
     }
@@ -84,7 +90,9 @@ pub(crate) fn request_finished(
     environ: &Bound<'_, PyDict>,
     verdict: &Verdict,
 ) -> PyResult<()> {
-    let Some(meter) = exchange.meter.get() else { return Ok(()) };
+    let Some(meter) = exchange.meter.get() else {
+        return Ok(());
+    };
     let py = environ.py();
     let (status, length) = {
         let output = lock::attached(py, &exchange.output);
@@ -98,7 +106,14 @@ pub(crate) fn request_finished(
     let finish = environ::now();
     let starts = STARTS.map(|(_, key)| time(environ, key).unwrap_or(finish));
     if worker.metrics.is_recording() {
-        worker.metrics.add(&sample(exchange, meter, (status, length), cpu, &starts, finish));
+        worker.metrics.add(&sample(
+            exchange,
+            meter,
+            (status, length),
+            cpu,
+            &starts,
+            finish,
+        ));
     }
     if exchange.publish.get().is_none() {
         return Ok(());
@@ -178,11 +193,23 @@ fn sample(
     }
 }
 
-fn publish<'py>(exchange: &Exchange, name: &str, payload: Bound<'py, PyDict>) -> PyResult<Bound<'py, PyDict>> {
+fn publish<'py>(
+    exchange: &Exchange,
+    name: &str,
+    payload: Bound<'py, PyDict>,
+) -> PyResult<Bound<'py, PyDict>> {
     let py = payload.py();
-    let Some(publish) = exchange.publish.get() else { return Ok(payload) };
+    let Some(publish) = exchange.publish.get() else {
+        return Ok(payload);
+    };
     payload.set_item("request_id", exchange.label.request_id())?;
     payload.set_item("request_data", exchange.data(py)?)?;
-    publish.bind(py).call1(PyTuple::new(py, [name.into_pyobject(py)?.into_any(), payload.clone().into_any()])?)?;
+    publish.bind(py).call1(PyTuple::new(
+        py,
+        [
+            name.into_pyobject(py)?.into_any(),
+            payload.clone().into_any(),
+        ],
+    )?)?;
     Ok(payload)
 }

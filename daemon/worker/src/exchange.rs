@@ -67,7 +67,14 @@ pub(crate) struct Beginning {
 
 impl Exchange {
     pub(crate) fn new(beginning: Beginning, output: Output, body: Body) -> Self {
-        let Beginning { slot, connection, label, head_only, file_frames, counts_as_activity } = beginning;
+        let Beginning {
+            slot,
+            connection,
+            label,
+            head_only,
+            file_frames,
+            counts_as_activity,
+        } = beginning;
         Self {
             slot,
             connection,

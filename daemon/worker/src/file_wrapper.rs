@@ -41,7 +41,9 @@ pub(crate) fn send(
     if output.stage != Stage::Started || output.has_ended() {
         return Ok(false);
     }
-    let Some(Source { file, mut part }) = regular(result) else { return Ok(false) };
+    let Some(Source { file, mut part }) = regular(result) else {
+        return Ok(false);
+    };
     match output.head.length {
         Some(length) => part.len = part.len.min(length),
         None => announce(output, part.len),
@@ -60,19 +62,35 @@ pub(crate) fn send(
 fn regular(result: &Bound<'_, PyAny>) -> Option<Source> {
     let py = result.py();
     let wrapped = result.getattr(intern!(py, "filelike")).ok()?;
-    let number: RawFd = wrapped.call_method0(intern!(py, "fileno")).ok()?.extract().ok()?;
-    let offset: u64 = wrapped.call_method0(intern!(py, "tell")).ok()?.extract().ok()?;
+    let number: RawFd = wrapped
+        .call_method0(intern!(py, "fileno"))
+        .ok()?
+        .extract()
+        .ok()?;
+    let offset: u64 = wrapped
+        .call_method0(intern!(py, "tell"))
+        .ok()?
+        .extract()
+        .ok()?;
     let file = std::fs::File::from(sys::duplicate(number)?);
     let data = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
     // One that is open for writing alone is iterated: Python says what is wrong with it.
     let flags = OFlag::from_bits_retain(fcntl(&file, FcntlArg::F_GETFL).ok()?);
-    if flags & OFlag::O_ACCMODE == OFlag::O_WRONLY || flags.intersects(OFlag::O_PATH | OFlag::O_DIRECT) {
+    if flags & OFlag::O_ACCMODE == OFlag::O_WRONLY
+        || flags.intersects(OFlag::O_PATH | OFlag::O_DIRECT)
+    {
         return None;
     }
     if major(data.dev()) == 0 && is_of_a_program(&file) {
         return None;
     }
-    Some(Source { file: file.into(), part: FilePart { offset, len: data.len().saturating_sub(offset) } })
+    Some(Source {
+        file: file.into(),
+        part: FilePart {
+            offset,
+            len: data.len().saturating_sub(offset),
+        },
+    })
 }
 
 /// Whether a program makes its file system (FUSE): httpd does not read such a file,
@@ -83,9 +101,12 @@ fn is_of_a_program(file: &std::fs::File) -> bool {
 
 /// Adds a Content-Length, which the application left out.
 fn announce(output: &mut Output, len: u64) {
-    let Ok(mut head) = decode::<ResponseHead<'_>>(&output.head.payload) else { return };
+    let Ok(mut head) = decode::<ResponseHead<'_>>(&output.head.payload) else {
+        return;
+    };
     let digits = len.to_string();
-    head.headers.push((Bytes::new(b"Content-Length"), Bytes::new(digits.as_bytes())));
+    head.headers
+        .push((Bytes::new(b"Content-Length"), Bytes::new(digits.as_bytes())));
     if let Ok(payload) = encode(&head) {
         output.head.payload = payload;
         output.head.length = Some(len);

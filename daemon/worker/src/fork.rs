@@ -25,7 +25,10 @@ static BIRTH: AtomicBool = AtomicBool::new(false);
 /// a thread that does not exist there may hold it.
 pub(crate) fn before(worker: &Worker) {
     let mut descriptors = worker.scheduler.descriptors();
-    descriptors.extend([worker.control.as_fd().as_raw_fd(), worker.control.wake_fd().as_raw_fd()]);
+    descriptors.extend([
+        worker.control.as_fd().as_raw_fd(),
+        worker.control.wake_fd().as_raw_fd(),
+    ]);
     DESCRIPTORS.with(|kept| *kept.borrow_mut() = descriptors);
 }
 
@@ -57,23 +60,34 @@ pub(crate) fn end_child(py: Python<'_>, error: Option<&PyErr>) {
     }
     let code = error.map_or(0, |error| exit_code(py, error));
     for name in ["stdout", "stderr"] {
-        let _ = py.import("sys").and_then(|sys| sys.getattr(name)?.call_method0("flush"));
+        let _ = py
+            .import("sys")
+            .and_then(|sys| sys.getattr(name)?.call_method0("flush"));
     }
     sys::exit_now(code);
 }
 
 fn exit_code(py: Python<'_>, error: &PyErr) -> i32 {
-    let asked = error.is_instance_of::<PySystemExit>(py).then(|| error.value(py).getattr("code").ok()).flatten();
+    let asked = error
+        .is_instance_of::<PySystemExit>(py)
+        .then(|| error.value(py).getattr("code").ok())
+        .flatten();
     match asked {
         Some(code) if code.is_none() => 0,
         // As the kernel does: the low byte counts.
-        Some(code) if code.is_instance_of::<PyInt>() => code.extract::<i64>().map_or(255, |code| (code & 0xff) as i32),
+        Some(code) if code.is_instance_of::<PyInt>() => code
+            .extract::<i64>()
+            .map_or(255, |code| (code & 0xff) as i32),
         Some(text) => {
             log::process(&text.to_string());
             1
         }
         None => {
-            log::exception(py, "exception in a process that the application forked", error);
+            log::exception(
+                py,
+                "exception in a process that the application forked",
+                error,
+            );
             1
         }
     }

@@ -45,7 +45,9 @@ impl Question {
         let secret = |bytes: &serde_bytes::Bytes| Secret(bytes.to_vec());
         match call {
             Call::Application | Call::Handler => None,
-            Call::CheckPassword { user, password } => Some(Self::CheckPassword(secret(user), secret(password))),
+            Call::CheckPassword { user, password } => {
+                Some(Self::CheckPassword(secret(user), secret(password)))
+            }
             Call::RealmHash { user, realm } => Some(Self::RealmHash(secret(user), secret(realm))),
             Call::GroupsForUser { user } => Some(Self::Groups(secret(user))),
             Call::AllowAccess { host } => Some(Self::Access(secret(host))),
@@ -65,14 +67,20 @@ impl Question {
     }
 
     /// Asks. `callable` is what the script has under that name.
-    pub(crate) fn ask(&self, callable: &Bound<'_, PyAny>, environ: &Bound<'_, PyDict>) -> PyResult<Answer> {
+    pub(crate) fn ask(
+        &self,
+        callable: &Bound<'_, PyAny>,
+        environ: &Bound<'_, PyDict>,
+    ) -> PyResult<Answer> {
         let py = callable.py();
         let text = |secret: &Secret| latin1(py, &secret.0);
         match self {
             Self::CheckPassword(user, password) => {
                 password_answer(&callable.call1((environ, text(user), text(password)))?)
             }
-            Self::RealmHash(user, realm) => hash_answer(&callable.call1((environ, text(user), text(realm)))?),
+            Self::RealmHash(user, realm) => {
+                hash_answer(&callable.call1((environ, text(user), text(realm)))?)
+            }
             Self::Groups(user) => groups_answer(&callable.call1((environ, text(user)))?),
             Self::Access(host) => access_answer(&callable.call1((environ, text(host)))?),
             Self::Dispatch => dispatch_answer(callable.cast::<PyDict>()?, environ),
@@ -85,20 +93,29 @@ fn password_answer(result: &Bound<'_, PyAny>) -> PyResult<Answer> {
         return Ok(answer);
     }
     match name(result, "check_password")? {
-        name if name.is_empty() => Err(PyValueError::new_err("check_password returned an empty user name")),
+        name if name.is_empty() => Err(PyValueError::new_err(
+            "check_password returned an empty user name",
+        )),
         name => Ok(Answer::GrantedAs(name)),
     }
 }
 
 fn access_answer(result: &Bound<'_, PyAny>) -> PyResult<Answer> {
-    plain_answer(result).ok_or_else(|| PyTypeError::new_err("allow_access must return True, False or None"))
+    plain_answer(result)
+        .ok_or_else(|| PyTypeError::new_err("allow_access must return True, False or None"))
 }
 
 fn plain_answer(result: &Bound<'_, PyAny>) -> Option<Answer> {
     if result.is_none() {
         return Some(Answer::Neutral);
     }
-    result.cast::<PyBool>().ok().map(|granted| if granted.is_true() { Answer::Granted } else { Answer::Denied })
+    result.cast::<PyBool>().ok().map(|granted| {
+        if granted.is_true() {
+            Answer::Granted
+        } else {
+            Answer::Denied
+        }
+    })
 }
 
 fn hash_answer(result: &Bound<'_, PyAny>) -> PyResult<Answer> {
@@ -109,14 +126,24 @@ fn hash_answer(result: &Bound<'_, PyAny>) -> PyResult<Answer> {
 }
 
 fn groups_answer(result: &Bound<'_, PyAny>) -> PyResult<Answer> {
-    result.try_iter()?.map(|group| name(&group?, "groups_for_user")).collect::<PyResult<_>>().map(Answer::Groups)
+    result
+        .try_iter()?
+        .map(|group| name(&group?, "groups_for_user"))
+        .collect::<PyResult<_>>()
+        .map(Answer::Groups)
 }
 
 fn dispatch_answer(script: &Bound<'_, PyDict>, environ: &Bound<'_, PyDict>) -> PyResult<Answer> {
     let ask = |function: &str| -> PyResult<Option<ByteBuf>> {
-        let Some(callable) = script.get_item(function)? else { return Ok(None) };
+        let Some(callable) = script.get_item(function)? else {
+            return Ok(None);
+        };
         let result = callable.call1((environ,))?;
-        if result.is_none() { Ok(None) } else { name(&result, function).map(Some) }
+        if result.is_none() {
+            Ok(None)
+        } else {
+            name(&result, function).map(Some)
+        }
     };
     Ok(Answer::Dispatch {
         process_group: ask("process_group")?,
@@ -135,7 +162,7 @@ fn name(value: &Bound<'_, PyAny>, function: &str) -> PyResult<ByteBuf> {
         .map_err(|_| PyTypeError::new_err(format!("{function} returned neither str nor bytes")))?
         .to_cow()?;
     let bytes: Result<Vec<u8>, _> = text.chars().map(u8::try_from).collect();
-    bytes
-        .map(ByteBuf::from)
-        .map_err(|_| PyValueError::new_err(format!("{function} returned a text outside of latin-1")))
+    bytes.map(ByteBuf::from).map_err(|_| {
+        PyValueError::new_err(format!("{function} returned a text outside of latin-1"))
+    })
 }

@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use pyo3::exceptions::{PyConnectionAbortedError, PyOSError, PyRuntimeError, PyTimeoutError, PyValueError};
+use pyo3::exceptions::{
+    PyConnectionAbortedError, PyOSError, PyRuntimeError, PyTimeoutError, PyValueError,
+};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
@@ -40,7 +42,8 @@ impl Input {
         let mut guard = lock::attached(py, &self.exchange.body);
         let body = &mut *guard;
         let exchange = &*self.exchange;
-        py.detach(|| work(body, exchange)).map_err(|failure| error(&failure))
+        py.detach(|| work(body, exchange))
+            .map_err(|failure| error(&failure))
     }
 
     fn check(&self, py: Python<'_>) -> PyResult<()> {
@@ -86,7 +89,9 @@ impl Input {
         let bytes = PyBytes::new_with(py, len, |space| {
             have = self.with(py, |body, exchange| {
                 let ready = body.buffered().len().min(len);
-                if let (Some(to), Some(from)) = (space.get_mut(..ready), body.buffered().get(..ready)) {
+                if let (Some(to), Some(from)) =
+                    (space.get_mut(..ready), body.buffered().get(..ready))
+                {
                     to.copy_from_slice(from);
                 }
                 body.consume(ready);
@@ -102,11 +107,20 @@ impl Input {
             Ok(())
         })?;
         self.count(have);
-        if have == len { Ok(bytes) } else { Ok(PyBytes::new(py, bytes.as_bytes().get(..have).unwrap_or(&[]))) }
+        if have == len {
+            Ok(bytes)
+        } else {
+            Ok(PyBytes::new(
+                py,
+                bytes.as_bytes().get(..have).unwrap_or(&[]),
+            ))
+        }
     }
 
     fn read_up_to<'py>(&self, py: Python<'py>, size: Option<i64>) -> PyResult<Bound<'py, PyBytes>> {
-        let Some(len) = length(size)? else { return self.read_all(py) };
+        let Some(len) = length(size)? else {
+            return self.read_all(py);
+        };
         let complete = {
             let body = lock::attached(py, &self.exchange.body);
             body.buffered().len() >= len || body.is_complete()
@@ -132,8 +146,12 @@ impl Input {
                 let body = lock::attached(py, &self.exchange.body);
                 let ready = body.buffered();
                 let ready = ready.get(..most).unwrap_or(ready);
-                let end = ready.get(looked..).and_then(|rest| rest.iter().position(|byte| *byte == b'\n'));
-                let found = end.map(|at| looked + at + 1).or((ready.len() == most).then_some(most));
+                let end = ready
+                    .get(looked..)
+                    .and_then(|rest| rest.iter().position(|byte| *byte == b'\n'));
+                let found = end
+                    .map(|at| looked + at + 1)
+                    .or((ready.len() == most).then_some(most));
                 looked = ready.len();
                 drop(body);
                 if let Some(len) = found {
@@ -197,7 +215,9 @@ fn length(size: Option<i64>) -> PyResult<Option<usize>> {
     match size {
         None => Ok(None),
         Some(size) if size < 0 => Ok(None),
-        Some(size) => usize::try_from(size).map(Some).map_err(|_| PyValueError::new_err("size is too large")),
+        Some(size) => usize::try_from(size)
+            .map(Some)
+            .map_err(|_| PyValueError::new_err("size is too large")),
     }
 }
 
@@ -205,9 +225,13 @@ fn length(size: Option<i64>) -> PyResult<Option<usize>> {
 fn error(failure: &BodyFailure) -> PyErr {
     let text = format!("mod_wsgi request data read error: {failure}");
     match failure {
-        BodyFailure::Broken(BodyError::ClientGone) | BodyFailure::Lost => PyConnectionAbortedError::new_err(text),
+        BodyFailure::Broken(BodyError::ClientGone) | BodyFailure::Lost => {
+            PyConnectionAbortedError::new_err(text)
+        }
         BodyFailure::Broken(BodyError::Timeout) => PyTimeoutError::new_err(text),
         BodyFailure::Broken(_) | BodyFailure::Protocol => PyOSError::new_err(text),
-        BodyFailure::Ended => PyRuntimeError::new_err("wsgi.input used after its request has ended"),
+        BodyFailure::Ended => {
+            PyRuntimeError::new_err("wsgi.input used after its request has ended")
+        }
     }
 }

@@ -32,7 +32,11 @@ pub(crate) enum Job {
     /// Interrupt the request on this connection.
     Interrupt { connection: u64 },
     /// Show where this request is, and interrupt it if that is wanted.
-    Overtime { exchange: Arc<Exchange>, ident: u64, interrupt: bool },
+    Overtime {
+        exchange: Arc<Exchange>,
+        ident: u64,
+        interrupt: bool,
+    },
     /// Say that the interpreter lock can be taken.
     Heartbeat,
 }
@@ -43,8 +47,17 @@ pub(crate) fn carry_out(py: Python<'_>, worker: &Worker, job: &Job) {
         Job::Dump => {
             let text = stacks(py, worker, None);
             log::process(&text);
-            let cut = text.char_indices().map(|(at, _)| at).take_while(|at| *at < DUMP_MAX).last().unwrap_or(0);
-            let text = if text.len() < DUMP_MAX { text } else { text.get(..cut).unwrap_or_default().to_owned() };
+            let cut = text
+                .char_indices()
+                .map(|(at, _)| at)
+                .take_while(|at| *at < DUMP_MAX)
+                .last()
+                .unwrap_or(0);
+            let text = if text.len() < DUMP_MAX {
+                text
+            } else {
+                text.get(..cut).unwrap_or_default().to_owned()
+            };
             worker.control.send(&FromWorker::Dumped { text });
         }
         Job::Interrupt { connection } => {
@@ -55,10 +68,16 @@ pub(crate) fn carry_out(py: Python<'_>, worker: &Worker, job: &Job) {
                 }
             }
         }
-        Job::Overtime { exchange, ident, interrupt: wanted } => {
+        Job::Overtime {
+            exchange,
+            ident,
+            interrupt: wanted,
+        } => {
             let seconds = exchange.started.elapsed().as_secs();
             let what = exchange.label.what();
-            log::process(&format!("request `{what}` has been running for {seconds} s, which is above request-timeout"));
+            log::process(&format!(
+                "request `{what}` has been running for {seconds} s, which is above request-timeout"
+            ));
             log::process(&stacks(py, worker, Some(*ident)));
             if *wanted {
                 interrupt(py, worker, exchange, *ident);
@@ -72,18 +91,35 @@ fn interrupt(py: Python<'_>, worker: &Worker, exchange: &Arc<Exchange>, ident: u
     // Between this look and the end nobody else is attached, so that the thread
     // cannot have gone on to another request.
     let serving = worker.scheduler.slots.iter().any(|slot| {
-        slot.ident.load(Ordering::Relaxed) == ident && slot.serving().is_some_and(|now| Arc::ptr_eq(&now, exchange))
+        slot.ident.load(Ordering::Relaxed) == ident
+            && slot
+                .serving()
+                .is_some_and(|now| Arc::ptr_eq(&now, exchange))
     });
-    let class = worker.runtime.get().and_then(|runtime| runtime.module.bind(py).getattr("RequestTimeout").ok());
-    let Some(class) = class.and_then(|class| class.cast_into::<PyType>().ok()).filter(|_| serving) else { return };
+    let class = worker
+        .runtime
+        .get()
+        .and_then(|runtime| runtime.module.bind(py).getattr("RequestTimeout").ok());
+    let Some(class) = class
+        .and_then(|class| class.cast_into::<PyType>().ok())
+        .filter(|_| serving)
+    else {
+        return;
+    };
     exchange.interrupted.store(true, Ordering::Relaxed);
     sys::raise_in_thread(py, ident, Some(&class));
 }
 
 /// The stacks of all threads, or of one.
 fn stacks(py: Python<'_>, worker: &Worker, ident: Option<u64>) -> String {
-    let Some(runtime) = worker.runtime.get() else { return String::new() };
-    let text = runtime.module.bind(py).call_method1("stacks", (ident,)).and_then(|text| text.extract());
+    let Some(runtime) = worker.runtime.get() else {
+        return String::new();
+    };
+    let text = runtime
+        .module
+        .bind(py)
+        .call_method1("stacks", (ident,))
+        .and_then(|text| text.extract());
     text.unwrap_or_else(|error| format!("the stacks cannot be shown: {error}"))
 }
 
@@ -93,11 +129,21 @@ fn stacks(py: Python<'_>, worker: &Worker, ident: Option<u64>) -> String {
 pub(crate) fn leave_connection(worker: &Worker, connection: Arc<Connection>) {
     let _ = shutdown(connection.as_fd().as_raw_fd(), Shutdown::Read);
     let mut reader = FrameReader::new(0);
-    while matches!(reader.fill(connection.as_fd(), MsgFlags::MSG_DONTWAIT), Ok(count) if count > 0) {
+    while matches!(reader.fill(connection.as_fd(), MsgFlags::MSG_DONTWAIT), Ok(count) if count > 0)
+    {
         while let Ok(Some(frame)) = reader.next_buffered() {
             if frame.head.kind == Kind::Request && connection.owns(frame.head.id) {
-                let mut output = Output::new(Arc::clone(&connection), frame.head.id, Vec::new(), Vec::new());
-                let failed = output.fail(Failure::NotStarted, "the worker has lost its supervisor", true);
+                let mut output = Output::new(
+                    Arc::clone(&connection),
+                    frame.head.id,
+                    Vec::new(),
+                    Vec::new(),
+                );
+                let failed = output.fail(
+                    Failure::NotStarted,
+                    "the worker has lost its supervisor",
+                    true,
+                );
                 // The peer may have gone; then there is nobody to tell.
                 let _ = failed.and_then(|()| output.try_flush());
             }

@@ -39,6 +39,12 @@ fn put(bytes: &mut Vec<u8>, part: &[u8]) {
 }
 
 fn readable(bytes: &[u8]) -> String {
-    let shown = |byte: &u8| if byte.is_ascii_graphic() || *byte == b' ' { char::from(*byte) } else { '?' };
+    let shown = |byte: &u8| {
+        if byte.is_ascii_graphic() || *byte == b' ' {
+            char::from(*byte)
+        } else {
+            '?'
+        }
+    };
     bytes.iter().map(shown).collect()
 }

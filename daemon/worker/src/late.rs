@@ -28,18 +28,25 @@ pub(crate) fn is_late(start_us: u64, queue_timeout: Duration) -> bool {
     if queue_timeout.is_zero() || start_us == 0 {
         return false;
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     now.saturating_sub(Duration::from_micros(start_us)) > queue_timeout
 }
 
 /// What the log says about it.
 pub(crate) fn text(queue_timeout: Duration) -> String {
-    format!("all threads were busy for longer than {} s", queue_timeout.as_secs_f64())
+    format!(
+        "all threads were busy for longer than {} s",
+        queue_timeout.as_secs_f64()
+    )
 }
 
 /// How many requests may wait in one worker: its share of `listen-backlog`.
 pub(crate) fn places(group: &GroupConfig) -> usize {
-    group.listen_backlog.div_ceil(group.processes_limit().max(1)) as usize
+    group
+        .listen_backlog
+        .div_ceil(group.processes_limit().max(1)) as usize
 }
 
 /// Whether the request in front of this connection has been on its way for
@@ -56,21 +63,33 @@ fn queued_since(connection: &Connection) -> Option<u64> {
     let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
     let count = recv(connection.as_fd().as_raw_fd(), &mut peeked, flags).ok()?;
     let (head, payload) = peeked.get(..count)?.split_first_chunk::<HEAD_LEN>()?;
-    let head = FrameHead::parse(head).ok().filter(|head| head.kind == Kind::Request)?;
+    let head = FrameHead::parse(head)
+        .ok()
+        .filter(|head| head.kind == Kind::Request)?;
     let payload = payload.get(..head.len as usize)?;
     Some(RequestHead::decode(payload).ok()?.queue_start_us)
 }
 
 /// Takes the request off the connection and refuses it. `None` if it is not
 /// here as a whole yet, and nothing was taken.
-pub(crate) fn refuse(connection: &Arc<Connection>, failure: Failure, text: &str) -> Option<Outcome> {
+pub(crate) fn refuse(
+    connection: &Arc<Connection>,
+    failure: Failure,
+    text: &str,
+) -> Option<Outcome> {
     let mut peeked = [0; HEAD_LEN];
-    match recv(connection.as_fd().as_raw_fd(), &mut peeked, MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT) {
+    match recv(
+        connection.as_fd().as_raw_fd(),
+        &mut peeked,
+        MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT,
+    ) {
         Ok(HEAD_LEN) => {}
         Ok(0) => return Some(Outcome::Ended),
         _ => return None,
     }
-    let head = FrameHead::parse(&peeked).ok().filter(|head| head.kind == Kind::Request && connection.owns(head.id))?;
+    let head = FrameHead::parse(&peeked)
+        .ok()
+        .filter(|head| head.kind == Kind::Request && connection.owns(head.id))?;
     let mut reader = FrameReader::new(0);
     Some(if take(&mut reader, connection).is_some() {
         answer(connection, head.id, failure, text)
@@ -86,7 +105,10 @@ fn take(reader: &mut FrameReader, connection: &Connection) -> Option<()> {
     let body = RequestHead::decode(frame.payload).ok()?.body;
     if matches!(body, BodyKind::Inline(_)) {
         receive_frame(reader, connection.as_fd(), REST_MS).ok()?;
-        reader.next(connection.as_fd()).ok().filter(|frame| frame.head.kind == Kind::Body)?;
+        reader
+            .next(connection.as_fd())
+            .ok()
+            .filter(|frame| frame.head.kind == Kind::Body)?;
     }
     // Anything else behind it is a CANCEL: the client has gone.
     reader.is_empty().then_some(())
@@ -94,6 +116,12 @@ fn take(reader: &mut FrameReader, connection: &Connection) -> Option<()> {
 
 fn answer(connection: &Arc<Connection>, id: u64, failure: Failure, text: &str) -> Outcome {
     let mut output = Output::new(Arc::clone(connection), id, Vec::new(), Vec::new());
-    let sent = output.fail(failure, text, false).and_then(|()| output.try_flush());
-    if matches!(sent, Ok(true)) { Outcome::Free } else { Outcome::Ended }
+    let sent = output
+        .fail(failure, text, false)
+        .and_then(|()| output.try_flush());
+    if matches!(sent, Ok(true)) {
+        Outcome::Free
+    } else {
+        Outcome::Ended
+    }
 }

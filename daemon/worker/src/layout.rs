@@ -31,7 +31,10 @@ const OWN: [&str; 8] = [
 /// Whether the value seldom repeats, and is nobody else's business: it is not
 /// kept beyond its request.
 fn is_private(name: &[u8]) -> bool {
-    matches!(name, b"HTTP_COOKIE" | b"HTTP_AUTHORIZATION" | b"HTTP_PROXY_AUTHORIZATION")
+    matches!(
+        name,
+        b"HTTP_COOKIE" | b"HTTP_AUTHORIZATION" | b"HTTP_PROXY_AUTHORIZATION"
+    )
 }
 
 /// A sequence of names, and the values that came with them last.
@@ -76,18 +79,32 @@ impl Layout {
                 template.set_item(&key, intern!(py, ""))?;
                 Some(key.unbind())
             };
-            places.push(Place { name: name.as_ref().into(), key, value: None, is_private: is_private(name) });
+            places.push(Place {
+                name: name.as_ref().into(),
+                key,
+                value: None,
+                is_private: is_private(name),
+            });
         }
         for name in OWN {
             template.set_item(name, py.None())?;
         }
-        Ok(Some(Self { places, template: template.unbind(), callable: None, thread: None }))
+        Ok(Some(Self {
+            places,
+            template: template.unbind(),
+            callable: None,
+            thread: None,
+        }))
     }
 
     /// Whether the request has these variables, in this order.
     pub(crate) fn fits(&self, head: &RequestHead<'_>) -> bool {
         self.places.len() == head.environ.len()
-            && self.places.iter().zip(&head.environ).all(|(place, (name, _))| *place.name == ***name)
+            && self
+                .places
+                .iter()
+                .zip(&head.environ)
+                .all(|(place, (name, _))| *place.name == ***name)
     }
 
     /// The environ of a request that fits, for the thread with this number; the
@@ -119,7 +136,10 @@ impl Layout {
             kept.extend_from_slice(value);
         }
         if self.callable.as_deref() != Some(head.callable) {
-            template.set_item(intern!(py, "mod_wsgi.callable_object"), latin1(py, head.callable))?;
+            template.set_item(
+                intern!(py, "mod_wsgi.callable_object"),
+                latin1(py, head.callable),
+            )?;
             self.callable = Some(head.callable.to_vec());
         }
         if self.thread != Some(thread) {

@@ -70,17 +70,27 @@ impl Learning {
     /// A request begins: the CPU clock, if this one is measured.
     pub(crate) fn begin(&self) -> Option<u64> {
         let long = self.wall_ns.load(Ordering::Relaxed) * 2 > LONG.as_nanos() as u64;
-        (long || self.count.fetch_add(1, Ordering::Relaxed).is_multiple_of(SAMPLE)).then(sys::own_cpu_ns)
+        (long
+            || self
+                .count
+                .fetch_add(1, Ordering::Relaxed)
+                .is_multiple_of(SAMPLE))
+        .then(sys::own_cpu_ns)
     }
 
     /// The request has ended.
     pub(crate) fn end(&self, wall: Duration, cpu_began: Option<u64>) {
-        let wall = u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX).min(Duration::from_secs(60).as_nanos() as u64);
+        let wall = u64::try_from(wall.as_nanos())
+            .unwrap_or(u64::MAX)
+            .min(Duration::from_secs(60).as_nanos() as u64);
         let average = mix(&self.wall_ns, wall);
         step(&self.usual_ns, wall);
         let Some(began) = cpu_began else { return };
         let cpu = sys::own_cpu_ns().saturating_sub(began);
-        let share = mix(&self.cpu_share, (cpu.saturating_mul(1000) / wall.max(1)).min(1000));
+        let share = mix(
+            &self.cpu_share,
+            (cpu.saturating_mul(1000) / wall.max(1)).min(1000),
+        );
         let eager = self.free_threaded || (average > LONG.as_nanos() as u64 && share < WAITS);
         if eager != self.eager.load(Ordering::Relaxed) {
             self.eager.store(eager, Ordering::Relaxed);
@@ -91,7 +101,11 @@ impl Learning {
 /// Moves a median towards a value, by a sixteenth of itself.
 fn step(median: &AtomicU64, value: u64) {
     let old = median.load(Ordering::Relaxed);
-    let new = if value > old { old + (old >> 4) } else { (old - (old >> 4)).max(USUAL_MIN_NS) };
+    let new = if value > old {
+        old + (old >> 4)
+    } else {
+        (old - (old >> 4)).max(USUAL_MIN_NS)
+    };
     median.store(new, Ordering::Relaxed);
 }
 
@@ -99,7 +113,11 @@ fn step(median: &AtomicU64, value: u64) {
 /// which does not matter to an average.
 fn mix(average: &AtomicU64, value: u64) -> u64 {
     let old = average.load(Ordering::Relaxed);
-    let new = if value >= old { old + ((value - old) >> WEIGHT) } else { old - ((old - value) >> WEIGHT) };
+    let new = if value >= old {
+        old + ((value - old) >> WEIGHT)
+    } else {
+        old - ((old - value) >> WEIGHT)
+    };
     average.store(new, Ordering::Relaxed);
     new
 }

@@ -18,5 +18,7 @@ pub(crate) fn detached<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Takes a lock whose holder may be waiting for a peer or the interpreter.
 pub(crate) fn attached<'a, T>(py: Python<'_>, mutex: &'a Mutex<T>) -> MutexGuard<'a, T> {
-    mutex.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner)
+    mutex
+        .lock_py_attached(py)
+        .unwrap_or_else(PoisonError::into_inner)
 }

@@ -49,5 +49,9 @@ pub(crate) fn requests_max(group: &GroupConfig) -> u64 {
         0 => 0,
         most => RandomState::new().hash_one(std::process::id()) % most.saturating_add(1),
     };
-    if group.maximum_requests == 0 { 0 } else { group.maximum_requests.saturating_add(jitter) }
+    if group.maximum_requests == 0 {
+        0
+    } else {
+        group.maximum_requests.saturating_add(jitter)
+    }
 }

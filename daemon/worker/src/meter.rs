@@ -23,7 +23,8 @@ impl Flow {
         let began = Instant::now();
         let result = work();
         self.calls.fetch_add(1, Ordering::Relaxed);
-        self.micros.fetch_add(micros(began.elapsed()), Ordering::Relaxed);
+        self.micros
+            .fetch_add(micros(began.elapsed()), Ordering::Relaxed);
         result
     }
 
@@ -55,10 +56,14 @@ pub(crate) struct Cpu {
 impl Cpu {
     /// What the calling thread has used.
     fn of_thread() -> Self {
-        let micros = |time: nix::sys::time::TimeVal| u64::try_from(time.num_microseconds()).unwrap_or(0);
+        let micros =
+            |time: nix::sys::time::TimeVal| u64::try_from(time.num_microseconds()).unwrap_or(0);
         getrusage(UsageWho::RUSAGE_THREAD).map_or_else(
             |_| Self::default(),
-            |usage| Self { user: micros(usage.user_time()), system: micros(usage.system_time()) },
+            |usage| Self {
+                user: micros(usage.user_time()),
+                system: micros(usage.system_time()),
+            },
         )
     }
 }
@@ -73,13 +78,20 @@ pub(crate) struct Meter {
 impl Meter {
     /// Made by the thread that serves the request.
     pub(crate) fn new() -> Self {
-        Self { input: Flow::default(), output: Flow::default(), began: Cpu::of_thread() }
+        Self {
+            input: Flow::default(),
+            output: Flow::default(),
+            began: Cpu::of_thread(),
+        }
     }
 
     /// CPU time since; asked by the same thread.
     pub(crate) fn cpu(&self) -> Cpu {
         let now = Cpu::of_thread();
-        Cpu { user: now.user.saturating_sub(self.began.user), system: now.system.saturating_sub(self.began.system) }
+        Cpu {
+            user: now.user.saturating_sub(self.began.user),
+            system: now.system.saturating_sub(self.began.system),
+        }
     }
 }
 

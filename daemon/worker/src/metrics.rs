@@ -47,7 +47,12 @@ struct Phase {
 
 impl Default for Phase {
     fn default() -> Self {
-        Self { sum: 0, min: u64::MAX, max: 0, buckets: [0; BUCKETS] }
+        Self {
+            sum: 0,
+            min: u64::MAX,
+            max: 0,
+            buckets: [0; BUCKETS],
+        }
     }
 }
 
@@ -64,9 +69,15 @@ impl Phase {
 
 /// Microseconds to a place in the histogram.
 fn bucket(micros: u64) -> usize {
-    let Some(octave) = (micros / 1000).checked_ilog2() else { return 0 };
-    let quarter = (micros * 4 / (1000 << octave.min(40))).saturating_sub(4).min(3);
-    usize::try_from(u64::from(octave) * 4 + quarter).unwrap_or(usize::MAX).min(BUCKETS - 1)
+    let Some(octave) = (micros / 1000).checked_ilog2() else {
+        return 0;
+    };
+    let quarter = (micros * 4 / (1000 << octave.min(40)))
+        .saturating_sub(4)
+        .min(3);
+    usize::try_from(u64::from(octave) * 4 + quarter)
+        .unwrap_or(usize::MAX)
+        .min(BUCKETS - 1)
 }
 
 /// What one thread did.
@@ -114,8 +125,14 @@ impl Metrics {
         if let Some(count) = period.statuses.get_mut(class) {
             *count += 1;
         }
-        period.input = (period.input.0 + sample.input.0, period.input.1 + sample.input.1);
-        period.output = (period.output.0 + sample.output.0, period.output.1 + sample.output.1);
+        period.input = (
+            period.input.0 + sample.input.0,
+            period.input.1 + sample.input.1,
+        );
+        period.output = (
+            period.output.0 + sample.output.0,
+            period.output.1 + sample.output.1,
+        );
         if period.threads.len() <= sample.slot {
             period.threads.resize(sample.slot + 1, Share::default());
         }
@@ -129,13 +146,22 @@ impl Metrics {
     }
 
     /// Takes what has gathered, under the names of mod_wsgi.
-    pub(crate) fn take(&self, py: Python<'_>, threads: usize, elapsed: &[f64]) -> PyResult<Py<PyDict>> {
+    pub(crate) fn take(
+        &self,
+        py: Python<'_>,
+        threads: usize,
+        elapsed: &[f64],
+    ) -> PyResult<Py<PyDict>> {
         let mut period = std::mem::take(&mut *lock::detached(&self.period));
         period.threads.resize(threads, Share::default());
         let result = PyDict::new(py);
         result.set_item("request_count", period.count)?;
         for (name, phase) in PHASES.into_iter().zip(&period.phases) {
-            let mean = if period.count == 0 { 0.0 } else { seconds(phase.sum) / period.count as f64 };
+            let mean = if period.count == 0 {
+                0.0
+            } else {
+                seconds(phase.sum) / period.count as f64
+            };
             result.set_item(name, mean)?;
             let known = |micros: u64| (period.count > 0).then_some(micros);
             result.set_item(format!("{name}_min_us"), known(phase.min))?;
@@ -158,7 +184,11 @@ impl Metrics {
         result.set_item("request_threads_cpu_time", times(|share| share.cpu))?;
         result.set_item("request_threads_max_duration", times(|share| share.longest))?;
         result.set_item("request_threads_current_elapsed", elapsed)?;
-        let active = period.threads.iter().zip(elapsed).filter(|(share, now)| share.completed > 0 || **now > 0.0);
+        let active = period
+            .threads
+            .iter()
+            .zip(elapsed)
+            .filter(|(share, now)| share.completed > 0 || **now > 0.0);
         result.set_item("request_threads_active", active.count())?;
         Ok(result.unbind())
     }

@@ -170,12 +170,19 @@ impl Monitor {
         now: Instant,
         jobs: &mut Vec<Job>,
     ) -> bool {
-        match self.timers.overtime(exchange.started, exchange.overtime.get().copied(), now) {
+        match self
+            .timers
+            .overtime(exchange.started, exchange.overtime.get().copied(), now)
+        {
             Overtime::No => {}
             Overtime::Reached { interrupt } => {
                 let _ = exchange.overtime.set(now);
                 let ident = slot.ident.load(Ordering::Relaxed);
-                jobs.push(Job::Overtime { exchange: Arc::clone(exchange), ident, interrupt });
+                jobs.push(Job::Overtime {
+                    exchange: Arc::clone(exchange),
+                    ident,
+                    interrupt,
+                });
             }
             Overtime::Stuck => {
                 worker.recycle(RecycleReason::RequestTimeout);
@@ -189,9 +196,15 @@ impl Monitor {
         if self.ticking {
             return PollTimeout::try_from(TICK).unwrap_or(PollTimeout::ZERO);
         }
-        let orphan = self.orphaned.filter(|_| !worker.orphaned.load(Ordering::Relaxed)).map(|at| at + ORPHAN_GRACE);
+        let orphan = self
+            .orphaned
+            .filter(|_| !worker.orphaned.load(Ordering::Relaxed))
+            .map(|at| at + ORPHAN_GRACE);
         let timers = self.timers.next(since(worker));
-        let next = [orphan, timers, *lock::detached(&worker.deadline)].into_iter().flatten().min();
+        let next = [orphan, timers, *lock::detached(&worker.deadline)]
+            .into_iter()
+            .flatten()
+            .min();
         next.map_or(PollTimeout::NONE, |next| {
             let left = next.saturating_duration_since(now) + Duration::from_millis(1);
             PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
@@ -205,13 +218,24 @@ impl Monitor {
             wanted |= PollFlags::POLLOUT;
         }
         let timeout = self.timeout(worker, Instant::now());
-        let mut fds = [PollFd::new(control.wake_fd(), PollFlags::POLLIN), PollFd::new(control.as_fd(), wanted)];
+        let mut fds = [
+            PollFd::new(control.wake_fd(), PollFlags::POLLIN),
+            PollFd::new(control.as_fd(), wanted),
+        ];
         // Without a supervisor its socket would be readable for ever.
-        let watched = if self.orphaned.is_some() { &mut fds[..1] } else { &mut fds[..] };
+        let watched = if self.orphaned.is_some() {
+            &mut fds[..1]
+        } else {
+            &mut fds[..]
+        };
         if poll(watched, timeout).is_err() {
             return;
         }
-        let ready = |at: usize| fds.get(at).and_then(PollFd::revents).unwrap_or(PollFlags::empty());
+        let ready = |at: usize| {
+            fds.get(at)
+                .and_then(PollFd::revents)
+                .unwrap_or(PollFlags::empty())
+        };
         if !ready(0).is_empty() {
             control.woken();
         }
@@ -225,7 +249,10 @@ impl Monitor {
     }
 
     fn receive(&mut self, worker: &Worker, jobs: &mut Vec<Job>) {
-        let gone = match self.reader.fill(worker.control.as_fd(), MsgFlags::MSG_DONTWAIT) {
+        let gone = match self
+            .reader
+            .fill(worker.control.as_fd(), MsgFlags::MSG_DONTWAIT)
+        {
             Ok(0) => true,
             Ok(_) => false,
             Err(error) => error.kind() != std::io::ErrorKind::WouldBlock,
@@ -301,7 +328,10 @@ impl Monitor {
         worker.control.send(&FromWorker::Release { connection });
         worker.recycle(RecycleReason::NoDescriptors);
         let now = Instant::now();
-        if self.complained.is_none_or(|at| now.saturating_duration_since(at) >= COMPLAIN_INTERVAL) {
+        if self
+            .complained
+            .is_none_or(|at| now.saturating_duration_since(at) >= COMPLAIN_INTERVAL)
+        {
             self.complained = Some(now);
             log::process(
                 "a connection could not be taken: this process has no file descriptor left (RLIMIT_NOFILE); the application keeps too many open",
@@ -320,7 +350,11 @@ impl Monitor {
         }
         let group = &worker.spec.group;
         // The next supervisor starts a service anew, and two would be in each other's way.
-        let time = if worker.is_service() { group.shutdown_timeout } else { ORPHAN_GRACE + group.graceful_timeout };
+        let time = if worker.is_service() {
+            group.shutdown_timeout
+        } else {
+            ORPHAN_GRACE + group.graceful_timeout
+        };
         lock::detached(&worker.deadline).get_or_insert(now + time);
         if worker.is_service() {
             worker.drain();
@@ -331,7 +365,9 @@ impl Monitor {
     }
 
     fn watch_orphan(&self, worker: &Worker, now: Instant) {
-        let due = self.orphaned.is_some_and(|since| now.saturating_duration_since(since) >= ORPHAN_GRACE);
+        let due = self
+            .orphaned
+            .is_some_and(|since| now.saturating_duration_since(since) >= ORPHAN_GRACE);
         if due && !worker.orphaned.swap(true, Ordering::AcqRel) {
             for connection in worker.scheduler.drain() {
                 jobs::leave_connection(worker, connection);
@@ -344,17 +380,26 @@ impl Monitor {
 }
 
 fn since(worker: &Worker) -> Since {
-    Since { ready: worker.ready.get().copied(), idle: worker.idle_since(), loading: worker.scripts.loading() }
+    Since {
+        ready: worker.ready.get().copied(),
+        idle: worker.idle_since(),
+        loading: worker.scripts.loading(),
+    }
 }
 
 /// What the supervisor may know of this worker.
 pub(crate) fn report(worker: &Worker) -> WorkerReport {
     let stats = &worker.stats;
-    let running = worker.scheduler.slots.iter().filter_map(Slot::serving).map(|exchange| RunningRequest {
-        connection: exchange.connection,
-        what: exchange.label.what(),
-        for_us: u64::try_from(exchange.started.elapsed().as_micros()).unwrap_or(u64::MAX),
-    });
+    let running = worker
+        .scheduler
+        .slots
+        .iter()
+        .filter_map(Slot::serving)
+        .map(|exchange| RunningRequest {
+            connection: exchange.connection,
+            what: exchange.label.what(),
+            for_us: u64::try_from(exchange.started.elapsed().as_micros()).unwrap_or(u64::MAX),
+        });
     WorkerReport {
         requests: stats.requests.load(Ordering::Relaxed),
         in_flight: stats.in_flight.load(Ordering::Relaxed),

@@ -91,10 +91,19 @@ pub(crate) struct Output {
 
 impl Output {
     /// An answer on this connection, reusing the memory of an earlier one.
-    pub(crate) fn new(connection: Arc<Connection>, id: u64, mut buffer: Vec<u8>, mut payload: Vec<u8>) -> Self {
+    pub(crate) fn new(
+        connection: Arc<Connection>,
+        id: u64,
+        mut buffer: Vec<u8>,
+        mut payload: Vec<u8>,
+    ) -> Self {
         buffer.clear();
         payload.clear();
-        let head = Head { payload, status: 0, length: None };
+        let head = Head {
+            payload,
+            status: 0,
+            length: None,
+        };
         Self {
             connection: Some(connection),
             id,
@@ -170,12 +179,18 @@ impl Output {
         self.check()?;
         let now = Instant::now();
         let rate = self.lines.get_or_insert_with(|| LogRate::new(now));
-        if !rate.allows(record.iter().filter(|byte| **byte == b'\n').count() + 1, now) {
+        if !rate.allows(
+            record.iter().filter(|byte| **byte == b'\n').count() + 1,
+            now,
+        ) {
             self.left_out(now, false);
             return Ok(());
         }
         for piece in record.chunks(MAX_LOG_LEN as usize) {
-            self.small(FrameHead::new(Kind::Log, self.id, 0).with_code(level), piece);
+            self.small(
+                FrameHead::new(Kind::Log, self.id, 0).with_code(level),
+                piece,
+            );
         }
         Ok(())
     }
@@ -190,7 +205,10 @@ impl Output {
 
     fn left_out(&mut self, now: Instant, last: bool) {
         if let Some(text) = self.lines.as_mut().and_then(|rate| rate.account(now, last)) {
-            self.small(FrameHead::new(Kind::Log, self.id, 0).with_code(level::WARN), text.as_bytes());
+            self.small(
+                FrameHead::new(Kind::Log, self.id, 0).with_code(level::WARN),
+                text.as_bytes(),
+            );
         }
     }
 
@@ -218,15 +236,29 @@ impl Output {
     /// A part of a file instead of a body. False if the kernel passes no
     /// descriptor now: too many of this user's are on their way, perhaps by
     /// another process, or httpd takes none from this group. Then nothing has left.
-    pub(crate) fn file(&mut self, part: FilePart, file: BorrowedFd<'_>) -> Result<bool, OutputError> {
+    pub(crate) fn file(
+        &mut self,
+        part: FilePart,
+        file: BorrowedFd<'_>,
+    ) -> Result<bool, OutputError> {
         self.check()?;
         self.begin_body();
         let before = self.buffer.len();
         let mut payload = Vec::with_capacity(24);
         encoded(encode_into(&part, &mut payload));
-        self.small(FrameHead::new(Kind::File, self.id, 0).with_code(1), &payload);
-        let Some(connection) = &self.connection else { return Err(OutputError::Ended) };
-        let sent = send_all(connection.as_fd(), &mut [IoSlice::new(&self.buffer)], &[file], MsgFlags::empty());
+        self.small(
+            FrameHead::new(Kind::File, self.id, 0).with_code(1),
+            &payload,
+        );
+        let Some(connection) = &self.connection else {
+            return Err(OutputError::Ended);
+        };
+        let sent = send_all(
+            connection.as_fd(),
+            &mut [IoSlice::new(&self.buffer)],
+            &[file],
+            MsgFlags::empty(),
+        );
         let not_passed = [Errno::ETOOMANYREFS, Errno::EPERM].map(|no| Some(no as i32));
         if matches!(&sent, Err(error) if not_passed.contains(&error.raw_os_error())) {
             self.buffer.truncate(before);
@@ -251,7 +283,12 @@ impl Output {
     }
 
     /// The request failed; `text` is for the log.
-    pub(crate) fn fail(&mut self, failure: Failure, text: &str, close: bool) -> Result<(), OutputError> {
+    pub(crate) fn fail(
+        &mut self,
+        failure: Failure,
+        text: &str,
+        close: bool,
+    ) -> Result<(), OutputError> {
         self.check()?;
         self.log_ends();
         let flags = if close { FLAG_CLOSE } else { 0 };
@@ -259,7 +296,9 @@ impl Output {
         while !text.is_char_boundary(len) {
             len -= 1;
         }
-        let head = FrameHead::new(Kind::Fail, self.id, 0).with_code(failure.code()).with_flags(flags);
+        let head = FrameHead::new(Kind::Fail, self.id, 0)
+            .with_code(failure.code())
+            .with_flags(flags);
         self.small(head, &text.as_bytes()[..len]);
         Ok(())
     }
@@ -296,7 +335,11 @@ impl Output {
     /// is still good.
     pub(crate) fn finish(&mut self) -> (Vec<u8>, Vec<u8>, bool) {
         self.connection = None;
-        (std::mem::take(&mut self.buffer), std::mem::take(&mut self.head.payload), !self.broken)
+        (
+            std::mem::take(&mut self.buffer),
+            std::mem::take(&mut self.head.payload),
+            !self.broken,
+        )
     }
 
     fn check(&self) -> Result<(), OutputError> {
@@ -323,7 +366,11 @@ impl Output {
     /// Appends to the open DATA frame, or to a new one.
     fn append(&mut self, block: &[u8]) {
         let at = match self.open {
-            Some(at) if self.buffer.len() - at - HEAD_LEN + block.len() <= MAX_BODY_LEN as usize => at,
+            Some(at)
+                if self.buffer.len() - at - HEAD_LEN + block.len() <= MAX_BODY_LEN as usize =>
+            {
+                at
+            }
             _ => {
                 let at = self.buffer.len();
                 self.frame(FrameHead::new(Kind::Data, self.id, 0));
@@ -346,9 +393,15 @@ impl Output {
 
     /// Sends the buffer and one DATA frame whose bytes are not copied.
     fn send_piece(&mut self, piece: &[u8]) -> Result<(), OutputError> {
-        let Some(connection) = &self.connection else { return Err(OutputError::Ended) };
+        let Some(connection) = &self.connection else {
+            return Err(OutputError::Ended);
+        };
         let head = FrameHead::new(Kind::Data, self.id, len_u32(piece.len())).encode();
-        let slices = &mut [IoSlice::new(&self.buffer), IoSlice::new(&head), IoSlice::new(piece)];
+        let slices = &mut [
+            IoSlice::new(&self.buffer),
+            IoSlice::new(&head),
+            IoSlice::new(piece),
+        ];
         let sent = send_all(connection.as_fd(), slices, &[], MsgFlags::empty());
         self.buffer.clear();
         sent.map(drop).map_err(|error| self.gone(error))
@@ -356,13 +409,23 @@ impl Output {
 
     fn send(&mut self, flags: MsgFlags) -> Result<bool, OutputError> {
         self.check()?;
-        let Some(connection) = &self.connection else { return Err(OutputError::Ended) };
+        let Some(connection) = &self.connection else {
+            return Err(OutputError::Ended);
+        };
         self.open = None;
         self.seen = false;
         let mut done = 0;
         let result = loop {
-            let Some(rest) = self.buffer.get(done..).filter(|rest| !rest.is_empty()) else { break Ok(true) };
-            match send(connection.as_fd().as_raw_fd(), rest, flags | MsgFlags::MSG_NOSIGNAL).map_err(io::Error::from) {
+            let Some(rest) = self.buffer.get(done..).filter(|rest| !rest.is_empty()) else {
+                break Ok(true);
+            };
+            match send(
+                connection.as_fd().as_raw_fd(),
+                rest,
+                flags | MsgFlags::MSG_NOSIGNAL,
+            )
+            .map_err(io::Error::from)
+            {
                 Ok(count) => done += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Ok(false),

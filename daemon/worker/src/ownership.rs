@@ -17,21 +17,42 @@ pub(crate) fn check(config: &GroupConfig, script: &Path) -> Result<(), String> {
         return Ok(());
     }
     check_one(config, script)?;
-    script.parent().map_or(Ok(()), |directory| check_one(config, directory))
+    script
+        .parent()
+        .map_or(Ok(()), |directory| check_one(config, directory))
 }
 
 fn check_one(config: &GroupConfig, path: &Path) -> Result<(), String> {
     let shown = path.display();
     // A script that is not there is told of where it is opened.
-    let Ok(found) = std::fs::metadata(path) else { return Ok(()) };
-    if let Some(name) = config.script_user.as_deref().filter(|name| uid_of(name) != Some(found.uid())) {
-        return Err(format!("`{shown}` belongs to uid {}, script-user= demands `{name}`", found.uid()));
+    let Ok(found) = std::fs::metadata(path) else {
+        return Ok(());
+    };
+    if let Some(name) = config
+        .script_user
+        .as_deref()
+        .filter(|name| uid_of(name) != Some(found.uid()))
+    {
+        return Err(format!(
+            "`{shown}` belongs to uid {}, script-user= demands `{name}`",
+            found.uid()
+        ));
     }
-    if let Some(name) = config.script_group.as_deref().filter(|name| gid_of(name) != Some(found.gid())) {
-        return Err(format!("`{shown}` belongs to gid {}, script-group= demands `{name}`", found.gid()));
+    if let Some(name) = config
+        .script_group
+        .as_deref()
+        .filter(|name| gid_of(name) != Some(found.gid()))
+    {
+        return Err(format!(
+            "`{shown}` belongs to gid {}, script-group= demands `{name}`",
+            found.gid()
+        ));
     }
     if found.mode() & WRITABLE_BY_OTHERS != 0 {
-        return Err(format!("`{shown}` may be written by others (mode {:o}); chmod go-w it", found.mode() & 0o7777));
+        return Err(format!(
+            "`{shown}` may be written by others (mode {:o}); chmod go-w it",
+            found.mode() & 0o7777
+        ));
     }
     Ok(())
 }
@@ -39,13 +60,19 @@ fn check_one(config: &GroupConfig, path: &Path) -> Result<(), String> {
 fn uid_of(name: &str) -> Option<u32> {
     match name.strip_prefix('#') {
         Some(number) => number.parse().ok(),
-        None => User::from_name(name).ok().flatten().map(|user| user.uid.as_raw()),
+        None => User::from_name(name)
+            .ok()
+            .flatten()
+            .map(|user| user.uid.as_raw()),
     }
 }
 
 fn gid_of(name: &str) -> Option<u32> {
     match name.strip_prefix('#') {
         Some(number) => number.parse().ok(),
-        None => Group::from_name(name).ok().flatten().map(|group| group.gid.as_raw()),
+        None => Group::from_name(name)
+            .ok()
+            .flatten()
+            .map(|group| group.gid.as_raw()),
     }
 }

@@ -21,7 +21,11 @@ pub(crate) fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
 
 /// Does the work; its panic becomes an exception like any other.
 pub(crate) fn raised<T>(work: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
-    contained(work).unwrap_or_else(|text| Err(PyRuntimeError::new_err(format!("panic in the worker: {text}"))))
+    contained(work).unwrap_or_else(|text| {
+        Err(PyRuntimeError::new_err(format!(
+            "panic in the worker: {text}"
+        )))
+    })
 }
 
 /// Does the work of a thread that the process cannot do without. If it panics
@@ -32,7 +36,9 @@ pub(crate) fn vital(thread: &str, work: impl FnOnce()) -> ! {
         Ok(()) => "it returned".to_owned(),
         Err(text) => format!("panic: {text}"),
     };
-    log::process(&format!("the {thread} thread cannot go on, so neither can this worker: {why}"));
+    log::process(&format!(
+        "the {thread} thread cannot go on, so neither can this worker: {why}"
+    ));
     std::process::abort()
 }
 

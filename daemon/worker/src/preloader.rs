@@ -32,7 +32,11 @@ pub(crate) struct Order {
 
 /// Waits for an order. `None`: a signal came, and Python has to handle it. The
 /// process ends when it is told to, or when the supervisor has gone.
-pub(crate) fn wait(worker: &Worker, reader: &mut FrameReader, wake: BorrowedFd<'_>) -> Option<Order> {
+pub(crate) fn wait(
+    worker: &Worker,
+    reader: &mut FrameReader,
+    wake: BorrowedFd<'_>,
+) -> Option<Order> {
     loop {
         while let Ok(Some(frame)) = reader.next_buffered() {
             let descriptors = frame.head.code;
@@ -52,12 +56,19 @@ pub(crate) fn wait(worker: &Worker, reader: &mut FrameReader, wake: BorrowedFd<'
         if worker.control.flush() {
             wanted |= PollFlags::POLLOUT;
         }
-        let mut fds = [PollFd::new(wake, PollFlags::POLLIN), PollFd::new(worker.control.as_fd(), wanted)];
+        let mut fds = [
+            PollFd::new(wake, PollFlags::POLLIN),
+            PollFd::new(worker.control.as_fd(), wanted),
+        ];
         match poll(&mut fds, PollTimeout::NONE) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(_) => sys::exit_now(1),
         }
-        let ready = |at: usize| fds.get(at).and_then(PollFd::revents).unwrap_or(PollFlags::empty());
+        let ready = |at: usize| {
+            fds.get(at)
+                .and_then(PollFd::revents)
+                .unwrap_or(PollFlags::empty())
+        };
         if !ready(0).is_empty() {
             return None;
         }
@@ -73,13 +84,27 @@ pub(crate) fn wait(worker: &Worker, reader: &mut FrameReader, wake: BorrowedFd<'
 }
 
 fn order(slot: u32, reader: &mut FrameReader) -> Option<Order> {
-    Some(Order { slot, control: reader.take_fd()?, out: reader.take_fd()?, err: reader.take_fd()? })
+    Some(Order {
+        slot,
+        control: reader.take_fd()?,
+        out: reader.take_fd()?,
+        err: reader.take_fd()?,
+    })
 }
 
 /// In the process that was forked: a process group, descriptors and a
 /// supervisor's ear of its own. Says `Forked` before anything else can be said.
-pub(crate) fn become_worker(preloader: &Worker, order: Order, free_threaded: bool) -> io::Result<Arc<Worker>> {
-    let Order { slot, control, out, err } = order;
+pub(crate) fn become_worker(
+    preloader: &Worker,
+    order: Order,
+    free_threaded: bool,
+) -> io::Result<Arc<Worker>> {
+    let Order {
+        slot,
+        control,
+        out,
+        err,
+    } = order;
     setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
     dup2_stdout(&out)?;
     dup2_stderr(&err)?;

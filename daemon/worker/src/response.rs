@@ -10,7 +10,11 @@ use crate::lock;
 use crate::output::{Output, OutputError, Stage};
 
 /// Sends the iterable. Stops without an error where the client has gone.
-pub(crate) fn iterable(py: Python<'_>, exchange: &Exchange, result: &Bound<'_, PyAny>) -> PyResult<()> {
+pub(crate) fn iterable(
+    py: Python<'_>,
+    exchange: &Exchange,
+    result: &Bound<'_, PyAny>,
+) -> PyResult<()> {
     if let Ok(list) = result.cast_exact::<PyList>() {
         // By index: the application may change the list meanwhile.
         let mut at = 0;
@@ -50,13 +54,22 @@ fn step(py: Python<'_>, exchange: &Exchange, item: &Bound<'_, PyAny>) -> PyResul
 /// The item as bytes, which is all that PEP 3333 allows.
 pub(crate) fn bytes<'a, 'py>(item: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py, PyBytes>> {
     item.cast::<PyBytes>().map_err(|_| {
-        let name = item.get_type().name().map_or_else(|_| "something else".to_owned(), |name| name.to_string());
-        PyTypeError::new_err(format!("expected bytes for a block of the response body, got {name}"))
+        let name = item
+            .get_type()
+            .name()
+            .map_or_else(|_| "something else".to_owned(), |name| name.to_string());
+        PyTypeError::new_err(format!(
+            "expected bytes for a block of the response body, got {name}"
+        ))
     })
 }
 
 /// What `write` got. PEP 3333: its first call sends the head, empty or not.
-pub(crate) fn written(py: Python<'_>, exchange: &Exchange, bytes: &Bound<'_, PyBytes>) -> PyResult<()> {
+pub(crate) fn written(
+    py: Python<'_>,
+    exchange: &Exchange,
+    bytes: &Bound<'_, PyBytes>,
+) -> PyResult<()> {
     block(py, exchange, bytes)?;
     let mut output = lock::attached(py, &exchange.output);
     if output.has_ended() {
@@ -71,7 +84,11 @@ pub(crate) fn written(py: Python<'_>, exchange: &Exchange, bytes: &Bound<'_, PyB
 }
 
 /// Sends one block; the head goes with the first that is not empty.
-pub(crate) fn block(py: Python<'_>, exchange: &Exchange, block: &Bound<'_, PyBytes>) -> PyResult<()> {
+pub(crate) fn block(
+    py: Python<'_>,
+    exchange: &Exchange,
+    block: &Bound<'_, PyBytes>,
+) -> PyResult<()> {
     let bytes = block.as_bytes();
     match exchange.meter.get() {
         Some(meter) if !bytes.is_empty() => meter.output.measure(|| send(py, exchange, bytes)),
@@ -83,37 +100,60 @@ fn send(py: Python<'_>, exchange: &Exchange, bytes: &[u8]) -> PyResult<()> {
     let mut guard = lock::attached(py, &exchange.output);
     let output = &mut *guard;
     if output.stage == Stage::Waiting && !output.has_ended() {
-        return Err(PyRuntimeError::new_err("a block of the response body came before start_response was called"));
+        return Err(PyRuntimeError::new_err(
+            "a block of the response body came before start_response was called",
+        ));
     }
     let bytes = allowed(output, bytes);
     if bytes.is_empty() {
-        return if output.is_broken() { Err(failed(&OutputError::Gone(broken()))) } else { Ok(()) };
+        return if output.is_broken() {
+            Err(failed(&OutputError::Gone(broken())))
+        } else {
+            Ok(())
+        };
     }
     let sent = if Output::is_long(bytes) {
         py.detach(|| output.body(bytes))
     } else {
-        output.body(bytes).and_then(|()| if output.is_full() { full(py, output) } else { Ok(()) })
+        output.body(bytes).and_then(|()| {
+            if output.is_full() {
+                full(py, output)
+            } else {
+                Ok(())
+            }
+        })
     };
     sent.map_err(|error| failed(&error))
 }
 
 /// Sends what has gathered: at once if the socket takes it, else detached.
 fn full(py: Python<'_>, output: &mut Output) -> Result<(), OutputError> {
-    if output.try_flush()? { Ok(()) } else { py.detach(|| output.flush()) }
+    if output.try_flush()? {
+        Ok(())
+    } else {
+        py.detach(|| output.flush())
+    }
 }
 
 /// What of the block the announced Content-Length leaves room for.
 fn allowed<'a>(output: &Output, bytes: &'a [u8]) -> &'a [u8] {
-    let Some(length) = output.head.length else { return bytes };
+    let Some(length) = output.head.length else {
+        return bytes;
+    };
     let room = length.saturating_sub(output.body_len);
-    usize::try_from(room).ok().and_then(|room| bytes.get(..room)).unwrap_or(bytes)
+    usize::try_from(room)
+        .ok()
+        .and_then(|room| bytes.get(..room))
+        .unwrap_or(bytes)
 }
 
 /// What the application sees.
 pub(crate) fn failed(error: &OutputError) -> PyErr {
     match error {
         OutputError::Ended => PyRuntimeError::new_err("write called after the request has ended"),
-        OutputError::Gone(_) => PyOSError::new_err("mod_wsgi response data write error: the client has gone"),
+        OutputError::Gone(_) => {
+            PyOSError::new_err("mod_wsgi response data write error: the client has gone")
+        }
     }
 }
 

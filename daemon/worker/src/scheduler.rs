@@ -37,7 +37,9 @@ use crate::slot::Slot;
 const BATCH: usize = 64;
 
 /// What a connection is watched for.
-const EVENTS: EpollFlags = EpollFlags::EPOLLIN.union(EpollFlags::EPOLLRDHUP).union(EpollFlags::EPOLLET);
+const EVENTS: EpollFlags = EpollFlags::EPOLLIN
+    .union(EpollFlags::EPOLLRDHUP)
+    .union(EpollFlags::EPOLLET);
 
 /// What is known of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,7 +112,10 @@ pub(crate) struct Scheduler {
 
 impl Scheduler {
     pub(crate) fn new(threads: usize, free_threaded: bool) -> io::Result<Self> {
-        let parker = || Parker { thread: OnceLock::new(), woken: AtomicBool::new(false) };
+        let parker = || Parker {
+            thread: OnceLock::new(),
+            woken: AtomicBool::new(false),
+        };
         Ok(Self {
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             inner: Mutex::default(),
@@ -128,10 +133,20 @@ impl Scheduler {
         if inner.draining {
             return Err(connection);
         }
-        if self.epoll.add(&connection, EpollEvent::new(EVENTS, connection.number)).is_err() {
+        if self
+            .epoll
+            .add(&connection, EpollEvent::new(EVENTS, connection.number))
+            .is_err()
+        {
             return Err(connection);
         }
-        inner.held.insert(connection.number, Held { connection, state: State::Idle });
+        inner.held.insert(
+            connection.number,
+            Held {
+                connection,
+                state: State::Idle,
+            },
+        );
         Ok(())
     }
 
@@ -169,7 +184,11 @@ impl Scheduler {
 
     /// A thread is done with a connection. Returns what became of it, and the
     /// next one from the queue for this thread.
-    pub(crate) fn finish(&self, connection: Arc<Connection>, outcome: Outcome) -> (Finished, Option<Arc<Connection>>) {
+    pub(crate) fn finish(
+        &self,
+        connection: Arc<Connection>,
+        outcome: Outcome,
+    ) -> (Finished, Option<Arc<Connection>>) {
         let mut inner = lock::detached(&self.inner);
         let finished = self.settle(&mut inner, connection, outcome);
         let next = inner.queue.pop_front().map(|waiting| waiting.connection);
@@ -203,7 +222,9 @@ impl Scheduler {
                 held.state = State::Idle;
             }
             // It is in the set for as long as it is held.
-            let _ = self.epoll.modify(&connection, &mut EpollEvent::new(EVENTS, connection.number));
+            let _ = self
+                .epoll
+                .modify(&connection, &mut EpollEvent::new(EVENTS, connection.number));
         }
     }
 
@@ -228,7 +249,11 @@ impl Scheduler {
     pub(crate) fn drain(&self) -> Vec<Arc<Connection>> {
         let mut inner = lock::detached(&self.inner);
         inner.draining = true;
-        let waiting: Vec<_> = inner.queue.drain(..).map(|waiting| waiting.connection).collect();
+        let waiting: Vec<_> = inner
+            .queue
+            .drain(..)
+            .map(|waiting| waiting.connection)
+            .collect();
         let idle = inner.held.values().filter(|held| held.state == State::Idle);
         let mut left: Vec<_> = idle.map(|held| Arc::clone(&held.connection)).collect();
         left.extend(waiting);
@@ -253,8 +278,14 @@ impl Scheduler {
         }
         self.look(&mut inner);
         let mut left = Vec::new();
-        while inner.queue.front().is_some_and(|waiting| waiting.since < limit) {
-            let Some(waiting) = inner.queue.pop_front() else { break };
+        while inner
+            .queue
+            .front()
+            .is_some_and(|waiting| waiting.since < limit)
+        {
+            let Some(waiting) = inner.queue.pop_front() else {
+                break;
+            };
             left.push(waiting.connection);
         }
         left
@@ -268,14 +299,22 @@ impl Scheduler {
             return Vec::new();
         }
         self.look(&mut inner);
-        inner.queue.iter().skip(places).map(|waiting| Arc::clone(&waiting.connection)).collect()
+        inner
+            .queue
+            .iter()
+            .skip(places)
+            .map(|waiting| Arc::clone(&waiting.connection))
+            .collect()
     }
 
     /// Takes a connection that `behind` returned out of the queue, if nobody
     /// has begun with it meanwhile.
     pub(crate) fn take_waiting(&self, connection: &Connection) -> bool {
         let mut inner = lock::detached(&self.inner);
-        let at = inner.queue.iter().position(|waiting| waiting.connection.number == connection.number);
+        let at = inner
+            .queue
+            .iter()
+            .position(|waiting| waiting.connection.number == connection.number);
         at.and_then(|at| inner.queue.remove(at)).is_some()
     }
 
@@ -292,7 +331,10 @@ impl Scheduler {
             self.forget(&mut inner, &connection);
             return Finished::Released(connection);
         }
-        inner.queue.push_back(Waiting { connection, since: Instant::now() });
+        inner.queue.push_back(Waiting {
+            connection,
+            since: Instant::now(),
+        });
         self.hand_over(&mut inner);
         Finished::Kept
     }
@@ -300,13 +342,20 @@ impl Scheduler {
     /// Whether every thread is serving, and connections held.
     pub(crate) fn pressure(&self) -> Pressure {
         let inner = lock::detached(&self.inner);
-        Pressure { leader: inner.leader, parked: inner.parked.len(), connections: inner.held.len() }
+        Pressure {
+            leader: inner.leader,
+            parked: inner.parked.len(),
+            connections: inner.held.len(),
+        }
     }
 
     /// All descriptors, for a forked child to get rid of.
     pub(crate) fn descriptors(&self) -> Vec<RawFd> {
         let inner = lock::detached(&self.inner);
-        let sockets = inner.held.values().map(|held| held.connection.as_fd().as_raw_fd());
+        let sockets = inner
+            .held
+            .values()
+            .map(|held| held.connection.as_fd().as_raw_fd());
         sockets.chain([self.epoll.0.as_raw_fd()]).collect()
     }
 
@@ -332,7 +381,9 @@ impl Scheduler {
         if inner.leader {
             return false;
         }
-        let Some(parker) = inner.parked.pop().and_then(|slot| self.parkers.get(slot)) else { return false };
+        let Some(parker) = inner.parked.pop().and_then(|slot| self.parkers.get(slot)) else {
+            return false;
+        };
         parker.woken.store(true, Ordering::Release);
         if let Some(thread) = parker.thread.get() {
             thread.unpark();
@@ -341,7 +392,9 @@ impl Scheduler {
     }
 
     fn park(&self, slot: usize) {
-        let Some(parker) = self.parkers.get(slot) else { return };
+        let Some(parker) = self.parkers.get(slot) else {
+            return;
+        };
         let _ = parker.thread.set(std::thread::current());
         while !parker.woken.swap(false, Ordering::Acquire) {
             std::thread::park();
@@ -371,11 +424,16 @@ impl Inner {
     fn enqueue(&mut self, events: &[EpollEvent]) {
         let since = Instant::now();
         for event in events {
-            let Some(held) = self.held.get_mut(&event.data()) else { continue };
+            let Some(held) = self.held.get_mut(&event.data()) else {
+                continue;
+            };
             match held.state {
                 State::Idle => {
                     held.state = State::Busy;
-                    self.queue.push_back(Waiting { connection: Arc::clone(&held.connection), since });
+                    self.queue.push_back(Waiting {
+                        connection: Arc::clone(&held.connection),
+                        since,
+                    });
                 }
                 State::Busy | State::Dirty => held.state = State::Dirty,
             }
@@ -385,10 +443,15 @@ impl Inner {
     /// A connection that was served is idle again, or has to be looked at once
     /// more because an edge came meanwhile.
     fn put_back(&mut self, connection: Arc<Connection>) {
-        let Some(held) = self.held.get_mut(&connection.number) else { return };
+        let Some(held) = self.held.get_mut(&connection.number) else {
+            return;
+        };
         if held.state == State::Dirty {
             held.state = State::Busy;
-            self.queue.push_back(Waiting { connection, since: Instant::now() });
+            self.queue.push_back(Waiting {
+                connection,
+                since: Instant::now(),
+            });
         } else {
             held.state = State::Idle;
         }

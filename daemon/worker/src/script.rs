@@ -37,7 +37,10 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How often it is said that a script was refused.
-const REFUSALS: LineLimits = LineLimits { burst: 20, per_second: 1 };
+const REFUSALS: LineLimits = LineLimits {
+    burst: 20,
+    per_second: 1,
+};
 
 /// Why there is nothing to call.
 pub(crate) struct LoadError {
@@ -66,7 +69,13 @@ pub(crate) struct Loaded<'py> {
 
 impl Loaded<'_> {
     const fn nothing(error: LoadError) -> Self {
-        Self { callable: Err(error), recycle: None, first: false, called: None, module: None }
+        Self {
+            callable: Err(error),
+            recycle: None,
+            first: false,
+            called: None,
+            module: None,
+        }
     }
 }
 
@@ -117,7 +126,10 @@ impl Scripts {
         let failed = match &script.state {
             Err((_, text, traceback)) => Some(format!("{text}\n{traceback}")),
             Ok(module) => {
-                let mut names = callables.iter().filter(|(script, _)| script == path).map(|(_, name)| name);
+                let mut names = callables
+                    .iter()
+                    .filter(|(script, _)| script == path)
+                    .map(|(_, name)| name);
                 let lost = names.find(|name| !has(module.bind(py), name));
                 lost.map(|name| lacks(path.as_os_str().as_bytes(), name.as_bytes()))
             }
@@ -131,7 +143,12 @@ impl Scripts {
         let table = std::mem::take(&mut *lock::detached(&self.table));
         let runs = lock::detached(&self.runs).clone();
         let told = AtomicU32::new(self.told.load(Ordering::Acquire));
-        Self { table: Mutex::new(table), runs: Mutex::new(runs), told, ..Self::default() }
+        Self {
+            table: Mutex::new(table),
+            runs: Mutex::new(runs),
+            told,
+            ..Self::default()
+        }
     }
 
     /// The group may run something else from now on.
@@ -166,7 +183,10 @@ impl Scripts {
             Err(Refusal::NotNamed(why)) => return Err(self.refuse(py, group, path, why)),
         };
         *lock::detached(&self.loading) = Some(Instant::now());
-        let script = Script { admitted, ..Script::load(py, runtime, path, file) };
+        let script = Script {
+            admitted,
+            ..Script::load(py, runtime, path, file)
+        };
         *lock::detached(&self.loading) = None;
         Ok(script)
     }
@@ -189,7 +209,12 @@ impl Scripts {
             let mut rate = lock::detached(&self.refusals);
             let rate = rate.get_or_insert_with(|| LineRate::new(REFUSALS, now));
             let is_said = rate.allows(1, now);
-            (is_said, is_said.then(|| rate.account(" about refused scripts")).flatten())
+            (
+                is_said,
+                is_said
+                    .then(|| rate.account(" about refused scripts"))
+                    .flatten(),
+            )
         };
         if is_said {
             py.detach(|| {
@@ -199,7 +224,11 @@ impl Scripts {
                 }
             });
         }
-        LoadError { failure: Failure::NotAllowed, text, traceback: String::new() }
+        LoadError {
+            failure: Failure::NotAllowed,
+            text,
+            traceback: String::new(),
+        }
     }
 
     /// The callable of a script; the script is loaded by the first who asks.
@@ -210,7 +239,11 @@ impl Scripts {
         group: &GroupConfig,
         facts: &Facts,
     ) -> Loaded<'py> {
-        let (path, callable, reloading) = (&*facts.script, &*facts.callable, facts.options.script_reloading);
+        let (path, callable, reloading) = (
+            &*facts.script,
+            &*facts.callable,
+            facts.options.script_reloading,
+        );
         // Held while the script loads: whoever asks meanwhile waits, detached.
         let mut table = lock::attached(py, &self.table);
         if let Some(script) = table.get_mut(path) {
@@ -228,22 +261,42 @@ impl Scripts {
             Ok(script) => script,
             Err(refused) => return Loaded::nothing(refused),
         };
-        let loaded = Loaded { first: script.state.is_ok(), ..script.loaded(py, path, callable, reloading) };
+        let loaded = Loaded {
+            first: script.state.is_ok(),
+            ..script.loaded(py, path, callable, reloading)
+        };
         table.insert(path.to_vec(), script);
         loaded
     }
 }
 
 impl Script {
-    fn load(py: Python<'_>, runtime: &Bound<'_, PyModule>, path: &[u8], file: std::io::Result<File>) -> Self {
+    fn load(
+        py: Python<'_>,
+        runtime: &Bound<'_, PyModule>,
+        path: &[u8],
+        file: std::io::Result<File>,
+    ) -> Self {
         let mtime = modified(path);
         let name = Path::new(OsStr::from_bytes(path));
         let state = match file.and_then(read) {
-            Err(error) => Err((Failure::ScriptMissing, unreadable(name, &error), String::new())),
+            Err(error) => Err((
+                Failure::ScriptMissing,
+                unreadable(name, &error),
+                String::new(),
+            )),
             Ok(source) => Self::execute(py, runtime, name, &source),
         };
         let now = Instant::now();
-        Self { mtime, loaded: mtime, looked: now, tried: now, admitted: 0, state, names: Vec::new() }
+        Self {
+            mtime,
+            loaded: mtime,
+            looked: now,
+            tried: now,
+            admitted: 0,
+            state,
+            names: Vec::new(),
+        }
     }
 
     fn execute(
@@ -259,25 +312,49 @@ impl Script {
         fork::end_child(py, module.as_ref().err());
         let module = module.and_then(|module| Ok(module.cast_into::<PyModule>()?));
         module.map(Bound::unbind).map_err(|error| {
-            let text = format!("WSGI script `{}` failed to load: {}", path.display(), summary(py, &error));
+            let text = format!(
+                "WSGI script `{}` failed to load: {}",
+                path.display(),
+                summary(py, &error)
+            );
             (Failure::LoadFailed, text, log::traceback(py, &error))
         })
     }
 
-    fn loaded<'py>(&mut self, py: Python<'py>, path: &[u8], callable: &[u8], reloading: bool) -> Loaded<'py> {
+    fn loaded<'py>(
+        &mut self,
+        py: Python<'py>,
+        path: &[u8],
+        callable: &[u8],
+        reloading: bool,
+    ) -> Loaded<'py> {
         let mut recycle = self.recycle(path, reloading);
         let known = self.names.len();
         let found = self.callable(py, path, callable);
         let called = match &found {
-            Ok(_) if self.names.len() > known => std::str::from_utf8(callable).ok().map(str::to_owned),
-            Err(error) if error.failure == Failure::NoCallable && reloading && self.was_replaced(path) => {
+            Ok(_) if self.names.len() > known => {
+                std::str::from_utf8(callable).ok().map(str::to_owned)
+            }
+            Err(error)
+                if error.failure == Failure::NoCallable && reloading && self.was_replaced(path) =>
+            {
                 recycle = Some(RecycleReason::ScriptChanged);
                 Some(String::new())
             }
             _ => None,
         };
-        let module = self.state.as_ref().ok().map(|module| module.bind(py).clone());
-        Loaded { recycle, callable: found, first: false, called, module }
+        let module = self
+            .state
+            .as_ref()
+            .ok()
+            .map(|module| module.bind(py).clone());
+        Loaded {
+            recycle,
+            callable: found,
+            first: false,
+            called,
+            module,
+        }
     }
 
     /// Whether another file than the one that was loaded is there now; said once
@@ -308,11 +385,20 @@ impl Script {
         (changed && reloading).then_some(RecycleReason::ScriptChanged)
     }
 
-    fn callable<'py>(&mut self, py: Python<'py>, path: &[u8], callable: &[u8]) -> Result<Bound<'py, PyAny>, LoadError> {
+    fn callable<'py>(
+        &mut self,
+        py: Python<'py>,
+        path: &[u8],
+        callable: &[u8],
+    ) -> Result<Bound<'py, PyAny>, LoadError> {
         let module = match &self.state {
             Ok(module) => module.bind(py),
             Err((failure, text, traceback)) => {
-                return Err(LoadError { failure: *failure, text: text.clone(), traceback: traceback.clone() });
+                return Err(LoadError {
+                    failure: *failure,
+                    text: text.clone(),
+                    traceback: traceback.clone(),
+                });
             }
         };
         let (name, new) = match self.names.iter().find(|(name, _)| name == callable) {
@@ -342,26 +428,42 @@ fn has(module: &Bound<'_, PyModule>, name: &str) -> bool {
 }
 
 fn lacks(path: &[u8], callable: &[u8]) -> String {
-    let (path, callable) = (String::from_utf8_lossy(path), String::from_utf8_lossy(callable));
-    format!("WSGI script `{path}` does not contain the callable `{callable}`; name it with WSGICallableObject")
+    let (path, callable) = (
+        String::from_utf8_lossy(path),
+        String::from_utf8_lossy(callable),
+    );
+    format!(
+        "WSGI script `{path}` does not contain the callable `{callable}`; name it with WSGICallableObject"
+    )
 }
 
 /// A handler script may say for itself whether it has to be loaded again, to
 /// serve this resource.
-pub(crate) fn wants_reload(module: &Bound<'_, PyModule>, resource: Option<Bound<'_, PyAny>>) -> bool {
+pub(crate) fn wants_reload(
+    module: &Bound<'_, PyModule>,
+    resource: Option<Bound<'_, PyAny>>,
+) -> bool {
     let py = module.py();
-    let answer = panics::raised(|| match module.getattr_opt(intern!(py, "reload_required"))? {
-        Some(question) => question.call1((resource,))?.is_truthy(),
-        None => Ok(false),
-    });
+    let answer = panics::raised(
+        || match module.getattr_opt(intern!(py, "reload_required"))? {
+            Some(question) => question.call1((resource,))?.is_truthy(),
+            None => Ok(false),
+        },
+    );
     answer.unwrap_or_else(|error| {
-        log::exception(py, "exception in reload_required of a handler script", &error);
+        log::exception(
+            py,
+            "exception in reload_required of a handler script",
+            &error,
+        );
         false
     })
 }
 
 fn modified(path: &[u8]) -> Option<SystemTime> {
-    std::fs::metadata(OsStr::from_bytes(path)).and_then(|data| data.modified()).ok()
+    std::fs::metadata(OsStr::from_bytes(path))
+        .and_then(|data| data.modified())
+        .ok()
 }
 
 /// Names the first component of the path that is missing or closed, and for
@@ -369,14 +471,19 @@ fn modified(path: &[u8]) -> Option<SystemTime> {
 fn unreadable(path: &Path, error: &std::io::Error) -> String {
     let mut ancestors: Vec<&Path> = path.ancestors().collect();
     ancestors.reverse();
-    let unseen = ancestors.into_iter().find(|part| std::fs::metadata(part).is_err());
+    let unseen = ancestors
+        .into_iter()
+        .find(|part| std::fs::metadata(part).is_err());
     let (component, verb) = match (unseen, error.kind()) {
         (Some(part), ErrorKind::PermissionDenied) => (part.parent().unwrap_or(part), "entered"),
         (Some(part), _) => (part, "found"),
         (None, _) => (path, "read"),
     };
     let uid = geteuid();
-    let user = User::from_uid(uid).ok().flatten().map_or_else(|| "?".to_owned(), |user| user.name);
+    let user = User::from_uid(uid)
+        .ok()
+        .flatten()
+        .map_or_else(|| "?".to_owned(), |user| user.name);
     format!(
         "WSGI script `{}` cannot be read: `{}` cannot be {verb} by user `{user}` (uid {uid}, gid {}): {error}",
         path.display(),
@@ -387,8 +494,18 @@ fn unreadable(path: &Path, error: &std::io::Error) -> String {
 
 /// `Type: message` on one line.
 pub(crate) fn summary(py: Python<'_>, error: &PyErr) -> String {
-    let name = error.get_type(py).name().map_or_else(|_| String::new(), |name| name.to_string());
-    let value = error.value(py).str().map_or_else(|_| String::new(), |text| text.to_string_lossy().into_owned());
+    let name = error
+        .get_type(py)
+        .name()
+        .map_or_else(|_| String::new(), |name| name.to_string());
+    let value = error.value(py).str().map_or_else(
+        |_| String::new(),
+        |text| text.to_string_lossy().into_owned(),
+    );
     let value = value.lines().next().unwrap_or_default();
-    if value.is_empty() { name } else { format!("{name}: {value}") }
+    if value.is_empty() {
+        name
+    } else {
+        format!("{name}: {value}")
+    }
 }

@@ -89,7 +89,12 @@ impl Thread {
     }
 
     /// Serves what is to be read on a connection: usually one request.
-    fn serve(&mut self, py: Python<'_>, worker: &Arc<Worker>, connection: &Arc<Connection>) -> Outcome {
+    fn serve(
+        &mut self,
+        py: Python<'_>,
+        worker: &Arc<Worker>,
+        connection: &Arc<Connection>,
+    ) -> Outcome {
         match self.reader.fill(connection.as_fd(), MsgFlags::MSG_DONTWAIT) {
             Ok(0) => return Outcome::Ended,
             Ok(_) => {}
@@ -100,7 +105,12 @@ impl Thread {
     }
 
     /// Serves the requests in the reader until it is empty.
-    fn frames(&mut self, py: Python<'_>, worker: &Arc<Worker>, connection: &Arc<Connection>) -> Outcome {
+    fn frames(
+        &mut self,
+        py: Python<'_>,
+        worker: &Arc<Worker>,
+        connection: &Arc<Connection>,
+    ) -> Outcome {
         while !self.reader.is_empty() {
             let outcome = match self.request(py, worker, connection) {
                 Ok(Some(request)) => self.answer(py, worker, connection, request),
@@ -130,18 +140,29 @@ impl Thread {
         let frame = next_frame(py, worker, &mut self.reader, socket)?;
         let head = frame.head;
         if !connection.owns(head.id) {
-            return Err(Refusal::protocol(head.id, "a frame with a foreign id".to_owned()));
+            return Err(Refusal::protocol(
+                head.id,
+                "a frame with a foreign id".to_owned(),
+            ));
         }
         match head.kind {
             Kind::Request => {}
             Kind::Body | Kind::BodyError => return Ok(None),
             Kind::Cancel => return Err(Refusal::Gone),
-            other => return Err(Refusal::protocol(head.id, format!("unexpected {other:?} frame"))),
+            other => {
+                return Err(Refusal::protocol(
+                    head.id,
+                    format!("unexpected {other:?} frame"),
+                ));
+            }
         }
-        let request =
-            RequestHead::decode(frame.payload).map_err(|error| Refusal::protocol(head.id, error.to_string()))?;
+        let request = RequestHead::decode(frame.payload)
+            .map_err(|error| Refusal::protocol(head.id, error.to_string()))?;
         if head.has(FLAG_END) != (request.body == BodyKind::None) {
-            return Err(Refusal::protocol(head.id, "REQUEST contradicts itself about its body".to_owned()));
+            return Err(Refusal::protocol(
+                head.id,
+                "REQUEST contradicts itself about its body".to_owned(),
+            ));
         }
         let (facts, label) = application::Facts::new(&request);
         let environ = environ::environ(py, worker, self.slot, &request)
@@ -160,9 +181,14 @@ impl Thread {
         self.body.clear();
         if let BodyKind::Inline(len) = body {
             let frame = next_frame(py, worker, &mut self.reader, socket)?;
-            let fits = frame.head.kind == Kind::Body && frame.head.id == head.id && frame.head.has(FLAG_END);
+            let fits = frame.head.kind == Kind::Body
+                && frame.head.id == head.id
+                && frame.head.has(FLAG_END);
             if !fits || frame.head.len != len {
-                return Err(Refusal::protocol(head.id, "the inline body does not follow its REQUEST".to_owned()));
+                return Err(Refusal::protocol(
+                    head.id,
+                    "the inline body does not follow its REQUEST".to_owned(),
+                ));
             }
             self.body.extend_from_slice(frame.payload);
         }
@@ -171,10 +197,20 @@ impl Thread {
             return Err(match frame.head.kind {
                 // The client left while its request waited for a thread.
                 Kind::Cancel => Refusal::Gone,
-                other => Refusal::protocol(head.id, format!("unexpected {other:?} frame behind a request")),
+                other => Refusal::protocol(
+                    head.id,
+                    format!("unexpected {other:?} frame behind a request"),
+                ),
             });
         }
-        Ok(Some(Request { id: head.id, environ, facts, label, body, late }))
+        Ok(Some(Request {
+            id: head.id,
+            environ,
+            facts,
+            label,
+            body,
+            late,
+        }))
     }
 
     /// Calls the application and sends what it answers.
@@ -185,7 +221,14 @@ impl Thread {
         connection: &Arc<Connection>,
         request: Request<'_>,
     ) -> Outcome {
-        let Request { id, environ, facts, label, body, late } = request;
+        let Request {
+            id,
+            environ,
+            facts,
+            label,
+            body,
+            late,
+        } = request;
         if late {
             return self.refuse_late(worker, connection, id);
         }
@@ -215,7 +258,10 @@ impl Thread {
         let verdict = application::serve(py, worker, &exchange, &facts, &environ);
         drop(environ);
         let ended = Instant::now();
-        exchange.application_us.store(micros(ended.saturating_duration_since(began)), Ordering::Relaxed);
+        exchange.application_us.store(
+            micros(ended.saturating_duration_since(began)),
+            Ordering::Relaxed,
+        );
         let took = ended.saturating_duration_since(exchange.started);
         worker.scheduler.learning.end(took, cpu_began);
         self.end(py, worker, &exchange, verdict, took)
@@ -225,15 +271,23 @@ impl Thread {
         let buffer = std::mem::take(&mut self.buffer);
         let mut output = Output::new(Arc::clone(connection), id, buffer, Vec::new());
         let text = late::text(worker.spec.group.queue_timeout);
-        let sent = output.fail(Failure::QueueTimeout, &text, false).and_then(|()| output.try_flush());
+        let sent = output
+            .fail(Failure::QueueTimeout, &text, false)
+            .and_then(|()| output.try_flush());
         self.buffer = keep(output.finish().0);
-        if matches!(sent, Ok(true)) { Outcome::Free } else { Outcome::Ended }
+        if matches!(sent, Ok(true)) {
+            Outcome::Free
+        } else {
+            Outcome::Ended
+        }
     }
 
     fn begin(&self, py: Python<'_>, worker: &Worker, exchange: &Arc<Exchange>) {
         if let Some(active) = worker.active.get() {
             // Without memory for it the request will not get far either.
-            let _ = exchange.data(py).and_then(|data| active.bind(py).set_item(exchange.label.request_id(), data));
+            let _ = exchange
+                .data(py)
+                .and_then(|data| active.bind(py).set_item(exchange.label.request_id(), data));
         }
         if let Some(slot) = worker.scheduler.slots.get(self.slot) {
             slot.begin(exchange);
@@ -272,7 +326,9 @@ impl Thread {
             // A thread of the application still waits for the body.
             Err(_) => false,
         };
-        let close = !clean || exchange.abandoned.load(Ordering::Relaxed) || worker.orphaned.load(Ordering::Relaxed);
+        let close = !clean
+            || exchange.abandoned.load(Ordering::Relaxed)
+            || worker.orphaned.load(Ordering::Relaxed);
         let report = EndReport {
             worker: worker.pid,
             in_flight,
@@ -303,7 +359,11 @@ impl Thread {
         self.buffer = keep(buffer);
         self.payload = keep(payload);
         worker.request_done(exchange);
-        if good && !close { Outcome::Free } else { Outcome::Ended }
+        if good && !close {
+            Outcome::Free
+        } else {
+            Outcome::Ended
+        }
     }
 }
 
@@ -313,11 +373,23 @@ impl Thread {
     /// the way ends the process (`panics::vital`).
     fn abandon(&mut self, py: Python<'_>, worker: &Worker, panic: &str) -> Outcome {
         *self = Self::new(self.slot);
-        log::lines(py, level::CRIT, &format!("panic in the worker while it handled a request: {panic}"));
-        if let Some(exchange) = worker.scheduler.slots.get(self.slot).and_then(Slot::serving) {
+        log::lines(
+            py,
+            level::CRIT,
+            &format!("panic in the worker while it handled a request: {panic}"),
+        );
+        if let Some(exchange) = worker
+            .scheduler
+            .slots
+            .get(self.slot)
+            .and_then(Slot::serving)
+        {
             let text = format!("panic in the worker: {panic}");
             exchange.abandoned.store(true, Ordering::Relaxed);
-            let verdict = Verdict::Failed { failure: Failure::ApplicationError, text };
+            let verdict = Verdict::Failed {
+                failure: Failure::ApplicationError,
+                text,
+            };
             self.end(py, worker, &exchange, verdict, exchange.started.elapsed());
         }
         Outcome::Ended
@@ -326,11 +398,18 @@ impl Thread {
 
 /// Says why, as far as the peer is still there to hear it.
 fn refuse(connection: &Arc<Connection>, refusal: &Refusal) {
-    let Refusal::Protocol { id, text } = refusal else { return };
-    log::process(&format!("connection {}: httpd broke the protocol: {text}", connection.number));
+    let Refusal::Protocol { id, text } = refusal else {
+        return;
+    };
+    log::process(&format!(
+        "connection {}: httpd broke the protocol: {text}",
+        connection.number
+    ));
     let mut output = Output::new(Arc::clone(connection), *id, Vec::new(), Vec::new());
     // The connection is closed next; a peer that does not read misses the text.
-    let _ = output.fail(Failure::Protocol, text, true).and_then(|()| output.try_flush());
+    let _ = output
+        .fail(Failure::Protocol, text, true)
+        .and_then(|()| output.try_flush());
 }
 
 /// Why no request is served on a connection any more.
@@ -361,10 +440,11 @@ fn next_frame<'a>(
     if !reader.has_frame() {
         // The rest may take its time; somebody else has to look after the others.
         worker.scheduler.promote();
-        py.detach(|| receive_frame(reader, socket, HEAD_TIMEOUT_MS)).map_err(|error| match error {
-            ReceiveError::Gone => Refusal::Gone,
-            ReceiveError::Late => Refusal::protocol(0, error.to_string()),
-        })?;
+        py.detach(|| receive_frame(reader, socket, HEAD_TIMEOUT_MS))
+            .map_err(|error| match error {
+                ReceiveError::Gone => Refusal::Gone,
+                ReceiveError::Late => Refusal::protocol(0, error.to_string()),
+            })?;
     }
     reader.next(socket).map_err(|error| match error {
         ReadError::Head(error) => Refusal::protocol(0, error.to_string()),

@@ -53,7 +53,9 @@ impl StartResponse {
         let accepted = write_head(&mut scratch, status, headers).and_then(|facts| {
             let mut output = lock::attached(py, &self.exchange.output);
             if output.has_ended() {
-                return Err(PyRuntimeError::new_err("start_response called after the request has ended"));
+                return Err(PyRuntimeError::new_err(
+                    "start_response called after the request has ended",
+                ));
             }
             if output.stage == Stage::Sent {
                 // Making the exception runs Python.
@@ -73,7 +75,9 @@ impl StartResponse {
             SCRATCH.set(scratch);
         }
         accepted?;
-        Ok(Write { exchange: Arc::clone(&self.exchange) })
+        Ok(Write {
+            exchange: Arc::clone(&self.exchange),
+        })
     }
 }
 
@@ -93,12 +97,15 @@ impl Write {
 
 /// `sys.exc_info()`; looked into only if it has to be raised.
 fn exception_info<'a, 'py>(info: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py, PyTuple>> {
-    info.cast::<PyTuple>().map_err(|_| PyRuntimeError::new_err("exception info must be a tuple or None"))
+    info.cast::<PyTuple>()
+        .map_err(|_| PyRuntimeError::new_err("exception info must be a tuple or None"))
 }
 
 /// The head has gone: what is to be raised instead of replacing it.
 fn exception(info: &Bound<'_, PyTuple>) -> PyErr {
-    let Ok((class, value, traceback)) = info.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>, Bound<'_, PyAny>)>() else {
+    let Ok((class, value, traceback)) =
+        info.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>, Bound<'_, PyAny>)>()
+    else {
         return PyTypeError::new_err("exception info must be a tuple of type, value and traceback");
     };
     let error = if value.is_instance_of::<PyBaseException>() {
@@ -127,13 +134,23 @@ struct Facts {
 }
 
 /// Checks status and headers, and writes them to `out` as an encoded `ResponseHead`.
-fn write_head(out: &mut Vec<u8>, status: &Bound<'_, PyAny>, headers: &Bound<'_, PyAny>) -> PyResult<Facts> {
-    let text = status
-        .cast::<PyString>()
-        .map_err(|_| PyTypeError::new_err(format!("expected a str for the status, got {}", type_name(status))))?;
+fn write_head(
+    out: &mut Vec<u8>,
+    status: &Bound<'_, PyAny>,
+    headers: &Bound<'_, PyAny>,
+) -> PyResult<Facts> {
+    let text = status.cast::<PyString>().map_err(|_| {
+        PyTypeError::new_err(format!(
+            "expected a str for the status, got {}",
+            type_name(status)
+        ))
+    })?;
     let bytes = sys::latin1(text)?;
     let (status, reason) = read_status(text, bytes.as_bytes())?;
-    Ok(Facts { status, length: write_headers(out, status, reason, headers)? })
+    Ok(Facts {
+        status,
+        length: write_headers(out, status, reason, headers)?,
+    })
 }
 
 /// Three digits, and optionally a space and the reason.
@@ -143,17 +160,25 @@ fn read_status<'a>(text: &Bound<'_, PyString>, bytes: &'a [u8]) -> PyResult<(u16
         return Err(bad_status(text));
     }
     if bytes.iter().any(u8::is_ascii_control) {
-        return Err(PyValueError::new_err("the status contains a control character"));
+        return Err(PyValueError::new_err(
+            "the status contains a control character",
+        ));
     }
-    let code = digits.iter().fold(0, |code, digit| code * 10 + u16::from(digit - b'0'));
+    let code = digits
+        .iter()
+        .fold(0, |code, digit| code * 10 + u16::from(digit - b'0'));
     if !(200..=599).contains(&code) {
-        return Err(PyValueError::new_err(format!("status code {code} cannot end a request; expected 200 to 599")));
+        return Err(PyValueError::new_err(format!(
+            "status code {code} cannot end a request; expected 200 to 599"
+        )));
     }
     Ok((code, rest.get(1..).unwrap_or(&[])))
 }
 
 fn bad_status(status: &Bound<'_, PyString>) -> PyErr {
-    PyValueError::new_err(format!("the status `{status}` is not three digits, a space and a reason"))
+    PyValueError::new_err(format!(
+        "the status `{status}` is not three digits, a space and a reason"
+    ))
 }
 
 /// Checks headers, and writes them with a status to `out` as an encoded
@@ -164,9 +189,12 @@ pub(crate) fn write_headers(
     reason: &[u8],
     headers: &Bound<'_, PyAny>,
 ) -> PyResult<Option<u64>> {
-    let list = headers
-        .cast::<PyList>()
-        .map_err(|_| PyTypeError::new_err(format!("expected a list of headers, got {}", type_name(headers))))?;
+    let list = headers.cast::<PyList>().map_err(|_| {
+        PyTypeError::new_err(format!(
+            "expected a list of headers, got {}",
+            type_name(headers)
+        ))
+    })?;
     let count = list.len();
     if count > MAX_RESPONSE_FIELDS {
         let text = format!("{count} headers are above the limit of {MAX_RESPONSE_FIELDS}");
@@ -178,39 +206,70 @@ pub(crate) fn write_headers(
         write_field(&mut writer, &list.get_item(at)?, &mut length)?;
     }
     if out.len() > MAX_RESPONSE_LEN as usize {
-        let text = format!("response headers of {} bytes are above the limit of {MAX_RESPONSE_LEN}", out.len());
+        let text = format!(
+            "response headers of {} bytes are above the limit of {MAX_RESPONSE_LEN}",
+            out.len()
+        );
         return Err(PyValueError::new_err(text));
     }
     Ok(length)
 }
 
-fn write_field(writer: &mut HeadWriter<'_>, item: &Bound<'_, PyAny>, length: &mut Option<u64>) -> PyResult<()> {
-    let pair = item
-        .cast::<PyTuple>()
-        .map_err(|_| PyTypeError::new_err(format!("expected a tuple for each header, got {}", type_name(item))))?;
+fn write_field(
+    writer: &mut HeadWriter<'_>,
+    item: &Bound<'_, PyAny>,
+    length: &mut Option<u64>,
+) -> PyResult<()> {
+    let pair = item.cast::<PyTuple>().map_err(|_| {
+        PyTypeError::new_err(format!(
+            "expected a tuple for each header, got {}",
+            type_name(item)
+        ))
+    })?;
     if pair.len() != 2 {
-        return Err(PyValueError::new_err(format!("a header is a tuple of name and value, got {} items", pair.len())));
+        return Err(PyValueError::new_err(format!(
+            "a header is a tuple of name and value, got {} items",
+            pair.len()
+        )));
     }
     let (name, value) = (pair.get_borrowed_item(0)?, pair.get_borrowed_item(1)?);
     let name = name
         .cast::<PyString>()
-        .map_err(|_| PyTypeError::new_err(format!("expected a str for a header name, got {}", type_name(&name))))
+        .map_err(|_| {
+            PyTypeError::new_err(format!(
+                "expected a str for a header name, got {}",
+                type_name(&name)
+            ))
+        })
         .and_then(|text| sys::latin1(&text))?;
     let value = value
         .cast::<PyString>()
-        .map_err(|_| PyTypeError::new_err(format!("expected a str for a header value, got {}", type_name(&value))))
+        .map_err(|_| {
+            PyTypeError::new_err(format!(
+                "expected a str for a header value, got {}",
+                type_name(&value)
+            ))
+        })
         .and_then(|text| sys::latin1(&text))?;
     let (name, value) = (name.as_bytes(), value.as_bytes());
     if name.is_empty() || !name.iter().copied().all(is_token) {
         let name = String::from_utf8_lossy(name).into_owned();
-        return Err(PyValueError::new_err(format!("`{}` is not a header name", name.escape_debug())));
+        return Err(PyValueError::new_err(format!(
+            "`{}` is not a header name",
+            name.escape_debug()
+        )));
     }
     if value.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
         let name = String::from_utf8_lossy(name).into_owned();
-        return Err(PyValueError::new_err(format!("the value of header `{name}` contains a line end or a NUL")));
+        return Err(PyValueError::new_err(format!(
+            "the value of header `{name}` contains a line end or a NUL"
+        )));
     }
     // RFC 9110 §5.5: space in front is no part of a value.
-    let front = value.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    let front = value
+        .iter()
+        .take_while(|byte| matches!(byte, b' ' | b'\t'))
+        .count();
     let value = value.get(front..).unwrap_or_default();
     if name.eq_ignore_ascii_case(b"content-length") {
         read_length(value, length)?;
@@ -222,19 +281,32 @@ fn write_field(writer: &mut HeadWriter<'_>, item: &Bound<'_, PyAny>, length: &mu
 /// The one length of the body. What httpd would refuse is refused here, where
 /// the application can be named.
 fn read_length(value: &[u8], length: &mut Option<u64>) -> PyResult<()> {
-    let bad = || PyValueError::new_err(format!("Content-Length `{}` is not a length", value.escape_ascii()));
+    let bad = || {
+        PyValueError::new_err(format!(
+            "Content-Length `{}` is not a length",
+            value.escape_ascii()
+        ))
+    };
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(bad());
     }
-    let number: i64 = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()).ok_or_else(bad)?;
+    let number: i64 = std::str::from_utf8(value)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(bad)?;
     let number = number.unsigned_abs();
     if length.is_some_and(|known| known != number) {
-        return Err(PyValueError::new_err("two headers give different values of Content-Length"));
+        return Err(PyValueError::new_err(
+            "two headers give different values of Content-Length",
+        ));
     }
     *length = Some(number);
     Ok(())
 }
 
 fn type_name(value: &Bound<'_, PyAny>) -> String {
-    value.get_type().name().map_or_else(|_| "something else".to_owned(), |name| name.to_string())
+    value
+        .get_type()
+        .name()
+        .map_or_else(|_| "something else".to_owned(), |name| name.to_string())
 }

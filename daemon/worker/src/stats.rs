@@ -38,11 +38,16 @@ impl Stats {
         }
         self.busy_us.fetch_add(micros, Ordering::Relaxed);
         self.requests.fetch_add(1, Ordering::Relaxed);
-        self.in_flight.fetch_sub(1, Ordering::Relaxed).saturating_sub(1)
+        self.in_flight
+            .fetch_sub(1, Ordering::Relaxed)
+            .saturating_sub(1)
     }
 
     /// The histogram.
     pub(crate) fn histogram(&self) -> Vec<u64> {
-        self.histogram.iter().map(|count| count.load(Ordering::Relaxed)).collect()
+        self.histogram
+            .iter()
+            .map(|count| count.load(Ordering::Relaxed))
+            .collect()
     }
 }

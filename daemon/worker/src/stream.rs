@@ -45,11 +45,20 @@ impl Stream {
 
     /// `sys.stdout`, or else `sys.stderr`.
     pub(crate) fn of_process(stdout: bool, restricted: bool) -> Self {
-        Self::new(Owner::Process, if stdout { "<stdout>" } else { "<stderr>" }, restricted)
+        Self::new(
+            Owner::Process,
+            if stdout { "<stdout>" } else { "<stderr>" },
+            restricted,
+        )
     }
 
     const fn new(owner: Owner, name: &'static str, restricted: bool) -> Self {
-        Self { owner, name, restricted, partial: Mutex::new(Vec::new()) }
+        Self {
+            owner,
+            name,
+            restricted,
+            partial: Mutex::new(Vec::new()),
+        }
     }
 
     fn check(&self, py: Python<'_>) -> PyResult<()> {
@@ -60,9 +69,9 @@ impl Stream {
             )));
         }
         match &self.owner {
-            Owner::Request(exchange) if lock::attached(py, &exchange.output).has_ended() => {
-                Err(PyRuntimeError::new_err("wsgi.errors used after its request has ended"))
-            }
+            Owner::Request(exchange) if lock::attached(py, &exchange.output).has_ended() => Err(
+                PyRuntimeError::new_err("wsgi.errors used after its request has ended"),
+            ),
             _ => Ok(()),
         }
     }
@@ -300,11 +309,18 @@ pub(crate) struct StreamBuffer {
 impl StreamBuffer {
     fn write(&self, py: Python<'_>, bytes: &Bound<'_, PyAny>) -> PyResult<usize> {
         if bytes.is_instance_of::<PyString>() {
-            return Err(PyTypeError::new_err("a bytes-like object is required, not 'str'"));
+            return Err(PyTypeError::new_err(
+                "a bytes-like object is required, not 'str'",
+            ));
         }
-        let view = py.import("builtins")?.getattr("memoryview")?.call1((bytes,))?;
+        let view = py
+            .import("builtins")?
+            .getattr("memoryview")?
+            .call1((bytes,))?;
         let bytes = view.call_method0("tobytes")?.cast_into::<PyBytes>()?;
-        self.text.get().put(py, &String::from_utf8_lossy(bytes.as_bytes()))?;
+        self.text
+            .get()
+            .put(py, &String::from_utf8_lossy(bytes.as_bytes()))?;
         bytes.len()
     }
 
@@ -357,7 +373,9 @@ impl StreamBuffer {
 
 /// `io.UnsupportedOperation`, which Python's own streams raise.
 fn unsupported(py: Python<'_>, operation: &'static str) -> PyErr {
-    let class = py.import("io").and_then(|io| io.getattr("UnsupportedOperation"));
+    let class = py
+        .import("io")
+        .and_then(|io| io.getattr("UnsupportedOperation"));
     match class.and_then(|class| class.call1((operation,))) {
         Ok(error) => PyErr::from_value(error),
         Err(error) => error,
@@ -369,6 +387,8 @@ fn readable(text: &Bound<'_, PyString>) -> PyResult<String> {
     if let Ok(text) = text.to_cow() {
         return Ok(text.into_owned());
     }
-    let bytes = text.call_method1("encode", ("utf-8", "backslashreplace"))?.cast_into::<PyBytes>()?;
+    let bytes = text
+        .call_method1("encode", ("utf-8", "backslashreplace"))?
+        .cast_into::<PyBytes>()?;
     Ok(String::from_utf8_lossy(bytes.as_bytes()).into_owned())
 }

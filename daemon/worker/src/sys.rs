@@ -1,7 +1,10 @@
 //! The one file with unsafe code of the worker: descriptors that arrive as
 //! numbers, ending the process, an exception for another thread, CPU clocks and
 //! the state of a thread. Called by `run`, `fork`, the ticker and the timers.
-#![expect(unsafe_code, reason = "the operating system and CPython know these things by number only")]
+#![expect(
+    unsafe_code,
+    reason = "the operating system and CPython know these things by number only"
+)]
 
 use std::ffi::{c_int, c_long};
 use std::io;
@@ -88,8 +91,14 @@ pub(crate) fn fork_helper(_py: Python<'_>) -> io::Result<bool> {
 
 /// Raises `exception` in the Python thread with this ident, or takes back what
 /// was raised and has not arrived. Returns whether there is such a thread.
-pub(crate) fn raise_in_thread(_py: Python<'_>, ident: u64, exception: Option<&Bound<'_, PyType>>) -> bool {
-    let Ok(ident) = c_long::try_from(ident) else { return false };
+pub(crate) fn raise_in_thread(
+    _py: Python<'_>,
+    ident: u64,
+    exception: Option<&Bound<'_, PyType>>,
+) -> bool {
+    let Ok(ident) = c_long::try_from(ident) else {
+        return false;
+    };
     let exception = exception.map_or(std::ptr::null_mut(), |class| class.as_ptr());
     // SAFETY: this thread is attached (`_py`), and the class is alive for the
     // call; CPython takes a reference of its own.
@@ -141,7 +150,10 @@ pub(crate) fn thread_runs(thread: i32) -> bool {
 }
 
 fn clock_ns(clock: libc::clockid_t) -> Option<u64> {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: `time` is a valid place for one timespec.
     let result = unsafe { libc::clock_gettime(clock, &raw mut time) };
     if result != 0 {

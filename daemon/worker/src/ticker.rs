@@ -105,7 +105,9 @@ struct Sleepers {
 
 impl Sleepers {
     fn note(&mut self, now: Instant) {
-        let again = self.last.is_some_and(|last| now.saturating_duration_since(last) < SLEEPERS_KEPT);
+        let again = self
+            .last
+            .is_some_and(|last| now.saturating_duration_since(last) < SLEEPERS_KEPT);
         self.last = Some(now);
         if again {
             self.until = now.checked_add(SLEEPERS_KEPT);
@@ -126,7 +128,11 @@ impl Ticker {
             patience: PATIENCE_RELEASE,
             crowded: None,
             released: false,
-            ended: Ended { count: 0, at: now, cpu_ns: 0 },
+            ended: Ended {
+                count: 0,
+                at: now,
+                cpu_ns: 0,
+            },
             sleepers: Sleepers::default(),
             counted: now,
         }
@@ -154,9 +160,16 @@ impl Ticker {
         }
         let count = worker.stats.requests.load(Ordering::Relaxed);
         if count != self.ended.count {
-            self.ended = Ended { count, at: now, cpu_ns: sys::process_cpu_ns() };
+            self.ended = Ended {
+                count,
+                at: now,
+                cpu_ns: sys::process_cpu_ns(),
+            };
         }
-        worker.scheduler.learning.note_sleepers(self.sleepers.are_about(now));
+        worker
+            .scheduler
+            .learning
+            .note_sleepers(self.sleepers.are_about(now));
         if serving {
             self.last_active = now;
             let pressure = worker.scheduler.pressure();
@@ -184,15 +197,24 @@ impl Ticker {
         let usual = worker.scheduler.learning.usual() * USUAL_STANDS;
         let patience = self.patience.max(usual);
         let waited = now.saturating_duration_since(self.ended.at);
-        let computed = Duration::from_nanos(sys::process_cpu_ns().saturating_sub(self.ended.cpu_ns));
+        let computed =
+            Duration::from_nanos(sys::process_cpu_ns().saturating_sub(self.ended.cpu_ns));
         // A process that does not get the processor would do no better elsewhere.
         let stands = computed >= patience || (waited >= patience && !self.any_runs(worker));
-        if stands { self.patience } else { PATIENCE_RELEASE_MAX.max(usual * USUAL_MOVES) }
+        if stands {
+            self.patience
+        } else {
+            PATIENCE_RELEASE_MAX.max(usual * USUAL_MOVES)
+        }
     }
 
     /// Whether a thread that serves has the processor, or waits for it.
     fn any_runs(&self, worker: &Worker) -> bool {
-        let mut threads = worker.scheduler.slots.iter().filter(|slot| slot.serving().is_some());
+        let mut threads = worker
+            .scheduler
+            .slots
+            .iter()
+            .filter(|slot| slot.serving().is_some());
         threads.any(|slot| sys::thread_runs(slot.thread.load(Ordering::Relaxed)))
     }
 
@@ -220,7 +242,9 @@ impl Ticker {
             timeout.as_secs_f64()
         );
         for connection in waiting {
-            if !late::waits_longer(&connection, timeout) || !worker.scheduler.take_waiting(&connection) {
+            if !late::waits_longer(&connection, timeout)
+                || !worker.scheduler.take_waiting(&connection)
+            {
                 continue;
             }
             let finished = match late::refuse(&connection, Failure::QueueFull, &text) {
@@ -239,10 +263,15 @@ impl Ticker {
         if worker.spec.group.processes_limit() < 2 {
             return;
         }
-        if self.crowded.is_none_or(|since| now.saturating_duration_since(since) >= CROWDED_KEPT) {
+        if self
+            .crowded
+            .is_none_or(|since| now.saturating_duration_since(since) >= CROWDED_KEPT)
+        {
             self.patience = PATIENCE_RELEASE;
         }
-        let Some(limit) = now.checked_sub(self.patience_with(worker, now)) else { return };
+        let Some(limit) = now.checked_sub(self.patience_with(worker, now)) else {
+            return;
+        };
         let overdue = worker.scheduler.overdue(limit);
         if overdue.is_empty() {
             return;
@@ -258,9 +287,12 @@ impl Ticker {
 /// Nobody has had time for these within `queue-timeout`, and nobody has now.
 fn refuse_late(worker: &Worker, now: Instant) {
     let timeout = worker.spec.group.queue_timeout;
-    let Some(limit) = now.checked_sub(timeout).filter(|_| !timeout.is_zero()) else { return };
+    let Some(limit) = now.checked_sub(timeout).filter(|_| !timeout.is_zero()) else {
+        return;
+    };
     for connection in worker.scheduler.overdue(limit) {
-        let finished = match late::refuse(&connection, Failure::QueueTimeout, &late::text(timeout)) {
+        let finished = match late::refuse(&connection, Failure::QueueTimeout, &late::text(timeout))
+        {
             Some(outcome) => worker.scheduler.give_back(connection, outcome),
             None => worker.scheduler.requeue(connection),
         };
@@ -271,17 +303,34 @@ fn refuse_late(worker: &Worker, now: Instant) {
 impl Seen {
     /// Whether a thread has been with one request for so long that another
     /// should take over: at once if it waits, later if it computes.
-    fn is_stuck(&mut self, slot: &Slot, passed: Duration, now: Instant, computing: Duration) -> bool {
+    fn is_stuck(
+        &mut self,
+        slot: &Slot,
+        passed: Duration,
+        now: Instant,
+        computing: Duration,
+    ) -> bool {
         let begun = slot.begun.load(Ordering::Relaxed);
         let cpu_ns = sys::thread_cpu_ns(slot.thread.load(Ordering::Relaxed));
         if begun != self.begun || self.since.is_none() {
-            *self = Self { begun, cpu_ns, since: Some(now), began_ns: cpu_ns, counted: false };
+            *self = Self {
+                begun,
+                cpu_ns,
+                since: Some(now),
+                began_ns: cpu_ns,
+                counted: false,
+            };
             return false;
         }
-        let used = cpu_ns.zip(self.cpu_ns).map_or(0, |(now, before)| now.saturating_sub(before));
+        let used = cpu_ns
+            .zip(self.cpu_ns)
+            .map_or(0, |(now, before)| now.saturating_sub(before));
         self.cpu_ns = cpu_ns;
         let waits = u128::from(used) * 2 < passed.as_nanos();
-        waits || self.since.is_some_and(|since| now.saturating_duration_since(since) >= computing)
+        waits
+            || self
+                .since
+                .is_some_and(|since| now.saturating_duration_since(since) >= computing)
     }
 }
 
@@ -289,20 +338,27 @@ impl Seen {
     /// Whether this request has just turned out to sleep: seen for some time in
     /// which it computed next to nothing.
     fn sleeps(&mut self, now: Instant) -> bool {
-        let Some(since) = self.since.filter(|_| !self.counted) else { return false };
+        let Some(since) = self.since.filter(|_| !self.counted) else {
+            return false;
+        };
         let seen = now.saturating_duration_since(since);
         if seen < SLEEPER {
             return false;
         }
         self.counted = true;
-        let used = self.cpu_ns.zip(self.began_ns).map_or(0, |(now, began)| now.saturating_sub(began));
+        let used = self
+            .cpu_ns
+            .zip(self.began_ns)
+            .map_or(0, |(now, began)| now.saturating_sub(began));
         u128::from(used) * 10 < seen.as_nanos()
     }
 }
 
 /// Sends what has been lying in the buffer since the last tick.
 fn push_output(exchange: &Arc<Exchange>) {
-    let Ok(mut output) = exchange.output.try_lock() else { return };
+    let Ok(mut output) = exchange.output.try_lock() else {
+        return;
+    };
     if !output.has_news() {
         return;
     }

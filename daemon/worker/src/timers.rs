@@ -60,7 +60,8 @@ impl Timers {
         // mod_wsgi's rule: with many threads a slow request harms less.
         let factor = 1.0 + f64::from(group.threads.max(1)).ln();
         let request = on(group.request_timeout).map(|timeout| timeout.mul_f64(factor));
-        let heartbeat = on(group.deadlock_timeout).map(|timeout| (timeout / 4).clamp(SECOND / 4, SECOND * 30));
+        let heartbeat =
+            on(group.deadlock_timeout).map(|timeout| (timeout / 4).clamp(SECOND / 4, SECOND * 30));
         Self {
             request,
             interrupt: on(group.interrupt_timeout),
@@ -75,7 +76,11 @@ impl Timers {
 
     /// What is due now.
     pub(crate) fn due(&mut self, now: Instant, since: Since) -> Vec<Due> {
-        let Since { ready, idle, loading } = since;
+        let Since {
+            ready,
+            idle,
+            loading,
+        } = since;
         let mut due = Vec::new();
         if self.next_heartbeat.is_some_and(|next| now >= next) {
             self.next_heartbeat = self.heartbeat.map(|interval| now + interval);
@@ -99,13 +104,23 @@ impl Timers {
 
     /// When something is due next, if nothing else happens.
     pub(crate) fn next(&self, since: Since) -> Option<Instant> {
-        let Since { ready, idle, loading } = since;
+        let Since {
+            ready,
+            idle,
+            loading,
+        } = since;
         let startup = self.startup.filter(|_| !self.stands);
-        let after = |timeout: Option<Duration>, since: Option<Instant>| since?.checked_add(timeout?);
-        [self.next_heartbeat, after(self.restart, ready), after(self.inactivity, idle), after(startup, loading)]
-            .into_iter()
-            .flatten()
-            .min()
+        let after =
+            |timeout: Option<Duration>, since: Option<Instant>| since?.checked_add(timeout?);
+        [
+            self.next_heartbeat,
+            after(self.restart, ready),
+            after(self.inactivity, idle),
+            after(startup, loading),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Whether a script is being loaded that has had its time; every request
@@ -115,11 +130,20 @@ impl Timers {
     }
 
     /// Looks at a request that began and perhaps was interrupted.
-    pub(crate) fn overtime(&self, began: Instant, interrupted: Option<Instant>, now: Instant) -> Overtime {
+    pub(crate) fn overtime(
+        &self,
+        began: Instant,
+        interrupted: Option<Instant>,
+        now: Instant,
+    ) -> Overtime {
         match interrupted {
-            Some(at) if passed(self.interrupt.or(Some(Duration::ZERO)), Some(at), now) => Overtime::Stuck,
+            Some(at) if passed(self.interrupt.or(Some(Duration::ZERO)), Some(at), now) => {
+                Overtime::Stuck
+            }
             Some(_) => Overtime::No,
-            None if passed(self.request, Some(began), now) => Overtime::Reached { interrupt: self.interrupt.is_some() },
+            None if passed(self.request, Some(began), now) => Overtime::Reached {
+                interrupt: self.interrupt.is_some(),
+            },
             None => Overtime::No,
         }
     }
@@ -128,5 +152,7 @@ impl Timers {
 const SECOND: Duration = Duration::from_secs(1);
 
 fn passed(timeout: Option<Duration>, since: Option<Instant>, now: Instant) -> bool {
-    timeout.zip(since).is_some_and(|(timeout, since)| now.saturating_duration_since(since) >= timeout)
+    timeout
+        .zip(since)
+        .is_some_and(|(timeout, since)| now.saturating_duration_since(since) >= timeout)
 }

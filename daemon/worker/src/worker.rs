@@ -154,7 +154,9 @@ impl Worker {
             Some(RecycleReason::RestartInterval) => "restart_interval",
             Some(RecycleReason::Inactivity) => "inactivity_timeout",
             Some(RecycleReason::CpuTimeLimit) => "cpu_time_limit",
-            Some(RecycleReason::Signal) if self.spec.group.eviction_timeout.is_zero() => "graceful_signal",
+            Some(RecycleReason::Signal) if self.spec.group.eviction_timeout.is_zero() => {
+                "graceful_signal"
+            }
             Some(RecycleReason::Signal) => "eviction_signal",
             Some(RecycleReason::RequestTimeout) => "request_timeout",
             Some(RecycleReason::LoadFailed) => "startup_timeout",
@@ -166,7 +168,8 @@ impl Worker {
     /// Asks for a successor because of a script: again whenever the script says
     /// so, because an earlier successor may have failed to load it.
     pub(crate) fn recycle_for_script(&self, reason: RecycleReason) {
-        self.recycled.fetch_and(!(1 << reason as u64), Ordering::Relaxed);
+        self.recycled
+            .fetch_and(!(1 << reason as u64), Ordering::Relaxed);
         self.recycle(reason);
     }
 
@@ -186,12 +189,17 @@ impl Worker {
 
     /// A script that nobody had named was loaded for a request.
     pub(crate) fn loaded(&self, script: &[u8]) {
-        self.control.send(&FromWorker::Loaded { script: PathBuf::from(OsStr::from_bytes(script)) });
+        self.control.send(&FromWorker::Loaded {
+            script: PathBuf::from(OsStr::from_bytes(script)),
+        });
     }
 
     /// What a request called in a script.
     pub(crate) fn called(&self, script: &[u8], callable: String) {
-        self.control.send(&FromWorker::Called { script: PathBuf::from(OsStr::from_bytes(script)), callable });
+        self.control.send(&FromWorker::Called {
+            script: PathBuf::from(OsStr::from_bytes(script)),
+            callable,
+        });
     }
 
     /// A request begins or ends.
@@ -205,7 +213,11 @@ impl Worker {
     /// Since when no request counts as activity; `None` while one does, and
     /// before the first: a process that has done nothing is as good as a new one.
     pub(crate) fn idle_since(&self) -> Option<Instant> {
-        let mut serving = self.scheduler.slots.iter().filter_map(|slot| slot.serving());
+        let mut serving = self
+            .scheduler
+            .slots
+            .iter()
+            .filter_map(|slot| slot.serving());
         if serving.any(|exchange| exchange.counts_as_activity) {
             return None;
         }
@@ -216,7 +228,8 @@ impl Worker {
     /// A request has ended: is it time for another process?
     pub(crate) fn request_done(&self, exchange: &Exchange) {
         self.note_activity(exchange);
-        if self.requests_max > 0 && self.stats.requests.load(Ordering::Relaxed) >= self.requests_max {
+        if self.requests_max > 0 && self.stats.requests.load(Ordering::Relaxed) >= self.requests_max
+        {
             self.recycle(RecycleReason::MaximumRequests);
         }
         let limit = self.spec.group.memory_recycle;

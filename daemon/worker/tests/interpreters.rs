@@ -19,16 +19,24 @@ const PARALLEL: usize = 4;
 fn the_suites_pass_under_every_python() {
     let extension = extension();
     let interpreters = interpreters();
-    assert!(!interpreters.is_empty(), "no CPython of 3.9 or newer was found; install python3");
+    assert!(
+        !interpreters.is_empty(),
+        "no CPython of 3.9 or newer was found; install python3"
+    );
     let queue = Mutex::new(interpreters.into_iter().collect::<Vec<_>>());
     let failures = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..PARALLEL {
             scope.spawn(|| {
                 loop {
-                    let Some((version, python)) = queue.lock().unwrap().pop() else { return };
+                    let Some((version, python)) = queue.lock().unwrap().pop() else {
+                        return;
+                    };
                     if let Err(text) = run(&python, &extension) {
-                        failures.lock().unwrap().push(format!("Python {version} ({}):\n{text}", python.display()));
+                        failures
+                            .lock()
+                            .unwrap()
+                            .push(format!("Python {version} ({}):\n{text}", python.display()));
                     }
                 }
             });
@@ -43,7 +51,14 @@ fn run(python: &Path, extension: &Path) -> Result<(), String> {
     let output = tempfile::tempfile().map_err(|error| error.to_string())?;
     let suites = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     let mut child = Command::new(python)
-        .args(["-W", "error::ResourceWarning", "-m", "unittest", "discover", "-s"])
+        .args([
+            "-W",
+            "error::ResourceWarning",
+            "-m",
+            "unittest",
+            "discover",
+            "-s",
+        ])
         .arg(&suites)
         .env("WSGID_WORKER_SO", extension)
         .env("PYTHONDONTWRITEBYTECODE", "1")
@@ -57,7 +72,10 @@ fn run(python: &Path, extension: &Path) -> Result<(), String> {
         match child.try_wait().map_err(|error| error.to_string())? {
             Some(status) => break status.to_string(),
             None if Instant::now() > deadline => {
-                child.kill().and_then(|()| child.wait()).map_err(|error| error.to_string())?;
+                child
+                    .kill()
+                    .and_then(|()| child.wait())
+                    .map_err(|error| error.to_string())?;
                 break "did not end in time".to_owned();
             }
             None => std::thread::sleep(Duration::from_millis(20)),
@@ -84,30 +102,61 @@ fn extension() -> PathBuf {
         return path.into();
     }
     let own = env::current_exe().expect("a program has a path");
-    let beside = own.parent().expect("a program is in a directory").to_owned();
-    let directories = [env::var_os("WSGID_ARTIFACTS").map(PathBuf::from), Some(beside)];
+    let beside = own
+        .parent()
+        .expect("a program is in a directory")
+        .to_owned();
+    let directories = [
+        env::var_os("WSGID_ARTIFACTS").map(PathBuf::from),
+        Some(beside),
+    ];
     let names = ["wsgid_worker.so", "libwsgid_worker.so"];
-    let mut places = directories.into_iter().flatten().flat_map(|directory| names.map(|name| directory.join(name)));
-    places.find(|path| path.is_file()).expect("the extension is built before its tests")
+    let mut places = directories
+        .into_iter()
+        .flatten()
+        .flat_map(|directory| names.map(|name| directory.join(name)));
+    places
+        .find(|path| path.is_file())
+        .expect("the extension is built before its tests")
 }
 
 /// One interpreter for each version from 3.9 on, by version.
 fn interpreters() -> BTreeMap<String, PathBuf> {
-    let mut places: Vec<PathBuf> = ["python3", "python3.9", "python3.10", "python3.11", "python3.12", "python3.13"]
-        .into_iter()
-        .flat_map(|name| ["/usr/bin", "/usr/local/bin"].map(|directory| Path::new(directory).join(name)))
-        .collect();
+    let mut places: Vec<PathBuf> = [
+        "python3",
+        "python3.9",
+        "python3.10",
+        "python3.11",
+        "python3.12",
+        "python3.13",
+    ]
+    .into_iter()
+    .flat_map(|name| {
+        ["/usr/bin", "/usr/local/bin"].map(|directory| Path::new(directory).join(name))
+    })
+    .collect();
     let root = env::var_os("PYENV_ROOT").map(PathBuf::from);
     let root = root.or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".pyenv")));
     if let Some(versions) = root.and_then(|root| std::fs::read_dir(root.join("versions")).ok()) {
-        places.extend(versions.flatten().map(|entry| entry.path().join("bin/python")));
+        places.extend(
+            versions
+                .flatten()
+                .map(|entry| entry.path().join("bin/python")),
+        );
     }
     let ask = "import sys; print('%d.%d' % sys.version_info[:2] if sys.version_info >= (3, 9) and \
                sys.implementation.name == 'cpython' else '')";
     let version = |python: &PathBuf| {
-        let output = Command::new(python).args(["-c", ask]).stderr(Stdio::null()).output().ok()?;
+        let output = Command::new(python)
+            .args(["-c", ask])
+            .stderr(Stdio::null())
+            .output()
+            .ok()?;
         let text = String::from_utf8(output.stdout).ok()?.trim().to_owned();
         (!text.is_empty()).then_some(text)
     };
-    places.into_iter().filter_map(|python| Some((version(&python)?, python))).collect()
+    places
+        .into_iter()
+        .filter_map(|python| Some((version(&python)?, python)))
+        .collect()
 }

@@ -36,7 +36,11 @@ impl<'r> Brigade<'r> {
         // SAFETY: both are alive for 'r.
         let raw = unsafe { sys::apr_brigade_create(pool.as_raw(), list) };
         let raw = NonNull::new(raw).expect("APR aborts when memory is short");
-        Self { raw, pool, life: PhantomData }
+        Self {
+            raw,
+            pool,
+            life: PhantomData,
+        }
     }
 
     pub(crate) fn as_raw(&mut self) -> *mut sys::apr_bucket_brigade {
@@ -60,7 +64,12 @@ impl<'r> Brigade<'r> {
         // SAFETY: the sentinel's link is the brigade's list head.
         let last = unsafe { (*sentinel).link.prev };
         // SAFETY: `bucket` is fresh, in no ring.
-        unsafe { (*bucket).link = sys::ring_link { next: sentinel, prev: last } };
+        unsafe {
+            (*bucket).link = sys::ring_link {
+                next: sentinel,
+                prev: last,
+            }
+        };
         // SAFETY: `last` is a bucket of this brigade, or the sentinel.
         unsafe { (*last).link.next = bucket };
         // SAFETY: as the first.
@@ -75,7 +84,8 @@ impl<'r> Brigade<'r> {
     pub(crate) unsafe fn append_borrowed(&mut self, bytes: &[u8]) {
         let list = self.list();
         // SAFETY: the bytes are readable; the caller answers for how long.
-        let bucket = unsafe { sys::apr_bucket_transient_create(bytes.as_ptr().cast(), bytes.len(), list) };
+        let bucket =
+            unsafe { sys::apr_bucket_transient_create(bytes.as_ptr().cast(), bytes.len(), list) };
         self.append(bucket);
     }
 
@@ -84,7 +94,8 @@ impl<'r> Brigade<'r> {
         let list = self.list();
         // SAFETY: the bytes are readable; without a function to free them APR
         // copies them.
-        let bucket = unsafe { sys::apr_bucket_heap_create(bytes.as_ptr().cast(), bytes.len(), None, list) };
+        let bucket =
+            unsafe { sys::apr_bucket_heap_create(bytes.as_ptr().cast(), bytes.len(), None, list) };
         self.append(bucket);
     }
 
@@ -124,11 +135,24 @@ impl<'r> Brigade<'r> {
 
     /// Appends part of a file. mmap is off: the file belongs to a site, which
     /// may cut it short while it is being sent.
-    pub(crate) fn append_file(&mut self, fd: OwnedFd, offset: i64, len: i64, sendfile: bool) -> Result<(), c_int> {
+    pub(crate) fn append_file(
+        &mut self,
+        fd: OwnedFd,
+        offset: i64,
+        len: i64,
+        sendfile: bool,
+    ) -> Result<(), c_int> {
         let file = PoolFile::adopt(fd, sendfile, self.pool)?;
         // SAFETY: file, brigade and pool are alive; the bucket is appended by APR.
-        let bucket =
-            unsafe { sys::apr_brigade_insert_file(self.raw.as_ptr(), file.as_raw(), offset, len, self.pool.as_raw()) };
+        let bucket = unsafe {
+            sys::apr_brigade_insert_file(
+                self.raw.as_ptr(),
+                file.as_raw(),
+                offset,
+                len,
+                self.pool.as_raw(),
+            )
+        };
         // SAFETY: the call above made a file bucket.
         unsafe { sys::apr_bucket_file_enable_mmap(bucket, 0) };
         Ok(())
@@ -154,7 +178,11 @@ impl<'r> Brigade<'r> {
         Ok(())
     }
 
-    fn see_one(&mut self, bucket: *mut sys::apr_bucket, see: &mut impl FnMut(Piece<'_>)) -> Result<(), c_int> {
+    fn see_one(
+        &mut self,
+        bucket: *mut sys::apr_bucket,
+        see: &mut impl FnMut(Piece<'_>),
+    ) -> Result<(), c_int> {
         // SAFETY: a bucket of this brigade has a type for its whole life.
         let kind = unsafe { (*bucket).kind };
         // SAFETY: a bucket's type is a constant of the library that made it.
@@ -176,7 +204,9 @@ impl<'r> Brigade<'r> {
         }
         if len > 0 {
             // SAFETY: the read says that `len` bytes are there until the bucket goes.
-            see(Piece::Data(unsafe { std::slice::from_raw_parts(bytes.cast::<u8>(), len) }));
+            see(Piece::Data(unsafe {
+                std::slice::from_raw_parts(bytes.cast::<u8>(), len)
+            }));
         }
         Ok(())
     }
@@ -192,7 +222,10 @@ impl Incoming<'_> {
     /// # Safety
     /// `raw` is a brigade that is alive while this is, and nobody else's.
     pub(crate) unsafe fn new(raw: *mut sys::apr_bucket_brigade) -> Self {
-        Self { raw, life: PhantomData }
+        Self {
+            raw,
+            life: PhantomData,
+        }
     }
 
     fn first(&self) -> Option<*mut sys::apr_bucket> {
@@ -213,12 +246,18 @@ impl Incoming<'_> {
             return Some(Ok(0));
         }
         // SAFETY: a bucket's type is a constant of the library that made it.
-        let Some(read) = (unsafe { (*kind).read }) else { return Some(Ok(0)) };
+        let Some(read) = (unsafe { (*kind).read }) else {
+            return Some(Ok(0));
+        };
         let mut bytes = std::ptr::null();
         let mut len = 0;
         // SAFETY: the vtable's own function, given one of its buckets.
         let status = unsafe { read(bucket, &raw mut bytes, &raw mut len, sys::APR_BLOCK_READ) };
-        Some(if status == 0 && len > 0 { Ok(len) } else { Err(status) })
+        Some(if status == 0 && len > 0 {
+            Ok(len)
+        } else {
+            Err(status)
+        })
     }
 
     /// Moves the first bucket to the end of another brigade.

@@ -20,19 +20,28 @@ impl<'p> PoolFile<'p> {
     /// descriptor that was put into it; it does close its own duplicate, and
     /// can hand it to another pool when a filter sets the bucket aside.
     pub(crate) fn adopt(fd: OwnedFd, sendfile: bool, pool: Pool<'p>) -> Result<Self, c_int> {
-        let flag = if sendfile { sys::APR_FOPEN_SENDFILE_ENABLED } else { 0 };
+        let flag = if sendfile {
+            sys::APR_FOPEN_SENDFILE_ENABLED
+        } else {
+            0
+        };
         let flags = sys::APR_FOPEN_READ | sys::APR_FOPEN_BINARY | flag;
         let mut number = fd.as_raw_fd();
         let mut foreign = std::ptr::null_mut();
         // SAFETY: the descriptor is open; the pool is alive.
-        let status = unsafe { sys::apr_os_file_put(&raw mut foreign, &raw mut number, flags, pool.as_raw()) };
+        let status = unsafe {
+            sys::apr_os_file_put(&raw mut foreign, &raw mut number, flags, pool.as_raw())
+        };
         if status != 0 {
             return Err(status);
         }
         let mut raw = std::ptr::null_mut();
         // SAFETY: `foreign` was made just now.
         match unsafe { sys::apr_file_dup(&raw mut raw, foreign, pool.as_raw()) } {
-            0 => Ok(Self { raw, life: PhantomData }),
+            0 => Ok(Self {
+                raw,
+                life: PhantomData,
+            }),
             status => Err(status),
         }
     }

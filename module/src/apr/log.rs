@@ -24,7 +24,11 @@ impl Level {
     /// nothing a site says is above CRIT.
     pub(crate) fn claimed(code: u16) -> Self {
         let level = c_int::from(code);
-        if level > sys::APLOG_TRACE8 { Self::ERR } else { Self(level.max(sys::APLOG_CRIT)) }
+        if level > sys::APLOG_TRACE8 {
+            Self::ERR
+        } else {
+            Self(level.max(sys::APLOG_CRIT))
+        }
     }
 }
 
@@ -53,7 +57,16 @@ pub(crate) fn request(r: Request<'_>, level: Level, message: impl FnOnce() -> St
         let text = text(&message());
         // SAFETY: the format takes one C string; the request is alive.
         unsafe {
-            sys::ap_log_rerror_(FILE.as_ptr(), 0, index, level.0, 0, r.as_raw(), FORMAT.as_ptr(), text.as_ptr());
+            sys::ap_log_rerror_(
+                FILE.as_ptr(),
+                0,
+                index,
+                level.0,
+                0,
+                r.as_raw(),
+                FORMAT.as_ptr(),
+                text.as_ptr(),
+            );
         }
     }
 }
@@ -63,11 +76,16 @@ const RECORD_MAX: usize = 7 * 1024;
 
 /// What a worker logs for a request: `wsgi.errors`, tracebacks.
 pub(crate) fn from_worker(r: Request<'_>, code: u16, bytes: &[u8]) {
-    for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+    for line in bytes
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+    {
         let text = String::from_utf8_lossy(line);
         let mut rest = text.as_ref();
         while !rest.is_empty() {
-            let end = (1..=RECORD_MAX.min(rest.len())).rev().find(|end| rest.is_char_boundary(*end));
+            let end = (1..=RECORD_MAX.min(rest.len()))
+                .rev()
+                .find(|end| rest.is_char_boundary(*end));
             let (record, left) = rest.split_at(end.unwrap_or(rest.len()));
             request(r, Level::claimed(code), || record.to_owned());
             rest = left;
@@ -89,6 +107,17 @@ pub(crate) fn server(level: Level, message: impl FnOnce() -> String) {
     if level <= Level::NOTICE || logged >= level.0 {
         let text = text(&message());
         // SAFETY: the format takes one C string; a null server means stderr.
-        unsafe { sys::ap_log_error_(FILE.as_ptr(), 0, index, level.0, 0, main, FORMAT.as_ptr(), text.as_ptr()) };
+        unsafe {
+            sys::ap_log_error_(
+                FILE.as_ptr(),
+                0,
+                index,
+                level.0,
+                0,
+                main,
+                FORMAT.as_ptr(),
+                text.as_ptr(),
+            )
+        };
     }
 }

@@ -21,7 +21,10 @@ impl<'p> Pool<'p> {
     /// `raw` is a pool that is not cleared during `'p`, and this thread is the
     /// only one to allocate from it.
     pub(crate) unsafe fn from_raw(raw: *mut sys::apr_pool_t) -> Self {
-        Self { raw: NonNull::new(raw).expect("httpd never passes a null pool"), life: PhantomData }
+        Self {
+            raw: NonNull::new(raw).expect("httpd never passes a null pool"),
+            life: PhantomData,
+        }
     }
 
     pub(crate) fn as_raw(self) -> *mut sys::apr_pool_t {
@@ -31,9 +34,13 @@ impl<'p> Pool<'p> {
     /// A copy of `bytes` as a C string. Bytes from a NUL on are left out: C
     /// could not see them.
     pub(crate) fn string(self, bytes: &[u8]) -> &'p CStr {
-        let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+        let end = bytes
+            .iter()
+            .position(|byte| *byte == 0)
+            .unwrap_or(bytes.len());
         // SAFETY: the pool is alive, and `end` bytes can be read.
-        let copy = unsafe { sys::apr_pstrmemdup(self.raw.as_ptr(), bytes.as_ptr().cast::<c_char>(), end) };
+        let copy =
+            unsafe { sys::apr_pstrmemdup(self.raw.as_ptr(), bytes.as_ptr().cast::<c_char>(), end) };
         // SAFETY: apr_pstrmemdup ends its copy with a NUL, and the copy lives
         // as long as the pool.
         unsafe { CStr::from_ptr(copy) }
@@ -42,7 +49,10 @@ impl<'p> Pool<'p> {
     /// Uninitialised room for `len` values.
     fn room<T>(self, len: usize) -> NonNull<T> {
         assert!(align_of::<T>() <= 8, "APR aligns to 8 bytes");
-        let size = size_of::<T>().checked_mul(len).expect("the length comes from this crate").max(1);
+        let size = size_of::<T>()
+            .checked_mul(len)
+            .expect("the length comes from this crate")
+            .max(1);
         // SAFETY: the pool is alive; APR aborts when memory is short.
         let raw = unsafe { sys::apr_palloc(self.raw.as_ptr(), size) };
         NonNull::new(raw.cast::<T>()).expect("APR aborts when memory is short")
@@ -121,7 +131,14 @@ impl<'p> Pool<'p> {
     /// `cleanup` may be called with `data` until the pool is cleared.
     pub(crate) unsafe fn on_clear(self, data: *mut std::ffi::c_void, cleanup: sys::Cleanup) {
         // SAFETY: the pool is alive; the caller answers for the rest.
-        unsafe { sys::apr_pool_cleanup_register(self.raw.as_ptr(), data, cleanup, sys::apr_pool_cleanup_null) };
+        unsafe {
+            sys::apr_pool_cleanup_register(
+                self.raw.as_ptr(),
+                data,
+                cleanup,
+                sys::apr_pool_cleanup_null,
+            )
+        };
     }
 }
 
@@ -143,7 +160,12 @@ pub(crate) struct PoolVec<'p, T> {
 
 impl<'p, T: Copy> PoolVec<'p, T> {
     pub(crate) const fn new() -> Self {
-        Self { room: None, len: 0, capacity: 0, life: PhantomData }
+        Self {
+            room: None,
+            len: 0,
+            capacity: 0,
+            life: PhantomData,
+        }
     }
 
     pub(crate) fn push(&mut self, pool: Pool<'p>, value: T) {

@@ -21,7 +21,10 @@ impl<'r> Table<'r> {
     /// `raw` is a table whose pool is not cleared during `'r`, used by this
     /// thread alone.
     pub(crate) unsafe fn from_raw(raw: *mut sys::apr_table_t) -> Self {
-        Self { raw: NonNull::new(raw).expect("a request's tables are never null"), life: PhantomData }
+        Self {
+            raw: NonNull::new(raw).expect("a request's tables are never null"),
+            life: PhantomData,
+        }
     }
 
     pub(crate) fn new(pool: Pool<'r>) -> Self {
@@ -51,17 +54,21 @@ impl<'r> Table<'r> {
         let array = unsafe { &*array };
         let rows: &'r [sys::apr_table_entry_t] = if array.nelts > 0 {
             // SAFETY: `nelts` entries lie at `elts`; only this thread changes the table.
-            unsafe { std::slice::from_raw_parts(array.elts.cast(), array.nelts.unsigned_abs() as usize) }
+            unsafe {
+                std::slice::from_raw_parts(array.elts.cast(), array.nelts.unsigned_abs() as usize)
+            }
         } else {
             &[]
         };
-        rows.iter().filter(|row| !row.key.is_null() && !row.val.is_null()).map(|row| {
-            // SAFETY: keys are C strings in the pool.
-            let key = unsafe { CStr::from_ptr(row.key) };
-            // SAFETY: values are C strings in the pool.
-            let value = unsafe { CStr::from_ptr(row.val) };
-            (key, value)
-        })
+        rows.iter()
+            .filter(|row| !row.key.is_null() && !row.val.is_null())
+            .map(|row| {
+                // SAFETY: keys are C strings in the pool.
+                let key = unsafe { CStr::from_ptr(row.key) };
+                // SAFETY: values are C strings in the pool.
+                let value = unsafe { CStr::from_ptr(row.val) };
+                (key, value)
+            })
     }
 
     /// Replaces all rows of `key` by one.

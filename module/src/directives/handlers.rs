@@ -26,11 +26,36 @@ const MOD_MIME: Option<&CStr> = Some(c"mod_mime.c");
 
 /// All of them.
 pub(crate) static OVERHEARD: &[Overheard] = &[
-    Overheard { name: c"SetHandler", owner: None, place: OR_FILEINFO, remember: set_handler },
-    Overheard { name: c"ForceType", owner: None, place: OR_FILEINFO, remember: force_type },
-    Overheard { name: c"AddHandler", owner: MOD_MIME, place: OR_FILEINFO, remember: for_extensions },
-    Overheard { name: c"AddType", owner: MOD_MIME, place: OR_FILEINFO, remember: for_extensions },
-    Overheard { name: c"Options", owner: None, place: OR_OPTIONS, remember: options },
+    Overheard {
+        name: c"SetHandler",
+        owner: None,
+        place: OR_FILEINFO,
+        remember: set_handler,
+    },
+    Overheard {
+        name: c"ForceType",
+        owner: None,
+        place: OR_FILEINFO,
+        remember: force_type,
+    },
+    Overheard {
+        name: c"AddHandler",
+        owner: MOD_MIME,
+        place: OR_FILEINFO,
+        remember: for_extensions,
+    },
+    Overheard {
+        name: c"AddType",
+        owner: MOD_MIME,
+        place: OR_FILEINFO,
+        remember: for_extensions,
+    },
+    Overheard {
+        name: c"Options",
+        owner: None,
+        place: OR_OPTIONS,
+        remember: options,
+    },
 ];
 
 /// Whether this is a name under which the module runs a file as a script.
@@ -40,7 +65,10 @@ fn means_script(name: &str) -> bool {
 
 fn give(cx: &mut Context<'_, '_>, name: &str) {
     let origin = cx.in_htaccess.then(|| cx.pool.string(cx.origin.as_bytes()));
-    cx.dir.given_handler = Some(GivenHandler { name: cx.pool.string(name.as_bytes()), htaccess: origin });
+    cx.dir.given_handler = Some(GivenHandler {
+        name: cx.pool.string(name.as_bytes()),
+        htaccess: origin,
+    });
 }
 
 fn set_handler(cx: &mut Context<'_, '_>, words: &mut Words<'_>) {
@@ -51,7 +79,11 @@ fn set_handler(cx: &mut Context<'_, '_>, words: &mut Words<'_>) {
 
 /// A type is the handler where no handler is named.
 fn force_type(cx: &mut Context<'_, '_>, words: &mut Words<'_>) {
-    if let Some(name) = words.next().map(|name| name.to_ascii_lowercase()).filter(|name| means_script(name)) {
+    if let Some(name) = words
+        .next()
+        .map(|name| name.to_ascii_lowercase())
+        .filter(|name| means_script(name))
+    {
         give(cx, &name);
     }
 }
@@ -59,7 +91,11 @@ fn force_type(cx: &mut Context<'_, '_>, words: &mut Words<'_>) {
 /// What `.htaccess` says about extensions is left out: only the server's word
 /// makes a file a script of the server's configuration.
 fn for_extensions(cx: &mut Context<'_, '_>, words: &mut Words<'_>) {
-    if cx.in_htaccess || !words.next().is_some_and(|name| means_script(&name.to_ascii_lowercase())) {
+    if cx.in_htaccess
+        || !words
+            .next()
+            .is_some_and(|name| means_script(&name.to_ascii_lowercase()))
+    {
         return;
     }
     while let Some(extension) = words.next() {
@@ -72,7 +108,8 @@ fn for_extensions(cx: &mut Context<'_, '_>, words: &mut Words<'_>) {
 /// about that is left out.
 fn options(cx: &mut Context<'_, '_>, words: &mut Words<'_>) {
     if !cx.in_htaccess {
-        cx.dir.scripts_may_run = may_run(std::iter::from_fn(|| words.next()), cx.dir.scripts_may_run);
+        cx.dir.scripts_may_run =
+            may_run(std::iter::from_fn(|| words.next()), cx.dir.scripts_may_run);
     }
 }
 
@@ -82,7 +119,9 @@ fn may_run(words: impl Iterator<Item = String>, before: Option<bool>) -> Option<
     let mut is_first = true;
     for word in words {
         let name = word.trim_start_matches(['+', '-']);
-        let is_meant = ["ExecCGI", "All"].iter().any(|known| name.eq_ignore_ascii_case(known));
+        let is_meant = ["ExecCGI", "All"]
+            .iter()
+            .any(|known| name.eq_ignore_ascii_case(known));
         let has_sign = name.len() < word.len();
         if is_first && !has_sign {
             result = Some(false);

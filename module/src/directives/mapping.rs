@@ -27,7 +27,10 @@ fn options(words: &mut Words<'_>, allowed: &[&str]) -> Result<ScriptOptions, Str
     let mut options = ScriptOptions::default();
     while let Some((name, value)) = words.next_option()? {
         if !allowed.contains(&name.as_str()) {
-            return Err(format!("unknown option `{name}`; the options are {}", allowed.join(", ")));
+            return Err(format!(
+                "unknown option `{name}`; the options are {}",
+                allowed.join(", ")
+            ));
         }
         if value.is_empty() {
             return Err(format!("option `{name}` needs a value"));
@@ -36,7 +39,10 @@ fn options(words: &mut Words<'_>, allowed: &[&str]) -> Result<ScriptOptions, Str
             "process-group" => options.process_group = Some(name_of_group(&value)?),
             "application-group" => options.application_group = Some(name_of_group(&value)?),
             "callable-object" => options.callable = Some(value),
-            _ => options.pass_authorization = Some(on_or_off(&value).map_err(|e| format!("option `{name}`: {e}"))?),
+            _ => {
+                options.pass_authorization =
+                    Some(on_or_off(&value).map_err(|e| format!("option `{name}`: {e}"))?)
+            }
         }
     }
     Ok(options)
@@ -52,7 +58,12 @@ fn in_htaccess<'p>(cx: &Context<'_, 'p>) -> Option<&'p CStr> {
     cx.in_htaccess.then(|| cx.pool.string(cx.origin.as_bytes()))
 }
 
-const ALIAS_OPTIONS: &[&str] = &["process-group", "application-group", "callable-object", "pass-authorization"];
+const ALIAS_OPTIONS: &[&str] = &[
+    "process-group",
+    "application-group",
+    "callable-object",
+    "pass-authorization",
+];
 
 pub(super) fn script_alias(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
     let url = words.need("the URL path")?;
@@ -112,22 +123,39 @@ fn add_alias<'p>(
 
 /// A script whose groups are both known beforehand is loaded beforehand.
 fn preload(file: &CStr, options: &ScriptOptions) {
-    let (Some(group), Some(application)) = (&options.process_group, &options.application_group) else { return };
+    let (Some(group), Some(application)) = (&options.process_group, &options.application_group)
+    else {
+        return;
+    };
     let fixed = |name: &str| !name.contains("%{");
-    let application = if application == "%{GLOBAL}" { "" } else { application };
+    let application = if application == "%{GLOBAL}" {
+        ""
+    } else {
+        application
+    };
     if group == "%{GLOBAL}" || !fixed(group) || !fixed(application) {
         return;
     }
-    let callable = options.callable.clone().unwrap_or_else(|| "application".to_owned());
+    let callable = options
+        .callable
+        .clone()
+        .unwrap_or_else(|| "application".to_owned());
     add_import(file, (group, application), Some(callable));
 }
 
 /// Has the name of a process group looked at once all are defined, if it is known
 /// before a request comes.
 fn names_group(cx: &Context<'_, '_>, group: Option<&str>, checks_server: bool) {
-    let Some(group) = group.filter(|name| !name.contains("%{") && !cx.in_htaccess) else { return };
+    let Some(group) = group.filter(|name| !name.contains("%{") && !cx.in_htaccess) else {
+        return;
+    };
     let (process_group, origin) = (group.to_owned(), cx.origin.clone());
-    let naming = Naming { process_group, origin, server: cx.server.id(), checks_server };
+    let naming = Naming {
+        process_group,
+        origin,
+        server: cx.server.id(),
+        checks_server,
+    };
     settings::with(|settings| settings.namings.push(naming));
 }
 
@@ -148,8 +176,12 @@ fn add_import(file: &CStr, groups: (&str, &str), callable: Option<String>) {
 pub(super) fn import_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
     let target = words.need("the script")?;
     let options = options(words, &["process-group", "application-group"])?;
-    let group = options.process_group.ok_or("option `process-group` is missing")?;
-    let application = options.application_group.ok_or("option `application-group` is missing")?;
+    let group = options
+        .process_group
+        .ok_or("option `process-group` is missing")?;
+    let application = options
+        .application_group
+        .ok_or("option `application-group` is missing")?;
     if group == "%{GLOBAL}" {
         let text = format!(
             "WSGIImportScript with process-group=%{{GLOBAL}}: no application runs inside httpd; \
@@ -158,13 +190,26 @@ pub(super) fn import_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> 
         );
         settings::remark(&cx.origin, text);
     }
-    for (option, value) in [("process-group", &group), ("application-group", &application)] {
+    for (option, value) in [
+        ("process-group", &group),
+        ("application-group", &application),
+    ] {
         if value != "%{GLOBAL}" && value.contains("%{") {
-            return Err(format!("option `{option}`: `{value}` is not known before a request comes"));
+            return Err(format!(
+                "option `{option}`: `{value}` is not known before a request comes"
+            ));
         }
     }
-    let group = if group == "%{GLOBAL}" { settings::DEFAULT_GROUP.to_owned() } else { group };
-    let application = if application == "%{GLOBAL}" { String::new() } else { application };
+    let group = if group == "%{GLOBAL}" {
+        settings::DEFAULT_GROUP.to_owned()
+    } else {
+        group
+    };
+    let application = if application == "%{GLOBAL}" {
+        String::new()
+    } else {
+        application
+    };
     let file = path(cx, &target)?;
     names_group(cx, Some(&group), false);
     add_import(file, (&group, &application), None);
@@ -174,7 +219,10 @@ pub(super) fn import_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> 
 pub(super) fn handler_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
     let name = words.need("the handler's name")?;
     let target = words.need("the script")?;
-    let options = options(words, &["process-group", "application-group", "pass-authorization"])?;
+    let options = options(
+        words,
+        &["process-group", "application-group", "pass-authorization"],
+    )?;
     let file = path(cx, &target)?;
     names_group(cx, options.process_group.as_deref(), true);
     let pool = cx.pool;
@@ -195,7 +243,10 @@ pub(super) fn handler_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) ->
 }
 
 /// A script for dispatch or authentication.
-pub(super) fn script_ref<'p>(cx: &Context<'_, 'p>, words: &mut Words<'_>) -> Result<ScriptRef<'p>, String> {
+pub(super) fn script_ref<'p>(
+    cx: &Context<'_, 'p>,
+    words: &mut Words<'_>,
+) -> Result<ScriptRef<'p>, String> {
     let target = words.need("the script")?;
     let options = options(words, &["process-group", "application-group"])?;
     let file = path(cx, &target)?;

@@ -68,7 +68,12 @@ impl Context<'_, '_> {
     pub(crate) fn note(&self, subject: Subject) {
         if !self.in_htaccess {
             let section = std::ptr::from_ref(&*self.dir).addr();
-            let sighting = Sighting { subject, section, server: self.server.id(), origin: self.origin.clone() };
+            let sighting = Sighting {
+                subject,
+                section,
+                server: self.server.id(),
+                origin: self.origin.clone(),
+            };
             settings::with(|settings| settings.sightings.push(sighting));
         }
     }
@@ -83,7 +88,13 @@ pub(crate) enum Effect {
     /// The same.
     Same,
     /// The same but for this.
-    Differs(#[cfg_attr(not(test), expect(dead_code, reason = "printed into the documentation"))] &'static str),
+    Differs(
+        #[cfg_attr(
+            not(test),
+            expect(dead_code, reason = "printed into the documentation")
+        )]
+        &'static str,
+    ),
     /// It is accepted and does nothing, for this reason.
     Nothing(&'static str),
     /// Versions before mod_wsgi 6 had it; it does nothing, for this reason.
@@ -184,7 +195,11 @@ directives! {
 }
 
 /// Carries out directive number `index` with the rest of its line.
-pub(crate) fn apply(directive: &'static Directive, cx: &mut Context<'_, '_>, line: &[u8]) -> Outcome {
+pub(crate) fn apply(
+    directive: &'static Directive,
+    cx: &mut Context<'_, '_>,
+    line: &[u8],
+) -> Outcome {
     let mut words = Words::new(line);
     (directive.apply)(cx, &mut words)?;
     words.finish()?;

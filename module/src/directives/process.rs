@@ -12,7 +12,9 @@ use crate::settings::{self, Definition, Scope, Settings, Subject};
 /// A name for a group, fixed or with `%{…}`.
 pub(super) fn name_of_group(name: &str) -> Result<String, String> {
     if name.is_empty() || name.len() > MAX_NAME_LEN || name.contains(char::is_control) {
-        return Err(format!("`{name}` is not a name: 1 to {MAX_NAME_LEN} bytes without control characters"));
+        return Err(format!(
+            "`{name}` is not a name: 1 to {MAX_NAME_LEN} bytes without control characters"
+        ));
     }
     Ok(name.to_owned())
 }
@@ -20,7 +22,9 @@ pub(super) fn name_of_group(name: &str) -> Result<String, String> {
 pub(super) fn daemon_process(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
     let name = name_of_group(&words.need("the name of the process group")?)?;
     if name.contains("%{") || name.starts_with("wsgid:") {
-        return Err(format!("`{name}` is not a name for a process group: it is reserved"));
+        return Err(format!(
+            "`{name}` is not a name for a process group: it is reserved"
+        ));
     }
     let mut config = GroupConfig::new(&name, &cx.origin);
     while let Some((option, value)) = words.next_option().map_err(|error| about(&name, &error))? {
@@ -31,7 +35,11 @@ pub(super) fn daemon_process(cx: &mut Context<'_, '_>, words: &mut Words<'_>) ->
     if let Err(error) = check_identity(&config) {
         report::refuse(cx, about(&name, &error))?;
     }
-    let scope = Scope { server: cx.server.id(), is_virtual: cx.server.is_virtual(), hostname: None };
+    let scope = Scope {
+        server: cx.server.id(),
+        is_virtual: cx.server.is_virtual(),
+        hostname: None,
+    };
     settings::with(|settings| define(settings, config, scope))
 }
 
@@ -40,11 +48,21 @@ fn about(group: &str, error: &str) -> String {
 }
 
 fn define(settings: &mut Settings, config: GroupConfig, scope: Scope) -> Outcome {
-    let Some(known) = settings.groups.iter_mut().find(|known| known.config.name == config.name) else {
-        settings.groups.push(Definition { config, scopes: vec![scope] });
+    let Some(known) = settings
+        .groups
+        .iter_mut()
+        .find(|known| known.config.name == config.name)
+    else {
+        settings.groups.push(Definition {
+            config,
+            scopes: vec![scope],
+        });
         return Ok(());
     };
-    let same = GroupConfig { origin: known.config.origin.clone(), ..config.clone() } == known.config;
+    let same = GroupConfig {
+        origin: known.config.origin.clone(),
+        ..config.clone()
+    } == known.config;
     if !same {
         return Err(format!(
             "process group `{}` is defined at {} with other options; give one of the two another name",
@@ -55,27 +73,43 @@ fn define(settings: &mut Settings, config: GroupConfig, scope: Scope) -> Outcome
         "process group `{}` is defined a second time with the same options (first at {}); both are one group",
         config.name, known.config.origin
     );
-    settings.remarks.push(Remark { origin: config.origin, text });
+    settings.remarks.push(Remark {
+        origin: config.origin,
+        text,
+    });
     known.scopes.push(scope);
     Ok(())
 }
 
 /// Users and groups must exist, and nobody becomes root.
 fn check_identity(config: &GroupConfig) -> Outcome {
-    for (option, name) in
-        [("user", &config.user), ("script-user", &config.script_user), ("socket-user", &config.socket_user)]
-    {
+    for (option, name) in [
+        ("user", &config.user),
+        ("script-user", &config.script_user),
+        ("socket-user", &config.socket_user),
+    ] {
         let Some(name) = name else { continue };
-        let uid = uid_of(name).ok_or_else(|| format!("option `{option}`: there is no user `{name}`"))?;
+        let uid =
+            uid_of(name).ok_or_else(|| format!("option `{option}`: there is no user `{name}`"))?;
         if uid == 0 && option == "user" {
-            return Err(format!("option `user`: `{name}` is root; applications never run as root, name another user"));
+            return Err(format!(
+                "option `user`: `{name}` is root; applications never run as root, name another user"
+            ));
         }
     }
-    let groups = config.supplementary_groups.iter().flatten().map(|name| ("supplementary-groups", name));
+    let groups = config
+        .supplementary_groups
+        .iter()
+        .flatten()
+        .map(|name| ("supplementary-groups", name));
     let group = config.group.iter().map(|name| ("group", name));
-    let script_group = config.script_group.iter().map(|name| ("script-group", name));
+    let script_group = config
+        .script_group
+        .iter()
+        .map(|name| ("script-group", name));
     for (option, name) in groups.chain(group).chain(script_group) {
-        let gid = gid_of(name).ok_or_else(|| format!("option `{option}`: there is no group `{name}`"))?;
+        let gid =
+            gid_of(name).ok_or_else(|| format!("option `{option}`: there is no group `{name}`"))?;
         match option {
             "group" if gid == 0 => {
                 return Err(format!(
@@ -121,7 +155,10 @@ pub(super) fn restrict_process(cx: &mut Context<'_, '_>, words: &mut Words<'_>) 
     for name in words.rest("the name of a process group")? {
         let name = name_of_group(&name)?;
         let name = cx.pool.string(name.as_bytes());
-        cx.dir.restrict_process = Some(cx.pool.concat(cx.dir.restrict_process.unwrap_or_default(), &[name]));
+        cx.dir.restrict_process = Some(
+            cx.pool
+                .concat(cx.dir.restrict_process.unwrap_or_default(), &[name]),
+        );
     }
     cx.note(Subject::Restriction);
     Ok(())
@@ -129,7 +166,8 @@ pub(super) fn restrict_process(cx: &mut Context<'_, '_>, words: &mut Words<'_>) 
 
 pub(super) fn socket_prefix(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
     let word = words.need("the path")?;
-    let path = (cx.absolute)(cx.pool.string(word.as_bytes())).ok_or_else(|| format!("`{word}` is not a path"))?;
+    let path = (cx.absolute)(cx.pool.string(word.as_bytes()))
+        .ok_or_else(|| format!("`{word}` is not a path"))?;
     let path = path.to_string_lossy().into_owned();
     settings::with(|settings| settings.socket_prefix = Some(path.into()));
     Ok(())
@@ -152,9 +190,14 @@ pub(super) fn socket_rotation(_: &mut Context<'_, '_>, words: &mut Words<'_>) ->
 
 pub(super) fn accept_mutex(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
     let word = words.need("the name of a mutex")?;
-    let known = ["default", "flock", "fcntl", "sysvsem", "posixsem", "pthread"];
+    let known = [
+        "default", "flock", "fcntl", "sysvsem", "posixsem", "pthread",
+    ];
     if !known.contains(&word.to_ascii_lowercase().as_str()) {
-        return Err(format!("`{word}` is not a mutex; there are {}", known.join(", ")));
+        return Err(format!(
+            "`{word}` is not a mutex; there are {}",
+            known.join(", ")
+        ));
     }
     Ok(())
 }

@@ -9,7 +9,14 @@ use crate::settings::{self, Interpreter};
 
 /// Sets a switch of the container that is being read, or of all interpreters.
 fn interpreter(change: impl FnOnce(&mut Interpreter)) {
-    settings::with(|settings| change(settings.container.as_mut().unwrap_or(&mut settings.interpreter)));
+    settings::with(|settings| {
+        change(
+            settings
+                .container
+                .as_mut()
+                .unwrap_or(&mut settings.interpreter),
+        )
+    });
 }
 
 pub(super) fn home(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
@@ -21,7 +28,10 @@ pub(super) fn home(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
 
 pub(super) fn path(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
     let list = words.need("a list of directories")?;
-    let list = list.split(':').filter(|part| !part.is_empty()).map(PathBuf::from);
+    let list = list
+        .split(':')
+        .filter(|part| !part.is_empty())
+        .map(PathBuf::from);
     interpreter(|target| target.python_path.extend(list));
     Ok(())
 }
@@ -53,7 +63,9 @@ pub(super) fn warnings(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcom
 pub(super) fn hash_seed(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
     let seed = words.need("random or a number")?;
     if seed != "random" && seed.parse::<u32>().is_err() {
-        return Err(format!("`{seed}` is neither `random` nor a number from 0 to 4294967295"));
+        return Err(format!(
+            "`{seed}` is neither `random` nor a number from 0 to 4294967295"
+        ));
     }
     settings::with(|settings| settings.python_hash_seed = Some(seed));
     Ok(())
@@ -68,7 +80,9 @@ pub(super) fn dont_write_bytecode(_: &mut Context<'_, '_>, words: &mut Words<'_>
 pub(super) fn switch_interval(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
     let word = words.need("a number of seconds")?;
     // Checked by the option of the same name, so that both give one error.
-    wsgid_protocol::GroupConfig::new("", "").set("switch-interval", &word).map_err(|error| error.to_string())?;
+    wsgid_protocol::GroupConfig::new("", "")
+        .set("switch-interval", &word)
+        .map_err(|error| error.to_string())?;
     interpreter(|target| target.switch_interval = Some(word));
     Ok(())
 }
@@ -126,7 +140,11 @@ pub(super) fn interpreter_options(_: &mut Context<'_, '_>, words: &mut Words<'_>
         match name.as_str() {
             "process-group" => container.process_group = Some(value),
             "application-group" => container.application_group = Some(value),
-            _ => return Err(format!("unknown option `{name}`; the options are process-group, application-group")),
+            _ => {
+                return Err(format!(
+                    "unknown option `{name}`; the options are process-group, application-group"
+                ));
+            }
         }
     }
     settings::with(|settings| settings.container = Some(container));
@@ -142,13 +160,18 @@ pub(super) fn server_metrics(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> 
 fn seconds(word: &str, least: f64) -> Result<f64, String> {
     match word.parse::<f64>() {
         Ok(seconds) if seconds.is_finite() && seconds >= least => Ok(seconds),
-        _ => Err(format!("`{word}` is not a number of seconds, {least} or more")),
+        _ => Err(format!(
+            "`{word}` is not a number of seconds, {least} or more"
+        )),
     }
 }
 
 pub(super) fn telemetry_service(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
     let target = words.need("unix:/path")?;
-    if !target.strip_prefix("unix:").is_some_and(|path| path.starts_with('/')) {
+    if !target
+        .strip_prefix("unix:")
+        .is_some_and(|path| path.starts_with('/'))
+    {
         return Err(format!("`{target}` is not of the form unix:/path"));
     }
     while let Some((name, value)) = words.next_option()? {
@@ -165,7 +188,9 @@ pub(super) fn telemetry_options(_: &mut Context<'_, '_>, words: &mut Words<'_>) 
     for word in &options {
         let bare = word.trim_start_matches(['+', '-']).to_ascii_lowercase();
         if !["captureuseragent", "none", "all"].contains(&bare.as_str()) {
-            return Err(format!("`{word}` is not an option; there are CaptureUserAgent, None and All"));
+            return Err(format!(
+                "`{word}` is not an option; there are CaptureUserAgent, None and All"
+            ));
         }
     }
     Ok(())

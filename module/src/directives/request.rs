@@ -44,16 +44,30 @@ pub(super) fn group_authoritative(cx: &mut Context<'_, '_>, words: &mut Words<'_
 /// The headers that can be trusted; see `proxies.rs`.
 pub(super) fn trusted_proxy_headers(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
     for word in words.rest("the name of a header")? {
-        if !word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+        if !word
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        {
             return Err(format!("`{word}` is not the name of a header"));
         }
-        let name = cx.pool.mapped(b"HTTP_", word.as_bytes(), crate::environ::variable_byte);
+        let name = cx
+            .pool
+            .mapped(b"HTTP_", word.as_bytes(), crate::environ::variable_byte);
         let name = cx.pool.string(name);
         if !proxies::is_known(&name.to_string_lossy()) {
             let known = proxies::known_headers().join(", ");
-            settings::remark(&cx.origin, format!("{}: `{word}` is not among {known}: it has no effect", cx.name));
+            settings::remark(
+                &cx.origin,
+                format!(
+                    "{}: `{word}` is not among {known}: it has no effect",
+                    cx.name
+                ),
+            );
         }
-        cx.dir.trusted_headers = Some(cx.pool.concat(cx.dir.trusted_headers.unwrap_or_default(), &[name]));
+        cx.dir.trusted_headers = Some(
+            cx.pool
+                .concat(cx.dir.trusted_headers.unwrap_or_default(), &[name]),
+        );
     }
     cx.note(Subject::ProxyHeaders);
     Ok(())
@@ -61,9 +75,13 @@ pub(super) fn trusted_proxy_headers(cx: &mut Context<'_, '_>, words: &mut Words<
 
 pub(super) fn trusted_proxies(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
     for word in words.rest("an address or network")? {
-        let network = Network::parse(&word)
-            .ok_or_else(|| format!("`{word}` is neither an address nor a network such as 10.0.0.0/8"))?;
-        cx.dir.trusted_proxies = Some(cx.pool.concat(cx.dir.trusted_proxies.unwrap_or_default(), &[network]));
+        let network = Network::parse(&word).ok_or_else(|| {
+            format!("`{word}` is neither an address nor a network such as 10.0.0.0/8")
+        })?;
+        cx.dir.trusted_proxies = Some(
+            cx.pool
+                .concat(cx.dir.trusted_proxies.unwrap_or_default(), &[network]),
+        );
     }
     cx.note(Subject::Proxies);
     Ok(())

@@ -26,11 +26,20 @@ fn every_directive_of_mod_wsgi_is_there_once() {
     let wanted: Vec<&str> = OF_MOD_WSGI.split_whitespace().collect();
     assert_eq!(wanted.len(), 49);
     for directive in &wanted {
-        assert_eq!(TABLE.iter().filter(|row| name(row) == *directive).count(), 1, "{directive}");
+        assert_eq!(
+            TABLE.iter().filter(|row| name(row) == *directive).count(),
+            1,
+            "{directive}"
+        );
     }
     for row in TABLE {
         let known = wanted.contains(&name(row));
-        assert_eq!(known, !matches!(row.effect, Effect::Added | Effect::Former(_)), "{}", name(row));
+        assert_eq!(
+            known,
+            !matches!(row.effect, Effect::Added | Effect::Former(_)),
+            "{}",
+            name(row)
+        );
     }
 }
 
@@ -82,7 +91,13 @@ those marked − were in versions before 6.
             Effect::Nothing(why) | Effect::Former(why) => format!("no effect: {why}"),
         };
         let (context, name) = (context(row.place), name(row));
-        writeln!(page, "| `{name}{close}`{mark} | {} | {context} | {} |", cell(value), cell(&here)).unwrap();
+        writeln!(
+            page,
+            "| `{name}{close}`{mark} | {} | {context} | {} |",
+            cell(value),
+            cell(&here)
+        )
+        .unwrap();
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/directives.md");
     if std::env::var_os("UPDATE_DOCS").is_some() {

@@ -12,7 +12,9 @@ pub(crate) struct Words<'l> {
 
 impl<'l> Words<'l> {
     pub(crate) fn new(line: &'l [u8]) -> Self {
-        Self { line: line.trim_ascii() }
+        Self {
+            line: line.trim_ascii(),
+        }
     }
 
     /// The next word without its quotes; inside quotes a backslash keeps a
@@ -37,7 +39,10 @@ impl<'l> Words<'l> {
             }
             at
         } else {
-            let end = line.iter().position(u8::is_ascii_whitespace).unwrap_or(line.len());
+            let end = line
+                .iter()
+                .position(u8::is_ascii_whitespace)
+                .unwrap_or(line.len());
             word.extend_from_slice(&line[..end]);
             end
         };
@@ -64,20 +69,32 @@ impl<'l> Words<'l> {
             return Ok(None);
         }
         let quoted = matches!(line.first(), Some(b'"' | b'\''));
-        let end = line.iter().position(|byte| byte.is_ascii_whitespace() || *byte == b'=').filter(|_| !quoted);
+        let end = line
+            .iter()
+            .position(|byte| byte.is_ascii_whitespace() || *byte == b'=')
+            .filter(|_| !quoted);
         match end {
             Some(end) if line[end] == b'=' && end > 0 => {
                 let name = String::from_utf8_lossy(&line[..end]).into_owned();
                 self.line = &line[end + 1..];
-                let quoted_or_plain = self.line.first().is_some_and(|byte| !byte.is_ascii_whitespace());
-                let value = if quoted_or_plain { self.next().unwrap_or_default() } else { String::new() };
+                let quoted_or_plain = self
+                    .line
+                    .first()
+                    .is_some_and(|byte| !byte.is_ascii_whitespace());
+                let value = if quoted_or_plain {
+                    self.next().unwrap_or_default()
+                } else {
+                    String::new()
+                };
                 Ok(Some((name, value)))
             }
             _ => {
                 let word = self.next().unwrap_or_default();
                 // The whole option may be quoted, too.
                 match word.split_once('=') {
-                    Some((name, value)) if !name.is_empty() => Ok(Some((name.to_owned(), value.to_owned()))),
+                    Some((name, value)) if !name.is_empty() => {
+                        Ok(Some((name.to_owned(), value.to_owned())))
+                    }
                     _ => Err(format!("`{word}` is not an option of the form name=value")),
                 }
             }
@@ -93,7 +110,11 @@ impl<'l> Words<'l> {
     /// An absolute path.
     pub(crate) fn absolute_path(&mut self, what: &str) -> Result<PathBuf, String> {
         let word = self.need(what)?;
-        if word.starts_with('/') { Ok(PathBuf::from(word)) } else { Err(format!("`{word}` is not an absolute path")) }
+        if word.starts_with('/') {
+            Ok(PathBuf::from(word))
+        } else {
+            Err(format!("`{word}` is not an absolute path"))
+        }
     }
 
     /// Refuses words that nobody asked for.
@@ -128,11 +149,26 @@ mod tests {
     #[test]
     fn values_may_be_quoted() {
         let mut words = Words::new(br#"processes=2 display-name="my site" "env=A=b c" home= x"#);
-        assert_eq!(words.next_option(), Ok(Some(("processes".into(), "2".into()))));
-        assert_eq!(words.next_option(), Ok(Some(("display-name".into(), "my site".into()))));
-        assert_eq!(words.next_option(), Ok(Some(("env".into(), "A=b c".into()))));
-        assert_eq!(words.next_option(), Ok(Some(("home".into(), String::new()))));
-        assert_eq!(words.next_option(), Err("`x` is not an option of the form name=value".into()));
+        assert_eq!(
+            words.next_option(),
+            Ok(Some(("processes".into(), "2".into())))
+        );
+        assert_eq!(
+            words.next_option(),
+            Ok(Some(("display-name".into(), "my site".into())))
+        );
+        assert_eq!(
+            words.next_option(),
+            Ok(Some(("env".into(), "A=b c".into())))
+        );
+        assert_eq!(
+            words.next_option(),
+            Ok(Some(("home".into(), String::new())))
+        );
+        assert_eq!(
+            words.next_option(),
+            Err("`x` is not an option of the form name=value".into())
+        );
         assert_eq!(words.next_option(), Ok(None));
     }
 
@@ -141,7 +177,10 @@ mod tests {
         let mut words = Words::new(b"On Off");
         assert_eq!(words.switch(), Ok(true));
         assert_eq!(words.finish(), Err("`Off` is one word too many".into()));
-        assert_eq!(Words::new(b"maybe").switch(), Err("`maybe` is neither On nor Off".into()));
+        assert_eq!(
+            Words::new(b"maybe").switch(),
+            Err("`maybe` is neither On nor Off".into())
+        );
         assert_eq!(Words::new(b"").switch(), Err("On or Off is missing".into()));
     }
 

@@ -11,8 +11,10 @@ use crate::apr::log::{self, Level};
 use crate::apr::pool::Pool;
 use crate::{auth, sys, trampoline};
 
-static AUTHN: sys::authn_provider =
-    sys::authn_provider { check_password: trampoline::check_password, get_realm_hash: trampoline::get_realm_hash };
+static AUTHN: sys::authn_provider = sys::authn_provider {
+    check_password: trampoline::check_password,
+    get_realm_hash: trampoline::get_realm_hash,
+};
 
 static AUTHZ: sys::authz_provider = sys::authz_provider {
     check_authorization: trampoline::check_authorization,
@@ -21,20 +23,33 @@ static AUTHZ: sys::authz_provider = sys::authz_provider {
 
 /// While httpd loads the module.
 pub(crate) fn register(pool: Pool<'_>) {
-    let providers: [(&CStr, &CStr, *const c_void); 2] =
-        [(c"authn", c"wsgi", (&raw const AUTHN).cast()), (c"authz", c"wsgi-group", (&raw const AUTHZ).cast())];
+    let providers: [(&CStr, &CStr, *const c_void); 2] = [
+        (c"authn", c"wsgi", (&raw const AUTHN).cast()),
+        (c"authz", c"wsgi-group", (&raw const AUTHZ).cast()),
+    ];
     for (group, name, provider) in providers {
         let kind = sys::AP_AUTH_INTERNAL_PER_CONF;
         // SAFETY: the names and records are constants.
         unsafe {
-            sys::ap_register_auth_provider(pool.as_raw(), group.as_ptr(), name.as_ptr(), c"0".as_ptr(), provider, kind);
+            sys::ap_register_auth_provider(
+                pool.as_raw(),
+                group.as_ptr(),
+                name.as_ptr(),
+                c"0".as_ptr(),
+                provider,
+                kind,
+            );
         }
     }
 }
 
 /// # Safety
 /// The arguments httpd gives to such a function of a provider.
-pub(crate) unsafe fn check_password(r: *mut sys::request_rec, user: *const c_char, password: *const c_char) -> c_int {
+pub(crate) unsafe fn check_password(
+    r: *mut sys::request_rec,
+    user: *const c_char,
+    password: *const c_char,
+) -> c_int {
     // SAFETY: httpd passes a request that this thread serves.
     let r = unsafe { Request::from_raw(r) };
     // SAFETY: null or a C string of the request.
@@ -61,7 +76,9 @@ pub(crate) unsafe fn get_realm_hash(
     let user = unsafe { optional(user) };
     // SAFETY: likewise.
     let realm = unsafe { optional(realm) };
-    let (Some(user), Some(realm)) = (user, realm) else { return sys::AUTH_GENERAL_ERROR };
+    let (Some(user), Some(realm)) = (user, realm) else {
+        return sys::AUTH_GENERAL_ERROR;
+    };
     match auth::realm_hash(r, user, realm) {
         Ok(found) => {
             // SAFETY: httpd passes a place for the hash.
@@ -90,7 +107,9 @@ pub(crate) unsafe fn check_authorization(r: *mut sys::request_rec, parsed: *cons
         (Some(groups), None) => auth::check_groups(request, groups),
         (_, error) => {
             let error = error.map_or_else(Default::default, CStr::to_string_lossy);
-            log::request(request, Level::ERR, || format!("WSGID0074: Require wsgi-group: {error}"));
+            log::request(request, Level::ERR, || {
+                format!("WSGID0074: Require wsgi-group: {error}")
+            });
             sys::AUTHZ_GENERAL_ERROR
         }
     }
@@ -108,11 +127,24 @@ pub(crate) unsafe fn parse_require_line(
     let parms = unsafe { &*cmd };
     // httpd's own test for `.htaccess`, whose author must not read with httpd's rights.
     let in_htaccess = std::ptr::eq(parms.pool, parms.temp_pool);
-    let restricted = if in_htaccess { sys::AP_EXPR_FLAG_RESTRICTED_FILE_FUNC } else { 0 };
+    let restricted = if in_htaccess {
+        sys::AP_EXPR_FLAG_RESTRICTED_FILE_FUNC
+    } else {
+        0
+    };
     let flags = sys::AP_EXPR_FLAG_STRING_RESULT | restricted;
     let lookup = std::ptr::null_mut();
     // SAFETY: httpd passes a directive that is being read, and its line.
-    let expr = unsafe { sys::ap_expr_parse_cmd_mi(cmd, line, flags, &raw mut error, lookup, crate::module_index()) };
+    let expr = unsafe {
+        sys::ap_expr_parse_cmd_mi(
+            cmd,
+            line,
+            flags,
+            &raw mut error,
+            lookup,
+            crate::module_index(),
+        )
+    };
     if error.is_null() {
         // SAFETY: httpd passes a place for what was parsed.
         unsafe { parsed.write(expr.cast()) };

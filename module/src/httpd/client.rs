@@ -52,7 +52,9 @@ impl Request<'_> {
         if self.aborted() {
             return true;
         }
-        let Some(fd) = self.client_fd() else { return false };
+        let Some(fd) = self.client_fd() else {
+            return false;
+        };
         // SAFETY: open while the connection is served by this thread.
         let fd = unsafe { BorrowedFd::borrow_raw(fd) };
         let mut gone = PollFlags::POLLERR | PollFlags::POLLHUP;
@@ -73,7 +75,10 @@ impl Request<'_> {
         if let Some(fd) = self.client_fd() {
             // SAFETY: open while the connection is served by this thread.
             let fd = unsafe { BorrowedFd::borrow_raw(fd) };
-            let now = libc::linger { l_onoff: 1, l_linger: 0 };
+            let now = libc::linger {
+                l_onoff: 1,
+                l_linger: 0,
+            };
             // If it cannot be set, the client sees an ordinary end.
             let _ = setsockopt(&fd, sockopt::Linger, &now);
         }
@@ -81,8 +86,13 @@ impl Request<'_> {
     }
 
     fn is_last_of_connection(self) -> bool {
-        let close =
-            |value: &std::ffi::CStr| value.to_bytes().to_ascii_lowercase().windows(5).any(|part| part == b"close");
+        let close = |value: &std::ffi::CStr| {
+            value
+                .to_bytes()
+                .to_ascii_lowercase()
+                .windows(5)
+                .any(|part| part == b"close")
+        };
         self.protocol_number() < 1001 || self.headers_in().get(c"Connection").is_some_and(close)
     }
 }

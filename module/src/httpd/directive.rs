@@ -65,13 +65,20 @@ pub(crate) static COMMANDS: Commands = {
 ///
 /// # Safety
 /// The arguments are those httpd gives to a `RAW_ARGS` directive of this module.
-pub(crate) unsafe fn run(cmd: *mut sys::cmd_parms, dir: *mut c_void, line: *const c_char) -> *const c_char {
+pub(crate) unsafe fn run(
+    cmd: *mut sys::cmd_parms,
+    dir: *mut c_void,
+    line: *const c_char,
+) -> *const c_char {
     // SAFETY: httpd passes a record that outlives the call.
     let parms = unsafe { &*cmd };
     // SAFETY: the directive that is carried out is a row of the table above.
     let index = unsafe { (*parms.cmd).cmd_data }.addr();
     let Some(directive) = directives::TABLE.get(index) else {
-        let Some(overheard) = index.checked_sub(directives::TABLE.len()).and_then(|at| OVERHEARD.get(at)) else {
+        let Some(overheard) = index
+            .checked_sub(directives::TABLE.len())
+            .and_then(|at| OVERHEARD.get(at))
+        else {
             return c"unknown directive".as_ptr();
         };
         // SAFETY: as `run`'s own contract.
@@ -82,15 +89,25 @@ pub(crate) unsafe fn run(cmd: *mut sys::cmd_parms, dir: *mut c_void, line: *cons
         let error = unsafe { sys::ap_check_cmd_context(cmd, sys::GLOBAL_ONLY) };
         if !error.is_null() {
             // SAFETY: a C string in the command's pool.
-            let text = unsafe { optional(error) }.unwrap_or_default().to_string_lossy();
-            return if report::collect(&origin(parms), &text) { std::ptr::null() } else { error };
+            let text = unsafe { optional(error) }
+                .unwrap_or_default()
+                .to_string_lossy();
+            return if report::collect(&origin(parms), &text) {
+                std::ptr::null()
+            } else {
+                error
+            };
         }
     }
     // SAFETY: the pool lives as long as what the directive configures.
     let pool = unsafe { Pool::from_raw(parms.pool) };
     // SAFETY: null or a C string.
     let line = unsafe { optional(line) }.unwrap_or_default().to_bytes();
-    let line = if directive.container { line.strip_suffix(b">").unwrap_or(line) } else { line };
+    let line = if directive.container {
+        line.strip_suffix(b">").unwrap_or(line)
+    } else {
+        line
+    };
     // SAFETY: as `run`'s own contract.
     let outcome = unsafe { apply(directive, parms, dir, pool, line) };
     if let Err(error) = outcome {
@@ -125,7 +142,10 @@ unsafe fn overhear(
     let pool = unsafe { Pool::from_raw(parms.pool) };
     let name = overheard.name.to_str().unwrap_or_default();
     // SAFETY: the name is a C string.
-    if overheard.owner.is_some_and(|owner| unsafe { sys::ap_find_linked_module(owner.as_ptr()) }.is_null()) {
+    if overheard
+        .owner
+        .is_some_and(|owner| unsafe { sys::ap_find_linked_module(owner.as_ptr()) }.is_null())
+    {
         // httpd's own words where no module has the directive.
         let text = format!(
             "Invalid command '{name}', perhaps misspelled or defined by a module not included in the server \
@@ -201,9 +221,12 @@ unsafe fn with_context<'p, T>(
 
 fn origin(parms: &sys::cmd_parms) -> String {
     // SAFETY: null, or the directive that is carried out.
-    let Some(node) = (unsafe { parms.directive.as_ref() }) else { return "configuration".to_owned() };
+    let Some(node) = (unsafe { parms.directive.as_ref() }) else {
+        return "configuration".to_owned();
+    };
     // SAFETY: null or a C string of the configuration.
-    let file = unsafe { optional(node.filename) }.map_or_else(Default::default, CStr::to_string_lossy);
+    let file =
+        unsafe { optional(node.filename) }.map_or_else(Default::default, CStr::to_string_lossy);
     format!("{file}:{}", node.line_num)
 }
 
@@ -216,7 +239,8 @@ unsafe fn run_inside(cmd: *mut sys::cmd_parms) -> *const c_char {
     let parms = unsafe { &*cmd };
     let context = parms.context;
     // SAFETY: null, or the node of the section.
-    let first = unsafe { parms.directive.as_ref() }.map_or(std::ptr::null_mut(), |node| node.first_child);
+    let first =
+        unsafe { parms.directive.as_ref() }.map_or(std::ptr::null_mut(), |node| node.first_child);
     // SAFETY: the children of the section, in the section's own context.
     let error = unsafe { sys::ap_walk_config(first, cmd, context) };
     settings::with(|settings| settings.interpreters.extend(settings.container.take()));

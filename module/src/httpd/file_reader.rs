@@ -42,7 +42,10 @@ impl<'r> Request<'r> {
         if !self.is_secondary() && !self.is_sent_by_filters() {
             return None;
         }
-        let reader: &'r Reader<'r> = self.pool().value(Reader { r: self, is_short: Cell::new(false) });
+        let reader: &'r Reader<'r> = self.pool().value(Reader {
+            r: self,
+            is_short: Cell::new(false),
+        });
         let context = std::ptr::from_ref(reader).cast_mut().cast();
         // SAFETY: the request is alive.
         let connection = unsafe { (*self.as_raw()).connection };
@@ -92,7 +95,10 @@ impl Reader<'_> {
 ///
 /// # Safety
 /// For httpd, with a filter that [`Request::read_files`] added.
-pub(crate) unsafe fn filter(filter: *mut sys::ap_filter_t, brigade: *mut sys::apr_bucket_brigade) -> c_int {
+pub(crate) unsafe fn filter(
+    filter: *mut sys::ap_filter_t,
+    brigade: *mut sys::apr_bucket_brigade,
+) -> c_int {
     // SAFETY: the filter is alive while it is called.
     let filter = unsafe { &*filter };
     // SAFETY: the context that was given when the filter was added.

@@ -17,13 +17,24 @@ impl<'r> Request<'r> {
 
     /// Reads up to `len` bytes of the body. With `block` it waits for the
     /// first; otherwise an empty brigade means that none has come.
-    pub(crate) fn read_body(self, into: &mut Brigade<'r>, block: bool, len: u64) -> Result<(), c_int> {
-        let block = if block { sys::APR_BLOCK_READ } else { sys::APR_NONBLOCK_READ };
+    pub(crate) fn read_body(
+        self,
+        into: &mut Brigade<'r>,
+        block: bool,
+        len: u64,
+    ) -> Result<(), c_int> {
+        let block = if block {
+            sys::APR_BLOCK_READ
+        } else {
+            sys::APR_NONBLOCK_READ
+        };
         let len = i64::try_from(len).unwrap_or(i64::MAX);
         // SAFETY: the request is alive.
         let filters = unsafe { (*self.as_raw()).input_filters };
         // SAFETY: filters and brigade are this request's.
-        match unsafe { sys::ap_get_brigade(filters, into.as_raw(), sys::AP_MODE_READBYTES, block, len) } {
+        match unsafe {
+            sys::ap_get_brigade(filters, into.as_raw(), sys::AP_MODE_READBYTES, block, len)
+        } {
             0 => Ok(()),
             status => Err(status),
         }

@@ -33,7 +33,10 @@ pub(crate) fn register() {
 impl<'r> Request<'r> {
     /// Puts the guard in front of the request's output filters.
     pub(crate) fn guard_body(self) -> &'r Guard {
-        let guard: &'r Guard = self.pool().value(Guard { reading: Cell::new(false), status: Cell::new(0) });
+        let guard: &'r Guard = self.pool().value(Guard {
+            reading: Cell::new(false),
+            status: Cell::new(0),
+        });
         let context = std::ptr::from_ref(guard).cast_mut().cast();
         // SAFETY: the request is alive.
         let connection = unsafe { (*self.as_raw()).connection };
@@ -59,7 +62,10 @@ impl Guard {
 ///
 /// # Safety
 /// For httpd, with a filter that [`Request::guard_body`] added.
-pub(crate) unsafe fn filter(filter: *mut sys::ap_filter_t, brigade: *mut sys::apr_bucket_brigade) -> c_int {
+pub(crate) unsafe fn filter(
+    filter: *mut sys::ap_filter_t,
+    brigade: *mut sys::apr_bucket_brigade,
+) -> c_int {
     // SAFETY: the filter is alive while it is called.
     let filter = unsafe { &*filter };
     // SAFETY: the context that was given when the filter was added.

@@ -36,9 +36,17 @@ pub(crate) fn hook_child_stopping(hook: sys::ChildStoppingHook) {
         return;
     }
     // SAFETY: httpd declares the function with this type since it exists.
-    let register = unsafe { std::mem::transmute::<*mut libc::c_void, sys::HookChildStopping>(symbol) };
+    let register =
+        unsafe { std::mem::transmute::<*mut libc::c_void, sys::HookChildStopping>(symbol) };
     // SAFETY: httpd is loading the module, when hooks are registered.
-    unsafe { register(hook, std::ptr::null(), std::ptr::null(), sys::APR_HOOK_FIRST) };
+    unsafe {
+        register(
+            hook,
+            std::ptr::null(),
+            std::ptr::null(),
+            sys::APR_HOOK_FIRST,
+        )
+    };
 }
 
 /// Registers `hook` for a section of mod_status's page, if that is loaded.
@@ -48,7 +56,15 @@ pub(crate) fn hook_status(hook: sys::StatusHook) {
     // runs this hook, calls it with the type it has.
     let hook = unsafe { std::mem::transmute::<sys::StatusHook, sys::AnyHook>(hook) };
     // SAFETY: httpd is loading the module, when hooks are registered.
-    unsafe { sys::apr_optional_hook_add(c"status_hook".as_ptr(), hook, none, none, sys::APR_HOOK_MIDDLE) };
+    unsafe {
+        sys::apr_optional_hook_add(
+            c"status_hook".as_ptr(),
+            hook,
+            none,
+            none,
+            sys::APR_HOOK_MIDDLE,
+        )
+    };
 }
 
 /// Random bytes that nobody can guess.
@@ -75,7 +91,10 @@ pub(crate) fn shut_down_socket(fd: i32) {
 
 /// Seconds of a clock that only goes forward.
 pub(crate) fn monotonic_seconds() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: a record to fill; this clock always exists.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
     time.tv_sec.unsigned_abs()

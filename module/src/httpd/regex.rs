@@ -20,25 +20,48 @@ impl<'p> Regex<'p> {
     pub(crate) fn compile(pool: Pool<'p>, pattern: &CStr) -> Option<Self> {
         // SAFETY: pool and pattern are alive; 0 is the extended syntax.
         let raw = unsafe { sys::ap_pregcomp(pool.as_raw(), pattern.as_ptr(), 0) };
-        NonNull::new(raw).map(|raw| Self { raw, life: PhantomData })
+        NonNull::new(raw).map(|raw| Self {
+            raw,
+            life: PhantomData,
+        })
     }
 
     /// `target` with `$1` … replaced, if the expression matches `text`; and
     /// where the match ends.
-    pub(crate) fn substitute<'r>(self, pool: Pool<'r>, text: &CStr, target: &CStr) -> Option<(&'r CStr, usize)> {
+    pub(crate) fn substitute<'r>(
+        self,
+        pool: Pool<'r>,
+        text: &CStr,
+        target: &CStr,
+    ) -> Option<(&'r CStr, usize)> {
         let mut matches = [sys::ap_regmatch_t::default(); sys::AP_MAX_REG_MATCH];
         // SAFETY: the expression lives as long as the configuration; the array
         // has as many members as are announced.
-        let status =
-            unsafe { sys::ap_regexec(self.raw.as_ptr(), text.as_ptr(), matches.len(), matches.as_mut_ptr(), 0) };
+        let status = unsafe {
+            sys::ap_regexec(
+                self.raw.as_ptr(),
+                text.as_ptr(),
+                matches.len(),
+                matches.as_mut_ptr(),
+                0,
+            )
+        };
         if status != 0 {
             return None;
         }
         // SAFETY: as above, with the matches the call before has filled.
         let result = unsafe {
-            sys::ap_pregsub(pool.as_raw(), target.as_ptr(), text.as_ptr(), matches.len(), matches.as_mut_ptr())
+            sys::ap_pregsub(
+                pool.as_raw(),
+                target.as_ptr(),
+                text.as_ptr(),
+                matches.len(),
+                matches.as_mut_ptr(),
+            )
         };
-        let end = usize::try_from(matches[0].rm_eo).unwrap_or(0).min(text.count_bytes());
+        let end = usize::try_from(matches[0].rm_eo)
+            .unwrap_or(0)
+            .min(text.count_bytes());
         // SAFETY: null or a C string in the pool.
         (!result.is_null()).then(|| (unsafe { CStr::from_ptr(result) }, end))
     }

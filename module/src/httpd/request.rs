@@ -63,7 +63,10 @@ impl<'r> Request<'r> {
     /// # Safety
     /// `raw` is a request that this thread serves during `'r`.
     pub(crate) unsafe fn from_raw(raw: *mut sys::request_rec) -> Self {
-        Self { raw: NonNull::new(raw).expect("httpd never passes a null request"), life: PhantomData }
+        Self {
+            raw: NonNull::new(raw).expect("httpd never passes a null request"),
+            life: PhantomData,
+        }
     }
 
     pub(crate) fn as_raw(self) -> *mut sys::request_rec {
@@ -114,7 +117,8 @@ impl<'r> Request<'r> {
     /// The directives of the request's scope.
     pub(crate) fn config(self) -> &'r DirConfig<'r> {
         // SAFETY: the vector is the request's, the record is this module's.
-        let raw = unsafe { sys::ap_get_module_config(self.get().per_dir_config, crate::module_record()) };
+        let raw =
+            unsafe { sys::ap_get_module_config(self.get().per_dir_config, crate::module_record()) };
         // SAFETY: create and merge in `config.rs` make every record of this
         // module in a pool that outlives the request.
         unsafe { &*raw.cast::<DirConfig<'r>>() }
@@ -270,7 +274,9 @@ impl<'r> Request<'r> {
 
     /// Whether the body's end shows by itself: chunks, a length, or a stream.
     pub(crate) fn end_is_visible(self) -> bool {
-        self.is_secondary() || self.get().chunked != 0 || self.headers_out().get(c"Content-Length").is_some()
+        self.is_secondary()
+            || self.get().chunked != 0
+            || self.headers_out().get(c"Content-Length").is_some()
     }
 
     pub(crate) fn expects_continue(self) -> bool {
@@ -317,7 +323,9 @@ impl<'r> Request<'r> {
 
     pub(crate) fn set_content_length(self, len: u64) {
         // SAFETY: the request is alive.
-        unsafe { sys::ap_set_content_length(self.as_raw(), i64::try_from(len).unwrap_or(i64::MAX)) };
+        unsafe {
+            sys::ap_set_content_length(self.as_raw(), i64::try_from(len).unwrap_or(i64::MAX))
+        };
     }
 
     /// Has caches keep away from this response.
@@ -348,7 +356,9 @@ impl<'r> Request<'r> {
     /// The client's host name if HostnameLookups finds one, else its address.
     pub(crate) fn client_host(self) -> Option<&'r CStr> {
         // SAFETY: the request is alive; the last argument may be null.
-        let raw = unsafe { sys::ap_get_useragent_host(self.as_raw(), sys::REMOTE_NAME, std::ptr::null_mut()) };
+        let raw = unsafe {
+            sys::ap_get_useragent_host(self.as_raw(), sys::REMOTE_NAME, std::ptr::null_mut())
+        };
         // SAFETY: null, or a C string of the request or connection.
         unsafe { optional(raw) }
     }
@@ -419,7 +429,10 @@ impl<'r> Request<'r> {
         usize::try_from(at).unwrap_or(0).min(uri.count_bytes())
     }
 
-    fn ask(self, f: unsafe extern "C" fn(*mut sys::request_rec) -> *const c_char) -> Option<&'r CStr> {
+    fn ask(
+        self,
+        f: unsafe extern "C" fn(*mut sys::request_rec) -> *const c_char,
+    ) -> Option<&'r CStr> {
         // SAFETY: the request is alive.
         let raw = unsafe { f(self.as_raw()) };
         // SAFETY: these functions return null or a C string that lives at
@@ -484,7 +497,8 @@ impl<'r> Request<'r> {
         // SAFETY: every request has a core configuration.
         let core = unsafe { sys::ap_get_core_module_config(self.get().per_dir_config) };
         // SAFETY: the pointer lies inside the structure (see the layout test).
-        let place = unsafe { core.cast::<u8>().add(sys::CORE_CGI_VAR_RULES) }.cast::<*mut sys::apr_hash_t>();
+        let place = unsafe { core.cast::<u8>().add(sys::CORE_CGI_VAR_RULES) }
+            .cast::<*mut sys::apr_hash_t>();
         // SAFETY: core's record is initialised as a whole, and aligned.
         let rules = unsafe { place.read() };
         if rules.is_null() {

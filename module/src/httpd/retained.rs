@@ -38,8 +38,14 @@ pub(crate) struct Generations {
 }
 
 impl Generations {
-    const NONE: Self =
-        Self { known: [Generation { number: 0, secret: [0; 32], children: 0 }; GENERATIONS_MAX], len: 0 };
+    const NONE: Self = Self {
+        known: [Generation {
+            number: 0,
+            secret: [0; 32],
+            children: 0,
+        }; GENERATIONS_MAX],
+        len: 0,
+    };
 
     /// A configuration is in force from now on. Returns the secret.
     pub(crate) fn begin(&mut self, number: u64, secret: [u8; 32]) -> [u8; 32] {
@@ -50,24 +56,34 @@ impl Generations {
             // Nothing is lost but that a new supervisor would not know it.
             self.retain(|oldest, _| oldest > 0);
         }
-        self.known[self.len] = Generation { number, secret, children: 0 };
+        self.known[self.len] = Generation {
+            number,
+            secret,
+            children: 0,
+        };
         self.len += 1;
         secret
     }
 
     pub(crate) fn child_started(&mut self, number: u64) {
-        self.of(number).for_each(|generation| generation.children += 1);
+        self.of(number)
+            .for_each(|generation| generation.children += 1);
     }
 
     pub(crate) fn child_exited(&mut self, number: u64) {
-        self.of(number).for_each(|generation| generation.children = generation.children.saturating_sub(1));
+        self.of(number)
+            .for_each(|generation| generation.children = generation.children.saturating_sub(1));
     }
 
     /// Forgets those without children and returns their numbers. The newest stays.
     pub(crate) fn take_ended(&mut self) -> Vec<u64> {
         let newest = self.len.saturating_sub(1);
         let is_ended = |at: usize, generation: &Generation| at < newest && generation.children == 0;
-        let ended = self.all().iter().enumerate().filter(|(at, generation)| is_ended(*at, generation));
+        let ended = self
+            .all()
+            .iter()
+            .enumerate()
+            .filter(|(at, generation)| is_ended(*at, generation));
         let ended: Vec<u64> = ended.map(|(_, generation)| generation.number).collect();
         self.retain(|at, generation| !is_ended(at, generation));
         ended
@@ -79,11 +95,17 @@ impl Generations {
     }
 
     fn of(&mut self, number: u64) -> impl Iterator<Item = &mut Generation> {
-        self.known[..self.len].iter_mut().filter(move |generation| generation.number == number)
+        self.known[..self.len]
+            .iter_mut()
+            .filter(move |generation| generation.number == number)
     }
 
     fn retain(&mut self, stays: impl Fn(usize, &Generation) -> bool) {
-        let left = self.all().iter().enumerate().filter(|(at, generation)| stays(*at, generation));
+        let left = self
+            .all()
+            .iter()
+            .enumerate()
+            .filter(|(at, generation)| stays(*at, generation));
         let left: Vec<Generation> = left.map(|(_, generation)| *generation).collect();
         self.known[..left.len()].copy_from_slice(&left);
         self.len = left.len();
@@ -148,14 +170,22 @@ impl Retained {
         let (fd, path) = listener.unzip();
         Self::replace(&mut self.listener, fd);
         self.socket_path = [0; SOCKET_PATH_MAX];
-        for (place, byte) in self.socket_path.iter_mut().zip(path.unwrap_or_default().bytes()) {
+        for (place, byte) in self
+            .socket_path
+            .iter_mut()
+            .zip(path.unwrap_or_default().bytes())
+        {
             *place = byte;
         }
     }
 
     /// The listening socket's path; empty if there is none.
     pub(crate) fn socket_path(&self) -> String {
-        let end = self.socket_path.iter().position(|byte| *byte == 0).unwrap_or(SOCKET_PATH_MAX);
+        let end = self
+            .socket_path
+            .iter()
+            .position(|byte| *byte == 0)
+            .unwrap_or(SOCKET_PATH_MAX);
         String::from_utf8_lossy(&self.socket_path[..end]).into_owned()
     }
 }
@@ -245,7 +275,11 @@ mod tests {
     fn each_generation_has_a_secret_that_ends_with_its_last_child() {
         let mut generations = Generations::NONE;
         assert_eq!(generations.begin(0, [1; 32]), [1; 32]);
-        assert_eq!(generations.begin(0, [2; 32]), [1; 32], "the same generation");
+        assert_eq!(
+            generations.begin(0, [2; 32]),
+            [1; 32],
+            "the same generation"
+        );
         generations.child_started(0);
         generations.child_started(0);
         // Restarted at once: its children end before the next one begins.

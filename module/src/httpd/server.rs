@@ -25,7 +25,10 @@ impl<'s> Server<'s> {
     /// # Safety
     /// `raw` is a server of a configuration that is alive during `'s`.
     pub(crate) unsafe fn from_raw(raw: *mut sys::server_rec) -> Self {
-        Self { raw: NonNull::new(raw).expect("httpd never passes a null server"), life: PhantomData }
+        Self {
+            raw: NonNull::new(raw).expect("httpd never passes a null server"),
+            life: PhantomData,
+        }
     }
 
     fn get(&self) -> &sys::server_rec {
@@ -72,7 +75,8 @@ impl<'s> Server<'s> {
     /// `file:line` of its `<VirtualHost>`.
     pub(crate) fn origin(self) -> String {
         // SAFETY: null or a C string of the configuration.
-        let file = unsafe { optional(self.get().defn_name) }.map_or_else(Default::default, CStr::to_string_lossy);
+        let file = unsafe { optional(self.get().defn_name) }
+            .map_or_else(Default::default, CStr::to_string_lossy);
         format!("{file}:{}", self.get().defn_line_number)
     }
 
@@ -96,7 +100,8 @@ impl<'s> Server<'s> {
 
     pub(crate) fn config(self) -> &'s ServerConfig<'s> {
         // SAFETY: the vector is the server's, the record is this module's.
-        let raw = unsafe { sys::ap_get_module_config(self.get().module_config, crate::module_record()) };
+        let raw =
+            unsafe { sys::ap_get_module_config(self.get().module_config, crate::module_record()) };
         // SAFETY: create and merge in `config.rs` make every record of this
         // module, in the configuration's pool.
         unsafe { &*raw.cast::<ServerConfig<'s>>() }
@@ -105,7 +110,9 @@ impl<'s> Server<'s> {
     /// What holds in this server outside all sections.
     pub(crate) fn directory_defaults(self) -> &'s DirConfig<'s> {
         // SAFETY: the vector is the server's, the record is this module's.
-        let raw = unsafe { sys::ap_get_module_config(self.get().lookup_defaults, crate::module_record()) };
+        let raw = unsafe {
+            sys::ap_get_module_config(self.get().lookup_defaults, crate::module_record())
+        };
         // SAFETY: as in `config`.
         unsafe { &*raw.cast::<DirConfig<'s>>() }
     }
@@ -212,7 +219,9 @@ pub(crate) fn is_only_looking() -> bool {
 
 fn owned(raw: *const std::ffi::c_char) -> String {
     // SAFETY: these functions return null or a C string.
-    unsafe { optional(raw) }.map(|text| text.to_string_lossy().into_owned()).unwrap_or_default()
+    unsafe { optional(raw) }
+        .map(|text| text.to_string_lossy().into_owned())
+        .unwrap_or_default()
 }
 
 /// Whether the server knows CGIVar.
@@ -223,7 +232,12 @@ pub(crate) fn has_cgi_var() -> bool {
 
 /// Version, description and MPM of the server.
 pub(crate) fn facts() -> ((u32, u32, u32), String, String) {
-    let mut version = sys::ap_version_t { major: 0, minor: 0, patch: 0, add_string: std::ptr::null() };
+    let mut version = sys::ap_version_t {
+        major: 0,
+        minor: 0,
+        patch: 0,
+        add_string: std::ptr::null(),
+    };
     // SAFETY: httpd fills the record.
     unsafe { sys::ap_get_server_revision(&raw mut version) };
     let number = |part: c_int| part.unsigned_abs();
@@ -231,7 +245,15 @@ pub(crate) fn facts() -> ((u32, u32, u32), String, String) {
     let description = owned(unsafe { sys::ap_get_server_description() });
     // SAFETY: returns a C string.
     let mpm = owned(unsafe { sys::ap_show_mpm() });
-    ((number(version.major), number(version.minor), number(version.patch)), description, mpm)
+    (
+        (
+            number(version.major),
+            number(version.minor),
+            number(version.patch),
+        ),
+        description,
+        mpm,
+    )
 }
 
 /// Adds to the `Server` header.

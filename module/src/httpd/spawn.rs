@@ -23,7 +23,10 @@ const ASIDE: c_int = 64;
 /// Starts the program in a process group of its own; returns its process id.
 pub(crate) fn spawn(program: &Program<'_>) -> io::Result<i32> {
     let pointers = |list: &[CString]| -> Vec<*const c_char> {
-        list.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
+        list.iter()
+            .map(|text| text.as_ptr())
+            .chain([std::ptr::null()])
+            .collect()
     };
     let arguments = pointers(&program.arguments);
     let environment = pointers(&program.environment);
@@ -38,7 +41,10 @@ pub(crate) fn spawn(program: &Program<'_>) -> io::Result<i32> {
 }
 
 /// In the child. Allocates nothing, never returns, runs no destructor.
-#[expect(clippy::multiple_unsafe_ops_per_block, reason = "a fixed sequence of system calls")]
+#[expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "a fixed sequence of system calls"
+)]
 fn become_program(
     path: &CString,
     arguments: &[*const c_char],
@@ -65,7 +71,10 @@ fn become_program(
 ///
 /// # Safety
 /// Only between fork and exec.
-#[expect(clippy::multiple_unsafe_ops_per_block, reason = "a fixed sequence of system calls")]
+#[expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "a fixed sequence of system calls"
+)]
 unsafe fn leave() {
     // SAFETY: system calls on a name and on numbers.
     unsafe {
@@ -87,7 +96,10 @@ unsafe fn leave() {
 ///
 /// # Safety
 /// Only between fork and exec.
-#[expect(clippy::multiple_unsafe_ops_per_block, reason = "a fixed sequence of system calls")]
+#[expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "a fixed sequence of system calls"
+)]
 unsafe fn reset_signals() {
     for signal in 1..=libc::SIGRTMAX() {
         // SAFETY: a system call; fails harmlessly for SIGKILL and SIGSTOP.
@@ -105,7 +117,10 @@ unsafe fn reset_signals() {
 ///
 /// # Safety
 /// Only between fork and exec.
-#[expect(clippy::multiple_unsafe_ops_per_block, reason = "a fixed sequence of system calls")]
+#[expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "a fixed sequence of system calls"
+)]
 unsafe fn arrange_descriptors(descriptors: [c_int; 2]) -> bool {
     let mut aside = [-1; 2];
     for (place, fd) in aside.iter_mut().zip(descriptors) {

@@ -1,7 +1,10 @@
 //! httpd's own picture of the configuration: the tree of directives, with
 //! conditions, includes and macros resolved. Valid once it has been read.
 
-#![expect(unsafe_code, reason = "wraps ap_directive_t and the definitions of the command line")]
+#![expect(
+    unsafe_code,
+    reason = "wraps ap_directive_t and the definitions of the command line"
+)]
 
 use std::ffi::CStr;
 
@@ -42,7 +45,8 @@ impl<'t> Node<'t> {
     /// `file:line`.
     pub(crate) fn origin(self) -> String {
         // SAFETY: null or a C string of the configuration.
-        let file = unsafe { optional(self.0.filename) }.map_or_else(Default::default, CStr::to_string_lossy);
+        let file = unsafe { optional(self.0.filename) }
+            .map_or_else(Default::default, CStr::to_string_lossy);
         format!("{file}:{}", self.0.line_num)
     }
 

@@ -17,7 +17,14 @@ pub(crate) fn look(r: Request<'_>) -> bool {
     // SAFETY: the request is alive, and this thread alone serves it.
     let record = unsafe { &mut *raw };
     // SAFETY: the facts are the request's own; name and pool live as long.
-    let status = unsafe { sys::apr_stat(&raw mut record.finfo, record.filename, sys::APR_FINFO_MIN, record.pool) };
+    let status = unsafe {
+        sys::apr_stat(
+            &raw mut record.finfo,
+            record.filename,
+            sys::APR_FINFO_MIN,
+            record.pool,
+        )
+    };
     let is_file = status == 0 && record.finfo.filetype == sys::APR_REG;
     if !is_file {
         record.finfo.filetype = sys::APR_NOFILE;

@@ -28,8 +28,18 @@ fn default_group() -> GroupConfig {
 
 /// The application groups that imports and containers name.
 fn application_groups(settings: &Settings) -> HashSet<String> {
-    let imported = settings.imports.iter().map(|import| import.preload.application_group.clone());
-    imported.chain(settings.interpreters.iter().filter_map(|one| one.application_group.clone())).collect()
+    let imported = settings
+        .imports
+        .iter()
+        .map(|import| import.preload.application_group.clone());
+    imported
+        .chain(
+            settings
+                .interpreters
+                .iter()
+                .filter_map(|one| one.application_group.clone()),
+        )
+        .collect()
 }
 
 /// For the children. The socket and the secret are filled in later.
@@ -58,7 +68,10 @@ pub(super) fn message(
     for definition in &settings.groups {
         let mut config = complete(settings, definition.config.clone());
         permit(&mut config, &mut permitted);
-        let home = definition.scopes.first().and_then(|scope| main.all().find(|server| server.id() == scope.server));
+        let home = definition
+            .scopes
+            .first()
+            .and_then(|scope| main.all().find(|server| server.id() == scope.server));
         if config.log == LogTarget::default() {
             config.log = home.map_or(LogTarget::Supervisor, |server| logs.target(server));
         }
@@ -68,10 +81,18 @@ pub(super) fn message(
     permit(&mut implicit, &mut permitted);
     groups.push(implicit);
     let slack = Duration::from_secs(3);
-    let stop_timeout = groups.iter().map(|group| group.shutdown_timeout).max().unwrap_or_default() + slack;
+    let stop_timeout = groups
+        .iter()
+        .map(|group| group.shutdown_timeout)
+        .max()
+        .unwrap_or_default()
+        + slack;
 
-    let (uid, gid) =
-        if geteuid().is_root() { server::children_identity() } else { (geteuid().as_raw(), getegid().as_raw()) };
+    let (uid, gid) = if geteuid().is_root() {
+        server::children_identity()
+    } else {
+        (geteuid().as_raw(), getegid().as_raw())
+    };
     let (version, description, mpm) = server::facts();
     let configuration = Configuration {
         versions: VERSIONS,
@@ -90,7 +111,10 @@ pub(super) fn message(
         log: syslog(main).unwrap_or_default(),
         unreadable: None,
     };
-    Ok((talk::encode(&FromParent::Configure(configuration), logs.descriptors)?, stop_timeout))
+    Ok((
+        talk::encode(&FromParent::Configure(configuration), logs.descriptors)?,
+        stop_timeout,
+    ))
 }
 
 /// Adds what the configuration lets a group run.
@@ -104,8 +128,13 @@ fn permit(config: &mut GroupConfig, permitted: &mut Permitted) {
 /// All process groups as the supervisor gets them, but for their logs and for what
 /// they may run.
 pub(crate) fn groups(settings: &Settings) -> Vec<GroupConfig> {
-    let defined = settings.groups.iter().map(|definition| complete(settings, definition.config.clone()));
-    defined.chain([complete(settings, default_group())]).collect()
+    let defined = settings
+        .groups
+        .iter()
+        .map(|definition| complete(settings, definition.config.clone()));
+    defined
+        .chain([complete(settings, default_group())])
+        .collect()
 }
 
 /// A group with what other directives say about all groups, and its scripts.
@@ -121,7 +150,9 @@ fn complete(settings: &Settings, mut config: GroupConfig) -> GroupConfig {
     }
     config.python_optimize = settings.python_optimize;
     config.python_warnings.clone_from(&settings.python_warnings);
-    config.python_hash_seed.clone_from(&settings.python_hash_seed);
+    config
+        .python_hash_seed
+        .clone_from(&settings.python_hash_seed);
     config.dont_write_bytecode = settings.dont_write_bytecode;
     let own_interval = config.switch_interval_us;
     let plain = settings.interpreter.clone();
@@ -131,9 +162,20 @@ fn complete(settings: &Settings, mut config: GroupConfig) -> GroupConfig {
         apply(&mut config, &plain);
         config.server_metrics = settings.server_metrics;
     } else {
-        apply(&mut config, &Interpreter { python_path: Vec::new(), switch_interval: None, ..plain });
+        apply(
+            &mut config,
+            &Interpreter {
+                python_path: Vec::new(),
+                switch_interval: None,
+                ..plain
+            },
+        );
     }
-    let mut matching: Vec<&Interpreter> = settings.interpreters.iter().filter(|one| concerns(one, &config)).collect();
+    let mut matching: Vec<&Interpreter> = settings
+        .interpreters
+        .iter()
+        .filter(|one| concerns(one, &config))
+        .collect();
     // The most specific last, so that it wins; of equals the later one.
     matching.sort_by_key(|one| one.process_group.is_some());
     for one in matching {
@@ -143,11 +185,19 @@ fn complete(settings: &Settings, mut config: GroupConfig) -> GroupConfig {
     config.switch_interval_us = own_interval.or(config.switch_interval_us);
     config.applications = applications(settings, &config.name);
     if own_interval.is_some() {
-        config.applications.iter_mut().for_each(|one| one.switch_interval_us = None);
+        config
+            .applications
+            .iter_mut()
+            .for_each(|one| one.switch_interval_us = None);
     }
-    for import in settings.imports.iter().filter(|import| import.process_group == config.name) {
+    for import in settings
+        .imports
+        .iter()
+        .filter(|import| import.process_group == config.name)
+    {
         let known = |other: &wsgid_protocol::config::Preload| {
-            other.script == import.preload.script && other.application_group == import.preload.application_group
+            other.script == import.preload.script
+                && other.application_group == import.preload.application_group
         };
         if !config.preload_scripts.iter().any(known) {
             config.preload_scripts.push(import.preload.clone());
@@ -158,18 +208,27 @@ fn complete(settings: &Settings, mut config: GroupConfig) -> GroupConfig {
 
 /// What containers say about single application groups of this process group.
 fn applications(settings: &Settings, group: &str) -> Vec<ApplicationOptions> {
-    let is_for_group = |one: &&Interpreter| one.process_group.as_ref().is_none_or(|name| name == group);
-    let mut names: Vec<&String> =
-        settings.interpreters.iter().filter(is_for_group).filter_map(|one| one.application_group.as_ref()).collect();
+    let is_for_group =
+        |one: &&Interpreter| one.process_group.as_ref().is_none_or(|name| name == group);
+    let mut names: Vec<&String> = settings
+        .interpreters
+        .iter()
+        .filter(is_for_group)
+        .filter_map(|one| one.application_group.as_ref())
+        .collect();
     names.sort();
     names.dedup();
-    names.into_iter().map(|name| application(settings, group, name)).collect()
+    names
+        .into_iter()
+        .map(|name| application(settings, group, name))
+        .collect()
 }
 
 fn application(settings: &Settings, group: &str, name: &str) -> ApplicationOptions {
     let fits = |named: &Option<String>, name: &str| named.as_ref().is_none_or(|own| own == name);
-    let named =
-        |one: &Interpreter| usize::from(one.process_group.is_some()) + usize::from(one.application_group.is_some());
+    let named = |one: &Interpreter| {
+        usize::from(one.process_group.is_some()) + usize::from(one.application_group.is_some())
+    };
     let mut matching: Vec<&Interpreter> = settings
         .interpreters
         .iter()
@@ -178,7 +237,10 @@ fn application(settings: &Settings, group: &str, name: &str) -> ApplicationOptio
     // As for groups: the most specific wins, of equals the later one.
     matching.sort_by_key(|one| named(one));
     let own = if name == "%{GLOBAL}" { "" } else { name };
-    let mut options = ApplicationOptions { application_group: own.to_owned(), ..ApplicationOptions::default() };
+    let mut options = ApplicationOptions {
+        application_group: own.to_owned(),
+        ..ApplicationOptions::default()
+    };
     for one in matching {
         options.restrict_stdin = one.restrict_stdin.or(options.restrict_stdin);
         options.restrict_stdout = one.restrict_stdout.or(options.restrict_stdout);
@@ -198,7 +260,11 @@ fn application(settings: &Settings, group: &str, name: &str) -> ApplicationOptio
 
 /// Whether a container is about the whole process group.
 fn concerns(one: &Interpreter, config: &GroupConfig) -> bool {
-    one.application_group.is_none() && one.process_group.as_ref().is_none_or(|name| *name == config.name)
+    one.application_group.is_none()
+        && one
+            .process_group
+            .as_ref()
+            .is_none_or(|name| *name == config.name)
 }
 
 fn apply(config: &mut GroupConfig, one: &Interpreter) {
@@ -237,8 +303,11 @@ pub(super) fn syslog(server: Server<'_>) -> Option<LogTarget> {
 
 impl Logs {
     fn new(main: Server<'_>) -> Self {
-        let mut logs =
-            Self { descriptors: Vec::new(), known: Vec::new(), main: main.error_log().map(|log| log.as_raw_fd()) };
+        let mut logs = Self {
+            descriptors: Vec::new(),
+            known: Vec::new(),
+            main: main.error_log().map(|log| log.as_raw_fd()),
+        };
         // httpd makes its main log its standard error at each start and reload.
         logs.add(std::io::stderr().as_fd());
         logs
@@ -255,12 +324,18 @@ impl Logs {
 
     /// Where a group that was defined in `server` writes to.
     fn target(&mut self, server: Server<'_>) -> LogTarget {
-        let Some(log) = server.error_log() else { return syslog(server).unwrap_or_default() };
+        let Some(log) = server.error_log() else {
+            return syslog(server).unwrap_or_default();
+        };
         let number = log.as_raw_fd();
         if self.main == Some(number) {
             return LogTarget::Supervisor;
         }
-        let index = self.known.iter().position(|known| *known == number).or_else(|| self.add(log));
+        let index = self
+            .known
+            .iter()
+            .position(|known| *known == number)
+            .or_else(|| self.add(log));
         index.map_or_else(
             || {
                 let host = server.hostname().map(|name| name.to_string_lossy()).unwrap_or_default();

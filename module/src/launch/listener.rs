@@ -9,7 +9,9 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::signal::kill;
-use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket};
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket,
+};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Pid, geteuid, getpid};
 use wsgid_protocol::refusal::Refusal;
@@ -27,8 +29,9 @@ const BACKLOG: i32 = 4096;
 pub(super) fn prefix(settings: &Settings, pool: Pool<'_>) -> Result<String, String> {
     match &settings.socket_prefix {
         Some(prefix) => Ok(prefix.to_string_lossy().into_owned()),
-        None => retained::runtime_path(pool, c"wsgid")
-            .ok_or_else(|| "httpd has no runtime directory; name one with DefaultRuntimeDir".to_owned()),
+        None => retained::runtime_path(pool, c"wsgid").ok_or_else(|| {
+            "httpd has no runtime directory; name one with DefaultRuntimeDir".to_owned()
+        }),
     }
 }
 
@@ -96,7 +99,8 @@ fn make_directory(path: &Path) -> Result<(), String> {
         Err(error) => return Err(explain("make", &error)),
     }
     // The process's umask may have taken away what children need to get in.
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).map_err(|error| explain("open", &error))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+        .map_err(|error| explain("open", &error))?;
     if geteuid().is_root() {
         chown(path, Some(0), Some(0)).map_err(|error| explain("own", &error))?;
     }
@@ -109,7 +113,12 @@ fn open(path: &str) -> std::io::Result<std::os::fd::OwnedFd> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
-    let fd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    let fd = socket(
+        AddressFamily::Unix,
+        SockType::Stream,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )?;
     // The supervisor's ends refuse descriptors from their first moment.
     let _ = Refusal::on(fd.as_fd());
     let old = umask(Mode::from_bits_truncate(0o177));
@@ -143,10 +152,18 @@ fn remove_sockets(path: &Path) {
 /// supervisors: nobody else ever would.
 fn remove_abandoned(prefix: &str) {
     let prefix = Path::new(prefix);
-    let (Some(top), Some(name)) = (prefix.parent(), prefix.file_name().and_then(OsStr::to_str)) else { return };
+    let (Some(top), Some(name)) = (prefix.parent(), prefix.file_name().and_then(OsStr::to_str))
+    else {
+        return;
+    };
     for entry in fs::read_dir(top).into_iter().flatten().flatten() {
-        let pid = entry.file_name().to_str().and_then(|file| file.strip_prefix(name)?.strip_prefix('.')?.parse().ok());
-        let ours = entry.metadata().is_ok_and(|found| found.is_dir() && found.uid() == geteuid().as_raw());
+        let pid = entry
+            .file_name()
+            .to_str()
+            .and_then(|file| file.strip_prefix(name)?.strip_prefix('.')?.parse().ok());
+        let ours = entry
+            .metadata()
+            .is_ok_and(|found| found.is_dir() && found.uid() == geteuid().as_raw());
         if let Some(pid) = pid.filter(|pid: &i32| ours && *pid > 0) {
             let socket = entry.path().join(paths::SOCKET_NAME);
             // The number alone proves nothing: it may be that of another container.
@@ -160,6 +177,9 @@ fn remove_abandoned(prefix: &str) {
 /// A full backlog is no answer, and is not waited for.
 fn nobody_listens(path: &Path) -> bool {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let Ok(probe) = socket(AddressFamily::Unix, SockType::Stream, flags, None) else { return false };
-    UnixAddr::new(path).and_then(|address| connect(probe.as_raw_fd(), &address)) == Err(Errno::ECONNREFUSED)
+    let Ok(probe) = socket(AddressFamily::Unix, SockType::Stream, flags, None) else {
+        return false;
+    };
+    UnixAddr::new(path).and_then(|address| connect(probe.as_raw_fd(), &address))
+        == Err(Errno::ECONNREFUSED)
 }

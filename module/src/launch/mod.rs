@@ -63,7 +63,9 @@ pub(crate) fn post_config(pool: Pool<'_>, main: Server<'_>) {
     for remark in settings::with(|settings| std::mem::take(&mut settings.remarks)) {
         log::server(Level::INFO, || remark.to_string());
     }
-    settings::with(|settings| std::mem::take(&mut settings.warnings)).iter().for_each(check::warn);
+    settings::with(|settings| std::mem::take(&mut settings.warnings))
+        .iter()
+        .for_each(check::warn);
     if main.error_log().is_none() && configuration::syslog(main).is_none() {
         log::server(Level::WARN, || {
             "the main ErrorLog is neither a file nor a program nor syslog: what belongs to a request is written there, what supervisor and workers say beside is lost".to_owned()
@@ -78,18 +80,27 @@ pub(crate) fn post_config(pool: Pool<'_>, main: Server<'_>) {
     match retained::with(|retained| bring_up(retained, pool, main, &mut plan)) {
         Ok(()) => {}
         Err(error) => log::server(Level::CRIT, || {
-            format!("WSGID0020: applications cannot be served: {error}; their requests are answered with 503")
+            format!(
+                "WSGID0020: applications cannot be served: {error}; their requests are answered with 503"
+            )
         }),
     }
     child::publish(plan);
 }
 
 /// Listener, supervisor, configuration.
-fn bring_up(retained: &mut Retained, pool: Pool<'_>, main: Server<'_>, plan: &mut Plan) -> Result<(), String> {
+fn bring_up(
+    retained: &mut Retained,
+    pool: Pool<'_>,
+    main: Server<'_>,
+    plan: &mut Plan,
+) -> Result<(), String> {
     if retained.owner == 0 {
         retained.owner = getpid().as_raw();
     }
-    plan.secret = retained.generations.begin(plan.generation, process::random());
+    plan.secret = retained
+        .generations
+        .begin(plan.generation, process::random());
     tell_of_ended(retained);
     retained::at_end_of_configuration(pool, trampoline::configuration_ends);
     let directories = settings::with(|settings| listener::prefix(settings, pool))?;
@@ -105,9 +116,14 @@ fn bring_up(retained: &mut Retained, pool: Pool<'_>, main: Server<'_>, plan: &mu
     listener::ensure(retained, &directories)?;
     plan.socket = Some(retained.socket_path());
 
-    let (message, stop_timeout) =
-        settings::with(|settings| configuration::message(settings, main, plan.secret, plan.generation))?;
-    set_current(Some(Current { program, message, stop_timeout }));
+    let (message, stop_timeout) = settings::with(|settings| {
+        configuration::message(settings, main, plan.secret, plan.generation)
+    })?;
+    set_current(Some(Current {
+        program,
+        message,
+        stop_timeout,
+    }));
     with_current(|current| Some(tell_or_start(retained, current))).unwrap_or(Ok(()))?;
     if !retained.registered {
         retained::watch(retained, pool);
@@ -147,7 +163,10 @@ fn replace_lost_socket(retained: &mut Retained) -> Result<(), String> {
         return Ok(());
     }
     log::server(Level::ERR, || {
-        format!("WSGID0033: somebody has removed `{}`; another one is made", retained.socket_path())
+        format!(
+            "WSGID0033: somebody has removed `{}`; another one is made",
+            retained.socket_path()
+        )
     });
     if retained.process.pid != 0 {
         kill_supervisor(retained);
@@ -160,7 +179,12 @@ fn set_current(current: Option<Current>) {
 }
 
 fn with_current<T: Default>(f: impl FnOnce(&Current) -> T) -> T {
-    CURRENT.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(f).unwrap_or_default()
+    CURRENT
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .as_ref()
+        .map(f)
+        .unwrap_or_default()
 }
 
 /// A living supervisor gets the configuration; otherwise one is started.
@@ -171,7 +195,10 @@ fn tell_or_start(retained: &mut Retained, current: &Current) -> Result<(), Strin
             match talk::send(control, &current.message) {
                 Ok(()) => return Ok(()),
                 Err(error) => log::server(Level::ERR, || {
-                    format!("WSGID0021: the supervisor (process {}) does not listen: {error}", retained.process.pid)
+                    format!(
+                        "WSGID0021: the supervisor (process {}) does not listen: {error}",
+                        retained.process.pid
+                    )
                 }),
             }
         }
@@ -184,41 +211,60 @@ fn tell_or_start(retained: &mut Retained, current: &Current) -> Result<(), Strin
 fn start(retained: &mut Retained, current: &Current) -> Result<(), String> {
     let text = |bytes: &[u8]| CString::new(bytes).map_err(|_| "a path contains a NUL".to_owned());
     let listener = retained.listener().ok_or("there is no listening socket")?;
-    let listener =
-        listener.try_clone_to_owned().map_err(|error| format!("failed to duplicate a descriptor: {error}"))?;
-    let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)
-        .map_err(|error| format!("failed to make a socket pair: {error}"))?;
+    let listener = listener
+        .try_clone_to_owned()
+        .map_err(|error| format!("failed to duplicate a descriptor: {error}"))?;
+    let (ours, theirs) = socketpair(
+        AddressFamily::Unix,
+        SockType::Stream,
+        None,
+        SockFlag::SOCK_CLOEXEC,
+    )
+    .map_err(|error| format!("failed to make a socket pair: {error}"))?;
     let program = spawn::Program {
         path: text(current.program.as_os_str().as_bytes())?,
         arguments: vec![c"wsgid".into(), c"supervise".into(), c"--httpd".into()],
         environment: environment(),
         descriptors: [theirs.as_fd(), listener.as_fd()],
     };
-    let pid =
-        spawn::spawn(&program).map_err(|error| format!("failed to start `{}`: {error}", current.program.display()))?;
+    let pid = spawn::spawn(&program)
+        .map_err(|error| format!("failed to start `{}`: {error}", current.program.display()))?;
     drop(program);
     retained.process.pid = pid;
     retained.started_at = process::monotonic_seconds();
     retained.retry_at = 0;
     retained.set_control(Some(ours));
-    log::server(Level::NOTICE, || format!("supervisor started: `{}`, process {pid}", current.program.display()));
+    log::server(Level::NOTICE, || {
+        format!(
+            "supervisor started: `{}`, process {pid}",
+            current.program.display()
+        )
+    });
     let control = retained.control().ok_or("the control socket is closed")?;
     // Children of these generations go on asking, for what is configured now.
-    let (_, older) = retained.generations.all().split_last().ok_or("there is no generation")?;
+    let (_, older) = retained
+        .generations
+        .all()
+        .split_last()
+        .ok_or("there is no generation")?;
     older
         .iter()
         .try_for_each(|generation| talk::send_for(control, &current.message, generation))
         .and_then(|()| talk::send(control, &current.message))
-        .map_err(|error| format!("the supervisor (process {pid}) did not take its configuration: {error}"))
+        .map_err(|error| {
+            format!("the supervisor (process {pid}) did not take its configuration: {error}")
+        })
 }
 
 /// The supervisor's environment: a path, the time zone of the machine, and what
 /// tests say of the kernel.
 fn environment() -> Vec<CString> {
     let path = CString::from(c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-    let zone = std::env::var("TZ").ok().and_then(|zone| CString::new(format!("TZ={zone}")).ok());
-    let kernel =
-        std::env::var_os(WITHOUT_PASSRIGHTS).and_then(|_| CString::new(format!("{WITHOUT_PASSRIGHTS}=1")).ok());
+    let zone = std::env::var("TZ")
+        .ok()
+        .and_then(|zone| CString::new(format!("TZ={zone}")).ok());
+    let kernel = std::env::var_os(WITHOUT_PASSRIGHTS)
+        .and_then(|_| CString::new(format!("{WITHOUT_PASSRIGHTS}=1")).ok());
     [Some(path), zone, kernel].into_iter().flatten().collect()
 }
 
@@ -227,7 +273,10 @@ fn reap(retained: &mut Retained) {
     if retained.process.pid == 0 {
         return;
     }
-    let status = waitpid(Pid::from_raw(retained.process.pid), Some(WaitPidFlag::WNOHANG));
+    let status = waitpid(
+        Pid::from_raw(retained.process.pid),
+        Some(WaitPidFlag::WNOHANG),
+    );
     if !matches!(status, Ok(WaitStatus::StillAlive)) {
         forget(retained);
     }
@@ -260,10 +309,17 @@ pub(crate) fn maintain(reason: i32, status: i32) {
             return;
         }
         log::server(Level::ERR, || {
-            format!("WSGID0022: the supervisor (process {pid}) ended: {}; a new one is started", talk::ending(status))
+            format!(
+                "WSGID0022: the supervisor (process {pid}) ended: {}; a new one is started",
+                talk::ending(status)
+            )
         });
         let lived = process::monotonic_seconds().saturating_sub(retained.started_at);
-        retained.quick_deaths = if lived < QUICK { retained.quick_deaths.saturating_add(1) } else { 0 };
+        retained.quick_deaths = if lived < QUICK {
+            retained.quick_deaths.saturating_add(1)
+        } else {
+            0
+        };
         if retained.quick_deaths <= QUICK_DEATHS {
             start_again(retained);
         } else {
@@ -284,12 +340,15 @@ fn start_again(retained: &mut Retained) {
     match outcome {
         Some(Ok(())) => {}
         Some(Err(error)) => {
-            retained.retry_at = process::monotonic_seconds() + LONGEST_PAUSE.min(1 << retained.quick_deaths.min(6));
+            retained.retry_at =
+                process::monotonic_seconds() + LONGEST_PAUSE.min(1 << retained.quick_deaths.min(6));
             log::server(Level::CRIT, || format!("WSGID0024: no supervisor: {error}"));
         }
         None => return,
     }
-    if let Some(main) = server::main_server().filter(|_| retained.process.pid != 0 && !retained.registered) {
+    if let Some(main) =
+        server::main_server().filter(|_| retained.process.pid != 0 && !retained.registered)
+    {
         retained::watch(retained, main.configuration_pool());
     }
 }
@@ -304,10 +363,15 @@ pub(crate) fn monitor() {
         if listener::is_lost(retained) {
             match replace_lost_socket(retained) {
                 Ok(()) => start_again(retained),
-                Err(error) => log::server(Level::CRIT, || format!("WSGID0020: applications cannot be served: {error}")),
+                Err(error) => log::server(Level::CRIT, || {
+                    format!("WSGID0020: applications cannot be served: {error}")
+                }),
             }
         }
-        if retained.process.pid == 0 && retained.retry_at != 0 && process::monotonic_seconds() >= retained.retry_at {
+        if retained.process.pid == 0
+            && retained.retry_at != 0
+            && process::monotonic_seconds() >= retained.retry_at
+        {
             start_again(retained);
         }
     });
@@ -335,12 +399,16 @@ pub(crate) fn child_changed(generation: u64, state: c_int) {
 /// Tells the supervisor of generations that no child is left of.
 fn tell_of_ended(retained: &mut Retained) {
     for generation in retained.generations.take_ended() {
-        let Some(control) = retained.control() else { continue };
+        let Some(control) = retained.control() else {
+            continue;
+        };
         let sent = talk::encode(&FromParent::GenerationEnded(generation), Vec::new())
             .and_then(|message| talk::send(control, &message).map_err(|error| error.to_string()));
         if let Err(error) = sent {
             log::server(Level::WARN, || {
-                format!("WSGID0025: the supervisor was not told that generation {generation} has ended: {error}")
+                format!(
+                    "WSGID0025: the supervisor was not told that generation {generation} has ended: {error}"
+                )
             });
         }
     }
@@ -357,7 +425,10 @@ pub(crate) fn configuration_ends() {
         retained.registered = false;
         if !server::is_exiting() {
             // The next configuration may be without this module.
-            if let (Some(control), Ok(message)) = (retained.control(), talk::encode(&FromParent::Reads, Vec::new())) {
+            if let (Some(control), Ok(message)) = (
+                retained.control(),
+                talk::encode(&FromParent::Reads, Vec::new()),
+            ) {
                 let _ = talk::send(control, &message);
             }
             return;
@@ -374,7 +445,10 @@ fn stop(retained: &mut Retained, timeout: Duration) {
     if retained.process.pid == 0 {
         return;
     }
-    if let (Some(control), Ok(message)) = (retained.control(), talk::encode(&FromParent::Shutdown, Vec::new())) {
+    if let (Some(control), Ok(message)) = (
+        retained.control(),
+        talk::encode(&FromParent::Shutdown, Vec::new()),
+    ) {
         let _ = talk::send(control, &message);
     }
     // It also ends when the control socket does, should the message be lost.
@@ -385,7 +459,10 @@ fn stop(retained: &mut Retained, timeout: Duration) {
     });
     if !ended {
         log::server(Level::WARN, || {
-            format!("WSGID0026: the supervisor (process {}) did not end in time and is killed", retained.process.pid)
+            format!(
+                "WSGID0026: the supervisor (process {}) did not end in time and is killed",
+                retained.process.pid
+            )
         });
         kill_supervisor(retained);
     }

@@ -28,9 +28,15 @@ pub(super) fn encode(message: &FromParent, descriptors: Vec<OwnedFd>) -> Result<
     let payload = payload::encode(message).map_err(|error| error.to_string())?;
     let max = Kind::Control.max_len() as usize;
     if payload.len() > max {
-        return Err(format!("the configuration takes {} bytes, the most is {max}", payload.len()));
+        return Err(format!(
+            "the configuration takes {} bytes, the most is {max}",
+            payload.len()
+        ));
     }
-    Ok(Message { payload, descriptors })
+    Ok(Message {
+        payload,
+        descriptors,
+    })
 }
 
 /// Sends a message.
@@ -39,7 +45,11 @@ pub(super) fn send(control: BorrowedFd<'_>, message: &Message) -> io::Result<()>
 }
 
 /// Sends a configuration for the children of another generation.
-pub(super) fn send_for(control: BorrowedFd<'_>, message: &Message, generation: &Generation) -> io::Result<()> {
+pub(super) fn send_for(
+    control: BorrowedFd<'_>,
+    message: &Message,
+    generation: &Generation,
+) -> io::Result<()> {
     let mut configured = payload::decode(&message.payload).map_err(io::Error::other)?;
     if let FromParent::Configure(configuration) = &mut configured {
         configuration.generation = generation.number;
@@ -49,13 +59,22 @@ pub(super) fn send_for(control: BorrowedFd<'_>, message: &Message, generation: &
     send_payload(control, &payload, &message.descriptors)
 }
 
-fn send_payload(control: BorrowedFd<'_>, message: &[u8], descriptors: &[OwnedFd]) -> io::Result<()> {
+fn send_payload(
+    control: BorrowedFd<'_>,
+    message: &[u8],
+    descriptors: &[OwnedFd],
+) -> io::Result<()> {
     set_timeout(control, sockopt::SendTimeout, SEND_TIMEOUT)?;
     let fds: Vec<BorrowedFd<'_>> = descriptors.iter().map(std::os::fd::AsFd::as_fd).collect();
     // The last of them go with the message itself.
-    let (ahead, fds) = fds.split_at(fds.len().saturating_sub(1) / MAX_DESCRIPTORS * MAX_DESCRIPTORS);
+    let (ahead, fds) =
+        fds.split_at(fds.len().saturating_sub(1) / MAX_DESCRIPTORS * MAX_DESCRIPTORS);
     for fds in ahead.chunks(MAX_DESCRIPTORS) {
-        send_one(control, &payload::encode(&FromParent::Logs).map_err(io::Error::other)?, fds)?;
+        send_one(
+            control,
+            &payload::encode(&FromParent::Logs).map_err(io::Error::other)?,
+            fds,
+        )?;
     }
     send_one(control, message, fds)
 }
@@ -63,7 +82,12 @@ fn send_payload(control: BorrowedFd<'_>, message: &[u8], descriptors: &[OwnedFd]
 fn send_one(control: BorrowedFd<'_>, payload: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     let len = u32::try_from(payload.len()).map_err(io::Error::other)?;
     let code = u16::try_from(fds.len()).map_err(io::Error::other)?;
-    send_frame(control, FrameHead::new(Kind::Control, 0, len).with_code(code), payload, fds)
+    send_frame(
+        control,
+        FrameHead::new(Kind::Control, 0, len).with_code(code),
+        payload,
+        fds,
+    )
 }
 
 fn set_timeout(
@@ -72,13 +96,21 @@ fn set_timeout(
     timeout: Duration,
 ) -> io::Result<()> {
     // Zero would mean for ever.
-    let micros = i64::try_from(timeout.as_micros()).unwrap_or(i64::MAX).max(1000);
-    Ok(setsockopt(&socket, option, &TimeVal::new(micros / 1_000_000, micros % 1_000_000))?)
+    let micros = i64::try_from(timeout.as_micros())
+        .unwrap_or(i64::MAX)
+        .max(1000);
+    Ok(setsockopt(
+        &socket,
+        option,
+        &TimeVal::new(micros / 1_000_000, micros % 1_000_000),
+    )?)
 }
 
 /// Waits for the supervisor's word about `generation` and logs what it says.
 pub(super) fn await_reply(retained: &Retained, generation: u64, timeout: Duration) {
-    let Some(control) = retained.control() else { return };
+    let Some(control) = retained.control() else {
+        return;
+    };
     let deadline = Instant::now() + timeout;
     let mut reader = FrameReader::new(0);
     loop {
@@ -117,7 +149,9 @@ pub(super) fn await_reply(retained: &Retained, generation: u64, timeout: Duratio
 
 /// Logs replies that came later; never waits.
 pub(super) fn drain_replies(retained: &Retained) {
-    let Some(control) = retained.control() else { return };
+    let Some(control) = retained.control() else {
+        return;
+    };
     let mut reader = FrameReader::new(0);
     while let Ok(1..) = reader.fill(control, MsgFlags::MSG_DONTWAIT) {
         while let Ok(Some(frame)) = reader.next_buffered() {
@@ -130,7 +164,10 @@ pub(super) fn drain_replies(retained: &Retained) {
 fn note(kind: Kind, payload: &[u8]) -> Option<u64> {
     let reply = (kind == Kind::Control).then(|| payload::decode_message::<ToParent>(payload));
     match reply {
-        Some(Ok(Some(ToParent::Applied { generation, problems }))) => {
+        Some(Ok(Some(ToParent::Applied {
+            generation,
+            problems,
+        }))) => {
             for problem in problems {
                 log::server(Level::ERR, || format!("WSGID0029: {problem}"));
             }
@@ -149,11 +186,15 @@ fn note(kind: Kind, payload: &[u8]) -> Option<u64> {
             None
         }
         Some(Err(error)) => {
-            log::server(Level::ERR, || format!("WSGID0031: the supervisor's reply is not understood: {error}"));
+            log::server(Level::ERR, || {
+                format!("WSGID0031: the supervisor's reply is not understood: {error}")
+            });
             None
         }
         None => {
-            log::server(Level::ERR, || format!("WSGID0031: the supervisor sent an unexpected frame ({kind:?})"));
+            log::server(Level::ERR, || {
+                format!("WSGID0031: the supervisor sent an unexpected frame ({kind:?})")
+            });
             None
         }
     }

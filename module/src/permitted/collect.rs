@@ -45,7 +45,12 @@ impl Server<'_> {
     pub(super) fn collect(&self, permitted: &mut Permitted) {
         let groups = Groups::new(&self.statements, &self.visible);
         let places = Places::new(self.root, self.homes, &self.statements);
-        let mut collector = Collector { server: self, groups, places, permitted };
+        let mut collector = Collector {
+            server: self,
+            groups,
+            places,
+            permitted,
+        };
         for statement in &self.statements {
             collector.take(statement);
         }
@@ -58,10 +63,15 @@ impl Collector<'_, '_> {
             "wsgiscriptalias" => self.alias(statement),
             "wsgiscriptaliasmatch" => self.alias_match(statement),
             "wsgihandlerscript" => self.handler_script(statement),
-            "wsgidispatchscript" | "wsgiaccessscript" | "wsgiauthuserscript" | "wsgiauthgroupscript" => {
+            "wsgidispatchscript"
+            | "wsgiaccessscript"
+            | "wsgiauthuserscript"
+            | "wsgiauthgroupscript" => {
                 self.question(statement);
             }
-            "sethandler" | "addhandler" | "addtype" | "forcetype" if names_handler(&statement.arguments) => {
+            "sethandler" | "addhandler" | "addtype" | "forcetype"
+                if names_handler(&statement.arguments) =>
+            {
                 self.handler(statement);
             }
             "rewriterule" => self.rewrite(statement),
@@ -72,14 +82,21 @@ impl Collector<'_, '_> {
 
     /// A script; or a directory, where what follows in the URL names the script.
     fn alias(&mut self, statement: &Statement) {
-        let Some((words, group)) = statement.script(2) else { return };
-        let [url, target] = words.as_slice() else { return };
+        let Some((words, group)) = statement.script(2) else {
+            return;
+        };
+        let [url, target] = words.as_slice() else {
+            return;
+        };
         let file = absolute(self.server.root, target);
         let url = match trimmed(url) {
             "/" => Extent::All,
             url => Extent::At(absolute("", url)),
         };
-        let target = Target { path: Extent::At(trimmed(&file).to_owned()), url };
+        let target = Target {
+            path: Extent::At(trimmed(&file).to_owned()),
+            url,
+        };
         for group in self.groups.of(&target, group.as_deref()) {
             self.add_file(&group, &file);
             self.add_directory(&group, &file);
@@ -87,7 +104,9 @@ impl Collector<'_, '_> {
     }
 
     fn alias_match(&mut self, statement: &Statement) {
-        let Some((words, group)) = statement.script(2) else { return };
+        let Some((words, group)) = statement.script(2) else {
+            return;
+        };
         let Some(target) = words.get(1) else { return };
         let file = absolute(self.server.root, target);
         let front = fixed_front(&file, &['$', '&', '\\']);
@@ -95,7 +114,10 @@ impl Collector<'_, '_> {
             Some(front) => Extent::Within(front.clone()),
             None => Extent::At(trimmed(&file).to_owned()),
         };
-        let target = Target { path, url: Extent::Within("/".to_owned()) };
+        let target = Target {
+            path,
+            url: Extent::Within("/".to_owned()),
+        };
         for group in self.groups.of(&target, group.as_deref()) {
             if front.is_none() {
                 self.add_file(&group, &file);
@@ -105,7 +127,9 @@ impl Collector<'_, '_> {
     }
 
     fn handler_script(&mut self, statement: &Statement) {
-        let Some((words, group)) = statement.script(2) else { return };
+        let Some((words, group)) = statement.script(2) else {
+            return;
+        };
         let Some(target) = words.get(1) else { return };
         let file = absolute(self.server.root, target);
         for group in self.groups.of(&statement.scope.target(), group.as_deref()) {
@@ -114,7 +138,9 @@ impl Collector<'_, '_> {
     }
 
     fn question(&mut self, statement: &Statement) {
-        let Some((words, group)) = statement.script(1) else { return };
+        let Some((words, group)) = statement.script(1) else {
+            return;
+        };
         let Some(target) = words.first() else { return };
         let file = absolute(self.server.root, target);
         for group in self.groups.of_question(group.as_deref()) {
@@ -126,7 +152,10 @@ impl Collector<'_, '_> {
     fn handler(&mut self, statement: &Statement) {
         let scope = &statement.scope;
         for place in self.reached(statement) {
-            let target = Target { path: Extent::At(place.clone()), url: scope.url.clone() };
+            let target = Target {
+                path: Extent::At(place.clone()),
+                url: scope.url.clone(),
+            };
             for group in self.groups.of(&target, None) {
                 self.add_directory(&group, &place);
             }
@@ -148,8 +177,16 @@ impl Collector<'_, '_> {
             return;
         }
         self.handler(statement);
-        let Some(path) = words.get(1).and_then(|substitution| rewritten(substitution)) else { return };
-        let target = Target { path: Extent::At(path.clone()), url: Extent::All };
+        let Some(path) = words
+            .get(1)
+            .and_then(|substitution| rewritten(substitution))
+        else {
+            return;
+        };
+        let target = Target {
+            path: Extent::At(path.clone()),
+            url: Extent::All,
+        };
         for group in self.groups.of(&target, None) {
             self.add_directory(&group, &path);
         }
@@ -158,13 +195,31 @@ impl Collector<'_, '_> {
     /// What `.htaccess` may say there: a handler, or scripts for access and
     /// authentication in the groups that WSGIRestrictProcess lists.
     fn htaccess(&mut self, statement: &Statement) {
-        let words: Vec<String> = statement.words().iter().map(|word| word.to_ascii_lowercase()).collect();
+        let words: Vec<String> = statement
+            .words()
+            .iter()
+            .map(|word| word.to_ascii_lowercase())
+            .collect();
         let has = |names: &[&str]| words.iter().any(|word| names.contains(&word.as_str()));
-        let handlers = ["all", "fileinfo", "sethandler", "addhandler", "addtype", "forcetype", "rewriterule"];
+        let handlers = [
+            "all",
+            "fileinfo",
+            "sethandler",
+            "addhandler",
+            "addtype",
+            "forcetype",
+            "rewriterule",
+        ];
         if has(&handlers) {
             self.handler(statement);
         }
-        if has(&["all", "authconfig", "wsgiaccessscript", "wsgiauthuserscript", "wsgiauthgroupscript"]) {
+        if has(&[
+            "all",
+            "authconfig",
+            "wsgiaccessscript",
+            "wsgiauthuserscript",
+            "wsgiauthgroupscript",
+        ]) {
             self.scripts_of_htaccess(statement);
         }
     }
@@ -172,7 +227,10 @@ impl Collector<'_, '_> {
     /// They are files of the place, or of the group's own directories.
     fn scripts_of_htaccess(&mut self, statement: &Statement) {
         for place in self.reached(statement) {
-            let target = Target { path: Extent::At(place.clone()), url: statement.scope.url.clone() };
+            let target = Target {
+                path: Extent::At(place.clone()),
+                url: statement.scope.url.clone(),
+            };
             for group in self.groups.of_htaccess(&target) {
                 self.add_directory(&group, &place);
                 for directory in (self.server.own_directories)(&group) {
@@ -184,14 +242,20 @@ impl Collector<'_, '_> {
 
     fn add_file(&mut self, group: &str, file: &str) {
         if !file.ends_with('/') {
-            self.permitted.entry(group.to_owned()).or_default().add_file(file);
+            self.permitted
+                .entry(group.to_owned())
+                .or_default()
+                .add_file(file);
         }
     }
 
     /// The root directory is nothing that anybody means: it would be every script.
     fn add_directory(&mut self, group: &str, directory: &str) {
         if trimmed(directory) != "/" {
-            self.permitted.entry(group.to_owned()).or_default().add_directory(directory);
+            self.permitted
+                .entry(group.to_owned())
+                .or_default()
+                .add_directory(directory);
         }
     }
 }

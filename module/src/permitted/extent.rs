@@ -27,9 +27,15 @@ impl Extent {
             (Self::All, _) => Applies::Always,
             (Self::At(own), Self::All) if own == "/" => Applies::Always,
             (_, Self::All) => Applies::Perhaps,
-            (Self::At(own), Self::At(other) | Self::Within(other)) if is_below(other, own) => Applies::Always,
+            (Self::At(own), Self::At(other) | Self::Within(other)) if is_below(other, own) => {
+                Applies::Always
+            }
             (Self::At(own) | Self::Within(own), Self::At(other) | Self::Within(other)) => {
-                if is_below(own, other) || is_below(other, own) { Applies::Perhaps } else { Applies::Never }
+                if is_below(own, other) || is_below(other, own) {
+                    Applies::Perhaps
+                } else {
+                    Applies::Never
+                }
             }
         }
     }
@@ -54,7 +60,11 @@ pub(super) fn trimmed(path: &str) -> &str {
 /// A path as httpd makes it absolute: without `.`, `..` and several slashes in a
 /// row. A slash at the end stays.
 pub(super) fn absolute(root: &str, path: &str) -> String {
-    let whole = if path.starts_with('/') { path.to_owned() } else { format!("{root}/{path}") };
+    let whole = if path.starts_with('/') {
+        path.to_owned()
+    } else {
+        format!("{root}/{path}")
+    };
     let mut parts: Vec<&str> = Vec::new();
     for part in whole.split('/') {
         match part {
@@ -65,7 +75,11 @@ pub(super) fn absolute(root: &str, path: &str) -> String {
             part => parts.push(part),
         }
     }
-    let end = if path.ends_with('/') && !parts.is_empty() { "/" } else { "" };
+    let end = if path.ends_with('/') && !parts.is_empty() {
+        "/"
+    } else {
+        ""
+    };
     format!("/{}{end}", parts.join("/"))
 }
 
@@ -79,10 +93,13 @@ pub(super) fn fixed_front(text: &str, variable: &[char]) -> Option<String> {
 
 /// Likewise for a regular expression that paths have to match.
 pub(super) fn regex_front(pattern: &str) -> String {
-    const SPECIAL: &[char] = &['.', '*', '+', '?', '[', ']', '(', ')', '{', '}', '|', '\\', '^', '$'];
+    const SPECIAL: &[char] = &[
+        '.', '*', '+', '?', '[', ']', '(', ')', '{', '}', '|', '\\', '^', '$',
+    ];
     match pattern.strip_prefix('^') {
         Some(rest) if rest.starts_with('/') && !has_alternatives(rest) => {
-            fixed_front(rest, SPECIAL).unwrap_or_else(|| fixed_front(&format!("{rest}*"), &['*']).unwrap_or_default())
+            fixed_front(rest, SPECIAL)
+                .unwrap_or_else(|| fixed_front(&format!("{rest}*"), &['*']).unwrap_or_default())
         }
         _ => "/".to_owned(),
     }

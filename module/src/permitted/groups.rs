@@ -35,7 +35,13 @@ impl Choice {
 
 impl<'s> Groups<'s> {
     pub(super) fn new(statements: &[&'s Statement], visible: &'s BTreeSet<String>) -> Self {
-        let named = |name: &str| statements.iter().copied().filter(|statement| statement.name == name).collect();
+        let named = |name: &str| {
+            statements
+                .iter()
+                .copied()
+                .filter(|statement| statement.name == name)
+                .collect()
+        };
         Self {
             processes: named("wsgiprocessgroup"),
             restrictions: named("wsgirestrictprocess"),
@@ -50,7 +56,10 @@ impl<'s> Groups<'s> {
             Some(name) => vec![Choice::new(name, 0)],
             None => self.configured(target),
         };
-        let dispatches = self.dispatches.iter().filter(|statement| statement.scope.applies(target) != Applies::Never);
+        let dispatches = self
+            .dispatches
+            .iter()
+            .filter(|statement| statement.scope.applies(target) != Applies::Never);
         choices.extend(dispatches.map(|statement| Choice::Request(statement.scope.section)));
         let mut groups = BTreeSet::new();
         for choice in choices {
@@ -68,8 +77,11 @@ impl<'s> Groups<'s> {
     /// Those in which scripts of `.htaccess` may run: what the server's
     /// configuration has set there or lists, but never httpd's user.
     pub(super) fn of_htaccess(&self, target: &Target) -> BTreeSet<String> {
-        let mut groups: BTreeSet<String> =
-            self.restrictions_for(target, None).into_iter().flat_map(|statement| self.names(statement)).collect();
+        let mut groups: BTreeSet<String> = self
+            .restrictions_for(target, None)
+            .into_iter()
+            .flat_map(|statement| self.names(statement))
+            .collect();
         for choice in self.configured(target) {
             if let Choice::Group(name) = choice {
                 groups.extend(self.visible.get(&name).cloned());
@@ -108,13 +120,19 @@ impl<'s> Groups<'s> {
     fn listed(&self, target: &Target, section: Option<usize>) -> Option<BTreeSet<String>> {
         let statements = self.restrictions_for(target, section);
         let is_in_force = |statement: &&Statement| {
-            section == Some(statement.scope.section) || statement.scope.applies(target) == Applies::Always
+            section == Some(statement.scope.section)
+                || statement.scope.applies(target) == Applies::Always
         };
         statements
             .iter()
             .copied()
             .any(|statement| is_in_force(&statement))
-            .then(|| statements.into_iter().flat_map(|statement| self.names(statement)).collect())
+            .then(|| {
+                statements
+                    .into_iter()
+                    .flat_map(|statement| self.names(statement))
+                    .collect()
+            })
     }
 
     /// The lists that may be in force. An inner one takes the place of those around
@@ -123,7 +141,11 @@ impl<'s> Groups<'s> {
         let mut found: Vec<&Statement> = Vec::new();
         for statement in self.restrictions.iter().copied() {
             let own = statement.scope.section;
-            let applies = if section == Some(own) { Applies::Always } else { statement.scope.applies(target) };
+            let applies = if section == Some(own) {
+                Applies::Always
+            } else {
+                statement.scope.applies(target)
+            };
             if applies == Applies::Always {
                 found.retain(|known| known.scope.section == own);
             }
@@ -135,10 +157,13 @@ impl<'s> Groups<'s> {
     }
 
     fn names(&self, restriction: &Statement) -> BTreeSet<String> {
-        let names = restriction.words().into_iter().map(|name| match name.as_str() {
-            "%{GLOBAL}" => DEFAULT_GROUP.to_owned(),
-            _ => name,
-        });
+        let names = restriction
+            .words()
+            .into_iter()
+            .map(|name| match name.as_str() {
+                "%{GLOBAL}" => DEFAULT_GROUP.to_owned(),
+                _ => name,
+            });
         names.filter(|name| self.visible.contains(name)).collect()
     }
 }

@@ -63,7 +63,10 @@ struct Visibility<'s> {
 
 impl<'s> Visibility<'s> {
     fn new(settings: &'s Settings) -> Self {
-        let mut visibility = Self { everywhere: vec![DEFAULT_GROUP], ..Self::default() };
+        let mut visibility = Self {
+            everywhere: vec![DEFAULT_GROUP],
+            ..Self::default()
+        };
         for group in &settings.groups {
             let name = group.config.name.as_str();
             for scope in &group.scopes {
@@ -71,9 +74,17 @@ impl<'s> Visibility<'s> {
                     visibility.everywhere.push(name);
                     continue;
                 }
-                visibility.by_server.entry(scope.server).or_default().push(name);
+                visibility
+                    .by_server
+                    .entry(scope.server)
+                    .or_default()
+                    .push(name);
                 if let Some(hostname) = &scope.hostname {
-                    visibility.by_hostname.entry(hostname.to_ascii_lowercase()).or_default().push(name);
+                    visibility
+                        .by_hostname
+                        .entry(hostname.to_ascii_lowercase())
+                        .or_default()
+                        .push(name);
                 }
             }
         }
@@ -82,18 +93,35 @@ impl<'s> Visibility<'s> {
 
     /// The process groups that requests of a server may use.
     fn of(&self, server: Server<'_>) -> BTreeSet<String> {
-        let hostname = server.hostname().map(|name| name.to_string_lossy().to_ascii_lowercase());
+        let hostname = server
+            .hostname()
+            .map(|name| name.to_string_lossy().to_ascii_lowercase());
         let own = self.by_server.get(&server.id()).into_iter().flatten();
-        let named = hostname.and_then(|name| self.by_hostname.get(&name)).into_iter().flatten();
-        self.everywhere.iter().chain(own).chain(named).map(|name| (*name).to_owned()).collect()
+        let named = hostname
+            .and_then(|name| self.by_hostname.get(&name))
+            .into_iter()
+            .flatten();
+        self.everywhere
+            .iter()
+            .chain(own)
+            .chain(named)
+            .map(|name| (*name).to_owned())
+            .collect()
     }
 }
 
 /// Where the code of a process group is.
 fn own_directories(settings: &Settings, group: &str) -> Vec<String> {
-    let known = settings.groups.iter().find(|known| known.config.name == group);
-    let directories = known.iter().flat_map(|known| known.config.home.iter().chain(&known.config.python_path));
-    directories.map(|directory| directory.to_string_lossy().into_owned()).collect()
+    let known = settings
+        .groups
+        .iter()
+        .find(|known| known.config.name == group);
+    let directories = known
+        .iter()
+        .flat_map(|known| known.config.home.iter().chain(&known.config.python_path));
+    directories
+        .map(|directory| directory.to_string_lossy().into_owned())
+        .collect()
 }
 
 /// A directive that matters here, and what it holds.
@@ -104,11 +132,19 @@ fn copied(node: tree::Node<'_>) -> Option<Line> {
         return None;
     }
     let arguments = node.arguments().to_string_lossy();
-    let arguments = if is_section { arguments.strip_suffix('>').unwrap_or(&arguments) } else { &arguments };
+    let arguments = if is_section {
+        arguments.strip_suffix('>').unwrap_or(&arguments)
+    } else {
+        &arguments
+    };
     Some(Line {
         name,
         arguments: arguments.to_owned(),
-        origin: if is_section { node.origin() } else { String::new() },
+        origin: if is_section {
+            node.origin()
+        } else {
+            String::new()
+        },
         children: node.children().filter_map(copied).collect(),
     })
 }

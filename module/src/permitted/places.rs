@@ -21,35 +21,65 @@ pub(super) struct Places(Vec<Place>);
 
 impl Places {
     pub(super) fn new(root: &str, homes: &BTreeSet<String>, statements: &[&Statement]) -> Self {
-        let mut places: Vec<Place> = statements.iter().filter_map(|statement| place(root, statement)).collect();
-        for statement in statements.iter().filter(|statement| statement.name == "userdir") {
+        let mut places: Vec<Place> = statements
+            .iter()
+            .filter_map(|statement| place(root, statement))
+            .collect();
+        for statement in statements
+            .iter()
+            .filter(|statement| statement.name == "userdir")
+        {
             places.extend(user_directories(homes, &statement.words()));
         }
         // The virtual host's own comes behind that of the main server.
-        let document_root = statements.iter().rev().find(|statement| statement.name == "documentroot");
-        let document_root = document_root.and_then(|statement| statement.words().into_iter().next());
+        let document_root = statements
+            .iter()
+            .rev()
+            .find(|statement| statement.name == "documentroot");
+        let document_root =
+            document_root.and_then(|statement| statement.words().into_iter().next());
         let path = absolute(root, &document_root.unwrap_or_else(|| "htdocs".to_owned()));
-        places.push(Place { path: trimmed(&path).to_owned(), url: Some("/".to_owned()) });
+        places.push(Place {
+            path: trimmed(&path).to_owned(),
+            url: Some("/".to_owned()),
+        });
         places.retain(|place| place.path != "/");
         Self(places)
     }
 
     /// The directories that URLs in this part lead to.
     pub(super) fn reached(&self, url: &Extent) -> Vec<String> {
-        let Extent::At(url) = url else { return self.0.iter().map(|place| place.path.clone()).collect() };
+        let Extent::At(url) = url else {
+            return self.0.iter().map(|place| place.path.clone()).collect();
+        };
         // The longest alias has the URL; what is around it is not reached.
         let around = |place: &&Place| place.url.as_deref().is_some_and(|own| is_below(url, own));
-        let longest = self.0.iter().filter(around).filter_map(|place| place.url.as_ref()).map(String::len).max();
-        let is_hidden = |place: &Place| around(&place) && place.url.as_ref().map(String::len) < longest;
-        self.0.iter().filter(|place| !is_hidden(place)).filter_map(|place| below(place, url)).collect()
+        let longest = self
+            .0
+            .iter()
+            .filter(around)
+            .filter_map(|place| place.url.as_ref())
+            .map(String::len)
+            .max();
+        let is_hidden =
+            |place: &Place| around(&place) && place.url.as_ref().map(String::len) < longest;
+        self.0
+            .iter()
+            .filter(|place| !is_hidden(place))
+            .filter_map(|place| below(place, url))
+            .collect()
     }
 }
 
 /// What of a place URLs at or below `url` reach.
 fn below(place: &Place, url: &str) -> Option<String> {
-    let Some(own) = &place.url else { return Some(place.path.clone()) };
+    let Some(own) = &place.url else {
+        return Some(place.path.clone());
+    };
     if is_below(url, own) {
-        let rest = url.strip_prefix(trimmed(own).trim_end_matches('/')).unwrap_or_default();
+        let rest = url
+            .strip_prefix(trimmed(own).trim_end_matches('/'))
+            .unwrap_or_default();
         return Some(format!("{}{rest}", place.path));
     }
     is_below(own, url).then(|| place.path.clone())
@@ -65,9 +95,10 @@ fn place(root: &str, statement: &Statement) -> Option<Place> {
             None => aliased(root, first, None),
         }),
         "aliasmatch" | "scriptaliasmatch" => Some(aliased(root, words.get(1)?, None)),
-        "virtualdocumentroot" | "virtualdocumentrootip" | "virtualscriptalias" | "virtualscriptaliasip" => {
-            Some(aliased(root, first, None))
-        }
+        "virtualdocumentroot"
+        | "virtualdocumentrootip"
+        | "virtualscriptalias"
+        | "virtualscriptaliasip" => Some(aliased(root, first, None)),
         "rewriterule" => {
             let path = rewritten(words.get(1)?)?;
             Some(Place { path, url: None })
@@ -80,7 +111,10 @@ fn aliased(root: &str, target: &str, url: Option<&str>) -> Place {
     let target = absolute(root, target);
     match fixed_front(&target, &['$', '%', '&', '\\']) {
         Some(path) => Place { path, url: None },
-        None => Place { path: trimmed(&target).to_owned(), url: url.map(str::to_owned) },
+        None => Place {
+            path: trimmed(&target).to_owned(),
+            url: url.map(str::to_owned),
+        },
     }
 }
 
@@ -89,13 +123,18 @@ pub(super) fn rewritten(substitution: &str) -> Option<String> {
     if !substitution.starts_with('/') {
         return None;
     }
-    let path = fixed_front(substitution, &['$', '%', '\\', '?']).unwrap_or_else(|| trimmed(substitution).to_owned());
+    let path = fixed_front(substitution, &['$', '%', '\\', '?'])
+        .unwrap_or_else(|| trimmed(substitution).to_owned());
     (path != "/").then_some(path)
 }
 
 /// Where UserDir looks, one place after the other.
 fn user_directories(homes: &BTreeSet<String>, words: &[String]) -> Vec<Place> {
-    let is_switch = |word: &String| ["disabled", "enabled"].iter().any(|switch| word.eq_ignore_ascii_case(switch));
+    let is_switch = |word: &String| {
+        ["disabled", "enabled"]
+            .iter()
+            .any(|switch| word.eq_ignore_ascii_case(switch))
+    };
     // What follows are names of users.
     if words.first().is_some_and(is_switch) {
         return Vec::new();
@@ -108,7 +147,10 @@ fn user_directories(homes: &BTreeSet<String>, words: &[String]) -> Vec<Place> {
             paths.extend(homes.iter().cloned());
         }
     }
-    paths.into_iter().map(|path| Place { path, url: None }).collect()
+    paths
+        .into_iter()
+        .map(|path| Place { path, url: None })
+        .collect()
 }
 
 /// The directories in which the homes of users are, by the text of the password
@@ -118,9 +160,14 @@ pub(super) fn homes(passwd: &str) -> BTreeSet<String> {
     let home = |line: &str| {
         let mut fields = line.split(':').skip(2);
         let uid: u32 = fields.next()?.parse().ok()?;
-        let path = fields.nth(2).filter(|path| uid >= FIRST && path.starts_with('/'))?;
+        let path = fields
+            .nth(2)
+            .filter(|path| uid >= FIRST && path.starts_with('/'))?;
         Some(path.trim_end_matches('/').rsplit_once('/')?.0.to_owned())
     };
-    let found = passwd.lines().filter_map(home).filter(|path| !path.is_empty());
+    let found = passwd
+        .lines()
+        .filter_map(home)
+        .filter(|path| !path.is_empty());
     found.chain([HOMES.to_owned()]).collect()
 }

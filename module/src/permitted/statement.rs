@@ -74,17 +74,33 @@ pub(super) struct Target {
 }
 
 impl Scope {
-    const SERVER: Self = Self { path: Extent::All, url: Extent::All, certain: true, rank: 0, section: 0 };
+    const SERVER: Self = Self {
+        path: Extent::All,
+        url: Extent::All,
+        certain: true,
+        rank: 0,
+        section: 0,
+    };
 
     /// Whether the section is in force for requests about `target`.
     pub(super) fn applies(&self, target: &Target) -> Applies {
-        let applies = self.path.applies(&target.path).min(self.url.applies(&target.url));
-        if self.certain { applies } else { applies.min(Applies::Perhaps) }
+        let applies = self
+            .path
+            .applies(&target.path)
+            .min(self.url.applies(&target.url));
+        if self.certain {
+            applies
+        } else {
+            applies.min(Applies::Perhaps)
+        }
     }
 
     /// Requests for which it is in force.
     pub(super) fn target(&self) -> Target {
-        Target { path: self.path.clone(), url: self.url.clone() }
+        Target {
+            path: self.path.clone(),
+            url: self.url.clone(),
+        }
     }
 }
 
@@ -131,16 +147,24 @@ pub(super) struct Statements {
 
 impl Statements {
     pub(super) fn new(lines: &[Line]) -> Self {
-        let mut reader = Reader { section: 0, hosts: HashMap::new() };
+        let mut reader = Reader {
+            section: 0,
+            hosts: HashMap::new(),
+        };
         let mut main = Vec::new();
         reader.read(lines, &Scope::SERVER, &mut main);
-        Self { main, hosts: reader.hosts }
+        Self {
+            main,
+            hosts: reader.hosts,
+        }
     }
 
     /// Those that hold in the main server, or in each of the virtual hosts that are
     /// defined there, in the order in which they are merged.
     pub(super) fn of_server(&self, host: Option<&str>) -> Vec<Vec<&Statement>> {
-        let hosts = host.and_then(|origin| self.hosts.get(origin)).map_or(&[][..], Vec::as_slice);
+        let hosts = host
+            .and_then(|origin| self.hosts.get(origin))
+            .map_or(&[][..], Vec::as_slice);
         if hosts.is_empty() {
             return vec![self.merged(&[])];
         }
@@ -164,17 +188,27 @@ impl Reader {
         for line in lines {
             if line.name == "<virtualhost" {
                 self.section += 1;
-                let scope = Scope { section: self.section, ..Scope::SERVER };
+                let scope = Scope {
+                    section: self.section,
+                    ..Scope::SERVER
+                };
                 let mut own = Vec::new();
                 self.read(&line.children, &scope, &mut own);
                 self.hosts.entry(line.origin.clone()).or_default().push(own);
             } else if line.name.starts_with('<') {
                 self.section += 1;
-                let inner = Scope { section: self.section, ..inner(scope, line) };
+                let inner = Scope {
+                    section: self.section,
+                    ..inner(scope, line)
+                };
                 self.read(&line.children, &inner, out);
             } else {
                 let (name, arguments) = (line.name.clone(), line.arguments.clone());
-                out.push(Statement { name, arguments, scope: scope.clone() });
+                out.push(Statement {
+                    name,
+                    arguments,
+                    scope: scope.clone(),
+                });
             }
         }
     }
@@ -191,12 +225,21 @@ fn inner(outer: &Scope, line: &Line) -> Scope {
     let second = words.get(1).map_or("", String::as_str);
     let is_wild = first.contains(['*', '?', '[']);
     let outer = outer.clone();
-    let unsure = Scope { certain: false, ..outer.clone() };
+    let unsure = Scope {
+        certain: false,
+        ..outer.clone()
+    };
     match line.name.as_str() {
-        "<directory" if first == "~" => {
-            Scope { path: Extent::Within(regex_front(second)), rank: REGEX_DIRECTORY, ..unsure }
-        }
-        "<directorymatch" => Scope { path: Extent::Within(regex_front(first)), rank: REGEX_DIRECTORY, ..unsure },
+        "<directory" if first == "~" => Scope {
+            path: Extent::Within(regex_front(second)),
+            rank: REGEX_DIRECTORY,
+            ..unsure
+        },
+        "<directorymatch" => Scope {
+            path: Extent::Within(regex_front(first)),
+            rank: REGEX_DIRECTORY,
+            ..unsure
+        },
         "<directory" => {
             let named = absolute("", first);
             let path = match fixed_front(&named, &['*', '?', '[']) {
@@ -204,7 +247,11 @@ fn inner(outer: &Scope, line: &Line) -> Scope {
                 None => Extent::At(trimmed(&named).to_owned()),
             };
             let rank = 1 + first.split('/').filter(|part| !part.is_empty()).count();
-            Scope { path, rank, ..outer }
+            Scope {
+                path,
+                rank,
+                ..outer
+            }
         }
         "<location" if first != "~" && !is_wild => {
             let url = match trimmed(first) {
@@ -213,10 +260,21 @@ fn inner(outer: &Scope, line: &Line) -> Scope {
                 url if first.ends_with('/') => Extent::Within(url.to_owned()),
                 url => Extent::At(url.to_owned()),
             };
-            Scope { url, rank: LOCATION, ..outer }
+            Scope {
+                url,
+                rank: LOCATION,
+                ..outer
+            }
         }
-        "<location" | "<locationmatch" => Scope { url: Extent::Within("/".to_owned()), rank: LOCATION, ..unsure },
-        "<files" | "<filesmatch" => Scope { rank: FILES, ..unsure },
+        "<location" | "<locationmatch" => Scope {
+            url: Extent::Within("/".to_owned()),
+            rank: LOCATION,
+            ..unsure
+        },
+        "<files" | "<filesmatch" => Scope {
+            rank: FILES,
+            ..unsure
+        },
         "<if" | "<elseif" | "<else" => Scope { rank: IF, ..unsure },
         _ => unsure,
     }

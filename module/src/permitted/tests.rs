@@ -23,9 +23,18 @@ fn read<'t>(lines: &mut impl Iterator<Item = (usize, &'t str)>) -> Vec<Line> {
         }
         let is_section = name.starts_with('<');
         let children = if is_section { read(lines) } else { Vec::new() };
-        let arguments = arguments.strip_suffix('>').filter(|_| is_section).unwrap_or(arguments).to_owned();
+        let arguments = arguments
+            .strip_suffix('>')
+            .filter(|_| is_section)
+            .unwrap_or(arguments)
+            .to_owned();
         assert!(is_section || matters(&name), "{name}");
-        all.push(Line { name, arguments, origin: format!("conf:{number}"), children });
+        all.push(Line {
+            name,
+            arguments,
+            origin: format!("conf:{number}"),
+            children,
+        });
     }
     all
 }
@@ -39,13 +48,18 @@ fn permitted(text: &str) -> Permitted {
 
 fn collected(lines: &[Line]) -> Permitted {
     let statements = Statements::new(lines);
-    let hosts = lines.iter().filter(|line| line.name == "<virtualhost").map(|line| Some(line.origin.as_str()));
+    let hosts = lines
+        .iter()
+        .filter(|line| line.name == "<virtualhost")
+        .map(|line| Some(line.origin.as_str()));
     let mut permitted = Permitted::new();
     for host in [None].into_iter().chain(hosts) {
         for own in statements.of_server(host) {
             let server = Server {
                 root: "/etc/httpd",
-                homes: &homes("ann:x:1000:1000:Ann:/srv/people/ann:/bin/sh\nrunner:x:999:999::/var/lib/runner:\n"),
+                homes: &homes(
+                    "ann:x:1000:1000:Ann:/srv/people/ann:/bin/sh\nrunner:x:999:999::/var/lib/runner:\n",
+                ),
                 statements: own,
                 visible: ["a", "b", DEFAULT_GROUP].map(str::to_owned).into(),
                 own_directories: &|group| vec![format!("/home/{group}")],
@@ -61,7 +75,10 @@ fn of(permitted: &Permitted, group: &str) -> String {
     let nothing = Runs::default();
     let runs = permitted.get(group).unwrap_or(&nothing);
     // A script of an alias may be a directory as well; it is shown once.
-    let directories = runs.directories.difference(&runs.files).map(|directory| format!("{directory}/"));
+    let directories = runs
+        .directories
+        .difference(&runs.files)
+        .map(|directory| format!("{directory}/"));
     let all: BTreeSet<String> = runs.files.iter().cloned().chain(directories).collect();
     all.into_iter().collect::<Vec<_>>().join(" ")
 }
@@ -97,7 +114,11 @@ fn the_fixed_front_of_a_pattern_is_a_directory() {
          WSGIScriptAliasMatch ^/whole /srv/whole.wsgi
          WSGIScriptAliasMatch ^(.*) $1.wsgi process-group=a
          WSGIScriptAliasMatch ^(/.*) /$1 process-group=a",
-        [("a", "/etc/httpd/ /srv/sites/"), ("b", "/srv/t/"), (DEFAULT_GROUP, "/srv/whole.wsgi")],
+        [
+            ("a", "/etc/httpd/ /srv/sites/"),
+            ("b", "/srv/t/"),
+            (DEFAULT_GROUP, "/srv/whole.wsgi"),
+        ],
     );
 }
 
@@ -142,7 +163,11 @@ fn virtual_hosts_have_their_own_and_what_holds_for_all() {
          WSGIProcessGroup b
          </Location>
          </VirtualHost>",
-        [("a", "/srv/a.wsgi /srv/all.wsgi"), ("b", "/srv/all.wsgi /srv/b.wsgi"), (DEFAULT_GROUP, "/srv/all.wsgi")],
+        [
+            ("a", "/srv/a.wsgi /srv/all.wsgi"),
+            ("b", "/srv/all.wsgi /srv/b.wsgi"),
+            (DEFAULT_GROUP, "/srv/all.wsgi"),
+        ],
     );
 }
 
@@ -150,18 +175,41 @@ fn virtual_hosts_have_their_own_and_what_holds_for_all() {
 fn what_only_a_request_decides_may_be_any_group_that_is_listed() {
     let alias = "WSGIScriptAlias /x /srv/x.wsgi\n";
     let variable = "<Location /x>\nWSGIProcessGroup %{ENV:WHICH}\n";
-    let (all, one) = ([("a", "/srv/x.wsgi"), ("b", "/srv/x.wsgi")], [("a", "/srv/x.wsgi"), ("b", "")]);
+    let (all, one) = (
+        [("a", "/srv/x.wsgi"), ("b", "/srv/x.wsgi")],
+        [("a", "/srv/x.wsgi"), ("b", "")],
+    );
     let check = |text: &str, expected: [(&str, &str); 2], implicit: &str| {
         check(text, [expected[0], expected[1], (DEFAULT_GROUP, implicit)]);
     };
     check(&format!("{alias}{variable}</Location>"), all, "/srv/x.wsgi");
-    check(&format!("{alias}{variable}WSGIRestrictProcess a\n</Location>"), one, "");
-    check(&format!("{alias}WSGIRestrictProcess b\n{variable}WSGIRestrictProcess a\n</Location>"), one, "");
-    check(&format!("{alias}WSGIRestrictProcess a %{{GLOBAL}}\n{variable}</Location>"), one, "/srv/x.wsgi");
-    check(&format!("{alias}<If \"true\">\nWSGIProcessGroup a\n</If>"), one, "/srv/x.wsgi");
+    check(
+        &format!("{alias}{variable}WSGIRestrictProcess a\n</Location>"),
+        one,
+        "",
+    );
+    check(
+        &format!("{alias}WSGIRestrictProcess b\n{variable}WSGIRestrictProcess a\n</Location>"),
+        one,
+        "",
+    );
+    check(
+        &format!("{alias}WSGIRestrictProcess a %{{GLOBAL}}\n{variable}</Location>"),
+        one,
+        "/srv/x.wsgi",
+    );
+    check(
+        &format!("{alias}<If \"true\">\nWSGIProcessGroup a\n</If>"),
+        one,
+        "/srv/x.wsgi",
+    );
     // A dispatch script, which runs in a group of its own.
     let dispatch = "<Location /x>\nWSGIDispatchScript /srv/d.py process-group=b\nWSGIRestrictProcess a\n</Location>";
-    check(&format!("{alias}{dispatch}"), [("a", "/srv/x.wsgi"), ("b", "/srv/d.py")], "/srv/x.wsgi");
+    check(
+        &format!("{alias}{dispatch}"),
+        [("a", "/srv/x.wsgi"), ("b", "/srv/d.py")],
+        "/srv/x.wsgi",
+    );
 }
 
 #[test]
@@ -200,7 +248,11 @@ fn a_handler_serves_what_its_section_is_about() {
          <Directory /srv/other>
          SetHandler cgi-script
          </Directory>",
-        [("a", "/srv/a/"), ("b", "/srv/sites/"), (DEFAULT_GROUP, "/srv/sites/ /usr/")],
+        [
+            ("a", "/srv/a/"),
+            ("b", "/srv/sites/"),
+            (DEFAULT_GROUP, "/srv/sites/ /usr/"),
+        ],
     );
     check(
         "DocumentRoot /srv/docs
@@ -216,7 +268,11 @@ fn a_handler_serves_what_its_section_is_about() {
          SetHandler wsgi-script
          WSGIProcessGroup b
          </Location>",
-        [("a", "/srv/media/apps/"), ("b", "/srv/docs/med/"), (DEFAULT_GROUP, "/srv/docs/one.wsgi/")],
+        [
+            ("a", "/srv/media/apps/"),
+            ("b", "/srv/docs/med/"),
+            (DEFAULT_GROUP, "/srv/docs/one.wsgi/"),
+        ],
     );
     check(
         "AliasMatch ^/m/(.*) /srv/m/$1
@@ -224,7 +280,11 @@ fn a_handler_serves_what_its_section_is_about() {
          SetHandler wsgi-script
          WSGIProcessGroup a
          </LocationMatch>",
-        [("a", "/etc/httpd/htdocs/ /srv/m/"), ("b", ""), (DEFAULT_GROUP, "/etc/httpd/htdocs/ /srv/m/")],
+        [
+            ("a", "/etc/httpd/htdocs/ /srv/m/"),
+            ("b", ""),
+            (DEFAULT_GROUP, "/etc/httpd/htdocs/ /srv/m/"),
+        ],
     );
 }
 
@@ -254,7 +314,11 @@ fn a_handler_of_the_server_serves_what_urls_reach() {
                  RewriteRule ^/f/(.*) /srv/files/$1
                  </VirtualHost>"
             ),
-            [("a", "/srv/a/ /srv/inside/ /srv/m/ /srv/users/"), ("b", ""), (DEFAULT_GROUP, "")],
+            [
+                ("a", "/srv/a/ /srv/inside/ /srv/m/ /srv/users/"),
+                ("b", ""),
+                (DEFAULT_GROUP, ""),
+            ],
         );
     }
     check(
@@ -267,7 +331,11 @@ fn a_handler_of_the_server_serves_what_urls_reach() {
          RewriteRule ^/g/(.*) /$1 [PT]
          UserDir public_html
          </VirtualHost>",
-        [("a", ""), ("b", "/home/ /srv/b/ /srv/files/ /srv/main/ /srv/people/"), (DEFAULT_GROUP, "/srv/main/")],
+        [
+            ("a", ""),
+            ("b", "/home/ /srv/b/ /srv/files/ /srv/main/ /srv/people/"),
+            (DEFAULT_GROUP, "/srv/main/"),
+        ],
     );
 }
 
@@ -281,29 +349,61 @@ fn a_rewritten_file_is_named() {
          <Location /nothing>
          RewriteRule ^/r/(.*) /srv/r/app.wsgi/$1 [L,H=wsgi-script]
          </Location>",
-        [("a", "/srv/r/app.wsgi/"), ("b", ""), (DEFAULT_GROUP, "/srv/docs/nothing/")],
+        [
+            ("a", "/srv/r/app.wsgi/"),
+            ("b", ""),
+            (DEFAULT_GROUP, "/srv/docs/nothing/"),
+        ],
     );
 }
 
 #[test]
 fn htaccess_may_name_what_the_server_lets_it() {
-    let place =
-        |override_: &str, more: &str| format!("<Directory /srv/docs>\nAllowOverride {override_}\n{more}\n</Directory>");
-    check(&place("None", "WSGIProcessGroup a"), [("a", ""), ("b", ""), (DEFAULT_GROUP, "")]);
-    check(&place("FileInfo", "WSGIProcessGroup a"), [("a", "/srv/docs/"), ("b", ""), (DEFAULT_GROUP, "")]);
-    check(&place("FileInfo", ""), [("a", ""), ("b", ""), (DEFAULT_GROUP, "/srv/docs/")]);
-    check(&place("AuthConfig", ""), [("a", ""), ("b", ""), (DEFAULT_GROUP, "")]);
+    let place = |override_: &str, more: &str| {
+        format!("<Directory /srv/docs>\nAllowOverride {override_}\n{more}\n</Directory>")
+    };
+    check(
+        &place("None", "WSGIProcessGroup a"),
+        [("a", ""), ("b", ""), (DEFAULT_GROUP, "")],
+    );
+    check(
+        &place("FileInfo", "WSGIProcessGroup a"),
+        [("a", "/srv/docs/"), ("b", ""), (DEFAULT_GROUP, "")],
+    );
+    check(
+        &place("FileInfo", ""),
+        [("a", ""), ("b", ""), (DEFAULT_GROUP, "/srv/docs/")],
+    );
+    check(
+        &place("AuthConfig", ""),
+        [("a", ""), ("b", ""), (DEFAULT_GROUP, "")],
+    );
     let listed = place("AuthConfig", "WSGIRestrictProcess b %{GLOBAL}");
-    check(&listed, [("a", ""), ("b", "/home/b/ /srv/docs/"), (DEFAULT_GROUP, "")]);
+    check(
+        &listed,
+        [("a", ""), ("b", "/home/b/ /srv/docs/"), (DEFAULT_GROUP, "")],
+    );
     let set = place("AuthConfig", "WSGIProcessGroup a");
-    check(&set, [("a", "/home/a/ /srv/docs/"), ("b", ""), (DEFAULT_GROUP, "")]);
+    check(
+        &set,
+        [("a", "/home/a/ /srv/docs/"), ("b", ""), (DEFAULT_GROUP, "")],
+    );
 }
 
 #[test]
 fn the_root_directory_is_never_meant() {
-    for line in ["Alias /x /", "RewriteRule ^(.*) / [H=wsgi-script]", "WSGIScriptAlias / /"] {
-        let all = permitted(&format!("DocumentRoot /\nAddHandler wsgi-script .wsgi\n{line}"));
-        assert!(all.values().all(|runs| !runs.directories.contains("/")), "{line}: {all:?}");
+    for line in [
+        "Alias /x /",
+        "RewriteRule ^(.*) / [H=wsgi-script]",
+        "WSGIScriptAlias / /",
+    ] {
+        let all = permitted(&format!(
+            "DocumentRoot /\nAddHandler wsgi-script .wsgi\n{line}"
+        ));
+        assert!(
+            all.values().all(|runs| !runs.directories.contains("/")),
+            "{line}: {all:?}"
+        );
     }
 }
 
@@ -330,9 +430,13 @@ fn fronts_end_at_a_directory() {
     ] {
         assert_eq!(regex_front(pattern), expected, "{pattern}");
     }
-    for (path, expected) in
-        [("/a//b/./c/", "/a/b/c/"), ("x.wsgi", "/root/x.wsgi"), ("/a/../../b", "/b"), ("/", "/"), ("../x", "/x")]
-    {
+    for (path, expected) in [
+        ("/a//b/./c/", "/a/b/c/"),
+        ("x.wsgi", "/root/x.wsgi"),
+        ("/a/../../b", "/b"),
+        ("/", "/"),
+        ("../x", "/x"),
+    ] {
         assert_eq!(absolute("/root", path), expected, "{path}");
     }
 }
@@ -353,7 +457,8 @@ fn names_of_handlers_and_types_have_no_case() {
 #[test]
 fn the_directory_of_a_section_is_written_in_many_ways() {
     for path in ["/srv//a", "/srv/./a/", "/srv/b/../a"] {
-        let text = format!("<Directory {path}>\nWSGIProcessGroup a\nSetHandler wsgi-script\n</Directory>");
+        let text =
+            format!("<Directory {path}>\nWSGIProcessGroup a\nSetHandler wsgi-script\n</Directory>");
         check(&text, [("a", "/srv/a/"), ("b", ""), (DEFAULT_GROUP, "")]);
     }
 }
@@ -367,7 +472,11 @@ fn all_words_of_userdir_count() {
          UserDir public_html /srv/*/web /srv/users http://elsewhere/
          UserDir disabled root
          UserDir enabled ann",
-        [("a", "/home/ /srv/ /srv/docs/ /srv/people/ /srv/users/"), ("b", ""), (DEFAULT_GROUP, "")],
+        [
+            ("a", "/home/ /srv/ /srv/docs/ /srv/people/ /srv/users/"),
+            ("b", ""),
+            (DEFAULT_GROUP, ""),
+        ],
     );
 }
 
@@ -380,7 +489,10 @@ fn a_file_included_twice_defines_two_virtual_hosts() {
     };
     let host = |group: &str| Line {
         origin: "template:1".to_owned(),
-        children: vec![line("wsgiprocessgroup", group), line("wsgiscriptalias", &format!("/ /srv/{group}/app.wsgi"))],
+        children: vec![
+            line("wsgiprocessgroup", group),
+            line("wsgiscriptalias", &format!("/ /srv/{group}/app.wsgi")),
+        ],
         ..line("<virtualhost", "*:80")
     };
     let permitted = collected(&[host("a"), host("b")]);

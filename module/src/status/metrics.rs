@@ -14,12 +14,32 @@ const BUCKETS: std::ops::RangeInclusive<usize> = 7..=27;
 /// The whole text.
 pub(super) fn render(status: &Value) -> String {
     let mut out = String::new();
-    family(&mut out, "wsgid_uptime_seconds", "gauge", "Time since the supervisor started.");
+    family(
+        &mut out,
+        "wsgid_uptime_seconds",
+        "gauge",
+        "Time since the supervisor started.",
+    );
     let _ = writeln!(out, "wsgid_uptime_seconds {}", number(status, "uptime_s"));
     for (name, key, kind, help) in [
-        ("wsgid_waiting_requests", "waiting", "gauge", "Requests that wait for a worker."),
-        ("wsgid_restarts", "restarts", "counter", "Workers that were replaced."),
-        ("wsgid_generation", "generation", "gauge", "Generation of the workers."),
+        (
+            "wsgid_waiting_requests",
+            "waiting",
+            "gauge",
+            "Requests that wait for a worker.",
+        ),
+        (
+            "wsgid_restarts",
+            "restarts",
+            "counter",
+            "Workers that were replaced.",
+        ),
+        (
+            "wsgid_generation",
+            "generation",
+            "gauge",
+            "Generation of the workers.",
+        ),
     ] {
         family(&mut out, name, kind, help);
         let suffix = if kind == "counter" { "_total" } else { "" };
@@ -30,13 +50,26 @@ pub(super) fn render(status: &Value) -> String {
     family(&mut out, "wsgid_workers", "gauge", "Workers by state.");
     for (labels, pool) in pools(status) {
         for state in ["queued", "starting", "ready", "draining", "stopping"] {
-            let count = list(pool, "workers").iter().filter(|worker| text(worker, "state") == state).count();
+            let count = list(pool, "workers")
+                .iter()
+                .filter(|worker| text(worker, "state") == state)
+                .count();
             let _ = writeln!(out, "wsgid_workers{{{labels},state=\"{state}\"}} {count}");
         }
     }
     for (name, key, kind, help) in [
-        ("wsgid_worker_requests", "requests", "counter", "Requests a worker has completed."),
-        ("wsgid_worker_in_flight_requests", "in_flight", "gauge", "Requests a worker is serving."),
+        (
+            "wsgid_worker_requests",
+            "requests",
+            "counter",
+            "Requests a worker has completed.",
+        ),
+        (
+            "wsgid_worker_in_flight_requests",
+            "in_flight",
+            "gauge",
+            "Requests a worker is serving.",
+        ),
     ] {
         family(&mut out, name, kind, help);
         let suffix = if kind == "counter" { "_total" } else { "" };
@@ -58,7 +91,12 @@ pub(super) fn render(status: &Value) -> String {
 
 fn durations(out: &mut String, status: &Value) {
     let name = "wsgid_request_duration_seconds";
-    family(out, name, "histogram", "Durations of requests, of the workers that run now.");
+    family(
+        out,
+        name,
+        "histogram",
+        "Durations of requests, of the workers that run now.",
+    );
     for (labels, pool) in pools(status) {
         let counts = histogram(list(pool, "workers"));
         for bucket in BUCKETS {
@@ -67,10 +105,16 @@ fn durations(out: &mut String, status: &Value) {
             let _ = writeln!(out, "{name}_bucket{{{labels},le=\"{edge}\"}} {below}");
         }
         let all: u64 = counts.iter().sum();
-        let busy: u64 = list(pool, "workers").iter().map(|worker| number(worker, "busy_us")).sum();
+        let busy: u64 = list(pool, "workers")
+            .iter()
+            .map(|worker| number(worker, "busy_us"))
+            .sum();
         #[expect(clippy::cast_precision_loss, reason = "the sum is told in seconds")]
         let seconds = busy as f64 / 1e6;
-        let _ = write!(out, "{name}_bucket{{{labels},le=\"+Inf\"}} {all}\n{name}_count{{{labels}}} {all}\n");
+        let _ = write!(
+            out,
+            "{name}_bucket{{{labels},le=\"+Inf\"}} {all}\n{name}_count{{{labels}}} {all}\n"
+        );
         let _ = writeln!(out, "{name}_sum{{{labels}}} {seconds}");
     }
 }
@@ -83,14 +127,23 @@ fn family(out: &mut String, name: &str, kind: &str, help: &str) {
 fn pools(status: &Value) -> impl Iterator<Item = (String, &Value)> {
     list(status, "groups").iter().flat_map(|group| {
         list(group, "pools").iter().map(|pool| {
-            let (name, application) = (label(text(group, "name")), label(text(pool, "application_group")));
-            (format!("group=\"{name}\",application_group=\"{application}\""), pool)
+            let (name, application) = (
+                label(text(group, "name")),
+                label(text(pool, "application_group")),
+            );
+            (
+                format!("group=\"{name}\",application_group=\"{application}\""),
+                pool,
+            )
         })
     })
 }
 
 fn label(value: &str) -> String {
-    escaped_lines(value).replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    escaped_lines(value)
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
 }
 
 #[cfg(test)]

@@ -35,13 +35,18 @@ const SERVER_STATUS: &CStr = c"server-status";
 /// The status is about all sites: neither `.htaccess` nor a rule that it may
 /// hold has a say in who sees it.
 fn given_by_server(r: Request<'_>, handler: &CStr) -> bool {
-    let given = r.config().given_handler.filter(|given| given.name == handler && given.htaccess.is_none());
+    let given = r
+        .config()
+        .given_handler
+        .filter(|given| given.name == handler && given.htaccess.is_none());
     if given.is_none() {
         log::request(r, Level::ERR, || {
             let handler = handler.to_string_lossy();
             let place = r.config().given_handler.and_then(|given| given.htaccess);
-            let place =
-                place.map_or_else(|| "no `SetHandler` of the server's configuration".into(), CStr::to_string_lossy);
+            let place = place.map_or_else(
+                || "no `SetHandler` of the server's configuration".into(),
+                CStr::to_string_lossy,
+            );
             format!(
                 "WSGID0081: the status is not shown here: {place} gives this place the handler `{handler}`, which \
                  shows all sites; say `SetHandler {handler}` in a section of the server's configuration, with a \
@@ -63,19 +68,25 @@ pub(crate) fn handle(r: Request<'_>) -> i32 {
     let status = match ask() {
         Ok(status) => status,
         Err(error) => {
-            log::request(r, Level::ERR, || format!("WSGID0080: the supervisor gave no status: {error}"));
+            log::request(r, Level::ERR, || {
+                format!("WSGID0080: the supervisor gave no status: {error}")
+            });
             return 503;
         }
     };
     let (kind, text) = match r.args().map(CStr::to_bytes) {
         Some(b"json") => (c"application/json", escaped_json(&status.to_string())),
-        Some(b"openmetrics") => {
-            (c"application/openmetrics-text; version=1.0.0; charset=utf-8", metrics::render(&status))
-        }
+        Some(b"openmetrics") => (
+            c"application/openmetrics-text; version=1.0.0; charset=utf-8",
+            metrics::render(&status),
+        ),
         _ => (c"text/html; charset=utf-8", page::render(&status)),
     };
     r.headers_out().set(c"Cache-Control", c"no-store");
-    r.headers_out().set(c"Content-Security-Policy", c"default-src 'none'; img-src data:; style-src 'unsafe-inline'");
+    r.headers_out().set(
+        c"Content-Security-Policy",
+        c"default-src 'none'; img-src data:; style-src 'unsafe-inline'",
+    );
     r.headers_out().set(c"X-Content-Type-Options", c"nosniff");
     r.set_content_type(kind);
     r.write(text.as_bytes());
@@ -104,7 +115,11 @@ impl Patience for Until {
     type Interruption = ();
 
     fn tick(&mut self, _: Duration) -> Result<(), ()> {
-        if Instant::now() >= self.0 || child::is_stopping() { Err(()) } else { Ok(()) }
+        if Instant::now() >= self.0 || child::is_stopping() {
+            Err(())
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -117,12 +132,21 @@ fn ask() -> Result<Value, String> {
         Wait::Io(error) => error.to_string(),
     };
     let group = Group::of_status();
-    let mut connection =
-        Connection::open(&child.plan, &group, &ApplicationGroup::default(), &mut patience).map_err(trouble)?;
+    let mut connection = Connection::open(
+        &child.plan,
+        &group,
+        &ApplicationGroup::default(),
+        &mut patience,
+    )
+    .map_err(trouble)?;
     connection.greet(&mut patience).map_err(trouble)?;
     let mut text = Vec::new();
     loop {
-        match connection.reader.next_buffered().map_err(|error| error.to_string())? {
+        match connection
+            .reader
+            .next_buffered()
+            .map_err(|error| error.to_string())?
+        {
             Some(frame) if frame.head.kind == Kind::Data => {
                 if text.len() + frame.payload.len() > MAX_CONTROL_LEN as usize {
                     return Err("its answer is too long".to_owned());
@@ -131,8 +155,12 @@ fn ask() -> Result<Value, String> {
             }
             Some(frame) if frame.head.kind == Kind::End => break,
             Some(frame) if frame.head.kind == Kind::Fail => {
-                let name = Failure::from_code(frame.head.code).map_or("failure", |failure| failure.row().name);
-                return Err(format!("{name}: {}", String::from_utf8_lossy(frame.payload)));
+                let name = Failure::from_code(frame.head.code)
+                    .map_or("failure", |failure| failure.row().name);
+                return Err(format!(
+                    "{name}: {}",
+                    String::from_utf8_lossy(frame.payload)
+                ));
             }
             Some(frame) => return Err(format!("unexpected {:?} frame", frame.head.kind)),
             None => {

@@ -13,7 +13,9 @@ pub(super) fn state(group: &Value) -> (&'static str, &'static str) {
     let workers = || pools.iter().flat_map(|pool| list(pool, "workers"));
     let is = |wanted: &str| workers().any(|worker| text(worker, "state") == wanted);
     let flag = |key: &str| group.get(key).and_then(Value::as_bool).unwrap_or(false);
-    if !text(group, "problem").is_empty() || pools.iter().any(|pool| text(pool, "state") == "failed") {
+    if !text(group, "problem").is_empty()
+        || pools.iter().any(|pool| text(pool, "state") == "failed")
+    {
         ("failed", "bad")
     } else if workers().any(|worker| !list(worker, "failed_scripts").is_empty()) {
         ("a script failed", "bad")
@@ -21,7 +23,10 @@ pub(super) fn state(group: &Value) -> (&'static str, &'static str) {
         ("leaving", "soft")
     } else if flag("stopped") {
         ("stopped", "soft")
-    } else if pools.iter().any(|pool| pool.get("next_generation").is_some_and(Value::is_number)) {
+    } else if pools
+        .iter()
+        .any(|pool| pool.get("next_generation").is_some_and(Value::is_number))
+    {
         ("replacing", "warn")
     } else if is("ready") {
         ("running", "good")
@@ -60,7 +65,11 @@ fn sums(group: &Value) -> Sums {
 
 /// The time within which so many of a hundred requests ended.
 fn percentile(group: &Value, percent: u64) -> Option<String> {
-    let workers: Vec<Value> = list(group, "pools").iter().flat_map(|pool| list(pool, "workers")).cloned().collect();
+    let workers: Vec<Value> = list(group, "pools")
+        .iter()
+        .flat_map(|pool| list(pool, "workers"))
+        .cloned()
+        .collect();
     let sums = histogram(&workers);
     let all: u64 = sums.iter().sum();
     let wanted = (all * percent).div_ceil(100);
@@ -69,7 +78,9 @@ fn percentile(group: &Value, percent: u64) -> Option<String> {
         seen += count;
         seen >= wanted
     });
-    (all > 0).then(|| at.map(|at| format!("&lt; {}", micros(at)))).flatten()
+    (all > 0)
+        .then(|| at.map(|at| format!("&lt; {}", micros(at))))
+        .flatten()
 }
 
 /// In one line: how many groups are how, and how much there is to do.
@@ -87,9 +98,16 @@ pub(super) fn summary(status: &Value) -> String {
         ("leaving", "soft"),
         ("idle", "soft"),
     ] {
-        let count = groups.iter().filter(|group| state(group) == (word, class)).count();
+        let count = groups
+            .iter()
+            .filter(|group| state(group) == (word, class))
+            .count();
         if count > 0 {
-            let word = if word == "a script failed" { "with a failed script" } else { word };
+            let word = if word == "a script failed" {
+                "with a failed script"
+            } else {
+                word
+            };
             words.push(format!("<b class=\"{class}\">{count} {word}</b>"));
         }
     }
@@ -156,11 +174,26 @@ mod tests {
         let ready = json!({ "state": "ready" });
         for (status, expected) in [
             (json!({ "problem": "no such user", "pools": [] }), "failed"),
-            (group(&json!({ "state": "failed", "workers": [] })), "failed"),
-            (group(&json!({ "workers": [{ "state": "ready", "failed_scripts": [{}] }] })), "a script failed"),
-            (group(&json!({ "next_generation": 3, "workers": [ready] })), "replacing"),
-            (group(&json!({ "next_generation": null, "workers": [ready] })), "running"),
-            (group(&json!({ "workers": [{ "state": "starting" }] })), "starting"),
+            (
+                group(&json!({ "state": "failed", "workers": [] })),
+                "failed",
+            ),
+            (
+                group(&json!({ "workers": [{ "state": "ready", "failed_scripts": [{}] }] })),
+                "a script failed",
+            ),
+            (
+                group(&json!({ "next_generation": 3, "workers": [ready] })),
+                "replacing",
+            ),
+            (
+                group(&json!({ "next_generation": null, "workers": [ready] })),
+                "running",
+            ),
+            (
+                group(&json!({ "workers": [{ "state": "starting" }] })),
+                "starting",
+            ),
             (group(&json!({ "workers": [] })), "idle"),
             (json!({ "pools": [] }), "idle"),
             (json!({ "stopped": true, "pools": [] }), "stopped"),

@@ -36,7 +36,10 @@ summary{cursor:pointer;margin:.4rem 0}";
 pub(super) fn render(status: &Value) -> String {
     let mut out = String::from("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">");
     out += "<meta name=\"viewport\" content=\"width=device-width\"><link rel=\"icon\" href=\"data:,\">";
-    let _ = write!(out, "<title>Process groups</title><style>{STYLE}</style></head><body>");
+    let _ = write!(
+        out,
+        "<title>Process groups</title><style>{STYLE}</style></head><body>"
+    );
     out += "<h1>Process groups</h1>";
     out += &heading(status);
     out += &overview::summary(status);
@@ -51,12 +54,18 @@ pub(super) fn render(status: &Value) -> String {
 /// A part of another page.
 pub(super) fn section(status: &Value) -> String {
     let (heading, summary) = (heading(status), overview::summary(status));
-    format!("<hr>\n<h2>Process groups of mod_wsgid</h2>\n{heading}{summary}{}\n", groups(status))
+    format!(
+        "<hr>\n<h2>Process groups of mod_wsgid</h2>\n{heading}{summary}{}\n",
+        groups(status)
+    )
 }
 
 /// Where the supervisor does not answer.
 pub(super) fn problem(error: &str) -> String {
-    format!("<hr>\n<h2>Process groups of mod_wsgid</h2>\n<p>The supervisor gives no status: {}</p>\n", escape(error))
+    format!(
+        "<hr>\n<h2>Process groups of mod_wsgid</h2>\n<p>The supervisor gives no status: {}</p>\n",
+        escape(error)
+    )
 }
 
 /// `name: value` lines, as mod_status's `?auto` has them.
@@ -67,16 +76,29 @@ pub(super) fn short(status: &Value) -> String {
         let pools = list(group, "pools");
         let sum = |key: &str| pools.iter().map(|pool| number(pool, key)).sum::<u64>();
         let workers = || pools.iter().flat_map(|pool| list(pool, "workers"));
-        let ready = workers().filter(|worker| text(worker, "state") == "ready").count();
+        let ready = workers()
+            .filter(|worker| text(worker, "state") == "ready")
+            .count();
         let busy: u64 = workers().map(|worker| number(worker, "in_flight")).sum();
-        let _ = write!(out, "WsgidReady {name}: {ready}\nWsgidInFlight {name}: {busy}\n");
-        let _ = write!(out, "WsgidWaiting {name}: {}\nWsgidRestarts {name}: {}\n", sum("waiting"), sum("restarts"));
+        let _ = write!(
+            out,
+            "WsgidReady {name}: {ready}\nWsgidInFlight {name}: {busy}\n"
+        );
+        let _ = write!(
+            out,
+            "WsgidWaiting {name}: {}\nWsgidRestarts {name}: {}\n",
+            sum("waiting"),
+            sum("restarts")
+        );
     }
     out
 }
 
 pub(super) fn list<'v>(value: &'v Value, key: &str) -> &'v [Value] {
-    value.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    value
+        .get(key)
+        .and_then(Value::as_array)
+        .map_or(&[], Vec::as_slice)
 }
 
 pub(super) fn number(value: &Value, key: &str) -> u64 {
@@ -133,11 +155,18 @@ fn duration(seconds: u64) -> String {
 }
 
 fn groups(status: &Value) -> String {
-    list(status, "groups").iter().enumerate().map(|(index, one)| group(index, one)).collect()
+    list(status, "groups")
+        .iter()
+        .enumerate()
+        .map(|(index, one)| group(index, one))
+        .collect()
 }
 
 fn group(index: usize, group: &Value) -> String {
-    let mut out = format!("<section id=\"g{index}\"><h2>{}</h2>", escape(text(group, "name")));
+    let mut out = format!(
+        "<section id=\"g{index}\"><h2>{}</h2>",
+        escape(text(group, "name"))
+    );
     let _ = write!(
         out,
         "<p>user {} · {} × {} threads · {}</p>",
@@ -171,15 +200,23 @@ fn pool(pool: &Value) -> String {
         "" => "main application group".to_owned(),
         name => format!("application group {}", escape(name)),
     };
-    let (state, next) = (text(pool, "state"), pool.get("next_generation").and_then(Value::as_u64));
+    let (state, next) = (
+        text(pool, "state"),
+        pool.get("next_generation").and_then(Value::as_u64),
+    );
     let (state, mood) = match (state, next) {
         ("running", None) => (state, "good"),
         ("running", Some(_)) => ("replacing", "warn"),
         ("failed", _) => (state, "bad"),
         _ => (state, "soft"),
     };
-    let mut out = format!("<h3>{name}<span class=\"state {mood}\">{}</span></h3>", escape(state));
-    let next = next.map(|next| format!(", {next} starts")).unwrap_or_default();
+    let mut out = format!(
+        "<h3>{name}<span class=\"state {mood}\">{}</span></h3>",
+        escape(state)
+    );
+    let next = next
+        .map(|next| format!(", {next} starts"))
+        .unwrap_or_default();
     let _ = write!(
         out,
         "<p>generation {}{next} · {} waiting · {} restarts</p>",
@@ -235,7 +272,11 @@ fn workers(workers: &[Value]) -> String {
         );
     }
     out += "</table>";
-    out + &failures(workers.iter().flat_map(|worker| list(worker, "failed_scripts")))
+    out + &failures(
+        workers
+            .iter()
+            .flat_map(|worker| list(worker, "failed_scripts")),
+    )
 }
 
 /// Scripts that failed to load, each once.
@@ -249,9 +290,14 @@ fn failures<'v>(all: impl Iterator<Item = &'v Value>) -> String {
     }
     let mut out = String::new();
     for failed in failures {
-        let (script, traceback) = (escape(text(failed, "script")), escape_lines(text(failed, "traceback")));
-        let _ =
-            write!(out, "<details><summary class=\"bad\">{script} failed</summary><pre>{traceback}</pre></details>");
+        let (script, traceback) = (
+            escape(text(failed, "script")),
+            escape_lines(text(failed, "traceback")),
+        );
+        let _ = write!(
+            out,
+            "<details><summary class=\"bad\">{script} failed</summary><pre>{traceback}</pre></details>"
+        );
     }
     out
 }
@@ -275,17 +321,27 @@ pub(super) fn histogram(workers: &[Value]) -> Vec<u64> {
 fn latency(workers: &[Value]) -> String {
     let sums = histogram(workers);
     let most = sums.iter().copied().max().unwrap_or(0);
-    let (Some(first), Some(last)) = (sums.iter().position(|sum| *sum > 0), sums.iter().rposition(|sum| *sum > 0))
-    else {
+    let (Some(first), Some(last)) = (
+        sums.iter().position(|sum| *sum > 0),
+        sums.iter().rposition(|sum| *sum > 0),
+    ) else {
         return String::new();
     };
-    let mut out = "<div class=\"bars\" role=\"img\" aria-label=\"durations of requests\">".to_owned();
+    let mut out =
+        "<div class=\"bars\" role=\"img\" aria-label=\"durations of requests\">".to_owned();
     for (at, count) in sums.iter().enumerate().take(last + 1).skip(first) {
         let height = count * 100 / most.max(1);
         let title = format!("{count} below {}", micros(at));
         let _ = write!(out, "<i style=\"height:{height}%\" title=\"{title}\"></i>");
     }
-    let (from, to) = (if first == 0 { "0".to_owned() } else { micros(first - 1) }, micros(last));
+    let (from, to) = (
+        if first == 0 {
+            "0".to_owned()
+        } else {
+            micros(first - 1)
+        },
+        micros(last),
+    );
     let _ = write!(
         out,
         "</div><div class=\"legend\"><span>{from}</span><span>duration of requests</span><span>{to}</span></div>"
@@ -295,7 +351,9 @@ fn latency(workers: &[Value]) -> String {
 
 /// 2^exponent microseconds, in a unit that reads well.
 pub(super) fn micros(exponent: usize) -> String {
-    let micros = 1_u64.checked_shl(u32::try_from(exponent).unwrap_or(u32::MAX)).unwrap_or(u64::MAX);
+    let micros = 1_u64
+        .checked_shl(u32::try_from(exponent).unwrap_or(u32::MAX))
+        .unwrap_or(u64::MAX);
     match micros {
         0..=999 => format!("{micros} µs"),
         1000..=999_999 => format!("{} ms", micros / 1000),
@@ -322,19 +380,29 @@ mod tests {
         for page in [render(&status), section(&status), problem(evil)] {
             assert!(!page.contains("<script") && !page.contains("'x'"), "{page}");
             assert!(page.contains("&lt;script&gt;") && page.contains("&amp;\\u{202e}\\u{2028}"));
-            assert!(!page.contains(['\u{202e}', '\u{2028}']), "it turns the text around");
+            assert!(
+                !page.contains(['\u{202e}', '\u{2028}']),
+                "it turns the text around"
+            );
         }
     }
 
     #[test]
     fn what_does_not_show_is_made_visible() {
-        assert_eq!(escape("a\nb\u{1b}[2J\u{202e}\u{9b}\t\u{e9}"), "a\\x0ab\\x1b[2J\\u{202e}\\x9b\t\u{e9}");
+        assert_eq!(
+            escape("a\nb\u{1b}[2J\u{202e}\u{9b}\t\u{e9}"),
+            "a\\x0ab\\x1b[2J\\u{202e}\\x9b\t\u{e9}"
+        );
         assert_eq!(escape_lines("a\nb\r"), "a\nb\\x0d");
     }
 
     #[test]
     fn a_status_of_another_form_is_no_panic() {
-        for status in [json!(null), json!({ "groups": 7 }), json!({ "groups": [{}, null, { "pools": [null] }] })] {
+        for status in [
+            json!(null),
+            json!({ "groups": 7 }),
+            json!({ "groups": [{}, null, { "pools": [null] }] }),
+        ] {
             assert!(render(&status).ends_with("</html>\n"));
             let _ = short(&status);
         }

@@ -32,8 +32,14 @@ pub(crate) struct apr_bucket_type_t {
     pub(crate) num_func: c_int,
     pub(crate) is_metadata: c_int,
     pub(crate) destroy: Option<unsafe extern "C" fn(*mut c_void)>,
-    pub(crate) read:
-        Option<unsafe extern "C" fn(*mut apr_bucket, *mut *const c_char, *mut usize, c_int) -> apr_status_t>,
+    pub(crate) read: Option<
+        unsafe extern "C" fn(
+            *mut apr_bucket,
+            *mut *const c_char,
+            *mut usize,
+            c_int,
+        ) -> apr_status_t,
+    >,
 }
 
 #[repr(C)]

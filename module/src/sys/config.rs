@@ -8,11 +8,14 @@ use super::{apr_array_header_t, apr_pool_t, apr_table_t, imports, process_rec, s
 opaque! { ap_conf_vector_t ap_method_list }
 
 pub(crate) type CreateDirConfig = unsafe extern "C" fn(*mut apr_pool_t, *mut c_char) -> *mut c_void;
-pub(crate) type CreateServerConfig = unsafe extern "C" fn(*mut apr_pool_t, *mut server_rec) -> *mut c_void;
-pub(crate) type MergeConfig = unsafe extern "C" fn(*mut apr_pool_t, *mut c_void, *mut c_void) -> *mut c_void;
+pub(crate) type CreateServerConfig =
+    unsafe extern "C" fn(*mut apr_pool_t, *mut server_rec) -> *mut c_void;
+pub(crate) type MergeConfig =
+    unsafe extern "C" fn(*mut apr_pool_t, *mut c_void, *mut c_void) -> *mut c_void;
 pub(crate) type RegisterHooks = unsafe extern "C" fn(*mut apr_pool_t);
 /// A `RAW_ARGS` directive: it gets the rest of the line.
-pub(crate) type RawArgs = unsafe extern "C" fn(*mut cmd_parms, *mut c_void, *const c_char) -> *const c_char;
+pub(crate) type RawArgs =
+    unsafe extern "C" fn(*mut cmd_parms, *mut c_void, *const c_char) -> *const c_char;
 
 /// Up to the last field that every 2.4 release has. httpd writes to it.
 #[repr(C)]

@@ -114,11 +114,22 @@ pub(crate) struct CoreBits {
     pub(crate) on: u8,
 }
 
-pub(crate) const CORE_ENABLE_SENDFILE: CoreBits = CoreBits { byte: 184, mask: 0x0c, on: 0x04 };
-pub(crate) const CORE_CGI_PASS_AUTH: CoreBits = CoreBits { byte: 248, mask: 0x03, on: 0x01 };
+pub(crate) const CORE_ENABLE_SENDFILE: CoreBits = CoreBits {
+    byte: 184,
+    mask: 0x0c,
+    on: 0x04,
+};
+pub(crate) const CORE_CGI_PASS_AUTH: CoreBits = CoreBits {
+    byte: 248,
+    mask: 0x03,
+    on: 0x01,
+};
 
 /// Where the rules of CGIVar are in it; servers before 2.4.21 end before.
 pub(crate) const CORE_CGI_VAR_RULES: usize = 264;
 
 /// `long` holds every value above.
-const _: () = assert!(size_of::<c_long>() == 8, "the layouts here are those of LP64 systems");
+const _: () = assert!(
+    size_of::<c_long>() == 8,
+    "the layouts here are those of LP64 systems"
+);

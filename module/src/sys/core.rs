@@ -5,9 +5,9 @@ use std::ffi::{c_char, c_int, c_long, c_uint, c_void};
 
 use super::apr::opaque;
 use super::{
-    ap_conf_vector_t, apr_array_header_t, apr_bucket, apr_bucket_alloc_t, apr_bucket_brigade, apr_bucket_type_t,
-    apr_file_t, apr_finfo_t, apr_off_t, apr_pool_t, apr_port_t, apr_sockaddr_t, apr_socket_t, apr_status_t,
-    apr_table_t, apr_time_t, apr_uri_t, imports,
+    ap_conf_vector_t, apr_array_header_t, apr_bucket, apr_bucket_alloc_t, apr_bucket_brigade,
+    apr_bucket_type_t, apr_file_t, apr_finfo_t, apr_off_t, apr_pool_t, apr_port_t, apr_sockaddr_t,
+    apr_socket_t, apr_status_t, apr_table_t, apr_time_t, apr_uri_t, imports,
 };
 
 opaque! { ap_regex_t ap_logconf apr_thread_mutex_t ap_method_list_t server_addr_rec conn_state_t ap_expr_info_t }
@@ -338,31 +338,47 @@ imports! {
 /// Of the group `authn`.
 #[repr(C)]
 pub(crate) struct authn_provider {
-    pub(crate) check_password: unsafe extern "C" fn(*mut request_rec, *const c_char, *const c_char) -> c_int,
-    pub(crate) get_realm_hash:
-        unsafe extern "C" fn(*mut request_rec, *const c_char, *const c_char, *mut *mut c_char) -> c_int,
+    pub(crate) check_password:
+        unsafe extern "C" fn(*mut request_rec, *const c_char, *const c_char) -> c_int,
+    pub(crate) get_realm_hash: unsafe extern "C" fn(
+        *mut request_rec,
+        *const c_char,
+        *const c_char,
+        *mut *mut c_char,
+    ) -> c_int,
 }
 
 /// Of the group `authz`.
 #[repr(C)]
 pub(crate) struct authz_provider {
-    pub(crate) check_authorization: unsafe extern "C" fn(*mut request_rec, *const c_char, *const c_void) -> c_int,
-    pub(crate) parse_require_line:
-        unsafe extern "C" fn(*mut super::cmd_parms, *const c_char, *mut *const c_void) -> *const c_char,
+    pub(crate) check_authorization:
+        unsafe extern "C" fn(*mut request_rec, *const c_char, *const c_void) -> c_int,
+    pub(crate) parse_require_line: unsafe extern "C" fn(
+        *mut super::cmd_parms,
+        *const c_char,
+        *mut *const c_void,
+    ) -> *const c_char,
 }
 
 /// Of mod_status: the request, and what kind of page it is.
 pub(crate) type StatusHook = unsafe extern "C" fn(*mut request_rec, c_int) -> c_int;
 /// A function whose type its caller knows.
 pub(crate) type AnyHook = unsafe extern "C" fn();
-pub(crate) type OutputFilter = unsafe extern "C" fn(*mut ap_filter_t, *mut apr_bucket_brigade) -> apr_status_t;
+pub(crate) type OutputFilter =
+    unsafe extern "C" fn(*mut ap_filter_t, *mut apr_bucket_brigade) -> apr_status_t;
 pub(crate) type Names = *const *const c_char;
-pub(crate) type PoolsHook = unsafe extern "C" fn(*mut apr_pool_t, *mut apr_pool_t, *mut apr_pool_t) -> c_int;
-pub(crate) type ConfigHook =
-    unsafe extern "C" fn(*mut apr_pool_t, *mut apr_pool_t, *mut apr_pool_t, *mut server_rec) -> c_int;
+pub(crate) type PoolsHook =
+    unsafe extern "C" fn(*mut apr_pool_t, *mut apr_pool_t, *mut apr_pool_t) -> c_int;
+pub(crate) type ConfigHook = unsafe extern "C" fn(
+    *mut apr_pool_t,
+    *mut apr_pool_t,
+    *mut apr_pool_t,
+    *mut server_rec,
+) -> c_int;
 pub(crate) type ChildHook = unsafe extern "C" fn(*mut apr_pool_t, *mut server_rec);
 pub(crate) type RequestHook = unsafe extern "C" fn(*mut request_rec) -> c_int;
-pub(crate) type ChildStatusHook = unsafe extern "C" fn(*mut server_rec, libc::pid_t, c_int, c_int, c_int);
+pub(crate) type ChildStatusHook =
+    unsafe extern "C" fn(*mut server_rec, libc::pid_t, c_int, c_int, c_int);
 pub(crate) type MonitorHook = unsafe extern "C" fn(*mut apr_pool_t, *mut server_rec) -> c_int;
 pub(crate) type ChildStoppingHook = unsafe extern "C" fn(*mut apr_pool_t, c_int);
 
@@ -407,22 +423,46 @@ pub(crate) use self::outside::*;
 
 /// Stand-ins for what a unit test, which runs outside httpd, must not use.
 #[cfg(test)]
-#[expect(non_upper_case_globals, clippy::missing_safety_doc, clippy::too_many_arguments, reason = "they are C's")]
+#[expect(
+    non_upper_case_globals,
+    clippy::missing_safety_doc,
+    clippy::too_many_arguments,
+    reason = "they are C's"
+)]
 mod outside {
     use super::*;
 
-    pub(crate) static mut apr_bucket_type_eos: apr_bucket_type_t =
-        apr_bucket_type_t { name: std::ptr::null(), num_func: 0, is_metadata: 1, destroy: None, read: None };
-    pub(crate) static mut apr_bucket_type_file: apr_bucket_type_t =
-        apr_bucket_type_t { name: std::ptr::null(), num_func: 0, is_metadata: 0, destroy: None, read: None };
-    pub(crate) static mut ap_bucket_type_error: apr_bucket_type_t =
-        apr_bucket_type_t { name: std::ptr::null(), num_func: 0, is_metadata: 1, destroy: None, read: None };
+    pub(crate) static mut apr_bucket_type_eos: apr_bucket_type_t = apr_bucket_type_t {
+        name: std::ptr::null(),
+        num_func: 0,
+        is_metadata: 1,
+        destroy: None,
+        read: None,
+    };
+    pub(crate) static mut apr_bucket_type_file: apr_bucket_type_t = apr_bucket_type_t {
+        name: std::ptr::null(),
+        num_func: 0,
+        is_metadata: 0,
+        destroy: None,
+        read: None,
+    };
+    pub(crate) static mut ap_bucket_type_error: apr_bucket_type_t = apr_bucket_type_t {
+        name: std::ptr::null(),
+        num_func: 0,
+        is_metadata: 1,
+        destroy: None,
+        read: None,
+    };
     pub(crate) static mut ap_server_conf: *mut server_rec = std::ptr::null_mut();
     pub(crate) static mut ap_conftree: *mut super::super::ap_directive_t = std::ptr::null_mut();
     pub(crate) static mut ap_server_root: *const c_char = std::ptr::null();
     pub(crate) static mut ap_http_header_filter_handle: *mut ap_filter_rec_t = std::ptr::null_mut();
-    pub(crate) static mut ap_unixd_config: unixd_config_rec =
-        unixd_config_rec { user_name: std::ptr::null(), group_name: std::ptr::null(), user_id: 0, group_id: 0 };
+    pub(crate) static mut ap_unixd_config: unixd_config_rec = unixd_config_rec {
+        user_name: std::ptr::null(),
+        group_name: std::ptr::null(),
+        user_id: 0,
+        group_id: 0,
+    };
 
     pub(crate) unsafe fn ap_log_rerror_(
         _: *const c_char,

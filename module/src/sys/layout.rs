@@ -102,18 +102,34 @@ fn config_facts(facts: &mut Vec<Fact>) {
         line_num);
     sizes!(facts: module as "module", command_rec as "command_rec", cmd_parms as "cmd_parms");
     for (name, value) in CONSTANTS {
-        facts.push(Fact { expression: (*name).to_owned(), expected: *value });
+        facts.push(Fact {
+            expression: (*name).to_owned(),
+            expected: *value,
+        });
     }
     let rules = i64::try_from(CORE_CGI_VAR_RULES).unwrap();
-    facts.push(Fact { expression: "offsetof(core_dir_config, cgi_var_rules)".to_owned(), expected: rules });
-    facts.push(Fact { expression: "MODULE_MAGIC_COOKIE".to_owned(), expected: MODULE_MAGIC_COOKIE as i64 });
-    facts.push(Fact { expression: "MODULE_MAGIC_NUMBER_MAJOR".to_owned(), expected: MODULE_MAGIC_NUMBER_MAJOR.into() });
+    facts.push(Fact {
+        expression: "offsetof(core_dir_config, cgi_var_rules)".to_owned(),
+        expected: rules,
+    });
+    facts.push(Fact {
+        expression: "MODULE_MAGIC_COOKIE".to_owned(),
+        expected: MODULE_MAGIC_COOKIE as i64,
+    });
+    facts.push(Fact {
+        expression: "MODULE_MAGIC_NUMBER_MAJOR".to_owned(),
+        expected: MODULE_MAGIC_NUMBER_MAJOR.into(),
+    });
 }
 
 /// Bit-fields have no offset: the program sets one and looks where the bits are.
 fn bit_facts() -> [(&'static str, &'static str, CoreBits); 2] {
     [
-        ("enable_sendfile", "ENABLE_SENDFILE_ON", CORE_ENABLE_SENDFILE),
+        (
+            "enable_sendfile",
+            "ENABLE_SENDFILE_ON",
+            CORE_ENABLE_SENDFILE,
+        ),
         ("cgi_pass_auth", "AP_CGI_PASS_AUTH_ON", CORE_CGI_PASS_AUTH),
     ]
 }
@@ -128,7 +144,11 @@ fn program(facts: &[Fact]) -> String {
          int main(void) {\n",
     );
     for fact in facts {
-        let _ = writeln!(text, "printf(\"%lld\\n\", (long long)({}));", fact.expression);
+        let _ = writeln!(
+            text,
+            "printf(\"%lld\\n\", (long long)({}));",
+            fact.expression
+        );
     }
     for (field, on, bits) in bit_facts() {
         let _ = writeln!(
@@ -144,7 +164,10 @@ fn program(facts: &[Fact]) -> String {
 
 fn output(command: &mut Command) -> Option<String> {
     let output = command.output().ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    output
+        .status
+        .success()
+        .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 fn ask_apxs(what: &str) -> Option<String> {
@@ -160,7 +183,9 @@ fn skip(why: &str) {
 
 #[test]
 fn offsets_sizes_and_constants_are_those_of_the_headers() {
-    let Some(httpd) = ask_apxs("INCLUDEDIR").filter(|path| Path::new(path).join("httpd.h").exists()) else {
+    let Some(httpd) =
+        ask_apxs("INCLUDEDIR").filter(|path| Path::new(path).join("httpd.h").exists())
+    else {
         return skip("httpd's headers are not installed");
     };
     let apr = ask_apxs("APR_INCLUDEDIR").unwrap();
@@ -181,7 +206,11 @@ fn offsets_sizes_and_constants_are_those_of_the_headers() {
         .args([&binary, &source])
         .output()
         .unwrap();
-    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+    assert!(
+        compiled.status.success(),
+        "{}",
+        String::from_utf8_lossy(&compiled.stderr)
+    );
     let printed = output(&mut Command::new(&binary)).unwrap();
     let mut numbers = printed.lines().map(|line| line.parse::<i64>().unwrap());
     for fact in &facts {
@@ -189,23 +218,38 @@ fn offsets_sizes_and_constants_are_those_of_the_headers() {
     }
     for (field, _, bits) in bit_facts() {
         assert_eq!(numbers.next(), Some(bits.on.into()), "{field} is On");
-        assert_eq!(numbers.next(), Some(bits.mask.into()), "{field} has these bits");
+        assert_eq!(
+            numbers.next(),
+            Some(bits.mask.into()),
+            "{field} has these bits"
+        );
     }
     assert_eq!(numbers.next(), None);
 }
 
 fn installed_server() -> Option<PathBuf> {
-    ["/usr/sbin/apache2", "/usr/sbin/httpd"].iter().map(PathBuf::from).find(|path| path.exists())
+    ["/usr/sbin/apache2", "/usr/sbin/httpd"]
+        .iter()
+        .map(PathBuf::from)
+        .find(|path| path.exists())
 }
 
 #[test]
 fn every_import_exists_in_the_server() {
-    let Some(server) = installed_server() else { return skip("httpd is not installed") };
+    let Some(server) = installed_server() else {
+        return skip("httpd is not installed");
+    };
     let libraries = output(Command::new("ldd").arg(&server)).unwrap();
-    let apr = libraries.split_whitespace().filter(|word| word.starts_with('/') && word.contains("libapr"));
+    let apr = libraries
+        .split_whitespace()
+        .filter(|word| word.starts_with('/') && word.contains("libapr"));
     let mut symbols = String::new();
     for object in apr.map(PathBuf::from).chain([server.clone()]) {
-        let Some(names) = output(Command::new("nm").args(["-D", "--defined-only"]).arg(&object)) else {
+        let Some(names) = output(
+            Command::new("nm")
+                .args(["-D", "--defined-only"])
+                .arg(&object),
+        ) else {
             return skip("nm is not installed");
         };
         symbols.push_str(&names);
@@ -227,8 +271,18 @@ fn every_import_exists_in_the_server() {
         "ap_bucket_type_error",
     ];
     let printing = ["ap_log_rerror_", "ap_log_error_"];
-    let functions = [apr::IMPORTS, bucket::IMPORTS, config::IMPORTS, core::IMPORTS].concat();
+    let functions = [
+        apr::IMPORTS,
+        bucket::IMPORTS,
+        config::IMPORTS,
+        core::IMPORTS,
+    ]
+    .concat();
     for name in functions.iter().chain(&data).chain(&printing) {
-        assert!(names.contains(name), "{name} does not exist in {}", server.display());
+        assert!(
+            names.contains(name),
+            "{name} does not exist in {}",
+            server.display()
+        );
     }
 }

@@ -41,7 +41,15 @@ pub(crate) fn facts(fd: BorrowedFd<'_>) -> io::Result<Facts> {
     let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
     let wanted = libc::STATX_TYPE | STATX_MNT_ID_UNIQUE | libc::STATX_MNT_ID;
     // SAFETY: an open descriptor, an empty C string, and room for one structure.
-    let outcome = unsafe { libc::statx(fd.as_raw_fd(), c"".as_ptr(), flags, wanted, out.as_mut_ptr()) };
+    let outcome = unsafe {
+        libc::statx(
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            wanted,
+            out.as_mut_ptr(),
+        )
+    };
     if outcome != 0 {
         return Err(io::Error::last_os_error());
     }
@@ -52,7 +60,11 @@ pub(crate) fn facts(fd: BorrowedFd<'_>) -> io::Result<Facts> {
     } else {
         (found.stx_mask & libc::STATX_MNT_ID != 0).then_some(MountNumber::Reused(found.stx_mnt_id))
     };
-    Ok(Facts { mode: u32::from(found.stx_mode), device_major: found.stx_dev_major, mount })
+    Ok(Facts {
+        mode: u32::from(found.stx_mode),
+        device_major: found.stx_dev_major,
+        mount,
+    })
 }
 
 /// The kernel's `mnt_id_req`.
@@ -83,11 +95,24 @@ struct Mount {
 /// # Errors
 /// As `statmount(2)` (Linux 6.8): `ENOENT` if the mount is not of this namespace.
 pub(crate) fn magic_at(number: u64) -> io::Result<u64> {
-    let asked = Asked { size: 24, spare: 0, number, wanted: STATMOUNT_SB_BASIC };
+    let asked = Asked {
+        size: 24,
+        spare: 0,
+        number,
+        wanted: STATMOUNT_SB_BASIC,
+    };
     let mut out = MaybeUninit::<Mount>::zeroed();
     let room = size_of::<Mount>();
     // SAFETY: two structures with their lengths, alive for the call.
-    let outcome = unsafe { libc::syscall(SYS_STATMOUNT, &raw const asked, out.as_mut_ptr(), room, 0_u64) };
+    let outcome = unsafe {
+        libc::syscall(
+            SYS_STATMOUNT,
+            &raw const asked,
+            out.as_mut_ptr(),
+            room,
+            0_u64,
+        )
+    };
     if outcome != 0 {
         return Err(io::Error::last_os_error());
     }
@@ -109,11 +134,17 @@ mod tests {
     fn a_mount_of_this_namespace_says_what_it_is() {
         let file = std::fs::File::open("/proc/self/status").unwrap();
         let found = facts(file.as_fd()).unwrap();
-        assert_eq!((found.device_major, found.mode & libc::S_IFMT), (0, libc::S_IFREG));
+        assert_eq!(
+            (found.device_major, found.mode & libc::S_IFMT),
+            (0, libc::S_IFREG)
+        );
         if let Some(MountNumber::Unique(number)) = found.mount {
             match magic_at(number) {
                 Ok(magic) => assert_eq!(magic, 0x9fa0, "procfs"),
-                Err(error) => assert!(matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)), "{error}"),
+                Err(error) => assert!(
+                    matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)),
+                    "{error}"
+                ),
             }
         }
     }

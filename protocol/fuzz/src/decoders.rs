@@ -92,13 +92,19 @@ pub fn hello(data: &[u8]) {
 /// The head of a request.
 pub fn request(data: &[u8]) {
     returns::<RequestHead<'_>>(data);
-    assert_eq!(RequestHead::decode(data).ok(), decode::<RequestHead<'_>>(data).ok());
+    assert_eq!(
+        RequestHead::decode(data).ok(),
+        decode::<RequestHead<'_>>(data).ok()
+    );
 }
 
 /// What the module decodes from a worker, but ANSWER.
 pub fn response(data: &[u8]) {
     returns::<ResponseHead<'_>>(data);
-    assert_eq!(ResponseHead::decode(data).ok(), decode::<ResponseHead<'_>>(data).ok());
+    assert_eq!(
+        ResponseHead::decode(data).ok(),
+        decode::<ResponseHead<'_>>(data).ok()
+    );
     returns::<EndReport>(data);
     assert_eq!(EndReport::decode(data).ok(), decode::<EndReport>(data).ok());
     returns::<FilePart>(data);
@@ -116,8 +122,15 @@ pub fn control(data: &[u8]) {
     if let Ok(Some(message)) = FromParent::read(data) {
         encode(&message).expect("what was read encodes");
     }
-    let _ = (ToWorker::read_spec(data), decode_message::<ToWorker>(data), decode_message::<FromWorker>(data));
-    let _ = (decode_message::<ToParent>(data), decode_message::<Command>(data));
+    let _ = (
+        ToWorker::read_spec(data),
+        decode_message::<ToWorker>(data),
+        decode_message::<FromWorker>(data),
+    );
+    let _ = (
+        decode_message::<ToParent>(data),
+        decode_message::<Command>(data),
+    );
 }
 
 /// ANSWER.
@@ -128,7 +141,10 @@ pub fn answer(data: &[u8]) {
 /// Options as `name=value`, one a line, set on one group.
 pub fn option(data: &[u8]) {
     let mut group = GroupConfig::new("site", "fuzz");
-    for (name, value) in String::from_utf8_lossy(data).lines().filter_map(|line| line.split_once('=')) {
+    for (name, value) in String::from_utf8_lossy(data)
+        .lines()
+        .filter_map(|line| line.split_once('='))
+    {
         let before = group.clone();
         match group.set(name, value) {
             Ok(()) => assert!(option::TABLE.iter().any(|row| row.name == name)),
@@ -140,7 +156,10 @@ pub fn option(data: &[u8]) {
     }
     // What the options make of a group must reach the supervisor and the worker.
     let sent = encode(&group).expect("options hold text only");
-    assert_eq!(decode::<GroupConfig>(&sent).expect("what we encode decodes"), group);
+    assert_eq!(
+        decode::<GroupConfig>(&sent).expect("what we encode decodes"),
+        group
+    );
 }
 
 /// What decodes, encodes, in no more bytes (integers may come longer than

@@ -16,7 +16,10 @@ pub(crate) fn samples() -> Vec<Sample> {
         Sample::new("group-config-some", encode(&some()).unwrap()),
     ];
     for (name, target) in targets() {
-        all.push(Sample::new(format!("log-target-{name}"), encode(&target).unwrap()));
+        all.push(Sample::new(
+            format!("log-target-{name}"),
+            encode(&target).unwrap(),
+        ));
     }
     all
 }
@@ -30,7 +33,13 @@ pub(crate) fn targets() -> Vec<(&'static str, LogTarget)> {
         ("supervisor", LogTarget::Supervisor),
         ("descriptor", LogTarget::Descriptor(3)),
         ("file", LogTarget::File(PathBuf::from("/var/log/shop.log"))),
-        ("syslog", LogTarget::Syslog { facility: 16, tag: "shop".to_owned() }),
+        (
+            "syslog",
+            LogTarget::Syslog {
+                facility: 16,
+                tag: "shop".to_owned(),
+            },
+        ),
     ]
 }
 
@@ -66,7 +75,11 @@ pub(crate) fn some() -> GroupConfig {
 /// What a release after this one may say.
 pub(crate) fn unread() -> Unread {
     let (name, value) = ("hover-height".to_owned(), "9 cm".to_owned());
-    Unread { reason: "unknown option `hover-height`".to_owned(), name, value }
+    Unread {
+        reason: "unknown option `hover-height`".to_owned(),
+        name,
+        value,
+    }
 }
 
 pub(crate) fn application() -> ApplicationOptions {

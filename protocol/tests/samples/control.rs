@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use serde::Serialize;
 use wsgid_protocol::config::LogTarget;
 use wsgid_protocol::control::{
-    Command, Configuration, FromParent, FromWorker, Identity, RecycleReason, RunningRequest, ServerFacts, ToParent,
-    ToWorker, WorkerReport, WorkerSpec,
+    Command, Configuration, FromParent, FromWorker, Identity, RecycleReason, RunningRequest,
+    ServerFacts, ToParent, ToWorker, WorkerReport, WorkerSpec,
 };
 use wsgid_protocol::payload::encode;
 
@@ -74,7 +74,10 @@ pub(crate) fn configuration() -> Configuration {
         httpd_gid: 34,
         server: server(),
         groups: vec![config::plain(), config::some()],
-        log: LogTarget::Syslog { facility: 23, tag: "httpd".to_owned() },
+        log: LogTarget::Syslog {
+            facility: 23,
+            tag: "httpd".to_owned(),
+        },
         unreadable: None,
     }
 }
@@ -91,13 +94,28 @@ pub(crate) fn from_parent() -> Vec<(&'static str, FromParent)> {
 
 pub(crate) fn to_parent() -> Vec<(&'static str, ToParent)> {
     vec![
-        ("applied", ToParent::Applied { generation: 3, problems: vec!["group `shop`: no such user".to_owned()] }),
-        ("refused", ToParent::Refused { generation: 3, reason: "two groups have the name `shop`".to_owned() }),
+        (
+            "applied",
+            ToParent::Applied {
+                generation: 3,
+                problems: vec!["group `shop`: no such user".to_owned()],
+            },
+        ),
+        (
+            "refused",
+            ToParent::Refused {
+                generation: 3,
+                reason: "two groups have the name `shop`".to_owned(),
+            },
+        ),
     ]
 }
 
 pub(crate) fn assign() -> ToWorker {
-    ToWorker::Assign { connection: 300, nonce: 0xC0FF_EE11 }
+    ToWorker::Assign {
+        connection: 300,
+        nonce: 0xC0FF_EE11,
+    }
 }
 
 fn runs() -> Runs {
@@ -123,21 +141,48 @@ pub(crate) fn to_worker() -> Vec<(&'static str, ToWorker)> {
 }
 
 pub(crate) fn from_worker() -> Vec<(&'static str, FromWorker)> {
-    let failed = vec![(PathBuf::from("/srv/shop/wsgi.py"), "ImportError: no module named shop".to_owned())];
+    let failed = vec![(
+        PathBuf::from("/srv/shop/wsgi.py"),
+        "ImportError: no module named shop".to_owned(),
+    )];
     vec![
-        ("ready", FromWorker::Ready { python: (3, 12, 7), failed }),
+        (
+            "ready",
+            FromWorker::Ready {
+                python: (3, 12, 7),
+                failed,
+            },
+        ),
         ("release", FromWorker::Release { connection: 300 }),
         ("closed", FromWorker::Closed { connection: 301 }),
         ("recycle", FromWorker::Recycle(RecycleReason::Memory)),
         ("report", FromWorker::Report(report())),
-        ("dumped", FromWorker::Dumped { text: "Thread 1: …".to_owned() }),
+        (
+            "dumped",
+            FromWorker::Dumped {
+                text: "Thread 1: …".to_owned(),
+            },
+        ),
         ("heartbeat", FromWorker::Heartbeat),
         ("forked", FromWorker::Forked),
-        ("cannot-fork", FromWorker::CannotFork { why: "a thread runs".to_owned() }),
-        ("loaded", FromWorker::Loaded { script: PathBuf::from("/srv/shop/wsgi.py") }),
+        (
+            "cannot-fork",
+            FromWorker::CannotFork {
+                why: "a thread runs".to_owned(),
+            },
+        ),
+        (
+            "loaded",
+            FromWorker::Loaded {
+                script: PathBuf::from("/srv/shop/wsgi.py"),
+            },
+        ),
         (
             "called",
-            FromWorker::Called { script: PathBuf::from("/srv/shop/wsgi.py"), callable: "application".to_owned() },
+            FromWorker::Called {
+                script: PathBuf::from("/srv/shop/wsgi.py"),
+                callable: "application".to_owned(),
+            },
         ),
     ]
 }
@@ -150,7 +195,11 @@ pub(crate) fn report() -> WorkerReport {
         connections: 40,
         busy_us: 7_000_000_000,
         histogram: vec![0, 1, 2, 250, 251, 65_536],
-        running: vec![RunningRequest { connection: 300, what: "GET /slow".to_owned(), for_us: 12_000_000 }],
+        running: vec![RunningRequest {
+            connection: 300,
+            what: "GET /slow".to_owned(),
+            for_us: 12_000_000,
+        }],
     }
 }
 

@@ -23,7 +23,10 @@ pub(crate) struct Sample {
 
 impl Sample {
     fn new(name: impl Into<String>, bytes: Vec<u8>) -> Self {
-        Self { name: name.into(), bytes }
+        Self {
+            name: name.into(),
+            bytes,
+        }
     }
 }
 
@@ -47,24 +50,81 @@ fn coded<T: serde::Serialize>(head: FrameHead, value: &T) -> Vec<u8> {
 /// Every kind of frame, in the order of the table in PROTOCOL.md §3.
 pub(crate) fn frames() -> Vec<Sample> {
     let head = |kind| FrameHead::new(kind, ID, 0);
-    let interim = ResponseHead { status: 103, reason: b(b"Early Hints"), headers: vec![(b(b"Link"), b(b"</a.css>"))] };
-    let fail = head(Kind::Fail).with_code(Failure::WorkerSignalled.code()).with_flags(FLAG_CLOSE);
+    let interim = ResponseHead {
+        status: 103,
+        reason: b(b"Early Hints"),
+        headers: vec![(b(b"Link"), b(b"</a.css>"))],
+    };
+    let fail = head(Kind::Fail)
+        .with_code(Failure::WorkerSignalled.code())
+        .with_flags(FLAG_CLOSE);
     vec![
-        Sample::new("frame-hello", coded(FrameHead::new(Kind::Hello, 0, 0), &hello())),
-        Sample::new("frame-request", coded(head(Kind::Request).with_flags(FLAG_END), &request(BodyKind::None))),
-        Sample::new("frame-body", frame(head(Kind::Body).with_flags(FLAG_END), b"a=1&b=2")),
-        Sample::new("frame-body-error", frame(head(Kind::BodyError).with_code(BodyError::Timeout as u16), b"")),
+        Sample::new(
+            "frame-hello",
+            coded(FrameHead::new(Kind::Hello, 0, 0), &hello()),
+        ),
+        Sample::new(
+            "frame-request",
+            coded(
+                head(Kind::Request).with_flags(FLAG_END),
+                &request(BodyKind::None),
+            ),
+        ),
+        Sample::new(
+            "frame-body",
+            frame(head(Kind::Body).with_flags(FLAG_END), b"a=1&b=2"),
+        ),
+        Sample::new(
+            "frame-body-error",
+            frame(
+                head(Kind::BodyError).with_code(BodyError::Timeout as u16),
+                b"",
+            ),
+        ),
         Sample::new("frame-cancel", frame(head(Kind::Cancel), b"")),
-        Sample::new("frame-want", frame(head(Kind::Want), &65_536_u64.to_le_bytes())),
+        Sample::new(
+            "frame-want",
+            frame(head(Kind::Want), &65_536_u64.to_le_bytes()),
+        ),
         Sample::new("frame-interim", coded(head(Kind::Interim), &interim)),
         Sample::new("frame-response", coded(head(Kind::Response), &response())),
-        Sample::new("frame-data", frame(head(Kind::Data).with_flags(FLAG_FLUSH), b"Hello World!\n")),
-        Sample::new("frame-file", coded(head(Kind::File).with_code(1), &FilePart { offset: 4096, len: 1 << 40 })),
-        Sample::new("frame-log", frame(head(Kind::Log).with_code(4), "Stra\u{df}e".as_bytes())),
-        Sample::new("frame-end", coded(head(Kind::End).with_flags(FLAG_CLOSE), &end_report())),
-        Sample::new("frame-fail", frame(fail, b"worker 4711 was ended by SIGSEGV")),
-        Sample::new("frame-answer", coded(head(Kind::Answer), &answers().remove(1).1)),
-        Sample::new("frame-control", coded(FrameHead::new(Kind::Control, 0, 0).with_code(1), &control::assign())),
+        Sample::new(
+            "frame-data",
+            frame(head(Kind::Data).with_flags(FLAG_FLUSH), b"Hello World!\n"),
+        ),
+        Sample::new(
+            "frame-file",
+            coded(
+                head(Kind::File).with_code(1),
+                &FilePart {
+                    offset: 4096,
+                    len: 1 << 40,
+                },
+            ),
+        ),
+        Sample::new(
+            "frame-log",
+            frame(head(Kind::Log).with_code(4), "Stra\u{df}e".as_bytes()),
+        ),
+        Sample::new(
+            "frame-end",
+            coded(head(Kind::End).with_flags(FLAG_CLOSE), &end_report()),
+        ),
+        Sample::new(
+            "frame-fail",
+            frame(fail, b"worker 4711 was ended by SIGSEGV"),
+        ),
+        Sample::new(
+            "frame-answer",
+            coded(head(Kind::Answer), &answers().remove(1).1),
+        ),
+        Sample::new(
+            "frame-control",
+            coded(
+                FrameHead::new(Kind::Control, 0, 0).with_code(1),
+                &control::assign(),
+            ),
+        ),
     ]
 }
 
@@ -73,20 +133,36 @@ pub(crate) fn structures() -> Vec<Sample> {
     let mut all = vec![
         Sample::new("hello", encode(&hello()).unwrap()),
         Sample::new("response-head", encode(&response()).unwrap()),
-        Sample::new("file-part", encode(&FilePart { offset: 250, len: 251 }).unwrap()),
+        Sample::new(
+            "file-part",
+            encode(&FilePart {
+                offset: 250,
+                len: 251,
+            })
+            .unwrap(),
+        ),
         Sample::new("end-report", encode(&end_report()).unwrap()),
     ];
     for (name, body) in bodies() {
-        all.push(Sample::new(format!("request-head-{name}"), encode(&request(body)).unwrap()));
+        all.push(Sample::new(
+            format!("request-head-{name}"),
+            encode(&request(body)).unwrap(),
+        ));
     }
     for (name, call) in calls() {
         all.push(Sample::new(format!("call-{name}"), encode(&call).unwrap()));
     }
     for (name, options) in options() {
-        all.push(Sample::new(format!("request-options-{name}"), encode(&options).unwrap()));
+        all.push(Sample::new(
+            format!("request-options-{name}"),
+            encode(&options).unwrap(),
+        ));
     }
     for (name, answer) in answers() {
-        all.push(Sample::new(format!("answer-{name}"), encode(&answer).unwrap()));
+        all.push(Sample::new(
+            format!("answer-{name}"),
+            encode(&answer).unwrap(),
+        ));
     }
     all.extend(control::samples());
     all.extend(config::samples());
@@ -99,7 +175,9 @@ pub(crate) fn b(bytes: &[u8]) -> &Bytes {
 
 pub(crate) fn hello() -> Hello {
     let mut secret = [0; 32];
-    (0_u8..).zip(&mut secret).for_each(|(index, byte)| *byte = index * 8);
+    (0_u8..)
+        .zip(&mut secret)
+        .for_each(|(index, byte)| *byte = index * 8);
     Hello {
         version_min: 2,
         version_max: 3,
@@ -119,7 +197,12 @@ pub(crate) fn request(body: BodyKind) -> RequestHead<'static> {
         script: b(b"/srv/shop/wsgi.py"),
         callable: b(b"application"),
         body,
-        options: RequestOptions { script_reloading: true, file_frames: true, ignore_activity: false, interim: true },
+        options: RequestOptions {
+            script_reloading: true,
+            file_frames: true,
+            ignore_activity: false,
+            interim: true,
+        },
         request_start_us: 1_700_000_000_000_000,
         queue_start_us: 1_700_000_000_000_250,
         environ: vec![
@@ -132,17 +215,38 @@ pub(crate) fn request(body: BodyKind) -> RequestHead<'static> {
 }
 
 pub(crate) fn bodies() -> Vec<(&'static str, BodyKind)> {
-    vec![("none", BodyKind::None), ("inline", BodyKind::Inline(65_536)), ("pull", BodyKind::Pull)]
+    vec![
+        ("none", BodyKind::None),
+        ("inline", BodyKind::Inline(65_536)),
+        ("pull", BodyKind::Pull),
+    ]
 }
 
 pub(crate) fn calls() -> Vec<(&'static str, Call<'static>)> {
     vec![
         ("application", Call::Application),
         ("handler", Call::Handler),
-        ("check-password", Call::CheckPassword { user: b(b"anna"), password: b(b"s\xe9same") }),
-        ("realm-hash", Call::RealmHash { user: b(b"anna"), realm: b(b"staff") }),
+        (
+            "check-password",
+            Call::CheckPassword {
+                user: b(b"anna"),
+                password: b(b"s\xe9same"),
+            },
+        ),
+        (
+            "realm-hash",
+            Call::RealmHash {
+                user: b(b"anna"),
+                realm: b(b"staff"),
+            },
+        ),
         ("groups-for-user", Call::GroupsForUser { user: b(b"anna") }),
-        ("allow-access", Call::AllowAccess { host: b(b"192.0.2.7") }),
+        (
+            "allow-access",
+            Call::AllowAccess {
+                host: b(b"192.0.2.7"),
+            },
+        ),
         ("dispatch", Call::Dispatch),
     ]
 }
@@ -151,10 +255,34 @@ pub(crate) fn calls() -> Vec<(&'static str, Call<'static>)> {
 pub(crate) fn options() -> Vec<(&'static str, RequestOptions)> {
     let off = RequestOptions::default();
     vec![
-        ("script-reloading", RequestOptions { script_reloading: true, ..off }),
-        ("file-frames", RequestOptions { file_frames: true, ..off }),
-        ("ignore-activity", RequestOptions { ignore_activity: true, ..off }),
-        ("interim", RequestOptions { interim: true, ..off }),
+        (
+            "script-reloading",
+            RequestOptions {
+                script_reloading: true,
+                ..off
+            },
+        ),
+        (
+            "file-frames",
+            RequestOptions {
+                file_frames: true,
+                ..off
+            },
+        ),
+        (
+            "ignore-activity",
+            RequestOptions {
+                ignore_activity: true,
+                ..off
+            },
+        ),
+        (
+            "interim",
+            RequestOptions {
+                interim: true,
+                ..off
+            },
+        ),
     ]
 }
 
@@ -172,7 +300,12 @@ pub(crate) fn response() -> ResponseHead<'static> {
 }
 
 pub(crate) fn end_report() -> EndReport {
-    EndReport { worker: 4711, in_flight: 3, request_us: 70_000, application_us: 5_000_000_000 }
+    EndReport {
+        worker: 4711,
+        in_flight: 3,
+        request_us: 70_000,
+        application_us: 5_000_000_000,
+    }
 }
 
 pub(crate) fn answers() -> Vec<(&'static str, Answer)> {
@@ -182,8 +315,14 @@ pub(crate) fn answers() -> Vec<(&'static str, Answer)> {
         ("granted-as", Answer::GrantedAs(buf(b"anna"))),
         ("denied", Answer::Denied),
         ("neutral", Answer::Neutral),
-        ("realm-hash", Answer::RealmHash(buf(b"d41d8cd98f00b204e9800998ecf8427e"))),
-        ("groups", Answer::Groups(vec![buf(b"staff"), buf(b"caf\xe9")])),
+        (
+            "realm-hash",
+            Answer::RealmHash(buf(b"d41d8cd98f00b204e9800998ecf8427e")),
+        ),
+        (
+            "groups",
+            Answer::Groups(vec![buf(b"staff"), buf(b"caf\xe9")]),
+        ),
         (
             "dispatch",
             Answer::Dispatch {

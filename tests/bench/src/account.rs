@@ -21,14 +21,20 @@ impl Account {
     pub(crate) fn choose(wanted: &str) -> Result<Self> {
         let own = Uid::effective();
         let user = if own.is_root() {
-            User::from_name(wanted)?.with_context(|| format!("no user `{wanted}`; choose one with --user"))?
+            User::from_name(wanted)?
+                .with_context(|| format!("no user `{wanted}`; choose one with --user"))?
         } else {
             User::from_uid(own)?.with_context(|| format!("user id {own} has no name"))?
         };
         if user.uid.is_root() {
             bail!("servers do not run as root; choose an ordinary user with --user");
         }
-        Ok(Self { name: user.name, uid: user.uid, gid: user.gid, changes: own.is_root() })
+        Ok(Self {
+            name: user.name,
+            uid: user.uid,
+            gid: user.gid,
+            changes: own.is_root(),
+        })
     }
 
     /// Makes a command run as the account.
@@ -41,8 +47,9 @@ impl Account {
     /// Gives a path to the account.
     pub(crate) fn own(&self, path: &Path) -> Result<()> {
         if self.changes {
-            chown(path, Some(self.uid), Some(self.gid))
-                .with_context(|| format!("failed to give `{}` to `{}`", path.display(), self.name))?;
+            chown(path, Some(self.uid), Some(self.gid)).with_context(|| {
+                format!("failed to give `{}` to `{}`", path.display(), self.name)
+            })?;
         }
         Ok(())
     }
@@ -52,7 +59,11 @@ impl Account {
         let mut command = Command::new("/usr/bin/test");
         command.arg("-x").arg(path);
         self.apply(&mut command);
-        if !command.status().context("failed to run `/usr/bin/test`")?.success() {
+        if !command
+            .status()
+            .context("failed to run `/usr/bin/test`")?
+            .success()
+        {
             bail!(
                 "user `{}` cannot enter `{}`; choose a directory all users can reach with --cache, or another --user",
                 self.name,

@@ -51,31 +51,60 @@ impl Instance {
         make_enterable(directory.path())?;
         environment.account.own(directory.path())?;
         let port = free_port()?;
-        let plan = Plan { environment, app, shape, directory: directory.path().to_path_buf(), port };
+        let plan = Plan {
+            environment,
+            app,
+            shape,
+            directory: directory.path().to_path_buf(),
+            port,
+        };
         let config = directory.path().join("httpd.conf");
         fs::write(&config, common_directives(&plan) + &peer.directives(&plan)?)?;
-        let log = || File::options().create(true).append(true).open(directory.path().join("output.log"));
-        let service = Service::new();
-        let backend = match peer.backend(&plan) {
-            None => None,
-            Some(command) => {
-                let mut command = service.command(&command, Some(&environment.account));
-                command.stdin(Stdio::null()).stdout(log()?).stderr(log()?);
-                Some(command.spawn().with_context(|| format!("failed to start the backend of {}", peer.name()))?)
-            }
+        let log = || {
+            File::options()
+                .create(true)
+                .append(true)
+                .open(directory.path().join("output.log"))
         };
+        let service = Service::new();
+        let backend =
+            match peer.backend(&plan) {
+                None => None,
+                Some(command) => {
+                    let mut command = service.command(&command, Some(&environment.account));
+                    command.stdin(Stdio::null()).stdout(log()?).stderr(log()?);
+                    Some(command.spawn().with_context(|| {
+                        format!("failed to start the backend of {}", peer.name())
+                    })?)
+                }
+            };
         if backend.is_some() {
             // mod_proxy remembers a backend that was not there yet, for a minute.
             await_socket(&plan.socket());
         }
         let mut command = Command::new(&environment.httpd);
-        command.arg("-d").arg(directory.path()).arg("-f").arg(&config).arg("-DFOREGROUND");
+        command
+            .arg("-d")
+            .arg(directory.path())
+            .arg("-f")
+            .arg(&config)
+            .arg("-DFOREGROUND");
         let mut command = service.command(&command, None);
-        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LANG", "C.UTF-8");
+        command
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("LANG", "C.UTF-8");
         command.stdin(Stdio::null()).stdout(log()?).stderr(log()?);
         let httpd = command.spawn().context("failed to start httpd")?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let mut instance = Self { peer, address, httpd, backend, directory, _service: service };
+        let mut instance = Self {
+            peer,
+            address,
+            httpd,
+            backend,
+            directory,
+            _service: service,
+        };
         instance.await_ready(ready_path)?;
         Ok(instance)
     }
@@ -89,7 +118,10 @@ impl Instance {
                 Err(error) => format!("{error:#}"),
             };
             let gone = self.httpd.try_wait()?.is_some()
-                || self.backend.as_mut().is_some_and(|backend| !matches!(backend.try_wait(), Ok(None)));
+                || self
+                    .backend
+                    .as_mut()
+                    .is_some_and(|backend| !matches!(backend.try_wait(), Ok(None)));
             if gone || Instant::now() > deadline {
                 let what = if gone { "has ended" } else { "is not ready" };
                 bail!("{} {what} ({said}): {}", self.peer.name(), self.log_tail());
@@ -115,7 +147,9 @@ impl Instance {
     /// The processes that it was started with; their children belong to them.
     pub(crate) fn roots(&self) -> Vec<i32> {
         let backend = self.backend.as_ref().map(|backend| backend.id() as i32);
-        std::iter::once(self.httpd.id() as i32).chain(backend).collect()
+        std::iter::once(self.httpd.id() as i32)
+            .chain(backend)
+            .collect()
     }
 
     pub(crate) fn backend_pid(&self) -> Option<i32> {
@@ -172,14 +206,20 @@ fn common_directives(plan: &Plan<'_>) -> String {
         plan.environment.files().display()
     );
     if plan.environment.account.changes {
-        let _ = writeln!(text, "User {}\nGroup #{}", plan.environment.account.name, plan.environment.account.gid);
+        let _ = writeln!(
+            text,
+            "User {}\nGroup #{}",
+            plan.environment.account.name, plan.environment.account.gid
+        );
     }
     text
 }
 
 /// A port that nobody uses now.
 fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+        .local_addr()?
+        .port())
 }
 
 /// Waits until a backend listens; one that never does is found by the first request.
@@ -192,17 +232,24 @@ fn await_socket(path: &Path) {
 
 fn make_enterable(path: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).context("failed to open a run directory")
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+        .context("failed to open a run directory")
 }
 
 /// Asks once, on a connection of its own.
 pub(crate) fn fetch(address: SocketAddr, path: &str) -> Result<u16> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(15)))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )?;
     let mut start = [0; 12];
     stream.read_exact(&mut start)?;
-    let status = String::from_utf8_lossy(&start).split(' ').nth(1).and_then(|code| code.parse().ok());
+    let status = String::from_utf8_lossy(&start)
+        .split(' ')
+        .nth(1)
+        .and_then(|code| code.parse().ok());
     std::io::copy(&mut stream, &mut std::io::sink())?;
     status.context("not an HTTP answer")
 }

@@ -46,7 +46,12 @@ fn main() -> Result<()> {
     let scenarios = scenario::choose(&options)?;
     if options.list {
         for scenario in &scenarios {
-            writeln!(stdout(), "{:60} {}", scenario.title(), scenario.workload.what)?;
+            writeln!(
+                stdout(),
+                "{:60} {}",
+                scenario.title(),
+                scenario.workload.what
+            )?;
         }
         return Ok(());
     }
@@ -63,7 +68,10 @@ fn main() -> Result<()> {
     }
     // Only now: what is installed comes over the machine's own network.
     if let Err(error) = network::isolate() {
-        progress(&format!("on the machine's own network, TCP congestion control {}: {error:#}", network::congestion()));
+        progress(&format!(
+            "on the machine's own network, TCP congestion control {}: {error:#}",
+            network::congestion()
+        ));
     }
     let record = schedule::run(&options, &environment, &peers, &scenarios)?;
     let machine = machine::describe(&environment);
@@ -75,7 +83,11 @@ fn main() -> Result<()> {
 
 /// Builds the chosen peers; one that cannot be built is left out.
 fn build(options: &Options, environment: &Environment) -> Vec<Peer> {
-    let mut wanted = if options.peers.is_empty() { Peer::all() } else { options.peers.clone() };
+    let mut wanted = if options.peers.is_empty() {
+        Peer::all()
+    } else {
+        options.peers.clone()
+    };
     if options.against.is_some() && !wanted.contains(&Peer::Other) {
         wanted.push(Peer::Other);
     }
@@ -97,11 +109,21 @@ fn hold(peer: Peer, environment: &Environment, scenarios: &[Scenario]) -> Result
     let instance = Instance::start(peer, environment, app, shape, scenario.workload.ask.path)?;
     let tree = Tree::scan(&instance);
     for role in ROLES {
-        let pids: Vec<String> =
-            tree.pids().iter().filter(|process| process.role == role).map(|process| process.pid.to_string()).collect();
+        let pids: Vec<String> = tree
+            .pids()
+            .iter()
+            .filter(|process| process.role == role)
+            .map(|process| process.pid.to_string())
+            .collect();
         writeln!(stdout(), "{role:?}: {}", pids.join(" "))?;
     }
-    writeln!(stdout(), "{} at http://{}{}", peer.name(), instance.address, scenario.workload.ask.path)?;
+    writeln!(
+        stdout(),
+        "{} at http://{}{}",
+        peer.name(),
+        instance.address,
+        scenario.workload.ask.path
+    )?;
     std::io::stdin().read_line(&mut String::new())?;
     let complaints = instance.complaints();
     write!(stdout(), "{complaints}")?;

@@ -17,7 +17,11 @@ const COLD: usize = 20;
 /// Measures 10 groups and then `count`.
 pub(crate) fn run(count: usize) -> Result<()> {
     let python = bare_python()?;
-    writeln!(stdout(), "A bare `python3 -c pass` takes {:.0} ms here.\n", ms(python))?;
+    writeln!(
+        stdout(),
+        "A bare `python3 -c pass` takes {:.0} ms here.\n",
+        ms(python)
+    )?;
     writeln!(
         stdout(),
         "| groups | start of httpd, s | supervisor RSS, MiB | CPU in {} s idle, ms | first answer, median ms | slowest ms | RSS with {COLD} workers |",
@@ -35,8 +39,15 @@ fn measure(count: usize) -> Result<()> {
     let mut builder = Httpd::builder();
     for number in 0..count {
         let name = format!("site{number}");
-        let options = format!("processes=0..1 threads=2 idle-stop=600 {}", site.python_path());
-        builder = builder.daemon(&name, &options).mount(&format!("/{name}"), &site.file("hello.py"), &name);
+        let options = format!(
+            "processes=0..1 threads=2 idle-stop=600 {}",
+            site.python_path()
+        );
+        builder = builder.daemon(&name, &options).mount(
+            &format!("/{name}"),
+            &site.file("hello.py"),
+            &name,
+        );
     }
     let begun = Instant::now();
     let httpd = builder.start();
@@ -50,7 +61,9 @@ fn measure(count: usize) -> Result<()> {
     let mut first: Vec<Duration> = (0..count.min(COLD))
         .map(|number| {
             let begun = Instant::now();
-            let status = httpd.get(&format!("/site{}", number * count / count.min(COLD))).status;
+            let status = httpd
+                .get(&format!("/site{}", number * count / count.min(COLD)))
+                .status;
             anyhow::ensure!(status == 200, "a group's first answer was {status}");
             Ok(begun.elapsed())
         })
@@ -74,7 +87,10 @@ fn bare_python() -> Result<Duration> {
     let mut took = Vec::new();
     for _ in 0..5 {
         let begun = Instant::now();
-        let status = Command::new("/usr/bin/python3").args(["-c", "pass"]).status().context("python3 cannot be run")?;
+        let status = Command::new("/usr/bin/python3")
+            .args(["-c", "pass"])
+            .status()
+            .context("python3 cannot be run")?;
         anyhow::ensure!(status.success(), "python3 ended with {status}");
         took.push(begun.elapsed());
     }

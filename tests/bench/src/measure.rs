@@ -62,7 +62,8 @@ pub(crate) fn turn(instance: &Instance, workload: &Workload, order: Order) -> Re
         p999: percentile(common, 0.999),
         rare_p99: percentile(rare, 0.99),
         cpu: per_request(spent.cpu_ns.values().sum()),
-        cpu_by_role: ROLES.map(|role| per_request(spent.cpu_ns.get(&role).copied().unwrap_or_default())),
+        cpu_by_role: ROLES
+            .map(|role| per_request(spent.cpu_ns.get(&role).copied().unwrap_or_default())),
         voluntary: spent.voluntary as f64 / answers,
         involuntary: spent.involuntary as f64 / answers,
         failures: outcome.failures + warm.failures,

@@ -66,7 +66,10 @@ impl Turn {
     }
 
     fn at(&self, share: f64) -> f64 {
-        self.took.get((self.took.len() as f64 * share) as usize).copied().unwrap_or(f64::NAN)
+        self.took
+            .get((self.took.len() as f64 * share) as usize)
+            .copied()
+            .unwrap_or(f64::NAN)
     }
 }
 
@@ -84,12 +87,24 @@ type Table<'a> = BTreeMap<&'a str, Seen>;
 /// Prints a table for each server.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let mut subjects = vec![
-        Subject { title: "limits", bounds: "process-limit=60 memory-limit=400M", module: None },
-        Subject { title: "memory-max", bounds: "tasks-max=60 memory-max=500M memory-limit=400M", module: None },
+        Subject {
+            title: "limits",
+            bounds: "process-limit=60 memory-limit=400M",
+            module: None,
+        },
+        Subject {
+            title: "memory-max",
+            bounds: "tasks-max=60 memory-max=500M memory-limit=400M",
+            module: None,
+        },
     ];
     if let Some((_, module)) = peer::peer() {
         let bounds = "memory-limit=419430400";
-        subjects.push(Subject { title: "mod_wsgi", bounds, module: Some(module) });
+        subjects.push(Subject {
+            title: "mod_wsgi",
+            bounds,
+            module: Some(module),
+        });
     }
     let named = |title: &str| options.workloads.iter().any(|one| one == title);
     let all = !subjects.iter().any(|subject| named(subject.title));
@@ -113,14 +128,24 @@ fn measure(subject: &Subject, options: &Options) -> Result<Table<'static>> {
     );
     let mut builder = Httpd::builder()
         .daemon("bad", &bad)
-        .daemon("good", &format!("processes=1 threads=3 {} {}", identity(1), sites[1].python_path()))
+        .daemon(
+            "good",
+            &format!(
+                "processes=1 threads=3 {} {}",
+                identity(1),
+                sites[1].python_path()
+            ),
+        )
         .mount("/bad", &sites[0].file("bad_neighbour.py"), "bad")
         .mount("/good", &sites[1].file("hello.py"), "good");
     if let Some(module) = &subject.module {
         builder = builder.peer(module.clone());
     }
     let httpd = builder.start();
-    anyhow::ensure!(httpd.get("/good").status == 200, "the good site does not answer");
+    anyhow::ensure!(
+        httpd.get("/good").status == 200,
+        "the good site does not answer"
+    );
     let mut table = Table::new();
     let names = |deed: &str| options.workloads.iter().any(|one| one == deed);
     let all = !DEEDS.iter().any(|(deed, ..)| names(deed));
@@ -128,12 +153,17 @@ fn measure(subject: &Subject, options: &Options) -> Result<Table<'static>> {
         for (deed, path, count) in DEEDS.iter().filter(|(deed, ..)| all || names(deed)) {
             let quiet = turn(&httpd);
             let end = Instant::now() + BEFORE + TURN;
-            let evil: Vec<_> = (0..*count).map(|_| pester(httpd.address(), (*path).to_owned(), end)).collect();
+            let evil: Vec<_> = (0..*count)
+                .map(|_| pester(httpd.address(), (*path).to_owned(), end))
+                .collect();
             wsgid_tests::wait::let_run(BEFORE);
             let beside = turn(&httpd);
             evil.into_iter().for_each(|one| drop(one.join()));
             let pair = (quiet.at(0.99), beside.at(0.99));
-            progress(&format!("{}, round {round}, {deed}: p99 {:.2} and {:.2} ms", subject.title, pair.0, pair.1));
+            progress(&format!(
+                "{}, round {round}, {deed}: p99 {:.2} and {:.2} ms",
+                subject.title, pair.0, pair.1
+            ));
             let seen = table.entry(deed).or_default();
             seen.pairs.push(pair);
             seen.quiet.add(quiet);
@@ -156,7 +186,14 @@ fn write(title: &str, table: &Table<'_>) -> Result<()> {
     )?;
     writeln!(stdout(), "|---|---|---|---|---|---|---|")?;
     for (deed, ..) in DEEDS {
-        let Some(Seen { quiet, beside, pairs }) = table.get(deed) else { continue };
+        let Some(Seen {
+            quiet,
+            beside,
+            pairs,
+        }) = table.get(deed)
+        else {
+            continue;
+        };
         let mut ratios: Vec<f64> = pairs.iter().map(|(quiet, beside)| beside / quiet).collect();
         ratios.sort_unstable_by(f64::total_cmp);
         let ratio = ratios.get(ratios.len() / 2).copied().unwrap_or(f64::NAN);
@@ -191,13 +228,22 @@ fn turn(httpd: &Httpd) -> Turn {
 /// A lost request is never expected: everything that tells why.
 fn explain(httpd: &Httpd, what: &str) {
     let log = httpd.error_log();
-    let lines: Vec<&str> = log.lines().rev().filter(|line| !line.contains("xxxxxxxx")).take(30).collect();
+    let lines: Vec<&str> = log
+        .lines()
+        .rev()
+        .filter(|line| !line.contains("xxxxxxxx"))
+        .take(30)
+        .collect();
     let status = control::status(httpd).unwrap_or_default();
     progress(&format!("lost: {what}\n{status:#}\n{}", lines.join("\n")));
 }
 
 fn ask(httpd: &Httpd) -> (Vec<f64>, usize) {
-    let (mut client, mut took, mut lost) = (Client::new(httpd.address()).timeout(PATIENCE), Vec::new(), 0);
+    let (mut client, mut took, mut lost) = (
+        Client::new(httpd.address()).timeout(PATIENCE),
+        Vec::new(),
+        0,
+    );
     let begun = Instant::now();
     let mut due = begun;
     while begun.elapsed() < TURN {
@@ -210,7 +256,9 @@ fn ask(httpd: &Httpd) -> (Vec<f64>, usize) {
             answer = client.get("/good");
         }
         match answer {
-            Ok(response) if response.status == 200 => took.push(due.elapsed().as_secs_f64() * 1000.0),
+            Ok(response) if response.status == 200 => {
+                took.push(due.elapsed().as_secs_f64() * 1000.0)
+            }
             Ok(response) => {
                 lost += 1;
                 explain(httpd, &format!("status {}", response.status));

@@ -9,7 +9,9 @@ use std::os::fd::AsRawFd;
 
 use anyhow::{Context, Result, bail};
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket,
+};
 use nix::unistd::Uid;
 
 const CONGESTION: &str = "/proc/sys/net/ipv4/tcp_congestion_control";
@@ -30,23 +32,34 @@ pub(crate) fn isolate() -> Result<()> {
     }
     unshare(CloneFlags::CLONE_NEWNET).context("failed to make a network namespace")?;
     raise_loopback().context("failed to bring up the loopback of the network namespace")?;
-    fs::write(CONGESTION, WANTED).with_context(|| format!("failed to set TCP congestion control {WANTED}"))
+    fs::write(CONGESTION, WANTED)
+        .with_context(|| format!("failed to set TCP congestion control {WANTED}"))
 }
 
 /// The congestion control of the network that this thread is in.
 pub(crate) fn congestion() -> String {
-    fs::read_to_string(CONGESTION).unwrap_or_default().trim().to_owned()
+    fs::read_to_string(CONGESTION)
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
 }
 
 /// Asks the kernel as `ip link set lo up` does.
 fn raise_loopback() -> Result<()> {
-    let netlink = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)?;
+    let netlink = socket(
+        AddressFamily::Netlink,
+        SockType::Raw,
+        SockFlag::SOCK_CLOEXEC,
+        SockProtocol::NetlinkRoute,
+    )?;
     send(netlink.as_raw_fd(), &link_up(LOOPBACK), MsgFlags::empty())?;
     let mut answer = [0; 256];
     let len = recv(netlink.as_raw_fd(), &mut answer, MsgFlags::empty())?;
     // NLMSG_ERROR: a head of 16 bytes, then an error number that is 0 for success.
-    let code =
-        answer.get(..len).and_then(|answer| answer.get(16..)?.first_chunk()).map(|code| i32::from_ne_bytes(*code));
+    let code = answer
+        .get(..len)
+        .and_then(|answer| answer.get(16..)?.first_chunk())
+        .map(|code| i32::from_ne_bytes(*code));
     match code {
         Some(0) => Ok(()),
         Some(code) => Err(io::Error::from_raw_os_error(-code).into()),

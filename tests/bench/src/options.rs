@@ -96,6 +96,10 @@ impl Options {
     }
 
     pub(crate) fn turn(&self) -> Duration {
-        Duration::from_secs_f64(self.seconds.unwrap_or(if self.full { 2.0 } else { 1.0 }).max(0.05))
+        Duration::from_secs_f64(
+            self.seconds
+                .unwrap_or(if self.full { 2.0 } else { 1.0 })
+                .max(0.05),
+        )
     }
 }

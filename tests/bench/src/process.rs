@@ -77,9 +77,20 @@ impl Tree {
         let mut children: BTreeMap<i32, Vec<(i32, u64)>> = BTreeMap::new();
         let mut started = BTreeMap::new();
         for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-            let Some(stat) = Stat::read(pid) else { continue };
-            children.entry(stat.parent).or_default().push((pid, stat.started));
+            let Some(pid) = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse::<i32>().ok())
+            else {
+                continue;
+            };
+            let Some(stat) = Stat::read(pid) else {
+                continue;
+            };
+            children
+                .entry(stat.parent)
+                .or_default()
+                .push((pid, stat.started));
             started.insert(pid, stat.started);
         }
         let mut found = Vec::new();
@@ -136,7 +147,8 @@ impl Usage {
     pub(crate) fn read(tree: &Tree) -> Self {
         let mut usage = Self::default();
         for process in &tree.0 {
-            let clock = ClockId::pid_cpu_clock_id(Pid::from_raw(process.pid)).and_then(clock_gettime);
+            let clock =
+                ClockId::pid_cpu_clock_id(Pid::from_raw(process.pid)).and_then(clock_gettime);
             if let Ok(time) = clock {
                 let ns = time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64;
                 usage.cpu_ns.insert(process.pid, (process.role, ns));
@@ -163,7 +175,11 @@ impl Usage {
             *spent.cpu_ns.entry(*role).or_default() += ns.saturating_sub(old);
             // Processes that ended meanwhile count with the one that waited for them.
             let ticks = |usage: &Self| usage.reaped_ticks.get(pid).copied().unwrap_or_default();
-            let reaped = ticks(self).saturating_sub(if before.cpu_ns.contains_key(pid) { ticks(before) } else { 0 });
+            let reaped = ticks(self).saturating_sub(if before.cpu_ns.contains_key(pid) {
+                ticks(before)
+            } else {
+                0
+            });
             *spent.cpu_ns.entry(*role).or_default() += reaped * 10_000_000;
         }
         spent
@@ -180,7 +196,11 @@ pub(crate) struct Spent {
 
 fn switches(pid: i32) -> (u64, u64) {
     let mut sums = (0, 0);
-    for task in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+    for task in fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
         let text = fs::read_to_string(task.path().join("status")).unwrap_or_default();
         sums.0 += field(&text, "voluntary_ctxt_switches:");
         sums.1 += field(&text, "nonvoluntary_ctxt_switches:");
@@ -222,11 +242,17 @@ pub(crate) fn memory(tree: &Tree) -> BTreeMap<Role, Memory> {
 
 /// Memory of an interpreter that has imported a module and does nothing more.
 pub(crate) fn bare_interpreter(environment: &Environment, module: &str) -> Result<Memory> {
-    let program =
-        "import sys; sys.path.insert(0, sys.argv[1]); __import__(sys.argv[2]); print(flush=True); sys.stdin.read()";
+    let program = "import sys; sys.path.insert(0, sys.argv[1]); __import__(sys.argv[2]); print(flush=True); sys.stdin.read()";
     let mut command = Command::new(environment.python());
-    command.args(["-c", program]).arg(environment.apps()).arg(module);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("failed to run Python")?;
+    command
+        .args(["-c", program])
+        .arg(environment.apps())
+        .arg(module);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("failed to run Python")?;
     let read = child.stdout.as_mut().map(|out| out.read(&mut [0]));
     let memory = memory_of(child.id() as i32);
     child.kill()?;

@@ -27,7 +27,9 @@ pub(crate) struct Outage {
 /// Kills the worker and asks until there is an answer again.
 pub(crate) fn measure(instance: &Instance, path: &str) -> Result<Outage> {
     let family = Tree::scan(instance).pids();
-    let victim = family.iter().find(|process| process.role == Role::Worker && process.serves());
+    let victim = family
+        .iter()
+        .find(|process| process.role == Role::Worker && process.serves());
     let victim = victim.context("no worker process found")?;
     let start = Instant::now();
     kill(Pid::from_raw(victim.pid), Signal::SIGKILL).context("failed to kill a worker")?;
@@ -37,8 +39,15 @@ pub(crate) fn measure(instance: &Instance, path: &str) -> Result<Outage> {
     }
     loop {
         match fetch(instance.address, path) {
-            Ok(200) => return Ok(Outage { lasted_ms: start.elapsed().as_secs_f64() * 1000.0, failures }),
-            _ if start.elapsed() > GIVE_UP => bail!("no answer {} s after a worker's death", GIVE_UP.as_secs()),
+            Ok(200) => {
+                return Ok(Outage {
+                    lasted_ms: start.elapsed().as_secs_f64() * 1000.0,
+                    failures,
+                });
+            }
+            _ if start.elapsed() > GIVE_UP => {
+                bail!("no answer {} s after a worker's death", GIVE_UP.as_secs())
+            }
             _ => failures += 1,
         }
         std::thread::sleep(Duration::from_millis(1));
@@ -63,9 +72,13 @@ pub(crate) fn reload(instance: &Instance, script: &Path, path: &str) -> Result<R
     if old.is_empty() {
         bail!("no worker process found");
     }
-    let file = File::options().append(true).open(script).context("failed to open the script")?;
+    let file = File::options()
+        .append(true)
+        .open(script)
+        .context("failed to open the script")?;
     let start = Instant::now();
-    file.set_modified(SystemTime::now()).context("failed to touch the script")?;
+    file.set_modified(SystemTime::now())
+        .context("failed to touch the script")?;
     let (mut slowest, mut failures) = (Duration::ZERO, 0);
     loop {
         let asked = Instant::now();
@@ -75,10 +88,17 @@ pub(crate) fn reload(instance: &Instance, script: &Path, path: &str) -> Result<R
         let lasted = start.elapsed();
         if good && !old.iter().any(|process| process.is_alive()) {
             let ms = |time: Duration| time.as_secs_f64() * 1000.0;
-            return Ok(Reload { lasted_ms: ms(lasted), slowest_ms: ms(slowest), failures });
+            return Ok(Reload {
+                lasted_ms: ms(lasted),
+                slowest_ms: ms(slowest),
+                failures,
+            });
         }
         if lasted > GIVE_UP {
-            bail!("the workers were not replaced {} s after the script was touched", GIVE_UP.as_secs());
+            bail!(
+                "the workers were not replaced {} s after the script was touched",
+                GIVE_UP.as_secs()
+            );
         }
         std::thread::sleep(Duration::from_millis(1));
     }

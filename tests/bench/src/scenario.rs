@@ -57,7 +57,11 @@ const CLOSED: &[ClosedRow] = &[
     ("upload-64k", &[(4, 1)], &[8]),
     ("upload", &[(4, 1)], &[2]),
 ];
-const OPEN: &[OpenRow] = &[("hello", &[(4, 1)], 0.7), ("mixed", &[(4, 5)], 0.7), ("mixed-io", &[(4, 5)], 0.7)];
+const OPEN: &[OpenRow] = &[
+    ("hello", &[(4, 1)], 0.7),
+    ("mixed", &[(4, 5)], 0.7),
+    ("mixed-io", &[(4, 5)], 0.7),
+];
 const SHAPES: &[(u32, u32)] = &[(1, 1), (1, 15), (4, 1), (4, 5), (8, 1)];
 const CONNECTIONS: &[usize] = &[1, 8, 32, 256];
 /// Enough that an open loop never waits for a free connection before the server's own queue is long.
@@ -73,8 +77,11 @@ pub(crate) fn choose(options: &Options) -> Result<Vec<Scenario>> {
     }
     let mut chosen = Vec::new();
     for scenario in plan(options)? {
-        let wanted =
-            options.workloads.is_empty() || options.workloads.iter().any(|name| *name == scenario.workload.name);
+        let wanted = options.workloads.is_empty()
+            || options
+                .workloads
+                .iter()
+                .any(|name| *name == scenario.workload.name);
         if wanted {
             chosen.push(scenario);
         }
@@ -100,7 +107,11 @@ fn plan(options: &Options) -> Result<Vec<Scenario>> {
         }
     }
     for (name, shapes, share) in OPEN {
-        let shares: &[f64] = if options.full { &[0.5, 0.7, 0.9] } else { &[*share] };
+        let shares: &[f64] = if options.full {
+            &[0.5, 0.7, 0.9]
+        } else {
+            &[*share]
+        };
         for shape in shapes_of(options, shapes)? {
             for share in shares {
                 all.extend(scenario(name, shape, OPEN_CONNECTIONS, Load::Share(*share)));
@@ -112,17 +123,27 @@ fn plan(options: &Options) -> Result<Vec<Scenario>> {
 
 fn shapes_of(options: &Options, planned: &[(u32, u32)]) -> Result<Vec<Shape>> {
     if options.shapes.is_empty() {
-        return Ok(planned.iter().map(|(processes, threads)| Shape::new(*processes, *threads)).collect());
+        return Ok(planned
+            .iter()
+            .map(|(processes, threads)| Shape::new(*processes, *threads))
+            .collect());
     }
     let read = |text: &String| {
-        Shape::parse(text).ok_or_else(|| anyhow::anyhow!("`{text}` is no shape; write processes x threads, as in 4x5"))
+        Shape::parse(text).ok_or_else(|| {
+            anyhow::anyhow!("`{text}` is no shape; write processes x threads, as in 4x5")
+        })
     };
     options.shapes.iter().map(read).collect()
 }
 
 fn scenario(name: &str, shape: Shape, connections: usize, load: Load) -> Option<Scenario> {
     let workload = workload::find(name)?;
-    Some(Scenario { workload, shape, connections, load })
+    Some(Scenario {
+        workload,
+        shape,
+        connections,
+        load,
+    })
 }
 
 #[cfg(test)]
@@ -132,7 +153,11 @@ mod tests {
 
     #[test]
     fn the_plan_names_workloads_that_exist() {
-        for name in CLOSED.iter().map(|row| row.0).chain(OPEN.iter().map(|row| row.0)) {
+        for name in CLOSED
+            .iter()
+            .map(|row| row.0)
+            .chain(OPEN.iter().map(|row| row.0))
+        {
             assert!(workload::find(name).is_some(), "no workload `{name}`");
         }
     }
@@ -141,7 +166,10 @@ mod tests {
     fn every_workload_is_in_the_plan() {
         for workload in workload::ALL {
             let name = workload.name;
-            assert!(CLOSED.iter().any(|row| row.0 == name) || OPEN.iter().any(|row| row.0 == name), "{name}");
+            assert!(
+                CLOSED.iter().any(|row| row.0 == name) || OPEN.iter().any(|row| row.0 == name),
+                "{name}"
+            );
         }
     }
 }

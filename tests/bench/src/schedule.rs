@@ -60,7 +60,9 @@ pub(crate) fn run(
 ) -> Result<Record> {
     let mut record = Record::default();
     for group in scenarios.chunk_by(|one, other| one.server() == other.server()) {
-        let Some((app, shape)) = group.first().map(Scenario::server) else { continue };
+        let Some((app, shape)) = group.first().map(Scenario::server) else {
+            continue;
+        };
         let instances = start(environment, peers, group, app, shape);
         for scenario in group {
             progress(&format!("measuring {}", scenario.title()));
@@ -72,9 +74,17 @@ pub(crate) fn run(
         bare(environment, app, &mut record);
         for instance in &instances {
             let by_role = memory(&Tree::scan(instance));
-            record.memory.push(MemoryRow { peer: instance.peer, app, shape, by_role });
+            record.memory.push(MemoryRow {
+                peer: instance.peer,
+                app,
+                shape,
+                by_role,
+            });
             let complaints = instance.complaints();
-            let unusual: Vec<&str> = complaints.lines().filter(|line| !line.contains(":notice]")).collect();
+            let unusual: Vec<&str> = complaints
+                .lines()
+                .filter(|line| !line.contains(":notice]"))
+                .collect();
             if let Some(first) = unusual.first() {
                 progress(&format!(
                     "  {}: {} lines in the error log, first: {first}",
@@ -106,23 +116,34 @@ fn recovery(
     group: &[Scenario],
     record: &mut Record,
 ) {
-    let Some(scenario) = group.first() else { return };
+    let Some(scenario) = group.first() else {
+        return;
+    };
     let (app, path) = (scenario.workload.app, scenario.workload.ask.path);
     let script = environment.apps().join(format!("{}.py", app.module()));
     for _ in 0..options.rounds() {
-        for instance in
-            instances.iter().filter(|instance| !matches!(instance.peer, Peer::Floor | Peer::Limit | Peer::Static))
+        for instance in instances
+            .iter()
+            .filter(|instance| !matches!(instance.peer, Peer::Floor | Peer::Limit | Peer::Static))
         {
             let complain = |error| progress(&format!("  {}: {error:#}", instance.peer.name()));
             match recovery::measure(instance, path) {
-                Ok(outage) => record.outages.entry((app, instance.peer)).or_default().push(outage),
+                Ok(outage) => record
+                    .outages
+                    .entry((app, instance.peer))
+                    .or_default()
+                    .push(outage),
                 Err(error) => complain(error),
             }
             if !matches!(instance.peer, Peer::ModWsgid | Peer::Other | Peer::ModWsgi) {
                 continue;
             }
             match recovery::reload(instance, &script, path) {
-                Ok(reload) => record.reloads.entry((app, instance.peer)).or_default().push(reload),
+                Ok(reload) => record
+                    .reloads
+                    .entry((app, instance.peer))
+                    .or_default()
+                    .push(reload),
                 Err(error) => complain(error),
             }
         }
@@ -130,10 +151,18 @@ fn recovery(
 }
 
 /// Starts all peers that can serve any of the scenarios; one that fails is left out, with its reason.
-fn start(environment: &Environment, peers: &[Peer], group: &[Scenario], app: App, shape: Shape) -> Vec<Instance> {
+fn start(
+    environment: &Environment,
+    peers: &[Peer],
+    group: &[Scenario],
+    app: App,
+    shape: Shape,
+) -> Vec<Instance> {
     let mut instances = Vec::new();
     for peer in peers {
-        let Some(scenario) = group.iter().find(|scenario| peer.serves(scenario.workload)) else { continue };
+        let Some(scenario) = group.iter().find(|scenario| peer.serves(scenario.workload)) else {
+            continue;
+        };
         match Instance::start(*peer, environment, app, shape, scenario.workload.ask.path) {
             Ok(instance) => instances.push(instance),
             Err(error) => progress(&format!("left out: {} {shape}: {error:#}", peer.name())),
@@ -143,20 +172,34 @@ fn start(environment: &Environment, peers: &[Peer], group: &[Scenario], app: App
 }
 
 fn measure(options: &Options, instances: &[Instance], scenario: &Scenario) -> Result<Finding> {
-    let able: Vec<&Instance> = instances.iter().filter(|instance| instance.peer.serves(scenario.workload)).collect();
+    let able: Vec<&Instance> = instances
+        .iter()
+        .filter(|instance| instance.peer.serves(scenario.workload))
+        .collect();
     let rate = match scenario.load {
         Load::Closed => None,
         Load::Share(share) => Some(share * reference_rate(options, &able, scenario)?),
     };
-    let mut result = Finding { scenario: scenario.clone(), rate, samples: BTreeMap::new(), syscalls: BTreeMap::new() };
+    let mut result = Finding {
+        scenario: scenario.clone(),
+        rate,
+        samples: BTreeMap::new(),
+        syscalls: BTreeMap::new(),
+    };
     let pace = rate.map_or(Pace::Closed, |rate| Pace::Open { rate });
     for round in 0..options.rounds() {
         for position in 0..able.len() {
             // Another peer begins each round: none always follows the same one.
-            let Some(instance) = able.get((position + round) % able.len()) else { continue };
+            let Some(instance) = able.get((position + round) % able.len()) else {
+                continue;
+            };
             let order = order(options, instance, scenario, pace, round as u64 + 1);
             match turn(instance, scenario.workload, order) {
-                Ok(sample) => result.samples.entry(instance.peer).or_default().push(sample),
+                Ok(sample) => result
+                    .samples
+                    .entry(instance.peer)
+                    .or_default()
+                    .push(sample),
                 Err(error) => progress(&format!("  {}: {error:#}", instance.peer.name())),
             }
         }
@@ -166,7 +209,10 @@ fn measure(options: &Options, instances: &[Instance], scenario: &Scenario) -> Re
             let order = order(options, instance, scenario, pace, 99);
             match syscalls::count(instance, scenario.workload, order) {
                 Ok(count) => drop(result.syscalls.insert(instance.peer, count)),
-                Err(error) => progress(&format!("  system calls of {} not counted: {error:#}", instance.peer.name())),
+                Err(error) => progress(&format!(
+                    "  system calls of {} not counted: {error:#}",
+                    instance.peer.name()
+                )),
             }
         }
     }
@@ -178,9 +224,15 @@ fn reference_rate(options: &Options, able: &[&Instance], scenario: &Scenario) ->
     let reference = able
         .iter()
         .find(|instance| instance.peer == Peer::ModWsgi)
-        .or_else(|| able.iter().find(|instance| !matches!(instance.peer, Peer::Floor | Peer::Limit | Peer::Static)))
+        .or_else(|| {
+            able.iter()
+                .find(|instance| !matches!(instance.peer, Peer::Floor | Peer::Limit | Peer::Static))
+        })
         .context("no peer is left to take the rate from")?;
-    let closed = Scenario { connections: 32, ..scenario.clone() };
+    let closed = Scenario {
+        connections: 32,
+        ..scenario.clone()
+    };
     let mut rates = Vec::new();
     for round in 0..3 {
         let order = order(options, reference, &closed, Pace::Closed, round + 1);
@@ -190,6 +242,18 @@ fn reference_rate(options: &Options, able: &[&Instance], scenario: &Scenario) ->
     rates.get(1).copied().context("no rate")
 }
 
-fn order(options: &Options, instance: &Instance, scenario: &Scenario, pace: Pace, seed: u64) -> Order {
-    Order { address: instance.address, connections: scenario.connections, pace, length: options.turn(), seed }
+fn order(
+    options: &Options,
+    instance: &Instance,
+    scenario: &Scenario,
+    pace: Pace,
+    seed: u64,
+) -> Order {
+    Order {
+        address: instance.address,
+        connections: scenario.connections,
+        pace,
+        length: options.turn(),
+        seed,
+    }
 }

@@ -25,7 +25,11 @@ impl Service {
     pub(crate) fn new() -> Self {
         let number = LAST.fetch_add(1, Ordering::Relaxed);
         let name = format!("wsgid-bench-{}-{number}", std::process::id());
-        let made = TREES.iter().map(Path::new).filter(|tree| shares_processors(tree)).map(|tree| tree.join(&name));
+        let made = TREES
+            .iter()
+            .map(Path::new)
+            .filter(|tree| shares_processors(tree))
+            .map(|tree| tree.join(&name));
         Self(made.into_iter().find(|path| fs::create_dir(path).is_ok()))
     }
 
@@ -39,11 +43,16 @@ impl Service {
     pub(crate) fn command(&self, program: &Command, account: Option<&Account>) -> Command {
         let mut inside = Command::new("sh");
         match &self.0 {
-            Some(group) => inside.args(["-c", "echo 0 > \"$0\" && exec setsid \"$@\""]).arg(group.join("cgroup.procs")),
+            Some(group) => inside
+                .args(["-c", "echo 0 > \"$0\" && exec setsid \"$@\""])
+                .arg(group.join("cgroup.procs")),
             None => inside.args(["-c", "exec setsid \"$@\"", "sh"]),
         };
         if let Some(account) = account.filter(|account| account.changes) {
-            let ids = [format!("--reuid={}", account.uid), format!("--regid={}", account.gid)];
+            let ids = [
+                format!("--reuid={}", account.uid),
+                format!("--regid={}", account.gid),
+            ];
             inside.arg("setpriv").args(ids).arg("--clear-groups");
         }
         inside.arg(program.get_program()).args(program.get_args());
@@ -72,5 +81,8 @@ impl Drop for Service {
 
 fn shares_processors(tree: &Path) -> bool {
     let enabled = fs::read_to_string(tree.join("cgroup.subtree_control")).unwrap_or_default();
-    tree.join("cpu.shares").exists() || enabled.split_whitespace().any(|controller| controller == "cpu")
+    tree.join("cpu.shares").exists()
+        || enabled
+            .split_whitespace()
+            .any(|controller| controller == "cpu")
 }

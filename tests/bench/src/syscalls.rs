@@ -25,15 +25,22 @@ pub(crate) struct Count {
 
 impl Count {
     pub(crate) fn of(&self, role: Role) -> f64 {
-        self.by_role.get(&role).map_or(0.0, |calls| calls.values().sum())
+        self.by_role
+            .get(&role)
+            .map_or(0.0, |calls| calls.values().sum())
     }
 
     /// The calls that are made at least in every fiftieth request, most frequent first.
     pub(crate) fn names(&self, role: Role) -> String {
-        let mut calls: Vec<(&String, &f64)> = self.by_role.get(&role).into_iter().flatten().collect();
+        let mut calls: Vec<(&String, &f64)> =
+            self.by_role.get(&role).into_iter().flatten().collect();
         calls.retain(|(_, count)| **count >= 0.02);
         calls.sort_by(|one, other| other.1.total_cmp(one.1));
-        calls.into_iter().map(|(name, count)| format!("{name} {count:.2}")).collect::<Vec<_>>().join(", ")
+        calls
+            .into_iter()
+            .map(|(name, count)| format!("{name} {count:.2}"))
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 }
 
@@ -53,7 +60,13 @@ pub(crate) fn count(instance: &Instance, workload: &Workload, order: Order) -> R
     for (role, tracer) in tracers {
         let calls = tracer.finish()?;
         let answers = outcome.as_ref().map_or(0, |outcome| outcome.answers).max(1) as f64;
-        count.by_role.insert(role, calls.into_iter().map(|(name, calls)| (name, calls as f64 / answers)).collect());
+        count.by_role.insert(
+            role,
+            calls
+                .into_iter()
+                .map(|(name, calls)| (name, calls as f64 / answers))
+                .collect(),
+        );
     }
     if outcome?.answers == 0 {
         bail!("no answer within {:?}", order.length);
@@ -71,19 +84,37 @@ impl Tracer {
         let table = tempfile::NamedTempFile::new()?;
         let messages = tempfile::NamedTempFile::new()?;
         let mut command = Command::new("strace");
-        command.args(["-c", "-f", "-U", "name,calls", "-o"]).arg(table.path());
-        let processes: Vec<i32> =
-            tree.pids().iter().filter(|process| process.role == role).map(|process| process.pid).collect();
+        command
+            .args(["-c", "-f", "-U", "name,calls", "-o"])
+            .arg(table.path());
+        let processes: Vec<i32> = tree
+            .pids()
+            .iter()
+            .filter(|process| process.role == role)
+            .map(|process| process.pid)
+            .collect();
         for pid in &processes {
             command.arg("-p").arg(pid.to_string());
         }
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(messages.path())?);
-        let child = command.spawn().context("failed to run `strace`; install strace")?;
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(messages.path())?);
+        let child = command
+            .spawn()
+            .context("failed to run `strace`; install strace")?;
         let tracer = Self { child, table };
         let deadline = Instant::now() + ATTACH_TIMEOUT;
-        while fs::read_to_string(messages.path())?.matches("attached").count() < processes.len() {
+        while fs::read_to_string(messages.path())?
+            .matches("attached")
+            .count()
+            < processes.len()
+        {
             if Instant::now() > deadline {
-                bail!("strace did not attach: {}", fs::read_to_string(messages.path())?);
+                bail!(
+                    "strace did not attach: {}",
+                    fs::read_to_string(messages.path())?
+                );
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -91,7 +122,8 @@ impl Tracer {
     }
 
     fn finish(mut self) -> Result<BTreeMap<String, u64>> {
-        kill(Pid::from_raw(self.child.id() as i32), Signal::SIGINT).context("failed to end strace")?;
+        kill(Pid::from_raw(self.child.id() as i32), Signal::SIGINT)
+            .context("failed to end strace")?;
         self.child.wait()?;
         let text = fs::read_to_string(self.table.path())?;
         let rows = text.lines().filter_map(|line| {

@@ -31,11 +31,19 @@ pub(crate) struct Ask {
 }
 
 const fn get(path: &'static str, answer_len: Option<u64>) -> Ask {
-    Ask { path, upload_len: 0, answer_len }
+    Ask {
+        path,
+        upload_len: 0,
+        answer_len,
+    }
 }
 
 const fn put(path: &'static str, upload_len: u64) -> Ask {
-    Ask { path, upload_len, answer_len: Some(13) }
+    Ask {
+        path,
+        upload_len,
+        answer_len: Some(13),
+    }
 }
 
 /// A named mix of requests.
@@ -59,35 +67,98 @@ const MIB: u64 = 1024 * 1024;
 pub(crate) const LARGE: u64 = 100 * MIB;
 
 const fn plain(name: &'static str, what: &'static str, ask: Ask) -> Workload {
-    Workload { name, what, app: App::Plain, ask, rare: None, as_file: false, in_limit: false }
+    Workload {
+        name,
+        what,
+        app: App::Plain,
+        ask,
+        rare: None,
+        as_file: false,
+        in_limit: false,
+    }
 }
 
 /// All workloads, in the order of the report.
 pub(crate) static ALL: &[Workload] = &[
-    Workload { as_file: true, in_limit: true, ..plain("hello", "14 bytes of text", get("/hello", Some(HELLO_LEN))) },
-    Workload { app: App::Flask, ..plain("flask", "Flask view, small JSON", get("/json", None)) },
-    Workload { app: App::Django, ..plain("django", "Django view, template of 20 rows", get("/page", None)) },
-    plain("cpu", "5 ms of computing", get("/cpu/5", Some(HELLO_LEN))),
-    plain("sleep", "20 ms of waiting", get("/sleep/20", Some(HELLO_LEN))),
-    Workload {
-        rare: Some((get("/cpu/50", Some(HELLO_LEN)), 5)),
-        ..plain("mixed", "95 % with 1 ms, 5 % with 50 ms of computing", get("/cpu/1", Some(HELLO_LEN)))
-    },
-    Workload {
-        rare: Some((get("/sleep/200", Some(HELLO_LEN)), 5)),
-        ..plain("mixed-io", "95 % with 1 ms of computing, 5 % with 200 ms of waiting", get("/cpu/1", Some(HELLO_LEN)))
-    },
-    Workload { as_file: true, in_limit: true, ..plain("10k", "answer of 10 KiB", get("/bytes/10240", Some(10_240))) },
     Workload {
         as_file: true,
         in_limit: true,
-        ..plain("1m", "answer of 1 MiB in one piece", get("/bytes/1048576", Some(MIB)))
+        ..plain("hello", "14 bytes of text", get("/hello", Some(HELLO_LEN)))
     },
-    plain("stream", "generator, 16 blocks of 64 KiB", get("/stream", Some(MIB))),
-    plain("download", "generator, 1600 blocks of 64 KiB", get("/download", Some(LARGE))),
-    Workload { as_file: true, ..plain("file", "wsgi.file_wrapper of 100 MiB", get("/file", Some(LARGE))) },
-    Workload { in_limit: true, ..plain("upload-64k", "upload of 64 KiB", put("/upload", 65_536)) },
-    Workload { in_limit: true, ..plain("upload", "upload of 100 MiB", put("/upload", LARGE)) },
+    Workload {
+        app: App::Flask,
+        ..plain("flask", "Flask view, small JSON", get("/json", None))
+    },
+    Workload {
+        app: App::Django,
+        ..plain(
+            "django",
+            "Django view, template of 20 rows",
+            get("/page", None),
+        )
+    },
+    plain("cpu", "5 ms of computing", get("/cpu/5", Some(HELLO_LEN))),
+    plain(
+        "sleep",
+        "20 ms of waiting",
+        get("/sleep/20", Some(HELLO_LEN)),
+    ),
+    Workload {
+        rare: Some((get("/cpu/50", Some(HELLO_LEN)), 5)),
+        ..plain(
+            "mixed",
+            "95 % with 1 ms, 5 % with 50 ms of computing",
+            get("/cpu/1", Some(HELLO_LEN)),
+        )
+    },
+    Workload {
+        rare: Some((get("/sleep/200", Some(HELLO_LEN)), 5)),
+        ..plain(
+            "mixed-io",
+            "95 % with 1 ms of computing, 5 % with 200 ms of waiting",
+            get("/cpu/1", Some(HELLO_LEN)),
+        )
+    },
+    Workload {
+        as_file: true,
+        in_limit: true,
+        ..plain("10k", "answer of 10 KiB", get("/bytes/10240", Some(10_240)))
+    },
+    Workload {
+        as_file: true,
+        in_limit: true,
+        ..plain(
+            "1m",
+            "answer of 1 MiB in one piece",
+            get("/bytes/1048576", Some(MIB)),
+        )
+    },
+    plain(
+        "stream",
+        "generator, 16 blocks of 64 KiB",
+        get("/stream", Some(MIB)),
+    ),
+    plain(
+        "download",
+        "generator, 1600 blocks of 64 KiB",
+        get("/download", Some(LARGE)),
+    ),
+    Workload {
+        as_file: true,
+        ..plain(
+            "file",
+            "wsgi.file_wrapper of 100 MiB",
+            get("/file", Some(LARGE)),
+        )
+    },
+    Workload {
+        in_limit: true,
+        ..plain("upload-64k", "upload of 64 KiB", put("/upload", 65_536))
+    },
+    Workload {
+        in_limit: true,
+        ..plain("upload", "upload of 100 MiB", put("/upload", LARGE))
+    },
 ];
 
 /// The workload of that name.
@@ -135,7 +206,11 @@ mod tests {
     #[test]
     fn names_are_unique() {
         for workload in ALL {
-            assert!(std::ptr::eq(find(workload.name).unwrap(), workload), "{} is named twice", workload.name);
+            assert!(
+                std::ptr::eq(find(workload.name).unwrap(), workload),
+                "{} is named twice",
+                workload.name
+            );
         }
     }
 }

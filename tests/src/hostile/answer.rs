@@ -46,7 +46,10 @@ pub(super) const CASES: &[Case] = &[
         want(e, &1000_u64.to_le_bytes())
     })
     .upload(LARGE),
-    Case::new("answers-without-reading", Complete("body"), |e| e.answer(b"body")).upload(LARGE),
+    Case::new("answers-without-reading", Complete("body"), |e| {
+        e.answer(b"body")
+    })
+    .upload(LARGE),
     Case::new("wants-and-never-reads", Complete("body"), |e| {
         // What was wanted stays in the socket while the answer is on its way.
         want(e, &MAX_WANT.to_le_bytes())?;
@@ -93,7 +96,10 @@ pub(super) const ENDLESS: &[Case] = &[
         }
     }),
     Case::new("one-byte-of-a-head-a-second", Any, |e| {
-        for byte in whole(e.head(Kind::Response), &response(200, b"", &[])).into_iter().cycle() {
+        for byte in whole(e.head(Kind::Response), &response(200, b"", &[]))
+            .into_iter()
+            .cycle()
+        {
             std::thread::sleep(std::time::Duration::from_secs(1));
             e.raw(&[byte])?;
         }

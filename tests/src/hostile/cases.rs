@@ -7,7 +7,15 @@ use super::{Case, answer, files, frames, heads, sleepers, supervisor};
 
 /// Everything a hostile worker does to the httpd module.
 pub fn against_module() -> impl Iterator<Item = &'static Case> {
-    [heads::CASES, frames::CASES, answer::CASES, files::CASES, sleepers::CASES].into_iter().flatten()
+    [
+        heads::CASES,
+        frames::CASES,
+        answer::CASES,
+        files::CASES,
+        sleepers::CASES,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// Everything it does to the supervisor.

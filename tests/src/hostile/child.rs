@@ -24,7 +24,15 @@ use wsgid_protocol::{FrameHead, Kind};
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// What a request calls in its script, by name.
-pub const CALLS: [&str; 7] = ["application", "handler", "password", "hash", "groups", "access", "dispatch"];
+pub const CALLS: [&str; 7] = [
+    "application",
+    "handler",
+    "password",
+    "hash",
+    "groups",
+    "access",
+    "dispatch",
+];
 
 /// What the program is told first.
 #[derive(Debug, Serialize, Deserialize)]
@@ -89,7 +97,11 @@ pub fn run() -> io::Result<()> {
     let orders: Orders = serde_json::from_str(&line)?;
     let stream = UnixStream::connect(&orders.socket)?;
     stream.set_read_timeout(Some(LIMIT))?;
-    let mut child = Child { stream, reader: FrameReader::new(1), count: 0 };
+    let mut child = Child {
+        stream,
+        reader: FrameReader::new(1),
+        count: 0,
+    };
     let mut out = io::stdout().lock();
     for (call, script) in &orders.requests {
         let outcome = match child.ask(&orders, call, script) {
@@ -120,10 +132,20 @@ impl Child {
         let name: &[u8] = b"known";
         let call = match call {
             "handler" => Call::Handler,
-            "password" => Call::CheckPassword { user: Bytes::new(name), password: Bytes::new(name) },
-            "hash" => Call::RealmHash { user: Bytes::new(name), realm: Bytes::new(name) },
-            "groups" => Call::GroupsForUser { user: Bytes::new(name) },
-            "access" => Call::AllowAccess { host: Bytes::new(name) },
+            "password" => Call::CheckPassword {
+                user: Bytes::new(name),
+                password: Bytes::new(name),
+            },
+            "hash" => Call::RealmHash {
+                user: Bytes::new(name),
+                realm: Bytes::new(name),
+            },
+            "groups" => Call::GroupsForUser {
+                user: Bytes::new(name),
+            },
+            "access" => Call::AllowAccess {
+                host: Bytes::new(name),
+            },
             "dispatch" => Call::Dispatch,
             _ => Call::Application,
         };
@@ -132,7 +154,10 @@ impl Child {
             script: Bytes::new(script.as_os_str().as_encoded_bytes()),
             callable: Bytes::new(b"application"),
             body: BodyKind::None,
-            options: RequestOptions { script_reloading: true, ..RequestOptions::default() },
+            options: RequestOptions {
+                script_reloading: true,
+                ..RequestOptions::default()
+            },
             request_start_us: 1,
             queue_start_us: 1,
             environ: [
@@ -146,10 +171,20 @@ impl Child {
         };
         let payload = encode(&request).map_err(io::Error::other)?;
         let id = (u64::from(NONCE) << 32) | self.count;
-        let head = FrameHead::new(Kind::Request, id, u32::try_from(payload.len()).unwrap_or(u32::MAX));
+        let head = FrameHead::new(
+            Kind::Request,
+            id,
+            u32::try_from(payload.len()).unwrap_or(u32::MAX),
+        );
         bytes.extend_from_slice(&head.with_flags(FLAG_END).encode());
         bytes.extend_from_slice(&payload);
-        send_all(self.stream.as_fd(), &mut [IoSlice::new(&bytes)], &[], MsgFlags::empty()).map(drop)
+        send_all(
+            self.stream.as_fd(),
+            &mut [IoSlice::new(&bytes)],
+            &[],
+            MsgFlags::empty(),
+        )
+        .map(drop)
     }
 
     fn outcome(&mut self) -> Outcome {
@@ -169,7 +204,9 @@ impl Child {
                 Kind::Data => body.extend_from_slice(frame.payload),
                 Kind::Answer => is_answered = true,
                 Kind::End if is_answered => return Outcome::Answered,
-                Kind::End => return Outcome::Body(status, String::from_utf8_lossy(&body).into_owned()),
+                Kind::End => {
+                    return Outcome::Body(status, String::from_utf8_lossy(&body).into_owned());
+                }
                 Kind::Fail => {
                     let text = String::from_utf8_lossy(frame.payload).into_owned();
                     return Outcome::Failed(frame.head.code, text);
@@ -192,5 +229,8 @@ fn hello(orders: &Orders) -> Vec<u8> {
         secret: orders.secret,
         from_request: false,
     };
-    super::exchange::whole(FrameHead::new(Kind::Hello, 0, 0), &super::exchange::encoded(&hello))
+    super::exchange::whole(
+        FrameHead::new(Kind::Hello, 0, 0),
+        &super::exchange::encoded(&hello),
+    )
 }

@@ -20,7 +20,10 @@ pub(super) struct Control {
 
 impl Control {
     pub(super) fn new(socket: UnixStream) -> Self {
-        Self { socket, turn: Mutex::new(()) }
+        Self {
+            socket,
+            turn: Mutex::new(()),
+        }
     }
 
     pub(super) fn socket(&self) -> &UnixStream {
@@ -38,7 +41,13 @@ impl Control {
 
     pub(super) fn raw_with(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        send_all(self.socket.as_fd(), &mut [IoSlice::new(bytes)], fds, MsgFlags::empty()).map(drop)
+        send_all(
+            self.socket.as_fd(),
+            &mut [IoSlice::new(bytes)],
+            fds,
+            MsgFlags::empty(),
+        )
+        .map(drop)
     }
 }
 

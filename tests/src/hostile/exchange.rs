@@ -52,9 +52,20 @@ impl Exchange {
     }
 
     /// A frame with descriptors beside it.
-    pub(super) fn frame_with(&mut self, head: FrameHead, payload: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    pub(super) fn frame_with(
+        &mut self,
+        head: FrameHead,
+        payload: &[u8],
+        fds: &[BorrowedFd<'_>],
+    ) -> io::Result<()> {
         let bytes = whole(head, payload);
-        send_all(self.socket.as_fd(), &mut [IoSlice::new(&bytes)], fds, MsgFlags::empty()).map(drop)
+        send_all(
+            self.socket.as_fd(),
+            &mut [IoSlice::new(&bytes)],
+            fds,
+            MsgFlags::empty(),
+        )
+        .map(drop)
     }
 
     pub(super) fn response(&mut self, status: u16, fields: &[Field<'_>]) -> io::Result<()> {
@@ -77,7 +88,12 @@ impl Exchange {
 
     /// What END says.
     pub(super) fn report(&self) -> Vec<u8> {
-        encoded(&EndReport { worker: std::process::id(), in_flight: 0, request_us: 1, application_us: 1 })
+        encoded(&EndReport {
+            worker: std::process::id(),
+            in_flight: 0,
+            request_us: 1,
+            application_us: 1,
+        })
     }
 
     /// A whole response with this body.
@@ -137,8 +153,15 @@ pub(super) fn whole(head: FrameHead, payload: &[u8]) -> Vec<u8> {
 }
 
 pub(super) fn response(status: u16, reason: &[u8], fields: &[Field<'_>]) -> Vec<u8> {
-    let headers = fields.iter().map(|(name, value)| (Bytes::new(name), Bytes::new(value))).collect();
-    encoded(&ResponseHead { status, reason: Bytes::new(reason), headers })
+    let headers = fields
+        .iter()
+        .map(|(name, value)| (Bytes::new(name), Bytes::new(value)))
+        .collect();
+    encoded(&ResponseHead {
+        status,
+        reason: Bytes::new(reason),
+        headers,
+    })
 }
 
 pub(super) fn encoded<T: serde::Serialize>(value: &T) -> Vec<u8> {

@@ -28,7 +28,10 @@ fn content() -> io::Result<File> {
 
 /// A response of this file, complete but for what is wrong with it.
 fn file(exchange: &mut Exchange, part: FilePart, fds: &[BorrowedFd<'_>]) -> Result {
-    exchange.response(200, &[TEXT, (b"Content-Length", part.len.to_string().as_bytes())])?;
+    exchange.response(
+        200,
+        &[TEXT, (b"Content-Length", part.len.to_string().as_bytes())],
+    )?;
     exchange.file(part, fds)?;
     exchange.end()
 }
@@ -57,17 +60,62 @@ fn fifo() -> io::Result<File> {
 }
 
 pub(super) const CASES: &[Case] = &[
-    Case::new("file", Complete("0123456789"), |e| file(e, WHOLE, &[content()?.as_fd()])),
-    Case::new("file-part", Complete("345"), |e| file(e, FilePart { offset: 3, len: 3 }, &[content()?.as_fd()])),
-    Case::new("file-longer-than-it-is", NotOk, |e| file(e, FilePart { offset: 0, len: 1000 }, &[content()?.as_fd()])),
+    Case::new("file", Complete("0123456789"), |e| {
+        file(e, WHOLE, &[content()?.as_fd()])
+    }),
+    Case::new("file-part", Complete("345"), |e| {
+        file(e, FilePart { offset: 3, len: 3 }, &[content()?.as_fd()])
+    }),
+    Case::new("file-longer-than-it-is", NotOk, |e| {
+        file(
+            e,
+            FilePart {
+                offset: 0,
+                len: 1000,
+            },
+            &[content()?.as_fd()],
+        )
+    }),
     Case::new("file-from-behind-its-end", NotOk, |e| {
-        file(e, FilePart { offset: 1000, len: 10 }, &[content()?.as_fd()])
+        file(
+            e,
+            FilePart {
+                offset: 1000,
+                len: 10,
+            },
+            &[content()?.as_fd()],
+        )
     }),
     Case::new("file-offset-overflow", NotOk, |e| {
-        file(e, FilePart { offset: u64::MAX, len: 10 }, &[content()?.as_fd()])
+        file(
+            e,
+            FilePart {
+                offset: u64::MAX,
+                len: 10,
+            },
+            &[content()?.as_fd()],
+        )
     }),
-    Case::new("file-end-overflow", NotOk, |e| file(e, FilePart { offset: 5, len: u64::MAX }, &[content()?.as_fd()])),
-    Case::new("file-length-2-exp-63", NotOk, |e| file(e, FilePart { offset: 0, len: 1 << 63 }, &[content()?.as_fd()])),
+    Case::new("file-end-overflow", NotOk, |e| {
+        file(
+            e,
+            FilePart {
+                offset: 5,
+                len: u64::MAX,
+            },
+            &[content()?.as_fd()],
+        )
+    }),
+    Case::new("file-length-2-exp-63", NotOk, |e| {
+        file(
+            e,
+            FilePart {
+                offset: 0,
+                len: 1 << 63,
+            },
+            &[content()?.as_fd()],
+        )
+    }),
     Case::new("file-without-a-descriptor", NotOk, |e| file(e, WHOLE, &[])),
     Case::new("file-with-two-descriptors", NotOk, |e| {
         let one = content()?;
@@ -98,7 +146,9 @@ pub(super) const CASES: &[Case] = &[
     }),
     Case::new("file-that-is-a-directory", NotOk, |e| special(e, "/")),
     Case::new("file-that-is-a-device", NotOk, |e| special(e, "/dev/zero")),
-    Case::new("file-that-is-a-fifo", NotOk, |e| file(e, WHOLE, &[fifo()?.as_fd()])),
+    Case::new("file-that-is-a-fifo", NotOk, |e| {
+        file(e, WHOLE, &[fifo()?.as_fd()])
+    }),
     Case::new("file-that-is-a-socket", NotOk, |e| {
         let (near, _far) = UnixStream::pair()?;
         file(e, WHOLE, &[near.as_fd()])
@@ -112,26 +162,56 @@ pub(super) const CASES: &[Case] = &[
     Case::new("file-that-is-only-a-path", NotOk, |e| {
         let mut readable = tempfile::NamedTempFile::new()?;
         readable.write_all(CONTENT)?;
-        let path = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(readable.path())?;
+        let path = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_PATH)
+            .open(readable.path())?;
         file(e, WHOLE, &[path.as_fd()])
     }),
     Case::new("file-cut-while-it-is-sent", Any, |e| {
         let large = tempfile::tempfile()?;
         large.set_len(64 << 20)?;
-        file(e, FilePart { offset: 0, len: 64 << 20 }, &[large.as_fd()])?;
+        file(
+            e,
+            FilePart {
+                offset: 0,
+                len: 64 << 20,
+            },
+            &[large.as_fd()],
+        )?;
         large.set_len(0)
     }),
     Case::new("file-of-the-kernel", NotOk, |e| {
         // It says that it is a page, and has some bytes.
-        let names =
-            ["/sys/devices/system/cpu/online", "/sys/kernel/mm/transparent_hugepage/enabled", "/sys/kernel/profiling"];
-        let it = names.iter().find_map(|name| File::open(name).ok()).ok_or(io::ErrorKind::NotFound)?;
-        file(e, FilePart { offset: 0, len: it.metadata()?.len() }, &[it.as_fd()])
+        let names = [
+            "/sys/devices/system/cpu/online",
+            "/sys/kernel/mm/transparent_hugepage/enabled",
+            "/sys/kernel/profiling",
+        ];
+        let it = names
+            .iter()
+            .find_map(|name| File::open(name).ok())
+            .ok_or(io::ErrorKind::NotFound)?;
+        file(
+            e,
+            FilePart {
+                offset: 0,
+                len: it.metadata()?.len(),
+            },
+            &[it.as_fd()],
+        )
     }),
     Case::new("file-cut-a-little-later", Any, |e| {
         let large = tempfile::tempfile()?;
         large.set_len(64 << 20)?;
-        file(e, FilePart { offset: 0, len: 64 << 20 }, &[large.as_fd()])?;
+        file(
+            e,
+            FilePart {
+                offset: 0,
+                len: 64 << 20,
+            },
+            &[large.as_fd()],
+        )?;
         (0..3).for_each(|_| e.pause());
         large.set_len(0)
     }),

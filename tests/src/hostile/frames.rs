@@ -38,7 +38,10 @@ fn altered(exchange: &mut Exchange, at: usize, byte: u8) -> Result {
 
 /// The bytes of a good answer.
 fn good(exchange: &Exchange) -> Vec<u8> {
-    let end = EndReport { worker: std::process::id(), ..EndReport::default() };
+    let end = EndReport {
+        worker: std::process::id(),
+        ..EndReport::default()
+    };
     [
         whole(exchange.head(Kind::Response), &response(200, b"", &[TEXT])),
         whole(exchange.head(Kind::Data), b"body"),
@@ -68,23 +71,43 @@ pub(super) const CASES: &[Case] = &[
         e.close()
     }),
     Case::new("nothing-at-all", NotOk, Exchange::close),
-    Case::new("answer-to-a-request", NotOk, |e| first(e, Kind::Answer, &encoded(&Answer::Granted))),
+    Case::new("answer-to-a-request", NotOk, |e| {
+        first(e, Kind::Answer, &encoded(&Answer::Granted))
+    }),
     Case::new("hello-from-a-worker", NotOk, |e| first(e, Kind::Hello, b"")),
-    Case::new("request-from-a-worker", NotOk, |e| first(e, Kind::Request, b"")),
-    Case::new("body-from-a-worker", NotOk, |e| first(e, Kind::Body, b"body")),
-    Case::new("cancel-from-a-worker", NotOk, |e| first(e, Kind::Cancel, b"")),
-    Case::new("control-from-a-worker", NotOk, |e| first(e, Kind::Control, b"")),
+    Case::new("request-from-a-worker", NotOk, |e| {
+        first(e, Kind::Request, b"")
+    }),
+    Case::new("body-from-a-worker", NotOk, |e| {
+        first(e, Kind::Body, b"body")
+    }),
+    Case::new("cancel-from-a-worker", NotOk, |e| {
+        first(e, Kind::Cancel, b"")
+    }),
+    Case::new("control-from-a-worker", NotOk, |e| {
+        first(e, Kind::Control, b"")
+    }),
     Case::new("unknown-kind", NotOk, |e| altered(e, 4, 0x7F)),
     Case::new("kind-0", NotOk, |e| altered(e, 4, 0)),
     Case::new("critical-flag", NotOk, |e| altered(e, 5, 0x80)),
-    Case::new("unknown-flag-that-may-be-ignored", Complete("body"), |e| altered(e, 5, 0x08)),
+    Case::new("unknown-flag-that-may-be-ignored", Complete("body"), |e| {
+        altered(e, 5, 0x08)
+    }),
     Case::new("id-0", NotOk, |e| with_id(e, 0)),
     Case::new("id-of-the-last-request", NotOk, |e| with_id(e, e.id - 1)),
     Case::new("id-of-the-next-request", NotOk, |e| with_id(e, e.id + 1)),
-    Case::new("id-with-another-nonce", NotOk, |e| with_id(e, e.id ^ (1 << 63))),
-    Case::new("response-of-4-gib", NotOk, |e| announce(e, Kind::Response, u32::MAX)),
-    Case::new("response-above-its-limit", NotOk, |e| announce(e, Kind::Response, Kind::Response.max_len() + 1)),
-    Case::new("log-above-its-limit", NotOk, |e| announce(e, Kind::Log, MAX_LOG_LEN + 1)),
+    Case::new("id-with-another-nonce", NotOk, |e| {
+        with_id(e, e.id ^ (1 << 63))
+    }),
+    Case::new("response-of-4-gib", NotOk, |e| {
+        announce(e, Kind::Response, u32::MAX)
+    }),
+    Case::new("response-above-its-limit", NotOk, |e| {
+        announce(e, Kind::Response, Kind::Response.max_len() + 1)
+    }),
+    Case::new("log-above-its-limit", NotOk, |e| {
+        announce(e, Kind::Log, MAX_LOG_LEN + 1)
+    }),
     Case::new("data-above-its-limit", NotOk, |e| {
         e.ok()?;
         announce(e, Kind::Data, MAX_BODY_LEN + 1)
@@ -157,7 +180,10 @@ pub(super) const CASES: &[Case] = &[
         e.die()
     }),
     Case::new("killed-after-a-hint", NotOk, |e| {
-        e.frame(e.head(Kind::Interim), &response(103, b"", &[(b"Link", b"</a>")]))?;
+        e.frame(
+            e.head(Kind::Interim),
+            &response(103, b"", &[(b"Link", b"</a>")]),
+        )?;
         e.die()
     }),
     Case::new("killed-before-the-end", NotOk, |e| {
@@ -187,7 +213,10 @@ pub(super) const CASES: &[Case] = &[
         e.answer(b"body")
     }),
     Case::new("log-with-another-line", Complete("body"), |e| {
-        e.log(3, b"first\n[Thu Jan 01 00:00:00 1970] [core:emerg] FORGED line\r\x1b[31mred\0nul\x80")?;
+        e.log(
+            3,
+            b"first\n[Thu Jan 01 00:00:00 1970] [core:emerg] FORGED line\r\x1b[31mred\0nul\x80",
+        )?;
         e.answer(b"body")
     }),
     Case::new("log-with-formats", Complete("body"), |e| {
@@ -198,18 +227,27 @@ pub(super) const CASES: &[Case] = &[
         e.log(u16::MAX, b"no such level")?;
         e.answer(b"body")
     }),
-    Case::new("fail-unknown-code", NotOk, |e| e.fail(9999, b"no such code")),
+    Case::new("fail-unknown-code", NotOk, |e| {
+        e.fail(9999, b"no such code")
+    }),
     Case::new("fail-code-0", NotOk, |e| e.fail(0, b"")),
     Case::new("fail-with-bad-text", NotOk, |e| {
-        e.fail(Failure::ApplicationError.code(), b"\xff\xfe\n[core:emerg] FORGED line\r\n%s%n\0")
+        e.fail(
+            Failure::ApplicationError.code(),
+            b"\xff\xfe\n[core:emerg] FORGED line\r\n%s%n\0",
+        )
     }),
-    Case::new("fail-with-60-kib", NotOk, |e| e.fail(Failure::ApplicationError.code(), &vec![b'x'; 60 * 1024])),
+    Case::new("fail-with-60-kib", NotOk, |e| {
+        e.fail(Failure::ApplicationError.code(), &vec![b'x'; 60 * 1024])
+    }),
     Case::new("fail-of-the-client", NotOk, |e| {
         // A worker may say it; the status is then the client's own fault, and
         // nobody reads it.
         e.fail_with(Failure::Deadlock)
     }),
-    Case::new("not-started-for-ever", NotOk, |e| e.fail_with(Failure::NotStarted)),
+    Case::new("not-started-for-ever", NotOk, |e| {
+        e.fail_with(Failure::NotStarted)
+    }),
     Case::new("not-started-after-data", NotOk, |e| {
         e.ok()?;
         e.data(b"body")?;
@@ -245,9 +283,13 @@ pub(super) const EARLY: &[Case] = &[
         e.pause();
         e.data(b"EVIL")
     }),
-    Case::new("answers-the-next-request-before-it-comes", Complete("body"), |e| {
-        e.answer(b"body")?;
-        e.pause();
-        with_id(e, e.id + 1)
-    }),
+    Case::new(
+        "answers-the-next-request-before-it-comes",
+        Complete("body"),
+        |e| {
+            e.answer(b"body")?;
+            e.pause();
+            with_id(e, e.id + 1)
+        },
+    ),
 ];

@@ -50,8 +50,17 @@ pub struct Case {
 }
 
 impl Case {
-    const fn new(name: &'static str, expect: Expect, act: fn(&mut Exchange) -> io::Result<()>) -> Self {
-        Self { name, expect, upload: 0, act }
+    const fn new(
+        name: &'static str,
+        expect: Expect,
+        act: fn(&mut Exchange) -> io::Result<()>,
+    ) -> Self {
+        Self {
+            name,
+            expect,
+            upload: 0,
+            act,
+        }
     }
 
     const fn upload(mut self, len: u64) -> Self {

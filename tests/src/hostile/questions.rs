@@ -41,7 +41,12 @@ pub struct Question {
 
 impl Question {
     const fn new(name: &'static str, outcome: Outcome, act: fn(&mut Exchange) -> Result) -> Self {
-        Self { name, outcome, is_felt: false, act }
+        Self {
+            name,
+            outcome,
+            is_felt: false,
+            act,
+        }
     }
 
     const fn felt(mut self) -> Self {
@@ -75,7 +80,12 @@ fn payload(exchange: &mut Exchange, bytes: &[u8]) -> Result {
 }
 
 /// A frame of this kind with a descriptor, in front of what is still missing.
-fn with_descriptors(exchange: &mut Exchange, head: FrameHead, payload: &[u8], count: usize) -> Result {
+fn with_descriptors(
+    exchange: &mut Exchange,
+    head: FrameHead,
+    payload: &[u8],
+    count: usize,
+) -> Result {
     let it = File::open("/dev/null")?;
     exchange.frame_with(head, payload, &vec![it.as_fd(); count])
 }
@@ -126,7 +136,9 @@ pub const CASES: &[Question] = &[
         grant(e)
     }),
     Question::new("descriptor-with-a-failure", Refused, |e| {
-        let head = e.head(Kind::Fail).with_code(Failure::ApplicationError.code());
+        let head = e
+            .head(Kind::Fail)
+            .with_code(Failure::ApplicationError.code());
         with_descriptors(e, head, b"here", 1)
     }),
     Question::new("answer-twice", Refused, |e| {
@@ -134,7 +146,10 @@ pub const CASES: &[Question] = &[
         grant(e)
     }),
     Question::new("answer-of-another-question", Refused, |e| {
-        answer(e, &Answer::RealmHash(b"0123456789abcdef0123456789abcdef".to_vec().into()))?;
+        answer(
+            e,
+            &Answer::RealmHash(b"0123456789abcdef0123456789abcdef".to_vec().into()),
+        )?;
         e.end()
     }),
     Question::new("answer-empty", Refused, |e| payload(e, b"")),
@@ -149,14 +164,26 @@ pub const CASES: &[Question] = &[
         grant(e)
     }),
     Question::new("data-in-front", Refused, |e| first(e, Kind::Data, b"body")),
-    Question::new("want-in-front", Refused, |e| first(e, Kind::Want, &1000_u64.to_le_bytes())),
+    Question::new("want-in-front", Refused, |e| {
+        first(e, Kind::Want, &1000_u64.to_le_bytes())
+    }),
     Question::new("file-in-front", Refused, |e| first(e, Kind::File, b"")),
-    Question::new("request-in-front", Refused, |e| first(e, Kind::Request, b"")),
-    Question::new("control-in-front", Refused, |e| first(e, Kind::Control, b"")),
+    Question::new("request-in-front", Refused, |e| {
+        first(e, Kind::Request, b"")
+    }),
+    Question::new("control-in-front", Refused, |e| {
+        first(e, Kind::Control, b"")
+    }),
     Question::new("q-id-0", Refused, |e| with_id(e, 0)),
-    Question::new("q-id-of-the-last-request", Refused, |e| with_id(e, e.id.wrapping_sub(1))),
-    Question::new("q-id-of-the-next-request", Refused, |e| with_id(e, e.id + 1)),
-    Question::new("q-id-with-another-nonce", Refused, |e| with_id(e, e.id ^ (1 << 63))),
+    Question::new("q-id-of-the-last-request", Refused, |e| {
+        with_id(e, e.id.wrapping_sub(1))
+    }),
+    Question::new("q-id-of-the-next-request", Refused, |e| {
+        with_id(e, e.id + 1)
+    }),
+    Question::new("q-id-with-another-nonce", Refused, |e| {
+        with_id(e, e.id ^ (1 << 63))
+    }),
     Question::new("q-closes", Refused, Exchange::close),
     Question::new("answer-and-no-end", Refused, |e| {
         answer(e, &Answer::Granted)?;
@@ -180,7 +207,10 @@ pub const CASES: &[Question] = &[
     }),
     Question::new("end-that-says-close", Granted, |e| {
         answer(e, &Answer::Granted)?;
-        let end = FrameHead { flags: FLAG_CLOSE, ..e.head(Kind::End) };
+        let end = FrameHead {
+            flags: FLAG_CLOSE,
+            ..e.head(Kind::End)
+        };
         e.frame(end, &e.report())?;
         e.close()
     }),
@@ -196,14 +226,20 @@ pub const CASES: &[Question] = &[
         ];
         e.raw(&frames.concat())
     }),
-    Question::new("not-started-and-never-will-be", Refused, |e| e.fail_with(Failure::NotStarted)),
-    Question::new("q-fail-unknown-code", Refused, |e| e.fail(9999, b"no such code")),
+    Question::new("not-started-and-never-will-be", Refused, |e| {
+        e.fail_with(Failure::NotStarted)
+    }),
+    Question::new("q-fail-unknown-code", Refused, |e| {
+        e.fail(9999, b"no such code")
+    }),
     Question::new("fail-behind-the-answer", Refused, |e| {
         answer(e, &Answer::Granted)?;
         e.fail_with(Failure::NotStarted)
     }),
     Question::new("fail-and-more-of-it", Refused, |e| {
-        let fail = e.head(Kind::Fail).with_code(Failure::ApplicationError.code());
+        let fail = e
+            .head(Kind::Fail)
+            .with_code(Failure::ApplicationError.code());
         let answer = whole(e.head(Kind::Answer), &encoded(&Answer::Granted));
         e.raw(&[whole(fail, b"no"), answer].concat())
     }),

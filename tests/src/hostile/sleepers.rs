@@ -25,7 +25,9 @@ pub const FUSE_FILE: &str = "HOSTILE_FUSE_FILE";
 
 /// A frame with so many of them.
 fn frame(exchange: &mut Exchange, kind: Kind, payload: &[u8], count: usize) -> Result {
-    let sleepers = (0..count).map(|_| Sleeper::new()).collect::<io::Result<Vec<_>>>()?;
+    let sleepers = (0..count)
+        .map(|_| Sleeper::new())
+        .collect::<io::Result<Vec<_>>>()?;
     let fds: Vec<_> = sleepers.iter().map(Sleeper::as_fd).collect();
     let code = if kind == Kind::File { 1 } else { 0 };
     let sent = exchange.frame_with(exchange.head(kind).with_code(code), payload, &fds);
@@ -80,7 +82,9 @@ pub(super) const CASES: &[Case] = &[
         Sleeper::new()?.send(&e.socket, b"x", MsgFlags::empty())
     }),
     Case::new("file-of-fuse", Any, |e| {
-        let Some(path) = std::env::var_os(FUSE_FILE) else { return e.answer(b"no FUSE here") };
+        let Some(path) = std::env::var_os(FUSE_FILE) else {
+            return e.answer(b"no FUSE here");
+        };
         let it = File::open(path)?;
         e.response(200, &[TEXT, (b"Content-Length", b"10")])?;
         let sent = e.file(WHOLE, &[it.as_fd()]);
@@ -96,10 +100,14 @@ pub(super) const CONTROL: &[Case] = &[
         control(e, &framed(&FromWorker::Heartbeat), MsgFlags::empty())
     }),
     Case::new("control-sleeper-in-half-a-message", Any, |e| {
-        let frame = framed(&FromWorker::Dumped { text: "x".repeat(1000) });
+        let frame = framed(&FromWorker::Dumped {
+            text: "x".repeat(1000),
+        });
         control(e, &frame[..500], MsgFlags::empty())
     }),
-    Case::new("control-sleeper-with-an-urgent-byte", Any, |e| control(e, b"!", MsgFlags::MSG_OOB)),
+    Case::new("control-sleeper-with-an-urgent-byte", Any, |e| {
+        control(e, b"!", MsgFlags::MSG_OOB)
+    }),
     Case::new("control-sleeper-behind-garbage", Any, |e| {
         e.control.raw(&[0xEE; 64])?;
         control(e, &whole(e.head(Kind::Control), b""), MsgFlags::empty())

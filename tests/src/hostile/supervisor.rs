@@ -45,7 +45,9 @@ pub(super) const CASES: &[Case] = &[
     Case::new("control-garbage", Any, |e| bytes(e, &[0xEE; 4096])),
     Case::new("control-zeros", Any, |e| bytes(e, &[0; 4096])),
     Case::new("control-of-4-gib", Any, |e| announce(e, u32::MAX)),
-    Case::new("control-of-16-mib", Any, |e| announce(e, Kind::Control.max_len())),
+    Case::new("control-of-16-mib", Any, |e| {
+        announce(e, Kind::Control.max_len())
+    }),
     Case::new("control-of-another-kind", Any, |e| {
         let frame = whole(FrameHead::new(Kind::Hello, 0, 0), b"hello");
         bytes(e, &frame)
@@ -55,7 +57,9 @@ pub(super) const CASES: &[Case] = &[
         bytes(e, &frame)
     }),
     Case::new("control-half-a-message-and-silence", Any, |e| {
-        let frame = framed(&FromWorker::Dumped { text: "x".repeat(1000) });
+        let frame = framed(&FromWorker::Dumped {
+            text: "x".repeat(1000),
+        });
         bytes(e, &frame[..500])
     }),
     Case::new("control-length-bomb", Any, |e| {
@@ -74,34 +78,68 @@ pub(super) const CASES: &[Case] = &[
         e.answer(b"body")
     }),
     Case::new("releases-what-it-never-had", Any, |e| {
-        (0..1000).chain([u64::MAX]).try_for_each(|connection| e.control.say(&FromWorker::Release { connection }))?;
+        (0..1000)
+            .chain([u64::MAX])
+            .try_for_each(|connection| e.control.say(&FromWorker::Release { connection }))?;
         e.pause();
         e.answer(b"body")
     }),
     Case::new("closes-what-it-never-had", Any, |e| {
         let numbers = (0..1000).filter(|number| *number != e.connection);
-        numbers.chain([u64::MAX]).try_for_each(|connection| e.control.say(&FromWorker::Closed { connection }))?;
+        numbers
+            .chain([u64::MAX])
+            .try_for_each(|connection| e.control.say(&FromWorker::Closed { connection }))?;
         e.pause();
         e.answer(b"body")
     }),
     Case::new("releases-while-it-serves", Any, |e| {
-        e.control.say(&FromWorker::Release { connection: e.connection })?;
+        e.control.say(&FromWorker::Release {
+            connection: e.connection,
+        })?;
         e.pause();
         e.answer(b"body")
     }),
-    Case::new("releases-again-and-again", Any, |e| flood(e, 1000, &FromWorker::Release { connection: e.connection })),
+    Case::new("releases-again-and-again", Any, |e| {
+        flood(
+            e,
+            1000,
+            &FromWorker::Release {
+                connection: e.connection,
+            },
+        )
+    }),
     Case::new("closes-while-it-serves", Any, |e| {
-        e.control.say(&FromWorker::Closed { connection: e.connection })?;
+        e.control.say(&FromWorker::Closed {
+            connection: e.connection,
+        })?;
         e.pause();
         e.answer(b"body")
     }),
     Case::new("ready-again", Any, |e| {
-        let failed = vec![(PathBuf::from("/\n[core:emerg] FORGED line"), "FORGED\nline\x1b[31m".to_owned()); 20];
-        message(e, &FromWorker::Ready { python: (u32::MAX, 0, 0), failed })
+        let failed = vec![
+            (
+                PathBuf::from("/\n[core:emerg] FORGED line"),
+                "FORGED\nline\x1b[31m".to_owned()
+            );
+            20
+        ];
+        message(
+            e,
+            &FromWorker::Ready {
+                python: (u32::MAX, 0, 0),
+                failed,
+            },
+        )
     }),
-    Case::new("recycle-flood", Any, |e| flood(e, 2000, &FromWorker::Recycle(RecycleReason::ScriptChanged))),
+    Case::new("recycle-flood", Any, |e| {
+        flood(e, 2000, &FromWorker::Recycle(RecycleReason::ScriptChanged))
+    }),
     Case::new("report-flood", Any, |e| {
-        let running = RunningRequest { connection: u64::MAX, what: "x\ny\x1b[31m".repeat(50), for_us: u64::MAX };
+        let running = RunningRequest {
+            connection: u64::MAX,
+            what: "x\ny\x1b[31m".repeat(50),
+            for_us: u64::MAX,
+        };
         let report = WorkerReport {
             requests: u64::MAX,
             in_flight: u32::MAX,
@@ -113,8 +151,18 @@ pub(super) const CASES: &[Case] = &[
         };
         flood(e, 200, &FromWorker::Report(report))
     }),
-    Case::new("heartbeat-flood", Any, |e| flood(e, 20_000, &FromWorker::Heartbeat)),
-    Case::new("dump-unasked", Any, |e| flood(e, 50, &FromWorker::Dumped { text: "FORGED\nline ".repeat(15_000) })),
+    Case::new("heartbeat-flood", Any, |e| {
+        flood(e, 20_000, &FromWorker::Heartbeat)
+    }),
+    Case::new("dump-unasked", Any, |e| {
+        flood(
+            e,
+            50,
+            &FromWorker::Dumped {
+                text: "FORGED\nline ".repeat(15_000),
+            },
+        )
+    }),
     Case::new("descriptors-to-the-supervisor", Any, |e| {
         let it = File::open("/dev/null")?;
         let fds = vec![it.as_fd(); 250];

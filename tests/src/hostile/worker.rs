@@ -54,7 +54,10 @@ impl Start {
         if name == "boast" {
             return Self::Boast;
         }
-        Self::BAD.iter().find(|(known, _)| *known == name).map_or(Self::Ready, |(_, start)| *start)
+        Self::BAD
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map_or(Self::Ready, |(_, start)| *start)
     }
 }
 
@@ -76,20 +79,29 @@ pub fn run(control: UnixStream) -> io::Result<()> {
         match message {
             ToWorker::Spec(_) => become_ready(&control)?,
             ToWorker::Assign { connection, .. } => {
-                let Some(fd) = reader.take_fd() else { return Err(io::Error::other("no descriptor came")) };
+                let Some(fd) = reader.take_fd() else {
+                    return Err(io::Error::other("no descriptor came"));
+                };
                 let control = Arc::clone(&control);
                 thread::spawn(move || serve(UnixStream::from(fd), connection, &control));
             }
             ToWorker::Drain | ToWorker::Stop { .. } => return Ok(()),
             ToWorker::Query => control.say(&FromWorker::Report(WorkerReport::default()))?,
-            ToWorker::Dump => control.say(&FromWorker::Dumped { text: "nothing to see".to_owned() })?,
+            ToWorker::Dump => control.say(&FromWorker::Dumped {
+                text: "nothing to see".to_owned(),
+            })?,
             ToWorker::Preload(_) => {
-                control.say(&FromWorker::Ready { python: (3, 13, 0), failed: Vec::new() })?;
+                control.say(&FromWorker::Ready {
+                    python: (3, 13, 0),
+                    failed: Vec::new(),
+                })?;
             }
             ToWorker::Fork { .. } => {
                 let fds: Vec<_> = std::iter::from_fn(|| reader.take_fd()).collect();
                 if let Some(socket) = fds.into_iter().next().map(UnixStream::from) {
-                    let refused = Sleeper::new()?.send(&socket, b"hello", MsgFlags::empty()).is_err();
+                    let refused = Sleeper::new()?
+                        .send(&socket, b"hello", MsgFlags::empty())
+                        .is_err();
                     // The child of nobody, then.
                     let _ = refused.then(|| (&socket).write_all(b"hello"));
                 }
@@ -100,9 +112,21 @@ pub fn run(control: UnixStream) -> io::Result<()> {
 }
 
 fn become_ready(control: &Control) -> io::Result<()> {
-    let (times, scripts) = if Start::of_environment() == Start::Boast { (100, 15) } else { (1, 0) };
-    let failed = |number: usize| (format!("/srv/{number}.py").into(), "\u{1}\n".repeat(8 * 1024));
-    let ready = FromWorker::Ready { python: (3, 13, 0), failed: (0..scripts).map(failed).collect() };
+    let (times, scripts) = if Start::of_environment() == Start::Boast {
+        (100, 15)
+    } else {
+        (1, 0)
+    };
+    let failed = |number: usize| {
+        (
+            format!("/srv/{number}.py").into(),
+            "\u{1}\n".repeat(8 * 1024),
+        )
+    };
+    let ready = FromWorker::Ready {
+        python: (3, 13, 0),
+        failed: (0..scripts).map(failed).collect(),
+    };
     (0..times).try_for_each(|_| control.say(&ready))
 }
 
@@ -120,7 +144,10 @@ fn begin(control: &Control) -> io::Result<()> {
             forever()
         }
         Start::Flood => loop {
-            control.say(&FromWorker::Ready { python: (0, 0, 0), failed: Vec::new() })?;
+            control.say(&FromWorker::Ready {
+                python: (0, 0, 0),
+                failed: Vec::new(),
+            })?;
         },
     }
 }
@@ -138,12 +165,27 @@ fn receive(reader: &mut FrameReader, socket: &UnixStream) -> Result<ToWorker, Re
 
 /// Serves one connection until it ends.
 fn serve(socket: UnixStream, connection: u64, control: &Arc<Control>) {
-    let Ok(reading) = socket.try_clone() else { return };
-    let mut exchange = Exchange { socket, id: 0, connection, control: Arc::clone(control), hang_up: false };
+    let Ok(reading) = socket.try_clone() else {
+        return;
+    };
+    let mut exchange = Exchange {
+        socket,
+        id: 0,
+        connection,
+        control: Arc::clone(control),
+        hang_up: false,
+    };
     let mut reader = FrameReader::new(0);
     while !exchange.hang_up {
-        let Ok((path, is_question)) = next_request(&mut reader, reading.as_fd(), &mut exchange.id) else { break };
-        let act = if is_question { questions::act } else { cases::act };
+        let Ok((path, is_question)) = next_request(&mut reader, reading.as_fd(), &mut exchange.id)
+        else {
+            break;
+        };
+        let act = if is_question {
+            questions::act
+        } else {
+            cases::act
+        };
         if act(&path, &mut exchange).is_err() {
             break;
         }
@@ -154,7 +196,11 @@ fn serve(socket: UnixStream, connection: u64, control: &Arc<Control>) {
 
 /// Takes the next REQUEST and an inline body. Returns its path, and whether it is a
 /// question.
-fn next_request(reader: &mut FrameReader, socket: BorrowedFd<'_>, id: &mut u64) -> Result<(String, bool), ReadError> {
+fn next_request(
+    reader: &mut FrameReader,
+    socket: BorrowedFd<'_>,
+    id: &mut u64,
+) -> Result<(String, bool), ReadError> {
     loop {
         let frame = reader.next(socket)?;
         // What is left of the last request's body is of no interest.
@@ -162,11 +208,22 @@ fn next_request(reader: &mut FrameReader, socket: BorrowedFd<'_>, id: &mut u64) 
             continue;
         }
         *id = frame.head.id;
-        let head: RequestHead<'_> = decode(frame.payload).map_err(|error| ReadError::Io(io::Error::other(error)))?;
+        let head: RequestHead<'_> =
+            decode(frame.payload).map_err(|error| ReadError::Io(io::Error::other(error)))?;
         let is_question = !matches!(head.call, Call::Application);
-        let name = if is_question { &b"REQUEST_URI"[..] } else { b"PATH_INFO" };
-        let path = head.environ.iter().rev().find(|(known, _)| known.as_ref() == name);
-        let path = path.map(|(_, value)| String::from_utf8_lossy(value).into_owned()).unwrap_or_default();
+        let name = if is_question {
+            &b"REQUEST_URI"[..]
+        } else {
+            b"PATH_INFO"
+        };
+        let path = head
+            .environ
+            .iter()
+            .rev()
+            .find(|(known, _)| known.as_ref() == name);
+        let path = path
+            .map(|(_, value)| String::from_utf8_lossy(value).into_owned())
+            .unwrap_or_default();
         if matches!(head.body, BodyKind::Inline(_)) {
             reader.next(socket)?;
         }

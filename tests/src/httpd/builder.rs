@@ -63,7 +63,11 @@ impl Builder {
     pub fn copied_artifacts(&mut self) -> PathBuf {
         let directory = self.root().join("bin");
         crate::cache::make_readable_directory(&directory);
-        for path in [artifacts::wsgid(), artifacts::module(), artifacts::directory().join("libwsgid_worker.so")] {
+        for path in [
+            artifacts::wsgid(),
+            artifacts::module(),
+            artifacts::directory().join("libwsgid_worker.so"),
+        ] {
             let name = path.file_name().expect("an artifact has a name");
             fs::copy(&path, directory.join(name)).expect("an artifact can be copied");
         }
@@ -137,15 +141,24 @@ impl Builder {
     /// Serves a script below a path, by a process group, in the main application group.
     #[must_use]
     pub fn mount(self, at: &str, script: &Path, group: &str) -> Self {
-        self.mount_with(at, script, &format!("process-group={group} application-group=%{{GLOBAL}}"))
+        self.mount_with(
+            at,
+            script,
+            &format!("process-group={group} application-group=%{{GLOBAL}}"),
+        )
     }
 
     /// Serves a script below a path.
     #[must_use]
     pub fn mount_with(self, at: &str, script: &Path, options: &str) -> Self {
         let directory = script.parent().unwrap_or(script).display().to_string();
-        self.line(format!("WSGIScriptAlias {at} {} {options}", script.display()))
-            .line(format!("<Directory {directory}>\n  Require all granted\n</Directory>"))
+        self.line(format!(
+            "WSGIScriptAlias {at} {} {options}",
+            script.display()
+        ))
+        .line(format!(
+            "<Directory {directory}>\n  Require all granted\n</Directory>"
+        ))
     }
 
     /// Listens on one more port and returns it.
@@ -177,8 +190,14 @@ impl Builder {
     #[must_use]
     pub fn ask(&self, option: &str) -> Check {
         self.write();
-        let output = httpd_command(self.root()).arg(option).output().expect("httpd can be run");
-        Check { ok: output.status.success(), text: String::from_utf8_lossy(&output.stderr).into_owned() }
+        let output = httpd_command(self.root())
+            .arg(option)
+            .output()
+            .expect("httpd can be run");
+        Check {
+            ok: output.status.success(),
+            text: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
     }
 
     /// Starts the server and waits until it takes connections.
@@ -193,7 +212,10 @@ impl Builder {
             if server.wait_until_listening() {
                 return server;
             }
-            assert!(server.error_log().contains("Address already in use"), "httpd did not start (its log follows)");
+            assert!(
+                server.error_log().contains("Address already in use"),
+                "httpd did not start (its log follows)"
+            );
             // Somebody took a port between the look and the start.
             self = server.into_builder();
             self.ports.iter_mut().for_each(|port| *port = free_port());
@@ -203,15 +225,20 @@ impl Builder {
     }
 
     pub(super) fn write(&self) {
-        fs::write(self.root().join("httpd.conf"), self.text()).expect("the server root can be written");
+        fs::write(self.root().join("httpd.conf"), self.text())
+            .expect("the server root can be written");
     }
 
     fn text(&self) -> String {
         let root = self.root().display();
         let modules = modules_directory();
-        let mut text = format!("ServerRoot {root}\nDefaultRuntimeDir {root}/run\nPidFile {root}/httpd.pid\n");
+        let mut text =
+            format!("ServerRoot {root}\nDefaultRuntimeDir {root}/run\nPidFile {root}/httpd.pid\n");
         text += "ServerName localhost\nTimeout 60\nKeepAlive On\nMaxKeepAliveRequests 0\nKeepAliveTimeout 15\n";
-        text += &self.mpm.lines().replace('$', &modules.display().to_string());
+        text += &self
+            .mpm
+            .lines()
+            .replace('$', &modules.display().to_string());
         for port in &self.ports {
             text += &format!("Listen 127.0.0.1:{port}\n");
         }
@@ -226,9 +253,16 @@ impl Builder {
             text += &format!("User {}\nGroup {}\n", user.name, user.group);
         }
         if let Some(peer) = &self.peer {
-            text += &format!("LoadModule wsgi_module {}\nWSGISocketPrefix {root}/run/wsgi\n", peer.display());
+            text += &format!(
+                "LoadModule wsgi_module {}\nWSGISocketPrefix {root}/run/wsgi\n",
+                peer.display()
+            );
         } else {
-            let own = |name: &str| self.artifacts.as_ref().map(|directory| directory.join(name));
+            let own = |name: &str| {
+                self.artifacts
+                    .as_ref()
+                    .map(|directory| directory.join(name))
+            };
             let module = own("libmod_wsgid.so").unwrap_or_else(artifacts::module);
             let wsgid = own("wsgid").unwrap_or_else(artifacts::wsgid);
             text += &format!("LoadModule wsgi_module {}\n", module.display());

@@ -19,8 +19,15 @@ const PORTS: u16 = 20_000;
 /// because the prefork MPM ends its whole process group when it stops.
 pub(super) fn httpd_command(root: &Path) -> Command {
     let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "TERM"]).arg(program()).process_group(0);
-    command.arg("-d").arg(root).arg("-f").arg(root.join("httpd.conf"));
+    command
+        .args(["--pdeathsig", "TERM"])
+        .arg(program())
+        .process_group(0);
+    command
+        .arg("-d")
+        .arg(root)
+        .arg("-f")
+        .arg(root.join("httpd.conf"));
     command
 }
 
@@ -28,7 +35,13 @@ pub(super) fn httpd_command(root: &Path) -> Command {
 /// signal at the death of its parent are set again: both are lost on the way.
 pub(super) fn as_user(command: &Command, user: &TestUser) -> Command {
     let mut other = Command::new("setpriv");
-    other.args(["--reuid", &user.uid.to_string(), "--regid", &user.gid.to_string(), "--clear-groups"]);
+    other.args([
+        "--reuid",
+        &user.uid.to_string(),
+        "--regid",
+        &user.gid.to_string(),
+        "--clear-groups",
+    ]);
     other.args(command.get_args()).process_group(0);
     other
 }
@@ -39,19 +52,28 @@ pub(super) fn as_user(command: &Command, user: &TestUser) -> Command {
 /// If httpd is not installed.
 #[must_use]
 pub fn program() -> PathBuf {
-    ["/usr/sbin/apache2", "/usr/sbin/httpd", "/usr/local/apache2/bin/httpd"]
-        .into_iter()
-        .map(PathBuf::from)
-        .find(|path| path.exists())
-        .expect("httpd is installed (apache2-bin)")
+    [
+        "/usr/sbin/apache2",
+        "/usr/sbin/httpd",
+        "/usr/local/apache2/bin/httpd",
+    ]
+    .into_iter()
+    .map(PathBuf::from)
+    .find(|path| path.exists())
+    .expect("httpd is installed (apache2-bin)")
 }
 
 pub(super) fn modules_directory() -> PathBuf {
-    ["/usr/lib/apache2/modules", "/usr/lib64/httpd/modules", "/usr/lib/httpd/modules", "/usr/local/apache2/modules"]
-        .into_iter()
-        .map(PathBuf::from)
-        .find(|path| path.exists())
-        .expect("httpd's modules are installed (apache2-bin)")
+    [
+        "/usr/lib/apache2/modules",
+        "/usr/lib64/httpd/modules",
+        "/usr/lib/httpd/modules",
+        "/usr/local/apache2/modules",
+    ]
+    .into_iter()
+    .map(PathBuf::from)
+    .find(|path| path.exists())
+    .expect("httpd's modules are installed (apache2-bin)")
 }
 
 /// A port of 127.0.0.1 that nobody has just now.

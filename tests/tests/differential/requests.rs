@@ -45,7 +45,10 @@ pub(crate) fn requests() -> Vec<(String, String)> {
         ));
     }
     for method in ["HEAD", "OPTIONS", "DELETE", "PROPFIND", "BREW", "PATCH"] {
-        all.push((method.to_owned(), format!("{method} /app/m HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")));
+        all.push((
+            method.to_owned(),
+            format!("{method} /app/m HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"),
+        ));
     }
     for (method, mount) in [("HEAD", "mapped"), ("GET", "mapped")] {
         all.push((
@@ -92,8 +95,14 @@ pub(crate) fn requests() -> Vec<(String, String)> {
     }
     let others = [
         ("HTTP/1.0", "GET /app/x HTTP/1.0\r\n\r\n"),
-        ("absolute", "GET http://other.example/app/x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"),
-        ("Host with a port", "GET /app/x HTTP/1.1\r\nHost: other.example:99\r\nConnection: close\r\n\r\n"),
+        (
+            "absolute",
+            "GET http://other.example/app/x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+        ),
+        (
+            "Host with a port",
+            "GET /app/x HTTP/1.1\r\nHost: other.example:99\r\nConnection: close\r\n\r\n",
+        ),
         (
             "passed authorization",
             "GET /auth/x HTTP/1.1\r\nHost: h\r\nAuthorization: Basic YTpi\r\nConnection: close\r\n\r\n",
@@ -102,12 +111,18 @@ pub(crate) fn requests() -> Vec<(String, String)> {
             "a user",
             "GET /basic/x HTTP/1.1\r\nHost: h\r\nAuthorization: Basic YWxpY2U6dGVzdDI=\r\nConnection: close\r\n\r\n",
         ),
-        ("no user", "GET /basic/x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"),
+        (
+            "no user",
+            "GET /basic/x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+        ),
         (
             "POST",
             "POST /app/x HTTP/1.1\r\nHost: h\r\nContent-Type: text/y\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc",
         ),
-        ("PUT", "PUT /app/x HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"),
+        (
+            "PUT",
+            "PUT /app/x HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        ),
         (
             "chunked",
             "POST /chunked/x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
@@ -143,7 +158,9 @@ pub(crate) fn forwarded() -> Vec<(String, String)> {
         for mount in ["app", "proxied", "untrusted"] {
             all.push((
                 format!("{mount} {field}"),
-                format!("GET /{mount}/x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{field}\r\n\r\n"),
+                format!(
+                    "GET /{mount}/x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{field}\r\n\r\n"
+                ),
             ));
         }
     }

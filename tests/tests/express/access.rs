@@ -44,7 +44,11 @@ fn passwords_and_groups_are_asked_for() {
         };
         let challenged = ask("/", None);
         assert_eq!(challenged.status, 401);
-        assert!(challenged.header("WWW-Authenticate").is_some_and(|value| value.starts_with("Basic realm=")));
+        assert!(
+            challenged
+                .header("WWW-Authenticate")
+                .is_some_and(|value| value.starts_with("Basic realm="))
+        );
         assert_eq!(ask("/", Some(WRONG)).status, 401);
         assert_eq!(ask("/", Some(GUEST)).status, 401, "not in the group");
         let got = ask("/", Some(RIGHT));
@@ -70,9 +74,17 @@ fn passwords_need_not_travel() {
             .path(&site.write("digest.py", DIGEST))
             .start();
         let url = format!("http://127.0.0.1:{}/", server.port());
-        let ask = |who: &str| Curl::new(Transport::Http1, &url).args(&["--digest", "--user", who]).run();
+        let ask = |who: &str| {
+            Curl::new(Transport::Http1, &url)
+                .args(&["--digest", "--user", who])
+                .run()
+        };
         let got = ask("member:right");
-        assert_eq!((got.status(), got.text().as_str()), (200, "member"), "{got:?}");
+        assert_eq!(
+            (got.status(), got.text().as_str()),
+            (200, "member"),
+            "{got:?}"
+        );
         for who in ["member:wrong", "guest:right"] {
             assert_eq!(ask(who).status(), 401, "{who}");
         }
@@ -86,7 +98,12 @@ fn a_trusted_proxy_names_the_client() {
         let site = Site::new();
         let mut server = Express::new()
             .path(&site.file("probe.py"))
-            .args(&["--trust-proxy-header", "X-Forwarded-For", "--trust-proxy-header", "X-Forwarded-Scheme"])
+            .args(&[
+                "--trust-proxy-header",
+                "X-Forwarded-For",
+                "--trust-proxy-header",
+                "X-Forwarded-Scheme",
+            ])
             .args(&["--trust-proxy", "127.0.0.1", "--python-path"])
             .path(site.path())
             .start();
@@ -94,7 +111,10 @@ fn a_trusted_proxy_names_the_client() {
             .header("X-Forwarded-For", "192.0.2.7")
             .header("X-Forwarded-Scheme", "https");
         let environ = server.client().send(&request).expect("an answer").json();
-        assert_eq!((&environ["REMOTE_ADDR"], &environ["wsgi.url_scheme"]), (&"192.0.2.7".into(), &"https".into()));
+        assert_eq!(
+            (&environ["REMOTE_ADDR"], &environ["wsgi.url_scheme"]),
+            (&"192.0.2.7".into(), &"https".into())
+        );
         server.stop();
     });
 }

@@ -34,7 +34,10 @@ fn a_paste_file_names_the_application() {
     case(Limit::seconds(180), || {
         let site = Site::new();
         let venv = Python::any().venv(&["pastedeploy", "setuptools<81"]);
-        let file = site.write("site.ini", "[app:main]\npaste.app_factory = pasted:make\nword = deployed\n");
+        let file = site.write(
+            "site.ini",
+            "[app:main]\npaste.app_factory = pasted:make\nword = deployed\n",
+        );
         site.write(
             "pasted.py",
             "def make(global_config, word):\n\
@@ -61,10 +64,20 @@ fn a_mount_point_is_the_script_name() {
     case(Limit::default(), || {
         let site = Site::new();
         let script = site.write("environ_path.py", ENVIRON_PATH);
-        let mut server = Express::new().path(&script).args(&["--mount-point", "/sub/x.y"]).start();
-        for (path, script, info) in [("/sub/x.y/a%20b/c", "/sub/x.y", "/a b/c"), ("/sub/x.y", "/sub/x.y", "")] {
+        let mut server = Express::new()
+            .path(&script)
+            .args(&["--mount-point", "/sub/x.y"])
+            .start();
+        for (path, script, info) in [
+            ("/sub/x.y/a%20b/c", "/sub/x.y", "/a b/c"),
+            ("/sub/x.y", "/sub/x.y", ""),
+        ] {
             let got = server.get(path).json();
-            assert_eq!((got["script"].as_str(), got["path"].as_str()), (Some(script), Some(info)), "{path}");
+            assert_eq!(
+                (got["script"].as_str(), got["path"].as_str()),
+                (Some(script), Some(info)),
+                "{path}"
+            );
         }
         for path in ["/", "/sub", "/sub/xzy", "/sub/x.yz"] {
             assert_eq!(server.get(path).status, 404, "{path}");
@@ -86,14 +99,30 @@ fn without_an_application_there_are_files_with_their_types() {
         site.write("www/style.css", "p {}");
         site.write("www/sub/data.json", "{}");
         let mut server = Express::new()
-            .args(&["--application-type", "static", "--directory-listing", "--document-root"])
+            .args(&[
+                "--application-type",
+                "static",
+                "--directory-listing",
+                "--document-root",
+            ])
             .path(&site.file("www"))
             .start();
-        for (path, kind) in [("/", "text/html"), ("/style.css", "text/css"), ("/sub/data.json", "application/json")] {
+        for (path, kind) in [
+            ("/", "text/html"),
+            ("/style.css", "text/css"),
+            ("/sub/data.json", "application/json"),
+        ] {
             let got = server.get(path);
-            assert_eq!((got.status, got.header("Content-Type")), (200, Some(kind)), "{path}");
+            assert_eq!(
+                (got.status, got.header("Content-Type")),
+                (200, Some(kind)),
+                "{path}"
+            );
         }
-        assert!(server.get("/sub/").text().contains("data.json"), "a listing");
+        assert!(
+            server.get("/sub/").text().contains("data.json"),
+            "a listing"
+        );
         assert_eq!(server.get("/none").status, 404);
         server.stop();
     });

@@ -25,8 +25,15 @@ fn values_reach_the_application_as_they_are() {
         assert_eq!(environ["FROM_SETENV"], "a \"b\" c");
         let output = server.stop();
         assert!(!output.contains("left out"), "{output}");
-        let left: Vec<_> = std::fs::read_dir(server.root()).expect("it is there").flatten().collect();
-        assert!(left.iter().all(|entry| !entry.file_name().to_string_lossy().starts_with("wsgi.")), "{left:?}");
+        let left: Vec<_> = std::fs::read_dir(server.root())
+            .expect("it is there")
+            .flatten()
+            .collect();
+        assert!(
+            left.iter()
+                .all(|entry| !entry.file_name().to_string_lossy().starts_with("wsgi.")),
+            "{left:?}"
+        );
     });
 }
 
@@ -53,7 +60,8 @@ fn services_run_beside_the_application() {
         assert_eq!(server.get("/").text(), "Hello World!");
         eventually("both services", Duration::from_secs(20), || {
             let text = std::fs::read_to_string(&log).unwrap_or_default();
-            (text.contains("the service is") && server.error_log().contains("the service is")).then_some(())
+            (text.contains("the service is") && server.error_log().contains("the service is"))
+                .then_some(())
         });
         server.stop();
     });
@@ -86,9 +94,14 @@ fn an_application_that_does_not_load_is_told() {
     case(Limit::default(), || {
         let site = Site::new();
         let script = site.write("broken_import.py", "import no_such_module_anywhere\n");
-        let mut server = Express::new().path(&script).args(&["--startup-log"]).start();
+        let mut server = Express::new()
+            .path(&script)
+            .args(&["--startup-log"])
+            .start();
         assert_eq!(server.get("/").status, 500);
-        eventually("the word", Duration::from_secs(10), || server.output().contains("failed to load").then_some(()));
+        eventually("the word", Duration::from_secs(10), || {
+            server.output().contains("failed to load").then_some(())
+        });
         assert!(server.error_log().contains("no_such_module_anywhere"));
         server.stop();
     });
@@ -99,7 +112,11 @@ fn what_httpd_does_not_take_is_shown() {
     case(Limit::default(), || {
         let site = Site::new();
         let own = site.write("own.conf", "NoSuchDirective yes\n");
-        let text = Express::new().path(&site.file("hello.py")).args(&["--include-file"]).path(&own).refused();
+        let text = Express::new()
+            .path(&site.file("hello.py"))
+            .args(&["--include-file"])
+            .path(&own)
+            .refused();
         for word in ["NoSuchDirective", "own.conf", "exit code 1"] {
             assert!(text.contains(word), "no `{word}` in: {text}");
         }

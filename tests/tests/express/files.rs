@@ -58,7 +58,11 @@ fn files_win_over_the_application() {
         for (path, text) in rows {
             assert_eq!(server.get(path).text(), text, "{path}");
         }
-        assert_eq!(server.get("/media/none").status, 404, "an alias is not the application's");
+        assert_eq!(
+            server.get("/media/none").status,
+            404,
+            "an alias is not the application's"
+        );
         assert_eq!(server.get("/.htaccess").status, 403);
         server.stop();
     });
@@ -73,7 +77,13 @@ fn error_documents_replace_the_applications_own() {
         let mut server = Express::new()
             .args(&["--document-root"])
             .path(&site.file("www"))
-            .args(&["--error-override", "--error-document", "500", "/sorry.html", "--compress-responses"])
+            .args(&[
+                "--error-override",
+                "--error-document",
+                "500",
+                "/sorry.html",
+                "--compress-responses",
+            ])
             .path(&script)
             .start();
         let got = server.get("/broken");
@@ -95,7 +105,11 @@ fn mirror() -> u16 {
             while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|len| len > 0) {
                 head.push(byte[0]);
             }
-            let _ = write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", head.len());
+            let _ = write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+                head.len()
+            );
             let _ = stream.write_all(&head);
         }
     });
@@ -109,20 +123,33 @@ fn paths_and_names_are_handed_to_other_servers() {
         let behind = format!("http://127.0.0.1:{}/", mirror());
         let script = site.write("plain.py", APPLICATION);
         let mut server = Express::new()
-            .args(&["--proxy-mount-point", "/other/", &behind, "--proxy-virtual-host", "other.test", &behind])
+            .args(&[
+                "--proxy-mount-point",
+                "/other/",
+                &behind,
+                "--proxy-virtual-host",
+                "other.test",
+                &behind,
+            ])
             .path(&script)
             .start();
         let port = server.port();
         assert_eq!(server.get("/page").text(), "application /page");
         let got = server.get("/other/page?q=1").text();
         assert!(got.starts_with("GET /page?q=1 HTTP/1.1"), "{got}");
-        for line in [format!("X-Forwarded-Port: {port}"), "X-Forwarded-Scheme: http".into()] {
+        for line in [
+            format!("X-Forwarded-Port: {port}"),
+            "X-Forwarded-Scheme: http".into(),
+        ] {
             assert!(got.contains(&line), "no `{line}` in: {got}");
         }
         assert!(got.contains("X-Forwarded-Prefix: /other"), "{got}");
         let request = wsgid_tests::Request::new("GET", "/at/root").header("Host", "other.test");
         let got = server.client().send(&request).expect("an answer").text();
-        assert!(got.starts_with("GET /at/root HTTP/1.1") && got.contains("Host: other.test"), "{got}");
+        assert!(
+            got.starts_with("GET /at/root HTTP/1.1") && got.contains("Host: other.test"),
+            "{got}"
+        );
         server.stop();
     });
 }

@@ -8,11 +8,15 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use wsgid_tests::{Client, Express, Limit, Python, Request, Site, artifacts, case, eventually, until, users};
+use wsgid_tests::{
+    Client, Express, Limit, Python, Request, Site, artifacts, case, eventually, until, users,
+};
 
 fn files(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+    entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
 }
 
 #[test]
@@ -27,8 +31,11 @@ fn any_changed_module_replaces_the_process() {
              \x20   start_response('200 OK', [('Content-Type', 'text/plain')])\n\
              \x20   return [words.WORD]\n",
         );
-        let mut server =
-            Express::new().path(&script).args(&["--reload-on-changes", "--python-path"]).path(site.path()).start();
+        let mut server = Express::new()
+            .path(&script)
+            .args(&["--reload-on-changes", "--python-path"])
+            .path(site.path())
+            .start();
         assert_eq!(server.get("/").text(), "one");
         site.write("words.py", "WORD = b'the second'\n");
         eventually("the changed module", Duration::from_secs(20), || {
@@ -50,13 +57,20 @@ fn profiles_and_recordings_are_written() {
             .args(&["--enable-profiler", "--enable-recorder", "--python-path"])
             .path(site.path())
             .start();
-        let got = server.client().send(&Request::post("/echo", "recorded body")).expect("an answer");
+        let got = server
+            .client()
+            .send(&Request::post("/echo", "recorded body"))
+            .expect("an answer");
         assert_eq!(got.text(), "recorded body");
         server.stop();
         let archive = server.root().join("archive");
         let with = |end: &str| {
-            let names = files(&archive).into_iter().filter(|name| name.ends_with(end));
-            names.map(|name| fs::read_to_string(archive.join(name)).unwrap_or_default()).collect::<Vec<_>>()
+            let names = files(&archive)
+                .into_iter()
+                .filter(|name| name.ends_with(end));
+            names
+                .map(|name| fs::read_to_string(archive.join(name)).unwrap_or_default())
+                .collect::<Vec<_>>()
         };
         let recorded = |texts: Vec<String>, head: &str| {
             texts.iter().any(|text| {
@@ -64,17 +78,31 @@ fn profiles_and_recordings_are_written() {
                 first.contains(head) && body == "recorded body"
             })
         };
-        assert!(recorded(with(".request"), "\"/echo\""), "{:?}", with(".request"));
-        assert!(recorded(with(".response"), "200 OK"), "{:?}", with(".response"));
+        assert!(
+            recorded(with(".request"), "\"/echo\""),
+            "{:?}",
+            with(".request")
+        );
+        assert!(
+            recorded(with(".response"), "200 OK"),
+            "{:?}",
+            with(".response")
+        );
         let profiles = server.root().join("pstats");
         let profile = files(&profiles).pop().expect("a profile");
         let output = Command::new(&Python::any().program)
-            .args(["-c", "import pstats, sys; pstats.Stats(sys.argv[1]).print_stats('echo')"])
+            .args([
+                "-c",
+                "import pstats, sys; pstats.Stats(sys.argv[1]).print_stats('echo')",
+            ])
             .arg(profiles.join(profile))
             .output()
             .expect("python can be run");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(text.contains("probe.py") && text.contains("(echo)"), "{text}");
+        assert!(
+            text.contains("probe.py") && text.contains("(echo)"),
+            "{text}"
+        );
     });
 }
 
@@ -108,7 +136,11 @@ impl Person {
         let port = wsgid_tests::httpd::free_port();
         let user = users::of_httpd();
         // As if the user of the application had logged in there.
-        let give = if users::is_root() { format!("chown {} \"$(tty)\"; ", user.name) } else { String::new() };
+        let give = if users::is_root() {
+            format!("chown {} \"$(tty)\"; ", user.name)
+        } else {
+            String::new()
+        };
         let line = format!(
             "{give}exec {} start-server {} --host 127.0.0.1 --port {port} --server-root {} --user {} --group {} \
              --python-home {} {options}",
@@ -129,11 +161,18 @@ impl Person {
             .spawn()
             .expect("script is installed");
         let keyboard = child.stdin.take().expect("it is piped");
-        Self { child, keyboard, screen, address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)) }
+        Self {
+            child,
+            keyboard,
+            screen,
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+        }
     }
 
     fn types(&mut self, text: &str) {
-        self.keyboard.write_all(text.as_bytes()).expect("the terminal is there");
+        self.keyboard
+            .write_all(text.as_bytes())
+            .expect("the terminal is there");
     }
 
     fn screen(&self) -> String {
@@ -141,14 +180,22 @@ impl Person {
     }
 
     fn sees(&self, text: &str) {
-        let seen = until(Duration::from_secs(30), || self.screen().contains(text).then_some(()));
-        assert!(seen.is_some(), "no `{text}` on the screen:\n{}", self.screen());
+        let seen = until(Duration::from_secs(30), || {
+            self.screen().contains(text).then_some(())
+        });
+        assert!(
+            seen.is_some(),
+            "no `{text}` on the screen:\n{}",
+            self.screen()
+        );
     }
 
     fn get(&self, path: &'static str) -> JoinHandle<Option<u16>> {
         let address = self.address;
         thread::spawn(move || {
-            let answer = until(Duration::from_secs(30), || Client::new(address).get(path).ok());
+            let answer = until(Duration::from_secs(30), || {
+                Client::new(address).get(path).ok()
+            });
             answer.map(|answer| answer.status)
         })
     }
@@ -156,7 +203,9 @@ impl Person {
     /// Ctrl-C, as typed.
     fn interrupts(mut self) {
         self.types("\u{3}");
-        let status = eventually("the end", Duration::from_secs(30), || self.child.try_wait().ok().flatten());
+        let status = eventually("the end", Duration::from_secs(30), || {
+            self.child.try_wait().ok().flatten()
+        });
         assert!(status.success(), "{status}: {}", self.screen());
     }
 }
@@ -205,7 +254,11 @@ fn errors_are_red_on_a_terminal() {
         person.sees("\u{1b}[31mValueError: on purpose");
         person.sees("Traceback (most recent call last)");
         person.interrupts();
-        let log = fs::read_to_string(site.file("root/startup_log")).expect("--startup-log makes it");
-        assert!(log.contains("ValueError: on purpose") && !log.contains('\u{1b}'), "{log}");
+        let log =
+            fs::read_to_string(site.file("root/startup_log")).expect("--startup-log makes it");
+        assert!(
+            log.contains("ValueError: on purpose") && !log.contains('\u{1b}'),
+            "{log}"
+        );
     });
 }

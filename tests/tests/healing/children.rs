@@ -58,7 +58,10 @@ fn serve(site: &Site) -> Httpd {
         .daemon("service", "threads=0")
         .mount("/plain", &script, "plain")
         .mount("/preloaded", &script, "preloaded")
-        .line(format!("WSGIImportScript {} process-group=service application-group=%{{GLOBAL}}", service.display()))
+        .line(format!(
+            "WSGIImportScript {} process-group=service application-group=%{{GLOBAL}}",
+            service.display()
+        ))
         .start()
 }
 

@@ -17,19 +17,15 @@ fn a_healthy_group_comes_back_while_fifty_crash() {
     heavy_case(Limit::seconds(150), || {
         let site = Site::new();
         let crash = site.write("crash.py", "import os\nos._exit(9)\n");
-        let mut builder = Httpd::builder().daemon("healthy", &format!("threads=2 {}", site.python_path())).mount(
-            "/healthy",
-            &site.file("hello.py"),
-            "healthy",
-        );
+        let mut builder = Httpd::builder()
+            .daemon("healthy", &format!("threads=2 {}", site.python_path()))
+            .mount("/healthy", &site.file("hello.py"), "healthy");
         for number in 0..50 {
             let name = format!("crash{number}");
             // Never failed for good: they go on all the time.
-            builder = builder.daemon(&name, "threads=1 restart-burst=1000000 startup-timeout=2").mount(
-                &format!("/{name}"),
-                &crash,
-                &name,
-            );
+            builder = builder
+                .daemon(&name, "threads=1 restart-burst=1000000 startup-timeout=2")
+                .mount(&format!("/{name}"), &crash, &name);
         }
         let httpd = builder.start();
         eventually("crashes of most groups", Duration::from_secs(60), || {
@@ -38,10 +34,13 @@ fn a_healthy_group_comes_back_while_fifty_crash() {
         let mut took = Vec::new();
         for _ in 0..5 {
             assert_eq!(httpd.get("/healthy").status, 200);
-            let worker = control::workers(&httpd, "healthy").and_then(|workers| workers.first().copied());
+            let worker =
+                control::workers(&httpd, "healthy").and_then(|workers| workers.first().copied());
             let worker = worker.expect("the healthy group has a worker");
             worker.kill();
-            eventually("the end of the worker", SOON, || (!worker.alive()).then_some(()));
+            eventually("the end of the worker", SOON, || {
+                (!worker.alive()).then_some(())
+            });
             let begun = Instant::now();
             assert_eq!(httpd.get("/healthy").status, 200);
             took.push(begun.elapsed());
@@ -64,11 +63,9 @@ fn a_healthy_group_starts_while_others_hang_as_they_load() {
         for number in 0..3 * available_parallelism().map_or(1, usize::from) {
             let name = format!("hang{number}");
             let preload = if number % 2 == 0 { "On" } else { "Off" };
-            builder = builder.daemon(&name, &format!("processes=3 preload={preload}")).mount(
-                &format!("/{name}"),
-                &hang,
-                &name,
-            );
+            builder = builder
+                .daemon(&name, &format!("processes=3 preload={preload}"))
+                .mount(&format!("/{name}"), &hang, &name);
         }
         let httpd = builder
             .daemon("healthy", &format!("threads=2 {}", site.python_path()))
@@ -76,7 +73,10 @@ fn a_healthy_group_starts_while_others_hang_as_they_load() {
             .start();
         let begun = Instant::now();
         assert_eq!(httpd.get("/healthy").status, 200);
-        note(&format!("a first start behind groups that hang: {:?}", begun.elapsed()));
+        note(&format!(
+            "a first start behind groups that hang: {:?}",
+            begun.elapsed()
+        ));
         assert!(begun.elapsed() < BOUND, "{:?}", begun.elapsed());
         httpd.stop();
     });

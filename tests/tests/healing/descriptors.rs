@@ -44,10 +44,19 @@ fn root_a_file_is_served_where_no_descriptor_can_be_passed() {
         let site = Site::of(user);
         let script = site.write("app.py", FILE);
         let options = format!("threads=2 user={} group={}", user.name, user.group);
-        let httpd = Httpd::builder().daemon("site", &options).mount("/", &script, "site").start();
+        let httpd = Httpd::builder()
+            .daemon("site", &options)
+            .mount("/", &script, "site")
+            .start();
         assert_eq!(httpd.get("/").text(), FILE);
         let mut hoarder = Command::new("setpriv")
-            .args(["--reuid", &user.uid.to_string(), "--regid", &user.gid.to_string(), "--clear-groups"])
+            .args([
+                "--reuid",
+                &user.uid.to_string(),
+                "--regid",
+                &user.gid.to_string(),
+                "--clear-groups",
+            ])
             .args(["/usr/bin/python3", "-c", HOARD])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -55,7 +64,9 @@ fn root_a_file_is_served_where_no_descriptor_can_be_passed() {
             .expect("setpriv is installed");
         let mut said = String::new();
         let out = hoarder.stdout.take().expect("a pipe");
-        BufReader::new(out).read_line(&mut said).expect("it says when it may not");
+        BufReader::new(out)
+            .read_line(&mut said)
+            .expect("it says when it may not");
         // ETOOMANYREFS; a kernel without this limit has nothing to show.
         match said.trim() == "109" {
             true => (0..5).for_each(|_| assert_eq!(httpd.get("/").text(), FILE)),
@@ -88,13 +99,20 @@ fn an_application_that_keeps_all_descriptors_loses_no_request() {
     case(Limit::default(), || {
         let site = Site::new();
         let script = site.write("app.py", GREEDY);
-        let httpd = Httpd::builder().daemon("site", "threads=4").mount("/", &script, "site").start();
+        let httpd = Httpd::builder()
+            .daemon("site", "threads=4")
+            .mount("/", &script, "site")
+            .start();
         let full = httpd.get("/hoard").text();
         // Each at the same time needs a connection of its own, which the worker cannot receive.
         let clients: Vec<_> = (0..8)
             .map(|_| {
                 let address = httpd.address();
-                thread::spawn(move || Client::new(address).get("/").map(|answer| (answer.status, answer.text())))
+                thread::spawn(move || {
+                    Client::new(address)
+                        .get("/")
+                        .map(|answer| (answer.status, answer.text()))
+                })
             })
             .collect();
         for client in clients {
@@ -102,7 +120,9 @@ fn an_application_that_keeps_all_descriptors_loses_no_request() {
             assert!(matches!(answer, Ok((200, _))), "{answer:?}");
         }
         httpd.wait_for_log("no file descriptor left", SOON);
-        eventually("another process", SOON, || (httpd.get("/").text() != full).then_some(()));
+        eventually("another process", SOON, || {
+            (httpd.get("/").text() != full).then_some(())
+        });
         httpd.stop();
     });
 }

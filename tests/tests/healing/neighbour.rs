@@ -11,38 +11,66 @@ use wsgid_tests::{Client, Httpd, Limit, Load, Mpm, Site, TestUser, case, heavy_c
 use crate::SOON;
 
 /// What the bad site does: a path, and how many ask for it at the same time.
-const DEEDS: &[(&str, usize)] = &[("hang", 60), ("crash", 2), ("flood", 2), ("memory", 2), ("fork", 1), ("spin", 2)];
+const DEEDS: &[(&str, usize)] = &[
+    ("hang", 60),
+    ("crash", 2),
+    ("flood", 2),
+    ("memory", 2),
+    ("fork", 1),
+    ("spin", 2),
+];
 
 /// How long each deed goes on.
 const TIME: Duration = Duration::from_millis(2500);
 
 fn identity(user: Option<&TestUser>) -> String {
-    user.map_or_else(String::new, |user| format!("user={} group={}", user.name, user.group))
+    user.map_or_else(String::new, |user| {
+        format!("user={} group={}", user.name, user.group)
+    })
 }
 
 #[test]
 fn nothing_that_a_site_does_costs_its_neighbour_a_request() {
     heavy_case(Limit::seconds(150), || {
         let accounts = users::three();
-        let (one, two) = (accounts.map(|users| &users[0]), accounts.map(|users| &users[1]));
+        let (one, two) = (
+            accounts.map(|users| &users[0]),
+            accounts.map(|users| &users[1]),
+        );
         let sites = [one, two].map(|user| user.map_or_else(Site::new, Site::of));
         let bad = sites[0].file("bad_neighbour.py");
         let limits = "process-limit=60 memory-limit=400M request-timeout=3 graceful-timeout=1 shutdown-timeout=1 \
                       restart-burst=1000000 listen-backlog=20 connect-timeout=0 cpu-priority=10";
         let httpd = Httpd::builder()
-            .daemon("bad", &format!("processes=2 threads=3 {limits} {}", identity(one)))
-            .daemon("good", &format!("processes=1 threads=3 {} {}", identity(two), sites[1].python_path()))
+            .daemon(
+                "bad",
+                &format!("processes=2 threads=3 {limits} {}", identity(one)),
+            )
+            .daemon(
+                "good",
+                &format!(
+                    "processes=1 threads=3 {} {}",
+                    identity(two),
+                    sites[1].python_path()
+                ),
+            )
             .mount("/bad", &bad, "bad")
             .mount("/good", &sites[1].file("hello.py"), "good")
             .start();
-        let load = Load::new(httpd.address(), "/good", 2).expect("Hello World!").start();
+        let load = Load::new(httpd.address(), "/good", 2)
+            .expect("Hello World!")
+            .start();
         load.wait_for_more(50);
         let quiet = per_second(&load);
         for (deed, count) in DEEDS {
             let end = Instant::now() + TIME;
-            let evil: Vec<_> = (0..*count).map(|_| pester(httpd.address(), format!("/bad/{deed}"), end)).collect();
+            let evil: Vec<_> = (0..*count)
+                .map(|_| pester(httpd.address(), format!("/bad/{deed}"), end))
+                .collect();
             let speed = per_second(&load);
-            note(&format!("{deed}: the neighbour has {speed:.0} answers a second, {quiet:.0} when it is quiet"));
+            note(&format!(
+                "{deed}: the neighbour has {speed:.0} answers a second, {quiet:.0} when it is quiet"
+            ));
             assert!(speed > 0.0, "no answer at all during {deed}");
             for one in evil {
                 one.join().expect("no panic");
@@ -50,7 +78,10 @@ fn nothing_that_a_site_does_costs_its_neighbour_a_request() {
         }
         load.stop().assert_clean();
         let log = httpd.error_log().len();
-        assert!(log < 40 << 20, "the flood of one site fills the disk: {log} bytes of log");
+        assert!(
+            log < 40 << 20,
+            "the flood of one site fills the disk: {log} bytes of log"
+        );
         httpd.stop();
     });
 }
@@ -66,8 +97,22 @@ fn per_second(load: &wsgid_tests::load::Running) -> f64 {
 #[test]
 fn a_group_that_hangs_does_not_take_the_last_thread_of_httpd() {
     for (mpm, lines) in [
-        (Mpm::Event, ["StartServers 1", "ThreadsPerChild 10", "MaxRequestWorkers 20"]),
-        (Mpm::Prefork, ["StartServers 5", "MinSpareServers 1", "MaxRequestWorkers 20"]),
+        (
+            Mpm::Event,
+            [
+                "StartServers 1",
+                "ThreadsPerChild 10",
+                "MaxRequestWorkers 20",
+            ],
+        ),
+        (
+            Mpm::Prefork,
+            [
+                "StartServers 5",
+                "MinSpareServers 1",
+                "MaxRequestWorkers 20",
+            ],
+        ),
     ] {
         case(Limit::seconds(90), move || {
             let site = Site::new();
@@ -75,13 +120,23 @@ fn a_group_that_hangs_does_not_take_the_last_thread_of_httpd() {
             let httpd = lines
                 .iter()
                 .fold(builder, |builder, line| builder.line(*line))
-                .daemon("bad", &format!("threads=2 graceful-timeout=1 shutdown-timeout=1 {}", site.python_path()))
+                .daemon(
+                    "bad",
+                    &format!(
+                        "threads=2 graceful-timeout=1 shutdown-timeout=1 {}",
+                        site.python_path()
+                    ),
+                )
                 .daemon("good", &format!("threads=2 {}", site.python_path()))
                 .mount("/bad", &site.file("bad_neighbour.py"), "bad")
                 .mount("/good", &site.file("hello.py"), "good")
                 .start();
             let address = httpd.address();
-            let hang = move || Client::new(address).timeout(Duration::from_secs(80)).get("/bad/hang");
+            let hang = move || {
+                Client::new(address)
+                    .timeout(Duration::from_secs(80))
+                    .get("/bad/hang")
+            };
             let insist = move || {
                 while hang().is_ok() {
                     wsgid_tests::wait::let_run(Duration::from_millis(20));
@@ -91,7 +146,9 @@ fn a_group_that_hangs_does_not_take_the_last_thread_of_httpd() {
             (0..40).for_each(|_| drop(thread::spawn(insist)));
             httpd.wait_for_log("are kept for other process groups", SOON);
             for _ in 0..20 {
-                let answer = Client::new(address).timeout(Duration::from_secs(10)).get("/good");
+                let answer = Client::new(address)
+                    .timeout(Duration::from_secs(10))
+                    .get("/good");
                 assert_eq!(answer.expect("a thread for it").text(), "Hello World!");
             }
             httpd.stop();
@@ -106,17 +163,23 @@ fn a_full_httpd_refuses_nobody_whose_group_answers() {
     heavy_case(Limit::seconds(60), || {
         let site = Site::new();
         let options = format!("threads=3 {}", site.python_path());
-        let httpd = ["StartServers 2", "ThreadsPerChild 10", "MaxRequestWorkers 20"]
-            .iter()
-            .fold(Httpd::builder(), |builder, line| builder.line(*line))
-            .daemon("one", &options)
-            .daemon("two", &options)
-            .mount("/one", &site.file("probe.py"), "one")
-            .mount("/two", &site.file("probe.py"), "two")
-            .start();
+        let httpd = [
+            "StartServers 2",
+            "ThreadsPerChild 10",
+            "MaxRequestWorkers 20",
+        ]
+        .iter()
+        .fold(Httpd::builder(), |builder, line| builder.line(*line))
+        .daemon("one", &options)
+        .daemon("two", &options)
+        .mount("/one", &site.file("probe.py"), "one")
+        .mount("/two", &site.file("probe.py"), "two")
+        .start();
         let loads = ["/one", "/two"].map(|path| {
             let path = format!("{path}/sleep?seconds=0.1");
-            Load::new(httpd.address(), &path, 15).fresh_connections().start()
+            Load::new(httpd.address(), &path, 15)
+                .fresh_connections()
+                .start()
         });
         for load in &loads {
             load.wait_for_more(60);
@@ -148,24 +211,40 @@ def application(environ, start_response):
     heavy_case(Limit::seconds(60), || {
         let site = Site::new();
         let options = format!("threads=3 {}", site.python_path());
-        let httpd = ["StartServers 2", "ThreadsPerChild 10", "MaxRequestWorkers 20"]
-            .iter()
-            .fold(Httpd::builder(), |builder, line| builder.line(*line))
-            .daemon("one", &options)
-            .daemon("two", &options)
-            .mount("/one", &site.write("slow.py", APPLICATION), "one")
-            .mount("/two", &site.file("hello.py"), "two")
-            .start();
+        let httpd = [
+            "StartServers 2",
+            "ThreadsPerChild 10",
+            "MaxRequestWorkers 20",
+        ]
+        .iter()
+        .fold(Httpd::builder(), |builder, line| builder.line(*line))
+        .daemon("one", &options)
+        .daemon("two", &options)
+        .mount("/one", &site.write("slow.py", APPLICATION), "one")
+        .mount("/two", &site.file("hello.py"), "two")
+        .start();
         let worker = httpd.get("/one").text();
-        let load = Load::new(httpd.address(), "/one", 40).fresh_connections().start();
+        let load = Load::new(httpd.address(), "/one", 40)
+            .fresh_connections()
+            .start();
         load.wait_for_more(60);
         let pid = worker.parse().expect("a process id");
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).expect("it runs");
+        nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(pid),
+            nix::sys::signal::Signal::SIGKILL,
+        )
+        .expect("it runs");
         load.wait_for_more(150);
         let tally = load.stop();
         assert_ne!(httpd.get("/one").text(), worker, "another worker");
-        assert!(tally.ok > 100 && tally.of_kind("status 503") == 0, "{tally:?}");
-        assert!(tally.failed() <= 3, "only what the worker had begun: {tally:?}");
+        assert!(
+            tally.ok > 100 && tally.of_kind("status 503") == 0,
+            "{tally:?}"
+        );
+        assert!(
+            tally.failed() <= 3,
+            "only what the worker had begun: {tally:?}"
+        );
         httpd.stop();
     });
 }

@@ -35,11 +35,22 @@ const REEXEC: u8 = 6;
 /// Runs `wsgid` as this user, who is also in these groups.
 fn as_user(httpd: &Httpd, uid: u32, groups: &str, args: &[&str]) -> (i32, String) {
     let program = artifacts::wsgid();
-    let program = httpd.root().join("bin").join(program.file_name().expect("it has a name"));
-    let groups = if groups.is_empty() { "--clear-groups".to_owned() } else { format!("--groups={groups}") };
+    let program = httpd
+        .root()
+        .join("bin")
+        .join(program.file_name().expect("it has a name"));
+    let groups = if groups.is_empty() {
+        "--clear-groups".to_owned()
+    } else {
+        format!("--groups={groups}")
+    };
     let ids = [format!("--reuid={uid}"), format!("--regid={uid}"), groups];
     let mut command = Command::new("setpriv");
-    let Output { status, stdout, stderr } = command
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command
         .args(ids)
         .arg(program)
         .args(args)
@@ -47,7 +58,10 @@ fn as_user(httpd: &Httpd, uid: u32, groups: &str, args: &[&str]) -> (i32, String
         .arg(httpd.control_socket())
         .output()
         .expect("setpriv is installed");
-    (status.code().unwrap_or(-1), String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned())
+    (
+        status.code().unwrap_or(-1),
+        String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned(),
+    )
 }
 
 fn groups_seen(httpd: &Httpd, uid: u32, groups: &str) -> Vec<String> {
@@ -64,7 +78,8 @@ fn groups_seen(httpd: &Httpd, uid: u32, groups: &str) -> Vec<String> {
 
 fn server(site: &Site, script: &Path) -> Httpd {
     let [one, two, _] = users::three().expect("root");
-    let group = |user: &users::TestUser| format!("threads=1 user={} group={}", user.name, user.group);
+    let group =
+        |user: &users::TestUser| format!("threads=1 user={} group={}", user.name, user.group);
     let mut builder = Httpd::builder();
     builder.copied_artifacts();
     builder
@@ -80,13 +95,18 @@ fn server(site: &Site, script: &Path) -> Httpd {
 
 fn restarts(httpd: &Httpd, group: &str) -> Vec<i64> {
     let status = control::status(httpd).expect("a status");
-    control::pools(&status, group).iter().filter_map(|pool| pool["generation"].as_i64()).collect()
+    control::pools(&status, group)
+        .iter()
+        .filter_map(|pool| pool["generation"].as_i64())
+        .collect()
 }
 
 #[test]
 fn root_each_user_commands_its_own_groups() {
     case(Limit::default(), || {
-        let Some([one, two, three]) = users::three() else { return };
+        let Some([one, two, three]) = users::three() else {
+            return;
+        };
         let (site, httpd_uid) = (Site::new(), users::of_httpd().uid);
         let script = site.write("asks.py", "");
         let httpd = server(&site, &script);
@@ -95,7 +115,10 @@ fn root_each_user_commands_its_own_groups() {
         assert_eq!(groups_seen(&httpd, one.uid, ""), ["first", "second"]);
         assert_eq!(groups_seen(&httpd, two.uid, ""), ["other"]);
         // Neither membership in a group nor being httpd makes an owner.
-        assert_eq!(groups_seen(&httpd, three.uid, &format!("{},{}", one.gid, two.gid)), [""; 0]);
+        assert_eq!(
+            groups_seen(&httpd, three.uid, &format!("{},{}", one.gid, two.gid)),
+            [""; 0]
+        );
         assert_eq!(groups_seen(&httpd, httpd_uid, ""), [""; 0]);
         let word = |uid: u32, args: &[&str]| as_user(&httpd, uid, &one.gid.to_string(), args);
         for (uid, group, expected) in [
@@ -115,20 +138,30 @@ fn root_each_user_commands_its_own_groups() {
             for command in ["stop", "start", "restart", "dump"] {
                 let begun = Instant::now();
                 let (code, text) = word(uid, &[command, group]);
-                assert!(begun.elapsed() < Duration::from_secs(4), "{command} {group}: {text}");
+                assert!(
+                    begun.elapsed() < Duration::from_secs(4),
+                    "{command} {group}: {text}"
+                );
                 assert_eq!(code, expected, "uid {uid}: {command} {group}: {text}");
-                assert_eq!(text.contains("may not command process group"), expected == 4, "{text}");
+                assert_eq!(
+                    text.contains("may not command process group"),
+                    expected == 4,
+                    "{text}"
+                );
             }
         }
         // Nor is anybody told whether a group of others exists.
-        let without_name = |group: &str| word(one.uid, &["restart", group]).1.replace(group, "NAME");
+        let without_name =
+            |group: &str| word(one.uid, &["restart", group]).1.replace(group, "NAME");
         assert_eq!(without_name("other"), without_name("no-such-group"));
         for command in ["reload", "reexec"] {
             assert_eq!(word(one.uid, &[command]).0, 4, "{command}");
             assert_eq!(word(httpd_uid, &[command]).0, 4, "{command}");
         }
         // The application may do what its user may, and not a bit more.
-        let said = |path: &str, command: u8, group: &str| httpd.get(&format!("{path}?{command}={group}")).json();
+        let said = |path: &str, command: u8, group: &str| {
+            httpd.get(&format!("{path}?{command}={group}")).json()
+        };
         assert_eq!(said("/first", RESTART, "second")["ok"], true);
         let before = restarts(&httpd, "other");
         for (path, command, group) in [
@@ -139,12 +172,23 @@ fn root_each_user_commands_its_own_groups() {
             ("/httpds", RESTART, "httpds"),
             ("/httpds", RESTART, "other"),
         ] {
-            assert_eq!(said(path, command, group)["error"], "denied", "{path} {command} {group}");
+            assert_eq!(
+                said(path, command, group)["error"],
+                "denied",
+                "{path} {command} {group}"
+            );
         }
         assert_eq!(restarts(&httpd, "other"), before);
-        assert_eq!(said("/first", 200, "")["error"], "not-a-command", "no command has this number");
+        assert_eq!(
+            said("/first", 200, "")["error"],
+            "not-a-command",
+            "no command has this number"
+        );
         let (code, text) = word(0, &["restart", &"x".repeat(5000)]);
-        assert!(code == 1 && text.contains("more than a command may have"), "{code} {text}");
+        assert!(
+            code == 1 && text.contains("more than a command may have"),
+            "{code} {text}"
+        );
         httpd.stop();
     });
 }
@@ -152,7 +196,9 @@ fn root_each_user_commands_its_own_groups() {
 #[test]
 fn root_nobody_keeps_the_administrator_waiting() {
     case(Limit::default(), || {
-        let Some([one, two, _]) = users::three() else { return };
+        let Some([one, two, _]) = users::three() else {
+            return;
+        };
         let site = Site::new();
         let httpd = server(&site, &site.file("hello.py"));
         let socket = httpd.control_socket();
@@ -161,7 +207,11 @@ fn root_nobody_keeps_the_administrator_waiting() {
                      stream.connect(sys.argv[1])\n    kept = kept[-900:] + [stream]\n";
         let begin = || {
             Command::new("setpriv")
-                .args([&format!("--reuid={}", one.uid), &format!("--regid={}", one.gid), "--clear-groups"])
+                .args([
+                    &format!("--reuid={}", one.uid),
+                    &format!("--regid={}", one.gid),
+                    "--clear-groups",
+                ])
                 .args(["/usr/bin/python3", "-c", crowd])
                 .arg(&socket)
                 .spawn()
@@ -173,17 +223,31 @@ fn root_nobody_keeps_the_administrator_waiting() {
             let begun = Instant::now();
             let (code, text) = as_user(&httpd, uid, "", &["status"]);
             assert_eq!(code, 0, "{text}");
-            assert!(begun.elapsed() < Duration::from_secs(5), "{:?} for uid {uid}", begun.elapsed());
+            assert!(
+                begun.elapsed() < Duration::from_secs(5),
+                "{:?} for uid {uid}",
+                begun.elapsed()
+            );
         }
         let supervisor = httpd.supervisor().expect("it runs");
         let before = supervisor.cpu_time();
         wsgid_tests::wait::let_run(Duration::from_secs(1));
         let used = supervisor.cpu_time().saturating_sub(before);
-        assert!(used < Duration::from_millis(500), "{used:?} of a second for being asked nothing");
+        assert!(
+            used < Duration::from_millis(500),
+            "{used:?} of a second for being asked nothing"
+        );
         assert_eq!(httpd.get("/other").status, 200);
-        assert!(supervisor.descriptors().len() < 200, "{:?}", supervisor.descriptors().len());
+        assert!(
+            supervisor.descriptors().len() < 200,
+            "{:?}",
+            supervisor.descriptors().len()
+        );
         for crowd in &mut crowds {
-            assert!(crowd.try_wait().expect("a child").is_none(), "it goes on all the time");
+            assert!(
+                crowd.try_wait().expect("a child").is_none(),
+                "it goes on all the time"
+            );
             crowd.kill().expect("it runs");
             crowd.wait().expect("it has ended");
         }

@@ -25,7 +25,10 @@ def application(environ, start_response):
 fn serve(options: &str) -> (Site, Httpd) {
     let site = Site::new();
     let script = site.write("app.py", SLOW_TO_LOAD);
-    let httpd = Httpd::builder().daemon("site", options).mount("/", &script, "site").start();
+    let httpd = Httpd::builder()
+        .daemon("site", options)
+        .mount("/", &script, "site")
+        .start();
     assert_eq!(httpd.get("/").status, 200);
     (site, httpd)
 }
@@ -52,8 +55,15 @@ fn a_worker_told_to_go_serves_until_its_replacement_is_ready() {
             slowest = slowest.max(asked.elapsed());
             (pid != old).then_some(())
         });
-        assert!(begun.elapsed() >= Duration::from_millis(900), "{:?}", begun.elapsed());
-        assert!(slowest < Duration::from_millis(900), "somebody waited for the replacement: {slowest:?}");
+        assert!(
+            begun.elapsed() >= Duration::from_millis(900),
+            "{:?}",
+            begun.elapsed()
+        );
+        assert!(
+            slowest < Duration::from_millis(900),
+            "somebody waited for the replacement: {slowest:?}"
+        );
         load.stop().assert_clean();
         httpd.stop();
     });
@@ -70,27 +80,52 @@ fn a_generation_that_fails_is_named_and_the_old_one_serves() {
         httpd.wait_for_log("works in the workers that serve", SOON);
         let problem = eventually("the problem in the status", SOON, || {
             let status = control::status(&httpd)?;
-            Some(control::pools(&status, "site").first()?["last_problem"].as_str()?.to_owned())
+            Some(
+                control::pools(&status, "site").first()?["last_problem"]
+                    .as_str()?
+                    .to_owned(),
+            )
         });
         assert!(problem.contains("app.py"), "{problem}");
         // Also when the worker that failed has long gone.
-        let given_up = || Some(control::pools(&control::status(&httpd)?, "site").first()?["given_up"].clone());
-        eventually("the end of the new generation", SOON, || (httpd.workers().len() == 2).then_some(()));
+        let given_up =
+            || Some(control::pools(&control::status(&httpd)?, "site").first()?["given_up"].clone());
+        eventually("the end of the new generation", SOON, || {
+            (httpd.workers().len() == 2).then_some(())
+        });
         let failed = given_up().expect("a status")["failed_scripts"][0].clone();
-        assert!(failed["script"].as_str().is_some_and(|script| script.ends_with("app.py")), "{failed}");
+        assert!(
+            failed["script"]
+                .as_str()
+                .is_some_and(|script| script.ends_with("app.py")),
+            "{failed}"
+        );
         let traceback = failed["traceback"].as_str().unwrap_or_default();
-        assert!(traceback.contains("ModuleNotFoundError: No module named 'nowhere_to_be_found'"), "{failed}");
+        assert!(
+            traceback.contains("ModuleNotFoundError: No module named 'nowhere_to_be_found'"),
+            "{failed}"
+        );
         let said = control::command(&httpd, &["status"]).expect("a control socket");
-        assert!(said.text.contains("was given up") && said.text.contains("ModuleNotFoundError"), "{}", said.text);
+        assert!(
+            said.text.contains("was given up") && said.text.contains("ModuleNotFoundError"),
+            "{}",
+            said.text
+        );
         // One of two workers dies now: the other serves, and nothing broken beside it.
         let victim = httpd.workers()[0];
         let in_flight = 2;
         victim.kill();
-        eventually("the end of the worker", SOON, || (!victim.alive()).then_some(()));
+        eventually("the end of the worker", SOON, || {
+            (!victim.alive()).then_some(())
+        });
         let_run(Duration::from_millis(2500));
         deploy(&site, SLOW_TO_LOAD);
-        eventually("two workers that serve", SOON, || (control::workers(&httpd, "site")?.len() == 2).then_some(()));
-        eventually("a status without it", SOON, || given_up()?.is_null().then_some(()));
+        eventually("two workers that serve", SOON, || {
+            (control::workers(&httpd, "site")?.len() == 2).then_some(())
+        });
+        eventually("a status without it", SOON, || {
+            given_up()?.is_null().then_some(())
+        });
         let tally = load.stop();
         assert_eq!(tally.failed(), tally.of_kind("status 502"), "{tally:?}");
         assert!(tally.failed() <= in_flight && tally.ok > 100, "{tally:?}");
@@ -106,17 +141,35 @@ fn a_script_that_has_lost_its_callable_does_not_take_over() {
         let (site, mut httpd) = serve("processes=2 threads=2");
         httpd.wait_for_workers(2, SOON);
         let load = Load::new(httpd.address(), "/", 3).start();
-        let refused = || httpd.error_log().matches("does not contain the callable `application`").count();
+        let refused = || {
+            httpd
+                .error_log()
+                .matches("does not contain the callable `application`")
+                .count()
+        };
         let whole = SLOW_TO_LOAD.replace("b'%d' % os.getpid()", "b'whole'");
-        let says = |text: &str| httpd.client().get("/").is_ok_and(|answer| answer.text() == text).then_some(());
+        let says = |text: &str| {
+            httpd
+                .client()
+                .get("/")
+                .is_ok_and(|answer| answer.text() == text)
+                .then_some(())
+        };
         site.write("app.py", "");
-        eventually("a new worker that is given up", SOON, || (refused() > 0).then_some(()));
+        eventually("a new worker that is given up", SOON, || {
+            (refused() > 0).then_some(())
+        });
         site.write("app.py", &whole);
         eventually("the whole script", SOON, || says("whole"));
         load.stop().assert_clean();
         // Under another name it is refused until requests ask for that.
         let before = refused();
-        deploy(&site, &whole.replace("def application", "def other").replace("b'whole'", "b'other'"));
+        deploy(
+            &site,
+            &whole
+                .replace("def application", "def other")
+                .replace("b'whole'", "b'other'"),
+        );
         eventually("a request that sees the change", SOON, || {
             says("whole");
             (refused() > before).then_some(())
@@ -124,7 +177,9 @@ fn a_script_that_has_lost_its_callable_does_not_take_over() {
         assert!(says("whole").is_some());
         httpd.configure(|lines| lines.push("WSGICallableObject other".to_owned()));
         httpd.graceful();
-        eventually("the other callable", SOON, || (httpd.get("/").text() == "other").then_some(()));
+        eventually("the other callable", SOON, || {
+            (httpd.get("/").text() == "other").then_some(())
+        });
         httpd.stop();
     });
 }
@@ -135,7 +190,13 @@ fn another_program_and_another_supervisor_cost_nothing() {
         let (_site, httpd) = serve("processes=2 threads=3");
         let load = Load::new(httpd.address(), "/", 3).start();
         let (supervisor, address) = (httpd.supervisor(), httpd.address());
-        let slow = || thread::spawn(move || Client::new(address).get("/slow").map_or(0, |answer| answer.status));
+        let slow = || {
+            thread::spawn(move || {
+                Client::new(address)
+                    .get("/slow")
+                    .map_or(0, |answer| answer.status)
+            })
+        };
         let during = slow();
         for turn in 1..=3 {
             let said = control::command(&httpd, &["reexec"]).expect("a control socket");
@@ -148,11 +209,17 @@ fn another_program_and_another_supervisor_cost_nothing() {
         let running: Vec<_> = (0..3).map(|_| slow()).collect();
         let_run(Duration::from_millis(500));
         supervisor.expect("a supervisor").kill();
-        assert!(running.into_iter().all(|one| one.join().expect("no panic") == 200));
+        assert!(
+            running
+                .into_iter()
+                .all(|one| one.join().expect("no panic") == 200)
+        );
         eventually("workers of the next supervisor", SOON, || {
             let now = httpd.workers();
-            (httpd.supervisor() != supervisor && now.len() == 2 && now.iter().all(|one| !workers.contains(one)))
-                .then_some(())
+            (httpd.supervisor() != supervisor
+                && now.len() == 2
+                && now.iter().all(|one| !workers.contains(one)))
+            .then_some(())
         });
         load.stop().assert_clean();
         httpd.stop();

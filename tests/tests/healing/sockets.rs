@@ -33,7 +33,8 @@ fn unix_sockets() -> HashMap<String, (u32, String)> {
 
 /// Inodes of TCP sockets that listen.
 fn tcp_listeners() -> BTreeSet<String> {
-    let files = ["/proc/net/tcp", "/proc/net/tcp6"].map(|file| fs::read_to_string(file).unwrap_or_default());
+    let files = ["/proc/net/tcp", "/proc/net/tcp6"]
+        .map(|file| fs::read_to_string(file).unwrap_or_default());
     let rows = files.iter().flat_map(|text| text.lines().skip(1));
     let words = rows.map(|line| line.split_whitespace().collect::<Vec<_>>());
     words
@@ -52,10 +53,17 @@ fn sockets_of(process: Pid) -> Vec<String> {
 #[test]
 fn root_the_request_socket_is_httpds_and_workers_listen_on_nothing() {
     case(Limit::default(), || {
-        let Some([one, two, _]) = users::three() else { return };
+        let Some([one, two, _]) = users::three() else {
+            return;
+        };
         let site = Site::new();
         let group = |user: &users::TestUser| {
-            format!("threads=2 user={} group={} {}", user.name, user.group, site.python_path())
+            format!(
+                "threads=2 user={} group={} {}",
+                user.name,
+                user.group,
+                site.python_path()
+            )
         };
         let httpd = Httpd::builder()
             .daemon("one", &group(one))
@@ -71,12 +79,21 @@ fn root_the_request_socket_is_httpds_and_workers_listen_on_nothing() {
         assert_eq!(seen.permissions().mode() & 0o7777, 0o600);
         assert_eq!(seen.uid(), users::of_httpd().uid);
         let directory = fs::metadata(socket.parent().expect("a directory")).expect("it is there");
-        assert_eq!((directory.uid(), directory.permissions().mode() & 0o022), (0, 0), "only root can write there");
+        assert_eq!(
+            (directory.uid(), directory.permissions().mode() & 0o022),
+            (0, 0),
+            "only root can write there"
+        );
         // The path stays as long as httpd runs.
         let before = seen.ino();
         httpd.graceful();
         eventually("another generation of httpd", SOON, || {
-            (httpd.error_log().matches("resuming normal operations").count() >= 2).then_some(())
+            (httpd
+                .error_log()
+                .matches("resuming normal operations")
+                .count()
+                >= 2)
+                .then_some(())
         });
         assert_eq!(httpd.get("/one").status, 200);
         assert_eq!(fs::metadata(&socket).expect("it is there").ino(), before);
@@ -89,9 +106,15 @@ fn root_the_request_socket_is_httpds_and_workers_listen_on_nothing() {
         for process in workers.iter().copied().chain([supervisor]) {
             for inode in sockets_of(process) {
                 let (flags, name) = known.get(&inode).cloned().unwrap_or_default();
-                assert!(!name.starts_with('@'), "{process:?} has the abstract name {name}");
+                assert!(
+                    !name.starts_with('@'),
+                    "{process:?} has the abstract name {name}"
+                );
                 let listens = flags & LISTENS != 0 || listening.contains(&inode);
-                assert!(!listens || process == supervisor, "worker {process:?} listens on {name}");
+                assert!(
+                    !listens || process == supervisor,
+                    "worker {process:?} listens on {name}"
+                );
             }
         }
         httpd.stop();
@@ -104,7 +127,8 @@ fn numbers_of_requests_cannot_be_foretold() {
     case(Limit::default(), || {
         let site = Site::new();
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
-        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755))
+            .expect("it is ours");
         let path = directory.path().join("httpd.sock");
         let listener = UnixListener::bind(&path).expect("it is ours");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).expect("it is ours");
@@ -115,9 +139,14 @@ fn numbers_of_requests_cannot_be_foretold() {
                 let mut reader = FrameReader::new(0);
                 let frame = reader.next(stream.as_fd()).expect("HELLO");
                 assert_eq!(frame.head.kind, Kind::Hello);
-                let nonce = payload::decode::<Hello>(frame.payload).expect("HELLO").nonce;
+                let nonce = payload::decode::<Hello>(frame.payload)
+                    .expect("HELLO")
+                    .nonce;
                 let frame = reader.next(stream.as_fd()).expect("REQUEST");
-                assert_eq!((frame.head.kind, frame.head.id), (Kind::Request, u64::from(nonce) << 32 | 1));
+                assert_eq!(
+                    (frame.head.kind, frame.head.id),
+                    (Kind::Request, u64::from(nonce) << 32 | 1)
+                );
                 stream.set_nonblocking(true).expect("it is a socket");
                 let _ = stream.read(&mut [0; 4096]);
                 nonces.push(nonce);
@@ -125,7 +154,10 @@ fn numbers_of_requests_cannot_be_foretold() {
             nonces
         });
         let httpd = Httpd::builder()
-            .line(format!("WSGIDaemonSocket {}\nWSGIDaemonProcess site", path.display()))
+            .line(format!(
+                "WSGIDaemonSocket {}\nWSGIDaemonProcess site",
+                path.display()
+            ))
             .mount("/", &site.file("hello.py"), "site")
             .start();
         while !taken.is_finished() {

@@ -66,7 +66,13 @@ fn builder_with(mpm: Mpm, site: &Site, threads: u32) -> Builder {
         .into_iter()
         .chain([format!("MaxRequestWorkers {THREADS}")])
         .fold(Httpd::builder().mpm(mpm), Builder::line)
-        .daemon("holds", &format!("threads={threads} graceful-timeout=1 shutdown-timeout=1 {}", site.python_path()))
+        .daemon(
+            "holds",
+            &format!(
+                "threads={threads} graceful-timeout=1 shutdown-timeout=1 {}",
+                site.python_path()
+            ),
+        )
         .daemon("good", &format!("threads=2 {}", site.python_path()))
         .mount("/holds", &site.write("holds.py", APPLICATION), "holds")
         .mount("/good", &site.file("hello.py"), "good")
@@ -82,7 +88,10 @@ struct Clients {
 
 impl Clients {
     fn start(address: SocketAddr, path: &'static str) -> Self {
-        let (stop, refused) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let (stop, refused) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicUsize::new(0)),
+        );
         let threads = (0..CLIENTS).map(|_| {
             let (stop, refused) = (Arc::clone(&stop), Arc::clone(&refused));
             thread::spawn(move || {
@@ -93,7 +102,11 @@ impl Clients {
                 }
             })
         });
-        Self { threads: threads.collect(), stop, refused }
+        Self {
+            threads: threads.collect(),
+            stop,
+            refused,
+        }
     }
 
     fn stop(self) {
@@ -106,9 +119,14 @@ impl Clients {
 
 /// One request, to its end; what began it.
 fn ask(address: SocketAddr, path: &str, stop: &AtomicBool) -> String {
-    let Ok(mut stream) = TcpStream::connect(address) else { return String::new() };
+    let Ok(mut stream) = TcpStream::connect(address) else {
+        return String::new();
+    };
     let _ = stream.set_read_timeout(Some(Duration::from_millis(200)));
-    let _ = write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let _ = write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    );
     let (mut text, mut buffer) = (Vec::new(), [0; 4096]);
     while !stop.load(Ordering::Relaxed) {
         match stream.read(&mut buffer) {
@@ -127,10 +145,19 @@ fn assert_neighbour_is_served(httpd: &Httpd, time: Duration) {
     let end = Instant::now() + time;
     while Instant::now() < end {
         let begun = Instant::now();
-        let answer = Client::new(httpd.address()).timeout(Duration::from_secs(10)).get("/good");
+        let answer = Client::new(httpd.address())
+            .timeout(Duration::from_secs(10))
+            .get("/good");
         let answer = answer.unwrap_or_else(|error| panic!("no thread for the neighbour: {error}"));
-        assert_eq!((answer.status, answer.text().as_str()), (200, "Hello World!"));
-        assert!(begun.elapsed() < QUICKLY, "the neighbour waited {:?}", begun.elapsed());
+        assert_eq!(
+            (answer.status, answer.text().as_str()),
+            (200, "Hello World!")
+        );
+        assert!(
+            begun.elapsed() < QUICKLY,
+            "the neighbour waited {:?}",
+            begun.elapsed()
+        );
         wsgid_tests::wait::let_run(Duration::from_millis(50));
     }
 }
@@ -141,14 +168,20 @@ fn assert_holds(path: &'static str, mpm: Mpm, threads: u32) {
     assert_eq!(httpd.get("/good").text(), "Hello World!");
     let clients = Clients::start(httpd.address(), path);
     let line = httpd.wait_for_log("are kept for other process groups", SOON);
-    assert!(line.contains("MaxRequestWorkers") && line.contains("queue-full"), "{line}");
+    assert!(
+        line.contains("MaxRequestWorkers") && line.contains("queue-full"),
+        "{line}"
+    );
     // Those that waited until it was known have gone.
     wsgid_tests::wait::let_run(Duration::from_millis(500));
     assert_neighbour_is_served(&httpd, Duration::from_secs(5));
     assert!(clients.refused.load(Ordering::Relaxed) > 0);
     clients.stop();
     eventually("the site is served again", SOON, || {
-        let answer = Client::new(httpd.address()).timeout(SOON).get("/holds/poll?0").ok()?;
+        let answer = Client::new(httpd.address())
+            .timeout(SOON)
+            .get("/holds/poll?0")
+            .ok()?;
         (answer.status == 200).then_some(())
     });
     assert_neighbour_is_served(&httpd, Duration::from_millis(200));
@@ -191,14 +224,18 @@ fn serve_upgrade(mut stream: TcpStream) {
         }
         text.push(byte[0]);
     }
-    let _ = stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n");
+    let _ = stream.write_all(
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+    );
     while matches!(stream.read(&mut byte), Ok(1..)) {}
 }
 
 /// A connection on which an upgrade was asked for, and the first line of the answer.
 fn upgrade(address: SocketAddr) -> (Raw, String) {
     let mut raw = Raw::connect(address);
-    raw.send("GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+    raw.send(
+        "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    );
     raw.wait_for("\r\n\r\n", SOON);
     if raw.text().contains("Connection: close") {
         raw.wait_for_close(SOON);
@@ -233,7 +270,9 @@ fn upgraded_connections_do_not_take_the_last_threads_of_httpd() {
         httpd.wait_for_log("an upgrade of this virtual host is refused", SOON);
         assert_neighbour_is_served(&httpd, Duration::from_secs(2));
         drop(open);
-        eventually("upgrades are served again", SOON, || upgrade(httpd.address()).1.contains(" 101 ").then_some(()));
+        eventually("upgrades are served again", SOON, || {
+            upgrade(httpd.address()).1.contains(" 101 ").then_some(())
+        });
         httpd.stop();
     });
 }
@@ -241,8 +280,14 @@ fn upgraded_connections_do_not_take_the_last_threads_of_httpd() {
 /// A client that reads the head of its answer and no more; none if it was refused.
 fn download(address: SocketAddr, path: &str) -> Option<TcpStream> {
     let mut stream = TcpStream::connect(address).expect("the server takes connections");
-    stream.set_read_timeout(Some(SOON)).expect("a socket has this option");
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").expect("it is read");
+    stream
+        .set_read_timeout(Some(SOON))
+        .expect("a socket has this option");
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )
+    .expect("it is read");
     let mut head = [0; 12];
     stream.read_exact(&mut head).expect("an answer begins");
     match &head {
@@ -259,13 +304,21 @@ fn downloads_that_nobody_reads_do_not_take_the_last_threads_of_httpd() {
         let httpd = builder(mpm, &site).start();
         assert_eq!(httpd.get("/good").text(), "Hello World!");
         // On event no thread is held while a file is being sent.
-        let paths: &[&str] = if mpm == Mpm::Event { &["/holds/blocks"] } else { &["/holds/blocks", "/holds/file"] };
+        let paths: &[&str] = if mpm == Mpm::Event {
+            &["/holds/blocks"]
+        } else {
+            &["/holds/blocks", "/holds/file"]
+        };
         for path in paths {
-            let held: Vec<TcpStream> = (0..THREADS + 10).filter_map(|_| download(httpd.address(), path)).collect();
+            let held: Vec<TcpStream> = (0..THREADS + 10)
+                .filter_map(|_| download(httpd.address(), path))
+                .collect();
             assert_eq!(held.len(), SHARE, "{path}");
             assert_neighbour_is_served(&httpd, Duration::from_secs(1));
             drop(held);
-            eventually("downloads are served again", SOON, || download(httpd.address(), path).map(drop));
+            eventually("downloads are served again", SOON, || {
+                download(httpd.address(), path).map(drop)
+            });
         }
         httpd.stop();
     });

@@ -7,7 +7,8 @@ use wsgid_tests::hostile::cases;
 use wsgid_tests::hostile::questions::{self, Outcome, Question};
 use wsgid_tests::wire::{Addresses, transports, with_tls};
 use wsgid_tests::{
-    Builder, Checked, Client, Httpd, Limit, Log, Mpm, Request, Response, Site, Transport, case, eventually,
+    Builder, Checked, Client, Httpd, Limit, Log, Mpm, Request, Response, Site, Transport, case,
+    eventually,
 };
 
 use super::{PATIENCE, assert_log_not_forged, assert_sound, children, sites};
@@ -18,20 +19,36 @@ const QUESTION: Duration = Duration::from_secs(16);
 /// A hostile worker that is asked who may come in, in front of the good site.
 fn asking(builder: Builder, site: &Site) -> Builder {
     let script = site.write("hostile.wsgi", "").display().to_string();
-    let access = format!("<Location /good/asked>\nWSGIAccessScript {script} process-group=hostile\n</Location>");
+    let access = format!(
+        "<Location /good/asked>\nWSGIAccessScript {script} process-group=hostile\n</Location>"
+    );
     let login = format!(
         "<Location /good/login>\nAuthType Basic\nAuthName here\nAuthBasicProvider wsgi\nWSGIAuthUserScript {script} \
          process-group=hostile\nRequire valid-user\n</Location>"
     );
-    let modules = ["auth_basic", "authn_core", "authz_user", "access_compat", "authz_host"];
-    sites(modules.into_iter().fold(builder, Builder::load), site).line(access).line(login)
+    let modules = [
+        "auth_basic",
+        "authn_core",
+        "authz_user",
+        "access_compat",
+        "authz_host",
+    ];
+    sites(modules.into_iter().fold(builder, Builder::load), site)
+        .line(access)
+        .line(login)
 }
 
 fn question(client: &mut Client, path: &str) -> Response {
     let request = Request::new("GET", path).header("Authorization", "Basic YTpi");
     let begun = Instant::now();
-    let response = client.send(&request).unwrap_or_else(|error| panic!("{path}: {error}"));
-    assert!(begun.elapsed() < QUESTION, "{path}: after {:?}", begun.elapsed());
+    let response = client
+        .send(&request)
+        .unwrap_or_else(|error| panic!("{path}: {error}"));
+    assert!(
+        begun.elapsed() < QUESTION,
+        "{path}: after {:?}",
+        begun.elapsed()
+    );
     assert_sound(&response);
     response
 }
@@ -39,7 +56,10 @@ fn question(client: &mut Client, path: &str) -> Response {
 fn assert_let_in(outcome: Outcome, status: u16, body: &str, what: &str) {
     match outcome {
         Outcome::Granted => assert_eq!((status, body), (200, "Hello World!"), "{what}"),
-        Outcome::Refused => assert!(status >= 400 && body != "Hello World!", "{what}: {status} {body}"),
+        Outcome::Refused => assert!(
+            status >= 400 && body != "Hello World!",
+            "{what}: {status} {body}"
+        ),
     }
 }
 
@@ -51,26 +71,46 @@ fn answer_badly(httpd: &Httpd, wire: &Addresses, case: &Question) {
         assert_let_in(case.outcome, response.status, &response.text(), &path);
         // The next one knows of nothing, whether it is a question or a request.
         let next = |client: &mut Client| {
-            let answers = [question(client, "/good/asked/granted"), question(client, "/hostile/good")];
+            let answers = [
+                question(client, "/good/asked/granted"),
+                question(client, "/hostile/good"),
+            ];
             answers.map(|answer| (answer.status, answer.text()))
         };
         let good = ["Hello World!", cases::GOOD].map(|text| (200, text.to_owned()));
         if case.is_felt {
-            eventually("a good answer of the same group", PATIENCE, || (next(&mut client) == good).then_some(()));
+            eventually("a good answer of the same group", PATIENCE, || {
+                (next(&mut client) == good).then_some(())
+            });
         } else {
             assert_eq!(next(&mut client), good, "after {path}");
         }
     }
-    for transport in transports(Mpm::Event).iter().filter(|transport| **transport != Transport::Http1) {
+    for transport in transports(Mpm::Event)
+        .iter()
+        .filter(|transport| **transport != Transport::Http1)
+    {
         let ask = |name: &str| {
             let time = QUESTION.as_secs().to_string();
-            wire.curl(*transport, &format!("/good/asked/{name}")).args(&["--max-time", &time]).run()
+            wire.curl(*transport, &format!("/good/asked/{name}"))
+                .args(&["--max-time", &time])
+                .run()
         };
         let answer = ask(case.name);
-        assert_let_in(case.outcome, answer.status(), &answer.text(), &format!("{transport:?} {}", case.name));
+        assert_let_in(
+            case.outcome,
+            answer.status(),
+            &answer.text(),
+            &format!("{transport:?} {}", case.name),
+        );
         if !case.is_felt {
             let next = ask("granted");
-            assert_let_in(Outcome::Granted, next.status(), &next.text(), &format!("{transport:?} after {}", case.name));
+            assert_let_in(
+                Outcome::Granted,
+                next.status(),
+                &next.text(),
+                &format!("{transport:?} after {}", case.name),
+            );
         }
     }
 }
@@ -88,11 +128,15 @@ fn against_who_asks_a_question() {
         let mut checked = Checked::new(httpd);
         for case in questions::CASES {
             if only.as_deref().is_none_or(|only| only == case.name) {
-                checked.case(case.name, Log::Any, |httpd| answer_badly(httpd, &wire, case));
+                checked.case(case.name, Log::Any, |httpd| {
+                    answer_badly(httpd, &wire, case)
+                });
             }
         }
         checked.case("the log", Log::Any, assert_log_not_forged);
-        checked.case("the processes", Log::Any, |_| assert!(processes.iter().all(|child| child.alive())));
+        checked.case("the processes", Log::Any, |_| {
+            assert!(processes.iter().all(|child| child.alive()))
+        });
         checked.finish();
     });
 }
@@ -106,8 +150,14 @@ fn log_frames_are_bounded_for_a_question_and_for_the_group() {
         let count = |text: &str| httpd.error_log().matches(text).count();
         assert_eq!(httpd.get("/good/asked/q-log-flood").text(), "Hello World!");
         let lines = count("the hostile script has much to say");
-        assert!((2000..6000).contains(&lines), "{lines} lines of one question");
-        httpd.wait_for_log("lines dropped: more than 250 lines per second in one request", PATIENCE);
+        assert!(
+            (2000..6000).contains(&lines),
+            "{lines} lines of one question"
+        );
+        httpd.wait_for_log(
+            "lines dropped: more than 250 lines per second in one request",
+            PATIENCE,
+        );
         // Of lines that are long, the bytes count: of many questions together.
         let (begun, before) = (Instant::now(), httpd.error_log().len());
         std::thread::scope(|scope| {
@@ -116,11 +166,22 @@ fn log_frames_are_bounded_for_a_question_and_for_the_group() {
                 scope.spawn(|| httpd.get("/good/asked/q-log-of-long-lines").status);
             }
         });
-        let most = 10 * 1024 * 1024 + usize::try_from(begun.elapsed().as_secs()).unwrap_or(0) * 512 * 1024;
+        let most =
+            10 * 1024 * 1024 + usize::try_from(begun.elapsed().as_secs()).unwrap_or(0) * 512 * 1024;
         let grown = httpd.error_log().len() - before;
-        assert!(grown > 2 << 20 && grown < most, "{grown} bytes in {:?}", begun.elapsed());
-        let line = httpd.wait_for_log("the process group writes more than 30 MiB a minute", PATIENCE);
-        assert!(line.contains("WSGID0091: process group `hostile`: ("), "{line}");
+        assert!(
+            grown > 2 << 20 && grown < most,
+            "{grown} bytes in {:?}",
+            begun.elapsed()
+        );
+        let line = httpd.wait_for_log(
+            "the process group writes more than 30 MiB a minute",
+            PATIENCE,
+        );
+        assert!(
+            line.contains("WSGID0091: process group `hostile`: ("),
+            "{line}"
+        );
         // Another group writes what it likes, and this one is served.
         assert_eq!(httpd.get("/hostile/good").text(), cases::GOOD);
         httpd.stop();

@@ -15,8 +15,8 @@ use crate::{SOON, serve};
 
 /// Whether this machine lets the supervisor make control groups.
 pub(crate) fn possible(httpd: &Httpd) -> bool {
-    let problem =
-        control::status(httpd).and_then(|status| status["control_groups_problem"].as_str().map(str::to_owned));
+    let problem = control::status(httpd)
+        .and_then(|status| status["control_groups_problem"].as_str().map(str::to_owned));
     if let Some(problem) = &problem {
         note(&format!("left out: {problem}"));
     }
@@ -30,7 +30,12 @@ fn directory(worker: Pid, controller: &str) -> PathBuf {
     let find = |unified: bool| {
         text.lines().find_map(|line| {
             let (names, path) = line.split_once(':')?.1.split_once(':')?;
-            (if unified { names.is_empty() } else { own(names) }).then(|| path.trim_start_matches('/').to_owned())
+            (if unified {
+                names.is_empty()
+            } else {
+                own(names)
+            })
+            .then(|| path.trim_start_matches('/').to_owned())
         })
     };
     let root = PathBuf::from("/sys/fs/cgroup");
@@ -44,7 +49,9 @@ fn directory(worker: Pid, controller: &str) -> PathBuf {
 fn made_by(supervisor: Pid, like: &std::path::Path) -> Vec<PathBuf> {
     let prefix = format!("wsgid-{}-", supervisor.number);
     let entries = fs::read_dir(like.parent().expect("it is in another")).expect("it can be read");
-    let all = entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix));
+    let all = entries
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix));
     all.map(|entry| entry.path()).collect()
 }
 
@@ -66,8 +73,14 @@ fn root_processors_are_shared_by_weight() {
         let script = site.write("app.py", BURN);
         // They are on one processor, and each has more than one process there.
         let httpd = Httpd::builder()
-            .daemon("small", &format!("threads=1 cpu-weight=20 {}", site.python_path()))
-            .daemon("large", &format!("threads=1 cpu-weight=400 {}", site.python_path()))
+            .daemon(
+                "small",
+                &format!("threads=1 cpu-weight=20 {}", site.python_path()),
+            )
+            .daemon(
+                "large",
+                &format!("threads=1 cpu-weight=400 {}", site.python_path()),
+            )
             .mount("/small", &script, "small")
             .mount("/large", &script, "large")
             .start();
@@ -82,7 +95,9 @@ fn root_processors_are_shared_by_weight() {
             let burn = |path| scope.spawn(move || httpd.get(path).text().parse().expect("seconds"));
             [burn("/small?burn"), burn("/large?burn")].map(|one| one.join().expect("no panic"))
         });
-        note(&format!("cpu-weight=20 had {small:.2} s, cpu-weight=400 {large:.2} s"));
+        note(&format!(
+            "cpu-weight=20 had {small:.2} s, cpu-weight=400 {large:.2} s"
+        ));
         assert!(large > 3.0 * small, "{small} and {large} s");
         httpd.stop();
     });
@@ -119,10 +134,20 @@ fn root_memory_of_a_group_is_bounded_and_the_cause_is_told() {
         let mut answers = Vec::new();
         eventually("the end of a worker", SOON, || {
             answers.push(httpd.get("/?more").status);
-            httpd.error_log().contains("has used up its memory-max").then_some(())
+            httpd
+                .error_log()
+                .contains("has used up its memory-max")
+                .then_some(())
         });
-        assert!(answers.iter().all(|status| [200, 500, 502, 503].contains(status)), "{answers:?}");
-        eventually("another worker", SOON, || (httpd.get("/").status == 200).then_some(()));
+        assert!(
+            answers
+                .iter()
+                .all(|status| [200, 500, 502, 503].contains(status)),
+            "{answers:?}"
+        );
+        eventually("another worker", SOON, || {
+            (httpd.get("/").status == 200).then_some(())
+        });
         httpd.stop();
     });
 }
@@ -159,15 +184,24 @@ fn root_a_group_has_no_more_tasks_than_allowed() {
         let children: Vec<i32> = serde_json::from_value(httpd.get("/").json()).expect("numbers");
         assert!((5..30).contains(&children.len()), "{children:?}");
         // A changed limit is in force at once, in the same processes.
-        httpd.configure(|lines| lines.iter_mut().for_each(|line| *line = line.replace("tasks-max=30", "tasks-max=60")));
+        httpd.configure(|lines| {
+            lines
+                .iter_mut()
+                .for_each(|line| *line = line.replace("tasks-max=30", "tasks-max=60"))
+        });
         httpd.graceful();
-        eventually("the new limit", SOON, || (fs::read_to_string(&most).ok()?.trim() == "60").then_some(()));
+        eventually("the new limit", SOON, || {
+            (fs::read_to_string(&most).ok()?.trim() == "60").then_some(())
+        });
         assert_eq!(httpd.workers(), [worker]);
         // A site that is stopped leaves nothing behind.
         let said = control::command(&httpd, &["stop", "site"]).expect("a supervisor");
         assert_eq!(said.code, 0, "{}", said.text);
         eventually("the end of what it has left behind", SOON, || {
-            children.iter().all(|number| Pid::current(*number).is_none_or(|pid| !pid.alive())).then_some(())
+            children
+                .iter()
+                .all(|number| Pid::current(*number).is_none_or(|pid| !pid.alive()))
+                .then_some(())
         });
         httpd.stop();
     });
@@ -187,7 +221,10 @@ fn root_control_groups_come_and_go_with_their_supervisor() {
             return httpd.stop();
         }
         assert_eq!(httpd.get("/").text(), "hello");
-        let (first, worker) = (httpd.supervisor().expect("it runs"), httpd.wait_for_workers(1, SOON)[0]);
+        let (first, worker) = (
+            httpd.supervisor().expect("it runs"),
+            httpd.wait_for_workers(1, SOON)[0],
+        );
         let place = directory(worker, "pids");
         assert_eq!(made_by(first, &place), std::slice::from_ref(&place));
         // The next program goes on with it.
@@ -195,15 +232,24 @@ fn root_control_groups_come_and_go_with_their_supervisor() {
         assert_eq!(said.code, 0, "{}", said.text);
         let shown = eventually("its status", SOON, || {
             let status = control::status(&httpd)?;
-            status["groups"].as_array()?.iter().find_map(|group| group["control_group"]["tasks"].as_u64())
+            status["groups"]
+                .as_array()?
+                .iter()
+                .find_map(|group| group["control_group"]["tasks"].as_u64())
         });
         assert!(shown > 0);
         assert_eq!(made_by(first, &place), std::slice::from_ref(&place));
         // One that was killed leaves them to its successor, which removes them.
         first.signal(Signal::SIGKILL);
-        let second = eventually("another supervisor", SOON, || httpd.supervisor().filter(|pid| *pid != first));
-        eventually("an answer", SOON, || (httpd.get("/").status == 200).then_some(()));
-        eventually("the end of the old ones", SOON, || made_by(first, &place).is_empty().then_some(()));
+        let second = eventually("another supervisor", SOON, || {
+            httpd.supervisor().filter(|pid| *pid != first)
+        });
+        eventually("an answer", SOON, || {
+            (httpd.get("/").status == 200).then_some(())
+        });
+        eventually("the end of the old ones", SOON, || {
+            made_by(first, &place).is_empty().then_some(())
+        });
         let kept: BTreeSet<_> = made_by(second, &place).into_iter().collect();
         assert_eq!(kept.len(), 1);
         httpd.stop();
@@ -217,7 +263,9 @@ fn root_sites_of_one_user_share_its_group_and_those_of_two_do_not() {
         let Some(users) = users::three() else { return };
         let site = Site::new();
         let script = site.write("app.py", HELLO);
-        let daemon = |name: &str, of: usize| format!("{name} user={} {}", users[of].name, site.python_path());
+        let daemon = |name: &str, of: usize| {
+            format!("{name} user={} {}", users[of].name, site.python_path())
+        };
         let of_two = format!("WSGIDaemonProcess {}", daemon("two", 1));
         let of_one = format!("WSGIDaemonProcess {}", daemon("two", 0));
         let mut httpd = Httpd::builder()
@@ -234,28 +282,53 @@ fn root_sites_of_one_user_share_its_group_and_those_of_two_do_not() {
             };
             Some((of("one")?, of("two")?))
         };
-        let ask = |httpd: &Httpd| ["/one", "/two"].iter().for_each(|path| assert_eq!(httpd.get(path).text(), "hello"));
+        let ask = |httpd: &Httpd| {
+            ["/one", "/two"]
+                .iter()
+                .for_each(|path| assert_eq!(httpd.get(path).text(), "hello"))
+        };
         ask(&httpd);
         if !possible(&httpd) {
             return httpd.stop();
         }
-        assert_eq!(eventually("the status", SOON, || groups(&httpd)), (false, false));
+        assert_eq!(
+            eventually("the status", SOON, || groups(&httpd)),
+            (false, false)
+        );
         let first = control::workers(&httpd, "one").expect("a supervisor")[0];
-        httpd.configure(|lines| lines.iter_mut().for_each(|line| *line = line.replace(&of_one, &of_two)));
+        httpd.configure(|lines| {
+            lines
+                .iter_mut()
+                .for_each(|line| *line = line.replace(&of_one, &of_two))
+        });
         httpd.graceful();
         // The first goes on with the same processes, which are moved.
-        eventually("a control group of both", SOON, || (groups(&httpd)? == (true, true)).then_some(()));
+        eventually("a control group of both", SOON, || {
+            (groups(&httpd)? == (true, true)).then_some(())
+        });
         eventually("the first is in its own", SOON, || {
-            directory(first, "cpu").to_string_lossy().ends_with(".one").then_some(())
+            directory(first, "cpu")
+                .to_string_lossy()
+                .ends_with(".one")
+                .then_some(())
         });
         assert_eq!(control::workers(&httpd, "one"), Some(vec![first]));
         // The next program knows it too, also of one that does not run just now.
-        let command = |words: &[&str]| assert_eq!(control::command(&httpd, words).expect("a supervisor").code, 0);
+        let command = |words: &[&str]| {
+            assert_eq!(
+                control::command(&httpd, words).expect("a supervisor").code,
+                0
+            )
+        };
         command(&["stop", "two"]);
-        eventually("the end of the second's", SOON, || (groups(&httpd)? == (true, false)).then_some(()));
+        eventually("the end of the second's", SOON, || {
+            (groups(&httpd)? == (true, false)).then_some(())
+        });
         command(&["reexec"]);
         command(&["start", "two"]);
-        eventually("a control group of both again", SOON, || (groups(&httpd)? == (true, true)).then_some(()));
+        eventually("a control group of both again", SOON, || {
+            (groups(&httpd)? == (true, true)).then_some(())
+        });
         ask(&httpd);
         httpd.stop();
     });
@@ -290,10 +363,19 @@ fn root_a_stop_ends_what_has_left_its_session() {
         // The next process is of the same group, and leaves it alone.
         let worker = httpd.workers()[0];
         worker.signal(Signal::SIGTERM);
-        eventually("the end of the worker", SOON, || (!worker.alive()).then_some(()));
+        eventually("the end of the worker", SOON, || {
+            (!worker.alive()).then_some(())
+        });
         assert!(child.alive(), "it counts as the site's, and the site runs");
-        assert_eq!(control::command(&httpd, &["stop", "site"]).expect("a supervisor").code, 0);
-        eventually("the end of what it left", SOON, || (!child.alive()).then_some(()));
+        assert_eq!(
+            control::command(&httpd, &["stop", "site"])
+                .expect("a supervisor")
+                .code,
+            0
+        );
+        eventually("the end of what it left", SOON, || {
+            (!child.alive()).then_some(())
+        });
         httpd.stop();
     });
 }
@@ -307,7 +389,11 @@ def application(environ, start_response):
 #[test]
 fn programs_gain_no_privileges_unless_it_is_allowed() {
     case(Limit::default(), || {
-        for (options, expected) in [("no-new-privileges=On", "1"), ("no-new-privileges=Off", "0"), ("", "1")] {
+        for (options, expected) in [
+            ("no-new-privileges=On", "1"),
+            ("no-new-privileges=Off", "0"),
+            ("", "1"),
+        ] {
             let (_site, httpd) = serve(&format!("threads=1 {options}"), ATTRIBUTES);
             assert_eq!(httpd.get("/").text(), expected, "{options}");
             httpd.stop();

@@ -43,7 +43,11 @@ def application(environ, start_response):
 
 /// What the status says of a group.
 fn group(httpd: &Httpd, name: &str) -> Option<serde_json::Value> {
-    control::status(httpd)?["groups"].as_array()?.iter().find(|group| group["name"] == name).cloned()
+    control::status(httpd)?["groups"]
+        .as_array()?
+        .iter()
+        .find(|group| group["name"] == name)
+        .cloned()
 }
 
 fn worker(httpd: &Httpd, name: &str) -> Pid {
@@ -55,7 +59,11 @@ fn worker(httpd: &Httpd, name: &str) -> Pid {
 fn burning_gives_way(httpd: &Httpd) -> bool {
     let used = || -> Duration {
         let workers = control::workers(httpd, "burns").unwrap_or_default();
-        workers.into_iter().flat_map(|one| [vec![one], one.children()].concat()).map(Pid::cpu_time).sum()
+        workers
+            .into_iter()
+            .flat_map(|one| [vec![one], one.children()].concat())
+            .map(Pid::cpu_time)
+            .sum()
     };
     let processors = thread::available_parallelism().map_or(1.0, |count| count.get() as f64);
     let until = Instant::now() + SOON;
@@ -69,15 +77,23 @@ fn burning_gives_way(httpd: &Httpd) -> bool {
             }
             wait::let_run(Duration::from_millis(20));
         }
-        let part = used().saturating_sub(before).as_secs_f64() / begun.elapsed().as_secs_f64() / processors;
+        let part = used().saturating_sub(before).as_secs_f64()
+            / begun.elapsed().as_secs_f64()
+            / processors;
         noticeable = if part > 0.35 { noticeable + 1 } else { 0 };
-        assert!(noticeable < 4, "{part} of the processors, and it does not give way");
+        assert!(
+            noticeable < 4,
+            "{part} of the processors, and it does not give way"
+        );
     }
     note("left out: other programs leave no quarter of the processors to one that burns");
     // What it has forked is in no control group, and nobody's after its end.
     for name in ["burns", "chosen"] {
         let workers = control::workers(httpd, name).unwrap_or_default();
-        workers.into_iter().flat_map(Pid::children).for_each(Pid::kill);
+        workers
+            .into_iter()
+            .flat_map(Pid::children)
+            .for_each(Pid::kill);
     }
     false
 }
@@ -86,15 +102,25 @@ fn burning_gives_way(httpd: &Httpd) -> bool {
 /// none if it has ended.
 fn cpu_group(process: Pid) -> Option<String> {
     let text = fs::read_to_string(format!("/proc/{}/cgroup", process.number)).ok()?;
-    let of_cpu = |line: &&str| line.split(':').nth(1).is_some_and(|names| names.split(',').any(|name| name == "cpu"));
-    let line = text.lines().find(of_cpu).or_else(|| text.lines().find(|line| line.starts_with("0::")))?;
+    let of_cpu = |line: &&str| {
+        line.split(':')
+            .nth(1)
+            .is_some_and(|names| names.split(',').any(|name| name == "cpu"))
+    };
+    let line = text
+        .lines()
+        .find(of_cpu)
+        .or_else(|| text.lines().find(|line| line.starts_with("0::")))?;
     Some(line.splitn(3, ':').nth(2)?.to_owned())
 }
 
 #[test]
 fn root_a_site_of_the_same_user_is_kept_apart_when_it_takes_much() {
     case(Limit::default(), || {
-        let (site, processors) = (Site::new(), thread::available_parallelism().map_or(1, usize::from));
+        let (site, processors) = (
+            Site::new(),
+            thread::available_parallelism().map_or(1, usize::from),
+        );
         let (burns, hello) = (site.write("burns.py", FORKS), site.write("hello.py", HELLO));
         let path = site.python_path();
         let httpd = Httpd::builder()
@@ -107,24 +133,39 @@ fn root_a_site_of_the_same_user_is_kept_apart_when_it_takes_much() {
         if !users::is_root() || !possible(&httpd) {
             return httpd.stop();
         }
-        assert_eq!(eventually("the status", SOON, || group(&httpd, "burns"))["control_group"], serde_json::Value::Null);
+        assert_eq!(
+            eventually("the status", SOON, || group(&httpd, "burns"))["control_group"],
+            serde_json::Value::Null
+        );
         // Children burn, not the worker itself.
         assert_eq!(httpd.get(&format!("/burns?{processors}")).text(), "burns");
         if !burning_gives_way(&httpd) {
             return httpd.stop();
         }
-        assert_eq!(group(&httpd, "modest").expect("its status")["control_group"], serde_json::Value::Null);
+        assert_eq!(
+            group(&httpd, "modest").expect("its status")["control_group"],
+            serde_json::Value::Null
+        );
         let burning = worker(&httpd, "burns");
         eventually("all of them have been moved", SOON, || {
             let own = cpu_group(burning)?;
             let all = burning.children();
-            let together = || all.iter().all(|one| cpu_group(*one).is_some_and(|its| its == own));
+            let together = || {
+                all.iter()
+                    .all(|one| cpu_group(*one).is_some_and(|its| its == own))
+            };
             (own.contains(".burns") && all.len() == processors && together()).then_some(())
         });
-        assert!(!cpu_group(worker(&httpd, "modest")).expect("it runs").contains("wsgid-"));
+        assert!(
+            !cpu_group(worker(&httpd, "modest"))
+                .expect("it runs")
+                .contains("wsgid-")
+        );
         // Who no longer takes much no longer waits.
         burning.children().into_iter().for_each(Pid::kill);
-        eventually("it is as all others again", SOON, || (group(&httpd, "burns")?["gives_way"] == false).then_some(()));
+        eventually("it is as all others again", SOON, || {
+            (group(&httpd, "burns")?["gives_way"] == false).then_some(())
+        });
         assert_eq!(httpd.get("/burns?0").text(), "burns");
         httpd.stop();
     });
@@ -134,11 +175,17 @@ fn root_a_site_of_the_same_user_is_kept_apart_when_it_takes_much() {
 fn root_who_takes_much_gives_way_to_the_sites_of_others() {
     case(Limit::default(), || {
         let Some(users) = users::three() else { return };
-        let (site, processors) = (Site::new(), thread::available_parallelism().map_or(1, usize::from));
+        let (site, processors) = (
+            Site::new(),
+            thread::available_parallelism().map_or(1, usize::from),
+        );
         let (burns, hello) = (site.write("burns.py", BURNS), site.write("hello.py", HELLO));
         let options = |of: usize| format!("user={} {}", users[of].name, site.python_path());
         let httpd = Httpd::builder()
-            .daemon("burns", &format!("processes={processors} threads=1 {}", options(0)))
+            .daemon(
+                "burns",
+                &format!("processes={processors} threads=1 {}", options(0)),
+            )
             .daemon("modest", &format!("threads=1 {}", options(1)))
             .mount("/burns", &burns, "burns")
             .mount("/modest", &hello, "modest")
@@ -149,28 +196,46 @@ fn root_who_takes_much_gives_way_to_the_sites_of_others() {
         }
         for name in ["burns", "modest"] {
             let own = eventually("the status", SOON, || group(&httpd, name));
-            assert!(own["control_group"].is_object(), "{name} has no control group from its first start on");
+            assert!(
+                own["control_group"].is_object(),
+                "{name} has no control group from its first start on"
+            );
         }
         if !burning_gives_way(&httpd) {
             return httpd.stop();
         }
-        assert_eq!(group(&httpd, "modest").expect("its status")["gives_way"], false);
+        assert_eq!(
+            group(&httpd, "modest").expect("its status")["gives_way"],
+            false
+        );
         // Watching costs next to nothing.
         let supervisor = httpd.supervisor().expect("it runs");
         let (before, begun) = (supervisor.cpu_time(), Instant::now());
         wait::let_run(Duration::from_secs(1));
         let used = supervisor.cpu_time().saturating_sub(before);
-        assert!(used < begun.elapsed() / 4, "the supervisor used {used:?} of a second");
+        assert!(
+            used < begun.elapsed() / 4,
+            "the supervisor used {used:?} of a second"
+        );
         httpd.stop();
     });
 }
 
 /// Whether the kernel runs this process only where no other wants to.
 fn is_idle(process: Pid) -> bool {
-    let Some(path) = cpu_group(process) else { return false };
-    let mounts = ["/sys/fs/cgroup/cpu,cpuacct", "/sys/fs/cgroup/cpu", "/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
+    let Some(path) = cpu_group(process) else {
+        return false;
+    };
+    let mounts = [
+        "/sys/fs/cgroup/cpu,cpuacct",
+        "/sys/fs/cgroup/cpu",
+        "/sys/fs/cgroup/unified",
+        "/sys/fs/cgroup",
+    ];
     let files = mounts.iter().map(|mount| format!("{mount}{path}/cpu.idle"));
-    files.filter_map(|file| fs::read_to_string(file).ok()).any(|text| text.trim() == "1")
+    files
+        .filter_map(|file| fs::read_to_string(file).ok())
+        .any(|text| text.trim() == "1")
 }
 
 #[test]
@@ -179,7 +244,10 @@ fn root_a_site_that_crashes_again_and_again_gives_way() {
         let site = Site::new();
         let (hello, path) = (site.write("hello.py", HELLO), site.python_path());
         let httpd = Httpd::builder()
-            .daemon("crashes", &format!("processes=3 threads=1 restart-burst=1000000 {path}"))
+            .daemon(
+                "crashes",
+                &format!("processes=3 threads=1 restart-burst=1000000 {path}"),
+            )
             .daemon("modest", &format!("threads=1 {path}"))
             .mount("/crashes", &hello, "crashes")
             .mount("/modest", &hello, "modest")
@@ -203,7 +271,9 @@ fn root_a_site_that_crashes_again_and_again_gives_way() {
         });
         assert_eq!(gives_way("modest"), Some(false));
         // It has stopped, and is like all others.
-        eventually("it is as all others again", SOON, || (!gives_way("crashes")?).then_some(()));
+        eventually("it is as all others again", SOON, || {
+            (!gives_way("crashes")?).then_some(())
+        });
         assert!(!is_idle(behind));
         assert_eq!(httpd.get("/crashes").text(), "hello");
         httpd.stop();
@@ -212,10 +282,22 @@ fn root_a_site_that_crashes_again_and_again_gives_way() {
 
 /// The nice value of every thread of a process.
 fn nice_values(process: Pid) -> BTreeSet<i32> {
-    let threads = fs::read_dir(format!("/proc/{}/task", process.number)).into_iter().flatten().flatten();
+    let threads = fs::read_dir(format!("/proc/{}/task", process.number))
+        .into_iter()
+        .flatten()
+        .flatten();
     let stats = threads.filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok());
     // Field 19 of the whole line; the name before may hold spaces.
-    stats.filter_map(|stat| stat.rsplit_once(')')?.1.split_whitespace().nth(16)?.parse().ok()).collect()
+    stats
+        .filter_map(|stat| {
+            stat.rsplit_once(')')?
+                .1
+                .split_whitespace()
+                .nth(16)?
+                .parse()
+                .ok()
+        })
+        .collect()
 }
 
 /// Thousands of threads that sleep, and one that burns.
@@ -253,7 +335,8 @@ fn root_thousands_of_sleeping_threads_stop_nobody() {
         assert_eq!(httpd.get("/modest").text(), "hello");
         assert_eq!(httpd.get(&format!("/crowd?{THREADS}")).text(), "crowd");
         let process = worker(&httpd, "crowd");
-        let threads = || fs::read_dir(format!("/proc/{}/task", process.number)).map_or(0, Iterator::count);
+        let threads =
+            || fs::read_dir(format!("/proc/{}/task", process.number)).map_or(0, Iterator::count);
         eventually("all threads", SOON, || (threads() > THREADS).then_some(()));
         let mut slow = Vec::new();
         for round in 0..40 {
@@ -267,7 +350,10 @@ fn root_thousands_of_sleeping_threads_stop_nobody() {
             }
         }
         // Other programs on the machine may hold up one or two.
-        assert!(slow.len() <= 4, "the supervisor was busy with something else: {slow:?}");
+        assert!(
+            slow.len() <= 4,
+            "the supervisor was busy with something else: {slow:?}"
+        );
         httpd.stop();
     });
 }
@@ -276,7 +362,10 @@ fn root_thousands_of_sleeping_threads_stop_nobody() {
 fn without_control_groups(site: &Site) -> std::path::PathBuf {
     let hidden = "umount --all --lazy --types cgroup,cgroup2";
     let start = format!("{hidden}; exec {} \"$@\"", artifacts::wsgid().display());
-    let supervisor = site.write("wsgid", &format!("#!/bin/sh\nexec unshare -m sh -c '{start}' wsgid \"$@\"\n"));
+    let supervisor = site.write(
+        "wsgid",
+        &format!("#!/bin/sh\nexec unshare -m sh -c '{start}' wsgid \"$@\"\n"),
+    );
     fs::set_permissions(&supervisor, fs::Permissions::from_mode(0o755)).expect("it is ours");
     supervisor
 }
@@ -287,35 +376,60 @@ fn root_without_control_groups_priorities_do_it() {
         if !users::is_root() {
             return;
         }
-        let (site, processors) = (Site::new(), thread::available_parallelism().map_or(1, usize::from));
+        let (site, processors) = (
+            Site::new(),
+            thread::available_parallelism().map_or(1, usize::from),
+        );
         let (burns, hello) = (site.write("burns.py", FORKS), site.write("hello.py", HELLO));
         let path = site.python_path();
         let supervisor = without_control_groups(&site);
         let httpd = Httpd::builder()
             .line(format!("WSGISupervisorExecutable {}", supervisor.display()))
             .daemon("burns", &format!("processes=1 threads=1 {path}"))
-            .daemon("chosen", &format!("processes=1 threads=1 cpu-priority=0 {path}"))
+            .daemon(
+                "chosen",
+                &format!("processes=1 threads=1 cpu-priority=0 {path}"),
+            )
             .daemon("modest", &format!("threads=1 {path}"))
             .mount("/burns", &burns, "burns")
             .mount("/chosen", &burns, "chosen")
             .mount("/modest", &hello, "modest")
             .start();
         assert_eq!(httpd.get("/modest").text(), "hello");
-        let problem = eventually("the status", SOON, || control::status(&httpd))["control_groups_problem"].clone();
-        assert!(problem.as_str().is_some_and(|text| text.contains("Delegate=")), "{problem}");
+        let problem =
+            eventually("the status", SOON, || control::status(&httpd))["control_groups_problem"]
+                .clone();
+        assert!(
+            problem
+                .as_str()
+                .is_some_and(|text| text.contains("Delegate=")),
+            "{problem}"
+        );
         for site in ["/burns", "/chosen"] {
             assert_eq!(httpd.get(&format!("{site}?{processors}")).text(), "burns");
         }
         if !burning_gives_way(&httpd) {
             return httpd.stop();
         }
-        let family = |name: &str| [vec![worker(&httpd, name)], worker(&httpd, name).children()].concat();
-        let all_have = |name: &str, nice: i32| family(name).into_iter().all(|one| nice_values(one) == [nice].into());
-        eventually("the least priority", SOON, || all_have("burns", 19).then_some(()));
+        let family =
+            |name: &str| [vec![worker(&httpd, name)], worker(&httpd, name).children()].concat();
+        let all_have = |name: &str, nice: i32| {
+            family(name)
+                .into_iter()
+                .all(|one| nice_values(one) == [nice].into())
+        };
+        eventually("the least priority", SOON, || {
+            all_have("burns", 19).then_some(())
+        });
         // With a priority of its own the administrator has decided.
         assert!(all_have("chosen", 0) && all_have("modest", 0));
-        [worker(&httpd, "burns"), worker(&httpd, "chosen")].into_iter().flat_map(Pid::children).for_each(Pid::kill);
-        eventually("its priority is back", SOON, || all_have("burns", 0).then_some(()));
+        [worker(&httpd, "burns"), worker(&httpd, "chosen")]
+            .into_iter()
+            .flat_map(Pid::children)
+            .for_each(Pid::kill);
+        eventually("its priority is back", SOON, || {
+            all_have("burns", 0).then_some(())
+        });
         httpd.stop();
     });
 }

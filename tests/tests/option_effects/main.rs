@@ -21,11 +21,17 @@ const SOON: Duration = Duration::from_secs(20);
 fn serve(options: &str, script: &str) -> (Site, Httpd) {
     let site = Site::new();
     let path = site.write("app.py", script);
-    let httpd =
-        Httpd::builder().daemon("site", &format!("{options} {}", site.python_path())).mount("/", &path, "site").start();
+    let httpd = Httpd::builder()
+        .daemon("site", &format!("{options} {}", site.python_path()))
+        .mount("/", &path, "site")
+        .start();
     (site, httpd)
 }
 
 fn pid(httpd: &Httpd, at: &str) -> u64 {
-    httpd.get(&format!("{at}/pid")).json().as_u64().expect("a pid")
+    httpd
+        .get(&format!("{at}/pid"))
+        .json()
+        .as_u64()
+        .expect("a pid")
 }

@@ -77,11 +77,17 @@ fn bytes_are_held_back_for_the_delay_and_up_to_the_size() {
         let at_once = first_byte(&httpd, 1000);
         assert!(at_once < Duration::from_millis(1500), "{at_once:?}");
         httpd.stop();
-        let (_site, httpd) = serve("threads=1 response-flush-delay=10000 response-buffer-size=65536", PIECES);
+        let (_site, httpd) = serve(
+            "threads=1 response-flush-delay=10000 response-buffer-size=65536",
+            PIECES,
+        );
         let held = first_byte(&httpd, 1000);
         assert!(held >= Duration::from_millis(1900), "{held:?}");
         let full = first_byte(&httpd, 200_000);
-        assert!(full < Duration::from_millis(1500), "the buffer is full, {full:?}");
+        assert!(
+            full < Duration::from_millis(1500),
+            "the buffer is full, {full:?}"
+        );
         httpd.stop();
     });
 }
@@ -112,16 +118,31 @@ fn root_sockets_have_the_buffers_asked_for() {
         if !users::is_root() {
             return note("left out: it needs root, to look into another process");
         }
-        let (_site, httpd) = serve("threads=1 send-buffer-size=50000 receive-buffer-size=30000", HEADER);
+        let (_site, httpd) = serve(
+            "threads=1 send-buffer-size=50000 receive-buffer-size=30000",
+            HEADER,
+        );
         let mut client = httpd.client();
         assert_eq!(client.get("/?1").expect("an answer").status, 200);
         let children = httpd.pid().children();
         let supervisor = httpd.supervisor();
-        let pids = children.iter().filter(|pid| Some(**pid) != supervisor).map(|pid| pid.number.to_string());
-        let out = Command::new("python3").arg("-c").arg(BUFFERS).args(pids).output().expect("python3 is installed");
+        let pids = children
+            .iter()
+            .filter(|pid| Some(**pid) != supervisor)
+            .map(|pid| pid.number.to_string());
+        let out = Command::new("python3")
+            .arg("-c")
+            .arg(BUFFERS)
+            .args(pids)
+            .output()
+            .expect("python3 is installed");
         let said = String::from_utf8_lossy(&out.stdout).into_owned();
         // Linux keeps as much again for its own books.
-        assert!(said.lines().any(|line| line == "100000 60000"), "{said}{}", String::from_utf8_lossy(&out.stderr));
+        assert!(
+            said.lines().any(|line| line == "100000 60000"),
+            "{said}{}",
+            String::from_utf8_lossy(&out.stderr)
+        );
         httpd.stop();
     });
 }

@@ -18,17 +18,25 @@ def application(environ, start_response):
 fn jitter_keeps_processes_from_going_together() {
     case(Limit::default(), || {
         // With so much of it, hardly any process goes at its number.
-        let (_site, httpd) = serve("processes=3 threads=1 maximum-requests=5 maximum-requests-jitter=4000000", PID);
+        let (_site, httpd) = serve(
+            "processes=3 threads=1 maximum-requests=5 maximum-requests-jitter=4000000",
+            PID,
+        );
         let before: BTreeSet<_> = httpd.wait_for_workers(3, SOON).into_iter().collect();
         let mut client = httpd.client();
         (0..200).for_each(|_| assert_eq!(client.get("/pid").expect("an answer").status, 200));
         let after: BTreeSet<_> = httpd.workers().into_iter().collect();
         assert_eq!(before, after);
         httpd.stop();
-        let (_site, httpd) = serve("processes=1 threads=1 maximum-requests=5 maximum-requests-jitter=5", PID);
+        let (_site, httpd) = serve(
+            "processes=1 threads=1 maximum-requests=5 maximum-requests-jitter=5",
+            PID,
+        );
         let before = pid(&httpd, "");
         // And with a little, they go all the same.
-        eventually("another worker", SOON, || (pid(&httpd, "") != before).then_some(()));
+        eventually("another worker", SOON, || {
+            (pid(&httpd, "") != before).then_some(())
+        });
         httpd.stop();
     });
 }
@@ -48,12 +56,21 @@ fn a_failed_group_tries_again_after_its_window() {
         });
         // More starts than the burst were not tried.
         let log = httpd.error_log();
-        let starts = log.lines().filter(|line| line.contains("code 9") && !line.contains("keep failing")).count();
+        let starts = log
+            .lines()
+            .filter(|line| line.contains("code 9") && !line.contains("keep failing"))
+            .count();
         assert!((2..=4).contains(&starts), "{starts}");
         let failed = Instant::now();
         site.write("mended", "");
-        eventually("the group without any command", SOON, || (httpd.get("/pid").status == 200).then_some(()));
-        assert!(failed.elapsed() >= Duration::from_secs(1), "the window is waited for: {:?}", failed.elapsed());
+        eventually("the group without any command", SOON, || {
+            (httpd.get("/pid").status == 200).then_some(())
+        });
+        assert!(
+            failed.elapsed() >= Duration::from_secs(1),
+            "the window is waited for: {:?}",
+            failed.elapsed()
+        );
         httpd.stop();
     });
 }
@@ -78,13 +95,24 @@ def application(environ, start_response):
 #[test]
 fn no_more_processes_than_the_limit() {
     case(Limit::default(), || {
-        let Some(users) = users::three() else { return note("left out: root has no such limit, and others too many") };
+        let Some(users) = users::three() else {
+            return note("left out: root has no such limit, and others too many");
+        };
         let site = Site::of(&users[2]);
         let script = site.write("app.py", FORKS);
-        let options = format!("threads=2 process-limit=30 user={} group={}", users[2].name, users[2].group);
-        let httpd = Httpd::builder().daemon("site", &options).mount("/", &script, "site").start();
+        let options = format!(
+            "threads=2 process-limit=30 user={} group={}",
+            users[2].name, users[2].group
+        );
+        let httpd = Httpd::builder()
+            .daemon("site", &options)
+            .mount("/", &script, "site")
+            .start();
         let children: u32 = httpd.get("/").text().parse().expect("a number");
-        assert!((5..30).contains(&children), "{children} with the worker's own threads make 30");
+        assert!(
+            (5..30).contains(&children),
+            "{children} with the worker's own threads make 30"
+        );
         httpd.stop();
     });
 }

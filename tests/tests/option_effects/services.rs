@@ -30,20 +30,34 @@ fn serve(options: &str) -> (Site, Httpd) {
     let site = Site::new();
     let script = site.write("service.py", SERVICE);
     let _ = fs::set_permissions(site.path(), fs::Permissions::from_mode(0o777));
-    let import = format!("WSGIImportScript {} process-group=service application-group=%{{GLOBAL}}", script.display());
-    let httpd = Httpd::builder().daemon("service", &format!("threads=0 {options}")).line(import).start();
+    let import = format!(
+        "WSGIImportScript {} process-group=service application-group=%{{GLOBAL}}",
+        script.display()
+    );
+    let httpd = Httpd::builder()
+        .daemon("service", &format!("threads=0 {options}"))
+        .line(import)
+        .start();
     (site, httpd)
 }
 
 fn book(site: &Path) -> Vec<String> {
-    fs::read_to_string(site.join("book")).unwrap_or_default().lines().map(str::to_owned).collect()
+    fs::read_to_string(site.join("book"))
+        .unwrap_or_default()
+        .lines()
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Waits for the entry with this number, and gives the number of the process
 /// that made it.
 fn entry(site: &Path, number: usize, what: &str) -> i32 {
-    let line = eventually(&format!("entry {number}"), SOON, || book(site).get(number).cloned());
-    let pid = line.strip_prefix(what).unwrap_or_else(|| panic!("{what} was expected: {:?}", book(site)));
+    let line = eventually(&format!("entry {number}"), SOON, || {
+        book(site).get(number).cloned()
+    });
+    let pid = line
+        .strip_prefix(what)
+        .unwrap_or_else(|| panic!("{what} was expected: {:?}", book(site)));
     pid.trim().parse().expect("a number")
 }
 
@@ -57,8 +71,14 @@ fn a_service_ends_with_its_own_words_before_the_next_begins() {
         let _ = httpd.wsgid(&["restart", "service"]);
         entry(site, 1, "ends");
         let second = entry(site, 2, "begins");
-        assert!(begun.elapsed() < Duration::from_secs(6), "nobody waits for a timeout: {:?}", begun.elapsed());
-        Pid::current(second).expect("it runs").signal(Signal::SIGUSR1);
+        assert!(
+            begun.elapsed() < Duration::from_secs(6),
+            "nobody waits for a timeout: {:?}",
+            begun.elapsed()
+        );
+        Pid::current(second)
+            .expect("it runs")
+            .signal(Signal::SIGUSR1);
         entry(site, 3, "ends");
         entry(site, 4, "begins");
         let _ = httpd.wsgid(&["stop", "service"]);
@@ -67,9 +87,16 @@ fn a_service_ends_with_its_own_words_before_the_next_begins() {
         entry(site, 6, "begins");
         let begun = Instant::now();
         httpd.stop();
-        assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+        assert!(
+            begun.elapsed() < Duration::from_secs(4),
+            "{:?}",
+            begun.elapsed()
+        );
         let book = book(site);
-        let ends = book.get(7).expect("it was told of httpd's end").strip_prefix("ends");
+        let ends = book
+            .get(7)
+            .expect("it was told of httpd's end")
+            .strip_prefix("ends");
         assert_eq!(ends, book[6].strip_prefix("begins"), "{book:?}");
         assert_eq!(book.len(), 8, "{book:?}");
     });
@@ -94,7 +121,11 @@ fn a_service_that_does_not_end_outlives_its_supervisor_by_shutdown_timeout() {
         httpd.supervisor().expect("a supervisor").kill();
         let begun = Instant::now();
         eventually("its end", SOON, || (!first.alive()).then_some(()));
-        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        assert!(
+            begun.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            begun.elapsed()
+        );
         entry(site.path(), 1, "begins");
         httpd.stop();
     });

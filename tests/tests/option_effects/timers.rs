@@ -45,19 +45,27 @@ const TRIALS: &[Trial] = &[
         // 1 + ln(8) is 3.1.
         ends(httpd, &format!("{at}/spin?seconds=60"), 504, 2.8..12.0);
     }),
-    ("inactivity", "threads=1 inactivity-timeout=1", |httpd, at| {
-        let before = pid(httpd, at);
-        gone(httpd, before);
-    }),
+    (
+        "inactivity",
+        "threads=1 inactivity-timeout=1",
+        |httpd, at| {
+            let before = pid(httpd, at);
+            gone(httpd, before);
+        },
+    ),
     ("interval", "threads=1 restart-interval=1", |httpd, at| {
         let before = pid(httpd, at);
         gone(httpd, before);
     }),
     ("queue", "threads=1 queue-timeout=1", |httpd, at| {
         // The start of a worker counts as waiting, too.
-        eventually("a ready worker", SOON, || (get(httpd, &format!("{at}/pid")) == 200).then_some(()));
+        eventually("a ready worker", SOON, || {
+            (get(httpd, &format!("{at}/pid")) == 200).then_some(())
+        });
         let busy = spawn(httpd, format!("{at}/sleep?seconds=6"));
-        eventually("a running request", SOON, || running(httpd, at).then_some(()));
+        eventually("a running request", SOON, || {
+            running(httpd, at).then_some(())
+        });
         ends(httpd, &format!("{at}/pid"), 504, 0.9..4.5);
         assert_eq!(busy.join().expect("no panic"), 200);
     }),
@@ -69,26 +77,50 @@ const TRIALS: &[Trial] = &[
         eventually("no worker", SOON, || no_worker(httpd, at));
     }),
     // A replacement for idleness is as idle as the one that it replaced.
-    ("both", "threads=1 idle-stop=3 inactivity-timeout=1", |httpd, at| {
-        assert!(pid(httpd, at) > 0);
-        eventually("no worker", SOON, || no_worker(httpd, at));
-    }),
-    ("young", "threads=1 idle-stop=3 restart-interval=1", |httpd, at| {
-        assert!(pid(httpd, at) > 0);
-        eventually("no worker", SOON, || no_worker(httpd, at));
-    }),
+    (
+        "both",
+        "threads=1 idle-stop=3 inactivity-timeout=1",
+        |httpd, at| {
+            assert!(pid(httpd, at) > 0);
+            eventually("no worker", SOON, || no_worker(httpd, at));
+        },
+    ),
+    (
+        "young",
+        "threads=1 idle-stop=3 restart-interval=1",
+        |httpd, at| {
+            assert!(pid(httpd, at) > 0);
+            eventually("no worker", SOON, || no_worker(httpd, at));
+        },
+    ),
     // None of them is meant for a request that runs.
-    ("long", "threads=2 idle-stop=1 inactivity-timeout=1 restart-interval=2 deadlock-timeout=1", |httpd, at| {
-        ends(httpd, &format!("{at}/sleep?seconds=5"), 200, 5.0..12.0);
-    }),
-    ("graceful", "threads=1 graceful-timeout=1 shutdown-timeout=1 eviction-timeout=500", |httpd, at| {
-        let busy = spawn(httpd, format!("{at}/sleep?seconds=60"));
-        eventually("a running request", SOON, || running(httpd, at).then_some(()));
-        let begun = Instant::now();
-        assert_eq!(control::command(httpd, &["restart", name(at)]).map(|said| said.code), Some(0));
-        assert_eq!(busy.join().expect("no panic"), 502);
-        assert!(begun.elapsed() >= Duration::from_secs(1) && begun.elapsed() < Duration::from_secs(12));
-    }),
+    (
+        "long",
+        "threads=2 idle-stop=1 inactivity-timeout=1 restart-interval=2 deadlock-timeout=1",
+        |httpd, at| {
+            ends(httpd, &format!("{at}/sleep?seconds=5"), 200, 5.0..12.0);
+        },
+    ),
+    (
+        "graceful",
+        "threads=1 graceful-timeout=1 shutdown-timeout=1 eviction-timeout=500",
+        |httpd, at| {
+            let busy = spawn(httpd, format!("{at}/sleep?seconds=60"));
+            eventually("a running request", SOON, || {
+                running(httpd, at).then_some(())
+            });
+            let begun = Instant::now();
+            assert_eq!(
+                control::command(httpd, &["restart", name(at)]).map(|said| said.code),
+                Some(0)
+            );
+            assert_eq!(busy.join().expect("no panic"), 502);
+            assert!(
+                begun.elapsed() >= Duration::from_secs(1)
+                    && begun.elapsed() < Duration::from_secs(12)
+            );
+        },
+    ),
 ];
 
 fn name(at: &str) -> &str {
@@ -100,13 +132,19 @@ fn no_worker(httpd: &Httpd, at: &str) -> Option<()> {
 }
 
 fn get(httpd: &Httpd, path: &str) -> u16 {
-    Client::new(httpd.address()).timeout(Duration::from_secs(60)).get(path).map_or(0, |response| response.status)
+    Client::new(httpd.address())
+        .timeout(Duration::from_secs(60))
+        .get(path)
+        .map_or(0, |response| response.status)
 }
 
 fn spawn(httpd: &Httpd, path: String) -> thread::JoinHandle<u16> {
     let address = httpd.address();
     thread::spawn(move || {
-        Client::new(address).timeout(Duration::from_secs(60)).get(&path).map_or(0, |response| response.status)
+        Client::new(address)
+            .timeout(Duration::from_secs(60))
+            .get(&path)
+            .map_or(0, |response| response.status)
     })
 }
 
@@ -114,19 +152,28 @@ fn ends(httpd: &Httpd, path: &str, status: u16, within: std::ops::Range<f64>) {
     let begun = Instant::now();
     let got = get(httpd, path);
     let took = begun.elapsed().as_secs_f64();
-    assert!(got == status && within.contains(&took), "{path}: status {got} after {took:.1} s");
+    assert!(
+        got == status && within.contains(&took),
+        "{path}: status {got} after {took:.1} s"
+    );
 }
 
 fn gone(httpd: &Httpd, pid: u64) {
     let pid = i32::try_from(pid).ok().and_then(wsgid_tests::Pid::current);
-    eventually("the end of the worker", SOON, || pid.is_none_or(|pid| !pid.alive()).then_some(()));
+    eventually("the end of the worker", SOON, || {
+        pid.is_none_or(|pid| !pid.alive()).then_some(())
+    });
     assert!(httpd.supervisor().is_some());
 }
 
 fn running(httpd: &Httpd, at: &str) -> bool {
     let status = control::status(httpd).unwrap_or_default();
     let pools = control::pools(&status, name(at));
-    pools.iter().flat_map(|pool| pool["workers"].as_array()).flatten().any(|worker| worker["in_flight"] == 1)
+    pools
+        .iter()
+        .flat_map(|pool| pool["workers"].as_array())
+        .flatten()
+        .any(|worker| worker["in_flight"] == 1)
 }
 
 #[test]
@@ -137,14 +184,17 @@ fn every_timer_works_whatever_the_others_are_set_to() {
         for (name, options, _) in TRIALS {
             let set = |far: &&&str| {
                 let option = far.split('=').next().unwrap_or_default();
-                !options.split(' ').any(|own| own.split('=').next() == Some(option))
+                !options
+                    .split(' ')
+                    .any(|own| own.split('=').next() == Some(option))
             };
             let far: Vec<&str> = FAR.iter().filter(set).copied().collect();
-            builder = builder.daemon(name, &format!("{options} {} {}", far.join(" "), site.python_path())).mount(
-                &format!("/{name}"),
-                &site.file("option_cases.py"),
-                name,
-            );
+            builder = builder
+                .daemon(
+                    name,
+                    &format!("{options} {} {}", far.join(" "), site.python_path()),
+                )
+                .mount(&format!("/{name}"), &site.file("option_cases.py"), name);
         }
         let httpd = builder.start();
         thread::scope(|scope| {

@@ -26,7 +26,10 @@ fn open_site(options: &str, script: &str) -> (Site, Httpd) {
     let site = Site::new();
     let path = site.write("app.py", script);
     let _ = fs::set_permissions(site.path(), fs::Permissions::from_mode(0o777));
-    let httpd = Httpd::builder().daemon("site", options).mount("/", &path, "site").start();
+    let httpd = Httpd::builder()
+        .daemon("site", options)
+        .mount("/", &path, "site")
+        .start();
     (site, httpd)
 }
 
@@ -40,7 +43,11 @@ fn a_client_that_sends_slowly_has_not_waited_for_a_thread() {
         wait::let_run(Duration::from_secs(2));
         client.send("56789");
         assert!(client.wait_for_close(SOON));
-        assert!(client.text().starts_with("HTTP/1.1 200") && client.text().ends_with("10"), "{}", client.text());
+        assert!(
+            client.text().starts_with("HTTP/1.1 200") && client.text().ends_with("10"),
+            "{}",
+            client.text()
+        );
         httpd.stop();
     });
 }
@@ -54,7 +61,10 @@ fn a_request_that_cannot_be_stopped_does_not_have_the_graceful_timeout_too() {
         let begun = Instant::now();
         assert_eq!(httpd.get("/sleep").status, 504);
         let took = begun.elapsed();
-        assert!(took >= Duration::from_secs(2) && took < Duration::from_secs(9), "{took:?}");
+        assert!(
+            took >= Duration::from_secs(2) && took < Duration::from_secs(9),
+            "{took:?}"
+        );
         assert_ne!(pid(&httpd, ""), before);
         httpd.wait_for_log("request-timeout", SOON);
         httpd.stop();
@@ -68,7 +78,10 @@ fn a_process_that_has_done_nothing_is_not_replaced_for_idleness() {
         let first = httpd.wait_for_workers(1, SOON)[0];
         wait::let_run(Duration::from_secs(4));
         assert!(first.alive(), "a new process would be as good as this one");
-        assert_eq!(pid(&httpd, ""), u64::try_from(first.number).expect("a number"));
+        assert_eq!(
+            pid(&httpd, ""),
+            u64::try_from(first.number).expect("a number")
+        );
         eventually("another process", SOON, || (!first.alive()).then_some(()));
         let second = eventually("a second worker", SOON, || httpd.workers().first().copied());
         wait::let_run(Duration::from_secs(4));
@@ -80,9 +93,14 @@ fn a_process_that_has_done_nothing_is_not_replaced_for_idleness() {
 #[test]
 fn an_age_counts_from_when_a_worker_serves() {
     case(Limit::default(), || {
-        let (_site, httpd) = serve("threads=1 restart-interval=1", &format!("import time\ntime.sleep(2)\n{APP}"));
+        let (_site, httpd) = serve(
+            "threads=1 restart-interval=1",
+            &format!("import time\ntime.sleep(2)\n{APP}"),
+        );
         let first = pid(&httpd, "");
-        eventually("another worker", SOON, || (pid(&httpd, "") != first).then_some(()));
+        eventually("another worker", SOON, || {
+            (pid(&httpd, "") != first).then_some(())
+        });
         httpd.stop();
     });
 }
@@ -100,7 +118,11 @@ if not os.path.exists(mark):
         let (_site, httpd) = open_site("threads=1 deadlock-timeout=2", &format!("{once}{APP}"));
         let begun = Instant::now();
         assert!(pid(&httpd, "") > 0);
-        assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+        assert!(
+            begun.elapsed() < Duration::from_secs(15),
+            "{:?}",
+            begun.elapsed()
+        );
         httpd.wait_for_log("deadlock-timeout", SOON);
         httpd.stop();
     });
@@ -123,11 +145,21 @@ fn a_locale_is_in_force_or_named() {
 #[test]
 fn a_limit_below_a_second_is_one_second() {
     case(Limit::default(), || {
-        let (_site, httpd) = serve("threads=1 cpu-time-limit=500ms shutdown-timeout=1500ms", APP);
+        let (_site, httpd) = serve(
+            "threads=1 cpu-time-limit=500ms shutdown-timeout=1500ms",
+            APP,
+        );
         let worker = httpd.wait_for_workers(1, SOON)[0];
-        let limits = fs::read_to_string(format!("/proc/{}/limits", worker.number)).expect("it runs");
-        let row = limits.lines().find_map(|line| line.strip_prefix("Max cpu time")).expect("a row");
-        assert_eq!(row.split_whitespace().take(2).collect::<Vec<_>>(), ["1", "4"]);
+        let limits =
+            fs::read_to_string(format!("/proc/{}/limits", worker.number)).expect("it runs");
+        let row = limits
+            .lines()
+            .find_map(|line| line.strip_prefix("Max cpu time"))
+            .expect("a row");
+        assert_eq!(
+            row.split_whitespace().take(2).collect::<Vec<_>>(),
+            ["1", "4"]
+        );
         httpd.stop();
     });
 }

@@ -21,27 +21,54 @@ type Disturbance = (&'static str, fn(&mut Chaos, &mut Httpd, &Site));
 /// All of them.
 const DISTURBANCES: &[Disturbance] = &[
     ("httpd restarts gracefully", |_, httpd, _| httpd.graceful()),
-    ("the script is touched", |chaos, _, site| chaos.deploy(site, SCRIPT)),
-    ("a script that does not load is deployed, and taken back", Chaos::broken_deploy),
-    ("a worker is killed", |chaos, httpd, _| chaos.kill_workers(httpd, 1)),
-    ("all workers are killed", |chaos, httpd, _| chaos.kill_workers(httpd, usize::MAX)),
+    ("the script is touched", |chaos, _, site| {
+        chaos.deploy(site, SCRIPT)
+    }),
+    (
+        "a script that does not load is deployed, and taken back",
+        Chaos::broken_deploy,
+    ),
+    ("a worker is killed", |chaos, httpd, _| {
+        chaos.kill_workers(httpd, 1)
+    }),
+    ("all workers are killed", |chaos, httpd, _| {
+        chaos.kill_workers(httpd, usize::MAX)
+    }),
     ("a worker gets SIGUSR1", Chaos::evict),
     ("a worker stands still for a while", Chaos::stand_still),
-    ("the supervisor is killed", |_, httpd, _| kill_supervisor(httpd)),
-    ("the supervisor is killed, and a worker of it", Chaos::kill_both),
-    ("the supervisor is killed and httpd restarted", |_, httpd, _| {
-        kill_supervisor(httpd);
-        httpd.graceful();
+    ("the supervisor is killed", |_, httpd, _| {
+        kill_supervisor(httpd)
     }),
+    (
+        "the supervisor is killed, and a worker of it",
+        Chaos::kill_both,
+    ),
+    (
+        "the supervisor is killed and httpd restarted",
+        |_, httpd, _| {
+            kill_supervisor(httpd);
+            httpd.graceful();
+        },
+    ),
     ("an option changes", Chaos::change),
     ("a group is added or removed", Chaos::add_or_remove),
-    ("a group that cannot work is added or removed", Chaos::broken_group),
-    ("the group is restarted by command", |chaos, httpd, _| chaos.command(httpd, &["restart", "site"])),
-    ("the program is executed again", |chaos, httpd, _| chaos.command(httpd, &["reexec"])),
-    ("the program is executed again while httpd restarts", |chaos, httpd, _| {
-        httpd.pid().signal(Signal::SIGUSR1);
-        chaos.command(httpd, &["reexec"]);
+    (
+        "a group that cannot work is added or removed",
+        Chaos::broken_group,
+    ),
+    ("the group is restarted by command", |chaos, httpd, _| {
+        chaos.command(httpd, &["restart", "site"])
     }),
+    ("the program is executed again", |chaos, httpd, _| {
+        chaos.command(httpd, &["reexec"])
+    }),
+    (
+        "the program is executed again while httpd restarts",
+        |chaos, httpd, _| {
+            httpd.pid().signal(Signal::SIGUSR1);
+            chaos.command(httpd, &["reexec"]);
+        },
+    ),
 ];
 
 /// The source of disturbances.
@@ -53,7 +80,11 @@ pub(crate) struct Chaos {
 
 impl Chaos {
     pub(crate) fn new(seed: u64, record: &Arc<Record>) -> Self {
-        Self { state: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1, rounds: 0, record: Arc::clone(record) }
+        Self {
+            state: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1,
+            rounds: 0,
+            record: Arc::clone(record),
+        }
     }
 
     /// Disturbs until the time is over, and says what it did. Every kind comes
@@ -64,7 +95,10 @@ impl Chaos {
         let mut left: Vec<&Disturbance> = Vec::new();
         while Instant::now() < end {
             if left.is_empty() {
-                left = DISTURBANCES.iter().filter(|(name, _)| name.contains(&only)).collect();
+                left = DISTURBANCES
+                    .iter()
+                    .filter(|(name, _)| name.contains(&only))
+                    .collect();
                 assert!(!left.is_empty(), "no disturbance has `{only}` in its name");
             }
             let (name, disturb) = *left.swap_remove(self.below(left.len()));
@@ -83,7 +117,9 @@ impl Chaos {
     pub(crate) fn missing(done: &[String], time: Duration) -> Vec<&'static str> {
         let whole = time >= Duration::from_secs(60) && env::var("WSGID_SOAK_ONLY").is_err();
         let names = DISTURBANCES.iter().map(|(name, _)| *name).filter(|_| whole);
-        names.filter(|name| !done.iter().any(|line| line.ends_with(&format!(" {name}")))).collect()
+        names
+            .filter(|name| !done.iter().any(|line| line.ends_with(&format!(" {name}"))))
+            .collect()
     }
 
     fn below(&mut self, end: usize) -> usize {
@@ -112,13 +148,21 @@ impl Chaos {
         }
         let before = httpd.error_log().matches(SIGN).count();
         self.deploy(site, "this is no Python");
-        let seen = until(Duration::from_secs(5), || (httpd.error_log().matches(SIGN).count() > before).then_some(()));
-        if let Some(worker) = control::workers(httpd, "site").and_then(|workers| workers.first().copied()) {
+        let seen = until(Duration::from_secs(5), || {
+            (httpd.error_log().matches(SIGN).count() > before).then_some(())
+        });
+        if let Some(worker) =
+            control::workers(httpd, "site").and_then(|workers| workers.first().copied())
+        {
             self.kill(worker);
             let_run(Duration::from_millis(500));
         }
         self.deploy(site, SCRIPT);
-        self.note(if seen.is_some() { "it was refused" } else { "nobody looked at it" });
+        self.note(if seen.is_some() {
+            "it was refused"
+        } else {
+            "nobody looked at it"
+        });
     }
 
     fn kill(&self, worker: Pid) {
@@ -131,7 +175,10 @@ impl Chaos {
         let mut workers = httpd.workers();
         let first = self.below(workers.len().max(1));
         workers.rotate_left(first);
-        workers.into_iter().take(most).for_each(|worker| self.kill(worker));
+        workers
+            .into_iter()
+            .take(most)
+            .for_each(|worker| self.kill(worker));
     }
 
     fn some_worker(&mut self, httpd: &Httpd) -> Option<Pid> {
@@ -165,9 +212,15 @@ impl Chaos {
 
     fn change(&mut self, httpd: &mut Httpd, _: &Site) {
         httpd.configure(|lines| {
-            let line = lines.iter_mut().find(|line| line.starts_with("WSGIDaemonProcess site ")).expect("a group");
-            let (old, new) =
-                if line.contains("threads=4") { ("threads=4", "threads=5") } else { ("threads=5", "threads=4") };
+            let line = lines
+                .iter_mut()
+                .find(|line| line.starts_with("WSGIDaemonProcess site "))
+                .expect("a group");
+            let (old, new) = if line.contains("threads=4") {
+                ("threads=4", "threads=5")
+            } else {
+                ("threads=5", "threads=4")
+            };
             *line = line.replace(old, new);
         });
         httpd.graceful();
@@ -185,10 +238,18 @@ impl Chaos {
     }
 
     fn broken_group(&mut self, httpd: &mut Httpd, site: &Site) {
-        let there = toggle(httpd, "broken", "threads=1 python-home=/nonexistent", &site.file("hello.py"));
+        let there = toggle(
+            httpd,
+            "broken",
+            "threads=1 python-home=/nonexistent",
+            &site.file("hello.py"),
+        );
         httpd.graceful();
         if there {
-            let status = httpd.client().get("/broken").map(|response| response.status);
+            let status = httpd
+                .client()
+                .get("/broken")
+                .map(|response| response.status);
             self.note(format!("its first answer: {status:?}"));
         }
     }
@@ -201,17 +262,24 @@ impl Chaos {
             last.as_ref().filter(|said| said.code == 0).map(drop)
         });
         self.note(format!("{last:?}"));
-        assert!(done.is_some(), "`wsgid {}` is not obeyed: {last:?}", args.join(" "));
+        assert!(
+            done.is_some(),
+            "`wsgid {}` is not obeyed: {last:?}",
+            args.join(" ")
+        );
     }
 }
 
 /// Whether all groups that use the script have all their workers, and nothing
 /// is on its way.
 fn all_serve(httpd: &Httpd) -> bool {
-    let Some(status) = control::status(httpd) else { return false };
+    let Some(status) = control::status(httpd) else {
+        return false;
+    };
     ["site", "replaced", "forked"].iter().all(|group| {
         let pools = control::pools(&status, group);
-        let whole = |pool: &Json| pool["next_generation"].is_null() && control::ready(pool).len() >= 2;
+        let whole =
+            |pool: &Json| pool["next_generation"].is_null() && control::ready(pool).len() >= 2;
         !pools.is_empty() && pools.iter().all(whole)
     })
 }
@@ -229,15 +297,19 @@ fn kill_supervisor(httpd: &Httpd) {
 /// Adds a group at a path, or removes it; says whether it is there now.
 fn toggle(httpd: &mut Httpd, name: &str, options: &str, script: &Path) -> bool {
     let define = format!("WSGIDaemonProcess {name} {options}");
-    let mount =
-        format!("WSGIScriptAlias /{name} {} process-group={name} application-group=%{{GLOBAL}}", script.display());
+    let mount = format!(
+        "WSGIScriptAlias /{name} {} process-group={name} application-group=%{{GLOBAL}}",
+        script.display()
+    );
     let mut there = false;
-    httpd.configure(|lines| match lines.iter().position(|line| *line == define) {
-        Some(_) => lines.retain(|line| *line != define && *line != mount),
-        None => {
-            there = true;
-            lines.splice(0..0, [define, mount]);
-        }
-    });
+    httpd.configure(
+        |lines| match lines.iter().position(|line| *line == define) {
+            Some(_) => lines.retain(|line| *line != define && *line != mount),
+            None => {
+                there = true;
+                lines.splice(0..0, [define, mount]);
+            }
+        },
+    );
     there
 }

@@ -66,7 +66,12 @@ impl Kind {
 }
 
 /// Starts a client below a path.
-pub(crate) fn start(address: SocketAddr, at: &'static str, kind: Kind, record: &Arc<Record>) -> JoinHandle<()> {
+pub(crate) fn start(
+    address: SocketAddr,
+    at: &'static str,
+    kind: Kind,
+    record: &Arc<Record>,
+) -> JoinHandle<()> {
     let record = Arc::clone(record);
     thread::spawn(move || {
         let mut client = Client::new(address);
@@ -76,8 +81,20 @@ pub(crate) fn start(address: SocketAddr, at: &'static str, kind: Kind, record: &
                 client.disconnect();
             }
             let (used, begun) = (client.connected(), Instant::now());
-            let result = ask(&mut client, &format!("{at}/{}?id={id}", kind.path()), &id, kind, used);
-            record.outcome(Outcome { id, what: kind.path(), begun, ended: Instant::now(), result });
+            let result = ask(
+                &mut client,
+                &format!("{at}/{}?id={id}", kind.path()),
+                &id,
+                kind,
+                used,
+            );
+            record.outcome(Outcome {
+                id,
+                what: kind.path(),
+                begun,
+                ended: Instant::now(),
+                result,
+            });
             let_run(kind.pause());
         }
     })
@@ -98,7 +115,9 @@ fn ask(client: &mut Client, path: &str, id: &str, kind: Kind, used: bool) -> Res
     match answer {
         Ok(response) if response.status == 200 => {
             let right = match kind {
-                Kind::Echo | Kind::Stream | Kind::File => checker.len == MIB && checker.wrong_at.is_none(),
+                Kind::Echo | Kind::Stream | Kind::File => {
+                    checker.len == MIB && checker.wrong_at.is_none()
+                }
                 Kind::Upload => body == format!("{MIB} None").as_bytes(),
                 Kind::Post => body == id.as_bytes(),
                 Kind::Kept | Kind::Fresh | Kind::Rare | Kind::Slow => body == b"Hello World!",
@@ -106,12 +125,18 @@ fn ask(client: &mut Client, path: &str, id: &str, kind: Kind, used: bool) -> Res
             let said = String::from_utf8_lossy(&body[..body.len().min(100)]).into_owned();
             match right {
                 true => Result::Good,
-                false => Result::Wrong(format!("a complete 200 with a wrong body ({checker:?}, `{said}`)")),
+                false => Result::Wrong(format!(
+                    "a complete 200 with a wrong body ({checker:?}, `{said}`)"
+                )),
             }
         }
         Ok(response) if response.status == 502 => Result::Failed("status 502".to_owned()),
         Ok(response) => Result::Wrong(format!("status {}", response.status)),
-        Err(error @ ClientError::Truncated { status: Some(200), .. }) => Result::Failed(error.to_string()),
+        Err(
+            error @ ClientError::Truncated {
+                status: Some(200), ..
+            },
+        ) => Result::Failed(error.to_string()),
         Err(ClientError::Closed) if used => Result::Closed,
         Err(error) => Result::Wrong(error.to_string()),
     }

@@ -17,7 +17,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wsgid_tests::{Httpd, Limit, Site, artifacts, control, eventually, heavy_case, note, pattern, users};
+use wsgid_tests::{
+    Httpd, Limit, Site, artifacts, control, eventually, heavy_case, note, pattern, users,
+};
 
 use chaos::Chaos;
 use clients::Kind;
@@ -43,9 +45,18 @@ fn serve(site: &Site) -> Httpd {
     let path = site.python_path();
     Httpd::builder()
         .daemon("site", &format!("processes=2 threads=4 {path}"))
-        .daemon("replaced", &format!("processes=2 threads=2 maximum-requests=40 maximum-requests-jitter=20 {path}"))
-        .daemon("forked", &format!("processes=2 threads=2 preload=On maximum-requests=40 {path}"))
-        .daemon("demand", &format!("processes=0..2 threads=1 idle-stop=1 {path}"))
+        .daemon(
+            "replaced",
+            &format!("processes=2 threads=2 maximum-requests=40 maximum-requests-jitter=20 {path}"),
+        )
+        .daemon(
+            "forked",
+            &format!("processes=2 threads=2 preload=On maximum-requests=40 {path}"),
+        )
+        .daemon(
+            "demand",
+            &format!("processes=0..2 threads=1 idle-stop=1 {path}"),
+        )
         .mount("/replaced", &script, "replaced")
         .mount("/forked", &script, "forked")
         .mount("/demand", &demand, "demand")
@@ -89,17 +100,33 @@ fn nothing_is_lost_twice_done_or_cut_short() {
         }
         let chaos = Chaos::new(seed, &record).run(&mut httpd, &site, Instant::now() + time);
         record.stop();
-        clients.into_iter().for_each(|client| client.join().expect("a client ends"));
+        clients
+            .into_iter()
+            .for_each(|client| client.join().expect("a client ends"));
         let journal = fs::read_to_string(site.file("journal")).expect("the journal is there");
         let mut verdict = record.judge(&journal, &httpd.access_log());
-        verdict.troubles.extend(Chaos::missing(&chaos, time).into_iter().map(|name| format!("never done: {name}")));
+        verdict.troubles.extend(
+            Chaos::missing(&chaos, time)
+                .into_iter()
+                .map(|name| format!("never done: {name}")),
+        );
         // A child of httpd that crashes takes no request with it that a client could not send again.
-        let crashed = |line: &&str| ["exit signal", "panicked", "AH00052"].iter().any(|sign| line.contains(sign));
-        verdict.troubles.extend(httpd.error_log().lines().filter(crashed).map(str::to_owned));
+        let crashed = |line: &&str| {
+            ["exit signal", "panicked", "AH00052"]
+                .iter()
+                .any(|sign| line.contains(sign))
+        };
+        verdict
+            .troubles
+            .extend(httpd.error_log().lines().filter(crashed).map(str::to_owned));
         note(&format!("seed {seed}: {verdict}"));
         if !verdict.troubles.is_empty() {
             let kept = keep(&httpd, &site, &verdict, &chaos);
-            panic!("seed {seed}: {verdict}\n{}\nall logs: {}", verdict.first(), kept.display());
+            panic!(
+                "seed {seed}: {verdict}\n{}\nall logs: {}",
+                verdict.first(),
+                kept.display()
+            );
         }
         settle(&httpd);
         httpd.stop();
@@ -108,9 +135,12 @@ fn nothing_is_lost_twice_done_or_cut_short() {
 
 /// Everything that can explain a failure, where it outlives the test.
 fn keep(httpd: &Httpd, site: &Site, verdict: &Verdict, chaos: &[String]) -> PathBuf {
-    let directory = artifacts::target_directory().join("wsgid-tests").join("soak");
+    let directory = artifacts::target_directory()
+        .join("wsgid-tests")
+        .join("soak");
     fs::create_dir_all(&directory).expect("the target directory can be written");
-    let write = |name: &str, text: &str| fs::write(directory.join(name), text).expect("a log can be kept");
+    let write =
+        |name: &str, text: &str| fs::write(directory.join(name), text).expect("a log can be kept");
     write("troubles", &verdict.troubles.join("\n"));
     write("chaos", &chaos.join("\n"));
     for name in ["error.log", "access.log", "stderr.log"] {
@@ -124,10 +154,20 @@ fn keep(httpd: &Httpd, site: &Site, verdict: &Verdict, chaos: &[String]) -> Path
 fn settle(httpd: &Httpd) {
     let supervisor = eventually("a supervisor", SOON, || httpd.supervisor());
     eventually("two workers of each group", SOON, || {
-        let whole = |group| control::workers(httpd, group).is_some_and(|workers| workers.len() == 2);
-        ["site", "replaced", "forked"].into_iter().all(whole).then_some(())
+        let whole =
+            |group| control::workers(httpd, group).is_some_and(|workers| workers.len() == 2);
+        ["site", "replaced", "forked"]
+            .into_iter()
+            .all(whole)
+            .then_some(())
     });
     let open = || supervisor.descriptors().len();
-    eventually("the end of old connections", SOON, || (open() < 150).then_some(()));
-    note(&format!("at the end: supervisor {} KiB, {} descriptors", supervisor.resident() / 1024, open()));
+    eventually("the end of old connections", SOON, || {
+        (open() < 150).then_some(())
+    });
+    note(&format!(
+        "at the end: supervisor {} KiB, {} descriptors",
+        supervisor.resident() / 1024,
+        open()
+    ));
 }

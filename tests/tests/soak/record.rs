@@ -76,13 +76,20 @@ impl Record {
     pub(crate) fn outcome(&self, outcome: Outcome) {
         match outcome.result {
             Result::Good => drop(self.good.fetch_add(1, Ordering::Relaxed)),
-            _ => self.bad.lock().unwrap_or_else(PoisonError::into_inner).push(outcome),
+            _ => self
+                .bad
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(outcome),
         }
     }
 
     /// What the chaos does now.
     pub(crate) fn disturbed(&self, what: String) {
-        self.chaos.lock().unwrap_or_else(PoisonError::into_inner).push((Instant::now(), what));
+        self.chaos
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((Instant::now(), what));
     }
 
     pub(crate) fn killed(&self, pid: i32) {
@@ -93,7 +100,10 @@ impl Record {
     /// The chaos in words.
     pub(crate) fn chaos(&self) -> Vec<String> {
         let chaos = self.chaos.lock().unwrap_or_else(PoisonError::into_inner);
-        chaos.iter().map(|(at, what)| format!("{} {what}", self.clock(*at))).collect()
+        chaos
+            .iter()
+            .map(|(at, what)| format!("{} {what}", self.clock(*at)))
+            .collect()
     }
 
     fn clock(&self, at: Instant) -> String {
@@ -103,30 +113,49 @@ impl Record {
     /// Compares what clients saw with what workers wrote and httpd logged.
     pub(crate) fn judge(&self, journal: &str, access_log: &str) -> Verdict {
         let begun = begun(journal);
-        let noted: BTreeMap<&str, &str> = access_log.lines().filter_map(|line| Some((id_of(line)?, line))).collect();
+        let noted: BTreeMap<&str, &str> = access_log
+            .lines()
+            .filter_map(|line| Some((id_of(line)?, line)))
+            .collect();
         let bad = self.bad.lock().unwrap_or_else(PoisonError::into_inner);
         let mut verdict = Verdict {
             good: self.good.load(Ordering::Relaxed),
-            disturbances: self.chaos.lock().unwrap_or_else(PoisonError::into_inner).len(),
+            disturbances: self
+                .chaos
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .len(),
             ..Verdict::default()
         };
         for (id, pids) in begun.iter().filter(|(_, pids)| pids.len() > 1) {
-            verdict.troubles.push(format!("{id} was begun {} times: by {pids:?}", pids.len()));
+            verdict
+                .troubles
+                .push(format!("{id} was begun {} times: by {pids:?}", pids.len()));
         }
         for outcome in bad.iter() {
-            let by = begun.get(outcome.id.as_str()).map_or(&[][..], Vec::as_slice);
+            let by = begun
+                .get(outcome.id.as_str())
+                .map_or(&[][..], Vec::as_slice);
             let line = noted.get(outcome.id.as_str()).copied();
             match self.unexplained(outcome, by, line) {
                 None => match outcome.result {
                     Result::Closed => verdict.closed += 1,
                     _ => verdict.lost += 1,
                 },
-                Some(why) => verdict.troubles.push(self.describe(outcome, &why, by, line)),
+                Some(why) => verdict
+                    .troubles
+                    .push(self.describe(outcome, &why, by, line)),
             }
         }
         let lost: BTreeSet<&str> = bad.iter().map(|outcome| outcome.id.as_str()).collect();
         verdict.begun_of_lost = begun.keys().filter(|id| lost.contains(*id)).count();
-        verdict.killed = self.killed.lock().unwrap_or_else(PoisonError::into_inner).values().map(Vec::len).sum();
+        verdict.killed = self
+            .killed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .map(Vec::len)
+            .sum();
         verdict
     }
 
@@ -135,20 +164,25 @@ impl Record {
         let failure = match &outcome.result {
             Result::Good => return None,
             Result::Closed if by.is_empty() => return None,
-            Result::Closed => return Some("closed without an answer, and had been begun".to_owned()),
+            Result::Closed => {
+                return Some("closed without an answer, and had been begun".to_owned());
+            }
             Result::Wrong(what) => return Some(what.clone()),
             Result::Failed(what) => what,
         };
         let killed = self.killed.lock().unwrap_or_else(PoisonError::into_inner);
         // The client may see it a little before the chaos has noted what it did.
-        let during = |at: &Instant| *at + AFTER_KILL >= outcome.begun && *at <= outcome.ended + NOTED;
+        let during =
+            |at: &Instant| *at + AFTER_KILL >= outcome.begun && *at <= outcome.ended + NOTED;
         let within = |times: &Vec<Instant>| times.iter().any(during);
         let explained = match by {
             [pid] => killed.get(pid).is_some_and(within),
             // Taken by a worker that was killed before the application wrote it
             // down: its supervisor has said so, unless that was killed with it.
             [] => line.is_some_and(|line| {
-                let sudden = |times: &Vec<Instant>| times.iter().any(|at| during(at) && *at >= outcome.begun);
+                let sudden = |times: &Vec<Instant>| {
+                    times.iter().any(|at| during(at) && *at >= outcome.begun)
+                };
                 (line.contains("failure=worker-signalled") && killed.values().any(within))
                     || (line.contains("failure=worker-lost") && killed.values().any(sudden))
             }),
@@ -158,9 +192,19 @@ impl Record {
     }
 
     fn describe(&self, outcome: &Outcome, why: &str, by: &[i32], line: Option<&str>) -> String {
-        let mut text = format!("{} {} {}: {why}; begun by {by:?}", self.clock(outcome.begun), outcome.id, outcome.what);
+        let mut text = format!(
+            "{} {} {}: {why}; begun by {by:?}",
+            self.clock(outcome.begun),
+            outcome.id,
+            outcome.what
+        );
         let _ = write!(text, "\n    access log: {}", line.unwrap_or("nothing"));
-        for (at, what) in self.chaos.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for (at, what) in self
+            .chaos
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+        {
             if *at + AROUND >= outcome.begun && *at <= outcome.begun + AROUND {
                 let _ = write!(text, "\n    chaos: {} {what}", self.clock(*at));
             }
@@ -174,7 +218,9 @@ fn begun(journal: &str) -> BTreeMap<&str, Vec<i32>> {
     let mut begun: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
     for line in journal.lines() {
         let mut words = line.split(' ');
-        if let (Some("begun"), Some(id), Some(Ok(pid))) = (words.next(), words.next(), words.next().map(str::parse)) {
+        if let (Some("begun"), Some(id), Some(Ok(pid))) =
+            (words.next(), words.next(), words.next().map(str::parse))
+        {
             begun.entry(id).or_default().push(pid);
         }
     }
@@ -200,7 +246,12 @@ pub(crate) struct Verdict {
 impl Verdict {
     /// The first of them; all would fill the screen.
     pub(crate) fn first(&self) -> String {
-        self.troubles.iter().take(20).cloned().collect::<Vec<_>>().join("\n")
+        self.troubles
+            .iter()
+            .take(20)
+            .cloned()
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 }
 

@@ -36,7 +36,12 @@ pub(crate) fn plan(arguments: &[&str]) -> Result<Plan, PlanError> {
         all.extend(["--python-home", "/usr"]);
     }
     all.extend(arguments);
-    Plan::with(options(&all), "start-server", "/opt/bin/wsgid".into(), "/opt/lib/mod_wsgid.so".into())
+    Plan::with(
+        options(&all),
+        "start-server",
+        "/opt/bin/wsgid".into(),
+        "/opt/lib/mod_wsgid.so".into(),
+    )
 }
 
 /// All generated text of a command line, each file under its name.
@@ -45,5 +50,9 @@ pub(crate) fn generated(arguments: &[&str]) -> String {
     let conf = render::httpd_conf(&plan).unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
     let control = render::apachectl(&plan).unwrap();
     let notes = plan.notes.join("\n");
-    format!("{conf}\n{control}\n{}\n{}\n{notes}\n", render::handler_json(&plan), super::banner::text(&plan))
+    format!(
+        "{conf}\n{control}\n{}\n{}\n{notes}\n",
+        render::handler_json(&plan),
+        super::banner::text(&plan)
+    )
 }

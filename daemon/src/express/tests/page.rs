@@ -22,13 +22,22 @@ This page is printed from the command line's definitions.
 fn page() -> String {
     let mut command = Cli::command();
     command.build();
-    let command = command.find_subcommand("start-server").expect("it is a command").clone();
+    let command = command
+        .find_subcommand("start-server")
+        .expect("it is a command")
+        .clone();
     let mut order: Vec<&str> = Vec::new();
     let mut sections: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     let hidden = "Accepted for old scripts";
-    for argument in command.get_arguments().filter(|argument| !argument.is_positional() && argument.get_id() != "help")
+    for argument in command
+        .get_arguments()
+        .filter(|argument| !argument.is_positional() && argument.get_id() != "help")
     {
-        let heading = if argument.is_hide_set() { hidden } else { argument.get_help_heading().unwrap_or("Further") };
+        let heading = if argument.is_hide_set() {
+            hidden
+        } else {
+            argument.get_help_heading().unwrap_or("Further")
+        };
         if !order.contains(&heading) && heading != hidden {
             order.push(heading);
         }
@@ -37,8 +46,14 @@ fn page() -> String {
     order.extend(sections.contains_key(hidden).then_some(hidden));
     let mut out = HEAD.to_owned();
     for heading in order {
-        out.push_str(&format!("\n## {heading}\n\n| Option | Default | Effect |\n|---|---|---|\n"));
-        sections.get(heading).into_iter().flatten().for_each(|row| out.push_str(row));
+        out.push_str(&format!(
+            "\n## {heading}\n\n| Option | Default | Effect |\n|---|---|---|\n"
+        ));
+        sections
+            .get(heading)
+            .into_iter()
+            .flatten()
+            .for_each(|row| out.push_str(row));
     }
     out
 }
@@ -46,7 +61,12 @@ fn page() -> String {
 fn row(argument: &Arg) -> String {
     let mut name = format!("`--{}", argument.get_long().unwrap_or_default());
     let takes_value = argument.get_action().takes_values();
-    for value in argument.get_value_names().into_iter().flatten().filter(|_| takes_value) {
+    for value in argument
+        .get_value_names()
+        .into_iter()
+        .flatten()
+        .filter(|_| takes_value)
+    {
         name.push_str(&format!(" {value}"));
     }
     name.push('`');
@@ -56,21 +76,46 @@ fn row(argument: &Arg) -> String {
     if matches!(argument.get_action(), clap::ArgAction::Append) {
         name.push_str(" +");
     }
-    let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+    let help = argument
+        .get_help()
+        .map(ToString::to_string)
+        .unwrap_or_default();
     // Where the default is not a fixed value, the help tells it at its end.
-    let (help, told) = match help.strip_suffix(']').and_then(|help| help.split_once(" [default: ")) {
+    let (help, told) = match help
+        .strip_suffix(']')
+        .and_then(|help| help.split_once(" [default: "))
+    {
         Some((help, told)) => (help.to_owned(), told.to_owned()),
         None => (help, "–".to_owned()),
     };
-    let fixed: Vec<String> =
-        argument.get_default_values().iter().filter(|_| takes_value).map(|value| value.display().to_string()).collect();
-    let default = if fixed.is_empty() { told } else { format!("`{}`", fixed.join(" ")) };
+    let fixed: Vec<String> = argument
+        .get_default_values()
+        .iter()
+        .filter(|_| takes_value)
+        .map(|value| value.display().to_string())
+        .collect();
+    let default = if fixed.is_empty() {
+        told
+    } else {
+        format!("`{}`", fixed.join(" "))
+    };
     let values = argument.get_possible_values();
-    let values: Vec<&str> = values.iter().filter(|_| takes_value).map(clap::builder::PossibleValue::get_name).collect();
+    let values: Vec<&str> = values
+        .iter()
+        .filter(|_| takes_value)
+        .map(clap::builder::PossibleValue::get_name)
+        .collect();
     // Some say it themselves.
     let listed = values.is_empty() || values.iter().all(|value| help.contains(value));
-    let choice = if listed { String::new() } else { format!(": {}", values.join(", ")) };
-    format!("| {name} | {default} | {}{choice} |\n", help.replace('|', "\\|"))
+    let choice = if listed {
+        String::new()
+    } else {
+        format!(": {}", values.join(", "))
+    };
+    format!(
+        "| {name} | {default} | {}{choice} |\n",
+        help.replace('|', "\\|")
+    )
 }
 
 #[test]

@@ -12,9 +12,21 @@ const FILE: &str = "/etc/passwd";
 const DIRECTORY: &str = "/usr";
 
 /// Option, its values, further arguments it needs, what must appear then.
-type Row = (&'static str, &'static [&'static str], &'static [&'static str], &'static str);
+type Row = (
+    &'static str,
+    &'static [&'static str],
+    &'static [&'static str],
+    &'static str,
+);
 
-const TLS: &[&str] = &["--https-port", "8443", "--ssl-certificate-file", FILE, "--ssl-certificate-key-file", FILE];
+const TLS: &[&str] = &[
+    "--https-port",
+    "8443",
+    "--ssl-certificate-file",
+    FILE,
+    "--ssl-certificate-key-file",
+    FILE,
+];
 const SERVICE: &[&str] = &["--service-script", "tick", FILE];
 const AUTH: &[&str] = &["--auth-user-script", FILE];
 
@@ -222,7 +234,10 @@ fn every_effect_needs_its_option() {
             "enable-http2",
         ];
         if !always.contains(expected) && !own.contains(name) {
-            assert!(!plain.contains(expected), "`{expected}` is there without --{name}");
+            assert!(
+                !plain.contains(expected),
+                "`{expected}` is there without --{name}"
+            );
         }
     }
 }
@@ -233,7 +248,13 @@ fn no_option_is_without_a_row() {
     let mut known = BTreeSet::new();
     for argument in command.get_arguments() {
         known.extend(argument.get_long().map(str::to_owned));
-        known.extend(argument.get_all_aliases().unwrap_or_default().into_iter().map(str::to_owned));
+        known.extend(
+            argument
+                .get_all_aliases()
+                .unwrap_or_default()
+                .into_iter()
+                .map(str::to_owned),
+        );
     }
     let mut rows: BTreeSet<String> = ROWS.iter().map(|(name, ..)| (*name).to_owned()).collect();
     // Needs files of its own: `effects::a_stem_names_certificate_and_key`.
@@ -243,5 +264,9 @@ fn no_option_is_without_a_row() {
     for ours in ["enable-http2", "python-home"] {
         assert!(rows.remove(ours), "{ours}");
     }
-    assert_eq!(rows.len(), 153, "mod_wsgi-express has so many option strings");
+    assert_eq!(
+        rows.len(),
+        153,
+        "mod_wsgi-express has so many option strings"
+    );
 }

@@ -31,16 +31,25 @@ impl Supervisor {
     /// Answers, if the secret is that of an httpd.
     pub(super) fn show_status(&mut self, fd: Guarded, peer: Option<u32>, secret: &[u8; 32]) {
         let is_httpd = peer.is_some_and(|peer| self.allowed.is_httpd(peer));
-        if !is_httpd || !self.known.values().any(|known| known.secret.is_some()) || !self.secret_is_right(secret) {
-            let text = "the status page is for the httpd that started this supervisor; say wsgid status";
+        if !is_httpd
+            || !self.known.values().any(|known| known.secret.is_some())
+            || !self.secret_is_right(secret)
+        {
+            let text =
+                "the status page is for the httpd that started this supervisor; say wsgid status";
             let _ = send_fail(fd.as_fd(), Failure::NotAllowed, text);
             return;
         }
         let (answer, wait) = oneshot::channel();
-        self.asked(Asked { command: Command::Status, uid: 0, answer });
+        self.asked(Asked {
+            command: Command::Status,
+            uid: 0,
+            answer,
+        });
         tokio::spawn(async move {
             let Ok(status) = wait.await else { return };
-            match tokio::time::timeout(SEND_TIMEOUT, send(fd, status.to_string().as_bytes())).await {
+            match tokio::time::timeout(SEND_TIMEOUT, send(fd, status.to_string().as_bytes())).await
+            {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::debug!("status page: {error}"),
                 Err(_) => tracing::debug!("status page: httpd did not take it"),
@@ -56,10 +65,14 @@ async fn send(fd: Guarded, text: &[u8]) -> io::Result<()> {
     stream.set_nonblocking(true)?;
     let mut stream = tokio::net::UnixStream::from_std(stream)?;
     let end = payload::encode(&EndReport::default()).map_err(io::Error::other)?;
-    let parts = text.chunks(MAX_BODY_LEN as usize).map(|part| (Kind::Data, 0, part));
+    let parts = text
+        .chunks(MAX_BODY_LEN as usize)
+        .map(|part| (Kind::Data, 0, part));
     for (kind, flags, bytes) in parts.chain([(Kind::End, FLAG_CLOSE, end.as_slice())]) {
         let len = u32::try_from(bytes.len()).map_err(io::Error::other)?;
-        stream.write_all(&FrameHead::new(kind, 0, len).with_flags(flags).encode()).await?;
+        stream
+            .write_all(&FrameHead::new(kind, 0, len).with_flags(flags).encode())
+            .await?;
         stream.write_all(bytes).await?;
     }
     stream.shutdown().await

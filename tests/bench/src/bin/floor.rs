@@ -51,7 +51,9 @@ fn main() -> Result<()> {
     let options = Options::parse();
     let listener = UnixListener::bind(&options.socket)
         .with_context(|| format!("failed to listen on `{}`", options.socket.display()))?;
-    let workers = (1..=options.workers.max(1)).map(Worker::new).collect::<Result<Vec<_>>>()?;
+    let workers = (1..=options.workers.max(1))
+        .map(Worker::new)
+        .collect::<Result<Vec<_>>>()?;
     let workers: Vec<Arc<Worker>> = workers.into_iter().map(Arc::new).collect();
     for worker in &workers {
         let worker = Arc::clone(worker);
@@ -67,10 +69,24 @@ impl Worker {
     /// The module tells workers apart by what END says.
     fn new(number: u32) -> Result<Self> {
         let length = BODY.len().to_string();
-        let headers = [("Content-Type", "text/plain"), ("Content-Length", length.as_str())];
-        let headers = headers.iter().map(|(name, value)| (Bytes::new(name.as_bytes()), Bytes::new(value.as_bytes())));
-        let head = ResponseHead { status: 200, reason: Bytes::new(b"OK"), headers: headers.collect() };
-        let report = EndReport { worker: number, in_flight: 0, request_us: 1, application_us: 1 };
+        let headers = [
+            ("Content-Type", "text/plain"),
+            ("Content-Length", length.as_str()),
+        ];
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (Bytes::new(name.as_bytes()), Bytes::new(value.as_bytes())));
+        let head = ResponseHead {
+            status: 200,
+            reason: Bytes::new(b"OK"),
+            headers: headers.collect(),
+        };
+        let report = EndReport {
+            worker: number,
+            in_flight: 0,
+            request_us: 1,
+            application_us: 1,
+        };
         Ok(Self {
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             connections: Mutex::default(),
@@ -80,10 +96,17 @@ impl Worker {
     }
 
     fn adopt(&self, socket: UnixStream) -> Result<()> {
-        let mut connections = self.connections.lock().map_err(|_| anyhow::anyhow!("a thread has panicked"))?;
+        let mut connections = self
+            .connections
+            .lock()
+            .map_err(|_| anyhow::anyhow!("a thread has panicked"))?;
         let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
-        self.epoll.add(&socket, EpollEvent::new(flags, connections.len() as u64))?;
-        connections.push(Connection { socket, reader: FrameReader::new(0) });
+        self.epoll
+            .add(&socket, EpollEvent::new(flags, connections.len() as u64))?;
+        connections.push(Connection {
+            socket,
+            reader: FrameReader::new(0),
+        });
         Ok(())
     }
 
@@ -96,7 +119,9 @@ impl Worker {
                 Err(nix::errno::Errno::EINTR) => continue,
                 Err(error) => return Err(error.into()),
             };
-            let Ok(mut connections) = self.connections.lock() else { bail!("a thread has panicked") };
+            let Ok(mut connections) = self.connections.lock() else {
+                bail!("a thread has panicked")
+            };
             for event in events.iter().take(count) {
                 if let Some(connection) = connections.get_mut(event.data() as usize) {
                     let _ = self.serve(connection);
@@ -119,12 +144,20 @@ impl Worker {
     }
 
     fn answer(&self, socket: &UnixStream, id: u64) -> Result<()> {
-        let head =
-            |kind, payload: &[u8]| Ok::<_, anyhow::Error>(FrameHead::new(kind, id, u32::try_from(payload.len())?));
+        let head = |kind, payload: &[u8]| {
+            Ok::<_, anyhow::Error>(FrameHead::new(kind, id, u32::try_from(payload.len())?))
+        };
         let response = head(Kind::Response, &self.head)?.encode();
         let data = head(Kind::Data, BODY)?.encode();
         let end = head(Kind::End, &self.report)?.encode();
-        let parts = [&response, self.head.as_slice(), &data, BODY, &end, &self.report];
+        let parts = [
+            &response,
+            self.head.as_slice(),
+            &data,
+            BODY,
+            &end,
+            &self.report,
+        ];
         let mut slices = parts.map(IoSlice::new);
         send_all(socket.as_fd(), &mut slices, &[], MsgFlags::MSG_DONTWAIT)?;
         Ok(())

@@ -94,12 +94,21 @@ fn end(worker: &mut Child) -> Result<()> {
 }
 
 fn pair() -> Result<(OwnedFd, OwnedFd)> {
-    socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC).context("no socket pair")
+    socketpair(
+        AddressFamily::Unix,
+        SockType::Stream,
+        None,
+        SockFlag::SOCK_CLOEXEC,
+    )
+    .context("no socket pair")
 }
 
 /// A shell puts the descriptors where the worker expects them.
 fn spawn(options: &Options, control: OwnedFd) -> Result<Child> {
-    let extension = options.extension.canonicalize().context("no such extension")?;
+    let extension = options
+        .extension
+        .canonicalize()
+        .context("no such extension")?;
     Command::new("/bin/sh")
         .args(["-c", r#"exec "$0" -c "$1" 3<&0 4<"$2" 0</dev/null"#])
         .arg(&options.python)
@@ -111,10 +120,16 @@ fn spawn(options: &Options, control: OwnedFd) -> Result<Child> {
 }
 
 fn drive(options: &Options, script: &Path, control: &OwnedFd, pid: u32) -> Result<()> {
-    tell(control, &ToWorker::Spec(Box::new(spec(options, script))), &[])?;
+    tell(
+        control,
+        &ToWorker::Spec(Box::new(spec(options, script))),
+        &[],
+    )?;
     let mut reader = FrameReader::new(0);
     loop {
-        let frame = reader.next(control.as_fd()).context("the worker ended before it was ready")?;
+        let frame = reader
+            .next(control.as_fd())
+            .context("the worker ended before it was ready")?;
         if let FromWorker::Ready { python, failed } = decode(frame.payload)? {
             if let Some((_, traceback)) = failed.first() {
                 bail!("the script does not load: {traceback}");
@@ -127,9 +142,21 @@ fn drive(options: &Options, script: &Path, control: &OwnedFd, pid: u32) -> Resul
     let mut connections = Vec::new();
     for number in 0..options.connections as u64 {
         let (socket, theirs) = pair()?;
-        tell(control, &ToWorker::Assign { connection: number + 1, nonce: NONCE }, &[&theirs])?;
+        tell(
+            control,
+            &ToWorker::Assign {
+                connection: number + 1,
+                nonce: NONCE,
+            },
+            &[&theirs],
+        )?;
         epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, number))?;
-        connections.push(Connection { socket, reader: FrameReader::new(1), count: 0, sent: Instant::now() });
+        connections.push(Connection {
+            socket,
+            reader: FrameReader::new(1),
+            count: 0,
+            sent: Instant::now(),
+        });
     }
     let requests = (0..options.layouts.max(1)).map(|layout| request(options, script, layout));
     let requests = requests.collect::<Result<Vec<_>>>()?;
@@ -152,7 +179,12 @@ fn drive(options: &Options, script: &Path, control: &OwnedFd, pid: u32) -> Resul
     Ok(())
 }
 
-fn round(options: &Options, epoll: &Epoll, connections: &mut [Connection], requests: &[Vec<u8>]) -> Result<Vec<u64>> {
+fn round(
+    options: &Options,
+    epoll: &Epoll,
+    connections: &mut [Connection],
+    requests: &[Vec<u8>],
+) -> Result<Vec<u64>> {
     let mut requests = requests.iter().cycle();
     let mut next = || requests.next().map_or(&[][..], Vec::as_slice);
     let end = Instant::now() + Duration::from_secs_f64(options.seconds);
@@ -165,7 +197,9 @@ fn round(options: &Options, epoll: &Epoll, connections: &mut [Connection], reque
     while running > 0 {
         let count = epoll.wait(&mut events, EpollTimeout::NONE)?;
         for event in events.iter().take(count) {
-            let Some(connection) = connections.get_mut(event.data() as usize) else { continue };
+            let Some(connection) = connections.get_mut(event.data() as usize) else {
+                continue;
+            };
             if connection.receive()? {
                 latencies.push(connection.sent.elapsed().as_nanos() as u64);
                 running -= 1;
@@ -188,20 +222,33 @@ impl Connection {
         self.count += 1;
         self.sent = Instant::now();
         let len = u32::try_from(request.len())?;
-        let head = FrameHead::new(Kind::Request, u64::from(NONCE) << 32 | self.count, len).with_flags(FLAG_END);
+        let head = FrameHead::new(Kind::Request, u64::from(NONCE) << 32 | self.count, len)
+            .with_flags(FLAG_END);
         let bytes = head.encode();
-        let mut slices = [std::io::IoSlice::new(&bytes), std::io::IoSlice::new(request)];
-        send_all(self.socket.as_fd(), &mut slices, &[], nix::sys::socket::MsgFlags::empty())?;
+        let mut slices = [
+            std::io::IoSlice::new(&bytes),
+            std::io::IoSlice::new(request),
+        ];
+        send_all(
+            self.socket.as_fd(),
+            &mut slices,
+            &[],
+            nix::sys::socket::MsgFlags::empty(),
+        )?;
         Ok(())
     }
 
     /// True: the answer is complete.
     fn receive(&mut self) -> Result<bool> {
-        self.reader.fill(self.socket.as_fd(), nix::sys::socket::MsgFlags::empty())?;
+        self.reader
+            .fill(self.socket.as_fd(), nix::sys::socket::MsgFlags::empty())?;
         while let Some(frame) = self.reader.next_buffered()? {
             match frame.head.kind {
                 Kind::End => return Ok(true),
-                Kind::Fail => bail!("the worker failed: {}", String::from_utf8_lossy(frame.payload)),
+                Kind::Fail => bail!(
+                    "the worker failed: {}",
+                    String::from_utf8_lossy(frame.payload)
+                ),
                 _ => {}
             }
         }
@@ -258,13 +305,25 @@ fn request(options: &Options, script: &Path, layout: usize) -> Result<Vec<u8>> {
     let pairs = [
         (first.as_str(), "1"),
         ("HTTP_HOST", "localhost"),
-        ("HTTP_USER_AGENT", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Safari/537.36"),
-        ("HTTP_ACCEPT", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),
+        (
+            "HTTP_USER_AGENT",
+            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Safari/537.36",
+        ),
+        (
+            "HTTP_ACCEPT",
+            "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+        ),
         ("HTTP_ACCEPT_LANGUAGE", "en-US,en;q=0.5"),
         ("HTTP_ACCEPT_ENCODING", "gzip, deflate, br"),
-        ("HTTP_COOKIE", "session=0123456789abcdef0123456789abcdef; theme=dark"),
+        (
+            "HTTP_COOKIE",
+            "session=0123456789abcdef0123456789abcdef; theme=dark",
+        ),
         ("HTTP_CONNECTION", "keep-alive"),
-        ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+        (
+            "PATH",
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        ),
         ("SERVER_SIGNATURE", ""),
         ("SERVER_SOFTWARE", "Apache/2.4"),
         ("SERVER_NAME", "localhost"),
@@ -301,15 +360,23 @@ fn request(options: &Options, script: &Path, layout: usize) -> Result<Vec<u8>> {
         script: Bytes::new(script.as_bytes()),
         callable: Bytes::new(b"application"),
         body: BodyKind::None,
-        options: RequestOptions { script_reloading: true, ..RequestOptions::default() },
+        options: RequestOptions {
+            script_reloading: true,
+            ..RequestOptions::default()
+        },
         request_start_us: 1_700_000_000_000_000,
         queue_start_us: 1_700_000_000_000_100,
-        environ: pairs.iter().map(|(key, value)| (Bytes::new(key.as_bytes()), Bytes::new(value.as_bytes()))).collect(),
+        environ: pairs
+            .iter()
+            .map(|(key, value)| (Bytes::new(key.as_bytes()), Bytes::new(value.as_bytes())))
+            .collect(),
     };
     Ok(encode(&head)?)
 }
 
 fn cpu_ns(pid: u32) -> Result<u64> {
-    let time = clock_gettime(ClockId::pid_cpu_clock_id(Pid::from_raw(i32::try_from(pid)?))?)?;
+    let time = clock_gettime(ClockId::pid_cpu_clock_id(Pid::from_raw(i32::try_from(
+        pid,
+    )?))?)?;
     Ok(time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64)
 }

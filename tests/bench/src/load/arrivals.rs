@@ -39,7 +39,11 @@ pub(crate) struct Arrivals {
 
 impl Arrivals {
     pub(crate) fn new(seed: u64, rate: f64, start: Instant) -> Self {
-        let mut arrivals = Self { random: Random::new(seed), rate, next: start };
+        let mut arrivals = Self {
+            random: Random::new(seed),
+            rate,
+            next: start,
+        };
         arrivals.advance();
         arrivals
     }
@@ -75,7 +79,10 @@ mod tests {
         let mut arrivals = Arrivals::new(7, 1000.0, start);
         let end = start + Duration::from_secs(20);
         let count = std::iter::from_fn(|| arrivals.pop(end)).count();
-        assert!((19_000..21_000).contains(&count), "{count} instead of 20000");
+        assert!(
+            (19_000..21_000).contains(&count),
+            "{count} instead of 20000"
+        );
     }
 
     #[test]

@@ -27,7 +27,10 @@ impl Prepared {
     pub(crate) fn new(ask: Ask) -> Self {
         let agent = "User-Agent: wsgid-bench/1\r\nAccept: text/html,application/json;q=0.9,*/*;q=0.8\r\nAccept-Encoding: identity\r\n";
         let head = match ask.upload_len {
-            0 => format!("GET {} HTTP/1.1\r\nHost: localhost\r\n{agent}\r\n", ask.path),
+            0 => format!(
+                "GET {} HTTP/1.1\r\nHost: localhost\r\n{agent}\r\n",
+                ask.path
+            ),
             len => format!(
                 "POST {} HTTP/1.1\r\nHost: localhost\r\n{agent}Content-Type: application/octet-stream\r\nContent-Length: {len}\r\n\r\n",
                 ask.path
@@ -67,11 +70,19 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn open(address: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect(address).with_context(|| format!("failed to connect to {address}"))?;
+        let stream = TcpStream::connect(address)
+            .with_context(|| format!("failed to connect to {address}"))?;
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
         let response = Response::new();
-        Ok(Self { stream, step: Step::Idle, due: Instant::now(), kind: 0, sent_len: 0, response })
+        Ok(Self {
+            stream,
+            step: Step::Idle,
+            due: Instant::now(),
+            kind: 0,
+            sent_len: 0,
+            response,
+        })
     }
 
     /// Sends a request, as far as the socket takes it.
@@ -89,7 +100,10 @@ impl Connection {
         let all = head_len + extra_len(&request.ask);
         while self.sent_len < all {
             let bytes = if self.sent_len < head_len {
-                request.head.get(self.sent_len as usize..).unwrap_or_default()
+                request
+                    .head
+                    .get(self.sent_len as usize..)
+                    .unwrap_or_default()
             } else {
                 let left = (all - self.sent_len).min(UPLOAD.len() as u64);
                 UPLOAD.get(..left as usize).unwrap_or_default()
@@ -120,7 +134,9 @@ impl Connection {
             } else {
                 match self.stream.read(buffer) {
                     Ok(0) => bail!("connection closed in the middle of a response"),
-                    Ok(count) => self.response.feed(buffer.get(..count).unwrap_or_default())?,
+                    Ok(count) => self
+                        .response
+                        .feed(buffer.get(..count).unwrap_or_default())?,
                     Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
                     Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                     Err(error) => return Err(error).context("failed to receive"),
@@ -154,7 +170,10 @@ impl Connection {
         }
         match request.ask.answer_len {
             Some(expected) if expected != self.response.body_len => {
-                bail!("body of {} bytes instead of {expected}", self.response.body_len)
+                bail!(
+                    "body of {} bytes instead of {expected}",
+                    self.response.body_len
+                )
             }
             _ => Ok(()),
         }
@@ -168,5 +187,9 @@ impl Connection {
 
 /// Body bytes that are not part of the prepared head.
 fn extra_len(ask: &Ask) -> u64 {
-    if ask.upload_len <= UPLOAD.len() as u64 { 0 } else { ask.upload_len }
+    if ask.upload_len <= UPLOAD.len() as u64 {
+        0
+    } else {
+        ask.upload_len
+    }
 }

@@ -38,12 +38,18 @@ impl Generator {
     /// Connects; nothing is sent yet.
     pub(crate) fn connect(order: Order, workload: &Workload) -> Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
+        let timer = TimerFd::new(
+            ClockId::CLOCK_MONOTONIC,
+            TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC,
+        )?;
         epoll.add(&timer, EpollEvent::new(EpollFlags::EPOLLIN, TIMER))?;
         let mut connections = Vec::with_capacity(order.connections);
         for index in 0..order.connections {
             let connection = Connection::open(order.address)?;
-            epoll.add(&connection.stream, EpollEvent::new(EpollFlags::EPOLLIN, index as u64))?;
+            epoll.add(
+                &connection.stream,
+                EpollEvent::new(EpollFlags::EPOLLIN, index as u64),
+            )?;
             connections.push(connection);
         }
         let mut requests = vec![Prepared::new(workload.ask)];
@@ -65,7 +71,10 @@ impl Generator {
     pub(crate) fn run(&mut self, pace: Pace, length: Duration) -> Result<Outcome> {
         let start = Instant::now();
         let end = start + length;
-        let mut outcome = Outcome { length, ..Outcome::default() };
+        let mut outcome = Outcome {
+            length,
+            ..Outcome::default()
+        };
         let mut arrivals = match pace {
             Pace::Closed => None,
             Pace::Open { rate } => Some(Arrivals::new(self.order.seed, rate, start)),
@@ -116,7 +125,9 @@ impl Generator {
             while let Some(due) = arrivals.pop(now.min(end)) {
                 backlog.push_back(due);
             }
-            while let (Some(due), Some(index)) = (backlog.front().copied(), self.idle.front().copied()) {
+            while let (Some(due), Some(index)) =
+                (backlog.front().copied(), self.idle.front().copied())
+            {
                 backlog.pop_front();
                 self.idle.pop_front();
                 self.start(index, due, outcome);
@@ -124,7 +135,9 @@ impl Generator {
         } else if now < end {
             // Not more than are idle now: one that cannot send goes to the end of the queue.
             for _ in 0..self.idle.len() {
-                let Some(index) = self.idle.pop_front() else { return };
+                let Some(index) = self.idle.pop_front() else {
+                    return;
+                };
                 self.start(index, now, outcome);
             }
         }
@@ -132,7 +145,9 @@ impl Generator {
 
     fn start(&mut self, index: usize, due: Instant, outcome: &mut Outcome) {
         let kind = usize::from(self.random.chance(self.rare_percent));
-        let (Some(connection), Some(request)) = (self.connections.get_mut(index), self.requests.get(kind)) else {
+        let (Some(connection), Some(request)) =
+            (self.connections.get_mut(index), self.requests.get(kind))
+        else {
             return;
         };
         match connection.start(kind, request, due) {
@@ -143,13 +158,19 @@ impl Generator {
 
     /// One connection has news.
     fn serve(&mut self, index: usize, flags: EpollFlags, end: Instant, outcome: &mut Outcome) {
-        let Some(connection) = self.connections.get_mut(index) else { return };
-        let Some(request) = self.requests.get(connection.kind) else { return };
+        let Some(connection) = self.connections.get_mut(index) else {
+            return;
+        };
+        let Some(request) = self.requests.get(connection.kind) else {
+            return;
+        };
         let before = connection.step;
         let result = match before {
             // A keep-alive connection that the server has closed.
             Step::Idle => Err(anyhow::anyhow!("idle connection closed")),
-            Step::Write if flags.contains(EpollFlags::EPOLLOUT) => connection.write(request).map(|()| false),
+            Step::Write if flags.contains(EpollFlags::EPOLLOUT) => {
+                connection.write(request).map(|()| false)
+            }
             Step::Write | Step::Read => connection.read(&mut self.buffer, request),
         };
         match result {
@@ -168,7 +189,9 @@ impl Generator {
 
     fn finish(&mut self, index: usize, end: Instant, outcome: &mut Outcome) {
         let now = Instant::now();
-        let Some(connection) = self.connections.get(index) else { return };
+        let Some(connection) = self.connections.get(index) else {
+            return;
+        };
         outcome.answers += 1;
         outcome.in_time += u64::from(now <= end);
         if let Some(latencies) = outcome.latencies.get_mut(connection.kind) {
@@ -189,27 +212,41 @@ impl Generator {
 
     fn reconnect(&mut self, index: usize) {
         // Without a fresh connection the next request on the old one fails and is counted.
-        let Ok(fresh) = Connection::open(self.order.address) else { return };
+        let Ok(fresh) = Connection::open(self.order.address) else {
+            return;
+        };
         if let Some(slot) = self.connections.get_mut(index) {
             *slot = fresh;
-            let _ = self.epoll.add(&slot.stream, EpollEvent::new(EpollFlags::EPOLLIN, index as u64));
+            let _ = self.epoll.add(
+                &slot.stream,
+                EpollEvent::new(EpollFlags::EPOLLIN, index as u64),
+            );
         }
     }
 
     /// Asks for room to write only after a request that did not fit.
     fn watch(&mut self, index: usize) {
-        if self.connections.get(index).is_some_and(|connection| connection.step == Step::Write) {
+        if self
+            .connections
+            .get(index)
+            .is_some_and(|connection| connection.step == Step::Write)
+        {
             self.watch_always(index);
         }
     }
 
     fn watch_always(&mut self, index: usize) {
-        let Some(connection) = self.connections.get(index) else { return };
+        let Some(connection) = self.connections.get(index) else {
+            return;
+        };
         let flags = match connection.step {
             Step::Write => EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT,
             Step::Idle | Step::Read => EpollFlags::EPOLLIN,
         };
-        let _ = self.epoll.modify(&connection.stream, &mut EpollEvent::new(flags, index as u64));
+        let _ = self.epoll.modify(
+            &connection.stream,
+            &mut EpollEvent::new(flags, index as u64),
+        );
     }
 
     /// Wakes the loop when the next request is due.
@@ -217,8 +254,13 @@ impl Generator {
         if over {
             return self.timer.unset().context("failed to disarm the timer");
         }
-        let distance = arrivals.peek().saturating_duration_since(now).max(Duration::from_nanos(1));
+        let distance = arrivals
+            .peek()
+            .saturating_duration_since(now)
+            .max(Duration::from_nanos(1));
         let expiration = Expiration::OneShot(TimeSpec::from_duration(distance));
-        self.timer.set(expiration, TimerSetTimeFlags::empty()).context("failed to arm the timer")
+        self.timer
+            .set(expiration, TimerSetTimeFlags::empty())
+            .context("failed to arm the timer")
     }
 }

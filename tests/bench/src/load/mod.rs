@@ -51,6 +51,7 @@ pub(crate) struct Outcome {
 impl Outcome {
     pub(crate) fn fail(&mut self, cause: &anyhow::Error) {
         self.failures += 1;
-        self.first_failure.get_or_insert_with(|| format!("{cause:#}"));
+        self.first_failure
+            .get_or_insert_with(|| format!("{cause:#}"));
     }
 }

@@ -35,7 +35,13 @@ pub(crate) struct Response {
 
 impl Response {
     pub(crate) fn new() -> Self {
-        Self { part: Part::Head, line: Vec::with_capacity(512), status: 0, body_len: 0, closes: false }
+        Self {
+            part: Part::Head,
+            line: Vec::with_capacity(512),
+            status: 0,
+            body_len: 0,
+            closes: false,
+        }
     }
 
     /// Makes ready for the next response on the connection.
@@ -75,7 +81,9 @@ impl Response {
         while !data.is_empty() {
             match &mut self.part {
                 Part::Head => {
-                    let Some(rest) = self.take_head(data)? else { return Ok(()) };
+                    let Some(rest) = self.take_head(data)? else {
+                        return Ok(());
+                    };
                     data = rest;
                 }
                 Part::Length { left } => {
@@ -100,7 +108,9 @@ impl Response {
                     data = data.get(1..).unwrap_or_default();
                 }
                 Part::ChunkSize | Part::Trailer => {
-                    let Some(rest) = self.take_line(data)? else { return Ok(()) };
+                    let Some(rest) = self.take_line(data)? else {
+                        return Ok(());
+                    };
                     data = rest;
                 }
                 Part::Done => bail!("{} bytes after the end of the response", data.len()),
@@ -137,11 +147,17 @@ impl Response {
         };
         let mut part = None;
         for line in lines {
-            let Some((name, value)) = line.split_once(':') else { continue };
+            let Some((name, value)) = line.split_once(':') else {
+                continue;
+            };
             let value = value.trim();
             if name.eq_ignore_ascii_case("content-length") {
                 let left = value.parse()?;
-                part.get_or_insert(if left == 0 { Part::Done } else { Part::Length { left } });
+                part.get_or_insert(if left == 0 {
+                    Part::Done
+                } else {
+                    Part::Length { left }
+                });
             } else if name.eq_ignore_ascii_case("transfer-encoding") {
                 part = Some(Part::ChunkSize);
             } else if name.eq_ignore_ascii_case("connection") {
@@ -162,7 +178,8 @@ impl Response {
             }
             return Ok(None);
         };
-        self.line.extend_from_slice(data.get(..at).unwrap_or_default());
+        self.line
+            .extend_from_slice(data.get(..at).unwrap_or_default());
         let text = String::from_utf8_lossy(&self.line).trim().to_owned();
         self.line.clear();
         self.part = match self.part {

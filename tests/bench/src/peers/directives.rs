@@ -8,14 +8,23 @@ use super::{Artifacts, Peer, Plan, mod_wsgi_load_line};
 
 /// Directives for one peer, to be put after the common part.
 pub(super) fn of(peer: Peer, plan: &Plan<'_>) -> Result<String> {
-    let load = |name: &str| format!("LoadModule {name}_module {}/mod_{name}.so\n", plan.environment.modules.display());
+    let load = |name: &str| {
+        format!(
+            "LoadModule {name}_module {}/mod_{name}.so\n",
+            plan.environment.modules.display()
+        )
+    };
     let socket = plan.socket();
     let socket = socket.display();
     Ok(match peer {
         Peer::ModWsgid | Peer::Other => {
             let Artifacts { module, supervisor } = peer.artifacts(plan.environment)?;
             // The directory of the server is the account's, and root puts no socket there.
-            let sockets = plan.directory.parent().unwrap_or(&plan.directory).join("wsgid");
+            let sockets = plan
+                .directory
+                .parent()
+                .unwrap_or(&plan.directory)
+                .join("wsgid");
             format!(
                 "LoadModule wsgi_module {}\nWSGISupervisorExecutable {}\nWSGISocketPrefix {}\n",
                 module.display(),
@@ -25,14 +34,23 @@ pub(super) fn of(peer: Peer, plan: &Plan<'_>) -> Result<String> {
         }
         Peer::Floor => {
             let Artifacts { module, .. } = peer.artifacts(plan.environment)?;
-            format!("LoadModule wsgi_module {}\nWSGIDaemonSocket {socket}\n", module.display()) + &wsgi(plan)
+            format!(
+                "LoadModule wsgi_module {}\nWSGIDaemonSocket {socket}\n",
+                module.display()
+            ) + &wsgi(plan)
         }
         Peer::ModWsgi => {
             let load = mod_wsgi_load_line(plan.environment)?;
-            format!("{load}\nWSGISocketPrefix {}/wsgi\n{}", plan.directory.display(), wsgi(plan))
+            format!(
+                "{load}\nWSGISocketPrefix {}/wsgi\n{}",
+                plan.directory.display(),
+                wsgi(plan)
+            )
         }
         Peer::Uwsgi => {
-            load("proxy") + &load("proxy_uwsgi") + &format!("ProxyPass \"/\" \"unix:{socket}|uwsgi://localhost/\"\n")
+            load("proxy")
+                + &load("proxy_uwsgi")
+                + &format!("ProxyPass \"/\" \"unix:{socket}|uwsgi://localhost/\"\n")
         }
         // Gunicorn's worker with one thread closes every connection: nothing can be used again.
         Peer::Gunicorn if plan.shape.threads == 1 => proxy_http(&load, &socket, "disablereuse=on"),
@@ -52,8 +70,14 @@ pub(super) fn of(peer: Peer, plan: &Plan<'_>) -> Result<String> {
     })
 }
 
-fn proxy_http(load: &impl Fn(&str) -> String, socket: &dyn std::fmt::Display, reuse: &str) -> String {
-    load("proxy") + &load("proxy_http") + &format!("ProxyPass \"/\" \"unix:{socket}|http://localhost/\" {reuse}\n")
+fn proxy_http(
+    load: &impl Fn(&str) -> String,
+    socket: &dyn std::fmt::Display,
+    reuse: &str,
+) -> String {
+    load("proxy")
+        + &load("proxy_http")
+        + &format!("ProxyPass \"/\" \"unix:{socket}|http://localhost/\" {reuse}\n")
 }
 
 /// What mod_wsgi and mod_wsgid read alike.
@@ -75,5 +99,8 @@ fn wsgi(plan: &Plan<'_>) -> String {
 }
 
 fn open(directory: &Path) -> String {
-    format!("<Directory \"{}\">\nRequire all granted\nAllowOverride None\n</Directory>\n", directory.display())
+    format!(
+        "<Directory \"{}\">\nRequire all granted\nAllowOverride None\n</Directory>\n",
+        directory.display()
+    )
 }

@@ -49,7 +49,9 @@ pub(crate) struct Plan<'e> {
 
 impl Plan<'_> {
     fn script(&self) -> PathBuf {
-        self.environment.apps().join(format!("{}.py", self.app.module()))
+        self.environment
+            .apps()
+            .join(format!("{}.py", self.app.module()))
     }
 
     /// Where its backend listens, if it has one.
@@ -61,7 +63,11 @@ impl Plan<'_> {
 impl Peer {
     /// All but the other build, which has to be asked for.
     pub(crate) fn all() -> Vec<Self> {
-        Self::value_variants().iter().copied().filter(|peer| *peer != Self::Other).collect()
+        Self::value_variants()
+            .iter()
+            .copied()
+            .filter(|peer| *peer != Self::Other)
+            .collect()
     }
 
     pub(crate) fn name(self) -> &'static str {
@@ -113,7 +119,9 @@ impl Peer {
             Self::Granian => backend::granian(plan),
             Self::Gunicorn => backend::gunicorn(plan),
             Self::Floor => backend::floor(plan),
-            Self::ModWsgid | Self::Other | Self::ModWsgi | Self::Limit | Self::Static => return None,
+            Self::ModWsgid | Self::Other | Self::ModWsgi | Self::Limit | Self::Static => {
+                return None;
+            }
         })
     }
 }
@@ -127,13 +135,25 @@ struct Artifacts {
 impl Peer {
     fn artifacts(self, environment: &Environment) -> Result<Artifacts> {
         let directory = match self {
-            Self::Other => environment.against.as_ref().context("no other build; name its directory with --against")?,
+            Self::Other => environment
+                .against
+                .as_ref()
+                .context("no other build; name its directory with --against")?,
             _ => &environment.artifacts,
         };
-        let missing =
-            |what: &str| format!("no {what} in `{}`; build it with `cargo build --release`", directory.display());
-        let module = ["mod_wsgid.so", "libmod_wsgid.so"].iter().map(|name| directory.join(name));
-        let module = module.into_iter().find(|path| path.exists()).with_context(|| missing("mod_wsgid.so"))?;
+        let missing = |what: &str| {
+            format!(
+                "no {what} in `{}`; build it with `cargo build --release`",
+                directory.display()
+            )
+        };
+        let module = ["mod_wsgid.so", "libmod_wsgid.so"]
+            .iter()
+            .map(|name| directory.join(name));
+        let module = module
+            .into_iter()
+            .find(|path| path.exists())
+            .with_context(|| missing("mod_wsgid.so"))?;
         let supervisor = directory.join("wsgid");
         if !supervisor.exists() {
             bail!(missing("wsgid"));

@@ -13,9 +13,15 @@ use crate::peers::Peer;
 use crate::schedule::Record;
 
 /// Writes all files; gives the page back for the terminal.
-pub(crate) fn write(options: &Options, machine: &[String], peers: &[Peer], record: &Record) -> Result<String> {
+pub(crate) fn write(
+    options: &Options,
+    machine: &[String],
+    peers: &[Peer],
+    record: &Record,
+) -> Result<String> {
     let directory = &options.output;
-    fs::create_dir_all(directory).with_context(|| format!("failed to create `{}`", directory.display()))?;
+    fs::create_dir_all(directory)
+        .with_context(|| format!("failed to create `{}`", directory.display()))?;
     let mut plots = Vec::new();
     for group in plot::groups(record) {
         let name = format!("{}.svg", group.name);

@@ -24,18 +24,43 @@ pub(super) struct Group {
 }
 
 /// The value of a peer as a ratio to another's, round by round.
-pub(super) fn ratio(finding: &Finding, peer: Peer, base: Peer, value: fn(&Sample) -> f64) -> Option<Spread> {
+pub(super) fn ratio(
+    finding: &Finding,
+    peer: Peer,
+    base: Peer,
+    value: fn(&Sample) -> f64,
+) -> Option<Spread> {
     let (samples, others) = (finding.samples.get(&peer)?, finding.samples.get(&base)?);
-    let pairs = samples.iter().zip(others).filter(|(_, other)| value(other) > 0.0);
-    Some(Spread::of(pairs.map(|(sample, other)| value(sample) / value(other))))
+    let pairs = samples
+        .iter()
+        .zip(others)
+        .filter(|(_, other)| value(other) > 0.0);
+    Some(Spread::of(
+        pairs.map(|(sample, other)| value(sample) / value(other)),
+    ))
 }
 
 /// A chart of the rates and of the CPU time of closed loops, one of the tails of open loops.
 pub(super) fn groups(record: &Record) -> Vec<Group> {
     let charts: [(&str, &str, bool, Value); 3] = [
-        ("rate", "Requests per second, mod_wsgi = 1 (longer is better)", false, |sample| sample.rps),
-        ("cpu", "CPU time per request, mod_wsgi = 1 (shorter is better)", false, |sample| sample.cpu),
-        ("tail", "99 % of requests are answered within, mod_wsgi = 1 (shorter is better)", true, |sample| sample.p99),
+        (
+            "rate",
+            "Requests per second, mod_wsgi = 1 (longer is better)",
+            false,
+            |sample| sample.rps,
+        ),
+        (
+            "cpu",
+            "CPU time per request, mod_wsgi = 1 (shorter is better)",
+            false,
+            |sample| sample.cpu,
+        ),
+        (
+            "tail",
+            "99 % of requests are answered within, mod_wsgi = 1 (shorter is better)",
+            true,
+            |sample| sample.p99,
+        ),
     ];
     let mut groups = Vec::new();
     for (name, title, open, value) in charts {
@@ -45,13 +70,18 @@ pub(super) fn groups(record: &Record) -> Vec<Group> {
             .filter(|finding| matches!(finding.scenario.load, Load::Share(_)) == open)
             .map(|finding| {
                 let bars = finding.samples.keys();
-                let bars = bars.filter_map(|peer| Some((*peer, ratio(finding, *peer, Peer::ModWsgi, value)?)));
+                let bars = bars
+                    .filter_map(|peer| Some((*peer, ratio(finding, *peer, Peer::ModWsgi, value)?)));
                 (finding.scenario.title(), bars.collect::<Vec<_>>())
             })
             .filter(|(_, bars)| !bars.is_empty())
             .collect();
         if !blocks.is_empty() {
-            groups.push(Group { name: name.to_owned(), title: title.to_owned(), blocks });
+            groups.push(Group {
+                name: name.to_owned(),
+                title: title.to_owned(),
+                blocks,
+            });
         }
     }
     groups
@@ -59,13 +89,23 @@ pub(super) fn groups(record: &Record) -> Vec<Group> {
 
 /// Draws a chart.
 pub(super) fn bars(group: &Group) -> String {
-    let most = group.blocks.iter().flat_map(|(_, bars)| bars).map(|(_, spread)| spread.high).fold(1.0, f64::max);
+    let most = group
+        .blocks
+        .iter()
+        .flat_map(|(_, bars)| bars)
+        .map(|(_, spread)| spread.high)
+        .fold(1.0, f64::max);
     let scale = |value: f64| value / most * WIDTH;
     let mut body = String::new();
     let mut top = 40.0;
     for (title, bars) in &group.blocks {
         top += 22.0;
-        let _ = writeln!(body, r##"<text x="8" y="{:.0}" font-weight="bold">{}</text>"##, top - 6.0, escape(title));
+        let _ = writeln!(
+            body,
+            r##"<text x="8" y="{:.0}" font-weight="bold">{}</text>"##,
+            top - 6.0,
+            escape(title)
+        );
         for (peer, spread) in bars {
             let middle = top + BAR / 2.0;
             let _ = writeln!(
@@ -113,7 +153,9 @@ fn color(peer: Peer) -> &'static str {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }
 
 #[cfg(test)]
@@ -124,8 +166,15 @@ mod tests {
 
     #[test]
     fn a_chart_has_a_bar_for_each_peer() {
-        let block = vec![(Peer::ModWsgi, Spread::of([1.0])), (Peer::Uwsgi, Spread::of([2.0, 2.2]))];
-        let group = Group { name: "x".into(), title: "a < b".into(), blocks: vec![("hello".into(), block)] };
+        let block = vec![
+            (Peer::ModWsgi, Spread::of([1.0])),
+            (Peer::Uwsgi, Spread::of([2.0, 2.2])),
+        ];
+        let group = Group {
+            name: "x".into(),
+            title: "a < b".into(),
+            blocks: vec![("hello".into(), block)],
+        };
         let svg = bars(&group);
         assert_eq!(svg.matches("<rect x=").count(), 2);
         assert!(svg.contains("a &lt; b"));

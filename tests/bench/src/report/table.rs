@@ -17,8 +17,9 @@ pub(super) fn page(
     record: &Record,
     plots: &[(String, String)],
 ) -> String {
-    let mut text =
-        String::from("# Benchmark results\n\nWritten by `make bench`; docs/performance.md explains them.\n\n");
+    let mut text = String::from(
+        "# Benchmark results\n\nWritten by `make bench`; docs/performance.md explains them.\n\n",
+    );
     for line in machine {
         let _ = writeln!(text, "* {line}");
     }
@@ -28,7 +29,11 @@ pub(super) fn page(
          * peers: {}\n",
         options.rounds(),
         options.turn().as_secs_f64(),
-        peers.iter().map(|peer| peer.name()).collect::<Vec<_>>().join(", ")
+        peers
+            .iter()
+            .map(|peer| peer.name())
+            .collect::<Vec<_>>()
+            .join(", ")
     );
     for (file, title) in plots {
         let _ = writeln!(text, "![{title}]({file})\n");
@@ -44,7 +49,12 @@ pub(super) fn page(
 }
 
 fn scenario(text: &mut String, finding: &Finding) {
-    let _ = writeln!(text, "## {}\n\n{}", finding.scenario.title(), finding.scenario.workload.what);
+    let _ = writeln!(
+        text,
+        "## {}\n\n{}",
+        finding.scenario.title(),
+        finding.scenario.workload.what
+    );
     if let Some(rate) = finding.rate {
         let _ = writeln!(text, "; {rate:.0} requests/s asked for");
     }
@@ -52,14 +62,27 @@ fn scenario(text: &mut String, finding: &Finding) {
     let _ = writeln!(
         text,
         "\n| | requests/s | ± % | × mod_wsgi | × limit | p50 ms | p99 ms | p99.9 ms |{} CPU µs/request | × mod_wsgi | × limit | httpd + supervisor + worker µs | switches/request (+ involuntary) | failures |",
-        if has_rare { " p99 ms of the rare |" } else { "" }
+        if has_rare {
+            " p99 ms of the rare |"
+        } else {
+            ""
+        }
     );
-    let _ = writeln!(text, "|---|{}", "---:|".repeat(if has_rare { 14 } else { 13 }));
+    let _ = writeln!(
+        text,
+        "|---|{}",
+        "---:|".repeat(if has_rare { 14 } else { 13 })
+    );
     for (peer, samples) in &finding.samples {
         let median = |value: fn(&Sample) -> f64| Spread::of(samples.iter().map(value));
         let rate = median(|sample| sample.rps);
         let role = |index: usize| {
-            Spread::of(samples.iter().map(|sample| sample.cpu_by_role.get(index).copied().unwrap_or_default())).median
+            Spread::of(
+                samples
+                    .iter()
+                    .map(|sample| sample.cpu_by_role.get(index).copied().unwrap_or_default()),
+            )
+            .median
         };
         let _ = write!(
             text,
@@ -74,7 +97,11 @@ fn scenario(text: &mut String, finding: &Finding) {
             number(median(|sample| sample.p999).median),
         );
         if has_rare {
-            let _ = write!(text, " {} |", number(median(|sample| sample.rare_p99).median));
+            let _ = write!(
+                text,
+                " {} |",
+                number(median(|sample| sample.rare_p99).median)
+            );
         }
         let _ = writeln!(
             text,
@@ -95,7 +122,10 @@ fn scenario(text: &mut String, finding: &Finding) {
 
 fn failures(samples: &[Sample]) -> String {
     let count: u64 = samples.iter().map(|sample| sample.failures).sum();
-    match samples.iter().find_map(|sample| sample.first_failure.as_deref()) {
+    match samples
+        .iter()
+        .find_map(|sample| sample.first_failure.as_deref())
+    {
         Some(first) => format!("{count} ({})", first.replace('|', "/")),
         None => count.to_string(),
     }
@@ -118,15 +148,26 @@ fn number(value: f64) -> String {
 }
 
 fn syscalls(text: &mut String, record: &Record) {
-    if record.results.iter().all(|finding| finding.syscalls.is_empty()) {
+    if record
+        .results
+        .iter()
+        .all(|finding| finding.syscalls.is_empty())
+    {
         return;
     }
     text.push_str("## System calls for each request\n\nFrom runs of their own under strace.\n\n");
-    text.push_str("| scenario | | all | httpd | supervisor | worker |\n|---|---|---:|---|---|---|\n");
+    text.push_str(
+        "| scenario | | all | httpd | supervisor | worker |\n|---|---|---:|---|---|---|\n",
+    );
     for finding in &record.results {
         for (peer, count) in &finding.syscalls {
             let all: f64 = ROLES.iter().map(|role| count.of(*role)).sum();
-            let _ = write!(text, "| {} | {} | {all:.1} |", finding.scenario.title(), peer.name());
+            let _ = write!(
+                text,
+                "| {} | {} | {all:.1} |",
+                finding.scenario.title(),
+                peer.name()
+            );
             for role in ROLES {
                 let _ = write!(text, " {:.1}: {} |", count.of(role), count.names(role));
             }
@@ -137,8 +178,12 @@ fn syscalls(text: &mut String, record: &Record) {
 }
 
 fn memory(text: &mut String, record: &Record) {
-    text.push_str("## Memory after the load\n\nMiB; private = pages that no other process has.\n\n");
-    text.push_str("| application | | a worker: RSS | PSS | private | supervisor: RSS | PSS | httpd: PSS |\n");
+    text.push_str(
+        "## Memory after the load\n\nMiB; private = pages that no other process has.\n\n",
+    );
+    text.push_str(
+        "| application | | a worker: RSS | PSS | private | supervisor: RSS | PSS | httpd: PSS |\n",
+    );
     text.push_str("|---|---|---:|---:|---:|---:|---:|---:|\n");
     for row in &record.memory {
         let of = |role: Role| row.by_role.get(&role).copied().unwrap_or_default();
@@ -159,9 +204,12 @@ fn memory(text: &mut String, record: &Record) {
         );
     }
     for (app, memory) in &record.bare {
-        let [rss, pss, private] = [memory.rss, memory.pss, memory.private].map(|sum| number(sum as f64 / 1024.0));
-        let _ =
-            writeln!(text, "| {app:?} | bare interpreter, application imported | {rss} | {pss} | {private} | | | |");
+        let [rss, pss, private] =
+            [memory.rss, memory.pss, memory.private].map(|sum| number(sum as f64 / 1024.0));
+        let _ = writeln!(
+            text,
+            "| {app:?} | bare interpreter, application imported | {rss} | {pss} | {private} | | | |"
+        );
     }
     text.push('\n');
 }
