@@ -141,11 +141,11 @@ unsafe fn overhear(
     // SAFETY: the pool lives as long as what the directive configures.
     let pool = unsafe { Pool::from_raw(parms.pool) };
     let name = overheard.name.to_str().unwrap_or_default();
-    // SAFETY: the name is a C string.
-    if overheard
-        .owner
-        .is_some_and(|owner| unsafe { sys::ap_find_linked_module(owner.as_ptr()) }.is_null())
-    {
+    let is_absent = |owner: &CStr| {
+        // SAFETY: the name is a C string.
+        unsafe { sys::ap_find_linked_module(owner.as_ptr()) }.is_null()
+    };
+    if overheard.owner.is_some_and(is_absent) {
         // httpd's own words where no module has the directive.
         let text = format!(
             "Invalid command '{name}', perhaps misspelled or defined by a module not included in the server \
