@@ -1,0 +1,147 @@
+//! The structure of the production code, as rules: no circle of imports between files, imports
+//! run one way, and files and functions stay short. `cargo test --test structure -- --nocapture`
+//! prints circles and figures.
+
+mod figures;
+mod imports;
+mod tree;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use tree::Crate;
+
+const CRATES: [(&str, &str); 4] = [
+    ("protocol", "protocol/src"),
+    ("module", "module/src"),
+    ("daemon", "daemon/src"),
+    ("worker", "daemon/worker/src"),
+];
+
+fn crates() -> Vec<Crate> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    CRATES
+        .iter()
+        .map(|(name, folder)| Crate::read(name, &root.join(folder)))
+        .collect()
+}
+
+/// The folders of the module from the bottom up: each imports only from its own line and those before.
+const MODULE: [&[&str]; 10] = [
+    &["sys"],
+    &["apr"],
+    &["httpd"],
+    &["configuration"],
+    &["workers"],
+    &["request"],
+    &["launch", "status"],
+    &["directives"],
+    &["entry"],
+    &["lib.rs"],
+];
+
+/// Types that stand in more than one crate under one name because they are one idea.
+const SHARED_TYPES: [&str; 0] = [];
+
+#[test]
+fn no_circle_of_imports() {
+    let mut count = 0;
+    for read in crates() {
+        let imports = imports::of(&read);
+        for circle in imports::circles(&read, &imports) {
+            count += 1;
+            println!("{}: {}", read.name, circle.join(" "));
+            for (index, targets) in &imports {
+                let name = &read.sources[*index].name;
+                if circle.contains(name) {
+                    let inside: Vec<&str> = targets
+                        .iter()
+                        .map(|target| read.sources[*target].name.as_str())
+                        .filter(|target| circle.iter().any(|one| one == target))
+                        .collect();
+                    println!("    {name} -> {}", inside.join(" "));
+                }
+            }
+        }
+    }
+    println!("circles: {count}");
+    assert_eq!(count, 0, "files that import each other, see above");
+}
+
+#[test]
+fn the_modules_imports_run_one_way() {
+    let read = crates()
+        .into_iter()
+        .find(|read| read.name == "module")
+        .expect("the module is a crate");
+    let layer = |name: &str| {
+        let folder = name.split('/').next().unwrap_or(name);
+        MODULE
+            .iter()
+            .position(|layer| layer.contains(&folder))
+            .unwrap_or_else(|| panic!("`module/src/{name}` stands in no layer"))
+    };
+    let mut upward = Vec::new();
+    for (from, targets) in imports::of(&read) {
+        for target in targets {
+            let (from, target) = (&read.sources[from].name, &read.sources[target].name);
+            if layer(from) < layer(target) {
+                upward.push(format!("{from} imports {target}"));
+            }
+        }
+    }
+    assert!(upward.is_empty(), "{}", upward.join("\n"));
+}
+
+#[test]
+fn files_and_functions_stay_short() {
+    let mut long = Vec::new();
+    let mut all = Vec::new();
+    for read in crates() {
+        let files = figures::file_lengths(&read);
+        let functions = figures::functions(&read);
+        let mut sorted: Vec<usize> = functions.iter().map(|one| one.lines).collect();
+        sorted.sort_unstable();
+        println!(
+            "{:9} {:3} files, {:6} lines, longest {:4}; {:5} functions, median {:2}, p95 {:2}, longest {:3}",
+            read.name,
+            files.len(),
+            files.iter().map(|(_, lines)| lines).sum::<usize>(),
+            files.iter().map(|(_, lines)| *lines).max().unwrap_or(0),
+            sorted.len(),
+            figures::percentile(&sorted, 50),
+            figures::percentile(&sorted, 95),
+            sorted.last().copied().unwrap_or(0),
+        );
+        all.extend(sorted);
+        let files = files.into_iter().filter(|(_, lines)| *lines > 500);
+        long.extend(files.map(|(name, lines)| format!("{name}: {lines} lines, at most 500")));
+        let functions = functions.into_iter().filter(|one| one.lines > 80);
+        long.extend(functions.map(|one| format!("{}: {} lines, at most 80", one.place, one.lines)));
+    }
+    all.sort_unstable();
+    let p95 = figures::percentile(&all, 95);
+    println!("all: {} functions, p95 {p95}", all.len());
+    assert!(long.is_empty(), "{}", long.join("\n"));
+    assert!(p95 <= 40, "the p95 of the functions' lengths is {p95}");
+}
+
+#[test]
+fn no_type_name_stands_in_two_crates() {
+    let mut homes: BTreeMap<String, BTreeMap<&str, BTreeSet<String>>> = BTreeMap::new();
+    for read in crates() {
+        for (name, file) in figures::types(&read) {
+            let crates = homes.entry(name).or_default();
+            crates.entry(read.name).or_default().insert(file);
+        }
+    }
+    let twice: Vec<String> = homes
+        .iter()
+        .filter(|(name, crates)| crates.len() > 1 && !SHARED_TYPES.contains(&name.as_str()))
+        .map(|(name, crates)| {
+            let files: Vec<&str> = crates.values().flatten().map(String::as_str).collect();
+            format!("{name}: {}", files.join(" "))
+        })
+        .collect();
+    assert!(twice.is_empty(), "{}", twice.join("\n"));
+}
