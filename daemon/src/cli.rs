@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{check, check_config, client, exec, express, supervise, sys};
+use crate::command::{check, check_config, client};
+use crate::process::exec;
+use crate::{express, supervise, sys};
 
 /// What the commands end with; `exit_code` has the names.
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong command line, 3 no supervisor answers, 4 not permitted, \

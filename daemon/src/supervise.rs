@@ -8,11 +8,14 @@ use std::process::ExitCode;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use crate::channel::operator;
 use crate::config::InForce;
+use crate::config::standalone::{self, Source};
+use crate::connection::stale_socket;
+use crate::process::privilege;
 use crate::reexec::{self, Handover, Program};
-use crate::standalone::{self, Source};
 use crate::supervisor::{self, Options, Outcome};
-use crate::{control, exit_code, leftovers, log, privilege, signals, sys};
+use crate::{exit_code, log, signals, sys};
 
 /// The control socket of the httpd parent.
 const PARENT: i32 = 3;
@@ -155,7 +158,7 @@ fn from_before(mut before: Handover, sink: &log::Sink) -> io::Result<Options> {
 
 fn from_httpd(sink: &log::Sink) -> io::Result<Options> {
     let (parent, listener) = inherited()?;
-    let control = leftovers::path_of(&listener).map(|path| path.with_file_name(control::NAME));
+    let control = stale_socket::path_of(&listener).map(|path| path.with_file_name(operator::NAME));
     Ok(Options {
         sink: sink.clone(),
         listener,
@@ -173,7 +176,7 @@ fn on_its_own(path: &Path, sink: &log::Sink) -> Result<Options, (u8, String)> {
         .read(&InForce::new())
         .map_err(|text| (exit_code::CONFIGURATION, text))?;
     let socket = read.loaded.settings.socket.clone();
-    let control = socket.with_file_name(control::NAME);
+    let control = socket.with_file_name(operator::NAME);
     if let Some(other) = standalone::already_there(&control) {
         let control = control.display();
         let text = format!(

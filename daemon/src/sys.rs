@@ -17,6 +17,11 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+/// Processors that this process may use.
+pub(crate) fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
 /// Takes over a descriptor that this process inherited, and makes it close on
 /// exec. Each number may be taken once.
 ///

@@ -5,6 +5,7 @@
 pub mod blocking;
 mod by_name;
 pub mod byte_rate;
+pub mod clock;
 #[cfg(feature = "codec")]
 pub mod codec;
 pub mod config;

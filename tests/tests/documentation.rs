@@ -287,6 +287,7 @@ fn places_of(name: &str) -> Vec<PathBuf> {
     };
     let folders: &[&str] = match part {
         "wsgid" => &["daemon/src"],
+        "policy" => &["daemon/policy/src"],
         "module" => &["module/src"],
         "protocol" => &["protocol/src", "protocol/tests"],
         "worker" => &["daemon/worker/tests"],

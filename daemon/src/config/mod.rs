@@ -4,5 +4,7 @@
 
 mod file;
 mod group;
+pub(crate) mod standalone;
+pub(crate) mod trust;
 
 pub(crate) use file::{InForce, Loaded, load};

@@ -23,7 +23,7 @@ use super::options::ApplicationType;
 use super::plan::Plan;
 use super::terminal::{self, Stream};
 use super::{logs, progress, render};
-use crate::proc;
+use crate::process::procfs;
 
 /// Why httpd could not be run.
 #[derive(Debug, thiserror::Error)]
@@ -95,7 +95,7 @@ fn watch_start(plan: &Plan, directory: &Path, ending: &Arc<AtomicBool>) {
         |log| format!("`{}`", log.display()),
     );
     let watch = progress::Watch {
-        socket: directory.join(crate::control::NAME),
+        socket: directory.join(crate::channel::operator::NAME),
         group: plan.process_group(),
         error_log,
     };
@@ -104,7 +104,7 @@ fn watch_start(plan: &Plan, directory: &Path, ending: &Arc<AtomicBool>) {
 
 /// httpd removes them itself, unless it was killed.
 fn remove_sockets(directory: &Path) {
-    for name in ["httpd.sock", crate::control::NAME] {
+    for name in ["httpd.sock", crate::channel::operator::NAME] {
         let _ = fs::remove_file(directory.join(name));
     }
     let _ = fs::remove_dir(directory);
@@ -297,7 +297,7 @@ fn end_leftovers() {
     let mut asked = false;
     loop {
         reap(None);
-        let children: Vec<Pid> = proc::children()
+        let children: Vec<Pid> = procfs::children()
             .into_iter()
             .filter_map(|pid| Some(Pid::from_raw(i32::try_from(pid).ok()?)))
             .collect();

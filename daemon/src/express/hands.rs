@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::plan::{Plan, PlanError, absolute};
 use super::{logs, render};
-use crate::trust::{self, Distrust, Sticky};
+use crate::config::trust::{self, Distrust, Sticky};
 
 /// Checks all of it, before anything is read or written.
 pub(crate) fn are_roots(plan: &Plan) -> Result<(), PlanError> {

@@ -6,7 +6,6 @@
 pub(crate) mod artifacts;
 mod banner;
 mod check;
-mod documents;
 mod expansion;
 mod foreground;
 mod groups;
@@ -25,7 +24,7 @@ mod plan;
 mod progress;
 mod python;
 mod render;
-mod server_root;
+pub(crate) mod server_root;
 mod setup;
 mod sizing;
 mod template;
@@ -39,6 +38,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
+use crate::command::documents;
 use crate::exit_code;
 pub(crate) use expansion::expand;
 use options::Options;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use wsgid_protocol::control::Command;
 
-use crate::client;
+use crate::command::client;
 
 /// How often the supervisor is asked.
 const INTERVAL: Duration = Duration::from_millis(250);

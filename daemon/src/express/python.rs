@@ -10,8 +10,10 @@ use std::time::Duration;
 use nix::unistd::{Gid, Uid, geteuid};
 
 use super::httpd;
+use crate::config::trust;
 use crate::log::escaped;
-use crate::{sys, trial, trust};
+use crate::process::bounded;
+use crate::sys;
 
 /// How long it may take to say who it is.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -138,7 +140,7 @@ impl Python {
             command.uid(uid.as_raw()).gid(gid.as_raw());
             sys::leave_terminal(&mut command);
         }
-        let outcome = trial::run(&mut command, TIMEOUT);
+        let outcome = bounded::run(&mut command, TIMEOUT);
         let output =
             outcome.map_err(|error| PythonError::Run(python.to_path_buf(), error.to_string()))?;
         let text = String::from_utf8_lossy(&output.out).into_owned();

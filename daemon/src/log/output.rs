@@ -15,7 +15,7 @@ use wsgid_protocol::line_rate::{LineLimits, LineRate};
 use super::escaped;
 use super::format::prefix;
 use super::sink::{Sink, Target};
-use crate::freeze::Freeze;
+use crate::channel::quiesce::Freeze;
 
 /// Longest line that is kept whole; the rest is cut into further lines.
 const LINE_MAX: usize = 8 * 1024;

@@ -5,7 +5,6 @@
 //! numbers. Called by `supervise`; the supervisor takes itself apart and puts
 //! itself together in `supervisor/handover.rs`.
 
-pub(crate) mod instant;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -21,7 +20,7 @@ use std::time::{Duration, Instant};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-use crate::trial;
+use crate::process::bounded;
 
 pub(crate) use state::{
     ConnectionState, Event, GroupState, KnownState, PoolState, SpawnState, State, VERSION,
@@ -150,7 +149,7 @@ fn check(file: &mut File, program: &Program) -> io::Result<()> {
         .stdout(said.try_clone()?)
         .spawn()
         .map_err(|error| failed(error.to_string()))?;
-    let Some(status) = trial::wait(&mut child, Instant::now() + CHECK_TIMEOUT)? else {
+    let Some(status) = bounded::wait(&mut child, Instant::now() + CHECK_TIMEOUT)? else {
         child.kill()?;
         child.wait()?;
         return Err(failed("it did not answer".to_owned()));

@@ -17,11 +17,12 @@ use wsgid_protocol::config::LogTarget;
 use wsgid_protocol::control::{FromParent, FromWorker, ToWorker, WorkerReport};
 use wsgid_protocol::request::Hello;
 
-use super::instant;
-use crate::connections::{ConnectionId, Owner, PoolId};
-use crate::definition::Definition;
-use crate::pool::{Pool, WorkerId};
 use crate::supervisor::{Callables, GivenUp};
+use wsgid_policy::definition::Definition;
+use wsgid_policy::ids::WorkerId;
+use wsgid_policy::ids::{ConnectionId, Owner, PoolId};
+use wsgid_policy::instant;
+use wsgid_policy::pool::Pool;
 
 /// What this program writes.
 pub(crate) const VERSION: u32 = 1;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use wsgid_protocol::control::{FromWorker, ToWorker};
 
 use super::state::{ConnectionState, Event, SpawnState, State};
-use crate::pool::WorkerId;
+use wsgid_policy::ids::WorkerId;
 
 fn states() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/states")

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::Supervisor;
-use crate::pool::WorkerId;
+use wsgid_policy::ids::WorkerId;
 
 /// Scripts that are remembered.
 const SCRIPTS_MAX: usize = 32;

@@ -14,10 +14,11 @@ use wsgid_protocol::control::{Command, ToWorker};
 
 use super::workers::cut;
 use super::{GivenUp, Group, PoolEntry, Supervisor, WorkerEntry};
-use crate::connections::PoolId;
-use crate::control::{Asked, error, may_everything};
+use crate::channel::operator::{Asked, error, may_everything};
 use crate::log;
-use crate::pool::{Event, Member, Mode, Phase, WorkerId};
+use wsgid_policy::ids::PoolId;
+use wsgid_policy::ids::WorkerId;
+use wsgid_policy::pool::{Event, Member, Mode, Phase};
 
 /// How long a dump waits for workers that do not answer.
 const DUMP_TIMEOUT: Duration = Duration::from_secs(5);

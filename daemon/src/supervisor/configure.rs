@@ -15,11 +15,14 @@ use wsgid_protocol::runs::Runs;
 
 use super::requested::is_configured;
 use super::{Callables, Group, Known, PoolEntry, Supervisor};
-use crate::connections::PoolId;
-use crate::definition::Definition;
+use crate::config::standalone;
+use crate::connection::socket_acl;
 use crate::log::{Place, Syslog, Target};
-use crate::pool::{Event, Pool};
-use crate::{identity, log, notify, standalone, visitors};
+use crate::process::identity;
+use crate::{log, notify};
+use wsgid_policy::definition::Definition;
+use wsgid_policy::ids::PoolId;
+use wsgid_policy::pool::{Event, Pool};
 
 /// Who wants a pool.
 #[derive(Clone, Copy)]
@@ -241,7 +244,7 @@ impl Supervisor {
             removed: false,
         });
         let before = std::mem::replace(&mut group.definition, Arc::clone(&definition));
-        let visitor = definition.visitor();
+        let visitor = identity::socket_uid(&definition.config);
         group.visitor = visitor.clone().ok().flatten();
         if std::mem::take(&mut group.removed) {
             // Its pools are on their way out and never serve again; the name
@@ -350,8 +353,8 @@ impl Supervisor {
         self.allowed.set_visitors(uids.clone());
         // All of httpd is one user otherwise.
         let socket = self.socket.as_ref().filter(|_| geteuid().is_root())?;
-        let error = visitors::admit(socket, &uids).err()?;
-        let cure = match (visitors::is_forbidden(&error), self.source.is_some()) {
+        let error = socket_acl::admit(socket, &uids).err()?;
+        let cure = match (socket_acl::is_forbidden(&error), self.source.is_some()) {
             (true, true) => {
                 "add CAP_FOWNER to CapabilityBoundingSet= of the unit that starts this supervisor"
             }

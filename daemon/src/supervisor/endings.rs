@@ -9,9 +9,10 @@ use nix::sys::signal::Signal;
 use wsgid_protocol::Failure;
 
 use super::{PoolEntry, Supervisor, WorkerEntry};
-use crate::connections::{Connection, Front};
+use crate::connection::connections::{Connection, Front};
 use crate::exit_code::launcher;
-use crate::pool::{Event, WorkerId};
+use wsgid_policy::ids::WorkerId;
+use wsgid_policy::pool::Event;
 
 /// Who had no memory left.
 #[derive(Clone, Copy, PartialEq, Eq)]

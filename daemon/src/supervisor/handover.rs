@@ -15,20 +15,23 @@ use wsgid_protocol::Failure;
 use wsgid_protocol::control::ToWorker;
 
 use super::run::Inputs;
-use super::spawn_queue::Pending;
 use super::{Group, Known, PoolEntry, Supervisor, WorkerEntry};
-use crate::closing::Guarded;
-use crate::connections::{Connection, Holder, PoolId};
-use crate::definition::Definition;
-use crate::link::Outgoing;
+use crate::channel::closing::Guarded;
+use crate::channel::parent::ParentMessage;
+use crate::channel::worker::Outgoing;
+use crate::connection::connections::{Connection, Holder};
 use crate::log::Target;
-use crate::parent::ParentMessage;
-use crate::pool::{Pool, WorkerId};
+use crate::process::identity;
+use crate::process::worker_task::{self, Output, WorkerEvent};
 use crate::reexec::{
     self, ConnectionState, GroupState, Handover, Kept, KnownState, PoolState, SpawnState, State,
     WorkerState,
 };
-use crate::worker::{self, Output, WorkerEvent};
+use wsgid_policy::definition::Definition;
+use wsgid_policy::ids::PoolId;
+use wsgid_policy::ids::WorkerId;
+use wsgid_policy::pool::Pool;
+use wsgid_policy::spawn_queue::Pending;
 
 /// How long tasks may take to stand still.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -303,7 +306,7 @@ impl Supervisor {
         }
         for (fd, hello) in state.incoming {
             let fd = Guarded::of_many(kept.take(fd)?, hello.group.as_str());
-            self.incoming(crate::listener::Incoming { fd, hello }, None);
+            self.incoming(crate::connection::listener::Incoming { fd, hello }, None);
         }
         for pool in self.pools.keys().copied().collect::<Vec<_>>() {
             for id in self.connections.held(pool) {
@@ -313,7 +316,7 @@ impl Supervisor {
                     .is_some_and(Connection::has_request);
                 self.place(id, request, Instant::now());
             }
-            self.pool_event(pool, crate::pool::Event::Tick);
+            self.pool_event(pool, wsgid_policy::pool::Event::Tick);
         }
         self.warm_preloaders(Instant::now());
         if state.shut_down {
@@ -361,7 +364,7 @@ impl Supervisor {
         target.set(self.log_place(&definition));
         let name = definition.config.name.clone();
         self.resources.groups.adopt(&definition.config);
-        let visitor = definition.visitor().ok().flatten();
+        let visitor = identity::socket_uid(&definition.config).ok().flatten();
         self.groups.insert(
             name,
             Group {
@@ -429,7 +432,7 @@ impl Supervisor {
         }
         for (pool, id) in lost {
             let why = "the program before did not hand it over".to_owned();
-            self.pool_event(pool, crate::pool::Event::Exited(id, why, false));
+            self.pool_event(pool, wsgid_policy::pool::Event::Exited(id, why, false));
         }
     }
 
@@ -457,7 +460,7 @@ impl Supervisor {
         let [out, err] = state.pipes;
         let control = Guarded::of_many(kept.take(state.control)?, output.group.as_str());
         let fds = (control, [kept.take(out)?, kept.take(err)?], state.inbox);
-        let handle = worker::adopt(
+        let handle = worker_task::adopt(
             (state.id, state.pid, ended),
             fds,
             output,

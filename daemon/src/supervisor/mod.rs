@@ -14,7 +14,6 @@ mod requested;
 mod requests;
 mod resources;
 mod run;
-mod spawn_queue;
 mod workers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -29,18 +28,20 @@ use wsgid_protocol::Failure;
 use wsgid_protocol::config::LogTarget;
 use wsgid_protocol::control::WorkerReport;
 
-use crate::connections::{ConnectionId, Connections, Owner, PoolId};
-use crate::definition::Definition;
-use crate::listener::{Allowed, Incoming};
+use crate::config::standalone::Source;
+use crate::connection::connections::Connections;
+use crate::connection::listener::{Allowed, Incoming};
 use crate::log::{Sink, Target};
 use crate::notify;
-use crate::places::Places;
-use crate::pool::{Event, Pool, WorkerId};
-use crate::spawn::Launcher;
-use crate::standalone::Source;
-use crate::worker::{Handle, WorkerEvent};
+use crate::process::spawn::Launcher;
+use crate::process::worker_task::{Handle, WorkerEvent};
 pub(crate) use callables::Callables;
-use spawn_queue::SpawnQueue;
+use wsgid_policy::definition::Definition;
+use wsgid_policy::ids::WorkerId;
+use wsgid_policy::ids::{ConnectionId, Owner, PoolId};
+use wsgid_policy::places::Places;
+use wsgid_policy::pool::{Event, Pool};
+use wsgid_policy::spawn_queue::SpawnQueue;
 
 pub(crate) use run::{Options, Outcome, run};
 

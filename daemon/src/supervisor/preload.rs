@@ -1,4 +1,4 @@
-//! Does what the state machine of preloaders says (`nursery`): starts and ends
+//! Does what the state machine of preloaders says (`wsgid_policy`): starts and ends
 //! them, has workers forked, and takes in those that were born.
 
 use std::collections::BTreeMap;
@@ -12,18 +12,19 @@ use serde_json::{Value, json};
 use wsgid_protocol::control::{FromWorker, ToWorker};
 use wsgid_protocol::runs::Runs;
 
-use super::spawn_queue::Pending;
 use super::workers::{FAILED_LEN_MAX, believable, cut};
 use super::{PoolEntry, Supervisor};
-use crate::birth::{Born, Expected};
-use crate::connections::{Owner, PoolId};
+use crate::channel::worker::Outgoing;
 use crate::exit_code::launcher;
-use crate::link::Outgoing;
 use crate::log::escaped;
-use crate::nursery::{Action, Key, Nursery, Phase};
-use crate::orphans;
-use crate::pool::{Event, Mode, WorkerId};
-use crate::worker::{self, Handle, WorkerEvent};
+use crate::process::forked::{Born, Expected};
+use crate::process::subreaper;
+use crate::process::worker_task::{self, Handle, WorkerEvent};
+use wsgid_policy::ids::WorkerId;
+use wsgid_policy::ids::{Owner, PoolId};
+use wsgid_policy::pool::{Event, Mode};
+use wsgid_policy::preloaders::{Action, Key, Nursery, Phase};
+use wsgid_policy::spawn_queue::Pending;
 
 /// All about preloaders that is not a decision.
 #[derive(Default)]
@@ -201,7 +202,7 @@ impl Supervisor {
 
     fn start_preloader(&mut self, pending: &Pending, now: Instant) -> Result<(), String> {
         let (handle, owner) = self.launch(pending, |spec| ToWorker::Preload(Box::new(spec)))?;
-        orphans::adopt_all();
+        subreaper::adopt_all();
         tracing::debug!(
             "preloader {} started (generation {})",
             handle.pid,
@@ -286,7 +287,7 @@ impl Supervisor {
             inbox,
         } = born;
         let fds = (control, pipes, inbox);
-        let handle = worker::adopt(
+        let handle = worker_task::adopt(
             (pending.worker, pid, None),
             fds,
             output,
@@ -427,7 +428,7 @@ impl Supervisor {
         let machine =
             machine.filter(|machine| matches!(machine.mode(), Mode::Running | Mode::Failed { .. }));
         let generations = machine
-            .map(crate::pool::Pool::living_generations)
+            .map(wsgid_policy::pool::Pool::living_generations)
             .unwrap_or_default();
         let actions = self.preloading.nursery.keep(pool, &generations);
         self.nurse(actions, now);
@@ -474,6 +475,6 @@ impl Supervisor {
 
     /// Reaps what nobody waits for.
     pub(super) fn reap_orphans(&self) {
-        orphans::reap(|pid| self.knows_process(pid));
+        subreaper::reap(|pid| self.knows_process(pid));
     }
 }

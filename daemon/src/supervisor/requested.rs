@@ -1,6 +1,6 @@
 //! Application groups whose names requests make (`from_request` of HELLO): they
 //! get room up to a bound on their processes, the one least recently used goes
-//! for another, and what nobody uses is forgotten. The rules are in `room`.
+//! for another, and what nobody uses is forgotten. The rules are in `room` of the policy.
 
 use std::os::fd::AsFd;
 use std::time::Instant;
@@ -8,11 +8,12 @@ use std::time::Instant;
 use wsgid_protocol::{Failure, GroupConfig};
 
 use super::{PoolEntry, Supervisor};
-use crate::connections::{PoolId, send_fail};
-use crate::listener::Incoming;
+use crate::connection::connections::send_fail;
+use crate::connection::listener::Incoming;
 use crate::log::escaped;
-use crate::pool::{Event, Mode};
-use crate::room::{self, Candidate, Room};
+use wsgid_policy::ids::PoolId;
+use wsgid_policy::pool::{Event, Mode};
+use wsgid_policy::room::{self, Candidate, Room};
 
 /// A connection for an application group that has no room yet.
 pub(super) struct Waiting {

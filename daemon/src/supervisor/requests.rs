@@ -16,12 +16,14 @@ use wsgid_protocol::request::Hello;
 
 use super::configure::Asker;
 use super::{EARLY_TIMEOUT, FULL_FOR, SATURATED_FOR, Supervisor, WorkerEntry};
-use crate::connections::{Connection, ConnectionId, Front, HeldEvent, Holder, PoolId, send_fail};
-use crate::link::Outgoing;
-use crate::listener::Incoming;
+use crate::channel::worker::Outgoing;
+use crate::connection::connections::{Connection, Front, HeldEvent, Holder, send_fail};
+use crate::connection::listener::Incoming;
 use crate::log::escaped;
-use crate::places::Peer;
-use crate::pool::{Event, WorkerId};
+use wsgid_policy::ids::WorkerId;
+use wsgid_policy::ids::{ConnectionId, PoolId};
+use wsgid_policy::places::Peer;
+use wsgid_policy::pool::Event;
 
 /// A connection that no worker has is kept for so long without a request.
 const UNUSED_KEPT: Duration = Duration::from_secs(60);

@@ -9,10 +9,12 @@ use nix::unistd::{SysconfVar, sysconf};
 use wsgid_protocol::GroupConfig;
 
 use super::Supervisor;
-use crate::cgroup::{Cgroups, Fairness, GREEDY, Use};
-use crate::connections::PoolId;
-use crate::relatives::{Lookout, Seen};
-use crate::{proc, sys};
+use crate::process::cgroup::Cgroups;
+use crate::process::procfs;
+use crate::process::relatives::{Lookout, Seen};
+use crate::sys;
+use wsgid_policy::fairness::{Fairness, GREEDY, Use};
+use wsgid_policy::ids::PoolId;
 
 /// How often the use of processors is looked at: the time for which a site may
 /// take what others want.
@@ -36,7 +38,7 @@ pub(super) struct Resources {
     lookout: Lookout,
     looked: Instant,
     processors: usize,
-    /// As `proc::up_and_idle` was at the last look; `None` where it speaks of
+    /// As `procfs::up_and_idle` was at the last look; `None` where it speaks of
     /// more processors than we may use.
     idle: Option<(Duration, Duration)>,
     /// Whether we may give a process back the priority that was taken from it.
@@ -45,9 +47,9 @@ pub(super) struct Resources {
 
 impl Resources {
     pub(super) fn new() -> Self {
-        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let processors = sys::processors();
         let online = sysconf(SysconfVar::_NPROCESSORS_ONLN).ok().flatten();
-        let idle = proc::up_and_idle().filter(|_| online == i64::try_from(processors).ok());
+        let idle = procfs::up_and_idle().filter(|_| online == i64::try_from(processors).ok());
         Self {
             groups: Cgroups::find(),
             fairness: Fairness::default(),
@@ -67,7 +69,7 @@ impl Resources {
     /// Whether so much was left of the processors since the last look that nobody
     /// can have taken much.
     fn is_enough(&mut self) -> bool {
-        let (Some(before), Some(now)) = (self.idle, proc::up_and_idle()) else {
+        let (Some(before), Some(now)) = (self.idle, procfs::up_and_idle()) else {
             return false;
         };
         self.idle = Some(now);

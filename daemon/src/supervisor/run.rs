@@ -17,21 +17,22 @@ use wsgid_protocol::control::{FromParent, ToParent};
 use super::endings::oom_kills;
 use super::handover::read_messages;
 use super::{EARLY_EACH, EARLY_MAX, Supervisor};
-use crate::connections::{ConnectionId, Connections, HeldEvent};
-use crate::control::{self, Asked};
-use crate::freeze::{self, Freezer};
-use crate::leftovers;
-use crate::listener::{self, Allowed, Incoming};
+use crate::channel::operator::{self, Asked};
+use crate::channel::parent::{self, ParentMessage};
+use crate::channel::quiesce::{self, Freezer};
+use crate::config::standalone::Source;
+use crate::connection::connections::{Connections, HeldEvent};
+use crate::connection::listener::{self, Allowed, Incoming};
+use crate::connection::stale_socket;
 use crate::log::Sink;
 use crate::notify;
-use crate::parent::{self, ParentMessage};
-use crate::places::Places;
-use crate::pool::WorkerId;
+use crate::process::spawn::Launcher;
+use crate::process::worker_task::WorkerEvent;
 use crate::reexec::Handover;
 use crate::signals::{Asks, Signals};
-use crate::spawn::Launcher;
-use crate::standalone::Source;
-use crate::worker::WorkerEvent;
+use wsgid_policy::ids::ConnectionId;
+use wsgid_policy::ids::WorkerId;
+use wsgid_policy::places::Places;
 
 /// Events that may wait in each channel; behind that the sender waits.
 const CHANNEL_LEN: usize = 1024;
@@ -97,8 +98,8 @@ pub(crate) async fn run(options: Options) -> io::Result<Outcome> {
     let (parent_in, parent) = channel(4);
     let (asked_in, asked) = channel(64);
     let (answers, answers_out) = channel(4);
-    let (frozen, freeze) = freeze::pair();
-    let (accepting, stop_accepting) = freeze::pair();
+    let (frozen, freeze) = quiesce::pair();
+    let (accepting, stop_accepting) = quiesce::pair();
     let allowed = Allowed::new();
     let signals = Signals::open()?;
     let sockets = (
@@ -112,7 +113,7 @@ pub(crate) async fn run(options: Options) -> io::Result<Outcome> {
     let parent_pid = options.parent.as_ref().map(|_| getppid());
     let mut bridges = Vec::new();
     // A socket of our own is made under another name; the configuration has the right one.
-    let socket = leftovers::path_of(&options.listener).filter(|_| options.source.is_none());
+    let socket = stale_socket::path_of(&options.listener).filter(|_| options.source.is_none());
     let listening = listener::listen(
         options.listener,
         allowed.clone(),
@@ -133,7 +134,7 @@ pub(crate) async fn run(options: Options) -> io::Result<Outcome> {
         std::process::id()
     );
     // Who hears that it is ready may ask at once.
-    let commands = options.control.as_deref().map(control::bind).transpose();
+    let commands = options.control.as_deref().map(operator::bind).transpose();
     match options.before {
         None => supervisor.begin(),
         Some(Handover {
@@ -161,7 +162,7 @@ pub(crate) async fn run(options: Options) -> io::Result<Outcome> {
     }
     match commands {
         Ok(Some(listener)) => drop(tokio::spawn(report(
-            control::listen(listener, asked_in),
+            operator::listen(listener, asked_in),
             "control socket",
         ))),
         Ok(None) => {}
@@ -196,8 +197,8 @@ pub(crate) async fn run(options: Options) -> io::Result<Outcome> {
     }
     supervisor.resources.groups.end();
     match inputs.vanished {
-        _ if inputs.told => leftovers::remove(&inputs.sockets.0),
-        Some(parent) => leftovers::remove_after(parent, &inputs.sockets.0).await,
+        _ if inputs.told => stale_socket::remove(&inputs.sockets.0),
+        Some(parent) => stale_socket::remove_after(parent, &inputs.sockets.0).await,
         None => {}
     }
     tracing::info!("wsgid has ended");
@@ -224,7 +225,7 @@ impl Supervisor {
             pools: BTreeMap::new(),
             workers: BTreeMap::new(),
             connections,
-            spawns: super::SpawnQueue::new(),
+            spawns: wsgid_policy::spawn_queue::SpawnQueue::new(crate::sys::processors()),
             preloading: super::preload::Preloading::default(),
             resources: super::resources::Resources::new(),
             timers: BTreeSet::new(),

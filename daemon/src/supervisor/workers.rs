@@ -12,13 +12,14 @@ use wsgid_protocol::config::Preload;
 use wsgid_protocol::control::{FromWorker, RecycleReason, ToWorker, WorkerReport, WorkerSpec};
 use wsgid_protocol::request::VERSIONS;
 
-use super::spawn_queue::Pending;
 use super::{CAUSES_MAX, GivenUp, PoolEntry, Supervisor, WorkerEntry};
-use crate::connections::{Owner, PoolId};
 use crate::log::escaped;
-use crate::pool::{Action, Event, WorkerId};
-use crate::proc;
-use crate::worker::{self, Handle, Output, WorkerEvent};
+use crate::process::procfs;
+use crate::process::worker_task::{self, Handle, Output, WorkerEvent};
+use wsgid_policy::ids::WorkerId;
+use wsgid_policy::ids::{Owner, PoolId};
+use wsgid_policy::pool::{Action, Event};
+use wsgid_policy::spawn_queue::Pending;
 
 /// Scripts of one pool that are remembered: a site may have many, and what a
 /// worker says about them is a claim.
@@ -174,7 +175,7 @@ impl Supervisor {
         for worker in self.spawns.unseen(now) {
             let pid = self.workers.get(&worker).map(|entry| entry.handle.pid);
             let pid = pid.or_else(|| self.preloading.process_of(worker));
-            self.spawns.seen(worker, pid.and_then(proc::doing), now);
+            self.spawns.seen(worker, pid.and_then(procfs::doing), now);
         }
         while let Some(pending) = self.spawns.pop(now) {
             let Some(pending) = self.preloaded(pending, now) else {
@@ -242,8 +243,9 @@ impl Supervisor {
             log_level: tracing::level_filters::LevelFilter::current().to_string(),
             callables: entry.callables.list(),
         };
-        let handle = worker::attend(pending.worker, spawned, output, self.worker_events.clone())
-            .map_err(|error| format!("failed to look after the launcher: {error}"))?;
+        let handle =
+            worker_task::attend(pending.worker, spawned, output, self.worker_events.clone())
+                .map_err(|error| format!("failed to look after the launcher: {error}"))?;
         self.start_behind(&pending.definition.config.name, handle.pid);
         // Once for the launcher, once for the extension inside Python.
         handle.send(first(spec.clone()));

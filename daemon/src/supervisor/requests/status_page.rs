@@ -16,9 +16,9 @@ use wsgid_protocol::limits::MAX_BODY_LEN;
 use wsgid_protocol::response::EndReport;
 use wsgid_protocol::{Failure, FrameHead, Kind, payload};
 
-use crate::closing::Guarded;
-use crate::connections::send_fail;
-use crate::control::Asked;
+use crate::channel::closing::Guarded;
+use crate::channel::operator::Asked;
+use crate::connection::connections::send_fail;
 use crate::supervisor::Supervisor;
 
 /// The group's name.

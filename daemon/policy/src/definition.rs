@@ -1,0 +1,122 @@
+//! A process group as it is in force: its configuration, and who its workers
+//! become. Made when a configuration is applied; a pool keeps one per
+//! generation, so that an old generation is restarted as it was.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use wsgid_protocol::GroupConfig;
+use wsgid_protocol::config::LogTarget;
+use wsgid_protocol::control::{Identity, ServerFacts};
+use wsgid_protocol::runs::Runs;
+
+/// A definition. It does not change; a changed one is another.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Definition {
+    /// The configuration.
+    pub config: GroupConfig,
+    /// Who its workers become, or why that is not known.
+    pub identity: Result<Identity, String>,
+    /// What the workers are told about the server.
+    pub server: ServerFacts,
+    /// The uid of httpd's children.
+    pub httpd_uid: u32,
+}
+
+/// What stands for a definition that the program before did not write.
+impl Default for Definition {
+    fn default() -> Self {
+        let identity = Err(
+            "the supervisor before this one did not say who its workers become; reload httpd"
+                .to_owned(),
+        );
+        Self {
+            config: GroupConfig::default(),
+            identity,
+            server: ServerFacts::default(),
+            httpd_uid: u32::MAX,
+        }
+    }
+}
+
+impl Definition {
+    /// Whether nobody defined it.
+    pub fn is_missing(&self) -> bool {
+        self.config.name.is_empty()
+    }
+
+    /// Whether workers of `self` may go on serving under `other`: everything
+    /// that a worker was started with is the same.
+    pub fn same_workers(&self, other: &Self) -> bool {
+        self.identity == other.identity && started_with(&self.config) == started_with(&other.config)
+    }
+
+    /// How long a worker may take to finish its requests when it is replaced.
+    pub fn drain_timeout(&self, evicted: bool) -> Duration {
+        match evicted && !self.config.eviction_timeout.is_zero() {
+            true => self.config.eviction_timeout,
+            false => self.config.graceful_timeout,
+        }
+    }
+}
+
+/// The configuration without what only the supervisor or the module looks at.
+fn started_with(config: &GroupConfig) -> GroupConfig {
+    GroupConfig {
+        origin: String::new(),
+        log: LogTarget::default(),
+        restart_burst: 1,
+        restart_window: Duration::ZERO,
+        socket_timeout: Duration::ZERO,
+        response_socket_timeout: Duration::ZERO,
+        response_flush_delay: Duration::ZERO,
+        startup_timeout: Duration::ZERO,
+        idle_stop: Duration::ZERO,
+        socket_user: None,
+        // Running workers are told.
+        runs: Runs::default(),
+        // Workers enter a control group when they start; its bounds change at once.
+        cpu_weight: u32::from(config.is_bounded()),
+        memory_max: 0,
+        tasks_max: 0,
+        ..config.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn definition(name: &str, value: &str) -> Definition {
+        let mut config = GroupConfig::new("site", "a:1");
+        config.set(name, value).unwrap();
+        Definition {
+            config,
+            identity: Err("none".into()),
+            server: ServerFacts::default(),
+            httpd_uid: 33,
+        }
+    }
+
+    #[test]
+    fn only_what_a_worker_sees_replaces_it() {
+        let old = definition("threads", "5");
+        let mut moved = definition("threads", "5");
+        moved.config.origin = "b:2".into();
+        moved.config.restart_burst = 7;
+        moved.config.runs.add_file("/srv/site/new.py");
+        assert!(old.same_workers(&moved));
+        // A worker refuses what waits in it beyond its part of the backlog.
+        for (name, value) in [
+            ("threads", "6"),
+            ("listen-backlog", "7"),
+            ("connect-timeout", "7"),
+        ] {
+            assert!(
+                !definition("threads", "5").same_workers(&definition(name, value)),
+                "{name}"
+            );
+        }
+    }
+}

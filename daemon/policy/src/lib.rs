@@ -1,0 +1,15 @@
+//! What the supervisor decides: how many workers a pool has and when they are
+//! started, replaced and stopped, which preloader a worker is forked from, who
+//! starts next, and which groups give way. Events and the time go in, decisions
+//! come out. The crate depends on the protocol and on serde alone, so that the
+//! compiler sees that nothing here reads, writes or waits. Called by `wsgid`.
+
+pub mod definition;
+pub mod fairness;
+pub mod ids;
+pub mod instant;
+pub mod places;
+pub mod pool;
+pub mod preloaders;
+pub mod room;
+pub mod spawn_queue;

@@ -1,0 +1,140 @@
+//! One worker as the pool sees it: `Starting → Ready → Draining → Exited`, and
+//! the steps by which an unwilling one is brought down.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use wsgid_protocol::control::RecycleReason;
+
+use crate::definition::Definition;
+use crate::ids::WorkerId;
+use crate::instant;
+
+/// Where a worker is in its life. Each later phase is entered once at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    /// Its spawn was asked for.
+    Queued,
+    /// It runs and loads the application.
+    Starting {
+        /// It has been so since then.
+        #[serde(with = "instant", default = "instant::now")]
+        since: Instant,
+    },
+    /// It serves, or waits for its generation to take over.
+    Ready {
+        /// It has been so since then.
+        #[serde(with = "instant", default = "instant::now")]
+        since: Instant,
+    },
+    /// It finishes its requests.
+    Draining {
+        /// Then the next step is taken.
+        #[serde(with = "instant", default = "instant::soon")]
+        until: Instant,
+    },
+    /// It was told to end.
+    Stopping {
+        /// Then the next step is taken.
+        #[serde(with = "instant", default = "instant::soon")]
+        until: Instant,
+    },
+    /// It got SIGTERM.
+    Terminated {
+        /// Then the next step is taken.
+        #[serde(with = "instant", default = "instant::soon")]
+        until: Instant,
+    },
+    /// It got SIGKILL.
+    Killed,
+}
+
+/// A wish to be replaced.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Recycle {
+    #[serde(default = "unknown")]
+    pub(super) reason: RecycleReason,
+    /// When the next try may be; `None` while a replacement is under way.
+    #[serde(with = "instant::option", default = "instant::option::now")]
+    pub(super) at: Option<Instant>,
+}
+
+const fn unknown() -> RecycleReason {
+    RecycleReason::Other
+}
+
+/// One of which nothing is known serves, since it is there.
+fn serving() -> Phase {
+    Phase::Ready {
+        since: Instant::now(),
+    }
+}
+
+/// A worker.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Member {
+    /// Its place among those of its generation.
+    #[serde(default)]
+    pub slot: u32,
+    /// What it belongs to.
+    #[serde(default)]
+    pub generation: u64,
+    /// Where it is in its life.
+    #[serde(default = "serving")]
+    pub phase: Phase,
+    /// What it was started from.
+    #[serde(default)]
+    pub(super) definition: Arc<Definition>,
+    /// The worker that this one replaces, as long as that one serves.
+    #[serde(default)]
+    pub(super) replaces: Option<WorkerId>,
+    #[serde(default)]
+    pub(super) recycle: Option<Recycle>,
+    /// Scripts that failed to load in it.
+    #[serde(default)]
+    pub(super) failed: BTreeSet<PathBuf>,
+    /// How long it took to be ready.
+    #[serde(default)]
+    pub(super) took: Duration,
+}
+
+impl Member {
+    /// Why it is to be replaced.
+    pub fn recycling(&self) -> Option<RecycleReason> {
+        self.recycle.map(|recycle| recycle.reason)
+    }
+
+    /// Whether it counts as one of the wanted workers.
+    pub(super) const fn is_live(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Queued | Phase::Starting { .. } | Phase::Ready { .. }
+        )
+    }
+
+    pub(super) const fn is_ready(&self) -> bool {
+        matches!(self.phase, Phase::Ready { .. })
+    }
+
+    /// When time alone changes something about it.
+    pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
+        match self.phase {
+            Phase::Queued | Phase::Killed => None,
+            Phase::Starting { since } => {
+                let limit = self.definition.config.startup_timeout;
+                (!limit.is_zero()).then(|| since + limit)
+            }
+            // One that is due waits for something else than time.
+            Phase::Ready { .. } => self
+                .recycle
+                .and_then(|recycle| recycle.at)
+                .filter(|at| *at > now),
+            Phase::Draining { until } | Phase::Stopping { until } | Phase::Terminated { until } => {
+                Some(until)
+            }
+        }
+    }
+}

@@ -1,0 +1,421 @@
+//! The workers of one process group and application group, as a pure state
+//! machine: events and the time go in, actions come out. It does no I/O, so
+//! that thousands of event orders can be tried. The supervisor feeds it, does
+//! what it says, and knows everything about descriptors that it does not.
+//!
+//! A *generation* is a set of workers started from one definition and one
+//! state of the site's files. The next one takes over when all its workers are
+//! ready; then the old one drains.
+
+mod admin;
+mod backoff;
+mod ending;
+mod failure;
+mod filling;
+mod member;
+#[cfg(test)]
+mod random_tests;
+mod step;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+pub(crate) use tests::definition as tests_definition;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use wsgid_protocol::Failure;
+use wsgid_protocol::control::RecycleReason;
+
+use crate::definition::Definition;
+use crate::ids::WorkerId;
+use crate::instant;
+use backoff::Backoff;
+pub use member::{Member, Phase};
+
+/// Tries that a new generation has to become ready while an old one serves.
+const NEXT_TRIES: u32 = 3;
+/// A worker that served for so long has proved itself.
+const PROVED_AFTER: Duration = Duration::from_secs(10);
+/// Between SIGTERM and SIGKILL.
+const TERM_PATIENCE: Duration = Duration::from_millis(500);
+/// Between SIGABRT, which writes the stacks, and SIGKILL.
+const ABORT_PATIENCE: Duration = Duration::from_secs(2);
+/// Between Stop and SIGTERM for a worker that was never ready.
+const NEVER_READY_PATIENCE: Duration = Duration::from_millis(200);
+/// A new generation hangs that has been loading for so long,
+const HANGS_AFTER: Duration = Duration::from_secs(10);
+/// and for so many times what the serving one took.
+const HANGS_TIMES: u32 = 3;
+/// Pause before the next replacement of the same worker is tried.
+const REPLACE_PAUSE: Duration = Duration::from_secs(5);
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The spawn that was asked for has been done.
+    Spawned(WorkerId),
+    /// It could not be done.
+    SpawnFailed(WorkerId, String),
+    /// A worker is ready; some scripts may have failed to load.
+    Ready(WorkerId, BTreeSet<PathBuf>),
+    /// A worker has ended. The text says how, for the case that it was not
+    /// asked to; the flag says that it never came so far as to run the site's
+    /// code, so that nothing but the configuration can help.
+    Exited(WorkerId, String, bool),
+    /// A worker wants to be replaced.
+    Recycle(WorkerId, RecycleReason),
+    /// A worker must not serve any longer (broken control socket).
+    Lost(WorkerId),
+    /// The interpreter of a worker has been locked for too long.
+    Locked(WorkerId),
+    /// So many requests wait for a worker of this pool.
+    Waiting(usize),
+    /// A worker has had no request for so long that it may be stopped.
+    Idle(WorkerId),
+    /// The definition changed.
+    Define(Arc<Definition>),
+    /// Replace all workers; forget failures.
+    Restart,
+    /// Stop until `Start`.
+    Stop,
+    /// Undo `Stop`.
+    Start,
+    /// Drain and be gone.
+    Remove,
+    /// End within the shutdown timeout and be gone.
+    Shutdown,
+    /// Only time passed.
+    Tick,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Start a worker as soon as the limit on spawns allows.
+    Spawn {
+        /// Its number.
+        worker: WorkerId,
+        /// Its place among those of its generation.
+        slot: u32,
+        /// What it belongs to.
+        generation: u64,
+        /// What it is started from.
+        definition: Arc<Definition>,
+    },
+    /// The spawn is not wanted any more.
+    CancelSpawn(WorkerId),
+    /// Assign no more connections; tell it to drain.
+    Drain(WorkerId),
+    /// Tell it to end within this time.
+    Stop(WorkerId, Duration),
+    /// SIGTERM.
+    Terminate(WorkerId),
+    /// SIGABRT: it writes the Python stacks of its threads and ends.
+    Abort(WorkerId),
+    /// SIGKILL to its process group.
+    Kill(WorkerId),
+    /// Answer everything that waits, now and until `Serve`.
+    Refuse(Failure, String),
+    /// Requests may wait again.
+    Serve,
+    /// The generation that serves has changed.
+    Switched(u64),
+    /// A new generation or replacement was given up; the old one goes on.
+    Discarded(u64, String),
+    /// A new generation is not needed any more: its definition was taken back.
+    TakenBack(u64),
+    /// Nothing is left; the pool may be forgotten.
+    Gone,
+}
+
+/// Whether the pool serves.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mode {
+    /// It does, or tries to.
+    #[default]
+    Running,
+    /// It was stopped by command.
+    Stopped,
+    /// It failed too often; the next try is at this time, if there is one.
+    Failed {
+        /// When.
+        #[serde(with = "instant::option", default = "instant::option::now")]
+        until: Option<Instant>,
+        /// Why it failed.
+        #[serde(default)]
+        cause: String,
+    },
+    /// It ends.
+    Leaving {
+        /// The supervisor has been told that nothing is left.
+        #[serde(default)]
+        gone: bool,
+    },
+}
+
+/// A generation.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Generation {
+    number: u64,
+    definition: Arc<Definition>,
+    failures: u32,
+    /// Begun because the site's files changed.
+    for_files: bool,
+}
+
+impl Generation {
+    /// Whether its workers take no requests (`threads=0`). Two of them at a time
+    /// would be in each other's way: they listen on the same port, or do the same
+    /// work twice. So there is never one more than configured.
+    fn is_service(&self) -> bool {
+        self.definition.config.threads == 0
+    }
+}
+
+/// The state.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Pool {
+    #[serde(default)]
+    mode: Mode,
+    #[serde(default)]
+    current: Generation,
+    #[serde(default)]
+    next: Option<Generation>,
+    /// What was defined last; a generation that was to have it may have been
+    /// given up.
+    #[serde(default)]
+    defined: Option<Arc<Definition>>,
+    #[serde(default)]
+    members: BTreeMap<WorkerId, Member>,
+    #[serde(default)]
+    waiting: usize,
+    /// Workers wanted in the serving generation.
+    #[serde(default = "as_many_as_there_are")]
+    target: u32,
+    #[serde(default)]
+    backoff: Backoff,
+    #[serde(default)]
+    ids: u64,
+    #[serde(default)]
+    generations: u64,
+    #[serde(default)]
+    last_problem: Option<String>,
+    #[serde(default)]
+    refusing: bool,
+    /// The site's files changed again while a generation was being started.
+    #[serde(default)]
+    changed_again: bool,
+    /// Until then no gap is filled as long as somebody serves: what would fill
+    /// it cannot load a script that works in those.
+    #[serde(default, with = "instant::option")]
+    held_until: Option<Instant>,
+}
+
+/// No pool wants so many; `complete` counts.
+const fn as_many_as_there_are() -> u32 {
+    u32::MAX
+}
+
+impl Pool {
+    /// Fills in what the program before did not write: so that its workers serve
+    /// on, and new ones are not taken for them. `definition`: the group's.
+    pub fn complete(&mut self, number: u32, definition: &Arc<Definition>) {
+        let newest = self.members.values().map(|member| member.generation).max();
+        if self.current.number == 0 {
+            self.current.number = newest.filter(|number| *number > 0).unwrap_or(1);
+        }
+        let current = self.current.number;
+        let generations = [Some(&mut self.current), self.next.as_mut()]
+            .into_iter()
+            .flatten();
+        let members = self
+            .members
+            .values_mut()
+            .map(|member| &mut member.definition);
+        let definitions = generations
+            .map(|generation| &mut generation.definition)
+            .chain(members);
+        for missing in definitions.filter(|definition| definition.is_missing()) {
+            *missing = Arc::clone(definition);
+        }
+        for member in self
+            .members
+            .values_mut()
+            .filter(|member| member.generation == 0)
+        {
+            member.generation = current;
+        }
+        if let Some(next) = self.next.as_mut().filter(|next| next.number == 0) {
+            next.number = newest
+                .filter(|number| *number > current)
+                .unwrap_or(current + 1);
+        }
+        let last = self.next.as_ref().map_or(current, |next| next.number);
+        self.generations = self.generations.max(last);
+        let last = self.members.keys().next_back().map_or(0, |id| id.0);
+        self.ids = self.ids.max(last).max(u64::from(number) << 32);
+        if self.target == as_many_as_there_are() {
+            let live = self
+                .members
+                .values()
+                .filter(|member| member.generation == current && member.is_live())
+                .count();
+            self.target = u32::try_from(live).unwrap_or_default();
+        }
+    }
+
+    /// Whether it knows this worker.
+    pub fn has(&self, id: WorkerId) -> bool {
+        self.members.contains_key(&id)
+    }
+
+    /// A pool without workers. `number` tells its workers from those of other
+    /// pools; `eager` starts them now and not with the first request.
+    pub fn new(number: u32, definition: Arc<Definition>, eager: bool) -> Self {
+        let target = if eager {
+            definition.config.processes
+        } else {
+            0
+        };
+        Self {
+            mode: Mode::Running,
+            current: Generation {
+                number: 1,
+                definition,
+                failures: 0,
+                for_files: false,
+            },
+            next: None,
+            defined: None,
+            members: BTreeMap::new(),
+            waiting: 0,
+            target,
+            backoff: Backoff::new(u64::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15)),
+            ids: u64::from(number) << 32,
+            generations: 1,
+            last_problem: None,
+            refusing: false,
+            changed_again: false,
+            held_until: None,
+        }
+    }
+
+    /// Whether it serves.
+    pub const fn mode(&self) -> &Mode {
+        &self.mode
+    }
+
+    /// The serving generation.
+    pub const fn generation(&self) -> u64 {
+        self.current.number
+    }
+
+    /// The generation that is being started, if any.
+    pub fn next_generation(&self) -> Option<u64> {
+        self.next.as_ref().map(|next| next.number)
+    }
+
+    /// What the serving generation is made of.
+    pub const fn definition(&self) -> &Arc<Definition> {
+        &self.current.definition
+    }
+
+    /// The generations that have workers, or are about to, and are not on
+    /// their way out.
+    pub fn living_generations(&self) -> Vec<u64> {
+        let mut numbers: Vec<u64> = self
+            .members
+            .values()
+            .filter(|member| member.is_live())
+            .map(|member| member.generation)
+            .collect();
+        numbers.dedup();
+        numbers
+    }
+
+    /// The last thing that went wrong, for the status.
+    pub fn last_problem(&self) -> Option<&str> {
+        self.last_problem.as_deref()
+    }
+
+    /// All workers that have not been reaped.
+    pub fn members(&self) -> impl Iterator<Item = (WorkerId, &Member)> {
+        self.members.iter().map(|(id, member)| (*id, member))
+    }
+
+    /// Whether its last start came to nothing: others go first.
+    pub const fn is_failing(&self) -> bool {
+        self.backoff.is_failing()
+    }
+
+    /// The worker that this one is to replace.
+    pub fn replaces(&self, id: WorkerId) -> Option<WorkerId> {
+        self.members.get(&id)?.replaces
+    }
+
+    /// Whether this worker has something to do: loading, serving or finishing.
+    pub fn works(&self, id: WorkerId) -> bool {
+        let phase = self.members.get(&id).map(|member| member.phase);
+        matches!(
+            phase,
+            Some(Phase::Starting { .. } | Phase::Ready { .. } | Phase::Draining { .. })
+        )
+    }
+
+    /// Whether this worker was asked to finish.
+    pub fn drains(&self, id: WorkerId) -> bool {
+        matches!(
+            self.members.get(&id).map(|member| member.phase),
+            Some(Phase::Draining { .. })
+        )
+    }
+
+    /// Whether this worker may be given connections.
+    pub fn accepts(&self, id: WorkerId) -> bool {
+        self.members
+            .get(&id)
+            .is_some_and(|member| self.serves(member))
+    }
+
+    fn serves(&self, member: &Member) -> bool {
+        member.generation == self.current.number && matches!(member.phase, Phase::Ready { .. })
+    }
+
+    /// When `Event::Tick` is due, at the latest.
+    pub fn deadline(&self, now: Instant) -> Option<Instant> {
+        let timers = self
+            .members
+            .values()
+            .filter_map(|member| member.deadline(now));
+        let retry = match &self.mode {
+            Mode::Failed { until, .. } => *until,
+            Mode::Running => {
+                let held = self.held_until.filter(|at| *at > now);
+                let hangs = self.given_up_at().filter(|at| *at > now);
+                [self.backoff.wait_until(now), held, hangs]
+                    .into_iter()
+                    .flatten()
+                    .min()
+            }
+            Mode::Stopped | Mode::Leaving { .. } => None,
+        };
+        timers.chain(retry).min()
+    }
+
+    /// Takes one event.
+    pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Action> {
+        let mut actions = Vec::new();
+        // What waited for a worker that has just become ready is not yet given
+        // to it: whether more are needed shows when it is.
+        let may_grow = !matches!(event, Event::Ready(..));
+        self.apply(event, now, &mut actions);
+        self.escalate(now, &mut actions);
+        self.reconcile(may_grow, now, &mut actions);
+        actions
+    }
+}

@@ -1,0 +1,269 @@
+//! `control.sock`: where operators and the owners of sites ask. Accepts,
+//! finds out who asks, reads one command, and sends one answer. What may be
+//! done by whom is decided in `supervisor/commands.rs`.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, socket};
+use tokio::io::{AsyncWriteExt, Interest};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc::Sender;
+use tokio::sync::{Semaphore, oneshot};
+use wsgid_protocol::control::Command;
+use wsgid_protocol::limits::HEAD_LEN;
+use wsgid_protocol::refusal::{self, Refusal};
+use wsgid_protocol::{FrameHead, Kind, payload};
+
+use crate::channel::closing::{self, Guarded};
+
+/// Name of the socket, beside that of the requests.
+pub(crate) const NAME: &str = "control.sock";
+/// Conversations of one user at a time. Anybody on the machine may connect, and
+/// nobody shall keep an administrator or another owner waiting.
+const TURNS: usize = 4;
+/// Connections of one user, those that wait for a turn included.
+const CONNECTIONS_MAX: usize = 64;
+/// The same of all users together, but for root and the supervisor's own.
+const GUESTS_MAX: usize = 512;
+/// So long a turn lasts at least: a user who asks without end does not keep the
+/// supervisor busy.
+const TURN: Duration = Duration::from_millis(20);
+/// After each connection that is turned away.
+const PAUSE: Duration = Duration::from_millis(1);
+/// Connections that may stand before an administrator's meanwhile.
+const BACKLOG: i32 = 64;
+/// Time to say what is wanted.
+const ASK_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time to answer: a dump waits for an interpreter.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+/// A command is a name and little more.
+const COMMAND_MAX: u32 = 4096;
+
+/// What helps if the two do not understand each other.
+const OTHER_RELEASE: &str = concat!(
+    "the supervisor is of release ",
+    env!("CARGO_PKG_VERSION"),
+    ": take the command line of the same release, or say `wsgid reexec` so that the supervisor becomes the one on disk"
+);
+
+/// A question, who asks it, and where the answer goes.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) command: Command,
+    pub(crate) uid: u32,
+    pub(crate) answer: oneshot::Sender<serde_json::Value>,
+}
+
+/// The turns of each user who is connected.
+#[derive(Default)]
+struct Guests(BTreeMap<u32, Arc<Semaphore>>);
+
+impl Guests {
+    /// A place for one more connection of this user, if there is one.
+    fn place(&mut self, uid: u32) -> Option<Arc<Semaphore>> {
+        // Each connection holds a copy until it ends.
+        let connections = |turns: &Arc<Semaphore>| Arc::strong_count(turns) - 1;
+        self.0.retain(|_, turns| connections(turns) > 0);
+        let all: usize = self.0.values().map(connections).sum();
+        let turns = self
+            .0
+            .entry(uid)
+            .or_insert_with(|| Arc::new(Semaphore::new(TURNS)));
+        let own = connections(turns);
+        // However many users crowd in, each has its turns.
+        let free = own < CONNECTIONS_MAX && (all < GUESTS_MAX || own < TURNS);
+        (free || may_everything(uid)).then(|| Arc::clone(turns))
+    }
+}
+
+/// Root, and whoever the supervisor itself is.
+pub(crate) fn may_everything(uid: u32) -> bool {
+    uid == 0 || uid == nix::unistd::geteuid().as_raw()
+}
+
+/// Makes the socket under another name first, so that the old one is replaced
+/// in one step. Everybody may connect; the answer depends on who it is.
+pub(crate) fn bind(path: &Path) -> io::Result<UnixListener> {
+    let named =
+        |error: io::Error| io::Error::new(error.kind(), format!("`{}`: {error}", path.display()));
+    let staged = path.with_extension(format!("{}", std::process::id()));
+    let _ = std::fs::remove_file(&staged);
+    let listener = make(&staged).map_err(named)?;
+    std::fs::set_permissions(&staged, std::fs::Permissions::from_mode(0o666)).map_err(named)?;
+    std::fs::rename(&staged, path).map_err(named)?;
+    Ok(listener)
+}
+
+fn make(path: &Path) -> io::Result<UnixListener> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    // Those that it accepts refuse descriptors from their first moment.
+    let _ = Refusal::on(socket.as_fd());
+    nix::sys::socket::bind(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    nix::sys::socket::listen(&socket, Backlog::new(BACKLOG)?)?;
+    UnixListener::from_std(socket.into())
+}
+
+/// Listens until the receiver has gone.
+pub(crate) async fn listen(listener: UnixListener, asked: Sender<Asked>) -> io::Result<()> {
+    let mut guests = Guests::default();
+    while !asked.is_closed() {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!("control socket: failed to accept: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let Ok(uid) = stream.peer_cred().map(|peer| peer.uid()) else {
+            continue;
+        };
+        let Ok(stream) = Conversation::new(stream, uid) else {
+            continue;
+        };
+        let Some(turns) = guests.place(uid) else {
+            tracing::debug!("control socket: uid {uid} has too many connections");
+            drop(stream);
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        };
+        let asked = asked.clone();
+        tokio::spawn(async move {
+            let turn = match may_everything(uid) {
+                true => None,
+                false => turns.acquire().await.ok(),
+            };
+            let ended = tokio::time::Instant::now() + TURN;
+            if let Err(error) = converse(stream, uid, asked).await {
+                closing::tell_of(&error, &closing::user(uid), "control socket");
+                tracing::debug!("control socket: {error}");
+            }
+            if turn.is_some() {
+                tokio::time::sleep_until(ended).await;
+            }
+        });
+    }
+    Ok(())
+}
+
+/// A connection, which the peer may have filled with anything.
+struct Conversation {
+    // Dropped first: never the last descriptor.
+    stream: UnixStream,
+    guarded: Guarded,
+}
+
+impl Conversation {
+    fn new(stream: UnixStream, uid: u32) -> io::Result<Self> {
+        let socket = std::os::fd::OwnedFd::from(stream.into_std()?);
+        let guarded = Guarded::new(socket, closing::user(uid));
+        let stream = std::os::unix::net::UnixStream::from(guarded.as_fd().try_clone_to_owned()?);
+        Ok(Self {
+            stream: UnixStream::from_std(stream)?,
+            guarded,
+        })
+    }
+
+    async fn read_exact(&self, mut buffer: &mut [u8]) -> io::Result<()> {
+        while !buffer.is_empty() {
+            let space = &mut *buffer;
+            let count = self
+                .stream
+                .async_io(Interest::READABLE, || self.guarded.recv(space))
+                .await?;
+            if count == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            buffer = buffer.get_mut(count..).unwrap_or_default();
+        }
+        Ok(())
+    }
+}
+
+async fn converse(mut stream: Conversation, uid: u32, asked: Sender<Asked>) -> io::Result<()> {
+    let command = match timeout(ASK_TIMEOUT, recv(&stream)).await {
+        Err(problem) if refusal::is_unwanted(&problem) => return Err(problem),
+        Err(problem) if problem.kind() == io::ErrorKind::InvalidData => {
+            let answer = error(
+                "not-a-command",
+                &format!("the supervisor does not understand this: {problem}"),
+            );
+            return timeout(
+                ASK_TIMEOUT,
+                send(&mut stream.stream, answer.to_string().as_bytes()),
+            )
+            .await;
+        }
+        other => other?,
+    };
+    let (answer, wait) = oneshot::channel();
+    let _ = asked
+        .send(Asked {
+            command,
+            uid,
+            answer,
+        })
+        .await;
+    let value = tokio::time::timeout(ANSWER_TIMEOUT, wait).await;
+    let value = value
+        .ok()
+        .and_then(Result::ok)
+        .unwrap_or_else(|| error("timeout", "the supervisor gave no answer"));
+    timeout(
+        ASK_TIMEOUT,
+        send(&mut stream.stream, value.to_string().as_bytes()),
+    )
+    .await
+}
+
+/// An answer that says what went wrong; `kind` is for programs.
+pub(crate) fn error(kind: &str, text: &str) -> serde_json::Value {
+    serde_json::json!({ "error": kind, "text": text })
+}
+
+async fn timeout<T>(limit: Duration, task: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    tokio::time::timeout(limit, task)
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+async fn recv(stream: &Conversation) -> io::Result<Command> {
+    let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
+    let mut head = [0; HEAD_LEN];
+    stream.read_exact(&mut head).await?;
+    let head = FrameHead::parse(&head).map_err(|error| invalid(error.to_string()))?;
+    if head.kind != Kind::Control {
+        return Err(invalid(format!("{:?} is no command", head.kind)));
+    }
+    if head.len > COMMAND_MAX {
+        return Err(invalid(format!(
+            "{} bytes are more than a command may have ({COMMAND_MAX})",
+            head.len
+        )));
+    }
+    let mut bytes = vec![0; head.len as usize];
+    stream.read_exact(&mut bytes).await?;
+    match payload::decode_message::<Command>(&bytes) {
+        // To obey half of a command would be another command: nothing may be left over.
+        Ok(Some(_)) => {
+            payload::decode(&bytes).map_err(|error| invalid(format!("{error}; {OTHER_RELEASE}")))
+        }
+        Ok(None) => Err(invalid(format!("it has no such command; {OTHER_RELEASE}"))),
+        Err(error) => Err(invalid(error.to_string())),
+    }
+}
+
+async fn send(stream: &mut UnixStream, bytes: &[u8]) -> io::Result<()> {
+    let len = u32::try_from(bytes.len()).map_err(|_| io::ErrorKind::InvalidData)?;
+    stream
+        .write_all(&FrameHead::new(Kind::Control, 0, len).encode())
+        .await?;
+    stream.write_all(bytes).await
+}

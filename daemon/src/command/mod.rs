@@ -1,0 +1,9 @@
+//! The commands that ask, print and end: those for a running supervisor, `check`,
+//! `check-config`, and the documents of the command line. Called by `cli`.
+
+pub(crate) mod check;
+pub(crate) mod check_config;
+pub(crate) mod client;
+pub(crate) mod documents;
+mod find_socket;
+pub(crate) mod print;

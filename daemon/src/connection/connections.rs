@@ -1,0 +1,524 @@
+//! The duplicates of all request connections: who serves each, which wait for
+//! a worker, and what their sockets show. Owned by the supervisor. Reads never
+//! take a byte off a socket (PROTOCOL.md §5: unread bytes are the proof that a
+//! request has not begun).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::Instant;
+
+use nix::sys::socket::{MsgFlags, Shutdown, shutdown};
+use tokio::sync::mpsc::Sender;
+use tokio::task::AbortHandle;
+use wsgid_protocol::blocking::send_all;
+use wsgid_protocol::fds;
+use wsgid_protocol::head::FLAG_CLOSE;
+use wsgid_protocol::limits::{HEAD_LEN, MAX_FAIL_LEN};
+use wsgid_protocol::{Failure, FrameHead, Kind};
+
+use crate::channel::closing::{Guarded, Polled};
+use wsgid_policy::ids::{ConnectionId, Owner, PoolId, WorkerId};
+
+/// What is at the front of a connection's receive queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Front {
+    /// A whole head of a REQUEST with the right nonce.
+    Request,
+    /// No byte.
+    Nothing,
+    /// Something else, or a part of a head.
+    Other,
+    /// The module has closed its end.
+    Ended,
+}
+
+/// What a held connection did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HeldEvent {
+    /// A request arrived on it.
+    Readable,
+    /// The module closed it.
+    Gone,
+}
+
+/// Who has a connection.
+#[derive(Debug)]
+pub(crate) enum Holder {
+    /// Nobody yet: it waits since then. The number tells this wait from
+    /// earlier ones.
+    Held {
+        since: Instant,
+        wait: u64,
+        watch: AbortHandle,
+        request: bool,
+    },
+    /// A worker.
+    Worker(WorkerId),
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) fd: Arc<Guarded>,
+    pub(crate) nonce: u32,
+    pub(crate) pool: PoolId,
+    pub(crate) holder: Holder,
+    /// Who has had it; `None` while no worker has.
+    pub(crate) owner: Option<Owner>,
+    /// The request that waited last, and since when: a worker without a free
+    /// thread gives it back, and its wait does not begin anew.
+    waited: Option<(u64, Instant)>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Holder::Held { watch, .. } = &self.holder {
+            watch.abort();
+        }
+        // Whoever else has a copy (a child of a worker) must not keep it open
+        // for the module. A supervisor that fails lets its workers go on.
+        if self.owner.is_some() && !std::thread::panicking() {
+            let _ = shutdown(self.fd.as_fd().as_raw_fd(), Shutdown::Both);
+        }
+    }
+}
+
+/// All connections.
+pub(crate) struct Connections {
+    all: BTreeMap<ConnectionId, Connection>,
+    held: BTreeMap<PoolId, BTreeSet<ConnectionId>>,
+    last: ConnectionId,
+    waits: u64,
+    events: Sender<(ConnectionId, u64, HeldEvent)>,
+}
+
+impl Connections {
+    pub(crate) const fn new(events: Sender<(ConnectionId, u64, HeldEvent)>) -> Self {
+        Self {
+            all: BTreeMap::new(),
+            held: BTreeMap::new(),
+            last: 0,
+            waits: 0,
+            events,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub(crate) fn get(&self, id: ConnectionId) -> Option<&Connection> {
+        self.all.get(&id)
+    }
+
+    /// Takes in a new connection; it is held. Gives it back if that fails.
+    pub(crate) fn add(
+        &mut self,
+        fd: Arc<Guarded>,
+        nonce: u32,
+        pool: PoolId,
+        now: Instant,
+    ) -> Result<ConnectionId, (io::Error, Arc<Guarded>)> {
+        self.last += 1;
+        let id = self.last;
+        let holder = match self.watch(id, &fd, now) {
+            Ok(holder) => holder,
+            Err(error) => return Err((error, fd)),
+        };
+        self.all.insert(
+            id,
+            Connection {
+                fd,
+                nonce,
+                pool,
+                holder,
+                owner: None,
+                waited: None,
+            },
+        );
+        self.held.entry(pool).or_default().insert(id);
+        Ok(id)
+    }
+
+    /// All of them, and the last number.
+    pub(crate) fn iter(
+        &self,
+    ) -> (
+        impl Iterator<Item = (ConnectionId, &Connection)>,
+        ConnectionId,
+    ) {
+        (
+            self.all.iter().map(|(id, connection)| (*id, connection)),
+            self.last,
+        )
+    }
+
+    /// Closes our descriptors and leaves the connections as they are: another
+    /// program goes on with them.
+    pub(crate) fn let_go(&mut self) {
+        for connection in self.all.values_mut() {
+            connection.owner = None;
+            connection.fd.leave();
+        }
+        self.all.clear();
+        self.held.clear();
+    }
+
+    /// Goes on with a connection of the program before; it is held until it is
+    /// assigned.
+    pub(crate) fn adopt(
+        &mut self,
+        id: ConnectionId,
+        (fd, nonce): (Guarded, u32),
+        pool: PoolId,
+        owner: Option<Owner>,
+    ) -> io::Result<()> {
+        let fd = Arc::new(fd);
+        let holder = self.watch(id, &fd, Instant::now())?;
+        self.all.insert(
+            id,
+            Connection {
+                fd,
+                nonce,
+                pool,
+                holder,
+                owner,
+                waited: None,
+            },
+        );
+        self.held.entry(pool).or_default().insert(id);
+        Ok(())
+    }
+
+    /// Numbers up to this one are taken.
+    pub(crate) fn count_from(&mut self, last: ConnectionId) {
+        self.last = last;
+    }
+
+    /// Nobody has it any more; it waits.
+    pub(crate) fn hold(&mut self, id: ConnectionId, now: Instant) -> io::Result<()> {
+        let Some(connection) = self.all.get_mut(&id) else {
+            return Ok(());
+        };
+        let waits = request_in_front(connection.fd.as_fd(), connection.nonce);
+        let since = match (connection.waited, waits) {
+            (Some((before, since)), Some(number)) if before == number => since,
+            _ => now,
+        };
+        connection.waited = waits.map(|number| (number, since));
+        let fd = Arc::clone(&connection.fd);
+        let holder = self.watch(id, &fd, since)?;
+        if let Some(connection) = self.all.get_mut(&id) {
+            connection.holder = holder;
+            self.held.entry(connection.pool).or_default().insert(id);
+        }
+        Ok(())
+    }
+
+    /// It goes to this worker.
+    pub(crate) fn assign(&mut self, id: ConnectionId, worker: WorkerId, owner: Owner) {
+        let Some(connection) = self.all.get_mut(&id) else {
+            return;
+        };
+        if let Holder::Held { watch, .. } = &connection.holder {
+            watch.abort();
+        }
+        connection.holder = Holder::Worker(worker);
+        connection.owner = Some(owner);
+        connection.fd.is_shared();
+        if let Some(held) = self.held.get_mut(&connection.pool) {
+            held.remove(&id);
+        }
+    }
+
+    /// Forgets it; the descriptor is closed, for all if a worker has had it.
+    pub(crate) fn remove(&mut self, id: ConnectionId) -> Option<Connection> {
+        let connection = self.all.remove(&id)?;
+        if let Some(held) = self.held.get_mut(&connection.pool) {
+            held.remove(&id);
+        }
+        Some(connection)
+    }
+
+    /// Forgets a pool that has ended, with the connections that it still holds.
+    pub(crate) fn forget_pool(&mut self, pool: PoolId) {
+        for id in self.held.remove(&pool).into_iter().flatten() {
+            self.all.remove(&id);
+        }
+    }
+
+    /// The held connections of a pool, oldest first.
+    pub(crate) fn held(&self, pool: PoolId) -> Vec<ConnectionId> {
+        self.held
+            .get(&pool)
+            .map(|held| held.iter().copied().collect())
+            .unwrap_or_default()
+    }
+
+    /// How many are held, each with a second descriptor.
+    pub(crate) fn held_len(&self) -> usize {
+        self.held.values().map(BTreeSet::len).sum()
+    }
+
+    /// The held connections on which nothing has come since then.
+    pub(crate) fn unused_since(&self, then: Instant) -> Vec<ConnectionId> {
+        let unused = |id: &&ConnectionId| {
+            let holder = self.get(**id).map(|connection| &connection.holder);
+            matches!(holder, Some(Holder::Held { since, request: false, .. }) if *since <= then)
+        };
+        self.held
+            .values()
+            .flatten()
+            .filter(unused)
+            .copied()
+            .collect()
+    }
+
+    /// How many of them have a request.
+    pub(crate) fn waiting(&self, pool: PoolId) -> usize {
+        let ids = self.held.get(&pool).into_iter().flatten();
+        ids.filter(|id| self.get(**id).is_some_and(Connection::has_request))
+            .count()
+    }
+
+    /// Notes what a held connection did. Returns whether it is news.
+    pub(crate) fn note(
+        &mut self,
+        id: ConnectionId,
+        number: u64,
+        event: HeldEvent,
+    ) -> Option<PoolId> {
+        let connection = self.all.get_mut(&id)?;
+        let Holder::Held {
+            wait,
+            request,
+            since,
+            ..
+        } = &mut connection.holder
+        else {
+            return None;
+        };
+        if *wait != number {
+            return None;
+        }
+        let pool = connection.pool;
+        match event {
+            HeldEvent::Readable if !*request => (*request, *since) = (true, Instant::now()),
+            HeldEvent::Readable => return None,
+            HeldEvent::Gone => drop(self.remove(id)),
+        }
+        Some(pool)
+    }
+
+    fn watch(&mut self, id: ConnectionId, fd: &Arc<Guarded>, now: Instant) -> io::Result<Holder> {
+        self.waits += 1;
+        let wait = self.waits;
+        // A descriptor of its own: the previous watch of this connection may
+        // not have been taken out of the poll set yet.
+        let watched = Polled::new(Arc::clone(fd))?;
+        let request = front_is_there(fd.as_fd());
+        let task = tokio::spawn(watch(watched, (id, wait), self.events.clone()));
+        Ok(Holder::Held {
+            since: now,
+            wait,
+            watch: task.abort_handle(),
+            request,
+        })
+    }
+}
+
+impl Connection {
+    /// Whether it waits with a request.
+    pub(crate) const fn has_request(&self) -> bool {
+        matches!(self.holder, Holder::Held { request: true, .. })
+    }
+
+    /// Since when its request waits for a worker.
+    pub(crate) const fn waits_since(&self) -> Option<Instant> {
+        match self.holder {
+            Holder::Held {
+                since,
+                request: true,
+                ..
+            } => Some(since),
+            _ => None,
+        }
+    }
+
+    /// What is at the front of its receive queue.
+    pub(crate) fn front(&self) -> Front {
+        front(self.fd.as_fd(), self.nonce)
+    }
+
+    /// Whether workers of this identity may have it.
+    pub(crate) fn may_go_to(&self, owner: Owner) -> bool {
+        self.owner.is_none_or(|first| first == owner)
+    }
+
+    /// No byte can come after this; what came before can still be seen.
+    pub(crate) fn close_for_sending(&self) {
+        let _ = shutdown(self.fd.as_fd().as_raw_fd(), Shutdown::Read);
+    }
+
+    /// Tells the module why there is no (complete) answer.
+    pub(crate) fn fail(&self, failure: Failure, text: &str) {
+        // A full socket or a module that has gone: it sees the end of the
+        // connection instead (`worker-lost`).
+        let _ = send_fail(self.fd.as_fd(), failure, text);
+    }
+}
+
+/// Reports what happens to a held connection until it is aborted.
+async fn watch(
+    fd: Polled,
+    (id, wait): (ConnectionId, u64),
+    events: Sender<(ConnectionId, u64, HeldEvent)>,
+) {
+    let mut told = false;
+    loop {
+        let Ok(mut ready) = fd.readiness().readable().await else {
+            return;
+        };
+        if ready.ready().is_read_closed() {
+            let _ = events.send((id, wait, HeldEvent::Gone)).await;
+            return;
+        }
+        ready.clear_ready();
+        if !told && front_is_there(fd.readiness().get_ref().as_fd()) {
+            told = true;
+            let _ = events.send((id, wait, HeldEvent::Readable)).await;
+        }
+    }
+}
+
+fn front_is_there(fd: BorrowedFd<'_>) -> bool {
+    match peek(fd, &mut [0; 1]) {
+        Ok(count) => count > 0,
+        // Whoever looks closer ends it.
+        Err(error) => error.kind() == io::ErrorKind::InvalidData,
+    }
+}
+
+/// Bytes that have descriptors with them are no request's: `InvalidData`.
+fn peek(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    match fds::peek(fd, buffer, MsgFlags::MSG_DONTWAIT)? {
+        (_, true) => Err(io::ErrorKind::InvalidData.into()),
+        (count, false) => Ok(count),
+    }
+}
+
+fn front(fd: BorrowedFd<'_>, nonce: u32) -> Front {
+    let mut bytes = [0; HEAD_LEN];
+    match peek(fd, &mut bytes) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Front::Nothing,
+        Ok(0) | Err(_) => Front::Ended,
+        Ok(HEAD_LEN) => match FrameHead::parse(&bytes) {
+            Ok(head) if head.kind == Kind::Request && head.id >> 32 == u64::from(nonce) => {
+                Front::Request
+            }
+            _ => Front::Other,
+        },
+        Ok(_) => Front::Other,
+    }
+}
+
+/// The number of the request that waits.
+fn request_in_front(fd: BorrowedFd<'_>, nonce: u32) -> Option<u64> {
+    let mut bytes = [0; HEAD_LEN];
+    peek(fd, &mut bytes)
+        .ok()
+        .filter(|count| *count == HEAD_LEN)?;
+    let head = FrameHead::parse(&bytes).ok()?;
+    (head.kind == Kind::Request && head.id >> 32 == u64::from(nonce)).then_some(head.id)
+}
+
+/// Sends FAIL about the connection, as far as it goes without waiting.
+pub(crate) fn send_fail(fd: BorrowedFd<'_>, failure: Failure, text: &str) -> io::Result<()> {
+    let mut end = text.len().min(MAX_FAIL_LEN as usize);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let text = text.as_bytes().get(..end).unwrap_or_default();
+    let len = u32::try_from(text.len()).unwrap_or_default();
+    let head = FrameHead::new(Kind::Fail, 0, len)
+        .with_code(failure.code())
+        .with_flags(FLAG_CLOSE)
+        .encode();
+    send_all(
+        fd,
+        &mut [IoSlice::new(&head), IoSlice::new(text)],
+        &[],
+        MsgFlags::MSG_DONTWAIT,
+    )
+    .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn only_a_whole_request_head_with_the_nonce_is_unread() {
+        let (ours, mut module) = UnixStream::pair().unwrap();
+        let look = || front(ours.as_fd(), 7);
+        assert_eq!(look(), Front::Nothing);
+        let head = FrameHead::new(Kind::Request, 7 << 32 | 1, 0).encode();
+        module.write_all(&head[..15]).unwrap();
+        assert_eq!(look(), Front::Other);
+        module.write_all(&head[15..]).unwrap();
+        assert_eq!(look(), Front::Request);
+        assert_eq!(front(ours.as_fd(), 8), Front::Other);
+        assert_eq!(look(), Front::Request, "looking takes nothing");
+    }
+
+    #[tokio::test]
+    async fn what_is_unused_is_known_by_the_time_and_by_what_came() {
+        let (events, _inbox) = tokio::sync::mpsc::channel(8);
+        let (mut connections, start) = (Connections::new(events), Instant::now());
+        let later = start + std::time::Duration::from_secs(9);
+        let pairs: Vec<_> = (0..3).map(|_| UnixStream::pair().unwrap()).collect();
+        (&pairs[1].1).write_all(b"x").unwrap();
+        let ids: Vec<_> = pairs
+            .iter()
+            .zip([start, start, later])
+            .map(|((ours, _), since)| {
+                let fd = Arc::new(Guarded::new(
+                    ours.as_fd().try_clone_to_owned().unwrap(),
+                    "a group",
+                ));
+                connections
+                    .add(fd, 7, 1, since)
+                    .map_err(|(error, _)| error)
+                    .unwrap()
+            })
+            .collect();
+        assert_eq!(connections.held_len(), 3);
+        assert_eq!(connections.unused_since(start), ids[..1]);
+        assert_eq!(connections.unused_since(later), [ids[0], ids[2]]);
+        connections.assign(ids[0], WorkerId(1), Owner { uid: 1, gid: 1 });
+        assert_eq!(
+            (connections.held_len(), connections.unused_since(later)),
+            (2, vec![ids[2]])
+        );
+    }
+
+    #[test]
+    fn after_shutdown_the_module_cannot_send_and_still_reads() {
+        let (ours, mut module) = UnixStream::pair().unwrap();
+        shutdown(ours.as_raw_fd(), Shutdown::Read).unwrap();
+        assert_eq!(
+            module.write(b"x").unwrap_err().kind(),
+            io::ErrorKind::BrokenPipe
+        );
+        send_fail(ours.as_fd(), Failure::WorkerExited, "gone").unwrap();
+        drop(ours);
+        let mut got = Vec::new();
+        io::Read::read_to_end(&mut module, &mut got).unwrap();
+        assert!(got.ends_with(b"gone"));
+    }
+}

@@ -1,0 +1,7 @@
+//! The sockets to which httpd's children connect, and their connections. Used by
+//! `supervisor`, which decides who serves them.
+
+pub(crate) mod connections;
+pub(crate) mod listener;
+pub(crate) mod socket_acl;
+pub(crate) mod stale_socket;

@@ -1,0 +1,339 @@
+//! A control group of the kernel for each process group, so that the processes
+//! of one site, whatever they fork, are bounded together and share the
+//! processors as one. The supervisor makes them for its workers and removes
+//! them; it never touches one that is not its own. Without permission there are
+//! none, and everything else works as ever.
+
+mod base;
+mod moving;
+mod name;
+mod place;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use wsgid_protocol::GroupConfig;
+
+use base::{Base, Bounds};
+pub(crate) use moving::Move;
+use name::Keeper;
+use place::Controller;
+
+/// How long processes of a supervisor that died may finish what they do.
+const ABANDONED_PATIENCE: Duration = Duration::from_secs(60);
+/// How long the end waits for killed processes to go.
+const END: Duration = Duration::from_millis(500);
+
+/// A group that was made.
+#[derive(Debug)]
+struct Made {
+    directory: String,
+    bounds: Bounds,
+    memory_kills: u64,
+    idle: bool,
+}
+
+/// All control groups of this supervisor.
+#[derive(Debug)]
+pub(crate) struct Cgroups {
+    base: Result<Base, String>,
+    problem: Option<String>,
+    keeper: Keeper,
+    groups: BTreeMap<String, Made>,
+    /// Those that are to go as soon as they are empty, and when whatever is in
+    /// them is killed.
+    leaving: BTreeMap<String, Instant>,
+}
+
+impl Cgroups {
+    /// Looks where they may be made, and says so once.
+    pub(crate) fn find() -> Self {
+        let prepared = place::find().and_then(Base::prepare);
+        let problem = match &prepared {
+            Ok((_, problem)) => problem.clone(),
+            Err(why) => Some(why.clone()),
+        };
+        match &problem {
+            None => tracing::info!(
+                "process groups of several users, and those with bounds, have control groups of their own"
+            ),
+            Some(why) => tracing::info!(
+                "process groups have no or not all control groups (cpu-weight=, memory-max=, tasks-max=): {why}"
+            ),
+        }
+        let mut out = Self {
+            base: prepared.map(|(base, _)| base),
+            problem,
+            keeper: Keeper::this(),
+            groups: BTreeMap::new(),
+            leaving: BTreeMap::new(),
+        };
+        let until = Instant::now() + ABANDONED_PATIENCE;
+        let abandoned = out.base.as_ref().map(Base::abandoned).unwrap_or_default();
+        out.leaving = abandoned
+            .into_iter()
+            .map(|directory| (directory, until))
+            .collect();
+        out
+    }
+
+    /// Why they are not all there.
+    pub(crate) fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
+
+    /// What a group is to have and cannot get.
+    pub(crate) fn cannot(&self, config: &GroupConfig) -> Option<String> {
+        let has = |controller| self.base.as_ref().is_ok_and(|base| base.has(controller));
+        let missing: Vec<&str> = [
+            ("cpu-weight=", config.cpu_weight > 0, Controller::Cpu),
+            ("memory-max=", config.memory_max > 0, Controller::Memory),
+            ("tasks-max=", config.tasks_max > 0, Controller::Pids),
+        ]
+        .into_iter()
+        .filter(|(_, wanted, controller)| *wanted && !has(*controller))
+        .map(|(option, ..)| option)
+        .collect();
+        let why = self.problem.as_deref().unwrap_or_default();
+        (!missing.is_empty()).then(|| format!("{} has no effect: {why}", missing.join(" and ")))
+    }
+
+    /// Where a launcher enters the control group of its process group, which is
+    /// made if it is not there; nowhere if it is to have none. Sites of one user
+    /// (not `several`) are kept apart only where an option asks for it: processes
+    /// in a control group of their own are woken at a price (docs/performance.md).
+    pub(crate) fn entrances(
+        &mut self,
+        config: &GroupConfig,
+        several: bool,
+    ) -> Result<Vec<PathBuf>, String> {
+        if self.base.is_err() {
+            return Ok(Vec::new());
+        }
+        if !several && !config.is_bounded() && !self.groups.contains_key(&config.name) {
+            return Ok(Vec::new());
+        }
+        self.make(config)?;
+        Ok(self
+            .in_base(&config.name, Base::entrances)
+            .unwrap_or_default())
+    }
+
+    /// How processes of a group that has no control group yet come into one;
+    /// nothing if it has one, or there are none.
+    pub(crate) fn contain(&mut self, config: &GroupConfig) -> Result<Option<Move>, String> {
+        if self.base.is_err() || self.groups.contains_key(&config.name) {
+            return Ok(None);
+        }
+        self.make(config)?;
+        Ok(self.in_base(&config.name, |base, directory| {
+            Move::new(base.doors(directory))
+        }))
+    }
+
+    fn in_base<T>(&self, group: &str, what: impl FnOnce(&Base, &str) -> T) -> Option<T> {
+        let (base, made) = (self.base.as_ref().ok()?, self.groups.get(group)?);
+        Some(what(base, &made.directory))
+    }
+
+    fn make(&mut self, config: &GroupConfig) -> Result<(), String> {
+        let Ok(base) = &self.base else { return Ok(()) };
+        if self.groups.contains_key(&config.name) {
+            return Ok(());
+        }
+        let (directory, bounds) = (self.keeper.directory(&config.name), bounds(config));
+        self.leaving.remove(&directory);
+        base.make(&directory)
+            .and_then(|()| base.bound(&directory, bounds))
+            .map_err(|error| format!("failed to make the control group: {error}"))?;
+        let memory_kills = base.memory_kills(&directory).unwrap_or_default();
+        let made = Made {
+            directory,
+            bounds,
+            memory_kills,
+            idle: false,
+        };
+        self.groups.insert(config.name.clone(), made);
+        Ok(())
+    }
+
+    /// Takes up the groups that the program before has made.
+    pub(crate) fn adopt(&mut self, config: &GroupConfig) {
+        let Ok(base) = &self.base else { return };
+        let directory = self.keeper.directory(&config.name);
+        let Some(memory_kills) = base
+            .path(&directory)
+            .filter(|path| path.is_dir())
+            .and(Some(0))
+        else {
+            return;
+        };
+        let memory_kills = base.memory_kills(&directory).unwrap_or(memory_kills);
+        let made = Made {
+            directory,
+            bounds: bounds(config),
+            memory_kills,
+            idle: false,
+        };
+        let _ = base.set_idle(&made.directory, false, made.bounds.cpu_weight);
+        self.groups.insert(config.name.clone(), made);
+    }
+
+    /// Changed bounds are in force at once.
+    pub(crate) fn bound(&mut self, config: &GroupConfig) -> Result<(), String> {
+        let (Ok(base), Some(made)) = (&self.base, self.groups.get_mut(&config.name)) else {
+            return Ok(());
+        };
+        let wanted = bounds(config);
+        if made.bounds == wanted {
+            return Ok(());
+        }
+        if made.idle {
+            let _ = base.set_idle(&made.directory, false, wanted.cpu_weight);
+            made.idle = false;
+        }
+        made.bounds = wanted;
+        base.bound(&made.directory, wanted)
+            .map_err(|error| format!("failed to change the control group: {error}"))
+    }
+
+    /// Whether the kernel has killed in this group, since the last time, because
+    /// of `memory-max`.
+    pub(crate) fn has_killed_for_memory(&mut self, group: &str) -> bool {
+        let (Ok(base), Some(made)) = (&self.base, self.groups.get_mut(group)) else {
+            return false;
+        };
+        let now = base.memory_kills(&made.directory).unwrap_or_default();
+        made.bounds.memory_max > 0 && now > std::mem::replace(&mut made.memory_kills, now)
+    }
+
+    /// Names of all that are there.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.groups.keys().cloned().collect()
+    }
+
+    /// Whether there can be any.
+    pub(crate) fn are_possible(&self) -> bool {
+        self.base.is_ok()
+    }
+
+    /// Processor time so far of a group that has a control group.
+    pub(crate) fn used(&self, group: &str) -> Option<Duration> {
+        self.in_base(group, Base::cpu_time)?
+    }
+
+    /// Whether it runs only where no other wants to.
+    pub(crate) fn set_idle(&mut self, group: &str, idle: bool) {
+        let (Ok(base), Some(made)) = (&self.base, self.groups.get_mut(group)) else {
+            return;
+        };
+        if made.idle != idle {
+            match base.set_idle(&made.directory, idle, made.bounds.cpu_weight) {
+                Ok(()) => made.idle = idle,
+                Err(error) => tracing::debug!("process group `{group}`: {error}"),
+            }
+        }
+    }
+
+    /// The last worker of a group has ended. `all`: what it has left behind ends
+    /// too; otherwise the control group stays as long as something is in it.
+    pub(crate) fn leave(&mut self, group: &str, all: bool) {
+        let (Ok(base), Some(made)) = (&self.base, self.groups.get(group)) else {
+            return;
+        };
+        if base.remove(&made.directory) {
+            self.groups.remove(group);
+        } else if all {
+            tracing::info!(
+                "process group `{group}`: processes that its workers have left behind are killed"
+            );
+            base.kill(&made.directory);
+            self.leaving.insert(made.directory.clone(), Instant::now());
+            self.groups.remove(group);
+        }
+    }
+
+    /// Now and then: what was to go is tried again.
+    pub(crate) fn tidy(&mut self, now: Instant) {
+        let Ok(base) = &self.base else { return };
+        self.leaving.retain(|directory, until| {
+            if base.remove(directory) {
+                return false;
+            }
+            if *until <= now {
+                base.kill(directory);
+            }
+            true
+        });
+    }
+
+    /// The supervisor ends: nothing of any site stays.
+    pub(crate) fn end(&mut self) {
+        for group in self.groups.keys().cloned().collect::<Vec<_>>() {
+            self.leave(&group, true);
+        }
+        let until = Instant::now() + END;
+        // Those of another supervisor are left to its successor.
+        let mine = self.keeper.directory("");
+        self.leaving
+            .retain(|directory, _| directory.starts_with(&mine));
+        while !self.leaving.is_empty() && Instant::now() < until {
+            self.tidy(Instant::now());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// For `wsgid status`.
+    pub(crate) fn status(&self, group: &str) -> Value {
+        let (Ok(base), Some(made)) = (&self.base, self.groups.get(group)) else {
+            return Value::Null;
+        };
+        json!({
+            "path": base.path(&made.directory),
+            "cpu_weight": made.bounds.cpu_weight,
+            "cpu_ms": base.cpu_time(&made.directory).map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+            "memory": base.memory(&made.directory),
+            "tasks": base.tasks(&made.directory),
+            "memory_kills": base.memory_kills(&made.directory),
+        })
+    }
+}
+
+/// What the options say. Where groups share as one, a nice value counts only
+/// inside: `cpu-priority` becomes the weight that the kernel gives to it.
+fn bounds(config: &GroupConfig) -> Bounds {
+    let of_nice = |nice: i32| {
+        // Each step is a quarter more; 0 is 100.
+        (100.0 * 1.25_f64.powi(-nice)).round().clamp(1.0, 10_000.0) as u32
+    };
+    let cpu_weight = match (config.cpu_weight, config.cpu_priority) {
+        (0, nice) => of_nice(nice.unwrap_or(0)),
+        (weight, _) => weight,
+    };
+    Bounds {
+        cpu_weight,
+        memory_max: config.memory_max,
+        tasks_max: config.tasks_max,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nice_value_is_a_weight() {
+        let weight = |option: &str, value: &str| {
+            let mut config = GroupConfig::new("g", "test");
+            config.set(option, value).unwrap();
+            bounds(&config).cpu_weight
+        };
+        assert_eq!(weight("cpu-priority", "0"), 100);
+        assert_eq!(weight("cpu-priority", "19"), 1);
+        assert_eq!(weight("cpu-priority", "10"), 11);
+        assert_eq!(weight("cpu-priority", "-20"), 8674);
+        assert_eq!(weight("cpu-weight", "7"), 7);
+    }
+}

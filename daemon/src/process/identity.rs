@@ -1,0 +1,271 @@
+//! Who a group's workers become: names from the configuration to numbers of
+//! the system. Called when a configuration is applied, before anything starts.
+
+use std::path::PathBuf;
+
+use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
+use wsgid_protocol::GroupConfig;
+use wsgid_protocol::control::Identity;
+
+/// Why a group has no usable identity.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum IdentityError {
+    #[error("user `{0}` does not exist; create it or correct user=")]
+    NoUser(String),
+    #[error("group `{0}` does not exist; create it or correct group= or supplementary-groups=")]
+    NoGroup(String),
+    #[error(
+        "user `{user}` (uid {uid}, gid {gid}) is root or in root's group; workers never run as root: set user= and group="
+    )]
+    Root { user: String, uid: u32, gid: u32 },
+    #[error(
+        "there is no user to run as: httpd's directive User or Group is missing; add both, or set user="
+    )]
+    Nobody,
+    #[error("`{what}` cannot be looked up: {errno}")]
+    Lookup { what: String, errno: nix::Error },
+}
+
+/// The number -1, which httpd has for a user or group that it was not given. The
+/// kernel takes it for "leave it as it is".
+const NOBODY: u32 = u32::MAX;
+
+/// The account that groups without `user=` run as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Default {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
+impl Default {
+    /// Whether httpd was given no `User` or no `Group`: there is no such account.
+    pub(crate) const fn is_missing(self) -> bool {
+        self.uid == NOBODY || self.gid == NOBODY
+    }
+}
+
+/// Resolves the identity of a group.
+pub(crate) fn resolve(config: &GroupConfig, default: Default) -> Result<Identity, IdentityError> {
+    if !Uid::effective().is_root() {
+        return own_identity();
+    }
+    let account = match &config.user {
+        Some(name) => find_user(name)?,
+        None => account(Uid::from_raw(default.uid), default.gid)?,
+    };
+    let gid = match &config.group {
+        Some(name) => find_group(name)?.as_raw(),
+        None if config.user.is_some() => account.gid,
+        None => default.gid,
+    };
+    if account.uid == NOBODY || gid == NOBODY {
+        return Err(IdentityError::Nobody);
+    }
+    let identity = Identity {
+        uid: account.uid,
+        gid,
+        groups: supplementary(config, &account, gid)?,
+        user: account.name,
+        home: account.home,
+        shell: account.shell,
+        change: true,
+    };
+    if identity.uid == 0 || identity.gid == 0 {
+        return Err(IdentityError::Root {
+            user: identity.user,
+            uid: identity.uid,
+            gid: identity.gid,
+        });
+    }
+    Ok(identity)
+}
+
+/// Without root there is one identity only; `user=` and `group=` are ignored,
+/// as in mod_wsgi.
+fn own_identity() -> Result<Identity, IdentityError> {
+    let (uid, gid) = (Uid::effective(), Gid::effective().as_raw());
+    let account = account(uid, gid)?;
+    let (user, home, shell) = (account.name, account.home, account.shell);
+    Ok(Identity {
+        uid: uid.as_raw(),
+        gid,
+        groups: Vec::new(),
+        user,
+        home,
+        shell,
+        change: false,
+    })
+}
+
+/// The number of `name` or `#number`.
+pub(crate) fn uid_of(name: &str) -> Result<u32, IdentityError> {
+    find_user(name).map(|account| account.uid)
+}
+
+/// The number of `socket-user=`.
+pub(crate) fn socket_uid(config: &GroupConfig) -> Result<Option<u32>, String> {
+    let name = config.socket_user.as_ref();
+    name.map(|name| uid_of(name).map_err(|error| format!("socket-user=: {error}")))
+        .transpose()
+}
+
+struct Account {
+    name: String,
+    uid: u32,
+    gid: u32,
+    home: PathBuf,
+    shell: PathBuf,
+}
+
+impl From<User> for Account {
+    fn from(user: User) -> Self {
+        Self {
+            name: user.name,
+            uid: user.uid.as_raw(),
+            gid: user.gid.as_raw(),
+            home: user.dir,
+            shell: user.shell,
+        }
+    }
+}
+
+fn find_user(name: &str) -> Result<Account, IdentityError> {
+    if let Some(number) = name.strip_prefix('#') {
+        let uid = number.parse().ok().filter(|uid| *uid != NOBODY);
+        let uid = uid.ok_or_else(|| IdentityError::NoUser(name.to_owned()))?;
+        return account(Uid::from_raw(uid), uid);
+    }
+    match User::from_name(name) {
+        Ok(Some(user)) => Ok(user.into()),
+        Ok(None) => Err(IdentityError::NoUser(name.to_owned())),
+        Err(errno) => Err(IdentityError::Lookup {
+            what: name.to_owned(),
+            errno,
+        }),
+    }
+}
+
+/// The account of a number; one without an entry gets a bare one.
+fn account(uid: Uid, gid: u32) -> Result<Account, IdentityError> {
+    match User::from_uid(uid) {
+        Ok(Some(user)) => Ok(user.into()),
+        Ok(None) => Ok(Account {
+            name: uid.to_string(),
+            uid: uid.as_raw(),
+            gid,
+            home: "/".into(),
+            shell: PathBuf::new(),
+        }),
+        Err(errno) => Err(IdentityError::Lookup {
+            what: format!("uid {uid}"),
+            errno,
+        }),
+    }
+}
+
+fn find_group(name: &str) -> Result<Gid, IdentityError> {
+    if let Some(number) = name.strip_prefix('#') {
+        let gid = number.parse().ok().filter(|gid| *gid != NOBODY);
+        return gid
+            .map(Gid::from_raw)
+            .ok_or_else(|| IdentityError::NoGroup(name.to_owned()));
+    }
+    match Group::from_name(name) {
+        Ok(Some(group)) => Ok(group.gid),
+        Ok(None) => Err(IdentityError::NoGroup(name.to_owned())),
+        Err(errno) => Err(IdentityError::Lookup {
+            what: name.to_owned(),
+            errno,
+        }),
+    }
+}
+
+fn supplementary(
+    config: &GroupConfig,
+    account: &Account,
+    gid: u32,
+) -> Result<Vec<u32>, IdentityError> {
+    let found = match &config.supplementary_groups {
+        Some(names) => names
+            .iter()
+            .map(|name| find_group(name))
+            .collect::<Result<Vec<_>, _>>()?,
+        None => {
+            let name = std::ffi::CString::new(account.name.as_str()).unwrap_or_default();
+            getgrouplist(&name, Gid::from_raw(gid)).unwrap_or_default()
+        }
+    };
+    Ok(found
+        .into_iter()
+        .map(Gid::as_raw)
+        .filter(|group| *group != gid && *group != 0)
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const USUAL: Default = Default {
+        uid: 65534,
+        gid: 65534,
+    };
+
+    fn with(name: &str, value: &str) -> Result<Identity, IdentityError> {
+        let mut config = GroupConfig::new("site", "test");
+        config.set(name, value).unwrap();
+        resolve(&config, USUAL)
+    }
+
+    #[test]
+    fn what_does_not_exist_is_named() {
+        if !Uid::effective().is_root() {
+            assert_eq!(
+                with("user", "no-such-user-here").unwrap().uid,
+                Uid::effective().as_raw()
+            );
+            return;
+        }
+        assert_eq!(
+            with("user", "no-such-user-here"),
+            Err(IdentityError::NoUser("no-such-user-here".into()))
+        );
+        assert!(
+            with("group", "no-such-group-here")
+                .unwrap_err()
+                .to_string()
+                .contains("no-such-group-here")
+        );
+    }
+
+    #[test]
+    fn a_server_without_user_has_none_for_a_group_either() {
+        let plain = GroupConfig::new("site", "test");
+        let nobodies = [
+            Default {
+                uid: NOBODY,
+                ..USUAL
+            },
+            Default {
+                gid: NOBODY,
+                ..USUAL
+            },
+        ];
+        for default in nobodies {
+            let refused =
+                resolve(&plain, default).is_err_and(|error| error == IdentityError::Nobody);
+            assert!(refused || !Uid::effective().is_root(), "{default:?}");
+        }
+        for name in ["user", "group"] {
+            let text = with(name, "#4294967295").map_err(|error| error.to_string());
+            assert!(
+                text.is_err_and(|text| text.contains("#4294967295")) || !Uid::effective().is_root()
+            );
+        }
+    }
+
+    #[test]
+    fn root_is_refused() {
+        assert!(with("user", "root").is_err() || !Uid::effective().is_root());
+    }
+}

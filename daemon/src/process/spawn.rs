@@ -1,0 +1,153 @@
+//! Starts a worker: a socketpair, two pipes and the launcher as a fresh process
+//! of the supervisor's own binary. Knows nothing of pools; `worker_task` looks after
+//! what comes out.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use tokio::process::{Child, Command};
+use wsgid_protocol::refusal::Refusal;
+
+use crate::config::trust;
+
+/// The program that is running, also after its file was replaced on disk.
+const OWN_PROGRAM: &str = "/proc/self/exe";
+/// File names of the extension, in the order they are looked for.
+const EXTENSION_NAMES: [&str; 2] = ["wsgid_worker.so", "libwsgid_worker.so"];
+
+/// A worker that was just started.
+pub(crate) struct Spawned {
+    pub(crate) child: Child,
+    pub(crate) control: OwnedFd,
+}
+
+/// What is needed to start workers; opened once, so that a package upgrade
+/// does not mix versions under a running supervisor.
+pub(crate) struct Launcher {
+    extension: Option<OwnedFd>,
+}
+
+impl Launcher {
+    pub(crate) const fn new() -> Self {
+        Self { extension: None }
+    }
+
+    /// Starts one worker. It waits for its specification.
+    pub(crate) fn spawn(
+        &mut self,
+        enter_home: bool,
+        entrances: &[PathBuf],
+    ) -> Result<Spawned, String> {
+        if self.extension.is_none() {
+            self.extension = Some(open_extension()?);
+        }
+        let extension = self
+            .extension
+            .as_ref()
+            .map(OwnedFd::as_fd)
+            .ok_or("no extension")?;
+        start(extension, enter_home, entrances)
+            .map_err(|error| format!("failed to start the launcher: {error}"))
+    }
+}
+
+fn start(
+    extension: BorrowedFd<'_>,
+    enter_home: bool,
+    entrances: &[PathBuf],
+) -> io::Result<Spawned> {
+    let (ours, theirs) = socketpair(
+        AddressFamily::Unix,
+        SockType::Stream,
+        None,
+        SockFlag::SOCK_CLOEXEC,
+    )?;
+    // Before anybody has the other end.
+    let _ = Refusal::on(ours.as_fd());
+    // The two copies that the launcher inherits live until it has been forked.
+    let (theirs, extension) = (inheritable(theirs.as_fd())?, inheritable(extension)?);
+    let mut command = Command::new(OWN_PROGRAM);
+    command
+        .arg0("wsgid")
+        .arg("worker-exec")
+        .arg(theirs.as_raw_fd().to_string())
+        .arg(extension.as_raw_fd().to_string());
+    if enter_home {
+        command.arg("--enter-home");
+    }
+    for entrance in entrances {
+        command.arg("--control-group").arg(entrance);
+    }
+    command
+        .env_clear()
+        .envs(std::env::var_os("TZ").map(|zone| ("TZ", zone)));
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(false);
+    let child = command.spawn()?;
+    Ok(Spawned {
+        child,
+        control: ours,
+    })
+}
+
+/// A copy that stays open over exec.
+fn inheritable(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let copy = fd.try_clone_to_owned()?;
+    fcntl(&copy, FcntlArg::F_SETFD(FdFlag::empty()))?;
+    Ok(copy)
+}
+
+/// Directories in which our artifacts may be: beside the program, then where
+/// packages put them.
+pub(crate) fn artifact_directories() -> Vec<PathBuf> {
+    let mut out = Vec::new();
+    if let Some(beside) = std::env::current_exe()
+        .ok()
+        .and_then(|exe| exe.parent().map(PathBuf::from))
+    {
+        out.push(beside.clone());
+        out.extend(beside.parent().map(|up| up.join("lib/wsgid")));
+    }
+    out.extend(["/usr/lib/wsgid", "/usr/local/lib/wsgid"].map(PathBuf::from));
+    out
+}
+
+fn open_extension() -> Result<OwnedFd, String> {
+    let directories = artifact_directories();
+    for directory in &directories {
+        for name in EXTENSION_NAMES {
+            let path = directory.join(name);
+            match File::open(&path) {
+                Ok(file) => {
+                    // Every site's Python loads it.
+                    trust::path(&path)
+                        .map_err(|why| format!("the worker extension is not used: {why}"))?;
+                    return Ok(file.into());
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    return Err(format!(
+                        "failed to open the worker extension `{}`: {error}",
+                        path.display()
+                    ));
+                }
+            }
+        }
+    }
+    let places: Vec<String> = directories
+        .iter()
+        .map(|directory| format!("`{}`", directory.display()))
+        .collect();
+    Err(format!(
+        "the worker extension wsgid_worker.so is in none of {}; install it beside wsgid",
+        places.join(", ")
+    ))
+}

@@ -1,0 +1,426 @@
+//! The task of one worker process: sends what the supervisor says, reads what
+//! the worker claims, forwards its output, signals it and reaps it. One task
+//! waits and signals, so that a signal never reaches a reused process id.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+use tokio::net::unix::pipe;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::task::{AbortHandle, JoinHandle};
+use tokio::time::Instant;
+use wsgid_protocol::control::FromWorker;
+
+use crate::channel::closing::Guarded;
+use crate::channel::quiesce::{self, Freeze, Freezer};
+use crate::channel::worker::{Inbox, Link, Outgoing};
+use crate::log::{Sink, Stream, Target, forward};
+use crate::process::child::Process;
+use crate::process::forked::Born;
+use crate::process::spawn::Spawned;
+use wsgid_policy::ids::WorkerId;
+
+/// Messages of one worker within a second before it has to wait: releasing
+/// some thousand connections is fine, a flood is not.
+const MESSAGES_PER_SECOND: u32 = 10_000;
+/// Messages that may wait for a worker behind what its socket holds: more than
+/// the connections a supervisor can have at a time in ordinary use.
+const OUTBOX_LEN: usize = 16_384;
+/// The last words belong before the news of the death, but the news cannot
+/// wait for a grandchild that holds the pipe open.
+const LAST_WORDS: Duration = Duration::from_millis(50);
+
+/// What a worker's task reports.
+#[derive(Debug)]
+pub(crate) enum WorkerEvent {
+    /// It said something.
+    Says(FromWorker),
+    /// It broke the protocol or closed its control socket.
+    Broken(String),
+    /// It has ended and was reaped. Always the last event.
+    Exited(ExitStatus),
+    /// It was forked by its preloader.
+    Born(Born),
+    /// It was not.
+    NotBorn(String),
+}
+
+/// The supervisor's handle.
+pub(crate) struct Handle {
+    pub(crate) pid: u32,
+    messages: Sender<Outgoing>,
+    signals: Sender<Signal>,
+    frozen: Freezer,
+    tasks: Tasks,
+    link: Arc<Link>,
+    pipes: Vec<Arc<pipe::Receiver>>,
+}
+
+/// What runs for a worker.
+struct Tasks {
+    /// Gives what came and is no whole message, if it was frozen.
+    watch: JoinHandle<Vec<u8>>,
+    send: JoinHandle<Vec<Outgoing>>,
+    copy: Vec<JoinHandle<()>>,
+}
+
+/// A worker whose tasks have ended, for the program that goes on with it.
+pub(crate) struct Still {
+    pub(crate) control: Arc<Link>,
+    pub(crate) pipes: Vec<Arc<pipe::Receiver>>,
+    pub(crate) inbox: Vec<u8>,
+    pub(crate) outbox: Vec<Outgoing>,
+    /// It did not read what it was sent: half a message may be in its socket.
+    pub(crate) broken: bool,
+}
+
+impl Handle {
+    /// Queues a message. One that a worker which has ended cannot get any more
+    /// is lost: its connections are looked after when it is reaped. Returns
+    /// `false` if the worker does not read what it is sent.
+    pub(crate) fn send(&self, message: impl Into<Outgoing>) -> bool {
+        !matches!(
+            self.messages.try_send(message.into()),
+            Err(TrySendError::Full(_))
+        )
+    }
+
+    /// Ends the tasks; the process runs on.
+    pub(crate) fn freeze(&self) {
+        self.frozen.ask();
+    }
+
+    /// Waits until they have ended.
+    pub(crate) async fn still(self, deadline: Instant) -> Still {
+        let Self {
+            frozen,
+            mut tasks,
+            link,
+            pipes,
+            messages,
+            ..
+        } = self;
+        // What sends is the only one that a worker can hold up.
+        let sent = tokio::time::timeout_at(deadline, &mut tasks.send).await;
+        tasks.send.abort();
+        let inbox = tokio::time::timeout_at(deadline, &mut tasks.watch).await;
+        for copy in tasks.copy {
+            let _ = tokio::time::timeout_at(deadline, copy).await;
+        }
+        let broken = sent.is_err();
+        let (outbox, inbox) = (
+            sent.ok().and_then(Result::ok).unwrap_or_default(),
+            inbox.ok().and_then(Result::ok),
+        );
+        drop((frozen, messages));
+        Still {
+            control: link,
+            pipes,
+            inbox: inbox.unwrap_or_default(),
+            outbox,
+            broken,
+        }
+    }
+
+    /// Signals the worker; SIGKILL goes to its whole process group.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let _ = self.signals.try_send(signal);
+    }
+}
+
+/// Where a worker's output goes and how it is named there.
+pub(crate) struct Output {
+    pub(crate) group: String,
+    pub(crate) sink: Sink,
+    pub(crate) target: Target,
+}
+
+/// Starts the tasks of a worker that was just started.
+pub(crate) fn attend(
+    id: WorkerId,
+    spawned: Spawned,
+    output: Output,
+    events: Sender<(WorkerId, WorkerEvent)>,
+) -> io::Result<Handle> {
+    let Spawned { mut child, control } = spawned;
+    let pid = child.id().ok_or(io::ErrorKind::NotFound)?;
+    let fds = [
+        child.stdout.take().map(|pipe| pipe.into_owned_fd()),
+        child.stderr.take().map(|pipe| pipe.into_owned_fd()),
+    ];
+    let [Some(out), Some(err)] = fds else {
+        return Err(io::ErrorKind::NotFound.into());
+    };
+    let control = Guarded::new(control, output.group.as_str());
+    begin(
+        (id, pid),
+        (control, [out?, err?], Vec::new()),
+        Process::Started(child),
+        output,
+        events,
+    )
+}
+
+/// Goes on with a worker that the program before has started, and perhaps has
+/// seen the end of.
+pub(crate) fn adopt(
+    (id, pid, ended): (WorkerId, u32, Option<ExitStatus>),
+    (control, pipes, inbox): (Guarded, [OwnedFd; 2], Vec<u8>),
+    output: Output,
+    events: Sender<(WorkerId, WorkerEvent)>,
+) -> io::Result<Handle> {
+    begin(
+        (id, pid),
+        (control, pipes, inbox),
+        Process::adopt(pid, ended)?,
+        output,
+        events,
+    )
+}
+
+fn begin(
+    (id, pid): (WorkerId, u32),
+    (control, pipes, inbox): (Guarded, [OwnedFd; 2], Vec<u8>),
+    process: Process,
+    output: Output,
+    events: Sender<(WorkerId, WorkerEvent)>,
+) -> io::Result<Handle> {
+    let link = Arc::new(Link::new(control)?);
+    let (messages, outbox) = channel(OUTBOX_LEN);
+    let (signals, signal_inbox) = channel(16);
+    let (frozen, freeze) = quiesce::pair();
+    let [out, err] = pipes;
+    let (out, err) = (
+        Arc::new(pipe::Receiver::from_owned_fd(out)?),
+        Arc::new(pipe::Receiver::from_owned_fd(err)?),
+    );
+    let copy_output = |pipe: &Arc<pipe::Receiver>, stream| {
+        let (name, to) = (
+            output.group.clone(),
+            (output.sink.clone(), output.target.clone()),
+        );
+        tokio::spawn(forward(
+            Arc::clone(pipe),
+            stream,
+            (name, pid),
+            to,
+            freeze.clone(),
+        ))
+    };
+    let copy = vec![
+        copy_output(&out, Stream::Out),
+        copy_output(&err, Stream::Err),
+    ];
+    let copies: Vec<_> = copy.iter().map(JoinHandle::abort_handle).collect();
+    let send = tokio::spawn(send_all(
+        Arc::clone(&link),
+        outbox,
+        freeze.clone(),
+        (id, events.clone()),
+    ));
+    let watch = Watch {
+        id,
+        pid,
+        link: Arc::clone(&link),
+        events,
+        frozen: freeze,
+    };
+    let watch = tokio::spawn(watch.live(process, signal_inbox, Inbox::with(&inbox), copies));
+    Ok(Handle {
+        pid,
+        messages,
+        signals,
+        frozen,
+        tasks: Tasks { watch, send, copy },
+        link,
+        pipes: vec![out, err],
+    })
+}
+
+/// Sends until the worker has gone, or until `frozen`; gives what is left.
+async fn send_all(
+    link: Arc<Link>,
+    mut outbox: Receiver<Outgoing>,
+    mut frozen: Freeze,
+    (id, events): (WorkerId, Sender<(WorkerId, WorkerEvent)>),
+) -> Vec<Outgoing> {
+    loop {
+        let out = tokio::select! {
+            biased;
+            out = outbox.recv() => out,
+            () = frozen.asked() => {
+                outbox.close();
+                let mut left = Vec::new();
+                while let Ok(out) = outbox.try_recv() {
+                    left.push(out);
+                }
+                return left;
+            }
+        };
+        let Some(out) = out else { return Vec::new() };
+        if let Err(error) = link.send(&out).await {
+            // Whatever the reason, nothing reaches it any more: what was queued
+            // is looked after when the worker is reaped.
+            let why = format!("a message could not be sent: {error}");
+            let _ = events.send((id, WorkerEvent::Broken(why))).await;
+            return Vec::new();
+        }
+    }
+}
+
+/// How fast a worker talks.
+struct Rate {
+    since: Instant,
+    count: u32,
+    /// That the worker is of another release has been told.
+    told: bool,
+}
+
+impl Rate {
+    /// How long the worker is not to be listened to after so many messages.
+    fn pause(&mut self, messages: usize) -> Option<Duration> {
+        let passed = self.since.elapsed();
+        if passed >= Duration::from_secs(1) {
+            (self.since, self.count) = (Instant::now(), 0);
+        }
+        self.count = self
+            .count
+            .saturating_add(u32::try_from(messages).unwrap_or(u32::MAX));
+        (self.count > MESSAGES_PER_SECOND).then(|| Duration::from_secs(1).saturating_sub(passed))
+    }
+}
+
+struct Watch {
+    id: WorkerId,
+    pid: u32,
+    link: Arc<Link>,
+    events: Sender<(WorkerId, WorkerEvent)>,
+    frozen: Freeze,
+}
+
+impl Watch {
+    /// From start to end. Gives the bytes that are no whole message, if it was
+    /// frozen before the end.
+    async fn live(
+        mut self,
+        process: Process,
+        signals: Receiver<Signal>,
+        mut inbox: Inbox,
+        copies: Vec<AbortHandle>,
+    ) -> Vec<u8> {
+        let Some(status) = self.run(process, signals, &mut inbox).await else {
+            return inbox.rest();
+        };
+        let last_words = Instant::now() + LAST_WORDS;
+        while Instant::now() < last_words && copies.iter().any(|copy| !copy.is_finished()) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        self.report(WorkerEvent::Exited(status)).await;
+        Vec::new()
+    }
+
+    async fn run(
+        &mut self,
+        mut process: Process,
+        mut signals: Receiver<Signal>,
+        inbox: &mut Inbox,
+    ) -> Option<ExitStatus> {
+        let (mut open, mut rate) = (
+            true,
+            Rate {
+                since: Instant::now(),
+                count: 0,
+                told: false,
+            },
+        );
+        let mut frozen = self.frozen.clone();
+        loop {
+            tokio::select! {
+                biased;
+                Some(signal) = signals.recv() => if !process.has_ended() { self.signal(signal) },
+                () = frozen.asked() => {
+                    process.leave();
+                    return None;
+                }
+                status = process.wait() => {
+                    self.last_words(inbox, open).await;
+                    return Some(status);
+                }
+                got = self.link.recv(inbox), if open => {
+                    let unknown = inbox.take_unknown();
+                    open = self.take(got, unknown, &mut rate).await;
+                }
+            }
+        }
+    }
+
+    /// Reports what a worker said. Returns whether it may go on.
+    async fn take(
+        &self,
+        got: io::Result<(Vec<FromWorker>, bool)>,
+        unknown: usize,
+        rate: &mut Rate,
+    ) -> bool {
+        if unknown > 0 && !std::mem::replace(&mut rate.told, true) {
+            let release = env!("CARGO_PKG_VERSION");
+            tracing::warn!(
+                "worker {} is of another release: it says what release {release} does not know, and that is ignored",
+                self.pid
+            );
+        }
+        let (messages, ended) = match got {
+            Ok(got) => got,
+            Err(error) => {
+                self.report(WorkerEvent::Broken(error.to_string())).await;
+                return false;
+            }
+        };
+        let pause = rate.pause(messages.len() + unknown);
+        for message in messages {
+            self.report(WorkerEvent::Says(message)).await;
+        }
+        if let Some(pause) = pause {
+            tokio::time::sleep(pause).await;
+        }
+        if ended {
+            self.report(WorkerEvent::Broken(
+                "it closed its control socket".to_owned(),
+            ))
+            .await;
+        }
+        !ended
+    }
+
+    /// What was said before the end counts: a `Closed` or `Release` that is
+    /// still in the socket.
+    async fn last_words(&self, inbox: &mut Inbox, open: bool) {
+        if !open {
+            return;
+        }
+        for message in self.link.last_words(inbox).unwrap_or_default() {
+            self.report(WorkerEvent::Says(message)).await;
+        }
+    }
+
+    async fn report(&self, event: WorkerEvent) {
+        let _ = self.events.send((self.id, event)).await;
+    }
+
+    fn signal(&self, signal: Signal) {
+        let Ok(pid) = i32::try_from(self.pid).map(Pid::from_raw) else {
+            return;
+        };
+        // The group exists only after the launcher has made it; the worker itself
+        // is signalled in any case.
+        if signal == Signal::SIGKILL {
+            let _ = killpg(pid, signal);
+        }
+        let _ = kill(pid, signal);
+    }
+}
