@@ -10,46 +10,15 @@
 )]
 
 mod apr;
-mod auth;
-mod body;
-mod check;
-mod child;
-mod config;
-mod connection;
-mod crowd;
+mod configuration;
 mod directives;
-mod environ;
-mod exchange;
-mod following;
-mod frames;
-mod group_log;
-mod groups;
-mod handler;
-mod headers;
-mod holders;
+mod entry;
 mod httpd;
-mod httpds_user;
-mod injected;
 mod launch;
-mod loads;
-mod mapping;
-mod names;
-mod ownership;
-mod pace;
-mod paths;
-mod permitted;
-mod pool;
-mod proxies;
-mod question;
-mod report;
-mod response;
-mod sent_file;
-mod settings;
+mod request;
 mod status;
 mod sys;
-mod target;
-mod trampoline;
-mod upgrades;
+mod workers;
 
 use std::ffi::c_int;
 
@@ -65,11 +34,11 @@ pub static mut wsgi_module: sys::module = sys::module {
     next: std::ptr::null_mut(),
     magic: sys::MODULE_MAGIC_COOKIE,
     rewrite_args: None,
-    create_dir_config: Some(trampoline::create_dir_config),
-    merge_dir_config: Some(trampoline::merge_dir_config),
-    create_server_config: Some(trampoline::create_server_config),
-    merge_server_config: Some(trampoline::merge_server_config),
-    cmds: httpd::directive::COMMANDS.as_ptr(),
+    create_dir_config: Some(entry::trampoline::create_dir_config),
+    merge_dir_config: Some(entry::trampoline::merge_dir_config),
+    create_server_config: Some(entry::trampoline::create_server_config),
+    merge_server_config: Some(entry::trampoline::merge_server_config),
+    cmds: entry::commands::COMMANDS.as_ptr(),
     register_hooks: Some(register_hooks),
     flags: 0,
 };
@@ -112,36 +81,46 @@ unsafe extern "C" fn register_hooks(pool: *mut sys::apr_pool_t) {
     // SAFETY: httpd is loading the module, when hooks are registered; each
     // function has the type of its hook.
     unsafe {
-        sys::ap_hook_pre_config(trampoline::pre_config, none, none, MIDDLE);
-        sys::ap_hook_check_config(trampoline::check_config, none, none, MIDDLE);
+        sys::ap_hook_pre_config(entry::trampoline::pre_config, none, none, MIDDLE);
+        sys::ap_hook_check_config(entry::trampoline::check_config, none, none, MIDDLE);
         // Modules that fork here, as mod_cgid does, must not take the supervisor's
         // control socket with them.
-        sys::ap_hook_post_config(trampoline::post_config, none, none, sys::APR_HOOK_LAST);
-        sys::ap_hook_child_init(trampoline::child_init, none, none, MIDDLE);
-        sys::ap_hook_monitor(trampoline::monitor, none, none, MIDDLE);
-        sys::ap_hook_child_status(trampoline::child_status, none, none, MIDDLE);
+        sys::ap_hook_post_config(
+            entry::trampoline::post_config,
+            none,
+            none,
+            sys::APR_HOOK_LAST,
+        );
+        sys::ap_hook_child_init(entry::trampoline::child_init, none, none, MIDDLE);
+        sys::ap_hook_monitor(entry::trampoline::monitor, none, none, MIDDLE);
+        sys::ap_hook_child_status(entry::trampoline::child_status, none, none, MIDDLE);
         sys::ap_hook_check_access(
-            trampoline::check_access,
+            entry::trampoline::check_access,
             none,
             none,
             MIDDLE,
             sys::AP_AUTH_INTERNAL_PER_CONF,
         );
-        sys::ap_hook_fixups(trampoline::fixups, none, none, sys::APR_HOOK_LAST);
-        sys::ap_hook_handler(trampoline::handle, none, none, MIDDLE);
+        sys::ap_hook_fixups(entry::trampoline::fixups, none, none, sys::APR_HOOK_LAST);
+        sys::ap_hook_handler(entry::trampoline::handle, none, none, MIDDLE);
         sys::ap_hook_translate_name(
-            trampoline::translate_name,
+            entry::trampoline::translate_name,
             BEFORE_MAPPING.0.as_ptr(),
             AFTER_MAPPING.0.as_ptr(),
             MIDDLE,
         );
         // httpd's own comes last of all.
-        sys::ap_hook_map_to_storage(trampoline::map_to_storage, none, none, sys::APR_HOOK_LAST);
+        sys::ap_hook_map_to_storage(
+            entry::trampoline::map_to_storage,
+            none,
+            none,
+            sys::APR_HOOK_LAST,
+        );
     }
     httpd::guard::register();
     httpd::file_reader::register();
     // SAFETY: the pool in which hooks and providers are registered.
-    httpd::auth::register(unsafe { apr::pool::Pool::from_raw(pool) });
-    httpd::process::hook_child_stopping(trampoline::child_stopping);
-    httpd::process::hook_status(trampoline::status_section);
+    entry::providers::register(unsafe { apr::pool::Pool::from_raw(pool) });
+    httpd::process::hook_child_stopping(entry::trampoline::child_stopping);
+    httpd::process::hook_status(entry::trampoline::status_section);
 }

@@ -1,6 +1,6 @@
 //! Who must own a script (`script-user`, `script-group`) that is loaded before
 //! anybody asks for it. httpd looks at those that are asked for, and by the same
-//! rule: `module/src/ownership.rs`. Knows files and numbers.
+//! rule: `module/src/configuration/ownership.rs`. Knows files and numbers.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;

@@ -1,8 +1,8 @@
-//! Safe faces of APR: pools, tables, brigades, the error log. Everything that
+//! Safe faces of APR: pools, tables, brigades, texts. Everything that
 //! lives in a pool carries the pool's lifetime.
 
 pub(crate) mod brigade;
 pub(crate) mod file;
-pub(crate) mod log;
 pub(crate) mod pool;
 pub(crate) mod table;
+pub(crate) mod text;

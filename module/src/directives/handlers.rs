@@ -7,9 +7,10 @@
 
 use std::ffi::{CStr, c_int};
 
-use super::{Context, Words};
-use crate::config::GivenHandler;
-use crate::mapping::{HANDLER, OLD_HANDLER};
+use crate::configuration::config::GivenHandler;
+use crate::configuration::words::Words;
+use crate::directives::Context;
+use crate::request::mapping::{HANDLER, OLD_HANDLER};
 use crate::sys::{OR_FILEINFO, OR_OPTIONS};
 
 /// A directive that is read along.

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 
 use wsgid_protocol::config::Preload;
 
-use super::process::name_of_group;
-use super::words::on_or_off;
-use super::{Context, Outcome, Words};
-use crate::config::{Alias, HandlerScript, Mount, ScriptRef, Switch};
+use crate::configuration::config::{Alias, HandlerScript, Mount, ScriptRef, Switch};
+use crate::configuration::names;
+use crate::configuration::settings::{self, Import, Naming};
+use crate::configuration::words::{Words, on_or_off};
+use crate::directives::process::name_of_group;
+use crate::directives::{Context, Outcome};
 use crate::httpd::regex::Regex;
-use crate::names;
-use crate::settings::{self, Import, Naming};
 
 /// The options behind a script's path.
 #[derive(Default)]

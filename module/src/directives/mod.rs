@@ -1,5 +1,5 @@
 //! The directives: one table with name, place, arguments and what each does.
-//! httpd's command table is made from it; `httpd/directive.rs` calls
+//! httpd's command table is made from it; `entry/commands.rs` calls
 //! [`apply`]. Every wrong value is a configuration error that names it.
 
 pub(crate) mod handlers;
@@ -7,17 +7,15 @@ mod mapping;
 mod process;
 mod python;
 mod request;
-mod words;
 
 use std::ffi::CStr;
 
 use crate::apr::pool::Pool;
-use crate::config::{DirConfig, ServerConfig};
+use crate::configuration::config::{DirConfig, ServerConfig};
+use crate::configuration::settings::{self, Sighting, Subject};
+use crate::configuration::words::Words;
 use crate::httpd::server::Server;
-use crate::settings::{self, Sighting, Subject};
 use crate::sys;
-
-pub(crate) use self::words::Words;
 
 /// Where a directive may stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,10 +4,11 @@ use wsgid_protocol::GroupConfig;
 use wsgid_protocol::limits::MAX_NAME_LEN;
 use wsgid_protocol::report::Remark;
 
-use super::{Context, Outcome, Words};
-use crate::ownership::{gid_of, primary_gid_of, uid_of};
-use crate::report;
-use crate::settings::{self, Definition, Scope, Settings, Subject};
+use crate::configuration::ownership::{gid_of, primary_gid_of, uid_of};
+use crate::configuration::report;
+use crate::configuration::settings::{self, Definition, Scope, Settings, Subject};
+use crate::configuration::words::Words;
+use crate::directives::{Context, Outcome};
 
 /// A name for a group, fixed or with `%{…}`.
 pub(super) fn name_of_group(name: &str) -> Result<String, String> {

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::process::name_of_group;
-use super::{Context, Outcome, Words};
-use crate::settings::{self, Interpreter};
+use crate::configuration::settings::{self, Interpreter};
+use crate::configuration::words::Words;
+use crate::directives::process::name_of_group;
+use crate::directives::{Context, Outcome};
 
 /// Sets a switch of the container that is being read, or of all interpreters.
 fn interpreter(change: impl FnOnce(&mut Interpreter)) {

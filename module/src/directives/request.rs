@@ -1,10 +1,11 @@
 //! Directives about single requests and about access.
 
-use super::mapping::script_ref;
-use super::{Context, Outcome, Words};
-use crate::config::MapHead;
-use crate::proxies::{self, Network};
-use crate::settings::{self, Subject};
+use crate::configuration::config::MapHead;
+use crate::configuration::settings::{self, Subject};
+use crate::configuration::words::Words;
+use crate::directives::mapping::script_ref;
+use crate::directives::{Context, Outcome};
+use crate::request::proxies::{self, Network};
 
 /// Directives that are one switch of a section.
 macro_rules! switches {
@@ -50,9 +51,11 @@ pub(super) fn trusted_proxy_headers(cx: &mut Context<'_, '_>, words: &mut Words<
         {
             return Err(format!("`{word}` is not the name of a header"));
         }
-        let name = cx
-            .pool
-            .mapped(b"HTTP_", word.as_bytes(), crate::environ::variable_byte);
+        let name = cx.pool.mapped(
+            b"HTTP_",
+            word.as_bytes(),
+            crate::request::environ::variable_byte,
+        );
         let name = cx.pool.string(name);
         if !proxies::is_known(&name.to_string_lossy()) {
             let known = proxies::known_headers().join(", ");

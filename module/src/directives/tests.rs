@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::{Effect, Place, TABLE};
+use crate::directives::{Effect, Place, TABLE};
 
 /// The 49 of mod_wsgi 6.
 const OF_MOD_WSGI: &str = "\

@@ -7,7 +7,7 @@ use std::os::fd::{BorrowedFd, RawFd};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{setsockopt, sockopt};
 
-use super::request::Request;
+use crate::httpd::request::Request;
 use crate::sys;
 
 impl Request<'_> {

@@ -10,8 +10,8 @@
 use std::cell::Cell;
 use std::ffi::{CStr, c_int};
 
-use super::request::Request;
 use crate::apr::brigade::Incoming;
+use crate::httpd::request::Request;
 use crate::sys;
 
 const NAME: &CStr = c"WSGID_FILE_READER";
@@ -32,7 +32,12 @@ pub(crate) struct Reader<'r> {
 pub(crate) fn register() {
     // SAFETY: name and function live as long as the process.
     unsafe {
-        sys::ap_register_output_filter(NAME.as_ptr(), crate::trampoline::read_files, None, KIND);
+        sys::ap_register_output_filter(
+            NAME.as_ptr(),
+            crate::entry::trampoline::read_files,
+            None,
+            KIND,
+        );
     }
 }
 

@@ -4,8 +4,8 @@
 
 use std::ffi::c_int;
 
-use super::request::Request;
 use crate::apr::brigade::Brigade;
+use crate::httpd::request::Request;
 use crate::sys;
 
 impl<'r> Request<'r> {

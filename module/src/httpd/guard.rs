@@ -8,7 +8,7 @@
 use std::cell::Cell;
 use std::ffi::{CStr, c_int};
 
-use super::request::Request;
+use crate::httpd::request::Request;
 use crate::sys;
 
 const NAME: &CStr = c"WSGID_BODY_GUARD";
@@ -26,7 +26,12 @@ pub(crate) struct Guard {
 pub(crate) fn register() {
     // SAFETY: name and function live as long as the process.
     unsafe {
-        sys::ap_register_output_filter(NAME.as_ptr(), crate::trampoline::guard_body, None, KIND);
+        sys::ap_register_output_filter(
+            NAME.as_ptr(),
+            crate::entry::trampoline::guard_body,
+            None,
+            KIND,
+        );
     }
 }
 

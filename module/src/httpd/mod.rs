@@ -1,11 +1,10 @@
 //! Safe faces of httpd: requests, servers, the life of the process, spawning.
 
-pub(crate) mod auth;
 pub(crate) mod client;
-pub(crate) mod directive;
 pub(crate) mod file_reader;
 pub(crate) mod filters;
 pub(crate) mod guard;
+pub(crate) mod log;
 pub(crate) mod process;
 pub(crate) mod regex;
 pub(crate) mod request;

@@ -7,10 +7,11 @@ use std::ffi::{CStr, c_char, c_int};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-use super::server::Server;
 use crate::apr::pool::Pool;
 use crate::apr::table::Table;
-use crate::config::DirConfig;
+use crate::apr::text::optional;
+use crate::configuration::config::DirConfig;
+use crate::httpd::server::Server;
 use crate::sys;
 
 /// A request that is being served by this thread.
@@ -50,13 +51,6 @@ macro_rules! tables {
             unsafe { Table::from_raw(self.get().$name) }
         })*
     };
-}
-
-/// # Safety
-/// `raw` is null or a C string that lives for `'a`.
-pub(super) unsafe fn optional<'a>(raw: *const c_char) -> Option<&'a CStr> {
-    // SAFETY: as the caller says.
-    (!raw.is_null()).then(|| unsafe { CStr::from_ptr(raw) })
 }
 
 impl<'r> Request<'r> {

@@ -231,7 +231,7 @@ pub(crate) fn watch(retained: &mut Retained, pool: Pool<'_>) {
     unsafe {
         sys::apr_proc_other_child_register(
             &raw mut retained.process,
-            crate::trampoline::supervisor_maintenance,
+            crate::entry::trampoline::supervisor_maintenance,
             data,
             std::ptr::null_mut(),
             pool.as_raw(),
@@ -254,7 +254,7 @@ pub(crate) fn runtime_path(pool: Pool<'_>, name: &CStr) -> Option<String> {
     // SAFETY: pool and name are alive.
     let path: *const c_char = unsafe { sys::ap_runtime_dir_relative(pool.as_raw(), name.as_ptr()) };
     // SAFETY: null or a C string in the pool.
-    unsafe { super::request::optional(path) }.map(|path| path.to_string_lossy().into_owned())
+    unsafe { crate::apr::text::optional(path) }.map(|path| path.to_string_lossy().into_owned())
 }
 
 /// Has `cleanup` called when the configuration is given up.

@@ -9,9 +9,9 @@ use std::ptr::NonNull;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::request::optional;
 use crate::apr::pool::Pool;
-use crate::config::{DirConfig, ServerConfig};
+use crate::apr::text::optional;
+use crate::configuration::config::{DirConfig, ServerConfig};
 use crate::sys;
 
 /// A server that lives for `'s`.

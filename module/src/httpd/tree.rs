@@ -8,7 +8,7 @@
 
 use std::ffi::CStr;
 
-use super::request::optional;
+use crate::apr::text::optional;
 use crate::sys;
 
 /// Whether `-D name` or `Define name` says so.

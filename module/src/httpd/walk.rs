@@ -7,7 +7,7 @@
 
 use std::ffi::CStr;
 
-use super::request::Request;
+use crate::httpd::request::Request;
 use crate::sys;
 
 /// Looks at the request's file; the walk will not look again. Whether there is

@@ -11,13 +11,13 @@ use wsgid_protocol::control::{Configuration, FromParent, ServerFacts};
 use wsgid_protocol::limits::LOGS_MAX;
 use wsgid_protocol::request::VERSIONS;
 
-use super::talk::{self, Message};
-use crate::apr::log::{self, Level};
-use crate::child::Plan;
-use crate::groups;
+use crate::configuration::groups;
+use crate::configuration::permitted::{self, Permitted};
+use crate::configuration::settings::{DEFAULT_GROUP, Interpreter, Settings};
+use crate::httpd::log::{self, Level};
 use crate::httpd::server::{self, Server};
-use crate::permitted::{self, Permitted};
-use crate::settings::{DEFAULT_GROUP, Interpreter, Settings};
+use crate::launch::talk::{self, Message};
+use crate::workers::child::Plan;
 
 /// The implicit group: httpd's user, mod_wsgi's defaults. It costs nothing
 /// until a request needs it. With `WSGIRestrictEmbedded On` no application may

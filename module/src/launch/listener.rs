@@ -17,10 +17,10 @@ use nix::unistd::{Pid, geteuid, getpid};
 use wsgid_protocol::refusal::Refusal;
 
 use crate::apr::pool::Pool;
+use crate::configuration::paths;
+use crate::configuration::settings::Settings;
 use crate::httpd::retained::{self, Retained, SOCKET_PATH_MAX};
 use crate::httpd::server;
-use crate::paths;
-use crate::settings::Settings;
 
 /// Connections that may wait while there is no supervisor.
 const BACKLOG: i32 = 4096;

@@ -23,13 +23,15 @@ use wsgid_protocol::refusal::WITHOUT_PASSRIGHTS;
 use wsgid_protocol::trust::{self, Sticky};
 
 use self::talk::Message;
-use crate::apr::log::{self, Level};
 use crate::apr::pool::Pool;
-use crate::child::{self, Plan};
+use crate::configuration::{check, paths, settings};
+use crate::entry::trampoline;
+use crate::httpd::log::{self, Level};
 use crate::httpd::retained::{self, Retained};
 use crate::httpd::server::{self, Server};
 use crate::httpd::{process, spawn};
-use crate::{check, paths, settings, sys, trampoline};
+use crate::sys;
+use crate::workers::child::{self, Plan};
 
 const VERSION_COMPONENT: &CStr = c"mod_wsgid/0.1.0";
 

@@ -11,7 +11,7 @@ use wsgid_protocol::control::{FromParent, ToParent};
 use wsgid_protocol::limits::MAX_DESCRIPTORS;
 use wsgid_protocol::{FrameHead, Kind, payload};
 
-use crate::apr::log::{self, Level};
+use crate::httpd::log::{self, Level};
 use crate::httpd::retained::{Generation, Retained};
 
 /// Longest time one send may take.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 use wsgid_protocol::readable::escaped_lines;
 
-use super::page::{histogram, list, number, text};
+use crate::status::page::{histogram, list, number, text};
 
 /// Power of two of microseconds of the lowest and the highest bucket that is
 /// told: 128 µs to 134 s.

@@ -14,13 +14,13 @@ use wsgid_protocol::limits::MAX_CONTROL_LEN;
 use wsgid_protocol::readable::escaped_json;
 use wsgid_protocol::{Failure, Kind};
 
-use crate::apr::log::{self, Level};
-use crate::child;
-use crate::connection::{Connection, Patience, Wait};
-use crate::groups::Group;
+use crate::configuration::groups::Group;
+use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
+use crate::request::target::ApplicationGroup;
 use crate::sys;
-use crate::target::ApplicationGroup;
+use crate::workers::child;
+use crate::workers::connection::{Connection, Patience, Wait};
 
 /// The handler's name.
 pub(crate) const HANDLER: &CStr = c"wsgid-status";

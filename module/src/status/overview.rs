@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::page::{escape, histogram, list, micros, number, text};
+use crate::status::page::{escape, histogram, list, micros, number, text};
 
 /// How a group is, in a word, and the class of its colour.
 pub(super) fn state(group: &Value) -> (&'static str, &'static str) {

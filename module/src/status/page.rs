@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 use wsgid_protocol::readable::{escaped, escaped_lines};
 
-use super::overview;
+use crate::status::overview;
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--text:#1d2433;--line:#e1e5ea;--soft:#667085;--good:#16794a;--warn:#a15c07;--bad:#c4320a;\

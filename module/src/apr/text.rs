@@ -1,0 +1,12 @@
+//! Texts of C that may be missing. Used by all that reads httpd's structures.
+
+#![expect(unsafe_code, reason = "C strings")]
+
+use std::ffi::{CStr, c_char};
+
+/// # Safety
+/// `raw` is null or a C string that lives for `'a`.
+pub(crate) unsafe fn optional<'a>(raw: *const c_char) -> Option<&'a CStr> {
+    // SAFETY: as the caller says.
+    (!raw.is_null()).then(|| unsafe { CStr::from_ptr(raw) })
+}

@@ -1,0 +1,235 @@
+//! Cross checks once the configuration has been read, so that configtest shows
+//! them: names that refer to groups, and from where.
+
+use nix::unistd::geteuid;
+use wsgid_protocol::GroupConfig;
+use wsgid_protocol::report::Remark;
+
+use crate::configuration::groups::admits;
+use crate::configuration::httpds_user::Account;
+use crate::configuration::report;
+use crate::configuration::settings::{self, DEFAULT_GROUP, Settings, Sighting, Subject};
+use crate::httpd::log::{self, Level};
+use crate::httpd::server::{self, Server, is_only_looking};
+use crate::sys;
+
+/// httpd's check_config hook.
+pub(crate) fn check_config(main: Server<'_>) -> i32 {
+    let (errors, warnings) = settings::with(|settings| {
+        name_scopes(settings, main);
+        let (mut errors, mut warnings) = (errors(settings, main), warnings(settings, main));
+        accounts(settings, &mut errors, &mut warnings);
+        (errors, warnings)
+    });
+    if report::is_wanted() {
+        report::write(errors, warnings);
+        return sys::OK;
+    }
+    if is_only_looking() {
+        warnings.iter().for_each(warn);
+    } else {
+        // The error log is opened after this.
+        settings::with(|settings| settings.warnings = warnings);
+    }
+    for error in &errors {
+        log::server(Level::ERR, || format!("WSGID0010: {error}"));
+    }
+    // The number is httpd's "internal server error"; any but OK refuses.
+    if errors.is_empty() { sys::OK } else { 500 }
+}
+
+/// Says what deserves attention and stops nothing.
+pub(crate) fn warn(warning: &Remark) {
+    log::server(Level::WARN, || format!("WSGID0011: {warning}"));
+}
+
+/// ServerName may follow the directives that need it.
+fn name_scopes(settings: &mut Settings, main: Server<'_>) {
+    for scope in settings
+        .groups
+        .iter_mut()
+        .flat_map(|group| &mut group.scopes)
+    {
+        let server = main.all().find(|server| server.id() == scope.server);
+        scope.hostname = server
+            .and_then(Server::hostname)
+            .map(|name| name.to_string_lossy().into_owned());
+    }
+}
+
+fn errors(settings: &Settings, main: Server<'_>) -> Vec<Remark> {
+    let mut errors = Vec::new();
+    for naming in &settings.namings {
+        let group = &naming.process_group;
+        if group == DEFAULT_GROUP {
+            continue;
+        }
+        let Some(known) = settings
+            .groups
+            .iter()
+            .find(|known| known.config.name == *group)
+        else {
+            // The supervisor on its own has the options, and httpd the name.
+            let how = settings
+                .daemon_socket
+                .is_some()
+                .then_some(" (its name is enough, beside WSGIDaemonSocket)");
+            let how = how.unwrap_or_default();
+            let text = format!(
+                "the process group `{group}` is not defined; define it with WSGIDaemonProcess{how}"
+            );
+            errors.push(Remark {
+                origin: naming.origin.clone(),
+                text,
+            });
+            continue;
+        };
+        let server = main.all().find(|server| server.id() == naming.server);
+        let hostname = server
+            .and_then(Server::hostname)
+            .map(|name| name.to_string_lossy());
+        let visible = known
+            .scopes
+            .iter()
+            .any(|scope| admits(scope, naming.server, hostname.as_deref()));
+        if naming.checks_server && !visible {
+            let text = format!(
+                "the process group `{group}` of another virtual host ({}) may not be used here; \
+                 define it at server level or in a virtual host with the same ServerName",
+                known.config.origin
+            );
+            errors.push(Remark {
+                origin: naming.origin.clone(),
+                text,
+            });
+        }
+    }
+    for server in main.all() {
+        errors.extend(unknown_default(settings, server));
+    }
+    errors
+}
+
+/// Where httpd's own account would be that of applications, it has to be one.
+fn accounts(settings: &Settings, errors: &mut Vec<Remark>, warnings: &mut Vec<Remark>) {
+    // Started by anyone else, everything runs as this one. And a supervisor of
+    // its own has its own idea of the groups.
+    if !geteuid().is_root() || settings.daemon_socket.is_some() {
+        return;
+    }
+    let (uid, gid) = server::children_identity();
+    let account = Account { uid, gid };
+    let before = errors.len();
+    for group in &settings.groups {
+        let text = account.refuses(&group.config);
+        errors.extend(text.map(|text| Remark {
+            origin: group.config.origin.clone(),
+            text,
+        }));
+    }
+    if errors.len() == before
+        && let Some(missing) = account.missing(true)
+    {
+        let text = format!(
+            "neither httpd's children nor applications without a process group can start; {missing}"
+        );
+        let remark = Remark {
+            origin: String::new(),
+            text,
+        };
+        // httpd itself takes such a configuration; who asks what does not work is to hear it.
+        if report::is_wanted() {
+            errors.push(remark)
+        } else {
+            warnings.push(remark)
+        }
+    }
+}
+
+/// Directives that are dangerous without their partner, which stands neither in
+/// the same section nor in the server around it.
+fn warnings(settings: &Settings, main: Server<'_>) -> Vec<Remark> {
+    let mut warnings = Vec::new();
+    for sighting in &settings.sightings {
+        let (partner, text) = match sighting.subject {
+            Subject::ProxyHeaders => (
+                Subject::Proxies,
+                "WSGITrustedProxyHeaders without WSGITrustedProxies: every client can say who and where it is; \
+                 list the addresses of your proxies",
+            ),
+            Subject::VariableGroup => (
+                Subject::Restriction,
+                "WSGIProcessGroup with %{ENV:...} without WSGIRestrictProcess: whoever sets the variable, \
+                 .htaccess for instance, chooses among all process groups; list those that may be chosen",
+            ),
+            Subject::Proxies | Subject::Restriction => continue,
+        };
+        let beside =
+            |other: &Sighting| other.subject == partner && other.section == sighting.section;
+        let around = main
+            .all()
+            .find(|server| server.id() == sighting.server)
+            .is_some_and(|server| {
+                let defaults = server.directory_defaults();
+                match partner {
+                    Subject::Proxies => defaults.trusted_proxies.is_some(),
+                    _ => defaults.restrict_process.is_some(),
+                }
+            });
+        if !around && !settings.sightings.iter().any(beside) {
+            warnings.push(Remark {
+                origin: sighting.origin.clone(),
+                text: text.to_owned(),
+            });
+        }
+    }
+    warnings.extend(
+        settings
+            .groups
+            .iter()
+            .filter_map(|group| idle_service(settings, &group.config)),
+    );
+    warnings
+}
+
+/// Without a script a service does nothing at all.
+fn idle_service(settings: &Settings, config: &GroupConfig) -> Option<Remark> {
+    let has_script = settings
+        .imports
+        .iter()
+        .any(|import| import.process_group == config.name);
+    if config.threads > 0 || has_script || settings.daemon_socket.is_some() {
+        return None;
+    }
+    let text = format!(
+        "process group `{}` has threads=0 and no script: it takes no requests and does nothing; name a script with \
+         WSGIImportScript",
+        config.name
+    );
+    Some(Remark {
+        origin: config.origin.clone(),
+        text,
+    })
+}
+
+/// WSGIProcessGroup outside of sections: known now, so said now.
+fn unknown_default(settings: &Settings, server: Server<'_>) -> Option<Remark> {
+    let name = server.directory_defaults().process_group?.to_string_lossy();
+    let known = settings
+        .groups
+        .iter()
+        .any(|group| group.config.name == name);
+    if name.contains("%{") || known {
+        return None;
+    }
+    let host = server
+        .hostname()
+        .map_or_else(|| "?".into(), |name| name.to_string_lossy());
+    let text = format!(
+        "WSGIProcessGroup `{name}` (server {host}) is not defined; define it with WSGIDaemonProcess"
+    );
+    Some(Remark {
+        origin: String::new(),
+        text,
+    })
+}

@@ -1,0 +1,184 @@
+//! The process groups as requests see them: made by the parent from the
+//! configuration, frozen, inherited by its children. Decides from where a
+//! group may be used.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use wsgid_protocol::GroupConfig;
+
+use crate::configuration::ownership::Ownership;
+use crate::configuration::settings::{DEFAULT_GROUP, Definition, Scope};
+use crate::httpd::server::Server;
+use crate::workers::thread_reserve::Holder;
+
+/// What a child needs to know of a group.
+#[derive(Clone, Debug)]
+pub(crate) struct Group {
+    pub(crate) name: String,
+    /// Tells groups apart, in all generations of the configuration.
+    pub(crate) key: u32,
+    /// So many requests its workers serve at a time.
+    capacity: u32,
+    /// Whether it takes requests: not one of services.
+    pub(crate) serves: bool,
+    /// Empty: for all servers.
+    scopes: Vec<Scope>,
+    /// Who must own its scripts.
+    pub(crate) ownership: Ownership,
+    pub(crate) connect_timeout: Duration,
+    /// Zero: the server's Timeout.
+    pub(crate) socket_timeout: Duration,
+    /// For writes to the client; `None`: the server's Timeout.
+    pub(crate) client_timeout: Option<Duration>,
+    /// Bytes a filter may hold back before it is told to flush.
+    pub(crate) response_buffer_max: usize,
+    pub(crate) response_flush_delay: Duration,
+    /// Longest header field of a response.
+    pub(crate) header_max: usize,
+    /// Socket buffers; 0 is the system's.
+    pub(crate) send_buffer: u64,
+    pub(crate) receive_buffer: u64,
+}
+
+/// All groups by name.
+pub(crate) type Groups = HashMap<String, Group>;
+
+impl Group {
+    fn new(config: &GroupConfig, scopes: Vec<Scope>) -> Self {
+        const HEADER_MAX: u64 = 32 * 1024;
+        const RESPONSE_BUFFER_MAX: u64 = 8 * 1024 * 1024;
+        let response_buffer = if config.response_buffer_size == 0 {
+            RESPONSE_BUFFER_MAX
+        } else {
+            config.response_buffer_size
+        };
+        let client_timeout = [config.response_socket_timeout, config.socket_timeout];
+        let header_max = if config.header_buffer_size == 0 {
+            HEADER_MAX
+        } else {
+            config.header_buffer_size
+        };
+        Self {
+            name: config.name.clone(),
+            key: key_of(&config.name),
+            capacity: config.threads.saturating_mul(config.processes_limit()),
+            serves: config.threads > 0,
+            scopes,
+            ownership: Ownership::of(config),
+            connect_timeout: config.connect_timeout,
+            socket_timeout: config.socket_timeout,
+            client_timeout: client_timeout
+                .into_iter()
+                .find(|timeout| !timeout.is_zero()),
+            response_buffer_max: usize::try_from(response_buffer).unwrap_or(usize::MAX),
+            response_flush_delay: config.response_flush_delay,
+            header_max: usize::try_from(header_max).unwrap_or(usize::MAX),
+            send_buffer: config.send_buffer_size,
+            receive_buffer: config.receive_buffer_size,
+        }
+    }
+
+    /// The reserved name under which the supervisor itself answers.
+    pub(crate) fn of_status() -> Self {
+        let config = GroupConfig {
+            connect_timeout: Duration::from_secs(1),
+            ..GroupConfig::new("wsgid:status", "")
+        };
+        Self::new(&config, Vec::new())
+    }
+
+    /// As what wants a thread of httpd.
+    pub(crate) fn holder(&self) -> Holder {
+        Holder {
+            key: self.key,
+            capacity: self.capacity,
+            for_long: false,
+        }
+    }
+
+    /// A group of the main server may be used everywhere; one of a virtual
+    /// host in it and in those with the same ServerName, on whatever port.
+    pub(crate) fn is_visible_from(&self, server: Server<'_>) -> bool {
+        self.scopes.is_empty() || {
+            let hostname = server.hostname().map(|name| name.to_string_lossy());
+            self.scopes
+                .iter()
+                .any(|scope| admits(scope, server.id(), hostname.as_deref()))
+        }
+    }
+}
+
+/// Whether a group with this scope may be used in the server with this number
+/// and name.
+pub(crate) fn admits(scope: &Scope, server: usize, hostname: Option<&str>) -> bool {
+    if !scope.is_virtual || scope.server == server {
+        return true;
+    }
+    match (&scope.hostname, hostname) {
+        (Some(own), Some(other)) => own.eq_ignore_ascii_case(other),
+        _ => false,
+    }
+}
+
+/// The groups of a configuration, and the one for requests that name none.
+pub(crate) fn freeze(definitions: &[Definition], default: &GroupConfig) -> Groups {
+    let defined = definitions
+        .iter()
+        .map(|known| Group::new(&known.config, known.scopes.clone()));
+    let implicit = Group::new(default, Vec::new());
+    defined
+        .chain([implicit])
+        .map(|group| (group.name.clone(), group))
+        .collect()
+}
+
+/// A number for a name, the same in all processes (FNV-1a).
+pub(crate) fn key_of(name: &str) -> u32 {
+    name.bytes().fold(0x811C_9DC5, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    })
+}
+
+/// The name that a directive means: `%{GLOBAL}` and nothing are the implicit
+/// group, for mod_wsgi would run the application inside httpd.
+pub(crate) fn resolve(name: &str) -> &str {
+    if name.is_empty() { DEFAULT_GROUP } else { name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scope(server: usize, is_virtual: bool, hostname: Option<&str>) -> Scope {
+        Scope {
+            server,
+            is_virtual,
+            hostname: hostname.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn groups_of_the_main_server_are_for_all() {
+        assert!(admits(
+            &scope(1, false, Some("a.example")),
+            2,
+            Some("b.example")
+        ));
+    }
+
+    #[test]
+    fn groups_of_a_virtual_host_are_for_its_name() {
+        let own = scope(1, true, Some("a.example"));
+        assert!(admits(&own, 1, None));
+        assert!(admits(&own, 2, Some("A.example")));
+        assert!(!admits(&own, 2, Some("b.example")));
+        assert!(!admits(&scope(1, true, None), 2, None));
+    }
+
+    #[test]
+    fn no_name_is_the_implicit_group() {
+        assert_eq!(resolve(""), DEFAULT_GROUP);
+        assert_eq!(resolve("site"), "site");
+    }
+}

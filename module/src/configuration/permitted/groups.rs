@@ -1,0 +1,169 @@
+//! Which process groups a request could be given: what `target.rs` decides for
+//! one request, here for all requests about a place. Pure.
+
+use std::collections::BTreeSet;
+
+use crate::configuration::permitted::extent::Applies;
+use crate::configuration::permitted::statement::{Statement, Target};
+use crate::configuration::settings::DEFAULT_GROUP;
+
+/// The rules of one server.
+pub(super) struct Groups<'s> {
+    /// WSGIProcessGroup, in the order of merging; so are the others.
+    processes: Vec<&'s Statement>,
+    restrictions: Vec<&'s Statement>,
+    dispatches: Vec<&'s Statement>,
+    visible: &'s BTreeSet<String>,
+}
+
+/// What a directive says.
+enum Choice {
+    Group(String),
+    /// A request says it; the directive stands in this section.
+    Request(usize),
+}
+
+impl Choice {
+    fn new(name: &str, section: usize) -> Self {
+        match name {
+            "" | "%{GLOBAL}" => Self::Group(DEFAULT_GROUP.to_owned()),
+            name if name.contains("%{") => Self::Request(section),
+            name => Self::Group(name.to_owned()),
+        }
+    }
+}
+
+impl<'s> Groups<'s> {
+    pub(super) fn new(statements: &[&'s Statement], visible: &'s BTreeSet<String>) -> Self {
+        let named = |name: &str| {
+            statements
+                .iter()
+                .copied()
+                .filter(|statement| statement.name == name)
+                .collect()
+        };
+        Self {
+            processes: named("wsgiprocessgroup"),
+            restrictions: named("wsgirestrictprocess"),
+            dispatches: named("wsgidispatchscript"),
+            visible,
+        }
+    }
+
+    /// Those of requests about `target`; `own` is what the script's own directive says.
+    pub(super) fn of(&self, target: &Target, own: Option<&str>) -> BTreeSet<String> {
+        let mut choices = match own {
+            Some(name) => vec![Choice::new(name, 0)],
+            None => self.configured(target),
+        };
+        let dispatches = self
+            .dispatches
+            .iter()
+            .filter(|statement| statement.scope.applies(target) != Applies::Never);
+        choices.extend(dispatches.map(|statement| Choice::Request(statement.scope.section)));
+        let mut groups = BTreeSet::new();
+        for choice in choices {
+            match choice {
+                Choice::Group(name) => groups.extend(self.visible.get(&name).cloned()),
+                Choice::Request(section) => {
+                    let listed = self.listed(target, Some(section));
+                    groups.extend(listed.unwrap_or_else(|| self.visible.clone()));
+                }
+            }
+        }
+        groups
+    }
+
+    /// Those in which scripts of `.htaccess` may run: what the server's
+    /// configuration has set there or lists, but never httpd's user.
+    pub(super) fn of_htaccess(&self, target: &Target) -> BTreeSet<String> {
+        let mut groups: BTreeSet<String> = self
+            .restrictions_for(target, None)
+            .into_iter()
+            .flat_map(|statement| self.names(statement))
+            .collect();
+        for choice in self.configured(target) {
+            if let Choice::Group(name) = choice {
+                groups.extend(self.visible.get(&name).cloned());
+            }
+        }
+        groups.remove(DEFAULT_GROUP);
+        groups
+    }
+
+    /// What WSGIProcessGroup says about requests.
+    fn configured(&self, target: &Target) -> Vec<Choice> {
+        let mut choices = vec![Choice::Group(DEFAULT_GROUP.to_owned())];
+        for statement in &self.processes {
+            let applies = statement.scope.applies(target);
+            if applies == Applies::Always {
+                choices.clear();
+            }
+            if applies != Applies::Never {
+                let name = statement.words().into_iter().next().unwrap_or_default();
+                choices.push(Choice::new(&name, statement.scope.section));
+            }
+        }
+        choices
+    }
+
+    /// Those of a script that answers questions, which WSGIProcessGroup is not about.
+    pub(super) fn of_question(&self, own: Option<&str>) -> BTreeSet<String> {
+        match Choice::new(own.unwrap_or_default(), 0) {
+            Choice::Group(name) => self.visible.get(&name).cloned().into_iter().collect(),
+            Choice::Request(_) => self.visible.clone(),
+        }
+    }
+
+    /// Those that WSGIRestrictProcess lists for requests about `target` for which
+    /// the directives of `section` are in force; `None` where perhaps no list is.
+    fn listed(&self, target: &Target, section: Option<usize>) -> Option<BTreeSet<String>> {
+        let statements = self.restrictions_for(target, section);
+        let is_in_force = |statement: &&Statement| {
+            section == Some(statement.scope.section)
+                || statement.scope.applies(target) == Applies::Always
+        };
+        statements
+            .iter()
+            .copied()
+            .any(|statement| is_in_force(&statement))
+            .then(|| {
+                statements
+                    .into_iter()
+                    .flat_map(|statement| self.names(statement))
+                    .collect()
+            })
+    }
+
+    /// The lists that may be in force. An inner one takes the place of those around
+    /// it; all of one section count together.
+    fn restrictions_for(&self, target: &Target, section: Option<usize>) -> Vec<&'s Statement> {
+        let mut found: Vec<&Statement> = Vec::new();
+        for statement in self.restrictions.iter().copied() {
+            let own = statement.scope.section;
+            let applies = if section == Some(own) {
+                Applies::Always
+            } else {
+                statement.scope.applies(target)
+            };
+            if applies == Applies::Always {
+                found.retain(|known| known.scope.section == own);
+            }
+            if applies != Applies::Never {
+                found.push(statement);
+            }
+        }
+        found
+    }
+
+    fn names(&self, restriction: &Statement) -> BTreeSet<String> {
+        let names = restriction
+            .words()
+            .into_iter()
+            .map(|name| match name.as_str() {
+                "%{GLOBAL}" => DEFAULT_GROUP.to_owned(),
+                _ => name,
+            });
+        names.filter(|name| self.visible.contains(name)).collect()
+    }
+}

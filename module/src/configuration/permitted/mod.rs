@@ -1,0 +1,150 @@
+//! What each process group may run: everything in the configuration that can
+//! name a script, and the process groups that a request there could be given. The
+//! parent collects it once the configuration has been read, the workers hold
+//! themselves to it. Exact where a directive names a script; where only a request
+//! decides, everything it could decide on.
+
+mod collect;
+mod extent;
+mod groups;
+mod places;
+mod statement;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use wsgid_protocol::runs::Runs;
+
+use self::collect::Server as View;
+use self::statement::{Line, Statements};
+use crate::configuration::settings::{DEFAULT_GROUP, Settings};
+use crate::httpd::server::Server;
+use crate::httpd::tree;
+
+/// By process group, what it may run.
+pub(crate) type Permitted = BTreeMap<String, Runs>;
+
+/// Collects it from httpd's picture of the configuration.
+pub(crate) fn collect(settings: &Settings, main: Server<'_>) -> Permitted {
+    let root = tree::server_root().to_string_lossy().into_owned();
+    let lines: Vec<Line> = tree::roots().filter_map(copied).collect();
+    let statements = Statements::new(&lines);
+    let visibility = Visibility::new(settings);
+    let homes = places::homes(&std::fs::read_to_string("/etc/passwd").unwrap_or_default());
+    let mut permitted = Permitted::new();
+    for server in main.all() {
+        for own in statements.of_server(server.is_virtual().then(|| server.origin()).as_deref()) {
+            let view = View {
+                root: &root,
+                homes: &homes,
+                statements: own,
+                visible: visibility.of(server),
+                own_directories: &|group| own_directories(settings, group),
+            };
+            view.collect(&mut permitted);
+        }
+    }
+    for import in &settings.imports {
+        let runs = permitted.entry(import.process_group.clone()).or_default();
+        runs.add_file(&import.preload.script.to_string_lossy());
+    }
+    permitted
+}
+
+/// From which servers process groups may be used, as `groups::admits` says it for
+/// one; made once, for there may be thousands of either.
+#[derive(Default)]
+struct Visibility<'s> {
+    everywhere: Vec<&'s str>,
+    by_server: HashMap<usize, Vec<&'s str>>,
+    by_hostname: HashMap<String, Vec<&'s str>>,
+}
+
+impl<'s> Visibility<'s> {
+    fn new(settings: &'s Settings) -> Self {
+        let mut visibility = Self {
+            everywhere: vec![DEFAULT_GROUP],
+            ..Self::default()
+        };
+        for group in &settings.groups {
+            let name = group.config.name.as_str();
+            for scope in &group.scopes {
+                if !scope.is_virtual {
+                    visibility.everywhere.push(name);
+                    continue;
+                }
+                visibility
+                    .by_server
+                    .entry(scope.server)
+                    .or_default()
+                    .push(name);
+                if let Some(hostname) = &scope.hostname {
+                    visibility
+                        .by_hostname
+                        .entry(hostname.to_ascii_lowercase())
+                        .or_default()
+                        .push(name);
+                }
+            }
+        }
+        visibility
+    }
+
+    /// The process groups that requests of a server may use.
+    fn of(&self, server: Server<'_>) -> BTreeSet<String> {
+        let hostname = server
+            .hostname()
+            .map(|name| name.to_string_lossy().to_ascii_lowercase());
+        let own = self.by_server.get(&server.id()).into_iter().flatten();
+        let named = hostname
+            .and_then(|name| self.by_hostname.get(&name))
+            .into_iter()
+            .flatten();
+        self.everywhere
+            .iter()
+            .chain(own)
+            .chain(named)
+            .map(|name| (*name).to_owned())
+            .collect()
+    }
+}
+
+/// Where the code of a process group is.
+fn own_directories(settings: &Settings, group: &str) -> Vec<String> {
+    let known = settings
+        .groups
+        .iter()
+        .find(|known| known.config.name == group);
+    let directories = known
+        .iter()
+        .flat_map(|known| known.config.home.iter().chain(&known.config.python_path));
+    directories
+        .map(|directory| directory.to_string_lossy().into_owned())
+        .collect()
+}
+
+/// A directive that matters here, and what it holds.
+fn copied(node: tree::Node<'_>) -> Option<Line> {
+    let name = node.name().to_string_lossy().to_ascii_lowercase();
+    let is_section = name.starts_with('<');
+    if !is_section && !statement::matters(&name) {
+        return None;
+    }
+    let arguments = node.arguments().to_string_lossy();
+    let arguments = if is_section {
+        arguments.strip_suffix('>').unwrap_or(&arguments)
+    } else {
+        &arguments
+    };
+    Some(Line {
+        name,
+        arguments: arguments.to_owned(),
+        origin: if is_section {
+            node.origin()
+        } else {
+            String::new()
+        },
+        children: node.children().filter_map(copied).collect(),
+    })
+}

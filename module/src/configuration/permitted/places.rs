@@ -1,0 +1,173 @@
+//! The directories that URLs of a server lead to, for scripts that a handler
+//! serves wherever they are: DocumentRoot, aliases, what mod_rewrite, mod_userdir
+//! and mod_vhost_alias make of a path. Pure.
+
+use std::collections::BTreeSet;
+
+use crate::configuration::permitted::extent::{Extent, absolute, fixed_front, is_below, trimmed};
+use crate::configuration::permitted::statement::Statement;
+
+/// Where homes are on every machine, whoever has one there.
+const HOMES: &str = "/home";
+
+/// A directory, and the URL that leads to it if that is fixed.
+struct Place {
+    path: String,
+    url: Option<String>,
+}
+
+/// All of a server.
+pub(super) struct Places(Vec<Place>);
+
+impl Places {
+    pub(super) fn new(root: &str, homes: &BTreeSet<String>, statements: &[&Statement]) -> Self {
+        let mut places: Vec<Place> = statements
+            .iter()
+            .filter_map(|statement| place(root, statement))
+            .collect();
+        for statement in statements
+            .iter()
+            .filter(|statement| statement.name == "userdir")
+        {
+            places.extend(user_directories(homes, &statement.words()));
+        }
+        // The virtual host's own comes behind that of the main server.
+        let document_root = statements
+            .iter()
+            .rev()
+            .find(|statement| statement.name == "documentroot");
+        let document_root =
+            document_root.and_then(|statement| statement.words().into_iter().next());
+        let path = absolute(root, &document_root.unwrap_or_else(|| "htdocs".to_owned()));
+        places.push(Place {
+            path: trimmed(&path).to_owned(),
+            url: Some("/".to_owned()),
+        });
+        places.retain(|place| place.path != "/");
+        Self(places)
+    }
+
+    /// The directories that URLs in this part lead to.
+    pub(super) fn reached(&self, url: &Extent) -> Vec<String> {
+        let Extent::At(url) = url else {
+            return self.0.iter().map(|place| place.path.clone()).collect();
+        };
+        // The longest alias has the URL; what is around it is not reached.
+        let around = |place: &&Place| place.url.as_deref().is_some_and(|own| is_below(url, own));
+        let longest = self
+            .0
+            .iter()
+            .filter(around)
+            .filter_map(|place| place.url.as_ref())
+            .map(String::len)
+            .max();
+        let is_hidden =
+            |place: &Place| around(&place) && place.url.as_ref().map(String::len) < longest;
+        self.0
+            .iter()
+            .filter(|place| !is_hidden(place))
+            .filter_map(|place| below(place, url))
+            .collect()
+    }
+}
+
+/// What of a place URLs at or below `url` reach.
+fn below(place: &Place, url: &str) -> Option<String> {
+    let Some(own) = &place.url else {
+        return Some(place.path.clone());
+    };
+    if is_below(url, own) {
+        let rest = url
+            .strip_prefix(trimmed(own).trim_end_matches('/'))
+            .unwrap_or_default();
+        return Some(format!("{}{rest}", place.path));
+    }
+    is_below(own, url).then(|| place.path.clone())
+}
+
+fn place(root: &str, statement: &Statement) -> Option<Place> {
+    let words = statement.words();
+    let first = words.first().map(String::as_str)?;
+    match statement.name.as_str() {
+        // With one argument the section around it has the URL, and this is the file.
+        "alias" | "scriptalias" => Some(match words.get(1) {
+            Some(target) => aliased(root, target, Some(trimmed(first))),
+            None => aliased(root, first, None),
+        }),
+        "aliasmatch" | "scriptaliasmatch" => Some(aliased(root, words.get(1)?, None)),
+        "virtualdocumentroot"
+        | "virtualdocumentrootip"
+        | "virtualscriptalias"
+        | "virtualscriptaliasip" => Some(aliased(root, first, None)),
+        "rewriterule" => {
+            let path = rewritten(words.get(1)?)?;
+            Some(Place { path, url: None })
+        }
+        _ => None,
+    }
+}
+
+fn aliased(root: &str, target: &str, url: Option<&str>) -> Place {
+    let target = absolute(root, target);
+    match fixed_front(&target, &['$', '%', '&', '\\']) {
+        Some(path) => Place { path, url: None },
+        None => Place {
+            path: trimmed(&target).to_owned(),
+            url: url.map(str::to_owned),
+        },
+    }
+}
+
+/// Where a substitution of mod_rewrite may lead if it is the path of a file.
+pub(super) fn rewritten(substitution: &str) -> Option<String> {
+    if !substitution.starts_with('/') {
+        return None;
+    }
+    let path = fixed_front(substitution, &['$', '%', '\\', '?'])
+        .unwrap_or_else(|| trimmed(substitution).to_owned());
+    (path != "/").then_some(path)
+}
+
+/// Where UserDir looks, one place after the other.
+fn user_directories(homes: &BTreeSet<String>, words: &[String]) -> Vec<Place> {
+    let is_switch = |word: &String| {
+        ["disabled", "enabled"]
+            .iter()
+            .any(|switch| word.eq_ignore_ascii_case(switch))
+    };
+    // What follows are names of users.
+    if words.first().is_some_and(is_switch) {
+        return Vec::new();
+    }
+    let mut paths = BTreeSet::new();
+    for word in words.iter().filter(|word| !word.contains("://")) {
+        if word.starts_with('/') {
+            paths.insert(fixed_front(word, &['*']).unwrap_or_else(|| trimmed(word).to_owned()));
+        } else {
+            paths.extend(homes.iter().cloned());
+        }
+    }
+    paths
+        .into_iter()
+        .map(|path| Place { path, url: None })
+        .collect()
+}
+
+/// The directories in which the homes of users are, by the text of the password
+/// file: those of people, whose numbers begin at 1000.
+pub(super) fn homes(passwd: &str) -> BTreeSet<String> {
+    const FIRST: u32 = 1000;
+    let home = |line: &str| {
+        let mut fields = line.split(':').skip(2);
+        let uid: u32 = fields.next()?.parse().ok()?;
+        let path = fields
+            .nth(2)
+            .filter(|path| uid >= FIRST && path.starts_with('/'))?;
+        Some(path.trim_end_matches('/').rsplit_once('/')?.0.to_owned())
+    };
+    let found = passwd
+        .lines()
+        .filter_map(home)
+        .filter(|path| !path.is_empty());
+    found.chain([HOMES.to_owned()]).collect()
+}

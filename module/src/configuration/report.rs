@@ -1,0 +1,113 @@
+//! What `wsgid check-config` asks for: with `-D WSGID_REPORT` a configtest
+//! collects all errors instead of ending at the first, and writes what it
+//! found to standard output. Nothing else happens, as in every configtest.
+
+use std::io::Write as _;
+
+use nix::unistd::{getegid, geteuid};
+use wsgid_protocol::report::{ConfigReport, DEFINE, Node, PREFIX, Remark};
+
+use crate::configuration::settings;
+use crate::directives::{Context, Outcome};
+use crate::httpd::log::{self, Level};
+use crate::httpd::server::{self, is_only_looking};
+use crate::httpd::tree;
+use crate::launch::configuration;
+
+/// Directives of others that decide what ours mean, and sections.
+const OF_OTHERS: &[&str] = &[
+    "SetHandler",
+    "AddHandler",
+    "ServerName",
+    "ServerAlias",
+    "User",
+    "Group",
+    "AllowOverride",
+    "Options",
+];
+
+/// Whether a report is to be written.
+pub(crate) fn is_wanted() -> bool {
+    is_only_looking() && tree::is_defined(DEFINE)
+}
+
+/// Keeps an error for the report; false if there is none to be written.
+pub(crate) fn collect(origin: &str, text: &str) -> bool {
+    let wanted = is_wanted();
+    if wanted {
+        let problem = Remark {
+            origin: origin.to_owned(),
+            text: text.to_owned(),
+        };
+        settings::with(|settings| settings.problems.push(problem));
+    }
+    wanted
+}
+
+/// Refuses a part of a directive: in a report the rest of it still counts.
+pub(crate) fn refuse(cx: &Context<'_, '_>, text: String) -> Outcome {
+    if collect(&cx.origin, &format!("{}: {text}", cx.name)) {
+        Ok(())
+    } else {
+        Err(text)
+    }
+}
+
+/// Writes the report.
+pub(crate) fn write(errors: Vec<Remark>, warnings: Vec<Remark>) {
+    let (httpd_uid, httpd_gid) = if geteuid().is_root() {
+        server::children_identity()
+    } else {
+        (geteuid().as_raw(), getegid().as_raw())
+    };
+    let mut report = settings::with(|settings| ConfigReport {
+        problems: std::mem::take(&mut settings.problems),
+        warnings,
+        remarks: std::mem::take(&mut settings.remarks),
+        groups: configuration::groups(settings),
+        httpd_uid,
+        httpd_gid,
+        restrict_embedded: settings.restrict_embedded,
+        server_root: tree::server_root().to_string_lossy().into_owned().into(),
+        tree: tree::roots().filter_map(copied).collect(),
+    });
+    report.problems.extend(errors);
+    let written = serde_json::to_string(&report)
+        .map_err(std::io::Error::from)
+        .and_then(|text| writeln!(std::io::stdout(), "{PREFIX}{text}"));
+    if let Err(error) = written {
+        log::server(Level::ERR, || {
+            format!("WSGID0012: the report could not be written: {error}")
+        });
+    }
+}
+
+/// A node and what it holds, if it is ours or decides what ours mean. Others
+/// may hold passwords.
+fn copied(node: tree::Node<'_>) -> Option<Node> {
+    let name = node.name().to_string_lossy();
+    let is_section = name.starts_with('<');
+    let is_ours = name
+        .get(..4)
+        .is_some_and(|front| front.eq_ignore_ascii_case("WSGI"));
+    if !is_section
+        && !is_ours
+        && !OF_OTHERS
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(&name))
+    {
+        return None;
+    }
+    let arguments = node.arguments().to_string_lossy();
+    let arguments = if is_section {
+        arguments.strip_suffix('>').unwrap_or(&arguments)
+    } else {
+        &arguments
+    };
+    Some(Node {
+        name: name.clone().into_owned(),
+        arguments: arguments.to_owned(),
+        origin: node.origin(),
+        children: node.children().filter_map(copied).collect(),
+    })
+}

@@ -1,0 +1,6 @@
+//! The functions that httpd calls: hooks, directives, providers. They catch panics
+//! and hand on to the rest of the module, which knows nothing of them.
+
+pub(crate) mod commands;
+pub(crate) mod providers;
+pub(crate) mod trampoline;

@@ -1,0 +1,440 @@
+//! Every function that httpd calls. Each is one call that catches panics: a
+//! panic that left an `extern "C"` function would end the whole process and
+//! with it every connection of the child.
+
+#![expect(unsafe_code, reason = "C calls these functions with raw pointers")]
+
+use std::cell::Cell;
+use std::ffi::{c_char, c_int, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::apr::pool::Pool;
+use crate::configuration::config::{DirConfig, ServerConfig};
+use crate::configuration::{check, settings};
+use crate::entry::{commands as command, providers as provider};
+use crate::httpd::log::{self, Level};
+use crate::httpd::request::Request;
+use crate::httpd::server::Server;
+use crate::httpd::{file_reader, guard as body_guard};
+use crate::request::{auth, handler, injected, mapping, response, upgrades};
+use crate::workers::child;
+use crate::{launch, status, sys};
+
+thread_local! {
+    /// What the last panic of this thread said, kept by the hook for the log.
+    static LAST_PANIC: Cell<Option<String>> = const { Cell::new(None) };
+}
+
+/// One line for the log instead of the default hook's many on stderr.
+fn quieten_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        LAST_PANIC.set(Some(info.to_string().replace('\n', " ")))
+    }));
+}
+
+fn guard<T>(what: &str, otherwise: T, f: impl FnOnce() -> T) -> T {
+    let f = || {
+        injected::panic_in(what);
+        f()
+    };
+    match catch_unwind(AssertUnwindSafe(f)) {
+        Ok(value) => value,
+        Err(_) => {
+            let cause = LAST_PANIC.take().unwrap_or_default();
+            log::server(Level::CRIT, || {
+                format!(
+                    "WSGID0001: a defect in mod_wsgid was caught in {what}: {cause}; please report it"
+                )
+            });
+            otherwise
+        }
+    }
+}
+
+/// A row of the command table.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
+pub(crate) unsafe extern "C" fn directive(
+    cmd: *mut sys::cmd_parms,
+    dir: *mut c_void,
+    line: *const c_char,
+) -> *const c_char {
+    guard(
+        "a directive",
+        c"a defect in mod_wsgid; see the error log".as_ptr(),
+        || {
+            // SAFETY: httpd calls this for rows of our table only.
+            unsafe { command::run(cmd, dir, line) }
+        },
+    )
+}
+
+/// A record for a section.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
+pub(crate) unsafe extern "C" fn create_dir_config(
+    pool: *mut sys::apr_pool_t,
+    _: *mut c_char,
+) -> *mut c_void {
+    guard("create_dir_config", std::ptr::null_mut(), || {
+        // SAFETY: httpd passes the pool the record is to live in.
+        let pool = unsafe { Pool::from_raw(pool) };
+        std::ptr::from_mut(pool.value(DirConfig::EMPTY)).cast()
+    })
+}
+
+/// One section on top of another.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
+pub(crate) unsafe extern "C" fn merge_dir_config(
+    pool: *mut sys::apr_pool_t,
+    outer: *mut c_void,
+    inner: *mut c_void,
+) -> *mut c_void {
+    guard("merge_dir_config", inner, || {
+        // SAFETY: httpd passes the pool the record is to live in.
+        let pool = unsafe { Pool::from_raw(pool) };
+        // SAFETY: a record of `create_dir_config` that outlives the new one.
+        let outer = unsafe { &*outer.cast::<DirConfig<'_>>() };
+        // SAFETY: likewise.
+        let inner = unsafe { &*inner.cast::<DirConfig<'_>>() };
+        std::ptr::from_mut(pool.value(DirConfig::merge(pool, outer, inner))).cast()
+    })
+}
+
+/// A record for a server.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
+pub(crate) unsafe extern "C" fn create_server_config(
+    pool: *mut sys::apr_pool_t,
+    _: *mut sys::server_rec,
+) -> *mut c_void {
+    guard("create_server_config", std::ptr::null_mut(), || {
+        // SAFETY: httpd passes the pool the record is to live in.
+        let pool = unsafe { Pool::from_raw(pool) };
+        std::ptr::from_mut(pool.value(ServerConfig::empty())).cast()
+    })
+}
+
+/// A virtual host on top of the main server.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
+pub(crate) unsafe extern "C" fn merge_server_config(
+    _: *mut sys::apr_pool_t,
+    base: *mut c_void,
+    own: *mut c_void,
+) -> *mut c_void {
+    guard("merge_server_config", own, || {
+        // SAFETY: a record of `create_server_config`, in the same pool.
+        let base = unsafe { &*base.cast::<ServerConfig<'_>>() };
+        // SAFETY: likewise; one thread reads the configuration.
+        let server = unsafe { &mut *own.cast::<ServerConfig<'_>>() };
+        server.base = Some(base);
+        own
+    })
+}
+
+/// The configuration is about to be read.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
+pub(crate) unsafe extern "C" fn pre_config(
+    _: *mut sys::apr_pool_t,
+    _: *mut sys::apr_pool_t,
+    _: *mut sys::apr_pool_t,
+) -> c_int {
+    guard("pre_config", sys::OK, || {
+        quieten_panics();
+        settings::reset();
+        sys::OK
+    })
+}
+
+/// The configuration has been read.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
+pub(crate) unsafe extern "C" fn check_config(
+    _: *mut sys::apr_pool_t,
+    _: *mut sys::apr_pool_t,
+    _: *mut sys::apr_pool_t,
+    main: *mut sys::server_rec,
+) -> c_int {
+    guard("check_config", sys::OK, || {
+        // SAFETY: the main server of the configuration that was just read.
+        check::check_config(unsafe { Server::from_raw(main) })
+    })
+}
+
+/// The configuration is in force.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
+pub(crate) unsafe extern "C" fn post_config(
+    pconf: *mut sys::apr_pool_t,
+    _: *mut sys::apr_pool_t,
+    _: *mut sys::apr_pool_t,
+    main: *mut sys::server_rec,
+) -> c_int {
+    guard("post_config", sys::OK, || {
+        // SAFETY: the configuration's pool.
+        let pool = unsafe { Pool::from_raw(pconf) };
+        // SAFETY: the main server of the configuration in force.
+        launch::post_config(pool, unsafe { Server::from_raw(main) });
+        sys::OK
+    })
+}
+
+/// The supervisor's process has ended, or httpd asks about it.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
+pub(crate) unsafe extern "C" fn supervisor_maintenance(
+    reason: c_int,
+    _: *mut c_void,
+    status: c_int,
+) {
+    guard("the supervisor's maintenance", (), || {
+        launch::maintain(reason, status)
+    });
+}
+
+/// The configuration is given up.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
+pub(crate) unsafe extern "C" fn configuration_ends(_: *mut c_void) -> sys::apr_status_t {
+    guard("the end of the configuration", 0, || {
+        launch::configuration_ends();
+        0
+    })
+}
+
+/// Every few seconds in the parent.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
+pub(crate) unsafe extern "C" fn monitor(_: *mut sys::apr_pool_t, _: *mut sys::server_rec) -> c_int {
+    guard("monitor", sys::DECLINED, || {
+        child::monitor();
+        launch::monitor();
+        sys::DECLINED
+    })
+}
+
+/// A child of a generation has started or gone.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
+pub(crate) unsafe extern "C" fn child_status(
+    _: *mut sys::server_rec,
+    _: libc::pid_t,
+    generation: c_int,
+    _: c_int,
+    state: c_int,
+) {
+    guard("child_status", (), || {
+        launch::child_changed(u64::from(generation.unsigned_abs()), state)
+    });
+}
+
+/// A child begins.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
+pub(crate) unsafe extern "C" fn child_init(_: *mut sys::apr_pool_t, _: *mut sys::server_rec) {
+    guard("child_init", (), child::init);
+}
+
+/// In prefork this runs inside a signal handler: no locks, no allocation.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
+pub(crate) unsafe extern "C" fn child_stopping(_: *mut sys::apr_pool_t, graceful: c_int) {
+    child::stop(graceful != 0);
+}
+
+/// From URL to file.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
+pub(crate) unsafe extern "C" fn translate_name(r: *mut sys::request_rec) -> c_int {
+    // Not DECLINED: what the URL would mean without us is not for this client.
+    guard("translate_name", 500, || {
+        // SAFETY: httpd passes a request that this thread serves.
+        mapping::translate(unsafe { Request::from_raw(r) })
+    })
+}
+
+/// From a file to the sections that hold for it.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
+pub(crate) unsafe extern "C" fn map_to_storage(r: *mut sys::request_rec) -> c_int {
+    guard("map_to_storage", 500, || {
+        // SAFETY: httpd passes a request that this thread serves.
+        mapping::walk(unsafe { Request::from_raw(r) })
+    })
+}
+
+/// Before httpd's handlers.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
+pub(crate) unsafe extern "C" fn fixups(r: *mut sys::request_rec) -> c_int {
+    guard("fixups", 500, || {
+        // SAFETY: httpd passes a request that this thread serves.
+        upgrades::check(unsafe { Request::from_raw(r) })
+    })
+}
+
+/// A filter in front of whoever sends.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
+pub(crate) unsafe extern "C" fn read_files(
+    filter: *mut sys::ap_filter_t,
+    brigade: *mut sys::apr_bucket_brigade,
+) -> c_int {
+    guard("a filter", sys::AP_FILTER_ERROR, || {
+        // SAFETY: httpd calls this for the filters that `file_reader.rs` added.
+        unsafe { file_reader::filter(filter, brigade) }
+    })
+}
+
+/// A section of mod_status's page.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
+pub(crate) unsafe extern "C" fn status_section(r: *mut sys::request_rec, flags: c_int) -> c_int {
+    guard("the status", sys::OK, || {
+        // SAFETY: mod_status passes a request that this thread serves.
+        status::section(
+            unsafe { Request::from_raw(r) },
+            flags & sys::AP_STATUS_SHORT != 0,
+        )
+    })
+}
+
+/// May the client in?
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
+pub(crate) unsafe extern "C" fn check_access(r: *mut sys::request_rec) -> c_int {
+    guard("check_access", 500, || {
+        // SAFETY: httpd passes a request that this thread serves.
+        auth::check_access(unsafe { Request::from_raw(r) })
+    })
+}
+
+/// Of the provider `wsgi`.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
+pub(crate) unsafe extern "C" fn check_password(
+    r: *mut sys::request_rec,
+    user: *const c_char,
+    password: *const c_char,
+) -> c_int {
+    guard("check_password", sys::AUTH_GENERAL_ERROR, || {
+        // SAFETY: as this function's own contract.
+        unsafe { provider::check_password(r, user, password) }
+    })
+}
+
+/// Of the provider `wsgi`.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
+pub(crate) unsafe extern "C" fn get_realm_hash(
+    r: *mut sys::request_rec,
+    user: *const c_char,
+    realm: *const c_char,
+    hash: *mut *mut c_char,
+) -> c_int {
+    guard("get_realm_hash", sys::AUTH_GENERAL_ERROR, || {
+        // SAFETY: as this function's own contract.
+        unsafe { provider::get_realm_hash(r, user, realm, hash) }
+    })
+}
+
+/// Of the provider `wsgi-group`.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
+pub(crate) unsafe extern "C" fn check_authorization(
+    r: *mut sys::request_rec,
+    _: *const c_char,
+    parsed: *const c_void,
+) -> c_int {
+    guard("check_authorization", sys::AUTHZ_GENERAL_ERROR, || {
+        // SAFETY: as this function's own contract.
+        unsafe { provider::check_authorization(r, parsed) }
+    })
+}
+
+/// Of the provider `wsgi-group`.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
+pub(crate) unsafe extern "C" fn parse_require_line(
+    cmd: *mut sys::cmd_parms,
+    line: *const c_char,
+    parsed: *mut *const c_void,
+) -> *const c_char {
+    guard(
+        "Require wsgi-group",
+        c"a defect in mod_wsgid; see the error log".as_ptr(),
+        || {
+            // SAFETY: as this function's own contract.
+            unsafe { provider::parse_require_line(cmd, line, parsed) }
+        },
+    )
+}
+
+/// A request for somebody.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
+pub(crate) unsafe extern "C" fn handle(r: *mut sys::request_rec) -> c_int {
+    // SAFETY: httpd passes a request that this thread serves.
+    let request = unsafe { Request::from_raw(r) };
+    response::forget_started();
+    let handle = || {
+        injected::panic_in("the handler");
+        handler::handle(request)
+    };
+    match catch_unwind(AssertUnwindSafe(handle)) {
+        Ok(status) => status,
+        Err(_) => {
+            let cause = LAST_PANIC.take().unwrap_or_default();
+            guard("handle", 500, || {
+                log::request(request, Level::CRIT, || {
+                    format!(
+                        "WSGID0001: a defect in mod_wsgid was caught: {cause}; please report it"
+                    )
+                });
+                response::break_off(request, 500)
+            })
+        }
+    }
+}
+
+/// The filter in front of a response whose request body is being read.
+///
+/// # Safety
+/// For httpd alone, with the arguments it gives to such a function.
+pub(crate) unsafe extern "C" fn guard_body(
+    filter: *mut sys::ap_filter_t,
+    brigade: *mut sys::apr_bucket_brigade,
+) -> sys::apr_status_t {
+    guard("a filter", sys::AP_FILTER_ERROR, || {
+        // SAFETY: httpd calls this for filters that this module added.
+        unsafe { body_guard::filter(filter, brigade) }
+    })
+}

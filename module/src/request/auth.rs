@@ -1,0 +1,183 @@
+//! Access, passwords and groups that scripts decide: what WSGIAccessScript,
+//! WSGIAuthUserScript and WSGIAuthGroupScript mean to httpd. Only the exact
+//! answer to the question lets a client in; anything else is an error.
+
+use std::ffi::CStr;
+
+use serde_bytes::Bytes;
+use wsgid_protocol::request::Call;
+use wsgid_protocol::response::Answer;
+
+use crate::configuration::config::ScriptRef;
+use crate::configuration::words::Words;
+use crate::httpd::log::{self, Level};
+use crate::httpd::request::Request;
+use crate::request::script_call;
+use crate::sys;
+
+/// httpd's access hook.
+pub(crate) fn check_access(r: Request<'_>) -> i32 {
+    let Some(script) = &r.config().access_script else {
+        return sys::DECLINED;
+    };
+    let host = r.client_host().unwrap_or_default();
+    match script_call::ask(
+        r,
+        script,
+        Call::AllowAccess {
+            host: Bytes::new(host.to_bytes()),
+        },
+    ) {
+        Ok(Answer::Granted) => sys::OK,
+        Ok(Answer::Neutral) => sys::DECLINED,
+        Ok(Answer::Denied) => {
+            if !r.may_authenticate_instead() {
+                log::request(r, Level::ERR, || {
+                    format!(
+                        "WSGID0070: `{}` denies access to {}",
+                        path(script),
+                        host.to_string_lossy()
+                    )
+                });
+            }
+            403
+        }
+        Ok(_) => wrong_answer(r, script, 500),
+        Err(status) => status,
+    }
+}
+
+/// For `AuthBasicProvider wsgi`.
+pub(crate) fn check_password<'r>(r: Request<'r>, user: &'r CStr, password: &'r CStr) -> i32 {
+    let Some(script) = user_script(r) else {
+        return sys::AUTH_GENERAL_ERROR;
+    };
+    let call = Call::CheckPassword {
+        user: Bytes::new(user.to_bytes()),
+        password: Bytes::new(password.to_bytes()),
+    };
+    match script_call::ask(r, script, call) {
+        Ok(Answer::Granted) => sys::AUTH_GRANTED,
+        Ok(Answer::GrantedAs(name)) => match script_call::text(r, &name) {
+            Some(name) => {
+                r.set_user(name);
+                sys::AUTH_GRANTED
+            }
+            None => wrong_answer(r, script, sys::AUTH_GENERAL_ERROR),
+        },
+        Ok(Answer::Denied) => sys::AUTH_DENIED,
+        Ok(Answer::Neutral) => sys::AUTH_USER_NOT_FOUND,
+        Ok(_) => wrong_answer(r, script, sys::AUTH_GENERAL_ERROR),
+        Err(_) => sys::AUTH_GENERAL_ERROR,
+    }
+}
+
+/// For `AuthDigestProvider wsgi`; the error is httpd's word for it.
+pub(crate) fn realm_hash<'r>(
+    r: Request<'r>,
+    user: &'r CStr,
+    realm: &'r CStr,
+) -> Result<&'r CStr, i32> {
+    let script = user_script(r).ok_or(sys::AUTH_GENERAL_ERROR)?;
+    let call = Call::RealmHash {
+        user: Bytes::new(user.to_bytes()),
+        realm: Bytes::new(realm.to_bytes()),
+    };
+    match script_call::ask(r, script, call) {
+        Ok(Answer::RealmHash(hash)) if is_hash(&hash) => Ok(r.pool().string(&hash)),
+        Ok(Answer::Neutral) => Err(sys::AUTH_USER_NOT_FOUND),
+        Ok(_) => Err(wrong_answer(r, script, sys::AUTH_GENERAL_ERROR)),
+        Err(_) => Err(sys::AUTH_GENERAL_ERROR),
+    }
+}
+
+/// For `Require wsgi-group`: whether the user is in one of the groups. An error
+/// is never "denied", for `Require not` makes that a reason to let him in.
+pub(crate) fn check_groups(r: Request<'_>, wanted: &CStr) -> i32 {
+    let Some(user) = r.user() else {
+        return sys::AUTHZ_DENIED_NO_USER;
+    };
+    let Some(script) = &r.config().auth_group_script else {
+        log::request(r, Level::ERR, || {
+            "WSGID0073: Require wsgi-group needs WSGIAuthGroupScript".to_owned()
+        });
+        return sys::AUTHZ_GENERAL_ERROR;
+    };
+    match script_call::ask(
+        r,
+        script,
+        Call::GroupsForUser {
+            user: Bytes::new(user.to_bytes()),
+        },
+    ) {
+        Ok(Answer::Groups(groups)) => {
+            let mut words = Words::new(wanted.to_bytes());
+            let is_member = |word: String| {
+                groups
+                    .iter()
+                    .any(|group| group.as_slice() == word.as_bytes())
+            };
+            if std::iter::from_fn(|| words.next()).any(is_member) {
+                return sys::AUTHZ_GRANTED;
+            }
+            log::request(r, Level::INFO, || {
+                format!(
+                    "user `{}` is in none of the groups {}",
+                    user.to_string_lossy(),
+                    wanted.to_string_lossy()
+                )
+            });
+            sys::AUTHZ_DENIED
+        }
+        Ok(_) => wrong_answer(r, script, sys::AUTHZ_GENERAL_ERROR),
+        Err(_) => sys::AUTHZ_GENERAL_ERROR,
+    }
+}
+
+fn user_script<'r>(r: Request<'r>) -> Option<&'r ScriptRef<'r>> {
+    let script = r.config().auth_user_script.as_ref();
+    if script.is_none() {
+        log::request(r, Level::ERR, || {
+            "WSGID0072: the provider `wsgi` needs WSGIAuthUserScript".to_owned()
+        });
+    }
+    script
+}
+
+fn path(script: &ScriptRef<'_>) -> String {
+    script.file.to_string_lossy().into_owned()
+}
+
+/// The worker did not keep to the question; `result` says error to httpd.
+fn wrong_answer(r: Request<'_>, script: &ScriptRef<'_>, result: i32) -> i32 {
+    log::request(r, Level::ERR, || {
+        format!(
+            "WSGID0071: `{}` gave an answer that has no meaning here",
+            path(script)
+        )
+    });
+    result
+}
+
+/// Hexadecimal, as long as a digest is (MD5, SHA-256).
+fn is_hash(bytes: &[u8]) -> bool {
+    matches!(bytes.len(), 32 | 64) && bytes.iter().all(u8::is_ascii_hexdigit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_is_hexadecimal() {
+        assert!(is_hash(b"0123456789abcdef0123456789abcdef"));
+        for wrong in [
+            &b""[..],
+            b"0123",
+            b"0123456789abcdef0123456789abcdeg",
+            b"0123456789abcdef0123456789abcde\0",
+        ] {
+            assert!(!is_hash(wrong), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! The frames of one request, from the first to END or FAIL: who may send them,
+//! what LOG may write, whether FAIL lets the request be sent again, in which state
+//! the connection is left. The same for answers (`serving.rs`) and for questions
+//! (`script_call.rs`), which bring what is their own as a [`Conversation`]. Driven by
+//! `exchange.rs`, which owns the connection; knows nothing of httpd's response.
+
+use std::time::{Duration, Instant};
+
+use wsgid_protocol::blocking::Frame;
+use wsgid_protocol::failure::level;
+use wsgid_protocol::head::FLAG_CLOSE;
+use wsgid_protocol::log_rate::LogRate;
+use wsgid_protocol::response::EndReport;
+use wsgid_protocol::{Failure, Kind};
+
+use crate::request::exchange::{
+    Attempt, Ending, Exchange, Interruption, Stop, Trouble, Watch, interrupted, lost_stop,
+    not_taken, protocol,
+};
+use crate::request::injected;
+use crate::workers::child;
+use crate::workers::connection::{Connection, Patience, Wait, was_not_taken};
+use crate::workers::thread_reserve::Held;
+
+/// How often a worker that keeps sending is interrupted by a look around.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Longest text of a FAIL that is kept; tracebacks come as LOG.
+const FAIL_TEXT_MAX: usize = 1024;
+
+/// What is said on a connection once the head has been sent.
+pub(crate) trait Conversation<'r> {
+    /// The body that belongs to the head; empty if there is none.
+    fn inline(&self) -> Option<&[u8]> {
+        None
+    }
+
+    /// Whether there is a body, now or later.
+    fn has_body(&self) -> bool {
+        false
+    }
+
+    /// Takes a frame that is neither LOG nor END nor FAIL.
+    fn frame(
+        &mut self,
+        exchange: &Exchange<'_, 'r>,
+        kind: Kind,
+        payload: &[u8],
+    ) -> Result<Wish, Trouble>;
+
+    /// Does what a frame asked for.
+    fn fulfil(&mut self, wish: Wish, _: &Exchange<'_, 'r>, _: &mut Connection) -> Result<(), Stop> {
+        match wish {
+            Wish::Nothing => Ok(()),
+            Wish::File(_) | Wish::Body(_) => {
+                Err(protocol(&"a file or a body is no part of this").into())
+            }
+        }
+    }
+
+    /// END has come.
+    fn finish(&mut self) -> Result<(), Trouble>;
+
+    /// Whether a worker that says that it has not begun can be believed.
+    fn may_be_sent_again(&self) -> bool;
+
+    /// Whether the answer has begun, so that what is still to come holds a thread.
+    fn has_begun(&self) -> bool {
+        false
+    }
+
+    /// Whether httpd sends the answer with this thread once it is complete.
+    fn leaves_later(&self) -> bool {
+        false
+    }
+
+    /// What has gone wrong already on this side: whatever else goes wrong, this is
+    /// what the request failed of.
+    fn fault(&self) -> Option<Trouble> {
+        None
+    }
+
+    /// Nothing is here to be read; what was gathered may go out first.
+    fn before_waiting(&mut self, _: &Exchange<'_, 'r>, _: &Connection) -> Result<(), Trouble> {
+        Ok(())
+    }
+
+    /// Ticks of the wait for the next frame.
+    fn watch(&self, exchange: &Exchange<'_, 'r>) -> Watch<'r> {
+        exchange.watch()
+    }
+}
+
+/// What a frame asks for that needs the connection, which its payload borrows.
+pub(crate) enum Wish {
+    Nothing,
+    /// The file whose descriptor came with this part.
+    File(Vec<u8>),
+    /// So many bytes of the request's body.
+    Body(u64),
+}
+
+/// The same, with the frames that end a request.
+enum Step {
+    Wish(Wish),
+    End {
+        close: bool,
+        report: EndReport,
+    },
+    Fail {
+        close: bool,
+        code: u16,
+        text: String,
+    },
+}
+
+/// The frames of one request; of all its attempts, for what it may write to the log.
+pub(crate) struct Frames<'e, 'r> {
+    exchange: &'e Exchange<'e, 'r>,
+    /// The thread of httpd, where those are counted.
+    held: Option<&'e Held>,
+    /// A frame has come in this attempt, so a worker has begun.
+    any: bool,
+    /// When the last look around was.
+    looked: Instant,
+    lines: LogRate,
+}
+
+impl Drop for Frames<'_, '_> {
+    fn drop(&mut self) {
+        self.say_left_out(true);
+    }
+}
+
+impl<'e, 'r> Frames<'e, 'r> {
+    pub(crate) fn new(exchange: &'e Exchange<'e, 'r>, held: Option<&'e Held>) -> Self {
+        let now = Instant::now();
+        Self {
+            exchange,
+            held,
+            any: false,
+            looked: now,
+            lines: LogRate::from_worker(now),
+        }
+    }
+
+    /// Follows the running request to its end.
+    pub(crate) fn follow(
+        &mut self,
+        conversation: &mut dyn Conversation<'r>,
+        connection: &mut Connection,
+    ) -> Result<Ending, Stop> {
+        self.any = false;
+        loop {
+            let id = connection.id();
+            let step = match connection.reader.next_buffered() {
+                Ok(Some(frame)) => self.take(conversation, &frame, id)?,
+                Ok(None) => {
+                    self.note_begun(conversation);
+                    self.receive(conversation, connection)?;
+                    continue;
+                }
+                Err(error) => return Err(protocol(&error).into()),
+            };
+            match step {
+                Step::Wish(Wish::Nothing) => {}
+                Step::Wish(wish) => {
+                    self.note_begun(conversation);
+                    conversation.fulfil(wish, self.exchange, connection)?;
+                }
+                Step::End { close, report } => {
+                    self.note_ended();
+                    return end(conversation, connection, close)
+                        .map(|reuse| Ending { reuse, report });
+                }
+                Step::Fail { close, code, text } => {
+                    self.note_ended();
+                    return Err(fail(conversation, connection, close, (code, text)));
+                }
+            }
+        }
+    }
+
+    /// More of the answer is to come: it holds its thread. One that comes whole is
+    /// never seen here.
+    fn note_begun(&self, conversation: &dyn Conversation<'r>) {
+        if let Some(held) = self.held.filter(|_| conversation.has_begun()) {
+            held.begun();
+        }
+    }
+
+    fn note_ended(&self) {
+        if let Some(held) = self.held {
+            held.ended();
+        }
+    }
+
+    fn take(
+        &mut self,
+        conversation: &mut dyn Conversation<'r>,
+        frame: &Frame<'_>,
+        id: u64,
+    ) -> Result<Step, Stop> {
+        let (kind, close) = (frame.head.kind, frame.head.has(FLAG_CLOSE));
+        if !kind.from_worker() {
+            return Err(protocol(&format!("{kind:?} comes from the module only")).into());
+        }
+        let about_connection = frame.head.id == 0 && kind == Kind::Fail;
+        if frame.head.id != id && !about_connection {
+            return Err(protocol(&format!("{kind:?} for another request")).into());
+        }
+        self.any = true;
+        match kind {
+            Kind::Log => self.log(frame.head.code, frame.payload),
+            Kind::End => {
+                injected::panic_in("the end");
+                let report = EndReport::decode(frame.payload).map_err(|error| protocol(&error))?;
+                return Ok(Step::End { close, report });
+            }
+            Kind::Fail => {
+                // FAIL about the connection comes from the supervisor, which closes it.
+                let close = close || about_connection;
+                return Ok(Step::Fail {
+                    close,
+                    code: frame.head.code,
+                    text: text_of(frame.payload),
+                });
+            }
+            _ => {
+                return Ok(Step::Wish(conversation.frame(
+                    self.exchange,
+                    kind,
+                    frame.payload,
+                )?));
+            }
+        }
+        Ok(Step::Wish(Wish::Nothing))
+    }
+
+    /// One record for the error log, unless there are too many.
+    fn log(&mut self, level: u16, record: &[u8]) {
+        let count = record.iter().filter(|byte| **byte == b'\n').count() + 1;
+        if self.lines.allows(count, Instant::now()) {
+            self.exchange.log(level, record);
+        } else {
+            self.say_left_out(false);
+        }
+    }
+
+    fn say_left_out(&mut self, last: bool) {
+        if let Some(text) = self.lines.account(Instant::now(), last) {
+            self.exchange.log(level::WARN, text.as_bytes());
+        }
+    }
+
+    /// Receives more.
+    fn receive(
+        &mut self,
+        conversation: &mut dyn Conversation<'r>,
+        connection: &mut Connection,
+    ) -> Result<(), Stop> {
+        // Waits look around at their ticks; a worker that never lets us wait
+        // must not keep us from it.
+        if self.looked.elapsed() >= LOOK {
+            self.looked = Instant::now();
+            conversation
+                .watch(self.exchange)
+                .tick(Duration::ZERO)
+                .map_err(interrupted)?;
+        }
+        conversation.before_waiting(self.exchange, connection)?;
+        let filled = connection.fill(&mut conversation.watch(self.exchange));
+        if let (Some(trouble), Ok(0) | Err(_)) = (conversation.fault(), &filled) {
+            return Err(trouble.into());
+        }
+        match filled {
+            Ok(0) if child::is_stopping() => Err(interrupted(Interruption::Stopping).into()),
+            Ok(0) => {
+                let text = if connection.reader.is_empty() {
+                    "it was closed"
+                } else {
+                    "it was closed in a frame"
+                };
+                Err(Trouble::Failed(Failure::WorkerLost, text.to_owned()).into())
+            }
+            Ok(_) => Ok(()),
+            // A socket is reset when its owner goes with unread bytes in it:
+            // then the request was not taken completely, and not begun.
+            Err(Wait::Io(error)) if was_not_taken(&error) && !self.any => Err(Stop {
+                attempt: not_taken(&error),
+                reuse: false,
+            }),
+            Err(Wait::Io(error)) => Err(lost_stop(&error)),
+            Err(Wait::Interrupted(interruption)) => Err(interrupted(interruption).into()),
+        }
+    }
+}
+
+/// After END; whether the connection can be used again.
+fn end(
+    conversation: &mut dyn Conversation<'_>,
+    connection: &Connection,
+    close: bool,
+) -> Result<bool, Stop> {
+    if connection.reader.waiting_fds() > 0 {
+        return Err(protocol(&"a descriptor that nobody asked for").into());
+    }
+    let reuse = !close && is_clean(connection);
+    // Where the worker is through with it, only the client's side failed.
+    match conversation
+        .finish()
+        .and_then(|()| conversation.fault().map_or(Ok(()), Err))
+    {
+        Ok(()) => Ok(reuse),
+        Err(trouble) => {
+            let reuse = reuse && !matches!(trouble, Trouble::Failed(Failure::Protocol, _));
+            Err(Stop {
+                attempt: Attempt::Over(trouble),
+                reuse,
+            })
+        }
+    }
+}
+
+/// After FAIL.
+fn fail(
+    conversation: &mut dyn Conversation<'_>,
+    connection: &Connection,
+    close: bool,
+    (code, text): (u16, String),
+) -> Stop {
+    let Some(failure) = Failure::from_code(code) else {
+        return protocol(&format!("unknown failure {code}: {text}")).into();
+    };
+    let attempt = match conversation.fault() {
+        Some(trouble) => Attempt::Over(trouble),
+        None if failure.row().repeatable && conversation.may_be_sent_again() => Attempt::Again {
+            failure,
+            text,
+            answered: true,
+        },
+        None => Attempt::Over(Trouble::Failed(failure, text)),
+    };
+    Stop {
+        attempt,
+        reuse: !close && is_clean(connection),
+    }
+}
+
+/// Whether another request may follow. Bytes or descriptors behind the last frame
+/// would be taken for its answer.
+fn is_clean(connection: &Connection) -> bool {
+    connection.reader.waiting_fds() == 0 && connection.reader.is_empty() && connection.may_go_on()
+}
+
+fn text_of(payload: &[u8]) -> String {
+    String::from_utf8_lossy(payload.get(..FAIL_TEXT_MAX).unwrap_or(payload)).into_owned()
+}

@@ -1,0 +1,341 @@
+//! One request, there and back: is it ours, may it be, to whom does it go, and
+//! what httpd is told at the end.
+
+use std::cell::RefCell;
+use std::ffi::CStr;
+use std::time::{Duration, SystemTime};
+
+use serde_bytes::Bytes;
+use wsgid_protocol::Kind;
+use wsgid_protocol::failure::Failure;
+use wsgid_protocol::limits::MAX_ENVIRON_FIELDS;
+use wsgid_protocol::request::{BodyKind, RequestHead, RequestOptions};
+
+use crate::configuration::config::DirConfig;
+use crate::configuration::settings::DEFAULT_GROUP;
+use crate::httpd::log::{self, Level};
+use crate::httpd::request::{self, Request};
+use crate::request::body::Body;
+use crate::request::environ::Environ;
+use crate::request::exchange::{Exchange, Trouble};
+use crate::request::mapping::{self, HANDLER, OLD_HANDLER, note};
+use crate::request::response::{Instead, Response, break_off};
+use crate::request::script_call;
+use crate::request::serving::Serving;
+use crate::request::target::{self, Target};
+use crate::workers::child;
+use crate::{status, sys};
+
+/// Encode buffers up to this size are kept for the next request.
+const KEEP_BUFFER: usize = 256 * 1024;
+
+thread_local! {
+    /// The encode buffer of this thread.
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// httpd's handler hook.
+pub(crate) fn handle(r: Request<'_>) -> i32 {
+    let Some(name) = r.handler() else {
+        return sys::DECLINED;
+    };
+    if name == status::HANDLER {
+        return status::handle(r);
+    }
+    let config = r.config();
+    let handler_script = config
+        .handler_scripts
+        .iter()
+        .find(|known| known.name == name);
+    if handler_script.is_none() && name != HANDLER && name != OLD_HANDLER {
+        return sys::DECLINED;
+    }
+    if handler_script.is_none()
+        && let Err(status) = check_access(r)
+    {
+        return status;
+    }
+    let mut target = target::of_request(r, config, handler_script);
+    if handler_script.is_none()
+        && target.group == DEFAULT_GROUP
+        && let Err(status) = check_origin(r, config)
+    {
+        return status;
+    }
+    if let Some(script) = &config.dispatch_script {
+        match script_call::dispatch(r, script, &target) {
+            Ok(choice) => target::redirect(r, &mut target, &choice),
+            Err(status) => return status,
+        }
+    }
+    serve(r, config, &target)
+}
+
+/// The checks of every handler that runs a file of the site.
+fn check_access(r: Request<'_>) -> Result<(), i32> {
+    let file = || {
+        r.filename()
+            .map_or_else(Default::default, CStr::to_string_lossy)
+    };
+    let refuse = |id: &str, status: i32, why: &str| {
+        log::request(r, Level::ERR, || format!("{id}: `{}`: {why}", file()));
+        Err(status)
+    };
+    if r.notes().get(note::FORCED).is_none() && !r.allows_exec() {
+        return refuse(
+            "WSGID0060",
+            403,
+            "scripts may not run here; Options +ExecCGI allows it",
+        );
+    }
+    match r.target() {
+        request::Target::Missing => {
+            return refuse(
+                "WSGID0061",
+                404,
+                "there is no such script, or httpd cannot see it",
+            );
+        }
+        request::Target::Directory => return refuse("WSGID0062", 403, "a directory is no script"),
+        request::Target::File => {}
+    }
+    let has_path_info = r.path_info().is_some_and(|info| !info.is_empty());
+    if r.used_path_info() == sys::AP_REQ_REJECT_PATH_INFO && has_path_info {
+        return refuse(
+            "WSGID0063",
+            404,
+            "AcceptPathInfo Off admits nothing behind the script's name",
+        );
+    }
+    Ok(())
+}
+
+/// Whether the server's configuration itself makes the file a script. In the
+/// implicit process group it runs as httpd's user, which who can only write
+/// `.htaccess` must not become.
+fn check_origin(r: Request<'_>, config: &DirConfig<'_>) -> Result<(), i32> {
+    let is_script = |name: &CStr| name == HANDLER || name == OLD_HANDLER;
+    let by_section = config
+        .given_handler
+        .is_some_and(|given| given.htaccess.is_none() && is_script(given.name));
+    let file = r.filename().unwrap_or_default();
+    if !r.has_htaccess() || mapping::is_aliased(r, file) {
+        return Ok(());
+    }
+    if by_section || mapping::has_extension(file, config.script_extensions) {
+        if config.scripts_may_run == Some(true) {
+            return Ok(());
+        }
+        log::request(r, Level::ERR, || {
+            format!(
+                "WSGID0065: `{}`: only a .htaccess file lets scripts run here (Options +ExecCGI), and this one would \
+                 run as httpd's user; set WSGIProcessGroup or Options +ExecCGI for this place in the server's \
+                 configuration",
+                file.to_string_lossy()
+            )
+        });
+        return Err(500);
+    }
+    log::request(r, Level::ERR, || {
+        let place = config.given_handler.and_then(|given| given.htaccess);
+        let place = place.map_or_else(|| "a .htaccess file".into(), CStr::to_string_lossy);
+        format!(
+            "WSGID0065: `{}`: {place} makes this file a script, and it would run as httpd's user; set \
+             WSGIProcessGroup for this place in the server's configuration, or say there which files are scripts",
+            file.to_string_lossy()
+        )
+    });
+    Err(500)
+}
+
+/// Serves the request and says what httpd is to answer.
+fn serve<'r>(r: Request<'r>, config: &DirConfig<'r>, target: &Target<'r>) -> i32 {
+    let Some(child) = child::get() else {
+        return 503;
+    };
+    let group = match target::permitted_group(r, config, target, child) {
+        Ok(group) => group,
+        Err((failure, text)) => return failed(r, target, failure, &text),
+    };
+    if let Err(why) = group.ownership.check(target.script) {
+        log::request(r, Level::ERR, || {
+            format!("WSGID0064: process group `{}`: {why}", group.name)
+        });
+        return 403;
+    }
+    let mut body = match Body::begin(r, config) {
+        Ok(body) => body,
+        Err(status) => return status,
+    };
+    let mut response = Response::new(r, group, config.error_override.unwrap_or(false));
+    response.unread_body = body.unread();
+    let outcome = BUFFER.with_borrow_mut(|buffer| {
+        buffer.clear();
+        buffer.shrink_to(KEEP_BUFFER);
+        encode(r, config, target, &body, buffer)?;
+        let timeout = if group.socket_timeout.is_zero() {
+            r.server().timeout()
+        } else {
+            group.socket_timeout
+        };
+        let exchange = Exchange {
+            r,
+            child,
+            group,
+            application_group: &target.application_group,
+            head: buffer,
+            timeout,
+            deadline: None,
+        };
+        let sendfile = may_sendfile(r, config);
+        exchange.run(&mut Serving::new(&mut body, &mut response, sendfile))
+    });
+    if let Some(limit) = child.plan.slow_requests {
+        note_slow(r, target, limit);
+    }
+    match outcome {
+        Ok(()) => conclude(r, &response),
+        Err(trouble) => give_up(r, target, &trouble),
+    }
+}
+
+/// WSGISlowRequests: from the client's first line to here, sending included.
+fn note_slow(r: Request<'_>, target: &Target<'_>, limit: Duration) {
+    let took = Duration::from_micros(now_us().saturating_sub(r.request_time()));
+    if took >= limit {
+        log::request(r, Level::WARN, || {
+            let method = r
+                .method()
+                .map_or_else(Default::default, CStr::to_string_lossy);
+            let uri = r
+                .unparsed_uri()
+                .map_or_else(Default::default, CStr::to_string_lossy);
+            format!(
+                "WSGID0090: slow request: {:.3} s for {method} {uri} (process group `{}`, application group `{}`)",
+                took.as_secs_f64(),
+                target.group,
+                target.application_group.name
+            )
+        });
+    }
+}
+
+fn may_sendfile(r: Request<'_>, config: &DirConfig<'_>) -> bool {
+    config.enable_sendfile.unwrap_or(false) && r.enable_sendfile()
+}
+
+fn now_us() -> u64 {
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO);
+    u64::try_from(now.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// The head of the request, into `buffer`.
+fn encode<'r>(
+    r: Request<'r>,
+    config: &DirConfig<'_>,
+    target: &Target<'r>,
+    body: &Body<'r>,
+    buffer: &mut Vec<u8>,
+) -> Result<(), Trouble> {
+    let options = RequestOptions {
+        script_reloading: config.script_reloading.unwrap_or(true),
+        file_frames: !r.is_subrequest(),
+        ignore_activity: config.ignore_activity.unwrap_or(false),
+        interim: r.protocol_number() >= 1001 && !r.is_subrequest(),
+    };
+    write_head(r, target, body.kind(), options, buffer)
+}
+
+/// Writes the head of a request or question into `buffer`.
+pub(crate) fn write_head<'r>(
+    r: Request<'r>,
+    target: &Target<'r>,
+    body: BodyKind,
+    options: RequestOptions,
+    buffer: &mut Vec<u8>,
+) -> Result<(), Trouble> {
+    let head = RequestHead {
+        call: target.call,
+        script: Bytes::new(target.script.to_bytes()),
+        callable: Bytes::new(target.callable.to_bytes()),
+        body,
+        options,
+        request_start_us: r.request_time(),
+        queue_start_us: now_us(),
+        environ: Environ::of(r, target),
+    };
+    let too_large = |text: String| Trouble::Failed(Failure::Protocol, text);
+    if head.environ.len() > MAX_ENVIRON_FIELDS {
+        return Err(too_large(format!(
+            "{} variables, the most is {MAX_ENVIRON_FIELDS}",
+            head.environ.len()
+        )));
+    }
+    head.encode_into(buffer)
+        .map_err(|error| too_large(error.to_string()))?;
+    let max = Kind::Request.max_len() as usize;
+    if buffer.len() > max {
+        return Err(too_large(format!(
+            "the variables of the request take {} bytes, the most is {max}",
+            buffer.len()
+        )));
+    }
+    Ok(())
+}
+
+/// After a complete answer.
+fn conclude(r: Request<'_>, response: &Response<'_>) -> i32 {
+    match response.instead() {
+        None => sys::OK,
+        Some(Instead::ErrorPage(status)) => status,
+        Some(Instead::Redirect(location)) => {
+            r.become_get();
+            r.headers_in().unset(c"Content-Length");
+            r.headers_in().unset(c"Transfer-Encoding");
+            r.redirect_internally(location);
+            sys::OK
+        }
+    }
+}
+
+/// After anything else.
+fn give_up(r: Request<'_>, target: &Target<'_>, trouble: &Trouble) -> i32 {
+    match trouble {
+        Trouble::Failed(failure, text) => failed(r, target, *failure, text),
+        Trouble::ClientGone => {
+            log::request(r, Level::DEBUG, || "the client has gone".to_owned());
+            r.notes().set(c"wsgi.failure", c"client-gone");
+            r.abandon();
+            sys::OK
+        }
+        Trouble::Filter => {
+            r.close_connection();
+            sys::AP_FILTER_ERROR
+        }
+        Trouble::Body(trouble) => break_off(r, trouble.status),
+    }
+}
+
+/// A row of the failure table: log, note, status.
+fn failed(r: Request<'_>, target: &Target<'_>, failure: Failure, text: &str) -> i32 {
+    break_off(r, report(r, target, failure, text))
+}
+
+/// Logs and notes a row of the failure table; its status.
+pub(crate) fn report(r: Request<'_>, target: &Target<'_>, failure: Failure, text: &str) -> i32 {
+    let row = failure.row();
+    log::request(r, Level(i32::from(row.level)), || {
+        let group = &target.group;
+        format!(
+            "WSGID01{:02}: {}: {} (process group `{group}`): {text}",
+            failure.code(),
+            row.name,
+            row.text
+        )
+    });
+    r.notes()
+        .set(c"wsgi.failure", r.pool().string(row.name.as_bytes()));
+    i32::from(row.status)
+}

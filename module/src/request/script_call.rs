@@ -1,0 +1,168 @@
+//! Asks a script of a worker a question about a request: may the client in, is
+//! the password right, which groups has the user, where shall the request go.
+//! Whatever goes wrong is an error, never an answer: callers deny by it.
+
+use std::ffi::CStr;
+use std::time::{Duration, Instant};
+
+use serde_bytes::ByteBuf;
+use wsgid_protocol::request::{BodyKind, Call, RequestOptions};
+use wsgid_protocol::response::Answer;
+use wsgid_protocol::{Failure, Kind, payload};
+
+use crate::configuration::config::ScriptRef;
+use crate::httpd::log::{self, Level};
+use crate::httpd::request::Request;
+use crate::request::exchange::{Exchange, Trouble, protocol};
+use crate::request::frames::{Conversation, Wish};
+use crate::request::handler;
+use crate::request::target::{self, Choice, Target};
+use crate::workers::child;
+
+/// How long an answer may take, a worker's start included. Every request waits
+/// for it, so it is much shorter than what an application may take.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// A head that is found to be too long is written first.
+const HEAD_ROOM: usize = 16 * 1024;
+
+/// An encoded head that may hold a password: overwritten when dropped.
+struct Secret(Vec<u8>);
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.0.fill(0);
+        // Keeps the compiler from leaving the line above out.
+        std::hint::black_box(&self.0);
+    }
+}
+
+/// Asks. The error is the status to refuse the request with; it is logged.
+pub(crate) fn ask<'r>(
+    r: Request<'r>,
+    script: &ScriptRef<'r>,
+    call: Call<'r>,
+) -> Result<Answer, i32> {
+    let target = target::of_question(r, script, call);
+    ask_target(r, script, &target)
+}
+
+/// Asks a dispatch script. It sees what an application sees.
+pub(crate) fn dispatch<'r>(
+    r: Request<'r>,
+    script: &ScriptRef<'r>,
+    request: &Target<'r>,
+) -> Result<Choice, i32> {
+    let mut target = target::of_question(r, script, Call::Dispatch);
+    target.pass_authorization = request.pass_authorization;
+    let text = |name: Option<ByteBuf>| match name.map(|name| String::from_utf8(name.into_vec())) {
+        Some(Ok(name)) if name.contains(char::is_control) => {
+            Err("a name with control characters".to_owned())
+        }
+        Some(Err(_)) => Err("a name that is not UTF-8".to_owned()),
+        Some(Ok(name)) => Ok(Some(name)),
+        None => Ok(None),
+    };
+    let choice = match ask_target(r, script, &target)? {
+        Answer::Dispatch {
+            process_group,
+            application_group,
+            callable,
+        } => (|| {
+            Ok(Choice {
+                process_group: text(process_group)?,
+                application_group: text(application_group)?,
+                callable: text(callable)?,
+            })
+        })(),
+        _ => Err("an answer to another question".to_owned()),
+    };
+    choice.map_err(|error| handler::report(r, &target, Failure::Protocol, &error))
+}
+
+fn ask_target<'r>(
+    r: Request<'r>,
+    script: &ScriptRef<'r>,
+    target: &Target<'r>,
+) -> Result<Answer, i32> {
+    let Some(child) = child::get() else {
+        return Err(503);
+    };
+    let config = r.config();
+    let group = target::permitted_for_question(r, config, script, target, child)
+        .map_err(|(failure, text)| handler::report(r, target, failure, &text))?;
+    let options = RequestOptions {
+        script_reloading: config.script_reloading.unwrap_or(true),
+        file_frames: false,
+        ignore_activity: config.ignore_activity.unwrap_or(false),
+        interim: false,
+    };
+    // It never grows, so no copy of a password is left behind in freed memory.
+    let mut head = Secret(Vec::with_capacity(
+        Kind::Request.max_len() as usize + HEAD_ROOM,
+    ));
+    let mut asking = Asking { answer: None };
+    let outcome =
+        handler::write_head(r, target, BodyKind::None, options, &mut head.0).and_then(|()| {
+            let exchange = Exchange {
+                r,
+                child,
+                group,
+                application_group: &target.application_group,
+                head: &head.0,
+                timeout: LIMIT,
+                deadline: Some(Instant::now() + LIMIT),
+            };
+            exchange.run(&mut asking)
+        });
+    match outcome {
+        Ok(()) => asking.answer.ok_or(500),
+        Err(Trouble::Failed(failure, text)) => {
+            let script = script.file.to_string_lossy();
+            Err(handler::report(
+                r,
+                target,
+                failure,
+                &format!("script `{script}`: {text}"),
+            ))
+        }
+        Err(Trouble::ClientGone) => {
+            log::request(r, Level::DEBUG, || "the client has gone".to_owned());
+            Err(400)
+        }
+        Err(Trouble::Filter | Trouble::Body(_)) => Err(500),
+    }
+}
+
+/// A question, until it is answered.
+struct Asking {
+    answer: Option<Answer>,
+}
+
+impl<'r> Conversation<'r> for Asking {
+    fn frame(&mut self, _: &Exchange<'_, 'r>, kind: Kind, payload: &[u8]) -> Result<Wish, Trouble> {
+        if kind != Kind::Answer || self.answer.is_some() {
+            return Err(protocol(&format!("{kind:?} is no answer, or a second one")));
+        }
+        self.answer = Some(payload::decode(payload).map_err(|error| protocol(&error))?);
+        Ok(Wish::Nothing)
+    }
+
+    fn finish(&mut self) -> Result<(), Trouble> {
+        if self.answer.is_some() {
+            Ok(())
+        } else {
+            Err(protocol(&"END without ANSWER"))
+        }
+    }
+
+    fn may_be_sent_again(&self) -> bool {
+        self.answer.is_none()
+    }
+}
+
+/// A name or hash that a script returned, as a C string without loss.
+pub(crate) fn text<'r>(r: Request<'r>, bytes: &[u8]) -> Option<&'r CStr> {
+    let fits = !bytes.is_empty() && !bytes.iter().any(u8::is_ascii_control);
+    fits.then(|| r.pool().string(bytes))
+}

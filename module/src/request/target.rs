@@ -1,0 +1,505 @@
+//! What a request, or a question about it, asks for: which script, in which
+//! groups, under which names; and whether that group may be used from here.
+
+use std::borrow::Cow;
+use std::ffi::CStr;
+
+use wsgid_protocol::failure::Failure;
+use wsgid_protocol::limits::MAX_NAME_LEN;
+use wsgid_protocol::request::Call;
+
+use crate::configuration::config::{DirConfig, HandlerScript, MapHead, ScriptRef};
+use crate::configuration::groups::{self, Group};
+use crate::configuration::names::{self, Facts, Host, Name};
+use crate::configuration::settings::DEFAULT_GROUP;
+use crate::httpd::request::{self, Request};
+use crate::request::mapping::note;
+use crate::workers::child::{self, Child};
+
+/// The application object's name unless WSGICallableObject gives another.
+const CALLABLE: &CStr = c"application";
+
+/// What a request asks for.
+pub(crate) struct Target<'r> {
+    pub(crate) call: Call<'r>,
+    pub(crate) script: &'r CStr,
+    /// Set for WSGIHandlerScript.
+    pub(crate) handler_script: Option<&'r CStr>,
+    pub(crate) callable: &'r CStr,
+    pub(crate) script_name: &'r [u8],
+    pub(crate) path_info: &'r [u8],
+    pub(crate) method: &'r CStr,
+    pub(crate) pass_authorization: bool,
+    pub(crate) group: String,
+    /// A variable of the request named the group, which `.htaccess` may set.
+    pub(crate) by_variable: bool,
+    pub(crate) application_group: ApplicationGroup,
+}
+
+/// The application group of a request.
+#[derive(Debug, Default)]
+pub(crate) struct ApplicationGroup {
+    pub(crate) name: String,
+    /// Whether the request made the name, see `names`.
+    pub(crate) from_request: bool,
+    /// What mod_wsgi calls it, where the client names no port and the listener's
+    /// is not the usual one (behind a proxy, for instance). Applications see it;
+    /// the processes are those of `name`, so that a client has no choice of them.
+    pub(crate) seen_as: Option<String>,
+}
+
+impl From<Name<'_>> for ApplicationGroup {
+    fn from(name: Name<'_>) -> Self {
+        Self {
+            name: name.text.into_owned(),
+            from_request: name.from_request,
+            seen_as: None,
+        }
+    }
+}
+
+impl Target<'_> {
+    /// Whether a script is asked about the client instead of for a response.
+    pub(crate) fn is_about_access(&self) -> bool {
+        !matches!(
+            self.call,
+            Call::Application | Call::Handler | Call::Dispatch
+        )
+    }
+}
+
+/// Several slashes in a row are one.
+fn collapse_slashes<'r>(r: Request<'r>, path: &'r [u8]) -> &'r [u8] {
+    if !path.windows(2).any(|pair| pair == b"//") {
+        return path;
+    }
+    let mut last = 0;
+    let single: Vec<u8> = path
+        .iter()
+        .copied()
+        .filter(|byte| {
+            let keep = *byte != b'/' || last != b'/';
+            last = *byte;
+            keep
+        })
+        .collect();
+    r.pool().join(&[&single])
+}
+
+/// SCRIPT_NAME and PATH_INFO.
+fn split_path<'r>(r: Request<'r>) -> (&'r [u8], &'r [u8]) {
+    let uri = r.uri().unwrap_or_default();
+    let path_info = r.path_info().unwrap_or_default();
+    let end = if path_info.is_empty() {
+        uri.count_bytes()
+    } else {
+        Request::find_path_info(uri, path_info)
+    };
+    let script_name = uri.to_bytes().get(..end).unwrap_or_default();
+    (
+        collapse_slashes(r, script_name),
+        collapse_slashes(r, path_info.to_bytes()),
+    )
+}
+
+/// What is asked of a script for access, authentication or dispatch: such a
+/// script runs in the implicit group's main application group unless its
+/// directive says otherwise.
+pub(crate) fn of_question<'r>(
+    r: Request<'r>,
+    script: &ScriptRef<'r>,
+    call: Call<'r>,
+) -> Target<'r> {
+    let (script_name, path_info) = split_path(r);
+    // The file that is asked for is not the script that is asked.
+    let facts = RequestFacts::new(r, script_name, false);
+    let global = c"%{GLOBAL}";
+    let process_group = script
+        .process_group
+        .or_else(|| script.htaccess.and_then(|_| group_of_place(r)));
+    Target {
+        call,
+        script: script.file,
+        handler_script: None,
+        callable: c"",
+        script_name,
+        path_info,
+        method: r.method().unwrap_or(c"GET"),
+        pass_authorization: false,
+        group: process_group_named(process_group.unwrap_or(global), &facts),
+        by_variable: false,
+        application_group: named(script.application_group.unwrap_or(global), &facts),
+    }
+}
+
+/// The process group that the server's configuration has set for requests here,
+/// unless it depends on the request.
+fn group_of_place(r: Request<'_>) -> Option<&CStr> {
+    let group = r
+        .notes()
+        .get(note::PROCESS_GROUP)
+        .or(r.config().process_group);
+    group.filter(|name| !name.to_bytes().starts_with(b"%{"))
+}
+
+/// Puts what a dispatch script chose in the place of what was configured.
+pub(crate) fn redirect<'r>(r: Request<'r>, target: &mut Target<'r>, choice: &Choice) {
+    let is_script = target.handler_script.is_none();
+    let facts = RequestFacts::new(r, target.script_name, is_script);
+    if let Some(group) = &choice.process_group {
+        target.group = process_group_named(facts.r.pool().string(group.as_bytes()), &facts);
+        target.by_variable = is_variable(group.as_bytes());
+    }
+    if let Some(group) = &choice.application_group {
+        let mut chosen = named(r.pool().string(group.as_bytes()), &facts);
+        // A name in plain words is what the script made of this request.
+        chosen.from_request |= chosen.name == *group;
+        target.application_group = chosen;
+    }
+    if let (Some(callable), Call::Application) = (&choice.callable, target.call) {
+        target.callable = callable_named(callable, &facts);
+    }
+}
+
+/// What a dispatch script chose.
+pub(crate) struct Choice {
+    pub(crate) process_group: Option<String>,
+    pub(crate) application_group: Option<String>,
+    pub(crate) callable: Option<String>,
+}
+
+/// What a request that reached the handler asks for.
+pub(crate) fn of_request<'r>(
+    r: Request<'r>,
+    config: &DirConfig<'r>,
+    handler_script: Option<&HandlerScript<'r>>,
+) -> Target<'r> {
+    let (script_name, path_info) = split_path(r);
+    let notes = r.notes();
+    let facts = RequestFacts::new(r, script_name, handler_script.is_none());
+    let own = handler_script.map(|known| &known.script);
+    let choose = |note: &CStr, from_script: Option<&'r CStr>, from_config: Option<&'r CStr>| {
+        from_script.or_else(|| notes.get(note)).or(from_config)
+    };
+    let group = choose(
+        note::PROCESS_GROUP,
+        own.and_then(|own| own.process_group),
+        config.process_group,
+    );
+    let application = choose(
+        note::APPLICATION_GROUP,
+        own.and_then(|own| own.application_group),
+        config.application_group,
+    );
+    let group = group.unwrap_or(c"%{GLOBAL}");
+    let by_variable = is_variable(group.to_bytes());
+    let group = process_group_named(group, &facts);
+    let application_group = named(application.unwrap_or(c"%{RESOURCE}"), &facts);
+    let callable = match handler_script {
+        Some(_) => c"handle_request",
+        None => {
+            let name = notes
+                .get(note::CALLABLE)
+                .or(config.callable)
+                .unwrap_or(CALLABLE);
+            callable_named(&name.to_string_lossy(), &facts)
+        }
+    };
+    let from_alias = notes
+        .get(note::PASS_AUTHORIZATION)
+        .map(|value| value == c"1");
+    let pass_authorization = handler_script
+        .and_then(|known| known.pass_authorization)
+        .or(from_alias)
+        .or(config.pass_authorization);
+    Target {
+        call: if handler_script.is_some() {
+            Call::Handler
+        } else {
+            Call::Application
+        },
+        script: own.map_or(r.filename().unwrap_or_default(), |own| own.file),
+        handler_script: own.map(|own| own.file),
+        callable,
+        script_name,
+        path_info,
+        method: method(r, config),
+        pass_authorization: pass_authorization.unwrap_or(false),
+        group,
+        by_variable,
+        application_group,
+    }
+}
+
+fn is_variable(name: &[u8]) -> bool {
+    name.starts_with(b"%{ENV:")
+}
+
+fn named(name: &CStr, facts: &RequestFacts<'_>) -> ApplicationGroup {
+    let name = name.to_string_lossy();
+    let mut group: ApplicationGroup = names::resolve(&name, facts).into();
+    if let Some(seen_as) = facts
+        .without_port(&name)
+        .filter(|seen_as| *seen_as != group.name)
+    {
+        // What the configuration says about it is meant for these requests.
+        if child::get().is_some_and(|child| child.plan.application_groups.contains(&seen_as)) {
+            group.name = seen_as;
+        } else {
+            group.seen_as = Some(seen_as);
+        }
+    }
+    group
+}
+
+/// The process group that a directive means.
+fn process_group_named(name: &CStr, facts: &RequestFacts<'_>) -> String {
+    let name = name.to_string_lossy();
+    let is_defined =
+        |name: &String| child::get().is_some_and(|child| child.plan.groups.contains_key(name));
+    let found = facts.without_port(&name).filter(is_defined);
+    let found = found.unwrap_or_else(|| names::resolve(&name, facts).text.into_owned());
+    groups::resolve(&found).to_owned()
+}
+
+/// The name of the callable; a variable that nobody set leaves the usual one.
+fn callable_named<'r>(name: &str, facts: &RequestFacts<'r>) -> &'r CStr {
+    match names::resolve(name, facts).text {
+        Cow::Borrowed(name) if name.starts_with("%{ENV:") => CALLABLE,
+        found => facts.r.pool().string(found.as_bytes()),
+    }
+}
+
+/// HEAD as GET where a filter needs the body to write the right headers.
+fn method<'r>(r: Request<'r>, config: &DirConfig<'_>) -> &'r CStr {
+    let method = r.method().unwrap_or(c"GET");
+    let get = match config.map_head_to_get.unwrap_or(MapHead::Auto) {
+        MapHead::Off => false,
+        MapHead::On => true,
+        MapHead::Auto => r.header_only() && r.content_is_filtered(),
+    };
+    if get && method == c"HEAD" {
+        c"GET"
+    } else {
+        method
+    }
+}
+
+/// What names in directives may refer to.
+#[derive(Clone, Copy)]
+struct RequestFacts<'r> {
+    r: Request<'r>,
+    script_name: &'r [u8],
+    /// Whether the file that the URL means is the script.
+    is_script: bool,
+    port: u16,
+}
+
+impl<'r> RequestFacts<'r> {
+    fn new(r: Request<'r>, script_name: &'r [u8], is_script: bool) -> Self {
+        Self {
+            r,
+            script_name,
+            is_script,
+            port: r.local_port().unwrap_or_default(),
+        }
+    }
+
+    /// The name with the usual port in the place of the listener's, if the client
+    /// names no port.
+    fn without_port(&self, name: &str) -> Option<String> {
+        let is_usual = |port: u16| matches!(port, 0 | 80 | 443);
+        let applies =
+            name.starts_with("%{") && !is_usual(self.port) && is_usual(self.r.server_port());
+        applies.then(|| {
+            names::resolve(name, &Self { port: 80, ..*self })
+                .text
+                .into_owned()
+        })
+    }
+
+    /// Whether an alias says that this URL path is this file.
+    fn is_aliased(&self, file: &[u8]) -> bool {
+        self.r.server().config().all_aliases().any(|alias| {
+            let path = alias.fixed_path.map(CStr::to_bytes);
+            path.is_some_and(|path| {
+                names::is_mapped(self.script_name, path, file, alias.target.to_bytes())
+            })
+        })
+    }
+
+    /// Whether it is a file of the document root, or of a directory that Alias names.
+    fn is_below_a_root(&self, file: &[u8]) -> bool {
+        let prefix = self.r.context_prefix().unwrap_or_default();
+        let root = self.r.context_document_root();
+        let is_file = matches!(self.r.target(), request::Target::File);
+        is_file
+            && root.is_some_and(|root| {
+                names::is_mapped(self.script_name, prefix.to_bytes(), file, root.to_bytes())
+            })
+    }
+}
+
+impl Facts for RequestFacts<'_> {
+    fn server(&self) -> Cow<'_, str> {
+        self.r
+            .server()
+            .hostname()
+            .map_or_else(Default::default, CStr::to_string_lossy)
+    }
+
+    fn host(&self) -> Host<'_> {
+        let Some(said) = self.r.hostname() else {
+            return Host {
+                name: self.server(),
+                is_configured: true,
+            };
+        };
+        let said = said.to_bytes();
+        let said = said.strip_suffix(b".").unwrap_or(said);
+        let name = String::from_utf8_lossy(said).to_ascii_lowercase().into();
+        Host {
+            name,
+            is_configured: self.r.server().is_named(said),
+        }
+    }
+
+    fn port(&self) -> u16 {
+        self.port
+    }
+
+    fn script_name(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(self.script_name)
+    }
+
+    fn is_script_name_configured(&self) -> bool {
+        let file = self.r.filename().unwrap_or_default().to_bytes();
+        self.is_aliased(file) || (self.is_script && self.is_below_a_root(file))
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        let key = self.r.pool().string(name.as_bytes());
+        let own = self
+            .r
+            .notes()
+            .get(key)
+            .or_else(|| self.r.subprocess_env().get(key));
+        own.map(|value| value.to_string_lossy().into_owned())
+            .or_else(|| std::env::var(name).ok())
+    }
+}
+
+/// The group, if it exists and may be used from here.
+pub(crate) fn permitted_group<'c>(
+    r: Request<'_>,
+    config: &DirConfig<'_>,
+    target: &Target<'_>,
+    child: &'c Child,
+) -> Result<&'c Group, (Failure, String)> {
+    let name = &target.group;
+    if !is_listed(config, name).unwrap_or(true) {
+        return Err((
+            Failure::NotAllowed,
+            format!("WSGIRestrictProcess does not list `{name}`"),
+        ));
+    }
+    // With the list, this group is on it.
+    if target.by_variable
+        && name == DEFAULT_GROUP
+        && config.restrict_process.is_none()
+        && r.has_htaccess()
+    {
+        let text = "a variable, which .htaccess may set, chose the implicit process group, whose user is httpd's; \
+                    list the groups that may be chosen with WSGIRestrictProcess, `%{GLOBAL}` if that one may be";
+        return Err((Failure::NotAllowed, text.to_owned()));
+    }
+    if child.plan.restrict_embedded && name == DEFAULT_GROUP {
+        let text = "the request names no process group, and WSGIRestrictEmbedded is On";
+        return Err((Failure::NoSuchGroup, text.to_owned()));
+    }
+    visible_group(r, target, child)
+}
+
+/// The same for a script that answers a question. What WSGIRestrictProcess says is
+/// about requests, and not asked for a script of the server's configuration.
+pub(crate) fn permitted_for_question<'c>(
+    r: Request<'_>,
+    config: &DirConfig<'_>,
+    script: &ScriptRef<'_>,
+    target: &Target<'_>,
+    child: &'c Child,
+) -> Result<&'c Group, (Failure, String)> {
+    if let Some(origin) = script.htaccess {
+        permitted_to_htaccess(config, script, target).map_err(|why| {
+            let (origin, file) = (origin.to_string_lossy(), target.script.to_string_lossy());
+            (
+                Failure::NotAllowed,
+                format!("{origin}: the script `{file}` of .htaccess {why}"),
+            )
+        })?;
+    }
+    let group = visible_group(r, target, child)?;
+    group
+        .ownership
+        .check(target.script)
+        .map_err(|why| (Failure::NotAllowed, why))?;
+    Ok(group)
+}
+
+/// Who can only write `.htaccess` runs nothing as httpd's user, nor as another
+/// site: only in a group that the server's configuration lists there, or that
+/// it has set for the place.
+fn permitted_to_htaccess(
+    config: &DirConfig<'_>,
+    script: &ScriptRef<'_>,
+    target: &Target<'_>,
+) -> Result<(), String> {
+    let name = &target.group;
+    if name == DEFAULT_GROUP {
+        let why = "would run as httpd's user; give it process-group= with a group that WSGIRestrictProcess lists in \
+                   the server's configuration, or set WSGIProcessGroup for this place there";
+        return Err(why.to_owned());
+    }
+    if !is_listed(config, name).unwrap_or(script.process_group.is_none()) {
+        return Err(format!(
+            "may not run in the process group `{name}`: a process group in .htaccess needs WSGIRestrictProcess to \
+             list it; `{name}` is not listed"
+        ));
+    }
+    Ok(())
+}
+
+/// Whether WSGIRestrictProcess lists the group; `None` without it.
+fn is_listed(config: &DirConfig<'_>, name: &str) -> Option<bool> {
+    let admits = |known: &&CStr| {
+        let known = known.to_string_lossy();
+        groups::resolve(if known == "%{GLOBAL}" { "" } else { &known }) == name
+    };
+    config
+        .restrict_process
+        .map(|allowed| allowed.iter().any(admits))
+}
+
+fn visible_group<'c>(
+    r: Request<'_>,
+    target: &Target<'_>,
+    child: &'c Child,
+) -> Result<&'c Group, (Failure, String)> {
+    let name = &target.group;
+    let Some(group) = child.plan.groups.get(name) else {
+        return Err((Failure::NoSuchGroup, format!("process group `{name}`")));
+    };
+    if !group.is_visible_from(r.server()) {
+        return Err((
+            Failure::NotAllowed,
+            format!("process group `{name}` belongs to another virtual host"),
+        ));
+    }
+    if target.application_group.name.len() > MAX_NAME_LEN {
+        return Err((
+            Failure::NotAllowed,
+            "the name of the application group is too long".to_owned(),
+        ));
+    }
+    Ok(group)
+}

@@ -1,0 +1,383 @@
+//! One connection to a worker: opened to the supervisor's socket, kept between
+//! requests. Sends and receives frames; every wait is one system call with a
+//! timeout as its tick, at which the caller's [`Patience`] decides. Whatever a
+//! worker sends beside them is closed elsewhere (`wsgid_protocol::disposal`): a
+//! close may sleep as long as the worker likes.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt,
+};
+use nix::sys::time::TimeVal;
+use wsgid_protocol::blocking::FrameReader;
+use wsgid_protocol::disposal;
+use wsgid_protocol::fds::send_with_fds;
+use wsgid_protocol::refusal::{Refusal, take_urgent_bytes_in_line};
+use wsgid_protocol::request::{Hello, VERSIONS};
+use wsgid_protocol::response::EndReport;
+use wsgid_protocol::{FrameHead, Kind, payload};
+
+use crate::configuration::groups::Group;
+use crate::httpd::process;
+use crate::request::target::ApplicationGroup;
+use crate::workers::child::{Plan, Waiting};
+use crate::workers::pool::Pooled;
+use crate::workers::sent_file;
+
+/// How often a wait looks up.
+const TICK: Duration = Duration::from_millis(250);
+
+/// An answer that takes the worker less than this is waited for awake.
+const QUICK_US: u64 = 500;
+
+/// Descriptors of one group that this child is about to close. Above this some of
+/// them do not let themselves be closed, and no other is received.
+const CLOSING_MAX: usize = 8;
+
+/// Decides at each tick whether to go on waiting.
+pub(crate) trait Patience {
+    /// Why the wait must end.
+    type Interruption;
+    /// Called at each tick of a wait that has lasted for `waited`.
+    fn tick(&mut self, waited: Duration) -> Result<(), Self::Interruption>;
+}
+
+/// Why a wait on the socket ended without what was waited for.
+pub(crate) enum Wait<I> {
+    /// The caller's patience ended.
+    Interrupted(I),
+    /// The operating system's word.
+    Io(io::Error),
+}
+
+/// A connection.
+pub(crate) struct Connection {
+    /// Always there, but while it is dropped.
+    socket: Option<OwnedFd>,
+    /// The process group: what is slow to close is its affair.
+    group: Box<str>,
+    pub(crate) reader: FrameReader,
+    nonce: u32,
+    /// Requests sent so far.
+    count: u32,
+    worker: u32,
+    /// The last answer came quickly; the next one probably will too.
+    quick: bool,
+    /// Whether HELLO has still to be sent.
+    hello: Option<Vec<u8>>,
+}
+
+impl Pooled for Connection {
+    fn worker(&self) -> u32 {
+        self.worker
+    }
+}
+
+impl Connection {
+    /// Connects. HELLO goes out with the first request.
+    pub(crate) fn open<P: Patience>(
+        plan: &Plan,
+        group: &Group,
+        application_group: &ApplicationGroup,
+        patience: &mut P,
+    ) -> Result<Self, Wait<P::Interruption>> {
+        let path = plan
+            .socket
+            .as_deref()
+            .ok_or_else(|| Wait::Io(io::Error::other("there is no supervisor")))?;
+        let socket = open_socket(group).map_err(Wait::Io)?;
+        connect_to(&socket, path, group.connect_timeout, patience)?;
+        let nonce = u32::from_le_bytes(process::random());
+        let hello = Hello {
+            version_min: VERSIONS.0,
+            version_max: VERSIONS.1,
+            group: group.name.clone(),
+            application_group: application_group.name.clone(),
+            pid: std::process::id(),
+            generation: plan.generation,
+            nonce,
+            secret: plan.secret,
+            from_request: application_group.from_request,
+        };
+        let hello = encode_frame(Kind::Hello, &hello).map_err(Wait::Io)?;
+        Ok(Self {
+            socket: Some(socket),
+            group: group.name.as_str().into(),
+            reader: FrameReader::new(1),
+            nonce,
+            count: 0,
+            worker: 0,
+            quick: false,
+            hello: Some(hello),
+        })
+    }
+
+    fn socket(&self) -> BorrowedFd<'_> {
+        self.socket
+            .as_ref()
+            .expect("it is there until it is dropped")
+            .as_fd()
+    }
+
+    /// The descriptor that belongs to a FILE frame, if httpd can serve it.
+    pub(crate) fn take_file(&mut self) -> Result<OwnedFd, &'static str> {
+        let fd = self.reader.take_fd().ok_or("FILE without a descriptor")?;
+        match sent_file::refusal(fd.as_fd()) {
+            None => Ok(fd),
+            Some(why) => {
+                disposal::dispose(&self.group, vec![fd]);
+                Err(why)
+            }
+        }
+    }
+
+    /// What the worker said at the end of the last request.
+    pub(crate) fn note(&mut self, report: &EndReport) {
+        if report.worker != 0 {
+            self.worker = report.worker;
+        }
+        self.quick = report.request_us < QUICK_US;
+    }
+
+    /// The id of the request that is running.
+    pub(crate) fn id(&self) -> u64 {
+        (u64::from(self.nonce) << 32) | u64::from(self.count)
+    }
+
+    /// Whether another request may follow: the lower half of an id counts.
+    pub(crate) fn may_go_on(&self) -> bool {
+        self.count < u32::MAX && self.hello.is_none()
+    }
+
+    /// Sends a request: HELLO on the first, the head, and an inline body, with
+    /// one system call if the socket takes it.
+    pub(crate) fn send_request<P: Patience>(
+        &mut self,
+        head: &[u8],
+        flags: u8,
+        body: Option<&[u8]>,
+        patience: &mut P,
+    ) -> Result<(), Wait<P::Interruption>> {
+        if disposal::waiting(&self.group) > CLOSING_MAX {
+            self.reader.refuse_descriptors(Refusal::on(self.socket()));
+        }
+        self.count += 1;
+        let id = self.id();
+        let hello = self.hello.take();
+        let head_frame = frame_head(Kind::Request, id, head.len())?
+            .with_flags(flags)
+            .encode();
+        let body_bytes = body.unwrap_or_default();
+        let body_frame = frame_head(Kind::Body, id, body_bytes.len())?
+            .with_flags(wsgid_protocol::head::FLAG_END)
+            .encode();
+        let mut slices = [
+            IoSlice::new(hello.as_deref().unwrap_or_default()),
+            IoSlice::new(&head_frame),
+            IoSlice::new(head),
+            IoSlice::new(if body.is_some() { &body_frame } else { &[] }),
+            IoSlice::new(body_bytes),
+        ];
+        self.send_slices(&mut slices, patience)
+    }
+
+    /// Sends HELLO alone, where the supervisor itself answers.
+    pub(crate) fn greet<P: Patience>(
+        &mut self,
+        patience: &mut P,
+    ) -> Result<(), Wait<P::Interruption>> {
+        let hello = self.hello.take().unwrap_or_default();
+        self.send_slices(&mut [IoSlice::new(&hello)], patience)
+    }
+
+    /// Sends one frame of the running request.
+    pub(crate) fn send<P: Patience>(
+        &mut self,
+        kind: Kind,
+        flags: u8,
+        code: u16,
+        payload: &[u8],
+        patience: &mut P,
+    ) -> Result<(), Wait<P::Interruption>> {
+        let head = frame_head(kind, self.id(), payload.len())?
+            .with_flags(flags)
+            .with_code(code)
+            .encode();
+        self.send_slices(&mut [IoSlice::new(&head), IoSlice::new(payload)], patience)
+    }
+
+    /// Says that the client has gone, if the socket takes it at once.
+    pub(crate) fn cancel(&self) {
+        let head = FrameHead::new(Kind::Cancel, self.id(), 0).encode();
+        let _ = send_with_fds(
+            self.socket(),
+            &[IoSlice::new(&head)],
+            &[],
+            MsgFlags::MSG_DONTWAIT,
+        );
+    }
+
+    fn send_slices<P: Patience>(
+        &self,
+        slices: &mut [IoSlice<'_>],
+        patience: &mut P,
+    ) -> Result<(), Wait<P::Interruption>> {
+        let began = Instant::now();
+        let mut left = slices;
+        IoSlice::advance_slices(&mut left, 0);
+        while !left.is_empty() {
+            match send_with_fds(self.socket(), left, &[], MsgFlags::empty()) {
+                Ok(sent) => IoSlice::advance_slices(&mut left, sent),
+                Err(error) => self.tick_or_fail(error, began, patience)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Receives once more; 0 is the end.
+    pub(crate) fn fill<P: Patience>(
+        &mut self,
+        patience: &mut P,
+    ) -> Result<usize, Wait<P::Interruption>> {
+        let began = Instant::now();
+        if self.quick {
+            // Whoever is to answer may run first. Often the answer is here when
+            // this thread gets its turn, and nobody had to put it to sleep and
+            // wake it; where nobody else wants to run this costs next to nothing.
+            std::thread::yield_now();
+        }
+        let _waiting = Waiting::on(self.socket().as_raw_fd());
+        loop {
+            let socket = self
+                .socket
+                .as_ref()
+                .expect("it is there until it is dropped");
+            match self.reader.fill(socket.as_fd(), MsgFlags::MSG_DONTWAIT) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                other => return other.map_err(Wait::Io),
+            }
+            // Not a receive that waits: the kernel wakes that one also when the
+            // other side takes what was sent, which is once more per request.
+            if !self.is_readable_within(TICK) {
+                patience.tick(began.elapsed()).map_err(Wait::Interrupted)?;
+            }
+        }
+    }
+
+    /// Receives if something comes within `delay`; whether it did. The end of
+    /// the connection counts as something.
+    pub(crate) fn is_readable_within(&self, delay: Duration) -> bool {
+        let timeout = PollTimeout::try_from(delay).unwrap_or(PollTimeout::MAX);
+        let mut polled = [PollFd::new(self.socket(), PollFlags::POLLIN)];
+        matches!(poll(&mut polled, timeout), Ok(1..))
+    }
+
+    fn tick_or_fail<P: Patience>(
+        &self,
+        error: io::Error,
+        began: Instant,
+        patience: &mut P,
+    ) -> Result<(), Wait<P::Interruption>> {
+        match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => {
+                patience.tick(began.elapsed()).map_err(Wait::Interrupted)
+            }
+            _ => Err(Wait::Io(error)),
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        disposal::dispose(&self.group, self.reader.take_fds());
+        if let Some(socket) = self.socket.take() {
+            disposal::close_socket(&self.group, socket);
+        }
+    }
+}
+
+/// A frame whose payload is a structure.
+fn encode_frame(kind: Kind, value: &Hello) -> io::Result<Vec<u8>> {
+    let bytes = payload::encode(value).map_err(io::Error::other)?;
+    let len = u32::try_from(bytes.len()).map_err(io::Error::other)?;
+    if len > kind.max_len() {
+        return Err(io::Error::other("the names of the groups are too long"));
+    }
+    Ok([&FrameHead::new(kind, 0, len).encode()[..], &bytes].concat())
+}
+
+fn frame_head<I>(kind: Kind, id: u64, len: usize) -> Result<FrameHead, Wait<I>> {
+    match u32::try_from(len) {
+        Ok(len) if len <= kind.max_len() => Ok(FrameHead::new(kind, id, len)),
+        _ => Err(Wait::Io(io::Error::other(format!(
+            "a frame of {len} bytes is too long for {kind:?}"
+        )))),
+    }
+}
+
+/// A socket whose sends and receives look up at each tick.
+fn open_socket(group: &Group) -> io::Result<OwnedFd> {
+    let socket = socket(
+        AddressFamily::Unix,
+        SockType::Stream,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )?;
+    let tick = TimeVal::new(0, i64::try_from(TICK.as_micros()).unwrap_or(250_000));
+    take_urgent_bytes_in_line(socket.as_fd());
+    setsockopt(&socket, sockopt::ReceiveTimeout, &tick)?;
+    setsockopt(&socket, sockopt::SendTimeout, &tick)?;
+    let size = |bytes: u64| usize::try_from(bytes).ok().filter(|bytes| *bytes > 0);
+    // The kernel cuts what is too much; less than wished is no failure.
+    if let Some(bytes) = size(group.send_buffer) {
+        let _ = setsockopt(&socket, sockopt::SndBuf, &bytes);
+    }
+    if let Some(bytes) = size(group.receive_buffer) {
+        let _ = setsockopt(&socket, sockopt::RcvBuf, &bytes);
+    }
+    Ok(socket)
+}
+
+/// Connects, again and again while nobody listens, until `timeout`.
+fn connect_to<P: Patience>(
+    socket: &OwnedFd,
+    path: &str,
+    timeout: Duration,
+    patience: &mut P,
+) -> Result<(), Wait<P::Interruption>> {
+    const PAUSE: Duration = Duration::from_millis(20);
+    let address = UnixAddr::new(path).map_err(|error| Wait::Io(error.into()))?;
+    let began = Instant::now();
+    loop {
+        match connect(socket.as_raw_fd(), &address) {
+            Ok(()) => return Ok(()),
+            Err(Errno::EAGAIN | Errno::ECONNREFUSED | Errno::EINTR) => {
+                let waited = began.elapsed();
+                if waited >= timeout {
+                    let text = format!(
+                        "nobody took the connection within {} s (connect-timeout)",
+                        timeout.as_secs_f64()
+                    );
+                    return Err(Wait::Io(io::Error::new(io::ErrorKind::TimedOut, text)));
+                }
+                patience.tick(waited).map_err(Wait::Interrupted)?;
+                std::thread::sleep(PAUSE);
+            }
+            Err(error) => return Err(Wait::Io(error.into())),
+        }
+    }
+}
+
+/// Whether an error of a send or receive means that the other side had gone
+/// without taking what was sent.
+pub(crate) fn was_not_taken(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+    )
+}

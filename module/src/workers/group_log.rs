@@ -1,0 +1,173 @@
+//! How many bytes each process group writes to httpd's error log, over all of
+//! httpd's children together (`byte_rate.rs` of the protocol says how many it may):
+//! one request or one worker is bounded by itself (`frames.rs`), but there may be
+//! any number of them. Asked by `exchange.rs` for each record; the parent says what
+//! nobody else has said. Knows nothing of frames.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use nix::time::{ClockId, clock_gettime};
+use wsgid_protocol::byte_rate;
+
+use crate::configuration::groups::Group;
+use crate::httpd::log::{self, Level};
+use crate::httpd::request::Request;
+use crate::httpd::shared;
+
+/// Cells for groups; those that share one share what they may write.
+const PLACES: u32 = 4096;
+
+/// How often it is said that lines were left out.
+const SAY_EVERY_US: u64 = 1_000_000;
+
+/// The state of the rate, lines left out that were not said, and when it was said last.
+const FIELDS: u32 = 3;
+
+/// Made by the parent; children inherit it.
+static CELLS: OnceLock<Option<&'static [AtomicU64]>> = OnceLock::new();
+
+/// Before children are forked.
+pub(crate) fn prepare() {
+    CELLS.get_or_init(|| shared::wide_zeros((PLACES * FIELDS) as usize));
+}
+
+/// What one group has written.
+struct Cell {
+    whole_at: &'static AtomicU64,
+    left_out: &'static AtomicU64,
+    said_at: &'static AtomicU64,
+}
+
+impl Cell {
+    fn of(group: &Group) -> Option<Self> {
+        let start = (group.key % PLACES * FIELDS) as usize;
+        let [whole_at, left_out, said_at] = CELLS
+            .get()
+            .copied()
+            .flatten()?
+            .get(start..start + FIELDS as usize)?
+        else {
+            return None;
+        };
+        Some(Self {
+            whole_at,
+            left_out,
+            said_at,
+        })
+    }
+
+    fn spends(&self, bytes: u64, now: u64) -> bool {
+        let spend = |whole_at| byte_rate::spend(whole_at, now, bytes);
+        self.whole_at
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend)
+            .is_ok()
+    }
+
+    /// What is to be said, by one of all that ask.
+    fn account(&self, now: u64) -> Option<String> {
+        let said = self.said_at.load(Ordering::Relaxed);
+        if self.left_out.load(Ordering::Relaxed) == 0 || now.saturating_sub(said) < SAY_EVERY_US {
+            return None;
+        }
+        self.said_at
+            .compare_exchange(said, now, Ordering::Relaxed, Ordering::Relaxed)
+            .ok()?;
+        let lines = self.left_out.swap(0, Ordering::Relaxed);
+        (lines > 0).then(|| byte_rate::account(lines))
+    }
+}
+
+/// A record of a group's for the error log of the request, unless the group has
+/// written too much. Without shared memory only what a request writes is bounded.
+pub(crate) fn write(r: Request<'_>, group: &Group, code: u16, record: &[u8]) {
+    if !log::is_written(r, code) {
+        return;
+    }
+    let Some(cell) = Cell::of(group) else {
+        return log::from_worker(r, code, record);
+    };
+    let now = now_us();
+    // What is not UTF-8 becomes longer before httpd escapes it.
+    let text = String::from_utf8_lossy(record);
+    if cell.spends(byte_rate::cost(text.as_bytes()), now) {
+        log::from_worker(r, code, record);
+    } else {
+        let lines = record
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .count();
+        cell.left_out
+            .fetch_add(lines.max(1) as u64, Ordering::Relaxed);
+    }
+    if let Some(text) = cell.account(now) {
+        log::request(r, Level::WARN, || {
+            format!("WSGID0091: process group `{}`: {text}", group.name)
+        });
+    }
+}
+
+/// In the parent, every few seconds: says what was left out of groups that have
+/// written nothing since.
+pub(crate) fn say_rest<'g>(groups: impl Iterator<Item = &'g Group>) {
+    let now = now_us();
+    for group in groups {
+        if let Some(text) = Cell::of(group).and_then(|cell| cell.account(now)) {
+            log::server(Level::WARN, || {
+                format!("WSGID0091: process group `{}`: {text}", group.name)
+            });
+        }
+    }
+}
+
+/// The clock of all processes.
+fn now_us() -> u64 {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE)
+        .map(std::time::Duration::from)
+        .unwrap_or_default();
+    u64::try_from(now.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_write_for_a_group_share_what_it_may() {
+        let cells: &'static [AtomicU64] = shared::wide_zeros(3).unwrap();
+        let cell = || Cell {
+            whole_at: &cells[0],
+            left_out: &cells[1],
+            said_at: &cells[2],
+        };
+        let (one, other) = (cell(), cell());
+        let now = 100_000_000;
+        assert!(one.spends(byte_rate::BURST, now));
+        assert!(!other.spends(1, now));
+        assert!(other.spends(1, now + 1000));
+    }
+
+    #[test]
+    fn what_was_left_out_is_said_once_a_second_by_one_of_all() {
+        let cells: &'static [AtomicU64] = shared::wide_zeros(3).unwrap();
+        let cell = || Cell {
+            whole_at: &cells[0],
+            left_out: &cells[1],
+            said_at: &cells[2],
+        };
+        let (one, other) = (cell(), cell());
+        assert_eq!(one.account(5_000_000), None, "nothing was left out");
+        one.left_out.fetch_add(3, Ordering::Relaxed);
+        assert!(
+            other
+                .account(5_000_000)
+                .is_some_and(|text| text.starts_with("(3 lines dropped"))
+        );
+        one.left_out.fetch_add(2, Ordering::Relaxed);
+        assert_eq!(one.account(5_900_000), None);
+        assert!(
+            one.account(6_000_000)
+                .is_some_and(|text| text.starts_with("(2 lines dropped"))
+        );
+    }
+}

@@ -1,0 +1,278 @@
+//! Which requests hold threads of httpd, for which group, and since when: a row in
+//! shared memory for each request, written by the thread that serves it and read by
+//! whoever must decide whether a group may have one more (`thread_reserve.rs`). A row lies in
+//! a cache line of its own, so that threads do not disturb each other. Knows nothing
+//! of limits.
+
+use std::cell::Cell;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use crate::httpd::shared;
+use crate::workers::loads;
+
+/// Rows; a request that finds none free is not seen.
+const ROWS: usize = 16 * 1024;
+
+/// Numbers of a row, and its length: a cache line.
+const OWNER: usize = 0;
+const KEY: usize = 1;
+const SINCE: usize = 2;
+const BEGUN: usize = 3;
+const WAITS: usize = 4;
+const WIDTH: usize = 16;
+
+/// Owner of a row that is being swept.
+const SWEPT: u32 = u32::MAX;
+
+/// Made by the parent; children inherit it.
+static TABLE: OnceLock<Option<Rows>> = OnceLock::new();
+
+thread_local! {
+    /// The row this thread had last: free again, most of the time.
+    static LAST: Cell<usize> = const { Cell::new(0) };
+}
+
+/// All rows; in front of them, how many have ever been used.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows {
+    used: &'static AtomicU32,
+    rows: &'static [AtomicU32],
+}
+
+/// A request's row, until this is dropped.
+pub(crate) struct Row(Option<&'static [AtomicU32]>);
+
+/// What the requests of one group do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// They are with a worker, or with another server.
+    pub(crate) running: u32,
+    /// They wait until they may be.
+    pub(crate) waiting: u32,
+    /// Their answers began, and did not come whole: so long ago, or longer.
+    pub(crate) begun: u32,
+    /// The same, or they came: this longer time ago.
+    pub(crate) old: u32,
+    /// How long the oldest has been here.
+    pub(crate) oldest: Duration,
+}
+
+/// From when on a request counts as one that holds its thread.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ages {
+    /// Since its answer began.
+    pub(crate) begun: Duration,
+    /// The same; of those that are `old`.
+    pub(crate) begun_old: Duration,
+    /// Since it came, whether its answer began or not.
+    pub(crate) old: Duration,
+}
+
+/// Before children are forked.
+pub(crate) fn prepare() {
+    TABLE.get_or_init(Rows::new);
+}
+
+/// Frees the rows of children that have gone.
+pub(crate) fn sweep() {
+    if let Some(rows) = TABLE.get().copied().flatten() {
+        rows.sweep(loads::is_gone);
+    }
+}
+
+impl Rows {
+    /// `None` if the system refuses.
+    pub(crate) fn new() -> Option<Self> {
+        let cells = shared::zeros((ROWS + 1) * WIDTH)?;
+        let (front, rows) = cells.split_at(WIDTH);
+        Some(Self {
+            used: front.first()?,
+            rows,
+        })
+    }
+
+    /// Those that the parent made.
+    pub(crate) fn inherited() -> Option<Self> {
+        TABLE.get().copied().flatten()
+    }
+
+    /// A row for a request of the group with this key.
+    pub(crate) fn claim(self, pid: u32, key: u32, now: u32) -> Row {
+        let free = |at: &usize| {
+            self.cell(*at, OWNER)
+                .is_some_and(|owner| is_taken(owner, pid))
+        };
+        let Some(at) = Some(LAST.get())
+            .filter(free)
+            .or_else(|| (0..ROWS).find(free))
+        else {
+            return Row(None);
+        };
+        LAST.set(at);
+        let row = self.rows.get(at * WIDTH..(at + 1) * WIDTH);
+        if let Some([_, owner_key, since, begun, waits, ..]) = row {
+            begun.store(0, Ordering::Relaxed);
+            waits.store(0, Ordering::Relaxed);
+            since.store(now, Ordering::Relaxed);
+            owner_key.store(key, Ordering::Release);
+        }
+        let used = u32::try_from(at + 1).unwrap_or(u32::MAX);
+        if self.used.load(Ordering::Relaxed) < used {
+            self.used.fetch_max(used, Ordering::Relaxed);
+        }
+        Row(row)
+    }
+
+    fn cell(self, row: usize, number: usize) -> Option<&'static AtomicU32> {
+        self.rows.get(row * WIDTH + number)
+    }
+
+    /// What the requests of a group do.
+    pub(crate) fn look(self, key: u32, now: u32, ages: Ages) -> Seen {
+        let mut seen = Seen::default();
+        let used = self.used.load(Ordering::Relaxed) as usize;
+        for row in self.rows.chunks(WIDTH).take(used) {
+            let number = |at: usize| row.get(at).map_or(0, |cell| cell.load(Ordering::Relaxed));
+            if number(OWNER) == 0 || number(KEY) != key {
+                continue;
+            }
+            let age = passed(number(SINCE), now);
+            seen.oldest = seen.oldest.max(age);
+            if number(WAITS) != 0 {
+                seen.waiting += 1;
+                continue;
+            }
+            seen.running += 1;
+            let begun = Some(number(BEGUN))
+                .filter(|at| *at != 0)
+                .map(|at| passed(at, now));
+            seen.begun += u32::from(begun.is_some_and(|age| age >= ages.begun));
+            seen.old +=
+                u32::from(age >= ages.old || begun.is_some_and(|age| age >= ages.begun_old));
+        }
+        seen
+    }
+
+    /// Frees the rows of processes that have gone.
+    fn sweep(self, is_gone: impl Fn(u32) -> bool) {
+        let used = self.used.load(Ordering::Relaxed) as usize;
+        for row in self.rows.chunks(WIDTH).take(used) {
+            let [owner, key, ..] = row else { continue };
+            let pid = owner.load(Ordering::Relaxed);
+            let is_stale = pid != 0 && pid != SWEPT && is_gone(pid);
+            if is_stale
+                && owner
+                    .compare_exchange(pid, SWEPT, Ordering::AcqRel, Ordering::Relaxed)
+                    .is_ok()
+            {
+                key.store(0, Ordering::Relaxed);
+                owner.store(0, Ordering::Release);
+            }
+        }
+    }
+}
+
+fn is_taken(owner: &AtomicU32, pid: u32) -> bool {
+    owner.load(Ordering::Relaxed) == 0
+        && owner
+            .compare_exchange(0, pid, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+}
+
+impl Row {
+    fn store(&self, number: usize, value: u32) {
+        if let Some(cell) = self.0.and_then(|row| row.get(number)) {
+            cell.store(value, Ordering::Relaxed);
+        }
+    }
+
+    /// The answer has begun.
+    pub(crate) fn begun(&self, now: u32) {
+        self.store(BEGUN, now.max(1));
+    }
+
+    /// Whether the request waits until it may be sent.
+    pub(crate) fn waits(&self, waits: bool) {
+        self.store(WAITS, u32::from(waits));
+    }
+}
+
+impl Drop for Row {
+    fn drop(&mut self) {
+        if let Some([owner, key, ..]) = self.0 {
+            key.store(0, Ordering::Relaxed);
+            owner.store(0, Ordering::Release);
+        }
+    }
+}
+
+/// From one time to another, both in milliseconds; none if that was before, for
+/// children note times of their own. The clock begins again after 49 days.
+pub(crate) fn passed(from: u32, to: u32) -> Duration {
+    let passed = to.wrapping_sub(from);
+    if passed.cast_signed() < 0 {
+        Duration::ZERO
+    } else {
+        Duration::from_millis(passed.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AGES: Ages = Ages {
+        begun: Duration::from_millis(200),
+        begun_old: Duration::from_secs(2),
+        old: Duration::from_secs(6),
+    };
+
+    #[test]
+    fn a_group_is_seen_as_it_is() {
+        let rows = Rows::new().unwrap();
+        let held: Vec<Row> = (0..4).map(|_| rows.claim(10, 7, 1000)).collect();
+        let _other = rows.claim(11, 8, 1000);
+        held[0].begun(1000);
+        held[1].begun(1150);
+        held[2].waits(true);
+        let seen = rows.look(7, 1250, AGES);
+        assert_eq!(
+            (seen.running, seen.waiting, seen.begun, seen.old),
+            (3, 1, 1, 0)
+        );
+        assert_eq!(seen.oldest, Duration::from_millis(250));
+        let seen = rows.look(7, 3000, AGES);
+        assert_eq!((seen.begun, seen.old), (2, 1));
+        assert_eq!(rows.look(7, 7000, AGES).old, 3);
+        drop(held);
+        assert_eq!(rows.look(7, 7000, AGES), Seen::default());
+    }
+
+    #[test]
+    fn rows_of_a_child_that_died_are_free_again() {
+        let rows = Rows::new().unwrap();
+        std::mem::forget([rows.claim(10, 7, 0), rows.claim(10, 7, 0)]);
+        let alive = rows.claim(11, 7, 0);
+        rows.sweep(|pid| pid == 10);
+        assert_eq!(rows.look(7, 0, AGES).running, 1);
+        drop(alive);
+        let (_one, _two) = (rows.claim(12, 9, 0), rows.claim(12, 9, 0));
+        assert_eq!(
+            (
+                rows.look(9, 0, AGES).running,
+                rows.used.load(Ordering::Relaxed)
+            ),
+            (2, 3)
+        );
+    }
+
+    #[test]
+    fn times_wrap_and_may_be_ahead() {
+        assert_eq!(
+            (passed(5, 3), passed(u32::MAX, 9)),
+            (Duration::ZERO, Duration::from_millis(10))
+        );
+    }
+}

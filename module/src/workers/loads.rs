@@ -1,0 +1,228 @@
+//! How many requests each worker has at this moment, and httpd as a whole, from
+//! all children of this httpd together: `pool.rs` sends a request where the fewest
+//! are, `thread_reserve.rs` keeps threads of httpd free. A table each in shared memory, made
+//! by the parent. Every child counts in a row of its own too, so that what a child
+//! that died had counted can be taken back.
+//!
+//! A worker's place is its process id modulo the length of the table. Two that
+//! share a place look twice as busy as they are, which costs speed, not more.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+
+use crate::httpd::shared;
+
+/// Places for workers.
+const PLACES: usize = 1024;
+
+/// Rows for children; who finds none counts for itself alone.
+const ROWS: usize = 256;
+
+/// Owner of a row that is being swept.
+const SWEPT: u32 = u32::MAX;
+
+/// The shared tables; children inherit them.
+static TABLES: [OnceLock<Option<Table>>; 2] = [const { OnceLock::new() }; 2];
+
+/// What is counted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Counted {
+    Workers,
+    Threads,
+}
+
+/// Owners, totals, then a row of counts for each child: what is read often lies
+/// together, and rows nobody owns never take memory.
+#[derive(Clone, Copy)]
+struct Table {
+    owners: &'static [AtomicU32],
+    totals: &'static [AtomicU32],
+    rows: &'static [AtomicU32],
+}
+
+impl Table {
+    fn of(cells: &'static [AtomicU32], rows: usize) -> Self {
+        let (owners, cells) = cells.split_at(rows);
+        let (totals, rows) = cells.split_at(PLACES);
+        Self {
+            owners,
+            totals,
+            rows,
+        }
+    }
+
+    const fn len(rows: usize) -> usize {
+        rows + PLACES + rows * PLACES
+    }
+
+    /// A table of this process alone.
+    fn private() -> Self {
+        let cells: Vec<AtomicU32> = (0..Self::len(1)).map(|_| AtomicU32::new(0)).collect();
+        Self::of(cells.leak(), 1)
+    }
+
+    /// A free row, from now on this process's.
+    fn claim(self, pid: u32) -> Option<Loads> {
+        let free = |owner: &AtomicU32| {
+            owner
+                .compare_exchange(0, pid, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
+        };
+        let row = self.owners.iter().position(free)?;
+        let row = self.rows.get(row * PLACES..(row + 1) * PLACES)?;
+        Some(Loads {
+            totals: self.totals,
+            row,
+        })
+    }
+
+    /// Takes back what processes that have gone had counted. A child that is
+    /// killed between the two steps of one count leaves that one wrong.
+    fn sweep(self, is_gone: impl Fn(u32) -> bool) {
+        for (owner, row) in self.owners.iter().zip(self.rows.chunks(PLACES)) {
+            let pid = owner.load(Ordering::Relaxed);
+            let is_stale = pid != 0 && pid != SWEPT && is_gone(pid);
+            if is_stale
+                && owner
+                    .compare_exchange(pid, SWEPT, Ordering::AcqRel, Ordering::Relaxed)
+                    .is_ok()
+            {
+                for (count, total) in row.iter().zip(self.totals) {
+                    total.fetch_sub(count.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+                }
+                owner.store(0, Ordering::Release);
+            }
+        }
+    }
+}
+
+/// Before children are forked.
+pub(crate) fn prepare() {
+    for table in &TABLES {
+        table.get_or_init(|| shared::zeros(Table::len(ROWS)).map(|cells| Table::of(cells, ROWS)));
+    }
+}
+
+/// Takes back what children that have gone had counted.
+pub(crate) fn sweep() {
+    for table in TABLES.iter().filter_map(|table| table.get()?.as_ref()) {
+        table.sweep(is_gone);
+    }
+}
+
+/// A process of another user counts as alive: it cannot be told.
+pub(crate) fn is_gone(pid: u32) -> bool {
+    i32::try_from(pid)
+        .is_ok_and(|pid| kill(Pid::from_raw(pid), None) == Err(nix::errno::Errno::ESRCH))
+}
+
+/// What one child counts, and sees of all.
+pub(crate) struct Loads {
+    totals: &'static [AtomicU32],
+    row: &'static [AtomicU32],
+}
+
+impl Loads {
+    /// For the child that calls. Where nothing can be shared it sees its own
+    /// requests alone.
+    pub(crate) fn of_child(pid: u32, counted: Counted) -> Self {
+        sweep();
+        let shared = TABLES
+            .get(counted as usize)
+            .and_then(|table| table.get()?.as_ref()?.claim(pid));
+        shared.unwrap_or_else(Self::private)
+    }
+
+    pub(crate) fn private() -> Self {
+        let table = Table::private();
+        Self {
+            totals: table.totals,
+            row: table.rows,
+        }
+    }
+
+    /// Requests that are counted there; of an unknown worker (0), none.
+    pub(crate) fn of(&self, worker: u32) -> u32 {
+        let total = self
+            .place(worker)
+            .map_or(0, |(total, _)| total.load(Ordering::Relaxed));
+        // Below zero for an instant while others count.
+        if total.cast_signed() < 0 { 0 } else { total }
+    }
+
+    /// A request begins.
+    pub(crate) fn begin(&self, worker: u32) {
+        if let Some((total, own)) = self.place(worker) {
+            own.fetch_add(1, Ordering::Relaxed);
+            total.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A request that began has ended.
+    pub(crate) fn end(&self, worker: u32) {
+        if let Some((total, own)) = self.place(worker) {
+            total.fetch_sub(1, Ordering::Relaxed);
+            own.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn place(&self, worker: u32) -> Option<(&AtomicU32, &AtomicU32)> {
+        let place = usize::try_from(worker).ok().filter(|worker| *worker != 0)? % PLACES;
+        self.totals.get(place).zip(self.row.get(place))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(rows: usize) -> Table {
+        Table::of(shared::zeros(Table::len(rows)).unwrap(), rows)
+    }
+
+    #[test]
+    fn children_see_each_others_requests() {
+        let table = table(2);
+        let (one, other) = (table.claim(10).unwrap(), table.claim(11).unwrap());
+        assert!(table.claim(12).is_none());
+        one.begin(7);
+        other.begin(7);
+        other.begin(8);
+        assert_eq!((one.of(7), one.of(8), other.of(9)), (2, 1, 0));
+        one.end(7);
+        other.end(7);
+        assert_eq!(other.of(7), 0);
+    }
+
+    #[test]
+    fn what_a_dead_child_had_counted_is_taken_back() {
+        let table = table(2);
+        let (dead, alive) = (table.claim(10).unwrap(), table.claim(11).unwrap());
+        dead.begin(7);
+        dead.begin(7);
+        alive.begin(7);
+        table.sweep(|pid| pid == 10);
+        assert_eq!(alive.of(7), 1);
+        // Its row is free again, and empty.
+        let next = table.claim(12).unwrap();
+        table.sweep(|pid| pid == 12);
+        assert_eq!(next.of(7), 1);
+    }
+
+    #[test]
+    fn an_unknown_worker_is_not_counted() {
+        let loads = Loads::private();
+        loads.begin(0);
+        assert_eq!(loads.of(0), 0);
+        loads.end(0);
+    }
+
+    #[test]
+    fn processes_that_live_are_not_gone() {
+        assert!(!is_gone(std::process::id()));
+        assert!(!is_gone(1));
+    }
+}
