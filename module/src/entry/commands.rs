@@ -13,6 +13,7 @@ use crate::configuration::{report, settings};
 use crate::directives::handlers::{OVERHEARD, Overheard};
 use crate::directives::{self, Context, Directive, Place};
 use crate::entry::trampoline;
+use crate::httpd::record;
 use crate::httpd::server::Server;
 use crate::sys;
 
@@ -195,7 +196,7 @@ unsafe fn with_context<'p, T>(
     // SAFETY: the server of the configuration being read.
     let vector = unsafe { (*parms.server).module_config };
     // SAFETY: the server's vector, and this module's record.
-    let raw = unsafe { sys::ap_get_module_config(vector, crate::module_record()) };
+    let raw = unsafe { sys::ap_get_module_config(vector, record::get()) };
     // SAFETY: made by `create_server_config` for this server; one thread reads
     // the configuration.
     let server_config = unsafe { &mut *raw.cast::<ServerConfig<'p>>() };

@@ -10,6 +10,7 @@ use crate::apr::pool::Pool;
 use crate::apr::text::optional;
 use crate::entry::trampoline;
 use crate::httpd::log::{self, Level};
+use crate::httpd::record;
 use crate::httpd::request::Request;
 use crate::request::auth;
 use crate::sys;
@@ -139,14 +140,7 @@ pub(crate) unsafe fn parse_require_line(
     let lookup = std::ptr::null_mut();
     // SAFETY: httpd passes a directive that is being read, and its line.
     let expr = unsafe {
-        sys::ap_expr_parse_cmd_mi(
-            cmd,
-            line,
-            flags,
-            &raw mut error,
-            lookup,
-            crate::module_index(),
-        )
+        sys::ap_expr_parse_cmd_mi(cmd, line, flags, &raw mut error, lookup, record::index())
     };
     if error.is_null() {
         // SAFETY: httpd passes a place for what was parsed.

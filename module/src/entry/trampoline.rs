@@ -185,7 +185,12 @@ pub(crate) unsafe extern "C" fn post_config(
         // SAFETY: the configuration's pool.
         let pool = unsafe { Pool::from_raw(pconf) };
         // SAFETY: the main server of the configuration in force.
-        launch::post_config(pool, unsafe { Server::from_raw(main) });
+        let main = unsafe { Server::from_raw(main) };
+        let callbacks = launch::Callbacks {
+            maintenance: supervisor_maintenance,
+            configuration_ends,
+        };
+        launch::post_config(pool, main, callbacks);
         sys::OK
     })
 }

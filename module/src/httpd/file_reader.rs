@@ -28,16 +28,11 @@ pub(crate) struct Reader<'r> {
     is_short: Cell<bool>,
 }
 
-/// While httpd loads the module.
-pub(crate) fn register() {
+/// While httpd loads the module; `entry` is to call [`filter`].
+pub(crate) fn register(entry: sys::OutputFilter) {
     // SAFETY: name and function live as long as the process.
     unsafe {
-        sys::ap_register_output_filter(
-            NAME.as_ptr(),
-            crate::entry::trampoline::read_files,
-            None,
-            KIND,
-        );
+        sys::ap_register_output_filter(NAME.as_ptr(), entry, None, KIND);
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::ffi::{CStr, CString, c_int};
 
+use crate::httpd::record;
 use crate::httpd::request::Request;
 use crate::sys;
 
@@ -43,14 +44,14 @@ fn text(message: &str) -> CString {
 pub(crate) fn is_written(r: Request<'_>, code: u16) -> bool {
     let level = Level::claimed(code);
     // SAFETY: the request is alive.
-    let logged = unsafe { sys::ap_get_request_module_loglevel(r.as_raw(), crate::module_index()) };
+    let logged = unsafe { sys::ap_get_request_module_loglevel(r.as_raw(), record::index()) };
     level <= Level::NOTICE || logged >= level.0
 }
 
 /// Writes to the error log of the request's virtual host. The message is made
 /// only if the level is logged.
 pub(crate) fn request(r: Request<'_>, level: Level, message: impl FnOnce() -> String) {
-    let index = crate::module_index();
+    let index = record::index();
     // SAFETY: the request is alive.
     let logged = unsafe { sys::ap_get_request_module_loglevel(r.as_raw(), index) };
     if level <= Level::NOTICE || logged >= level.0 {
@@ -95,7 +96,7 @@ pub(crate) fn from_worker(r: Request<'_>, code: u16, bytes: &[u8]) {
 
 /// Writes to the main server's error log.
 pub(crate) fn server(level: Level, message: impl FnOnce() -> String) {
-    let index = crate::module_index();
+    let index = record::index();
     // SAFETY: a pointer that httpd sets before any module runs, or null.
     let main = unsafe { sys::ap_server_conf };
     let logged = if main.is_null() {

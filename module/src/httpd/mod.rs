@@ -6,6 +6,7 @@ pub(crate) mod filters;
 pub(crate) mod guard;
 pub(crate) mod log;
 pub(crate) mod process;
+pub(crate) mod record;
 pub(crate) mod regex;
 pub(crate) mod request;
 pub(crate) mod retained;

@@ -7,6 +7,7 @@ use std::ffi::{CStr, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use crate::httpd::record;
 use crate::sys;
 
 /// The directory this module was loaded from.
@@ -18,7 +19,7 @@ pub(crate) fn module_directory() -> Option<PathBuf> {
         dli_saddr: std::ptr::null_mut(),
     };
     // SAFETY: an address inside this module, and a record to fill.
-    let found = unsafe { libc::dladdr(crate::module_record().cast(), &raw mut info) };
+    let found = unsafe { libc::dladdr(record::get().cast(), &raw mut info) };
     if found == 0 || info.dli_fname.is_null() {
         return None;
     }

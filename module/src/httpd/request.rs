@@ -11,6 +11,7 @@ use crate::apr::pool::Pool;
 use crate::apr::table::Table;
 use crate::apr::text::optional;
 use crate::configuration::config::DirConfig;
+use crate::httpd::record;
 use crate::httpd::server::Server;
 use crate::sys;
 
@@ -111,8 +112,7 @@ impl<'r> Request<'r> {
     /// The directives of the request's scope.
     pub(crate) fn config(self) -> &'r DirConfig<'r> {
         // SAFETY: the vector is the request's, the record is this module's.
-        let raw =
-            unsafe { sys::ap_get_module_config(self.get().per_dir_config, crate::module_record()) };
+        let raw = unsafe { sys::ap_get_module_config(self.get().per_dir_config, record::get()) };
         // SAFETY: create and merge in `config.rs` make every record of this
         // module in a pool that outlives the request.
         unsafe { &*raw.cast::<DirConfig<'r>>() }

@@ -7,6 +7,7 @@ use std::ffi::{CStr, c_char};
 use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use crate::apr::pool::Pool;
+use crate::apr::text::optional;
 use crate::sys;
 
 /// Changes whenever the fields do: another build must not read them wrongly.
@@ -224,14 +225,14 @@ pub(crate) fn with<T>(f: impl FnOnce(&mut Retained) -> T) -> T {
 
 /// Has httpd tell us about the end of the supervisor, until the configuration
 /// ends.
-pub(crate) fn watch(retained: &mut Retained, pool: Pool<'_>) {
+pub(crate) fn watch(retained: &mut Retained, pool: Pool<'_>, maintenance: sys::Maintenance) {
     let data = std::ptr::from_mut(retained).cast();
     // SAFETY: process record and data live as long as the process; the function
     // is never unloaded (`-z nodelete`).
     unsafe {
         sys::apr_proc_other_child_register(
             &raw mut retained.process,
-            crate::entry::trampoline::supervisor_maintenance,
+            maintenance,
             data,
             std::ptr::null_mut(),
             pool.as_raw(),
@@ -254,7 +255,7 @@ pub(crate) fn runtime_path(pool: Pool<'_>, name: &CStr) -> Option<String> {
     // SAFETY: pool and name are alive.
     let path: *const c_char = unsafe { sys::ap_runtime_dir_relative(pool.as_raw(), name.as_ptr()) };
     // SAFETY: null or a C string in the pool.
-    unsafe { crate::apr::text::optional(path) }.map(|path| path.to_string_lossy().into_owned())
+    unsafe { optional(path) }.map(|path| path.to_string_lossy().into_owned())
 }
 
 /// Has `cleanup` called when the configuration is given up.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::apr::pool::Pool;
 use crate::apr::text::optional;
 use crate::configuration::config::{DirConfig, ServerConfig};
+use crate::httpd::record;
 use crate::sys;
 
 /// A server that lives for `'s`.
@@ -100,8 +101,7 @@ impl<'s> Server<'s> {
 
     pub(crate) fn config(self) -> &'s ServerConfig<'s> {
         // SAFETY: the vector is the server's, the record is this module's.
-        let raw =
-            unsafe { sys::ap_get_module_config(self.get().module_config, crate::module_record()) };
+        let raw = unsafe { sys::ap_get_module_config(self.get().module_config, record::get()) };
         // SAFETY: create and merge in `config.rs` make every record of this
         // module, in the configuration's pool.
         unsafe { &*raw.cast::<ServerConfig<'s>>() }
@@ -110,9 +110,7 @@ impl<'s> Server<'s> {
     /// What holds in this server outside all sections.
     pub(crate) fn directory_defaults(self) -> &'s DirConfig<'s> {
         // SAFETY: the vector is the server's, the record is this module's.
-        let raw = unsafe {
-            sys::ap_get_module_config(self.get().lookup_defaults, crate::module_record())
-        };
+        let raw = unsafe { sys::ap_get_module_config(self.get().lookup_defaults, record::get()) };
         // SAFETY: as in `config`.
         unsafe { &*raw.cast::<DirConfig<'s>>() }
     }

@@ -25,7 +25,6 @@ use wsgid_protocol::trust::{self, Sticky};
 use self::talk::Message;
 use crate::apr::pool::Pool;
 use crate::configuration::{check, paths, settings};
-use crate::entry::trampoline;
 use crate::httpd::log::{self, Level};
 use crate::httpd::retained::{self, Retained};
 use crate::httpd::server::{self, Server};
@@ -47,17 +46,27 @@ const QUICK_DEATHS: u32 = 4;
 /// Longest pause between two starts, in seconds.
 const LONGEST_PAUSE: u64 = 60;
 
+/// What httpd is to call, and when.
+#[derive(Clone, Copy)]
+pub(crate) struct Callbacks {
+    /// The supervisor's process has ended; calls [`maintain`].
+    pub(crate) maintenance: sys::Maintenance,
+    /// The configuration is given up; calls [`configuration_ends`].
+    pub(crate) configuration_ends: sys::Cleanup,
+}
+
 /// What a supervisor that has to be started again must be told.
 struct Current {
     program: PathBuf,
     message: Message,
     stop_timeout: Duration,
+    maintenance: sys::Maintenance,
 }
 
 static CURRENT: Mutex<Option<Current>> = Mutex::new(None);
 
 /// httpd's post_config hook.
-pub(crate) fn post_config(pool: Pool<'_>, main: Server<'_>) {
+pub(crate) fn post_config(pool: Pool<'_>, main: Server<'_>, callbacks: Callbacks) {
     if server::is_first_pass() || server::is_only_looking() {
         return;
     }
@@ -79,7 +88,7 @@ pub(crate) fn post_config(pool: Pool<'_>, main: Server<'_>) {
         child::publish(plan);
         return;
     }
-    match retained::with(|retained| bring_up(retained, pool, main, &mut plan)) {
+    match retained::with(|retained| bring_up(retained, pool, main, &mut plan, callbacks)) {
         Ok(()) => {}
         Err(error) => log::server(Level::CRIT, || {
             format!(
@@ -96,6 +105,7 @@ fn bring_up(
     pool: Pool<'_>,
     main: Server<'_>,
     plan: &mut Plan,
+    callbacks: Callbacks,
 ) -> Result<(), String> {
     if retained.owner == 0 {
         retained.owner = getpid().as_raw();
@@ -104,7 +114,7 @@ fn bring_up(
         .generations
         .begin(plan.generation, process::random());
     tell_of_ended(retained);
-    retained::at_end_of_configuration(pool, trampoline::configuration_ends);
+    retained::at_end_of_configuration(pool, callbacks.configuration_ends);
     let directories = settings::with(|settings| listener::prefix(settings, pool))?;
     is_trusted_place(&directories)?;
     let program = settings::with(|settings| {
@@ -125,10 +135,11 @@ fn bring_up(
         program,
         message,
         stop_timeout,
+        maintenance: callbacks.maintenance,
     }));
     with_current(|current| Some(tell_or_start(retained, current))).unwrap_or(Ok(()))?;
     if !retained.registered {
-        retained::watch(retained, pool);
+        retained::watch(retained, pool, callbacks.maintenance);
     }
     talk::await_reply(retained, plan.generation, REPLY_TIMEOUT);
     Ok(())
@@ -338,20 +349,19 @@ pub(crate) fn maintain(reason: i32, status: i32) {
 }
 
 fn start_again(retained: &mut Retained) {
-    let outcome = with_current(|current| Some(start(retained, current)));
-    match outcome {
-        Some(Ok(())) => {}
-        Some(Err(error)) => {
-            retained.retry_at =
-                process::monotonic_seconds() + LONGEST_PAUSE.min(1 << retained.quick_deaths.min(6));
-            log::server(Level::CRIT, || format!("WSGID0024: no supervisor: {error}"));
-        }
-        None => return,
+    let started = with_current(|current| Some((start(retained, current), current.maintenance)));
+    let Some((outcome, maintenance)) = started else {
+        return;
+    };
+    if let Err(error) = outcome {
+        retained.retry_at =
+            process::monotonic_seconds() + LONGEST_PAUSE.min(1 << retained.quick_deaths.min(6));
+        log::server(Level::CRIT, || format!("WSGID0024: no supervisor: {error}"));
     }
     if let Some(main) =
         server::main_server().filter(|_| retained.process.pid != 0 && !retained.registered)
     {
-        retained::watch(retained, main.configuration_pool());
+        retained::watch(retained, main.configuration_pool(), maintenance);
     }
 }
 

@@ -2,25 +2,10 @@
 
 use std::ffi::{c_char, c_int, c_void};
 
-use super::imports;
-
 pub(crate) type apr_status_t = c_int;
 pub(crate) type apr_off_t = i64;
 pub(crate) type apr_time_t = i64;
 pub(crate) type apr_port_t = u16;
-
-/// A type that is only pointed at.
-macro_rules! opaque {
-    ($($name:ident)*) => {
-        $(
-            #[repr(C)]
-            pub(crate) struct $name {
-                _opaque: [u8; 0],
-            }
-        )*
-    };
-}
-pub(super) use opaque;
 
 opaque! { apr_pool_t apr_table_t apr_file_t apr_socket_t apr_hash_t }
 

@@ -2,10 +2,10 @@
 
 use std::ffi::{c_char, c_int, c_uint, c_ulong, c_void};
 
-use super::apr::opaque;
-use super::{apr_array_header_t, apr_pool_t, apr_table_t, imports, process_rec, server_rec};
+use super::apr::{apr_array_header_t, apr_pool_t, apr_table_t};
+use super::core::{ap_conf_vector_t, ap_expr_info_t, process_rec, request_rec, server_rec};
 
-opaque! { ap_conf_vector_t ap_method_list }
+opaque! { ap_method_list }
 
 pub(crate) type CreateDirConfig = unsafe extern "C" fn(*mut apr_pool_t, *mut c_char) -> *mut c_void;
 pub(crate) type CreateServerConfig =
@@ -19,7 +19,7 @@ pub(crate) type RawArgs =
 
 /// Up to the last field that every 2.4 release has. httpd writes to it.
 #[repr(C)]
-pub struct module {
+pub(crate) struct module {
     pub(crate) version: c_int,
     pub(crate) minor_version: c_int,
     pub(crate) module_index: c_int,
@@ -80,6 +80,28 @@ pub(crate) struct ap_directive_t {
     pub(crate) line_num: c_int,
 }
 
+/// Of the group `authn`.
+#[repr(C)]
+pub(crate) struct authn_provider {
+    pub(crate) check_password:
+        unsafe extern "C" fn(*mut request_rec, *const c_char, *const c_char) -> c_int,
+    pub(crate) get_realm_hash: unsafe extern "C" fn(
+        *mut request_rec,
+        *const c_char,
+        *const c_char,
+        *mut *mut c_char,
+    ) -> c_int,
+}
+
+/// Of the group `authz`.
+#[repr(C)]
+pub(crate) struct authz_provider {
+    pub(crate) check_authorization:
+        unsafe extern "C" fn(*mut request_rec, *const c_char, *const c_void) -> c_int,
+    pub(crate) parse_require_line:
+        unsafe extern "C" fn(*mut cmd_parms, *const c_char, *mut *const c_void) -> *const c_char,
+}
+
 imports! {
     fn ap_check_cmd_context(cmd: *mut cmd_parms, forbidden: c_uint) -> *const c_char;
     fn ap_walk_config(
@@ -88,5 +110,24 @@ imports! {
         vector: *mut ap_conf_vector_t,
     ) -> *const c_char;
     fn ap_find_linked_module(name: *const c_char) -> *mut module;
+    fn ap_get_module_config(vector: *const ap_conf_vector_t, module: *const module) -> *mut c_void;
+    fn ap_expr_parse_cmd_mi(
+        cmd: *const cmd_parms,
+        text: *const c_char,
+        flags: c_uint,
+        error: *mut *const c_char,
+        lookup: *mut c_void,
+        index: c_int,
+    ) -> *mut ap_expr_info_t;
     fn ap_exists_config_define(name: *const c_char) -> c_int;
 }
+
+#[cfg(not(test))]
+unsafe extern "C" {
+    pub(crate) static ap_conftree: *mut ap_directive_t;
+}
+
+/// Stands in for httpd's, which a unit test has not.
+#[cfg(test)]
+#[expect(non_upper_case_globals, reason = "it is C's")]
+pub(crate) static mut ap_conftree: *mut ap_directive_t = std::ptr::null_mut();

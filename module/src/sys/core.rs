@@ -3,14 +3,13 @@
 
 use std::ffi::{c_char, c_int, c_long, c_uint, c_void};
 
-use super::apr::opaque;
-use super::{
-    ap_conf_vector_t, apr_array_header_t, apr_bucket, apr_bucket_alloc_t, apr_bucket_brigade,
-    apr_bucket_type_t, apr_file_t, apr_finfo_t, apr_off_t, apr_pool_t, apr_port_t, apr_sockaddr_t,
-    apr_socket_t, apr_status_t, apr_table_t, apr_time_t, apr_uri_t, imports,
+use super::apr::{
+    apr_array_header_t, apr_file_t, apr_finfo_t, apr_off_t, apr_pool_t, apr_port_t, apr_sockaddr_t,
+    apr_socket_t, apr_status_t, apr_table_t, apr_time_t, apr_uri_t,
 };
+use super::bucket::{apr_bucket, apr_bucket_alloc_t, apr_bucket_brigade, apr_bucket_type_t};
 
-opaque! { ap_regex_t ap_logconf apr_thread_mutex_t ap_method_list_t server_addr_rec conn_state_t ap_expr_info_t }
+opaque! { ap_conf_vector_t ap_regex_t ap_logconf apr_thread_mutex_t ap_method_list_t server_addr_rec conn_state_t ap_expr_info_t }
 
 #[repr(C)]
 pub(crate) struct process_rec {
@@ -236,7 +235,6 @@ imports! {
     fn ap_add_version_component(pconf: *mut apr_pool_t, component: *const c_char);
     fn ap_server_root_relative(pool: *mut apr_pool_t, path: *const c_char) -> *mut c_char;
     fn ap_runtime_dir_relative(pool: *mut apr_pool_t, path: *const c_char) -> *mut c_char;
-    fn ap_get_module_config(vector: *const ap_conf_vector_t, module: *const super::module) -> *mut c_void;
     fn ap_get_core_module_config(vector: *const ap_conf_vector_t) -> *mut c_void;
     fn ap_get_brigade(
         filter: *mut ap_filter_t,
@@ -320,44 +318,11 @@ imports! {
     fn ap_satisfies(r: *mut request_rec) -> c_int;
     fn ap_some_auth_required(r: *mut request_rec) -> c_int;
     fn ap_get_useragent_host(r: *mut request_rec, kind: c_int, is_address: *mut c_int) -> *const c_char;
-    fn ap_expr_parse_cmd_mi(
-        cmd: *const super::cmd_parms,
-        text: *const c_char,
-        flags: c_uint,
-        error: *mut *const c_char,
-        lookup: *mut c_void,
-        index: c_int,
-    ) -> *mut ap_expr_info_t;
     fn ap_expr_str_exec(r: *mut request_rec, expr: *const ap_expr_info_t, error: *mut *const c_char) -> *const c_char;
     fn ap_hook_fixups(f: RequestHook, pre: Names, succ: Names, order: c_int);
     fn ap_hook_handler(f: RequestHook, pre: Names, succ: Names, order: c_int);
     fn ap_hook_child_status(f: ChildStatusHook, pre: Names, succ: Names, order: c_int);
     fn ap_hook_monitor(f: MonitorHook, pre: Names, succ: Names, order: c_int);
-}
-
-/// Of the group `authn`.
-#[repr(C)]
-pub(crate) struct authn_provider {
-    pub(crate) check_password:
-        unsafe extern "C" fn(*mut request_rec, *const c_char, *const c_char) -> c_int,
-    pub(crate) get_realm_hash: unsafe extern "C" fn(
-        *mut request_rec,
-        *const c_char,
-        *const c_char,
-        *mut *mut c_char,
-    ) -> c_int,
-}
-
-/// Of the group `authz`.
-#[repr(C)]
-pub(crate) struct authz_provider {
-    pub(crate) check_authorization:
-        unsafe extern "C" fn(*mut request_rec, *const c_char, *const c_void) -> c_int,
-    pub(crate) parse_require_line: unsafe extern "C" fn(
-        *mut super::cmd_parms,
-        *const c_char,
-        *mut *const c_void,
-    ) -> *const c_char,
 }
 
 /// Of mod_status: the request, and what kind of page it is.
@@ -392,7 +357,6 @@ unsafe extern "C" {
     pub(crate) static apr_bucket_type_file: apr_bucket_type_t;
     pub(crate) static ap_bucket_type_error: apr_bucket_type_t;
     pub(crate) static ap_server_conf: *mut server_rec;
-    pub(crate) static ap_conftree: *mut super::ap_directive_t;
     pub(crate) static ap_server_root: *const c_char;
     pub(crate) static ap_unixd_config: unixd_config_rec;
     pub(crate) static ap_http_header_filter_handle: *mut ap_filter_rec_t;
@@ -454,7 +418,6 @@ mod outside {
         read: None,
     };
     pub(crate) static mut ap_server_conf: *mut server_rec = std::ptr::null_mut();
-    pub(crate) static mut ap_conftree: *mut super::super::ap_directive_t = std::ptr::null_mut();
     pub(crate) static mut ap_server_root: *const c_char = std::ptr::null();
     pub(crate) static mut ap_http_header_filter_handle: *mut ap_filter_rec_t = std::ptr::null_mut();
     pub(crate) static mut ap_unixd_config: unixd_config_rec = unixd_config_rec {

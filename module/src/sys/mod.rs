@@ -7,21 +7,7 @@
 //! that every 2.4 release has are named.
 
 #![expect(non_camel_case_types, reason = "the names are those of the C headers")]
-
-mod apr;
-mod bucket;
-mod config;
-mod constants;
-mod core;
-#[cfg(test)]
-mod layout;
-pub(crate) mod stat;
-
-pub(crate) use self::apr::*;
-pub(crate) use self::bucket::*;
-pub(crate) use self::config::*;
-pub(crate) use self::constants::*;
-pub(crate) use self::core::*;
+#![expect(unsafe_code, reason = "declares what C defines")]
 
 /// Declares functions that httpd or APR provide. Unit tests run outside httpd,
 /// where nothing provides them: there each is a function that must not be
@@ -45,4 +31,30 @@ macro_rules! imports {
         pub(super) const IMPORTS: &[&str] = &[$(stringify!($name)),*];
     };
 }
-use imports;
+
+/// A type that is only pointed at.
+macro_rules! opaque {
+    ($($name:ident)*) => {
+        $(
+            #[repr(C)]
+            pub(crate) struct $name {
+                _opaque: [u8; 0],
+            }
+        )*
+    };
+}
+
+mod apr;
+mod bucket;
+mod config;
+mod constants;
+mod core;
+#[cfg(test)]
+mod layout;
+pub(crate) mod stat;
+
+pub(crate) use self::apr::*;
+pub(crate) use self::bucket::*;
+pub(crate) use self::config::*;
+pub(crate) use self::constants::*;
+pub(crate) use self::core::*;

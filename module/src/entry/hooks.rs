@@ -1,0 +1,97 @@
+//! The record that httpd loads and the hooks it registers: what httpd calls, and when.
+//! Nothing else uses it.
+
+#![expect(
+    unsafe_code,
+    reason = "the exported record, and the calls that register hooks"
+)]
+
+use std::ffi::c_char;
+
+use crate::apr::pool::Pool;
+use crate::entry::{commands, providers, trampoline};
+use crate::httpd::{file_reader, guard, process, record};
+use crate::sys;
+
+/// The module's record. httpd writes to it (its index, the next module), so it
+/// is a mutable static.
+#[unsafe(no_mangle)]
+pub(crate) static mut wsgi_module: sys::module = sys::module {
+    version: sys::MODULE_MAGIC_NUMBER_MAJOR,
+    minor_version: sys::MODULE_MAGIC_NUMBER_MINOR,
+    module_index: -1,
+    name: c"mod_wsgi.c".as_ptr(),
+    dynamic_load_handle: std::ptr::null_mut(),
+    next: std::ptr::null_mut(),
+    magic: sys::MODULE_MAGIC_COOKIE,
+    rewrite_args: None,
+    create_dir_config: Some(trampoline::create_dir_config),
+    merge_dir_config: Some(trampoline::merge_dir_config),
+    create_server_config: Some(trampoline::create_server_config),
+    merge_server_config: Some(trampoline::merge_server_config),
+    cmds: commands::COMMANDS.as_ptr(),
+    register_hooks: Some(register_hooks),
+    flags: 0,
+};
+
+/// A list of module names for httpd's ordering of hooks.
+struct Neighbours<const N: usize>([*const c_char; N]);
+
+// SAFETY: constants that point to constants.
+unsafe impl<const N: usize> Sync for Neighbours<N> {}
+
+/// Alias, Redirect and ScriptAlias come first: `Alias /static` inside a
+/// `WSGIScriptAlias /` is everybody's idiom.
+static BEFORE_MAPPING: Neighbours<2> = Neighbours([c"mod_alias.c".as_ptr(), std::ptr::null()]);
+static AFTER_MAPPING: Neighbours<3> = Neighbours([
+    c"mod_userdir.c".as_ptr(),
+    c"mod_vhost_alias.c".as_ptr(),
+    std::ptr::null(),
+]);
+
+/// # Safety
+/// For httpd alone, while it loads the module.
+#[expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "one call for each hook"
+)]
+unsafe extern "C" fn register_hooks(pool: *mut sys::apr_pool_t) {
+    use sys::APR_HOOK_MIDDLE as MIDDLE;
+    let none = std::ptr::null();
+    record::set(&raw mut wsgi_module);
+    // SAFETY: httpd is loading the module, when hooks are registered; each
+    // function has the type of its hook.
+    unsafe {
+        sys::ap_hook_pre_config(trampoline::pre_config, none, none, MIDDLE);
+        sys::ap_hook_check_config(trampoline::check_config, none, none, MIDDLE);
+        // Modules that fork here, as mod_cgid does, must not take the supervisor's
+        // control socket with them.
+        sys::ap_hook_post_config(trampoline::post_config, none, none, sys::APR_HOOK_LAST);
+        sys::ap_hook_child_init(trampoline::child_init, none, none, MIDDLE);
+        sys::ap_hook_monitor(trampoline::monitor, none, none, MIDDLE);
+        sys::ap_hook_child_status(trampoline::child_status, none, none, MIDDLE);
+        sys::ap_hook_check_access(
+            trampoline::check_access,
+            none,
+            none,
+            MIDDLE,
+            sys::AP_AUTH_INTERNAL_PER_CONF,
+        );
+        sys::ap_hook_fixups(trampoline::fixups, none, none, sys::APR_HOOK_LAST);
+        sys::ap_hook_handler(trampoline::handle, none, none, MIDDLE);
+        sys::ap_hook_translate_name(
+            trampoline::translate_name,
+            BEFORE_MAPPING.0.as_ptr(),
+            AFTER_MAPPING.0.as_ptr(),
+            MIDDLE,
+        );
+        // httpd's own comes last of all.
+        sys::ap_hook_map_to_storage(trampoline::map_to_storage, none, none, sys::APR_HOOK_LAST);
+    }
+    guard::register(trampoline::guard_body);
+    file_reader::register(trampoline::read_files);
+    // SAFETY: the pool in which hooks and providers are registered.
+    providers::register(unsafe { Pool::from_raw(pool) });
+    process::hook_child_stopping(trampoline::child_stopping);
+    process::hook_status(trampoline::status_section);
+}
