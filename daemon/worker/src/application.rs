@@ -13,69 +13,17 @@ use wsgid_protocol::Failure;
 use wsgid_protocol::failure::level;
 use wsgid_protocol::limits::MAX_ANSWER_LEN;
 use wsgid_protocol::payload::encode;
-use wsgid_protocol::request::{Call, RequestHead, RequestOptions};
 
 use crate::exchange::Exchange;
 use crate::hooks::Question;
 use crate::input::Input;
-use crate::label::Label;
 use crate::output::Stage;
+use crate::request_facts::Facts;
 use crate::start_response::StartResponse;
 use crate::stream::Stream;
+use crate::verdict::Verdict;
 use crate::worker::{Runtime, Worker};
 use crate::{environ, events, file_wrapper, fork, lock, log, panics, response, script};
-
-/// How a request ends.
-pub(crate) enum Verdict {
-    /// The answer is in the output, complete.
-    Complete,
-    /// It failed; `text` is for the log.
-    Failed { failure: Failure, text: String },
-}
-
-/// What is needed of a request head once its environ is built.
-pub(crate) struct Facts {
-    pub(crate) script: Vec<u8>,
-    pub(crate) callable: Vec<u8>,
-    pub(crate) options: RequestOptions,
-    pub(crate) head_only: bool,
-    /// Whether the script serves a resource (WSGIHandlerScript).
-    pub(crate) handler: bool,
-    /// What is asked instead of a response.
-    pub(crate) question: Option<Question>,
-}
-
-impl Facts {
-    /// The facts, and what the request is called.
-    pub(crate) fn new(head: &RequestHead<'_>) -> (Self, Label) {
-        let (mut method, mut name, mut path, mut id): (&[u8], &[u8], &[u8], &[u8]) =
-            (b"", b"", b"", b"");
-        for (key, value) in &head.environ {
-            match key.as_ref() {
-                b"REQUEST_METHOD" => method = value,
-                b"SCRIPT_NAME" => name = value,
-                b"PATH_INFO" => path = value,
-                b"mod_wsgi.request_id" => id = value,
-                _ => {}
-            }
-        }
-        let question = Question::new(&head.call);
-        let callable: &[u8] = match &question {
-            Some(question) => question.callable(),
-            None if head.call == Call::Handler => b"handle_request",
-            None => head.callable,
-        };
-        let facts = Self {
-            script: head.script.to_vec(),
-            callable: callable.to_vec(),
-            options: head.options,
-            head_only: method == b"HEAD",
-            handler: head.call == Call::Handler,
-            question,
-        };
-        (facts, Label::new(method, &[name, path], id))
-    }
-}
 
 /// Serves a request.
 pub(crate) fn serve(

@@ -27,7 +27,7 @@ use crate::script::Scripts;
 use crate::slot::Slot;
 use crate::stream::Stream;
 use crate::worker::{Runtime, Worker};
-use crate::{fork, lock, log, ownership, panics, serve, sys};
+use crate::{fork, fork_hooks, lock, log, ownership, panics, serve, sys};
 
 const RUNTIME: &str = include_str!("../python/runtime.py");
 const MOD_WSGI: &str = include_str!("../python/mod_wsgi.py");
@@ -291,7 +291,7 @@ impl Core {
     /// whether this is the helper.
     fn step_aside(&self, py: Python<'_>) -> PyResult<bool> {
         if sys::fork_helper(py)? {
-            fork::expect_worker();
+            fork_hooks::expect_worker();
             return Ok(true);
         }
         // The worker has its own copies.
@@ -431,18 +431,18 @@ impl Core {
 
     /// For `os.register_at_fork`.
     fn before_fork(&self) {
-        fork::before(&self.worker());
+        fork_hooks::before(&self.worker());
     }
 
     /// Whether the child is the application's, and no worker that is born.
     #[expect(clippy::unused_self, reason = "called as a method from Python")]
     fn after_fork_in_child(&self) -> bool {
-        fork::after_in_child()
+        fork_hooks::after_in_child()
     }
 
     #[expect(clippy::unused_self, reason = "called as a method from Python")]
     fn after_fork_in_parent(&self) {
-        fork::after_in_parent();
+        fork_hooks::after_in_parent();
     }
 
     /// Ends this process if the application has forked it, with this exception.

@@ -3,7 +3,7 @@
 //! process remembers the last few layouts (`layout`) and copies; a request
 //! unlike them has its variables set one by one.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::{Mutex, TryLockError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,11 +11,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyString};
+use pyo3::types::PyDict;
 
 use wsgid_protocol::request::RequestHead;
 
 use crate::layout::Layout;
+use crate::strings::{Names, latin1, text};
 use crate::worker::Worker;
 
 /// Layouts that are remembered: browsers differ in what they send.
@@ -25,13 +26,6 @@ const LAYOUTS_MAX: usize = 16;
 /// others came between: one that never comes again would cost more than it saves.
 const ONCE_MAX: usize = 32;
 
-/// Names that are remembered: header names come from clients, who must not fill
-/// the memory with them.
-const NAMES_MAX: usize = 512;
-
-/// Names of this length or more are not remembered.
-const NAME_MAX: usize = 128;
-
 /// What the process remembers of earlier requests.
 #[derive(Default)]
 pub(crate) struct Variables {
@@ -40,12 +34,6 @@ pub(crate) struct Variables {
     /// Hashes of the names of requests that no layout fitted.
     once: VecDeque<u64>,
     names: Names,
-}
-
-/// Names of variables as Python strings.
-#[derive(Default)]
-pub(crate) struct Names {
-    known: HashMap<Box<[u8]>, Py<PyString>>,
 }
 
 /// The environ of a request for the thread in this slot, except what needs the
@@ -159,55 +147,6 @@ impl Variables {
             latin1(py, head.callable),
         )?;
         Ok(environ)
-    }
-}
-
-impl Names {
-    /// The name as a string.
-    pub(crate) fn name<'py>(
-        &mut self,
-        py: Python<'py>,
-        name: &[u8],
-    ) -> PyResult<Bound<'py, PyString>> {
-        if let Some(object) = self.known.get(name) {
-            return Ok(object.bind(py).clone());
-        }
-        let object = latin1(py, name);
-        if self.known.len() < NAMES_MAX && name.len() < NAME_MAX {
-            let object = PyString::intern(py, &object.to_cow()?);
-            self.known.insert(name.into(), object.clone().unbind());
-            return Ok(object);
-        }
-        Ok(object)
-    }
-}
-
-/// Paths are in the file system's encoding; all else is latin-1 (PEP 3333).
-pub(crate) fn text<'py>(
-    py: Python<'py>,
-    name: &[u8],
-    value: &[u8],
-) -> PyResult<Bound<'py, PyString>> {
-    if !value.is_ascii() && matches!(name, b"SCRIPT_FILENAME" | b"DOCUMENT_ROOT") {
-        let decoded = py
-            .import("os")?
-            .call_method1("fsdecode", (PyBytes::new(py, value),))?;
-        return Ok(decoded.cast_into::<PyString>()?);
-    }
-    Ok(latin1(py, value))
-}
-
-/// Each byte becomes the character with its number.
-pub(crate) fn latin1<'py>(py: Python<'py>, bytes: &[u8]) -> Bound<'py, PyString> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) if text.is_ascii() => PyString::new(py, text),
-        _ => PyString::new(
-            py,
-            &bytes
-                .iter()
-                .map(|byte| char::from(*byte))
-                .collect::<String>(),
-        ),
     }
 }
 

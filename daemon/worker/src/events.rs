@@ -4,11 +4,11 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use crate::application::Verdict;
 use crate::exchange::Exchange;
 use crate::meter::{Cpu, Meter};
 use crate::metrics::Sample;
 use crate::output::Stage;
+use crate::verdict::Verdict;
 use crate::worker::{Runtime, Worker};
 use crate::{environ, lock};
 

@@ -10,7 +10,7 @@ use serde_bytes::ByteBuf;
 use wsgid_protocol::request::Call;
 use wsgid_protocol::response::Answer;
 
-use crate::environ::latin1;
+use crate::strings::latin1;
 
 /// What is asked, with its arguments; owned because the frame is gone by then.
 #[derive(Clone)]

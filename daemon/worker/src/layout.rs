@@ -11,7 +11,7 @@ use pyo3::types::{PyDict, PyString};
 
 use wsgid_protocol::request::RequestHead;
 
-use crate::environ::{Names, latin1, text};
+use crate::strings::{Names, latin1, text};
 
 /// Values up to this length are kept until the next request.
 const VALUE_MAX: usize = 256;

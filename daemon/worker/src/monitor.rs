@@ -13,12 +13,13 @@ use nix::unistd::{dup2_stderr, dup2_stdout};
 use pyo3::prelude::*;
 
 use wsgid_protocol::blocking::FrameReader;
-use wsgid_protocol::control::{FromWorker, RecycleReason, RunningRequest, ToWorker, WorkerReport};
+use wsgid_protocol::control::{FromWorker, RecycleReason, ToWorker};
 
 use crate::connection::Connection;
 use crate::control::{ControlError, message};
 use crate::exchange::Exchange;
 use crate::jobs::{self, Job};
+use crate::report::report;
 use crate::scheduler::Finished;
 use crate::slot::Slot;
 use crate::ticker::{TICK, Ticker};
@@ -384,29 +385,5 @@ fn since(worker: &Worker) -> Since {
         ready: worker.ready.get().copied(),
         idle: worker.idle_since(),
         loading: worker.scripts.loading(),
-    }
-}
-
-/// What the supervisor may know of this worker.
-pub(crate) fn report(worker: &Worker) -> WorkerReport {
-    let stats = &worker.stats;
-    let running = worker
-        .scheduler
-        .slots
-        .iter()
-        .filter_map(Slot::serving)
-        .map(|exchange| RunningRequest {
-            connection: exchange.connection,
-            what: exchange.label.what(),
-            for_us: u64::try_from(exchange.started.elapsed().as_micros()).unwrap_or(u64::MAX),
-        });
-    WorkerReport {
-        requests: stats.requests.load(Ordering::Relaxed),
-        in_flight: stats.in_flight.load(Ordering::Relaxed),
-        in_flight_max: stats.in_flight_max.load(Ordering::Relaxed),
-        connections: u32::try_from(worker.scheduler.pressure().connections).unwrap_or(u32::MAX),
-        busy_us: stats.busy_us.load(Ordering::Relaxed),
-        histogram: stats.histogram(),
-        running: running.collect(),
     }
 }

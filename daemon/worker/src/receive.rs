@@ -1,5 +1,5 @@
 //! Frames that are not here as a whole yet: waiting for the rest in bounds.
-//! Called by `serve` and `late`, detached.
+//! Called by `serve` and `queue_limits`, detached.
 
 use std::io;
 use std::os::fd::BorrowedFd;

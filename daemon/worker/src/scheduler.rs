@@ -29,7 +29,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use crate::connection::Connection;
-use crate::learning::Learning;
+use crate::load_profile::LoadProfile;
 use crate::lock;
 use crate::slot::Slot;
 
@@ -107,7 +107,7 @@ pub(crate) struct Scheduler {
     /// What the ticker looks at, one per thread.
     pub(crate) slots: Vec<Slot>,
     /// What the requests are like.
-    pub(crate) learning: Learning,
+    pub(crate) load_profile: LoadProfile,
 }
 
 impl Scheduler {
@@ -121,7 +121,7 @@ impl Scheduler {
             inner: Mutex::default(),
             parkers: (0..threads).map(|_| parker()).collect(),
             slots: (0..threads).map(|_| Slot::default()).collect(),
-            learning: Learning::new(free_threaded),
+            load_profile: LoadProfile::new(free_threaded),
         })
     }
 
@@ -155,7 +155,7 @@ impl Scheduler {
         loop {
             let mut inner = lock::detached(&self.inner);
             if let Some(waiting) = inner.queue.pop_front() {
-                if self.learning.is_eager() {
+                if self.load_profile.is_eager() {
                     self.promote_locked(&mut inner);
                 }
                 return waiting.connection;
@@ -192,7 +192,7 @@ impl Scheduler {
         let mut inner = lock::detached(&self.inner);
         let finished = self.settle(&mut inner, connection, outcome);
         let next = inner.queue.pop_front().map(|waiting| waiting.connection);
-        if next.is_some() && self.learning.is_eager() {
+        if next.is_some() && self.load_profile.is_eager() {
             self.promote_locked(&mut inner);
         }
         (finished, next)

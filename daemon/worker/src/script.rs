@@ -26,8 +26,8 @@ use wsgid_protocol::line_rate::{LineLimits, LineRate};
 use wsgid_protocol::runs::{self, Refusal, Runs};
 use wsgid_protocol::{Failure, GroupConfig};
 
-use crate::application::Facts;
-use crate::environ::latin1;
+use crate::request_facts::Facts;
+use crate::strings::latin1;
 use crate::{fork, lock, log, panics};
 
 /// The modification time is not looked at more often than this.

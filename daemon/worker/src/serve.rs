@@ -18,7 +18,6 @@ use wsgid_protocol::request::{BodyKind, Call, RequestHead};
 use wsgid_protocol::response::EndReport;
 use wsgid_protocol::{Failure, Kind};
 
-use crate::application::Verdict;
 use crate::body::Body;
 use crate::connection::Connection;
 use crate::exchange::{Beginning, Exchange};
@@ -26,10 +25,12 @@ use crate::label::Label;
 use crate::meter::micros;
 use crate::output::Output;
 use crate::receive::{ReceiveError, receive_frame};
+use crate::request_facts::Facts;
 use crate::scheduler::Outcome;
 use crate::slot::Slot;
+use crate::verdict::Verdict;
 use crate::worker::Worker;
-use crate::{application, environ, late, lock, log, panics, sys};
+use crate::{application, environ, lock, log, panics, queue_limits, sys};
 
 /// What a thread reads at once. Few heads are longer, and there are many threads
 /// in many processes.
@@ -70,7 +71,7 @@ pub(crate) fn run(py: Python<'_>, worker: &Arc<Worker>, slot: usize, ident: u64)
 struct Request<'py> {
     id: u64,
     environ: Bound<'py, PyDict>,
-    facts: application::Facts,
+    facts: Facts,
     label: Label,
     body: BodyKind,
     /// Whether it has waited longer than `queue-timeout`.
@@ -164,7 +165,7 @@ impl Thread {
                 "REQUEST contradicts itself about its body".to_owned(),
             ));
         }
-        let (facts, label) = application::Facts::new(&request);
+        let (facts, label) = Facts::new(&request);
         let environ = environ::environ(py, worker, self.slot, &request)
             .map_err(|error| Refusal::protocol(head.id, error.to_string()))?;
         let body = request.body;
@@ -174,7 +175,7 @@ impl Thread {
             BodyKind::Inline(_) => request.queue_start_us,
             BodyKind::None | BodyKind::Pull => request.request_start_us,
         };
-        let late = late::is_late(waits_since, worker.spec.group.queue_timeout);
+        let late = queue_limits::is_late(waits_since, worker.spec.group.queue_timeout);
         if matches!(request.call, Call::CheckPassword { .. }) {
             self.reader.wipe_taken();
         }
@@ -253,7 +254,7 @@ impl Thread {
         };
         let exchange = Arc::new(Exchange::new(beginning, output, body));
         self.begin(py, worker, &exchange);
-        let cpu_began = worker.scheduler.learning.begin();
+        let cpu_began = worker.scheduler.load_profile.begin();
         let began = Instant::now();
         let verdict = application::serve(py, worker, &exchange, &facts, &environ);
         drop(environ);
@@ -263,14 +264,14 @@ impl Thread {
             Ordering::Relaxed,
         );
         let took = ended.saturating_duration_since(exchange.started);
-        worker.scheduler.learning.end(took, cpu_began);
+        worker.scheduler.load_profile.end(took, cpu_began);
         self.end(py, worker, &exchange, verdict, took)
     }
 
     fn refuse_late(&mut self, worker: &Worker, connection: &Arc<Connection>, id: u64) -> Outcome {
         let buffer = std::mem::take(&mut self.buffer);
         let mut output = Output::new(Arc::clone(connection), id, buffer, Vec::new());
-        let text = late::text(worker.spec.group.queue_timeout);
+        let text = queue_limits::text(worker.spec.group.queue_timeout);
         let sent = output
             .fail(Failure::QueueTimeout, &text, false)
             .and_then(|()| output.try_flush());

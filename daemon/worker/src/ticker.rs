@@ -11,10 +11,10 @@ use wsgid_protocol::Failure;
 use wsgid_protocol::control::FromWorker;
 
 use crate::exchange::Exchange;
-use crate::monitor::report;
+use crate::report::report;
 use crate::slot::Slot;
 use crate::worker::Worker;
-use crate::{late, sys};
+use crate::{queue_limits, sys};
 
 /// Time between two ticks while requests run.
 pub(crate) const TICK: Duration = Duration::from_millis(2);
@@ -144,7 +144,7 @@ impl Ticker {
         let mut serving = false;
         let passed = now.saturating_duration_since(self.last);
         self.last = now;
-        let usual = worker.scheduler.learning.usual();
+        let usual = worker.scheduler.load_profile.usual();
         let computing = (usual * USUAL_STANDS).clamp(PATIENCE_COMPUTING_MIN, PATIENCE_COMPUTING);
         for (slot, seen) in worker.scheduler.slots.iter().zip(&mut self.seen) {
             let Some(exchange) = slot.serving() else {
@@ -168,7 +168,7 @@ impl Ticker {
         }
         worker
             .scheduler
-            .learning
+            .load_profile
             .note_sleepers(self.sleepers.are_about(now));
         if serving {
             self.last_active = now;
@@ -194,7 +194,7 @@ impl Ticker {
     /// How long a connection may wait here. A queue that moves is as good as any
     /// other's; one that stands waits behind requests that take longer than usual.
     fn patience_with(&self, worker: &Worker, now: Instant) -> Duration {
-        let usual = worker.scheduler.learning.usual() * USUAL_STANDS;
+        let usual = worker.scheduler.load_profile.usual() * USUAL_STANDS;
         let patience = self.patience.max(usual);
         let waited = now.saturating_duration_since(self.ended.at);
         let computed =
@@ -232,7 +232,7 @@ impl Ticker {
             return;
         }
         self.counted = now;
-        let places = late::places(&worker.spec.group);
+        let places = queue_limits::places(&worker.spec.group);
         let waiting = worker.scheduler.behind(places);
         if waiting.is_empty() {
             return;
@@ -242,12 +242,12 @@ impl Ticker {
             timeout.as_secs_f64()
         );
         for connection in waiting {
-            if !late::waits_longer(&connection, timeout)
+            if !queue_limits::waits_longer(&connection, timeout)
                 || !worker.scheduler.take_waiting(&connection)
             {
                 continue;
             }
-            let finished = match late::refuse(&connection, Failure::QueueFull, &text) {
+            let finished = match queue_limits::refuse(&connection, Failure::QueueFull, &text) {
                 Some(outcome) => worker.scheduler.give_back(connection, outcome),
                 None => worker.scheduler.requeue(connection),
             };
@@ -291,8 +291,11 @@ fn refuse_late(worker: &Worker, now: Instant) {
         return;
     };
     for connection in worker.scheduler.overdue(limit) {
-        let finished = match late::refuse(&connection, Failure::QueueTimeout, &late::text(timeout))
-        {
+        let finished = match queue_limits::refuse(
+            &connection,
+            Failure::QueueTimeout,
+            &queue_limits::text(timeout),
+        ) {
             Some(outcome) => worker.scheduler.give_back(connection, outcome),
             None => worker.scheduler.requeue(connection),
         };

@@ -23,7 +23,7 @@ const WEIGHT: u32 = 3;
 const USUAL_MIN_NS: u64 = 10_000;
 
 /// Averages over the last requests.
-pub(crate) struct Learning {
+pub(crate) struct LoadProfile {
     wall_ns: AtomicU64,
     usual_ns: AtomicU64,
     cpu_share: AtomicU64,
@@ -36,7 +36,7 @@ pub(crate) struct Learning {
     free_threaded: bool,
 }
 
-impl Learning {
+impl LoadProfile {
     pub(crate) fn new(free_threaded: bool) -> Self {
         Self {
             wall_ns: AtomicU64::new(0),

@@ -1,0 +1,53 @@
+//! What is done before and after a fork: a child that the application forks
+//! (multiprocessing, a daemon of its own) must not hold the connections of this
+//! worker, nor speak on them. Registered by `runtime.py` with
+//! `os.register_at_fork`, through `core`.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::worker::Worker;
+use crate::{log, sys};
+
+thread_local! {
+    static DESCRIPTORS: RefCell<Vec<RawFd>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Set in the helper of a preloader, whose child is a worker.
+static BIRTH: AtomicBool = AtomicBool::new(false);
+
+/// Before the fork, in the thread that forks. The child may not take any lock:
+/// a thread that does not exist there may hold it.
+pub(crate) fn before(worker: &Worker) {
+    let mut descriptors = worker.scheduler.descriptors();
+    descriptors.extend([
+        worker.control.as_fd().as_raw_fd(),
+        worker.control.wake_fd().as_raw_fd(),
+    ]);
+    DESCRIPTORS.with(|kept| *kept.borrow_mut() = descriptors);
+}
+
+/// The next child is to be a worker, and none of the application's.
+pub(crate) fn expect_worker() {
+    BIRTH.store(true, Ordering::Relaxed);
+}
+
+/// After the fork, in the child. Whether the child is the application's.
+pub(crate) fn after_in_child() -> bool {
+    log::forget_requests();
+    if let Ok(null) = File::open("/dev/null") {
+        DESCRIPTORS.with(|kept| {
+            for number in kept.borrow_mut().drain(..) {
+                sys::replace(null.as_fd(), number);
+            }
+        });
+    }
+    !BIRTH.swap(false, Ordering::Relaxed)
+}
+
+/// After the fork, in this process.
+pub(crate) fn after_in_parent() {
+    DESCRIPTORS.with(|kept| kept.borrow_mut().clear());
+}

@@ -1,0 +1,32 @@
+//! What the supervisor may know of this worker: sent by `monitor` and `ticker`.
+
+use std::sync::atomic::Ordering;
+
+use wsgid_protocol::control::{RunningRequest, WorkerReport};
+
+use crate::slot::Slot;
+use crate::worker::Worker;
+
+/// What the supervisor may know of this worker.
+pub(crate) fn report(worker: &Worker) -> WorkerReport {
+    let stats = &worker.stats;
+    let running = worker
+        .scheduler
+        .slots
+        .iter()
+        .filter_map(Slot::serving)
+        .map(|exchange| RunningRequest {
+            connection: exchange.connection,
+            what: exchange.label.what(),
+            for_us: u64::try_from(exchange.started.elapsed().as_micros()).unwrap_or(u64::MAX),
+        });
+    WorkerReport {
+        requests: stats.requests.load(Ordering::Relaxed),
+        in_flight: stats.in_flight.load(Ordering::Relaxed),
+        in_flight_max: stats.in_flight_max.load(Ordering::Relaxed),
+        connections: u32::try_from(worker.scheduler.pressure().connections).unwrap_or(u32::MAX),
+        busy_us: stats.busy_us.load(Ordering::Relaxed),
+        histogram: stats.histogram(),
+        running: running.collect(),
+    }
+}
