@@ -32,6 +32,7 @@ pub mod runs;
 mod syntax;
 pub mod token;
 pub mod trust;
+mod values;
 
 pub use config::GroupConfig;
 pub use failure::Failure;

@@ -7,13 +7,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::{ApplicationOptions, LogTarget, Preload, Timeout};
 use crate::runs::Runs;
 use crate::syntax::{
     ABSOLUTE, Bytes, COUNT, Each, LEVEL, MILLISECONDS, Maybe, NAME, NAMES, NICE, Number, OCTAL,
     ON_OFF, PATHS, PYTHON_HOME, SECONDS, SWITCH_INTERVAL, Syntax, TEXT, VARIABLE, absolute, json,
     number, path_text,
 };
+use crate::values::{ApplicationOptions, LogTarget, Preload, Timeout};
 
 /// One row of the option table.
 #[derive(Clone, Copy, Debug)]
