@@ -30,6 +30,18 @@ impl GroupConfig {
         }
     }
 
+    /// Whether workers that were started with this definition may serve on under
+    /// another one.
+    #[must_use]
+    pub fn same_workers(&self, other: &Self) -> bool {
+        let of = |config: &Self| Self {
+            // Workers enter a control group when they start; its bounds change at once.
+            cpu_weight: u32::from(config.is_bounded()),
+            ..config.as_workers_see_it()
+        };
+        of(self) == of(other)
+    }
+
     /// Most worker processes of one generation.
     #[must_use]
     pub fn processes_limit(&self) -> u32 {

@@ -15,6 +15,7 @@ pub mod failure;
 pub mod fds;
 pub mod frame;
 pub mod front;
+mod group_syntax;
 pub mod head;
 pub mod kinds;
 pub mod limits;

@@ -1,17 +1,18 @@
 //! The options of a process group: one table, one row an option. From its row
 //! follow the name, the field of [`GroupConfig`], the default, how a text is
-//! read, and how the value is written as a text again. One parser and one kind
+//! read, how the value is written as a text again, and whether a change of it
+//! replaces running workers. One parser and one kind
 //! of error for `WSGIDaemonProcess`, site files, the command line, and what
 //! travels between processes (`by_name.rs`).
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::group_syntax::{LogFile, NamedScript, OtherLog, ScriptDirectories};
 use crate::runs::Runs;
 use crate::syntax::{
     ABSOLUTE, Bytes, COUNT, Each, LEVEL, MILLISECONDS, Maybe, NAME, NAMES, NICE, Number, OCTAL,
-    ON_OFF, PATHS, PYTHON_HOME, SECONDS, SWITCH_INTERVAL, Syntax, TEXT, VARIABLE, absolute, json,
-    number, path_text,
+    ON_OFF, PATHS, PYTHON_HOME, SECONDS, SWITCH_INTERVAL, Syntax, TEXT, VARIABLE, json, number,
 };
 use crate::values::{ApplicationOptions, LogTarget, Preload, Timeout};
 
@@ -92,6 +93,11 @@ const MOD_WSGI: Whose = Whose::Theirs;
 const OURS: Whose = Whose::Ours;
 const INTERNAL: Whose = Whose::Internal;
 
+/// Running workers serve on when the option changes.
+const IN_PLACE: bool = false;
+/// Workers are started with the option: a change of it replaces them.
+const RESTARTS: bool = true;
+
 /// Reads a text into the field of a row; a row without a field has the whole group.
 macro_rules! set {
     ($group:ident, $text:ident, $syntax:expr) => {
@@ -102,10 +108,14 @@ macro_rules! set {
     };
 }
 
-/// Writes the field of a row, unless it has its default.
+/// Writes the field of a row, unless it has its default. The syntax of a row that
+/// shares the field of another one knows what is its own.
 macro_rules! texts {
     ($group:ident, $syntax:expr) => {
         $syntax.texts($group)
+    };
+    ($group:ident, $syntax:expr, $field:ident) => {
+        $syntax.texts(&$group.$field)
     };
     ($group:ident, $syntax:expr, $field:ident: $type:ty = $default:expr) => {{
         let default: $type = $default;
@@ -119,7 +129,7 @@ macro_rules! texts {
 
 macro_rules! options {
     ($(
-        $name:literal $(=> $field:ident: $type:ty = $default:expr)?, $whose:ident, $form:literal, $syntax:expr, $text:literal;
+        $name:literal $(=> $field:ident $(: $type:ty = $default:expr)?)?, $whose:ident $restarts:ident, $form:literal, $syntax:expr, $text:literal;
     )*) => {
         /// A process group.
         #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,11 +144,7 @@ macro_rules! options {
             pub processes_max: Option<u32>,
             /// Whether `processes` was given at all: it decides `wsgi.multiprocess`.
             pub multiprocess: bool,
-            /// What the group may run; `script-directories` adds to it.
-            pub runs: Runs,
-            /// Where process-level output goes.
-            pub log: LogTarget,
-            $($(#[doc = concat!("`", $name, "`: ", $text, ".")] pub $field: $type,)?)*
+            $($($(#[doc = concat!("`", $name, "`: ", $text, ".")] pub $field: $type,)?)?)*
             /// What came from another release and is not understood: such a
             /// definition is not put in force, and no worker starts with it.
             pub unread: Vec<Unread>,
@@ -154,11 +160,20 @@ macro_rules! options {
                     processes: 1,
                     processes_max: None,
                     multiprocess: false,
-                    runs: Runs::default(),
-                    log: LogTarget::Supervisor,
-                    $($($field: $default,)?)*
+                    $($($($field: $default,)?)?)*
                     unread: Vec::new(),
                 }
+            }
+
+            /// The definition with the default of every option that running workers
+            /// need not know.
+            pub(crate) fn as_workers_see_it(&self) -> Self {
+                let mut group = self.clone();
+                group.origin.clear();
+                $($($(if $restarts == IN_PLACE {
+                    group.$field = $default;
+                })?)?)*
+                group
             }
         }
 
@@ -171,7 +186,7 @@ macro_rules! options {
                 in_mod_wsgi: matches!($whose, Whose::Theirs),
                 internal: matches!($whose, Whose::Internal),
                 set: |group: &mut GroupConfig, text: &str| set!(group, text, $syntax $(, $field)?),
-                texts: |group: &GroupConfig| texts!(group, $syntax $(, $field: $type = $default)?),
+                texts: |group: &GroupConfig| texts!(group, $syntax $(, $field $(: $type = $default)?)?),
             },)*
         ];
     };
@@ -180,79 +195,79 @@ macro_rules! options {
 const OFF: Timeout = Duration::ZERO;
 
 options! {
-    "user" => user: Option<String> = None, MOD_WSGI, "name or #uid", Maybe(NAME), "user the processes run as";
-    "group" => group: Option<String> = None, MOD_WSGI, "name or #gid", Maybe(NAME), "primary group of the processes; otherwise that of the user";
-    "supplementary-groups" => supplementary_groups: Option<Vec<String>> = None, MOD_WSGI, "comma list", Maybe(NAMES), "further groups; otherwise those of the user";
-    "umask" => umask: Option<u32> = None, MOD_WSGI, "octal", Maybe(OCTAL), "file mode creation mask";
-    "home" => home: Option<PathBuf> = None, MOD_WSGI, "absolute directory", Maybe(ABSOLUTE), "working directory, also searched for modules";
-    "chroot" => chroot: Option<PathBuf> = None, MOD_WSGI, "absolute directory", Maybe(ABSOLUTE), "root directory of the processes";
-    "script-user" => script_user: Option<String> = None, MOD_WSGI, "name or #uid", Maybe(NAME), "owner that scripts must have";
-    "script-group" => script_group: Option<String> = None, MOD_WSGI, "name or #gid", Maybe(NAME), "group that scripts must have";
-    "script-directories", OURS, "colon list of absolute directories", ScriptDirectories, "directories whose scripts may be run beside what the configuration names; may be repeated";
-    "socket-user" => socket_user: Option<String> = None, MOD_WSGI, "name or #uid", Maybe(NAME), "user that may connect too, where a module changes the user of httpd's children (MPM-ITK)";
-    "lang" => lang: Option<String> = None, MOD_WSGI, "locale name", Maybe(NAME), "LANG of the processes";
-    "locale" => locale: Option<String> = None, MOD_WSGI, "locale name", Maybe(NAME), "LC_ALL of the processes";
-    "env" => env: Vec<(String, String)> = Vec::new(), OURS, "NAME=VALUE", Each(VARIABLE), "environment variable; may be repeated";
-    "env-file" => env_file: Option<PathBuf> = None, OURS, "absolute file", Maybe(ABSOLUTE), "file of NAME=VALUE lines for the environment";
-    "log-file", OURS, "absolute file", LogFile, "where what the processes print goes, opened with the user's rights; otherwise the ErrorLog";
-    "display-name" => display_name: Option<String> = None, MOD_WSGI, "text or %{GROUP}", Maybe(NAME), "what ps shows";
-    "python-home" => python_home: Option<PathBuf> = None, MOD_WSGI, "absolute directory", Maybe(PYTHON_HOME), "virtual environment or installation to run";
-    "python-path" => python_path: Vec<PathBuf> = Vec::new(), MOD_WSGI, "colon list of directories", PATHS, "directories put in front of sys.path";
-    "python-eggs" => python_eggs: Option<PathBuf> = None, MOD_WSGI, "absolute directory", Maybe(ABSOLUTE), "PYTHON_EGG_CACHE";
-    "switch-interval" => switch_interval_us: Option<u64> = None, MOD_WSGI, "seconds", Maybe(SWITCH_INTERVAL), "how often threads take turns";
-    "server-metrics" => server_metrics: bool = false, MOD_WSGI, "On or Off", ON_OFF, "read; `server_metrics()` is None: workers do not see httpd's scoreboard";
-    "processes", MOD_WSGI, "number, or MIN..MAX", Processes, "worker processes";
-    "threads" => threads: u32 = 15, MOD_WSGI, "number", Number { min: 0, max: 65533 }, "request threads per process; 0 is a service";
-    "stack-size" => stack_size: Option<u64> = None, MOD_WSGI, "bytes", Maybe(Bytes { min: 32768 }), "stack of a thread; 0 is the system's";
-    "listen-backlog" => listen_backlog: u32 = 100, MOD_WSGI, "number", Number { min: 1, max: 65535 }, "requests that may wait for a worker";
-    "cpu-priority" => cpu_priority: Option<i32> = None, MOD_WSGI, "nice value", Maybe(NICE), "scheduling priority, -20 to 19";
-    "startup-timeout" => startup_timeout: Timeout = OFF, MOD_WSGI, "seconds", SECONDS, "time to load the application";
-    "queue-timeout" => queue_timeout: Timeout = OFF, MOD_WSGI, "seconds", SECONDS, "time a request may wait for a worker";
-    "connect-timeout" => connect_timeout: Timeout = Duration::from_secs(15), MOD_WSGI, "seconds", SECONDS, "time to reach the supervisor";
-    "socket-timeout" => socket_timeout: Timeout = OFF, MOD_WSGI, "seconds", SECONDS, "time without a byte from the worker; 0 is httpd's Timeout";
-    "response-socket-timeout" => response_socket_timeout: Timeout = OFF, MOD_WSGI, "seconds", SECONDS, "time without a byte to the client";
-    "request-timeout" => request_timeout: Timeout = OFF, MOD_WSGI, "seconds", SECONDS, "time a request may run, times 1 + ln(threads)";
-    "interrupt-timeout" => interrupt_timeout: Timeout = OFF, MOD_WSGI, "seconds", SECONDS, "time an interrupted request has to end";
-    "deadlock-timeout" => deadlock_timeout: Timeout = Duration::from_secs(300), MOD_WSGI, "seconds", SECONDS, "time the interpreter may be locked";
-    "inactivity-timeout" => inactivity_timeout: Timeout = OFF, MOD_WSGI, "seconds", SECONDS, "time without requests after which a worker that had some is replaced";
-    "idle-stop" => idle_stop: Timeout = OFF, OURS, "seconds", SECONDS, "time without requests after which workers are stopped until the next one";
-    "graceful-timeout" => graceful_timeout: Timeout = Duration::from_secs(15), MOD_WSGI, "seconds", SECONDS, "time to finish requests when a worker is replaced; 0 is none";
-    "eviction-timeout" => eviction_timeout: Timeout = OFF, MOD_WSGI, "seconds", SECONDS, "the same for SIGUSR1; 0 is graceful-timeout";
-    "shutdown-timeout" => shutdown_timeout: Timeout = Duration::from_secs(5), MOD_WSGI, "seconds", SECONDS, "time to end when a worker is stopped; 0 is none";
-    "restart-interval" => restart_interval: Timeout = OFF, MOD_WSGI, "seconds", SECONDS, "age at which a worker is replaced";
-    "cpu-time-limit" => cpu_time_limit: Timeout = OFF, MOD_WSGI, "seconds", SECONDS, "CPU time after which a worker is replaced";
-    "response-flush-delay" => response_flush_delay: Timeout = Duration::from_millis(5), MOD_WSGI, "milliseconds", MILLISECONDS, "time response bytes may be held back";
-    "maximum-requests" => maximum_requests: u64 = 0, MOD_WSGI, "number", COUNT, "requests after which a worker is replaced";
-    "maximum-requests-jitter" => maximum_requests_jitter: u64 = 0, OURS, "number", COUNT, "up to so many requests more, chosen per worker";
-    "memory-recycle" => memory_recycle: u64 = 0, OURS, "bytes", Bytes { min: 0 }, "resident size after which a worker is replaced";
-    "memory-limit" => memory_limit: u64 = 0, MOD_WSGI, "bytes", Bytes { min: 0 }, "RLIMIT_DATA";
-    "virtual-memory-limit" => virtual_memory_limit: u64 = 0, MOD_WSGI, "bytes", Bytes { min: 0 }, "RLIMIT_AS";
-    "process-limit" => process_limit: u32 = 0, OURS, "number", Number { min: 0, max: u32::MAX }, "RLIMIT_NPROC: processes and threads that the user may have; 0 is no limit";
-    "cpu-weight" => cpu_weight: u32 = 0, OURS, "1 to 10000", Number { min: 1, max: 10_000 }, "share of the processors against other groups; 100 is usual";
-    "memory-max" => memory_max: u64 = 0, OURS, "bytes", Bytes { min: 4 << 20 }, "memory of all processes of the group together";
-    "tasks-max" => tasks_max: u32 = 0, OURS, "number", Number { min: 0, max: 4_194_304 }, "processes and threads of the group together; 0 is no limit";
-    "no-new-privileges" => no_new_privileges: bool = true, OURS, "On or Off", ON_OFF, "programs such as sudo gain no privileges when a worker starts them";
-    "restart-burst" => restart_burst: u32 = 10, OURS, "number", Number { min: 1, max: 1_000_000 }, "failed starts within restart-window after which the group is failed";
-    "restart-window" => restart_window: Timeout = Duration::from_secs(60), OURS, "seconds", SECONDS, "see restart-burst";
-    "preload" => preload: bool = false, OURS, "On or Off", ON_OFF, "load the application once and fork the workers from it";
-    "send-buffer-size" => send_buffer_size: u64 = 0, MOD_WSGI, "bytes", Bytes { min: 512 }, "SO_SNDBUF; 0 is the system's";
-    "receive-buffer-size" => receive_buffer_size: u64 = 0, MOD_WSGI, "bytes", Bytes { min: 512 }, "SO_RCVBUF; 0 is the system's";
-    "header-buffer-size" => header_buffer_size: u64 = 0, MOD_WSGI, "bytes", Bytes { min: 8192 }, "longest header field of a response; 0 is 32768";
-    "response-buffer-size" => response_buffer_size: u64 = 0, MOD_WSGI, "bytes", Bytes { min: 65536 }, "bytes held for the client before a flush; 0 is 8 MiB";
+    "user" => user: Option<String> = None, MOD_WSGI RESTARTS, "name or #uid", Maybe(NAME), "user the processes run as";
+    "group" => group: Option<String> = None, MOD_WSGI RESTARTS, "name or #gid", Maybe(NAME), "primary group of the processes; otherwise that of the user";
+    "supplementary-groups" => supplementary_groups: Option<Vec<String>> = None, MOD_WSGI RESTARTS, "comma list", Maybe(NAMES), "further groups; otherwise those of the user";
+    "umask" => umask: Option<u32> = None, MOD_WSGI RESTARTS, "octal", Maybe(OCTAL), "file mode creation mask";
+    "home" => home: Option<PathBuf> = None, MOD_WSGI RESTARTS, "absolute directory", Maybe(ABSOLUTE), "working directory, also searched for modules";
+    "chroot" => chroot: Option<PathBuf> = None, MOD_WSGI RESTARTS, "absolute directory", Maybe(ABSOLUTE), "root directory of the processes";
+    "script-user" => script_user: Option<String> = None, MOD_WSGI RESTARTS, "name or #uid", Maybe(NAME), "owner that scripts must have";
+    "script-group" => script_group: Option<String> = None, MOD_WSGI RESTARTS, "name or #gid", Maybe(NAME), "group that scripts must have";
+    "script-directories" => runs: Runs = Runs::default(), OURS IN_PLACE, "colon list of absolute directories", ScriptDirectories, "directories whose scripts may be run beside what the configuration names; may be repeated";
+    "socket-user" => socket_user: Option<String> = None, MOD_WSGI IN_PLACE, "name or #uid", Maybe(NAME), "user that may connect too, where a module changes the user of httpd's children (MPM-ITK)";
+    "lang" => lang: Option<String> = None, MOD_WSGI RESTARTS, "locale name", Maybe(NAME), "LANG of the processes";
+    "locale" => locale: Option<String> = None, MOD_WSGI RESTARTS, "locale name", Maybe(NAME), "LC_ALL of the processes";
+    "env" => env: Vec<(String, String)> = Vec::new(), OURS RESTARTS, "NAME=VALUE", Each(VARIABLE), "environment variable; may be repeated";
+    "env-file" => env_file: Option<PathBuf> = None, OURS RESTARTS, "absolute file", Maybe(ABSOLUTE), "file of NAME=VALUE lines for the environment";
+    "log-file" => log: LogTarget = LogTarget::Supervisor, OURS IN_PLACE, "absolute file", LogFile, "where what the processes print goes, opened with the user's rights; otherwise the ErrorLog";
+    "display-name" => display_name: Option<String> = None, MOD_WSGI RESTARTS, "text or %{GROUP}", Maybe(NAME), "what ps shows";
+    "python-home" => python_home: Option<PathBuf> = None, MOD_WSGI RESTARTS, "absolute directory", Maybe(PYTHON_HOME), "virtual environment or installation to run";
+    "python-path" => python_path: Vec<PathBuf> = Vec::new(), MOD_WSGI RESTARTS, "colon list of directories", PATHS, "directories put in front of sys.path";
+    "python-eggs" => python_eggs: Option<PathBuf> = None, MOD_WSGI RESTARTS, "absolute directory", Maybe(ABSOLUTE), "PYTHON_EGG_CACHE";
+    "switch-interval" => switch_interval_us: Option<u64> = None, MOD_WSGI RESTARTS, "seconds", Maybe(SWITCH_INTERVAL), "how often threads take turns";
+    "server-metrics" => server_metrics: bool = false, MOD_WSGI RESTARTS, "On or Off", ON_OFF, "read; `server_metrics()` is None: workers do not see httpd's scoreboard";
+    "processes", MOD_WSGI RESTARTS, "number, or MIN..MAX", Processes, "worker processes";
+    "threads" => threads: u32 = 15, MOD_WSGI RESTARTS, "number", Number { min: 0, max: 65533 }, "request threads per process; 0 is a service";
+    "stack-size" => stack_size: Option<u64> = None, MOD_WSGI RESTARTS, "bytes", Maybe(Bytes { min: 32768 }), "stack of a thread; 0 is the system's";
+    "listen-backlog" => listen_backlog: u32 = 100, MOD_WSGI RESTARTS, "number", Number { min: 1, max: 65535 }, "requests that may wait for a worker";
+    "cpu-priority" => cpu_priority: Option<i32> = None, MOD_WSGI RESTARTS, "nice value", Maybe(NICE), "scheduling priority, -20 to 19";
+    "startup-timeout" => startup_timeout: Timeout = OFF, MOD_WSGI IN_PLACE, "seconds", SECONDS, "time to load the application";
+    "queue-timeout" => queue_timeout: Timeout = OFF, MOD_WSGI RESTARTS, "seconds", SECONDS, "time a request may wait for a worker";
+    "connect-timeout" => connect_timeout: Timeout = Duration::from_secs(15), MOD_WSGI RESTARTS, "seconds", SECONDS, "time to reach the supervisor";
+    "socket-timeout" => socket_timeout: Timeout = OFF, MOD_WSGI IN_PLACE, "seconds", SECONDS, "time without a byte from the worker; 0 is httpd's Timeout";
+    "response-socket-timeout" => response_socket_timeout: Timeout = OFF, MOD_WSGI IN_PLACE, "seconds", SECONDS, "time without a byte to the client";
+    "request-timeout" => request_timeout: Timeout = OFF, MOD_WSGI RESTARTS, "seconds", SECONDS, "time a request may run, times 1 + ln(threads)";
+    "interrupt-timeout" => interrupt_timeout: Timeout = OFF, MOD_WSGI RESTARTS, "seconds", SECONDS, "time an interrupted request has to end";
+    "deadlock-timeout" => deadlock_timeout: Timeout = Duration::from_secs(300), MOD_WSGI RESTARTS, "seconds", SECONDS, "time the interpreter may be locked";
+    "inactivity-timeout" => inactivity_timeout: Timeout = OFF, MOD_WSGI RESTARTS, "seconds", SECONDS, "time without requests after which a worker that had some is replaced";
+    "idle-stop" => idle_stop: Timeout = OFF, OURS IN_PLACE, "seconds", SECONDS, "time without requests after which workers are stopped until the next one";
+    "graceful-timeout" => graceful_timeout: Timeout = Duration::from_secs(15), MOD_WSGI RESTARTS, "seconds", SECONDS, "time to finish requests when a worker is replaced; 0 is none";
+    "eviction-timeout" => eviction_timeout: Timeout = OFF, MOD_WSGI RESTARTS, "seconds", SECONDS, "the same for SIGUSR1; 0 is graceful-timeout";
+    "shutdown-timeout" => shutdown_timeout: Timeout = Duration::from_secs(5), MOD_WSGI RESTARTS, "seconds", SECONDS, "time to end when a worker is stopped; 0 is none";
+    "restart-interval" => restart_interval: Timeout = OFF, MOD_WSGI RESTARTS, "seconds", SECONDS, "age at which a worker is replaced";
+    "cpu-time-limit" => cpu_time_limit: Timeout = OFF, MOD_WSGI RESTARTS, "seconds", SECONDS, "CPU time after which a worker is replaced";
+    "response-flush-delay" => response_flush_delay: Timeout = Duration::from_millis(5), MOD_WSGI IN_PLACE, "milliseconds", MILLISECONDS, "time response bytes may be held back";
+    "maximum-requests" => maximum_requests: u64 = 0, MOD_WSGI RESTARTS, "number", COUNT, "requests after which a worker is replaced";
+    "maximum-requests-jitter" => maximum_requests_jitter: u64 = 0, OURS RESTARTS, "number", COUNT, "up to so many requests more, chosen per worker";
+    "memory-recycle" => memory_recycle: u64 = 0, OURS RESTARTS, "bytes", Bytes { min: 0 }, "resident size after which a worker is replaced";
+    "memory-limit" => memory_limit: u64 = 0, MOD_WSGI RESTARTS, "bytes", Bytes { min: 0 }, "RLIMIT_DATA";
+    "virtual-memory-limit" => virtual_memory_limit: u64 = 0, MOD_WSGI RESTARTS, "bytes", Bytes { min: 0 }, "RLIMIT_AS";
+    "process-limit" => process_limit: u32 = 0, OURS RESTARTS, "number", Number { min: 0, max: u32::MAX }, "RLIMIT_NPROC: processes and threads that the user may have; 0 is no limit";
+    "cpu-weight" => cpu_weight: u32 = 0, OURS IN_PLACE, "1 to 10000", Number { min: 1, max: 10_000 }, "share of the processors against other groups; 100 is usual";
+    "memory-max" => memory_max: u64 = 0, OURS IN_PLACE, "bytes", Bytes { min: 4 << 20 }, "memory of all processes of the group together";
+    "tasks-max" => tasks_max: u32 = 0, OURS IN_PLACE, "number", Number { min: 0, max: 4_194_304 }, "processes and threads of the group together; 0 is no limit";
+    "no-new-privileges" => no_new_privileges: bool = true, OURS RESTARTS, "On or Off", ON_OFF, "programs such as sudo gain no privileges when a worker starts them";
+    "restart-burst" => restart_burst: u32 = 10, OURS IN_PLACE, "number", Number { min: 1, max: 1_000_000 }, "failed starts within restart-window after which the group is failed";
+    "restart-window" => restart_window: Timeout = Duration::from_secs(60), OURS IN_PLACE, "seconds", SECONDS, "see restart-burst";
+    "preload" => preload: bool = false, OURS RESTARTS, "On or Off", ON_OFF, "load the application once and fork the workers from it";
+    "send-buffer-size" => send_buffer_size: u64 = 0, MOD_WSGI RESTARTS, "bytes", Bytes { min: 512 }, "SO_SNDBUF; 0 is the system's";
+    "receive-buffer-size" => receive_buffer_size: u64 = 0, MOD_WSGI RESTARTS, "bytes", Bytes { min: 512 }, "SO_RCVBUF; 0 is the system's";
+    "header-buffer-size" => header_buffer_size: u64 = 0, MOD_WSGI RESTARTS, "bytes", Bytes { min: 8192 }, "longest header field of a response; 0 is 32768";
+    "response-buffer-size" => response_buffer_size: u64 = 0, MOD_WSGI RESTARTS, "bytes", Bytes { min: 65536 }, "bytes held for the client before a flush; 0 is 8 MiB";
 
     // What other directives say, and what is no single value.
-    "multiprocess", INTERNAL, "On or Off", Multiprocess, "whether processes= was given";
-    "log", INTERNAL, "JSON", Log, "a log that is no file";
-    "python-optimize" => python_optimize: u8 = 0, INTERNAL, "level", LEVEL, "WSGIPythonOptimize";
-    "python-warnings" => python_warnings: Vec<String> = Vec::new(), INTERNAL, "filter", Each(TEXT), "WSGIPythonWarnings";
-    "python-hash-seed" => python_hash_seed: Option<String> = None, INTERNAL, "seed", Maybe(TEXT), "WSGIPythonHashSeed";
-    "dont-write-bytecode" => dont_write_bytecode: bool = false, INTERNAL, "On or Off", ON_OFF, "WSGIDontWriteBytecode";
-    "restrict-stdin" => restrict_stdin: bool = false, INTERNAL, "On or Off", ON_OFF, "WSGIRestrictStdin: reading sys.stdin raises";
-    "restrict-stdout" => restrict_stdout: bool = false, INTERNAL, "On or Off", ON_OFF, "WSGIRestrictStdout: using sys.stdout raises";
-    "restrict-signal" => restrict_signal: bool = true, INTERNAL, "On or Off", ON_OFF, "WSGIRestrictSignal: signal.signal does nothing and says so";
-    "preload-script" => preload_scripts: Vec<Preload> = Vec::new(), INTERNAL, "JSON", Each(json()), "a script that is loaded before the first request";
-    "script", INTERNAL, "path", NamedScript, "a script that may be run; behind a slash a directory of them";
-    "application" => applications: Vec<ApplicationOptions> = Vec::new(), INTERNAL, "JSON", Each(json()), "what one application group has otherwise";
+    "multiprocess", INTERNAL RESTARTS, "On or Off", Multiprocess, "whether processes= was given";
+    "log" => log, INTERNAL IN_PLACE, "JSON", OtherLog, "a log that is no file";
+    "python-optimize" => python_optimize: u8 = 0, INTERNAL RESTARTS, "level", LEVEL, "WSGIPythonOptimize";
+    "python-warnings" => python_warnings: Vec<String> = Vec::new(), INTERNAL RESTARTS, "filter", Each(TEXT), "WSGIPythonWarnings";
+    "python-hash-seed" => python_hash_seed: Option<String> = None, INTERNAL RESTARTS, "seed", Maybe(TEXT), "WSGIPythonHashSeed";
+    "dont-write-bytecode" => dont_write_bytecode: bool = false, INTERNAL RESTARTS, "On or Off", ON_OFF, "WSGIDontWriteBytecode";
+    "restrict-stdin" => restrict_stdin: bool = false, INTERNAL RESTARTS, "On or Off", ON_OFF, "WSGIRestrictStdin: reading sys.stdin raises";
+    "restrict-stdout" => restrict_stdout: bool = false, INTERNAL RESTARTS, "On or Off", ON_OFF, "WSGIRestrictStdout: using sys.stdout raises";
+    "restrict-signal" => restrict_signal: bool = true, INTERNAL RESTARTS, "On or Off", ON_OFF, "WSGIRestrictSignal: signal.signal does nothing and says so";
+    "preload-script" => preload_scripts: Vec<Preload> = Vec::new(), INTERNAL RESTARTS, "JSON", Each(json()), "a script that is loaded before the first request";
+    "script" => runs, INTERNAL IN_PLACE, "path", NamedScript, "a script that may be run; behind a slash a directory of them";
+    "application" => applications: Vec<ApplicationOptions> = Vec::new(), INTERNAL RESTARTS, "JSON", Each(json()), "what one application group has otherwise";
 }
 
 /// How many rows are options of people.
@@ -319,67 +334,6 @@ fn unknown(name: &str) -> OptionError {
     }
 }
 
-/// Directories of `runs`. Those with a colon in their name travel as scripts do.
-struct ScriptDirectories;
-
-impl Syntax for ScriptDirectories {
-    type Value = GroupConfig;
-
-    fn set(&self, group: &mut GroupConfig, text: &str) -> Result<(), String> {
-        for part in text.split(':').filter(|part| !part.is_empty()) {
-            absolute(part)?;
-            if part.split('/').any(|component| component == "..") {
-                return Err(format!(
-                    "`{part}` has `..` in it; name the directory itself"
-                ));
-            }
-            group.runs.add_directory(part);
-        }
-        Ok(())
-    }
-
-    fn texts(&self, group: &GroupConfig) -> Result<Vec<String>, String> {
-        Ok(group
-            .runs
-            .directories
-            .iter()
-            .filter(|path| !path.contains(':'))
-            .cloned()
-            .collect())
-    }
-}
-
-/// The rest of `runs`.
-struct NamedScript;
-
-impl Syntax for NamedScript {
-    type Value = GroupConfig;
-
-    fn set(&self, group: &mut GroupConfig, text: &str) -> Result<(), String> {
-        if text.ends_with('/') {
-            group.runs.add_directory(text);
-        } else {
-            group.runs.add_file(text);
-        }
-        Ok(())
-    }
-
-    fn texts(&self, group: &GroupConfig) -> Result<Vec<String>, String> {
-        let directories = group
-            .runs
-            .directories
-            .iter()
-            .filter(|path| path.contains(':'));
-        Ok(group
-            .runs
-            .files
-            .iter()
-            .cloned()
-            .chain(directories.map(|path| format!("{path}/")))
-            .collect())
-    }
-}
-
 /// A number of processes, or the least and the most of them.
 struct Processes;
 
@@ -424,45 +378,6 @@ impl Syntax for Multiprocess {
             Ok(Vec::new())
         } else {
             ON_OFF.texts(&group.multiprocess)
-        }
-    }
-}
-
-/// A log that is a file of the group's user.
-struct LogFile;
-
-impl Syntax for LogFile {
-    type Value = GroupConfig;
-
-    fn set(&self, group: &mut GroupConfig, text: &str) -> Result<(), String> {
-        group.log = LogTarget::File(absolute(text)?);
-        Ok(())
-    }
-
-    fn texts(&self, group: &GroupConfig) -> Result<Vec<String>, String> {
-        match &group.log {
-            LogTarget::File(path) => Ok(vec![path_text(path)?]),
-            _ => Ok(Vec::new()),
-        }
-    }
-}
-
-/// Any other log.
-struct Log;
-
-impl Syntax for Log {
-    type Value = GroupConfig;
-
-    fn set(&self, group: &mut GroupConfig, text: &str) -> Result<(), String> {
-        json().set(&mut group.log, text)
-    }
-
-    fn texts(&self, group: &GroupConfig) -> Result<Vec<String>, String> {
-        match &group.log {
-            LogTarget::Supervisor | LogTarget::File(_) => Ok(Vec::new()),
-            log => Ok(vec![
-                serde_json::to_string(log).map_err(|error| error.to_string())?,
-            ]),
         }
     }
 }
