@@ -50,12 +50,7 @@ pub(crate) fn run(py: Python<'_>, control: i32) -> PyResult<()> {
     )?;
     let facts = facts(py, &spec)?;
     facts.set_item("preloader", preloads)?;
-    let worker = Worker::with_scripts(
-        spec,
-        Control::new(socket)?,
-        Scripts::default(),
-        is_free_threaded(py)?,
-    )?;
+    let worker = Worker::with_scripts(spec, Control::new(socket)?, Scripts::default())?;
     // A worker without a descriptor left hears its supervisor still.
     let reader = if preloads {
         reader
@@ -70,14 +65,6 @@ pub(crate) fn run(py: Python<'_>, control: i32) -> PyResult<()> {
         preloads: AtomicBool::new(preloads),
     };
     module.call_method1("main", (core, facts)).map(drop)
-}
-
-/// Whether this interpreter runs without its lock.
-fn is_free_threaded(py: Python<'_>) -> PyResult<bool> {
-    match py.import("sys")?.getattr_opt("_is_gil_enabled")? {
-        Some(enabled) => Ok(!enabled.call0()?.extract::<bool>()?),
-        None => Ok(false),
-    }
 }
 
 /// Leaves so many bytes of a text at most.
@@ -306,7 +293,7 @@ impl Core {
             .ok_or_else(|| PyRuntimeError::new_err("nothing was ordered"))?;
         log::is_worker();
         let before = self.worker();
-        let worker = preloader::become_worker(&before, order, is_free_threaded(py)?)?;
+        let worker = preloader::become_worker(&before, order)?;
         worker.control.set_main(sys::adopt(wake)?);
         if let Some(runtime) = before.runtime.get() {
             let _ = worker.runtime.set(runtime.clone_ref(py));

@@ -52,7 +52,7 @@ mod worker;
 use pyo3::prelude::*;
 
 /// The extension module.
-#[pymodule(gil_used = false)]
+#[pymodule]
 fn wsgid_worker(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(core::run, module)?)
 }

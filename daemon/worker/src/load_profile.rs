@@ -32,24 +32,23 @@ pub(crate) struct LoadProfile {
     eager: AtomicBool,
     /// Some requests sleep, too few to show in the averages.
     sleepers: AtomicBool,
-    /// The interpreter has no lock: always eager.
-    free_threaded: bool,
 }
 
-impl LoadProfile {
-    pub(crate) fn new(free_threaded: bool) -> Self {
+impl Default for LoadProfile {
+    fn default() -> Self {
         Self {
             wall_ns: AtomicU64::new(0),
             usual_ns: AtomicU64::new(USUAL_MIN_NS),
             // Until something else is seen, requests compute.
             cpu_share: AtomicU64::new(1000),
             count: AtomicU64::new(0),
-            eager: AtomicBool::new(free_threaded),
+            eager: AtomicBool::new(false),
             sleepers: AtomicBool::new(false),
-            free_threaded,
         }
     }
+}
 
+impl LoadProfile {
     pub(crate) fn is_eager(&self) -> bool {
         self.eager.load(Ordering::Relaxed) || self.sleepers.load(Ordering::Relaxed)
     }
@@ -91,7 +90,7 @@ impl LoadProfile {
             &self.cpu_share,
             (cpu.saturating_mul(1000) / wall.max(1)).min(1000),
         );
-        let eager = self.free_threaded || (average > LONG.as_nanos() as u64 && share < WAITS);
+        let eager = average > LONG.as_nanos() as u64 && share < WAITS;
         if eager != self.eager.load(Ordering::Relaxed) {
             self.eager.store(eager, Ordering::Relaxed);
         }

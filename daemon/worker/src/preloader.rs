@@ -94,11 +94,7 @@ fn order(slot: u32, reader: &mut FrameReader) -> Option<Order> {
 
 /// In the process that was forked: a process group, descriptors and a
 /// supervisor's ear of its own. Says `Forked` before anything else can be said.
-pub(crate) fn become_worker(
-    preloader: &Worker,
-    order: Order,
-    free_threaded: bool,
-) -> io::Result<Arc<Worker>> {
+pub(crate) fn become_worker(preloader: &Worker, order: Order) -> io::Result<Arc<Worker>> {
     let Order {
         slot,
         control,
@@ -112,5 +108,5 @@ pub(crate) fn become_worker(
     spec.slot = slot;
     let control = Control::new(control)?;
     control.send(&FromWorker::Forked);
-    Worker::with_scripts(spec, control, preloader.scripts.take(), free_threaded)
+    Worker::with_scripts(spec, control, preloader.scripts.take())
 }

@@ -111,7 +111,7 @@ pub(crate) struct Scheduler {
 }
 
 impl Scheduler {
-    pub(crate) fn new(threads: usize, free_threaded: bool) -> io::Result<Self> {
+    pub(crate) fn new(threads: usize) -> io::Result<Self> {
         let parker = || Parker {
             thread: OnceLock::new(),
             woken: AtomicBool::new(false),
@@ -121,7 +121,7 @@ impl Scheduler {
             inner: Mutex::default(),
             parkers: (0..threads).map(|_| parker()).collect(),
             slots: (0..threads).map(|_| Slot::default()).collect(),
-            load_profile: LoadProfile::new(free_threaded),
+            load_profile: LoadProfile::default(),
         })
     }
 

@@ -106,11 +106,10 @@ impl Worker {
         spec: WorkerSpec,
         control: Control,
         scripts: Scripts,
-        free_threaded: bool,
     ) -> io::Result<Arc<Self>> {
         let threads = spec.group.threads as usize;
         Ok(Arc::new(Self {
-            scheduler: Scheduler::new(threads, free_threaded)?,
+            scheduler: Scheduler::new(threads)?,
             control,
             scripts,
             variables: Mutex::default(),
