@@ -62,7 +62,6 @@ pub struct FrameReader {
     room: Option<DescriptorRoom>,
     /// For one that takes none, from a peer that may send some.
     refusal: Option<Refusal>,
-    max_len: u32,
     chunk: usize,
 }
 
@@ -80,7 +79,6 @@ impl FrameReader {
             perhaps: None,
             room,
             refusal: None,
-            max_len: u32::MAX,
             chunk: CHUNK,
         }
     }
@@ -92,15 +90,6 @@ impl FrameReader {
     pub fn going_on_without_fds(mut self) -> Self {
         self.room = Some(DescriptorRoom::new(1));
         self.perhaps = Some(VecDeque::new());
-        self
-    }
-
-    /// The same reader, refusing payloads above `max_len` also where the kind
-    /// allows more: for CONTROL from a worker
-    /// ([`MAX_WORKER_CONTROL_LEN`](crate::limits::MAX_WORKER_CONTROL_LEN)).
-    #[must_use]
-    pub const fn with_max_len(mut self, max_len: u32) -> Self {
-        self.max_len = max_len;
         self
     }
 
@@ -276,15 +265,7 @@ impl FrameReader {
         let Some(bytes) = self.buffer[self.start..self.end].first_chunk::<HEAD_LEN>() else {
             return Ok(None);
         };
-        let head = FrameHead::parse(bytes)?;
-        if head.len > self.max_len {
-            return Err(HeadError::TooLong {
-                len: head.len,
-                max: self.max_len,
-                kind: head.kind,
-            });
-        }
-        Ok(Some(head))
+        FrameHead::parse(bytes).map(Some)
     }
 
     fn parse(&self) -> Result<Option<FrameHead>, HeadError> {

@@ -160,21 +160,6 @@ fn a_length_above_the_limit_of_its_kind_is_refused_at_once() {
 }
 
 #[test]
-fn a_reader_may_allow_less_than_the_kind_does() {
-    let kind = Kind::Control;
-    let head = FrameHead::new(kind, 0, 1001).encode();
-    let error = refused(&head, FrameReader::new(0).with_max_len(1000));
-    assert_eq!(
-        error,
-        HeadError::TooLong {
-            len: 1001,
-            max: 1000,
-            kind
-        }
-    );
-}
-
-#[test]
 fn unknown_kinds_and_critical_flags_are_refused_and_others_ignored() {
     let head = FrameHead::new(Kind::Data, 1, 0).encode();
     for byte in 0..=u8::MAX {
