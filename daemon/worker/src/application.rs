@@ -51,7 +51,7 @@ fn attempt<'py>(
     facts: &Facts,
     environ: &Bound<'py, PyDict>,
 ) -> PyResult<Verdict> {
-    let runtime = runtime(worker)?;
+    let runtime = worker.prepared()?;
     let errors = Bound::new(py, Stream::of_request(Arc::clone(exchange)))?;
     let loaded = worker
         .scripts
@@ -126,7 +126,7 @@ fn call<'py>(
     mut application: Bound<'py, PyAny>,
     environ: &Bound<'py, PyDict>,
 ) -> PyResult<Verdict> {
-    let runtime = runtime(worker)?;
+    let runtime = worker.prepared()?;
     events::listen(py, worker, runtime, exchange);
     if exchange.publish.get().is_some() {
         application = events::request_started(exchange, environ, application)?;
@@ -232,11 +232,4 @@ fn failed(py: Python<'_>, exchange: &Exchange, facts: &Facts, error: &PyErr) -> 
         failure: Failure::ApplicationError,
         text: script::summary(py, error),
     }
-}
-
-fn runtime(worker: &Worker) -> PyResult<&Runtime> {
-    worker
-        .runtime
-        .get()
-        .ok_or_else(|| PyRuntimeError::new_err("the worker is not ready"))
 }

@@ -8,7 +8,6 @@ use std::hash::{DefaultHasher, Hasher};
 use std::sync::{Mutex, TryLockError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -17,7 +16,6 @@ use wsgid_protocol::request::RequestHead;
 
 use crate::layout::Layout;
 use crate::strings::{Names, latin1, text};
-use crate::worker::Worker;
 
 /// Layouts that are remembered: browsers differ in what they send.
 const LAYOUTS_MAX: usize = 16;
@@ -37,19 +35,16 @@ pub(crate) struct Variables {
 }
 
 /// The environ of a request for the thread in this slot, except what needs the
-/// exchange.
+/// exchange: a copy of the template, with the request's variables.
 pub(crate) fn environ<'py>(
     py: Python<'py>,
-    worker: &Worker,
+    remembered: &Mutex<Variables>,
+    template: &Py<PyDict>,
     slot: usize,
     head: &RequestHead<'_>,
 ) -> PyResult<Bound<'py, PyDict>> {
-    let runtime = worker
-        .runtime
-        .get()
-        .ok_or_else(|| PyRuntimeError::new_err("the worker is not ready"))?;
-    let base = runtime.template.bind(py);
-    let environ = with(&worker.variables, |variables| {
+    let base = template.bind(py);
+    let environ = with(remembered, |variables| {
         variables.environ(py, base, slot + 1, head)
     })?;
     environ.set_item(

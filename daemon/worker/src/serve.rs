@@ -166,7 +166,12 @@ impl Thread {
             ));
         }
         let (facts, label) = Facts::new(&request);
-        let environ = environ::environ(py, worker, self.slot, &request)
+        let environ = worker
+            .prepared()
+            .and_then(|runtime| {
+                let template = &runtime.template;
+                environ::environ(py, &worker.variables, template, self.slot, &request)
+            })
             .map_err(|error| Refusal::protocol(head.id, error.to_string()))?;
         let body = request.body;
         // How long a client took to send what came with the request is no wait

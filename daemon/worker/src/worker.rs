@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyModule};
 
@@ -132,6 +133,13 @@ impl Worker {
             reason: OnceLock::new(),
             spec,
         }))
+    }
+
+    /// What Python prepared.
+    pub(crate) fn prepared(&self) -> PyResult<&Runtime> {
+        self.runtime
+            .get()
+            .ok_or_else(|| PyRuntimeError::new_err("the worker is not ready"))
     }
 
     /// Asks to be replaced, once for each reason.
