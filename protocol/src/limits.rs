@@ -1,7 +1,10 @@
-//! Every limit of the wire format, each with its reason.
+//! Every limit of the wire format, each with its reason, and the times of the
+//! placement policy, of which every process has a part.
 //!
 //! A length that comes from a peer is compared with one of these before
 //! anything is allocated for it. PROTOCOL.md §6 repeats the table.
+
+use std::time::Duration;
 
 /// Length of a frame head in bytes.
 pub const HEAD_LEN: usize = 16;
@@ -62,3 +65,17 @@ pub const LOGS_MAX: usize = 16 * MAX_DESCRIPTORS;
 
 /// Length of a process group's or application group's name in bytes.
 pub const MAX_NAME_LEN: usize = 1024;
+
+// Placement: which worker serves a connection. Module, supervisor and worker each
+// have a part in it; what they must agree on is here.
+
+/// All threads of a worker are serving: a connection with a request waits this long
+/// before the worker gives it back.
+pub const RELEASE_AFTER: Duration = Duration::from_millis(5);
+
+/// The longest it waits in a queue that stands, where all workers are busy.
+pub const RELEASE_AFTER_MAX: Duration = Duration::from_millis(120);
+
+/// So long after a connection came to a worker without a free thread, that worker
+/// takes all others to be busy.
+pub const ALL_BUSY_FOR: Duration = Duration::from_millis(400);

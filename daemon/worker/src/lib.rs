@@ -29,6 +29,7 @@ mod monitor;
 mod output;
 mod ownership;
 mod panics;
+mod placement;
 mod preloader;
 mod queue_limits;
 mod receive;

@@ -11,6 +11,7 @@ use wsgid_protocol::Failure;
 use wsgid_protocol::control::FromWorker;
 
 use crate::exchange::Exchange;
+use crate::placement::{Placement, QueueState, USUAL_STANDS};
 use crate::report::report;
 use crate::slot::Slot;
 use crate::worker::Worker;
@@ -36,24 +37,6 @@ const SLEEPER: Duration = Duration::from_millis(5);
 /// request is served, not when it turns out to sleep too.
 const SLEEPERS_KEPT: Duration = Duration::from_secs(1);
 
-/// All threads are serving: a connection with a request waits this long before
-/// another worker may have it.
-const PATIENCE_RELEASE: Duration = Duration::from_millis(5);
-
-/// The longest it gets where all workers are busy.
-const PATIENCE_RELEASE_MAX: Duration = Duration::from_millis(120);
-
-/// If no request has ended for so many times the usual, the queue stands.
-const USUAL_STANDS: u32 = 4;
-
-/// A queue that moves is left alone until somebody has waited so many times as
-/// long in it.
-const USUAL_MOVES: u32 = 8;
-
-/// So long after a connection came to a worker without a free thread, all
-/// workers are taken to be busy.
-const CROWDED_KEPT: Duration = Duration::from_millis(400);
-
 /// While all threads are busy, the queue is counted so often at least.
 const BACKLOG_LOOK: Duration = Duration::from_millis(100);
 
@@ -74,9 +57,7 @@ pub(crate) struct Ticker {
     seen: Vec<Seen>,
     last: Instant,
     last_active: Instant,
-    patience: Duration,
-    /// When a connection came in while no thread was free.
-    crowded: Option<Instant>,
+    placement: Placement,
     /// Connections were given back since a thread was free.
     released: bool,
     /// When a request ended last, as far as looks tell.
@@ -125,8 +106,7 @@ impl Ticker {
             seen: vec![Seen::default(); threads],
             last: now,
             last_active: now,
-            patience: PATIENCE_RELEASE,
-            crowded: None,
+            placement: Placement::new(),
             released: false,
             ended: Ended {
                 count: 0,
@@ -191,37 +171,10 @@ impl Ticker {
         now.saturating_duration_since(self.last_active) < AWAKE
     }
 
-    /// How long a connection may wait here. A queue that moves is as good as any
-    /// other's; one that stands waits behind requests that take longer than usual.
-    fn patience_with(&self, worker: &Worker, now: Instant) -> Duration {
-        let usual = worker.scheduler.load_profile.usual() * USUAL_STANDS;
-        let patience = self.patience.max(usual);
-        let waited = now.saturating_duration_since(self.ended.at);
-        let computed =
-            Duration::from_nanos(sys::process_cpu_ns().saturating_sub(self.ended.cpu_ns));
-        // A process that does not get the processor would do no better elsewhere.
-        let stands = computed >= patience || (waited >= patience && !self.any_runs(worker));
-        if stands {
-            self.patience
-        } else {
-            PATIENCE_RELEASE_MAX.max(usual * USUAL_MOVES)
-        }
-    }
-
-    /// Whether a thread that serves has the processor, or waits for it.
-    fn any_runs(&self, worker: &Worker) -> bool {
-        let mut threads = worker
-            .scheduler
-            .slots
-            .iter()
-            .filter(|slot| slot.serving().is_some());
-        threads.any(|slot| sys::thread_runs(slot.thread.load(Ordering::Relaxed)))
-    }
-
     /// A connection was assigned to this worker although it has no thread free:
     /// probably no other worker has.
     pub(crate) fn note_crowded(&mut self, now: Instant) {
-        self.crowded = Some(now);
+        self.placement.note_crowded(now);
     }
 
     /// `listen-backlog`: who finds the queue full waits for a place for as long
@@ -255,33 +208,40 @@ impl Ticker {
         }
     }
 
-    /// Another worker may have time for what waits here. Where all are busy,
-    /// handing requests around costs more than waiting: patience doubles each
-    /// time. That a thread was free in between proves nothing: under load one is
-    /// between any two requests.
+    /// Another worker may have time for what waits here.
     fn release(&mut self, worker: &Worker, now: Instant) {
         if worker.spec.group.processes_limit() < 2 {
             return;
         }
-        if self
-            .crowded
-            .is_none_or(|since| now.saturating_duration_since(since) >= CROWDED_KEPT)
-        {
-            self.patience = PATIENCE_RELEASE;
-        }
-        let Some(limit) = now.checked_sub(self.patience_with(worker, now)) else {
+        let queue = QueueState {
+            usual: worker.scheduler.load_profile.usual(),
+            since_end: now.saturating_duration_since(self.ended.at),
+            computed: Duration::from_nanos(sys::process_cpu_ns().saturating_sub(self.ended.cpu_ns)),
+        };
+        let patience = self.placement.patience(now, queue, || any_runs(worker));
+        let Some(limit) = now.checked_sub(patience) else {
             return;
         };
         let overdue = worker.scheduler.overdue(limit);
         if overdue.is_empty() {
             return;
         }
-        self.patience = (self.patience * 2).min(PATIENCE_RELEASE_MAX);
+        self.placement.note_given_back();
         self.released = true;
         for connection in overdue {
             worker.hand_back(worker.scheduler.release(connection));
         }
     }
+}
+
+/// Whether a thread that serves has the processor, or waits for it.
+fn any_runs(worker: &Worker) -> bool {
+    let mut threads = worker
+        .scheduler
+        .slots
+        .iter()
+        .filter(|slot| slot.serving().is_some());
+    threads.any(|slot| sys::thread_runs(slot.thread.load(Ordering::Relaxed)))
 }
 
 /// Nobody has had time for these within `queue-timeout`, and nobody has now.
