@@ -18,6 +18,7 @@ use wsgid_protocol::blocking::FrameReader;
 use wsgid_protocol::control::{FromWorker, RecycleReason, WorkerSpec};
 use wsgid_protocol::failure::level;
 use wsgid_protocol::limits::MAX_WORKER_CONTROL_LEN;
+use wsgid_protocol::text::cut;
 
 use crate::control::Control;
 use crate::early_hints::EarlyHints;
@@ -65,17 +66,6 @@ pub(crate) fn run(py: Python<'_>, control: i32) -> PyResult<()> {
         preloads: AtomicBool::new(preloads),
     };
     module.call_method1("main", (core, facts)).map(drop)
-}
-
-/// Leaves so many bytes of a text at most.
-fn cut(text: &mut String, most: usize) {
-    if text.len() > most {
-        let end = (0..=most)
-            .rev()
-            .find(|end| text.is_char_boundary(*end))
-            .unwrap_or_default();
-        text.truncate(end);
-    }
 }
 
 fn c_source(source: &str) -> PyResult<CString> {
@@ -245,7 +235,9 @@ impl Core {
         let room = (MAX_WORKER_CONTROL_LEN as usize / 2)
             .checked_div(failed.len())
             .unwrap_or(0);
-        failed.iter_mut().for_each(|(_, text)| cut(text, room));
+        for (_, text) in &mut failed {
+            text.truncate(cut(text, room).len());
+        }
         let worker = self.worker();
         let _ = worker.ready.set(Instant::now());
         worker.control.send(&FromWorker::Ready { python, failed });

@@ -13,6 +13,7 @@ use std::os::fd::AsRawFd;
 
 use wsgid_protocol::blocking::FrameReader;
 use wsgid_protocol::control::FromWorker;
+use wsgid_protocol::text::cut;
 use wsgid_protocol::{Failure, Kind};
 
 use crate::connection::Connection;
@@ -47,17 +48,7 @@ pub(crate) fn carry_out(py: Python<'_>, worker: &Worker, job: &Job) {
         Job::Dump => {
             let text = stacks(py, worker, None);
             log::process(&text);
-            let cut = text
-                .char_indices()
-                .map(|(at, _)| at)
-                .take_while(|at| *at < DUMP_MAX)
-                .last()
-                .unwrap_or(0);
-            let text = if text.len() < DUMP_MAX {
-                text
-            } else {
-                text.get(..cut).unwrap_or_default().to_owned()
-            };
+            let text = cut(&text, DUMP_MAX).to_owned();
             worker.control.send(&FromWorker::Dumped { text });
         }
         Job::Interrupt { connection } => {

@@ -23,6 +23,7 @@ use wsgid_protocol::limits::{HEAD_LEN, MAX_BODY_LEN, MAX_FAIL_LEN, MAX_LOG_LEN};
 use wsgid_protocol::log_rate::LogRate;
 use wsgid_protocol::payload::{PayloadError, encode_into};
 use wsgid_protocol::response::{EndReport, FilePart};
+use wsgid_protocol::text::cut;
 use wsgid_protocol::{Failure, FrameHead, Kind};
 
 use crate::connection::Connection;
@@ -292,14 +293,10 @@ impl Output {
         self.check()?;
         self.log_ends();
         let flags = if close { FLAG_CLOSE } else { 0 };
-        let mut len = text.len().min(MAX_FAIL_LEN as usize);
-        while !text.is_char_boundary(len) {
-            len -= 1;
-        }
         let head = FrameHead::new(Kind::Fail, self.id, 0)
             .with_code(failure.code())
             .with_flags(flags);
-        self.small(head, &text.as_bytes()[..len]);
+        self.small(head, cut(text, MAX_FAIL_LEN as usize).as_bytes());
         Ok(())
     }
 

@@ -1,0 +1,28 @@
+//! Names of process groups that no configuration may use, because they are this
+//! project's own. Used by the module and the supervisor.
+
+/// How all of them begin.
+const RESERVED: &str = "wsgid:";
+
+/// The group of scripts that no directive puts into one.
+pub const DEFAULT_GROUP: &str = "wsgid:default";
+
+/// Under this name the supervisor itself answers, with its status.
+pub const STATUS: &str = "wsgid:status";
+
+/// Whether a configuration may not use the name.
+#[must_use]
+pub fn is_reserved(name: &str) -> bool {
+    name.starts_with(RESERVED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_names_are_reserved() {
+        assert!(is_reserved(DEFAULT_GROUP) && is_reserved(STATUS));
+        assert!(!is_reserved("wsgid") && !is_reserved("shop"));
+    }
+}
