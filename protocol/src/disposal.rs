@@ -31,7 +31,7 @@ const BATCH: usize = 64;
 const STACK: usize = 128 * 1024;
 
 /// Whose descriptors, and whether this process has received them.
-type Key = (Arc<str>, bool);
+type QueueKey = (Arc<str>, bool);
 
 /// What waits to be closed for one owner.
 #[derive(Default)]
@@ -44,9 +44,9 @@ struct Queue {
 
 /// How many queues there are: what is asked for each request takes no lock.
 static QUEUED: AtomicUsize = AtomicUsize::new(0);
-static QUEUES: Mutex<BTreeMap<Key, Queue>> = Mutex::new(BTreeMap::new());
+static QUEUES: Mutex<BTreeMap<QueueKey, Queue>> = Mutex::new(BTreeMap::new());
 
-fn queues() -> MutexGuard<'static, BTreeMap<Key, Queue>> {
+fn queues() -> MutexGuard<'static, BTreeMap<QueueKey, Queue>> {
     QUEUES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -79,7 +79,7 @@ pub fn waiting(owner: &str) -> usize {
         .map_or(0, |queue| queue.fds.len() + queue.closing)
 }
 
-fn push(key: Key, fds: Vec<OwnedFd>) {
+fn push(key: QueueKey, fds: Vec<OwnedFd>) {
     let mut queues = queues();
     let running = queues
         .iter()
@@ -102,7 +102,7 @@ fn push(key: Key, fds: Vec<OwnedFd>) {
     }
 }
 
-fn queues_stop(key: &Key) {
+fn queues_stop(key: &QueueKey) {
     if let Some(queue) = queues().get_mut(key) {
         queue.running = false;
     }
@@ -122,7 +122,7 @@ fn spawn(work: impl FnOnce() + Send + 'static) -> Option<thread::JoinHandle<()>>
 }
 
 /// Closes until nothing waits that no other thread is at.
-fn run(mut key: Key) {
+fn run(mut key: QueueKey) {
     loop {
         let batch = match next_batch(&key) {
             Some(batch) => batch,
@@ -142,7 +142,7 @@ fn run(mut key: Key) {
 }
 
 /// Forgets the queue if it is empty.
-fn next_batch(key: &Key) -> Option<Vec<OwnedFd>> {
+fn next_batch(key: &QueueKey) -> Option<Vec<OwnedFd>> {
     let mut queues = queues();
     let queue = queues.get_mut(key)?;
     if queue.fds.is_empty() {
@@ -156,7 +156,7 @@ fn next_batch(key: &Key) -> Option<Vec<OwnedFd>> {
 }
 
 /// A queue that had to wait for a thread.
-fn another() -> Option<Key> {
+fn another() -> Option<QueueKey> {
     let mut queues = queues();
     let (key, queue) = queues.iter_mut().find(|(_, queue)| !queue.running)?;
     queue.running = true;

@@ -11,37 +11,37 @@ use serde::{Deserialize, forward_to_deserialize_any};
 /// wire; none if the type is no enumeration.
 #[must_use]
 pub fn names<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
-    match T::deserialize(Asking) {
-        Err(Answer(names)) => names,
+    match T::deserialize(NamesDecoder) {
+        Err(VariantNames(names)) => names,
         Ok(_) => &[],
     }
 }
 
 /// A decoder that gives the names back as its error.
-struct Asking;
+struct NamesDecoder;
 
 #[derive(Debug)]
-struct Answer(&'static [&'static str]);
+struct VariantNames(&'static [&'static str]);
 
-impl fmt::Display for Answer {
+impl fmt::Display for VariantNames {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "one of {:?}", self.0)
     }
 }
 
-impl std::error::Error for Answer {}
+impl std::error::Error for VariantNames {}
 
-impl Error for Answer {
+impl Error for VariantNames {
     fn custom<T: fmt::Display>(_: T) -> Self {
         Self(&[])
     }
 }
 
-impl<'de> Deserializer<'de> for Asking {
-    type Error = Answer;
+impl<'de> Deserializer<'de> for NamesDecoder {
+    type Error = VariantNames;
 
-    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Answer> {
-        Err(Answer(&[]))
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, VariantNames> {
+        Err(VariantNames(&[]))
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -49,8 +49,8 @@ impl<'de> Deserializer<'de> for Asking {
         _: &'static str,
         names: &'static [&'static str],
         _: V,
-    ) -> Result<V::Value, Answer> {
-        Err(Answer(names))
+    ) -> Result<V::Value, VariantNames> {
+        Err(VariantNames(names))
     }
 
     forward_to_deserialize_any! {

@@ -216,7 +216,7 @@ options! {
     "python-eggs" => python_eggs: Option<PathBuf> = None, MOD_WSGI RESTARTS, "absolute directory", Maybe(ABSOLUTE), "PYTHON_EGG_CACHE";
     "switch-interval" => switch_interval_us: Option<u64> = None, MOD_WSGI RESTARTS, "seconds", Maybe(SWITCH_INTERVAL), "how often threads take turns";
     "server-metrics" => server_metrics: bool = false, MOD_WSGI RESTARTS, "On or Off", ON_OFF, "read; `server_metrics()` is None: workers do not see httpd's scoreboard";
-    "processes", MOD_WSGI RESTARTS, "number, or MIN..MAX", Processes, "worker processes";
+    "processes", MOD_WSGI RESTARTS, "number, or MIN..MAX", ProcessNumber, "worker processes";
     "threads" => threads: u32 = 15, MOD_WSGI RESTARTS, "number", Number { min: 0, max: 65533 }, "request threads per process; 0 is a service";
     "stack-size" => stack_size: Option<u64> = None, MOD_WSGI RESTARTS, "bytes", Maybe(Bytes { min: 32768 }), "stack of a thread; 0 is the system's";
     "listen-backlog" => listen_backlog: u32 = 100, MOD_WSGI RESTARTS, "number", Number { min: 1, max: 65535 }, "requests that may wait for a worker";
@@ -335,9 +335,9 @@ fn unknown(name: &str) -> OptionError {
 }
 
 /// A number of processes, or the least and the most of them.
-struct Processes;
+struct ProcessNumber;
 
-impl Syntax for Processes {
+impl Syntax for ProcessNumber {
     type Value = GroupConfig;
 
     fn set(&self, group: &mut GroupConfig, text: &str) -> Result<(), String> {

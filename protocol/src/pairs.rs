@@ -15,12 +15,12 @@ use crate::limits::{MAX_ENVIRON_FIELDS, MAX_RESPONSE_FIELDS};
 use crate::payload::PayloadError;
 
 /// Borrowed name and value.
-pub(crate) type Pair<'de> = (&'de Bytes, &'de Bytes);
+pub(crate) type NameValue<'de> = (&'de Bytes, &'de Bytes);
 
 /// The variables of a request.
 pub(crate) fn environ<'de, D: Deserializer<'de>>(
     deserializer: D,
-) -> Result<Vec<Pair<'de>>, D::Error> {
+) -> Result<Vec<NameValue<'de>>, D::Error> {
     deserializer.deserialize_seq(Pairs {
         max: MAX_ENVIRON_FIELDS,
     })
@@ -29,7 +29,7 @@ pub(crate) fn environ<'de, D: Deserializer<'de>>(
 /// The header fields of a response.
 pub(crate) fn headers<'de, D: Deserializer<'de>>(
     deserializer: D,
-) -> Result<Vec<Pair<'de>>, D::Error> {
+) -> Result<Vec<NameValue<'de>>, D::Error> {
     deserializer.deserialize_seq(Pairs {
         max: MAX_RESPONSE_FIELDS,
     })
@@ -40,7 +40,7 @@ struct Pairs {
 }
 
 impl<'de> Visitor<'de> for Pairs {
-    type Value = Vec<Pair<'de>>;
+    type Value = Vec<NameValue<'de>>;
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "at most {} pairs of a name and a value", self.max)
@@ -102,7 +102,7 @@ pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// Appends pairs with their number in front.
-pub(crate) fn put_pairs(out: &mut Vec<u8>, pairs: &[Pair<'_>]) {
+pub(crate) fn put_pairs(out: &mut Vec<u8>, pairs: &[NameValue<'_>]) {
     put_number(out, pairs.len() as u64);
     for (name, value) in pairs {
         put_bytes(out, name);
@@ -179,7 +179,7 @@ fn take_long<'de>(bytes: &mut &'de [u8]) -> Result<&'de Bytes, PayloadError> {
 pub(crate) fn take_pairs<'de>(
     mut bytes: &'de [u8],
     max: usize,
-) -> Result<Vec<Pair<'de>>, PayloadError> {
+) -> Result<Vec<NameValue<'de>>, PayloadError> {
     let count = take_number(&mut bytes)?;
     let count = usize::try_from(count)
         .ok()

@@ -177,7 +177,7 @@ pub struct RequestHead<'a> {
 /// What stands before the variables. The derived coders of [`RequestHead`] are
 /// the definition; a test compares.
 #[derive(Serialize, Deserialize)]
-struct Front<'a> {
+struct RequestFront<'a> {
     #[serde(borrow)]
     call: Call<'a>,
     #[serde(borrow)]
@@ -190,7 +190,7 @@ struct Front<'a> {
     queue_start_us: u64,
 }
 
-impl<'a> Front<'a> {
+impl<'a> RequestFront<'a> {
     /// The front of an ordinary request, and the rest.
     fn usual(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let (call, mut bytes) = match bytes {
@@ -241,11 +241,11 @@ impl<'a> RequestHead<'a> {
     /// The same.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, PayloadError> {
         // What is unusual, wrong included, is left to the serializer.
-        let (front, rest) = match Front::usual(bytes) {
+        let (front, rest) = match RequestFront::usual(bytes) {
             Some(usual) => usual,
             None => decode_front(bytes)?,
         };
-        let Front {
+        let RequestFront {
             call,
             script,
             callable,
@@ -283,7 +283,7 @@ impl<'a> RequestHead<'a> {
             ref environ,
         } = *self;
         encode_into(
-            &Front {
+            &RequestFront {
                 call,
                 script,
                 callable,

@@ -91,7 +91,7 @@ impl fmt::Display for Distrust {
 impl std::error::Error for Distrust {}
 
 /// What a path has led to.
-enum Found {
+enum PathTarget {
     /// This, and nobody else can put another in its place.
     There(PathBuf, Metadata),
     /// Nothing; but whoever makes it, or the first directory that is missing on the
@@ -105,8 +105,8 @@ enum Found {
 /// The first part that is in other hands.
 pub fn directory(path: &Path, ours: u32, sticky: Sticky) -> Result<(), Distrust> {
     match follow(path, ours)? {
-        Found::There(real, facts) => is_trusted_directory(&real, &facts, ours, sticky),
-        Found::Missing => Err(Distrust::Look(
+        PathTarget::There(real, facts) => is_trusted_directory(&real, &facts, ours, sticky),
+        PathTarget::Missing => Err(Distrust::Look(
             path.into(),
             std::io::Error::from_raw_os_error(libc::ENOENT),
         )),
@@ -119,9 +119,9 @@ pub fn directory(path: &Path, ours: u32, sticky: Sticky) -> Result<(), Distrust>
 /// The first part that is in other hands.
 pub fn directory_to_be(path: &Path, ours: u32, sticky: Sticky) -> Result<(), Distrust> {
     match follow(path, ours)? {
-        Found::There(real, facts) => is_trusted_directory(&real, &facts, ours, sticky),
+        PathTarget::There(real, facts) => is_trusted_directory(&real, &facts, ours, sticky),
         // What is made in a directory with the sticky bit stays the maker's.
-        Found::Missing => Ok(()),
+        PathTarget::Missing => Ok(()),
     }
 }
 
@@ -131,12 +131,12 @@ pub fn directory_to_be(path: &Path, ours: u32, sticky: Sticky) -> Result<(), Dis
 /// The first part that is in other hands.
 pub fn file(path: &Path, ours: u32) -> Result<(), Distrust> {
     match follow(path, ours)? {
-        Found::There(real, facts) if !is_ours(&facts, ours) => {
+        PathTarget::There(real, facts) if !is_ours(&facts, ours) => {
             Err(Distrust::FileOwner(real, facts.uid()))
         }
-        Found::There(real, facts) if is_open(&facts) => Err(Distrust::FileWritable(real)),
-        Found::There(..) => Ok(()),
-        Found::Missing => Err(Distrust::Look(
+        PathTarget::There(real, facts) if is_open(&facts) => Err(Distrust::FileWritable(real)),
+        PathTarget::There(..) => Ok(()),
+        PathTarget::Missing => Err(Distrust::Look(
             path.into(),
             std::io::Error::from_raw_os_error(libc::ENOENT),
         )),
@@ -160,7 +160,7 @@ fn is_trusted_directory(
 }
 
 /// Goes through a path as the kernel does, one name and one link after the other.
-fn follow(path: &Path, ours: u32) -> Result<Found, Distrust> {
+fn follow(path: &Path, ours: u32) -> Result<PathTarget, Distrust> {
     let absolute = std::path::absolute(path).map_err(|error| Distrust::Look(path.into(), error))?;
     let mut rest: VecDeque<OsString> = names(&absolute);
     let mut at = PathBuf::from("/");
@@ -176,7 +176,7 @@ fn follow(path: &Path, ours: u32) -> Result<Found, Distrust> {
         let next = at.join(&name);
         let found = match look(&next) {
             Err(Distrust::Look(_, error)) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(Found::Missing);
+                return Ok(PathTarget::Missing);
             }
             other => other?,
         };
@@ -210,7 +210,7 @@ fn follow(path: &Path, ours: u32) -> Result<Found, Distrust> {
         first.append(&mut rest);
         rest = first;
     }
-    Ok(Found::There(at, facts))
+    Ok(PathTarget::There(at, facts))
 }
 
 fn names(path: &Path) -> VecDeque<OsString> {

@@ -15,12 +15,12 @@ use wsgid_protocol::limits::MAX_ANSWER_LEN;
 use wsgid_protocol::payload::encode;
 
 use crate::exchange::Exchange;
-use crate::hooks::Question;
 use crate::input::Input;
-use crate::output::Stage;
-use crate::request_facts::Facts;
+use crate::output::HeadStage;
+use crate::request_facts::RequestFacts;
+use crate::script_call::ScriptFunction;
 use crate::start_response::StartResponse;
-use crate::stream::Stream;
+use crate::stream::TextStream;
 use crate::verdict::Verdict;
 use crate::worker::{Runtime, Worker};
 use crate::{environ, events, file_wrapper, fork, lock, log, panics, response, script};
@@ -30,7 +30,7 @@ pub(crate) fn serve(
     py: Python<'_>,
     worker: &Worker,
     exchange: &Arc<Exchange>,
-    facts: &Facts,
+    facts: &RequestFacts,
     environ: &Bound<'_, PyDict>,
 ) -> Verdict {
     let verdict = panics::raised(|| attempt(py, worker, exchange, facts, environ));
@@ -48,11 +48,11 @@ fn attempt<'py>(
     py: Python<'py>,
     worker: &Worker,
     exchange: &Arc<Exchange>,
-    facts: &Facts,
+    facts: &RequestFacts,
     environ: &Bound<'py, PyDict>,
 ) -> PyResult<Verdict> {
     let runtime = worker.prepared()?;
-    let errors = Bound::new(py, Stream::of_request(Arc::clone(exchange)))?;
+    let errors = Bound::new(py, TextStream::of_request(Arc::clone(exchange)))?;
     let loaded = worker
         .scripts
         .get(py, runtime.module.bind(py), &worker.spec.group, facts);
@@ -88,8 +88,8 @@ fn attempt<'py>(
     )?;
     environ.set_item(intern!(py, "wsgi.errors"), &errors)?;
     environ.set_item(intern!(py, "mod_wsgi.application_start"), environ::now())?;
-    let verdict = panics::raised(|| match &facts.question {
-        Some(question) => ask(py, exchange, question, &application, environ),
+    let verdict = panics::raised(|| match &facts.function {
+        Some(function) => call_function(py, exchange, function, &application, environ),
         None => call(py, worker, exchange, application, environ),
     });
     errors.get().finish(py);
@@ -99,15 +99,15 @@ fn attempt<'py>(
     verdict
 }
 
-/// Answers a question of httpd.
-fn ask(
+/// Calls a function of a script that is no application.
+fn call_function(
     py: Python<'_>,
     exchange: &Exchange,
-    question: &Question,
+    function: &ScriptFunction,
     callable: &Bound<'_, PyAny>,
     environ: &Bound<'_, PyDict>,
 ) -> PyResult<Verdict> {
-    let answer = question.ask(callable, environ)?;
+    let answer = function.call(callable, environ)?;
     let payload = encode(&answer).map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
     if payload.len() > MAX_ANSWER_LEN as usize {
         return Err(PyRuntimeError::new_err(format!(
@@ -160,7 +160,7 @@ fn send(
 /// PEP 3333: `start_response` was called before the iterable has come to its
 /// end; `close()` is too late.
 fn started(py: Python<'_>, exchange: &Exchange) -> PyResult<()> {
-    if lock::attached(py, &exchange.output).stage == Stage::Waiting {
+    if lock::attached(py, &exchange.output).stage == HeadStage::Waiting {
         return Err(PyRuntimeError::new_err(
             "the application returned without calling start_response",
         ));
@@ -200,7 +200,7 @@ fn complete(py: Python<'_>, exchange: &Exchange) -> Verdict {
 }
 
 /// What becomes of an exception.
-fn failed(py: Python<'_>, exchange: &Exchange, facts: &Facts, error: &PyErr) -> Verdict {
+fn failed(py: Python<'_>, exchange: &Exchange, facts: &RequestFacts, error: &PyErr) -> Verdict {
     let path = String::from_utf8_lossy(&facts.script);
     if let Err(error) = events::request_exception(py, exchange, error) {
         log::exception(py, "exception while publishing an event", &error);

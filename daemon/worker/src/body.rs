@@ -15,7 +15,7 @@ use wsgid_protocol::{FrameHead, Kind};
 
 use crate::connection::Connection;
 use crate::lock;
-use crate::output::{Output, OutputError};
+use crate::output::{OutputError, ResponseOutput};
 
 /// What one WANT asks for: one BODY frame can answer it, so that none is on its
 /// way any more when the application stops reading.
@@ -144,7 +144,7 @@ impl Body {
     }
 
     /// Receives more into the buffer. False at the end of the body.
-    pub(crate) fn fill(&mut self, output: &Mutex<Output>) -> Result<bool, BodyFailure> {
+    pub(crate) fn fill(&mut self, output: &Mutex<ResponseOutput>) -> Result<bool, BodyFailure> {
         let left = self.next_frame(output)?;
         if left == 0 {
             return Ok(false);
@@ -167,7 +167,7 @@ impl Body {
     pub(crate) fn read_into(
         &mut self,
         space: &mut [u8],
-        output: &Mutex<Output>,
+        output: &Mutex<ResponseOutput>,
     ) -> Result<usize, BodyFailure> {
         let left = self.next_frame(output)?;
         if left == 0 {
@@ -178,7 +178,7 @@ impl Body {
     }
 
     /// Bytes left in the current frame, waiting for one where there is none.
-    fn next_frame(&mut self, output: &Mutex<Output>) -> Result<usize, BodyFailure> {
+    fn next_frame(&mut self, output: &Mutex<ResponseOutput>) -> Result<usize, BodyFailure> {
         loop {
             if self.frame_left > 0 {
                 return Ok(self.frame_left);
@@ -226,7 +226,7 @@ impl Body {
         }
     }
 
-    fn want(&mut self, output: &Mutex<Output>) -> Result<(), BodyFailure> {
+    fn want(&mut self, output: &Mutex<ResponseOutput>) -> Result<(), BodyFailure> {
         self.asked = true;
         lock::detached(output)
             .want(WINDOW)

@@ -26,7 +26,7 @@ use crate::monitor::Monitor;
 use crate::preloader::{self, Order};
 use crate::script::Scripts;
 use crate::slot::Slot;
-use crate::stream::Stream;
+use crate::stream::TextStream;
 use crate::worker::{Runtime, Worker};
 use crate::{fork, fork_hooks, lock, log, ownership, panics, serve, sys};
 
@@ -160,7 +160,7 @@ impl Core {
         &self,
         template: &Bound<'_, PyDict>,
         mod_wsgi: &Bound<'_, PyModule>,
-        streams: [Py<Stream>; 2],
+        streams: [Py<TextStream>; 2],
         wake: i32,
     ) -> PyResult<()> {
         template.set_item("wsgi.early_hints", Bound::new(template.py(), EarlyHints)?)?;
@@ -188,9 +188,9 @@ impl Core {
     }
 
     /// A text stream in the place of `sys.stdout` or `sys.stderr`.
-    fn stream(&self, name: &str) -> Stream {
+    fn stream(&self, name: &str) -> TextStream {
         let stdout = name == "sys.stdout";
-        Stream::of_process(stdout, stdout && self.worker().spec.group.restrict_stdout)
+        TextStream::of_process(stdout, stdout && self.worker().spec.group.restrict_stdout)
     }
 
     /// The control thread; never returns.
@@ -413,7 +413,7 @@ impl Core {
         fork_hooks::before(&self.worker());
     }
 
-    /// Whether the child is the application's, and no worker that is born.
+    /// Whether the child is the application's, and no worker.
     #[expect(clippy::unused_self, reason = "called as a method from Python")]
     fn after_fork_in_child(&self) -> bool {
         fork_hooks::after_in_child()

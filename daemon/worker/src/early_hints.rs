@@ -5,7 +5,7 @@
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
-use crate::output::Stage;
+use crate::output::HeadStage;
 use crate::start_response::write_headers;
 use crate::{lock, log, response};
 
@@ -24,7 +24,7 @@ impl EarlyHints {
         })?;
         let mut guard = lock::attached(py, &exchange.output);
         let output = &mut *guard;
-        if output.stage == Stage::Sent {
+        if output.stage == HeadStage::Sent {
             return Err(PyRuntimeError::new_err(
                 "early hints came after the response head was sent",
             ));

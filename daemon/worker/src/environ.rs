@@ -15,7 +15,7 @@ use pyo3::types::PyDict;
 use wsgid_protocol::request::RequestHead;
 
 use crate::layout::Layout;
-use crate::strings::{Names, latin1, text};
+use crate::strings::{VariableNames, latin1, text};
 
 /// Layouts that are remembered: browsers differ in what they send.
 const LAYOUTS_MAX: usize = 16;
@@ -31,7 +31,7 @@ pub(crate) struct Variables {
     layouts: Vec<Layout>,
     /// Hashes of the names of requests that no layout fitted.
     once: VecDeque<u64>,
-    names: Names,
+    names: VariableNames,
 }
 
 /// The environ of a request for the thread in this slot, except what needs the

@@ -7,7 +7,7 @@ use pyo3::types::{PyDict, PyTuple};
 use crate::exchange::Exchange;
 use crate::meter::{Cpu, Meter};
 use crate::metrics::Sample;
-use crate::output::Stage;
+use crate::output::HeadStage;
 use crate::verdict::Verdict;
 use crate::worker::{Runtime, Worker};
 use crate::{environ, lock};
@@ -97,7 +97,9 @@ pub(crate) fn request_finished(
     let (status, length) = {
         let output = lock::attached(py, &exchange.output);
         let status = match verdict {
-            Verdict::Failed { failure, .. } if output.stage != Stage::Sent => failure.row().status,
+            Verdict::Failed { failure, .. } if output.stage != HeadStage::Sent => {
+                failure.row().status
+            }
             _ => output.head.status,
         };
         (status, output.body_len)

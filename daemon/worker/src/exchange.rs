@@ -13,7 +13,7 @@ use pyo3::types::PyDict;
 use crate::body::Body;
 use crate::label::Label;
 use crate::meter::Meter;
-use crate::output::Output;
+use crate::output::ResponseOutput;
 
 /// One request and its answer.
 pub(crate) struct Exchange {
@@ -44,7 +44,7 @@ pub(crate) struct Exchange {
     /// Microseconds spent in the application.
     pub(crate) application_us: AtomicU64,
     /// The answer.
-    pub(crate) output: Mutex<Output>,
+    pub(crate) output: Mutex<ResponseOutput>,
     /// The request body.
     pub(crate) body: Mutex<Body>,
     /// Publishes events, where somebody listens: set once the script is loaded.
@@ -66,7 +66,7 @@ pub(crate) struct Beginning {
 }
 
 impl Exchange {
-    pub(crate) fn new(beginning: Beginning, output: Output, body: Body) -> Self {
+    pub(crate) fn new(beginning: Beginning, output: ResponseOutput, body: Body) -> Self {
         let Beginning {
             slot,
             connection,

@@ -16,11 +16,11 @@ use wsgid_protocol::payload::{decode, encode};
 use wsgid_protocol::response::{FilePart, ResponseHead};
 
 use crate::exchange::Exchange;
-use crate::output::{Output, Stage};
+use crate::output::{HeadStage, ResponseOutput};
 use crate::{lock, response, sys};
 
 /// A part of a regular file.
-struct Source {
+struct WrappedFile {
     file: OwnedFd,
     part: FilePart,
 }
@@ -38,10 +38,10 @@ pub(crate) fn send(
     }
     let mut guard = lock::attached(py, &exchange.output);
     let output = &mut *guard;
-    if output.stage != Stage::Started || output.has_ended() {
+    if output.stage != HeadStage::Started || output.has_ended() {
         return Ok(false);
     }
-    let Some(Source { file, mut part }) = regular(result) else {
+    let Some(WrappedFile { file, mut part }) = regular(result) else {
         return Ok(false);
     };
     match output.head.length {
@@ -59,7 +59,7 @@ pub(crate) fn send(
 }
 
 /// From the current position of the wrapped object to the end of the file.
-fn regular(result: &Bound<'_, PyAny>) -> Option<Source> {
+fn regular(result: &Bound<'_, PyAny>) -> Option<WrappedFile> {
     let py = result.py();
     let wrapped = result.getattr(intern!(py, "filelike")).ok()?;
     let number: RawFd = wrapped
@@ -84,7 +84,7 @@ fn regular(result: &Bound<'_, PyAny>) -> Option<Source> {
     if major(data.dev()) == 0 && is_of_a_program(&file) {
         return None;
     }
-    Some(Source {
+    Some(WrappedFile {
         file: file.into(),
         part: FilePart {
             offset,
@@ -100,7 +100,7 @@ fn is_of_a_program(file: &std::fs::File) -> bool {
 }
 
 /// Adds a Content-Length, which the application left out.
-fn announce(output: &mut Output, len: u64) {
+fn announce(output: &mut ResponseOutput, len: u64) {
     let Ok(mut head) = decode::<ResponseHead<'_>>(&output.head.payload) else {
         return;
     };

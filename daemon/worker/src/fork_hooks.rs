@@ -16,7 +16,7 @@ thread_local! {
 }
 
 /// Set in the helper of a preloader, whose child is a worker.
-static BIRTH: AtomicBool = AtomicBool::new(false);
+static CHILD_IS_WORKER: AtomicBool = AtomicBool::new(false);
 
 /// Before the fork, in the thread that forks. The child may not take any lock:
 /// a thread that does not exist there may hold it.
@@ -31,7 +31,7 @@ pub(crate) fn before(worker: &Worker) {
 
 /// The next child is to be a worker, and none of the application's.
 pub(crate) fn expect_worker() {
-    BIRTH.store(true, Ordering::Relaxed);
+    CHILD_IS_WORKER.store(true, Ordering::Relaxed);
 }
 
 /// After the fork, in the child. Whether the child is the application's.
@@ -44,7 +44,7 @@ pub(crate) fn after_in_child() -> bool {
             }
         });
     }
-    !BIRTH.swap(false, Ordering::Relaxed)
+    !CHILD_IS_WORKER.swap(false, Ordering::Relaxed)
 }
 
 /// After the fork, in this process.

@@ -18,7 +18,7 @@ use wsgid_protocol::{Failure, Kind};
 
 use crate::connection::Connection;
 use crate::exchange::Exchange;
-use crate::output::Output;
+use crate::output::ResponseOutput;
 use crate::scheduler::Finished;
 use crate::worker::Worker;
 use crate::{log, sys};
@@ -27,7 +27,7 @@ use crate::{log, sys};
 const DUMP_MAX: usize = 60_000;
 
 /// What needs the interpreter.
-pub(crate) enum Job {
+pub(crate) enum InterpreterJob {
     /// Write the stacks of all threads.
     Dump,
     /// Interrupt the request on this connection.
@@ -42,16 +42,16 @@ pub(crate) enum Job {
     Heartbeat,
 }
 
-pub(crate) fn carry_out(py: Python<'_>, worker: &Worker, job: &Job) {
+pub(crate) fn carry_out(py: Python<'_>, worker: &Worker, job: &InterpreterJob) {
     match job {
-        Job::Heartbeat => worker.control.send(&FromWorker::Heartbeat),
-        Job::Dump => {
+        InterpreterJob::Heartbeat => worker.control.send(&FromWorker::Heartbeat),
+        InterpreterJob::Dump => {
             let text = stacks(py, worker, None);
             log::process(&text);
             let text = cut(&text, DUMP_MAX).to_owned();
             worker.control.send(&FromWorker::Dumped { text });
         }
-        Job::Interrupt { connection } => {
+        InterpreterJob::Interrupt { connection } => {
             let slots = worker.scheduler.slots.iter();
             for (slot, exchange) in slots.filter_map(|slot| Some((slot, slot.serving()?))) {
                 if exchange.connection == *connection {
@@ -59,7 +59,7 @@ pub(crate) fn carry_out(py: Python<'_>, worker: &Worker, job: &Job) {
                 }
             }
         }
-        Job::Overtime {
+        InterpreterJob::Overtime {
             exchange,
             ident,
             interrupt: wanted,
@@ -124,7 +124,7 @@ pub(crate) fn leave_connection(worker: &Worker, connection: Arc<Connection>) {
     {
         while let Ok(Some(frame)) = reader.next_buffered() {
             if frame.head.kind == Kind::Request && connection.owns(frame.head.id) {
-                let mut output = Output::new(
+                let mut output = ResponseOutput::new(
                     Arc::clone(&connection),
                     frame.head.id,
                     Vec::new(),

@@ -11,7 +11,7 @@ use pyo3::types::{PyDict, PyString};
 
 use wsgid_protocol::request::RequestHead;
 
-use crate::strings::{Names, latin1, text};
+use crate::strings::{VariableNames, latin1, text};
 
 /// Values up to this length are kept until the next request.
 const VALUE_MAX: usize = 256;
@@ -39,13 +39,13 @@ fn is_private(name: &[u8]) -> bool {
 
 /// A sequence of names, and the values that came with them last.
 pub(crate) struct Layout {
-    places: Vec<Place>,
+    variables: Vec<LayoutVariable>,
     template: Py<PyDict>,
     callable: Option<Vec<u8>>,
     thread: Option<usize>,
 }
 
-struct Place {
+struct LayoutVariable {
     name: Box<[u8]>,
     /// `None`: it only selects the scheme.
     key: Option<Py<PyString>>,
@@ -61,11 +61,11 @@ impl Layout {
         py: Python<'_>,
         base: &Bound<'_, PyDict>,
         head: &RequestHead<'_>,
-        names: &mut Names,
+        names: &mut VariableNames,
     ) -> PyResult<Option<Self>> {
         let mut seen: HashSet<&[u8]> = OWN.iter().map(|name| name.as_bytes()).collect();
         let template = base.copy()?;
-        let mut places = Vec::with_capacity(head.environ.len());
+        let mut variables = Vec::with_capacity(head.environ.len());
         for (name, _) in &head.environ {
             let scheme = name.as_ref() == b"HTTPS";
             if !seen.insert(if scheme { b"wsgi.url_scheme" } else { name }) {
@@ -79,7 +79,7 @@ impl Layout {
                 template.set_item(&key, intern!(py, ""))?;
                 Some(key.unbind())
             };
-            places.push(Place {
+            variables.push(LayoutVariable {
                 name: name.as_ref().into(),
                 key,
                 value: None,
@@ -90,7 +90,7 @@ impl Layout {
             template.set_item(name, py.None())?;
         }
         Ok(Some(Self {
-            places,
+            variables,
             template: template.unbind(),
             callable: None,
             thread: None,
@@ -99,12 +99,12 @@ impl Layout {
 
     /// Whether the request has these variables, in this order.
     pub(crate) fn fits(&self, head: &RequestHead<'_>) -> bool {
-        self.places.len() == head.environ.len()
+        self.variables.len() == head.environ.len()
             && self
-                .places
+                .variables
                 .iter()
                 .zip(&head.environ)
-                .all(|(place, (name, _))| *place.name == ***name)
+                .all(|(variable, (name, _))| *variable.name == ***name)
     }
 
     /// The environ of a request that fits, for the thread with this number; the
@@ -118,20 +118,20 @@ impl Layout {
         let template = self.template.bind(py);
         // What is not kept is set in the copy.
         let mut others = Vec::new();
-        for (place, (_, value)) in self.places.iter_mut().zip(&head.environ) {
+        for (variable, (_, value)) in self.variables.iter_mut().zip(&head.environ) {
             let value: &[u8] = value;
-            let Some(key) = &place.key else { continue };
-            if place.value.as_deref() == Some(value) {
+            let Some(key) = &variable.key else { continue };
+            if variable.value.as_deref() == Some(value) {
                 continue;
             }
-            let object = text(py, &place.name, value)?;
-            if place.is_private || value.len() > VALUE_MAX {
-                place.value = None;
+            let object = text(py, &variable.name, value)?;
+            if variable.is_private || value.len() > VALUE_MAX {
+                variable.value = None;
                 others.push((key, object));
                 continue;
             }
             template.set_item(key, object)?;
-            let kept = place.value.get_or_insert_default();
+            let kept = variable.value.get_or_insert_default();
             kept.clear();
             kept.extend_from_slice(value);
         }

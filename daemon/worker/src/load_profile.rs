@@ -31,7 +31,7 @@ pub(crate) struct LoadProfile {
     /// Whether threads wake the next leader when they take a request.
     eager: AtomicBool,
     /// Some requests sleep, too few to show in the averages.
-    sleepers: AtomicBool,
+    sleeping: AtomicBool,
 }
 
 impl Default for LoadProfile {
@@ -43,14 +43,14 @@ impl Default for LoadProfile {
             cpu_share: AtomicU64::new(1000),
             count: AtomicU64::new(0),
             eager: AtomicBool::new(false),
-            sleepers: AtomicBool::new(false),
+            sleeping: AtomicBool::new(false),
         }
     }
 }
 
 impl LoadProfile {
     pub(crate) fn is_eager(&self) -> bool {
-        self.eager.load(Ordering::Relaxed) || self.sleepers.load(Ordering::Relaxed)
+        self.eager.load(Ordering::Relaxed) || self.sleeping.load(Ordering::Relaxed)
     }
 
     /// How long a request usually takes: about the median, which a few long
@@ -60,9 +60,9 @@ impl LoadProfile {
     }
 
     /// The ticker has seen, or not seen for long, requests that sleep.
-    pub(crate) fn note_sleepers(&self, about: bool) {
-        if about != self.sleepers.load(Ordering::Relaxed) {
-            self.sleepers.store(about, Ordering::Relaxed);
+    pub(crate) fn note_sleeping(&self, about: bool) {
+        if about != self.sleeping.load(Ordering::Relaxed) {
+            self.sleeping.store(about, Ordering::Relaxed);
         }
     }
 

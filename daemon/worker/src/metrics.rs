@@ -38,14 +38,14 @@ pub(crate) struct Sample {
     pub(crate) output: (u64, u64),
 }
 
-struct Phase {
+struct PhaseHistogram {
     sum: u64,
     min: u64,
     max: u64,
     buckets: [u32; BUCKETS],
 }
 
-impl Default for Phase {
+impl Default for PhaseHistogram {
     fn default() -> Self {
         Self {
             sum: 0,
@@ -56,7 +56,7 @@ impl Default for Phase {
     }
 }
 
-impl Phase {
+impl PhaseHistogram {
     fn add(&mut self, micros: u64) {
         self.sum += micros;
         self.min = self.min.min(micros);
@@ -92,7 +92,7 @@ struct Share {
 #[derive(Default)]
 struct Period {
     count: u64,
-    phases: [Phase; PHASES.len()],
+    phases: [PhaseHistogram; PHASES.len()],
     statuses: [u64; 5],
     input: (u64, u64),
     output: (u64, u64),
@@ -101,12 +101,12 @@ struct Period {
 
 /// The counts since they were asked for last.
 #[derive(Default)]
-pub(crate) struct Metrics {
+pub(crate) struct RequestMetrics {
     recording: AtomicBool,
     period: Mutex<Period>,
 }
 
-impl Metrics {
+impl RequestMetrics {
     pub(crate) fn start(&self) {
         self.recording.store(true, Ordering::Relaxed);
     }

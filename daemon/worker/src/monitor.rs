@@ -1,4 +1,4 @@
-//! The control thread: obeys the supervisor, ticks, and watches the timers.
+//! The control thread: carries out what the supervisor says, ticks, and watches the timers.
 //! Made by Python; attached only for the little that needs the interpreter.
 
 use std::fs::File;
@@ -18,7 +18,7 @@ use wsgid_protocol::control::{FromWorker, RecycleReason, ToWorker};
 use crate::connection::Connection;
 use crate::control::{ControlError, message};
 use crate::exchange::Exchange;
-use crate::jobs::{self, Job};
+use crate::jobs::{self, InterpreterJob};
 use crate::report::report;
 use crate::scheduler::Finished;
 use crate::slot::Slot;
@@ -72,7 +72,7 @@ impl Monitor {
         // socket will not be readable for that again.
         let mut next = py.detach(|| {
             let mut jobs = Vec::new();
-            self.hear(worker, &mut jobs);
+            self.take_messages(worker, &mut jobs);
             jobs
         });
         loop {
@@ -85,7 +85,7 @@ impl Monitor {
 
     /// Turns until something needs the interpreter. Attaching at every tick
     /// would take it away from the thread that serves.
-    fn jobs(&mut self, worker: &Worker) -> Vec<Job> {
+    fn jobs(&mut self, worker: &Worker) -> Vec<InterpreterJob> {
         loop {
             let jobs = self.turn(worker);
             if !jobs.is_empty() {
@@ -95,7 +95,7 @@ impl Monitor {
     }
 
     /// Waits once and does what needs no interpreter.
-    fn turn(&mut self, worker: &Worker) -> Vec<Job> {
+    fn turn(&mut self, worker: &Worker) -> Vec<InterpreterJob> {
         let mut jobs = Vec::new();
         self.wait(worker, &mut jobs);
         let now = Instant::now();
@@ -127,11 +127,11 @@ impl Monitor {
         worker.control.send(&FromWorker::Report(report(worker)));
     }
 
-    fn watch(&mut self, worker: &Worker, now: Instant, jobs: &mut Vec<Job>) {
+    fn watch(&mut self, worker: &Worker, now: Instant, jobs: &mut Vec<InterpreterJob>) {
         let since = since(worker);
         for due in self.timers.due(now, since) {
             match due {
-                Due::Heartbeat => jobs.push(Job::Heartbeat),
+                Due::Heartbeat => jobs.push(InterpreterJob::Heartbeat),
                 Due::Recycle(reason) => worker.recycle(reason),
             }
         }
@@ -169,7 +169,7 @@ impl Monitor {
         slot: &Slot,
         exchange: &Arc<Exchange>,
         now: Instant,
-        jobs: &mut Vec<Job>,
+        jobs: &mut Vec<InterpreterJob>,
     ) -> bool {
         match self
             .timers
@@ -179,7 +179,7 @@ impl Monitor {
             Overtime::Reached { interrupt } => {
                 let _ = exchange.overtime.set(now);
                 let ident = slot.ident.load(Ordering::Relaxed);
-                jobs.push(Job::Overtime {
+                jobs.push(InterpreterJob::Overtime {
                     exchange: Arc::clone(exchange),
                     ident,
                     interrupt,
@@ -212,7 +212,7 @@ impl Monitor {
         })
     }
 
-    fn wait(&mut self, worker: &Worker, jobs: &mut Vec<Job>) {
+    fn wait(&mut self, worker: &Worker, jobs: &mut Vec<InterpreterJob>) {
         let control = &worker.control;
         let mut wanted = PollFlags::POLLIN;
         if control.is_pending() {
@@ -249,7 +249,7 @@ impl Monitor {
         }
     }
 
-    fn receive(&mut self, worker: &Worker, jobs: &mut Vec<Job>) {
+    fn receive(&mut self, worker: &Worker, jobs: &mut Vec<InterpreterJob>) {
         let gone = match self
             .reader
             .fill(worker.control.as_fd(), MsgFlags::MSG_DONTWAIT)
@@ -258,14 +258,14 @@ impl Monitor {
             Ok(_) => false,
             Err(error) => error.kind() != std::io::ErrorKind::WouldBlock,
         };
-        if self.hear(worker, jobs) && gone {
-            self.lose(worker);
+        if self.take_messages(worker, jobs) && gone {
+            self.on_supervisor_lost(worker);
         }
     }
 
-    /// Obeys what has been received. Returns whether all of it could be
+    /// Carries out the messages that have been received. Returns whether all of it could be
     /// understood; if not, there is no supervisor any more.
-    fn hear(&mut self, worker: &Worker, jobs: &mut Vec<Job>) -> bool {
+    fn take_messages(&mut self, worker: &Worker, jobs: &mut Vec<InterpreterJob>) -> bool {
         loop {
             let (message, descriptors) = match self.reader.next_buffered() {
                 Ok(Some(frame)) => (message(frame.head, frame.payload), frame.head.code),
@@ -273,11 +273,11 @@ impl Monitor {
                 Err(error) => (Err(ControlError::Message(error.to_string())), 0),
             };
             match message {
-                Ok(Some(message)) => self.obey(worker, message, jobs),
+                Ok(Some(message)) => self.carry_out(worker, message, jobs),
                 Ok(None) => self.ignore(descriptors),
                 Err(error) => {
                     log::process(&format!("{error}; the worker goes on without a supervisor"));
-                    self.lose(worker);
+                    self.on_supervisor_lost(worker);
                     return false;
                 }
             }
@@ -295,7 +295,7 @@ impl Monitor {
         }
     }
 
-    fn obey(&mut self, worker: &Worker, message: ToWorker, jobs: &mut Vec<Job>) {
+    fn carry_out(&mut self, worker: &Worker, message: ToWorker, jobs: &mut Vec<InterpreterJob>) {
         match message {
             ToWorker::Spec(_) | ToWorker::Preload(_) | ToWorker::Fork { .. } => {}
             ToWorker::Assign { connection, nonce } => match self.reader.take_fd_if_any() {
@@ -305,9 +305,11 @@ impl Monitor {
             ToWorker::Runs(runs) => worker.scripts.may_run(runs),
             ToWorker::Drain => worker.drain(),
             ToWorker::Stop { within_ms } => worker.stop_within(Duration::from_millis(within_ms)),
-            ToWorker::Dump => jobs.push(Job::Dump),
+            ToWorker::Dump => jobs.push(InterpreterJob::Dump),
             ToWorker::Query => worker.control.send(&FromWorker::Report(report(worker))),
-            ToWorker::Interrupt { connection } => jobs.push(Job::Interrupt { connection }),
+            ToWorker::Interrupt { connection } => {
+                jobs.push(InterpreterJob::Interrupt { connection })
+            }
         }
     }
 
@@ -342,7 +344,7 @@ impl Monitor {
 
     /// The supervisor has gone. Connections are served on for a while: httpd
     /// starts another supervisor, which knows nothing of them.
-    fn lose(&mut self, worker: &Worker) {
+    fn on_supervisor_lost(&mut self, worker: &Worker) {
         let now = Instant::now();
         self.orphaned = Some(now);
         // Nobody reads what is written there any more; a write is to fail no request.

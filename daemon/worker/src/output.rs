@@ -59,7 +59,7 @@ pub(crate) struct Head {
 
 /// Where the response head is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
+pub(crate) enum HeadStage {
     /// `start_response` was not called.
     Waiting,
     /// It was; the head can still be replaced.
@@ -69,7 +69,7 @@ pub(crate) enum Stage {
 }
 
 /// The answer of one request.
-pub(crate) struct Output {
+pub(crate) struct ResponseOutput {
     connection: Option<Arc<Connection>>,
     id: u64,
     buffer: Vec<u8>,
@@ -78,7 +78,7 @@ pub(crate) struct Output {
     /// The response head.
     pub(crate) head: Head,
     /// Where it is.
-    pub(crate) stage: Stage,
+    pub(crate) stage: HeadStage,
     /// Body bytes accepted so far.
     pub(crate) body_len: u64,
     /// Whether httpd may hold body bytes back that the application yielded.
@@ -90,7 +90,7 @@ pub(crate) struct Output {
     lines: Option<LogRate>,
 }
 
-impl Output {
+impl ResponseOutput {
     /// An answer on this connection, reusing the memory of an earlier one.
     pub(crate) fn new(
         connection: Arc<Connection>,
@@ -111,7 +111,7 @@ impl Output {
             buffer,
             open: None,
             head,
-            stage: Stage::Waiting,
+            stage: HeadStage::Waiting,
             body_len: 0,
             unflushed: false,
             seen: false,
@@ -161,8 +161,8 @@ impl Output {
 
     /// Puts the response head in front, if it is not there.
     pub(crate) fn begin_body(&mut self) {
-        if self.stage == Stage::Started {
-            self.stage = Stage::Sent;
+        if self.stage == HeadStage::Started {
+            self.stage = HeadStage::Sent;
             let len = self.head.payload.len();
             self.frame(FrameHead::new(Kind::Response, self.id, len_u32(len)));
             self.buffer.extend_from_slice(&self.head.payload);
@@ -171,7 +171,7 @@ impl Output {
 
     /// The same, and the client is to have it without waiting for a body.
     pub(crate) fn begin_now(&mut self) {
-        self.unflushed |= self.stage == Stage::Started;
+        self.unflushed |= self.stage == HeadStage::Started;
         self.begin_body();
     }
 

@@ -15,9 +15,9 @@ use wsgid_protocol::request::{BodyKind, RequestHead};
 use wsgid_protocol::{Failure, FrameHead, GroupConfig, Kind};
 
 use crate::connection::Connection;
-use crate::output::Output;
+use crate::output::ResponseOutput;
 use crate::receive::receive_frame;
-use crate::scheduler::Outcome;
+use crate::scheduler::ConnectionOutcome;
 
 /// The rest of a request that is here already follows within this time.
 const REST_MS: u16 = 100;
@@ -76,7 +76,7 @@ pub(crate) fn refuse(
     connection: &Arc<Connection>,
     failure: Failure,
     text: &str,
-) -> Option<Outcome> {
+) -> Option<ConnectionOutcome> {
     let mut peeked = [0; HEAD_LEN];
     match recv(
         connection.as_fd().as_raw_fd(),
@@ -84,7 +84,7 @@ pub(crate) fn refuse(
         MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT,
     ) {
         Ok(HEAD_LEN) => {}
-        Ok(0) => return Some(Outcome::Ended),
+        Ok(0) => return Some(ConnectionOutcome::Ended),
         _ => return None,
     }
     let head = FrameHead::parse(&peeked)
@@ -94,7 +94,7 @@ pub(crate) fn refuse(
     Some(if take(&mut reader, connection).is_some() {
         answer(connection, head.id, failure, text)
     } else {
-        Outcome::Ended
+        ConnectionOutcome::Ended
     })
 }
 
@@ -114,14 +114,19 @@ fn take(reader: &mut FrameReader, connection: &Connection) -> Option<()> {
     reader.is_empty().then_some(())
 }
 
-fn answer(connection: &Arc<Connection>, id: u64, failure: Failure, text: &str) -> Outcome {
-    let mut output = Output::new(Arc::clone(connection), id, Vec::new(), Vec::new());
+fn answer(
+    connection: &Arc<Connection>,
+    id: u64,
+    failure: Failure,
+    text: &str,
+) -> ConnectionOutcome {
+    let mut output = ResponseOutput::new(Arc::clone(connection), id, Vec::new(), Vec::new());
     let sent = output
         .fail(failure, text, false)
         .and_then(|()| output.try_flush());
     if matches!(sent, Ok(true)) {
-        Outcome::Free
+        ConnectionOutcome::Free
     } else {
-        Outcome::Ended
+        ConnectionOutcome::Ended
     }
 }

@@ -3,22 +3,22 @@
 
 use wsgid_protocol::request::{Call, RequestHead, RequestOptions};
 
-use crate::hooks::Question;
 use crate::label::Label;
+use crate::script_call::ScriptFunction;
 
 /// What is needed of a request head once its environ is built.
-pub(crate) struct Facts {
+pub(crate) struct RequestFacts {
     pub(crate) script: Vec<u8>,
     pub(crate) callable: Vec<u8>,
     pub(crate) options: RequestOptions,
     pub(crate) head_only: bool,
     /// Whether the script serves a resource (WSGIHandlerScript).
     pub(crate) handler: bool,
-    /// What is asked instead of a response.
-    pub(crate) question: Option<Question>,
+    /// The function that is called in the place of an application.
+    pub(crate) function: Option<ScriptFunction>,
 }
 
-impl Facts {
+impl RequestFacts {
     /// The facts, and what the request is called.
     pub(crate) fn new(head: &RequestHead<'_>) -> (Self, Label) {
         let (mut method, mut name, mut path, mut id): (&[u8], &[u8], &[u8], &[u8]) =
@@ -32,9 +32,9 @@ impl Facts {
                 _ => {}
             }
         }
-        let question = Question::new(&head.call);
-        let callable: &[u8] = match &question {
-            Some(question) => question.callable(),
+        let function = ScriptFunction::new(&head.call);
+        let callable: &[u8] = match &function {
+            Some(function) => function.callable(),
             None if head.call == Call::Handler => b"handle_request",
             None => head.callable,
         };
@@ -44,7 +44,7 @@ impl Facts {
             options: head.options,
             head_only: method == b"HEAD",
             handler: head.call == Call::Handler,
-            question,
+            function,
         };
         (facts, Label::new(method, &[name, path], id))
     }

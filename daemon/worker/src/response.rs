@@ -7,7 +7,7 @@ use pyo3::types::{PyBytes, PyList, PyTuple};
 
 use crate::exchange::Exchange;
 use crate::lock;
-use crate::output::{Output, OutputError, Stage};
+use crate::output::{HeadStage, OutputError, ResponseOutput};
 
 /// Sends the iterable. Stops without an error where the client has gone.
 pub(crate) fn iterable(
@@ -99,7 +99,7 @@ pub(crate) fn block(
 fn send(py: Python<'_>, exchange: &Exchange, bytes: &[u8]) -> PyResult<()> {
     let mut guard = lock::attached(py, &exchange.output);
     let output = &mut *guard;
-    if output.stage == Stage::Waiting && !output.has_ended() {
+    if output.stage == HeadStage::Waiting && !output.has_ended() {
         return Err(PyRuntimeError::new_err(
             "a block of the response body came before start_response was called",
         ));
@@ -112,7 +112,7 @@ fn send(py: Python<'_>, exchange: &Exchange, bytes: &[u8]) -> PyResult<()> {
             Ok(())
         };
     }
-    let sent = if Output::is_long(bytes) {
+    let sent = if ResponseOutput::is_long(bytes) {
         py.detach(|| output.body(bytes))
     } else {
         output.body(bytes).and_then(|()| {
@@ -127,7 +127,7 @@ fn send(py: Python<'_>, exchange: &Exchange, bytes: &[u8]) -> PyResult<()> {
 }
 
 /// Sends what has gathered: at once if the socket takes it, else detached.
-fn full(py: Python<'_>, output: &mut Output) -> Result<(), OutputError> {
+fn full(py: Python<'_>, output: &mut ResponseOutput) -> Result<(), OutputError> {
     if output.try_flush()? {
         Ok(())
     } else {
@@ -136,7 +136,7 @@ fn full(py: Python<'_>, output: &mut Output) -> Result<(), OutputError> {
 }
 
 /// What of the block the announced Content-Length leaves room for.
-fn allowed<'a>(output: &Output, bytes: &'a [u8]) -> &'a [u8] {
+fn allowed<'a>(output: &ResponseOutput, bytes: &'a [u8]) -> &'a [u8] {
     let Some(length) = output.head.length else {
         return bytes;
     };

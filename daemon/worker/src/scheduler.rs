@@ -43,7 +43,7 @@ const EVENTS: EpollFlags = EpollFlags::EPOLLIN
 
 /// What is known of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum ConnectionState {
     /// Nothing to read, as far as is known; epoll will tell.
     Idle,
     /// In the queue, or being served.
@@ -52,21 +52,21 @@ enum State {
     Dirty,
 }
 
-struct Held {
+struct HeldConnection {
     connection: Arc<Connection>,
-    state: State,
+    state: ConnectionState,
 }
 
 /// A connection with something to read that no thread has taken.
-struct Waiting {
+struct WaitingConnection {
     connection: Arc<Connection>,
     since: Instant,
 }
 
 #[derive(Default)]
 struct Inner {
-    held: HashMap<u64, Held>,
-    queue: VecDeque<Waiting>,
+    held: HashMap<u64, HeldConnection>,
+    queue: VecDeque<WaitingConnection>,
     /// Whether a thread is in `epoll_wait`.
     leader: bool,
     /// Threads without work, the last parked on top.
@@ -77,7 +77,7 @@ struct Inner {
 
 /// What a thread found on the connection that it served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum ConnectionOutcome {
     /// The connection is free for the next request.
     Free,
     /// The connection has ended.
@@ -142,9 +142,9 @@ impl Scheduler {
         }
         inner.held.insert(
             connection.number,
-            Held {
+            HeldConnection {
                 connection,
-                state: State::Idle,
+                state: ConnectionState::Idle,
             },
         );
         Ok(())
@@ -187,7 +187,7 @@ impl Scheduler {
     pub(crate) fn finish(
         &self,
         connection: Arc<Connection>,
-        outcome: Outcome,
+        outcome: ConnectionOutcome,
     ) -> (Finished, Option<Arc<Connection>>) {
         let mut inner = lock::detached(&self.inner);
         let finished = self.settle(&mut inner, connection, outcome);
@@ -199,7 +199,11 @@ impl Scheduler {
     }
 
     /// The ticker is done with a connection that `overdue` returned.
-    pub(crate) fn give_back(&self, connection: Arc<Connection>, outcome: Outcome) -> Finished {
+    pub(crate) fn give_back(
+        &self,
+        connection: Arc<Connection>,
+        outcome: ConnectionOutcome,
+    ) -> Finished {
         let mut inner = lock::detached(&self.inner);
         let finished = self.settle(&mut inner, connection, outcome);
         self.hand_over(&mut inner);
@@ -217,9 +221,9 @@ impl Scheduler {
             }
             return;
         }
-        while let Some(Waiting { connection, .. }) = inner.queue.pop_front() {
+        while let Some(WaitingConnection { connection, .. }) = inner.queue.pop_front() {
             if let Some(held) = inner.held.get_mut(&connection.number) {
-                held.state = State::Idle;
+                held.state = ConnectionState::Idle;
             }
             // It is in the set for as long as it is held.
             let _ = self
@@ -228,17 +232,22 @@ impl Scheduler {
         }
     }
 
-    fn settle(&self, inner: &mut Inner, connection: Arc<Connection>, outcome: Outcome) -> Finished {
+    fn settle(
+        &self,
+        inner: &mut Inner,
+        connection: Arc<Connection>,
+        outcome: ConnectionOutcome,
+    ) -> Finished {
         match outcome {
-            Outcome::Ended => {
+            ConnectionOutcome::Ended => {
                 self.forget(inner, &connection);
                 Finished::Closed(connection)
             }
-            Outcome::Free if inner.draining => {
+            ConnectionOutcome::Free if inner.draining => {
                 self.forget(inner, &connection);
                 Finished::Released(connection)
             }
-            Outcome::Free => {
+            ConnectionOutcome::Free => {
                 inner.put_back(connection);
                 Finished::Kept
             }
@@ -254,7 +263,10 @@ impl Scheduler {
             .drain(..)
             .map(|waiting| waiting.connection)
             .collect();
-        let idle = inner.held.values().filter(|held| held.state == State::Idle);
+        let idle = inner
+            .held
+            .values()
+            .filter(|held| held.state == ConnectionState::Idle);
         let mut left: Vec<_> = idle.map(|held| Arc::clone(&held.connection)).collect();
         left.extend(waiting);
         for connection in &left {
@@ -331,7 +343,7 @@ impl Scheduler {
             self.forget(&mut inner, &connection);
             return Finished::Released(connection);
         }
-        inner.queue.push_back(Waiting {
+        inner.queue.push_back(WaitingConnection {
             connection,
             since: Instant::now(),
         });
@@ -428,14 +440,16 @@ impl Inner {
                 continue;
             };
             match held.state {
-                State::Idle => {
-                    held.state = State::Busy;
-                    self.queue.push_back(Waiting {
+                ConnectionState::Idle => {
+                    held.state = ConnectionState::Busy;
+                    self.queue.push_back(WaitingConnection {
                         connection: Arc::clone(&held.connection),
                         since,
                     });
                 }
-                State::Busy | State::Dirty => held.state = State::Dirty,
+                ConnectionState::Busy | ConnectionState::Dirty => {
+                    held.state = ConnectionState::Dirty
+                }
             }
         }
     }
@@ -446,14 +460,14 @@ impl Inner {
         let Some(held) = self.held.get_mut(&connection.number) else {
             return;
         };
-        if held.state == State::Dirty {
-            held.state = State::Busy;
-            self.queue.push_back(Waiting {
+        if held.state == ConnectionState::Dirty {
+            held.state = ConnectionState::Busy;
+            self.queue.push_back(WaitingConnection {
                 connection,
                 since: Instant::now(),
             });
         } else {
-            held.state = State::Idle;
+            held.state = ConnectionState::Idle;
         }
     }
 }

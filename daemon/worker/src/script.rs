@@ -26,7 +26,7 @@ use wsgid_protocol::line_rate::{LineLimits, LineRate};
 use wsgid_protocol::runs::{self, Refusal, Runs};
 use wsgid_protocol::{Failure, GroupConfig};
 
-use crate::request_facts::Facts;
+use crate::request_facts::RequestFacts;
 use crate::strings::latin1;
 use crate::{fork, lock, log, panics};
 
@@ -53,7 +53,7 @@ pub(crate) struct LoadError {
 }
 
 /// What a request gets.
-pub(crate) struct Loaded<'py> {
+pub(crate) struct FoundScript<'py> {
     /// The callable, or why there is none.
     pub(crate) callable: Result<Bound<'py, PyAny>, LoadError>,
     /// Whether the worker should be replaced.
@@ -67,7 +67,7 @@ pub(crate) struct Loaded<'py> {
     pub(crate) module: Option<Bound<'py, PyModule>>,
 }
 
-impl Loaded<'_> {
+impl FoundScript<'_> {
     const fn nothing(error: LoadError) -> Self {
         Self {
             callable: Err(error),
@@ -237,8 +237,8 @@ impl Scripts {
         py: Python<'py>,
         runtime: &Bound<'py, PyModule>,
         group: &GroupConfig,
-        facts: &Facts,
-    ) -> Loaded<'py> {
+        facts: &RequestFacts,
+    ) -> FoundScript<'py> {
         let (path, callable, reloading) = (
             &*facts.script,
             &*facts.callable,
@@ -251,7 +251,7 @@ impl Scripts {
             if script.admitted != told {
                 if let Err(Refusal::NotNamed(why)) = self.open(group, path) {
                     table.remove(path);
-                    return Loaded::nothing(self.refuse(py, group, path, why));
+                    return FoundScript::nothing(self.refuse(py, group, path, why));
                 }
                 script.admitted = told;
             }
@@ -259,9 +259,9 @@ impl Scripts {
         }
         let mut script = match self.load(py, runtime, group, path) {
             Ok(script) => script,
-            Err(refused) => return Loaded::nothing(refused),
+            Err(refused) => return FoundScript::nothing(refused),
         };
-        let loaded = Loaded {
+        let loaded = FoundScript {
             first: script.state.is_ok(),
             ..script.loaded(py, path, callable, reloading)
         };
@@ -327,7 +327,7 @@ impl Script {
         path: &[u8],
         callable: &[u8],
         reloading: bool,
-    ) -> Loaded<'py> {
+    ) -> FoundScript<'py> {
         let mut recycle = self.recycle(path, reloading);
         let known = self.names.len();
         let found = self.callable(py, path, callable);
@@ -348,7 +348,7 @@ impl Script {
             .as_ref()
             .ok()
             .map(|module| module.bind(py).clone());
-        Loaded {
+        FoundScript {
             recycle,
             callable: found,
             first: false,

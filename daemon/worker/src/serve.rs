@@ -23,10 +23,10 @@ use crate::connection::Connection;
 use crate::exchange::{Beginning, Exchange};
 use crate::label::Label;
 use crate::meter::micros;
-use crate::output::Output;
+use crate::output::ResponseOutput;
 use crate::receive::{ReceiveError, receive_frame};
-use crate::request_facts::Facts;
-use crate::scheduler::Outcome;
+use crate::request_facts::RequestFacts;
+use crate::scheduler::ConnectionOutcome;
 use crate::slot::Slot;
 use crate::verdict::Verdict;
 use crate::worker::Worker;
@@ -68,10 +68,10 @@ pub(crate) fn run(py: Python<'_>, worker: &Arc<Worker>, slot: usize, ident: u64)
 }
 
 /// A request and how its body arrives, taken off the socket.
-struct Request<'py> {
+struct ReceivedRequest<'py> {
     id: u64,
     environ: Bound<'py, PyDict>,
-    facts: Facts,
+    facts: RequestFacts,
     label: Label,
     body: BodyKind,
     /// Whether it has waited longer than `queue-timeout`.
@@ -95,12 +95,14 @@ impl Thread {
         py: Python<'_>,
         worker: &Arc<Worker>,
         connection: &Arc<Connection>,
-    ) -> Outcome {
+    ) -> ConnectionOutcome {
         match self.reader.fill(connection.as_fd(), MsgFlags::MSG_DONTWAIT) {
-            Ok(0) => return Outcome::Ended,
+            Ok(0) => return ConnectionOutcome::Ended,
             Ok(_) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Outcome::Free,
-            Err(_) => return Outcome::Ended,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                return ConnectionOutcome::Free;
+            }
+            Err(_) => return ConnectionOutcome::Ended,
         }
         self.frames(py, worker, connection)
     }
@@ -111,22 +113,22 @@ impl Thread {
         py: Python<'_>,
         worker: &Arc<Worker>,
         connection: &Arc<Connection>,
-    ) -> Outcome {
+    ) -> ConnectionOutcome {
         while !self.reader.is_empty() {
             let outcome = match self.request(py, worker, connection) {
                 Ok(Some(request)) => self.answer(py, worker, connection, request),
-                Ok(None) => Outcome::Free,
+                Ok(None) => ConnectionOutcome::Free,
                 Err(refusal) => {
                     refuse(connection, &refusal);
-                    Outcome::Ended
+                    ConnectionOutcome::Ended
                 }
             };
-            if outcome == Outcome::Ended {
+            if outcome == ConnectionOutcome::Ended {
                 self.reader.clear();
-                return Outcome::Ended;
+                return ConnectionOutcome::Ended;
             }
         }
-        Outcome::Free
+        ConnectionOutcome::Free
     }
 
     /// Takes the next frame: a request, or a rest of an earlier one that nobody
@@ -136,12 +138,12 @@ impl Thread {
         py: Python<'py>,
         worker: &Arc<Worker>,
         connection: &Arc<Connection>,
-    ) -> Result<Option<Request<'py>>, Refusal> {
+    ) -> Result<Option<ReceivedRequest<'py>>, RequestReadError> {
         let socket = connection.as_fd();
         let frame = next_frame(py, worker, &mut self.reader, socket)?;
         let head = frame.head;
         if !connection.owns(head.id) {
-            return Err(Refusal::protocol(
+            return Err(RequestReadError::protocol(
                 head.id,
                 "a frame with a foreign id".to_owned(),
             ));
@@ -149,30 +151,30 @@ impl Thread {
         match head.kind {
             Kind::Request => {}
             Kind::Body | Kind::BodyError => return Ok(None),
-            Kind::Cancel => return Err(Refusal::Gone),
+            Kind::Cancel => return Err(RequestReadError::Gone),
             other => {
-                return Err(Refusal::protocol(
+                return Err(RequestReadError::protocol(
                     head.id,
                     format!("unexpected {other:?} frame"),
                 ));
             }
         }
         let request = RequestHead::decode(frame.payload)
-            .map_err(|error| Refusal::protocol(head.id, error.to_string()))?;
+            .map_err(|error| RequestReadError::protocol(head.id, error.to_string()))?;
         if head.has(FLAG_END) != (request.body == BodyKind::None) {
-            return Err(Refusal::protocol(
+            return Err(RequestReadError::protocol(
                 head.id,
                 "REQUEST contradicts itself about its body".to_owned(),
             ));
         }
-        let (facts, label) = Facts::new(&request);
+        let (facts, label) = RequestFacts::new(&request);
         let environ = worker
             .prepared()
             .and_then(|runtime| {
                 let template = &runtime.template;
                 environ::environ(py, &worker.variables, template, self.slot, &request)
             })
-            .map_err(|error| Refusal::protocol(head.id, error.to_string()))?;
+            .map_err(|error| RequestReadError::protocol(head.id, error.to_string()))?;
         let body = request.body;
         // How long a client took to send what came with the request is no wait
         // for a thread.
@@ -191,7 +193,7 @@ impl Thread {
                 && frame.head.id == head.id
                 && frame.head.has(FLAG_END);
             if !fits || frame.head.len != len {
-                return Err(Refusal::protocol(
+                return Err(RequestReadError::protocol(
                     head.id,
                     "the inline body does not follow its REQUEST".to_owned(),
                 ));
@@ -202,14 +204,14 @@ impl Thread {
             let frame = next_frame(py, worker, &mut self.reader, socket)?;
             return Err(match frame.head.kind {
                 // The client left while its request waited for a thread.
-                Kind::Cancel => Refusal::Gone,
-                other => Refusal::protocol(
+                Kind::Cancel => RequestReadError::Gone,
+                other => RequestReadError::protocol(
                     head.id,
                     format!("unexpected {other:?} frame behind a request"),
                 ),
             });
         }
-        Ok(Some(Request {
+        Ok(Some(ReceivedRequest {
             id: head.id,
             environ,
             facts,
@@ -225,9 +227,9 @@ impl Thread {
         py: Python<'_>,
         worker: &Arc<Worker>,
         connection: &Arc<Connection>,
-        request: Request<'_>,
-    ) -> Outcome {
-        let Request {
+        request: ReceivedRequest<'_>,
+    ) -> ConnectionOutcome {
+        let ReceivedRequest {
             id,
             environ,
             facts,
@@ -243,7 +245,7 @@ impl Thread {
             BodyKind::Pull => Body::pulled(Some(Arc::clone(connection)), id, buffer),
             BodyKind::None | BodyKind::Inline(_) => Body::complete(buffer),
         };
-        let output = Output::new(
+        let output = ResponseOutput::new(
             Arc::clone(connection),
             id,
             std::mem::take(&mut self.buffer),
@@ -273,18 +275,23 @@ impl Thread {
         self.end(py, worker, &exchange, verdict, took)
     }
 
-    fn refuse_late(&mut self, worker: &Worker, connection: &Arc<Connection>, id: u64) -> Outcome {
+    fn refuse_late(
+        &mut self,
+        worker: &Worker,
+        connection: &Arc<Connection>,
+        id: u64,
+    ) -> ConnectionOutcome {
         let buffer = std::mem::take(&mut self.buffer);
-        let mut output = Output::new(Arc::clone(connection), id, buffer, Vec::new());
+        let mut output = ResponseOutput::new(Arc::clone(connection), id, buffer, Vec::new());
         let text = queue_limits::text(worker.spec.group.queue_timeout);
         let sent = output
             .fail(Failure::QueueTimeout, &text, false)
             .and_then(|()| output.try_flush());
         self.buffer = keep(output.finish().0);
         if matches!(sent, Ok(true)) {
-            Outcome::Free
+            ConnectionOutcome::Free
         } else {
-            Outcome::Ended
+            ConnectionOutcome::Ended
         }
     }
 
@@ -312,7 +319,7 @@ impl Thread {
         exchange: &Exchange,
         verdict: Verdict,
         took: Duration,
-    ) -> Outcome {
+    ) -> ConnectionOutcome {
         log::set_current(None);
         if let Some(active) = worker.active.get() {
             // The application may have removed it.
@@ -366,9 +373,9 @@ impl Thread {
         self.payload = keep(payload);
         worker.request_done(exchange);
         if good && !close {
-            Outcome::Free
+            ConnectionOutcome::Free
         } else {
-            Outcome::Ended
+            ConnectionOutcome::Ended
         }
     }
 }
@@ -377,7 +384,7 @@ impl Thread {
     /// Our own code panicked. What this thread had in hand is thrown away, and
     /// the request fails if one was begun; the others go on. Another panic on
     /// the way ends the process (`panics::vital`).
-    fn abandon(&mut self, py: Python<'_>, worker: &Worker, panic: &str) -> Outcome {
+    fn abandon(&mut self, py: Python<'_>, worker: &Worker, panic: &str) -> ConnectionOutcome {
         *self = Self::new(self.slot);
         log::lines(
             py,
@@ -398,20 +405,20 @@ impl Thread {
             };
             self.end(py, worker, &exchange, verdict, exchange.started.elapsed());
         }
-        Outcome::Ended
+        ConnectionOutcome::Ended
     }
 }
 
 /// Says why, as far as the peer is still there to hear it.
-fn refuse(connection: &Arc<Connection>, refusal: &Refusal) {
-    let Refusal::Protocol { id, text } = refusal else {
+fn refuse(connection: &Arc<Connection>, refusal: &RequestReadError) {
+    let RequestReadError::Protocol { id, text } = refusal else {
         return;
     };
     log::process(&format!(
         "connection {}: httpd broke the protocol: {text}",
         connection.number
     ));
-    let mut output = Output::new(Arc::clone(connection), *id, Vec::new(), Vec::new());
+    let mut output = ResponseOutput::new(Arc::clone(connection), *id, Vec::new(), Vec::new());
     // The connection is closed next; a peer that does not read misses the text.
     let _ = output
         .fail(Failure::Protocol, text, true)
@@ -419,14 +426,14 @@ fn refuse(connection: &Arc<Connection>, refusal: &Refusal) {
 }
 
 /// Why no request is served on a connection any more.
-enum Refusal {
+enum RequestReadError {
     /// The peer has gone.
     Gone,
     /// The peer broke the protocol.
     Protocol { id: u64, text: String },
 }
 
-impl Refusal {
+impl RequestReadError {
     fn protocol(id: u64, text: String) -> Self {
         Self::Protocol { id, text }
     }
@@ -442,19 +449,19 @@ fn next_frame<'a>(
     worker: &Worker,
     reader: &'a mut FrameReader,
     socket: BorrowedFd<'_>,
-) -> Result<Frame<'a>, Refusal> {
+) -> Result<Frame<'a>, RequestReadError> {
     if !reader.has_frame() {
         // The rest may take its time; somebody else has to look after the others.
         worker.scheduler.promote();
         py.detach(|| receive_frame(reader, socket, HEAD_TIMEOUT_MS))
             .map_err(|error| match error {
-                ReceiveError::Gone => Refusal::Gone,
-                ReceiveError::Late => Refusal::protocol(0, error.to_string()),
+                ReceiveError::Gone => RequestReadError::Gone,
+                ReceiveError::Late => RequestReadError::protocol(0, error.to_string()),
             })?;
     }
     reader.next(socket).map_err(|error| match error {
-        ReadError::Head(error) => Refusal::protocol(0, error.to_string()),
-        ReadError::Truncated | ReadError::Closed | ReadError::Io(_) => Refusal::Gone,
+        ReadError::Head(error) => RequestReadError::protocol(0, error.to_string()),
+        ReadError::Truncated | ReadError::Closed | ReadError::Io(_) => RequestReadError::Gone,
     })
 }
 

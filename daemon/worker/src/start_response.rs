@@ -13,7 +13,7 @@ use wsgid_protocol::response::HeadWriter;
 use wsgid_protocol::token::is_token;
 
 use crate::exchange::Exchange;
-use crate::output::Stage;
+use crate::output::HeadStage;
 use crate::{events, lock, response, sys};
 
 /// Memory above this is not kept for the next head.
@@ -57,7 +57,7 @@ impl StartResponse {
                     "start_response called after the request has ended",
                 ));
             }
-            if output.stage == Stage::Sent {
+            if output.stage == HeadStage::Sent {
                 // Making the exception runs Python.
                 drop(output);
                 return Err(match exc_info {
@@ -68,7 +68,7 @@ impl StartResponse {
             std::mem::swap(&mut output.head.payload, &mut scratch);
             output.head.status = facts.status;
             output.head.length = facts.length;
-            output.stage = Stage::Started;
+            output.stage = HeadStage::Started;
             Ok(())
         });
         if scratch.capacity() <= SCRATCH_MAX {
@@ -128,7 +128,7 @@ fn exception(info: &Bound<'_, PyTuple>) -> PyErr {
 
 /// What the worker itself has to know of a head.
 #[derive(Clone, Copy)]
-struct Facts {
+struct HeadFacts {
     status: u16,
     length: Option<u64>,
 }
@@ -138,7 +138,7 @@ fn write_head(
     out: &mut Vec<u8>,
     status: &Bound<'_, PyAny>,
     headers: &Bound<'_, PyAny>,
-) -> PyResult<Facts> {
+) -> PyResult<HeadFacts> {
     let text = status.cast::<PyString>().map_err(|_| {
         PyTypeError::new_err(format!(
             "expected a str for the status, got {}",
@@ -147,7 +147,7 @@ fn write_head(
     })?;
     let bytes = sys::latin1(text)?;
     let (status, reason) = read_status(text, bytes.as_bytes())?;
-    Ok(Facts {
+    Ok(HeadFacts {
         status,
         length: write_headers(out, status, reason, headers)?,
     })

@@ -19,7 +19,7 @@ use crate::{lock, log};
 const LINE_MAX: usize = 8 * 1024;
 
 /// Whose lines these are.
-enum Owner {
+enum StreamOwner {
     /// This request's, whichever thread writes them: `wsgi.errors`.
     Request(Arc<Exchange>),
     /// The process's; those of a thread that serves a request belong to that.
@@ -28,8 +28,8 @@ enum Owner {
 
 /// A text stream whose lines become log records.
 #[pyclass(frozen, module = "mod_wsgi", name = "Stream")]
-pub(crate) struct Stream {
-    owner: Owner,
+pub(crate) struct TextStream {
+    owner: StreamOwner,
     name: &'static str,
     /// Set by WSGIRestrictStdout: every write raises.
     restricted: bool,
@@ -37,22 +37,22 @@ pub(crate) struct Stream {
     partial: Mutex<Vec<(ThreadId, String)>>,
 }
 
-impl Stream {
+impl TextStream {
     /// `wsgi.errors` of a request.
     pub(crate) fn of_request(exchange: Arc<Exchange>) -> Self {
-        Self::new(Owner::Request(exchange), "<wsgi.errors>", false)
+        Self::new(StreamOwner::Request(exchange), "<wsgi.errors>", false)
     }
 
     /// `sys.stdout`, or else `sys.stderr`.
     pub(crate) fn of_process(stdout: bool, restricted: bool) -> Self {
         Self::new(
-            Owner::Process,
+            StreamOwner::Process,
             if stdout { "<stdout>" } else { "<stderr>" },
             restricted,
         )
     }
 
-    const fn new(owner: Owner, name: &'static str, restricted: bool) -> Self {
+    const fn new(owner: StreamOwner, name: &'static str, restricted: bool) -> Self {
         Self {
             owner,
             name,
@@ -69,9 +69,11 @@ impl Stream {
             )));
         }
         match &self.owner {
-            Owner::Request(exchange) if lock::attached(py, &exchange.output).has_ended() => Err(
-                PyRuntimeError::new_err("wsgi.errors used after its request has ended"),
-            ),
+            StreamOwner::Request(exchange) if lock::attached(py, &exchange.output).has_ended() => {
+                Err(PyRuntimeError::new_err(
+                    "wsgi.errors used after its request has ended",
+                ))
+            }
             _ => Ok(()),
         }
     }
@@ -86,8 +88,10 @@ impl Stream {
 
     fn log(&self, py: Python<'_>, lines: &str) {
         match &self.owner {
-            Owner::Request(exchange) => log::exchange_lines(py, exchange, level::ERROR, lines),
-            Owner::Process => log::lines(py, level::ERROR, lines),
+            StreamOwner::Request(exchange) => {
+                log::exchange_lines(py, exchange, level::ERROR, lines)
+            }
+            StreamOwner::Process => log::lines(py, level::ERROR, lines),
         }
     }
 
@@ -136,8 +140,8 @@ impl Stream {
     /// line end yet.
     pub(crate) fn finish(&self, py: Python<'_>) {
         match &self.owner {
-            Owner::Process => self.write_partial(py),
-            Owner::Request(_) => {
+            StreamOwner::Process => self.write_partial(py),
+            StreamOwner::Request(_) => {
                 let rest = std::mem::take(&mut *lock::detached(&self.partial));
                 for (_, line) in rest {
                     self.log(py, &line);
@@ -148,7 +152,7 @@ impl Stream {
 }
 
 #[pymethods]
-impl Stream {
+impl TextStream {
     fn write(&self, py: Python<'_>, text: &Bound<'_, PyString>) -> PyResult<usize> {
         self.put(py, &readable(text)?)?;
         text.len()
@@ -176,9 +180,9 @@ impl Stream {
     /// request's has none.
     fn fileno(&self, py: Python<'_>) -> PyResult<i32> {
         match (&self.owner, self.name) {
-            (Owner::Process, "<stdout>") => Ok(1),
-            (Owner::Process, _) => Ok(2),
-            (Owner::Request(_), _) => Err(unsupported(py, "fileno")),
+            (StreamOwner::Process, "<stdout>") => Ok(1),
+            (StreamOwner::Process, _) => Ok(2),
+            (StreamOwner::Request(_), _) => Err(unsupported(py, "fileno")),
         }
     }
 
@@ -302,7 +306,7 @@ impl Stream {
 /// The same stream for bytes.
 #[pyclass(frozen, module = "mod_wsgi", name = "StreamBuffer")]
 pub(crate) struct StreamBuffer {
-    text: Py<Stream>,
+    text: Py<TextStream>,
 }
 
 #[pymethods]

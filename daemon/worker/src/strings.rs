@@ -1,5 +1,5 @@
 //! Python strings of what comes as bytes: names of variables, their values, and
-//! whatever is latin-1. Used by `environ`, `layout`, `script` and `hooks`; knows no
+//! whatever is latin-1. Used by `environ`, `layout`, `script` and `script_call`; knows no
 //! request.
 
 use std::collections::HashMap;
@@ -16,11 +16,11 @@ const NAME_MAX: usize = 128;
 
 /// Names of variables as Python strings.
 #[derive(Default)]
-pub(crate) struct Names {
+pub(crate) struct VariableNames {
     known: HashMap<Box<[u8]>, Py<PyString>>,
 }
 
-impl Names {
+impl VariableNames {
     /// The name as a string.
     pub(crate) fn name<'py>(
         &mut self,

@@ -31,18 +31,18 @@ const PATIENCE_COMPUTING: Duration = Duration::from_millis(10);
 const PATIENCE_COMPUTING_MIN: Duration = Duration::from_millis(4);
 
 /// A request that computes next to nothing in this time sleeps.
-const SLEEPER: Duration = Duration::from_millis(5);
+const SLEEPS_AFTER: Duration = Duration::from_millis(5);
 
 /// So long after two requests that slept, threads are woken before the next
 /// request is served, not when it turns out to sleep too.
-const SLEEPERS_KEPT: Duration = Duration::from_secs(1);
+const SLEEPING_KEPT: Duration = Duration::from_secs(1);
 
 /// While all threads are busy, the queue is counted so often at least.
 const BACKLOG_LOOK: Duration = Duration::from_millis(100);
 
 /// What was seen of one thread at the last tick.
 #[derive(Clone, Copy, Default)]
-struct Seen {
+struct ThreadObservation {
     begun: u64,
     cpu_ns: Option<u64>,
     since: Option<Instant>,
@@ -54,21 +54,21 @@ struct Seen {
 
 /// What the ticker remembers.
 pub(crate) struct Ticker {
-    seen: Vec<Seen>,
+    seen: Vec<ThreadObservation>,
     last: Instant,
     last_active: Instant,
     placement: Placement,
     /// Connections were given back since a thread was free.
     released: bool,
     /// When a request ended last, as far as looks tell.
-    ended: Ended,
-    sleepers: Sleepers,
+    ended: LastCompletion,
+    sleeping: SleepingRequests,
     /// When the queue was last counted.
     counted: Instant,
 }
 
 /// The end of a request.
-struct Ended {
+struct LastCompletion {
     /// How many had ended.
     count: u64,
     at: Instant,
@@ -78,20 +78,20 @@ struct Ended {
 
 /// Requests that were seen to sleep.
 #[derive(Default)]
-struct Sleepers {
+struct SleepingRequests {
     last: Option<Instant>,
     /// Two within a second: more will come.
     until: Option<Instant>,
 }
 
-impl Sleepers {
+impl SleepingRequests {
     fn note(&mut self, now: Instant) {
         let again = self
             .last
-            .is_some_and(|last| now.saturating_duration_since(last) < SLEEPERS_KEPT);
+            .is_some_and(|last| now.saturating_duration_since(last) < SLEEPING_KEPT);
         self.last = Some(now);
         if again {
-            self.until = now.checked_add(SLEEPERS_KEPT);
+            self.until = now.checked_add(SLEEPING_KEPT);
         }
     }
 
@@ -103,17 +103,17 @@ impl Sleepers {
 impl Ticker {
     pub(crate) fn new(threads: usize, now: Instant) -> Self {
         Self {
-            seen: vec![Seen::default(); threads],
+            seen: vec![ThreadObservation::default(); threads],
             last: now,
             last_active: now,
             placement: Placement::new(),
             released: false,
-            ended: Ended {
+            ended: LastCompletion {
                 count: 0,
                 at: now,
                 cpu_ns: 0,
             },
-            sleepers: Sleepers::default(),
+            sleeping: SleepingRequests::default(),
             counted: now,
         }
     }
@@ -128,19 +128,19 @@ impl Ticker {
         let computing = (usual * USUAL_STANDS).clamp(PATIENCE_COMPUTING_MIN, PATIENCE_COMPUTING);
         for (slot, seen) in worker.scheduler.slots.iter().zip(&mut self.seen) {
             let Some(exchange) = slot.serving() else {
-                *seen = Seen::default();
+                *seen = ThreadObservation::default();
                 continue;
             };
             serving = true;
             push_output(&exchange);
             stuck |= seen.is_stuck(slot, passed, now, computing);
             if seen.sleeps(now) {
-                self.sleepers.note(now);
+                self.sleeping.note(now);
             }
         }
         let count = worker.stats.requests.load(Ordering::Relaxed);
         if count != self.ended.count {
-            self.ended = Ended {
+            self.ended = LastCompletion {
                 count,
                 at: now,
                 cpu_ns: sys::process_cpu_ns(),
@@ -149,7 +149,7 @@ impl Ticker {
         worker
             .scheduler
             .load_profile
-            .note_sleepers(self.sleepers.are_about(now));
+            .note_sleeping(self.sleeping.are_about(now));
         if serving {
             self.last_active = now;
             let pressure = worker.scheduler.pressure();
@@ -263,7 +263,7 @@ fn refuse_late(worker: &Worker, now: Instant) {
     }
 }
 
-impl Seen {
+impl ThreadObservation {
     /// Whether a thread has been with one request for so long that another
     /// should take over: at once if it waits, later if it computes.
     fn is_stuck(
@@ -297,7 +297,7 @@ impl Seen {
     }
 }
 
-impl Seen {
+impl ThreadObservation {
     /// Whether this request has just turned out to sleep: seen for some time in
     /// which it computed next to nothing.
     fn sleeps(&mut self, now: Instant) -> bool {
@@ -305,7 +305,7 @@ impl Seen {
             return false;
         };
         let seen = now.saturating_duration_since(since);
-        if seen < SLEEPER {
+        if seen < SLEEPS_AFTER {
             return false;
         }
         self.counted = true;

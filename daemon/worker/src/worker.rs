@@ -22,11 +22,11 @@ use crate::environ::Variables;
 use crate::exchange::Exchange;
 use crate::lock;
 use crate::memory::{Memory, requests_max};
-use crate::metrics::Metrics;
+use crate::metrics::RequestMetrics;
 use crate::scheduler::{Finished, Scheduler};
 use crate::script::Scripts;
 use crate::stats::Stats;
-use crate::stream::Stream;
+use crate::stream::TextStream;
 
 /// Handler scripts ask for a successor this often at most.
 const HANDLER_INTERVAL: Duration = Duration::from_secs(1);
@@ -44,7 +44,7 @@ pub(crate) struct Runtime {
     /// Publishes an event.
     pub(crate) publish: Py<PyAny>,
     /// `sys.stdout` and `sys.stderr`.
-    pub(crate) streams: [Py<Stream>; 2],
+    pub(crate) streams: [Py<TextStream>; 2],
 }
 
 impl Runtime {
@@ -70,7 +70,7 @@ pub(crate) struct Worker {
     pub(crate) scripts: Scripts,
     pub(crate) variables: Mutex<Variables>,
     pub(crate) stats: Stats,
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: RequestMetrics,
     /// `mod_wsgi.active_requests`, once somebody has asked for it.
     pub(crate) active: OnceLock<Py<PyDict>>,
     pub(crate) runtime: OnceLock<Runtime>,
@@ -115,7 +115,7 @@ impl Worker {
             scripts,
             variables: Mutex::default(),
             stats: Stats::default(),
-            metrics: Metrics::default(),
+            metrics: RequestMetrics::default(),
             active: OnceLock::new(),
             runtime: OnceLock::new(),
             started: Instant::now(),

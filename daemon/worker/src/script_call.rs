@@ -1,5 +1,5 @@
-//! Scripts that answer a question of httpd instead of a request: passwords,
-//! realm hashes, groups, access, dispatch. What they may return is in the
+//! Calls of scripts that are no applications: they tell httpd about passwords,
+//! realm hashes, groups, access and dispatch. What they may return is in the
 //! reference; anything else is an error, and an error denies.
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -12,26 +12,26 @@ use wsgid_protocol::response::Answer;
 
 use crate::strings::latin1;
 
-/// What is asked, with its arguments; owned because the frame is gone by then.
+/// The function that is called, with its arguments; owned because the frame is gone by then.
 #[derive(Clone)]
-pub(crate) enum Question {
+pub(crate) enum ScriptFunction {
     /// `check_password(environ, user, password)`.
-    CheckPassword(Secret, Secret),
+    CheckPassword(WipedBytes, WipedBytes),
     /// `get_realm_hash(environ, user, realm)`.
-    RealmHash(Secret, Secret),
+    RealmHash(WipedBytes, WipedBytes),
     /// `groups_for_user(environ, user)`.
-    Groups(Secret),
+    Groups(WipedBytes),
     /// `allow_access(environ, host)`.
-    Access(Secret),
+    Access(WipedBytes),
     /// `process_group`, `application_group`, `callable_object`.
     Dispatch,
 }
 
 /// Bytes that are overwritten when they are no longer needed.
 #[derive(Clone)]
-pub(crate) struct Secret(Vec<u8>);
+pub(crate) struct WipedBytes(Vec<u8>);
 
-impl Drop for Secret {
+impl Drop for WipedBytes {
     fn drop(&mut self) {
         self.0.fill(0);
         // Keeps the compiler from leaving the line above out.
@@ -39,10 +39,10 @@ impl Drop for Secret {
     }
 }
 
-impl Question {
-    /// The question in a request head; `None` if an application is called.
+impl ScriptFunction {
+    /// What a request head asks to be called; `None` if that is an application.
     pub(crate) fn new(call: &Call<'_>) -> Option<Self> {
-        let secret = |bytes: &serde_bytes::Bytes| Secret(bytes.to_vec());
+        let secret = |bytes: &serde_bytes::Bytes| WipedBytes(bytes.to_vec());
         match call {
             Call::Application | Call::Handler => None,
             Call::CheckPassword { user, password } => {
@@ -66,14 +66,14 @@ impl Question {
         }
     }
 
-    /// Asks. `callable` is what the script has under that name.
-    pub(crate) fn ask(
+    /// Calls it. `callable` is what the script has under that name.
+    pub(crate) fn call(
         &self,
         callable: &Bound<'_, PyAny>,
         environ: &Bound<'_, PyDict>,
     ) -> PyResult<Answer> {
         let py = callable.py();
-        let text = |secret: &Secret| latin1(py, &secret.0);
+        let text = |secret: &WipedBytes| latin1(py, &secret.0);
         match self {
             Self::CheckPassword(user, password) => {
                 password_answer(&callable.call1((environ, text(user), text(password)))?)
