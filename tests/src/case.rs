@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread;
 use std::time::Duration;
 
+use crate::claims;
 use crate::httpd::Mpm;
 
 /// A server that a case has started. One that fails shows its logs when it is
@@ -54,11 +55,11 @@ impl Default for Limit {
 /// # Panics
 /// As the case does, or if it takes longer than its limit.
 pub fn case(limit: Limit, body: impl FnOnce() + Send + 'static) {
-    let _turn = TURN.read().unwrap_or_else(PoisonError::into_inner);
-    run(limit, body);
+    beside_others(limit, body);
+    claims::check();
 }
 
-/// Runs a case on every MPM at the same time: for cases that mostly wait.
+/// Runs a case on every MPM at the same time.
 ///
 /// # Panics
 /// As the case does, or if it takes longer than its limit.
@@ -69,7 +70,7 @@ pub fn on_every_mpm(limit: Limit, body: impl Fn(Mpm) + Send + Sync + 'static) {
         let body = Arc::clone(&body);
         let thread = thread::Builder::new().name(name.clone());
         thread
-            .spawn(move || case(limit, move || body(mpm)))
+            .spawn(move || beside_others(limit, move || body(mpm)))
             .expect("a thread can be made")
     });
     for outcome in running.map(thread::JoinHandle::join) {
@@ -77,6 +78,7 @@ pub fn on_every_mpm(limit: Limit, body: impl Fn(Mpm) + Send + Sync + 'static) {
             panic::resume_unwind(cause);
         }
     }
+    claims::check();
 }
 
 /// Runs a case that loads the machine or measures time: no other case of this
@@ -85,6 +87,29 @@ pub fn on_every_mpm(limit: Limit, body: impl Fn(Mpm) + Send + Sync + 'static) {
 /// # Panics
 /// As the case does, or if it takes longer than its limit.
 pub fn heavy_case(limit: Limit, body: impl FnOnce() + Send + 'static) {
+    alone(limit, body);
+    claims::check();
+}
+
+/// Runs such a case on one MPM after the other.
+///
+/// # Panics
+/// As the case does, or if it takes longer than its limit on one of them.
+pub fn heavy_on_every_mpm(limit: Limit, body: impl Fn(Mpm) + Send + Sync + 'static) {
+    let body = Arc::new(body);
+    for mpm in Mpm::ALL {
+        let body = Arc::clone(&body);
+        alone(limit, move || body(mpm));
+    }
+    claims::check();
+}
+
+fn beside_others(limit: Limit, body: impl FnOnce() + Send + 'static) {
+    let _turn = TURN.read().unwrap_or_else(PoisonError::into_inner);
+    run(limit, body);
+}
+
+fn alone(limit: Limit, body: impl FnOnce() + Send + 'static) {
     let _turn = TURN.write().unwrap_or_else(PoisonError::into_inner);
     run(limit, body);
 }

@@ -4,11 +4,11 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::cache;
 use crate::checked::Checked;
 use crate::curl::{Curl, Transport};
 use crate::httpd::{Builder, Httpd, Mpm};
 use crate::site::Site;
+use crate::{cache, claims};
 
 /// What `/head/wrong` of `head_cases.py` can return that is no response.
 pub const NO_RESPONSES: [&str; 10] = [
@@ -160,7 +160,8 @@ pub fn with_tls(mut builder: Builder, mpm: Mpm) -> (Builder, u16) {
 /// The transports to try with this MPM: all that httpd knows there. Its
 /// `mod_http2` refuses prefork.
 #[must_use]
-pub const fn transports(mpm: Mpm) -> &'static [Transport] {
+pub fn transports(mpm: Mpm) -> &'static [Transport] {
+    claims::by_every_transport(mpm);
     match mpm {
         Mpm::Event | Mpm::Worker => &Transport::ALL,
         Mpm::Prefork => &Transport::ONE,

@@ -112,7 +112,6 @@ fn basic_auth(script: &Path, options: &str, require: &str) -> String {
     )
 }
 
-/// Case 68.
 #[test]
 fn an_access_script_decides_and_errors_keep_out() {
     case(Limit::seconds(60), || {
@@ -210,7 +209,6 @@ fn files_and_other_handlers_are_protected_too() {
     });
 }
 
-/// Case 68.
 #[test]
 fn basic_passwords_are_checked_by_a_script() {
     case(Limit::seconds(60), || {
@@ -288,7 +286,6 @@ fn basic_passwords_are_checked_by_a_script() {
     });
 }
 
-/// Case 68.
 #[test]
 fn digest_hashes_come_from_a_script() {
     case(Limit::seconds(60), || {
@@ -339,7 +336,6 @@ fn digest_hashes_come_from_a_script() {
     });
 }
 
-/// Case 68.
 #[test]
 fn groups_come_from_a_script() {
     case(Limit::seconds(60), || {
@@ -424,7 +420,6 @@ fn a_broken_group_script_keeps_out_behind_require_not() {
     });
 }
 
-/// Case 68.
 #[test]
 fn a_script_that_never_answers_keeps_out_after_a_short_time() {
     case(Limit::seconds(60), || {

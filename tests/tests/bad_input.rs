@@ -58,7 +58,6 @@ fn a_group_cannot_be_defined_twice_in_different_ways() {
     });
 }
 
-/// Case 63.
 #[test]
 fn an_unknown_group_is_named() {
     case(Limit::default(), || {

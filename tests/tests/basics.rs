@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use wsgid_tests::{Httpd, Limit, Mpm, Python, Request, Site, case};
+use wsgid_tests::{Httpd, Limit, Mpm, Python, Request, Site, case, on_every_mpm};
 
 /// A server with the probe at `/` and the refereed probe at `/v`.
 fn probe() -> (Site, Httpd) {
@@ -30,19 +30,17 @@ fn probe_on(mpm: Mpm) -> (Site, Httpd) {
 
 #[test]
 fn hello_on_every_mpm() {
-    for mpm in Mpm::ALL {
-        case(Limit::seconds(60), move || {
-            let (_site, httpd) = probe_on(mpm);
-            let response = httpd.get("/hello");
-            assert_eq!(
-                (response.status, response.text().as_str()),
-                (200, "Hello World!"),
-                "{mpm:?}"
-            );
-            assert_eq!(response.header("Content-Length"), Some("12"));
-            httpd.stop();
-        });
-    }
+    on_every_mpm(Limit::seconds(60), move |mpm| {
+        let (_site, httpd) = probe_on(mpm);
+        let response = httpd.get("/hello");
+        assert_eq!(
+            (response.status, response.text().as_str()),
+            (200, "Hello World!"),
+            "{mpm:?}"
+        );
+        assert_eq!(response.header("Content-Length"), Some("12"));
+        httpd.stop();
+    });
 }
 
 #[test]

@@ -10,9 +10,7 @@ use wsgid_tests::nghttp::{unread, unread_of_unknown_length};
 use wsgid_tests::pattern::Checker;
 use wsgid_tests::raw::exchange;
 use wsgid_tests::wire::transports;
-use wsgid_tests::{
-    Limit, Log, Mpm, On, Raw, Request, Wire, case, eventually, on_each, on_every_mpm,
-};
+use wsgid_tests::{Limit, Log, Mpm, On, Raw, Request, Wire, eventually, on_each, on_every_mpm};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -33,7 +31,6 @@ fn wire(mpm: Mpm, body: u32) -> Wire {
     })
 }
 
-/// Cases 7, 8, 9, 12, 20, 21, 23.
 #[test]
 fn broken_bodies_by_every_transport_on_every_mpm() {
     on_every_mpm(Limit::seconds(240), move |mpm| {
@@ -167,49 +164,45 @@ fn inflated(on: &mut On<'_>) {
         },
     );
 }
-/// Case 19.
 #[test]
 fn a_body_comes_back_while_it_is_sent() {
-    for mpm in Mpm::ALL {
-        case(Limit::seconds(180), move || {
-            let (_site, wire, mut checked) = wire(mpm, 0).checked();
-            for transport in transports(mpm) {
-                checked.case(
-                    &format!("19: 50 MB back while they come, by {transport:?}"),
-                    Log::Quiet,
-                    |httpd| {
-                        let before: Vec<_> = httpd
-                            .pid()
-                            .descendants()
-                            .iter()
-                            .map(|pid| (*pid, pid.resident()))
-                            .collect();
-                        let answer = wire
-                            .curl(*transport, "/body/duplex")
-                            .post(bytes(50_000_000))
-                            .run();
-                        assert!(answer.complete(), "{answer:?}");
-                        let mut checker = Checker::default();
-                        checker.feed(&answer.body);
-                        checker.assert_exact(50_000_000);
-                        for (pid, before) in before {
-                            let grown = pid.resident().saturating_sub(before);
-                            assert!(
-                                grown < 24 << 20,
-                                "{} grew by {} KiB",
-                                pid.command_line(),
-                                grown >> 10
-                            );
-                        }
-                    },
-                );
-            }
-            checked.finish();
-        });
-    }
+    on_every_mpm(Limit::seconds(180), move |mpm| {
+        let (_site, wire, mut checked) = wire(mpm, 0).checked();
+        for transport in transports(mpm) {
+            checked.case(
+                &format!("19: 50 MB back while they come, by {transport:?}"),
+                Log::Quiet,
+                |httpd| {
+                    let before: Vec<_> = httpd
+                        .pid()
+                        .descendants()
+                        .iter()
+                        .map(|pid| (*pid, pid.resident()))
+                        .collect();
+                    let answer = wire
+                        .curl(*transport, "/body/duplex")
+                        .post(bytes(50_000_000))
+                        .run();
+                    assert!(answer.complete(), "{answer:?}");
+                    let mut checker = Checker::default();
+                    checker.feed(&answer.body);
+                    checker.assert_exact(50_000_000);
+                    for (pid, before) in before {
+                        let grown = pid.resident().saturating_sub(before);
+                        assert!(
+                            grown < 24 << 20,
+                            "{} grew by {} KiB",
+                            pid.command_line(),
+                            grown >> 10
+                        );
+                    }
+                },
+            );
+        }
+        checked.finish();
+    });
 }
 
-/// Cases 12, 13, 20.
 #[test]
 fn ends_that_only_bytes_can_say() {
     on_every_mpm(Limit::seconds(120), move |mpm| {
@@ -270,7 +263,6 @@ fn ends_that_only_bytes_can_say() {
     });
 }
 
-/// Cases 11, 22.
 #[test]
 fn clients_that_stall_are_given_up_and_late_readers_are_not() {
     on_every_mpm(Limit::seconds(120), move |mpm| {

@@ -229,7 +229,6 @@ const ALLOWED: &[Allowed] = &[
     ("body", "misuse name latin", "mod_wsgi lets httpd find it"),
 ];
 
-/// Case 70.
 #[test]
 fn mod_wsgi_and_we_differ_only_where_it_is_meant() {
     judge(ALLOWED, configured, |pair| {

@@ -495,7 +495,6 @@ fn there_are_all_of_them() {
     assert_eq!(documented, tested);
 }
 
-/// Case 64.
 #[test]
 fn each_is_taken_where_it_belongs_and_refused_elsewhere() {
     case(Limit::seconds(180), || {
@@ -531,7 +530,6 @@ fn each_is_taken_where_it_belongs_and_refused_elsewhere() {
     });
 }
 
-/// Case 64.
 #[test]
 fn wrong_values_are_named_with_their_place() {
     case(Limit::seconds(180), || {
@@ -556,7 +554,6 @@ fn wrong_values_are_named_with_their_place() {
 }
 
 /// A page under `.htaccess` with one line, and what that line leads to.
-/// Case 64.
 #[test]
 fn htaccess_takes_what_allowoverride_admits() {
     case(Limit::seconds(120), || {
@@ -703,7 +700,6 @@ fn what_does_nothing_says_why() {
     });
 }
 
-/// Case 63.
 #[test]
 fn a_test_of_the_configuration_starts_and_touches_nothing() {
     case(Limit::default(), || {

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use wsgid_tests::h2::H2;
 use wsgid_tests::wire::{Addresses, transports};
 use wsgid_tests::{
-    Answer, Checked, Httpd, Json, Limit, Log, Mpm, Raw, Transport, Wire, eventually, heavy_case,
-    on_every_mpm,
+    Answer, Checked, Httpd, Json, Limit, Log, Mpm, Raw, Transport, Wire, eventually,
+    heavy_on_every_mpm, on_every_mpm,
 };
 
 const SOON: Duration = Duration::from_secs(20);
@@ -90,7 +90,6 @@ fn by_all(
     })
 }
 
-/// Cases 46, 47, 48, 49, 50.
 #[test]
 fn what_breaks_in_the_middle_is_seen_by_every_client_on_every_mpm() {
     on_every_mpm(Limit::seconds(300), |mpm| {
@@ -278,90 +277,86 @@ fn serves(httpd: &Httpd, path: &str) {
     );
 }
 
-/// Case 51.
 #[test]
 fn a_killed_supervisor_costs_nothing_by_every_transport_on_every_mpm() {
-    for mpm in Mpm::ALL {
-        heavy_case(Limit::seconds(120), move || {
-            let Wire {
-                site: _site,
-                httpd,
-                tls_port,
-            } = wire(mpm);
-            let wire = Addresses::of(&httpd, tls_port);
-            let children = httpd.pid().children();
-            let supervisor = httpd.supervisor().expect("a supervisor runs");
-            assert_eq!(httpd.get("/wide/pid").status, 200);
-            let asked: Vec<_> = (0..40)
-                .map(|number| {
-                    let mut client = httpd.client();
-                    thread::spawn(move || {
-                        client.get(&format!("/wide/marked?id=wide{number}&seconds=3"))
-                    })
+    heavy_on_every_mpm(Limit::seconds(120), move |mpm| {
+        let Wire {
+            site: _site,
+            httpd,
+            tls_port,
+        } = wire(mpm);
+        let wire = Addresses::of(&httpd, tls_port);
+        let children = httpd.pid().children();
+        let supervisor = httpd.supervisor().expect("a supervisor runs");
+        assert_eq!(httpd.get("/wide/pid").status, 200);
+        let asked: Vec<_> = (0..40)
+            .map(|number| {
+                let mut client = httpd.client();
+                thread::spawn(move || {
+                    client.get(&format!("/wide/marked?id=wide{number}&seconds=3"))
                 })
-                .collect();
-            let ways = &wire;
-            let more: Vec<_> = transports(mpm)
-                .iter()
-                .flat_map(|by| {
-                    (0..3).map(move |number| {
-                        (
-                            *by,
-                            ways.curl(*by, &format!("/wide/marked?id={by:?}{number}&seconds=3")),
-                        )
-                    })
+            })
+            .collect();
+        let ways = &wire;
+        let more: Vec<_> = transports(mpm)
+            .iter()
+            .flat_map(|by| {
+                (0..3).map(move |number| {
+                    (
+                        *by,
+                        ways.curl(*by, &format!("/wide/marked?id={by:?}{number}&seconds=3")),
+                    )
                 })
-                .map(|(by, curl)| (by, thread::spawn(move || curl.run())))
-                .collect();
-            eventually("all are at the application", SOON, || {
-                let at = |id: String| !events(&httpd, "/wide", &id).is_empty();
-                ((0..40).all(|number| at(format!("wide{number}")))
-                    && transports(mpm).iter().all(|by| at(format!("{by:?}2"))))
-                .then_some(())
-            });
-            supervisor.kill();
-            let begun = Instant::now();
-            // New ones wait for the new supervisor, and none fails.
-            for (by, answer) in by_all(&wire, mpm, |wire, by| wire.curl(by, "/wide/pid").run()) {
-                assert_eq!(answer.status(), 200, "{by:?}: {answer:?}");
-            }
-            assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
-            for thread in asked {
-                let response = thread
-                    .join()
-                    .expect("it does not panic")
-                    .expect("the worker outlives the supervisor");
-                assert_eq!(
-                    (response.status, response.text().as_str()),
-                    (200, "marked\n")
-                );
-            }
-            for (by, thread) in more {
-                let answer = thread.join().expect("it does not panic");
-                assert!(
-                    answer.complete() && answer.text() == "marked\n",
-                    "{by:?}: {answer:?}"
-                );
-            }
-            assert!(httpd.supervisor().is_some_and(|new| new != supervisor));
-            assert!(
-                children
-                    .iter()
-                    .filter(|child| **child != supervisor)
-                    .all(|child| child.alive()),
-                "a child ended"
-            );
-            assert!(
-                !httpd.error_log().contains("long lost child"),
-                "{}",
-                httpd.error_log()
-            );
-            httpd.stop();
+            })
+            .map(|(by, curl)| (by, thread::spawn(move || curl.run())))
+            .collect();
+        eventually("all are at the application", SOON, || {
+            let at = |id: String| !events(&httpd, "/wide", &id).is_empty();
+            ((0..40).all(|number| at(format!("wide{number}")))
+                && transports(mpm).iter().all(|by| at(format!("{by:?}2"))))
+            .then_some(())
         });
-    }
+        supervisor.kill();
+        let begun = Instant::now();
+        // New ones wait for the new supervisor, and none fails.
+        for (by, answer) in by_all(&wire, mpm, |wire, by| wire.curl(by, "/wide/pid").run()) {
+            assert_eq!(answer.status(), 200, "{by:?}: {answer:?}");
+        }
+        assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+        for thread in asked {
+            let response = thread
+                .join()
+                .expect("it does not panic")
+                .expect("the worker outlives the supervisor");
+            assert_eq!(
+                (response.status, response.text().as_str()),
+                (200, "marked\n")
+            );
+        }
+        for (by, thread) in more {
+            let answer = thread.join().expect("it does not panic");
+            assert!(
+                answer.complete() && answer.text() == "marked\n",
+                "{by:?}: {answer:?}"
+            );
+        }
+        assert!(httpd.supervisor().is_some_and(|new| new != supervisor));
+        assert!(
+            children
+                .iter()
+                .filter(|child| **child != supervisor)
+                .all(|child| child.alive()),
+            "a child ended"
+        );
+        assert!(
+            !httpd.error_log().contains("long lost child"),
+            "{}",
+            httpd.error_log()
+        );
+        httpd.stop();
+    });
 }
 
-/// Case 52. Each question goes by all `transports(mpm)`.
 #[test]
 fn a_full_queue_answers_in_time() {
     on_every_mpm(Limit::default(), move |mpm| {
@@ -419,7 +414,6 @@ fn a_full_queue_answers_in_time() {
     });
 }
 
-/// Case 53.
 #[test]
 fn clients_that_leave_are_noticed() {
     on_every_mpm(Limit::seconds(180), move |mpm| {

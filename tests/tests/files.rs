@@ -8,7 +8,8 @@ use std::time::Duration;
 use wsgid_tests::pattern::{self, Checker};
 use wsgid_tests::wire::{Addresses, transports};
 use wsgid_tests::{
-    Checked, Httpd, Limit, Log, Mpm, Raw, Site, Transport, Wire, case, eventually, heavy_case,
+    Checked, Httpd, Limit, Log, Mpm, Raw, Site, Transport, Wire, case, eventually,
+    heavy_on_every_mpm, on_every_mpm,
 };
 
 const SIZE: u64 = 3_000_000;
@@ -52,23 +53,20 @@ fn is_part(bytes: &[u8], offset: u64, len: u64) -> bool {
     checker.wrong_at.is_none() && bytes.len() as u64 == len
 }
 
-/// Cases 57, 58, 59, 61.
 #[test]
 fn files_are_exact_by_every_transport_on_every_mpm() {
-    for mpm in Mpm::ALL {
-        case(Limit::seconds(200), move || {
-            let (wire, path) = wire(mpm);
-            let (_site, wire, mut checked) = wire.checked();
-            for transport in transports(mpm) {
-                for mount in ["/stream", "/sent"] {
-                    whole(&mut checked, &wire, *transport, mount, &path);
-                    ranges(&mut checked, &wire, *transport, mount, &path);
-                }
-                odd_ones(&mut checked, &wire, *transport);
+    on_every_mpm(Limit::seconds(200), move |mpm| {
+        let (wire, path) = wire(mpm);
+        let (_site, wire, mut checked) = wire.checked();
+        for transport in transports(mpm) {
+            for mount in ["/stream", "/sent"] {
+                whole(&mut checked, &wire, *transport, mount, &path);
+                ranges(&mut checked, &wire, *transport, mount, &path);
             }
-            checked.finish();
-        });
-    }
+            odd_ones(&mut checked, &wire, *transport);
+        }
+        checked.finish();
+    });
 }
 
 fn whole(
@@ -313,49 +311,45 @@ fn closed_once(httpd: &Httpd, id: &str) {
     assert_eq!(events, serde_json::json!(["close"]));
 }
 
-/// Case 61.
 #[test]
 fn a_file_that_shrinks_breaks_one_response_and_nothing_else() {
-    for mpm in Mpm::ALL {
-        case(Limit::seconds(120), move || {
-            let (wire, _) = wire(mpm);
-            let (site, wire, mut checked) = wire.checked();
-            for transport in transports(mpm) {
-                for mount in ["/stream", "/sent", "/zipped"] {
-                    checked.case(
-                        &format!("61 {transport:?} {mount}: truncated"),
-                        Log::Any,
-                        |httpd| {
-                            let path = site.path().join("shrinking.bin");
-                            fs::write(&path, vec![b'x'; 30_000_000])
-                                .expect("a site's file can be written");
-                            let children = httpd.pid().children();
-                            let query = format!("kind=path&path={}&truncate=1000", path.display());
-                            let _ = fs::set_permissions(
-                                &path,
-                                std::os::unix::fs::PermissionsExt::from_mode(0o666),
-                            );
-                            let curl = wire.curl(
-                                *transport,
-                                &format!("{mount}/file?{query}&Content-Length=30000000"),
-                            );
-                            let answer = curl.args(&["--compressed", "--max-time", "20"]).run();
-                            assert!(
-                                !answer.complete() || answer.status() >= 500,
-                                "it looks complete: {answer:?}"
-                            );
-                            assert_ne!(answer.exit, 28, "it hung: {answer:?}");
-                            assert!(children.iter().all(|child| child.alive()), "a child died");
-                        },
-                    );
-                }
+    on_every_mpm(Limit::seconds(120), move |mpm| {
+        let (wire, _) = wire(mpm);
+        let (site, wire, mut checked) = wire.checked();
+        for transport in transports(mpm) {
+            for mount in ["/stream", "/sent", "/zipped"] {
+                checked.case(
+                    &format!("61 {transport:?} {mount}: truncated"),
+                    Log::Any,
+                    |httpd| {
+                        let path = site.path().join("shrinking.bin");
+                        fs::write(&path, vec![b'x'; 30_000_000])
+                            .expect("a site's file can be written");
+                        let children = httpd.pid().children();
+                        let query = format!("kind=path&path={}&truncate=1000", path.display());
+                        let _ = fs::set_permissions(
+                            &path,
+                            std::os::unix::fs::PermissionsExt::from_mode(0o666),
+                        );
+                        let curl = wire.curl(
+                            *transport,
+                            &format!("{mount}/file?{query}&Content-Length=30000000"),
+                        );
+                        let answer = curl.args(&["--compressed", "--max-time", "20"]).run();
+                        assert!(
+                            !answer.complete() || answer.status() >= 500,
+                            "it looks complete: {answer:?}"
+                        );
+                        assert_ne!(answer.exit, 28, "it hung: {answer:?}");
+                        assert!(children.iter().all(|child| child.alive()), "a child died");
+                    },
+                );
             }
-            checked.finish();
-        });
-    }
+        }
+        checked.finish();
+    });
 }
 
-/// Case 60.
 #[test]
 fn many_files_leave_no_descriptor_behind() {
     // All of them in `make soak`.
@@ -364,46 +358,43 @@ fn many_files_leave_no_descriptor_behind() {
     } else {
         1000
     };
-    for mpm in Mpm::ALL {
-        heavy_case(Limit::seconds(300), move || {
-            let (wire, path) = wire(mpm);
-            let (_site, wire, mut checked) = wire.checked();
-            checked.case(
-                &format!("60: {count} files, some of them aborted"),
-                Log::Any,
-                |httpd| {
-                    let url = format!("/sent/file?kind=path&path={}", path.display());
-                    let mut client = httpd.client();
-                    for number in 0..count {
-                        if number % 20 == 0 {
-                            let mut raw = Raw::connect(httpd.address());
-                            raw.send(format!("GET {url} HTTP/1.1\r\nHost: x\r\n\r\n"));
-                            raw.wait_for("200", SOON);
-                            raw.reset();
-                        } else {
-                            let small = client.get("/sent/file?size=100").expect("an answer");
-                            assert!(is_part(&small.body, 0, 100));
-                        }
+    heavy_on_every_mpm(Limit::seconds(300), move |mpm| {
+        let (wire, path) = wire(mpm);
+        let (_site, wire, mut checked) = wire.checked();
+        checked.case(
+            &format!("60: {count} files, some of them aborted"),
+            Log::Any,
+            |httpd| {
+                let url = format!("/sent/file?kind=path&path={}", path.display());
+                let mut client = httpd.client();
+                for number in 0..count {
+                    if number % 20 == 0 {
+                        let mut raw = Raw::connect(httpd.address());
+                        raw.send(format!("GET {url} HTTP/1.1\r\nHost: x\r\n\r\n"));
+                        raw.wait_for("200", SOON);
+                        raw.reset();
+                    } else {
+                        let small = client.get("/sent/file?size=100").expect("an answer");
+                        assert!(is_part(&small.body, 0, 100));
                     }
-                    for transport in transports(mpm) {
-                        let answer = wire.curl(*transport, &url).run();
-                        assert!(answer.complete() && is_part(&answer.body, 0, SIZE));
-                    }
-                    let worker = httpd
-                        .workers()
-                        .into_iter()
-                        .map(|pid| pid.descriptors().len())
-                        .max()
-                        .unwrap_or(0);
-                    assert!(worker < 100, "a worker has {worker} descriptors");
-                },
-            );
-            checked.finish();
-        });
-    }
+                }
+                for transport in transports(mpm) {
+                    let answer = wire.curl(*transport, &url).run();
+                    assert!(answer.complete() && is_part(&answer.body, 0, SIZE));
+                }
+                let worker = httpd
+                    .workers()
+                    .into_iter()
+                    .map(|pid| pid.descriptors().len())
+                    .max()
+                    .unwrap_or(0);
+                assert!(worker < 100, "a worker has {worker} descriptors");
+            },
+        );
+        checked.finish();
+    });
 }
 
-/// Case 57.
 #[test]
 fn a_real_file_is_sent_by_the_kernel() {
     case(Limit::default(), || {

@@ -8,7 +8,9 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use wsgid_tests::{Builder, Checked, Httpd, Json, Limit, Log, Mpm, Raw, Site, case, eventually};
+use wsgid_tests::{
+    Builder, Checked, Httpd, Json, Limit, Log, Raw, Site, case, eventually, on_every_mpm,
+};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -239,52 +241,47 @@ fn unread_bodies(smuggled: &str) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Case 24.
 #[test]
 fn no_framing_makes_two_requests_of_one() {
-    for mpm in Mpm::ALL {
-        case(Limit::seconds(180), move || {
-            let site = Site::new();
-            let httpd = builder(&site)
-                .mpm(mpm)
-                .line("Alias /static /nonexistent")
-                .start();
-            assert_eq!(httpd.get("/warm").text(), "answered");
-            let mut checked = Checked::new(httpd);
-            for (number, (name, request)) in doubtful_framing().into_iter().enumerate() {
-                checked.case(name, Log::Any, |httpd| {
-                    let (path, text) = smuggled(number);
-                    let mut raw = Raw::connect(httpd.address());
-                    raw.send(request + &text);
-                    raw.half_close();
-                    raw.wait_for_close(SOON);
-                    assert!(
-                        raw.text().matches("HTTP/1.1 ").count() <= 1,
-                        "{}",
-                        raw.text()
-                    );
-                    assert!(!seen(httpd, &path), "{}", raw.text());
-                });
-            }
-            for number in 0..unread_bodies("").len() {
-                let (path, text) = smuggled(100 + number);
-                let (name, request) = unread_bodies(&text).swap_remove(number);
-                checked.case(name, Log::Any, |httpd| {
-                    let mut raw = Raw::connect(httpd.address());
-                    let body = if name == "chunked" { "" } else { &text };
-                    raw.send(
-                        request
-                            + body
-                            + "GET /after HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
-                    );
-                    raw.half_close();
-                    raw.wait_for_close(SOON);
-                    assert!(!seen(httpd, &path), "{}", raw.text());
-                });
-            }
-            checked.finish();
-        });
-    }
+    on_every_mpm(Limit::seconds(180), move |mpm| {
+        let site = Site::new();
+        let httpd = builder(&site)
+            .mpm(mpm)
+            .line("Alias /static /nonexistent")
+            .start();
+        assert_eq!(httpd.get("/warm").text(), "answered");
+        let mut checked = Checked::new(httpd);
+        for (number, (name, request)) in doubtful_framing().into_iter().enumerate() {
+            checked.case(name, Log::Any, |httpd| {
+                let (path, text) = smuggled(number);
+                let mut raw = Raw::connect(httpd.address());
+                raw.send(request + &text);
+                raw.half_close();
+                raw.wait_for_close(SOON);
+                assert!(
+                    raw.text().matches("HTTP/1.1 ").count() <= 1,
+                    "{}",
+                    raw.text()
+                );
+                assert!(!seen(httpd, &path), "{}", raw.text());
+            });
+        }
+        for number in 0..unread_bodies("").len() {
+            let (path, text) = smuggled(100 + number);
+            let (name, request) = unread_bodies(&text).swap_remove(number);
+            checked.case(name, Log::Any, |httpd| {
+                let mut raw = Raw::connect(httpd.address());
+                let body = if name == "chunked" { "" } else { &text };
+                raw.send(
+                    request + body + "GET /after HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+                );
+                raw.half_close();
+                raw.wait_for_close(SOON);
+                assert!(!seen(httpd, &path), "{}", raw.text());
+            });
+        }
+        checked.finish();
+    });
 }
 
 #[test]

@@ -291,13 +291,11 @@ fn run_all(name: &'static str, list: fn() -> Vec<&'static Case>) {
     });
 }
 
-/// Cases 55, 62. It runs on `Mpm::ALL`; each request goes by all `transports(mpm)`.
 #[test]
 fn against_the_module() {
     run_all("module", || cases::against_module().collect());
 }
 
-/// Case 55. It runs on `Mpm::ALL`; each request goes by all `transports(mpm)`.
 #[test]
 fn against_the_supervisor() {
     run_all("supervisor", || cases::against_supervisor().collect());

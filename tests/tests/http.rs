@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use wsgid_tests::client::raw;
 use wsgid_tests::{
-    Client, ClientError, Httpd, Json, Limit, Mpm, Request, Response, Site, case, eventually,
+    Client, ClientError, Httpd, Json, Limit, Request, Response, Site, case, eventually,
+    on_every_mpm,
 };
 
 const SOON: Duration = Duration::from_secs(10);
@@ -315,31 +316,28 @@ fn a_client_that_closes_its_half_after_the_request_is_answered() {
     });
 }
 
-/// Case 54.
 #[test]
 fn pipelined_requests_are_answered_in_order() {
-    for mpm in Mpm::ALL {
-        case(Limit::default(), move || {
-            let site = Site::new();
-            let httpd = builder(&site)
-                .mpm(mpm)
-                .mount("/", &site.file("probe.py"), "site")
-                .start();
-            let requests = "GET /sleep?seconds=0.5 HTTP/1.1\r\nHost: x\r\n\r\n\
+    on_every_mpm(Limit::default(), move |mpm| {
+        let site = Site::new();
+        let httpd = builder(&site)
+            .mpm(mpm)
+            .mount("/", &site.file("probe.py"), "site")
+            .start();
+        let requests = "GET /sleep?seconds=0.5 HTTP/1.1\r\nHost: x\r\n\r\n\
                             POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nsecond\
                             GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-            let answer = raw(httpd.address(), requests.as_bytes());
-            let places: Vec<_> = ["\"pid\"", "second", "Hello World!"]
-                .iter()
-                .map(|text| answer.find(text))
-                .collect();
-            assert!(
-                places.iter().all(Option::is_some) && places.is_sorted(),
-                "{mpm:?}: {answer}"
-            );
-            httpd.stop();
-        });
-    }
+        let answer = raw(httpd.address(), requests.as_bytes());
+        let places: Vec<_> = ["\"pid\"", "second", "Hello World!"]
+            .iter()
+            .map(|text| answer.find(text))
+            .collect();
+        assert!(
+            places.iter().all(Option::is_some) && places.is_sorted(),
+            "{mpm:?}: {answer}"
+        );
+        httpd.stop();
+    });
 }
 
 #[test]
@@ -376,7 +374,6 @@ fn doubtful_framing_never_makes_two_requests_of_one() {
     });
 }
 
-/// Case 69.
 #[test]
 fn authorization_is_passed_on_only_if_asked_for() {
     case(Limit::default(), || {
@@ -420,7 +417,6 @@ fn headers_that_pass_for_others_are_left_out() {
     });
 }
 
-/// Case 67.
 #[test]
 fn odd_urls_find_their_scripts_or_nothing() {
     case(Limit::default(), || {
@@ -511,7 +507,6 @@ fn odd_urls_find_their_scripts_or_nothing() {
     });
 }
 
-/// Case 67.
 #[test]
 fn urls_find_their_scripts() {
     case(Limit::default(), || {

@@ -381,7 +381,6 @@ fn supervisors_that_are_killed_one_after_the_other_are_replaced_at_once() {
     });
 }
 
-/// Case 75.
 #[test]
 fn a_parent_that_is_killed_leaves_nothing_behind() {
     case(Limit::default(), || {

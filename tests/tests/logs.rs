@@ -30,7 +30,6 @@ const ASIDE: &str = "import os\n\
     os.write(2, b'aside ' + environ['QUERY_STRING'].encode() + b'\\n')\n    \
     start_response('200 OK', [])\n    return [b'%d' % os.getpid()]\n";
 
-/// Case 79.
 #[test]
 fn a_rotated_log_is_followed_by_supervisor_and_workers() {
     case(Limit::default(), || {
@@ -284,7 +283,6 @@ fn each_of_many_virtual_hosts_has_its_own_log() {
     });
 }
 
-/// Case 79.
 #[test]
 fn a_piped_log_gets_the_lines_of_workers() {
     case(Limit::default(), || {

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use wsgid_tests::wire::{Addresses, transports, with_tls};
-use wsgid_tests::{Httpd, Limit, Mpm, Site, artifacts, case, eventually};
+use wsgid_tests::{Httpd, Limit, Site, artifacts, eventually, on_every_mpm};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -43,76 +43,72 @@ fn module() -> PathBuf {
         .clone()
 }
 
-/// Case 56.
 #[test]
 fn a_panic_in_the_module_ends_one_request_and_nothing_else() {
     let module = module();
-    for mpm in Mpm::ALL {
-        let module = module.clone();
-        case(Limit::seconds(120), move || {
-            let site = Site::new();
-            let told = site.write("panic", "");
-            let (builder, tls_port) = with_tls(Httpd::builder().mpm(mpm), mpm);
-            let mut builder = builder
-                .daemon(
-                    "site",
-                    &format!("processes=1 threads=4 {}", site.python_path()),
-                )
-                .mount("/stream", &site.file("stream_cases.py"), "site")
-                .environment("WSGID_PANIC", told.clone());
-            fs::copy(&module, builder.copied_artifacts().join("libmod_wsgid.so"))
-                .expect("it can be copied");
-            let httpd = builder.start();
-            let wire = Addresses::of(&httpd, tls_port);
-            let fine = "/stream/timed?count=3&pause=0.1";
-            assert_eq!(httpd.get(fine).status, 200);
-            let (workers, children) = (httpd.workers(), httpd.pid().children());
-            for transport in transports(mpm) {
-                // Before the handler, in it, and when the response has begun.
-                for place in ["translate_name", "the handler", "the end"] {
-                    let before = httpd.error_log().matches("WSGID0001").count();
-                    fs::write(&told, place).expect("it can be written");
-                    let answer = wire.curl(*transport, fine).run();
-                    fs::write(&told, "").expect("it can be written");
-                    let what = format!("{mpm:?} {transport:?} {place}: {answer:?}");
-                    match place {
-                        "translate_name" | "the handler" => {
-                            assert!(answer.complete() && answer.status() == 500, "{what}");
-                        }
-                        _ => assert!(
-                            !answer.complete() && !answer.text().contains("<html>"),
-                            "{what}"
-                        ),
+    on_every_mpm(Limit::seconds(120), move |mpm| {
+        let site = Site::new();
+        let told = site.write("panic", "");
+        let (builder, tls_port) = with_tls(Httpd::builder().mpm(mpm), mpm);
+        let mut builder = builder
+            .daemon(
+                "site",
+                &format!("processes=1 threads=4 {}", site.python_path()),
+            )
+            .mount("/stream", &site.file("stream_cases.py"), "site")
+            .environment("WSGID_PANIC", told.clone());
+        fs::copy(&module, builder.copied_artifacts().join("libmod_wsgid.so"))
+            .expect("it can be copied");
+        let httpd = builder.start();
+        let wire = Addresses::of(&httpd, tls_port);
+        let fine = "/stream/timed?count=3&pause=0.1";
+        assert_eq!(httpd.get(fine).status, 200);
+        let (workers, children) = (httpd.workers(), httpd.pid().children());
+        for transport in transports(mpm) {
+            // Before the handler, in it, and when the response has begun.
+            for place in ["translate_name", "the handler", "the end"] {
+                let before = httpd.error_log().matches("WSGID0001").count();
+                fs::write(&told, place).expect("it can be written");
+                let answer = wire.curl(*transport, fine).run();
+                fs::write(&told, "").expect("it can be written");
+                let what = format!("{mpm:?} {transport:?} {place}: {answer:?}");
+                match place {
+                    "translate_name" | "the handler" => {
+                        assert!(answer.complete() && answer.status() == 500, "{what}");
                     }
-                    let lines = eventually("a line of the log", SOON, || {
-                        let count = httpd.error_log().matches("WSGID0001").count() - before;
-                        (count > 0).then_some(count)
-                    });
-                    assert_eq!(lines, 1, "{what}: {}", httpd.error_log());
-                    assert!(
-                        httpd
-                            .error_log()
-                            .contains(&format!("a panic was injected in {place}")),
+                    _ => assert!(
+                        !answer.complete() && !answer.text().contains("<html>"),
                         "{what}"
-                    );
-                    let after = wire.curl(*transport, fine).run();
-                    assert!(
-                        after.complete() && after.text() == "0000000\n1111111\n2222222\n",
-                        "{what}: {after:?}"
-                    );
+                    ),
                 }
+                let lines = eventually("a line of the log", SOON, || {
+                    let count = httpd.error_log().matches("WSGID0001").count() - before;
+                    (count > 0).then_some(count)
+                });
+                assert_eq!(lines, 1, "{what}: {}", httpd.error_log());
+                assert!(
+                    httpd
+                        .error_log()
+                        .contains(&format!("a panic was injected in {place}")),
+                    "{what}"
+                );
+                let after = wire.curl(*transport, fine).run();
+                assert!(
+                    after.complete() && after.text() == "0000000\n1111111\n2222222\n",
+                    "{what}: {after:?}"
+                );
             }
-            assert!(
-                children.iter().all(|child| child.alive()),
-                "{mpm:?}: a child has ended"
-            );
-            assert_eq!(httpd.workers(), workers, "{mpm:?}");
-            assert!(
-                !httpd.error_log().contains("exit signal"),
-                "{}",
-                httpd.error_log()
-            );
-            httpd.stop();
-        });
-    }
+        }
+        assert!(
+            children.iter().all(|child| child.alive()),
+            "{mpm:?}: a child has ended"
+        );
+        assert_eq!(httpd.workers(), workers, "{mpm:?}");
+        assert!(
+            !httpd.error_log().contains("exit signal"),
+            "{}",
+            httpd.error_log()
+        );
+        httpd.stop();
+    });
 }

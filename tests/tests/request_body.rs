@@ -8,7 +8,9 @@ use wsgid_tests::nghttp::unread;
 use wsgid_tests::pattern::Checker;
 use wsgid_tests::raw::exchange;
 use wsgid_tests::wire::{Addresses, transports};
-use wsgid_tests::{Checked, Json, Limit, Log, Mpm, Raw, Request, Transport, Wire, case};
+use wsgid_tests::{
+    Checked, Json, Limit, Log, Mpm, Raw, Request, Transport, Wire, case, on_every_mpm,
+};
 
 const SOON: Duration = Duration::from_secs(15);
 
@@ -20,18 +22,15 @@ fn wire(mpm: Mpm) -> Wire {
     })
 }
 
-/// Cases 1, 2, 3, 15, 18.
 #[test]
 fn bodies_arrive_by_every_transport_on_every_mpm() {
-    for mpm in Mpm::ALL {
-        case(Limit::seconds(200), move || {
-            let (_site, wire, mut checked) = wire(mpm).checked();
-            for transport in transports(mpm) {
-                every_size(&mut checked, &wire, *transport);
-            }
-            checked.finish();
-        });
-    }
+    on_every_mpm(Limit::seconds(200), move |mpm| {
+        let (_site, wire, mut checked) = wire(mpm).checked();
+        for transport in transports(mpm) {
+            every_size(&mut checked, &wire, *transport);
+        }
+        checked.finish();
+    });
 }
 
 fn every_size(checked: &mut Checked, wire: &Addresses, transport: Transport) {
@@ -210,87 +209,84 @@ fn reading_is_what_pep_3333_says() {
     });
 }
 
-/// Cases 4, 5, 6, 10, 24.
 #[test]
 fn framing_is_strict() {
-    for mpm in Mpm::ALL {
-        case(Limit::seconds(120), move || {
-            let (_site, _, mut checked) = wire(mpm).checked();
-            checked.case("4: trailers", Log::Quiet, |httpd| {
-                let request = post_head(
-                    "/body/read",
-                    "Transfer-Encoding: chunked\r\nConnection: close\r\n",
-                ) + "5\r\nhello\r\n0\r\nX-Trailer: yes\r\n\r\n";
-                let text = exchange(httpd.address(), request, SOON);
-                assert!(
-                    text.starts_with("HTTP/1.1 200") && text.contains("\"length\": 5"),
-                    "{text}"
-                );
-            });
-            for coding in ["gzip", "gzip, chunked", "identity", "chunked, chunked"] {
-                checked.case(
-                    &format!("5: Transfer-Encoding {coding}"),
-                    Log::Any,
-                    |httpd| {
-                        let id = coding.replace([',', ' '], "_");
-                        let head = post_head(
-                            &format!("/body/called?id={id}"),
-                            &format!("Transfer-Encoding: {coding}\r\n"),
-                        );
-                        let text = exchange(
-                            httpd.address(),
-                            head + "5\r\nhello\r\n0\r\n\r\n",
-                            Duration::from_secs(3),
-                        );
-                        let status = text.get(9..12).unwrap_or_default();
-                        assert!(["501", "400"].contains(&status), "{text}");
-                        assert_eq!(calls(httpd, &id), 0);
-                    },
-                );
-            }
-            checked.case("6: Content-Length and chunked", Log::Any, |httpd| {
-                let head = post_head(
-                    "/body/read",
-                    "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n",
-                );
-                let mut raw = Raw::connect(httpd.address());
-                raw.send(head + "5\r\nhello\r\n0\r\n\r\n");
-                assert!(
-                    raw.wait_for_close(SOON),
-                    "the connection stayed open: {}",
-                    raw.text()
-                );
-                let text = raw.text();
-                assert!(
-                    text.contains("\"length\": 5") || text.starts_with("HTTP/1.1 400"),
-                    "{text}"
-                );
-            });
-            checked.case("10: a chunk size that is none", Log::Any, |httpd| {
-                let head = post_head("/body/broken?id=chunk", "Transfer-Encoding: chunked\r\n");
-                let text = exchange(
-                    httpd.address(),
-                    head + "5\r\nhello\r\nzz\r\nhello\r\n0\r\n\r\n",
-                    SOON,
-                );
-                assert!(text.starts_with("HTTP/1.1 400"), "{text}");
-                assert_eq!(text.matches("HTTP/1.1").count(), 1, "{text}");
-                assert_eq!(seen(httpd, "chunk")["oserror"], true);
-            });
-            for (name, request) in smuggled() {
-                checked.case(&format!("24: {name}"), Log::Any, |httpd| {
-                    let id = format!("smuggled_{name}");
-                    let _ = exchange(
-                        httpd.address(),
-                        request.replace("ID", &id),
-                        Duration::from_secs(2),
-                    );
-                    assert_eq!(calls(httpd, &id), 0, "a hidden request was served");
-                });
-            }
-            checked.finish();
+    on_every_mpm(Limit::seconds(120), move |mpm| {
+        let (_site, _, mut checked) = wire(mpm).checked();
+        checked.case("4: trailers", Log::Quiet, |httpd| {
+            let request = post_head(
+                "/body/read",
+                "Transfer-Encoding: chunked\r\nConnection: close\r\n",
+            ) + "5\r\nhello\r\n0\r\nX-Trailer: yes\r\n\r\n";
+            let text = exchange(httpd.address(), request, SOON);
+            assert!(
+                text.starts_with("HTTP/1.1 200") && text.contains("\"length\": 5"),
+                "{text}"
+            );
         });
-    }
+        for coding in ["gzip", "gzip, chunked", "identity", "chunked, chunked"] {
+            checked.case(
+                &format!("5: Transfer-Encoding {coding}"),
+                Log::Any,
+                |httpd| {
+                    let id = coding.replace([',', ' '], "_");
+                    let head = post_head(
+                        &format!("/body/called?id={id}"),
+                        &format!("Transfer-Encoding: {coding}\r\n"),
+                    );
+                    let text = exchange(
+                        httpd.address(),
+                        head + "5\r\nhello\r\n0\r\n\r\n",
+                        Duration::from_secs(3),
+                    );
+                    let status = text.get(9..12).unwrap_or_default();
+                    assert!(["501", "400"].contains(&status), "{text}");
+                    assert_eq!(calls(httpd, &id), 0);
+                },
+            );
+        }
+        checked.case("6: Content-Length and chunked", Log::Any, |httpd| {
+            let head = post_head(
+                "/body/read",
+                "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n",
+            );
+            let mut raw = Raw::connect(httpd.address());
+            raw.send(head + "5\r\nhello\r\n0\r\n\r\n");
+            assert!(
+                raw.wait_for_close(SOON),
+                "the connection stayed open: {}",
+                raw.text()
+            );
+            let text = raw.text();
+            assert!(
+                text.contains("\"length\": 5") || text.starts_with("HTTP/1.1 400"),
+                "{text}"
+            );
+        });
+        checked.case("10: a chunk size that is none", Log::Any, |httpd| {
+            let head = post_head("/body/broken?id=chunk", "Transfer-Encoding: chunked\r\n");
+            let text = exchange(
+                httpd.address(),
+                head + "5\r\nhello\r\nzz\r\nhello\r\n0\r\n\r\n",
+                SOON,
+            );
+            assert!(text.starts_with("HTTP/1.1 400"), "{text}");
+            assert_eq!(text.matches("HTTP/1.1").count(), 1, "{text}");
+            assert_eq!(seen(httpd, "chunk")["oserror"], true);
+        });
+        for (name, request) in smuggled() {
+            checked.case(&format!("24: {name}"), Log::Any, |httpd| {
+                let id = format!("smuggled_{name}");
+                let _ = exchange(
+                    httpd.address(),
+                    request.replace("ID", &id),
+                    Duration::from_secs(2),
+                );
+                assert_eq!(calls(httpd, &id), 0, "a hidden request was served");
+            });
+        }
+        checked.finish();
+    });
 }
 
 /// Each hides a GET of `/body/called?id=ID` in what one reading of the rules
@@ -390,79 +386,75 @@ fn smuggled() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Cases 14, 15, 16, 17.
 #[test]
 fn continue_is_said_once_and_only_when_the_body_is_wanted() {
-    for mpm in Mpm::ALL {
-        case(Limit::default(), move || {
-            let (_site, _, mut checked) = wire(mpm).checked();
-            let expecting = |path: &str, len: usize| {
-                post_head(
-                    path,
-                    &format!("Content-Length: {len}\r\nExpect: 100-continue\r\n"),
-                )
-            };
-            for len in [5, 200_000] {
-                checked.case(&format!("14: read, {len} bytes"), Log::Quiet, |httpd| {
-                    let mut raw = Raw::connect(httpd.address());
-                    raw.send(expecting("/body/read", len));
-                    assert!(
-                        raw.wait_for("HTTP/1.1 100 Continue\r\n\r\n", SOON),
-                        "{}",
-                        raw.text()
-                    );
-                    raw.send(vec![b'x'; len]);
-                    assert!(
-                        raw.wait_for(&format!("\"length\": {len}"), SOON),
-                        "{}",
-                        raw.text()
-                    );
-                    assert_eq!(
-                        raw.text().matches("HTTP/1.1 100").count(),
-                        1,
-                        "{}",
-                        raw.text()
-                    );
-                    assert_eq!(
-                        raw.text().matches("HTTP/1.1 200").count(),
-                        1,
-                        "{}",
-                        raw.text()
-                    );
-                });
-            }
-            checked.case("15: refused without reading", Log::Quiet, |httpd| {
+    on_every_mpm(Limit::default(), move |mpm| {
+        let (_site, _, mut checked) = wire(mpm).checked();
+        let expecting = |path: &str, len: usize| {
+            post_head(
+                path,
+                &format!("Content-Length: {len}\r\nExpect: 100-continue\r\n"),
+            )
+        };
+        for len in [5, 200_000] {
+            checked.case(&format!("14: read, {len} bytes"), Log::Quiet, |httpd| {
                 let mut raw = Raw::connect(httpd.address());
-                raw.send(expecting("/body/ignore?status=401+Unauthorized", 100_000));
-                assert!(raw.wait_for_close(SOON), "{}", raw.text());
-                assert!(raw.text().starts_with("HTTP/1.1 401"), "{}", raw.text());
-                let closes =
-                    |line: &str| line.starts_with("Connection: ") && line.contains("close");
-                assert!(raw.text().lines().any(closes), "{}", raw.text());
-            });
-            for (path, expected) in [
-                ("/body/headers-first", "body:12345"),
-                ("/body/headers-first?piece=", "body:12345"),
-            ] {
-                checked.case(&format!("16: {path}"), Log::Quiet, |httpd| {
-                    let mut raw = Raw::connect(httpd.address());
-                    raw.send(expecting(path, 5));
-                    raw.wait_for("\r\n\r\n", Duration::from_secs(2));
-                    raw.send("12345");
-                    assert!(raw.wait_for(expected, SOON), "{}", raw.text());
-                    let (_, after) = raw.text().split_once("HTTP/1.1 200").expect("an answer");
-                    assert!(!after.contains("100 Continue"), "{}", raw.text());
-                });
-            }
-            checked.case("17: HTTP/1.0 knows no 100", Log::Quiet, |httpd| {
-                let head = expecting("/body/read", 5).replace("HTTP/1.1", "HTTP/1.0") + "12345";
-                let text = exchange(httpd.address(), head, SOON);
+                raw.send(expecting("/body/read", len));
                 assert!(
-                    !text.contains(" 100 ") && text.contains("\"length\": 5"),
-                    "{text}"
+                    raw.wait_for("HTTP/1.1 100 Continue\r\n\r\n", SOON),
+                    "{}",
+                    raw.text()
+                );
+                raw.send(vec![b'x'; len]);
+                assert!(
+                    raw.wait_for(&format!("\"length\": {len}"), SOON),
+                    "{}",
+                    raw.text()
+                );
+                assert_eq!(
+                    raw.text().matches("HTTP/1.1 100").count(),
+                    1,
+                    "{}",
+                    raw.text()
+                );
+                assert_eq!(
+                    raw.text().matches("HTTP/1.1 200").count(),
+                    1,
+                    "{}",
+                    raw.text()
                 );
             });
-            checked.finish();
+        }
+        checked.case("15: refused without reading", Log::Quiet, |httpd| {
+            let mut raw = Raw::connect(httpd.address());
+            raw.send(expecting("/body/ignore?status=401+Unauthorized", 100_000));
+            assert!(raw.wait_for_close(SOON), "{}", raw.text());
+            assert!(raw.text().starts_with("HTTP/1.1 401"), "{}", raw.text());
+            let closes = |line: &str| line.starts_with("Connection: ") && line.contains("close");
+            assert!(raw.text().lines().any(closes), "{}", raw.text());
         });
-    }
+        for (path, expected) in [
+            ("/body/headers-first", "body:12345"),
+            ("/body/headers-first?piece=", "body:12345"),
+        ] {
+            checked.case(&format!("16: {path}"), Log::Quiet, |httpd| {
+                let mut raw = Raw::connect(httpd.address());
+                raw.send(expecting(path, 5));
+                raw.wait_for("\r\n\r\n", Duration::from_secs(2));
+                raw.send("12345");
+                assert!(raw.wait_for(expected, SOON), "{}", raw.text());
+                let (_, after) = raw.text().split_once("HTTP/1.1 200").expect("an answer");
+                assert!(!after.contains("100 Continue"), "{}", raw.text());
+            });
+        }
+        checked.case("17: HTTP/1.0 knows no 100", Log::Quiet, |httpd| {
+            let head = expecting("/body/read", 5).replace("HTTP/1.1", "HTTP/1.0") + "12345";
+            let text = exchange(httpd.address(), head, SOON);
+            assert!(
+                !text.contains(" 100 ") && text.contains("\"length\": 5"),
+                "{text}"
+            );
+        });
+        checked.finish();
+    });
 }

@@ -44,7 +44,6 @@ fn path(spec: &Json) -> String {
     format!("/head/respond?spec={}", quoted(&spec.to_string()))
 }
 
-/// Cases 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41.
 #[test]
 fn heads_are_what_the_application_says_by_every_transport_on_every_mpm() {
     on_every_mpm(Limit::seconds(200), move |mpm| {
@@ -609,7 +608,6 @@ fn large_heads(on: &mut On<'_>) {
     );
 }
 
-/// Cases 32, 34, 35, 37.
 #[test]
 fn what_only_http_1_shows() {
     case(Limit::default(), || {

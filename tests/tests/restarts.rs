@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use wsgid_tests::wait::let_run;
 use wsgid_tests::{
     Builder, Client, ClientError, Httpd, Limit, Load, Mpm, Response, Site, case, eventually,
-    heavy_case, on_every_mpm, users,
+    heavy_case, heavy_on_every_mpm, on_every_mpm, users,
 };
 
 const HELLO: &str = "Hello World!";
@@ -45,51 +45,46 @@ fn worker(httpd: &Httpd, group: &str) -> i64 {
         .expect("a number")
 }
 
-/// Case 71.
 #[test]
 fn twenty_graceful_restarts_under_load_on_every_mpm() {
-    for mpm in Mpm::ALL {
-        heavy_case(Limit::seconds(240), move || {
-            let site = Site::new();
-            let httpd = builder(mpm, &site, &[("site", "processes=2 threads=5")]).start();
-            let load =
-                |connections| Load::new(httpd.address(), "/site/hello", connections).expect(HELLO);
-            load(8).run_for(Duration::from_millis(500)).assert_clean();
-            let workers = httpd.wait_for_workers(2, SOON);
-            let supervisor = httpd.supervisor().expect("a supervisor runs");
-            let fresh = load(6).fresh_connections().start();
-            let measured =
-                |httpd: &Httpd| (httpd.pid().descriptors().len(), httpd.pid().resident());
-            let mut before = (0, 0);
-            for round in 0..20 {
-                httpd.graceful();
-                fresh.wait_for_more(10);
-                if round == 4 {
-                    before = measured(&httpd);
-                }
+    heavy_on_every_mpm(Limit::seconds(240), move |mpm| {
+        let site = Site::new();
+        let httpd = builder(mpm, &site, &[("site", "processes=2 threads=5")]).start();
+        let load =
+            |connections| Load::new(httpd.address(), "/site/hello", connections).expect(HELLO);
+        load(8).run_for(Duration::from_millis(500)).assert_clean();
+        let workers = httpd.wait_for_workers(2, SOON);
+        let supervisor = httpd.supervisor().expect("a supervisor runs");
+        let fresh = load(6).fresh_connections().start();
+        let measured = |httpd: &Httpd| (httpd.pid().descriptors().len(), httpd.pid().resident());
+        let mut before = (0, 0);
+        for round in 0..20 {
+            httpd.graceful();
+            fresh.wait_for_more(10);
+            if round == 4 {
+                before = measured(&httpd);
             }
-            fresh.stop().assert_clean();
-            assert_eq!(httpd.workers(), workers, "the same processes serve");
-            assert_eq!(httpd.supervisor(), Some(supervisor));
-            let after = measured(&httpd);
-            assert!(
-                after.0 <= before.0,
-                "descriptors of the parent: {} after five, {} after twenty",
-                before.0,
-                after.0
-            );
-            let grown = after.1.saturating_sub(before.1);
-            assert!(
-                grown < 2 << 20,
-                "the parent grew by {} KiB in 15 restarts",
-                grown >> 10
-            );
-            httpd.stop();
-        });
-    }
+        }
+        fresh.stop().assert_clean();
+        assert_eq!(httpd.workers(), workers, "the same processes serve");
+        assert_eq!(httpd.supervisor(), Some(supervisor));
+        let after = measured(&httpd);
+        assert!(
+            after.0 <= before.0,
+            "descriptors of the parent: {} after five, {} after twenty",
+            before.0,
+            after.0
+        );
+        let grown = after.1.saturating_sub(before.1);
+        assert!(
+            grown < 2 << 20,
+            "the parent grew by {} KiB in 15 restarts",
+            grown >> 10
+        );
+        httpd.stop();
+    });
 }
 
-/// Cases 72, 73.
 #[test]
 fn changes_reach_only_whom_they_concern_and_requests_end() {
     on_every_mpm(Limit::seconds(120), move |mpm| {
@@ -131,42 +126,38 @@ fn changes_reach_only_whom_they_concern_and_requests_end() {
     });
 }
 
-/// Case 74.
 #[test]
 fn a_restart_does_not_wait_for_a_long_request() {
-    for mpm in Mpm::ALL {
-        heavy_case(Limit::seconds(120), move || {
-            let site = Site::new();
-            let httpd = builder(mpm, &site, &[("site", "threads=4")]).start();
-            let supervisor = httpd.supervisor();
-            let pid = worker(&httpd, "site");
-            let long: Vec<_> = (0..2).map(|_| running(&httpd, "site", 60)).collect();
-            let begun = Instant::now();
-            httpd.hup();
-            assert_eq!(httpd.get("/site/hello").text(), HELLO);
-            let took = begun.elapsed();
-            assert!(took < Duration::from_secs(10), "the restart took {took:?}");
-            assert_eq!(
-                (httpd.supervisor(), worker(&httpd, "site")),
-                (supervisor, pid),
-                "the same ones serve"
+    heavy_on_every_mpm(Limit::seconds(120), move |mpm| {
+        let site = Site::new();
+        let httpd = builder(mpm, &site, &[("site", "threads=4")]).start();
+        let supervisor = httpd.supervisor();
+        let pid = worker(&httpd, "site");
+        let long: Vec<_> = (0..2).map(|_| running(&httpd, "site", 60)).collect();
+        let begun = Instant::now();
+        httpd.hup();
+        assert_eq!(httpd.get("/site/hello").text(), HELLO);
+        let took = begun.elapsed();
+        assert!(took < Duration::from_secs(10), "the restart took {took:?}");
+        assert_eq!(
+            (httpd.supervisor(), worker(&httpd, "site")),
+            (supervisor, pid),
+            "the same ones serve"
+        );
+        for thread in long {
+            // Their connections were httpd's, which has gone: no complete 200.
+            let answer = thread.join().expect("it does not panic");
+            assert!(
+                answer
+                    .as_ref()
+                    .map_or(true, |response| response.status >= 500),
+                "{answer:?}"
             );
-            for thread in long {
-                // Their connections were httpd's, which has gone: no complete 200.
-                let answer = thread.join().expect("it does not panic");
-                assert!(
-                    answer
-                        .as_ref()
-                        .map_or(true, |response| response.status >= 500),
-                    "{answer:?}"
-                );
-            }
-            httpd.stop();
-        });
-    }
+        }
+        httpd.stop();
+    });
 }
 
-/// Case 76.
 #[test]
 fn a_broken_configuration_changes_nothing_else() {
     on_every_mpm(Limit::seconds(120), move |mpm| {
@@ -235,93 +226,86 @@ fn a_broken_configuration_changes_nothing_else() {
     });
 }
 
-/// Case 78.
-#[test]
-fn children_of_httpd_that_come_and_go_lose_nothing() {
-    let few = "MaxConnectionsPerChild 5";
-    let churn = [
-        (
-            Mpm::Event,
-            vec![
+/// Configurations of this MPM with which children end all the time.
+fn churn(mpm: Mpm) -> &'static [&'static [&'static str]] {
+    match mpm {
+        Mpm::Event => &[
+            &[
                 "ThreadsPerChild 1",
                 "MaxRequestWorkers 8",
                 "MaxConnectionsPerChild 20",
             ],
-        ),
-        (
-            Mpm::Event,
-            vec![
+            &[
                 "ThreadsPerChild 64",
                 "MaxRequestWorkers 512",
                 "MinSpareThreads 1",
                 "MaxSpareThreads 65",
-                few,
+                "MaxConnectionsPerChild 5",
             ],
-        ),
-        (
-            Mpm::Worker,
-            vec![
-                "ThreadsPerChild 8",
-                "MaxRequestWorkers 64",
-                "MinSpareThreads 1",
-                "MaxSpareThreads 9",
-                few,
-            ],
-        ),
-        (
-            Mpm::Prefork,
-            vec!["MinSpareServers 1", "MaxSpareServers 2", few],
-        ),
-    ];
-    assert!(
-        Mpm::ALL
-            .iter()
-            .all(|mpm| churn.iter().any(|(on, _)| on == mpm))
-    );
-    for (mpm, lines) in churn {
-        heavy_case(Limit::seconds(120), move || {
-            let site = Site::new();
-            let builder = builder(mpm, &site, &[("site", "processes=2 threads=5")]);
-            let httpd = lines
-                .iter()
-                .fold(builder, |builder, line| builder.line(*line))
-                .start();
-            assert_eq!(httpd.get("/site/hello").text(), HELLO);
-            let workers = httpd.wait_for_workers(2, SOON);
-            let supervisor = httpd.supervisor();
-            let children = httpd.pid().children();
-            let load =
-                |connections| Load::new(httpd.address(), "/site/hello", connections).expect(HELLO);
-            let kept = load(3).start();
-            let fresh = load(4).fresh_connections().start();
-            eventually("the end of a child", SOON, || {
-                children.iter().any(|child| !child.alive()).then_some(())
-            });
-            let_run(Duration::from_secs(2));
-            for tally in [fresh.stop(), kept.stop()] {
-                // The event MPM resets connections when a child of one thread ends, also those
-                // that ask for a file; nothing else may happen there, and nothing at all elsewhere.
-                let resets = if lines.contains(&"ThreadsPerChild 1") {
-                    tally.of_kind("closed without a response")
-                } else {
-                    0
-                };
-                assert!(
-                    tally.ok > 0 && tally.failed() == resets,
-                    "{lines:?}: {tally:?}"
-                );
-            }
-            assert_eq!(
-                (httpd.workers(), httpd.supervisor()),
-                (workers, supervisor),
-                "{lines:?}"
-            );
-            httpd.stop();
-        });
+        ],
+        Mpm::Worker => &[&[
+            "ThreadsPerChild 8",
+            "MaxRequestWorkers 64",
+            "MinSpareThreads 1",
+            "MaxSpareThreads 9",
+            "MaxConnectionsPerChild 5",
+        ]],
+        Mpm::Prefork => &[&[
+            "MinSpareServers 1",
+            "MaxSpareServers 2",
+            "MaxConnectionsPerChild 5",
+        ]],
     }
 }
 
-/// Case 80.
+#[test]
+fn children_of_httpd_that_come_and_go_lose_nothing() {
+    heavy_on_every_mpm(Limit::seconds(240), |mpm| {
+        for lines in churn(mpm) {
+            children_come_and_go(mpm, lines);
+        }
+    });
+}
+
+fn children_come_and_go(mpm: Mpm, lines: &[&str]) {
+    let site = Site::new();
+    let builder = builder(mpm, &site, &[("site", "processes=2 threads=5")]);
+    let httpd = lines
+        .iter()
+        .fold(builder, |builder, line| builder.line(*line))
+        .start();
+    assert_eq!(httpd.get("/site/hello").text(), HELLO);
+    let workers = httpd.wait_for_workers(2, SOON);
+    let supervisor = httpd.supervisor();
+    let children = httpd.pid().children();
+    let load = |connections| Load::new(httpd.address(), "/site/hello", connections).expect(HELLO);
+    let kept = load(3).start();
+    let fresh = load(4).fresh_connections().start();
+    eventually("the end of a child", SOON, || {
+        children.iter().any(|child| !child.alive()).then_some(())
+    });
+    let_run(Duration::from_secs(2));
+    for tally in [fresh.stop(), kept.stop()] {
+        // The event MPM resets connections when a child of one thread ends, also those
+        // that ask for a file; nothing else may happen there, and nothing at all elsewhere.
+        let resets = if lines.contains(&"ThreadsPerChild 1") {
+            tally.of_kind("closed without a response")
+        } else {
+            0
+        };
+        assert!(
+            tally.ok > 0 && tally.failed() == resets,
+            "{lines:?}: {tally:?}"
+        );
+    }
+    assert_eq!(
+        (httpd.workers(), httpd.supervisor()),
+        (workers, supervisor),
+        "{lines:?}"
+    );
+    httpd.stop();
+}
+
 #[test]
 fn artifacts_that_are_replaced_while_they_run() {
     case(Limit::seconds(120), || {
@@ -366,7 +350,6 @@ fn artifacts_that_are_replaced_while_they_run() {
     });
 }
 
-/// Case 75.
 #[test]
 fn a_stop_waits_for_requests_only_if_it_is_graceful() {
     on_every_mpm(Limit::seconds(120), move |mpm| {
@@ -410,7 +393,6 @@ fn a_stop_waits_for_requests_only_if_it_is_graceful() {
     });
 }
 
-/// Case 77.
 #[test]
 fn other_users_and_one_process_alone() {
     on_every_mpm(Limit::seconds(120), move |mpm| {

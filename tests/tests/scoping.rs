@@ -148,7 +148,6 @@ fn virtual_hosts(site: &Site, own: &str, foreign: &str) -> (Builder, u16) {
     (builder, tls)
 }
 
-/// Case 65.
 #[test]
 fn a_group_of_a_virtual_host_is_for_its_name_on_every_port() {
     case(Limit::default(), || {
@@ -184,7 +183,6 @@ fn a_group_of_the_main_server_is_for_all() {
     });
 }
 
-/// Case 65.
 #[test]
 fn an_alias_to_a_foreign_group_is_refused_at_configuration() {
     case(Limit::default(), || {
@@ -287,7 +285,6 @@ fn a_copied_virtual_host_shares_its_group() {
     });
 }
 
-/// Case 66.
 #[test]
 fn names_are_made_from_the_request() {
     case(Limit::default(), || {
@@ -325,7 +322,6 @@ fn names_are_made_from_the_request() {
 
 /// A variable may name a process group; which ones, WSGIRestrictProcess says,
 /// and `.htaccess` has no word in that.
-/// Case 66.
 #[test]
 fn a_variable_chooses_only_what_is_listed() {
     case(Limit::default(), || {

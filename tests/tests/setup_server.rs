@@ -206,7 +206,6 @@ fn httpd_accepts_what_is_generated() {
     });
 }
 
-/// Case 77.
 #[test]
 fn apachectl_starts_restarts_and_stops() {
     case(Limit::default(), || {

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use wsgid_tests::pattern::{self, Checker};
 use wsgid_tests::wait::let_run;
 use wsgid_tests::wire::{Addresses, transports};
-use wsgid_tests::{Limit, Log, Mpm, Raw, Transport, Wire, case, heavy_case, on_every_mpm};
+use wsgid_tests::{
+    Limit, Log, Mpm, Raw, Transport, Wire, case, heavy_case, heavy_on_every_mpm, on_every_mpm,
+};
 
 const SOON: Duration = Duration::from_secs(15);
 
@@ -31,7 +33,6 @@ fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")
 }
 
-/// Case 43. Each question goes by all `transports(mpm)`.
 #[test]
 fn pieces_are_not_held_back() {
     on_every_mpm(Limit::seconds(120), |mpm| {
@@ -102,83 +103,77 @@ fn arrivals_by(wire: &Addresses, transport: Transport, path: &str) -> Vec<Durati
     arrivals
 }
 
-/// Cases 42, 54.
 #[test]
 fn small_responses_are_one_piece() {
-    for mpm in Mpm::ALL {
-        case(Limit::default(), move || {
-            let (_site, wire, mut checked) = wire(mpm).checked();
-            for size in [1, 4096, 60_000] {
-                for transport in transports(mpm) {
-                    checked.case(
-                        &format!("42 {transport:?}: {size} bytes"),
-                        Log::Quiet,
-                        |_| {
-                            let answer = wire
-                                .curl(*transport, &format!("/stream/block?size={size}"))
-                                .run();
-                            assert_eq!(
-                                answer.head.field("Content-Length"),
-                                Some(size.to_string().as_str()),
-                                "{answer:?}"
-                            );
-                            assert_eq!(answer.head.field("Transfer-Encoding"), None, "{answer:?}");
-                            let mut checker = Checker::default();
-                            checker.feed(&answer.body);
-                            checker.assert_exact(size);
-                        },
-                    );
-                }
-            }
-            checked.case("54: pipelined, the first one slow", Log::Quiet, |httpd| {
-                let request = get("/stream/marked?id=first&seconds=1")
-                    + &get("/stream/pid")
-                    + &get("/probe/hello");
-                let mut raw = Raw::connect(httpd.address());
-                raw.send(request);
-                raw.wait_for("Hello World!", SOON);
-                let text = raw.text();
-                let (first, last) = (text.find("marked\n"), text.find("Hello World!"));
-                assert!(
-                    first.is_some() && first < last && text.matches("HTTP/1.1 200").count() == 3,
-                    "{text}"
+    on_every_mpm(Limit::default(), move |mpm| {
+        let (_site, wire, mut checked) = wire(mpm).checked();
+        for size in [1, 4096, 60_000] {
+            for transport in transports(mpm) {
+                checked.case(
+                    &format!("42 {transport:?}: {size} bytes"),
+                    Log::Quiet,
+                    |_| {
+                        let answer = wire
+                            .curl(*transport, &format!("/stream/block?size={size}"))
+                            .run();
+                        assert_eq!(
+                            answer.head.field("Content-Length"),
+                            Some(size.to_string().as_str()),
+                            "{answer:?}"
+                        );
+                        assert_eq!(answer.head.field("Transfer-Encoding"), None, "{answer:?}");
+                        let mut checker = Checker::default();
+                        checker.feed(&answer.body);
+                        checker.assert_exact(size);
+                    },
                 );
-            });
-            checked.finish();
+            }
+        }
+        checked.case("54: pipelined, the first one slow", Log::Quiet, |httpd| {
+            let request = get("/stream/marked?id=first&seconds=1")
+                + &get("/stream/pid")
+                + &get("/probe/hello");
+            let mut raw = Raw::connect(httpd.address());
+            raw.send(request);
+            raw.wait_for("Hello World!", SOON);
+            let text = raw.text();
+            let (first, last) = (text.find("marked\n"), text.find("Hello World!"));
+            assert!(
+                first.is_some() && first < last && text.matches("HTTP/1.1 200").count() == 3,
+                "{text}"
+            );
         });
-    }
+        checked.finish();
+    });
 }
 
-/// Case 45.
 #[test]
 fn a_slow_client_holds_no_python_thread() {
-    for mpm in Mpm::ALL {
-        heavy_case(Limit::default(), move || {
-            let (_site, _, mut checked) = wire(mpm).checked();
-            checked.case(
-                "45: 200 KiB to a client that reads later",
-                Log::Quiet,
-                |httpd| {
-                    let mut raw = Raw::connect(httpd.address());
-                    raw.send(get("/narrow/single?size=204800&id=slow"));
-                    let_run(Duration::from_millis(300));
-                    // The first client has not read yet.
-                    let response = httpd
-                        .client()
-                        .timeout(SOON)
-                        .get("/narrow/pid")
-                        .expect("an answer");
-                    assert_eq!(response.status, 200);
-                    assert!(
-                        raw.wait_for_more_than(204_800, SOON),
-                        "{} bytes",
-                        raw.received.len()
-                    );
-                },
-            );
-            checked.finish();
-        });
-    }
+    heavy_on_every_mpm(Limit::default(), move |mpm| {
+        let (_site, _, mut checked) = wire(mpm).checked();
+        checked.case(
+            "45: 200 KiB to a client that reads later",
+            Log::Quiet,
+            |httpd| {
+                let mut raw = Raw::connect(httpd.address());
+                raw.send(get("/narrow/single?size=204800&id=slow"));
+                let_run(Duration::from_millis(300));
+                // The first client has not read yet.
+                let response = httpd
+                    .client()
+                    .timeout(SOON)
+                    .get("/narrow/pid")
+                    .expect("an answer");
+                assert_eq!(response.status, 200);
+                assert!(
+                    raw.wait_for_more_than(204_800, SOON),
+                    "{} bytes",
+                    raw.received.len()
+                );
+            },
+        );
+        checked.finish();
+    });
 }
 
 #[test]
@@ -216,21 +211,17 @@ fn logs_go_to_the_request_that_wrote_them() {
     });
 }
 
-/// Case 44.
 #[test]
 fn a_pipe_of_64_mib_stays_out_of_memory() {
-    for mpm in Mpm::ALL {
-        heavy_case(Limit::seconds(240), move || {
-            let wire = wire(mpm);
-            transports(mpm)
-                .iter()
-                .for_each(|transport| flat(&wire, *transport, 64 << 20));
-            wire.httpd.stop();
-        });
-    }
+    heavy_on_every_mpm(Limit::seconds(240), move |mpm| {
+        let wire = wire(mpm);
+        transports(mpm)
+            .iter()
+            .for_each(|transport| flat(&wire, *transport, 64 << 20));
+        wire.httpd.stop();
+    });
 }
 
-/// Case 44.
 #[test]
 fn a_pipe_of_1_gib_stays_out_of_memory() {
     if std::env::var_os("WSGID_SOAK_SECONDS").is_none() {

@@ -10,7 +10,7 @@ use super::program::{free_port, httpd_command, modules_directory};
 use super::{Httpd, Mpm};
 use crate::site::temporary_directory;
 use crate::users::TestUser;
-use crate::{artifacts, users};
+use crate::{artifacts, claims, users};
 
 /// What will be in the configuration.
 #[derive(Debug)]
@@ -225,8 +225,9 @@ impl Builder {
     }
 
     pub(super) fn write(&self) {
-        fs::write(self.root().join("httpd.conf"), self.text())
-            .expect("the server root can be written");
+        let text = self.text();
+        claims::configured(self.mpm, &text);
+        fs::write(self.root().join("httpd.conf"), text).expect("the server root can be written");
     }
 
     fn text(&self) -> String {

@@ -1,13 +1,12 @@
 //! Options of a process group that `options.rs` does not have: what restarts
 //! workers, what passes between httpd and them, and how timers get on with each
-//! other. `table` sees to it that no option goes without a test.
+//! other.
 
 mod control_groups;
 mod giving_way;
 mod passing;
 mod restarts;
 mod services;
-mod table;
 mod timers;
 mod waits;
 
