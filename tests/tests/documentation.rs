@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use wsgid_tests::document::{Block, Step, Who, blocks, steps};
+use wsgid_tests::listed::listed;
 use wsgid_tests::machine::Machine;
 use wsgid_tests::{Limit, case, note, users};
 
@@ -272,106 +273,72 @@ fn the_exceptions_are_needed() {
     }
 }
 
-/// Where a test that the security page names may be: the folder of its suite, or of
-/// a part and its module.
-fn places_of(name: &str) -> Vec<PathBuf> {
-    let Some((part, path)) = name.split_once(' ') else {
-        let suite = name.split("::").next().unwrap_or_default();
-        return match suite {
-            "supervisor" => vec![top().join("daemon/tests/supervisor")],
-            _ => vec![
-                top().join("tests/tests").join(suite),
-                top().join(format!("tests/tests/{suite}.rs")),
-            ],
-        };
-    };
-    let folders: &[&str] = match part {
-        "wsgid" => &["daemon/src"],
-        "policy" => &["daemon/policy/src"],
-        "module" => &["module/src"],
-        "protocol" => &["protocol/src", "protocol/tests"],
-        "worker" => &["daemon/worker/tests"],
-        _ => panic!("docs/security.md: `{name}`: there is no part `{part}`"),
-    };
-    let module = path
-        .rsplit_once("::")
-        .map(|(module, _)| module.replace("::", "/"))
-        .unwrap_or_default();
-    let files = ["rs", "py"].map(|end| format!("{module}.{end}"));
-    let all = folders.iter().flat_map(|folder| {
-        files
-            .iter()
-            .chain([&module])
-            .map(move |at| top().join(folder).join(at))
-    });
-    all.collect()
+/// The tests that the security page may name: of the suites here as `suite::test`, of
+/// the supervisor's as `supervisor::test`, of a part as `part module::test`.
+fn nameable() -> BTreeSet<String> {
+    let suites = listed(&["-p", "wsgid-tests"]);
+    let parts = listed(&["--workspace", "--exclude", "wsgid-tests"]);
+    let names = suites.into_iter().chain(parts);
+    names
+        .flat_map(|(folder, name)| {
+            let part = if folder == "daemon" { "wsgid" } else { &folder };
+            [format!("{part} {name}"), name]
+        })
+        .collect()
 }
 
-/// Whether one of these files has this test.
-fn is_a_test(places: &[PathBuf], case: &str) -> bool {
-    let files = places.iter().flat_map(|place| {
-        if place.is_dir() {
-            files_below(place)
-        } else {
-            vec![place.clone()]
-        }
+/// Whether the tests of the worker, which are Python's, have this one.
+fn is_of_the_worker(name: &str) -> bool {
+    let Some((file, case)) = name
+        .strip_prefix("worker ")
+        .and_then(|name| name.split_once("::"))
+    else {
+        return false;
+    };
+    let text = read(&format!("daemon/worker/tests/{file}.py"));
+    text.contains(&format!("    def {case}(self)"))
+}
+
+/// The rows of the page's tables of promises: the promise, and the tests that see it.
+fn promises(page: &str) -> Vec<(&str, Vec<&str>)> {
+    let tables = page
+        .split("| promise | how it is enforced | seen by |")
+        .skip(1);
+    let rows = tables.flat_map(|table| {
+        let rows = table.lines().skip(2);
+        rows.take_while(|line| line.starts_with('|'))
     });
-    let mut texts = files.filter_map(|file| fs::read_to_string(file).ok());
-    texts.any(|text| {
-        let before = text
-            .split_once(&format!("fn {case}("))
-            .map(|(before, _)| before.trim_end());
-        let above =
-            before.and_then(|before| before.trim_end_matches("async").trim_end().lines().last());
-        let rust = above.is_some_and(|line| line.ends_with("test]"));
-        rust || text.contains(&format!("    def {case}(self)"))
+    rows.map(|row| {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").collect();
+        let [promise, how, tests] = cells[..] else {
+            panic!("docs/security.md: not three cells: {row}")
+        };
+        assert!(
+            !promise.trim().is_empty() && !how.trim().is_empty(),
+            "{row}"
+        );
+        (promise, tests.split('`').skip(1).step_by(2).collect())
     })
+    .collect()
 }
 
 /// Nothing is promised that no test sees.
 #[test]
 fn every_promise_of_the_security_page_names_its_tests() {
     let page = read("docs/security.md");
-    let mut promises = 0;
-    for table in page
-        .split("| promise | how it is enforced | seen by |")
-        .skip(1)
-    {
-        for row in table
-            .lines()
-            .skip(2)
-            .take_while(|line| line.starts_with('|'))
-        {
-            let cells: Vec<&str> = row.trim_matches('|').split(" | ").collect();
-            let [promise, how, tests] = cells[..] else {
-                panic!("docs/security.md: not three cells: {row}")
-            };
+    let promises = promises(&page);
+    assert!(promises.len() > 40, "{}", promises.len());
+    let tests = nameable();
+    for (promise, names) in promises {
+        assert!(
+            !names.is_empty(),
+            "docs/security.md: no test sees this:{promise}"
+        );
+        for name in names {
             assert!(
-                !promise.trim().is_empty() && !how.trim().is_empty(),
-                "{row}"
+                tests.contains(&name.replace("tests::", "")) || is_of_the_worker(name),
+                "docs/security.md: there is no test `{name}`"
             );
-            let names: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
-            assert!(
-                !names.is_empty(),
-                "docs/security.md: no test sees this:{promise}"
-            );
-            for name in names {
-                let case = name.rsplit("::").next().unwrap_or_default();
-                assert!(
-                    is_a_test(&places_of(name), case),
-                    "docs/security.md: there is no test `{name}`"
-                );
-            }
-            promises += 1;
         }
     }
-    assert!(promises > 40, "{promises}");
-    assert!(!is_a_test(
-        &places_of("supervisor::no_such_case"),
-        "no_such_case"
-    ));
-    assert!(
-        !is_a_test(&places_of("wsgid identity::resolve"), "resolve"),
-        "it is no test"
-    );
 }
