@@ -11,8 +11,9 @@ use std::path::Path;
 
 use tree::Crate;
 
-const CRATES: [(&str, &str); 4] = [
+const CRATES: [(&str, &str); 5] = [
     ("protocol", "protocol/src"),
+    ("policy", "daemon/policy/src"),
     ("module", "module/src"),
     ("daemon", "daemon/src"),
     ("worker", "daemon/worker/src"),
