@@ -8,8 +8,8 @@ use std::marker::PhantomData;
 use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 
-use super::file::PoolFile;
-use super::pool::Pool;
+use crate::apr::file::PoolFile;
+use crate::apr::pool::Pool;
 use crate::sys;
 
 /// A brigade in a request's pool.

@@ -6,7 +6,7 @@ use std::ffi::c_int;
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use super::pool::Pool;
+use crate::apr::pool::Pool;
 use crate::sys;
 
 /// A file in a pool.

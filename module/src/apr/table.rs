@@ -6,7 +6,7 @@ use std::ffi::CStr;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-use super::pool::Pool;
+use crate::apr::pool::Pool;
 use crate::sys;
 
 /// A table that lives for `'r`.

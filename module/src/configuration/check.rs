@@ -5,6 +5,7 @@ use nix::unistd::geteuid;
 use wsgid_protocol::GroupConfig;
 use wsgid_protocol::report::Remark;
 
+use crate::configuration::config::DirConfig;
 use crate::configuration::groups::admits;
 use crate::configuration::httpds_user::Account;
 use crate::configuration::report;
@@ -170,7 +171,7 @@ fn warnings(settings: &Settings, main: Server<'_>) -> Vec<Remark> {
             .all()
             .find(|server| server.id() == sighting.server)
             .is_some_and(|server| {
-                let defaults = server.directory_defaults();
+                let defaults = DirConfig::defaults_of(server);
                 match partner {
                     Subject::Proxies => defaults.trusted_proxies.is_some(),
                     _ => defaults.restrict_process.is_some(),
@@ -214,7 +215,9 @@ fn idle_service(settings: &Settings, config: &GroupConfig) -> Option<Remark> {
 
 /// WSGIProcessGroup outside of sections: known now, so said now.
 fn unknown_default(settings: &Settings, server: Server<'_>) -> Option<Remark> {
-    let name = server.directory_defaults().process_group?.to_string_lossy();
+    let name = DirConfig::defaults_of(server)
+        .process_group?
+        .to_string_lossy();
     let known = settings
         .groups
         .iter()

@@ -6,8 +6,8 @@
 use std::ffi::CStr;
 
 use crate::apr::pool::{Pool, PoolVec};
+use crate::configuration::networks::Network;
 use crate::httpd::regex::Regex;
-use crate::request::proxies::Network;
 
 /// On, Off, or not said here.
 pub(crate) type Switch = Option<bool>;

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use wsgid_protocol::GroupConfig;
 
+use crate::configuration::names::Name;
 use crate::configuration::ownership::Ownership;
 use crate::configuration::settings::{DEFAULT_GROUP, Definition, Scope};
 use crate::httpd::server::Server;
-use crate::workers::thread_reserve::Holder;
 
 /// What a child needs to know of a group.
 #[derive(Clone, Debug)]
@@ -19,7 +19,7 @@ pub(crate) struct Group {
     /// Tells groups apart, in all generations of the configuration.
     pub(crate) key: u32,
     /// So many requests its workers serve at a time.
-    capacity: u32,
+    pub(crate) capacity: u32,
     /// Whether it takes requests: not one of services.
     pub(crate) serves: bool,
     /// Empty: for all servers.
@@ -43,6 +43,28 @@ pub(crate) struct Group {
 
 /// All groups by name.
 pub(crate) type Groups = HashMap<String, Group>;
+
+/// The application group of a request.
+#[derive(Debug, Default)]
+pub(crate) struct ApplicationGroup {
+    pub(crate) name: String,
+    /// Whether the request made the name, see `names`.
+    pub(crate) from_request: bool,
+    /// What mod_wsgi calls it, where the client names no port and the listener's
+    /// is not the usual one (behind a proxy, for instance). Applications see it;
+    /// the processes are those of `name`, so that a client has no choice of them.
+    pub(crate) seen_as: Option<String>,
+}
+
+impl From<Name<'_>> for ApplicationGroup {
+    fn from(name: Name<'_>) -> Self {
+        Self {
+            name: name.text.into_owned(),
+            from_request: name.from_request,
+            seen_as: None,
+        }
+    }
+}
 
 impl Group {
     fn new(config: &GroupConfig, scopes: Vec<Scope>) -> Self {
@@ -86,15 +108,6 @@ impl Group {
             ..GroupConfig::new("wsgid:status", "")
         };
         Self::new(&config, Vec::new())
-    }
-
-    /// As what wants a thread of httpd.
-    pub(crate) fn holder(&self) -> Holder {
-        Holder {
-            key: self.key,
-            capacity: self.capacity,
-            for_long: false,
-        }
     }
 
     /// A group of the main server may be used everywhere; one of a virtual

@@ -4,9 +4,12 @@
 
 pub(crate) mod check;
 pub(crate) mod config;
+pub(crate) mod group_options;
 pub(crate) mod groups;
 pub(crate) mod httpds_user;
+pub(crate) mod lookup;
 pub(crate) mod names;
+pub(crate) mod networks;
 pub(crate) mod ownership;
 pub(crate) mod paths;
 pub(crate) mod permitted;

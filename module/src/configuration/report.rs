@@ -7,12 +7,10 @@ use std::io::Write as _;
 use nix::unistd::{getegid, geteuid};
 use wsgid_protocol::report::{ConfigReport, DEFINE, Node, PREFIX, Remark};
 
-use crate::configuration::settings;
-use crate::directives::{Context, Outcome};
+use crate::configuration::{group_options, settings};
 use crate::httpd::log::{self, Level};
 use crate::httpd::server::{self, is_only_looking};
 use crate::httpd::tree;
-use crate::launch::configuration;
 
 /// Directives of others that decide what ours mean, and sections.
 const OF_OTHERS: &[&str] = &[
@@ -44,15 +42,6 @@ pub(crate) fn collect(origin: &str, text: &str) -> bool {
     wanted
 }
 
-/// Refuses a part of a directive: in a report the rest of it still counts.
-pub(crate) fn refuse(cx: &Context<'_, '_>, text: String) -> Outcome {
-    if collect(&cx.origin, &format!("{}: {text}", cx.name)) {
-        Ok(())
-    } else {
-        Err(text)
-    }
-}
-
 /// Writes the report.
 pub(crate) fn write(errors: Vec<Remark>, warnings: Vec<Remark>) {
     let (httpd_uid, httpd_gid) = if geteuid().is_root() {
@@ -64,7 +53,7 @@ pub(crate) fn write(errors: Vec<Remark>, warnings: Vec<Remark>) {
         problems: std::mem::take(&mut settings.problems),
         warnings,
         remarks: std::mem::take(&mut settings.remarks),
-        groups: configuration::groups(settings),
+        groups: group_options::all(settings),
         httpd_uid,
         httpd_gid,
         restrict_embedded: settings.restrict_embedded,

@@ -3,8 +3,6 @@
 
 use std::path::PathBuf;
 
-use crate::directives::Outcome;
-
 /// What is left of the line.
 pub(crate) struct Words<'l> {
     line: &'l [u8],
@@ -118,7 +116,7 @@ impl<'l> Words<'l> {
     }
 
     /// Refuses words that nobody asked for.
-    pub(crate) fn finish(&mut self) -> Outcome {
+    pub(crate) fn finish(&mut self) -> Result<(), String> {
         match self.next() {
             None => Ok(()),
             Some(word) => Err(format!("`{word}` is one word too many")),

@@ -9,7 +9,7 @@ use std::ffi::{CStr, c_int};
 
 use crate::configuration::config::GivenHandler;
 use crate::configuration::words::Words;
-use crate::directives::Context;
+use crate::directives::context::Context;
 use crate::request::mapping::{HANDLER, OLD_HANDLER};
 use crate::sys::{OR_FILEINFO, OR_OPTIONS};
 

@@ -9,8 +9,8 @@ use crate::configuration::config::{Alias, HandlerScript, Mount, ScriptRef, Switc
 use crate::configuration::names;
 use crate::configuration::settings::{self, Import, Naming};
 use crate::configuration::words::{Words, on_or_off};
+use crate::directives::context::{Context, Outcome};
 use crate::directives::process::name_of_group;
-use crate::directives::{Context, Outcome};
 use crate::httpd::regex::Regex;
 
 /// The options behind a script's path.

@@ -2,6 +2,7 @@
 //! httpd's command table is made from it; `entry/commands.rs` calls
 //! [`apply`]. Every wrong value is a configuration error that names it.
 
+pub(crate) mod context;
 pub(crate) mod handlers;
 mod mapping;
 mod process;
@@ -10,11 +11,8 @@ mod request;
 
 use std::ffi::CStr;
 
-use crate::apr::pool::Pool;
-use crate::configuration::config::{DirConfig, ServerConfig};
-use crate::configuration::settings::{self, Sighting, Subject};
 use crate::configuration::words::Words;
-use crate::httpd::server::Server;
+use crate::directives::context::{Context, Outcome};
 use crate::sys;
 
 /// Where a directive may stand.
@@ -43,42 +41,6 @@ impl Place {
         }
     }
 }
-
-/// What a directive may change.
-pub(crate) struct Context<'c, 'p> {
-    /// Its name as the table has it.
-    pub(crate) name: &'static str,
-    /// `file:line`.
-    pub(crate) origin: String,
-    pub(crate) pool: Pool<'p>,
-    pub(crate) dir: &'c mut DirConfig<'p>,
-    pub(crate) server_config: &'c mut ServerConfig<'p>,
-    pub(crate) server: Server<'p>,
-    /// Whether `.htaccess` says it: read for a request, in a child, and perhaps
-    /// a tenant's word.
-    pub(crate) in_htaccess: bool,
-    /// Makes a path absolute as httpd does (ServerRoot).
-    pub(crate) absolute: &'c dyn Fn(&CStr) -> Option<&'p CStr>,
-}
-
-impl Context<'_, '_> {
-    /// Remembers where a directive stands whose partner may be missing.
-    pub(crate) fn note(&self, subject: Subject) {
-        if !self.in_htaccess {
-            let section = std::ptr::from_ref(&*self.dir).addr();
-            let sighting = Sighting {
-                subject,
-                section,
-                server: self.server.id(),
-                origin: self.origin.clone(),
-            };
-            settings::with(|settings| settings.sightings.push(sighting));
-        }
-    }
-}
-
-/// A wrong directive, in words.
-pub(crate) type Outcome = Result<(), String>;
 
 /// What a directive means here, compared with mod_wsgi.
 #[derive(Clone, Copy, Debug)]

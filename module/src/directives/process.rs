@@ -5,10 +5,9 @@ use wsgid_protocol::limits::MAX_NAME_LEN;
 use wsgid_protocol::report::Remark;
 
 use crate::configuration::ownership::{gid_of, primary_gid_of, uid_of};
-use crate::configuration::report;
 use crate::configuration::settings::{self, Definition, Scope, Settings, Subject};
 use crate::configuration::words::Words;
-use crate::directives::{Context, Outcome};
+use crate::directives::context::{Context, Outcome};
 
 /// A name for a group, fixed or with `%{…}`.
 pub(super) fn name_of_group(name: &str) -> Result<String, String> {
@@ -30,11 +29,11 @@ pub(super) fn daemon_process(cx: &mut Context<'_, '_>, words: &mut Words<'_>) ->
     let mut config = GroupConfig::new(&name, &cx.origin);
     while let Some((option, value)) = words.next_option().map_err(|error| about(&name, &error))? {
         if let Err(error) = config.set(&option, &value) {
-            report::refuse(cx, about(&name, &error.to_string()))?;
+            cx.refuse(about(&name, &error.to_string()))?;
         }
     }
     if let Err(error) = check_identity(&config) {
-        report::refuse(cx, about(&name, &error))?;
+        cx.refuse(about(&name, &error))?;
     }
     let scope = Scope {
         server: cx.server.id(),

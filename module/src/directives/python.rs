@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::configuration::settings::{self, Interpreter};
 use crate::configuration::words::Words;
+use crate::directives::context::{Context, Outcome};
 use crate::directives::process::name_of_group;
-use crate::directives::{Context, Outcome};
 
 /// Sets a switch of the container that is being read, or of all interpreters.
 fn interpreter(change: impl FnOnce(&mut Interpreter)) {

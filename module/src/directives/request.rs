@@ -1,11 +1,12 @@
 //! Directives about single requests and about access.
 
 use crate::configuration::config::MapHead;
+use crate::configuration::networks::Network;
 use crate::configuration::settings::{self, Subject};
 use crate::configuration::words::Words;
+use crate::directives::context::{Context, Outcome};
 use crate::directives::mapping::script_ref;
-use crate::directives::{Context, Outcome};
-use crate::request::proxies::{self, Network};
+use crate::request::proxies;
 
 /// Directives that are one switch of a section.
 macro_rules! switches {

@@ -1,5 +1,5 @@
-//! From httpd's command table to `directives.rs` and back: builds the table,
-//! and the context a directive works in.
+//! From httpd's command table to `directives/` and back: makes the context that a
+//! directive works in. Called by `trampoline.rs` for the rows of the table in `hooks.rs`.
 
 #![expect(unsafe_code, reason = "wraps command_rec and cmd_parms")]
 
@@ -10,60 +10,11 @@ use crate::apr::text::optional;
 use crate::configuration::config::{DirConfig, ServerConfig};
 use crate::configuration::words::Words;
 use crate::configuration::{report, settings};
+use crate::directives::context::Context;
 use crate::directives::handlers::{OVERHEARD, Overheard};
-use crate::directives::{self, Context, Directive, Place};
-use crate::entry::trampoline;
-use crate::httpd::record;
+use crate::directives::{self, Directive, Place};
 use crate::httpd::server::Server;
 use crate::sys;
-
-/// The table in httpd's form; the last row is empty.
-pub(crate) struct Commands([sys::command_rec; ROWS + 1]);
-
-/// Our own directives, then those that are read along.
-const ROWS: usize = directives::TABLE.len() + OVERHEARD.len();
-
-// SAFETY: the rows are constant and point to constants.
-unsafe impl Sync for Commands {}
-
-impl Commands {
-    pub(crate) const fn as_ptr(&self) -> *const sys::command_rec {
-        self.0.as_ptr()
-    }
-}
-
-const END: sys::command_rec = sys::command_rec {
-    name: std::ptr::null(),
-    func: None,
-    cmd_data: std::ptr::null_mut(),
-    req_override: 0,
-    args_how: sys::RAW_ARGS,
-    errmsg: std::ptr::null(),
-};
-
-pub(crate) static COMMANDS: Commands = {
-    let mut rows = [const { END }; ROWS + 1];
-    let mut at = 0;
-    while at < directives::TABLE.len() {
-        let row = &directives::TABLE[at];
-        rows[at].name = row.name.as_ptr();
-        rows[at].func = Some(trampoline::directive);
-        rows[at].cmd_data = std::ptr::without_provenance_mut(at);
-        rows[at].req_override = row.place.bits();
-        rows[at].errmsg = row.usage.as_ptr();
-        at += 1;
-    }
-    while at < ROWS {
-        let overheard = &OVERHEARD[at - directives::TABLE.len()];
-        rows[at].name = overheard.name.as_ptr();
-        rows[at].func = Some(trampoline::directive);
-        rows[at].cmd_data = std::ptr::without_provenance_mut(at);
-        rows[at].req_override = overheard.place;
-        rows[at].errmsg = c"as httpd has it; read along".as_ptr();
-        at += 1;
-    }
-    Commands(rows)
-};
 
 /// Carries out one directive. Null, or an error text in the command's pool.
 ///
@@ -193,13 +144,9 @@ unsafe fn with_context<'p, T>(
 ) -> T {
     // SAFETY: the server of the configuration being read.
     let server = unsafe { Server::from_raw(parms.server) };
-    // SAFETY: the server of the configuration being read.
-    let vector = unsafe { (*parms.server).module_config };
-    // SAFETY: the server's vector, and this module's record.
-    let raw = unsafe { sys::ap_get_module_config(vector, record::get()) };
     // SAFETY: made by `create_server_config` for this server; one thread reads
     // the configuration.
-    let server_config = unsafe { &mut *raw.cast::<ServerConfig<'p>>() };
+    let server_config = unsafe { &mut *server.own_record().cast::<ServerConfig<'p>>() };
     // SAFETY: httpd passes the section's record of this module, which nobody
     // else uses while the directive runs.
     let dir = unsafe { &mut *dir.cast::<DirConfig<'p>>() };

@@ -1,15 +1,17 @@
-//! The record that httpd loads and the hooks it registers: what httpd calls, and when.
-//! Nothing else uses it.
+//! The record that httpd loads, with the table of directives, and the hooks and
+//! providers it registers: what httpd calls, and when. Nothing else uses it.
 
 #![expect(
     unsafe_code,
     reason = "the exported record, and the calls that register hooks"
 )]
 
-use std::ffi::c_char;
+use std::ffi::{CStr, c_char, c_void};
 
 use crate::apr::pool::Pool;
-use crate::entry::{commands, providers, trampoline};
+use crate::directives::TABLE;
+use crate::directives::handlers::OVERHEARD;
+use crate::entry::trampoline;
 use crate::httpd::{file_reader, guard, process, record};
 use crate::sys;
 
@@ -29,9 +31,57 @@ pub(crate) static mut wsgi_module: sys::module = sys::module {
     merge_dir_config: Some(trampoline::merge_dir_config),
     create_server_config: Some(trampoline::create_server_config),
     merge_server_config: Some(trampoline::merge_server_config),
-    cmds: commands::COMMANDS.as_ptr(),
+    cmds: COMMANDS.as_ptr(),
     register_hooks: Some(register_hooks),
     flags: 0,
+};
+
+/// The table in httpd's form; the last row is empty.
+struct Commands([sys::command_rec; ROWS + 1]);
+
+/// Our own directives, then those that are read along.
+const ROWS: usize = TABLE.len() + OVERHEARD.len();
+
+// SAFETY: the rows are constant and point to constants.
+unsafe impl Sync for Commands {}
+
+impl Commands {
+    const fn as_ptr(&self) -> *const sys::command_rec {
+        self.0.as_ptr()
+    }
+}
+
+const END: sys::command_rec = sys::command_rec {
+    name: std::ptr::null(),
+    func: None,
+    cmd_data: std::ptr::null_mut(),
+    req_override: 0,
+    args_how: sys::RAW_ARGS,
+    errmsg: std::ptr::null(),
+};
+
+static COMMANDS: Commands = {
+    let mut rows = [const { END }; ROWS + 1];
+    let mut at = 0;
+    while at < TABLE.len() {
+        let row = &TABLE[at];
+        rows[at].name = row.name.as_ptr();
+        rows[at].func = Some(trampoline::directive);
+        rows[at].cmd_data = std::ptr::without_provenance_mut(at);
+        rows[at].req_override = row.place.bits();
+        rows[at].errmsg = row.usage.as_ptr();
+        at += 1;
+    }
+    while at < ROWS {
+        let overheard = &OVERHEARD[at - TABLE.len()];
+        rows[at].name = overheard.name.as_ptr();
+        rows[at].func = Some(trampoline::directive);
+        rows[at].cmd_data = std::ptr::without_provenance_mut(at);
+        rows[at].req_override = overheard.place;
+        rows[at].errmsg = c"as httpd has it; read along".as_ptr();
+        at += 1;
+    }
+    Commands(rows)
 };
 
 /// A list of module names for httpd's ordering of hooks.
@@ -91,7 +141,38 @@ unsafe extern "C" fn register_hooks(pool: *mut sys::apr_pool_t) {
     guard::register(trampoline::guard_body);
     file_reader::register(trampoline::read_files);
     // SAFETY: the pool in which hooks and providers are registered.
-    providers::register(unsafe { Pool::from_raw(pool) });
+    register_providers(unsafe { Pool::from_raw(pool) });
     process::hook_child_stopping(trampoline::child_stopping);
     process::hook_status(trampoline::status_section);
+}
+
+static AUTHN: sys::authn_provider = sys::authn_provider {
+    check_password: trampoline::check_password,
+    get_realm_hash: trampoline::get_realm_hash,
+};
+
+static AUTHZ: sys::authz_provider = sys::authz_provider {
+    check_authorization: trampoline::check_authorization,
+    parse_require_line: trampoline::parse_require_line,
+};
+
+fn register_providers(pool: Pool<'_>) {
+    let providers: [(&CStr, &CStr, *const c_void); 2] = [
+        (c"authn", c"wsgi", (&raw const AUTHN).cast()),
+        (c"authz", c"wsgi-group", (&raw const AUTHZ).cast()),
+    ];
+    for (group, name, provider) in providers {
+        let kind = sys::AP_AUTH_INTERNAL_PER_CONF;
+        // SAFETY: the names and records are constants.
+        unsafe {
+            sys::ap_register_auth_provider(
+                pool.as_raw(),
+                group.as_ptr(),
+                name.as_ptr(),
+                c"0".as_ptr(),
+                provider,
+                kind,
+            );
+        }
+    }
 }

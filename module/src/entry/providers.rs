@@ -1,51 +1,17 @@
 //! httpd's providers of authentication and authorisation named `wsgi` and
-//! `wsgi-group`: their records, and expressions in `Require wsgi-group`.
+//! `wsgi-group`: what they are asked, and expressions in `Require wsgi-group`.
 //! `auth.rs` decides.
 
 #![expect(unsafe_code, reason = "wraps provider records and httpd's expressions")]
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 
-use crate::apr::pool::Pool;
 use crate::apr::text::optional;
-use crate::entry::trampoline;
 use crate::httpd::log::{self, Level};
 use crate::httpd::record;
 use crate::httpd::request::Request;
 use crate::request::auth;
 use crate::sys;
-
-static AUTHN: sys::authn_provider = sys::authn_provider {
-    check_password: trampoline::check_password,
-    get_realm_hash: trampoline::get_realm_hash,
-};
-
-static AUTHZ: sys::authz_provider = sys::authz_provider {
-    check_authorization: trampoline::check_authorization,
-    parse_require_line: trampoline::parse_require_line,
-};
-
-/// While httpd loads the module.
-pub(crate) fn register(pool: Pool<'_>) {
-    let providers: [(&CStr, &CStr, *const c_void); 2] = [
-        (c"authn", c"wsgi", (&raw const AUTHN).cast()),
-        (c"authz", c"wsgi-group", (&raw const AUTHZ).cast()),
-    ];
-    for (group, name, provider) in providers {
-        let kind = sys::AP_AUTH_INTERNAL_PER_CONF;
-        // SAFETY: the names and records are constants.
-        unsafe {
-            sys::ap_register_auth_provider(
-                pool.as_raw(),
-                group.as_ptr(),
-                name.as_ptr(),
-                c"0".as_ptr(),
-                provider,
-                kind,
-            );
-        }
-    }
-}
 
 /// # Safety
 /// The arguments httpd gives to such a function of a provider.

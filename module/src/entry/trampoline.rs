@@ -17,7 +17,7 @@ use crate::httpd::request::Request;
 use crate::httpd::server::Server;
 use crate::httpd::{file_reader, guard as body_guard};
 use crate::request::{auth, handler, injected, mapping, response, upgrades};
-use crate::workers::child;
+use crate::workers::{child, stopping};
 use crate::{launch, status, sys};
 
 thread_local! {
@@ -261,7 +261,7 @@ pub(crate) unsafe extern "C" fn child_init(_: *mut sys::apr_pool_t, _: *mut sys:
 /// # Safety
 /// For httpd alone, with the arguments it gives to such a function.
 pub(crate) unsafe extern "C" fn child_stopping(_: *mut sys::apr_pool_t, graceful: c_int) {
-    child::stop(graceful != 0);
+    stopping::stop(graceful != 0);
 }
 
 /// From URL to file.
@@ -412,6 +412,9 @@ pub(crate) unsafe extern "C" fn handle(r: *mut sys::request_rec) -> c_int {
     response::forget_started();
     let handle = || {
         injected::panic_in("the handler");
+        if request.handler() == Some(status::HANDLER) {
+            return status::handle(request);
+        }
         handler::handle(request)
     };
     match catch_unwind(AssertUnwindSafe(handle)) {

@@ -3,14 +3,13 @@
 
 #![expect(unsafe_code, reason = "wraps request_rec and conn_rec")]
 
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
 use crate::apr::pool::Pool;
 use crate::apr::table::Table;
 use crate::apr::text::optional;
-use crate::configuration::config::DirConfig;
 use crate::httpd::record;
 use crate::httpd::server::Server;
 use crate::sys;
@@ -109,13 +108,10 @@ impl<'r> Request<'r> {
         unsafe { Server::from_raw(self.get().server) }
     }
 
-    /// The directives of the request's scope.
-    pub(crate) fn config(self) -> &'r DirConfig<'r> {
+    /// This module's record of the request's scope.
+    pub(crate) fn own_record(self) -> *mut c_void {
         // SAFETY: the vector is the request's, the record is this module's.
-        let raw = unsafe { sys::ap_get_module_config(self.get().per_dir_config, record::get()) };
-        // SAFETY: create and merge in `config.rs` make every record of this
-        // module in a pool that outlives the request.
-        unsafe { &*raw.cast::<DirConfig<'r>>() }
+        unsafe { sys::ap_get_module_config(self.get().per_dir_config, record::get()) }
     }
 
     /// Whether a `.htaccess` file was found on the way to the request's file.

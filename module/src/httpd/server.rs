@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "wraps server_rec")]
 
-use std::ffi::{CStr, c_int};
+use std::ffi::{CStr, c_int, c_void};
 use std::marker::PhantomData;
 use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use crate::apr::pool::Pool;
 use crate::apr::text::optional;
-use crate::configuration::config::{DirConfig, ServerConfig};
 use crate::httpd::record;
 use crate::sys;
 
@@ -99,20 +98,16 @@ impl<'s> Server<'s> {
         Duration::from_micros(self.get().timeout.unsigned_abs())
     }
 
-    pub(crate) fn config(self) -> &'s ServerConfig<'s> {
+    /// This module's record of the server.
+    pub(crate) fn own_record(self) -> *mut c_void {
         // SAFETY: the vector is the server's, the record is this module's.
-        let raw = unsafe { sys::ap_get_module_config(self.get().module_config, record::get()) };
-        // SAFETY: create and merge in `config.rs` make every record of this
-        // module, in the configuration's pool.
-        unsafe { &*raw.cast::<ServerConfig<'s>>() }
+        unsafe { sys::ap_get_module_config(self.get().module_config, record::get()) }
     }
 
-    /// What holds in this server outside all sections.
-    pub(crate) fn directory_defaults(self) -> &'s DirConfig<'s> {
-        // SAFETY: the vector is the server's, the record is this module's.
-        let raw = unsafe { sys::ap_get_module_config(self.get().lookup_defaults, record::get()) };
-        // SAFETY: as in `config`.
-        unsafe { &*raw.cast::<DirConfig<'s>>() }
+    /// This module's record of what holds in the server outside all sections.
+    pub(crate) fn own_defaults(self) -> *mut c_void {
+        // SAFETY: as above.
+        unsafe { sys::ap_get_module_config(self.get().lookup_defaults, record::get()) }
     }
 
     /// The descriptor of the server's own error log; `None` for syslog and the

@@ -6,25 +6,18 @@ use std::time::Duration;
 
 use nix::unistd::{getegid, geteuid};
 use wsgid_protocol::GroupConfig;
-use wsgid_protocol::config::{ApplicationOptions, LogTarget};
+use wsgid_protocol::config::LogTarget;
 use wsgid_protocol::control::{Configuration, FromParent, ServerFacts};
 use wsgid_protocol::limits::LOGS_MAX;
 use wsgid_protocol::request::VERSIONS;
 
-use crate::configuration::groups;
 use crate::configuration::permitted::{self, Permitted};
-use crate::configuration::settings::{DEFAULT_GROUP, Interpreter, Settings};
+use crate::configuration::settings::Settings;
+use crate::configuration::{group_options, groups};
 use crate::httpd::log::{self, Level};
 use crate::httpd::server::{self, Server};
 use crate::launch::talk::{self, Message};
-use crate::workers::child::Plan;
-
-/// The implicit group: httpd's user, mod_wsgi's defaults. It costs nothing
-/// until a request needs it. With `WSGIRestrictEmbedded On` no application may
-/// use it, but scripts for access and authentication still do, as in mod_wsgi.
-fn default_group() -> GroupConfig {
-    GroupConfig::new(DEFAULT_GROUP, "implicit")
-}
+use crate::workers::plan::Plan;
 
 /// The application groups that imports and containers name.
 fn application_groups(settings: &Settings) -> HashSet<String> {
@@ -45,7 +38,7 @@ fn application_groups(settings: &Settings) -> HashSet<String> {
 /// For the children. The socket and the secret are filled in later.
 pub(super) fn plan(settings: &Settings) -> Plan {
     Plan {
-        groups: groups::freeze(&settings.groups, &default_group()),
+        groups: groups::freeze(&settings.groups, &group_options::default_group()),
         application_groups: application_groups(settings),
         socket: None,
         secret: [0; 32],
@@ -66,7 +59,7 @@ pub(super) fn message(
     let mut permitted = permitted::collect(settings, main);
     let mut groups = Vec::new();
     for definition in &settings.groups {
-        let mut config = complete(settings, definition.config.clone());
+        let mut config = group_options::complete(settings, definition.config.clone());
         permit(&mut config, &mut permitted);
         let home = definition
             .scopes
@@ -77,7 +70,7 @@ pub(super) fn message(
         }
         groups.push(config);
     }
-    let mut implicit = complete(settings, default_group());
+    let mut implicit = group_options::complete(settings, group_options::default_group());
     permit(&mut implicit, &mut permitted);
     groups.push(implicit);
     let slack = Duration::from_secs(3);
@@ -123,165 +116,6 @@ fn permit(config: &mut GroupConfig, permitted: &mut Permitted) {
         config.runs.files.extend(named.files);
         config.runs.directories.extend(named.directories);
     }
-}
-
-/// All process groups as the supervisor gets them, but for their logs and for what
-/// they may run.
-pub(crate) fn groups(settings: &Settings) -> Vec<GroupConfig> {
-    let defined = settings
-        .groups
-        .iter()
-        .map(|definition| complete(settings, definition.config.clone()));
-    defined
-        .chain([complete(settings, default_group())])
-        .collect()
-}
-
-/// A group with what other directives say about all groups, and its scripts.
-fn complete(settings: &Settings, mut config: GroupConfig) -> GroupConfig {
-    if config.python_home.is_none()
-        && let Some(home) = &settings.python_home
-    {
-        // The option's own reading of the path; it was absolute already.
-        let _ = config.set("python-home", home);
-    }
-    if config.python_eggs.is_none() {
-        config.python_eggs.clone_from(&settings.python_eggs);
-    }
-    config.python_optimize = settings.python_optimize;
-    config.python_warnings.clone_from(&settings.python_warnings);
-    config
-        .python_hash_seed
-        .clone_from(&settings.python_hash_seed);
-    config.dont_write_bytecode = settings.dont_write_bytecode;
-    let own_interval = config.switch_interval_us;
-    let plain = settings.interpreter.clone();
-    // Outside of a container both are for applications inside httpd, whose
-    // place the implicit group takes.
-    if config.name == DEFAULT_GROUP {
-        apply(&mut config, &plain);
-        config.server_metrics = settings.server_metrics;
-    } else {
-        apply(
-            &mut config,
-            &Interpreter {
-                python_path: Vec::new(),
-                switch_interval: None,
-                ..plain
-            },
-        );
-    }
-    let mut matching: Vec<&Interpreter> = settings
-        .interpreters
-        .iter()
-        .filter(|one| concerns(one, &config))
-        .collect();
-    // The most specific last, so that it wins; of equals the later one.
-    matching.sort_by_key(|one| one.process_group.is_some());
-    for one in matching {
-        apply(&mut config, one);
-    }
-    // The option of the group itself comes before all containers.
-    config.switch_interval_us = own_interval.or(config.switch_interval_us);
-    config.applications = applications(settings, &config.name);
-    if own_interval.is_some() {
-        config
-            .applications
-            .iter_mut()
-            .for_each(|one| one.switch_interval_us = None);
-    }
-    for import in settings
-        .imports
-        .iter()
-        .filter(|import| import.process_group == config.name)
-    {
-        let known = |other: &wsgid_protocol::config::Preload| {
-            other.script == import.preload.script
-                && other.application_group == import.preload.application_group
-        };
-        if !config.preload_scripts.iter().any(known) {
-            config.preload_scripts.push(import.preload.clone());
-        }
-    }
-    config
-}
-
-/// What containers say about single application groups of this process group.
-fn applications(settings: &Settings, group: &str) -> Vec<ApplicationOptions> {
-    let is_for_group =
-        |one: &&Interpreter| one.process_group.as_ref().is_none_or(|name| name == group);
-    let mut names: Vec<&String> = settings
-        .interpreters
-        .iter()
-        .filter(is_for_group)
-        .filter_map(|one| one.application_group.as_ref())
-        .collect();
-    names.sort();
-    names.dedup();
-    names
-        .into_iter()
-        .map(|name| application(settings, group, name))
-        .collect()
-}
-
-fn application(settings: &Settings, group: &str, name: &str) -> ApplicationOptions {
-    let fits = |named: &Option<String>, name: &str| named.as_ref().is_none_or(|own| own == name);
-    let named = |one: &Interpreter| {
-        usize::from(one.process_group.is_some()) + usize::from(one.application_group.is_some())
-    };
-    let mut matching: Vec<&Interpreter> = settings
-        .interpreters
-        .iter()
-        .filter(|one| fits(&one.process_group, group) && fits(&one.application_group, name))
-        .collect();
-    // As for groups: the most specific wins, of equals the later one.
-    matching.sort_by_key(|one| named(one));
-    let own = if name == "%{GLOBAL}" { "" } else { name };
-    let mut options = ApplicationOptions {
-        application_group: own.to_owned(),
-        ..ApplicationOptions::default()
-    };
-    for one in matching {
-        options.restrict_stdin = one.restrict_stdin.or(options.restrict_stdin);
-        options.restrict_stdout = one.restrict_stdout.or(options.restrict_stdout);
-        options.restrict_signal = one.restrict_signal.or(options.restrict_signal);
-        if let Some(interval) = &one.switch_interval {
-            let mut reading = GroupConfig::new("", "");
-            // Checked where the directive was read.
-            let _ = reading.set("switch-interval", interval);
-            options.switch_interval_us = reading.switch_interval_us.or(options.switch_interval_us);
-        }
-        if one.application_group.is_some() {
-            options.python_path.extend(one.python_path.iter().cloned());
-        }
-    }
-    options
-}
-
-/// Whether a container is about the whole process group.
-fn concerns(one: &Interpreter, config: &GroupConfig) -> bool {
-    one.application_group.is_none()
-        && one
-            .process_group
-            .as_ref()
-            .is_none_or(|name| *name == config.name)
-}
-
-fn apply(config: &mut GroupConfig, one: &Interpreter) {
-    if let Some(on) = one.restrict_stdin {
-        config.restrict_stdin = on;
-    }
-    if let Some(on) = one.restrict_stdout {
-        config.restrict_stdout = on;
-    }
-    if let Some(on) = one.restrict_signal {
-        config.restrict_signal = on;
-    }
-    if let Some(interval) = &one.switch_interval {
-        // Checked where the directive was read.
-        let _ = config.set("switch-interval", interval);
-    }
-    config.python_path.extend(one.python_path.iter().cloned());
 }
 
 /// The error logs that groups write to. The first is the main one, which

@@ -30,7 +30,8 @@ use crate::httpd::retained::{self, Retained};
 use crate::httpd::server::{self, Server};
 use crate::httpd::{process, spawn};
 use crate::sys;
-use crate::workers::child::{self, Plan};
+use crate::workers::child;
+use crate::workers::plan::Plan;
 
 const VERSION_COMPONENT: &CStr = c"mod_wsgid/0.1.0";
 

@@ -8,7 +8,7 @@ use serde_bytes::Bytes;
 use wsgid_protocol::request::Call;
 use wsgid_protocol::response::Answer;
 
-use crate::configuration::config::ScriptRef;
+use crate::configuration::config::{DirConfig, ScriptRef};
 use crate::configuration::words::Words;
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
@@ -17,7 +17,7 @@ use crate::sys;
 
 /// httpd's access hook.
 pub(crate) fn check_access(r: Request<'_>) -> i32 {
-    let Some(script) = &r.config().access_script else {
+    let Some(script) = &DirConfig::of(r).access_script else {
         return sys::DECLINED;
     };
     let host = r.client_host().unwrap_or_default();
@@ -97,7 +97,7 @@ pub(crate) fn check_groups(r: Request<'_>, wanted: &CStr) -> i32 {
     let Some(user) = r.user() else {
         return sys::AUTHZ_DENIED_NO_USER;
     };
-    let Some(script) = &r.config().auth_group_script else {
+    let Some(script) = &DirConfig::of(r).auth_group_script else {
         log::request(r, Level::ERR, || {
             "WSGID0073: Require wsgi-group needs WSGIAuthGroupScript".to_owned()
         });
@@ -135,7 +135,7 @@ pub(crate) fn check_groups(r: Request<'_>, wanted: &CStr) -> i32 {
 }
 
 fn user_script<'r>(r: Request<'r>) -> Option<&'r ScriptRef<'r>> {
-    let script = r.config().auth_user_script.as_ref();
+    let script = DirConfig::of(r).auth_user_script.as_ref();
     if script.is_none() {
         log::request(r, Level::ERR, || {
             "WSGID0072: the provider `wsgi` needs WSGIAuthUserScript".to_owned()

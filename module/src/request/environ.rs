@@ -8,6 +8,7 @@ use std::ffi::CStr;
 use serde_bytes::Bytes;
 
 use crate::apr::table::Table;
+use crate::configuration::config::DirConfig;
 use crate::httpd::request::Request;
 use crate::request::proxies::Trust;
 use crate::request::target::Target;
@@ -184,7 +185,7 @@ impl<'r> Environ<'r> {
 
 impl Environ<'_> {
     fn heed_proxies(&mut self) {
-        let config = self.r.config();
+        let config = DirConfig::of(self.r);
         let Some(headers) = config.trusted_headers else {
             return;
         };

@@ -18,8 +18,8 @@ use crate::request::exchange::{
     not_taken, protocol,
 };
 use crate::request::injected;
-use crate::workers::child;
 use crate::workers::connection::{Connection, Patience, Wait, was_not_taken};
+use crate::workers::stopping;
 use crate::workers::thread_reserve::Held;
 
 /// How often a worker that keeps sending is interrupted by a look around.
@@ -274,7 +274,7 @@ impl<'e, 'r> Frames<'e, 'r> {
             return Err(trouble.into());
         }
         match filled {
-            Ok(0) if child::is_stopping() => Err(interrupted(Interruption::Stopping).into()),
+            Ok(0) if stopping::is_stopping() => Err(interrupted(Interruption::Stopping).into()),
             Ok(0) => {
                 let text = if connection.reader.is_empty() {
                     "it was closed"

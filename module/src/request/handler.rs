@@ -3,28 +3,24 @@
 
 use std::cell::RefCell;
 use std::ffi::CStr;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use serde_bytes::Bytes;
-use wsgid_protocol::Kind;
 use wsgid_protocol::failure::Failure;
-use wsgid_protocol::limits::MAX_ENVIRON_FIELDS;
-use wsgid_protocol::request::{BodyKind, RequestHead, RequestOptions};
+use wsgid_protocol::request::RequestOptions;
 
 use crate::configuration::config::DirConfig;
 use crate::configuration::settings::DEFAULT_GROUP;
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::{self, Request};
 use crate::request::body::Body;
-use crate::request::environ::Environ;
 use crate::request::exchange::{Exchange, Trouble};
 use crate::request::mapping::{self, HANDLER, OLD_HANDLER, note};
 use crate::request::response::{Instead, Response, break_off};
-use crate::request::script_call;
 use crate::request::serving::Serving;
 use crate::request::target::{self, Target};
+use crate::request::{failure, head, script_call};
+use crate::sys;
 use crate::workers::child;
-use crate::{status, sys};
 
 /// Encode buffers up to this size are kept for the next request.
 const KEEP_BUFFER: usize = 256 * 1024;
@@ -39,10 +35,7 @@ pub(crate) fn handle(r: Request<'_>) -> i32 {
     let Some(name) = r.handler() else {
         return sys::DECLINED;
     };
-    if name == status::HANDLER {
-        return status::handle(r);
-    }
-    let config = r.config();
+    let config = DirConfig::of(r);
     let handler_script = config
         .handler_scripts
         .iter()
@@ -201,7 +194,7 @@ fn serve<'r>(r: Request<'r>, config: &DirConfig<'r>, target: &Target<'r>) -> i32
 
 /// WSGISlowRequests: from the client's first line to here, sending included.
 fn note_slow(r: Request<'_>, target: &Target<'_>, limit: Duration) {
-    let took = Duration::from_micros(now_us().saturating_sub(r.request_time()));
+    let took = Duration::from_micros(head::now_us().saturating_sub(r.request_time()));
     if took >= limit {
         log::request(r, Level::WARN, || {
             let method = r
@@ -224,13 +217,6 @@ fn may_sendfile(r: Request<'_>, config: &DirConfig<'_>) -> bool {
     config.enable_sendfile.unwrap_or(false) && r.enable_sendfile()
 }
 
-fn now_us() -> u64 {
-    let now = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO);
-    u64::try_from(now.as_micros()).unwrap_or(u64::MAX)
-}
-
 /// The head of the request, into `buffer`.
 fn encode<'r>(
     r: Request<'r>,
@@ -245,44 +231,7 @@ fn encode<'r>(
         ignore_activity: config.ignore_activity.unwrap_or(false),
         interim: r.protocol_number() >= 1001 && !r.is_subrequest(),
     };
-    write_head(r, target, body.kind(), options, buffer)
-}
-
-/// Writes the head of a request or question into `buffer`.
-pub(crate) fn write_head<'r>(
-    r: Request<'r>,
-    target: &Target<'r>,
-    body: BodyKind,
-    options: RequestOptions,
-    buffer: &mut Vec<u8>,
-) -> Result<(), Trouble> {
-    let head = RequestHead {
-        call: target.call,
-        script: Bytes::new(target.script.to_bytes()),
-        callable: Bytes::new(target.callable.to_bytes()),
-        body,
-        options,
-        request_start_us: r.request_time(),
-        queue_start_us: now_us(),
-        environ: Environ::of(r, target),
-    };
-    let too_large = |text: String| Trouble::Failed(Failure::Protocol, text);
-    if head.environ.len() > MAX_ENVIRON_FIELDS {
-        return Err(too_large(format!(
-            "{} variables, the most is {MAX_ENVIRON_FIELDS}",
-            head.environ.len()
-        )));
-    }
-    head.encode_into(buffer)
-        .map_err(|error| too_large(error.to_string()))?;
-    let max = Kind::Request.max_len() as usize;
-    if buffer.len() > max {
-        return Err(too_large(format!(
-            "the variables of the request take {} bytes, the most is {max}",
-            buffer.len()
-        )));
-    }
-    Ok(())
+    head::write(r, target, body.kind(), options, buffer)
 }
 
 /// After a complete answer.
@@ -320,22 +269,5 @@ fn give_up(r: Request<'_>, target: &Target<'_>, trouble: &Trouble) -> i32 {
 
 /// A row of the failure table: log, note, status.
 fn failed(r: Request<'_>, target: &Target<'_>, failure: Failure, text: &str) -> i32 {
-    break_off(r, report(r, target, failure, text))
-}
-
-/// Logs and notes a row of the failure table; its status.
-pub(crate) fn report(r: Request<'_>, target: &Target<'_>, failure: Failure, text: &str) -> i32 {
-    let row = failure.row();
-    log::request(r, Level(i32::from(row.level)), || {
-        let group = &target.group;
-        format!(
-            "WSGID01{:02}: {}: {} (process group `{group}`): {text}",
-            failure.code(),
-            row.name,
-            row.text
-        )
-    });
-    r.notes()
-        .set(c"wsgi.failure", r.pool().string(row.name.as_bytes()));
-    i32::from(row.status)
+    break_off(r, failure::report(r, target, failure, text))
 }

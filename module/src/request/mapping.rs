@@ -4,7 +4,7 @@
 
 use std::ffi::CStr;
 
-use crate::configuration::config::{Alias, Mount};
+use crate::configuration::config::{Alias, Mount, ServerConfig};
 use crate::httpd::request::Request;
 use crate::httpd::walk;
 use crate::sys;
@@ -34,7 +34,7 @@ pub(crate) fn translate(r: Request<'_>) -> i32 {
     let Some(uri) = r.uri().filter(|uri| uri.to_bytes().first() == Some(&b'/')) else {
         return sys::DECLINED;
     };
-    for alias in r.server().config().all_aliases() {
+    for alias in ServerConfig::of(r.server()).all_aliases() {
         if let Some((file, rest)) = target(r, alias, uri) {
             apply(r, alias, file, rest);
             return sys::OK;
@@ -78,7 +78,8 @@ pub(crate) fn is_aliased(r: Request<'_>, file: &CStr) -> bool {
             }
         }
     };
-    r.notes().get(note::FORCED) == Some(HANDLER) && r.server().config().all_aliases().any(leads_to)
+    r.notes().get(note::FORCED) == Some(HANDLER)
+        && ServerConfig::of(r.server()).all_aliases().any(leads_to)
 }
 
 fn is_below(file: &[u8], directory: &[u8]) -> bool {

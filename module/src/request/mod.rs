@@ -2,12 +2,15 @@
 //! told, what comes back. Called by `entry/`; knows nothing of how workers are
 //! started.
 
+pub(crate) mod attempts;
 pub(crate) mod auth;
 pub(crate) mod body;
 pub(crate) mod environ;
 pub(crate) mod exchange;
+pub(crate) mod failure;
 pub(crate) mod frames;
 pub(crate) mod handler;
+pub(crate) mod head;
 pub(crate) mod headers;
 pub(crate) mod injected;
 pub(crate) mod mapping;

@@ -10,13 +10,13 @@ use wsgid_protocol::request::{BodyKind, Call, RequestOptions};
 use wsgid_protocol::response::Answer;
 use wsgid_protocol::{Failure, Kind, payload};
 
-use crate::configuration::config::ScriptRef;
+use crate::configuration::config::{DirConfig, ScriptRef};
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
 use crate::request::exchange::{Exchange, Trouble, protocol};
 use crate::request::frames::{Conversation, Wish};
-use crate::request::handler;
 use crate::request::target::{self, Choice, Target};
+use crate::request::{failure, head};
 use crate::workers::child;
 
 /// How long an answer may take, a worker's start included. Every request waits
@@ -77,7 +77,7 @@ pub(crate) fn dispatch<'r>(
         })(),
         _ => Err("an answer to another question".to_owned()),
     };
-    choice.map_err(|error| handler::report(r, &target, Failure::Protocol, &error))
+    choice.map_err(|error| failure::report(r, &target, Failure::Protocol, &error))
 }
 
 fn ask_target<'r>(
@@ -88,9 +88,9 @@ fn ask_target<'r>(
     let Some(child) = child::get() else {
         return Err(503);
     };
-    let config = r.config();
+    let config = DirConfig::of(r);
     let group = target::permitted_for_question(r, config, script, target, child)
-        .map_err(|(failure, text)| handler::report(r, target, failure, &text))?;
+        .map_err(|(failure, text)| failure::report(r, target, failure, &text))?;
     let options = RequestOptions {
         script_reloading: config.script_reloading.unwrap_or(true),
         file_frames: false,
@@ -102,24 +102,23 @@ fn ask_target<'r>(
         Kind::Request.max_len() as usize + HEAD_ROOM,
     ));
     let mut asking = Asking { answer: None };
-    let outcome =
-        handler::write_head(r, target, BodyKind::None, options, &mut head.0).and_then(|()| {
-            let exchange = Exchange {
-                r,
-                child,
-                group,
-                application_group: &target.application_group,
-                head: &head.0,
-                timeout: LIMIT,
-                deadline: Some(Instant::now() + LIMIT),
-            };
-            exchange.run(&mut asking)
-        });
+    let outcome = head::write(r, target, BodyKind::None, options, &mut head.0).and_then(|()| {
+        let exchange = Exchange {
+            r,
+            child,
+            group,
+            application_group: &target.application_group,
+            head: &head.0,
+            timeout: LIMIT,
+            deadline: Some(Instant::now() + LIMIT),
+        };
+        exchange.run(&mut asking)
+    });
     match outcome {
         Ok(()) => asking.answer.ok_or(500),
         Err(Trouble::Failed(failure, text)) => {
             let script = script.file.to_string_lossy();
-            Err(handler::report(
+            Err(failure::report(
                 r,
                 target,
                 failure,

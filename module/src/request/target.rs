@@ -8,9 +8,9 @@ use wsgid_protocol::failure::Failure;
 use wsgid_protocol::limits::MAX_NAME_LEN;
 use wsgid_protocol::request::Call;
 
-use crate::configuration::config::{DirConfig, HandlerScript, MapHead, ScriptRef};
-use crate::configuration::groups::{self, Group};
-use crate::configuration::names::{self, Facts, Host, Name};
+use crate::configuration::config::{DirConfig, HandlerScript, MapHead, ScriptRef, ServerConfig};
+use crate::configuration::groups::{self, ApplicationGroup, Group};
+use crate::configuration::names::{self, Facts, Host};
 use crate::configuration::settings::DEFAULT_GROUP;
 use crate::httpd::request::{self, Request};
 use crate::request::mapping::note;
@@ -34,28 +34,6 @@ pub(crate) struct Target<'r> {
     /// A variable of the request named the group, which `.htaccess` may set.
     pub(crate) by_variable: bool,
     pub(crate) application_group: ApplicationGroup,
-}
-
-/// The application group of a request.
-#[derive(Debug, Default)]
-pub(crate) struct ApplicationGroup {
-    pub(crate) name: String,
-    /// Whether the request made the name, see `names`.
-    pub(crate) from_request: bool,
-    /// What mod_wsgi calls it, where the client names no port and the listener's
-    /// is not the usual one (behind a proxy, for instance). Applications see it;
-    /// the processes are those of `name`, so that a client has no choice of them.
-    pub(crate) seen_as: Option<String>,
-}
-
-impl From<Name<'_>> for ApplicationGroup {
-    fn from(name: Name<'_>) -> Self {
-        Self {
-            name: name.text.into_owned(),
-            from_request: name.from_request,
-            seen_as: None,
-        }
-    }
 }
 
 impl Target<'_> {
@@ -138,7 +116,7 @@ fn group_of_place(r: Request<'_>) -> Option<&CStr> {
     let group = r
         .notes()
         .get(note::PROCESS_GROUP)
-        .or(r.config().process_group);
+        .or(DirConfig::of(r).process_group);
     group.filter(|name| !name.to_bytes().starts_with(b"%{"))
 }
 
@@ -320,12 +298,14 @@ impl<'r> RequestFacts<'r> {
 
     /// Whether an alias says that this URL path is this file.
     fn is_aliased(&self, file: &[u8]) -> bool {
-        self.r.server().config().all_aliases().any(|alias| {
-            let path = alias.fixed_path.map(CStr::to_bytes);
-            path.is_some_and(|path| {
-                names::is_mapped(self.script_name, path, file, alias.target.to_bytes())
+        ServerConfig::of(self.r.server())
+            .all_aliases()
+            .any(|alias| {
+                let path = alias.fixed_path.map(CStr::to_bytes);
+                path.is_some_and(|path| {
+                    names::is_mapped(self.script_name, path, file, alias.target.to_bytes())
+                })
             })
-        })
     }
 
     /// Whether it is a file of the document root, or of a directory that Alias names.

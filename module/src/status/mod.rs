@@ -14,13 +14,13 @@ use wsgid_protocol::limits::MAX_CONTROL_LEN;
 use wsgid_protocol::readable::escaped_json;
 use wsgid_protocol::{Failure, Kind};
 
-use crate::configuration::groups::Group;
+use crate::configuration::config::DirConfig;
+use crate::configuration::groups::{ApplicationGroup, Group};
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
-use crate::request::target::ApplicationGroup;
 use crate::sys;
-use crate::workers::child;
 use crate::workers::connection::{Connection, Patience, Wait};
+use crate::workers::{child, stopping};
 
 /// The handler's name.
 pub(crate) const HANDLER: &CStr = c"wsgid-status";
@@ -35,14 +35,15 @@ const SERVER_STATUS: &CStr = c"server-status";
 /// The status is about all sites: neither `.htaccess` nor a rule that it may
 /// hold has a say in who sees it.
 fn given_by_server(r: Request<'_>, handler: &CStr) -> bool {
-    let given = r
-        .config()
+    let given = DirConfig::of(r)
         .given_handler
         .filter(|given| given.name == handler && given.htaccess.is_none());
     if given.is_none() {
         log::request(r, Level::ERR, || {
             let handler = handler.to_string_lossy();
-            let place = r.config().given_handler.and_then(|given| given.htaccess);
+            let place = DirConfig::of(r)
+                .given_handler
+                .and_then(|given| given.htaccess);
             let place = place.map_or_else(
                 || "no `SetHandler` of the server's configuration".into(),
                 CStr::to_string_lossy,
@@ -115,7 +116,7 @@ impl Patience for Until {
     type Interruption = ();
 
     fn tick(&mut self, _: Duration) -> Result<(), ()> {
-        if Instant::now() >= self.0 || child::is_stopping() {
+        if Instant::now() >= self.0 || stopping::is_stopping() {
             Err(())
         } else {
             Ok(())

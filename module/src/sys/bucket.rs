@@ -3,7 +3,7 @@
 
 use std::ffi::{c_char, c_int, c_void};
 
-use super::apr::{apr_file_t, apr_off_t, apr_pool_t, apr_status_t};
+use crate::sys::apr::{apr_file_t, apr_off_t, apr_pool_t, apr_status_t};
 
 opaque! { apr_bucket_alloc_t }
 

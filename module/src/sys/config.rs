@@ -2,8 +2,8 @@
 
 use std::ffi::{c_char, c_int, c_uint, c_ulong, c_void};
 
-use super::apr::{apr_array_header_t, apr_pool_t, apr_table_t};
-use super::core::{ap_conf_vector_t, ap_expr_info_t, process_rec, request_rec, server_rec};
+use crate::sys::apr::{apr_array_header_t, apr_pool_t, apr_table_t};
+use crate::sys::core::{ap_conf_vector_t, ap_expr_info_t, process_rec, request_rec, server_rec};
 
 opaque! { ap_method_list }
 

@@ -2,7 +2,7 @@
 
 use std::ffi::{c_int, c_long, c_uint, c_ulong};
 
-use super::apr::apr_status_t;
+use crate::sys::apr::apr_status_t;
 
 /// `AP24`, what httpd 2.4 wants to see in a module.
 pub(crate) const MODULE_MAGIC_COOKIE: c_ulong = 0x4150_3234;

@@ -3,11 +3,11 @@
 
 use std::ffi::{c_char, c_int, c_long, c_uint, c_void};
 
-use super::apr::{
+use crate::sys::apr::{
     apr_array_header_t, apr_file_t, apr_finfo_t, apr_off_t, apr_pool_t, apr_port_t, apr_sockaddr_t,
     apr_socket_t, apr_status_t, apr_table_t, apr_time_t, apr_uri_t,
 };
-use super::bucket::{apr_bucket, apr_bucket_alloc_t, apr_bucket_brigade, apr_bucket_type_t};
+use crate::sys::bucket::{apr_bucket, apr_bucket_alloc_t, apr_bucket_brigade, apr_bucket_type_t};
 
 opaque! { ap_conf_vector_t ap_regex_t ap_logconf apr_thread_mutex_t ap_method_list_t server_addr_rec conn_state_t ap_expr_info_t }
 

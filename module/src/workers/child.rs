@@ -1,52 +1,17 @@
-//! What a child of httpd keeps: the frozen plan it inherited, its pool of
-//! connections, and whether it is about to stop.
+//! What a child of httpd keeps: the plan it inherited, its pool of connections, its
+//! part in what all children count. Prepared by the parent.
 
-use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
 
 use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::getpid;
 
-use crate::configuration::groups::Groups;
-use crate::configuration::settings::DEFAULT_GROUP;
-use crate::httpd::{process, retained, server};
+use crate::httpd::{retained, server};
 use crate::workers::loads::{self, Counted, Loads};
+use crate::workers::plan::{self, Plan};
 use crate::workers::pool::Pools;
 use crate::workers::thread_reserve::{self, Crowd};
 use crate::workers::{group_log, holders};
-
-/// What the parent decided, for its children.
-#[derive(Debug, Default)]
-pub(crate) struct Plan {
-    pub(crate) groups: Groups,
-    /// Application groups that directives name.
-    pub(crate) application_groups: HashSet<String>,
-    /// The supervisor's socket; `None` if there is none, with the reason.
-    pub(crate) socket: Option<String>,
-    pub(crate) secret: [u8; 32],
-    pub(crate) generation: u64,
-    /// WSGIRestrictEmbedded.
-    pub(crate) restrict_embedded: bool,
-    /// Requests that take longer are named in the log.
-    pub(crate) slow_requests: Option<Duration>,
-}
-
-impl Plan {
-    /// Whether several groups take requests, besides the implicit one, which is
-    /// always there.
-    fn has_several_groups(&self) -> bool {
-        self.groups
-            .values()
-            .filter(|group| group.serves && group.name != DEFAULT_GROUP)
-            .nth(1)
-            .is_some()
-    }
-}
-
-/// The plan of the configuration in force; children are forked after it is set.
-static PLAN: Mutex<Option<Arc<Plan>>> = Mutex::new(None);
 
 /// The state of this child.
 pub(crate) struct Child {
@@ -58,28 +23,20 @@ pub(crate) struct Child {
 
 static CHILD: OnceLock<Child> = OnceLock::new();
 
-/// Sockets on which a thread of this child waits, so that `stop` can end the
-/// waits. A table of atomics, for `stop` may run inside a signal handler.
-static WAITING: [AtomicI32; WAITING_MAX] = [const { AtomicI32::new(-1) }; WAITING_MAX];
-const WAITING_MAX: usize = 1024;
-
-static STOPPING: AtomicBool = AtomicBool::new(false);
-
 /// The parent's decision for children that will be forked.
 pub(crate) fn publish(plan: Plan) {
     loads::prepare();
     holders::prepare();
     thread_reserve::prepare();
     group_log::prepare();
-    *PLAN.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(plan));
+    plan::publish(plan);
 }
 
 /// httpd's monitor hook, in the parent.
 pub(crate) fn monitor() {
     loads::sweep();
     holders::sweep();
-    let plan = PLAN.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    group_log::say_rest(plan.iter().flat_map(|plan| plan.groups.values()));
+    group_log::say_rest(plan::current().iter().flat_map(|plan| plan.groups.values()));
 }
 
 /// httpd's child_init hook.
@@ -93,11 +50,7 @@ pub(crate) fn init() {
             retained.set_listener(None);
         }
     });
-    let plan = PLAN
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone()
-        .unwrap_or_default();
+    let plan = plan::current().unwrap_or_default();
     let pid = std::process::id();
     // Streams of HTTP/2 run on threads beside the MPM's.
     let idle_max = usize::try_from(server::threads_per_child()).unwrap_or(1) * 2;
@@ -130,49 +83,4 @@ pub(crate) fn get() -> Option<&'static Child> {
 /// This process; asking the kernel costs a system call each time.
 pub(crate) fn pid() -> u32 {
     CHILD.get().map_or_else(std::process::id, |child| child.pid)
-}
-
-/// httpd's child_stopping hook. After a graceful one requests go on.
-pub(crate) fn stop(graceful: bool) {
-    if graceful {
-        return;
-    }
-    STOPPING.store(true, Ordering::SeqCst);
-    for place in &WAITING {
-        let fd = place.load(Ordering::SeqCst);
-        if fd >= 0 {
-            process::shut_down_socket(fd);
-        }
-    }
-}
-
-/// Whether this child stops at once.
-pub(crate) fn is_stopping() -> bool {
-    STOPPING.load(Ordering::SeqCst)
-}
-
-/// A socket that `stop` may shut down; ends when dropped.
-pub(crate) struct Waiting(Option<&'static AtomicI32>);
-
-impl Waiting {
-    /// Enters `fd`. With the table full the wait ends at its next tick instead.
-    pub(crate) fn on(fd: i32) -> Self {
-        // Threads begin at different places, so that they seldom meet.
-        let start = usize::try_from(fd).unwrap_or(0) % WAITING_MAX;
-        let places = WAITING[start..].iter().chain(&WAITING[..start]);
-        let mut free = places.filter(|place| {
-            place
-                .compare_exchange(-1, fd, Ordering::SeqCst, Ordering::SeqCst)
-                .is_ok()
-        });
-        Self(free.next())
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        if let Some(place) = self.0 {
-            place.store(-1, Ordering::SeqCst);
-        }
-    }
 }

@@ -22,12 +22,11 @@ use wsgid_protocol::request::{Hello, VERSIONS};
 use wsgid_protocol::response::EndReport;
 use wsgid_protocol::{FrameHead, Kind, payload};
 
-use crate::configuration::groups::Group;
+use crate::configuration::groups::{ApplicationGroup, Group};
 use crate::httpd::process;
-use crate::request::target::ApplicationGroup;
-use crate::workers::child::{Plan, Waiting};
-use crate::workers::pool::Pooled;
+use crate::workers::plan::Plan;
 use crate::workers::sent_file;
+use crate::workers::stopping::Waiting;
 
 /// How often a wait looks up.
 const TICK: Duration = Duration::from_millis(250);
@@ -70,12 +69,6 @@ pub(crate) struct Connection {
     quick: bool,
     /// Whether HELLO has still to be sent.
     hello: Option<Vec<u8>>,
-}
-
-impl Pooled for Connection {
-    fn worker(&self) -> u32 {
-        self.worker
-    }
 }
 
 impl Connection {
@@ -134,6 +127,11 @@ impl Connection {
                 Err(why)
             }
         }
+    }
+
+    /// The worker that served it last; 0 is not known.
+    pub(crate) fn worker(&self) -> u32 {
+        self.worker
     }
 
     /// What the worker said at the end of the last request.

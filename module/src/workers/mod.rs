@@ -8,6 +8,8 @@ pub(crate) mod group_log;
 pub(crate) mod holders;
 pub(crate) mod loads;
 pub(crate) mod pace;
+pub(crate) mod plan;
 pub(crate) mod pool;
 pub(crate) mod sent_file;
+pub(crate) mod stopping;
 pub(crate) mod thread_reserve;

@@ -35,9 +35,15 @@ struct Idle<C> {
 }
 
 /// What a pool needs to know of a connection.
-pub(crate) trait Pooled {
+trait Pooled {
     /// The worker that served it last; 0 is not known.
     fn worker(&self) -> u32;
+}
+
+impl Pooled for Connection {
+    fn worker(&self) -> u32 {
+        self.worker()
+    }
 }
 
 /// The connections of one pair of groups; the one used last comes last.

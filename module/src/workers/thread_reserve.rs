@@ -16,10 +16,11 @@ use std::time::Duration;
 use nix::time::{ClockId, clock_gettime};
 use wsgid_protocol::failure::Failure;
 
+use crate::configuration::groups::Group;
 use crate::httpd::shared;
 use crate::workers::holders::{Ages, Row, Rows, Seen, passed};
 use crate::workers::loads::{Counted, Loads};
-use crate::workers::{child, pace};
+use crate::workers::{pace, stopping};
 
 /// One thread of so many is kept; of fewer none.
 const KEPT: u32 = 10;
@@ -70,6 +71,16 @@ pub(crate) struct Holder {
     pub(crate) capacity: u32,
     /// Its request holds its thread from the beginning, and never waits for one.
     pub(crate) for_long: bool,
+}
+
+impl From<&Group> for Holder {
+    fn from(group: &Group) -> Self {
+        Self {
+            key: group.key,
+            capacity: group.capacity,
+            for_long: false,
+        }
+    }
 }
 
 /// What a child knows of all requests.
@@ -314,7 +325,7 @@ impl Crowd {
             let begins = match facts.verdict() {
                 Verdict::Begins => true,
                 Verdict::TakesTurn => self.takes_turn(&held),
-                Verdict::Waits => child::is_stopping(),
+                Verdict::Waits => stopping::is_stopping(),
                 Verdict::Refused(why) => {
                     held.is_refused.set(true);
                     return Err((Failure::QueueFull, facts.text(why)));

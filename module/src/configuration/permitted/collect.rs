@@ -1,13 +1,17 @@
 //! What the directives of one server let its process groups run. Pure: httpd's
 //! tree comes as [`Statement`]s, facts about groups as texts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::configuration::permitted::Permitted;
+use wsgid_protocol::runs::Runs;
+
 use crate::configuration::permitted::extent::{Extent, absolute, fixed_front, trimmed};
 use crate::configuration::permitted::groups::Groups;
 use crate::configuration::permitted::places::{Places, rewritten};
 use crate::configuration::permitted::statement::{Statement, Target};
+
+/// By process group, what it may run.
+pub(crate) type Permitted = BTreeMap<String, Runs>;
 
 /// The handler of scripts, by both of its names.
 const HANDLERS: [&str; 2] = ["wsgi-script", "application/x-httpd-wsgi"];

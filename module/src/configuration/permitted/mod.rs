@@ -12,18 +12,14 @@ mod statement;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
-use wsgid_protocol::runs::Runs;
-
+pub(crate) use self::collect::Permitted;
 use self::collect::Server as View;
 use self::statement::{Line, Statements};
 use crate::configuration::settings::{DEFAULT_GROUP, Settings};
 use crate::httpd::server::Server;
 use crate::httpd::tree;
-
-/// By process group, what it may run.
-pub(crate) type Permitted = BTreeMap<String, Runs>;
 
 /// Collects it from httpd's picture of the configuration.
 pub(crate) fn collect(settings: &Settings, main: Server<'_>) -> Permitted {

@@ -1,0 +1,55 @@
+//! What a directive works in and may change, and what it may say. Made by
+//! `entry/commands.rs` for each directive.
+
+use std::ffi::CStr;
+
+use crate::apr::pool::Pool;
+use crate::configuration::config::{DirConfig, ServerConfig};
+use crate::configuration::report;
+use crate::configuration::settings::{self, Sighting, Subject};
+use crate::httpd::server::Server;
+
+/// What a directive may change.
+pub(crate) struct Context<'c, 'p> {
+    /// Its name as the table has it.
+    pub(crate) name: &'static str,
+    /// `file:line`.
+    pub(crate) origin: String,
+    pub(crate) pool: Pool<'p>,
+    pub(crate) dir: &'c mut DirConfig<'p>,
+    pub(crate) server_config: &'c mut ServerConfig<'p>,
+    pub(crate) server: Server<'p>,
+    /// Whether `.htaccess` says it: read for a request, in a child, and perhaps
+    /// a tenant's word.
+    pub(crate) in_htaccess: bool,
+    /// Makes a path absolute as httpd does (ServerRoot).
+    pub(crate) absolute: &'c dyn Fn(&CStr) -> Option<&'p CStr>,
+}
+
+impl Context<'_, '_> {
+    /// Refuses a part of the directive: in a report the rest of it still counts.
+    pub(crate) fn refuse(&self, text: String) -> Outcome {
+        if report::collect(&self.origin, &format!("{}: {text}", self.name)) {
+            Ok(())
+        } else {
+            Err(text)
+        }
+    }
+
+    /// Remembers where a directive stands whose partner may be missing.
+    pub(crate) fn note(&self, subject: Subject) {
+        if !self.in_htaccess {
+            let section = std::ptr::from_ref(&*self.dir).addr();
+            let sighting = Sighting {
+                subject,
+                section,
+                server: self.server.id(),
+                origin: self.origin.clone(),
+            };
+            settings::with(|settings| settings.sightings.push(sighting));
+        }
+    }
+}
+
+/// A wrong directive, in words.
+pub(crate) type Outcome = Result<(), String>;

@@ -1,0 +1,25 @@
+//! A row of the failure table, where a request met it: logged, noted, and turned into
+//! a status. Used by all that may refuse a request.
+
+use wsgid_protocol::failure::Failure;
+
+use crate::httpd::log::{self, Level};
+use crate::httpd::request::Request;
+use crate::request::target::Target;
+
+/// Logs and notes a row of the failure table; its status.
+pub(crate) fn report(r: Request<'_>, target: &Target<'_>, failure: Failure, text: &str) -> i32 {
+    let row = failure.row();
+    log::request(r, Level(i32::from(row.level)), || {
+        let group = &target.group;
+        format!(
+            "WSGID01{:02}: {}: {} (process group `{group}`): {text}",
+            failure.code(),
+            row.name,
+            row.text
+        )
+    });
+    r.notes()
+        .set(c"wsgi.failure", r.pool().string(row.name.as_bytes()));
+    i32::from(row.status)
+}

@@ -1,0 +1,50 @@
+//! What the parent decided for its children: the groups, and where the supervisor is.
+//! Made by `launch/` for each configuration; children keep the one they inherited.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::configuration::groups::Groups;
+use crate::configuration::settings::DEFAULT_GROUP;
+
+/// What the parent decided, for its children.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    pub(crate) groups: Groups,
+    /// Application groups that directives name.
+    pub(crate) application_groups: HashSet<String>,
+    /// The supervisor's socket; `None` if there is none, with the reason.
+    pub(crate) socket: Option<String>,
+    pub(crate) secret: [u8; 32],
+    pub(crate) generation: u64,
+    /// WSGIRestrictEmbedded.
+    pub(crate) restrict_embedded: bool,
+    /// Requests that take longer are named in the log.
+    pub(crate) slow_requests: Option<Duration>,
+}
+
+impl Plan {
+    /// Whether several groups take requests, besides the implicit one, which is
+    /// always there.
+    pub(crate) fn has_several_groups(&self) -> bool {
+        self.groups
+            .values()
+            .filter(|group| group.serves && group.name != DEFAULT_GROUP)
+            .nth(1)
+            .is_some()
+    }
+}
+
+/// The plan of the configuration in force; children are forked after it is set.
+static PLAN: Mutex<Option<Arc<Plan>>> = Mutex::new(None);
+
+/// For children that will be forked.
+pub(crate) fn publish(plan: Plan) {
+    *PLAN.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(plan));
+}
+
+/// What was published last.
+pub(crate) fn current() -> Option<Arc<Plan>> {
+    PLAN.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
