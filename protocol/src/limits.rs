@@ -1,5 +1,5 @@
-//! Every limit of the wire format, each with its reason, and the times of the
-//! placement policy, of which every process has a part.
+//! Every limit of the wire format, each with its reason, and at the end the times on
+//! which processes depend that wait for each other.
 //!
 //! A length that comes from a peer is compared with one of these before
 //! anything is allocated for it. PROTOCOL.md §6 repeats the table.
@@ -67,7 +67,13 @@ pub const LOGS_MAX: usize = 16 * MAX_DESCRIPTORS;
 pub const MAX_NAME_LEN: usize = 1024;
 
 // Placement: which worker serves a connection. Module, supervisor and worker each
-// have a part in it; what they must agree on is here.
+// have a part in it; what they must agree on is here. A worker without a free thread
+// keeps a request for RELEASE_AFTER or, where all workers are busy, for up to
+// RELEASE_AFTER_MAX, and then gives the connection back. After that it gets no
+// request for SATURATED_FOR, and for FULL_FOR others are asked before it: more than
+// twice as long as it keeps a request, so that a worker that stays full is still
+// known to be when it gives the next request back. ALL_BUSY_FOR is longer still: a
+// worker that the supervisor takes for full gets a connection when all others are.
 
 /// All threads of a worker are serving: a connection with a request waits this long
 /// before the worker gives it back.
@@ -76,6 +82,29 @@ pub const RELEASE_AFTER: Duration = Duration::from_millis(5);
 /// The longest it waits in a queue that stands, where all workers are busy.
 pub const RELEASE_AFTER_MAX: Duration = Duration::from_millis(120);
 
+/// How long a worker that gave a request back gets no other.
+pub const SATURATED_FOR: Duration = Duration::from_millis(20);
+
+/// How long it is taken to be full if the next request does not show the opposite.
+pub const FULL_FOR: Duration = Duration::from_millis(300);
+
 /// So long after a connection came to a worker without a free thread, that worker
 /// takes all others to be busy.
 pub const ALL_BUSY_FOR: Duration = Duration::from_millis(400);
+
+// Status: the supervisor waits for the workers' reports and then answers with their
+// last ones; httpd waits for the supervisor, longer.
+
+/// How long the supervisor waits for the reports of workers.
+pub const REPORTS_TIMEOUT: Duration = Duration::from_millis(300);
+
+/// How long httpd waits for the supervisor's status.
+pub const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
+
+const _: () = {
+    assert!(RELEASE_AFTER.as_millis() < SATURATED_FOR.as_millis());
+    assert!(SATURATED_FOR.as_millis() < RELEASE_AFTER_MAX.as_millis());
+    assert!(2 * RELEASE_AFTER_MAX.as_millis() < FULL_FOR.as_millis());
+    assert!(FULL_FOR.as_millis() < ALL_BUSY_FOR.as_millis());
+    assert!(REPORTS_TIMEOUT.as_millis() < STATUS_TIMEOUT.as_millis());
+};

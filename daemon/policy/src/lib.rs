@@ -1,6 +1,6 @@
 //! What the supervisor decides: how many workers a pool has and when they are
 //! started, replaced and stopped, which preloader a worker is forked from, who
-//! starts next, and which groups give way. Events and the time go in, decisions
+//! starts next, which worker gets a connection, and which groups give way. Events and the time go in, decisions
 //! come out. The crate depends on the protocol and on serde alone, so that the
 //! compiler sees that nothing here reads, writes or waits. Called by `wsgid`.
 
@@ -8,6 +8,7 @@ pub mod definition;
 pub mod fairness;
 pub mod ids;
 pub mod instant;
+pub mod placement;
 pub mod places;
 pub mod pool;
 pub mod preloaders;

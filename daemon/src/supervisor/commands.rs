@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc::channel;
 use tokio::sync::oneshot;
 use wsgid_protocol::control::{Command, ToWorker};
+use wsgid_protocol::limits::REPORTS_TIMEOUT;
 
 use super::workers::cut;
 use super::{GivenUp, Group, PoolEntry, Supervisor, WorkerEntry};
@@ -22,8 +23,6 @@ use wsgid_policy::pool::{Event, Member, Mode, Phase};
 
 /// How long a dump waits for workers that do not answer.
 const DUMP_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a status waits for them: their last report is nearly as good.
-const STATUS_TIMEOUT: Duration = Duration::from_millis(300);
 /// Bytes of tracebacks in one status. As JSON they may be six times as long, and
 /// an answer has to fit into one frame.
 const TRACEBACKS_MAX: usize = 2 << 20;
@@ -220,7 +219,7 @@ impl Supervisor {
         self.statuses.push(PendingStatus {
             uid,
             waits_for,
-            until: Instant::now() + STATUS_TIMEOUT,
+            until: Instant::now() + REPORTS_TIMEOUT,
             answer,
         });
         self.finish_statuses(Instant::now());

@@ -47,11 +47,6 @@ pub(crate) use run::{Options, Outcome, run};
 
 /// Causes that are kept for the status.
 const CAUSES_MAX: usize = 10;
-/// How long a worker that gave a waiting request back gets no other.
-const SATURATED_FOR: Duration = Duration::from_millis(20);
-/// How long it is taken to be full if the next request does not show the
-/// opposite. It keeps one for 120 ms before it gives it back.
-const FULL_FOR: Duration = Duration::from_millis(300);
 /// How many HELLOs may be ahead of their configuration.
 const EARLY_MAX: usize = 1024;
 /// The same of one httpd child, or of one other user.

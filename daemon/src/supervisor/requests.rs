@@ -15,13 +15,13 @@ use wsgid_protocol::control::ToWorker;
 use wsgid_protocol::request::Hello;
 
 use super::configure::Asker;
-use super::{EARLY_TIMEOUT, FULL_FOR, SATURATED_FOR, Supervisor, WorkerEntry};
+use super::{EARLY_TIMEOUT, Supervisor};
 use crate::channel::worker::Outgoing;
 use crate::connection::connections::{Connection, Front, HeldEvent, Holder, send_fail};
 use crate::connection::listener::Incoming;
 use crate::log::escaped;
-use wsgid_policy::ids::WorkerId;
-use wsgid_policy::ids::{ConnectionId, PoolId};
+use wsgid_policy::ids::{ConnectionId, PoolId, WorkerId};
+use wsgid_policy::placement::{self, Candidate};
 use wsgid_policy::places::Peer;
 use wsgid_policy::pool::Event;
 
@@ -29,13 +29,6 @@ use wsgid_policy::pool::Event;
 const UNUSED_KEPT: Duration = Duration::from_secs(60);
 /// Descriptors are short when no more than these are left.
 const DESCRIPTORS_SPARE: u64 = 128;
-
-impl WorkerEntry {
-    /// Whether it had no thread for a request so short a time ago.
-    fn gave_back_within(&self, time: Duration, now: Instant) -> bool {
-        self.gave_back.is_some_and(|at| now < at + time)
-    }
-}
 
 impl Supervisor {
     /// A module said HELLO. `deadline` is set if it was put off before.
@@ -271,25 +264,27 @@ impl Supervisor {
         self.settle();
     }
 
-    /// The ready worker with the least load, rather not one that was full of late;
-    /// one that has just given a request back only if nothing waits on the connection.
+    /// The workers of a pool that may get connections.
+    fn placement_candidates(&self, pool: PoolId) -> Vec<Candidate> {
+        let entry = self.pools.get(&pool);
+        let serving = entry
+            .into_iter()
+            .flat_map(|entry| entry.machine.accepting());
+        serving
+            .filter_map(|id| {
+                let worker = self.workers.get(&id)?;
+                Some(Candidate {
+                    worker: id,
+                    connections: worker.connections.len(),
+                    gave_back: worker.gave_back,
+                    is_broken: worker.broken.is_some(),
+                })
+            })
+            .collect()
+    }
+
     fn choose(&self, pool: PoolId, request: bool, now: Instant) -> Option<WorkerId> {
-        let machine = &self.pools.get(&pool)?.machine;
-        let serving = machine
-            .members()
-            .map(|(id, _)| id)
-            .filter(|id| machine.accepts(*id));
-        let able = serving.filter_map(|id| {
-            let worker = self.workers.get(&id)?;
-            let able = (!worker.gave_back_within(SATURATED_FOR, now) || !request)
-                && worker.broken.is_none();
-            able.then_some((
-                worker.gave_back_within(FULL_FOR, now),
-                worker.connections.len(),
-                id,
-            ))
-        });
-        able.min().map(|(_, _, id)| id)
+        placement::choose(&self.placement_candidates(pool), request, now)
     }
 
     /// Requests that go from one worker to the next are a queue as much as those
@@ -306,18 +301,7 @@ impl Supervisor {
         {
             return;
         }
-        let serving: Vec<_> = entry
-            .machine
-            .members()
-            .map(|(id, _)| id)
-            .filter(|id| entry.machine.accepts(*id))
-            .collect();
-        let full = |id| {
-            self.workers
-                .get(id)
-                .is_some_and(|worker: &WorkerEntry| worker.gave_back_within(FULL_FOR, now))
-        };
-        if serving.iter().all(full) {
+        if placement::are_all_full(&self.placement_candidates(pool), now) {
             self.pools
                 .get_mut(&pool)
                 .into_iter()
@@ -401,11 +385,11 @@ impl Supervisor {
             }
         }
         let waiting = self.connections.waiting(pool);
-        let full = self.first_free(pool, now);
+        let next_try = placement::next_try(&self.placement_candidates(pool), now);
         let Some(entry) = self.pools.get_mut(&pool) else {
             return;
         };
-        entry.retry_at = if waiting > 0 { full } else { None };
+        entry.retry_at = if waiting > 0 { next_try } else { None };
         if waiting == 0 {
             entry.held_deadline = None;
             if entry.told_waiting {
@@ -413,19 +397,6 @@ impl Supervisor {
                 self.todo.push_back((pool, Event::Waiting(0)));
             }
         }
-    }
-
-    /// When the first of the full workers is worth another try.
-    fn first_free(&self, pool: PoolId, now: Instant) -> Option<Instant> {
-        let machine = &self.pools.get(&pool)?.machine;
-        let serving = machine
-            .members()
-            .map(|(id, _)| id)
-            .filter(|id| machine.accepts(*id));
-        serving
-            .filter_map(|id| Some(self.workers.get(&id)?.gave_back? + SATURATED_FOR))
-            .filter(|at| *at > now)
-            .min()
     }
 
     /// A worker gave a connection back.
@@ -559,10 +530,7 @@ impl Supervisor {
             return Patience::default();
         };
         let config = &group.definition.config;
-        let ready = entry
-            .machine
-            .members()
-            .any(|(id, _)| entry.machine.accepts(id));
+        let ready = entry.serves();
         let queue = Some((config.queue_timeout, Failure::QueueTimeout));
         let startup = Some((config.startup_timeout, Failure::StartupTimeout)).filter(|_| !ready);
         let limits = [queue, startup]

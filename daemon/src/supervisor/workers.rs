@@ -544,9 +544,7 @@ impl Supervisor {
 impl PoolEntry {
     /// Whether any worker takes requests.
     pub(super) fn serves(&self) -> bool {
-        self.machine
-            .members()
-            .any(|(id, _)| self.machine.accepts(id))
+        self.machine.accepting().next().is_some()
     }
 
     /// The pool in words. A client may have written the application group's name.

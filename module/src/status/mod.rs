@@ -10,7 +10,7 @@ use std::ffi::CStr;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use wsgid_protocol::limits::MAX_CONTROL_LEN;
+use wsgid_protocol::limits::{MAX_CONTROL_LEN, STATUS_TIMEOUT};
 use wsgid_protocol::readable::escaped_json;
 use wsgid_protocol::{Failure, Kind};
 
@@ -24,9 +24,6 @@ use crate::workers::{child, stopping};
 
 /// The handler's name.
 pub(crate) const HANDLER: &CStr = c"wsgid-status";
-
-/// The supervisor answers for workers that do not after 300 ms.
-const LIMIT: Duration = Duration::from_secs(1);
 
 /// Of mod_status, whose page has a section of ours.
 const SERVER_STATUS: &CStr = c"server-status";
@@ -127,9 +124,9 @@ impl Patience for Until {
 /// What the supervisor says, as JSON.
 fn ask() -> Result<Value, String> {
     let child = child::get().ok_or("this process has not begun")?;
-    let mut patience = Until(Instant::now() + LIMIT);
+    let mut patience = Until(Instant::now() + STATUS_TIMEOUT);
     let trouble = |wait: Wait<()>| match wait {
-        Wait::Interrupted(()) => format!("it took longer than {} s", LIMIT.as_secs()),
+        Wait::Interrupted(()) => format!("it took longer than {} s", STATUS_TIMEOUT.as_secs()),
         Wait::Io(error) => error.to_string(),
     };
     let group = Group::of_status();

@@ -382,6 +382,14 @@ impl Pool {
             .is_some_and(|member| self.serves(member))
     }
 
+    /// All that may.
+    pub fn accepting(&self) -> impl Iterator<Item = WorkerId> {
+        self.members
+            .iter()
+            .filter(|(_, member)| self.serves(member))
+            .map(|(id, _)| *id)
+    }
+
     fn serves(&self, member: &Member) -> bool {
         member.generation == self.current.number && matches!(member.phase, Phase::Ready { .. })
     }
