@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::command::{check, check_config, client};
+use crate::command::{check, check_config, client, documents};
 use crate::process::exec;
 use crate::{express, supervise, sys};
 
@@ -29,29 +29,39 @@ enum Command {
     /// Show process groups and their workers
     Status {
         #[command(flatten)]
-        socket: Socket,
+        socket: client::Socket,
         /// Print the supervisor's answer as JSON
         #[arg(long)]
         json: bool,
     },
     /// Replace the workers of a process group, new ones ready first
-    Restart(OneGroup),
+    Restart(client::OneGroup),
     /// Stop a process group; its requests get 503
-    Stop(OneGroup),
+    Stop(client::OneGroup),
     /// Start a stopped process group
-    Start(OneGroup),
+    Start(client::OneGroup),
     /// Print the Python stacks of all threads of a process group
-    Dump(OneGroup),
+    Dump(client::OneGroup),
     /// Read the site files again (standalone mode)
-    Reload(Socket),
+    Reload(client::Socket),
     /// Check wsgid.toml and its sites: try each group as its user, and explain
     Check(check::Check),
     /// Say what of an httpd configuration for mod_wsgi means something else here
     CheckConfig(check_config::CheckConfig),
     /// Replace the running supervisor's program by the one on disk; nothing is lost
-    Reexec(Socket),
+    Reexec(client::Socket),
     #[command(flatten)]
     Express(express::ExpressCommand),
+    /// Print the completions of a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages into a directory
+    Man {
+        /// The directory, for instance /usr/local/share/man/man8
+        directory: PathBuf,
+    },
     /// Become a worker (the supervisor uses this itself)
     #[command(hide = true)]
     WorkerExec(exec::WorkerExec),
@@ -66,23 +76,6 @@ impl Command {
             Self::Supervise(_) | Self::Express(_) | Self::WorkerExec(_)
         )
     }
-}
-
-/// Which supervisor.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Socket {
-    /// The supervisor's control.sock; the one in /run/wsgid or of httpd otherwise
-    #[arg(long, value_name = "PATH", env = "WSGID_SOCKET")]
-    pub(crate) socket: Option<PathBuf>,
-}
-
-/// A process group of a supervisor.
-#[derive(Debug, clap::Args)]
-pub(crate) struct OneGroup {
-    #[command(flatten)]
-    pub(crate) socket: Socket,
-    /// Name of the process group
-    pub(crate) group: String,
 }
 
 /// Does what the command line says.
@@ -110,6 +103,8 @@ pub(crate) fn run() -> ExitCode {
         Command::CheckConfig(args) => check_config::run(&args),
         Command::Reexec(socket) => client::reexec(&socket),
         Command::Express(command) => ExitCode::from(express::run(command)),
+        Command::Completions { shell } => documents::completions(Cli::command(), shell),
+        Command::Man { directory } => documents::manual(Cli::command(), &directory),
         Command::WorkerExec(args) => exec::run(&args),
     }
 }

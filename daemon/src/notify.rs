@@ -5,7 +5,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
-use nix::time::{ClockId, clock_gettime};
+use wsgid_protocol::clock::monotonic;
 
 /// It serves.
 pub(crate) fn ready() {
@@ -14,12 +14,9 @@ pub(crate) fn ready() {
 
 /// It reads its configuration again.
 pub(crate) fn reloading() {
-    let now = clock_gettime(ClockId::CLOCK_MONOTONIC)
-        .map(Duration::from)
-        .unwrap_or_default();
     send(&format!(
         "RELOADING=1\nMONOTONIC_USEC={}\n",
-        now.as_micros()
+        monotonic().as_micros()
     ));
 }
 

@@ -5,7 +5,7 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,6 @@ use wsgid_protocol::readable::escaped_json;
 use wsgid_protocol::{FrameHead, Kind, payload};
 
 use crate::channel::operator::NAME;
-use crate::cli::{OneGroup, Socket};
 use crate::command::find_socket;
 use crate::command::print::say;
 use crate::exit_code;
@@ -29,6 +28,23 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const CHANGE: Duration = Duration::from_secs(2);
 /// Between two tries meanwhile.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// Which supervisor.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Socket {
+    /// The supervisor's control.sock; the one in /run/wsgid or of httpd otherwise
+    #[arg(long, value_name = "PATH", env = "WSGID_SOCKET")]
+    pub(crate) socket: Option<PathBuf>,
+}
+
+/// A process group of a supervisor.
+#[derive(Debug, clap::Args)]
+pub(crate) struct OneGroup {
+    #[command(flatten)]
+    pub(crate) socket: Socket,
+    /// Name of the process group
+    pub(crate) group: String,
+}
 
 /// `wsgid status`.
 pub(crate) fn status(socket: &Socket, json: bool) -> ExitCode {

@@ -1,40 +1,58 @@
 //! Manual pages and shell completions, generated from the definitions of the
-//! command line, so that they cannot disagree with it.
+//! command line, so that they cannot disagree with it. Called by `cli`, which
+//! hands its definitions in.
+#![expect(clippy::print_stderr, reason = "this is the command line")]
 
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
-use clap::{Command, CommandFactory};
+use clap::Command;
 
-use crate::cli::Cli;
+use crate::exit_code;
 use crate::express::server_root::write_whole;
 
-/// Why a manual page could not be written.
+/// Why a document could not be written.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to write `{0}`: {1}")]
-struct ManualError(PathBuf, io::Error);
-
-type Outcome = Result<u8, Box<dyn std::error::Error>>;
+enum DocumentError {
+    #[error(transparent)]
+    Print(#[from] io::Error),
+    #[error("failed to write `{0}`: {1}")]
+    Write(PathBuf, io::Error),
+}
 
 /// Prints the completions of a shell.
-pub(crate) fn completions(shell: clap_complete::Shell) -> Outcome {
+pub(crate) fn completions(mut command: Command, shell: clap_complete::Shell) -> ExitCode {
     // It panics where it cannot write.
     let mut text = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "wsgid", &mut text);
-    io::stdout().write_all(&text)?;
-    Ok(crate::exit_code::OK)
+    clap_complete::generate(shell, &mut command, "wsgid", &mut text);
+    finish(io::stdout().write_all(&text).map_err(DocumentError::from))
 }
 
 /// Writes `wsgid.8` and a page for each command that is not hidden.
-pub(crate) fn manual(directory: &Path) -> Outcome {
-    fs::create_dir_all(directory).map_err(|error| ManualError(directory.into(), error))?;
-    for (name, page) in pages(Cli::command())? {
+pub(crate) fn manual(command: Command, directory: &Path) -> ExitCode {
+    finish(write_pages(command, directory))
+}
+
+fn finish(done: Result<(), DocumentError>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::from(exit_code::OK),
+        Err(error) => {
+            eprintln!("wsgid: {error}");
+            ExitCode::from(exit_code::FAILURE)
+        }
+    }
+}
+
+fn write_pages(command: Command, directory: &Path) -> Result<(), DocumentError> {
+    fs::create_dir_all(directory).map_err(|error| DocumentError::Write(directory.into(), error))?;
+    for (name, page) in pages(command)? {
         let path = directory.join(name);
         // Root may be asked to write where others can put a link.
-        write_whole(&path, &page, 0o644).map_err(|error| ManualError(path, error))?;
+        write_whole(&path, &page, 0o644).map_err(|error| DocumentError::Write(path, error))?;
     }
-    Ok(crate::exit_code::OK)
+    Ok(())
 }
 
 /// File names and texts.
@@ -66,7 +84,10 @@ fn page(command: Command) -> io::Result<(String, Vec<u8>)> {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
+    use crate::cli::Cli;
 
     #[test]
     fn every_command_has_a_page_and_every_option_is_in_it() {

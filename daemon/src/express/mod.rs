@@ -38,7 +38,6 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use crate::command::documents;
 use crate::exit_code;
 pub(crate) use expansion::expand;
 use options::Options;
@@ -59,16 +58,6 @@ pub(crate) enum ExpressCommand {
     InstallModule(install::InstallArguments),
     /// Print where the module is
     ModuleLocation,
-    /// Print the completions of a shell
-    Completions {
-        /// The shell
-        shell: clap_complete::Shell,
-    },
-    /// Write the manual pages into a directory
-    Man {
-        /// The directory, for instance /usr/local/share/man/man8
-        directory: PathBuf,
-    },
     /// Write this process's environment for the workers (used by apachectl)
     #[command(hide = true)]
     ExpressEnvironment {
@@ -105,8 +94,6 @@ pub(crate) fn run(command: ExpressCommand) -> u8 {
         ExpressCommand::ModuleConfig => install::module_config(),
         ExpressCommand::ModuleLocation => install::module_location(),
         ExpressCommand::InstallModule(arguments) => install::install_module(&arguments),
-        ExpressCommand::Completions { shell } => documents::completions(shell),
-        ExpressCommand::Man { directory } => documents::manual(&directory),
         ExpressCommand::ExpressEnvironment { file, account } => {
             handover::write_environment(&file, &account)
         }

@@ -7,12 +7,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nix::time::{ClockId, clock_gettime};
 use tokio::net::unix::pipe::Receiver;
 use wsgid_protocol::byte_rate;
+use wsgid_protocol::clock::monotonic;
 use wsgid_protocol::line_rate::{LineLimits, LineRate};
+use wsgid_protocol::readable::escaped;
 
-use super::escaped;
 use super::format::prefix;
 use super::sink::{Sink, Target};
 use crate::channel::quiesce::Freeze;
@@ -173,10 +173,7 @@ fn report_dropped(rates: &mut Rates, who: (&str, &str, u32), to: (&Sink, &Target
 
 /// The clock of all pipes.
 fn monotonic_us() -> u64 {
-    let now = clock_gettime(ClockId::CLOCK_MONOTONIC)
-        .map(Duration::from)
-        .unwrap_or_default();
-    u64::try_from(now.as_micros()).unwrap_or(u64::MAX)
+    u64::try_from(monotonic().as_micros()).unwrap_or(u64::MAX)
 }
 
 fn write(text: &str, (level, group, pid): (&str, &str, u32), (sink, target): (&Sink, &Target)) {

@@ -8,7 +8,6 @@ use std::process::{Command, Stdio};
 
 use wsgid_protocol::report::{ConfigReport, DEFINE, PREFIX, Remark};
 
-use super::CheckConfig;
 use super::words::words;
 use crate::exit_code;
 use crate::express::{artifacts, httpd};
@@ -19,6 +18,26 @@ const USUAL: [&str; 3] = [
     "/etc/httpd/conf/httpd.conf",
     "/usr/local/apache2/conf/httpd.conf",
 ];
+
+/// Arguments of `wsgid check-config`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CheckConfig {
+    /// httpd's configuration file [default: the one of Debian's or Red Hat's package]
+    #[arg(value_name = "HTTPD_CONF")]
+    conf: Option<PathBuf>,
+    /// The httpd that reads it
+    #[arg(long, value_name = "PATH", env = "HTTPD")]
+    httpd: Option<PathBuf>,
+    /// Define a name for httpd, as its own -D does; may be repeated
+    #[arg(short = 'D', long = "define", value_name = "NAME")]
+    defines: Vec<String>,
+    /// File with httpd's environment variables [default: `envvars` beside the configuration]
+    #[arg(long, value_name = "FILE")]
+    envvars: Option<PathBuf>,
+    /// Print the findings as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
 
 /// What httpd found.
 pub(crate) struct Asked {

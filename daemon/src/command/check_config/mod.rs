@@ -16,31 +16,11 @@ mod tree;
 mod values;
 mod words;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
+pub(crate) use self::ask::CheckConfig;
 use self::finding::{Finding, Kind};
 use crate::exit_code;
-
-/// Arguments of `wsgid check-config`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct CheckConfig {
-    /// httpd's configuration file [default: the one of Debian's or Red Hat's package]
-    #[arg(value_name = "HTTPD_CONF")]
-    conf: Option<PathBuf>,
-    /// The httpd that reads it
-    #[arg(long, value_name = "PATH", env = "HTTPD")]
-    httpd: Option<PathBuf>,
-    /// Define a name for httpd, as its own -D does; may be repeated
-    #[arg(short = 'D', long = "define", value_name = "NAME")]
-    defines: Vec<String>,
-    /// File with httpd's environment variables [default: `envvars` beside the configuration]
-    #[arg(long, value_name = "FILE")]
-    envvars: Option<PathBuf>,
-    /// Print the findings as JSON
-    #[arg(long)]
-    json: bool,
-}
 
 /// Runs the command.
 pub(crate) fn run(args: &CheckConfig) -> ExitCode {
