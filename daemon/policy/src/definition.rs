@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use wsgid_protocol::GroupConfig;
-use wsgid_protocol::config::LogTarget;
 use wsgid_protocol::control::{Identity, ServerFacts};
-use wsgid_protocol::runs::Runs;
 
 /// A definition. It does not change; a changed one is another.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -49,38 +47,16 @@ impl Definition {
     /// Whether workers of `self` may go on serving under `other`: everything
     /// that a worker was started with is the same.
     pub fn same_workers(&self, other: &Self) -> bool {
-        self.identity == other.identity && started_with(&self.config) == started_with(&other.config)
+        self.identity == other.identity && self.config.same_workers(&other.config)
     }
 
     /// How long a worker may take to finish its requests when it is replaced.
     pub fn drain_timeout(&self, evicted: bool) -> Duration {
-        match evicted && !self.config.eviction_timeout.is_zero() {
-            true => self.config.eviction_timeout,
-            false => self.config.graceful_timeout,
+        if evicted && !self.config.eviction_timeout.is_zero() {
+            self.config.eviction_timeout
+        } else {
+            self.config.graceful_timeout
         }
-    }
-}
-
-/// The configuration without what only the supervisor or the module looks at.
-fn started_with(config: &GroupConfig) -> GroupConfig {
-    GroupConfig {
-        origin: String::new(),
-        log: LogTarget::default(),
-        restart_burst: 1,
-        restart_window: Duration::ZERO,
-        socket_timeout: Duration::ZERO,
-        response_socket_timeout: Duration::ZERO,
-        response_flush_delay: Duration::ZERO,
-        startup_timeout: Duration::ZERO,
-        idle_stop: Duration::ZERO,
-        socket_user: None,
-        // Running workers are told.
-        runs: Runs::default(),
-        // Workers enter a control group when they start; its bounds change at once.
-        cpu_weight: u32::from(config.is_bounded()),
-        memory_max: 0,
-        tasks_max: 0,
-        ..config.clone()
     }
 }
 
