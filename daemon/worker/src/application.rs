@@ -14,10 +14,10 @@ use wsgid_protocol::failure::level;
 use wsgid_protocol::limits::MAX_ANSWER_LEN;
 use wsgid_protocol::payload::encode;
 
+use crate::call_facts::CallFacts;
 use crate::exchange::Exchange;
 use crate::input::Input;
 use crate::output::HeadStage;
-use crate::request_facts::RequestFacts;
 use crate::script_call::ScriptFunction;
 use crate::start_response::StartResponse;
 use crate::stream::TextStream;
@@ -30,7 +30,7 @@ pub(crate) fn serve(
     py: Python<'_>,
     worker: &Worker,
     exchange: &Arc<Exchange>,
-    facts: &RequestFacts,
+    facts: &CallFacts,
     environ: &Bound<'_, PyDict>,
 ) -> Verdict {
     let verdict = panics::raised(|| attempt(py, worker, exchange, facts, environ));
@@ -48,7 +48,7 @@ fn attempt<'py>(
     py: Python<'py>,
     worker: &Worker,
     exchange: &Arc<Exchange>,
-    facts: &RequestFacts,
+    facts: &CallFacts,
     environ: &Bound<'py, PyDict>,
 ) -> PyResult<Verdict> {
     let runtime = worker.prepared()?;
@@ -200,7 +200,7 @@ fn complete(py: Python<'_>, exchange: &Exchange) -> Verdict {
 }
 
 /// What becomes of an exception.
-fn failed(py: Python<'_>, exchange: &Exchange, facts: &RequestFacts, error: &PyErr) -> Verdict {
+fn failed(py: Python<'_>, exchange: &Exchange, facts: &CallFacts, error: &PyErr) -> Verdict {
     let path = String::from_utf8_lossy(&facts.script);
     if let Err(error) = events::request_exception(py, exchange, error) {
         log::exception(py, "exception while publishing an event", &error);

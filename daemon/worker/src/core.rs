@@ -24,7 +24,7 @@ use crate::control::Control;
 use crate::early_hints::EarlyHints;
 use crate::monitor::Monitor;
 use crate::preloader::{self, Order};
-use crate::script::Scripts;
+use crate::scripts::Scripts;
 use crate::slot::Slot;
 use crate::stream::TextStream;
 use crate::worker::{Runtime, Worker};

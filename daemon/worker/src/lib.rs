@@ -4,6 +4,7 @@
 
 mod application;
 mod body;
+mod call_facts;
 mod connection;
 mod control;
 mod core;
@@ -33,11 +34,11 @@ mod preloader;
 mod queue_limits;
 mod receive;
 mod report;
-mod request_facts;
 mod response;
 mod scheduler;
 mod script;
 mod script_call;
+mod scripts;
 mod serve;
 mod slot;
 mod start_response;

@@ -43,7 +43,7 @@ const EVENTS: EpollFlags = EpollFlags::EPOLLIN
 
 /// What is known of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ConnectionState {
+enum Readiness {
     /// Nothing to read, as far as is known; epoll will tell.
     Idle,
     /// In the queue, or being served.
@@ -54,7 +54,7 @@ enum ConnectionState {
 
 struct HeldConnection {
     connection: Arc<Connection>,
-    state: ConnectionState,
+    state: Readiness,
 }
 
 /// A connection with something to read that no thread has taken.
@@ -144,7 +144,7 @@ impl Scheduler {
             connection.number,
             HeldConnection {
                 connection,
-                state: ConnectionState::Idle,
+                state: Readiness::Idle,
             },
         );
         Ok(())
@@ -223,7 +223,7 @@ impl Scheduler {
         }
         while let Some(WaitingConnection { connection, .. }) = inner.queue.pop_front() {
             if let Some(held) = inner.held.get_mut(&connection.number) {
-                held.state = ConnectionState::Idle;
+                held.state = Readiness::Idle;
             }
             // It is in the set for as long as it is held.
             let _ = self
@@ -266,7 +266,7 @@ impl Scheduler {
         let idle = inner
             .held
             .values()
-            .filter(|held| held.state == ConnectionState::Idle);
+            .filter(|held| held.state == Readiness::Idle);
         let mut left: Vec<_> = idle.map(|held| Arc::clone(&held.connection)).collect();
         left.extend(waiting);
         for connection in &left {
@@ -440,16 +440,14 @@ impl Inner {
                 continue;
             };
             match held.state {
-                ConnectionState::Idle => {
-                    held.state = ConnectionState::Busy;
+                Readiness::Idle => {
+                    held.state = Readiness::Busy;
                     self.queue.push_back(WaitingConnection {
                         connection: Arc::clone(&held.connection),
                         since,
                     });
                 }
-                ConnectionState::Busy | ConnectionState::Dirty => {
-                    held.state = ConnectionState::Dirty
-                }
+                Readiness::Busy | Readiness::Dirty => held.state = Readiness::Dirty,
             }
         }
     }
@@ -460,14 +458,14 @@ impl Inner {
         let Some(held) = self.held.get_mut(&connection.number) else {
             return;
         };
-        if held.state == ConnectionState::Dirty {
-            held.state = ConnectionState::Busy;
+        if held.state == Readiness::Dirty {
+            held.state = Readiness::Busy;
             self.queue.push_back(WaitingConnection {
                 connection,
                 since: Instant::now(),
             });
         } else {
-            held.state = ConnectionState::Idle;
+            held.state = Readiness::Idle;
         }
     }
 }

@@ -1,19 +1,15 @@
-//! The scripts of this worker: loaded once, by path, if the group may run them.
-//! Called by `serve` for each request and by the preload; `runtime.py` compiles
-//! and executes what was opened here.
+//! One script: loaded by path, looked at again, and what is called in it. Used by
+//! `scripts`, which opens it; `runtime.py` compiles and executes it.
 //!
 //! A script that failed is not tried again here: frameworks that were imported
 //! halfway cannot be imported again in the same process. A changed or failed
 //! script asks the supervisor to replace the worker instead.
 
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::unistd::{User, getegid, geteuid};
@@ -21,26 +17,17 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyModule, PyString};
 
+use wsgid_protocol::Failure;
 use wsgid_protocol::control::RecycleReason;
-use wsgid_protocol::line_rate::{LineLimits, LineRate};
-use wsgid_protocol::runs::{self, Refusal, Runs};
-use wsgid_protocol::{Failure, GroupConfig};
 
-use crate::request_facts::RequestFacts;
 use crate::strings::latin1;
-use crate::{fork, lock, log, panics};
+use crate::{fork, log, panics};
 
 /// The modification time is not looked at more often than this.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A failed script is worth another process after this time.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
-
-/// How often it is said that a script was refused.
-const REFUSALS: LineLimits = LineLimits {
-    burst: 20,
-    per_second: 1,
-};
 
 /// Why there is nothing to call.
 pub(crate) struct LoadError {
@@ -68,7 +55,7 @@ pub(crate) struct FoundScript<'py> {
 }
 
 impl FoundScript<'_> {
-    const fn nothing(error: LoadError) -> Self {
+    pub(crate) const fn nothing(error: LoadError) -> Self {
         Self {
             callable: Err(error),
             recycle: None,
@@ -79,199 +66,21 @@ impl FoundScript<'_> {
     }
 }
 
-struct Script {
+/// A script that was loaded, or could not be.
+pub(crate) struct Script {
     mtime: Option<SystemTime>,
     /// That of the file that was loaded.
     loaded: Option<SystemTime>,
     looked: Instant,
     tried: Instant,
     /// How often the list of what may be run had changed when it was looked at.
-    admitted: u32,
-    state: Result<Py<PyModule>, (Failure, String, String)>,
+    pub(crate) admitted: u32,
+    pub(crate) state: Result<Py<PyModule>, (Failure, String, String)>,
     names: Vec<(Vec<u8>, Py<PyString>)>,
 }
 
-/// The scripts of this worker.
-#[derive(Default)]
-pub(crate) struct Scripts {
-    /// Few, so that finding one costs less than a hash of its path. All of them
-    /// are scripts that the group may run: what was refused never comes in here.
-    table: Mutex<BTreeMap<Vec<u8>, Script>>,
-    /// Since when a script is being loaded.
-    loading: Mutex<Option<Instant>>,
-    /// What the supervisor has said since the worker was started.
-    runs: Mutex<Option<Arc<Runs>>>,
-    /// How often it has.
-    told: AtomicU32,
-    /// Lines about scripts that were refused.
-    refusals: Mutex<Option<LineRate>>,
-}
-
-impl Scripts {
-    /// Loads a script before the first request. Returns why it failed, or what
-    /// it lacks of `callables`.
-    pub(crate) fn preload(
-        &self,
-        py: Python<'_>,
-        runtime: &Bound<'_, PyModule>,
-        group: &GroupConfig,
-        path: &Path,
-        callables: &[(PathBuf, String)],
-    ) -> Option<String> {
-        let mut table = lock::attached(py, &self.table);
-        let script = match self.load(py, runtime, group, path.as_os_str().as_bytes()) {
-            Ok(script) => script,
-            Err(refused) => return Some(refused.text),
-        };
-        let failed = match &script.state {
-            Err((_, text, traceback)) => Some(format!("{text}\n{traceback}")),
-            Ok(module) => {
-                let mut names = callables
-                    .iter()
-                    .filter(|(script, _)| script == path)
-                    .map(|(_, name)| name);
-                let lost = names.find(|name| !has(module.bind(py), name));
-                lost.map(|name| lacks(path.as_os_str().as_bytes(), name.as_bytes()))
-            }
-        };
-        table.insert(path.as_os_str().as_bytes().to_vec(), script);
-        failed
-    }
-
-    /// All of them, for the worker that this process has become.
-    pub(crate) fn take(&self) -> Self {
-        let table = std::mem::take(&mut *lock::detached(&self.table));
-        let runs = lock::detached(&self.runs).clone();
-        let told = AtomicU32::new(self.told.load(Ordering::Acquire));
-        Self {
-            table: Mutex::new(table),
-            runs: Mutex::new(runs),
-            told,
-            ..Self::default()
-        }
-    }
-
-    /// The group may run something else from now on.
-    pub(crate) fn may_run(&self, runs: Runs) {
-        *lock::detached(&self.runs) = Some(Arc::new(runs));
-        self.told.fetch_add(1, Ordering::Release);
-    }
-
-    /// Opens a script, if the group may run it.
-    fn open(&self, group: &GroupConfig, path: &[u8]) -> Result<File, Refusal> {
-        let told = lock::detached(&self.runs).clone();
-        told.as_deref().unwrap_or(&group.runs).open(path)
-    }
-
-    /// Since when a script is being loaded.
-    pub(crate) fn loading(&self) -> Option<Instant> {
-        *lock::detached(&self.loading)
-    }
-
-    /// Loads a script; the error is that the group may not run it.
-    fn load(
-        &self,
-        py: Python<'_>,
-        runtime: &Bound<'_, PyModule>,
-        group: &GroupConfig,
-        path: &[u8],
-    ) -> Result<Script, LoadError> {
-        let admitted = self.told.load(Ordering::Acquire);
-        let file = match self.open(group, path) {
-            Ok(file) => Ok(file),
-            Err(Refusal::Unreadable(error)) => Err(error),
-            Err(Refusal::NotNamed(why)) => return Err(self.refuse(py, group, path, why)),
-        };
-        *lock::detached(&self.loading) = Some(Instant::now());
-        let script = Script {
-            admitted,
-            ..Script::load(py, runtime, path, file)
-        };
-        *lock::detached(&self.loading) = None;
-        Ok(script)
-    }
-
-    /// Says what was refused where the site's own lines go, too: who asks may be
-    /// somebody who keeps the answer to himself.
-    fn refuse(&self, py: Python<'_>, group: &GroupConfig, path: &[u8], why: &str) -> LoadError {
-        let text = format!(
-            "process group `{}` may not run `{}`: {why}; if it is to, name it, or its directory with script-directories= of the group{}",
-            group.name,
-            runs::shown(path),
-            if group.origin == "implicit" {
-                " (this one is implicit: with SetHandler wsgi-script in a <Directory>)"
-            } else {
-                ""
-            },
-        );
-        let now = Instant::now();
-        let (is_said, account) = {
-            let mut rate = lock::detached(&self.refusals);
-            let rate = rate.get_or_insert_with(|| LineRate::new(REFUSALS, now));
-            let is_said = rate.allows(1, now);
-            (
-                is_said,
-                is_said
-                    .then(|| rate.account(" about refused scripts"))
-                    .flatten(),
-            )
-        };
-        if is_said {
-            py.detach(|| {
-                log::process(&text);
-                if let Some(account) = account {
-                    log::process(&account);
-                }
-            });
-        }
-        LoadError {
-            failure: Failure::NotAllowed,
-            text,
-            traceback: String::new(),
-        }
-    }
-
-    /// The callable of a script; the script is loaded by the first who asks.
-    pub(crate) fn get<'py>(
-        &self,
-        py: Python<'py>,
-        runtime: &Bound<'py, PyModule>,
-        group: &GroupConfig,
-        facts: &RequestFacts,
-    ) -> FoundScript<'py> {
-        let (path, callable, reloading) = (
-            &*facts.script,
-            &*facts.callable,
-            facts.options.script_reloading,
-        );
-        // Held while the script loads: whoever asks meanwhile waits, detached.
-        let mut table = lock::attached(py, &self.table);
-        if let Some(script) = table.get_mut(path) {
-            let told = self.told.load(Ordering::Acquire);
-            if script.admitted != told {
-                if let Err(Refusal::NotNamed(why)) = self.open(group, path) {
-                    table.remove(path);
-                    return FoundScript::nothing(self.refuse(py, group, path, why));
-                }
-                script.admitted = told;
-            }
-            return script.loaded(py, path, callable, reloading);
-        }
-        let mut script = match self.load(py, runtime, group, path) {
-            Ok(script) => script,
-            Err(refused) => return FoundScript::nothing(refused),
-        };
-        let loaded = FoundScript {
-            first: script.state.is_ok(),
-            ..script.loaded(py, path, callable, reloading)
-        };
-        table.insert(path.to_vec(), script);
-        loaded
-    }
-}
-
 impl Script {
-    fn load(
+    pub(crate) fn load(
         py: Python<'_>,
         runtime: &Bound<'_, PyModule>,
         path: &[u8],
@@ -321,7 +130,7 @@ impl Script {
         })
     }
 
-    fn loaded<'py>(
+    pub(crate) fn loaded<'py>(
         &mut self,
         py: Python<'py>,
         path: &[u8],
@@ -423,11 +232,7 @@ fn read(mut file: File) -> std::io::Result<Vec<u8>> {
     Ok(source)
 }
 
-fn has(module: &Bound<'_, PyModule>, name: &str) -> bool {
-    panics::raised(|| module.hasattr(name)).unwrap_or_default()
-}
-
-fn lacks(path: &[u8], callable: &[u8]) -> String {
+pub(crate) fn lacks(path: &[u8], callable: &[u8]) -> String {
     let (path, callable) = (
         String::from_utf8_lossy(path),
         String::from_utf8_lossy(callable),

@@ -19,13 +19,13 @@ use wsgid_protocol::response::EndReport;
 use wsgid_protocol::{Failure, Kind};
 
 use crate::body::Body;
+use crate::call_facts::CallFacts;
 use crate::connection::Connection;
 use crate::exchange::{Beginning, Exchange};
 use crate::label::Label;
 use crate::meter::micros;
 use crate::output::ResponseOutput;
 use crate::receive::{ReceiveError, receive_frame};
-use crate::request_facts::RequestFacts;
 use crate::scheduler::ConnectionOutcome;
 use crate::slot::Slot;
 use crate::verdict::Verdict;
@@ -71,7 +71,7 @@ pub(crate) fn run(py: Python<'_>, worker: &Arc<Worker>, slot: usize, ident: u64)
 struct ReceivedRequest<'py> {
     id: u64,
     environ: Bound<'py, PyDict>,
-    facts: RequestFacts,
+    facts: CallFacts,
     label: Label,
     body: BodyKind,
     /// Whether it has waited longer than `queue-timeout`.
@@ -167,7 +167,7 @@ impl Thread {
                 "REQUEST contradicts itself about its body".to_owned(),
             ));
         }
-        let (facts, label) = RequestFacts::new(&request);
+        let (facts, label) = CallFacts::new(&request);
         let environ = worker
             .prepared()
             .and_then(|runtime| {

@@ -24,7 +24,7 @@ use crate::lock;
 use crate::memory::{Memory, requests_max};
 use crate::metrics::RequestMetrics;
 use crate::scheduler::{Finished, Scheduler};
-use crate::script::Scripts;
+use crate::scripts::Scripts;
 use crate::stats::Stats;
 use crate::stream::TextStream;
 

@@ -7,7 +7,7 @@ use crate::label::Label;
 use crate::script_call::ScriptFunction;
 
 /// What is needed of a request head once its environ is built.
-pub(crate) struct RequestFacts {
+pub(crate) struct CallFacts {
     pub(crate) script: Vec<u8>,
     pub(crate) callable: Vec<u8>,
     pub(crate) options: RequestOptions,
@@ -18,7 +18,7 @@ pub(crate) struct RequestFacts {
     pub(crate) function: Option<ScriptFunction>,
 }
 
-impl RequestFacts {
+impl CallFacts {
     /// The facts, and what the request is called.
     pub(crate) fn new(head: &RequestHead<'_>) -> (Self, Label) {
         let (mut method, mut name, mut path, mut id): (&[u8], &[u8], &[u8], &[u8]) =
