@@ -20,6 +20,7 @@ use pyo3::types::{PyBytes, PyModule, PyString};
 use wsgid_protocol::Failure;
 use wsgid_protocol::control::RecycleReason;
 
+use crate::call_facts::CallFacts;
 use crate::strings::latin1;
 use crate::{fork, log, panics};
 
@@ -30,6 +31,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Why there is nothing to call.
+#[derive(Clone)]
 pub(crate) struct LoadError {
     /// The failure to answer with.
     pub(crate) failure: Failure,
@@ -75,7 +77,7 @@ pub(crate) struct Script {
     tried: Instant,
     /// How often the list of what may be run had changed when it was looked at.
     pub(crate) admitted: u32,
-    pub(crate) state: Result<Py<PyModule>, (Failure, String, String)>,
+    pub(crate) state: Result<Py<PyModule>, LoadError>,
     names: Vec<(Vec<u8>, Py<PyString>)>,
 }
 
@@ -89,11 +91,11 @@ impl Script {
         let mtime = modified(path);
         let name = Path::new(OsStr::from_bytes(path));
         let state = match file.and_then(read) {
-            Err(error) => Err((
-                Failure::ScriptMissing,
-                unreadable(name, &error),
-                String::new(),
-            )),
+            Err(error) => Err(LoadError {
+                failure: Failure::ScriptMissing,
+                text: unreadable(name, &error),
+                traceback: String::new(),
+            }),
             Ok(source) => Self::execute(py, runtime, name, &source),
         };
         let now = Instant::now();
@@ -113,7 +115,7 @@ impl Script {
         runtime: &Bound<'_, PyModule>,
         path: &Path,
         source: &[u8],
-    ) -> Result<Py<PyModule>, (Failure, String, String)> {
+    ) -> Result<Py<PyModule>, LoadError> {
         let module = panics::raised(|| {
             let source = PyBytes::new(py, source);
             runtime.call_method1("load_script", (path.as_os_str(), source))
@@ -121,22 +123,20 @@ impl Script {
         fork::end_child(py, module.as_ref().err());
         let module = module.and_then(|module| Ok(module.cast_into::<PyModule>()?));
         module.map(Bound::unbind).map_err(|error| {
-            let text = format!(
-                "WSGI script `{}` failed to load: {}",
-                path.display(),
-                summary(py, &error)
-            );
-            (Failure::LoadFailed, text, log::traceback(py, &error))
+            let text = summary(py, &error);
+            LoadError {
+                failure: Failure::LoadFailed,
+                text: format!("WSGI script `{}` failed to load: {text}", path.display()),
+                traceback: log::traceback(py, &error),
+            }
         })
     }
 
-    pub(crate) fn loaded<'py>(
-        &mut self,
-        py: Python<'py>,
-        path: &[u8],
-        callable: &[u8],
-        reloading: bool,
-    ) -> FoundScript<'py> {
+    /// What a request calls in this script.
+    pub(crate) fn find<'py>(&mut self, py: Python<'py>, facts: &CallFacts) -> FoundScript<'py> {
+        let path = &*facts.script;
+        let callable = &*facts.callable;
+        let reloading = facts.options.script_reloading;
         let mut recycle = self.recycle(path, reloading);
         let known = self.names.len();
         let found = self.callable(py, path, callable);
@@ -202,24 +202,19 @@ impl Script {
     ) -> Result<Bound<'py, PyAny>, LoadError> {
         let module = match &self.state {
             Ok(module) => module.bind(py),
-            Err((failure, text, traceback)) => {
-                return Err(LoadError {
-                    failure: *failure,
-                    text: text.clone(),
-                    traceback: traceback.clone(),
-                });
-            }
+            Err(error) => return Err(error.clone()),
         };
-        let (name, new) = match self.names.iter().find(|(name, _)| name == callable) {
-            Some((_, object)) => (object.bind(py).clone(), false),
-            None => (latin1(py, callable), true),
+        let known = self.names.iter().find(|(name, _)| name == callable);
+        let name = match known {
+            Some((_, object)) => object.bind(py).clone(),
+            None => latin1(py, callable),
         };
         let found = module.getattr(&name).map_err(|_| LoadError {
             failure: Failure::NoCallable,
             text: lacks(path, callable),
             traceback: String::new(),
         })?;
-        if new {
+        if known.is_none() {
             self.names.push((callable.to_vec(), name.unbind()));
         }
         Ok(found)
@@ -233,10 +228,8 @@ fn read(mut file: File) -> std::io::Result<Vec<u8>> {
 }
 
 pub(crate) fn lacks(path: &[u8], callable: &[u8]) -> String {
-    let (path, callable) = (
-        String::from_utf8_lossy(path),
-        String::from_utf8_lossy(callable),
-    );
+    let path = String::from_utf8_lossy(path);
+    let callable = String::from_utf8_lossy(callable);
     format!(
         "WSGI script `{path}` does not contain the callable `{callable}`; name it with WSGICallableObject"
     )
@@ -251,7 +244,7 @@ pub(crate) fn wants_reload(
     let py = module.py();
     let answer = panics::raised(
         || match module.getattr_opt(intern!(py, "reload_required"))? {
-            Some(question) => question.call1((resource,))?.is_truthy(),
+            Some(required) => required.call1((resource,))?.is_truthy(),
             None => Ok(false),
         },
     );

@@ -60,7 +60,7 @@ impl Scripts {
             Err(refused) => return Some(refused.text),
         };
         let failed = match &script.state {
-            Err((_, text, traceback)) => Some(format!("{text}\n{traceback}")),
+            Err(error) => Some(format!("{}\n{}", error.text, error.traceback)),
             Ok(module) => {
                 let mut names = callables
                     .iter()
@@ -138,31 +138,31 @@ impl Scripts {
                 ""
             },
         );
-        let now = Instant::now();
-        let (is_said, account) = {
-            let mut rate = lock::detached(&self.refusals);
-            let rate = rate.get_or_insert_with(|| LineRate::new(REFUSALS, now));
-            let is_said = rate.allows(1, now);
-            (
-                is_said,
-                is_said
-                    .then(|| rate.account(" about refused scripts"))
-                    .flatten(),
-            )
-        };
-        if is_said {
-            py.detach(|| {
-                log::process(&text);
-                if let Some(account) = account {
-                    log::process(&account);
-                }
-            });
-        }
+        let lines = self.lines_about(&text);
+        py.detach(|| {
+            for line in &lines {
+                log::process(line);
+            }
+        });
         LoadError {
             failure: Failure::NotAllowed,
             text,
             traceback: String::new(),
         }
+    }
+
+    /// What the process says about a refusal: nothing if it has said much lately, and
+    /// later how many were left out.
+    fn lines_about(&self, refusal: &str) -> Vec<String> {
+        let now = Instant::now();
+        let mut rate = lock::detached(&self.refusals);
+        let rate = rate.get_or_insert_with(|| LineRate::new(REFUSALS, now));
+        if !rate.allows(1, now) {
+            return Vec::new();
+        }
+        let mut lines = vec![refusal.to_owned()];
+        lines.extend(rate.account(" about refused scripts"));
+        lines
     }
 
     /// The callable of a script; the script is loaded by the first who asks.
@@ -173,11 +173,7 @@ impl Scripts {
         group: &GroupConfig,
         facts: &CallFacts,
     ) -> FoundScript<'py> {
-        let (path, callable, reloading) = (
-            &*facts.script,
-            &*facts.callable,
-            facts.options.script_reloading,
-        );
+        let path = &*facts.script;
         // Held while the script loads: whoever asks meanwhile waits, detached.
         let mut table = lock::attached(py, &self.table);
         if let Some(script) = table.get_mut(path) {
@@ -189,7 +185,7 @@ impl Scripts {
                 }
                 script.admitted = told;
             }
-            return script.loaded(py, path, callable, reloading);
+            return script.find(py, facts);
         }
         let mut script = match self.load(py, runtime, group, path) {
             Ok(script) => script,
@@ -197,7 +193,7 @@ impl Scripts {
         };
         let loaded = FoundScript {
             first: script.state.is_ok(),
-            ..script.loaded(py, path, callable, reloading)
+            ..script.find(py, facts)
         };
         table.insert(path.to_vec(), script);
         loaded
