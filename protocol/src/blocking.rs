@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::sys::socket::{MsgFlags, recv};
 
-use crate::fds::{DescriptorRoom, recv_with_fd, recv_with_fds, send_with_fds};
+use crate::fds::{Companion, DescriptorRoom, recv_with_fd, recv_with_fds, send_with_fds};
 use crate::head::{FrameHead, HeadError};
 use crate::limits::{HEAD_LEN, MAX_BODY_LEN};
 use crate::refusal::Refusal;
@@ -56,9 +56,9 @@ pub struct FrameReader {
     start: usize,
     end: usize,
     fds: Vec<OwnedFd>,
-    /// For a reader that goes on without them: one by one, in their order.
-    /// `None` is one that this process could not have.
-    perhaps: Option<VecDeque<Option<OwnedFd>>>,
+    /// For a reader that goes on without descriptors: those of each frame, in their
+    /// order. `None` is one that this process could not have.
+    companions: Option<VecDeque<Option<OwnedFd>>>,
     room: Option<DescriptorRoom>,
     /// For one that takes none, from a peer that may send some.
     refusal: Option<Refusal>,
@@ -76,7 +76,7 @@ impl FrameReader {
             start: 0,
             end: 0,
             fds: Vec::new(),
-            perhaps: None,
+            companions: None,
             room,
             refusal: None,
             chunk: CHUNK,
@@ -89,7 +89,7 @@ impl FrameReader {
     #[must_use]
     pub fn going_on_without_fds(mut self) -> Self {
         self.room = Some(DescriptorRoom::new(1));
-        self.perhaps = Some(VecDeque::new());
+        self.companions = Some(VecDeque::new());
         self
     }
 
@@ -154,10 +154,14 @@ impl FrameReader {
         self.make_room();
         let space = &mut self.buffer[self.end..];
         loop {
-            let got = match (&mut self.room, &mut self.perhaps) {
-                (Some(room), Some(perhaps)) => {
-                    recv_with_fd(socket, space, room, flags).map(|(count, fd)| {
-                        perhaps.extend(fd);
+            let got = match (&mut self.room, &mut self.companions) {
+                (Some(room), Some(companions)) => {
+                    recv_with_fd(socket, space, room, flags).map(|(count, companion)| {
+                        match companion {
+                            Companion::None => {}
+                            Companion::Descriptor(fd) => companions.push_back(Some(fd)),
+                            Companion::Lost => companions.push_back(None),
+                        }
                         count
                     })
                 }
@@ -190,7 +194,7 @@ impl FrameReader {
 
     /// The same for a reader that goes on without them.
     pub fn take_fd_if_any(&mut self) -> Option<OwnedFd> {
-        self.perhaps
+        self.companions
             .as_mut()
             .and_then(VecDeque::pop_front)
             .flatten()
@@ -222,7 +226,9 @@ impl FrameReader {
         self.start = 0;
         self.end = 0;
         self.fds.clear();
-        self.perhaps.iter_mut().for_each(VecDeque::clear);
+        if let Some(companions) = &mut self.companions {
+            companions.clear();
+        }
         self.shrink();
     }
 

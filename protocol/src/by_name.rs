@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::option::{self, GroupConfig, OptionError, Unread};
 
-/// What travels.
+/// A definition as it travels.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Named {

@@ -18,8 +18,8 @@ pub const LINE_COST: u64 = 128;
 const CREDIT_US: u64 = BURST * 1_000_000 / PER_SECOND;
 
 /// Whether `bytes` may be written at `now_us`, and then the new state. The state is
-/// the time at which the group has its whole burst again; it begins with 0. Who is
-/// not yet at its limit may go beyond it once: a record is not torn.
+/// the time at which the group has its whole burst again; it begins with 0. A group
+/// below its limit may exceed it with one record: records are not torn.
 #[must_use]
 pub const fn spend(whole_at_us: u64, now_us: u64, bytes: u64) -> Option<u64> {
     let whole_at = if whole_at_us > now_us {
@@ -37,12 +37,15 @@ pub const fn spend(whole_at_us: u64, now_us: u64, bytes: u64) -> Option<u64> {
 /// becomes four (`\x1b`), and each line end begins another line.
 #[must_use]
 pub fn cost(record: &[u8]) -> u64 {
-    let cost_of = |byte: &u8| match byte {
+    record.iter().map(|byte| cost_of(*byte)).sum::<u64>() + LINE_COST
+}
+
+const fn cost_of(byte: u8) -> u64 {
+    match byte {
         b' '..=b'~' => 1,
         b'\n' => LINE_COST,
         _ => 4,
-    };
-    record.iter().map(cost_of).sum::<u64>() + LINE_COST
+    }
 }
 
 /// What to say about what was left out.

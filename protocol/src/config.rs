@@ -34,12 +34,9 @@ impl GroupConfig {
     /// another one.
     #[must_use]
     pub fn same_workers(&self, other: &Self) -> bool {
-        let of = |config: &Self| Self {
-            // Workers enter a control group when they start; its bounds change at once.
-            cpu_weight: u32::from(config.is_bounded()),
-            ..config.as_workers_see_it()
-        };
-        of(self) == of(other)
+        // Workers enter a control group when they start; its bounds change at once.
+        self.is_bounded() == other.is_bounded()
+            && self.as_workers_see_it() == other.as_workers_see_it()
     }
 
     /// Most worker processes of one generation.

@@ -181,7 +181,7 @@ pub struct Identity {
     pub change: bool,
 }
 
-/// Whoever is not named is nobody: no process can become this one.
+/// An identity that nobody named is that of no user: no process can become it.
 impl Default for Identity {
     fn default() -> Self {
         Self {

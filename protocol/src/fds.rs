@@ -107,9 +107,20 @@ pub fn recv_with_fds(
     Ok(count)
 }
 
+/// What came with the bytes of one receive.
+#[derive(Debug)]
+pub enum Companion {
+    /// No descriptor.
+    None,
+    /// This one.
+    Descriptor(OwnedFd),
+    /// One that this process could not have: it has no room for more. The bytes
+    /// are whole.
+    Lost,
+}
+
 /// Receives bytes, and at most one descriptor with them, from a peer that is
-/// trusted to send no more. `Some(None)`: there was one, and this process may
-/// not have any more; the bytes are whole.
+/// trusted to send no more.
 ///
 /// # Errors
 /// As `recvmsg(2)`; also if more than one came.
@@ -118,12 +129,12 @@ pub fn recv_with_fd(
     buffer: &mut [u8],
     room: &mut DescriptorRoom,
     flags: MsgFlags,
-) -> io::Result<(usize, Option<Option<OwnedFd>>)> {
+) -> io::Result<(usize, Companion)> {
     let (count, mut got, cut) = recv_once(socket, buffer, room, flags)?;
     match (got.pop(), cut) {
-        (None, false) => Ok((count, None)),
-        (None, true) => Ok((count, Some(None))),
-        (Some(fd), false) if got.is_empty() => Ok((count, Some(Some(fd)))),
+        (None, false) => Ok((count, Companion::None)),
+        (None, true) => Ok((count, Companion::Lost)),
+        (Some(fd), false) if got.is_empty() => Ok((count, Companion::Descriptor(fd))),
         _ => Err(io::Error::new(
             io::ErrorKind::InvalidData,
             "more than one descriptor",
@@ -236,7 +247,7 @@ pub(crate) fn own_table(keep: &[RawFd]) -> io::Result<()> {
         .collect();
     keep.sort_unstable();
     let behind = keep.last().map_or(0, |last| last + 1);
-    // What is behind is not even copied.
+    // Descriptors behind the last one that is kept are not even copied.
     close_range(behind, u32::MAX, libc::CLOSE_RANGE_UNSHARE)?;
     let mut first = 0;
     for number in keep {
@@ -250,7 +261,9 @@ pub(crate) fn own_table(keep: &[RawFd]) -> io::Result<()> {
 
 /// By [`own_table`] alone, which has a table that no `OwnedFd` means.
 fn close_range(first: u32, last: u32, flags: libc::c_uint) -> io::Result<()> {
-    let (first, last, flags) = (i64::from(first), i64::from(last), i64::from(flags));
+    let first = i64::from(first);
+    let last = i64::from(last);
+    let flags = i64::from(flags);
     // SAFETY: the descriptors of the process are not touched: the first call of
     // a thread unshares the table before it closes anything.
     match unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) } {

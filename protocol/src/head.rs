@@ -99,19 +99,15 @@ impl FrameHead {
     /// # Errors
     /// If the head announces another length, or the kind allows less.
     pub fn check_payload(&self, len: usize) -> Result<(), HeadError> {
-        let (announced, max, kind) = (self.len, self.kind.max_len(), self.kind);
+        let Self {
+            len: announced,
+            kind,
+            ..
+        } = *self;
         if announced as usize != len {
             return Err(HeadError::WrongLength { announced, len });
         }
-        if announced > max {
-            Err(HeadError::TooLong {
-                len: announced,
-                max,
-                kind,
-            })
-        } else {
-            Ok(())
-        }
+        check_len(announced, kind)
     }
 
     /// The bytes on the wire.
@@ -137,10 +133,7 @@ impl FrameHead {
         if flags & FLAG_CRITICAL != 0 {
             return Err(HeadError::UnknownFlag(flags));
         }
-        let max = kind.max_len();
-        if len > max {
-            return Err(HeadError::TooLong { len, max, kind });
-        }
+        check_len(len, kind)?;
         Ok(Self {
             len,
             kind,
@@ -149,4 +142,13 @@ impl FrameHead {
             id: u64::from_le_bytes(id),
         })
     }
+}
+
+#[inline]
+const fn check_len(len: u32, kind: Kind) -> Result<(), HeadError> {
+    let max = kind.max_len();
+    if len > max {
+        return Err(HeadError::TooLong { len, max, kind });
+    }
+    Ok(())
 }

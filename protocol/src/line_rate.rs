@@ -48,10 +48,8 @@ impl LineRate {
     pub fn allows(&mut self, lines: usize, now: Instant) -> bool {
         let refill = now.saturating_duration_since(self.at).as_secs_f64()
             * f64::from(self.limits.per_second);
-        (self.tokens, self.at) = (
-            (self.tokens + refill).min(f64::from(self.limits.burst)),
-            now,
-        );
+        self.tokens = (self.tokens + refill).min(f64::from(self.limits.burst));
+        self.at = now;
         if self.tokens < 1.0 {
             self.dropped += lines as u64;
             return false;

@@ -316,22 +316,24 @@ impl GroupConfig {
 }
 
 fn unknown(name: &str) -> OptionError {
-    let close = |row: &&OptionRow| {
-        let fold = |name: &str| name.to_ascii_lowercase().replace(['_', '-'], "");
-        let (given, known) = (fold(name), fold(row.name));
-        given == known
-            || known.strip_suffix('s') == Some(&given)
-            || given.strip_suffix('s') == Some(&known)
-    };
     let hint = TABLE
         .iter()
-        .find(close)
+        .find(|row| is_close(name, row.name))
         .map(|row| format!("; did you mean `{}`?", row.name))
         .unwrap_or_default();
     OptionError::Unknown {
         name: name.to_owned(),
         hint,
     }
+}
+
+/// Whether the names are the same but for case, separators and a plural.
+fn is_close(given: &str, known: &str) -> bool {
+    let given = given.to_ascii_lowercase().replace(['_', '-'], "");
+    let known = known.to_ascii_lowercase().replace(['_', '-'], "");
+    given == known
+        || known.strip_suffix('s') == Some(&given)
+        || given.strip_suffix('s') == Some(&known)
 }
 
 /// A number of processes, or the least and the most of them.

@@ -97,7 +97,8 @@ fn frame_into<T: Serialize>(
     let start = out.len();
     out.extend_from_slice(&[0; HEAD_LEN]);
     encode_into(value, out)?;
-    let (len, max) = (out.len() - start - HEAD_LEN, head.kind.max_len());
+    let len = out.len() - start - HEAD_LEN;
+    let max = head.kind.max_len();
     match u32::try_from(len) {
         Ok(short) if short <= max => {
             out[start..start + HEAD_LEN]

@@ -34,9 +34,9 @@ fn push(out: &mut String, c: char) {
 #[must_use]
 pub fn escaped(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
-    String::from_utf8_lossy(bytes)
-        .chars()
-        .for_each(|c| push(&mut out, c));
+    for c in String::from_utf8_lossy(bytes).chars() {
+        push(&mut out, c);
+    }
     out
 }
 

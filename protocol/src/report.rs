@@ -45,7 +45,7 @@ pub struct Node {
     pub children: Vec<Node>,
 }
 
-/// All of it.
+/// The whole report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigReport {
     /// What httpd would refuse.

@@ -90,7 +90,7 @@ impl Runs {
             return Err(UNNAMED);
         }
         let real = path.canonicalize().map_err(Refusal::Unreadable)?;
-        // Those above are likelier, and all others count as well.
+        // The directories above the script first; a link may lead into any other.
         let mut candidates = above.into_iter().chain(&self.directories);
         if !candidates.any(|directory| holds(directory, &real)) {
             return Err(LEADS_OUT);

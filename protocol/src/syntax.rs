@@ -248,22 +248,15 @@ pub(crate) fn path_text(path: &Path) -> Result<String, String> {
 /// prefix that they meant.
 fn python_home(value: &str) -> Result<PathBuf, String> {
     let path = absolute(value)?;
-    let is = |part: &Path, prefix: &str| {
-        part.file_name()
-            .and_then(|last| last.to_str())
-            .is_some_and(|last| last.starts_with(prefix))
-    };
-    let parent_is = |part: &Path, dir: &str| {
-        part.parent()
-            .is_some_and(|up| up.file_name() == Some(dir.as_ref()))
-    };
-    let grandparent = path.parent().and_then(Path::parent);
-    match grandparent {
-        Some(prefix)
-            if is(&path, "python") && (parent_is(&path, "bin") || parent_is(&path, "lib")) =>
-        {
-            Ok(prefix.to_path_buf())
-        }
+    let is_python = path
+        .file_name()
+        .and_then(|last| last.to_str())
+        .is_some_and(|last| last.starts_with("python"));
+    let parent = path.parent();
+    let directory = parent.and_then(Path::file_name);
+    let is_inside = directory.is_some_and(|name| name == "bin" || name == "lib");
+    match parent.and_then(Path::parent) {
+        Some(prefix) if is_python && is_inside => Ok(prefix.to_path_buf()),
         _ => Ok(path),
     }
 }

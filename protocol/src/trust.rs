@@ -106,10 +106,7 @@ enum PathTarget {
 pub fn directory(path: &Path, ours: u32, sticky: Sticky) -> Result<(), Distrust> {
     match follow(path, ours)? {
         PathTarget::There(real, facts) => is_trusted_directory(&real, &facts, ours, sticky),
-        PathTarget::Missing => Err(Distrust::Look(
-            path.into(),
-            std::io::Error::from_raw_os_error(libc::ENOENT),
-        )),
+        PathTarget::Missing => Err(cannot_look(path.into(), libc::ENOENT)),
     }
 }
 
@@ -136,10 +133,7 @@ pub fn file(path: &Path, ours: u32) -> Result<(), Distrust> {
         }
         PathTarget::There(real, facts) if is_open(&facts) => Err(Distrust::FileWritable(real)),
         PathTarget::There(..) => Ok(()),
-        PathTarget::Missing => Err(Distrust::Look(
-            path.into(),
-            std::io::Error::from_raw_os_error(libc::ENOENT),
-        )),
+        PathTarget::Missing => Err(cannot_look(path.into(), libc::ENOENT)),
     }
 }
 
@@ -149,14 +143,20 @@ fn is_trusted_directory(
     ours: u32,
     sticky: Sticky,
 ) -> Result<(), Distrust> {
-    // Whoever has `/` (in some containers nobody that is known there) has everything.
+    // The owner of `/` (in some containers a user that is unknown there) can change
+    // everything anyway.
     let is_top = real.parent().is_none();
-    match () {
-        () if !facts.is_dir() => Err(Distrust::NoDirectory(real.into())),
-        () if !is_top && !is_ours(facts, ours) => Err(Distrust::Owner(real.into(), facts.uid())),
-        () if !is_open(facts) || (sticky == Sticky::Yes && facts.mode() & STICKY != 0) => Ok(()),
-        () => Err(Distrust::Writable(real.into())),
+    if !facts.is_dir() {
+        return Err(Distrust::NoDirectory(real.into()));
     }
+    if !is_top && !is_ours(facts, ours) {
+        return Err(Distrust::Owner(real.into(), facts.uid()));
+    }
+    let may_be_open = sticky == Sticky::Yes && facts.mode() & STICKY != 0;
+    if is_open(facts) && !may_be_open {
+        return Err(Distrust::Writable(real.into()));
+    }
+    Ok(())
 }
 
 /// Goes through a path as the kernel does, one name and one link after the other.
@@ -182,11 +182,14 @@ fn follow(path: &Path, ours: u32) -> Result<PathTarget, Distrust> {
         };
         // Where others may add something: it is theirs, and may be another next time.
         if is_open(&facts) && !is_ours(&found, ours) {
-            return Err(match () {
-                () if found.is_symlink() => Distrust::Link(next, found.uid()),
-                () if found.is_dir() => Distrust::Owner(next, found.uid()),
-                () => Distrust::FileOwner(next, found.uid()),
-            });
+            let distrust = if found.is_symlink() {
+                Distrust::Link
+            } else if found.is_dir() {
+                Distrust::Owner
+            } else {
+                Distrust::FileOwner
+            };
+            return Err(distrust(next, found.uid()));
         }
         if !found.is_symlink() {
             at = next;
@@ -197,10 +200,7 @@ fn follow(path: &Path, ours: u32) -> Result<PathTarget, Distrust> {
         let target =
             std::fs::read_link(&next).map_err(|error| Distrust::Look(next.clone(), error))?;
         if links > LINKS {
-            return Err(Distrust::Look(
-                next,
-                std::io::Error::from_raw_os_error(libc::ELOOP),
-            ));
+            return Err(cannot_look(next, libc::ELOOP));
         }
         if target.is_absolute() {
             at = PathBuf::from("/");
@@ -211,6 +211,10 @@ fn follow(path: &Path, ours: u32) -> Result<PathTarget, Distrust> {
         rest = first;
     }
     Ok(PathTarget::There(at, facts))
+}
+
+fn cannot_look(path: PathBuf, errno: i32) -> Distrust {
+    Distrust::Look(path, std::io::Error::from_raw_os_error(errno))
 }
 
 fn names(path: &Path) -> VecDeque<OsString> {

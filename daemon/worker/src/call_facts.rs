@@ -21,8 +21,10 @@ pub(crate) struct CallFacts {
 impl CallFacts {
     /// The facts, and what the request is called.
     pub(crate) fn new(head: &RequestHead<'_>) -> (Self, Label) {
-        let (mut method, mut name, mut path, mut id): (&[u8], &[u8], &[u8], &[u8]) =
-            (b"", b"", b"", b"");
+        let mut method: &[u8] = b"";
+        let mut name: &[u8] = b"";
+        let mut path: &[u8] = b"";
+        let mut id: &[u8] = b"";
         for (key, value) in &head.environ {
             match key.as_ref() {
                 b"REQUEST_METHOD" => method = value,

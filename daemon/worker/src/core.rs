@@ -373,11 +373,13 @@ impl Core {
     fn take_metrics(&self, py: Python<'_>) -> PyResult<Py<PyDict>> {
         let worker = self.worker();
         let slots = &worker.scheduler.slots;
-        let elapsed = |slot: &Slot| {
-            slot.serving()
-                .map_or(0.0, |exchange| exchange.started.elapsed().as_secs_f64())
-        };
-        let elapsed: Vec<f64> = slots.iter().map(elapsed).collect();
+        let elapsed: Vec<f64> = slots
+            .iter()
+            .map(|slot| match slot.serving() {
+                Some(exchange) => exchange.started.elapsed().as_secs_f64(),
+                None => 0.0,
+            })
+            .collect();
         worker.metrics.take(py, slots.len(), &elapsed)
     }
 
@@ -392,12 +394,10 @@ impl Core {
             .slots
             .iter()
             .map(|slot| slot.begun.load(Ordering::Relaxed));
-        let (requests, running) = (&stats.requests, &stats.in_flight);
-        let age = worker.started.elapsed().as_secs_f64();
         (
-            age,
-            requests.load(Ordering::Relaxed),
-            running.load(Ordering::Relaxed),
+            worker.started.elapsed().as_secs_f64(),
+            stats.requests.load(Ordering::Relaxed),
+            stats.in_flight.load(Ordering::Relaxed),
             busy,
             begun.collect(),
         )

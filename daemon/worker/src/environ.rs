@@ -62,8 +62,8 @@ pub(crate) fn environ<'py>(
     Ok(environ)
 }
 
-/// Works with what is remembered, or without while another thread does: that one
-/// may wait for the interpreter in a finalizer, so nobody waits for it.
+/// Works with the remembered layouts, or with none while another thread has them:
+/// that thread may wait for the interpreter in a finalizer, so no other waits for it.
 fn with<T>(remembered: &Mutex<Variables>, work: impl FnOnce(&mut Variables) -> T) -> T {
     match remembered.try_lock() {
         Ok(mut variables) => work(&mut variables),

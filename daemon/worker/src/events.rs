@@ -6,7 +6,7 @@ use pyo3::types::{PyDict, PyTuple};
 
 use crate::exchange::Exchange;
 use crate::meter::{Cpu, Meter};
-use crate::metrics::Sample;
+use crate::metrics::{Sample, Traffic, seconds};
 use crate::output::HeadStage;
 use crate::verdict::Verdict;
 use crate::worker::{Runtime, Worker};
@@ -94,28 +94,9 @@ pub(crate) fn request_finished(
         return Ok(());
     };
     let py = environ.py();
-    let (status, length) = {
-        let output = lock::attached(py, &exchange.output);
-        let status = match verdict {
-            Verdict::Failed { failure, .. } if output.stage != HeadStage::Sent => {
-                failure.row().status
-            }
-            _ => output.head.status,
-        };
-        (status, output.body_len)
-    };
-    let cpu = meter.cpu();
-    let finish = environ::now();
-    let starts = STARTS.map(|(_, key)| time(environ, key).unwrap_or(finish));
+    let ended = EndedRequest::new(exchange, meter, environ, verdict);
     if worker.metrics.is_recording() {
-        worker.metrics.add(&sample(
-            exchange,
-            meter,
-            (status, length),
-            cpu,
-            &starts,
-            finish,
-        ));
+        worker.metrics.add(&ended.sample(exchange, meter));
     }
     if exchange.publish.get().is_none() {
         return Ok(());
@@ -123,20 +104,19 @@ pub(crate) fn request_finished(
     let payload = PyDict::new(py);
     payload.set_item("thread_id", exchange.slot + 1)?;
     beginnings(&payload, environ)?;
-    let [_, _, _, start] = starts;
-    let seconds = |micros: u64| micros as f64 / 1e6;
-    payload.set_item("application_finish", finish)?;
-    payload.set_item("application_time", finish - start)?;
-    payload.set_item("status", status)?;
+    let [_, _, _, start] = ended.starts;
+    payload.set_item("application_finish", ended.finish)?;
+    payload.set_item("application_time", ended.finish - start)?;
+    payload.set_item("status", ended.status)?;
     payload.set_item("input_reads", meter.input.calls())?;
     payload.set_item("input_length", meter.input.bytes())?;
     payload.set_item("input_time", seconds(meter.input.micros()))?;
     payload.set_item("output_writes", meter.output.calls())?;
-    payload.set_item("output_length", length)?;
+    payload.set_item("output_length", ended.length)?;
     payload.set_item("output_time", seconds(meter.output.micros()))?;
-    payload.set_item("cpu_user_time", seconds(cpu.user))?;
-    payload.set_item("cpu_system_time", seconds(cpu.system))?;
-    payload.set_item("cpu_time", seconds(cpu.user + cpu.system))?;
+    payload.set_item("cpu_user_time", seconds(ended.cpu.user))?;
+    payload.set_item("cpu_system_time", seconds(ended.cpu.system))?;
+    payload.set_item("cpu_time", seconds(ended.cpu.user + ended.cpu.system))?;
     // Measuring it would take longer than the waiting.
     payload.set_item("gil_wait_time", 0.0)?;
     payload.set_item("gil_wait_count", 0)?;
@@ -166,33 +146,73 @@ fn time(environ: &Bound<'_, PyDict>, key: &str) -> Option<f64> {
     environ.get_item(key).ok()??.extract().ok()
 }
 
-fn sample(
-    exchange: &Exchange,
-    meter: &Meter,
-    (status, length): (u16, u64),
+/// A request that has been served, as listeners and metrics see it.
+struct EndedRequest {
+    status: u16,
+    /// Bytes of the response body.
+    length: u64,
     cpu: Cpu,
-    starts: &[f64; 4],
+    /// When its phases began, in the order of `STARTS`.
+    starts: [f64; STARTS.len()],
     finish: f64,
-) -> Sample {
-    let [request, queue, daemon, application] = *starts;
-    let micros = |from: f64, to: f64| ((to - from).max(0.0) * 1e6) as u64;
-    Sample {
-        slot: exchange.slot,
-        status,
-        phases: [
-            micros(request, queue),
-            micros(queue, daemon),
-            micros(daemon, application),
-            micros(application, finish),
-            micros(request, finish),
-            0,
-            meter.input.micros(),
-            meter.output.micros(),
-        ],
-        cpu,
-        input: (meter.input.calls(), meter.input.bytes()),
-        output: (meter.output.calls(), length),
+}
+
+impl EndedRequest {
+    fn new(
+        exchange: &Exchange,
+        meter: &Meter,
+        environ: &Bound<'_, PyDict>,
+        verdict: &Verdict,
+    ) -> Self {
+        let output = lock::attached(environ.py(), &exchange.output);
+        let status = match verdict {
+            Verdict::Failed { failure, .. } if output.stage != HeadStage::Sent => {
+                failure.row().status
+            }
+            _ => output.head.status,
+        };
+        let length = output.body_len;
+        drop(output);
+        let finish = environ::now();
+        Self {
+            status,
+            length,
+            cpu: meter.cpu(),
+            starts: STARTS.map(|(_, key)| time(environ, key).unwrap_or(finish)),
+            finish,
+        }
     }
+
+    fn sample(&self, exchange: &Exchange, meter: &Meter) -> Sample {
+        let [request, queue, daemon, application] = self.starts;
+        Sample {
+            slot: exchange.slot,
+            status: self.status,
+            phases: [
+                micros_between(request, queue),
+                micros_between(queue, daemon),
+                micros_between(daemon, application),
+                micros_between(application, self.finish),
+                micros_between(request, self.finish),
+                0,
+                meter.input.micros(),
+                meter.output.micros(),
+            ],
+            cpu: self.cpu,
+            input: Traffic {
+                calls: meter.input.calls(),
+                bytes: meter.input.bytes(),
+            },
+            output: Traffic {
+                calls: meter.output.calls(),
+                bytes: self.length,
+            },
+        }
+    }
+}
+
+fn micros_between(from: f64, to: f64) -> u64 {
+    ((to - from).max(0.0) * 1e6) as u64
 }
 
 fn publish<'py>(

@@ -21,7 +21,7 @@ pub(crate) struct Exchange {
     pub(crate) slot: usize,
     /// The supervisor's number of the connection.
     pub(crate) connection: u64,
-    /// What it is called.
+    /// Method, path and id of the request.
     pub(crate) label: Label,
     /// When the worker took it.
     pub(crate) started: Instant,

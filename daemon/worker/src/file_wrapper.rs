@@ -74,7 +74,7 @@ fn regular(result: &Bound<'_, PyAny>) -> Option<WrappedFile> {
         .ok()?;
     let file = std::fs::File::from(sys::duplicate(number)?);
     let data = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
-    // One that is open for writing alone is iterated: Python says what is wrong with it.
+    // A file that is open for writing alone is iterated: Python says what is wrong with it.
     let flags = OFlag::from_bits_retain(fcntl(&file, FcntlArg::F_GETFL).ok()?);
     if flags & OFlag::O_ACCMODE == OFlag::O_WRONLY
         || flags.intersects(OFlag::O_PATH | OFlag::O_DIRECT)

@@ -17,7 +17,9 @@ impl Label {
         let mut bytes = Vec::with_capacity(128);
         put(&mut bytes, method);
         bytes.push(b' ');
-        path.iter().for_each(|part| put(&mut bytes, part));
+        for part in path {
+            put(&mut bytes, part);
+        }
         let end = bytes.len();
         put(&mut bytes, id);
         Self { bytes, id: end }
@@ -39,12 +41,13 @@ fn put(bytes: &mut Vec<u8>, part: &[u8]) {
 }
 
 fn readable(bytes: &[u8]) -> String {
-    let shown = |byte: &u8| {
-        if byte.is_ascii_graphic() || *byte == b' ' {
-            char::from(*byte)
-        } else {
-            '?'
-        }
-    };
-    bytes.iter().map(shown).collect()
+    bytes.iter().map(|byte| shown(*byte)).collect()
+}
+
+const fn shown(byte: u8) -> char {
+    if byte.is_ascii_graphic() || byte == b' ' {
+        byte as char
+    } else {
+        '?'
+    }
 }

@@ -91,13 +91,14 @@ pub(crate) fn exception(py: Python<'_>, what: &str, error: &PyErr) {
 
 /// The traceback as Python prints it.
 pub(crate) fn traceback(py: Python<'_>, error: &PyErr) -> String {
-    let format = || -> PyResult<String> {
-        let lines = py.import("traceback")?.call_method1(
-            "format_exception",
-            (error.get_type(py), error.value(py), error.traceback(py)),
-        )?;
-        let text = pyo3::types::PyString::new(py, "").call_method1("join", (lines,))?;
-        Ok(text.str()?.to_string_lossy().into_owned())
-    };
-    format().unwrap_or_else(|_| error.to_string())
+    formatted(py, error).unwrap_or_else(|_| error.to_string())
+}
+
+fn formatted(py: Python<'_>, error: &PyErr) -> PyResult<String> {
+    let lines = py.import("traceback")?.call_method1(
+        "format_exception",
+        (error.get_type(py), error.value(py), error.traceback(py)),
+    )?;
+    let text = pyo3::types::PyString::new(py, "").call_method1("join", (lines,))?;
+    Ok(text.str()?.to_string_lossy().into_owned())
 }

@@ -1,4 +1,4 @@
-//! When a worker has grown old: `memory-recycle` and `maximum-requests`.
+//! When a worker is to be replaced: `memory-recycle` and `maximum-requests`.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

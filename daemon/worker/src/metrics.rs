@@ -34,8 +34,22 @@ pub(crate) struct Sample {
     /// Microseconds, in the order of `PHASES`.
     pub(crate) phases: [u64; PHASES.len()],
     pub(crate) cpu: Cpu,
-    pub(crate) input: (u64, u64),
-    pub(crate) output: (u64, u64),
+    pub(crate) input: Traffic,
+    pub(crate) output: Traffic,
+}
+
+/// Reads of a request's body, or writes of a response's.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Traffic {
+    pub(crate) calls: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Traffic {
+    fn add(&mut self, other: Self) {
+        self.calls += other.calls;
+        self.bytes += other.bytes;
+    }
 }
 
 struct PhaseHistogram {
@@ -94,8 +108,8 @@ struct Period {
     count: u64,
     phases: [PhaseHistogram; PHASES.len()],
     statuses: [u64; 5],
-    input: (u64, u64),
-    output: (u64, u64),
+    input: Traffic,
+    output: Traffic,
     threads: Vec<Share>,
 }
 
@@ -125,14 +139,8 @@ impl RequestMetrics {
         if let Some(count) = period.statuses.get_mut(class) {
             *count += 1;
         }
-        period.input = (
-            period.input.0 + sample.input.0,
-            period.input.1 + sample.input.1,
-        );
-        period.output = (
-            period.output.0 + sample.output.0,
-            period.output.1 + sample.output.1,
-        );
+        period.input.add(sample.input);
+        period.output.add(sample.output);
         if period.threads.len() <= sample.slot {
             period.threads.resize(sample.slot + 1, Share::default());
         }
@@ -163,26 +171,32 @@ impl RequestMetrics {
                 seconds(phase.sum) / period.count as f64
             };
             result.set_item(name, mean)?;
-            let known = |micros: u64| (period.count > 0).then_some(micros);
-            result.set_item(format!("{name}_min_us"), known(phase.min))?;
-            result.set_item(format!("{name}_max_us"), known(phase.max))?;
+            let is_known = period.count > 0;
+            result.set_item(format!("{name}_min_us"), is_known.then_some(phase.min))?;
+            result.set_item(format!("{name}_max_us"), is_known.then_some(phase.max))?;
             result.set_item(format!("{name}_buckets"), phase.buckets.to_vec())?;
         }
         for (class, count) in (1..).zip(period.statuses) {
             result.set_item(format!("status_{class}xx"), count)?;
         }
         result.set_item("gil_wait_count", 0)?;
-        result.set_item("input_reads", period.input.0)?;
-        result.set_item("input_bytes", period.input.1)?;
-        result.set_item("output_writes", period.output.0)?;
-        result.set_item("output_bytes", period.output.1)?;
-        let column = |of: fn(&Share) -> u64| period.threads.iter().map(of).collect::<Vec<_>>();
-        let times = |of: fn(&Share) -> u64| column(of).into_iter().map(seconds).collect::<Vec<_>>();
-        result.set_item("request_threads_completed", column(|share| share.completed))?;
-        result.set_item("request_threads_buckets", column(|share| share.completed))?;
-        result.set_item("request_threads_busy_time", times(|share| share.busy))?;
-        result.set_item("request_threads_cpu_time", times(|share| share.cpu))?;
-        result.set_item("request_threads_max_duration", times(|share| share.longest))?;
+        result.set_item("input_reads", period.input.calls)?;
+        result.set_item("input_bytes", period.input.bytes)?;
+        result.set_item("output_writes", period.output.calls)?;
+        result.set_item("output_bytes", period.output.bytes)?;
+        let shares = &period.threads;
+        let completed: Vec<u64> = shares.iter().map(|share| share.completed).collect();
+        result.set_item("request_threads_completed", &completed)?;
+        result.set_item("request_threads_buckets", completed)?;
+        let busy: Vec<f64> = shares.iter().map(|share| seconds(share.busy)).collect();
+        result.set_item("request_threads_busy_time", busy)?;
+        let cpu: Vec<f64> = shares.iter().map(|share| seconds(share.cpu)).collect();
+        result.set_item("request_threads_cpu_time", cpu)?;
+        let longest = shares.iter().map(|share| seconds(share.longest));
+        result.set_item(
+            "request_threads_max_duration",
+            longest.collect::<Vec<f64>>(),
+        )?;
         result.set_item("request_threads_current_elapsed", elapsed)?;
         let active = period
             .threads
@@ -194,6 +208,6 @@ impl RequestMetrics {
     }
 }
 
-fn seconds(micros: u64) -> f64 {
+pub(crate) fn seconds(micros: u64) -> f64 {
     micros as f64 / 1e6
 }

@@ -135,7 +135,8 @@ impl Monitor {
                 Due::Recycle(reason) => worker.recycle(reason),
             }
         }
-        let (mut running, mut stuck) = (0, 0);
+        let mut running = 0;
+        let mut stuck = 0;
         for slot in &worker.scheduler.slots {
             if let Some(exchange) = slot.serving() {
                 running += 1;
@@ -144,7 +145,7 @@ impl Monitor {
         }
         let hopeless = running == stuck || self.timers.is_loading_too_long(now, since.loading);
         if running > 0 && hopeless && worker.draining.load(Ordering::Acquire) {
-            // Nobody is left whom `graceful-timeout` would give time to finish.
+            // No request is left that `graceful-timeout` would give time to finish.
             self.end_soon(worker, now);
         }
         self.watch_orphan(worker, now);
@@ -156,8 +157,11 @@ impl Monitor {
     /// Ends the process within `shutdown-timeout`.
     fn end_soon(&self, worker: &Worker, now: Instant) {
         let within = worker.spec.group.shutdown_timeout;
-        let is_later = |deadline: Instant| now.checked_add(within).is_none_or(|end| deadline > end);
-        if lock::detached(&worker.deadline).is_none_or(is_later) {
+        let deadline = *lock::detached(&worker.deadline);
+        let ends_before = deadline
+            .zip(now.checked_add(within))
+            .is_some_and(|(deadline, end)| deadline <= end);
+        if !ends_before {
             worker.stop_within(within);
         }
     }
@@ -232,19 +236,14 @@ impl Monitor {
         if poll(watched, timeout).is_err() {
             return;
         }
-        let ready = |at: usize| {
-            fds.get(at)
-                .and_then(PollFd::revents)
-                .unwrap_or(PollFlags::empty())
-        };
-        if !ready(0).is_empty() {
+        let [woken, ready] = fds.map(|fd| fd.revents().unwrap_or(PollFlags::empty()));
+        if !woken.is_empty() {
             control.woken();
         }
-        let events = ready(1);
-        if events.contains(PollFlags::POLLOUT) {
+        if ready.contains(PollFlags::POLLOUT) {
             control.flush();
         }
-        if events.intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR) {
+        if ready.intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR) {
             self.receive(worker, jobs);
         }
     }
@@ -286,7 +285,9 @@ impl Monitor {
 
     /// A message of a supervisor of another release, and what came beside it.
     fn ignore(&mut self, descriptors: u16) {
-        (0..descriptors).for_each(|_| drop(self.reader.take_fd_if_any()));
+        for _ in 0..descriptors {
+            drop(self.reader.take_fd_if_any());
+        }
         if !std::mem::replace(&mut self.told_of_unknown, true) {
             log::process(&format!(
                 "the supervisor is of another release: it says what release {} does not know, and that is ignored",
@@ -347,7 +348,7 @@ impl Monitor {
     fn on_supervisor_lost(&mut self, worker: &Worker) {
         let now = Instant::now();
         self.orphaned = Some(now);
-        // Nobody reads what is written there any more; a write is to fail no request.
+        // The supervisor no longer reads these streams; a write is to fail no request.
         if let Ok(null) = File::options().write(true).open("/dev/null") {
             let _ = dup2_stdout(&null).and_then(|()| dup2_stderr(&null));
         }

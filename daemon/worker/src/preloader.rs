@@ -49,7 +49,11 @@ pub(crate) fn wait(
                 Ok(Some(ToWorker::Drain | ToWorker::Stop { .. })) | Err(_) => sys::exit_now(0),
                 Ok(Some(_)) => {}
                 // Of another release: ignored, with all that came beside it.
-                Ok(None) => (0..descriptors).for_each(|_| drop(reader.take_fd())),
+                Ok(None) => {
+                    for _ in 0..descriptors {
+                        drop(reader.take_fd());
+                    }
+                }
             }
         }
         let mut wanted = PollFlags::POLLIN;
@@ -64,15 +68,11 @@ pub(crate) fn wait(
             Ok(_) | Err(Errno::EINTR) => {}
             Err(_) => sys::exit_now(1),
         }
-        let ready = |at: usize| {
-            fds.get(at)
-                .and_then(PollFd::revents)
-                .unwrap_or(PollFlags::empty())
-        };
-        if !ready(0).is_empty() {
+        let [woken, ready] = fds.map(|fd| fd.revents().unwrap_or(PollFlags::empty()));
+        if !woken.is_empty() {
             return None;
         }
-        if ready(1).intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR) {
+        if ready.intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR) {
             match reader.fill(worker.control.as_fd(), MsgFlags::MSG_DONTWAIT) {
                 Ok(0) => sys::exit_now(0),
                 Ok(_) => {}
@@ -92,8 +92,8 @@ fn order(slot: u32, reader: &mut FrameReader) -> Option<Order> {
     })
 }
 
-/// In the process that was forked: a process group, descriptors and a
-/// supervisor's ear of its own. Says `Forked` before anything else can be said.
+/// In the process that was forked: gives it a process group, descriptors and a
+/// control socket of its own. Says `Forked` before anything else can be said.
 pub(crate) fn become_worker(preloader: &Worker, order: Order) -> io::Result<Arc<Worker>> {
     let Order {
         slot,

@@ -34,7 +34,7 @@ pub(crate) fn is_late(start_us: u64, queue_timeout: Duration) -> bool {
     now.saturating_sub(Duration::from_micros(start_us)) > queue_timeout
 }
 
-/// What the log says about it.
+/// What the log says of a request that waited too long.
 pub(crate) fn text(queue_timeout: Duration) -> String {
     format!(
         "all threads were busy for longer than {} s",

@@ -94,6 +94,7 @@ pub(crate) enum Finished {
     Closed(Arc<Connection>),
 }
 
+#[derive(Default)]
 struct Parker {
     thread: OnceLock<Thread>,
     woken: AtomicBool,
@@ -112,14 +113,10 @@ pub(crate) struct Scheduler {
 
 impl Scheduler {
     pub(crate) fn new(threads: usize) -> io::Result<Self> {
-        let parker = || Parker {
-            thread: OnceLock::new(),
-            woken: AtomicBool::new(false),
-        };
         Ok(Self {
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             inner: Mutex::default(),
-            parkers: (0..threads).map(|_| parker()).collect(),
+            parkers: (0..threads).map(|_| Parker::default()).collect(),
             slots: (0..threads).map(|_| Slot::default()).collect(),
             load_profile: LoadProfile::default(),
         })

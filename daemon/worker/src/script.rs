@@ -71,7 +71,7 @@ impl FoundScript<'_> {
 /// A script that was loaded, or could not be.
 pub(crate) struct Script {
     mtime: Option<SystemTime>,
-    /// That of the file that was loaded.
+    /// Modification time of the file that was loaded.
     loaded: Option<SystemTime>,
     looked: Instant,
     tried: Instant,

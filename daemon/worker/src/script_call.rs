@@ -31,6 +31,18 @@ pub(crate) enum ScriptFunction {
 #[derive(Clone)]
 pub(crate) struct WipedBytes(Vec<u8>);
 
+impl From<&&serde_bytes::Bytes> for WipedBytes {
+    fn from(bytes: &&serde_bytes::Bytes) -> Self {
+        Self(bytes.to_vec())
+    }
+}
+
+impl WipedBytes {
+    fn text<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
+        latin1(py, &self.0)
+    }
+}
+
 impl Drop for WipedBytes {
     fn drop(&mut self) {
         self.0.fill(0);
@@ -42,15 +54,14 @@ impl Drop for WipedBytes {
 impl ScriptFunction {
     /// What a request head asks to be called; `None` if that is an application.
     pub(crate) fn new(call: &Call<'_>) -> Option<Self> {
-        let secret = |bytes: &serde_bytes::Bytes| WipedBytes(bytes.to_vec());
         match call {
             Call::Application | Call::Handler => None,
             Call::CheckPassword { user, password } => {
-                Some(Self::CheckPassword(secret(user), secret(password)))
+                Some(Self::CheckPassword(user.into(), password.into()))
             }
-            Call::RealmHash { user, realm } => Some(Self::RealmHash(secret(user), secret(realm))),
-            Call::GroupsForUser { user } => Some(Self::Groups(secret(user))),
-            Call::AllowAccess { host } => Some(Self::Access(secret(host))),
+            Call::RealmHash { user, realm } => Some(Self::RealmHash(user.into(), realm.into())),
+            Call::GroupsForUser { user } => Some(Self::Groups(user.into())),
+            Call::AllowAccess { host } => Some(Self::Access(host.into())),
             Call::Dispatch => Some(Self::Dispatch),
         }
     }
@@ -73,16 +84,15 @@ impl ScriptFunction {
         environ: &Bound<'_, PyDict>,
     ) -> PyResult<Answer> {
         let py = callable.py();
-        let text = |secret: &WipedBytes| latin1(py, &secret.0);
         match self {
             Self::CheckPassword(user, password) => {
-                password_answer(&callable.call1((environ, text(user), text(password)))?)
+                password_answer(&callable.call1((environ, user.text(py), password.text(py)))?)
             }
             Self::RealmHash(user, realm) => {
-                hash_answer(&callable.call1((environ, text(user), text(realm)))?)
+                hash_answer(&callable.call1((environ, user.text(py), realm.text(py)))?)
             }
-            Self::Groups(user) => groups_answer(&callable.call1((environ, text(user)))?),
-            Self::Access(host) => access_answer(&callable.call1((environ, text(host)))?),
+            Self::Groups(user) => groups_answer(&callable.call1((environ, user.text(py)))?),
+            Self::Access(host) => access_answer(&callable.call1((environ, host.text(py)))?),
             Self::Dispatch => dispatch_answer(callable.cast::<PyDict>()?, environ),
         }
     }
@@ -134,22 +144,27 @@ fn groups_answer(result: &Bound<'_, PyAny>) -> PyResult<Answer> {
 }
 
 fn dispatch_answer(script: &Bound<'_, PyDict>, environ: &Bound<'_, PyDict>) -> PyResult<Answer> {
-    let ask = |function: &str| -> PyResult<Option<ByteBuf>> {
-        let Some(callable) = script.get_item(function)? else {
-            return Ok(None);
-        };
-        let result = callable.call1((environ,))?;
-        if result.is_none() {
-            Ok(None)
-        } else {
-            name(&result, function).map(Some)
-        }
-    };
     Ok(Answer::Dispatch {
-        process_group: ask("process_group")?,
-        application_group: ask("application_group")?,
-        callable: ask("callable_object")?,
+        process_group: dispatched(script, "process_group", environ)?,
+        application_group: dispatched(script, "application_group", environ)?,
+        callable: dispatched(script, "callable_object", environ)?,
     })
+}
+
+/// What one function of a dispatch script chooses, if the script has it.
+fn dispatched(
+    script: &Bound<'_, PyDict>,
+    function: &str,
+    environ: &Bound<'_, PyDict>,
+) -> PyResult<Option<ByteBuf>> {
+    let Some(callable) = script.get_item(function)? else {
+        return Ok(None);
+    };
+    let result = callable.call1((environ,))?;
+    if result.is_none() {
+        return Ok(None);
+    }
+    name(&result, function).map(Some)
 }
 
 /// A `str` of latin-1 characters, or `bytes`.

@@ -37,7 +37,7 @@ pub(crate) struct Scripts {
     loading: Mutex<Option<Instant>>,
     /// What the supervisor has said since the worker was started.
     runs: Mutex<Option<Arc<Runs>>>,
-    /// How often it has.
+    /// How often it has said so.
     told: AtomicU32,
     /// Lines about scripts that were refused.
     refusals: Mutex<Option<LineRate>>,
@@ -74,7 +74,7 @@ impl Scripts {
         failed
     }
 
-    /// All of them, for the worker that this process has become.
+    /// Takes all scripts over, for the worker that this process has become.
     pub(crate) fn take(&self) -> Self {
         let table = std::mem::take(&mut *lock::detached(&self.table));
         let runs = lock::detached(&self.runs).clone();
@@ -125,8 +125,8 @@ impl Scripts {
         Ok(script)
     }
 
-    /// Says what was refused where the site's own lines go, too: who asks may be
-    /// somebody who keeps the answer to himself.
+    /// Refuses a script. The site's log says so too: a peer that asks for what nobody
+    /// named need not show the answer to anybody.
     fn refuse(&self, py: Python<'_>, group: &GroupConfig, path: &[u8], why: &str) -> LoadError {
         let text = format!(
             "process group `{}` may not run `{}`: {why}; if it is to, name it, or its directory with script-directories= of the group{}",

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use pyo3::exceptions::{PyBaseException, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
 use wsgid_protocol::limits::{MAX_RESPONSE_FIELDS, MAX_RESPONSE_LEN};
 use wsgid_protocol::response::HeadWriter;
@@ -232,26 +232,10 @@ fn write_field(
             pair.len()
         )));
     }
-    let (name, value) = (pair.get_borrowed_item(0)?, pair.get_borrowed_item(1)?);
-    let name = name
-        .cast::<PyString>()
-        .map_err(|_| {
-            PyTypeError::new_err(format!(
-                "expected a str for a header name, got {}",
-                type_name(&name)
-            ))
-        })
-        .and_then(|text| sys::latin1(&text))?;
-    let value = value
-        .cast::<PyString>()
-        .map_err(|_| {
-            PyTypeError::new_err(format!(
-                "expected a str for a header value, got {}",
-                type_name(&value)
-            ))
-        })
-        .and_then(|text| sys::latin1(&text))?;
-    let (name, value) = (name.as_bytes(), value.as_bytes());
+    let name = native_string(&*pair.get_borrowed_item(0)?, "name")?;
+    let name = name.as_bytes();
+    let value = native_string(&*pair.get_borrowed_item(1)?, "value")?;
+    let value = value.as_bytes();
     if name.is_empty() || !name.iter().copied().all(is_token) {
         let name = String::from_utf8_lossy(name).into_owned();
         return Err(PyValueError::new_err(format!(
@@ -278,23 +262,27 @@ fn write_field(
     Ok(())
 }
 
+/// A part of a header as bytes.
+#[inline]
+fn native_string<'py>(part: &Bound<'py, PyAny>, what: &str) -> PyResult<Bound<'py, PyBytes>> {
+    let text = part.cast::<PyString>().map_err(|_| {
+        PyTypeError::new_err(format!(
+            "expected a str for a header {what}, got {}",
+            type_name(part)
+        ))
+    })?;
+    sys::latin1(text)
+}
+
 /// The one length of the body. What httpd would refuse is refused here, where
 /// the application can be named.
 fn read_length(value: &[u8], length: &mut Option<u64>) -> PyResult<()> {
-    let bad = || {
+    let number = decimal(value).ok_or_else(|| {
         PyValueError::new_err(format!(
             "Content-Length `{}` is not a length",
             value.escape_ascii()
         ))
-    };
-    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-        return Err(bad());
-    }
-    let number: i64 = std::str::from_utf8(value)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .ok_or_else(bad)?;
-    let number = number.unsigned_abs();
+    })?;
     if length.is_some_and(|known| known != number) {
         return Err(PyValueError::new_err(
             "two headers give different values of Content-Length",
@@ -302,6 +290,15 @@ fn read_length(value: &[u8], length: &mut Option<u64>) -> PyResult<()> {
     }
     *length = Some(number);
     Ok(())
+}
+
+/// A number of digits alone that httpd's signed lengths can hold.
+fn decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let number: i64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    Some(number.unsigned_abs())
 }
 
 fn type_name(value: &Bound<'_, PyAny>) -> String {

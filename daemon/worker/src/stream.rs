@@ -173,7 +173,7 @@ impl TextStream {
         Ok(())
     }
 
-    /// Whoever closes it is done with it; others may not be.
+    /// Without effect: other code may still write to the stream.
     fn close(&self) {}
 
     /// The process's streams have the descriptors that lead to the log; a

@@ -177,8 +177,8 @@ impl Ticker {
         self.placement.note_crowded(now);
     }
 
-    /// `listen-backlog`: who finds the queue full waits for a place for as long
-    /// as `connect-timeout`, as a connect to mod_wsgi does.
+    /// `listen-backlog`: a request that finds the queue full waits for a place for as
+    /// long as `connect-timeout`, as a connect to mod_wsgi does.
     fn refuse_beyond(&mut self, worker: &Worker, now: Instant) {
         let timeout = worker.spec.group.connect_timeout;
         if now.saturating_duration_since(self.counted) < (timeout / 10).min(BACKLOG_LOOK) {
@@ -244,7 +244,7 @@ fn any_runs(worker: &Worker) -> bool {
     threads.any(|slot| sys::thread_runs(slot.thread.load(Ordering::Relaxed)))
 }
 
-/// Nobody has had time for these within `queue-timeout`, and nobody has now.
+/// Refuses requests that have waited longer than `queue-timeout`; no thread is free.
 fn refuse_late(worker: &Worker, now: Instant) {
     let timeout = worker.spec.group.queue_timeout;
     let Some(limit) = now.checked_sub(timeout).filter(|_| !timeout.is_zero()) else {
@@ -295,9 +295,7 @@ impl ThreadObservation {
                 .since
                 .is_some_and(|since| now.saturating_duration_since(since) >= computing)
     }
-}
 
-impl ThreadObservation {
     /// Whether this request has just turned out to sleep: seen for some time in
     /// which it computed next to nothing.
     fn sleeps(&mut self, now: Instant) -> bool {

@@ -56,7 +56,6 @@ pub(crate) struct Timers {
 
 impl Timers {
     pub(crate) fn new(group: &GroupConfig, started: Instant) -> Self {
-        let on = |timeout: Duration| (!timeout.is_zero()).then_some(timeout);
         // mod_wsgi's rule: with many threads a slow request harms less.
         let factor = 1.0 + f64::from(group.threads.max(1)).ln();
         let request = on(group.request_timeout).map(|timeout| timeout.mul_f64(factor));
@@ -76,26 +75,21 @@ impl Timers {
 
     /// What is due now.
     pub(crate) fn due(&mut self, now: Instant, since: Since) -> Vec<Due> {
-        let Since {
-            ready,
-            idle,
-            loading,
-        } = since;
         let mut due = Vec::new();
         if self.next_heartbeat.is_some_and(|next| now >= next) {
             self.next_heartbeat = self.heartbeat.map(|interval| now + interval);
             due.push(Due::Heartbeat);
         }
         // Each is said once: whether to act on it is the supervisor's business.
-        if passed(self.restart, ready, now) {
+        if passed(self.restart, since.ready, now) {
             self.restart = None;
             due.push(Due::Recycle(RecycleReason::RestartInterval));
         }
-        if passed(self.inactivity, idle, now) {
+        if passed(self.inactivity, since.idle, now) {
             self.inactivity = None;
             due.push(Due::Recycle(RecycleReason::Inactivity));
         }
-        if passed(self.startup, loading, now) && !self.stands {
+        if passed(self.startup, since.loading, now) && !self.stands {
             self.stands = true;
             due.push(Due::Recycle(RecycleReason::LoadFailed));
         }
@@ -104,19 +98,12 @@ impl Timers {
 
     /// When something is due next, if nothing else happens.
     pub(crate) fn next(&self, since: Since) -> Option<Instant> {
-        let Since {
-            ready,
-            idle,
-            loading,
-        } = since;
         let startup = self.startup.filter(|_| !self.stands);
-        let after =
-            |timeout: Option<Duration>, since: Option<Instant>| since?.checked_add(timeout?);
         [
             self.next_heartbeat,
-            after(self.restart, ready),
-            after(self.inactivity, idle),
-            after(startup, loading),
+            after(self.restart, since.ready),
+            after(self.inactivity, since.idle),
+            after(startup, since.loading),
         ]
         .into_iter()
         .flatten()
@@ -150,6 +137,15 @@ impl Timers {
 }
 
 const SECOND: Duration = Duration::from_secs(1);
+
+/// A timer, unless it is off.
+fn on(timeout: Duration) -> Option<Duration> {
+    (!timeout.is_zero()).then_some(timeout)
+}
+
+fn after(timeout: Option<Duration>, since: Option<Instant>) -> Option<Instant> {
+    since?.checked_add(timeout?)
+}
 
 fn passed(timeout: Option<Duration>, since: Option<Instant>, now: Instant) -> bool {
     timeout

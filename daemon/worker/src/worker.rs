@@ -287,10 +287,11 @@ impl Worker {
         self.spec.group.threads == 0
     }
 
-    /// Its script has to hear of the end: SystemExit comes with the signal, once.
+    /// Tells the script of a service about the end: SIGTERM raises SystemExit in it,
+    /// once.
     fn end_service(&self) {
         if !self.draining.swap(true, Ordering::AcqRel) {
-            // This process is there.
+            // A process can always send signals to itself.
             let _ = kill(Pid::this(), Signal::SIGTERM);
         }
     }
@@ -299,7 +300,7 @@ impl Worker {
     /// latest; without one it waits for the requests that run.
     pub(crate) fn stop(&self) {
         if self.is_service() {
-            // The signal is what it would be told with.
+            // The script has heard of the end from the signal itself.
             self.draining.store(true, Ordering::Release);
         }
         match self.spec.group.shutdown_timeout {
