@@ -245,25 +245,15 @@ impl<'a> RequestHead<'a> {
             Some(usual) => usual,
             None => decode_front(bytes)?,
         };
-        let RequestFront {
-            call,
-            script,
-            callable,
-            body,
-            options,
-            request_start_us,
-            queue_start_us,
-        } = front;
-        let environ = take_pairs(rest, MAX_ENVIRON_FIELDS)?;
         Ok(Self {
-            call,
-            script,
-            callable,
-            body,
-            options,
-            request_start_us,
-            queue_start_us,
-            environ,
+            call: front.call,
+            script: front.script,
+            callable: front.callable,
+            body: front.body,
+            options: front.options,
+            request_start_us: front.request_start_us,
+            queue_start_us: front.queue_start_us,
+            environ: take_pairs(rest, MAX_ENVIRON_FIELDS)?,
         })
     }
 
@@ -272,29 +262,17 @@ impl<'a> RequestHead<'a> {
     /// # Errors
     /// The same.
     pub fn encode_into(&self, out: &mut Vec<u8>) -> Result<(), PayloadError> {
-        let Self {
-            call,
-            script,
-            callable,
-            body,
-            options,
-            request_start_us,
-            queue_start_us,
-            ref environ,
-        } = *self;
-        encode_into(
-            &RequestFront {
-                call,
-                script,
-                callable,
-                body,
-                options,
-                request_start_us,
-                queue_start_us,
-            },
-            out,
-        )?;
-        put_pairs(out, environ);
+        let front = RequestFront {
+            call: self.call,
+            script: self.script,
+            callable: self.callable,
+            body: self.body,
+            options: self.options,
+            request_start_us: self.request_start_us,
+            queue_start_us: self.queue_start_us,
+        };
+        encode_into(&front, out)?;
+        put_pairs(out, &self.environ);
         Ok(())
     }
 }

@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::body::Body;
+use crate::call_facts::CallFacts;
 use crate::label::Label;
 use crate::meter::Meter;
 use crate::output::ResponseOutput;
@@ -55,34 +56,23 @@ pub(crate) struct Exchange {
     data: OnceLock<Py<PyDict>>,
 }
 
-/// What is known of a request before it is served.
-pub(crate) struct Beginning {
-    pub(crate) slot: usize,
-    pub(crate) connection: u64,
-    pub(crate) label: Label,
-    pub(crate) head_only: bool,
-    pub(crate) file_frames: bool,
-    pub(crate) counts_as_activity: bool,
-}
-
 impl Exchange {
-    pub(crate) fn new(beginning: Beginning, output: ResponseOutput, body: Body) -> Self {
-        let Beginning {
-            slot,
-            connection,
-            label,
-            head_only,
-            file_frames,
-            counts_as_activity,
-        } = beginning;
+    pub(crate) fn new(
+        slot: usize,
+        connection: u64,
+        label: Label,
+        facts: &CallFacts,
+        output: ResponseOutput,
+        body: Body,
+    ) -> Self {
         Self {
             slot,
             connection,
             label,
             started: Instant::now(),
-            head_only,
-            file_frames,
-            counts_as_activity,
+            head_only: facts.head_only,
+            file_frames: facts.options.file_frames,
+            counts_as_activity: !facts.options.ignore_activity,
             overtime: OnceLock::new(),
             interrupted: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),

@@ -124,19 +124,14 @@ pub(crate) fn leave_connection(worker: &Worker, connection: Arc<Connection>) {
     {
         while let Ok(Some(frame)) = reader.next_buffered() {
             if frame.head.kind == Kind::Request && connection.owns(frame.head.id) {
-                let mut output = ResponseOutput::new(
-                    Arc::clone(&connection),
+                // The peer may have gone; then there is nobody to tell.
+                ResponseOutput::refuse(
+                    &connection,
                     frame.head.id,
-                    Vec::new(),
-                    Vec::new(),
-                );
-                let failed = output.fail(
                     Failure::NotStarted,
                     "the worker has lost its supervisor",
                     true,
                 );
-                // The peer may have gone; then there is nobody to tell.
-                let _ = failed.and_then(|()| output.try_flush());
             }
         }
     }

@@ -300,6 +300,22 @@ impl ResponseOutput {
         Ok(())
     }
 
+    /// Refuses a request that nobody serves: FAIL is all that its connection gets.
+    /// Returns whether it has left as a whole, so that the connection is still good.
+    pub(crate) fn refuse(
+        connection: &Arc<Connection>,
+        id: u64,
+        failure: Failure,
+        text: &str,
+        close: bool,
+    ) -> bool {
+        let mut output = Self::new(Arc::clone(connection), id, Vec::new(), Vec::new());
+        let sent = output
+            .fail(failure, text, close)
+            .and_then(|()| output.try_flush());
+        matches!(sent, Ok(true))
+    }
+
     /// Sends what has gathered; waits for the peer to take it.
     pub(crate) fn flush(&mut self) -> Result<(), OutputError> {
         self.send(MsgFlags::empty()).map(drop)

@@ -90,12 +90,9 @@ pub(crate) fn refuse(
     let head = FrameHead::parse(&peeked)
         .ok()
         .filter(|head| head.kind == Kind::Request && connection.owns(head.id))?;
-    let mut reader = FrameReader::new(0);
-    Some(if take(&mut reader, connection).is_some() {
-        answer(connection, head.id, failure, text)
-    } else {
-        ConnectionOutcome::Ended
-    })
+    let is_good = take(&mut FrameReader::new(0), connection).is_some()
+        && ResponseOutput::refuse(connection, head.id, failure, text, false);
+    Some(ConnectionOutcome::good(is_good))
 }
 
 /// Takes a REQUEST and its inline body.
@@ -112,21 +109,4 @@ fn take(reader: &mut FrameReader, connection: &Connection) -> Option<()> {
     }
     // Anything else behind it is a CANCEL: the client has gone.
     reader.is_empty().then_some(())
-}
-
-fn answer(
-    connection: &Arc<Connection>,
-    id: u64,
-    failure: Failure,
-    text: &str,
-) -> ConnectionOutcome {
-    let mut output = ResponseOutput::new(Arc::clone(connection), id, Vec::new(), Vec::new());
-    let sent = output
-        .fail(failure, text, false)
-        .and_then(|()| output.try_flush());
-    if matches!(sent, Ok(true)) {
-        ConnectionOutcome::Free
-    } else {
-        ConnectionOutcome::Ended
-    }
 }

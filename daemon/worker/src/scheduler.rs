@@ -84,6 +84,13 @@ pub(crate) enum ConnectionOutcome {
     Ended,
 }
 
+impl ConnectionOutcome {
+    /// Of a connection that is still good, or not.
+    pub(crate) const fn good(is_good: bool) -> Self {
+        if is_good { Self::Free } else { Self::Ended }
+    }
+}
+
 /// What becomes of a connection after a request.
 pub(crate) enum Finished {
     /// It stays here.

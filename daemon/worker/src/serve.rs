@@ -21,7 +21,7 @@ use wsgid_protocol::{Failure, Kind};
 use crate::body::Body;
 use crate::call_facts::CallFacts;
 use crate::connection::Connection;
-use crate::exchange::{Beginning, Exchange};
+use crate::exchange::Exchange;
 use crate::label::Label;
 use crate::meter::micros;
 use crate::output::ResponseOutput;
@@ -238,7 +238,10 @@ impl Thread {
             late,
         } = request;
         if late {
-            return self.refuse_late(worker, connection, id);
+            let text = queue_limits::text(worker.spec.group.queue_timeout);
+            let is_good =
+                ResponseOutput::refuse(connection, id, Failure::QueueTimeout, &text, false);
+            return ConnectionOutcome::good(is_good);
         }
         let buffer = std::mem::take(&mut self.body);
         let body = match body {
@@ -251,15 +254,9 @@ impl Thread {
             std::mem::take(&mut self.buffer),
             std::mem::take(&mut self.payload),
         );
-        let beginning = Beginning {
-            slot: self.slot,
-            connection: connection.number,
-            label,
-            head_only: facts.head_only,
-            file_frames: facts.options.file_frames,
-            counts_as_activity: !facts.options.ignore_activity,
-        };
-        let exchange = Arc::new(Exchange::new(beginning, output, body));
+        let number = connection.number;
+        let exchange = Exchange::new(self.slot, number, label, &facts, output, body);
+        let exchange = Arc::new(exchange);
         self.begin(py, worker, &exchange);
         let cpu_began = worker.scheduler.load_profile.begin();
         let began = Instant::now();
@@ -273,26 +270,6 @@ impl Thread {
         let took = ended.saturating_duration_since(exchange.started);
         worker.scheduler.load_profile.end(took, cpu_began);
         self.end(py, worker, &exchange, verdict, took)
-    }
-
-    fn refuse_late(
-        &mut self,
-        worker: &Worker,
-        connection: &Arc<Connection>,
-        id: u64,
-    ) -> ConnectionOutcome {
-        let buffer = std::mem::take(&mut self.buffer);
-        let mut output = ResponseOutput::new(Arc::clone(connection), id, buffer, Vec::new());
-        let text = queue_limits::text(worker.spec.group.queue_timeout);
-        let sent = output
-            .fail(Failure::QueueTimeout, &text, false)
-            .and_then(|()| output.try_flush());
-        self.buffer = keep(output.finish().0);
-        if matches!(sent, Ok(true)) {
-            ConnectionOutcome::Free
-        } else {
-            ConnectionOutcome::Ended
-        }
     }
 
     fn begin(&self, py: Python<'_>, worker: &Worker, exchange: &Arc<Exchange>) {
@@ -372,11 +349,7 @@ impl Thread {
         self.buffer = keep(buffer);
         self.payload = keep(payload);
         worker.request_done(exchange);
-        if good && !close {
-            ConnectionOutcome::Free
-        } else {
-            ConnectionOutcome::Ended
-        }
+        ConnectionOutcome::good(good && !close)
     }
 }
 
@@ -418,11 +391,8 @@ fn refuse(connection: &Arc<Connection>, refusal: &RequestReadError) {
         "connection {}: httpd broke the protocol: {text}",
         connection.number
     ));
-    let mut output = ResponseOutput::new(Arc::clone(connection), *id, Vec::new(), Vec::new());
     // The connection is closed next; a peer that does not read misses the text.
-    let _ = output
-        .fail(Failure::Protocol, text, true)
-        .and_then(|()| output.try_flush());
+    ResponseOutput::refuse(connection, *id, Failure::Protocol, text, true);
 }
 
 /// Why no request is served on a connection any more.

@@ -13,7 +13,7 @@ use wsgid_protocol::response::HeadWriter;
 use wsgid_protocol::token::is_token;
 
 use crate::exchange::Exchange;
-use crate::output::HeadStage;
+use crate::output::{Head, HeadStage};
 use crate::{events, lock, response, sys};
 
 /// Memory above this is not kept for the next head.
@@ -48,9 +48,12 @@ impl StartResponse {
     ) -> PyResult<Write> {
         events::response_started(&self.exchange, status, headers, exc_info)?;
         let exc_info = exc_info.map(exception_info).transpose()?;
-        let mut scratch = SCRATCH.take();
-        scratch.clear();
-        let accepted = write_head(&mut scratch, status, headers).and_then(|facts| {
+        let mut head = Head {
+            payload: SCRATCH.take(),
+            ..Head::default()
+        };
+        head.payload.clear();
+        let accepted = write_head(&mut head, status, headers).and_then(|()| {
             let mut output = lock::attached(py, &self.exchange.output);
             if output.has_ended() {
                 return Err(PyRuntimeError::new_err(
@@ -65,14 +68,12 @@ impl StartResponse {
                     None => PyRuntimeError::new_err("headers have been sent already"),
                 });
             }
-            std::mem::swap(&mut output.head.payload, &mut scratch);
-            output.head.status = facts.status;
-            output.head.length = facts.length;
+            std::mem::swap(&mut output.head, &mut head);
             output.stage = HeadStage::Started;
             Ok(())
         });
-        if scratch.capacity() <= SCRATCH_MAX {
-            SCRATCH.set(scratch);
+        if head.payload.capacity() <= SCRATCH_MAX {
+            SCRATCH.set(head.payload);
         }
         accepted?;
         Ok(Write {
@@ -126,19 +127,12 @@ fn exception(info: &Bound<'_, PyTuple>) -> PyErr {
     }
 }
 
-/// What the worker itself has to know of a head.
-#[derive(Clone, Copy)]
-struct HeadFacts {
-    status: u16,
-    length: Option<u64>,
-}
-
-/// Checks status and headers, and writes them to `out` as an encoded `ResponseHead`.
+/// Checks status and headers, and writes them to a head whose payload is empty.
 fn write_head(
-    out: &mut Vec<u8>,
+    head: &mut Head,
     status: &Bound<'_, PyAny>,
     headers: &Bound<'_, PyAny>,
-) -> PyResult<HeadFacts> {
+) -> PyResult<()> {
     let text = status.cast::<PyString>().map_err(|_| {
         PyTypeError::new_err(format!(
             "expected a str for the status, got {}",
@@ -147,10 +141,9 @@ fn write_head(
     })?;
     let bytes = sys::latin1(text)?;
     let (status, reason) = read_status(text, bytes.as_bytes())?;
-    Ok(HeadFacts {
-        status,
-        length: write_headers(out, status, reason, headers)?,
-    })
+    head.status = status;
+    head.length = write_headers(&mut head.payload, status, reason, headers)?;
+    Ok(())
 }
 
 /// Three digits, and optionally a space and the reason.

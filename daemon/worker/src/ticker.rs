@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use wsgid_protocol::Failure;
 use wsgid_protocol::control::FromWorker;
 
+use crate::connection::Connection;
 use crate::exchange::Exchange;
 use crate::placement::{Placement, QueueState, USUAL_STANDS};
 use crate::report::report;
@@ -200,11 +201,7 @@ impl Ticker {
             {
                 continue;
             }
-            let finished = match queue_limits::refuse(&connection, Failure::QueueFull, &text) {
-                Some(outcome) => worker.scheduler.give_back(connection, outcome),
-                None => worker.scheduler.requeue(connection),
-            };
-            worker.hand_back(finished);
+            refuse(worker, connection, Failure::QueueFull, &text);
         }
     }
 
@@ -250,17 +247,20 @@ fn refuse_late(worker: &Worker, now: Instant) {
     let Some(limit) = now.checked_sub(timeout).filter(|_| !timeout.is_zero()) else {
         return;
     };
+    let text = queue_limits::text(timeout);
     for connection in worker.scheduler.overdue(limit) {
-        let finished = match queue_limits::refuse(
-            &connection,
-            Failure::QueueTimeout,
-            &queue_limits::text(timeout),
-        ) {
-            Some(outcome) => worker.scheduler.give_back(connection, outcome),
-            None => worker.scheduler.requeue(connection),
-        };
-        worker.hand_back(finished);
+        refuse(worker, connection, Failure::QueueTimeout, &text);
     }
+}
+
+/// Refuses the request of a connection that was taken out of the queue. One that is
+/// not here as a whole yet waits on.
+fn refuse(worker: &Worker, connection: Arc<Connection>, failure: Failure, text: &str) {
+    let finished = match queue_limits::refuse(&connection, failure, text) {
+        Some(outcome) => worker.scheduler.give_back(connection, outcome),
+        None => worker.scheduler.requeue(connection),
+    };
+    worker.hand_back(finished);
 }
 
 impl ThreadObservation {
