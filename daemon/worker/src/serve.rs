@@ -2,7 +2,7 @@
 //! application, answers, and takes the next. Made by Python, so that it is
 //! attached to the interpreter once; it detaches only to wait.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use wsgid_protocol::failure::level;
 use wsgid_protocol::head::FLAG_END;
 use wsgid_protocol::request::{BodyKind, Call, RequestHead};
 use wsgid_protocol::response::EndReport;
-use wsgid_protocol::{Failure, Kind};
+use wsgid_protocol::{Failure, FrameHead, Kind};
 
 use crate::body::Body;
 use crate::call_facts::CallFacts;
@@ -139,33 +139,16 @@ impl Thread {
         worker: &Arc<Worker>,
         connection: &Arc<Connection>,
     ) -> Result<Option<ReceivedRequest<'py>>, RequestReadError> {
-        let socket = connection.as_fd();
-        let frame = next_frame(py, worker, &mut self.reader, socket)?;
+        let frame = next_frame(py, worker, &mut self.reader, connection)?;
         let head = frame.head;
-        if !connection.owns(head.id) {
-            return Err(RequestReadError::protocol(
-                head.id,
-                "a frame with a foreign id".to_owned(),
-            ));
-        }
-        match head.kind {
-            Kind::Request => {}
-            Kind::Body | Kind::BodyError => return Ok(None),
-            Kind::Cancel => return Err(RequestReadError::Gone),
-            other => {
-                return Err(RequestReadError::protocol(
-                    head.id,
-                    format!("unexpected {other:?} frame"),
-                ));
-            }
+        if !is_request(connection, head)? {
+            return Ok(None);
         }
         let request = RequestHead::decode(frame.payload)
             .map_err(|error| RequestReadError::protocol(head.id, error.to_string()))?;
         if head.has(FLAG_END) != (request.body == BodyKind::None) {
-            return Err(RequestReadError::protocol(
-                head.id,
-                "REQUEST contradicts itself about its body".to_owned(),
-            ));
+            let text = "REQUEST contradicts itself about its body";
+            return Err(RequestReadError::protocol(head.id, text));
         }
         let (facts, label) = CallFacts::new(&request);
         let environ = worker
@@ -188,21 +171,11 @@ impl Thread {
         }
         self.body.clear();
         if let BodyKind::Inline(len) = body {
-            let frame = next_frame(py, worker, &mut self.reader, socket)?;
-            let fits = frame.head.kind == Kind::Body
-                && frame.head.id == head.id
-                && frame.head.has(FLAG_END);
-            if !fits || frame.head.len != len {
-                return Err(RequestReadError::protocol(
-                    head.id,
-                    "the inline body does not follow its REQUEST".to_owned(),
-                ));
-            }
-            self.body.extend_from_slice(frame.payload);
+            self.take_inline_body(py, worker, connection, head.id, len)?;
         }
         if !self.reader.is_empty() {
-            let frame = next_frame(py, worker, &mut self.reader, socket)?;
-            return Err(match frame.head.kind {
+            let behind = next_frame(py, worker, &mut self.reader, connection)?;
+            return Err(match behind.head.kind {
                 // The client left while its request waited for a thread.
                 Kind::Cancel => RequestReadError::Gone,
                 other => RequestReadError::protocol(
@@ -219,6 +192,26 @@ impl Thread {
             body,
             late,
         }))
+    }
+
+    /// Takes the BODY frame that belongs to a request.
+    fn take_inline_body(
+        &mut self,
+        py: Python<'_>,
+        worker: &Worker,
+        connection: &Connection,
+        id: u64,
+        len: u32,
+    ) -> Result<(), RequestReadError> {
+        let frame = next_frame(py, worker, &mut self.reader, connection)?;
+        let head = frame.head;
+        let fits = head.kind == Kind::Body && head.id == id && head.has(FLAG_END);
+        if !fits || head.len != len {
+            let text = "the inline body does not follow its REQUEST";
+            return Err(RequestReadError::protocol(id, text));
+        }
+        self.body.extend_from_slice(frame.payload);
+        Ok(())
     }
 
     /// Calls the application and sends what it answers.
@@ -404,8 +397,26 @@ enum RequestReadError {
 }
 
 impl RequestReadError {
-    fn protocol(id: u64, text: String) -> Self {
+    fn protocol(id: u64, text: impl Into<String>) -> Self {
+        let text = text.into();
         Self::Protocol { id, text }
+    }
+}
+
+/// Whether a frame begins a request, or is a rest of an earlier one.
+fn is_request(connection: &Connection, head: FrameHead) -> Result<bool, RequestReadError> {
+    if !connection.owns(head.id) {
+        let text = "a frame with a foreign id";
+        return Err(RequestReadError::protocol(head.id, text));
+    }
+    match head.kind {
+        Kind::Request => Ok(true),
+        Kind::Body | Kind::BodyError => Ok(false),
+        Kind::Cancel => Err(RequestReadError::Gone),
+        other => {
+            let text = format!("unexpected {other:?} frame");
+            Err(RequestReadError::protocol(head.id, text))
+        }
     }
 }
 
@@ -418,8 +429,9 @@ fn next_frame<'a>(
     py: Python<'_>,
     worker: &Worker,
     reader: &'a mut FrameReader,
-    socket: BorrowedFd<'_>,
+    connection: &Connection,
 ) -> Result<Frame<'a>, RequestReadError> {
+    let socket = connection.as_fd();
     if !reader.has_frame() {
         // The rest may take its time; somebody else has to look after the others.
         worker.scheduler.promote();
