@@ -8,7 +8,8 @@ use wsgid_tests::hostile::cases;
 use wsgid_tests::wire::{Addresses, with_tls};
 use wsgid_tests::{Httpd, Limit, Mpm, Raw, Site, Transport, case};
 
-use super::{PATIENCE, children, sites};
+use crate::all_cases::children;
+use crate::server::{PATIENCE, sites};
 
 /// What a file that ends before its time is cut into.
 const CUT: usize = 64 << 20;

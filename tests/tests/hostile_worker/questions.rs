@@ -11,7 +11,8 @@ use wsgid_tests::{
     eventually,
 };
 
-use super::{PATIENCE, assert_log_not_forged, assert_sound, children, sites};
+use crate::all_cases::{assert_log_not_forged, children};
+use crate::server::{PATIENCE, assert_sound, sites};
 
 /// How long a question may take at most, and then some.
 const QUESTION: Duration = Duration::from_secs(16);

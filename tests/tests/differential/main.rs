@@ -5,229 +5,22 @@
 //! mod_wsgi comes from PyPI and is built with the Python and the httpd headers
 //! of this machine. Where that cannot be, the test says so and does nothing.
 
+mod allowed;
+mod requests;
+
 use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-
-#[path = "differential/requests.rs"]
-mod requests;
-
-use requests::{forwarded, requests, responses};
-use wsgid_tests::judge::{Allowed, Pair, Side, judge};
+use wsgid_tests::judge::{Pair, Side, judge};
 use wsgid_tests::raw::exchange;
 use wsgid_tests::wire::{NO_RESPONSES, quoted, with_tls};
 use wsgid_tests::{Answer, Builder, Curl, Mpm, Site, Transport, until};
 
-const SOON: Duration = Duration::from_secs(5);
+use crate::allowed::ALLOWED;
+use crate::requests::{forwarded, requests, responses};
 
-/// What may differ.
-const ALLOWED: &[Allowed] = &[
-    ("-environ wsgi.early_hints", "", "mod_wsgi cannot send 103"),
-    (
-        "-environ mod_wsgi.connection_id",
-        "",
-        "mod_wsgi leaves it out unless httpd has made one already",
-    ),
-    (
-        "environ wsgi.errors",
-        "",
-        "mod_wsgi's is also readable, which PEP 3333 does not ask for",
-    ),
-    (
-        "+environ REDIRECT_",
-        "",
-        "mod_wsgi leaves its own variables behind for a later redirect",
-    ),
-    (
-        "-environ PATH",
-        "env",
-        "PassEnv is the administrator's word",
-    ),
-    (
-        "environ REQUEST_URI",
-        "absolute",
-        "as httpd's own CGI has it: without scheme and host",
-    ),
-    (
-        "-field content-length",
-        "",
-        "a whole body is known to be whole, so httpd tells its length",
-    ),
-    (
-        "field content-length",
-        "HEAD",
-        "the body of the environ is longer by our own keys",
-    ),
-    (
-        "",
-        "Range: bytes=0-3",
-        "a whole body is known to be whole, so httpd can serve a part of it",
-    ),
-    ("-field expires", "", "an error of ours is not to be cached"),
-    (
-        "status",
-        "\"status\":\"200 \"}",
-        "a status without a reason gets the usual one, with the space or without",
-    ),
-    ("status", "start status '200 '", "the same"),
-    (
-        "field x",
-        "\"X\",\"2\"",
-        "fields that the application repeats stay apart: commas may be part of a value",
-    ),
-    (
-        "field connection",
-        "[\"Connection\",\"close\"]",
-        "an application may end the connection",
-    ),
-    (
-        "field connection",
-        "expecting",
-        "a body that nobody announced is not read away",
-    ),
-    (
-        "field trailer",
-        "",
-        "about the connection, which is httpd's business",
-    ),
-    ("field keep-alive", "", "the same"),
-    ("field upgrade", "('Upgrade'", "the same"),
-    ("field te", "", "the same"),
-    ("field proxy-authenticate", "", "the same"),
-    (
-        "field last-modified",
-        "start",
-        "mod_wsgi makes 1970 of what is no date, and now of one to come",
-    ),
-    (
-        "",
-        "header ('Status'",
-        "mod_wsgi takes the field for the status",
-    ),
-    (
-        "",
-        " 3",
-        "what httpd has not sent yet it need not break off: the client gets an error, not half an answer",
-    ),
-    ("", "after_failure", "the same"),
-    ("", "_later", "the same"),
-    ("", "generator_that_fails_in_the_end", "the same"),
-    (
-        "finished status",
-        "",
-        "what the client gets, not what the application had in mind",
-    ),
-    // mod_wsgi is wrong.
-    (
-        "",
-        "late exc_info nones",
-        "mod_wsgi loses the exception, and the event with it",
-    ),
-    (
-        "",
-        "late exc_info texts",
-        "mod_wsgi loses the exception until later",
-    ),
-    ("", "_none", "None is a size, as files have it"),
-    (
-        "",
-        "_large",
-        "mod_wsgi takes memory for what is asked, not for what is there",
-    ),
-    (
-        "body",
-        "_buffer",
-        "what was written is counted, and has to be bytes",
-    ),
-    (
-        "body",
-        "errors_write_after_close",
-        "one who closes it does not close it for the others",
-    ),
-    (
-        "exception",
-        "errors_detach",
-        "mod_wsgi needs the stream again in the end",
-    ),
-    (
-        "body",
-        "errors_fileno",
-        "UnsupportedOperation is an OSError, and what Python's own streams raise",
-    ),
-    (
-        "body",
-        "std",
-        "descriptors 1 and 2 lead to the log, so a program may inherit them; sys.stderr has a mode",
-    ),
-    (
-        "body",
-        "_errors",
-        "what is no character is shown in the log, not replaced",
-    ),
-    (
-        "",
-        "wraps a file beyond its end",
-        "there is nothing to send, which is no failure",
-    ),
-    ("", "wraps a truncated file", "the same"),
-    ("", "wraps tell below zero", "the file is read instead"),
-    (
-        "exception",
-        "wraps",
-        "what is no file is read, which is no failure; a close() that is missing is none; one that fails is logged",
-    ),
-    ("body", "wrapper_close_without", "the same"),
-    (
-        "finished output_writes",
-        "wraps a file after an empty write",
-        "the head has gone, so the file is read",
-    ),
-    (
-        "finished output_writes",
-        "wrapper_subclass",
-        "a subclass may have its own way to iterate",
-    ),
-    (
-        "finished output_writes",
-        "no_start_generator",
-        "a block that was refused was written, too",
-    ),
-    (
-        "finished output_writes",
-        "('Content-Length'",
-        "refused before the block",
-    ),
-    ("finished output_writes", "('content-length'", "the same"),
-    // We are stricter, or as strict at once instead of later.
-    (
-        "",
-        "edge start status",
-        "a final status is one of 200 to 599 (RFC 9110)",
-    ),
-    (
-        "",
-        "edge start header ('X",
-        "mod_wsgi cuts it at the NUL, takes more than space off its front, or lets httpd find it",
-    ),
-    ("", "('Content-Length', '+4')", "a length has no sign"),
-    (
-        "",
-        "content-length twice, different",
-        "mod_wsgi believes the last",
-    ),
-    ("body", "misuse status nul", "mod_wsgi cuts it at the NUL"),
-    ("body", "misuse name colon", "mod_wsgi lets httpd find it"),
-    ("body", "misuse name nul", "mod_wsgi cuts it at the NUL"),
-    ("body", "misuse name bracket", "mod_wsgi lets httpd find it"),
-    ("body", "misuse value nul", "mod_wsgi cuts it at the NUL"),
-    (
-        "body",
-        "misuse length",
-        "mod_wsgi finds it with the first block",
-    ),
-    ("body", "misuse name latin", "mod_wsgi lets httpd find it"),
-];
+const SOON: Duration = Duration::from_secs(5);
 
 #[test]
 fn mod_wsgi_and_we_differ_only_where_it_is_meant() {
@@ -527,6 +320,7 @@ fn inputs(pair: &mut Pair) {
         pair.raw(name, request);
     }
 }
+
 fn curl(side: &Side, transport: Transport, path: &str, args: &[&str]) -> Answer {
     let port = if transport.is_tls() {
         side.other_port
@@ -564,6 +358,7 @@ fn exception_since(side: &Side, at: usize) -> Option<String> {
             .filter(|_| log.ends_with('\n'))
     })
 }
+
 /// The name of an exception that ends a traceback.
 fn exception(line: &str) -> Option<String> {
     let name = |word: &str| {

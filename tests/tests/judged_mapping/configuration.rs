@@ -1,41 +1,11 @@
-//! From a URL to a script, its groups and its status: every rule of mapping and
-//! of scope through both. Where no process group is named, mod_wsgi runs the
-//! script inside httpd and we in the implicit group; all else has to be equal.
+//! The configuration that both servers get, and its scripts.
 
 use std::path::Path;
 
-use wsgid_tests::judge::{Allowed, Pair, judge};
 use wsgid_tests::{Builder, Site};
 
-/// What may differ.
-const ALLOWED: &[Allowed] = &[
-    ("-field expires", "", "an error of ours is not to be cached"),
-    (
-        "",
-        "embedded /empty",
-        "404 there; in daemon mode 500, as here",
-    ),
-    ("", "X-Choice: missing", "likewise"),
-    (
-        "",
-        "?boom",
-        "an access script that fails is an error, not a refusal",
-    ),
-    ("", "?odd", "likewise"),
-    (
-        "-field content-length",
-        "too large",
-        "the error page is one piece",
-    ),
-    (
-        "body",
-        "/docs/include",
-        "SCRIPT_NAME of an included page ends before PATH_INFO, as PEP 3333 has it",
-    ),
-];
-
 /// Says where it runs, and as what.
-const WHERE: &str = "\
+pub(crate) const WHERE: &str = "\
 import json
 KEYS = ('SCRIPT_NAME', 'PATH_INFO', 'SCRIPT_FILENAME', 'REQUEST_URI', 'QUERY_STRING', 'REQUEST_METHOD', 'SERVER_NAME',
         'mod_wsgi.process_group', 'mod_wsgi.application_group', 'mod_wsgi.callable_object', 'mod_wsgi.script_name',
@@ -56,7 +26,7 @@ def handle_request(environ, start_response):
 ";
 
 /// Scripts that answer questions.
-const QUESTIONS: &str = "\
+pub(crate) const QUESTIONS: &str = "\
 import hashlib
 def allow_access(environ, host):
     what = environ.get('QUERY_STRING', '')
@@ -278,7 +248,7 @@ ErrorDocument 404 /plain/error
 </VirtualHost>
 ";
 
-fn configured(mut builder: Builder, site: &Site, venv: &Path) -> (Builder, u16) {
+pub(crate) fn configured(mut builder: Builder, site: &Site, venv: &Path) -> (Builder, u16) {
     let port = builder.another_port();
     for name in [
         "where.wsgi",
@@ -363,247 +333,8 @@ fn configured(mut builder: Builder, site: &Site, venv: &Path) -> (Builder, u16) 
     (builder, port)
 }
 
-/// Paths, each asked for as it is.
-const PATHS: &[&str] = &[
-    "/opts",
-    "/opts/",
-    "/opts/x/y",
-    "/opts/x%20y?q=1",
-    "/optsx",
-    "/OPTS",
-    "/opts//x///y",
-    "//opts/x",
-    "/opts/deeper",
-    "/opts/deeper/x",
-    "/opts/static/page.html",
-    "/opts/static/none.html",
-    "/opts/../plain/x",
-    "/opts/./x",
-    "/opts/%2e%2e/x",
-    "/opts/a%2Fb",
-    "/dir/one.wsgi",
-    "/dir/one.wsgi/",
-    "/dir/one.wsgi/x/y",
-    "/dir/two.wsgi?x",
-    "/dir/none.wsgi",
-    "/dir/",
-    "/dir",
-    "/dir//one.wsgi/x",
-    "/bare/one.wsgi/x",
-    "/bare",
-    "/bare/",
-    "/mixed/one.wsgi",
-    "/mixed/",
-    "/slashed/x",
-    "/slashed/",
-    "/slashed",
-    "/double/slashed/x",
-    "//double///slashed/x",
-    "/match/one",
-    "/match/one/x",
-    "/match/none",
-    "/match/",
-    "/match/onex1/y",
-    "/whole",
-    "/whole/x/y",
-    "/wholesome",
-    "/x/y.special",
-    "/x.special/y",
-    "/gone",
-    "/gone/x",
-    "/closed",
-    "/syntax",
-    "/raises",
-    "/exits",
-    "/uncallable",
-    "/daemon/empty",
-    "/daemon/raises",
-    "/daemon/syntax",
-    "/daemon/gone",
-    "/plain",
-    "/plain/x",
-    "/plain/static/page.html",
-    "/plain/static",
-    "/in%20a%20word/x",
-    "/groups",
-    "/groups/server",
-    "/groups/host",
-    "/groups/resource",
-    "/groups/global",
-    "/groups/env",
-    "/groups/callable",
-    "/groups/restricted",
-    "/groups/unrestricted",
-    "/groups/undefined",
-    "/groups/hosts",
-    "/groups/matched",
-    "/groups/x?if",
-    "/plain?if",
-    "/opts?if",
-    "/nopathinfo",
-    "/nopathinfo/x",
-    "/docs/app.wsgi",
-    "/docs/app.wsgi/x",
-    "/docs/second.wsgi/x",
-    "/docs/sub/app.wsgi",
-    "/docs/",
-    "/docs",
-    "/docs/?q=1",
-    "/docs/page.html",
-    "/docs/page.html?deny",
-    "/docs/page.html?boom",
-    "/docs/plain.txt/x",
-    "/docs/none.wsgi",
-    "/docs/include.shtml",
-    "/docs/includes.shtml",
-    "/docs/failing.shtml",
-    "/docs/thing.data",
-    "/docs/thing.data/x?q",
-    "/docs/thing.plain",
-    "/docs/none.data",
-    "/noexec/app.wsgi",
-    "/legacy/app.wsgi",
-    "/legacy/app.wsgi/x",
-    "/htaccess/app.wsgi/x",
-    "/htaccess/groups/app.wsgi",
-    "/forbidden/page.html",
-    "/access/x?allow",
-    "/access/x?deny",
-    "/access/x?neutral",
-    "/access/x?odd",
-    "/access/x?boom",
-    "/dispatch/x",
-    "/dispatch/x?second",
-    "/dispatch/x?global",
-    "/dispatch/x?missing",
-    "/dispatch/x?boom",
-    "/dispatch/x?named",
-    "/dispatch/x?server",
-    "/dispatch/x?other",
-    "/pt/x?y=1",
-    "/filed/x/y",
-    "/handled/x",
-    "/moved/x",
-    "/refused",
-    "/asked",
-    "/cgivar/x%20y?z",
-    "/cgivar/original/x%20y?z",
-    "/cgi/x?z",
-    "/nothing/here",
-];
-
-/// What a client may say about who it is and what it wants.
-const HEADERS: &[(&str, &str)] = &[
-    ("/groups/env", "X-Choice: main"),
-    ("/groups/env", "X-Choice: second"),
-    ("/groups/env", "X-Choice: hosted"),
-    ("/groups/env", "X-Choice: %{GLOBAL}"),
-    ("/groups/callable", "X-Choice: other"),
-    ("/groups/callable", "X-Choice: missing"),
-    ("/opts/x", "Authorization: Basic a25vd246cmlnaHQ="),
-    ("/plain/x", "Authorization: Basic a25vd246cmlnaHQ="),
-    (
-        "/htaccess/app.wsgi",
-        "Authorization: Basic a25vd246cmlnaHQ=",
-    ),
-    // known:right, known:wrong, stranger:x, renamed:x, odd:x, empty:x, boom:x
-    ("/user/x", "Authorization: Basic a25vd246cmlnaHQ="),
-    ("/user/x", "Authorization: Basic a25vd246d3Jvbmc="),
-    ("/user/x", "Authorization: Basic c3RyYW5nZXI6eA=="),
-    ("/user/x", "Authorization: Basic cmVuYW1lZDp4"),
-    ("/user/x", "Authorization: Basic b2RkOng="),
-    ("/user/x", "Authorization: Basic ZW1wdHk6eA=="),
-    ("/user/x", "Authorization: Basic Ym9vbTp4"),
-    ("/user/x", "X-None: x"),
-    ("/member/x", "Authorization: Basic a25vd246cmlnaHQ="),
-    ("/member/x", "Authorization: Basic cmVuYW1lZDp4"),
-    ("/member/x", "Authorization: Basic c3RyYW5nZXI6eA=="),
-];
-
-/// Requests with bodies that are refused, or of which nothing is read.
-const BODIES: &[(&str, &str)] = &[
-    (
-        "too large",
-        "POST /limited HTTP/1.1\r\nHost: h\r\nContent-Length: 11\r\nConnection: close\r\n\r\n12345678901",
-    ),
-    (
-        "large enough",
-        "POST /limited HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\nConnection: close\r\n\r\n1234567890",
-    ),
-    (
-        "no length",
-        "POST /plain HTTP/1.1\r\nHost: h\r\nContent-Length: x\r\nConnection: close\r\n\r\n",
-    ),
-    (
-        "negative",
-        "POST /plain HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\nConnection: close\r\n\r\n",
-    ),
-    (
-        "chunked",
-        "POST /plain HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\n\r\n",
-    ),
-    (
-        "a file",
-        "POST /docs/page.html HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-    ),
-    (
-        "options",
-        "OPTIONS /opts/x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
-    ),
-    (
-        "options for all",
-        "OPTIONS * HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
-    ),
-    (
-        "trace",
-        "TRACE /opts/x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
-    ),
-];
-
-/// Virtual hosts on the further port.
-const HOSTS: &[(&str, &str)] = &[
-    ("hosted.example", "/own/x"),
-    ("hosted.example", "/plain/x"),
-    ("hosted.example", "/opts/x"),
-    ("hosted.example", "/groups/hosts"),
-    ("foreign.example", "/own/x"),
-    ("foreign.example", "/opts/x"),
-    ("foreign.example", "/plain/x"),
-    ("unslashed.example", "/own//x"),
-    ("unslashed.example", "//own/x"),
-    ("unslashed.example", "/a//b/x"),
-    ("unslashed.example", "/a/b//x///y"),
-];
-
-#[test]
-fn a_url_finds_the_same_script_in_the_same_groups() {
-    judge(ALLOWED, configured, |pair| {
-        for path in PATHS {
-            ask(pair, path, path, "localhost", "");
-        }
-        ask(pair, "embedded /empty", "/empty", "localhost", "");
-        for (name, request) in BODIES {
-            pair.raw(name, request);
-        }
-        for (path, header) in HEADERS {
-            ask(
-                pair,
-                &format!("{path} {header}"),
-                path,
-                "localhost",
-                &format!("{header}\r\n"),
-            );
-        }
-        ask(pair, "another host", "/groups/host", "other.example", "");
-        for (host, path) in HOSTS {
-            pair.elsewhere(&format!("{host}{path}"), &request(path, host, ""));
-        }
-        pair.stale()
-    });
-}
-
 /// Nothing but questions may be answered where nobody names a group.
-const RESTRICTED: &str = "\
+pub(crate) const RESTRICTED: &str = "\
 WSGIRestrictEmbedded On
 WSGIScriptAlias /none $/where.wsgi
 WSGIScriptAlias /global $/where.wsgi process-group=%{GLOBAL} application-group=%{GLOBAL}
@@ -617,42 +348,3 @@ WSGIScriptAlias /digest $/where.wsgi process-group=main
   WSGIAccessScript $/questions.py
 </Location>
 ";
-
-#[test]
-fn restrict_embedded_refuses_the_same() {
-    fn configured(builder: Builder, site: &Site, venv: &Path) -> (Builder, u16) {
-        site.write("where.wsgi", WHERE);
-        site.write("questions.py", QUESTIONS);
-        let site = site.path().display().to_string();
-        let lines = RESTRICTED
-            .replace("$/", &format!("{site}/"))
-            .replace("$>", &format!("{site}>"));
-        let builder = builder.line(format!("WSGIPythonHome {}", venv.display()));
-        let options = format!("processes=1 threads=3 python-home={}", venv.display());
-        (builder.daemon("main", &options).line(lines), 0)
-    }
-    judge(
-        &[("-field expires", "", "an error of ours is not to be cached")],
-        configured,
-        |pair| {
-            for path in [
-                "/none",
-                "/global",
-                "/named/x",
-                "/asked/x?allow",
-                "/asked/x?deny",
-            ] {
-                ask(pair, path, path, "localhost", "");
-            }
-            pair.stale()
-        },
-    );
-}
-
-fn request(path: &str, host: &str, headers: &str) -> String {
-    format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{headers}Connection: close\r\n\r\n")
-}
-
-fn ask(pair: &mut Pair, name: &str, path: &str, host: &str, headers: &str) {
-    pair.raw(name, &request(path, host, headers));
-}

@@ -1,49 +1,20 @@
 //! Restarts of httpd: under load, in the middle of requests, with groups that
 //! change or go, with configurations and artifacts that are new or broken.
 
+mod churn;
+mod generations;
+mod server;
+
 use std::fs;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use wsgid_tests::wait::let_run;
 use wsgid_tests::{
-    Builder, Client, ClientError, Httpd, Limit, Load, Mpm, Response, Site, case, eventually,
-    heavy_case, heavy_on_every_mpm, on_every_mpm, users,
+    Httpd, Limit, Load, Mpm, Site, case, eventually, heavy_on_every_mpm, on_every_mpm, users,
 };
 
-const HELLO: &str = "Hello World!";
-const SOON: Duration = Duration::from_secs(20);
-/// Requests in the background, for their names.
-static STARTED: AtomicU32 = AtomicU32::new(0);
-
-fn builder(mpm: Mpm, site: &Site, groups: &[(&str, &str)]) -> Builder {
-    groups
-        .iter()
-        .fold(Httpd::builder().mpm(mpm), |builder, (name, options)| {
-            builder
-                .daemon(name, &format!("{options} {}", site.python_path()))
-                .mount(&format!("/{name}"), &site.file("probe.py"), name)
-        })
-}
-
-/// A GET in the background that is at the application when this returns.
-fn running(httpd: &Httpd, group: &str, seconds: u32) -> JoinHandle<Result<Response, ClientError>> {
-    let mut client = Client::new(httpd.address()).timeout(Duration::from_secs(90));
-    let name = format!("{group}-{}", STARTED.fetch_add(1, Ordering::Relaxed));
-    let path = format!("/{group}/sleep?seconds={seconds}&name={name}");
-    let thread = thread::spawn(move || client.get(&path));
-    httpd.wait_for_running(&name, SOON);
-    thread
-}
-
-fn worker(httpd: &Httpd, group: &str) -> i64 {
-    httpd.get(&format!("/{group}/info")).json()["pid"]
-        .as_i64()
-        .expect("a number")
-}
+use crate::server::{HELLO, SOON, builder, running, worker};
 
 #[test]
 fn twenty_graceful_restarts_under_load_on_every_mpm() {
@@ -226,86 +197,6 @@ fn a_broken_configuration_changes_nothing_else() {
     });
 }
 
-/// Configurations of this MPM with which children end all the time.
-fn churn(mpm: Mpm) -> &'static [&'static [&'static str]] {
-    match mpm {
-        Mpm::Event => &[
-            &[
-                "ThreadsPerChild 1",
-                "MaxRequestWorkers 8",
-                "MaxConnectionsPerChild 20",
-            ],
-            &[
-                "ThreadsPerChild 64",
-                "MaxRequestWorkers 512",
-                "MinSpareThreads 1",
-                "MaxSpareThreads 65",
-                "MaxConnectionsPerChild 5",
-            ],
-        ],
-        Mpm::Worker => &[&[
-            "ThreadsPerChild 8",
-            "MaxRequestWorkers 64",
-            "MinSpareThreads 1",
-            "MaxSpareThreads 9",
-            "MaxConnectionsPerChild 5",
-        ]],
-        Mpm::Prefork => &[&[
-            "MinSpareServers 1",
-            "MaxSpareServers 2",
-            "MaxConnectionsPerChild 5",
-        ]],
-    }
-}
-
-#[test]
-fn children_of_httpd_that_come_and_go_lose_nothing() {
-    heavy_on_every_mpm(Limit::seconds(240), |mpm| {
-        for lines in churn(mpm) {
-            children_come_and_go(mpm, lines);
-        }
-    });
-}
-
-fn children_come_and_go(mpm: Mpm, lines: &[&str]) {
-    let site = Site::new();
-    let builder = builder(mpm, &site, &[("site", "processes=2 threads=5")]);
-    let httpd = lines
-        .iter()
-        .fold(builder, |builder, line| builder.line(*line))
-        .start();
-    assert_eq!(httpd.get("/site/hello").text(), HELLO);
-    let workers = httpd.wait_for_workers(2, SOON);
-    let supervisor = httpd.supervisor();
-    let children = httpd.pid().children();
-    let load = |connections| Load::new(httpd.address(), "/site/hello", connections).expect(HELLO);
-    let kept = load(3).start();
-    let fresh = load(4).fresh_connections().start();
-    eventually("the end of a child", SOON, || {
-        children.iter().any(|child| !child.alive()).then_some(())
-    });
-    let_run(Duration::from_secs(2));
-    for tally in [fresh.stop(), kept.stop()] {
-        // The event MPM resets connections when a child of one thread ends, also those
-        // that ask for a file; nothing else may happen there, and nothing at all elsewhere.
-        let resets = if lines.contains(&"ThreadsPerChild 1") {
-            tally.of_kind("closed without a response")
-        } else {
-            0
-        };
-        assert!(
-            tally.ok > 0 && tally.failed() == resets,
-            "{lines:?}: {tally:?}"
-        );
-    }
-    assert_eq!(
-        (httpd.workers(), httpd.supervisor()),
-        (workers, supervisor),
-        "{lines:?}"
-    );
-    httpd.stop();
-}
-
 #[test]
 fn artifacts_that_are_replaced_while_they_run() {
     case(Limit::seconds(120), || {
@@ -437,115 +328,6 @@ fn other_users_and_one_process_alone() {
             (worker(&httpd, "site"), httpd.supervisor()),
             (info["pid"].as_i64().unwrap_or(0), supervisor)
         );
-        httpd.stop();
-    });
-}
-
-/// The httpd generations whose children the supervisor takes to be there.
-fn generations(httpd: &Httpd) -> Vec<u64> {
-    let status: wsgid_tests::Json =
-        serde_json::from_str(&httpd.wsgid(&["status", "--json"])).expect("JSON");
-    status["generations"]
-        .as_array()
-        .expect("a list")
-        .iter()
-        .filter_map(wsgid_tests::Json::as_u64)
-        .collect()
-}
-
-/// Nothing of a generation that has no children is kept, in whatever way they went.
-#[test]
-fn a_site_that_is_taken_out_after_hard_restarts_ends() {
-    const HUP: Signal = Signal::SIGHUP;
-    const USR1: Signal = Signal::SIGUSR1;
-    for mpm in [Mpm::Event, Mpm::Prefork] {
-        for order in [
-            &[HUP, USR1][..],
-            &[HUP, HUP, USR1, HUP],
-            &[USR1, HUP, HUP],
-            &[USR1, USR1, HUP, USR1],
-        ] {
-            case(Limit::seconds(120), move || {
-                let site = Site::new();
-                let mut httpd = builder(
-                    mpm,
-                    &site,
-                    &[("shop", "processes=1"), ("blog", "processes=1")],
-                )
-                .start();
-                let (shop, blog) = (worker(&httpd, "shop"), worker(&httpd, "blog"));
-                let (last, before) = order.split_last().expect("there are restarts");
-                for signal in before {
-                    if *signal == HUP {
-                        httpd.hup()
-                    } else {
-                        httpd.graceful()
-                    }
-                    assert_eq!(
-                        (worker(&httpd, "shop"), worker(&httpd, "blog")),
-                        (shop, blog)
-                    );
-                }
-                httpd.configure(|lines| lines.retain(|line| !line.contains("blog")));
-                // Children that do not end by themselves.
-                httpd
-                    .pid()
-                    .children()
-                    .into_iter()
-                    .filter(|child| Some(*child) != httpd.supervisor())
-                    .for_each(|child| {
-                        child.kill();
-                    });
-                if *last == HUP {
-                    httpd.hup()
-                } else {
-                    httpd.graceful()
-                }
-                let limit = Duration::from_secs(5);
-                let left = eventually("the end of the site", limit, || {
-                    let workers = httpd.workers();
-                    (workers.len() == 1).then_some(workers)
-                });
-                assert_eq!(i64::from(left[0].number), shop, "{mpm:?} {order:?}");
-                eventually("one generation", limit, || {
-                    (generations(&httpd).len() == 1).then_some(())
-                });
-                assert_eq!(worker(&httpd, "shop"), shop);
-                httpd.stop();
-            });
-        }
-    }
-}
-
-/// A new supervisor knows the children of before, who go on with what they have.
-#[test]
-fn a_supervisor_that_is_killed_knows_the_children_of_a_graceful_restart_again() {
-    case(Limit::seconds(120), || {
-        let site = Site::new();
-        let httpd = builder(Mpm::Event, &site, &[("site", "processes=1 threads=4")]).start();
-        let slow = running(&httpd, "site", 6);
-        let upload = {
-            // Its body ends, and so its worker is looked for, after both.
-            let mut raw = wsgid_tests::Raw::connect(httpd.address());
-            raw.send("POST /site/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nab");
-            raw
-        };
-        httpd.graceful();
-        let before = httpd.supervisor().expect("a supervisor runs");
-        before.kill();
-        eventually("another supervisor", SOON, || {
-            httpd.supervisor().filter(|pid| *pid != before)
-        });
-        eventually("both generations", SOON, || {
-            (generations(&httpd).len() == 2).then_some(())
-        });
-        let mut upload = upload;
-        upload.send("cd");
-        assert!(upload.wait_for("abcd", SOON), "{}", upload.text());
-        let _ = slow.join();
-        eventually("one generation", SOON, || {
-            (generations(&httpd).len() == 1).then_some(())
-        });
         httpd.stop();
     });
 }
