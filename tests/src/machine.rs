@@ -129,9 +129,10 @@ impl Machine {
     pub fn write(&mut self, path: &str, text: &str) {
         fs::write(self.shared.path().join("file"), text).expect("a file can be written");
         let from = self.shared.path().join("file").display().to_string();
-        let (who, place) = match path.starts_with('/') {
-            true => (Who::Root, path.to_owned()),
-            false => (Who::User, format!("./{path}")),
+        let (who, place) = if path.starts_with('/') {
+            (Who::Root, path.to_owned())
+        } else {
+            (Who::User, format!("./{path}"))
         };
         let (code, output) = self.run(who, &format!("install -D -m 644 '{from}' '{place}'"));
         assert_eq!(code, 0, "{path}: {output}");

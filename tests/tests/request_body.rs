@@ -28,6 +28,7 @@ fn bodies_arrive_by_every_transport_on_every_mpm() {
         let (_site, wire, mut checked) = wire(mpm).checked();
         for transport in transports(mpm) {
             every_size(&mut checked, &wire, *transport);
+            unread_uploads(&mut checked, &wire, *transport);
         }
         checked.finish();
     });
@@ -91,6 +92,9 @@ fn every_size(checked: &mut Checked, wire: &Addresses, transport: Transport) {
             },
         );
     }
+}
+
+fn unread_uploads(checked: &mut Checked, wire: &Addresses, transport: Transport) {
     checked.case(
         &format!("15 {transport:?}: an early refusal"),
         Log::Quiet,
@@ -289,10 +293,42 @@ fn framing_is_strict() {
     });
 }
 
+const HIDDEN: &str = "GET /body/called?id=ID HTTP/1.1\r\nHost: x\r\n\r\n";
+
 /// Each hides a GET of `/body/called?id=ID` in what one reading of the rules
 /// takes for a body or a header.
 fn smuggled() -> Vec<(&'static str, String)> {
-    let hidden = "GET /body/called?id=ID HTTP/1.1\r\nHost: x\r\n\r\n";
+    [hidden_by_lengths(), hidden_by_codings()].concat()
+}
+
+fn hidden_by_lengths() -> Vec<(&'static str, String)> {
+    let post = |fields: &str| post_head("/body/read", fields) + HIDDEN;
+    vec![
+        (
+            "two_lengths",
+            post(&format!(
+                "Content-Length: 0\r\nContent-Length: {}\r\n",
+                HIDDEN.len()
+            )),
+        ),
+        ("signed_length", post("Content-Length: +0\r\n")),
+        ("negative_length", post("Content-Length: -1\r\n")),
+        ("listed_length", post("Content-Length: 0, 0\r\n")),
+        (
+            "folded",
+            post(&format!(
+                "X: a\r\n Content-Length: 0\r\nContent-Length: {}\r\n",
+                HIDDEN.len()
+            )),
+        ),
+        (
+            "nul",
+            post(&format!("X: a\0b\r\nContent-Length: {}\r\n", HIDDEN.len())),
+        ),
+    ]
+}
+
+fn hidden_by_codings() -> Vec<(&'static str, String)> {
     let post = |fields: &str, body: &str| post_head("/body/read", fields) + body;
     vec![
         (
@@ -300,16 +336,16 @@ fn smuggled() -> Vec<(&'static str, String)> {
             post(
                 &format!(
                     "Content-Length: {}\r\nTransfer-Encoding: chunked\r\n",
-                    5 + hidden.len()
+                    5 + HIDDEN.len()
                 ),
-                &format!("0\r\n\r\n{hidden}"),
+                &format!("0\r\n\r\n{HIDDEN}"),
             ),
         ),
         (
             "te_te",
             post(
                 "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
-                &format!("0\r\n\r\n{hidden}"),
+                &format!("0\r\n\r\n{HIDDEN}"),
             ),
         ),
         (
@@ -317,36 +353,9 @@ fn smuggled() -> Vec<(&'static str, String)> {
             post(
                 &format!(
                     "Content-Length: {}\r\nTransfer-Encoding : chunked\r\n",
-                    hidden.len()
+                    HIDDEN.len()
                 ),
-                hidden,
-            ),
-        ),
-        (
-            "two_lengths",
-            post(
-                &format!("Content-Length: 0\r\nContent-Length: {}\r\n", hidden.len()),
-                hidden,
-            ),
-        ),
-        ("signed_length", post("Content-Length: +0\r\n", hidden)),
-        ("negative_length", post("Content-Length: -1\r\n", hidden)),
-        ("listed_length", post("Content-Length: 0, 0\r\n", hidden)),
-        (
-            "folded",
-            post(
-                &format!(
-                    "X: a\r\n Content-Length: 0\r\nContent-Length: {}\r\n",
-                    hidden.len()
-                ),
-                hidden,
-            ),
-        ),
-        (
-            "nul",
-            post(
-                &format!("X: a\0b\r\nContent-Length: {}\r\n", hidden.len()),
-                hidden,
+                HIDDEN,
             ),
         ),
         (
@@ -354,9 +363,9 @@ fn smuggled() -> Vec<(&'static str, String)> {
             post(
                 &format!(
                     "X: a\rTransfer-Encoding: chunked\r\nContent-Length: {}\r\n",
-                    hidden.len()
+                    HIDDEN.len()
                 ),
-                hidden,
+                HIDDEN,
             ),
         ),
         (
@@ -364,23 +373,23 @@ fn smuggled() -> Vec<(&'static str, String)> {
             post(
                 &format!(
                     "Transfer-Encoding: \x0bchunked\r\nContent-Length: {}\r\n",
-                    hidden.len()
+                    HIDDEN.len()
                 ),
-                hidden,
+                HIDDEN,
             ),
         ),
         (
             "huge_chunk",
             post(
                 "Transfer-Encoding: chunked\r\n",
-                &format!("fffffffffffffffff\r\n{hidden}"),
+                &format!("fffffffffffffffff\r\n{HIDDEN}"),
             ),
         ),
         (
             "chunk_extension",
             post(
                 "Transfer-Encoding: chunked\r\n",
-                &format!("{:x};a=\"\n0\n\n\"\r\n{hidden}\r\n0\r\n\r\n", hidden.len()),
+                &format!("{:x};a=\"\n0\n\n\"\r\n{HIDDEN}\r\n0\r\n\r\n", HIDDEN.len()),
             ),
         ),
     ]

@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use wsgid_tests::httpd::free_port;
-use wsgid_tests::{Client, Limit, Python, Site, artifacts, case, eventually, users};
+use wsgid_tests::{Client, Limit, Python, Site, TestUser, artifacts, case, eventually, users};
 
 fn set_up(script: &Path, root: &Path, port: u16, more: &[&str]) -> Result<(), String> {
     let mut command = Command::new(artifacts::wsgid());
@@ -412,23 +412,7 @@ fn root_nothing_in_the_hands_of_another_user_is_used() {
         for untouched in [&new, &logs] {
             assert!(!Path::new(untouched).exists(), "{untouched}");
         }
-        let temporary = outcome(
-            Command::new(artifacts::wsgid())
-                .args([
-                    "setup-server",
-                    &script.display().to_string(),
-                    "--user",
-                    &stranger.name,
-                    "--port",
-                    "8000",
-                ])
-                .args(["--python-home", &Python::any().home.display().to_string()])
-                .env("TMPDIR", theirs.path()),
-        );
-        assert!(
-            temporary.is_err_and(|why| why.contains("--server-root")),
-            "TMPDIR names the server root"
-        );
+        assert_temporary_directory_is_refused(&script, stranger, theirs.path());
         std::fs::remove_file(&link).expect("it is there");
         set_up(
             &script,
@@ -439,6 +423,26 @@ fn root_nothing_in_the_hands_of_another_user_is_used() {
         .expect_err("the directory itself");
         set_up(&script, &site.file("root"), free_port(), &[]).expect("what is root's is used");
     });
+}
+
+fn assert_temporary_directory_is_refused(script: &Path, stranger: &TestUser, theirs: &Path) {
+    let temporary = outcome(
+        Command::new(artifacts::wsgid())
+            .args([
+                "setup-server",
+                &script.display().to_string(),
+                "--user",
+                &stranger.name,
+                "--port",
+                "8000",
+            ])
+            .args(["--python-home", &Python::any().home.display().to_string()])
+            .env("TMPDIR", theirs),
+    );
+    assert!(
+        temporary.is_err_and(|why| why.contains("--server-root")),
+        "TMPDIR names the server root"
+    );
 }
 
 /// The Python of `--python-home` may be the application's user's: it is asked as

@@ -6,6 +6,97 @@ use wsgid_tests::{Httpd, Limit, Site, case};
 
 use crate::server::{ACCESS, HELLO, basic, group, location, with_auth};
 
+/// A directory, its `.htaccess`, what the server's configuration says of it, and whether
+/// the script runs.
+const PLACES: &[(&str, &str, &str, bool)] = &[
+    (
+        "reads-file",
+        "BASIC\nWSGIAuthUserScript PASSWORDS process-group=site\nWSGIAuthGroupScript SCRIPT process-group=site\n\
+                 Require wsgi-group \"%{file:/etc/passwd}\"",
+        "WSGIRestrictProcess site",
+        false,
+    ),
+    ("plain", "WSGIAccessScript SCRIPT", "", false),
+    (
+        "user",
+        "BASIC\nWSGIAuthUserScript SCRIPT\nRequire valid-user",
+        "",
+        false,
+    ),
+    (
+        "group",
+        "BASIC\nWSGIAuthUserScript PASSWORDS process-group=site\nWSGIAuthGroupScript SCRIPT\nRequire wsgi-group staff",
+        "WSGIRestrictProcess site",
+        false,
+    ),
+    (
+        "named",
+        "WSGIAccessScript SCRIPT process-group=site",
+        "",
+        false,
+    ),
+    (
+        "none",
+        "WSGIAccessScript SCRIPT process-group=no",
+        "",
+        false,
+    ),
+    (
+        "global",
+        "WSGIAccessScript SCRIPT process-group=%{GLOBAL}",
+        "",
+        false,
+    ),
+    (
+        "implicit",
+        "WSGIAccessScript SCRIPT process-group=wsgid:default",
+        "",
+        false,
+    ),
+    (
+        "even-listed",
+        "WSGIAccessScript SCRIPT process-group=%{GLOBAL}",
+        "WSGIRestrictProcess %{GLOBAL} site",
+        false,
+    ),
+    (
+        "variable",
+        "SetEnv WHICH %{GLOBAL}\nWSGIAccessScript SCRIPT process-group=%{ENV:WHICH}",
+        "WSGIRestrictProcess site %{GLOBAL}",
+        false,
+    ),
+    (
+        "in-if",
+        "<If \"true\">\nWSGIAccessScript SCRIPT\n</If>",
+        "",
+        false,
+    ),
+    (
+        "listed",
+        "WSGIAccessScript SCRIPT process-group=site",
+        "WSGIRestrictProcess site",
+        true,
+    ),
+    (
+        "place",
+        "WSGIAccessScript SCRIPT",
+        "WSGIProcessGroup site",
+        true,
+    ),
+    (
+        "shut-place",
+        "WSGIAccessScript SCRIPT",
+        "WSGIProcessGroup site\nWSGIRestrictProcess other",
+        false,
+    ),
+    (
+        "by-variable",
+        "WSGIAccessScript SCRIPT",
+        "WSGIProcessGroup %{ENV:WHICH}",
+        false,
+    ),
+];
+
 /// `.htaccess` may name a script, as with mod_wsgi; but not one that runs as
 /// httpd's user or as another site: only in a group that the server's
 /// configuration lists there, or has set for the place.
@@ -27,97 +118,18 @@ fn a_script_in_htaccess_runs_only_where_the_server_says() {
             .daemon("site", &group(&site))
             .daemon("other", &group(&site));
         let docs = builder.root().join("htdocs");
-        let script = script.display();
-        let basic = "AuthType Basic\nAuthName here\nAuthBasicProvider wsgi\n";
-        let asks_user = format!("{basic}WSGIAuthUserScript {script}\nRequire valid-user");
-        let asks_group = format!(
-            "{basic}WSGIAuthUserScript {} process-group=site\nWSGIAuthGroupScript {script}\nRequire wsgi-group staff",
-            passwords.display()
-        );
-        let reads_file = format!(
-            "{basic}WSGIAuthUserScript {} process-group=site\nWSGIAuthGroupScript {script} process-group=site\n\
-             Require wsgi-group \"%{{file:/etc/passwd}}\"",
-            passwords.display()
-        );
-        let places = [
-            ("reads-file", reads_file, "WSGIRestrictProcess site", false),
-            ("plain", format!("WSGIAccessScript {script}"), "", false),
-            ("user", asks_user, "", false),
-            ("group", asks_group, "WSGIRestrictProcess site", false),
-            (
-                "named",
-                format!("WSGIAccessScript {script} process-group=site"),
-                "",
-                false,
-            ),
-            (
-                "none",
-                format!("WSGIAccessScript {script} process-group=no"),
-                "",
-                false,
-            ),
-            (
-                "global",
-                format!("WSGIAccessScript {script} process-group=%{{GLOBAL}}"),
-                "",
-                false,
-            ),
-            (
-                "implicit",
-                format!("WSGIAccessScript {script} process-group=wsgid:default"),
-                "",
-                false,
-            ),
-            (
-                "even-listed",
-                format!("WSGIAccessScript {script} process-group=%{{GLOBAL}}"),
-                "WSGIRestrictProcess %{GLOBAL} site",
-                false,
-            ),
-            (
-                "variable",
-                format!(
-                    "SetEnv WHICH %{{GLOBAL}}\nWSGIAccessScript {script} process-group=%{{ENV:WHICH}}"
-                ),
-                "WSGIRestrictProcess site %{GLOBAL}",
-                false,
-            ),
-            (
-                "in-if",
-                format!("<If \"true\">\nWSGIAccessScript {script}\n</If>"),
-                "",
-                false,
-            ),
-            (
-                "listed",
-                format!("WSGIAccessScript {script} process-group=site"),
-                "WSGIRestrictProcess site",
-                true,
-            ),
-            (
-                "place",
-                format!("WSGIAccessScript {script}"),
-                "WSGIProcessGroup site",
-                true,
-            ),
-            (
-                "shut-place",
-                format!("WSGIAccessScript {script}"),
-                "WSGIProcessGroup site\nWSGIRestrictProcess other",
-                false,
-            ),
-            (
-                "by-variable",
-                format!("WSGIAccessScript {script}"),
-                "WSGIProcessGroup %{ENV:WHICH}",
-                false,
-            ),
-        ];
         let mut builder = builder.load("env").line(format!(
             "<Directory {}>\nAllowOverride AuthConfig FileInfo\n</Directory>",
             docs.display()
         ));
-        for (name, lines, server, _) in &places {
+        for (name, lines, server, _) in PLACES {
+            let lines = lines
+                .replace(
+                    "BASIC",
+                    "AuthType Basic\nAuthName here\nAuthBasicProvider wsgi",
+                )
+                .replace("SCRIPT", &script.display().to_string())
+                .replace("PASSWORDS", &passwords.display().to_string());
             let directory = docs.join(name);
             std::fs::create_dir(&directory).expect("a directory can be made");
             std::fs::write(directory.join("page.html"), "page").expect("a page can be written");
@@ -129,7 +141,7 @@ fn a_script_in_htaccess_runs_only_where_the_server_says() {
             ));
         }
         let httpd = builder.start();
-        for (name, lines, _, runs) in &places {
+        for (name, lines, _, runs) in PLACES {
             let status = basic_status(&httpd, name);
             let marked = marks.join(format!("-{name}-page.html")).exists();
             assert_eq!(

@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use wsgid_tests::{Httpd, Limit, Site, case, users};
+use wsgid_tests::{Httpd, Limit, Pid, Site, TestUser, case, users};
 
 const NO_WAY_BACK: &str = "
 import json, os, signal
@@ -202,75 +202,85 @@ fn root_a_worker_has_what_is_listed_and_nothing_else() {
                 .is_some_and(|who| who.uids == [user.uid; 4])
         });
         let worker = worker.expect("a worker of the user");
-        let status =
-            fs::read_to_string(format!("/proc/{}/status", worker.number)).expect("it runs");
-        for (name, value) in [
-            ("Uid", format!("{0}\t{0}\t{0}\t{0}", user.uid)),
-            ("Gid", format!("{0}\t{0}\t{0}\t{0}", user.gid)),
-            ("Groups", user.gid.to_string()),
-            ("NoNewPrivs", "1".to_owned()),
-            ("Umask", "0022".to_owned()),
-            ("TracerPid", "0".to_owned()),
-        ] {
-            assert_eq!(row(&status, name), value, "{name}");
-        }
-        for name in ["CapInh", "CapPrm", "CapEff", "CapAmb", "SigBlk"] {
-            assert_eq!(
-                u64::from_str_radix(&row(&status, name), 16),
-                Ok(0),
-                "{name}"
-            );
-        }
-        // Python itself ignores SIGPIPE and SIGXFSZ; nothing else is inherited.
-        let ignored = u64::from_str_radix(&row(&status, "SigIgn"), 16).expect("a mask");
-        assert_eq!(ignored & !(1 << 12 | 1 << 24), 0, "{ignored:x}");
-        let stat = fs::read_to_string(format!("/proc/{}/stat", worker.number)).expect("it runs");
-        let fields: Vec<&str> = stat
-            .rsplit_once(") ")
-            .expect("a name")
-            .1
-            .split(' ')
-            .collect();
-        let (group, terminal) = (fields[2], fields[4]);
-        assert_eq!(
-            (group, terminal),
-            (worker.number.to_string().as_str(), "0"),
-            "a group of its own, no terminal"
-        );
-        let descriptors = worker.descriptors();
-        // A pipe that it has both ends of is its own.
-        let own_pipe =
-            |what: &str| descriptors.values().filter(|other| *other == what).count() >= 2;
-        for (number, what) in &descriptors {
-            let expected = match number {
-                0 => what == "/dev/null",
-                1 | 2 => what.starts_with("pipe:"),
-                3 => what.starts_with("socket:"),
-                // Its connections, and what it waits with.
-                _ => {
-                    let kinds = ["socket:", "anon_inode:[eventpoll]", "anon_inode:[eventfd]"];
-                    kinds.iter().any(|kind| what.starts_with(kind)) || own_pipe(what)
-                }
-            };
-            assert!(expected, "descriptor {number} is {what}: {descriptors:?}");
-        }
-        let limits =
-            fs::read_to_string(format!("/proc/{}/limits", worker.number)).expect("it runs");
-        let own = fs::read_to_string("/proc/self/limits").expect("this process runs");
-        // A worker holds as many connections as its supervisor hands out.
-        let asked_for = |line: &str| line.starts_with("Max open files");
-        let differing: Vec<_> = limits
-            .lines()
-            .zip(own.lines())
-            .filter(|(its, own)| its != own && !asked_for(its))
-            .collect();
-        assert!(
-            differing.is_empty(),
-            "limits nobody asked for: {differing:?}"
-        );
+        assert_is_only(*worker, user);
+        assert_descriptors(*worker);
+        assert_limits(*worker);
         let oom =
             fs::read_to_string(format!("/proc/{}/oom_score_adj", worker.number)).expect("it runs");
         assert_eq!(oom.trim(), "100", "it ends before httpd does");
         httpd.stop();
     });
+}
+
+/// Its ids, capabilities, signals, group and terminal.
+fn assert_is_only(worker: Pid, user: &TestUser) {
+    let status = fs::read_to_string(format!("/proc/{}/status", worker.number)).expect("it runs");
+    for (name, value) in [
+        ("Uid", format!("{0}\t{0}\t{0}\t{0}", user.uid)),
+        ("Gid", format!("{0}\t{0}\t{0}\t{0}", user.gid)),
+        ("Groups", user.gid.to_string()),
+        ("NoNewPrivs", "1".to_owned()),
+        ("Umask", "0022".to_owned()),
+        ("TracerPid", "0".to_owned()),
+    ] {
+        assert_eq!(row(&status, name), value, "{name}");
+    }
+    for name in ["CapInh", "CapPrm", "CapEff", "CapAmb", "SigBlk"] {
+        assert_eq!(
+            u64::from_str_radix(&row(&status, name), 16),
+            Ok(0),
+            "{name}"
+        );
+    }
+    // Python itself ignores SIGPIPE and SIGXFSZ; nothing else is inherited.
+    let ignored = u64::from_str_radix(&row(&status, "SigIgn"), 16).expect("a mask");
+    assert_eq!(ignored & !(1 << 12 | 1 << 24), 0, "{ignored:x}");
+    let stat = fs::read_to_string(format!("/proc/{}/stat", worker.number)).expect("it runs");
+    let fields: Vec<&str> = stat
+        .rsplit_once(") ")
+        .expect("a name")
+        .1
+        .split(' ')
+        .collect();
+    let (group, terminal) = (fields[2], fields[4]);
+    assert_eq!(
+        (group, terminal),
+        (worker.number.to_string().as_str(), "0"),
+        "a group of its own, no terminal"
+    );
+}
+
+fn assert_descriptors(worker: Pid) {
+    let descriptors = worker.descriptors();
+    // A pipe that it has both ends of is its own.
+    let own_pipe = |what: &str| descriptors.values().filter(|other| *other == what).count() >= 2;
+    for (number, what) in &descriptors {
+        let expected = match number {
+            0 => what == "/dev/null",
+            1 | 2 => what.starts_with("pipe:"),
+            3 => what.starts_with("socket:"),
+            // Its connections, and what it waits with.
+            _ => {
+                let kinds = ["socket:", "anon_inode:[eventpoll]", "anon_inode:[eventfd]"];
+                kinds.iter().any(|kind| what.starts_with(kind)) || own_pipe(what)
+            }
+        };
+        assert!(expected, "descriptor {number} is {what}: {descriptors:?}");
+    }
+}
+
+fn assert_limits(worker: Pid) {
+    let limits = fs::read_to_string(format!("/proc/{}/limits", worker.number)).expect("it runs");
+    let own = fs::read_to_string("/proc/self/limits").expect("this process runs");
+    // A worker holds as many connections as its supervisor hands out.
+    let asked_for = |line: &str| line.starts_with("Max open files");
+    let differing: Vec<_> = limits
+        .lines()
+        .zip(own.lines())
+        .filter(|(its, own)| its != own && !asked_for(its))
+        .collect();
+    assert!(
+        differing.is_empty(),
+        "limits nobody asked for: {differing:?}"
+    );
 }

@@ -1,7 +1,7 @@
 //! From a URL to its script and its application group.
 
 use wsgid_tests::client::raw;
-use wsgid_tests::{Json, Limit, Site, case};
+use wsgid_tests::{Httpd, Json, Limit, Site, case};
 
 use crate::server::{builder, get};
 
@@ -24,17 +24,7 @@ fn odd_urls_find_their_scripts_or_nothing() {
             .mount("/slashes", &probe, "site")
             .line("AllowEncodedSlashes NoDecode")
             .start();
-        let raw = |path: &str| {
-            let text = raw(
-                httpd.address(),
-                format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes(),
-            );
-            let (head, body) = text.split_once("\r\n\r\n").expect("an answer");
-            (
-                head.get(9..12).unwrap_or_default().to_owned(),
-                body.to_owned(),
-            )
-        };
+        let raw = |path: &str| answer(&httpd, path);
         assert_eq!(
             raw("/app/static/file.txt"),
             ("200".to_owned(), "a file\n".to_owned())
@@ -56,30 +46,7 @@ fn odd_urls_find_their_scripts_or_nothing() {
             "the probe knows no empty path, and httpd let it through"
         );
         assert_eq!(raw("/closed/hello").0, "404");
-        let environ = |path: &str| -> Json {
-            let (status, body) = raw(path);
-            assert_eq!(status, "200", "{path}: {body}");
-            serde_json::from_str(&body).unwrap_or_else(|error| panic!("{path}: {error}: {body}"))
-        };
-        for (path, script_name, path_info) in [
-            ("/app/environ/a%2Fb", "/app", "/environ/a%2Fb"),
-            (
-                "/app/environ/a%20b%C3%A9",
-                "/app",
-                "/environ/a b\u{c3}\u{a9}",
-            ),
-            ("/app/./environ/../environ/x", "/app", "/environ/x"),
-            ("/app//environ//x", "/app", "/environ/x"),
-            ("//app/environ", "/app", "/environ"),
-        ] {
-            let told = environ(path);
-            assert_eq!(
-                (&told["SCRIPT_NAME"], &told["PATH_INFO"]),
-                (&script_name.into(), &path_info.into()),
-                "{path}"
-            );
-            assert_eq!(told["REQUEST_URI"], path, "it is as the client wrote it");
-        }
+        assert_paths_are_told(&httpd);
         for path in [
             "/app/../../../etc/passwd",
             "/app/%2e%2e/%2e%2e/etc/passwd",
@@ -93,6 +60,46 @@ fn odd_urls_find_their_scripts_or_nothing() {
         }
         httpd.stop();
     });
+}
+
+/// Status and body, for a path as it is written.
+fn answer(httpd: &Httpd, path: &str) -> (String, String) {
+    let text = raw(
+        httpd.address(),
+        format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes(),
+    );
+    let (head, body) = text.split_once("\r\n\r\n").expect("an answer");
+    (
+        head.get(9..12).unwrap_or_default().to_owned(),
+        body.to_owned(),
+    )
+}
+
+fn assert_paths_are_told(httpd: &Httpd) {
+    let environ = |path: &str| -> Json {
+        let (status, body) = answer(httpd, path);
+        assert_eq!(status, "200", "{path}: {body}");
+        serde_json::from_str(&body).unwrap_or_else(|error| panic!("{path}: {error}: {body}"))
+    };
+    for (path, script_name, path_info) in [
+        ("/app/environ/a%2Fb", "/app", "/environ/a%2Fb"),
+        (
+            "/app/environ/a%20b%C3%A9",
+            "/app",
+            "/environ/a b\u{c3}\u{a9}",
+        ),
+        ("/app/./environ/../environ/x", "/app", "/environ/x"),
+        ("/app//environ//x", "/app", "/environ/x"),
+        ("//app/environ", "/app", "/environ"),
+    ] {
+        let told = environ(path);
+        assert_eq!(
+            (&told["SCRIPT_NAME"], &told["PATH_INFO"]),
+            (&script_name.into(), &path_info.into()),
+            "{path}"
+        );
+        assert_eq!(told["REQUEST_URI"], path, "it is as the client wrote it");
+    }
 }
 
 #[test]

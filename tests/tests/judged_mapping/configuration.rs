@@ -248,60 +248,66 @@ ErrorDocument 404 /plain/error
 </VirtualHost>
 ";
 
+/// Where the script is that says where it runs.
+const SCRIPTS: &[&str] = &[
+    "where.wsgi",
+    "scripts/one.wsgi",
+    "scripts/two.wsgi",
+    "closed/where.wsgi",
+    "docs/app.wsgi",
+    "docs/index.wsgi",
+    "docs/second.wsgi",
+    "docs/sub/app.wsgi",
+    "noexec/app.wsgi",
+    "legacy/app.wsgi",
+    "htaccess/app.wsgi",
+    "htaccess/groups/app.wsgi",
+    "handler.wsgi",
+];
+
+/// The other files.
+const FILES: &[(&str, &str)] = &[
+    ("syntax.wsgi", "def application(:\n"),
+    ("raises.wsgi", "raise RuntimeError('at import')\n"),
+    ("exits.wsgi", "import sys\nsys.exit(3)\n"),
+    ("uncallable.wsgi", "application = 7\n"),
+    ("empty.wsgi", ""),
+    ("questions.py", QUESTIONS),
+    ("static/page.html", "a page\n"),
+    ("docs/page.html", "a page\n"),
+    ("docs/plain.txt", "text\n"),
+    (
+        "docs/include.shtml",
+        "[<!--#include virtual=\"/opts/included?q=1\" -->]\n",
+    ),
+    (
+        "docs/includes.shtml",
+        "[<!--#include virtual=\"app.wsgi/deep\" -->]\n",
+    ),
+    (
+        "docs/failing.shtml",
+        "[<!--#include virtual=\"/raises\" -->]\n",
+    ),
+    ("docs/thing.data", "data\n"),
+    ("docs/thing.plain", "data\n"),
+    (
+        "htaccess/.htaccess",
+        "SetEnv FROM_HTACCESS yes\nWSGICallableObject other\nWSGIPassAuthorization On\n",
+    ),
+    ("htaccess/groups/.htaccess", "WSGIProcessGroup main\n"),
+    (
+        "forbidden/.htaccess",
+        "WSGIScriptReloading Off\nWSGIErrorOverride On\nSetHandler None\n",
+    ),
+    ("forbidden/page.html", "a page\n"),
+];
+
 pub(crate) fn configured(mut builder: Builder, site: &Site, venv: &Path) -> (Builder, u16) {
     let port = builder.another_port();
-    for name in [
-        "where.wsgi",
-        "scripts/one.wsgi",
-        "scripts/two.wsgi",
-        "closed/where.wsgi",
-        "docs/app.wsgi",
-        "docs/index.wsgi",
-        "docs/second.wsgi",
-        "docs/sub/app.wsgi",
-        "noexec/app.wsgi",
-        "legacy/app.wsgi",
-        "htaccess/app.wsgi",
-        "htaccess/groups/app.wsgi",
-        "handler.wsgi",
-    ] {
+    for name in SCRIPTS {
         site.write(name, WHERE);
     }
-    for (name, text) in [
-        ("syntax.wsgi", "def application(:\n"),
-        ("raises.wsgi", "raise RuntimeError('at import')\n"),
-        ("exits.wsgi", "import sys\nsys.exit(3)\n"),
-        ("uncallable.wsgi", "application = 7\n"),
-        ("empty.wsgi", ""),
-        ("questions.py", QUESTIONS),
-        ("static/page.html", "a page\n"),
-        ("docs/page.html", "a page\n"),
-        ("docs/plain.txt", "text\n"),
-        (
-            "docs/include.shtml",
-            "[<!--#include virtual=\"/opts/included?q=1\" -->]\n",
-        ),
-        (
-            "docs/includes.shtml",
-            "[<!--#include virtual=\"app.wsgi/deep\" -->]\n",
-        ),
-        (
-            "docs/failing.shtml",
-            "[<!--#include virtual=\"/raises\" -->]\n",
-        ),
-        ("docs/thing.data", "data\n"),
-        ("docs/thing.plain", "data\n"),
-        (
-            "htaccess/.htaccess",
-            "SetEnv FROM_HTACCESS yes\nWSGICallableObject other\nWSGIPassAuthorization On\n",
-        ),
-        ("htaccess/groups/.htaccess", "WSGIProcessGroup main\n"),
-        (
-            "forbidden/.htaccess",
-            "WSGIScriptReloading Off\nWSGIErrorOverride On\nSetHandler None\n",
-        ),
-        ("forbidden/page.html", "a page\n"),
-    ] {
+    for (name, text) in FILES {
         site.write(name, text);
     }
     let options = format!("processes=1 threads=3 python-home={}", venv.display());

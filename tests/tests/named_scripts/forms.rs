@@ -6,31 +6,57 @@ use wsgid_tests::{Httpd, Limit, Site, case, users};
 
 use crate::script::SCRIPT;
 
+/// Where the script is.
+const SCRIPTS: &[&str] = &[
+    "aliased.py",
+    "directory/a.py",
+    "matched/a.py",
+    "handler.py",
+    "questions.py",
+    "docs/a.wsgi",
+    "docs/index.wsgi",
+    "docs/multi.wsgi.en",
+    "wild/one/scripts/a.wsgi",
+    "located/a.py",
+    "located/deep/a.py",
+    "files/only.py",
+    "hta/a.py",
+    "rewritten/a.py",
+    "releases/42/a.py",
+    "host/a.wsgi",
+    "inside/a.py",
+    "vhosts/localhost/a.wsgi",
+];
+
+/// One for each form.
+const PATHS: &[&str] = &[
+    "/aliased/x",
+    "/directory/a.py/x",
+    "/bare/a.py",
+    "/matched/a",
+    "/current/x",
+    "/docs/a.wsgi/x",
+    "/docs/",
+    "/docs/multi",
+    "/docs/thing.data",
+    "/wild/one/scripts/a.wsgi",
+    "/located/a.py",
+    "/located/deep/a.py",
+    "/files/only.py",
+    "/hta/a.py",
+    "/rewritten/x",
+    "/included",
+    "/macro",
+    "/inside",
+    "/if/a.py",
+];
+
 /// Each way in which a configuration can lead to a script, one URL each.
 #[test]
 fn whatever_the_configuration_names_runs() {
     case(Limit::seconds(120), || {
         let site = Site::new();
-        for name in [
-            "aliased.py",
-            "directory/a.py",
-            "matched/a.py",
-            "handler.py",
-            "questions.py",
-            "docs/a.wsgi",
-            "docs/index.wsgi",
-            "docs/multi.wsgi.en",
-            "wild/one/scripts/a.wsgi",
-            "located/a.py",
-            "located/deep/a.py",
-            "files/only.py",
-            "hta/a.py",
-            "rewritten/a.py",
-            "releases/42/a.py",
-            "host/a.wsgi",
-            "inside/a.py",
-            "vhosts/localhost/a.wsgi",
-        ] {
+        for name in SCRIPTS {
             site.write(name, SCRIPT);
         }
         symlink("releases/42", site.file("current")).expect("a link can be made");
@@ -69,27 +95,7 @@ fn whatever_the_configuration_names_runs() {
             .daemon("site", "processes=1 threads=3")
             .line(lines)
             .start();
-        for path in [
-            "/aliased/x",
-            "/directory/a.py/x",
-            "/bare/a.py",
-            "/matched/a",
-            "/current/x",
-            "/docs/a.wsgi/x",
-            "/docs/",
-            "/docs/multi",
-            "/docs/thing.data",
-            "/wild/one/scripts/a.wsgi",
-            "/located/a.py",
-            "/located/deep/a.py",
-            "/files/only.py",
-            "/hta/a.py",
-            "/rewritten/x",
-            "/included",
-            "/macro",
-            "/inside",
-            "/if/a.py",
-        ] {
+        for path in PATHS {
             let answer = httpd.get(path);
             assert_eq!(
                 answer.status,

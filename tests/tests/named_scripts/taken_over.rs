@@ -126,6 +126,44 @@ impl Sites {
     }
 }
 
+/// What no directive names: files and links that lead to others', or to nothing.
+fn unnamed(sites: &Sites, accounts: &[TestUser; 3], httpd: &Httpd, mark: &Path) -> Vec<PathBuf> {
+    // As the child writes it: a file of httpd's user that all may read.
+    let planted = httpd.root().join("planted.py");
+    fs::write(&planted, marking(mark)).expect("a file can be written");
+    users::give(&planted, &users::of_httpd());
+    let scripts = sites.mine.file("scripts");
+    let links = [
+        ("httpds.py", planted.clone(), &users::of_httpd()),
+        ("others.py", sites.other.file("named.py"), &accounts[1]),
+        ("own.py", sites.mine.file("unnamed.py"), &accounts[0]),
+        ("directory", sites.other.path().to_path_buf(), &accounts[1]),
+    ];
+    for (name, target, owner) in &links {
+        symlink(target, scripts.join(name)).expect("a link can be made");
+        std::os::unix::fs::lchown(scripts.join(name), Some(owner.uid), Some(owner.gid))
+            .expect("it is ours");
+    }
+    vec![
+        planted,
+        sites.other.file("named.py"),
+        sites.mine.file("unnamed.py"),
+        scripts.join("../unnamed.py"),
+        scripts
+            .join("../..")
+            .join(sites.other.path().file_name().expect("a name"))
+            .join("named.py"),
+        scripts.join("httpds.py"),
+        scripts.join("others.py"),
+        scripts.join("own.py"),
+        scripts.join("directory/named.py"),
+        PathBuf::from("/etc/passwd"),
+        PathBuf::from("/proc/self/environ"),
+        PathBuf::from("named.py"),
+        PathBuf::from(""),
+    ]
+}
+
 /// Wrong is what no directive names, whatever is called in it.
 #[test]
 fn root_a_child_that_was_taken_over_gets_what_the_site_serves_and_no_more() {
@@ -144,40 +182,7 @@ fn root_a_child_that_was_taken_over_gets_what_the_site_serves_and_no_more() {
         fs::create_dir(&marks).expect("a directory can be made");
         fs::set_permissions(&marks, fs::Permissions::from_mode(0o777)).expect("it is ours");
         let mark = marks.join("executed");
-        // As the child writes it: a file of httpd's user that all may read.
-        let planted = httpd.root().join("planted.py");
-        fs::write(&planted, marking(&mark)).expect("a file can be written");
-        users::give(&planted, &users::of_httpd());
-        let scripts = sites.mine.file("scripts");
-        let links = [
-            ("httpds.py", planted.clone(), &users::of_httpd()),
-            ("others.py", sites.other.file("named.py"), &accounts[1]),
-            ("own.py", sites.mine.file("unnamed.py"), &accounts[0]),
-            ("directory", sites.other.path().to_path_buf(), &accounts[1]),
-        ];
-        for (name, target, owner) in &links {
-            symlink(target, scripts.join(name)).expect("a link can be made");
-            std::os::unix::fs::lchown(scripts.join(name), Some(owner.uid), Some(owner.gid))
-                .expect("it is ours");
-        }
-        let wrong = [
-            planted,
-            sites.other.file("named.py"),
-            sites.mine.file("unnamed.py"),
-            scripts.join("../unnamed.py"),
-            scripts
-                .join("../..")
-                .join(sites.other.path().file_name().expect("a name"))
-                .join("named.py"),
-            scripts.join("httpds.py"),
-            scripts.join("others.py"),
-            scripts.join("own.py"),
-            scripts.join("directory/named.py"),
-            PathBuf::from("/etc/passwd"),
-            PathBuf::from("/proc/self/environ"),
-            PathBuf::from("named.py"),
-            PathBuf::from(""),
-        ];
+        let wrong = unnamed(&sites, accounts, &httpd, &mark);
         for script in &wrong {
             // One connection, which stays usable: what is named is served after all of it.
             let mut requests: Vec<(&str, PathBuf)> =

@@ -93,7 +93,7 @@ fn queue_timeout_refuses_what_would_wait() {
 }
 
 /// So many at the same time; the statuses, with how long each took.
-fn crowd(httpd: &Httpd, count: usize, path: &str) -> Vec<(u16, Duration)> {
+fn requests_at_once(httpd: &Httpd, count: usize, path: &str) -> Vec<(u16, Duration)> {
     let begun = Instant::now();
     let threads: Vec<_> = (0..count)
         .map(|_| {
@@ -118,7 +118,7 @@ fn listen_backlog_bounds_what_waits_and_the_rest_is_refused() {
         let serves = |options: &str, served: std::ops::RangeInclusive<usize>, soonest: u64| {
             let (_site, httpd) = serve(options);
             assert_eq!(httpd.get("/pid").status, 200);
-            let answers = crowd(&httpd, 9, "/sleep?seconds=1.5");
+            let answers = requests_at_once(&httpd, 9, "/sleep?seconds=1.5");
             let good = answers.iter().filter(|(status, _)| *status == 200).count();
             let refused: Vec<_> = answers
                 .iter()

@@ -14,7 +14,7 @@ use wsgid_tests::{Limit, Log, Mpm, case, on_each, on_every_mpm};
 use crate::bodies::{head_of_a_stream, head_requests, lengths, without_body};
 use crate::fields::{fields, hints, hop_by_hop, large_heads};
 use crate::server::wire;
-use crate::statuses::{error_pages, redirects, statuses};
+use crate::statuses::{error_pages, injected_lines, no_statuses, redirects, statuses};
 
 #[test]
 fn heads_are_what_the_application_says_by_every_transport_on_every_mpm() {
@@ -22,6 +22,8 @@ fn heads_are_what_the_application_says_by_every_transport_on_every_mpm() {
         on_each(wire(mpm), mpm, |on| {
             fields(on);
             statuses(on);
+            no_statuses(on);
+            injected_lines(on);
             hop_by_hop(on);
             head_requests(on);
             head_of_a_stream(on);

@@ -41,6 +41,9 @@ pub(crate) fn statuses(on: &mut On<'_>) {
             },
         );
     }
+}
+
+pub(crate) fn no_statuses(on: &mut On<'_>) {
     for line in [
         "99 Low",
         "600 High",
@@ -64,6 +67,9 @@ pub(crate) fn statuses(on: &mut On<'_>) {
             },
         );
     }
+}
+
+pub(crate) fn injected_lines(on: &mut On<'_>) {
     for (what, headers) in [
         ("a new line", json!([["X", "a\nInjected: yes"]])),
         (

@@ -33,6 +33,77 @@ fn htaccess_does_not_choose_groups() {
     });
 }
 
+/// A directory, its `.htaccess`, what the server's configuration says of it, and the
+/// status of a script there.
+const PLACES: &[(&str, &str, &str, u16)] = &[
+    ("set", "SetHandler wsgi-script", "", 500),
+    ("old", "SetHandler application/x-httpd-wsgi", "", 500),
+    ("add", "AddHandler wsgi-script .txt", "", 500),
+    ("type", "AddType application/x-httpd-wsgi .txt", "", 500),
+    ("force", "ForceType application/x-httpd-wsgi", "", 500),
+    (
+        "rule",
+        "RewriteEngine On\nRewriteRule .* - [H=wsgi-script]",
+        "",
+        500,
+    ),
+    (
+        "files",
+        "<Files app.txt>\nSetHandler wsgi-script\n</Files>",
+        "",
+        500,
+    ),
+    (
+        "if",
+        "<If \"true\">\nSetHandler wsgi-script\n</If>",
+        "",
+        500,
+    ),
+    (
+        "expression",
+        "SetHandler \"wsgi-%{tolower:SCRIPT}\"",
+        "",
+        500,
+    ),
+    (
+        "group",
+        "SetHandler wsgi-script",
+        "WSGIProcessGroup site",
+        200,
+    ),
+    ("server", "SetEnv A b", "SetHandler wsgi-script", 200),
+    (
+        "extension",
+        "SetEnv A b",
+        "AddHandler wsgi-script .txt",
+        200,
+    ),
+    (
+        "execcgi",
+        "Options +ExecCGI",
+        "Options -ExecCGI\nAddHandler wsgi-script .txt",
+        500,
+    ),
+    (
+        "all",
+        "Options All",
+        "Options -ExecCGI\nSetHandler wsgi-script",
+        500,
+    ),
+    (
+        "again",
+        "Options +ExecCGI",
+        "AddHandler wsgi-script .txt",
+        200,
+    ),
+    (
+        "variable",
+        "SetEnv WHICH %{GLOBAL}",
+        "AddHandler wsgi-script .txt\nWSGIProcessGroup %{ENV:WHICH}",
+        500,
+    ),
+];
+
 /// A script runs as httpd's user where no group is set: which file is a script
 /// there, the server's configuration says, never `.htaccess`.
 #[test]
@@ -45,75 +116,7 @@ fn htaccess_makes_no_script_of_the_implicit_group() {
             .load("env")
             .daemon("site", &options());
         let docs = builder.root().join("htdocs");
-        let places = [
-            ("set", "SetHandler wsgi-script", "", 500),
-            ("old", "SetHandler application/x-httpd-wsgi", "", 500),
-            ("add", "AddHandler wsgi-script .txt", "", 500),
-            ("type", "AddType application/x-httpd-wsgi .txt", "", 500),
-            ("force", "ForceType application/x-httpd-wsgi", "", 500),
-            (
-                "rule",
-                "RewriteEngine On\nRewriteRule .* - [H=wsgi-script]",
-                "",
-                500,
-            ),
-            (
-                "files",
-                "<Files app.txt>\nSetHandler wsgi-script\n</Files>",
-                "",
-                500,
-            ),
-            (
-                "if",
-                "<If \"true\">\nSetHandler wsgi-script\n</If>",
-                "",
-                500,
-            ),
-            (
-                "expression",
-                "SetHandler \"wsgi-%{tolower:SCRIPT}\"",
-                "",
-                500,
-            ),
-            (
-                "group",
-                "SetHandler wsgi-script",
-                "WSGIProcessGroup site",
-                200,
-            ),
-            ("server", "SetEnv A b", "SetHandler wsgi-script", 200),
-            (
-                "extension",
-                "SetEnv A b",
-                "AddHandler wsgi-script .txt",
-                200,
-            ),
-            (
-                "execcgi",
-                "Options +ExecCGI",
-                "Options -ExecCGI\nAddHandler wsgi-script .txt",
-                500,
-            ),
-            (
-                "all",
-                "Options All",
-                "Options -ExecCGI\nSetHandler wsgi-script",
-                500,
-            ),
-            (
-                "again",
-                "Options +ExecCGI",
-                "AddHandler wsgi-script .txt",
-                200,
-            ),
-            (
-                "variable",
-                "SetEnv WHICH %{GLOBAL}",
-                "AddHandler wsgi-script .txt\nWSGIProcessGroup %{ENV:WHICH}",
-                500,
-            ),
-        ];
-        for (name, lines, server, _) in places {
+        for (name, lines, server, _) in PLACES {
             let directory = docs.join(name);
             std::fs::create_dir(&directory).expect("a directory can be made");
             std::fs::write(directory.join("app.txt"), WHERE).expect("a script can be written");
@@ -126,10 +129,10 @@ fn htaccess_makes_no_script_of_the_implicit_group() {
             ));
         }
         let httpd = builder.start();
-        for (name, lines, server, status) in places {
+        for (name, lines, server, status) in PLACES {
             assert_eq!(
                 httpd.get(&format!("/{name}/app.txt")).status,
-                status,
+                *status,
                 "{name}: {lines}; {server}"
             );
         }

@@ -106,11 +106,15 @@ fn ask(client: &mut Client, path: &str, id: &str, kind: Kind, used: bool) -> Res
         Kind::Upload | Kind::Echo => Request::post_pattern(path, MIB),
         _ => Request::new("GET", path),
     };
-    let (mut checker, mut body) = (Checker::default(), Vec::new());
+    let mut checker = Checker::default();
+    let mut body = Vec::new();
     let large = matches!(kind, Kind::Echo | Kind::Stream | Kind::File);
-    let answer = client.send_with(&request, &mut |piece: &[u8]| match large {
-        true => checker.feed(piece),
-        false => body.extend_from_slice(piece),
+    let answer = client.send_with(&request, &mut |piece: &[u8]| {
+        if large {
+            checker.feed(piece);
+        } else {
+            body.extend_from_slice(piece);
+        }
     });
     match answer {
         Ok(response) if response.status == 200 => {
@@ -123,11 +127,12 @@ fn ask(client: &mut Client, path: &str, id: &str, kind: Kind, used: bool) -> Res
                 Kind::Kept | Kind::Fresh | Kind::Rare | Kind::Slow => body == b"Hello World!",
             };
             let said = String::from_utf8_lossy(&body[..body.len().min(100)]).into_owned();
-            match right {
-                true => Result::Good,
-                false => Result::Wrong(format!(
+            if right {
+                Result::Good
+            } else {
+                Result::Wrong(format!(
                     "a complete 200 with a wrong body ({checker:?}, `{said}`)"
-                )),
+                ))
             }
         }
         Ok(response) if response.status == 502 => Result::Failed("status 502".to_owned()),

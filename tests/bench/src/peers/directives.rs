@@ -82,9 +82,10 @@ fn proxy_http(
 
 /// What mod_wsgi and mod_wsgid read alike.
 fn wsgi(plan: &Plan<'_>) -> String {
-    let account = match plan.environment.account.changes {
-        true => format!(" user={}", plan.environment.account.name),
-        false => String::new(),
+    let account = if plan.environment.account.changes {
+        format!(" user={}", plan.environment.account.name)
+    } else {
+        String::new()
     };
     format!(
         "WSGIDaemonProcess bench{account} processes={} threads={} python-home={} display-name=%{{GROUP}}\n\
