@@ -49,7 +49,8 @@ pub fn blocks(page: &str) -> Vec<Block> {
         };
         let indent = line.len() - line.trim_start().len();
         let mut words = info.split_whitespace().map(str::to_owned);
-        let (language, path) = (words.next().unwrap_or_default(), words.next());
+        let language = words.next().unwrap_or_default();
+        let path = words.next();
         let mut text = String::new();
         loop {
             let (_, line) = lines

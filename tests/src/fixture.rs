@@ -176,7 +176,8 @@ impl Fixture {
     /// # Panics
     /// If an answer is another.
     pub fn serves(self, questions: &[(&str, &str, &str)]) {
-        let (port, httpd) = (self.port, self.builder.start());
+        let port = self.port;
+        let httpd = self.builder.start();
         for (host, path, expected) in questions {
             let (host, address) = match host.strip_suffix(":port") {
                 Some(host) => (host, ([127, 0, 0, 1], port).into()),

@@ -74,12 +74,11 @@ impl Fuse {
                 String::from_utf8_lossy(&out.stderr).into_owned(),
             ));
         }
-        let (answers, ends) = (
-            Arc::new(AtomicBool::new(false)),
-            Arc::new(AtomicBool::new(false)),
-        );
+        let answers = Arc::new(AtomicBool::new(false));
+        let ends = Arc::new(AtomicBool::new(false));
         let program = {
-            let (answers, ends) = (Arc::clone(&answers), Arc::clone(&ends));
+            let answers = Arc::clone(&answers);
+            let ends = Arc::clone(&ends);
             std::thread::spawn(move || serve(device, &answers, &ends))
         };
         Ok(Self {
@@ -136,7 +135,9 @@ fn serve(mut device: File, answers: &AtomicBool, ends: &AtomicBool) {
 fn answer(request: &[u8], answers: bool) -> Option<Vec<u8>> {
     let number = |at: usize| u32::from_le_bytes(request[at..at + 4].try_into().unwrap_or_default());
     let long = |at: usize| u64::from_le_bytes(request[at..at + 8].try_into().unwrap_or_default());
-    let (operation, unique, node) = (number(4), long(8), long(16));
+    let operation = number(4);
+    let unique = long(8);
+    let node = long(16);
     let body = &request[40..];
     let payload = match operation {
         FORGET | INTERRUPT | BATCH_FORGET | DESTROY => return None,

@@ -137,7 +137,8 @@ impl H2 {
             self.gone = true;
             return;
         }
-        let (kind, flags) = (head[3], head[4]);
+        let kind = head[3];
+        let flags = head[4];
         let number = u32::from_be_bytes([head[5] & 0x7F, head[6], head[7], head[8]]);
         let stream = self.streams.entry(number).or_default();
         match kind {

@@ -60,7 +60,8 @@ impl Load {
         let load = Arc::new(self);
         let threads = (0..load.connections)
             .map(|_| {
-                let (load, shared) = (Arc::clone(&load), Arc::clone(&shared));
+                let load = Arc::clone(&load);
+                let shared = Arc::clone(&shared);
                 thread::spawn(move || load.work(&shared))
             })
             .collect();

@@ -397,7 +397,8 @@ fn nothing_is_touched_and_nothing_is_left_running() {
         );
         let _ = before.conf();
         let look = || [listing(before.builder.root()), listing(before.site.path())].concat();
-        let (first, output) = (look(), before.asked(&[]));
+        let first = look();
+        let output = before.asked(&[]);
         assert_eq!(
             output.status.code(),
             Some(0),

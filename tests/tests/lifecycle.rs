@@ -144,7 +144,8 @@ fn a_graceful_restart_applies_only_what_changed() {
             .mount("/changed", &site.file("probe.py"), "changed")
             .start();
         let pid = |httpd: &Httpd, at: &str| httpd.get(&format!("/{at}/info")).json()["pid"].clone();
-        let (steady, changed) = (pid(&httpd, "steady"), pid(&httpd, "changed"));
+        let steady = pid(&httpd, "steady");
+        let changed = pid(&httpd, "changed");
         httpd.configure(|lines| {
             let line = lines
                 .iter_mut()

@@ -125,11 +125,14 @@ fn root_a_site_has_a_log_of_its_own_with_its_own_rights() {
         let Some(users) = users::three() else {
             return note("left out: it needs root and three users");
         };
-        let (site, other) = (Site::of(&users[0]), Site::of(&users[1]));
+        let site = Site::of(&users[0]);
+        let other = Site::of(&users[1]);
         let script = site.write("aside.py", ASIDE);
-        let (own, foreign) = (site.file("own.log"), other.file("foreign.log"));
+        let own = site.file("own.log");
+        let foreign = other.file("foreign.log");
         let group = |name: &str, log: &std::path::Path| {
-            let (user, group) = (&users[0].name, &users[0].group);
+            let user = &users[0].name;
+            let group = &users[0].group;
             (
                 name.to_owned(),
                 format!(

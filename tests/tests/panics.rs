@@ -63,7 +63,8 @@ fn a_panic_in_the_module_ends_one_request_and_nothing_else() {
         let wire = Addresses::of(&httpd, tls_port);
         let fine = "/stream/timed?count=3&pause=0.1";
         assert_eq!(httpd.get(fine).status, 200);
-        let (workers, children) = (httpd.workers(), httpd.pid().children());
+        let workers = httpd.workers();
+        let children = httpd.pid().children();
         for transport in transports(mpm) {
             // Before the handler, in it, and when the response has begun.
             for place in ["translate_name", "the handler", "the end"] {

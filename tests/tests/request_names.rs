@@ -265,15 +265,15 @@ fn ninety_names_at_work_at_once_do_not_stop_the_configured_one() {
         let (_site, builder) = builder("processes=1");
         let httpd = builder.start();
         assert_eq!(ask(&mut httpd.client(), "/", "own.example").0, 200);
-        let (served, refused, done) = (
-            AtomicUsize::new(0),
-            AtomicUsize::new(0),
-            AtomicBool::new(false),
-        );
+        let served = AtomicUsize::new(0);
+        let refused = AtomicUsize::new(0);
+        let done = AtomicBool::new(false);
         thread::scope(|scope| {
             let busy: Vec<_> = (0..90)
                 .map(|number| {
-                    let (httpd, served, refused) = (&httpd, &served, &refused);
+                    let httpd = &httpd;
+                    let served = &served;
+                    let refused = &refused;
                     scope.spawn(move || {
                         match ask(&mut httpd.client(), "/?8", &format!("b{number}.example")).0 {
                             200 => served.fetch_add(1, Ordering::SeqCst),
@@ -331,7 +331,8 @@ fn a_path_with_line_ends_and_controls_is_one_harmless_line_everywhere() {
         // One that works, and one whose failure is told in many places.
         let app = site.write("where.wsgi", WHERE);
         let broken = site.write("broken.wsgi", "import os\nos._exit(9)\n");
-        let (app, broken) = (app.display(), broken.display());
+        let app = app.display();
+        let broken = broken.display();
         let python = Python::any().home.display().to_string();
         let httpd = Httpd::builder()
             .daemon(

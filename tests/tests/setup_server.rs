@@ -210,7 +210,8 @@ fn httpd_accepts_what_is_generated() {
 fn apachectl_starts_restarts_and_stops() {
     case(Limit::default(), || {
         let site = Site::new();
-        let (root, port) = (site.file("root"), free_port());
+        let root = site.file("root");
+        let port = free_port();
         set_up(
             &site.file("probe.py"),
             &root,
@@ -304,7 +305,8 @@ fn other_combinations_serve_too() {
     case(Limit::seconds(180), || {
         let site = Site::new();
         for (at, more) in SERVED.iter().enumerate() {
-            let (root, port) = (site.file(&format!("served{at}")), free_port());
+            let root = site.file(&format!("served{at}"));
+            let port = free_port();
             let path = ["--python-path", &site.path().display().to_string()].map(str::to_owned);
             let pid_file = root.join("other.pid").display().to_string();
             let more = more.iter().map(|word| {
@@ -354,7 +356,8 @@ fn root_nothing_in_the_hands_of_another_user_is_used() {
             return;
         };
         let stranger = &accounts[0];
-        let (site, theirs) = (Site::new(), Site::of(stranger));
+        let site = Site::new();
+        let theirs = Site::of(stranger);
         let script = site.write("app.py", "def application(environ, start_response): pass\n");
         let made = |name: &str| theirs.write(name, "").display().to_string();
         let place = |name: &str| theirs.path().join(name).display().to_string();
@@ -365,8 +368,11 @@ fn root_nothing_in_the_hands_of_another_user_is_used() {
         std::os::unix::fs::symlink(site.path(), &link).expect("a link can be made");
         std::os::unix::fs::lchown(&link, Some(stranger.uid), None).expect("it is ours to give");
         let through = link.join("log").display().to_string();
-        let (env, crt, key) = (made("envvars"), made("a.crt"), made("a.key"));
-        let (roots, conf) = (place("roots/file"), made("more.conf"));
+        let env = made("envvars");
+        let crt = made("a.crt");
+        let key = made("a.key");
+        let roots = place("roots/file");
+        let conf = made("more.conf");
         let tls = [
             "--https-port",
             "1443",
@@ -375,7 +381,9 @@ fn root_nothing_in_the_hands_of_another_user_is_used() {
             "--ssl-certificate-key-file",
             &key,
         ];
-        let (new, pid, logs) = (place("new"), place("httpd.pid"), place("logs"));
+        let new = place("new");
+        let pid = place("httpd.pid");
+        let logs = place("logs");
         let cases: [&[&str]; 12] = [
             &["--server-root", &new],
             &["--server-root", &place("roots/deep/new")],

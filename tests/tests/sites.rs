@@ -52,8 +52,10 @@ fn assert_who(
 /// Flask and Django with one Python each, side by side.
 fn flask_and_django(accounts: [Option<&TestUser>; 2]) {
     let pythons = Python::all();
-    let (old, new) = (&pythons[0], &pythons[pythons.len() - 1]);
-    let (flask, django) = (old.venv(&["flask"]), new.venv(&["django"]));
+    let old = &pythons[0];
+    let new = &pythons[pythons.len() - 1];
+    let flask = old.venv(&["flask"]);
+    let django = new.venv(&["django"]);
     let sites = accounts.map(|user| user.map_or_else(Site::new, Site::of));
     let httpd = Httpd::builder()
         .daemon("flask", &options(accounts[0], &flask, &sites[0]))

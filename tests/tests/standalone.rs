@@ -59,7 +59,8 @@ impl Standalone {
         let root = directory.path();
         fs::set_permissions(root, fs::Permissions::from_mode(0o755)).expect("it is ours");
         fs::create_dir(root.join("sites")).expect("it is ours");
-        let (at, user) = (root.display(), users::of_httpd().name);
+        let at = root.display();
+        let user = users::of_httpd().name;
         let main = format!(
             "[supervisor]\nsocket = '{at}/httpd.sock'\nhttpd-user = '{user}'\nsites = '{at}/sites'\n"
         );
@@ -139,7 +140,8 @@ fn twenty_planned_restarts_under_load_lose_nothing() {
         eventually("the first answer", Duration::from_secs(20), || {
             (httpd.client().get("/first").ok()?.status == 200).then_some(())
         });
-        let (done, count) = (AtomicBool::new(false), AtomicU32::new(0));
+        let done = AtomicBool::new(false);
+        let count = AtomicU32::new(0);
         let failures = Mutex::new(Vec::new());
         let asked = Mutex::new(Vec::new());
         thread::scope(|scope| {

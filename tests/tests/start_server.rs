@@ -29,7 +29,8 @@ fn an_application_is_served_and_ends_with_its_server() {
                 .args(&["--working-directory"])
                 .path(site.path())
                 .start();
-            let (port, root) = (server.port(), server.root());
+            let port = server.port();
+            let root = server.root();
             let info = server.get("/info").json();
             assert_eq!(info["prefix"], Python::any().home.display().to_string());
             assert_eq!(info["cwd"], site.path().display().to_string());
@@ -107,7 +108,8 @@ fn a_server_root_serves_one_server_and_outlives_its_number() {
     case(Limit::default(), || {
         let site = Site::new();
         let mut server = Express::new().path(&site.file("hello.py")).start();
-        let (root, name) = (server.root(), server.root().display().to_string());
+        let root = server.root();
+        let name = server.root().display().to_string();
         let same = || {
             Express::new()
                 .args(&["--server-root", &name])

@@ -257,7 +257,7 @@ fn the_name_is_reserved() {
 
 /// Thirty groups: one whose Python is not there, one whose script fails, one
 /// that is being replaced, one that is stopped, and some that nobody has used.
-fn crowd(site: &Site) -> Httpd {
+fn thirty_groups(site: &Site) -> Httpd {
     let options = options(site);
     site.write("fails.py", "import no_such_module_anywhere\n");
     site.write(
@@ -329,7 +329,7 @@ fn a_browser_shows_it_without_complaint() {
             return note("no chromium is installed, so nobody looks at the page");
         };
         let site = Site::new();
-        let httpd = crowd(&site);
+        let httpd = thirty_groups(&site);
         for path in [
             "/site-01/hello",
             "/site-02/hello",

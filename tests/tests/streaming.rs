@@ -59,7 +59,8 @@ fn pieces_are_not_held_back() {
                 |_| {
                     let path = format!("{mount}/timed?count=4&pause=0.3&size=4000");
                     for (transport, arrivals) in arrivals(&wire, mpm, &path) {
-                        let (first, last) = (arrivals[0], arrivals[arrivals.len() - 1]);
+                        let first = arrivals[0];
+                        let last = arrivals[arrivals.len() - 1];
                         assert!(
                             last - first > Duration::from_millis(600),
                             "{transport:?}: all came at once: {arrivals:?}"
@@ -137,7 +138,8 @@ fn small_responses_are_one_piece() {
             raw.send(request);
             raw.wait_for("Hello World!", SOON);
             let text = raw.text();
-            let (first, last) = (text.find("marked\n"), text.find("Hello World!"));
+            let first = text.find("marked\n");
+            let last = text.find("Hello World!");
             assert!(
                 first.is_some() && first < last && text.matches("HTTP/1.1 200").count() == 3,
                 "{text}"
@@ -278,7 +280,8 @@ fn down(wire: &Wire, transport: Transport, size: u64) {
         .curl(transport, &format!("/stream/download?size={size}"));
     let mut child = curl.args(&["--max-time", "600"]).spawn();
     let mut stdout = child.stdout.take().expect("it was asked for");
-    let (mut checker, mut buffer) = (Checker::default(), vec![0; 1 << 20]);
+    let mut checker = Checker::default();
+    let mut buffer = vec![0; 1 << 20];
     loop {
         match stdout.read(&mut buffer).expect("a pipe can be read") {
             0 => break,

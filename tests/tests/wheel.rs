@@ -243,7 +243,8 @@ fn the_debian_package_holds_all_that_is_needed() {
             .expect("it is below the sources");
         let mut build = Command::new(sources.join("packaging/debian/build"));
         let package = done(build.arg(artifacts::directory()).arg(site.file("packages")));
-        let (package, tree) = (package.trim(), site.file("tree"));
+        let package = package.trim();
+        let tree = site.file("tree");
         done(Command::new("dpkg").args(["-x", package]).arg(&tree));
         let fields = done(Command::new("dpkg-deb").args(["--field", package]));
         for line in [

@@ -213,7 +213,8 @@ fn write(title: &str, table: &Table<'_>) -> Result<()> {
 
 /// Asks the good site at a steady rate on two connections.
 fn turn(httpd: &Httpd) -> Turn {
-    let (mut took, mut lost) = (Vec::new(), 0);
+    let mut took = Vec::new();
+    let mut lost = 0;
     thread::scope(|scope| {
         let threads: Vec<_> = (0..2).map(|_| scope.spawn(|| ask(httpd))).collect();
         for (some, failed) in threads.into_iter().filter_map(|thread| thread.join().ok()) {
@@ -239,11 +240,9 @@ fn explain(httpd: &Httpd, what: &str) {
 }
 
 fn ask(httpd: &Httpd) -> (Vec<f64>, usize) {
-    let (mut client, mut took, mut lost) = (
-        Client::new(httpd.address()).timeout(PATIENCE),
-        Vec::new(),
-        0,
-    );
+    let mut client = Client::new(httpd.address()).timeout(PATIENCE);
+    let mut took = Vec::new();
+    let mut lost = 0;
     let begun = Instant::now();
     let mut due = begun;
     while begun.elapsed() < TURN {

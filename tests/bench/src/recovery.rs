@@ -79,7 +79,8 @@ pub(crate) fn reload(instance: &Instance, script: &Path, path: &str) -> Result<R
     let start = Instant::now();
     file.set_modified(SystemTime::now())
         .context("failed to touch the script")?;
-    let (mut slowest, mut failures) = (Duration::ZERO, 0);
+    let mut slowest = Duration::ZERO;
+    let mut failures = 0;
     loop {
         let asked = Instant::now();
         let good = matches!(fetch(instance.address, path), Ok(200));

@@ -119,7 +119,8 @@ fn recovery(
     let Some(scenario) = group.first() else {
         return;
     };
-    let (app, path) = (scenario.workload.app, scenario.workload.ask.path);
+    let app = scenario.workload.app;
+    let path = scenario.workload.ask.path;
     let script = environment.apps().join(format!("{}.py", app.module()));
     for _ in 0..options.rounds() {
         for instance in instances

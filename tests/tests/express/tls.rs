@@ -30,7 +30,8 @@ fn openssl(directory: &Path, args: &[&str]) {
 
 /// `name.crt` and `name.key`, signed by themselves.
 fn certificate(directory: &Path, name: &str, subject: &str) {
-    let (key, crt) = (format!("{name}.key"), format!("{name}.crt"));
+    let key = format!("{name}.key");
+    let crt = format!("{name}.crt");
     let how = [
         "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", subject,
     ];
@@ -42,11 +43,9 @@ fn certificate(directory: &Path, name: &str, subject: &str) {
 
 /// `name.crt` and `name.key`, signed by the authority `ca`.
 fn signed(directory: &Path, name: &str, subject: &str) {
-    let (key, csr, crt) = (
-        format!("{name}.key"),
-        format!("{name}.csr"),
-        format!("{name}.crt"),
-    );
+    let key = format!("{name}.key");
+    let csr = format!("{name}.csr");
+    let crt = format!("{name}.crt");
     let how = ["req", "-newkey", "rsa:2048", "-nodes", "-subj", subject];
     openssl(
         directory,

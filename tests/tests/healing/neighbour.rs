@@ -33,10 +33,8 @@ fn identity(user: Option<&TestUser>) -> String {
 fn nothing_that_a_site_does_costs_its_neighbour_a_request() {
     heavy_case(Limit::seconds(150), || {
         let accounts = users::three();
-        let (one, two) = (
-            accounts.map(|users| &users[0]),
-            accounts.map(|users| &users[1]),
-        );
+        let one = accounts.map(|users| &users[0]);
+        let two = accounts.map(|users| &users[1]);
         let sites = [one, two].map(|user| user.map_or_else(Site::new, Site::of));
         let bad = sites[0].file("bad_neighbour.py");
         let limits = "process-limit=60 memory-limit=400M request-timeout=3 graceful-timeout=1 shutdown-timeout=1 \
@@ -87,7 +85,8 @@ fn nothing_that_a_site_does_costs_its_neighbour_a_request() {
 }
 
 fn per_second(load: &wsgid_tests::load::Running) -> f64 {
-    let (before, begun) = (load.finished(), Instant::now());
+    let before = load.finished();
+    let begun = Instant::now();
     wsgid_tests::wait::let_run(Duration::from_secs(2));
     (load.finished() - before) as f64 / begun.elapsed().as_secs_f64()
 }

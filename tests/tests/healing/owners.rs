@@ -107,7 +107,8 @@ fn root_each_user_commands_its_own_groups() {
         let Some([one, two, three]) = users::three() else {
             return;
         };
-        let (site, httpd_uid) = (Site::new(), users::of_httpd().uid);
+        let site = Site::new();
+        let httpd_uid = users::of_httpd().uid;
         let script = site.write("asks.py", "");
         let httpd = server(&site, &script);
         let prefix = format!("PREFIX = {:?}\n", httpd.root().display().to_string());
@@ -206,7 +207,7 @@ fn root_nobody_keeps_the_administrator_waiting() {
         let httpd = server(&site, &site.file("hello.py"));
         let socket = httpd.control_socket();
         // Connects again and again, keeps it, and says nothing.
-        let crowd = "import socket, sys\nkept = []\nwhile True:\n    stream = socket.socket(socket.AF_UNIX)\n    \
+        let opener = "import socket, sys\nkept = []\nwhile True:\n    stream = socket.socket(socket.AF_UNIX)\n    \
                      stream.connect(sys.argv[1])\n    kept = kept[-900:] + [stream]\n";
         let begin = || {
             Command::new("setpriv")
@@ -215,12 +216,12 @@ fn root_nobody_keeps_the_administrator_waiting() {
                     &format!("--regid={}", one.gid),
                     "--clear-groups",
                 ])
-                .args(["/usr/bin/python3", "-c", crowd])
+                .args(["/usr/bin/python3", "-c", opener])
                 .arg(&socket)
                 .spawn()
                 .expect("setpriv is installed")
         };
-        let mut crowds: Vec<_> = (0..8).map(|_| begin()).collect();
+        let mut openers: Vec<_> = (0..8).map(|_| begin()).collect();
         wsgid_tests::wait::let_run(Duration::from_secs(1));
         for uid in [0, two.uid] {
             let begun = Instant::now();
@@ -246,13 +247,13 @@ fn root_nobody_keeps_the_administrator_waiting() {
             "{:?}",
             supervisor.descriptors().len()
         );
-        for crowd in &mut crowds {
+        for opener in &mut openers {
             assert!(
-                crowd.try_wait().expect("a child").is_none(),
+                opener.try_wait().expect("a child").is_none(),
                 "it goes on all the time"
             );
-            crowd.kill().expect("it runs");
-            crowd.wait().expect("it has ended");
+            opener.kill().expect("it runs");
+            opener.wait().expect("it has ended");
         }
         eventually("its owner is heard again", Duration::from_secs(10), || {
             (as_user(&httpd, one.uid, "", &["restart", "first"]).0 == 0).then_some(())

@@ -46,7 +46,8 @@ fn row(status: &str, name: &str) -> String {
 fn root_a_program_or_socket_directory_of_another_user_is_not_used() {
     case(Limit::seconds(60), || {
         let Some(users) = users::three() else { return };
-        let (site, theirs) = (Site::new(), Site::of(&users[0]));
+        let site = Site::new();
+        let theirs = Site::of(&users[0]);
         let ran = site.file("ran");
         let program = theirs.write("wsgid", &format!("#!/bin/sh\ntouch {}\n", ran.display()));
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it is ours");
@@ -242,7 +243,8 @@ fn assert_is_only(worker: Pid, user: &TestUser) {
         .1
         .split(' ')
         .collect();
-    let (group, terminal) = (fields[2], fields[4]);
+    let group = fields[2];
+    let terminal = fields[4];
     assert_eq!(
         (group, terminal),
         (worker.number.to_string().as_str(), "0"),

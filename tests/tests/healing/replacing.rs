@@ -47,7 +47,8 @@ fn a_worker_told_to_go_serves_until_its_replacement_is_ready() {
         let load = Load::new(httpd.address(), "/", 2).start();
         httpd.workers()[0].signal(Signal::SIGUSR1);
         // The next one needs a second to load; nobody notices.
-        let (begun, mut slowest) = (Instant::now(), Duration::ZERO);
+        let begun = Instant::now();
+        let mut slowest = Duration::ZERO;
         let mut client = httpd.client();
         eventually("the replacement", SOON, || {
             let asked = Instant::now();
@@ -189,7 +190,8 @@ fn another_program_and_another_supervisor_cost_nothing() {
     heavy_case(Limit::default(), || {
         let (_site, httpd) = serve("processes=2 threads=3");
         let load = Load::new(httpd.address(), "/", 3).start();
-        let (supervisor, address) = (httpd.supervisor(), httpd.address());
+        let supervisor = httpd.supervisor();
+        let address = httpd.address();
         let slow = || {
             thread::spawn(move || {
                 Client::new(address)

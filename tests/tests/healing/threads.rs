@@ -88,12 +88,11 @@ struct Clients {
 
 impl Clients {
     fn start(address: SocketAddr, path: &'static str) -> Self {
-        let (stop, refused) = (
-            Arc::new(AtomicBool::new(false)),
-            Arc::new(AtomicUsize::new(0)),
-        );
+        let stop = Arc::new(AtomicBool::new(false));
+        let refused = Arc::new(AtomicUsize::new(0));
         let threads = (0..CLIENTS).map(|_| {
-            let (stop, refused) = (Arc::clone(&stop), Arc::clone(&refused));
+            let stop = Arc::clone(&stop);
+            let refused = Arc::clone(&refused);
             thread::spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
                     let was_refused = ask(address, path, &stop).starts_with("HTTP/1.1 503");
@@ -127,7 +126,8 @@ fn ask(address: SocketAddr, path: &str, stop: &AtomicBool) -> String {
         stream,
         "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     );
-    let (mut text, mut buffer) = (Vec::new(), [0; 4096]);
+    let mut text = Vec::new();
+    let mut buffer = [0; 4096];
     while !stop.load(Ordering::Relaxed) {
         match stream.read(&mut buffer) {
             Ok(0) => break,
@@ -217,7 +217,8 @@ fn upgrading_server() -> SocketAddr {
 }
 
 fn serve_upgrade(mut stream: TcpStream) {
-    let (mut text, mut byte) = (Vec::new(), [0]);
+    let mut text = Vec::new();
+    let mut byte = [0];
     while !text.ends_with(b"\r\n\r\n") {
         if !matches!(stream.read(&mut byte), Ok(1)) {
             return;

@@ -160,7 +160,8 @@ fn log_frames_are_bounded_for_a_question_and_for_the_group() {
             PATIENCE,
         );
         // Of lines that are long, the bytes count: of many questions together.
-        let (begun, before) = (Instant::now(), httpd.error_log().len());
+        let begun = Instant::now();
+        let before = httpd.error_log().len();
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 // On a busy machine the question may take too long; its lines are there.

@@ -26,7 +26,8 @@ impl Alone {
             .expect("it is ours");
         let at = |name: &str| directory.path().join(name);
         fs::create_dir(at("sites")).expect("a directory can be made");
-        let (root, httpds) = (directory.path().display(), users::of_httpd().name);
+        let root = directory.path().display();
+        let httpds = users::of_httpd().name;
         let main = format!(
             "[supervisor]\nsocket = '{root}/httpd.sock'\nhttpd-user = '{httpds}'\nsites = '{root}/sites'\n"
         );

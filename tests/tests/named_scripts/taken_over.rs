@@ -98,7 +98,8 @@ struct Sites {
 
 impl Sites {
     fn new(accounts: &[TestUser; 3]) -> (Self, Builder) {
-        let (mine, other) = (Site::of(&accounts[0]), Site::of(&accounts[1]));
+        let mine = Site::of(&accounts[0]);
+        let other = Site::of(&accounts[1]);
         for site in [&mine, &other] {
             site.write("named.py", SCRIPT);
             site.write("unnamed.py", SCRIPT);

@@ -221,10 +221,8 @@ fn root_control_groups_come_and_go_with_their_supervisor() {
             return httpd.stop();
         }
         assert_eq!(httpd.get("/").text(), "hello");
-        let (first, worker) = (
-            httpd.supervisor().expect("it runs"),
-            httpd.wait_for_workers(1, SOON)[0],
-        );
+        let first = httpd.supervisor().expect("it runs");
+        let worker = httpd.wait_for_workers(1, SOON)[0];
         let place = directory(worker, "pids");
         assert_eq!(made_by(first, &place), std::slice::from_ref(&place));
         // The next program goes on with it.

@@ -69,7 +69,8 @@ fn burning_gives_way(httpd: &Httpd) -> bool {
     let until = Instant::now() + SOON;
     let mut noticeable = 0;
     while Instant::now() < until {
-        let (before, begun) = (used(), Instant::now());
+        let before = used();
+        let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(1) {
             assert_eq!(httpd.get("/modest").text(), "hello");
             if group(httpd, "burns").is_some_and(|group| group["gives_way"] == true) {
@@ -117,11 +118,10 @@ fn cpu_group(process: Pid) -> Option<String> {
 #[test]
 fn root_a_site_of_the_same_user_is_kept_apart_when_it_takes_much() {
     case(Limit::default(), || {
-        let (site, processors) = (
-            Site::new(),
-            thread::available_parallelism().map_or(1, usize::from),
-        );
-        let (burns, hello) = (site.write("burns.py", FORKS), site.write("hello.py", HELLO));
+        let site = Site::new();
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let burns = site.write("burns.py", FORKS);
+        let hello = site.write("hello.py", HELLO);
         let path = site.python_path();
         let httpd = Httpd::builder()
             .daemon("burns", &format!("processes=1 threads=1 {path}"))
@@ -175,11 +175,10 @@ fn root_a_site_of_the_same_user_is_kept_apart_when_it_takes_much() {
 fn root_who_takes_much_gives_way_to_the_sites_of_others() {
     case(Limit::default(), || {
         let Some(users) = users::three() else { return };
-        let (site, processors) = (
-            Site::new(),
-            thread::available_parallelism().map_or(1, usize::from),
-        );
-        let (burns, hello) = (site.write("burns.py", BURNS), site.write("hello.py", HELLO));
+        let site = Site::new();
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let burns = site.write("burns.py", BURNS);
+        let hello = site.write("hello.py", HELLO);
         let options = |of: usize| format!("user={} {}", users[of].name, site.python_path());
         let httpd = Httpd::builder()
             .daemon(
@@ -210,7 +209,8 @@ fn root_who_takes_much_gives_way_to_the_sites_of_others() {
         );
         // Watching costs next to nothing.
         let supervisor = httpd.supervisor().expect("it runs");
-        let (before, begun) = (supervisor.cpu_time(), Instant::now());
+        let before = supervisor.cpu_time();
+        let begun = Instant::now();
         wait::let_run(Duration::from_secs(1));
         let used = supervisor.cpu_time().saturating_sub(before);
         assert!(
@@ -242,7 +242,8 @@ fn is_idle(process: Pid) -> bool {
 fn root_a_site_that_crashes_again_and_again_gives_way() {
     case(Limit::default(), || {
         let site = Site::new();
-        let (hello, path) = (site.write("hello.py", HELLO), site.python_path());
+        let hello = site.write("hello.py", HELLO);
+        let path = site.python_path();
         let httpd = Httpd::builder()
             .daemon(
                 "crashes",
@@ -301,7 +302,7 @@ fn nice_values(process: Pid) -> BTreeSet<i32> {
 }
 
 /// Thousands of threads that sleep, and one that burns.
-const CROWD: &str = "
+const THREADED: &str = "
 import threading
 threading.stack_size(64 * 1024)
 def burn():
@@ -311,7 +312,7 @@ def application(environ, start_response):
         threading.Thread(target=threading.Event().wait, daemon=True).start()
     threading.Thread(target=burn, daemon=True).start()
     start_response('200 OK', [])
-    return [b'crowd']
+    return [b'threaded']
 ";
 
 /// How many threads a site has is its own affair: the supervisor answers as ever.
@@ -323,18 +324,23 @@ fn root_thousands_of_sleeping_threads_stop_nobody() {
             return;
         }
         let site = Site::new();
-        let (crowd, hello) = (site.write("crowd.py", CROWD), site.write("hello.py", HELLO));
-        let (path, supervisor) = (site.python_path(), without_control_groups(&site));
+        let threaded = site.write("threaded.py", THREADED);
+        let hello = site.write("hello.py", HELLO);
+        let path = site.python_path();
+        let supervisor = without_control_groups(&site);
         let httpd = Httpd::builder()
             .line(format!("WSGISupervisorExecutable {}", supervisor.display()))
-            .daemon("crowd", &format!("processes=1 threads=1 {path}"))
+            .daemon("threaded", &format!("processes=1 threads=1 {path}"))
             .daemon("modest", &format!("threads=5 {path}"))
-            .mount("/crowd", &crowd, "crowd")
+            .mount("/threaded", &threaded, "threaded")
             .mount("/modest", &hello, "modest")
             .start();
         assert_eq!(httpd.get("/modest").text(), "hello");
-        assert_eq!(httpd.get(&format!("/crowd?{THREADS}")).text(), "crowd");
-        let process = worker(&httpd, "crowd");
+        assert_eq!(
+            httpd.get(&format!("/threaded?{THREADS}")).text(),
+            "threaded"
+        );
+        let process = worker(&httpd, "threaded");
         let threads =
             || fs::read_dir(format!("/proc/{}/task", process.number)).map_or(0, Iterator::count);
         eventually("all threads", SOON, || (threads() > THREADS).then_some(()));
@@ -376,11 +382,10 @@ fn root_without_control_groups_priorities_do_it() {
         if !users::is_root() {
             return;
         }
-        let (site, processors) = (
-            Site::new(),
-            thread::available_parallelism().map_or(1, usize::from),
-        );
-        let (burns, hello) = (site.write("burns.py", FORKS), site.write("hello.py", HELLO));
+        let site = Site::new();
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let burns = site.write("burns.py", FORKS);
+        let hello = site.write("hello.py", HELLO);
         let path = site.python_path();
         let supervisor = without_control_groups(&site);
         let httpd = Httpd::builder()

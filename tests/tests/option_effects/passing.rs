@@ -61,7 +61,8 @@ def application(environ, start_response):
 
 /// When the first byte of the body comes.
 fn first_byte(httpd: &Httpd, len: usize) -> Duration {
-    let (begun, mut first) = (Instant::now(), None);
+    let begun = Instant::now();
+    let mut first = None;
     let request = Request::new("GET", &format!("/?{len}"));
     let answer = httpd.client().send_with(&request, &mut |_: &[u8]| {
         first.get_or_insert_with(|| begun.elapsed());

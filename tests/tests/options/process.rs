@@ -196,7 +196,8 @@ fn root_the_owner_of_a_group_restarts_it_without_root() {
         }
         let httpd = builder.start();
         let pid = |name: &str| httpd.get(&format!("/{name}/pid")).json();
-        let (mine, yours) = (pid("mine"), pid("yours"));
+        let mine = pid("mine");
+        let yours = pid("yours");
         let program = Site::new();
         let copy = program.path().join("wsgid");
         fs::copy(artifacts::wsgid(), &copy).expect("the program can be copied");
@@ -255,7 +256,8 @@ fn script_user_and_group_refuse_what_others_own_or_may_write() {
     case(Limit::default(), || {
         let site = Site::new();
         let script = site.write("owned.py", OWNED);
-        let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
+        let uid = nix::unistd::geteuid();
+        let gid = nix::unistd::getegid();
         let httpd = Httpd::builder()
             .daemon(
                 "own",

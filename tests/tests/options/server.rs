@@ -27,7 +27,8 @@ pub(crate) fn replaced(httpd: &Httpd, old: u64) {
 
 /// A request in the background, and the status it ends with.
 pub(crate) fn background(httpd: &Httpd, path: &str) -> thread::JoinHandle<u16> {
-    let (mut client, path) = (httpd.client(), path.to_owned());
+    let mut client = httpd.client();
+    let path = path.to_owned();
     thread::spawn(move || client.get(&path).map_or(0, |response| response.status))
 }
 

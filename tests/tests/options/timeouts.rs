@@ -97,7 +97,8 @@ fn requests_at_once(httpd: &Httpd, count: usize, path: &str) -> Vec<(u16, Durati
     let begun = Instant::now();
     let threads: Vec<_> = (0..count)
         .map(|_| {
-            let (mut client, path) = (httpd.client(), path.to_owned());
+            let mut client = httpd.client();
+            let path = path.to_owned();
             thread::spawn(move || {
                 (
                     client.get(&path).map_or(0, |response| response.status),

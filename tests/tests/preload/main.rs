@@ -249,10 +249,8 @@ fn a_script_loaded_for_a_request_is_not_replaced_by_one_that_fails() {
     heavy_case(Limit::default(), || {
         for preload in ["Off", "On"] {
             let site = Site::new();
-            let (first, second) = (
-                site.write("first.py", &hello("one")),
-                site.write("second.py", &hello("one")),
-            );
+            let first = site.write("first.py", &hello("one"));
+            let second = site.write("second.py", &hello("one"));
             let httpd = Httpd::builder()
                 .daemon("site", &format!("processes=1 threads=2 preload={preload}"))
                 .line("WSGIProcessGroup site\nWSGIApplicationGroup %{GLOBAL}")

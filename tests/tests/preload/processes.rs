@@ -109,7 +109,8 @@ fn root_a_forked_worker_is_who_a_plain_one_is() {
             httpd.stop();
             seen
         };
-        let (plain, forked) = (look(""), look("preload=On"));
+        let plain = look("");
+        let forked = look("preload=On");
         assert_eq!(plain.0, forked.0);
         let sockets = |kinds: &[String]| {
             kinds

@@ -6,7 +6,8 @@ use wsgid_tests::{Json, Log, On};
 use crate::server::answers;
 
 pub(crate) fn head_requests(on: &mut On<'_>) {
-    let (wire, transport) = (on.wire, on.transport);
+    let wire = on.wire;
+    let transport = on.transport;
     for (mount, length, method) in [
         ("/head", true, "HEAD"),
         ("/head", false, "HEAD"),
@@ -42,7 +43,8 @@ pub(crate) fn head_requests(on: &mut On<'_>) {
 /// The fields leave with the first piece; nothing of the others may follow, which
 /// an HTTP/2 client would take for a breach of the protocol.
 pub(crate) fn head_of_a_stream(on: &mut On<'_>) {
-    let (wire, transport) = (on.wire, on.transport);
+    let wire = on.wire;
+    let transport = on.transport;
     // An HTTP/2 client has all it wants and leaves; write() tells the application so.
     on.checked.case(
         &format!("33: HEAD of a large stream by {transport:?}"),
@@ -93,7 +95,8 @@ pub(crate) fn without_body(on: &mut On<'_>) {
             },
         );
     }
-    let (wire, transport) = (on.wire, on.transport);
+    let wire = on.wire;
+    let transport = on.transport;
     on.checked.case(
         &format!("41: a conditional GET by {transport:?}"),
         Log::Quiet,

@@ -109,7 +109,8 @@ pub(crate) fn injected_lines(on: &mut On<'_>) {
 
 pub(crate) fn redirects(on: &mut On<'_>) {
     let spec = json!({"headers": [["Location", "/head/inside/here?q=1"], ["X-First", "gone"]], "body": ["not this"]});
-    let (wire, transport) = (on.wire, on.transport);
+    let wire = on.wire;
+    let transport = on.transport;
     on.checked.case(
         &format!("38: 200 with a local Location by {transport:?}"),
         Log::Quiet,

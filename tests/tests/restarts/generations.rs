@@ -39,7 +39,8 @@ fn a_site_that_is_taken_out_after_hard_restarts_ends() {
                     &[("shop", "processes=1"), ("blog", "processes=1")],
                 )
                 .start();
-                let (shop, blog) = (worker(&httpd, "shop"), worker(&httpd, "blog"));
+                let shop = worker(&httpd, "shop");
+                let blog = worker(&httpd, "blog");
                 let (last, before) = order.split_last().expect("there are restarts");
                 for signal in before {
                     if *signal == HUP {

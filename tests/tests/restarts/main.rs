@@ -139,7 +139,8 @@ fn a_broken_configuration_changes_nothing_else() {
             &[("steady", "threads=2"), ("broken", "threads=2")],
         )
         .start();
-        let (supervisor, steady) = (httpd.supervisor(), worker(&httpd, "steady"));
+        let supervisor = httpd.supervisor();
+        let steady = worker(&httpd, "steady");
         let broken = worker(&httpd, "broken");
         // What httpd's own test refuses is never tried: the server goes on.
         let good = fs::read_to_string(httpd.root().join("httpd.conf")).expect("it is there");
@@ -208,7 +209,8 @@ fn artifacts_that_are_replaced_while_they_run() {
         let supervisor = httpd.supervisor();
         // As a package manager does: a new file under the old name.
         for name in ["wsgid", "libmod_wsgid.so", "libwsgid_worker.so"] {
-            let (old, new) = (artifacts.join(name), artifacts.join("new"));
+            let old = artifacts.join(name);
+            let new = artifacts.join("new");
             fs::copy(&old, &new).expect("it can be copied");
             fs::rename(&new, &old).expect("it can be replaced");
         }

@@ -96,7 +96,8 @@ fn groups_that_nobody_defined_are_named_at_configuration() {
         );
         let (site, builder) = self::site();
         let script = site.file("where.wsgi");
-        let (script, directory) = (script.display(), site.path().display());
+        let script = script.display();
+        let directory = site.path().display();
         drop(builder);
         for line in [
             format!("WSGIScriptAlias /x {script} process-group=missing application-group=a"),

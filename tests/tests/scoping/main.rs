@@ -200,7 +200,8 @@ fn application_groups_are_processes_of_their_own() {
             "another one has its own"
         );
         // What changes in one script moves its own application group.
-        let (own, before) = (pid(&httpd, "/own"), pid(&httpd, "/b"));
+        let own = pid(&httpd, "/own");
+        let before = pid(&httpd, "/b");
         site.write("b.wsgi", &format!("{WHERE}\n# changed\n"));
         eventually(
             "a new process for the changed script",

@@ -80,7 +80,8 @@ pub(crate) fn start(
             if !kind.keeps() {
                 client.disconnect();
             }
-            let (used, begun) = (client.connected(), Instant::now());
+            let used = client.connected();
+            let begun = Instant::now();
             let result = ask(
                 &mut client,
                 &format!("{at}/{}?id={id}", kind.path()),

@@ -161,9 +161,11 @@ fn drive(options: &Options, script: &Path, control: &OwnedFd, pid: u32) -> Resul
     let requests = (0..options.layouts.max(1)).map(|layout| request(options, script, layout));
     let requests = requests.collect::<Result<Vec<_>>>()?;
     for _ in 0..options.rounds {
-        let (cpu, start) = (cpu_ns(pid)?, Instant::now());
+        let cpu = cpu_ns(pid)?;
+        let start = Instant::now();
         let mut latencies = round(options, &epoll, &mut connections, &requests)?;
-        let (spent, lasted) = (cpu_ns(pid)? - cpu, start.elapsed());
+        let spent = cpu_ns(pid)? - cpu;
+        let lasted = start.elapsed();
         latencies.sort_unstable();
         let count = latencies.len().max(1);
         let at = |share: usize| latencies.get(count * share / 100).map_or(0, |ns| ns / 1000);

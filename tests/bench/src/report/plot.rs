@@ -30,7 +30,8 @@ pub(super) fn ratio(
     base: Peer,
     value: fn(&Sample) -> f64,
 ) -> Option<Spread> {
-    let (samples, others) = (finding.samples.get(&peer)?, finding.samples.get(&base)?);
+    let samples = finding.samples.get(&peer)?;
+    let others = finding.samples.get(&base)?;
     let pairs = samples
         .iter()
         .zip(others)

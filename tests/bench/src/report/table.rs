@@ -187,7 +187,9 @@ fn memory(text: &mut String, record: &Record) {
     text.push_str("|---|---|---:|---:|---:|---:|---:|---:|\n");
     for row in &record.memory {
         let of = |role: Role| row.by_role.get(&role).copied().unwrap_or_default();
-        let (worker, supervisor, httpd) = (of(Role::Worker), of(Role::Supervisor), of(Role::Httpd));
+        let worker = of(Role::Worker);
+        let supervisor = of(Role::Supervisor);
+        let httpd = of(Role::Httpd);
         let each = |sum: u64| number(sum as f64 / 1024.0 / worker.processes.max(1) as f64);
         let _ = writeln!(
             text,
