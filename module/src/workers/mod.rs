@@ -8,6 +8,7 @@ pub(crate) mod group_log;
 pub(crate) mod holders;
 pub(crate) mod loads;
 pub(crate) mod pace;
+mod placement;
 pub(crate) mod plan;
 pub(crate) mod pool;
 pub(crate) mod sent_file;

@@ -1,8 +1,7 @@
 //! The open connections of one child, by process group and application group.
-//! Takes the one whose worker has the fewest requests running, those of other
-//! children included (`loads.rs`); of equals the one used last, whose worker is
-//! warm. Closes what lies unused, and the oldest where all groups together have many.
-//! Looks at no connection: one that died shows when it is used.
+//! `placement.rs` says which is taken, by what all children have running (`loads.rs`).
+//! Closes what lies unused, and the oldest where all groups together have many. Looks
+//! at no connection: one that died shows when it is used.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::workers::connection::Connection;
 use crate::workers::loads::Loads;
+use crate::workers::placement;
 
 /// How long a connection may lie unused.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -57,17 +57,8 @@ impl<C> Default for GroupPool<C> {
 
 impl<C: Pooled> GroupPool<C> {
     fn take(&mut self, loads: &Loads) -> Option<C> {
-        let mut best = None;
-        for (at, (connection, _)) in self.0.iter().enumerate().rev() {
-            let load = loads.of(connection.worker());
-            if best.is_none_or(|(_, least)| load < least) {
-                best = Some((at, load));
-            }
-            if load == 0 {
-                break;
-            }
-        }
-        let (at, _) = best?;
+        let requests = self.0.iter();
+        let at = placement::choose(requests.map(|(one, _)| loads.of(one.worker())))?;
         let (connection, _) = self.0.remove(at);
         loads.begin(connection.worker());
         Some(connection)
