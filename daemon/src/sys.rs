@@ -232,10 +232,8 @@ pub(crate) fn set_nice(process: u32, nice: i32) -> io::Result<()> {
 /// # Errors
 /// As `keyctl(2)`; a kernel, or a container, without keyrings has none to inherit.
 pub(crate) fn leave_keyring() -> io::Result<()> {
-    let (join, unnamed) = (
-        i64::from(libc::KEYCTL_JOIN_SESSION_KEYRING),
-        std::ptr::null::<libc::c_char>(),
-    );
+    let join = i64::from(libc::KEYCTL_JOIN_SESSION_KEYRING);
+    let unnamed = std::ptr::null::<libc::c_char>();
     // SAFETY: the operation takes a name or NULL, and no other argument.
     match unsafe { libc::syscall(libc::SYS_keyctl, join, unnamed) } {
         outcome if outcome >= 0 => Ok(()),
@@ -263,10 +261,8 @@ pub(crate) fn clear_capabilities() -> io::Result<()> {
     const VERSION_3: u32 = 0x2008_0522;
     let header = [VERSION_3, 0];
     let none = [0_u32; 6];
-    let (ambient, clear) = (
-        libc::PR_CAP_AMBIENT,
-        libc::c_ulong::from(libc::PR_CAP_AMBIENT_CLEAR_ALL as u32),
-    );
+    let ambient = libc::PR_CAP_AMBIENT;
+    let clear = libc::c_ulong::from(libc::PR_CAP_AMBIENT_CLEAR_ALL as u32);
     // SAFETY: plain numbers. A kernel without ambient capabilities says EINVAL.
     unsafe { libc::prctl(ambient, clear, 0_u64, 0_u64, 0_u64) };
     // SAFETY: the kernel reads two numbers of the header and three sets twice.
@@ -304,10 +300,8 @@ pub(crate) fn set_nice_of_group(leader: u32, nice: i32) -> io::Result<()> {
 /// # Errors
 /// If neither the system call nor `/proc/self/fd` works.
 pub(crate) fn close_on_exec_from(first: RawFd) -> io::Result<()> {
-    let (first_unsigned, flag) = (
-        u64::try_from(first).unwrap_or(0),
-        u64::from(libc::CLOSE_RANGE_CLOEXEC),
-    );
+    let first_unsigned = u64::try_from(first).unwrap_or(0);
+    let flag = u64::from(libc::CLOSE_RANGE_CLOEXEC);
     // SAFETY: CLOSE_RANGE_CLOEXEC only sets a flag; no descriptor is closed
     // under an owner.
     let outcome = unsafe {
@@ -351,7 +345,8 @@ pub(crate) fn reset_signals() {
     const DEFAULT: [u64; 8] = [0; 8];
     const MASK_LEN: usize = 8;
     for number in 1..=64_i64 {
-        let (action, old) = (DEFAULT.as_ptr(), std::ptr::null_mut::<u64>());
+        let action = DEFAULT.as_ptr();
+        let old = std::ptr::null_mut::<u64>();
         // SAFETY: the kernel reads a structure shorter than `DEFAULT` and
         // writes nothing; the default action installs no code. SIGKILL and
         // SIGSTOP just fail.
@@ -404,7 +399,8 @@ pub(crate) fn reap(pid: u32) -> io::Result<Option<i32>> {
 /// # Errors
 /// As `pidfd_send_signal(2)`.
 pub(crate) fn kill_at(pidfd: BorrowedFd<'_>) -> io::Result<()> {
-    let (number, signal) = (i64::from(pidfd.as_raw_fd()), i64::from(libc::SIGKILL));
+    let number = i64::from(pidfd.as_raw_fd());
+    let signal = i64::from(libc::SIGKILL);
     // SAFETY: the descriptor is open for the call; no information is passed.
     match unsafe { libc::syscall(libc::SYS_pidfd_send_signal, number, signal, 0_i64, 0_i64) } {
         0 => Ok(()),
@@ -414,10 +410,8 @@ pub(crate) fn kill_at(pidfd: BorrowedFd<'_>) -> io::Result<()> {
 
 /// A short extended attribute of a file, if it has it.
 pub(crate) fn attribute(path: &Path, name: &str) -> Option<Vec<u8>> {
-    let (path, name) = (
-        CString::new(path.as_os_str().as_bytes()).ok()?,
-        CString::new(name).ok()?,
-    );
+    let path = CString::new(path.as_os_str().as_bytes()).ok()?;
+    let name = CString::new(name).ok()?;
     let mut value = vec![0_u8; 64];
     // SAFETY: both names end with NUL, and the kernel writes at most as many
     // bytes as it is told.

@@ -197,7 +197,8 @@ mod tests {
     }
 
     fn run_with(parts: &[(f64, f64)], apart: bool) -> Vec<(usize, String, bool)> {
-        let (mut fairness, start) = (Fairness::default(), Instant::now());
+        let mut fairness = Fairness::default();
+        let start = Instant::now();
         let mut used = [Duration::ZERO; 2];
         let mut out = Vec::new();
         for (at, (a, b)) in [(0.0, 0.0)].iter().chain(parts).enumerate() {
@@ -236,7 +237,8 @@ mod tests {
 
     #[test]
     fn loading_an_application_is_no_reason_to_keep_it_apart() {
-        let (burns, rest) = ((0.9, 0.02), (0.0, 0.02));
+        let burns = (0.9, 0.02);
+        let rest = (0.0, 0.02);
         assert_eq!(
             run_with(
                 &[burns, burns, burns, rest, burns, burns, burns, rest],
@@ -266,7 +268,8 @@ mod tests {
     /// Looks of a quarter of a second each, with the crashes of `a` right before
     /// some; neither uses much, and between its crashes `a` has no worker.
     fn crash_before(crashes: &[usize], looks: usize) -> Vec<(usize, String, bool)> {
-        let (mut fairness, start) = (Fairness::default(), Instant::now());
+        let mut fairness = Fairness::default();
+        let start = Instant::now();
         let mut out = Vec::new();
         for at in 1..=looks {
             let now = start + Duration::from_millis(250) * u32::try_from(at).unwrap();

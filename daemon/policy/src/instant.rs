@@ -29,9 +29,10 @@ fn to_number(at: Instant) -> i64 {
 fn from_number(number: i64) -> Instant {
     let (now, clock) = both_clocks();
     let distance = Duration::from_nanos(number.abs_diff(clock));
-    match number >= clock {
-        true => now + distance,
-        false => now.checked_sub(distance).unwrap_or(now),
+    if number >= clock {
+        now + distance
+    } else {
+        now.checked_sub(distance).unwrap_or(now)
     }
 }
 

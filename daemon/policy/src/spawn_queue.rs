@@ -283,7 +283,8 @@ mod tests {
 
     #[test]
     fn what_requests_have_named_comes_after_what_the_configuration_names() {
-        let (mut queue, now) = (SpawnQueue::new(4), Instant::now());
+        let mut queue = SpawnQueue::new(4);
+        let now = Instant::now();
         (1..=3).for_each(|worker| {
             queue.push(Pending {
                 from_request: true,
@@ -297,7 +298,8 @@ mod tests {
 
     #[test]
     fn pools_that_fail_do_not_stand_before_others() {
-        let (mut queue, now) = (SpawnQueue::new(2), Instant::now());
+        let mut queue = SpawnQueue::new(2);
+        let now = Instant::now();
         for worker in 1..=5 {
             queue.push(Pending {
                 failing: true,
@@ -321,7 +323,8 @@ mod tests {
 
     #[test]
     fn one_user_keeps_no_other_waiting() {
-        let (mut queue, now) = (SpawnQueue::new(2), Instant::now());
+        let mut queue = SpawnQueue::new(2);
+        let now = Instant::now();
         for worker in 1..=20 {
             queue.push(of_user(1, worker % 10, u64::from(worker)));
         }
@@ -354,7 +357,8 @@ mod tests {
 
     #[test]
     fn who_does_nothing_gives_its_place_back() {
-        let (mut queue, mut now) = (SpawnQueue::new(1), Instant::now());
+        let mut queue = SpawnQueue::new(1);
+        let mut now = Instant::now();
         let doing = |used, waits| {
             Some(Doing {
                 used: Duration::from_millis(used),
@@ -471,9 +475,10 @@ mod tests {
                 }
                 self.starting.pop_first();
                 self.queue.done(worker);
-                match at == healthy {
-                    true => self.event(at, Event::Ready(worker, BTreeSet::new())),
-                    false => self.event(at, Event::Exited(worker, "crashed".into(), false)),
+                if at == healthy {
+                    self.event(at, Event::Ready(worker, BTreeSet::new()))
+                } else {
+                    self.event(at, Event::Exited(worker, "crashed".into(), false))
                 }
             }
             (0..self.pools.len()).for_each(|at| self.event(at, Event::Tick));
@@ -520,7 +525,8 @@ mod tests {
 
     #[test]
     fn pools_take_turns_within_the_limit() {
-        let (mut queue, now) = (SpawnQueue::new(2), Instant::now());
+        let mut queue = SpawnQueue::new(2);
+        let now = Instant::now();
         for (pool, worker) in [(1, 1), (1, 2), (1, 3), (2, 4)] {
             queue.push(pending(pool, worker));
         }

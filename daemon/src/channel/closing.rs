@@ -39,7 +39,8 @@ impl Guarded {
     /// is whose affair it is if one is slow to close.
     pub(crate) fn new(fd: OwnedFd, owner: impl Into<Arc<str>>) -> Self {
         let refusal = Refusal::on(fd.as_fd());
-        let (shared, left) = (AtomicBool::new(false), AtomicBool::new(false));
+        let shared = AtomicBool::new(false);
+        let left = AtomicBool::new(false);
         Self {
             fd: Some(fd),
             owner: owner.into(),

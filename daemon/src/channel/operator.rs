@@ -136,9 +136,10 @@ pub(crate) async fn listen(listener: UnixListener, asked: Sender<Asked>) -> io::
         };
         let asked = asked.clone();
         tokio::spawn(async move {
-            let turn = match may_everything(uid) {
-                true => None,
-                false => turns.acquire().await.ok(),
+            let turn = if may_everything(uid) {
+                None
+            } else {
+                turns.acquire().await.ok()
             };
             let ended = tokio::time::Instant::now() + TURN;
             if let Err(error) = converse(stream, uid, asked).await {

@@ -114,7 +114,8 @@ impl Link {
     /// asks the kernel and not the runtime, which may not have heard of the
     /// last bytes yet.
     pub(crate) fn last_words(&self, inbox: &mut Inbox) -> io::Result<Vec<FromWorker>> {
-        let (mut buffer, mut all) = ([0; CHUNK], 0);
+        let mut buffer = [0; CHUNK];
+        let mut all = 0;
         while all < LAST_WORDS_MAX {
             match self.guarded.recv(&mut buffer) {
                 Ok(0) | Err(_) => break,
@@ -221,7 +222,8 @@ mod tests {
         let many = [&head[..], &bytes].concat().repeat(1000);
         let writers: Vec<_> = (0..2)
             .map(|_| {
-                let (mut theirs, many) = (theirs.try_clone().unwrap(), many.clone());
+                let mut theirs = theirs.try_clone().unwrap();
+                let many = many.clone();
                 std::thread::spawn(move || while theirs.write_all(&many).is_ok() {})
             })
             .collect();

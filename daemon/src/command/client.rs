@@ -48,9 +48,12 @@ pub(crate) struct OneGroup {
 
 /// `wsgid status`.
 pub(crate) fn status(socket: &Socket, json: bool) -> ExitCode {
-    finish(ask(socket, &Command::Status), |answer| match json {
-        true => say!("{}", escaped_json(&answer.to_string())),
-        false => print_status(answer),
+    finish(ask(socket, &Command::Status), |answer| {
+        if json {
+            say!("{}", escaped_json(&answer.to_string()))
+        } else {
+            print_status(answer)
+        }
     })
 }
 
@@ -85,9 +88,10 @@ pub(crate) fn reload(socket: &Socket) -> ExitCode {
     problems
         .iter()
         .for_each(|problem| eprintln!("{}", escaped(problem.as_bytes())));
-    match problems.is_empty() {
-        true => finish(answer, |_| {}),
-        false => ExitCode::from(exit_code::CONFIGURATION),
+    if problems.is_empty() {
+        finish(answer, |_| {})
+    } else {
+        ExitCode::from(exit_code::CONFIGURATION)
     }
 }
 
@@ -205,26 +209,28 @@ pub(crate) fn exchange(path: &Path, command: &Command) -> io::Result<Value> {
         &[],
     )?;
     let mut reader = FrameReader::new(0);
-    let frame = reader
-        .next(stream.as_fd())
-        .map_err(|error| match asked.elapsed() >= TIMEOUT {
-            true => io::Error::new(
+    let frame = reader.next(stream.as_fd()).map_err(|error| {
+        if asked.elapsed() >= TIMEOUT {
+            io::Error::new(
                 io::ErrorKind::TimedOut,
                 format!("it gave no answer within {} s", TIMEOUT.as_secs()),
-            ),
-            false => match error {
+            )
+        } else {
+            match error {
                 ReadError::Closed | ReadError::Truncated => {
                     io::Error::new(io::ErrorKind::UnexpectedEof, error.to_string())
                 }
                 ReadError::Io(error) => error,
                 ReadError::Head(_) => invalid(error.to_string()),
-            },
-        })?;
+            }
+        }
+    })?;
     let answer: Value =
         serde_json::from_slice(frame.payload).map_err(|error| invalid(error.to_string()))?;
-    match is(&answer, "ok") || answer.get("error").is_some_and(Value::is_string) {
-        true => Ok(answer),
-        false => Err(invalid("what answers there is no supervisor".to_owned())),
+    if is(&answer, "ok") || answer.get("error").is_some_and(Value::is_string) {
+        Ok(answer)
+    } else {
+        Err(invalid("what answers there is no supervisor".to_owned()))
     }
 }
 
@@ -235,9 +241,10 @@ fn text(value: &Value, key: &str) -> String {
 }
 
 fn text_or(value: &Value, key: &str, otherwise: &str) -> String {
-    match value.get(key).is_some_and(Value::is_string) {
-        true => text(value, key),
-        false => otherwise.to_owned(),
+    if value.get(key).is_some_and(Value::is_string) {
+        text(value, key)
+    } else {
+        otherwise.to_owned()
     }
 }
 
@@ -269,10 +276,8 @@ fn print_stacks(answer: &Value) {
             .for_each(|line| say!("{}", escaped(line.as_bytes())));
         say!();
     }
-    let (asked, got) = (
-        number(answer, "asked"),
-        list(answer, "workers").count() as u64,
-    );
+    let asked = number(answer, "asked");
+    let got = list(answer, "workers").count() as u64;
     if asked == 0 {
         say!("no worker runs");
     }

@@ -58,7 +58,8 @@ impl Source {
             .get_or_insert_with(|| (socket.to_path_buf(), httpd.uid));
         let moved = bound != socket;
         let problem = moved.then(|| {
-            let (new, old) = (socket.display(), bound.display());
+            let new = socket.display();
+            let old = bound.display();
             format!("socket = `{new}`: the supervisor still listens at `{old}`; restart it to move")
         });
         if *owner == httpd.uid || !geteuid().is_root() {

@@ -479,7 +479,8 @@ mod tests {
     #[tokio::test]
     async fn what_is_unused_is_known_by_the_time_and_by_what_came() {
         let (events, _inbox) = tokio::sync::mpsc::channel(8);
-        let (mut connections, start) = (Connections::new(events), Instant::now());
+        let mut connections = Connections::new(events);
+        let start = Instant::now();
         let later = start + std::time::Duration::from_secs(9);
         let pairs: Vec<_> = (0..3).map(|_| UnixStream::pair().unwrap()).collect();
         (&pairs[1].1).write_all(b"x").unwrap();

@@ -157,7 +157,8 @@ pub(crate) async fn listen(
     // Whoever connects from now on cannot send descriptors.
     let _ = Refusal::on(listener.as_fd());
     let readable = sys::poll_reads(listener.try_clone()?)?;
-    let (half_open, mut reading) = (HalfOpen::new(), JoinSet::new());
+    let half_open = HalfOpen::new();
+    let mut reading = JoinSet::new();
     tokio::select! {
         () = frozen.asked() => return Ok(()),
         () = allowed.known() => {}
@@ -195,7 +196,8 @@ pub(crate) async fn listen(
         let owner = peer.map_or_else(|| "a stranger".into(), |peer| closing::user(peer.uid));
         let stream = Guarded::new(stream.into(), owner);
         let Some(peer) = peer else { continue };
-        let (places, incoming) = (half_open.clone(), incoming.clone());
+        let places = half_open.clone();
+        let incoming = incoming.clone();
         let (tell, number) = tokio::sync::oneshot::channel();
         let task = reading.spawn(async move {
             let outcome = greet(stream, peer).await;

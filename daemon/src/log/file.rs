@@ -25,12 +25,13 @@ pub(crate) fn open_as(path: &Path, who: Option<&Identity>) -> io::Result<File> {
         None => options.open(path),
         Some(who) => as_user(who, || options.open(path)),
     }?;
-    match file.metadata()?.is_file() {
-        true => Ok(file),
-        false => Err(io::Error::new(
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             "not a regular file",
-        )),
+        ))
     }
 }
 
@@ -38,7 +39,8 @@ pub(crate) fn open_as(path: &Path, who: Option<&Identity>) -> io::Result<File> {
 fn as_user<T>(who: &Identity, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     let own: Vec<u32> = getgroups()?.into_iter().map(Gid::as_raw).collect();
     set_thread_groups(&who.groups)?;
-    let (uid, gid) = (Uid::from_raw(who.uid), Gid::from_raw(who.gid));
+    let uid = Uid::from_raw(who.uid);
+    let gid = Gid::from_raw(who.gid);
     setfsgid(gid);
     setfsuid(uid);
     // They say nothing about success, but each tells what was before.

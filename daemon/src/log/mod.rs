@@ -9,7 +9,7 @@ mod sink;
 mod syslog;
 
 pub(crate) use file::open_as;
-pub(crate) use output::{Stream, forward};
+pub(crate) use output::{Output, Stream, forward};
 pub(crate) use sink::{Place, Sink, Target};
 pub(crate) use syslog::Syslog;
 pub(crate) use wsgid_protocol::readable::escaped;

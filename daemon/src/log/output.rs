@@ -58,20 +58,23 @@ impl Lines {
     }
 }
 
-/// Reads the pipe to its end, or until `frozen`.
+/// Where the lines of a group's processes go, and how the group is named there.
+#[derive(Clone)]
+pub(crate) struct Output {
+    pub(crate) group: String,
+    pub(crate) sink: Sink,
+    pub(crate) target: Target,
+}
+
+/// Reads the pipe of process `pid` to its end, or until `frozen`.
 pub(crate) async fn forward(
     pipe: Arc<Receiver>,
     stream: Stream,
-    (group, pid): (String, u32),
-    (sink, target): (Sink, Target),
+    pid: u32,
+    output: Output,
     mut frozen: Freeze,
 ) {
-    let level = if stream == Stream::Err {
-        "error"
-    } else {
-        "info"
-    };
-    let mut rates = Rates::new();
+    let mut writer = PipeLog::new(stream, pid, output);
     let mut lines = Lines::default();
     let mut buffer = vec![0; LINE_MAX];
     loop {
@@ -86,25 +89,66 @@ pub(crate) async fn forward(
             Ok(count) => count,
         };
         lines.push(buffer.get(..count).unwrap_or_default());
-        emit(
-            &mut lines,
-            &mut rates,
-            (level, &group, pid),
-            (&sink, &target),
-        );
-        if rates.is_over() {
+        writer.write_all(&mut lines);
+        if writer.rates.is_over() {
             // A flood is slowed down at its source too: its pipe fills.
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
     lines.cut();
-    emit(
-        &mut lines,
-        &mut rates,
-        (level, &group, pid),
-        (&sink, &target),
-    );
-    report_dropped(&mut rates, (level, &group, pid), (&sink, &target));
+    writer.write_all(&mut lines);
+    writer.report_dropped();
+}
+
+/// Writes the lines of one pipe, as far as it and its group may.
+struct PipeLog {
+    level: &'static str,
+    pid: u32,
+    output: Output,
+    rates: Rates,
+}
+
+impl PipeLog {
+    fn new(stream: Stream, pid: u32, output: Output) -> Self {
+        let level = if stream == Stream::Err {
+            "error"
+        } else {
+            "info"
+        };
+        Self {
+            level,
+            pid,
+            output,
+            rates: Rates::new(),
+        }
+    }
+
+    fn write_all(&mut self, lines: &mut Lines) {
+        while let Some(line) = lines.done.pop_front() {
+            let line = escaped(&line);
+            if self.rates.allows(&line, &self.output.target) {
+                self.report_dropped();
+                self.write(&line);
+            } else if let Some(text) = self.rates.account(false) {
+                self.write(&text);
+            }
+        }
+    }
+
+    fn report_dropped(&mut self) {
+        let texts = [self.rates.lines.account(""), self.rates.account(true)];
+        for text in texts.into_iter().flatten() {
+            self.write(&text);
+        }
+    }
+
+    fn write(&self, text: &str) {
+        let front = prefix(self.level, self.pid);
+        let line = format!("{front}[group {}] {text}\n", self.output.group);
+        self.output
+            .sink
+            .line(&self.output.target, line.into_bytes());
+    }
 }
 
 /// What one pipe has written, and what of it the group as a whole may not.
@@ -152,33 +196,9 @@ impl Rates {
     }
 }
 
-fn emit(lines: &mut Lines, rates: &mut Rates, who: (&str, &str, u32), to: (&Sink, &Target)) {
-    while let Some(line) = lines.done.pop_front() {
-        let line = escaped(&line);
-        if rates.allows(&line, to.1) {
-            report_dropped(rates, who, to);
-            write(&line, who, to);
-        } else if let Some(text) = rates.account(false) {
-            write(&text, who, to);
-        }
-    }
-}
-
-fn report_dropped(rates: &mut Rates, who: (&str, &str, u32), to: (&Sink, &Target)) {
-    let texts = [rates.lines.account(""), rates.account(true)];
-    for text in texts.into_iter().flatten() {
-        write(&text, who, to);
-    }
-}
-
 /// The clock of all pipes.
 fn monotonic_us() -> u64 {
     u64::try_from(monotonic().as_micros()).unwrap_or(u64::MAX)
-}
-
-fn write(text: &str, (level, group, pid): (&str, &str, u32), (sink, target): (&Sink, &Target)) {
-    let line = format!("{}[group {group}] {text}\n", prefix(level, pid));
-    sink.line(target, line.into_bytes());
 }
 
 #[cfg(test)]
@@ -188,7 +208,8 @@ mod tests {
     #[test]
     fn processes_of_a_group_share_what_it_may_write() {
         let target = Target::default();
-        let (mut one, mut other) = (Rates::new(), Rates::new());
+        let mut one = Rates::new();
+        let mut other = Rates::new();
         let line = "x".repeat(LINE_MAX);
         let passed = (0..2000).filter(|_| one.allows(&line, &target)).count();
         let burst = usize::try_from(byte_rate::BURST).unwrap() / (LINE_MAX + 128);

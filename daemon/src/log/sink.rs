@@ -35,10 +35,10 @@ pub(crate) enum Place {
 /// its workers run. All processes of the group share it, and what it says of how
 /// much they may write.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Target(Arc<Mutex<Output>>);
+pub(crate) struct Target(Arc<Mutex<TargetState>>);
 
 #[derive(Debug, Default)]
-struct Output {
+struct TargetState {
     place: Place,
     /// The state of the rate of bytes (`byte_rate.rs` of the protocol).
     whole_at_us: u64,
@@ -52,9 +52,9 @@ impl Target {
 
     /// Whether a line of so many bytes may be written.
     pub(super) fn spends(&self, bytes: u64, now_us: u64) -> bool {
-        let mut output = self.lock();
-        let after = byte_rate::spend(output.whole_at_us, now_us, bytes);
-        output.whole_at_us = after.unwrap_or(output.whole_at_us);
+        let mut state = self.lock();
+        let after = byte_rate::spend(state.whole_at_us, now_us, bytes);
+        state.whole_at_us = after.unwrap_or(state.whole_at_us);
         after.is_some()
     }
 
@@ -62,7 +62,7 @@ impl Target {
         self.lock().place.clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Output> {
+    fn lock(&self) -> MutexGuard<'_, TargetState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

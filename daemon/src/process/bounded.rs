@@ -118,7 +118,8 @@ fn begin(command: &mut Command, input: &[u8], limit: Duration) -> io::Result<End
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()?;
-    let (out, err) = (child.stdout.take().map(read), child.stderr.take().map(read));
+    let out = child.stdout.take().map(read);
+    let err = child.stderr.take().map(read);
     if let Some(mut pipe) = child.stdin.take() {
         // One that does not want it says so by how it ends.
         let _ = pipe.write_all(input);

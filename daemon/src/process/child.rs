@@ -9,7 +9,20 @@ use std::process::ExitStatus;
 use tokio::io::unix::AsyncFd;
 use tokio::process::Child;
 
+use crate::channel::closing::Guarded;
 use crate::sys;
+
+/// A worker process that runs already, and the supervisor's ends of its sockets and
+/// pipes: one that was just forked, or one that the program before had.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) pid: u32,
+    pub(crate) control: Guarded,
+    /// Standard output and standard error.
+    pub(crate) pipes: [OwnedFd; 2],
+    /// What it has said already.
+    pub(crate) inbox: Vec<u8>,
+}
 
 /// A child.
 pub(crate) enum Process {

@@ -84,11 +84,12 @@ fn read(path: &Path) -> io::Result<String> {
     }
     let mut text = String::new();
     file.take(FILE_MAX + 1).read_to_string(&mut text)?;
-    match text.len() as u64 > FILE_MAX {
-        true => Err(io::Error::other(format!(
+    if text.len() as u64 > FILE_MAX {
+        Err(io::Error::other(format!(
             "more than {FILE_MAX} bytes, which no environment holds"
-        ))),
-        false => Ok(text),
+        )))
+    } else {
+        Ok(text)
     }
 }
 
@@ -201,7 +202,8 @@ mod tests {
     #[test]
     fn a_file_without_end_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        let (pipe, long) = (dir.path().join("pipe"), dir.path().join("long"));
+        let pipe = dir.path().join("pipe");
+        let long = dir.path().join("long");
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
         std::fs::write(&long, "#".repeat(1 << 21)).unwrap();
         let tried = [pipe.as_path(), &long, Path::new("/dev/zero"), dir.path()].map(|path| {

@@ -100,7 +100,8 @@ fn prepare(args: &WorkerExec) -> Result<Command, Failed> {
         launcher::SPEC,
         "failed to read the specification",
     ))?;
-    let (config, identity) = (&spec.group, &spec.identity);
+    let config = &spec.group;
+    let identity = &spec.identity;
     // Where the kernel shares out the processors by session, `cpu-priority`
     // counts only inside one.
     session::enter(config.cpu_priority.is_some()).map_err(Failed::new(
@@ -165,10 +166,8 @@ fn place_descriptors(args: &WorkerExec) -> io::Result<()> {
     let extension = sys::inherited(args.extension)?;
     // Out of each other's way first: either may sit at the other's number.
     let above = EXTENSION + 1;
-    let (control_high, extension_high) = (
-        sys::duplicate_above(control, above)?,
-        sys::duplicate_above(extension, above)?,
-    );
+    let control_high = sys::duplicate_above(control, above)?;
+    let extension_high = sys::duplicate_above(extension, above)?;
     sys::place(control_high, CONTROL)?;
     sys::place(extension_high, EXTENSION)?;
     sys::close_on_exec_from(EXTENSION + 1)

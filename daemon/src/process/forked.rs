@@ -1,7 +1,7 @@
-//! The birth of a worker that a preloader forks: its control socket and pipes
-//! are made here, and its first word on that socket says which process it is.
-//! The kernel says who spoke (SCM_CREDENTIALS); what the preloader claims does
-//! not count. Used by `supervisor/preload.rs`.
+//! How a worker that a preloader forks comes to the supervisor (the fork
+//! handshake): its control socket and pipes are made here, and its first message on
+//! that socket says which process it is. The kernel says who sent it
+//! (SCM_CREDENTIALS); what the preloader claims does not count. Used by `supervisor/preload.rs`.
 
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -19,6 +19,7 @@ use nix::unistd::pipe2;
 use wsgid_protocol::refusal::Unwanted;
 
 use crate::channel::closing::Guarded;
+use crate::process::child::Running;
 use crate::process::procfs;
 use crate::sys;
 use wsgid_policy::ids::Owner;
@@ -28,18 +29,8 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the helper between preloader and worker may live on.
 const HELPER: Duration = Duration::from_secs(1);
 
-/// A worker that is there.
-#[derive(Debug)]
-pub(crate) struct Born {
-    pub(crate) pid: u32,
-    pub(crate) control: Guarded,
-    pub(crate) pipes: [OwnedFd; 2],
-    /// What it has said already.
-    pub(crate) inbox: Vec<u8>,
-}
-
-/// Who said something, as the kernel knows.
-struct Speaker {
+/// Who sent a message, as the kernel knows.
+struct Sender {
     pid: u32,
     uid: u32,
     gid: u32,
@@ -74,11 +65,11 @@ impl Expected {
         ))
     }
 
-    /// Waits for its first word.
-    pub(crate) async fn wait(self, owner: Owner) -> Result<Born, String> {
-        let heard = tokio::time::timeout(TIMEOUT, self.hear()).await;
-        let (Speaker { pid, uid, gid }, inbox) = match heard {
-            Ok(Ok(heard)) => heard,
+    /// Waits for its first message.
+    pub(crate) async fn wait(self, owner: Owner) -> Result<Running, String> {
+        let first = tokio::time::timeout(TIMEOUT, self.first_message()).await;
+        let (Sender { pid, uid, gid }, inbox) = match first {
+            Ok(Ok(first)) => first,
             Ok(Err(error)) => return Err(format!("the preloader could not fork: {error}")),
             Err(_) => {
                 return Err(format!(
@@ -97,7 +88,7 @@ impl Expected {
         }
         setsockopt(&self.control.as_fd(), PassCred, &false).map_err(|errno| errno.to_string())?;
         let Self { control, pipes } = self;
-        Ok(Born {
+        Ok(Running {
             pid,
             control,
             pipes,
@@ -105,7 +96,7 @@ impl Expected {
         })
     }
 
-    async fn hear(&self) -> io::Result<(Speaker, Vec<u8>)> {
+    async fn first_message(&self) -> io::Result<(Sender, Vec<u8>)> {
         let readable = sys::poll_reads(self.control.as_fd().try_clone_to_owned()?)?;
         loop {
             let mut ready = readable.readable().await?;
@@ -116,7 +107,7 @@ impl Expected {
         }
     }
 
-    fn receive(&self) -> io::Result<(Speaker, Vec<u8>)> {
+    fn receive(&self) -> io::Result<(Sender, Vec<u8>)> {
         let mut bytes = vec![0; 4096];
         if !self.control.is_enforced() {
             // Credentials have room and descriptors have none: those stay where they are.
@@ -125,7 +116,7 @@ impl Expected {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, Unwanted));
             }
         }
-        let (count, speaker, _) = receive_once(&self.control, &mut bytes, MsgFlags::empty())?;
+        let (count, sender, _) = receive_once(&self.control, &mut bytes, MsgFlags::empty())?;
         if count == 0 {
             return Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
@@ -133,14 +124,13 @@ impl Expected {
             ));
         }
         bytes.truncate(count);
-        let speaker =
-            speaker.ok_or_else(|| io::Error::other("the kernel did not say who spoke"))?;
-        let pid = u32::try_from(speaker.pid()).map_err(io::Error::other)?;
+        let sender = sender.ok_or_else(|| io::Error::other("the kernel did not say who spoke"))?;
+        let pid = u32::try_from(sender.pid()).map_err(io::Error::other)?;
         Ok((
-            Speaker {
+            Sender {
                 pid,
-                uid: speaker.uid(),
-                gid: speaker.gid(),
+                uid: sender.uid(),
+                gid: sender.gid(),
             },
             bytes,
         ))
@@ -166,11 +156,11 @@ fn receive_once(
     if cut {
         return Ok((message.bytes, None, true));
     }
-    let speaker = message.cmsgs()?.find_map(|part| match part {
+    let sender = message.cmsgs()?.find_map(|part| match part {
         ControlMessageOwned::ScmCredentials(who) => Some(who),
         _ => None,
     });
-    Ok((message.bytes, speaker, false))
+    Ok((message.bytes, sender, false))
 }
 
 /// Whether this process is, or becomes within a moment, a child of this one:

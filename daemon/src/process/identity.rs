@@ -83,9 +83,12 @@ pub(crate) fn resolve(config: &GroupConfig, default: Default) -> Result<Identity
 /// Without root there is one identity only; `user=` and `group=` are ignored,
 /// as in mod_wsgi.
 fn own_identity() -> Result<Identity, IdentityError> {
-    let (uid, gid) = (Uid::effective(), Gid::effective().as_raw());
+    let uid = Uid::effective();
+    let gid = Gid::effective().as_raw();
     let account = account(uid, gid)?;
-    let (user, home, shell) = (account.name, account.home, account.shell);
+    let user = account.name;
+    let home = account.home;
+    let shell = account.shell;
     Ok(Identity {
         uid: uid.as_raw(),
         gid,

@@ -4,7 +4,7 @@
 
 pub(crate) mod bounded;
 pub(crate) mod cgroup;
-mod child;
+pub(crate) mod child;
 pub(crate) mod environment;
 pub(crate) mod exec;
 pub(crate) mod forked;

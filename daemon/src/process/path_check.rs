@@ -27,7 +27,8 @@ impl std::error::Error for Closed {}
 
 impl fmt::Display for Closed {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (path, component) = (self.path.display(), self.component.display());
+        let path = self.path.display();
+        let component = self.component.display();
         write!(out, "`{path}`: ")?;
         if let Some((link, target)) = &self.link {
             write!(
@@ -65,9 +66,10 @@ fn own_name() -> String {
 /// itself entered.
 pub(crate) fn enterable(path: &Path) -> Result<(), Closed> {
     let mut walk = Walk::along(path)?;
-    match walk.at.is_dir() {
-        true => walk.usable(AccessFlags::X_OK, "entered"),
-        false => Err(walk.closed(Errno::ENOTDIR, "entered")),
+    if walk.at.is_dir() {
+        walk.usable(AccessFlags::X_OK, "entered")
+    } else {
+        Err(walk.closed(Errno::ENOTDIR, "entered"))
     }
 }
 
@@ -204,7 +206,8 @@ mod tests {
         assert_eq!(appendable(&at("current/new.log")), Ok(()));
         std::fs::rename(at("releases/5"), at("releases/6")).unwrap();
         let text = readable(&at("current/app.wsgi")).unwrap_err().to_string();
-        let (link, gone) = (at("current"), at("releases/5"));
+        let link = at("current");
+        let gone = at("releases/5");
         let wanted = format!(
             "`{}` is a link to `releases/5`, and `{}` does not exist",
             link.display(),

@@ -84,12 +84,13 @@ pub(crate) fn drop_privileges(identity: &Identity) -> Result<(), PrivilegeError>
     };
     if !identity.change {
         let is = Uid::effective();
-        return match is.as_raw() == identity.uid {
-            true => sys::clear_capabilities().map_err(failed("give up capabilities")),
-            false => Err(PrivilegeError::WrongUser {
+        return if is.as_raw() == identity.uid {
+            sys::clear_capabilities().map_err(failed("give up capabilities"))
+        } else {
+            Err(PrivilegeError::WrongUser {
                 is,
                 wanted: identity.uid,
-            }),
+            })
         };
     }
     if identity.uid == 0 || identity.gid == 0 {
@@ -99,7 +100,8 @@ pub(crate) fn drop_privileges(identity: &Identity) -> Result<(), PrivilegeError>
             gid: identity.gid,
         });
     }
-    let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
+    let uid = Uid::from_raw(identity.uid);
+    let gid = Gid::from_raw(identity.gid);
     let groups = wanted_groups(identity);
     // The order matters: each step needs the privilege that the next gives up.
     sys::leave_keyring().map_err(failed("leave the session keyring"))?;
@@ -126,7 +128,8 @@ fn prove(identity: &Identity, groups: &[Gid]) -> Result<(), PrivilegeError> {
         user: identity.user.clone(),
         what: what.to_owned(),
     };
-    let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
+    let uid = Uid::from_raw(identity.uid);
+    let gid = Gid::from_raw(identity.gid);
     let uids = getresuid().map_err(|_| fail("the user ids cannot be read"))?;
     if [uids.real, uids.effective, uids.saved] != [uid; 3] {
         return Err(fail("the user ids are not all the new one"));

@@ -24,7 +24,8 @@ pub(crate) struct Relative {
 /// A process with all that come from it, at most so many. What was orphaned is
 /// no longer found, and without `CONFIG_PROC_CHILDREN` only the process itself.
 pub(crate) fn family(root: u32, most: usize) -> Vec<Relative> {
-    let (mut found, mut waiting) = (Vec::new(), VecDeque::from([root]));
+    let mut found = Vec::new();
+    let mut waiting = VecDeque::from([root]);
     while let Some(pid) = waiting.pop_front().filter(|_| found.len() < most) {
         let Some(one) = relative_of(pid) else {
             continue;

@@ -70,7 +70,8 @@ fn start(
     // Before anybody has the other end.
     let _ = Refusal::on(ours.as_fd());
     // The two copies that the launcher inherits live until it has been forked.
-    let (theirs, extension) = (inheritable(theirs.as_fd())?, inheritable(extension)?);
+    let theirs = inheritable(theirs.as_fd())?;
+    let extension = inheritable(extension)?;
     let mut command = Command::new(OWN_PROGRAM);
     command
         .arg0("wsgid")

@@ -3,7 +3,6 @@
 //! waits and signals, so that a signal never reaches a reused process id.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,9 +19,8 @@ use wsgid_protocol::control::FromWorker;
 use crate::channel::closing::Guarded;
 use crate::channel::quiesce::{self, Freeze, Freezer};
 use crate::channel::worker::{Inbox, Link, Outgoing};
-use crate::log::{Sink, Stream, Target, forward};
-use crate::process::child::Process;
-use crate::process::forked::Born;
+use crate::log::{Output, Stream, forward};
+use crate::process::child::{Process, Running};
 use crate::process::spawn::Spawned;
 use wsgid_policy::ids::WorkerId;
 
@@ -46,9 +44,9 @@ pub(crate) enum WorkerEvent {
     /// It has ended and was reaped. Always the last event.
     Exited(ExitStatus),
     /// It was forked by its preloader.
-    Born(Born),
+    Forked(Running),
     /// It was not.
-    NotBorn(String),
+    NotForked(String),
 }
 
 /// The supervisor's handle.
@@ -114,10 +112,8 @@ impl Handle {
             let _ = tokio::time::timeout_at(deadline, copy).await;
         }
         let broken = sent.is_err();
-        let (outbox, inbox) = (
-            sent.ok().and_then(Result::ok).unwrap_or_default(),
-            inbox.ok().and_then(Result::ok),
-        );
+        let outbox = sent.ok().and_then(Result::ok).unwrap_or_default();
+        let inbox = inbox.ok().and_then(Result::ok);
         drop((frozen, messages));
         Still {
             control: link,
@@ -134,13 +130,6 @@ impl Handle {
     }
 }
 
-/// Where a worker's output goes and how it is named there.
-pub(crate) struct Output {
-    pub(crate) group: String,
-    pub(crate) sink: Sink,
-    pub(crate) target: Target,
-}
-
 /// Starts the tasks of a worker that was just started.
 pub(crate) fn attend(
     id: WorkerId,
@@ -150,88 +139,63 @@ pub(crate) fn attend(
 ) -> io::Result<Handle> {
     let Spawned { mut child, control } = spawned;
     let pid = child.id().ok_or(io::ErrorKind::NotFound)?;
-    let fds = [
-        child.stdout.take().map(|pipe| pipe.into_owned_fd()),
-        child.stderr.take().map(|pipe| pipe.into_owned_fd()),
-    ];
-    let [Some(out), Some(err)] = fds else {
-        return Err(io::ErrorKind::NotFound.into());
+    let out = child.stdout.take().ok_or(io::ErrorKind::NotFound)?;
+    let err = child.stderr.take().ok_or(io::ErrorKind::NotFound)?;
+    let running = Running {
+        pid,
+        control: Guarded::new(control, output.group.as_str()),
+        pipes: [out.into_owned_fd()?, err.into_owned_fd()?],
+        inbox: Vec::new(),
     };
-    let control = Guarded::new(control, output.group.as_str());
-    begin(
-        (id, pid),
-        (control, [out?, err?], Vec::new()),
-        Process::Started(child),
-        output,
-        events,
-    )
+    let reporter = Reporter { id, events };
+    begin(running, Process::Started(child), output, reporter)
 }
 
-/// Goes on with a worker that the program before has started, and perhaps has
-/// seen the end of.
+/// Goes on with a worker that was forked, or that the program before has started;
+/// that program may have seen how it `ended`.
 pub(crate) fn adopt(
-    (id, pid, ended): (WorkerId, u32, Option<ExitStatus>),
-    (control, pipes, inbox): (Guarded, [OwnedFd; 2], Vec<u8>),
+    id: WorkerId,
+    running: Running,
+    ended: Option<ExitStatus>,
     output: Output,
     events: Sender<(WorkerId, WorkerEvent)>,
 ) -> io::Result<Handle> {
-    begin(
-        (id, pid),
-        (control, pipes, inbox),
-        Process::adopt(pid, ended)?,
-        output,
-        events,
-    )
+    let process = Process::adopt(running.pid, ended)?;
+    begin(running, process, output, Reporter { id, events })
 }
 
 fn begin(
-    (id, pid): (WorkerId, u32),
-    (control, pipes, inbox): (Guarded, [OwnedFd; 2], Vec<u8>),
+    running: Running,
     process: Process,
     output: Output,
-    events: Sender<(WorkerId, WorkerEvent)>,
+    reporter: Reporter,
 ) -> io::Result<Handle> {
-    let link = Arc::new(Link::new(control)?);
+    let Running { pid, inbox, .. } = running;
+    let link = Arc::new(Link::new(running.control)?);
     let (messages, outbox) = channel(OUTBOX_LEN);
     let (signals, signal_inbox) = channel(16);
     let (frozen, freeze) = quiesce::pair();
-    let [out, err] = pipes;
-    let (out, err) = (
+    let [out, err] = running.pipes;
+    let pipes = vec![
         Arc::new(pipe::Receiver::from_owned_fd(out)?),
         Arc::new(pipe::Receiver::from_owned_fd(err)?),
-    );
-    let copy_output = |pipe: &Arc<pipe::Receiver>, stream| {
-        let (name, to) = (
-            output.group.clone(),
-            (output.sink.clone(), output.target.clone()),
-        );
-        tokio::spawn(forward(
-            Arc::clone(pipe),
-            stream,
-            (name, pid),
-            to,
-            freeze.clone(),
-        ))
-    };
-    let copy = vec![
-        copy_output(&out, Stream::Out),
-        copy_output(&err, Stream::Err),
     ];
+    let mut copy = Vec::new();
+    for (pipe, stream) in pipes.iter().zip([Stream::Out, Stream::Err]) {
+        let pipe = Arc::clone(pipe);
+        let forwarding = forward(pipe, stream, pid, output.clone(), freeze.clone());
+        copy.push(tokio::spawn(forwarding));
+    }
     let copies: Vec<_> = copy.iter().map(JoinHandle::abort_handle).collect();
-    let send = tokio::spawn(send_all(
-        Arc::clone(&link),
-        outbox,
-        freeze.clone(),
-        (id, events.clone()),
-    ));
-    let watch = Watch {
-        id,
+    let sending = send_all(Arc::clone(&link), outbox, freeze.clone(), reporter.clone());
+    let send = tokio::spawn(sending);
+    let task = WorkerTask {
         pid,
         link: Arc::clone(&link),
-        events,
+        reporter,
         frozen: freeze,
     };
-    let watch = tokio::spawn(watch.live(process, signal_inbox, Inbox::with(&inbox), copies));
+    let watch = tokio::spawn(task.live(process, signal_inbox, Inbox::with(&inbox), copies));
     Ok(Handle {
         pid,
         messages,
@@ -239,8 +203,21 @@ fn begin(
         frozen,
         tasks: Tasks { watch, send, copy },
         link,
-        pipes: vec![out, err],
+        pipes,
     })
+}
+
+/// Tells the supervisor what happens to one worker.
+#[derive(Clone)]
+struct Reporter {
+    id: WorkerId,
+    events: Sender<(WorkerId, WorkerEvent)>,
+}
+
+impl Reporter {
+    async fn report(&self, event: WorkerEvent) {
+        let _ = self.events.send((self.id, event)).await;
+    }
 }
 
 /// Sends until the worker has gone, or until `frozen`; gives what is left.
@@ -248,7 +225,7 @@ async fn send_all(
     link: Arc<Link>,
     mut outbox: Receiver<Outgoing>,
     mut frozen: Freeze,
-    (id, events): (WorkerId, Sender<(WorkerId, WorkerEvent)>),
+    reporter: Reporter,
 ) -> Vec<Outgoing> {
     loop {
         let out = tokio::select! {
@@ -268,7 +245,7 @@ async fn send_all(
             // Whatever the reason, nothing reaches it any more: what was queued
             // is looked after when the worker is reaped.
             let why = format!("a message could not be sent: {error}");
-            let _ = events.send((id, WorkerEvent::Broken(why))).await;
+            reporter.report(WorkerEvent::Broken(why)).await;
             return Vec::new();
         }
     }
@@ -296,15 +273,15 @@ impl Rate {
     }
 }
 
-struct Watch {
-    id: WorkerId,
+/// Reads what the worker says, signals it and waits for its end.
+struct WorkerTask {
     pid: u32,
     link: Arc<Link>,
-    events: Sender<(WorkerId, WorkerEvent)>,
+    reporter: Reporter,
     frozen: Freeze,
 }
 
-impl Watch {
+impl WorkerTask {
     /// From start to end. Gives the bytes that are no whole message, if it was
     /// frozen before the end.
     async fn live(
@@ -321,7 +298,7 @@ impl Watch {
         while Instant::now() < last_words && copies.iter().any(|copy| !copy.is_finished()) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        self.report(WorkerEvent::Exited(status)).await;
+        self.reporter.report(WorkerEvent::Exited(status)).await;
         Vec::new()
     }
 
@@ -331,14 +308,12 @@ impl Watch {
         mut signals: Receiver<Signal>,
         inbox: &mut Inbox,
     ) -> Option<ExitStatus> {
-        let (mut open, mut rate) = (
-            true,
-            Rate {
-                since: Instant::now(),
-                count: 0,
-                told: false,
-            },
-        );
+        let mut open = true;
+        let mut rate = Rate {
+            since: Instant::now(),
+            count: 0,
+            told: false,
+        };
         let mut frozen = self.frozen.clone();
         loop {
             tokio::select! {
@@ -377,22 +352,25 @@ impl Watch {
         let (messages, ended) = match got {
             Ok(got) => got,
             Err(error) => {
-                self.report(WorkerEvent::Broken(error.to_string())).await;
+                self.reporter
+                    .report(WorkerEvent::Broken(error.to_string()))
+                    .await;
                 return false;
             }
         };
         let pause = rate.pause(messages.len() + unknown);
         for message in messages {
-            self.report(WorkerEvent::Says(message)).await;
+            self.reporter.report(WorkerEvent::Says(message)).await;
         }
         if let Some(pause) = pause {
             tokio::time::sleep(pause).await;
         }
         if ended {
-            self.report(WorkerEvent::Broken(
-                "it closed its control socket".to_owned(),
-            ))
-            .await;
+            self.reporter
+                .report(WorkerEvent::Broken(
+                    "it closed its control socket".to_owned(),
+                ))
+                .await;
         }
         !ended
     }
@@ -404,12 +382,8 @@ impl Watch {
             return;
         }
         for message in self.link.last_words(inbox).unwrap_or_default() {
-            self.report(WorkerEvent::Says(message)).await;
+            self.reporter.report(WorkerEvent::Says(message)).await;
         }
-    }
-
-    async fn report(&self, event: WorkerEvent) {
-        let _ = self.events.send((self.id, event)).await;
     }
 
     fn signal(&self, signal: Signal) {

@@ -20,9 +20,11 @@ use crate::channel::closing::Guarded;
 use crate::channel::parent::ParentMessage;
 use crate::channel::worker::Outgoing;
 use crate::connection::connections::{Connection, Holder};
+use crate::log::Output;
 use crate::log::Target;
+use crate::process::child::Running;
 use crate::process::identity;
-use crate::process::worker_task::{self, Output, WorkerEvent};
+use crate::process::worker_task::{self, WorkerEvent};
 use crate::reexec::{
     self, ConnectionState, GroupState, Handover, Kept, KnownState, PoolState, SpawnState, State,
     WorkerState,
@@ -146,7 +148,7 @@ impl Supervisor {
             WorkerEvent::Says(message) => reexec::Event::Says(message),
             WorkerEvent::Broken(why) => reexec::Event::Broken(why),
             WorkerEvent::Exited(status) => reexec::Event::Exited(status.into_raw()),
-            WorkerEvent::Born(_) | WorkerEvent::NotBorn(_) => return None,
+            WorkerEvent::Forked(_) | WorkerEvent::NotForked(_) => return None,
         };
         Some((id, event))
     }
@@ -459,13 +461,14 @@ impl Supervisor {
         };
         let [out, err] = state.pipes;
         let control = Guarded::of_many(kept.take(state.control)?, output.group.as_str());
-        let fds = (control, [kept.take(out)?, kept.take(err)?], state.inbox);
-        let handle = worker_task::adopt(
-            (state.id, state.pid, ended),
-            fds,
-            output,
-            self.worker_events.clone(),
-        )?;
+        let running = Running {
+            pid: state.pid,
+            control,
+            pipes: [kept.take(out)?, kept.take(err)?],
+            inbox: state.inbox,
+        };
+        let events = self.worker_events.clone();
+        let handle = worker_task::adopt(state.id, running, ended, output, events)?;
         for message in state.outbox {
             let fds = match &message {
                 ToWorker::Assign { connection, .. } => {

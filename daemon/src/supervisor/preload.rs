@@ -17,7 +17,8 @@ use super::{PoolEntry, Supervisor};
 use crate::channel::worker::Outgoing;
 use crate::exit_code::launcher;
 use crate::log::escaped;
-use crate::process::forked::{Born, Expected};
+use crate::process::child::Running;
+use crate::process::forked::Expected;
 use crate::process::subreaper;
 use crate::process::worker_task::{self, Handle, WorkerEvent};
 use wsgid_policy::ids::WorkerId;
@@ -247,8 +248,8 @@ impl Supervisor {
         let (events, owner) = (self.worker_events.clone(), preloader.owner);
         tokio::spawn(async move {
             let event = match expected.wait(owner).await {
-                Ok(born) => WorkerEvent::Born(born),
-                Err(why) => WorkerEvent::NotBorn(why),
+                Ok(running) => WorkerEvent::Forked(running),
+                Err(why) => WorkerEvent::NotForked(why),
             };
             let _ = events.send((worker, event)).await;
         });
@@ -256,18 +257,18 @@ impl Supervisor {
 
     /// A worker was forked. If it is not wanted any more, its control socket is
     /// closed, and it ends.
-    pub(super) fn born(&mut self, worker: WorkerId, born: Born, now: Instant) {
+    pub(super) fn born(&mut self, worker: WorkerId, running: Running, now: Instant) {
         let Some(pending) = self.preloading.parked.get(&worker).cloned() else {
             return;
         };
-        if self.knows_process(born.pid) {
+        if self.knows_process(running.pid) {
             return self.not_born(
                 worker,
-                &format!("process {} is another worker", born.pid),
+                &format!("process {} is another worker", running.pid),
                 now,
             );
         }
-        match self.take_in(&pending, born, now) {
+        match self.take_in(&pending, running, now) {
             Ok(()) => {
                 self.preloading.parked.remove(&worker);
                 self.preloading.nursery.forked(worker);
@@ -278,22 +279,12 @@ impl Supervisor {
         }
     }
 
-    fn take_in(&mut self, pending: &Pending, born: Born, now: Instant) -> Result<(), String> {
+    fn take_in(&mut self, pending: &Pending, running: Running, now: Instant) -> Result<(), String> {
         let (output, owner) = self.output_for(pending)?;
-        let Born {
-            pid,
-            control,
-            pipes,
-            inbox,
-        } = born;
-        let fds = (control, pipes, inbox);
-        let handle = worker_task::adopt(
-            (pending.worker, pid, None),
-            fds,
-            output,
-            self.worker_events.clone(),
-        )
-        .map_err(|error| format!("failed to look after process {pid}: {error}"))?;
+        let pid = running.pid;
+        let events = self.worker_events.clone();
+        let handle = worker_task::adopt(pending.worker, running, None, output, events)
+            .map_err(|error| format!("failed to look after process {pid}: {error}"))?;
         self.enlist(pending, handle, owner, now);
         Ok(())
     }
@@ -325,7 +316,7 @@ impl Supervisor {
             WorkerEvent::Says(FromWorker::CannotFork { why }) => {
                 self.preloader_cannot(id, &cut(why, FAILED_LEN_MAX), now)
             }
-            WorkerEvent::Says(_) | WorkerEvent::Born(_) | WorkerEvent::NotBorn(_) => {}
+            WorkerEvent::Says(_) | WorkerEvent::Forked(_) | WorkerEvent::NotForked(_) => {}
             WorkerEvent::Broken(_) => {
                 if let Some(preloader) = self.preloading.preloaders.get(&id) {
                     preloader.handle.signal(Signal::SIGKILL);

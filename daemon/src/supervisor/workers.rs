@@ -13,9 +13,10 @@ use wsgid_protocol::control::{FromWorker, RecycleReason, ToWorker, WorkerReport,
 use wsgid_protocol::request::VERSIONS;
 
 use super::{CAUSES_MAX, GivenUp, PoolEntry, Supervisor, WorkerEntry};
+use crate::log::Output;
 use crate::log::escaped;
 use crate::process::procfs;
-use crate::process::worker_task::{self, Handle, Output, WorkerEvent};
+use crate::process::worker_task::{self, Handle, WorkerEvent};
 use wsgid_policy::ids::WorkerId;
 use wsgid_policy::ids::{Owner, PoolId};
 use wsgid_policy::pool::{Action, Event};
@@ -329,8 +330,8 @@ impl Supervisor {
             return self.preloader_event(id, event);
         }
         match event {
-            WorkerEvent::Born(born) => self.born(id, born, Instant::now()),
-            WorkerEvent::NotBorn(why) => self.not_born(id, &why, Instant::now()),
+            WorkerEvent::Forked(running) => self.born(id, running, Instant::now()),
+            WorkerEvent::NotForked(why) => self.not_born(id, &why, Instant::now()),
             WorkerEvent::Says(message) => self.heard(id, message),
             WorkerEvent::Broken(why) => {
                 // Usually it ends, and closes its socket a moment before it

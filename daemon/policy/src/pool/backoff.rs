@@ -140,7 +140,8 @@ mod tests {
 
     #[test]
     fn the_first_restart_is_immediate_and_later_ones_wait_longer() {
-        let (start, mut backoff) = (Instant::now(), Backoff::new(7));
+        let start = Instant::now();
+        let mut backoff = Backoff::new(7);
         let wait = |backoff: &Backoff| {
             backoff
                 .wait_until(start)
@@ -162,7 +163,8 @@ mod tests {
 
     #[test]
     fn who_served_for_a_while_is_replaced_at_once() {
-        let (start, mut backoff) = (Instant::now(), Backoff::new(7));
+        let start = Instant::now();
+        let mut backoff = Backoff::new(7);
         let now = start + Duration::from_secs(2);
         for _ in 0..20 {
             backoff.died(start);
@@ -177,7 +179,8 @@ mod tests {
 
     #[test]
     fn the_burst_counts_within_the_window_only() {
-        let (start, mut backoff) = (Instant::now(), Backoff::new(7));
+        let start = Instant::now();
+        let mut backoff = Backoff::new(7);
         let window = Duration::from_secs(10);
         assert!((0..3).all(|_| !backoff.failed(3, window, start)));
         assert!(backoff.failed(3, window, start));

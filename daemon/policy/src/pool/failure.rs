@@ -60,7 +60,8 @@ impl Pool {
             return;
         }
         let config = &self.current.definition.config;
-        let (burst, window) = (config.restart_burst, config.restart_window);
+        let burst = config.restart_burst;
+        let window = config.restart_window;
         let too_many = if was_ready {
             let since = if let Phase::Ready { since } = member.phase {
                 since

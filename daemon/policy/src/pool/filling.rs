@@ -44,12 +44,13 @@ impl Pool {
             self.spawn_up_to(&next, live, self.wanted(&next), out);
         }
         let current = self.current.clone();
-        let live = match self.current.is_service() {
-            // One that is on its way out may hold what its successor needs.
-            true => self.members.len(),
-            false => self.count(|member| {
+        let live = if self.current.is_service() {
+            // A worker that is on its way out may hold what its successor needs.
+            self.members.len()
+        } else {
+            self.count(|member| {
                 self.is_current(member) && member.is_live() && member.replaces.is_none()
-            }),
+            })
         };
         if self.held_until.is_none_or(|at| at <= now) || !self.any_serving() {
             self.spawn_up_to(&current, live, self.wanted(&current), out);
@@ -69,7 +70,8 @@ impl Pool {
     /// and one more at a time up to the maximum while requests wait.
     pub(super) fn adapt_target(&mut self, may_grow: bool) {
         let config = &self.current.definition.config;
-        let (least, most) = (config.processes.max(1), config.processes_limit().max(1));
+        let least = config.processes.max(1);
+        let most = config.processes_limit().max(1);
         if self.waiting == 0 {
             return;
         }

@@ -453,7 +453,8 @@ proptest! {
     fn a_group_that_never_starts_is_tried_with_restraint(
         pauses in proptest::collection::vec(0..4_000_u64, 1..200)
     ) {
-        let (mut world, mut starts) = (World::new(0), Vec::new());
+        let mut world = World::new(0);
+        let mut starts = Vec::new();
         for pause in pauses {
             for id in world.queued.keys().copied().collect::<Vec<_>>() {
                 if world.queued.contains_key(&id) {

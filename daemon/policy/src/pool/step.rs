@@ -55,7 +55,8 @@ impl Pool {
         member.took = now.duration_since(since);
         member.phase = Phase::Ready { since: now };
         member.failed = failed.clone();
-        let (generation, replaces) = (member.generation, member.replaces);
+        let generation = member.generation;
+        let replaces = member.replaces;
         self.backoff.started();
         let broken = self.newly_broken(id, &failed);
         match broken {
@@ -109,7 +110,8 @@ impl Pool {
             return;
         }
         let member_copy = member.clone();
-        let (counted, was_ready) = (member.is_live(), member.is_ready());
+        let counted = member.is_live();
+        let was_ready = member.is_ready();
         if with_stacks {
             member.phase = Phase::Terminated {
                 until: now + ABORT_PATIENCE,

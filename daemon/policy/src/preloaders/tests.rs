@@ -24,7 +24,9 @@ fn short(actions: Actions) -> Vec<String> {
 
 #[test]
 fn workers_wait_for_the_preloader_and_are_forked() {
-    let (mut nursery, now, definition) = (Nursery::default(), Instant::now(), definition(&[]));
+    let mut nursery = Nursery::default();
+    let now = Instant::now();
+    let definition = definition(&[]);
     assert_eq!(
         short(nursery.want(KEY, worker(1), &definition, now)),
         ["start 1"]
@@ -43,7 +45,9 @@ fn workers_wait_for_the_preloader_and_are_forked() {
 
 #[test]
 fn one_that_cannot_fork_is_not_tried_again() {
-    let (mut nursery, now, definition) = (Nursery::default(), Instant::now(), definition(&[]));
+    let mut nursery = Nursery::default();
+    let now = Instant::now();
+    let definition = definition(&[]);
     nursery.want(KEY, worker(1), &definition, now);
     assert_eq!(short(nursery.cannot(WorkerId(1))), ["end 1", "plain 1"]);
     nursery.exited(WorkerId(1), now);
@@ -62,7 +66,9 @@ fn one_that_cannot_fork_is_not_tried_again() {
 
 #[test]
 fn a_death_is_made_up_for_in_the_background() {
-    let (mut nursery, now, definition) = (Nursery::default(), Instant::now(), definition(&[]));
+    let mut nursery = Nursery::default();
+    let now = Instant::now();
+    let definition = definition(&[]);
     nursery.want(KEY, worker(1), &definition, now);
     nursery.ready(WorkerId(1), false, now);
     nursery.forked(worker(1));
@@ -85,7 +91,8 @@ fn a_death_is_made_up_for_in_the_background() {
 
 #[test]
 fn a_hanging_start_is_given_up() {
-    let (mut nursery, now) = (Nursery::default(), Instant::now());
+    let mut nursery = Nursery::default();
+    let now = Instant::now();
     nursery.want(
         KEY,
         worker(1),
@@ -105,7 +112,9 @@ fn a_hanging_start_is_given_up() {
 
 #[test]
 fn one_that_does_not_fork_in_time_is_ended() {
-    let (mut nursery, now, definition) = (Nursery::default(), Instant::now(), definition(&[]));
+    let mut nursery = Nursery::default();
+    let now = Instant::now();
+    let definition = definition(&[]);
     nursery.want(KEY, worker(1), &definition, now);
     nursery.want(KEY, worker(2), &definition, now);
     nursery.ready(WorkerId(1), false, now);
@@ -118,7 +127,9 @@ fn one_that_does_not_fork_in_time_is_ended() {
 
 #[test]
 fn a_script_that_failed_is_tried_again_by_the_next_preloader() {
-    let (mut nursery, now, definition) = (Nursery::default(), Instant::now(), definition(&[]));
+    let mut nursery = Nursery::default();
+    let now = Instant::now();
+    let definition = definition(&[]);
     nursery.want(KEY, worker(1), &definition, now);
     nursery.ready(WorkerId(1), true, now);
     assert_eq!(
@@ -147,7 +158,9 @@ fn a_script_that_failed_is_tried_again_by_the_next_preloader() {
 
 #[test]
 fn generations_without_workers_lose_their_preloader() {
-    let (mut nursery, now, definition) = (Nursery::default(), Instant::now(), definition(&[]));
+    let mut nursery = Nursery::default();
+    let now = Instant::now();
+    let definition = definition(&[]);
     nursery.want((1, 1), worker(1), &definition, now);
     nursery.want((1, 2), worker(2), &definition, now);
     nursery.want((2, 1), worker(3), &definition, now);

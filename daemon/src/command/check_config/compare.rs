@@ -137,11 +137,10 @@ fn questions(report: &ConfigReport, uses: &[Use]) -> Vec<Finding> {
                 }
             }
         };
-        let failing = match one.what.eq_ignore_ascii_case("WSGIDispatchScript") {
-            true => {
-                "a script that cannot be loaded ends the request with 500; with mod_wsgi the request goes on"
-            }
-            false => "whatever goes wrong refuses the request",
+        let failing = if one.what.eq_ignore_ascii_case("WSGIDispatchScript") {
+            "a script that cannot be loaded ends the request with 500; with mod_wsgi the request goes on"
+        } else {
+            "whatever goes wrong refuses the request"
         };
         let text = format!(
             "{} runs inside httpd with mod_wsgi, here in a worker of {place} (its option process-group= chooses \
@@ -247,23 +246,24 @@ fn directive(seen: &Seen<'_>, uses: &[Use]) -> Vec<Finding> {
         "wsgidaemonprocess" => options(seen),
         "wsgipythonpath" | "wsgiswitchinterval" if !inside_container => {
             let embedded = uses.iter().any(|one| one.group == Group::None);
-            match embedded {
-                true => one(
+            if embedded {
+                one(
                     Kind::Change,
                     &format!(
                         "{} is for applications inside httpd with mod_wsgi, and for the process group \
                          `{DEFAULT_GROUP}` here; other process groups have options for it, here as there",
                         seen.node.name
                     ),
-                ),
-                false => one(
+                )
+            } else {
+                one(
                     Kind::Note,
                     &format!(
                         "{} has no effect on process groups that are named, as with mod_wsgi, and nothing runs \
                          without a name",
                         seen.node.name
                     ),
-                ),
+                )
             }
         }
         "wsgipythonhashseed" if seen.word(0) == "random" => one(

@@ -65,7 +65,8 @@ impl Finding {
 /// By file and line; what is said twice is said once.
 pub(crate) fn sort(findings: &mut Vec<Finding>) {
     findings.sort_by(|one, other| {
-        let (first, second) = (one.place(), other.place());
+        let first = one.place();
+        let second = other.place();
         first
             .cmp(&second)
             .then(one.kind.cmp(&other.kind))

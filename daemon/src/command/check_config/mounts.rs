@@ -120,13 +120,15 @@ fn servers<'c>(
     configuration: &'c Configuration<'_>,
     seen: &Seen<'_>,
 ) -> impl Iterator<Item = usize> + 'c {
-    let (own, all) = (seen.server, configuration.servers.len());
+    let own = seen.server;
+    let all = configuration.servers.len();
     (0..all).filter(move |server| own == 0 || *server == own)
 }
 
 fn alias(configuration: &Configuration<'_>, seen: &Seen<'_>, target: &Path, uses: &mut Vec<Use>) {
     let is_match = seen.is("WSGIScriptAliasMatch");
-    let (url, target) = (seen.word(0), &*target.to_string_lossy());
+    let url = seen.word(0);
+    let target = &*target.to_string_lossy();
     let many = (is_match && target.contains('$')) || (url.ends_with('/') && target.ends_with('/'));
     let literal = if is_match {
         literal_front(url)
@@ -164,7 +166,8 @@ fn section(
     script: Option<&Path>,
     uses: &mut Vec<Use>,
 ) {
-    let (mut url, mut file) = ("/".to_owned(), PathBuf::from("/script"));
+    let mut url = "/".to_owned();
+    let mut file = PathBuf::from("/script");
     for around in &seen.sections {
         let word = first_word(around);
         match around.name.to_ascii_lowercase().as_str() {

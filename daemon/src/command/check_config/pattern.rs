@@ -139,7 +139,8 @@ pub(crate) fn location(path: &str, url: &str) -> Holds {
         };
     }
     let bare = path.trim_end_matches('/');
-    let (url, same) = (url.trim_end_matches('/'), url.trim_end_matches('/') == bare);
+    let url = url.trim_end_matches('/');
+    let same = url == bare;
     Holds::of(
         same || url
             .strip_prefix(bare)

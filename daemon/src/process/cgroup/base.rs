@@ -121,9 +121,10 @@ impl Base {
             }
         };
         if let Some((directory, unified)) = self.place(Controller::Cpu, name) {
-            match unified {
-                true => write(&directory, "cpu.weight", bounds.cpu_weight)?,
-                false => write(&directory, "cpu.shares", shares(bounds.cpu_weight))?,
+            if unified {
+                write(&directory, "cpu.weight", bounds.cpu_weight)?
+            } else {
+                write(&directory, "cpu.shares", shares(bounds.cpu_weight))?
             }
         }
         if let Some((directory, unified)) = self.place(Controller::Memory, name) {

@@ -134,7 +134,8 @@ impl Cgroups {
     }
 
     fn in_base<T>(&self, group: &str, what: impl FnOnce(&Base, &str) -> T) -> Option<T> {
-        let (base, made) = (self.base.as_ref().ok()?, self.groups.get(group)?);
+        let base = self.base.as_ref().ok()?;
+        let made = self.groups.get(group)?;
         Some(what(base, &made.directory))
     }
 
@@ -143,7 +144,8 @@ impl Cgroups {
         if self.groups.contains_key(&config.name) {
             return Ok(());
         }
-        let (directory, bounds) = (self.keeper.directory(&config.name), bounds(config));
+        let directory = self.keeper.directory(&config.name);
+        let bounds = bounds(config);
         self.leaving.remove(&directory);
         base.make(&directory)
             .and_then(|()| base.bound(&directory, bounds))

@@ -101,7 +101,8 @@ mod tests {
         assert_eq!(escaped("shop_1-x"), "shop_1-x");
         assert_eq!(escaped("../a/b.c"), "%2E%2E%2Fa%2Fb%2Ec");
         assert_eq!(escaped("wsgid:default"), "wsgid%3Adefault");
-        let (one, two) = ("a".repeat(400) + "1", "a".repeat(400) + "2");
+        let one = "a".repeat(400) + "1";
+        let two = "a".repeat(400) + "2";
         assert!(escaped(&one).len() < 200 && escaped(&one) != escaped(&two));
         assert!(escaped(&"ü".repeat(300)).len() < 200);
     }

@@ -121,18 +121,19 @@ fn parse(own: &str, mounts: &str) -> Vec<Hierarchy> {
 fn directory_in(mount: &str, names: &str, path: &str) -> Option<PathBuf> {
     let (front, back) = mount.split_once(" - ")?;
     let mut back = back.split(' ');
-    let (kind, options) = (back.next()?, back.nth(1)?);
-    let fits = match names.is_empty() {
-        true => kind == "cgroup2",
-        false => {
-            kind == "cgroup"
-                && names
-                    .split(',')
-                    .all(|name| options.split(',').any(|option| option == name))
-        }
+    let kind = back.next()?;
+    let options = back.nth(1)?;
+    let fits = if names.is_empty() {
+        kind == "cgroup2"
+    } else {
+        kind == "cgroup"
+            && names
+                .split(',')
+                .all(|name| options.split(',').any(|option| option == name))
     };
     let mut front = front.split(' ').skip(3);
-    let (root, point) = (front.next()?, front.next()?);
+    let root = front.next()?;
+    let point = front.next()?;
     // In a container the mount may begin at the container's own place.
     let below = Path::new(path).strip_prefix(root).ok()?;
     fits.then(|| Path::new(point).join(below))
@@ -163,12 +164,13 @@ fn choose(
         if one.controllers.is_empty() {
             continue;
         }
-        return match left_to_us(&one.directory) {
-            true => Ok(vec![one]),
-            false => Err(format!(
+        return if left_to_us(&one.directory) {
+            Ok(vec![one])
+        } else {
+            Err(format!(
                 "`{}` belongs to systemd; {CURE}",
                 one.directory.display()
-            )),
+            ))
         };
     }
     match legacy.iter().find(|one| !left_to_us(&one.directory)) {
