@@ -19,11 +19,11 @@ const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong command line, 3 
 #[command(name = "wsgid", version, max_term_width = 100, after_help = EXIT_CODES)]
 pub(crate) struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum CliCommand {
     /// Supervise the worker processes (started by httpd, or by systemd)
     Supervise(supervise::Supervise),
     /// Show process groups and their workers
@@ -67,7 +67,7 @@ enum Command {
     WorkerExec(exec::WorkerExec),
 }
 
-impl Command {
+impl CliCommand {
     /// Whether it asks, prints and ends; the others run servers, whose peers
     /// may go at any time.
     const fn only_prints(&self) -> bool {
@@ -86,25 +86,25 @@ pub(crate) fn run() -> ExitCode {
         sys::end_without_reader();
     }
     match command {
-        Command::Supervise(args) => supervise::run(&args),
-        Command::Status { socket, json } => client::status(&socket, json),
-        Command::Restart(args) => client::command(&args, |group| {
+        CliCommand::Supervise(args) => supervise::run(&args),
+        CliCommand::Status { socket, json } => client::status(&socket, json),
+        CliCommand::Restart(args) => client::command(&args, |group| {
             wsgid_protocol::control::Command::Restart { group }
         }),
-        Command::Stop(args) => client::command(&args, |group| {
+        CliCommand::Stop(args) => client::command(&args, |group| {
             wsgid_protocol::control::Command::Stop { group }
         }),
-        Command::Start(args) => client::command(&args, |group| {
+        CliCommand::Start(args) => client::command(&args, |group| {
             wsgid_protocol::control::Command::Start { group }
         }),
-        Command::Dump(args) => client::dump(&args),
-        Command::Reload(socket) => client::reload(&socket),
-        Command::Check(args) => check::run(&args),
-        Command::CheckConfig(args) => check_config::run(&args),
-        Command::Reexec(socket) => client::reexec(&socket),
-        Command::Express(command) => ExitCode::from(express::run(command)),
-        Command::Completions { shell } => documents::completions(Cli::command(), shell),
-        Command::Man { directory } => documents::manual(Cli::command(), &directory),
-        Command::WorkerExec(args) => exec::run(&args),
+        CliCommand::Dump(args) => client::dump(&args),
+        CliCommand::Reload(socket) => client::reload(&socket),
+        CliCommand::Check(args) => check::run(&args),
+        CliCommand::CheckConfig(args) => check_config::run(&args),
+        CliCommand::Reexec(socket) => client::reexec(&socket),
+        CliCommand::Express(command) => ExitCode::from(express::run(command)),
+        CliCommand::Completions { shell } => documents::completions(Cli::command(), shell),
+        CliCommand::Man { directory } => documents::manual(Cli::command(), &directory),
+        CliCommand::WorkerExec(args) => exec::run(&args),
     }
 }

@@ -28,7 +28,7 @@ const SHORTEST: Duration = Duration::from_millis(20);
 
 /// What a group has used so far.
 #[derive(Clone, Debug)]
-pub struct Use {
+pub struct GroupUse {
     /// Its name.
     pub group: String,
     /// Processor time of all its processes.
@@ -61,7 +61,12 @@ impl Fairness {
 
     /// Takes a look. Gives every group that is to change, and whether it is to
     /// give way from now on.
-    pub fn look(&mut self, now: Instant, uses: Vec<Use>, processors: usize) -> Vec<(String, bool)> {
+    pub fn look(
+        &mut self,
+        now: Instant,
+        uses: Vec<GroupUse>,
+        processors: usize,
+    ) -> Vec<(String, bool)> {
         let passed = self.at.map(|at| now.duration_since(at)).unwrap_or_default();
         if self.at.is_some() && passed < SHORTEST {
             return Vec::new();
@@ -70,11 +75,11 @@ impl Fairness {
         self.forget_crashes(now);
         let most = passed.as_secs_f64() * processors as f64;
         let before = std::mem::take(&mut self.used);
-        let part = |one: &Use| match before.get(&one.group) {
+        let part = |one: &GroupUse| match before.get(&one.group) {
             Some(before) if most > 0.0 => one.used.saturating_sub(*before).as_secs_f64() / most,
             _ => 0.0,
         };
-        let parts: Vec<(&Use, f64)> = uses.iter().map(|one| (one, part(one))).collect();
+        let parts: Vec<(&GroupUse, f64)> = uses.iter().map(|one| (one, part(one))).collect();
         let others_run = parts
             .iter()
             .any(|(one, part)| *part >= RUNS && !self.takes_much(one, *part));
@@ -131,11 +136,11 @@ impl Fairness {
         self.greedy.keys()
     }
 
-    fn takes_much(&self, one: &Use, part: f64) -> bool {
+    fn takes_much(&self, one: &GroupUse, part: f64) -> bool {
         !one.exempt && (part >= GREEDY || self.greedy.contains_key(&one.group))
     }
 
-    fn decide(&mut self, one: &Use, part: f64, others_run: bool) -> Option<bool> {
+    fn decide(&mut self, one: &GroupUse, part: f64, others_run: bool) -> Option<bool> {
         if one.exempt {
             return self.greedy.remove(&one.group).map(|_| false);
         }
@@ -204,7 +209,7 @@ mod tests {
         for (at, (a, b)) in [(0.0, 0.0)].iter().chain(parts).enumerate() {
             used[0] += Duration::from_secs_f64(a * 0.5);
             used[1] += Duration::from_secs_f64(b * 0.5);
-            let uses = ["a", "b"].iter().zip(used).map(|(group, used)| Use {
+            let uses = ["a", "b"].iter().zip(used).map(|(group, used)| GroupUse {
                 group: (*group).to_owned(),
                 used,
                 exempt: false,
@@ -277,7 +282,7 @@ mod tests {
             if crashed {
                 fairness.crashed("a", now);
             }
-            let worker = |group: &str| Use {
+            let worker = |group: &str| GroupUse {
                 group: group.to_owned(),
                 used: Duration::ZERO,
                 exempt: false,
@@ -324,7 +329,7 @@ mod tests {
     fn a_decision_of_the_administrator_stands() {
         let mut fairness = Fairness::default();
         let uses = |seconds: u64| {
-            let one = |group: &str, used, exempt| Use {
+            let one = |group: &str, used, exempt| GroupUse {
                 group: group.to_owned(),
                 used,
                 exempt,

@@ -31,7 +31,7 @@ pub const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// An application group that exists.
 #[derive(Clone, Copy, Debug)]
-pub struct Candidate {
+pub struct RequestedName {
     /// Its pool.
     pub pool: PoolId,
     /// A request runs or waits in it.
@@ -73,7 +73,7 @@ pub const fn believes(application_groups: usize) -> bool {
 }
 
 /// Whether there is room for one more name, if so many others wait before it.
-pub fn find(candidates: &[Candidate], most: usize, ahead: usize) -> Room {
+pub fn find(candidates: &[RequestedName], most: usize, ahead: usize) -> Room {
     let free = most.saturating_sub(candidates.len());
     let leaving = candidates.iter().filter(|one| one.leaving).count();
     if free > ahead {
@@ -88,8 +88,8 @@ pub fn find(candidates: &[Candidate], most: usize, ahead: usize) -> Room {
 }
 
 /// Those that nobody has asked for in a long time.
-pub fn unused(candidates: &[Candidate], now: Instant) -> Vec<PoolId> {
-    let is_unused = |one: &&Candidate| {
+pub fn unused(candidates: &[RequestedName], now: Instant) -> Vec<PoolId> {
+    let is_unused = |one: &&RequestedName| {
         !one.leaving && !one.busy && now.saturating_duration_since(one.used) >= FORGOTTEN_AFTER
     };
     candidates
@@ -103,8 +103,8 @@ pub fn unused(candidates: &[Candidate], now: Instant) -> Vec<PoolId> {
 mod tests {
     use super::*;
 
-    fn idle(pool: PoolId, used: Instant) -> Candidate {
-        Candidate {
+    fn idle(pool: PoolId, used: Instant) -> RequestedName {
+        RequestedName {
             pool,
             busy: false,
             leaving: false,
@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn what_nobody_uses_is_forgotten() {
         let start = Instant::now();
-        let at_work = Candidate {
+        let at_work = RequestedName {
             busy: true,
             ..idle(2, start)
         };

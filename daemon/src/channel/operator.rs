@@ -30,7 +30,7 @@ const TURNS: usize = 4;
 /// Connections of one user, those that wait for a turn included.
 const CONNECTIONS_MAX: usize = 64;
 /// The same of all users together, but for root and the supervisor's own.
-const GUESTS_MAX: usize = 512;
+const ALL_CONNECTIONS_MAX: usize = 512;
 /// So long a turn lasts at least: a user who asks without end does not keep the
 /// supervisor busy.
 const TURN: Duration = Duration::from_millis(20);
@@ -54,7 +54,7 @@ const OTHER_RELEASE: &str = concat!(
 
 /// A question, who asks it, and where the answer goes.
 #[derive(Debug)]
-pub(crate) struct Asked {
+pub(crate) struct OperatorCommand {
     pub(crate) command: Command,
     pub(crate) uid: u32,
     pub(crate) answer: oneshot::Sender<serde_json::Value>,
@@ -62,11 +62,11 @@ pub(crate) struct Asked {
 
 /// The turns of each user who is connected.
 #[derive(Default)]
-struct Guests(BTreeMap<u32, Arc<Semaphore>>);
+struct UserTurns(BTreeMap<u32, Arc<Semaphore>>);
 
-impl Guests {
-    /// A place for one more connection of this user, if there is one.
-    fn place(&mut self, uid: u32) -> Option<Arc<Semaphore>> {
+impl UserTurns {
+    /// The turns of this user, if one more connection may be open.
+    fn admit(&mut self, uid: u32) -> Option<Arc<Semaphore>> {
         // Each connection holds a copy until it ends.
         let connections = |turns: &Arc<Semaphore>| Arc::strong_count(turns) - 1;
         self.0.retain(|_, turns| connections(turns) > 0);
@@ -76,8 +76,8 @@ impl Guests {
             .entry(uid)
             .or_insert_with(|| Arc::new(Semaphore::new(TURNS)));
         let own = connections(turns);
-        // However many users crowd in, each has its turns.
-        let free = own < CONNECTIONS_MAX && (all < GUESTS_MAX || own < TURNS);
+        // However many users there are, each has its turns.
+        let free = own < CONNECTIONS_MAX && (all < ALL_CONNECTIONS_MAX || own < TURNS);
         (free || may_everything(uid)).then(|| Arc::clone(turns))
     }
 }
@@ -111,8 +111,11 @@ fn make(path: &Path) -> io::Result<UnixListener> {
 }
 
 /// Listens until the receiver has gone.
-pub(crate) async fn listen(listener: UnixListener, asked: Sender<Asked>) -> io::Result<()> {
-    let mut guests = Guests::default();
+pub(crate) async fn listen(
+    listener: UnixListener,
+    asked: Sender<OperatorCommand>,
+) -> io::Result<()> {
+    let mut users = UserTurns::default();
     while !asked.is_closed() {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -125,10 +128,10 @@ pub(crate) async fn listen(listener: UnixListener, asked: Sender<Asked>) -> io::
         let Ok(uid) = stream.peer_cred().map(|peer| peer.uid()) else {
             continue;
         };
-        let Ok(stream) = Conversation::new(stream, uid) else {
+        let Ok(stream) = OperatorSession::new(stream, uid) else {
             continue;
         };
-        let Some(turns) = guests.place(uid) else {
+        let Some(turns) = users.admit(uid) else {
             tracing::debug!("control socket: uid {uid} has too many connections");
             drop(stream);
             tokio::time::sleep(PAUSE).await;
@@ -155,13 +158,13 @@ pub(crate) async fn listen(listener: UnixListener, asked: Sender<Asked>) -> io::
 }
 
 /// A connection, which the peer may have filled with anything.
-struct Conversation {
+struct OperatorSession {
     // Dropped first: never the last descriptor.
     stream: UnixStream,
     guarded: Guarded,
 }
 
-impl Conversation {
+impl OperatorSession {
     fn new(stream: UnixStream, uid: u32) -> io::Result<Self> {
         let socket = std::os::fd::OwnedFd::from(stream.into_std()?);
         let guarded = Guarded::new(socket, closing::user(uid));
@@ -188,7 +191,11 @@ impl Conversation {
     }
 }
 
-async fn converse(mut stream: Conversation, uid: u32, asked: Sender<Asked>) -> io::Result<()> {
+async fn converse(
+    mut stream: OperatorSession,
+    uid: u32,
+    asked: Sender<OperatorCommand>,
+) -> io::Result<()> {
     let command = match timeout(ASK_TIMEOUT, recv(&stream)).await {
         Err(problem) if refusal::is_unwanted(&problem) => return Err(problem),
         Err(problem) if problem.kind() == io::ErrorKind::InvalidData => {
@@ -206,7 +213,7 @@ async fn converse(mut stream: Conversation, uid: u32, asked: Sender<Asked>) -> i
     };
     let (answer, wait) = oneshot::channel();
     let _ = asked
-        .send(Asked {
+        .send(OperatorCommand {
             command,
             uid,
             answer,
@@ -235,7 +242,7 @@ async fn timeout<T>(limit: Duration, task: impl Future<Output = io::Result<T>>) 
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-async fn recv(stream: &Conversation) -> io::Result<Command> {
+async fn recv(stream: &OperatorSession) -> io::Result<Command> {
     let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
     let mut head = [0; HEAD_LEN];
     stream.read_exact(&mut head).await?;

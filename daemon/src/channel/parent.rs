@@ -16,7 +16,7 @@ use wsgid_protocol::control::{FromParent, ToParent};
 use wsgid_protocol::limits::{LOGS_MAX, MAX_DESCRIPTORS};
 use wsgid_protocol::{FrameHead, Kind, payload};
 
-use crate::channel::quiesce::Freeze;
+use crate::channel::quiesce::Quiesce;
 use crate::channel::worker::send_everything;
 
 /// A message of the parent, with what came beside it.
@@ -32,13 +32,13 @@ struct Received {
     files: Vec<Arc<File>>,
 }
 
-/// Speaks with the parent until either side ends, or until `frozen`. `Ok` means that the parent
+/// Speaks with the parent until either side ends, or until `quiesce` asks. `Ok` means that the parent
 /// has gone.
 pub(crate) async fn converse(
     socket: OwnedFd,
     messages: Sender<ParentMessage>,
     mut answers: Receiver<ToParent>,
-    mut frozen: Freeze,
+    mut quiesce: Quiesce,
 ) -> io::Result<()> {
     let stream = std::os::unix::net::UnixStream::from(socket);
     stream.set_nonblocking(true)?;
@@ -48,7 +48,7 @@ pub(crate) async fn converse(
     loop {
         tokio::select! {
             // Only between two messages: half of one would be lost.
-            () = frozen.asked(), if reader.is_empty() && ahead.is_empty() && answers.is_empty() => return Ok(()),
+            () = quiesce.asked(), if reader.is_empty() && ahead.is_empty() && answers.is_empty() => return Ok(()),
             got = fill(&stream, &mut reader) => {
                 if got? == 0 {
                     return Ok(());

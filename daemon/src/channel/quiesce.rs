@@ -4,26 +4,26 @@
 use tokio::sync::watch;
 
 /// Who asks.
-pub(crate) struct Freezer(watch::Sender<bool>);
+pub(crate) struct Quiescer(watch::Sender<bool>);
 
 /// Who is asked.
 #[derive(Clone)]
-pub(crate) struct Freeze(watch::Receiver<bool>);
+pub(crate) struct Quiesce(watch::Receiver<bool>);
 
 /// A pair of them.
-pub(crate) fn pair() -> (Freezer, Freeze) {
+pub(crate) fn pair() -> (Quiescer, Quiesce) {
     let (asks, asked) = watch::channel(false);
-    (Freezer(asks), Freeze(asked))
+    (Quiescer(asks), Quiesce(asked))
 }
 
-impl Freezer {
+impl Quiescer {
     /// Asks.
     pub(crate) fn ask(&self) {
         self.0.send_replace(true);
     }
 }
 
-impl Freeze {
+impl Quiesce {
     /// Waits until it is asked for; for ever if nobody can ask any more.
     pub(crate) async fn asked(&mut self) {
         if self.0.wait_for(|asked| *asked).await.is_err() {

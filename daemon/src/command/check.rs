@@ -124,7 +124,7 @@ fn print(group: &GroupConfig, found: &Found) {
 }
 
 /// Tries a group as its user.
-pub(crate) fn examine(config: &GroupConfig, httpd: identity::Default) -> Found {
+pub(crate) fn examine(config: &GroupConfig, httpd: identity::HttpdAccount) -> Found {
     let identity = match identity::resolve(config, httpd) {
         Ok(identity) => identity,
         Err(error) => {

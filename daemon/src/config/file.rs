@@ -22,7 +22,7 @@ pub(crate) type InForce = BTreeMap<String, String>;
 /// `[supervisor]` of `wsgid.toml`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(crate) struct Settings {
+pub(crate) struct SupervisorSettings {
     /// The socket that httpd connects to (`WSGIDaemonSocket`).
     #[serde(default = "default_socket")]
     pub(crate) socket: PathBuf,
@@ -40,7 +40,7 @@ fn default_socket() -> PathBuf {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Main {
-    supervisor: Settings,
+    supervisor: SupervisorSettings,
     #[serde(default)]
     group: BTreeMap<String, toml::Table>,
 }
@@ -55,7 +55,7 @@ struct Site {
 /// What the files say.
 #[derive(Debug)]
 pub(crate) struct Loaded {
-    pub(crate) settings: Settings,
+    pub(crate) settings: SupervisorSettings,
     pub(crate) groups: Vec<GroupConfig>,
     /// One text per problem.
     pub(crate) problems: Vec<String>,

@@ -13,7 +13,7 @@ use nix::unistd::{Uid, User, geteuid};
 
 use crate::config::trust;
 use crate::config::{self, InForce, Loaded};
-use crate::process::identity::Default as HttpdUser;
+use crate::process::identity::HttpdAccount;
 
 /// What is to be said of a process group that runs as httpd's user.
 pub(crate) const AS_HTTPD: &str = "runs as httpd's user, so its code may speak to every process group as httpd does; give it a user of its own";
@@ -29,7 +29,7 @@ pub(crate) struct Source {
 /// A configuration, and who httpd is.
 pub(crate) struct Read {
     pub(crate) loaded: Loaded,
-    pub(crate) httpd: HttpdUser,
+    pub(crate) httpd: HttpdAccount,
 }
 
 impl Source {
@@ -41,7 +41,7 @@ impl Source {
     }
 
     /// The socket for httpd is there.
-    pub(crate) fn is_bound(&mut self, socket: &Path, httpd: HttpdUser) {
+    pub(crate) fn is_bound(&mut self, socket: &Path, httpd: HttpdAccount) {
         self.bound = Some((socket.to_path_buf(), httpd.uid));
     }
 
@@ -52,7 +52,7 @@ impl Source {
 
     /// Compares the socket that is there with what is configured now: another
     /// user gets it; a problem in words if it should be elsewhere.
-    pub(crate) fn stays_at(&mut self, socket: &Path, httpd: HttpdUser) -> Option<String> {
+    pub(crate) fn stays_at(&mut self, socket: &Path, httpd: HttpdAccount) -> Option<String> {
         let (bound, owner) = self
             .bound
             .get_or_insert_with(|| (socket.to_path_buf(), httpd.uid));
@@ -100,7 +100,7 @@ impl Source {
         let user = user.ok_or_else(|| format!("httpd-user: user `{name}` does not exist"))?;
         Ok(Read {
             loaded,
-            httpd: HttpdUser {
+            httpd: HttpdAccount {
                 uid: user.uid.as_raw(),
                 gid: user.gid.as_raw(),
             },
@@ -113,7 +113,7 @@ impl Source {
 ///
 /// # Errors
 /// With the path in the text.
-pub(crate) fn bind(path: &Path, httpd: HttpdUser) -> io::Result<OwnedFd> {
+pub(crate) fn bind(path: &Path, httpd: HttpdAccount) -> io::Result<OwnedFd> {
     let named = |error: io::Error| {
         io::Error::new(
             error.kind(),

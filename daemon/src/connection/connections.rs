@@ -23,7 +23,7 @@ use wsgid_policy::ids::{ConnectionId, Owner, PoolId, WorkerId};
 
 /// What is at the front of a connection's receive queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Front {
+pub(crate) enum QueueFront {
     /// A whole head of a REQUEST with the right nonce.
     Request,
     /// No byte.
@@ -45,7 +45,7 @@ pub(crate) enum HeldEvent {
 
 /// Who has a connection.
 #[derive(Debug)]
-pub(crate) enum Holder {
+pub(crate) enum ConnectionHolder {
     /// Nobody yet: it waits since then. The number tells this wait from
     /// earlier ones.
     Held {
@@ -64,7 +64,7 @@ pub(crate) struct Connection {
     pub(crate) fd: Arc<Guarded>,
     pub(crate) nonce: u32,
     pub(crate) pool: PoolId,
-    pub(crate) holder: Holder,
+    pub(crate) holder: ConnectionHolder,
     /// Who has had it; `None` while no worker has.
     pub(crate) owner: Option<Owner>,
     /// The request that waited last, and since when: a worker without a free
@@ -74,7 +74,7 @@ pub(crate) struct Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if let Holder::Held { watch, .. } = &self.holder {
+        if let ConnectionHolder::Held { watch, .. } = &self.holder {
             watch.abort();
         }
         // Whoever else has a copy (a child of a worker) must not keep it open
@@ -222,10 +222,10 @@ impl Connections {
         let Some(connection) = self.all.get_mut(&id) else {
             return;
         };
-        if let Holder::Held { watch, .. } = &connection.holder {
+        if let ConnectionHolder::Held { watch, .. } = &connection.holder {
             watch.abort();
         }
-        connection.holder = Holder::Worker(worker);
+        connection.holder = ConnectionHolder::Worker(worker);
         connection.owner = Some(owner);
         connection.fd.is_shared();
         if let Some(held) = self.held.get_mut(&connection.pool) {
@@ -266,7 +266,7 @@ impl Connections {
     pub(crate) fn unused_since(&self, then: Instant) -> Vec<ConnectionId> {
         let unused = |id: &&ConnectionId| {
             let holder = self.get(**id).map(|connection| &connection.holder);
-            matches!(holder, Some(Holder::Held { since, request: false, .. }) if *since <= then)
+            matches!(holder, Some(ConnectionHolder::Held { since, request: false, .. }) if *since <= then)
         };
         self.held
             .values()
@@ -291,7 +291,7 @@ impl Connections {
         event: HeldEvent,
     ) -> Option<PoolId> {
         let connection = self.all.get_mut(&id)?;
-        let Holder::Held {
+        let ConnectionHolder::Held {
             wait,
             request,
             since,
@@ -312,7 +312,12 @@ impl Connections {
         Some(pool)
     }
 
-    fn watch(&mut self, id: ConnectionId, fd: &Arc<Guarded>, now: Instant) -> io::Result<Holder> {
+    fn watch(
+        &mut self,
+        id: ConnectionId,
+        fd: &Arc<Guarded>,
+        now: Instant,
+    ) -> io::Result<ConnectionHolder> {
         self.waits += 1;
         let wait = self.waits;
         // A descriptor of its own: the previous watch of this connection may
@@ -320,7 +325,7 @@ impl Connections {
         let watched = Polled::new(Arc::clone(fd))?;
         let request = front_is_there(fd.as_fd());
         let task = tokio::spawn(watch(watched, (id, wait), self.events.clone()));
-        Ok(Holder::Held {
+        Ok(ConnectionHolder::Held {
             since: now,
             wait,
             watch: task.abort_handle(),
@@ -332,13 +337,13 @@ impl Connections {
 impl Connection {
     /// Whether it waits with a request.
     pub(crate) const fn has_request(&self) -> bool {
-        matches!(self.holder, Holder::Held { request: true, .. })
+        matches!(self.holder, ConnectionHolder::Held { request: true, .. })
     }
 
     /// Since when its request waits for a worker.
     pub(crate) const fn waits_since(&self) -> Option<Instant> {
         match self.holder {
-            Holder::Held {
+            ConnectionHolder::Held {
                 since,
                 request: true,
                 ..
@@ -348,7 +353,7 @@ impl Connection {
     }
 
     /// What is at the front of its receive queue.
-    pub(crate) fn front(&self) -> Front {
+    pub(crate) fn front(&self) -> QueueFront {
         front(self.fd.as_fd(), self.nonce)
     }
 
@@ -409,18 +414,18 @@ fn peek(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     }
 }
 
-fn front(fd: BorrowedFd<'_>, nonce: u32) -> Front {
+fn front(fd: BorrowedFd<'_>, nonce: u32) -> QueueFront {
     let mut bytes = [0; HEAD_LEN];
     match peek(fd, &mut bytes) {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Front::Nothing,
-        Ok(0) | Err(_) => Front::Ended,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => QueueFront::Nothing,
+        Ok(0) | Err(_) => QueueFront::Ended,
         Ok(HEAD_LEN) => match FrameHead::parse(&bytes) {
             Ok(head) if head.kind == Kind::Request && head.id >> 32 == u64::from(nonce) => {
-                Front::Request
+                QueueFront::Request
             }
-            _ => Front::Other,
+            _ => QueueFront::Other,
         },
-        Ok(_) => Front::Other,
+        Ok(_) => QueueFront::Other,
     }
 }
 
@@ -466,14 +471,14 @@ mod tests {
     fn only_a_whole_request_head_with_the_nonce_is_unread() {
         let (ours, mut module) = UnixStream::pair().unwrap();
         let look = || front(ours.as_fd(), 7);
-        assert_eq!(look(), Front::Nothing);
+        assert_eq!(look(), QueueFront::Nothing);
         let head = FrameHead::new(Kind::Request, 7 << 32 | 1, 0).encode();
         module.write_all(&head[..15]).unwrap();
-        assert_eq!(look(), Front::Other);
+        assert_eq!(look(), QueueFront::Other);
         module.write_all(&head[15..]).unwrap();
-        assert_eq!(look(), Front::Request);
-        assert_eq!(front(ours.as_fd(), 8), Front::Other);
-        assert_eq!(look(), Front::Request, "looking takes nothing");
+        assert_eq!(look(), QueueFront::Request);
+        assert_eq!(front(ours.as_fd(), 8), QueueFront::Other);
+        assert_eq!(look(), QueueFront::Request, "looking takes nothing");
     }
 
     #[tokio::test]

@@ -25,10 +25,10 @@ use wsgid_protocol::request::Hello;
 use wsgid_protocol::{FrameHead, Kind, payload};
 
 use crate::channel::closing::{self, Guarded, Polled};
-use crate::channel::quiesce::Freeze;
+use crate::channel::quiesce::Quiesce;
 use crate::connection::connections::send_fail;
 use crate::sys;
-use wsgid_policy::places::{Peer, Places};
+use wsgid_policy::peer_quota::{Peer, PeerQuota};
 
 /// A module sends HELLO with `connect`; whoever needs longer is stuck.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
@@ -38,14 +38,14 @@ const HALF_OPEN_MAX: usize = 256;
 const HALF_OPEN_EACH: usize = 64;
 /// So many are accepted before those that came first are heard again.
 const ACCEPT_BURST: u32 = 16;
-/// How long a freeze waits for HELLOs that have begun.
+/// How long quiescing waits for HELLOs that have begun.
 const FREEZE_PATIENCE: Duration = Duration::from_millis(500);
 /// Pause after a failure to accept (descriptors have run out).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A connection that has said HELLO.
 #[derive(Debug)]
-pub(crate) struct Incoming {
+pub(crate) struct NewConnection {
     pub(crate) fd: Guarded,
     pub(crate) hello: Hello,
 }
@@ -116,17 +116,17 @@ enum HelloError {
 
 /// The connections without HELLO, and what reads it.
 #[derive(Clone)]
-struct HalfOpen(Arc<Mutex<Places<AbortHandle>>>);
+struct HalfOpen(Arc<Mutex<PeerQuota<AbortHandle>>>);
 
 impl HalfOpen {
     fn new() -> Self {
-        Self(Arc::new(Mutex::new(Places::new(
+        Self(Arc::new(Mutex::new(PeerQuota::new(
             HALF_OPEN_EACH,
             HALF_OPEN_MAX,
         ))))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Places<AbortHandle>> {
+    fn lock(&self) -> MutexGuard<'_, PeerQuota<AbortHandle>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -145,12 +145,12 @@ impl HalfOpen {
     }
 }
 
-/// Accepts until the receiver has gone, or until `frozen`.
+/// Accepts until the receiver has gone, or until `quiesce` asks.
 pub(crate) async fn listen(
     socket: OwnedFd,
     allowed: Allowed,
-    incoming: Sender<Incoming>,
-    mut frozen: Freeze,
+    incoming: Sender<NewConnection>,
+    mut quiesce: Quiesce,
 ) -> io::Result<()> {
     let listener = UnixListener::from(socket);
     listener.set_nonblocking(true)?;
@@ -160,7 +160,7 @@ pub(crate) async fn listen(
     let half_open = HalfOpen::new();
     let mut reading = JoinSet::new();
     tokio::select! {
-        () = frozen.asked() => return Ok(()),
+        () = quiesce.asked() => return Ok(()),
         () = allowed.known() => {}
     }
     let mut burst = 0;
@@ -175,7 +175,7 @@ pub(crate) async fn listen(
         };
         let accepted = tokio::select! {
             biased;
-            () = frozen.asked() => {
+            () = quiesce.asked() => {
                 // Those that are just saying HELLO are waited for.
                 let all = async { while reading.join_next().await.is_some() {} };
                 let _ = tokio::time::timeout(FREEZE_PATIENCE, all).await;
@@ -196,13 +196,13 @@ pub(crate) async fn listen(
         let owner = peer.map_or_else(|| "a stranger".into(), |peer| closing::user(peer.uid));
         let stream = Guarded::new(stream.into(), owner);
         let Some(peer) = peer else { continue };
-        let places = half_open.clone();
+        let own = half_open.clone();
         let incoming = incoming.clone();
         let (tell, number) = tokio::sync::oneshot::channel();
         let task = reading.spawn(async move {
             let outcome = greet(stream, peer).await;
             if let Ok(number) = number.await {
-                places.free(peer, number);
+                own.free(peer, number);
             }
             match outcome {
                 Ok(greeted) => drop(incoming.send(greeted).await),
@@ -246,7 +246,7 @@ fn permitted_peer(stream: &UnixStream, allowed: &Allowed) -> Option<Peer> {
     }
 }
 
-async fn greet(stream: Guarded, peer: Peer) -> Result<Incoming, HelloError> {
+async fn greet(stream: Guarded, peer: Peer) -> Result<NewConnection, HelloError> {
     let outcome = match tokio::time::timeout(HELLO_TIMEOUT, read_hello(stream)).await {
         Ok(outcome) => outcome,
         Err(_) => Err(HelloError::Timeout),
@@ -261,7 +261,7 @@ async fn greet(stream: Guarded, peer: Peer) -> Result<Incoming, HelloError> {
 }
 
 /// The descriptor itself stays blocking: httpd's peer is a worker soon.
-async fn read_hello(stream: Guarded) -> Result<Incoming, HelloError> {
+async fn read_hello(stream: Guarded) -> Result<NewConnection, HelloError> {
     let stream = Polled::new(Arc::new(stream))?;
     let mut head = [0; HEAD_LEN];
     read_exact(&stream, &mut head).await?;
@@ -282,7 +282,7 @@ async fn read_hello(stream: Guarded) -> Result<Incoming, HelloError> {
     }
     let hello = payload::decode(&bytes)?;
     let fd = Arc::into_inner(stream.into_guarded()).ok_or(HelloError::Ended)?;
-    Ok(Incoming { hello, fd })
+    Ok(NewConnection { hello, fd })
 }
 
 async fn read_exact(stream: &Polled, mut buffer: &mut [u8]) -> Result<(), HelloError> {

@@ -10,7 +10,7 @@ mod syslog;
 
 pub(crate) use file::open_as;
 pub(crate) use output::{Output, Stream, forward};
-pub(crate) use sink::{Place, Sink, Target};
+pub(crate) use sink::{LogDestination, OutputTarget, Sink};
 pub(crate) use syslog::Syslog;
 pub(crate) use wsgid_protocol::readable::escaped;
 

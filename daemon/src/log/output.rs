@@ -14,8 +14,8 @@ use wsgid_protocol::line_rate::{LineLimits, LineRate};
 use wsgid_protocol::readable::escaped;
 
 use super::format::prefix;
-use super::sink::{Sink, Target};
-use crate::channel::quiesce::Freeze;
+use super::sink::{OutputTarget, Sink};
+use crate::channel::quiesce::Quiesce;
 
 /// Longest line that is kept whole; the rest is cut into further lines.
 const LINE_MAX: usize = 8 * 1024;
@@ -63,16 +63,16 @@ impl Lines {
 pub(crate) struct Output {
     pub(crate) group: String,
     pub(crate) sink: Sink,
-    pub(crate) target: Target,
+    pub(crate) target: OutputTarget,
 }
 
-/// Reads the pipe of process `pid` to its end, or until `frozen`.
+/// Reads the pipe of process `pid` to its end, or until `quiesce` asks.
 pub(crate) async fn forward(
     pipe: Arc<Receiver>,
     stream: Stream,
     pid: u32,
     output: Output,
-    mut frozen: Freeze,
+    mut quiesce: Quiesce,
 ) {
     let mut writer = PipeLog::new(stream, pid, output);
     let mut lines = Lines::default();
@@ -80,7 +80,7 @@ pub(crate) async fn forward(
     loop {
         let ready = tokio::select! {
             biased;
-            () = frozen.asked() => break,
+            () = quiesce.asked() => break,
             ready = pipe.readable() => ready,
         };
         let count = match ready.and_then(|()| pipe.try_read(&mut buffer)) {
@@ -172,7 +172,7 @@ impl Rates {
         }
     }
 
-    fn allows(&mut self, line: &str, target: &Target) -> bool {
+    fn allows(&mut self, line: &str, target: &OutputTarget) -> bool {
         if !self.lines.allows(1, Instant::now()) {
             return false;
         }
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn processes_of_a_group_share_what_it_may_write() {
-        let target = Target::default();
+        let target = OutputTarget::default();
         let mut one = Rates::new();
         let mut other = Rates::new();
         let line = "x".repeat(LINE_MAX);
@@ -222,7 +222,7 @@ mod tests {
             "another process of the group"
         );
         assert!(
-            Rates::new().allows(&line, &Target::default()),
+            Rates::new().allows(&line, &OutputTarget::default()),
             "another group"
         );
         let text = one.account(false).expect("it is said");

@@ -21,7 +21,7 @@ const QUEUE_MAX: usize = 4096;
 
 /// Where lines go.
 #[derive(Clone, Debug, Default)]
-pub(crate) enum Place {
+pub(crate) enum LogDestination {
     /// Where the supervisor's own go.
     #[default]
     Main,
@@ -35,18 +35,18 @@ pub(crate) enum Place {
 /// its workers run. All processes of the group share it, and what it says of how
 /// much they may write.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Target(Arc<Mutex<TargetState>>);
+pub(crate) struct OutputTarget(Arc<Mutex<TargetState>>);
 
 #[derive(Debug, Default)]
 struct TargetState {
-    place: Place,
+    place: LogDestination,
     /// The state of the rate of bytes (`byte_rate.rs` of the protocol).
     whole_at_us: u64,
 }
 
-impl Target {
+impl OutputTarget {
     /// Sends what follows to another place.
-    pub(crate) fn set(&self, place: Place) {
+    pub(crate) fn set(&self, place: LogDestination) {
         self.lock().place = place;
     }
 
@@ -58,7 +58,7 @@ impl Target {
         after.is_some()
     }
 
-    fn get(&self) -> Place {
+    fn get(&self) -> LogDestination {
         self.lock().place.clone()
     }
 
@@ -67,18 +67,18 @@ impl Target {
     }
 }
 
-enum Job {
-    Line(Place, Vec<u8>),
+enum SinkJob {
+    Line(LogDestination, Vec<u8>),
     Flush(SyncSender<()>),
 }
 
 /// A handle to the writing thread.
 #[derive(Clone)]
 pub(crate) struct Sink {
-    jobs: SyncSender<Job>,
+    jobs: SyncSender<SinkJob>,
     dropped: Arc<AtomicU64>,
     /// The system's log, or standard error.
-    main: Target,
+    main: OutputTarget,
 }
 
 impl Sink {
@@ -101,26 +101,26 @@ impl Sink {
         Self {
             jobs,
             dropped,
-            main: Target::default(),
+            main: OutputTarget::default(),
         }
     }
 
     /// Queues one line, which has its line end.
-    pub(crate) fn line(&self, target: &Target, line: Vec<u8>) {
+    pub(crate) fn line(&self, target: &OutputTarget, line: Vec<u8>) {
         self.queue(target.get(), line);
     }
 
     /// Where the supervisor's own lines go; `Main` is standard error.
-    pub(crate) fn set_main(&self, place: Place) {
+    pub(crate) fn set_main(&self, place: LogDestination) {
         self.main.set(place);
     }
 
-    fn queue(&self, place: Place, line: Vec<u8>) {
+    fn queue(&self, place: LogDestination, line: Vec<u8>) {
         let place = match place {
-            Place::Main => self.main.get(),
+            LogDestination::Main => self.main.get(),
             other => other,
         };
-        if self.jobs.try_send(Job::Line(place, line)).is_err() {
+        if self.jobs.try_send(SinkJob::Line(place, line)).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -128,16 +128,16 @@ impl Sink {
     /// Waits until what was queued is written, but not for ever.
     pub(crate) fn flush(&self) {
         let (done, wait) = sync_channel(1);
-        if self.jobs.try_send(Job::Flush(done)).is_ok() {
+        if self.jobs.try_send(SinkJob::Flush(done)).is_ok() {
             let _ = wait.recv_timeout(Duration::from_secs(1));
         }
     }
 }
 
-fn write_all(queue: &Receiver<Job>, dropped: &AtomicU64) {
+fn write_all(queue: &Receiver<SinkJob>, dropped: &AtomicU64) {
     while let Ok(job) = queue.recv() {
         match job {
-            Job::Line(target, line) => {
+            SinkJob::Line(target, line) => {
                 if !write_line(&target, &line) {
                     dropped.fetch_add(1, Ordering::Relaxed);
                     continue;
@@ -151,7 +151,7 @@ fn write_all(queue: &Receiver<Job>, dropped: &AtomicU64) {
                     write_line(&target, text.as_bytes());
                 }
             }
-            Job::Flush(done) => {
+            SinkJob::Flush(done) => {
                 let _ = done.send(());
             }
         }
@@ -160,11 +160,11 @@ fn write_all(queue: &Receiver<Job>, dropped: &AtomicU64) {
 
 /// A file that cannot be written has nobody to be told; the line is lost.
 /// `false`: it may be told later how many were.
-fn write_line(place: &Place, line: &[u8]) -> bool {
+fn write_line(place: &LogDestination, line: &[u8]) -> bool {
     match place {
-        Place::Main => drop(io::stderr().write_all(line)),
-        Place::File(file) => drop(file.as_ref().write_all(line)),
-        Place::Syslog(log) => return log.send(&String::from_utf8_lossy(line)),
+        LogDestination::Main => drop(io::stderr().write_all(line)),
+        LogDestination::File(file) => drop(file.as_ref().write_all(line)),
+        LogDestination::Syslog(log) => return log.send(&String::from_utf8_lossy(line)),
     }
     true
 }
@@ -189,7 +189,8 @@ impl Write for LineWriter {
 impl Drop for LineWriter {
     fn drop(&mut self) {
         if !self.line.is_empty() {
-            self.sink.queue(Place::Main, std::mem::take(&mut self.line));
+            self.sink
+                .queue(LogDestination::Main, std::mem::take(&mut self.line));
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::process::procfs;
 const OUTPUT_MAX: u64 = 1 << 20;
 
 /// What it did.
-pub(crate) struct Outcome {
+pub(crate) struct ChildOutput {
     /// `None`: it had to be killed.
     pub(crate) status: Option<ExitStatus>,
     pub(crate) out: Vec<u8>,
@@ -34,7 +34,7 @@ const LEFTOVER_TIME: Duration = Duration::from_secs(3);
 ///
 /// # Errors
 /// If it cannot be started.
-pub(crate) fn run(command: &mut Command, limit: Duration) -> io::Result<Outcome> {
+pub(crate) fn run(command: &mut Command, limit: Duration) -> io::Result<ChildOutput> {
     Ok(begin(command, &[], limit)?.collect())
 }
 
@@ -48,7 +48,7 @@ pub(crate) fn run_whole(
     command: &mut Command,
     input: &[u8],
     limit: Duration,
-) -> io::Result<Outcome> {
+) -> io::Result<ChildOutput> {
     let before = procfs::children();
     set_child_subreaper(true)?;
     let outcome = begin(command, input, limit)?;
@@ -92,7 +92,7 @@ struct Ended {
 }
 
 impl Ended {
-    fn collect(self) -> Outcome {
+    fn collect(self) -> ChildOutput {
         let take = |output: Option<Receiver<Vec<u8>>>| {
             let left = self
                 .deadline
@@ -102,7 +102,7 @@ impl Ended {
                 .and_then(|bytes| bytes.recv_timeout(left).ok())
                 .unwrap_or_default()
         };
-        Outcome {
+        ChildOutput {
             status: self.status,
             out: take(self.out),
             err: take(self.err),
@@ -173,7 +173,7 @@ mod tests {
 
     use super::*;
 
-    fn shell(script: &str, limit: Duration) -> (Outcome, Duration) {
+    fn shell(script: &str, limit: Duration) -> (ChildOutput, Duration) {
         let begun = Instant::now();
         let mut command = Command::new("sh");
         command.args(["-c", script]).process_group(0);

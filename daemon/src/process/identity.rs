@@ -32,12 +32,12 @@ const NOBODY: u32 = u32::MAX;
 
 /// The account that groups without `user=` run as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Default {
+pub(crate) struct HttpdAccount {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
 }
 
-impl Default {
+impl HttpdAccount {
     /// Whether httpd was given no `User` or no `Group`: there is no such account.
     pub(crate) const fn is_missing(self) -> bool {
         self.uid == NOBODY || self.gid == NOBODY
@@ -45,7 +45,10 @@ impl Default {
 }
 
 /// Resolves the identity of a group.
-pub(crate) fn resolve(config: &GroupConfig, default: Default) -> Result<Identity, IdentityError> {
+pub(crate) fn resolve(
+    config: &GroupConfig,
+    default: HttpdAccount,
+) -> Result<Identity, IdentityError> {
     if !Uid::effective().is_root() {
         return own_identity();
     }
@@ -112,7 +115,7 @@ pub(crate) fn socket_uid(config: &GroupConfig) -> Result<Option<u32>, String> {
         .transpose()
 }
 
-struct Account {
+struct PasswdEntry {
     name: String,
     uid: u32,
     gid: u32,
@@ -120,7 +123,7 @@ struct Account {
     shell: PathBuf,
 }
 
-impl From<User> for Account {
+impl From<User> for PasswdEntry {
     fn from(user: User) -> Self {
         Self {
             name: user.name,
@@ -132,7 +135,7 @@ impl From<User> for Account {
     }
 }
 
-fn find_user(name: &str) -> Result<Account, IdentityError> {
+fn find_user(name: &str) -> Result<PasswdEntry, IdentityError> {
     if let Some(number) = name.strip_prefix('#') {
         let uid = number.parse().ok().filter(|uid| *uid != NOBODY);
         let uid = uid.ok_or_else(|| IdentityError::NoUser(name.to_owned()))?;
@@ -149,10 +152,10 @@ fn find_user(name: &str) -> Result<Account, IdentityError> {
 }
 
 /// The account of a number; one without an entry gets a bare one.
-fn account(uid: Uid, gid: u32) -> Result<Account, IdentityError> {
+fn account(uid: Uid, gid: u32) -> Result<PasswdEntry, IdentityError> {
     match User::from_uid(uid) {
         Ok(Some(user)) => Ok(user.into()),
-        Ok(None) => Ok(Account {
+        Ok(None) => Ok(PasswdEntry {
             name: uid.to_string(),
             uid: uid.as_raw(),
             gid,
@@ -185,7 +188,7 @@ fn find_group(name: &str) -> Result<Gid, IdentityError> {
 
 fn supplementary(
     config: &GroupConfig,
-    account: &Account,
+    account: &PasswdEntry,
     gid: u32,
 ) -> Result<Vec<u32>, IdentityError> {
     let found = match &config.supplementary_groups {
@@ -209,7 +212,7 @@ fn supplementary(
 mod tests {
     use super::*;
 
-    const USUAL: Default = Default {
+    const USUAL: HttpdAccount = HttpdAccount {
         uid: 65534,
         gid: 65534,
     };
@@ -245,11 +248,11 @@ mod tests {
     fn a_server_without_user_has_none_for_a_group_either() {
         let plain = GroupConfig::new("site", "test");
         let nobodies = [
-            Default {
+            HttpdAccount {
                 uid: NOBODY,
                 ..USUAL
             },
-            Default {
+            HttpdAccount {
                 gid: NOBODY,
                 ..USUAL
             },

@@ -33,29 +33,29 @@ const CHILDREN_MAX: u64 = 4096;
 /// Workers by process group.
 pub(crate) type Roots = Vec<(String, Vec<u32>)>;
 
-enum Job {
+enum UsageJob {
     Look(Roots),
     SetNice(Vec<u32>, i32),
 }
 
 /// What one look found: processor time so far of each group.
-pub(crate) struct Seen {
+pub(crate) struct UsageSample {
     pub(crate) at: Instant,
     pub(crate) used: BTreeMap<String, Duration>,
 }
 
 /// The way to the thread.
 #[derive(Default)]
-pub(crate) struct Lookout {
-    thread: Option<(Sender<Job>, Receiver<Seen>)>,
+pub(crate) struct UsageReader {
+    thread: Option<(Sender<UsageJob>, Receiver<UsageSample>)>,
     is_looking: bool,
 }
 
-impl Lookout {
+impl UsageReader {
     /// Begins a look, unless one is under way.
     pub(crate) fn look(&mut self, roots: Roots) {
         if !self.is_looking {
-            self.is_looking = self.send(Job::Look(roots));
+            self.is_looking = self.send(UsageJob::Look(roots));
         }
     }
 
@@ -65,7 +65,7 @@ impl Lookout {
     }
 
     /// What the look has found, once it is over.
-    pub(crate) fn seen(&mut self) -> Option<Seen> {
+    pub(crate) fn seen(&mut self) -> Option<UsageSample> {
         let seen = self.thread.as_ref()?.1.try_recv().ok()?;
         self.is_looking = false;
         Some(seen)
@@ -73,10 +73,10 @@ impl Lookout {
 
     /// Sets the priority of all in the process groups that these lead.
     pub(crate) fn set_nice(&mut self, leaders: Vec<u32>, nice: i32) {
-        self.send(Job::SetNice(leaders, nice));
+        self.send(UsageJob::SetNice(leaders, nice));
     }
 
-    fn send(&mut self, job: Job) -> bool {
+    fn send(&mut self, job: UsageJob) -> bool {
         if self.thread.is_none() {
             let (jobs, inbox) = channel();
             let (outbox, seen) = channel();
@@ -94,16 +94,16 @@ impl Lookout {
     }
 }
 
-fn run(jobs: &Receiver<Job>, seen: &Sender<Seen>) {
+fn run(jobs: &Receiver<UsageJob>, seen: &Sender<UsageSample>) {
     let mut families = Families::default();
     while let Ok(job) = jobs.recv() {
         match job {
-            Job::Look(roots) => {
+            UsageJob::Look(roots) => {
                 if seen.send(families.look(roots)).is_err() {
                     return;
                 }
             }
-            Job::SetNice(leaders, nice) => {
+            UsageJob::SetNice(leaders, nice) => {
                 for pid in leaders {
                     if let Err(error) = sys::set_nice_of_group(pid, nice) {
                         tracing::debug!("the priority of worker {pid} stays: {error}");
@@ -137,7 +137,7 @@ struct Families {
 }
 
 impl Families {
-    fn look(&mut self, roots: Roots) -> Seen {
+    fn look(&mut self, roots: Roots) -> UsageSample {
         let at = Instant::now();
         let mut pids: Vec<u32> = roots
             .iter()
@@ -160,7 +160,7 @@ impl Families {
             .iter()
             .map(|(group, pids)| (group.clone(), pids.iter().map(used_by).sum()))
             .collect();
-        Seen { at, used }
+        UsageSample { at, used }
     }
 
     fn search(&mut self, pids: &[u32], entries: usize, until: Instant) {
@@ -185,7 +185,7 @@ impl Families {
 }
 
 /// One of a family.
-struct Member {
+struct FamilyMember {
     start: u64,
     used: Duration,
     /// What it had used before it was seen, where that was late.
@@ -195,7 +195,7 @@ struct Member {
 /// A worker and its descendants, as far as they were found.
 struct Family {
     root: u32,
-    members: BTreeMap<u32, Member>,
+    members: BTreeMap<u32, FamilyMember>,
     /// Processes whose threads were not asked in this round.
     waiting: VecDeque<u32>,
     /// The threads of the one that is asked.
@@ -249,7 +249,7 @@ impl Family {
         };
         self.members.insert(
             one.pid,
-            Member {
+            FamilyMember {
                 start: one.start,
                 used: one.used,
                 before,
@@ -433,7 +433,7 @@ mod tests {
             .process_group(0)
             .spawn()
             .unwrap();
-        let mut lookout = Lookout::default();
+        let mut lookout = UsageReader::default();
         let until = far();
         let used = loop {
             assert!(Instant::now() < until, "it uses its processor");

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use wsgid_protocol::control::FromWorker;
 
 use crate::channel::closing::Guarded;
-use crate::channel::quiesce::{self, Freeze, Freezer};
+use crate::channel::quiesce::{self, Quiesce, Quiescer};
 use crate::channel::worker::{Inbox, Link, Outgoing};
 use crate::log::{Output, Stream, forward};
 use crate::process::child::{Process, Running};
@@ -54,7 +54,7 @@ pub(crate) struct Handle {
     pub(crate) pid: u32,
     messages: Sender<Outgoing>,
     signals: Sender<Signal>,
-    frozen: Freezer,
+    quiescer: Quiescer,
     tasks: Tasks,
     link: Arc<Link>,
     pipes: Vec<Arc<pipe::Receiver>>,
@@ -62,14 +62,14 @@ pub(crate) struct Handle {
 
 /// What runs for a worker.
 struct Tasks {
-    /// Gives what came and is no whole message, if it was frozen.
+    /// Gives what came and is no whole message, if it was quiesced.
     watch: JoinHandle<Vec<u8>>,
     send: JoinHandle<Vec<Outgoing>>,
     copy: Vec<JoinHandle<()>>,
 }
 
 /// A worker whose tasks have ended, for the program that goes on with it.
-pub(crate) struct Still {
+pub(crate) struct QuiescedWorker {
     pub(crate) control: Arc<Link>,
     pub(crate) pipes: Vec<Arc<pipe::Receiver>>,
     pub(crate) inbox: Vec<u8>,
@@ -90,14 +90,14 @@ impl Handle {
     }
 
     /// Ends the tasks; the process runs on.
-    pub(crate) fn freeze(&self) {
-        self.frozen.ask();
+    pub(crate) fn quiesce(&self) {
+        self.quiescer.ask();
     }
 
     /// Waits until they have ended.
-    pub(crate) async fn still(self, deadline: Instant) -> Still {
+    pub(crate) async fn quiesced(self, deadline: Instant) -> QuiescedWorker {
         let Self {
-            frozen,
+            quiescer,
             mut tasks,
             link,
             pipes,
@@ -114,8 +114,8 @@ impl Handle {
         let broken = sent.is_err();
         let outbox = sent.ok().and_then(Result::ok).unwrap_or_default();
         let inbox = inbox.ok().and_then(Result::ok);
-        drop((frozen, messages));
-        Still {
+        drop((quiescer, messages));
+        QuiescedWorker {
             control: link,
             pipes,
             inbox: inbox.unwrap_or_default(),
@@ -174,7 +174,7 @@ fn begin(
     let link = Arc::new(Link::new(running.control)?);
     let (messages, outbox) = channel(OUTBOX_LEN);
     let (signals, signal_inbox) = channel(16);
-    let (frozen, freeze) = quiesce::pair();
+    let (quiescer, quiesce) = quiesce::pair();
     let [out, err] = running.pipes;
     let pipes = vec![
         Arc::new(pipe::Receiver::from_owned_fd(out)?),
@@ -183,24 +183,24 @@ fn begin(
     let mut copy = Vec::new();
     for (pipe, stream) in pipes.iter().zip([Stream::Out, Stream::Err]) {
         let pipe = Arc::clone(pipe);
-        let forwarding = forward(pipe, stream, pid, output.clone(), freeze.clone());
+        let forwarding = forward(pipe, stream, pid, output.clone(), quiesce.clone());
         copy.push(tokio::spawn(forwarding));
     }
     let copies: Vec<_> = copy.iter().map(JoinHandle::abort_handle).collect();
-    let sending = send_all(Arc::clone(&link), outbox, freeze.clone(), reporter.clone());
+    let sending = send_all(Arc::clone(&link), outbox, quiesce.clone(), reporter.clone());
     let send = tokio::spawn(sending);
     let task = WorkerTask {
         pid,
         link: Arc::clone(&link),
         reporter,
-        frozen: freeze,
+        quiesce,
     };
     let watch = tokio::spawn(task.live(process, signal_inbox, Inbox::with(&inbox), copies));
     Ok(Handle {
         pid,
         messages,
         signals,
-        frozen,
+        quiescer,
         tasks: Tasks { watch, send, copy },
         link,
         pipes,
@@ -220,18 +220,18 @@ impl Reporter {
     }
 }
 
-/// Sends until the worker has gone, or until `frozen`; gives what is left.
+/// Sends until the worker has gone, or until `quiesce` asks; gives what is left.
 async fn send_all(
     link: Arc<Link>,
     mut outbox: Receiver<Outgoing>,
-    mut frozen: Freeze,
+    mut quiesce: Quiesce,
     reporter: Reporter,
 ) -> Vec<Outgoing> {
     loop {
         let out = tokio::select! {
             biased;
             out = outbox.recv() => out,
-            () = frozen.asked() => {
+            () = quiesce.asked() => {
                 outbox.close();
                 let mut left = Vec::new();
                 while let Ok(out) = outbox.try_recv() {
@@ -278,12 +278,12 @@ struct WorkerTask {
     pid: u32,
     link: Arc<Link>,
     reporter: Reporter,
-    frozen: Freeze,
+    quiesce: Quiesce,
 }
 
 impl WorkerTask {
     /// From start to end. Gives the bytes that are no whole message, if it was
-    /// frozen before the end.
+    /// quiesced before the end.
     async fn live(
         mut self,
         process: Process,
@@ -314,12 +314,12 @@ impl WorkerTask {
             count: 0,
             told: false,
         };
-        let mut frozen = self.frozen.clone();
+        let mut quiesce = self.quiesce.clone();
         loop {
             tokio::select! {
                 biased;
                 Some(signal) = signals.recv() => if !process.has_ended() { self.signal(signal) },
-                () = frozen.asked() => {
+                () = quiesce.asked() => {
                     process.leave();
                     return None;
                 }

@@ -22,7 +22,7 @@ use wsgid_policy::definition::Definition;
 use wsgid_policy::ids::WorkerId;
 use wsgid_policy::ids::{ConnectionId, Owner, PoolId};
 use wsgid_policy::instant;
-use wsgid_policy::pool::Pool;
+use wsgid_policy::pool::WorkerPool;
 
 /// What this program writes.
 pub(crate) const VERSION: u32 = 1;
@@ -136,7 +136,7 @@ pub(crate) struct PoolState {
     pub(crate) is_forgotten: bool,
     /// `None`: one without workers, as its group is defined.
     #[serde(default)]
-    pub(crate) machine: Option<Pool>,
+    pub(crate) machine: Option<WorkerPool>,
     /// A failure's code and its text.
     #[serde(default)]
     pub(crate) refusing: Option<(u16, String)>,

@@ -15,7 +15,7 @@ use wsgid_protocol::limits::REPORTS_TIMEOUT;
 
 use super::workers::cut;
 use super::{GivenUp, Group, PoolEntry, Supervisor, WorkerEntry};
-use crate::channel::operator::{Asked, error, may_everything};
+use crate::channel::operator::{OperatorCommand, error, may_everything};
 use crate::log;
 use wsgid_policy::ids::PoolId;
 use wsgid_policy::ids::WorkerId;
@@ -38,8 +38,8 @@ pub(super) struct PendingStatus {
 }
 
 impl Supervisor {
-    pub(super) fn asked(&mut self, asked: Asked) {
-        let Asked {
+    pub(super) fn asked(&mut self, asked: OperatorCommand) {
+        let OperatorCommand {
             command,
             uid,
             answer,
@@ -172,7 +172,7 @@ impl Supervisor {
             match log::open_as(path, Some(identity)) {
                 Ok(file) => group
                     .target
-                    .set(log::Place::File(std::sync::Arc::new(file))),
+                    .set(log::LogDestination::File(std::sync::Arc::new(file))),
                 Err(error) => {
                     tracing::error!("failed to open the log `{}` again: {error}", path.display())
                 }

@@ -17,12 +17,12 @@ use super::requested::is_configured;
 use super::{Callables, Group, Known, PoolEntry, Supervisor};
 use crate::config::standalone;
 use crate::connection::socket_acl;
-use crate::log::{Place, Syslog, Target};
+use crate::log::{LogDestination, OutputTarget, Syslog};
 use crate::process::identity;
 use crate::{log, notify};
 use wsgid_policy::definition::Definition;
 use wsgid_policy::ids::PoolId;
-use wsgid_policy::pool::{Event, Pool};
+use wsgid_policy::pool::{Event, WorkerPool};
 
 /// Who wants a pool.
 #[derive(Clone, Copy)]
@@ -60,7 +60,7 @@ impl Supervisor {
                 ended: false,
             },
         );
-        let default = identity::Default {
+        let default = identity::HttpdAccount {
             uid: new.httpd_uid,
             gid: new.httpd_gid,
         };
@@ -175,7 +175,7 @@ impl Supervisor {
         &mut self,
         new: Vec<GroupConfig>,
         server: &ServerFacts,
-        default: identity::Default,
+        default: identity::HttpdAccount,
     ) -> Vec<String> {
         let names: Vec<String> = new.iter().map(|config| config.name.clone()).collect();
         let mut problems: Vec<String> = new
@@ -196,7 +196,7 @@ impl Supervisor {
         &mut self,
         config: GroupConfig,
         server: &ServerFacts,
-        default: identity::Default,
+        default: identity::HttpdAccount,
     ) -> Option<String> {
         let name = config.name.clone();
         let (config, stays) = self.or_as_before(config);
@@ -238,7 +238,7 @@ impl Supervisor {
         let group = self.groups.entry(name.clone()).or_insert_with(|| Group {
             definition: Arc::clone(&definition),
             visitor: None,
-            target: Target::default(),
+            target: OutputTarget::default(),
             pools: BTreeMap::new(),
             stopped: false,
             removed: false,
@@ -385,37 +385,37 @@ impl Supervisor {
     pub(super) fn follow_syslog(&self) {
         self.sink.set_main(match &self.log {
             LogTarget::Syslog { facility, tag } => {
-                Place::Syslog(Arc::new(Syslog::new(*facility, tag)))
+                LogDestination::Syslog(Arc::new(Syslog::new(*facility, tag)))
             }
-            _ => Place::Main,
+            _ => LogDestination::Main,
         });
     }
 
-    pub(super) fn log_place(&self, definition: &Definition) -> Place {
+    pub(super) fn log_place(&self, definition: &Definition) -> LogDestination {
         match &definition.config.log {
-            LogTarget::Supervisor => Place::Main,
+            LogTarget::Supervisor => LogDestination::Main,
             LogTarget::Descriptor(index) => self
                 .files
                 .get(*index)
                 .cloned()
-                .map_or(Place::Main, Place::File),
+                .map_or(LogDestination::Main, LogDestination::File),
             LogTarget::Syslog { facility, tag } => {
-                Place::Syslog(Arc::new(Syslog::new(*facility, tag)))
+                LogDestination::Syslog(Arc::new(Syslog::new(*facility, tag)))
             }
             LogTarget::File(path) => {
                 // Nobody is known whose rights would do for it, and nothing writes to it.
                 let Ok(identity) = &definition.identity else {
-                    return Place::Main;
+                    return LogDestination::Main;
                 };
                 match log::open_as(path, Some(identity)) {
-                    Ok(file) => Place::File(Arc::new(file)),
+                    Ok(file) => LogDestination::File(Arc::new(file)),
                     Err(error) => {
                         tracing::error!(
                             "failed to open the log `{}` of process group `{}`: {error}",
                             path.display(),
                             definition.config.name
                         );
-                        Place::Main
+                        LogDestination::Main
                     }
                 }
             }
@@ -478,7 +478,7 @@ impl Supervisor {
             from_request,
             is_forgotten: false,
             used: Instant::now(),
-            machine: Pool::new(pool, Arc::clone(&group.definition), asker.eager),
+            machine: WorkerPool::new(pool, Arc::clone(&group.definition), asker.eager),
             refusing: None,
             held_deadline: None,
             retry_at: None,

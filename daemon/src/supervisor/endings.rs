@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use wsgid_protocol::Failure;
 
 use super::{PoolEntry, Supervisor, WorkerEntry};
-use crate::connection::connections::{Connection, Front};
+use crate::connection::connections::{Connection, QueueFront};
 use crate::exit_code::launcher;
 use wsgid_policy::ids::WorkerId;
 use wsgid_policy::pool::Event;
@@ -68,14 +68,14 @@ impl Supervisor {
     fn orphaned(&mut self, id: u64, failure: Failure, text: &str, now: Instant) {
         match self.connections.get(id).map(Connection::front) {
             None => {}
-            Some(Front::Request) => self.hold_and_place(id, true, now),
+            Some(QueueFront::Request) => self.hold_and_place(id, true, now),
             Some(_) => {
                 let Some(connection) = self.connections.remove(id) else {
                     return;
                 };
                 connection.close_for_sending();
                 match connection.front() {
-                    Front::Request => {
+                    QueueFront::Request => {
                         connection.fail(Failure::NotStarted, Failure::NotStarted.row().text)
                     }
                     _ => connection.fail(failure, text),

@@ -19,9 +19,9 @@ use super::{Group, Known, PoolEntry, Supervisor, WorkerEntry};
 use crate::channel::closing::Guarded;
 use crate::channel::parent::ParentMessage;
 use crate::channel::worker::Outgoing;
-use crate::connection::connections::{Connection, Holder};
+use crate::connection::connections::{Connection, ConnectionHolder};
 use crate::log::Output;
-use crate::log::Target;
+use crate::log::OutputTarget;
 use crate::process::child::Running;
 use crate::process::identity;
 use crate::process::worker_task::{self, WorkerEvent};
@@ -32,7 +32,7 @@ use crate::reexec::{
 use wsgid_policy::definition::Definition;
 use wsgid_policy::ids::PoolId;
 use wsgid_policy::ids::WorkerId;
-use wsgid_policy::pool::Pool;
+use wsgid_policy::pool::WorkerPool;
 use wsgid_policy::spawn_queue::Pending;
 
 /// How long tasks may take to stand still.
@@ -66,7 +66,7 @@ impl Supervisor {
         self.give_priorities_back();
         self.workers
             .values()
-            .for_each(|entry| entry.handle.freeze());
+            .for_each(|entry| entry.handle.quiesce());
         let (mut kept, mut workers, mut events) = (Kept::default(), Vec::new(), Vec::new());
         for (id, entry) in std::mem::take(&mut self.workers) {
             workers.push(
@@ -161,7 +161,7 @@ impl Supervisor {
         (inputs, deadline): (&mut Inputs, Instant),
     ) -> io::Result<WorkerState> {
         let pid = entry.handle.pid;
-        let still = entry.handle.still(deadline.into());
+        let still = entry.handle.quiesced(deadline.into());
         tokio::pin!(still);
         // Its last words must find room.
         let still = loop {
@@ -219,8 +219,8 @@ impl Supervisor {
     fn write_connections(&self, kept: &mut Kept) -> io::Result<Vec<ConnectionState>> {
         let write = |(id, connection): (u64, &Connection)| {
             let worker = match connection.holder {
-                Holder::Worker(worker) => Some(worker),
-                Holder::Held { .. } => None,
+                ConnectionHolder::Worker(worker) => Some(worker),
+                ConnectionHolder::Held { .. } => None,
             };
             let fd = kept.keep(connection.fd.as_fd())?;
             let (nonce, pool, owner) = (connection.nonce, connection.pool, connection.owner);
@@ -308,7 +308,10 @@ impl Supervisor {
         }
         for (fd, hello) in state.incoming {
             let fd = Guarded::of_many(kept.take(fd)?, hello.group.as_str());
-            self.incoming(crate::connection::listener::Incoming { fd, hello }, None);
+            self.incoming(
+                crate::connection::listener::NewConnection { fd, hello },
+                None,
+            );
         }
         for pool in self.pools.keys().copied().collect::<Vec<_>>() {
             for id in self.connections.held(pool) {
@@ -362,7 +365,7 @@ impl Supervisor {
                 definition.config.name
             );
         }
-        let target = Target::default();
+        let target = OutputTarget::default();
         target.set(self.log_place(&definition));
         let name = definition.config.name.clone();
         self.resources.groups.adopt(&definition.config);
@@ -562,7 +565,7 @@ fn write_group(group: &Group) -> GroupState {
 fn read_pool(state: PoolState, definition: &Arc<Definition>) -> PoolEntry {
     let mut machine = state
         .machine
-        .unwrap_or_else(|| Pool::new(state.id, Arc::clone(definition), false));
+        .unwrap_or_else(|| WorkerPool::new(state.id, Arc::clone(definition), false));
     machine.complete(state.id, definition);
     PoolEntry {
         group: state.group,

@@ -30,8 +30,8 @@ use wsgid_protocol::control::WorkerReport;
 
 use crate::config::standalone::Source;
 use crate::connection::connections::Connections;
-use crate::connection::listener::{Allowed, Incoming};
-use crate::log::{Sink, Target};
+use crate::connection::listener::{Allowed, NewConnection};
+use crate::log::{OutputTarget, Sink};
 use crate::notify;
 use crate::process::spawn::Launcher;
 use crate::process::worker_task::{Handle, WorkerEvent};
@@ -39,8 +39,8 @@ pub(crate) use callables::Callables;
 use wsgid_policy::definition::Definition;
 use wsgid_policy::ids::WorkerId;
 use wsgid_policy::ids::{ConnectionId, Owner, PoolId};
-use wsgid_policy::places::Places;
-use wsgid_policy::pool::{Event, Pool};
+use wsgid_policy::peer_quota::PeerQuota;
+use wsgid_policy::pool::{Event, WorkerPool};
 use wsgid_policy::spawn_queue::SpawnQueue;
 
 pub(crate) use run::{Options, Outcome, run};
@@ -68,7 +68,7 @@ struct Group {
     definition: Arc<Definition>,
     /// Who may connect for it beside httpd's user (`socket-user=`).
     visitor: Option<u32>,
-    target: Target,
+    target: OutputTarget,
     pools: BTreeMap<String, PoolId>,
     stopped: bool,
     removed: bool,
@@ -85,7 +85,7 @@ struct PoolEntry {
     is_forgotten: bool,
     /// When a connection last came for it.
     used: Instant,
-    machine: Pool,
+    machine: WorkerPool,
     /// What every request is answered with.
     refusing: Option<(Failure, String)>,
     /// When the first held request has waited long enough.
@@ -170,7 +170,7 @@ pub(crate) struct Supervisor {
     resources: resources::Resources,
     timers: BTreeSet<(Instant, PoolId)>,
     todo: VecDeque<(PoolId, Event)>,
-    early: Places<(Instant, Incoming)>,
+    early: PeerQuota<(Instant, NewConnection)>,
     waiting_for_room: Vec<requested::Waiting>,
     looked_for_room: Instant,
     statuses: Vec<commands::PendingStatus>,

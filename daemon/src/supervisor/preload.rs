@@ -24,13 +24,13 @@ use crate::process::worker_task::{self, Handle, WorkerEvent};
 use wsgid_policy::ids::WorkerId;
 use wsgid_policy::ids::{Owner, PoolId};
 use wsgid_policy::pool::{Event, Mode};
-use wsgid_policy::preloaders::{Action, Key, Nursery, Phase};
+use wsgid_policy::preloaders::{GenerationKey, PreloaderAction, PreloaderPhase, Preloaders};
 use wsgid_policy::spawn_queue::Pending;
 
 /// All about preloaders that is not a decision.
 #[derive(Default)]
 pub(super) struct Preloading {
-    nursery: Nursery,
+    policy: Preloaders,
     preloaders: BTreeMap<WorkerId, Preloader>,
     /// Spawns that wait for a preloader, or are being forked.
     parked: BTreeMap<WorkerId, Pending>,
@@ -38,7 +38,7 @@ pub(super) struct Preloading {
 
 /// A preloader's process.
 struct Preloader {
-    key: Key,
+    key: GenerationKey,
     handle: Handle,
     owner: Owner,
     started: Instant,
@@ -70,17 +70,17 @@ impl Preloading {
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.nursery.deadline()
+        self.policy.deadline()
     }
 
     pub(super) fn cancel(&mut self, worker: WorkerId) {
         self.parked.remove(&worker);
-        self.nursery.cancel(worker);
+        self.policy.cancel(worker);
     }
 
     /// A worker of this generation asks for one in which its scripts load.
-    pub(super) fn load_failed(&mut self, key: Key) {
-        self.nursery.load_failed(key);
+    pub(super) fn load_failed(&mut self, key: GenerationKey) {
+        self.policy.load_failed(key);
     }
 
     /// Whether these events are about a preloader.
@@ -116,14 +116,14 @@ impl Preloading {
     }
 
     /// For the status of a pool.
-    pub(super) fn status(&self, key: Key) -> Value {
-        let Some((phase, preloader)) = self.nursery.phase(key) else {
+    pub(super) fn status(&self, key: GenerationKey) -> Value {
+        let Some((phase, preloader)) = self.policy.phase(key) else {
             return Value::Null;
         };
         let state = match phase {
-            Phase::Loading { .. } => "loading",
-            Phase::Ready { .. } => "ready",
-            Phase::Resting { .. } => "none",
+            PreloaderPhase::Loading { .. } => "loading",
+            PreloaderPhase::Ready { .. } => "ready",
+            PreloaderPhase::Resting { .. } => "none",
         };
         let pid = preloader
             .and_then(|id| self.preloaders.get(&id))
@@ -148,15 +148,15 @@ impl Supervisor {
         // Its place in the queue of starts is the preloader's from here on.
         self.spawns.done(worker);
         self.preloading.parked.insert(worker, pending);
-        let actions = self.preloading.nursery.want(key, worker, &definition, now);
+        let actions = self.preloading.policy.want(key, worker, &definition, now);
         self.nurse(actions, now);
         None
     }
 
-    fn nurse(&mut self, actions: Vec<Action>, now: Instant) {
+    fn nurse(&mut self, actions: Vec<PreloaderAction>, now: Instant) {
         for action in actions {
             match action {
-                Action::Start {
+                PreloaderAction::Start {
                     preloader,
                     key,
                     definition,
@@ -177,12 +177,12 @@ impl Supervisor {
                     };
                     if let Err(why) = self.start_preloader(&pending, now) {
                         tracing::error!("a preloader could not be started: {why}");
-                        let actions = self.preloading.nursery.exited(preloader, now);
+                        let actions = self.preloading.policy.exited(preloader, now);
                         self.nurse(actions, now);
                     }
                 }
-                Action::Fork { preloader, worker } => self.fork(preloader, worker, now),
-                Action::Plain(worker) => {
+                PreloaderAction::Fork { preloader, worker } => self.fork(preloader, worker, now),
+                PreloaderAction::Plain(worker) => {
                     if let Some(pending) = self.preloading.parked.remove(&worker) {
                         self.spawns.push(Pending {
                             plain: true,
@@ -190,7 +190,7 @@ impl Supervisor {
                         });
                     }
                 }
-                Action::End(preloader) => {
+                PreloaderAction::End(preloader) => {
                     self.spawns.done(preloader);
                     if let Some(preloader) = self.preloading.preloaders.get_mut(&preloader) {
                         preloader.ended = true;
@@ -235,7 +235,7 @@ impl Supervisor {
             Ok(made) => made,
             Err(error) => {
                 tracing::error!("failed to make descriptors for a worker: {error}");
-                let actions = self.preloading.nursery.not_forked(worker, now);
+                let actions = self.preloading.policy.not_forked(worker, now);
                 return self.nurse(actions, now);
             }
         };
@@ -271,7 +271,7 @@ impl Supervisor {
         match self.take_in(&pending, running, now) {
             Ok(()) => {
                 self.preloading.parked.remove(&worker);
-                self.preloading.nursery.forked(worker);
+                self.preloading.policy.forked(worker);
                 self.todo.push_back((pending.pool, Event::Spawned(worker)));
                 self.settle();
             }
@@ -301,7 +301,7 @@ impl Supervisor {
         tracing::error!(
             "{name}: a worker was not forked, and is started without its preloader: {why}"
         );
-        let actions = self.preloading.nursery.not_forked(worker, now);
+        let actions = self.preloading.policy.not_forked(worker, now);
         self.nurse(actions, now);
         self.start_workers(now);
     }
@@ -359,7 +359,7 @@ impl Supervisor {
             );
         }
         self.spawns.done(id);
-        let actions = self.preloading.nursery.ready(id, flawed, now);
+        let actions = self.preloading.policy.ready(id, flawed, now);
         self.nurse(actions, now);
     }
 
@@ -382,7 +382,7 @@ impl Supervisor {
             preloader.handle.pid,
             escaped(why.as_bytes())
         );
-        let actions = self.preloading.nursery.cannot(id);
+        let actions = self.preloading.policy.cannot(id);
         self.nurse(actions, now);
     }
 
@@ -406,33 +406,33 @@ impl Supervisor {
                 preloader.handle.pid
             );
         }
-        let actions = self.preloading.nursery.exited(id, now);
+        let actions = self.preloading.policy.exited(id, now);
         self.nurse(actions, now);
     }
 
     /// Ends preloaders that nobody needs any more.
     pub(super) fn keep_preloaders(&mut self, pool: PoolId, now: Instant) {
-        if !self.preloading.nursery.knows(pool) {
+        if !self.preloading.policy.knows(pool) {
             return;
         }
         let machine = self.pools.get(&pool).map(|entry| &entry.machine);
         let machine =
             machine.filter(|machine| matches!(machine.mode(), Mode::Running | Mode::Failed { .. }));
         let generations = machine
-            .map(wsgid_policy::pool::Pool::living_generations)
+            .map(wsgid_policy::pool::WorkerPool::living_generations)
             .unwrap_or_default();
-        let actions = self.preloading.nursery.keep(pool, &generations);
+        let actions = self.preloading.policy.keep(pool, &generations);
         self.nurse(actions, now);
     }
 
     pub(super) fn tick_preloaders(&mut self, now: Instant) {
-        let actions = self.preloading.nursery.tick(now);
+        let actions = self.preloading.policy.tick(now);
         self.nurse(actions, now);
     }
 
     /// Starts preloaders for the workers that the program before has left.
     pub(super) fn warm_preloaders(&mut self, now: Instant) {
-        let pools: Vec<(Key, std::sync::Arc<_>)> = self
+        let pools: Vec<(GenerationKey, std::sync::Arc<_>)> = self
             .pools
             .iter()
             .filter(|(_, entry)| {
@@ -453,7 +453,7 @@ impl Supervisor {
             })
             .collect();
         for (key, definition) in pools {
-            let actions = self.preloading.nursery.warm(key, &definition, now);
+            let actions = self.preloading.policy.warm(key, &definition, now);
             self.nurse(actions, now);
         }
     }

@@ -9,16 +9,16 @@ use wsgid_protocol::{Failure, GroupConfig};
 
 use super::{PoolEntry, Supervisor};
 use crate::connection::connections::send_fail;
-use crate::connection::listener::Incoming;
+use crate::connection::listener::NewConnection;
 use crate::log::escaped;
 use wsgid_policy::ids::PoolId;
 use wsgid_policy::pool::{Event, Mode};
-use wsgid_policy::room::{self, Candidate, Room};
+use wsgid_policy::room::{self, RequestedName, Room};
 
 /// A connection for an application group that has no room yet.
 pub(super) struct Waiting {
     until: Instant,
-    incoming: Incoming,
+    incoming: NewConnection,
 }
 
 /// Whether the configuration itself names this application group.
@@ -39,10 +39,10 @@ impl Supervisor {
     /// Otherwise it waits, or was answered.
     pub(super) fn with_room(
         &mut self,
-        mut incoming: Incoming,
+        mut incoming: NewConnection,
         until: Option<Instant>,
         now: Instant,
-    ) -> Option<Incoming> {
+    ) -> Option<NewConnection> {
         let Some(group) = self.groups.get(&incoming.hello.group) else {
             return Some(incoming);
         };
@@ -87,7 +87,7 @@ impl Supervisor {
 
     /// The application groups of a process group that requests named, those on
     /// their way out included: their processes are still there.
-    fn candidates(&self, group: &str) -> Vec<Candidate> {
+    fn candidates(&self, group: &str) -> Vec<RequestedName> {
         let its = self
             .pools
             .iter()
@@ -96,7 +96,7 @@ impl Supervisor {
             .collect()
     }
 
-    fn candidate(&self, pool: PoolId, entry: &PoolEntry) -> Candidate {
+    fn candidate(&self, pool: PoolId, entry: &PoolEntry) -> RequestedName {
         let workers = || {
             entry
                 .machine
@@ -108,7 +108,7 @@ impl Supervisor {
             .filter(|worker| worker.report.requests > 0)
             .map(|worker| worker.active_at)
             .max();
-        Candidate {
+        RequestedName {
             pool,
             busy: runs || self.connections.waiting(pool) > 0,
             leaving: matches!(entry.machine.mode(), Mode::Leaving { .. }),
@@ -138,7 +138,7 @@ impl Supervisor {
     /// Once a second: application groups that nobody has used for long.
     pub(super) fn forget_unused(&mut self, now: Instant) {
         let named = self.pools.iter().filter(|(_, entry)| entry.from_request);
-        let all: Vec<Candidate> = named
+        let all: Vec<RequestedName> = named
             .map(|(pool, entry)| self.candidate(*pool, entry))
             .collect();
         room::unused(&all, now)
@@ -172,7 +172,7 @@ impl Supervisor {
     }
 
     /// Those that wait for room, which nobody is going to make any more.
-    pub(super) fn take_waiting_for_room(&mut self) -> impl Iterator<Item = Incoming> + use<> {
+    pub(super) fn take_waiting_for_room(&mut self) -> impl Iterator<Item = NewConnection> + use<> {
         std::mem::take(&mut self.waiting_for_room)
             .into_iter()
             .map(|waiting| waiting.incoming)
@@ -180,7 +180,7 @@ impl Supervisor {
 }
 
 /// Answers a connection for which there is no room.
-fn refuse(incoming: &Incoming, most: usize) {
+fn refuse(incoming: &NewConnection, most: usize) {
     let hello = &incoming.hello;
     let text = format!(
         "process group `{}`: the request would make the application group `{}`, and {most} that requests made are at work, which is the most; set WSGIApplicationGroup %{{GLOBAL}}, or name the application group in the configuration",

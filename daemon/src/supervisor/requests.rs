@@ -17,12 +17,14 @@ use wsgid_protocol::request::Hello;
 use super::configure::Asker;
 use super::{EARLY_TIMEOUT, Supervisor};
 use crate::channel::worker::Outgoing;
-use crate::connection::connections::{Connection, Front, HeldEvent, Holder, send_fail};
-use crate::connection::listener::Incoming;
+use crate::connection::connections::{
+    Connection, ConnectionHolder, HeldEvent, QueueFront, send_fail,
+};
+use crate::connection::listener::NewConnection;
 use crate::log::escaped;
 use wsgid_policy::ids::{ConnectionId, PoolId, WorkerId};
+use wsgid_policy::peer_quota::Peer;
 use wsgid_policy::placement::{self, Candidate};
-use wsgid_policy::places::Peer;
 use wsgid_policy::pool::Event;
 
 /// A connection that no worker has is kept for so long without a request.
@@ -32,7 +34,7 @@ const DESCRIPTORS_SPARE: u64 = 128;
 
 impl Supervisor {
     /// A module said HELLO. `deadline` is set if it was put off before.
-    pub(super) fn incoming(&mut self, mut incoming: Incoming, deadline: Option<Instant>) {
+    pub(super) fn incoming(&mut self, mut incoming: NewConnection, deadline: Option<Instant>) {
         let credentials = getsockopt(&incoming.fd.as_fd(), sockopt::PeerCredentials).ok();
         let peer = credentials.map(|peer| peer.uid());
         if incoming.hello.group == status_page::NAME {
@@ -83,7 +85,7 @@ impl Supervisor {
     }
 
     /// Finds a worker for a connection that may be served.
-    pub(super) fn serve_connection(&mut self, incoming: Incoming, now: Instant) {
+    pub(super) fn serve_connection(&mut self, incoming: NewConnection, now: Instant) {
         let Hello {
             group,
             application_group,
@@ -140,7 +142,7 @@ impl Supervisor {
             .take_out(|_| true)
             .into_iter()
             .map(|(_, incoming)| incoming);
-        let unplaced: Vec<Incoming> = early.chain(self.take_waiting_for_room()).collect();
+        let unplaced: Vec<NewConnection> = early.chain(self.take_waiting_for_room()).collect();
         unplaced.iter().for_each(send_back);
     }
 
@@ -347,7 +349,7 @@ impl Supervisor {
             return;
         };
         connection.close_for_sending();
-        if connection.front() == Front::Request {
+        if connection.front() == QueueFront::Request {
             connection.fail(Failure::NotStarted, Failure::NotStarted.row().text);
         }
     }
@@ -408,11 +410,11 @@ impl Supervisor {
         let Some(front) = self.connections.get(id).map(Connection::front) else {
             return;
         };
-        if front == Front::Ended {
+        if front == QueueFront::Ended {
             self.connections.remove(id);
             return;
         }
-        let request = front != Front::Nothing;
+        let request = front != QueueFront::Nothing;
         let mut full = None;
         if request && self.is_accepting(worker) {
             // It did not leave, so it has no thread for it.
@@ -457,7 +459,7 @@ impl Supervisor {
     /// those of others is nothing to us.
     fn take_from(&mut self, worker: WorkerId, id: ConnectionId) -> bool {
         let its = self.connections.get(id).is_some_and(
-            |connection| matches!(connection.holder, Holder::Worker(holder) if holder == worker),
+            |connection| matches!(connection.holder, ConnectionHolder::Worker(holder) if holder == worker),
         );
         if its && let Some(entry) = self.workers.get_mut(&worker) {
             entry.connections.remove(&id);
@@ -489,7 +491,7 @@ impl Supervisor {
         let (name, patience) = (entry.name(), self.patience(pool));
         let (mut next, mut place) = (None::<Instant>, 0);
         for id in self.connections.held(pool) {
-            let Some(Holder::Held {
+            let Some(ConnectionHolder::Held {
                 since,
                 request: true,
                 ..
@@ -546,7 +548,7 @@ impl Supervisor {
 }
 
 /// Has the module send its request again, on another connection.
-fn send_back(incoming: &Incoming) {
+fn send_back(incoming: &NewConnection) {
     let _ = send_fail(
         incoming.fd.as_fd(),
         Failure::NotStarted,

@@ -11,9 +11,9 @@ use wsgid_protocol::GroupConfig;
 use super::Supervisor;
 use crate::process::cgroup::Cgroups;
 use crate::process::procfs;
-use crate::process::relatives::{Lookout, Seen};
+use crate::process::relatives::{UsageReader, UsageSample};
 use crate::sys;
-use wsgid_policy::fairness::{Fairness, GREEDY, Use};
+use wsgid_policy::fairness::{Fairness, GREEDY, GroupUse};
 use wsgid_policy::ids::PoolId;
 
 /// How often the use of processors is looked at: the time for which a site may
@@ -35,7 +35,7 @@ pub(super) struct Resources {
     pub(super) groups: Cgroups,
     fairness: Fairness,
     /// Looks at workers that have no control group.
-    lookout: Lookout,
+    lookout: UsageReader,
     looked: Instant,
     processors: usize,
     /// As `procfs::up_and_idle` was at the last look; `None` where it speaks of
@@ -53,7 +53,7 @@ impl Resources {
         Self {
             groups: Cgroups::find(),
             fairness: Fairness::default(),
-            lookout: Lookout::default(),
+            lookout: UsageReader::default(),
             looked: Instant::now(),
             processors,
             idle,
@@ -123,7 +123,7 @@ impl Supervisor {
             .map(|(name, pids)| (name.to_owned(), pids))
             .collect();
         if without.is_empty() {
-            self.decide(&Seen {
+            self.decide(&UsageSample {
                 at: now,
                 used: BTreeMap::new(),
             });
@@ -133,7 +133,7 @@ impl Supervisor {
     }
 
     /// Who is to give way from now on, by what was used.
-    fn decide(&mut self, seen: &Seen) {
+    fn decide(&mut self, seen: &UsageSample) {
         let uses = self.uses(seen);
         for (group, gives_way) in
             self.resources
@@ -205,7 +205,7 @@ impl Supervisor {
     }
 
     /// Processor time so far of every group that has workers.
-    fn uses(&self, seen: &Seen) -> Vec<Use> {
+    fn uses(&self, seen: &UsageSample) -> Vec<GroupUse> {
         self.pids_by_group()
             .into_keys()
             .filter_map(|name| {
@@ -219,7 +219,7 @@ impl Supervisor {
                     false => config.cpu_weight > 0 || config.cpu_priority.is_some(),
                 };
                 let exempt = config.is_some_and(weighed);
-                Some(Use {
+                Some(GroupUse {
                     group: name.to_owned(),
                     used,
                     exempt,

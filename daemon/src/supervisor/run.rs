@@ -17,12 +17,12 @@ use wsgid_protocol::control::{FromParent, ToParent};
 use super::endings::oom_kills;
 use super::handover::read_messages;
 use super::{EARLY_EACH, EARLY_MAX, Supervisor};
-use crate::channel::operator::{self, Asked};
+use crate::channel::operator::{self, OperatorCommand};
 use crate::channel::parent::{self, ParentMessage};
-use crate::channel::quiesce::{self, Freezer};
+use crate::channel::quiesce::{self, Quiescer};
 use crate::config::standalone::Source;
 use crate::connection::connections::{Connections, HeldEvent};
-use crate::connection::listener::{self, Allowed, Incoming};
+use crate::connection::listener::{self, Allowed, NewConnection};
 use crate::connection::stale_socket;
 use crate::log::Sink;
 use crate::notify;
@@ -32,7 +32,7 @@ use crate::reexec::Handover;
 use crate::signals::{Asks, Signals};
 use wsgid_policy::ids::ConnectionId;
 use wsgid_policy::ids::WorkerId;
-use wsgid_policy::places::Places;
+use wsgid_policy::peer_quota::PeerQuota;
 
 /// Events that may wait in each channel; behind that the sender waits.
 const CHANNEL_LEN: usize = 1024;
@@ -64,11 +64,11 @@ pub(crate) enum Outcome {
 }
 
 pub(super) struct Inputs {
-    pub(super) incoming: Receiver<Incoming>,
+    pub(super) incoming: Receiver<NewConnection>,
     pub(super) workers: Receiver<(WorkerId, WorkerEvent)>,
     held: Receiver<(ConnectionId, u64, HeldEvent)>,
     pub(super) parent: Receiver<ParentMessage>,
-    asked: Receiver<Asked>,
+    asked: Receiver<OperatorCommand>,
     answers: Sender<ToParent>,
     /// The parent, as long as it is there.
     pub(super) parent_pid: Option<Pid>,
@@ -81,9 +81,9 @@ pub(super) struct Inputs {
     pub(super) control: Option<PathBuf>,
     /// What stands between those sockets and the channels.
     pub(super) bridges: Vec<JoinHandle<()>>,
-    pub(super) frozen: Freezer,
+    pub(super) frozen: Quiescer,
     /// Of new connections alone.
-    pub(super) accepting: Freezer,
+    pub(super) accepting: Quiescer,
 }
 
 /// Runs until everything has ended, or another program is to go on.
@@ -230,7 +230,7 @@ impl Supervisor {
             resources: super::resources::Resources::new(),
             timers: BTreeSet::new(),
             todo: VecDeque::new(),
-            early: Places::new(EARLY_EACH, EARLY_MAX),
+            early: PeerQuota::new(EARLY_EACH, EARLY_MAX),
             waiting_for_room: Vec::new(),
             looked_for_room: Instant::now(),
             statuses: Vec::new(),

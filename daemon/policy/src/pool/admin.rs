@@ -7,10 +7,10 @@ use std::time::Instant;
 use wsgid_protocol::Failure;
 
 use super::step::Actions;
-use super::{Action, Generation, Member, Mode, Pool};
+use super::{Action, Member, Mode, PoolGeneration, WorkerPool};
 use crate::definition::Definition;
 
-impl Pool {
+impl WorkerPool {
     pub(super) fn define(&mut self, definition: Arc<Definition>, now: Instant, out: &mut Actions) {
         self.defined = Some(Arc::clone(&definition));
         if matches!(self.mode, Mode::Failed { .. }) {
@@ -77,7 +77,7 @@ impl Pool {
     pub(super) fn begin_next(&mut self, definition: Arc<Definition>) {
         self.changed_again = false;
         self.generations += 1;
-        self.next = Some(Generation {
+        self.next = Some(PoolGeneration {
             number: self.generations,
             definition,
             failures: 0,

@@ -6,10 +6,10 @@ use std::time::Instant;
 use wsgid_protocol::control::RecycleReason;
 
 use super::step::Actions;
-use super::{Action, NEVER_READY_PATIENCE, Phase, Pool, TERM_PATIENCE};
+use super::{Action, NEVER_READY_PATIENCE, Phase, TERM_PATIENCE, WorkerPool};
 use crate::ids::WorkerId;
 
-impl Pool {
+impl WorkerPool {
     pub(super) fn drain(&mut self, id: WorkerId, now: Instant, out: &mut Actions) {
         let Some(member) = self.members.get_mut(&id) else {
             return;

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use wsgid_protocol::Failure;
 
 use super::step::Actions;
-use super::{Action, Member, Mode, NEXT_TRIES, PROVED_AFTER, Phase, Pool, REPLACE_PAUSE};
+use super::{Action, Member, Mode, NEXT_TRIES, PROVED_AFTER, Phase, REPLACE_PAUSE, WorkerPool};
 use crate::ids::WorkerId;
 use wsgid_protocol::readable::escaped;
 
-impl Pool {
+impl WorkerPool {
     pub(super) fn ended(
         &mut self,
         id: WorkerId,

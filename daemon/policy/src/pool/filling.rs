@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::step::Actions;
-use super::{Action, Generation, HANGS_AFTER, HANGS_TIMES, Member, Mode, Phase, Pool};
+use super::{Action, HANGS_AFTER, HANGS_TIMES, Member, Mode, Phase, PoolGeneration, WorkerPool};
 use crate::ids::WorkerId;
 
-impl Pool {
+impl WorkerPool {
     pub(super) fn reconcile(&mut self, may_grow: bool, now: Instant, out: &mut Actions) {
         match &self.mode {
             Mode::Running => self.fill(may_grow, now, out),
@@ -87,7 +87,7 @@ impl Pool {
         }
     }
 
-    pub(super) fn wanted(&self, generation: &Generation) -> u32 {
+    pub(super) fn wanted(&self, generation: &PoolGeneration) -> u32 {
         if self.target == 0 && self.count(|member| self.is_current(member) && member.is_live()) == 0
         {
             return 0;
@@ -161,7 +161,7 @@ impl Pool {
 
     pub(super) fn spawn_up_to(
         &mut self,
-        generation: &Generation,
+        generation: &PoolGeneration,
         live: usize,
         wanted: u32,
         out: &mut Actions,
@@ -209,7 +209,7 @@ impl Pool {
 
     pub(super) fn spawn(
         &mut self,
-        generation: Generation,
+        generation: PoolGeneration,
         replaces: Option<WorkerId>,
         out: &mut Actions,
     ) {

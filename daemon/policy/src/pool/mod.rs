@@ -160,7 +160,7 @@ pub enum Mode {
 /// A generation.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-struct Generation {
+struct PoolGeneration {
     number: u64,
     definition: Arc<Definition>,
     failures: u32,
@@ -168,7 +168,7 @@ struct Generation {
     for_files: bool,
 }
 
-impl Generation {
+impl PoolGeneration {
     /// Whether its workers take no requests (`threads=0`). Two of them at a time
     /// would be in each other's way: they listen on the same port, or do the same
     /// work twice. So there is never one more than configured.
@@ -179,13 +179,13 @@ impl Generation {
 
 /// The state.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Pool {
+pub struct WorkerPool {
     #[serde(default)]
     mode: Mode,
     #[serde(default)]
-    current: Generation,
+    current: PoolGeneration,
     #[serde(default)]
-    next: Option<Generation>,
+    next: Option<PoolGeneration>,
     /// What was defined last; a generation that was to have it may have been
     /// given up.
     #[serde(default)]
@@ -221,7 +221,7 @@ const fn as_many_as_there_are() -> u32 {
     u32::MAX
 }
 
-impl Pool {
+impl WorkerPool {
     /// Fills in what the program before did not write: so that its workers serve
     /// on, and new ones are not taken for them. `definition`: the group's.
     pub fn complete(&mut self, number: u32, definition: &Arc<Definition>) {
@@ -284,7 +284,7 @@ impl Pool {
         };
         Self {
             mode: Mode::Running,
-            current: Generation {
+            current: PoolGeneration {
                 number: 1,
                 definition,
                 failures: 0,

@@ -9,13 +9,13 @@ use std::time::Instant;
 use wsgid_protocol::control::RecycleReason;
 
 use super::member::Recycle;
-use super::{ABORT_PATIENCE, Action, Event, Mode, Phase, Pool};
+use super::{ABORT_PATIENCE, Action, Event, Mode, Phase, WorkerPool};
 use crate::ids::WorkerId;
 
 /// What is to be done, as it is found out.
 pub(super) type Actions = Vec<Action>;
 
-impl Pool {
+impl WorkerPool {
     pub(super) fn apply(&mut self, event: Event, now: Instant, out: &mut Actions) {
         match event {
             Event::Spawned(id) => {

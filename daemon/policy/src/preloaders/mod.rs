@@ -20,7 +20,7 @@ use crate::ids::PoolId;
 use crate::ids::WorkerId;
 
 /// A pool's generation.
-pub type Key = (PoolId, u64);
+pub type GenerationKey = (PoolId, u64);
 
 /// A preloader that was ready for so long has proved itself.
 const PROVED_AFTER: Duration = Duration::from_secs(10);
@@ -31,13 +31,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// What is to be done.
 #[derive(Clone, Debug)]
-pub enum Action {
+pub enum PreloaderAction {
     /// Start a preloader.
     Start {
         /// Its number.
         preloader: WorkerId,
         /// For what.
-        key: Key,
+        key: GenerationKey,
         /// What it is started from.
         definition: Arc<Definition>,
     },
@@ -56,7 +56,7 @@ pub enum Action {
 
 /// Where a preloader is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub enum PreloaderPhase {
     /// It loads the application.
     Loading {
         /// When its patience ends, if it has an end.
@@ -80,11 +80,11 @@ pub enum Phase {
 
 /// All that concerns one generation.
 #[derive(Debug)]
-struct Nest {
+struct Preloader {
     definition: Arc<Definition>,
-    phase: Phase,
+    phase: PreloaderPhase,
     /// Its process.
-    preloader: Option<WorkerId>,
+    process: Option<WorkerId>,
     /// Workers that wait for it.
     waiting: VecDeque<WorkerId>,
     /// Workers that it was told to fork.
@@ -96,50 +96,57 @@ struct Nest {
 
 /// All preloaders.
 #[derive(Debug, Default)]
-pub struct Nursery {
-    nests: BTreeMap<Key, Nest>,
+pub struct Preloaders {
+    all: BTreeMap<GenerationKey, Preloader>,
     ids: u64,
 }
 
-type Actions = Vec<Action>;
+type Actions = Vec<PreloaderAction>;
 
-impl Nursery {
+impl Preloaders {
     /// A worker is wanted.
     pub fn want(
         &mut self,
-        key: Key,
+        key: GenerationKey,
         worker: WorkerId,
         definition: &Arc<Definition>,
         now: Instant,
     ) -> Actions {
         let mut out = Actions::new();
-        let nest = self
-            .nests
+        let preloader = self
+            .all
             .entry(key)
-            .or_insert_with(|| Nest::new(definition));
-        match nest.phase {
-            Phase::Ready { spent: true, .. } => {
-                out.extend(nest.preloader.take().map(Action::End));
-                nest.waiting.push_back(worker);
-                nest.start(key, &mut self.ids, now, &mut out);
+            .or_insert_with(|| Preloader::new(definition));
+        match preloader.phase {
+            PreloaderPhase::Ready { spent: true, .. } => {
+                out.extend(preloader.process.take().map(PreloaderAction::End));
+                preloader.waiting.push_back(worker);
+                preloader.start(key, &mut self.ids, now, &mut out);
             }
-            Phase::Ready { .. } => nest.fork(worker, &mut out),
-            Phase::Loading { .. } => nest.waiting.push_back(worker),
-            Phase::Resting { until } if until.is_some_and(|at| at <= now) || nest.is_new() => {
-                nest.waiting.push_back(worker);
-                nest.start(key, &mut self.ids, now, &mut out);
+            PreloaderPhase::Ready { .. } => preloader.fork(worker, &mut out),
+            PreloaderPhase::Loading { .. } => preloader.waiting.push_back(worker),
+            PreloaderPhase::Resting { until }
+                if until.is_some_and(|at| at <= now) || preloader.is_new() =>
+            {
+                preloader.waiting.push_back(worker);
+                preloader.start(key, &mut self.ids, now, &mut out);
             }
-            Phase::Resting { .. } => out.push(Action::Plain(worker)),
+            PreloaderPhase::Resting { .. } => out.push(PreloaderAction::Plain(worker)),
         }
         out
     }
 
     /// Starts a preloader for workers that are there already.
-    pub fn warm(&mut self, key: Key, definition: &Arc<Definition>, now: Instant) -> Actions {
+    pub fn warm(
+        &mut self,
+        key: GenerationKey,
+        definition: &Arc<Definition>,
+        now: Instant,
+    ) -> Actions {
         let mut out = Actions::new();
-        if let std::collections::btree_map::Entry::Vacant(vacant) = self.nests.entry(key) {
+        if let std::collections::btree_map::Entry::Vacant(vacant) = self.all.entry(key) {
             vacant
-                .insert(Nest::new(definition))
+                .insert(Preloader::new(definition))
                 .start(key, &mut self.ids, now, &mut out);
         }
         out
@@ -147,27 +154,27 @@ impl Nursery {
 
     /// A worker is not wanted any more.
     pub fn cancel(&mut self, worker: WorkerId) {
-        for nest in self.nests.values_mut() {
-            nest.waiting.retain(|waiting| *waiting != worker);
-            nest.forking.remove(&worker);
+        for preloader in self.all.values_mut() {
+            preloader.waiting.retain(|waiting| *waiting != worker);
+            preloader.forking.remove(&worker);
         }
     }
 
     /// A preloader has loaded the application; scripts may have failed.
-    pub fn ready(&mut self, preloader: WorkerId, flawed: bool, now: Instant) -> Actions {
+    pub fn ready(&mut self, id: WorkerId, flawed: bool, now: Instant) -> Actions {
         let mut out = Actions::new();
-        let Some(nest) = self.nest_of(preloader) else {
+        let Some(preloader) = self.find(id) else {
             return out;
         };
-        if matches!(nest.phase, Phase::Loading { .. }) {
-            nest.phase = Phase::Ready {
+        if matches!(preloader.phase, PreloaderPhase::Loading { .. }) {
+            preloader.phase = PreloaderPhase::Ready {
                 since: now,
                 flawed,
                 spent: false,
             };
-            nest.worked = true;
-            for worker in std::mem::take(&mut nest.waiting) {
-                nest.fork(worker, &mut out);
+            preloader.worked = true;
+            for worker in std::mem::take(&mut preloader.waiting) {
+                preloader.fork(worker, &mut out);
             }
         }
         out
@@ -175,65 +182,65 @@ impl Nursery {
 
     /// A worker asks for a successor because a script failed in it. One that
     /// was forked from the same preloader would be no better.
-    pub fn load_failed(&mut self, key: Key) {
-        if let Some(Phase::Ready {
+    pub fn load_failed(&mut self, key: GenerationKey) {
+        if let Some(PreloaderPhase::Ready {
             flawed: true,
             spent,
             ..
-        }) = self.nests.get_mut(&key).map(|nest| &mut nest.phase)
+        }) = self.all.get_mut(&key).map(|preloader| &mut preloader.phase)
         {
             *spent = true;
         }
     }
 
     /// A preloader cannot fork: nor could the next one of this generation.
-    pub fn cannot(&mut self, preloader: WorkerId) -> Actions {
+    pub fn cannot(&mut self, id: WorkerId) -> Actions {
         let mut out = Actions::new();
-        if let Some(nest) = self.nest_of(preloader) {
-            nest.give_up(None, &mut out);
+        if let Some(preloader) = self.find(id) {
+            preloader.give_up(None, &mut out);
         }
         out
     }
 
     /// A preloader has ended, or could not be started.
-    pub fn exited(&mut self, preloader: WorkerId, now: Instant) -> Actions {
+    pub fn exited(&mut self, id: WorkerId, now: Instant) -> Actions {
         let mut out = Actions::new();
         let ids = &mut self.ids;
-        let Some((key, nest)) = self
-            .nests
+        let Some((key, preloader)) = self
+            .all
             .iter_mut()
-            .find(|(_, nest)| nest.preloader == Some(preloader))
+            .find(|(_, preloader)| preloader.process == Some(id))
         else {
             return out;
         };
-        nest.preloader = None;
-        let proved = matches!(nest.phase, Phase::Ready { since, .. } if now.duration_since(since) >= PROVED_AFTER);
+        preloader.process = None;
+        let proved = matches!(preloader.phase, PreloaderPhase::Ready { since, .. } if now.duration_since(since) >= PROVED_AFTER);
         if proved {
-            nest.failures = 0;
-            nest.give_up(Some(now), &mut out);
-            nest.start(*key, ids, now, &mut out);
+            preloader.failures = 0;
+            preloader.give_up(Some(now), &mut out);
+            preloader.start(*key, ids, now, &mut out);
         } else {
-            nest.fail(now, &mut out);
+            preloader.fail(now, &mut out);
         }
         out
     }
 
     /// A worker was forked.
     pub fn forked(&mut self, worker: WorkerId) {
-        for nest in self.nests.values_mut() {
-            nest.forking.remove(&worker);
+        for preloader in self.all.values_mut() {
+            preloader.forking.remove(&worker);
         }
     }
 
     /// A worker was not forked in time.
     pub fn not_forked(&mut self, worker: WorkerId, now: Instant) -> Actions {
         let mut out = Actions::new();
-        if let Some(nest) = self
-            .nests
+        if let Some(preloader) = self
+            .all
             .values_mut()
-            .find(|nest| nest.forking.contains(&worker))
+            .find(|preloader| preloader.forking.contains(&worker))
         {
-            nest.fail(now, &mut out);
+            preloader.fail(now, &mut out);
         }
         out
     }
@@ -242,15 +249,15 @@ impl Nursery {
     pub fn keep(&mut self, pool: PoolId, generations: &[u64]) -> Actions {
         let mut out = Actions::new();
         let of_pool = self
-            .nests
+            .all
             .range((pool, 0)..=(pool, u64::MAX))
             .map(|(key, _)| *key);
-        let gone: Vec<Key> = of_pool
+        let gone: Vec<GenerationKey> = of_pool
             .filter(|(_, generation)| !generations.contains(generation))
             .collect();
         for key in gone {
-            if let Some(mut nest) = self.nests.remove(&key) {
-                nest.give_up(None, &mut out);
+            if let Some(mut preloader) = self.all.remove(&key) {
+                preloader.give_up(None, &mut out);
             }
         }
         out
@@ -259,11 +266,13 @@ impl Nursery {
     /// Time has passed.
     pub fn tick(&mut self, now: Instant) -> Actions {
         let mut out = Actions::new();
-        for (key, nest) in &mut self.nests {
-            match nest.phase {
-                Phase::Loading { until: Some(at) } if at <= now => nest.fail(now, &mut out),
-                Phase::Resting { until: Some(at) } if at <= now && nest.worked => {
-                    nest.start(*key, &mut self.ids, now, &mut out);
+        for (key, preloader) in &mut self.all {
+            match preloader.phase {
+                PreloaderPhase::Loading { until: Some(at) } if at <= now => {
+                    preloader.fail(now, &mut out)
+                }
+                PreloaderPhase::Resting { until: Some(at) } if at <= now && preloader.worked => {
+                    preloader.start(*key, &mut self.ids, now, &mut out);
                 }
                 _ => {}
             }
@@ -273,42 +282,42 @@ impl Nursery {
 
     /// When `tick` is due, at the latest.
     pub fn deadline(&self) -> Option<Instant> {
-        let due = |nest: &Nest| match nest.phase {
-            Phase::Loading { until } => until,
-            Phase::Resting { until } => until.filter(|_| nest.worked),
-            Phase::Ready { .. } => None,
+        let due = |preloader: &Preloader| match preloader.phase {
+            PreloaderPhase::Loading { until } => until,
+            PreloaderPhase::Resting { until } => until.filter(|_| preloader.worked),
+            PreloaderPhase::Ready { .. } => None,
         };
-        self.nests.values().filter_map(due).min()
+        self.all.values().filter_map(due).min()
     }
 
     /// The preloader of a generation, for the status.
-    pub fn phase(&self, key: Key) -> Option<(Phase, Option<WorkerId>)> {
-        self.nests
+    pub fn phase(&self, key: GenerationKey) -> Option<(PreloaderPhase, Option<WorkerId>)> {
+        self.all
             .get(&key)
-            .map(|nest| (nest.phase, nest.preloader))
+            .map(|preloader| (preloader.phase, preloader.process))
     }
 
     /// Whether a pool has any.
     pub fn knows(&self, pool: PoolId) -> bool {
-        self.nests
+        self.all
             .range((pool, 0)..=(pool, u64::MAX))
             .next()
             .is_some()
     }
 
-    fn nest_of(&mut self, preloader: WorkerId) -> Option<&mut Nest> {
-        self.nests
+    fn find(&mut self, id: WorkerId) -> Option<&mut Preloader> {
+        self.all
             .values_mut()
-            .find(|nest| nest.preloader == Some(preloader))
+            .find(|preloader| preloader.process == Some(id))
     }
 }
 
-impl Nest {
+impl Preloader {
     fn new(definition: &Arc<Definition>) -> Self {
         Self {
             definition: Arc::clone(definition),
-            phase: Phase::Resting { until: None },
-            preloader: None,
+            phase: PreloaderPhase::Resting { until: None },
+            process: None,
             waiting: VecDeque::new(),
             forking: BTreeSet::new(),
             failures: 0,
@@ -318,32 +327,32 @@ impl Nest {
 
     /// Whether it has never been tried.
     fn is_new(&self) -> bool {
-        self.phase == Phase::Resting { until: None }
+        self.phase == PreloaderPhase::Resting { until: None }
             && self.failures == 0
             && !self.worked
-            && self.preloader.is_none()
+            && self.process.is_none()
     }
 
-    fn start(&mut self, key: Key, ids: &mut u64, now: Instant, out: &mut Actions) {
+    fn start(&mut self, key: GenerationKey, ids: &mut u64, now: Instant, out: &mut Actions) {
         *ids += 1;
         let limit = self.definition.config.startup_timeout;
-        self.phase = Phase::Loading {
+        self.phase = PreloaderPhase::Loading {
             until: (!limit.is_zero()).then(|| now + limit),
         };
         // Pools count from 1, so that these ids are nobody else's.
-        let preloader = WorkerId(*ids);
-        self.preloader = Some(preloader);
-        out.push(Action::Start {
-            preloader,
+        let id = WorkerId(*ids);
+        self.process = Some(id);
+        out.push(PreloaderAction::Start {
+            preloader: id,
             key,
             definition: Arc::clone(&self.definition),
         });
     }
 
     fn fork(&mut self, worker: WorkerId, out: &mut Actions) {
-        if let Some(preloader) = self.preloader {
+        if let Some(preloader) = self.process {
             self.forking.insert(worker);
-            out.push(Action::Fork { preloader, worker });
+            out.push(PreloaderAction::Fork { preloader, worker });
         }
     }
 
@@ -357,17 +366,17 @@ impl Nest {
     }
 
     fn give_up(&mut self, until: Option<Instant>, out: &mut Actions) {
-        out.extend(self.preloader.take().map(Action::End));
-        self.phase = Phase::Resting { until };
+        out.extend(self.process.take().map(PreloaderAction::End));
+        self.phase = PreloaderPhase::Resting { until };
         if until.is_none() {
             // Not to be taken for one that was never tried.
             self.failures = self.failures.max(1);
         }
-        out.extend(self.waiting.drain(..).map(Action::Plain));
+        out.extend(self.waiting.drain(..).map(PreloaderAction::Plain));
         out.extend(
             std::mem::take(&mut self.forking)
                 .into_iter()
-                .map(Action::Plain),
+                .map(PreloaderAction::Plain),
         );
     }
 }

@@ -42,7 +42,7 @@ fn happening() -> impl Strategy<Value = Happening> {
 
 /// Keeps its own books.
 struct World {
-    nursery: Nursery,
+    preloaders: Preloaders,
     now: Instant,
     definition: Arc<Definition>,
     last: u64,
@@ -51,7 +51,7 @@ struct World {
     /// Of them, those that a preloader was told to fork.
     forking: BTreeMap<WorkerId, WorkerId>,
     /// Preloaders that run.
-    alive: BTreeMap<WorkerId, Key>,
+    alive: BTreeMap<WorkerId, GenerationKey>,
     ready: BTreeSet<WorkerId>,
     ended: BTreeSet<WorkerId>,
 }
@@ -59,7 +59,7 @@ struct World {
 impl World {
     fn new() -> Self {
         Self {
-            nursery: Nursery::default(),
+            preloaders: Preloaders::default(),
             now: Instant::now(),
             definition: definition(&[("startup-timeout", "30")]),
             last: 0,
@@ -74,7 +74,7 @@ impl World {
     fn obey(&mut self, actions: Actions) {
         for action in actions {
             match action {
-                Action::Start { preloader, key, .. } => {
+                PreloaderAction::Start { preloader, key, .. } => {
                     let running = self
                         .alive
                         .iter()
@@ -86,7 +86,7 @@ impl World {
                         "an id was used twice"
                     );
                 }
-                Action::Fork { preloader, worker } => {
+                PreloaderAction::Fork { preloader, worker } => {
                     assert!(
                         self.ready.contains(&preloader) && !self.ended.contains(&preloader),
                         "it cannot fork"
@@ -97,11 +97,11 @@ impl World {
                         "forked twice"
                     );
                 }
-                Action::Plain(worker) => {
+                PreloaderAction::Plain(worker) => {
                     self.forking.remove(&worker);
                     assert!(self.open.remove(&worker), "started twice, or never wanted");
                 }
-                Action::End(preloader) => {
+                PreloaderAction::End(preloader) => {
                     // One that has ended by itself just now may be ended again.
                     assert!(self.ended.insert(preloader), "ended twice");
                 }
@@ -122,7 +122,7 @@ impl World {
                 self.last += 1;
                 let worker = WorkerId(1 << 32 | self.last);
                 self.open.insert(worker);
-                self.nursery
+                self.preloaders
                     .want((1, generation), worker, &self.definition, self.now)
             }
             H::Cancel(n) => {
@@ -131,7 +131,7 @@ impl World {
                 };
                 self.open.remove(&worker);
                 self.forking.remove(&worker);
-                self.nursery.cancel(worker);
+                self.preloaders.cancel(worker);
                 return;
             }
             H::Ready(n, flawed) => {
@@ -139,17 +139,17 @@ impl World {
                     return;
                 };
                 self.ready.insert(id);
-                self.nursery.ready(id, flawed, self.now)
+                self.preloaders.ready(id, flawed, self.now)
             }
             H::Cannot(n) => Self::pick(&alive, n)
-                .map(|id| self.nursery.cannot(id))
+                .map(|id| self.preloaders.cannot(id))
                 .unwrap_or_default(),
             H::Exits(n) => {
                 let Some(id) = Self::pick(&alive, n) else {
                     return;
                 };
                 self.alive.remove(&id);
-                self.nursery.exited(id, self.now)
+                self.preloaders.exited(id, self.now)
             }
             H::Forked(n) => {
                 let Some(worker) = Self::pick(&forking, n) else {
@@ -157,17 +157,17 @@ impl World {
                 };
                 self.forking.remove(&worker);
                 self.open.remove(&worker);
-                self.nursery.forked(worker);
+                self.preloaders.forked(worker);
                 return;
             }
             H::NotForked(n) => Self::pick(&forking, n)
-                .map(|worker| self.nursery.not_forked(worker, self.now))
+                .map(|worker| self.preloaders.not_forked(worker, self.now))
                 .unwrap_or_default(),
-            H::LoadFailed(generation) => return self.nursery.load_failed((1, generation)),
-            H::Keep(generation) => self.nursery.keep(1, &[generation]),
+            H::LoadFailed(generation) => return self.preloaders.load_failed((1, generation)),
+            H::Keep(generation) => self.preloaders.keep(1, &[generation]),
             H::Pass(milliseconds) => {
                 self.now += Duration::from_millis(milliseconds);
-                self.nursery.tick(self.now)
+                self.preloaders.tick(self.now)
             }
         };
         self.obey(actions);
@@ -193,8 +193,8 @@ proptest! {
             }
             world.step(&Happening::Pass(100_000));
         }
-        prop_assert!(world.open.is_empty(), "workers that wait for ever: {:?} {:?}", world.open, world.nursery);
-        let actions = world.nursery.keep(1, &[]);
+        prop_assert!(world.open.is_empty(), "workers that wait for ever: {:?} {:?}", world.open, world.preloaders);
+        let actions = world.preloaders.keep(1, &[]);
         world.obey(actions);
         let left: Vec<_> = world.alive.keys().filter(|id| !world.ended.contains(id)).collect();
         prop_assert!(left.is_empty(), "preloaders that nobody ends: {left:?}");

@@ -40,7 +40,7 @@ pub(crate) struct CheckConfig {
 }
 
 /// What httpd found.
-pub(crate) struct Asked {
+pub(crate) struct Configtest {
     pub(crate) conf: PathBuf,
     pub(crate) module: PathBuf,
     /// The file with httpd's environment, if there is one.
@@ -85,7 +85,7 @@ impl AskError {
 }
 
 /// Asks httpd.
-pub(crate) fn ask(args: &CheckConfig) -> Result<Asked, AskError> {
+pub(crate) fn ask(args: &CheckConfig) -> Result<Configtest, AskError> {
     let conf = configuration(args)?;
     let program = program(args)?;
     let module = artifacts::module(
@@ -116,7 +116,7 @@ pub(crate) fn ask(args: &CheckConfig) -> Result<Asked, AskError> {
         .iter()
         .flat_map(|file| loading(file))
         .collect();
-    Ok(Asked {
+    Ok(Configtest {
         conf,
         module,
         envvars,

@@ -6,34 +6,34 @@ use nix::unistd::{Uid, User};
 use wsgid_protocol::GroupConfig;
 use wsgid_protocol::report::ConfigReport;
 
-use super::finding::{Finding, Kind};
-use super::mounts::{DEFAULT_GROUP, Group, Purpose, Use};
-use super::tree::{Configuration, Seen};
+use super::finding::{Finding, FindingKind};
+use super::mounts::{DEFAULT_GROUP, GroupChoice, Purpose, ScriptUse};
+use super::tree::{ConfigTree, SeenDirective};
 
 /// All findings that need nothing but the configuration.
 pub(crate) fn findings(
-    configuration: &Configuration<'_>,
+    configuration: &ConfigTree<'_>,
     report: &ConfigReport,
-    uses: &[Use],
+    uses: &[ScriptUse],
 ) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
     findings.extend(
         report
             .problems
             .iter()
-            .map(|remark| Finding::of(Kind::Problem, remark)),
+            .map(|remark| Finding::of(FindingKind::Problem, remark)),
     );
     findings.extend(
         report
             .warnings
             .iter()
-            .map(|remark| Finding::of(Kind::Change, remark)),
+            .map(|remark| Finding::of(FindingKind::Change, remark)),
     );
     findings.extend(
         report
             .remarks
             .iter()
-            .map(|remark| Finding::of(Kind::Note, remark)),
+            .map(|remark| Finding::of(FindingKind::Note, remark)),
     );
     findings.extend(embedded(report, uses));
     findings.extend(questions(report, uses));
@@ -71,11 +71,11 @@ fn user_of_group(name: &str, report: &ConfigReport) -> String {
 }
 
 /// Applications without a process group, once for each directive.
-fn embedded(report: &ConfigReport, uses: &[Use]) -> Vec<Finding> {
-    let mut by_directive: BTreeMap<&str, Vec<&Use>> = BTreeMap::new();
+fn embedded(report: &ConfigReport, uses: &[ScriptUse]) -> Vec<Finding> {
+    let mut by_directive: BTreeMap<&str, Vec<&ScriptUse>> = BTreeMap::new();
     for one in uses
         .iter()
-        .filter(|one| one.purpose == Purpose::Application && one.group == Group::None)
+        .filter(|one| one.purpose == Purpose::Application && one.group == GroupChoice::None)
     {
         by_directive.entry(&one.origin).or_default().push(one);
     }
@@ -98,7 +98,7 @@ fn embedded(report: &ConfigReport, uses: &[Use]) -> Vec<Finding> {
                 "`{what}`{place} names no process group, and WSGIRestrictEmbedded is On: its requests get 500, \
                  as with mod_wsgi; name a process group"
             );
-            findings.push(Finding::new(Kind::Problem, origin, text));
+            findings.push(Finding::new(FindingKind::Problem, origin, text));
             continue;
         }
         let mut text = format!(
@@ -112,23 +112,23 @@ fn embedded(report: &ConfigReport, uses: &[Use]) -> Vec<Finding> {
                 first.perhaps.join(", ")
             );
         }
-        findings.push(Finding::new(Kind::Change, origin, text));
+        findings.push(Finding::new(FindingKind::Change, origin, text));
     }
     findings
 }
 
-fn servers(uses: &[&Use]) -> String {
+fn servers(uses: &[&ScriptUse]) -> String {
     let mut names: Vec<&str> = uses.iter().map(|one| one.server_name.as_str()).collect();
     names.dedup();
     names.join(", ")
 }
 
 /// Scripts for access, authentication and dispatch.
-fn questions(report: &ConfigReport, uses: &[Use]) -> Vec<Finding> {
+fn questions(report: &ConfigReport, uses: &[ScriptUse]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for one in uses.iter().filter(|one| one.purpose == Purpose::Question) {
         let place = match (&one.group, one.runs_in()) {
-            (Group::Variable(name), _) => format!("the process group that {name} names"),
+            (GroupChoice::Variable(name), _) => format!("the process group that {name} names"),
             (_, name) => {
                 let name = name.unwrap_or(DEFAULT_GROUP);
                 match user_of_group(name, report) {
@@ -147,21 +147,21 @@ fn questions(report: &ConfigReport, uses: &[Use]) -> Vec<Finding> {
              another), has 10 s to answer, and {failing}",
             one.what
         );
-        findings.push(Finding::new(Kind::Change, &one.origin, text));
+        findings.push(Finding::new(FindingKind::Change, &one.origin, text));
     }
     findings
 }
 
 /// Process groups that get more processes than they say, because each
 /// application group has its own.
-fn application_groups(report: &ConfigReport, uses: &[Use]) -> Vec<Finding> {
+fn application_groups(report: &ConfigReport, uses: &[ScriptUse]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for group in &report.groups {
-        let inside: Vec<&Use> = uses
+        let inside: Vec<&ScriptUse> = uses
             .iter()
             .filter(|one| one.runs_in() == Some(&group.name))
             .collect();
-        let mut names: BTreeMap<String, &Use> = BTreeMap::new();
+        let mut names: BTreeMap<String, &ScriptUse> = BTreeMap::new();
         for one in inside
             .iter()
             .filter(|one| !(one.many && one.application == "%{RESOURCE}"))
@@ -179,7 +179,7 @@ fn application_groups(report: &ConfigReport, uses: &[Use]) -> Vec<Finding> {
                 one.what,
                 processes(group)
             );
-            findings.push(Finding::new(Kind::Change, &one.origin, text));
+            findings.push(Finding::new(FindingKind::Change, &one.origin, text));
         }
         if names.len() < 2 {
             continue;
@@ -200,7 +200,7 @@ fn application_groups(report: &ConfigReport, uses: &[Use]) -> Vec<Finding> {
             listed.join(", "),
             group.processes_limit(),
         );
-        findings.push(Finding::new(Kind::Change, origin, text));
+        findings.push(Finding::new(FindingKind::Change, origin, text));
     }
     findings
 }
@@ -213,7 +213,7 @@ fn processes(group: &GroupConfig) -> String {
 }
 
 /// The name, as far as it is known without a request.
-fn application_name(one: &Use) -> String {
+fn application_name(one: &ScriptUse) -> String {
     match one.application.as_str() {
         "%{GLOBAL}" => String::new(),
         "%{RESOURCE}" => format!("{}|{}", one.server_key, one.url.trim_end_matches('/')),
@@ -238,17 +238,17 @@ fn quoted_application(name: &str) -> String {
 }
 
 /// What a single directive means here.
-fn directive(seen: &Seen<'_>, uses: &[Use]) -> Vec<Finding> {
+fn directive(seen: &SeenDirective<'_>, uses: &[ScriptUse]) -> Vec<Finding> {
     let name = seen.node.name.to_ascii_lowercase();
     let one = |kind, text: &str| vec![Finding::new(kind, seen.origin(), text)];
     let inside_container = !seen.sections.is_empty();
     match name.as_str() {
         "wsgidaemonprocess" => options(seen),
         "wsgipythonpath" | "wsgiswitchinterval" if !inside_container => {
-            let embedded = uses.iter().any(|one| one.group == Group::None);
+            let embedded = uses.iter().any(|one| one.group == GroupChoice::None);
             if embedded {
                 one(
-                    Kind::Change,
+                    FindingKind::Change,
                     &format!(
                         "{} is for applications inside httpd with mod_wsgi, and for the process group \
                          `{DEFAULT_GROUP}` here; other process groups have options for it, here as there",
@@ -257,7 +257,7 @@ fn directive(seen: &Seen<'_>, uses: &[Use]) -> Vec<Finding> {
                 )
             } else {
                 one(
-                    Kind::Note,
+                    FindingKind::Note,
                     &format!(
                         "{} has no effect on process groups that are named, as with mod_wsgi, and nothing runs \
                          without a name",
@@ -267,11 +267,11 @@ fn directive(seen: &Seen<'_>, uses: &[Use]) -> Vec<Finding> {
             }
         }
         "wsgipythonhashseed" if seen.word(0) == "random" => one(
-            Kind::Change,
+            FindingKind::Change,
             "WSGIPythonHashSeed random is random here; mod_wsgi takes it for the seed 0",
         ),
         "wsgisocketprefix" => one(
-            Kind::Note,
+            FindingKind::Note,
             "WSGISocketPrefix is the front of the directory of one socket, between httpd and the supervisor; process \
              groups have no sockets of their own",
         ),
@@ -281,7 +281,7 @@ fn directive(seen: &Seen<'_>, uses: &[Use]) -> Vec<Finding> {
 
 /// Options of WSGIDaemonProcess whose text means another value, or whose absence
 /// does.
-fn options(seen: &Seen<'_>) -> Vec<Finding> {
+fn options(seen: &SeenDirective<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let has = |name: &str| {
         seen.words
@@ -291,7 +291,11 @@ fn options(seen: &Seen<'_>) -> Vec<Finding> {
     };
     if has("user") && !has("group") {
         let text = "user= without group= has the primary group of that user; with mod_wsgi it is httpd's Group";
-        findings.push(Finding::new(Kind::Change, seen.origin(), text.to_owned()));
+        findings.push(Finding::new(
+            FindingKind::Change,
+            seen.origin(),
+            text.to_owned(),
+        ));
     }
     for word in seen.words.iter().skip(1) {
         let Some((name, value)) = word.split_once('=') else {
@@ -317,7 +321,7 @@ fn options(seen: &Seen<'_>) -> Vec<Finding> {
             }
             _ => continue,
         };
-        findings.push(Finding::new(Kind::Change, seen.origin(), text));
+        findings.push(Finding::new(FindingKind::Change, seen.origin(), text));
     }
     findings
 }
@@ -360,7 +364,7 @@ mod tests {
     }
 
     fn texts(report: &ConfigReport) -> Vec<String> {
-        let configuration = Configuration::new(&report.tree);
+        let configuration = ConfigTree::new(&report.tree);
         let uses = super::super::mounts::uses(&configuration, report);
         findings(&configuration, report, &uses)
             .into_iter()

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::finding::{Finding, Kind};
+use super::finding::{Finding, FindingKind};
 
 /// What workers get anyway, or what is for httpd alone.
 const NOT_FOR_APPLICATIONS: &[&str] = &[
@@ -32,7 +32,7 @@ pub(crate) fn findings(envvars: Option<&Path>) -> Vec<Finding> {
                  here a process group gets it with env={name}=… or env-file="
             );
             findings.push(Finding::new(
-                Kind::Change,
+                FindingKind::Change,
                 &format!("{}:{}", path.display(), number + 1),
                 text,
             ));

@@ -6,7 +6,7 @@ use wsgid_protocol::report::Remark;
 /// How much it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Kind {
+pub(crate) enum FindingKind {
     /// It does not work here.
     Problem,
     /// It works, and means something else.
@@ -15,7 +15,7 @@ pub(crate) enum Kind {
     Note,
 }
 
-impl Kind {
+impl FindingKind {
     pub(crate) const ALL: [Self; 3] = [Self::Problem, Self::Change, Self::Note];
 
     pub(crate) fn word(self) -> &'static str {
@@ -30,14 +30,14 @@ impl Kind {
 /// One thing to say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Finding {
-    pub(crate) kind: Kind,
+    pub(crate) kind: FindingKind,
     /// `file:line`; empty if it is about the whole.
     pub(crate) origin: String,
     pub(crate) text: String,
 }
 
 impl Finding {
-    pub(crate) fn new(kind: Kind, origin: &str, text: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: FindingKind, origin: &str, text: impl Into<String>) -> Self {
         Self {
             kind,
             origin: origin.to_owned(),
@@ -45,12 +45,12 @@ impl Finding {
         }
     }
 
-    pub(crate) fn of(kind: Kind, remark: &Remark) -> Self {
+    pub(crate) fn of(kind: FindingKind, remark: &Remark) -> Self {
         Self::new(kind, &remark.origin, remark.text.clone())
     }
 
     /// The file, and the line in it.
-    pub(crate) fn place(&self) -> (&str, usize) {
+    pub(crate) fn file_and_line(&self) -> (&str, usize) {
         match self
             .origin
             .rsplit_once(':')
@@ -65,8 +65,8 @@ impl Finding {
 /// By file and line; what is said twice is said once.
 pub(crate) fn sort(findings: &mut Vec<Finding>) {
     findings.sort_by(|one, other| {
-        let first = one.place();
-        let second = other.place();
+        let first = one.file_and_line();
+        let second = other.file_and_line();
         first
             .cmp(&second)
             .then(one.kind.cmp(&other.kind))

@@ -19,7 +19,7 @@ mod words;
 use std::process::ExitCode;
 
 pub(crate) use self::ask::CheckConfig;
-use self::finding::{Finding, Kind};
+use self::finding::{Finding, FindingKind};
 use crate::exit_code;
 
 /// Runs the command.
@@ -31,7 +31,7 @@ pub(crate) fn run(args: &CheckConfig) -> ExitCode {
             return ExitCode::from(error.exit_code());
         }
     };
-    let configuration = tree::Configuration::new(&asked.report.tree);
+    let configuration = tree::ConfigTree::new(&asked.report.tree);
     let uses = mounts::uses(&configuration, &asked.report);
     let mut findings = compare::findings(&configuration, &asked.report, &uses);
     findings.extend(environment::findings(asked.envvars.as_deref()));
@@ -48,9 +48,9 @@ pub(crate) fn run(args: &CheckConfig) -> ExitCode {
 
 fn exit_code(findings: &[Finding]) -> u8 {
     let has = |kind| findings.iter().any(|finding| finding.kind == kind);
-    if has(Kind::Problem) {
+    if has(FindingKind::Problem) {
         exit_code::CONFIGURATION
-    } else if has(Kind::Change) {
+    } else if has(FindingKind::Change) {
         exit_code::DIFFERENT
     } else {
         exit_code::OK

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use wsgid_protocol::report::ConfigReport;
 
-use super::tree::{Configuration, Seen};
-use super::values::{Place, first_word, value};
+use super::tree::{ConfigTree, SeenDirective};
+use super::values::{ScriptAddress, first_word, value};
 use super::words::option;
 
 /// The implicit process group.
@@ -15,7 +15,7 @@ pub(crate) const DEFAULT_GROUP: &str = "wsgid:default";
 
 /// The process group of a script.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Group {
+pub(crate) enum GroupChoice {
     /// None is named: inside httpd with mod_wsgi.
     None,
     Named(String),
@@ -33,7 +33,7 @@ pub(crate) enum Purpose {
 
 /// A script in one server.
 #[derive(Clone, Debug)]
-pub(crate) struct Use {
+pub(crate) struct ScriptUse {
     pub(crate) purpose: Purpose,
     pub(crate) origin: String,
     /// For people: `WSGIScriptAlias /shop`.
@@ -47,26 +47,26 @@ pub(crate) struct Use {
     /// Whether it stands for any number of scripts.
     pub(crate) many: bool,
     pub(crate) url: String,
-    pub(crate) group: Group,
+    pub(crate) group: GroupChoice,
     /// As written: `%{RESOURCE}` and its like, or a name.
     pub(crate) application: String,
     /// Directives that name another group where their section holds.
     pub(crate) perhaps: Vec<String>,
 }
 
-impl Use {
+impl ScriptUse {
     /// The name of the group that runs it here.
     pub(crate) fn runs_in(&self) -> Option<&str> {
         match &self.group {
-            Group::None => Some(DEFAULT_GROUP),
-            Group::Named(name) => Some(name),
-            Group::Variable(_) => None,
+            GroupChoice::None => Some(DEFAULT_GROUP),
+            GroupChoice::Named(name) => Some(name),
+            GroupChoice::Variable(_) => None,
         }
     }
 }
 
 /// All of them.
-pub(crate) fn uses(configuration: &Configuration<'_>, report: &ConfigReport) -> Vec<Use> {
+pub(crate) fn uses(configuration: &ConfigTree<'_>, report: &ConfigReport) -> Vec<ScriptUse> {
     let mut uses = Vec::new();
     for seen in &configuration.seen {
         let name = seen.node.name.to_ascii_lowercase();
@@ -105,27 +105,32 @@ pub(crate) fn uses(configuration: &Configuration<'_>, report: &ConfigReport) -> 
     }
     // What names a group that is not defined is a problem of its own.
     uses.retain(|one| match &one.group {
-        Group::Named(name) => report.groups.iter().any(|group| group.name == *name),
+        GroupChoice::Named(name) => report.groups.iter().any(|group| group.name == *name),
         _ => true,
     });
     uses
 }
 
-fn names_our_handler(seen: &Seen<'_>) -> bool {
+fn names_our_handler(seen: &SeenDirective<'_>) -> bool {
     matches!(seen.word(0), "wsgi-script" | "application/x-httpd-wsgi")
 }
 
 /// The servers in which a directive of this one counts.
 fn servers<'c>(
-    configuration: &'c Configuration<'_>,
-    seen: &Seen<'_>,
+    configuration: &'c ConfigTree<'_>,
+    seen: &SeenDirective<'_>,
 ) -> impl Iterator<Item = usize> + 'c {
     let own = seen.server;
     let all = configuration.servers.len();
     (0..all).filter(move |server| own == 0 || *server == own)
 }
 
-fn alias(configuration: &Configuration<'_>, seen: &Seen<'_>, target: &Path, uses: &mut Vec<Use>) {
+fn alias(
+    configuration: &ConfigTree<'_>,
+    seen: &SeenDirective<'_>,
+    target: &Path,
+    uses: &mut Vec<ScriptUse>,
+) {
     let is_match = seen.is("WSGIScriptAliasMatch");
     let url = seen.word(0);
     let target = &*target.to_string_lossy();
@@ -141,12 +146,12 @@ fn alias(configuration: &Configuration<'_>, seen: &Seen<'_>, target: &Path, uses
         target.into()
     };
     for server in servers(configuration, seen) {
-        let place = Place {
+        let address = ScriptAddress {
             server,
             url: &literal,
             file: Path::new(&target),
         };
-        uses.push(application(configuration, seen, place, many));
+        uses.push(application(configuration, seen, address, many));
     }
 }
 
@@ -161,10 +166,10 @@ fn literal_front(pattern: &str) -> String {
 
 /// A handler: the section says for which files or URLs.
 fn section(
-    configuration: &Configuration<'_>,
-    seen: &Seen<'_>,
+    configuration: &ConfigTree<'_>,
+    seen: &SeenDirective<'_>,
     script: Option<&Path>,
-    uses: &mut Vec<Use>,
+    uses: &mut Vec<ScriptUse>,
 ) {
     let mut url = "/".to_owned();
     let mut file = PathBuf::from("/script");
@@ -178,23 +183,23 @@ fn section(
         }
     }
     for server in servers(configuration, seen) {
-        let place = Place {
+        let address = ScriptAddress {
             server,
             url: &url,
             file: script.unwrap_or(&file),
         };
-        uses.push(application(configuration, seen, place, script.is_none()));
+        uses.push(application(configuration, seen, address, script.is_none()));
     }
 }
 
 fn application(
-    configuration: &Configuration<'_>,
-    seen: &Seen<'_>,
-    place: Place<'_>,
+    configuration: &ConfigTree<'_>,
+    seen: &SeenDirective<'_>,
+    address: ScriptAddress<'_>,
     many: bool,
-) -> Use {
+) -> ScriptUse {
     let of_option = option(&seen.words, "process-group");
-    let of_section = value(configuration, "WSGIProcessGroup", place);
+    let of_section = value(configuration, "WSGIProcessGroup", address);
     let group = of_option.or_else(|| of_section.certain.map(|seen| seen.word(0)));
     let perhaps = if of_option.is_some() {
         Vec::new()
@@ -204,18 +209,18 @@ fn application(
     let application = option(&seen.words, "application-group")
         .map(str::to_owned)
         .or_else(|| {
-            let found = value(configuration, "WSGIApplicationGroup", place).certain?;
+            let found = value(configuration, "WSGIApplicationGroup", address).certain?;
             Some(found.word(0).to_owned())
         });
-    Use {
+    ScriptUse {
         purpose: Purpose::Application,
         origin: seen.origin().to_owned(),
         what: format!("{} {}", seen.node.name, seen.word(0)),
-        server_name: server_name(configuration, place.server),
-        server_key: server_key(configuration, place.server),
-        script: (!many && place.file.is_absolute()).then(|| place.file.to_path_buf()),
+        server_name: server_name(configuration, address.server),
+        server_key: server_key(configuration, address.server),
+        script: (!many && address.file.is_absolute()).then(|| address.file.to_path_buf()),
         many,
-        url: place.url.to_owned(),
+        url: address.url.to_owned(),
         group: named(group),
         application: application.unwrap_or_else(|| "%{RESOURCE}".to_owned()),
         perhaps: perhaps
@@ -225,8 +230,8 @@ fn application(
     }
 }
 
-fn question(configuration: &Configuration<'_>, seen: &Seen<'_>, file: &Path) -> Use {
-    Use {
+fn question(configuration: &ConfigTree<'_>, seen: &SeenDirective<'_>, file: &Path) -> ScriptUse {
+    ScriptUse {
         purpose: Purpose::Question,
         origin: seen.origin().to_owned(),
         what: seen.node.name.clone(),
@@ -243,22 +248,22 @@ fn question(configuration: &Configuration<'_>, seen: &Seen<'_>, file: &Path) -> 
     }
 }
 
-fn named(group: Option<&str>) -> Group {
+fn named(group: Option<&str>) -> GroupChoice {
     match group {
-        None | Some("%{GLOBAL}") => Group::None,
-        Some(name) if name.contains("%{") => Group::Variable(name.to_owned()),
-        Some(name) => Group::Named(name.to_owned()),
+        None | Some("%{GLOBAL}") => GroupChoice::None,
+        Some(name) if name.contains("%{") => GroupChoice::Variable(name.to_owned()),
+        Some(name) => GroupChoice::Named(name.to_owned()),
     }
 }
 
-fn server_key(configuration: &Configuration<'_>, server: usize) -> String {
+fn server_key(configuration: &ConfigTree<'_>, server: usize) -> String {
     configuration
         .servers
         .get(server)
         .map_or_else(String::new, |known| known.key.clone())
 }
 
-fn server_name(configuration: &Configuration<'_>, server: usize) -> String {
+fn server_name(configuration: &ConfigTree<'_>, server: usize) -> String {
     let Some(known) = configuration.servers.get(server) else {
         return String::new();
     };

@@ -1,8 +1,8 @@
 //! The report for people, and as JSON.
 #![expect(clippy::print_stderr, reason = "this is the command line")]
 
-use super::ask::Asked;
-use super::finding::{Finding, Kind};
+use super::ask::Configtest;
+use super::finding::{Finding, FindingKind};
 use super::pythons::Tried;
 use crate::command::print::say;
 
@@ -15,7 +15,7 @@ pub(crate) fn failure(text: &str) {
 }
 
 /// One object.
-pub(crate) fn json(asked: &Asked, findings: &[Finding], groups: &[Tried<'_>]) {
+pub(crate) fn json(asked: &Configtest, findings: &[Finding], groups: &[Tried<'_>]) {
     let text = serde_json::json!({
         "configuration": asked.conf,
         "module": asked.module,
@@ -27,10 +27,10 @@ pub(crate) fn json(asked: &Asked, findings: &[Finding], groups: &[Tried<'_>]) {
 }
 
 /// Findings by file, process groups, what to do.
-pub(crate) fn text(asked: &Asked, findings: &[Finding], groups: &[Tried<'_>]) {
+pub(crate) fn text(asked: &Configtest, findings: &[Finding], groups: &[Tried<'_>]) {
     let mut file = None;
     for finding in findings {
-        let (own, line) = finding.place();
+        let (own, line) = finding.file_and_line();
         if file != Some(own) {
             say!("{}", if own.is_empty() { "In general" } else { own });
             file = Some(own);
@@ -100,7 +100,7 @@ fn summary(findings: &[Finding]) -> String {
             .count()
     };
     let [problems, changes, notes] =
-        Kind::ALL.map(|kind| u32::try_from(count(kind)).unwrap_or(u32::MAX));
+        FindingKind::ALL.map(|kind| u32::try_from(count(kind)).unwrap_or(u32::MAX));
     format!(
         "{}, {}, {}",
         counted(

@@ -10,8 +10,8 @@ use wsgid_protocol::config::Preload;
 use wsgid_protocol::report::ConfigReport;
 
 use super::compare::user_of;
-use super::finding::{Finding, Kind};
-use super::mounts::{DEFAULT_GROUP, Use};
+use super::finding::{Finding, FindingKind};
+use super::mounts::{DEFAULT_GROUP, ScriptUse};
 use crate::command::check::{self, Found};
 use crate::process::identity;
 
@@ -28,8 +28,8 @@ pub(crate) struct Tried<'r> {
 }
 
 /// Tries the groups that are defined, and the implicit one if it is used.
-pub(crate) fn examine<'r>(report: &'r ConfigReport, uses: &[Use]) -> Vec<Tried<'r>> {
-    let httpd = identity::Default {
+pub(crate) fn examine<'r>(report: &'r ConfigReport, uses: &[ScriptUse]) -> Vec<Tried<'r>> {
+    let httpd = identity::HttpdAccount {
         uid: report.httpd_uid,
         gid: report.httpd_gid,
     };
@@ -102,9 +102,9 @@ pub(crate) fn findings(report: &ConfigReport, groups: &[Tried<'_>]) -> Vec<Findi
         for problem in &group.found.problems {
             // Python leaves out what is not there, here as with mod_wsgi.
             let kind = if problem.starts_with("python-path=") {
-                Kind::Note
+                FindingKind::Note
             } else {
-                Kind::Problem
+                FindingKind::Problem
             };
             say(kind, problem.clone());
         }
@@ -114,7 +114,7 @@ pub(crate) fn findings(report: &ConfigReport, groups: &[Tried<'_>]) -> Vec<Findi
         for path in &config.python_path {
             if let Some(other) = version_in(path).filter(|other| *other != (major, minor)) {
                 say(
-                    Kind::Problem,
+                    FindingKind::Problem,
                     format!(
                         "python-path= `{}` has packages of Python {}.{}, and the group runs Python {major}.{minor}; \
                          name their environment with python-home= instead",
@@ -128,7 +128,7 @@ pub(crate) fn findings(report: &ConfigReport, groups: &[Tried<'_>]) -> Vec<Findi
     }
     if !Uid::effective().is_root() {
         let text = "this is not root, so each process group was tried as you, not as its own user";
-        findings.push(Finding::new(Kind::Note, "", text));
+        findings.push(Finding::new(FindingKind::Note, "", text));
     }
     findings.extend(unnamed_python(groups));
     findings.extend(several_pythons(report, groups));
@@ -152,7 +152,7 @@ fn unnamed_python(groups: &[Tried<'_>]) -> Option<Finding> {
          python-home=",
         names.join(", ")
     );
-    Some(Finding::new(Kind::Change, "", text))
+    Some(Finding::new(FindingKind::Change, "", text))
 }
 
 /// Of `…/lib/python3.9/site-packages`.
@@ -186,7 +186,7 @@ fn several_pythons(report: &ConfigReport, groups: &[Tried<'_>]) -> Option<Findin
          for all; what was meant for that one Python may find another now",
         list.join(" and ")
     );
-    Some(Finding::new(Kind::Change, "", text))
+    Some(Finding::new(FindingKind::Change, "", text))
 }
 
 #[cfg(test)]

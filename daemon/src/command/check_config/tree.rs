@@ -6,7 +6,7 @@ use super::words::words;
 
 /// The main server, or a virtual host.
 #[derive(Debug)]
-pub(crate) struct Server {
+pub(crate) struct ConfiguredServer {
     /// For people: ServerName, or the addresses.
     pub(crate) name: String,
     /// `<VirtualHost …>`, for people; empty for the main server.
@@ -17,7 +17,7 @@ pub(crate) struct Server {
 
 /// A directive in its place.
 #[derive(Debug)]
-pub(crate) struct Seen<'t> {
+pub(crate) struct SeenDirective<'t> {
     pub(crate) node: &'t Node,
     /// Its words.
     pub(crate) words: Vec<String>,
@@ -27,7 +27,7 @@ pub(crate) struct Seen<'t> {
     pub(crate) sections: Vec<&'t Node>,
 }
 
-impl Seen<'_> {
+impl SeenDirective<'_> {
     pub(crate) fn is(&self, name: &str) -> bool {
         self.node.name.eq_ignore_ascii_case(name)
     }
@@ -43,14 +43,14 @@ impl Seen<'_> {
 
 /// All of it.
 #[derive(Debug)]
-pub(crate) struct Configuration<'t> {
-    pub(crate) seen: Vec<Seen<'t>>,
-    pub(crate) servers: Vec<Server>,
+pub(crate) struct ConfigTree<'t> {
+    pub(crate) seen: Vec<SeenDirective<'t>>,
+    pub(crate) servers: Vec<ConfiguredServer>,
 }
 
-impl<'t> Configuration<'t> {
+impl<'t> ConfigTree<'t> {
     pub(crate) fn new(tree: &'t [Node]) -> Self {
-        let main = Server {
+        let main = ConfiguredServer {
             name: "the main server".to_owned(),
             addresses: String::new(),
             key: String::new(),
@@ -68,7 +68,7 @@ impl<'t> Configuration<'t> {
             if node.name.eq_ignore_ascii_case("<VirtualHost") {
                 let name = virtual_host(node);
                 let key = key(&name, &node.arguments);
-                self.servers.push(Server {
+                self.servers.push(ConfiguredServer {
                     name,
                     addresses: node.arguments.clone(),
                     key,
@@ -76,7 +76,7 @@ impl<'t> Configuration<'t> {
                 self.walk(&node.children, self.servers.len() - 1, sections);
                 continue;
             }
-            self.seen.push(Seen {
+            self.seen.push(SeenDirective {
                 node,
                 words: words(&node.arguments),
                 server,

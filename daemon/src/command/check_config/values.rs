@@ -6,12 +6,12 @@ use std::path::Path;
 use wsgid_protocol::report::Node;
 
 use super::pattern::{self, Holds};
-use super::tree::{Configuration, Seen};
+use super::tree::{ConfigTree, SeenDirective};
 use super::words::words;
 
 /// Where a script answers.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place<'p> {
+pub(crate) struct ScriptAddress<'p> {
     pub(crate) server: usize,
     pub(crate) url: &'p str,
     pub(crate) file: &'p Path,
@@ -21,9 +21,9 @@ pub(crate) struct Place<'p> {
 #[derive(Debug)]
 pub(crate) struct Value<'c> {
     /// The directive that certainly holds, unless one of `perhaps` does.
-    pub(crate) certain: Option<&'c Seen<'c>>,
+    pub(crate) certain: Option<&'c SeenDirective<'c>>,
     /// Those that would win if their section holds.
-    pub(crate) perhaps: Vec<&'c Seen<'c>>,
+    pub(crate) perhaps: Vec<&'c SeenDirective<'c>>,
 }
 
 /// How late a directive's section is merged: the last one wins.
@@ -31,24 +31,24 @@ type Rank = (u8, usize, bool, usize);
 
 /// The value of a directive.
 pub(crate) fn value<'c>(
-    configuration: &'c Configuration<'_>,
+    configuration: &'c ConfigTree<'_>,
     name: &str,
-    place: Place<'_>,
+    address: ScriptAddress<'_>,
 ) -> Value<'c> {
-    let mut holding: Vec<(Rank, Holds, &Seen<'_>)> = Vec::new();
+    let mut holding: Vec<(Rank, Holds, &SeenDirective<'_>)> = Vec::new();
     for (order, seen) in configuration
         .seen
         .iter()
         .enumerate()
         .filter(|(_, seen)| seen.is(name))
     {
-        if seen.server != 0 && seen.server != place.server {
+        if seen.server != 0 && seen.server != address.server {
             continue;
         }
         let holds = seen
             .sections
             .iter()
-            .map(|section| holds(section, place))
+            .map(|section| holds(section, address))
             .fold(Holds::Yes, Holds::and);
         if holds != Holds::No {
             holding.push((rank(seen, order), holds, seen));
@@ -71,7 +71,7 @@ pub(crate) fn value<'c>(
     }
 }
 
-fn rank(seen: &Seen<'_>, order: usize) -> Rank {
+fn rank(seen: &SeenDirective<'_>, order: usize) -> Rank {
     let of_host = seen.server != 0;
     let Some(section) = seen.sections.last() else {
         return (0, 0, of_host, order);
@@ -121,27 +121,27 @@ pub(crate) fn first_word(section: &Node) -> String {
         .unwrap_or_default()
 }
 
-fn holds(section: &Node, place: Place<'_>) -> Holds {
+fn holds(section: &Node, address: ScriptAddress<'_>) -> Holds {
     let word = first_word(section);
-    let name = place
+    let name = address
         .file
         .file_name()
         .and_then(|name| name.to_str())
         .unwrap_or_default();
     match kind(section) {
-        Section::Directory { regex: false } => pattern::directory(&word, place.file),
+        Section::Directory { regex: false } => pattern::directory(&word, address.file),
         Section::Directory { regex: true } => pattern::regex(
             &word,
-            place
+            address
                 .file
                 .parent()
                 .and_then(Path::to_str)
                 .unwrap_or_default(),
         ),
-        Section::Files { regex: false } => pattern::files(&word, place.file),
+        Section::Files { regex: false } => pattern::files(&word, address.file),
         Section::Files { regex: true } => pattern::regex(&word, name),
-        Section::Location { regex: false } => pattern::location(&word, place.url),
-        Section::Location { regex: true } => pattern::regex(&word, place.url),
+        Section::Location { regex: false } => pattern::location(&word, address.url),
+        Section::Location { regex: true } => pattern::regex(&word, address.url),
         Section::Other if section.name.eq_ignore_ascii_case("<Proxy") => Holds::No,
         Section::Other => Holds::Perhaps,
     }

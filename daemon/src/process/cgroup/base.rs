@@ -10,8 +10,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::hierarchy::{Controller, Hierarchy};
 use super::name::Keeper;
-use super::place::{Controller, Hierarchy};
 use crate::sys;
 
 /// Where everything that belongs to no site is moved in version 2, which has no

@@ -5,9 +5,9 @@
 //! none, and everything else works as ever.
 
 mod base;
+mod hierarchy;
 mod moving;
 mod name;
-mod place;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,9 +17,9 @@ use serde_json::{Value, json};
 use wsgid_protocol::GroupConfig;
 
 use base::{Base, Bounds};
+use hierarchy::Controller;
 pub(crate) use moving::Move;
 use name::Keeper;
-use place::Controller;
 
 /// How long processes of a supervisor that died may finish what they do.
 const ABANDONED_PATIENCE: Duration = Duration::from_secs(60);
@@ -50,7 +50,7 @@ pub(crate) struct Cgroups {
 impl Cgroups {
     /// Looks where they may be made, and says so once.
     pub(crate) fn find() -> Self {
-        let prepared = place::find().and_then(Base::prepare);
+        let prepared = hierarchy::find().and_then(Base::prepare);
         let problem = match &prepared {
             Ok((_, problem)) => problem.clone(),
             Err(why) => Some(why.clone()),

@@ -17,7 +17,7 @@ use wsgid_protocol::response::EndReport;
 use wsgid_protocol::{Failure, FrameHead, Kind, payload};
 
 use crate::channel::closing::Guarded;
-use crate::channel::operator::Asked;
+use crate::channel::operator::OperatorCommand;
 use crate::connection::connections::send_fail;
 use crate::supervisor::Supervisor;
 
@@ -41,7 +41,7 @@ impl Supervisor {
             return;
         }
         let (answer, wait) = oneshot::channel();
-        self.asked(Asked {
+        self.asked(OperatorCommand {
             command: Command::Status,
             uid: 0,
             answer,

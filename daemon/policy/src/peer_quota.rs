@@ -1,7 +1,6 @@
-//! Places for peers that have not shown yet who they are: so many in all, and
-//! so many for each peer. Who has more than the others makes room for them: the
-//! oldest of its own goes. Nobody is kept waiting, and nobody is kept out by
-//! another. Used for connections without HELLO (`listener`) and for those that
+//! How many may be open of peers that have not shown yet who they are: so many of
+//! each peer, and so many in all. A peer that has more than the others makes room
+//! for them: its oldest goes. No peer is kept waiting, or out, by another. Used for connections without HELLO (`listener`) and for those that
 //! are ahead of their configuration (`supervisor/requests.rs`).
 
 use std::collections::{BTreeMap, VecDeque};
@@ -15,9 +14,9 @@ pub struct Peer {
     pub pid: Option<i32>,
 }
 
-/// What has a place, by who has it.
+/// What is open, by whose it is.
 #[derive(Debug)]
-pub struct Places<T> {
+pub struct PeerQuota<T> {
     taken: BTreeMap<Peer, VecDeque<(u64, T)>>,
     count: usize,
     last: u64,
@@ -25,7 +24,7 @@ pub struct Places<T> {
     all: usize,
 }
 
-impl<T> Places<T> {
+impl<T> PeerQuota<T> {
     /// So many for each peer, and for all together.
     pub const fn new(each: usize, all: usize) -> Self {
         Self {
@@ -37,7 +36,7 @@ impl<T> Places<T> {
         }
     }
 
-    /// Gives a place, by its number. Returns also what had to go for it.
+    /// Takes one more in. Returns its number, and what had to go for it.
     pub fn take(&mut self, peer: Peer, value: T) -> (u64, Option<T>) {
         let own = self.taken.get(&peer).map_or(0, VecDeque::len);
         let gone = if own >= self.each {
@@ -56,7 +55,7 @@ impl<T> Places<T> {
         (self.last, gone)
     }
 
-    /// Gives a place back.
+    /// Takes one out by its number.
     pub fn free(&mut self, peer: Peer, number: u64) -> Option<T> {
         let own = self.taken.get_mut(&peer)?;
         let at = own.iter().position(|(taken, _)| *taken == number)?;
@@ -68,7 +67,7 @@ impl<T> Places<T> {
         Some(value)
     }
 
-    /// All that have one.
+    /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.taken.values().flatten().map(|(_, value)| value)
     }
@@ -89,14 +88,13 @@ impl<T> Places<T> {
         out.into_iter().map(|(_, value)| value).collect()
     }
 
-    /// Who has most; of equals the one whose oldest came first.
+    /// The peer that has most; of equals the one whose oldest came first.
     fn largest(&self) -> Option<Peer> {
-        let oldest = |own: &VecDeque<(u64, T)>| own.front().map_or(u64::MAX, |(number, _)| *number);
-        let size = |own: &VecDeque<(u64, T)>| (own.len(), u64::MAX - oldest(own));
-        self.taken
-            .iter()
-            .max_by_key(|(_, own)| size(own))
-            .map(|(peer, _)| *peer)
+        let largest = self.taken.iter().max_by_key(|(_, own)| {
+            let oldest = own.front().map_or(u64::MAX, |(number, _)| *number);
+            (own.len(), u64::MAX - oldest)
+        });
+        largest.map(|(peer, _)| *peer)
     }
 
     fn pop(&mut self, peer: Peer) -> Option<T> {
@@ -118,36 +116,36 @@ mod tests {
 
     #[test]
     fn who_has_all_it_may_have_makes_room_for_itself() {
-        let mut places = Places::new(2, 100);
-        assert_eq!(places.take(peer(1), "a").1, None);
-        assert_eq!(places.take(peer(1), "b").1, None);
-        assert_eq!(places.take(peer(1), "c").1, Some("a"));
-        assert_eq!(places.take(peer(2), "d").1, None);
+        let mut quota = PeerQuota::new(2, 100);
+        assert_eq!(quota.take(peer(1), "a").1, None);
+        assert_eq!(quota.take(peer(1), "b").1, None);
+        assert_eq!(quota.take(peer(1), "c").1, Some("a"));
+        assert_eq!(quota.take(peer(2), "d").1, None);
     }
 
     #[test]
     fn who_has_most_makes_room_for_the_others() {
-        let mut places = Places::new(100, 4);
+        let mut quota = PeerQuota::new(100, 4);
         for value in 0..3 {
-            places.take(peer(1), value);
+            quota.take(peer(1), value);
         }
-        let (number, gone) = places.take(peer(2), 10);
+        let (number, gone) = quota.take(peer(2), 10);
         assert_eq!(gone, None);
-        assert_eq!(places.take(peer(3), 11).1, Some(0));
-        assert_eq!(places.take(peer(3), 12).1, Some(1));
-        assert_eq!(places.free(peer(2), number), Some(10));
-        assert_eq!(places.free(peer(2), number), None);
-        assert_eq!(places.iter().count(), 3);
+        assert_eq!(quota.take(peer(3), 11).1, Some(0));
+        assert_eq!(quota.take(peer(3), 12).1, Some(1));
+        assert_eq!(quota.free(peer(2), number), Some(10));
+        assert_eq!(quota.free(peer(2), number), None);
+        assert_eq!(quota.iter().count(), 3);
     }
 
     #[test]
     fn what_is_taken_out_comes_in_its_order() {
-        let mut places = Places::new(10, 10);
+        let mut quota = PeerQuota::new(10, 10);
         for (value, pid) in [(1, 9), (2, 3), (3, 9), (4, 3)] {
-            places.take(peer(pid), value);
+            quota.take(peer(pid), value);
         }
-        assert_eq!(places.take_out(|value| *value != 2), [1, 3, 4]);
-        assert_eq!(places.take_out(|_| true), [2]);
-        assert_eq!(places.iter().count(), 0);
+        assert_eq!(quota.take_out(|value| *value != 2), [1, 3, 4]);
+        assert_eq!(quota.take_out(|_| true), [2]);
+        assert_eq!(quota.iter().count(), 0);
     }
 }

@@ -1,0 +1,242 @@
+//! One limit on starting processes for the whole supervisor, so that fifty
+//! groups that fall or hang do not take the machine from the one that stands.
+//! Pure: what starting processes do is told by `workers`, which looks at them.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::definition::Definition;
+use crate::ids::PoolId;
+use crate::ids::WorkerId;
+
+/// A worker that loads for longer than this no longer counts as starting.
+const STARTING_COUNTS_FOR: Duration = Duration::from_secs(10);
+/// How often those that start are looked at while others wait. One that has done
+/// nothing between two looks waits for something, and others need not wait with it.
+const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+
+/// What a process does at an instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Doing {
+    /// Processor time of all its threads, with that of children it has waited for.
+    pub used: Duration,
+    /// It neither runs, nor would run if it could, nor reads from a disk.
+    pub waits: bool,
+}
+
+/// A spawn that was asked for.
+#[derive(Clone, Debug)]
+pub struct Pending {
+    /// Whose worker it is.
+    pub pool: PoolId,
+    /// Its number.
+    pub worker: WorkerId,
+    /// Its place among those of its generation.
+    pub slot: u32,
+    /// What it belongs to.
+    pub generation: u64,
+    /// What it is started from.
+    pub definition: Arc<Definition>,
+    /// The last start of its pool came to nothing.
+    pub failing: bool,
+    /// Only requests have named its application group: others come first.
+    pub from_request: bool,
+    /// Not to be forked from a preloader.
+    pub plain: bool,
+}
+
+impl Pending {
+    fn user(&self) -> Option<u32> {
+        self.definition
+            .identity
+            .as_ref()
+            .ok()
+            .map(|identity| identity.uid)
+    }
+}
+
+/// A process from its start until it is ready or has ended.
+#[derive(Debug)]
+struct Start {
+    since: Instant,
+    user: Option<u32>,
+    pool: PoolId,
+    /// For a pool that fails.
+    failing: bool,
+    /// Whether it takes one of the slots.
+    counts: bool,
+    looked: Instant,
+    seen: Option<Doing>,
+}
+
+/// The queue and what is being started.
+#[derive(Debug)]
+pub struct SpawnQueue {
+    limit: usize,
+    pending: VecDeque<Pending>,
+    starting: BTreeMap<WorkerId, Start>,
+    last_pool: Option<PoolId>,
+}
+
+impl SpawnQueue {
+    /// As many at a time as there are processors.
+    #[must_use]
+    pub const fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            pending: VecDeque::new(),
+            starting: BTreeMap::new(),
+            last_pool: None,
+        }
+    }
+
+    /// A spawn is asked for.
+    pub fn push(&mut self, pending: Pending) {
+        self.pending.push_back(pending);
+    }
+
+    /// It is not wanted any more.
+    pub fn cancel(&mut self, worker: WorkerId) {
+        self.pending.retain(|pending| pending.worker != worker);
+    }
+
+    /// This one starts; without having waited, unless `pop` gave it.
+    pub fn begin(&mut self, pending: &Pending, now: Instant) {
+        let start = Start {
+            since: now,
+            user: pending.user(),
+            pool: pending.pool,
+            failing: pending.failing,
+            counts: true,
+            looked: now,
+            seen: None,
+        };
+        self.starting.insert(pending.worker, start);
+    }
+
+    /// The worker is ready, or has ended.
+    pub fn done(&mut self, worker: WorkerId) {
+        self.starting.remove(&worker);
+    }
+
+    /// Those to be looked at now, because others wait for them.
+    pub fn unseen(&self, now: Instant) -> Vec<WorkerId> {
+        let due = |start: &Start| start.counts && now.duration_since(start.looked) >= LOOK_INTERVAL;
+        let wanted = !self.pending.is_empty();
+        self.starting
+            .iter()
+            .filter(|(_, start)| wanted && due(start))
+            .map(|(worker, _)| *worker)
+            .collect()
+    }
+
+    /// What one of them does; `None` if that cannot be seen.
+    pub fn seen(&mut self, worker: WorkerId, doing: Option<Doing>, now: Instant) {
+        let Some(start) = self.starting.get_mut(&worker) else {
+            return;
+        };
+        start.looked = now;
+        let idle = doing.is_some_and(|doing| doing.waits && start.seen == Some(doing));
+        start.counts &= !idle;
+        start.seen = doing;
+    }
+
+    /// The next spawn that may be done now. Those that fail have fewer slots, of
+    /// their own, and never stand before the others.
+    pub fn pop(&mut self, now: Instant) -> Option<Pending> {
+        for start in self.starting.values_mut() {
+            start.counts &= now.duration_since(start.since) < STARTING_COUNTS_FOR;
+        }
+        let next = self.next_of(false).or_else(|| self.next_of(true))?;
+        let next = self.pending.remove(next)?;
+        self.last_pool = Some(next.pool);
+        self.begin(&next, now);
+        Some(next)
+    }
+
+    /// Where in the queue the next is among those that fail, or among the
+    /// others; `None` if none may start now. Who has the fewest starting comes
+    /// first, by user and then by pool; pools that are equal take turns. Within a
+    /// user, what the configuration names comes before what requests have named.
+    fn next_of(&self, failing: bool) -> Option<usize> {
+        let (mut of_user, mut of_pool) = (BTreeMap::<_, usize>::new(), BTreeMap::<_, usize>::new());
+        for start in self.starting.values() {
+            *of_user.entry(start.user).or_default() += 1;
+            *of_pool.entry(start.pool).or_default() += 1;
+        }
+        let order = |pending: &Pending| {
+            let user = of_user.get(&pending.user()).copied().unwrap_or(0);
+            let pool = of_pool.get(&pending.pool).copied().unwrap_or(0);
+            (
+                user,
+                pending.from_request,
+                pool,
+                Some(pending.pool) == self.last_pool,
+            )
+        };
+        let slots = self.slots(failing);
+        let waiting = self.pending.iter().enumerate();
+        let may = waiting
+            .filter(|(_, pending)| pending.failing == failing && slots.has_one_for(pending.user()));
+        may.min_by_key(|(_, pending)| order(pending))
+            .map(|(at, _)| at)
+    }
+
+    fn slots(&self, failing: bool) -> SpawnSlots {
+        let most = if failing {
+            (self.limit / 2).max(1)
+        } else {
+            self.limit
+        };
+        let taken = || {
+            self.starting
+                .values()
+                .filter(|start| start.counts && start.failing == failing)
+        };
+        let users: BTreeSet<Option<u32>> = taken().map(|start| start.user).collect();
+        // Whoever fails has no right to more.
+        let users_most = if failing { 0 } else { most.max(2) };
+        SpawnSlots {
+            free: taken().count() < most,
+            users,
+            users_most,
+        }
+    }
+
+    /// What waits.
+    pub fn pending(&self) -> impl Iterator<Item = &Pending> {
+        self.pending.iter()
+    }
+
+    /// When `pop` may give more without any event.
+    pub fn deadline(&self) -> Option<Instant> {
+        let next =
+            |start: &Start| (start.since + STARTING_COUNTS_FOR).min(start.looked + LOOK_INTERVAL);
+        let first = self
+            .starting
+            .values()
+            .filter(|start| start.counts)
+            .map(next)
+            .min();
+        first.filter(|_| !self.pending.is_empty())
+    }
+}
+
+/// Who may start beside those that do.
+struct SpawnSlots {
+    free: bool,
+    /// Those who have a slot. A user who has none gets one while they are few, so
+    /// that no user keeps all the others waiting.
+    users: BTreeSet<Option<u32>>,
+    users_most: usize,
+}
+
+impl SpawnSlots {
+    fn has_one_for(&self, user: Option<u32>) -> bool {
+        self.free || (!self.users.contains(&user) && self.users.len() < self.users_most)
+    }
+}
