@@ -63,7 +63,7 @@ pub(crate) fn duplicate_above(fd: OwnedFd, least: RawFd) -> io::Result<OwnedFd> 
 ///
 /// # Errors
 /// As `dup2(2)`.
-pub(crate) fn place(fd: OwnedFd, number: RawFd) -> io::Result<()> {
+pub(crate) fn put_at(fd: OwnedFd, number: RawFd) -> io::Result<()> {
     let at = fd.into_raw_fd();
     if at == number {
         // SAFETY: `at` was owned until the line before and is still open.

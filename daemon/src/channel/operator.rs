@@ -259,7 +259,7 @@ async fn recv(stream: &OperatorSession) -> io::Result<Command> {
     let mut bytes = vec![0; head.len as usize];
     stream.read_exact(&mut bytes).await?;
     match payload::decode_message::<Command>(&bytes) {
-        // To obey half of a command would be another command: nothing may be left over.
+        // To carry out half of a command would be another command: nothing may be left over.
         Ok(Some(_)) => {
             payload::decode(&bytes).map_err(|error| invalid(format!("{error}; {OTHER_RELEASE}")))
         }

@@ -11,7 +11,7 @@ use nix::unistd::geteuid;
 use wsgid_protocol::trust::{self, is_open, is_ours};
 pub(crate) use wsgid_protocol::trust::{Distrust, Sticky};
 
-/// A file whose content we obey, opened already.
+/// A file whose content is carried out, opened already.
 pub(crate) fn file(facts: &Metadata) -> Result<(), String> {
     if !is_ours(facts, geteuid().as_raw()) {
         return Err(format!(

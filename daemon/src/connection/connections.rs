@@ -13,26 +13,14 @@ use nix::sys::socket::{MsgFlags, Shutdown, shutdown};
 use tokio::sync::mpsc::Sender;
 use tokio::task::AbortHandle;
 use wsgid_protocol::blocking::send_all;
-use wsgid_protocol::fds;
 use wsgid_protocol::head::FLAG_CLOSE;
-use wsgid_protocol::limits::{HEAD_LEN, MAX_FAIL_LEN};
+use wsgid_protocol::limits::MAX_FAIL_LEN;
+use wsgid_protocol::text;
 use wsgid_protocol::{Failure, FrameHead, Kind};
 
 use crate::channel::closing::{Guarded, Polled};
+use crate::connection::queue_front::{self, QueueFront};
 use wsgid_policy::ids::{ConnectionId, Owner, PoolId, WorkerId};
-
-/// What is at the front of a connection's receive queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum QueueFront {
-    /// A whole head of a REQUEST with the right nonce.
-    Request,
-    /// No byte.
-    Nothing,
-    /// Something else, or a part of a head.
-    Other,
-    /// The module has closed its end.
-    Ended,
-}
 
 /// What a held connection did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,18 +115,15 @@ impl Connections {
             Ok(holder) => holder,
             Err(error) => return Err((error, fd)),
         };
-        self.all.insert(
-            id,
-            Connection {
-                fd,
-                nonce,
-                pool,
-                holder,
-                owner: None,
-                waited: None,
-            },
-        );
-        self.held.entry(pool).or_default().insert(id);
+        let connection = Connection {
+            fd,
+            nonce,
+            pool,
+            holder,
+            owner: None,
+            waited: None,
+        };
+        self.insert(id, connection);
         Ok(id)
     }
 
@@ -171,25 +156,28 @@ impl Connections {
     pub(crate) fn adopt(
         &mut self,
         id: ConnectionId,
-        (fd, nonce): (Guarded, u32),
+        fd: Guarded,
+        nonce: u32,
         pool: PoolId,
         owner: Option<Owner>,
     ) -> io::Result<()> {
         let fd = Arc::new(fd);
         let holder = self.watch(id, &fd, Instant::now())?;
-        self.all.insert(
-            id,
-            Connection {
-                fd,
-                nonce,
-                pool,
-                holder,
-                owner,
-                waited: None,
-            },
-        );
-        self.held.entry(pool).or_default().insert(id);
+        let connection = Connection {
+            fd,
+            nonce,
+            pool,
+            holder,
+            owner,
+            waited: None,
+        };
+        self.insert(id, connection);
         Ok(())
+    }
+
+    fn insert(&mut self, id: ConnectionId, connection: Connection) {
+        self.held.entry(connection.pool).or_default().insert(id);
+        self.all.insert(id, connection);
     }
 
     /// Numbers up to this one are taken.
@@ -202,7 +190,7 @@ impl Connections {
         let Some(connection) = self.all.get_mut(&id) else {
             return Ok(());
         };
-        let waits = request_in_front(connection.fd.as_fd(), connection.nonce);
+        let waits = queue_front::waiting_request(connection.fd.as_fd(), connection.nonce);
         let since = match (connection.waited, waits) {
             (Some((before, since)), Some(number)) if before == number => since,
             _ => now,
@@ -323,8 +311,8 @@ impl Connections {
         // A descriptor of its own: the previous watch of this connection may
         // not have been taken out of the poll set yet.
         let watched = Polled::new(Arc::clone(fd))?;
-        let request = front_is_there(fd.as_fd());
-        let task = tokio::spawn(watch(watched, (id, wait), self.events.clone()));
+        let request = queue_front::is_there(fd.as_fd());
+        let task = tokio::spawn(watch(watched, id, wait, self.events.clone()));
         Ok(ConnectionHolder::Held {
             since: now,
             wait,
@@ -354,7 +342,7 @@ impl Connection {
 
     /// What is at the front of its receive queue.
     pub(crate) fn front(&self) -> QueueFront {
-        front(self.fd.as_fd(), self.nonce)
+        queue_front::of(self.fd.as_fd(), self.nonce)
     }
 
     /// Whether workers of this identity may have it.
@@ -378,7 +366,8 @@ impl Connection {
 /// Reports what happens to a held connection until it is aborted.
 async fn watch(
     fd: Polled,
-    (id, wait): (ConnectionId, u64),
+    id: ConnectionId,
+    wait: u64,
     events: Sender<(ConnectionId, u64, HeldEvent)>,
 ) {
     let mut told = false;
@@ -391,61 +380,16 @@ async fn watch(
             return;
         }
         ready.clear_ready();
-        if !told && front_is_there(fd.readiness().get_ref().as_fd()) {
+        if !told && queue_front::is_there(fd.readiness().get_ref().as_fd()) {
             told = true;
             let _ = events.send((id, wait, HeldEvent::Readable)).await;
         }
     }
 }
 
-fn front_is_there(fd: BorrowedFd<'_>) -> bool {
-    match peek(fd, &mut [0; 1]) {
-        Ok(count) => count > 0,
-        // Whoever looks closer ends it.
-        Err(error) => error.kind() == io::ErrorKind::InvalidData,
-    }
-}
-
-/// Bytes that have descriptors with them are no request's: `InvalidData`.
-fn peek(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
-    match fds::peek(fd, buffer, MsgFlags::MSG_DONTWAIT)? {
-        (_, true) => Err(io::ErrorKind::InvalidData.into()),
-        (count, false) => Ok(count),
-    }
-}
-
-fn front(fd: BorrowedFd<'_>, nonce: u32) -> QueueFront {
-    let mut bytes = [0; HEAD_LEN];
-    match peek(fd, &mut bytes) {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => QueueFront::Nothing,
-        Ok(0) | Err(_) => QueueFront::Ended,
-        Ok(HEAD_LEN) => match FrameHead::parse(&bytes) {
-            Ok(head) if head.kind == Kind::Request && head.id >> 32 == u64::from(nonce) => {
-                QueueFront::Request
-            }
-            _ => QueueFront::Other,
-        },
-        Ok(_) => QueueFront::Other,
-    }
-}
-
-/// The number of the request that waits.
-fn request_in_front(fd: BorrowedFd<'_>, nonce: u32) -> Option<u64> {
-    let mut bytes = [0; HEAD_LEN];
-    peek(fd, &mut bytes)
-        .ok()
-        .filter(|count| *count == HEAD_LEN)?;
-    let head = FrameHead::parse(&bytes).ok()?;
-    (head.kind == Kind::Request && head.id >> 32 == u64::from(nonce)).then_some(head.id)
-}
-
 /// Sends FAIL about the connection, as far as it goes without waiting.
 pub(crate) fn send_fail(fd: BorrowedFd<'_>, failure: Failure, text: &str) -> io::Result<()> {
-    let mut end = text.len().min(MAX_FAIL_LEN as usize);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    let text = text.as_bytes().get(..end).unwrap_or_default();
+    let text = text::cut(text, MAX_FAIL_LEN as usize).as_bytes();
     let len = u32::try_from(text.len()).unwrap_or_default();
     let head = FrameHead::new(Kind::Fail, 0, len)
         .with_code(failure.code())
@@ -466,20 +410,6 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     use super::*;
-
-    #[test]
-    fn only_a_whole_request_head_with_the_nonce_is_unread() {
-        let (ours, mut module) = UnixStream::pair().unwrap();
-        let look = || front(ours.as_fd(), 7);
-        assert_eq!(look(), QueueFront::Nothing);
-        let head = FrameHead::new(Kind::Request, 7 << 32 | 1, 0).encode();
-        module.write_all(&head[..15]).unwrap();
-        assert_eq!(look(), QueueFront::Other);
-        module.write_all(&head[15..]).unwrap();
-        assert_eq!(look(), QueueFront::Request);
-        assert_eq!(front(ours.as_fd(), 8), QueueFront::Other);
-        assert_eq!(look(), QueueFront::Request, "looking takes nothing");
-    }
 
     #[tokio::test]
     async fn what_is_unused_is_known_by_the_time_and_by_what_came() {

@@ -1,7 +1,7 @@
 //! Accepts request connections: checks the peer, reads exactly HELLO and not a
-//! byte more, and hands both to the supervisor. Knows nothing of groups. Whoever
-//! is silent has a place among those of its own user or process, and takes none
-//! from others.
+//! byte more, and hands both to the supervisor. Knows nothing of groups. A silent
+//! connection counts against its own user or process, and keeps none of the others
+//! out.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -36,7 +36,7 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 const HALF_OPEN_MAX: usize = 256;
 /// The same of one process of httpd's, or of one other user.
 const HALF_OPEN_EACH: usize = 64;
-/// So many are accepted before those that came first are heard again.
+/// So many are accepted before those that came first are read again.
 const ACCEPT_BURST: u32 = 16;
 /// How long quiescing waits for HELLOs that have begun.
 const FREEZE_PATIENCE: Duration = Duration::from_millis(500);
@@ -67,8 +67,8 @@ impl Allowed {
         self.0.send_modify(|(httpd, _)| *httpd = Some(uid));
     }
 
-    pub(crate) fn set_visitors(&self, uids: BTreeSet<u32>) {
-        self.0.send_modify(|(_, visitors)| *visitors = uids);
+    pub(crate) fn set_socket_uids(&self, uids: BTreeSet<u32>) {
+        self.0.send_modify(|(_, socket_uids)| *socket_uids = uids);
     }
 
     pub(crate) fn get(&self) -> Option<u32> {
@@ -130,7 +130,7 @@ impl HalfOpen {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives a place to what reads; another may lose its own.
+    /// Takes in what reads; another may have to go.
     fn take(&self, peer: Peer, reads: AbortHandle) -> u64 {
         let (number, gone) = self.lock().take(peer, reads);
         if let Some(gone) = gone {

@@ -3,5 +3,6 @@
 
 pub(crate) mod connections;
 pub(crate) mod listener;
+pub(crate) mod queue_front;
 pub(crate) mod socket_acl;
 pub(crate) mod stale_socket;

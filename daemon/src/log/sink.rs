@@ -39,15 +39,15 @@ pub(crate) struct OutputTarget(Arc<Mutex<TargetState>>);
 
 #[derive(Debug, Default)]
 struct TargetState {
-    place: LogDestination,
+    destination: LogDestination,
     /// The state of the rate of bytes (`byte_rate.rs` of the protocol).
     whole_at_us: u64,
 }
 
 impl OutputTarget {
-    /// Sends what follows to another place.
-    pub(crate) fn set(&self, place: LogDestination) {
-        self.lock().place = place;
+    /// Sends what follows elsewhere.
+    pub(crate) fn set(&self, destination: LogDestination) {
+        self.lock().destination = destination;
     }
 
     /// Whether a line of so many bytes may be written.
@@ -59,7 +59,7 @@ impl OutputTarget {
     }
 
     fn get(&self) -> LogDestination {
-        self.lock().place.clone()
+        self.lock().destination.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, TargetState> {
@@ -111,16 +111,20 @@ impl Sink {
     }
 
     /// Where the supervisor's own lines go; `Main` is standard error.
-    pub(crate) fn set_main(&self, place: LogDestination) {
-        self.main.set(place);
+    pub(crate) fn set_main(&self, destination: LogDestination) {
+        self.main.set(destination);
     }
 
-    fn queue(&self, place: LogDestination, line: Vec<u8>) {
-        let place = match place {
+    fn queue(&self, destination: LogDestination, line: Vec<u8>) {
+        let destination = match destination {
             LogDestination::Main => self.main.get(),
             other => other,
         };
-        if self.jobs.try_send(SinkJob::Line(place, line)).is_err() {
+        if self
+            .jobs
+            .try_send(SinkJob::Line(destination, line))
+            .is_err()
+        {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -160,8 +164,8 @@ fn write_all(queue: &Receiver<SinkJob>, dropped: &AtomicU64) {
 
 /// A file that cannot be written has nobody to be told; the line is lost.
 /// `false`: it may be told later how many were.
-fn write_line(place: &LogDestination, line: &[u8]) -> bool {
-    match place {
+fn write_line(destination: &LogDestination, line: &[u8]) -> bool {
+    match destination {
         LogDestination::Main => drop(io::stderr().write_all(line)),
         LogDestination::File(file) => drop(file.as_ref().write_all(line)),
         LogDestination::Syslog(log) => return log.send(&String::from_utf8_lossy(line)),

@@ -168,8 +168,8 @@ fn place_descriptors(args: &WorkerExec) -> io::Result<()> {
     let above = EXTENSION + 1;
     let control_high = sys::duplicate_above(control, above)?;
     let extension_high = sys::duplicate_above(extension, above)?;
-    sys::place(control_high, CONTROL)?;
-    sys::place(extension_high, EXTENSION)?;
+    sys::put_at(control_high, CONTROL)?;
+    sys::put_at(extension_high, EXTENSION)?;
     sys::close_on_exec_from(EXTENSION + 1)
 }
 

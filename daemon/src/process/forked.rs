@@ -203,8 +203,11 @@ mod tests {
             .stdout(output)
             .spawn()
             .unwrap();
-        let born = expected.wait(owner()).await.unwrap();
-        assert_eq!((born.pid, &*born.inbox), (child.id(), &b"hello\n"[..]));
+        let running = expected.wait(owner()).await.unwrap();
+        assert_eq!(
+            (running.pid, &*running.inbox),
+            (child.id(), &b"hello\n"[..])
+        );
         child.kill().unwrap();
         child.wait().unwrap();
     }

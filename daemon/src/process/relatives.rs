@@ -433,18 +433,18 @@ mod tests {
             .process_group(0)
             .spawn()
             .unwrap();
-        let mut lookout = UsageReader::default();
+        let mut reader = UsageReader::default();
         let until = far();
         let used = loop {
             assert!(Instant::now() < until, "it uses its processor");
-            lookout.look(vec![("site".to_owned(), vec![child.id()])]);
+            reader.look(vec![("site".to_owned(), vec![child.id()])]);
             thread::sleep(Duration::from_millis(5));
-            let Some(seen) = lookout.seen() else { continue };
+            let Some(seen) = reader.seen() else { continue };
             if !seen.used["site"].is_zero() {
                 break seen.used["site"];
             }
         };
-        assert!(used < Duration::from_secs(20) && !lookout.is_looking());
+        assert!(used < Duration::from_secs(20) && !reader.is_looking());
         end(child);
     }
 }

@@ -350,7 +350,7 @@ impl Supervisor {
             .values()
             .filter_map(|group| group.visitor)
             .collect();
-        self.allowed.set_visitors(uids.clone());
+        self.allowed.set_socket_uids(uids.clone());
         // All of httpd is one user otherwise.
         let socket = self.socket.as_ref().filter(|_| geteuid().is_root())?;
         let error = socket_acl::admit(socket, &uids).err()?;

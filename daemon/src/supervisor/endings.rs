@@ -9,7 +9,8 @@ use nix::sys::signal::Signal;
 use wsgid_protocol::Failure;
 
 use super::{PoolEntry, Supervisor, WorkerEntry};
-use crate::connection::connections::{Connection, QueueFront};
+use crate::connection::connections::Connection;
+use crate::connection::queue_front::QueueFront;
 use crate::exit_code::launcher;
 use wsgid_policy::ids::WorkerId;
 use wsgid_policy::pool::Event;

@@ -274,7 +274,7 @@ impl Supervisor {
             }
             let fd = Guarded::of_many(kept.take(one.fd)?, self.owner_of(one.pool));
             self.connections
-                .adopt(one.id, (fd, one.nonce), one.pool, one.owner)?;
+                .adopt(one.id, fd, one.nonce, one.pool, one.owner)?;
         }
         let (ended, events) = split_ends(state.events);
         for worker in state.workers {

@@ -17,10 +17,9 @@ use wsgid_protocol::request::Hello;
 use super::configure::Asker;
 use super::{EARLY_TIMEOUT, Supervisor};
 use crate::channel::worker::Outgoing;
-use crate::connection::connections::{
-    Connection, ConnectionHolder, HeldEvent, QueueFront, send_fail,
-};
+use crate::connection::connections::{Connection, ConnectionHolder, HeldEvent, send_fail};
 use crate::connection::listener::NewConnection;
+use crate::connection::queue_front::QueueFront;
 use crate::log::escaped;
 use wsgid_policy::ids::{ConnectionId, PoolId, WorkerId};
 use wsgid_policy::peer_quota::Peer;

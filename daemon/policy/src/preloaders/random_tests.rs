@@ -71,7 +71,7 @@ impl World {
         }
     }
 
-    fn obey(&mut self, actions: Actions) {
+    fn carry_out(&mut self, actions: Actions) {
         for action in actions {
             match action {
                 PreloaderAction::Start { preloader, key, .. } => {
@@ -170,7 +170,7 @@ impl World {
                 self.preloaders.tick(self.now)
             }
         };
-        self.obey(actions);
+        self.carry_out(actions);
     }
 }
 
@@ -195,7 +195,7 @@ proptest! {
         }
         prop_assert!(world.open.is_empty(), "workers that wait for ever: {:?} {:?}", world.open, world.preloaders);
         let actions = world.preloaders.keep(1, &[]);
-        world.obey(actions);
+        world.carry_out(actions);
         let left: Vec<_> = world.alive.keys().filter(|id| !world.ended.contains(id)).collect();
         prop_assert!(left.is_empty(), "preloaders that nobody ends: {left:?}");
     }

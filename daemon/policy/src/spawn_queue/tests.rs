@@ -66,7 +66,7 @@ fn pools_that_fail_do_not_stand_before_others() {
         });
     }
     assert_eq!(queue.pop(now).unwrap().worker, WorkerId(1));
-    assert!(queue.pop(now).is_none(), "they have one place of two");
+    assert!(queue.pop(now).is_none(), "they have one slot of two");
     queue.push(pending(2, 6));
     queue.push(pending(3, 7));
     assert_eq!(queue.pop(now).unwrap().worker, WorkerId(6));
@@ -96,7 +96,7 @@ fn one_user_keeps_no_other_waiting() {
     assert_eq!(
         queue.pop(now).unwrap().worker,
         WorkerId(101),
-        "both places are of another user"
+        "both slots are of another user"
     );
     assert!(queue.pop(now).is_none(), "there are two users now");
     queue.done(WorkerId(101));

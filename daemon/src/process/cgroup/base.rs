@@ -120,14 +120,14 @@ impl Base {
                 Some(limit.to_string())
             }
         };
-        if let Some((directory, unified)) = self.place(Controller::Cpu, name) {
+        if let Some((directory, unified)) = self.directory_of(Controller::Cpu, name) {
             if unified {
                 write(&directory, "cpu.weight", bounds.cpu_weight)?
             } else {
                 write(&directory, "cpu.shares", shares(bounds.cpu_weight))?
             }
         }
-        if let Some((directory, unified)) = self.place(Controller::Memory, name) {
+        if let Some((directory, unified)) = self.directory_of(Controller::Memory, name) {
             let (file, none) = if unified {
                 ("memory.max", "max")
             } else {
@@ -139,7 +139,7 @@ impl Base {
                 most(bounds.memory_max).unwrap_or_else(|| none.to_owned()),
             )?;
         }
-        if let Some((directory, _)) = self.place(Controller::Pids, name) {
+        if let Some((directory, _)) = self.directory_of(Controller::Pids, name) {
             write(
                 &directory,
                 "pids.max",
@@ -151,7 +151,7 @@ impl Base {
 
     /// Runs only where no other wants to, or as its weight says.
     pub(super) fn set_idle(&self, name: &str, idle: bool, weight: u32) -> io::Result<()> {
-        let Some((directory, unified)) = self.place(Controller::Cpu, name) else {
+        let Some((directory, unified)) = self.directory_of(Controller::Cpu, name) else {
             return Ok(());
         };
         write(&directory, "cpu.idle", u8::from(idle))?;
@@ -164,15 +164,15 @@ impl Base {
 
     /// The processor time that it has used.
     pub(super) fn cpu_time(&self, name: &str) -> Option<Duration> {
-        if let Some((directory, false)) = self.place(Controller::Cpuacct, name) {
+        if let Some((directory, false)) = self.directory_of(Controller::Cpuacct, name) {
             return number(&directory.join("cpuacct.usage")).map(Duration::from_nanos);
         }
-        let (directory, _) = self.place(Controller::Cpu, name)?;
+        let (directory, _) = self.directory_of(Controller::Cpu, name)?;
         counter(&directory.join("cpu.stat"), "usage_usec").map(Duration::from_micros)
     }
 
     pub(super) fn memory(&self, name: &str) -> Option<u64> {
-        let (directory, unified) = self.place(Controller::Memory, name)?;
+        let (directory, unified) = self.directory_of(Controller::Memory, name)?;
         number(&directory.join(if unified {
             "memory.current"
         } else {
@@ -181,12 +181,17 @@ impl Base {
     }
 
     pub(super) fn tasks(&self, name: &str) -> Option<u64> {
-        number(&self.place(Controller::Pids, name)?.0.join("pids.current"))
+        number(
+            &self
+                .directory_of(Controller::Pids, name)?
+                .0
+                .join("pids.current"),
+        )
     }
 
     /// How often the kernel has killed in it because it had no memory left.
     pub(super) fn memory_kills(&self, name: &str) -> Option<u64> {
-        let (directory, unified) = self.place(Controller::Memory, name)?;
+        let (directory, unified) = self.directory_of(Controller::Memory, name)?;
         counter(
             &directory.join(if unified {
                 "memory.events"
@@ -197,7 +202,7 @@ impl Base {
         )
     }
 
-    fn place(&self, controller: Controller, name: &str) -> Option<(PathBuf, bool)> {
+    fn directory_of(&self, controller: Controller, name: &str) -> Option<(PathBuf, bool)> {
         self.hierarchy(controller)
             .map(|one| (one.directory.join(name), one.unified))
     }
@@ -210,7 +215,7 @@ impl Base {
     /// Kills what is in it. The kernel takes a while.
     pub(super) fn kill(&self, name: &str) {
         // A fork bomb is not to win the race.
-        if let Some((directory, _)) = self.place(Controller::Pids, name) {
+        if let Some((directory, _)) = self.directory_of(Controller::Pids, name) {
             let _ = write(&directory, "pids.max", 0);
         }
         for directory in self.hierarchies.iter().map(|one| one.directory.join(name)) {
