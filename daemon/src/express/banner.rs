@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::logs;
 use super::options::ApplicationType;
+use super::paths::absolute;
 use super::plan::Plan;
 
 /// The whole text, with a line end at its end.
@@ -123,7 +124,7 @@ pub(crate) fn text(plan: &Plan) -> String {
         if on {
             let directory = given
                 .as_deref()
-                .map_or_else(|| plan.root.join(default), super::plan::absolute);
+                .map_or_else(|| plan.root.join(default), absolute);
             rows.push((name, directory.display().to_string()));
         }
     }

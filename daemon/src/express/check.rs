@@ -1,10 +1,11 @@
 //! Looks at every file that the options name, so that a mistake is reported in
-//! one line before httpd starts. Called by `plan`.
+//! one line before httpd starts. Called by `mod`.
 
 use std::path::{Path, PathBuf};
 
 use super::options::pairs;
-use super::plan::{Plan, PlanError, absolute};
+use super::paths::absolute;
+use super::plan::{Plan, PlanError};
 
 /// Checks that what is named is there and of the right kind.
 pub(crate) fn files(plan: &Plan) -> Result<(), PlanError> {
@@ -82,7 +83,7 @@ fn values(plan: &Plan) -> Result<(), PlanError> {
             });
         }
     }
-    let all = super::options::pairs(&options.environment.service_user);
+    let all = pairs(&options.environment.service_user);
     for (name, _) in all
         .chain(pairs(&options.environment.service_group))
         .chain(pairs(&options.environment.service_log_file))

@@ -22,7 +22,7 @@ use nix::unistd::Pid;
 use super::options::ApplicationType;
 use super::plan::Plan;
 use super::terminal::{self, Stream};
-use super::{logs, progress, render};
+use super::{logs, progress};
 use crate::process::procfs;
 
 /// Why httpd could not be run.
@@ -79,7 +79,7 @@ pub(crate) fn run(plan: &Plan) -> Result<u8, ForegroundError> {
 /// Where httpd and the supervisor meet; httpd names it after its pid, which is
 /// that of the script it was started by.
 fn socket_directory(plan: &Plan, httpd: Pid) -> PathBuf {
-    let mut name = render::socket_prefix(plan).into_os_string();
+    let mut name = plan.socket_prefix().into_os_string();
     name.push(format!(".{httpd}"));
     PathBuf::from(name)
 }
@@ -233,7 +233,7 @@ impl Server {
                 .stopping
                 .is_some_and(|since| since.elapsed() >= self.limit)
             {
-                super::say("wsgid: httpd did not end in time and is killed");
+                terminal::say("wsgid: httpd did not end in time and is killed");
                 self.kill();
             }
         }
@@ -324,14 +324,14 @@ fn end_leftovers() {
 
 /// Tells why httpd ended by itself: its log says it, and nobody has looked yet.
 fn explain(code: u8, log: Option<&Path>, before: u64) {
-    super::say(&format!(
+    terminal::say(&format!(
         "wsgid: httpd ended by itself with exit code {code}"
     ));
     let Some(log) = log else { return };
     let lines = tail(log, before).unwrap_or_default();
     if !lines.is_empty() {
-        super::say(&format!("wsgid: the last lines of `{}`:", log.display()));
-        super::say(&lines);
+        terminal::say(&format!("wsgid: the last lines of `{}`:", log.display()));
+        terminal::say(&lines);
     }
 }
 

@@ -5,7 +5,8 @@
 use wsgid_protocol::GroupConfig;
 
 use super::options::pairs;
-use super::plan::{Plan, PlanError, absolute};
+use super::paths::absolute;
+use super::plan::{Plan, PlanError};
 use super::template::httpd_value;
 
 /// One process group.

@@ -1,13 +1,14 @@
 //! As root: whether everything that httpd, its apachectl and this program read,
 //! run and write as root is in root's hands. Another user could put his own
 //! configuration, program or link there, before the start or before any reload.
-//! Called by `plan`; what runs and reads as the chosen user is not root's affair.
+//! Called by `mod`; what runs and reads as the chosen user is not root's affair.
 
 use std::path::{Path, PathBuf};
 
-use super::plan::{Plan, PlanError, absolute};
-use super::{logs, render};
-use crate::config::trust::{self, Distrust, Sticky};
+use super::logs;
+use super::paths::absolute;
+use super::plan::{Plan, PlanError, trusted};
+use crate::config::trust::{self, Sticky};
 
 /// Checks all of it, before anything is read or written.
 pub(crate) fn are_roots(plan: &Plan) -> Result<(), PlanError> {
@@ -15,35 +16,17 @@ pub(crate) fn are_roots(plan: &Plan) -> Result<(), PlanError> {
         return Ok(());
     }
     for (what, path) in files(plan) {
-        said(what, &path, trust::path(&path))?;
+        trusted(what, &path, trust::path(&path))?;
     }
-    said(
+    trusted(
         "--modules-directory",
         &plan.httpd.modules,
         trust::directory(&plan.httpd.modules, Sticky::No),
     )?;
     for (what, path) in directories(plan) {
-        said(what, &path, trust::directory_to_be(&path, Sticky::No))?;
+        trusted(what, &path, trust::directory_to_be(&path, Sticky::No))?;
     }
     Ok(())
-}
-
-/// A program that root is about to run.
-pub(crate) fn is_roots(what: &'static str, path: &Path) -> Result<(), PlanError> {
-    said(what, path, trust::path(path))
-}
-
-fn said(what: &'static str, path: &Path, judged: Result<(), Distrust>) -> Result<(), PlanError> {
-    let judged = match judged {
-        // Nobody but root can put it there, and who needs it will miss it.
-        Err(Distrust::Look(_, error)) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    };
-    judged.map_err(|why| PlanError::Distrust {
-        what,
-        path: path.to_path_buf(),
-        why: why.to_string(),
-    })
 }
 
 /// What is read or run as root, now or at a reload.
@@ -96,8 +79,8 @@ fn directories(plan: &Plan) -> Vec<(&'static str, PathBuf)> {
     let mut beside = |what, file: &Path| {
         directories.extend(file.parent().map(|above| (what, above.to_path_buf())))
     };
-    beside("--pid-file", &render::pid_file(plan));
-    beside("--socket-prefix", &render::socket_prefix(plan));
+    beside("--pid-file", &plan.pid_file());
+    beside("--socket-prefix", &plan.socket_prefix());
     if !options.logs.log_to_terminal {
         beside(
             "--log-directory",

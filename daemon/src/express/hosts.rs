@@ -2,7 +2,8 @@
 //! Called by `render`. Without any of them there is only the main server.
 
 use super::options::pairs;
-use super::plan::{Plan, absolute};
+use super::paths::absolute;
+use super::plan::Plan;
 use super::template::Scope;
 
 /// What a virtual host does with a request.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::options::Options;
+use super::paths::absolute;
 
 /// An httpd that can be started.
 #[derive(Clone, Debug)]
@@ -183,7 +184,7 @@ fn executable(options: &Options) -> Result<PathBuf, HttpdError> {
         ))
     });
     match named {
-        Some((path, _)) if is_executable(&path) => Ok(std::path::absolute(&path).unwrap_or(path)),
+        Some((path, _)) if is_executable(&path) => Ok(absolute(&path)),
         Some((path, whence)) => Err(HttpdError::NotExecutable(path, whence)),
         None => ["apache2", "httpd"]
             .iter()
@@ -194,7 +195,7 @@ fn executable(options: &Options) -> Result<PathBuf, HttpdError> {
 
 fn modules(options: &Options, root: Option<&Path>) -> Option<PathBuf> {
     if let Some(directory) = &options.environment.modules_directory {
-        return Some(super::plan::absolute(directory));
+        return Some(absolute(directory));
     }
     let below_root = root.map(|root| root.join("modules"));
     below_root

@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::artifacts;
+use super::paths::absolute;
 use super::python::Python;
 use super::template::httpd_word;
 use crate::config::trust;
@@ -51,7 +52,7 @@ pub(crate) fn install_module(arguments: &InstallArguments) -> Outcome {
         .modules_directory
         .clone()
         .or_else(super::httpd::usual_modules);
-    let directory = super::plan::absolute(&directory.ok_or(InstallError::NoDirectory)?);
+    let directory = absolute(&directory.ok_or(InstallError::NoDirectory)?);
     // httpd loads, as root, whatever is there.
     trust::directory(&directory, trust::Sticky::No)?;
     let target = directory.join("mod_wsgid.so");

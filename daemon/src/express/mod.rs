@@ -20,6 +20,7 @@ mod logs;
 mod modules;
 mod notes;
 mod options;
+mod paths;
 mod plan;
 mod progress;
 mod python;
@@ -33,7 +34,6 @@ mod terminal;
 mod tests;
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Subcommand;
@@ -41,7 +41,8 @@ use clap::Subcommand;
 use crate::exit_code;
 pub(crate) use expansion::expand;
 use options::Options;
-use plan::Plan;
+use plan::{Plan, PlanError};
+use terminal::say;
 
 /// The commands of mod_wsgi-express.
 #[derive(Debug, Subcommand)]
@@ -108,9 +109,7 @@ pub(crate) fn run(command: ExpressCommand) -> u8 {
         Err(error) => {
             say(&format!("wsgid: {error}"));
             match error.downcast_ref() {
-                Some(plan::PlanError::Processes { .. } | plan::PlanError::Value { .. }) => {
-                    exit_code::USAGE
-                }
+                Some(PlanError::Processes { .. } | PlanError::Value { .. }) => exit_code::USAGE,
                 _ => exit_code::FAILURE,
             }
         }
@@ -125,6 +124,7 @@ fn start_server(options: Options) -> Outcome {
         return setup_server(options, "start-server");
     }
     let plan = Plan::make(options, "start-server")?;
+    check_plan(&plan)?;
     setup::nobody_serves(&plan)?;
     plan.check_ports()?;
     setup::write(&plan)?;
@@ -135,6 +135,7 @@ fn start_server(options: Options) -> Outcome {
 
 fn setup_server(options: Options, command: &'static str) -> Outcome {
     let plan = Plan::make(options, command)?;
+    check_plan(&plan)?;
     setup::write(&plan)?;
     summary(&plan);
     let control = plan.root.join("apachectl");
@@ -142,17 +143,18 @@ fn setup_server(options: Options, command: &'static str) -> Outcome {
     Ok(exit_code::OK)
 }
 
+/// Looks at all that the plan names, before anything is read or written.
+fn check_plan(plan: &Plan) -> Result<(), PlanError> {
+    hands::are_roots(plan)?;
+    check::files(plan)
+}
+
 fn summary(plan: &Plan) {
     let mut text = banner::text(plan);
-    for note in &plan.notes {
+    for note in notes::collect(plan) {
         text.push_str("note          : ");
-        text.push_str(note);
+        text.push_str(&note);
         text.push('\n');
     }
     say(text.trim_end());
-}
-
-/// Writes to the terminal; nobody may be listening there.
-fn say(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
 }

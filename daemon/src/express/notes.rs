@@ -1,6 +1,6 @@
 //! What a user should be told about options that have no effect here, or a
 //! different one than in mod_wsgi-express, and about files that the chosen user
-//! may not reach. Called by `plan`.
+//! may not reach. Called by `mod`.
 
 use std::path::Path;
 

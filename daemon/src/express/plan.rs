@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 use wsgid_protocol::GroupConfig;
 
 use super::artifacts::{self, ModuleMissing};
-use super::hands;
 use super::httpd::{Httpd, HttpdError};
 use super::identity::{Account, AccountError};
 use super::locale;
 use super::options::{ApplicationType, Options};
+use super::paths::absolute;
 use super::python::{Python, PythonError};
 use super::sizing::Sizing;
+use crate::config::trust::{self, Distrust};
 
 /// A server that can be written and started.
 #[derive(Clone, Debug)]
@@ -37,8 +38,6 @@ pub(crate) struct Plan {
     pub(crate) locale: String,
     /// The terminal this was started in, for a debugger in a worker.
     pub(crate) terminal: Option<PathBuf>,
-    /// What the user should know and need not change.
-    pub(crate) notes: Vec<String>,
 }
 
 /// Why the server cannot be started as asked.
@@ -89,7 +88,7 @@ pub(crate) enum PlanError {
 }
 
 impl Plan {
-    /// Works everything out and checks it.
+    /// Works everything out. The caller has `hands` and `check` look at it.
     pub(crate) fn make(options: Options, command: &'static str) -> Result<Self, PlanError> {
         let program = artifacts::program().map_err(PlanError::Program)?;
         let module = artifacts::module(&program)?;
@@ -105,7 +104,9 @@ impl Plan {
     ) -> Result<Self, PlanError> {
         let account = Account::resolve(&options)?;
         if account.change {
-            hands::is_roots("the httpd program", &Httpd::executable(&options)?)?;
+            // It is run in a moment, as root.
+            let program = Httpd::executable(&options)?;
+            trusted("the httpd program", &program, trust::path(&program))?;
         }
         let httpd = Httpd::find(&options)?;
         let mpm = httpd.mpm(&options.processes.server_mpm)?;
@@ -132,11 +133,10 @@ impl Plan {
             .log_directory
             .as_deref()
             .map_or_else(|| root.clone(), absolute);
-        let mut plan = Self {
+        Ok(Self {
             sizing: Sizing::of(&options.processes, mpm, worker_processes),
             locale: locale::choose(options.environment.locale.as_deref()),
             terminal: terminal(),
-            notes: Vec::new(),
             options,
             command,
             program,
@@ -149,11 +149,7 @@ impl Plan {
             working_directory,
             root,
             log_directory,
-        };
-        hands::are_roots(&plan)?;
-        plan.notes = super::notes::collect(&plan);
-        super::check::files(&plan)?;
-        Ok(plan)
+        })
     }
 
     /// `HOST:PORT` of mod_wsgi-express: the default name of the process group.
@@ -167,6 +163,17 @@ impl Plan {
             .process_group
             .clone()
             .unwrap_or_else(|| self.address())
+    }
+
+    pub(crate) fn pid_file(&self) -> PathBuf {
+        let given = self.options.environment.pid_file.as_deref();
+        given.map_or_else(|| self.root.join("httpd.pid"), absolute)
+    }
+
+    /// A relative one is below the server root, as httpd takes it.
+    pub(crate) fn socket_prefix(&self) -> PathBuf {
+        let given = self.options.network.socket_prefix.as_deref();
+        self.root.join(given.unwrap_or("wsgi"))
     }
 
     /// Whether anything needs our module: an application, a service or a script.
@@ -237,9 +244,21 @@ impl Plan {
     }
 }
 
-/// An absolute path, without asking the file system.
-pub(crate) fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
+/// What root does not use, as an error of the plan.
+pub(crate) fn trusted(
+    what: &'static str,
+    path: &Path,
+    judged: Result<(), Distrust>,
+) -> Result<(), PlanError> {
+    match judged {
+        // Nobody but root can put it there, and who needs it will miss it.
+        Err(Distrust::Look(_, error)) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other.map_err(|why| PlanError::Distrust {
+            what,
+            path: path.to_path_buf(),
+            why: why.to_string(),
+        }),
+    }
 }
 
 /// An address as it stands in a URL or in `Listen`.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use wsgid_protocol::control::Command;
 
+use super::terminal::say;
 use crate::command::client;
 
 /// How often the supervisor is asked.
@@ -46,13 +47,13 @@ pub(crate) fn watch(watch: Watch, stop: Arc<AtomicBool>) {
                 });
             let stage = group.as_ref().map_or(Stage::Loading, Stage::of);
             if let Some(text) = stage.text(&watch, started.elapsed()) {
-                super::say(&format!("wsgid: {text}"));
+                say(&format!("wsgid: {text}"));
             }
             if !matches!(stage, Stage::Loading) {
                 return;
             }
             if started.elapsed() >= next_word && !stop.load(Ordering::Relaxed) {
-                super::say(&format!(
+                say(&format!(
                     "wsgid: the application is still loading ({} s)",
                     next_word.as_secs()
                 ));

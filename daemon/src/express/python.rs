@@ -10,6 +10,7 @@ use std::time::Duration;
 use nix::unistd::{Gid, Uid, geteuid};
 
 use super::httpd;
+use super::paths::absolute;
 use crate::config::trust;
 use crate::log::escaped;
 use crate::process::bounded;
@@ -98,7 +99,7 @@ impl Python {
         whence: &'static str,
         account: Option<(Uid, Gid)>,
     ) -> Result<Self, PythonError> {
-        let home = std::path::absolute(home).unwrap_or_else(|_| home.to_path_buf());
+        let home = absolute(home);
         let candidates = ["bin/python", "bin/python3"].map(|name| home.join(name));
         let python = candidates.iter().find(|file| httpd::is_executable(file));
         let python = python.ok_or_else(|| PythonError::NoInterpreter(home.clone(), whence))?;

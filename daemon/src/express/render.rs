@@ -9,7 +9,8 @@ use super::httpd::HttpdError;
 use super::logs;
 use super::modules;
 use super::options::{ApplicationType, pairs};
-use super::plan::{Plan, PlanError, absolute, bracketed};
+use super::paths::absolute;
+use super::plan::{Plan, PlanError, bracketed};
 use super::template::{Scope, TemplateError, fill};
 
 const HTTPD_CONF: &str = include_str!("../../../conf/start-server/httpd.conf");
@@ -56,8 +57,8 @@ pub(crate) fn apachectl(plan: &Plan) -> Result<String, RenderError> {
     scope.text("process_name", process_name(plan));
     scope.text("lang", environment.lang.as_deref().unwrap_or(&plan.locale));
     scope.text("locale", &plan.locale);
-    scope.text("socket_prefix", socket_prefix(plan).display());
-    scope.text("pid_file", pid_file(plan).display());
+    scope.text("socket_prefix", plan.socket_prefix().display());
+    scope.text("pid_file", plan.pid_file().display());
     let mut names: Vec<String> = groups::services(plan)
         .into_iter()
         .map(|service| service.group.name)
@@ -81,25 +82,6 @@ pub(crate) fn apachectl(plan: &Plan) -> Result<String, RenderError> {
         .map_or_else(|| plan.root.join("envvars"), absolute);
     scope.text("envvars", envvars.display());
     fill(APACHECTL, &scope).map_err(|error| RenderError::Template("apachectl", error))
-}
-
-pub(super) fn pid_file(plan: &Plan) -> PathBuf {
-    plan.options
-        .environment
-        .pid_file
-        .as_deref()
-        .map_or_else(|| plan.root.join("httpd.pid"), absolute)
-}
-
-/// A relative one is below the server root, as httpd takes it.
-pub(crate) fn socket_prefix(plan: &Plan) -> PathBuf {
-    plan.root.join(
-        plan.options
-            .network
-            .socket_prefix
-            .as_deref()
-            .unwrap_or("wsgi"),
-    )
 }
 
 /// What ps shows for the httpd parent.
@@ -162,7 +144,7 @@ fn server(plan: &Plan, scope: &mut Scope) -> Result<(), RenderError> {
     let (options, network) = (&plan.options, &plan.options.network);
     scope.text("command", plan.command);
     scope.text("root", plan.root.display());
-    scope.text("pid_file", pid_file(plan).display());
+    scope.text("pid_file", plan.pid_file().display());
     let host = network.host.clone().filter(|host| !host.contains(':'));
     let name = network
         .server_name
@@ -264,7 +246,7 @@ fn application(plan: &Plan, scope: &mut Scope) -> Result<(), RenderError> {
     let runs = options.application.application_type != ApplicationType::Static;
     scope.flag("application", runs);
     scope.text("supervisor", plan.program.display());
-    scope.text("socket_prefix", socket_prefix(plan).display());
+    scope.text("socket_prefix", plan.socket_prefix().display());
     let home = plan
         .python
         .as_ref()

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use super::options::ApplicationType;
-use super::plan::{Plan, absolute};
+use super::paths::absolute;
+use super::plan::Plan;
 use super::render::{self, RenderError};
 use super::server_root::{RootError, ServerRoot, own_directory};
 
@@ -32,7 +33,7 @@ pub(crate) enum SetupError {
 /// # Errors
 /// If one does.
 pub(crate) fn nobody_serves(plan: &Plan) -> Result<(), SetupError> {
-    let number = fs::read_to_string(render::pid_file(plan))
+    let number = fs::read_to_string(plan.pid_file())
         .ok()
         .and_then(|text| text.trim().parse::<i32>().ok());
     let conf = plan.root.join("httpd.conf");
@@ -51,7 +52,7 @@ pub(crate) fn nobody_serves(plan: &Plan) -> Result<(), SetupError> {
 /// by now, and httpd would take that for itself. Only where the server root is ours;
 /// a file elsewhere may be that of another httpd.
 pub(crate) fn forget_number(plan: &Plan) {
-    let file = render::pid_file(plan);
+    let file = plan.pid_file();
     if file.parent() == Some(&plan.root) {
         let _ = fs::remove_file(&file);
     }

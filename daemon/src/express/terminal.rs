@@ -8,6 +8,11 @@ use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 use std::path::Path;
 use std::thread::JoinHandle;
 
+/// Says something to the person at the terminal; nobody may be listening there.
+pub(crate) fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
 /// Set in the environment of `apachectl` by `start-server`.
 pub(crate) const DIE_WITH_PARENT: &str = "WSGID_DIE_WITH_PARENT";
 

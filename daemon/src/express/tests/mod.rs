@@ -36,12 +36,14 @@ pub(crate) fn plan(arguments: &[&str]) -> Result<Plan, PlanError> {
         all.extend(["--python-home", "/usr"]);
     }
     all.extend(arguments);
-    Plan::with(
+    let plan = Plan::with(
         options(&all),
         "start-server",
         "/opt/bin/wsgid".into(),
         "/opt/lib/mod_wsgid.so".into(),
-    )
+    )?;
+    super::check_plan(&plan)?;
+    Ok(plan)
 }
 
 /// All generated text of a command line, each file under its name.
@@ -49,7 +51,7 @@ pub(crate) fn generated(arguments: &[&str]) -> String {
     let plan = plan(arguments).unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
     let conf = render::httpd_conf(&plan).unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
     let control = render::apachectl(&plan).unwrap();
-    let notes = plan.notes.join("\n");
+    let notes = super::notes::collect(&plan).join("\n");
     format!(
         "{conf}\n{control}\n{}\n{}\n{notes}\n",
         render::handler_json(&plan),

@@ -1,0 +1,10 @@
+//! How paths of the command line are taken: from the directory in which it was
+//! typed, without asking the file system. A leaf; all of this part calls it.
+
+use std::path::{Path, PathBuf};
+
+/// An absolute path. One that cannot be made so stays as it is, and whoever
+/// looks for it says that it is not there.
+pub(crate) fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
+}
