@@ -1,138 +1,98 @@
 //! The summary that `start-server` prints: what will run and where to look.
 
-use std::fmt::Write as _;
+use std::path::Path;
 
 use super::logs;
 use super::options::ApplicationType;
-use super::paths::absolute;
 use super::plan::Plan;
+
+/// Lines of a name and a value each.
+#[derive(Debug, Default)]
+struct Lines(String);
+
+impl Lines {
+    fn add(&mut self, name: &str, value: impl std::fmt::Display) {
+        self.0.push_str(&format!("{name:<13} : {value}\n"));
+    }
+
+    fn add_path(&mut self, name: &str, path: &Path) {
+        self.add(name, path.display());
+    }
+}
 
 /// The whole text, with a line end at its end.
 pub(crate) fn text(plan: &Plan) -> String {
-    let mut rows: Vec<(&str, String)> = Vec::new();
-    let (options, processes) = (&plan.options, &plan.options.processes);
-    rows.push(("Server URL", plan.urls().join("  ")));
-    if options.metrics.server_status {
-        rows.extend(
-            plan.urls()
-                .first()
-                .map(|url| ("Server status", format!("{url}server-status"))),
-        );
+    let mut lines = Lines::default();
+    let urls = plan.urls();
+    lines.add("Server URL", urls.join("  "));
+    if plan.options.metrics.server_status
+        && let Some(url) = urls.first()
+    {
+        lines.add("Server status", format!("{url}server-status"));
     }
-    rows.push(("Application", application(plan)));
-    if let Some(python) = &plan.python {
-        let home = if python.home.as_os_str().is_empty() {
-            "/usr".into()
-        } else {
-            python.home.display().to_string()
-        };
-        rows.push(("Python", format!("{} ({home})", python.version)));
-    }
-    if options.application.application_type != ApplicationType::Static {
-        let number = if plan.single() {
-            "1"
-        } else {
-            processes.processes.as_deref().unwrap_or("1")
-        };
-        let threads = if plan.single() { 1 } else { processes.threads };
-        let word = if number == "1" {
-            "process"
-        } else {
-            "processes"
-        };
-        let each = if threads == 1 { "thread" } else { "threads" };
-        rows.push(("Capacity", format!("{number} {word} × {threads} {each}")));
-        let timeouts = &options.timeouts;
-        let seconds = format!(
-            "request {} s, startup {} s, queue {} s",
-            timeouts.request_timeout, timeouts.startup_timeout, timeouts.queue_timeout
-        );
-        rows.push(("Timeouts", seconds));
-    }
-    let sizing = plan.sizing;
-    let children = format!(
-        "{} ({} MPM, up to {} requests)",
-        plan.httpd.executable.display(),
-        plan.mpm,
-        sizing.max_clients
+    add_application(&mut lines, plan);
+    let httpd = plan.httpd.executable.display();
+    let requests = plan.sizing.max_clients;
+    lines.add(
+        "httpd",
+        format!("{httpd} ({} MPM, up to {requests} requests)", plan.mpm),
     );
-    rows.push(("httpd", children));
     if plan.account.change {
-        rows.push((
+        let account = &plan.account;
+        lines.add(
             "User",
-            format!("{} (group {})", plan.account.user, plan.account.group),
-        ));
+            format!("{} (group {})", account.user, account.group),
+        );
     }
-    rows.push(("Server root", plan.root.display().to_string()));
-    rows.push((
-        "Server conf",
-        plan.root.join("httpd.conf").display().to_string(),
-    ));
-    let level = &options.logs.log_level;
-    let error_log = logs::error_log_file(plan).map_or_else(
-        || "the terminal".to_owned(),
-        |file| file.display().to_string(),
-    );
-    rows.push(("Error log", format!("{error_log} ({level})")));
-    if options.logs.access_log {
-        let file = plan
-            .log_directory
-            .join(&options.logs.access_log_name)
-            .display()
-            .to_string();
-        rows.push((
-            "Access log",
-            if options.logs.log_to_terminal {
-                "the terminal".to_owned()
-            } else {
-                file
-            },
-        ));
-    }
-    if options.logs.startup_log {
-        rows.push((
-            "Startup log",
-            plan.log_directory
-                .join(&options.logs.startup_log_name)
-                .display()
-                .to_string(),
-        ));
-    }
-    rows.push(("Locale", plan.locale.clone()));
-    let develop = &options.develop;
-    let directories = [
-        (
-            "Coverage",
-            develop.enable_coverage,
-            &develop.coverage_directory,
-            "htmlcov",
-        ),
-        (
-            "Profiles",
-            develop.enable_profiler,
-            &develop.profiler_directory,
-            "pstats",
-        ),
-        (
-            "Recordings",
-            develop.enable_recorder,
-            &develop.recorder_directory,
-            "archive",
-        ),
-    ];
-    for (name, on, given, default) in directories {
-        if on {
-            let directory = given
-                .as_deref()
-                .map_or_else(|| plan.root.join(default), absolute);
-            rows.push((name, directory.display().to_string()));
+    lines.add_path("Server root", &plan.root);
+    lines.add_path("Server conf", &plan.root.join("httpd.conf"));
+    add_logs(&mut lines, plan);
+    lines.add("Locale", &plan.locale);
+    for tool in plan.options.develop.tools() {
+        if tool.enabled {
+            lines.add_path(tool.results, &plan.or_in_root(tool.directory, tool.usual));
         }
     }
-    let mut out = String::new();
-    for (name, value) in rows {
-        let _ = writeln!(out, "{name:<13} : {value}");
+    lines.0
+}
+
+fn add_application(lines: &mut Lines, plan: &Plan) {
+    lines.add("Application", application(plan));
+    if let Some(python) = &plan.python {
+        let home = if python.home.as_os_str().is_empty() {
+            Path::new("/usr")
+        } else {
+            &python.home
+        };
+        lines.add("Python", format!("{} ({})", python.version, home.display()));
     }
-    out
+    if !plan.has_application() {
+        return;
+    }
+    let given = &plan.options.processes;
+    let (processes, threads) = if plan.single() {
+        ("1", 1)
+    } else {
+        (given.processes.as_deref().unwrap_or("1"), given.threads)
+    };
+    let process_word = if processes == "1" {
+        "process"
+    } else {
+        "processes"
+    };
+    let thread_word = if threads == 1 { "thread" } else { "threads" };
+    lines.add(
+        "Capacity",
+        format!("{processes} {process_word} × {threads} {thread_word}"),
+    );
+    let timeouts = &plan.options.timeouts;
+    lines.add(
+        "Timeouts",
+        format!(
+            "request {} s, startup {} s, queue {} s",
+            timeouts.request_timeout, timeouts.startup_timeout, timeouts.queue_timeout
+        ),
+    );
 }
 
 fn application(plan: &Plan) -> String {
@@ -146,5 +106,27 @@ fn application(plan: &Plan) -> String {
     match application.mount_point.as_str() {
         "/" => what,
         mount => format!("{what} at {mount}"),
+    }
+}
+
+fn add_logs(lines: &mut Lines, plan: &Plan) {
+    const TERMINAL: &str = "the terminal";
+    let given = &plan.options.logs;
+    let error_log = logs::error_log_file(plan);
+    let error_log = error_log.map_or_else(|| TERMINAL.into(), |file| file.display().to_string());
+    lines.add("Error log", format!("{error_log} ({})", given.log_level));
+    if given.access_log && given.log_to_terminal {
+        lines.add("Access log", TERMINAL);
+    } else if given.access_log {
+        lines.add_path(
+            "Access log",
+            &plan.log_directory.join(&given.access_log_name),
+        );
+    }
+    if given.startup_log {
+        lines.add_path(
+            "Startup log",
+            &plan.log_directory.join(&given.startup_log_name),
+        );
     }
 }

@@ -9,7 +9,8 @@ use super::plan::{Plan, PlanError};
 
 /// Checks that what is named is there and of the right kind.
 pub(crate) fn files(plan: &Plan) -> Result<(), PlanError> {
-    let (options, tls) = (&plan.options, &plan.options.tls);
+    let options = &plan.options;
+    let tls = &options.tls;
     let environment = &options.environment;
     let single: [(&'static str, &Option<PathBuf>); 9] = [
         ("--rewrite-rules", &options.files.rewrite_rules),
@@ -29,7 +30,9 @@ pub(crate) fn files(plan: &Plan) -> Result<(), PlanError> {
         ),
     ];
     for (what, path) in single {
-        path.as_deref().map_or(Ok(()), |path| is_file(what, path))?;
+        if let Some(path) = path {
+            is_file(what, path)?;
+        }
     }
     for path in &environment.include_file {
         is_file("--include-file", path)?;
@@ -46,58 +49,61 @@ pub(crate) fn files(plan: &Plan) -> Result<(), PlanError> {
     if let Some(root) = &options.files.document_root {
         is_directory("--document-root", root)?;
     }
-    if let Some((_, certificate, key)) = plan.tls() {
-        is_file("TLS certificate", &certificate)?;
-        is_file("TLS key", &key)?;
+    if let Some(https) = plan.https() {
+        is_file("TLS certificate", &https.certificate)?;
+        is_file("TLS key", &https.key)?;
     }
     values(plan)
 }
 
 fn values(plan: &Plan) -> Result<(), PlanError> {
     let options = &plan.options;
-    let url = |option: &'static str, value: &str| match value.starts_with('/') {
-        true => Ok(()),
-        false => Err(PlanError::Value {
-            option,
-            value: value.into(),
-            reason: "a URL path begins with `/`".into(),
-        }),
-    };
-    url("--mount-point", &options.application.mount_point)?;
+    let environment = &options.environment;
+    url_path("--mount-point", &options.application.mount_point)?;
     for (path, _) in pairs(&options.files.url_alias) {
-        url("--url-alias", path)?;
+        url_path("--url-alias", path)?;
     }
     for (path, _) in pairs(&options.files.proxy_mount_point) {
-        url("--proxy-mount-point", path)?;
+        url_path("--proxy-mount-point", path)?;
     }
     for (status, _) in pairs(&options.files.error_document) {
-        let known = status
-            .parse::<u16>()
-            .is_ok_and(|status| (400..600).contains(&status));
-        if !known {
-            let reason = "not an HTTP error status".to_owned();
-            return Err(PlanError::Value {
-                option: "--error-document",
-                value: status.into(),
-                reason,
-            });
+        if !matches!(status.parse::<u16>(), Ok(400..600)) {
+            return Err(refused(
+                "--error-document",
+                status,
+                "not an HTTP error status",
+            ));
         }
     }
-    let all = pairs(&options.environment.service_user);
-    for (name, _) in all
-        .chain(pairs(&options.environment.service_group))
-        .chain(pairs(&options.environment.service_log_file))
-    {
-        if !pairs(&options.environment.service_script).any(|(service, _)| service == name) {
-            let reason = "no --service-script has this name".to_owned();
-            return Err(PlanError::Value {
-                option: "--service-…",
-                value: name.into(),
-                reason,
-            });
+    let of_services = pairs(&environment.service_user)
+        .chain(pairs(&environment.service_group))
+        .chain(pairs(&environment.service_log_file));
+    for (name, _) in of_services {
+        if !pairs(&environment.service_script).any(|(service, _)| service == name) {
+            return Err(refused(
+                "--service-…",
+                name,
+                "no --service-script has this name",
+            ));
         }
     }
     Ok(())
+}
+
+fn url_path(option: &'static str, value: &str) -> Result<(), PlanError> {
+    if value.starts_with('/') {
+        Ok(())
+    } else {
+        Err(refused(option, value, "a URL path begins with `/`"))
+    }
+}
+
+fn refused(option: &'static str, value: &str, reason: &str) -> PlanError {
+    PlanError::Value {
+        option,
+        value: value.to_owned(),
+        reason: reason.to_owned(),
+    }
 }
 
 fn exists(what: &'static str, path: &Path) -> Result<(), PlanError> {

@@ -19,7 +19,6 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::options::ApplicationType;
 use super::plan::Plan;
 use super::terminal::{self, Stream};
 use super::{logs, progress};
@@ -87,7 +86,7 @@ fn socket_directory(plan: &Plan, httpd: Pid) -> PathBuf {
 fn watch_start(plan: &Plan, directory: &Path, ending: &Arc<AtomicBool>) {
     // Without an application there is none to load; a person in a debugger
     // knows what is going on.
-    if plan.options.application.application_type == ApplicationType::Static || plan.single() {
+    if !plan.has_application() || plan.single() {
         return;
     }
     let error_log = logs::error_log_file(plan).map_or_else(

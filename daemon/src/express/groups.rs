@@ -1,26 +1,49 @@
 //! The process groups of a plan as options of `WSGIDaemonProcess`. Called by
-//! `render`. Every option is set in a `GroupConfig` first, so that a value the
+//! `render`. Every option is set in a `GroupConfig` too, so that a value the
 //! module would refuse is refused here, by the same words.
 
+use serde::Serialize;
 use wsgid_protocol::GroupConfig;
 
 use super::options::pairs;
 use super::paths::absolute;
 use super::plan::{Plan, PlanError};
-use super::template::httpd_value;
 
 /// One process group.
-#[derive(Debug)]
-pub(crate) struct Group {
+#[derive(Debug, Serialize)]
+pub(crate) struct ProcessGroup {
     pub(crate) name: String,
+    /// Names and values.
     options: Vec<(&'static str, String)>,
+    /// The script of a service: a process without request threads.
+    service: Option<String>,
+    /// The log of a service.
+    log: Option<String>,
 }
 
-impl Group {
-    fn new(name: impl Into<String>) -> Self {
+/// The group of the application, then one for each `--service-script`.
+pub(crate) fn all(plan: &Plan) -> Result<Vec<ProcessGroup>, PlanError> {
+    let mut groups = Vec::new();
+    if plan.has_application() {
+        groups.push(application(plan));
+    }
+    groups.extend(
+        pairs(&plan.options.environment.service_script)
+            .map(|(name, file)| service(plan, name, file)),
+    );
+    for group in &groups {
+        group.check()?;
+    }
+    Ok(groups)
+}
+
+impl ProcessGroup {
+    fn new(name: String) -> Self {
         Self {
-            name: name.into(),
-            options: Vec::new(),
+            name,
+            options: vec![("display-name", "%{GROUP}".to_owned())],
+            service: None,
+            log: None,
         }
     }
 
@@ -36,33 +59,28 @@ impl Group {
         }
     }
 
-    /// `name=value …`, as `WSGIDaemonProcess` reads it.
-    pub(crate) fn line(&self) -> Result<String, PlanError> {
+    fn check(&self) -> Result<(), PlanError> {
         let mut probe = GroupConfig::new(self.name.clone(), "start-server");
-        let mut words = Vec::new();
-        for (name, value) in &self.options {
-            let refused = |reason| PlanError::Value {
-                option: name,
+        for (option, value) in &self.options {
+            let judged = if value.contains(char::is_control) {
+                Err("it contains a control character".to_owned())
+            } else {
+                probe.set(option, value).map_err(|error| error.to_string())
+            };
+            judged.map_err(|reason| PlanError::Value {
+                option,
                 value: value.clone(),
                 reason,
-            };
-            if value.contains(|c: char| c.is_control()) {
-                return Err(refused("it contains a control character".to_owned()));
-            }
-            probe
-                .set(name, value)
-                .map_err(|error| refused(error.to_string()))?;
-            words.push(format!("{name}={}", httpd_value(value)));
+            })?;
         }
-        Ok(words.join(" "))
+        Ok(())
     }
 }
 
-/// The group of the application.
-pub(crate) fn application(plan: &Plan) -> Group {
-    let (options, timeouts) = (&plan.options, &plan.options.timeouts);
-    let mut group = Group::new(plan.process_group());
-    group.set("display-name", "%{GROUP}");
+fn application(plan: &Plan) -> ProcessGroup {
+    let options = &plan.options;
+    let timeouts = &options.timeouts;
+    let mut group = ProcessGroup::new(plan.process_group());
     common(plan, &mut group);
     if plan.single() {
         group.set("threads", 1);
@@ -82,23 +100,10 @@ pub(crate) fn application(plan: &Plan) -> Group {
     group.set("socket-timeout", timeouts.socket_timeout);
     group.nonzero("response-socket-timeout", timeouts.response_socket_timeout);
     // A person in a debugger is slower than any timer.
-    group.set(
-        "request-timeout",
-        if plan.single() {
-            0
-        } else {
-            timeouts.request_timeout
-        },
-    );
+    let unless_single = |timeout: u32| if plan.single() { 0 } else { timeout };
+    group.set("request-timeout", unless_single(timeouts.request_timeout));
     group.nonzero("interrupt-timeout", timeouts.interrupt_timeout);
-    group.set(
-        "deadlock-timeout",
-        if plan.single() {
-            0
-        } else {
-            timeouts.deadlock_timeout
-        },
-    );
+    group.set("deadlock-timeout", unless_single(timeouts.deadlock_timeout));
     group.nonzero("inactivity-timeout", timeouts.inactivity_timeout);
     group.set("graceful-timeout", timeouts.graceful_timeout);
     group.nonzero("eviction-timeout", timeouts.eviction_timeout);
@@ -117,55 +122,40 @@ pub(crate) fn application(plan: &Plan) -> Group {
     group
 }
 
-/// One group for each `--service-script`: a process without request threads.
-pub(crate) fn services(plan: &Plan) -> Vec<Service> {
+fn service(plan: &Plan, name: &str, file: &str) -> ProcessGroup {
     let environment = &plan.options.environment;
-    let of = |pairs_of: &[String], name: &str| {
-        pairs(pairs_of)
-            .find(|(key, _)| *key == name)
-            .map(|(_, v)| v.to_owned())
-    };
-    let scripts = pairs(&environment.service_script);
-    let services = scripts.map(|(name, file)| {
-        let mut group = Group::new(format!("service:{name}"));
-        group.set("display-name", "%{GROUP}");
-        group.set("threads", 0);
-        for (option, value) in [
-            ("user", &environment.service_user),
-            ("group", &environment.service_group),
-        ] {
-            if let Some(value) = of(value, name) {
-                group.set(option, value);
-            }
-        }
-        common(plan, &mut group);
-        group.set("shutdown-timeout", plan.options.timeouts.shutdown_timeout);
-        let log = of(&environment.service_log_file, name);
-        Service {
-            group,
-            file: absolute(file.as_ref()).display().to_string(),
-            log: log.map(|log| absolute(log.as_ref()).display().to_string()),
-        }
-    });
-    services.collect()
+    let mut group = ProcessGroup::new(format!("service:{name}"));
+    group.set("threads", 0);
+    if let Some(user) = of_service(&environment.service_user, name) {
+        group.set("user", user);
+    }
+    if let Some(gid) = of_service(&environment.service_group, name) {
+        group.set("group", gid);
+    }
+    common(plan, &mut group);
+    group.set("shutdown-timeout", plan.options.timeouts.shutdown_timeout);
+    let log = of_service(&environment.service_log_file, name);
+    group.log = log.map(absolute_text);
+    group.service = Some(absolute_text(file));
+    group
 }
 
-/// A service: its group, its script and its log.
-#[derive(Debug)]
-pub(crate) struct Service {
-    pub(crate) group: Group,
-    pub(crate) file: String,
-    pub(crate) log: Option<String>,
+/// What an option says of one service.
+fn of_service<'a>(values: &'a [String], name: &str) -> Option<&'a str> {
+    let mut values = pairs(values);
+    values.find_map(|(service, value)| (service == name).then_some(value))
+}
+
+fn absolute_text(path: &str) -> String {
+    absolute(path.as_ref()).display().to_string()
 }
 
 /// What applications and services share: directories, Python, environment.
-fn common(plan: &Plan, group: &mut Group) {
+fn common(plan: &Plan, group: &mut ProcessGroup) {
     let environment = &plan.options.environment;
     group.set("home", plan.working_directory.display());
-    if let Some(python) = plan
-        .python
-        .as_ref()
-        .filter(|python| !python.home.as_os_str().is_empty())
+    if let Some(python) = &plan.python
+        && !python.home.as_os_str().is_empty()
     {
         group.set("python-home", python.home.display());
     }
@@ -173,35 +163,29 @@ fn common(plan: &Plan, group: &mut Group) {
         let paths: Vec<String> = environment
             .python_path
             .iter()
-            .map(|path| absolute(path).display().to_string())
+            .map(|path| path.display().to_string())
             .collect();
         group.set("python-path", paths.join(":"));
     }
-    let eggs = environment
-        .python_eggs
-        .as_deref()
-        .map_or_else(|| plan.root.join("python-eggs"), absolute);
+    let eggs = plan.or_in_root(environment.python_eggs.as_ref(), "python-eggs");
     group.set("python-eggs", eggs.display());
     group.set("lang", environment.lang.as_deref().unwrap_or(&plan.locale));
     group.set("locale", &plan.locale);
     group.set("env-file", plan.root.join("environment").display());
-    for (name, value) in facts(plan) {
-        group.set("env", format!("{name}={value}"));
-    }
+    variables(plan, group);
 }
 
 /// The variables by which an application knows how it was started.
-fn facts(plan: &Plan) -> Vec<(&'static str, String)> {
-    let (network, develop) = (&plan.options.network, &plan.options.develop);
-    let mut facts = vec![("MOD_WSGI_EXPRESS", "true".to_owned())];
-    facts.extend(
-        network
-            .server_name
-            .clone()
-            .map(|name| ("MOD_WSGI_SERVER_NAME", name)),
-    );
+fn variables(plan: &Plan, group: &mut ProcessGroup) {
+    let network = &plan.options.network;
+    let develop = &plan.options.develop;
+    group.set("env", "MOD_WSGI_EXPRESS=true");
+    if let Some(name) = &network.server_name {
+        group.set("env", format!("MOD_WSGI_SERVER_NAME={name}"));
+    }
     if !network.server_aliases.is_empty() {
-        facts.push(("MOD_WSGI_SERVER_ALIASES", network.server_aliases.join(" ")));
+        let aliases = network.server_aliases.join(" ");
+        group.set("env", format!("MOD_WSGI_SERVER_ALIASES={aliases}"));
     }
     let flags = [
         ("MOD_WSGI_RELOADER_ENABLED", develop.reload_on_changes),
@@ -212,11 +196,9 @@ fn facts(plan: &Plan) -> Vec<(&'static str, String)> {
         ("MOD_WSGI_RECORDER_ENABLED", develop.enable_recorder),
         ("MOD_WSGI_GDB_ENABLED", develop.enable_gdb),
     ];
-    facts.extend(
-        flags
-            .into_iter()
-            .filter(|(_, on)| *on)
-            .map(|(name, _)| (name, "true".to_owned())),
-    );
-    facts
+    for (name, enabled) in flags {
+        if enabled {
+            group.set("env", format!("{name}=true"));
+        }
+    }
 }

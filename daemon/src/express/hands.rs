@@ -3,7 +3,7 @@
 //! configuration, program or link there, before the start or before any reload.
 //! Called by `mod`; what runs and reads as the chosen user is not root's affair.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::logs;
 use super::paths::absolute;
@@ -31,7 +31,8 @@ pub(crate) fn are_roots(plan: &Plan) -> Result<(), PlanError> {
 
 /// What is read or run as root, now or at a reload.
 fn files(plan: &Plan) -> Vec<(&'static str, PathBuf)> {
-    let (options, tls) = (&plan.options, &plan.options.tls);
+    let options = &plan.options;
+    let tls = &options.tls;
     let environment = &options.environment;
     let mut files = vec![
         ("the program", plan.program.clone()),
@@ -49,22 +50,18 @@ fn files(plan: &Plan) -> Vec<(&'static str, PathBuf)> {
         ),
         ("--ssl-ca-certificate-file", &tls.ssl_ca_certificate_file),
     ];
-    files.extend(
-        named
-            .into_iter()
-            .filter_map(|(what, path)| Some((what, absolute(path.as_deref()?)))),
-    );
-    files.extend(
-        environment
-            .include_file
-            .iter()
-            .map(|path| ("--include-file", absolute(path))),
-    );
-    files.extend(
-        logs::rotatelogs(plan).map(|program| ("--rotatelogs-executable", absolute(&program))),
-    );
-    if let Some((_, certificate, key)) = plan.tls() {
-        files.extend([("TLS certificate", certificate), ("TLS key", key)]);
+    for (what, path) in named {
+        files.extend(path.clone().map(|path| (what, path)));
+    }
+    for path in &environment.include_file {
+        files.push(("--include-file", path.clone()));
+    }
+    if let Some(program) = logs::rotatelogs(plan) {
+        files.push(("--rotatelogs-executable", absolute(&program)));
+    }
+    if let Some(https) = plan.https() {
+        files.push(("TLS certificate", https.certificate));
+        files.push(("TLS key", https.key));
     }
     let gdb = &options.develop.gdb_executable;
     if options.develop.enable_gdb && gdb.components().count() > 1 {
@@ -75,41 +72,34 @@ fn files(plan: &Plan) -> Vec<(&'static str, PathBuf)> {
 
 /// What root makes, writes to or opens logs in.
 fn directories(plan: &Plan) -> Vec<(&'static str, PathBuf)> {
-    let (options, mut directories) = (&plan.options, vec![("--server-root", plan.root.clone())]);
-    let mut beside = |what, file: &Path| {
-        directories.extend(file.parent().map(|above| (what, above.to_path_buf())))
-    };
-    beside("--pid-file", &plan.pid_file());
-    beside("--socket-prefix", &plan.socket_prefix());
-    if !options.logs.log_to_terminal {
-        beside(
-            "--log-directory",
-            &plan.log_directory.join(&options.logs.error_log_name),
-        );
+    let logs = &plan.options.logs;
+    let mut files = vec![
+        ("--pid-file", plan.pid_file()),
+        ("--socket-prefix", plan.socket_prefix()),
+    ];
+    let log_files = [
+        (&logs.error_log_name, !logs.log_to_terminal),
+        (
+            &logs.access_log_name,
+            !logs.log_to_terminal && logs.access_log,
+        ),
+        (&logs.startup_log_name, logs.startup_log),
+    ];
+    for (name, written) in log_files {
+        if written {
+            files.push(("--log-directory", plan.log_directory.join(name)));
+        }
     }
-    if !options.logs.log_to_terminal && options.logs.access_log {
-        beside(
-            "--log-directory",
-            &plan.log_directory.join(&options.logs.access_log_name),
-        );
-    }
-    if options.logs.startup_log {
-        beside(
-            "--log-directory",
-            &plan.log_directory.join(&options.logs.startup_log_name),
-        );
+    let mut directories = vec![("--server-root", plan.root.clone())];
+    for (what, file) in files {
+        directories.extend(file.parent().map(|above| (what, above.to_path_buf())));
     }
     directories.push(("--log-directory", plan.log_directory.clone()));
-    let develop = &options.develop;
-    let made = [
-        ("--coverage-directory", &develop.coverage_directory),
-        ("--profiler-directory", &develop.profiler_directory),
-        ("--recorder-directory", &develop.recorder_directory),
-    ];
-    // One that is there is only used, by the application.
-    let missing = made
-        .into_iter()
-        .filter_map(|(what, path)| Some((what, absolute(path.as_deref()?))));
-    directories.extend(missing.filter(|(_, path)| !path.exists()));
+    for tool in plan.options.develop.tools() {
+        // One that is there is only used, by the application.
+        if let Some(path) = tool.directory.filter(|path| !path.exists()) {
+            directories.push((tool.option, path.clone()));
+        }
+    }
     directories
 }

@@ -5,11 +5,13 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use serde::Serialize;
+
 use super::options::Options;
 use super::paths::absolute;
 
 /// An httpd that can be started.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Httpd {
     pub(crate) executable: PathBuf,
     pub(crate) modules: PathBuf,
@@ -195,7 +197,7 @@ fn executable(options: &Options) -> Result<PathBuf, HttpdError> {
 
 fn modules(options: &Options, root: Option<&Path>) -> Option<PathBuf> {
     if let Some(directory) = &options.environment.modules_directory {
-        return Some(absolute(directory));
+        return Some(directory.clone());
     }
     let below_root = root.map(|root| root.join("modules"));
     below_root

@@ -6,17 +6,21 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{Gid, Group, Uid, User, geteuid};
+use serde::Serialize;
 
 use super::options::Options;
 
 /// The user and group of everything that serves requests.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Account {
     pub(crate) user: String,
     pub(crate) group: String,
+    #[serde(skip)]
     pub(crate) uid: Uid,
+    #[serde(skip)]
     pub(crate) gid: Gid,
     /// All groups of the user, for the look at files.
+    #[serde(skip)]
     groups: Vec<Gid>,
     /// Whether this process is root and httpd has to change to the account.
     pub(crate) change: bool,

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::artifacts;
 use super::paths::absolute;
 use super::python::Python;
-use super::template::httpd_word;
+use super::quoting::httpd_word;
 use crate::config::trust;
 
 /// The arguments of `install-module`.

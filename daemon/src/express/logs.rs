@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::httpd::find_program;
 use super::plan::Plan;
-use super::template::shell_word;
+use super::quoting::shell_word;
 
 /// The value of `ErrorLog`.
 pub(crate) fn error_log(plan: &Plan) -> String {
@@ -15,15 +15,6 @@ pub(crate) fn error_log(plan: &Plan) -> String {
 /// The file of `CustomLog`.
 pub(crate) fn access_log(plan: &Plan) -> String {
     target(plan, &plan.options.logs.access_log_name, "/dev/stdout")
-}
-
-/// The nickname or the format of `CustomLog`.
-pub(crate) fn access_log_format(plan: &Plan) -> String {
-    plan.options
-        .logs
-        .access_log_format
-        .clone()
-        .unwrap_or_else(|| "common".to_owned())
 }
 
 /// The file a person looks into.

@@ -1,50 +1,62 @@
 //! Which modules httpd has to load for a plan: those it needs, those that are
 //! useful where they are installed, and ours. Called by `render`.
 
+use std::path::PathBuf;
+
+use serde::Serialize;
+
 use super::httpd::HttpdError;
 use super::plan::Plan;
-use super::template::Scope;
 
-/// The rows of the `modules` section, in the order of loading.
-pub(crate) fn rows(plan: &Plan) -> Result<Vec<Scope>, HttpdError> {
-    let mut rows = Vec::new();
-    for name in needed(plan) {
-        if plan.httpd.is_built_in(&name) {
-            continue;
-        }
-        if !plan.httpd.has(&name) {
-            return Err(HttpdError::Module(name.clone(), plan.httpd.file(&name)));
-        }
-        rows.push(row(&name, &plan.httpd.file(&name).display().to_string()));
+/// A module that httpd loads.
+#[derive(Debug, Serialize)]
+pub(crate) struct LoadedModule {
+    /// `alias`, for instance, for mod_alias.
+    name: String,
+    file: PathBuf,
+}
+
+/// The modules to load, in this order.
+pub(crate) fn loaded(plan: &Plan) -> Result<Vec<LoadedModule>, HttpdError> {
+    let httpd = &plan.httpd;
+    let needed = needed(plan);
+    if let Some(missing) = needed.iter().find(|name| !httpd.has(name)) {
+        let file = httpd.file(missing);
+        return Err(HttpdError::Module((*missing).to_owned(), file));
     }
-    for name in useful(plan) {
-        if plan.httpd.has(name) && !plan.httpd.is_built_in(name) {
-            rows.push(row(name, &plan.httpd.file(name).display().to_string()));
-        }
-    }
+    let useful = useful(plan, &needed);
+    let installed = needed.into_iter().chain(useful);
+    let mut modules: Vec<LoadedModule> = installed
+        .filter(|name| httpd.has(name) && !httpd.is_built_in(name))
+        .map(|name| LoadedModule {
+            name: name.to_owned(),
+            file: httpd.file(name),
+        })
+        .collect();
     if plan.uses_wsgi() {
-        rows.push(row("wsgi", &plan.module.display().to_string()));
+        modules.push(LoadedModule {
+            name: "wsgi".to_owned(),
+            file: plan.module.clone(),
+        });
     }
-    Ok(rows)
+    Ok(modules)
 }
 
-fn row(name: &str, file: &str) -> Scope {
-    let mut row = Scope::default();
-    row.text("name", format!("{name}_module"));
-    row.text("symbol", format!("{name}_module"));
-    row.text("file", file);
-    row
-}
-
-fn needed(plan: &Plan) -> Vec<String> {
-    let (options, tls) = (&plan.options, plan.tls().is_some());
+fn needed(plan: &Plan) -> Vec<&'static str> {
+    let options = &plan.options;
+    let tls = plan.https().is_some();
     let files = &options.files;
     let access = &options.access;
     let proxies = !files.proxy_mount_point.is_empty() || !files.proxy_virtual_host.is_empty();
     let authentication = access.auth_user_script.is_some();
     let digest = access.auth_type.eq_ignore_ascii_case("digest");
-    let mut names = vec![format!("mpm_{}", plan.mpm)];
-    let always = [
+    let mpm = match plan.mpm {
+        "prefork" => "mpm_prefork",
+        "worker" => "mpm_worker",
+        _ => "mpm_event",
+    };
+    let mut names = vec![
+        mpm,
         "unixd",
         "log_config",
         "authz_core",
@@ -76,24 +88,22 @@ fn needed(plan: &Plan) -> Vec<String> {
         ("auth_digest", authentication && digest),
         ("auth_basic", authentication && !digest),
     ];
-    names.extend(always.iter().map(ToString::to_string));
-    names.extend(
-        optional
-            .iter()
-            .filter(|(_, wanted)| *wanted)
-            .map(|(name, _)| (*name).to_owned()),
-    );
+    for (name, wanted) in optional {
+        if wanted {
+            names.push(name);
+        }
+    }
     names
 }
 
 /// Loaded where they are installed. Configuration of the user's own may count
 /// on the second half.
-fn useful(plan: &Plan) -> Vec<&'static str> {
+fn useful(plan: &Plan, needed: &[&str]) -> Vec<&'static str> {
     let mut names = vec!["reqtimeout", "setenvif"];
     if plan.options.network.http2 && plan.mpm != "prefork" {
         names.push("http2");
     }
-    if plan.tls().is_some() {
+    if plan.https().is_some() {
         names.push("socache_shmcb");
     }
     let own = !plan.options.environment.include_file.is_empty()
@@ -109,8 +119,7 @@ fn useful(plan: &Plan) -> Vec<&'static str> {
             "authn_core",
             "authz_user",
         ]);
-        let needed = needed(plan);
-        names.retain(|name| !needed.iter().any(|other| other == name));
+        names.retain(|name| !needed.contains(name));
     }
     names
 }

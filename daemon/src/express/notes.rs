@@ -135,13 +135,13 @@ fn missing_features(plan: &Plan) -> Vec<String> {
     if options.network.http2 && plan.mpm == "prefork" {
         notes.push("--http2: mod_http2 does not work with the prefork MPM".to_owned());
     }
-    if options.tls.https_port.is_some() && plan.tls().is_none() {
+    if options.tls.https_port.is_some() && plan.https().is_none() {
         notes.push(
             "--https-port: without effect until a certificate is given with --ssl-certificate"
                 .to_owned(),
         );
     }
-    if plan.tls().is_none() && (options.tls.https_only || options.tls.hsts_policy.is_some()) {
+    if plan.https().is_none() && (options.tls.https_only || options.tls.hsts_policy.is_some()) {
         notes.push(
             "--https-only and --hsts-policy: without effect without --https-port and a certificate"
                 .to_owned(),

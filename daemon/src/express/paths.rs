@@ -3,8 +3,15 @@
 
 use std::path::{Path, PathBuf};
 
+use clap::builder::{PathBufValueParser, TypedValueParser};
+
 /// An absolute path. One that cannot be made so stays as it is, and whoever
 /// looks for it says that it is not there.
 pub(crate) fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
+}
+
+/// The value of an option that names a file or directory.
+pub(crate) fn absolute_path() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().map(|path| absolute(&path))
 }

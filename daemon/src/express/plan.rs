@@ -6,6 +6,7 @@ use std::env;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
 use wsgid_protocol::GroupConfig;
 
 use super::artifacts::{self, ModuleMissing};
@@ -19,8 +20,9 @@ use super::sizing::Sizing;
 use crate::config::trust::{self, Distrust};
 
 /// A server that can be written and started.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Plan {
+    #[serde(flatten)]
     pub(crate) options: Options,
     pub(crate) command: &'static str,
     pub(crate) program: PathBuf,
@@ -38,6 +40,14 @@ pub(crate) struct Plan {
     pub(crate) locale: String,
     /// The terminal this was started in, for a debugger in a worker.
     pub(crate) terminal: Option<PathBuf>,
+}
+
+/// The HTTPS server of a plan.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Https {
+    pub(crate) port: u16,
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
 }
 
 /// Why the server cannot be started as asked.
@@ -112,27 +122,14 @@ impl Plan {
         let mpm = httpd.mpm(&options.processes.server_mpm)?;
         let worker_processes = worker_processes(&options)?;
         let entry = entry(&options)?;
-        let python = match options.application.application_type {
-            ApplicationType::Static => None,
-            _ => {
-                let reachable =
-                    |path: &Path| !account.change || account.closed_component(path).is_none();
-                let asking = account.change.then_some((account.uid, account.gid));
-                Some(Python::find(
-                    options.environment.python_home.as_deref(),
-                    &program,
-                    asking,
-                    reachable,
-                )?)
-            }
+        let python = if options.application.is_static() {
+            None
+        } else {
+            Some(python(&options, &account, &program)?)
         };
         let working_directory = working_directory(&options, &account, entry.as_deref())?;
         let root = root(&options, &account);
-        let log_directory = options
-            .logs
-            .log_directory
-            .as_deref()
-            .map_or_else(|| root.clone(), absolute);
+        let log_directory = options.logs.log_directory.clone();
         Ok(Self {
             sizing: Sizing::of(&options.processes, mpm, worker_processes),
             locale: locale::choose(options.environment.locale.as_deref()),
@@ -147,8 +144,8 @@ impl Plan {
             python,
             entry,
             working_directory,
+            log_directory: log_directory.unwrap_or_else(|| root.clone()),
             root,
-            log_directory,
         })
     }
 
@@ -165,9 +162,18 @@ impl Plan {
             .unwrap_or_else(|| self.address())
     }
 
+    /// Whether there is an application, and not only files and services.
+    pub(crate) fn has_application(&self) -> bool {
+        !self.options.application.is_static()
+    }
+
+    /// A path of the user's choice, else one in the server root.
+    pub(crate) fn or_in_root(&self, given: Option<&PathBuf>, usual: &str) -> PathBuf {
+        given.cloned().unwrap_or_else(|| self.root.join(usual))
+    }
+
     pub(crate) fn pid_file(&self) -> PathBuf {
-        let given = self.options.environment.pid_file.as_deref();
-        given.map_or_else(|| self.root.join("httpd.pid"), absolute)
+        self.or_in_root(self.options.environment.pid_file.as_ref(), "httpd.pid")
     }
 
     /// A relative one is below the server root, as httpd takes it.
@@ -178,8 +184,9 @@ impl Plan {
 
     /// Whether anything needs our module: an application, a service or a script.
     pub(crate) fn uses_wsgi(&self) -> bool {
-        let (options, access) = (&self.options, &self.options.access);
-        options.application.application_type != ApplicationType::Static
+        let options = &self.options;
+        let access = &options.access;
+        self.has_application()
             || !options.environment.service_script.is_empty()
             || !options.files.add_handler.is_empty()
             || access.host_access_script.is_some()
@@ -195,52 +202,50 @@ impl Plan {
             || develop.debugger_startup
     }
 
-    /// Whether an HTTPS server is part of it.
-    pub(crate) fn tls(&self) -> Option<(u16, PathBuf, PathBuf)> {
+    /// The HTTPS server, if one is part of it.
+    pub(crate) fn https(&self) -> Option<Https> {
         let tls = &self.options.tls;
         let port = tls.https_port?;
         if let Some(stem) = &tls.ssl_certificate {
-            let with = |extension: &str| {
-                let mut name = stem.clone().into_os_string();
-                name.push(extension);
-                absolute(Path::new(&name))
-            };
-            return Some((port, with(".crt"), with(".key")));
+            return Some(Https {
+                port,
+                certificate: with_extension(stem, ".crt"),
+                key: with_extension(stem, ".key"),
+            });
         }
-        let (certificate, key) = (
-            tls.ssl_certificate_file.as_ref()?,
-            tls.ssl_certificate_key_file.as_ref()?,
-        );
-        Some((port, absolute(certificate), absolute(key)))
+        Some(Https {
+            port,
+            certificate: tls.ssl_certificate_file.clone()?,
+            key: tls.ssl_certificate_key_file.clone()?,
+        })
     }
 
     /// Where a browser finds it.
     pub(crate) fn urls(&self) -> Vec<String> {
         let network = &self.options.network;
-        let name = network.server_name.clone().or_else(|| network.host.clone());
-        let name = name.map_or_else(|| "localhost".to_owned(), |name| bracketed(&name));
-        let url = |scheme: &str, port: u16, usual: u16| match port == usual {
-            true => format!("{scheme}://{name}/"),
-            false => format!("{scheme}://{name}:{port}/"),
-        };
-        let mut urls = vec![url("http", network.port, 80)];
-        urls.extend(self.tls().map(|(port, ..)| url("https", port, 443)));
+        let host = network.server_name.as_ref().or(network.host.as_ref());
+        let host = host.map_or_else(|| "localhost".to_owned(), |name| bracketed(name));
+        let mut urls = vec![if network.port == 80 {
+            format!("http://{host}/")
+        } else {
+            format!("http://{host}:{}/", network.port)
+        }];
+        urls.extend(self.https().map(|https| match https.port {
+            443 => format!("https://{host}/"),
+            port => format!("https://{host}:{port}/"),
+        }));
         urls
     }
 
     /// Checks that the ports are free and may be used, just before the start.
     pub(crate) fn check_ports(&self) -> Result<(), PlanError> {
-        check_port(
-            self.options.network.host.as_deref(),
-            self.options.network.port,
-            "--port",
-        )?;
-        match self.tls() {
-            Some((port, ..)) => {
-                check_port(self.options.network.host.as_deref(), port, "--https-port")
-            }
-            None => Ok(()),
+        let network = &self.options.network;
+        let host = network.host.as_deref();
+        check_port(host, network.port, "--port")?;
+        if let Some(https) = self.https() {
+            check_port(host, https.port, "--https-port")?;
         }
+        Ok(())
     }
 }
 
@@ -267,6 +272,24 @@ pub(crate) fn bracketed(host: &str) -> String {
         Ok(_) => format!("[{host}]"),
         Err(_) => host.to_owned(),
     }
+}
+
+fn with_extension(stem: &Path, extension: &str) -> PathBuf {
+    let mut name = stem.to_path_buf().into_os_string();
+    name.push(extension);
+    absolute(Path::new(&name))
+}
+
+/// The Python of the application, asked as the account that it will run as.
+fn python(options: &Options, account: &Account, program: &Path) -> Result<Python, PythonError> {
+    let home = options.environment.python_home.as_deref();
+    if !account.change {
+        return Python::find(home, program, None, |_| true);
+    }
+    let ids = (account.uid, account.gid);
+    Python::find(home, program, Some(ids), |path| {
+        account.closed_component(path).is_none()
+    })
 }
 
 fn terminal() -> Option<PathBuf> {
@@ -354,15 +377,14 @@ fn working_directory(
     account: &Account,
     entry: Option<&str>,
 ) -> Result<PathBuf, PlanError> {
-    if let Some(given) = &options.application.working_directory {
-        let path = absolute(given);
+    if let Some(path) = &options.application.working_directory {
         let problem = |reason: String| PlanError::File {
             what: "--working-directory",
             path: path.clone(),
             reason,
         };
         return match path.metadata() {
-            Ok(facts) if facts.is_dir() => Ok(path),
+            Ok(facts) if facts.is_dir() => Ok(path.clone()),
             Ok(_) => Err(problem("not a directory".to_owned())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 Err(problem("no such directory".to_owned()))
@@ -383,7 +405,7 @@ fn working_directory(
 
 fn root(options: &Options, account: &Account) -> PathBuf {
     if let Some(root) = &options.environment.server_root {
-        return absolute(root);
+        return root.clone();
     }
     let temporary = env::var_os("TMPDIR")
         .filter(|value| !value.is_empty())

@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use nix::unistd::{Gid, Uid, geteuid};
+use serde::Serialize;
 
 use super::httpd;
 use super::paths::absolute;
@@ -20,7 +21,7 @@ use crate::sys;
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A Python that was asked for its version and prefix.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Python {
     /// Prefix of what is run; empty for the system's own python3.
     pub(crate) home: PathBuf,

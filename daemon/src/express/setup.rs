@@ -4,10 +4,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use super::options::ApplicationType;
-use super::paths::absolute;
 use super::plan::Plan;
-use super::render::{self, RenderError};
+use super::render::{RenderError, Values, handler_json};
 use super::server_root::{RootError, ServerRoot, own_directory};
 
 /// Why the server root could not be written.
@@ -66,16 +64,17 @@ macro_rules! template {
 
 /// Writes all files. What cannot be generated is found before the first one.
 pub(crate) fn write(plan: &Plan) -> Result<(), SetupError> {
-    let conf = render::httpd_conf(plan)?;
-    let apachectl = render::apachectl(plan)?;
+    let values = Values::of(plan)?;
+    let conf = values.httpd_conf()?;
+    let apachectl = values.apachectl()?;
     let root = ServerRoot::claim(&plan.root)?;
     root.write("httpd.conf", &conf, 0o644)?;
     root.write("apachectl", &apachectl, 0o755)?;
     root.write_once("envvars", template!("envvars"), 0o644)?;
     root.write_once("rewrite.conf", template!("rewrite.conf"), 0o644)?;
     root.write("mime.types", template!("mime.types"), 0o644)?;
-    if plan.options.application.application_type != ApplicationType::Static {
-        root.write("handler.json", &render::handler_json(plan), 0o644)?;
+    if plan.has_application() {
+        root.write("handler.json", &handler_json(plan), 0o644)?;
         root.write("handler.wsgi", template!("handler.wsgi"), 0o644)?;
         root.write("express_tools.py", template!("express_tools.py"), 0o644)?;
         root.write("default.wsgi", template!("default.wsgi"), 0o644)?;
@@ -92,35 +91,15 @@ fn directories(plan: &Plan, root: &ServerRoot) -> Result<(), SetupError> {
         .account
         .change
         .then_some((plan.account.uid, plan.account.gid));
-    let develop = &plan.options.develop;
-    let all: [(&str, bool, &Option<PathBuf>); 4] = [
-        (
-            "python-eggs",
-            plan.options.environment.python_eggs.is_none(),
-            &None,
-        ),
-        (
-            "htmlcov",
-            develop.enable_coverage,
-            &develop.coverage_directory,
-        ),
-        (
-            "pstats",
-            develop.enable_profiler,
-            &develop.profiler_directory,
-        ),
-        (
-            "archive",
-            develop.enable_recorder,
-            &develop.recorder_directory,
-        ),
-    ];
-    for (name, wanted, given) in all {
-        match given.as_deref() {
-            _ if !wanted => {}
+    if plan.options.environment.python_eggs.is_none() {
+        root.directory("python-eggs", owner)?;
+    }
+    for tool in plan.options.develop.tools() {
+        match tool.directory {
+            _ if !tool.enabled => {}
             Some(path) => make(path, owner)?,
             None => {
-                root.directory(name, owner)?;
+                root.directory(tool.usual, owner)?;
             }
         }
     }
@@ -132,7 +111,6 @@ fn make(
     path: &Path,
     owner: Option<(nix::unistd::Uid, nix::unistd::Gid)>,
 ) -> Result<(), SetupError> {
-    let path = absolute(path);
     let owner = if path.exists() { None } else { owner };
-    own_directory(&path, owner).map_err(|error| SetupError::Directory(path, error))
+    own_directory(path, owner).map_err(|error| SetupError::Directory(path.to_path_buf(), error))
 }

@@ -1,10 +1,12 @@
 //! How many processes and threads httpd gets for so many application threads.
 //! Pure arithmetic, with the defaults of mod_wsgi-express.
 
+use serde::Serialize;
+
 use super::options::Processes;
 
 /// The numbers of the MPM section.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Sizing {
     pub(crate) max_clients: u32,
     pub(crate) server_limit: u32,

@@ -3,9 +3,13 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use crate::express::paths::absolute_path;
 
 /// What the entry point is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum ApplicationType {
     /// A Python file that holds the application object.
     Script,
@@ -17,7 +21,7 @@ pub(crate) enum ApplicationType {
     Paste,
 }
 
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Serialize)]
 #[command(next_help_heading = "Application")]
 pub(crate) struct Application {
     /// The application: a WSGI script file, or what --application-type says
@@ -42,9 +46,16 @@ pub(crate) struct Application {
     #[arg(long, default_value = "/", value_name = "URL-PATH")]
     pub(crate) mount_point: String,
     /// Working directory of the application, also searched for modules [default: the current one]
-    #[arg(long, value_name = "DIRECTORY")]
+    #[arg(long, value_name = "DIRECTORY", value_parser = absolute_path())]
     pub(crate) working_directory: Option<PathBuf>,
     /// Whether HEAD requests reach the application as GET: Auto, On or Off
     #[arg(long, default_value = "Auto", value_name = "MODE", ignore_case = true, value_parser = ["Auto", "On", "Off"])]
     pub(crate) map_head_to_get: String,
+}
+
+impl Application {
+    /// Whether there is none: only files are served.
+    pub(crate) fn is_static(&self) -> bool {
+        self.application_type == ApplicationType::Static
+    }
 }

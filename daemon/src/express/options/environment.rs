@@ -4,8 +4,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use serde::Serialize;
 
-#[derive(Args, Clone, Debug)]
+use crate::express::paths::absolute_path;
+
+#[derive(Args, Clone, Debug, Serialize)]
 #[command(next_help_heading = "Users, Python and environment")]
 pub(crate) struct Environment {
     /// User that httpd and the application run as; required when started as root
@@ -16,13 +19,13 @@ pub(crate) struct Environment {
     pub(crate) group: Option<String>,
     /// Virtual environment or installation whose Python runs the application
     /// [default: the active virtual environment, else python3]
-    #[arg(long, value_name = "DIRECTORY")]
+    #[arg(long, value_name = "DIRECTORY", value_parser = absolute_path())]
     pub(crate) python_home: Option<PathBuf>,
     /// Directory put in front of sys.path
-    #[arg(long, value_name = "DIRECTORY")]
+    #[arg(long, value_name = "DIRECTORY", value_parser = absolute_path())]
     pub(crate) python_path: Vec<PathBuf>,
     /// Directory for unpacked eggs [default: python-eggs in the server root]
-    #[arg(long, value_name = "DIRECTORY")]
+    #[arg(long, value_name = "DIRECTORY", value_parser = absolute_path())]
     pub(crate) python_eggs: Option<PathBuf>,
     /// Warning filter (python -W)
     #[arg(long, value_name = "FILTER")]
@@ -52,27 +55,27 @@ pub(crate) struct Environment {
     #[arg(long, num_args = 2, value_names = ["NAME", "FILE"])]
     pub(crate) service_log_file: Vec<String>,
     /// httpd configuration to include at the end
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = absolute_path())]
     pub(crate) include_file: Vec<PathBuf>,
     /// Shell script that sets environment variables [default: envvars in the server root]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = absolute_path())]
     pub(crate) envvars_script: Option<PathBuf>,
     /// Directory of all generated files [default: mod_wsgi-HOST:PORT:UID in $TMPDIR or /tmp]
-    #[arg(long, value_name = "DIRECTORY")]
+    #[arg(long, value_name = "DIRECTORY", value_parser = absolute_path())]
     pub(crate) server_root: Option<PathBuf>,
     /// File with the process id of httpd [default: httpd.pid in the server root]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = absolute_path())]
     pub(crate) pid_file: Option<PathBuf>,
     /// What ps shows for the httpd parent process
     #[arg(long, value_name = "NAME")]
     pub(crate) process_name: Option<String>,
     /// Shell of the apachectl script
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = absolute_path())]
     pub(crate) shell_executable: Option<PathBuf>,
     /// The httpd program [default: $HTTPD, else found]
     #[arg(long, value_name = "FILE")]
     pub(crate) httpd_executable: Option<PathBuf>,
     /// Directory of httpd's modules [default: found]
-    #[arg(long, value_name = "DIRECTORY")]
+    #[arg(long, value_name = "DIRECTORY", value_parser = absolute_path())]
     pub(crate) modules_directory: Option<PathBuf>,
 }

@@ -3,12 +3,15 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use serde::Serialize;
 
-#[derive(Args, Clone, Debug)]
+use crate::express::paths::absolute_path;
+
+#[derive(Args, Clone, Debug, Serialize)]
 #[command(next_help_heading = "Files and URLs")]
 pub(crate) struct Files {
     /// Directory of static files; a file in it wins over the application [default: htdocs in the server root]
-    #[arg(long, value_name = "DIRECTORY")]
+    #[arg(long, value_name = "DIRECTORY", value_parser = absolute_path())]
     pub(crate) document_root: Option<PathBuf>,
     /// File served for a directory
     #[arg(long, value_name = "FILE")]
@@ -29,7 +32,7 @@ pub(crate) struct Files {
     #[arg(long)]
     pub(crate) error_override: bool,
     /// File of mod_rewrite rules [default: rewrite.conf in the server root]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = absolute_path())]
     pub(crate) rewrite_rules: Option<PathBuf>,
     /// Handle files with this extension by this WSGI script
     #[arg(long, num_args = 2, value_names = ["EXTENSION", "FILE"])]
@@ -41,7 +44,7 @@ pub(crate) struct Files {
     #[arg(long, hide = true)]
     pub(crate) with_php5: bool,
     /// File of MIME types [default: the system's]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = absolute_path())]
     pub(crate) mime_types: Option<PathBuf>,
     /// Proxy this URL path to this URL
     #[arg(long, alias = "proxy-url-alias", num_args = 2, value_names = ["URL-PATH", "URL"])]

@@ -3,12 +3,15 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use serde::Serialize;
 
-#[derive(Args, Clone, Debug)]
+use crate::express::paths::absolute_path;
+
+#[derive(Args, Clone, Debug, Serialize)]
 #[command(next_help_heading = "Logs")]
 pub(crate) struct Logs {
     /// Directory of the log files [default: the server root]
-    #[arg(long, value_name = "DIRECTORY")]
+    #[arg(long, value_name = "DIRECTORY", value_parser = absolute_path())]
     pub(crate) log_directory: Option<PathBuf>,
     /// Log level of httpd, for instance warn, info or `info wsgi:debug`
     #[arg(long, default_value = "warn", value_name = "LEVEL")]

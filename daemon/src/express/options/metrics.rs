@@ -1,8 +1,9 @@
 //! Status pages and telemetry.
 
 use clap::Args;
+use serde::Serialize;
 
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Serialize)]
 #[command(next_help_heading = "Metrics")]
 pub(crate) struct Metrics {
     /// Accepted: workers do not see the scoreboard of httpd, see --server-status

@@ -15,6 +15,7 @@ mod timeouts;
 mod tls;
 
 use clap::Args;
+use serde::Serialize;
 
 pub(crate) use access::Access;
 pub(crate) use application::{Application, ApplicationType};
@@ -29,7 +30,7 @@ pub(crate) use timeouts::Timeouts;
 pub(crate) use tls::Tls;
 
 /// Everything that `start-server` and `setup-server` take.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Serialize)]
 pub(crate) struct Options {
     #[command(flatten)]
     pub(crate) application: Application,

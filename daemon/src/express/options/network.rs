@@ -1,8 +1,9 @@
 //! Addresses, names and the limits of connections.
 
 use clap::Args;
+use serde::Serialize;
 
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Serialize)]
 #[command(next_help_heading = "Network")]
 pub(crate) struct Network {
     /// Address to listen on [default: all]

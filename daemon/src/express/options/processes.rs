@@ -1,8 +1,9 @@
 //! Numbers of processes and threads, and how httpd itself is sized.
 
 use clap::Args;
+use serde::Serialize;
 
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Serialize)]
 #[command(next_help_heading = "Processes")]
 pub(crate) struct Processes {
     /// Worker processes, or MIN..MAX [default: 1]

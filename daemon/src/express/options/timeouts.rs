@@ -1,8 +1,9 @@
 //! Timers and the replacement of worker processes.
 
 use clap::Args;
+use serde::Serialize;
 
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Serialize)]
 #[command(next_help_heading = "Timeouts and recycling")]
 pub(crate) struct Timeouts {
     /// Requests after which a worker process is replaced; 0 is never

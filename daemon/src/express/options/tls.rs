@@ -3,8 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use serde::Serialize;
 
-#[derive(Args, Clone, Debug)]
+use crate::express::paths::absolute_path;
+
+#[derive(Args, Clone, Debug, Serialize)]
 #[command(next_help_heading = "HTTPS")]
 pub(crate) struct Tls {
     /// Port for HTTPS
@@ -14,16 +17,16 @@ pub(crate) struct Tls {
     #[arg(long, value_name = "STEM", conflicts_with_all = ["ssl_certificate_file", "ssl_certificate_key_file"])]
     pub(crate) ssl_certificate: Option<PathBuf>,
     /// Certificate file
-    #[arg(long, value_name = "FILE", requires = "ssl_certificate_key_file")]
+    #[arg(long, value_name = "FILE", requires = "ssl_certificate_key_file", value_parser = absolute_path())]
     pub(crate) ssl_certificate_file: Option<PathBuf>,
     /// Key file of the certificate
-    #[arg(long, value_name = "FILE", requires = "ssl_certificate_file")]
+    #[arg(long, value_name = "FILE", requires = "ssl_certificate_file", value_parser = absolute_path())]
     pub(crate) ssl_certificate_key_file: Option<PathBuf>,
     /// Certificates of the chain up to the authority
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = absolute_path())]
     pub(crate) ssl_certificate_chain_file: Option<PathBuf>,
     /// Authority of client certificates; the site then requires one
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = absolute_path())]
     pub(crate) ssl_ca_certificate_file: Option<PathBuf>,
     /// Require a client certificate for this URL path only
     #[arg(long, value_name = "URL-PATH", requires = "ssl_ca_certificate_file")]

@@ -4,6 +4,7 @@ use clap::Parser;
 
 use super::{generated, plan};
 use crate::express::ExpressCommand;
+use crate::express::render::Values;
 
 fn refusal(arguments: &[&str]) -> String {
     plan(arguments)
@@ -84,7 +85,7 @@ fn values_cannot_break_out_of_their_directive() {
     let text = generated(&["--setenv", "A", "x\" y\\", "--server-name", "a.example"]);
     assert!(text.contains("SetEnv \"A\" \"x\\\" y\\\\\""), "{text}");
     let plan = plan(&["--setenv", "A", "x\nUser root"]).unwrap();
-    assert!(crate::express::render::httpd_conf(&plan).is_err());
+    assert!(Values::of(&plan).unwrap().httpd_conf().is_err());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Unit tests of this part: helpers here, the table of all options in `table`.
 
 mod effects;
+mod injection;
 mod page;
 mod table;
 
@@ -9,7 +10,7 @@ use nix::unistd::geteuid;
 
 use super::options::Options;
 use super::plan::{Plan, PlanError};
-use super::render;
+use super::render::{Values, handler_json};
 
 #[derive(Debug, Parser)]
 #[command(name = "start-server")]
@@ -49,12 +50,14 @@ pub(crate) fn plan(arguments: &[&str]) -> Result<Plan, PlanError> {
 /// All generated text of a command line, each file under its name.
 pub(crate) fn generated(arguments: &[&str]) -> String {
     let plan = plan(arguments).unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
-    let conf = render::httpd_conf(&plan).unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
-    let control = render::apachectl(&plan).unwrap();
+    let values = Values::of(&plan).unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
+    let conf = values.httpd_conf();
+    let conf = conf.unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
+    let control = values.apachectl().unwrap();
     let notes = super::notes::collect(&plan).join("\n");
     format!(
         "{conf}\n{control}\n{}\n{}\n{notes}\n",
-        render::handler_json(&plan),
+        handler_json(&plan),
         super::banner::text(&plan)
     )
 }

@@ -12,7 +12,7 @@ const FILE: &str = "/etc/passwd";
 const DIRECTORY: &str = "/usr";
 
 /// Option, its values, further arguments it needs, what must appear then.
-type Row = (
+pub(super) type Row = (
     &'static str,
     &'static [&'static str],
     &'static [&'static str],
@@ -31,7 +31,7 @@ const SERVICE: &[&str] = &["--service-script", "tick", FILE];
 const AUTH: &[&str] = &["--auth-user-script", FILE];
 
 #[rustfmt::skip]
-const ROWS: &[Row] = &[
+pub(super) const ROWS: &[Row] = &[
     // Application.
     ("application-type", &["module"], &["my.site"], "\"type\": \"module\""),
     ("entry-point", &[FILE], &[], "\"entry\": \"/etc/passwd\""),
