@@ -4,13 +4,13 @@ use std::path::Path;
 
 use super::logs;
 use super::options::ApplicationType;
-use super::plan::Plan;
+use super::plan::ServerPlan;
 
-/// Lines of a name and a value each.
+/// SummaryLines of a name and a value each.
 #[derive(Debug, Default)]
-struct Lines(String);
+struct SummaryLines(String);
 
-impl Lines {
+impl SummaryLines {
     fn add(&mut self, name: &str, value: impl std::fmt::Display) {
         self.0.push_str(&format!("{name:<13} : {value}\n"));
     }
@@ -21,8 +21,8 @@ impl Lines {
 }
 
 /// The whole text, with a line end at its end.
-pub(crate) fn text(plan: &Plan) -> String {
-    let mut lines = Lines::default();
+pub(crate) fn text(plan: &ServerPlan) -> String {
+    let mut lines = SummaryLines::default();
     let urls = plan.urls();
     lines.add("Server URL", urls.join("  "));
     if plan.options.metrics.server_status
@@ -56,7 +56,7 @@ pub(crate) fn text(plan: &Plan) -> String {
     lines.0
 }
 
-fn add_application(lines: &mut Lines, plan: &Plan) {
+fn add_application(lines: &mut SummaryLines, plan: &ServerPlan) {
     lines.add("Application", application(plan));
     if let Some(python) = &plan.python {
         let home = if python.home.as_os_str().is_empty() {
@@ -95,7 +95,7 @@ fn add_application(lines: &mut Lines, plan: &Plan) {
     );
 }
 
-fn application(plan: &Plan) -> String {
+fn application(plan: &ServerPlan) -> String {
     let application = &plan.options.application;
     let what = match (application.application_type, &plan.entry) {
         (ApplicationType::Static, _) => return "static files only".to_owned(),
@@ -109,7 +109,7 @@ fn application(plan: &Plan) -> String {
     }
 }
 
-fn add_logs(lines: &mut Lines, plan: &Plan) {
+fn add_logs(lines: &mut SummaryLines, plan: &ServerPlan) {
     const TERMINAL: &str = "the terminal";
     let given = &plan.options.logs;
     let error_log = logs::error_log_file(plan);

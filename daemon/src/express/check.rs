@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use super::options::pairs;
 use super::paths::absolute;
-use super::plan::{Plan, PlanError};
+use super::plan::{PlanError, ServerPlan};
 
 /// Checks that what is named is there and of the right kind.
-pub(crate) fn files(plan: &Plan) -> Result<(), PlanError> {
+pub(crate) fn files(plan: &ServerPlan) -> Result<(), PlanError> {
     let options = &plan.options;
     let tls = &options.tls;
     let environment = &options.environment;
@@ -56,7 +56,7 @@ pub(crate) fn files(plan: &Plan) -> Result<(), PlanError> {
     values(plan)
 }
 
-fn values(plan: &Plan) -> Result<(), PlanError> {
+fn values(plan: &ServerPlan) -> Result<(), PlanError> {
     let options = &plan.options;
     let environment = &options.environment;
     url_path("--mount-point", &options.application.mount_point)?;
@@ -111,7 +111,7 @@ fn exists(what: &'static str, path: &Path) -> Result<(), PlanError> {
 }
 
 fn is_file(what: &'static str, path: &Path) -> Result<(), PlanError> {
-    kind(what, path, "no such file", |facts| !facts.is_dir())
+    kind(what, path, "no such file", |found| !found.is_dir())
 }
 
 fn is_directory(what: &'static str, path: &Path) -> Result<(), PlanError> {
@@ -124,16 +124,16 @@ fn kind(
     missing: &str,
     fits: impl Fn(&std::fs::Metadata) -> bool,
 ) -> Result<(), PlanError> {
-    let problem = |reason: String| PlanError::File {
+    let reason = match path.metadata() {
+        Ok(found) if fits(&found) => return Ok(()),
+        Ok(found) if found.is_dir() => "it is a directory, a file is needed".to_owned(),
+        Ok(_) => "it is a file, a directory is needed".to_owned(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => missing.to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Err(PlanError::File {
         what,
         path: absolute(path),
         reason,
-    };
-    match path.metadata() {
-        Ok(facts) if fits(&facts) => Ok(()),
-        Ok(facts) if facts.is_dir() => Err(problem("it is a directory, a file is needed".into())),
-        Ok(_) => Err(problem("it is a file, a directory is needed".into())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(problem(missing.into())),
-        Err(error) => Err(problem(error.to_string())),
-    }
+    })
 }

@@ -10,7 +10,7 @@ use super::paths::absolute;
 
 /// A file or directory under a URL path.
 #[derive(Debug, Serialize)]
-pub(crate) struct Alias<'a> {
+pub(crate) struct AliasedPath<'a> {
     url: &'a str,
     path: String,
     directory: PathBuf,
@@ -29,17 +29,17 @@ pub(crate) struct Handler {
 }
 
 /// Longer URL paths first: httpd takes the first alias that fits.
-pub(crate) fn aliases(url_alias: &[String]) -> Vec<Alias<'_>> {
-    let mut aliases: Vec<Alias<'_>> = pairs(url_alias)
+pub(crate) fn aliases(url_alias: &[String]) -> Vec<AliasedPath<'_>> {
+    let mut aliases: Vec<AliasedPath<'_>> = pairs(url_alias)
         .map(|(url, path)| alias(url, absolute(Path::new(path))))
         .collect();
     aliases.sort_by(|one, other| other.url.cmp(one.url));
     aliases
 }
 
-fn alias(url: &str, path: PathBuf) -> Alias<'_> {
+fn alias(url: &str, path: PathBuf) -> AliasedPath<'_> {
     if !path.is_dir() {
-        return Alias {
+        return AliasedPath {
             url,
             path: path.display().to_string(),
             directory: directory_of(&path),
@@ -48,7 +48,7 @@ fn alias(url: &str, path: PathBuf) -> Alias<'_> {
     }
     // `Alias /a/ /dir/` needs the slash on both or on none.
     let slash = if url.ends_with('/') { "/" } else { "" };
-    Alias {
+    AliasedPath {
         url,
         path: format!("{}{slash}", path.display()),
         directory: path,

@@ -19,8 +19,8 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::plan::Plan;
-use super::terminal::{self, Stream};
+use super::plan::ServerPlan;
+use super::terminal::{self, TerminalStream};
 use super::{logs, progress};
 use crate::process::procfs;
 
@@ -40,10 +40,10 @@ pub(crate) enum ForegroundError {
 const STOP_SLACK: Duration = Duration::from_secs(8);
 
 /// How long descendants that outlived httpd may take.
-const LEFTOVER_TIME: Duration = Duration::from_secs(3);
+const DESCENDANTS_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Runs the server; returns its exit code.
-pub(crate) fn run(plan: &Plan) -> Result<u8, ForegroundError> {
+pub(crate) fn run(plan: &ServerPlan) -> Result<u8, ForegroundError> {
     let signals = block_signals().map_err(ForegroundError::Signals)?;
     // Workers whose supervisor was killed come to us instead of to init.
     nix::sys::prctl::set_child_subreaper(true).map_err(ForegroundError::Signals)?;
@@ -56,7 +56,7 @@ pub(crate) fn run(plan: &Plan) -> Result<u8, ForegroundError> {
     let ending = Arc::new(AtomicBool::new(false));
     let directory = socket_directory(plan, httpd);
     watch_start(plan, &directory, &ending);
-    let end = Server {
+    let end = RunningHttpd {
         httpd,
         stopping: None,
         limit,
@@ -64,7 +64,7 @@ pub(crate) fn run(plan: &Plan) -> Result<u8, ForegroundError> {
     }
     .wait(&signals);
     ending.store(true, Ordering::Relaxed);
-    end_leftovers();
+    end_descendants();
     remove_sockets(&directory);
     for copy in copies {
         let _ = copy.join();
@@ -77,13 +77,13 @@ pub(crate) fn run(plan: &Plan) -> Result<u8, ForegroundError> {
 
 /// Where httpd and the supervisor meet; httpd names it after its pid, which is
 /// that of the script it was started by.
-fn socket_directory(plan: &Plan, httpd: Pid) -> PathBuf {
+fn socket_directory(plan: &ServerPlan, httpd: Pid) -> PathBuf {
     let mut name = plan.socket_prefix().into_os_string();
     name.push(format!(".{httpd}"));
     PathBuf::from(name)
 }
 
-fn watch_start(plan: &Plan, directory: &Path, ending: &Arc<AtomicBool>) {
+fn watch_start(plan: &ServerPlan, directory: &Path, ending: &Arc<AtomicBool>) {
     // Without an application there is none to load; a person in a debugger
     // knows what is going on.
     if !plan.has_application() || plan.single() {
@@ -93,12 +93,12 @@ fn watch_start(plan: &Plan, directory: &Path, ending: &Arc<AtomicBool>) {
         || "the log".to_owned(),
         |log| format!("`{}`", log.display()),
     );
-    let watch = progress::Watch {
+    let start = progress::ApplicationStart {
         socket: directory.join(crate::channel::operator::NAME),
         group: plan.process_group(),
         error_log,
     };
-    progress::watch(watch, Arc::clone(ending));
+    progress::watch(start, Arc::clone(ending));
 }
 
 /// httpd removes them itself, unless it was killed.
@@ -126,16 +126,9 @@ fn block_signals() -> Result<SignalFd, Errno> {
     SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
 }
 
-fn start(plan: &Plan) -> Result<Child, ForegroundError> {
+fn start(plan: &ServerPlan) -> Result<Child, ForegroundError> {
     let control = plan.root.join("apachectl");
     let piped = plan.options.logs.log_to_terminal || plan.options.logs.startup_log;
-    let stream = || {
-        if piped {
-            Stdio::piped()
-        } else {
-            Stdio::inherit()
-        }
-    };
     let mut command = Command::new(&control);
     command
         .args(["start", "-DFOREGROUND"])
@@ -146,7 +139,10 @@ fn start(plan: &Plan) -> Result<Child, ForegroundError> {
     } else {
         Stdio::null()
     };
-    command.stdin(input).stdout(stream()).stderr(stream());
+    command.stdin(input);
+    if piped {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    }
     // A terminal's Ctrl-C must reach httpd once, from us, and prefork signals
     // its whole process group.
     if !plan.options.develop.enable_gdb {
@@ -158,28 +154,25 @@ fn start(plan: &Plan) -> Result<Child, ForegroundError> {
 }
 
 fn copies(
-    plan: &Plan,
+    plan: &ServerPlan,
     child: &mut Child,
 ) -> Result<Vec<std::thread::JoinHandle<()>>, ForegroundError> {
     let options = &plan.options.logs;
-    let open = || {
+    let mut log = None;
+    if options.startup_log {
         let path = plan.log_directory.join(&options.startup_log_name);
-        terminal::startup_log(&path).map_err(|error| ForegroundError::StartupLog(path, error))
-    };
-    let log = if options.startup_log {
-        Some(open()?)
-    } else {
-        None
-    };
+        let opened = terminal::startup_log(&path);
+        log = Some(opened.map_err(|error| ForegroundError::StartupLog(path, error))?);
+    }
     let second = log.as_ref().and_then(|file| file.try_clone().ok());
     let output = child
         .stdout
         .take()
-        .map(|pipe| terminal::copy_lines(pipe, Stream::Output, second));
+        .map(|pipe| terminal::copy_lines(pipe, TerminalStream::Output, second));
     let error = child
         .stderr
         .take()
-        .map(|pipe| terminal::copy_lines(pipe, Stream::error(), log));
+        .map(|pipe| terminal::copy_lines(pipe, TerminalStream::error(), log));
     Ok(output.into_iter().chain(error).collect())
 }
 
@@ -187,14 +180,14 @@ fn pid_of(child: &Child) -> Pid {
     Pid::from_raw(i32::try_from(child.id()).unwrap_or(0))
 }
 
-/// How it ended.
-struct End {
+/// How httpd ended.
+struct HttpdExit {
     code: u8,
-    /// Whether somebody asked for it.
+    /// Whether the end was asked for by a signal.
     asked: bool,
 }
 
-struct Server {
+struct RunningHttpd {
     httpd: Pid,
     /// When the end was asked for.
     stopping: Option<Instant>,
@@ -203,8 +196,8 @@ struct Server {
     ending: Arc<AtomicBool>,
 }
 
-impl Server {
-    fn wait(mut self, signals: &SignalFd) -> End {
+impl RunningHttpd {
+    fn wait(mut self, signals: &SignalFd) -> HttpdExit {
         loop {
             let timeout = self
                 .stopping
@@ -223,7 +216,7 @@ impl Server {
                 }
             }
             if let Some(code) = reap(Some(self.httpd)) {
-                return End {
+                return HttpdExit {
                     code,
                     asked: self.stopping.is_some(),
                 };
@@ -291,29 +284,28 @@ fn reap(wanted: Option<Pid>) -> Option<u8> {
 }
 
 /// Waits for descendants that httpd left behind, and kills those that stay.
-fn end_leftovers() {
-    let deadline = Instant::now() + LEFTOVER_TIME;
+fn end_descendants() {
+    let deadline = Instant::now() + DESCENDANTS_TIMEOUT;
     let mut asked = false;
     loop {
         reap(None);
         let children: Vec<Pid> = procfs::children()
             .into_iter()
-            .filter_map(|pid| Some(Pid::from_raw(i32::try_from(pid).ok()?)))
+            .filter_map(|pid| i32::try_from(pid).ok())
+            .map(Pid::from_raw)
             .collect();
         if children.is_empty() {
             return;
         }
         let late = Instant::now() >= deadline;
-        for child in children {
-            if late || !asked {
-                let _ = kill(
-                    child,
-                    if late {
-                        Signal::SIGKILL
-                    } else {
-                        Signal::SIGTERM
-                    },
-                );
+        let signal = if late {
+            Signal::SIGKILL
+        } else {
+            Signal::SIGTERM
+        };
+        if late || !asked {
+            for child in children {
+                let _ = kill(child, signal);
             }
         }
         asked = true;

@@ -7,7 +7,7 @@ use wsgid_protocol::GroupConfig;
 
 use super::options::pairs;
 use super::paths::absolute;
-use super::plan::{Plan, PlanError};
+use super::plan::{PlanError, ServerPlan};
 
 /// One process group.
 #[derive(Debug, Serialize)]
@@ -22,7 +22,7 @@ pub(crate) struct ProcessGroup {
 }
 
 /// The group of the application, then one for each `--service-script`.
-pub(crate) fn all(plan: &Plan) -> Result<Vec<ProcessGroup>, PlanError> {
+pub(crate) fn all(plan: &ServerPlan) -> Result<Vec<ProcessGroup>, PlanError> {
     let mut groups = Vec::new();
     if plan.has_application() {
         groups.push(application(plan));
@@ -77,7 +77,7 @@ impl ProcessGroup {
     }
 }
 
-fn application(plan: &Plan) -> ProcessGroup {
+fn application(plan: &ServerPlan) -> ProcessGroup {
     let options = &plan.options;
     let timeouts = &options.timeouts;
     let mut group = ProcessGroup::new(plan.process_group());
@@ -122,7 +122,7 @@ fn application(plan: &Plan) -> ProcessGroup {
     group
 }
 
-fn service(plan: &Plan, name: &str, file: &str) -> ProcessGroup {
+fn service(plan: &ServerPlan, name: &str, file: &str) -> ProcessGroup {
     let environment = &plan.options.environment;
     let mut group = ProcessGroup::new(format!("service:{name}"));
     group.set("threads", 0);
@@ -151,7 +151,7 @@ fn absolute_text(path: &str) -> String {
 }
 
 /// What applications and services share: directories, Python, environment.
-fn common(plan: &Plan, group: &mut ProcessGroup) {
+fn common(plan: &ServerPlan, group: &mut ProcessGroup) {
     let environment = &plan.options.environment;
     group.set("home", plan.working_directory.display());
     if let Some(python) = &plan.python
@@ -176,7 +176,7 @@ fn common(plan: &Plan, group: &mut ProcessGroup) {
 }
 
 /// The variables by which an application knows how it was started.
-fn variables(plan: &Plan, group: &mut ProcessGroup) {
+fn variables(plan: &ServerPlan, group: &mut ProcessGroup) {
     let network = &plan.options.network;
     let develop = &plan.options.develop;
     group.set("env", "MOD_WSGI_EXPRESS=true");

@@ -23,6 +23,8 @@ pub(crate) enum HandoverError {
     Account(String),
     #[error("failed to execute `{0}`: {1}")]
     Exec(PathBuf, io::Error),
+    #[error(transparent)]
+    System(#[from] nix::Error),
 }
 
 /// Variables that belong to a shell or to an account and not to the application.
@@ -45,22 +47,23 @@ const OMITTED: [&str; 14] = [
 
 /// Writes the environment of this process as the application shall see it.
 /// Only the application's group may read it: environments hold secrets.
-pub(crate) fn write_environment(
-    file: &Path,
-    account: &str,
-) -> Result<u8, Box<dyn std::error::Error>> {
+pub(crate) fn write_environment(file: &Path, account: &str) -> Result<u8, HandoverError> {
     let text = lines(env::vars_os());
     write_whole(file, text.as_bytes(), 0o640)
         .map_err(|error| HandoverError::Write(file.into(), error))?;
     if geteuid().is_root() {
-        let ids = account
-            .split_once(':')
-            .and_then(|(uid, gid)| Some((uid.parse().ok()?, gid.parse().ok()?)));
-        let (_, gid): (u32, u32) = ids.ok_or_else(|| HandoverError::Account(account.into()))?;
-        chown(file, Some(Uid::from_raw(0)), Some(Gid::from_raw(gid)))
+        let gid = group_of(account).ok_or_else(|| HandoverError::Account(account.into()))?;
+        chown(file, Some(Uid::from_raw(0)), Some(gid))
             .map_err(|errno| HandoverError::Write(file.into(), errno.into()))?;
     }
     Ok(crate::exit_code::OK)
+}
+
+/// The group of `uid:gid`.
+fn group_of(account: &str) -> Option<Gid> {
+    let (uid, gid) = account.split_once(':')?;
+    uid.parse::<u32>().ok()?;
+    gid.parse().ok().map(Gid::from_raw)
 }
 
 fn lines(variables: impl Iterator<Item = (OsString, OsString)>) -> String {
@@ -96,15 +99,13 @@ fn quoted(value: &str) -> String {
     format!("$'{escaped}'")
 }
 
-/// Becomes the program, under another name.
-pub(crate) fn exec(
-    name: &OsStr,
-    program: &Path,
-    arguments: &[OsString],
-) -> Result<u8, Box<dyn std::error::Error>> {
+/// Becomes the program, under another name; comes back only if that fails.
+pub(crate) fn exec(name: &OsStr, program: &Path, arguments: &[OsString]) -> HandoverError {
     if env::var_os(terminal::DIE_WITH_PARENT).is_some() {
         // `start-server` must not leave a server behind when it is killed.
-        nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)?;
+        if let Err(errno) = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM) {
+            return errno.into();
+        }
     }
     let mut command = Command::new(program);
     command
@@ -113,8 +114,7 @@ pub(crate) fn exec(
     if !name.as_bytes().is_empty() {
         command.arg0(name);
     }
-    let error = command.exec();
-    Err(Box::new(HandoverError::Exec(program.into(), error)))
+    HandoverError::Exec(program.into(), command.exec())
 }
 
 #[cfg(test)]

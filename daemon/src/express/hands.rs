@@ -7,11 +7,11 @@ use std::path::PathBuf;
 
 use super::logs;
 use super::paths::absolute;
-use super::plan::{Plan, PlanError, trusted};
+use super::plan::{PlanError, ServerPlan, trusted};
 use crate::config::trust::{self, Sticky};
 
 /// Checks all of it, before anything is read or written.
-pub(crate) fn are_roots(plan: &Plan) -> Result<(), PlanError> {
+pub(crate) fn are_roots(plan: &ServerPlan) -> Result<(), PlanError> {
     if !plan.account.change {
         return Ok(());
     }
@@ -30,7 +30,7 @@ pub(crate) fn are_roots(plan: &Plan) -> Result<(), PlanError> {
 }
 
 /// What is read or run as root, now or at a reload.
-fn files(plan: &Plan) -> Vec<(&'static str, PathBuf)> {
+fn files(plan: &ServerPlan) -> Vec<(&'static str, PathBuf)> {
     let options = &plan.options;
     let tls = &options.tls;
     let environment = &options.environment;
@@ -71,7 +71,7 @@ fn files(plan: &Plan) -> Vec<(&'static str, PathBuf)> {
 }
 
 /// What root makes, writes to or opens logs in.
-fn directories(plan: &Plan) -> Vec<(&'static str, PathBuf)> {
+fn directories(plan: &ServerPlan) -> Vec<(&'static str, PathBuf)> {
     let logs = &plan.options.logs;
     let mut files = vec![
         ("--pid-file", plan.pid_file()),

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::options::pairs;
-use super::plan::Plan;
+use super::plan::ServerPlan;
 
 /// A virtual host.
 #[derive(Debug, Serialize)]
@@ -14,13 +14,13 @@ pub(crate) struct VirtualHost<'a> {
     name: &'a str,
     aliases: &'a [String],
     #[serde(flatten)]
-    purpose: Purpose,
+    purpose: HostPurpose,
 }
 
 /// What a virtual host does with a request.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "purpose", content = "target", rename_all = "lowercase")]
-enum Purpose {
+enum HostPurpose {
     /// The application.
     Site,
     /// Refuse it: another host's name.
@@ -33,7 +33,7 @@ enum Purpose {
 
 /// All virtual hosts. httpd takes the first one of an address for names that none
 /// has.
-pub(crate) fn of(plan: &Plan) -> Vec<VirtualHost<'_>> {
+pub(crate) fn of(plan: &ServerPlan) -> Vec<VirtualHost<'_>> {
     let network = &plan.options.network;
     let proxied = !plan.options.files.proxy_virtual_host.is_empty();
     let https = plan.https().map(|https| https.port);
@@ -49,7 +49,12 @@ pub(crate) fn of(plan: &Plan) -> Vec<VirtualHost<'_>> {
 }
 
 /// Those of one port. With `https_only`, requests are sent on to that port.
-fn of_port(plan: &Plan, port: u16, tls: bool, https_only: Option<u16>) -> Vec<VirtualHost<'_>> {
+fn of_port(
+    plan: &ServerPlan,
+    port: u16,
+    tls: bool,
+    https_only: Option<u16>,
+) -> Vec<VirtualHost<'_>> {
     let network = &plan.options.network;
     let host = |name, aliases, purpose| VirtualHost {
         port,
@@ -58,15 +63,15 @@ fn of_port(plan: &Plan, port: u16, tls: bool, https_only: Option<u16>) -> Vec<Vi
         aliases,
         purpose,
     };
-    let site = https_only.map_or(Purpose::Site, |port| {
-        Purpose::Redirect(origin("https", "%{SERVER_NAME}", port))
+    let site = https_only.map_or(HostPurpose::Site, |port| {
+        HostPurpose::Redirect(origin("https", "%{SERVER_NAME}", port))
     });
     let aliases = network.server_aliases.as_slice();
     let mut hosts = Vec::new();
     if let Some(name) = network.server_name.as_deref() {
-        hosts.push(host("unknown.invalid", &[], Purpose::Deny));
+        hosts.push(host("unknown.invalid", &[], HostPurpose::Deny));
         if network.allow_localhost {
-            hosts.push(host("localhost", &[], Purpose::Site));
+            hosts.push(host("localhost", &[], HostPurpose::Site));
         }
         hosts.push(host(name, aliases, site));
         let bare = name
@@ -78,13 +83,13 @@ fn of_port(plan: &Plan, port: u16, tls: bool, https_only: Option<u16>) -> Vec<Vi
                 None if tls => origin("https", name, port),
                 None => origin("http", name, port),
             };
-            hosts.push(host(bare, &[], Purpose::Redirect(target)));
+            hosts.push(host(bare, &[], HostPurpose::Redirect(target)));
         }
     } else {
         hosts.push(host("localhost", aliases, site));
     }
     for (name, url) in pairs(&plan.options.files.proxy_virtual_host) {
-        hosts.push(host(name, &[], Purpose::Proxy(with_slash(url))));
+        hosts.push(host(name, &[], HostPurpose::Proxy(with_slash(url))));
     }
     hosts
 }

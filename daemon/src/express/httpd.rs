@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde::Serialize;
 
-use super::options::Options;
+use super::options::ServerOptions;
 use super::paths::absolute;
 
 /// An httpd that can be started.
@@ -76,12 +76,12 @@ pub(crate) fn is_executable(path: &Path) -> bool {
 
 impl Httpd {
     /// The program, without running it.
-    pub(crate) fn executable(options: &Options) -> Result<PathBuf, HttpdError> {
+    pub(crate) fn executable(options: &ServerOptions) -> Result<PathBuf, HttpdError> {
         executable(options)
     }
 
     /// The httpd that the options or the machine name.
-    pub(crate) fn find(options: &Options) -> Result<Self, HttpdError> {
+    pub(crate) fn find(options: &ServerOptions) -> Result<Self, HttpdError> {
         let executable = Self::executable(options)?;
         let output = |argument: &str| {
             let run = Command::new(&executable)
@@ -173,7 +173,7 @@ impl Httpd {
     }
 }
 
-fn executable(options: &Options) -> Result<PathBuf, HttpdError> {
+fn executable(options: &ServerOptions) -> Result<PathBuf, HttpdError> {
     let named = options
         .environment
         .httpd_executable
@@ -195,7 +195,7 @@ fn executable(options: &Options) -> Result<PathBuf, HttpdError> {
     }
 }
 
-fn modules(options: &Options, root: Option<&Path>) -> Option<PathBuf> {
+fn modules(options: &ServerOptions, root: Option<&Path>) -> Option<PathBuf> {
     if let Some(directory) = &options.environment.modules_directory {
         return Some(directory.clone());
     }

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{Gid, Group, Uid, User, geteuid};
 use serde::Serialize;
 
-use super::options::Options;
+use super::options::ServerOptions;
 
 /// The user and group of everything that serves requests.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Account {
+pub(crate) struct ServerAccount {
     pub(crate) user: String,
     pub(crate) group: String,
     #[serde(skip)]
@@ -45,8 +45,8 @@ pub(crate) enum AccountError {
     },
 }
 
-impl Account {
-    pub(crate) fn resolve(options: &Options) -> Result<Self, AccountError> {
+impl ServerAccount {
+    pub(crate) fn resolve(options: &ServerOptions) -> Result<Self, AccountError> {
         let environment = &options.environment;
         if !geteuid().is_root() {
             return current();
@@ -82,10 +82,12 @@ impl Account {
                 return false;
             };
             let wanted = if facts.is_dir() { 0o1 } else { 0o4 };
-            let shift = match () {
-                () if facts.uid() == self.uid.as_raw() => 6,
-                () if self.groups.iter().any(|gid| gid.as_raw() == facts.gid()) => 3,
-                () => 0,
+            let shift = if facts.uid() == self.uid.as_raw() {
+                6
+            } else if self.groups.iter().any(|gid| gid.as_raw() == facts.gid()) {
+                3
+            } else {
+                0
             };
             (facts.mode() >> shift) & wanted == 0
         });
@@ -93,8 +95,9 @@ impl Account {
     }
 }
 
-fn current() -> Result<Account, AccountError> {
-    let (uid, gid) = (geteuid(), nix::unistd::getegid());
+fn current() -> Result<ServerAccount, AccountError> {
+    let uid = geteuid();
+    let gid = nix::unistd::getegid();
     let user = User::from_uid(uid)
         .ok()
         .flatten()
@@ -104,7 +107,7 @@ fn current() -> Result<Account, AccountError> {
         .flatten()
         .map_or_else(|| format!("#{gid}"), |group| group.name);
     let groups = nix::unistd::getgroups().unwrap_or_default();
-    Ok(Account {
+    Ok(ServerAccount {
         user,
         group,
         uid,

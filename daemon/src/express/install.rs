@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::artifacts;
+use super::artifacts::{self, ModuleMissing};
 use super::paths::absolute;
 use super::python::Python;
 use super::quoting::httpd_word;
@@ -21,31 +21,35 @@ pub(crate) struct InstallArguments {
     modules_directory: Option<PathBuf>,
 }
 
-/// Why the module could not be installed.
+/// Why the module could not be found, named or installed.
 #[derive(Debug, thiserror::Error)]
-enum InstallError {
+pub(crate) enum InstallError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Module(#[from] ModuleMissing),
+    #[error(transparent)]
+    Distrust(#[from] trust::Distrust),
     #[error("the directory of httpd's modules was not found; name it with --modules-directory")]
     NoDirectory,
     #[error("failed to copy the module to `{0}`: {1}")]
     Copy(PathBuf, io::Error),
 }
 
-type Outcome = Result<u8, Box<dyn std::error::Error>>;
-
 /// Prints the directives for an existing httpd.
-pub(crate) fn module_config() -> Outcome {
+pub(crate) fn module_config() -> Result<u8, InstallError> {
     let program = artifacts::program()?;
     print(&directives(&artifacts::module(&program)?, &program))
 }
 
 /// Prints the module's path.
-pub(crate) fn module_location() -> Outcome {
+pub(crate) fn module_location() -> Result<u8, InstallError> {
     let program = artifacts::program()?;
     print(&format!("{}\n", artifacts::module(&program)?.display()))
 }
 
 /// Copies the module into httpd's modules directory.
-pub(crate) fn install_module(arguments: &InstallArguments) -> Outcome {
+pub(crate) fn install_module(arguments: &InstallArguments) -> Result<u8, InstallError> {
     let program = artifacts::program()?;
     let module = artifacts::module(&program)?;
     let directory = arguments
@@ -95,7 +99,7 @@ fn directives(module: &Path, program: &Path) -> String {
     out
 }
 
-fn print(text: &str) -> Outcome {
+fn print(text: &str) -> Result<u8, InstallError> {
     io::stdout().lock().write_all(text.as_bytes())?;
     Ok(crate::exit_code::OK)
 }

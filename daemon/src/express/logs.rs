@@ -4,27 +4,27 @@
 use std::path::PathBuf;
 
 use super::httpd::find_program;
-use super::plan::Plan;
+use super::plan::ServerPlan;
 use super::quoting::shell_word;
 
 /// The value of `ErrorLog`.
-pub(crate) fn error_log(plan: &Plan) -> String {
+pub(crate) fn error_log(plan: &ServerPlan) -> String {
     target(plan, &plan.options.logs.error_log_name, "/dev/stderr")
 }
 
 /// The file of `CustomLog`.
-pub(crate) fn access_log(plan: &Plan) -> String {
+pub(crate) fn access_log(plan: &ServerPlan) -> String {
     target(plan, &plan.options.logs.access_log_name, "/dev/stdout")
 }
 
 /// The file a person looks into.
-pub(crate) fn error_log_file(plan: &Plan) -> Option<PathBuf> {
+pub(crate) fn error_log_file(plan: &ServerPlan) -> Option<PathBuf> {
     let logs = &plan.options.logs;
     (!logs.log_to_terminal).then(|| plan.log_directory.join(&logs.error_log_name))
 }
 
 /// Where rotatelogs is, if logs are rotated at all.
-pub(crate) fn rotatelogs(plan: &Plan) -> Option<PathBuf> {
+pub(crate) fn rotatelogs(plan: &ServerPlan) -> Option<PathBuf> {
     let logs = &plan.options.logs;
     if !logs.rotate_logs || logs.log_to_terminal {
         return None;
@@ -34,7 +34,7 @@ pub(crate) fn rotatelogs(plan: &Plan) -> Option<PathBuf> {
         .or_else(|| find_program("rotatelogs"))
 }
 
-fn target(plan: &Plan, name: &str, terminal: &str) -> String {
+fn target(plan: &ServerPlan, name: &str, terminal: &str) -> String {
     let logs = &plan.options.logs;
     if logs.log_to_terminal {
         return terminal.to_owned();

@@ -42,8 +42,8 @@ use clap::Subcommand;
 
 use crate::exit_code;
 pub(crate) use expansion::expand;
-use options::Options;
-use plan::{Plan, PlanError};
+use options::ServerOptions;
+use plan::{PlanError, ServerPlan};
 use terminal::say;
 
 /// The commands of mod_wsgi-express.
@@ -86,46 +86,63 @@ pub(crate) enum ExpressCommand {
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServerArguments {
     #[command(flatten)]
-    options: Options,
+    options: ServerOptions,
 }
 
 /// Runs one of the commands; the result is the exit code of the program.
 pub(crate) fn run(command: ExpressCommand) -> u8 {
-    let done = match command {
+    match attempt(command) {
+        Ok(code) => code,
+        Err(error) => {
+            say(&format!("wsgid: {error}"));
+            error.exit_code()
+        }
+    }
+}
+
+fn attempt(command: ExpressCommand) -> Result<u8, ExpressError> {
+    match command {
         ExpressCommand::StartServer(arguments) => start_server(arguments.options),
         ExpressCommand::SetupServer(arguments) => setup_server(arguments.options, "setup-server"),
-        ExpressCommand::ModuleConfig => install::module_config(),
-        ExpressCommand::ModuleLocation => install::module_location(),
-        ExpressCommand::InstallModule(arguments) => install::install_module(&arguments),
+        ExpressCommand::ModuleConfig => Ok(install::module_config()?),
+        ExpressCommand::ModuleLocation => Ok(install::module_location()?),
+        ExpressCommand::InstallModule(arguments) => Ok(install::install_module(&arguments)?),
         ExpressCommand::ExpressEnvironment { file, account } => {
-            handover::write_environment(&file, &account)
+            Ok(handover::write_environment(&file, &account)?)
         }
         ExpressCommand::ExpressExec {
             name,
             program,
             arguments,
-        } => handover::exec(&name, &program, &arguments),
-    };
-    match done {
-        Ok(code) => code,
-        Err(error) => {
-            say(&format!("wsgid: {error}"));
-            match error.downcast_ref() {
-                Some(PlanError::Processes { .. } | PlanError::Value { .. }) => exit_code::USAGE,
-                _ => exit_code::FAILURE,
-            }
+        } => Err(handover::exec(&name, &program, &arguments).into()),
+    }
+}
+
+/// Why one of the commands failed.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+enum ExpressError {
+    Plan(#[from] PlanError),
+    Setup(#[from] setup::SetupError),
+    Foreground(#[from] foreground::ForegroundError),
+    Install(#[from] install::InstallError),
+    Handover(#[from] handover::HandoverError),
+}
+
+impl ExpressError {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Plan(PlanError::Processes { .. } | PlanError::Value { .. }) => exit_code::USAGE,
+            _ => exit_code::FAILURE,
         }
     }
 }
 
-/// Any of the errors of this part, in words for a person.
-type Outcome = Result<u8, Box<dyn std::error::Error>>;
-
-fn start_server(options: Options) -> Outcome {
+fn start_server(options: ServerOptions) -> Result<u8, ExpressError> {
     if options.develop.setup_only {
         return setup_server(options, "start-server");
     }
-    let plan = Plan::make(options, "start-server")?;
+    let plan = ServerPlan::make(options, "start-server")?;
     check_plan(&plan)?;
     setup::nobody_serves(&plan)?;
     plan.check_ports()?;
@@ -135,8 +152,8 @@ fn start_server(options: Options) -> Outcome {
     Ok(foreground::run(&plan)?)
 }
 
-fn setup_server(options: Options, command: &'static str) -> Outcome {
-    let plan = Plan::make(options, command)?;
+fn setup_server(options: ServerOptions, command: &'static str) -> Result<u8, ExpressError> {
+    let plan = ServerPlan::make(options, command)?;
     check_plan(&plan)?;
     setup::write(&plan)?;
     summary(&plan);
@@ -146,12 +163,12 @@ fn setup_server(options: Options, command: &'static str) -> Outcome {
 }
 
 /// Looks at all that the plan names, before anything is read or written.
-fn check_plan(plan: &Plan) -> Result<(), PlanError> {
+fn check_plan(plan: &ServerPlan) -> Result<(), PlanError> {
     hands::are_roots(plan)?;
     check::files(plan)
 }
 
-fn summary(plan: &Plan) {
+fn summary(plan: &ServerPlan) {
     let mut text = banner::text(plan);
     for note in notes::collect(plan) {
         text.push_str("note          : ");

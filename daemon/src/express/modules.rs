@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::httpd::HttpdError;
-use super::plan::Plan;
+use super::plan::ServerPlan;
 
 /// A module that httpd loads.
 #[derive(Debug, Serialize)]
@@ -17,7 +17,7 @@ pub(crate) struct LoadedModule {
 }
 
 /// The modules to load, in this order.
-pub(crate) fn loaded(plan: &Plan) -> Result<Vec<LoadedModule>, HttpdError> {
+pub(crate) fn loaded(plan: &ServerPlan) -> Result<Vec<LoadedModule>, HttpdError> {
     let httpd = &plan.httpd;
     let needed = needed(plan);
     if let Some(missing) = needed.iter().find(|name| !httpd.has(name)) {
@@ -42,7 +42,7 @@ pub(crate) fn loaded(plan: &Plan) -> Result<Vec<LoadedModule>, HttpdError> {
     Ok(modules)
 }
 
-fn needed(plan: &Plan) -> Vec<&'static str> {
+fn needed(plan: &ServerPlan) -> Vec<&'static str> {
     let options = &plan.options;
     let tls = plan.https().is_some();
     let files = &options.files;
@@ -98,7 +98,7 @@ fn needed(plan: &Plan) -> Vec<&'static str> {
 
 /// Loaded where they are installed. Configuration of the user's own may count
 /// on the second half.
-fn useful(plan: &Plan, needed: &[&str]) -> Vec<&'static str> {
+fn useful(plan: &ServerPlan, needed: &[&str]) -> Vec<&'static str> {
     let mut names = vec!["reqtimeout", "setenvif"];
     if plan.options.network.http2 && plan.mpm != "prefork" {
         names.push("http2");

@@ -4,10 +4,10 @@
 
 use std::path::Path;
 
-use super::plan::Plan;
+use super::plan::ServerPlan;
 
 /// One line for each thing worth knowing.
-pub(crate) fn collect(plan: &Plan) -> Vec<String> {
+pub(crate) fn collect(plan: &ServerPlan) -> Vec<String> {
     let mut notes = without_effect(plan);
     notes.extend(account(plan));
     notes.extend(missing_features(plan));
@@ -15,7 +15,7 @@ pub(crate) fn collect(plan: &Plan) -> Vec<String> {
     notes
 }
 
-fn without_effect(plan: &Plan) -> Vec<String> {
+fn without_effect(plan: &ServerPlan) -> Vec<String> {
     let options = &plan.options;
     let rows = [
         (
@@ -61,19 +61,20 @@ fn without_effect(plan: &Plan) -> Vec<String> {
         .collect()
 }
 
-fn account(plan: &Plan) -> Vec<String> {
-    let (account, environment) = (&plan.account, &plan.options.environment);
+fn account(plan: &ServerPlan) -> Vec<String> {
+    let account = &plan.account;
+    let mut notes: Vec<String> = Vec::new();
     if !account.change {
-        let differs = |given: &Option<String>, mine: &str| {
-            given.as_deref().is_some_and(|given| given != mine)
-        };
-        let ignored = differs(&environment.user, &account.user)
-            || differs(&environment.group, &account.group);
-        let text = format!(
-            "--user and --group: only root can change the user; everything runs as `{}`",
-            account.user
-        );
-        return ignored.then_some(text).into_iter().collect();
+        let environment = &plan.options.environment;
+        if differs(environment.user.as_ref(), &account.user)
+            || differs(environment.group.as_ref(), &account.group)
+        {
+            notes.push(format!(
+                "--user and --group: only root can change the user; everything runs as `{}`",
+                account.user
+            ));
+        }
+        return notes;
     }
     let mut paths: Vec<&Path> = vec![&plan.working_directory];
     paths.extend(
@@ -88,7 +89,6 @@ fn account(plan: &Plan) -> Vec<String> {
         .flat_map(|python| [python.home.as_path(), python.base.as_path()]);
     paths.extend(prefixes.filter(|path| !path.as_os_str().is_empty()));
     paths.dedup();
-    let mut notes: Vec<String> = Vec::new();
     for path in paths {
         let Some(closed) = account.closed_component(path) else {
             continue;
@@ -104,7 +104,11 @@ fn account(plan: &Plan) -> Vec<String> {
     notes
 }
 
-fn debugging(plan: &Plan) -> Vec<String> {
+fn differs(given: Option<&String>, actual: &str) -> bool {
+    given.is_some_and(|given| given != actual)
+}
+
+fn debugging(plan: &ServerPlan) -> Vec<String> {
     let mut notes = Vec::new();
     if !plan.single() {
         return notes;
@@ -126,7 +130,7 @@ fn debugging(plan: &Plan) -> Vec<String> {
     notes
 }
 
-fn missing_features(plan: &Plan) -> Vec<String> {
+fn missing_features(plan: &ServerPlan) -> Vec<String> {
     let options = &plan.options;
     let mut notes = Vec::new();
     if options.network.http2 && !plan.httpd.has("http2") {

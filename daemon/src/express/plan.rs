@@ -3,7 +3,8 @@
 //! `mod`; `render` turns the plan into files.
 
 use std::env;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -11,9 +12,9 @@ use wsgid_protocol::GroupConfig;
 
 use super::artifacts::{self, ModuleMissing};
 use super::httpd::{Httpd, HttpdError};
-use super::identity::{Account, AccountError};
+use super::identity::{AccountError, ServerAccount};
 use super::locale;
-use super::options::{ApplicationType, Options};
+use super::options::{ApplicationType, ServerOptions};
 use super::paths::absolute;
 use super::python::{Python, PythonError};
 use super::sizing::Sizing;
@@ -21,16 +22,16 @@ use crate::config::trust::{self, Distrust};
 
 /// A server that can be written and started.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Plan {
+pub(crate) struct ServerPlan {
     #[serde(flatten)]
-    pub(crate) options: Options,
+    pub(crate) options: ServerOptions,
     pub(crate) command: &'static str,
     pub(crate) program: PathBuf,
     pub(crate) module: PathBuf,
     pub(crate) httpd: Httpd,
     pub(crate) mpm: &'static str,
     pub(crate) sizing: Sizing,
-    pub(crate) account: Account,
+    pub(crate) account: ServerAccount,
     pub(crate) python: Option<Python>,
     /// Absolute path of a script, name of a module, or nothing.
     pub(crate) entry: Option<String>,
@@ -60,7 +61,7 @@ pub(crate) enum PlanError {
     #[error(transparent)]
     Httpd(#[from] HttpdError),
     #[error(transparent)]
-    Account(#[from] AccountError),
+    ServerAccount(#[from] AccountError),
     #[error(transparent)]
     Python(#[from] PythonError),
     #[error("{what} `{path}`: {reason}")]
@@ -97,9 +98,9 @@ pub(crate) enum PlanError {
     Listen(String, u16, std::io::Error),
 }
 
-impl Plan {
+impl ServerPlan {
     /// Works everything out. The caller has `hands` and `check` look at it.
-    pub(crate) fn make(options: Options, command: &'static str) -> Result<Self, PlanError> {
+    pub(crate) fn make(options: ServerOptions, command: &'static str) -> Result<Self, PlanError> {
         let program = artifacts::program().map_err(PlanError::Program)?;
         let module = artifacts::module(&program)?;
         Self::with(options, command, program, module)
@@ -107,12 +108,12 @@ impl Plan {
 
     /// The same for a program and a module that are known.
     pub(crate) fn with(
-        options: Options,
+        options: ServerOptions,
         command: &'static str,
         program: PathBuf,
         module: PathBuf,
     ) -> Result<Self, PlanError> {
-        let account = Account::resolve(&options)?;
+        let account = ServerAccount::resolve(&options)?;
         if account.change {
             // It is run in a moment, as root.
             let program = Httpd::executable(&options)?;
@@ -257,7 +258,7 @@ pub(crate) fn trusted(
 ) -> Result<(), PlanError> {
     match judged {
         // Nobody but root can put it there, and who needs it will miss it.
-        Err(Distrust::Look(_, error)) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(Distrust::Look(_, error)) if error.kind() == ErrorKind::NotFound => Ok(()),
         other => other.map_err(|why| PlanError::Distrust {
             what,
             path: path.to_path_buf(),
@@ -281,7 +282,11 @@ fn with_extension(stem: &Path, extension: &str) -> PathBuf {
 }
 
 /// The Python of the application, asked as the account that it will run as.
-fn python(options: &Options, account: &Account, program: &Path) -> Result<Python, PythonError> {
+fn python(
+    options: &ServerOptions,
+    account: &ServerAccount,
+    program: &Path,
+) -> Result<Python, PythonError> {
     let home = options.environment.python_home.as_deref();
     if !account.change {
         return Python::find(home, program, None, |_| true);
@@ -299,7 +304,7 @@ fn terminal() -> Option<PathBuf> {
     std::fs::read_link("/proc/self/fd/0").ok()
 }
 
-fn address(options: &Options) -> String {
+fn address(options: &ServerOptions) -> String {
     format!(
         "{}:{}",
         options.network.host.as_deref().unwrap_or("localhost"),
@@ -307,7 +312,7 @@ fn address(options: &Options) -> String {
     )
 }
 
-fn worker_processes(options: &Options) -> Result<u32, PlanError> {
+fn worker_processes(options: &ServerOptions) -> Result<u32, PlanError> {
     let Some(value) = &options.processes.processes else {
         return Ok(1);
     };
@@ -321,7 +326,7 @@ fn worker_processes(options: &Options) -> Result<u32, PlanError> {
     }
 }
 
-fn entry(options: &Options) -> Result<Option<String>, PlanError> {
+fn entry(options: &ServerOptions) -> Result<Option<String>, PlanError> {
     let application = &options.application;
     let given = application
         .entry
@@ -333,64 +338,52 @@ fn entry(options: &Options) -> Result<Option<String>, PlanError> {
         (ApplicationType::Paste, Some(path)) => regular_file("PasteDeploy file", path).map(Some),
         (ApplicationType::Paste, None) => Err(PlanError::NoEntry("paste")),
         (ApplicationType::Module, None) => Err(PlanError::NoEntry("module")),
-        (ApplicationType::Module, Some(name)) => {
-            let fits = |part: &str| {
-                !part.is_empty()
-                    && part.chars().all(|c| c.is_alphanumeric() || c == '_')
-                    && !part.starts_with(|c: char| c.is_ascii_digit())
-            };
-            if name.split('.').all(fits) {
-                Ok(Some(name.clone()))
-            } else {
-                Err(PlanError::ModuleName(name.clone()))
-            }
+        (ApplicationType::Module, Some(name)) if name.split('.').all(is_identifier) => {
+            Ok(Some(name.clone()))
         }
+        (ApplicationType::Module, Some(name)) => Err(PlanError::ModuleName(name.clone())),
     }
+}
+
+fn is_identifier(part: &str) -> bool {
+    !part.is_empty()
+        && part.chars().all(|c| c.is_alphanumeric() || c == '_')
+        && !part.starts_with(|c: char| c.is_ascii_digit())
 }
 
 fn regular_file(what: &'static str, path: &str) -> Result<String, PlanError> {
     let path = absolute(Path::new(path));
-    let problem = |reason: String| PlanError::File {
-        what,
-        path: path.clone(),
-        reason,
+    let reason = match path.metadata() {
+        Ok(found) if found.is_dir() => "it is a directory; name the file in it".to_owned(),
+        Ok(_) => match path.to_str() {
+            Some(text) => return Ok(text.to_owned()),
+            None => "its name is not UTF-8".to_owned(),
+        },
+        Err(error) if error.kind() == ErrorKind::NotFound => "no such file".to_owned(),
+        Err(error) => error.to_string(),
     };
-    match path.metadata() {
-        Ok(facts) if facts.is_dir() => {
-            Err(problem("it is a directory; name the file in it".to_owned()))
-        }
-        Ok(_) => path
-            .to_str()
-            .map(str::to_owned)
-            .ok_or_else(|| problem("its name is not UTF-8".to_owned())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Err(problem("no such file".to_owned()))
-        }
-        Err(error) => Err(problem(error.to_string())),
-    }
+    Err(PlanError::File { what, path, reason })
 }
 
 /// The current directory by default; a user who may not enter it gets the
 /// directory of the application instead.
 fn working_directory(
-    options: &Options,
-    account: &Account,
+    options: &ServerOptions,
+    account: &ServerAccount,
     entry: Option<&str>,
 ) -> Result<PathBuf, PlanError> {
     if let Some(path) = &options.application.working_directory {
-        let problem = |reason: String| PlanError::File {
+        let reason = match path.metadata() {
+            Ok(found) if found.is_dir() => return Ok(path.clone()),
+            Ok(_) => "not a directory".to_owned(),
+            Err(error) if error.kind() == ErrorKind::NotFound => "no such directory".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        return Err(PlanError::File {
             what: "--working-directory",
             path: path.clone(),
             reason,
-        };
-        return match path.metadata() {
-            Ok(facts) if facts.is_dir() => Ok(path.clone()),
-            Ok(_) => Err(problem("not a directory".to_owned())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                Err(problem("no such directory".to_owned()))
-            }
-            Err(error) => Err(problem(error.to_string())),
-        };
+        });
     }
     let current = env::current_dir().map_err(PlanError::Program)?;
     if !account.change || account.closed_component(&current).is_none() {
@@ -403,7 +396,7 @@ fn working_directory(
     Ok(beside.map_or_else(|| PathBuf::from("/"), Path::to_path_buf))
 }
 
-fn root(options: &Options, account: &Account) -> PathBuf {
+fn root(options: &ServerOptions, account: &ServerAccount) -> PathBuf {
     if let Some(root) = &options.environment.server_root {
         return root.clone();
     }
@@ -419,30 +412,23 @@ fn root(options: &Options, account: &Account) -> PathBuf {
 }
 
 fn check_port(host: Option<&str>, port: u16, option: &'static str) -> Result<(), PlanError> {
-    let bound = match host {
-        Some(host) => TcpListener::bind((host, port)),
-        None => {
-            TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).or_else(|error| {
-                match error.kind() {
-                    std::io::ErrorKind::AddrInUse | std::io::ErrorKind::PermissionDenied => {
-                        Err(error)
-                    }
-                    // A machine without IPv6.
-                    _ => TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))),
-                }
-            })
-        }
+    let Err(error) = bind(host, port) else {
+        return Ok(());
     };
-    match bound.map_err(|error| (error.kind(), error)) {
-        Ok(_) => Ok(()),
-        Err((std::io::ErrorKind::AddrInUse, _)) => Err(PlanError::PortInUse(port, option)),
-        Err((std::io::ErrorKind::PermissionDenied, _)) if port < 1024 => {
-            Err(PlanError::PrivilegedPort(port))
-        }
-        Err((_, error)) => Err(PlanError::Listen(
-            host.unwrap_or("*").to_owned(),
-            port,
-            error,
-        )),
+    Err(match error.kind() {
+        ErrorKind::AddrInUse => PlanError::PortInUse(port, option),
+        ErrorKind::PermissionDenied if port < 1024 => PlanError::PrivilegedPort(port),
+        _ => PlanError::Listen(host.unwrap_or("*").to_owned(), port, error),
+    })
+}
+
+fn bind(host: Option<&str>, port: u16) -> std::io::Result<TcpListener> {
+    if let Some(host) = host {
+        return TcpListener::bind((host, port));
     }
+    TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).or_else(|error| match error.kind() {
+        ErrorKind::AddrInUse | ErrorKind::PermissionDenied => Err(error),
+        // A machine without IPv6.
+        _ => TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)),
+    })
 }

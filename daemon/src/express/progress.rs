@@ -18,9 +18,9 @@ const INTERVAL: Duration = Duration::from_millis(250);
 /// From here on a start is slow. Each further word waits twice as long.
 const SLOW: Duration = Duration::from_secs(3);
 
-/// What to watch.
+/// The start that is watched.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub(crate) struct ApplicationStart {
     /// The supervisor's control socket; it appears with the supervisor.
     pub(crate) socket: PathBuf,
     /// The process group of the application.
@@ -30,26 +30,26 @@ pub(crate) struct Watch {
 }
 
 /// Watches the start in a thread of its own until it is over or `stop` is set.
-pub(crate) fn watch(watch: Watch, stop: Arc<AtomicBool>) {
+pub(crate) fn watch(start: ApplicationStart, stop: Arc<AtomicBool>) {
     std::thread::spawn(move || {
         let started = Instant::now();
         let mut next_word = SLOW;
         while !stop.load(Ordering::Relaxed) {
             std::thread::sleep(INTERVAL);
-            let group = client::exchange(&watch.socket, &Command::Status)
+            let group = client::exchange(&start.socket, &Command::Status)
                 .ok()
                 .and_then(|mut answer| {
                     let groups = answer.get_mut("groups")?.as_array_mut()?;
                     groups
                         .iter_mut()
-                        .find(|group| group["name"] == watch.group.as_str())
+                        .find(|group| group["name"] == start.group.as_str())
                         .map(Value::take)
                 });
-            let stage = group.as_ref().map_or(Stage::Loading, Stage::of);
-            if let Some(text) = stage.text(&watch, started.elapsed()) {
+            let stage = group.as_ref().map_or(StartStage::Loading, StartStage::of);
+            if let Some(text) = stage.text(&start, started.elapsed()) {
                 say(&format!("wsgid: {text}"));
             }
-            if !matches!(stage, Stage::Loading) {
+            if !matches!(stage, StartStage::Loading) {
                 return;
             }
             if started.elapsed() >= next_word && !stop.load(Ordering::Relaxed) {
@@ -65,7 +65,7 @@ pub(crate) fn watch(watch: Watch, stop: Arc<AtomicBool>) {
 
 /// How far the start has come.
 #[derive(Debug, PartialEq, Eq)]
-enum Stage {
+enum StartStage {
     Loading,
     Ready,
     /// These scripts could not be loaded.
@@ -74,7 +74,7 @@ enum Stage {
     Failed(String),
 }
 
-impl Stage {
+impl StartStage {
     fn of(group: &Value) -> Self {
         if let Some(problem) = group["problem"].as_str() {
             return Self::Failed(problem.to_owned());
@@ -102,8 +102,8 @@ impl Stage {
     }
 
     /// What is said about it; a start that is as fast as expected says nothing.
-    fn text(&self, watch: &Watch, elapsed: Duration) -> Option<String> {
-        let log = &watch.error_log;
+    fn text(&self, start: &ApplicationStart, elapsed: Duration) -> Option<String> {
+        let log = &start.error_log;
         match self {
             Self::Loading => None,
             Self::Ready if elapsed < SLOW => None,
@@ -133,21 +133,24 @@ mod tests {
     #[test]
     fn stages_are_told_apart() {
         let of = |workers: Value| {
-            Stage::of(&json!({ "pools": [{ "state": "running", "workers": workers }] }))
+            StartStage::of(&json!({ "pools": [{ "state": "running", "workers": workers }] }))
         };
-        assert_eq!(of(json!([])), Stage::Loading);
-        assert_eq!(of(json!([{ "state": "starting" }])), Stage::Loading);
+        assert_eq!(of(json!([])), StartStage::Loading);
+        assert_eq!(of(json!([{ "state": "starting" }])), StartStage::Loading);
         assert_eq!(
             of(json!([{ "state": "starting" }, { "state": "ready", "failed_scripts": [] }])),
-            Stage::Ready
+            StartStage::Ready
         );
         let failed = json!([{ "state": "ready", "failed_scripts": [{ "script": "/a.py" }] }]);
-        assert_eq!(of(failed), Stage::Broken(vec!["/a.py".to_owned()]));
+        assert_eq!(of(failed), StartStage::Broken(vec!["/a.py".to_owned()]));
         let none = json!({ "pools": [{ "state": "failed", "cause": "no python", "workers": [] }] });
-        assert_eq!(Stage::of(&none), Stage::Failed("no python".to_owned()));
         assert_eq!(
-            Stage::of(&json!({ "problem": "no user" })),
-            Stage::Failed("no user".to_owned())
+            StartStage::of(&none),
+            StartStage::Failed("no python".to_owned())
+        );
+        assert_eq!(
+            StartStage::of(&json!({ "problem": "no user" })),
+            StartStage::Failed("no user".to_owned())
         );
     }
 }

@@ -6,14 +6,14 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::files::{self, Alias, Handler};
+use super::files::{self, AliasedPath, Handler};
 use super::groups::{self, ProcessGroup};
 use super::hosts::{self, VirtualHost};
 use super::httpd::HttpdError;
 use super::logs;
 use super::modules::{self, LoadedModule};
 use super::options::Timeouts;
-use super::plan::{Https, Plan, PlanError, bracketed};
+use super::plan::{Https, PlanError, ServerPlan, bracketed};
 use super::template::{TemplateError, fill};
 
 const HTTPD_CONF: &str = include_str!("../../../conf/start-server/httpd.conf");
@@ -34,7 +34,7 @@ pub(crate) enum RenderError {
 #[derive(Debug, Serialize)]
 pub(crate) struct Values<'a> {
     #[serde(flatten)]
-    plan: &'a Plan,
+    plan: &'a ServerPlan,
     has_application: bool,
     uses_wsgi: bool,
     process_group: String,
@@ -58,7 +58,7 @@ pub(crate) struct Values<'a> {
     mime_types: PathBuf,
     rewrite_rules: PathBuf,
     handlers: Vec<Handler>,
-    aliases: Vec<Alias<'a>>,
+    aliases: Vec<AliasedPath<'a>>,
 
     error_log: String,
     access_log: String,
@@ -83,9 +83,10 @@ struct Listen {
 
 impl<'a> Values<'a> {
     /// Works them out; options that httpd or the module would refuse are refused.
-    pub(crate) fn of(plan: &'a Plan) -> Result<Self, RenderError> {
+    pub(crate) fn of(plan: &'a ServerPlan) -> Result<Self, RenderError> {
         let options = &plan.options;
-        let (network, environment) = (&options.network, &options.environment);
+        let network = &options.network;
+        let environment = &options.environment;
         let given_files = &options.files;
         let mime_types = given_files
             .mime_types
@@ -153,7 +154,7 @@ impl<'a> Values<'a> {
 }
 
 /// What ps shows for the httpd parent.
-fn process_name(plan: &Plan) -> String {
+fn process_name(plan: &ServerPlan) -> String {
     if let Some(name) = &plan.options.environment.process_name {
         return name.clone();
     }
@@ -162,7 +163,7 @@ fn process_name(plan: &Plan) -> String {
 }
 
 /// The name of the main server. An IPv6 address is none.
-fn global_name(plan: &Plan) -> &str {
+fn global_name(plan: &ServerPlan) -> &str {
     let network = &plan.options.network;
     let host = network.host.as_deref().filter(|host| !host.contains(':'));
     network
@@ -172,7 +173,7 @@ fn global_name(plan: &Plan) -> &str {
         .unwrap_or("localhost")
 }
 
-fn listens(plan: &Plan) -> Vec<Listen> {
+fn listens(plan: &ServerPlan) -> Vec<Listen> {
     let host = plan.options.network.host.as_deref();
     let listen = |port: u16, tls: bool| Listen {
         address: match host {
@@ -214,7 +215,7 @@ fn read_timeout(least: u32, most: u32, rate: u32) -> String {
     }
 }
 
-fn directory_index(plan: &Plan) -> Option<&str> {
+fn directory_index(plan: &ServerPlan) -> Option<&str> {
     let given = plan.options.files.directory_index.as_deref();
     if given.is_none() && !plan.has_application() {
         return Some("index.html");
@@ -243,7 +244,7 @@ fn mount_pattern(mount_point: &str) -> Option<String> {
 }
 
 /// `handler.json`, which `handler.wsgi` reads in the worker.
-pub(crate) fn handler_json(plan: &Plan) -> String {
+pub(crate) fn handler_json(plan: &ServerPlan) -> String {
     let application = &plan.options.application;
     let develop = &plan.options.develop;
     let entry = plan

@@ -57,20 +57,26 @@ impl ServerRoot {
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(make)?;
         }
-        match DirBuilder::new().mode(0o755).create(path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(make(error)),
-            _ => {}
+        if let Err(error) = DirBuilder::new().mode(0o755).create(path)
+            && error.kind() != io::ErrorKind::AlreadyExists
+        {
+            return Err(make(error));
         }
         let facts = fs::symlink_metadata(path).map_err(make)?;
-        let (owner, mode, me) = (facts.uid(), facts.mode() & 0o7777, geteuid().as_raw());
-        match () {
-            () if facts.is_symlink() => Err(RootError::Symlink(path.into())),
-            () if !facts.is_dir() => Err(RootError::NotADirectory(path.into())),
-            () if owner != me => Err(RootError::Owner(path.into(), owner, me)),
-            () if mode & 0o022 != 0 => Err(RootError::Writable(path.into(), mode)),
-            () => Ok(Self {
+        let mode = facts.mode() & 0o7777;
+        let me = geteuid().as_raw();
+        if facts.is_symlink() {
+            Err(RootError::Symlink(path.into()))
+        } else if !facts.is_dir() {
+            Err(RootError::NotADirectory(path.into()))
+        } else if facts.uid() != me {
+            Err(RootError::Owner(path.into(), facts.uid(), me))
+        } else if mode & 0o022 != 0 {
+            Err(RootError::Writable(path.into(), mode))
+        } else {
+            Ok(Self {
                 path: path.to_path_buf(),
-            }),
+            })
         }
     }
 
@@ -90,9 +96,10 @@ impl ServerRoot {
         mode: u32,
     ) -> Result<PathBuf, RootError> {
         let path = self.path.join(name);
-        match path.exists() {
-            true => Ok(path),
-            false => self.write(name, text, mode),
+        if path.exists() {
+            Ok(path)
+        } else {
+            self.write(name, text, mode)
         }
     }
 
@@ -125,20 +132,21 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(format!(".{}", std::process::id()));
     let temporary = path.with_file_name(name);
-    let written = (|| {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(&temporary)?;
-        file.write_all(bytes)?;
-        file.set_permissions(Permissions::from_mode(mode))?;
-        fs::rename(&temporary, path)
-    })();
+    let written = write_new(&temporary, bytes, mode).and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
         let _ = fs::remove_file(&temporary);
     }
     written
+}
+
+fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)?;
+    file.write_all(bytes)?;
+    file.set_permissions(Permissions::from_mode(mode))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use super::plan::Plan;
+use super::plan::ServerPlan;
 use super::render::{RenderError, Values, handler_json};
 use super::server_root::{RootError, ServerRoot, own_directory};
 
@@ -30,7 +30,7 @@ pub(crate) enum SetupError {
 ///
 /// # Errors
 /// If one does.
-pub(crate) fn nobody_serves(plan: &Plan) -> Result<(), SetupError> {
+pub(crate) fn nobody_serves(plan: &ServerPlan) -> Result<(), SetupError> {
     let number = fs::read_to_string(plan.pid_file())
         .ok()
         .and_then(|text| text.trim().parse::<i32>().ok());
@@ -49,7 +49,7 @@ pub(crate) fn nobody_serves(plan: &Plan) -> Result<(), SetupError> {
 /// Removes the number that an httpd has left behind: it may be another program's
 /// by now, and httpd would take that for itself. Only where the server root is ours;
 /// a file elsewhere may be that of another httpd.
-pub(crate) fn forget_number(plan: &Plan) {
+pub(crate) fn forget_number(plan: &ServerPlan) {
     let file = plan.pid_file();
     if file.parent() == Some(&plan.root) {
         let _ = fs::remove_file(&file);
@@ -63,7 +63,7 @@ macro_rules! template {
 }
 
 /// Writes all files. What cannot be generated is found before the first one.
-pub(crate) fn write(plan: &Plan) -> Result<(), SetupError> {
+pub(crate) fn write(plan: &ServerPlan) -> Result<(), SetupError> {
     let values = Values::of(plan)?;
     let conf = values.httpd_conf()?;
     let apachectl = values.apachectl()?;
@@ -86,7 +86,7 @@ pub(crate) fn write(plan: &Plan) -> Result<(), SetupError> {
 }
 
 /// The directories that the application writes to.
-fn directories(plan: &Plan, root: &ServerRoot) -> Result<(), SetupError> {
+fn directories(plan: &ServerPlan, root: &ServerRoot) -> Result<(), SetupError> {
     let owner = plan
         .account
         .change

@@ -19,7 +19,7 @@ pub(crate) const DIE_WITH_PARENT: &str = "WSGID_DIE_WITH_PARENT";
 /// A copy that runs until the other end is closed by all who hold it.
 pub(crate) fn copy_lines(
     from: impl Read + Send + 'static,
-    to: Stream,
+    to: TerminalStream,
     also: Option<File>,
 ) -> JoinHandle<()> {
     std::thread::spawn(move || {
@@ -51,12 +51,12 @@ pub(crate) fn startup_log(path: &Path) -> io::Result<File> {
 
 /// Where the lines go.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Stream {
+pub(crate) enum TerminalStream {
     Output,
     Error { colour: bool },
 }
 
-impl Stream {
+impl TerminalStream {
     pub(crate) fn error() -> Self {
         let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         Self::Error { colour }
@@ -76,11 +76,13 @@ impl Stream {
 fn coloured(line: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(line);
     let text = text.trim_end_matches('\n');
-    let level = |names: &[&str]| names.iter().any(|name| text.contains(&format!(":{name}]")));
-    let colour = match () {
-        () if level(&["emerg", "alert", "crit", "error"]) => "\u{1b}[31m",
-        () if level(&["warn"]) => "\u{1b}[33m",
-        () => "",
+    let errors = [":emerg]", ":alert]", ":crit]", ":error]"];
+    let colour = if errors.iter().any(|level| text.contains(level)) {
+        "\u{1b}[31m"
+    } else if text.contains(":warn]") {
+        "\u{1b}[33m"
+    } else {
+        ""
     };
     // `[time] [module:level] [pid …] text`: the part in brackets is the stamp.
     let mut rest = text;

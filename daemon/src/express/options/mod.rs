@@ -31,7 +31,7 @@ pub(crate) use tls::Tls;
 
 /// Everything that `start-server` and `setup-server` take.
 #[derive(Args, Clone, Debug, Serialize)]
-pub(crate) struct Options {
+pub(crate) struct ServerOptions {
     #[command(flatten)]
     pub(crate) application: Application,
     #[command(flatten)]

@@ -7,7 +7,7 @@ use clap::Parser;
 
 use super::table::ROWS;
 use super::{Line, plan};
-use crate::express::plan::Plan;
+use crate::express::plan::ServerPlan;
 use crate::express::render::Values;
 
 /// The name of a file in which everything has a meaning somewhere.
@@ -20,7 +20,7 @@ struct Shape {
     control: String,
 }
 
-fn shape(plan: &Plan) -> Result<Shape, String> {
+fn shape(plan: &ServerPlan) -> Result<Shape, String> {
     let values = Values::of(plan).map_err(|error| error.to_string())?;
     let conf = values.httpd_conf().map_err(|error| error.to_string())?;
     let control = values.apachectl().map_err(|error| error.to_string())?;
@@ -104,10 +104,10 @@ fn files(make: fn(&Path)) -> Files {
 }
 
 /// The plan with the options of a command line, without another look for programs.
-fn with_options(base: &Plan, arguments: &[String]) -> Result<Plan, String> {
+fn with_options(base: &ServerPlan, arguments: &[String]) -> Result<ServerPlan, String> {
     let line = std::iter::once("start-server").chain(arguments.iter().map(String::as_str));
     let options = Line::try_parse_from(line).map_err(|error| error.to_string())?;
-    let plan = Plan {
+    let plan = ServerPlan {
         options: options.options,
         ..base.clone()
     };

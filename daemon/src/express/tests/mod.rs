@@ -8,25 +8,25 @@ mod table;
 use clap::Parser;
 use nix::unistd::geteuid;
 
-use super::options::Options;
-use super::plan::{Plan, PlanError};
+use super::options::ServerOptions;
+use super::plan::{PlanError, ServerPlan};
 use super::render::{Values, handler_json};
 
 #[derive(Debug, Parser)]
 #[command(name = "start-server")]
 pub(crate) struct Line {
     #[command(flatten)]
-    options: Options,
+    options: ServerOptions,
 }
 
 /// Options as the command line would give them.
-pub(crate) fn options(arguments: &[&str]) -> Options {
+pub(crate) fn options(arguments: &[&str]) -> ServerOptions {
     let line = std::iter::once("start-server").chain(arguments.iter().copied());
     Line::try_parse_from(line).unwrap().options
 }
 
 /// The plan of a command line. Root serves as nobody.
-pub(crate) fn plan(arguments: &[&str]) -> Result<Plan, PlanError> {
+pub(crate) fn plan(arguments: &[&str]) -> Result<ServerPlan, PlanError> {
     let mut all = vec!["--server-root", "/srv/server"];
     let names_user = arguments.contains(&"--user");
     if geteuid().is_root() && !names_user {
@@ -37,7 +37,7 @@ pub(crate) fn plan(arguments: &[&str]) -> Result<Plan, PlanError> {
         all.extend(["--python-home", "/usr"]);
     }
     all.extend(arguments);
-    let plan = Plan::with(
+    let plan = ServerPlan::with(
         options(&all),
         "start-server",
         "/opt/bin/wsgid".into(),
