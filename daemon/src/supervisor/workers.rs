@@ -11,6 +11,7 @@ use wsgid_protocol::Failure;
 use wsgid_protocol::config::Preload;
 use wsgid_protocol::control::{FromWorker, RecycleReason, ToWorker, WorkerReport, WorkerSpec};
 use wsgid_protocol::request::VERSIONS;
+use wsgid_protocol::text;
 
 use super::{CAUSES_MAX, GivenUp, PoolEntry, Supervisor, WorkerEntry};
 use crate::log::Output;
@@ -618,13 +619,7 @@ pub(super) fn believable(failed: Vec<(PathBuf, String)>) -> BTreeMap<PathBuf, St
 
 /// So many bytes of a text at most.
 pub(super) fn cut(mut text: String, most: usize) -> String {
-    if text.len() > most {
-        let end = (0..=most)
-            .rev()
-            .find(|end| text.is_char_boundary(*end))
-            .unwrap_or_default();
-        text.truncate(end);
-    }
+    text.truncate(text::cut(&text, most).len());
     text
 }
 
