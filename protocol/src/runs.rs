@@ -31,20 +31,20 @@ pub struct Runs {
 
 /// Why a script was not opened.
 #[derive(Debug)]
-pub enum Refusal {
+pub enum RunRefusal {
     /// The configuration does not name it; the text says what is wrong with it.
     NotNamed(&'static str),
     /// It is named, and cannot be opened.
     Unreadable(io::Error),
 }
 
-const UNNAMED: Refusal =
-    Refusal::NotNamed("the configuration names neither this script nor a directory above it");
-const DOTS: Refusal =
-    Refusal::NotNamed("a path with `..` is none of a directory that the configuration names");
-const LEADS_OUT: Refusal =
-    Refusal::NotNamed("a link leads out of the directories that the configuration names");
-const NO_FILE: Refusal = Refusal::NotNamed("it is not a regular file");
+const UNNAMED: RunRefusal =
+    RunRefusal::NotNamed("the configuration names neither this script nor a directory above it");
+const DOTS: RunRefusal =
+    RunRefusal::NotNamed("a path with `..` is none of a directory that the configuration names");
+const LEADS_OUT: RunRefusal =
+    RunRefusal::NotNamed("a link leads out of the directories that the configuration names");
+const NO_FILE: RunRefusal = RunRefusal::NotNamed("it is not a regular file");
 
 impl Runs {
     /// Whether nothing may be run.
@@ -70,10 +70,10 @@ impl Runs {
     ///
     /// # Errors
     /// If the list does not have it, or it cannot be opened.
-    pub fn open(&self, script: &[u8]) -> Result<File, Refusal> {
+    pub fn open(&self, script: &[u8]) -> Result<File, RunRefusal> {
         let path = Path::new(OsStr::from_bytes(script));
         if std::str::from_utf8(script).is_ok_and(|name| self.files.contains(name)) {
-            return File::open(path).map_err(Refusal::Unreadable);
+            return File::open(path).map_err(RunRefusal::Unreadable);
         }
         if path
             .components()
@@ -89,14 +89,14 @@ impl Runs {
         if above.is_empty() {
             return Err(UNNAMED);
         }
-        let real = path.canonicalize().map_err(Refusal::Unreadable)?;
+        let real = path.canonicalize().map_err(RunRefusal::Unreadable)?;
         // The directories above the script first; a link may lead into any other.
         let mut candidates = above.into_iter().chain(&self.directories);
         if !candidates.any(|directory| holds(directory, &real)) {
             return Err(LEADS_OUT);
         }
         let file = open_without_links(&real)?;
-        let is_file = file.metadata().map_err(Refusal::Unreadable)?.is_file();
+        let is_file = file.metadata().map_err(RunRefusal::Unreadable)?.is_file();
         if is_file { Ok(file) } else { Err(NO_FILE) }
     }
 }
@@ -124,7 +124,7 @@ fn holds(directory: &str, real: &Path) -> bool {
 }
 
 /// Opens a path that has no links in it.
-fn open_without_links(real: &Path) -> Result<File, Refusal> {
+fn open_without_links(real: &Path) -> Result<File, RunRefusal> {
     // A pipe would wait for somebody who writes.
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     let how = OpenHow::new()
@@ -135,21 +135,21 @@ fn open_without_links(real: &Path) -> Result<File, Refusal> {
         Err(Errno::ELOOP) => Err(LEADS_OUT),
         // Linux before 5.6, or a filter of system calls that is older.
         Err(Errno::ENOSYS | Errno::EPERM) => open_and_compare(real),
-        Err(errno) => Err(Refusal::Unreadable(errno.into())),
+        Err(errno) => Err(RunRefusal::Unreadable(errno.into())),
     }
 }
 
 /// The same where the kernel cannot refuse links: what was opened has to be what
 /// stands there, and there must still be no link on the way.
-fn open_and_compare(real: &Path) -> Result<File, Refusal> {
+fn open_and_compare(real: &Path) -> Result<File, RunRefusal> {
     let mut options = File::options();
     options
         .read(true)
         .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_NOFOLLOW);
-    let file = options.open(real).map_err(Refusal::Unreadable)?;
-    let opened = file.metadata().map_err(Refusal::Unreadable)?;
-    let found = std::fs::symlink_metadata(real).map_err(Refusal::Unreadable)?;
-    let now: PathBuf = real.canonicalize().map_err(Refusal::Unreadable)?;
+    let file = options.open(real).map_err(RunRefusal::Unreadable)?;
+    let opened = file.metadata().map_err(RunRefusal::Unreadable)?;
+    let found = std::fs::symlink_metadata(real).map_err(RunRefusal::Unreadable)?;
+    let now: PathBuf = real.canonicalize().map_err(RunRefusal::Unreadable)?;
     let is_same = now == real && (opened.dev(), opened.ino()) == (found.dev(), found.ino());
     if is_same { Ok(file) } else { Err(LEADS_OUT) }
 }
@@ -198,8 +198,8 @@ mod tests {
                     file.read_to_string(&mut text).unwrap();
                     Ok(text)
                 }
-                Err(Refusal::NotNamed(why)) => Err(why.to_owned()),
-                Err(Refusal::Unreadable(error)) => Err(error.to_string()),
+                Err(RunRefusal::NotNamed(why)) => Err(why.to_owned()),
+                Err(RunRefusal::Unreadable(error)) => Err(error.to_string()),
             }
         }
     }
@@ -244,13 +244,13 @@ mod tests {
         }
         for name in ["", "relative.py", "/etc/passwd", "/proc/self/environ"] {
             assert!(
-                matches!(runs.open(name.as_bytes()), Err(Refusal::NotNamed(_))),
+                matches!(runs.open(name.as_bytes()), Err(RunRefusal::NotNamed(_))),
                 "{name}"
             );
         }
         assert!(matches!(
             Runs::default().open(sites.path("a/app.wsgi").as_bytes()),
-            Err(Refusal::NotNamed(_))
+            Err(RunRefusal::NotNamed(_))
         ));
     }
 
@@ -346,11 +346,11 @@ mod tests {
         let spelled = PathBuf::from(format!("{link}/app.wsgi"));
         assert!(matches!(
             open_without_links(&spelled),
-            Err(Refusal::NotNamed(_))
+            Err(RunRefusal::NotNamed(_))
         ));
         assert!(matches!(
             open_and_compare(&spelled),
-            Err(Refusal::NotNamed(_))
+            Err(RunRefusal::NotNamed(_))
         ));
         let real = PathBuf::from(sites.path("b/app.wsgi"))
             .canonicalize()

@@ -14,7 +14,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyModule;
 
 use wsgid_protocol::line_rate::{LineLimits, LineRate};
-use wsgid_protocol::runs::{self, Refusal, Runs};
+use wsgid_protocol::runs::{self, RunRefusal, Runs};
 use wsgid_protocol::{Failure, GroupConfig};
 
 use crate::call_facts::CallFacts;
@@ -94,7 +94,7 @@ impl Scripts {
     }
 
     /// Opens a script, if the group may run it.
-    fn open(&self, group: &GroupConfig, path: &[u8]) -> Result<File, Refusal> {
+    fn open(&self, group: &GroupConfig, path: &[u8]) -> Result<File, RunRefusal> {
         let told = lock::detached(&self.runs).clone();
         told.as_deref().unwrap_or(&group.runs).open(path)
     }
@@ -115,8 +115,8 @@ impl Scripts {
         let admitted = self.told.load(Ordering::Acquire);
         let file = match self.open(group, path) {
             Ok(file) => Ok(file),
-            Err(Refusal::Unreadable(error)) => Err(error),
-            Err(Refusal::NotNamed(why)) => return Err(self.refuse(py, group, path, why)),
+            Err(RunRefusal::Unreadable(error)) => Err(error),
+            Err(RunRefusal::NotNamed(why)) => return Err(self.refuse(py, group, path, why)),
         };
         *lock::detached(&self.loading) = Some(Instant::now());
         let mut script = Script::load(py, runtime, path, file);
@@ -179,7 +179,7 @@ impl Scripts {
         if let Some(script) = table.get_mut(path) {
             let told = self.told.load(Ordering::Acquire);
             if script.admitted != told {
-                if let Err(Refusal::NotNamed(why)) = self.open(group, path) {
+                if let Err(RunRefusal::NotNamed(why)) = self.open(group, path) {
                     table.remove(path);
                     return FoundScript::nothing(self.refuse(py, group, path, why));
                 }
