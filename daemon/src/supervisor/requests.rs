@@ -12,6 +12,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::socket::{getsockopt, sockopt};
 use wsgid_protocol::Failure;
 use wsgid_protocol::control::ToWorker;
+use wsgid_protocol::names;
 use wsgid_protocol::request::Hello;
 
 use super::configure::Asker;
@@ -36,7 +37,7 @@ impl Supervisor {
     pub(super) fn incoming(&mut self, mut incoming: NewConnection, deadline: Option<Instant>) {
         let credentials = getsockopt(&incoming.fd.as_fd(), sockopt::PeerCredentials).ok();
         let peer = credentials.map(|peer| peer.uid());
-        if incoming.hello.group == status_page::NAME {
+        if incoming.hello.group == names::STATUS {
             self.show_status(incoming.fd, peer, &incoming.hello.secret);
             return;
         }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use nix::unistd::{SysconfVar, sysconf};
 
 use wsgid_protocol::GroupConfig;
+use wsgid_protocol::names;
 
 use super::Supervisor;
 use crate::process::cgroup::Cgroups;
@@ -26,9 +27,6 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// The least weight: of those that give way where there are no control groups.
 const NICEST: i32 = 19;
-
-/// Process groups that nobody configured have names like this.
-const OWN_NAMES: &str = "wsgid:";
 
 /// All about control groups.
 pub(super) struct Resources {
@@ -292,7 +290,7 @@ impl Supervisor {
         let named = self
             .groups
             .iter()
-            .filter(|(name, _)| !name.starts_with(OWN_NAMES));
+            .filter(|(name, _)| !names::is_reserved(name));
         let mut uids = named
             .filter_map(|(_, group)| group.definition.identity.as_ref().ok())
             .map(|user| user.uid);

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use nix::unistd::{Uid, User};
 use wsgid_protocol::GroupConfig;
+use wsgid_protocol::names::DEFAULT_GROUP;
 use wsgid_protocol::report::ConfigReport;
 
 use super::finding::{Finding, FindingKind};
-use super::mounts::{DEFAULT_GROUP, GroupChoice, Purpose, ScriptUse};
+use super::mounts::{GroupChoice, Purpose, ScriptUse};
 use super::tree::{ConfigTree, SeenDirective};
 
 /// All findings that need nothing but the configuration.

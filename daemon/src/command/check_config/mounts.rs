@@ -4,14 +4,12 @@
 
 use std::path::{Path, PathBuf};
 
+use wsgid_protocol::names::DEFAULT_GROUP;
 use wsgid_protocol::report::ConfigReport;
 
 use super::tree::{ConfigTree, SeenDirective};
 use super::values::{ScriptAddress, first_word, value};
 use super::words::option;
-
-/// The implicit process group.
-pub(crate) const DEFAULT_GROUP: &str = "wsgid:default";
 
 /// The process group of a script.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,11 +7,12 @@ use nix::unistd::Uid;
 use serde::Serialize;
 use wsgid_protocol::GroupConfig;
 use wsgid_protocol::config::Preload;
+use wsgid_protocol::names::DEFAULT_GROUP;
 use wsgid_protocol::report::ConfigReport;
 
 use super::compare::user_of;
 use super::finding::{Finding, FindingKind};
-use super::mounts::{DEFAULT_GROUP, ScriptUse};
+use super::mounts::ScriptUse;
 use crate::command::check::{self, Found};
 use crate::process::identity;
 

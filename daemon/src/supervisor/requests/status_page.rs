@@ -21,9 +21,6 @@ use crate::channel::operator::OperatorCommand;
 use crate::connection::connections::send_fail;
 use crate::supervisor::Supervisor;
 
-/// The group's name.
-pub(crate) const NAME: &str = "wsgid:status";
-
 /// Time a module has to take the answer.
 const SEND_TIMEOUT: Duration = Duration::from_secs(2);
 
