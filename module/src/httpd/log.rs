@@ -5,6 +5,8 @@
 
 use std::ffi::{CStr, CString, c_int};
 
+use wsgid_protocol::text::cut;
+
 use crate::httpd::record;
 use crate::httpd::request::Request;
 use crate::sys;
@@ -84,12 +86,9 @@ pub(crate) fn from_worker(r: Request<'_>, code: u16, bytes: &[u8]) {
         let text = String::from_utf8_lossy(line);
         let mut rest = text.as_ref();
         while !rest.is_empty() {
-            let end = (1..=RECORD_MAX.min(rest.len()))
-                .rev()
-                .find(|end| rest.is_char_boundary(*end));
-            let (record, left) = rest.split_at(end.unwrap_or(rest.len()));
+            let record = cut(rest, RECORD_MAX);
             request(r, Level::claimed(code), || record.to_owned());
-            rest = left;
+            rest = rest.split_at(record.len()).1;
         }
     }
 }
