@@ -3,13 +3,14 @@
 
 use nix::unistd::geteuid;
 use wsgid_protocol::GroupConfig;
+use wsgid_protocol::names::DEFAULT_GROUP;
 use wsgid_protocol::report::Remark;
 
 use crate::configuration::config::DirConfig;
 use crate::configuration::groups::admits;
 use crate::configuration::httpds_user::Account;
 use crate::configuration::report;
-use crate::configuration::settings::{self, DEFAULT_GROUP, Settings, Sighting, Subject};
+use crate::configuration::settings::{self, Settings, Sighting, Subject};
 use crate::httpd::log::{self, Level};
 use crate::httpd::server::{self, Server, is_only_looking};
 use crate::sys;

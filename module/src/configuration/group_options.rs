@@ -4,8 +4,9 @@
 
 use wsgid_protocol::GroupConfig;
 use wsgid_protocol::config::{ApplicationOptions, Preload};
+use wsgid_protocol::names::DEFAULT_GROUP;
 
-use crate::configuration::settings::{DEFAULT_GROUP, Interpreter, Settings};
+use crate::configuration::settings::{Interpreter, Settings};
 
 /// The implicit group: httpd's user, mod_wsgi's defaults. It costs nothing
 /// until a request needs it. With `WSGIRestrictEmbedded On` no application may

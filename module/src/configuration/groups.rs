@@ -6,10 +6,11 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use wsgid_protocol::GroupConfig;
+use wsgid_protocol::names::{self, DEFAULT_GROUP};
 
 use crate::configuration::names::Name;
 use crate::configuration::ownership::Ownership;
-use crate::configuration::settings::{DEFAULT_GROUP, Definition, Scope};
+use crate::configuration::settings::{Definition, Scope};
 use crate::httpd::server::Server;
 
 /// What a child needs to know of a group.
@@ -105,7 +106,7 @@ impl Group {
     pub(crate) fn of_status() -> Self {
         let config = GroupConfig {
             connect_timeout: Duration::from_secs(1),
-            ..GroupConfig::new("wsgid:status", "")
+            ..GroupConfig::new(names::STATUS, "")
         };
         Self::new(&config, Vec::new())
     }

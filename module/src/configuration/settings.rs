@@ -11,9 +11,6 @@ use wsgid_protocol::GroupConfig;
 use wsgid_protocol::config::Preload;
 use wsgid_protocol::report::Remark;
 
-/// The group of requests for which none is named.
-pub(crate) const DEFAULT_GROUP: &str = "wsgid:default";
-
 /// Where a group was defined: it decides from where it may be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Scope {

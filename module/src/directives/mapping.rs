@@ -4,6 +4,7 @@ use std::ffi::CStr;
 use std::path::PathBuf;
 
 use wsgid_protocol::config::Preload;
+use wsgid_protocol::names::DEFAULT_GROUP;
 
 use crate::configuration::config::{Alias, HandlerScript, Mount, ScriptRef, Switch};
 use crate::configuration::names;
@@ -186,7 +187,7 @@ pub(super) fn import_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> 
         let text = format!(
             "WSGIImportScript with process-group=%{{GLOBAL}}: no application runs inside httpd; \
              the script is loaded in the process group `{}`",
-            settings::DEFAULT_GROUP
+            DEFAULT_GROUP
         );
         settings::remark(&cx.origin, text);
     }
@@ -201,7 +202,7 @@ pub(super) fn import_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> 
         }
     }
     let group = if group == "%{GLOBAL}" {
-        settings::DEFAULT_GROUP.to_owned()
+        DEFAULT_GROUP.to_owned()
     } else {
         group
     };
@@ -257,7 +258,7 @@ pub(super) fn script_ref<'p>(
         Some(name) => (!name.contains("%{")).then(|| name.to_owned()),
     };
     if !cx.in_htaccess
-        && let Some(group) = fixed(&options.process_group, settings::DEFAULT_GROUP)
+        && let Some(group) = fixed(&options.process_group, DEFAULT_GROUP)
         && let Some(application) = fixed(&options.application_group, "")
     {
         add_import(file, (&group, &application), None);

@@ -2,6 +2,7 @@
 
 use wsgid_protocol::GroupConfig;
 use wsgid_protocol::limits::MAX_NAME_LEN;
+use wsgid_protocol::names;
 use wsgid_protocol::report::Remark;
 
 use crate::configuration::ownership::{gid_of, primary_gid_of, uid_of};
@@ -21,7 +22,7 @@ pub(super) fn name_of_group(name: &str) -> Result<String, String> {
 
 pub(super) fn daemon_process(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
     let name = name_of_group(&words.need("the name of the process group")?)?;
-    if name.contains("%{") || name.starts_with("wsgid:") {
+    if name.contains("%{") || names::is_reserved(&name) {
         return Err(format!(
             "`{name}` is not a name for a process group: it is reserved"
         ));

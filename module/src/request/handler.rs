@@ -6,10 +6,10 @@ use std::ffi::CStr;
 use std::time::Duration;
 
 use wsgid_protocol::failure::Failure;
+use wsgid_protocol::names::DEFAULT_GROUP;
 use wsgid_protocol::request::RequestOptions;
 
 use crate::configuration::config::DirConfig;
-use crate::configuration::settings::DEFAULT_GROUP;
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::{self, Request};
 use crate::request::body::Body;

@@ -6,12 +6,12 @@ use std::ffi::CStr;
 
 use wsgid_protocol::failure::Failure;
 use wsgid_protocol::limits::MAX_NAME_LEN;
+use wsgid_protocol::names::DEFAULT_GROUP;
 use wsgid_protocol::request::Call;
 
 use crate::configuration::config::{DirConfig, HandlerScript, MapHead, ScriptRef, ServerConfig};
 use crate::configuration::groups::{self, ApplicationGroup, Group};
 use crate::configuration::names::{self, Facts, Host};
-use crate::configuration::settings::DEFAULT_GROUP;
 use crate::httpd::request::{self, Request};
 use crate::request::mapping::note;
 use crate::workers::child::{self, Child};

@@ -5,8 +5,9 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use wsgid_protocol::names::DEFAULT_GROUP;
+
 use crate::configuration::groups::Groups;
-use crate::configuration::settings::DEFAULT_GROUP;
 
 /// What the parent decided, for its children.
 #[derive(Debug, Default)]

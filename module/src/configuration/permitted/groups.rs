@@ -3,9 +3,10 @@
 
 use std::collections::BTreeSet;
 
+use wsgid_protocol::names::DEFAULT_GROUP;
+
 use crate::configuration::permitted::extent::Applies;
 use crate::configuration::permitted::statement::{Statement, Target};
-use crate::configuration::settings::DEFAULT_GROUP;
 
 /// The rules of one server.
 pub(super) struct Groups<'s> {

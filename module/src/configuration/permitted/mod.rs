@@ -17,7 +17,9 @@ use std::collections::{BTreeSet, HashMap};
 pub(crate) use self::collect::Permitted;
 use self::collect::Server as View;
 use self::statement::{Line, Statements};
-use crate::configuration::settings::{DEFAULT_GROUP, Settings};
+use wsgid_protocol::names::DEFAULT_GROUP;
+
+use crate::configuration::settings::Settings;
 use crate::httpd::server::Server;
 use crate::httpd::tree;
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use wsgid_protocol::names::DEFAULT_GROUP;
 use wsgid_protocol::runs::Runs;
 
 use crate::configuration::permitted::Permitted;
@@ -10,7 +11,6 @@ use crate::configuration::permitted::collect::Server;
 use crate::configuration::permitted::extent::{absolute, fixed_front, regex_front};
 use crate::configuration::permitted::places::homes;
 use crate::configuration::permitted::statement::{Line, Statements, matters};
-use crate::configuration::settings::DEFAULT_GROUP;
 
 /// The lines up to the end of the section.
 fn read<'t>(lines: &mut impl Iterator<Item = (usize, &'t str)>) -> Vec<Line> {
