@@ -150,7 +150,7 @@ def crash(environ, start_response):
 
     def parts():
         yield b"first piece\n" * int(query.get("times", "1"))
-        time.sleep(float(query.get("pause", "0.3")))
+        time.sleep(float(query.get("pause", "0.6")))
         _end(query)
     return parts()
 
