@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::claims;
-use crate::httpd::Mpm;
+use crate::mpm::Mpm;
 
 /// A server that a case has started. One that fails shows its logs when it is
 /// dropped; this is for a case that hangs.

@@ -3,7 +3,6 @@
 //! is made by `builder`.
 
 mod builder;
-mod mpm;
 mod program;
 
 use std::fs::{self, OpenOptions};
@@ -17,7 +16,6 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 pub use builder::{Builder, Check};
-pub use mpm::Mpm;
 pub use program::{free_port, program};
 
 use crate::case::{self, Server};
@@ -44,6 +42,32 @@ struct Processes {
     child: Mutex<Child>,
     pid: Pid,
     root: PathBuf,
+}
+
+impl Builder {
+    /// Starts the server and waits until it takes connections.
+    ///
+    /// # Panics
+    /// If it does not start; its log is shown.
+    #[must_use]
+    pub fn start(mut self) -> Httpd {
+        for _ in 0..5 {
+            self.write();
+            let mut server = Httpd::spawn(self);
+            if server.wait_until_listening() {
+                return server;
+            }
+            assert!(
+                server.error_log().contains("Address already in use"),
+                "httpd did not start (its log follows)"
+            );
+            // Somebody took a port between the look and the start.
+            self = server.into_builder();
+            self.ports.iter_mut().for_each(|port| *port = free_port());
+            let _ = fs::remove_file(self.root().join("error.log"));
+        }
+        panic!("no port was free for long enough to start httpd")
+    }
 }
 
 impl Httpd {

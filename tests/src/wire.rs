@@ -6,7 +6,8 @@ use std::process::Command;
 
 use crate::checked::Checked;
 use crate::curl::{Curl, Transport};
-use crate::httpd::{Builder, Httpd, Mpm};
+use crate::httpd::{Builder, Httpd};
+use crate::mpm::Mpm;
 use crate::site::Site;
 use crate::{cache, claims};
 

@@ -16,7 +16,8 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::environment::Environment;
-use crate::peers::{Peer, Plan};
+use crate::peer::Peer;
+use crate::peers::Plan;
 use crate::process::Tree;
 use crate::service::Service;
 use crate::workload::{App, Shape};
@@ -144,20 +145,14 @@ impl Instance {
         fs::read_to_string(self.directory.path().join("error.log")).unwrap_or_default()
     }
 
-    /// The processes that it was started with; their children belong to them.
-    pub(crate) fn roots(&self) -> Vec<i32> {
+    /// All its processes, as they are now.
+    pub(crate) fn tree(&self) -> Tree {
         let backend = self.backend.as_ref().map(|backend| backend.id() as i32);
-        std::iter::once(self.httpd.id() as i32)
-            .chain(backend)
-            .collect()
-    }
-
-    pub(crate) fn backend_pid(&self) -> Option<i32> {
-        self.backend.as_ref().map(|backend| backend.id() as i32)
+        Tree::scan(self.httpd.id() as i32, backend)
     }
 
     fn stop(&mut self) {
-        let family = Tree::scan(self).pids();
+        let family = self.tree().pids();
         for child in std::iter::once(&mut self.httpd).chain(self.backend.as_mut()) {
             // Not waited for yet, so the number is still this child's.
             let _ = kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM);

@@ -12,6 +12,7 @@ mod measure;
 mod neighbour;
 mod network;
 mod options;
+mod peer;
 mod peers;
 mod process;
 mod recovery;
@@ -31,8 +32,8 @@ use clap::Parser;
 use crate::environment::{Environment, progress};
 use crate::instance::Instance;
 use crate::options::Options;
-use crate::peers::Peer;
-use crate::process::{ROLES, Tree};
+use crate::peer::Peer;
+use crate::process::ROLES;
 use crate::scenario::Scenario;
 
 fn main() -> Result<()> {
@@ -107,7 +108,7 @@ fn hold(peer: Peer, environment: &Environment, scenarios: &[Scenario]) -> Result
     peer.build(environment)?;
     let (app, shape) = scenario.server();
     let instance = Instance::start(peer, environment, app, shape, scenario.workload.ask.path)?;
-    let tree = Tree::scan(&instance);
+    let tree = instance.tree();
     for role in ROLES {
         let pids: Vec<String> = tree
             .pids()

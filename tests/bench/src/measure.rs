@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::instance::Instance;
 use crate::load::{Generator, Order, Pace};
-use crate::process::{ROLES, Tree, Usage};
+use crate::process::{ROLES, Usage};
 use crate::statistic::percentile;
 use crate::workload::Workload;
 
@@ -36,12 +36,12 @@ pub(crate) struct Sample {
 pub(crate) fn turn(instance: &Instance, workload: &Workload, order: Order) -> Result<Sample> {
     let mut generator = Generator::connect(order, workload)?;
     let warm = generator.run(Pace::Closed, WARM_UP.min(order.length))?;
-    let tree = Tree::scan(instance);
+    let tree = instance.tree();
     let before = Usage::read(&tree);
     let start = Instant::now();
     let mut outcome = generator.run(order.pace, order.length)?;
     let lasted = start.elapsed();
-    let spent = Usage::read(&Tree::scan(instance)).since(&before);
+    let spent = Usage::read(&instance.tree()).since(&before);
     let answers = outcome.answers.max(1) as f64;
     for latencies in &mut outcome.latencies {
         latencies.sort_unstable();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Parser;
 
-use crate::peers::Peer;
+use crate::peer::Peer;
 
 /// Run mod_wsgid and its peers behind the same httpd, in interleaved rounds.
 #[derive(Debug, Parser)]

@@ -11,7 +11,6 @@ use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
 use crate::environment::Environment;
-use crate::instance::Instance;
 
 /// What a process is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,8 +71,9 @@ impl Stat {
 pub(crate) struct Tree(Vec<Process>);
 
 impl Tree {
-    /// Looks at all processes of the machine once.
-    pub(crate) fn scan(instance: &Instance) -> Self {
+    /// Looks at all processes of the machine once; those of httpd and of the
+    /// backend, and their children, are the server's.
+    pub(crate) fn scan(httpd: i32, backend: Option<i32>) -> Self {
         let mut children: BTreeMap<i32, Vec<(i32, u64)>> = BTreeMap::new();
         let mut started = BTreeMap::new();
         for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -94,13 +94,12 @@ impl Tree {
             started.insert(pid, stat.started);
         }
         let mut found = Vec::new();
-        let mut queue: Vec<(i32, u64, Option<Role>)> = instance
-            .roots()
-            .into_iter()
+        let mut queue: Vec<(i32, u64, Option<Role>)> = std::iter::once(httpd)
+            .chain(backend)
             .filter_map(|pid| started.get(&pid).map(|started| (pid, *started, None)))
             .collect();
         while let Some((pid, started, parent_role)) = queue.pop() {
-            let role = role_of(pid, parent_role, instance.backend_pid());
+            let role = role_of(pid, parent_role, backend);
             found.push(Process { pid, role, started });
             for (child, started) in children.remove(&pid).unwrap_or_default() {
                 queue.push((child, started, Some(role)));

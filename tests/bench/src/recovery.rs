@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::instance::{Instance, fetch};
-use crate::process::{Role, Tree};
+use crate::process::Role;
 
 const GIVE_UP: Duration = Duration::from_secs(15);
 
@@ -26,7 +26,7 @@ pub(crate) struct Outage {
 
 /// Kills the worker and asks until there is an answer again.
 pub(crate) fn measure(instance: &Instance, path: &str) -> Result<Outage> {
-    let family = Tree::scan(instance).pids();
+    let family = instance.tree().pids();
     let victim = family
         .iter()
         .find(|process| process.role == Role::Worker && process.serves());
@@ -67,7 +67,7 @@ pub(crate) struct Reload {
 
 /// Touches the script and asks until its workers have been replaced.
 pub(crate) fn reload(instance: &Instance, script: &Path, path: &str) -> Result<Reload> {
-    let mut old = Tree::scan(instance).pids();
+    let mut old = instance.tree().pids();
     old.retain(|process| process.role == Role::Worker && process.serves());
     if old.is_empty() {
         bail!("no worker process found");

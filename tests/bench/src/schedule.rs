@@ -10,8 +10,8 @@ use crate::instance::Instance;
 use crate::load::{Order, Pace};
 use crate::measure::{Sample, turn};
 use crate::options::Options;
-use crate::peers::Peer;
-use crate::process::{Memory, Role, Tree, bare_interpreter, memory};
+use crate::peer::Peer;
+use crate::process::{Memory, Role, bare_interpreter, memory};
 use crate::recovery::{self, Outage, Reload};
 use crate::scenario::{Load, Scenario};
 use crate::syscalls;
@@ -73,7 +73,7 @@ pub(crate) fn run(
         }
         bare(environment, app, &mut record);
         for instance in &instances {
-            let by_role = memory(&Tree::scan(instance));
+            let by_role = memory(&instance.tree());
             record.memory.push(MemoryRow {
                 peer: instance.peer,
                 app,

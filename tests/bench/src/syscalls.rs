@@ -48,7 +48,7 @@ impl Count {
 pub(crate) fn count(instance: &Instance, workload: &Workload, order: Order) -> Result<Count> {
     let mut generator = Generator::connect(order, workload)?;
     generator.run(order.pace, order.length / 4)?;
-    let tree = Tree::scan(instance);
+    let tree = instance.tree();
     let mut tracers = Vec::new();
     for role in ROLES {
         if tree.count(role) > 0 {

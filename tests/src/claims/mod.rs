@@ -12,7 +12,7 @@ use std::{env, thread};
 
 use crate::claims::cases::{CASES, On};
 use crate::claims::options::SEEN;
-use crate::httpd::Mpm;
+use crate::mpm::Mpm;
 
 /// What a test has done so far.
 #[derive(Clone, Debug, Default)]

@@ -3,9 +3,10 @@
 use wsgid_protocol::Kind;
 use wsgid_protocol::limits::{MAX_BODY_LEN, MAX_WANT};
 
-use super::Case;
-use super::Expect::{Any, Complete, NotOk};
-use super::exchange::{Exchange, response, whole};
+use super::bytes::whole;
+use super::case::Case;
+use super::case::Expect::{Any, Complete, NotOk};
+use super::exchange::{Exchange, response};
 
 type Result = std::io::Result<()>;
 

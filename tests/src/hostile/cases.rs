@@ -2,8 +2,9 @@
 
 use std::io;
 
+use super::case::Case;
 use super::exchange::Exchange;
-use super::{Case, answer, files, frames, heads, sleepers, supervisor};
+use super::{answer, files, frames, heads, sleepers, supervisor};
 
 /// Everything a hostile worker does to the httpd module.
 pub fn against_module() -> impl Iterator<Item = &'static Case> {

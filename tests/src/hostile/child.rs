@@ -229,8 +229,8 @@ fn hello(orders: &Orders) -> Vec<u8> {
         secret: orders.secret,
         from_request: false,
     };
-    super::exchange::whole(
+    super::bytes::whole(
         FrameHead::new(Kind::Hello, 0, 0),
-        &super::exchange::encoded(&hello),
+        &super::bytes::encoded(&hello),
     )
 }

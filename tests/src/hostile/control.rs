@@ -10,7 +10,7 @@ use wsgid_protocol::blocking::send_all;
 use wsgid_protocol::control::FromWorker;
 use wsgid_protocol::{FrameHead, Kind};
 
-use super::exchange::{encoded, whole};
+use super::bytes::{encoded, whole};
 
 pub(super) struct Control {
     socket: UnixStream,

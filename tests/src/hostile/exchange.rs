@@ -11,10 +11,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::MsgFlags;
 use serde_bytes::Bytes;
 use wsgid_protocol::blocking::send_all;
-use wsgid_protocol::payload::encode;
 use wsgid_protocol::response::{EndReport, FilePart, ResponseHead};
 use wsgid_protocol::{Failure, FrameHead, Kind};
 
+use super::bytes::{encoded, whole};
 use super::control::Control;
 
 /// Name and value.
@@ -145,13 +145,6 @@ impl Exchange {
     }
 }
 
-pub(super) fn whole(head: FrameHead, payload: &[u8]) -> Vec<u8> {
-    let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
-    let mut out = FrameHead { len, ..head }.encode().to_vec();
-    out.extend_from_slice(payload);
-    out
-}
-
 pub(super) fn response(status: u16, reason: &[u8], fields: &[Field<'_>]) -> Vec<u8> {
     let headers = fields
         .iter()
@@ -162,8 +155,4 @@ pub(super) fn response(status: u16, reason: &[u8], fields: &[Field<'_>]) -> Vec<
         reason: Bytes::new(reason),
         headers,
     })
-}
-
-pub(super) fn encoded<T: serde::Serialize>(value: &T) -> Vec<u8> {
-    encode(value).unwrap_or_default()
 }

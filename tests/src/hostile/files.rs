@@ -11,8 +11,8 @@ use nix::sys::stat::Mode;
 use wsgid_protocol::Kind;
 use wsgid_protocol::response::FilePart;
 
-use super::Case;
-use super::Expect::{Any, Complete, NotOk};
+use super::case::Case;
+use super::case::Expect::{Any, Complete, NotOk};
 use super::exchange::{Exchange, TEXT};
 
 type Result = io::Result<()>;

@@ -7,9 +7,10 @@ use wsgid_protocol::limits::{MAX_BODY_LEN, MAX_LOG_LEN};
 use wsgid_protocol::response::{Answer, EndReport, FilePart};
 use wsgid_protocol::{Failure, Kind};
 
-use super::Case;
-use super::Expect::{Any, Complete, NotOk, Timeout};
-use super::exchange::{Exchange, TEXT, encoded, response, whole};
+use super::bytes::{encoded, whole};
+use super::case::Case;
+use super::case::Expect::{Any, Complete, NotOk, Timeout};
+use super::exchange::{Exchange, TEXT, response};
 
 type Result = std::io::Result<()>;
 

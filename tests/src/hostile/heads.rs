@@ -3,9 +3,10 @@
 use wsgid_protocol::head::FLAG_CLOSE;
 use wsgid_protocol::{FrameHead, Kind};
 
-use super::Case;
-use super::Expect::{Any, Complete, NotOk};
-use super::exchange::{Exchange, Field, TEXT, response, whole};
+use super::bytes::whole;
+use super::case::Case;
+use super::case::Expect::{Any, Complete, NotOk};
+use super::exchange::{Exchange, Field, TEXT, response};
 
 type Result = std::io::Result<()>;
 

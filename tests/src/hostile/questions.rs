@@ -11,7 +11,8 @@ use wsgid_protocol::limits::MAX_LOG_LEN;
 use wsgid_protocol::response::Answer;
 use wsgid_protocol::{Failure, FrameHead, Kind};
 
-use super::exchange::{Exchange, encoded, whole};
+use super::bytes::{encoded, whole};
+use super::exchange::Exchange;
 
 type Result = io::Result<()>;
 

@@ -10,10 +10,11 @@ use wsgid_protocol::Kind;
 use wsgid_protocol::control::FromWorker;
 use wsgid_protocol::response::FilePart;
 
-use super::Case;
-use super::Expect::{Any, NotOk};
+use super::bytes::{encoded, whole};
+use super::case::Case;
+use super::case::Expect::{Any, NotOk};
 use super::control::framed;
-use super::exchange::{Exchange, TEXT, encoded, whole};
+use super::exchange::{Exchange, TEXT};
 use crate::sleeper::Sleeper;
 
 type Result = io::Result<()>;

@@ -10,10 +10,11 @@ use std::path::PathBuf;
 use wsgid_protocol::control::{FromWorker, RecycleReason, RunningRequest, WorkerReport};
 use wsgid_protocol::{FrameHead, Kind};
 
-use super::Case;
-use super::Expect::Any;
+use super::bytes::whole;
+use super::case::Case;
+use super::case::Expect::Any;
 use super::control::framed;
-use super::exchange::{Exchange, whole};
+use super::exchange::Exchange;
 
 type Result = io::Result<()>;
 

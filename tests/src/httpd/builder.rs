@@ -1,5 +1,5 @@
 //! The configuration of a test's httpd: a private ServerRoot, a free port, what
-//! every suite needs and what one adds. `start` makes an [`Httpd`] of it.
+//! every suite needs and what one adds. `start`, beside `Httpd`, makes a server of it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::program::{free_port, httpd_command, modules_directory};
-use super::{Httpd, Mpm};
+use crate::mpm::Mpm;
 use crate::site::temporary_directory;
 use crate::users::TestUser;
 use crate::{artifacts, claims, users};
@@ -198,30 +198,6 @@ impl Builder {
             ok: output.status.success(),
             text: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
-    }
-
-    /// Starts the server and waits until it takes connections.
-    ///
-    /// # Panics
-    /// If it does not start; its log is shown.
-    #[must_use]
-    pub fn start(mut self) -> Httpd {
-        for _ in 0..5 {
-            self.write();
-            let mut server = Httpd::spawn(self);
-            if server.wait_until_listening() {
-                return server;
-            }
-            assert!(
-                server.error_log().contains("Address already in use"),
-                "httpd did not start (its log follows)"
-            );
-            // Somebody took a port between the look and the start.
-            self = server.into_builder();
-            self.ports.iter_mut().for_each(|port| *port = free_port());
-            let _ = fs::remove_file(self.root().join("error.log"));
-        }
-        panic!("no port was free for long enough to start httpd")
     }
 
     pub(super) fn write(&self) {

@@ -9,9 +9,9 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
-use super::arrivals::Arrivals;
+use super::arrivals::{Arrivals, Random};
 use super::connection::{Connection, Prepared, Step};
-use super::{Order, Outcome, Pace, Random};
+use super::order::{Order, Outcome, Pace};
 use crate::workload::Workload;
 
 /// How long answers may be late after the end of a turn.

@@ -11,30 +11,8 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
 use crate::environment::{Environment, run};
+use crate::peer::Peer;
 use crate::workload::{App, Shape, Workload};
-
-/// A server that is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub(crate) enum Peer {
-    /// This project.
-    ModWsgid,
-    /// Another build of this project (--against).
-    Other,
-    /// mod_wsgi in daemon mode.
-    ModWsgi,
-    /// uWSGI behind mod_proxy_uwsgi.
-    Uwsgi,
-    /// Granian behind mod_proxy_http.
-    Granian,
-    /// Gunicorn behind mod_proxy_http.
-    Gunicorn,
-    /// Our module, and behind it a program that answers at once: no Python.
-    Floor,
-    /// A handler in C inside httpd.
-    Limit,
-    /// httpd serving a static file.
-    Static,
-}
 
 /// What one instance of a peer is asked to be.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use std::fs;
 use anyhow::{Context, Result};
 
 use crate::options::Options;
-use crate::peers::Peer;
+use crate::peer::Peer;
 use crate::schedule::Record;
 
 /// Writes all files; gives the page back for the terminal.

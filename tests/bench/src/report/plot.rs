@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::measure::Sample;
-use crate::peers::Peer;
+use crate::peer::Peer;
 use crate::scenario::Load;
 use crate::schedule::{Finding, Record};
 use crate::statistic::Spread;
@@ -162,7 +162,7 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{Group, bars};
-    use crate::peers::Peer;
+    use crate::peer::Peer;
     use crate::statistic::Spread;
 
     #[test]

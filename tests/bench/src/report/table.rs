@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use crate::measure::Sample;
 use crate::options::Options;
-use crate::peers::Peer;
+use crate::peer::Peer;
 use crate::process::{ROLES, Role};
 use crate::schedule::{Finding, Record};
 use crate::statistic::Spread;

@@ -16,7 +16,7 @@ impl Mpm {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Event, Self::Worker, Self::Prefork];
 
-    pub(super) fn lines(self) -> &'static str {
+    pub(crate) fn lines(self) -> &'static str {
         match self {
             Self::Event => {
                 "LoadModule mpm_event_module $/mod_mpm_event.so\n\
