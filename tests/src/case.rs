@@ -64,16 +64,29 @@ pub fn case(limit: Limit, body: impl FnOnce() + Send + 'static) {
 /// # Panics
 /// As the case does, or if it takes longer than its limit.
 pub fn on_every_mpm(limit: Limit, body: impl Fn(Mpm) + Send + Sync + 'static) {
+    at_once(limit, Mpm::ALL, body);
+}
+
+/// Runs a case for each of these at the same time.
+///
+/// # Panics
+/// As the case does, or if it takes longer than its limit.
+pub fn at_once<T: Send + 'static>(
+    limit: Limit,
+    each: impl IntoIterator<Item = T>,
+    body: impl Fn(T) + Send + Sync + 'static,
+) {
     let body = Arc::new(body);
     let name = thread::current().name().unwrap_or("case").to_owned();
-    let running = Mpm::ALL.map(|mpm| {
+    let start = |one: T| {
         let body = Arc::clone(&body);
         let thread = thread::Builder::new().name(name.clone());
         thread
-            .spawn(move || beside_others(limit, move || body(mpm)))
+            .spawn(move || beside_others(limit, move || body(one)))
             .expect("a thread can be made")
-    });
-    for outcome in running.map(thread::JoinHandle::join) {
+    };
+    let running: Vec<_> = each.into_iter().map(start).collect();
+    for outcome in running.into_iter().map(thread::JoinHandle::join) {
         if let Err(cause) = outcome {
             panic::resume_unwind(cause);
         }
