@@ -6,7 +6,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use wsgid_tests::load::pester;
-use wsgid_tests::{Client, Httpd, Limit, Load, Mpm, Site, TestUser, case, heavy_case, note, users};
+use wsgid_tests::{
+    Client, Httpd, Limit, Load, Mpm, Site, TestUser, at_once, heavy_case, note, users,
+};
 
 use crate::SOON;
 
@@ -95,7 +97,7 @@ fn per_second(load: &wsgid_tests::load::Running) -> f64 {
 /// defaults all of them wait, some for ever; nothing would be left for others.
 #[test]
 fn a_group_that_hangs_does_not_take_the_last_thread_of_httpd() {
-    for (mpm, lines) in [
+    let both = [
         (
             Mpm::Event,
             [
@@ -112,47 +114,46 @@ fn a_group_that_hangs_does_not_take_the_last_thread_of_httpd() {
                 "MaxRequestWorkers 20",
             ],
         ),
-    ] {
-        case(Limit::seconds(90), move || {
-            let site = Site::new();
-            let builder = Httpd::builder().mpm(mpm);
-            let httpd = lines
-                .iter()
-                .fold(builder, |builder, line| builder.line(*line))
-                .daemon(
-                    "bad",
-                    &format!(
-                        "threads=2 graceful-timeout=1 shutdown-timeout=1 {}",
-                        site.python_path()
-                    ),
-                )
-                .daemon("good", &format!("threads=2 {}", site.python_path()))
-                .mount("/bad", &site.file("bad_neighbour.py"), "bad")
-                .mount("/good", &site.file("hello.py"), "good")
-                .start();
-            let address = httpd.address();
-            let hang = move || {
-                Client::new(address)
-                    .timeout(Duration::from_secs(80))
-                    .get("/bad/hang")
-            };
-            let insist = move || {
-                while hang().is_ok() {
-                    wsgid_tests::wait::let_run(Duration::from_millis(20));
-                }
-            };
-            // They are left to themselves: httpd's end is theirs.
-            (0..40).for_each(|_| drop(thread::spawn(insist)));
-            httpd.wait_for_log("are kept for other process groups", SOON);
-            for _ in 0..20 {
-                let answer = Client::new(address)
-                    .timeout(Duration::from_secs(10))
-                    .get("/good");
-                assert_eq!(answer.expect("a thread for it").text(), "Hello World!");
+    ];
+    at_once(Limit::seconds(90), both, |(mpm, lines)| {
+        let site = Site::new();
+        let builder = Httpd::builder().mpm(mpm);
+        let httpd = lines
+            .iter()
+            .fold(builder, |builder, line| builder.line(*line))
+            .daemon(
+                "bad",
+                &format!(
+                    "threads=2 graceful-timeout=1 shutdown-timeout=1 {}",
+                    site.python_path()
+                ),
+            )
+            .daemon("good", &format!("threads=2 {}", site.python_path()))
+            .mount("/bad", &site.file("bad_neighbour.py"), "bad")
+            .mount("/good", &site.file("hello.py"), "good")
+            .start();
+        let address = httpd.address();
+        let hang = move || {
+            Client::new(address)
+                .timeout(Duration::from_secs(80))
+                .get("/bad/hang")
+        };
+        let insist = move || {
+            while hang().is_ok() {
+                wsgid_tests::wait::let_run(Duration::from_millis(20));
             }
-            httpd.stop();
-        });
-    }
+        };
+        // They are left to themselves: httpd's end is theirs.
+        (0..40).for_each(|_| drop(thread::spawn(insist)));
+        httpd.wait_for_log("are kept for other process groups", SOON);
+        for _ in 0..20 {
+            let answer = Client::new(address)
+                .timeout(Duration::from_secs(10))
+                .get("/good");
+            assert_eq!(answer.expect("a thread for it").text(), "Hello World!");
+        }
+        httpd.stop();
+    });
 }
 
 /// More requests than httpd has threads, to groups that answer, also while workers are
