@@ -12,7 +12,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use wsgid_tests::hostile::{Start, cases};
-use wsgid_tests::{Checked, Httpd, Limit, Log, Pid, Site, case, eventually};
+use wsgid_tests::{Checked, Httpd, Limit, Log, Pid, Site, case, eventually, heavy_case};
 
 use crate::all_cases::{GROWTH, assert_log_not_forged, children};
 use crate::server::{PATIENCE, SILENCE, assert_sound, hostile_home, server};
@@ -217,7 +217,7 @@ fn workers_that_never_become_workers() {
 /// Neither the log nor the status of all is one worker's to fill.
 #[test]
 fn what_workers_say_of_themselves_has_an_end() {
-    case(Limit::seconds(120), || {
+    heavy_case(Limit::seconds(120), || {
         const PROCESSES: usize = 24;
         let site = Site::new();
         let home = hostile_home(&site).display().to_string();
