@@ -9,13 +9,13 @@ use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 
 use crate::apr::file::PoolFile;
-use crate::apr::pool::Pool;
+use crate::apr::pool::AprPool;
 use crate::sys;
 
 /// A brigade in a request's pool.
 pub(crate) struct Brigade<'r> {
     raw: NonNull<sys::apr_bucket_brigade>,
-    pool: Pool<'r>,
+    pool: AprPool<'r>,
     life: PhantomData<&'r sys::apr_bucket_brigade>,
 }
 
@@ -32,7 +32,7 @@ pub(crate) enum Piece<'b> {
 impl<'r> Brigade<'r> {
     /// # Safety
     /// `list` is the allocator of the connection the pool's request is on.
-    pub(crate) unsafe fn new(pool: Pool<'r>, list: *mut sys::apr_bucket_alloc_t) -> Self {
+    pub(crate) unsafe fn new(pool: AprPool<'r>, list: *mut sys::apr_bucket_alloc_t) -> Self {
         // SAFETY: both are alive for 'r.
         let raw = unsafe { sys::apr_brigade_create(pool.as_raw(), list) };
         let raw = NonNull::new(raw).expect("APR aborts when memory is short");
@@ -213,12 +213,12 @@ impl<'r> Brigade<'r> {
 }
 
 /// A brigade that httpd passed to a filter, to be taken apart.
-pub(crate) struct Incoming<'b> {
+pub(crate) struct IncomingBrigade<'b> {
     raw: *mut sys::apr_bucket_brigade,
     life: PhantomData<&'b mut sys::apr_bucket_brigade>,
 }
 
-impl Incoming<'_> {
+impl IncomingBrigade<'_> {
     /// # Safety
     /// `raw` is a brigade that is alive while this is, and nobody else's.
     pub(crate) unsafe fn new(raw: *mut sys::apr_bucket_brigade) -> Self {

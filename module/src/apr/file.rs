@@ -6,7 +6,7 @@ use std::ffi::c_int;
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use crate::apr::pool::Pool;
+use crate::apr::pool::AprPool;
 use crate::sys;
 
 /// A file in a pool.
@@ -19,7 +19,7 @@ impl<'p> PoolFile<'p> {
     /// Puts a duplicate of `fd` into the pool and closes `fd`. APR closes no
     /// descriptor that was put into it; it does close its own duplicate, and
     /// can hand it to another pool when a filter sets the bucket aside.
-    pub(crate) fn adopt(fd: OwnedFd, sendfile: bool, pool: Pool<'p>) -> Result<Self, c_int> {
+    pub(crate) fn adopt(fd: OwnedFd, sendfile: bool, pool: AprPool<'p>) -> Result<Self, c_int> {
         let flag = if sendfile {
             sys::APR_FOPEN_SENDFILE_ENABLED
         } else {

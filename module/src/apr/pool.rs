@@ -11,12 +11,12 @@ use crate::sys;
 
 /// A pool that lives for `'p`.
 #[derive(Clone, Copy)]
-pub(crate) struct Pool<'p> {
+pub(crate) struct AprPool<'p> {
     raw: NonNull<sys::apr_pool_t>,
     life: PhantomData<&'p sys::apr_pool_t>,
 }
 
-impl<'p> Pool<'p> {
+impl<'p> AprPool<'p> {
     /// # Safety
     /// `raw` is a pool that is not cleared during `'p`, and this thread is the
     /// only one to allocate from it.
@@ -168,7 +168,7 @@ impl<'p, T: Copy> PoolVec<'p, T> {
         }
     }
 
-    pub(crate) fn push(&mut self, pool: Pool<'p>, value: T) {
+    pub(crate) fn push(&mut self, pool: AprPool<'p>, value: T) {
         if self.len == self.capacity {
             let capacity = (self.capacity * 2).max(8);
             let room = pool.room::<T>(capacity);

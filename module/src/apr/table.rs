@@ -6,7 +6,7 @@ use std::ffi::CStr;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-use crate::apr::pool::Pool;
+use crate::apr::pool::AprPool;
 use crate::sys;
 
 /// A table that lives for `'r`.
@@ -27,7 +27,7 @@ impl<'r> Table<'r> {
         }
     }
 
-    pub(crate) fn new(pool: Pool<'r>) -> Self {
+    pub(crate) fn new(pool: AprPool<'r>) -> Self {
         // SAFETY: the pool lives for 'r.
         let raw = unsafe { sys::apr_table_make(pool.as_raw(), 8) };
         // SAFETY: made in a pool that lives for 'r.

@@ -8,9 +8,9 @@ use wsgid_protocol::report::Remark;
 
 use crate::configuration::config::DirConfig;
 use crate::configuration::groups::admits;
-use crate::configuration::httpds_user::Account;
+use crate::configuration::httpds_user::HttpdAccount;
 use crate::configuration::report;
-use crate::configuration::settings::{self, Settings, Sighting, Subject};
+use crate::configuration::settings::{self, ServerSettings, Sighting, Subject};
 use crate::httpd::log::{self, Level};
 use crate::httpd::server::{self, Server, is_only_looking};
 use crate::sys;
@@ -46,7 +46,7 @@ pub(crate) fn warn(warning: &Remark) {
 }
 
 /// ServerName may follow the directives that need it.
-fn name_scopes(settings: &mut Settings, main: Server<'_>) {
+fn name_scopes(settings: &mut ServerSettings, main: Server<'_>) {
     for scope in settings
         .groups
         .iter_mut()
@@ -59,7 +59,7 @@ fn name_scopes(settings: &mut Settings, main: Server<'_>) {
     }
 }
 
-fn errors(settings: &Settings, main: Server<'_>) -> Vec<Remark> {
+fn errors(settings: &ServerSettings, main: Server<'_>) -> Vec<Remark> {
     let mut errors = Vec::new();
     for naming in &settings.namings {
         let group = &naming.process_group;
@@ -113,14 +113,14 @@ fn errors(settings: &Settings, main: Server<'_>) -> Vec<Remark> {
 }
 
 /// Where httpd's own account would be that of applications, it has to be one.
-fn accounts(settings: &Settings, errors: &mut Vec<Remark>, warnings: &mut Vec<Remark>) {
+fn accounts(settings: &ServerSettings, errors: &mut Vec<Remark>, warnings: &mut Vec<Remark>) {
     // Started by anyone else, everything runs as this one. And a supervisor of
     // its own has its own idea of the groups.
     if !geteuid().is_root() || settings.daemon_socket.is_some() {
         return;
     }
     let (uid, gid) = server::children_identity();
-    let account = Account { uid, gid };
+    let account = HttpdAccount { uid, gid };
     let before = errors.len();
     for group in &settings.groups {
         let text = account.refuses(&group.config);
@@ -150,7 +150,7 @@ fn accounts(settings: &Settings, errors: &mut Vec<Remark>, warnings: &mut Vec<Re
 
 /// Directives that are dangerous without their partner, which stands neither in
 /// the same section nor in the server around it.
-fn warnings(settings: &Settings, main: Server<'_>) -> Vec<Remark> {
+fn warnings(settings: &ServerSettings, main: Server<'_>) -> Vec<Remark> {
     let mut warnings = Vec::new();
     for sighting in &settings.sightings {
         let (partner, text) = match sighting.subject {
@@ -195,7 +195,7 @@ fn warnings(settings: &Settings, main: Server<'_>) -> Vec<Remark> {
 }
 
 /// Without a script a service does nothing at all.
-fn idle_service(settings: &Settings, config: &GroupConfig) -> Option<Remark> {
+fn idle_service(settings: &ServerSettings, config: &GroupConfig) -> Option<Remark> {
     let has_script = settings
         .imports
         .iter()
@@ -215,7 +215,7 @@ fn idle_service(settings: &Settings, config: &GroupConfig) -> Option<Remark> {
 }
 
 /// WSGIProcessGroup outside of sections: known now, so said now.
-fn unknown_default(settings: &Settings, server: Server<'_>) -> Option<Remark> {
+fn unknown_default(settings: &ServerSettings, server: Server<'_>) -> Option<Remark> {
     let name = DirConfig::defaults_of(server)
         .process_group?
         .to_string_lossy();

@@ -5,8 +5,8 @@
 
 use std::ffi::CStr;
 
-use crate::apr::pool::{Pool, PoolVec};
-use crate::configuration::networks::Network;
+use crate::apr::pool::{AprPool, PoolVec};
+use crate::configuration::networks::TrustedNetwork;
 use crate::httpd::regex::Regex;
 
 /// On, Off, or not said here.
@@ -75,7 +75,7 @@ pub(crate) struct DirConfig<'p> {
     pub(crate) auth_user_script: Option<ScriptRef<'p>>,
     pub(crate) auth_group_script: Option<ScriptRef<'p>>,
     pub(crate) trusted_headers: Option<&'p [&'p CStr]>,
-    pub(crate) trusted_proxies: Option<&'p [Network]>,
+    pub(crate) trusted_proxies: Option<&'p [TrustedNetwork]>,
     pub(crate) pass_authorization: Switch,
     pub(crate) script_reloading: Switch,
     pub(crate) chunked_request: Switch,
@@ -116,7 +116,7 @@ impl<'p> DirConfig<'p> {
     };
 
     /// `inner` on top of `outer`.
-    pub(crate) fn merge(pool: Pool<'p>, outer: &Self, inner: &Self) -> Self {
+    pub(crate) fn merge(pool: AprPool<'p>, outer: &Self, inner: &Self) -> Self {
         let handler_scripts = match (outer.handler_scripts, inner.handler_scripts) {
             (one, []) | ([], one) => one,
             // The first of a name is found first.
@@ -165,7 +165,7 @@ pub(crate) enum Mount<'p> {
 
 /// WSGIScriptAlias or WSGIScriptAliasMatch.
 #[derive(Clone, Copy)]
-pub(crate) struct Alias<'p> {
+pub(crate) struct ScriptAlias<'p> {
     pub(crate) mount: Mount<'p>,
     /// The one URL path that it is about, if it is about one and one target.
     pub(crate) fixed_path: Option<&'p CStr>,
@@ -178,7 +178,7 @@ pub(crate) struct Alias<'p> {
 
 /// The directives of a server that are about URLs.
 pub(crate) struct ServerConfig<'p> {
-    pub(crate) aliases: PoolVec<'p, Alias<'p>>,
+    pub(crate) aliases: PoolVec<'p, ScriptAlias<'p>>,
     /// The main server's record, in a virtual host.
     pub(crate) base: Option<&'p ServerConfig<'p>>,
 }
@@ -193,7 +193,7 @@ impl<'p> ServerConfig<'p> {
     }
 
     /// The server's own aliases, then the main server's.
-    pub(crate) fn all_aliases(&self) -> impl Iterator<Item = &'p Alias<'p>> {
+    pub(crate) fn all_aliases(&self) -> impl Iterator<Item = &'p ScriptAlias<'p>> {
         let base = self.base.map_or(&[][..], |base| base.aliases.as_slice());
         self.aliases.as_slice().iter().chain(base)
     }

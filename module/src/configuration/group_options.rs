@@ -6,7 +6,7 @@ use wsgid_protocol::GroupConfig;
 use wsgid_protocol::config::{ApplicationOptions, Preload};
 use wsgid_protocol::names::DEFAULT_GROUP;
 
-use crate::configuration::settings::{Interpreter, Settings};
+use crate::configuration::settings::{Interpreter, ServerSettings};
 
 /// The implicit group: httpd's user, mod_wsgi's defaults. It costs nothing
 /// until a request needs it. With `WSGIRestrictEmbedded On` no application may
@@ -17,7 +17,7 @@ pub(crate) fn default_group() -> GroupConfig {
 
 /// All process groups as the supervisor gets them, but for their logs and for what
 /// they may run.
-pub(crate) fn all(settings: &Settings) -> Vec<GroupConfig> {
+pub(crate) fn all(settings: &ServerSettings) -> Vec<GroupConfig> {
     let defined = settings
         .groups
         .iter()
@@ -28,7 +28,7 @@ pub(crate) fn all(settings: &Settings) -> Vec<GroupConfig> {
 }
 
 /// A group with what other directives say about all groups, and its scripts.
-pub(crate) fn complete(settings: &Settings, mut config: GroupConfig) -> GroupConfig {
+pub(crate) fn complete(settings: &ServerSettings, mut config: GroupConfig) -> GroupConfig {
     if config.python_home.is_none()
         && let Some(home) = &settings.python_home
     {
@@ -97,7 +97,7 @@ pub(crate) fn complete(settings: &Settings, mut config: GroupConfig) -> GroupCon
 }
 
 /// What containers say about single application groups of this process group.
-fn applications(settings: &Settings, group: &str) -> Vec<ApplicationOptions> {
+fn applications(settings: &ServerSettings, group: &str) -> Vec<ApplicationOptions> {
     let is_for_group =
         |one: &&Interpreter| one.process_group.as_ref().is_none_or(|name| name == group);
     let mut names: Vec<&String> = settings
@@ -114,7 +114,7 @@ fn applications(settings: &Settings, group: &str) -> Vec<ApplicationOptions> {
         .collect()
 }
 
-fn application(settings: &Settings, group: &str, name: &str) -> ApplicationOptions {
+fn application(settings: &ServerSettings, group: &str, name: &str) -> ApplicationOptions {
     let fits = |named: &Option<String>, name: &str| named.as_ref().is_none_or(|own| own == name);
     let named = |one: &Interpreter| {
         usize::from(one.process_group.is_some()) + usize::from(one.application_group.is_some())

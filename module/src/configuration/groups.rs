@@ -10,12 +10,12 @@ use wsgid_protocol::names::{self, DEFAULT_GROUP};
 
 use crate::configuration::names::Name;
 use crate::configuration::ownership::Ownership;
-use crate::configuration::settings::{Definition, Scope};
+use crate::configuration::settings::{DefinitionScope, GroupDefinition};
 use crate::httpd::server::Server;
 
 /// What a child needs to know of a group.
 #[derive(Clone, Debug)]
-pub(crate) struct Group {
+pub(crate) struct GroupView {
     pub(crate) name: String,
     /// Tells groups apart, in all generations of the configuration.
     pub(crate) key: u32,
@@ -24,7 +24,7 @@ pub(crate) struct Group {
     /// Whether it takes requests: not one of services.
     pub(crate) serves: bool,
     /// Empty: for all servers.
-    scopes: Vec<Scope>,
+    scopes: Vec<DefinitionScope>,
     /// Who must own its scripts.
     pub(crate) ownership: Ownership,
     pub(crate) connect_timeout: Duration,
@@ -43,7 +43,7 @@ pub(crate) struct Group {
 }
 
 /// All groups by name.
-pub(crate) type Groups = HashMap<String, Group>;
+pub(crate) type GroupViews = HashMap<String, GroupView>;
 
 /// The application group of a request.
 #[derive(Debug, Default)]
@@ -67,8 +67,8 @@ impl From<Name<'_>> for ApplicationGroup {
     }
 }
 
-impl Group {
-    fn new(config: &GroupConfig, scopes: Vec<Scope>) -> Self {
+impl GroupView {
+    fn new(config: &GroupConfig, scopes: Vec<DefinitionScope>) -> Self {
         const HEADER_MAX: u64 = 32 * 1024;
         const RESPONSE_BUFFER_MAX: u64 = 8 * 1024 * 1024;
         let response_buffer = if config.response_buffer_size == 0 {
@@ -125,7 +125,7 @@ impl Group {
 
 /// Whether a group with this scope may be used in the server with this number
 /// and name.
-pub(crate) fn admits(scope: &Scope, server: usize, hostname: Option<&str>) -> bool {
+pub(crate) fn admits(scope: &DefinitionScope, server: usize, hostname: Option<&str>) -> bool {
     if !scope.is_virtual || scope.server == server {
         return true;
     }
@@ -136,11 +136,11 @@ pub(crate) fn admits(scope: &Scope, server: usize, hostname: Option<&str>) -> bo
 }
 
 /// The groups of a configuration, and the one for requests that name none.
-pub(crate) fn freeze(definitions: &[Definition], default: &GroupConfig) -> Groups {
+pub(crate) fn freeze(definitions: &[GroupDefinition], default: &GroupConfig) -> GroupViews {
     let defined = definitions
         .iter()
-        .map(|known| Group::new(&known.config, known.scopes.clone()));
-    let implicit = Group::new(default, Vec::new());
+        .map(|known| GroupView::new(&known.config, known.scopes.clone()));
+    let implicit = GroupView::new(default, Vec::new());
     defined
         .chain([implicit])
         .map(|group| (group.name.clone(), group))
@@ -164,8 +164,8 @@ pub(crate) fn resolve(name: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn scope(server: usize, is_virtual: bool, hostname: Option<&str>) -> Scope {
-        Scope {
+    fn scope(server: usize, is_virtual: bool, hostname: Option<&str>) -> DefinitionScope {
+        DefinitionScope {
             server,
             is_virtual,
             hostname: hostname.map(str::to_owned),

@@ -11,12 +11,12 @@ const NOBODY: u32 = u32::MAX;
 
 /// The account of httpd's children.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Account {
+pub(crate) struct HttpdAccount {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
 }
 
-impl Account {
+impl HttpdAccount {
     /// Why a group may not run with this account; `None` if it may, or has an
     /// account of its own.
     pub(crate) fn refuses(self, config: &GroupConfig) -> Option<String> {
@@ -66,7 +66,7 @@ mod tests {
         for (name, value) in options {
             config.set(name, value).unwrap();
         }
-        Account { uid, gid }.refuses(&config)
+        HttpdAccount { uid, gid }.refuses(&config)
     }
 
     #[test]

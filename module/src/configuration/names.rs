@@ -1,12 +1,12 @@
 //! The names of process and application groups and of callables: `%{GLOBAL}`,
 //! `%{SERVER}`, `%{HOST}`, `%{RESOURCE}`, `%{ENV:x}`. Pure; what a request
-//! says comes through [`Facts`]. Says which names the configuration alone
+//! says comes through [`NameSources`]. Says which names the configuration alone
 //! makes, and which a client can make as many of as it likes.
 
 use std::borrow::Cow;
 
 /// What names may refer to.
-pub(crate) trait Facts {
+pub(crate) trait NameSources {
     /// ServerName.
     fn server(&self) -> Cow<'_, str>;
     /// The name that the client asked for.
@@ -54,7 +54,7 @@ impl<'n> Name<'n> {
 }
 
 /// The name behind what a directive says. An unknown form is the name itself.
-pub(crate) fn resolve<'n>(name: &'n str, facts: &dyn Facts) -> Name<'n> {
+pub(crate) fn resolve<'n>(name: &'n str, facts: &dyn NameSources) -> Name<'n> {
     let Some(variable) = name
         .strip_prefix("%{ENV:")
         .and_then(|rest| rest.strip_suffix('}'))
@@ -76,7 +76,7 @@ pub(crate) fn resolve<'n>(name: &'n str, facts: &dyn Facts) -> Name<'n> {
 }
 
 /// The name behind one of the forms, but for `%{ENV:x}`.
-fn resolve_form(name: &str, facts: &dyn Facts) -> Option<Name<'static>> {
+fn resolve_form(name: &str, facts: &dyn NameSources) -> Option<Name<'static>> {
     match name {
         "%{GLOBAL}" => Some(Name::configured("")),
         "%{SERVER}" => Some(Name::configured(with_port(&facts.server(), facts.port()))),
@@ -145,7 +145,7 @@ mod tests {
         is_configured: bool,
     }
 
-    impl Facts for Fixed {
+    impl NameSources for Fixed {
         fn server(&self) -> Cow<'_, str> {
             "www.example".into()
         }

@@ -4,12 +4,12 @@ use std::net::IpAddr;
 
 /// An address or a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Network {
+pub(crate) struct TrustedNetwork {
     address: IpAddr,
     bits: u8,
 }
 
-impl Network {
+impl TrustedNetwork {
     /// Reads `10.0.0.1`, `10.0.0.0/8`, `::1`, `fd00::/8`.
     pub(crate) fn parse(word: &str) -> Option<Self> {
         let (address, bits) = word

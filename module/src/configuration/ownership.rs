@@ -51,7 +51,7 @@ pub(crate) fn primary_gid_of(name: &str) -> Option<u32> {
 
 /// An account that is asked for: its name, and its number if it still exists.
 #[derive(Clone, Debug)]
-struct Account {
+struct RequiredOwner {
     name: String,
     number: Option<u32>,
 }
@@ -59,14 +59,14 @@ struct Account {
 /// What a process group demands of its scripts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ownership {
-    user: Option<Account>,
-    group: Option<Account>,
+    user: Option<RequiredOwner>,
+    group: Option<RequiredOwner>,
 }
 
 impl Ownership {
     pub(crate) fn of(config: &GroupConfig) -> Self {
         let account = |name: &Option<String>, number: fn(&str) -> Option<u32>| {
-            name.as_ref().map(|name| Account {
+            name.as_ref().map(|name| RequiredOwner {
                 name: name.clone(),
                 number: number(name),
             })

@@ -73,7 +73,7 @@ pub(crate) fn write(errors: Vec<Remark>, warnings: Vec<Remark>) {
 
 /// A node and what it holds, if it is ours or decides what ours mean. Others
 /// may hold passwords.
-fn copied(node: tree::Node<'_>) -> Option<Node> {
+fn copied(node: tree::DirectiveNode<'_>) -> Option<Node> {
     let name = node.name().to_string_lossy();
     let is_section = name.starts_with('<');
     let is_ours = name

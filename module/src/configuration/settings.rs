@@ -13,7 +13,7 @@ use wsgid_protocol::report::Remark;
 
 /// Where a group was defined: it decides from where it may be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Scope {
+pub(crate) struct DefinitionScope {
     /// The server, as a number.
     pub(crate) server: usize,
     /// Whether it is a virtual host; groups of the main server are for all.
@@ -24,10 +24,10 @@ pub(crate) struct Scope {
 
 /// WSGIDaemonProcess.
 #[derive(Clone, Debug)]
-pub(crate) struct Definition {
+pub(crate) struct GroupDefinition {
     pub(crate) config: GroupConfig,
     /// One per definition; certbot copies whole virtual hosts.
-    pub(crate) scopes: Vec<Scope>,
+    pub(crate) scopes: Vec<DefinitionScope>,
 }
 
 /// A script to be loaded before the first request.
@@ -91,8 +91,8 @@ pub(crate) struct Sighting {
 
 /// All of it.
 #[derive(Debug, Default)]
-pub(crate) struct Settings {
-    pub(crate) groups: Vec<Definition>,
+pub(crate) struct ServerSettings {
+    pub(crate) groups: Vec<GroupDefinition>,
     pub(crate) imports: Vec<Import>,
     pub(crate) namings: Vec<Naming>,
     /// WSGISupervisorExecutable.
@@ -125,17 +125,17 @@ pub(crate) struct Settings {
     pub(crate) problems: Vec<Remark>,
 }
 
-static SETTINGS: Mutex<Option<Settings>> = Mutex::new(None);
+static SETTINGS: Mutex<Option<ServerSettings>> = Mutex::new(None);
 
 /// The record; made on first use.
-pub(crate) fn with<T>(f: impl FnOnce(&mut Settings) -> T) -> T {
+pub(crate) fn with<T>(f: impl FnOnce(&mut ServerSettings) -> T) -> T {
     let mut guard: MutexGuard<'_, _> = SETTINGS.lock().unwrap_or_else(PoisonError::into_inner);
     f(guard.get_or_insert_default())
 }
 
 /// Forgets everything, before the configuration is read.
 pub(crate) fn reset() {
-    with(|settings| *settings = Settings::default());
+    with(|settings| *settings = ServerSettings::default());
 }
 
 /// Keeps a sentence for the log. `.htaccess` is read again for each request,

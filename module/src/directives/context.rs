@@ -3,7 +3,7 @@
 
 use std::ffi::CStr;
 
-use crate::apr::pool::Pool;
+use crate::apr::pool::AprPool;
 use crate::configuration::config::{DirConfig, ServerConfig};
 use crate::configuration::report;
 use crate::configuration::settings::{self, Sighting, Subject};
@@ -15,7 +15,7 @@ pub(crate) struct Context<'c, 'p> {
     pub(crate) name: &'static str,
     /// `file:line`.
     pub(crate) origin: String,
-    pub(crate) pool: Pool<'p>,
+    pub(crate) pool: AprPool<'p>,
     pub(crate) dir: &'c mut DirConfig<'p>,
     pub(crate) server_config: &'c mut ServerConfig<'p>,
     pub(crate) server: Server<'p>,
@@ -28,7 +28,7 @@ pub(crate) struct Context<'c, 'p> {
 
 impl Context<'_, '_> {
     /// Refuses a part of the directive: in a report the rest of it still counts.
-    pub(crate) fn refuse(&self, text: String) -> Outcome {
+    pub(crate) fn refuse(&self, text: String) -> DirectiveResult {
         if report::collect(&self.origin, &format!("{}: {text}", self.name)) {
             Ok(())
         } else {
@@ -52,4 +52,4 @@ impl Context<'_, '_> {
 }
 
 /// A wrong directive, in words.
-pub(crate) type Outcome = Result<(), String>;
+pub(crate) type DirectiveResult = Result<(), String>;

@@ -14,7 +14,7 @@ use crate::request::mapping::{HANDLER, OLD_HANDLER};
 use crate::sys::{OR_FILEINFO, OR_OPTIONS};
 
 /// A directive that is read along.
-pub(crate) struct Overheard {
+pub(crate) struct ObservedDirective {
     pub(crate) name: &'static CStr,
     /// The module that carries it out; `None` is httpd's core.
     pub(crate) owner: Option<&'static CStr>,
@@ -26,32 +26,32 @@ pub(crate) struct Overheard {
 const MOD_MIME: Option<&CStr> = Some(c"mod_mime.c");
 
 /// All of them.
-pub(crate) static OVERHEARD: &[Overheard] = &[
-    Overheard {
+pub(crate) static OBSERVED: &[ObservedDirective] = &[
+    ObservedDirective {
         name: c"SetHandler",
         owner: None,
         place: OR_FILEINFO,
         remember: set_handler,
     },
-    Overheard {
+    ObservedDirective {
         name: c"ForceType",
         owner: None,
         place: OR_FILEINFO,
         remember: force_type,
     },
-    Overheard {
+    ObservedDirective {
         name: c"AddHandler",
         owner: MOD_MIME,
         place: OR_FILEINFO,
         remember: for_extensions,
     },
-    Overheard {
+    ObservedDirective {
         name: c"AddType",
         owner: MOD_MIME,
         place: OR_FILEINFO,
         remember: for_extensions,
     },
-    Overheard {
+    ObservedDirective {
         name: c"Options",
         owner: None,
         place: OR_OPTIONS,

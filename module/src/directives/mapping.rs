@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use wsgid_protocol::config::Preload;
 use wsgid_protocol::names::DEFAULT_GROUP;
 
-use crate::configuration::config::{Alias, HandlerScript, Mount, ScriptRef, Switch};
+use crate::configuration::config::{HandlerScript, Mount, ScriptAlias, ScriptRef, Switch};
 use crate::configuration::names;
 use crate::configuration::settings::{self, Import, Naming};
 use crate::configuration::words::{Words, on_or_off};
-use crate::directives::context::{Context, Outcome};
+use crate::directives::context::{Context, DirectiveResult};
 use crate::directives::process::name_of_group;
 use crate::httpd::regex::Regex;
 
@@ -66,7 +66,7 @@ const ALIAS_OPTIONS: &[&str] = &[
     "pass-authorization",
 ];
 
-pub(super) fn script_alias(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+pub(super) fn script_alias(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
     let url = words.need("the URL path")?;
     let target = words.need("the script")?;
     let options = options(words, ALIAS_OPTIONS)?;
@@ -83,7 +83,10 @@ pub(super) fn script_alias(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> O
     Ok(())
 }
 
-pub(super) fn script_alias_match(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+pub(super) fn script_alias_match(
+    cx: &mut Context<'_, '_>,
+    words: &mut Words<'_>,
+) -> DirectiveResult {
     let pattern = words.need("the regular expression")?;
     let target = words.need("the script")?;
     let options = options(words, ALIAS_OPTIONS)?;
@@ -110,7 +113,7 @@ fn add_alias<'p>(
     let pool = cx.pool;
     let string = |text: &Option<String>| text.as_ref().map(|text| pool.string(text.as_bytes()));
     names_group(cx, options.process_group.as_deref(), true);
-    let alias = Alias {
+    let alias = ScriptAlias {
         mount,
         fixed_path,
         target,
@@ -174,7 +177,7 @@ fn add_import(file: &CStr, groups: (&str, &str), callable: Option<String>) {
     settings::with(|settings| settings.imports.push(import));
 }
 
-pub(super) fn import_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+pub(super) fn import_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
     let target = words.need("the script")?;
     let options = options(words, &["process-group", "application-group"])?;
     let group = options
@@ -217,7 +220,7 @@ pub(super) fn import_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> 
     Ok(())
 }
 
-pub(super) fn handler_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+pub(super) fn handler_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
     let name = words.need("the handler's name")?;
     let target = words.need("the script")?;
     let options = options(
@@ -273,12 +276,12 @@ pub(super) fn script_ref<'p>(
     })
 }
 
-pub(super) fn dispatch_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+pub(super) fn dispatch_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
     cx.dir.dispatch_script = Some(script_ref(cx, words)?);
     Ok(())
 }
 
-pub(super) fn callable_object(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+pub(super) fn callable_object(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
     let name = words.need("the name")?;
     cx.dir.callable = Some(cx.pool.string(name.as_bytes()));
     Ok(())

@@ -12,12 +12,12 @@ mod request;
 use std::ffi::CStr;
 
 use crate::configuration::words::Words;
-use crate::directives::context::{Context, Outcome};
+use crate::directives::context::{Context, DirectiveResult};
 use crate::sys;
 
 /// Where a directive may stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum DirectiveScope {
     /// The main server only.
     Global,
     /// The main server or a virtual host.
@@ -30,7 +30,7 @@ pub(crate) enum Place {
     Auth,
 }
 
-impl Place {
+impl DirectiveScope {
     /// As httpd writes it.
     pub(crate) const fn bits(self) -> i32 {
         match self {
@@ -67,10 +67,10 @@ use Effect::{Added, Differs, Former, Nothing, Same};
 /// One directive.
 pub(crate) struct Directive {
     pub(crate) name: &'static CStr,
-    pub(crate) place: Place,
+    pub(crate) place: DirectiveScope,
     /// Shown by httpd where the directive is listed.
     pub(crate) usage: &'static CStr,
-    pub(crate) apply: fn(&mut Context<'_, '_>, &mut Words<'_>) -> Outcome,
+    pub(crate) apply: fn(&mut Context<'_, '_>, &mut Words<'_>) -> DirectiveResult,
     /// What it means here, compared with mod_wsgi.
     pub(crate) effect: Effect,
     /// Whether it is a section that holds others.
@@ -82,7 +82,7 @@ macro_rules! directives {
         /// All directives.
         pub(crate) static TABLE: &[Directive] = &[
             $(Directive {
-                name: $name, place: Place::$place, usage: $usage, apply: $apply, effect: $effect,
+                name: $name, place: DirectiveScope::$place, usage: $usage, apply: $apply, effect: $effect,
                 container: matches!($name.to_bytes().first(), Some(b'<')),
             },)*
         ];
@@ -159,7 +159,7 @@ pub(crate) fn apply(
     directive: &'static Directive,
     cx: &mut Context<'_, '_>,
     line: &[u8],
-) -> Outcome {
+) -> DirectiveResult {
     let mut words = Words::new(line);
     (directive.apply)(cx, &mut words)?;
     words.finish()?;

@@ -6,9 +6,11 @@ use wsgid_protocol::names;
 use wsgid_protocol::report::Remark;
 
 use crate::configuration::ownership::{gid_of, primary_gid_of, uid_of};
-use crate::configuration::settings::{self, Definition, Scope, Settings, Subject};
+use crate::configuration::settings::{
+    self, DefinitionScope, GroupDefinition, ServerSettings, Subject,
+};
 use crate::configuration::words::Words;
-use crate::directives::context::{Context, Outcome};
+use crate::directives::context::{Context, DirectiveResult};
 
 /// A name for a group, fixed or with `%{…}`.
 pub(super) fn name_of_group(name: &str) -> Result<String, String> {
@@ -20,7 +22,7 @@ pub(super) fn name_of_group(name: &str) -> Result<String, String> {
     Ok(name.to_owned())
 }
 
-pub(super) fn daemon_process(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+pub(super) fn daemon_process(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
     let name = name_of_group(&words.need("the name of the process group")?)?;
     if name.contains("%{") || names::is_reserved(&name) {
         return Err(format!(
@@ -36,7 +38,7 @@ pub(super) fn daemon_process(cx: &mut Context<'_, '_>, words: &mut Words<'_>) ->
     if let Err(error) = check_identity(&config) {
         cx.refuse(about(&name, &error))?;
     }
-    let scope = Scope {
+    let scope = DefinitionScope {
         server: cx.server.id(),
         is_virtual: cx.server.is_virtual(),
         hostname: None,
@@ -48,13 +50,17 @@ fn about(group: &str, error: &str) -> String {
     format!("process group `{group}`: {error}")
 }
 
-fn define(settings: &mut Settings, config: GroupConfig, scope: Scope) -> Outcome {
+fn define(
+    settings: &mut ServerSettings,
+    config: GroupConfig,
+    scope: DefinitionScope,
+) -> DirectiveResult {
     let Some(known) = settings
         .groups
         .iter_mut()
         .find(|known| known.config.name == config.name)
     else {
-        settings.groups.push(Definition {
+        settings.groups.push(GroupDefinition {
             config,
             scopes: vec![scope],
         });
@@ -83,7 +89,7 @@ fn define(settings: &mut Settings, config: GroupConfig, scope: Scope) -> Outcome
 }
 
 /// Users and groups must exist, and nobody becomes root.
-fn check_identity(config: &GroupConfig) -> Outcome {
+fn check_identity(config: &GroupConfig) -> DirectiveResult {
     for (option, name) in [
         ("user", &config.user),
         ("script-user", &config.script_user),
@@ -137,7 +143,7 @@ fn check_identity(config: &GroupConfig) -> Outcome {
     Ok(())
 }
 
-pub(super) fn process_group(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+pub(super) fn process_group(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
     let name = name_of_group(&words.need("the name of the process group")?)?;
     cx.dir.process_group = Some(cx.pool.string(name.as_bytes()));
     if name.contains("%{ENV:") {
@@ -146,13 +152,16 @@ pub(super) fn process_group(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> 
     Ok(())
 }
 
-pub(super) fn application_group(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+pub(super) fn application_group(
+    cx: &mut Context<'_, '_>,
+    words: &mut Words<'_>,
+) -> DirectiveResult {
     let name = name_of_group(&words.need("the name of the application group")?)?;
     cx.dir.application_group = Some(cx.pool.string(name.as_bytes()));
     Ok(())
 }
 
-pub(super) fn restrict_process(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+pub(super) fn restrict_process(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
     for name in words.rest("the name of a process group")? {
         let name = name_of_group(&name)?;
         let name = cx.pool.string(name.as_bytes());
@@ -165,7 +174,7 @@ pub(super) fn restrict_process(cx: &mut Context<'_, '_>, words: &mut Words<'_>) 
     Ok(())
 }
 
-pub(super) fn socket_prefix(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+pub(super) fn socket_prefix(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
     let word = words.need("the path")?;
     let path = (cx.absolute)(cx.pool.string(word.as_bytes()))
         .ok_or_else(|| format!("`{word}` is not a path"))?;
@@ -180,16 +189,16 @@ pub(super) fn without_effect(cx: &Context<'_, '_>, why: &str) {
 }
 
 /// A directive of older versions; nobody checks its value any more.
-pub(super) fn former(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+pub(super) fn former(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
     words.rest("a value").map(drop)
 }
 
-pub(super) fn socket_rotation(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+pub(super) fn socket_rotation(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
     words.switch()?;
     Ok(())
 }
 
-pub(super) fn accept_mutex(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+pub(super) fn accept_mutex(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
     let word = words.need("the name of a mutex")?;
     let known = [
         "default", "flock", "fcntl", "sysvsem", "posixsem", "pthread",
@@ -203,19 +212,22 @@ pub(super) fn accept_mutex(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Ou
     Ok(())
 }
 
-pub(super) fn restrict_embedded(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+pub(super) fn restrict_embedded(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
     let on = words.switch()?;
     settings::with(|settings| settings.restrict_embedded = on);
     Ok(())
 }
 
-pub(super) fn supervisor_executable(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+pub(super) fn supervisor_executable(
+    _: &mut Context<'_, '_>,
+    words: &mut Words<'_>,
+) -> DirectiveResult {
     let path = words.absolute_path("the path of wsgid")?;
     settings::with(|settings| settings.executable = Some(path));
     Ok(())
 }
 
-pub(super) fn daemon_socket(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+pub(super) fn daemon_socket(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
     let path = words.absolute_path("the socket")?;
     settings::with(|settings| settings.daemon_socket = Some(path));
     Ok(())

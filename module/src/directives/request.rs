@@ -1,17 +1,17 @@
 //! Directives about single requests and about access.
 
 use crate::configuration::config::MapHead;
-use crate::configuration::networks::Network;
+use crate::configuration::networks::TrustedNetwork;
 use crate::configuration::settings::{self, Subject};
 use crate::configuration::words::Words;
-use crate::directives::context::{Context, Outcome};
+use crate::directives::context::{Context, DirectiveResult};
 use crate::directives::mapping::script_ref;
 use crate::request::proxies;
 
 /// Directives that are one switch of a section.
 macro_rules! switches {
     ($($name:ident)*) => {
-        $(pub(super) fn $name(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+        $(pub(super) fn $name(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
             cx.dir.$name = Some(words.switch()?);
             Ok(())
         })*
@@ -22,7 +22,7 @@ switches! {
     pass_authorization script_reloading chunked_request error_override ignore_activity enable_sendfile
 }
 
-pub(super) fn map_head_to_get(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+pub(super) fn map_head_to_get(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
     let word = words.need("On, Off or Auto")?;
     cx.dir.map_head_to_get = Some(match word.to_ascii_lowercase().as_str() {
         "on" => MapHead::On,
@@ -33,18 +33,27 @@ pub(super) fn map_head_to_get(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -
     Ok(())
 }
 
-pub(super) fn pass_apache_request(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+pub(super) fn pass_apache_request(
+    cx: &mut Context<'_, '_>,
+    words: &mut Words<'_>,
+) -> DirectiveResult {
     cx.dir.pass_apache_request = Some(words.switch()?);
     Ok(())
 }
 
-pub(super) fn group_authoritative(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+pub(super) fn group_authoritative(
+    cx: &mut Context<'_, '_>,
+    words: &mut Words<'_>,
+) -> DirectiveResult {
     cx.dir.group_authoritative = Some(words.switch()?);
     Ok(())
 }
 
 /// The headers that can be trusted; see `proxies.rs`.
-pub(super) fn trusted_proxy_headers(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+pub(super) fn trusted_proxy_headers(
+    cx: &mut Context<'_, '_>,
+    words: &mut Words<'_>,
+) -> DirectiveResult {
     for word in words.rest("the name of a header")? {
         if !word
             .bytes()
@@ -77,9 +86,9 @@ pub(super) fn trusted_proxy_headers(cx: &mut Context<'_, '_>, words: &mut Words<
     Ok(())
 }
 
-pub(super) fn trusted_proxies(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+pub(super) fn trusted_proxies(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
     for word in words.rest("an address or network")? {
-        let network = Network::parse(&word).ok_or_else(|| {
+        let network = TrustedNetwork::parse(&word).ok_or_else(|| {
             format!("`{word}` is neither an address nor a network such as 10.0.0.0/8")
         })?;
         cx.dir.trusted_proxies = Some(
@@ -91,17 +100,20 @@ pub(super) fn trusted_proxies(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -
     Ok(())
 }
 
-pub(super) fn access_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+pub(super) fn access_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
     cx.dir.access_script = Some(script_ref(cx, words)?);
     Ok(())
 }
 
-pub(super) fn auth_user_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+pub(super) fn auth_user_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
     cx.dir.auth_user_script = Some(script_ref(cx, words)?);
     Ok(())
 }
 
-pub(super) fn auth_group_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Outcome {
+pub(super) fn auth_group_script(
+    cx: &mut Context<'_, '_>,
+    words: &mut Words<'_>,
+) -> DirectiveResult {
     cx.dir.auth_group_script = Some(script_ref(cx, words)?);
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::directives::{Effect, Place, TABLE};
+use crate::directives::{DirectiveScope, Effect, TABLE};
 
 /// The 49 of mod_wsgi 6.
 const OF_MOD_WSGI: &str = "\
@@ -43,13 +43,13 @@ fn every_directive_of_mod_wsgi_is_there_once() {
     }
 }
 
-fn context(place: Place) -> &'static str {
+fn context(place: DirectiveScope) -> &'static str {
     match place {
-        Place::Global => "server",
-        Place::Server => "server, virtual host",
-        Place::Section => "server, virtual host, section",
-        Place::FileInfo => "server, virtual host, section, `.htaccess` (FileInfo)",
-        Place::Auth => "section, `.htaccess` (AuthConfig)",
+        DirectiveScope::Global => "server",
+        DirectiveScope::Server => "server, virtual host",
+        DirectiveScope::Section => "server, virtual host, section",
+        DirectiveScope::FileInfo => "server, virtual host, section, `.htaccess` (FileInfo)",
+        DirectiveScope::Auth => "section, `.htaccess` (AuthConfig)",
     }
 }
 

@@ -5,14 +5,14 @@
 
 use std::ffi::{CStr, c_char, c_void};
 
-use crate::apr::pool::Pool;
+use crate::apr::pool::AprPool;
 use crate::apr::text::optional;
 use crate::configuration::config::{DirConfig, ServerConfig};
 use crate::configuration::words::Words;
 use crate::configuration::{report, settings};
 use crate::directives::context::Context;
-use crate::directives::handlers::{OVERHEARD, Overheard};
-use crate::directives::{self, Directive, Place};
+use crate::directives::handlers::{OBSERVED, ObservedDirective};
+use crate::directives::{self, Directive, DirectiveScope};
 use crate::httpd::server::Server;
 use crate::sys;
 
@@ -32,14 +32,14 @@ pub(crate) unsafe fn run(
     let Some(directive) = directives::TABLE.get(index) else {
         let Some(overheard) = index
             .checked_sub(directives::TABLE.len())
-            .and_then(|at| OVERHEARD.get(at))
+            .and_then(|at| OBSERVED.get(at))
         else {
             return c"unknown directive".as_ptr();
         };
         // SAFETY: as `run`'s own contract.
         return unsafe { overhear(overheard, cmd, dir, line) };
     };
-    if directive.place == Place::Global {
+    if directive.place == DirectiveScope::Global {
         // SAFETY: the record is alive.
         let error = unsafe { sys::ap_check_cmd_context(cmd, sys::GLOBAL_ONLY) };
         if !error.is_null() {
@@ -55,7 +55,7 @@ pub(crate) unsafe fn run(
         }
     }
     // SAFETY: the pool lives as long as what the directive configures.
-    let pool = unsafe { Pool::from_raw(parms.pool) };
+    let pool = unsafe { AprPool::from_raw(parms.pool) };
     // SAFETY: null or a C string.
     let line = unsafe { optional(line) }.unwrap_or_default().to_bytes();
     let line = if directive.container {
@@ -86,7 +86,7 @@ pub(crate) unsafe fn run(
 /// # Safety
 /// As [`run`].
 unsafe fn overhear(
-    overheard: &'static Overheard,
+    overheard: &'static ObservedDirective,
     cmd: *mut sys::cmd_parms,
     dir: *mut c_void,
     line: *const c_char,
@@ -94,7 +94,7 @@ unsafe fn overhear(
     // SAFETY: httpd passes a record that outlives the call.
     let parms = unsafe { &*cmd };
     // SAFETY: the pool lives as long as what the directive configures.
-    let pool = unsafe { Pool::from_raw(parms.pool) };
+    let pool = unsafe { AprPool::from_raw(parms.pool) };
     let name = overheard.name.to_str().unwrap_or_default();
     let is_absent = |owner: &CStr| {
         // SAFETY: the name is a C string.
@@ -122,7 +122,7 @@ unsafe fn apply<'p>(
     directive: &'static Directive,
     parms: &sys::cmd_parms,
     dir: *mut c_void,
-    pool: Pool<'p>,
+    pool: AprPool<'p>,
     line: &[u8],
 ) -> Result<(), String> {
     let name = directive.name.to_str().unwrap_or_default();
@@ -139,7 +139,7 @@ unsafe fn with_context<'p, T>(
     name: &'static str,
     parms: &sys::cmd_parms,
     dir: *mut c_void,
-    pool: Pool<'p>,
+    pool: AprPool<'p>,
     work: impl FnOnce(&mut Context<'_, '_>) -> T,
 ) -> T {
     // SAFETY: the server of the configuration being read.

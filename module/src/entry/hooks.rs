@@ -8,9 +8,9 @@
 
 use std::ffi::{CStr, c_char, c_void};
 
-use crate::apr::pool::Pool;
+use crate::apr::pool::AprPool;
 use crate::directives::TABLE;
-use crate::directives::handlers::OVERHEARD;
+use crate::directives::handlers::OBSERVED;
 use crate::entry::trampoline;
 use crate::httpd::{file_reader, guard, process, record};
 use crate::sys;
@@ -40,7 +40,7 @@ pub(crate) static mut wsgi_module: sys::module = sys::module {
 struct Commands([sys::command_rec; ROWS + 1]);
 
 /// Our own directives, then those that are read along.
-const ROWS: usize = TABLE.len() + OVERHEARD.len();
+const ROWS: usize = TABLE.len() + OBSERVED.len();
 
 // SAFETY: the rows are constant and point to constants.
 unsafe impl Sync for Commands {}
@@ -73,7 +73,7 @@ static COMMANDS: Commands = {
         at += 1;
     }
     while at < ROWS {
-        let overheard = &OVERHEARD[at - TABLE.len()];
+        let overheard = &OBSERVED[at - TABLE.len()];
         rows[at].name = overheard.name.as_ptr();
         rows[at].func = Some(trampoline::directive);
         rows[at].cmd_data = std::ptr::without_provenance_mut(at);
@@ -141,7 +141,7 @@ unsafe extern "C" fn register_hooks(pool: *mut sys::apr_pool_t) {
     guard::register(trampoline::guard_body);
     file_reader::register(trampoline::read_files);
     // SAFETY: the pool in which hooks and providers are registered.
-    register_providers(unsafe { Pool::from_raw(pool) });
+    register_providers(unsafe { AprPool::from_raw(pool) });
     process::hook_child_stopping(trampoline::child_stopping);
     process::hook_status(trampoline::status_section);
 }
@@ -156,7 +156,7 @@ static AUTHZ: sys::authz_provider = sys::authz_provider {
     parse_require_line: trampoline::parse_require_line,
 };
 
-fn register_providers(pool: Pool<'_>) {
+fn register_providers(pool: AprPool<'_>) {
     let providers: [(&CStr, &CStr, *const c_void); 2] = [
         (c"authn", c"wsgi", (&raw const AUTHN).cast()),
         (c"authz", c"wsgi-group", (&raw const AUTHZ).cast()),

@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::ffi::{c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::apr::pool::Pool;
+use crate::apr::pool::AprPool;
 use crate::configuration::config::{DirConfig, ServerConfig};
 use crate::configuration::{check, settings};
 use crate::entry::{commands as command, providers as provider};
@@ -80,7 +80,7 @@ pub(crate) unsafe extern "C" fn create_dir_config(
 ) -> *mut c_void {
     guard("create_dir_config", std::ptr::null_mut(), || {
         // SAFETY: httpd passes the pool the record is to live in.
-        let pool = unsafe { Pool::from_raw(pool) };
+        let pool = unsafe { AprPool::from_raw(pool) };
         std::ptr::from_mut(pool.value(DirConfig::EMPTY)).cast()
     })
 }
@@ -96,7 +96,7 @@ pub(crate) unsafe extern "C" fn merge_dir_config(
 ) -> *mut c_void {
     guard("merge_dir_config", inner, || {
         // SAFETY: httpd passes the pool the record is to live in.
-        let pool = unsafe { Pool::from_raw(pool) };
+        let pool = unsafe { AprPool::from_raw(pool) };
         // SAFETY: a record of `create_dir_config` that outlives the new one.
         let outer = unsafe { &*outer.cast::<DirConfig<'_>>() };
         // SAFETY: likewise.
@@ -115,7 +115,7 @@ pub(crate) unsafe extern "C" fn create_server_config(
 ) -> *mut c_void {
     guard("create_server_config", std::ptr::null_mut(), || {
         // SAFETY: httpd passes the pool the record is to live in.
-        let pool = unsafe { Pool::from_raw(pool) };
+        let pool = unsafe { AprPool::from_raw(pool) };
         std::ptr::from_mut(pool.value(ServerConfig::empty())).cast()
     })
 }
@@ -183,7 +183,7 @@ pub(crate) unsafe extern "C" fn post_config(
 ) -> c_int {
     guard("post_config", sys::OK, || {
         // SAFETY: the configuration's pool.
-        let pool = unsafe { Pool::from_raw(pconf) };
+        let pool = unsafe { AprPool::from_raw(pconf) };
         // SAFETY: the main server of the configuration in force.
         let main = unsafe { Server::from_raw(main) };
         let callbacks = launch::Callbacks {

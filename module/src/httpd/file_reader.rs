@@ -10,7 +10,7 @@
 use std::cell::Cell;
 use std::ffi::{CStr, c_int};
 
-use crate::apr::brigade::Incoming;
+use crate::apr::brigade::IncomingBrigade;
 use crate::httpd::request::Request;
 use crate::sys;
 
@@ -62,7 +62,7 @@ impl Reader<'_> {
     }
 
     /// Passes on what came, files as bytes.
-    fn pass(&self, mut incoming: Incoming<'_>, next: *mut sys::ap_filter_t) -> c_int {
+    fn pass(&self, mut incoming: IncomingBrigade<'_>, next: *mut sys::ap_filter_t) -> c_int {
         let mut out = self.r.brigade();
         let mut gathered = 0;
         while let Some(read) = incoming.read_if_file() {
@@ -104,6 +104,6 @@ pub(crate) unsafe fn filter(
     // SAFETY: the context that was given when the filter was added.
     let reader = unsafe { &*filter.ctx.cast::<Reader<'_>>() };
     // SAFETY: httpd passes a brigade that is alive.
-    let incoming = unsafe { Incoming::new(brigade) };
+    let incoming = unsafe { IncomingBrigade::new(brigade) };
     reader.pass(incoming, filter.next)
 }

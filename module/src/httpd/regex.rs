@@ -6,7 +6,7 @@ use std::ffi::CStr;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-use crate::apr::pool::Pool;
+use crate::apr::pool::AprPool;
 use crate::sys;
 
 /// A compiled expression of a configuration.
@@ -17,7 +17,7 @@ pub(crate) struct Regex<'p> {
 }
 
 impl<'p> Regex<'p> {
-    pub(crate) fn compile(pool: Pool<'p>, pattern: &CStr) -> Option<Self> {
+    pub(crate) fn compile(pool: AprPool<'p>, pattern: &CStr) -> Option<Self> {
         // SAFETY: pool and pattern are alive; 0 is the extended syntax.
         let raw = unsafe { sys::ap_pregcomp(pool.as_raw(), pattern.as_ptr(), 0) };
         NonNull::new(raw).map(|raw| Self {
@@ -30,7 +30,7 @@ impl<'p> Regex<'p> {
     /// where the match ends.
     pub(crate) fn substitute<'r>(
         self,
-        pool: Pool<'r>,
+        pool: AprPool<'r>,
         text: &CStr,
         target: &CStr,
     ) -> Option<(&'r CStr, usize)> {

@@ -7,7 +7,7 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-use crate::apr::pool::Pool;
+use crate::apr::pool::AprPool;
 use crate::apr::table::Table;
 use crate::apr::text::optional;
 use crate::httpd::record;
@@ -23,7 +23,7 @@ pub(crate) struct Request<'r> {
 
 /// What the directory walk found at the end of the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Target {
+pub(crate) enum FoundFile {
     /// Nothing.
     Missing,
     /// A directory.
@@ -98,9 +98,9 @@ impl<'r> Request<'r> {
 
     tables! { headers_in headers_out err_headers_out subprocess_env notes }
 
-    pub(crate) fn pool(self) -> Pool<'r> {
+    pub(crate) fn pool(self) -> AprPool<'r> {
         // SAFETY: the request's own pool lives as long as it.
-        unsafe { Pool::from_raw(self.get().pool) }
+        unsafe { AprPool::from_raw(self.get().pool) }
     }
 
     pub(crate) fn server(self) -> Server<'r> {
@@ -160,11 +160,11 @@ impl<'r> Request<'r> {
         self.get().used_path_info
     }
 
-    pub(crate) fn target(self) -> Target {
+    pub(crate) fn target(self) -> FoundFile {
         match self.get().finfo.filetype {
-            sys::APR_NOFILE => Target::Missing,
-            sys::APR_DIR => Target::Directory,
-            _ => Target::File,
+            sys::APR_NOFILE => FoundFile::Missing,
+            sys::APR_DIR => FoundFile::Directory,
+            _ => FoundFile::File,
         }
     }
 

@@ -6,7 +6,7 @@
 use std::ffi::{CStr, c_char};
 use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
-use crate::apr::pool::Pool;
+use crate::apr::pool::AprPool;
 use crate::apr::text::optional;
 use crate::sys;
 
@@ -23,7 +23,7 @@ const GENERATIONS_MAX: usize = 16;
 /// A generation of httpd's children.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Generation {
+pub(crate) struct ChildGeneration {
     pub(crate) number: u64,
     /// What its children prove with that they are its. Each has its own, so that
     /// what a child knows is worth nothing when its generation has ended.
@@ -34,13 +34,13 @@ pub(crate) struct Generation {
 /// The generations that have children, and the newest, which is about to.
 #[repr(C)]
 pub(crate) struct Generations {
-    known: [Generation; GENERATIONS_MAX],
+    known: [ChildGeneration; GENERATIONS_MAX],
     len: usize,
 }
 
 impl Generations {
     const NONE: Self = Self {
-        known: [Generation {
+        known: [ChildGeneration {
             number: 0,
             secret: [0; 32],
             children: 0,
@@ -57,7 +57,7 @@ impl Generations {
             // Nothing is lost but that a new supervisor would not know it.
             self.retain(|oldest, _| oldest > 0);
         }
-        self.known[self.len] = Generation {
+        self.known[self.len] = ChildGeneration {
             number,
             secret,
             children: 0,
@@ -79,7 +79,8 @@ impl Generations {
     /// Forgets those without children and returns their numbers. The newest stays.
     pub(crate) fn take_ended(&mut self) -> Vec<u64> {
         let newest = self.len.saturating_sub(1);
-        let is_ended = |at: usize, generation: &Generation| at < newest && generation.children == 0;
+        let is_ended =
+            |at: usize, generation: &ChildGeneration| at < newest && generation.children == 0;
         let ended = self
             .all()
             .iter()
@@ -91,23 +92,23 @@ impl Generations {
     }
 
     /// All of them, the newest last.
-    pub(crate) fn all(&self) -> &[Generation] {
+    pub(crate) fn all(&self) -> &[ChildGeneration] {
         &self.known[..self.len]
     }
 
-    fn of(&mut self, number: u64) -> impl Iterator<Item = &mut Generation> {
+    fn of(&mut self, number: u64) -> impl Iterator<Item = &mut ChildGeneration> {
         self.known[..self.len]
             .iter_mut()
             .filter(move |generation| generation.number == number)
     }
 
-    fn retain(&mut self, stays: impl Fn(usize, &Generation) -> bool) {
+    fn retain(&mut self, stays: impl Fn(usize, &ChildGeneration) -> bool) {
         let left = self
             .all()
             .iter()
             .enumerate()
             .filter(|(at, generation)| stays(*at, generation));
-        let left: Vec<Generation> = left.map(|(_, generation)| *generation).collect();
+        let left: Vec<ChildGeneration> = left.map(|(_, generation)| *generation).collect();
         self.known[..left.len()].copy_from_slice(&left);
         self.len = left.len();
     }
@@ -225,7 +226,7 @@ pub(crate) fn with<T>(f: impl FnOnce(&mut Retained) -> T) -> T {
 
 /// Has httpd tell us about the end of the supervisor, until the configuration
 /// ends.
-pub(crate) fn watch(retained: &mut Retained, pool: Pool<'_>, maintenance: sys::Maintenance) {
+pub(crate) fn watch(retained: &mut Retained, pool: AprPool<'_>, maintenance: sys::Maintenance) {
     let data = std::ptr::from_mut(retained).cast();
     // SAFETY: process record and data live as long as the process; the function
     // is never unloaded (`-z nodelete`).
@@ -251,7 +252,7 @@ pub(crate) fn unwatch(retained: &mut Retained) {
 }
 
 /// A path below httpd's runtime directory.
-pub(crate) fn runtime_path(pool: Pool<'_>, name: &CStr) -> Option<String> {
+pub(crate) fn runtime_path(pool: AprPool<'_>, name: &CStr) -> Option<String> {
     // SAFETY: pool and name are alive.
     let path: *const c_char = unsafe { sys::ap_runtime_dir_relative(pool.as_raw(), name.as_ptr()) };
     // SAFETY: null or a C string in the pool.
@@ -259,7 +260,7 @@ pub(crate) fn runtime_path(pool: Pool<'_>, name: &CStr) -> Option<String> {
 }
 
 /// Has `cleanup` called when the configuration is given up.
-pub(crate) fn at_end_of_configuration(pool: Pool<'_>, cleanup: sys::Cleanup) {
+pub(crate) fn at_end_of_configuration(pool: AprPool<'_>, cleanup: sys::Cleanup) {
     // SAFETY: the function takes no data and is never unloaded.
     unsafe { pool.on_clear(std::ptr::null_mut(), cleanup) };
 }

@@ -9,7 +9,7 @@ use std::ptr::NonNull;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use crate::apr::pool::Pool;
+use crate::apr::pool::AprPool;
 use crate::apr::text::optional;
 use crate::httpd::record;
 use crate::sys;
@@ -86,11 +86,11 @@ impl<'s> Server<'s> {
     }
 
     /// The pool of the configuration, in the parent.
-    pub(crate) fn configuration_pool(self) -> Pool<'s> {
+    pub(crate) fn configuration_pool(self) -> AprPool<'s> {
         // SAFETY: a server's process record lives as long as the process.
         let raw = unsafe { (*self.get().process).pconf };
         // SAFETY: the pool of the configuration the server belongs to.
-        unsafe { Pool::from_raw(raw) }
+        unsafe { AprPool::from_raw(raw) }
     }
 
     /// Timeout.
@@ -250,7 +250,7 @@ pub(crate) fn facts() -> ((u32, u32, u32), String, String) {
 }
 
 /// Adds to the `Server` header.
-pub(crate) fn add_version(pool: Pool<'_>, component: &CStr) {
+pub(crate) fn add_version(pool: AprPool<'_>, component: &CStr) {
     // SAFETY: pool and string are alive; httpd copies the string.
     unsafe { sys::ap_add_version_component(pool.as_raw(), component.as_ptr()) };
 }

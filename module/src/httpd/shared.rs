@@ -1,5 +1,5 @@
 //! Memory that httpd's parent makes and all its children share. Used by
-//! `loads.rs`, `thread_reserve.rs`, `holders.rs` and `group_log.rs`, which decide what the
+//! `loads.rs`, `thread_reserve.rs`, `thread_table.rs` and `group_log.rs`, which decide what the
 //! numbers mean.
 
 #![expect(unsafe_code, reason = "a mapping becomes a slice of atomics")]

@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// What the new process is.
-pub(crate) struct Program<'a> {
+pub(crate) struct SpawnProgram<'a> {
     pub(crate) path: CString,
     pub(crate) arguments: Vec<CString>,
     pub(crate) environment: Vec<CString>,
@@ -21,7 +21,7 @@ const FIRST: c_int = 3;
 const ASIDE: c_int = 64;
 
 /// Starts the program in a process group of its own; returns its process id.
-pub(crate) fn spawn(program: &Program<'_>) -> io::Result<i32> {
+pub(crate) fn spawn(program: &SpawnProgram<'_>) -> io::Result<i32> {
     let pointers = |list: &[CString]| -> Vec<*const c_char> {
         list.iter()
             .map(|text| text.as_ptr())

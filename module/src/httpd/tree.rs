@@ -27,9 +27,9 @@ pub(crate) fn server_root<'t>() -> &'t CStr {
 
 /// A directive.
 #[derive(Clone, Copy)]
-pub(crate) struct Node<'t>(&'t sys::ap_directive_t);
+pub(crate) struct DirectiveNode<'t>(&'t sys::ap_directive_t);
 
-impl<'t> Node<'t> {
+impl<'t> DirectiveNode<'t> {
     /// Its name; a section's begins with `<`.
     pub(crate) fn name(self) -> &'t CStr {
         // SAFETY: null or a C string of the configuration.
@@ -57,14 +57,14 @@ impl<'t> Node<'t> {
 }
 
 /// The directives outside of all sections.
-pub(crate) fn roots<'t>() -> impl Iterator<Item = Node<'t>> {
+pub(crate) fn roots<'t>() -> impl Iterator<Item = DirectiveNode<'t>> {
     // SAFETY: httpd sets it when it has read its files, and modules only look.
     from(unsafe { sys::ap_conftree })
 }
 
-fn from<'t>(first: *mut sys::ap_directive_t) -> impl Iterator<Item = Node<'t>> {
+fn from<'t>(first: *mut sys::ap_directive_t) -> impl Iterator<Item = DirectiveNode<'t>> {
     // SAFETY: null, or a node of the configuration, which outlives the report.
     let first = unsafe { first.as_ref() };
     // SAFETY: likewise, each one's next.
-    std::iter::successors(first, |node| unsafe { node.next.as_ref() }).map(Node)
+    std::iter::successors(first, |node| unsafe { node.next.as_ref() }).map(DirectiveNode)
 }

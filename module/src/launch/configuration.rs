@@ -12,15 +12,15 @@ use wsgid_protocol::limits::LOGS_MAX;
 use wsgid_protocol::request::VERSIONS;
 
 use crate::configuration::permitted::{self, Permitted};
-use crate::configuration::settings::Settings;
+use crate::configuration::settings::ServerSettings;
 use crate::configuration::{group_options, groups};
 use crate::httpd::log::{self, Level};
 use crate::httpd::server::{self, Server};
 use crate::launch::talk::{self, Message};
-use crate::workers::plan::Plan;
+use crate::workers::plan::ServingPlan;
 
 /// The application groups that imports and containers name.
-fn application_groups(settings: &Settings) -> HashSet<String> {
+fn application_groups(settings: &ServerSettings) -> HashSet<String> {
     let imported = settings
         .imports
         .iter()
@@ -36,8 +36,8 @@ fn application_groups(settings: &Settings) -> HashSet<String> {
 }
 
 /// For the children. The socket and the secret are filled in later.
-pub(super) fn plan(settings: &Settings) -> Plan {
-    Plan {
+pub(super) fn plan(settings: &ServerSettings) -> ServingPlan {
+    ServingPlan {
         groups: groups::freeze(&settings.groups, &group_options::default_group()),
         application_groups: application_groups(settings),
         socket: None,
@@ -50,12 +50,12 @@ pub(super) fn plan(settings: &Settings) -> Plan {
 
 /// For the supervisor; and how long its end may take.
 pub(super) fn message(
-    settings: &Settings,
+    settings: &ServerSettings,
     main: Server<'_>,
     secret: [u8; 32],
     generation: u64,
 ) -> Result<(Message, Duration), String> {
-    let mut logs = Logs::new(main);
+    let mut logs = GroupLogs::new(main);
     let mut permitted = permitted::collect(settings, main);
     let mut groups = Vec::new();
     for definition in &settings.groups {
@@ -120,7 +120,7 @@ fn permit(config: &mut GroupConfig, permitted: &mut Permitted) {
 
 /// The error logs that groups write to. The first is the main one, which
 /// takes the place of the supervisor's standard error after a rotation.
-struct Logs {
+struct GroupLogs {
     descriptors: Vec<OwnedFd>,
     known: Vec<i32>,
     main: Option<i32>,
@@ -135,7 +135,7 @@ pub(super) fn syslog(server: Server<'_>) -> Option<LogTarget> {
     LogTarget::syslog(name, &program)?.ok()
 }
 
-impl Logs {
+impl GroupLogs {
     fn new(main: Server<'_>) -> Self {
         let mut logs = Self {
             descriptors: Vec::new(),

@@ -16,9 +16,9 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Pid, geteuid, getpid};
 use wsgid_protocol::refusal::Refusal;
 
-use crate::apr::pool::Pool;
+use crate::apr::pool::AprPool;
 use crate::configuration::paths;
-use crate::configuration::settings::Settings;
+use crate::configuration::settings::ServerSettings;
 use crate::httpd::retained::{self, Retained, SOCKET_PATH_MAX};
 use crate::httpd::server;
 
@@ -26,7 +26,7 @@ use crate::httpd::server;
 const BACKLOG: i32 = 4096;
 
 /// What the socket's directory is named after.
-pub(super) fn prefix(settings: &Settings, pool: Pool<'_>) -> Result<String, String> {
+pub(super) fn prefix(settings: &ServerSettings, pool: AprPool<'_>) -> Result<String, String> {
     match &settings.socket_prefix {
         Some(prefix) => Ok(prefix.to_string_lossy().into_owned()),
         None => retained::runtime_path(pool, c"wsgid").ok_or_else(|| {

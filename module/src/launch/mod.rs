@@ -23,7 +23,7 @@ use wsgid_protocol::refusal::WITHOUT_PASSRIGHTS;
 use wsgid_protocol::trust::{self, Sticky};
 
 use self::talk::Message;
-use crate::apr::pool::Pool;
+use crate::apr::pool::AprPool;
 use crate::configuration::{check, paths, settings};
 use crate::httpd::log::{self, Level};
 use crate::httpd::retained::{self, Retained};
@@ -31,7 +31,7 @@ use crate::httpd::server::{self, Server};
 use crate::httpd::{process, spawn};
 use crate::sys;
 use crate::workers::child;
-use crate::workers::plan::Plan;
+use crate::workers::plan::ServingPlan;
 
 const VERSION_COMPONENT: &CStr = c"mod_wsgid/0.1.0";
 
@@ -67,7 +67,7 @@ struct Current {
 static CURRENT: Mutex<Option<Current>> = Mutex::new(None);
 
 /// httpd's post_config hook.
-pub(crate) fn post_config(pool: Pool<'_>, main: Server<'_>, callbacks: Callbacks) {
+pub(crate) fn post_config(pool: AprPool<'_>, main: Server<'_>, callbacks: Callbacks) {
     if server::is_first_pass() || server::is_only_looking() {
         return;
     }
@@ -103,9 +103,9 @@ pub(crate) fn post_config(pool: Pool<'_>, main: Server<'_>, callbacks: Callbacks
 /// Listener, supervisor, configuration.
 fn bring_up(
     retained: &mut Retained,
-    pool: Pool<'_>,
+    pool: AprPool<'_>,
     main: Server<'_>,
-    plan: &mut Plan,
+    plan: &mut ServingPlan,
     callbacks: Callbacks,
 ) -> Result<(), String> {
     if retained.owner == 0 {
@@ -235,7 +235,7 @@ fn start(retained: &mut Retained, current: &Current) -> Result<(), String> {
         SockFlag::SOCK_CLOEXEC,
     )
     .map_err(|error| format!("failed to make a socket pair: {error}"))?;
-    let program = spawn::Program {
+    let program = spawn::SpawnProgram {
         path: text(current.program.as_os_str().as_bytes())?,
         arguments: vec![c"wsgid".into(), c"supervise".into(), c"--httpd".into()],
         environment: environment(),

@@ -12,7 +12,7 @@ use wsgid_protocol::limits::MAX_DESCRIPTORS;
 use wsgid_protocol::{FrameHead, Kind, payload};
 
 use crate::httpd::log::{self, Level};
-use crate::httpd::retained::{Generation, Retained};
+use crate::httpd::retained::{ChildGeneration, Retained};
 
 /// Longest time one send may take.
 const SEND_TIMEOUT: Duration = Duration::from_secs(5);
@@ -48,7 +48,7 @@ pub(super) fn send(control: BorrowedFd<'_>, message: &Message) -> io::Result<()>
 pub(super) fn send_for(
     control: BorrowedFd<'_>,
     message: &Message,
-    generation: &Generation,
+    generation: &ChildGeneration,
 ) -> io::Result<()> {
     let mut configured = payload::decode(&message.payload).map_err(io::Error::other)?;
     if let FromParent::Configure(configuration) = &mut configured {

@@ -10,15 +10,15 @@ use wsgid_protocol::response::EndReport;
 
 use crate::httpd::log::{self, Level};
 use crate::request::exchange::{
-    Attempt, Ending, Exchange, Stop, Trouble, interrupted, lost, not_taken,
+    Attempt, Ending, ExchangeError, RequestExchange, Stop, interrupted, lost, not_taken,
 };
-use crate::request::frames::{Conversation, Frames};
-use crate::workers::connection::{Connection, Wait, was_not_taken};
+use crate::request::frames::{FrameHandler, Frames};
+use crate::workers::connection::{Wait, WorkerConnection, was_not_taken};
 use crate::workers::pool::PoolOf;
 
 /// A connection in use, counted in its pool until it is dropped.
 struct Lease<'e> {
-    connection: Option<Connection>,
+    connection: Option<WorkerConnection>,
     pool: &'e PoolOf<'e>,
     worker: u32,
 }
@@ -47,13 +47,13 @@ impl Drop for Lease<'_> {
 /// used up.
 const TRIES_MAX: u32 = 6;
 
-impl<'r> Exchange<'_, 'r> {
+impl<'r> RequestExchange<'_, 'r> {
     /// Carries it out. After `Ok` the answer is complete.
-    pub(crate) fn run(&self, conversation: &mut dyn Conversation<'r>) -> Result<(), Trouble> {
-        let held = self.child.crowd.enter(self.group.into());
+    pub(crate) fn run(&self, conversation: &mut dyn FrameHandler<'r>) -> Result<(), ExchangeError> {
+        let held = self.child.reserve.admit(self.group.into());
         let held = held.map_err(|(failure, text)| {
             self.r.free_thread();
-            Trouble::Failed(failure, text)
+            ExchangeError::Failed(failure, text)
         })?;
         let outcome = self.try_until_done(&mut Frames::new(self, held.as_ref()), conversation);
         if outcome.is_ok() && conversation.leaves_later() {
@@ -66,8 +66,8 @@ impl<'r> Exchange<'_, 'r> {
     fn try_until_done(
         &self,
         frames: &mut Frames<'_, 'r>,
-        conversation: &mut dyn Conversation<'r>,
-    ) -> Result<(), Trouble> {
+        conversation: &mut dyn FrameHandler<'r>,
+    ) -> Result<(), ExchangeError> {
         let pool = self
             .child
             .pools
@@ -88,7 +88,7 @@ impl<'r> Exchange<'_, 'r> {
                 tries += 1;
             }
             if tries >= TRIES_MAX {
-                return Err(Trouble::Failed(failure, text));
+                return Err(ExchangeError::Failed(failure, text));
             }
             log::request(self.r, Level::DEBUG, || {
                 format!("sent again, no worker has begun it: {text}")
@@ -100,7 +100,7 @@ impl<'r> Exchange<'_, 'r> {
     }
 
     /// An idle connection, or a new one.
-    fn lease<'p>(&self, pool: &'p PoolOf<'p>) -> Result<(Lease<'p>, bool), Trouble> {
+    fn lease<'p>(&self, pool: &'p PoolOf<'p>) -> Result<(Lease<'p>, bool), ExchangeError> {
         if let Some(connection) = pool.take() {
             let worker = connection.worker();
             return Ok((
@@ -113,12 +113,13 @@ impl<'r> Exchange<'_, 'r> {
             ));
         }
         let plan = &self.child.plan;
-        let opened = Connection::open(plan, self.group, self.application_group, &mut self.watch());
+        let opened =
+            WorkerConnection::open(plan, self.group, self.application_group, &mut self.watch());
         let connection = opened.map_err(|wait| match wait {
             Wait::Interrupted(interruption) => interrupted(interruption),
             Wait::Io(error) => {
                 let socket = plan.socket.as_deref().unwrap_or("-");
-                Trouble::Failed(Failure::Unreachable, format!("`{socket}`: {error}"))
+                ExchangeError::Failed(Failure::Unreachable, format!("`{socket}`: {error}"))
             }
         })?;
         Ok((
@@ -135,10 +136,10 @@ impl<'r> Exchange<'_, 'r> {
         &self,
         mut lease: Lease<'_>,
         frames: &mut Frames<'_, 'r>,
-        conversation: &mut dyn Conversation<'r>,
+        conversation: &mut dyn FrameHandler<'r>,
     ) -> Attempt {
         let Some(connection) = lease.connection.as_mut() else {
-            return Attempt::Over(Trouble::Failed(
+            return Attempt::Over(ExchangeError::Failed(
                 Failure::WorkerLost,
                 "no connection".to_owned(),
             ));

@@ -15,7 +15,7 @@ use crate::httpd::request::Request;
 use crate::sys;
 
 /// The body of one request.
-pub(crate) struct Body<'r> {
+pub(crate) struct RequestBody<'r> {
     r: Request<'r>,
     brigade: Brigade<'r>,
     /// Read and not yet sent.
@@ -34,7 +34,7 @@ pub(crate) struct Body<'r> {
 /// Why a body cannot be had: what httpd is to answer, and what the worker is
 /// to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct BodyTrouble {
+pub(crate) struct BodyFault {
     /// A status, or httpd's word that it has answered already.
     pub(crate) status: i32,
     pub(crate) error: BodyError,
@@ -77,7 +77,7 @@ fn announced(
     })
 }
 
-impl<'r> Body<'r> {
+impl<'r> RequestBody<'r> {
     /// Looks at what was announced, refuses what may not come, and reads a
     /// small body completely. The error is the status to answer with.
     pub(crate) fn begin(r: Request<'r>, config: &DirConfig<'_>) -> Result<Self, i32> {
@@ -140,7 +140,7 @@ impl<'r> Body<'r> {
     }
 
     /// Reads to the end, unless a filter makes more of it than fits inline.
-    fn read_small(&mut self) -> Result<(), BodyTrouble> {
+    fn read_small(&mut self) -> Result<(), BodyFault> {
         let most = MAX_INLINE_BODY_LEN as usize;
         while !self.ended && self.buffer.len() <= most {
             self.read_some(true, most as u64)?;
@@ -164,7 +164,7 @@ impl<'r> Body<'r> {
 
     /// Bytes for a WANT: at least one, at most `want`, and whether the body
     /// ends with them. Waits for the first; takes what more has come.
-    pub(crate) fn pull(&mut self, want: u64) -> Result<(Vec<u8>, bool), BodyTrouble> {
+    pub(crate) fn pull(&mut self, want: u64) -> Result<(Vec<u8>, bool), BodyFault> {
         let want = usize::try_from(want).unwrap_or(usize::MAX);
         self.guard.get_or_insert_with(|| self.r.guard_body());
         while !self.ended && self.buffer.is_empty() {
@@ -188,7 +188,7 @@ impl<'r> Body<'r> {
     }
 
     /// One read. Without `block` nothing may come.
-    fn read_some(&mut self, block: bool, len: u64) -> Result<(), BodyTrouble> {
+    fn read_some(&mut self, block: bool, len: u64) -> Result<(), BodyFault> {
         let Self {
             r,
             brigade,
@@ -225,7 +225,7 @@ impl<'r> Body<'r> {
     }
 
     /// httpd wanted to answer with this status by itself.
-    fn swallowed(&self, status: i32) -> BodyTrouble {
+    fn swallowed(&self, status: i32) -> BodyFault {
         let error = if status == 413 {
             BodyError::TooLarge
         } else {
@@ -234,16 +234,16 @@ impl<'r> Body<'r> {
         log::request(self.r, Level::INFO, || {
             format!("{} (httpd's answer is {status})", error.text())
         });
-        BodyTrouble { status, error }
+        BodyFault { status, error }
     }
 
-    fn trouble(&self, status: i32) -> BodyTrouble {
-        let trouble = BodyTrouble {
+    fn trouble(&self, status: i32) -> BodyFault {
+        let trouble = BodyFault {
             status: Request::body_error_status(status),
             error: body_error(status),
         };
         let trouble = if status == sys::AP_FILTER_ERROR {
-            BodyTrouble { status, ..trouble }
+            BodyFault { status, ..trouble }
         } else {
             trouble
         };

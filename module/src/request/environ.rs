@@ -11,7 +11,7 @@ use crate::apr::table::Table;
 use crate::configuration::config::DirConfig;
 use crate::httpd::request::Request;
 use crate::request::proxies::Trust;
-use crate::request::target::Target;
+use crate::request::target::ScriptTarget;
 
 /// The variables, in the order they are to be set; later ones win.
 pub(crate) struct Environ<'r> {
@@ -38,7 +38,7 @@ fn is_plain(name: &[u8]) -> bool {
 
 impl<'r> Environ<'r> {
     /// All variables of a request to `target`.
-    pub(crate) fn of(r: Request<'r>, target: &Target<'r>) -> Vec<(&'r Bytes, &'r Bytes)> {
+    pub(crate) fn of(r: Request<'r>, target: &ScriptTarget<'r>) -> Vec<(&'r Bytes, &'r Bytes)> {
         const USUAL: usize = 64;
         let mut environ = Self {
             r,
@@ -82,7 +82,7 @@ impl<'r> Environ<'r> {
         }
     }
 
-    fn add_headers(&mut self, headers: Table<'r>, target: &Target<'r>) {
+    fn add_headers(&mut self, headers: Table<'r>, target: &ScriptTarget<'r>) {
         let pass_authorization = target.pass_authorization;
         // A script for authentication gets what it needs as arguments.
         let all_credentials = self.r.cgi_pass_auth() && !target.is_about_access();
@@ -139,7 +139,7 @@ impl<'r> Environ<'r> {
         self.put_string("AUTH_TYPE", r.auth_type());
     }
 
-    fn add_request(&mut self, target: &Target<'r>) {
+    fn add_request(&mut self, target: &ScriptTarget<'r>) {
         let r = self.r;
         self.put_string("SERVER_PROTOCOL", r.protocol());
         self.put("REQUEST_METHOD", target.method.to_bytes());
@@ -157,7 +157,7 @@ impl<'r> Environ<'r> {
         }
     }
 
-    fn add_own(&mut self, target: &Target<'r>) {
+    fn add_own(&mut self, target: &ScriptTarget<'r>) {
         let r = self.r;
         if is_https(r) {
             self.put("HTTPS", b"on");

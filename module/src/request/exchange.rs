@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 use wsgid_protocol::Failure;
 use wsgid_protocol::response::EndReport;
 
-use crate::configuration::groups::{ApplicationGroup, Group};
+use crate::configuration::groups::{ApplicationGroup, GroupView};
 use crate::httpd::request::Request;
-use crate::request::body::BodyTrouble;
+use crate::request::body::BodyFault;
 use crate::workers::child::Child;
-use crate::workers::connection::Patience;
+use crate::workers::connection::WaitPolicy;
 use crate::workers::{group_log, stopping};
 
 /// Why a request did not end well.
 #[derive(Debug)]
-pub(crate) enum Trouble {
+pub(crate) enum ExchangeError {
     /// A row of the failure table, and a text for the log.
     Failed(Failure, String),
     /// Nobody is there to be answered.
@@ -24,7 +24,7 @@ pub(crate) enum Trouble {
     /// httpd's output filters refused or replaced the response.
     Filter,
     /// The request's body broke.
-    Body(BodyTrouble),
+    Body(BodyFault),
 }
 
 /// Why a wait ended: what a tick found.
@@ -36,10 +36,10 @@ pub(crate) enum Interruption {
 }
 
 /// What is asked of whom.
-pub(crate) struct Exchange<'e, 'r> {
+pub(crate) struct RequestExchange<'e, 'r> {
     pub(crate) r: Request<'r>,
     pub(crate) child: &'static Child,
-    pub(crate) group: &'e Group,
+    pub(crate) group: &'e GroupView,
     pub(crate) application_group: &'e ApplicationGroup,
     /// The encoded head.
     pub(crate) head: &'e [u8],
@@ -49,14 +49,14 @@ pub(crate) struct Exchange<'e, 'r> {
     pub(crate) deadline: Option<Instant>,
 }
 
-impl<'r> Exchange<'_, 'r> {
+impl<'r> RequestExchange<'_, 'r> {
     /// A record of the worker's for the error log.
     pub(crate) fn log(&self, level: u16, record: &[u8]) {
         group_log::write(self.r, self.group, level, record);
     }
 
-    pub(crate) fn watch(&self) -> Watch<'r> {
-        Watch {
+    pub(crate) fn watch(&self) -> RequestWatch<'r> {
+        RequestWatch {
             r: self.r,
             timeout: self.timeout,
             deadline: self.deadline,
@@ -66,16 +66,16 @@ impl<'r> Exchange<'_, 'r> {
 }
 
 /// Ticks of waits for this request.
-pub(crate) struct Watch<'r> {
+pub(crate) struct RequestWatch<'r> {
     pub(crate) r: Request<'r>,
     pub(crate) timeout: Duration,
-    /// See [`Exchange`].
+    /// See [`RequestExchange`].
     pub(crate) deadline: Option<Instant>,
     /// Whether there is still a client to look after.
     pub(crate) client: bool,
 }
 
-impl Patience for Watch<'_> {
+impl WaitPolicy for RequestWatch<'_> {
     type Interruption = Interruption;
 
     fn tick(&mut self, waited: Duration) -> Result<(), Interruption> {
@@ -107,11 +107,11 @@ pub(crate) enum Attempt {
         answered: bool,
     },
     /// It is over.
-    Over(Trouble),
+    Over(ExchangeError),
 }
 
-impl From<Trouble> for Attempt {
-    fn from(trouble: Trouble) -> Self {
+impl From<ExchangeError> for Attempt {
+    fn from(trouble: ExchangeError) -> Self {
         Self::Over(trouble)
     }
 }
@@ -129,8 +129,8 @@ pub(crate) struct Stop {
     pub(crate) reuse: bool,
 }
 
-impl From<Trouble> for Stop {
-    fn from(trouble: Trouble) -> Self {
+impl From<ExchangeError> for Stop {
+    fn from(trouble: ExchangeError) -> Self {
         Self {
             attempt: Attempt::Over(trouble),
             reuse: false,
@@ -138,8 +138,8 @@ impl From<Trouble> for Stop {
     }
 }
 
-pub(crate) fn protocol(error: &dyn std::fmt::Display) -> Trouble {
-    Trouble::Failed(Failure::Protocol, error.to_string())
+pub(crate) fn protocol(error: &dyn std::fmt::Display) -> ExchangeError {
+    ExchangeError::Failed(Failure::Protocol, error.to_string())
 }
 
 pub(crate) fn not_taken(error: &std::io::Error) -> Attempt {
@@ -151,7 +151,10 @@ pub(crate) fn not_taken(error: &std::io::Error) -> Attempt {
 }
 
 pub(crate) fn lost(error: &std::io::Error) -> Attempt {
-    Attempt::Over(Trouble::Failed(Failure::WorkerLost, error.to_string()))
+    Attempt::Over(ExchangeError::Failed(
+        Failure::WorkerLost,
+        error.to_string(),
+    ))
 }
 
 pub(crate) fn lost_stop(error: &std::io::Error) -> Stop {
@@ -161,13 +164,13 @@ pub(crate) fn lost_stop(error: &std::io::Error) -> Stop {
     }
 }
 
-pub(crate) fn interrupted(interruption: Interruption) -> Trouble {
+pub(crate) fn interrupted(interruption: Interruption) -> ExchangeError {
     match interruption {
         Interruption::Timeout => {
-            Trouble::Failed(Failure::ResponseTimeout, "the time is over".to_owned())
+            ExchangeError::Failed(Failure::ResponseTimeout, "the time is over".to_owned())
         }
-        Interruption::ClientGone => Trouble::ClientGone,
-        Interruption::Stopping => Trouble::Failed(
+        Interruption::ClientGone => ExchangeError::ClientGone,
+        Interruption::Stopping => ExchangeError::Failed(
             Failure::HttpdStopping,
             "the request was given up".to_owned(),
         ),

@@ -5,10 +5,15 @@ use wsgid_protocol::failure::Failure;
 
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
-use crate::request::target::Target;
+use crate::request::target::ScriptTarget;
 
 /// Logs and notes a row of the failure table; its status.
-pub(crate) fn report(r: Request<'_>, target: &Target<'_>, failure: Failure, text: &str) -> i32 {
+pub(crate) fn report(
+    r: Request<'_>,
+    target: &ScriptTarget<'_>,
+    failure: Failure,
+    text: &str,
+) -> i32 {
     let row = failure.row();
     log::request(r, Level(i32::from(row.level)), || {
         let group = &target.group;

@@ -1,7 +1,7 @@
 //! The frames of one request, from the first to END or FAIL: who may send them,
 //! what LOG may write, whether FAIL lets the request be sent again, in which state
 //! the connection is left. The same for answers (`serving.rs`) and for questions
-//! (`script_call.rs`), which bring what is their own as a [`Conversation`]. Driven by
+//! (`script_call.rs`), which bring what is their own as a [`FrameHandler`]. Driven by
 //! `exchange.rs`, which owns the connection; knows nothing of httpd's response.
 
 use std::time::{Duration, Instant};
@@ -14,13 +14,13 @@ use wsgid_protocol::response::EndReport;
 use wsgid_protocol::{Failure, Kind};
 
 use crate::request::exchange::{
-    Attempt, Ending, Exchange, Interruption, Stop, Trouble, Watch, interrupted, lost_stop,
-    not_taken, protocol,
+    Attempt, Ending, ExchangeError, Interruption, RequestExchange, RequestWatch, Stop, interrupted,
+    lost_stop, not_taken, protocol,
 };
 use crate::request::injected;
-use crate::workers::connection::{Connection, Patience, Wait, was_not_taken};
+use crate::workers::connection::{Wait, WaitPolicy, WorkerConnection, was_not_taken};
 use crate::workers::stopping;
-use crate::workers::thread_reserve::Held;
+use crate::workers::thread_reserve::HeldThread;
 
 /// How often a worker that keeps sending is interrupted by a look around.
 const LOOK: Duration = Duration::from_millis(250);
@@ -29,7 +29,7 @@ const LOOK: Duration = Duration::from_millis(250);
 const FAIL_TEXT_MAX: usize = 1024;
 
 /// What is said on a connection once the head has been sent.
-pub(crate) trait Conversation<'r> {
+pub(crate) trait FrameHandler<'r> {
     /// The body that belongs to the head; empty if there is none.
     fn inline(&self) -> Option<&[u8]> {
         None
@@ -43,23 +43,28 @@ pub(crate) trait Conversation<'r> {
     /// Takes a frame that is neither LOG nor END nor FAIL.
     fn frame(
         &mut self,
-        exchange: &Exchange<'_, 'r>,
+        exchange: &RequestExchange<'_, 'r>,
         kind: Kind,
         payload: &[u8],
-    ) -> Result<Wish, Trouble>;
+    ) -> Result<FrameAction, ExchangeError>;
 
     /// Does what a frame asked for.
-    fn fulfil(&mut self, wish: Wish, _: &Exchange<'_, 'r>, _: &mut Connection) -> Result<(), Stop> {
-        match wish {
-            Wish::Nothing => Ok(()),
-            Wish::File(_) | Wish::Body(_) => {
+    fn perform(
+        &mut self,
+        action: FrameAction,
+        _: &RequestExchange<'_, 'r>,
+        _: &mut WorkerConnection,
+    ) -> Result<(), Stop> {
+        match action {
+            FrameAction::Nothing => Ok(()),
+            FrameAction::File(_) | FrameAction::Body(_) => {
                 Err(protocol(&"a file or a body is no part of this").into())
             }
         }
     }
 
     /// END has come.
-    fn finish(&mut self) -> Result<(), Trouble>;
+    fn finish(&mut self) -> Result<(), ExchangeError>;
 
     /// Whether a worker that says that it has not begun can be believed.
     fn may_be_sent_again(&self) -> bool;
@@ -76,23 +81,27 @@ pub(crate) trait Conversation<'r> {
 
     /// What has gone wrong already on this side: whatever else goes wrong, this is
     /// what the request failed of.
-    fn fault(&self) -> Option<Trouble> {
+    fn fault(&self) -> Option<ExchangeError> {
         None
     }
 
     /// Nothing is here to be read; what was gathered may go out first.
-    fn before_waiting(&mut self, _: &Exchange<'_, 'r>, _: &Connection) -> Result<(), Trouble> {
+    fn before_waiting(
+        &mut self,
+        _: &RequestExchange<'_, 'r>,
+        _: &WorkerConnection,
+    ) -> Result<(), ExchangeError> {
         Ok(())
     }
 
     /// Ticks of the wait for the next frame.
-    fn watch(&self, exchange: &Exchange<'_, 'r>) -> Watch<'r> {
+    fn watch(&self, exchange: &RequestExchange<'_, 'r>) -> RequestWatch<'r> {
         exchange.watch()
     }
 }
 
 /// What a frame asks for that needs the connection, which its payload borrows.
-pub(crate) enum Wish {
+pub(crate) enum FrameAction {
     Nothing,
     /// The file whose descriptor came with this part.
     File(Vec<u8>),
@@ -102,7 +111,7 @@ pub(crate) enum Wish {
 
 /// The same, with the frames that end a request.
 enum Step {
-    Wish(Wish),
+    Action(FrameAction),
     End {
         close: bool,
         report: EndReport,
@@ -116,9 +125,9 @@ enum Step {
 
 /// The frames of one request; of all its attempts, for what it may write to the log.
 pub(crate) struct Frames<'e, 'r> {
-    exchange: &'e Exchange<'e, 'r>,
+    exchange: &'e RequestExchange<'e, 'r>,
     /// The thread of httpd, where those are counted.
-    held: Option<&'e Held>,
+    held: Option<&'e HeldThread>,
     /// A frame has come in this attempt, so a worker has begun.
     any: bool,
     /// When the last look around was.
@@ -133,7 +142,7 @@ impl Drop for Frames<'_, '_> {
 }
 
 impl<'e, 'r> Frames<'e, 'r> {
-    pub(crate) fn new(exchange: &'e Exchange<'e, 'r>, held: Option<&'e Held>) -> Self {
+    pub(crate) fn new(exchange: &'e RequestExchange<'e, 'r>, held: Option<&'e HeldThread>) -> Self {
         let now = Instant::now();
         Self {
             exchange,
@@ -147,8 +156,8 @@ impl<'e, 'r> Frames<'e, 'r> {
     /// Follows the running request to its end.
     pub(crate) fn follow(
         &mut self,
-        conversation: &mut dyn Conversation<'r>,
-        connection: &mut Connection,
+        conversation: &mut dyn FrameHandler<'r>,
+        connection: &mut WorkerConnection,
     ) -> Result<Ending, Stop> {
         self.any = false;
         loop {
@@ -163,10 +172,10 @@ impl<'e, 'r> Frames<'e, 'r> {
                 Err(error) => return Err(protocol(&error).into()),
             };
             match step {
-                Step::Wish(Wish::Nothing) => {}
-                Step::Wish(wish) => {
+                Step::Action(FrameAction::Nothing) => {}
+                Step::Action(action) => {
                     self.note_begun(conversation);
-                    conversation.fulfil(wish, self.exchange, connection)?;
+                    conversation.perform(action, self.exchange, connection)?;
                 }
                 Step::End { close, report } => {
                     self.note_ended();
@@ -183,7 +192,7 @@ impl<'e, 'r> Frames<'e, 'r> {
 
     /// More of the answer is to come: it holds its thread. One that comes whole is
     /// never seen here.
-    fn note_begun(&self, conversation: &dyn Conversation<'r>) {
+    fn note_begun(&self, conversation: &dyn FrameHandler<'r>) {
         if let Some(held) = self.held.filter(|_| conversation.has_begun()) {
             held.begun();
         }
@@ -197,7 +206,7 @@ impl<'e, 'r> Frames<'e, 'r> {
 
     fn take(
         &mut self,
-        conversation: &mut dyn Conversation<'r>,
+        conversation: &mut dyn FrameHandler<'r>,
         frame: &Frame<'_>,
         id: u64,
     ) -> Result<Step, Stop> {
@@ -227,14 +236,14 @@ impl<'e, 'r> Frames<'e, 'r> {
                 });
             }
             _ => {
-                return Ok(Step::Wish(conversation.frame(
+                return Ok(Step::Action(conversation.frame(
                     self.exchange,
                     kind,
                     frame.payload,
                 )?));
             }
         }
-        Ok(Step::Wish(Wish::Nothing))
+        Ok(Step::Action(FrameAction::Nothing))
     }
 
     /// One record for the error log, unless there are too many.
@@ -256,8 +265,8 @@ impl<'e, 'r> Frames<'e, 'r> {
     /// Receives more.
     fn receive(
         &mut self,
-        conversation: &mut dyn Conversation<'r>,
-        connection: &mut Connection,
+        conversation: &mut dyn FrameHandler<'r>,
+        connection: &mut WorkerConnection,
     ) -> Result<(), Stop> {
         // Waits look around at their ticks; a worker that never lets us wait
         // must not keep us from it.
@@ -281,7 +290,7 @@ impl<'e, 'r> Frames<'e, 'r> {
                 } else {
                     "it was closed in a frame"
                 };
-                Err(Trouble::Failed(Failure::WorkerLost, text.to_owned()).into())
+                Err(ExchangeError::Failed(Failure::WorkerLost, text.to_owned()).into())
             }
             Ok(_) => Ok(()),
             // A socket is reset when its owner goes with unread bytes in it:
@@ -298,8 +307,8 @@ impl<'e, 'r> Frames<'e, 'r> {
 
 /// After END; whether the connection can be used again.
 fn end(
-    conversation: &mut dyn Conversation<'_>,
-    connection: &Connection,
+    conversation: &mut dyn FrameHandler<'_>,
+    connection: &WorkerConnection,
     close: bool,
 ) -> Result<bool, Stop> {
     if connection.reader.waiting_fds() > 0 {
@@ -313,7 +322,7 @@ fn end(
     {
         Ok(()) => Ok(reuse),
         Err(trouble) => {
-            let reuse = reuse && !matches!(trouble, Trouble::Failed(Failure::Protocol, _));
+            let reuse = reuse && !matches!(trouble, ExchangeError::Failed(Failure::Protocol, _));
             Err(Stop {
                 attempt: Attempt::Over(trouble),
                 reuse,
@@ -324,8 +333,8 @@ fn end(
 
 /// After FAIL.
 fn fail(
-    conversation: &mut dyn Conversation<'_>,
-    connection: &Connection,
+    conversation: &mut dyn FrameHandler<'_>,
+    connection: &WorkerConnection,
     close: bool,
     (code, text): (u16, String),
 ) -> Stop {
@@ -339,7 +348,7 @@ fn fail(
             text,
             answered: true,
         },
-        None => Attempt::Over(Trouble::Failed(failure, text)),
+        None => Attempt::Over(ExchangeError::Failed(failure, text)),
     };
     Stop {
         attempt,
@@ -349,7 +358,7 @@ fn fail(
 
 /// Whether another request may follow. Bytes or descriptors behind the last frame
 /// would be taken for its answer.
-fn is_clean(connection: &Connection) -> bool {
+fn is_clean(connection: &WorkerConnection) -> bool {
     connection.reader.waiting_fds() == 0 && connection.reader.is_empty() && connection.may_go_on()
 }
 

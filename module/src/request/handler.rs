@@ -12,12 +12,12 @@ use wsgid_protocol::request::RequestOptions;
 use crate::configuration::config::DirConfig;
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::{self, Request};
-use crate::request::body::Body;
-use crate::request::exchange::{Exchange, Trouble};
+use crate::request::body::RequestBody;
+use crate::request::exchange::{ExchangeError, RequestExchange};
 use crate::request::mapping::{self, HANDLER, OLD_HANDLER, note};
 use crate::request::response::{Instead, Response, break_off};
 use crate::request::serving::Serving;
-use crate::request::target::{self, Target};
+use crate::request::target::{self, ScriptTarget};
 use crate::request::{failure, head, script_call};
 use crate::sys;
 use crate::workers::child;
@@ -82,15 +82,17 @@ fn check_access(r: Request<'_>) -> Result<(), i32> {
         );
     }
     match r.target() {
-        request::Target::Missing => {
+        request::FoundFile::Missing => {
             return refuse(
                 "WSGID0061",
                 404,
                 "there is no such script, or httpd cannot see it",
             );
         }
-        request::Target::Directory => return refuse("WSGID0062", 403, "a directory is no script"),
-        request::Target::File => {}
+        request::FoundFile::Directory => {
+            return refuse("WSGID0062", 403, "a directory is no script");
+        }
+        request::FoundFile::File => {}
     }
     let has_path_info = r.path_info().is_some_and(|info| !info.is_empty());
     if r.used_path_info() == sys::AP_REQ_REJECT_PATH_INFO && has_path_info {
@@ -142,7 +144,7 @@ fn check_origin(r: Request<'_>, config: &DirConfig<'_>) -> Result<(), i32> {
 }
 
 /// Serves the request and says what httpd is to answer.
-fn serve<'r>(r: Request<'r>, config: &DirConfig<'r>, target: &Target<'r>) -> i32 {
+fn serve<'r>(r: Request<'r>, config: &DirConfig<'r>, target: &ScriptTarget<'r>) -> i32 {
     let Some(child) = child::get() else {
         return 503;
     };
@@ -156,7 +158,7 @@ fn serve<'r>(r: Request<'r>, config: &DirConfig<'r>, target: &Target<'r>) -> i32
         });
         return 403;
     }
-    let mut body = match Body::begin(r, config) {
+    let mut body = match RequestBody::begin(r, config) {
         Ok(body) => body,
         Err(status) => return status,
     };
@@ -171,7 +173,7 @@ fn serve<'r>(r: Request<'r>, config: &DirConfig<'r>, target: &Target<'r>) -> i32
         } else {
             group.socket_timeout
         };
-        let exchange = Exchange {
+        let exchange = RequestExchange {
             r,
             child,
             group,
@@ -193,7 +195,7 @@ fn serve<'r>(r: Request<'r>, config: &DirConfig<'r>, target: &Target<'r>) -> i32
 }
 
 /// WSGISlowRequests: from the client's first line to here, sending included.
-fn note_slow(r: Request<'_>, target: &Target<'_>, limit: Duration) {
+fn note_slow(r: Request<'_>, target: &ScriptTarget<'_>, limit: Duration) {
     let took = Duration::from_micros(head::now_us().saturating_sub(r.request_time()));
     if took >= limit {
         log::request(r, Level::WARN, || {
@@ -221,10 +223,10 @@ fn may_sendfile(r: Request<'_>, config: &DirConfig<'_>) -> bool {
 fn encode<'r>(
     r: Request<'r>,
     config: &DirConfig<'_>,
-    target: &Target<'r>,
-    body: &Body<'r>,
+    target: &ScriptTarget<'r>,
+    body: &RequestBody<'r>,
     buffer: &mut Vec<u8>,
-) -> Result<(), Trouble> {
+) -> Result<(), ExchangeError> {
     let options = RequestOptions {
         script_reloading: config.script_reloading.unwrap_or(true),
         file_frames: !r.is_subrequest(),
@@ -250,24 +252,24 @@ fn conclude(r: Request<'_>, response: &Response<'_>) -> i32 {
 }
 
 /// After anything else.
-fn give_up(r: Request<'_>, target: &Target<'_>, trouble: &Trouble) -> i32 {
+fn give_up(r: Request<'_>, target: &ScriptTarget<'_>, trouble: &ExchangeError) -> i32 {
     match trouble {
-        Trouble::Failed(failure, text) => failed(r, target, *failure, text),
-        Trouble::ClientGone => {
+        ExchangeError::Failed(failure, text) => failed(r, target, *failure, text),
+        ExchangeError::ClientGone => {
             log::request(r, Level::DEBUG, || "the client has gone".to_owned());
             r.notes().set(c"wsgi.failure", c"client-gone");
             r.abandon();
             sys::OK
         }
-        Trouble::Filter => {
+        ExchangeError::Filter => {
             r.close_connection();
             sys::AP_FILTER_ERROR
         }
-        Trouble::Body(trouble) => break_off(r, trouble.status),
+        ExchangeError::Body(trouble) => break_off(r, trouble.status),
     }
 }
 
 /// A row of the failure table: log, note, status.
-fn failed(r: Request<'_>, target: &Target<'_>, failure: Failure, text: &str) -> i32 {
+fn failed(r: Request<'_>, target: &ScriptTarget<'_>, failure: Failure, text: &str) -> i32 {
     break_off(r, failure::report(r, target, failure, text))
 }

@@ -11,17 +11,17 @@ use wsgid_protocol::request::{BodyKind, RequestHead, RequestOptions};
 
 use crate::httpd::request::Request;
 use crate::request::environ::Environ;
-use crate::request::exchange::Trouble;
-use crate::request::target::Target;
+use crate::request::exchange::ExchangeError;
+use crate::request::target::ScriptTarget;
 
 /// Writes the head of a request or question into `buffer`.
 pub(crate) fn write<'r>(
     r: Request<'r>,
-    target: &Target<'r>,
+    target: &ScriptTarget<'r>,
     body: BodyKind,
     options: RequestOptions,
     buffer: &mut Vec<u8>,
-) -> Result<(), Trouble> {
+) -> Result<(), ExchangeError> {
     let head = RequestHead {
         call: target.call,
         script: Bytes::new(target.script.to_bytes()),
@@ -32,7 +32,7 @@ pub(crate) fn write<'r>(
         queue_start_us: now_us(),
         environ: Environ::of(r, target),
     };
-    let too_large = |text: String| Trouble::Failed(Failure::Protocol, text);
+    let too_large = |text: String| ExchangeError::Failed(Failure::Protocol, text);
     if head.environ.len() > MAX_ENVIRON_FIELDS {
         return Err(too_large(format!(
             "{} variables, the most is {MAX_ENVIRON_FIELDS}",

@@ -33,7 +33,7 @@ impl BadHead {
 
 /// Where a header goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum HeaderTreatment {
     /// Nowhere: it is about the connection, which is httpd's business.
     Drop,
     /// httpd's own setter.
@@ -51,7 +51,7 @@ pub(crate) enum Place {
 }
 
 /// Where the header named `name` goes.
-pub(crate) fn place(name: &[u8]) -> Place {
+pub(crate) fn place(name: &[u8]) -> HeaderTreatment {
     const DROPPED: &[&[u8]] = &[
         b"transfer-encoding",
         b"keep-alive",
@@ -67,19 +67,19 @@ pub(crate) fn place(name: &[u8]) -> Place {
     ];
     let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
     if DROPPED.iter().any(|known| is(known)) {
-        Place::Drop
+        HeaderTreatment::Drop
     } else if is(b"content-type") {
-        Place::ContentType
+        HeaderTreatment::ContentType
     } else if is(b"content-length") {
-        Place::ContentLength
+        HeaderTreatment::ContentLength
     } else if is(b"connection") {
-        Place::Connection
+        HeaderTreatment::Connection
     } else if is(b"www-authenticate") {
-        Place::ErrorTable
+        HeaderTreatment::ErrorTable
     } else if is(b"location") || is(b"content-range") || is(b"last-modified") {
-        Place::Single
+        HeaderTreatment::Single
     } else {
-        Place::Table
+        HeaderTreatment::Table
     }
 }
 
@@ -272,11 +272,11 @@ mod tests {
             "Date",
             "Server",
         ] {
-            assert_eq!(place(name.as_bytes()), Place::Drop, "{name}");
+            assert_eq!(place(name.as_bytes()), HeaderTreatment::Drop, "{name}");
         }
-        assert_eq!(place(b"WWW-Authenticate"), Place::ErrorTable);
-        assert_eq!(place(b"Set-Cookie"), Place::Table);
-        assert_eq!(place(b"content-TYPE"), Place::ContentType);
+        assert_eq!(place(b"WWW-Authenticate"), HeaderTreatment::ErrorTable);
+        assert_eq!(place(b"Set-Cookie"), HeaderTreatment::Table);
+        assert_eq!(place(b"content-TYPE"), HeaderTreatment::ContentType);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use std::ffi::CStr;
 
-use crate::configuration::config::{Alias, Mount, ServerConfig};
+use crate::configuration::config::{Mount, ScriptAlias, ServerConfig};
 use crate::httpd::request::Request;
 use crate::httpd::walk;
 use crate::sys;
@@ -63,7 +63,7 @@ pub(crate) fn walk(r: Request<'_>) -> i32 {
 /// Whether the request came through an alias of the server's configuration, and
 /// the file is one that such an alias leads to.
 pub(crate) fn is_aliased(r: Request<'_>, file: &CStr) -> bool {
-    let leads_to = |alias: &Alias<'_>| {
+    let leads_to = |alias: &ScriptAlias<'_>| {
         let target = alias.target.to_bytes();
         match alias.mount {
             Mount::Prefix(_) if target.ends_with(b"/") => file.to_bytes().starts_with(target),
@@ -104,7 +104,11 @@ pub(crate) fn has_extension(file: &CStr, known: &[&CStr]) -> bool {
 }
 
 /// The script's path, and what follows it in the URL.
-fn target<'r>(r: Request<'r>, alias: &Alias<'r>, uri: &'r CStr) -> Option<(&'r CStr, &'r [u8])> {
+fn target<'r>(
+    r: Request<'r>,
+    alias: &ScriptAlias<'r>,
+    uri: &'r CStr,
+) -> Option<(&'r CStr, &'r [u8])> {
     let bytes = uri.to_bytes();
     match alias.mount {
         Mount::Prefix(prefix) => {
@@ -118,7 +122,7 @@ fn target<'r>(r: Request<'r>, alias: &Alias<'r>, uri: &'r CStr) -> Option<(&'r C
     }
 }
 
-fn apply<'r>(r: Request<'r>, alias: &Alias<'r>, file: &'r CStr, rest: &'r [u8]) {
+fn apply<'r>(r: Request<'r>, alias: &ScriptAlias<'r>, file: &'r CStr, rest: &'r [u8]) {
     let notes = r.notes();
     // Where slashes are not merged, only httpd's walk knows what it makes of several.
     let is_plain = rest.first() == Some(&b'/') && !rest.windows(2).any(|pair| pair == b"//");

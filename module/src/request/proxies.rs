@@ -7,10 +7,10 @@ use std::net::IpAddr;
 
 use serde_bytes::Bytes;
 
-use crate::configuration::networks::Network;
+use crate::configuration::networks::TrustedNetwork;
 
 /// A variable of the frame.
-pub(crate) type Pair<'r> = (&'r Bytes, &'r Bytes);
+pub(crate) type Variable<'r> = (&'r Bytes, &'r Bytes);
 
 /// What a header is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ pub(crate) struct Trust<'c> {
     /// The variables of the declared headers.
     pub(crate) headers: &'c [&'c std::ffi::CStr],
     /// `None`: everybody is a proxy.
-    pub(crate) proxies: Option<&'c [Network]>,
+    pub(crate) proxies: Option<&'c [TrustedNetwork]>,
     /// Who is at the other end of the connection.
     pub(crate) peer: Option<IpAddr>,
 }
@@ -85,7 +85,7 @@ impl Trust<'_> {
     }
 
     /// Edits the variables; `keep` copies a text to where the request lives.
-    pub(crate) fn apply<'r>(&self, pairs: &mut Vec<Pair<'r>>, keep: &dyn Fn(&str) -> &'r [u8]) {
+    pub(crate) fn apply<'r>(&self, pairs: &mut Vec<Variable<'r>>, keep: &dyn Fn(&str) -> &'r [u8]) {
         let trusts_peer = self.trusts_peer();
         for (category, names) in SYNONYMS {
             let known = |header: &&std::ffi::CStr| {
@@ -118,7 +118,7 @@ impl Trust<'_> {
         category: Category,
         name: &'static str,
         value: &'r [u8],
-        pairs: &mut Vec<Pair<'r>>,
+        pairs: &mut Vec<Variable<'r>>,
         keep: &dyn Fn(&str) -> &'r [u8],
     ) {
         let text = String::from_utf8_lossy(value);
@@ -182,7 +182,7 @@ impl Trust<'_> {
 }
 
 /// The value in force of a variable.
-fn value<'r>(pairs: &[Pair<'r>], name: &str) -> Option<&'r [u8]> {
+fn value<'r>(pairs: &[Variable<'r>], name: &str) -> Option<&'r [u8]> {
     let (_, value): &(_, &'r Bytes) = pairs
         .iter()
         .rev()
@@ -190,7 +190,7 @@ fn value<'r>(pairs: &[Pair<'r>], name: &str) -> Option<&'r [u8]> {
     Some(value)
 }
 
-fn set<'r>(pairs: &mut Vec<Pair<'r>>, name: &'static str, value: &'r [u8]) {
+fn set<'r>(pairs: &mut Vec<Variable<'r>>, name: &'static str, value: &'r [u8]) {
     pairs.retain(|(known, _)| known.as_ref() != name.as_bytes());
     pairs.push((Bytes::new(name.as_bytes()), Bytes::new(value)));
 }
@@ -240,13 +240,13 @@ mod tests {
             .map(|name| CString::new(*name).unwrap())
             .collect();
         let declared: Vec<&std::ffi::CStr> = declared.iter().map(CString::as_c_str).collect();
-        let networks: Option<Vec<Network>> = proxies.map(|words| {
+        let networks: Option<Vec<TrustedNetwork>> = proxies.map(|words| {
             words
                 .iter()
-                .map(|word| Network::parse(word).unwrap())
+                .map(|word| TrustedNetwork::parse(word).unwrap())
                 .collect()
         });
-        let mut list: Vec<Pair<'_>> = pairs
+        let mut list: Vec<Variable<'_>> = pairs
             .iter()
             .map(|(name, value)| (Bytes::new(name.as_bytes()), Bytes::new(value.as_bytes())))
             .collect();
@@ -281,7 +281,7 @@ mod tests {
             ("::/0", "::1", "127.0.0.1"),
             ("127.0.0.1", "::ffff:127.0.0.1", "::1"),
         ] {
-            let network = Network::parse(network).unwrap();
+            let network = TrustedNetwork::parse(network).unwrap();
             assert!(
                 network.contains(inside.parse().unwrap()),
                 "{inside} in {network:?}"
@@ -300,7 +300,7 @@ mod tests {
             "host",
             "10.0.0.0/-1",
         ] {
-            assert_eq!(Network::parse(wrong), None, "{wrong}");
+            assert_eq!(TrustedNetwork::parse(wrong), None, "{wrong}");
         }
     }
 

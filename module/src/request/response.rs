@@ -13,12 +13,12 @@ use wsgid_protocol::response::{FilePart, ResponseHead};
 
 use crate::apr::brigade::Brigade;
 use crate::apr::table::Table;
-use crate::configuration::groups::Group;
+use crate::configuration::groups::GroupView;
 use crate::httpd::file_reader::Reader;
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
-use crate::request::exchange::Trouble;
-use crate::request::headers::{self, BadHead, Place};
+use crate::request::exchange::ExchangeError;
+use crate::request::headers::{self, BadHead, HeaderTreatment};
 use crate::sys;
 
 /// Bytes that are gathered before they are passed on.
@@ -82,7 +82,7 @@ pub(crate) struct Response<'r> {
 }
 
 impl<'r> Response<'r> {
-    pub(crate) fn new(r: Request<'r>, group: &Group, error_override: bool) -> Self {
+    pub(crate) fn new(r: Request<'r>, group: &GroupView, error_override: bool) -> Self {
         Self {
             r,
             brigade: r.brigade(),
@@ -130,7 +130,7 @@ impl<'r> Response<'r> {
     }
 
     /// INTERIM: sent at once where the client can have it.
-    pub(crate) fn interim(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
+    pub(crate) fn interim(&mut self, bytes: &[u8]) -> Result<(), ExchangeError> {
         let head = ResponseHead::decode(bytes).map_err(protocol)?;
         headers::check_interim(&head, self.header_max).map_err(invalid)?;
         if self.has_head {
@@ -143,7 +143,10 @@ impl<'r> Response<'r> {
         let interim = Table::new(r.pool());
         let usual = r.swap_headers_out(interim);
         for (name, value) in &head.headers {
-            if matches!(headers::place(name), Place::Table | Place::Single) {
+            if matches!(
+                headers::place(name),
+                HeaderTreatment::Table | HeaderTreatment::Single
+            ) {
                 interim.add(r.pool().string(name), r.pool().string(value));
             }
         }
@@ -156,7 +159,7 @@ impl<'r> Response<'r> {
     }
 
     /// RESPONSE: goes into httpd's tables; nothing is passed on yet.
-    pub(crate) fn begin(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
+    pub(crate) fn begin(&mut self, bytes: &[u8]) -> Result<(), ExchangeError> {
         if self.has_head {
             return Err(protocol("a second RESPONSE"));
         }
@@ -193,22 +196,26 @@ impl<'r> Response<'r> {
         let lengths = head
             .headers
             .iter()
-            .filter(|(name, _)| headers::place(name) == Place::ContentLength);
+            .filter(|(name, _)| headers::place(name) == HeaderTreatment::ContentLength);
         self.announced = headers::content_length(lengths.map(|(_, value)| value.as_ref()))?;
         for (name, value) in &head.headers {
             match headers::place(name) {
-                Place::Drop | Place::ContentLength => {}
-                Place::ContentType => {
+                HeaderTreatment::Drop | HeaderTreatment::ContentLength => {}
+                HeaderTreatment::ContentType => {
                     r.set_content_type(pool.string(&headers::content_type(value)))
                 }
-                Place::Connection => {
+                HeaderTreatment::Connection => {
                     if value.eq_ignore_ascii_case(b"close") {
                         r.announce_close();
                     }
                 }
-                Place::Single => r.headers_out().set(pool.string(name), pool.string(value)),
-                Place::Table => r.headers_out().add(pool.string(name), pool.string(value)),
-                Place::ErrorTable => r
+                HeaderTreatment::Single => {
+                    r.headers_out().set(pool.string(name), pool.string(value))
+                }
+                HeaderTreatment::Table => {
+                    r.headers_out().add(pool.string(name), pool.string(value))
+                }
+                HeaderTreatment::ErrorTable => r
                     .err_headers_out()
                     .add(pool.string(name), pool.string(value)),
             }
@@ -220,7 +227,7 @@ impl<'r> Response<'r> {
     }
 
     /// DATA.
-    pub(crate) fn data(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
+    pub(crate) fn data(&mut self, bytes: &[u8]) -> Result<(), ExchangeError> {
         if !self.has_head || self.has_file {
             return Err(protocol("DATA before RESPONSE or after FILE"));
         }
@@ -280,7 +287,7 @@ impl<'r> Response<'r> {
         bytes: &[u8],
         fd: OwnedFd,
         sendfile: bool,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), ExchangeError> {
         if !self.has_head || self.has_file || self.sent > 0 {
             return Err(protocol(
                 "FILE before RESPONSE or after other parts of the body",
@@ -308,7 +315,7 @@ impl<'r> Response<'r> {
         self.brigade
             .append_file(OwnedFd::from(file), offset, len, sendfile)
             .map_err(|status| {
-                Trouble::Failed(
+                ExchangeError::Failed(
                     Failure::Protocol,
                     format!("the file cannot be used (status {status})"),
                 )
@@ -321,7 +328,7 @@ impl<'r> Response<'r> {
     }
 
     /// Has everything so far leave.
-    pub(crate) fn flush(&mut self) -> Result<(), Trouble> {
+    pub(crate) fn flush(&mut self) -> Result<(), ExchangeError> {
         self.brigade.append_flush();
         self.pass()?;
         self.unflushed = false;
@@ -330,7 +337,7 @@ impl<'r> Response<'r> {
     }
 
     /// END: the last brigade. No flush: httpd's own write completion is better.
-    pub(crate) fn finish(&mut self) -> Result<(), Trouble> {
+    pub(crate) fn finish(&mut self) -> Result<(), ExchangeError> {
         if !self.has_head {
             return Err(protocol("END without RESPONSE"));
         }
@@ -343,7 +350,7 @@ impl<'r> Response<'r> {
             .filter(|announced| has_body && self.sent < *announced)
         {
             let text = format!("{} bytes of {announced}", self.sent);
-            return Err(Trouble::Failed(Failure::ResponseShort, text));
+            return Err(ExchangeError::Failed(Failure::ResponseShort, text));
         }
         self.brigade.append_eos();
         let passed = self.pass();
@@ -354,7 +361,7 @@ impl<'r> Response<'r> {
         }
     }
 
-    fn pass(&mut self) -> Result<(), Trouble> {
+    fn pass(&mut self) -> Result<(), ExchangeError> {
         self.before_passing();
         let outcome = self.patiently(|response| response.r.pass(&mut response.brigade));
         self.after_passing(outcome)
@@ -383,19 +390,19 @@ impl<'r> Response<'r> {
         }
     }
 
-    fn after_passing(&mut self, outcome: Result<(), i32>) -> Result<(), Trouble> {
+    fn after_passing(&mut self, outcome: Result<(), i32>) -> Result<(), ExchangeError> {
         self.pending = 0;
         self.unflushed = true;
         // A 100 from here on would end up in the middle of the response.
         self.r.forget_continue();
         match outcome {
-            _ if self.r.aborted() => Err(Trouble::ClientGone),
+            _ if self.r.aborted() => Err(ExchangeError::ClientGone),
             Ok(()) => Ok(()),
             Err(status) => {
                 log::request(self.r, Level::DEBUG, || {
                     format!("an output filter failed (status {status})")
                 });
-                Err(Trouble::Filter)
+                Err(ExchangeError::Filter)
             }
         }
     }
@@ -410,24 +417,24 @@ fn find<'h>(head: &ResponseHead<'h>, name: &[u8]) -> Option<&'h [u8]> {
 
 /// Its length is what its file system said (of what the kernel makes up, a page), or
 /// it was cut off while it was being sent.
-fn short_file() -> Trouble {
-    Trouble::Failed(
+fn short_file() -> ExchangeError {
+    ExchangeError::Failed(
         Failure::ResponseShort,
         "the file ends before its own length".to_owned(),
     )
 }
 
-fn protocol(error: impl std::fmt::Display) -> Trouble {
-    Trouble::Failed(Failure::Protocol, error.to_string())
+fn protocol(error: impl std::fmt::Display) -> ExchangeError {
+    ExchangeError::Failed(Failure::Protocol, error.to_string())
 }
 
-fn invalid(bad: BadHead) -> Trouble {
+fn invalid(bad: BadHead) -> ExchangeError {
     let failure = if bad.of_application {
         Failure::ResponseInvalid
     } else {
         Failure::Protocol
     };
-    Trouble::Failed(failure, bad.text)
+    ExchangeError::Failed(failure, bad.text)
 }
 
 /// Ends a request that failed. While nothing has left, `status` is the answer.

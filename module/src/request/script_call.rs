@@ -13,9 +13,9 @@ use wsgid_protocol::{Failure, Kind, payload};
 use crate::configuration::config::{DirConfig, ScriptRef};
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
-use crate::request::exchange::{Exchange, Trouble, protocol};
-use crate::request::frames::{Conversation, Wish};
-use crate::request::target::{self, Choice, Target};
+use crate::request::exchange::{ExchangeError, RequestExchange, protocol};
+use crate::request::frames::{FrameAction, FrameHandler};
+use crate::request::target::{self, DispatchChoice, ScriptTarget};
 use crate::request::{failure, head};
 use crate::workers::child;
 
@@ -27,9 +27,9 @@ const LIMIT: Duration = Duration::from_secs(10);
 const HEAD_ROOM: usize = 16 * 1024;
 
 /// An encoded head that may hold a password: overwritten when dropped.
-struct Secret(Vec<u8>);
+struct SecretHead(Vec<u8>);
 
-impl Drop for Secret {
+impl Drop for SecretHead {
     fn drop(&mut self) {
         self.0.fill(0);
         // Keeps the compiler from leaving the line above out.
@@ -51,8 +51,8 @@ pub(crate) fn ask<'r>(
 pub(crate) fn dispatch<'r>(
     r: Request<'r>,
     script: &ScriptRef<'r>,
-    request: &Target<'r>,
-) -> Result<Choice, i32> {
+    request: &ScriptTarget<'r>,
+) -> Result<DispatchChoice, i32> {
     let mut target = target::of_question(r, script, Call::Dispatch);
     target.pass_authorization = request.pass_authorization;
     let text = |name: Option<ByteBuf>| match name.map(|name| String::from_utf8(name.into_vec())) {
@@ -69,7 +69,7 @@ pub(crate) fn dispatch<'r>(
             application_group,
             callable,
         } => (|| {
-            Ok(Choice {
+            Ok(DispatchChoice {
                 process_group: text(process_group)?,
                 application_group: text(application_group)?,
                 callable: text(callable)?,
@@ -83,7 +83,7 @@ pub(crate) fn dispatch<'r>(
 fn ask_target<'r>(
     r: Request<'r>,
     script: &ScriptRef<'r>,
-    target: &Target<'r>,
+    target: &ScriptTarget<'r>,
 ) -> Result<Answer, i32> {
     let Some(child) = child::get() else {
         return Err(503);
@@ -98,12 +98,12 @@ fn ask_target<'r>(
         interim: false,
     };
     // It never grows, so no copy of a password is left behind in freed memory.
-    let mut head = Secret(Vec::with_capacity(
+    let mut head = SecretHead(Vec::with_capacity(
         Kind::Request.max_len() as usize + HEAD_ROOM,
     ));
-    let mut asking = Asking { answer: None };
+    let mut asking = ScriptCall { answer: None };
     let outcome = head::write(r, target, BodyKind::None, options, &mut head.0).and_then(|()| {
-        let exchange = Exchange {
+        let exchange = RequestExchange {
             r,
             child,
             group,
@@ -116,7 +116,7 @@ fn ask_target<'r>(
     });
     match outcome {
         Ok(()) => asking.answer.ok_or(500),
-        Err(Trouble::Failed(failure, text)) => {
+        Err(ExchangeError::Failed(failure, text)) => {
             let script = script.file.to_string_lossy();
             Err(failure::report(
                 r,
@@ -125,29 +125,34 @@ fn ask_target<'r>(
                 &format!("script `{script}`: {text}"),
             ))
         }
-        Err(Trouble::ClientGone) => {
+        Err(ExchangeError::ClientGone) => {
             log::request(r, Level::DEBUG, || "the client has gone".to_owned());
             Err(400)
         }
-        Err(Trouble::Filter | Trouble::Body(_)) => Err(500),
+        Err(ExchangeError::Filter | ExchangeError::Body(_)) => Err(500),
     }
 }
 
 /// A question, until it is answered.
-struct Asking {
+struct ScriptCall {
     answer: Option<Answer>,
 }
 
-impl<'r> Conversation<'r> for Asking {
-    fn frame(&mut self, _: &Exchange<'_, 'r>, kind: Kind, payload: &[u8]) -> Result<Wish, Trouble> {
+impl<'r> FrameHandler<'r> for ScriptCall {
+    fn frame(
+        &mut self,
+        _: &RequestExchange<'_, 'r>,
+        kind: Kind,
+        payload: &[u8],
+    ) -> Result<FrameAction, ExchangeError> {
         if kind != Kind::Answer || self.answer.is_some() {
             return Err(protocol(&format!("{kind:?} is no answer, or a second one")));
         }
         self.answer = Some(payload::decode(payload).map_err(|error| protocol(&error))?);
-        Ok(Wish::Nothing)
+        Ok(FrameAction::Nothing)
     }
 
-    fn finish(&mut self) -> Result<(), Trouble> {
+    fn finish(&mut self) -> Result<(), ExchangeError> {
         if self.answer.is_some() {
             Ok(())
         } else {

@@ -9,30 +9,32 @@ use wsgid_protocol::limits::{MAX_BODY_LEN, MAX_WANT};
 use wsgid_protocol::request::BodyKind;
 
 use crate::httpd::server;
-use crate::request::body::{Body, BodyTrouble};
-use crate::request::exchange::{Exchange, Stop, Trouble, Watch, interrupted, lost_stop, protocol};
-use crate::request::frames::{Conversation, Wish};
+use crate::request::body::{BodyFault, RequestBody};
+use crate::request::exchange::{
+    ExchangeError, RequestExchange, RequestWatch, Stop, interrupted, lost_stop, protocol,
+};
+use crate::request::frames::{FrameAction, FrameHandler};
 use crate::request::response::Response;
-use crate::workers::connection::{Connection, Wait, was_not_taken};
+use crate::workers::connection::{Wait, WorkerConnection, was_not_taken};
 
 /// How long an application whose request body broke may take to say so.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// A request that an application answers.
 pub(crate) struct Serving<'f, 'r> {
-    body: &'f mut Body<'r>,
+    body: &'f mut RequestBody<'r>,
     response: &'f mut Response<'r>,
     /// Whether files may go to the client by sendfile.
     sendfile: bool,
     /// Body bytes beyond the inline ones have left.
     body_sent: bool,
     /// The request body broke: what the worker still says is for the log.
-    broken: Option<(BodyTrouble, Instant)>,
+    broken: Option<(BodyFault, Instant)>,
 }
 
 impl<'f, 'r> Serving<'f, 'r> {
     pub(crate) fn new(
-        body: &'f mut Body<'r>,
+        body: &'f mut RequestBody<'r>,
         response: &'f mut Response<'r>,
         sendfile: bool,
     ) -> Self {
@@ -45,7 +47,7 @@ impl<'f, 'r> Serving<'f, 'r> {
         }
     }
 
-    fn wanted(&self, bytes: &[u8]) -> Result<u64, Trouble> {
+    fn wanted(&self, bytes: &[u8]) -> Result<u64, ExchangeError> {
         let wanted = <[u8; 8]>::try_from(bytes)
             .map(u64::from_le_bytes)
             .unwrap_or(0);
@@ -58,8 +60,8 @@ impl<'f, 'r> Serving<'f, 'r> {
 
     fn want(
         &mut self,
-        exchange: &Exchange<'_, 'r>,
-        connection: &mut Connection,
+        exchange: &RequestExchange<'_, 'r>,
+        connection: &mut WorkerConnection,
         wanted: u64,
     ) -> Result<(), Stop> {
         self.body_sent = true;
@@ -99,9 +101,9 @@ impl<'f, 'r> Serving<'f, 'r> {
     /// The application's read raises; its log lines are still worth having.
     fn body_broke(
         &mut self,
-        exchange: &Exchange<'_, 'r>,
-        connection: &mut Connection,
-        trouble: BodyTrouble,
+        exchange: &RequestExchange<'_, 'r>,
+        connection: &mut WorkerConnection,
+        trouble: BodyFault,
     ) -> Result<(), Stop> {
         self.response.discard();
         let since = self.broken.map_or_else(Instant::now, |(_, since)| since);
@@ -109,12 +111,12 @@ impl<'f, 'r> Serving<'f, 'r> {
         let code = trouble.error as u16;
         match connection.send(Kind::BodyError, 0, code, &[], &mut self.watch(exchange)) {
             Ok(()) => Ok(()),
-            Err(_) => Err(Trouble::Body(trouble).into()),
+            Err(_) => Err(ExchangeError::Body(trouble).into()),
         }
     }
 }
 
-impl<'r> Conversation<'r> for Serving<'_, 'r> {
+impl<'r> FrameHandler<'r> for Serving<'_, 'r> {
     fn inline(&self) -> Option<&[u8]> {
         self.body.inline()
     }
@@ -123,35 +125,40 @@ impl<'r> Conversation<'r> for Serving<'_, 'r> {
         !matches!(self.body.kind(), BodyKind::None)
     }
 
-    fn frame(&mut self, _: &Exchange<'_, 'r>, kind: Kind, payload: &[u8]) -> Result<Wish, Trouble> {
+    fn frame(
+        &mut self,
+        _: &RequestExchange<'_, 'r>,
+        kind: Kind,
+        payload: &[u8],
+    ) -> Result<FrameAction, ExchangeError> {
         match kind {
             Kind::Interim => self.response.interim(payload)?,
             Kind::Response => self.response.begin(payload)?,
             Kind::Data => self.response.data(payload)?,
-            Kind::File => return Ok(Wish::File(payload.to_vec())),
-            Kind::Want => return Ok(Wish::Body(self.wanted(payload)?)),
+            Kind::File => return Ok(FrameAction::File(payload.to_vec())),
+            Kind::Want => return Ok(FrameAction::Body(self.wanted(payload)?)),
             _ => return Err(protocol(&format!("{kind:?} is no part of a response"))),
         }
-        Ok(Wish::Nothing)
+        Ok(FrameAction::Nothing)
     }
 
-    fn fulfil(
+    fn perform(
         &mut self,
-        wish: Wish,
-        exchange: &Exchange<'_, 'r>,
-        connection: &mut Connection,
+        action: FrameAction,
+        exchange: &RequestExchange<'_, 'r>,
+        connection: &mut WorkerConnection,
     ) -> Result<(), Stop> {
-        match wish {
-            Wish::Nothing => Ok(()),
-            Wish::Body(bytes) => self.want(exchange, connection, bytes),
-            Wish::File(part) => {
+        match action {
+            FrameAction::Nothing => Ok(()),
+            FrameAction::Body(bytes) => self.want(exchange, connection, bytes),
+            FrameAction::File(part) => {
                 let fd = connection.take_file().map_err(|why| protocol(&why))?;
                 Ok(self.response.file(&part, fd, self.sendfile)?)
             }
         }
     }
 
-    fn finish(&mut self) -> Result<(), Trouble> {
+    fn finish(&mut self) -> Result<(), ExchangeError> {
         self.response.finish()
     }
 
@@ -167,20 +174,20 @@ impl<'r> Conversation<'r> for Serving<'_, 'r> {
         self.response.has_file() && !server::is_async()
     }
 
-    fn fault(&self) -> Option<Trouble> {
-        self.broken.map(|(trouble, _)| Trouble::Body(trouble))
+    fn fault(&self) -> Option<ExchangeError> {
+        self.broken.map(|(trouble, _)| ExchangeError::Body(trouble))
     }
 
     /// Before waiting long, what has gathered goes out.
     fn before_waiting(
         &mut self,
-        exchange: &Exchange<'_, 'r>,
-        connection: &Connection,
-    ) -> Result<(), Trouble> {
+        exchange: &RequestExchange<'_, 'r>,
+        connection: &WorkerConnection,
+    ) -> Result<(), ExchangeError> {
         if let Some((trouble, since)) = self.broken
             && since.elapsed() >= LAST_WORDS
         {
-            return Err(Trouble::Body(trouble));
+            return Err(ExchangeError::Body(trouble));
         }
         let delay = exchange.group.response_flush_delay;
         let idle = connection.reader.is_empty() && self.response.wants_flush();
@@ -191,13 +198,13 @@ impl<'r> Conversation<'r> for Serving<'_, 'r> {
     }
 
     /// Without a client once the request's body has broken.
-    fn watch(&self, exchange: &Exchange<'_, 'r>) -> Watch<'r> {
+    fn watch(&self, exchange: &RequestExchange<'_, 'r>) -> RequestWatch<'r> {
         match self.broken {
             Some((_, since)) => {
                 let left = LAST_WORDS
                     .saturating_sub(since.elapsed())
                     .max(Duration::from_millis(1));
-                Watch {
+                RequestWatch {
                     r: exchange.r,
                     timeout: left,
                     deadline: None,

@@ -10,8 +10,8 @@ use wsgid_protocol::names::DEFAULT_GROUP;
 use wsgid_protocol::request::Call;
 
 use crate::configuration::config::{DirConfig, HandlerScript, MapHead, ScriptRef, ServerConfig};
-use crate::configuration::groups::{self, ApplicationGroup, Group};
-use crate::configuration::names::{self, Facts, Host};
+use crate::configuration::groups::{self, ApplicationGroup, GroupView};
+use crate::configuration::names::{self, Host, NameSources};
 use crate::httpd::request::{self, Request};
 use crate::request::mapping::note;
 use crate::workers::child::{self, Child};
@@ -20,7 +20,7 @@ use crate::workers::child::{self, Child};
 const CALLABLE: &CStr = c"application";
 
 /// What a request asks for.
-pub(crate) struct Target<'r> {
+pub(crate) struct ScriptTarget<'r> {
     pub(crate) call: Call<'r>,
     pub(crate) script: &'r CStr,
     /// Set for WSGIHandlerScript.
@@ -36,7 +36,7 @@ pub(crate) struct Target<'r> {
     pub(crate) application_group: ApplicationGroup,
 }
 
-impl Target<'_> {
+impl ScriptTarget<'_> {
     /// Whether a script is asked about the client instead of for a response.
     pub(crate) fn is_about_access(&self) -> bool {
         !matches!(
@@ -87,15 +87,15 @@ pub(crate) fn of_question<'r>(
     r: Request<'r>,
     script: &ScriptRef<'r>,
     call: Call<'r>,
-) -> Target<'r> {
+) -> ScriptTarget<'r> {
     let (script_name, path_info) = split_path(r);
     // The file that is asked for is not the script that is asked.
-    let facts = RequestFacts::new(r, script_name, false);
+    let facts = RequestNames::new(r, script_name, false);
     let global = c"%{GLOBAL}";
     let process_group = script
         .process_group
         .or_else(|| script.htaccess.and_then(|_| group_of_place(r)));
-    Target {
+    ScriptTarget {
         call,
         script: script.file,
         handler_script: None,
@@ -121,9 +121,9 @@ fn group_of_place(r: Request<'_>) -> Option<&CStr> {
 }
 
 /// Puts what a dispatch script chose in the place of what was configured.
-pub(crate) fn redirect<'r>(r: Request<'r>, target: &mut Target<'r>, choice: &Choice) {
+pub(crate) fn redirect<'r>(r: Request<'r>, target: &mut ScriptTarget<'r>, choice: &DispatchChoice) {
     let is_script = target.handler_script.is_none();
-    let facts = RequestFacts::new(r, target.script_name, is_script);
+    let facts = RequestNames::new(r, target.script_name, is_script);
     if let Some(group) = &choice.process_group {
         target.group = process_group_named(facts.r.pool().string(group.as_bytes()), &facts);
         target.by_variable = is_variable(group.as_bytes());
@@ -140,7 +140,7 @@ pub(crate) fn redirect<'r>(r: Request<'r>, target: &mut Target<'r>, choice: &Cho
 }
 
 /// What a dispatch script chose.
-pub(crate) struct Choice {
+pub(crate) struct DispatchChoice {
     pub(crate) process_group: Option<String>,
     pub(crate) application_group: Option<String>,
     pub(crate) callable: Option<String>,
@@ -151,10 +151,10 @@ pub(crate) fn of_request<'r>(
     r: Request<'r>,
     config: &DirConfig<'r>,
     handler_script: Option<&HandlerScript<'r>>,
-) -> Target<'r> {
+) -> ScriptTarget<'r> {
     let (script_name, path_info) = split_path(r);
     let notes = r.notes();
-    let facts = RequestFacts::new(r, script_name, handler_script.is_none());
+    let facts = RequestNames::new(r, script_name, handler_script.is_none());
     let own = handler_script.map(|known| &known.script);
     let choose = |note: &CStr, from_script: Option<&'r CStr>, from_config: Option<&'r CStr>| {
         from_script.or_else(|| notes.get(note)).or(from_config)
@@ -190,7 +190,7 @@ pub(crate) fn of_request<'r>(
         .and_then(|known| known.pass_authorization)
         .or(from_alias)
         .or(config.pass_authorization);
-    Target {
+    ScriptTarget {
         call: if handler_script.is_some() {
             Call::Handler
         } else {
@@ -213,7 +213,7 @@ fn is_variable(name: &[u8]) -> bool {
     name.starts_with(b"%{ENV:")
 }
 
-fn named(name: &CStr, facts: &RequestFacts<'_>) -> ApplicationGroup {
+fn named(name: &CStr, facts: &RequestNames<'_>) -> ApplicationGroup {
     let name = name.to_string_lossy();
     let mut group: ApplicationGroup = names::resolve(&name, facts).into();
     if let Some(seen_as) = facts
@@ -231,7 +231,7 @@ fn named(name: &CStr, facts: &RequestFacts<'_>) -> ApplicationGroup {
 }
 
 /// The process group that a directive means.
-fn process_group_named(name: &CStr, facts: &RequestFacts<'_>) -> String {
+fn process_group_named(name: &CStr, facts: &RequestNames<'_>) -> String {
     let name = name.to_string_lossy();
     let is_defined =
         |name: &String| child::get().is_some_and(|child| child.plan.groups.contains_key(name));
@@ -241,7 +241,7 @@ fn process_group_named(name: &CStr, facts: &RequestFacts<'_>) -> String {
 }
 
 /// The name of the callable; a variable that nobody set leaves the usual one.
-fn callable_named<'r>(name: &str, facts: &RequestFacts<'r>) -> &'r CStr {
+fn callable_named<'r>(name: &str, facts: &RequestNames<'r>) -> &'r CStr {
     match names::resolve(name, facts).text {
         Cow::Borrowed(name) if name.starts_with("%{ENV:") => CALLABLE,
         found => facts.r.pool().string(found.as_bytes()),
@@ -265,7 +265,7 @@ fn method<'r>(r: Request<'r>, config: &DirConfig<'_>) -> &'r CStr {
 
 /// What names in directives may refer to.
 #[derive(Clone, Copy)]
-struct RequestFacts<'r> {
+struct RequestNames<'r> {
     r: Request<'r>,
     script_name: &'r [u8],
     /// Whether the file that the URL means is the script.
@@ -273,7 +273,7 @@ struct RequestFacts<'r> {
     port: u16,
 }
 
-impl<'r> RequestFacts<'r> {
+impl<'r> RequestNames<'r> {
     fn new(r: Request<'r>, script_name: &'r [u8], is_script: bool) -> Self {
         Self {
             r,
@@ -312,7 +312,7 @@ impl<'r> RequestFacts<'r> {
     fn is_below_a_root(&self, file: &[u8]) -> bool {
         let prefix = self.r.context_prefix().unwrap_or_default();
         let root = self.r.context_document_root();
-        let is_file = matches!(self.r.target(), request::Target::File);
+        let is_file = matches!(self.r.target(), request::FoundFile::File);
         is_file
             && root.is_some_and(|root| {
                 names::is_mapped(self.script_name, prefix.to_bytes(), file, root.to_bytes())
@@ -320,7 +320,7 @@ impl<'r> RequestFacts<'r> {
     }
 }
 
-impl Facts for RequestFacts<'_> {
+impl NameSources for RequestNames<'_> {
     fn server(&self) -> Cow<'_, str> {
         self.r
             .server()
@@ -373,9 +373,9 @@ impl Facts for RequestFacts<'_> {
 pub(crate) fn permitted_group<'c>(
     r: Request<'_>,
     config: &DirConfig<'_>,
-    target: &Target<'_>,
+    target: &ScriptTarget<'_>,
     child: &'c Child,
-) -> Result<&'c Group, (Failure, String)> {
+) -> Result<&'c GroupView, (Failure, String)> {
     let name = &target.group;
     if !is_listed(config, name).unwrap_or(true) {
         return Err((
@@ -406,9 +406,9 @@ pub(crate) fn permitted_for_question<'c>(
     r: Request<'_>,
     config: &DirConfig<'_>,
     script: &ScriptRef<'_>,
-    target: &Target<'_>,
+    target: &ScriptTarget<'_>,
     child: &'c Child,
-) -> Result<&'c Group, (Failure, String)> {
+) -> Result<&'c GroupView, (Failure, String)> {
     if let Some(origin) = script.htaccess {
         permitted_to_htaccess(config, script, target).map_err(|why| {
             let (origin, file) = (origin.to_string_lossy(), target.script.to_string_lossy());
@@ -432,7 +432,7 @@ pub(crate) fn permitted_for_question<'c>(
 fn permitted_to_htaccess(
     config: &DirConfig<'_>,
     script: &ScriptRef<'_>,
-    target: &Target<'_>,
+    target: &ScriptTarget<'_>,
 ) -> Result<(), String> {
     let name = &target.group;
     if name == DEFAULT_GROUP {
@@ -462,9 +462,9 @@ fn is_listed(config: &DirConfig<'_>, name: &str) -> Option<bool> {
 
 fn visible_group<'c>(
     r: Request<'_>,
-    target: &Target<'_>,
+    target: &ScriptTarget<'_>,
     child: &'c Child,
-) -> Result<&'c Group, (Failure, String)> {
+) -> Result<&'c GroupView, (Failure, String)> {
     let name = &target.group;
     let Some(group) = child.plan.groups.get(name) else {
         return Err((Failure::NoSuchGroup, format!("process group `{name}`")));

@@ -10,8 +10,8 @@ use crate::configuration::groups::key_of;
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
 use crate::sys;
+use crate::workers::admission::ThreadClaim;
 use crate::workers::child;
-use crate::workers::thread_reserve::Holder;
 
 /// The handler of mod_proxy.
 const PROXY: &CStr = c"proxy-server";
@@ -30,12 +30,12 @@ pub(crate) fn check(r: Request<'_>) -> i32 {
     let Some(child) = child::get() else {
         return sys::DECLINED;
     };
-    let holder = Holder {
+    let claim = ThreadClaim {
         key: key_of(&host(r)),
         capacity: 0,
         for_long: true,
     };
-    match child.crowd.enter(holder) {
+    match child.reserve.admit(claim) {
         Ok(held) => {
             r.pool().drop_at_end(held);
             sys::DECLINED

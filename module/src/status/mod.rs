@@ -15,11 +15,11 @@ use wsgid_protocol::readable::escaped_json;
 use wsgid_protocol::{Failure, Kind};
 
 use crate::configuration::config::DirConfig;
-use crate::configuration::groups::{ApplicationGroup, Group};
+use crate::configuration::groups::{ApplicationGroup, GroupView};
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
 use crate::sys;
-use crate::workers::connection::{Connection, Patience, Wait};
+use crate::workers::connection::{Wait, WaitPolicy, WorkerConnection};
 use crate::workers::{child, stopping};
 
 /// The handler's name.
@@ -109,7 +109,7 @@ pub(crate) fn section(r: Request<'_>, is_short: bool) -> i32 {
 /// Waits for so long and no longer.
 struct Until(Instant);
 
-impl Patience for Until {
+impl WaitPolicy for Until {
     type Interruption = ();
 
     fn tick(&mut self, _: Duration) -> Result<(), ()> {
@@ -129,8 +129,8 @@ fn ask() -> Result<Value, String> {
         Wait::Interrupted(()) => format!("it took longer than {} s", STATUS_TIMEOUT.as_secs()),
         Wait::Io(error) => error.to_string(),
     };
-    let group = Group::of_status();
-    let mut connection = Connection::open(
+    let group = GroupView::of_status();
+    let mut connection = WorkerConnection::open(
         &child.plan,
         &group,
         &ApplicationGroup::default(),

@@ -298,13 +298,13 @@ imports! {
     fn ap_get_conn_socket(c: *mut conn_rec) -> *mut apr_socket_t;
     fn ap_get_request_module_loglevel(r: *const request_rec, index: c_int) -> c_int;
     fn ap_get_server_module_loglevel(s: *const server_rec, index: c_int) -> c_int;
-    fn ap_hook_pre_config(f: PoolsHook, pre: Names, succ: Names, order: c_int);
-    fn ap_hook_check_config(f: ConfigHook, pre: Names, succ: Names, order: c_int);
-    fn ap_hook_post_config(f: ConfigHook, pre: Names, succ: Names, order: c_int);
-    fn ap_hook_child_init(f: ChildHook, pre: Names, succ: Names, order: c_int);
-    fn ap_hook_translate_name(f: RequestHook, pre: Names, succ: Names, order: c_int);
-    fn ap_hook_map_to_storage(f: RequestHook, pre: Names, succ: Names, order: c_int);
-    fn ap_hook_check_access(f: RequestHook, pre: Names, succ: Names, order: c_int, kind: c_int);
+    fn ap_hook_pre_config(f: PoolsHook, pre: ModuleNames, succ: ModuleNames, order: c_int);
+    fn ap_hook_check_config(f: ConfigHook, pre: ModuleNames, succ: ModuleNames, order: c_int);
+    fn ap_hook_post_config(f: ConfigHook, pre: ModuleNames, succ: ModuleNames, order: c_int);
+    fn ap_hook_child_init(f: ChildHook, pre: ModuleNames, succ: ModuleNames, order: c_int);
+    fn ap_hook_translate_name(f: RequestHook, pre: ModuleNames, succ: ModuleNames, order: c_int);
+    fn ap_hook_map_to_storage(f: RequestHook, pre: ModuleNames, succ: ModuleNames, order: c_int);
+    fn ap_hook_check_access(f: RequestHook, pre: ModuleNames, succ: ModuleNames, order: c_int, kind: c_int);
     fn ap_register_auth_provider(
         pool: *mut apr_pool_t,
         group: *const c_char,
@@ -314,15 +314,15 @@ imports! {
         kind: c_int,
     ) -> apr_status_t;
     fn ap_rwrite(bytes: *const c_void, len: c_int, r: *mut request_rec) -> c_int;
-    fn apr_optional_hook_add(name: *const c_char, hook: AnyHook, pre: Names, succ: Names, order: c_int);
+    fn apr_optional_hook_add(name: *const c_char, hook: AnyHook, pre: ModuleNames, succ: ModuleNames, order: c_int);
     fn ap_satisfies(r: *mut request_rec) -> c_int;
     fn ap_some_auth_required(r: *mut request_rec) -> c_int;
     fn ap_get_useragent_host(r: *mut request_rec, kind: c_int, is_address: *mut c_int) -> *const c_char;
     fn ap_expr_str_exec(r: *mut request_rec, expr: *const ap_expr_info_t, error: *mut *const c_char) -> *const c_char;
-    fn ap_hook_fixups(f: RequestHook, pre: Names, succ: Names, order: c_int);
-    fn ap_hook_handler(f: RequestHook, pre: Names, succ: Names, order: c_int);
-    fn ap_hook_child_status(f: ChildStatusHook, pre: Names, succ: Names, order: c_int);
-    fn ap_hook_monitor(f: MonitorHook, pre: Names, succ: Names, order: c_int);
+    fn ap_hook_fixups(f: RequestHook, pre: ModuleNames, succ: ModuleNames, order: c_int);
+    fn ap_hook_handler(f: RequestHook, pre: ModuleNames, succ: ModuleNames, order: c_int);
+    fn ap_hook_child_status(f: ChildStatusHook, pre: ModuleNames, succ: ModuleNames, order: c_int);
+    fn ap_hook_monitor(f: MonitorHook, pre: ModuleNames, succ: ModuleNames, order: c_int);
 }
 
 /// Of mod_status: the request, and what kind of page it is.
@@ -331,7 +331,7 @@ pub(crate) type StatusHook = unsafe extern "C" fn(*mut request_rec, c_int) -> c_
 pub(crate) type AnyHook = unsafe extern "C" fn();
 pub(crate) type OutputFilter =
     unsafe extern "C" fn(*mut ap_filter_t, *mut apr_bucket_brigade) -> apr_status_t;
-pub(crate) type Names = *const *const c_char;
+pub(crate) type ModuleNames = *const *const c_char;
 pub(crate) type PoolsHook =
     unsafe extern "C" fn(*mut apr_pool_t, *mut apr_pool_t, *mut apr_pool_t) -> c_int;
 pub(crate) type ConfigHook = unsafe extern "C" fn(
@@ -349,7 +349,8 @@ pub(crate) type ChildStoppingHook = unsafe extern "C" fn(*mut apr_pool_t, c_int)
 
 /// `ap_hook_child_stopping` is younger than the oldest supported server, so it
 /// is looked up at run time.
-pub(crate) type HookChildStopping = unsafe extern "C" fn(ChildStoppingHook, Names, Names, c_int);
+pub(crate) type HookChildStopping =
+    unsafe extern "C" fn(ChildStoppingHook, ModuleNames, ModuleNames, c_int);
 
 #[cfg(not(test))]
 unsafe extern "C" {

@@ -15,7 +15,7 @@ const STATMOUNT_SB_BASIC: u64 = 1;
 const STATX_MNT_ID_UNIQUE: u32 = 0x4000;
 
 /// What is known of a descriptor.
-pub(crate) struct Facts {
+pub(crate) struct DescriptorFacts {
     pub(crate) mode: u32,
     /// 0: the device is no device, but that of a file system alone.
     pub(crate) device_major: u32,
@@ -36,7 +36,7 @@ pub(crate) enum MountNumber {
 ///
 /// # Errors
 /// As `statx(2)`.
-pub(crate) fn facts(fd: BorrowedFd<'_>) -> io::Result<Facts> {
+pub(crate) fn facts(fd: BorrowedFd<'_>) -> io::Result<DescriptorFacts> {
     let mut out = MaybeUninit::<libc::statx>::zeroed();
     let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
     let wanted = libc::STATX_TYPE | STATX_MNT_ID_UNIQUE | libc::STATX_MNT_ID;
@@ -60,7 +60,7 @@ pub(crate) fn facts(fd: BorrowedFd<'_>) -> io::Result<Facts> {
     } else {
         (found.stx_mask & libc::STATX_MNT_ID != 0).then_some(MountNumber::Reused(found.stx_mnt_id))
     };
-    Ok(Facts {
+    Ok(DescriptorFacts {
         mode: u32::from(found.stx_mode),
         device_major: found.stx_dev_major,
         mount,
@@ -69,7 +69,7 @@ pub(crate) fn facts(fd: BorrowedFd<'_>) -> io::Result<Facts> {
 
 /// The kernel's `mnt_id_req`.
 #[repr(C)]
-struct Asked {
+struct MountRequest {
     size: u32,
     spare: u32,
     number: u64,
@@ -95,7 +95,7 @@ struct Mount {
 /// # Errors
 /// As `statmount(2)` (Linux 6.8): `ENOENT` if the mount is not of this namespace.
 pub(crate) fn magic_at(number: u64) -> io::Result<u64> {
-    let asked = Asked {
+    let asked = MountRequest {
         size: 24,
         spare: 0,
         number,

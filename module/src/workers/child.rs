@@ -8,25 +8,25 @@ use nix::unistd::getpid;
 
 use crate::httpd::{retained, server};
 use crate::workers::loads::{self, Counted, Loads};
-use crate::workers::plan::{self, Plan};
-use crate::workers::pool::Pools;
-use crate::workers::thread_reserve::{self, Crowd};
-use crate::workers::{group_log, holders};
+use crate::workers::plan::{self, ServingPlan};
+use crate::workers::pool::ConnectionPools;
+use crate::workers::thread_reserve::{self, ThreadReserve};
+use crate::workers::{group_log, thread_table};
 
 /// The state of this child.
 pub(crate) struct Child {
-    pub(crate) plan: Arc<Plan>,
-    pub(crate) pools: Pools,
-    pub(crate) crowd: Crowd,
+    pub(crate) plan: Arc<ServingPlan>,
+    pub(crate) pools: ConnectionPools,
+    pub(crate) reserve: ThreadReserve,
     pid: u32,
 }
 
 static CHILD: OnceLock<Child> = OnceLock::new();
 
 /// The parent's decision for children that will be forked.
-pub(crate) fn publish(plan: Plan) {
+pub(crate) fn publish(plan: ServingPlan) {
     loads::prepare();
-    holders::prepare();
+    thread_table::prepare();
     thread_reserve::prepare();
     group_log::prepare();
     plan::publish(plan);
@@ -35,7 +35,7 @@ pub(crate) fn publish(plan: Plan) {
 /// httpd's monitor hook, in the parent.
 pub(crate) fn monitor() {
     loads::sweep();
-    holders::sweep();
+    thread_table::sweep();
     group_log::say_rest(plan::current().iter().flat_map(|plan| plan.groups.values()));
 }
 
@@ -54,17 +54,17 @@ pub(crate) fn init() {
     let pid = std::process::id();
     // Streams of HTTP/2 run on threads beside the MPM's.
     let idle_max = usize::try_from(server::threads_per_child()).unwrap_or(1) * 2;
-    let pools = Pools::new(
+    let pools = ConnectionPools::new(
         idle_max,
         descriptors() / 2,
         Loads::of_child(pid, Counted::Workers),
     );
     let threads = server::most_children().saturating_mul(server::threads_per_child());
-    let crowd = Crowd::of_child(pid, threads, plan.has_several_groups());
+    let reserve = ThreadReserve::of_child(pid, threads, plan.has_several_groups());
     let _ = CHILD.set(Child {
         plan,
         pools,
-        crowd,
+        reserve,
         pid,
     });
 }

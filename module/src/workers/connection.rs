@@ -1,6 +1,6 @@
 //! One connection to a worker: opened to the supervisor's socket, kept between
 //! requests. Sends and receives frames; every wait is one system call with a
-//! timeout as its tick, at which the caller's [`Patience`] decides. Whatever a
+//! timeout as its tick, at which the caller's [`WaitPolicy`] decides. Whatever a
 //! worker sends beside them is closed elsewhere (`wsgid_protocol::disposal`): a
 //! close may sleep as long as the worker likes.
 
@@ -22,11 +22,11 @@ use wsgid_protocol::request::{Hello, VERSIONS};
 use wsgid_protocol::response::EndReport;
 use wsgid_protocol::{FrameHead, Kind, payload};
 
-use crate::configuration::groups::{ApplicationGroup, Group};
+use crate::configuration::groups::{ApplicationGroup, GroupView};
 use crate::httpd::process;
-use crate::workers::plan::Plan;
+use crate::workers::plan::ServingPlan;
 use crate::workers::sent_file;
-use crate::workers::stopping::Waiting;
+use crate::workers::stopping::WaitingSocket;
 
 /// How often a wait looks up.
 const TICK: Duration = Duration::from_millis(250);
@@ -39,7 +39,7 @@ const QUICK_US: u64 = 500;
 const CLOSING_MAX: usize = 8;
 
 /// Decides at each tick whether to go on waiting.
-pub(crate) trait Patience {
+pub(crate) trait WaitPolicy {
     /// Why the wait must end.
     type Interruption;
     /// Called at each tick of a wait that has lasted for `waited`.
@@ -55,7 +55,7 @@ pub(crate) enum Wait<I> {
 }
 
 /// A connection.
-pub(crate) struct Connection {
+pub(crate) struct WorkerConnection {
     /// Always there, but while it is dropped.
     socket: Option<OwnedFd>,
     /// The process group: what is slow to close is its affair.
@@ -71,11 +71,11 @@ pub(crate) struct Connection {
     hello: Option<Vec<u8>>,
 }
 
-impl Connection {
+impl WorkerConnection {
     /// Connects. HELLO goes out with the first request.
-    pub(crate) fn open<P: Patience>(
-        plan: &Plan,
-        group: &Group,
+    pub(crate) fn open<P: WaitPolicy>(
+        plan: &ServingPlan,
+        group: &GroupView,
         application_group: &ApplicationGroup,
         patience: &mut P,
     ) -> Result<Self, Wait<P::Interruption>> {
@@ -154,7 +154,7 @@ impl Connection {
 
     /// Sends a request: HELLO on the first, the head, and an inline body, with
     /// one system call if the socket takes it.
-    pub(crate) fn send_request<P: Patience>(
+    pub(crate) fn send_request<P: WaitPolicy>(
         &mut self,
         head: &[u8],
         flags: u8,
@@ -185,7 +185,7 @@ impl Connection {
     }
 
     /// Sends HELLO alone, where the supervisor itself answers.
-    pub(crate) fn greet<P: Patience>(
+    pub(crate) fn greet<P: WaitPolicy>(
         &mut self,
         patience: &mut P,
     ) -> Result<(), Wait<P::Interruption>> {
@@ -194,7 +194,7 @@ impl Connection {
     }
 
     /// Sends one frame of the running request.
-    pub(crate) fn send<P: Patience>(
+    pub(crate) fn send<P: WaitPolicy>(
         &mut self,
         kind: Kind,
         flags: u8,
@@ -220,7 +220,7 @@ impl Connection {
         );
     }
 
-    fn send_slices<P: Patience>(
+    fn send_slices<P: WaitPolicy>(
         &self,
         slices: &mut [IoSlice<'_>],
         patience: &mut P,
@@ -238,7 +238,7 @@ impl Connection {
     }
 
     /// Receives once more; 0 is the end.
-    pub(crate) fn fill<P: Patience>(
+    pub(crate) fn fill<P: WaitPolicy>(
         &mut self,
         patience: &mut P,
     ) -> Result<usize, Wait<P::Interruption>> {
@@ -249,7 +249,7 @@ impl Connection {
             // wake it; where nobody else wants to run this costs next to nothing.
             std::thread::yield_now();
         }
-        let _waiting = Waiting::on(self.socket().as_raw_fd());
+        let _waiting = WaitingSocket::on(self.socket().as_raw_fd());
         loop {
             let socket = self
                 .socket
@@ -275,7 +275,7 @@ impl Connection {
         matches!(poll(&mut polled, timeout), Ok(1..))
     }
 
-    fn tick_or_fail<P: Patience>(
+    fn tick_or_fail<P: WaitPolicy>(
         &self,
         error: io::Error,
         began: Instant,
@@ -290,7 +290,7 @@ impl Connection {
     }
 }
 
-impl Drop for Connection {
+impl Drop for WorkerConnection {
     fn drop(&mut self) {
         disposal::dispose(&self.group, self.reader.take_fds());
         if let Some(socket) = self.socket.take() {
@@ -319,7 +319,7 @@ fn frame_head<I>(kind: Kind, id: u64, len: usize) -> Result<FrameHead, Wait<I>> 
 }
 
 /// A socket whose sends and receives look up at each tick.
-fn open_socket(group: &Group) -> io::Result<OwnedFd> {
+fn open_socket(group: &GroupView) -> io::Result<OwnedFd> {
     let socket = socket(
         AddressFamily::Unix,
         SockType::Stream,
@@ -342,7 +342,7 @@ fn open_socket(group: &Group) -> io::Result<OwnedFd> {
 }
 
 /// Connects, again and again while nobody listens, until `timeout`.
-fn connect_to<P: Patience>(
+fn connect_to<P: WaitPolicy>(
     socket: &OwnedFd,
     path: &str,
     timeout: Duration,

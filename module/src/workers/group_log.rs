@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use nix::time::{ClockId, clock_gettime};
 use wsgid_protocol::byte_rate;
 
-use crate::configuration::groups::Group;
+use crate::configuration::groups::GroupView;
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
 use crate::httpd::shared;
@@ -40,7 +40,7 @@ struct Cell {
 }
 
 impl Cell {
-    fn of(group: &Group) -> Option<Self> {
+    fn of(group: &GroupView) -> Option<Self> {
         let start = (group.key % PLACES * FIELDS) as usize;
         let [whole_at, left_out, said_at] = CELLS
             .get()
@@ -80,7 +80,7 @@ impl Cell {
 
 /// A record of a group's for the error log of the request, unless the group has
 /// written too much. Without shared memory only what a request writes is bounded.
-pub(crate) fn write(r: Request<'_>, group: &Group, code: u16, record: &[u8]) {
+pub(crate) fn write(r: Request<'_>, group: &GroupView, code: u16, record: &[u8]) {
     if !log::is_written(r, code) {
         return;
     }
@@ -109,7 +109,7 @@ pub(crate) fn write(r: Request<'_>, group: &Group, code: u16, record: &[u8]) {
 
 /// In the parent, every few seconds: says what was left out of groups that have
 /// written nothing since.
-pub(crate) fn say_rest<'g>(groups: impl Iterator<Item = &'g Group>) {
+pub(crate) fn say_rest<'g>(groups: impl Iterator<Item = &'g GroupView>) {
     let now = now_us();
     for group in groups {
         if let Some(text) = Cell::of(group).and_then(|cell| cell.account(now)) {

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use wsgid_protocol::names::DEFAULT_GROUP;
 
-use crate::configuration::groups::Groups;
+use crate::configuration::groups::GroupViews;
 
 /// What the parent decided, for its children.
 #[derive(Debug, Default)]
-pub(crate) struct Plan {
-    pub(crate) groups: Groups,
+pub(crate) struct ServingPlan {
+    pub(crate) groups: GroupViews,
     /// Application groups that directives name.
     pub(crate) application_groups: HashSet<String>,
     /// The supervisor's socket; `None` if there is none, with the reason.
@@ -25,7 +25,7 @@ pub(crate) struct Plan {
     pub(crate) slow_requests: Option<Duration>,
 }
 
-impl Plan {
+impl ServingPlan {
     /// Whether several groups take requests, besides the implicit one, which is
     /// always there.
     pub(crate) fn has_several_groups(&self) -> bool {
@@ -38,14 +38,14 @@ impl Plan {
 }
 
 /// The plan of the configuration in force; children are forked after it is set.
-static PLAN: Mutex<Option<Arc<Plan>>> = Mutex::new(None);
+static PLAN: Mutex<Option<Arc<ServingPlan>>> = Mutex::new(None);
 
 /// For children that will be forked.
-pub(crate) fn publish(plan: Plan) {
+pub(crate) fn publish(plan: ServingPlan) {
     *PLAN.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(plan));
 }
 
 /// What was published last.
-pub(crate) fn current() -> Option<Arc<Plan>> {
+pub(crate) fn current() -> Option<Arc<ServingPlan>> {
     PLAN.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::workers::connection::Connection;
+use crate::workers::connection::WorkerConnection;
 use crate::workers::loads::Loads;
 use crate::workers::placement;
 
@@ -18,8 +18,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 const SWEEP: Duration = Duration::from_secs(10);
 
 /// The connections of all groups.
-pub(crate) struct Pools {
-    idle: Mutex<Idle<Connection>>,
+pub(crate) struct ConnectionPools {
+    idle: Mutex<Idle<WorkerConnection>>,
     loads: Loads,
 }
 
@@ -40,7 +40,7 @@ trait Pooled {
     fn worker(&self) -> u32;
 }
 
-impl Pooled for Connection {
+impl Pooled for WorkerConnection {
     fn worker(&self) -> u32 {
         self.worker()
     }
@@ -143,7 +143,7 @@ fn key(group: &str, application_group: &str) -> String {
     [group, application_group].join("\0")
 }
 
-impl Pools {
+impl ConnectionPools {
     /// So many connections may be idle in one pool, and in all of them.
     pub(crate) fn new(pool_max: usize, max: usize, loads: Loads) -> Self {
         Self {
@@ -152,7 +152,7 @@ impl Pools {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Idle<Connection>> {
+    fn lock(&self) -> MutexGuard<'_, Idle<WorkerConnection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -167,13 +167,13 @@ impl Pools {
 
 /// A child's connections to one pair of groups.
 pub(crate) struct PoolOf<'c> {
-    pools: &'c Pools,
+    pools: &'c ConnectionPools,
     key: String,
 }
 
 impl PoolOf<'_> {
     /// An idle connection, from now on in use.
-    pub(crate) fn take(&self) -> Option<Connection> {
+    pub(crate) fn take(&self) -> Option<WorkerConnection> {
         self.pools.lock().take(&self.key, &self.pools.loads)
     }
 
@@ -183,7 +183,7 @@ impl PoolOf<'_> {
     }
 
     /// The same; the connection is free again.
-    pub(crate) fn give_back(&self, worker: u32, connection: Connection) {
+    pub(crate) fn give_back(&self, worker: u32, connection: WorkerConnection) {
         self.end(worker);
         let closed = self
             .pools

@@ -32,9 +32,9 @@ pub(crate) fn is_stopping() -> bool {
 }
 
 /// A socket that `stop` may shut down; ends when dropped.
-pub(crate) struct Waiting(Option<&'static AtomicI32>);
+pub(crate) struct WaitingSocket(Option<&'static AtomicI32>);
 
-impl Waiting {
+impl WaitingSocket {
     /// Enters `fd`. With the table full the wait ends at its next tick instead.
     pub(crate) fn on(fd: i32) -> Self {
         // Threads begin at different places, so that they seldom meet.
@@ -49,7 +49,7 @@ impl Waiting {
     }
 }
 
-impl Drop for Waiting {
+impl Drop for WaitingSocket {
     fn drop(&mut self) {
         if let Some(place) = self.0 {
             place.store(-1, Ordering::SeqCst);

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use wsgid_protocol::runs::Runs;
 
 use crate::configuration::permitted::extent::{Extent, absolute, fixed_front, trimmed};
-use crate::configuration::permitted::groups::Groups;
-use crate::configuration::permitted::places::{Places, rewritten};
-use crate::configuration::permitted::statement::{Statement, Target};
+use crate::configuration::permitted::groups::GroupChoices;
+use crate::configuration::permitted::statement::{RequestExtent, Statement};
+use crate::configuration::permitted::url_directories::{MappedDirectories, rewritten};
 
 /// By process group, what it may run.
 pub(crate) type Permitted = BTreeMap<String, Runs>;
@@ -17,7 +17,7 @@ pub(crate) type Permitted = BTreeMap<String, Runs>;
 const HANDLERS: [&str; 2] = ["wsgi-script", "application/x-httpd-wsgi"];
 
 /// One server.
-pub(super) struct Server<'s> {
+pub(super) struct ServerStatements<'s> {
     /// ServerRoot.
     pub(super) root: &'s str,
     /// Directories in which homes of users are.
@@ -32,9 +32,9 @@ pub(super) struct Server<'s> {
 
 /// What is needed for each directive.
 struct Collector<'c, 's> {
-    server: &'c Server<'s>,
-    groups: Groups<'c>,
-    places: Places,
+    server: &'c ServerStatements<'s>,
+    groups: GroupChoices<'c>,
+    places: MappedDirectories,
     permitted: &'c mut Permitted,
 }
 
@@ -44,11 +44,11 @@ fn names_handler(arguments: &str) -> bool {
     HANDLERS.iter().any(|handler| arguments.contains(handler))
 }
 
-impl Server<'_> {
+impl ServerStatements<'_> {
     /// Adds what its directives name.
     pub(super) fn collect(&self, permitted: &mut Permitted) {
-        let groups = Groups::new(&self.statements, &self.visible);
-        let places = Places::new(self.root, self.homes, &self.statements);
+        let groups = GroupChoices::new(&self.statements, &self.visible);
+        let places = MappedDirectories::new(self.root, self.homes, &self.statements);
         let mut collector = Collector {
             server: self,
             groups,
@@ -97,7 +97,7 @@ impl Collector<'_, '_> {
             "/" => Extent::All,
             url => Extent::At(absolute("", url)),
         };
-        let target = Target {
+        let target = RequestExtent {
             path: Extent::At(trimmed(&file).to_owned()),
             url,
         };
@@ -118,7 +118,7 @@ impl Collector<'_, '_> {
             Some(front) => Extent::Within(front.clone()),
             None => Extent::At(trimmed(&file).to_owned()),
         };
-        let target = Target {
+        let target = RequestExtent {
             path,
             url: Extent::Within("/".to_owned()),
         };
@@ -156,7 +156,7 @@ impl Collector<'_, '_> {
     fn handler(&mut self, statement: &Statement) {
         let scope = &statement.scope;
         for place in self.reached(statement) {
-            let target = Target {
+            let target = RequestExtent {
                 path: Extent::At(place.clone()),
                 url: scope.url.clone(),
             };
@@ -187,7 +187,7 @@ impl Collector<'_, '_> {
         else {
             return;
         };
-        let target = Target {
+        let target = RequestExtent {
             path: Extent::At(path.clone()),
             url: Extent::All,
         };
@@ -231,7 +231,7 @@ impl Collector<'_, '_> {
     /// They are files of the place, or of the group's own directories.
     fn scripts_of_htaccess(&mut self, statement: &Statement) {
         for place in self.reached(statement) {
-            let target = Target {
+            let target = RequestExtent {
                 path: Extent::At(place.clone()),
                 url: statement.scope.url.clone(),
             };

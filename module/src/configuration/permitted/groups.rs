@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use wsgid_protocol::names::DEFAULT_GROUP;
 
 use crate::configuration::permitted::extent::Applies;
-use crate::configuration::permitted::statement::{Statement, Target};
+use crate::configuration::permitted::statement::{RequestExtent, Statement};
 
 /// The rules of one server.
-pub(super) struct Groups<'s> {
+pub(super) struct GroupChoices<'s> {
     /// WSGIProcessGroup, in the order of merging; so are the others.
     processes: Vec<&'s Statement>,
     restrictions: Vec<&'s Statement>,
@@ -18,13 +18,13 @@ pub(super) struct Groups<'s> {
 }
 
 /// What a directive says.
-enum Choice {
+enum GroupChoice {
     Group(String),
     /// A request says it; the directive stands in this section.
     Request(usize),
 }
 
-impl Choice {
+impl GroupChoice {
     fn new(name: &str, section: usize) -> Self {
         match name {
             "" | "%{GLOBAL}" => Self::Group(DEFAULT_GROUP.to_owned()),
@@ -34,7 +34,7 @@ impl Choice {
     }
 }
 
-impl<'s> Groups<'s> {
+impl<'s> GroupChoices<'s> {
     pub(super) fn new(statements: &[&'s Statement], visible: &'s BTreeSet<String>) -> Self {
         let named = |name: &str| {
             statements
@@ -52,21 +52,21 @@ impl<'s> Groups<'s> {
     }
 
     /// Those of requests about `target`; `own` is what the script's own directive says.
-    pub(super) fn of(&self, target: &Target, own: Option<&str>) -> BTreeSet<String> {
+    pub(super) fn of(&self, target: &RequestExtent, own: Option<&str>) -> BTreeSet<String> {
         let mut choices = match own {
-            Some(name) => vec![Choice::new(name, 0)],
+            Some(name) => vec![GroupChoice::new(name, 0)],
             None => self.configured(target),
         };
         let dispatches = self
             .dispatches
             .iter()
             .filter(|statement| statement.scope.applies(target) != Applies::Never);
-        choices.extend(dispatches.map(|statement| Choice::Request(statement.scope.section)));
+        choices.extend(dispatches.map(|statement| GroupChoice::Request(statement.scope.section)));
         let mut groups = BTreeSet::new();
         for choice in choices {
             match choice {
-                Choice::Group(name) => groups.extend(self.visible.get(&name).cloned()),
-                Choice::Request(section) => {
+                GroupChoice::Group(name) => groups.extend(self.visible.get(&name).cloned()),
+                GroupChoice::Request(section) => {
                     let listed = self.listed(target, Some(section));
                     groups.extend(listed.unwrap_or_else(|| self.visible.clone()));
                 }
@@ -77,14 +77,14 @@ impl<'s> Groups<'s> {
 
     /// Those in which scripts of `.htaccess` may run: what the server's
     /// configuration has set there or lists, but never httpd's user.
-    pub(super) fn of_htaccess(&self, target: &Target) -> BTreeSet<String> {
+    pub(super) fn of_htaccess(&self, target: &RequestExtent) -> BTreeSet<String> {
         let mut groups: BTreeSet<String> = self
             .restrictions_for(target, None)
             .into_iter()
             .flat_map(|statement| self.names(statement))
             .collect();
         for choice in self.configured(target) {
-            if let Choice::Group(name) = choice {
+            if let GroupChoice::Group(name) = choice {
                 groups.extend(self.visible.get(&name).cloned());
             }
         }
@@ -93,8 +93,8 @@ impl<'s> Groups<'s> {
     }
 
     /// What WSGIProcessGroup says about requests.
-    fn configured(&self, target: &Target) -> Vec<Choice> {
-        let mut choices = vec![Choice::Group(DEFAULT_GROUP.to_owned())];
+    fn configured(&self, target: &RequestExtent) -> Vec<GroupChoice> {
+        let mut choices = vec![GroupChoice::Group(DEFAULT_GROUP.to_owned())];
         for statement in &self.processes {
             let applies = statement.scope.applies(target);
             if applies == Applies::Always {
@@ -102,7 +102,7 @@ impl<'s> Groups<'s> {
             }
             if applies != Applies::Never {
                 let name = statement.words().into_iter().next().unwrap_or_default();
-                choices.push(Choice::new(&name, statement.scope.section));
+                choices.push(GroupChoice::new(&name, statement.scope.section));
             }
         }
         choices
@@ -110,15 +110,15 @@ impl<'s> Groups<'s> {
 
     /// Those of a script that answers questions, which WSGIProcessGroup is not about.
     pub(super) fn of_question(&self, own: Option<&str>) -> BTreeSet<String> {
-        match Choice::new(own.unwrap_or_default(), 0) {
-            Choice::Group(name) => self.visible.get(&name).cloned().into_iter().collect(),
-            Choice::Request(_) => self.visible.clone(),
+        match GroupChoice::new(own.unwrap_or_default(), 0) {
+            GroupChoice::Group(name) => self.visible.get(&name).cloned().into_iter().collect(),
+            GroupChoice::Request(_) => self.visible.clone(),
         }
     }
 
     /// Those that WSGIRestrictProcess lists for requests about `target` for which
     /// the directives of `section` are in force; `None` where perhaps no list is.
-    fn listed(&self, target: &Target, section: Option<usize>) -> Option<BTreeSet<String>> {
+    fn listed(&self, target: &RequestExtent, section: Option<usize>) -> Option<BTreeSet<String>> {
         let statements = self.restrictions_for(target, section);
         let is_in_force = |statement: &&Statement| {
             section == Some(statement.scope.section)
@@ -138,7 +138,11 @@ impl<'s> Groups<'s> {
 
     /// The lists that may be in force. An inner one takes the place of those around
     /// it; all of one section count together.
-    fn restrictions_for(&self, target: &Target, section: Option<usize>) -> Vec<&'s Statement> {
+    fn restrictions_for(
+        &self,
+        target: &RequestExtent,
+        section: Option<usize>,
+    ) -> Vec<&'s Statement> {
         let mut found: Vec<&Statement> = Vec::new();
         for statement in self.restrictions.iter().copied() {
             let own = statement.scope.section;

@@ -7,33 +7,33 @@
 mod collect;
 mod extent;
 mod groups;
-mod places;
 mod statement;
 #[cfg(test)]
 mod tests;
+mod url_directories;
 
 use std::collections::{BTreeSet, HashMap};
 
 pub(crate) use self::collect::Permitted;
-use self::collect::Server as View;
-use self::statement::{Line, Statements};
+use self::collect::ServerStatements;
+use self::statement::{Statements, TreeLine};
 use wsgid_protocol::names::DEFAULT_GROUP;
 
-use crate::configuration::settings::Settings;
+use crate::configuration::settings::ServerSettings;
 use crate::httpd::server::Server;
 use crate::httpd::tree;
 
 /// Collects it from httpd's picture of the configuration.
-pub(crate) fn collect(settings: &Settings, main: Server<'_>) -> Permitted {
+pub(crate) fn collect(settings: &ServerSettings, main: Server<'_>) -> Permitted {
     let root = tree::server_root().to_string_lossy().into_owned();
-    let lines: Vec<Line> = tree::roots().filter_map(copied).collect();
+    let lines: Vec<TreeLine> = tree::roots().filter_map(copied).collect();
     let statements = Statements::new(&lines);
     let visibility = Visibility::new(settings);
-    let homes = places::homes(&std::fs::read_to_string("/etc/passwd").unwrap_or_default());
+    let homes = url_directories::homes(&std::fs::read_to_string("/etc/passwd").unwrap_or_default());
     let mut permitted = Permitted::new();
     for server in main.all() {
         for own in statements.of_server(server.is_virtual().then(|| server.origin()).as_deref()) {
-            let view = View {
+            let view = ServerStatements {
                 root: &root,
                 homes: &homes,
                 statements: own,
@@ -60,7 +60,7 @@ struct Visibility<'s> {
 }
 
 impl<'s> Visibility<'s> {
-    fn new(settings: &'s Settings) -> Self {
+    fn new(settings: &'s ServerSettings) -> Self {
         let mut visibility = Self {
             everywhere: vec![DEFAULT_GROUP],
             ..Self::default()
@@ -109,7 +109,7 @@ impl<'s> Visibility<'s> {
 }
 
 /// Where the code of a process group is.
-fn own_directories(settings: &Settings, group: &str) -> Vec<String> {
+fn own_directories(settings: &ServerSettings, group: &str) -> Vec<String> {
     let known = settings
         .groups
         .iter()
@@ -123,7 +123,7 @@ fn own_directories(settings: &Settings, group: &str) -> Vec<String> {
 }
 
 /// A directive that matters here, and what it holds.
-fn copied(node: tree::Node<'_>) -> Option<Line> {
+fn copied(node: tree::DirectiveNode<'_>) -> Option<TreeLine> {
     let name = node.name().to_string_lossy().to_ascii_lowercase();
     let is_section = name.starts_with('<');
     if !is_section && !statement::matters(&name) {
@@ -135,7 +135,7 @@ fn copied(node: tree::Node<'_>) -> Option<Line> {
     } else {
         &arguments
     };
-    Some(Line {
+    Some(TreeLine {
         name,
         arguments: arguments.to_owned(),
         origin: if is_section {

@@ -10,12 +10,12 @@ use crate::configuration::words::Words;
 
 /// A directive as httpd's tree has it, by its name in small letters.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Line {
+pub(super) struct TreeLine {
     pub(super) name: String,
     pub(super) arguments: String,
     /// `file:line` of a section.
     pub(super) origin: String,
-    pub(super) children: Vec<Line>,
+    pub(super) children: Vec<TreeLine>,
 }
 
 /// Directives, ours and others', that say where scripts are and who runs them.
@@ -55,7 +55,7 @@ pub(super) fn matters(name: &str) -> bool {
 
 /// What a section is about.
 #[derive(Clone, Debug)]
-pub(super) struct Scope {
+pub(super) struct SectionScope {
     /// Files.
     pub(super) path: Extent,
     /// URLs.
@@ -70,12 +70,12 @@ pub(super) struct Scope {
 
 /// What a request is about, as far as it is known.
 #[derive(Clone, Debug)]
-pub(super) struct Target {
+pub(super) struct RequestExtent {
     pub(super) path: Extent,
     pub(super) url: Extent,
 }
 
-impl Scope {
+impl SectionScope {
     const SERVER: Self = Self {
         path: Extent::All,
         url: Extent::All,
@@ -85,7 +85,7 @@ impl Scope {
     };
 
     /// Whether the section is in force for requests about `target`.
-    pub(super) fn applies(&self, target: &Target) -> Applies {
+    pub(super) fn applies(&self, target: &RequestExtent) -> Applies {
         let applies = self
             .path
             .applies(&target.path)
@@ -98,8 +98,8 @@ impl Scope {
     }
 
     /// Requests for which it is in force.
-    pub(super) fn target(&self) -> Target {
-        Target {
+    pub(super) fn target(&self) -> RequestExtent {
+        RequestExtent {
             path: self.path.clone(),
             url: self.url.clone(),
         }
@@ -111,7 +111,7 @@ impl Scope {
 pub(super) struct Statement {
     pub(super) name: String,
     pub(super) arguments: String,
-    pub(super) scope: Scope,
+    pub(super) scope: SectionScope,
 }
 
 impl Statement {
@@ -148,13 +148,13 @@ pub(super) struct Statements {
 }
 
 impl Statements {
-    pub(super) fn new(lines: &[Line]) -> Self {
+    pub(super) fn new(lines: &[TreeLine]) -> Self {
         let mut reader = Reader {
             section: 0,
             hosts: HashMap::new(),
         };
         let mut main = Vec::new();
-        reader.read(lines, &Scope::SERVER, &mut main);
+        reader.read(lines, &SectionScope::SERVER, &mut main);
         Self {
             main,
             hosts: reader.hosts,
@@ -186,20 +186,20 @@ struct Reader {
 }
 
 impl Reader {
-    fn read(&mut self, lines: &[Line], scope: &Scope, out: &mut Vec<Statement>) {
+    fn read(&mut self, lines: &[TreeLine], scope: &SectionScope, out: &mut Vec<Statement>) {
         for line in lines {
             if line.name == "<virtualhost" {
                 self.section += 1;
-                let scope = Scope {
+                let scope = SectionScope {
                     section: self.section,
-                    ..Scope::SERVER
+                    ..SectionScope::SERVER
                 };
                 let mut own = Vec::new();
                 self.read(&line.children, &scope, &mut own);
                 self.hosts.entry(line.origin.clone()).or_default().push(own);
             } else if line.name.starts_with('<') {
                 self.section += 1;
-                let inner = Scope {
+                let inner = SectionScope {
                     section: self.section,
                     ..inner(scope, line)
                 };
@@ -217,7 +217,7 @@ impl Reader {
 }
 
 /// The scope of a section in another one.
-fn inner(outer: &Scope, line: &Line) -> Scope {
+fn inner(outer: &SectionScope, line: &TreeLine) -> SectionScope {
     const REGEX_DIRECTORY: usize = 10_000;
     const FILES: usize = 20_000;
     const LOCATION: usize = 30_000;
@@ -227,17 +227,17 @@ fn inner(outer: &Scope, line: &Line) -> Scope {
     let second = words.get(1).map_or("", String::as_str);
     let is_wild = first.contains(['*', '?', '[']);
     let outer = outer.clone();
-    let unsure = Scope {
+    let unsure = SectionScope {
         certain: false,
         ..outer.clone()
     };
     match line.name.as_str() {
-        "<directory" if first == "~" => Scope {
+        "<directory" if first == "~" => SectionScope {
             path: Extent::Within(regex_front(second)),
             rank: REGEX_DIRECTORY,
             ..unsure
         },
-        "<directorymatch" => Scope {
+        "<directorymatch" => SectionScope {
             path: Extent::Within(regex_front(first)),
             rank: REGEX_DIRECTORY,
             ..unsure
@@ -249,7 +249,7 @@ fn inner(outer: &Scope, line: &Line) -> Scope {
                 None => Extent::At(trimmed(&named).to_owned()),
             };
             let rank = 1 + first.split('/').filter(|part| !part.is_empty()).count();
-            Scope {
+            SectionScope {
                 path,
                 rank,
                 ..outer
@@ -262,22 +262,22 @@ fn inner(outer: &Scope, line: &Line) -> Scope {
                 url if first.ends_with('/') => Extent::Within(url.to_owned()),
                 url => Extent::At(url.to_owned()),
             };
-            Scope {
+            SectionScope {
                 url,
                 rank: LOCATION,
                 ..outer
             }
         }
-        "<location" | "<locationmatch" => Scope {
+        "<location" | "<locationmatch" => SectionScope {
             url: Extent::Within("/".to_owned()),
             rank: LOCATION,
             ..unsure
         },
-        "<files" | "<filesmatch" => Scope {
+        "<files" | "<filesmatch" => SectionScope {
             rank: FILES,
             ..unsure
         },
-        "<if" | "<elseif" | "<else" => Scope { rank: IF, ..unsure },
+        "<if" | "<elseif" | "<else" => SectionScope { rank: IF, ..unsure },
         _ => unsure,
     }
 }

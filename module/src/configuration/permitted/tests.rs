@@ -7,13 +7,13 @@ use wsgid_protocol::names::DEFAULT_GROUP;
 use wsgid_protocol::runs::Runs;
 
 use crate::configuration::permitted::Permitted;
-use crate::configuration::permitted::collect::Server;
+use crate::configuration::permitted::collect::ServerStatements;
 use crate::configuration::permitted::extent::{absolute, fixed_front, regex_front};
-use crate::configuration::permitted::places::homes;
-use crate::configuration::permitted::statement::{Line, Statements, matters};
+use crate::configuration::permitted::statement::{Statements, TreeLine, matters};
+use crate::configuration::permitted::url_directories::homes;
 
 /// The lines up to the end of the section.
-fn read<'t>(lines: &mut impl Iterator<Item = (usize, &'t str)>) -> Vec<Line> {
+fn read<'t>(lines: &mut impl Iterator<Item = (usize, &'t str)>) -> Vec<TreeLine> {
     let mut all = Vec::new();
     while let Some((number, line)) = lines.next() {
         let (name, arguments) = line.split_once(' ').unwrap_or((line, ""));
@@ -29,7 +29,7 @@ fn read<'t>(lines: &mut impl Iterator<Item = (usize, &'t str)>) -> Vec<Line> {
             .unwrap_or(arguments)
             .to_owned();
         assert!(is_section || matters(&name), "{name}");
-        all.push(Line {
+        all.push(TreeLine {
             name,
             arguments,
             origin: format!("conf:{number}"),
@@ -46,7 +46,7 @@ fn permitted(text: &str) -> Permitted {
     collected(&read(&mut numbered))
 }
 
-fn collected(lines: &[Line]) -> Permitted {
+fn collected(lines: &[TreeLine]) -> Permitted {
     let statements = Statements::new(lines);
     let hosts = lines
         .iter()
@@ -55,7 +55,7 @@ fn collected(lines: &[Line]) -> Permitted {
     let mut permitted = Permitted::new();
     for host in [None].into_iter().chain(hosts) {
         for own in statements.of_server(host) {
-            let server = Server {
+            let server = ServerStatements {
                 root: "/etc/httpd",
                 homes: &homes(
                     "ann:x:1000:1000:Ann:/srv/people/ann:/bin/sh\nrunner:x:999:999::/var/lib/runner:\n",
@@ -482,12 +482,12 @@ fn all_words_of_userdir_count() {
 
 #[test]
 fn a_file_included_twice_defines_two_virtual_hosts() {
-    let line = |name: &str, arguments: &str| Line {
+    let line = |name: &str, arguments: &str| TreeLine {
         name: name.to_owned(),
         arguments: arguments.to_owned(),
-        ..Line::default()
+        ..TreeLine::default()
     };
-    let host = |group: &str| Line {
+    let host = |group: &str| TreeLine {
         origin: "template:1".to_owned(),
         children: vec![
             line("wsgiprocessgroup", group),

@@ -11,17 +11,17 @@ use crate::configuration::permitted::statement::Statement;
 const HOMES: &str = "/home";
 
 /// A directory, and the URL that leads to it if that is fixed.
-struct Place {
+struct MappedDirectory {
     path: String,
     url: Option<String>,
 }
 
 /// All of a server.
-pub(super) struct Places(Vec<Place>);
+pub(super) struct MappedDirectories(Vec<MappedDirectory>);
 
-impl Places {
+impl MappedDirectories {
     pub(super) fn new(root: &str, homes: &BTreeSet<String>, statements: &[&Statement]) -> Self {
-        let mut places: Vec<Place> = statements
+        let mut places: Vec<MappedDirectory> = statements
             .iter()
             .filter_map(|statement| place(root, statement))
             .collect();
@@ -39,7 +39,7 @@ impl Places {
         let document_root =
             document_root.and_then(|statement| statement.words().into_iter().next());
         let path = absolute(root, &document_root.unwrap_or_else(|| "htdocs".to_owned()));
-        places.push(Place {
+        places.push(MappedDirectory {
             path: trimmed(&path).to_owned(),
             url: Some("/".to_owned()),
         });
@@ -53,7 +53,8 @@ impl Places {
             return self.0.iter().map(|place| place.path.clone()).collect();
         };
         // The longest alias has the URL; what is around it is not reached.
-        let around = |place: &&Place| place.url.as_deref().is_some_and(|own| is_below(url, own));
+        let around =
+            |place: &&MappedDirectory| place.url.as_deref().is_some_and(|own| is_below(url, own));
         let longest = self
             .0
             .iter()
@@ -61,8 +62,9 @@ impl Places {
             .filter_map(|place| place.url.as_ref())
             .map(String::len)
             .max();
-        let is_hidden =
-            |place: &Place| around(&place) && place.url.as_ref().map(String::len) < longest;
+        let is_hidden = |place: &MappedDirectory| {
+            around(&place) && place.url.as_ref().map(String::len) < longest
+        };
         self.0
             .iter()
             .filter(|place| !is_hidden(place))
@@ -72,7 +74,7 @@ impl Places {
 }
 
 /// What of a place URLs at or below `url` reach.
-fn below(place: &Place, url: &str) -> Option<String> {
+fn below(place: &MappedDirectory, url: &str) -> Option<String> {
     let Some(own) = &place.url else {
         return Some(place.path.clone());
     };
@@ -85,7 +87,7 @@ fn below(place: &Place, url: &str) -> Option<String> {
     is_below(own, url).then(|| place.path.clone())
 }
 
-fn place(root: &str, statement: &Statement) -> Option<Place> {
+fn place(root: &str, statement: &Statement) -> Option<MappedDirectory> {
     let words = statement.words();
     let first = words.first().map(String::as_str)?;
     match statement.name.as_str() {
@@ -101,17 +103,17 @@ fn place(root: &str, statement: &Statement) -> Option<Place> {
         | "virtualscriptaliasip" => Some(aliased(root, first, None)),
         "rewriterule" => {
             let path = rewritten(words.get(1)?)?;
-            Some(Place { path, url: None })
+            Some(MappedDirectory { path, url: None })
         }
         _ => None,
     }
 }
 
-fn aliased(root: &str, target: &str, url: Option<&str>) -> Place {
+fn aliased(root: &str, target: &str, url: Option<&str>) -> MappedDirectory {
     let target = absolute(root, target);
     match fixed_front(&target, &['$', '%', '&', '\\']) {
-        Some(path) => Place { path, url: None },
-        None => Place {
+        Some(path) => MappedDirectory { path, url: None },
+        None => MappedDirectory {
             path: trimmed(&target).to_owned(),
             url: url.map(str::to_owned),
         },
@@ -129,7 +131,7 @@ pub(super) fn rewritten(substitution: &str) -> Option<String> {
 }
 
 /// Where UserDir looks, one place after the other.
-fn user_directories(homes: &BTreeSet<String>, words: &[String]) -> Vec<Place> {
+fn user_directories(homes: &BTreeSet<String>, words: &[String]) -> Vec<MappedDirectory> {
     let is_switch = |word: &String| {
         ["disabled", "enabled"]
             .iter()
@@ -149,7 +151,7 @@ fn user_directories(homes: &BTreeSet<String>, words: &[String]) -> Vec<Place> {
     }
     paths
         .into_iter()
-        .map(|path| Place { path, url: None })
+        .map(|path| MappedDirectory { path, url: None })
         .collect()
 }
 

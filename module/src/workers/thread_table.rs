@@ -27,7 +27,7 @@ const WIDTH: usize = 16;
 const SWEPT: u32 = u32::MAX;
 
 /// Made by the parent; children inherit it.
-static TABLE: OnceLock<Option<Rows>> = OnceLock::new();
+static TABLE: OnceLock<Option<ThreadTable>> = OnceLock::new();
 
 thread_local! {
     /// The row this thread had last: free again, most of the time.
@@ -36,17 +36,17 @@ thread_local! {
 
 /// All rows; in front of them, how many have ever been used.
 #[derive(Clone, Copy)]
-pub(crate) struct Rows {
+pub(crate) struct ThreadTable {
     used: &'static AtomicU32,
     rows: &'static [AtomicU32],
 }
 
 /// A request's row, until this is dropped.
-pub(crate) struct Row(Option<&'static [AtomicU32]>);
+pub(crate) struct ThreadRow(Option<&'static [AtomicU32]>);
 
 /// What the requests of one group do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Seen {
+pub(crate) struct GroupRequests {
     /// They are with a worker, or with another server.
     pub(crate) running: u32,
     /// They wait until they may be.
@@ -61,7 +61,7 @@ pub(crate) struct Seen {
 
 /// From when on a request counts as one that holds its thread.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ages {
+pub(crate) struct AgeLimits {
     /// Since its answer began.
     pub(crate) begun: Duration,
     /// The same; of those that are `old`.
@@ -72,7 +72,7 @@ pub(crate) struct Ages {
 
 /// Before children are forked.
 pub(crate) fn prepare() {
-    TABLE.get_or_init(Rows::new);
+    TABLE.get_or_init(ThreadTable::new);
 }
 
 /// Frees the rows of children that have gone.
@@ -82,7 +82,7 @@ pub(crate) fn sweep() {
     }
 }
 
-impl Rows {
+impl ThreadTable {
     /// `None` if the system refuses.
     pub(crate) fn new() -> Option<Self> {
         let cells = shared::zeros((ROWS + 1) * WIDTH)?;
@@ -99,7 +99,7 @@ impl Rows {
     }
 
     /// A row for a request of the group with this key.
-    pub(crate) fn claim(self, pid: u32, key: u32, now: u32) -> Row {
+    pub(crate) fn claim(self, pid: u32, key: u32, now: u32) -> ThreadRow {
         let free = |at: &usize| {
             self.cell(*at, OWNER)
                 .is_some_and(|owner| is_taken(owner, pid))
@@ -108,7 +108,7 @@ impl Rows {
             .filter(free)
             .or_else(|| (0..ROWS).find(free))
         else {
-            return Row(None);
+            return ThreadRow(None);
         };
         LAST.set(at);
         let row = self.rows.get(at * WIDTH..(at + 1) * WIDTH);
@@ -122,7 +122,7 @@ impl Rows {
         if self.used.load(Ordering::Relaxed) < used {
             self.used.fetch_max(used, Ordering::Relaxed);
         }
-        Row(row)
+        ThreadRow(row)
     }
 
     fn cell(self, row: usize, number: usize) -> Option<&'static AtomicU32> {
@@ -130,8 +130,8 @@ impl Rows {
     }
 
     /// What the requests of a group do.
-    pub(crate) fn look(self, key: u32, now: u32, ages: Ages) -> Seen {
-        let mut seen = Seen::default();
+    pub(crate) fn look(self, key: u32, now: u32, ages: AgeLimits) -> GroupRequests {
+        let mut seen = GroupRequests::default();
         let used = self.used.load(Ordering::Relaxed) as usize;
         for row in self.rows.chunks(WIDTH).take(used) {
             let number = |at: usize| row.get(at).map_or(0, |cell| cell.load(Ordering::Relaxed));
@@ -181,7 +181,7 @@ fn is_taken(owner: &AtomicU32, pid: u32) -> bool {
             .is_ok()
 }
 
-impl Row {
+impl ThreadRow {
     fn store(&self, number: usize, value: u32) {
         if let Some(cell) = self.0.and_then(|row| row.get(number)) {
             cell.store(value, Ordering::Relaxed);
@@ -199,7 +199,7 @@ impl Row {
     }
 }
 
-impl Drop for Row {
+impl Drop for ThreadRow {
     fn drop(&mut self) {
         if let Some([owner, key, ..]) = self.0 {
             key.store(0, Ordering::Relaxed);
@@ -223,7 +223,7 @@ pub(crate) fn passed(from: u32, to: u32) -> Duration {
 mod tests {
     use super::*;
 
-    const AGES: Ages = Ages {
+    const AGES: AgeLimits = AgeLimits {
         begun: Duration::from_millis(200),
         begun_old: Duration::from_secs(2),
         old: Duration::from_secs(6),
@@ -231,8 +231,8 @@ mod tests {
 
     #[test]
     fn a_group_is_seen_as_it_is() {
-        let rows = Rows::new().unwrap();
-        let held: Vec<Row> = (0..4).map(|_| rows.claim(10, 7, 1000)).collect();
+        let rows = ThreadTable::new().unwrap();
+        let held: Vec<ThreadRow> = (0..4).map(|_| rows.claim(10, 7, 1000)).collect();
         let _other = rows.claim(11, 8, 1000);
         held[0].begun(1000);
         held[1].begun(1150);
@@ -247,12 +247,12 @@ mod tests {
         assert_eq!((seen.begun, seen.old), (2, 1));
         assert_eq!(rows.look(7, 7000, AGES).old, 3);
         drop(held);
-        assert_eq!(rows.look(7, 7000, AGES), Seen::default());
+        assert_eq!(rows.look(7, 7000, AGES), GroupRequests::default());
     }
 
     #[test]
     fn rows_of_a_child_that_died_are_free_again() {
-        let rows = Rows::new().unwrap();
+        let rows = ThreadTable::new().unwrap();
         std::mem::forget([rows.claim(10, 7, 0), rows.claim(10, 7, 0)]);
         let alive = rows.claim(11, 7, 0);
         rows.sweep(|pid| pid == 10);
