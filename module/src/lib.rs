@@ -8,6 +8,7 @@ mod directives;
 mod entry;
 mod httpd;
 mod launch;
+mod log_ids;
 mod request;
 mod status;
 mod sys;

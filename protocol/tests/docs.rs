@@ -1,12 +1,10 @@
-//! `docs/failures.md` and `docs/options.md` are printed from the tables and must
-//! say what the tables say. `UPDATE_DOCS=1 cargo test -p wsgid-protocol --test
-//! docs` writes them again.
+//! `docs/options.md` is printed from the table and must say what the table says.
+//! `UPDATE_DOCS=1 cargo test -p wsgid-protocol --test docs` writes it again.
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 
 use std::fmt::Write as _;
 use std::path::Path;
 
-use wsgid_protocol::failure::{self, level};
 use wsgid_protocol::{GroupConfig, option};
 
 /// Compares a page with its file, or writes it.
@@ -22,48 +20,6 @@ fn is_written(name: &str, page: &str) {
         written == page,
         "docs/{name} is not what the table says; run UPDATE_DOCS=1 cargo test --test docs"
     );
-}
-
-#[test]
-fn failures() {
-    let mut page = "\
-# Failures
-
-Every request that fails here fails for one of these reasons. The name stands in the error log, in the request's
-note `wsgi.failure` (`%{wsgi.failure}n` in a `LogFormat`) and in `wsgid status`. The client gets the status as long
-as nothing of the response was sent; after that its connection is broken, so that nobody takes a part for the whole.
-
-| failure | status | log level | what happened | what to do |
-|---|---|---|---|---|
-"
-    .to_owned();
-    for row in failure::TABLE {
-        let (status, level) = (row.status, level_name(row.level));
-        let status = if row.repeatable {
-            "sent again; 503 if that fails too".to_owned()
-        } else {
-            status.to_string()
-        };
-        writeln!(
-            page,
-            "| `{}` | {status} | {level} | {} | {} |",
-            row.name, row.text, row.cure
-        )
-        .unwrap();
-    }
-    is_written("failures.md", &page);
-}
-
-fn level_name(code: u16) -> &'static str {
-    match code {
-        level::CRIT => "crit",
-        level::ERROR => "error",
-        level::WARN => "warn",
-        level::NOTICE => "notice",
-        level::INFO => "info",
-        level::DEBUG => "debug",
-        other => panic!("level {other} has no name"),
-    }
 }
 
 #[test]

@@ -242,6 +242,34 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// The ids of the log that a text names.
+fn ids_in(text: &str) -> BTreeSet<&str> {
+    let behind = text.split("WSGID").skip(1);
+    behind
+        .filter_map(|rest| rest.get(..4))
+        .filter(|id| id.bytes().all(|byte| byte.is_ascii_digit()))
+        .collect()
+}
+
+/// Pages and tests speak of no id that the printed table does not have.
+#[test]
+fn every_id_of_the_log_is_in_the_table() {
+    let table = read("docs/failures.md");
+    let rows = table.lines().filter(|line| line.starts_with("| WSGID"));
+    let known: BTreeSet<&str> = rows.flat_map(|row| ids_in(&row[..12])).collect();
+    assert!(known.len() > 50, "{known:?}");
+    let sources = files_below(&top().join("tests"));
+    let sources = sources
+        .iter()
+        .filter(|path| path.extension().is_some_and(|end| end == "rs"))
+        .map(|path| fs::read_to_string(path).expect("a source is text"));
+    for text in pages().iter().map(|page| read(page)).chain(sources) {
+        for id in ids_in(&text) {
+            assert!(known.contains(id), "docs/failures.md has no WSGID{id}");
+        }
+    }
+}
+
 #[test]
 fn every_page_is_in_the_index() {
     let index = read("docs/README.md");

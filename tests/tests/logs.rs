@@ -111,7 +111,7 @@ fn a_server_in_the_background_has_its_warnings_in_the_log() {
         });
         assert!(started.ok && stopped.ok, "{started:?} {stopped:?}");
         let log = log();
-        assert_eq!(log.matches("WSGID0011").count(), 1, "{log}");
+        assert_eq!(log.matches("WSGID0017").count(), 1, "{log}");
         assert!(
             log.contains("process group `nothing` has threads=0 and no script"),
             "{log}"

@@ -10,9 +10,12 @@ use crate::configuration::config::DirConfig;
 use crate::configuration::groups::admits;
 use crate::configuration::httpds_user::HttpdAccount;
 use crate::configuration::report;
-use crate::configuration::settings::{self, ServerSettings, Sighting, Subject};
-use crate::httpd::log::{self, Level};
+use crate::configuration::settings::{
+    self, CheckRemark, DEFAULT_GROUP, ServerSettings, Sighting, Subject,
+};
+use crate::httpd::log;
 use crate::httpd::server::{self, Server, is_only_looking};
+use crate::log_ids::{self, LogLine};
 use crate::sys;
 
 /// httpd's check_config hook.
@@ -24,25 +27,35 @@ pub(crate) fn check_config(main: Server<'_>) -> i32 {
         (errors, warnings)
     });
     if report::is_wanted() {
-        report::write(errors, warnings);
+        report::write(remarks(errors), remarks(warnings));
         return sys::OK;
     }
     if is_only_looking() {
-        warnings.iter().for_each(warn);
+        warnings.iter().for_each(say);
     } else {
         // The error log is opened after this.
         settings::with(|settings| settings.warnings = warnings);
     }
-    for error in &errors {
-        log::server(Level::ERR, || format!("WSGID0010: {error}"));
-    }
+    errors.iter().for_each(say);
     // The number is httpd's "internal server error"; any but OK refuses.
     if errors.is_empty() { sys::OK } else { 500 }
 }
 
-/// Says what deserves attention and stops nothing.
-pub(crate) fn warn(warning: &Remark) {
-    log::server(Level::WARN, || format!("WSGID0011: {warning}"));
+/// Writes what was found into the log.
+pub(crate) fn say(found: &CheckRemark) {
+    log::server(found.line, || &found.remark);
+}
+
+fn remarks(found: Vec<CheckRemark>) -> Vec<Remark> {
+    found.into_iter().map(|found| found.remark).collect()
+}
+
+fn found(line: LogLine, origin: &str, text: String) -> CheckRemark {
+    let origin = origin.to_owned();
+    CheckRemark {
+        line,
+        remark: Remark { origin, text },
+    }
 }
 
 /// ServerName may follow the directives that need it.
@@ -59,7 +72,7 @@ fn name_scopes(settings: &mut ServerSettings, main: Server<'_>) {
     }
 }
 
-fn errors(settings: &ServerSettings, main: Server<'_>) -> Vec<Remark> {
+fn errors(settings: &ServerSettings, main: Server<'_>) -> Vec<CheckRemark> {
     let mut errors = Vec::new();
     for naming in &settings.namings {
         let group = &naming.process_group;
@@ -80,10 +93,7 @@ fn errors(settings: &ServerSettings, main: Server<'_>) -> Vec<Remark> {
             let text = format!(
                 "the process group `{group}` is not defined; define it with WSGIDaemonProcess{how}"
             );
-            errors.push(Remark {
-                origin: naming.origin.clone(),
-                text,
-            });
+            errors.push(found(log_ids::GROUP_NOT_DEFINED, &naming.origin, text));
             continue;
         };
         let server = main.all().find(|server| server.id() == naming.server);
@@ -100,10 +110,7 @@ fn errors(settings: &ServerSettings, main: Server<'_>) -> Vec<Remark> {
                  define it at server level or in a virtual host with the same ServerName",
                 known.config.origin
             );
-            errors.push(Remark {
-                origin: naming.origin.clone(),
-                text,
-            });
+            errors.push(found(log_ids::GROUP_OF_ANOTHER_HOST, &naming.origin, text));
         }
     }
     for server in main.all() {
@@ -113,7 +120,11 @@ fn errors(settings: &ServerSettings, main: Server<'_>) -> Vec<Remark> {
 }
 
 /// Where httpd's own account would be that of applications, it has to be one.
-fn accounts(settings: &ServerSettings, errors: &mut Vec<Remark>, warnings: &mut Vec<Remark>) {
+fn accounts(
+    settings: &ServerSettings,
+    errors: &mut Vec<CheckRemark>,
+    warnings: &mut Vec<CheckRemark>,
+) {
     // Started by anyone else, everything runs as this one. And a supervisor of
     // its own has its own idea of the groups.
     if !geteuid().is_root() || settings.daemon_socket.is_some() {
@@ -124,10 +135,8 @@ fn accounts(settings: &ServerSettings, errors: &mut Vec<Remark>, warnings: &mut 
     let before = errors.len();
     for group in &settings.groups {
         let text = account.refuses(&group.config);
-        errors.extend(text.map(|text| Remark {
-            origin: group.config.origin.clone(),
-            text,
-        }));
+        let line = log_ids::GROUP_WITHOUT_ACCOUNT;
+        errors.extend(text.map(|text| found(line, &group.config.origin, text)));
     }
     if errors.len() == before
         && let Some(missing) = account.missing(true)
@@ -135,10 +144,7 @@ fn accounts(settings: &ServerSettings, errors: &mut Vec<Remark>, warnings: &mut 
         let text = format!(
             "neither httpd's children nor applications without a process group can start; {missing}"
         );
-        let remark = Remark {
-            origin: String::new(),
-            text,
-        };
+        let remark = found(log_ids::HTTPD_WITHOUT_ACCOUNT, "", text);
         // httpd itself takes such a configuration; who asks what does not work is to hear it.
         if report::is_wanted() {
             errors.push(remark)
@@ -150,17 +156,19 @@ fn accounts(settings: &ServerSettings, errors: &mut Vec<Remark>, warnings: &mut 
 
 /// Directives that are dangerous without their partner, which stands neither in
 /// the same section nor in the server around it.
-fn warnings(settings: &ServerSettings, main: Server<'_>) -> Vec<Remark> {
+fn warnings(settings: &ServerSettings, main: Server<'_>) -> Vec<CheckRemark> {
     let mut warnings = Vec::new();
     for sighting in &settings.sightings {
-        let (partner, text) = match sighting.subject {
+        let (partner, line, text) = match sighting.subject {
             Subject::ProxyHeaders => (
                 Subject::Proxies,
+                log_ids::HEADERS_OF_ANYBODY,
                 "WSGITrustedProxyHeaders without WSGITrustedProxies: every client can say who and where it is; \
                  list the addresses of your proxies",
             ),
             Subject::VariableGroup => (
                 Subject::Restriction,
+                log_ids::GROUP_OF_ANY_VARIABLE,
                 "WSGIProcessGroup with %{ENV:...} without WSGIRestrictProcess: whoever sets the variable, \
                  .htaccess for instance, chooses among all process groups; list those that may be chosen",
             ),
@@ -179,10 +187,7 @@ fn warnings(settings: &ServerSettings, main: Server<'_>) -> Vec<Remark> {
                 }
             });
         if !around && !settings.sightings.iter().any(beside) {
-            warnings.push(Remark {
-                origin: sighting.origin.clone(),
-                text: text.to_owned(),
-            });
+            warnings.push(found(line, &sighting.origin, text.to_owned()));
         }
     }
     warnings.extend(
@@ -195,7 +200,7 @@ fn warnings(settings: &ServerSettings, main: Server<'_>) -> Vec<Remark> {
 }
 
 /// Without a script a service does nothing at all.
-fn idle_service(settings: &ServerSettings, config: &GroupConfig) -> Option<Remark> {
+fn idle_service(settings: &ServerSettings, config: &GroupConfig) -> Option<CheckRemark> {
     let has_script = settings
         .imports
         .iter()
@@ -208,14 +213,11 @@ fn idle_service(settings: &ServerSettings, config: &GroupConfig) -> Option<Remar
          WSGIImportScript",
         config.name
     );
-    Some(Remark {
-        origin: config.origin.clone(),
-        text,
-    })
+    Some(found(log_ids::IDLE_SERVICE, &config.origin, text))
 }
 
 /// WSGIProcessGroup outside of sections: known now, so said now.
-fn unknown_default(settings: &ServerSettings, server: Server<'_>) -> Option<Remark> {
+fn unknown_default(settings: &ServerSettings, server: Server<'_>) -> Option<CheckRemark> {
     let name = DirConfig::defaults_of(server)
         .process_group?
         .to_string_lossy();
@@ -232,8 +234,5 @@ fn unknown_default(settings: &ServerSettings, server: Server<'_>) -> Option<Rema
     let text = format!(
         "WSGIProcessGroup `{name}` (server {host}) is not defined; define it with WSGIDaemonProcess"
     );
-    Some(Remark {
-        origin: String::new(),
-        text,
-    })
+    Some(found(log_ids::GROUP_NOT_DEFINED, "", text))
 }

@@ -8,9 +8,10 @@ use nix::unistd::{getegid, geteuid};
 use wsgid_protocol::report::{ConfigReport, DEFINE, Node, PREFIX, Remark};
 
 use crate::configuration::{group_options, settings};
-use crate::httpd::log::{self, Level};
+use crate::httpd::log;
 use crate::httpd::server::{self, is_only_looking};
 use crate::httpd::tree;
+use crate::log_ids;
 
 /// Directives of others that decide what ours mean, and sections.
 const OF_OTHERS: &[&str] = &[
@@ -65,8 +66,8 @@ pub(crate) fn write(errors: Vec<Remark>, warnings: Vec<Remark>) {
         .map_err(std::io::Error::from)
         .and_then(|text| writeln!(std::io::stdout(), "{PREFIX}{text}"));
     if let Err(error) = written {
-        log::server(Level::ERR, || {
-            format!("WSGID0012: the report could not be written: {error}")
+        log::server(log_ids::REPORT_NOT_WRITTEN, || {
+            format!("the report could not be written: {error}")
         });
     }
 }

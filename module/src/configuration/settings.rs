@@ -11,6 +11,10 @@ use wsgid_protocol::GroupConfig;
 use wsgid_protocol::config::Preload;
 use wsgid_protocol::report::Remark;
 
+use wsgid_protocol::names::DEFAULT_GROUP;
+
+use crate::log_ids::LogLine;
+
 /// Where a group was defined: it decides from where it may be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DefinitionScope {
@@ -89,6 +93,13 @@ pub(crate) struct Sighting {
     pub(crate) origin: String,
 }
 
+/// What the cross checks found: its line of the log, and the sentence.
+#[derive(Debug)]
+pub(crate) struct CheckRemark {
+    pub(crate) line: LogLine,
+    pub(crate) remark: Remark,
+}
+
 /// All of it.
 #[derive(Debug, Default)]
 pub(crate) struct ServerSettings {
@@ -120,7 +131,7 @@ pub(crate) struct ServerSettings {
     /// What deserves a line in the log once there is one.
     pub(crate) remarks: Vec<Remark>,
     /// What deserves a warning there.
-    pub(crate) warnings: Vec<Remark>,
+    pub(crate) warnings: Vec<CheckRemark>,
     /// What would have been refused, if errors are collected for a report.
     pub(crate) problems: Vec<Remark>,
 }

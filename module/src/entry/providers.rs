@@ -7,9 +7,10 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 
 use crate::apr::text::optional;
-use crate::httpd::log::{self, Level};
+use crate::httpd::log;
 use crate::httpd::record;
 use crate::httpd::request::Request;
+use crate::log_ids;
 use crate::request::auth;
 use crate::sys;
 
@@ -77,8 +78,8 @@ pub(crate) unsafe fn check_authorization(r: *mut sys::request_rec, parsed: *cons
         (Some(groups), None) => auth::check_groups(request, groups),
         (_, error) => {
             let error = error.map_or_else(Default::default, CStr::to_string_lossy);
-            log::request(request, Level::ERR, || {
-                format!("WSGID0074: Require wsgi-group: {error}")
+            log::request(request, log_ids::GROUPS_NOT_EVALUATED, || {
+                format!("Require wsgi-group: {error}")
             });
             sys::AUTHZ_GENERAL_ERROR
         }

@@ -12,10 +12,11 @@ use crate::apr::pool::AprPool;
 use crate::configuration::config::{DirConfig, ServerConfig};
 use crate::configuration::{check, settings};
 use crate::entry::{commands as command, providers as provider};
-use crate::httpd::log::{self, Level};
+use crate::httpd::log;
 use crate::httpd::request::Request;
 use crate::httpd::server::Server;
 use crate::httpd::{file_reader, guard as body_guard};
+use crate::log_ids;
 use crate::request::{auth, handler, injected, mapping, response, upgrades};
 use crate::workers::{child, stopping};
 use crate::{launch, status, sys};
@@ -41,10 +42,8 @@ fn guard<T>(what: &str, otherwise: T, f: impl FnOnce() -> T) -> T {
         Ok(value) => value,
         Err(_) => {
             let cause = LAST_PANIC.take().unwrap_or_default();
-            log::server(Level::CRIT, || {
-                format!(
-                    "WSGID0001: a defect in mod_wsgid was caught in {what}: {cause}; please report it"
-                )
+            log::server(log_ids::DEFECT, || {
+                format!("a defect in mod_wsgid was caught in {what}: {cause}; please report it")
             });
             otherwise
         }
@@ -422,10 +421,8 @@ pub(crate) unsafe extern "C" fn handle(r: *mut sys::request_rec) -> c_int {
         Err(_) => {
             let cause = LAST_PANIC.take().unwrap_or_default();
             guard("handle", 500, || {
-                log::request(request, Level::CRIT, || {
-                    format!(
-                        "WSGID0001: a defect in mod_wsgid was caught: {cause}; please report it"
-                    )
+                log::request(request, log_ids::DEFECT, || {
+                    format!("a defect in mod_wsgid was caught: {cause}; please report it")
                 });
                 response::break_off(request, 500)
             })

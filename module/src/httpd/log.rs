@@ -1,37 +1,26 @@
-//! The error log of a request or of the server. Every ERR and WARN message
-//! carries an id of our own (`WSGIDnnnn`) that never changes its meaning.
+//! The error log of a request or of the server. The module's own lines begin as
+//! `log_ids.rs` says: nobody else puts an id in front of a message.
 
 #![expect(unsafe_code, reason = "wraps ap_log_*error_")]
 
 use std::ffi::{CStr, CString, c_int};
+use std::fmt::Display;
 
 use wsgid_protocol::text::cut;
 
 use crate::httpd::record;
 use crate::httpd::request::Request;
+use crate::log_ids::LogLine;
 use crate::sys;
 
-/// Level of a message, as httpd counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Level(pub(crate) c_int);
-
-impl Level {
-    pub(crate) const CRIT: Self = Self(sys::APLOG_CRIT);
-    pub(crate) const ERR: Self = Self(sys::APLOG_ERR);
-    pub(crate) const WARN: Self = Self(sys::APLOG_WARNING);
-    pub(crate) const NOTICE: Self = Self(sys::APLOG_NOTICE);
-    pub(crate) const INFO: Self = Self(sys::APLOG_INFO);
-    pub(crate) const DEBUG: Self = Self(sys::APLOG_DEBUG);
-
-    /// A level that a worker named; what httpd does not have becomes ERR, and
-    /// nothing a site says is above CRIT.
-    pub(crate) fn claimed(code: u16) -> Self {
-        let level = c_int::from(code);
-        if level > sys::APLOG_TRACE8 {
-            Self::ERR
-        } else {
-            Self(level.max(sys::APLOG_CRIT))
-        }
+/// A level that a worker named; what httpd does not have becomes ERR, and
+/// nothing a site says is above CRIT.
+fn claimed(code: u16) -> c_int {
+    let level = c_int::from(code);
+    if level > sys::APLOG_TRACE8 {
+        sys::APLOG_ERR
+    } else {
+        level.max(sys::APLOG_CRIT)
     }
 }
 
@@ -44,27 +33,31 @@ fn text(message: &str) -> CString {
 
 /// Whether a record of a worker's with this level is written at all.
 pub(crate) fn is_written(r: Request<'_>, code: u16) -> bool {
-    let level = Level::claimed(code);
+    is_logged(r, claimed(code))
+}
+
+fn is_logged(r: Request<'_>, level: c_int) -> bool {
     // SAFETY: the request is alive.
     let logged = unsafe { sys::ap_get_request_module_loglevel(r.as_raw(), record::index()) };
-    level <= Level::NOTICE || logged >= level.0
+    level <= sys::APLOG_NOTICE || logged >= level
 }
 
 /// Writes to the error log of the request's virtual host. The message is made
 /// only if the level is logged.
-pub(crate) fn request(r: Request<'_>, level: Level, message: impl FnOnce() -> String) {
-    let index = record::index();
-    // SAFETY: the request is alive.
-    let logged = unsafe { sys::ap_get_request_module_loglevel(r.as_raw(), index) };
-    if level <= Level::NOTICE || logged >= level.0 {
+pub(crate) fn request<M: Display>(r: Request<'_>, line: LogLine, message: impl FnOnce() -> M) {
+    write(r, line.level(), || format!("{line}{}", message()));
+}
+
+fn write(r: Request<'_>, level: c_int, message: impl FnOnce() -> String) {
+    if is_logged(r, level) {
         let text = text(&message());
         // SAFETY: the format takes one C string; the request is alive.
         unsafe {
             sys::ap_log_rerror_(
                 FILE.as_ptr(),
                 0,
-                index,
-                level.0,
+                record::index(),
+                level,
                 0,
                 r.as_raw(),
                 FORMAT.as_ptr(),
@@ -87,15 +80,16 @@ pub(crate) fn from_worker(r: Request<'_>, code: u16, bytes: &[u8]) {
         let mut rest = text.as_ref();
         while !rest.is_empty() {
             let record = cut(rest, RECORD_MAX);
-            request(r, Level::claimed(code), || record.to_owned());
+            write(r, claimed(code), || record.to_owned());
             rest = rest.split_at(record.len()).1;
         }
     }
 }
 
 /// Writes to the main server's error log.
-pub(crate) fn server(level: Level, message: impl FnOnce() -> String) {
+pub(crate) fn server<M: Display>(line: LogLine, message: impl FnOnce() -> M) {
     let index = record::index();
+    let level = line.level();
     // SAFETY: a pointer that httpd sets before any module runs, or null.
     let main = unsafe { sys::ap_server_conf };
     let logged = if main.is_null() {
@@ -104,15 +98,15 @@ pub(crate) fn server(level: Level, message: impl FnOnce() -> String) {
         // SAFETY: the main server lives as long as the configuration.
         unsafe { sys::ap_get_server_module_loglevel(main, index) }
     };
-    if level <= Level::NOTICE || logged >= level.0 {
-        let text = text(&message());
+    if level <= sys::APLOG_NOTICE || logged >= level {
+        let text = text(&format!("{line}{}", message()));
         // SAFETY: the format takes one C string; a null server means stderr.
         unsafe {
             sys::ap_log_error_(
                 FILE.as_ptr(),
                 0,
                 index,
-                level.0,
+                level,
                 0,
                 main,
                 FORMAT.as_ptr(),

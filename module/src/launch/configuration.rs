@@ -14,9 +14,10 @@ use wsgid_protocol::request::VERSIONS;
 use crate::configuration::permitted::{self, Permitted};
 use crate::configuration::settings::ServerSettings;
 use crate::configuration::{group_options, groups};
-use crate::httpd::log::{self, Level};
+use crate::httpd::log;
 use crate::httpd::server::{self, Server};
 use crate::launch::talk::{self, Message};
+use crate::log_ids;
 use crate::workers::plan::ServingPlan;
 
 /// The application groups that imports and containers name.
@@ -173,8 +174,8 @@ impl GroupLogs {
         index.map_or_else(
             || {
                 let host = server.hostname().map(|name| name.to_string_lossy()).unwrap_or_default();
-                let text = format!("WSGID0032: the error log of `{host}` cannot be passed on (there are {LOGS_MAX} at most, or no descriptor is free): what its processes print goes to the main error log");
-                log::server(Level::ERR, || text);
+                let text = format!("the error log of `{host}` cannot be passed on (there are {LOGS_MAX} at most, or no descriptor is free): what its processes print goes to the main error log");
+                log::server(log_ids::LOG_NOT_PASSED_ON, || text);
                 LogTarget::Supervisor
             },
             LogTarget::Descriptor,

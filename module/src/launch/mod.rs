@@ -25,10 +25,11 @@ use wsgid_protocol::trust::{self, Sticky};
 use self::talk::Message;
 use crate::apr::pool::AprPool;
 use crate::configuration::{check, paths, settings};
-use crate::httpd::log::{self, Level};
+use crate::httpd::log;
 use crate::httpd::retained::{self, Retained};
 use crate::httpd::server::{self, Server};
 use crate::httpd::{process, spawn};
+use crate::log_ids::{self, LogLine};
 use crate::sys;
 use crate::workers::child;
 use crate::workers::plan::ServingPlan;
@@ -73,15 +74,16 @@ pub(crate) fn post_config(pool: AprPool<'_>, main: Server<'_>, callbacks: Callba
     }
     server::add_version(pool, VERSION_COMPONENT);
     for remark in settings::with(|settings| std::mem::take(&mut settings.remarks)) {
-        log::server(Level::INFO, || remark.to_string());
+        log::server(LogLine::INFO, || remark);
     }
     settings::with(|settings| std::mem::take(&mut settings.warnings))
         .iter()
-        .for_each(check::warn);
+        .for_each(check::say);
     if main.error_log().is_none() && configuration::syslog(main).is_none() {
-        log::server(Level::WARN, || {
-            "the main ErrorLog is neither a file nor a program nor syslog: what belongs to a request is written there, what supervisor and workers say beside is lost".to_owned()
-        });
+        log::server(
+            log_ids::NO_MAIN_LOG,
+            || "the main ErrorLog is neither a file nor a program nor syslog: what belongs to a request is written there, what supervisor and workers say beside is lost",
+        );
     }
     let mut plan = settings::with(|settings| configuration::plan(settings));
     if let Some(socket) = settings::with(|settings| settings.daemon_socket.clone()) {
@@ -91,10 +93,8 @@ pub(crate) fn post_config(pool: AprPool<'_>, main: Server<'_>, callbacks: Callba
     }
     match retained::with(|retained| bring_up(retained, pool, main, &mut plan, callbacks)) {
         Ok(()) => {}
-        Err(error) => log::server(Level::CRIT, || {
-            format!(
-                "WSGID0020: applications cannot be served: {error}; their requests are answered with 503"
-            )
+        Err(error) => log::server(log_ids::NO_SERVICE, || {
+            format!("applications cannot be served: {error}; their requests are answered with 503")
         }),
     }
     child::publish(plan);
@@ -176,9 +176,9 @@ fn replace_lost_socket(retained: &mut Retained) -> Result<(), String> {
     if !listener::is_lost(retained) {
         return Ok(());
     }
-    log::server(Level::ERR, || {
+    log::server(log_ids::SOCKET_REMOVED, || {
         format!(
-            "WSGID0033: somebody has removed `{}`; another one is made",
+            "somebody has removed `{}`; another one is made",
             retained.socket_path()
         )
     });
@@ -208,9 +208,9 @@ fn tell_or_start(retained: &mut Retained, current: &Current) -> Result<(), Strin
         if let Some(control) = retained.control() {
             match talk::send(control, &current.message) {
                 Ok(()) => return Ok(()),
-                Err(error) => log::server(Level::ERR, || {
+                Err(error) => log::server(log_ids::SUPERVISOR_DEAF, || {
                     format!(
-                        "WSGID0021: the supervisor (process {}) does not listen: {error}",
+                        "the supervisor (process {}) does not listen: {error}",
                         retained.process.pid
                     )
                 }),
@@ -248,7 +248,7 @@ fn start(retained: &mut Retained, current: &Current) -> Result<(), String> {
     retained.started_at = process::monotonic_seconds();
     retained.retry_at = 0;
     retained.set_control(Some(ours));
-    log::server(Level::NOTICE, || {
+    log::server(LogLine::NOTICE, || {
         format!(
             "supervisor started: `{}`, process {pid}",
             current.program.display()
@@ -322,9 +322,9 @@ pub(crate) fn maintain(reason: i32, status: i32) {
         if retained.owner != getpid().as_raw() || server::is_stopping() {
             return;
         }
-        log::server(Level::ERR, || {
+        log::server(log_ids::SUPERVISOR_ENDED, || {
             format!(
-                "WSGID0022: the supervisor (process {pid}) ended: {}; a new one is started",
+                "the supervisor (process {pid}) ended: {}; a new one is started",
                 talk::ending(status)
             )
         });
@@ -339,9 +339,9 @@ pub(crate) fn maintain(reason: i32, status: i32) {
         } else {
             let pause = LONGEST_PAUSE.min(1 << (retained.quick_deaths - QUICK_DEATHS).min(6));
             retained.retry_at = process::monotonic_seconds() + pause;
-            log::server(Level::ERR, || {
+            log::server(log_ids::SUPERVISOR_ENDS_AT_ONCE, || {
                 format!(
-                    "WSGID0023: the supervisor ended {} times right after its start; next try in {pause} s",
+                    "the supervisor ended {} times right after its start; next try in {pause} s",
                     retained.quick_deaths
                 )
             });
@@ -357,7 +357,9 @@ fn start_again(retained: &mut Retained) {
     if let Err(error) = outcome {
         retained.retry_at =
             process::monotonic_seconds() + LONGEST_PAUSE.min(1 << retained.quick_deaths.min(6));
-        log::server(Level::CRIT, || format!("WSGID0024: no supervisor: {error}"));
+        log::server(log_ids::SUPERVISOR_NOT_STARTED, || {
+            format!("no supervisor: {error}")
+        });
     }
     if let Some(main) =
         server::main_server().filter(|_| retained.process.pid != 0 && !retained.registered)
@@ -376,8 +378,8 @@ pub(crate) fn monitor() {
         if listener::is_lost(retained) {
             match replace_lost_socket(retained) {
                 Ok(()) => start_again(retained),
-                Err(error) => log::server(Level::CRIT, || {
-                    format!("WSGID0020: applications cannot be served: {error}")
+                Err(error) => log::server(log_ids::NO_SERVICE, || {
+                    format!("applications cannot be served: {error}")
                 }),
             }
         }
@@ -418,9 +420,9 @@ fn tell_of_ended(retained: &mut Retained) {
         let sent = talk::encode(&FromParent::GenerationEnded(generation), Vec::new())
             .and_then(|message| talk::send(control, &message).map_err(|error| error.to_string()));
         if let Err(error) = sent {
-            log::server(Level::WARN, || {
+            log::server(log_ids::END_NOT_TOLD, || {
                 format!(
-                    "WSGID0025: the supervisor was not told that generation {generation} has ended: {error}"
+                    "the supervisor was not told that generation {generation} has ended: {error}"
                 )
             });
         }
@@ -471,9 +473,9 @@ fn stop(retained: &mut Retained, timeout: Duration) {
         retained.process.pid == 0
     });
     if !ended {
-        log::server(Level::WARN, || {
+        log::server(log_ids::SUPERVISOR_KILLED, || {
             format!(
-                "WSGID0026: the supervisor (process {}) did not end in time and is killed",
+                "the supervisor (process {}) did not end in time and is killed",
                 retained.process.pid
             )
         });

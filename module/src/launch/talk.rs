@@ -11,8 +11,9 @@ use wsgid_protocol::control::{FromParent, ToParent};
 use wsgid_protocol::limits::MAX_DESCRIPTORS;
 use wsgid_protocol::{FrameHead, Kind, payload};
 
-use crate::httpd::log::{self, Level};
+use crate::httpd::log;
 use crate::httpd::retained::{ChildGeneration, Retained};
+use crate::log_ids;
 
 /// Longest time one send may take.
 const SEND_TIMEOUT: Duration = Duration::from_secs(5);
@@ -129,9 +130,9 @@ pub(super) fn await_reply(retained: &Retained, generation: u64, timeout: Duratio
             }
             Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => break,
             Err(error) => {
-                log::server(Level::CRIT, || {
+                log::server(log_ids::SUPERVISOR_LOST, || {
                     format!(
-                        "WSGID0027: the supervisor (process {}) ended before it took the configuration: {error}",
+                        "the supervisor (process {}) ended before it took the configuration: {error}",
                         retained.process.pid
                     )
                 });
@@ -139,9 +140,9 @@ pub(super) fn await_reply(retained: &Retained, generation: u64, timeout: Duratio
             }
         }
     }
-    log::server(Level::WARN, || {
+    log::server(log_ids::SUPERVISOR_SILENT, || {
         format!(
-            "WSGID0028: the supervisor said nothing about the configuration for {} s; httpd goes on",
+            "the supervisor said nothing about the configuration for {} s; httpd goes on",
             timeout.as_secs()
         )
     });
@@ -169,31 +170,32 @@ fn note(kind: Kind, payload: &[u8]) -> Option<u64> {
             problems,
         }))) => {
             for problem in problems {
-                log::server(Level::ERR, || format!("WSGID0029: {problem}"));
+                log::server(log_ids::CONFIGURATION_PROBLEM, || problem);
             }
             Some(generation)
         }
         Some(Ok(Some(ToParent::Refused { generation, reason }))) => {
-            log::server(Level::CRIT, || {
-                format!("WSGID0030: the supervisor keeps its previous configuration: {reason}")
+            log::server(log_ids::CONFIGURATION_REFUSED, || {
+                format!("the supervisor keeps its previous configuration: {reason}")
             });
             Some(generation)
         }
         Some(Ok(None)) => {
-            log::server(Level::WARN, || {
-                "WSGID0031: the supervisor is of another release: it says what this module does not know, and that is ignored".to_owned()
-            });
+            log::server(
+                log_ids::OTHER_RELEASE,
+                || "the supervisor is of another release: it says what this module does not know, and that is ignored",
+            );
             None
         }
         Some(Err(error)) => {
-            log::server(Level::ERR, || {
-                format!("WSGID0031: the supervisor's reply is not understood: {error}")
+            log::server(log_ids::REPLY_NOT_UNDERSTOOD, || {
+                format!("the supervisor's reply is not understood: {error}")
             });
             None
         }
         None => {
-            log::server(Level::ERR, || {
-                format!("WSGID0031: the supervisor sent an unexpected frame ({kind:?})")
+            log::server(log_ids::REPLY_NOT_UNDERSTOOD, || {
+                format!("the supervisor sent an unexpected frame ({kind:?})")
             });
             None
         }

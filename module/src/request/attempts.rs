@@ -8,7 +8,8 @@ use wsgid_protocol::Failure;
 use wsgid_protocol::head::FLAG_END;
 use wsgid_protocol::response::EndReport;
 
-use crate::httpd::log::{self, Level};
+use crate::httpd::log;
+use crate::log_ids::LogLine;
 use crate::request::exchange::{
     Attempt, Ending, ExchangeError, RequestExchange, Stop, interrupted, lost, not_taken,
 };
@@ -90,7 +91,7 @@ impl<'r> RequestExchange<'_, 'r> {
             if tries >= TRIES_MAX {
                 return Err(ExchangeError::Failed(failure, text));
             }
-            log::request(self.r, Level::DEBUG, || {
+            log::request(self.r, LogLine::DEBUG, || {
                 format!("sent again, no worker has begun it: {text}")
             });
             if tries > 1 {

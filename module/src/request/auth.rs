@@ -10,8 +10,9 @@ use wsgid_protocol::response::Answer;
 
 use crate::configuration::config::{DirConfig, ScriptRef};
 use crate::configuration::words::Words;
-use crate::httpd::log::{self, Level};
+use crate::httpd::log;
 use crate::httpd::request::Request;
+use crate::log_ids::{self, LogLine};
 use crate::request::script_call;
 use crate::sys;
 
@@ -32,9 +33,9 @@ pub(crate) fn check_access(r: Request<'_>) -> i32 {
         Ok(Answer::Neutral) => sys::DECLINED,
         Ok(Answer::Denied) => {
             if !r.may_authenticate_instead() {
-                log::request(r, Level::ERR, || {
+                log::request(r, log_ids::ACCESS_DENIED, || {
                     format!(
-                        "WSGID0070: `{}` denies access to {}",
+                        "`{}` denies access to {}",
                         path(script),
                         host.to_string_lossy()
                     )
@@ -98,9 +99,11 @@ pub(crate) fn check_groups(r: Request<'_>, wanted: &CStr) -> i32 {
         return sys::AUTHZ_DENIED_NO_USER;
     };
     let Some(script) = &DirConfig::of(r).auth_group_script else {
-        log::request(r, Level::ERR, || {
-            "WSGID0073: Require wsgi-group needs WSGIAuthGroupScript".to_owned()
-        });
+        log::request(
+            r,
+            log_ids::NO_GROUP_SCRIPT,
+            || "Require wsgi-group needs WSGIAuthGroupScript",
+        );
         return sys::AUTHZ_GENERAL_ERROR;
     };
     match script_call::ask(
@@ -120,7 +123,7 @@ pub(crate) fn check_groups(r: Request<'_>, wanted: &CStr) -> i32 {
             if std::iter::from_fn(|| words.next()).any(is_member) {
                 return sys::AUTHZ_GRANTED;
             }
-            log::request(r, Level::INFO, || {
+            log::request(r, LogLine::INFO, || {
                 format!(
                     "user `{}` is in none of the groups {}",
                     user.to_string_lossy(),
@@ -137,9 +140,11 @@ pub(crate) fn check_groups(r: Request<'_>, wanted: &CStr) -> i32 {
 fn user_script<'r>(r: Request<'r>) -> Option<&'r ScriptRef<'r>> {
     let script = DirConfig::of(r).auth_user_script.as_ref();
     if script.is_none() {
-        log::request(r, Level::ERR, || {
-            "WSGID0072: the provider `wsgi` needs WSGIAuthUserScript".to_owned()
-        });
+        log::request(
+            r,
+            log_ids::NO_USER_SCRIPT,
+            || "the provider `wsgi` needs WSGIAuthUserScript",
+        );
     }
     script
 }
@@ -150,11 +155,8 @@ fn path(script: &ScriptRef<'_>) -> String {
 
 /// The worker did not keep to the question; `result` says error to httpd.
 fn wrong_answer(r: Request<'_>, script: &ScriptRef<'_>, result: i32) -> i32 {
-    log::request(r, Level::ERR, || {
-        format!(
-            "WSGID0071: `{}` gave an answer that has no meaning here",
-            path(script)
-        )
+    log::request(r, log_ids::ANSWER_WITHOUT_MEANING, || {
+        format!("`{}` gave an answer that has no meaning here", path(script))
     });
     result
 }

@@ -10,8 +10,9 @@ use wsgid_protocol::request::{BodyError, BodyKind};
 use crate::apr::brigade::{Brigade, Piece};
 use crate::configuration::config::DirConfig;
 use crate::httpd::guard::Guard;
-use crate::httpd::log::{self, Level};
+use crate::httpd::log;
 use crate::httpd::request::Request;
+use crate::log_ids::{self, LogLine};
 use crate::sys;
 
 /// The body of one request.
@@ -97,23 +98,25 @@ impl<'r> RequestBody<'r> {
         let header = |name: &CStr| r.headers_in().get(name).map(CStr::to_bytes);
         let announced = announced(header(c"Transfer-Encoding"), header(c"Content-Length"))
             .inspect_err(|status| {
-                log::request(r, Level::ERR, || {
-                    format!("WSGID0040: the request's body is announced wrongly ({status})")
+                log::request(r, log_ids::BODY_ANNOUNCED_WRONGLY, || {
+                    format!("the request's body is announced wrongly ({status})")
                 });
             })?;
         match announced {
             Announced::None => return Ok(body),
             // HTTP/2 has no chunks; httpd only names a body without length so.
             Announced::Chunked if config.chunked_request != Some(true) && !r.is_secondary() => {
-                log::request(r, Level::INFO, || {
-                    "a chunked request body needs WSGIChunkedRequest On".to_owned()
-                });
+                log::request(
+                    r,
+                    LogLine::INFO,
+                    || "a chunked request body needs WSGIChunkedRequest On",
+                );
                 return Err(411);
             }
             Announced::Length(length)
                 if r.limit_request_body() > 0 && length > r.limit_request_body() =>
             {
-                log::request(r, Level::INFO, || {
+                log::request(r, LogLine::INFO, || {
                     format!(
                         "a request body of {length} bytes is above LimitRequestBody {}",
                         r.limit_request_body()
@@ -231,7 +234,7 @@ impl<'r> RequestBody<'r> {
         } else {
             BodyError::Malformed
         };
-        log::request(self.r, Level::INFO, || {
+        log::request(self.r, LogLine::INFO, || {
             format!("{} (httpd's answer is {status})", error.text())
         });
         BodyFault { status, error }
@@ -247,7 +250,7 @@ impl<'r> RequestBody<'r> {
         } else {
             trouble
         };
-        log::request(self.r, Level::INFO, || {
+        log::request(self.r, LogLine::INFO, || {
             format!("{} (status {status})", trouble.error.text())
         });
         trouble

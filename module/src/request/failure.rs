@@ -3,8 +3,9 @@
 
 use wsgid_protocol::failure::Failure;
 
-use crate::httpd::log::{self, Level};
+use crate::httpd::log;
 use crate::httpd::request::Request;
+use crate::log_ids::LogLine;
 use crate::request::target::ScriptTarget;
 
 /// Logs and notes a row of the failure table; its status.
@@ -15,13 +16,11 @@ pub(crate) fn report(
     text: &str,
 ) -> i32 {
     let row = failure.row();
-    log::request(r, Level(i32::from(row.level)), || {
+    log::request(r, LogLine::of(failure), || {
         let group = &target.group;
         format!(
-            "WSGID01{:02}: {}: {} (process group `{group}`): {text}",
-            failure.code(),
-            row.name,
-            row.text
+            "{}: {} (process group `{group}`): {text}",
+            row.name, row.text
         )
     });
     r.notes()

@@ -10,8 +10,9 @@ use wsgid_protocol::names::DEFAULT_GROUP;
 use wsgid_protocol::request::RequestOptions;
 
 use crate::configuration::config::DirConfig;
-use crate::httpd::log::{self, Level};
+use crate::httpd::log;
 use crate::httpd::request::{self, Request};
+use crate::log_ids::{self, LogLine};
 use crate::request::body::RequestBody;
 use crate::request::exchange::{ExchangeError, RequestExchange};
 use crate::request::mapping::{self, HANDLER, OLD_HANDLER, note};
@@ -70,13 +71,13 @@ fn check_access(r: Request<'_>) -> Result<(), i32> {
         r.filename()
             .map_or_else(Default::default, CStr::to_string_lossy)
     };
-    let refuse = |id: &str, status: i32, why: &str| {
-        log::request(r, Level::ERR, || format!("{id}: `{}`: {why}", file()));
+    let refuse = |line: LogLine, status: i32, why: &str| {
+        log::request(r, line, || format!("`{}`: {why}", file()));
         Err(status)
     };
     if r.notes().get(note::FORCED).is_none() && !r.allows_exec() {
         return refuse(
-            "WSGID0060",
+            log_ids::EXEC_NOT_ALLOWED,
             403,
             "scripts may not run here; Options +ExecCGI allows it",
         );
@@ -84,20 +85,24 @@ fn check_access(r: Request<'_>) -> Result<(), i32> {
     match r.target() {
         request::FoundFile::Missing => {
             return refuse(
-                "WSGID0061",
+                log_ids::NO_SUCH_SCRIPT,
                 404,
                 "there is no such script, or httpd cannot see it",
             );
         }
         request::FoundFile::Directory => {
-            return refuse("WSGID0062", 403, "a directory is no script");
+            return refuse(
+                log_ids::SCRIPT_IS_DIRECTORY,
+                403,
+                "a directory is no script",
+            );
         }
         request::FoundFile::File => {}
     }
     let has_path_info = r.path_info().is_some_and(|info| !info.is_empty());
     if r.used_path_info() == sys::AP_REQ_REJECT_PATH_INFO && has_path_info {
         return refuse(
-            "WSGID0063",
+            log_ids::PATH_INFO_REFUSED,
             404,
             "AcceptPathInfo Off admits nothing behind the script's name",
         );
@@ -121,9 +126,9 @@ fn check_origin(r: Request<'_>, config: &DirConfig<'_>) -> Result<(), i32> {
         if config.scripts_may_run == Some(true) {
             return Ok(());
         }
-        log::request(r, Level::ERR, || {
+        log::request(r, log_ids::SCRIPT_BY_HTACCESS, || {
             format!(
-                "WSGID0065: `{}`: only a .htaccess file lets scripts run here (Options +ExecCGI), and this one would \
+                "`{}`: only a .htaccess file lets scripts run here (Options +ExecCGI), and this one would \
                  run as httpd's user; set WSGIProcessGroup or Options +ExecCGI for this place in the server's \
                  configuration",
                 file.to_string_lossy()
@@ -131,11 +136,11 @@ fn check_origin(r: Request<'_>, config: &DirConfig<'_>) -> Result<(), i32> {
         });
         return Err(500);
     }
-    log::request(r, Level::ERR, || {
+    log::request(r, log_ids::SCRIPT_BY_HTACCESS, || {
         let place = config.given_handler.and_then(|given| given.htaccess);
         let place = place.map_or_else(|| "a .htaccess file".into(), CStr::to_string_lossy);
         format!(
-            "WSGID0065: `{}`: {place} makes this file a script, and it would run as httpd's user; set \
+            "`{}`: {place} makes this file a script, and it would run as httpd's user; set \
              WSGIProcessGroup for this place in the server's configuration, or say there which files are scripts",
             file.to_string_lossy()
         )
@@ -153,8 +158,8 @@ fn serve<'r>(r: Request<'r>, config: &DirConfig<'r>, target: &ScriptTarget<'r>) 
         Err((failure, text)) => return failed(r, target, failure, &text),
     };
     if let Err(why) = group.ownership.check(target.script) {
-        log::request(r, Level::ERR, || {
-            format!("WSGID0064: process group `{}`: {why}", group.name)
+        log::request(r, log_ids::SCRIPT_OF_ANOTHER_OWNER, || {
+            format!("process group `{}`: {why}", group.name)
         });
         return 403;
     }
@@ -198,7 +203,7 @@ fn serve<'r>(r: Request<'r>, config: &DirConfig<'r>, target: &ScriptTarget<'r>) 
 fn note_slow(r: Request<'_>, target: &ScriptTarget<'_>, limit: Duration) {
     let took = Duration::from_micros(head::now_us().saturating_sub(r.request_time()));
     if took >= limit {
-        log::request(r, Level::WARN, || {
+        log::request(r, log_ids::SLOW_REQUEST, || {
             let method = r
                 .method()
                 .map_or_else(Default::default, CStr::to_string_lossy);
@@ -206,7 +211,7 @@ fn note_slow(r: Request<'_>, target: &ScriptTarget<'_>, limit: Duration) {
                 .unparsed_uri()
                 .map_or_else(Default::default, CStr::to_string_lossy);
             format!(
-                "WSGID0090: slow request: {:.3} s for {method} {uri} (process group `{}`, application group `{}`)",
+                "slow request: {:.3} s for {method} {uri} (process group `{}`, application group `{}`)",
                 took.as_secs_f64(),
                 target.group,
                 target.application_group.name
@@ -256,7 +261,7 @@ fn give_up(r: Request<'_>, target: &ScriptTarget<'_>, trouble: &ExchangeError) -
     match trouble {
         ExchangeError::Failed(failure, text) => failed(r, target, *failure, text),
         ExchangeError::ClientGone => {
-            log::request(r, Level::DEBUG, || "the client has gone".to_owned());
+            log::request(r, LogLine::DEBUG, || "the client has gone");
             r.notes().set(c"wsgi.failure", c"client-gone");
             r.abandon();
             sys::OK

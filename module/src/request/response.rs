@@ -15,8 +15,9 @@ use crate::apr::brigade::Brigade;
 use crate::apr::table::Table;
 use crate::configuration::groups::GroupView;
 use crate::httpd::file_reader::Reader;
-use crate::httpd::log::{self, Level};
+use crate::httpd::log;
 use crate::httpd::request::Request;
+use crate::log_ids::{self, LogLine};
 use crate::request::exchange::ExchangeError;
 use crate::request::headers::{self, BadHead, HeaderTreatment};
 use crate::sys;
@@ -271,9 +272,9 @@ impl<'r> Response<'r> {
         }
         if !self.warned_about_length {
             self.warned_about_length = true;
-            log::request(self.r, Level::WARN, || {
+            log::request(self.r, log_ids::RESPONSE_TOO_LONG, || {
                 format!(
-                    "WSGID0050: the response body is longer than its Content-Length of {announced}; the rest is left out"
+                    "the response body is longer than its Content-Length of {announced}; the rest is left out"
                 )
             });
         }
@@ -399,7 +400,7 @@ impl<'r> Response<'r> {
             _ if self.r.aborted() => Err(ExchangeError::ClientGone),
             Ok(()) => Ok(()),
             Err(status) => {
-                log::request(self.r, Level::DEBUG, || {
+                log::request(self.r, LogLine::DEBUG, || {
                     format!("an output filter failed (status {status})")
                 });
                 Err(ExchangeError::Filter)

@@ -11,8 +11,9 @@ use wsgid_protocol::response::Answer;
 use wsgid_protocol::{Failure, Kind, payload};
 
 use crate::configuration::config::{DirConfig, ScriptRef};
-use crate::httpd::log::{self, Level};
+use crate::httpd::log;
 use crate::httpd::request::Request;
+use crate::log_ids::LogLine;
 use crate::request::exchange::{ExchangeError, RequestExchange, protocol};
 use crate::request::frames::{FrameAction, FrameHandler};
 use crate::request::target::{self, DispatchChoice, ScriptTarget};
@@ -126,7 +127,7 @@ fn ask_target<'r>(
             ))
         }
         Err(ExchangeError::ClientGone) => {
-            log::request(r, Level::DEBUG, || "the client has gone".to_owned());
+            log::request(r, LogLine::DEBUG, || "the client has gone");
             Err(400)
         }
         Err(ExchangeError::Filter | ExchangeError::Body(_)) => Err(500),

@@ -7,8 +7,9 @@
 use std::ffi::CStr;
 
 use crate::configuration::groups::key_of;
-use crate::httpd::log::{self, Level};
+use crate::httpd::log;
 use crate::httpd::request::Request;
+use crate::log_ids::LogLine;
 use crate::sys;
 use crate::workers::admission::ThreadClaim;
 use crate::workers::child;
@@ -43,10 +44,9 @@ pub(crate) fn check(r: Request<'_>) -> i32 {
         Err((failure, text)) => {
             r.free_thread();
             let row = failure.row();
-            log::request(r, Level(i32::from(row.level)), || {
+            log::request(r, LogLine::of(failure), || {
                 format!(
-                    "WSGID01{:02}: {}: an upgrade of this virtual host is refused: {text}",
-                    failure.code(),
+                    "{}: an upgrade of this virtual host is refused: {text}",
                     row.name
                 )
             });

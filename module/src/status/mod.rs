@@ -16,8 +16,9 @@ use wsgid_protocol::{Failure, Kind};
 
 use crate::configuration::config::DirConfig;
 use crate::configuration::groups::{ApplicationGroup, GroupView};
-use crate::httpd::log::{self, Level};
+use crate::httpd::log;
 use crate::httpd::request::Request;
+use crate::log_ids;
 use crate::sys;
 use crate::workers::connection::{Wait, WaitPolicy, WorkerConnection};
 use crate::workers::{child, stopping};
@@ -36,7 +37,7 @@ fn given_by_server(r: Request<'_>, handler: &CStr) -> bool {
         .given_handler
         .filter(|given| given.name == handler && given.htaccess.is_none());
     if given.is_none() {
-        log::request(r, Level::ERR, || {
+        log::request(r, log_ids::STATUS_NOT_SHOWN, || {
             let handler = handler.to_string_lossy();
             let place = DirConfig::of(r)
                 .given_handler
@@ -46,7 +47,7 @@ fn given_by_server(r: Request<'_>, handler: &CStr) -> bool {
                 CStr::to_string_lossy,
             );
             format!(
-                "WSGID0081: the status is not shown here: {place} gives this place the handler `{handler}`, which \
+                "the status is not shown here: {place} gives this place the handler `{handler}`, which \
                  shows all sites; say `SetHandler {handler}` in a section of the server's configuration, with a \
                  `Require` for those who may see it"
             )
@@ -66,8 +67,8 @@ pub(crate) fn handle(r: Request<'_>) -> i32 {
     let status = match ask() {
         Ok(status) => status,
         Err(error) => {
-            log::request(r, Level::ERR, || {
-                format!("WSGID0080: the supervisor gave no status: {error}")
+            log::request(r, log_ids::NO_STATUS, || {
+                format!("the supervisor gave no status: {error}")
             });
             return 503;
         }

@@ -96,8 +96,6 @@ constants! {
     APLOG_ERR: c_int = 3;
     APLOG_WARNING: c_int = 4;
     APLOG_NOTICE: c_int = 5;
-    APLOG_INFO: c_int = 6;
-    APLOG_DEBUG: c_int = 7;
     APLOG_TRACE8: c_int = 15;
 }
 

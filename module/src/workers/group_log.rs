@@ -11,9 +11,10 @@ use nix::time::{ClockId, clock_gettime};
 use wsgid_protocol::byte_rate;
 
 use crate::configuration::groups::GroupView;
-use crate::httpd::log::{self, Level};
+use crate::httpd::log;
 use crate::httpd::request::Request;
 use crate::httpd::shared;
+use crate::log_ids;
 
 /// Cells for groups; those that share one share what they may write.
 const PLACES: u32 = 4096;
@@ -101,8 +102,8 @@ pub(crate) fn write(r: Request<'_>, group: &GroupView, code: u16, record: &[u8])
             .fetch_add(lines.max(1) as u64, Ordering::Relaxed);
     }
     if let Some(text) = cell.account(now) {
-        log::request(r, Level::WARN, || {
-            format!("WSGID0091: process group `{}`: {text}", group.name)
+        log::request(r, log_ids::LINES_LEFT_OUT, || {
+            format!("process group `{}`: {text}", group.name)
         });
     }
 }
@@ -113,8 +114,8 @@ pub(crate) fn say_rest<'g>(groups: impl Iterator<Item = &'g GroupView>) {
     let now = now_us();
     for group in groups {
         if let Some(text) = Cell::of(group).and_then(|cell| cell.account(now)) {
-            log::server(Level::WARN, || {
-                format!("WSGID0091: process group `{}`: {text}", group.name)
+            log::server(log_ids::LINES_LEFT_OUT, || {
+                format!("process group `{}`: {text}", group.name)
             });
         }
     }

@@ -151,7 +151,7 @@ fn a_variable_chooses_only_what_is_listed() {
             "WSGIRestrictProcess does not list `secret`",
             Duration::from_secs(5),
         );
-        assert!(!httpd.error_log().contains("WSGID0011"));
+        assert!(!httpd.error_log().contains("WSGID0016"));
         httpd.stop();
     });
 }
