@@ -7,7 +7,7 @@ pub(crate) mod configuration;
 mod listener;
 mod talk;
 
-use std::ffi::{CStr, CString, c_int};
+use std::ffi::{CString, c_int};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,7 @@ use crate::sys;
 use crate::workers::child;
 use crate::workers::plan::ServingPlan;
 
-const VERSION_COMPONENT: &CStr = c"mod_wsgid/0.1.0";
+const VERSION_COMPONENT: &str = concat!("mod_wsgid/", env!("CARGO_PKG_VERSION"));
 
 /// How long a start or reload waits for the supervisor's word.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -72,7 +72,7 @@ pub(crate) fn post_config(pool: AprPool<'_>, main: Server<'_>, callbacks: Callba
     if server::is_first_pass() || server::is_only_looking() {
         return;
     }
-    server::add_version(pool, VERSION_COMPONENT);
+    server::add_version(pool, pool.string(VERSION_COMPONENT.as_bytes()));
     for remark in settings::with(|settings| std::mem::take(&mut settings.remarks)) {
         log::server(LogLine::INFO, || remark);
     }
