@@ -11,8 +11,6 @@ use wsgid_protocol::GroupConfig;
 use wsgid_protocol::config::Preload;
 use wsgid_protocol::report::Remark;
 
-use wsgid_protocol::names::DEFAULT_GROUP;
-
 use crate::log_ids::LogLine;
 
 /// Where a group was defined: it decides from where it may be used.

@@ -15,6 +15,7 @@ use crate::httpd::request::{self, Request};
 use crate::log_ids::{self, LogLine};
 use crate::request::body::RequestBody;
 use crate::request::exchange::{ExchangeError, RequestExchange};
+use crate::request::group_access;
 use crate::request::mapping::{self, HANDLER, OLD_HANDLER, note};
 use crate::request::response::{Instead, Response, break_off};
 use crate::request::serving::Serving;
@@ -153,7 +154,7 @@ fn serve<'r>(r: Request<'r>, config: &DirConfig<'r>, target: &ScriptTarget<'r>) 
     let Some(child) = child::get() else {
         return 503;
     };
-    let group = match target::permitted_group(r, config, target, child) {
+    let group = match group_access::permitted_group(r, config, target, child) {
         Ok(group) => group,
         Err((failure, text)) => return failed(r, target, failure, &text),
     };

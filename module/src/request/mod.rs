@@ -9,6 +9,7 @@ pub(crate) mod environ;
 pub(crate) mod exchange;
 pub(crate) mod failure;
 pub(crate) mod frames;
+pub(crate) mod group_access;
 pub(crate) mod handler;
 pub(crate) mod head;
 pub(crate) mod headers;

@@ -16,6 +16,7 @@ use crate::httpd::request::Request;
 use crate::log_ids::LogLine;
 use crate::request::exchange::{ExchangeError, RequestExchange, protocol};
 use crate::request::frames::{FrameAction, FrameHandler};
+use crate::request::group_access;
 use crate::request::target::{self, DispatchChoice, ScriptTarget};
 use crate::request::{failure, head};
 use crate::workers::child;
@@ -90,7 +91,7 @@ fn ask_target<'r>(
         return Err(503);
     };
     let config = DirConfig::of(r);
-    let group = target::permitted_for_question(r, config, script, target, child)
+    let group = group_access::permitted_for_question(r, config, script, target, child)
         .map_err(|(failure, text)| failure::report(r, target, failure, &text))?;
     let options = RequestOptions {
         script_reloading: config.script_reloading.unwrap_or(true),
