@@ -56,101 +56,73 @@ pub(crate) struct HandlerScript<'p> {
     pub(crate) pass_authorization: Switch,
 }
 
-/// The directives of a section; `None` is inherited.
-#[derive(Clone, Copy)]
-pub(crate) struct DirConfig<'p> {
-    pub(crate) process_group: Option<&'p CStr>,
-    pub(crate) application_group: Option<&'p CStr>,
-    pub(crate) callable: Option<&'p CStr>,
-    pub(crate) restrict_process: Option<&'p [&'p CStr]>,
-    pub(crate) handler_scripts: &'p [HandlerScript<'p>],
-    /// `SetHandler`, read along.
-    pub(crate) given_handler: Option<GivenHandler<'p>>,
-    /// Extensions of files that the server's configuration makes scripts.
-    pub(crate) script_extensions: &'p [&'p CStr],
-    /// Whether the server's configuration itself allows ExecCGI, read along.
-    pub(crate) scripts_may_run: Switch,
-    pub(crate) dispatch_script: Option<ScriptRef<'p>>,
-    pub(crate) access_script: Option<ScriptRef<'p>>,
-    pub(crate) auth_user_script: Option<ScriptRef<'p>>,
-    pub(crate) auth_group_script: Option<ScriptRef<'p>>,
-    pub(crate) trusted_headers: Option<&'p [&'p CStr]>,
-    pub(crate) trusted_proxies: Option<&'p [TrustedNetwork]>,
-    pub(crate) pass_authorization: Switch,
-    pub(crate) script_reloading: Switch,
-    pub(crate) chunked_request: Switch,
-    pub(crate) error_override: Switch,
-    pub(crate) ignore_activity: Switch,
-    pub(crate) enable_sendfile: Switch,
-    pub(crate) pass_apache_request: Switch,
-    pub(crate) group_authoritative: Switch,
-    pub(crate) map_head_to_get: Option<MapHead>,
+/// The record of a section: what each directive says, and how an inner section adds to
+/// an outer one.
+macro_rules! dir_config {
+    ($($(#[$doc:meta])* $name:ident: $ty:ty;)*) => {
+        /// The directives of a section; `None` is inherited.
+        #[derive(Clone, Copy)]
+        pub(crate) struct DirConfig<'p> {
+            $($(#[$doc])* pub(crate) $name: Option<$ty>,)*
+            pub(crate) handler_scripts: &'p [HandlerScript<'p>],
+            /// Extensions of files that the server's configuration makes scripts.
+            pub(crate) script_extensions: &'p [&'p CStr],
+        }
+
+        impl<'p> DirConfig<'p> {
+            /// Nothing said.
+            pub(crate) const EMPTY: Self = Self {
+                $($name: None,)*
+                handler_scripts: &[],
+                script_extensions: &[],
+            };
+
+            /// `inner` on top of `outer`.
+            pub(crate) fn merge(pool: AprPool<'p>, outer: &Self, inner: &Self) -> Self {
+                Self {
+                    $($name: inner.$name.or(outer.$name),)*
+                    // The first of a name is found first.
+                    handler_scripts: joined(pool, inner.handler_scripts, outer.handler_scripts),
+                    script_extensions: joined(
+                        pool,
+                        inner.script_extensions,
+                        outer.script_extensions,
+                    ),
+                }
+            }
+        }
+    };
 }
 
-impl<'p> DirConfig<'p> {
-    /// Nothing said.
-    pub(crate) const EMPTY: Self = Self {
-        process_group: None,
-        application_group: None,
-        callable: None,
-        restrict_process: None,
-        handler_scripts: &[],
-        given_handler: None,
-        script_extensions: &[],
-        scripts_may_run: None,
-        dispatch_script: None,
-        access_script: None,
-        auth_user_script: None,
-        auth_group_script: None,
-        trusted_headers: None,
-        trusted_proxies: None,
-        pass_authorization: None,
-        script_reloading: None,
-        chunked_request: None,
-        error_override: None,
-        ignore_activity: None,
-        enable_sendfile: None,
-        pass_apache_request: None,
-        group_authoritative: None,
-        map_head_to_get: None,
-    };
+dir_config! {
+    process_group: &'p CStr;
+    application_group: &'p CStr;
+    callable: &'p CStr;
+    restrict_process: &'p [&'p CStr];
+    /// `SetHandler`, read along.
+    given_handler: GivenHandler<'p>;
+    /// Whether the server's configuration itself allows ExecCGI, read along.
+    scripts_may_run: bool;
+    dispatch_script: ScriptRef<'p>;
+    access_script: ScriptRef<'p>;
+    auth_user_script: ScriptRef<'p>;
+    auth_group_script: ScriptRef<'p>;
+    trusted_headers: &'p [&'p CStr];
+    trusted_proxies: &'p [TrustedNetwork];
+    pass_authorization: bool;
+    script_reloading: bool;
+    chunked_request: bool;
+    error_override: bool;
+    ignore_activity: bool;
+    enable_sendfile: bool;
+    map_head_to_get: MapHead;
+}
 
-    /// `inner` on top of `outer`.
-    pub(crate) fn merge(pool: AprPool<'p>, outer: &Self, inner: &Self) -> Self {
-        let handler_scripts = match (outer.handler_scripts, inner.handler_scripts) {
-            (one, []) | ([], one) => one,
-            // The first of a name is found first.
-            (outer, inner) => pool.concat(inner, outer),
-        };
-        let script_extensions = match (outer.script_extensions, inner.script_extensions) {
-            (one, []) | ([], one) => one,
-            (outer, inner) => pool.concat(inner, outer),
-        };
-        Self {
-            process_group: inner.process_group.or(outer.process_group),
-            application_group: inner.application_group.or(outer.application_group),
-            callable: inner.callable.or(outer.callable),
-            restrict_process: inner.restrict_process.or(outer.restrict_process),
-            handler_scripts,
-            given_handler: inner.given_handler.or(outer.given_handler),
-            script_extensions,
-            scripts_may_run: inner.scripts_may_run.or(outer.scripts_may_run),
-            dispatch_script: inner.dispatch_script.or(outer.dispatch_script),
-            access_script: inner.access_script.or(outer.access_script),
-            auth_user_script: inner.auth_user_script.or(outer.auth_user_script),
-            auth_group_script: inner.auth_group_script.or(outer.auth_group_script),
-            trusted_headers: inner.trusted_headers.or(outer.trusted_headers),
-            trusted_proxies: inner.trusted_proxies.or(outer.trusted_proxies),
-            pass_authorization: inner.pass_authorization.or(outer.pass_authorization),
-            script_reloading: inner.script_reloading.or(outer.script_reloading),
-            chunked_request: inner.chunked_request.or(outer.chunked_request),
-            error_override: inner.error_override.or(outer.error_override),
-            ignore_activity: inner.ignore_activity.or(outer.ignore_activity),
-            enable_sendfile: inner.enable_sendfile.or(outer.enable_sendfile),
-            pass_apache_request: inner.pass_apache_request.or(outer.pass_apache_request),
-            group_authoritative: inner.group_authoritative.or(outer.group_authoritative),
-            map_head_to_get: inner.map_head_to_get.or(outer.map_head_to_get),
-        }
+/// One list behind the other.
+fn joined<'p, T: Copy>(pool: AprPool<'p>, first: &'p [T], second: &'p [T]) -> &'p [T] {
+    match (first, second) {
+        (one, []) | ([], one) => one,
+        (first, second) => pool.concat(first, second),
     }
 }
 

@@ -63,8 +63,6 @@ pub(crate) struct Interpreter {
     pub(crate) restrict_stdin: Option<bool>,
     pub(crate) restrict_stdout: Option<bool>,
     pub(crate) restrict_signal: Option<bool>,
-    pub(crate) per_interpreter_gil: Option<bool>,
-    pub(crate) free_threading: Option<bool>,
 }
 
 /// What a directive is about that makes sense together with another one.

@@ -102,7 +102,7 @@ directives! {
     c"WSGIApplicationGroup", Section, c"name of an application group", process::application_group, Differs("an application group is processes of its own, never a sub-interpreter; ports are the listener's, and names that requests make are bounded");
     c"WSGIRestrictProcess", Section, c"process groups that may be used here", process::restrict_process, Same;
     c"WSGISocketPrefix", Global, c"path that the socket's name begins with", process::socket_prefix, Differs("the directory of the one socket to the supervisor");
-    c"WSGISocketRotation", Global, c"On or Off; without effect, the socket stays the same", process::socket_rotation, Nothing("the socket is the same before and after a restart");
+    c"WSGISocketRotation", Global, c"On or Off; without effect, the socket stays the same", process::ignored_switch, Nothing("the socket is the same before and after a restart");
     c"WSGIAcceptMutex", Global, c"name of a mutex; without effect, none is needed", process::accept_mutex, Nothing("worker processes do not compete for connections");
     c"WSGIRestrictEmbedded", Global, c"On or Off: whether requests need a named process group", process::restrict_embedded, Differs("On: a request that names no process group fails; nothing is embedded either way");
     c"WSGISupervisorExecutable", Global, c"path of wsgid", process::supervisor_executable, Added;
@@ -116,14 +116,14 @@ directives! {
     c"WSGIPythonHashSeed", Global, c"random or a number", python::hash_seed, Differs("`random` is random");
     c"WSGIDontWriteBytecode", Global, c"On or Off", python::dont_write_bytecode, Same;
     c"WSGISwitchInterval", Global, c"seconds", python::switch_interval, Same;
-    c"WSGIDestroyInterpreter", Global, c"On or Off; without effect", python::destroy_interpreter, Nothing("an interpreter ends with its process");
-    c"WSGIPerInterpreterGIL", Global, c"On or Off; without effect, each application group has processes of its own", python::per_interpreter_gil, Nothing("each application group has processes of its own");
-    c"WSGIFreeThreading", Global, c"On or Off", python::free_threading, Nothing("free-threaded builds of Python are not supported; every worker has the lock");
+    c"WSGIDestroyInterpreter", Global, c"On or Off; without effect", process::ignored_switch, Nothing("an interpreter ends with its process");
+    c"WSGIPerInterpreterGIL", Global, c"On or Off; without effect, each application group has processes of its own", process::ignored_switch, Nothing("each application group has processes of its own");
+    c"WSGIFreeThreading", Global, c"On or Off", process::ignored_switch, Nothing("free-threaded builds of Python are not supported; every worker has the lock");
     c"<WSGIInterpreterOptions", Global, c"[process-group=name] [application-group=name]", python::interpreter_options, Differs("what is for one application group holds for its processes, WSGISwitchInterval too");
     c"WSGIRestrictStdin", Global, c"On or Off", python::restrict_stdin, Same;
     c"WSGIRestrictStdout", Global, c"On or Off", python::restrict_stdout, Same;
     c"WSGIRestrictSignal", Global, c"On or Off", python::restrict_signal, Same;
-    c"WSGICaseSensitivity", Global, c"On or Off; without effect", python::case_sensitivity, Nothing("paths are told apart as the file system does");
+    c"WSGICaseSensitivity", Global, c"On or Off; without effect", process::ignored_switch, Nothing("paths are told apart as the file system does");
 
     c"WSGIPassAuthorization", FileInfo, c"On or Off: whether applications see Authorization", request::pass_authorization, Same;
     c"WSGIScriptReloading", FileInfo, c"On or Off: whether a changed script is loaded again", request::script_reloading, Same;
@@ -132,20 +132,20 @@ directives! {
     c"WSGIMapHEADToGET", FileInfo, c"On, Off or Auto", request::map_head_to_get, Same;
     c"WSGIIgnoreActivity", FileInfo, c"On or Off: whether requests leave inactivity-timeout alone", request::ignore_activity, Same;
     c"WSGIEnableSendfile", FileInfo, c"On or Off: whether wsgi.file_wrapper may use sendfile", request::enable_sendfile, Same;
-    c"WSGIPassApacheRequest", Section, c"On or Off; without effect outside httpd", request::pass_apache_request, Nothing("applications run outside httpd, where its request record does not exist");
+    c"WSGIPassApacheRequest", Section, c"On or Off; without effect outside httpd", process::ignored_switch, Nothing("applications run outside httpd, where its request record does not exist");
     c"WSGITrustedProxyHeaders", FileInfo, c"names of headers", request::trusted_proxy_headers, Differs("only an address becomes REMOTE_ADDR, a port behind it is taken off; without WSGITrustedProxies the start warns");
     c"WSGITrustedProxies", FileInfo, c"addresses and networks", request::trusted_proxies, Same;
 
     c"WSGIAccessScript", Auth, c"file [option=value ...]", request::access_script, Differs("it runs in a worker (`process-group=`, else the implicit group) and has 10 s; whatever goes wrong refuses the request; in `.htaccess` it runs only in a process group that WSGIRestrictProcess lists or WSGIProcessGroup has set for the place, never as httpd's user");
     c"WSGIAuthUserScript", Auth, c"file [option=value ...]", request::auth_user_script, Differs("as WSGIAccessScript");
     c"WSGIAuthGroupScript", Auth, c"file [option=value ...]", request::auth_group_script, Differs("as WSGIAccessScript");
-    c"WSGIGroupAuthoritative", Auth, c"On or Off; without effect", request::group_authoritative, Nothing("as in mod_wsgi for httpd 2.4; use RequireAny and RequireAll");
+    c"WSGIGroupAuthoritative", Auth, c"On or Off; without effect", process::ignored_switch, Nothing("as in mod_wsgi for httpd 2.4; use RequireAny and RequireAll");
 
     c"WSGIServerMetrics", Global, c"On or Off", python::server_metrics, Differs("for the implicit process group; others have the option `server-metrics`");
     c"WSGITelemetryService", Global, c"unix:/path [interval=seconds]", python::telemetry_service, Nothing("no telemetry datagrams are sent; `wsgid status` has the figures");
     c"WSGITelemetryOptions", Global, c"options", python::telemetry_options, Nothing("no telemetry datagrams are sent");
     c"WSGISlowRequests", Global, c"seconds; 0 switches it off: after which a request is slow", python::slow_requests, Differs("each is a line in its error log, WSGID0090, not a telemetry record");
-    c"WSGIVerboseDebugging", Global, c"On or Off; without effect", python::verbose_debugging, Nothing("use LogLevel wsgi:trace1");
+    c"WSGIVerboseDebugging", Global, c"On or Off; without effect", process::ignored_switch, Nothing("use LogLevel wsgi:trace1");
 
     c"WSGILazyInitialization", Global, c"On or Off; without effect", process::former, Former("there is never a Python inside httpd");
     c"WSGIPy3kWarningFlag", Global, c"On or Off; without effect", process::former, Former("Python 2 is not supported");

@@ -188,14 +188,14 @@ pub(super) fn without_effect(cx: &Context<'_, '_>, why: &str) {
     settings::remark(&cx.origin, format!("{} has no effect: {why}", cx.name));
 }
 
+/// A switch that does nothing here; its value is checked all the same.
+pub(super) fn ignored_switch(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
+    words.switch().map(drop)
+}
+
 /// A directive of older versions; nobody checks its value any more.
 pub(super) fn former(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
     words.rest("a value").map(drop)
-}
-
-pub(super) fn socket_rotation(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
-    words.switch()?;
-    Ok(())
 }
 
 pub(super) fn accept_mutex(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {

@@ -91,56 +91,18 @@ pub(super) fn switch_interval(_: &mut Context<'_, '_>, words: &mut Words<'_>) ->
     Ok(())
 }
 
-pub(super) fn destroy_interpreter(
-    _: &mut Context<'_, '_>,
-    words: &mut Words<'_>,
-) -> DirectiveResult {
-    words.switch()?;
-    Ok(())
+/// Directives that are one switch of an interpreter.
+macro_rules! switches {
+    ($($name:ident)*) => {
+        $(pub(super) fn $name(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
+            let on = words.switch()?;
+            interpreter(|target| target.$name = Some(on));
+            Ok(())
+        })*
+    };
 }
 
-pub(super) fn per_interpreter_gil(
-    _: &mut Context<'_, '_>,
-    words: &mut Words<'_>,
-) -> DirectiveResult {
-    let on = words.switch()?;
-    interpreter(|target| target.per_interpreter_gil = Some(on));
-    Ok(())
-}
-
-pub(super) fn free_threading(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
-    let on = words.switch()?;
-    interpreter(|target| target.free_threading = Some(on));
-    Ok(())
-}
-
-pub(super) fn restrict_stdin(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
-    let on = words.switch()?;
-    interpreter(|target| target.restrict_stdin = Some(on));
-    Ok(())
-}
-
-pub(super) fn restrict_stdout(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
-    let on = words.switch()?;
-    interpreter(|target| target.restrict_stdout = Some(on));
-    Ok(())
-}
-
-pub(super) fn restrict_signal(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
-    let on = words.switch()?;
-    interpreter(|target| target.restrict_signal = Some(on));
-    Ok(())
-}
-
-pub(super) fn case_sensitivity(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
-    words.switch()?;
-    Ok(())
-}
-
-pub(super) fn verbose_debugging(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
-    words.switch()?;
-    Ok(())
-}
+switches! { restrict_stdin restrict_stdout restrict_signal }
 
 /// `<WSGIInterpreterOptions …>`: the directives inside follow one by one.
 pub(super) fn interpreter_options(

@@ -33,22 +33,6 @@ pub(super) fn map_head_to_get(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -
     Ok(())
 }
 
-pub(super) fn pass_apache_request(
-    cx: &mut Context<'_, '_>,
-    words: &mut Words<'_>,
-) -> DirectiveResult {
-    cx.dir.pass_apache_request = Some(words.switch()?);
-    Ok(())
-}
-
-pub(super) fn group_authoritative(
-    cx: &mut Context<'_, '_>,
-    words: &mut Words<'_>,
-) -> DirectiveResult {
-    cx.dir.group_authoritative = Some(words.switch()?);
-    Ok(())
-}
-
 /// The headers that can be trusted; see `proxies.rs`.
 pub(super) fn trusted_proxy_headers(
     cx: &mut Context<'_, '_>,

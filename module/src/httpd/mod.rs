@@ -1,6 +1,7 @@
 //! Safe faces of httpd: requests, servers, the life of the process, spawning.
 
 pub(crate) mod client;
+pub(crate) mod core_config;
 pub(crate) mod file_reader;
 pub(crate) mod filters;
 pub(crate) mod guard;

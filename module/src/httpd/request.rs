@@ -460,47 +460,6 @@ impl<'r> Request<'r> {
         unsafe { optional(raw) }
     }
 
-    /// A switch of httpd's core that has no accessor.
-    fn core_bit(self, bits: sys::CoreBits) -> bool {
-        // SAFETY: every request has a core configuration.
-        let core = unsafe { sys::ap_get_core_module_config(self.get().per_dir_config) };
-        // SAFETY: the byte lies inside the structure (see the layout test).
-        let place = unsafe { core.cast::<u8>().add(bits.byte) };
-        // SAFETY: core's record is initialised as a whole.
-        let byte = unsafe { place.read() };
-        byte & bits.mask == bits.on
-    }
-
-    pub(crate) fn enable_sendfile(self) -> bool {
-        self.core_bit(sys::CORE_ENABLE_SENDFILE)
-    }
-
-    pub(crate) fn cgi_pass_auth(self) -> bool {
-        self.core_bit(sys::CORE_CGI_PASS_AUTH)
-    }
-
-    /// What `CGIVar` says about a variable.
-    pub(crate) fn cgi_var_rule(self, name: &CStr) -> Option<&'r CStr> {
-        if !super::server::has_cgi_var() {
-            return None;
-        }
-        // SAFETY: every request has a core configuration.
-        let core = unsafe { sys::ap_get_core_module_config(self.get().per_dir_config) };
-        // SAFETY: the pointer lies inside the structure (see the layout test).
-        let place = unsafe { core.cast::<u8>().add(sys::CORE_CGI_VAR_RULES) }
-            .cast::<*mut sys::apr_hash_t>();
-        // SAFETY: core's record is initialised as a whole, and aligned.
-        let rules = unsafe { place.read() };
-        if rules.is_null() {
-            return None;
-        }
-        let len = isize::try_from(name.count_bytes()).ok()?;
-        // SAFETY: a table of the configuration, from C strings to C strings.
-        let rule = unsafe { sys::apr_hash_get(rules, name.as_ptr().cast(), len) };
-        // SAFETY: null or such a string.
-        unsafe { optional(rule.cast()) }
-    }
-
     /// The status httpd answers with for an error while the body was read.
     pub(crate) fn body_error_status(status: c_int) -> c_int {
         // SAFETY: a pure function.
