@@ -22,7 +22,8 @@ use crate::sys;
 pub(crate) fn check_config(main: Server<'_>) -> i32 {
     let (errors, warnings) = settings::with(|settings| {
         name_scopes(settings, main);
-        let (mut errors, mut warnings) = (errors(settings, main), warnings(settings, main));
+        let mut errors = errors(settings, main);
+        let mut warnings = warnings(settings, main);
         accounts(settings, &mut errors, &mut warnings);
         (errors, warnings)
     });
@@ -31,7 +32,9 @@ pub(crate) fn check_config(main: Server<'_>) -> i32 {
         return sys::OK;
     }
     if is_only_looking() {
-        warnings.iter().for_each(say);
+        for warning in &warnings {
+            say(warning);
+        }
     } else {
         // The error log is opened after this.
         settings::with(|settings| settings.warnings = warnings);

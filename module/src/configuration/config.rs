@@ -23,7 +23,7 @@ pub(crate) enum MapHead {
     Auto,
 }
 
-/// A script that answers a question instead of a request.
+/// A script that is called about a request: for access, authentication or dispatch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ScriptRef<'p> {
     /// The file.

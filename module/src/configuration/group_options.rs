@@ -75,10 +75,9 @@ pub(crate) fn complete(settings: &ServerSettings, mut config: GroupConfig) -> Gr
     config.switch_interval_us = own_interval.or(config.switch_interval_us);
     config.applications = applications(settings, &config.name);
     if own_interval.is_some() {
-        config
-            .applications
-            .iter_mut()
-            .for_each(|one| one.switch_interval_us = None);
+        for application in &mut config.applications {
+            application.switch_interval_us = None;
+        }
     }
     for import in settings
         .imports
@@ -98,12 +97,10 @@ pub(crate) fn complete(settings: &ServerSettings, mut config: GroupConfig) -> Gr
 
 /// What containers say about single application groups of this process group.
 fn applications(settings: &ServerSettings, group: &str) -> Vec<ApplicationOptions> {
-    let is_for_group =
-        |one: &&Interpreter| one.process_group.as_ref().is_none_or(|name| name == group);
     let mut names: Vec<&String> = settings
         .interpreters
         .iter()
-        .filter(is_for_group)
+        .filter(|one| fits(one.process_group.as_ref(), group))
         .filter_map(|one| one.application_group.as_ref())
         .collect();
     names.sort();
@@ -114,18 +111,22 @@ fn applications(settings: &ServerSettings, group: &str) -> Vec<ApplicationOption
         .collect()
 }
 
+fn fits(named: Option<&String>, name: &str) -> bool {
+    named.is_none_or(|own| own == name)
+}
+
 fn application(settings: &ServerSettings, group: &str, name: &str) -> ApplicationOptions {
-    let fits = |named: &Option<String>, name: &str| named.as_ref().is_none_or(|own| own == name);
-    let named = |one: &Interpreter| {
-        usize::from(one.process_group.is_some()) + usize::from(one.application_group.is_some())
-    };
     let mut matching: Vec<&Interpreter> = settings
         .interpreters
         .iter()
-        .filter(|one| fits(&one.process_group, group) && fits(&one.application_group, name))
+        .filter(|one| {
+            fits(one.process_group.as_ref(), group) && fits(one.application_group.as_ref(), name)
+        })
         .collect();
     // As for groups: the most specific wins, of equals the later one.
-    matching.sort_by_key(|one| named(one));
+    matching.sort_by_key(|one| {
+        usize::from(one.process_group.is_some()) + usize::from(one.application_group.is_some())
+    });
     let own = if name == "%{GLOBAL}" { "" } else { name };
     let mut options = ApplicationOptions {
         application_group: own.to_owned(),
@@ -150,11 +151,7 @@ fn application(settings: &ServerSettings, group: &str, name: &str) -> Applicatio
 
 /// Whether a container is about the whole process group.
 fn concerns(one: &Interpreter, config: &GroupConfig) -> bool {
-    one.application_group.is_none()
-        && one
-            .process_group
-            .as_ref()
-            .is_none_or(|name| *name == config.name)
+    one.application_group.is_none() && fits(one.process_group.as_ref(), &config.name)
 }
 
 fn apply(config: &mut GroupConfig, one: &Interpreter) {

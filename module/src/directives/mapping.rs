@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use wsgid_protocol::config::Preload;
 use wsgid_protocol::names::DEFAULT_GROUP;
 
+use crate::apr::pool::AprPool;
 use crate::configuration::config::{HandlerScript, Mount, ScriptAlias, ScriptRef, Switch};
 use crate::configuration::names;
 use crate::configuration::settings::{self, Import, Naming};
@@ -52,6 +53,10 @@ fn options(words: &mut Words<'_>, allowed: &[&str]) -> Result<ScriptOptions, Str
 fn path<'p>(cx: &Context<'_, 'p>, word: &str) -> Result<&'p CStr, String> {
     let word = cx.pool.string(word.as_bytes());
     (cx.absolute)(word).ok_or_else(|| format!("`{}` is not a path", word.to_string_lossy()))
+}
+
+fn string<'p>(pool: AprPool<'p>, text: &Option<String>) -> Option<&'p CStr> {
+    text.as_ref().map(|text| pool.string(text.as_bytes()))
 }
 
 /// Where the directive stands, if that is in `.htaccess`.
@@ -111,15 +116,14 @@ fn add_alias<'p>(
     options: &ScriptOptions,
 ) {
     let pool = cx.pool;
-    let string = |text: &Option<String>| text.as_ref().map(|text| pool.string(text.as_bytes()));
     names_group(cx, options.process_group.as_deref(), true);
     let alias = ScriptAlias {
         mount,
         fixed_path,
         target,
-        process_group: string(&options.process_group),
-        application_group: string(&options.application_group),
-        callable: string(&options.callable),
+        process_group: string(cx.pool, &options.process_group),
+        application_group: string(cx.pool, &options.application_group),
+        callable: string(cx.pool, &options.callable),
         pass_authorization: options.pass_authorization,
     };
     cx.server_config.aliases.push(pool, alias);
@@ -131,20 +135,19 @@ fn preload(file: &CStr, options: &ScriptOptions) {
     else {
         return;
     };
-    let fixed = |name: &str| !name.contains("%{");
     let application = if application == "%{GLOBAL}" {
         ""
     } else {
         application
     };
-    if group == "%{GLOBAL}" || !fixed(group) || !fixed(application) {
+    if group == "%{GLOBAL}" || group.contains("%{") || application.contains("%{") {
         return;
     }
     let callable = options
         .callable
         .clone()
         .unwrap_or_else(|| "application".to_owned());
-    add_import(file, (group, application), Some(callable));
+    add_import(file, group, application, Some(callable));
 }
 
 /// Has the name of a process group looked at once all are defined, if it is known
@@ -153,19 +156,17 @@ fn names_group(cx: &Context<'_, '_>, group: Option<&str>, checks_server: bool) {
     let Some(group) = group.filter(|name| !name.contains("%{") && !cx.in_htaccess) else {
         return;
     };
-    let (process_group, origin) = (group.to_owned(), cx.origin.clone());
     let naming = Naming {
-        process_group,
-        origin,
+        process_group: group.to_owned(),
+        origin: cx.origin.clone(),
         server: cx.server.id(),
         checks_server,
     };
     settings::with(|settings| settings.namings.push(naming));
 }
 
-/// Has a script loaded in `(process group, application group)`.
-fn add_import(file: &CStr, groups: (&str, &str), callable: Option<String>) {
-    let (group, application) = groups;
+/// Has a script loaded beforehand.
+fn add_import(file: &CStr, group: &str, application: &str, callable: Option<String>) {
     let import = Import {
         process_group: group.to_owned(),
         preload: Preload {
@@ -216,7 +217,7 @@ pub(super) fn import_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> 
     };
     let file = path(cx, &target)?;
     names_group(cx, Some(&group), false);
-    add_import(file, (&group, &application), None);
+    add_import(file, &group, &application, None);
     Ok(())
 }
 
@@ -230,13 +231,12 @@ pub(super) fn handler_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) ->
     let file = path(cx, &target)?;
     names_group(cx, options.process_group.as_deref(), true);
     let pool = cx.pool;
-    let string = |text: &Option<String>| text.as_ref().map(|text| pool.string(text.as_bytes()));
     let script = HandlerScript {
         name: pool.string(name.as_bytes()),
         script: ScriptRef {
             file,
-            process_group: string(&options.process_group),
-            application_group: string(&options.application_group),
+            process_group: string(cx.pool, &options.process_group),
+            application_group: string(cx.pool, &options.application_group),
             htaccess: in_htaccess(cx),
         },
         pass_authorization: options.pass_authorization,
@@ -244,6 +244,14 @@ pub(super) fn handler_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) ->
     // The last definition of a name counts.
     cx.dir.handler_scripts = pool.concat(&[script], cx.dir.handler_scripts);
     Ok(())
+}
+
+/// The name of a group that no request decides on.
+fn fixed_name<'n>(name: &'n Option<String>, default: &'n str) -> Option<&'n str> {
+    match name.as_deref() {
+        None | Some("%{GLOBAL}") => Some(default),
+        Some(name) => (!name.contains("%{")).then_some(name),
+    }
 }
 
 /// A script for dispatch or authentication.
@@ -256,22 +264,17 @@ pub(super) fn script_ref<'p>(
     let file = path(cx, &target)?;
     // Every request waits for its answer, so it is loaded beforehand. A file
     // that is read again for each request loads nothing.
-    let fixed = |name: &Option<String>, default: &str| match name.as_deref() {
-        None | Some("%{GLOBAL}") => Some(default.to_owned()),
-        Some(name) => (!name.contains("%{")).then(|| name.to_owned()),
-    };
     if !cx.in_htaccess
-        && let Some(group) = fixed(&options.process_group, DEFAULT_GROUP)
-        && let Some(application) = fixed(&options.application_group, "")
+        && let Some(group) = fixed_name(&options.process_group, DEFAULT_GROUP)
+        && let Some(application) = fixed_name(&options.application_group, "")
     {
-        add_import(file, (&group, &application), None);
+        add_import(file, group, application, None);
     }
     names_group(cx, options.process_group.as_deref(), true);
-    let string = |text: &Option<String>| text.as_ref().map(|text| cx.pool.string(text.as_bytes()));
     Ok(ScriptRef {
         file,
-        process_group: string(&options.process_group),
-        application_group: string(&options.application_group),
+        process_group: string(cx.pool, &options.process_group),
+        application_group: string(cx.pool, &options.application_group),
         htaccess: in_htaccess(cx),
     })
 }

@@ -67,7 +67,7 @@ use Effect::{Added, Differs, Former, Nothing, Same};
 /// One directive.
 pub(crate) struct Directive {
     pub(crate) name: &'static CStr,
-    pub(crate) place: DirectiveScope,
+    pub(crate) scope: DirectiveScope,
     /// Shown by httpd where the directive is listed.
     pub(crate) usage: &'static CStr,
     pub(crate) apply: fn(&mut Context<'_, '_>, &mut Words<'_>) -> DirectiveResult,
@@ -78,11 +78,11 @@ pub(crate) struct Directive {
 }
 
 macro_rules! directives {
-    ($($name:literal, $place:ident, $usage:literal, $apply:path, $effect:expr;)*) => {
+    ($($name:literal, $scope:ident, $usage:literal, $apply:path, $effect:expr;)*) => {
         /// All directives.
         pub(crate) static TABLE: &[Directive] = &[
             $(Directive {
-                name: $name, place: DirectiveScope::$place, usage: $usage, apply: $apply, effect: $effect,
+                name: $name, scope: DirectiveScope::$scope, usage: $usage, apply: $apply, effect: $effect,
                 container: matches!($name.to_bytes().first(), Some(b'<')),
             },)*
         ];

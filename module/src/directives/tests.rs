@@ -43,8 +43,8 @@ fn every_directive_of_mod_wsgi_is_there_once() {
     }
 }
 
-fn context(place: DirectiveScope) -> &'static str {
-    match place {
+fn context(scope: DirectiveScope) -> &'static str {
+    match scope {
         DirectiveScope::Global => "server",
         DirectiveScope::Server => "server, virtual host",
         DirectiveScope::Section => "server, virtual host, section",
@@ -90,7 +90,8 @@ those marked − were in versions before 6.
             Effect::Differs(how) => format!("{remark}; {how}"),
             Effect::Nothing(why) | Effect::Former(why) => format!("no effect: {why}"),
         };
-        let (context, name) = (context(row.place), name(row));
+        let context = context(row.scope);
+        let name = name(row);
         writeln!(
             page,
             "| `{name}{close}`{mark} | {} | {context} | {} |",

@@ -30,16 +30,16 @@ pub(crate) unsafe fn run(
     // SAFETY: the directive that is carried out is a row of the table above.
     let index = unsafe { (*parms.cmd).cmd_data }.addr();
     let Some(directive) = directives::TABLE.get(index) else {
-        let Some(overheard) = index
+        let Some(observed) = index
             .checked_sub(directives::TABLE.len())
             .and_then(|at| OBSERVED.get(at))
         else {
             return c"unknown directive".as_ptr();
         };
         // SAFETY: as `run`'s own contract.
-        return unsafe { overhear(overheard, cmd, dir, line) };
+        return unsafe { observe(observed, cmd, dir, line) };
     };
-    if directive.place == DirectiveScope::Global {
+    if directive.scope == DirectiveScope::Global {
         // SAFETY: the record is alive.
         let error = unsafe { sys::ap_check_cmd_context(cmd, sys::GLOBAL_ONLY) };
         if !error.is_null() {
@@ -85,8 +85,8 @@ pub(crate) unsafe fn run(
 ///
 /// # Safety
 /// As [`run`].
-unsafe fn overhear(
-    overheard: &'static ObservedDirective,
+unsafe fn observe(
+    observed: &'static ObservedDirective,
     cmd: *mut sys::cmd_parms,
     dir: *mut c_void,
     line: *const c_char,
@@ -95,12 +95,12 @@ unsafe fn overhear(
     let parms = unsafe { &*cmd };
     // SAFETY: the pool lives as long as what the directive configures.
     let pool = unsafe { AprPool::from_raw(parms.pool) };
-    let name = overheard.name.to_str().unwrap_or_default();
+    let name = observed.name.to_str().unwrap_or_default();
     let is_absent = |owner: &CStr| {
         // SAFETY: the name is a C string.
         unsafe { sys::ap_find_linked_module(owner.as_ptr()) }.is_null()
     };
-    if overheard.owner.is_some_and(is_absent) {
+    if observed.owner.is_some_and(is_absent) {
         // httpd's own words where no module has the directive.
         let text = format!(
             "Invalid command '{name}', perhaps misspelled or defined by a module not included in the server \
@@ -110,7 +110,7 @@ unsafe fn overhear(
     }
     // SAFETY: null or a C string.
     let line = unsafe { optional(line) }.unwrap_or_default().to_bytes();
-    let remember = |cx: &mut Context<'_, '_>| (overheard.remember)(cx, &mut Words::new(line));
+    let remember = |cx: &mut Context<'_, '_>| (observed.remember)(cx, &mut Words::new(line));
     // SAFETY: as `run`'s own contract.
     unsafe { with_context(name, parms, dir, pool, remember) };
     std::ptr::null()

@@ -68,16 +68,16 @@ static COMMANDS: Commands = {
         rows[at].name = row.name.as_ptr();
         rows[at].func = Some(trampoline::directive);
         rows[at].cmd_data = std::ptr::without_provenance_mut(at);
-        rows[at].req_override = row.place.bits();
+        rows[at].req_override = row.scope.bits();
         rows[at].errmsg = row.usage.as_ptr();
         at += 1;
     }
     while at < ROWS {
-        let overheard = &OBSERVED[at - TABLE.len()];
-        rows[at].name = overheard.name.as_ptr();
+        let observed = &OBSERVED[at - TABLE.len()];
+        rows[at].name = observed.name.as_ptr();
         rows[at].func = Some(trampoline::directive);
         rows[at].cmd_data = std::ptr::without_provenance_mut(at);
-        rows[at].req_override = overheard.place;
+        rows[at].req_override = observed.place;
         rows[at].errmsg = c"as httpd has it; read along".as_ptr();
         at += 1;
     }

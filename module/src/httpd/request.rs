@@ -160,7 +160,7 @@ impl<'r> Request<'r> {
         self.get().used_path_info
     }
 
-    pub(crate) fn target(self) -> FoundFile {
+    pub(crate) fn found_file(self) -> FoundFile {
         match self.get().finfo.filetype {
             sys::APR_NOFILE => FoundFile::Missing,
             sys::APR_DIR => FoundFile::Directory,

@@ -76,9 +76,9 @@ pub(crate) fn post_config(pool: AprPool<'_>, main: Server<'_>, callbacks: Callba
     for remark in settings::with(|settings| std::mem::take(&mut settings.remarks)) {
         log::server(LogLine::INFO, || remark);
     }
-    settings::with(|settings| std::mem::take(&mut settings.warnings))
-        .iter()
-        .for_each(check::say);
+    for warning in settings::with(|settings| std::mem::take(&mut settings.warnings)) {
+        check::say(&warning);
+    }
     if main.error_log().is_none() && configuration::syslog(main).is_none() {
         log::server(
             log_ids::NO_MAIN_LOG,
@@ -117,14 +117,14 @@ fn bring_up(
     tell_of_ended(retained);
     retained::at_end_of_configuration(pool, callbacks.configuration_ends);
     let directories = settings::with(|settings| listener::prefix(settings, pool))?;
-    is_trusted_place(&directories)?;
+    check_socket_directory(&directories)?;
     let program = settings::with(|settings| {
         let module = process::module_directory();
         paths::find_supervisor(settings.executable.as_deref(), module.as_deref(), |path| {
             path.is_file() && access(path, AccessFlags::X_OK).is_ok()
         })
     })?;
-    is_trusted_program(&program)?;
+    check_program(&program)?;
     replace_lost_socket(retained)?;
     listener::ensure(retained, &directories)?;
     plan.socket = Some(retained.socket_path());
@@ -149,7 +149,7 @@ fn bring_up(
 /// Root makes the socket's directory and removes it again: nobody else may have it
 /// lead elsewhere, nor put a socket of his own there and hear what is meant for all
 /// sites.
-fn is_trusted_place(prefix: &str) -> Result<(), String> {
+fn check_socket_directory(prefix: &str) -> Result<(), String> {
     let directory = Path::new(prefix).parent().filter(|_| geteuid().is_root());
     directory.map_or(Ok(()), |directory| trust::directory_to_be(directory, 0, Sticky::Yes)).map_err(|why| {
         format!("the supervisor's socket cannot be below a directory in other hands: {why}; WSGISocketPrefix names another place")
@@ -157,7 +157,7 @@ fn is_trusted_place(prefix: &str) -> Result<(), String> {
 }
 
 /// Root runs it, and again at each restart.
-fn is_trusted_program(program: &Path) -> Result<(), String> {
+fn check_program(program: &Path) -> Result<(), String> {
     if !geteuid().is_root() {
         return Ok(());
     }
@@ -223,7 +223,6 @@ fn tell_or_start(retained: &mut Retained, current: &Current) -> Result<(), Strin
 
 /// Starts a supervisor and tells it the configuration.
 fn start(retained: &mut Retained, current: &Current) -> Result<(), String> {
-    let text = |bytes: &[u8]| CString::new(bytes).map_err(|_| "a path contains a NUL".to_owned());
     let listener = retained.listener().ok_or("there is no listening socket")?;
     let listener = listener
         .try_clone_to_owned()
@@ -236,7 +235,8 @@ fn start(retained: &mut Retained, current: &Current) -> Result<(), String> {
     )
     .map_err(|error| format!("failed to make a socket pair: {error}"))?;
     let program = spawn::SpawnProgram {
-        path: text(current.program.as_os_str().as_bytes())?,
+        path: CString::new(current.program.as_os_str().as_bytes())
+            .map_err(|_| "a path contains a NUL".to_owned())?,
         arguments: vec![c"wsgid".into(), c"supervise".into(), c"--httpd".into()],
         environment: environment(),
         descriptors: [theirs.as_fd(), listener.as_fd()],

@@ -50,14 +50,14 @@ const TRIES_MAX: u32 = 6;
 
 impl<'r> RequestExchange<'_, 'r> {
     /// Carries it out. After `Ok` the answer is complete.
-    pub(crate) fn run(&self, conversation: &mut dyn FrameHandler<'r>) -> Result<(), ExchangeError> {
+    pub(crate) fn run(&self, handler: &mut dyn FrameHandler<'r>) -> Result<(), ExchangeError> {
         let held = self.child.reserve.admit(self.group.into());
         let held = held.map_err(|(failure, text)| {
             self.r.free_thread();
             ExchangeError::Failed(failure, text)
         })?;
-        let outcome = self.try_until_done(&mut Frames::new(self, held.as_ref()), conversation);
-        if outcome.is_ok() && conversation.leaves_later() {
+        let outcome = self.try_until_done(&mut Frames::new(self, held.as_ref()), handler);
+        if outcome.is_ok() && handler.leaves_later() {
             // httpd's thread goes on sending after we have returned.
             self.r.pool().drop_at_end(held);
         }
@@ -67,7 +67,7 @@ impl<'r> RequestExchange<'_, 'r> {
     fn try_until_done(
         &self,
         frames: &mut Frames<'_, 'r>,
-        conversation: &mut dyn FrameHandler<'r>,
+        handler: &mut dyn FrameHandler<'r>,
     ) -> Result<(), ExchangeError> {
         let pool = self
             .child
@@ -76,7 +76,7 @@ impl<'r> RequestExchange<'_, 'r> {
         let mut tries = 0;
         loop {
             let (lease, is_fresh) = self.lease(&pool)?;
-            let (failure, text, answered) = match self.attempt(lease, frames, conversation) {
+            let (failure, text, answered) = match self.attempt(lease, frames, handler) {
                 Attempt::Done => return Ok(()),
                 Attempt::Over(trouble) => return Err(trouble),
                 Attempt::Again {
@@ -137,7 +137,7 @@ impl<'r> RequestExchange<'_, 'r> {
         &self,
         mut lease: Lease<'_>,
         frames: &mut Frames<'_, 'r>,
-        conversation: &mut dyn FrameHandler<'r>,
+        handler: &mut dyn FrameHandler<'r>,
     ) -> Attempt {
         let Some(connection) = lease.connection.as_mut() else {
             return Attempt::Over(ExchangeError::Failed(
@@ -145,9 +145,9 @@ impl<'r> RequestExchange<'_, 'r> {
                 "no connection".to_owned(),
             ));
         };
-        let flags = if conversation.has_body() { 0 } else { FLAG_END };
+        let flags = if handler.has_body() { 0 } else { FLAG_END };
         if let Err(wait) =
-            connection.send_request(self.head, flags, conversation.inline(), &mut self.watch())
+            connection.send_request(self.head, flags, handler.inline(), &mut self.watch())
         {
             return match wait {
                 Wait::Io(error) if was_not_taken(&error) => not_taken(&error),
@@ -155,7 +155,7 @@ impl<'r> RequestExchange<'_, 'r> {
                 Wait::Interrupted(interruption) => interrupted(interruption).into(),
             };
         }
-        match frames.follow(conversation, connection) {
+        match frames.follow(handler, connection) {
             Ok(Ending { reuse, report }) => {
                 if reuse {
                     lease.give_back(Some(&report));

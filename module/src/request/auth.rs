@@ -1,6 +1,6 @@
 //! Access, passwords and groups that scripts decide: what WSGIAccessScript,
 //! WSGIAuthUserScript and WSGIAuthGroupScript mean to httpd. Only the exact
-//! answer to the question lets a client in; anything else is an error.
+//! answer to the call lets a client in; anything else is an error.
 
 use std::ffi::CStr;
 
@@ -153,7 +153,7 @@ fn path(script: &ScriptRef<'_>) -> String {
     script.file.to_string_lossy().into_owned()
 }
 
-/// The worker did not keep to the question; `result` says error to httpd.
+/// The worker's answer belongs to another call; `result` says error to httpd.
 fn wrong_answer(r: Request<'_>, script: &ScriptRef<'_>, result: i32) -> i32 {
     log::request(r, log_ids::ANSWER_WITHOUT_MEANING, || {
         format!("`{}` gave an answer that has no meaning here", path(script))

@@ -10,8 +10,10 @@ use serde_bytes::Bytes;
 use crate::apr::table::Table;
 use crate::configuration::config::DirConfig;
 use crate::httpd::request::Request;
+use crate::httpd::server;
 use crate::request::proxies::Trust;
 use crate::request::target::ScriptTarget;
+use crate::workers::child;
 
 /// The variables, in the order they are to be set; later ones win.
 pub(crate) struct Environ<'r> {
@@ -87,7 +89,7 @@ impl<'r> Environ<'r> {
         // A script for authentication gets what it needs as arguments.
         let all_credentials = self.r.cgi_pass_auth() && !target.is_about_access();
         for (name, value) in headers.rows() {
-            let (name, value) = (name.to_bytes(), value.to_bytes());
+            let name = name.to_bytes();
             if !is_plain(name) {
                 continue;
             }
@@ -107,13 +109,14 @@ impl<'r> Environ<'r> {
                 }
                 _ => self.r.pool().mapped(b"HTTP_", name, variable_byte),
             };
-            self.pairs.push((Bytes::new(variable), Bytes::new(value)));
+            self.pairs
+                .push((Bytes::new(variable), Bytes::new(value.to_bytes())));
         }
     }
 
     fn add_server(&mut self) {
         let r = self.r;
-        self.put_string("SERVER_SOFTWARE", server_software());
+        self.put_string("SERVER_SOFTWARE", server::banner());
         let name = r.server_name().map(|name| escape(r, name.to_bytes()));
         self.put("SERVER_NAME", name.unwrap_or_default());
         self.put_string("SERVER_ADDR", r.local_ip());
@@ -166,7 +169,7 @@ impl<'r> Environ<'r> {
         self.put_string("mod_wsgi.connection_id", r.connection_log_id());
         self.put_string("mod_wsgi.listener_host", r.local_ip());
         self.put_number("mod_wsgi.listener_port", r.local_port().unwrap_or(0).into());
-        self.put_number("mod_wsgi.server_pid", crate::workers::child::pid().into());
+        self.put_number("mod_wsgi.server_pid", child::pid().into());
         self.put_string("mod_wsgi.request_handler", r.handler());
         self.put(
             "mod_wsgi.handler_script",
@@ -201,10 +204,6 @@ impl Environ<'_> {
         };
         trust.apply(&mut self.pairs, &|text| pool.join(&[text.as_bytes()]));
     }
-}
-
-fn server_software<'r>() -> Option<&'r CStr> {
-    crate::httpd::server::banner()
 }
 
 /// Digits of the largest number.

@@ -1,8 +1,8 @@
 //! The frames of one request, from the first to END or FAIL: who may send them,
 //! what LOG may write, whether FAIL lets the request be sent again, in which state
-//! the connection is left. The same for answers (`serving.rs`) and for questions
-//! (`script_call.rs`), which bring what is their own as a [`FrameHandler`]. Driven by
-//! `exchange.rs`, which owns the connection; knows nothing of httpd's response.
+//! the connection is left. The same for responses (`serving.rs`) and for script
+//! calls (`script_call.rs`), which bring what is their own as a [`FrameHandler`]. Driven by
+//! `attempts.rs`, which owns the connection; knows nothing of httpd's response.
 
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ const LOOK: Duration = Duration::from_millis(250);
 /// Longest text of a FAIL that is kept; tracebacks come as LOG.
 const FAIL_TEXT_MAX: usize = 1024;
 
-/// What is said on a connection once the head has been sent.
+/// What takes the frames of a request once its head has been sent.
 pub(crate) trait FrameHandler<'r> {
     /// The body that belongs to the head; empty if there is none.
     fn inline(&self) -> Option<&[u8]> {
@@ -48,7 +48,7 @@ pub(crate) trait FrameHandler<'r> {
         payload: &[u8],
     ) -> Result<FrameAction, ExchangeError>;
 
-    /// Does what a frame asked for.
+    /// Carries out what a frame asked for.
     fn perform(
         &mut self,
         action: FrameAction,
@@ -79,13 +79,13 @@ pub(crate) trait FrameHandler<'r> {
         false
     }
 
-    /// What has gone wrong already on this side: whatever else goes wrong, this is
-    /// what the request failed of.
+    /// The error of this side, if there was one: whatever else goes wrong, the request
+    /// failed of that.
     fn fault(&self) -> Option<ExchangeError> {
         None
     }
 
-    /// Nothing is here to be read; what was gathered may go out first.
+    /// Before a wait for the next frame: gathered bytes may go out first.
     fn before_waiting(
         &mut self,
         _: &RequestExchange<'_, 'r>,
@@ -109,7 +109,7 @@ pub(crate) enum FrameAction {
     Body(u64),
 }
 
-/// The same, with the frames that end a request.
+/// What a frame means: something to do, or the end of the request.
 enum Step {
     Action(FrameAction),
     End {
@@ -123,12 +123,13 @@ enum Step {
     },
 }
 
-/// The frames of one request; of all its attempts, for what it may write to the log.
+/// The frames of one request, over all its attempts: together they may write so much to
+/// the log.
 pub(crate) struct Frames<'e, 'r> {
     exchange: &'e RequestExchange<'e, 'r>,
     /// The thread of httpd, where those are counted.
     held: Option<&'e HeldThread>,
-    /// A frame has come in this attempt, so a worker has begun.
+    /// Whether a frame has come in this attempt, so that a worker has begun.
     any: bool,
     /// When the last look around was.
     looked: Instant,
@@ -156,17 +157,17 @@ impl<'e, 'r> Frames<'e, 'r> {
     /// Follows the running request to its end.
     pub(crate) fn follow(
         &mut self,
-        conversation: &mut dyn FrameHandler<'r>,
+        handler: &mut dyn FrameHandler<'r>,
         connection: &mut WorkerConnection,
     ) -> Result<Ending, Stop> {
         self.any = false;
         loop {
             let id = connection.id();
             let step = match connection.reader.next_buffered() {
-                Ok(Some(frame)) => self.take(conversation, &frame, id)?,
+                Ok(Some(frame)) => self.take(handler, &frame, id)?,
                 Ok(None) => {
-                    self.note_begun(conversation);
-                    self.receive(conversation, connection)?;
+                    self.note_begun(handler);
+                    self.receive(handler, connection)?;
                     continue;
                 }
                 Err(error) => return Err(protocol(&error).into()),
@@ -174,26 +175,25 @@ impl<'e, 'r> Frames<'e, 'r> {
             match step {
                 Step::Action(FrameAction::Nothing) => {}
                 Step::Action(action) => {
-                    self.note_begun(conversation);
-                    conversation.perform(action, self.exchange, connection)?;
+                    self.note_begun(handler);
+                    handler.perform(action, self.exchange, connection)?;
                 }
                 Step::End { close, report } => {
                     self.note_ended();
-                    return end(conversation, connection, close)
-                        .map(|reuse| Ending { reuse, report });
+                    return end(handler, connection, close).map(|reuse| Ending { reuse, report });
                 }
                 Step::Fail { close, code, text } => {
                     self.note_ended();
-                    return Err(fail(conversation, connection, close, (code, text)));
+                    return Err(fail(handler, connection, close, code, text));
                 }
             }
         }
     }
 
-    /// More of the answer is to come: it holds its thread. One that comes whole is
-    /// never seen here.
-    fn note_begun(&self, conversation: &dyn FrameHandler<'r>) {
-        if let Some(held) = self.held.filter(|_| conversation.has_begun()) {
+    /// More of the response is to come: the request holds its thread. A response that
+    /// comes whole never gets here.
+    fn note_begun(&self, handler: &dyn FrameHandler<'r>) {
+        if let Some(held) = self.held.filter(|_| handler.has_begun()) {
             held.begun();
         }
     }
@@ -206,11 +206,12 @@ impl<'e, 'r> Frames<'e, 'r> {
 
     fn take(
         &mut self,
-        conversation: &mut dyn FrameHandler<'r>,
+        handler: &mut dyn FrameHandler<'r>,
         frame: &Frame<'_>,
         id: u64,
     ) -> Result<Step, Stop> {
-        let (kind, close) = (frame.head.kind, frame.head.has(FLAG_CLOSE));
+        let kind = frame.head.kind;
+        let close = frame.head.has(FLAG_CLOSE);
         if !kind.from_worker() {
             return Err(protocol(&format!("{kind:?} comes from the module only")).into());
         }
@@ -236,7 +237,7 @@ impl<'e, 'r> Frames<'e, 'r> {
                 });
             }
             _ => {
-                return Ok(Step::Action(conversation.frame(
+                return Ok(Step::Action(handler.frame(
                     self.exchange,
                     kind,
                     frame.payload,
@@ -265,21 +266,21 @@ impl<'e, 'r> Frames<'e, 'r> {
     /// Receives more.
     fn receive(
         &mut self,
-        conversation: &mut dyn FrameHandler<'r>,
+        handler: &mut dyn FrameHandler<'r>,
         connection: &mut WorkerConnection,
     ) -> Result<(), Stop> {
         // Waits look around at their ticks; a worker that never lets us wait
         // must not keep us from it.
         if self.looked.elapsed() >= LOOK {
             self.looked = Instant::now();
-            conversation
+            handler
                 .watch(self.exchange)
                 .tick(Duration::ZERO)
                 .map_err(interrupted)?;
         }
-        conversation.before_waiting(self.exchange, connection)?;
-        let filled = connection.fill(&mut conversation.watch(self.exchange));
-        if let (Some(trouble), Ok(0) | Err(_)) = (conversation.fault(), &filled) {
+        handler.before_waiting(self.exchange, connection)?;
+        let filled = connection.fill(&mut handler.watch(self.exchange));
+        if let (Some(trouble), Ok(0) | Err(_)) = (handler.fault(), &filled) {
             return Err(trouble.into());
         }
         match filled {
@@ -307,7 +308,7 @@ impl<'e, 'r> Frames<'e, 'r> {
 
 /// After END; whether the connection can be used again.
 fn end(
-    conversation: &mut dyn FrameHandler<'_>,
+    handler: &mut dyn FrameHandler<'_>,
     connection: &WorkerConnection,
     close: bool,
 ) -> Result<bool, Stop> {
@@ -316,9 +317,9 @@ fn end(
     }
     let reuse = !close && is_clean(connection);
     // Where the worker is through with it, only the client's side failed.
-    match conversation
+    match handler
         .finish()
-        .and_then(|()| conversation.fault().map_or(Ok(()), Err))
+        .and_then(|()| handler.fault().map_or(Ok(()), Err))
     {
         Ok(()) => Ok(reuse),
         Err(trouble) => {
@@ -333,17 +334,18 @@ fn end(
 
 /// After FAIL.
 fn fail(
-    conversation: &mut dyn FrameHandler<'_>,
+    handler: &mut dyn FrameHandler<'_>,
     connection: &WorkerConnection,
     close: bool,
-    (code, text): (u16, String),
+    code: u16,
+    text: String,
 ) -> Stop {
     let Some(failure) = Failure::from_code(code) else {
         return protocol(&format!("unknown failure {code}: {text}")).into();
     };
-    let attempt = match conversation.fault() {
+    let attempt = match handler.fault() {
         Some(trouble) => Attempt::Over(trouble),
-        None if failure.row().repeatable && conversation.may_be_sent_again() => Attempt::Again {
+        None if failure.row().repeatable && handler.may_be_sent_again() => Attempt::Again {
             failure,
             text,
             answered: true,

@@ -44,9 +44,9 @@ pub(crate) fn permitted_group<'c>(
     visible_group(r, target, child)
 }
 
-/// The same for a script that answers a question. What WSGIRestrictProcess says is
-/// about requests, and not asked for a script of the server's configuration.
-pub(crate) fn permitted_for_question<'c>(
+/// The same for the script of a call. WSGIRestrictProcess is about requests, and does not
+/// bind a script of the server's configuration.
+pub(crate) fn permitted_for_script_call<'c>(
     r: Request<'_>,
     config: &DirConfig<'_>,
     script: &ScriptRef<'_>,
@@ -55,7 +55,8 @@ pub(crate) fn permitted_for_question<'c>(
 ) -> Result<&'c GroupView, (Failure, String)> {
     if let Some(origin) = script.htaccess {
         permitted_to_htaccess(config, script, target).map_err(|why| {
-            let (origin, file) = (origin.to_string_lossy(), target.script.to_string_lossy());
+            let origin = origin.to_string_lossy();
+            let file = target.script.to_string_lossy();
             (
                 Failure::NotAllowed,
                 format!("{origin}: the script `{file}` of .htaccess {why}"),

@@ -11,7 +11,7 @@ use wsgid_protocol::request::RequestOptions;
 
 use crate::configuration::config::DirConfig;
 use crate::httpd::log;
-use crate::httpd::request::{self, Request};
+use crate::httpd::request::{FoundFile, Request};
 use crate::log_ids::{self, LogLine};
 use crate::request::body::RequestBody;
 use crate::request::exchange::{ExchangeError, RequestExchange};
@@ -42,7 +42,7 @@ pub(crate) fn handle(r: Request<'_>) -> i32 {
         .handler_scripts
         .iter()
         .find(|known| known.name == name);
-    if handler_script.is_none() && name != HANDLER && name != OLD_HANDLER {
+    if handler_script.is_none() && !is_script(name) {
         return sys::DECLINED;
     }
     if handler_script.is_none()
@@ -68,41 +68,37 @@ pub(crate) fn handle(r: Request<'_>) -> i32 {
 
 /// The checks of every handler that runs a file of the site.
 fn check_access(r: Request<'_>) -> Result<(), i32> {
-    let file = || {
-        r.filename()
-            .map_or_else(Default::default, CStr::to_string_lossy)
-    };
-    let refuse = |line: LogLine, status: i32, why: &str| {
-        log::request(r, line, || format!("`{}`: {why}", file()));
-        Err(status)
-    };
     if r.notes().get(note::FORCED).is_none() && !r.allows_exec() {
-        return refuse(
+        return refuse_script(
+            r,
             log_ids::EXEC_NOT_ALLOWED,
             403,
             "scripts may not run here; Options +ExecCGI allows it",
         );
     }
-    match r.target() {
-        request::FoundFile::Missing => {
-            return refuse(
+    match r.found_file() {
+        FoundFile::Missing => {
+            return refuse_script(
+                r,
                 log_ids::NO_SUCH_SCRIPT,
                 404,
                 "there is no such script, or httpd cannot see it",
             );
         }
-        request::FoundFile::Directory => {
-            return refuse(
+        FoundFile::Directory => {
+            return refuse_script(
+                r,
                 log_ids::SCRIPT_IS_DIRECTORY,
                 403,
                 "a directory is no script",
             );
         }
-        request::FoundFile::File => {}
+        FoundFile::File => {}
     }
     let has_path_info = r.path_info().is_some_and(|info| !info.is_empty());
     if r.used_path_info() == sys::AP_REQ_REJECT_PATH_INFO && has_path_info {
-        return refuse(
+        return refuse_script(
+            r,
             log_ids::PATH_INFO_REFUSED,
             404,
             "AcceptPathInfo Off admits nothing behind the script's name",
@@ -111,11 +107,24 @@ fn check_access(r: Request<'_>) -> Result<(), i32> {
     Ok(())
 }
 
-/// Whether the server's configuration itself makes the file a script. In the
-/// implicit process group it runs as httpd's user, which who can only write
-/// `.htaccess` must not become.
+fn refuse_script(r: Request<'_>, line: LogLine, status: i32, why: &str) -> Result<(), i32> {
+    log::request(r, line, || {
+        let file = r
+            .filename()
+            .map_or_else(Default::default, CStr::to_string_lossy);
+        format!("`{file}`: {why}")
+    });
+    Err(status)
+}
+
+fn is_script(handler: &CStr) -> bool {
+    handler == HANDLER || handler == OLD_HANDLER
+}
+
+/// Whether the server's configuration itself makes the file a script. In the implicit
+/// process group a script runs as httpd's user, and authors of `.htaccess` must not
+/// become that user.
 fn check_origin(r: Request<'_>, config: &DirConfig<'_>) -> Result<(), i32> {
-    let is_script = |name: &CStr| name == HANDLER || name == OLD_HANDLER;
     let by_section = config
         .given_handler
         .is_some_and(|given| given.htaccess.is_none() && is_script(given.name));

@@ -1,20 +1,19 @@
-//! The head of a request or question: what a worker is told first. Written by
+//! The head of a request or script call: what a worker is told first. Written by
 //! `handler.rs` and `script_call.rs`; knows nothing of connections.
 
 use std::time::{Duration, SystemTime};
 
 use serde_bytes::Bytes;
 use wsgid_protocol::Kind;
-use wsgid_protocol::failure::Failure;
 use wsgid_protocol::limits::MAX_ENVIRON_FIELDS;
 use wsgid_protocol::request::{BodyKind, RequestHead, RequestOptions};
 
 use crate::httpd::request::Request;
 use crate::request::environ::Environ;
-use crate::request::exchange::ExchangeError;
+use crate::request::exchange::{ExchangeError, protocol};
 use crate::request::target::ScriptTarget;
 
-/// Writes the head of a request or question into `buffer`.
+/// Writes the head of a request or script call into `buffer`.
 pub(crate) fn write<'r>(
     r: Request<'r>,
     target: &ScriptTarget<'r>,
@@ -32,18 +31,16 @@ pub(crate) fn write<'r>(
         queue_start_us: now_us(),
         environ: Environ::of(r, target),
     };
-    let too_large = |text: String| ExchangeError::Failed(Failure::Protocol, text);
     if head.environ.len() > MAX_ENVIRON_FIELDS {
-        return Err(too_large(format!(
+        return Err(protocol(&format!(
             "{} variables, the most is {MAX_ENVIRON_FIELDS}",
             head.environ.len()
         )));
     }
-    head.encode_into(buffer)
-        .map_err(|error| too_large(error.to_string()))?;
+    head.encode_into(buffer).map_err(|error| protocol(&error))?;
     let max = Kind::Request.max_len() as usize;
     if buffer.len() > max {
-        return Err(too_large(format!(
+        return Err(protocol(&format!(
             "the variables of the request take {} bytes, the most is {max}",
             buffer.len()
         )));

@@ -1,4 +1,4 @@
-//! Rules for what a response head may hold. Pure: bytes in, verdict out. A
+//! Rules for what a response head may hold. Pure. A
 //! worker checks the same for its application's sake; here it is checked for
 //! the client's.
 
@@ -31,10 +31,10 @@ impl BadHead {
     }
 }
 
-/// Where a header goes.
+/// What happens to a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HeaderTreatment {
-    /// Nowhere: it is about the connection, which is httpd's business.
+    /// It is left out: it is about the connection, which is httpd's business.
     Drop,
     /// httpd's own setter.
     ContentType,
@@ -50,8 +50,8 @@ pub(crate) enum HeaderTreatment {
     ErrorTable,
 }
 
-/// Where the header named `name` goes.
-pub(crate) fn place(name: &[u8]) -> HeaderTreatment {
+/// What happens to the header named `name`.
+pub(crate) fn treatment(name: &[u8]) -> HeaderTreatment {
     const DROPPED: &[&[u8]] = &[
         b"transfer-encoding",
         b"keep-alive",
@@ -272,11 +272,11 @@ mod tests {
             "Date",
             "Server",
         ] {
-            assert_eq!(place(name.as_bytes()), HeaderTreatment::Drop, "{name}");
+            assert_eq!(treatment(name.as_bytes()), HeaderTreatment::Drop, "{name}");
         }
-        assert_eq!(place(b"WWW-Authenticate"), HeaderTreatment::ErrorTable);
-        assert_eq!(place(b"Set-Cookie"), HeaderTreatment::Table);
-        assert_eq!(place(b"content-TYPE"), HeaderTreatment::ContentType);
+        assert_eq!(treatment(b"WWW-Authenticate"), HeaderTreatment::ErrorTable);
+        assert_eq!(treatment(b"Set-Cookie"), HeaderTreatment::Table);
+        assert_eq!(treatment(b"content-TYPE"), HeaderTreatment::ContentType);
     }
 
     #[test]

@@ -468,6 +468,10 @@ mod tests {
                 1
             );
         }
+    }
+
+    #[test]
+    fn a_proxy_that_says_http_takes_https_away() {
         for (name, value) in [
             ("HTTP_X_FORWARDED_PROTO", "http"),
             ("HTTP_X_FORWARDED_SSL", "off"),

@@ -145,13 +145,14 @@ impl<'r> Response<'r> {
         let usual = r.swap_headers_out(interim);
         for (name, value) in &head.headers {
             if matches!(
-                headers::place(name),
+                headers::treatment(name),
                 HeaderTreatment::Table | HeaderTreatment::Single
             ) {
                 interim.add(r.pool().string(name), r.pool().string(value));
             }
         }
-        let (status, line) = (r.status(), r.status_line());
+        let status = r.status();
+        let line = r.status_line();
         r.set_status(i32::from(head.status), Some(c"103 Early Hints"));
         r.send_interim();
         r.set_status(status, line);
@@ -192,15 +193,16 @@ impl<'r> Response<'r> {
     }
 
     fn apply_headers(&mut self, head: &ResponseHead<'_>) -> Result<(), BadHead> {
-        let (r, pool) = (self.r, self.r.pool());
+        let r = self.r;
+        let pool = r.pool();
         r.forget_content_facts();
         let lengths = head
             .headers
             .iter()
-            .filter(|(name, _)| headers::place(name) == HeaderTreatment::ContentLength);
+            .filter(|(name, _)| headers::treatment(name) == HeaderTreatment::ContentLength);
         self.announced = headers::content_length(lengths.map(|(_, value)| value.as_ref()))?;
         for (name, value) in &head.headers {
-            match headers::place(name) {
+            match headers::treatment(name) {
                 HeaderTreatment::Drop | HeaderTreatment::ContentLength => {}
                 HeaderTreatment::ContentType => {
                     r.set_content_type(pool.string(&headers::content_type(value)))

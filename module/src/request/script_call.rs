@@ -1,6 +1,7 @@
-//! Asks a script of a worker a question about a request: may the client in, is
-//! the password right, which groups has the user, where shall the request go.
-//! Whatever goes wrong is an error, never an answer: callers deny by it.
+//! Calls a script of a worker about a request: whether the client may enter, whether
+//! the password is right, which groups the user has, where the request shall go.
+//! Whatever goes wrong is an error, never an answer: callers deny by it. Called by
+//! `auth.rs` and `handler.rs`.
 
 use std::ffi::CStr;
 use std::time::{Duration, Instant};
@@ -21,8 +22,8 @@ use crate::request::target::{self, DispatchChoice, ScriptTarget};
 use crate::request::{failure, head};
 use crate::workers::child;
 
-/// How long an answer may take, a worker's start included. Every request waits
-/// for it, so it is much shorter than what an application may take.
+/// How long a call may take, a worker's start included. Every request waits for it,
+/// so it is much shorter than what an application may take.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// A head that is found to be too long is written first.
@@ -39,47 +40,56 @@ impl Drop for SecretHead {
     }
 }
 
-/// Asks. The error is the status to refuse the request with; it is logged.
+/// Calls a script. The error is the status to refuse the request with; it is logged.
 pub(crate) fn ask<'r>(
     r: Request<'r>,
     script: &ScriptRef<'r>,
     call: Call<'r>,
 ) -> Result<Answer, i32> {
-    let target = target::of_question(r, script, call);
+    let target = target::of_script_call(r, script, call);
     ask_target(r, script, &target)
 }
 
-/// Asks a dispatch script. It sees what an application sees.
+/// Calls a dispatch script, which sees what an application sees.
 pub(crate) fn dispatch<'r>(
     r: Request<'r>,
     script: &ScriptRef<'r>,
     request: &ScriptTarget<'r>,
 ) -> Result<DispatchChoice, i32> {
-    let mut target = target::of_question(r, script, Call::Dispatch);
+    let mut target = target::of_script_call(r, script, Call::Dispatch);
     target.pass_authorization = request.pass_authorization;
-    let text = |name: Option<ByteBuf>| match name.map(|name| String::from_utf8(name.into_vec())) {
+    let choice = match ask_target(r, script, &target)? {
+        Answer::Dispatch {
+            process_group,
+            application_group,
+            callable,
+        } => choice(process_group, application_group, callable),
+        _ => Err("an answer to another question".to_owned()),
+    };
+    choice.map_err(|error| failure::report(r, &target, Failure::Protocol, &error))
+}
+
+fn choice(
+    process_group: Option<ByteBuf>,
+    application_group: Option<ByteBuf>,
+    callable: Option<ByteBuf>,
+) -> Result<DispatchChoice, String> {
+    Ok(DispatchChoice {
+        process_group: chosen_name(process_group)?,
+        application_group: chosen_name(application_group)?,
+        callable: chosen_name(callable)?,
+    })
+}
+
+fn chosen_name(name: Option<ByteBuf>) -> Result<Option<String>, String> {
+    match name.map(|name| String::from_utf8(name.into_vec())) {
         Some(Ok(name)) if name.contains(char::is_control) => {
             Err("a name with control characters".to_owned())
         }
         Some(Err(_)) => Err("a name that is not UTF-8".to_owned()),
         Some(Ok(name)) => Ok(Some(name)),
         None => Ok(None),
-    };
-    let choice = match ask_target(r, script, &target)? {
-        Answer::Dispatch {
-            process_group,
-            application_group,
-            callable,
-        } => (|| {
-            Ok(DispatchChoice {
-                process_group: text(process_group)?,
-                application_group: text(application_group)?,
-                callable: text(callable)?,
-            })
-        })(),
-        _ => Err("an answer to another question".to_owned()),
-    };
-    choice.map_err(|error| failure::report(r, &target, Failure::Protocol, &error))
+    }
 }
 
 fn ask_target<'r>(
@@ -91,7 +101,7 @@ fn ask_target<'r>(
         return Err(503);
     };
     let config = DirConfig::of(r);
-    let group = group_access::permitted_for_question(r, config, script, target, child)
+    let group = group_access::permitted_for_script_call(r, config, script, target, child)
         .map_err(|(failure, text)| failure::report(r, target, failure, &text))?;
     let options = RequestOptions {
         script_reloading: config.script_reloading.unwrap_or(true),
@@ -103,7 +113,7 @@ fn ask_target<'r>(
     let mut head = SecretHead(Vec::with_capacity(
         Kind::Request.max_len() as usize + HEAD_ROOM,
     ));
-    let mut asking = ScriptCall { answer: None };
+    let mut call = ScriptCall { answer: None };
     let outcome = head::write(r, target, BodyKind::None, options, &mut head.0).and_then(|()| {
         let exchange = RequestExchange {
             r,
@@ -114,10 +124,10 @@ fn ask_target<'r>(
             timeout: LIMIT,
             deadline: Some(Instant::now() + LIMIT),
         };
-        exchange.run(&mut asking)
+        exchange.run(&mut call)
     });
     match outcome {
-        Ok(()) => asking.answer.ok_or(500),
+        Ok(()) => call.answer.ok_or(500),
         Err(ExchangeError::Failed(failure, text)) => {
             let script = script.file.to_string_lossy();
             Err(failure::report(
@@ -135,7 +145,7 @@ fn ask_target<'r>(
     }
 }
 
-/// A question, until it is answered.
+/// A call, until it is answered.
 struct ScriptCall {
     answer: Option<Answer>,
 }

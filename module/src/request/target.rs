@@ -1,5 +1,5 @@
-//! What a request, or a question about it, asks for: which script, in which
-//! groups, under which names. Whether that group may be used is `group_access.rs`'s.
+//! What a request, or a call about it, asks for: which script, in which groups, under
+//! which names. Whether that group may be used is `group_access.rs`'s.
 
 use std::borrow::Cow;
 use std::ffi::CStr;
@@ -9,7 +9,7 @@ use wsgid_protocol::request::Call;
 use crate::configuration::config::{DirConfig, HandlerScript, MapHead, ScriptRef, ServerConfig};
 use crate::configuration::groups::{self, ApplicationGroup};
 use crate::configuration::names::{self, Host, NameSources};
-use crate::httpd::request::{self, Request};
+use crate::httpd::request::{FoundFile, Request};
 use crate::request::mapping::note;
 use crate::workers::child;
 
@@ -80,7 +80,7 @@ fn split_path<'r>(r: Request<'r>) -> (&'r [u8], &'r [u8]) {
 /// What is asked of a script for access, authentication or dispatch: such a
 /// script runs in the implicit group's main application group unless its
 /// directive says otherwise.
-pub(crate) fn of_question<'r>(
+pub(crate) fn of_script_call<'r>(
     r: Request<'r>,
     script: &ScriptRef<'r>,
     call: Call<'r>,
@@ -153,19 +153,14 @@ pub(crate) fn of_request<'r>(
     let notes = r.notes();
     let facts = RequestNames::new(r, script_name, handler_script.is_none());
     let own = handler_script.map(|known| &known.script);
-    let choose = |note: &CStr, from_script: Option<&'r CStr>, from_config: Option<&'r CStr>| {
-        from_script.or_else(|| notes.get(note)).or(from_config)
-    };
-    let group = choose(
-        note::PROCESS_GROUP,
-        own.and_then(|own| own.process_group),
-        config.process_group,
-    );
-    let application = choose(
-        note::APPLICATION_GROUP,
-        own.and_then(|own| own.application_group),
-        config.application_group,
-    );
+    let group = own
+        .and_then(|own| own.process_group)
+        .or_else(|| notes.get(note::PROCESS_GROUP))
+        .or(config.process_group);
+    let application = own
+        .and_then(|own| own.application_group)
+        .or_else(|| notes.get(note::APPLICATION_GROUP))
+        .or(config.application_group);
     let group = group.unwrap_or(c"%{GLOBAL}");
     let by_variable = is_variable(group.to_bytes());
     let group = process_group_named(group, &facts);
@@ -309,7 +304,7 @@ impl<'r> RequestNames<'r> {
     fn is_below_a_root(&self, file: &[u8]) -> bool {
         let prefix = self.r.context_prefix().unwrap_or_default();
         let root = self.r.context_document_root();
-        let is_file = matches!(self.r.target(), request::FoundFile::File);
+        let is_file = self.r.found_file() == FoundFile::File;
         is_file
             && root.is_some_and(|root| {
                 names::is_mapped(self.script_name, prefix.to_bytes(), file, root.to_bytes())

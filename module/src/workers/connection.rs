@@ -318,6 +318,10 @@ fn frame_head<I>(kind: Kind, id: u64, len: usize) -> Result<FrameHead, Wait<I>> 
     }
 }
 
+fn buffer_size(bytes: u64) -> Option<usize> {
+    usize::try_from(bytes).ok().filter(|bytes| *bytes > 0)
+}
+
 /// A socket whose sends and receives look up at each tick.
 fn open_socket(group: &GroupView) -> io::Result<OwnedFd> {
     let socket = socket(
@@ -330,12 +334,11 @@ fn open_socket(group: &GroupView) -> io::Result<OwnedFd> {
     take_urgent_bytes_in_line(socket.as_fd());
     setsockopt(&socket, sockopt::ReceiveTimeout, &tick)?;
     setsockopt(&socket, sockopt::SendTimeout, &tick)?;
-    let size = |bytes: u64| usize::try_from(bytes).ok().filter(|bytes| *bytes > 0);
     // The kernel cuts what is too much; less than wished is no failure.
-    if let Some(bytes) = size(group.send_buffer) {
+    if let Some(bytes) = buffer_size(group.send_buffer) {
         let _ = setsockopt(&socket, sockopt::SndBuf, &bytes);
     }
-    if let Some(bytes) = size(group.receive_buffer) {
+    if let Some(bytes) = buffer_size(group.receive_buffer) {
         let _ = setsockopt(&socket, sockopt::RcvBuf, &bytes);
     }
     Ok(socket)

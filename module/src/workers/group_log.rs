@@ -16,8 +16,8 @@ use crate::httpd::request::Request;
 use crate::httpd::shared;
 use crate::log_ids;
 
-/// Cells for groups; those that share one share what they may write.
-const PLACES: u32 = 4096;
+/// Cells for groups; groups that share one share what they may write.
+const GROUP_CELLS: u32 = 4096;
 
 /// How often it is said that lines were left out.
 const SAY_EVERY_US: u64 = 1_000_000;
@@ -30,7 +30,7 @@ static CELLS: OnceLock<Option<&'static [AtomicU64]>> = OnceLock::new();
 
 /// Before children are forked.
 pub(crate) fn prepare() {
-    CELLS.get_or_init(|| shared::wide_zeros((PLACES * FIELDS) as usize));
+    CELLS.get_or_init(|| shared::wide_zeros((GROUP_CELLS * FIELDS) as usize));
 }
 
 /// What one group has written.
@@ -42,7 +42,7 @@ struct Cell {
 
 impl Cell {
     fn of(group: &GroupView) -> Option<Self> {
-        let start = (group.key % PLACES * FIELDS) as usize;
+        let start = (group.key % GROUP_CELLS * FIELDS) as usize;
         let [whole_at, left_out, said_at] = CELLS
             .get()
             .copied()
@@ -141,7 +141,8 @@ mod tests {
             left_out: &cells[1],
             said_at: &cells[2],
         };
-        let (one, other) = (cell(), cell());
+        let one = cell();
+        let other = cell();
         let now = 100_000_000;
         assert!(one.spends(byte_rate::BURST, now));
         assert!(!other.spends(1, now));
@@ -156,7 +157,8 @@ mod tests {
             left_out: &cells[1],
             said_at: &cells[2],
         };
-        let (one, other) = (cell(), cell());
+        let one = cell();
+        let other = cell();
         assert_eq!(one.account(5_000_000), None, "nothing was left out");
         one.left_out.fetch_add(3, Ordering::Relaxed);
         assert!(

@@ -4,8 +4,8 @@
 //! by the parent. Every child counts in a row of its own too, so that what a child
 //! that died had counted can be taken back.
 //!
-//! A worker's place is its process id modulo the length of the table. Two that
-//! share a place look twice as busy as they are, which costs speed, not more.
+//! A worker's cell is its process id modulo the length of the table. Two workers that
+//! share a cell look twice as busy as they are, which costs speed, not more.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,8 +15,8 @@ use nix::unistd::Pid;
 
 use crate::httpd::shared;
 
-/// Places for workers.
-const PLACES: usize = 1024;
+/// Cells for workers.
+const WORKER_CELLS: usize = 1024;
 
 /// Rows for children; who finds none counts for itself alone.
 const ROWS: usize = 256;
@@ -46,7 +46,7 @@ struct Table {
 impl Table {
     fn of(cells: &'static [AtomicU32], rows: usize) -> Self {
         let (owners, cells) = cells.split_at(rows);
-        let (totals, rows) = cells.split_at(PLACES);
+        let (totals, rows) = cells.split_at(WORKER_CELLS);
         Self {
             owners,
             totals,
@@ -55,7 +55,7 @@ impl Table {
     }
 
     const fn len(rows: usize) -> usize {
-        rows + PLACES + rows * PLACES
+        rows + WORKER_CELLS + rows * WORKER_CELLS
     }
 
     /// A table of this process alone.
@@ -72,7 +72,9 @@ impl Table {
                 .is_ok()
         };
         let row = self.owners.iter().position(free)?;
-        let row = self.rows.get(row * PLACES..(row + 1) * PLACES)?;
+        let row = self
+            .rows
+            .get(row * WORKER_CELLS..(row + 1) * WORKER_CELLS)?;
         Some(Loads {
             totals: self.totals,
             row,
@@ -82,7 +84,7 @@ impl Table {
     /// Takes back what processes that have gone had counted. A child that is
     /// killed between the two steps of one count leaves that one wrong.
     fn sweep(self, is_gone: impl Fn(u32) -> bool) {
-        for (owner, row) in self.owners.iter().zip(self.rows.chunks(PLACES)) {
+        for (owner, row) in self.owners.iter().zip(self.rows.chunks(WORKER_CELLS)) {
             let pid = owner.load(Ordering::Relaxed);
             let is_stale = pid != 0 && pid != SWEPT && is_gone(pid);
             if is_stale
@@ -147,7 +149,7 @@ impl Loads {
     /// Requests that are counted there; of an unknown worker (0), none.
     pub(crate) fn of(&self, worker: u32) -> u32 {
         let total = self
-            .place(worker)
+            .cells_of(worker)
             .map_or(0, |(total, _)| total.load(Ordering::Relaxed));
         // Below zero for an instant while others count.
         if total.cast_signed() < 0 { 0 } else { total }
@@ -155,7 +157,7 @@ impl Loads {
 
     /// A request begins.
     pub(crate) fn begin(&self, worker: u32) {
-        if let Some((total, own)) = self.place(worker) {
+        if let Some((total, own)) = self.cells_of(worker) {
             own.fetch_add(1, Ordering::Relaxed);
             total.fetch_add(1, Ordering::Relaxed);
         }
@@ -163,14 +165,14 @@ impl Loads {
 
     /// A request that began has ended.
     pub(crate) fn end(&self, worker: u32) {
-        if let Some((total, own)) = self.place(worker) {
+        if let Some((total, own)) = self.cells_of(worker) {
             total.fetch_sub(1, Ordering::Relaxed);
             own.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
-    fn place(&self, worker: u32) -> Option<(&AtomicU32, &AtomicU32)> {
-        let place = usize::try_from(worker).ok().filter(|worker| *worker != 0)? % PLACES;
+    fn cells_of(&self, worker: u32) -> Option<(&AtomicU32, &AtomicU32)> {
+        let place = usize::try_from(worker).ok().filter(|worker| *worker != 0)? % WORKER_CELLS;
         self.totals.get(place).zip(self.row.get(place))
     }
 }
@@ -186,7 +188,8 @@ mod tests {
     #[test]
     fn children_see_each_others_requests() {
         let table = table(2);
-        let (one, other) = (table.claim(10).unwrap(), table.claim(11).unwrap());
+        let one = table.claim(10).unwrap();
+        let other = table.claim(11).unwrap();
         assert!(table.claim(12).is_none());
         one.begin(7);
         other.begin(7);
@@ -200,7 +203,8 @@ mod tests {
     #[test]
     fn what_a_dead_child_had_counted_is_taken_back() {
         let table = table(2);
-        let (dead, alive) = (table.claim(10).unwrap(), table.claim(11).unwrap());
+        let dead = table.claim(10).unwrap();
+        let alive = table.claim(11).unwrap();
         dead.begin(7);
         dead.begin(7);
         alive.begin(7);

@@ -18,8 +18,8 @@ pub(crate) fn stop(graceful: bool) {
         return;
     }
     STOPPING.store(true, Ordering::SeqCst);
-    for place in &WAITING {
-        let fd = place.load(Ordering::SeqCst);
+    for cell in &WAITING {
+        let fd = cell.load(Ordering::SeqCst);
         if fd >= 0 {
             process::shut_down_socket(fd);
         }
@@ -37,12 +37,11 @@ pub(crate) struct WaitingSocket(Option<&'static AtomicI32>);
 impl WaitingSocket {
     /// Enters `fd`. With the table full the wait ends at its next tick instead.
     pub(crate) fn on(fd: i32) -> Self {
-        // Threads begin at different places, so that they seldom meet.
+        // Threads begin at different cells, so that they seldom meet.
         let start = usize::try_from(fd).unwrap_or(0) % WAITING_MAX;
-        let places = WAITING[start..].iter().chain(&WAITING[..start]);
-        let mut free = places.filter(|place| {
-            place
-                .compare_exchange(-1, fd, Ordering::SeqCst, Ordering::SeqCst)
+        let cells = WAITING[start..].iter().chain(&WAITING[..start]);
+        let mut free = cells.filter(|cell| {
+            cell.compare_exchange(-1, fd, Ordering::SeqCst, Ordering::SeqCst)
                 .is_ok()
         });
         Self(free.next())
@@ -51,8 +50,8 @@ impl WaitingSocket {
 
 impl Drop for WaitingSocket {
     fn drop(&mut self) {
-        if let Some(place) = self.0 {
-            place.store(-1, Ordering::SeqCst);
+        if let Some(cell) = self.0 {
+            cell.store(-1, Ordering::SeqCst);
         }
     }
 }

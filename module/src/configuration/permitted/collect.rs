@@ -34,7 +34,7 @@ pub(super) struct ServerStatements<'s> {
 struct Collector<'c, 's> {
     server: &'c ServerStatements<'s>,
     groups: GroupChoices<'c>,
-    places: MappedDirectories,
+    directories: MappedDirectories,
     permitted: &'c mut Permitted,
 }
 
@@ -48,11 +48,11 @@ impl ServerStatements<'_> {
     /// Adds what its directives name.
     pub(super) fn collect(&self, permitted: &mut Permitted) {
         let groups = GroupChoices::new(&self.statements, &self.visible);
-        let places = MappedDirectories::new(self.root, self.homes, &self.statements);
+        let directories = MappedDirectories::new(self.root, self.homes, &self.statements);
         let mut collector = Collector {
             server: self,
             groups,
-            places,
+            directories,
             permitted,
         };
         for statement in &self.statements {
@@ -71,7 +71,7 @@ impl Collector<'_, '_> {
             | "wsgiaccessscript"
             | "wsgiauthuserscript"
             | "wsgiauthgroupscript" => {
-                self.question(statement);
+                self.called_script(statement);
             }
             "sethandler" | "addhandler" | "addtype" | "forcetype"
                 if names_handler(&statement.arguments) =>
@@ -141,13 +141,13 @@ impl Collector<'_, '_> {
         }
     }
 
-    fn question(&mut self, statement: &Statement) {
+    fn called_script(&mut self, statement: &Statement) {
         let Some((words, group)) = statement.script(1) else {
             return;
         };
         let Some(target) = words.first() else { return };
         let file = absolute(self.server.root, target);
-        for group in self.groups.of_question(group.as_deref()) {
+        for group in self.groups.of_script_call(group.as_deref()) {
             self.add_file(&group, &file);
         }
     }
@@ -170,7 +170,7 @@ impl Collector<'_, '_> {
     fn reached(&self, statement: &Statement) -> Vec<String> {
         match &statement.scope.path {
             Extent::At(path) | Extent::Within(path) if path != "/" => vec![path.clone()],
-            _ => self.places.reached(&statement.scope.url),
+            _ => self.directories.reached(&statement.scope.url),
         }
     }
 

@@ -108,8 +108,9 @@ impl<'s> GroupChoices<'s> {
         choices
     }
 
-    /// Those of a script that answers questions, which WSGIProcessGroup is not about.
-    pub(super) fn of_question(&self, own: Option<&str>) -> BTreeSet<String> {
+    /// The groups of a script for access, authentication or dispatch, which WSGIProcessGroup
+    /// is not about.
+    pub(super) fn of_script_call(&self, own: Option<&str>) -> BTreeSet<String> {
         match GroupChoice::new(own.unwrap_or_default(), 0) {
             GroupChoice::Group(name) => self.visible.get(&name).cloned().into_iter().collect(),
             GroupChoice::Request(_) => self.visible.clone(),

@@ -205,10 +205,9 @@ impl Reader {
                 };
                 self.read(&line.children, &inner, out);
             } else {
-                let (name, arguments) = (line.name.clone(), line.arguments.clone());
                 out.push(Statement {
-                    name,
-                    arguments,
+                    name: line.name.clone(),
+                    arguments: line.arguments.clone(),
                     scope: scope.clone(),
                 });
             }

@@ -213,7 +213,7 @@ fn what_only_a_request_decides_may_be_any_group_that_is_listed() {
 }
 
 #[test]
-fn scripts_that_answer_questions_run_where_they_say() {
+fn scripts_for_access_and_dispatch_run_where_they_say() {
     check(
         "WSGIProcessGroup b
          <Directory /srv/docs>

@@ -21,15 +21,15 @@ pub(super) struct MappedDirectories(Vec<MappedDirectory>);
 
 impl MappedDirectories {
     pub(super) fn new(root: &str, homes: &BTreeSet<String>, statements: &[&Statement]) -> Self {
-        let mut places: Vec<MappedDirectory> = statements
+        let mut directories: Vec<MappedDirectory> = statements
             .iter()
-            .filter_map(|statement| place(root, statement))
+            .filter_map(|statement| mapped(root, statement))
             .collect();
         for statement in statements
             .iter()
             .filter(|statement| statement.name == "userdir")
         {
-            places.extend(user_directories(homes, &statement.words()));
+            directories.extend(user_directories(homes, &statement.words()));
         }
         // The virtual host's own comes behind that of the main server.
         let document_root = statements
@@ -39,55 +39,63 @@ impl MappedDirectories {
         let document_root =
             document_root.and_then(|statement| statement.words().into_iter().next());
         let path = absolute(root, &document_root.unwrap_or_else(|| "htdocs".to_owned()));
-        places.push(MappedDirectory {
+        directories.push(MappedDirectory {
             path: trimmed(&path).to_owned(),
             url: Some("/".to_owned()),
         });
-        places.retain(|place| place.path != "/");
-        Self(places)
+        directories.retain(|directory| directory.path != "/");
+        Self(directories)
     }
 
     /// The directories that URLs in this part lead to.
     pub(super) fn reached(&self, url: &Extent) -> Vec<String> {
         let Extent::At(url) = url else {
-            return self.0.iter().map(|place| place.path.clone()).collect();
+            return self
+                .0
+                .iter()
+                .map(|directory| directory.path.clone())
+                .collect();
         };
         // The longest alias has the URL; what is around it is not reached.
-        let around =
-            |place: &&MappedDirectory| place.url.as_deref().is_some_and(|own| is_below(url, own));
+        let around = |directory: &&MappedDirectory| {
+            directory
+                .url
+                .as_deref()
+                .is_some_and(|own| is_below(url, own))
+        };
         let longest = self
             .0
             .iter()
             .filter(around)
-            .filter_map(|place| place.url.as_ref())
+            .filter_map(|directory| directory.url.as_ref())
             .map(String::len)
             .max();
-        let is_hidden = |place: &MappedDirectory| {
-            around(&place) && place.url.as_ref().map(String::len) < longest
+        let is_hidden = |directory: &MappedDirectory| {
+            around(&directory) && directory.url.as_ref().map(String::len) < longest
         };
         self.0
             .iter()
-            .filter(|place| !is_hidden(place))
-            .filter_map(|place| below(place, url))
+            .filter(|directory| !is_hidden(directory))
+            .filter_map(|directory| below(directory, url))
             .collect()
     }
 }
 
 /// What of a place URLs at or below `url` reach.
-fn below(place: &MappedDirectory, url: &str) -> Option<String> {
-    let Some(own) = &place.url else {
-        return Some(place.path.clone());
+fn below(directory: &MappedDirectory, url: &str) -> Option<String> {
+    let Some(own) = &directory.url else {
+        return Some(directory.path.clone());
     };
     if is_below(url, own) {
         let rest = url
             .strip_prefix(trimmed(own).trim_end_matches('/'))
             .unwrap_or_default();
-        return Some(format!("{}{rest}", place.path));
+        return Some(format!("{}{rest}", directory.path));
     }
-    is_below(own, url).then(|| place.path.clone())
+    is_below(own, url).then(|| directory.path.clone())
 }
 
-fn place(root: &str, statement: &Statement) -> Option<MappedDirectory> {
+fn mapped(root: &str, statement: &Statement) -> Option<MappedDirectory> {
     let words = statement.words();
     let first = words.first().map(String::as_str)?;
     match statement.name.as_str() {
