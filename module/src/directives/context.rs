@@ -28,7 +28,7 @@ pub(crate) struct Context<'c, 'p> {
 
 impl Context<'_, '_> {
     /// Refuses a part of the directive: in a report the rest of it still counts.
-    pub(crate) fn refuse(&self, text: String) -> DirectiveResult {
+    pub(crate) fn refuse(&self, text: String) -> Applied {
         if report::collect(&self.origin, &format!("{}: {text}", self.name)) {
             Ok(())
         } else {
@@ -52,4 +52,4 @@ impl Context<'_, '_> {
 }
 
 /// A wrong directive, in words.
-pub(crate) type DirectiveResult = Result<(), String>;
+pub(crate) type Applied = Result<(), String>;

@@ -11,7 +11,7 @@ use crate::configuration::config::{HandlerScript, Mount, ScriptAlias, ScriptRef,
 use crate::configuration::names;
 use crate::configuration::settings::{self, Import, Naming};
 use crate::configuration::words::{Words, on_or_off};
-use crate::directives::context::{Context, DirectiveResult};
+use crate::directives::context::{Applied, Context};
 use crate::directives::process::name_of_group;
 use crate::httpd::regex::Regex;
 
@@ -71,7 +71,7 @@ const ALIAS_OPTIONS: &[&str] = &[
     "pass-authorization",
 ];
 
-pub(super) fn script_alias(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
+pub(super) fn script_alias(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     let url = words.need("the URL path")?;
     let target = words.need("the script")?;
     let options = options(words, ALIAS_OPTIONS)?;
@@ -88,10 +88,7 @@ pub(super) fn script_alias(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> D
     Ok(())
 }
 
-pub(super) fn script_alias_match(
-    cx: &mut Context<'_, '_>,
-    words: &mut Words<'_>,
-) -> DirectiveResult {
+pub(super) fn script_alias_match(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     let pattern = words.need("the regular expression")?;
     let target = words.need("the script")?;
     let options = options(words, ALIAS_OPTIONS)?;
@@ -178,7 +175,7 @@ fn add_import(file: &CStr, group: &str, application: &str, callable: Option<Stri
     settings::with(|settings| settings.imports.push(import));
 }
 
-pub(super) fn import_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
+pub(super) fn import_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     let target = words.need("the script")?;
     let options = options(words, &["process-group", "application-group"])?;
     let group = options
@@ -221,7 +218,7 @@ pub(super) fn import_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> 
     Ok(())
 }
 
-pub(super) fn handler_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
+pub(super) fn handler_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     let name = words.need("the handler's name")?;
     let target = words.need("the script")?;
     let options = options(
@@ -279,12 +276,12 @@ pub(super) fn script_ref<'p>(
     })
 }
 
-pub(super) fn dispatch_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
+pub(super) fn dispatch_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     cx.dir.dispatch_script = Some(script_ref(cx, words)?);
     Ok(())
 }
 
-pub(super) fn callable_object(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
+pub(super) fn callable_object(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     let name = words.need("the name")?;
     cx.dir.callable = Some(cx.pool.string(name.as_bytes()));
     Ok(())

@@ -12,7 +12,7 @@ mod request;
 use std::ffi::CStr;
 
 use crate::configuration::words::Words;
-use crate::directives::context::{Context, DirectiveResult};
+use crate::directives::context::{Applied, Context};
 use crate::sys;
 
 /// Where a directive may stand.
@@ -70,7 +70,7 @@ pub(crate) struct Directive {
     pub(crate) scope: DirectiveScope,
     /// Shown by httpd where the directive is listed.
     pub(crate) usage: &'static CStr,
-    pub(crate) apply: fn(&mut Context<'_, '_>, &mut Words<'_>) -> DirectiveResult,
+    pub(crate) apply: fn(&mut Context<'_, '_>, &mut Words<'_>) -> Applied,
     /// What it means here, compared with mod_wsgi.
     pub(crate) effect: Effect,
     /// Whether it is a section that holds others.
@@ -159,7 +159,7 @@ pub(crate) fn apply(
     directive: &'static Directive,
     cx: &mut Context<'_, '_>,
     line: &[u8],
-) -> DirectiveResult {
+) -> Applied {
     let mut words = Words::new(line);
     (directive.apply)(cx, &mut words)?;
     words.finish()?;

@@ -10,7 +10,7 @@ use crate::configuration::settings::{
     self, DefinitionScope, GroupDefinition, ServerSettings, Subject,
 };
 use crate::configuration::words::Words;
-use crate::directives::context::{Context, DirectiveResult};
+use crate::directives::context::{Applied, Context};
 
 /// A name for a group, fixed or with `%{…}`.
 pub(super) fn name_of_group(name: &str) -> Result<String, String> {
@@ -22,7 +22,7 @@ pub(super) fn name_of_group(name: &str) -> Result<String, String> {
     Ok(name.to_owned())
 }
 
-pub(super) fn daemon_process(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
+pub(super) fn daemon_process(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     let name = name_of_group(&words.need("the name of the process group")?)?;
     if name.contains("%{") || names::is_reserved(&name) {
         return Err(format!(
@@ -50,11 +50,7 @@ fn about(group: &str, error: &str) -> String {
     format!("process group `{group}`: {error}")
 }
 
-fn define(
-    settings: &mut ServerSettings,
-    config: GroupConfig,
-    scope: DefinitionScope,
-) -> DirectiveResult {
+fn define(settings: &mut ServerSettings, config: GroupConfig, scope: DefinitionScope) -> Applied {
     let Some(known) = settings
         .groups
         .iter_mut()
@@ -89,7 +85,7 @@ fn define(
 }
 
 /// Users and groups must exist, and nobody becomes root.
-fn check_identity(config: &GroupConfig) -> DirectiveResult {
+fn check_identity(config: &GroupConfig) -> Applied {
     for (option, name) in [
         ("user", &config.user),
         ("script-user", &config.script_user),
@@ -143,7 +139,7 @@ fn check_identity(config: &GroupConfig) -> DirectiveResult {
     Ok(())
 }
 
-pub(super) fn process_group(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
+pub(super) fn process_group(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     let name = name_of_group(&words.need("the name of the process group")?)?;
     cx.dir.process_group = Some(cx.pool.string(name.as_bytes()));
     if name.contains("%{ENV:") {
@@ -152,16 +148,13 @@ pub(super) fn process_group(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> 
     Ok(())
 }
 
-pub(super) fn application_group(
-    cx: &mut Context<'_, '_>,
-    words: &mut Words<'_>,
-) -> DirectiveResult {
+pub(super) fn application_group(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     let name = name_of_group(&words.need("the name of the application group")?)?;
     cx.dir.application_group = Some(cx.pool.string(name.as_bytes()));
     Ok(())
 }
 
-pub(super) fn restrict_process(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
+pub(super) fn restrict_process(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     for name in words.rest("the name of a process group")? {
         let name = name_of_group(&name)?;
         let name = cx.pool.string(name.as_bytes());
@@ -174,7 +167,7 @@ pub(super) fn restrict_process(cx: &mut Context<'_, '_>, words: &mut Words<'_>) 
     Ok(())
 }
 
-pub(super) fn socket_prefix(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
+pub(super) fn socket_prefix(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     let word = words.need("the path")?;
     let path = (cx.absolute)(cx.pool.string(word.as_bytes()))
         .ok_or_else(|| format!("`{word}` is not a path"))?;
@@ -189,16 +182,16 @@ pub(super) fn without_effect(cx: &Context<'_, '_>, why: &str) {
 }
 
 /// A switch that does nothing here; its value is checked all the same.
-pub(super) fn ignored_switch(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
+pub(super) fn ignored_switch(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     words.switch().map(drop)
 }
 
 /// A directive of older versions; nobody checks its value any more.
-pub(super) fn former(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
+pub(super) fn former(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     words.rest("a value").map(drop)
 }
 
-pub(super) fn accept_mutex(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
+pub(super) fn accept_mutex(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     let word = words.need("the name of a mutex")?;
     let known = [
         "default", "flock", "fcntl", "sysvsem", "posixsem", "pthread",
@@ -212,22 +205,19 @@ pub(super) fn accept_mutex(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Di
     Ok(())
 }
 
-pub(super) fn restrict_embedded(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
+pub(super) fn restrict_embedded(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     let on = words.switch()?;
     settings::with(|settings| settings.restrict_embedded = on);
     Ok(())
 }
 
-pub(super) fn supervisor_executable(
-    _: &mut Context<'_, '_>,
-    words: &mut Words<'_>,
-) -> DirectiveResult {
+pub(super) fn supervisor_executable(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     let path = words.absolute_path("the path of wsgid")?;
     settings::with(|settings| settings.executable = Some(path));
     Ok(())
 }
 
-pub(super) fn daemon_socket(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
+pub(super) fn daemon_socket(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     let path = words.absolute_path("the socket")?;
     settings::with(|settings| settings.daemon_socket = Some(path));
     Ok(())

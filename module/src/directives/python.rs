@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::configuration::settings::{self, Interpreter};
 use crate::configuration::words::Words;
-use crate::directives::context::{Context, DirectiveResult};
+use crate::directives::context::{Applied, Context};
 use crate::directives::process::name_of_group;
 
 /// Sets a switch of the container that is being read, or of all interpreters.
@@ -20,14 +20,14 @@ fn interpreter(change: impl FnOnce(&mut Interpreter)) {
     });
 }
 
-pub(super) fn home(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
+pub(super) fn home(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     let path = words.absolute_path("the prefix of the Python")?;
     let path = path.to_string_lossy().into_owned();
     settings::with(|settings| settings.python_home = Some(path));
     Ok(())
 }
 
-pub(super) fn path(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
+pub(super) fn path(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     let list = words.need("a list of directories")?;
     let list = list
         .split(':')
@@ -37,13 +37,13 @@ pub(super) fn path(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveR
     Ok(())
 }
 
-pub(super) fn eggs(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
+pub(super) fn eggs(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     let path = words.absolute_path("the directory")?;
     settings::with(|settings| settings.python_eggs = Some(path));
     Ok(())
 }
 
-pub(super) fn optimize(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
+pub(super) fn optimize(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     let word = words.need("0, 1 or 2")?;
     let level = match word.as_str() {
         "0" => 0,
@@ -55,13 +55,13 @@ pub(super) fn optimize(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Direct
     Ok(())
 }
 
-pub(super) fn warnings(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
+pub(super) fn warnings(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     let filter = words.need("a warning filter")?;
     settings::with(|settings| settings.python_warnings.push(filter));
     Ok(())
 }
 
-pub(super) fn hash_seed(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
+pub(super) fn hash_seed(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     let seed = words.need("random or a number")?;
     if seed != "random" && seed.parse::<u32>().is_err() {
         return Err(format!(
@@ -72,16 +72,13 @@ pub(super) fn hash_seed(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Direc
     Ok(())
 }
 
-pub(super) fn dont_write_bytecode(
-    _: &mut Context<'_, '_>,
-    words: &mut Words<'_>,
-) -> DirectiveResult {
+pub(super) fn dont_write_bytecode(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     let on = words.switch()?;
     settings::with(|settings| settings.dont_write_bytecode = on);
     Ok(())
 }
 
-pub(super) fn switch_interval(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
+pub(super) fn switch_interval(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     let word = words.need("a number of seconds")?;
     // Checked by the option of the same name, so that both give one error.
     wsgid_protocol::GroupConfig::new("", "")
@@ -94,7 +91,7 @@ pub(super) fn switch_interval(_: &mut Context<'_, '_>, words: &mut Words<'_>) ->
 /// Directives that are one switch of an interpreter.
 macro_rules! switches {
     ($($name:ident)*) => {
-        $(pub(super) fn $name(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
+        $(pub(super) fn $name(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
             let on = words.switch()?;
             interpreter(|target| target.$name = Some(on));
             Ok(())
@@ -105,10 +102,7 @@ macro_rules! switches {
 switches! { restrict_stdin restrict_stdout restrict_signal }
 
 /// `<WSGIInterpreterOptions …>`: the directives inside follow one by one.
-pub(super) fn interpreter_options(
-    _: &mut Context<'_, '_>,
-    words: &mut Words<'_>,
-) -> DirectiveResult {
+pub(super) fn interpreter_options(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     let mut container = Interpreter::default();
     while let Some((name, value)) = words.next_option()? {
         let value = name_of_group(&value).map_err(|error| format!("option `{name}`: {error}"))?;
@@ -126,7 +120,7 @@ pub(super) fn interpreter_options(
     Ok(())
 }
 
-pub(super) fn server_metrics(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
+pub(super) fn server_metrics(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     let on = words.switch()?;
     settings::with(|settings| settings.server_metrics = on);
     Ok(())
@@ -141,7 +135,7 @@ fn seconds(word: &str, least: f64) -> Result<f64, String> {
     }
 }
 
-pub(super) fn telemetry_service(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
+pub(super) fn telemetry_service(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     let target = words.need("unix:/path")?;
     if !target
         .strip_prefix("unix:")
@@ -158,7 +152,7 @@ pub(super) fn telemetry_service(_: &mut Context<'_, '_>, words: &mut Words<'_>) 
     Ok(())
 }
 
-pub(super) fn telemetry_options(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
+pub(super) fn telemetry_options(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     let options = words.rest("an option")?;
     for word in &options {
         let bare = word.trim_start_matches(['+', '-']).to_ascii_lowercase();
@@ -171,7 +165,7 @@ pub(super) fn telemetry_options(_: &mut Context<'_, '_>, words: &mut Words<'_>) 
     Ok(())
 }
 
-pub(super) fn slow_requests(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
+pub(super) fn slow_requests(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     let seconds = seconds(&words.need("a number of seconds")?, 0.0)?;
     let limit = Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?;
     settings::with(|settings| settings.slow_requests = (!limit.is_zero()).then_some(limit));

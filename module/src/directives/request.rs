@@ -4,14 +4,14 @@ use crate::configuration::config::MapHead;
 use crate::configuration::networks::TrustedNetwork;
 use crate::configuration::settings::{self, Subject};
 use crate::configuration::words::Words;
-use crate::directives::context::{Context, DirectiveResult};
+use crate::directives::context::{Applied, Context};
 use crate::directives::mapping::script_ref;
 use crate::request::proxies;
 
 /// Directives that are one switch of a section.
 macro_rules! switches {
     ($($name:ident)*) => {
-        $(pub(super) fn $name(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
+        $(pub(super) fn $name(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
             cx.dir.$name = Some(words.switch()?);
             Ok(())
         })*
@@ -22,7 +22,7 @@ switches! {
     pass_authorization script_reloading chunked_request error_override ignore_activity enable_sendfile
 }
 
-pub(super) fn map_head_to_get(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
+pub(super) fn map_head_to_get(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     let word = words.need("On, Off or Auto")?;
     cx.dir.map_head_to_get = Some(match word.to_ascii_lowercase().as_str() {
         "on" => MapHead::On,
@@ -34,10 +34,7 @@ pub(super) fn map_head_to_get(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -
 }
 
 /// The headers that can be trusted; see `proxies.rs`.
-pub(super) fn trusted_proxy_headers(
-    cx: &mut Context<'_, '_>,
-    words: &mut Words<'_>,
-) -> DirectiveResult {
+pub(super) fn trusted_proxy_headers(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     for word in words.rest("the name of a header")? {
         if !word
             .bytes()
@@ -70,7 +67,7 @@ pub(super) fn trusted_proxy_headers(
     Ok(())
 }
 
-pub(super) fn trusted_proxies(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
+pub(super) fn trusted_proxies(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     for word in words.rest("an address or network")? {
         let network = TrustedNetwork::parse(&word).ok_or_else(|| {
             format!("`{word}` is neither an address nor a network such as 10.0.0.0/8")
@@ -84,20 +81,17 @@ pub(super) fn trusted_proxies(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -
     Ok(())
 }
 
-pub(super) fn access_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
+pub(super) fn access_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     cx.dir.access_script = Some(script_ref(cx, words)?);
     Ok(())
 }
 
-pub(super) fn auth_user_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> DirectiveResult {
+pub(super) fn auth_user_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     cx.dir.auth_user_script = Some(script_ref(cx, words)?);
     Ok(())
 }
 
-pub(super) fn auth_group_script(
-    cx: &mut Context<'_, '_>,
-    words: &mut Words<'_>,
-) -> DirectiveResult {
+pub(super) fn auth_group_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     cx.dir.auth_group_script = Some(script_ref(cx, words)?);
     Ok(())
 }

@@ -50,50 +50,47 @@ fn guard<T>(what: &str, otherwise: T, f: impl FnOnce() -> T) -> T {
     }
 }
 
-/// A row of the command table.
-///
-/// # Safety
-/// For httpd alone, with the arguments it gives to such a function.
-pub(crate) unsafe extern "C" fn directive(
-    cmd: *mut sys::cmd_parms,
-    dir: *mut c_void,
-    line: *const c_char,
-) -> *const c_char {
-    guard(
-        "a directive",
-        c"a defect in mod_wsgid; see the error log".as_ptr(),
-        || {
-            // SAFETY: httpd calls this for rows of our table only.
-            unsafe { command::run(cmd, dir, line) }
-        },
-    )
+/// Defines functions that httpd calls. Each catches panics, by the name that the log has
+/// for it, and returns what stands behind `or` then.
+macro_rules! callbacks {
+    ($(
+        $(#[$doc:meta])*
+        $what:literal, or $otherwise:expr =>
+        fn $name:ident $parameters:tt $(-> $ret:ty)? $body:block
+    )*) => {
+        $($(#[$doc])*
+        ///
+        /// # Safety
+        /// For httpd alone, with the arguments it gives to such a function.
+        pub(crate) unsafe extern "C" fn $name $parameters $(-> $ret)? {
+            guard($what, $otherwise, || $body)
+        })*
+    };
 }
 
-/// A record for a section.
-///
-/// # Safety
-/// For httpd alone, with the arguments it gives to such a function.
-pub(crate) unsafe extern "C" fn create_dir_config(
-    pool: *mut sys::apr_pool_t,
-    _: *mut c_char,
-) -> *mut c_void {
-    guard("create_dir_config", std::ptr::null_mut(), || {
+callbacks! {
+    /// A row of the command table.
+    "a directive", or c"a defect in mod_wsgid; see the error log".as_ptr() =>
+    fn directive(cmd: *mut sys::cmd_parms, dir: *mut c_void, line: *const c_char) -> *const c_char {
+        // SAFETY: httpd calls this for rows of our table only.
+        unsafe { command::run(cmd, dir, line) }
+    }
+
+    /// A record for a section.
+    "create_dir_config", or std::ptr::null_mut() =>
+    fn create_dir_config(pool: *mut sys::apr_pool_t, _: *mut c_char) -> *mut c_void {
         // SAFETY: httpd passes the pool the record is to live in.
         let pool = unsafe { AprPool::from_raw(pool) };
         std::ptr::from_mut(pool.value(DirConfig::EMPTY)).cast()
-    })
-}
+    }
 
-/// One section on top of another.
-///
-/// # Safety
-/// For httpd alone, with the arguments it gives to such a function.
-pub(crate) unsafe extern "C" fn merge_dir_config(
-    pool: *mut sys::apr_pool_t,
-    outer: *mut c_void,
-    inner: *mut c_void,
-) -> *mut c_void {
-    guard("merge_dir_config", inner, || {
+    /// One section on top of another.
+    "merge_dir_config", or inner =>
+    fn merge_dir_config(
+        pool: *mut sys::apr_pool_t,
+        outer: *mut c_void,
+        inner: *mut c_void,
+    ) -> *mut c_void {
         // SAFETY: httpd passes the pool the record is to live in.
         let pool = unsafe { AprPool::from_raw(pool) };
         // SAFETY: a record of `create_dir_config` that outlives the new one.
@@ -101,86 +98,63 @@ pub(crate) unsafe extern "C" fn merge_dir_config(
         // SAFETY: likewise.
         let inner = unsafe { &*inner.cast::<DirConfig<'_>>() };
         std::ptr::from_mut(pool.value(DirConfig::merge(pool, outer, inner))).cast()
-    })
-}
+    }
 
-/// A record for a server.
-///
-/// # Safety
-/// For httpd alone, with the arguments it gives to such a function.
-pub(crate) unsafe extern "C" fn create_server_config(
-    pool: *mut sys::apr_pool_t,
-    _: *mut sys::server_rec,
-) -> *mut c_void {
-    guard("create_server_config", std::ptr::null_mut(), || {
+    /// A record for a server.
+    "create_server_config", or std::ptr::null_mut() =>
+    fn create_server_config(pool: *mut sys::apr_pool_t, _: *mut sys::server_rec) -> *mut c_void {
         // SAFETY: httpd passes the pool the record is to live in.
         let pool = unsafe { AprPool::from_raw(pool) };
         std::ptr::from_mut(pool.value(ServerConfig::empty())).cast()
-    })
-}
+    }
 
-/// A virtual host on top of the main server.
-///
-/// # Safety
-/// For httpd alone, with the arguments it gives to such a function.
-pub(crate) unsafe extern "C" fn merge_server_config(
-    _: *mut sys::apr_pool_t,
-    base: *mut c_void,
-    own: *mut c_void,
-) -> *mut c_void {
-    guard("merge_server_config", own, || {
+    /// A virtual host on top of the main server.
+    "merge_server_config", or own =>
+    fn merge_server_config(
+        _: *mut sys::apr_pool_t,
+        base: *mut c_void,
+        own: *mut c_void,
+    ) -> *mut c_void {
         // SAFETY: a record of `create_server_config`, in the same pool.
         let base = unsafe { &*base.cast::<ServerConfig<'_>>() };
         // SAFETY: likewise; one thread reads the configuration.
         let server = unsafe { &mut *own.cast::<ServerConfig<'_>>() };
         server.base = Some(base);
         own
-    })
-}
+    }
 
-/// The configuration is about to be read.
-///
-/// # Safety
-/// For httpd alone, with the arguments it gives to such a function.
-pub(crate) unsafe extern "C" fn pre_config(
-    _: *mut sys::apr_pool_t,
-    _: *mut sys::apr_pool_t,
-    _: *mut sys::apr_pool_t,
-) -> c_int {
-    guard("pre_config", sys::OK, || {
+    /// The configuration is about to be read.
+    "pre_config", or sys::OK =>
+    fn pre_config(
+        _: *mut sys::apr_pool_t,
+        _: *mut sys::apr_pool_t,
+        _: *mut sys::apr_pool_t,
+    ) -> c_int {
         quieten_panics();
         settings::reset();
         sys::OK
-    })
-}
+    }
 
-/// The configuration has been read.
-///
-/// # Safety
-/// For httpd alone, with the arguments it gives to such a function.
-pub(crate) unsafe extern "C" fn check_config(
-    _: *mut sys::apr_pool_t,
-    _: *mut sys::apr_pool_t,
-    _: *mut sys::apr_pool_t,
-    main: *mut sys::server_rec,
-) -> c_int {
-    guard("check_config", sys::OK, || {
+    /// The configuration has been read.
+    "check_config", or sys::OK =>
+    fn check_config(
+        _: *mut sys::apr_pool_t,
+        _: *mut sys::apr_pool_t,
+        _: *mut sys::apr_pool_t,
+        main: *mut sys::server_rec,
+    ) -> c_int {
         // SAFETY: the main server of the configuration that was just read.
         check::check_config(unsafe { Server::from_raw(main) })
-    })
-}
+    }
 
-/// The configuration is in force.
-///
-/// # Safety
-/// For httpd alone, with the arguments it gives to such a function.
-pub(crate) unsafe extern "C" fn post_config(
-    pconf: *mut sys::apr_pool_t,
-    _: *mut sys::apr_pool_t,
-    _: *mut sys::apr_pool_t,
-    main: *mut sys::server_rec,
-) -> c_int {
-    guard("post_config", sys::OK, || {
+    /// The configuration is in force.
+    "post_config", or sys::OK =>
+    fn post_config(
+        pconf: *mut sys::apr_pool_t,
+        _: *mut sys::apr_pool_t,
+        _: *mut sys::apr_pool_t,
+        main: *mut sys::server_rec,
+    ) -> c_int {
         // SAFETY: the configuration's pool.
         let pool = unsafe { AprPool::from_raw(pconf) };
         // SAFETY: the main server of the configuration in force.
@@ -191,68 +165,147 @@ pub(crate) unsafe extern "C" fn post_config(
         };
         launch::post_config(pool, main, callbacks);
         sys::OK
-    })
-}
+    }
 
-/// The supervisor's process has ended, or httpd asks about it.
-///
-/// # Safety
-/// For httpd alone, with the arguments it gives to such a function.
-pub(crate) unsafe extern "C" fn supervisor_maintenance(
-    reason: c_int,
-    _: *mut c_void,
-    status: c_int,
-) {
-    guard("the supervisor's maintenance", (), || {
+    /// The supervisor's process has ended, or httpd asks about it.
+    "the supervisor's maintenance", or () =>
+    fn supervisor_maintenance(reason: c_int, _: *mut c_void, status: c_int) {
         launch::maintain(reason, status)
-    });
-}
+    }
 
-/// The configuration is given up.
-///
-/// # Safety
-/// For httpd alone, with the arguments it gives to such a function.
-pub(crate) unsafe extern "C" fn configuration_ends(_: *mut c_void) -> sys::apr_status_t {
-    guard("the end of the configuration", 0, || {
+    /// The configuration is given up.
+    "the end of the configuration", or 0 =>
+    fn configuration_ends(_: *mut c_void) -> sys::apr_status_t {
         launch::configuration_ends();
         0
-    })
-}
+    }
 
-/// Every few seconds in the parent.
-///
-/// # Safety
-/// For httpd alone, with the arguments it gives to such a function.
-pub(crate) unsafe extern "C" fn monitor(_: *mut sys::apr_pool_t, _: *mut sys::server_rec) -> c_int {
-    guard("monitor", sys::DECLINED, || {
+    /// Every few seconds in the parent.
+    "monitor", or sys::DECLINED =>
+    fn monitor(_: *mut sys::apr_pool_t, _: *mut sys::server_rec) -> c_int {
         child::monitor();
         launch::monitor();
         sys::DECLINED
-    })
-}
+    }
 
-/// A child of a generation has started or gone.
-///
-/// # Safety
-/// For httpd alone, with the arguments it gives to such a function.
-pub(crate) unsafe extern "C" fn child_status(
-    _: *mut sys::server_rec,
-    _: libc::pid_t,
-    generation: c_int,
-    _: c_int,
-    state: c_int,
-) {
-    guard("child_status", (), || {
+    /// A child of a generation has started or gone.
+    "child_status", or () =>
+    fn child_status(
+        _: *mut sys::server_rec,
+        _: libc::pid_t,
+        generation: c_int,
+        _: c_int,
+        state: c_int,
+    ) {
         launch::child_changed(u64::from(generation.unsigned_abs()), state)
-    });
-}
+    }
 
-/// A child begins.
-///
-/// # Safety
-/// For httpd alone, with the arguments it gives to such a function.
-pub(crate) unsafe extern "C" fn child_init(_: *mut sys::apr_pool_t, _: *mut sys::server_rec) {
-    guard("child_init", (), child::init);
+    /// A child begins.
+    "child_init", or () =>
+    fn child_init(_: *mut sys::apr_pool_t, _: *mut sys::server_rec) {
+        child::init()
+    }
+
+    /// From URL to file.
+    // Not DECLINED: what the URL would mean without us is not for this client.
+    "translate_name", or 500 =>
+    fn translate_name(r: *mut sys::request_rec) -> c_int {
+        // SAFETY: httpd passes a request that this thread serves.
+        mapping::translate(unsafe { Request::from_raw(r) })
+    }
+
+    /// From a file to the sections that hold for it.
+    "map_to_storage", or 500 =>
+    fn map_to_storage(r: *mut sys::request_rec) -> c_int {
+        // SAFETY: httpd passes a request that this thread serves.
+        mapping::walk(unsafe { Request::from_raw(r) })
+    }
+
+    /// Before httpd's handlers.
+    "fixups", or 500 =>
+    fn fixups(r: *mut sys::request_rec) -> c_int {
+        // SAFETY: httpd passes a request that this thread serves.
+        upgrades::check(unsafe { Request::from_raw(r) })
+    }
+
+    /// A filter in front of whoever sends.
+    "a filter", or sys::AP_FILTER_ERROR =>
+    fn read_files(filter: *mut sys::ap_filter_t, brigade: *mut sys::apr_bucket_brigade) -> c_int {
+        // SAFETY: httpd calls this for the filters that `file_reader.rs` added.
+        unsafe { file_reader::filter(filter, brigade) }
+    }
+
+    /// A section of mod_status's page.
+    "the status", or sys::OK =>
+    fn status_section(r: *mut sys::request_rec, flags: c_int) -> c_int {
+        // SAFETY: mod_status passes a request that this thread serves.
+        status::section(
+            unsafe { Request::from_raw(r) },
+            flags & sys::AP_STATUS_SHORT != 0,
+        )
+    }
+
+    /// May the client in?
+    "check_access", or 500 =>
+    fn check_access(r: *mut sys::request_rec) -> c_int {
+        // SAFETY: httpd passes a request that this thread serves.
+        auth::check_access(unsafe { Request::from_raw(r) })
+    }
+
+    /// Of the provider `wsgi`.
+    "check_password", or sys::AUTH_GENERAL_ERROR =>
+    fn check_password(
+        r: *mut sys::request_rec,
+        user: *const c_char,
+        password: *const c_char,
+    ) -> c_int {
+        // SAFETY: as this function's own contract.
+        unsafe { provider::check_password(r, user, password) }
+    }
+
+    /// Of the provider `wsgi`.
+    "get_realm_hash", or sys::AUTH_GENERAL_ERROR =>
+    fn get_realm_hash(
+        r: *mut sys::request_rec,
+        user: *const c_char,
+        realm: *const c_char,
+        hash: *mut *mut c_char,
+    ) -> c_int {
+        // SAFETY: as this function's own contract.
+        unsafe { provider::get_realm_hash(r, user, realm, hash) }
+    }
+
+    /// Of the provider `wsgi-group`.
+    "check_authorization", or sys::AUTHZ_GENERAL_ERROR =>
+    fn check_authorization(
+        r: *mut sys::request_rec,
+        _: *const c_char,
+        parsed: *const c_void,
+    ) -> c_int {
+        // SAFETY: as this function's own contract.
+        unsafe { provider::check_authorization(r, parsed) }
+    }
+
+    /// Of the provider `wsgi-group`.
+    "Require wsgi-group", or c"a defect in mod_wsgid; see the error log".as_ptr() =>
+    fn parse_require_line(
+        cmd: *mut sys::cmd_parms,
+        line: *const c_char,
+        parsed: *mut *const c_void,
+    ) -> *const c_char {
+        // SAFETY: as this function's own contract.
+        unsafe { provider::parse_require_line(cmd, line, parsed) }
+    }
+
+    /// The filter in front of a response whose request body is being read.
+    "a filter", or sys::AP_FILTER_ERROR =>
+    fn guard_body(
+        filter: *mut sys::ap_filter_t,
+        brigade: *mut sys::apr_bucket_brigade,
+    ) -> sys::apr_status_t {
+        // SAFETY: httpd calls this for filters that this module added.
+        unsafe { body_guard::filter(filter, brigade) }
+    }
 }
 
 /// In prefork this runs inside a signal handler: no locks, no allocation.
@@ -261,144 +314,6 @@ pub(crate) unsafe extern "C" fn child_init(_: *mut sys::apr_pool_t, _: *mut sys:
 /// For httpd alone, with the arguments it gives to such a function.
 pub(crate) unsafe extern "C" fn child_stopping(_: *mut sys::apr_pool_t, graceful: c_int) {
     stopping::stop(graceful != 0);
-}
-
-/// From URL to file.
-///
-/// # Safety
-/// For httpd alone, with the arguments it gives to such a function.
-pub(crate) unsafe extern "C" fn translate_name(r: *mut sys::request_rec) -> c_int {
-    // Not DECLINED: what the URL would mean without us is not for this client.
-    guard("translate_name", 500, || {
-        // SAFETY: httpd passes a request that this thread serves.
-        mapping::translate(unsafe { Request::from_raw(r) })
-    })
-}
-
-/// From a file to the sections that hold for it.
-///
-/// # Safety
-/// For httpd alone, with the arguments it gives to such a function.
-pub(crate) unsafe extern "C" fn map_to_storage(r: *mut sys::request_rec) -> c_int {
-    guard("map_to_storage", 500, || {
-        // SAFETY: httpd passes a request that this thread serves.
-        mapping::walk(unsafe { Request::from_raw(r) })
-    })
-}
-
-/// Before httpd's handlers.
-///
-/// # Safety
-/// For httpd alone, with the arguments it gives to such a function.
-pub(crate) unsafe extern "C" fn fixups(r: *mut sys::request_rec) -> c_int {
-    guard("fixups", 500, || {
-        // SAFETY: httpd passes a request that this thread serves.
-        upgrades::check(unsafe { Request::from_raw(r) })
-    })
-}
-
-/// A filter in front of whoever sends.
-///
-/// # Safety
-/// For httpd alone, with the arguments it gives to such a function.
-pub(crate) unsafe extern "C" fn read_files(
-    filter: *mut sys::ap_filter_t,
-    brigade: *mut sys::apr_bucket_brigade,
-) -> c_int {
-    guard("a filter", sys::AP_FILTER_ERROR, || {
-        // SAFETY: httpd calls this for the filters that `file_reader.rs` added.
-        unsafe { file_reader::filter(filter, brigade) }
-    })
-}
-
-/// A section of mod_status's page.
-///
-/// # Safety
-/// For httpd alone, with the arguments it gives to such a function.
-pub(crate) unsafe extern "C" fn status_section(r: *mut sys::request_rec, flags: c_int) -> c_int {
-    guard("the status", sys::OK, || {
-        // SAFETY: mod_status passes a request that this thread serves.
-        status::section(
-            unsafe { Request::from_raw(r) },
-            flags & sys::AP_STATUS_SHORT != 0,
-        )
-    })
-}
-
-/// May the client in?
-///
-/// # Safety
-/// For httpd alone, with the arguments it gives to such a function.
-pub(crate) unsafe extern "C" fn check_access(r: *mut sys::request_rec) -> c_int {
-    guard("check_access", 500, || {
-        // SAFETY: httpd passes a request that this thread serves.
-        auth::check_access(unsafe { Request::from_raw(r) })
-    })
-}
-
-/// Of the provider `wsgi`.
-///
-/// # Safety
-/// For httpd alone, with the arguments it gives to such a function.
-pub(crate) unsafe extern "C" fn check_password(
-    r: *mut sys::request_rec,
-    user: *const c_char,
-    password: *const c_char,
-) -> c_int {
-    guard("check_password", sys::AUTH_GENERAL_ERROR, || {
-        // SAFETY: as this function's own contract.
-        unsafe { provider::check_password(r, user, password) }
-    })
-}
-
-/// Of the provider `wsgi`.
-///
-/// # Safety
-/// For httpd alone, with the arguments it gives to such a function.
-pub(crate) unsafe extern "C" fn get_realm_hash(
-    r: *mut sys::request_rec,
-    user: *const c_char,
-    realm: *const c_char,
-    hash: *mut *mut c_char,
-) -> c_int {
-    guard("get_realm_hash", sys::AUTH_GENERAL_ERROR, || {
-        // SAFETY: as this function's own contract.
-        unsafe { provider::get_realm_hash(r, user, realm, hash) }
-    })
-}
-
-/// Of the provider `wsgi-group`.
-///
-/// # Safety
-/// For httpd alone, with the arguments it gives to such a function.
-pub(crate) unsafe extern "C" fn check_authorization(
-    r: *mut sys::request_rec,
-    _: *const c_char,
-    parsed: *const c_void,
-) -> c_int {
-    guard("check_authorization", sys::AUTHZ_GENERAL_ERROR, || {
-        // SAFETY: as this function's own contract.
-        unsafe { provider::check_authorization(r, parsed) }
-    })
-}
-
-/// Of the provider `wsgi-group`.
-///
-/// # Safety
-/// For httpd alone, with the arguments it gives to such a function.
-pub(crate) unsafe extern "C" fn parse_require_line(
-    cmd: *mut sys::cmd_parms,
-    line: *const c_char,
-    parsed: *mut *const c_void,
-) -> *const c_char {
-    guard(
-        "Require wsgi-group",
-        c"a defect in mod_wsgid; see the error log".as_ptr(),
-        || {
-            // SAFETY: as this function's own contract.
-            unsafe { provider::parse_require_line(cmd, line, parsed) }
-        },
-    )
 }
 
 /// A request for somebody.
@@ -428,18 +343,4 @@ pub(crate) unsafe extern "C" fn handle(r: *mut sys::request_rec) -> c_int {
             })
         }
     }
-}
-
-/// The filter in front of a response whose request body is being read.
-///
-/// # Safety
-/// For httpd alone, with the arguments it gives to such a function.
-pub(crate) unsafe extern "C" fn guard_body(
-    filter: *mut sys::ap_filter_t,
-    brigade: *mut sys::apr_bucket_brigade,
-) -> sys::apr_status_t {
-    guard("a filter", sys::AP_FILTER_ERROR, || {
-        // SAFETY: httpd calls this for filters that this module added.
-        unsafe { body_guard::filter(filter, brigade) }
-    })
 }
