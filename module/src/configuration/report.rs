@@ -5,7 +5,7 @@
 use std::io::Write as _;
 
 use nix::unistd::{getegid, geteuid};
-use wsgid_protocol::report::{ConfigReport, DEFINE, Node, PREFIX, Remark};
+use wsgid_protocol::report::{ConfigReport, DEFINE, PREFIX, Remark};
 
 use crate::configuration::{group_options, settings};
 use crate::httpd::log;
@@ -24,6 +24,17 @@ const OF_OTHERS: &[&str] = &[
     "AllowOverride",
     "Options",
 ];
+
+/// Whether a directive is ours or decides what ours mean.
+fn matters(name: &str) -> bool {
+    let is_ours = name
+        .get(..4)
+        .is_some_and(|front| front.eq_ignore_ascii_case("WSGI"));
+    is_ours
+        || OF_OTHERS
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(name))
+}
 
 /// Whether a report is to be written.
 pub(crate) fn is_wanted() -> bool {
@@ -59,7 +70,7 @@ pub(crate) fn write(errors: Vec<Remark>, warnings: Vec<Remark>) {
         httpd_gid,
         restrict_embedded: settings.restrict_embedded,
         server_root: tree::server_root().to_string_lossy().into_owned().into(),
-        tree: tree::roots().filter_map(copied).collect(),
+        tree: tree::copied(matters),
     });
     report.problems.extend(errors);
     let written = serde_json::to_string(&report)
@@ -70,34 +81,4 @@ pub(crate) fn write(errors: Vec<Remark>, warnings: Vec<Remark>) {
             format!("the report could not be written: {error}")
         });
     }
-}
-
-/// A node and what it holds, if it is ours or decides what ours mean. Others
-/// may hold passwords.
-fn copied(node: tree::DirectiveNode<'_>) -> Option<Node> {
-    let name = node.name().to_string_lossy();
-    let is_section = name.starts_with('<');
-    let is_ours = name
-        .get(..4)
-        .is_some_and(|front| front.eq_ignore_ascii_case("WSGI"));
-    if !is_section
-        && !is_ours
-        && !OF_OTHERS
-            .iter()
-            .any(|known| known.eq_ignore_ascii_case(&name))
-    {
-        return None;
-    }
-    let arguments = node.arguments().to_string_lossy();
-    let arguments = if is_section {
-        arguments.strip_suffix('>').unwrap_or(&arguments)
-    } else {
-        &arguments
-    };
-    Some(Node {
-        name: name.clone().into_owned(),
-        arguments: arguments.to_owned(),
-        origin: node.origin(),
-        children: node.children().filter_map(copied).collect(),
-    })
 }

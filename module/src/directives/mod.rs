@@ -114,7 +114,7 @@ directives! {
     c"WSGIPythonOptimize", Global, c"0, 1 or 2", python::optimize, Same;
     c"WSGIPythonWarnings", Global, c"warning filter", python::warnings, Same;
     c"WSGIPythonHashSeed", Global, c"random or a number", python::hash_seed, Differs("`random` is random");
-    c"WSGIDontWriteBytecode", Global, c"On or Off", python::dont_write_bytecode, Same;
+    c"WSGIDontWriteBytecode", Global, c"On or Off", process::dont_write_bytecode, Same;
     c"WSGISwitchInterval", Global, c"seconds", python::switch_interval, Same;
     c"WSGIDestroyInterpreter", Global, c"On or Off; without effect", process::ignored_switch, Nothing("an interpreter ends with its process");
     c"WSGIPerInterpreterGIL", Global, c"On or Off; without effect, each application group has processes of its own", process::ignored_switch, Nothing("each application group has processes of its own");
@@ -141,7 +141,7 @@ directives! {
     c"WSGIAuthGroupScript", Auth, c"file [option=value ...]", request::auth_group_script, Differs("as WSGIAccessScript");
     c"WSGIGroupAuthoritative", Auth, c"On or Off; without effect", process::ignored_switch, Nothing("as in mod_wsgi for httpd 2.4; use RequireAny and RequireAll");
 
-    c"WSGIServerMetrics", Global, c"On or Off", python::server_metrics, Differs("for the implicit process group; others have the option `server-metrics`");
+    c"WSGIServerMetrics", Global, c"On or Off", process::server_metrics, Differs("for the implicit process group; others have the option `server-metrics`");
     c"WSGITelemetryService", Global, c"unix:/path [interval=seconds]", python::telemetry_service, Nothing("no telemetry datagrams are sent; `wsgid status` has the figures");
     c"WSGITelemetryOptions", Global, c"options", python::telemetry_options, Nothing("no telemetry datagrams are sent");
     c"WSGISlowRequests", Global, c"seconds; 0 switches it off: after which a request is slow", python::slow_requests, Differs("each is a line in its error log, WSGID0090, not a telemetry record");

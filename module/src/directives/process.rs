@@ -181,6 +181,19 @@ pub(super) fn without_effect(cx: &Context<'_, '_>, why: &str) {
     settings::remark(&cx.origin, format!("{} has no effect: {why}", cx.name));
 }
 
+/// Directives that are one switch of the whole server.
+macro_rules! server_switches {
+    ($($name:ident)*) => {
+        $(pub(super) fn $name(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
+            let on = words.switch()?;
+            settings::with(|settings| settings.$name = on);
+            Ok(())
+        })*
+    };
+}
+
+server_switches! { restrict_embedded dont_write_bytecode server_metrics }
+
 /// A switch that does nothing here; its value is checked all the same.
 pub(super) fn ignored_switch(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     words.switch().map(drop)
@@ -202,12 +215,6 @@ pub(super) fn accept_mutex(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Ap
             known.join(", ")
         ));
     }
-    Ok(())
-}
-
-pub(super) fn restrict_embedded(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
-    let on = words.switch()?;
-    settings::with(|settings| settings.restrict_embedded = on);
     Ok(())
 }
 

@@ -72,12 +72,6 @@ pub(super) fn hash_seed(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Appli
     Ok(())
 }
 
-pub(super) fn dont_write_bytecode(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
-    let on = words.switch()?;
-    settings::with(|settings| settings.dont_write_bytecode = on);
-    Ok(())
-}
-
 pub(super) fn switch_interval(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     let word = words.need("a number of seconds")?;
     // Checked by the option of the same name, so that both give one error.
@@ -117,12 +111,6 @@ pub(super) fn interpreter_options(_: &mut Context<'_, '_>, words: &mut Words<'_>
         }
     }
     settings::with(|settings| settings.container = Some(container));
-    Ok(())
-}
-
-pub(super) fn server_metrics(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
-    let on = words.switch()?;
-    settings::with(|settings| settings.server_metrics = on);
     Ok(())
 }
 

@@ -6,7 +6,9 @@
     reason = "wraps ap_directive_t and the definitions of the command line"
 )]
 
-use std::ffi::CStr;
+use std::ffi::{CStr, c_char};
+
+use wsgid_protocol::report::Node;
 
 use crate::apr::text::optional;
 use crate::sys;
@@ -25,46 +27,42 @@ pub(crate) fn server_root<'t>() -> &'t CStr {
     unsafe { optional(root) }.unwrap_or_default()
 }
 
-/// A directive.
-#[derive(Clone, Copy)]
-pub(crate) struct DirectiveNode<'t>(&'t sys::ap_directive_t);
-
-impl<'t> DirectiveNode<'t> {
-    /// Its name; a section's begins with `<`.
-    pub(crate) fn name(self) -> &'t CStr {
-        // SAFETY: null or a C string of the configuration.
-        unsafe { optional(self.0.directive) }.unwrap_or_default()
-    }
-
-    /// The rest of its line.
-    pub(crate) fn arguments(self) -> &'t CStr {
-        // SAFETY: null or a C string of the configuration.
-        unsafe { optional(self.0.args) }.unwrap_or_default()
-    }
-
-    /// `file:line`.
-    pub(crate) fn origin(self) -> String {
-        // SAFETY: null or a C string of the configuration.
-        let file = unsafe { optional(self.0.filename) }
-            .map_or_else(Default::default, CStr::to_string_lossy);
-        format!("{file}:{}", self.0.line_num)
-    }
-
-    /// What a section holds.
-    pub(crate) fn children(self) -> impl Iterator<Item = Self> {
-        from(self.0.first_child)
-    }
-}
-
-/// The directives outside of all sections.
-pub(crate) fn roots<'t>() -> impl Iterator<Item = DirectiveNode<'t>> {
+/// Copies all sections and the directives that `matters` names. What other directives
+/// say may be passwords.
+pub(crate) fn copied(matters: fn(&str) -> bool) -> Vec<Node> {
     // SAFETY: httpd sets it when it has read its files, and modules only look.
-    from(unsafe { sys::ap_conftree })
+    siblings(unsafe { sys::ap_conftree }, matters)
 }
 
-fn from<'t>(first: *mut sys::ap_directive_t) -> impl Iterator<Item = DirectiveNode<'t>> {
-    // SAFETY: null, or a node of the configuration, which outlives the report.
+fn siblings(first: *const sys::ap_directive_t, matters: fn(&str) -> bool) -> Vec<Node> {
+    // SAFETY: null, or a node of the configuration, which outlives the copying.
     let first = unsafe { first.as_ref() };
     // SAFETY: likewise, each one's next.
-    std::iter::successors(first, |node| unsafe { node.next.as_ref() }).map(DirectiveNode)
+    std::iter::successors(first, |node| unsafe { node.next.as_ref() })
+        .filter_map(|node| copy(node, matters))
+        .collect()
+}
+
+fn copy(node: &sys::ap_directive_t, matters: fn(&str) -> bool) -> Option<Node> {
+    let name = text(node.directive);
+    let is_section = name.starts_with('<');
+    if !is_section && !matters(&name) {
+        return None;
+    }
+    let mut arguments = text(node.args);
+    if is_section && arguments.ends_with('>') {
+        arguments.pop();
+    }
+    Some(Node {
+        name,
+        arguments,
+        origin: format!("{}:{}", text(node.filename), node.line_num),
+        children: siblings(node.first_child, matters),
+    })
+}
+
+fn text(raw: *const c_char) -> String {
+    // SAFETY: null or a C string of the configuration.
+    let text = unsafe { optional(raw) };
+    text.unwrap_or_default().to_string_lossy().into_owned()
 }

@@ -16,7 +16,7 @@ use std::collections::{BTreeSet, HashMap};
 
 pub(crate) use self::collect::Permitted;
 use self::collect::ServerStatements;
-use self::statement::{Statements, TreeLine};
+use self::statement::Statements;
 use wsgid_protocol::names::DEFAULT_GROUP;
 
 use crate::configuration::settings::ServerSettings;
@@ -26,8 +26,7 @@ use crate::httpd::tree;
 /// Collects it from httpd's picture of the configuration.
 pub(crate) fn collect(settings: &ServerSettings, main: Server<'_>) -> Permitted {
     let root = tree::server_root().to_string_lossy().into_owned();
-    let lines: Vec<TreeLine> = tree::roots().filter_map(copied).collect();
-    let statements = Statements::new(&lines);
+    let statements = Statements::new(&tree::copied(statement::matters));
     let visibility = Visibility::new(settings);
     let homes = url_directories::homes(&std::fs::read_to_string("/etc/passwd").unwrap_or_default());
     let mut permitted = Permitted::new();
@@ -120,29 +119,4 @@ fn own_directories(settings: &ServerSettings, group: &str) -> Vec<String> {
     directories
         .map(|directory| directory.to_string_lossy().into_owned())
         .collect()
-}
-
-/// A directive that matters here, and what it holds.
-fn copied(node: tree::DirectiveNode<'_>) -> Option<TreeLine> {
-    let name = node.name().to_string_lossy().to_ascii_lowercase();
-    let is_section = name.starts_with('<');
-    if !is_section && !statement::matters(&name) {
-        return None;
-    }
-    let arguments = node.arguments().to_string_lossy();
-    let arguments = if is_section {
-        arguments.strip_suffix('>').unwrap_or(&arguments)
-    } else {
-        &arguments
-    };
-    Some(TreeLine {
-        name,
-        arguments: arguments.to_owned(),
-        origin: if is_section {
-            node.origin()
-        } else {
-            String::new()
-        },
-        children: node.children().filter_map(copied).collect(),
-    })
 }

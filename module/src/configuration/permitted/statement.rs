@@ -3,20 +3,12 @@
 
 use std::collections::HashMap;
 
+use wsgid_protocol::report::Node;
+
 use crate::configuration::permitted::extent::{
     Applies, Extent, absolute, fixed_front, regex_front, trimmed,
 };
 use crate::configuration::words::Words;
-
-/// A directive as httpd's tree has it, by its name in small letters.
-#[derive(Clone, Debug, Default)]
-pub(super) struct TreeLine {
-    pub(super) name: String,
-    pub(super) arguments: String,
-    /// `file:line` of a section.
-    pub(super) origin: String,
-    pub(super) children: Vec<TreeLine>,
-}
 
 /// Directives, ours and others', that say where scripts are and who runs them.
 const NAMES: &[&str] = &[
@@ -50,7 +42,7 @@ const NAMES: &[&str] = &[
 
 /// Whether a directive matters here.
 pub(super) fn matters(name: &str) -> bool {
-    NAMES.contains(&name)
+    NAMES.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
 /// What a section is about.
@@ -148,7 +140,7 @@ pub(super) struct Statements {
 }
 
 impl Statements {
-    pub(super) fn new(lines: &[TreeLine]) -> Self {
+    pub(super) fn new(lines: &[Node]) -> Self {
         let mut reader = Reader {
             section: 0,
             hosts: HashMap::new(),
@@ -186,9 +178,10 @@ struct Reader {
 }
 
 impl Reader {
-    fn read(&mut self, lines: &[TreeLine], scope: &SectionScope, out: &mut Vec<Statement>) {
+    fn read(&mut self, lines: &[Node], scope: &SectionScope, out: &mut Vec<Statement>) {
         for line in lines {
-            if line.name == "<virtualhost" {
+            let name = line.name.to_ascii_lowercase();
+            if name == "<virtualhost" {
                 self.section += 1;
                 let scope = SectionScope {
                     section: self.section,
@@ -197,16 +190,16 @@ impl Reader {
                 let mut own = Vec::new();
                 self.read(&line.children, &scope, &mut own);
                 self.hosts.entry(line.origin.clone()).or_default().push(own);
-            } else if line.name.starts_with('<') {
+            } else if name.starts_with('<') {
                 self.section += 1;
                 let inner = SectionScope {
                     section: self.section,
-                    ..inner(scope, line)
+                    ..inner(scope, &name, &line.arguments)
                 };
                 self.read(&line.children, &inner, out);
             } else {
                 out.push(Statement {
-                    name: line.name.clone(),
+                    name,
                     arguments: line.arguments.clone(),
                     scope: scope.clone(),
                 });
@@ -216,12 +209,12 @@ impl Reader {
 }
 
 /// The scope of a section in another one.
-fn inner(outer: &SectionScope, line: &TreeLine) -> SectionScope {
+fn inner(outer: &SectionScope, name: &str, arguments: &str) -> SectionScope {
     const REGEX_DIRECTORY: usize = 10_000;
     const FILES: usize = 20_000;
     const LOCATION: usize = 30_000;
     const IF: usize = 40_000;
-    let words = words(&line.arguments);
+    let words = words(arguments);
     let first = words.first().map_or("", String::as_str);
     let second = words.get(1).map_or("", String::as_str);
     let is_wild = first.contains(['*', '?', '[']);
@@ -230,7 +223,7 @@ fn inner(outer: &SectionScope, line: &TreeLine) -> SectionScope {
         certain: false,
         ..outer.clone()
     };
-    match line.name.as_str() {
+    match name {
         "<directory" if first == "~" => SectionScope {
             path: Extent::Within(regex_front(second)),
             rank: REGEX_DIRECTORY,

@@ -3,17 +3,19 @@
 
 use std::collections::BTreeSet;
 
-use wsgid_protocol::names::DEFAULT_GROUP;
+use wsgid_protocol::report::Node;
 use wsgid_protocol::runs::Runs;
+
+use wsgid_protocol::names::DEFAULT_GROUP;
 
 use crate::configuration::permitted::Permitted;
 use crate::configuration::permitted::collect::ServerStatements;
 use crate::configuration::permitted::extent::{absolute, fixed_front, regex_front};
-use crate::configuration::permitted::statement::{Statements, TreeLine, matters};
+use crate::configuration::permitted::statement::{Statements, matters};
 use crate::configuration::permitted::url_directories::homes;
 
 /// The lines up to the end of the section.
-fn read<'t>(lines: &mut impl Iterator<Item = (usize, &'t str)>) -> Vec<TreeLine> {
+fn read<'t>(lines: &mut impl Iterator<Item = (usize, &'t str)>) -> Vec<Node> {
     let mut all = Vec::new();
     while let Some((number, line)) = lines.next() {
         let (name, arguments) = line.split_once(' ').unwrap_or((line, ""));
@@ -29,7 +31,7 @@ fn read<'t>(lines: &mut impl Iterator<Item = (usize, &'t str)>) -> Vec<TreeLine>
             .unwrap_or(arguments)
             .to_owned();
         assert!(is_section || matters(&name), "{name}");
-        all.push(TreeLine {
+        all.push(Node {
             name,
             arguments,
             origin: format!("conf:{number}"),
@@ -46,7 +48,7 @@ fn permitted(text: &str) -> Permitted {
     collected(&read(&mut numbered))
 }
 
-fn collected(lines: &[TreeLine]) -> Permitted {
+fn collected(lines: &[Node]) -> Permitted {
     let statements = Statements::new(lines);
     let hosts = lines
         .iter()
@@ -482,12 +484,13 @@ fn all_words_of_userdir_count() {
 
 #[test]
 fn a_file_included_twice_defines_two_virtual_hosts() {
-    let line = |name: &str, arguments: &str| TreeLine {
+    let line = |name: &str, arguments: &str| Node {
         name: name.to_owned(),
         arguments: arguments.to_owned(),
-        ..TreeLine::default()
+        origin: String::new(),
+        children: Vec::new(),
     };
-    let host = |group: &str| TreeLine {
+    let host = |group: &str| Node {
         origin: "template:1".to_owned(),
         children: vec![
             line("wsgiprocessgroup", group),
