@@ -1,5 +1,5 @@
 //! From httpd's command table to `directives/` and back: makes the context that a
-//! directive works in. Called by `trampoline.rs` for the rows of the table in `hooks.rs`.
+//! directive works in. httpd calls it for the rows of the table in `hooks.rs`.
 
 #![expect(unsafe_code, reason = "wraps command_rec and cmd_parms")]
 
@@ -13,18 +13,24 @@ use crate::configuration::{report, settings};
 use crate::directives::context::Context;
 use crate::directives::handlers::{OBSERVED, ObservedDirective};
 use crate::directives::{self, Directive, DirectiveScope};
+use crate::entry::trampoline::callbacks;
 use crate::httpd::server::Server;
 use crate::sys;
+
+callbacks! {
+    /// A row of the command table.
+    "a directive", or c"a defect in mod_wsgid; see the error log".as_ptr() =>
+    fn directive(cmd: *mut sys::cmd_parms, dir: *mut c_void, line: *const c_char) -> *const c_char {
+        // SAFETY: httpd calls this for rows of our table only.
+        unsafe { run(cmd, dir, line) }
+    }
+}
 
 /// Carries out one directive. Null, or an error text in the command's pool.
 ///
 /// # Safety
 /// The arguments are those httpd gives to a `RAW_ARGS` directive of this module.
-pub(crate) unsafe fn run(
-    cmd: *mut sys::cmd_parms,
-    dir: *mut c_void,
-    line: *const c_char,
-) -> *const c_char {
+unsafe fn run(cmd: *mut sys::cmd_parms, dir: *mut c_void, line: *const c_char) -> *const c_char {
     // SAFETY: httpd passes a record that outlives the call.
     let parms = unsafe { &*cmd };
     // SAFETY: the directive that is carried out is a row of the table above.

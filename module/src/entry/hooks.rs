@@ -11,7 +11,7 @@ use std::ffi::{CStr, c_char, c_void};
 use crate::apr::pool::AprPool;
 use crate::directives::TABLE;
 use crate::directives::handlers::OBSERVED;
-use crate::entry::trampoline;
+use crate::entry::{commands, providers, trampoline};
 use crate::httpd::{file_reader, guard, process, record};
 use crate::sys;
 
@@ -66,7 +66,7 @@ static COMMANDS: Commands = {
     while at < TABLE.len() {
         let row = &TABLE[at];
         rows[at].name = row.name.as_ptr();
-        rows[at].func = Some(trampoline::directive);
+        rows[at].func = Some(commands::directive);
         rows[at].cmd_data = std::ptr::without_provenance_mut(at);
         rows[at].req_override = row.scope.bits();
         rows[at].errmsg = row.usage.as_ptr();
@@ -75,7 +75,7 @@ static COMMANDS: Commands = {
     while at < ROWS {
         let observed = &OBSERVED[at - TABLE.len()];
         rows[at].name = observed.name.as_ptr();
-        rows[at].func = Some(trampoline::directive);
+        rows[at].func = Some(commands::directive);
         rows[at].cmd_data = std::ptr::without_provenance_mut(at);
         rows[at].req_override = observed.place;
         rows[at].errmsg = c"as httpd has it; read along".as_ptr();
@@ -147,13 +147,13 @@ unsafe extern "C" fn register_hooks(pool: *mut sys::apr_pool_t) {
 }
 
 static AUTHN: sys::authn_provider = sys::authn_provider {
-    check_password: trampoline::check_password,
-    get_realm_hash: trampoline::get_realm_hash,
+    check_password: providers::check_password,
+    get_realm_hash: providers::get_realm_hash,
 };
 
 static AUTHZ: sys::authz_provider = sys::authz_provider {
-    check_authorization: trampoline::check_authorization,
-    parse_require_line: trampoline::parse_require_line,
+    check_authorization: providers::check_authorization,
+    parse_require_line: providers::parse_require_line,
 };
 
 fn register_providers(pool: AprPool<'_>) {

@@ -1,6 +1,7 @@
-//! Every function that httpd calls. Each is one call that catches panics: a
-//! panic that left an `extern "C"` function would end the whole process and
-//! with it every connection of the child.
+//! The functions that httpd calls, but for those of directives (`commands.rs`) and
+//! providers (`providers.rs`), and what all of them have in common: each catches panics.
+//! A panic that left an `extern "C"` function would end the whole process and with it
+//! every connection of the child.
 
 #![expect(unsafe_code, reason = "C calls these functions with raw pointers")]
 
@@ -11,7 +12,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::apr::pool::AprPool;
 use crate::configuration::config::{DirConfig, ServerConfig};
 use crate::configuration::{check, settings};
-use crate::entry::{commands as command, providers as provider};
 use crate::httpd::log;
 use crate::httpd::request::Request;
 use crate::httpd::server::Server;
@@ -33,7 +33,8 @@ fn quieten_panics() {
     }));
 }
 
-fn guard<T>(what: &str, otherwise: T, f: impl FnOnce() -> T) -> T {
+/// Calls `f`; a panic is a line in the log, and `otherwise` the result.
+pub(super) fn guard<T>(what: &str, otherwise: T, f: impl FnOnce() -> T) -> T {
     let f = || {
         injected::panic_in(what);
         f()
@@ -63,19 +64,14 @@ macro_rules! callbacks {
         /// # Safety
         /// For httpd alone, with the arguments it gives to such a function.
         pub(crate) unsafe extern "C" fn $name $parameters $(-> $ret)? {
-            guard($what, $otherwise, || $body)
+            $crate::entry::trampoline::guard($what, $otherwise, || $body)
         })*
     };
 }
 
-callbacks! {
-    /// A row of the command table.
-    "a directive", or c"a defect in mod_wsgid; see the error log".as_ptr() =>
-    fn directive(cmd: *mut sys::cmd_parms, dir: *mut c_void, line: *const c_char) -> *const c_char {
-        // SAFETY: httpd calls this for rows of our table only.
-        unsafe { command::run(cmd, dir, line) }
-    }
+pub(super) use callbacks;
 
+callbacks! {
     /// A record for a section.
     "create_dir_config", or std::ptr::null_mut() =>
     fn create_dir_config(pool: *mut sys::apr_pool_t, _: *mut c_char) -> *mut c_void {
@@ -250,51 +246,6 @@ callbacks! {
     fn check_access(r: *mut sys::request_rec) -> c_int {
         // SAFETY: httpd passes a request that this thread serves.
         auth::check_access(unsafe { Request::from_raw(r) })
-    }
-
-    /// Of the provider `wsgi`.
-    "check_password", or sys::AUTH_GENERAL_ERROR =>
-    fn check_password(
-        r: *mut sys::request_rec,
-        user: *const c_char,
-        password: *const c_char,
-    ) -> c_int {
-        // SAFETY: as this function's own contract.
-        unsafe { provider::check_password(r, user, password) }
-    }
-
-    /// Of the provider `wsgi`.
-    "get_realm_hash", or sys::AUTH_GENERAL_ERROR =>
-    fn get_realm_hash(
-        r: *mut sys::request_rec,
-        user: *const c_char,
-        realm: *const c_char,
-        hash: *mut *mut c_char,
-    ) -> c_int {
-        // SAFETY: as this function's own contract.
-        unsafe { provider::get_realm_hash(r, user, realm, hash) }
-    }
-
-    /// Of the provider `wsgi-group`.
-    "check_authorization", or sys::AUTHZ_GENERAL_ERROR =>
-    fn check_authorization(
-        r: *mut sys::request_rec,
-        _: *const c_char,
-        parsed: *const c_void,
-    ) -> c_int {
-        // SAFETY: as this function's own contract.
-        unsafe { provider::check_authorization(r, parsed) }
-    }
-
-    /// Of the provider `wsgi-group`.
-    "Require wsgi-group", or c"a defect in mod_wsgid; see the error log".as_ptr() =>
-    fn parse_require_line(
-        cmd: *mut sys::cmd_parms,
-        line: *const c_char,
-        parsed: *mut *const c_void,
-    ) -> *const c_char {
-        // SAFETY: as this function's own contract.
-        unsafe { provider::parse_require_line(cmd, line, parsed) }
     }
 
     /// The filter in front of a response whose request body is being read.
