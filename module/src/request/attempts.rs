@@ -52,9 +52,9 @@ impl<'r> RequestExchange<'_, 'r> {
     /// Carries it out. After `Ok` the answer is complete.
     pub(crate) fn run(&self, handler: &mut dyn FrameHandler<'r>) -> Result<(), ExchangeError> {
         let held = self.child.reserve.admit(self.group.into());
-        let held = held.map_err(|(failure, text)| {
+        let held = held.map_err(|full| {
             self.r.free_thread();
-            ExchangeError::Failed(failure, text)
+            ExchangeError::Failed(Failure::QueueFull, full.to_string())
         })?;
         let outcome = self.try_until_done(&mut Frames::new(self, held.as_ref()), handler);
         if outcome.is_ok() && handler.leaves_later() {

@@ -1,6 +1,8 @@
 //! A row of the failure table, where a request met it: logged, noted, and turned into
 //! a status. Used by all that may refuse a request.
 
+use std::fmt::Display;
+
 use wsgid_protocol::failure::Failure;
 
 use crate::httpd::log;
@@ -13,7 +15,7 @@ pub(crate) fn report(
     r: Request<'_>,
     target: &ScriptTarget<'_>,
     failure: Failure,
-    text: &str,
+    text: impl Display,
 ) -> i32 {
     let row = failure.row();
     log::request(r, LogLine::of(failure), || {

@@ -13,19 +13,57 @@ use crate::httpd::request::Request;
 use crate::request::target::ScriptTarget;
 use crate::workers::child::Child;
 
+/// Why a process group may not be used from a place.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum GroupRefused {
+    #[error("WSGIRestrictProcess does not list `{0}`")]
+    NotListed(String),
+    #[error(
+        "a variable, which .htaccess may set, chose the implicit process group, whose user is httpd's; \
+         list the groups that may be chosen with WSGIRestrictProcess, `%{{GLOBAL}}` if that one may be"
+    )]
+    ChosenByVariable,
+    #[error("the request names no process group, and WSGIRestrictEmbedded is On")]
+    NoneNamed,
+    #[error(
+        "{0} would run as httpd's user; give it process-group= with a group that WSGIRestrictProcess lists in \
+             the server's configuration, or set WSGIProcessGroup for this place there"
+    )]
+    HtaccessAsHttpd(String),
+    #[error(
+        "{script} may not run in the process group `{group}`: a process group in .htaccess needs \
+             WSGIRestrictProcess to list it; `{group}` is not listed"
+    )]
+    HtaccessNotListed { script: String, group: String },
+    #[error("process group `{0}`")]
+    NotDefined(String),
+    #[error("process group `{0}` belongs to another virtual host")]
+    OfAnotherHost(String),
+    #[error("the name of the application group is too long")]
+    LongName,
+    #[error("{0}")]
+    ScriptOwner(String),
+}
+
+impl GroupRefused {
+    pub(crate) fn failure(&self) -> Failure {
+        match self {
+            Self::NoneNamed | Self::NotDefined(_) => Failure::NoSuchGroup,
+            _ => Failure::NotAllowed,
+        }
+    }
+}
+
 /// The group, if it exists and may be used from here.
 pub(crate) fn permitted_group<'c>(
     r: Request<'_>,
     config: &DirConfig<'_>,
     target: &ScriptTarget<'_>,
     child: &'c Child,
-) -> Result<&'c GroupView, (Failure, String)> {
+) -> Result<&'c GroupView, GroupRefused> {
     let name = &target.group;
     if !is_listed(config, name).unwrap_or(true) {
-        return Err((
-            Failure::NotAllowed,
-            format!("WSGIRestrictProcess does not list `{name}`"),
-        ));
+        return Err(GroupRefused::NotListed(name.clone()));
     }
     // With the list, this group is on it.
     if target.by_variable
@@ -33,13 +71,10 @@ pub(crate) fn permitted_group<'c>(
         && config.restrict_process.is_none()
         && r.has_htaccess()
     {
-        let text = "a variable, which .htaccess may set, chose the implicit process group, whose user is httpd's; \
-                    list the groups that may be chosen with WSGIRestrictProcess, `%{GLOBAL}` if that one may be";
-        return Err((Failure::NotAllowed, text.to_owned()));
+        return Err(GroupRefused::ChosenByVariable);
     }
     if child.plan.restrict_embedded && name == DEFAULT_GROUP {
-        let text = "the request names no process group, and WSGIRestrictEmbedded is On";
-        return Err((Failure::NoSuchGroup, text.to_owned()));
+        return Err(GroupRefused::NoneNamed);
     }
     visible_group(r, target, child)
 }
@@ -52,22 +87,15 @@ pub(crate) fn permitted_for_script_call<'c>(
     script: &ScriptRef<'_>,
     target: &ScriptTarget<'_>,
     child: &'c Child,
-) -> Result<&'c GroupView, (Failure, String)> {
+) -> Result<&'c GroupView, GroupRefused> {
     if let Some(origin) = script.htaccess {
-        permitted_to_htaccess(config, script, target).map_err(|why| {
-            let origin = origin.to_string_lossy();
-            let file = target.script.to_string_lossy();
-            (
-                Failure::NotAllowed,
-                format!("{origin}: the script `{file}` of .htaccess {why}"),
-            )
-        })?;
+        permitted_to_htaccess(origin, config, script, target)?;
     }
     let group = visible_group(r, target, child)?;
     group
         .ownership
         .check(target.script)
-        .map_err(|why| (Failure::NotAllowed, why))?;
+        .map_err(GroupRefused::ScriptOwner)?;
     Ok(group)
 }
 
@@ -75,21 +103,22 @@ pub(crate) fn permitted_for_script_call<'c>(
 /// site: only in a group that the server's configuration lists there, or that
 /// it has set for the place.
 fn permitted_to_htaccess(
+    origin: &CStr,
     config: &DirConfig<'_>,
     script: &ScriptRef<'_>,
     target: &ScriptTarget<'_>,
-) -> Result<(), String> {
-    let name = &target.group;
-    if name == DEFAULT_GROUP {
-        let why = "would run as httpd's user; give it process-group= with a group that WSGIRestrictProcess lists in \
-                   the server's configuration, or set WSGIProcessGroup for this place there";
-        return Err(why.to_owned());
+) -> Result<(), GroupRefused> {
+    let (origin, file) = (origin.to_string_lossy(), target.script.to_string_lossy());
+    let named = format!("{origin}: the script `{file}` of .htaccess");
+    let group = &target.group;
+    if group == DEFAULT_GROUP {
+        return Err(GroupRefused::HtaccessAsHttpd(named));
     }
-    if !is_listed(config, name).unwrap_or(script.process_group.is_none()) {
-        return Err(format!(
-            "may not run in the process group `{name}`: a process group in .htaccess needs WSGIRestrictProcess to \
-             list it; `{name}` is not listed"
-        ));
+    if !is_listed(config, group).unwrap_or(script.process_group.is_none()) {
+        return Err(GroupRefused::HtaccessNotListed {
+            script: named,
+            group: group.clone(),
+        });
     }
     Ok(())
 }
@@ -109,22 +138,16 @@ fn visible_group<'c>(
     r: Request<'_>,
     target: &ScriptTarget<'_>,
     child: &'c Child,
-) -> Result<&'c GroupView, (Failure, String)> {
+) -> Result<&'c GroupView, GroupRefused> {
     let name = &target.group;
     let Some(group) = child.plan.groups.get(name) else {
-        return Err((Failure::NoSuchGroup, format!("process group `{name}`")));
+        return Err(GroupRefused::NotDefined(name.clone()));
     };
     if !group.is_visible_from(r.server()) {
-        return Err((
-            Failure::NotAllowed,
-            format!("process group `{name}` belongs to another virtual host"),
-        ));
+        return Err(GroupRefused::OfAnotherHost(name.clone()));
     }
     if target.application_group.name.len() > MAX_NAME_LEN {
-        return Err((
-            Failure::NotAllowed,
-            "the name of the application group is too long".to_owned(),
-        ));
+        return Err(GroupRefused::LongName);
     }
     Ok(group)
 }

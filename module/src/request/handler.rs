@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::ffi::CStr;
+use std::fmt::Display;
 use std::time::Duration;
 
 use wsgid_protocol::failure::Failure;
@@ -165,7 +166,7 @@ fn serve<'r>(r: Request<'r>, config: &DirConfig<'r>, target: &ScriptTarget<'r>) 
     };
     let group = match group_access::permitted_group(r, config, target, child) {
         Ok(group) => group,
-        Err((failure, text)) => return failed(r, target, failure, &text),
+        Err(refused) => return failed(r, target, refused.failure(), refused),
     };
     if let Err(why) = group.ownership.check(target.script) {
         log::request(r, log_ids::SCRIPT_OF_ANOTHER_OWNER, || {
@@ -285,6 +286,6 @@ fn give_up(r: Request<'_>, target: &ScriptTarget<'_>, trouble: &ExchangeError) -
 }
 
 /// A row of the failure table: log, note, status.
-fn failed(r: Request<'_>, target: &ScriptTarget<'_>, failure: Failure, text: &str) -> i32 {
+fn failed(r: Request<'_>, target: &ScriptTarget<'_>, failure: Failure, text: impl Display) -> i32 {
     break_off(r, failure::report(r, target, failure, text))
 }

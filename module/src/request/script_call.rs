@@ -102,7 +102,7 @@ fn ask_target<'r>(
     };
     let config = DirConfig::of(r);
     let group = group_access::permitted_for_script_call(r, config, script, target, child)
-        .map_err(|(failure, text)| failure::report(r, target, failure, &text))?;
+        .map_err(|refused| failure::report(r, target, refused.failure(), refused))?;
     let options = RequestOptions {
         script_reloading: config.script_reloading.unwrap_or(true),
         file_frames: false,
@@ -134,7 +134,7 @@ fn ask_target<'r>(
                 r,
                 target,
                 failure,
-                &format!("script `{script}`: {text}"),
+                format!("script `{script}`: {text}"),
             ))
         }
         Err(ExchangeError::ClientGone) => {

@@ -6,6 +6,8 @@
 
 use std::ffi::CStr;
 
+use wsgid_protocol::Failure;
+
 use crate::configuration::groups::key_of;
 use crate::httpd::log;
 use crate::httpd::request::Request;
@@ -41,12 +43,12 @@ pub(crate) fn check(r: Request<'_>) -> i32 {
             r.pool().drop_at_end(held);
             sys::DECLINED
         }
-        Err((failure, text)) => {
+        Err(full) => {
             r.free_thread();
-            let row = failure.row();
-            log::request(r, LogLine::of(failure), || {
+            let row = Failure::QueueFull.row();
+            log::request(r, LogLine::of(row.failure), || {
                 format!(
-                    "{}: an upgrade of this virtual host is refused: {text}",
+                    "{}: an upgrade of this virtual host is refused: {full}",
                     row.name
                 )
             });

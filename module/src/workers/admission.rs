@@ -92,6 +92,14 @@ pub(crate) struct ReserveState {
     pub(crate) ends: Option<u32>,
 }
 
+/// Why a request gets no thread, in words: [`wsgid_protocol::Failure::QueueFull`].
+#[derive(Debug, thiserror::Error)]
+#[error("{}", state.text(*why))]
+pub(crate) struct ReserveFull {
+    pub(crate) state: ReserveState,
+    pub(crate) why: RefusalReason,
+}
+
 /// How many of all threads are kept.
 pub(crate) const fn kept(threads: u32) -> u32 {
     threads / KEPT
@@ -181,8 +189,7 @@ impl ReserveState {
         }
     }
 
-    /// The refusal in words.
-    pub(crate) fn text(&self, why: RefusalReason) -> String {
+    fn text(&self, why: RefusalReason) -> String {
         let kept = self.kept();
         let reason = match why {
             RefusalReason::Holds(count) if count > 0 => {

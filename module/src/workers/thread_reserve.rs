@@ -14,10 +14,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
-use wsgid_protocol::failure::Failure;
 
 use crate::httpd::shared;
-use crate::workers::admission::{AGES, Admission, LONG, ReserveState, ThreadClaim, kept};
+use crate::workers::admission::{
+    AGES, Admission, LONG, ReserveFull, ReserveState, ThreadClaim, kept,
+};
 use crate::workers::loads::{Counted, Loads};
 use crate::workers::thread_table::{ThreadRow, ThreadTable, passed};
 use crate::workers::{completion_rate, stopping};
@@ -125,7 +126,7 @@ impl ThreadReserve {
     pub(crate) fn admit(
         &'static self,
         claim: ThreadClaim,
-    ) -> Result<Option<HeldThread>, (Failure, String)> {
+    ) -> Result<Option<HeldThread>, ReserveFull> {
         let Some(rows) = self.rows.filter(|_| self.several) else {
             return Ok(None);
         };
@@ -142,7 +143,7 @@ impl ThreadReserve {
                 Admission::Waits => stopping::is_stopping(),
                 Admission::Refused(why) => {
                     held.is_refused.set(true);
-                    return Err((Failure::QueueFull, state.text(why)));
+                    return Err(ReserveFull { state, why });
                 }
             };
             held.wait(!begins);
@@ -283,7 +284,7 @@ mod tests {
             assert!(
                 reserve
                     .admit(claim)
-                    .is_err_and(|(_, text)| text.contains("took 9.0 s each"))
+                    .is_err_and(|full| full.to_string().contains("took 9.0 s each"))
             );
         }
         assert_eq!(took.load(Ordering::Relaxed), 9000);
