@@ -8,6 +8,48 @@ use serde::{Deserialize, Serialize};
 use wsgid_protocol::GroupConfig;
 use wsgid_protocol::control::{Identity, ServerFacts};
 
+/// Why it is not known who a group's workers become. Kept over `wsgid reexec`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum IdentityError {
+    /// Of `user=`.
+    #[error("user `{0}` does not exist; create it or correct user=")]
+    NoUser(String),
+    /// Of `group=` or `supplementary-groups=`.
+    #[error("group `{0}` does not exist; create it or correct group= or supplementary-groups=")]
+    NoGroup(String),
+    /// Workers never run as root.
+    #[error(
+        "user `{user}` (uid {uid}, gid {gid}) is root or in root's group; workers never run as root: set user= and group="
+    )]
+    Root {
+        /// Its name.
+        user: String,
+        /// Its number.
+        uid: u32,
+        /// Its group.
+        gid: u32,
+    },
+    /// httpd has none either.
+    #[error(
+        "there is no user to run as: httpd's directive User or Group is missing; add both, or set user="
+    )]
+    Nobody,
+    /// The system failed.
+    #[error("`{what}` cannot be looked up: {errno}")]
+    Lookup {
+        /// A name, or a number.
+        what: String,
+        /// The system's reason.
+        errno: String,
+    },
+    /// The configuration is of another release.
+    #[error("{0}")]
+    NotUnderstood(String),
+    /// The program before did not write it.
+    #[error("the supervisor before this one did not say who its workers become; reload httpd")]
+    NotKept,
+}
+
 /// A definition. It does not change; a changed one is another.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default)]
@@ -15,7 +57,7 @@ pub struct Definition {
     /// The configuration.
     pub config: GroupConfig,
     /// Who its workers become, or why that is not known.
-    pub identity: Result<Identity, String>,
+    pub identity: Result<Identity, IdentityError>,
     /// What the workers are told about the server.
     pub server: ServerFacts,
     /// The uid of httpd's children.
@@ -25,13 +67,9 @@ pub struct Definition {
 /// What stands for a definition that the program before did not write.
 impl Default for Definition {
     fn default() -> Self {
-        let identity = Err(
-            "the supervisor before this one did not say who its workers become; reload httpd"
-                .to_owned(),
-        );
         Self {
             config: GroupConfig::default(),
-            identity,
+            identity: Err(IdentityError::NotKept),
             server: ServerFacts::default(),
             httpd_uid: u32::MAX,
         }
@@ -69,7 +107,7 @@ mod tests {
         config.set(name, value).unwrap();
         Definition {
             config,
-            identity: Err("none".into()),
+            identity: Err(IdentityError::Nobody),
             server: ServerFacts::default(),
             httpd_uid: 33,
         }

@@ -4,27 +4,9 @@
 use std::path::PathBuf;
 
 use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
+use wsgid_policy::definition::IdentityError;
 use wsgid_protocol::GroupConfig;
 use wsgid_protocol::control::Identity;
-
-/// Why a group has no usable identity.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum IdentityError {
-    #[error("user `{0}` does not exist; create it or correct user=")]
-    NoUser(String),
-    #[error("group `{0}` does not exist; create it or correct group= or supplementary-groups=")]
-    NoGroup(String),
-    #[error(
-        "user `{user}` (uid {uid}, gid {gid}) is root or in root's group; workers never run as root: set user= and group="
-    )]
-    Root { user: String, uid: u32, gid: u32 },
-    #[error(
-        "there is no user to run as: httpd's directive User or Group is missing; add both, or set user="
-    )]
-    Nobody,
-    #[error("`{what}` cannot be looked up: {errno}")]
-    Lookup { what: String, errno: nix::Error },
-}
 
 /// The number -1, which httpd has for a user or group that it was not given. The
 /// kernel takes it for "leave it as it is".
@@ -135,6 +117,13 @@ impl From<User> for PasswdEntry {
     }
 }
 
+fn lookup(what: &str, errno: nix::Error) -> IdentityError {
+    IdentityError::Lookup {
+        what: what.to_owned(),
+        errno: errno.to_string(),
+    }
+}
+
 fn find_user(name: &str) -> Result<PasswdEntry, IdentityError> {
     if let Some(number) = name.strip_prefix('#') {
         let uid = number.parse().ok().filter(|uid| *uid != NOBODY);
@@ -144,10 +133,7 @@ fn find_user(name: &str) -> Result<PasswdEntry, IdentityError> {
     match User::from_name(name) {
         Ok(Some(user)) => Ok(user.into()),
         Ok(None) => Err(IdentityError::NoUser(name.to_owned())),
-        Err(errno) => Err(IdentityError::Lookup {
-            what: name.to_owned(),
-            errno,
-        }),
+        Err(errno) => Err(lookup(name, errno)),
     }
 }
 
@@ -162,10 +148,7 @@ fn account(uid: Uid, gid: u32) -> Result<PasswdEntry, IdentityError> {
             home: "/".into(),
             shell: PathBuf::new(),
         }),
-        Err(errno) => Err(IdentityError::Lookup {
-            what: format!("uid {uid}"),
-            errno,
-        }),
+        Err(errno) => Err(lookup(&format!("uid {uid}"), errno)),
     }
 }
 
@@ -179,10 +162,7 @@ fn find_group(name: &str) -> Result<Gid, IdentityError> {
     match Group::from_name(name) {
         Ok(Some(group)) => Ok(group.gid),
         Ok(None) => Err(IdentityError::NoGroup(name.to_owned())),
-        Err(errno) => Err(IdentityError::Lookup {
-            what: name.to_owned(),
-            errno,
-        }),
+        Err(errno) => Err(lookup(name, errno)),
     }
 }
 

@@ -20,7 +20,7 @@ use crate::connection::socket_acl;
 use crate::log::{LogDestination, OutputTarget, Syslog};
 use crate::process::identity;
 use crate::{log, notify};
-use wsgid_policy::definition::Definition;
+use wsgid_policy::definition::{Definition, IdentityError};
 use wsgid_policy::ids::PoolId;
 use wsgid_policy::pool::{Event, WorkerPool};
 
@@ -201,8 +201,8 @@ impl Supervisor {
         let name = config.name.clone();
         let (config, stays) = self.or_as_before(config);
         let identity = match config.not_understood() {
-            Some(why) => Err(why),
-            None => identity::resolve(&config, default).map_err(|error| error.to_string()),
+            Some(why) => Err(IdentityError::NotUnderstood(why)),
+            None => identity::resolve(&config, default),
         };
         let problem = stays.or_else(|| {
             let text = identity.as_ref().err()?;

@@ -222,7 +222,8 @@ impl Supervisor {
             .pools
             .get(&pending.pool)
             .ok_or("the process group has gone")?;
-        let identity = pending.definition.identity.clone()?;
+        let identity = pending.definition.identity.clone();
+        let identity = identity.map_err(|error| error.to_string())?;
         if let Some(why) = pending.definition.config.not_understood() {
             return Err(why);
         }
@@ -275,7 +276,8 @@ impl Supervisor {
             .pools
             .get(&pending.pool)
             .ok_or("the process group has gone")?;
-        let identity = pending.definition.identity.as_ref()?;
+        let identity = pending.definition.identity.as_ref();
+        let identity = identity.map_err(ToString::to_string)?;
         let target = self
             .groups
             .get(&entry.group)

@@ -10,9 +10,7 @@ use crate::configuration::config::DirConfig;
 use crate::configuration::groups::admits;
 use crate::configuration::httpds_user::HttpdAccount;
 use crate::configuration::report;
-use crate::configuration::settings::{
-    self, CheckRemark, DEFAULT_GROUP, ServerSettings, Sighting, Subject,
-};
+use crate::configuration::settings::{self, CheckRemark, ServerSettings, Sighting, Subject};
 use crate::httpd::log;
 use crate::httpd::server::{self, Server, is_only_looking};
 use crate::log_ids::{self, LogLine};

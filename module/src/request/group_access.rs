@@ -8,10 +8,10 @@ use wsgid_protocol::limits::MAX_NAME_LEN;
 
 use crate::configuration::config::{DirConfig, ScriptRef};
 use crate::configuration::groups::{self, GroupView};
-use crate::configuration::settings::DEFAULT_GROUP;
 use crate::httpd::request::Request;
 use crate::request::target::ScriptTarget;
 use crate::workers::child::Child;
+use wsgid_protocol::names::DEFAULT_GROUP;
 
 /// Why a process group may not be used from a place.
 #[derive(Debug, thiserror::Error)]

@@ -21,7 +21,7 @@ pub(crate) fn definition(options: &[(&str, &str)]) -> Arc<Definition> {
     }
     Arc::new(Definition {
         config,
-        identity: Err("none".into()),
+        identity: Err(crate::definition::IdentityError::Nobody),
         server: ServerFacts::default(),
         httpd_uid: 1,
     })
