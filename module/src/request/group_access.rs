@@ -5,6 +5,7 @@ use std::ffi::CStr;
 
 use wsgid_protocol::failure::Failure;
 use wsgid_protocol::limits::MAX_NAME_LEN;
+use wsgid_protocol::names::DEFAULT_GROUP;
 
 use crate::configuration::config::{DirConfig, ScriptRef};
 use crate::configuration::groups::{self, GroupView};
