@@ -7,7 +7,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::command::{check, check_config, client, documents};
 use crate::process::exec;
-use crate::{express, supervise, sys};
+use crate::supervisor::start;
+use crate::{express, sys};
 
 /// What the commands end with; `exit_code` has the names.
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong command line, 3 no supervisor answers, 4 not permitted, \
@@ -25,7 +26,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum CliCommand {
     /// Supervise the worker processes (started by httpd, or by systemd)
-    Supervise(supervise::Supervise),
+    Supervise(start::Supervise),
     /// Show process groups and their workers
     Status {
         #[command(flatten)]
@@ -86,7 +87,7 @@ pub(crate) fn run() -> ExitCode {
         sys::end_without_reader();
     }
     match command {
-        CliCommand::Supervise(args) => supervise::run(&args),
+        CliCommand::Supervise(args) => start::run(&args),
         CliCommand::Status { socket, json } => client::status(&socket, json),
         CliCommand::Restart(args) => client::command(&args, |group| {
             wsgid_protocol::control::Command::Restart { group }

@@ -14,7 +14,6 @@ mod notify;
 mod process;
 mod reexec;
 mod signals;
-mod supervise;
 mod supervisor;
 mod sys;
 

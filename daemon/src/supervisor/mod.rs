@@ -2,18 +2,21 @@
 //! can happen. Its parts are in the files beside: what a configuration changes
 //! (`configure`), how requests find a worker (`requests`), what becomes of
 //! workers (`workers`) and preloaders (`preload`), what they share of the machine (`resources`), what an operator asks
-//! (`commands`), and how another program goes on with it (`handover`).
+//! (`commands`), and how another program goes on with it (`restore`).
 
 mod callables;
 mod commands;
 mod configure;
 mod endings;
-mod handover;
 mod preload;
 mod requested;
 mod requests;
 mod resources;
+mod restore;
 mod run;
+pub(crate) mod snapshot;
+pub(crate) mod start;
+mod status_page;
 mod workers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -42,8 +45,6 @@ use wsgid_policy::ids::{ConnectionId, Owner, PoolId};
 use wsgid_policy::peer_quota::PeerQuota;
 use wsgid_policy::pool::{Event, WorkerPool};
 use wsgid_policy::spawn_queue::SpawnQueue;
-
-pub(crate) use run::{Options, Outcome, run};
 
 /// Causes that are kept for the status.
 const CAUSES_MAX: usize = 10;

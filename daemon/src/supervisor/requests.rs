@@ -2,8 +2,6 @@
 //! ready worker with the least load, or waits in a bounded queue. The rules of
 //! the hand-over are PROTOCOL.md §5.
 
-mod status_page;
-
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,6 +14,7 @@ use wsgid_protocol::names;
 use wsgid_protocol::request::Hello;
 
 use super::configure::Asker;
+use super::status_page;
 use super::{EARLY_TIMEOUT, Supervisor};
 use crate::channel::worker::Outgoing;
 use crate::connection::connections::{Connection, ConnectionHolder, HeldEvent, send_fail};
@@ -209,7 +208,7 @@ impl Supervisor {
         Ok(())
     }
 
-    fn secret_is_right(&self, secret: &[u8; 32]) -> bool {
+    pub(super) fn secret_is_right(&self, secret: &[u8; 32]) -> bool {
         // Each byte is looked at, so that time tells nothing.
         let same = |known: &[u8; 32]| {
             known

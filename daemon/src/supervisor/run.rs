@@ -15,7 +15,8 @@ use wsgid_protocol::config::LogTarget;
 use wsgid_protocol::control::{FromParent, ToParent};
 
 use super::endings::oom_kills;
-use super::handover::read_messages;
+use super::restore::read_messages;
+use super::snapshot::Handover;
 use super::{EARLY_EACH, EARLY_MAX, Supervisor};
 use crate::channel::operator::{self, OperatorCommand};
 use crate::channel::parent::{self, ParentMessage};
@@ -28,7 +29,6 @@ use crate::log::Sink;
 use crate::notify;
 use crate::process::spawn::Launcher;
 use crate::process::worker_task::WorkerEvent;
-use crate::reexec::Handover;
 use crate::signals::{Asks, Signals};
 use wsgid_policy::ids::ConnectionId;
 use wsgid_policy::ids::WorkerId;

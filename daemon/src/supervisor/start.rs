@@ -8,13 +8,14 @@ use std::process::ExitCode;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use super::run::{Options, Outcome, run as supervise};
+use super::snapshot::{Handover, read, take_over};
 use crate::channel::operator;
 use crate::config::InForce;
 use crate::config::standalone::{self, Source};
 use crate::connection::stale_socket;
 use crate::process::privilege;
-use crate::reexec::{self, Handover, Program};
-use crate::supervisor::{self, Options, Outcome};
+use crate::reexec::{self, Program};
 use crate::{exit_code, log, signals, sys};
 
 /// The control socket of the httpd parent.
@@ -88,7 +89,7 @@ pub(crate) fn run(args: &Supervise) -> ExitCode {
     reason = "both are for the supervisor that asks"
 )]
 fn check(resume: Option<RawFd>) -> ExitCode {
-    match resume.map(|number| sys::inherited(number).and_then(reexec::read)) {
+    match resume.map(|number| sys::inherited(number).and_then(read)) {
         Some(Ok(_)) => {
             println!("{}", reexec::UNDERSTOOD);
             ExitCode::from(exit_code::OK)
@@ -114,13 +115,13 @@ fn start(mut options: Options, program: &Program) -> io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let mut next = match runtime.block_on(supervisor::run(options))? {
+        let mut next = match runtime.block_on(supervise(options))? {
             Outcome::Ended => return Ok(()),
             Outcome::Next(next) => next,
         };
         drop(runtime);
         sink.flush();
-        let error = reexec::become_next(&mut next, program);
+        let error = reexec::become_next(&next.state, &mut next.kept, program);
         tracing::error!("it stays the program that it was: {error}");
         next.state.problem = Some(error.to_string());
         options = from_before(*next, &sink)?;
@@ -128,8 +129,8 @@ fn start(mut options: Options, program: &Program) -> io::Result<()> {
 }
 
 fn resumed(number: RawFd, sink: &log::Sink) -> io::Result<Options> {
-    let state = reexec::read(sys::inherited(number)?)?;
-    from_before(reexec::take_over(state)?, sink)
+    let state = read(sys::inherited(number)?)?;
+    from_before(take_over(state)?, sink)
 }
 
 fn from_before(mut before: Handover, sink: &log::Sink) -> io::Result<Options> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use wsgid_protocol::control::{FromWorker, ToWorker};
 
-use super::state::{ConnectionState, Event, SpawnState, State};
+use super::{ConnectionState, Event, SpawnState, State};
 use wsgid_policy::ids::WorkerId;
 
 fn states() -> PathBuf {

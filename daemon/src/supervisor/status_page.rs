@@ -16,10 +16,10 @@ use wsgid_protocol::limits::MAX_BODY_LEN;
 use wsgid_protocol::response::EndReport;
 use wsgid_protocol::{Failure, FrameHead, Kind, payload};
 
+use super::Supervisor;
 use crate::channel::closing::Guarded;
 use crate::channel::operator::OperatorCommand;
 use crate::connection::connections::send_fail;
-use crate::supervisor::Supervisor;
 
 /// Time a module has to take the answer.
 const SEND_TIMEOUT: Duration = Duration::from_secs(2);

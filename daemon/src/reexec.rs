@@ -2,12 +2,8 @@
 //! that matters: the listening socket, the parent, the workers (they stay
 //! children, since the process stays the same), and every connection. What the
 //! supervisor knows travels as JSON in an anonymous file, descriptors by their
-//! numbers. Called by `supervise`; the supervisor takes itself apart and puts
-//! itself together in `supervisor/handover.rs`.
-
-mod state;
-#[cfg(test)]
-mod tests;
+//! numbers. Called by `supervisor/start.rs`; the supervisor takes itself apart and puts
+//! itself together in `supervisor/restore.rs`.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
@@ -20,12 +16,9 @@ use std::time::{Duration, Instant};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-use crate::process::bounded;
+use serde::Serialize;
 
-pub(crate) use state::{
-    ConnectionState, Event, GroupState, KnownState, PoolState, SpawnState, State, VERSION,
-    WorkerState,
-};
+use crate::process::bounded;
 
 /// How long the new program may look at what it is to take over.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,13 +33,6 @@ pub(crate) const UNDERSTOOD: &str = "wsgid: understood";
 pub(crate) struct Program {
     pub(crate) path: PathBuf,
     pub(crate) log_level: String,
-}
-
-/// A supervisor that has been taken apart: nothing is lost as long as this is.
-pub(crate) struct Handover {
-    pub(crate) state: State,
-    /// What the numbers in the state mean.
-    pub(crate) kept: Kept,
 }
 
 /// Descriptors on their way to the next program.
@@ -78,6 +64,13 @@ impl Kept {
         Ok(self.0.swap_remove(at))
     }
 
+    /// Takes over the descriptors of these numbers. Each of them is open: the
+    /// program before inherited them to this one.
+    pub(crate) fn inherited(numbers: &[RawFd]) -> io::Result<Self> {
+        let all = numbers.iter().copied().map(crate::sys::inherited);
+        all.collect::<io::Result<_>>().map(Self)
+    }
+
     fn inherit(&self, yes: bool) -> io::Result<()> {
         let flags = if yes {
             FdFlag::empty()
@@ -94,11 +87,11 @@ impl Kept {
 
 /// Becomes the new program. Returns only if that failed; then the handover is
 /// still whole.
-pub(crate) fn become_next(handover: &mut Handover, program: &Program) -> io::Error {
-    match prepare(handover, program) {
+pub(crate) fn become_next(state: &impl Serialize, kept: &mut Kept, program: &Program) -> io::Error {
+    match prepare(state, kept, program) {
         Ok(mut command) => {
             let error = command.exec();
-            let _ = handover.kept.inherit(false);
+            let _ = kept.inherit(false);
             io::Error::new(
                 error.kind(),
                 format!("failed to execute `{}`: {error}", program.path.display()),
@@ -108,11 +101,11 @@ pub(crate) fn become_next(handover: &mut Handover, program: &Program) -> io::Err
     }
 }
 
-fn prepare(handover: &mut Handover, program: &Program) -> io::Result<Command> {
-    let mut file = write(&handover.state)?;
+fn prepare(state: &impl Serialize, kept: &mut Kept, program: &Program) -> io::Result<Command> {
+    let mut file = write(state)?;
     check(&mut file, program)?;
-    let number = handover.kept.keep(file.as_fd())?;
-    handover.kept.inherit(true)?;
+    let number = kept.keep(file.as_fd())?;
+    kept.inherit(true)?;
     let mut command = Command::new(&program.path);
     command.arg0("wsgid").args([
         "supervise",
@@ -124,7 +117,7 @@ fn prepare(handover: &mut Handover, program: &Program) -> io::Result<Command> {
     Ok(command)
 }
 
-fn write(state: &State) -> io::Result<File> {
+fn write(state: &impl Serialize) -> io::Result<File> {
     let bytes = serde_json::to_vec(state)?;
     let mut file = File::from(memfd_create(c"wsgid-state", MFdFlags::MFD_CLOEXEC)?);
     file.write_all(&bytes)?;
@@ -166,31 +159,4 @@ fn check(file: &mut File, program: &Program) -> io::Result<()> {
     } else {
         Err(failed("it does not know what it was asked".to_owned()))
     }
-}
-
-/// Reads what the program before wrote.
-pub(crate) fn read(file: OwnedFd) -> io::Result<State> {
-    let mut file = File::from(file);
-    file.rewind()?;
-    let mut text = String::new();
-    file.read_to_string(&mut text)?;
-    let state: State = serde_json::from_str(&text)?;
-    match state.refusal() {
-        None => Ok(state),
-        Some(why) => Err(io::Error::new(io::ErrorKind::InvalidData, why)),
-    }
-}
-
-/// Takes over the descriptors that the state names. Each of them is open:
-/// the program before inherited them to this one.
-pub(crate) fn take_over(state: State) -> io::Result<Handover> {
-    let kept = state
-        .descriptors()
-        .into_iter()
-        .map(crate::sys::inherited)
-        .collect::<io::Result<Vec<_>>>()?;
-    Ok(Handover {
-        state,
-        kept: Kept(kept),
-    })
 }

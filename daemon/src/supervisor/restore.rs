@@ -15,6 +15,10 @@ use wsgid_protocol::Failure;
 use wsgid_protocol::control::ToWorker;
 
 use super::run::Inputs;
+use super::snapshot::{
+    self, ConnectionState, GroupState, Handover, KnownState, PoolState, SpawnState, State,
+    WorkerState,
+};
 use super::{Group, Known, PoolEntry, Supervisor, WorkerEntry};
 use crate::channel::closing::Guarded;
 use crate::channel::parent::ParentMessage;
@@ -25,10 +29,7 @@ use crate::log::OutputTarget;
 use crate::process::child::Running;
 use crate::process::identity;
 use crate::process::worker_task::{self, WorkerEvent};
-use crate::reexec::{
-    self, ConnectionState, GroupState, Handover, Kept, KnownState, PoolState, SpawnState, State,
-    WorkerState,
-};
+use crate::reexec::Kept;
 use wsgid_policy::definition::Definition;
 use wsgid_policy::ids::PoolId;
 use wsgid_policy::ids::WorkerId;
@@ -83,7 +84,7 @@ impl Supervisor {
             .then_some(inputs.sockets.1.as_ref())
             .flatten();
         let state = State {
-            version: reexec::VERSION,
+            version: snapshot::VERSION,
             readable_by: 1,
             listener: kept.keep(inputs.sockets.0.as_fd())?,
             parent: parent.map(|fd| kept.keep(fd.as_fd())).transpose()?,
@@ -142,12 +143,12 @@ impl Supervisor {
     }
 
     /// Preloaders end, and what they were about to fork is asked for again.
-    fn write_event(&self, id: WorkerId, event: WorkerEvent) -> Option<(WorkerId, reexec::Event)> {
+    fn write_event(&self, id: WorkerId, event: WorkerEvent) -> Option<(WorkerId, snapshot::Event)> {
         let event = match event {
             _ if self.preloading.owns(id) => return None,
-            WorkerEvent::Says(message) => reexec::Event::Says(message),
-            WorkerEvent::Broken(why) => reexec::Event::Broken(why),
-            WorkerEvent::Exited(status) => reexec::Event::Exited(status.into_raw()),
+            WorkerEvent::Says(message) => snapshot::Event::Says(message),
+            WorkerEvent::Broken(why) => snapshot::Event::Broken(why),
+            WorkerEvent::Exited(status) => snapshot::Event::Exited(status.into_raw()),
             WorkerEvent::Forked(_) | WorkerEvent::NotForked(_) => return None,
         };
         Some((id, event))
@@ -631,14 +632,14 @@ fn read_spawn(state: SpawnState) -> Option<Pending> {
 /// The ends that were seen, and all other events. An end is told again by the
 /// worker's own task, as the last of its events.
 fn split_ends(
-    all: Vec<(WorkerId, reexec::Event)>,
+    all: Vec<(WorkerId, snapshot::Event)>,
 ) -> (BTreeMap<WorkerId, ExitStatus>, Vec<(WorkerId, WorkerEvent)>) {
     let (mut ended, mut events) = (BTreeMap::new(), Vec::new());
     for (id, event) in all {
         match event {
-            reexec::Event::Says(message) => events.push((id, WorkerEvent::Says(message))),
-            reexec::Event::Broken(why) => events.push((id, WorkerEvent::Broken(why))),
-            reexec::Event::Exited(status) => drop(ended.insert(id, ExitStatus::from_raw(status))),
+            snapshot::Event::Says(message) => events.push((id, WorkerEvent::Says(message))),
+            snapshot::Event::Broken(why) => events.push((id, WorkerEvent::Broken(why))),
+            snapshot::Event::Exited(status) => drop(ended.insert(id, ExitStatus::from_raw(status))),
         }
     }
     (ended, events)

@@ -3,9 +3,14 @@
 //! what a program does not know is ignored. Fields are only ever added; none
 //! changes its meaning. `tests/states/` has what each release wrote.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::os::fd::RawFd;
+use std::io::{self, Read, Seek};
+use std::os::fd::{OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -17,7 +22,8 @@ use wsgid_protocol::config::LogTarget;
 use wsgid_protocol::control::{FromParent, FromWorker, ToWorker, WorkerReport};
 use wsgid_protocol::request::Hello;
 
-use crate::supervisor::{Callables, GivenUp};
+use super::{Callables, GivenUp};
+use crate::reexec::Kept;
 use wsgid_policy::definition::Definition;
 use wsgid_policy::ids::WorkerId;
 use wsgid_policy::ids::{ConnectionId, Owner, PoolId};
@@ -26,6 +32,13 @@ use wsgid_policy::pool::WorkerPool;
 
 /// What this program writes.
 pub(crate) const VERSION: u32 = 1;
+
+/// A supervisor that has been taken apart: nothing is lost as long as this is.
+pub(crate) struct Handover {
+    pub(crate) state: State,
+    /// What the numbers in the state mean.
+    pub(crate) kept: Kept,
+}
 
 /// A whole supervisor.
 #[derive(Serialize, Deserialize)]
@@ -323,4 +336,24 @@ impl State {
         all.retain(|number| *number >= 0);
         all
     }
+}
+
+/// Reads what the program before wrote.
+pub(crate) fn read(file: OwnedFd) -> io::Result<State> {
+    let mut file = File::from(file);
+    file.rewind()?;
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    let state: State = serde_json::from_str(&text)?;
+    match state.refusal() {
+        None => Ok(state),
+        Some(why) => Err(io::Error::new(io::ErrorKind::InvalidData, why)),
+    }
+}
+
+/// Takes over the descriptors that the state names. Each of them is open:
+/// the program before inherited them to this one.
+pub(crate) fn take_over(state: State) -> io::Result<Handover> {
+    let kept = Kept::inherited(&state.descriptors())?;
+    Ok(Handover { state, kept })
 }
