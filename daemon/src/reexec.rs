@@ -37,9 +37,9 @@ pub(crate) struct Program {
 
 /// Descriptors on their way to the next program.
 #[derive(Default)]
-pub(crate) struct Kept(Vec<OwnedFd>);
+pub(crate) struct InheritedFds(Vec<OwnedFd>);
 
-impl Kept {
+impl InheritedFds {
     /// Keeps a descriptor and gives its number.
     pub(crate) fn keep(&mut self, fd: BorrowedFd<'_>) -> io::Result<RawFd> {
         let copy = fd.try_clone_to_owned()?;
@@ -87,11 +87,15 @@ impl Kept {
 
 /// Becomes the new program. Returns only if that failed; then the handover is
 /// still whole.
-pub(crate) fn become_next(state: &impl Serialize, kept: &mut Kept, program: &Program) -> io::Error {
-    match prepare(state, kept, program) {
+pub(crate) fn become_next(
+    state: &impl Serialize,
+    fds: &mut InheritedFds,
+    program: &Program,
+) -> io::Error {
+    match prepare(state, fds, program) {
         Ok(mut command) => {
             let error = command.exec();
-            let _ = kept.inherit(false);
+            let _ = fds.inherit(false);
             io::Error::new(
                 error.kind(),
                 format!("failed to execute `{}`: {error}", program.path.display()),
@@ -101,11 +105,15 @@ pub(crate) fn become_next(state: &impl Serialize, kept: &mut Kept, program: &Pro
     }
 }
 
-fn prepare(state: &impl Serialize, kept: &mut Kept, program: &Program) -> io::Result<Command> {
+fn prepare(
+    state: &impl Serialize,
+    fds: &mut InheritedFds,
+    program: &Program,
+) -> io::Result<Command> {
     let mut file = write(state)?;
     check(&mut file, program)?;
-    let number = kept.keep(file.as_fd())?;
-    kept.inherit(true)?;
+    let number = fds.keep(file.as_fd())?;
+    fds.inherit(true)?;
     let mut command = Command::new(&program.path);
     command.arg0("wsgid").args([
         "supervise",

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use nix::sys::socket::{MsgFlags, Shutdown, shutdown};
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::Sender;
 use tokio::task::AbortHandle;
 use wsgid_protocol::blocking::send_all;
@@ -46,15 +47,22 @@ pub(crate) enum ConnectionHolder {
     Worker(WorkerId),
 }
 
+/// What is known of a connection; crosses `wsgid reexec`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct ConnectionRecord {
+    pub(crate) nonce: u32,
+    pub(crate) pool: PoolId,
+    /// Who has had it; `None` while no worker has.
+    pub(crate) owner: Option<Owner>,
+}
+
 /// A connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) fd: Arc<Guarded>,
-    pub(crate) nonce: u32,
-    pub(crate) pool: PoolId,
+    pub(crate) record: ConnectionRecord,
     pub(crate) holder: ConnectionHolder,
-    /// Who has had it; `None` while no worker has.
-    pub(crate) owner: Option<Owner>,
     /// The request that waited last, and since when: a worker without a free
     /// thread gives it back, and its wait does not begin anew.
     waited: Option<(u64, Instant)>,
@@ -67,7 +75,7 @@ impl Drop for Connection {
         }
         // Whoever else has a copy (a child of a worker) must not keep it open
         // for the module. A supervisor that fails lets its workers go on.
-        if self.owner.is_some() && !std::thread::panicking() {
+        if self.record.owner.is_some() && !std::thread::panicking() {
             let _ = shutdown(self.fd.as_fd().as_raw_fd(), Shutdown::Both);
         }
     }
@@ -110,41 +118,31 @@ impl Connections {
         now: Instant,
     ) -> Result<ConnectionId, (io::Error, Arc<Guarded>)> {
         self.last += 1;
-        let id = self.last;
-        let holder = match self.watch(id, &fd, now) {
-            Ok(holder) => holder,
-            Err(error) => return Err((error, fd)),
-        };
-        let connection = Connection {
-            fd,
+        let record = ConnectionRecord {
             nonce,
             pool,
-            holder,
             owner: None,
-            waited: None,
         };
-        self.insert(id, connection);
-        Ok(id)
+        match self.insert(self.last, &fd, record, now) {
+            Ok(()) => Ok(self.last),
+            Err(error) => Err((error, fd)),
+        }
     }
 
-    /// All of them, and the last number.
-    pub(crate) fn iter(
-        &self,
-    ) -> (
-        impl Iterator<Item = (ConnectionId, &Connection)>,
-        ConnectionId,
-    ) {
-        (
-            self.all.iter().map(|(id, connection)| (*id, connection)),
-            self.last,
-        )
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ConnectionId, &Connection)> {
+        self.all.iter().map(|(id, connection)| (*id, connection))
+    }
+
+    /// The number that was given last.
+    pub(crate) const fn last(&self) -> ConnectionId {
+        self.last
     }
 
     /// Closes our descriptors and leaves the connections as they are: another
     /// program goes on with them.
     pub(crate) fn let_go(&mut self) {
         for connection in self.all.values_mut() {
-            connection.owner = None;
+            connection.record.owner = None;
             connection.fd.leave();
         }
         self.all.clear();
@@ -157,27 +155,28 @@ impl Connections {
         &mut self,
         id: ConnectionId,
         fd: Guarded,
-        nonce: u32,
-        pool: PoolId,
-        owner: Option<Owner>,
+        record: ConnectionRecord,
     ) -> io::Result<()> {
-        let fd = Arc::new(fd);
-        let holder = self.watch(id, &fd, Instant::now())?;
-        let connection = Connection {
-            fd,
-            nonce,
-            pool,
-            holder,
-            owner,
-            waited: None,
-        };
-        self.insert(id, connection);
-        Ok(())
+        self.insert(id, &Arc::new(fd), record, Instant::now())
     }
 
-    fn insert(&mut self, id: ConnectionId, connection: Connection) {
-        self.held.entry(connection.pool).or_default().insert(id);
+    fn insert(
+        &mut self,
+        id: ConnectionId,
+        fd: &Arc<Guarded>,
+        record: ConnectionRecord,
+        now: Instant,
+    ) -> io::Result<()> {
+        let connection = Connection {
+            fd: Arc::clone(fd),
+            holder: self.watch(id, fd, now)?,
+            record,
+            waited: None,
+        };
+        let held = self.held.entry(connection.record.pool).or_default();
+        held.insert(id);
         self.all.insert(id, connection);
+        Ok(())
     }
 
     /// Numbers up to this one are taken.
@@ -190,7 +189,7 @@ impl Connections {
         let Some(connection) = self.all.get_mut(&id) else {
             return Ok(());
         };
-        let waits = queue_front::waiting_request(connection.fd.as_fd(), connection.nonce);
+        let waits = queue_front::waiting_request(connection.fd.as_fd(), connection.record.nonce);
         let since = match (connection.waited, waits) {
             (Some((before, since)), Some(number)) if before == number => since,
             _ => now,
@@ -200,7 +199,10 @@ impl Connections {
         let holder = self.watch(id, &fd, since)?;
         if let Some(connection) = self.all.get_mut(&id) {
             connection.holder = holder;
-            self.held.entry(connection.pool).or_default().insert(id);
+            self.held
+                .entry(connection.record.pool)
+                .or_default()
+                .insert(id);
         }
         Ok(())
     }
@@ -214,9 +216,9 @@ impl Connections {
             watch.abort();
         }
         connection.holder = ConnectionHolder::Worker(worker);
-        connection.owner = Some(owner);
+        connection.record.owner = Some(owner);
         connection.fd.is_shared();
-        if let Some(held) = self.held.get_mut(&connection.pool) {
+        if let Some(held) = self.held.get_mut(&connection.record.pool) {
             held.remove(&id);
         }
     }
@@ -224,7 +226,7 @@ impl Connections {
     /// Forgets it; the descriptor is closed, for all if a worker has had it.
     pub(crate) fn remove(&mut self, id: ConnectionId) -> Option<Connection> {
         let connection = self.all.remove(&id)?;
-        if let Some(held) = self.held.get_mut(&connection.pool) {
+        if let Some(held) = self.held.get_mut(&connection.record.pool) {
             held.remove(&id);
         }
         Some(connection)
@@ -291,7 +293,7 @@ impl Connections {
         if *wait != number {
             return None;
         }
-        let pool = connection.pool;
+        let pool = connection.record.pool;
         match event {
             HeldEvent::Readable if !*request => (*request, *since) = (true, Instant::now()),
             HeldEvent::Readable => return None,
@@ -342,12 +344,12 @@ impl Connection {
 
     /// What is at the front of its receive queue.
     pub(crate) fn front(&self) -> QueueFront {
-        queue_front::of(self.fd.as_fd(), self.nonce)
+        queue_front::of(self.fd.as_fd(), self.record.nonce)
     }
 
     /// Whether workers of this identity may have it.
     pub(crate) fn may_go_to(&self, owner: Owner) -> bool {
-        self.owner.is_none_or(|first| first == owner)
+        self.record.owner.is_none_or(|first| first == owner)
     }
 
     /// No byte can come after this; what came before can still be seen.

@@ -1,15 +1,12 @@
 //! What requests called in the scripts of a pool since its generation has served.
 //! The next generation has to have it too: a script that was written halfway, or
 //! is empty, loads without an error and serves nothing. Told by workers
-//! (`workers`), sent with the specification of new ones.
+//! (`messages`), sent with the specification of new ones (`launch`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-
-use super::Supervisor;
-use wsgid_policy::ids::WorkerId;
 
 /// Scripts that are remembered.
 const SCRIPTS_MAX: usize = 32;
@@ -26,7 +23,7 @@ pub(crate) struct Callables(BTreeMap<PathBuf, BTreeSet<String>>);
 impl Callables {
     /// A claim of a worker. No name: what is asked for now is not there, and
     /// what was asked for before need not stay.
-    fn note(&mut self, script: PathBuf, name: String) {
+    pub(super) fn note(&mut self, script: PathBuf, name: String) {
         if name.is_empty() {
             self.0.remove(&script);
             return;
@@ -57,22 +54,6 @@ impl Callables {
                 .collect()
         };
         self.0.iter().flat_map(of).collect()
-    }
-}
-
-impl Supervisor {
-    /// Only a worker that serves knows what requests ask for.
-    pub(super) fn called(&mut self, id: WorkerId, script: PathBuf, name: String) {
-        let Some(worker) = self.workers.get(&id) else {
-            return;
-        };
-        if let Some(pool) = self
-            .pools
-            .get_mut(&worker.pool)
-            .filter(|pool| pool.machine.accepts(id))
-        {
-            pool.callables.note(script, name);
-        }
     }
 }
 

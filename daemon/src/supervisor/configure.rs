@@ -1,28 +1,27 @@
 //! What a configuration changes: groups are compared with what is in force,
 //! and only the difference is applied. One broken group is a problem in words;
-//! the others never notice.
+//! the others never notice. Called by the loop and by `commands`.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::sync::Arc;
-use std::time::Instant;
 
-use nix::unistd::geteuid;
 use wsgid_protocol::GroupConfig;
-use wsgid_protocol::config::LogTarget;
 use wsgid_protocol::control::{Configuration, ServerFacts, ToParent, ToWorker};
 use wsgid_protocol::runs::Runs;
 
+use super::Supervisor;
+use super::access::HttpdGeneration;
 use super::requested::is_configured;
-use super::{Callables, Group, Known, PoolEntry, Supervisor};
 use crate::config::standalone;
-use crate::connection::socket_acl;
-use crate::log::{LogDestination, OutputTarget, Syslog};
+use crate::notify;
 use crate::process::identity;
-use crate::{log, notify};
-use wsgid_policy::definition::{Definition, IdentityError};
+use wsgid_policy::definition::Definition;
 use wsgid_policy::ids::PoolId;
-use wsgid_policy::pool::{Event, WorkerPool};
+use wsgid_policy::pool::Event;
+
+/// Standalone has one generation, which is replaced by the next.
+const STANDALONE_GENERATION: u64 = 0;
 
 /// Who wants a pool.
 #[derive(Clone, Copy)]
@@ -37,29 +36,22 @@ impl Supervisor {
     /// Applies a configuration of the httpd parent.
     pub(super) fn configure(&mut self, new: Configuration, files: Vec<Arc<File>>) -> ToParent {
         let generation = new.generation;
-        if self.allowed.get().is_none() {
+        let refusal = new.refusal();
+        if refusal.is_none() || self.access.allowed.get().is_none() {
             // Also for a configuration that is refused: children are told so.
-            self.allowed.set(new.httpd_uid);
+            self.access.allowed.set(new.httpd_uid);
         }
-        if let Some(reason) = new.refusal() {
+        if let Some(reason) = refusal {
             tracing::error!("the configuration {generation} of httpd is refused: {reason}");
             return ToParent::Refused { generation, reason };
         }
-        self.allowed.set(new.httpd_uid);
-        self.follow_main_log(&files);
-        self.log = new.log;
-        self.follow_syslog();
-        self.files = files;
-        let names = new.groups.iter().map(|group| group.name.clone()).collect();
-        self.known.retain(|_, known| !known.ended);
-        self.known.insert(
+        self.logs.configure(files, new.log);
+        self.access.begin(HttpdGeneration {
             generation,
-            Known {
-                secret: Some(new.secret),
-                groups: names,
-                ended: false,
-            },
-        );
+            secret: Some(new.secret),
+            groups: new.groups.iter().map(|group| group.name.clone()).collect(),
+            ended: false,
+        });
         let default = identity::HttpdAccount {
             uid: new.httpd_uid,
             gid: new.httpd_gid,
@@ -89,84 +81,53 @@ impl Supervisor {
     /// Reads the files of a supervisor on its own, and applies the difference.
     /// What cannot be used leaves in force what was.
     pub(super) fn read_files(&mut self) -> Vec<String> {
-        /// Standalone has one generation, which is replaced by the next.
-        const GENERATION: u64 = 0;
-        let Some(source) = self.source.clone() else {
+        let Some(source) = &mut self.source else {
             return Vec::new();
         };
-        let origin = |(name, group): (&String, &Group)| {
-            (name.clone(), group.definition.config.origin.clone())
-        };
-        let read = match source.read(&self.groups.iter().map(origin).collect()) {
+        let read = match source.read(&self.groups.origins()) {
             Ok(read) => read,
             Err(problem) => {
                 tracing::error!("the configuration was not read again: {problem}");
                 return vec![problem];
             }
         };
-        self.allowed.set(read.httpd.uid);
-        let mut names: BTreeSet<String> = read
-            .loaded
-            .groups
-            .iter()
-            .map(|group| group.name.clone())
-            .collect();
+        self.access.allowed.set(read.httpd.uid);
         let kept = self
             .groups
             .iter()
-            .filter(|(_, group)| read.loaded.keeps(&group.definition.config.origin));
-        names.extend(kept.map(|(name, _)| name.clone()));
+            .filter(|(_, group)| read.loaded.keeps(&group.definition.config.origin))
+            .map(|(name, _)| name.to_owned());
+        let new = read.loaded.groups.iter().map(|group| group.name.clone());
+        let groups = kept.chain(new).collect();
         let mut problems = read.loaded.problems;
-        problems.extend(
-            self.source
-                .as_mut()
-                .and_then(|source| source.stays_at(&read.loaded.settings.socket, read.httpd)),
-        );
-        problems
-            .iter()
-            .for_each(|problem| tracing::error!("{problem}"));
-        self.socket = self
-            .source
-            .as_ref()
-            .and_then(|source| source.socket().map(Into::into));
-        self.known.insert(
-            GENERATION,
-            Known {
-                secret: None,
-                groups: names,
-                ended: false,
-            },
-        );
+        problems.extend(source.stays_at(&read.loaded.settings.socket, read.httpd));
+        for problem in &problems {
+            tracing::error!("{problem}");
+        }
+        self.access.socket = source.socket().map(Into::into);
+        self.access.begin(HttpdGeneration {
+            generation: STANDALONE_GENERATION,
+            secret: None,
+            groups,
+            ended: false,
+        });
         problems.extend(self.define_all(read.loaded.groups, &ServerFacts::default(), read.httpd));
         self.remove_unused();
-        tracing::info!(
-            "the configuration is in force: {} process groups, {} problems",
-            self.groups.len(),
-            problems.len()
-        );
-        notify::status(&format!(
+        let summary = format!(
             "{} process groups, {} problems",
             self.groups.len(),
             problems.len()
-        ));
+        );
+        tracing::info!("the configuration is in force: {summary}");
+        notify::status(&summary);
         problems
     }
 
     /// No child of this httpd generation is left.
     pub(super) fn generation_ended(&mut self, generation: u64) {
-        // httpd that restarts at once (SIGHUP) ends its children before it reads
-        // its configuration. The newest stays until another one follows: its
-        // groups are what the next children will find.
-        if self.known.keys().next_back() == Some(&generation) {
-            self.known
-                .values_mut()
-                .next_back()
-                .into_iter()
-                .for_each(|known| known.ended = true);
-            return;
+        if self.access.end(generation) {
+            self.remove_unused();
         }
-        self.known.remove(&generation);
-        self.remove_unused();
     }
 
     /// Defines groups, and starts what is to run from the beginning when all of
@@ -182,13 +143,22 @@ impl Supervisor {
             .into_iter()
             .filter_map(|config| self.define(config, server, default))
             .collect();
-        problems.extend(self.admit_visitors());
-        problems
-            .iter()
-            .for_each(|problem| tracing::error!("{problem}"));
+        problems.extend(self.set_socket_users());
+        for problem in &problems {
+            tracing::error!("{problem}");
+        }
         self.keep_users_apart();
-        names.iter().for_each(|name| self.start_eager(name));
+        for name in names {
+            self.start_eager(&name);
+        }
         problems
+    }
+
+    /// Lets those connect whom `socket-user=` names. Returns what is in the way.
+    pub(super) fn set_socket_users(&self) -> Option<String> {
+        let is_standalone = self.source.is_some();
+        self.access
+            .set_socket_users(self.groups.socket_uids(), is_standalone)
     }
 
     /// Defines one group. Returns what is wrong with it.
@@ -204,17 +174,14 @@ impl Supervisor {
             Some(why) => Err(IdentityError::NotUnderstood(why)),
             None => identity::resolve(&config, default),
         };
-        let problem = stays.or_else(|| {
-            let text = identity.as_ref().err()?;
-            Some(format!(
-                "process group `{name}` ({}) cannot be started: {text}",
-                config.origin
-            ))
+        let unidentified = identity.as_ref().err().map(|text| {
+            let origin = &config.origin;
+            format!("process group `{name}` ({origin}) cannot be started: {text}")
         });
-        if self.source.is_some()
-            && identity
-                .as_ref()
-                .is_ok_and(|who| who.change && who.uid == default.uid)
+        if let Ok(who) = &identity
+            && self.source.is_some()
+            && who.change
+            && who.uid == default.uid
         {
             tracing::warn!(
                 "process group `{name}` ({}) {}",
@@ -234,46 +201,29 @@ impl Supervisor {
             server: server.clone(),
             httpd_uid: default.uid,
         });
-        let place = self.log_place(&definition);
-        let group = self.groups.entry(name.clone()).or_insert_with(|| Group {
-            definition: Arc::clone(&definition),
-            visitor: None,
-            target: OutputTarget::default(),
-            pools: BTreeMap::new(),
-            stopped: false,
-            removed: false,
-        });
-        let before = std::mem::replace(&mut group.definition, Arc::clone(&definition));
-        let visitor = identity::socket_uid(&definition.config);
-        group.visitor = visitor.clone().ok().flatten();
-        if std::mem::take(&mut group.removed) {
-            // Its pools are on their way out and never serve again; the name
-            // begins anew.
-            group.pools.clear();
-        }
-        group.target.set(place);
+        let socket_user = identity::socket_uid(&definition.config);
+        let (group, before) = self.groups.define(&definition);
+        group.socket_uid = socket_user.clone().ok().flatten();
+        group.target.set(self.logs.place_of(&definition));
         if before.config.runs != definition.config.runs {
             self.tell_what_may_run(&name, &definition.config.runs);
         }
-        problem.or_else(|| {
-            visitor
-                .err()
-                .map(|text| format!("process group `{name}`: {text}"))
-        })
+        let unknown_user = socket_user.err();
+        stays
+            .or(unidentified)
+            .or_else(|| unknown_user.map(|text| format!("process group `{name}`: {text}")))
     }
 
     /// Tells the running processes of a group what it may run from now on, before
     /// they get connections of children of httpd that may ask for what is new.
     fn tell_what_may_run(&self, name: &str, runs: &Runs) {
-        let is_its = |pool: &PoolId| {
-            self.pools
-                .get(pool)
-                .is_some_and(|entry| entry.group == name)
-        };
-        for worker in self.workers.values().filter(|worker| is_its(&worker.pool)) {
-            worker.handle.send(ToWorker::Runs(runs.clone()));
+        let is_its = |pool: PoolId| self.pools.group_of(pool) == Some(name);
+        for (_, worker) in self.workers.iter() {
+            if is_its(worker.record.pool) {
+                worker.handle.send(ToWorker::Runs(runs.clone()));
+            }
         }
-        self.preloading.tell(is_its, runs);
+        self.preloaders.tell_what_may_run(is_its, runs);
     }
 
     /// A definition that is understood; otherwise the one before it, with the
@@ -283,22 +233,16 @@ impl Supervisor {
         let before = before
             .map(|group| &group.definition.config)
             .filter(|before| before.unread.is_empty());
-        match (config.not_understood(), before) {
-            (Some(why), Some(before)) => {
-                let problem = format!(
-                    "process group `{}` ({}) stays as it was defined before: {why}",
-                    config.name, config.origin
-                );
-                (
-                    GroupConfig {
-                        log: config.log,
-                        ..before.clone()
-                    },
-                    Some(problem),
-                )
-            }
-            _ => (config, None),
-        }
+        let (Some(why), Some(before)) = (config.not_understood(), before) else {
+            return (config, None);
+        };
+        let problem = format!(
+            "process group `{}` ({}) stays as it was defined before: {why}",
+            config.name, config.origin
+        );
+        let mut as_before = before.clone();
+        as_before.log = config.log;
+        (as_before, Some(problem))
     }
 
     /// Tells a group's pools what it is now, and makes those that serve before
@@ -308,145 +252,45 @@ impl Supervisor {
             return;
         };
         let definition = Arc::clone(&group.definition);
-        let pools: Vec<PoolId> = group.pools.values().copied().collect();
-        for pool in pools {
+        for pool in self.groups.pools_of(name) {
             self.pool_event(pool, Event::Define(Arc::clone(&definition)));
-            if let Some(entry) = self.pools.get_mut(&pool) {
-                entry.from_request &= !is_configured(&definition.config, &entry.application_group);
-            }
-            if let Some(entry) = self
-                .pools
-                .get_mut(&pool)
-                .filter(|entry| entry.machine.has_latest())
-            {
+            let Some(entry) = self.pools.get_mut(pool) else {
+                continue;
+            };
+            entry.from_request &= !is_configured(&definition.config, &entry.application_group);
+            if entry.machine.has_latest() {
                 // A definition that did not work was taken back.
                 entry.given_up.take_if(|given_up| given_up.other_definition);
             }
         }
-        let eager: BTreeSet<String> = definition
-            .config
-            .preload_scripts
-            .iter()
-            .map(|preload| preload.application_group.clone())
-            .collect();
-        for application_group in eager {
-            if definition.config.processes > 0 {
-                self.pool_for(
-                    name,
-                    &application_group,
-                    Asker {
-                        eager: true,
-                        from_request: false,
-                    },
-                );
-            }
+        if definition.config.processes == 0 {
+            return;
         }
-    }
-
-    /// Lets those connect whom `socket-user=` names. Returns what is in the way.
-    pub(super) fn admit_visitors(&self) -> Option<String> {
-        let uids: BTreeSet<u32> = self
-            .groups
-            .values()
-            .filter_map(|group| group.visitor)
+        let preloads = definition.config.preload_scripts.iter();
+        let eager: BTreeSet<&str> = preloads
+            .map(|preload| preload.application_group.as_str())
             .collect();
-        self.allowed.set_socket_uids(uids.clone());
-        // All of httpd is one user otherwise.
-        let socket = self.socket.as_ref().filter(|_| geteuid().is_root())?;
-        let error = socket_acl::admit(socket, &uids).err()?;
-        let cure = match (socket_acl::is_forbidden(&error), self.source.is_some()) {
-            (true, true) => {
-                "add CAP_FOWNER to CapabilityBoundingSet= of the unit that starts this supervisor"
-            }
-            (true, false) => {
-                "add CAP_FOWNER to CapabilityBoundingSet= of the unit that starts httpd"
-            }
-            (false, true) => "name another place with `socket` in wsgid.toml",
-            (false, false) => "choose another place with WSGISocketPrefix",
+        let asker = Asker {
+            eager: true,
+            from_request: false,
         };
-        Some(format!(
-            "socket-user= has no effect: the access list of `{}` cannot be set: {error}; {cure}",
-            socket.display()
-        ))
-    }
-
-    /// The first descriptor is httpd's main error log as it is now; what was
-    /// inherited as standard error may have been rotated away.
-    fn follow_main_log(&self, files: &[Arc<File>]) {
-        let Some(main) = files.first() else { return };
-        // What was logged before belongs to the file before.
-        self.sink.flush();
-        if let Err(errno) = nix::unistd::dup2_stderr(main) {
-            tracing::error!("failed to write to the main error log that httpd sent: {errno}");
-        }
-    }
-
-    /// The supervisor's own lines go to the system's log where httpd's do.
-    pub(super) fn follow_syslog(&self) {
-        self.sink.set_main(match &self.log {
-            LogTarget::Syslog { facility, tag } => {
-                LogDestination::Syslog(Arc::new(Syslog::new(*facility, tag)))
-            }
-            _ => LogDestination::Main,
-        });
-    }
-
-    pub(super) fn log_place(&self, definition: &Definition) -> LogDestination {
-        match &definition.config.log {
-            LogTarget::Supervisor => LogDestination::Main,
-            LogTarget::Descriptor(index) => self
-                .files
-                .get(*index)
-                .cloned()
-                .map_or(LogDestination::Main, LogDestination::File),
-            LogTarget::Syslog { facility, tag } => {
-                LogDestination::Syslog(Arc::new(Syslog::new(*facility, tag)))
-            }
-            LogTarget::File(path) => {
-                // Nobody is known whose rights would do for it, and nothing writes to it.
-                let Ok(identity) = &definition.identity else {
-                    return LogDestination::Main;
-                };
-                match log::open_as(path, Some(identity)) {
-                    Ok(file) => LogDestination::File(Arc::new(file)),
-                    Err(error) => {
-                        tracing::error!(
-                            "failed to open the log `{}` of process group `{}`: {error}",
-                            path.display(),
-                            definition.config.name
-                        );
-                        LogDestination::Main
-                    }
-                }
-            }
+        for application_group in eager {
+            self.pool_for(name, application_group, asker);
         }
     }
 
     /// Drains groups that no httpd generation with children knows.
     fn remove_unused(&mut self) {
-        let used: BTreeSet<&String> = self
-            .known
-            .values()
-            .flat_map(|known| &known.groups)
-            .collect();
-        let unused: Vec<String> = self
-            .groups
-            .keys()
-            .filter(|name| !used.contains(name))
-            .cloned()
-            .collect();
-        for name in unused {
-            let Some(group) = self.groups.get_mut(&name).filter(|group| !group.removed) else {
-                continue;
-            };
+        for name in self.groups.unused(|name| self.access.is_used(name)) {
             tracing::info!("process group `{name}` is no longer configured: its workers drain");
-            group.removed = true;
-            let pools: Vec<PoolId> = group.pools.values().copied().collect();
-            for pool in &pools {
-                self.pool_event(*pool, Event::Remove);
-            }
+            let pools = self.groups.pools_of(&name);
             if pools.is_empty() {
                 self.groups.remove(&name);
+            } else if let Some(group) = self.groups.get_mut(&name) {
+                group.removed = true;
+            }
+            for pool in pools {
+                self.pool_event(pool, Event::Remove);
             }
         }
     }
@@ -464,73 +308,21 @@ impl Supervisor {
         let from_request =
             asker.from_request && !is_configured(&group.definition.config, application_group);
         if let Some(pool) = group.pools.get(application_group) {
-            if let Some(entry) = self.pools.get_mut(pool) {
+            if let Some(entry) = self.pools.get_mut(*pool) {
                 entry.from_request &= from_request;
             }
             return Some(*pool);
         }
-        self.last_pool += 1;
-        let pool = self.last_pool;
+        let definition = &group.definition;
+        let pool = self
+            .pools
+            .make(definition, application_group, from_request, asker.eager);
         group.pools.insert(application_group.to_owned(), pool);
-        let entry = PoolEntry {
-            group: name.to_owned(),
-            application_group: application_group.to_owned(),
-            from_request,
-            is_forgotten: false,
-            used: Instant::now(),
-            machine: WorkerPool::new(pool, Arc::clone(&group.definition), asker.eager),
-            refusing: None,
-            held_deadline: None,
-            retry_at: None,
-            timer: None,
-            told_waiting: false,
-            restarts: 0,
-            causes: VecDeque::new(),
-            scripts: BTreeSet::new(),
-            callables: Callables::default(),
-            given_up: None,
-        };
-        self.pools.insert(pool, entry);
+        let is_stopped = group.stopped;
         self.pool_event(pool, Event::Tick);
-        if self.groups.get(name).is_some_and(|group| group.stopped) {
+        if is_stopped {
             self.pool_event(pool, Event::Stop);
         }
         Some(pool)
-    }
-
-    /// The pool has ended: forget it, and its group with the last one.
-    pub(super) fn forget_pool(&mut self, pool: PoolId) {
-        self.connections.forget_pool(pool);
-        let Some(entry) = self.pools.remove(&pool) else {
-            return;
-        };
-        if let Some(at) = entry.timer {
-            self.timers.remove(&(at, pool));
-        }
-        let Some(group) = self.groups.get_mut(&entry.group) else {
-            return;
-        };
-        if group.pools.get(&entry.application_group) == Some(&pool) {
-            group.pools.remove(&entry.application_group);
-        }
-        if group.removed && group.pools.is_empty() {
-            self.groups.remove(&entry.group);
-            tracing::info!("process group `{}` has ended", entry.group);
-        }
-    }
-
-    /// HELLOs that came before their configuration.
-    pub(super) fn retry_early(&mut self) {
-        for (deadline, incoming) in self.early.take_out(|_| true) {
-            self.incoming(incoming, Some(deadline));
-        }
-    }
-
-    pub(super) fn expire_early(&mut self, now: Instant) {
-        if self.early.iter().any(|(at, _)| *at <= now) {
-            for (_, incoming) in self.early.take_out(|(at, _)| *at <= now) {
-                self.incoming(incoming, Some(now));
-            }
-        }
     }
 }

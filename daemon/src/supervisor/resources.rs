@@ -1,21 +1,21 @@
-//! Control groups as pools and workers come and go, and who gives way to whom.
-//! What the kernel's files are called is `cgroup`'s business.
+//! What process groups share of the machine: their control groups, their part of
+//! the processors, and whether the kernel killed for memory. Told by `sharing` what
+//! runs. What the kernel's files are called is `cgroup`'s business.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use nix::unistd::{SysconfVar, sysconf};
-
 use wsgid_protocol::GroupConfig;
 use wsgid_protocol::names;
 
-use super::Supervisor;
+use super::groups::Groups;
+use super::processes::Processes;
 use crate::process::cgroup::Cgroups;
 use crate::process::procfs;
 use crate::process::relatives::{UsageReader, UsageSample};
 use crate::sys;
 use wsgid_policy::fairness::{Fairness, GREEDY, GroupUse};
-use wsgid_policy::ids::PoolId;
 
 /// How often the use of processors is looked at: the time for which a site may
 /// take what others want.
@@ -28,7 +28,15 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// The least weight: of those that give way where there are no control groups.
 const NICEST: i32 = 19;
 
-/// All about control groups.
+/// Who had no memory left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OutOfMemory {
+    /// The process group, of what `memory-max` gives it.
+    Group,
+    Machine,
+}
+
+/// The machine as far as groups share it.
 pub(super) struct Resources {
     pub(super) groups: Cgroups,
     fairness: Fairness,
@@ -41,11 +49,12 @@ pub(super) struct Resources {
     idle: Option<(Duration, Duration)>,
     /// Whether we may give a process back the priority that was taken from it.
     may_raise: bool,
+    oom_kills: u64,
 }
 
 impl Resources {
     pub(super) fn new() -> Self {
-        let processors = sys::processors();
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let online = sysconf(SysconfVar::_NPROCESSORS_ONLN).ok().flatten();
         let idle = procfs::up_and_idle().filter(|_| online == i64::try_from(processors).ok());
         Self {
@@ -56,12 +65,58 @@ impl Resources {
             processors,
             idle,
             may_raise: nix::unistd::geteuid().is_root(),
+            oom_kills: oom_kills(),
         }
     }
 
-    /// Whether somebody can be made to give way.
-    fn can_do_something(&self) -> bool {
-        self.groups.are_possible() || self.may_raise
+    /// When the next look is due. With one pool or worker nobody takes anything
+    /// from another: there is nothing to look at, unless a group is held back
+    /// that no longer needs to be.
+    pub(super) fn next_look(&self, pools: usize, workers: usize) -> Option<Instant> {
+        let several = pools > 1 && workers > 1;
+        let held_back = self.fairness.greedy().next().is_some();
+        let can_do_something = self.groups.are_possible() || self.may_raise;
+        if !((several || held_back) && can_do_something) {
+            return None;
+        }
+        let often = u32::try_from(workers / WORKERS_AT_A_TIME)
+            .unwrap_or(u32::MAX)
+            .saturating_add(1);
+        let pause = if self.lookout.is_looking() {
+            LOOK_AGAIN
+        } else {
+            LOOK_EVERY * often
+        };
+        Some(self.looked + pause)
+    }
+
+    /// Sees who takes what others want.
+    pub(super) fn look(&mut self, processes: &Processes<'_>, groups: &Groups, now: Instant) {
+        self.looked = now;
+        if self.lookout.is_looking() {
+            if let Some(seen) = self.lookout.seen() {
+                self.decide(&seen, processes, groups);
+            }
+            return;
+        }
+        if self.is_enough() && !self.fairness.is_at_work() {
+            return self.fairness.skip(now);
+        }
+        // A site decides how much there is to look at, so the loop does not.
+        let without: Vec<(String, Vec<u32>)> = processes
+            .iter()
+            .filter(|(name, _)| self.groups.used(name).is_none())
+            .map(|(name, pids)| ((*name).to_owned(), pids.clone()))
+            .collect();
+        if without.is_empty() {
+            let nothing = UsageSample {
+                at: now,
+                used: BTreeMap::new(),
+            };
+            self.decide(&nothing, processes, groups);
+        } else {
+            self.lookout.look(without);
+        }
     }
 
     /// Whether so much was left of the processors since the last look that nobody
@@ -71,241 +126,148 @@ impl Resources {
             return false;
         };
         self.idle = Some(now);
-        let (up, idle) = (
-            now.0.saturating_sub(before.0),
-            now.1.saturating_sub(before.1),
-        );
+        let up = now.0.saturating_sub(before.0);
+        let idle = now.1.saturating_sub(before.1);
         idle.as_secs_f64() >= up.as_secs_f64() * self.processors as f64 * (1.0 - GREEDY)
-    }
-}
-
-impl Supervisor {
-    /// When the next look is due. Nobody can take anything from nobody: with
-    /// one pool or worker there is nothing to look at, unless one is held back
-    /// that no longer needs to be.
-    pub(super) fn next_look(&self) -> Option<Instant> {
-        let several = self.pools.len() > 1 && self.workers.len() > 1;
-        let held_back = self.resources.fairness.greedy().next().is_some();
-        let often = u32::try_from(self.workers.len() / WORKERS_AT_A_TIME)
-            .unwrap_or(u32::MAX)
-            .saturating_add(1);
-        let looks = (several || held_back) && self.resources.can_do_something();
-        let pause = if self.resources.lookout.is_looking() {
-            LOOK_AGAIN
-        } else {
-            LOOK_EVERY * often
-        };
-        looks.then(|| self.resources.looked + pause)
-    }
-
-    /// Sees who takes what others want.
-    pub(super) fn look_at_use(&mut self, now: Instant) {
-        if self.next_look().is_none_or(|at| at > now) {
-            return;
-        }
-        self.resources.looked = now;
-        if self.resources.lookout.is_looking() {
-            if let Some(seen) = self.resources.lookout.seen() {
-                self.decide(&seen);
-            }
-            return;
-        }
-        if self.resources.is_enough() && !self.resources.fairness.is_at_work() {
-            return self.resources.fairness.skip(now);
-        }
-        // A site decides how much there is to look at, so the loop does not.
-        let without: Vec<(String, Vec<u32>)> = self
-            .pids_by_group()
-            .into_iter()
-            .filter(|(name, _)| self.resources.groups.used(name).is_none())
-            .map(|(name, pids)| (name.to_owned(), pids))
-            .collect();
-        if without.is_empty() {
-            self.decide(&UsageSample {
-                at: now,
-                used: BTreeMap::new(),
-            });
-        } else {
-            self.resources.lookout.look(without);
-        }
     }
 
     /// Who is to give way from now on, by what was used.
-    fn decide(&mut self, seen: &UsageSample) {
-        let uses = self.uses(seen);
-        for (group, gives_way) in
-            self.resources
-                .fairness
-                .look(seen.at, uses, self.resources.processors)
-        {
+    fn decide(&mut self, seen: &UsageSample, processes: &Processes<'_>, groups: &Groups) {
+        let uses = self.uses(seen, processes, groups);
+        for (group, gives_way) in self.fairness.look(seen.at, uses, self.processors) {
             tracing::debug!("process group `{group}` gives way to others: {gives_way}");
-            match gives_way {
-                true => self.contain(&group),
-                false => self.set_back(&group, false),
+            if gives_way {
+                self.contain(&group, processes, groups);
+            } else {
+                self.set_back(&group, processes, false);
             }
         }
         // All of them: workers were started meanwhile, or bounds have changed.
-        let greedy: Vec<String> = self.resources.fairness.greedy().cloned().collect();
-        greedy.iter().for_each(|group| self.set_back(group, true));
+        let greedy: Vec<String> = self.fairness.greedy().cloned().collect();
+        for group in greedy {
+            self.set_back(&group, processes, true);
+        }
+    }
+
+    /// Processor time so far of every group that has workers.
+    fn uses(
+        &self,
+        seen: &UsageSample,
+        processes: &Processes<'_>,
+        groups: &Groups,
+    ) -> Vec<GroupUse> {
+        let use_of = |name: &&str| {
+            let apart = self.groups.used(name);
+            let used = apart.or_else(|| seen.used.get(*name).copied())?;
+            Some(GroupUse {
+                group: (*name).to_owned(),
+                used,
+                exempt: groups
+                    .config(name)
+                    .is_some_and(|config| self.is_exempt(config)),
+                apart: apart.is_some(),
+            })
+        };
+        processes.keys().filter_map(use_of).collect()
+    }
+
+    /// With a weight of its own the administrator has decided; so he has with a
+    /// priority, if priorities are all there is.
+    fn is_exempt(&self, config: &GroupConfig) -> bool {
+        config.cpu_weight > 0 || (config.cpu_priority.is_some() && !self.groups.are_possible())
     }
 
     /// Sets a group behind the others, or lets it be. Without control groups
     /// there are priorities: weaker, for they count for each process and not for
     /// all together, but most services of httpd have no more.
-    fn set_back(&mut self, group: &str, back: bool) {
-        match self.resources.groups.are_possible() {
-            true => self.resources.groups.set_idle(group, back),
-            false => {
-                let leaders = self.pids_by_group().remove(group).unwrap_or_default();
-                self.resources
-                    .lookout
-                    .set_nice(leaders, if back { NICEST } else { 0 });
-            }
+    fn set_back(&mut self, group: &str, processes: &Processes<'_>, back: bool) {
+        if self.groups.are_possible() {
+            self.groups.set_idle(group, back);
+        } else {
+            let leaders = processes.get(group).cloned().unwrap_or_default();
+            let nice = if back { NICEST } else { 0 };
+            self.lookout.set_nice(leaders, nice);
         }
     }
 
     /// A process of a group that is behind the others starts there: as a member of
     /// its control group or, without, by its priority.
     pub(super) fn start_behind(&self, group: &str, pid: u32) {
-        if self.gives_way(group) && !self.resources.groups.are_possible() {
+        if self.gives_way(group) && !self.groups.are_possible() {
             let _ = sys::set_nice(pid, NICEST);
         }
     }
 
     /// Before another program goes on, which will see for itself.
-    pub(super) fn give_priorities_back(&self) {
-        if !self.resources.groups.are_possible() {
-            self.resources
-                .fairness
-                .greedy()
-                .for_each(|group| self.set_nice(group, 0));
+    pub(super) fn give_priorities_back(&self, processes: &Processes<'_>) {
+        if self.groups.are_possible() {
+            return;
         }
-    }
-
-    /// A worker of this group has ended by itself.
-    pub(super) fn crashed(&mut self, group: &str, now: Instant) {
-        self.resources.fairness.crashed(group, now);
-    }
-
-    /// Whether this group runs only, or mostly, when others do not want to.
-    pub(super) fn gives_way(&self, group: &str) -> bool {
-        self.resources.fairness.gives_way(group)
-    }
-
-    fn set_nice(&self, group: &str, nice: i32) {
-        for pid in self.pids_by_group().remove(group).unwrap_or_default() {
-            if let Err(error) = sys::set_nice_of_group(pid, nice) {
-                tracing::debug!(
-                    "the priority of worker {pid} of process group `{group}` stays: {error}"
-                );
+        for group in self.fairness.greedy() {
+            for pid in processes.get(group.as_str()).into_iter().flatten() {
+                if let Err(error) = sys::set_nice_of_group(*pid, 0) {
+                    tracing::debug!(
+                        "the priority of worker {pid} of process group `{group}` stays: {error}"
+                    );
+                }
             }
         }
-    }
-
-    /// Processor time so far of every group that has workers.
-    fn uses(&self, seen: &UsageSample) -> Vec<GroupUse> {
-        self.pids_by_group()
-            .into_keys()
-            .filter_map(|name| {
-                let apart = self.resources.groups.used(name);
-                let used = apart.or_else(|| seen.used.get(name).copied())?;
-                let config = self.groups.get(name).map(|group| &group.definition.config);
-                // With a weight of its own the administrator has decided; so he has
-                // with a priority, if priorities are all there is.
-                let weighed = |config: &GroupConfig| match self.resources.groups.are_possible() {
-                    true => config.cpu_weight > 0,
-                    false => config.cpu_weight > 0 || config.cpu_priority.is_some(),
-                };
-                let exempt = config.is_some_and(weighed);
-                Some(GroupUse {
-                    group: name.to_owned(),
-                    used,
-                    exempt,
-                    apart: apart.is_some(),
-                })
-            })
-            .collect()
-    }
-
-    /// Workers and preloaders.
-    fn pids_by_group(&self) -> BTreeMap<&str, Vec<u32>> {
-        let workers = self
-            .workers
-            .values()
-            .map(|worker| (worker.pool, worker.handle.pid));
-        let mut out = BTreeMap::<&str, Vec<u32>>::new();
-        for (pool, pid) in workers.chain(self.preloading.processes()) {
-            if let Some(entry) = self.pools.get(&pool) {
-                out.entry(&entry.group).or_default().push(pid);
-            }
-        }
-        out
     }
 
     /// Workers of a group that were started without a control group come into
     /// one; where there are none, they stay as they are.
-    fn contain(&mut self, name: &str) {
-        let Some(definition) = self.groups.get(name).map(|group| group.definition.clone()) else {
+    pub(super) fn contain(&mut self, name: &str, processes: &Processes<'_>, groups: &Groups) {
+        let Some(config) = groups.config(name) else {
             return;
         };
-        match self.resources.groups.contain(&definition.config) {
-            Ok(Some(moving)) => moving.start(self.pids_by_group().remove(name).unwrap_or_default()),
+        match self.groups.contain(config) {
+            Ok(Some(moving)) => moving.start(processes.get(name).cloned().unwrap_or_default()),
             Ok(None) => {}
             Err(why) => tracing::error!("process group `{name}`: {why}"),
         }
     }
 
-    /// Sites of several users are kept apart, also those that began when there
-    /// was only one.
-    pub(super) fn keep_users_apart(&mut self) {
-        if self.has_several_users() {
-            let names: Vec<String> = self
-                .pids_by_group()
-                .into_keys()
-                .map(str::to_owned)
-                .collect();
-            names.iter().for_each(|name| self.contain(name));
-        }
-    }
-
-    /// Once a second: control groups whose workers have all ended.
-    pub(super) fn tidy_control_groups(&mut self) {
-        for name in self.resources.groups.names() {
+    /// Leaves control groups whose workers have all ended.
+    pub(super) fn tidy(&mut self, processes: &Processes<'_>, groups: &Groups, now: Instant) {
+        for name in self.groups.names() {
             // One that is held back is so from the first instruction of its next worker.
-            if self.has_processes(&name) || self.gives_way(&name) {
+            if processes.contains_key(name.as_str()) || self.gives_way(&name) {
                 continue;
             }
-            let gone = self
-                .groups
+            let has_gone = groups
                 .get(&name)
                 .is_none_or(|group| group.removed || group.stopped);
-            self.resources.groups.leave(&name, gone);
+            self.groups.leave(&name, has_gone);
         }
-        self.resources.groups.tidy(Instant::now());
+        self.groups.tidy(now);
     }
 
-    /// Whether sites of more than one user are here. The group of scripts that
-    /// name none is always there, used or not, and does not count.
-    pub(super) fn has_several_users(&self) -> bool {
-        let named = self
-            .groups
-            .iter()
-            .filter(|(name, _)| !names::is_reserved(name));
-        let mut uids = named
-            .filter_map(|(_, group)| group.definition.identity.as_ref().ok())
-            .map(|user| user.uid);
-        uids.next()
-            .is_some_and(|first| uids.any(|uid| uid != first))
+    /// A worker of this group has ended by itself.
+    pub(super) fn crashed(&mut self, group: &str, now: Instant) {
+        self.fairness.crashed(group, now);
     }
 
-    /// Whether a worker or preloader of this group is there.
-    fn has_processes(&self, name: &str) -> bool {
-        let is_of = |pool: &PoolId| {
-            self.pools
-                .get(pool)
-                .is_some_and(|entry| entry.group == name)
-        };
-        self.workers.values().any(|worker| is_of(&worker.pool))
-            || self.preloading.processes().any(|(pool, _)| is_of(&pool))
+    /// Whether this group runs only, or mostly, when others do not want to.
+    pub(super) fn gives_way(&self, group: &str) -> bool {
+        self.fairness.gives_way(group)
     }
+
+    /// Whose memory has run out, when a worker got a SIGKILL that nobody here
+    /// sent: together with a count of the kernel that went up, that is the work
+    /// of the out-of-memory killer.
+    pub(super) fn out_of_memory(&mut self, group: &str) -> Option<OutOfMemory> {
+        let before = std::mem::replace(&mut self.oom_kills, oom_kills());
+        if self.groups.has_killed_for_memory(group) {
+            return Some(OutOfMemory::Group);
+        }
+        (self.oom_kills > before).then_some(OutOfMemory::Machine)
+    }
+}
+
+/// How often the kernel has killed for memory.
+fn oom_kills() -> u64 {
+    let text = std::fs::read_to_string("/proc/vmstat").unwrap_or_default();
+    text.lines()
+        .find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
+        .unwrap_or_default()
 }

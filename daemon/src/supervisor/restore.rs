@@ -1,329 +1,88 @@
-//! Takes the supervisor apart for `wsgid reexec`, and puts it together again
-//! in the next program (or in this one, if there is no next). Nothing that
-//! happens meanwhile is acted upon: it is written down and done afterwards.
+//! Goes on in this program with what the one before has written (`snapshot`): the
+//! parts take their records back, workers and connections get their tasks, and what
+//! happened meanwhile is done. Called by `run`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, RawFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use wsgid_protocol::Failure;
 use wsgid_protocol::control::ToWorker;
 
-use super::run::Inputs;
-use super::snapshot::{
-    self, ConnectionState, GroupState, Handover, KnownState, PoolState, SpawnState, State,
-    WorkerState,
-};
-use super::{Group, Known, PoolEntry, Supervisor, WorkerEntry};
+use super::Supervisor;
+use super::groups::Group;
+use super::pools::PoolEntry;
+use super::snapshot::{self, ConnectionState, State, WorkerState};
+use super::workers::Worker;
 use crate::channel::closing::Guarded;
 use crate::channel::parent::ParentMessage;
 use crate::channel::worker::Outgoing;
-use crate::connection::connections::{Connection, ConnectionHolder};
-use crate::log::Output;
-use crate::log::OutputTarget;
+use crate::connection::connections::Connection;
+use crate::connection::listener::NewConnection;
 use crate::process::child::Running;
 use crate::process::identity;
 use crate::process::worker_task::{self, WorkerEvent};
-use crate::reexec::Kept;
-use wsgid_policy::definition::Definition;
-use wsgid_policy::ids::PoolId;
+use crate::reexec::InheritedFds;
 use wsgid_policy::ids::WorkerId;
-use wsgid_policy::pool::WorkerPool;
-use wsgid_policy::spawn_queue::Pending;
-
-/// How long tasks may take to stand still.
-const PATIENCE: Duration = Duration::from_secs(3);
+use wsgid_policy::pool::Event;
 
 impl Supervisor {
-    /// Lets every task stand still and writes everything down.
-    pub(super) async fn take_apart(&mut self, inputs: &mut Inputs) -> io::Result<Handover> {
-        let deadline = Instant::now() + PATIENCE;
-        inputs.frozen.ask();
-        inputs.accepting.ask();
-        let mut messages = Vec::new();
-        let mut incoming = Vec::new();
-        for task in std::mem::take(&mut inputs.bridges) {
-            let _ = tokio::time::timeout_at(deadline.into(), task).await;
-        }
-        while let Ok(message) = inputs.parent.try_recv() {
-            messages.push(message);
-        }
-        while let Ok(greeted) = inputs.incoming.try_recv() {
-            incoming.push(greeted);
-        }
-        incoming.extend(self.take_waiting_for_room());
-        incoming.extend(
-            self.early
-                .take_out(|_| true)
-                .into_iter()
-                .map(|(_, incoming)| incoming),
-        );
-        self.preloading.end_all();
-        self.give_priorities_back();
-        self.workers
-            .values()
-            .for_each(|entry| entry.handle.quiesce());
-        let (mut kept, mut workers, mut events) = (Kept::default(), Vec::new(), Vec::new());
-        for (id, entry) in std::mem::take(&mut self.workers) {
-            workers.push(
-                self.write_worker(id, entry, (&mut kept, &mut events), (inputs, deadline))
-                    .await?,
-            );
-        }
-        while let Ok(event) = inputs.workers.try_recv() {
-            events.push(event);
-        }
-        let parent = inputs
-            .parent_pid
-            .is_some()
-            .then_some(inputs.sockets.1.as_ref())
-            .flatten();
-        let state = State {
-            version: snapshot::VERSION,
-            readable_by: 1,
-            listener: kept.keep(inputs.sockets.0.as_fd())?,
-            parent: parent.map(|fd| kept.keep(fd.as_fd())).transpose()?,
-            messages: messages
-                .into_iter()
-                .map(|ParentMessage { message, files }| {
-                    Ok((message, keep_files(&files, &mut kept)?))
-                })
-                .collect::<io::Result<_>>()?,
-            control: inputs.control.clone(),
-            source: self
-                .source
-                .as_ref()
-                .map(|source| source.path().to_path_buf()),
-            allowed: self
-                .allowed
-                .get()
-                .unwrap_or_else(|| nix::unistd::geteuid().as_raw()),
-            known: self
-                .known
-                .iter()
-                .map(|(generation, known)| write_known(*generation, known))
-                .collect(),
-            files: keep_files(&self.files, &mut kept)?,
-            log: self.log.clone(),
-            groups: self.groups.values().map(write_group).collect(),
-            pools: self.write_pools(),
-            workers,
-            spawns: self
-                .spawns
-                .pending()
-                .chain(self.preloading.parked())
-                .map(write_spawn)
-                .collect(),
-            connections: self.write_connections(&mut kept)?,
-            last_connection: self.connections.iter().1,
-            last_pool: self.last_pool,
-            incoming: incoming
-                .into_iter()
-                .map(|one| {
-                    one.fd.leave();
-                    Ok((kept.keep(one.fd.as_fd())?, one.hello))
-                })
-                .collect::<io::Result<_>>()?,
-            events: events
-                .into_iter()
-                .filter_map(|(id, event)| self.write_event(id, event))
-                .collect(),
-            started: self.started,
-            count: self.reexecs + 1,
-            shut_down: self.leaving,
-            problem: None,
-        };
-        self.connections.let_go();
-        Ok(Handover { state, kept })
-    }
-
-    /// Preloaders end, and what they were about to fork is asked for again.
-    fn write_event(&self, id: WorkerId, event: WorkerEvent) -> Option<(WorkerId, snapshot::Event)> {
-        let event = match event {
-            _ if self.preloading.owns(id) => return None,
-            WorkerEvent::Says(message) => snapshot::Event::Says(message),
-            WorkerEvent::Broken(why) => snapshot::Event::Broken(why),
-            WorkerEvent::Exited(status) => snapshot::Event::Exited(status.into_raw()),
-            WorkerEvent::Forked(_) | WorkerEvent::NotForked(_) => return None,
-        };
-        Some((id, event))
-    }
-
-    async fn write_worker(
-        &self,
-        id: WorkerId,
-        entry: WorkerEntry,
-        (kept, events): (&mut Kept, &mut Vec<(WorkerId, WorkerEvent)>),
-        (inputs, deadline): (&mut Inputs, Instant),
-    ) -> io::Result<WorkerState> {
-        let pid = entry.handle.pid;
-        let still = entry.handle.quiesced(deadline.into());
-        tokio::pin!(still);
-        // Its last words must find room.
-        let still = loop {
-            tokio::select! {
-                still = &mut still => break still,
-                Some(event) = inputs.workers.recv() => events.push(event),
-            }
-        };
-        still.control.leave();
-        let [out, err] = [still.pipes.first(), still.pipes.get(1)]
-            .map(|pipe| pipe.ok_or(io::ErrorKind::NotFound));
-        Ok(WorkerState {
-            id,
-            pid,
-            pool: entry.pool,
-            slot: entry.slot,
-            generation: entry.generation,
-            owner: entry.owner,
-            control: kept.keep(still.control.socket())?,
-            pipes: [kept.keep(out?.as_fd())?, kept.keep(err?.as_fd())?],
-            inbox: still.inbox,
-            outbox: still.outbox.into_iter().map(|out| out.message).collect(),
-            started: entry.started,
-            python: entry.python,
-            broken: entry.broken.or_else(|| still.broken.then(Instant::now)),
-            heartbeat: entry.heartbeat,
-            active_at: entry.active_at,
-            report: entry.report,
-            ended_for: entry.ended_for.map(Failure::code),
-            overtime: entry.overtime,
-            failed: entry.failed,
-        })
-    }
-
-    fn write_pools(&mut self) -> Vec<PoolState> {
-        let pools = std::mem::take(&mut self.pools).into_iter();
-        pools
-            .map(|(id, entry)| PoolState {
-                id,
-                group: entry.group,
-                application_group: entry.application_group,
-                from_request: entry.from_request,
-                is_forgotten: entry.is_forgotten,
-                machine: Some(entry.machine),
-                refusing: entry.refusing.map(|(failure, text)| (failure.code(), text)),
-                restarts: entry.restarts,
-                causes: entry.causes,
-                scripts: entry.scripts,
-                callables: entry.callables,
-                given_up: entry.given_up,
-            })
-            .collect()
-    }
-
-    fn write_connections(&self, kept: &mut Kept) -> io::Result<Vec<ConnectionState>> {
-        let write = |(id, connection): (u64, &Connection)| {
-            let worker = match connection.holder {
-                ConnectionHolder::Worker(worker) => Some(worker),
-                ConnectionHolder::Held { .. } => None,
-            };
-            let fd = kept.keep(connection.fd.as_fd())?;
-            let (nonce, pool, owner) = (connection.nonce, connection.pool, connection.owner);
-            Ok(ConnectionState {
-                id,
-                fd,
-                nonce,
-                pool,
-                worker,
-                owner,
-            })
-        };
-        self.connections.iter().0.map(write).collect()
-    }
-
     /// Goes on where the program before has stopped.
-    pub(super) fn put_together(&mut self, state: State, kept: &mut Kept) -> io::Result<()> {
-        self.allowed.set(state.allowed);
-        self.files = take_files(&state.files, kept)?;
-        self.log = state.log;
-        self.follow_syslog();
-        self.known = state
-            .known
-            .into_iter()
-            .map(|known| (known.generation, read_known(known)))
-            .collect();
-        (self.last_pool, self.started, self.reexecs) =
-            (state.last_pool, state.started, state.count);
-        self.reexec_problem = state.problem;
-        for group in state.groups {
-            self.read_group(group, &state.pools);
+    pub(super) fn restore(&mut self, state: State, fds: &mut InheritedFds) -> io::Result<()> {
+        self.access.allowed.set(state.allowed);
+        self.logs.resume(take_files(&state.files, fds)?, state.log);
+        for generation in state.known {
+            self.access.resume(generation);
         }
-        if let Some(problem) = self.admit_visitors() {
+        self.pools.last = state.last_pool;
+        self.lifetime.started = state.started;
+        self.lifetime.reexecs = state.count;
+        self.lifetime.reexec_problem = state.problem;
+        for group in state.groups {
+            self.restore_group(group, &state.pools);
+        }
+        if let Some(problem) = self.set_socket_users() {
             tracing::error!("{problem}");
         }
-        self.read_pools(state.pools);
-        self.connections.count_from(
-            state
-                .connections
-                .iter()
-                .map(|one| one.id)
-                .fold(state.last_connection, u64::max),
-        );
+        self.restore_pools(state.pools);
+        let ids = state.connections.iter().map(|one| one.id);
+        self.connections
+            .count_from(ids.fold(state.last_connection, u64::max));
         for one in &state.connections {
-            if one.id == 0 || one.fd < 0 || !self.pools.contains_key(&one.pool) {
-                tracing::error!(
-                    "the program before did not say whose connection {} is: it is closed",
-                    one.id
-                );
-                continue;
-            }
-            let fd = Guarded::of_many(kept.take(one.fd)?, self.owner_of(one.pool));
-            self.connections
-                .adopt(one.id, fd, one.nonce, one.pool, one.owner)?;
+            self.restore_connection(one, fds)?;
         }
         let (ended, events) = split_ends(state.events);
         for worker in state.workers {
-            if !worker.is_whole() {
-                tracing::error!(
-                    "the program before did not say how worker {} is reached: it ends by itself",
-                    worker.pid
-                );
-                continue;
-            }
             let ended = ended.get(&worker.id).copied();
-            self.read_worker(worker, ended, kept)?;
+            self.restore_worker(worker, ended, fds)?;
         }
         for one in state.connections {
-            if let Some((worker, entry)) = one
-                .worker
-                .and_then(|id| self.workers.get_mut(&id).map(|entry| (id, entry)))
+            if let Some(id) = one.worker
+                && let Some(worker) = self.workers.get_mut(id)
             {
-                entry.connections.insert(one.id);
-                self.connections.assign(one.id, worker, entry.owner);
+                worker.connections.insert(one.id);
+                self.connections.assign(one.id, id, worker.record.owner);
             }
         }
-        state
-            .spawns
-            .into_iter()
-            .filter_map(read_spawn)
-            .for_each(|spawn| self.spawns.push(spawn));
+        for spawn in state.spawns {
+            // One that is not defined is not asked for again.
+            if !spawn.definition.is_missing() {
+                self.spawns.push(spawn);
+            }
+        }
         self.drain_strangers();
         for (id, event) in events {
             self.worker_event(id, event);
         }
         for (fd, hello) in state.incoming {
-            let fd = Guarded::of_many(kept.take(fd)?, hello.group.as_str());
-            self.incoming(
-                crate::connection::listener::NewConnection { fd, hello },
-                None,
-            );
+            let fd = Guarded::of_many(fds.take(fd)?, hello.group.as_str());
+            self.incoming(NewConnection { fd, hello }, None);
         }
-        for pool in self.pools.keys().copied().collect::<Vec<_>>() {
-            for id in self.connections.held(pool) {
-                let request = self
-                    .connections
-                    .get(id)
-                    .is_some_and(Connection::has_request);
-                self.place(id, request, Instant::now());
-            }
-            self.pool_event(pool, wsgid_policy::pool::Event::Tick);
-        }
+        self.place_restored();
         self.warm_preloaders(Instant::now());
         if state.shut_down {
             self.shut_down();
@@ -331,96 +90,121 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Whose affair the connections of a pool are.
-    fn owner_of(&self, pool: PoolId) -> Arc<str> {
-        self.pools
-            .get(&pool)
-            .map_or_else(|| "a group".into(), |entry| entry.group.as_str().into())
-    }
-
-    fn read_group(&mut self, state: GroupState, states: &[PoolState]) {
-        let GroupState {
-            definition,
-            pools,
-            stopped,
-            removed,
-        } = state;
-        let of_pool = || {
-            let pool = states
+    fn restore_group(&mut self, mut group: Group, pools: &[PoolEntry]) {
+        if group.definition.is_missing() {
+            let its = pools
                 .iter()
-                .find(|pool| pools.values().any(|id| *id == pool.id))?;
-            Some(Arc::clone(pool.machine.as_ref()?.definition()))
-        };
-        let Some(definition) = definition
-            .or_else(of_pool)
-            .filter(|definition| !definition.is_missing())
-        else {
+                .find(|entry| group.pools.values().any(|id| *id == entry.id));
+            if let Some(entry) = its {
+                group.definition = Arc::clone(entry.machine.definition());
+            }
+        }
+        let definition = &group.definition;
+        if definition.is_missing() {
             tracing::error!(
                 "the program before did not say how a process group is defined; reload httpd"
             );
             return;
-        };
+        }
         if let Some(why) = definition.config.not_understood() {
             tracing::error!(
                 "process group `{}`: no new worker can start: {why}",
                 definition.config.name
             );
         }
-        let target = OutputTarget::default();
-        target.set(self.log_place(&definition));
-        let name = definition.config.name.clone();
+        group.target.set(self.logs.place_of(definition));
         self.resources.groups.adopt(&definition.config);
-        let visitor = identity::socket_uid(&definition.config).ok().flatten();
-        self.groups.insert(
-            name,
-            Group {
-                definition,
-                visitor,
-                target,
-                pools,
-                stopped,
-                removed,
-            },
-        );
+        group.socket_uid = identity::socket_uid(&definition.config).ok().flatten();
+        self.groups.resume(group);
     }
 
-    fn read_pools(&mut self, states: Vec<PoolState>) {
-        for state in states {
-            let group = self.groups.get_mut(&state.group);
-            let Some(group) = group.filter(|_| state.id != 0) else {
+    fn restore_pools(&mut self, entries: Vec<PoolEntry>) {
+        for mut entry in entries {
+            let group = self.groups.get_mut(&entry.group);
+            let Some(group) = group.filter(|_| entry.id != 0) else {
                 tracing::error!(
                     "the program before did not say what pool {} belongs to",
-                    state.id
+                    entry.id
                 );
                 continue;
             };
-            if !state.is_forgotten {
-                group
-                    .pools
-                    .entry(state.application_group.clone())
-                    .or_insert(state.id);
+            if !entry.is_forgotten {
+                let application_group = entry.application_group.clone();
+                group.pools.entry(application_group).or_insert(entry.id);
             }
-            self.last_pool = self.last_pool.max(state.id);
-            let (id, definition) = (state.id, Arc::clone(&group.definition));
-            self.pools.insert(id, read_pool(state, &definition));
+            entry.machine.complete(entry.id, &group.definition);
+            self.pools.resume(entry);
         }
-        for group in self.groups.values_mut() {
-            group.pools.retain(|_, pool| self.pools.contains_key(pool));
+        self.groups
+            .keep_pools(|pool| self.pools.get(pool).is_some());
+    }
+
+    fn restore_connection(
+        &mut self,
+        one: &ConnectionState,
+        fds: &mut InheritedFds,
+    ) -> io::Result<()> {
+        let group = self.pools.group_of(one.record.pool);
+        let Some(group) = group.filter(|_| one.id != 0 && one.fd >= 0) else {
+            tracing::error!(
+                "the program before did not say whose connection {} is: it is closed",
+                one.id
+            );
+            return Ok(());
+        };
+        let fd = Guarded::of_many(fds.take(one.fd)?, group);
+        self.connections.adopt(one.id, fd, one.record.clone())
+    }
+
+    fn restore_worker(
+        &mut self,
+        state: WorkerState,
+        ended: Option<ExitStatus>,
+        fds: &mut InheritedFds,
+    ) -> io::Result<()> {
+        if !state.is_whole() {
+            tracing::error!(
+                "the program before did not say how worker {} is reached: it ends by itself",
+                state.record.pid
+            );
+            return Ok(());
         }
+        let record = state.record;
+        let group = self.pools.group_of(record.pool).unwrap_or_default();
+        let output = self.output_of(group);
+        let [out, err] = state.pipes;
+        let running = Running {
+            pid: record.pid,
+            control: Guarded::of_many(fds.take(state.control)?, group),
+            pipes: [fds.take(out)?, fds.take(err)?],
+            inbox: state.inbox,
+        };
+        let events = self.worker_events.clone();
+        let handle = worker_task::adopt(state.id, running, ended, output, events)?;
+        for message in state.outbox {
+            let connection = match &message {
+                ToWorker::Assign { connection, .. } => self.connections.get(*connection),
+                _ => None,
+            };
+            let fd = connection.map(|one| Arc::clone(&one.fd) as Arc<dyn AsFd + Send + Sync>);
+            handle.send(Outgoing {
+                message,
+                fds: fd.into_iter().collect(),
+            });
+        }
+        self.workers.insert(state.id, Worker::new(record, handle));
+        Ok(())
     }
 
     /// Workers that no pool knows finish what they have, and members that are no
     /// workers are replaced: the program before did not write all of it.
     fn drain_strangers(&mut self) {
-        for (id, worker) in &self.workers {
-            if !self
-                .pools
-                .get(&worker.pool)
-                .is_some_and(|pool| pool.machine.has(*id))
-            {
+        for (id, worker) in self.workers.iter() {
+            let entry = self.pools.get(worker.record.pool);
+            if !entry.is_some_and(|entry| entry.machine.has(id)) {
                 tracing::error!(
                     "worker {} belongs to no process group any more: it finishes and ends",
-                    worker.handle.pid
+                    worker.record.pid
                 );
                 worker.handle.send(ToWorker::Drain);
             }
@@ -431,202 +215,50 @@ impl Supervisor {
             .map(|pending| pending.worker)
             .collect();
         let mut lost = Vec::new();
-        for (pool, entry) in &self.pools {
-            let members = entry.machine.members().map(|(id, _)| id);
-            let gone = members.filter(|id| !self.workers.contains_key(id) && !queued.contains(id));
-            lost.extend(gone.map(|id| (*pool, id)));
+        for entry in self.pools.iter() {
+            for (id, _) in entry.machine.members() {
+                if self.workers.get(id).is_none() && !queued.contains(&id) {
+                    lost.push((entry.id, id));
+                }
+            }
         }
         for (pool, id) in lost {
             let why = "the program before did not hand it over".to_owned();
-            self.pool_event(pool, wsgid_policy::pool::Event::Exited(id, why, false));
+            self.pool_event(pool, Event::Exited(id, why, false));
         }
     }
 
-    fn read_worker(
-        &mut self,
-        state: WorkerState,
-        ended: Option<ExitStatus>,
-        kept: &mut Kept,
-    ) -> io::Result<()> {
-        let group = self
-            .pools
-            .get(&state.pool)
-            .map(|pool| pool.group.clone())
-            .unwrap_or_default();
-        let target = self
-            .groups
-            .get(&group)
-            .map(|group| group.target.clone())
-            .unwrap_or_default();
-        let output = Output {
-            group,
-            sink: self.sink.clone(),
-            target,
-        };
-        let [out, err] = state.pipes;
-        let control = Guarded::of_many(kept.take(state.control)?, output.group.as_str());
-        let running = Running {
-            pid: state.pid,
-            control,
-            pipes: [kept.take(out)?, kept.take(err)?],
-            inbox: state.inbox,
-        };
-        let events = self.worker_events.clone();
-        let handle = worker_task::adopt(state.id, running, ended, output, events)?;
-        for message in state.outbox {
-            let fds = match &message {
-                ToWorker::Assign { connection, .. } => {
-                    let fd = self
-                        .connections
-                        .get(*connection)
-                        .map(|one| Arc::clone(&one.fd));
-                    fd.into_iter()
-                        .map(|fd| fd as Arc<dyn AsFd + Send + Sync>)
-                        .collect()
-                }
-                _ => Vec::new(),
-            };
-            handle.send(Outgoing { message, fds });
+    /// Finds workers for the connections that were held.
+    fn place_restored(&mut self) {
+        for pool in self.pools.ids() {
+            for id in self.connections.held(pool) {
+                let connection = self.connections.get(id);
+                let request = connection.is_some_and(Connection::has_request);
+                self.place(id, request, Instant::now());
+            }
+            self.pool_event(pool, Event::Tick);
         }
-        let entry = WorkerEntry {
-            pool: state.pool,
-            slot: state.slot,
-            generation: state.generation,
-            handle,
-            owner: state.owner,
-            started: state.started,
-            python: state.python,
-            connections: BTreeSet::new(),
-            gave_back: None,
-            broken: state.broken,
-            heartbeat: state.heartbeat,
-            report: state.report,
-            active_at: state.active_at,
-            ended_for: state.ended_for.and_then(Failure::from_code),
-            overtime: state.overtime,
-            failed: state.failed,
-            dumps: Vec::new(),
-        };
-        self.workers.insert(state.id, entry);
-        Ok(())
     }
 }
 
 /// The parent's messages that the program before did not do.
-pub(super) fn read_messages(state: &mut State, kept: &mut Kept) -> io::Result<Vec<ParentMessage>> {
-    let messages = std::mem::take(&mut state.messages).into_iter();
-    messages
-        .map(|(message, files)| {
-            Ok(ParentMessage {
-                message,
-                files: take_files(&files, kept)?,
-            })
-        })
+pub(super) fn take_messages(
+    state: &mut State,
+    fds: &mut InheritedFds,
+) -> io::Result<Vec<ParentMessage>> {
+    let mut messages = Vec::new();
+    for (message, numbers) in std::mem::take(&mut state.messages) {
+        let files = take_files(&numbers, fds)?;
+        messages.push(ParentMessage { message, files });
+    }
+    Ok(messages)
+}
+
+fn take_files(numbers: &[RawFd], fds: &mut InheritedFds) -> io::Result<Vec<Arc<File>>> {
+    let files = numbers.iter();
+    files
+        .map(|number| Ok(Arc::new(File::from(fds.take(*number)?))))
         .collect()
-}
-
-fn keep_files(files: &[Arc<File>], kept: &mut Kept) -> io::Result<Vec<i32>> {
-    files.iter().map(|file| kept.keep(file.as_fd())).collect()
-}
-
-fn take_files(numbers: &[i32], kept: &mut Kept) -> io::Result<Vec<Arc<File>>> {
-    numbers
-        .iter()
-        .map(|number| Ok(Arc::new(File::from(kept.take(*number)?))))
-        .collect()
-}
-
-fn write_known(generation: u64, known: &Known) -> KnownState {
-    KnownState {
-        generation,
-        secret: known.secret,
-        groups: known.groups.clone(),
-        ended: known.ended,
-    }
-}
-
-fn read_known(state: KnownState) -> Known {
-    Known {
-        secret: state.secret,
-        groups: state.groups,
-        ended: state.ended,
-    }
-}
-
-fn write_group(group: &Group) -> GroupState {
-    let (definition, pools) = (Some(Arc::clone(&group.definition)), group.pools.clone());
-    GroupState {
-        definition,
-        pools,
-        stopped: group.stopped,
-        removed: group.removed,
-    }
-}
-
-fn read_pool(state: PoolState, definition: &Arc<Definition>) -> PoolEntry {
-    let mut machine = state
-        .machine
-        .unwrap_or_else(|| WorkerPool::new(state.id, Arc::clone(definition), false));
-    machine.complete(state.id, definition);
-    PoolEntry {
-        group: state.group,
-        application_group: state.application_group,
-        from_request: state.from_request,
-        is_forgotten: state.is_forgotten,
-        used: Instant::now(),
-        machine,
-        refusing: state
-            .refusing
-            .and_then(|(code, text)| Some((Failure::from_code(code)?, text))),
-        held_deadline: None,
-        retry_at: None,
-        timer: None,
-        told_waiting: false,
-        restarts: state.restarts,
-        causes: state.causes,
-        scripts: state.scripts,
-        callables: state.callables,
-        given_up: state.given_up,
-    }
-}
-
-fn write_spawn(pending: &Pending) -> SpawnState {
-    let Pending {
-        pool,
-        worker,
-        slot,
-        generation,
-        definition,
-        ..
-    } = pending.clone();
-    SpawnState {
-        pool,
-        worker,
-        slot,
-        generation,
-        definition: Some(definition),
-    }
-}
-
-fn read_spawn(state: SpawnState) -> Option<Pending> {
-    let SpawnState {
-        pool,
-        worker,
-        slot,
-        generation,
-        definition,
-    } = state;
-    let definition = definition?;
-    Some(Pending {
-        pool,
-        worker,
-        slot,
-        generation,
-        definition,
-        failing: false,
-        from_request: false,
-        plain: false,
-    })
 }
 
 /// The ends that were seen, and all other events. An end is told again by the
@@ -634,12 +266,15 @@ fn read_spawn(state: SpawnState) -> Option<Pending> {
 fn split_ends(
     all: Vec<(WorkerId, snapshot::Event)>,
 ) -> (BTreeMap<WorkerId, ExitStatus>, Vec<(WorkerId, WorkerEvent)>) {
-    let (mut ended, mut events) = (BTreeMap::new(), Vec::new());
+    let mut ended = BTreeMap::new();
+    let mut events = Vec::new();
     for (id, event) in all {
         match event {
             snapshot::Event::Says(message) => events.push((id, WorkerEvent::Says(message))),
             snapshot::Event::Broken(why) => events.push((id, WorkerEvent::Broken(why))),
-            snapshot::Event::Exited(status) => drop(ended.insert(id, ExitStatus::from_raw(status))),
+            snapshot::Event::Exited(status) => {
+                ended.insert(id, ExitStatus::from_raw(status));
+            }
         }
     }
     (ended, events)

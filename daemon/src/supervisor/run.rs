@@ -1,133 +1,91 @@
 //! The loop: waits for the parent, requests, workers, commands, signals and
-//! time, and feeds the supervisor.
+//! time, and feeds the supervisor. Called by `start`.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use nix::unistd::{Pid, getppid};
-use tokio::sync::mpsc::{Receiver, Sender, channel};
-use tokio::task::JoinHandle;
+use nix::unistd::getppid;
+use tokio::sync::mpsc::Sender;
 use tokio::time::{Interval, MissedTickBehavior, interval};
-use wsgid_protocol::config::LogTarget;
 use wsgid_protocol::control::{FromParent, ToParent};
 
-use super::endings::oom_kills;
-use super::restore::read_messages;
-use super::snapshot::Handover;
-use super::{EARLY_EACH, EARLY_MAX, Supervisor};
-use crate::channel::operator::{self, OperatorCommand};
+use super::Supervisor;
+use super::access::Access;
+use super::arrivals::Arrivals;
+use super::groups::Groups;
+use super::inputs::{Inputs, report};
+use super::lifetime::Lifetime;
+use super::logs::Logs;
+use super::operators::Operators;
+use super::pools::Pools;
+use super::preloaders::PreloaderProcesses;
+use super::resources::Resources;
+use super::restore::take_messages;
+use super::snapshot::Snapshot;
+use super::waits::Waits;
+use super::workers::Workers;
+use crate::channel::operator;
 use crate::channel::parent::{self, ParentMessage};
-use crate::channel::quiesce::{self, Quiescer};
 use crate::config::standalone::Source;
-use crate::connection::connections::{Connections, HeldEvent};
-use crate::connection::listener::{self, Allowed, NewConnection};
+use crate::connection::connections::Connections;
+use crate::connection::listener::{self, Allowed};
 use crate::connection::stale_socket;
 use crate::log::Sink;
 use crate::notify;
 use crate::process::spawn::Launcher;
 use crate::process::worker_task::WorkerEvent;
 use crate::signals::{Asks, Signals};
-use wsgid_policy::ids::ConnectionId;
 use wsgid_policy::ids::WorkerId;
-use wsgid_policy::peer_quota::PeerQuota;
-
-/// Events that may wait in each channel; behind that the sender waits.
-const CHANNEL_LEN: usize = 1024;
-/// How long httpd may take to read a configuration. One that takes longer gets
-/// another supervisor.
-const READING: Duration = Duration::from_secs(30);
+use wsgid_policy::spawn_queue::SpawnQueue;
 
 /// What a supervisor is started with.
-pub(crate) struct Options {
-    pub(crate) sink: Sink,
+pub(super) struct Options {
+    pub(super) sink: Sink,
     /// The listening socket of requests.
-    pub(crate) listener: OwnedFd,
+    pub(super) listener: OwnedFd,
     /// The httpd parent, if there is one.
-    pub(crate) parent: Option<OwnedFd>,
+    pub(super) parent: Option<OwnedFd>,
     /// Its own configuration, without a parent.
-    pub(crate) source: Option<Source>,
+    pub(super) source: Option<Source>,
     /// Where operators ask.
-    pub(crate) control: Option<PathBuf>,
+    pub(super) control: Option<PathBuf>,
     /// What the program before was.
-    pub(crate) before: Option<Handover>,
+    pub(super) before: Option<Snapshot>,
 }
 
 /// How it ended.
-pub(crate) enum Outcome {
+pub(super) enum Outcome {
     /// Everything has ended.
     Ended,
     /// Another program is to go on.
-    Next(Box<Handover>),
-}
-
-pub(super) struct Inputs {
-    pub(super) incoming: Receiver<NewConnection>,
-    pub(super) workers: Receiver<(WorkerId, WorkerEvent)>,
-    held: Receiver<(ConnectionId, u64, HeldEvent)>,
-    pub(super) parent: Receiver<ParentMessage>,
-    asked: Receiver<OperatorCommand>,
-    answers: Sender<ToParent>,
-    /// The parent, as long as it is there.
-    pub(super) parent_pid: Option<Pid>,
-    /// The parent, if it has gone without a word.
-    vanished: Option<Pid>,
-    /// Whether it has said that it ends.
-    told: bool,
-    /// Listener and parent, for the next program.
-    pub(super) sockets: (OwnedFd, Option<OwnedFd>),
-    pub(super) control: Option<PathBuf>,
-    /// What stands between those sockets and the channels.
-    pub(super) bridges: Vec<JoinHandle<()>>,
-    pub(super) frozen: Quiescer,
-    /// Of new connections alone.
-    pub(super) accepting: Quiescer,
+    Next(Box<Snapshot>),
 }
 
 /// Runs until everything has ended, or another program is to go on.
 ///
 /// # Errors
 /// If the sockets or signals cannot be used, or (after `Next` was wanted) the
-/// supervisor could not be taken apart.
-pub(crate) async fn run(options: Options) -> io::Result<Outcome> {
-    let (incoming_in, incoming) = channel(CHANNEL_LEN);
-    let (workers_in, workers) = channel(CHANNEL_LEN);
-    let (held_in, held) = channel(CHANNEL_LEN);
-    let (parent_in, parent) = channel(4);
-    let (asked_in, asked) = channel(64);
-    let (answers, answers_out) = channel(4);
-    let (frozen, freeze) = quiesce::pair();
-    let (accepting, stop_accepting) = quiesce::pair();
-    let allowed = Allowed::new();
+/// supervisor could not be written down.
+pub(super) async fn run(options: Options) -> io::Result<Outcome> {
     let signals = Signals::open()?;
-    let sockets = (
-        options.listener.try_clone()?,
-        options
-            .parent
-            .as_ref()
-            .map(OwnedFd::try_clone)
-            .transpose()?,
-    );
-    let parent_pid = options.parent.as_ref().map(|_| getppid());
-    let mut bridges = Vec::new();
+    let (mut inputs, ends) = Inputs::new(
+        &options.listener,
+        options.parent.as_ref(),
+        options.control.clone(),
+    )?;
+    let allowed = Allowed::new();
     // A socket of our own is made under another name; the configuration has the right one.
     let socket = stale_socket::path_of(&options.listener).filter(|_| options.source.is_none());
-    let listening = listener::listen(
-        options.listener,
-        allowed.clone(),
-        incoming_in,
-        stop_accepting,
-    );
     let mut supervisor = Supervisor::new(
-        options.sink,
-        allowed,
+        Access::new(allowed.clone(), socket),
+        Logs::new(options.sink),
+        Connections::new(ends.held),
         options.source,
-        Connections::new(held_in),
-        workers_in,
+        ends.workers,
     );
-    supervisor.socket = socket;
     tracing::info!(
         "wsgid {} supervises (pid {})",
         env!("CARGO_PKG_VERSION"),
@@ -135,140 +93,98 @@ pub(crate) async fn run(options: Options) -> io::Result<Outcome> {
     );
     // Who hears that it is ready may ask at once.
     let commands = options.control.as_deref().map(operator::bind).transpose();
-    match options.before {
-        None => supervisor.begin(),
-        Some(Handover {
-            mut state,
-            mut kept,
-        }) => {
-            for message in read_messages(&mut state, &mut kept)? {
-                let _ = parent_in.try_send(message);
-            }
-            supervisor.put_together(state, &mut kept)?;
-            tracing::info!(
-                "it goes on with {} workers of the program before",
-                supervisor.workers.len()
-            );
-            notify::ready();
-        }
-    }
-    bridges.push(tokio::spawn(report(listening, "request socket")));
+    supervisor.begin(options.before, &ends.parent)?;
+    let listening = listener::listen(
+        options.listener,
+        allowed,
+        ends.incoming,
+        ends.stop_accepting,
+    );
+    inputs.bridge(listening, "request socket");
     if let Some(socket) = options.parent {
-        let conversation = parent::converse(socket, parent_in, answers_out, freeze);
-        bridges.push(tokio::spawn(report(
-            conversation,
-            "control socket of httpd",
-        )));
+        let conversation = parent::converse(socket, ends.parent, ends.answers, ends.freeze);
+        inputs.bridge(conversation, "control socket of httpd");
     }
     match commands {
-        Ok(Some(listener)) => drop(tokio::spawn(report(
-            operator::listen(listener, asked_in),
-            "control socket",
-        ))),
+        Ok(Some(listener)) => {
+            let listening = operator::listen(listener, ends.asked);
+            drop(tokio::spawn(report(listening, "control socket")));
+        }
         Ok(None) => {}
         Err(error) => tracing::error!("control socket: {error}"),
     }
-    let control = options.control;
-    let mut inputs = Inputs {
-        incoming,
-        workers,
-        held,
-        parent,
-        asked,
-        answers,
-        parent_pid,
-        vanished: None,
-        told: false,
-        sockets,
-        control,
-        bridges,
-        frozen,
-        accepting,
-    };
     supervisor.serve(&mut inputs, &signals).await;
-    if supervisor.reexec {
+    if supervisor.lifetime.reexec {
         notify::reloading();
         // The answer to whoever asked for it.
         tokio::time::sleep(Duration::from_millis(20)).await;
-        return supervisor
-            .take_apart(&mut inputs)
-            .await
-            .map(|next| Outcome::Next(Box::new(next)));
+        let next = supervisor.snapshot(&mut inputs).await?;
+        return Ok(Outcome::Next(Box::new(next)));
     }
     supervisor.resources.groups.end();
-    match inputs.vanished {
-        _ if inputs.told => stale_socket::remove(&inputs.sockets.0),
-        Some(parent) => stale_socket::remove_after(parent, &inputs.sockets.0).await,
-        None => {}
-    }
+    inputs.remove_socket().await;
     tracing::info!("wsgid has ended");
     Ok(Outcome::Ended)
 }
 
 impl Supervisor {
     fn new(
-        sink: Sink,
-        allowed: Allowed,
-        source: Option<Source>,
+        access: Access,
+        logs: Logs,
         connections: Connections,
+        source: Option<Source>,
         worker_events: Sender<(WorkerId, WorkerEvent)>,
     ) -> Self {
         Self {
-            sink,
-            launcher: Launcher::new(),
-            socket: None,
-            allowed,
-            known: BTreeMap::new(),
-            files: Vec::new(),
-            log: LogTarget::Supervisor,
-            groups: BTreeMap::new(),
-            pools: BTreeMap::new(),
-            workers: BTreeMap::new(),
+            access,
+            logs,
+            groups: Groups::default(),
+            pools: Pools::default(),
+            workers: Workers::default(),
+            preloaders: PreloaderProcesses::default(),
+            resources: Resources::new(),
             connections,
-            spawns: wsgid_policy::spawn_queue::SpawnQueue::new(crate::sys::processors()),
-            preloading: super::preload::Preloading::default(),
-            resources: super::resources::Resources::new(),
-            timers: BTreeSet::new(),
+            arrivals: Arrivals::new(),
+            operators: Operators::default(),
+            lifetime: Lifetime::new(),
+            waits: Waits::default(),
+            spawns: SpawnQueue::new(crate::sys::processors()),
             todo: VecDeque::new(),
-            early: PeerQuota::new(EARLY_EACH, EARLY_MAX),
-            waiting_for_room: Vec::new(),
-            looked_for_room: Instant::now(),
-            statuses: Vec::new(),
+            launcher: Launcher::new(),
             worker_events,
-            last_pool: 0,
-            leaving: false,
-            is_followed: false,
             source,
-            oom_kills: oom_kills(),
-            started: Instant::now(),
-            reexec: false,
-            reexecs: 0,
-            reexec_problem: None,
-            unconfigured: None,
         }
     }
 
-    fn begin(&mut self) {
-        if self.source.is_some() {
+    /// Begins anew, or goes on where the program before has stopped; what the
+    /// parent said to that is said again.
+    fn begin(
+        &mut self,
+        before: Option<Snapshot>,
+        parent: &Sender<ParentMessage>,
+    ) -> io::Result<()> {
+        if let Some(Snapshot { mut state, mut fds }) = before {
+            for message in take_messages(&mut state, &mut fds)? {
+                let _ = parent.try_send(message);
+            }
+            self.restore(state, &mut fds)?;
+            tracing::info!(
+                "it goes on with {} workers of the program before",
+                self.workers.len()
+            );
+            notify::ready();
+        } else if self.source.is_some() {
             self.read_files();
             notify::ready();
         }
+        Ok(())
     }
-}
 
-/// Says when a task that should live as long as the supervisor has failed.
-async fn report(task: impl Future<Output = io::Result<()>>, what: &str) {
-    if let Err(error) = task.await {
-        tracing::error!("{what}: {error}");
-    }
-}
-
-impl Supervisor {
     async fn serve(&mut self, inputs: &mut Inputs, signals: &Signals) {
         let mut look = interval(Duration::from_secs(1));
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut alive = notify::watchdog().map(interval);
-        while !self.has_left() && !self.reexec {
+        while !self.has_left() && !self.lifetime.reexec {
             let deadline = self.deadline();
             tokio::select! {
                 Some(incoming) = inputs.incoming.recv() => self.incoming(incoming, None),
@@ -290,7 +206,7 @@ impl Supervisor {
                         self.make_way();
                     }
                     Asks::Reload => {
-                        self.reopen_logs();
+                        self.groups.reopen_logs();
                         self.reload();
                     }
                 },
@@ -316,7 +232,7 @@ impl Supervisor {
 
     fn parent_has_gone(&mut self, inputs: &mut Inputs) {
         let parent = inputs.parent_pid.take();
-        if parent.is_some() && !self.leaving {
+        if parent.is_some() && !self.lifetime.is_leaving {
             inputs.vanished = parent;
             tracing::warn!(
                 "the httpd parent has gone: workers finish what they have, then wsgid ends"
@@ -327,7 +243,7 @@ impl Supervisor {
 
     /// httpd read its configuration again, and nothing in it is for this supervisor.
     fn leave_if_unloaded(&mut self, now: Instant) -> bool {
-        let unloaded = !self.leaving && is_unloaded(self.unconfigured, now);
+        let unloaded = !self.lifetime.is_leaving && self.lifetime.is_unloaded(now);
         if unloaded {
             tracing::warn!(
                 "httpd's configuration no longer loads mod_wsgid, or names another supervisor: workers finish what they have, then wsgid ends"
@@ -340,24 +256,20 @@ impl Supervisor {
     async fn parent_says(&mut self, message: ParentMessage, answers: &Sender<ToParent>) {
         match message.message {
             FromParent::Configure(new) => {
-                self.unconfigured = None;
+                self.lifetime.unconfigured = None;
                 let answer = self.configure(new, message.files);
                 let _ = answers.send(answer).await;
             }
             FromParent::GenerationEnded(generation) => self.generation_ended(generation),
             FromParent::Shutdown => {
-                self.is_followed = false;
+                self.lifetime.is_followed = false;
                 self.shut_down();
             }
             // Its descriptors have come with the message behind it.
             FromParent::Logs => {}
-            FromParent::Reads => self.unconfigured = Some(Instant::now()),
+            FromParent::Reads => self.lifetime.unconfigured = Some(Instant::now()),
         }
     }
-}
-
-fn is_unloaded(unconfigured: Option<Instant>, now: Instant) -> bool {
-    unconfigured.is_some_and(|since| now >= since + READING)
 }
 
 /// For ever, if there is nothing to wait for.
@@ -372,21 +284,5 @@ async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn httpd_may_take_its_time_to_read_a_configuration() {
-        let now = Instant::now();
-        assert!(!is_unloaded(None, now + READING * 100));
-        assert!(!is_unloaded(
-            Some(now),
-            now + READING - Duration::from_millis(1)
-        ));
-        assert!(is_unloaded(Some(now), now + READING));
     }
 }

@@ -1,253 +1,156 @@
-//! What one program tells the next about itself. The two are of different
-//! releases: every field has a default for a program that does not write it, and
-//! what a program does not know is ignored. Fields are only ever added; none
-//! changes its meaning. `tests/states/` has what each release wrote.
+//! What one program tells the next about itself, and how the supervisor writes it
+//! down for `wsgid reexec`. The two programs are of different releases: every field
+//! has a default for a program that does not write it, and what a program does not
+//! know is ignored. Fields are only ever added; none changes its meaning.
+//! `tests/states/` has what each release wrote. Called by `run` and `start`; it is
+//! read again in `restore`.
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read, Seek};
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc::Receiver;
 use wsgid_protocol::config::LogTarget;
-use wsgid_protocol::control::{FromParent, FromWorker, ToWorker, WorkerReport};
+use wsgid_protocol::control::{FromParent, FromWorker, ToWorker};
 use wsgid_protocol::request::Hello;
 
-use super::{Callables, GivenUp};
-use crate::reexec::Kept;
-use wsgid_policy::definition::Definition;
+use super::Supervisor;
+use super::access::HttpdGeneration;
+use super::groups::Group;
+use super::inputs::Inputs;
+use super::pools::PoolEntry;
+use super::records;
+use super::workers::{Worker, WorkerRecord};
+use crate::channel::parent::ParentMessage;
+use crate::connection::connections::{ConnectionHolder, ConnectionRecord};
+use crate::process::worker_task::{Handle, QuiescedWorker, WorkerEvent};
+use crate::reexec::InheritedFds;
 use wsgid_policy::ids::WorkerId;
-use wsgid_policy::ids::{ConnectionId, Owner, PoolId};
+use wsgid_policy::ids::{ConnectionId, PoolId};
 use wsgid_policy::instant;
-use wsgid_policy::pool::WorkerPool;
+use wsgid_policy::spawn_queue::Pending;
 
 /// What this program writes.
-pub(crate) const VERSION: u32 = 1;
+const VERSION: u32 = 1;
+/// How long tasks may take to stand still.
+const PATIENCE: Duration = Duration::from_secs(3);
 
-/// A supervisor that has been taken apart: nothing is lost as long as this is.
-pub(crate) struct Handover {
-    pub(crate) state: State,
+/// A supervisor that has been written down: nothing is lost as long as this is.
+pub(crate) struct Snapshot {
+    pub(super) state: State,
     /// What the numbers in the state mean.
-    pub(crate) kept: Kept,
+    pub(super) fds: InheritedFds,
 }
 
 /// A whole supervisor.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct State {
+pub(super) struct State {
     /// What this is written in; 0 is one that had no number.
     #[serde(default)]
-    pub(crate) version: u32,
+    pub(super) version: u32,
     /// The lowest version whose programs may go on with it: raised only if what
     /// was added must not be ignored.
     #[serde(default)]
-    pub(crate) readable_by: u32,
+    pub(super) readable_by: u32,
     #[serde(default = "no_descriptor")]
-    pub(crate) listener: RawFd,
+    pub(super) listener: RawFd,
     #[serde(default)]
-    pub(crate) parent: Option<RawFd>,
+    pub(super) parent: Option<RawFd>,
     /// The parent's messages that were not done yet.
-    #[serde(default, deserialize_with = "readable")]
-    pub(crate) messages: Vec<(FromParent, Vec<RawFd>)>,
+    #[serde(default, deserialize_with = "records::readable")]
+    pub(super) messages: Vec<(FromParent, Vec<RawFd>)>,
     #[serde(default)]
-    pub(crate) control: Option<PathBuf>,
+    pub(super) control: Option<PathBuf>,
     /// Its own configuration file.
     #[serde(default)]
-    pub(crate) source: Option<PathBuf>,
+    pub(super) source: Option<PathBuf>,
     #[serde(default = "no_user")]
-    pub(crate) allowed: u32,
+    pub(super) allowed: u32,
     #[serde(default)]
-    pub(crate) known: Vec<KnownState>,
+    pub(super) known: Vec<HttpdGeneration>,
     #[serde(default)]
-    pub(crate) files: Vec<RawFd>,
+    pub(super) files: Vec<RawFd>,
     /// Where its own lines go.
     #[serde(default)]
-    pub(crate) log: LogTarget,
+    pub(super) log: LogTarget,
     #[serde(default)]
-    pub(crate) groups: Vec<GroupState>,
+    pub(super) groups: Vec<Group>,
     #[serde(default)]
-    pub(crate) pools: Vec<PoolState>,
+    pub(super) pools: Vec<PoolEntry>,
     #[serde(default)]
-    pub(crate) workers: Vec<WorkerState>,
+    pub(super) workers: Vec<WorkerState>,
     #[serde(default)]
-    pub(crate) spawns: Vec<SpawnState>,
+    pub(super) spawns: Vec<Pending>,
     #[serde(default)]
-    pub(crate) connections: Vec<ConnectionState>,
+    pub(super) connections: Vec<ConnectionState>,
     #[serde(default)]
-    pub(crate) last_connection: ConnectionId,
+    pub(super) last_connection: ConnectionId,
     #[serde(default)]
-    pub(crate) last_pool: PoolId,
+    pub(super) last_pool: PoolId,
     /// Connections whose HELLO was read and not looked at yet.
     #[serde(default)]
-    pub(crate) incoming: Vec<(RawFd, Hello)>,
+    pub(super) incoming: Vec<(RawFd, Hello)>,
     /// What workers did in the meantime.
-    #[serde(default, deserialize_with = "readable")]
-    pub(crate) events: Vec<(WorkerId, Event)>,
+    #[serde(default, deserialize_with = "records::readable")]
+    pub(super) events: Vec<(WorkerId, Event)>,
     #[serde(with = "instant", default = "instant::now")]
-    pub(crate) started: Instant,
+    pub(super) started: Instant,
     /// How often it has become another program.
     #[serde(default)]
-    pub(crate) count: u32,
+    pub(super) count: u32,
     /// Its end was asked for in the meantime.
     #[serde(default)]
-    pub(crate) shut_down: bool,
+    pub(super) shut_down: bool,
     /// Why it did not become another program.
     #[serde(default)]
-    pub(crate) problem: Option<String>,
-}
-
-/// A generation of httpd.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct KnownState {
-    #[serde(default)]
-    pub(crate) generation: u64,
-    #[serde(default = "nobodys")]
-    pub(crate) secret: Option<[u8; 32]>,
-    #[serde(default)]
-    pub(crate) groups: BTreeSet<String>,
-    /// Its last child has gone, and none is newer.
-    #[serde(default)]
-    pub(crate) ended: bool,
-}
-
-/// A process group.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct GroupState {
-    /// `None`: as its pools have it.
-    #[serde(default)]
-    pub(crate) definition: Option<Arc<Definition>>,
-    #[serde(default)]
-    pub(crate) pools: BTreeMap<String, PoolId>,
-    #[serde(default)]
-    pub(crate) stopped: bool,
-    #[serde(default)]
-    pub(crate) removed: bool,
-}
-
-/// A pool.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct PoolState {
-    #[serde(default)]
-    pub(crate) id: PoolId,
-    #[serde(default)]
-    pub(crate) group: String,
-    #[serde(default)]
-    pub(crate) application_group: String,
-    /// Only requests have named it.
-    #[serde(default)]
-    pub(crate) from_request: bool,
-    /// It is on its way out, and another of its name may be there.
-    #[serde(default)]
-    pub(crate) is_forgotten: bool,
-    /// `None`: one without workers, as its group is defined.
-    #[serde(default)]
-    pub(crate) machine: Option<WorkerPool>,
-    /// A failure's code and its text.
-    #[serde(default)]
-    pub(crate) refusing: Option<(u16, String)>,
-    #[serde(default)]
-    pub(crate) restarts: u64,
-    #[serde(default)]
-    pub(crate) causes: VecDeque<(SystemTime, String)>,
-    #[serde(default)]
-    pub(crate) scripts: BTreeSet<PathBuf>,
-    #[serde(default)]
-    pub(crate) callables: Callables,
-    #[serde(default)]
-    pub(crate) given_up: Option<GivenUp>,
+    pub(super) problem: Option<String>,
 }
 
 /// A worker process.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct WorkerState {
+pub(super) struct WorkerState {
     #[serde(default)]
-    pub(crate) id: WorkerId,
-    #[serde(default)]
-    pub(crate) pid: u32,
-    #[serde(default)]
-    pub(crate) pool: PoolId,
-    #[serde(default)]
-    pub(crate) slot: u32,
-    #[serde(default)]
-    pub(crate) generation: u64,
-    #[serde(default)]
-    pub(crate) owner: Owner,
+    pub(super) id: WorkerId,
     #[serde(default = "no_descriptor")]
-    pub(crate) control: RawFd,
+    pub(super) control: RawFd,
     /// Standard output and standard error.
     #[serde(default = "no_descriptors")]
-    pub(crate) pipes: [RawFd; 2],
+    pub(super) pipes: [RawFd; 2],
     /// Bytes from it that are no whole message yet.
     #[serde(default)]
-    pub(crate) inbox: Vec<u8>,
+    pub(super) inbox: Vec<u8>,
     /// What it was not told yet.
-    #[serde(default, deserialize_with = "readable")]
-    pub(crate) outbox: Vec<ToWorker>,
-    #[serde(with = "instant", default = "instant::now")]
-    pub(crate) started: Instant,
-    #[serde(default)]
-    pub(crate) python: Option<(u32, u32, u32)>,
-    #[serde(with = "instant::option", default)]
-    pub(crate) broken: Option<Instant>,
-    #[serde(with = "instant::option", default)]
-    pub(crate) heartbeat: Option<Instant>,
-    #[serde(with = "instant", default = "instant::now")]
-    pub(crate) active_at: Instant,
-    #[serde(default)]
-    pub(crate) report: WorkerReport,
-    #[serde(default)]
-    pub(crate) ended_for: Option<u16>,
-    #[serde(default)]
-    pub(crate) overtime: bool,
-    #[serde(default)]
-    pub(crate) failed: BTreeMap<PathBuf, String>,
-}
-
-/// A spawn that waits for its turn.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct SpawnState {
-    #[serde(default)]
-    pub(crate) pool: PoolId,
-    #[serde(default)]
-    pub(crate) worker: WorkerId,
-    #[serde(default)]
-    pub(crate) slot: u32,
-    #[serde(default)]
-    pub(crate) generation: u64,
-    /// `None`: it is not asked for again.
-    #[serde(default)]
-    pub(crate) definition: Option<Arc<Definition>>,
+    #[serde(default, deserialize_with = "records::readable")]
+    pub(super) outbox: Vec<ToWorker>,
+    #[serde(flatten)]
+    pub(super) record: WorkerRecord,
 }
 
 /// A connection.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct ConnectionState {
+pub(super) struct ConnectionState {
     #[serde(default)]
-    pub(crate) id: ConnectionId,
+    pub(super) id: ConnectionId,
     #[serde(default = "no_descriptor")]
-    pub(crate) fd: RawFd,
-    #[serde(default)]
-    pub(crate) nonce: u32,
-    #[serde(default)]
-    pub(crate) pool: PoolId,
+    pub(super) fd: RawFd,
     /// Who has it; nobody if it waits.
     #[serde(default)]
-    pub(crate) worker: Option<WorkerId>,
-    #[serde(default)]
-    pub(crate) owner: Option<Owner>,
+    pub(super) worker: Option<WorkerId>,
+    #[serde(flatten)]
+    pub(super) record: ConnectionRecord,
 }
 
 /// What a worker did.
 #[derive(Serialize, Deserialize)]
-pub(crate) enum Event {
+pub(super) enum Event {
     Says(FromWorker),
     Broken(String),
     /// The raw status.
@@ -270,39 +173,34 @@ const fn no_user() -> u32 {
     u32::MAX
 }
 
-/// A secret that nobody can know: that of a generation whose own was not told.
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "serde wants the type of the field"
-)]
-fn nobodys() -> Option<[u8; 32]> {
-    let mut secret = [0; 32];
-    for part in secret.chunks_exact_mut(8) {
-        part.copy_from_slice(&RandomState::new().build_hasher().finish().to_ne_bytes());
-    }
-    Some(secret)
-}
-
-/// Those elements that this program understands: of another release's messages,
-/// what is not understood is ignored as on a socket.
-fn readable<'de, T: DeserializeOwned, D: Deserializer<'de>>(from: D) -> Result<Vec<T>, D::Error> {
-    let mut known = Vec::new();
-    for value in Vec::<Value>::deserialize(from)? {
-        match serde_json::from_value(value) {
-            Ok(element) => known.push(element),
-            Err(error) => tracing::warn!(
-                "the program before has left a message that is not understood: {error}"
-            ),
-        }
-    }
-    Ok(known)
-}
-
 impl WorkerState {
+    fn new(
+        id: WorkerId,
+        mut record: WorkerRecord,
+        still: QuiescedWorker,
+        fds: &mut InheritedFds,
+    ) -> io::Result<Self> {
+        if still.broken {
+            record.broken.get_or_insert_with(Instant::now);
+        }
+        still.control.leave();
+        let [out, err] = still.pipes.as_slice() else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        Ok(Self {
+            id,
+            control: fds.keep(still.control.socket())?,
+            pipes: [fds.keep(out.as_fd())?, fds.keep(err.as_fd())?],
+            inbox: still.inbox,
+            outbox: still.outbox.into_iter().map(|out| out.message).collect(),
+            record,
+        })
+    }
+
     /// Whether it names what no worker can be looked after without.
-    pub(crate) fn is_whole(&self) -> bool {
+    pub(super) fn is_whole(&self) -> bool {
         self.id.0 != 0
-            && self.pid != 0
+            && self.record.pid != 0
             && self.control >= 0
             && self.pipes.iter().all(|number| *number >= 0)
     }
@@ -310,7 +208,7 @@ impl WorkerState {
 
 impl State {
     /// Why no program of this release can go on with it.
-    pub(super) fn refusal(&self) -> Option<String> {
+    fn refusal(&self) -> Option<String> {
         if self.readable_by > VERSION {
             return Some(format!(
                 "it is of version {} and for programs of version {} or later; this one is of version {VERSION}",
@@ -321,7 +219,7 @@ impl State {
     }
 
     /// All numbers in it.
-    pub(super) fn descriptors(&self) -> Vec<RawFd> {
+    fn descriptors(&self) -> Vec<RawFd> {
         let mut all = vec![self.listener];
         all.extend(self.parent);
         all.extend(self.messages.iter().flat_map(|(_, files)| files));
@@ -338,8 +236,154 @@ impl State {
     }
 }
 
+impl Supervisor {
+    /// Lets every task stand still and writes everything down. Nothing that
+    /// happens meanwhile is acted upon: it is done by who reads the snapshot.
+    pub(super) async fn snapshot(&mut self, inputs: &mut Inputs) -> io::Result<Snapshot> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut fds = InheritedFds::default();
+        inputs.quiesce(deadline).await;
+        let messages = waiting_in(&mut inputs.parent);
+        let mut incoming = waiting_in(&mut inputs.incoming);
+        incoming.extend(self.arrivals.take_all());
+        self.preloaders.end_all();
+        self.give_priorities_back();
+        let (workers, events) = self.quiesce_workers(inputs, deadline, &mut fds).await?;
+        let parent = inputs.sockets.parent.as_ref();
+        let parent = parent.filter(|_| inputs.parent_pid.is_some());
+        let spawns = self.spawns.pending().chain(self.preloaders.parked.values());
+        let allowed = self.access.allowed.get();
+        let state = State {
+            version: VERSION,
+            readable_by: 1,
+            listener: fds.keep(inputs.sockets.listener.as_fd())?,
+            parent: parent.map(|fd| fds.keep(fd.as_fd())).transpose()?,
+            messages: keep_messages(messages, &mut fds)?,
+            control: inputs.control.clone(),
+            source: self
+                .source
+                .as_ref()
+                .map(|source| source.path().to_path_buf()),
+            allowed: allowed.unwrap_or_else(|| nix::unistd::geteuid().as_raw()),
+            known: self.access.take_generations(),
+            files: keep_files(&self.logs.files, &mut fds)?,
+            log: self.logs.own.clone(),
+            groups: self.groups.take_all(),
+            spawns: spawns.cloned().collect(),
+            last_pool: self.pools.last,
+            pools: self.pools.take_all(),
+            workers,
+            connections: self.keep_connections(&mut fds)?,
+            last_connection: self.connections.last(),
+            incoming: incoming
+                .into_iter()
+                .map(|one| {
+                    one.fd.leave();
+                    Ok((fds.keep(one.fd.as_fd())?, one.hello))
+                })
+                .collect::<io::Result<_>>()?,
+            events,
+            started: self.lifetime.started,
+            count: self.lifetime.reexecs + 1,
+            shut_down: self.lifetime.is_leaving,
+            problem: None,
+        };
+        self.connections.let_go();
+        Ok(Snapshot { state, fds })
+    }
+
+    /// Ends the tasks of all workers, which run on. Returns also what these said
+    /// meanwhile.
+    async fn quiesce_workers(
+        &mut self,
+        inputs: &mut Inputs,
+        deadline: Instant,
+        fds: &mut InheritedFds,
+    ) -> io::Result<(Vec<WorkerState>, Vec<(WorkerId, Event)>)> {
+        let running = self.workers.take_all();
+        for worker in running.values() {
+            worker.handle.quiesce();
+        }
+        let mut events = Vec::new();
+        let mut workers = Vec::new();
+        for (id, Worker { record, handle, .. }) in running {
+            let still = still(handle, deadline, &mut inputs.workers, &mut events).await;
+            workers.push(WorkerState::new(id, record, still, fds)?);
+        }
+        events.extend(waiting_in(&mut inputs.workers));
+        let kept = events
+            .into_iter()
+            .filter_map(|(id, event)| Some((id, self.keep_event(id, event)?)));
+        Ok((workers, kept.collect()))
+    }
+
+    /// Preloaders end, and what they were about to fork is asked for again.
+    fn keep_event(&self, id: WorkerId, event: WorkerEvent) -> Option<Event> {
+        match event {
+            _ if self.preloaders.owns(id) => None,
+            WorkerEvent::Says(message) => Some(Event::Says(message)),
+            WorkerEvent::Broken(why) => Some(Event::Broken(why)),
+            WorkerEvent::Exited(status) => Some(Event::Exited(status.into_raw())),
+            WorkerEvent::Forked(_) | WorkerEvent::NotForked(_) => None,
+        }
+    }
+
+    fn keep_connections(&self, fds: &mut InheritedFds) -> io::Result<Vec<ConnectionState>> {
+        let mut kept = Vec::with_capacity(self.connections.len());
+        for (id, connection) in self.connections.iter() {
+            kept.push(ConnectionState {
+                id,
+                fd: fds.keep(connection.fd.as_fd())?,
+                worker: match connection.holder {
+                    ConnectionHolder::Worker(worker) => Some(worker),
+                    ConnectionHolder::Held { .. } => None,
+                },
+                record: connection.record.clone(),
+            });
+        }
+        Ok(kept)
+    }
+}
+
+/// Waits until the tasks of a worker have ended. Its last words must find room.
+async fn still(
+    handle: Handle,
+    deadline: Instant,
+    said: &mut Receiver<(WorkerId, WorkerEvent)>,
+    events: &mut Vec<(WorkerId, WorkerEvent)>,
+) -> QuiescedWorker {
+    let still = handle.quiesced(deadline.into());
+    tokio::pin!(still);
+    loop {
+        tokio::select! {
+            still = &mut still => return still,
+            Some(event) = said.recv() => events.push(event),
+        }
+    }
+}
+
+/// What has come and was not looked at.
+fn waiting_in<T>(channel: &mut Receiver<T>) -> Vec<T> {
+    std::iter::from_fn(|| channel.try_recv().ok()).collect()
+}
+
+fn keep_messages(
+    messages: Vec<ParentMessage>,
+    fds: &mut InheritedFds,
+) -> io::Result<Vec<(FromParent, Vec<RawFd>)>> {
+    let mut kept = Vec::new();
+    for ParentMessage { message, files } in messages {
+        kept.push((message, keep_files(&files, fds)?));
+    }
+    Ok(kept)
+}
+
+fn keep_files(files: &[Arc<File>], fds: &mut InheritedFds) -> io::Result<Vec<RawFd>> {
+    files.iter().map(|file| fds.keep(file.as_fd())).collect()
+}
+
 /// Reads what the program before wrote.
-pub(crate) fn read(file: OwnedFd) -> io::Result<State> {
+pub(super) fn read(file: OwnedFd) -> io::Result<State> {
     let mut file = File::from(file);
     file.rewind()?;
     let mut text = String::new();
@@ -353,7 +397,7 @@ pub(crate) fn read(file: OwnedFd) -> io::Result<State> {
 
 /// Takes over the descriptors that the state names. Each of them is open:
 /// the program before inherited them to this one.
-pub(crate) fn take_over(state: State) -> io::Result<Handover> {
-    let kept = Kept::inherited(&state.descriptors())?;
-    Ok(Handover { state, kept })
+pub(super) fn take_over(state: State) -> io::Result<Snapshot> {
+    let fds = InheritedFds::inherited(&state.descriptors())?;
+    Ok(Snapshot { state, fds })
 }

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::run::{Options, Outcome, run as supervise};
-use super::snapshot::{Handover, read, take_over};
+use super::snapshot::{Snapshot, read, take_over};
 use crate::channel::operator;
 use crate::config::InForce;
 use crate::config::standalone::{self, Source};
@@ -121,7 +121,7 @@ fn start(mut options: Options, program: &Program) -> io::Result<()> {
         };
         drop(runtime);
         sink.flush();
-        let error = reexec::become_next(&next.state, &mut next.kept, program);
+        let error = reexec::become_next(&next.state, &mut next.fds, program);
         tracing::error!("it stays the program that it was: {error}");
         next.state.problem = Some(error.to_string());
         options = from_before(*next, &sink)?;
@@ -133,12 +133,12 @@ fn resumed(number: RawFd, sink: &log::Sink) -> io::Result<Options> {
     from_before(take_over(state)?, sink)
 }
 
-fn from_before(mut before: Handover, sink: &log::Sink) -> io::Result<Options> {
-    let listener = before.kept.take(before.state.listener)?;
+fn from_before(mut before: Snapshot, sink: &log::Sink) -> io::Result<Options> {
+    let listener = before.fds.take(before.state.listener)?;
     let parent = before
         .state
         .parent
-        .map(|number| before.kept.take(number))
+        .map(|number| before.fds.take(number))
         .transpose()?;
     let source = before
         .state

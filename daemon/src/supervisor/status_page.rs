@@ -27,11 +27,9 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(2);
 impl Supervisor {
     /// Answers, if the secret is that of an httpd.
     pub(super) fn show_status(&mut self, fd: Guarded, peer: Option<u32>, secret: &[u8; 32]) {
-        let is_httpd = peer.is_some_and(|peer| self.allowed.is_httpd(peer));
-        if !is_httpd
-            || !self.known.values().any(|known| known.secret.is_some())
-            || !self.secret_is_right(secret)
-        {
+        let is_httpd = peer.is_some_and(|peer| self.access.allowed.is_httpd(peer));
+        let access = &self.access;
+        if !(is_httpd && access.has_secrets() && access.secret_is_right(secret)) {
             let text =
                 "the status page is for the httpd that started this supervisor; say wsgid status";
             let _ = send_fail(fd.as_fd(), Failure::NotAllowed, text);

@@ -382,6 +382,11 @@ impl WorkerPool {
             .is_some_and(|member| self.serves(member))
     }
 
+    /// How many requests are said to wait.
+    pub const fn waiting(&self) -> usize {
+        self.waiting
+    }
+
     /// All that may.
     pub fn accepting(&self) -> impl Iterator<Item = WorkerId> {
         self.members

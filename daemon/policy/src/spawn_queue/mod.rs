@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use crate::definition::Definition;
 use crate::ids::PoolId;
 use crate::ids::WorkerId;
@@ -28,8 +30,10 @@ pub struct Doing {
     pub waits: bool,
 }
 
-/// A spawn that was asked for.
-#[derive(Clone, Debug)]
+/// A spawn that was asked for. It crosses `wsgid reexec`, but for what its pool
+/// says of it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Pending {
     /// Whose worker it is.
     pub pool: PoolId,
@@ -42,10 +46,13 @@ pub struct Pending {
     /// What it is started from.
     pub definition: Arc<Definition>,
     /// The last start of its pool came to nothing.
+    #[serde(skip)]
     pub failing: bool,
     /// Only requests have named its application group: others come first.
+    #[serde(skip)]
     pub from_request: bool,
     /// Not to be forked from a preloader.
+    #[serde(skip)]
     pub plain: bool,
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use wsgid_protocol::control::{FromWorker, ToWorker};
 
-use super::{ConnectionState, Event, SpawnState, State};
+use super::{ConnectionRecord, ConnectionState, Event, Group, Pending, State};
 use wsgid_policy::ids::WorkerId;
 
 fn states() -> PathBuf {
@@ -33,25 +33,29 @@ fn with_everything(value: &Value) -> Value {
     let mut state = read(value).unwrap();
     let definition = state.groups[0].definition.clone();
     let (id, pool) = (WorkerId(9), state.pools[0].id);
-    state.spawns.push(SpawnState {
+    state.spawns.push(Pending {
         pool,
         worker: id,
         slot: 3,
         generation: 2,
         definition,
+        ..Pending::default()
     });
     state.events.push((id, Event::Says(FromWorker::Heartbeat)));
     state.events.push((id, Event::Exited(9)));
     state.workers[0]
         .outbox
         .push(ToWorker::Stop { within_ms: 5 });
+    let record = ConnectionRecord {
+        nonce: 7,
+        pool,
+        owner: None,
+    };
     state.connections.push(ConnectionState {
         id: 99,
         fd: 99,
-        nonce: 7,
-        pool,
         worker: Some(id),
-        owner: None,
+        record,
     });
     let mut value = serde_json::to_value(&state).unwrap();
     let instant = value["started"].clone();
@@ -170,8 +174,10 @@ fn every_pinned_state_is_read() {
             state.groups.len() >= 2 && state.pools.len() >= 2 && state.connections.len() >= 2,
             "{name}"
         );
-        let understood =
-            |group: &super::GroupState| group.definition.as_ref().unwrap().config.unread.is_empty();
+        let understood = |group: &Group| {
+            let config = &group.definition.config;
+            !group.definition.is_missing() && config.unread.is_empty()
+        };
         assert!(state.groups.iter().any(understood), "{name}");
     }
 }
@@ -204,7 +210,7 @@ fn a_state_with_fields_that_nobody_knows_is_read() {
         assert_ne!(more, value);
         let state = read(&more).unwrap_or_else(|error| panic!("{name}: {error}"));
         let plain = read(&value).unwrap();
-        let config = |state: &State| state.groups[0].definition.as_ref().unwrap().config.clone();
+        let config = |state: &State| state.groups[0].definition.config.clone();
         assert_eq!(config(&state), config(&plain));
         assert_eq!(
             (state.pools.len(), state.workers.len()),

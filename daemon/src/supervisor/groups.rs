@@ -1,0 +1,218 @@
+//! The process groups: how each is defined, which pools it has, and who may
+//! command it. Changed by configurations and operators. Knows nothing of workers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use wsgid_protocol::GroupConfig;
+use wsgid_protocol::config::LogTarget;
+
+use crate::channel::operator::may_everything;
+use crate::config::InForce;
+use crate::log::{self, LogDestination, OutputTarget};
+use wsgid_policy::definition::Definition;
+use wsgid_policy::ids::PoolId;
+
+/// Process groups that nobody configured have names like this.
+const OWN_NAMES: &str = "wsgid:";
+
+/// A process group; its fields cross `wsgid reexec`, but for those that its
+/// definition says.
+#[derive(Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Group {
+    /// A missing one is as its pools have it.
+    pub(super) definition: Arc<Definition>,
+    pub(super) pools: BTreeMap<String, PoolId>,
+    pub(super) stopped: bool,
+    pub(super) removed: bool,
+    /// Who may connect for it beside httpd's user (`socket-user=`).
+    #[serde(skip)]
+    pub(super) socket_uid: Option<u32>,
+    #[serde(skip)]
+    pub(super) target: OutputTarget,
+}
+
+impl Default for Group {
+    fn default() -> Self {
+        Self::new(Arc::default())
+    }
+}
+
+impl Group {
+    pub(super) fn new(definition: Arc<Definition>) -> Self {
+        Self {
+            definition,
+            pools: BTreeMap::new(),
+            stopped: false,
+            removed: false,
+            socket_uid: None,
+            target: OutputTarget::default(),
+        }
+    }
+
+    /// Whether this user sees and commands it.
+    pub(super) fn obeys(&self, uid: u32) -> bool {
+        let identity = self.definition.identity.as_ref();
+        // A group that runs as httpd's user has no owner of its own.
+        may_everything(uid)
+            || identity
+                .is_ok_and(|owner| owner.uid == uid && owner.uid != self.definition.httpd_uid)
+    }
+}
+
+/// All of them, by name.
+#[derive(Default)]
+pub(super) struct Groups(BTreeMap<String, Group>);
+
+impl Groups {
+    pub(super) fn get(&self, name: &str) -> Option<&Group> {
+        self.0.get(name)
+    }
+
+    pub(super) fn get_mut(&mut self, name: &str) -> Option<&mut Group> {
+        self.0.get_mut(name)
+    }
+
+    pub(super) fn config(&self, name: &str) -> Option<&GroupConfig> {
+        self.get(name).map(|group| &group.definition.config)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Group)> + Clone {
+        self.0.iter().map(|(name, group)| (name.as_str(), group))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Goes on with a group of the program before.
+    pub(super) fn resume(&mut self, group: Group) {
+        self.0.insert(group.definition.config.name.clone(), group);
+    }
+
+    /// All of them, for the program that goes on.
+    pub(super) fn take_all(&mut self) -> Vec<Group> {
+        std::mem::take(&mut self.0).into_values().collect()
+    }
+
+    /// The group of this definition, which is in force from now on. Returns also
+    /// the definition before.
+    pub(super) fn define(&mut self, definition: &Arc<Definition>) -> (&mut Group, Arc<Definition>) {
+        let name = definition.config.name.clone();
+        let group = self.0.entry(name);
+        let group = group.or_insert_with(|| Group::new(Arc::clone(definition)));
+        let before = std::mem::replace(&mut group.definition, Arc::clone(definition));
+        if std::mem::take(&mut group.removed) {
+            // Its pools are on their way out and never serve again; the name
+            // begins anew.
+            group.pools.clear();
+        }
+        (group, before)
+    }
+
+    pub(super) fn remove(&mut self, name: &str) {
+        self.0.remove(name);
+    }
+
+    pub(super) fn pools_of(&self, name: &str) -> Vec<PoolId> {
+        let group = self.get(name);
+        group.map_or_else(Vec::new, |group| group.pools.values().copied().collect())
+    }
+
+    /// Those in force of which this is not true.
+    pub(super) fn unused(&self, is_used: impl Fn(&str) -> bool) -> Vec<String> {
+        let unused = self
+            .0
+            .iter()
+            .filter(|(name, group)| !group.removed && !is_used(name));
+        unused.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Forgets that the group has this pool. Returns whether the group has ended
+    /// with it.
+    pub(super) fn forget_pool(
+        &mut self,
+        name: &str,
+        application_group: &str,
+        pool: PoolId,
+    ) -> bool {
+        let Some(group) = self.0.get_mut(name) else {
+            return false;
+        };
+        if group.pools.get(application_group) == Some(&pool) {
+            group.pools.remove(application_group);
+        }
+        let has_ended = group.removed && group.pools.is_empty();
+        if has_ended {
+            self.0.remove(name);
+        }
+        has_ended
+    }
+
+    /// Forgets the pools of which this is not true.
+    pub(super) fn keep_pools(&mut self, is_there: impl Fn(PoolId) -> bool) {
+        for group in self.0.values_mut() {
+            group.pools.retain(|_, pool| is_there(*pool));
+        }
+    }
+
+    /// Where each of them was defined.
+    pub(super) fn origins(&self) -> InForce {
+        let origins = self.iter();
+        origins
+            .map(|(name, group)| (name.to_owned(), group.definition.config.origin.clone()))
+            .collect()
+    }
+
+    /// Where the output of a group's workers goes.
+    pub(super) fn target_of(&self, name: &str) -> OutputTarget {
+        self.get(name)
+            .map(|group| group.target.clone())
+            .unwrap_or_default()
+    }
+
+    /// All whom `socket-user=` names.
+    pub(super) fn socket_uids(&self) -> BTreeSet<u32> {
+        self.0
+            .values()
+            .filter_map(|group| group.socket_uid)
+            .collect()
+    }
+
+    /// Whether sites of more than one user are here. The group of scripts that
+    /// name none is always there, used or not, and does not count.
+    pub(super) fn have_several_users(&self) -> bool {
+        let named = self
+            .0
+            .iter()
+            .filter(|(name, _)| !name.starts_with(OWN_NAMES));
+        let mut uids = named
+            .filter_map(|(_, group)| group.definition.identity.as_ref().ok())
+            .map(|user| user.uid);
+        uids.next()
+            .is_some_and(|first| uids.any(|uid| uid != first))
+    }
+
+    /// Opens the log files of groups again, after a rotation.
+    pub(super) fn reopen_logs(&self) {
+        tracing::info!("SIGHUP: log files are opened again");
+        for group in self.0.values() {
+            let definition = &group.definition;
+            if let (LogTarget::File(path), Ok(identity)) =
+                (&definition.config.log, &definition.identity)
+            {
+                match log::open_as(path, Some(identity)) {
+                    Ok(file) => group.target.set(LogDestination::File(Arc::new(file))),
+                    Err(error) => {
+                        tracing::error!(
+                            "failed to open the log `{}` again: {error}",
+                            path.display()
+                        )
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Where the supervisor and its groups write: httpd's descriptors, the system's
+//! log, or files of their own. Told by configurations, asked when a group is
+//! defined. Knows of a group its definition alone.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use wsgid_protocol::config::LogTarget;
+
+use crate::log::{self, LogDestination, Sink, Syslog};
+use wsgid_policy::definition::Definition;
+
+/// What there is to write to.
+pub(super) struct Logs {
+    pub(super) sink: Sink,
+    /// What httpd sent; the first is its main error log.
+    pub(super) files: Vec<Arc<File>>,
+    /// Where the supervisor's own lines go.
+    pub(super) own: LogTarget,
+}
+
+impl Logs {
+    pub(super) const fn new(sink: Sink) -> Self {
+        Self {
+            sink,
+            files: Vec::new(),
+            own: LogTarget::Supervisor,
+        }
+    }
+
+    /// httpd has opened its logs. What was inherited as standard error may have
+    /// been rotated away.
+    pub(super) fn configure(&mut self, files: Vec<Arc<File>>, own: LogTarget) {
+        if let Some(main) = files.first() {
+            // What was logged before belongs to the file before.
+            self.sink.flush();
+            if let Err(errno) = nix::unistd::dup2_stderr(main) {
+                tracing::error!("failed to write to the main error log that httpd sent: {errno}");
+            }
+        }
+        self.resume(files, own);
+    }
+
+    /// Goes on with the logs of the program before. The supervisor's own lines go
+    /// to the system's log where httpd's do.
+    pub(super) fn resume(&mut self, files: Vec<Arc<File>>, own: LogTarget) {
+        self.sink.set_main(match &own {
+            LogTarget::Syslog { facility, tag } => {
+                LogDestination::Syslog(Arc::new(Syslog::new(*facility, tag)))
+            }
+            _ => LogDestination::Main,
+        });
+        self.files = files;
+        self.own = own;
+    }
+
+    /// Where a group writes.
+    pub(super) fn place_of(&self, definition: &Definition) -> LogDestination {
+        match &definition.config.log {
+            LogTarget::Supervisor => LogDestination::Main,
+            LogTarget::Descriptor(index) => self
+                .files
+                .get(*index)
+                .cloned()
+                .map_or(LogDestination::Main, LogDestination::File),
+            LogTarget::Syslog { facility, tag } => {
+                LogDestination::Syslog(Arc::new(Syslog::new(*facility, tag)))
+            }
+            LogTarget::File(path) => {
+                // Nobody is known whose rights would do for it, and nothing writes to it.
+                let Ok(identity) = &definition.identity else {
+                    return LogDestination::Main;
+                };
+                match log::open_as(path, Some(identity)) {
+                    Ok(file) => LogDestination::File(Arc::new(file)),
+                    Err(error) => {
+                        tracing::error!(
+                            "failed to open the log `{}` of process group `{}`: {error}",
+                            path.display(),
+                            definition.config.name
+                        );
+                        LogDestination::Main
+                    }
+                }
+            }
+        }
+    }
+}

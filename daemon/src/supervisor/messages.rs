@@ -1,0 +1,156 @@
+//! What comes from the tasks of workers: what they claim, and that they cannot be
+//! reached any more. Their end is in `endings`, preloaders are in `preload`.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use wsgid_protocol::control::{FromWorker, RecycleReason};
+
+use super::Supervisor;
+use super::pools::GivenUp;
+use super::workers::{WorkerRecord, believable};
+use crate::log::escaped;
+use crate::process::worker_task::WorkerEvent;
+use wsgid_policy::ids::PoolId;
+use wsgid_policy::ids::WorkerId;
+use wsgid_policy::pool::Event;
+
+/// Lines about scripts of one worker that failed to load.
+const FAILED_LINES_MAX: usize = 300;
+/// Buckets of a histogram: a duration has so many powers of two.
+const BUCKETS_MAX: usize = 64;
+
+impl Supervisor {
+    /// Something came from the task of a worker or preloader.
+    pub(super) fn worker_event(&mut self, id: WorkerId, event: WorkerEvent) {
+        if self.preloaders.owns(id) {
+            return self.preloader_event(id, event);
+        }
+        match event {
+            WorkerEvent::Forked(running) => self.forked(id, running, Instant::now()),
+            WorkerEvent::NotForked(why) => self.not_forked(id, &why, Instant::now()),
+            WorkerEvent::Says(message) => self.on_message(id, message),
+            WorkerEvent::Broken(why) => {
+                // Usually it ends, and closes its socket a moment before it
+                // can be reaped; `look_around` ends it if it does not.
+                if let Some(worker) = self.workers.get_mut(id) {
+                    tracing::debug!("worker {}: control socket: {why}", worker.record.pid);
+                    worker.note_broken();
+                }
+            }
+            WorkerEvent::Exited(status) => self.exited(id, status),
+        }
+    }
+
+    fn on_message(&mut self, id: WorkerId, message: FromWorker) {
+        let now = Instant::now();
+        let Some(worker) = self.workers.get_mut(id) else {
+            return;
+        };
+        let WorkerRecord {
+            pid,
+            pool,
+            generation,
+            ..
+        } = worker.record;
+        match message {
+            FromWorker::Ready { python, failed } => self.on_ready(id, python, failed),
+            FromWorker::Release { connection } => self.released(id, connection),
+            FromWorker::Closed { connection } => self.closed(id, connection),
+            FromWorker::Recycle(reason) => {
+                tracing::debug!("worker {pid} asks to be replaced: {reason:?}");
+                worker.record.overtime |= reason == RecycleReason::RequestTimeout;
+                if reason == RecycleReason::LoadFailed {
+                    self.preloaders.policy.load_failed((pool, generation));
+                }
+                self.pool_event(pool, Event::Recycle(id, reason));
+            }
+            FromWorker::Report(mut report) => {
+                report.histogram.truncate(BUCKETS_MAX);
+                worker.note_report(report, now);
+                self.operators.reported(id);
+                self.pool_event(pool, Event::Tick);
+            }
+            FromWorker::Dumped { text } => {
+                for waiting in worker.dumps.drain(..) {
+                    let _ = waiting.try_send((pid, text.clone()));
+                }
+            }
+            FromWorker::Heartbeat => worker.record.heartbeat = Some(now),
+            FromWorker::Loaded { script } => {
+                if let Some(entry) = self.pools.get_mut(pool) {
+                    entry.note_loaded(script);
+                }
+            }
+            FromWorker::Called { script, callable } => {
+                // Only a worker that serves knows what requests ask for.
+                let entry = self.pools.get_mut(pool);
+                if let Some(entry) = entry.filter(|entry| entry.machine.accepts(id)) {
+                    entry.callables.note(script, callable);
+                }
+            }
+            FromWorker::Forked | FromWorker::CannotFork { .. } => {}
+        }
+    }
+
+    fn on_ready(&mut self, id: WorkerId, python: (u32, u32, u32), failed: Vec<(PathBuf, String)>) {
+        let Some(worker) = self.workers.get_mut(id) else {
+            return;
+        };
+        let record = &mut worker.record;
+        if record.python.is_some() {
+            // It was said before; what is said again changes nothing.
+            return;
+        }
+        record.python = Some(python);
+        // The interpreter may be locked before the first heartbeat comes.
+        record.heartbeat = Some(Instant::now());
+        record.failed = believable(failed);
+        let pool = record.pool;
+        let scripts: BTreeSet<PathBuf> = record.failed.keys().cloned().collect();
+        let Some(entry) = self.pools.get_mut(pool) else {
+            return;
+        };
+        say_ready(&entry.name(), record, python);
+        let before = entry.given_up.take();
+        self.spawns.done(id);
+        self.pool_event(pool, Event::Ready(id, scripts));
+        self.note_given_up(pool, id, before);
+    }
+
+    /// A worker was ready. If that was the end of it, the status says why, also
+    /// when it has gone; if it serves, what was given up `before` is history.
+    fn note_given_up(&mut self, pool: PoolId, id: WorkerId, before: Option<GivenUp>) {
+        let Some(entry) = self.pools.get_mut(pool) else {
+            return;
+        };
+        if let Some(given_up) = &mut entry.given_up {
+            let worker = self.workers.get(id);
+            given_up.failed = worker
+                .map(|worker| worker.record.failed.clone())
+                .unwrap_or_default();
+        } else if !(entry.machine.accepts(id) && entry.machine.has_latest()) {
+            entry.given_up = before;
+        }
+    }
+}
+
+fn say_ready(name: &str, record: &WorkerRecord, (major, minor, patch): (u32, u32, u32)) {
+    let pid = record.pid;
+    let took = record.started.elapsed().as_secs_f64();
+    tracing::info!(
+        "{name}: worker {pid} is ready after {took:.2} s (Python {major}.{minor}.{patch})"
+    );
+    let mut lines = record.failed.iter().flat_map(|(path, traceback)| {
+        let path = escaped(path.as_os_str().as_encoded_bytes());
+        std::iter::once(format!("`{path}` failed to load"))
+            .chain(traceback.lines().map(|line| escaped(line.as_bytes())))
+    });
+    for line in lines.by_ref().take(FAILED_LINES_MAX) {
+        tracing::error!("{name}: worker {pid}: {line}");
+    }
+    if lines.next().is_some() {
+        tracing::error!("{name}: worker {pid}: and more, which is left out");
+    }
+}

@@ -1,0 +1,339 @@
+//! How a connection finds a worker: it goes to the ready one with the least load,
+//! or waits in a bounded queue, or is refused. The rules of the hand-over are
+//! PROTOCOL.md §5. Called by `requests` and `messages`, and by the loop for held
+//! connections.
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::sys::resource::{Resource, getrlimit};
+use wsgid_protocol::Failure;
+use wsgid_protocol::control::ToWorker;
+
+use super::Supervisor;
+use super::patience::Patience;
+use crate::channel::worker::Outgoing;
+use crate::connection::connections::{Connection, ConnectionHolder, HeldEvent};
+use crate::connection::queue_front::QueueFront;
+use wsgid_policy::ids::WorkerId;
+use wsgid_policy::ids::{ConnectionId, PoolId};
+use wsgid_policy::placement::{self, Candidate};
+use wsgid_policy::pool::Event;
+
+/// A connection that no worker has is kept for so long without a request.
+const UNUSED_KEPT: Duration = Duration::from_secs(60);
+/// Descriptors are short when no more than these are left.
+const DESCRIPTORS_SPARE: u64 = 128;
+
+/// A held request with an end of its patience.
+struct Waiting {
+    id: ConnectionId,
+    since: Instant,
+    until: Instant,
+    /// What it is answered with then.
+    failure: Failure,
+}
+
+impl Supervisor {
+    /// Gives a held connection to a worker, or lets it wait, or refuses it.
+    /// `request` says that a request is on it or on its way.
+    pub(super) fn place(&mut self, id: ConnectionId, request: bool, now: Instant) {
+        let Some(pool) = self
+            .connections
+            .get(id)
+            .map(|connection| connection.record.pool)
+        else {
+            return;
+        };
+        if let Some(worker) = self.choose(pool, request, now)
+            && self.assign(id, worker)
+        {
+            return;
+        }
+        let Some(entry) = self.pools.get(pool) else {
+            // Its last worker has ended, and left this unread.
+            let failure = if self.lifetime.is_followed {
+                Failure::NotStarted
+            } else {
+                Failure::GroupStopped
+            };
+            return self.refuse(id, failure, "the process group has been removed");
+        };
+        if let Some((failure, text)) = entry.refusing.clone() {
+            return self.refuse(id, failure, &text);
+        }
+        if request {
+            let waiting = self.connections.waiting(pool);
+            self.pool_event(pool, Event::Waiting(waiting.max(1)));
+        }
+    }
+
+    /// The workers of a pool that may get connections.
+    fn placement_candidates(&self, pool: PoolId) -> Vec<Candidate> {
+        let candidate = |id| {
+            let worker = self.workers.get(id)?;
+            Some(Candidate {
+                worker: id,
+                connections: worker.connections.len(),
+                gave_back: worker.gave_back,
+                is_broken: worker.record.broken.is_some(),
+            })
+        };
+        let entry = self.pools.get(pool).into_iter();
+        entry
+            .flat_map(|entry| entry.machine.accepting())
+            .filter_map(candidate)
+            .collect()
+    }
+
+    fn choose(&self, pool: PoolId, request: bool, now: Instant) -> Option<WorkerId> {
+        placement::choose(&self.placement_candidates(pool), request, now)
+    }
+
+    /// Requests that go from one worker to the next are a queue as much as those
+    /// that are held, if there is no worker left that could have a thread for them.
+    fn note_full(&mut self, pool: PoolId, now: Instant) {
+        let Some(entry) = self.pools.get(pool) else {
+            return;
+        };
+        // Others have all that they may have.
+        let config = self.groups.config(&entry.group);
+        if entry.machine.waiting() > 0 || config.is_none_or(|config| config.processes_max.is_none())
+        {
+            return;
+        }
+        if placement::are_all_full(&self.placement_candidates(pool), now) {
+            self.pool_event(pool, Event::Waiting(1));
+        }
+    }
+
+    /// Hands a connection to a worker. Returns whether it is settled: given,
+    /// or ended because it belonged to another identity.
+    fn assign(&mut self, id: ConnectionId, worker: WorkerId) -> bool {
+        let Some(entry) = self.workers.get_mut(worker) else {
+            return false;
+        };
+        let Some(connection) = self.connections.get(id) else {
+            return true;
+        };
+        let owner = entry.record.owner;
+        if !connection.may_go_to(owner) {
+            self.retire(id);
+            return true;
+        }
+        let message = ToWorker::Assign {
+            connection: id,
+            nonce: connection.record.nonce,
+        };
+        let fds = vec![Arc::clone(&connection.fd) as Arc<dyn AsFd + Send + Sync>];
+        if !entry.handle.send(Outgoing { message, fds }) {
+            // It does not read its control socket: `look_around` ends it.
+            entry.note_broken();
+            return false;
+        }
+        entry.connections.insert(id);
+        self.connections.assign(id, worker, owner);
+        true
+    }
+
+    /// Ends a connection that is not used, or that the new workers may not have:
+    /// processes of its first identity may still hold copies of it. A request
+    /// that waits on it is repeated by the module on another one.
+    pub(super) fn retire(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.remove(id) else {
+            return;
+        };
+        connection.close_for_sending();
+        if connection.front() == QueueFront::Request {
+            connection.fail(Failure::NotStarted, Failure::NotStarted.row().text);
+        }
+    }
+
+    /// Answers with FAIL and closes.
+    fn refuse(&mut self, id: ConnectionId, failure: Failure, text: &str) {
+        if failure.row().repeatable {
+            // The module opens another one for its request.
+            return self.retire(id);
+        }
+        if let Some(connection) = self.connections.remove(id) {
+            connection.fail(failure, text);
+        }
+    }
+
+    /// Tries every held connection of a pool again.
+    pub(super) fn assign_held(&mut self, pool: PoolId, now: Instant) {
+        for id in self.connections.held(pool) {
+            let connection = self.connections.get(id);
+            let request = connection.is_some_and(Connection::has_request);
+            let is_settled = self
+                .choose(pool, request, now)
+                .is_some_and(|worker| self.assign(id, worker));
+            if is_settled {
+                continue;
+            }
+            let entry = self.pools.get(pool);
+            if let Some((failure, text)) = entry.and_then(|entry| entry.refusing.clone()) {
+                self.refuse(id, failure, &text);
+            }
+        }
+        let entry = self.pools.get(pool);
+        let is_told = entry.is_some_and(|entry| entry.machine.waiting() > 0);
+        if is_told && self.connections.waiting(pool) == 0 {
+            self.todo.push_back((pool, Event::Waiting(0)));
+        }
+    }
+
+    /// A worker gave a connection back.
+    pub(super) fn released(&mut self, worker: WorkerId, id: ConnectionId) {
+        let now = Instant::now();
+        if !self.take_from(worker, id) {
+            return;
+        }
+        let Some(front) = self.connections.get(id).map(Connection::front) else {
+            return;
+        };
+        if front == QueueFront::Ended {
+            self.connections.remove(id);
+            return;
+        }
+        let request = front != QueueFront::Nothing;
+        let mut full = None;
+        if request
+            && let Some(entry) = self.workers.get_mut(worker)
+            && self.pools.accepts(entry.record.pool, worker)
+        {
+            // It did not leave, so it has no thread for it.
+            entry.gave_back = Some(now);
+            full = Some(entry.record.pool);
+        }
+        self.hold_and_place(id, request, now);
+        if let Some(pool) = full {
+            self.note_full(pool, now);
+        }
+    }
+
+    /// Nobody serves this connection any more; find somebody.
+    pub(super) fn hold_and_place(&mut self, id: ConnectionId, request: bool, now: Instant) {
+        match self.connections.hold(id, now) {
+            Ok(()) => self.place(id, request, now),
+            Err(error) => {
+                tracing::error!("failed to watch a connection: {error}");
+                self.connections.remove(id);
+            }
+        }
+    }
+
+    /// A worker says that the module closed a connection.
+    pub(super) fn closed(&mut self, worker: WorkerId, id: ConnectionId) {
+        if self.take_from(worker, id) {
+            self.connections.remove(id);
+        }
+    }
+
+    /// Takes a connection from a worker, if it has it: what it says about
+    /// those of others is nothing to us.
+    fn take_from(&mut self, worker: WorkerId, id: ConnectionId) -> bool {
+        let its = self.connections.get(id).is_some_and(
+            |connection| matches!(connection.holder, ConnectionHolder::Worker(holder) if holder == worker),
+        );
+        if its && let Some(entry) = self.workers.get_mut(worker) {
+            entry.connections.remove(&id);
+        }
+        its
+    }
+
+    /// A held connection did something.
+    pub(super) fn held_event(&mut self, id: ConnectionId, wait: u64, event: HeldEvent) {
+        let Some(pool) = self.connections.note(id, wait, event) else {
+            return;
+        };
+        match event {
+            HeldEvent::Readable => self.place(id, true, Instant::now()),
+            HeldEvent::Gone => {
+                self.pool_event(pool, Event::Waiting(self.connections.waiting(pool)))
+            }
+        }
+    }
+
+    /// When held requests of a pool have to be looked at although nothing happens:
+    /// the first has waited long enough, or a worker that was full is worth
+    /// another try.
+    pub(super) fn next_look_at_held(&self, pool: PoolId, now: Instant) -> Option<Instant> {
+        if self.connections.waiting(pool) == 0 {
+            return None;
+        }
+        let (_, waiting) = self.waiting(pool)?;
+        let expiry = waiting.iter().map(|request| request.until).min();
+        let next_try = placement::next_try(&self.placement_candidates(pool), now);
+        expiry.into_iter().chain(next_try).min()
+    }
+
+    /// The held requests of a pool, if they do not wait for ever.
+    fn waiting(&self, pool: PoolId) -> Option<(Patience, Vec<Waiting>)> {
+        let entry = self.pools.get(pool)?;
+        let patience = Patience::new(self.groups.config(&entry.group)?, entry.serves());
+        let held = self.connections.held(pool);
+        let requests = held
+            .into_iter()
+            .filter_map(|id| Some((id, self.connections.get(id)?.waits_since()?)));
+        let mut waiting = Vec::new();
+        for (place, (id, since)) in requests.enumerate() {
+            if let Some((limit, failure)) = patience.limit(place) {
+                waiting.push(Waiting {
+                    id,
+                    since,
+                    until: since + limit,
+                    failure,
+                });
+            }
+        }
+        Some((patience, waiting))
+    }
+
+    /// Refuses what has waited long enough.
+    pub(super) fn expire_held(&mut self, pool: PoolId, now: Instant) {
+        let Some((patience, waiting)) = self.waiting(pool) else {
+            return;
+        };
+        let name = self.pools.name(pool);
+        for request in waiting.iter().filter(|request| request.until <= now) {
+            let waited = now.duration_since(request.since).as_secs_f64();
+            let text = if request.failure == Failure::QueueFull {
+                format!(
+                    "{name}: {} requests wait already (listen-backlog), for {waited:.1} s",
+                    patience.backlog
+                )
+            } else {
+                format!("{name}: no worker was free for {waited:.1} s")
+            };
+            self.refuse(request.id, request.failure, &text);
+        }
+    }
+
+    /// Once a second: httpd's children keep connections to groups that have no
+    /// worker any more. Who has not used one for long opens another when it is
+    /// needed; with descriptors running short, so does everybody.
+    pub(super) fn tidy_connections(&mut self, now: Instant) {
+        let used = self.connections.len()
+            + self.connections.held_len()
+            + 7 * self.workers.len()
+            + self.logs.files.len();
+        let most = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
+        let is_short = used as u64 + DESCRIPTORS_SPARE >= most;
+        let keep = if is_short {
+            Duration::ZERO
+        } else {
+            UNUSED_KEPT
+        };
+        if let Some(then) = now.checked_sub(keep) {
+            self.close_unused(then);
+        }
+    }
+
+    pub(super) fn close_unused(&mut self, since: Instant) {
+        for id in self.connections.unused_since(since) {
+            self.retire(id);
+        }
+    }
+}

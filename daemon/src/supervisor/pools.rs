@@ -1,0 +1,223 @@
+//! The pools as the supervisor has them: each is the state machine of the policy with
+//! what that does not know. Used by all flows. Knows nothing of connections and of
+//! processes.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use serde::{Deserialize, Serialize};
+use wsgid_protocol::Failure;
+
+use super::callables::Callables;
+use super::records;
+use crate::log::escaped;
+use wsgid_policy::definition::Definition;
+use wsgid_policy::ids::PoolId;
+use wsgid_policy::ids::WorkerId;
+use wsgid_policy::pool::WorkerPool;
+
+/// Causes that are kept for the status.
+const CAUSES_MAX: usize = 10;
+/// Scripts of one pool that are remembered: a site may have many, and what a
+/// worker says about them is a claim.
+const SCRIPTS_MAX: usize = 32;
+
+/// The workers of one application group; its fields cross `wsgid reexec`.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct PoolEntry {
+    #[serde(default)]
+    pub(super) id: PoolId,
+    #[serde(default)]
+    pub(super) group: String,
+    #[serde(default)]
+    pub(super) application_group: String,
+    /// Only requests have named the application group, see `requested`.
+    #[serde(default)]
+    pub(super) from_request: bool,
+    /// Another of its name may be made: this one is on its way out.
+    #[serde(default)]
+    pub(super) is_forgotten: bool,
+    /// When a connection last came for it.
+    #[serde(skip, default = "Instant::now")]
+    pub(super) used: Instant,
+    #[serde(default = "without_workers")]
+    pub(super) machine: WorkerPool,
+    /// What every request is answered with.
+    #[serde(default, with = "records::refusal")]
+    pub(super) refusing: Option<(Failure, String)>,
+    #[serde(default)]
+    pub(super) restarts: u64,
+    #[serde(default)]
+    pub(super) causes: VecDeque<(SystemTime, String)>,
+    /// Scripts that its workers had to load for requests.
+    #[serde(default)]
+    pub(super) scripts: BTreeSet<PathBuf>,
+    /// What requests called in scripts since this generation has served.
+    #[serde(default)]
+    pub(super) callables: Callables,
+    /// The last new worker that was given up, until one takes over.
+    #[serde(default)]
+    pub(super) given_up: Option<GivenUp>,
+}
+
+/// A new worker or generation that did not take over from the old one.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct GivenUp {
+    #[serde(default = "SystemTime::now")]
+    pub(super) at: SystemTime,
+    #[serde(default)]
+    pub(super) generation: u64,
+    #[serde(default)]
+    pub(super) why: String,
+    /// It was to have a definition that is not in force.
+    #[serde(default)]
+    pub(super) other_definition: bool,
+    /// Scripts that failed to load, with their tracebacks.
+    #[serde(default)]
+    pub(super) failed: BTreeMap<PathBuf, String>,
+}
+
+/// A pool of which the program before did not write the state machine.
+fn without_workers() -> WorkerPool {
+    WorkerPool::new(0, Arc::default(), false)
+}
+
+impl PoolEntry {
+    /// Whether any worker takes requests.
+    pub(super) fn serves(&self) -> bool {
+        self.machine.accepting().next().is_some()
+    }
+
+    /// The pool in words. A client may have written the application group's name.
+    pub(super) fn name(&self) -> String {
+        let group = escaped(self.group.as_bytes());
+        match escaped(self.application_group.as_bytes()).as_str() {
+            "" => format!("process group `{group}`"),
+            application => format!("process group `{group}`, application group `{application}`"),
+        }
+    }
+
+    /// A script was loaded for a request. The next generation is to load it
+    /// before it takes over, so that it cannot replace one that works by one
+    /// that does not.
+    pub(super) fn note_loaded(&mut self, script: PathBuf) {
+        if self.scripts.len() < SCRIPTS_MAX && script.is_absolute() {
+            self.scripts.insert(script);
+        }
+    }
+
+    /// A worker or generation was given up. Why its scripts failed is not known yet.
+    pub(super) fn note_given_up(&mut self, generation: u64, why: String) {
+        self.given_up = Some(GivenUp {
+            at: SystemTime::now(),
+            generation,
+            why,
+            other_definition: !self.machine.has_latest(),
+            failed: BTreeMap::new(),
+        });
+    }
+
+    /// A worker had to be started again.
+    pub(super) fn note_cause(&mut self, text: &str) {
+        self.restarts += 1;
+        if self.causes.len() == CAUSES_MAX {
+            self.causes.pop_front();
+        }
+        self.causes.push_back((SystemTime::now(), text.to_owned()));
+    }
+}
+
+/// All pools.
+#[derive(Default)]
+pub(super) struct Pools {
+    all: BTreeMap<PoolId, PoolEntry>,
+    pub(super) last: PoolId,
+}
+
+impl Pools {
+    /// Makes the pool of an application group.
+    pub(super) fn make(
+        &mut self,
+        definition: &Arc<Definition>,
+        application_group: &str,
+        from_request: bool,
+        is_eager: bool,
+    ) -> PoolId {
+        let id = self.last + 1;
+        self.resume(PoolEntry {
+            id,
+            group: definition.config.name.clone(),
+            application_group: application_group.to_owned(),
+            from_request,
+            is_forgotten: false,
+            used: Instant::now(),
+            machine: WorkerPool::new(id, Arc::clone(definition), is_eager),
+            refusing: None,
+            restarts: 0,
+            causes: VecDeque::new(),
+            scripts: BTreeSet::new(),
+            callables: Callables::default(),
+            given_up: None,
+        });
+        id
+    }
+
+    /// Goes on with a pool of the program before.
+    pub(super) fn resume(&mut self, entry: PoolEntry) {
+        self.last = self.last.max(entry.id);
+        self.all.insert(entry.id, entry);
+    }
+
+    /// All of them, for the program that goes on.
+    pub(super) fn take_all(&mut self) -> Vec<PoolEntry> {
+        std::mem::take(&mut self.all).into_values().collect()
+    }
+
+    pub(super) fn get(&self, id: PoolId) -> Option<&PoolEntry> {
+        self.all.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: PoolId) -> Option<&mut PoolEntry> {
+        self.all.get_mut(&id)
+    }
+
+    pub(super) fn remove(&mut self, id: PoolId) -> Option<PoolEntry> {
+        self.all.remove(&id)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &PoolEntry> {
+        self.all.values()
+    }
+
+    pub(super) fn ids(&self) -> Vec<PoolId> {
+        self.all.keys().copied().collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// A pool in words; nothing, if it has gone.
+    pub(super) fn name(&self, id: PoolId) -> String {
+        self.get(id).map(PoolEntry::name).unwrap_or_default()
+    }
+
+    /// The process group of a pool.
+    pub(super) fn group_of(&self, id: PoolId) -> Option<&str> {
+        self.get(id).map(|entry| entry.group.as_str())
+    }
+
+    /// Whether a worker of this pool may be given connections.
+    pub(super) fn accepts(&self, id: PoolId, worker: WorkerId) -> bool {
+        self.get(id)
+            .is_some_and(|entry| entry.machine.accepts(worker))
+    }
+
+    pub(super) fn note_cause(&mut self, id: PoolId, text: &str) {
+        if let Some(entry) = self.get_mut(id) {
+            entry.note_cause(text);
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The processes of preloaders, and the spawns that wait for them. What becomes of
+//! them is decided by `wsgid_policy::preloaders` and done by `preload`. Knows of pools their
+//! numbers alone.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use wsgid_protocol::control::ToWorker;
+use wsgid_protocol::runs::Runs;
+
+use crate::process::worker_task::Handle;
+use wsgid_policy::ids::WorkerId;
+use wsgid_policy::ids::{Owner, PoolId};
+use wsgid_policy::preloaders::{GenerationKey, PreloaderPhase, Preloaders};
+use wsgid_policy::spawn_queue::Pending;
+
+/// All about preloaders that is not a decision.
+#[derive(Default)]
+pub(super) struct PreloaderProcesses {
+    pub(super) policy: Preloaders,
+    running: BTreeMap<WorkerId, PreloaderProcess>,
+    /// Spawns that wait for a preloader, or are being forked.
+    pub(super) parked: BTreeMap<WorkerId, Pending>,
+}
+
+/// A preloader's process.
+pub(super) struct PreloaderProcess {
+    pub(super) key: GenerationKey,
+    pub(super) handle: Handle,
+    pub(super) owner: Owner,
+    pub(super) started: Instant,
+    /// It has said that it is ready.
+    pub(super) ready: bool,
+    pub(super) ended: bool,
+}
+
+impl PreloaderProcesses {
+    pub(super) fn insert(&mut self, id: WorkerId, process: PreloaderProcess) {
+        self.running.insert(id, process);
+    }
+
+    pub(super) fn get(&self, id: WorkerId) -> Option<&PreloaderProcess> {
+        self.running.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: WorkerId) -> Option<&mut PreloaderProcess> {
+        self.running.get_mut(&id)
+    }
+
+    pub(super) fn remove(&mut self, id: WorkerId) -> Option<PreloaderProcess> {
+        self.running.remove(&id)
+    }
+
+    /// Whether events of this number are about a preloader.
+    pub(super) fn owns(&self, id: WorkerId) -> bool {
+        self.running.contains_key(&id)
+    }
+
+    /// Whether no process is left.
+    pub(super) fn is_empty(&self) -> bool {
+        self.running.is_empty()
+    }
+
+    /// Tells the preloaders of these pools what their group may run.
+    pub(super) fn tell_what_may_run(&self, is_its: impl Fn(PoolId) -> bool, runs: &Runs) {
+        for process in self.running.values() {
+            if is_its(process.key.0) {
+                process.handle.send(ToWorker::Runs(runs.clone()));
+            }
+        }
+    }
+
+    pub(super) fn cancel(&mut self, worker: WorkerId) {
+        self.parked.remove(&worker);
+        self.policy.cancel(worker);
+    }
+
+    /// The pools that have preloaders, and the preloaders' process ids.
+    pub(super) fn processes(&self) -> impl Iterator<Item = (PoolId, u32)> {
+        let running = self.running.values();
+        running.map(|process| (process.key.0, process.handle.pid))
+    }
+
+    /// The process of one.
+    pub(super) fn process_of(&self, id: WorkerId) -> Option<u32> {
+        self.get(id).map(|process| process.handle.pid)
+    }
+
+    pub(super) fn has_process(&self, pid: u32) -> bool {
+        self.processes().any(|(_, its)| its == pid)
+    }
+
+    /// Before another program goes on: it starts preloaders of its own.
+    pub(super) fn end_all(&self) {
+        for process in self.running.values() {
+            process.handle.signal(Signal::SIGKILL);
+        }
+    }
+
+    /// For the status of a pool.
+    pub(super) fn status(&self, key: GenerationKey) -> Value {
+        let Some((phase, preloader)) = self.policy.phase(key) else {
+            return Value::Null;
+        };
+        let state = match phase {
+            PreloaderPhase::Loading { .. } => "loading",
+            PreloaderPhase::Ready { .. } => "ready",
+            PreloaderPhase::Resting { .. } => "none",
+        };
+        let pid = preloader.and_then(|id| self.process_of(id));
+        json!({ "state": state, "pid": pid })
+    }
+}
