@@ -32,7 +32,7 @@ pub(super) struct Access {
     pub(super) allowed: Allowed,
     /// Where the socket of requests is.
     pub(super) socket: Option<PathBuf>,
-    generations: BTreeMap<u64, HttpdGeneration>,
+    pub(super) generations: BTreeMap<u64, HttpdGeneration>,
 }
 
 impl Access {
@@ -74,26 +74,10 @@ impl Access {
         self.generations.keys().next_back().copied()
     }
 
-    pub(super) fn generations(&self) -> Vec<u64> {
-        self.generations.keys().copied().collect()
-    }
-
-    /// The generations, for the program that goes on.
-    pub(super) fn take_generations(&mut self) -> Vec<HttpdGeneration> {
-        std::mem::take(&mut self.generations)
-            .into_values()
-            .collect()
-    }
-
     /// Whether any of them knows the group.
     pub(super) fn is_used(&self, group: &str) -> bool {
         let mut generations = self.generations.values();
         generations.any(|known| known.groups.contains(group))
-    }
-
-    pub(super) fn has_secrets(&self) -> bool {
-        let mut generations = self.generations.values();
-        generations.any(|known| known.secret.is_some())
     }
 
     /// Whether a generation has this secret. Each byte of each is looked at, so

@@ -7,8 +7,7 @@ use wsgid_protocol::Failure;
 use wsgid_protocol::control::ToWorker;
 
 use super::Supervisor;
-use wsgid_policy::ids::PoolId;
-use wsgid_policy::ids::WorkerId;
+use wsgid_policy::ids::{PoolId, WorkerId};
 use wsgid_policy::pool::Action;
 use wsgid_policy::spawn_queue::Pending;
 
@@ -21,7 +20,7 @@ impl Supervisor {
                 generation,
                 definition,
             } => {
-                let entry = self.pools.get(pool);
+                let entry = self.pools.get(&pool);
                 self.spawns.push(Pending {
                     pool,
                     worker,
@@ -47,19 +46,19 @@ impl Supervisor {
             }
             Action::Refuse(failure, text) => self.refuse_all(pool, failure, &text),
             Action::Serve => {
-                if let Some(entry) = self.pools.get_mut(pool) {
+                if let Some(entry) = self.pools.get_mut(&pool) {
                     entry.refusing = None;
                 }
             }
             Action::Switched(generation) => {
-                if let Some(entry) = self.pools.get_mut(pool) {
+                if let Some(entry) = self.pools.get_mut(&pool) {
                     entry.given_up = None;
                     entry.callables.clear();
                     tracing::info!("{}: generation {generation} serves", entry.name());
                 }
             }
             Action::Discarded(generation, why) => {
-                if let Some(entry) = self.pools.get_mut(pool) {
+                if let Some(entry) = self.pools.get_mut(&pool) {
                     tracing::error!(
                         "{}: a new worker of generation {generation} was given up, the old ones serve on: {why}",
                         entry.name()
@@ -83,12 +82,12 @@ impl Supervisor {
 
     /// `assign_held`, which follows every event, answers what waits.
     fn refuse_all(&mut self, pool: PoolId, failure: Failure, text: &str) {
-        let Some(entry) = self.pools.get_mut(pool) else {
+        let Some(entry) = self.pools.get_mut(&pool) else {
             return;
         };
         if entry.is_forgotten || self.lifetime.is_followed {
             let repeat = Failure::NotStarted;
-            entry.refusing = Some((repeat, repeat.row().text.to_owned()));
+            entry.refusing = Some((repeat.code(), repeat.row().text.to_owned()));
             return;
         }
         let text = format!("{}: {}: {text}", entry.name(), failure.row().text);
@@ -98,13 +97,13 @@ impl Supervisor {
             Failure::GroupStopped => tracing::info!("{text}"),
             _ => tracing::error!("{text}; {}", failure.row().cure),
         }
-        entry.refusing = Some((failure, text));
+        entry.refusing = Some((failure.code(), text));
     }
 
     /// The pool has ended: it is forgotten, and its group with the last one.
     fn forget_pool(&mut self, pool: PoolId) {
         self.connections.forget_pool(pool);
-        let Some(entry) = self.pools.remove(pool) else {
+        let Some(entry) = self.pools.remove(&pool) else {
             return;
         };
         self.waits.set(pool, None);
@@ -118,7 +117,7 @@ impl Supervisor {
 
     /// Whether the last start of this pool came to nothing.
     pub(super) fn is_failing(&self, pool: PoolId) -> bool {
-        let entry = self.pools.get(pool);
+        let entry = self.pools.get(&pool);
         entry.is_some_and(|entry| entry.machine.is_failing())
     }
 }

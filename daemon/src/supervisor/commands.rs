@@ -97,7 +97,7 @@ impl Supervisor {
         let (dumps, mut stacks) = channel(1024);
         let mut asked: usize = 0;
         // Those that are being started too: it shows what they wait for.
-        for (_, worker) in self.workers.iter_mut() {
+        for worker in self.workers.values_mut() {
             if pools.contains(&worker.record.pool) {
                 worker.dumps.push(dumps.clone());
                 worker.handle.send(ToWorker::Dump);
@@ -147,7 +147,7 @@ impl Supervisor {
             .workers
             .iter()
             .filter(|(_, worker)| self.may_see(uid, worker) && worker.handle.send(ToWorker::Query));
-        let waits_for = asked.map(|(id, _)| id).collect();
+        let waits_for = asked.map(|(id, _)| *id).collect();
         self.operators.wait(PendingStatus {
             uid,
             waits_for,

@@ -96,7 +96,7 @@ impl Supervisor {
             .groups
             .iter()
             .filter(|(_, group)| read.loaded.keeps(&group.definition.config.origin))
-            .map(|(name, _)| name.to_owned());
+            .map(|(name, _)| name.clone());
         let new = read.loaded.groups.iter().map(|group| group.name.clone());
         let groups = kept.chain(new).collect();
         let mut problems = read.loaded.problems;
@@ -218,7 +218,7 @@ impl Supervisor {
     /// they get connections of children of httpd that may ask for what is new.
     fn tell_what_may_run(&self, name: &str, runs: &Runs) {
         let is_its = |pool: PoolId| self.pools.group_of(pool) == Some(name);
-        for (_, worker) in self.workers.iter() {
+        for worker in self.workers.values() {
             if is_its(worker.record.pool) {
                 worker.handle.send(ToWorker::Runs(runs.clone()));
             }
@@ -254,7 +254,7 @@ impl Supervisor {
         let definition = Arc::clone(&group.definition);
         for pool in self.groups.pools_of(name) {
             self.pool_event(pool, Event::Define(Arc::clone(&definition)));
-            let Some(entry) = self.pools.get_mut(pool) else {
+            let Some(entry) = self.pools.get_mut(&pool) else {
                 continue;
             };
             entry.from_request &= !is_configured(&definition.config, &entry.application_group);
@@ -308,7 +308,7 @@ impl Supervisor {
         let from_request =
             asker.from_request && !is_configured(&group.definition.config, application_group);
         if let Some(pool) = group.pools.get(application_group) {
-            if let Some(entry) = self.pools.get_mut(*pool) {
+            if let Some(entry) = self.pools.get_mut(pool) {
                 entry.from_request &= from_request;
             }
             return Some(*pool);

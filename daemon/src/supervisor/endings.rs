@@ -15,15 +15,14 @@ use super::workers::WorkerRecord;
 use crate::connection::connections::Connection;
 use crate::connection::queue_front::QueueFront;
 use crate::exit_code::{self, launcher};
-use wsgid_policy::ids::ConnectionId;
-use wsgid_policy::ids::WorkerId;
+use wsgid_policy::ids::{ConnectionId, WorkerId};
 use wsgid_policy::pool::Event;
 
 impl Supervisor {
     /// It has ended: why is told, and its requests get their answers.
     pub(super) fn exited(&mut self, id: WorkerId, status: ExitStatus) {
         let now = Instant::now();
-        let Some(worker) = self.workers.remove(id) else {
+        let Some(worker) = self.workers.remove(&id) else {
             return;
         };
         let record = &worker.record;
@@ -39,7 +38,7 @@ impl Supervisor {
             tracing::error!("{text}");
         }
         let was_never_ready = record.python.is_none();
-        if let Some(entry) = self.pools.get_mut(record.pool) {
+        if let Some(entry) = self.pools.get_mut(&record.pool) {
             if was_never_ready && !entry.serves() {
                 // If one of them is what ended it, it is to end only its requests.
                 entry.scripts.clear();
@@ -83,8 +82,8 @@ impl Supervisor {
         status: ExitStatus,
         out_of_memory: Option<OutOfMemory>,
     ) -> Failure {
-        let entry = self.pools.get(record.pool);
-        if let Some(failure) = record.ended_for {
+        let entry = self.pools.get(&record.pool);
+        if let Some(failure) = record.ended_for.and_then(Failure::from_code) {
             failure
         } else if status.signal().is_some() {
             out_of_memory.map_or(Failure::WorkerSignalled, |_| Failure::OutOfMemory)
@@ -105,7 +104,7 @@ impl Supervisor {
         status: ExitStatus,
         out_of_memory: Option<OutOfMemory>,
     ) -> String {
-        let entry = self.pools.get(record.pool);
+        let entry = self.pools.get(&record.pool);
         let how = match (out_of_memory, status.signal()) {
             (Some(OutOfMemory::Group), _) => {
                 "was ended by SIGKILL because its process group has used up its memory-max"

@@ -2,6 +2,7 @@
 //! command it. Changed by configurations and operators. Knows nothing of workers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -66,25 +67,23 @@ impl Group {
 #[derive(Default)]
 pub(super) struct Groups(BTreeMap<String, Group>);
 
+impl Deref for Groups {
+    type Target = BTreeMap<String, Group>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for Groups {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
+
 impl Groups {
-    pub(super) fn get(&self, name: &str) -> Option<&Group> {
-        self.0.get(name)
-    }
-
-    pub(super) fn get_mut(&mut self, name: &str) -> Option<&mut Group> {
-        self.0.get_mut(name)
-    }
-
     pub(super) fn config(&self, name: &str) -> Option<&GroupConfig> {
         self.get(name).map(|group| &group.definition.config)
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Group)> + Clone {
-        self.0.iter().map(|(name, group)| (name.as_str(), group))
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
     }
 
     /// Goes on with a group of the program before.
@@ -92,16 +91,11 @@ impl Groups {
         self.0.insert(group.definition.config.name.clone(), group);
     }
 
-    /// All of them, for the program that goes on.
-    pub(super) fn take_all(&mut self) -> Vec<Group> {
-        std::mem::take(&mut self.0).into_values().collect()
-    }
-
     /// The group of this definition, which is in force from now on. Returns also
     /// the definition before.
     pub(super) fn define(&mut self, definition: &Arc<Definition>) -> (&mut Group, Arc<Definition>) {
         let name = definition.config.name.clone();
-        let group = self.0.entry(name);
+        let group = self.entry(name);
         let group = group.or_insert_with(|| Group::new(Arc::clone(definition)));
         let before = std::mem::replace(&mut group.definition, Arc::clone(definition));
         if std::mem::take(&mut group.removed) {
@@ -110,10 +104,6 @@ impl Groups {
             group.pools.clear();
         }
         (group, before)
-    }
-
-    pub(super) fn remove(&mut self, name: &str) {
-        self.0.remove(name);
     }
 
     pub(super) fn pools_of(&self, name: &str) -> Vec<PoolId> {
@@ -153,16 +143,15 @@ impl Groups {
 
     /// Forgets the pools of which this is not true.
     pub(super) fn keep_pools(&mut self, is_there: impl Fn(PoolId) -> bool) {
-        for group in self.0.values_mut() {
+        for group in self.values_mut() {
             group.pools.retain(|_, pool| is_there(*pool));
         }
     }
 
     /// Where each of them was defined.
     pub(super) fn origins(&self) -> InForce {
-        let origins = self.iter();
-        origins
-            .map(|(name, group)| (name.to_owned(), group.definition.config.origin.clone()))
+        self.iter()
+            .map(|(name, group)| (name.clone(), group.definition.config.origin.clone()))
             .collect()
     }
 
@@ -198,7 +187,7 @@ impl Groups {
     /// Opens the log files of groups again, after a rotation.
     pub(super) fn reopen_logs(&self) {
         tracing::info!("SIGHUP: log files are opened again");
-        for group in self.0.values() {
+        for group in self.values() {
             let definition = &group.definition;
             if let (LogTarget::File(path), Ok(identity)) =
                 (&definition.config.log, &definition.identity)

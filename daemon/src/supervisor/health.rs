@@ -21,18 +21,18 @@ impl Supervisor {
     /// Once a second.
     pub(super) fn look_around(&mut self) {
         let now = Instant::now();
-        for (id, worker) in self.workers.iter_mut() {
+        for (id, worker) in &mut *self.workers {
             let record = &mut worker.record;
-            let entry = self.pools.get(record.pool);
+            let entry = self.pools.get(&record.pool);
             if is_past(record.broken, BROKEN_PATIENCE, now) {
                 say_broken(record, entry);
-                self.todo.push_back((record.pool, Event::Lost(id)));
+                self.todo.push_back((record.pool, Event::Lost(*id)));
                 continue;
             }
-            let working = entry.filter(|entry| entry.machine.works(id));
+            let working = entry.filter(|entry| entry.machine.works(*id));
             if let Some(entry) = working
                 && let Some(config) = self.groups.config(&entry.group)
-                && let Some(event) = health(id, record, entry, config, now)
+                && let Some(event) = health(*id, record, entry, config, now)
             {
                 self.todo.push_back((entry.id, event));
             }
@@ -65,7 +65,7 @@ fn health(
 ) -> Option<Event> {
     let timeout = config.deadlock_timeout;
     if !timeout.is_zero() && is_past(record.heartbeat, timeout, now) {
-        record.ended_for = Some(Failure::Deadlock);
+        record.ended_for = Some(Failure::Deadlock.code());
         let silent = record.heartbeat.map(|at| now.duration_since(at));
         tracing::error!(
             "{}: worker {}: the interpreter has been locked for {:.0} s (deadlock-timeout)",

@@ -19,8 +19,7 @@ use crate::connection::connections::HeldEvent;
 use crate::connection::listener::NewConnection;
 use crate::connection::stale_socket;
 use crate::process::worker_task::WorkerEvent;
-use wsgid_policy::ids::ConnectionId;
-use wsgid_policy::ids::WorkerId;
+use wsgid_policy::ids::{ConnectionId, WorkerId};
 
 /// Events that may wait in each channel; behind that the sender waits.
 const CHANNEL_LEN: usize = 1024;

@@ -23,7 +23,7 @@ impl Supervisor {
     /// Starts what the limit allows.
     pub(super) fn start_workers(&mut self, now: Instant) {
         for id in self.spawns.unseen(now) {
-            let worker = self.workers.get(id);
+            let worker = self.workers.get(&id);
             let pid = worker
                 .map(|worker| worker.record.pid)
                 .or_else(|| self.preloaders.process_of(id));
@@ -37,7 +37,9 @@ impl Supervisor {
                 Ok(()) => Event::Spawned(pending.worker),
                 Err(why) => {
                     self.spawns.done(pending.worker);
-                    self.pools.note_cause(pending.pool, &why);
+                    if let Some(entry) = self.pools.get_mut(&pending.pool) {
+                        entry.note_cause(&why);
+                    }
                     Event::SpawnFailed(pending.worker, why)
                 }
             };
@@ -68,7 +70,7 @@ impl Supervisor {
         let definition = &pending.definition;
         let entry = self
             .pools
-            .get(pending.pool)
+            .get(&pending.pool)
             .ok_or("the process group has gone")?;
         let identity = definition.identity.clone()?;
         if let Some(why) = definition.config.not_understood() {
@@ -138,9 +140,9 @@ impl Supervisor {
         // A replacement is as idle as the worker that it replaces.
         let replaced = self
             .pools
-            .get(pending.pool)
+            .get(&pending.pool)
             .and_then(|entry| entry.machine.replaces(pending.worker))
-            .and_then(|old| self.workers.get(old));
+            .and_then(|old| self.workers.get(&old));
         let record = WorkerRecord {
             pid: handle.pid,
             pool: pending.pool,

@@ -12,8 +12,7 @@ use super::pools::GivenUp;
 use super::workers::{WorkerRecord, believable};
 use crate::log::escaped;
 use crate::process::worker_task::WorkerEvent;
-use wsgid_policy::ids::PoolId;
-use wsgid_policy::ids::WorkerId;
+use wsgid_policy::ids::{PoolId, WorkerId};
 use wsgid_policy::pool::Event;
 
 /// Lines about scripts of one worker that failed to load.
@@ -34,7 +33,7 @@ impl Supervisor {
             WorkerEvent::Broken(why) => {
                 // Usually it ends, and closes its socket a moment before it
                 // can be reaped; `look_around` ends it if it does not.
-                if let Some(worker) = self.workers.get_mut(id) {
+                if let Some(worker) = self.workers.get_mut(&id) {
                     tracing::debug!("worker {}: control socket: {why}", worker.record.pid);
                     worker.note_broken();
                 }
@@ -45,7 +44,7 @@ impl Supervisor {
 
     fn on_message(&mut self, id: WorkerId, message: FromWorker) {
         let now = Instant::now();
-        let Some(worker) = self.workers.get_mut(id) else {
+        let Some(worker) = self.workers.get_mut(&id) else {
             return;
         };
         let WorkerRecord {
@@ -79,13 +78,13 @@ impl Supervisor {
             }
             FromWorker::Heartbeat => worker.record.heartbeat = Some(now),
             FromWorker::Loaded { script } => {
-                if let Some(entry) = self.pools.get_mut(pool) {
+                if let Some(entry) = self.pools.get_mut(&pool) {
                     entry.note_loaded(script);
                 }
             }
             FromWorker::Called { script, callable } => {
                 // Only a worker that serves knows what requests ask for.
-                let entry = self.pools.get_mut(pool);
+                let entry = self.pools.get_mut(&pool);
                 if let Some(entry) = entry.filter(|entry| entry.machine.accepts(id)) {
                     entry.callables.note(script, callable);
                 }
@@ -95,7 +94,7 @@ impl Supervisor {
     }
 
     fn on_ready(&mut self, id: WorkerId, python: (u32, u32, u32), failed: Vec<(PathBuf, String)>) {
-        let Some(worker) = self.workers.get_mut(id) else {
+        let Some(worker) = self.workers.get_mut(&id) else {
             return;
         };
         let record = &mut worker.record;
@@ -109,7 +108,7 @@ impl Supervisor {
         record.failed = believable(failed);
         let pool = record.pool;
         let scripts: BTreeSet<PathBuf> = record.failed.keys().cloned().collect();
-        let Some(entry) = self.pools.get_mut(pool) else {
+        let Some(entry) = self.pools.get_mut(&pool) else {
             return;
         };
         say_ready(&entry.name(), record, python);
@@ -122,11 +121,11 @@ impl Supervisor {
     /// A worker was ready. If that was the end of it, the status says why, also
     /// when it has gone; if it serves, what was given up `before` is history.
     fn note_given_up(&mut self, pool: PoolId, id: WorkerId, before: Option<GivenUp>) {
-        let Some(entry) = self.pools.get_mut(pool) else {
+        let Some(entry) = self.pools.get_mut(&pool) else {
             return;
         };
         if let Some(given_up) = &mut entry.given_up {
-            let worker = self.workers.get(id);
+            let worker = self.workers.get(&id);
             given_up.failed = worker
                 .map(|worker| worker.record.failed.clone())
                 .unwrap_or_default();

@@ -29,7 +29,6 @@ mod placing;
 mod pools;
 mod preload;
 mod preloaders;
-mod processes;
 mod records;
 mod requested;
 mod requests;
@@ -53,6 +52,7 @@ use crate::config::standalone::Source;
 use crate::connection::connections::Connections;
 use crate::process::spawn::Launcher;
 use crate::process::worker_task::WorkerEvent;
+use crate::sys;
 use access::Access;
 use arrivals::Arrivals;
 use groups::Groups;
@@ -64,8 +64,7 @@ use preloaders::PreloaderProcesses;
 use resources::Resources;
 use waits::Waits;
 use workers::Workers;
-use wsgid_policy::ids::PoolId;
-use wsgid_policy::ids::WorkerId;
+use wsgid_policy::ids::{PoolId, WorkerId};
 use wsgid_policy::pool::Event;
 use wsgid_policy::spawn_queue::SpawnQueue;
 
@@ -93,6 +92,34 @@ struct Supervisor {
 }
 
 impl Supervisor {
+    fn new(
+        access: Access,
+        logs: Logs,
+        connections: Connections,
+        source: Option<Source>,
+        worker_events: Sender<(WorkerId, WorkerEvent)>,
+    ) -> Self {
+        Self {
+            access,
+            logs,
+            groups: Groups::default(),
+            pools: Pools::default(),
+            workers: Workers::default(),
+            preloaders: PreloaderProcesses::default(),
+            resources: Resources::new(),
+            connections,
+            arrivals: Arrivals::new(),
+            operators: Operators::default(),
+            lifetime: Lifetime::new(),
+            waits: Waits::default(),
+            spawns: SpawnQueue::new(sys::processors()),
+            todo: VecDeque::new(),
+            launcher: Launcher::new(),
+            worker_events,
+            source,
+        }
+    }
+
     /// Feeds a pool's state machine, does what it says, and gives waiting
     /// requests to workers that became ready.
     fn pool_event(&mut self, pool: PoolId, event: Event) {
@@ -103,7 +130,7 @@ impl Supervisor {
     fn settle(&mut self) {
         while let Some((pool, event)) = self.todo.pop_front() {
             let now = Instant::now();
-            let Some(entry) = self.pools.get_mut(pool) else {
+            let Some(entry) = self.pools.get_mut(&pool) else {
                 continue;
             };
             let actions = entry.machine.handle(event, now);
@@ -119,7 +146,7 @@ impl Supervisor {
 
     /// Sets when the pool is looked at next.
     fn reschedule(&mut self, pool: PoolId, now: Instant) {
-        let machine = self.pools.get(pool).map(|entry| &entry.machine);
+        let machine = self.pools.get(&pool).map(|entry| &entry.machine);
         let deadline = machine.and_then(|machine| machine.deadline(now));
         let held = self.next_look_at_held(pool, now);
         self.waits.set(pool, deadline.into_iter().chain(held).min());
@@ -182,8 +209,8 @@ impl Supervisor {
 
     fn has_left(&self) -> bool {
         self.lifetime.is_leaving
-            && self.workers.len() == 0
-            && self.pools.len() == 0
+            && self.workers.is_empty()
+            && self.pools.is_empty()
             && self.preloaders.is_empty()
     }
 }

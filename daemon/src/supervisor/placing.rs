@@ -13,11 +13,11 @@ use wsgid_protocol::control::ToWorker;
 
 use super::Supervisor;
 use super::patience::Patience;
+use super::pools::PoolEntry;
 use crate::channel::worker::Outgoing;
 use crate::connection::connections::{Connection, ConnectionHolder, HeldEvent};
 use crate::connection::queue_front::QueueFront;
-use wsgid_policy::ids::WorkerId;
-use wsgid_policy::ids::{ConnectionId, PoolId};
+use wsgid_policy::ids::{ConnectionId, PoolId, WorkerId};
 use wsgid_policy::placement::{self, Candidate};
 use wsgid_policy::pool::Event;
 
@@ -51,7 +51,7 @@ impl Supervisor {
         {
             return;
         }
-        let Some(entry) = self.pools.get(pool) else {
+        let Some(entry) = self.pools.get(&pool) else {
             // Its last worker has ended, and left this unread.
             let failure = if self.lifetime.is_followed {
                 Failure::NotStarted
@@ -60,7 +60,7 @@ impl Supervisor {
             };
             return self.refuse(id, failure, "the process group has been removed");
         };
-        if let Some((failure, text)) = entry.refusing.clone() {
+        if let Some((failure, text)) = entry.refusal() {
             return self.refuse(id, failure, &text);
         }
         if request {
@@ -72,7 +72,7 @@ impl Supervisor {
     /// The workers of a pool that may get connections.
     fn placement_candidates(&self, pool: PoolId) -> Vec<Candidate> {
         let candidate = |id| {
-            let worker = self.workers.get(id)?;
+            let worker = self.workers.get(&id)?;
             Some(Candidate {
                 worker: id,
                 connections: worker.connections.len(),
@@ -80,7 +80,7 @@ impl Supervisor {
                 is_broken: worker.record.broken.is_some(),
             })
         };
-        let entry = self.pools.get(pool).into_iter();
+        let entry = self.pools.get(&pool).into_iter();
         entry
             .flat_map(|entry| entry.machine.accepting())
             .filter_map(candidate)
@@ -94,7 +94,7 @@ impl Supervisor {
     /// Requests that go from one worker to the next are a queue as much as those
     /// that are held, if there is no worker left that could have a thread for them.
     fn note_full(&mut self, pool: PoolId, now: Instant) {
-        let Some(entry) = self.pools.get(pool) else {
+        let Some(entry) = self.pools.get(&pool) else {
             return;
         };
         // Others have all that they may have.
@@ -111,7 +111,7 @@ impl Supervisor {
     /// Hands a connection to a worker. Returns whether it is settled: given,
     /// or ended because it belonged to another identity.
     fn assign(&mut self, id: ConnectionId, worker: WorkerId) -> bool {
-        let Some(entry) = self.workers.get_mut(worker) else {
+        let Some(entry) = self.workers.get_mut(&worker) else {
             return false;
         };
         let Some(connection) = self.connections.get(id) else {
@@ -172,12 +172,12 @@ impl Supervisor {
             if is_settled {
                 continue;
             }
-            let entry = self.pools.get(pool);
-            if let Some((failure, text)) = entry.and_then(|entry| entry.refusing.clone()) {
+            let entry = self.pools.get(&pool);
+            if let Some((failure, text)) = entry.and_then(PoolEntry::refusal) {
                 self.refuse(id, failure, &text);
             }
         }
-        let entry = self.pools.get(pool);
+        let entry = self.pools.get(&pool);
         let is_told = entry.is_some_and(|entry| entry.machine.waiting() > 0);
         if is_told && self.connections.waiting(pool) == 0 {
             self.todo.push_back((pool, Event::Waiting(0)));
@@ -200,7 +200,7 @@ impl Supervisor {
         let request = front != QueueFront::Nothing;
         let mut full = None;
         if request
-            && let Some(entry) = self.workers.get_mut(worker)
+            && let Some(entry) = self.workers.get_mut(&worker)
             && self.pools.accepts(entry.record.pool, worker)
         {
             // It did not leave, so it has no thread for it.
@@ -237,7 +237,7 @@ impl Supervisor {
         let its = self.connections.get(id).is_some_and(
             |connection| matches!(connection.holder, ConnectionHolder::Worker(holder) if holder == worker),
         );
-        if its && let Some(entry) = self.workers.get_mut(worker) {
+        if its && let Some(entry) = self.workers.get_mut(&worker) {
             entry.connections.remove(&id);
         }
         its
@@ -271,7 +271,7 @@ impl Supervisor {
 
     /// The held requests of a pool, if they do not wait for ever.
     fn waiting(&self, pool: PoolId) -> Option<(Patience, Vec<Waiting>)> {
-        let entry = self.pools.get(pool)?;
+        let entry = self.pools.get(&pool)?;
         let patience = Patience::new(self.groups.config(&entry.group)?, entry.serves());
         let held = self.connections.held(pool);
         let requests = held

@@ -3,6 +3,7 @@
 //! processes.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -11,11 +12,9 @@ use serde::{Deserialize, Serialize};
 use wsgid_protocol::Failure;
 
 use super::callables::Callables;
-use super::records;
 use crate::log::escaped;
 use wsgid_policy::definition::Definition;
-use wsgid_policy::ids::PoolId;
-use wsgid_policy::ids::WorkerId;
+use wsgid_policy::ids::{PoolId, WorkerId};
 use wsgid_policy::pool::WorkerPool;
 
 /// Causes that are kept for the status.
@@ -44,9 +43,9 @@ pub(crate) struct PoolEntry {
     pub(super) used: Instant,
     #[serde(default = "without_workers")]
     pub(super) machine: WorkerPool,
-    /// What every request is answered with.
-    #[serde(default, with = "records::refusal")]
-    pub(super) refusing: Option<(Failure, String)>,
+    /// What every request is answered with: the code of a failure, and its text.
+    #[serde(default)]
+    pub(super) refusing: Option<(u16, String)>,
     #[serde(default)]
     pub(super) restarts: u64,
     #[serde(default)]
@@ -99,6 +98,12 @@ impl PoolEntry {
         }
     }
 
+    /// What every request is answered with.
+    pub(super) fn refusal(&self) -> Option<(Failure, String)> {
+        let (code, text) = self.refusing.as_ref()?;
+        Some((Failure::from_code(*code)?, text.clone()))
+    }
+
     /// A script was loaded for a request. The next generation is to load it
     /// before it takes over, so that it cannot replace one that works by one
     /// that does not.
@@ -136,6 +141,20 @@ pub(super) struct Pools {
     pub(super) last: PoolId,
 }
 
+impl Deref for Pools {
+    type Target = BTreeMap<PoolId, PoolEntry>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.all
+    }
+}
+
+impl DerefMut for Pools {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.all
+    }
+}
+
 impl Pools {
     /// Makes the pool of an application group.
     pub(super) fn make(
@@ -170,54 +189,24 @@ impl Pools {
         self.all.insert(entry.id, entry);
     }
 
-    /// All of them, for the program that goes on.
-    pub(super) fn take_all(&mut self) -> Vec<PoolEntry> {
-        std::mem::take(&mut self.all).into_values().collect()
-    }
-
-    pub(super) fn get(&self, id: PoolId) -> Option<&PoolEntry> {
-        self.all.get(&id)
-    }
-
-    pub(super) fn get_mut(&mut self, id: PoolId) -> Option<&mut PoolEntry> {
-        self.all.get_mut(&id)
-    }
-
-    pub(super) fn remove(&mut self, id: PoolId) -> Option<PoolEntry> {
-        self.all.remove(&id)
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &PoolEntry> {
-        self.all.values()
-    }
-
-    pub(super) fn ids(&self) -> Vec<PoolId> {
-        self.all.keys().copied().collect()
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.all.len()
-    }
-
     /// A pool in words; nothing, if it has gone.
     pub(super) fn name(&self, id: PoolId) -> String {
-        self.get(id).map(PoolEntry::name).unwrap_or_default()
+        self.get(&id).map(PoolEntry::name).unwrap_or_default()
     }
 
     /// The process group of a pool.
     pub(super) fn group_of(&self, id: PoolId) -> Option<&str> {
-        self.get(id).map(|entry| entry.group.as_str())
+        self.get(&id).map(|entry| entry.group.as_str())
     }
 
     /// Whether a worker of this pool may be given connections.
     pub(super) fn accepts(&self, id: PoolId, worker: WorkerId) -> bool {
-        self.get(id)
+        self.get(&id)
             .is_some_and(|entry| entry.machine.accepts(worker))
     }
 
-    pub(super) fn note_cause(&mut self, id: PoolId, text: &str) {
-        if let Some(entry) = self.get_mut(id) {
-            entry.note_cause(text);
-        }
+    /// The numbers of all.
+    pub(super) fn ids(&self) -> Vec<PoolId> {
+        self.keys().copied().collect()
     }
 }

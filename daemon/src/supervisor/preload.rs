@@ -20,8 +20,7 @@ use crate::process::child::Running;
 use crate::process::forked::Expected;
 use crate::process::subreaper;
 use crate::process::worker_task::{self, WorkerEvent};
-use wsgid_policy::ids::PoolId;
-use wsgid_policy::ids::WorkerId;
+use wsgid_policy::ids::{PoolId, WorkerId};
 use wsgid_policy::pool::{Event, Mode, WorkerPool};
 use wsgid_policy::preloaders::{GenerationKey, PreloaderAction};
 use wsgid_policy::spawn_queue::Pending;
@@ -274,7 +273,7 @@ impl Supervisor {
         if !self.preloaders.policy.knows(pool) {
             return;
         }
-        let machine = self.pools.get(pool).map(|entry| &entry.machine);
+        let machine = self.pools.get(&pool).map(|entry| &entry.machine);
         let generations = machine
             .filter(|machine| matches!(machine.mode(), Mode::Running | Mode::Failed { .. }))
             .map(WorkerPool::living_generations)
@@ -291,7 +290,7 @@ impl Supervisor {
     /// Starts preloaders for the workers that the program before has left.
     pub(super) fn warm_preloaders(&mut self, now: Instant) {
         let mut wanted: Vec<(GenerationKey, Arc<_>)> = Vec::new();
-        for entry in self.pools.iter() {
+        for entry in self.pools.values() {
             let definition = entry.machine.definition();
             let generation = entry.machine.generation();
             if definition.config.preload

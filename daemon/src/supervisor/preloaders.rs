@@ -11,8 +11,7 @@ use wsgid_protocol::control::ToWorker;
 use wsgid_protocol::runs::Runs;
 
 use crate::process::worker_task::Handle;
-use wsgid_policy::ids::WorkerId;
-use wsgid_policy::ids::{Owner, PoolId};
+use wsgid_policy::ids::{Owner, PoolId, WorkerId};
 use wsgid_policy::preloaders::{GenerationKey, PreloaderPhase, Preloaders};
 use wsgid_policy::spawn_queue::Pending;
 

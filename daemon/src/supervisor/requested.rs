@@ -71,7 +71,7 @@ impl Supervisor {
     /// The application groups of a process group that requests named, those on
     /// their way out included: their processes are still there.
     fn candidates(&self, group: &str) -> Vec<RequestedName> {
-        let entries = self.pools.iter();
+        let entries = self.pools.values();
         entries
             .filter(|entry| entry.from_request && entry.group == group)
             .map(|entry| self.candidate(entry))
@@ -82,7 +82,7 @@ impl Supervisor {
         let mut runs = false;
         let mut used = entry.used;
         for (id, _) in entry.machine.members() {
-            if let Some(worker) = self.workers.get(id) {
+            if let Some(worker) = self.workers.get(&id) {
                 runs |= worker.record.report.in_flight > 0;
                 if worker.record.report.requests > 0 {
                     used = used.max(worker.record.active_at);
@@ -100,7 +100,7 @@ impl Supervisor {
     /// Drains an application group that requests named. Whoever has a connection
     /// to it opens another, which makes it anew.
     fn send_away(&mut self, pool: PoolId) {
-        let Some(entry) = self.pools.get_mut(pool) else {
+        let Some(entry) = self.pools.get_mut(&pool) else {
             return;
         };
         entry.is_forgotten = true;
@@ -118,7 +118,7 @@ impl Supervisor {
 
     /// Once a second: application groups that nobody has used for long.
     pub(super) fn forget_unused(&mut self, now: Instant) {
-        let named = self.pools.iter().filter(|entry| entry.from_request);
+        let named = self.pools.values().filter(|entry| entry.from_request);
         let all: Vec<RequestedName> = named.map(|entry| self.candidate(entry)).collect();
         for pool in room::unused(&all, now) {
             self.send_away(pool);

@@ -71,7 +71,7 @@ impl Supervisor {
             self.source.is_none() && newest.is_none_or(|newest| hello.generation > newest);
         is_ahead
             && !self.lifetime.is_leaving
-            && (self.groups.get(&hello.group).is_none()
+            && (!self.groups.contains_key(&hello.group)
                 || !self.access.secret_is_right(&hello.secret))
     }
 
@@ -126,7 +126,7 @@ impl Supervisor {
             let _ = send_fail(incoming.fd.as_fd(), Failure::NoSuchGroup, &text);
             return;
         };
-        if let Some(entry) = self.pools.get_mut(pool) {
+        if let Some(entry) = self.pools.get_mut(&pool) {
             entry.used = now;
         }
         let added = self

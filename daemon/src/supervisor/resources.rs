@@ -10,7 +10,6 @@ use wsgid_protocol::GroupConfig;
 use wsgid_protocol::names;
 
 use super::groups::Groups;
-use super::processes::Processes;
 use crate::process::cgroup::Cgroups;
 use crate::process::procfs;
 use crate::process::relatives::{UsageReader, UsageSample};
@@ -27,6 +26,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// The least weight: of those that give way where there are no control groups.
 const NICEST: i32 = 19;
+
+/// Process ids by process group.
+pub(super) type Processes<'a> = BTreeMap<&'a str, Vec<u32>>;
 
 /// Who had no memory left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

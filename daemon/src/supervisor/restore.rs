@@ -62,7 +62,7 @@ impl Supervisor {
         }
         for one in state.connections {
             if let Some(id) = one.worker
-                && let Some(worker) = self.workers.get_mut(id)
+                && let Some(worker) = self.workers.get_mut(&id)
             {
                 worker.connections.insert(one.id);
                 self.connections.assign(one.id, id, worker.record.owner);
@@ -136,7 +136,7 @@ impl Supervisor {
             self.pools.resume(entry);
         }
         self.groups
-            .keep_pools(|pool| self.pools.get(pool).is_some());
+            .keep_pools(|pool| self.pools.contains_key(&pool));
     }
 
     fn restore_connection(
@@ -199,9 +199,9 @@ impl Supervisor {
     /// Workers that no pool knows finish what they have, and members that are no
     /// workers are replaced: the program before did not write all of it.
     fn drain_strangers(&mut self) {
-        for (id, worker) in self.workers.iter() {
-            let entry = self.pools.get(worker.record.pool);
-            if !entry.is_some_and(|entry| entry.machine.has(id)) {
+        for (id, worker) in &*self.workers {
+            let entry = self.pools.get(&worker.record.pool);
+            if !entry.is_some_and(|entry| entry.machine.has(*id)) {
                 tracing::error!(
                     "worker {} belongs to no process group any more: it finishes and ends",
                     worker.record.pid
@@ -215,9 +215,9 @@ impl Supervisor {
             .map(|pending| pending.worker)
             .collect();
         let mut lost = Vec::new();
-        for entry in self.pools.iter() {
+        for entry in self.pools.values() {
             for (id, _) in entry.machine.members() {
-                if self.workers.get(id).is_none() && !queued.contains(&id) {
+                if !self.workers.contains_key(&id) && !queued.contains(&id) {
                     lost.push((entry.id, id));
                 }
             }

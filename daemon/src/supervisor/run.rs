@@ -1,7 +1,6 @@
 //! The loop: waits for the parent, requests, workers, commands, signals and
 //! time, and feeds the supervisor. Called by `start`.
 
-use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -14,19 +13,10 @@ use wsgid_protocol::control::{FromParent, ToParent};
 
 use super::Supervisor;
 use super::access::Access;
-use super::arrivals::Arrivals;
-use super::groups::Groups;
 use super::inputs::{Inputs, report};
-use super::lifetime::Lifetime;
 use super::logs::Logs;
-use super::operators::Operators;
-use super::pools::Pools;
-use super::preloaders::PreloaderProcesses;
-use super::resources::Resources;
 use super::restore::take_messages;
 use super::snapshot::Snapshot;
-use super::waits::Waits;
-use super::workers::Workers;
 use crate::channel::operator;
 use crate::channel::parent::{self, ParentMessage};
 use crate::config::standalone::Source;
@@ -35,11 +25,7 @@ use crate::connection::listener::{self, Allowed};
 use crate::connection::stale_socket;
 use crate::log::Sink;
 use crate::notify;
-use crate::process::spawn::Launcher;
-use crate::process::worker_task::WorkerEvent;
 use crate::signals::{Asks, Signals};
-use wsgid_policy::ids::WorkerId;
-use wsgid_policy::spawn_queue::SpawnQueue;
 
 /// What a supervisor is started with.
 pub(super) struct Options {
@@ -128,34 +114,6 @@ pub(super) async fn run(options: Options) -> io::Result<Outcome> {
 }
 
 impl Supervisor {
-    fn new(
-        access: Access,
-        logs: Logs,
-        connections: Connections,
-        source: Option<Source>,
-        worker_events: Sender<(WorkerId, WorkerEvent)>,
-    ) -> Self {
-        Self {
-            access,
-            logs,
-            groups: Groups::default(),
-            pools: Pools::default(),
-            workers: Workers::default(),
-            preloaders: PreloaderProcesses::default(),
-            resources: Resources::new(),
-            connections,
-            arrivals: Arrivals::new(),
-            operators: Operators::default(),
-            lifetime: Lifetime::new(),
-            waits: Waits::default(),
-            spawns: SpawnQueue::new(crate::sys::processors()),
-            todo: VecDeque::new(),
-            launcher: Launcher::new(),
-            worker_events,
-            source,
-        }
-    }
-
     /// Begins anew, or goes on where the program before has stopped; what the
     /// parent said to that is said again.
     fn begin(

@@ -4,7 +4,10 @@
 use std::time::Instant;
 
 use super::Supervisor;
-use super::processes::by_group;
+use super::pools::Pools;
+use super::preloaders::PreloaderProcesses;
+use super::resources::Processes;
+use super::workers::Workers;
 
 impl Supervisor {
     /// When the next look at the processors is due.
@@ -44,4 +47,22 @@ impl Supervisor {
         let processes = by_group(&self.pools, &self.workers, &self.preloaders);
         self.resources.give_priorities_back(&processes);
     }
+}
+
+/// The processes of workers and preloaders.
+fn by_group<'a>(
+    pools: &'a Pools,
+    workers: &Workers,
+    preloaders: &PreloaderProcesses,
+) -> Processes<'a> {
+    let workers = workers
+        .values()
+        .map(|worker| (worker.record.pool, worker.record.pid));
+    let mut out = Processes::new();
+    for (pool, pid) in workers.chain(preloaders.processes()) {
+        if let Some(group) = pools.group_of(pool) {
+            out.entry(group).or_default().push(pid);
+        }
+    }
+    out
 }

@@ -33,8 +33,7 @@ use crate::channel::parent::ParentMessage;
 use crate::connection::connections::{ConnectionHolder, ConnectionRecord};
 use crate::process::worker_task::{Handle, QuiescedWorker, WorkerEvent};
 use crate::reexec::InheritedFds;
-use wsgid_policy::ids::WorkerId;
-use wsgid_policy::ids::{ConnectionId, PoolId};
+use wsgid_policy::ids::{ConnectionId, PoolId, WorkerId};
 use wsgid_policy::instant;
 use wsgid_policy::spawn_queue::Pending;
 
@@ -265,13 +264,15 @@ impl Supervisor {
                 .as_ref()
                 .map(|source| source.path().to_path_buf()),
             allowed: allowed.unwrap_or_else(|| nix::unistd::geteuid().as_raw()),
-            known: self.access.take_generations(),
+            known: std::mem::take(&mut self.access.generations)
+                .into_values()
+                .collect(),
             files: keep_files(&self.logs.files, &mut fds)?,
             log: self.logs.own.clone(),
-            groups: self.groups.take_all(),
+            groups: std::mem::take(&mut *self.groups).into_values().collect(),
             spawns: spawns.cloned().collect(),
             last_pool: self.pools.last,
-            pools: self.pools.take_all(),
+            pools: std::mem::take(&mut *self.pools).into_values().collect(),
             workers,
             connections: self.keep_connections(&mut fds)?,
             last_connection: self.connections.last(),
@@ -300,7 +301,7 @@ impl Supervisor {
         deadline: Instant,
         fds: &mut InheritedFds,
     ) -> io::Result<(Vec<WorkerState>, Vec<(WorkerId, Event)>)> {
-        let running = self.workers.take_all();
+        let running = std::mem::take(&mut *self.workers);
         for worker in running.values() {
             worker.handle.quiesce();
         }

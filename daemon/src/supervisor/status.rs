@@ -11,8 +11,7 @@ use super::Supervisor;
 use super::groups::Group;
 use super::pools::{GivenUp, PoolEntry};
 use crate::channel::operator::may_everything;
-use wsgid_policy::ids::PoolId;
-use wsgid_policy::ids::WorkerId;
+use wsgid_policy::ids::{PoolId, WorkerId};
 use wsgid_policy::pool::{Member, Mode, Phase};
 
 /// Bytes of tracebacks in one status. As JSON they may be six times as long, and
@@ -55,7 +54,10 @@ impl Supervisor {
                 json!(self.resources.groups.problem()),
             );
             map.insert("connections".to_owned(), json!(self.connections.len()));
-            map.insert("generations".to_owned(), json!(self.access.generations()));
+            map.insert(
+                "generations".to_owned(),
+                json!(self.access.generations.keys().collect::<Vec<_>>()),
+            );
         }
         status
     }
@@ -69,7 +71,7 @@ impl Supervisor {
             .map(|(_, worker)| &worker.record.failed);
         let given_up = pools
             .iter()
-            .filter_map(|pool| Some(&self.pools.get(*pool)?.given_up.as_ref()?.failed));
+            .filter_map(|pool| Some(&self.pools.get(pool)?.given_up.as_ref()?.failed));
         workers
             .chain(given_up)
             .flatten()
@@ -80,7 +82,7 @@ impl Supervisor {
     fn group_status(&self, name: &str, group: &Group, telling: Telling<'_>) -> Value {
         let pools = group.pools.values();
         let pools: Vec<Value> = pools
-            .filter_map(|pool| Some(self.pool_status(self.pools.get(*pool)?, telling)))
+            .filter_map(|pool| Some(self.pool_status(self.pools.get(pool)?, telling)))
             .collect();
         let config = &group.definition.config;
         json!({
@@ -136,7 +138,7 @@ impl Supervisor {
     }
 
     fn worker_status(&self, id: WorkerId, member: &Member, telling: Telling<'_>) -> Option<Value> {
-        let worker = self.workers.get(id)?;
+        let worker = self.workers.get(&id)?;
         let record = &worker.record;
         let state = match member.phase {
             Phase::Queued => "queued",

@@ -3,6 +3,7 @@
 //! but their numbers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -12,10 +13,8 @@ use tokio::sync::mpsc::Sender;
 use wsgid_protocol::Failure;
 use wsgid_protocol::control::{ToWorker, WorkerReport};
 
-use super::records;
 use crate::process::worker_task::Handle;
-use wsgid_policy::ids::WorkerId;
-use wsgid_policy::ids::{ConnectionId, Owner, PoolId};
+use wsgid_policy::ids::{ConnectionId, Owner, PoolId, WorkerId};
 use wsgid_policy::instant;
 
 /// Scripts of one worker that failed to load.
@@ -51,9 +50,9 @@ pub(crate) struct WorkerRecord {
     pub(super) active_at: Instant,
     #[serde(default)]
     pub(super) report: WorkerReport,
-    /// Why the supervisor ended it, if it did.
-    #[serde(default, with = "records::failure")]
-    pub(super) ended_for: Option<Failure>,
+    /// The code of the failure for which the supervisor ended it, if it did.
+    #[serde(default)]
+    pub(super) ended_for: Option<u16>,
     /// It said that a request takes too long and cannot be stopped.
     #[serde(default)]
     pub(super) overtime: bool,
@@ -102,52 +101,33 @@ impl Worker {
 #[derive(Default)]
 pub(super) struct Workers(BTreeMap<WorkerId, Worker>);
 
+impl Deref for Workers {
+    type Target = BTreeMap<WorkerId, Worker>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for Workers {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
+
 impl Workers {
-    pub(super) fn insert(&mut self, id: WorkerId, worker: Worker) {
-        self.0.insert(id, worker);
-    }
-
-    pub(super) fn get(&self, id: WorkerId) -> Option<&Worker> {
-        self.0.get(&id)
-    }
-
-    pub(super) fn get_mut(&mut self, id: WorkerId) -> Option<&mut Worker> {
-        self.0.get_mut(&id)
-    }
-
-    pub(super) fn remove(&mut self, id: WorkerId) -> Option<Worker> {
-        self.0.remove(&id)
-    }
-
-    /// All of them, for the program that goes on.
-    pub(super) fn take_all(&mut self) -> BTreeMap<WorkerId, Worker> {
-        std::mem::take(&mut self.0)
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = (WorkerId, &Worker)> {
-        self.0.iter().map(|(id, worker)| (*id, worker))
-    }
-
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (WorkerId, &mut Worker)> {
-        self.0.iter_mut().map(|(id, worker)| (*id, worker))
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-
     pub(super) fn has_process(&self, pid: u32) -> bool {
-        self.0.values().any(|worker| worker.record.pid == pid)
+        self.values().any(|worker| worker.record.pid == pid)
     }
 
     pub(super) fn tell(&self, id: WorkerId, message: ToWorker) {
-        if let Some(worker) = self.get(id) {
+        if let Some(worker) = self.get(&id) {
             worker.handle.send(message);
         }
     }
 
     pub(super) fn signal(&self, id: WorkerId, signal: Signal) {
-        if let Some(worker) = self.get(id) {
+        if let Some(worker) = self.get(&id) {
             worker.handle.signal(signal);
         }
     }
@@ -156,13 +136,13 @@ impl Workers {
     /// asked to be replaced because of a request that takes too long, and did
     /// not get rid of it, ends for that.
     pub(super) fn note_stopped(&mut self, id: WorkerId) {
-        if let Some(Worker { record, .. }) = self.get_mut(id) {
+        if let Some(Worker { record, .. }) = self.get_mut(&id) {
             let failure = if record.overtime {
                 Failure::RequestTimeout
             } else {
                 Failure::WorkerStopped
             };
-            record.ended_for.get_or_insert(failure);
+            record.ended_for.get_or_insert(failure.code());
         }
     }
 }
