@@ -47,13 +47,11 @@ impl Callables {
 
     /// All of them.
     pub(super) fn list(&self) -> Vec<(PathBuf, String)> {
-        let of = |(script, names): (&PathBuf, &BTreeSet<String>)| -> Vec<_> {
-            names
-                .iter()
-                .map(|name| (script.clone(), name.clone()))
-                .collect()
-        };
-        self.0.iter().flat_map(of).collect()
+        let mut list = Vec::new();
+        for (script, names) in &self.0 {
+            list.extend(names.iter().map(|name| (script.clone(), name.clone())));
+        }
+        list
     }
 }
 

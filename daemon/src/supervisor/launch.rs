@@ -15,7 +15,6 @@ use super::workers::{Worker, WorkerRecord};
 use crate::log::Output;
 use crate::process::procfs;
 use crate::process::worker_task::{self, Handle};
-use wsgid_policy::ids::Owner;
 use wsgid_policy::pool::Event;
 use wsgid_policy::spawn_queue::Pending;
 
@@ -48,7 +47,7 @@ impl Supervisor {
     }
 
     fn start_worker(&mut self, pending: &Pending, now: Instant) -> Result<(), String> {
-        let (handle, owner) = self.launch(pending, |spec| ToWorker::Spec(Box::new(spec)))?;
+        let handle = self.launch(pending, |spec| ToWorker::Spec(Box::new(spec)))?;
         tracing::debug!(
             "{}: worker {} started (slot {}, generation {})",
             self.pools.name(pending.pool),
@@ -56,7 +55,7 @@ impl Supervisor {
             pending.slot,
             pending.generation
         );
-        self.register(pending, handle, owner, now);
+        self.register(pending, handle, now);
         Ok(())
     }
 
@@ -65,8 +64,7 @@ impl Supervisor {
         &mut self,
         pending: &Pending,
         first: impl Fn(WorkerSpec) -> ToWorker,
-    ) -> Result<(Handle, Owner), String> {
-        let (output, owner) = self.output_for(pending)?;
+    ) -> Result<Handle, String> {
         let definition = &pending.definition;
         let entry = self
             .pools
@@ -95,29 +93,19 @@ impl Supervisor {
             log_level: tracing::level_filters::LevelFilter::current().to_string(),
             callables: entry.callables.list(),
         };
-        let handle =
-            worker_task::attend(pending.worker, spawned, output, self.worker_events.clone())
-                .map_err(|error| format!("failed to look after the launcher: {error}"))?;
+        let handle = worker_task::attend(
+            pending.worker,
+            spawned,
+            self.output_of(&entry.group),
+            self.worker_events.clone(),
+        )
+        .map_err(|error| format!("failed to look after the launcher: {error}"))?;
         self.resources
             .start_behind(&definition.config.name, handle.pid);
         // Once for the launcher, once for the extension inside Python.
         handle.send(first(spec.clone()));
         handle.send(first(spec));
-        Ok((handle, owner))
-    }
-
-    /// Where the output of a pool's workers goes, and who they are.
-    pub(super) fn output_for(&self, pending: &Pending) -> Result<(Output, Owner), String> {
-        let group = self
-            .pools
-            .group_of(pending.pool)
-            .ok_or("the process group has gone")?;
-        let identity = pending.definition.identity.as_ref()?;
-        let owner = Owner {
-            uid: identity.uid,
-            gid: identity.gid,
-        };
-        Ok((self.output_of(group), owner))
+        Ok(handle)
     }
 
     /// Where the output of a group's workers goes.
@@ -130,13 +118,7 @@ impl Supervisor {
     }
 
     /// Takes a process in as a worker.
-    pub(super) fn register(
-        &mut self,
-        pending: &Pending,
-        handle: Handle,
-        owner: Owner,
-        now: Instant,
-    ) {
+    pub(super) fn register(&mut self, pending: &Pending, handle: Handle, now: Instant) {
         // A replacement is as idle as the worker that it replaces.
         let replaced = self
             .pools
@@ -148,7 +130,7 @@ impl Supervisor {
             pool: pending.pool,
             slot: pending.slot,
             generation: pending.generation,
-            owner,
+            owner: pending.owner(),
             started: now,
             python: None,
             broken: None,

@@ -71,20 +71,19 @@ impl Supervisor {
 
     /// The workers of a pool that may get connections.
     fn placement_candidates(&self, pool: PoolId) -> Vec<Candidate> {
-        let candidate = |id| {
-            let worker = self.workers.get(&id)?;
-            Some(Candidate {
-                worker: id,
-                connections: worker.connections.len(),
-                gave_back: worker.gave_back,
-                is_broken: worker.record.broken.is_some(),
-            })
-        };
-        let entry = self.pools.get(&pool).into_iter();
-        entry
-            .flat_map(|entry| entry.machine.accepting())
-            .filter_map(candidate)
-            .collect()
+        let accepting = self.pools.get(&pool).map(|entry| entry.machine.accepting());
+        let mut candidates = Vec::new();
+        for id in accepting.into_iter().flatten() {
+            if let Some(worker) = self.workers.get(&id) {
+                candidates.push(Candidate {
+                    worker: id,
+                    connections: worker.connections.len(),
+                    gave_back: worker.gave_back,
+                    is_broken: worker.record.broken.is_some(),
+                });
+            }
+        }
+        candidates
     }
 
     fn choose(&self, pool: PoolId, request: bool, now: Instant) -> Option<WorkerId> {

@@ -87,7 +87,7 @@ impl Supervisor {
     }
 
     fn start_preloader(&mut self, pending: &Pending, now: Instant) -> Result<(), String> {
-        let (handle, owner) = self.launch(pending, |spec| ToWorker::Preload(Box::new(spec)))?;
+        let handle = self.launch(pending, |spec| ToWorker::Preload(Box::new(spec)))?;
         subreaper::adopt_all();
         tracing::debug!(
             "preloader {} started (generation {})",
@@ -97,7 +97,7 @@ impl Supervisor {
         let preloader = PreloaderProcess {
             key: (pending.pool, pending.generation),
             handle,
-            owner,
+            owner: pending.owner(),
             started: now,
             ready: false,
             ended: false,
@@ -166,12 +166,13 @@ impl Supervisor {
         running: Running,
         now: Instant,
     ) -> Result<(), String> {
-        let (output, owner) = self.output_for(pending)?;
+        let group = self.pools.group_of(pending.pool);
+        let output = self.output_of(group.ok_or("the process group has gone")?);
         let pid = running.pid;
         let events = self.worker_events.clone();
         let handle = worker_task::adopt(pending.worker, running, None, output, events)
             .map_err(|error| format!("failed to look after process {pid}: {error}"))?;
-        self.register(pending, handle, owner, now);
+        self.register(pending, handle, now);
         Ok(())
     }
 

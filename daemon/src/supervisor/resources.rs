@@ -158,19 +158,20 @@ impl Resources {
         processes: &Processes<'_>,
         groups: &Groups,
     ) -> Vec<GroupUse> {
-        let use_of = |name: &&str| {
+        let mut uses = Vec::new();
+        for name in processes.keys() {
             let apart = self.groups.used(name);
-            let used = apart.or_else(|| seen.used.get(*name).copied())?;
-            Some(GroupUse {
-                group: (*name).to_owned(),
-                used,
-                exempt: groups
-                    .config(name)
-                    .is_some_and(|config| self.is_exempt(config)),
-                apart: apart.is_some(),
-            })
-        };
-        processes.keys().filter_map(use_of).collect()
+            let config = groups.config(name);
+            if let Some(used) = apart.or_else(|| seen.used.get(*name).copied()) {
+                uses.push(GroupUse {
+                    group: (*name).to_owned(),
+                    used,
+                    exempt: config.is_some_and(|config| self.is_exempt(config)),
+                    apart: apart.is_some(),
+                });
+            }
+        }
+        uses
     }
 
     /// With a weight of its own the administrator has decided; so he has with a

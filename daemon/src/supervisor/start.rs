@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use super::run::{Options, Outcome, run as supervise};
+use super::run::{self, Options, Outcome};
 use super::snapshot::{Snapshot, read, take_over};
 use crate::channel::operator;
 use crate::config::InForce;
@@ -55,31 +55,43 @@ pub(crate) fn run(args: &Supervise) -> ExitCode {
     if let Err(error) = blocked {
         tracing::error!("failed to block signals: {error}");
     }
-    let options = match (&args.config, args.resume) {
-        (_, Some(number)) => {
-            resumed(number, &sink).map_err(|error| (exit_code::STARTUP, error.to_string()))
-        }
-        (Some(path), None) => on_its_own(path, &sink),
-        (None, None) => from_httpd(&sink).map_err(|error| (exit_code::STARTUP, error.to_string())),
-    };
-    let program = std::env::current_exe().map(|path| Program {
-        path,
-        log_level: args.log_level.clone(),
-    });
-    let outcome = options.and_then(|options| {
-        program
-            .and_then(|program| start(options, &program))
-            .map_err(|error| (exit_code::STARTUP, error.to_string()))
-    });
-    let code = match outcome {
+    let code = match supervise(args, &sink) {
         Ok(()) => exit_code::OK,
-        Err((code, text)) => {
+        Err(CannotRun { code, text }) => {
             tracing::error!("the supervisor cannot run: {text}");
             code
         }
     };
     sink.flush();
     ExitCode::from(code)
+}
+
+/// Why the supervisor cannot run.
+struct CannotRun {
+    code: u8,
+    text: String,
+}
+
+impl From<io::Error> for CannotRun {
+    fn from(error: io::Error) -> Self {
+        Self {
+            code: exit_code::STARTUP,
+            text: error.to_string(),
+        }
+    }
+}
+
+fn supervise(args: &Supervise, sink: &log::Sink) -> Result<(), CannotRun> {
+    let options = match (args.resume, &args.config) {
+        (Some(number), _) => from_before(take_over(read(sys::inherited(number)?)?)?, sink)?,
+        (None, Some(path)) => on_its_own(path, sink)?,
+        (None, None) => from_httpd(sink)?,
+    };
+    let program = Program {
+        path: std::env::current_exe()?,
+        log_level: args.log_level.clone(),
+    };
+    Ok(start(options, &program)?)
 }
 
 /// Whether this program could go on with what the one before has written.
@@ -115,7 +127,7 @@ fn start(mut options: Options, program: &Program) -> io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let mut next = match runtime.block_on(supervise(options))? {
+        let mut next = match runtime.block_on(run::run(options))? {
             Outcome::Ended => return Ok(()),
             Outcome::Next(next) => next,
         };
@@ -128,88 +140,66 @@ fn start(mut options: Options, program: &Program) -> io::Result<()> {
     }
 }
 
-fn resumed(number: RawFd, sink: &log::Sink) -> io::Result<Options> {
-    let state = read(sys::inherited(number)?)?;
-    from_before(take_over(state)?, sink)
-}
-
 fn from_before(mut before: Snapshot, sink: &log::Sink) -> io::Result<Options> {
-    let listener = before.fds.take(before.state.listener)?;
-    let parent = before
-        .state
-        .parent
-        .map(|number| before.fds.take(number))
-        .transpose()?;
-    let source = before
-        .state
-        .source
-        .as_deref()
-        .map(Source::new)
-        .transpose()?;
-    let control = before.state.control.clone();
+    let state = &before.state;
+    let parent = state.parent.map(|number| before.fds.take(number));
     Ok(Options {
         sink: sink.clone(),
-        listener,
-        parent,
-        control,
-        source,
+        listener: before.fds.take(state.listener)?,
+        parent: parent.transpose()?,
+        control: state.control.clone(),
+        source: state.source.as_deref().map(Source::new).transpose()?,
         before: Some(before),
     })
 }
 
 fn from_httpd(sink: &log::Sink) -> io::Result<Options> {
-    let (parent, listener) = inherited()?;
-    let control = stale_socket::path_of(&listener).map(|path| path.with_file_name(operator::NAME));
+    let parent = inherited(PARENT, "descriptor 3 (control socket)")?;
+    let listener = inherited(LISTENER, "descriptor 4 (listening socket)")?;
     Ok(Options {
         sink: sink.clone(),
+        control: stale_socket::path_of(&listener).map(|path| path.with_file_name(operator::NAME)),
         listener,
         parent: Some(parent),
-        control,
         source: None,
         before: None,
     })
 }
 
-fn on_its_own(path: &Path, sink: &log::Sink) -> Result<Options, (u8, String)> {
-    let startup = |error: io::Error| (exit_code::STARTUP, error.to_string());
-    let mut source = Source::new(path).map_err(startup)?;
-    let read = source
-        .read(&InForce::new())
-        .map_err(|text| (exit_code::CONFIGURATION, text))?;
-    let socket = read.loaded.settings.socket.clone();
+fn inherited(number: RawFd, what: &str) -> io::Result<OwnedFd> {
+    sys::inherited(number).map_err(|error| {
+        let text = format!("{what} was not inherited: {error}; this command is for httpd");
+        io::Error::new(error.kind(), text)
+    })
+}
+
+fn on_its_own(path: &Path, sink: &log::Sink) -> Result<Options, CannotRun> {
+    let mut source = Source::new(path)?;
+    let read = source.read(&InForce::new()).map_err(|text| CannotRun {
+        code: exit_code::CONFIGURATION,
+        text,
+    })?;
+    let socket = &read.loaded.settings.socket;
     let control = socket.with_file_name(operator::NAME);
     if let Some(other) = standalone::already_there(&control) {
         let control = control.display();
-        let text = format!(
-            "the supervisor with pid {other} listens at `{control}`; say wsgid reload, or stop it first"
-        );
-        return Err((exit_code::STARTUP, text));
+        return Err(CannotRun {
+            code: exit_code::STARTUP,
+            text: format!(
+                "the supervisor with pid {other} listens at `{control}`; say wsgid reload, or stop it first"
+            ),
+        });
     }
-    let listener = standalone::bind(&socket, read.httpd).map_err(startup)?;
-    source.is_bound(&socket, read.httpd);
-    let control = Some(control);
+    let listener = standalone::bind(socket, read.httpd)?;
+    source.is_bound(socket, read.httpd);
     Ok(Options {
         sink: sink.clone(),
         listener,
         parent: None,
-        control,
+        control: Some(control),
         source: Some(source),
         before: None,
     })
-}
-
-fn inherited() -> io::Result<(OwnedFd, OwnedFd)> {
-    let named = |what: &'static str| {
-        move |error: io::Error| {
-            io::Error::new(
-                error.kind(),
-                format!("{what} was not inherited: {error}; this command is for httpd"),
-            )
-        }
-    };
-    let parent = sys::inherited(PARENT).map_err(named("descriptor 3 (control socket)"))?;
-    let listener = sys::inherited(LISTENER).map_err(named("descriptor 4 (listening socket)"))?;
-    Ok((parent, listener))
 }
 
 /// Said once: what a root that is not the machine's cannot do for httpd.

@@ -12,8 +12,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::definition::Definition;
-use crate::ids::PoolId;
-use crate::ids::WorkerId;
+use crate::ids::{Owner, PoolId, WorkerId};
 
 /// A worker that loads for longer than this no longer counts as starting.
 const STARTING_COUNTS_FOR: Duration = Duration::from_secs(10);
@@ -58,11 +57,20 @@ pub struct Pending {
 
 impl Pending {
     fn user(&self) -> Option<u32> {
-        self.definition
-            .identity
-            .as_ref()
-            .ok()
-            .map(|identity| identity.uid)
+        let identity = self.definition.identity.as_ref();
+        identity.ok().map(|identity| identity.uid)
+    }
+
+    /// Who its process becomes.
+    pub fn owner(&self) -> Owner {
+        let identity = self.definition.identity.as_ref();
+        identity.map_or_else(
+            |_| Owner::default(),
+            |identity| Owner {
+                uid: identity.uid,
+                gid: identity.gid,
+            },
+        )
     }
 }
 
