@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
 use tokio::net::unix::pipe;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -34,19 +35,38 @@ const OUTBOX_LEN: usize = 16_384;
 /// wait for a grandchild that holds the pipe open.
 const LAST_WORDS: Duration = Duration::from_millis(50);
 
-/// What a worker's task reports.
-#[derive(Debug)]
+/// What a worker's task reports. Events that nobody has acted upon cross `wsgid
+/// reexec`, but for those of a preloader's fork.
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum WorkerEvent {
     /// It said something.
     Says(FromWorker),
     /// It broke the protocol or closed its control socket.
     Broken(String),
     /// It has ended and was reaped. Always the last event.
-    Exited(ExitStatus),
+    Exited(#[serde(with = "raw_status")] ExitStatus),
     /// It was forked by its preloader.
+    #[serde(skip)]
     Forked(Running),
     /// It was not.
+    #[serde(skip)]
     NotForked(String),
+}
+
+/// The status as the kernel gives it.
+mod raw_status {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::ExitStatus;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(status: &ExitStatus, to: S) -> Result<S::Ok, S::Error> {
+        status.into_raw().serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<ExitStatus, D::Error> {
+        i32::deserialize(from).map(ExitStatus::from_raw)
+    }
 }
 
 /// The supervisor's handle.

@@ -55,12 +55,10 @@ impl Supervisor {
                     let pending = Pending {
                         pool,
                         worker: preloader,
-                        slot: 0,
                         generation,
                         definition,
                         failing: self.is_failing(pool),
-                        from_request: false,
-                        plain: false,
+                        ..Pending::default()
                     };
                     if let Err(why) = self.start_preloader(&pending, now) {
                         tracing::error!("a preloader could not be started: {why}");

@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, RawFd};
-use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,7 +15,7 @@ use wsgid_protocol::control::ToWorker;
 use super::Supervisor;
 use super::groups::Group;
 use super::pools::PoolEntry;
-use super::snapshot::{self, ConnectionState, State, WorkerState};
+use super::snapshot::{ConnectionState, State, WorkerState};
 use super::workers::Worker;
 use crate::channel::closing::Guarded;
 use crate::channel::parent::ParentMessage;
@@ -55,7 +54,13 @@ impl Supervisor {
         for one in &state.connections {
             self.restore_connection(one, fds)?;
         }
-        let (ended, events) = split_ends(state.events);
+        // An end is told again by the worker's own task, as the last of its events.
+        let mut ended = BTreeMap::new();
+        for (id, event) in &state.events {
+            if let WorkerEvent::Exited(status) = event {
+                ended.insert(*id, *status);
+            }
+        }
         for worker in state.workers {
             let ended = ended.get(&worker.id).copied();
             self.restore_worker(worker, ended, fds)?;
@@ -75,8 +80,10 @@ impl Supervisor {
             }
         }
         self.drain_strangers();
-        for (id, event) in events {
-            self.worker_event(id, event);
+        for (id, event) in state.events {
+            if !matches!(event, WorkerEvent::Exited(_)) {
+                self.worker_event(id, event);
+            }
         }
         for (fd, hello) in state.incoming {
             let fd = Guarded::of_many(fds.take(fd)?, hello.group.as_str());
@@ -259,23 +266,4 @@ fn take_files(numbers: &[RawFd], fds: &mut InheritedFds) -> io::Result<Vec<Arc<F
     files
         .map(|number| Ok(Arc::new(File::from(fds.take(*number)?))))
         .collect()
-}
-
-/// The ends that were seen, and all other events. An end is told again by the
-/// worker's own task, as the last of its events.
-fn split_ends(
-    all: Vec<(WorkerId, snapshot::Event)>,
-) -> (BTreeMap<WorkerId, ExitStatus>, Vec<(WorkerId, WorkerEvent)>) {
-    let mut ended = BTreeMap::new();
-    let mut events = Vec::new();
-    for (id, event) in all {
-        match event {
-            snapshot::Event::Says(message) => events.push((id, WorkerEvent::Says(message))),
-            snapshot::Event::Broken(why) => events.push((id, WorkerEvent::Broken(why))),
-            snapshot::Event::Exited(status) => {
-                ended.insert(id, ExitStatus::from_raw(status));
-            }
-        }
-    }
-    (ended, events)
 }

@@ -11,7 +11,6 @@ mod tests;
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, OwnedFd, RawFd};
-use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,7 +18,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::Receiver;
 use wsgid_protocol::config::LogTarget;
-use wsgid_protocol::control::{FromParent, FromWorker, ToWorker};
+use wsgid_protocol::control::{FromParent, ToWorker};
 use wsgid_protocol::request::Hello;
 
 use super::Supervisor;
@@ -99,7 +98,7 @@ pub(super) struct State {
     pub(super) incoming: Vec<(RawFd, Hello)>,
     /// What workers did in the meantime.
     #[serde(default, deserialize_with = "records::readable")]
-    pub(super) events: Vec<(WorkerId, Event)>,
+    pub(super) events: Vec<(WorkerId, WorkerEvent)>,
     #[serde(with = "instant", default = "instant::now")]
     pub(super) started: Instant,
     /// How often it has become another program.
@@ -145,15 +144,6 @@ pub(super) struct ConnectionState {
     pub(super) worker: Option<WorkerId>,
     #[serde(flatten)]
     pub(super) record: ConnectionRecord,
-}
-
-/// What a worker did.
-#[derive(Serialize, Deserialize)]
-pub(super) enum Event {
-    Says(FromWorker),
-    Broken(String),
-    /// The raw status.
-    Exited(i32),
 }
 
 /// No descriptor has this number.
@@ -300,7 +290,7 @@ impl Supervisor {
         inputs: &mut Inputs,
         deadline: Instant,
         fds: &mut InheritedFds,
-    ) -> io::Result<(Vec<WorkerState>, Vec<(WorkerId, Event)>)> {
+    ) -> io::Result<(Vec<WorkerState>, Vec<(WorkerId, WorkerEvent)>)> {
         let running = std::mem::take(&mut *self.workers);
         for worker in running.values() {
             worker.handle.quiesce();
@@ -312,21 +302,12 @@ impl Supervisor {
             workers.push(WorkerState::new(id, record, still, fds)?);
         }
         events.extend(waiting_in(&mut inputs.workers));
-        let kept = events
-            .into_iter()
-            .filter_map(|(id, event)| Some((id, self.keep_event(id, event)?)));
-        Ok((workers, kept.collect()))
-    }
-
-    /// Preloaders end, and what they were about to fork is asked for again.
-    fn keep_event(&self, id: WorkerId, event: WorkerEvent) -> Option<Event> {
-        match event {
-            _ if self.preloaders.owns(id) => None,
-            WorkerEvent::Says(message) => Some(Event::Says(message)),
-            WorkerEvent::Broken(why) => Some(Event::Broken(why)),
-            WorkerEvent::Exited(status) => Some(Event::Exited(status.into_raw())),
-            WorkerEvent::Forked(_) | WorkerEvent::NotForked(_) => None,
-        }
+        // Preloaders end, and what they were about to fork is asked for again.
+        events.retain(|(id, event)| {
+            let is_of_fork = matches!(event, WorkerEvent::Forked(_) | WorkerEvent::NotForked(_));
+            !is_of_fork && !self.preloaders.owns(*id)
+        });
+        Ok((workers, events))
     }
 
     fn keep_connections(&self, fds: &mut InheritedFds) -> io::Result<Vec<ConnectionState>> {

@@ -1,12 +1,14 @@
 //! What each release wrote is read by this one: whole, with any one field
 //! missing, and with fields that nobody knows.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 
 use serde_json::{Value, json};
 use wsgid_protocol::control::{FromWorker, ToWorker};
 
-use super::{ConnectionRecord, ConnectionState, Event, Group, Pending, State};
+use super::{ConnectionRecord, ConnectionState, Group, Pending, State, WorkerEvent};
 use wsgid_policy::ids::WorkerId;
 
 fn states() -> PathBuf {
@@ -41,8 +43,12 @@ fn with_everything(value: &Value) -> Value {
         definition,
         ..Pending::default()
     });
-    state.events.push((id, Event::Says(FromWorker::Heartbeat)));
-    state.events.push((id, Event::Exited(9)));
+    state
+        .events
+        .push((id, WorkerEvent::Says(FromWorker::Heartbeat)));
+    state
+        .events
+        .push((id, WorkerEvent::Exited(ExitStatus::from_raw(9))));
     state.workers[0]
         .outbox
         .push(ToWorker::Stop { within_ms: 5 });
