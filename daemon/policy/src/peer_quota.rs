@@ -1,7 +1,8 @@
 //! How many may be open of peers that have not shown yet who they are: so many of
 //! each peer, and so many in all. A peer that has more than the others makes room
-//! for them: its oldest goes. No peer is kept waiting, or out, by another. Used for connections without HELLO (`listener`) and for those that
-//! are ahead of their configuration (`supervisor/requests.rs`).
+//! for them: its oldest goes. No peer is kept waiting, or out, by another. Used for
+//! connections without HELLO (`listener`) and for those that are ahead of their
+//! configuration (`supervisor/arrivals.rs`).
 
 use std::collections::{BTreeMap, VecDeque};
 

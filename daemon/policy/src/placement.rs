@@ -2,7 +2,7 @@
 //! The other parts are httpd's, which sends a request on the connection whose
 //! worker has the fewest, and the worker's, which gives a connection back when it
 //! has no thread for it. The times are in the protocol's limits. Called by
-//! `supervisor/requests.rs`.
+//! `supervisor/placing.rs`.
 
 use std::time::{Duration, Instant};
 

@@ -22,7 +22,7 @@ const OWN_NAMES: &str = "wsgid:";
 /// definition says.
 #[derive(Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct Group {
+pub(crate) struct ProcessGroup {
     /// A missing one is as its pools have it.
     pub(super) definition: Arc<Definition>,
     pub(super) pools: BTreeMap<String, PoolId>,
@@ -35,13 +35,13 @@ pub(crate) struct Group {
     pub(super) target: OutputTarget,
 }
 
-impl Default for Group {
+impl Default for ProcessGroup {
     fn default() -> Self {
         Self::new(Arc::default())
     }
 }
 
-impl Group {
+impl ProcessGroup {
     pub(super) fn new(definition: Arc<Definition>) -> Self {
         Self {
             definition,
@@ -65,38 +65,41 @@ impl Group {
 
 /// All of them, by name.
 #[derive(Default)]
-pub(super) struct Groups(BTreeMap<String, Group>);
+pub(super) struct ProcessGroups(BTreeMap<String, ProcessGroup>);
 
-impl Deref for Groups {
-    type Target = BTreeMap<String, Group>;
+impl Deref for ProcessGroups {
+    type Target = BTreeMap<String, ProcessGroup>;
 
     fn deref(&self) -> &Self::Target {
         &self.0
     }
 }
 
-impl DerefMut for Groups {
+impl DerefMut for ProcessGroups {
     fn deref_mut(&mut self) -> &mut Self::Target {
         &mut self.0
     }
 }
 
-impl Groups {
+impl ProcessGroups {
     pub(super) fn config(&self, name: &str) -> Option<&GroupConfig> {
         self.get(name).map(|group| &group.definition.config)
     }
 
     /// Goes on with a group of the program before.
-    pub(super) fn resume(&mut self, group: Group) {
+    pub(super) fn resume(&mut self, group: ProcessGroup) {
         self.0.insert(group.definition.config.name.clone(), group);
     }
 
     /// The group of this definition, which is in force from now on. Returns also
     /// the definition before.
-    pub(super) fn define(&mut self, definition: &Arc<Definition>) -> (&mut Group, Arc<Definition>) {
+    pub(super) fn define(
+        &mut self,
+        definition: &Arc<Definition>,
+    ) -> (&mut ProcessGroup, Arc<Definition>) {
         let name = definition.config.name.clone();
         let group = self.entry(name);
-        let group = group.or_insert_with(|| Group::new(Arc::clone(definition)));
+        let group = group.or_insert_with(|| ProcessGroup::new(Arc::clone(definition)));
         let before = std::mem::replace(&mut group.definition, Arc::clone(definition));
         if std::mem::take(&mut group.removed) {
             // Its pools are on their way out and never serve again; the name

@@ -11,7 +11,7 @@ use crate::log::{self, LogDestination, Sink, Syslog};
 use wsgid_policy::definition::Definition;
 
 /// What there is to write to.
-pub(super) struct Logs {
+pub(super) struct SupervisorLogs {
     pub(super) sink: Sink,
     /// What httpd sent; the first is its main error log.
     pub(super) files: Vec<Arc<File>>,
@@ -19,7 +19,7 @@ pub(super) struct Logs {
     pub(super) own: LogTarget,
 }
 
-impl Logs {
+impl SupervisorLogs {
     pub(super) const fn new(sink: Sink) -> Self {
         Self {
             sink,

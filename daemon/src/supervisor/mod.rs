@@ -18,13 +18,13 @@ mod configure;
 mod endings;
 mod groups;
 mod health;
+mod hold_limits;
 mod inputs;
 mod launch;
 mod lifetime;
 mod logs;
 mod messages;
 mod operators;
-mod patience;
 mod placing;
 mod pools;
 mod preload;
@@ -55,11 +55,11 @@ use crate::process::worker_task::WorkerEvent;
 use crate::sys;
 use access::Access;
 use arrivals::Arrivals;
-use groups::Groups;
+use groups::ProcessGroups;
 use lifetime::Lifetime;
-use logs::Logs;
+use logs::SupervisorLogs;
 use operators::Operators;
-use pools::Pools;
+use pools::PoolEntries;
 use preloaders::PreloaderProcesses;
 use resources::Resources;
 use waits::Waits;
@@ -71,9 +71,9 @@ use wsgid_policy::spawn_queue::SpawnQueue;
 /// All state.
 struct Supervisor {
     access: Access,
-    logs: Logs,
-    groups: Groups,
-    pools: Pools,
+    logs: SupervisorLogs,
+    groups: ProcessGroups,
+    pools: PoolEntries,
     workers: Workers,
     preloaders: PreloaderProcesses,
     resources: Resources,
@@ -94,7 +94,7 @@ struct Supervisor {
 impl Supervisor {
     fn new(
         access: Access,
-        logs: Logs,
+        logs: SupervisorLogs,
         connections: Connections,
         source: Option<Source>,
         worker_events: Sender<(WorkerId, WorkerEvent)>,
@@ -102,8 +102,8 @@ impl Supervisor {
         Self {
             access,
             logs,
-            groups: Groups::default(),
-            pools: Pools::default(),
+            groups: ProcessGroups::default(),
+            pools: PoolEntries::default(),
             workers: Workers::default(),
             preloaders: PreloaderProcesses::default(),
             resources: Resources::new(),

@@ -12,7 +12,7 @@ use wsgid_protocol::Failure;
 use wsgid_protocol::control::ToWorker;
 
 use super::Supervisor;
-use super::patience::Patience;
+use super::hold_limits::HoldLimits;
 use super::pools::PoolEntry;
 use crate::channel::worker::Outgoing;
 use crate::connection::connections::{Connection, ConnectionHolder, HeldEvent};
@@ -26,8 +26,8 @@ const UNUSED_KEPT: Duration = Duration::from_secs(60);
 /// Descriptors are short when no more than these are left.
 const DESCRIPTORS_SPARE: u64 = 128;
 
-/// A held request with an end of its patience.
-struct Waiting {
+/// A held request that does not wait for ever.
+struct HeldRequest {
     id: ConnectionId,
     since: Instant,
     until: Instant,
@@ -262,24 +262,24 @@ impl Supervisor {
         if self.connections.waiting(pool) == 0 {
             return None;
         }
-        let (_, waiting) = self.waiting(pool)?;
+        let (_, waiting) = self.held_requests(pool)?;
         let expiry = waiting.iter().map(|request| request.until).min();
         let next_try = placement::next_try(&self.placement_candidates(pool), now);
         expiry.into_iter().chain(next_try).min()
     }
 
     /// The held requests of a pool, if they do not wait for ever.
-    fn waiting(&self, pool: PoolId) -> Option<(Patience, Vec<Waiting>)> {
+    fn held_requests(&self, pool: PoolId) -> Option<(HoldLimits, Vec<HeldRequest>)> {
         let entry = self.pools.get(&pool)?;
-        let patience = Patience::new(self.groups.config(&entry.group)?, entry.serves());
+        let limits = HoldLimits::new(self.groups.config(&entry.group)?, entry.serves());
         let held = self.connections.held(pool);
         let requests = held
             .into_iter()
             .filter_map(|id| Some((id, self.connections.get(id)?.waits_since()?)));
         let mut waiting = Vec::new();
         for (place, (id, since)) in requests.enumerate() {
-            if let Some((limit, failure)) = patience.limit(place) {
-                waiting.push(Waiting {
+            if let Some((limit, failure)) = limits.limit(place) {
+                waiting.push(HeldRequest {
                     id,
                     since,
                     until: since + limit,
@@ -287,12 +287,12 @@ impl Supervisor {
                 });
             }
         }
-        Some((patience, waiting))
+        Some((limits, waiting))
     }
 
     /// Refuses what has waited long enough.
     pub(super) fn expire_held(&mut self, pool: PoolId, now: Instant) {
-        let Some((patience, waiting)) = self.waiting(pool) else {
+        let Some((limits, waiting)) = self.held_requests(pool) else {
             return;
         };
         let name = self.pools.name(pool);
@@ -301,7 +301,7 @@ impl Supervisor {
             let text = if request.failure == Failure::QueueFull {
                 format!(
                     "{name}: {} requests wait already (listen-backlog), for {waited:.1} s",
-                    patience.backlog
+                    limits.backlog
                 )
             } else {
                 format!("{name}: no worker was free for {waited:.1} s")

@@ -136,12 +136,12 @@ impl PoolEntry {
 
 /// All pools.
 #[derive(Default)]
-pub(super) struct Pools {
+pub(super) struct PoolEntries {
     all: BTreeMap<PoolId, PoolEntry>,
     pub(super) last: PoolId,
 }
 
-impl Deref for Pools {
+impl Deref for PoolEntries {
     type Target = BTreeMap<PoolId, PoolEntry>;
 
     fn deref(&self) -> &Self::Target {
@@ -149,13 +149,13 @@ impl Deref for Pools {
     }
 }
 
-impl DerefMut for Pools {
+impl DerefMut for PoolEntries {
     fn deref_mut(&mut self) -> &mut Self::Target {
         &mut self.all
     }
 }
 
-impl Pools {
+impl PoolEntries {
     /// Makes the pool of an application group.
     pub(super) fn make(
         &mut self,

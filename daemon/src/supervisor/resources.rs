@@ -9,7 +9,7 @@ use nix::unistd::{SysconfVar, sysconf};
 use wsgid_protocol::GroupConfig;
 use wsgid_protocol::names;
 
-use super::groups::Groups;
+use super::groups::ProcessGroups;
 use crate::process::cgroup::Cgroups;
 use crate::process::procfs;
 use crate::process::relatives::{UsageReader, UsageSample};
@@ -93,7 +93,7 @@ impl Resources {
     }
 
     /// Sees who takes what others want.
-    pub(super) fn look(&mut self, processes: &Processes<'_>, groups: &Groups, now: Instant) {
+    pub(super) fn look(&mut self, processes: &Processes<'_>, groups: &ProcessGroups, now: Instant) {
         self.looked = now;
         if self.lookout.is_looking() {
             if let Some(seen) = self.lookout.seen() {
@@ -134,7 +134,7 @@ impl Resources {
     }
 
     /// Who is to give way from now on, by what was used.
-    fn decide(&mut self, seen: &UsageSample, processes: &Processes<'_>, groups: &Groups) {
+    fn decide(&mut self, seen: &UsageSample, processes: &Processes<'_>, groups: &ProcessGroups) {
         let uses = self.uses(seen, processes, groups);
         for (group, gives_way) in self.fairness.look(seen.at, uses, self.processors) {
             tracing::debug!("process group `{group}` gives way to others: {gives_way}");
@@ -156,7 +156,7 @@ impl Resources {
         &self,
         seen: &UsageSample,
         processes: &Processes<'_>,
-        groups: &Groups,
+        groups: &ProcessGroups,
     ) -> Vec<GroupUse> {
         let mut uses = Vec::new();
         for name in processes.keys() {
@@ -219,7 +219,12 @@ impl Resources {
 
     /// Workers of a group that were started without a control group come into
     /// one; where there are none, they stay as they are.
-    pub(super) fn contain(&mut self, name: &str, processes: &Processes<'_>, groups: &Groups) {
+    pub(super) fn contain(
+        &mut self,
+        name: &str,
+        processes: &Processes<'_>,
+        groups: &ProcessGroups,
+    ) {
         let Some(config) = groups.config(name) else {
             return;
         };
@@ -231,7 +236,7 @@ impl Resources {
     }
 
     /// Leaves control groups whose workers have all ended.
-    pub(super) fn tidy(&mut self, processes: &Processes<'_>, groups: &Groups, now: Instant) {
+    pub(super) fn tidy(&mut self, processes: &Processes<'_>, groups: &ProcessGroups, now: Instant) {
         for name in self.groups.names() {
             // One that is held back is so from the first instruction of its next worker.
             if processes.contains_key(name.as_str()) || self.gives_way(&name) {

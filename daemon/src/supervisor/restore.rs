@@ -13,9 +13,9 @@ use std::time::Instant;
 use wsgid_protocol::control::ToWorker;
 
 use super::Supervisor;
-use super::groups::Group;
+use super::groups::ProcessGroup;
 use super::pools::PoolEntry;
-use super::snapshot::{ConnectionState, State, WorkerState};
+use super::snapshot::{ConnectionSnapshot, State, WorkerSnapshot};
 use super::workers::Worker;
 use crate::channel::closing::Guarded;
 use crate::channel::parent::ParentMessage;
@@ -97,7 +97,7 @@ impl Supervisor {
         Ok(())
     }
 
-    fn restore_group(&mut self, mut group: Group, pools: &[PoolEntry]) {
+    fn restore_group(&mut self, mut group: ProcessGroup, pools: &[PoolEntry]) {
         if group.definition.is_missing() {
             let its = pools
                 .iter()
@@ -148,7 +148,7 @@ impl Supervisor {
 
     fn restore_connection(
         &mut self,
-        one: &ConnectionState,
+        one: &ConnectionSnapshot,
         fds: &mut InheritedFds,
     ) -> io::Result<()> {
         let group = self.pools.group_of(one.record.pool);
@@ -165,7 +165,7 @@ impl Supervisor {
 
     fn restore_worker(
         &mut self,
-        state: WorkerState,
+        state: WorkerSnapshot,
         ended: Option<ExitStatus>,
         fds: &mut InheritedFds,
     ) -> io::Result<()> {

@@ -14,7 +14,7 @@ use wsgid_protocol::control::{FromParent, ToParent};
 use super::Supervisor;
 use super::access::Access;
 use super::inputs::{Inputs, report};
-use super::logs::Logs;
+use super::logs::SupervisorLogs;
 use super::restore::take_messages;
 use super::snapshot::Snapshot;
 use crate::channel::operator;
@@ -43,7 +43,7 @@ pub(super) struct Options {
 }
 
 /// How it ended.
-pub(super) enum Outcome {
+pub(super) enum RunOutcome {
     /// Everything has ended.
     Ended,
     /// Another program is to go on.
@@ -55,7 +55,7 @@ pub(super) enum Outcome {
 /// # Errors
 /// If the sockets or signals cannot be used, or (after `Next` was wanted) the
 /// supervisor could not be written down.
-pub(super) async fn run(options: Options) -> io::Result<Outcome> {
+pub(super) async fn run(options: Options) -> io::Result<RunOutcome> {
     let signals = Signals::open()?;
     let (mut inputs, ends) = Inputs::new(
         &options.listener,
@@ -67,7 +67,7 @@ pub(super) async fn run(options: Options) -> io::Result<Outcome> {
     let socket = stale_socket::path_of(&options.listener).filter(|_| options.source.is_none());
     let mut supervisor = Supervisor::new(
         Access::new(allowed.clone(), socket),
-        Logs::new(options.sink),
+        SupervisorLogs::new(options.sink),
         Connections::new(ends.held),
         options.source,
         ends.workers,
@@ -105,12 +105,12 @@ pub(super) async fn run(options: Options) -> io::Result<Outcome> {
         // The answer to whoever asked for it.
         tokio::time::sleep(Duration::from_millis(20)).await;
         let next = supervisor.snapshot(&mut inputs).await?;
-        return Ok(Outcome::Next(Box::new(next)));
+        return Ok(RunOutcome::Next(Box::new(next)));
     }
     supervisor.resources.groups.end();
     inputs.remove_socket().await;
     tracing::info!("wsgid has ended");
-    Ok(Outcome::Ended)
+    Ok(RunOutcome::Ended)
 }
 
 impl Supervisor {

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use super::Supervisor;
-use super::pools::Pools;
+use super::pools::PoolEntries;
 use super::preloaders::PreloaderProcesses;
 use super::resources::Processes;
 use super::workers::Workers;
@@ -51,7 +51,7 @@ impl Supervisor {
 
 /// The processes of workers and preloaders.
 fn by_group<'a>(
-    pools: &'a Pools,
+    pools: &'a PoolEntries,
     workers: &Workers,
     preloaders: &PreloaderProcesses,
 ) -> Processes<'a> {

@@ -23,7 +23,7 @@ use wsgid_protocol::request::Hello;
 
 use super::Supervisor;
 use super::access::HttpdGeneration;
-use super::groups::Group;
+use super::groups::ProcessGroup;
 use super::inputs::Inputs;
 use super::pools::PoolEntry;
 use super::records;
@@ -80,15 +80,15 @@ pub(super) struct State {
     #[serde(default)]
     pub(super) log: LogTarget,
     #[serde(default)]
-    pub(super) groups: Vec<Group>,
+    pub(super) groups: Vec<ProcessGroup>,
     #[serde(default)]
     pub(super) pools: Vec<PoolEntry>,
     #[serde(default)]
-    pub(super) workers: Vec<WorkerState>,
+    pub(super) workers: Vec<WorkerSnapshot>,
     #[serde(default)]
     pub(super) spawns: Vec<Pending>,
     #[serde(default)]
-    pub(super) connections: Vec<ConnectionState>,
+    pub(super) connections: Vec<ConnectionSnapshot>,
     #[serde(default)]
     pub(super) last_connection: ConnectionId,
     #[serde(default)]
@@ -114,7 +114,7 @@ pub(super) struct State {
 
 /// A worker process.
 #[derive(Serialize, Deserialize)]
-pub(super) struct WorkerState {
+pub(super) struct WorkerSnapshot {
     #[serde(default)]
     pub(super) id: WorkerId,
     #[serde(default = "no_descriptor")]
@@ -134,7 +134,7 @@ pub(super) struct WorkerState {
 
 /// A connection.
 #[derive(Serialize, Deserialize)]
-pub(super) struct ConnectionState {
+pub(super) struct ConnectionSnapshot {
     #[serde(default)]
     pub(super) id: ConnectionId,
     #[serde(default = "no_descriptor")]
@@ -162,7 +162,7 @@ const fn no_user() -> u32 {
     u32::MAX
 }
 
-impl WorkerState {
+impl WorkerSnapshot {
     fn new(
         id: WorkerId,
         mut record: WorkerRecord,
@@ -290,7 +290,7 @@ impl Supervisor {
         inputs: &mut Inputs,
         deadline: Instant,
         fds: &mut InheritedFds,
-    ) -> io::Result<(Vec<WorkerState>, Vec<(WorkerId, WorkerEvent)>)> {
+    ) -> io::Result<(Vec<WorkerSnapshot>, Vec<(WorkerId, WorkerEvent)>)> {
         let running = std::mem::take(&mut *self.workers);
         for worker in running.values() {
             worker.handle.quiesce();
@@ -299,7 +299,7 @@ impl Supervisor {
         let mut workers = Vec::new();
         for (id, Worker { record, handle, .. }) in running {
             let still = still(handle, deadline, &mut inputs.workers, &mut events).await;
-            workers.push(WorkerState::new(id, record, still, fds)?);
+            workers.push(WorkerSnapshot::new(id, record, still, fds)?);
         }
         events.extend(waiting_in(&mut inputs.workers));
         // Preloaders end, and what they were about to fork is asked for again.
@@ -310,10 +310,10 @@ impl Supervisor {
         Ok((workers, events))
     }
 
-    fn keep_connections(&self, fds: &mut InheritedFds) -> io::Result<Vec<ConnectionState>> {
+    fn keep_connections(&self, fds: &mut InheritedFds) -> io::Result<Vec<ConnectionSnapshot>> {
         let mut kept = Vec::with_capacity(self.connections.len());
         for (id, connection) in self.connections.iter() {
-            kept.push(ConnectionState {
+            kept.push(ConnectionSnapshot {
                 id,
                 fd: fds.keep(connection.fd.as_fd())?,
                 worker: match connection.holder {

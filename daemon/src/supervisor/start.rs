@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use super::run::{self, Options, Outcome};
+use super::run::{self, Options, RunOutcome};
 use super::snapshot::{Snapshot, read, take_over};
 use crate::channel::operator;
 use crate::config::InForce;
@@ -128,8 +128,8 @@ fn start(mut options: Options, program: &Program) -> io::Result<()> {
             .enable_all()
             .build()?;
         let mut next = match runtime.block_on(run::run(options))? {
-            Outcome::Ended => return Ok(()),
-            Outcome::Next(next) => next,
+            RunOutcome::Ended => return Ok(()),
+            RunOutcome::Next(next) => next,
         };
         drop(runtime);
         sink.flush();

@@ -8,7 +8,7 @@ use std::time::UNIX_EPOCH;
 use serde_json::{Value, json};
 
 use super::Supervisor;
-use super::groups::Group;
+use super::groups::ProcessGroup;
 use super::pools::{GivenUp, PoolEntry};
 use crate::channel::operator::may_everything;
 use wsgid_policy::ids::{PoolId, WorkerId};
@@ -79,7 +79,7 @@ impl Supervisor {
             .sum()
     }
 
-    fn group_status(&self, name: &str, group: &Group, telling: Telling<'_>) -> Value {
+    fn group_status(&self, name: &str, group: &ProcessGroup, telling: Telling<'_>) -> Value {
         let pools = group.pools.values();
         let pools: Vec<Value> = pools
             .filter_map(|pool| Some(self.pool_status(self.pools.get(pool)?, telling)))

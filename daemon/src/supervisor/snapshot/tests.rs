@@ -8,7 +8,7 @@ use std::process::ExitStatus;
 use serde_json::{Value, json};
 use wsgid_protocol::control::{FromWorker, ToWorker};
 
-use super::{ConnectionRecord, ConnectionState, Group, Pending, State, WorkerEvent};
+use super::{ConnectionRecord, ConnectionSnapshot, Pending, ProcessGroup, State, WorkerEvent};
 use wsgid_policy::ids::WorkerId;
 
 fn states() -> PathBuf {
@@ -57,7 +57,7 @@ fn with_everything(value: &Value) -> Value {
         pool,
         owner: None,
     };
-    state.connections.push(ConnectionState {
+    state.connections.push(ConnectionSnapshot {
         id: 99,
         fd: 99,
         worker: Some(id),
@@ -173,14 +173,14 @@ fn every_pinned_state_is_read() {
         let state = read(&value).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(state.refusal(), None, "{name}");
         assert!(
-            state.workers.iter().all(super::WorkerState::is_whole),
+            state.workers.iter().all(super::WorkerSnapshot::is_whole),
             "{name}"
         );
         assert!(
             state.groups.len() >= 2 && state.pools.len() >= 2 && state.connections.len() >= 2,
             "{name}"
         );
-        let understood = |group: &Group| {
+        let understood = |group: &ProcessGroup| {
             let config = &group.definition.config;
             !group.definition.is_missing() && config.unread.is_empty()
         };

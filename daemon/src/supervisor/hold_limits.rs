@@ -7,14 +7,14 @@ use std::time::Duration;
 use wsgid_protocol::{Failure, GroupConfig};
 
 /// How long held requests of a pool may wait.
-pub(super) struct Patience {
+pub(super) struct HoldLimits {
     pub(super) backlog: usize,
     inside: Option<(Duration, Failure)>,
     /// mod_wsgi: who finds the backlog full tries to connect for so long.
     outside: Duration,
 }
 
-impl Patience {
+impl HoldLimits {
     pub(super) fn new(config: &GroupConfig, is_ready: bool) -> Self {
         let queue = Some((config.queue_timeout, Failure::QueueTimeout));
         let startup = (!is_ready).then_some((config.startup_timeout, Failure::StartupTimeout));
