@@ -53,6 +53,12 @@ impl ProcessGroup {
         }
     }
 
+    pub(super) fn forget_pool(&mut self, application_group: &str, pool: PoolId) {
+        if self.pools.get(application_group) == Some(&pool) {
+            self.pools.remove(application_group);
+        }
+    }
+
     /// Whether this user sees and commands it.
     pub(super) fn obeys(&self, uid: u32) -> bool {
         let identity = self.definition.identity.as_ref();
@@ -86,11 +92,6 @@ impl ProcessGroups {
         self.get(name).map(|group| &group.definition.config)
     }
 
-    /// Goes on with a group of the program before.
-    pub(super) fn resume(&mut self, group: ProcessGroup) {
-        self.0.insert(group.definition.config.name.clone(), group);
-    }
-
     /// The group of this definition, which is in force from now on. Returns also
     /// the definition before.
     pub(super) fn define(
@@ -117,7 +118,6 @@ impl ProcessGroups {
     /// Those in force of which this is not true.
     pub(super) fn unused(&self, is_used: impl Fn(&str) -> bool) -> Vec<String> {
         let unused = self
-            .0
             .iter()
             .filter(|(name, group)| !group.removed && !is_used(name));
         unused.map(|(name, _)| name.clone()).collect()
@@ -131,24 +131,15 @@ impl ProcessGroups {
         application_group: &str,
         pool: PoolId,
     ) -> bool {
-        let Some(group) = self.0.get_mut(name) else {
+        let Some(group) = self.get_mut(name) else {
             return false;
         };
-        if group.pools.get(application_group) == Some(&pool) {
-            group.pools.remove(application_group);
-        }
+        group.forget_pool(application_group, pool);
         let has_ended = group.removed && group.pools.is_empty();
         if has_ended {
-            self.0.remove(name);
+            self.remove(name);
         }
         has_ended
-    }
-
-    /// Forgets the pools of which this is not true.
-    pub(super) fn keep_pools(&mut self, is_there: impl Fn(PoolId) -> bool) {
-        for group in self.values_mut() {
-            group.pools.retain(|_, pool| is_there(*pool));
-        }
     }
 
     /// Where each of them was defined.
@@ -167,19 +158,14 @@ impl ProcessGroups {
 
     /// All whom `socket-user=` names.
     pub(super) fn socket_uids(&self) -> BTreeSet<u32> {
-        self.0
-            .values()
-            .filter_map(|group| group.socket_uid)
-            .collect()
+        let groups = self.values();
+        groups.filter_map(|group| group.socket_uid).collect()
     }
 
     /// Whether sites of more than one user are here. The group of scripts that
     /// name none is always there, used or not, and does not count.
     pub(super) fn have_several_users(&self) -> bool {
-        let named = self
-            .0
-            .iter()
-            .filter(|(name, _)| !name.starts_with(OWN_NAMES));
+        let named = self.iter().filter(|(name, _)| !name.starts_with(OWN_NAMES));
         let mut uids = named
             .filter_map(|(_, group)| group.definition.identity.as_ref().ok())
             .map(|user| user.uid);
@@ -198,10 +184,8 @@ impl ProcessGroups {
                 match log::open_as(path, Some(identity)) {
                     Ok(file) => group.target.set(LogDestination::File(Arc::new(file))),
                     Err(error) => {
-                        tracing::error!(
-                            "failed to open the log `{}` again: {error}",
-                            path.display()
-                        )
+                        let path = path.display();
+                        tracing::error!("failed to open the log `{path}` again: {error}");
                     }
                 }
             }

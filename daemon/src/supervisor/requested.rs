@@ -105,10 +105,8 @@ impl Supervisor {
         };
         entry.is_forgotten = true;
         tracing::debug!("{}: nobody asks for it: it is forgotten", entry.name());
-        if let Some(group) = self.groups.get_mut(&entry.group)
-            && group.pools.get(&entry.application_group) == Some(&pool)
-        {
-            group.pools.remove(&entry.application_group);
+        if let Some(group) = self.groups.get_mut(&entry.group) {
+            group.forget_pool(&entry.application_group, pool);
         }
         for id in self.connections.held(pool) {
             self.retire(id);

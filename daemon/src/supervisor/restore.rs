@@ -122,7 +122,8 @@ impl Supervisor {
         group.target.set(self.logs.place_of(definition));
         self.resources.groups.adopt(&definition.config);
         group.socket_uid = identity::socket_uid(&definition.config).ok().flatten();
-        self.groups.resume(group);
+        let name = group.definition.config.name.clone();
+        self.groups.insert(name, group);
     }
 
     fn restore_pools(&mut self, entries: Vec<PoolEntry>) {
@@ -142,8 +143,9 @@ impl Supervisor {
             entry.machine.complete(entry.id, &group.definition);
             self.pools.resume(entry);
         }
-        self.groups
-            .keep_pools(|pool| self.pools.contains_key(&pool));
+        for group in self.groups.values_mut() {
+            group.pools.retain(|_, pool| self.pools.contains_key(pool));
+        }
     }
 
     fn restore_connection(
