@@ -16,7 +16,7 @@ use super::requested::is_configured;
 use crate::config::standalone;
 use crate::notify;
 use crate::process::identity;
-use wsgid_policy::definition::Definition;
+use wsgid_policy::definition::{Definition, IdentityError};
 use wsgid_policy::ids::PoolId;
 use wsgid_policy::pool::Event;
 

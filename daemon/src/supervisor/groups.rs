@@ -8,15 +8,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use wsgid_protocol::GroupConfig;
 use wsgid_protocol::config::LogTarget;
+use wsgid_protocol::names;
 
 use crate::channel::operator::may_everything;
 use crate::config::InForce;
 use crate::log::{self, LogDestination, OutputTarget};
 use wsgid_policy::definition::Definition;
 use wsgid_policy::ids::PoolId;
-
-/// Process groups that nobody configured have names like this.
-const OWN_NAMES: &str = "wsgid:";
 
 /// A process group; its fields cross `wsgid reexec`, but for those that its
 /// definition says.
@@ -165,7 +163,7 @@ impl ProcessGroups {
     /// Whether sites of more than one user are here. The group of scripts that
     /// name none is always there, used or not, and does not count.
     pub(super) fn have_several_users(&self) -> bool {
-        let named = self.iter().filter(|(name, _)| !name.starts_with(OWN_NAMES));
+        let named = self.iter().filter(|(name, _)| !names::is_reserved(name));
         let mut uids = named
             .filter_map(|(_, group)| group.definition.identity.as_ref().ok())
             .map(|user| user.uid);

@@ -70,7 +70,8 @@ impl Supervisor {
             .pools
             .get(&pending.pool)
             .ok_or("the process group has gone")?;
-        let identity = definition.identity.clone()?;
+        let identity = definition.identity.clone();
+        let identity = identity.map_err(|error| error.to_string())?;
         if let Some(why) = definition.config.not_understood() {
             return Err(why);
         }

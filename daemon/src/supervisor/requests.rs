@@ -9,12 +9,12 @@ use std::time::Instant;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::socket::{getsockopt, sockopt};
 use wsgid_protocol::Failure;
+use wsgid_protocol::names;
 use wsgid_protocol::request::Hello;
 
 use super::Supervisor;
 use super::arrivals::{Arrival, EARLY_TIMEOUT};
 use super::configure::Asker;
-use super::status_page;
 use crate::connection::connections::send_fail;
 use crate::connection::listener::NewConnection;
 use crate::log::escaped;

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use nix::unistd::{SysconfVar, sysconf};
 use wsgid_protocol::GroupConfig;
-use wsgid_protocol::names;
 
 use super::groups::ProcessGroups;
 use crate::process::cgroup::Cgroups;

@@ -89,7 +89,7 @@ impl Supervisor {
             "name": name,
             "origin": config.origin,
             "user": group.definition.identity.as_ref().map(|identity| identity.user.as_str()).ok(),
-            "problem": group.definition.identity.as_ref().err(),
+            "problem": group.definition.identity.as_ref().err().map(ToString::to_string),
             "processes": config.processes,
             "processes_max": config.processes_limit(),
             "threads": config.threads,
