@@ -2,6 +2,7 @@
 //! frames, messages, limits and the failure table. PROTOCOL.md beside this
 //! crate is its normative text. No I/O runtime in the default features.
 
+pub mod answers;
 pub mod blocking;
 mod by_name;
 pub mod byte_rate;
@@ -31,6 +32,7 @@ pub mod report;
 pub mod request;
 pub mod response;
 pub mod runs;
+pub mod status;
 mod syntax;
 pub mod text;
 pub mod token;

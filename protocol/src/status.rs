@@ -1,0 +1,303 @@
+//! The status of a supervisor, as JSON: the supervisor builds these types, the
+//! command line, the module's status page and the tests read them. Pure data: who
+//! may see what is not decided here.
+//!
+//! Both sides may be of different releases. Fields are only ever added: a reader
+//! passes over those that it does not know and takes the default of those that
+//! are missing; of an enum it takes `Unknown` for a word of a newer release.
+//! docs/many-sites.md lists the fields for people.
+
+use serde::{Deserialize, Serialize};
+
+/// An enum of words; a reader of an older release takes `Unknown` for a new one.
+macro_rules! words {
+    (
+        $(#[$about:meta])*
+        $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)+ }
+    ) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+        pub enum $name {
+            $($(#[$doc])* #[serde(rename = $word)] $variant,)+
+            /// A newer release has a word for it.
+            #[default]
+            #[serde(other, rename = "unknown")]
+            Unknown,
+        }
+
+        impl $name {
+            /// All that this release knows.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The word that the JSON has.
+            #[must_use]
+            pub const fn word(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)+
+                    Self::Unknown => "unknown",
+                }
+            }
+        }
+    };
+}
+pub(crate) use words;
+
+/// How everything is. An answer to somebody who may see some groups only holds
+/// those.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Status {
+    /// Release of the supervisor.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// Seconds since it started.
+    pub uptime_s: u64,
+    /// Whether the tracebacks were too long for one answer and were left out.
+    pub shortened: bool,
+    /// The process groups that the asker may see, by name.
+    pub groups: Vec<GroupStatus>,
+    /// For those who may command the supervisor.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub supervisor: Option<SupervisorStatus>,
+}
+
+/// What belongs to no process group. Its fields stand in the JSON beside those of
+/// [`Status`], all or none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SupervisorStatus {
+    /// Why the last `wsgid reexec` left the program as it was.
+    pub reexec_problem: Option<String>,
+    /// How often it has become another program.
+    pub reexecs: u32,
+    /// Why there are no or not all control groups.
+    pub control_groups_problem: Option<String>,
+    /// Connections of httpd's children.
+    pub connections: u64,
+    /// httpd's configurations that still have children.
+    pub generations: Vec<u64>,
+}
+
+/// A process group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GroupStatus {
+    /// Its name.
+    pub name: String,
+    /// File and line of its definition.
+    pub origin: String,
+    /// The user that it runs as; `None` where `problem` says why there is none.
+    pub user: Option<String>,
+    /// Why it cannot start.
+    pub problem: Option<String>,
+    /// Workers that it has at least.
+    pub processes: u32,
+    /// Workers that it has at most.
+    pub processes_max: u32,
+    /// Request threads of each worker.
+    pub threads: u32,
+    /// Whether `wsgid stop` has stopped it.
+    pub stopped: bool,
+    /// Whether it is no longer configured.
+    pub removed: bool,
+    /// Its control group, if it has one.
+    pub control_group: Option<ControlGroupStatus>,
+    /// Whether it runs only when no other group wants to.
+    pub gives_way: bool,
+    /// One for each application group in use.
+    pub pools: Vec<PoolStatus>,
+}
+
+impl GroupStatus {
+    /// The workers of all its pools.
+    pub fn workers(&self) -> impl Iterator<Item = &WorkerStatus> {
+        self.pools.iter().flat_map(|pool| &pool.workers)
+    }
+}
+
+/// The control group of a process group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ControlGroupStatus {
+    /// Its directory.
+    pub path: Option<String>,
+    /// Its share of the processors: 1 to 10000, 100 is usual.
+    pub cpu_weight: u32,
+    /// Milliseconds of processor time so far.
+    pub cpu_ms: Option<u64>,
+    /// Bytes of memory in use.
+    pub memory: Option<u64>,
+    /// Processes and threads.
+    pub tasks: Option<u64>,
+    /// Processes that the kernel has killed because of `memory-max`.
+    pub memory_kills: Option<u64>,
+}
+
+/// The workers of one application group in a process group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PoolStatus {
+    /// Name of the application group; empty for `%{GLOBAL}`.
+    pub application_group: String,
+    /// Whether only requests have named it.
+    pub from_request: bool,
+    /// What is done with it.
+    pub state: PoolMode,
+    /// Why it is [`PoolMode::Failed`].
+    pub cause: Option<String>,
+    /// The generation of workers that serves.
+    pub generation: u64,
+    /// The one that is being made ready.
+    pub next_generation: Option<u64>,
+    /// The last failure.
+    pub last_problem: Option<String>,
+    /// A new worker or generation that did not take over.
+    pub given_up: Option<GivenUpStatus>,
+    /// Requests that wait for a worker.
+    pub waiting: u64,
+    /// Its preloader, with `preload=On`.
+    pub preloader: Option<PreloaderStatus>,
+    /// Workers that ended unasked.
+    pub restarts: u64,
+    /// Why its last workers ended, the newest last.
+    pub causes: Vec<CauseStatus>,
+    /// Its workers.
+    pub workers: Vec<WorkerStatus>,
+}
+
+impl PoolStatus {
+    /// Its workers that are ready.
+    pub fn ready(&self) -> impl Iterator<Item = &WorkerStatus> {
+        self.workers.iter().filter(|worker| worker.is_ready())
+    }
+}
+
+words! {
+    /// What is done with the workers of a pool.
+    PoolMode {
+        /// They serve.
+        Running = "running",
+        /// An operator has stopped them.
+        Stopped = "stopped",
+        /// They failed too often; they are tried again later.
+        Failed = "failed",
+        /// The group is no longer configured.
+        Leaving = "leaving",
+    }
+}
+
+/// Why a worker ended, or could not be started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CauseStatus {
+    /// When, in seconds since 1970.
+    pub at: u64,
+    /// The cause.
+    pub text: String,
+}
+
+/// A new worker or generation that did not take over from the old one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GivenUpStatus {
+    /// When, in seconds since 1970.
+    pub at: u64,
+    /// Its generation.
+    pub generation: u64,
+    /// Why.
+    pub why: String,
+    /// Scripts that failed to load in it.
+    pub failed_scripts: Vec<FailedScript>,
+}
+
+/// A script that failed to load.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FailedScript {
+    /// Its path.
+    pub script: String,
+    /// What Python says, in several lines.
+    pub traceback: String,
+}
+
+/// The preloader of a pool.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PreloaderStatus {
+    /// How far it is.
+    pub state: PreloaderPhase,
+    /// Its process, if there is one.
+    pub pid: Option<u32>,
+}
+
+words! {
+    /// How far a preloader is.
+    PreloaderPhase {
+        /// It loads the scripts.
+        Loading = "loading",
+        /// Workers are forked from it.
+        Ready = "ready",
+        /// There is none: it failed, and is tried again later.
+        None = "none",
+    }
+}
+
+/// A worker.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WorkerStatus {
+    /// Its process.
+    pub pid: u32,
+    /// Its number among the workers of the pool, from 0.
+    pub slot: u32,
+    /// Its generation.
+    pub generation: u64,
+    /// How far it is.
+    pub state: WorkerPhase,
+    /// Why it is to be replaced.
+    pub replacing: Option<String>,
+    /// The version of its Python; `None` until it has said it.
+    pub python: Option<String>,
+    /// Seconds since it started.
+    pub uptime_s: u64,
+    /// Whether it answered just now; requests, durations and time are older
+    /// otherwise.
+    pub answers: bool,
+    /// Requests completed.
+    pub requests: u64,
+    /// Requests running.
+    pub in_flight: u64,
+    /// Microseconds spent in requests.
+    pub busy_us: u64,
+    /// Requests by duration: entry `n` counts those below 2^n microseconds that
+    /// no entry before counts.
+    pub histogram: Vec<u64>,
+    /// Connections held.
+    pub connections: u64,
+    /// Scripts that failed to load in it.
+    pub failed_scripts: Vec<FailedScript>,
+}
+
+impl WorkerStatus {
+    /// Whether it serves.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.state == WorkerPhase::Ready
+    }
+}
+
+words! {
+    /// How far a worker is.
+    WorkerPhase {
+        /// It will be started when others have started.
+        Queued = "queued",
+        /// It starts.
+        Starting = "starting",
+        /// It serves.
+        Ready = "ready",
+        /// It finishes what it has.
+        Draining = "draining",
+        /// It ends.
+        Stopping = "stopping",
+    }
+}
