@@ -26,9 +26,6 @@ macro_rules! words {
         }
 
         impl $name {
-            /// All that this release knows.
-            pub const ALL: &[Self] = &[$(Self::$variant),+];
-
             /// The word that the JSON has.
             #[must_use]
             pub const fn word(self) -> &'static str {

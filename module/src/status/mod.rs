@@ -2,16 +2,16 @@
 //! supervisor how everything is, within a moment, and shows it as a page, as
 //! JSON or as OpenMetrics. Who may see it is decided by httpd's `Require`.
 
-mod metrics;
 mod overview;
-mod page;
+mod templates;
 
 use std::ffi::CStr;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use wsgid_protocol::answers::from_json;
 use wsgid_protocol::limits::{MAX_CONTROL_LEN, STATUS_TIMEOUT};
 use wsgid_protocol::readable::escaped_json;
+use wsgid_protocol::status::Status;
 use wsgid_protocol::{Failure, Kind};
 
 use crate::configuration::config::DirConfig;
@@ -64,22 +64,14 @@ pub(crate) fn handle(r: Request<'_>) -> i32 {
     if !matches!(r.method().map(CStr::to_bytes), Some(b"GET" | b"HEAD")) {
         return 405;
     }
-    let status = match ask() {
-        Ok(status) => status,
+    let (kind, text) = match ask().and_then(|json| shown(r, &json)) {
+        Ok(shown) => shown,
         Err(error) => {
             log::request(r, log_ids::NO_STATUS, || {
                 format!("the supervisor gave no status: {error}")
             });
             return 503;
         }
-    };
-    let (kind, text) = match r.args().map(CStr::to_bytes) {
-        Some(b"json") => (c"application/json", escaped_json(&status.to_string())),
-        Some(b"openmetrics") => (
-            c"application/openmetrics-text; version=1.0.0; charset=utf-8",
-            metrics::render(&status),
-        ),
-        _ => (c"text/html; charset=utf-8", page::render(&status)),
     };
     r.headers_out().set(c"Cache-Control", c"no-store");
     r.headers_out().set(
@@ -92,19 +84,42 @@ pub(crate) fn handle(r: Request<'_>) -> i32 {
     sys::OK
 }
 
+/// The status in the form that the query asks for, and its content type.
+fn shown(r: Request<'_>, json: &[u8]) -> Result<(&'static CStr, String), String> {
+    let status = read(json)?;
+    let (kind, text) = match r.args().map(CStr::to_bytes) {
+        // As it came: a supervisor of a newer release may say more.
+        Some(b"json") => {
+            let json = escaped_json(&String::from_utf8_lossy(json));
+            (c"application/json", Ok(json))
+        }
+        Some(b"openmetrics") => (
+            c"application/openmetrics-text; version=1.0.0; charset=utf-8",
+            templates::metrics(&status),
+        ),
+        _ => (c"text/html; charset=utf-8", templates::page(&status)),
+    };
+    Ok((kind, text.map_err(|error| error.to_string())?))
+}
+
 /// mod_status asks each module for a section of its page.
 pub(crate) fn section(r: Request<'_>, is_short: bool) -> i32 {
     if !given_by_server(r, SERVER_STATUS) {
         return sys::OK;
     }
-    let text = match ask() {
-        Ok(status) if is_short => page::short(&status),
-        Ok(status) => page::section(&status),
-        Err(_) if is_short => String::new(),
-        Err(error) => page::problem(&error),
+    let text = match ask().and_then(|json| read(&json)) {
+        Ok(status) if is_short => templates::auto(&status),
+        Ok(status) => templates::section(&status),
+        Err(_) if is_short => Ok(String::new()),
+        Err(error) => templates::problem(&error),
     };
-    r.write(text.as_bytes());
+    r.write(text.unwrap_or_default().as_bytes());
     sys::OK
+}
+
+fn read(json: &[u8]) -> Result<Status, String> {
+    let answer = from_json(json).map_err(|error| error.to_string())?;
+    answer.map_err(|error| error.to_string())
 }
 
 /// Waits for so long and no longer.
@@ -123,7 +138,7 @@ impl WaitPolicy for Until {
 }
 
 /// What the supervisor says, as JSON.
-fn ask() -> Result<Value, String> {
+fn ask() -> Result<Vec<u8>, String> {
     let child = child::get().ok_or("this process has not begun")?;
     let mut patience = Until(Instant::now() + STATUS_TIMEOUT);
     let trouble = |wait: Wait<()>| match wait {
@@ -152,7 +167,7 @@ fn ask() -> Result<Value, String> {
                 }
                 text.extend_from_slice(frame.payload);
             }
-            Some(frame) if frame.head.kind == Kind::End => break,
+            Some(frame) if frame.head.kind == Kind::End => return Ok(text),
             Some(frame) if frame.head.kind == Kind::Fail => {
                 let name = Failure::from_code(frame.head.code)
                     .map_or("failure", |failure| failure.row().name);
@@ -169,5 +184,4 @@ fn ask() -> Result<Value, String> {
             }
         }
     }
-    serde_json::from_slice(&text).map_err(|error| error.to_string())
 }

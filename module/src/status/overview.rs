@@ -1,213 +1,298 @@
-//! The overview on the status page: one row for each process group, so that on
-//! a server with many the one that needs somebody is seen at once.
+//! What the status page and the metrics show beside what the supervisor says: the
+//! condition of a process group in a word, sums, and how long requests take. Pure.
 
-use std::fmt::Write as _;
+use serde::Serialize;
+use wsgid_protocol::status::{
+    FailedScript, GroupStatus, PoolMode, PoolStatus, Status, WorkerPhase, WorkerStatus,
+};
 
-use serde_json::Value;
+/// Powers of two of microseconds that are the edges of buckets in the metrics: 128 µs
+/// to 134 s.
+const EDGES: std::ops::RangeInclusive<usize> = 7..=27;
 
-use crate::status::page::{escape, histogram, list, micros, number, text};
-
-/// How a group is, in a word, and the class of its colour.
-pub(super) fn state(group: &Value) -> (&'static str, &'static str) {
-    let pools = list(group, "pools");
-    let workers = || pools.iter().flat_map(|pool| list(pool, "workers"));
-    let is = |wanted: &str| workers().any(|worker| text(worker, "state") == wanted);
-    let flag = |key: &str| group.get(key).and_then(Value::as_bool).unwrap_or(false);
-    if !text(group, "problem").is_empty()
-        || pools.iter().any(|pool| text(pool, "state") == "failed")
-    {
-        ("failed", "bad")
-    } else if workers().any(|worker| !list(worker, "failed_scripts").is_empty()) {
-        ("a script failed", "bad")
-    } else if flag("removed") {
-        ("leaving", "soft")
-    } else if flag("stopped") {
-        ("stopped", "soft")
-    } else if pools
-        .iter()
-        .any(|pool| pool.get("next_generation").is_some_and(Value::is_number))
-    {
-        ("replacing", "warn")
-    } else if is("ready") {
-        ("running", "good")
-    } else if is("starting") || is("queued") {
-        ("starting", "warn")
-    } else {
-        ("idle", "soft")
-    }
-}
-
-/// What a row counts.
-#[derive(Default)]
-struct Sums {
+/// A group, and its row in the overview.
+#[derive(Debug, Serialize)]
+pub(super) struct GroupOverview<'s> {
+    status: &'s GroupStatus,
+    /// Its place among all.
+    index: usize,
+    pools: Vec<PoolOverview<'s>>,
+    condition: &'static str,
     ready: usize,
     processes: usize,
     in_flight: u64,
     waiting: u64,
     requests: u64,
     restarts: u64,
+    /// Half of the requests took less than 2 to the power of this, in microseconds.
+    half_take: Option<usize>,
+    /// The same of 99 %.
+    most_take: Option<usize>,
 }
 
-fn sums(group: &Value) -> Sums {
-    let mut sums = Sums::default();
-    for pool in list(group, "pools") {
-        sums.waiting += number(pool, "waiting");
-        sums.restarts += number(pool, "restarts");
-        for worker in list(pool, "workers") {
-            sums.processes += 1;
-            sums.ready += usize::from(text(worker, "state") == "ready");
-            sums.in_flight += number(worker, "in_flight");
-            sums.requests += number(worker, "requests");
+impl<'s> GroupOverview<'s> {
+    pub(super) fn all(status: &'s Status) -> Vec<Self> {
+        let groups = status.groups.iter().enumerate();
+        groups
+            .map(|(index, group)| Self::new(index, group))
+            .collect()
+    }
+
+    fn new(index: usize, status: &'s GroupStatus) -> Self {
+        let histogram = histogram(status.workers());
+        Self {
+            status,
+            index,
+            pools: status.pools.iter().map(PoolOverview::new).collect(),
+            condition: condition(status),
+            ready: status.workers().filter(|worker| worker.is_ready()).count(),
+            processes: status.workers().count(),
+            in_flight: sum(status.workers().map(|worker| worker.in_flight)),
+            waiting: sum(status.pools.iter().map(|pool| pool.waiting)),
+            requests: sum(status.workers().map(|worker| worker.requests)),
+            restarts: sum(status.pools.iter().map(|pool| pool.restarts)),
+            half_take: percentile(&histogram, 50),
+            most_take: percentile(&histogram, 99),
+        }
+    }
+}
+
+/// How a group is, in a word: the worst that can be said of it.
+fn condition(group: &GroupStatus) -> &'static str {
+    let has = |wanted: WorkerPhase| group.workers().any(|worker| worker.state == wanted);
+    let mut pools = group.pools.iter();
+    if group.problem.is_some() || pools.any(|pool| pool.state == PoolMode::Failed) {
+        "failed"
+    } else if group
+        .workers()
+        .any(|worker| !worker.failed_scripts.is_empty())
+    {
+        "a script failed"
+    } else if group.removed {
+        "leaving"
+    } else if group.stopped {
+        "stopped"
+    } else if group
+        .pools
+        .iter()
+        .any(|pool| pool.next_generation.is_some())
+    {
+        "replacing"
+    } else if has(WorkerPhase::Ready) {
+        "running"
+    } else if has(WorkerPhase::Starting) || has(WorkerPhase::Queued) {
+        "starting"
+    } else {
+        "idle"
+    }
+}
+
+/// A pool, and what is told of its requests.
+#[derive(Debug, Serialize)]
+struct PoolOverview<'s> {
+    status: &'s PoolStatus,
+    /// Of its workers, each once: they fail in the same way, mostly.
+    failed_scripts: Vec<&'s FailedScript>,
+    durations: Vec<Duration>,
+    buckets: Vec<Bucket>,
+}
+
+impl<'s> PoolOverview<'s> {
+    fn new(status: &'s PoolStatus) -> Self {
+        let mut failed_scripts = Vec::new();
+        for failed in status
+            .workers
+            .iter()
+            .flat_map(|worker| &worker.failed_scripts)
+        {
+            if !failed_scripts.contains(&failed) {
+                failed_scripts.push(failed);
+            }
+        }
+        let histogram = histogram(&status.workers);
+        Self {
+            status,
+            failed_scripts,
+            durations: durations(&histogram),
+            buckets: buckets(&histogram),
+        }
+    }
+}
+
+/// How many requests took less than 2 to the power of `exponent` microseconds, and
+/// no less than half of that.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Duration {
+    exponent: usize,
+    requests: u64,
+}
+
+/// From the shortest to the longest.
+fn durations(histogram: &[u64]) -> Vec<Duration> {
+    let end = histogram.iter().rposition(|requests| *requests > 0);
+    let all = histogram.iter().copied().enumerate();
+    all.take(end.map_or(0, |last| last + 1))
+        .skip_while(|(_, requests)| *requests == 0)
+        .map(|(exponent, requests)| Duration { exponent, requests })
+        .collect()
+}
+
+/// How many requests took less than `edge`.
+#[derive(Debug, Serialize)]
+struct Bucket {
+    /// In seconds.
+    edge: String,
+    below: u64,
+}
+
+/// The last one has all.
+fn buckets(histogram: &[u64]) -> Vec<Bucket> {
+    let below = |exponent: usize| sum(histogram.iter().take(exponent + 1).copied());
+    let edges = EDGES.map(|exponent| Bucket {
+        edge: ((1_u64 << exponent) as f64 / 1e6).to_string(),
+        below: below(exponent),
+    });
+    let all = Bucket {
+        edge: "+Inf".to_owned(),
+        below: below(histogram.len()),
+    };
+    edges.chain([all]).collect()
+}
+
+/// Durations of requests, all workers together: entry `n` is below 2^n µs.
+fn histogram<'s>(workers: impl IntoIterator<Item = &'s WorkerStatus>) -> Vec<u64> {
+    let mut sums: Vec<u64> = Vec::new();
+    for worker in workers {
+        sums.resize(sums.len().max(worker.histogram.len()), 0);
+        for (sum, count) in sums.iter_mut().zip(&worker.histogram) {
+            *sum = sum.saturating_add(*count);
         }
     }
     sums
 }
 
-/// The time within which so many of a hundred requests ended.
-fn percentile(group: &Value, percent: u64) -> Option<String> {
-    let workers: Vec<Value> = list(group, "pools")
-        .iter()
-        .flat_map(|pool| list(pool, "workers"))
-        .cloned()
-        .collect();
-    let sums = histogram(&workers);
-    let all: u64 = sums.iter().sum();
-    let wanted = (all * percent).div_ceil(100);
+/// A worker may claim any number.
+fn sum(numbers: impl Iterator<Item = u64>) -> u64 {
+    numbers.fold(0, u64::saturating_add)
+}
+
+/// The entry of the histogram within which so many of a hundred requests ended.
+fn percentile(histogram: &[u64], percent: u128) -> Option<usize> {
+    let all: u128 = histogram.iter().copied().map(u128::from).sum();
     let mut seen = 0;
-    let at = sums.iter().position(|count| {
-        seen += count;
-        seen >= wanted
+    let at = histogram.iter().position(|count| {
+        seen += u128::from(*count);
+        seen * 100 >= all * percent
     });
-    (all > 0)
-        .then(|| at.map(|at| format!("&lt; {}", micros(at))))
-        .flatten()
-}
-
-/// In one line: how many groups are how, and how much there is to do.
-pub(super) fn summary(status: &Value) -> String {
-    let groups = list(status, "groups");
-    let mut words: Vec<String> = Vec::new();
-    let all: Vec<Sums> = groups.iter().map(sums).collect();
-    for (word, class) in [
-        ("failed", "bad"),
-        ("a script failed", "bad"),
-        ("replacing", "warn"),
-        ("starting", "warn"),
-        ("running", "good"),
-        ("stopped", "soft"),
-        ("leaving", "soft"),
-        ("idle", "soft"),
-    ] {
-        let count = groups
-            .iter()
-            .filter(|group| state(group) == (word, class))
-            .count();
-        if count > 0 {
-            let word = if word == "a script failed" {
-                "with a failed script"
-            } else {
-                word
-            };
-            words.push(format!("<b class=\"{class}\">{count} {word}</b>"));
-        }
-    }
-    let sum = |count: fn(&Sums) -> u64| all.iter().map(count).sum::<u64>();
-    format!(
-        "<p>{} · {} requests in flight · {} waiting</p>",
-        words.join(" · "),
-        sum(|sums| sums.in_flight),
-        sum(|sums| sums.waiting)
-    )
-}
-
-/// The table.
-pub(super) fn table(status: &Value) -> String {
-    let mut out = "<section><table><tr><th>group<th>state<th>user<th class=\"n\">ready<th class=\"n\">in flight\
-                   <th class=\"n\">waiting<th class=\"n\">requests<th class=\"n\">half take<th class=\"n\">99 % take\
-                   <th class=\"n\">restarts</tr>"
-        .to_owned();
-    let mut rows: Vec<(usize, &Value)> = list(status, "groups").iter().enumerate().collect();
-    // What needs somebody comes first; all else stays in the order of names.
-    rows.sort_by_key(|(_, group)| match state(group).1 {
-        "bad" => 0,
-        "warn" => 1,
-        _ => 2,
-    });
-    let count = |count: u64| {
-        let class = if count == 0 { "n soft" } else { "n" };
-        format!("<td class=\"{class}\">{count}")
-    };
-    for (index, group) in rows {
-        let ((word, class), sums) = (state(group), sums(group));
-        let _ = write!(
-            out,
-            "<tr><td><a href=\"#g{index}\">{}</a><td class=\"state {class}\">{word}<td>{}\
-             <td class=\"n\">{} / {}{}{}{}<td class=\"n\">{}<td class=\"n\">{}{}</tr>",
-            escape(text(group, "name")),
-            escape(text(group, "user")),
-            sums.ready,
-            sums.processes,
-            count(sums.in_flight),
-            count(sums.waiting),
-            count(sums.requests),
-            percentile(group, 50).unwrap_or_default(),
-            percentile(group, 99).unwrap_or_default(),
-            count(sums.restarts),
-        );
-    }
-    out += "</table></section>";
-    out
+    at.filter(|_| all > 0)
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
-    fn group(pool: &Value) -> Value {
-        json!({ "name": "site", "pools": [pool] })
+    fn with_pool(pool: PoolStatus) -> GroupStatus {
+        GroupStatus {
+            pools: vec![pool],
+            ..GroupStatus::default()
+        }
+    }
+
+    fn with_worker(next_generation: Option<u64>, worker: WorkerStatus) -> GroupStatus {
+        with_pool(PoolStatus {
+            next_generation,
+            workers: vec![worker],
+            ..PoolStatus::default()
+        })
     }
 
     #[test]
     fn the_worst_decides() {
-        let ready = json!({ "state": "ready" });
+        let none = GroupStatus::default;
+        let in_phase = |state| WorkerStatus {
+            state,
+            ..WorkerStatus::default()
+        };
+        let ready = || in_phase(WorkerPhase::Ready);
         for (status, expected) in [
-            (json!({ "problem": "no such user", "pools": [] }), "failed"),
             (
-                group(&json!({ "state": "failed", "workers": [] })),
+                GroupStatus {
+                    problem: Some("no such user".to_owned()),
+                    ..none()
+                },
                 "failed",
             ),
             (
-                group(&json!({ "workers": [{ "state": "ready", "failed_scripts": [{}] }] })),
+                with_pool(PoolStatus {
+                    state: PoolMode::Failed,
+                    ..PoolStatus::default()
+                }),
+                "failed",
+            ),
+            (
+                with_worker(
+                    None,
+                    WorkerStatus {
+                        failed_scripts: vec![FailedScript::default()],
+                        ..ready()
+                    },
+                ),
                 "a script failed",
             ),
+            (with_worker(Some(3), ready()), "replacing"),
+            (with_worker(None, ready()), "running"),
             (
-                group(&json!({ "next_generation": 3, "workers": [ready] })),
-                "replacing",
-            ),
-            (
-                group(&json!({ "next_generation": null, "workers": [ready] })),
-                "running",
-            ),
-            (
-                group(&json!({ "workers": [{ "state": "starting" }] })),
+                with_worker(None, in_phase(WorkerPhase::Starting)),
                 "starting",
             ),
-            (group(&json!({ "workers": [] })), "idle"),
-            (json!({ "pools": [] }), "idle"),
-            (json!({ "stopped": true, "pools": [] }), "stopped"),
+            (with_pool(PoolStatus::default()), "idle"),
+            (none(), "idle"),
+            (
+                GroupStatus {
+                    stopped: true,
+                    ..none()
+                },
+                "stopped",
+            ),
         ] {
-            assert_eq!(state(&status).0, expected, "{status}");
+            assert_eq!(condition(&status), expected, "{status:?}");
         }
     }
 
     #[test]
     fn percentiles_are_bounds() {
-        let workers = json!([{ "histogram": [0, 98, 0, 1, 1] }]);
-        let group = group(&json!({ "workers": workers }));
-        assert_eq!(percentile(&group, 50).as_deref(), Some("&lt; 2 µs"));
-        assert_eq!(percentile(&group, 99).as_deref(), Some("&lt; 8 µs"));
-        assert_eq!(percentile(&json!({}), 50), None);
+        let durations = [0, 98, 0, 1, 1];
+        assert_eq!(percentile(&durations, 50), Some(1));
+        assert_eq!(percentile(&durations, 99), Some(3));
+        assert_eq!(percentile(&[], 50), None);
+        assert_eq!(percentile(&[0], 50), None);
+    }
+
+    #[test]
+    fn durations_begin_with_the_shortest_and_end_with_the_longest() {
+        let duration = |exponent, requests| Duration { exponent, requests };
+        assert_eq!(
+            durations(&[0, 10, 0, 40, 0]),
+            [duration(1, 10), duration(2, 0), duration(3, 40)]
+        );
+        assert_eq!(durations(&[0, 0]), []);
+        assert_eq!(durations(&[]), []);
+    }
+
+    #[test]
+    fn what_a_worker_claims_is_no_panic() {
+        let worker = WorkerStatus {
+            in_flight: u64::MAX,
+            histogram: vec![u64::MAX, u64::MAX],
+            ..WorkerStatus::default()
+        };
+        let pool = PoolStatus {
+            workers: vec![worker.clone(), worker],
+            ..PoolStatus::default()
+        };
+        let group = with_pool(pool);
+        let overview = GroupOverview::new(0, &group);
+        assert_eq!(overview.in_flight, u64::MAX);
+        assert_eq!(overview.half_take, Some(0));
     }
 }

@@ -1,0 +1,294 @@
+//! The forms in which the status is shown, each a template in `conf/status`: the
+//! page, one file without anything from elsewhere, in light and dark; its section
+//! on mod_status's page; and OpenMetrics. Called by the handler; knows nothing of
+//! requests.
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Serde, Value};
+use minijinja::{Environment, Error, Output, State, UndefinedBehavior, context, escape_formatter};
+use serde::Serialize;
+use wsgid_protocol::readable::{escaped, escaped_lines};
+use wsgid_protocol::status::Status;
+
+use crate::status::overview::GroupOverview;
+
+/// The whole page.
+pub(super) fn page(status: &Status) -> Result<String, Error> {
+    render("status.html", status, false)
+}
+
+/// A part of another page.
+pub(super) fn section(status: &Status) -> Result<String, Error> {
+    render("status.html", status, true)
+}
+
+/// `name: value` lines of another page.
+pub(super) fn auto(status: &Status) -> Result<String, Error> {
+    render("auto.txt", status, true)
+}
+
+/// For Prometheus and its like.
+pub(super) fn metrics(status: &Status) -> Result<String, Error> {
+    render("metrics.txt", status, false)
+}
+
+/// Where the supervisor does not answer.
+pub(super) fn problem(problem: &str) -> Result<String, Error> {
+    environment()?
+        .get_template("problem.html")?
+        .render(context! { problem })
+}
+
+fn render(template: &str, status: &Status, is_section: bool) -> Result<String, Error> {
+    #[derive(Serialize)]
+    struct Filling<'s> {
+        is_section: bool,
+        status: &'s Status,
+        groups: Vec<GroupOverview<'s>>,
+    }
+    let filling = Filling {
+        is_section,
+        status,
+        groups: GroupOverview::all(status),
+    };
+    environment()?
+        .get_template(template)?
+        .render(Serde(filling))
+}
+
+fn environment() -> Result<Environment<'static>, Error> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    let syntax = SyntaxConfig::builder()
+        .trim_blocks(true)
+        .lstrip_blocks(true)
+        .keep_trailing_newline(true)
+        .build()?;
+    environment.set_syntax(syntax);
+    environment.set_formatter(write_one_line);
+    environment.add_filter("duration", duration);
+    environment.add_filter("micros", micros);
+    environment.add_filter("label", label);
+    for (name, text) in [
+        (
+            "status.html",
+            include_str!("../../../conf/status/status.html"),
+        ),
+        (
+            "problem.html",
+            include_str!("../../../conf/status/problem.html"),
+        ),
+        ("auto.txt", include_str!("../../../conf/status/auto.txt")),
+        (
+            "metrics.txt",
+            include_str!("../../../conf/status/metrics.txt"),
+        ),
+    ] {
+        environment.add_template(name, text)?;
+    }
+    Ok(environment)
+}
+
+/// A text of a client or site is one line, all of it is seen, and none of it is HTML.
+fn write_one_line(
+    out: &mut Output<'_>,
+    state: &mut State<'_, '_>,
+    value: &Value,
+) -> Result<(), Error> {
+    match value.as_str() {
+        Some(text) if !value.is_safe() => {
+            escape_formatter(out, state, &Value::from(escaped(text.as_bytes())))
+        }
+        _ => escape_formatter(out, state, value),
+    }
+}
+
+/// Seconds, in a unit that reads well.
+fn duration(seconds: u64) -> String {
+    match seconds {
+        0..=119 => format!("{seconds} s"),
+        120..=7199 => format!("{} min", seconds / 60),
+        7200..=172_799 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+/// 2^exponent microseconds, in a unit that reads well.
+fn micros(exponent: u32) -> String {
+    match 1_u64.checked_shl(exponent).unwrap_or(u64::MAX) {
+        micros @ 0..=999 => format!("{micros} µs"),
+        micros @ 1000..=999_999 => format!("{} ms", micros / 1000),
+        micros => format!("{} s", micros / 1_000_000),
+    }
+}
+
+/// The value of a label in OpenMetrics.
+fn label(text: &str) -> String {
+    escaped_lines(text)
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use wsgid_protocol::status::{
+        CauseStatus, FailedScript, GivenUpStatus, GroupStatus, PoolMode, PoolStatus, WorkerPhase,
+        WorkerStatus,
+    };
+
+    use super::*;
+
+    const SAMPLE: &str = include_str!("../../../protocol/tests/status/status.json");
+
+    /// A status in which every text says this.
+    fn saying(text: &str) -> Status {
+        let text = || text.to_owned();
+        let failed_scripts = vec![FailedScript {
+            script: text(),
+            traceback: text(),
+        }];
+        let worker = WorkerStatus {
+            python: Some(text()),
+            histogram: vec![1, 0, 5],
+            failed_scripts: failed_scripts.clone(),
+            ..WorkerStatus::default()
+        };
+        let pool = PoolStatus {
+            application_group: text(),
+            state: PoolMode::Failed,
+            cause: Some(text()),
+            last_problem: Some(text()),
+            causes: vec![CauseStatus {
+                at: 1,
+                text: text(),
+            }],
+            given_up: Some(GivenUpStatus {
+                why: text(),
+                failed_scripts,
+                ..GivenUpStatus::default()
+            }),
+            workers: vec![worker],
+            ..PoolStatus::default()
+        };
+        let group = GroupStatus {
+            name: text(),
+            user: Some(text()),
+            origin: text(),
+            problem: Some(text()),
+            pools: vec![pool],
+            ..GroupStatus::default()
+        };
+        Status {
+            version: text(),
+            groups: vec![group.clone(), group],
+            ..Status::default()
+        }
+    }
+
+    #[test]
+    fn what_sites_say_is_escaped() {
+        let evil = "<script>alert('x')</script>\"&\u{202e}\u{2028}";
+        let status = saying(evil);
+        for page in [
+            page(&status).unwrap(),
+            section(&status).unwrap(),
+            problem(evil).unwrap(),
+        ] {
+            assert!(!page.contains("<script") && !page.contains("'x'"), "{page}");
+            assert!(page.contains("&lt;script&gt;") && page.contains("&amp;\\u{202e}\\u{2028}"));
+            assert!(
+                !page.contains(['\u{202e}', '\u{2028}']),
+                "it turns the text around"
+            );
+        }
+    }
+
+    #[test]
+    fn what_does_not_show_is_made_visible() {
+        let page = page(&saying("a\nb\u{1b}[2J\u{202e}\u{9b}\t\u{e9}\r")).unwrap();
+        let line = "a\\x0ab\\x1b[2J\\u{202e}\\x9b\t\u{e9}\\x0d";
+        assert!(page.contains(&format!("<h2>{line}</h2>")), "{page}");
+        let traceback = "<pre>\na\nb\\x1b[2J\\u{202e}\\x9b\t\u{e9}\\x0d\n</pre>";
+        assert!(page.contains(traceback), "{page}");
+    }
+
+    #[test]
+    fn all_that_the_sample_says_is_shown() {
+        let status: Status = serde_json::from_str(SAMPLE).unwrap();
+        let page = page(&status).unwrap();
+        for text in [
+            "supervisor 4711 has been running for 24 h",
+            "1 to 4 processes × 5 threads",
+            "<h2>wiki</h2>",
+            "user `wiki` does not exist",
+            "no request has asked for it yet",
+            "main application group<span class=\"state warn\">replacing</span>",
+            "generation 7, 8 starts",
+            "title=\"990 below 8 µs\"",
+            "<td class=\"state warn\">starting",
+        ] {
+            assert!(page.contains(text), "{text}: {page}");
+        }
+        assert!(page.ends_with("</body></html>\n"), "{page}");
+        for status in [Status::default(), saying("")] {
+            assert!(super::page(&status).unwrap().ends_with("</html>\n"));
+            assert!(section(&status).unwrap().starts_with("<hr>\n<h2>"));
+        }
+    }
+
+    #[test]
+    fn mod_status_gets_a_line_for_each_number() {
+        let status: Status = serde_json::from_str(SAMPLE).unwrap();
+        let expected = "WsgidReady shop: 1\nWsgidInFlight shop: 2\nWsgidWaiting shop: 2\nWsgidRestarts shop: 3\n\
+                        WsgidReady wiki: 0\nWsgidInFlight wiki: 0\nWsgidWaiting wiki: 0\nWsgidRestarts wiki: 0\n";
+        assert_eq!(auto(&status).unwrap(), expected);
+    }
+
+    #[test]
+    fn names_are_quoted_and_buckets_add_up() {
+        let worker = WorkerStatus {
+            pid: 7,
+            state: WorkerPhase::Ready,
+            requests: 4,
+            busy_us: 1_500_000,
+            histogram: vec![1, 0, 0, 0, 0, 0, 0, 2, 1],
+            ..WorkerStatus::default()
+        };
+        let pool = PoolStatus {
+            application_group: "x\ny".to_owned(),
+            waiting: 2,
+            restarts: 3,
+            workers: vec![worker],
+            ..PoolStatus::default()
+        };
+        let group = GroupStatus {
+            name: "a\"b\\".to_owned(),
+            pools: vec![pool],
+            ..GroupStatus::default()
+        };
+        let status = Status {
+            uptime_s: 5,
+            groups: vec![group],
+            ..Status::default()
+        };
+        let text = metrics(&status).unwrap();
+        let labels = "group=\"a\\\"b\\\\\",application_group=\"x\\ny\"";
+        for line in [
+            "wsgid_uptime_seconds 5".to_owned(),
+            format!("wsgid_waiting_requests{{{labels}}} 2"),
+            format!("wsgid_restarts_total{{{labels}}} 3"),
+            format!("wsgid_workers{{{labels},state=\"ready\"}} 1"),
+            format!("wsgid_worker_requests_total{{{labels},pid=\"7\"}} 4"),
+            format!("wsgid_request_duration_seconds_bucket{{{labels},le=\"0.000128\"}} 3"),
+            format!("wsgid_request_duration_seconds_bucket{{{labels},le=\"0.000256\"}} 4"),
+            format!("wsgid_request_duration_seconds_bucket{{{labels},le=\"134.217728\"}} 4"),
+            format!("wsgid_request_duration_seconds_bucket{{{labels},le=\"+Inf\"}} 4"),
+            format!("wsgid_request_duration_seconds_count{{{labels}}} 4"),
+            format!("wsgid_request_duration_seconds_sum{{{labels}}} 1.5"),
+        ] {
+            assert!(text.lines().any(|have| have == line), "{line}\n{text}");
+        }
+        assert!(text.ends_with("\n# EOF\n") && !text.contains("\n\n"));
+    }
+}
