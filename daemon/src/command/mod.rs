@@ -7,3 +7,4 @@ pub(crate) mod client;
 pub(crate) mod documents;
 mod find_socket;
 pub(crate) mod print;
+mod print_status;

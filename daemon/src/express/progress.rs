@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
 use wsgid_protocol::control::Command;
+use wsgid_protocol::status::{GroupStatus, PoolMode, Status, WorkerStatus};
 
 use super::terminal::say;
 use crate::command::client;
@@ -36,16 +36,10 @@ pub(crate) fn watch(start: ApplicationStart, stop: Arc<AtomicBool>) {
         let mut next_word = SLOW;
         while !stop.load(Ordering::Relaxed) {
             std::thread::sleep(INTERVAL);
-            let group = client::exchange(&start.socket, &Command::Status)
-                .ok()
-                .and_then(|mut answer| {
-                    let groups = answer.get_mut("groups")?.as_array_mut()?;
-                    groups
-                        .iter_mut()
-                        .find(|group| group["name"] == start.group.as_str())
-                        .map(Value::take)
-                });
-            let stage = group.as_ref().map_or(StartStage::Loading, StartStage::of);
+            let stage = match client::exchange::<Status>(&start.socket, &Command::Status) {
+                Ok(Ok(status)) => StartStage::of(&status, &start.group),
+                Ok(Err(_)) | Err(_) => StartStage::Loading,
+            };
             if let Some(text) = stage.text(&start, started.elapsed()) {
                 say(&format!("wsgid: {text}"));
             }
@@ -75,18 +69,17 @@ enum StartStage {
 }
 
 impl StartStage {
-    fn of(group: &Value) -> Self {
-        if let Some(problem) = group["problem"].as_str() {
-            return Self::Failed(problem.to_owned());
+    fn of(status: &Status, name: &str) -> Self {
+        let named = |group: &&GroupStatus| group.name == name;
+        let Some(group) = status.groups.iter().find(named) else {
+            return Self::Loading;
+        };
+        if let Some(problem) = &group.problem {
+            return Self::Failed(problem.clone());
         }
-        let pools = || group["pools"].as_array().into_iter().flatten();
-        let workers = || pools().flat_map(|pool| pool["workers"].as_array().into_iter().flatten());
-        if workers().any(|worker| worker["state"] == "ready") {
-            let scripts = workers()
-                .flat_map(|worker| worker["failed_scripts"].as_array().into_iter().flatten());
-            let mut failed: Vec<String> = scripts
-                .filter_map(|script| script["script"].as_str().map(str::to_owned))
-                .collect();
+        if group.workers().any(WorkerStatus::is_ready) {
+            let scripts = group.workers().flat_map(|worker| &worker.failed_scripts);
+            let mut failed: Vec<String> = scripts.map(|failed| failed.script.clone()).collect();
             failed.sort();
             failed.dedup();
             return if failed.is_empty() {
@@ -95,10 +88,10 @@ impl StartStage {
                 Self::Broken(failed)
             };
         }
-        let cause = pools()
-            .find(|pool| pool["state"] == "failed")
-            .and_then(|pool| pool["cause"].as_str());
-        cause.map_or(Self::Loading, |cause| Self::Failed(cause.to_owned()))
+        let mut pools = group.pools.iter();
+        let failed = pools.find(|pool| pool.state == PoolMode::Failed);
+        let cause = failed.and_then(|pool| pool.cause.clone());
+        cause.map_or(Self::Loading, Self::Failed)
     }
 
     /// What is said about it; a start that is as fast as expected says nothing.
@@ -126,31 +119,69 @@ impl StartStage {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use wsgid_protocol::status::{FailedScript, PoolStatus, WorkerPhase};
 
     use super::*;
 
+    fn stage(group: GroupStatus) -> StartStage {
+        let groups = vec![GroupStatus::default(), group];
+        let status = Status {
+            groups,
+            ..Status::default()
+        };
+        StartStage::of(&status, "site")
+    }
+
+    fn site(pool: PoolStatus) -> GroupStatus {
+        GroupStatus {
+            name: "site".to_owned(),
+            pools: vec![pool],
+            ..GroupStatus::default()
+        }
+    }
+
+    fn with_workers(workers: &[(WorkerPhase, &[&str])]) -> StartStage {
+        let failed = |script: &&str| FailedScript {
+            script: (*script).to_owned(),
+            ..FailedScript::default()
+        };
+        let worker = |(state, scripts): &(WorkerPhase, &[&str])| WorkerStatus {
+            state: *state,
+            failed_scripts: scripts.iter().map(failed).collect(),
+            ..WorkerStatus::default()
+        };
+        stage(site(PoolStatus {
+            state: PoolMode::Running,
+            workers: workers.iter().map(worker).collect(),
+            ..PoolStatus::default()
+        }))
+    }
+
     #[test]
     fn stages_are_told_apart() {
-        let of = |workers: Value| {
-            StartStage::of(&json!({ "pools": [{ "state": "running", "workers": workers }] }))
-        };
-        assert_eq!(of(json!([])), StartStage::Loading);
-        assert_eq!(of(json!([{ "state": "starting" }])), StartStage::Loading);
+        use WorkerPhase::{Ready, Starting};
         assert_eq!(
-            of(json!([{ "state": "starting" }, { "state": "ready", "failed_scripts": [] }])),
+            StartStage::of(&Status::default(), "site"),
+            StartStage::Loading
+        );
+        assert_eq!(with_workers(&[]), StartStage::Loading);
+        assert_eq!(with_workers(&[(Starting, &[])]), StartStage::Loading);
+        assert_eq!(
+            with_workers(&[(Starting, &[]), (Ready, &[])]),
             StartStage::Ready
         );
-        let failed = json!([{ "state": "ready", "failed_scripts": [{ "script": "/a.py" }] }]);
-        assert_eq!(of(failed), StartStage::Broken(vec!["/a.py".to_owned()]));
-        let none = json!({ "pools": [{ "state": "failed", "cause": "no python", "workers": [] }] });
-        assert_eq!(
-            StartStage::of(&none),
-            StartStage::Failed("no python".to_owned())
-        );
-        assert_eq!(
-            StartStage::of(&json!({ "problem": "no user" })),
-            StartStage::Failed("no user".to_owned())
-        );
+        let broken = StartStage::Broken(vec!["/a.py".to_owned()]);
+        assert_eq!(with_workers(&[(Ready, &["/a.py"])]), broken);
+        let failed = stage(site(PoolStatus {
+            state: PoolMode::Failed,
+            cause: Some("no python".to_owned()),
+            ..PoolStatus::default()
+        }));
+        assert_eq!(failed, StartStage::Failed("no python".to_owned()));
+        let problem = stage(GroupStatus {
+            problem: Some("no user".to_owned()),
+            ..site(PoolStatus::default())
+        });
+        assert_eq!(problem, StartStage::Failed("no user".to_owned()));
     }
 }
