@@ -59,6 +59,14 @@ pub struct Status {
     pub supervisor: Option<SupervisorStatus>,
 }
 
+impl Status {
+    /// The process group of this name.
+    #[must_use]
+    pub fn group(&self, name: &str) -> Option<&GroupStatus> {
+        self.groups.iter().find(|group| group.name == name)
+    }
+}
+
 /// What belongs to no process group. Its fields stand in the JSON beside those of
 /// [`Status`], all or none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,11 +7,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{self, AssertUnwindSafe};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::Json;
-use crate::artifacts;
+use wsgid_protocol::status::GroupStatus;
+
 use crate::case::show;
 use crate::control;
 use crate::httpd::Httpd;
@@ -232,37 +231,17 @@ impl Checked {
 /// What the supervisor says of requests that run or wait in any group. The group
 /// `hostile` may claim what it likes.
 fn busy(httpd: &Httpd) -> Option<String> {
-    let Some(socket) = control::socket(httpd.root()) else {
-        return Some("there is no control socket".to_owned());
+    let Some(status) = control::status(httpd) else {
+        return Some("there is no status".to_owned());
     };
-    let said = Command::new(artifacts::wsgid())
-        .args(["status", "--json", "--socket"])
-        .arg(socket)
-        .output();
-    let text = said
-        .map(|said| String::from_utf8_lossy(&said.stdout).into_owned())
-        .unwrap_or_default();
-    let status: Json = serde_json::from_str(&text).unwrap_or_default();
-    let Some(groups) = status["groups"].as_array() else {
-        return Some(format!("no status: {text}"));
+    let groups = status.groups.iter().filter(|group| group.name != "hostile");
+    let requests = |group: &GroupStatus| {
+        let running: u64 = group.workers().map(|worker| worker.in_flight).sum();
+        let waiting: u64 = group.pools.iter().map(|pool| pool.waiting).sum();
+        running + waiting
     };
-    let groups = groups.iter().filter(|group| group["name"] != "hostile");
-    let pools: Vec<&Json> = groups
-        .filter_map(|group| group["pools"].as_array())
-        .flatten()
-        .collect();
-    let workers = pools
-        .iter()
-        .filter_map(|pool| pool["workers"].as_array())
-        .flatten();
-    let running: u64 = workers
-        .filter_map(|worker| worker["in_flight"].as_u64())
-        .sum();
-    let waiting: u64 = pools
-        .iter()
-        .filter_map(|pool| pool["waiting"].as_u64())
-        .sum();
-    (running + waiting > 0).then_some(text)
+    let left: u64 = groups.map(requests).sum();
+    (left > 0).then(|| format!("{status:?}"))
 }
 
 /// Whether a line of the log has level error or worse.

@@ -5,7 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{Httpd, Json, Pid, artifacts};
+use wsgid_protocol::status::{PoolStatus, Status};
+
+use crate::{Httpd, Pid, artifacts};
 
 /// What a command came to.
 #[derive(Clone, Debug)]
@@ -41,33 +43,28 @@ pub fn command(httpd: &Httpd, args: &[&str]) -> Option<Said> {
 
 /// The supervisor's status, if it answers.
 #[must_use]
-pub fn status(httpd: &Httpd) -> Option<Json> {
+pub fn status(httpd: &Httpd) -> Option<Status> {
     let said = command(httpd, &["status", "--json"])?;
     serde_json::from_str(&said.text).ok()
 }
 
 /// The pools of a group in a status.
 #[must_use]
-pub fn pools(status: &Json, group: &str) -> Vec<Json> {
-    let groups = status["groups"].as_array().into_iter().flatten();
-    groups
-        .filter(|have| have["name"] == group)
-        .flat_map(|have| have["pools"].as_array().cloned())
-        .flatten()
-        .collect()
+pub fn pools<'s>(status: &'s Status, group: &str) -> &'s [PoolStatus] {
+    status.group(group).map_or(&[], |group| &group.pools)
 }
 
 /// The workers of a pool that are ready.
 #[must_use]
-pub fn ready(pool: &Json) -> Vec<Pid> {
-    let workers = pool["workers"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter(|worker| worker["state"] == "ready");
-    workers
-        .filter_map(|worker| Pid::current(worker["pid"].as_i64()?.try_into().ok()?))
-        .collect()
+pub fn ready(pool: &PoolStatus) -> Vec<Pid> {
+    let ready = pool.workers.iter().filter(|worker| worker.is_ready());
+    ready.filter_map(|worker| process(worker.pid)).collect()
+}
+
+/// A process of a status, if it is still there.
+#[must_use]
+pub fn process(pid: u32) -> Option<Pid> {
+    Pid::current(pid.try_into().ok()?)
 }
 
 /// The workers of a group that are ready, and running to the kernel; `None` if

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::{Httpd, Json, Pid, artifacts, control};
+use wsgid_protocol::status::{PoolStatus, PreloaderPhase, Status};
+
+use crate::{Httpd, Pid, artifacts, control};
 
 impl Httpd {
     /// What the command line prints.
@@ -26,45 +28,36 @@ impl Httpd {
         String::from_utf8_lossy(&out.stdout).into_owned()
     }
 
-    /// The pools of all process groups.
+    /// What the supervisor says of everything.
     ///
     /// # Panics
-    /// If the status is no JSON.
+    /// If it says something else.
     #[must_use]
-    pub fn pools(&self) -> Vec<Json> {
-        let status: Json = serde_json::from_str(&self.wsgid(&["status", "--json"])).expect("JSON");
-        let groups = status["groups"].as_array().into_iter().flatten();
-        groups
-            .flat_map(|group| group["pools"].as_array())
-            .flatten()
-            .cloned()
-            .collect()
+    pub fn status(&self) -> Status {
+        serde_json::from_str(&self.wsgid(&["status", "--json"])).expect("a status")
+    }
+
+    /// The pools of all process groups.
+    #[must_use]
+    pub fn pools(&self) -> Vec<PoolStatus> {
+        let groups = self.status().groups.into_iter();
+        groups.flat_map(|group| group.pools).collect()
     }
 
     /// The workers that are ready, as the supervisor knows them: the launcher
     /// and preloaders are none.
     #[must_use]
     pub fn ready_workers(&self) -> Vec<Pid> {
-        let pools = self.pools();
-        let workers = pools
-            .iter()
-            .flat_map(|pool| pool["workers"].as_array())
-            .flatten();
-        let ready = workers.filter(|worker| worker["state"] == "ready");
-        ready
-            .filter_map(|worker| Pid::current(i32::try_from(worker["pid"].as_i64()?).ok()?))
-            .collect()
+        self.pools().iter().flat_map(control::ready).collect()
     }
 
     /// The preloader that is ready, if there is one.
     #[must_use]
     pub fn preloader(&self) -> Option<Pid> {
         let pools = self.pools();
-        let ready = pools
-            .iter()
-            .map(|pool| &pool["preloader"])
-            .find(|preloader| preloader["state"] == "ready")?;
-        Pid::current(i32::try_from(ready["pid"].as_i64()?).ok()?)
+        let mut preloaders = pools.iter().filter_map(|pool| pool.preloader.as_ref());
+        let ready = preloaders.find(|preloader| preloader.state == PreloaderPhase::Ready)?;
+        control::process(ready.pid?)
     }
 
     /// Where the supervisor takes commands.

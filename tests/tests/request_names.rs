@@ -148,19 +148,16 @@ fn spellings_of_a_configured_host_are_one_application_group() {
         );
         let pools = httpd.pools();
         assert_eq!(pools.len(), 2, "{pools:?}");
-        assert!(
-            pools.iter().all(|pool| pool["from_request"] == false),
-            "{pools:?}"
-        );
+        assert!(pools.iter().all(|pool| !pool.from_request), "{pools:?}");
         assert_eq!(ask(&mut client, "/", "third.example").0, 200);
         let by_request: Vec<_> = httpd
             .pools()
             .into_iter()
-            .filter(|pool| pool["from_request"] == true)
+            .filter(|pool| pool.from_request)
             .collect();
         assert_eq!(by_request.len(), 1);
         assert_eq!(
-            by_request[0]["application_group"],
+            by_request[0].application_group,
             format!("third.example:{port}")
         );
         let status = httpd.wsgid(&["status"]);
@@ -196,7 +193,7 @@ fn eighty_names_of_a_wildcard_make_a_bounded_number_of_processes() {
         let names: Vec<_> = httpd
             .pools()
             .into_iter()
-            .map(|pool| pool["application_group"].clone())
+            .map(|pool| pool.application_group)
             .collect();
         assert_eq!(names, [format!("own.example:{}", httpd.address().port())]);
         httpd.stop();
@@ -232,14 +229,9 @@ fn names_of_a_pattern_make_a_bounded_number_of_processes() {
             }
         }
         assert!((BOUND / 2..=BOUND + 4).contains(&most), "{most} processes");
-        let configured = httpd
-            .pools()
-            .into_iter()
-            .filter(|pool| pool["from_request"] == false);
-        let configured: BTreeSet<_> = configured
-            .map(|pool| pool["application_group"].to_string())
-            .collect();
-        let wanted = ["/fixed", "/own"].map(|path| format!("\"localhost:{port}|{path}\""));
+        let configured = httpd.pools().into_iter().filter(|pool| !pool.from_request);
+        let configured: BTreeSet<_> = configured.map(|pool| pool.application_group).collect();
+        let wanted = ["/fixed", "/own"].map(|path| format!("localhost:{port}|{path}"));
         assert_eq!(configured, wanted.into());
         httpd.stop();
     });
@@ -422,9 +414,9 @@ fn scripts_that_the_configuration_maps_are_not_named_by_requests() {
             let pools = httpd.pools();
             let pool = pools
                 .iter()
-                .find(|pool| pool["application_group"] == name)
+                .find(|pool| pool.application_group == name)
                 .expect("it was just used");
-            assert_eq!(pool["from_request"], from_request, "{path}");
+            assert_eq!(pool.from_request, from_request, "{path}");
         }
         httpd.stop();
     });

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use wsgid_protocol::control::Command;
-use wsgid_protocol::status::{GroupStatus, PoolMode, Status, WorkerStatus};
+use wsgid_protocol::status::{PoolMode, Status, WorkerStatus};
 
 use super::terminal::say;
 use crate::command::client;
@@ -70,8 +70,7 @@ enum StartStage {
 
 impl StartStage {
     fn of(status: &Status, name: &str) -> Self {
-        let named = |group: &&GroupStatus| group.name == name;
-        let Some(group) = status.groups.iter().find(named) else {
+        let Some(group) = status.group(name) else {
             return Self::Loading;
         };
         if let Some(problem) = &group.problem {
@@ -119,7 +118,7 @@ impl StartStage {
 
 #[cfg(test)]
 mod tests {
-    use wsgid_protocol::status::{FailedScript, PoolStatus, WorkerPhase};
+    use wsgid_protocol::status::{FailedScript, GroupStatus, PoolStatus, WorkerPhase};
 
     use super::*;
 

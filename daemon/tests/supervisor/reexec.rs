@@ -147,7 +147,7 @@ fn another_program_goes_on_under_load() {
     httpd.wait("the new definition", |httpd| {
         !httpd.workers("ready").contains(&before[1])
     });
-    assert_eq!(httpd.status()["reexecs"], 5);
+    assert_eq!(httpd.status().supervisor.unwrap().reexecs, 5);
     body(httpd.get("site", &script, "/"));
 }
 
@@ -173,7 +173,12 @@ fn a_worker_that_has_just_died_is_buried_by_the_next_program() {
         kill(Pid::from_raw(victim), Signal::SIGKILL).unwrap();
         let (code, text) = reexec(&httpd);
         assert_eq!(code, 0, "{turn}: {text}\n{}", httpd.log());
-        assert_eq!(httpd.status()["reexecs"], turn + 1, "{}", httpd.log());
+        assert_eq!(
+            httpd.status().supervisor.unwrap().reexecs,
+            turn + 1,
+            "{}",
+            httpd.log()
+        );
         httpd.wait("its end is known", |httpd| {
             !httpd.workers("ready").contains(&victim)
         });
@@ -199,9 +204,7 @@ fn what_waits_is_served_by_the_next_program() {
     assert_eq!(reexec(&httpd).0, 0, "{}", httpd.log());
     assert!(body(held.answer()).parse::<i32>().is_ok());
     let mut saying = httpd.connect("site", 2, &script, "/say");
-    httpd.wait("the request runs", |httpd| {
-        httpd.status()["groups"][0]["pools"][0]["workers"][0]["in_flight"] == 1
-    });
+    httpd.wait("the request runs", |httpd| httpd.in_flight() == 1);
     assert_eq!(reexec(&httpd).0, 0);
     body(saying.answer());
     httpd.wait("output after it", |httpd| {

@@ -340,9 +340,7 @@ fn a_state_with_less_or_more_in_it_loses_no_worker_and_no_connection() {
     for change in changes {
         changing.change(change);
         let mut slow = httpd.connect("site", 2, &script, "/slow");
-        httpd.wait("the request runs", |httpd| {
-            httpd.status()["groups"][0]["pools"][0]["workers"][0]["in_flight"] == 1
-        });
+        httpd.wait("the request runs", |httpd| httpd.in_flight() == 1);
         let (code, text) = reexec(&httpd);
         assert_eq!(code, 0, "{change}: {text}\n{}", httpd.log());
         connection.request(&script, "/").unwrap();
@@ -374,9 +372,7 @@ fn a_state_without_a_pools_workers_breaks_no_request_off() {
     let pid = body(httpd.get("site", &script, "/"));
     changing.change("for machine in machines: machine['members'] = {}");
     let mut slow = httpd.connect("site", 2, &script, "/slow");
-    httpd.wait("the request runs", |httpd| {
-        httpd.status()["groups"][0]["pools"][0]["workers"][0]["in_flight"] == 1
-    });
+    httpd.wait("the request runs", |httpd| httpd.in_flight() == 1);
     let (code, text) = reexec(&httpd);
     assert_eq!(code, 0, "{text}\n{}", httpd.log());
     assert_ne!(
@@ -473,7 +469,7 @@ fn the_state_that_is_pinned_is_written_by_the_program() {
     let mut slow = httpd.connect("site", 2, &script, "/slow");
     let mut held = httpd.connect("loading", 3, &loading, "/");
     httpd.wait("the request runs", |httpd| {
-        httpd.status().to_string().contains("\"in_flight\":1")
+        httpd.status_json().to_string().contains("\"in_flight\":1")
     });
     let written = changing.place.path().join("state.json");
     changing.change(&format!(

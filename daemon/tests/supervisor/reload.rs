@@ -124,9 +124,7 @@ fn only_what_changed_is_reloaded() {
     assert!(body(httpd.get("b", &script, "/")).starts_with('x'));
     httpd.say(&wsgid_protocol::control::FromParent::GenerationEnded(1));
     httpd.say(&wsgid_protocol::control::FromParent::GenerationEnded(2));
-    httpd.wait("b has ended", |httpd| {
-        httpd.status()["groups"].as_array().unwrap().len() == 1
-    });
+    httpd.wait("b has ended", |httpd| httpd.status().groups.len() == 1);
     assert!(matches!(httpd.get("b", &script, "/"), Answer::Failed(2, _)));
     assert_eq!(body(httpd.get("a", &script, "/")), pid_a);
 }
@@ -184,8 +182,7 @@ fn a_hundred_connections_survive_the_worker_they_are_on() {
     assert_eq!(pids.len(), 1);
     httpd.command("restart", "site");
     httpd.wait("the old worker has left", |httpd| {
-        httpd.workers("draining").is_empty()
-            && httpd.status()["groups"][0]["pools"][0]["generation"] == 2
+        httpd.workers("draining").is_empty() && httpd.status().groups[0].pools[0].generation == 2
     });
     for connection in &mut connections {
         connection.request(&script, "/").unwrap();
@@ -204,7 +201,7 @@ fn an_idle_group_goes_and_comes_back() {
     let mut connection = httpd.connect("site", 3, &script, "/");
     let first = body(connection.answer());
     httpd.wait("no worker is left", |httpd| {
-        httpd.status()["groups"][0]["pools"][0]["workers"] == serde_json::json!([])
+        httpd.status().groups[0].pools[0].workers.is_empty()
     });
     // The module's connection outlived its worker, and wakes the group up.
     connection.request(&script, "/").unwrap();

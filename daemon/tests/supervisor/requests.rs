@@ -96,7 +96,7 @@ fn the_secret_of_a_generation_ends_with_it() {
             httpd.say(&FromParent::GenerationEnded(1));
         }
         httpd.wait("the end of a generation", |httpd| {
-            httpd.status()["generations"] == serde_json::json!([2])
+            httpd.status().supervisor.unwrap().generations == [2]
         });
         assert!(matches!(
             httpd.get("site", &script, "/"),

@@ -19,6 +19,7 @@ use wsgid_protocol::config::Preload;
 use wsgid_protocol::control::{Configuration, FromParent, ServerFacts, ToParent};
 use wsgid_protocol::head::FLAG_END;
 use wsgid_protocol::request::{BodyKind, Call, Hello, RequestHead, RequestOptions, VERSIONS};
+use wsgid_protocol::status::{GroupStatus, Status};
 use wsgid_protocol::{FrameHead, GroupConfig, Kind, payload};
 
 /// A supervisor and the place it works in.
@@ -146,7 +147,11 @@ impl Httpd {
         send_frame(self.control.as_fd(), head, bytes, &[]).unwrap();
     }
 
-    pub(crate) fn status(&self) -> serde_json::Value {
+    pub(crate) fn status(&self) -> Status {
+        serde_json::from_value(self.status_json()).unwrap()
+    }
+
+    pub(crate) fn status_json(&self) -> serde_json::Value {
         let socket = self.dir.path().join("control.sock");
         let out = Command::new(crate::program())
             .args(["status", "--json", "--socket"])
@@ -169,16 +174,18 @@ impl Httpd {
     /// Process ids of the workers in this state.
     pub(crate) fn workers(&self, state: &str) -> Vec<i32> {
         let status = self.status();
-        let pools = status["groups"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .flat_map(|group| group["pools"].as_array().unwrap());
-        let workers = pools.flat_map(|pool| pool["workers"].as_array().unwrap());
+        let workers = status.groups.iter().flat_map(GroupStatus::workers);
         let pids = workers
-            .filter(|worker| worker["state"] == state)
-            .map(|worker| worker["pid"].as_i64().unwrap());
+            .filter(|worker| worker.state.word() == state)
+            .map(|worker| worker.pid);
         pids.map(|pid| i32::try_from(pid).unwrap()).collect()
+    }
+
+    /// Requests that run.
+    pub(crate) fn in_flight(&self) -> u64 {
+        let status = self.status();
+        let workers = status.groups.iter().flat_map(GroupStatus::workers);
+        workers.map(|worker| worker.in_flight).sum()
     }
 
     pub(crate) fn connect(&self, group: &str, nonce: u32, script: &Path, path: &str) -> Connection {

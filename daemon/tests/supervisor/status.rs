@@ -37,7 +37,7 @@ fn every_key_of_the_status_is_documented() {
     both.runs.add_file(&bad.to_string_lossy());
     httpd.configure(vec![both]);
     httpd.wait("a worker", |httpd| httpd.workers("ready").len() == 1);
-    let status = httpd.status();
+    let status = httpd.status_json();
     let groups = &status["groups"][0];
     let pool = &groups["pools"][0];
     let worker = &pool["workers"][0];

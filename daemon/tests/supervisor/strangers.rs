@@ -189,12 +189,7 @@ fn a_child_that_configures_a_group_has_none() {
         httpd.log().contains("Control came instead of HELLO")
     });
     let status = httpd.status();
-    let names: Vec<_> = status["groups"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|group| &group["name"])
-        .collect();
+    let names: Vec<_> = status.groups.iter().map(|group| &group.name).collect();
     assert_eq!(names, ["site"]);
 }
 

@@ -236,7 +236,7 @@ fn explain(httpd: &Httpd, what: &str) {
         .take(30)
         .collect();
     let status = control::status(httpd).unwrap_or_default();
-    progress(&format!("lost: {what}\n{status:#}\n{}", lines.join("\n")));
+    progress(&format!("lost: {what}\n{status:#?}\n{}", lines.join("\n")));
 }
 
 fn ask(httpd: &Httpd) -> (Vec<f64>, usize) {

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use wsgid_protocol::status::Status;
 use wsgid_tests::{Httpd, Limit, Site, artifacts, case, control, eventually, users};
 
 /// Opens the control socket itself, and prints what came back.
@@ -67,13 +68,8 @@ fn as_user(httpd: &Httpd, uid: u32, groups: &str, args: &[&str]) -> (i32, String
 fn groups_seen(httpd: &Httpd, uid: u32, groups: &str) -> Vec<String> {
     let (code, text) = as_user(httpd, uid, groups, &["status", "--json"]);
     assert_eq!(code, 0, "{text}");
-    let status: wsgid_tests::Json = serde_json::from_str(&text).expect("JSON");
-    status["groups"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|group| Some(group["name"].as_str()?.to_owned()))
-        .collect()
+    let status: Status = serde_json::from_str(&text).expect("a status");
+    status.groups.into_iter().map(|group| group.name).collect()
 }
 
 fn server(site: &Site, script: &Path) -> Httpd {
@@ -93,11 +89,11 @@ fn server(site: &Site, script: &Path) -> Httpd {
         .start()
 }
 
-fn restarts(httpd: &Httpd, group: &str) -> Vec<i64> {
+fn restarts(httpd: &Httpd, group: &str) -> Vec<u64> {
     let status = control::status(httpd).expect("a status");
     control::pools(&status, group)
         .iter()
-        .filter_map(|pool| pool["generation"].as_i64())
+        .map(|pool| pool.generation)
         .collect()
 }
 

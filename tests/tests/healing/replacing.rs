@@ -81,31 +81,22 @@ fn a_generation_that_fails_is_named_and_the_old_one_serves() {
         httpd.wait_for_log("works in the workers that serve", SOON);
         let problem = eventually("the problem in the status", SOON, || {
             let status = control::status(&httpd)?;
-            Some(
-                control::pools(&status, "site").first()?["last_problem"]
-                    .as_str()?
-                    .to_owned(),
-            )
+            let pool = control::pools(&status, "site").first()?;
+            pool.last_problem.clone()
         });
         assert!(problem.contains("app.py"), "{problem}");
         // Also when the worker that failed has long gone.
-        let given_up =
-            || Some(control::pools(&control::status(&httpd)?, "site").first()?["given_up"].clone());
+        let given_up = || {
+            let status = control::status(&httpd)?;
+            Some(control::pools(&status, "site").first()?.given_up.clone())
+        };
         eventually("the end of the new generation", SOON, || {
             (httpd.workers().len() == 2).then_some(())
         });
-        let failed = given_up().expect("a status")["failed_scripts"][0].clone();
-        assert!(
-            failed["script"]
-                .as_str()
-                .is_some_and(|script| script.ends_with("app.py")),
-            "{failed}"
-        );
-        let traceback = failed["traceback"].as_str().unwrap_or_default();
-        assert!(
-            traceback.contains("ModuleNotFoundError: No module named 'nowhere_to_be_found'"),
-            "{failed}"
-        );
+        let failed = given_up().flatten().expect("it is told").failed_scripts[0].clone();
+        assert!(failed.script.ends_with("app.py"), "{failed:?}");
+        let error = "ModuleNotFoundError: No module named 'nowhere_to_be_found'";
+        assert!(failed.traceback.contains(error), "{failed:?}");
         let said = control::command(&httpd, &["status"]).expect("a control socket");
         assert!(
             said.text.contains("was given up") && said.text.contains("ModuleNotFoundError"),
@@ -125,7 +116,7 @@ fn a_generation_that_fails_is_named_and_the_old_one_serves() {
             (control::workers(&httpd, "site")?.len() == 2).then_some(())
         });
         eventually("a status without it", SOON, || {
-            given_up()?.is_null().then_some(())
+            given_up()?.is_none().then_some(())
         });
         let tally = load.stop();
         assert_eq!(tally.failed(), tally.of_kind("status 502"), "{tally:?}");

@@ -15,8 +15,8 @@ use crate::{SOON, serve};
 
 /// Whether this machine lets the supervisor make control groups.
 pub(crate) fn possible(httpd: &Httpd) -> bool {
-    let problem = control::status(httpd)
-        .and_then(|status| status["control_groups_problem"].as_str().map(str::to_owned));
+    let supervisor = control::status(httpd).and_then(|status| status.supervisor);
+    let problem = supervisor.and_then(|own| own.control_groups_problem);
     if let Some(problem) = &problem {
         note(&format!("left out: {problem}"));
     }
@@ -230,10 +230,8 @@ fn root_control_groups_come_and_go_with_their_supervisor() {
         assert_eq!(said.code, 0, "{}", said.text);
         let shown = eventually("its status", SOON, || {
             let status = control::status(&httpd)?;
-            status["groups"]
-                .as_array()?
-                .iter()
-                .find_map(|group| group["control_group"]["tasks"].as_u64())
+            let mut groups = status.groups.iter();
+            groups.find_map(|group| group.control_group.as_ref()?.tasks)
         });
         assert!(shown > 0);
         assert_eq!(made_by(first, &place), std::slice::from_ref(&place));
@@ -274,10 +272,7 @@ fn root_sites_of_one_user_share_its_group_and_those_of_two_do_not() {
             .start();
         let groups = |httpd: &Httpd| {
             let status = control::status(httpd)?;
-            let of = |name: &str| {
-                let mut all = status["groups"].as_array()?.iter();
-                Some(all.find(|group| group["name"] == name)?["control_group"].is_object())
-            };
+            let of = |name: &str| Some(status.group(name)?.control_group.is_some());
             Some((of("one")?, of("two")?))
         };
         let ask = |httpd: &Httpd| {

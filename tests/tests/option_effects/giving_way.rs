@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use wsgid_protocol::status::GroupStatus;
 use wsgid_tests::process::Pid;
 use wsgid_tests::{Httpd, Limit, Site, artifacts, case, control, eventually, note, users, wait};
 
@@ -42,12 +43,8 @@ def application(environ, start_response):
 ";
 
 /// What the status says of a group.
-fn group(httpd: &Httpd, name: &str) -> Option<serde_json::Value> {
-    control::status(httpd)?["groups"]
-        .as_array()?
-        .iter()
-        .find(|group| group["name"] == name)
-        .cloned()
+fn group(httpd: &Httpd, name: &str) -> Option<GroupStatus> {
+    control::status(httpd)?.group(name).cloned()
 }
 
 fn worker(httpd: &Httpd, name: &str) -> Pid {
@@ -73,7 +70,7 @@ fn burning_gives_way(httpd: &Httpd) -> bool {
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(1) {
             assert_eq!(httpd.get("/modest").text(), "hello");
-            if group(httpd, "burns").is_some_and(|group| group["gives_way"] == true) {
+            if group(httpd, "burns").is_some_and(|group| group.gives_way) {
                 return true;
             }
             wait::let_run(Duration::from_millis(20));
@@ -134,8 +131,8 @@ fn root_a_site_of_the_same_user_is_kept_apart_when_it_takes_much() {
             return httpd.stop();
         }
         assert_eq!(
-            eventually("the status", SOON, || group(&httpd, "burns"))["control_group"],
-            serde_json::Value::Null
+            eventually("the status", SOON, || group(&httpd, "burns")).control_group,
+            None
         );
         // Children burn, not the worker itself.
         assert_eq!(httpd.get(&format!("/burns?{processors}")).text(), "burns");
@@ -143,8 +140,8 @@ fn root_a_site_of_the_same_user_is_kept_apart_when_it_takes_much() {
             return httpd.stop();
         }
         assert_eq!(
-            group(&httpd, "modest").expect("its status")["control_group"],
-            serde_json::Value::Null
+            group(&httpd, "modest").expect("its status").control_group,
+            None
         );
         let burning = worker(&httpd, "burns");
         eventually("all of them have been moved", SOON, || {
@@ -164,7 +161,7 @@ fn root_a_site_of_the_same_user_is_kept_apart_when_it_takes_much() {
         // Who no longer takes much no longer waits.
         burning.children().into_iter().for_each(Pid::kill);
         eventually("it is as all others again", SOON, || {
-            (group(&httpd, "burns")?["gives_way"] == false).then_some(())
+            (!group(&httpd, "burns")?.gives_way).then_some(())
         });
         assert_eq!(httpd.get("/burns?0").text(), "burns");
         httpd.stop();
@@ -196,17 +193,14 @@ fn root_who_takes_much_gives_way_to_the_sites_of_others() {
         for name in ["burns", "modest"] {
             let own = eventually("the status", SOON, || group(&httpd, name));
             assert!(
-                own["control_group"].is_object(),
+                own.control_group.is_some(),
                 "{name} has no control group from its first start on"
             );
         }
         if !burning_gives_way(&httpd) {
             return httpd.stop();
         }
-        assert_eq!(
-            group(&httpd, "modest").expect("its status")["gives_way"],
-            false
-        );
+        assert!(!group(&httpd, "modest").expect("its status").gives_way);
         // Watching costs next to nothing.
         let supervisor = httpd.supervisor().expect("it runs");
         let before = supervisor.cpu_time();
@@ -257,7 +251,7 @@ fn root_a_site_that_crashes_again_and_again_gives_way() {
         if !users::is_root() || !possible(&httpd) {
             return httpd.stop();
         }
-        let gives_way = |name: &str| Some(group(&httpd, name)?["gives_way"] == true);
+        let gives_way = |name: &str| Some(group(&httpd, name)?.gives_way);
         // One crash is an accident.
         worker(&httpd, "crashes").kill();
         wait::let_run(Duration::from_millis(600));
@@ -401,15 +395,10 @@ fn root_without_control_groups_priorities_do_it() {
             .mount("/modest", &hello, "modest")
             .start();
         assert_eq!(httpd.get("/modest").text(), "hello");
-        let problem =
-            eventually("the status", SOON, || control::status(&httpd))["control_groups_problem"]
-                .clone();
-        assert!(
-            problem
-                .as_str()
-                .is_some_and(|text| text.contains("Delegate=")),
-            "{problem}"
-        );
+        let status = eventually("the status", SOON, || control::status(&httpd));
+        let supervisor = status.supervisor.expect("root sees all");
+        let problem = supervisor.control_groups_problem.unwrap_or_default();
+        assert!(problem.contains("Delegate="), "{problem}");
         for site in ["/burns", "/chosen"] {
             assert_eq!(httpd.get(&format!("{site}?{processors}")).text(), "burns");
         }

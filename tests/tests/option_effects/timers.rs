@@ -4,6 +4,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use wsgid_protocol::status::GroupStatus;
 use wsgid_tests::{Client, Httpd, Limit, Site, control, eventually, heavy_case};
 
 use crate::{SOON, pid};
@@ -168,12 +169,11 @@ fn gone(httpd: &Httpd, pid: u64) {
 
 fn running(httpd: &Httpd, at: &str) -> bool {
     let status = control::status(httpd).unwrap_or_default();
-    let pools = control::pools(&status, name(at));
-    pools
-        .iter()
-        .flat_map(|pool| pool["workers"].as_array())
-        .flatten()
-        .any(|worker| worker["in_flight"] == 1)
+    let mut workers = status
+        .group(name(at))
+        .into_iter()
+        .flat_map(GroupStatus::workers);
+    workers.any(|worker| worker.in_flight == 1)
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use std::time::Duration;
 use std::{fs, thread};
 
-use wsgid_tests::{Httpd, Json, Pid, Site, eventually};
+use wsgid_protocol::status::GroupStatus;
+use wsgid_tests::{Httpd, Pid, Site, eventually};
 
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
@@ -35,22 +36,11 @@ pub(crate) fn background(httpd: &Httpd, path: &str) -> thread::JoinHandle<u16> {
 /// Waits until a request runs in a worker.
 pub(crate) fn wait_until_running(httpd: &Httpd, count: u64) {
     eventually("a running request", SOON, || {
-        let running: u64 = workers(httpd)
-            .iter()
-            .filter_map(|worker| worker["in_flight"].as_u64())
-            .sum();
+        let status = httpd.status();
+        let workers = status.groups.iter().flat_map(GroupStatus::workers);
+        let running: u64 = workers.map(|worker| worker.in_flight).sum();
         (running >= count).then_some(())
     });
-}
-
-pub(crate) fn workers(httpd: &Httpd) -> Vec<Json> {
-    httpd
-        .pools()
-        .iter()
-        .filter_map(|pool| pool["workers"].as_array())
-        .flatten()
-        .cloned()
-        .collect()
 }
 
 pub(crate) fn proc_file(worker: Pid, name: &str) -> String {

@@ -9,14 +9,11 @@ use crate::server::{SOON, builder, running, worker};
 
 /// The httpd generations whose children the supervisor takes to be there.
 fn generations(httpd: &Httpd) -> Vec<u64> {
-    let status: wsgid_tests::Json =
-        serde_json::from_str(&httpd.wsgid(&["status", "--json"])).expect("JSON");
-    status["generations"]
-        .as_array()
-        .expect("a list")
-        .iter()
-        .filter_map(wsgid_tests::Json::as_u64)
-        .collect()
+    httpd
+        .status()
+        .supervisor
+        .expect("root sees all")
+        .generations
 }
 
 /// Nothing of a generation that has no children is kept, in whatever way they went.

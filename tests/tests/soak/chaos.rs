@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use wsgid_protocol::status::PoolStatus;
 use wsgid_tests::wait::let_run;
-use wsgid_tests::{Httpd, Json, Pid, Site, control, until};
+use wsgid_tests::{Httpd, Pid, Site, control, until};
 
 use crate::SCRIPT;
 use crate::record::Record;
@@ -279,7 +280,7 @@ fn all_serve(httpd: &Httpd) -> bool {
     ["site", "replaced", "forked"].iter().all(|group| {
         let pools = control::pools(&status, group);
         let whole =
-            |pool: &Json| pool["next_generation"].is_null() && control::ready(pool).len() >= 2;
+            |pool: &PoolStatus| pool.next_generation.is_none() && control::ready(pool).len() >= 2;
         !pools.is_empty() && pools.iter().all(whole)
     })
 }
