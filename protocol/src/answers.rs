@@ -67,6 +67,9 @@ pub enum Done {
     Reexecuting(Reexecuting),
 }
 
+/// What an operator is answered.
+pub type CommandResult = Result<Done, CommandError>;
+
 /// Why a command was not carried out: what, why, and what helps.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
@@ -176,7 +179,7 @@ pub struct ErrorAnswer {
 ///
 /// # Errors
 /// If it cannot be written; no value of these types is such.
-pub fn to_json(answer: &Result<Done, CommandError>) -> serde_json::Result<Vec<u8>> {
+pub fn to_json(answer: &CommandResult) -> serde_json::Result<Vec<u8>> {
     #[derive(Serialize)]
     struct Carried<'a> {
         ok: bool,

@@ -230,14 +230,14 @@ pub struct FailedScript {
 #[serde(default)]
 pub struct PreloaderStatus {
     /// How far it is.
-    pub state: PreloaderPhase,
+    pub state: PreloaderState,
     /// Its process, if there is one.
     pub pid: Option<u32>,
 }
 
 words! {
     /// How far a preloader is.
-    PreloaderPhase {
+    PreloaderState {
         /// It loads the scripts.
         Loading = "loading",
         /// Workers are forked from it.

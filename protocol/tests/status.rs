@@ -8,7 +8,7 @@ use wsgid_protocol::answers::{
     CommandError, Done, Dumped, ErrorAnswer, ErrorKind, Reexecuting, Reloaded, WorkerStacks,
     from_json, to_json,
 };
-use wsgid_protocol::status::{PoolMode, PreloaderPhase, Status, SupervisorStatus, WorkerPhase};
+use wsgid_protocol::status::{PoolMode, PreloaderState, Status, SupervisorStatus, WorkerPhase};
 
 const SAMPLE: &str = include_str!("status/status.json");
 const MANY_SITES: &str = include_str!("../../docs/many-sites.md");
@@ -78,7 +78,7 @@ fn words_of_a_newer_release_are_unknown() {
     assert_eq!(pool.state, PoolMode::Unknown);
     assert_eq!(
         pool.preloader.as_ref().unwrap().state,
-        PreloaderPhase::Unknown
+        PreloaderState::Unknown
     );
     assert_eq!(pool.workers[0].state, WorkerPhase::Unknown);
     assert_eq!(pool.workers[0].state.word(), "unknown");

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use wsgid_protocol::status::{PoolStatus, PreloaderPhase, Status};
+use wsgid_protocol::status::{PoolStatus, PreloaderState, Status};
 
 use crate::{Httpd, Pid, artifacts, control};
 
@@ -56,7 +56,7 @@ impl Httpd {
     pub fn preloader(&self) -> Option<Pid> {
         let pools = self.pools();
         let mut preloaders = pools.iter().filter_map(|pool| pool.preloader.as_ref());
-        let ready = preloaders.find(|preloader| preloader.state == PreloaderPhase::Ready)?;
+        let ready = preloaders.find(|preloader| preloader.state == PreloaderState::Ready)?;
         control::process(ready.pid?)
     }
 

@@ -15,6 +15,7 @@ use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::{Semaphore, oneshot};
+use wsgid_protocol::answers::{CommandError, CommandResult, to_json};
 use wsgid_protocol::control::Command;
 use wsgid_protocol::limits::HEAD_LEN;
 use wsgid_protocol::refusal::{self, Refusal};
@@ -57,7 +58,7 @@ const OTHER_RELEASE: &str = concat!(
 pub(crate) struct OperatorCommand {
     pub(crate) command: Command,
     pub(crate) uid: u32,
-    pub(crate) answer: oneshot::Sender<serde_json::Value>,
+    pub(crate) answer: oneshot::Sender<CommandResult>,
 }
 
 /// The turns of each user who is connected.
@@ -199,15 +200,8 @@ async fn converse(
     let command = match timeout(ASK_TIMEOUT, recv(&stream)).await {
         Err(problem) if refusal::is_unwanted(&problem) => return Err(problem),
         Err(problem) if problem.kind() == io::ErrorKind::InvalidData => {
-            let answer = error(
-                "not-a-command",
-                &format!("the supervisor does not understand this: {problem}"),
-            );
-            return timeout(
-                ASK_TIMEOUT,
-                send(&mut stream.stream, answer.to_string().as_bytes()),
-            )
-            .await;
+            let error = CommandError::NotUnderstood(problem.to_string());
+            return reply(&mut stream.stream, &Err(error)).await;
         }
         other => other?,
     };
@@ -219,21 +213,15 @@ async fn converse(
             answer,
         })
         .await;
-    let value = tokio::time::timeout(ANSWER_TIMEOUT, wait).await;
-    let value = value
-        .ok()
-        .and_then(Result::ok)
-        .unwrap_or_else(|| error("timeout", "the supervisor gave no answer"));
-    timeout(
-        ASK_TIMEOUT,
-        send(&mut stream.stream, value.to_string().as_bytes()),
-    )
-    .await
+    let answer = match tokio::time::timeout(ANSWER_TIMEOUT, wait).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) | Err(_) => Err(CommandError::NoAnswer),
+    };
+    reply(&mut stream.stream, &answer).await
 }
 
-/// An answer that says what went wrong; `kind` is for programs.
-pub(crate) fn error(kind: &str, text: &str) -> serde_json::Value {
-    serde_json::json!({ "error": kind, "text": text })
+async fn reply(stream: &mut UnixStream, answer: &CommandResult) -> io::Result<()> {
+    timeout(ASK_TIMEOUT, send(stream, &to_json(answer)?)).await
 }
 
 async fn timeout<T>(limit: Duration, task: impl Future<Output = io::Result<T>>) -> io::Result<T> {

@@ -5,16 +5,18 @@
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit};
-use serde_json::{Value, json};
 use tokio::sync::mpsc::channel;
 use tokio::sync::oneshot;
+use wsgid_protocol::answers::{
+    CommandError, CommandResult, Done, Dumped, Reexecuting, Reloaded, WorkerStacks,
+};
 use wsgid_protocol::control::{Command, ToWorker};
 use wsgid_protocol::limits::REPORTS_TIMEOUT;
 
 use super::Supervisor;
 use super::operators::PendingStatus;
 use super::workers::{Worker, cut};
-use crate::channel::operator::{OperatorCommand, error, may_everything};
+use crate::channel::operator::{OperatorCommand, may_everything};
 use wsgid_policy::pool::Event;
 
 /// How long a dump waits for workers that do not answer.
@@ -30,57 +32,43 @@ impl Supervisor {
             uid,
             answer,
         } = asked;
-        let value = match command {
+        let result = match command {
             Command::Status => return self.begin_status(uid, answer),
             Command::Dump { group } => match self.permitted(uid, &group) {
                 Ok(()) => return self.dump(&group, answer),
-                Err(refusal) => refusal,
+                Err(error) => Err(error),
             },
             Command::Restart { group } => self.command(uid, &group, &Event::Restart),
             Command::Stop { group } => self.command(uid, &group, &Event::Stop),
             Command::Start { group } => self.command(uid, &group, &Event::Start),
-            Command::Reload | Command::Reexec if !may_everything(uid) => error(
-                "denied",
-                &format!("uid {uid} may not command the supervisor"),
-            ),
-            Command::Reload if self.source.is_some() => {
-                json!({ "ok": true, "problems": self.reload() })
+            Command::Reload | Command::Reexec if !may_everything(uid) => {
+                Err(CommandError::NotSupervisors { uid })
             }
-            Command::Reload => error(
-                "unsupported",
-                "this supervisor is configured by httpd; say apachectl graceful",
-            ),
+            Command::Reload if self.source.is_some() => {
+                let problems = self.reload();
+                Ok(Done::Reloaded(Reloaded { problems }))
+            }
+            Command::Reload => Err(CommandError::ConfiguredByHttpd),
             Command::Reexec => self.begin_reexec(),
         };
-        let _ = answer.send(value);
+        let _ = answer.send(result);
     }
 
-    fn permitted(&self, uid: u32, name: &str) -> Result<(), Value> {
+    fn permitted(&self, uid: u32, name: &str) -> Result<(), CommandError> {
+        let group = name.to_owned();
         match self.groups.get(name) {
-            Some(group) if group.obeys(uid) => Ok(()),
-            None if may_everything(uid) => Err(error(
-                "no-such-group",
-                &format!("process group `{name}` is not defined"),
-            )),
-            // Whether it exists is nobody's business.
-            _ => Err(error("denied", &self.denial(uid, name))),
+            Some(own) if own.obeys(uid) => Ok(()),
+            None if may_everything(uid) => Err(CommandError::NoSuchGroup { group }),
+            // The same words whether it exists or not: that is nobody's business.
+            _ if self.access.allowed.get() == Some(uid) => {
+                Err(CommandError::HttpdOwnsNone { uid, group })
+            }
+            _ => Err(CommandError::NotOwner { uid, group }),
         }
     }
 
-    /// The same words whether the group exists or not.
-    fn denial(&self, uid: u32, name: &str) -> String {
-        let who = if self.access.allowed.get() == Some(uid) {
-            "it is httpd's own user, which owns none"
-        } else {
-            "only root and the user that it runs as may"
-        };
-        format!("uid {uid} may not command process group `{name}`: {who}")
-    }
-
-    fn command(&mut self, uid: u32, name: &str, event: &Event) -> Value {
-        if let Err(refusal) = self.permitted(uid, name) {
-            return refusal;
-        }
+    fn command(&mut self, uid: u32, name: &str, event: &Event) -> CommandResult {
+        self.permitted(uid, name)?;
         if let Some(group) = self.groups.get_mut(name) {
             group.stopped = matches!(event, Event::Stop);
         }
@@ -89,10 +77,13 @@ impl Supervisor {
         for pool in &pools {
             self.pool_event(*pool, event.clone());
         }
-        json!({ "ok": true, "group": name, "pools": pools.len() })
+        Ok(Done::Group {
+            group: name.to_owned(),
+            pools: pools.len(),
+        })
     }
 
-    fn dump(&mut self, name: &str, answer: oneshot::Sender<Value>) {
+    fn dump(&mut self, name: &str, answer: oneshot::Sender<CommandResult>) {
         let pools = self.groups.pools_of(name);
         let (dumps, mut stacks) = channel(1024);
         let mut asked: usize = 0;
@@ -106,42 +97,41 @@ impl Supervisor {
         }
         drop(dumps);
         tokio::spawn(async move {
-            let mut got = Vec::new();
+            let mut workers = Vec::new();
             let collect = async {
                 while let Some((pid, text)) = stacks.recv().await {
-                    got.push(json!({ "pid": pid, "stacks": cut(text, STACKS_MAX / asked) }));
+                    let stacks = cut(text, STACKS_MAX / asked);
+                    workers.push(WorkerStacks { pid, stacks });
                 }
             };
             let _ = tokio::time::timeout(DUMP_TIMEOUT, collect).await;
-            let _ = answer.send(json!({ "ok": true, "asked": asked, "workers": got }));
+            let _ = answer.send(Ok(Done::Dumped(Dumped { asked, workers })));
         });
     }
 
     /// The loop ends for it as soon as the answer is on its way.
-    fn begin_reexec(&mut self) -> Value {
+    fn begin_reexec(&mut self) -> CommandResult {
         // Each descriptor is there twice for a moment.
         let descriptors =
             self.connections.len() + 6 * self.workers.len() + self.logs.files.len() + 64;
         let wanted = 2 * descriptors as u64;
-        let most = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
-        if wanted > most {
-            return error(
-                "failed",
-                &format!(
-                    "{wanted} descriptors are needed for it and {most} are allowed; raise LimitNOFILE"
-                ),
-            );
+        let allowed = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
+        if wanted > allowed {
+            return Err(CommandError::TooManyDescriptors { wanted, allowed });
         }
         if self.lifetime.is_leaving {
-            return error("failed", "the supervisor is about to end");
+            return Err(CommandError::AboutToEnd);
         }
         self.lifetime.reexec = true;
-        json!({ "ok": true, "pid": std::process::id(), "reexecs": self.lifetime.reexecs })
+        Ok(Done::Reexecuting(Reexecuting {
+            pid: std::process::id(),
+            reexecs: self.lifetime.reexecs,
+        }))
     }
 
     /// Asks the workers what they do just now, and answers when all have said
     /// it, or after a short while.
-    fn begin_status(&mut self, uid: u32, answer: oneshot::Sender<Value>) {
+    fn begin_status(&mut self, uid: u32, answer: oneshot::Sender<CommandResult>) {
         let now = Instant::now();
         let asked = self
             .workers
@@ -167,8 +157,8 @@ impl Supervisor {
 
     pub(super) fn finish_statuses(&mut self, now: Instant) {
         for status in self.operators.take_done(now) {
-            let value = self.status(status.uid, &status.waits_for);
-            let _ = status.answer.send(value);
+            let told = self.status(status.uid, &status.waits_for);
+            let _ = status.answer.send(Ok(Done::Status(told)));
         }
     }
 }

@@ -5,8 +5,8 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use serde_json::Value;
 use tokio::sync::oneshot;
+use wsgid_protocol::answers::CommandResult;
 
 use wsgid_policy::ids::WorkerId;
 
@@ -15,7 +15,7 @@ pub(super) struct PendingStatus {
     pub(super) uid: u32,
     pub(super) waits_for: BTreeSet<WorkerId>,
     pub(super) until: Instant,
-    pub(super) answer: oneshot::Sender<Value>,
+    pub(super) answer: oneshot::Sender<CommandResult>,
 }
 
 /// All who wait.

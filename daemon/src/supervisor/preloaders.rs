@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use nix::sys::signal::Signal;
-use serde_json::{Value, json};
 use wsgid_protocol::control::ToWorker;
 use wsgid_protocol::runs::Runs;
+use wsgid_protocol::status::{PreloaderState, PreloaderStatus};
 
 use crate::process::worker_task::Handle;
 use wsgid_policy::ids::{Owner, PoolId, WorkerId};
@@ -99,16 +99,14 @@ impl PreloaderProcesses {
     }
 
     /// For the status of a pool.
-    pub(super) fn status(&self, key: GenerationKey) -> Value {
-        let Some((phase, preloader)) = self.policy.phase(key) else {
-            return Value::Null;
-        };
+    pub(super) fn status(&self, key: GenerationKey) -> Option<PreloaderStatus> {
+        let (phase, preloader) = self.policy.phase(key)?;
         let state = match phase {
-            PreloaderPhase::Loading { .. } => "loading",
-            PreloaderPhase::Ready { .. } => "ready",
-            PreloaderPhase::Resting { .. } => "none",
+            PreloaderPhase::Loading { .. } => PreloaderState::Loading,
+            PreloaderPhase::Ready { .. } => PreloaderState::Ready,
+            PreloaderPhase::Resting { .. } => PreloaderState::None,
         };
         let pid = preloader.and_then(|id| self.process_of(id));
-        json!({ "state": state, "pid": pid })
+        Some(PreloaderStatus { state, pid })
     }
 }

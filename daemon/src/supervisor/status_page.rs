@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
+use wsgid_protocol::answers::{CommandResult, to_json};
 use wsgid_protocol::control::Command;
 use wsgid_protocol::head::FLAG_CLOSE;
 use wsgid_protocol::limits::MAX_BODY_LEN;
@@ -44,8 +45,7 @@ impl Supervisor {
         });
         tokio::spawn(async move {
             let Ok(status) = wait.await else { return };
-            match tokio::time::timeout(SEND_TIMEOUT, send(fd, status.to_string().as_bytes())).await
-            {
+            match tokio::time::timeout(SEND_TIMEOUT, send(fd, &status)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::debug!("status page: {error}"),
                 Err(_) => tracing::debug!("status page: httpd did not take it"),
@@ -54,14 +54,15 @@ impl Supervisor {
     }
 }
 
-/// The text as DATA frames, and END.
-async fn send(fd: Guarded, text: &[u8]) -> io::Result<()> {
+/// The JSON as DATA frames, and END.
+async fn send(fd: Guarded, status: &CommandResult) -> io::Result<()> {
+    let json = to_json(status)?;
     // Of two descriptors the guarded one is closed last.
     let stream = UnixStream::from(fd.as_fd().try_clone_to_owned()?);
     stream.set_nonblocking(true)?;
     let mut stream = tokio::net::UnixStream::from_std(stream)?;
     let end = payload::encode(&EndReport::default()).map_err(io::Error::other)?;
-    let parts = text
+    let parts = json
         .chunks(MAX_BODY_LEN as usize)
         .map(|part| (Kind::Data, 0, part));
     for (kind, flags, bytes) in parts.chain([(Kind::End, FLAG_CLOSE, end.as_slice())]) {

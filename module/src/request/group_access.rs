@@ -12,7 +12,6 @@ use crate::configuration::groups::{self, GroupView};
 use crate::httpd::request::Request;
 use crate::request::target::ScriptTarget;
 use crate::workers::child::Child;
-use wsgid_protocol::names::DEFAULT_GROUP;
 
 /// Why a process group may not be used from a place.
 #[derive(Debug, thiserror::Error)]

@@ -7,7 +7,7 @@ mod server;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use wsgid_protocol::status::PreloaderPhase;
+use wsgid_protocol::status::PreloaderState;
 use wsgid_tests::{Httpd, Limit, Load, Pid, Python, Site, case, eventually, heavy_case, note};
 
 use crate::server::{SLOW, SOON, loads, preloader, ready, serve, site};
@@ -229,7 +229,7 @@ fn every_python_forks() {
         ready(&httpd, 2 * pythons.len());
         for pool in httpd.pools() {
             let preloader = pool.preloader.as_ref().expect("with preload=On");
-            assert_eq!(preloader.state, PreloaderPhase::Ready, "{pool:?}");
+            assert_eq!(preloader.state, PreloaderState::Ready, "{pool:?}");
         }
         for number in 0..pythons.len() {
             assert!(httpd.get(&format!("/{number}")).text().starts_with("one"));

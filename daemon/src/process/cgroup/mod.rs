@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
 use wsgid_protocol::GroupConfig;
+use wsgid_protocol::status::ControlGroupStatus;
 
 use base::{Base, Bounds};
 use hierarchy::Controller;
@@ -288,17 +288,18 @@ impl Cgroups {
     }
 
     /// For `wsgid status`.
-    pub(crate) fn status(&self, group: &str) -> Value {
-        let (Ok(base), Some(made)) = (&self.base, self.groups.get(group)) else {
-            return Value::Null;
-        };
-        json!({
-            "path": base.path(&made.directory),
-            "cpu_weight": made.bounds.cpu_weight,
-            "cpu_ms": base.cpu_time(&made.directory).map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
-            "memory": base.memory(&made.directory),
-            "tasks": base.tasks(&made.directory),
-            "memory_kills": base.memory_kills(&made.directory),
+    pub(crate) fn status(&self, group: &str) -> Option<ControlGroupStatus> {
+        let base = self.base.as_ref().ok()?;
+        let made = self.groups.get(group)?;
+        let path = base.path(&made.directory);
+        let cpu_time = base.cpu_time(&made.directory);
+        Some(ControlGroupStatus {
+            path: path.map(|path| path.to_string_lossy().into_owned()),
+            cpu_weight: made.bounds.cpu_weight,
+            cpu_ms: cpu_time.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+            memory: base.memory(&made.directory),
+            tasks: base.tasks(&made.directory),
+            memory_kills: base.memory_kills(&made.directory),
         })
     }
 }
