@@ -71,12 +71,7 @@ impl Control {
         reader: &mut FrameReader,
     ) -> Result<(Box<WorkerSpec>, bool), ControlError> {
         let frame = reader.next(socket)?;
-        if frame.head.kind != Kind::Control {
-            return Err(ControlError::Message(format!(
-                "unexpected frame {:?}",
-                frame.head.kind
-            )));
-        }
+        check_kind(frame.head)?;
         ToWorker::read_spec(frame.payload).map_err(ControlError::Message)
     }
 
@@ -160,11 +155,14 @@ impl AsFd for Control {
 /// The message in a frame; `None`: a supervisor of another release says what this
 /// one does not know. Its descriptors are still in the reader.
 pub(crate) fn message(head: FrameHead, payload: &[u8]) -> Result<Option<ToWorker>, ControlError> {
-    if head.kind != Kind::Control {
-        return Err(ControlError::Message(format!(
-            "unexpected frame {:?}",
-            head.kind
-        )));
-    }
+    check_kind(head)?;
     decode_message(payload).map_err(|error| ControlError::Message(error.to_string()))
+}
+
+fn check_kind(head: FrameHead) -> Result<(), ControlError> {
+    if head.kind == Kind::Control {
+        return Ok(());
+    }
+    let text = format!("unexpected frame {:?}", head.kind);
+    Err(ControlError::Message(text))
 }

@@ -178,7 +178,7 @@ impl Core {
         let worker = self.worker();
         worker
             .runtime
-            .set(runtime)
+            .set(Arc::new(runtime))
             .map_err(|_| PyRuntimeError::new_err("prepared already"))?;
         worker.control.set_main(sys::adopt(wake)?);
         // From here on silence means that the lock is not given up: the first
@@ -288,7 +288,7 @@ impl Core {
         let worker = preloader::become_worker(&before, order)?;
         worker.control.set_main(sys::adopt(wake)?);
         if let Some(runtime) = before.runtime.get() {
-            let _ = worker.runtime.set(runtime.clone_ref(py));
+            let _ = worker.runtime.set(Arc::clone(runtime));
         }
         // What the application has asked for while it was loaded.
         if before.metrics.is_recording() {

@@ -5,8 +5,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use crate::exchange::Exchange;
-use crate::meter::{Cpu, Meter};
-use crate::metrics::{Sample, Traffic, seconds};
+use crate::meter::{Cpu, Meter, Traffic};
+use crate::metrics::{Sample, seconds};
 use crate::output::HeadStage;
 use crate::verdict::Verdict;
 use crate::worker::{Runtime, Worker};
@@ -108,10 +108,11 @@ pub(crate) fn request_finished(
     payload.set_item("application_finish", ended.finish)?;
     payload.set_item("application_time", ended.finish - start)?;
     payload.set_item("status", ended.status)?;
-    payload.set_item("input_reads", meter.input.calls())?;
-    payload.set_item("input_length", meter.input.bytes())?;
+    let input = meter.input.traffic();
+    payload.set_item("input_reads", input.calls)?;
+    payload.set_item("input_length", input.bytes)?;
     payload.set_item("input_time", seconds(meter.input.micros()))?;
-    payload.set_item("output_writes", meter.output.calls())?;
+    payload.set_item("output_writes", meter.output.traffic().calls)?;
     payload.set_item("output_length", ended.length)?;
     payload.set_item("output_time", seconds(meter.output.micros()))?;
     payload.set_item("cpu_user_time", seconds(ended.cpu.user))?;
@@ -199,13 +200,10 @@ impl EndedRequest {
                 meter.output.micros(),
             ],
             cpu: self.cpu,
-            input: Traffic {
-                calls: meter.input.calls(),
-                bytes: meter.input.bytes(),
-            },
+            input: meter.input.traffic(),
             output: Traffic {
-                calls: meter.output.calls(),
                 bytes: self.length,
+                ..meter.output.traffic()
             },
         }
     }

@@ -33,16 +33,30 @@ impl Flow {
         self.bytes.fetch_add(count as u64, Ordering::Relaxed);
     }
 
-    pub(crate) fn calls(&self) -> u64 {
-        self.calls.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
+    /// What has been read or written so far.
+    pub(crate) fn traffic(&self) -> Traffic {
+        Traffic {
+            calls: self.calls.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+        }
     }
 
     pub(crate) fn micros(&self) -> u64 {
         self.micros.load(Ordering::Relaxed)
+    }
+}
+
+/// Reads of a request's body, or writes of a response's.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Traffic {
+    pub(crate) calls: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Traffic {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.calls += other.calls;
+        self.bytes += other.bytes;
     }
 }
 

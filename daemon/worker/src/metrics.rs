@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::lock;
-use crate::meter::Cpu;
+use crate::meter::{Cpu, Traffic};
 
 /// Buckets of a histogram: sixteen octaves from 1 ms, each in four equal parts,
 /// the first with all that is shorter, and one for all that is longer.
@@ -36,20 +36,6 @@ pub(crate) struct Sample {
     pub(crate) cpu: Cpu,
     pub(crate) input: Traffic,
     pub(crate) output: Traffic,
-}
-
-/// Reads of a request's body, or writes of a response's.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Traffic {
-    pub(crate) calls: u64,
-    pub(crate) bytes: u64,
-}
-
-impl Traffic {
-    fn add(&mut self, other: Self) {
-        self.calls += other.calls;
-        self.bytes += other.bytes;
-    }
 }
 
 struct PhaseHistogram {

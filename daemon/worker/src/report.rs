@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use wsgid_protocol::control::{RunningRequest, WorkerReport};
 
+use crate::meter::micros;
 use crate::slot::Slot;
 use crate::worker::Worker;
 
@@ -18,7 +19,7 @@ pub(crate) fn report(worker: &Worker) -> WorkerReport {
         .map(|exchange| RunningRequest {
             connection: exchange.connection,
             what: exchange.label.what(),
-            for_us: u64::try_from(exchange.started.elapsed().as_micros()).unwrap_or(u64::MAX),
+            for_us: micros(exchange.started.elapsed()),
         });
     WorkerReport {
         requests: stats.requests.load(Ordering::Relaxed),

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::meter::micros;
+
 /// Powers of two of microseconds that are told apart: up to about an hour.
 const BUCKETS: usize = 32;
 
@@ -31,7 +33,7 @@ impl Stats {
 
     /// A request has ended. Returns how many still run.
     pub(crate) fn end(&self, took: Duration) -> u32 {
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let micros = micros(took);
         let bucket = (u64::BITS - micros.leading_zeros()) as usize;
         if let Some(count) = self.histogram.get(bucket.min(BUCKETS - 1)) {
             count.fetch_add(1, Ordering::Relaxed);

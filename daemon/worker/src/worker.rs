@@ -47,21 +47,6 @@ pub(crate) struct Runtime {
     pub(crate) streams: [Py<TextStream>; 2],
 }
 
-impl Runtime {
-    /// The same, for the worker that this process has become.
-    pub(crate) fn clone_ref(&self, py: Python<'_>) -> Self {
-        let [out, err] = &self.streams;
-        Self {
-            module: self.module.clone_ref(py),
-            template: self.template.clone_ref(py),
-            file_wrapper: self.file_wrapper.clone_ref(py),
-            event_callbacks: self.event_callbacks.clone_ref(py),
-            publish: self.publish.clone_ref(py),
-            streams: [out.clone_ref(py), err.clone_ref(py)],
-        }
-    }
-}
-
 /// One worker process.
 pub(crate) struct Worker {
     pub(crate) spec: WorkerSpec,
@@ -73,7 +58,7 @@ pub(crate) struct Worker {
     pub(crate) metrics: RequestMetrics,
     /// `mod_wsgi.active_requests`, once somebody has asked for it.
     pub(crate) active: OnceLock<Py<PyDict>>,
-    pub(crate) runtime: OnceLock<Runtime>,
+    pub(crate) runtime: OnceLock<Arc<Runtime>>,
     pub(crate) started: Instant,
     /// When it could serve for the first time.
     pub(crate) ready: OnceLock<Instant>,
@@ -139,6 +124,7 @@ impl Worker {
     pub(crate) fn prepared(&self) -> PyResult<&Runtime> {
         self.runtime
             .get()
+            .map(Arc::as_ref)
             .ok_or_else(|| PyRuntimeError::new_err("the worker is not ready"))
     }
 
