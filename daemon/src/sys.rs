@@ -1,14 +1,13 @@
-//! The daemon's only unsafe code: descriptors that arrive by number, and the
-//! local time of the C library. Called at start-up by `supervise` and by the
-//! launcher, and by the log's clock.
+//! The daemon's only unsafe code: descriptors that arrive by number, and calls of
+//! the kernel that have no safe form. Used by `supervise`, by the launcher, and
+//! where processes, sockets and logs need such a call.
 #![expect(
     unsafe_code,
-    reason = "inherited descriptors and localtime_r have no safe form"
+    reason = "inherited descriptors and some calls of the kernel have no safe form"
 )]
 
 use std::ffi::{CStr, CString};
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -79,43 +78,6 @@ pub(crate) fn put_at(fd: OwnedFd, number: RawFd) -> io::Result<()> {
     // SAFETY: ownership of `at` was given up above, and it has a copy now.
     unsafe { libc::close(at) };
     Ok(())
-}
-
-/// Broken-down local time of a second since the epoch.
-pub(crate) struct LocalTime {
-    /// 0 is Sunday.
-    pub(crate) weekday: usize,
-    /// 0 is January.
-    pub(crate) month: usize,
-    /// From 1.
-    pub(crate) day: i32,
-    /// The hour.
-    pub(crate) hour: i32,
-    /// The minute.
-    pub(crate) minute: i32,
-    /// The second.
-    pub(crate) second: i32,
-    /// The year, as people write it.
-    pub(crate) year: i32,
-}
-
-/// The local time at `seconds` since the epoch.
-pub(crate) fn local_time(seconds: i64) -> LocalTime {
-    let mut out = MaybeUninit::<libc::tm>::zeroed();
-    // SAFETY: both pointers are valid for the call; localtime_r writes `out`
-    // or leaves it zeroed.
-    unsafe { libc::localtime_r(&raw const seconds, out.as_mut_ptr()) };
-    // SAFETY: all-zero bytes are a valid `tm`, and so is what was written.
-    let tm = unsafe { out.assume_init() };
-    LocalTime {
-        weekday: usize::try_from(tm.tm_wday).unwrap_or(0) % 7,
-        month: usize::try_from(tm.tm_mon).unwrap_or(0) % 12,
-        day: tm.tm_mday,
-        hour: tm.tm_hour,
-        minute: tm.tm_min,
-        second: tm.tm_sec,
-        year: tm.tm_year + 1900,
-    }
 }
 
 #[cfg(target_pointer_width = "64")]

@@ -2,38 +2,28 @@
 //! `[Sun Nov 22 13:00:00.123456 2026] [wsgid:notice] [pid N] text`.
 
 use std::fmt;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::LazyLock;
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::FmtContext;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::registry::LookupSpan;
 use wsgid_protocol::readable::escaped;
 
-use crate::sys::local_time;
-
-const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
-const MONTHS: [&str; 12] = [
-    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-];
-
 /// The front of a line, up to and with the process id.
 pub(super) fn prefix(level: &str, pid: u32) -> String {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let t = local_time(i64::try_from(since.as_secs()).unwrap_or_default());
-    format!(
-        "[{} {} {:02} {:02}:{:02}:{:02}.{:06} {}] [wsgid:{level}] [pid {pid}] ",
-        DAYS[t.weekday],
-        MONTHS[t.month],
-        t.day,
-        t.hour,
-        t.minute,
-        t.second,
-        since.subsec_micros(),
-        t.year
-    )
+    let time = now("%a %b %d %H:%M:%S.%6f %Y");
+    format!("[{time}] [wsgid:{level}] [pid {pid}] ")
+}
+
+/// The local time, in the words of `strftime(3)`.
+fn now(format: &str) -> String {
+    // It is read once, as the C library does: no line waits for a disk.
+    static ZONE: LazyLock<TimeZone> = LazyLock::new(TimeZone::system);
+    let now = Timestamp::now().to_zoned_datetime(ZONE.clone());
+    now.strftime(format).to_string()
 }
 
 /// A line of ours without its front: level, process id and the rest.
@@ -45,14 +35,7 @@ pub(super) fn parts(line: &str) -> Option<(&str, &str, &str)> {
 
 /// `Nov  2 13:00:00`, as syslog has it.
 pub(super) fn short_time() -> String {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let t = local_time(i64::try_from(since.as_secs()).unwrap_or_default());
-    format!(
-        "{} {:>2} {:02}:{:02}:{:02}",
-        MONTHS[t.month], t.day, t.hour, t.minute, t.second
-    )
+    now("%b %e %H:%M:%S")
 }
 
 /// The formatter for tracing.
