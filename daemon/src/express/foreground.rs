@@ -192,7 +192,7 @@ struct RunningHttpd {
     /// When the end was asked for.
     stopping: Option<Instant>,
     limit: Duration,
-    /// Set when the end was asked for, for whoever talks to the terminal.
+    /// Set when the end was asked for: the watch of the start then says no more.
     ending: Arc<AtomicBool>,
 }
 
@@ -266,7 +266,7 @@ impl RunningHttpd {
     }
 }
 
-/// Reaps whoever ended; the code of `wanted`, if it was among them.
+/// Reaps all processes that ended; gives the exit code of `wanted` if it is one of them.
 fn reap(wanted: Option<Pid>) -> Option<u8> {
     let mut code = None;
     loop {

@@ -96,7 +96,7 @@ fn directories(plan: &ServerPlan) -> Vec<(&'static str, PathBuf)> {
     }
     directories.push(("--log-directory", plan.log_directory.clone()));
     for tool in plan.options.develop.tools() {
-        // One that is there is only used, by the application.
+        // Root makes a missing directory; one that exists is only used by the application.
         if let Some(path) = tool.directory.filter(|path| !path.exists()) {
             directories.push((tool.option, path.clone()));
         }

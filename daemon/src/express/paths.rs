@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use clap::builder::{PathBufValueParser, TypedValueParser};
 
-/// An absolute path. One that cannot be made so stays as it is, and whoever
-/// looks for it says that it is not there.
+/// An absolute path. A path that cannot be made absolute stays as it is; the check
+/// of the file then says that it is missing.
 pub(crate) fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
 }

@@ -115,7 +115,7 @@ impl ServerPlan {
     ) -> Result<Self, PlanError> {
         let account = ServerAccount::resolve(&options)?;
         if account.change {
-            // It is run in a moment, as root.
+            // `Httpd::find` runs the program as root.
             let program = Httpd::executable(&options)?;
             trusted("the httpd program", &program, trust::path(&program))?;
         }
@@ -257,7 +257,8 @@ pub(crate) fn trusted(
     judged: Result<(), Distrust>,
 ) -> Result<(), PlanError> {
     match judged {
-        // Nobody but root can put it there, and who needs it will miss it.
+        // The directories above were checked: only root can create the missing file,
+        // and the program that opens the file reports it.
         Err(Distrust::Look(_, error)) if error.kind() == ErrorKind::NotFound => Ok(()),
         other => other.map_err(|why| PlanError::Distrust {
             what,

@@ -63,7 +63,7 @@ impl TerminalStream {
     }
 
     fn write(self, line: &[u8]) {
-        // Nobody may be reading any more; httpd must not notice.
+        // The reader of our output may have gone; httpd goes on all the same.
         let _ = match self {
             Self::Output => io::stdout().lock().write_all(line),
             Self::Error { colour: false } => io::stderr().lock().write_all(line),
