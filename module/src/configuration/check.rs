@@ -8,7 +8,7 @@ use wsgid_protocol::report::Remark;
 
 use crate::configuration::config::DirConfig;
 use crate::configuration::groups::admits;
-use crate::configuration::httpds_user::HttpdAccount;
+use crate::configuration::httpds_user::ChildrenAccount;
 use crate::configuration::report;
 use crate::configuration::settings::{self, CheckRemark, ServerSettings, Sighting, Subject};
 use crate::httpd::log;
@@ -132,7 +132,7 @@ fn accounts(
         return;
     }
     let (uid, gid) = server::children_identity();
-    let account = HttpdAccount { uid, gid };
+    let account = ChildrenAccount { uid, gid };
     let before = errors.len();
     for group in &settings.groups {
         let text = account.refuses(&group.config);

@@ -9,7 +9,7 @@ use crate::apr::pool::{AprPool, PoolVec};
 use crate::configuration::networks::TrustedNetwork;
 use crate::httpd::regex::Regex;
 
-/// On, Off, or not said here.
+/// On, Off, or inherited.
 pub(crate) type Switch = Option<bool>;
 
 /// WSGIMapHEADToGET.

@@ -11,12 +11,12 @@ const NOBODY: u32 = u32::MAX;
 
 /// The account of httpd's children.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct HttpdAccount {
+pub(crate) struct ChildrenAccount {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
 }
 
-impl HttpdAccount {
+impl ChildrenAccount {
     /// Why a group may not run with this account; `None` if it may, or has an
     /// account of its own.
     pub(crate) fn refuses(self, config: &GroupConfig) -> Option<String> {
@@ -66,7 +66,7 @@ mod tests {
         for (name, value) in options {
             config.set(name, value).unwrap();
         }
-        HttpdAccount { uid, gid }.refuses(&config)
+        ChildrenAccount { uid, gid }.refuses(&config)
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::workers::{group_log, stopping};
 pub(crate) enum ExchangeError {
     /// A row of the failure table, and a text for the log.
     Failed(Failure, String),
-    /// Nobody is there to be answered.
+    /// The client has gone.
     ClientGone,
     /// httpd's output filters refused or replaced the response.
     Filter,
@@ -35,7 +35,7 @@ pub(crate) enum Interruption {
     Stopping,
 }
 
-/// What is asked of whom.
+/// One request: what is asked, of which group, and for how long.
 pub(crate) struct RequestExchange<'e, 'r> {
     pub(crate) r: Request<'r>,
     pub(crate) child: &'static Child,
@@ -45,7 +45,7 @@ pub(crate) struct RequestExchange<'e, 'r> {
     pub(crate) head: &'e [u8],
     /// Time without a byte from the worker.
     pub(crate) timeout: Duration,
-    /// When it must be over, whatever comes.
+    /// When the request must be over, whatever comes.
     pub(crate) deadline: Option<Instant>,
 }
 
@@ -99,14 +99,14 @@ impl WaitPolicy for RequestWatch<'_> {
 pub(crate) enum Attempt {
     /// The answer is complete.
     Done,
-    /// No worker has begun it: it may be sent again.
+    /// No worker has begun the request: it may be sent again.
     Again {
         failure: Failure,
         text: String,
-        /// It was a worker that said so.
+        /// Whether a worker said so.
         answered: bool,
     },
-    /// It is over.
+    /// The request has failed.
     Over(ExchangeError),
 }
 

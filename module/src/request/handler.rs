@@ -19,7 +19,7 @@ use crate::request::exchange::{ExchangeError, RequestExchange};
 use crate::request::group_access;
 use crate::request::mapping::{self, HANDLER, OLD_HANDLER, note};
 use crate::request::response::{Instead, Response, break_off};
-use crate::request::serving::Serving;
+use crate::request::serving::ResponseDriver;
 use crate::request::target::{self, ScriptTarget};
 use crate::request::{failure, head, script_call};
 use crate::sys;
@@ -199,7 +199,7 @@ fn serve<'r>(r: Request<'r>, config: &DirConfig<'r>, target: &ScriptTarget<'r>) 
             deadline: None,
         };
         let sendfile = may_sendfile(r, config);
-        exchange.run(&mut Serving::new(&mut body, &mut response, sendfile))
+        exchange.run(&mut ResponseDriver::new(&mut body, &mut response, sendfile))
     });
     if let Some(limit) = child.plan.slow_requests {
         note_slow(r, target, limit);

@@ -1,5 +1,5 @@
-//! What an application says on a connection: its frames go into the response, and
-//! the request's body goes to it when it is wanted. `frames.rs` drives this.
+//! The request of an application: its frames go into the response, and the request's
+//! body goes to the worker when it asks for it. `frames.rs` drives this.
 
 use std::time::{Duration, Instant};
 
@@ -20,19 +20,20 @@ use crate::workers::connection::{Wait, WorkerConnection, was_not_taken};
 /// How long an application whose request body broke may take to say so.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// A request that an application answers.
-pub(crate) struct Serving<'f, 'r> {
+/// Drives the response of a request that an application answers.
+pub(crate) struct ResponseDriver<'f, 'r> {
     body: &'f mut RequestBody<'r>,
     response: &'f mut Response<'r>,
     /// Whether files may go to the client by sendfile.
     sendfile: bool,
     /// Body bytes beyond the inline ones have left.
     body_sent: bool,
-    /// The request body broke: what the worker still says is for the log.
+    /// Why and since when the request body is broken: what the worker still says is for
+    /// the log.
     broken: Option<(BodyFault, Instant)>,
 }
 
-impl<'f, 'r> Serving<'f, 'r> {
+impl<'f, 'r> ResponseDriver<'f, 'r> {
     pub(crate) fn new(
         body: &'f mut RequestBody<'r>,
         response: &'f mut Response<'r>,
@@ -116,7 +117,7 @@ impl<'f, 'r> Serving<'f, 'r> {
     }
 }
 
-impl<'r> FrameHandler<'r> for Serving<'_, 'r> {
+impl<'r> FrameHandler<'r> for ResponseDriver<'_, 'r> {
     fn inline(&self) -> Option<&[u8]> {
         self.body.inline()
     }

@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// How long a window is. When nothing has ended for so long, that is a pause.
+/// Length of a window. A group that has ended nothing for this long pauses.
 pub(crate) const WINDOW: Duration = Duration::from_secs(1);
 const WINDOW_MS: u32 = 1000;
 
@@ -14,8 +14,8 @@ const WINDOW_MS: u32 = 1000;
 /// in the one before, and in the one before that.
 pub(crate) const WORDS: usize = 4;
 
-/// One more has ended; `paused`: after a pause. Two children that count at the same
-/// moment may lose one.
+/// Counts one request that has ended; `paused`: it is the first after a pause. Of two
+/// that children count at the same moment, one may be lost.
 pub(crate) fn note(words: &[AtomicU32], paused: bool, now: u32) {
     let [start, count, before, earlier] = words else {
         return;

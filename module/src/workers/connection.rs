@@ -34,8 +34,8 @@ const TICK: Duration = Duration::from_millis(250);
 /// An answer that takes the worker less than this is waited for awake.
 const QUICK_US: u64 = 500;
 
-/// Descriptors of one group that this child is about to close. Above this some of
-/// them do not let themselves be closed, and no other is received.
+/// Most descriptors of one group that may wait to be closed by this child. With more,
+/// some of them cannot be closed, and no other is received.
 const CLOSING_MAX: usize = 8;
 
 /// Decides at each tick whether to go on waiting.
@@ -56,16 +56,16 @@ pub(crate) enum Wait<I> {
 
 /// A connection.
 pub(crate) struct WorkerConnection {
-    /// Always there, but while it is dropped.
+    /// `None` only while the connection is dropped.
     socket: Option<OwnedFd>,
-    /// The process group: what is slow to close is its affair.
+    /// The process group, to which descriptors that are slow to close are charged.
     group: Box<str>,
     pub(crate) reader: FrameReader,
     nonce: u32,
     /// Requests sent so far.
     count: u32,
     worker: u32,
-    /// The last answer came quickly; the next one probably will too.
+    /// Whether the last answer came quickly; the next one probably will too.
     quick: bool,
     /// Whether HELLO has still to be sent.
     hello: Option<Vec<u8>>,

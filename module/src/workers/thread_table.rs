@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::httpd::shared;
 use crate::workers::loads;
 
-/// Rows; a request that finds none free is not seen.
+/// Rows; a request that finds none free is not counted.
 const ROWS: usize = 16 * 1024;
 
 /// Numbers of a row, and its length: a cache line.
@@ -47,26 +47,28 @@ pub(crate) struct ThreadRow(Option<&'static [AtomicU32]>);
 /// What the requests of one group do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct GroupRequests {
-    /// They are with a worker, or with another server.
+    /// Requests that are with a worker, or with another server.
     pub(crate) running: u32,
-    /// They wait until they may be.
+    /// Requests that wait until they may be sent.
     pub(crate) waiting: u32,
-    /// Their answers began, and did not come whole: so long ago, or longer.
+    /// Requests whose responses began at least [`AgeLimits::begun`] ago and did not come
+    /// whole.
     pub(crate) begun: u32,
-    /// The same, or they came: this longer time ago.
+    /// Requests that came at least [`AgeLimits::old`] ago, or whose responses began at
+    /// least [`AgeLimits::begun_old`] ago.
     pub(crate) old: u32,
-    /// How long the oldest has been here.
+    /// Age of the oldest request.
     pub(crate) oldest: Duration,
 }
 
 /// From when on a request counts as one that holds its thread.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AgeLimits {
-    /// Since its answer began.
+    /// Time since its response began.
     pub(crate) begun: Duration,
-    /// The same; of those that are `old`.
+    /// Time since its response began, for a request that counts as old.
     pub(crate) begun_old: Duration,
-    /// Since it came, whether its answer began or not.
+    /// Time since the request came, whether its response began or not.
     pub(crate) old: Duration,
 }
 
@@ -93,7 +95,7 @@ impl ThreadTable {
         })
     }
 
-    /// Those that the parent made.
+    /// The table that the parent made.
     pub(crate) fn inherited() -> Option<Self> {
         TABLE.get().copied().flatten()
     }

@@ -18,13 +18,13 @@ pub(super) struct GroupChoices<'s> {
 }
 
 /// What a directive says.
-enum GroupChoice {
+enum ConfiguredGroup {
     Group(String),
     /// A request says it; the directive stands in this section.
     Request(usize),
 }
 
-impl GroupChoice {
+impl ConfiguredGroup {
     fn new(name: &str, section: usize) -> Self {
         match name {
             "" | "%{GLOBAL}" => Self::Group(DEFAULT_GROUP.to_owned()),
@@ -54,19 +54,20 @@ impl<'s> GroupChoices<'s> {
     /// Those of requests about `target`; `own` is what the script's own directive says.
     pub(super) fn of(&self, target: &RequestExtent, own: Option<&str>) -> BTreeSet<String> {
         let mut choices = match own {
-            Some(name) => vec![GroupChoice::new(name, 0)],
+            Some(name) => vec![ConfiguredGroup::new(name, 0)],
             None => self.configured(target),
         };
         let dispatches = self
             .dispatches
             .iter()
             .filter(|statement| statement.scope.applies(target) != Applies::Never);
-        choices.extend(dispatches.map(|statement| GroupChoice::Request(statement.scope.section)));
+        choices
+            .extend(dispatches.map(|statement| ConfiguredGroup::Request(statement.scope.section)));
         let mut groups = BTreeSet::new();
         for choice in choices {
             match choice {
-                GroupChoice::Group(name) => groups.extend(self.visible.get(&name).cloned()),
-                GroupChoice::Request(section) => {
+                ConfiguredGroup::Group(name) => groups.extend(self.visible.get(&name).cloned()),
+                ConfiguredGroup::Request(section) => {
                     let listed = self.listed(target, Some(section));
                     groups.extend(listed.unwrap_or_else(|| self.visible.clone()));
                 }
@@ -84,7 +85,7 @@ impl<'s> GroupChoices<'s> {
             .flat_map(|statement| self.names(statement))
             .collect();
         for choice in self.configured(target) {
-            if let GroupChoice::Group(name) = choice {
+            if let ConfiguredGroup::Group(name) = choice {
                 groups.extend(self.visible.get(&name).cloned());
             }
         }
@@ -93,8 +94,8 @@ impl<'s> GroupChoices<'s> {
     }
 
     /// What WSGIProcessGroup says about requests.
-    fn configured(&self, target: &RequestExtent) -> Vec<GroupChoice> {
-        let mut choices = vec![GroupChoice::Group(DEFAULT_GROUP.to_owned())];
+    fn configured(&self, target: &RequestExtent) -> Vec<ConfiguredGroup> {
+        let mut choices = vec![ConfiguredGroup::Group(DEFAULT_GROUP.to_owned())];
         for statement in &self.processes {
             let applies = statement.scope.applies(target);
             if applies == Applies::Always {
@@ -102,7 +103,7 @@ impl<'s> GroupChoices<'s> {
             }
             if applies != Applies::Never {
                 let name = statement.words().into_iter().next().unwrap_or_default();
-                choices.push(GroupChoice::new(&name, statement.scope.section));
+                choices.push(ConfiguredGroup::new(&name, statement.scope.section));
             }
         }
         choices
@@ -111,9 +112,9 @@ impl<'s> GroupChoices<'s> {
     /// The groups of a script for access, authentication or dispatch, which WSGIProcessGroup
     /// is not about.
     pub(super) fn of_script_call(&self, own: Option<&str>) -> BTreeSet<String> {
-        match GroupChoice::new(own.unwrap_or_default(), 0) {
-            GroupChoice::Group(name) => self.visible.get(&name).cloned().into_iter().collect(),
-            GroupChoice::Request(_) => self.visible.clone(),
+        match ConfiguredGroup::new(own.unwrap_or_default(), 0) {
+            ConfiguredGroup::Group(name) => self.visible.get(&name).cloned().into_iter().collect(),
+            ConfiguredGroup::Request(_) => self.visible.clone(),
         }
     }
 
