@@ -30,7 +30,7 @@ pub(crate) const UNDERSTOOD: &str = "wsgid: understood";
 /// The program as it was named when it was started; what is there now may be
 /// another one.
 #[derive(Clone, Debug)]
-pub(crate) struct Program {
+pub(crate) struct SupervisorProgram {
     pub(crate) path: PathBuf,
     pub(crate) log_level: String,
 }
@@ -90,7 +90,7 @@ impl InheritedFds {
 pub(crate) fn become_next(
     state: &impl Serialize,
     fds: &mut InheritedFds,
-    program: &Program,
+    program: &SupervisorProgram,
 ) -> io::Error {
     match prepare(state, fds, program) {
         Ok(mut command) => {
@@ -108,7 +108,7 @@ pub(crate) fn become_next(
 fn prepare(
     state: &impl Serialize,
     fds: &mut InheritedFds,
-    program: &Program,
+    program: &SupervisorProgram,
 ) -> io::Result<Command> {
     let mut file = write(state)?;
     check(&mut file, program)?;
@@ -135,7 +135,7 @@ fn write(state: &impl Serialize) -> io::Result<File> {
 
 /// Lets the new program say whether it runs and understands the state, before
 /// there is no way back.
-fn check(file: &mut File, program: &Program) -> io::Result<()> {
+fn check(file: &mut File, program: &SupervisorProgram) -> io::Result<()> {
     let failed = |what: String| {
         io::Error::other(format!(
             "`{}` cannot take over: {what}",

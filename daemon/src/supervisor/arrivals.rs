@@ -46,7 +46,7 @@ impl Arrivals {
     }
 
     /// Takes one in that is ahead of its configuration. Returns who had to go for it.
-    pub(super) fn is_early(&mut self, peer: Peer, arrival: Arrival) -> Option<NewConnection> {
+    pub(super) fn keep_early(&mut self, peer: Peer, arrival: Arrival) -> Option<NewConnection> {
         let (_, gone) = self.early.take(peer, arrival);
         gone.map(|gone| gone.incoming)
     }
@@ -65,7 +65,7 @@ impl Arrivals {
     }
 
     /// Takes one in that waits for room.
-    pub(super) fn is_without_room(&mut self, arrival: Arrival) {
+    pub(super) fn keep_without_room(&mut self, arrival: Arrival) {
         self.without_room.push(arrival);
     }
 

@@ -15,7 +15,7 @@ use wsgid_protocol::limits::REPORTS_TIMEOUT;
 
 use super::Supervisor;
 use super::operators::PendingStatus;
-use super::workers::{Worker, cut};
+use super::workers::{WorkerEntry, cut};
 use crate::channel::operator::{OperatorCommand, may_everything};
 use wsgid_policy::pool::Event;
 
@@ -147,7 +147,7 @@ impl Supervisor {
         self.finish_statuses(now);
     }
 
-    fn may_see(&self, uid: u32, worker: &Worker) -> bool {
+    fn may_see(&self, uid: u32, worker: &WorkerEntry) -> bool {
         let group = self
             .pools
             .group_of(worker.record.pool)

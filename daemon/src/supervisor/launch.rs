@@ -11,7 +11,7 @@ use wsgid_protocol::request::VERSIONS;
 
 use super::Supervisor;
 use super::pools::PoolEntry;
-use super::workers::{Worker, WorkerRecord};
+use super::workers::{WorkerEntry, WorkerRecord};
 use crate::log::Output;
 use crate::process::procfs;
 use crate::process::worker_task::{self, Handle};
@@ -143,7 +143,7 @@ impl Supervisor {
             failed: BTreeMap::new(),
         };
         self.workers
-            .insert(pending.worker, Worker::new(record, handle));
+            .insert(pending.worker, WorkerEntry::new(record, handle));
     }
 
     /// The group's definition with the scripts of this application group alone:

@@ -259,27 +259,26 @@ impl Supervisor {
     /// the first has waited long enough, or a worker that was full is worth
     /// another try.
     pub(super) fn next_look_at_held(&self, pool: PoolId, now: Instant) -> Option<Instant> {
-        if self.connections.waiting(pool) == 0 {
-            return None;
-        }
         let (_, waiting) = self.held_requests(pool)?;
         let expiry = waiting.iter().map(|request| request.until).min();
         let next_try = placement::next_try(&self.placement_candidates(pool), now);
         expiry.into_iter().chain(next_try).min()
     }
 
-    /// The held requests of a pool, if they do not wait for ever.
+    /// The held requests of a pool that do not wait for ever, if any are held.
     fn held_requests(&self, pool: PoolId) -> Option<(HoldLimits, Vec<HeldRequest>)> {
+        let held = self.connections.held(pool).into_iter();
+        let mut requests = held
+            .filter_map(|id| Some((id, self.connections.get(id)?.waits_since()?)))
+            .enumerate()
+            .peekable();
+        requests.peek()?;
         let entry = self.pools.get(&pool)?;
         let limits = HoldLimits::new(self.groups.config(&entry.group)?, entry.serves());
-        let held = self.connections.held(pool);
-        let requests = held
-            .into_iter()
-            .filter_map(|id| Some((id, self.connections.get(id)?.waits_since()?)));
-        let mut waiting = Vec::new();
-        for (place, (id, since)) in requests.enumerate() {
+        let mut limited = Vec::new();
+        for (place, (id, since)) in requests {
             if let Some((limit, failure)) = limits.limit(place) {
-                waiting.push(HeldRequest {
+                limited.push(HeldRequest {
                     id,
                     since,
                     until: since + limit,
@@ -287,7 +286,7 @@ impl Supervisor {
                 });
             }
         }
-        Some((limits, waiting))
+        Some((limits, limited))
     }
 
     /// Refuses what has waited long enough.

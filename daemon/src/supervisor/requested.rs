@@ -63,7 +63,7 @@ impl Supervisor {
         if until <= now || self.arrivals.len_without_room(&hello.group) >= backlog {
             refuse(&incoming, most);
         } else {
-            self.arrivals.is_without_room(Arrival { until, incoming });
+            self.arrivals.keep_without_room(Arrival { until, incoming });
         }
         None
     }

@@ -43,7 +43,7 @@ impl Supervisor {
                 uid: peer.unwrap_or(u32::MAX),
                 pid,
             };
-            if let Some(gone) = self.arrivals.is_early(peer, Arrival { until, incoming }) {
+            if let Some(gone) = self.arrivals.keep_early(peer, Arrival { until, incoming }) {
                 let text = "too many connections wait for the configuration of their httpd generation already";
                 let _ = send_fail(gone.fd.as_fd(), Failure::QueueFull, text);
             }

@@ -16,7 +16,7 @@ use super::Supervisor;
 use super::groups::ProcessGroup;
 use super::pools::PoolEntry;
 use super::snapshot::{ConnectionSnapshot, State, WorkerSnapshot};
-use super::workers::Worker;
+use super::workers::WorkerEntry;
 use crate::channel::closing::Guarded;
 use crate::channel::parent::ParentMessage;
 use crate::channel::worker::Outgoing;
@@ -201,7 +201,8 @@ impl Supervisor {
                 fds: fd.into_iter().collect(),
             });
         }
-        self.workers.insert(state.id, Worker::new(record, handle));
+        self.workers
+            .insert(state.id, WorkerEntry::new(record, handle));
         Ok(())
     }
 

@@ -27,7 +27,7 @@ use super::groups::ProcessGroup;
 use super::inputs::Inputs;
 use super::pools::PoolEntry;
 use super::records;
-use super::workers::{Worker, WorkerRecord};
+use super::workers::{WorkerEntry, WorkerRecord};
 use crate::channel::parent::ParentMessage;
 use crate::connection::connections::{ConnectionHolder, ConnectionRecord};
 use crate::process::worker_task::{Handle, QuiescedWorker, WorkerEvent};
@@ -297,7 +297,7 @@ impl Supervisor {
         }
         let mut events = Vec::new();
         let mut workers = Vec::new();
-        for (id, Worker { record, handle, .. }) in running {
+        for (id, WorkerEntry { record, handle, .. }) in running {
             let still = still(handle, deadline, &mut inputs.workers, &mut events).await;
             workers.push(WorkerSnapshot::new(id, record, still, fds)?);
         }

@@ -15,7 +15,7 @@ use crate::config::InForce;
 use crate::config::standalone::{self, Source};
 use crate::connection::stale_socket;
 use crate::process::privilege;
-use crate::reexec::{self, Program};
+use crate::reexec::{self, SupervisorProgram};
 use crate::{exit_code, log, signals, sys};
 
 /// The control socket of the httpd parent.
@@ -87,7 +87,7 @@ fn supervise(args: &Supervise, sink: &log::Sink) -> Result<(), CannotRun> {
         (None, Some(path)) => on_its_own(path, sink)?,
         (None, None) => from_httpd(sink)?,
     };
-    let program = Program {
+    let program = SupervisorProgram {
         path: std::env::current_exe()?,
         log_level: args.log_level.clone(),
     };
@@ -117,7 +117,7 @@ fn check(resume: Option<RawFd>) -> ExitCode {
     }
 }
 
-fn start(mut options: Options, program: &Program) -> io::Result<()> {
+fn start(mut options: Options, program: &SupervisorProgram) -> io::Result<()> {
     raise_descriptor_limit();
     say_what_memory_does();
     // Nothing of the place where it was started may be held.

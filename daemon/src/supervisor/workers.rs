@@ -62,7 +62,7 @@ pub(crate) struct WorkerRecord {
 }
 
 /// A running worker.
-pub(super) struct Worker {
+pub(super) struct WorkerEntry {
     pub(super) record: WorkerRecord,
     pub(super) handle: Handle,
     pub(super) connections: BTreeSet<ConnectionId>,
@@ -72,7 +72,7 @@ pub(super) struct Worker {
     pub(super) dumps: Vec<Sender<(u32, String)>>,
 }
 
-impl Worker {
+impl WorkerEntry {
     pub(super) const fn new(record: WorkerRecord, handle: Handle) -> Self {
         Self {
             record,
@@ -100,10 +100,10 @@ impl Worker {
 
 /// All workers.
 #[derive(Default)]
-pub(super) struct Workers(BTreeMap<WorkerId, Worker>);
+pub(super) struct Workers(BTreeMap<WorkerId, WorkerEntry>);
 
 impl Deref for Workers {
-    type Target = BTreeMap<WorkerId, Worker>;
+    type Target = BTreeMap<WorkerId, WorkerEntry>;
 
     fn deref(&self) -> &Self::Target {
         &self.0
@@ -137,7 +137,7 @@ impl Workers {
     /// asked to be replaced because of a request that takes too long, and did
     /// not get rid of it, ends for that.
     pub(super) fn note_stopped(&mut self, id: WorkerId) {
-        if let Some(Worker { record, .. }) = self.get_mut(&id) {
+        if let Some(WorkerEntry { record, .. }) = self.get_mut(&id) {
             let failure = if record.overtime {
                 Failure::RequestTimeout
             } else {
