@@ -2,6 +2,7 @@
 //! that becomes a worker. The parts are in the modules; this file only names
 //! them.
 
+mod atomic_write;
 mod channel;
 mod cli;
 mod command;

@@ -10,8 +10,8 @@ use std::process::ExitCode;
 
 use clap::Command;
 
+use crate::atomic_write::write_whole;
 use crate::exit_code;
-use crate::express::server_root::write_whole;
 
 /// Why a document could not be written.
 #[derive(Debug, thiserror::Error)]

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use wsgid_protocol::GroupConfig;
 
 use super::group;
-use crate::config::trust;
+use crate::process::trust;
 
 /// Bytes that a file may have.
 const FILE_MAX: u64 = 1 << 20;

@@ -5,6 +5,5 @@
 mod file;
 mod group;
 pub(crate) mod standalone;
-pub(crate) mod trust;
 
 pub(crate) use file::{InForce, Loaded, load};

@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use nix::sys::socket::{getsockopt, sockopt};
 use nix::unistd::{Uid, User, geteuid};
 
-use crate::config::trust;
 use crate::config::{self, InForce, Loaded};
 use crate::process::identity::HttpdAccount;
+use crate::process::trust;
 
 /// What is to be said of a process group that runs as httpd's user.
 pub(crate) const AS_HTTPD: &str = "runs as httpd's user, so its code may speak to every process group as httpd does; give it a user of its own";

@@ -11,8 +11,8 @@ use std::process::Command;
 
 use nix::unistd::{Gid, Uid, chown, geteuid};
 
-use super::server_root::write_whole;
 use super::terminal;
+use crate::atomic_write::write_whole;
 
 /// Why a step failed.
 #[derive(Debug, thiserror::Error)]

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use super::logs;
 use super::paths::absolute;
 use super::plan::{PlanError, ServerPlan, trusted};
-use crate::config::trust::{self, Sticky};
+use crate::process::trust::{self, Sticky};
 
 /// Checks all of it, before anything is read or written.
 pub(crate) fn are_roots(plan: &ServerPlan) -> Result<(), PlanError> {

@@ -11,7 +11,7 @@ use super::artifacts::{self, ModuleMissing};
 use super::paths::absolute;
 use super::python::Python;
 use super::quoting::httpd_word;
-use crate::config::trust;
+use crate::process::trust;
 
 /// The arguments of `install-module`.
 #[derive(Debug, clap::Args)]

@@ -18,7 +18,7 @@ use super::options::{ApplicationType, ServerOptions};
 use super::paths::absolute;
 use super::python::{Python, PythonError};
 use super::sizing::Sizing;
-use crate::config::trust::{self, Distrust};
+use crate::process::trust::{self, Distrust};
 
 /// A server that can be written and started.
 #[derive(Clone, Debug, Serialize)]

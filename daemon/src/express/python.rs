@@ -12,9 +12,9 @@ use serde::Serialize;
 
 use super::httpd;
 use super::paths::absolute;
-use crate::config::trust;
 use crate::log::escaped;
 use crate::process::bounded;
+use crate::process::trust;
 use crate::sys;
 
 /// How long it may take to say who it is.

@@ -1,12 +1,14 @@
 //! The directory of everything that is generated. Called by `mod`; it must be
 //! safe in a world-writable place under a name that others can foresee.
 
-use std::fs::{self, DirBuilder, OpenOptions, Permissions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{Gid, Uid, chown, geteuid};
+
+use crate::atomic_write::write_whole;
 
 /// Why the server root could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -127,30 +129,10 @@ pub(crate) fn own_directory(path: &Path, owner: Option<(Uid, Gid)>) -> io::Resul
     Ok(())
 }
 
-/// Writes beside the target and renames.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".{}", std::process::id()));
-    let temporary = path.with_file_name(name);
-    let written = write_new(&temporary, bytes, mode).and_then(|()| fs::rename(&temporary, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    written
-}
-
-fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(path)?;
-    file.write_all(bytes)?;
-    file.set_permissions(Permissions::from_mode(mode))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn place() -> (tempfile::TempDir, PathBuf) {
@@ -192,7 +174,7 @@ mod tests {
         ));
         fs::remove_file(&root).unwrap();
         fs::create_dir(&root).unwrap();
-        fs::set_permissions(&root, Permissions::from_mode(0o777)).unwrap();
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o777)).unwrap();
         assert!(matches!(
             ServerRoot::claim(&root),
             Err(RootError::Writable(_, 0o777))

@@ -16,4 +16,5 @@ pub(crate) mod relatives;
 mod session;
 pub(crate) mod spawn;
 pub(crate) mod subreaper;
+pub(crate) mod trust;
 pub(crate) mod worker_task;

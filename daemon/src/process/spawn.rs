@@ -13,7 +13,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use tokio::process::{Child, Command};
 use wsgid_protocol::refusal::Refusal;
 
-use crate::config::trust;
+use crate::process::trust;
 
 /// The program that is running, also after its file was replaced on disk.
 const OWN_PROGRAM: &str = "/proc/self/exe";
