@@ -19,8 +19,8 @@ use crate::command::print::say;
 use crate::config::InForce;
 use crate::config::standalone::{AS_HTTPD, Source};
 use crate::exit_code;
-use crate::log::escaped;
 use crate::process::{bounded, environment, exec, identity, path_check, privilege};
+use wsgid_protocol::readable::escaped;
 
 /// How long an interpreter may take to say which one it is.
 const PYTHON_TIMEOUT: Duration = Duration::from_secs(20);
@@ -124,7 +124,7 @@ fn print(group: &GroupConfig, found: &Found) {
 }
 
 /// Tries a group as its user.
-pub(crate) fn examine(config: &GroupConfig, httpd: identity::HttpdAccount) -> Found {
+pub(crate) fn examine(config: &GroupConfig, httpd: identity::DefaultAccount) -> Found {
     let identity = match identity::resolve(config, httpd) {
         Ok(identity) => identity,
         Err(error) => {

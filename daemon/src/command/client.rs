@@ -25,7 +25,7 @@ use crate::command::find_socket;
 use crate::command::print::say;
 use crate::command::print_status::print_status;
 use crate::exit_code;
-use crate::log::escaped;
+use wsgid_protocol::readable::escaped;
 
 /// Longer than the supervisor waits for a dump.
 const TIMEOUT: Duration = Duration::from_secs(30);

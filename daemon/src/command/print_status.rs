@@ -5,7 +5,7 @@
 use wsgid_protocol::status::{GroupStatus, PoolStatus, Status, WorkerStatus};
 
 use crate::command::print::say;
-use crate::log::escaped;
+use wsgid_protocol::readable::escaped;
 
 pub(super) fn print_status(status: &Status) {
     let version = line(&status.version);

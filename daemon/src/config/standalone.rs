@@ -12,7 +12,7 @@ use nix::sys::socket::{getsockopt, sockopt};
 use nix::unistd::{Uid, User, geteuid};
 
 use crate::config::{self, InForce, Loaded};
-use crate::process::identity::HttpdAccount;
+use crate::process::identity::DefaultAccount;
 use crate::process::trust;
 
 /// What is to be said of a process group that runs as httpd's user.
@@ -29,7 +29,7 @@ pub(crate) struct Source {
 /// A configuration, and who httpd is.
 pub(crate) struct Read {
     pub(crate) loaded: Loaded,
-    pub(crate) httpd: HttpdAccount,
+    pub(crate) httpd: DefaultAccount,
 }
 
 impl Source {
@@ -41,7 +41,7 @@ impl Source {
     }
 
     /// The socket for httpd is there.
-    pub(crate) fn is_bound(&mut self, socket: &Path, httpd: HttpdAccount) {
+    pub(crate) fn is_bound(&mut self, socket: &Path, httpd: DefaultAccount) {
         self.bound = Some((socket.to_path_buf(), httpd.uid));
     }
 
@@ -52,7 +52,7 @@ impl Source {
 
     /// Compares the socket that is there with what is configured now: another
     /// user gets it; a problem in words if it should be elsewhere.
-    pub(crate) fn stays_at(&mut self, socket: &Path, httpd: HttpdAccount) -> Option<String> {
+    pub(crate) fn stays_at(&mut self, socket: &Path, httpd: DefaultAccount) -> Option<String> {
         let (bound, owner) = self
             .bound
             .get_or_insert_with(|| (socket.to_path_buf(), httpd.uid));
@@ -100,7 +100,7 @@ impl Source {
         let user = user.ok_or_else(|| format!("httpd-user: user `{name}` does not exist"))?;
         Ok(Read {
             loaded,
-            httpd: HttpdAccount {
+            httpd: DefaultAccount {
                 uid: user.uid.as_raw(),
                 gid: user.gid.as_raw(),
             },
@@ -113,7 +113,7 @@ impl Source {
 ///
 /// # Errors
 /// With the path in the text.
-pub(crate) fn bind(path: &Path, httpd: HttpdAccount) -> io::Result<OwnedFd> {
+pub(crate) fn bind(path: &Path, httpd: DefaultAccount) -> io::Result<OwnedFd> {
     let named = |error: io::Error| {
         io::Error::new(
             error.kind(),

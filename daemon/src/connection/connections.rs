@@ -59,7 +59,7 @@ pub(crate) struct ConnectionRecord {
 
 /// A connection.
 #[derive(Debug)]
-pub(crate) struct Connection {
+pub(crate) struct RequestConnection {
     pub(crate) fd: Arc<Guarded>,
     pub(crate) record: ConnectionRecord,
     pub(crate) holder: ConnectionHolder,
@@ -68,7 +68,7 @@ pub(crate) struct Connection {
     waited: Option<(u64, Instant)>,
 }
 
-impl Drop for Connection {
+impl Drop for RequestConnection {
     fn drop(&mut self) {
         if let ConnectionHolder::Held { watch, .. } = &self.holder {
             watch.abort();
@@ -83,7 +83,7 @@ impl Drop for Connection {
 
 /// All connections.
 pub(crate) struct Connections {
-    all: BTreeMap<ConnectionId, Connection>,
+    all: BTreeMap<ConnectionId, RequestConnection>,
     held: BTreeMap<PoolId, BTreeSet<ConnectionId>>,
     last: ConnectionId,
     waits: u64,
@@ -105,7 +105,7 @@ impl Connections {
         self.all.len()
     }
 
-    pub(crate) fn get(&self, id: ConnectionId) -> Option<&Connection> {
+    pub(crate) fn get(&self, id: ConnectionId) -> Option<&RequestConnection> {
         self.all.get(&id)
     }
 
@@ -129,7 +129,7 @@ impl Connections {
         }
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (ConnectionId, &Connection)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ConnectionId, &RequestConnection)> {
         self.all.iter().map(|(id, connection)| (*id, connection))
     }
 
@@ -167,7 +167,7 @@ impl Connections {
         record: ConnectionRecord,
         now: Instant,
     ) -> io::Result<()> {
-        let connection = Connection {
+        let connection = RequestConnection {
             fd: Arc::clone(fd),
             holder: self.watch(id, fd, now)?,
             record,
@@ -224,7 +224,7 @@ impl Connections {
     }
 
     /// Forgets it; the descriptor is closed, for all if a worker has had it.
-    pub(crate) fn remove(&mut self, id: ConnectionId) -> Option<Connection> {
+    pub(crate) fn remove(&mut self, id: ConnectionId) -> Option<RequestConnection> {
         let connection = self.all.remove(&id)?;
         if let Some(held) = self.held.get_mut(&connection.record.pool) {
             held.remove(&id);
@@ -269,7 +269,7 @@ impl Connections {
     /// How many of them have a request.
     pub(crate) fn waiting(&self, pool: PoolId) -> usize {
         let ids = self.held.get(&pool).into_iter().flatten();
-        ids.filter(|id| self.get(**id).is_some_and(Connection::has_request))
+        ids.filter(|id| self.get(**id).is_some_and(RequestConnection::has_request))
             .count()
     }
 
@@ -324,7 +324,7 @@ impl Connections {
     }
 }
 
-impl Connection {
+impl RequestConnection {
     /// Whether it waits with a request.
     pub(crate) const fn has_request(&self) -> bool {
         matches!(self.holder, ConnectionHolder::Held { request: true, .. })

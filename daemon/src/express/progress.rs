@@ -107,7 +107,7 @@ impl StartStage {
                 "the application failed to load; the reason is in {log}"
             )),
             Self::Failed(cause) => {
-                let cause = crate::log::escaped(cause.as_bytes());
+                let cause = wsgid_protocol::readable::escaped(cause.as_bytes());
                 Some(format!(
                     "the application's process cannot be started: {cause}; see {log}"
                 ))

@@ -12,10 +12,10 @@ use serde::Serialize;
 
 use super::httpd;
 use super::paths::absolute;
-use crate::log::escaped;
 use crate::process::bounded;
 use crate::process::trust;
 use crate::sys;
+use wsgid_protocol::readable::escaped;
 
 /// How long it may take to say who it is.
 const TIMEOUT: Duration = Duration::from_secs(20);

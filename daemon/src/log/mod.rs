@@ -12,7 +12,6 @@ pub(crate) use file::open_as;
 pub(crate) use output::{Output, Stream, forward};
 pub(crate) use sink::{LogDestination, OutputTarget, Sink};
 pub(crate) use syslog::Syslog;
-pub(crate) use wsgid_protocol::readable::escaped;
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;

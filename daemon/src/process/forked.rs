@@ -30,7 +30,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const HELPER: Duration = Duration::from_secs(1);
 
 /// Who sent a message, as the kernel knows.
-struct PeerCredentials {
+struct MessageSender {
     pid: u32,
     uid: u32,
     gid: u32,
@@ -68,7 +68,7 @@ impl Expected {
     /// Waits for its first message.
     pub(crate) async fn wait(self, owner: Owner) -> Result<Running, String> {
         let first = tokio::time::timeout(TIMEOUT, self.first_message()).await;
-        let (PeerCredentials { pid, uid, gid }, inbox) = match first {
+        let (MessageSender { pid, uid, gid }, inbox) = match first {
             Ok(Ok(first)) => first,
             Ok(Err(error)) => return Err(format!("the preloader could not fork: {error}")),
             Err(_) => {
@@ -96,7 +96,7 @@ impl Expected {
         })
     }
 
-    async fn first_message(&self) -> io::Result<(PeerCredentials, Vec<u8>)> {
+    async fn first_message(&self) -> io::Result<(MessageSender, Vec<u8>)> {
         let readable = sys::poll_reads(self.control.as_fd().try_clone_to_owned()?)?;
         loop {
             let mut ready = readable.readable().await?;
@@ -107,7 +107,7 @@ impl Expected {
         }
     }
 
-    fn receive(&self) -> io::Result<(PeerCredentials, Vec<u8>)> {
+    fn receive(&self) -> io::Result<(MessageSender, Vec<u8>)> {
         let mut bytes = vec![0; 4096];
         if !self.control.is_enforced() {
             // Credentials have room and descriptors have none: those stay where they are.
@@ -127,7 +127,7 @@ impl Expected {
         let sender = sender.ok_or_else(|| io::Error::other("the kernel did not say who spoke"))?;
         let pid = u32::try_from(sender.pid()).map_err(io::Error::other)?;
         Ok((
-            PeerCredentials {
+            MessageSender {
                 pid,
                 uid: sender.uid(),
                 gid: sender.gid(),

@@ -14,12 +14,12 @@ const NOBODY: u32 = u32::MAX;
 
 /// The account that groups without `user=` run as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct HttpdAccount {
+pub(crate) struct DefaultAccount {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
 }
 
-impl HttpdAccount {
+impl DefaultAccount {
     /// Whether httpd was given no `User` or no `Group`: there is no such account.
     pub(crate) const fn is_missing(self) -> bool {
         self.uid == NOBODY || self.gid == NOBODY
@@ -29,7 +29,7 @@ impl HttpdAccount {
 /// Resolves the identity of a group.
 pub(crate) fn resolve(
     config: &GroupConfig,
-    default: HttpdAccount,
+    default: DefaultAccount,
 ) -> Result<Identity, IdentityError> {
     if !Uid::effective().is_root() {
         return own_identity();
@@ -192,7 +192,7 @@ fn supplementary(
 mod tests {
     use super::*;
 
-    const USUAL: HttpdAccount = HttpdAccount {
+    const USUAL: DefaultAccount = DefaultAccount {
         uid: 65534,
         gid: 65534,
     };
@@ -228,11 +228,11 @@ mod tests {
     fn a_server_without_user_has_none_for_a_group_either() {
         let plain = GroupConfig::new("site", "test");
         let nobodies = [
-            HttpdAccount {
+            DefaultAccount {
                 uid: NOBODY,
                 ..USUAL
             },
-            HttpdAccount {
+            DefaultAccount {
                 gid: NOBODY,
                 ..USUAL
             },

@@ -52,7 +52,7 @@ impl Supervisor {
             groups: new.groups.iter().map(|group| group.name.clone()).collect(),
             ended: false,
         });
-        let default = identity::HttpdAccount {
+        let default = identity::DefaultAccount {
             uid: new.httpd_uid,
             gid: new.httpd_gid,
         };
@@ -136,7 +136,7 @@ impl Supervisor {
         &mut self,
         new: Vec<GroupConfig>,
         server: &ServerFacts,
-        default: identity::HttpdAccount,
+        default: identity::DefaultAccount,
     ) -> Vec<String> {
         let names: Vec<String> = new.iter().map(|config| config.name.clone()).collect();
         let mut problems: Vec<String> = new
@@ -166,7 +166,7 @@ impl Supervisor {
         &mut self,
         config: GroupConfig,
         server: &ServerFacts,
-        default: identity::HttpdAccount,
+        default: identity::DefaultAccount,
     ) -> Option<String> {
         let name = config.name.clone();
         let (config, stays) = self.or_as_before(config);

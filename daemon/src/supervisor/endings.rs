@@ -12,7 +12,7 @@ use super::Supervisor;
 use super::pools::PoolEntry;
 use super::resources::OutOfMemory;
 use super::workers::WorkerRecord;
-use crate::connection::connections::Connection;
+use crate::connection::connections::RequestConnection;
 use crate::connection::queue_front::QueueFront;
 use crate::exit_code::{self, launcher};
 use wsgid_policy::ids::{ConnectionId, WorkerId};
@@ -57,7 +57,7 @@ impl Supervisor {
 
     /// PROTOCOL.md §5: what becomes of a connection whose worker died.
     fn orphaned(&mut self, id: ConnectionId, failure: Failure, text: &str, now: Instant) {
-        match self.connections.get(id).map(Connection::front) {
+        match self.connections.get(id).map(RequestConnection::front) {
             None => {}
             Some(QueueFront::Request) => self.hold_and_place(id, true, now),
             Some(_) => {

@@ -10,10 +10,10 @@ use wsgid_protocol::control::{FromWorker, RecycleReason};
 use super::Supervisor;
 use super::pools::GivenUp;
 use super::workers::{WorkerRecord, believable};
-use crate::log::escaped;
 use crate::process::worker_task::WorkerEvent;
 use wsgid_policy::ids::{PoolId, WorkerId};
 use wsgid_policy::pool::Event;
+use wsgid_protocol::readable::escaped;
 
 /// Lines about scripts of one worker that failed to load.
 const FAILED_LINES_MAX: usize = 300;

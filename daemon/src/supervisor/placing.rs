@@ -15,7 +15,7 @@ use super::Supervisor;
 use super::hold_limits::HoldLimits;
 use super::pools::PoolEntry;
 use crate::channel::worker::Outgoing;
-use crate::connection::connections::{Connection, ConnectionHolder, HeldEvent};
+use crate::connection::connections::{ConnectionHolder, HeldEvent, RequestConnection};
 use crate::connection::queue_front::QueueFront;
 use wsgid_policy::ids::{ConnectionId, PoolId, WorkerId};
 use wsgid_policy::placement::{self, Candidate};
@@ -164,7 +164,7 @@ impl Supervisor {
     pub(super) fn assign_held(&mut self, pool: PoolId, now: Instant) {
         for id in self.connections.held(pool) {
             let connection = self.connections.get(id);
-            let request = connection.is_some_and(Connection::has_request);
+            let request = connection.is_some_and(RequestConnection::has_request);
             let is_settled = self
                 .choose(pool, request, now)
                 .is_some_and(|worker| self.assign(id, worker));
@@ -189,7 +189,7 @@ impl Supervisor {
         if !self.take_from(worker, id) {
             return;
         }
-        let Some(front) = self.connections.get(id).map(Connection::front) else {
+        let Some(front) = self.connections.get(id).map(RequestConnection::front) else {
             return;
         };
         if front == QueueFront::Ended {

@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use wsgid_protocol::Failure;
 
 use super::callables::Callables;
-use crate::log::escaped;
 use wsgid_policy::definition::Definition;
 use wsgid_policy::ids::{PoolId, WorkerId};
 use wsgid_policy::pool::WorkerPool;
+use wsgid_protocol::readable::escaped;
 
 /// Causes that are kept for the status.
 const CAUSES_MAX: usize = 10;

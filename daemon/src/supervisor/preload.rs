@@ -15,7 +15,6 @@ use super::preloaders::PreloaderProcess;
 use super::workers::{FAILED_LEN_MAX, believable, cut};
 use crate::channel::worker::Outgoing;
 use crate::exit_code::launcher;
-use crate::log::escaped;
 use crate::process::child::Running;
 use crate::process::forked::Expected;
 use crate::process::subreaper;
@@ -24,6 +23,7 @@ use wsgid_policy::ids::{PoolId, WorkerId};
 use wsgid_policy::pool::{Event, Mode, WorkerPool};
 use wsgid_policy::preloaders::{GenerationKey, PreloaderAction};
 use wsgid_policy::spawn_queue::Pending;
+use wsgid_protocol::readable::escaped;
 
 impl Supervisor {
     /// Gives a spawn back if it is to be started in the plain way.

@@ -12,10 +12,10 @@ use super::arrivals::Arrival;
 use super::pools::PoolEntry;
 use crate::connection::connections::send_fail;
 use crate::connection::listener::NewConnection;
-use crate::log::escaped;
 use wsgid_policy::ids::PoolId;
 use wsgid_policy::pool::{Event, Mode};
 use wsgid_policy::room::{self, RequestedName, Room};
+use wsgid_protocol::readable::escaped;
 
 /// Whether the configuration itself names this application group.
 pub(super) fn is_configured(config: &GroupConfig, application_group: &str) -> bool {

@@ -17,8 +17,8 @@ use super::arrivals::{Arrival, EARLY_TIMEOUT};
 use super::configure::Asker;
 use crate::connection::connections::send_fail;
 use crate::connection::listener::NewConnection;
-use crate::log::escaped;
 use wsgid_policy::peer_quota::Peer;
+use wsgid_protocol::readable::escaped;
 
 impl Supervisor {
     /// A module said HELLO. `deadline` is set if it was put off before.

@@ -20,7 +20,7 @@ use super::workers::WorkerEntry;
 use crate::channel::closing::Guarded;
 use crate::channel::parent::ParentMessage;
 use crate::channel::worker::Outgoing;
-use crate::connection::connections::Connection;
+use crate::connection::connections::RequestConnection;
 use crate::connection::listener::NewConnection;
 use crate::process::child::Running;
 use crate::process::identity;
@@ -243,7 +243,7 @@ impl Supervisor {
         for pool in self.pools.ids() {
             for id in self.connections.held(pool) {
                 let connection = self.connections.get(id);
-                let request = connection.is_some_and(Connection::has_request);
+                let request = connection.is_some_and(RequestConnection::has_request);
                 self.place(id, request, Instant::now());
             }
             self.pool_event(pool, Event::Tick);

@@ -8,7 +8,7 @@ use wsgid_protocol::names::DEFAULT_GROUP;
 use wsgid_protocol::report::ConfigReport;
 
 use super::finding::{Finding, FindingKind};
-use super::mounts::{GroupChoice, Purpose, ScriptUse};
+use super::mounts::{ChosenGroup, Purpose, ScriptUse};
 use super::tree::{ConfigTree, SeenDirective};
 
 /// All findings that need nothing but the configuration.
@@ -76,7 +76,7 @@ fn embedded(report: &ConfigReport, uses: &[ScriptUse]) -> Vec<Finding> {
     let mut by_directive: BTreeMap<&str, Vec<&ScriptUse>> = BTreeMap::new();
     for one in uses
         .iter()
-        .filter(|one| one.purpose == Purpose::Application && one.group == GroupChoice::None)
+        .filter(|one| one.purpose == Purpose::Application && one.group == ChosenGroup::None)
     {
         by_directive.entry(&one.origin).or_default().push(one);
     }
@@ -129,7 +129,7 @@ fn questions(report: &ConfigReport, uses: &[ScriptUse]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for one in uses.iter().filter(|one| one.purpose == Purpose::Question) {
         let place = match (&one.group, one.runs_in()) {
-            (GroupChoice::Variable(name), _) => format!("the process group that {name} names"),
+            (ChosenGroup::Variable(name), _) => format!("the process group that {name} names"),
             (_, name) => {
                 let name = name.unwrap_or(DEFAULT_GROUP);
                 match user_of_group(name, report) {
@@ -246,7 +246,7 @@ fn directive(seen: &SeenDirective<'_>, uses: &[ScriptUse]) -> Vec<Finding> {
     match name.as_str() {
         "wsgidaemonprocess" => options(seen),
         "wsgipythonpath" | "wsgiswitchinterval" if !inside_container => {
-            let embedded = uses.iter().any(|one| one.group == GroupChoice::None);
+            let embedded = uses.iter().any(|one| one.group == ChosenGroup::None);
             if embedded {
                 one(
                     FindingKind::Change,

@@ -13,7 +13,7 @@ use super::words::option;
 
 /// The process group of a script.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum GroupChoice {
+pub(crate) enum ChosenGroup {
     /// None is named: inside httpd with mod_wsgi.
     None,
     Named(String),
@@ -45,7 +45,7 @@ pub(crate) struct ScriptUse {
     /// Whether it stands for any number of scripts.
     pub(crate) many: bool,
     pub(crate) url: String,
-    pub(crate) group: GroupChoice,
+    pub(crate) group: ChosenGroup,
     /// As written: `%{RESOURCE}` and its like, or a name.
     pub(crate) application: String,
     /// Directives that name another group where their section holds.
@@ -56,9 +56,9 @@ impl ScriptUse {
     /// The name of the group that runs it here.
     pub(crate) fn runs_in(&self) -> Option<&str> {
         match &self.group {
-            GroupChoice::None => Some(DEFAULT_GROUP),
-            GroupChoice::Named(name) => Some(name),
-            GroupChoice::Variable(_) => None,
+            ChosenGroup::None => Some(DEFAULT_GROUP),
+            ChosenGroup::Named(name) => Some(name),
+            ChosenGroup::Variable(_) => None,
         }
     }
 }
@@ -103,7 +103,7 @@ pub(crate) fn uses(configuration: &ConfigTree<'_>, report: &ConfigReport) -> Vec
     }
     // What names a group that is not defined is a problem of its own.
     uses.retain(|one| match &one.group {
-        GroupChoice::Named(name) => report.groups.iter().any(|group| group.name == *name),
+        ChosenGroup::Named(name) => report.groups.iter().any(|group| group.name == *name),
         _ => true,
     });
     uses
@@ -246,11 +246,11 @@ fn question(configuration: &ConfigTree<'_>, seen: &SeenDirective<'_>, file: &Pat
     }
 }
 
-fn named(group: Option<&str>) -> GroupChoice {
+fn named(group: Option<&str>) -> ChosenGroup {
     match group {
-        None | Some("%{GLOBAL}") => GroupChoice::None,
-        Some(name) if name.contains("%{") => GroupChoice::Variable(name.to_owned()),
-        Some(name) => GroupChoice::Named(name.to_owned()),
+        None | Some("%{GLOBAL}") => ChosenGroup::None,
+        Some(name) if name.contains("%{") => ChosenGroup::Variable(name.to_owned()),
+        Some(name) => ChosenGroup::Named(name.to_owned()),
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) struct Tried<'r> {
 
 /// Tries the groups that are defined, and the implicit one if it is used.
 pub(crate) fn examine<'r>(report: &'r ConfigReport, uses: &[ScriptUse]) -> Vec<Tried<'r>> {
-    let httpd = identity::HttpdAccount {
+    let httpd = identity::DefaultAccount {
         uid: report.httpd_uid,
         gid: report.httpd_gid,
     };
