@@ -93,7 +93,7 @@ struct PoolOverview<'s> {
     status: &'s PoolStatus,
     /// Of its workers, each once: they fail in the same way, mostly.
     failed_scripts: Vec<&'s FailedScript>,
-    durations: Vec<Duration>,
+    durations: Vec<DurationCount>,
     buckets: Vec<Bucket>,
 }
 
@@ -122,18 +122,18 @@ impl<'s> PoolOverview<'s> {
 /// How many requests took less than 2 to the power of `exponent` microseconds, and
 /// no less than half of that.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-struct Duration {
+struct DurationCount {
     exponent: usize,
     requests: u64,
 }
 
 /// From the shortest to the longest.
-fn durations(histogram: &[u64]) -> Vec<Duration> {
+fn durations(histogram: &[u64]) -> Vec<DurationCount> {
     let end = histogram.iter().rposition(|requests| *requests > 0);
     let all = histogram.iter().copied().enumerate();
     all.take(end.map_or(0, |last| last + 1))
         .skip_while(|(_, requests)| *requests == 0)
-        .map(|(exponent, requests)| Duration { exponent, requests })
+        .map(|(exponent, requests)| DurationCount { exponent, requests })
         .collect()
 }
 
@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn durations_begin_with_the_shortest_and_end_with_the_longest() {
-        let duration = |exponent, requests| Duration { exponent, requests };
+        let duration = |exponent, requests| DurationCount { exponent, requests };
         assert_eq!(
             durations(&[0, 10, 0, 40, 0]),
             [duration(1, 10), duration(2, 0), duration(3, 40)]
