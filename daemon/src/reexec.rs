@@ -1,9 +1,9 @@
-//! `wsgid reexec`: the running program replaces itself and keeps everything
-//! that matters: the listening socket, the parent, the workers (they stay
-//! children, since the process stays the same), and every connection. What the
-//! supervisor knows travels as JSON in an anonymous file, descriptors by their
-//! numbers. Called by `supervisor/start.rs`; the supervisor takes itself apart and puts
-//! itself together in `supervisor/restore.rs`.
+//! `wsgid reexec`: the running program replaces itself and keeps everything that matters:
+//! the listening socket, the parent, the workers (they stay children, since the process
+//! stays the same), and every connection. What the supervisor knows travels as JSON in an
+//! anonymous file, descriptors by their numbers. Called by `supervisor/start.rs`; the
+//! supervisor takes itself apart in `supervisor/snapshot.rs` and puts itself together in
+//! `supervisor/restore.rs`.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};

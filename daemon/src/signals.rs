@@ -1,8 +1,8 @@
-//! What the supervisor is told by signals: SIGTERM and SIGINT end it, SIGHUP
-//! reads the files again. They are blocked for the whole process and read from a
-//! descriptor, so one that comes while `wsgid reexec` changes the program stays
-//! pending over exec, and the next program reads it. Called by `supervise` and
-//! by the supervisor's loop; the launcher gives workers an empty mask again.
+//! What the supervisor is told by signals: SIGTERM and SIGINT end it, SIGHUP reads the
+//! files again. They are blocked for the whole process and read from a descriptor, so one
+//! that comes while `wsgid reexec` changes the program stays pending over exec, and the
+//! next program reads it. Called by `supervisor/start.rs` and by the supervisor's loop;
+//! the launcher gives workers an empty mask again.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};

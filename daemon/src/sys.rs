@@ -1,5 +1,5 @@
-//! The daemon's only unsafe code: descriptors that arrive by number, and calls of
-//! the kernel that have no safe form. Used by `supervise`, by the launcher, and
+//! The daemon's only unsafe code: descriptors that arrive by number, and calls of the
+//! kernel that have no safe form. Used by `supervisor/start.rs`, by the launcher, and
 //! where processes, sockets and logs need such a call.
 #![expect(
     unsafe_code,

@@ -1,7 +1,8 @@
 //! The one table of ids in httpd's error log, `WSGIDnnnn`: every line of the module's own
-//! from level warn on has one, which never changes its meaning. A log call takes a row, so
-//! there is no id outside of the table. Printed into the documentation together with the
-//! failure table, whose rows have ids too. Knows nothing of what is logged where.
+//! from level warn on has one, which never changes its meaning. A log call takes a row,
+//! so there is no id outside of the table. Meaning and cure are for docs/failures.md; the
+//! words of a line stand where it is logged. WSGID01xx are 100 + the code in
+//! `protocol/src/failure.rs`. Knows nothing of what is logged where.
 
 use std::fmt;
 

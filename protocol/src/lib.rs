@@ -18,7 +18,6 @@ pub mod frame;
 pub mod front;
 mod group_syntax;
 pub mod head;
-pub mod kinds;
 pub mod limits;
 pub mod line_rate;
 pub mod log_rate;
@@ -38,6 +37,7 @@ pub mod text;
 pub mod token;
 pub mod trust;
 mod values;
+pub mod variant_names;
 
 pub use config::GroupConfig;
 pub use failure::Failure;

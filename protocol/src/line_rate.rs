@@ -1,6 +1,6 @@
-//! How much may be written to a log: so many lines in a row, and so many a
-//! second after that. Pure: the time is an argument. The supervisor asks for
-//! what a process prints, the module for what a request writes.
+//! How much may be written to a log: so many lines in a row, and so many a second after
+//! that. Pure: the time is an argument. The supervisor asks for what a process prints,
+//! `log_rate.rs` for what a request writes, the worker for scripts that it refuses.
 
 use std::time::Instant;
 

@@ -12,8 +12,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::head::FrameHead;
-use crate::kinds;
 use crate::limits::{HEAD_LEN, MAX_CONTROL_LEN, MAX_HELLO_LEN, MAX_WORKER_CONTROL_LEN};
+use crate::variant_names;
 
 /// The serializer's limit counts an integer by its size in memory, up to eight
 /// times its bytes on the wire. A lower factor would refuse valid messages.
@@ -133,7 +133,7 @@ const FIELDS_MAX: usize = 64;
 /// If the bytes are malformed.
 pub fn decode_message<T: DeserializeOwned>(bytes: &[u8]) -> Result<Option<T>, PayloadError> {
     let (kind, _) = decode_front::<u32>(bytes)?;
-    if kind as usize >= kinds::names::<T>().len() {
+    if kind as usize >= variant_names::names::<T>().len() {
         return Ok(None);
     }
     match decode_front(bytes) {

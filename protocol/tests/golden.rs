@@ -19,7 +19,7 @@ use wsgid_protocol::control::{Command, FromParent, FromWorker, RecycleReason, To
 use wsgid_protocol::payload::decode;
 use wsgid_protocol::request::{BodyKind, Call, Hello, RequestHead, RequestOptions};
 use wsgid_protocol::response::{Answer, EndReport, FilePart, ResponseHead};
-use wsgid_protocol::{FrameHead, GroupConfig, Kind, kinds};
+use wsgid_protocol::{FrameHead, GroupConfig, Kind, variant_names};
 
 fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
@@ -120,7 +120,10 @@ fn kebab(name: &str) -> String {
 }
 
 fn has_all<'de, T: Deserialize<'de>, U>(values: Vec<(&str, U)>) {
-    let known: Vec<String> = kinds::names::<T>().iter().map(|name| kebab(name)).collect();
+    let known: Vec<String> = variant_names::names::<T>()
+        .iter()
+        .map(|name| kebab(name))
+        .collect();
     let sampled: Vec<&str> = values.into_iter().map(|(name, _)| name).collect();
     // Nobody sends the reason that stands for those of other releases.
     let sent: Vec<&String> = known.iter().filter(|name| *name != "other").collect();

@@ -10,9 +10,9 @@ use wsgid_protocol::control::{
     Command, FromParent, FromWorker, RecycleReason, ToParent, ToWorker, WorkerReport,
 };
 use wsgid_protocol::front::Front;
-use wsgid_protocol::kinds;
 use wsgid_protocol::payload::{decode, decode_message, encode};
 use wsgid_protocol::request::{Hello, VERSIONS};
+use wsgid_protocol::variant_names;
 
 /// The fixed front of a message, and the JSON behind it.
 fn split(bytes: &[u8]) -> (Vec<u8>, Value) {
@@ -122,7 +122,7 @@ fn a_configuration_that_cannot_be_read_is_refused() {
 #[test]
 fn a_kind_that_nobody_knows_is_none() {
     fn unknown<T: serde::de::DeserializeOwned>() {
-        let kinds = u8::try_from(kinds::names::<T>().len()).unwrap();
+        let kinds = u8::try_from(variant_names::names::<T>().len()).unwrap();
         assert!(decode_message::<T>(&[kinds, 1, 2, 3]).unwrap().is_none());
         assert!(decode_message::<T>(&[kinds]).unwrap().is_none());
         assert!(

@@ -1,8 +1,8 @@
-//! What the supervisor decides: how many workers a pool has and when they are
-//! started, replaced and stopped, which preloader a worker is forked from, who
-//! starts next, which worker gets a connection, and which groups give way. Events and the time go in, decisions
-//! come out. The crate depends on the protocol and on serde alone, so that the
-//! compiler sees that nothing here reads, writes or waits. Called by `wsgid`.
+//! What the supervisor decides: how many workers a pool has and when they are started,
+//! replaced and stopped, which preloader a worker is forked from, who starts next, which
+//! worker gets a connection, and which groups give way. Events and the time go in,
+//! decisions come out. The crate depends on the protocol, serde and thiserror alone, so
+//! that the compiler sees that nothing here reads, writes or waits. Called by `wsgid`.
 
 pub mod definition;
 pub mod fairness;

@@ -1,7 +1,7 @@
-//! Runs a program that a tenant may have put there, for a moment: bounded in
-//! time and in what it may print. Called by `wsgid check`, which sees to it that
-//! there is no terminal; what the program means is the caller's affair. `reexec`
-//! waits in the same way for the program that is to take over.
+//! Runs a program that a tenant may have put there, for a moment: bounded in time and in
+//! what it may print. Called by `wsgid check`, which sees to it that there is no
+//! terminal, and by `express/python`; what the program means is the caller's affair.
+//! `reexec` waits in the same way for the program that is to take over.
 
 use std::io::{self, Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};

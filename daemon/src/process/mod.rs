@@ -1,6 +1,6 @@
-//! Processes: how one is started and becomes a worker, who it becomes, what the
-//! system says of it and of what it forked, and how it ends. Used by `supervisor`
-//! and by the commands; knows nothing of pools and requests.
+//! Processes: how one is started and becomes a worker, who it becomes, what the system
+//! says of it and of what it forked, and how it ends. Used by `supervisor`, `config`,
+//! `reexec` and the commands; knows nothing of pools and requests.
 
 pub(crate) mod bounded;
 pub(crate) mod cgroup;

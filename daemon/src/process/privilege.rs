@@ -1,7 +1,7 @@
-//! How the launcher stops being root, for good. Called once by `exec` between
-//! the settings that need privilege and the exec of Python; knows nothing of
-//! Python. Every failure ends the process: a worker with half an identity must
-//! not run.
+//! How a process stops being root, for good. Called by `exec`, between the settings that
+//! need privilege and the exec of Python, and by `wsgid check` in a process of its own;
+//! knows nothing of Python. Every failure ends the process: a worker with half an
+//! identity must not run.
 
 use nix::errno::Errno;
 use nix::unistd::{Gid, Uid, getgroups, getresgid, getresuid, setgroups, setresgid, setresuid};

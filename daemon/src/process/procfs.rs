@@ -1,8 +1,9 @@
-//! What /proc says of the relations between processes, and what they have used.
-//! Asked by `forked` about a forked worker, by `express/foreground` about what
-//! httpd left behind, by `bounded` about what a program left behind, by `cgroup`
-//! whether a supervisor still lives and what is to be moved, by `relatives` about
-//! workers and what they forked. It does not know why anybody asks.
+//! What /proc says of the relations between processes, and what they have used. Asked by
+//! `forked` about a forked worker, by `express/foreground` about what httpd left behind,
+//! by `bounded` about what a program left behind, by `cgroup` whether a supervisor still
+//! lives and what is to be moved, by `relatives` about workers and what they forked, by
+//! `supervisor/launch` and `supervisor/resources` about this process. It does not know
+//! why anybody asks.
 
 use std::collections::VecDeque;
 use std::fs;

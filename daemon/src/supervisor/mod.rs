@@ -39,7 +39,7 @@ mod sharing;
 mod snapshot;
 pub(crate) mod start;
 mod status;
-mod status_page;
+mod status_for_httpd;
 mod waits;
 mod workers;
 

@@ -1,5 +1,5 @@
-//! What is needed of a request head once its environ is built and the frame is
-//! gone. Made by `serve`; read by `script` and `application`.
+//! What is needed of a request head once its environ is built and the frame is gone. Made
+//! by `serve`; read by `exchange`, `scripts`, `script` and `application`.
 
 use wsgid_protocol::request::{Call, RequestHead, RequestOptions};
 

@@ -1,5 +1,6 @@
-//! The control socket: messages from and to the supervisor, and waking the two
-//! threads that wait (this one, and the main thread). Knows nothing of Python.
+//! The control socket: messages from and to the supervisor, and waking the two threads
+//! that wait (the control thread, `monitor`, and the main thread). Knows nothing of
+//! Python.
 
 use std::collections::VecDeque;
 use std::io;

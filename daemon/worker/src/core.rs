@@ -25,8 +25,8 @@ use crate::early_hints::EarlyHints;
 use crate::monitor::Monitor;
 use crate::preloader::{self, Order};
 use crate::scripts::Scripts;
-use crate::slot::Slot;
 use crate::stream::TextStream;
+use crate::thread_slot::ThreadSlot;
 use crate::worker::{Runtime, Worker};
 use crate::{fork, fork_hooks, lock, log, ownership, panics, serve, sys};
 
@@ -356,7 +356,12 @@ impl Core {
     fn active_requests(&self, py: Python<'_>) -> PyResult<Py<PyDict>> {
         let worker = self.worker();
         let active = worker.active.get_or_init(|| PyDict::new(py).unbind());
-        for exchange in worker.scheduler.slots.iter().filter_map(Slot::serving) {
+        for exchange in worker
+            .scheduler
+            .slots
+            .iter()
+            .filter_map(ThreadSlot::serving)
+        {
             active
                 .bind(py)
                 .set_item(exchange.label.request_id(), exchange.data(py)?)?;

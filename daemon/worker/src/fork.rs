@@ -1,6 +1,6 @@
-//! What becomes of a child that the application forks (multiprocessing, a
-//! daemon of its own): it must not hold the connections of this worker, nor
-//! speak on them, nor become a second worker when it comes back to our code.
+//! How a child that the application forked (multiprocessing, a daemon of its own) ends
+//! when it comes back to our code: like a Python program, never as a second worker. The
+//! descriptors are the affair of `fork_hooks`.
 
 use pyo3::exceptions::PySystemExit;
 use pyo3::prelude::*;

@@ -21,7 +21,7 @@ use crate::exchange::Exchange;
 use crate::jobs::{self, InterpreterJob};
 use crate::report::report;
 use crate::scheduler::Finished;
-use crate::slot::Slot;
+use crate::thread_slot::ThreadSlot;
 use crate::ticker::{TICK, Ticker};
 use crate::timers::{Due, Overtime, Since, Timers};
 use crate::worker::Worker;
@@ -170,7 +170,7 @@ impl Monitor {
     fn watch_request(
         &self,
         worker: &Worker,
-        slot: &Slot,
+        slot: &ThreadSlot,
         exchange: &Arc<Exchange>,
         now: Instant,
         jobs: &mut Vec<InterpreterJob>,

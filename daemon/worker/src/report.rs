@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use wsgid_protocol::control::{RunningRequest, WorkerReport};
 
 use crate::meter::micros;
-use crate::slot::Slot;
+use crate::thread_slot::ThreadSlot;
 use crate::worker::Worker;
 
 /// What the supervisor may know of this worker.
@@ -15,7 +15,7 @@ pub(crate) fn report(worker: &Worker) -> WorkerReport {
         .scheduler
         .slots
         .iter()
-        .filter_map(Slot::serving)
+        .filter_map(ThreadSlot::serving)
         .map(|exchange| RunningRequest {
             connection: exchange.connection,
             what: exchange.label.what(),

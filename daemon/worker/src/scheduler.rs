@@ -1,5 +1,5 @@
 //! Which thread serves which connection. Called by `serve` (threads), `ticker`
-//! and `control` (connections come and go); knows nothing of Python or frames.
+//! and `monitor` (connections come and go); knows nothing of Python or frames.
 //!
 //! The reasoning. With the interpreter lock a second thread helps only while
 //! the first waits for something else; woken for every request it makes both
@@ -31,7 +31,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use crate::connection::Connection;
 use crate::load_profile::LoadProfile;
 use crate::lock;
-use crate::slot::Slot;
+use crate::thread_slot::ThreadSlot;
 
 /// Events taken with one `epoll_wait`.
 const BATCH: usize = 64;
@@ -113,7 +113,7 @@ pub(crate) struct Scheduler {
     inner: Mutex<Inner>,
     parkers: Vec<Parker>,
     /// What the ticker looks at, one per thread.
-    pub(crate) slots: Vec<Slot>,
+    pub(crate) slots: Vec<ThreadSlot>,
     /// What the requests are like.
     pub(crate) load_profile: LoadProfile,
 }
@@ -124,7 +124,7 @@ impl Scheduler {
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             inner: Mutex::default(),
             parkers: (0..threads).map(|_| Parker::default()).collect(),
-            slots: (0..threads).map(|_| Slot::default()).collect(),
+            slots: (0..threads).map(|_| ThreadSlot::default()).collect(),
             load_profile: LoadProfile::default(),
         })
     }

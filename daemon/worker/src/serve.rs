@@ -27,7 +27,7 @@ use crate::meter::micros;
 use crate::output::ResponseOutput;
 use crate::receive::{ReceiveError, receive_frame};
 use crate::scheduler::ConnectionOutcome;
-use crate::slot::Slot;
+use crate::thread_slot::ThreadSlot;
 use crate::verdict::Verdict;
 use crate::worker::Worker;
 use crate::{application, environ, lock, log, panics, queue_limits, sys};
@@ -361,7 +361,7 @@ impl Thread {
             .scheduler
             .slots
             .get(self.slot)
-            .and_then(Slot::serving)
+            .and_then(ThreadSlot::serving)
         {
             let text = format!("panic in the worker: {panic}");
             exchange.abandoned.store(true, Ordering::Relaxed);

@@ -1,6 +1,6 @@
-//! The one file with unsafe code of the worker: descriptors that arrive as
-//! numbers, ending the process, an exception for another thread, CPU clocks and
-//! the state of a thread. Called by `run`, `fork`, the ticker and the timers.
+//! The one file with unsafe code of the worker: descriptors that arrive as numbers,
+//! ending the process, an exception for another thread, CPU clocks and the state of a
+//! thread. Called by `core`, `fork`, `fork_hooks`, `monitor`, `ticker` and others.
 #![expect(
     unsafe_code,
     reason = "the operating system and CPython know these things by number only"

@@ -14,7 +14,7 @@ use crate::connection::Connection;
 use crate::exchange::Exchange;
 use crate::placement::{Placement, QueueState, USUAL_STANDS};
 use crate::report::report;
-use crate::slot::Slot;
+use crate::thread_slot::ThreadSlot;
 use crate::worker::Worker;
 use crate::{queue_limits, sys};
 
@@ -268,7 +268,7 @@ impl ThreadObservation {
     /// should take over: at once if it waits, later if it computes.
     fn is_stuck(
         &mut self,
-        slot: &Slot,
+        slot: &ThreadSlot,
         passed: Duration,
         now: Instant,
         computing: Duration,

@@ -1,5 +1,5 @@
 //! What directives leave behind: one record per section and one per server,
-//! plain data in the configuration's pool. `directives.rs` fills them,
+//! plain data in the configuration's pool. `directives/` fills them,
 //! httpd merges them (for `.htaccess` and `<If>` at request time, so merging
 //! is cheap), `handler.rs` and `mapping.rs` read them.
 

@@ -1,7 +1,7 @@
-//! What directives say about the server as a whole: process groups, imports,
-//! the Python settings, where things are. One record, emptied before the
-//! configuration is read; the parent reads it in `check.rs` and `launch.rs`,
-//! and children keep a frozen copy (`groups.rs`). Requests never come here.
+//! What directives say about the server as a whole: process groups, imports, the Python
+//! settings, where things are. One record, emptied before the configuration is read; the
+//! parent reads it in `check.rs` and `launch/`, and children keep a frozen copy
+//! (`groups.rs`). Requests never come here.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};

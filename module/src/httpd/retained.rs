@@ -1,5 +1,5 @@
-//! What survives a restart of httpd: plain data in memory of the process, found
-//! again by its key, also by a newer build of this module. Owned by `launch.rs`.
+//! What survives a restart of httpd: plain data in memory of the process, found again by
+//! its key, also by a newer build of this module. Owned by `launch/`.
 
 #![expect(unsafe_code, reason = "reads and writes memory that httpd keeps")]
 

@@ -1,6 +1,6 @@
-//! What a child of httpd has of the workers: connections to them, how many requests
-//! each has, and which thread of httpd a process group may have. Used by `request/`
-//! and `status/`; knows nothing of a request's content.
+//! What a child of httpd has of the workers: connections to them, how many requests each
+//! has, and which thread of httpd a process group may have. Filled by `launch/`, used by
+//! `request/` and `status/`; knows nothing of a request's content.
 
 pub(crate) mod admission;
 pub(crate) mod child;

@@ -1,5 +1,6 @@
-//! When the next start may be tried after failures, and when to give up for a
-//! while. Pure: the time is an argument, the jitter comes from a seed.
+//! When the next start may be tried after failures, and when to give up for a while.
+//! Asked by `filling`, told by `failure`. Pure: the time is an argument, the jitter comes
+//! from a seed.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

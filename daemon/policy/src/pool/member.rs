@@ -1,5 +1,5 @@
-//! One worker as the pool sees it: `Starting → Ready → Draining → Exited`, and
-//! the steps by which an unwilling one is brought down.
+//! One worker as the pool sees it: `Queued → Starting → Ready → Draining → Stopping →
+//! Terminated → Killed`, and the steps by which an unwilling one is brought down.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -1,6 +1,6 @@
 //! One limit on starting processes for the whole supervisor, so that fifty
 //! groups that fall or hang do not take the machine from the one that stands.
-//! Pure: what starting processes do is told by `workers`, which looks at them.
+//! Pure: what starting processes do is told by `supervisor/launch.rs`, which looks at them.
 
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ use crate::lock;
 
 /// One request thread.
 #[derive(Default)]
-pub(crate) struct Slot {
+pub(crate) struct ThreadSlot {
     /// `threading.get_ident()`.
     pub(crate) ident: AtomicU64,
     /// The kernel's id of the thread.
@@ -19,7 +19,7 @@ pub(crate) struct Slot {
     serving: Mutex<Option<Arc<Exchange>>>,
 }
 
-impl Slot {
+impl ThreadSlot {
     /// The thread begins a request.
     pub(crate) fn begin(&self, exchange: &Arc<Exchange>) {
         *lock::detached(&self.serving) = Some(Arc::clone(exchange));
