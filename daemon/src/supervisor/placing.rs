@@ -162,14 +162,16 @@ impl Supervisor {
 
     /// Tries every held connection of a pool again.
     pub(super) fn assign_held(&mut self, pool: PoolId, now: Instant) {
+        let mut candidates = self.placement_candidates(pool);
         for id in self.connections.held(pool) {
             let connection = self.connections.get(id);
             let request = connection.is_some_and(RequestConnection::has_request);
-            let is_settled = self
-                .choose(pool, request, now)
-                .is_some_and(|worker| self.assign(id, worker));
-            if is_settled {
-                continue;
+            if let Some(worker) = placement::choose(&candidates, request, now) {
+                let is_settled = self.assign(id, worker);
+                candidates = self.placement_candidates(pool);
+                if is_settled {
+                    continue;
+                }
             }
             let entry = self.pools.get(&pool);
             if let Some((failure, text)) = entry.and_then(PoolEntry::refusal) {
