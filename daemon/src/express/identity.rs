@@ -119,19 +119,33 @@ fn current() -> Result<ServerAccount, AccountError> {
 
 /// Looks a user up by name, or by number as `#1000`.
 pub(crate) fn find_user(name: &str, option: &'static str) -> Result<User, AccountError> {
-    let found = match name
-        .strip_prefix('#')
-        .and_then(|number| number.parse().ok())
-    {
+    let found = match number(name) {
         Some(number) => User::from_uid(Uid::from_raw(number)),
         None => User::from_name(name),
     };
-    match found {
-        Ok(Some(user)) if user.uid.is_root() => Err(AccountError::Root {
+    let user = known(found, name, option)?;
+    if user.uid.is_root() {
+        return Err(AccountError::Root {
             option,
             name: name.to_owned(),
-        }),
-        Ok(Some(user)) => Ok(user),
+        });
+    }
+    Ok(user)
+}
+
+/// `#1000` is a number.
+fn number(name: &str) -> Option<u32> {
+    name.strip_prefix('#')?.parse().ok()
+}
+
+/// What the system's accounts have under the name that an option gives.
+fn known<T>(
+    found: nix::Result<Option<T>>,
+    name: &str,
+    option: &'static str,
+) -> Result<T, AccountError> {
+    match found {
+        Ok(Some(known)) => Ok(known),
         Ok(None) => Err(AccountError::Unknown {
             option,
             name: name.to_owned(),
@@ -155,25 +169,11 @@ fn primary_group(user: &User) -> Result<(String, Gid), AccountError> {
 
 /// Looks a group up by name, or by number as `#1000`.
 pub(crate) fn find_group(name: &str, option: &'static str) -> Result<Gid, AccountError> {
-    let found = match name
-        .strip_prefix('#')
-        .and_then(|number| number.parse().ok())
-    {
-        Some(number) => return if_not_root(Gid::from_raw(number), name, option),
-        None => Group::from_name(name),
+    let gid = match number(name) {
+        Some(number) => Gid::from_raw(number),
+        None => known(Group::from_name(name), name, option)?.gid,
     };
-    match found {
-        Ok(Some(group)) => if_not_root(group.gid, name, option),
-        Ok(None) => Err(AccountError::Unknown {
-            option,
-            name: name.to_owned(),
-        }),
-        Err(errno) => Err(AccountError::LookUp {
-            option,
-            name: name.to_owned(),
-            errno,
-        }),
-    }
+    if_not_root(gid, name, option)
 }
 
 fn if_not_root(gid: Gid, name: &str, option: &'static str) -> Result<Gid, AccountError> {
