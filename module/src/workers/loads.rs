@@ -10,19 +10,14 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use nix::sys::signal::kill;
-use nix::unistd::Pid;
-
 use crate::httpd::shared;
+use crate::workers::row_owner;
 
 /// Cells for workers.
 const WORKER_CELLS: usize = 1024;
 
 /// Rows for children; who finds none counts for itself alone.
 const ROWS: usize = 256;
-
-/// Owner of a row that is being swept.
-const SWEPT: u32 = u32::MAX;
 
 /// The shared tables; children inherit them.
 static TABLES: [OnceLock<Option<Table>>; 2] = [const { OnceLock::new() }; 2];
@@ -66,12 +61,8 @@ impl Table {
 
     /// A free row, from now on this process's.
     fn claim(self, pid: u32) -> Option<Loads> {
-        let free = |owner: &AtomicU32| {
-            owner
-                .compare_exchange(0, pid, Ordering::AcqRel, Ordering::Relaxed)
-                .is_ok()
-        };
-        let row = self.owners.iter().position(free)?;
+        let mut owners = self.owners.iter();
+        let row = owners.position(|owner| row_owner::claim(owner, pid))?;
         let row = self
             .rows
             .get(row * WORKER_CELLS..(row + 1) * WORKER_CELLS)?;
@@ -85,18 +76,11 @@ impl Table {
     /// killed between the two steps of one count leaves that one wrong.
     fn sweep(self, is_gone: impl Fn(u32) -> bool) {
         for (owner, row) in self.owners.iter().zip(self.rows.chunks(WORKER_CELLS)) {
-            let pid = owner.load(Ordering::Relaxed);
-            let is_stale = pid != 0 && pid != SWEPT && is_gone(pid);
-            if is_stale
-                && owner
-                    .compare_exchange(pid, SWEPT, Ordering::AcqRel, Ordering::Relaxed)
-                    .is_ok()
-            {
+            row_owner::sweep(owner, &is_gone, || {
                 for (count, total) in row.iter().zip(self.totals) {
                     total.fetch_sub(count.swap(0, Ordering::Relaxed), Ordering::Relaxed);
                 }
-                owner.store(0, Ordering::Release);
-            }
+            });
         }
     }
 }
@@ -111,14 +95,8 @@ pub(crate) fn prepare() {
 /// Takes back what children that have gone had counted.
 pub(crate) fn sweep() {
     for table in TABLES.iter().filter_map(|table| table.get()?.as_ref()) {
-        table.sweep(is_gone);
+        table.sweep(row_owner::is_gone);
     }
-}
-
-/// A process of another user counts as alive: it cannot be told.
-pub(crate) fn is_gone(pid: u32) -> bool {
-    i32::try_from(pid)
-        .is_ok_and(|pid| kill(Pid::from_raw(pid), None) == Err(nix::errno::Errno::ESRCH))
 }
 
 /// What one child counts, and sees of all.
@@ -222,11 +200,5 @@ mod tests {
         loads.begin(0);
         assert_eq!(loads.of(0), 0);
         loads.end(0);
-    }
-
-    #[test]
-    fn processes_that_live_are_not_gone() {
-        assert!(!is_gone(std::process::id()));
-        assert!(!is_gone(1));
     }
 }

@@ -11,6 +11,7 @@ pub(crate) mod loads;
 mod placement;
 pub(crate) mod plan;
 pub(crate) mod pool;
+mod row_owner;
 pub(crate) mod sent_file;
 pub(crate) mod stopping;
 pub(crate) mod thread_reserve;

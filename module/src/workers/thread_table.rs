@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::httpd::shared;
-use crate::workers::loads;
+use crate::workers::row_owner;
 
 /// Rows; a request that finds none free is not counted.
 const ROWS: usize = 16 * 1024;
@@ -22,9 +22,6 @@ const SINCE: usize = 2;
 const BEGUN: usize = 3;
 const WAITS: usize = 4;
 const WIDTH: usize = 16;
-
-/// Owner of a row that is being swept.
-const SWEPT: u32 = u32::MAX;
 
 /// Made by the parent; children inherit it.
 static TABLE: OnceLock<Option<ThreadTable>> = OnceLock::new();
@@ -80,7 +77,7 @@ pub(crate) fn prepare() {
 /// Frees the rows of children that have gone.
 pub(crate) fn sweep() {
     if let Some(rows) = TABLE.get().copied().flatten() {
-        rows.sweep(loads::is_gone);
+        rows.sweep(row_owner::is_gone);
     }
 }
 
@@ -104,7 +101,7 @@ impl ThreadTable {
     pub(crate) fn claim(self, pid: u32, key: u32, now: u32) -> ThreadRow {
         let free = |at: &usize| {
             self.cell(*at, OWNER)
-                .is_some_and(|owner| is_taken(owner, pid))
+                .is_some_and(|owner| row_owner::claim(owner, pid))
         };
         let Some(at) = Some(LAST.get())
             .filter(free)
@@ -162,25 +159,9 @@ impl ThreadTable {
         let used = self.used.load(Ordering::Relaxed) as usize;
         for row in self.rows.chunks(WIDTH).take(used) {
             let [owner, key, ..] = row else { continue };
-            let pid = owner.load(Ordering::Relaxed);
-            let is_stale = pid != 0 && pid != SWEPT && is_gone(pid);
-            if is_stale
-                && owner
-                    .compare_exchange(pid, SWEPT, Ordering::AcqRel, Ordering::Relaxed)
-                    .is_ok()
-            {
-                key.store(0, Ordering::Relaxed);
-                owner.store(0, Ordering::Release);
-            }
+            row_owner::sweep(owner, &is_gone, || key.store(0, Ordering::Relaxed));
         }
     }
-}
-
-fn is_taken(owner: &AtomicU32, pid: u32) -> bool {
-    owner.load(Ordering::Relaxed) == 0
-        && owner
-            .compare_exchange(0, pid, Ordering::AcqRel, Ordering::Relaxed)
-            .is_ok()
 }
 
 impl ThreadRow {
