@@ -222,6 +222,19 @@ fn parse<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, String> {
 mod tests {
     use super::*;
 
+    /// A configuration, and the directory of its sites, which is empty.
+    fn without_sites(directory: &Path) -> (PathBuf, PathBuf) {
+        let main = directory.join("wsgid.toml");
+        let sites = directory.join("sites");
+        std::fs::create_dir(&sites).unwrap();
+        let text = format!(
+            "[supervisor]\nhttpd-user = 'root'\nsites = '{}'\n",
+            sites.display()
+        );
+        std::fs::write(&main, text).unwrap();
+        (main, sites)
+    }
+
     #[test]
     fn a_broken_site_does_not_touch_the_others() {
         let dir = tempfile::tempdir().unwrap();
@@ -258,17 +271,7 @@ mod tests {
     #[test]
     fn of_two_files_for_one_group_the_one_in_force_counts() {
         let dir = tempfile::tempdir().unwrap();
-        let main = dir.path().join("wsgid.toml");
-        let sites = dir.path().join("sites");
-        std::fs::create_dir(&sites).unwrap();
-        std::fs::write(
-            &main,
-            format!(
-                "[supervisor]\nhttpd-user = 'root'\nsites = '{}'\n",
-                sites.display()
-            ),
-        )
-        .unwrap();
+        let (main, sites) = without_sites(dir.path());
         let path = |name: &str| sites.join(name).display().to_string();
         std::fs::write(path("shop.toml"), "[group.shop]\nthreads = 2\n").unwrap();
         std::fs::write(path("copy.toml"), "[group.shop]\nthreads = 3\n").unwrap();
@@ -295,17 +298,7 @@ mod tests {
     #[test]
     fn only_regular_visible_files_of_sensible_length_are_read() {
         let dir = tempfile::tempdir().unwrap();
-        let sites = dir.path().join("sites");
-        std::fs::create_dir(&sites).unwrap();
-        let main = dir.path().join("wsgid.toml");
-        std::fs::write(
-            &main,
-            format!(
-                "[supervisor]\nhttpd-user = 'root'\nsites = '{}'\n",
-                sites.display()
-            ),
-        )
-        .unwrap();
+        let (main, sites) = without_sites(dir.path());
         // As editors leave them.
         for name in [
             ".#a.toml",

@@ -133,16 +133,20 @@ fn now_us() -> u64 {
 mod tests {
     use super::*;
 
-    #[test]
-    fn all_that_write_for_a_group_share_what_it_may() {
+    /// As two processes have them.
+    fn two_of_one_group() -> [Cell; 2] {
         let cells: &'static [AtomicU64] = shared::wide_zeros(3).unwrap();
         let cell = || Cell {
             whole_at: &cells[0],
             left_out: &cells[1],
             said_at: &cells[2],
         };
-        let one = cell();
-        let other = cell();
+        [cell(), cell()]
+    }
+
+    #[test]
+    fn all_that_write_for_a_group_share_what_it_may() {
+        let [one, other] = two_of_one_group();
         let now = 100_000_000;
         assert!(one.spends(byte_rate::BURST, now));
         assert!(!other.spends(1, now));
@@ -151,14 +155,7 @@ mod tests {
 
     #[test]
     fn what_was_left_out_is_said_once_a_second_by_one_of_all() {
-        let cells: &'static [AtomicU64] = shared::wide_zeros(3).unwrap();
-        let cell = || Cell {
-            whole_at: &cells[0],
-            left_out: &cells[1],
-            said_at: &cells[2],
-        };
-        let one = cell();
-        let other = cell();
+        let [one, other] = two_of_one_group();
         assert_eq!(one.account(5_000_000), None, "nothing was left out");
         one.left_out.fetch_add(3, Ordering::Relaxed);
         assert!(

@@ -246,8 +246,26 @@ mod tests {
     use super::*;
     use crate::workers::thread_table::GroupRequests;
 
+    const CLAIM: ThreadClaim = ThreadClaim {
+        key: 7,
+        capacity: 3,
+        for_long: false,
+    };
+
     fn ms(count: u64) -> Duration {
         Duration::from_millis(count)
+    }
+
+    /// That of a process of its own, of 20 threads for several groups.
+    fn reserve() -> &'static ThreadReserve {
+        Box::leak(Box::new(ThreadReserve {
+            pid: 10,
+            loads: Loads::private(),
+            rows: ThreadTable::new(),
+            history: shared::zeros(GROUP_CELLS as usize * WIDTH),
+            threads: 20,
+            several: true,
+        }))
     }
 
     #[test]
@@ -260,30 +278,16 @@ mod tests {
 
     #[test]
     fn requests_that_are_refused_do_not_make_a_group_quick() {
-        let history = shared::zeros(GROUP_CELLS as usize * WIDTH);
-        let reserve = ThreadReserve {
-            pid: 10,
-            loads: Loads::private(),
-            rows: ThreadTable::new(),
-            history,
-            threads: 20,
-            several: true,
-        };
-        let reserve: &'static ThreadReserve = Box::leak(Box::new(reserve));
-        let claim = ThreadClaim {
-            key: 7,
-            capacity: 3,
-            for_long: false,
-        };
+        let reserve = reserve();
         let took = &reserve.history_of(7)[1];
         took.store(9000, Ordering::Relaxed);
         let held: Vec<_> = (0..18)
-            .map(|_| reserve.admit(claim).unwrap().unwrap())
+            .map(|_| reserve.admit(CLAIM).unwrap().unwrap())
             .collect();
         for _ in 0..50 {
             assert!(
                 reserve
-                    .admit(claim)
+                    .admit(CLAIM)
                     .is_err_and(|full| full.to_string().contains("took 9.0 s each"))
             );
         }
@@ -297,23 +301,9 @@ mod tests {
 
     #[test]
     fn what_is_over_no_longer_counts() {
-        let history = shared::zeros(GROUP_CELLS as usize * WIDTH);
-        let reserve = ThreadReserve {
-            pid: 10,
-            loads: Loads::private(),
-            rows: ThreadTable::new(),
-            history,
-            threads: 20,
-            several: true,
-        };
-        let reserve: &'static ThreadReserve = Box::leak(Box::new(reserve));
-        let claim = ThreadClaim {
-            key: 7,
-            capacity: 3,
-            for_long: false,
-        };
+        let reserve = reserve();
         let held: Vec<_> = (0..18)
-            .map(|_| reserve.admit(claim).unwrap().unwrap())
+            .map(|_| reserve.admit(CLAIM).unwrap().unwrap())
             .collect();
         held[0].ended();
         held[1].wait(true);

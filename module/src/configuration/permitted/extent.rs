@@ -117,3 +117,42 @@ fn has_alternatives(pattern: &str) -> bool {
         character == '|' && depth == 0
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fronts_end_at_a_directory() {
+        for (text, expected) in [
+            ("/srv/$1/x", Some("/srv")),
+            ("/srv/a$1", Some("/srv")),
+            ("/$1", Some("/")),
+            ("$1", Some("/")),
+            ("/srv/x", None),
+        ] {
+            assert_eq!(fixed_front(text, &['$']).as_deref(), expected, "{text}");
+        }
+        for (pattern, expected) in [
+            ("^/srv/www/[^/]+/x", "/srv/www"),
+            ("^/srv/www/", "/srv/www"),
+            ("^/srv/www", "/srv"),
+            ("/srv/www/", "/"),
+            ("^/srv/(a|b)/", "/srv"),
+            ("^/srv/a|^/home/b", "/"),
+            ("^/srv/www\\.example/x", "/srv"),
+            ("", "/"),
+        ] {
+            assert_eq!(regex_front(pattern), expected, "{pattern}");
+        }
+        for (path, expected) in [
+            ("/a//b/./c/", "/a/b/c/"),
+            ("x.wsgi", "/base/x.wsgi"),
+            ("/a/../../b", "/b"),
+            ("/", "/"),
+            ("../x", "/x"),
+        ] {
+            assert_eq!(absolute("/base", path), expected, "{path}");
+        }
+    }
+}

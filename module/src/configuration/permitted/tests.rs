@@ -10,7 +10,6 @@ use wsgid_protocol::names::DEFAULT_GROUP;
 
 use crate::configuration::permitted::Permitted;
 use crate::configuration::permitted::collect::ServerStatements;
-use crate::configuration::permitted::extent::{absolute, fixed_front, regex_front};
 use crate::configuration::permitted::statement::{Statements, matters};
 use crate::configuration::permitted::url_directories::homes;
 
@@ -406,40 +405,6 @@ fn the_root_directory_is_never_meant() {
             all.values().all(|runs| !runs.directories.contains("/")),
             "{line}: {all:?}"
         );
-    }
-}
-
-#[test]
-fn fronts_end_at_a_directory() {
-    for (text, expected) in [
-        ("/srv/$1/x", Some("/srv")),
-        ("/srv/a$1", Some("/srv")),
-        ("/$1", Some("/")),
-        ("$1", Some("/")),
-        ("/srv/x", None),
-    ] {
-        assert_eq!(fixed_front(text, &['$']).as_deref(), expected, "{text}");
-    }
-    for (pattern, expected) in [
-        ("^/srv/www/[^/]+/x", "/srv/www"),
-        ("^/srv/www/", "/srv/www"),
-        ("^/srv/www", "/srv"),
-        ("/srv/www/", "/"),
-        ("^/srv/(a|b)/", "/srv"),
-        ("^/srv/a|^/home/b", "/"),
-        ("^/srv/www\\.example/x", "/srv"),
-        ("", "/"),
-    ] {
-        assert_eq!(regex_front(pattern), expected, "{pattern}");
-    }
-    for (path, expected) in [
-        ("/a//b/./c/", "/a/b/c/"),
-        ("x.wsgi", "/root/x.wsgi"),
-        ("/a/../../b", "/b"),
-        ("/", "/"),
-        ("../x", "/x"),
-    ] {
-        assert_eq!(absolute("/root", path), expected, "{path}");
     }
 }
 
