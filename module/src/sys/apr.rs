@@ -2,6 +2,8 @@
 
 use std::ffi::{c_char, c_int, c_void};
 
+use crate::sys::Gap;
+
 pub(crate) type apr_status_t = c_int;
 pub(crate) type apr_off_t = i64;
 pub(crate) type apr_time_t = i64;
@@ -11,10 +13,10 @@ opaque! { apr_pool_t apr_table_t apr_file_t apr_socket_t apr_hash_t }
 
 #[repr(C)]
 pub(crate) struct apr_array_header_t {
-    pub(crate) pool: *mut apr_pool_t,
-    pub(crate) elt_size: c_int,
+    _1: Gap<1>,
+    _elt_size: c_int,
     pub(crate) nelts: c_int,
-    pub(crate) nalloc: c_int,
+    _2: Gap<1>,
     pub(crate) elts: *mut c_char,
 }
 
@@ -27,50 +29,15 @@ pub(crate) struct apr_table_entry_t {
 
 #[repr(C)]
 pub(crate) struct apr_finfo_t {
-    pub(crate) pool: *mut apr_pool_t,
-    pub(crate) valid: i32,
-    pub(crate) protection: i32,
+    _1: Gap<2>,
     pub(crate) filetype: c_int,
-    pub(crate) user: libc::uid_t,
-    pub(crate) group: libc::gid_t,
-    pub(crate) inode: libc::ino_t,
-    pub(crate) device: libc::dev_t,
-    pub(crate) nlink: i32,
-    pub(crate) size: apr_off_t,
-    pub(crate) csize: apr_off_t,
-    pub(crate) atime: apr_time_t,
-    pub(crate) mtime: apr_time_t,
-    pub(crate) ctime: apr_time_t,
-    pub(crate) fname: *const c_char,
-    pub(crate) name: *const c_char,
-    pub(crate) filehand: *mut apr_file_t,
+    _2: Gap<12>,
 }
 
-/// The front of `apr_sockaddr_t`; the address itself follows.
 #[repr(C)]
 pub(crate) struct apr_sockaddr_t {
-    pub(crate) pool: *mut apr_pool_t,
-    pub(crate) hostname: *mut c_char,
-    pub(crate) servname: *mut c_char,
+    _1: Gap<3>,
     pub(crate) port: apr_port_t,
-    pub(crate) family: i32,
-}
-
-#[repr(C)]
-pub(crate) struct apr_uri_t {
-    pub(crate) scheme: *mut c_char,
-    pub(crate) hostinfo: *mut c_char,
-    pub(crate) user: *mut c_char,
-    pub(crate) password: *mut c_char,
-    pub(crate) hostname: *mut c_char,
-    pub(crate) port_str: *mut c_char,
-    pub(crate) path: *mut c_char,
-    pub(crate) query: *mut c_char,
-    pub(crate) fragment: *mut c_char,
-    pub(crate) hostent: *mut c_void,
-    pub(crate) port: apr_port_t,
-    /// `is_initialized`, `dns_looked_up` and `dns_resolved`, one bit each.
-    pub(crate) bits: u8,
 }
 
 #[repr(C)]

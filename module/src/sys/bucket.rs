@@ -3,7 +3,8 @@
 
 use std::ffi::{c_char, c_int, c_void};
 
-use crate::sys::apr::{apr_file_t, apr_off_t, apr_pool_t, apr_status_t};
+use crate::sys::Gap;
+use crate::sys::apr::*;
 
 opaque! { apr_bucket_alloc_t }
 
@@ -18,11 +19,8 @@ pub(crate) struct ring_link {
 pub(crate) struct apr_bucket {
     pub(crate) link: ring_link,
     pub(crate) kind: *const apr_bucket_type_t,
-    pub(crate) length: usize,
-    pub(crate) start: apr_off_t,
+    _1: Gap<2>,
     pub(crate) data: *mut c_void,
-    pub(crate) free: Option<unsafe extern "C" fn(*mut c_void)>,
-    pub(crate) list: *mut apr_bucket_alloc_t,
 }
 
 #[repr(C)]
@@ -43,7 +41,7 @@ pub(crate) struct apr_bucket_type_t {
 
 #[repr(C)]
 pub(crate) struct apr_bucket_brigade {
-    pub(crate) pool: *mut apr_pool_t,
+    _1: Gap<1>,
     pub(crate) list: ring_link,
     pub(crate) bucket_alloc: *mut apr_bucket_alloc_t,
 }

@@ -2,10 +2,9 @@
 
 use std::ffi::{c_char, c_int, c_uint, c_ulong, c_void};
 
-use crate::sys::apr::{apr_array_header_t, apr_pool_t, apr_table_t};
-use crate::sys::core::{ap_conf_vector_t, ap_expr_info_t, process_rec, request_rec, server_rec};
-
-opaque! { ap_method_list }
+use crate::sys::Gap;
+use crate::sys::apr::*;
+use crate::sys::core::*;
 
 pub(crate) type CreateDirConfig = unsafe extern "C" fn(*mut apr_pool_t, *mut c_char) -> *mut c_void;
 pub(crate) type CreateServerConfig =
@@ -50,14 +49,7 @@ pub(crate) struct command_rec {
 
 #[repr(C)]
 pub(crate) struct cmd_parms {
-    pub(crate) info: *mut c_void,
-    pub(crate) override_: c_int,
-    pub(crate) override_opts: c_int,
-    pub(crate) override_list: *mut apr_table_t,
-    pub(crate) limited: i64,
-    pub(crate) limited_xmethods: *mut apr_array_header_t,
-    pub(crate) xlimited: *mut ap_method_list,
-    pub(crate) config_file: *mut c_void,
+    _1: Gap<7>,
     pub(crate) directive: *mut ap_directive_t,
     pub(crate) pool: *mut apr_pool_t,
     pub(crate) temp_pool: *mut apr_pool_t,
@@ -65,7 +57,6 @@ pub(crate) struct cmd_parms {
     pub(crate) path: *mut c_char,
     pub(crate) cmd: *const command_rec,
     pub(crate) context: *mut ap_conf_vector_t,
-    pub(crate) err_directive: *const ap_directive_t,
 }
 
 #[repr(C)]
@@ -74,8 +65,7 @@ pub(crate) struct ap_directive_t {
     pub(crate) args: *const c_char,
     pub(crate) next: *mut ap_directive_t,
     pub(crate) first_child: *mut ap_directive_t,
-    pub(crate) parent: *mut ap_directive_t,
-    pub(crate) data: *mut c_void,
+    _1: Gap<2>,
     pub(crate) filename: *const c_char,
     pub(crate) line_num: c_int,
 }

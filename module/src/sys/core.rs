@@ -1,103 +1,70 @@
 //! httpd's core: requests, connections, servers, filters, logging, and the
 //! functions of `ap_*`.
 
-use std::ffi::{c_char, c_int, c_long, c_uint, c_void};
+use std::ffi::{c_char, c_int, c_uint, c_void};
 
-use crate::sys::apr::{
-    apr_array_header_t, apr_file_t, apr_finfo_t, apr_off_t, apr_pool_t, apr_port_t, apr_sockaddr_t,
-    apr_socket_t, apr_status_t, apr_table_t, apr_time_t, apr_uri_t,
-};
-use crate::sys::bucket::{apr_bucket, apr_bucket_alloc_t, apr_bucket_brigade, apr_bucket_type_t};
+use crate::sys::Gap;
+use crate::sys::apr::*;
+use crate::sys::bucket::*;
 
-opaque! { ap_conf_vector_t ap_regex_t ap_logconf apr_thread_mutex_t ap_method_list_t server_addr_rec conn_state_t ap_expr_info_t }
+opaque! { ap_conf_vector_t ap_regex_t ap_expr_info_t }
 
 #[repr(C)]
 pub(crate) struct process_rec {
-    pub(crate) pool: *mut apr_pool_t,
+    _1: Gap<1>,
     pub(crate) pconf: *mut apr_pool_t,
-    pub(crate) short_name: *const c_char,
-    pub(crate) argv: *const *const c_char,
-    pub(crate) argc: c_int,
 }
 
-#[repr(C)]
-pub(crate) struct logconf {
-    pub(crate) module_levels: *mut c_char,
-    pub(crate) level: c_int,
-}
-
-/// Up to the last field that is used.
 #[repr(C)]
 pub(crate) struct server_rec {
     pub(crate) process: *mut process_rec,
     pub(crate) next: *mut server_rec,
     pub(crate) error_fname: *mut c_char,
     pub(crate) error_log: *mut apr_file_t,
-    pub(crate) log: logconf,
+    _1: Gap<2>,
     pub(crate) module_config: *mut ap_conf_vector_t,
     pub(crate) lookup_defaults: *mut ap_conf_vector_t,
     pub(crate) defn_name: *const c_char,
     pub(crate) defn_line_number: c_uint,
     pub(crate) is_virtual: c_char,
-    pub(crate) port: apr_port_t,
-    pub(crate) server_scheme: *const c_char,
+    _2: Gap<1>,
     pub(crate) server_admin: *mut c_char,
     pub(crate) server_hostname: *mut c_char,
-    pub(crate) addrs: *mut server_addr_rec,
+    _3: Gap<1>,
     pub(crate) timeout: apr_time_t,
-    pub(crate) keep_alive_timeout: apr_time_t,
-    pub(crate) keep_alive_max: c_int,
-    pub(crate) keep_alive: c_int,
+    _4: Gap<2>,
     pub(crate) names: *mut apr_array_header_t,
 }
 
-/// Up to `log_id`; `master` and what follows are newer than 2.4.1 but older
-/// than the oldest server that is supported.
+/// `master` is newer than 2.4.1, but older than the oldest server that is supported.
 #[repr(C)]
 pub(crate) struct conn_rec {
-    pub(crate) pool: *mut apr_pool_t,
-    pub(crate) base_server: *mut server_rec,
-    pub(crate) vhost_lookup_data: *mut c_void,
+    _1: Gap<3>,
     pub(crate) local_addr: *mut apr_sockaddr_t,
-    pub(crate) client_addr: *mut apr_sockaddr_t,
-    pub(crate) client_ip: *mut c_char,
-    pub(crate) remote_host: *mut c_char,
-    pub(crate) remote_logname: *mut c_char,
+    _2: Gap<4>,
     pub(crate) local_ip: *mut c_char,
-    pub(crate) local_host: *mut c_char,
-    pub(crate) id: c_long,
-    pub(crate) conn_config: *mut ap_conf_vector_t,
-    pub(crate) notes: *mut apr_table_t,
-    pub(crate) input_filters: *mut ap_filter_t,
-    pub(crate) output_filters: *mut ap_filter_t,
-    pub(crate) sbh: *mut c_void,
+    _3: Gap<7>,
     pub(crate) bucket_alloc: *mut apr_bucket_alloc_t,
-    pub(crate) cs: *mut conn_state_t,
-    pub(crate) data_in_input_filters: c_int,
-    pub(crate) data_in_output_filters: c_int,
-    /// `clogging_input_filters` and `double_reverse`.
-    pub(crate) bits: c_uint,
+    _4: Gap<2>,
+    _bits: c_uint,
     pub(crate) aborted: c_uint,
     pub(crate) keepalive: c_int,
-    pub(crate) keepalives: c_int,
-    pub(crate) log: *const ap_logconf,
+    _5: Gap<1>,
     pub(crate) log_id: *const c_char,
-    pub(crate) current_thread: *mut c_void,
+    _6: Gap<1>,
     pub(crate) master: *mut conn_rec,
 }
 
-/// Up to `useragent_ip`; what follows is newer.
 #[repr(C)]
 pub(crate) struct request_rec {
     pub(crate) pool: *mut apr_pool_t,
     pub(crate) connection: *mut conn_rec,
     pub(crate) server: *mut server_rec,
-    pub(crate) next: *mut request_rec,
+    _1: Gap<1>,
     pub(crate) prev: *mut request_rec,
     pub(crate) main: *mut request_rec,
     pub(crate) the_request: *mut c_char,
-    pub(crate) assbackwards: c_int,
-    pub(crate) proxyreq: c_int,
+    _2: Gap<1>,
     pub(crate) header_only: c_int,
     pub(crate) proto_num: c_int,
     pub(crate) protocol: *mut c_char,
@@ -107,22 +74,11 @@ pub(crate) struct request_rec {
     pub(crate) status: c_int,
     pub(crate) method_number: c_int,
     pub(crate) method: *const c_char,
-    pub(crate) allowed: i64,
-    pub(crate) allowed_xmethods: *mut apr_array_header_t,
-    pub(crate) allowed_methods: *mut ap_method_list_t,
-    pub(crate) sent_bodyct: apr_off_t,
-    pub(crate) bytes_sent: apr_off_t,
-    pub(crate) mtime: apr_time_t,
-    pub(crate) range: *const c_char,
-    pub(crate) clength: apr_off_t,
+    _3: Gap<8>,
     pub(crate) chunked: c_int,
-    pub(crate) read_body: c_int,
-    pub(crate) read_chunked: c_int,
+    _4: [c_int; 2],
     pub(crate) expecting_100: c_uint,
-    pub(crate) kept_body: *mut apr_bucket_brigade,
-    pub(crate) body_table: *mut apr_table_t,
-    pub(crate) remaining: apr_off_t,
-    pub(crate) read_length: apr_off_t,
+    _5: Gap<4>,
     pub(crate) headers_in: *mut apr_table_t,
     pub(crate) headers_out: *mut apr_table_t,
     pub(crate) err_headers_out: *mut apr_table_t,
@@ -132,30 +88,25 @@ pub(crate) struct request_rec {
     pub(crate) handler: *const c_char,
     pub(crate) content_encoding: *const c_char,
     pub(crate) content_languages: *mut apr_array_header_t,
-    pub(crate) vlist_validator: *mut c_char,
+    _6: Gap<1>,
     pub(crate) user: *mut c_char,
     pub(crate) ap_auth_type: *mut c_char,
     pub(crate) unparsed_uri: *mut c_char,
     pub(crate) uri: *mut c_char,
     pub(crate) filename: *mut c_char,
-    pub(crate) canonical_filename: *mut c_char,
+    _7: Gap<1>,
     pub(crate) path_info: *mut c_char,
     pub(crate) args: *mut c_char,
     pub(crate) used_path_info: c_int,
-    pub(crate) eos_sent: c_int,
     pub(crate) per_dir_config: *mut ap_conf_vector_t,
-    pub(crate) request_config: *mut ap_conf_vector_t,
-    pub(crate) log: *const ap_logconf,
+    _8: Gap<2>,
     pub(crate) log_id: *const c_char,
     pub(crate) htaccess: *const htaccess_result,
     pub(crate) output_filters: *mut ap_filter_t,
     pub(crate) input_filters: *mut ap_filter_t,
-    pub(crate) proto_output_filters: *mut ap_filter_t,
-    pub(crate) proto_input_filters: *mut ap_filter_t,
+    _9: Gap<2>,
     pub(crate) no_cache: c_int,
-    pub(crate) no_local_copy: c_int,
-    pub(crate) invoke_mtx: *mut apr_thread_mutex_t,
-    pub(crate) parsed_uri: apr_uri_t,
+    _10: Gap<12>,
     pub(crate) finfo: apr_finfo_t,
     pub(crate) useragent_addr: *mut apr_sockaddr_t,
     pub(crate) useragent_ip: *mut c_char,
@@ -164,10 +115,7 @@ pub(crate) struct request_rec {
 /// A `.htaccess` file that was looked for on the way to the request's file.
 #[repr(C)]
 pub(crate) struct htaccess_result {
-    pub(crate) dir: *const c_char,
-    pub(crate) override_: c_int,
-    pub(crate) override_opts: c_int,
-    pub(crate) override_list: *mut apr_table_t,
+    _1: Gap<3>,
     /// Null if there is none.
     pub(crate) htaccess: *mut ap_conf_vector_t,
     pub(crate) next: *const htaccess_result,
@@ -178,17 +126,11 @@ pub(crate) struct ap_filter_t {
     pub(crate) frec: *mut ap_filter_rec_t,
     pub(crate) ctx: *mut c_void,
     pub(crate) next: *mut ap_filter_t,
-    pub(crate) r: *mut request_rec,
-    pub(crate) c: *mut conn_rec,
 }
 
 #[repr(C)]
 pub(crate) struct ap_filter_rec_t {
-    pub(crate) name: *const c_char,
-    pub(crate) filter_func: *mut c_void,
-    pub(crate) filter_init_func: *mut c_void,
-    pub(crate) next: *mut ap_filter_rec_t,
-    pub(crate) providers: *mut c_void,
+    _1: Gap<5>,
     pub(crate) ftype: c_int,
 }
 
@@ -199,12 +141,11 @@ pub(crate) struct ap_regmatch_t {
     pub(crate) rm_eo: c_int,
 }
 
-/// The data of an error bucket; APR's reference count comes first.
+/// The data of an error bucket.
 #[repr(C)]
 pub(crate) struct ap_bucket_error {
-    pub(crate) refcount: c_int,
+    _refcount: c_int,
     pub(crate) status: c_int,
-    pub(crate) data: *const c_char,
 }
 
 #[repr(C)]

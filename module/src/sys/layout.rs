@@ -37,56 +37,42 @@ macro_rules! sizes {
 }
 
 fn request_facts(facts: &mut Vec<Fact>) {
-    fields!(facts, request_rec as "request_rec": pool, connection, server, next, prev, main, the_request,
-        assbackwards, proxyreq, header_only, proto_num, protocol, hostname, request_time, status_line, status,
-        method_number, method, allowed, allowed_xmethods, allowed_methods, sent_bodyct, bytes_sent, mtime, range,
-        clength, chunked, read_body, read_chunked, expecting_100, kept_body, body_table, remaining, read_length,
-        headers_in, headers_out, err_headers_out, subprocess_env, notes, content_type, handler, content_encoding,
-        content_languages, vlist_validator, user, ap_auth_type, unparsed_uri, uri, filename, canonical_filename,
-        path_info, args, used_path_info, eos_sent, per_dir_config, request_config, log, log_id, htaccess,
-        output_filters, input_filters, proto_output_filters, proto_input_filters, no_cache, no_local_copy,
-        invoke_mtx, parsed_uri, finfo, useragent_addr, useragent_ip);
-    fields!(facts, htaccess_result as "struct htaccess_result": dir, override_ = "override", override_opts,
-        override_list, htaccess, next);
-    fields!(facts, conn_rec as "conn_rec": pool, base_server, vhost_lookup_data, local_addr, client_addr, client_ip,
-        remote_host, remote_logname, local_ip, local_host, id, conn_config, notes, input_filters, output_filters,
-        sbh, bucket_alloc, cs, data_in_input_filters, data_in_output_filters, aborted, keepalive, keepalives, log,
-        log_id, current_thread, master);
-    fields!(facts, server_rec as "server_rec": process, next, error_fname, error_log, log, module_config,
-        lookup_defaults, defn_name, defn_line_number, is_virtual, port, server_scheme, server_admin,
-        server_hostname, addrs, timeout, keep_alive_timeout, keep_alive_max, keep_alive, names);
-    fields!(facts, process_rec as "process_rec": pool, pconf, short_name, argv, argc);
-    fields!(facts, ap_filter_t as "ap_filter_t": frec, ctx, next, r, c);
-    fields!(facts, ap_filter_rec_t as "ap_filter_rec_t": name, filter_func, filter_init_func, next, providers, ftype);
-    fields!(facts, ap_bucket_error as "ap_bucket_error": refcount, status, data);
+    fields!(facts, request_rec as "request_rec": pool, connection, server, prev, main, the_request, header_only,
+        proto_num, protocol, hostname, request_time, status_line, status, method_number, method, chunked,
+        expecting_100, headers_in, headers_out, err_headers_out, subprocess_env, notes, content_type, handler,
+        content_encoding, content_languages, user, ap_auth_type, unparsed_uri, uri, filename, path_info, args,
+        used_path_info, per_dir_config, log_id, htaccess, output_filters, input_filters, no_cache, finfo,
+        useragent_addr, useragent_ip);
+    fields!(facts, htaccess_result as "struct htaccess_result": htaccess, next);
+    fields!(facts, conn_rec as "conn_rec": local_addr, local_ip, bucket_alloc, aborted, keepalive, log_id, master);
+    fields!(facts, server_rec as "server_rec": process, next, error_fname, error_log, module_config, lookup_defaults,
+        defn_name, defn_line_number, is_virtual, server_admin, server_hostname, timeout, names);
+    fields!(facts, process_rec as "process_rec": pconf);
+    fields!(facts, ap_filter_t as "ap_filter_t": frec, ctx, next);
+    fields!(facts, ap_filter_rec_t as "ap_filter_rec_t": ftype);
+    fields!(facts, ap_bucket_error as "ap_bucket_error": status);
     fields!(facts, unixd_config_rec as "unixd_config_rec": user_name, group_name, user_id, group_id);
     fields!(facts, authn_provider as "authn_provider": check_password, get_realm_hash);
     fields!(facts, authz_provider as "authz_provider": check_authorization, parse_require_line);
-    fields!(facts, logconf as "struct ap_logconf": module_levels, level);
-    sizes!(facts: process_rec as "process_rec", authn_provider as "authn_provider",
-        authz_provider as "authz_provider", ap_filter_t as "ap_filter_t", ap_regmatch_t as "ap_regmatch_t",
-        ap_version_t as "ap_version_t", logconf as "struct ap_logconf");
+    sizes!(facts: authn_provider as "authn_provider", authz_provider as "authz_provider",
+        ap_regmatch_t as "ap_regmatch_t", ap_version_t as "ap_version_t");
 }
 
 fn apr_facts(facts: &mut Vec<Fact>) {
-    fields!(facts, apr_array_header_t as "apr_array_header_t": pool, elt_size, nelts, nalloc, elts);
+    fields!(facts, apr_array_header_t as "apr_array_header_t": nelts, elts);
     fields!(facts, apr_table_entry_t as "apr_table_entry_t": key, val, key_checksum);
-    fields!(facts, apr_finfo_t as "apr_finfo_t": pool, valid, protection, filetype, user, group, inode, device,
-        nlink, size, csize, atime, mtime, ctime, fname, name, filehand);
-    fields!(facts, apr_sockaddr_t as "apr_sockaddr_t": pool, hostname, servname, port, family);
-    fields!(facts, apr_uri_t as "apr_uri_t": scheme, hostinfo, user, password, hostname, port_str, path, query,
-        fragment, hostent, port);
+    fields!(facts, apr_finfo_t as "apr_finfo_t": filetype);
+    fields!(facts, apr_sockaddr_t as "apr_sockaddr_t": port);
     fields!(facts, apr_proc_t as "apr_proc_t": pid, stdin = "in", stdout = "out", stderr = "err");
-    fields!(facts, apr_bucket as "apr_bucket": link, kind = "type", length, start, data, free, list);
+    fields!(facts, apr_bucket as "apr_bucket": link, kind = "type", data);
     fields!(facts, apr_bucket_type_t as "apr_bucket_type_t": name, num_func, is_metadata, destroy, read);
-    fields!(facts, apr_bucket_brigade as "apr_bucket_brigade": pool = "p", list, bucket_alloc);
+    fields!(facts, apr_bucket_brigade as "apr_bucket_brigade": list, bucket_alloc);
     facts.push(Fact {
         expression: "offsetof(apr_bucket, link.prev)".to_owned(),
         expected: offset_of!(ring_link, prev) as i64,
     });
-    sizes!(facts: apr_array_header_t as "apr_array_header_t", apr_table_entry_t as "apr_table_entry_t",
-        apr_finfo_t as "apr_finfo_t", apr_uri_t as "apr_uri_t", apr_proc_t as "apr_proc_t", apr_bucket as "apr_bucket",
-        apr_bucket_brigade as "apr_bucket_brigade", apr_status_t as "apr_status_t", apr_off_t as "apr_off_t",
+    sizes!(facts: apr_table_entry_t as "apr_table_entry_t", apr_finfo_t as "apr_finfo_t",
+        apr_proc_t as "apr_proc_t", apr_status_t as "apr_status_t", apr_off_t as "apr_off_t",
         apr_time_t as "apr_time_t", apr_port_t as "apr_port_t");
 }
 
@@ -95,12 +81,9 @@ fn config_facts(facts: &mut Vec<Fact>) {
         rewrite_args, create_dir_config, merge_dir_config, create_server_config, merge_server_config, cmds,
         register_hooks, flags);
     fields!(facts, command_rec as "command_rec": name, func, cmd_data, req_override, args_how, errmsg);
-    fields!(facts, cmd_parms as "cmd_parms": info, override_ = "override", override_opts, override_list, limited,
-        limited_xmethods, xlimited, config_file, directive, pool, temp_pool, server, path, cmd, context,
-        err_directive);
-    fields!(facts, ap_directive_t as "ap_directive_t": directive, args, next, first_child, parent, data, filename,
-        line_num);
-    sizes!(facts: module as "module", command_rec as "command_rec", cmd_parms as "cmd_parms");
+    fields!(facts, cmd_parms as "cmd_parms": directive, pool, temp_pool, server, path, cmd, context);
+    fields!(facts, ap_directive_t as "ap_directive_t": directive, args, next, first_child, filename, line_num);
+    sizes!(facts: module as "module", command_rec as "command_rec");
     for (name, value) in CONSTANTS {
         facts.push(Fact {
             expression: (*name).to_owned(),

@@ -3,8 +3,8 @@
 //! `layout.rs` compares them with the installed headers. Nothing here decides
 //! anything; `apr/` and `httpd/` make it safe.
 //!
-//! Structures are never created by this crate, only looked at, and only fields
-//! that every 2.4 release has are named.
+//! Structures of httpd are never created by this crate, only looked at. The fields that
+//! this module uses have names, up to the last of them; every 2.4 release has them.
 
 #![expect(non_camel_case_types, reason = "the names are those of the C headers")]
 #![expect(unsafe_code, reason = "declares what C defines")]
@@ -43,6 +43,9 @@ macro_rules! opaque {
         )*
     };
 }
+
+/// Fields that this module does not use: words of 8 bytes.
+type Gap<const WORDS: usize> = [u64; WORDS];
 
 mod apr;
 mod bucket;
