@@ -2,7 +2,7 @@
 //! lives in a pool carries the pool's lifetime.
 
 pub(crate) mod brigade;
-pub(crate) mod file;
+pub(crate) mod handle;
 pub(crate) mod pool;
 pub(crate) mod table;
 pub(crate) mod text;

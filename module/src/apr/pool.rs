@@ -7,30 +7,13 @@ use std::ffi::{CStr, c_char};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
+use crate::apr::handle::Handle;
 use crate::sys;
 
-/// A pool that lives for `'p`.
-#[derive(Clone, Copy)]
-pub(crate) struct AprPool<'p> {
-    raw: NonNull<sys::apr_pool_t>,
-    life: PhantomData<&'p sys::apr_pool_t>,
-}
+/// A pool that is not cleared during `'p`.
+pub(crate) type AprPool<'p> = Handle<'p, sys::apr_pool_t>;
 
 impl<'p> AprPool<'p> {
-    /// # Safety
-    /// `raw` is a pool that is not cleared during `'p`, and this thread is the
-    /// only one to allocate from it.
-    pub(crate) unsafe fn from_raw(raw: *mut sys::apr_pool_t) -> Self {
-        Self {
-            raw: NonNull::new(raw).expect("httpd never passes a null pool"),
-            life: PhantomData,
-        }
-    }
-
-    pub(crate) fn as_raw(self) -> *mut sys::apr_pool_t {
-        self.raw.as_ptr()
-    }
-
     /// A copy of `bytes` as a C string. Bytes from a NUL on are left out: C
     /// could not see them.
     pub(crate) fn string(self, bytes: &[u8]) -> &'p CStr {
@@ -40,7 +23,7 @@ impl<'p> AprPool<'p> {
             .unwrap_or(bytes.len());
         // SAFETY: the pool is alive, and `end` bytes can be read.
         let copy =
-            unsafe { sys::apr_pstrmemdup(self.raw.as_ptr(), bytes.as_ptr().cast::<c_char>(), end) };
+            unsafe { sys::apr_pstrmemdup(self.as_raw(), bytes.as_ptr().cast::<c_char>(), end) };
         // SAFETY: apr_pstrmemdup ends its copy with a NUL, and the copy lives
         // as long as the pool.
         unsafe { CStr::from_ptr(copy) }
@@ -54,7 +37,7 @@ impl<'p> AprPool<'p> {
             .expect("the length comes from this crate")
             .max(1);
         // SAFETY: the pool is alive; APR aborts when memory is short.
-        let raw = unsafe { sys::apr_palloc(self.raw.as_ptr(), size) };
+        let raw = unsafe { sys::apr_palloc(self.as_raw(), size) };
         NonNull::new(raw.cast::<T>()).expect("APR aborts when memory is short")
     }
 
@@ -132,12 +115,7 @@ impl<'p> AprPool<'p> {
     pub(crate) unsafe fn on_clear(self, data: *mut std::ffi::c_void, cleanup: sys::Cleanup) {
         // SAFETY: the pool is alive; the caller answers for the rest.
         unsafe {
-            sys::apr_pool_cleanup_register(
-                self.raw.as_ptr(),
-                data,
-                cleanup,
-                sys::apr_pool_cleanup_null,
-            )
+            sys::apr_pool_cleanup_register(self.as_raw(), data, cleanup, sys::apr_pool_cleanup_null)
         };
     }
 }

@@ -12,7 +12,7 @@ use crate::apr::pool::AprPool;
 use crate::directives::TABLE;
 use crate::directives::handlers::OBSERVED;
 use crate::entry::{commands, providers, trampoline};
-use crate::httpd::{file_reader, guard, process, record};
+use crate::httpd::{file_reader, filters, guard, process, record};
 use crate::sys;
 
 /// The module's record. httpd writes to it (its index, the next module), so it
@@ -138,8 +138,8 @@ unsafe extern "C" fn register_hooks(pool: *mut sys::apr_pool_t) {
         // httpd's own comes last of all.
         sys::ap_hook_map_to_storage(trampoline::map_to_storage, none, none, sys::APR_HOOK_LAST);
     }
-    guard::register(trampoline::guard_body);
-    file_reader::register(trampoline::read_files);
+    filters::register(guard::NAME, trampoline::guard_body, guard::KIND);
+    filters::register(file_reader::NAME, trampoline::read_files, file_reader::KIND);
     // SAFETY: the pool in which hooks and providers are registered.
     register_providers(unsafe { AprPool::from_raw(pool) });
     process::hook_child_stopping(trampoline::child_stopping);

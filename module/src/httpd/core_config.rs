@@ -12,10 +12,8 @@ use crate::sys;
 
 impl<'r> Request<'r> {
     fn core_record(self) -> *mut c_void {
-        // SAFETY: the request is alive.
-        let vector = unsafe { (*self.as_raw()).per_dir_config };
         // SAFETY: every request has a core configuration.
-        unsafe { sys::ap_get_core_module_config(vector) }
+        unsafe { sys::ap_get_core_module_config(self.get().per_dir_config) }
     }
 
     /// A switch of httpd's core that has no accessor.

@@ -10,14 +10,14 @@
 use std::cell::Cell;
 use std::ffi::{CStr, c_int};
 
-use crate::apr::brigade::IncomingBrigade;
+use crate::httpd::filters::FilterCall;
 use crate::httpd::request::Request;
 use crate::sys;
 
-const NAME: &CStr = c"WSGID_FILE_READER";
+pub(crate) const NAME: &CStr = c"WSGID_FILE_READER";
 
 /// Behind what cuts ranges and counts lengths.
-const KIND: c_int = sys::AP_FTYPE_PROTOCOL + 5;
+pub(crate) const KIND: c_int = sys::AP_FTYPE_PROTOCOL + 5;
 
 /// So much is read before it is passed on.
 const PIECE: usize = 64 * 1024;
@@ -28,30 +28,19 @@ pub(crate) struct Reader<'r> {
     is_short: Cell<bool>,
 }
 
-/// While httpd loads the module; `entry` is to call [`filter`].
-pub(crate) fn register(entry: sys::OutputFilter) {
-    // SAFETY: name and function live as long as the process.
-    unsafe {
-        sys::ap_register_output_filter(NAME.as_ptr(), entry, None, KIND);
-    }
-}
-
 impl<'r> Request<'r> {
     /// Has the files of the response read here, if whoever sends them must not.
     pub(crate) fn read_files(self) -> Option<&'r Reader<'r>> {
         if !self.is_secondary() && !self.is_sent_by_filters() {
             return None;
         }
-        let reader: &'r Reader<'r> = self.pool().value(Reader {
-            r: self,
-            is_short: Cell::new(false),
-        });
-        let context = std::ptr::from_ref(reader).cast_mut().cast();
-        // SAFETY: the request is alive.
-        let connection = unsafe { (*self.as_raw()).connection };
-        // SAFETY: request and connection are alive, the context lives as long.
-        unsafe { sys::ap_add_output_filter(NAME.as_ptr(), context, self.as_raw(), connection) };
-        Some(reader)
+        Some(self.add_filter(
+            NAME,
+            Reader {
+                r: self,
+                is_short: Cell::new(false),
+            },
+        ))
     }
 }
 
@@ -62,7 +51,8 @@ impl Reader<'_> {
     }
 
     /// Passes on what came, files as bytes.
-    fn pass(&self, mut incoming: IncomingBrigade<'_>, next: *mut sys::ap_filter_t) -> c_int {
+    fn pass(&self, call: &FilterCall<'_, Self>) -> c_int {
+        let incoming = call.brigade;
         let mut out = self.r.brigade();
         let mut gathered = 0;
         while let Some(read) = incoming.read_if_file() {
@@ -75,8 +65,7 @@ impl Reader<'_> {
             gathered += len;
             if gathered >= PIECE {
                 gathered = 0;
-                // SAFETY: the next filter of the same chain.
-                let status = unsafe { sys::ap_pass_brigade(next, out.as_raw()) };
+                let status = call.pass(out.passed());
                 out.clear();
                 if status != 0 {
                     incoming.clear();
@@ -84,8 +73,7 @@ impl Reader<'_> {
                 }
             }
         }
-        // SAFETY: as above.
-        let status = unsafe { sys::ap_pass_brigade(next, out.as_raw()) };
+        let status = call.pass(out.passed());
         out.clear();
         status
     }
@@ -99,11 +87,7 @@ pub(crate) unsafe fn filter(
     filter: *mut sys::ap_filter_t,
     brigade: *mut sys::apr_bucket_brigade,
 ) -> c_int {
-    // SAFETY: the filter is alive while it is called.
-    let filter = unsafe { &*filter };
-    // SAFETY: the context that was given when the filter was added.
-    let reader = unsafe { &*filter.ctx.cast::<Reader<'_>>() };
-    // SAFETY: httpd passes a brigade that is alive.
-    let incoming = unsafe { IncomingBrigade::new(brigade) };
-    reader.pass(incoming, filter.next)
+    // SAFETY: as the caller says.
+    let call = unsafe { FilterCall::<Reader<'_>>::new(filter, brigade) };
+    call.state.pass(&call)
 }

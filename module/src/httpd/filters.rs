@@ -1,10 +1,12 @@
-//! A request's filter chains: reading the body, passing the response on.
+//! A request's filter chains: reading the body, passing the response on, and the module's
+//! own output filters (`guard.rs`, `file_reader.rs`).
 
 #![expect(unsafe_code, reason = "walks ap_filter_t")]
 
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 
-use crate::apr::brigade::Brigade;
+use crate::apr::brigade::{Brigade, PassedBrigade};
+use crate::apr::handle::Handle;
 use crate::httpd::request::Request;
 use crate::sys;
 
@@ -29,8 +31,7 @@ impl<'r> Request<'r> {
             sys::APR_NONBLOCK_READ
         };
         let len = i64::try_from(len).unwrap_or(i64::MAX);
-        // SAFETY: the request is alive.
-        let filters = unsafe { (*self.as_raw()).input_filters };
+        let filters = self.get().input_filters;
         // SAFETY: filters and brigade are this request's.
         match unsafe {
             sys::ap_get_brigade(filters, into.as_raw(), sys::AP_MODE_READBYTES, block, len)
@@ -42,8 +43,7 @@ impl<'r> Request<'r> {
 
     /// Hands the brigade to the output filters and empties it.
     pub(crate) fn pass(self, brigade: &mut Brigade<'r>) -> Result<(), c_int> {
-        // SAFETY: the request is alive.
-        let filters = unsafe { (*self.as_raw()).output_filters };
+        let filters = self.get().output_filters;
         // SAFETY: filters and brigade are this request's.
         let status = unsafe { sys::ap_pass_brigade(filters, brigade.as_raw()) };
         brigade.clear();
@@ -62,38 +62,81 @@ impl<'r> Request<'r> {
     pub(crate) fn head_is_pending(self) -> bool {
         // SAFETY: set once when httpd starts.
         let header_filter = unsafe { sys::ap_http_header_filter_handle };
-        self.any_output_filter(|filter| std::ptr::eq(filter.frec, header_filter))
+        self.output_filters()
+            .any(|filter| std::ptr::eq(filter.frec, header_filter))
     }
 
     /// Whether the first output filter belongs to the content (DEFLATE …).
     pub(crate) fn content_is_filtered(self) -> bool {
-        // SAFETY: the request is alive, its first filter is null or alive.
-        let first = unsafe { (*self.as_raw()).output_filters };
-        // SAFETY: null, or a filter that lives as long as the request.
-        let first = unsafe { first.as_ref() };
-        // SAFETY: every filter has a record.
-        first.is_some_and(|filter| unsafe { (*filter.frec).ftype } < sys::AP_FTYPE_PROTOCOL)
+        let first = self.output_filters().next();
+        first.is_some_and(|filter| kind_of(filter) < sys::AP_FTYPE_PROTOCOL)
     }
 
     /// Whether something stands between the request and the network (TLS).
     pub(crate) fn is_sent_by_filters(self) -> bool {
-        self.any_output_filter(|filter| {
-            // SAFETY: every filter has a record.
-            let kind = unsafe { (*filter.frec).ftype };
-            (sys::AP_FTYPE_CONNECTION..sys::AP_FTYPE_NETWORK).contains(&kind)
-        })
+        let below = sys::AP_FTYPE_CONNECTION..sys::AP_FTYPE_NETWORK;
+        self.output_filters()
+            .any(|filter| below.contains(&kind_of(filter)))
     }
 
-    fn any_output_filter(self, wanted: impl Fn(&sys::ap_filter_t) -> bool) -> bool {
-        // SAFETY: the request is alive.
-        let mut next = unsafe { (*self.as_raw()).output_filters };
-        // SAFETY: the chain's members are alive while the request is.
-        while let Some(filter) = unsafe { next.as_ref() } {
-            if wanted(filter) {
-                return true;
-            }
-            next = filter.next;
+    fn output_filters(self) -> impl Iterator<Item = &'r sys::ap_filter_t> {
+        // SAFETY: null, or a filter that lives as long as the request.
+        let first = unsafe { self.get().output_filters.as_ref() };
+        // SAFETY: likewise.
+        std::iter::successors(first, |filter| unsafe { filter.next.as_ref() })
+    }
+
+    /// Puts an output filter of this module in front of the request's, with its state.
+    pub(super) fn add_filter<T>(self, name: &'static CStr, state: T) -> &'r T {
+        let state: &'r T = self.pool().value(state);
+        let context = std::ptr::from_ref(state).cast_mut().cast();
+        let connection = self.get().connection;
+        // SAFETY: request and connection are alive, the context lives as long.
+        unsafe { sys::ap_add_output_filter(name.as_ptr(), context, self.as_raw(), connection) };
+        state
+    }
+}
+
+fn kind_of(filter: &sys::ap_filter_t) -> c_int {
+    // SAFETY: every filter has a record.
+    unsafe { (*filter.frec).ftype }
+}
+
+/// Makes an output filter known while httpd loads the module; httpd calls `entry` for it.
+pub(crate) fn register(name: &'static CStr, entry: sys::OutputFilter, kind: c_int) {
+    // SAFETY: name and function live as long as the process.
+    unsafe { sys::ap_register_output_filter(name.as_ptr(), entry, None, kind) };
+}
+
+/// One call of an output filter of this module, by httpd.
+pub(super) struct FilterCall<'c, T> {
+    /// What [`Request::add_filter`] was given.
+    pub(super) state: &'c T,
+    pub(super) brigade: PassedBrigade<'c>,
+    next: *mut sys::ap_filter_t,
+}
+
+impl<T> FilterCall<'_, T> {
+    /// # Safety
+    /// httpd passed both to a filter that was added with a state of this type.
+    pub(super) unsafe fn new(
+        filter: *mut sys::ap_filter_t,
+        brigade: *mut sys::apr_bucket_brigade,
+    ) -> Self {
+        // SAFETY: the filter is alive while it is called.
+        let filter = unsafe { &*filter };
+        Self {
+            // SAFETY: the state that was given when the filter was added.
+            state: unsafe { &*filter.ctx.cast::<T>() },
+            // SAFETY: httpd passes a brigade that is alive, to this filter alone.
+            brigade: unsafe { Handle::from_raw(brigade) },
+            next: filter.next,
         }
-        false
+    }
+
+    /// Hands a brigade to the next filter.
+    pub(super) fn pass(&self, brigade: PassedBrigade<'_>) -> c_int {
+        // SAFETY: the next filter of the same chain.
+        unsafe { sys::ap_pass_brigade(self.next, brigade.as_raw()) }
     }
 }

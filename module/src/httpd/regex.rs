@@ -3,27 +3,21 @@
 #![expect(unsafe_code, reason = "wraps ap_regex_t")]
 
 use std::ffi::CStr;
-use std::marker::PhantomData;
-use std::ptr::NonNull;
 
+use crate::apr::handle::Handle;
 use crate::apr::pool::AprPool;
+use crate::apr::text::optional;
 use crate::sys;
 
 /// A compiled expression of a configuration.
-#[derive(Clone, Copy)]
-pub(crate) struct Regex<'p> {
-    raw: NonNull<sys::ap_regex_t>,
-    life: PhantomData<&'p sys::ap_regex_t>,
-}
+pub(crate) type Regex<'p> = Handle<'p, sys::ap_regex_t>;
 
 impl<'p> Regex<'p> {
     pub(crate) fn compile(pool: AprPool<'p>, pattern: &CStr) -> Option<Self> {
         // SAFETY: pool and pattern are alive; 0 is the extended syntax.
         let raw = unsafe { sys::ap_pregcomp(pool.as_raw(), pattern.as_ptr(), 0) };
-        NonNull::new(raw).map(|raw| Self {
-            raw,
-            life: PhantomData,
-        })
+        // SAFETY: null, or in a pool that lives for 'p.
+        unsafe { Self::optional(raw) }
     }
 
     /// `target` with `$1` … replaced, if the expression matches `text`; and
@@ -39,7 +33,7 @@ impl<'p> Regex<'p> {
         // has as many members as are announced.
         let status = unsafe {
             sys::ap_regexec(
-                self.raw.as_ptr(),
+                self.as_raw(),
                 text.as_ptr(),
                 matches.len(),
                 matches.as_mut_ptr(),
@@ -59,10 +53,9 @@ impl<'p> Regex<'p> {
                 matches.as_mut_ptr(),
             )
         };
-        let end = usize::try_from(matches[0].rm_eo)
-            .unwrap_or(0)
-            .min(text.count_bytes());
+        let end = usize::try_from(matches[0].rm_eo).unwrap_or(0);
         // SAFETY: null or a C string in the pool.
-        (!result.is_null()).then(|| (unsafe { CStr::from_ptr(result) }, end))
+        let result = unsafe { optional(result) }?;
+        Some((result, end.min(text.count_bytes())))
     }
 }

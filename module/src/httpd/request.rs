@@ -4,9 +4,8 @@
 #![expect(unsafe_code, reason = "wraps request_rec and conn_rec")]
 
 use std::ffi::{CStr, c_char, c_int, c_void};
-use std::marker::PhantomData;
-use std::ptr::NonNull;
 
+use crate::apr::handle::Handle;
 use crate::apr::pool::AprPool;
 use crate::apr::table::Table;
 use crate::apr::text::optional;
@@ -15,11 +14,7 @@ use crate::httpd::server::Server;
 use crate::sys;
 
 /// A request that is being served by this thread.
-#[derive(Clone, Copy)]
-pub(crate) struct Request<'r> {
-    raw: NonNull<sys::request_rec>,
-    life: PhantomData<&'r sys::request_rec>,
-}
+pub(crate) type Request<'r> = Handle<'r, sys::request_rec>;
 
 /// What the directory walk found at the end of the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,30 +49,16 @@ macro_rules! tables {
 }
 
 impl<'r> Request<'r> {
-    /// # Safety
-    /// `raw` is a request that this thread serves during `'r`.
-    pub(crate) unsafe fn from_raw(raw: *mut sys::request_rec) -> Self {
-        Self {
-            raw: NonNull::new(raw).expect("httpd never passes a null request"),
-            life: PhantomData,
-        }
-    }
-
-    pub(crate) fn as_raw(self) -> *mut sys::request_rec {
-        self.raw.as_ptr()
-    }
-
     /// A short look at the fields; no reference outlives a call into httpd.
-    fn get(&self) -> &sys::request_rec {
+    pub(super) fn get(&self) -> &sys::request_rec {
         // SAFETY: alive for 'r, and only this thread writes to it.
-        unsafe { self.raw.as_ref() }
+        unsafe { &*self.as_raw() }
     }
 
-    fn edit(self, change: impl FnOnce(&mut sys::request_rec)) {
-        let mut raw = self.raw;
+    pub(super) fn edit<T>(self, change: impl FnOnce(&mut sys::request_rec) -> T) -> T {
         // SAFETY: alive for 'r; no other reference into the struct exists
-        // while the closure, which is in this file, runs.
-        change(unsafe { raw.as_mut() });
+        // while the closure, which is in this folder, runs.
+        change(unsafe { &mut *self.as_raw() })
     }
 
     pub(super) fn connection(&self) -> &sys::conn_rec {
@@ -130,12 +111,12 @@ impl<'r> Request<'r> {
     /// The request this one was redirected from.
     pub(crate) fn previous(self) -> Option<Self> {
         // SAFETY: a previous request lives in the same or an outer pool.
-        (!self.get().prev.is_null()).then(|| unsafe { Self::from_raw(self.get().prev) })
+        unsafe { Self::optional(self.get().prev) }
     }
 
     fn main_request(self) -> Option<Self> {
         // SAFETY: a main request outlives its subrequests.
-        (!self.get().main.is_null()).then(|| unsafe { Self::from_raw(self.get().main) })
+        unsafe { Self::optional(self.get().main) }
     }
 
     pub(crate) fn header_only(self) -> bool {

@@ -2,43 +2,30 @@
 
 #![expect(unsafe_code, reason = "wraps server_rec")]
 
-use std::ffi::{CStr, c_int, c_void};
-use std::marker::PhantomData;
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::os::fd::BorrowedFd;
-use std::ptr::NonNull;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use crate::apr::handle::Handle;
 use crate::apr::pool::AprPool;
-use crate::apr::text::optional;
+use crate::apr::table::elements;
+use crate::apr::text::{optional, owned};
 use crate::httpd::record;
 use crate::sys;
 
-/// A server that lives for `'s`.
-#[derive(Clone, Copy)]
-pub(crate) struct Server<'s> {
-    raw: NonNull<sys::server_rec>,
-    life: PhantomData<&'s sys::server_rec>,
-}
+/// A server of a configuration that is alive during `'s`.
+pub(crate) type Server<'s> = Handle<'s, sys::server_rec>;
 
 impl<'s> Server<'s> {
-    /// # Safety
-    /// `raw` is a server of a configuration that is alive during `'s`.
-    pub(crate) unsafe fn from_raw(raw: *mut sys::server_rec) -> Self {
-        Self {
-            raw: NonNull::new(raw).expect("httpd never passes a null server"),
-            life: PhantomData,
-        }
-    }
-
     fn get(&self) -> &sys::server_rec {
         // SAFETY: alive for 's; written to while the configuration is read only.
-        unsafe { self.raw.as_ref() }
+        unsafe { &*self.as_raw() }
     }
 
     /// Tells servers of one configuration apart.
     pub(crate) fn id(self) -> usize {
-        self.raw.as_ptr() as usize
+        self.as_raw() as usize
     }
 
     pub(crate) fn is_virtual(self) -> bool {
@@ -58,16 +45,9 @@ impl<'s> Server<'s> {
 
     /// ServerAlias, but for those with wildcards.
     fn aliases(self) -> impl Iterator<Item = &'s CStr> {
-        // SAFETY: null or an array of the configuration.
-        let array = unsafe { self.get().names.as_ref() };
-        let names: &'s [*const std::ffi::c_char] = match array {
-            // SAFETY: httpd stores `nelts` pointers to C strings at `elts`; nothing
-            // is added once the configuration has been read.
-            Some(array) if array.nelts > 0 => unsafe {
-                std::slice::from_raw_parts(array.elts.cast(), array.nelts.unsigned_abs() as usize)
-            },
-            _ => &[],
-        };
+        // SAFETY: null or an array of C strings, to which nothing is added once the
+        // configuration has been read.
+        let names: &'s [*const c_char] = unsafe { elements(self.get().names) };
         // SAFETY: null or a C string of the configuration.
         names.iter().filter_map(|name| unsafe { optional(*name) })
     }
@@ -75,8 +55,7 @@ impl<'s> Server<'s> {
     /// `file:line` of its `<VirtualHost>`.
     pub(crate) fn origin(self) -> String {
         // SAFETY: null or a C string of the configuration.
-        let file = unsafe { optional(self.get().defn_name) }
-            .map_or_else(Default::default, CStr::to_string_lossy);
+        let file = unsafe { owned(self.get().defn_name) };
         format!("{file}:{}", self.get().defn_line_number)
     }
 
@@ -117,7 +96,7 @@ impl<'s> Server<'s> {
         if file.is_null() {
             return None;
         }
-        let mut fd: c_int = -1;
+        let mut fd = -1;
         // SAFETY: an open file of the configuration.
         let status = unsafe { sys::apr_os_file_get(&raw mut fd, file) };
         // SAFETY: open as long as the configuration is in force.
@@ -136,9 +115,8 @@ impl<'s> Server<'s> {
     /// This server and all that follow it.
     pub(crate) fn all(self) -> impl Iterator<Item = Self> {
         std::iter::successors(Some(self), |server| {
-            let next = server.get().next;
             // SAFETY: servers of one configuration live equally long.
-            (!next.is_null()).then(|| unsafe { Self::from_raw(next) })
+            unsafe { Self::optional(server.get().next) }
         })
     }
 }
@@ -147,8 +125,8 @@ impl<'s> Server<'s> {
 pub(crate) fn main_server<'s>() -> Option<Server<'s>> {
     // SAFETY: httpd sets it before modules run.
     let raw = unsafe { sys::ap_server_conf };
-    // SAFETY: alive while a configuration is in force.
-    (!raw.is_null()).then(|| unsafe { Server::from_raw(raw) })
+    // SAFETY: null, or alive while a configuration is in force.
+    unsafe { Server::optional(raw) }
 }
 
 /// User and group of httpd's children.
@@ -210,21 +188,14 @@ pub(crate) fn is_only_looking() -> bool {
     mode == sys::AP_SQ_RM_CONFIG_TEST || mode == sys::AP_SQ_RM_CONFIG_DUMP
 }
 
-fn owned(raw: *const std::ffi::c_char) -> String {
-    // SAFETY: these functions return null or a C string.
-    unsafe { optional(raw) }
-        .map(|text| text.to_string_lossy().into_owned())
-        .unwrap_or_default()
-}
-
 /// Whether the server knows CGIVar.
 pub(crate) fn has_cgi_var() -> bool {
     static HAS: OnceLock<bool> = OnceLock::new();
-    *HAS.get_or_init(|| facts().0 >= (2, 4, 21))
+    *HAS.get_or_init(|| version() >= (2, 4, 21))
 }
 
-/// Version, description and MPM of the server.
-pub(crate) fn facts() -> ((u32, u32, u32), String, String) {
+/// The server's version: major and minor number, patch.
+pub(crate) fn version() -> (u32, u32, u32) {
     let mut version = sys::ap_version_t {
         major: 0,
         minor: 0,
@@ -233,20 +204,24 @@ pub(crate) fn facts() -> ((u32, u32, u32), String, String) {
     };
     // SAFETY: httpd fills the record.
     unsafe { sys::ap_get_server_revision(&raw mut version) };
-    let number = |part: c_int| part.unsigned_abs();
-    // SAFETY: returns a C string.
-    let description = owned(unsafe { sys::ap_get_server_description() });
-    // SAFETY: returns a C string.
-    let mpm = owned(unsafe { sys::ap_show_mpm() });
-    (
-        (
-            number(version.major),
-            number(version.minor),
-            number(version.patch),
-        ),
-        description,
-        mpm,
-    )
+    let numbers = [version.major, version.minor, version.patch];
+    numbers.map(c_int::unsigned_abs).into()
+}
+
+/// What the server says of itself.
+pub(crate) fn description() -> String {
+    // SAFETY: a query without arguments.
+    let raw = unsafe { sys::ap_get_server_description() };
+    // SAFETY: a C string.
+    unsafe { owned(raw) }
+}
+
+/// The name of the MPM.
+pub(crate) fn mpm() -> String {
+    // SAFETY: a query without arguments.
+    let raw = unsafe { sys::ap_show_mpm() };
+    // SAFETY: a C string.
+    unsafe { owned(raw) }
 }
 
 /// Adds to the `Server` header.

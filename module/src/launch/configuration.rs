@@ -87,7 +87,6 @@ pub(super) fn message(
     } else {
         (geteuid().as_raw(), getegid().as_raw())
     };
-    let (version, description, mpm) = server::facts();
     let configuration = Configuration {
         versions: VERSIONS,
         generation,
@@ -95,9 +94,9 @@ pub(super) fn message(
         httpd_uid: uid,
         httpd_gid: gid,
         server: ServerFacts {
-            version,
-            description,
-            mpm,
+            version: server::version(),
+            description: server::description(),
+            mpm: server::mpm(),
             maximum_processes: server::most_children(),
             threads_per_process: server::threads_per_child(),
         },

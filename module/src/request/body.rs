@@ -7,7 +7,7 @@ use std::ffi::CStr;
 use wsgid_protocol::limits::MAX_INLINE_BODY_LEN;
 use wsgid_protocol::request::{BodyError, BodyKind};
 
-use crate::apr::brigade::{Brigade, Piece};
+use crate::apr::brigade::Brigade;
 use crate::configuration::config::DirConfig;
 use crate::httpd::guard::Guard;
 use crate::httpd::log;
@@ -202,17 +202,13 @@ impl<'r> RequestBody<'r> {
         } = self;
         let mut read = || {
             r.read_body(brigade, block, len)?;
-            brigade.for_each(|piece| match piece {
-                // What follows the end belongs to nobody.
-                Piece::Data(bytes) if !*ended => {
-                    buffer.extend_from_slice(bytes);
-                    if *left != u64::MAX {
-                        *left = left.saturating_sub(bytes.len() as u64);
-                    }
+            *ended = brigade.read_all(|bytes| {
+                buffer.extend_from_slice(bytes);
+                if *left != u64::MAX {
+                    *left = left.saturating_sub(bytes.len() as u64);
                 }
-                Piece::End => *ended = true,
-                Piece::Data(_) | Piece::Other => {}
-            })
+            })?;
+            Ok(())
         };
         let (outcome, page) = match self.guard {
             Some(guard) => guard.during(read),
