@@ -3,7 +3,7 @@
 
 #![expect(unsafe_code, reason = "wraps apr_pool_t")]
 
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, c_void};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
@@ -17,13 +17,10 @@ impl<'p> AprPool<'p> {
     /// A copy of `bytes` as a C string. Bytes from a NUL on are left out: C
     /// could not see them.
     pub(crate) fn string(self, bytes: &[u8]) -> &'p CStr {
-        let end = bytes
-            .iter()
-            .position(|byte| *byte == 0)
-            .unwrap_or(bytes.len());
+        let nul = bytes.iter().position(|byte| *byte == 0);
+        let end = nul.unwrap_or(bytes.len());
         // SAFETY: the pool is alive, and `end` bytes can be read.
-        let copy =
-            unsafe { sys::apr_pstrmemdup(self.as_raw(), bytes.as_ptr().cast::<c_char>(), end) };
+        let copy = unsafe { sys::apr_pstrmemdup(self.as_raw(), bytes.as_ptr().cast(), end) };
         // SAFETY: apr_pstrmemdup ends its copy with a NUL, and the copy lives
         // as long as the pool.
         unsafe { CStr::from_ptr(copy) }
@@ -32,12 +29,10 @@ impl<'p> AprPool<'p> {
     /// Uninitialised room for `len` values.
     fn room<T>(self, len: usize) -> NonNull<T> {
         assert!(align_of::<T>() <= 8, "APR aligns to 8 bytes");
-        let size = size_of::<T>()
-            .checked_mul(len)
-            .expect("the length comes from this crate")
-            .max(1);
+        let size = size_of::<T>().checked_mul(len);
+        let size = size.expect("the length comes from this crate");
         // SAFETY: the pool is alive; APR aborts when memory is short.
-        let raw = unsafe { sys::apr_palloc(self.as_raw(), size) };
+        let raw = unsafe { sys::apr_palloc(self.as_raw(), size.max(1)) };
         NonNull::new(raw.cast::<T>()).expect("APR aborts when memory is short")
     }
 
@@ -51,53 +46,34 @@ impl<'p> AprPool<'p> {
         unsafe { room.as_mut() }
     }
 
-    /// A copy of `first` followed by `second`.
-    pub(crate) fn concat<T: Copy>(self, first: &[T], second: &[T]) -> &'p [T] {
-        let room = self.room::<T>(first.len() + second.len());
-        // SAFETY: the room is fresh and holds both.
-        unsafe { room.copy_from_nonoverlapping(NonNull::from(first).cast(), first.len()) };
-        // SAFETY: `first.len()` is within the room.
-        let rest = unsafe { room.add(first.len()) };
-        // SAFETY: what is left of the room holds `second`.
-        unsafe { rest.copy_from_nonoverlapping(NonNull::from(second).cast(), second.len()) };
-        // SAFETY: all of it was initialised above and lives for 'p.
-        unsafe { std::slice::from_raw_parts(room.as_ptr(), first.len() + second.len()) }
-    }
-
-    /// The parts joined, as bytes followed by a NUL that does not count.
-    pub(crate) fn join(self, parts: &[&[u8]]) -> &'p [u8] {
-        let len = parts.iter().map(|part| part.len()).sum::<usize>();
-        let room = self.room::<u8>(len + 1);
+    /// The parts joined, in memory of their own.
+    pub(crate) fn join<T: Copy>(self, parts: &[&[T]]) -> &'p mut [T] {
+        let len = parts.iter().map(|part| part.len()).sum();
+        let room = self.room::<T>(len);
         let mut at = 0;
         for part in parts {
-            // SAFETY: `at` stays below the room's length.
-            let target = unsafe { room.add(at) };
             // SAFETY: the room holds all parts.
+            let target = unsafe { room.add(at) };
+            // SAFETY: likewise.
             unsafe { target.copy_from_nonoverlapping(NonNull::from(*part).cast(), part.len()) };
             at += part.len();
         }
-        // SAFETY: the last byte of the room is left for the NUL.
-        let end = unsafe { room.add(len) };
-        // SAFETY: as above.
-        unsafe { end.write(0) };
-        // SAFETY: initialised above; lives for 'p.
-        unsafe { std::slice::from_raw_parts(room.as_ptr(), len) }
+        // SAFETY: all of it was initialised above, is not aliased, and lives for 'p.
+        unsafe { std::slice::from_raw_parts_mut(room.as_ptr(), len) }
     }
 
-    /// A list of `map(byte)` for each byte of `bytes`, after `prefix`.
+    /// A copy of `first` followed by `second`.
+    pub(crate) fn concat<T: Copy>(self, first: &[T], second: &[T]) -> &'p [T] {
+        self.join(&[first, second])
+    }
+
+    /// `map(byte)` for each byte of `bytes`, after `prefix`.
     pub(crate) fn mapped(self, prefix: &[u8], bytes: &[u8], map: impl Fn(u8) -> u8) -> &'p [u8] {
-        let len = prefix.len() + bytes.len();
-        let room = self.room::<u8>(len);
-        // SAFETY: the room is fresh and holds the prefix.
-        unsafe { room.copy_from_nonoverlapping(NonNull::from(prefix).cast(), prefix.len()) };
-        for (at, byte) in bytes.iter().enumerate() {
-            // SAFETY: within the room.
-            let target = unsafe { room.add(prefix.len() + at) };
-            // SAFETY: as above.
-            unsafe { target.write(map(*byte)) };
+        let joined = self.join(&[prefix, bytes]);
+        for byte in &mut joined[prefix.len()..] {
+            *byte = map(*byte);
         }
-        // SAFETY: initialised above; lives for 'p.
-        unsafe { std::slice::from_raw_parts(room.as_ptr(), len) }
+        joined
     }
 
     /// Keeps `value` until the pool is cleared, by whatever thread.
@@ -112,7 +88,7 @@ impl<'p> AprPool<'p> {
     ///
     /// # Safety
     /// `cleanup` may be called with `data` until the pool is cleared.
-    pub(crate) unsafe fn on_clear(self, data: *mut std::ffi::c_void, cleanup: sys::Cleanup) {
+    pub(crate) unsafe fn on_clear(self, data: *mut c_void, cleanup: sys::Cleanup) {
         // SAFETY: the pool is alive; the caller answers for the rest.
         unsafe {
             sys::apr_pool_cleanup_register(self.as_raw(), data, cleanup, sys::apr_pool_cleanup_null)
@@ -122,7 +98,7 @@ impl<'p> AprPool<'p> {
 
 /// # Safety
 /// `data` is a box of a `T` that nobody else owns.
-unsafe extern "C" fn dropped<T>(data: *mut std::ffi::c_void) -> sys::apr_status_t {
+unsafe extern "C" fn dropped<T>(data: *mut c_void) -> sys::apr_status_t {
     // SAFETY: as the caller says.
     drop(unsafe { Box::from_raw(data.cast::<T>()) });
     0
@@ -130,7 +106,7 @@ unsafe extern "C" fn dropped<T>(data: *mut std::ffi::c_void) -> sys::apr_status_
 
 /// What a directive gathers: plain values in file order.
 pub(crate) struct PoolVec<'p, T> {
-    room: Option<NonNull<T>>,
+    room: NonNull<T>,
     len: usize,
     capacity: usize,
     life: PhantomData<&'p T>,
@@ -139,7 +115,7 @@ pub(crate) struct PoolVec<'p, T> {
 impl<'p, T: Copy> PoolVec<'p, T> {
     pub(crate) const fn new() -> Self {
         Self {
-            room: None,
+            room: NonNull::dangling(),
             len: 0,
             capacity: 0,
             life: PhantomData,
@@ -148,29 +124,22 @@ impl<'p, T: Copy> PoolVec<'p, T> {
 
     pub(crate) fn push(&mut self, pool: AprPool<'p>, value: T) {
         if self.len == self.capacity {
-            let capacity = (self.capacity * 2).max(8);
-            let room = pool.room::<T>(capacity);
-            let old = self.as_slice();
+            self.capacity = (self.capacity * 2).max(8);
+            let room = pool.room::<T>(self.capacity);
             // SAFETY: the new room is larger than the old one and apart from it.
-            unsafe { room.copy_from_nonoverlapping(NonNull::from(old).cast(), old.len()) };
-            self.room = Some(room);
-            self.capacity = capacity;
+            unsafe { room.copy_from_nonoverlapping(self.room, self.len) };
+            self.room = room;
         }
-        if let Some(room) = self.room {
-            // SAFETY: `len` is below the capacity here.
-            let target = unsafe { room.add(self.len) };
-            // SAFETY: as above.
-            unsafe { target.write(value) };
-            self.len += 1;
-        }
+        // SAFETY: `len` is below the capacity here.
+        let target = unsafe { self.room.add(self.len) };
+        // SAFETY: as above.
+        unsafe { target.write(value) };
+        self.len += 1;
     }
 
     pub(crate) fn as_slice(&self) -> &'p [T] {
-        match self.room {
-            // SAFETY: `len` values were written; they live in the pool and are
-            // never changed afterwards (`push` writes behind them).
-            Some(room) => unsafe { std::slice::from_raw_parts(room.as_ptr(), self.len) },
-            None => &[],
-        }
+        // SAFETY: `len` values were written; they live in the pool and are
+        // never changed afterwards (`push` writes behind them).
+        unsafe { std::slice::from_raw_parts(self.room.as_ptr(), self.len) }
     }
 }
