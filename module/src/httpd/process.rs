@@ -3,29 +3,29 @@
 
 #![expect(unsafe_code, reason = "calls into the loader and the kernel")]
 
-use std::ffi::{CStr, OsStr};
+use std::ffi::OsStr;
+use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::ptr;
+use std::time::Duration;
 
+use nix::time::{ClockId, clock_gettime};
+
+use crate::apr::text::optional;
 use crate::httpd::record;
 use crate::sys;
 
 /// The directory this module was loaded from.
 pub(crate) fn module_directory() -> Option<PathBuf> {
-    let mut info = libc::Dl_info {
-        dli_fname: std::ptr::null(),
-        dli_fbase: std::ptr::null_mut(),
-        dli_sname: std::ptr::null(),
-        dli_saddr: std::ptr::null_mut(),
-    };
+    let mut info = MaybeUninit::<libc::Dl_info>::zeroed();
     // SAFETY: an address inside this module, and a record to fill.
-    let found = unsafe { libc::dladdr(record::get().cast(), &raw mut info) };
-    if found == 0 || info.dli_fname.is_null() {
-        return None;
-    }
-    // SAFETY: the loader's own C string, alive while the module is loaded.
-    let name = unsafe { CStr::from_ptr(info.dli_fname) };
-    let path = PathBuf::from(OsStr::from_bytes(name.to_bytes()));
+    unsafe { libc::dladdr(record::get().cast(), info.as_mut_ptr()) };
+    // SAFETY: all-zero bytes are a valid record of pointers, and so is what was written.
+    let info = unsafe { info.assume_init() };
+    // SAFETY: null, or the loader's own C string, alive while the module is loaded.
+    let name = unsafe { optional(info.dli_fname) }?;
+    let path = Path::new(OsStr::from_bytes(name.to_bytes()));
     path.parent().map(PathBuf::from)
 }
 
@@ -40,32 +40,18 @@ pub(crate) fn hook_child_stopping(hook: sys::ChildStoppingHook) {
     let register =
         unsafe { std::mem::transmute::<*mut libc::c_void, sys::HookChildStopping>(symbol) };
     // SAFETY: httpd is loading the module, when hooks are registered.
-    unsafe {
-        register(
-            hook,
-            std::ptr::null(),
-            std::ptr::null(),
-            sys::APR_HOOK_FIRST,
-        )
-    };
+    unsafe { register(hook, ptr::null(), ptr::null(), sys::APR_HOOK_FIRST) };
 }
 
 /// Registers `hook` for a section of mod_status's page, if that is loaded.
 pub(crate) fn hook_status(hook: sys::StatusHook) {
-    let none = std::ptr::null();
+    let name = c"status_hook".as_ptr();
+    let none = ptr::null();
     // SAFETY: APR keeps the function without its type; mod_status, which alone
     // runs this hook, calls it with the type it has.
     let hook = unsafe { std::mem::transmute::<sys::StatusHook, sys::AnyHook>(hook) };
     // SAFETY: httpd is loading the module, when hooks are registered.
-    unsafe {
-        sys::apr_optional_hook_add(
-            c"status_hook".as_ptr(),
-            hook,
-            none,
-            none,
-            sys::APR_HOOK_MIDDLE,
-        )
-    };
+    unsafe { sys::apr_optional_hook_add(name, hook, none, none, sys::APR_HOOK_MIDDLE) };
 }
 
 /// Random bytes that nobody can guess.
@@ -81,22 +67,14 @@ pub(crate) fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
-/// Ends every wait on a socket, for both sides.
-///
-/// Also used inside a signal handler, so it must stay one system call.
-pub(crate) fn shut_down_socket(fd: i32) {
-    // SAFETY: a system call on a number; a closed one gives an error that does
-    // not matter.
-    unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
+/// The clock of all processes, which only goes forward: to some milliseconds.
+pub(crate) fn monotonic() -> Duration {
+    clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE)
+        .map(Duration::from)
+        .unwrap_or_default()
 }
 
-/// Seconds of a clock that only goes forward.
+/// Seconds of that clock.
 pub(crate) fn monotonic_seconds() -> u64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: a record to fill; this clock always exists.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
-    time.tv_sec.unsigned_abs()
+    monotonic().as_secs()
 }

@@ -6,11 +6,11 @@
     reason = "wraps ap_directive_t and the definitions of the command line"
 )]
 
-use std::ffi::{CStr, c_char};
+use std::ffi::CStr;
 
 use wsgid_protocol::report::Node;
 
-use crate::apr::text::optional;
+use crate::apr::text::{optional, owned};
 use crate::sys;
 
 /// Whether `-D name` or `Define name` says so.
@@ -44,25 +44,23 @@ fn siblings(first: *const sys::ap_directive_t, matters: fn(&str) -> bool) -> Vec
 }
 
 fn copy(node: &sys::ap_directive_t, matters: fn(&str) -> bool) -> Option<Node> {
-    let name = text(node.directive);
+    // SAFETY: null or a C string of the configuration.
+    let name = unsafe { owned(node.directive) };
     let is_section = name.starts_with('<');
     if !is_section && !matters(&name) {
         return None;
     }
-    let mut arguments = text(node.args);
+    // SAFETY: likewise.
+    let mut arguments = unsafe { owned(node.args) };
     if is_section && arguments.ends_with('>') {
         arguments.pop();
     }
+    // SAFETY: likewise.
+    let file = unsafe { owned(node.filename) };
     Some(Node {
         name,
         arguments,
-        origin: format!("{}:{}", text(node.filename), node.line_num),
+        origin: format!("{file}:{}", node.line_num),
         children: siblings(node.first_child, matters),
     })
-}
-
-fn text(raw: *const c_char) -> String {
-    // SAFETY: null or a C string of the configuration.
-    let text = unsafe { optional(raw) };
-    text.unwrap_or_default().to_string_lossy().into_owned()
 }

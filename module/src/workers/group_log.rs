@@ -7,13 +7,11 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use nix::time::{ClockId, clock_gettime};
 use wsgid_protocol::byte_rate;
 
 use crate::configuration::groups::GroupView;
-use crate::httpd::log;
 use crate::httpd::request::Request;
-use crate::httpd::shared;
+use crate::httpd::{log, process, shared};
 use crate::log_ids;
 
 /// Cells for groups; groups that share one share what they may write.
@@ -121,12 +119,8 @@ pub(crate) fn say_rest<'g>(groups: impl Iterator<Item = &'g GroupView>) {
     }
 }
 
-/// The clock of all processes.
 fn now_us() -> u64 {
-    let now = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE)
-        .map(std::time::Duration::from)
-        .unwrap_or_default();
-    u64::try_from(now.as_micros()).unwrap_or(u64::MAX)
+    u64::try_from(process::monotonic().as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
-use crate::httpd::process;
+use nix::sys::socket::{Shutdown, shutdown};
 
 /// Sockets on which a thread of this child waits, so that `stop` can end the
 /// waits. A table of atomics, for `stop` may run inside a signal handler.
@@ -21,7 +21,8 @@ pub(crate) fn stop(graceful: bool) {
     for cell in &WAITING {
         let fd = cell.load(Ordering::SeqCst);
         if fd >= 0 {
-            process::shut_down_socket(fd);
+            // One system call, as a signal handler may make; a closed number gives an error.
+            let _ = shutdown(fd, Shutdown::Both);
         }
     }
 }

@@ -13,9 +13,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use nix::time::{ClockId, clock_gettime};
-
-use crate::httpd::shared;
+use crate::httpd::{process, shared};
 use crate::workers::admission::{
     AGES, Admission, LONG, ReserveFull, ReserveState, ThreadClaim, kept,
 };
@@ -235,10 +233,7 @@ fn smoothed(before: u32, took: Duration) -> u32 {
 
 /// The clock of all processes; it begins again after 49 days.
 fn now_ms() -> u32 {
-    let now = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE)
-        .map(Duration::from)
-        .unwrap_or_default();
-    (now.as_millis() & u128::from(u32::MAX)) as u32
+    (process::monotonic().as_millis() & u128::from(u32::MAX)) as u32
 }
 
 #[cfg(test)]
