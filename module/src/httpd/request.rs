@@ -4,6 +4,7 @@
 #![expect(unsafe_code, reason = "wraps request_rec and conn_rec")]
 
 use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ptr;
 
 use crate::apr::handle::Handle;
 use crate::apr::pool::AprPool;
@@ -34,6 +35,18 @@ macro_rules! strings {
             // SAFETY: the request is alive; the field is null or a C string in
             // its pool, which is not changed in place while 'r lasts.
             unsafe { optional(self.get().$field) }
+        })*
+    };
+}
+
+/// Asks httpd's functions for C strings.
+macro_rules! answers {
+    ($($name:ident: $function:ident;)*) => {
+        $(pub(crate) fn $name(self) -> Option<&'r CStr> {
+            // SAFETY: the request is alive.
+            let raw = unsafe { sys::$function(self.as_raw()) };
+            // SAFETY: null, or a C string that lives at least as long as the request.
+            unsafe { optional(raw) }
         })*
     };
 }
@@ -75,6 +88,14 @@ impl<'r> Request<'r> {
         method: method; protocol: protocol; hostname: hostname; handler: handler; user: user;
         auth_type: ap_auth_type; unparsed_uri: unparsed_uri; uri: uri; filename: filename;
         path_info: path_info; args: args; the_request: the_request; useragent_ip: useragent_ip;
+        status_line: status_line;
+    }
+
+    // `server_name` is as UseCanonicalName says, the scheme `http` or `https`.
+    answers! {
+        document_root: ap_document_root; context_prefix: ap_context_prefix;
+        context_document_root: ap_context_document_root; server_name: ap_get_server_name;
+        scheme: ap_run_http_scheme;
     }
 
     tables! { headers_in headers_out err_headers_out subprocess_env notes }
@@ -114,9 +135,10 @@ impl<'r> Request<'r> {
         unsafe { Self::optional(self.get().prev) }
     }
 
-    fn main_request(self) -> Option<Self> {
+    /// This request and those it belongs to.
+    fn with_main_requests(self) -> impl Iterator<Item = Self> {
         // SAFETY: a main request outlives its subrequests.
-        unsafe { Self::optional(self.get().main) }
+        std::iter::successors(Some(self), |r| unsafe { Self::optional(r.get().main) })
     }
 
     pub(crate) fn header_only(self) -> bool {
@@ -172,7 +194,8 @@ impl<'r> Request<'r> {
     /// The id that `%L` shows; made now if nothing has been logged yet.
     pub(crate) fn log_id(self) -> Option<&'r CStr> {
         if self.get().log_id.is_null() {
-            self.generate_log_id(&raw const *self.get());
+            let id = self.generate_log_id(self.as_raw());
+            self.edit(|r| r.log_id = id);
         }
         // SAFETY: null or a C string in the request's pool.
         unsafe { optional(self.get().log_id) }
@@ -181,22 +204,18 @@ impl<'r> Request<'r> {
     /// The id that `%{c}L` shows.
     pub(crate) fn connection_log_id(self) -> Option<&'r CStr> {
         if self.connection().log_id.is_null() {
-            self.generate_log_id(std::ptr::null());
+            let id = self.generate_log_id(ptr::null());
+            self.edit_connection(|c| c.log_id = id);
         }
         // SAFETY: null or a C string in the connection's pool.
         unsafe { optional(self.connection().log_id) }
     }
 
-    fn generate_log_id(self, r: *const sys::request_rec) {
-        let connection = self.get().connection;
-        let mut id = std::ptr::null();
+    fn generate_log_id(self, r: *const sys::request_rec) -> *const c_char {
+        let mut id = ptr::null();
         // SAFETY: request and connection are alive; the hook fills `id`.
-        unsafe { sys::ap_run_generate_log_id(connection, r, &raw mut id) };
-        if r.is_null() {
-            self.edit_connection(|c| c.log_id = id);
-        } else {
-            self.edit(|r| r.log_id = id);
-        }
+        unsafe { sys::ap_run_generate_log_id(self.get().connection, r, &raw mut id) };
+        id
     }
 
     /// Whether the client's connection is known to be broken.
@@ -257,33 +276,24 @@ impl<'r> Request<'r> {
     /// Says that no `100 Continue` may be sent any more, here and in the
     /// requests this one belongs to.
     pub(crate) fn forget_continue(self) {
-        let mut request = Some(self);
-        while let Some(r) = request {
-            r.edit(|r| r.expecting_100 = 0);
-            request = r.main_request();
-        }
+        self.with_main_requests()
+            .for_each(|r| r.edit(|r| r.expecting_100 = 0));
     }
 
     /// Sets status and status line. `None` lets httpd write its own line.
     pub(crate) fn set_status(self, status: i32, line: Option<&'r CStr>) {
         self.edit(|r| {
             r.status = status;
-            r.status_line = line.map_or(std::ptr::null(), CStr::as_ptr);
+            r.status_line = line.map_or(ptr::null(), CStr::as_ptr);
         });
-    }
-
-    /// The status line in force.
-    pub(crate) fn status_line(self) -> Option<&'r CStr> {
-        // SAFETY: null or a C string that lives as long as the request.
-        unsafe { optional(self.get().status_line) }
     }
 
     /// Forgets what mod_mime concluded from the name of the script.
     pub(crate) fn forget_content_facts(self) {
         self.edit(|r| {
-            r.content_type = std::ptr::null();
-            r.content_encoding = std::ptr::null();
-            r.content_languages = std::ptr::null_mut();
+            r.content_type = ptr::null();
+            r.content_encoding = ptr::null();
+            r.content_languages = ptr::null_mut();
         });
     }
 
@@ -293,19 +303,15 @@ impl<'r> Request<'r> {
     }
 
     pub(crate) fn set_content_length(self, len: u64) {
+        let len = i64::try_from(len).unwrap_or(i64::MAX);
         // SAFETY: the request is alive.
-        unsafe {
-            sys::ap_set_content_length(self.as_raw(), i64::try_from(len).unwrap_or(i64::MAX))
-        };
+        unsafe { sys::ap_set_content_length(self.as_raw(), len) };
     }
 
     /// Has caches keep away from this response.
     pub(crate) fn no_cache(self) {
-        let mut request = Some(self);
-        while let Some(r) = request {
-            r.edit(|r| r.no_cache = 1);
-            request = r.main_request();
-        }
+        self.with_main_requests()
+            .for_each(|r| r.edit(|r| r.no_cache = 1));
     }
 
     /// Sends bytes of a response that this module makes itself.
@@ -327,9 +333,8 @@ impl<'r> Request<'r> {
     /// The client's host name if HostnameLookups finds one, else its address.
     pub(crate) fn client_host(self) -> Option<&'r CStr> {
         // SAFETY: the request is alive; the last argument may be null.
-        let raw = unsafe {
-            sys::ap_get_useragent_host(self.as_raw(), sys::REMOTE_NAME, std::ptr::null_mut())
-        };
+        let raw =
+            unsafe { sys::ap_get_useragent_host(self.as_raw(), sys::REMOTE_NAME, ptr::null_mut()) };
         // SAFETY: null, or a C string of the request or connection.
         unsafe { optional(raw) }
     }
@@ -400,45 +405,9 @@ impl<'r> Request<'r> {
         usize::try_from(at).unwrap_or(0).min(uri.count_bytes())
     }
 
-    fn ask(
-        self,
-        f: unsafe extern "C" fn(*mut sys::request_rec) -> *const c_char,
-    ) -> Option<&'r CStr> {
-        // SAFETY: the request is alive.
-        let raw = unsafe { f(self.as_raw()) };
-        // SAFETY: these functions return null or a C string that lives at
-        // least as long as the request.
-        unsafe { optional(raw) }
-    }
-
-    pub(crate) fn document_root(self) -> Option<&'r CStr> {
-        self.ask(sys::ap_document_root)
-    }
-
-    pub(crate) fn context_prefix(self) -> Option<&'r CStr> {
-        self.ask(sys::ap_context_prefix)
-    }
-
-    pub(crate) fn context_document_root(self) -> Option<&'r CStr> {
-        self.ask(sys::ap_context_document_root)
-    }
-
-    /// As UseCanonicalName says.
-    pub(crate) fn server_name(self) -> Option<&'r CStr> {
-        self.ask(sys::ap_get_server_name)
-    }
-
     pub(crate) fn server_port(self) -> u16 {
         // SAFETY: the request is alive.
         unsafe { sys::ap_get_server_port(self.as_raw()) }
-    }
-
-    /// `http` or `https`.
-    pub(crate) fn scheme(self) -> Option<&'r CStr> {
-        // SAFETY: the request is alive.
-        let raw = unsafe { sys::ap_run_http_scheme(self.as_raw()) };
-        // SAFETY: the hook returns a constant, or a string of the request.
-        unsafe { optional(raw) }
     }
 
     /// The status httpd answers with for an error while the body was read.

@@ -3,7 +3,7 @@
 
 #![expect(unsafe_code, reason = "reads and writes memory that httpd keeps")]
 
-use std::ffi::{CStr, c_char};
+use std::ffi::CStr;
 use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use crate::apr::pool::AprPool;
@@ -22,7 +22,7 @@ const GENERATIONS_MAX: usize = 16;
 
 /// A generation of httpd's children.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ChildGeneration {
     pub(crate) number: u64,
     /// What its children prove with that they are its. Each has its own, so that
@@ -33,21 +33,13 @@ pub(crate) struct ChildGeneration {
 
 /// The generations that have children, and the newest, which is about to.
 #[repr(C)]
+#[derive(Default)]
 pub(crate) struct Generations {
     known: [ChildGeneration; GENERATIONS_MAX],
     len: usize,
 }
 
 impl Generations {
-    const NONE: Self = Self {
-        known: [ChildGeneration {
-            number: 0,
-            secret: [0; 32],
-            children: 0,
-        }; GENERATIONS_MAX],
-        len: 0,
-    };
-
     /// A configuration is in force from now on. Returns the secret.
     pub(crate) fn begin(&mut self, number: u64, secret: [u8; 32]) -> [u8; 32] {
         if let Some(newest) = self.all().last().filter(|newest| newest.number == number) {
@@ -79,15 +71,14 @@ impl Generations {
     /// Forgets those without children and returns their numbers. The newest stays.
     pub(crate) fn take_ended(&mut self) -> Vec<u64> {
         let newest = self.len.saturating_sub(1);
-        let is_ended =
-            |at: usize, generation: &ChildGeneration| at < newest && generation.children == 0;
-        let ended = self
-            .all()
-            .iter()
-            .enumerate()
-            .filter(|(at, generation)| is_ended(*at, generation));
-        let ended: Vec<u64> = ended.map(|(_, generation)| generation.number).collect();
-        self.retain(|at, generation| !is_ended(at, generation));
+        let mut ended = Vec::new();
+        self.retain(|at, generation| {
+            let stays = at == newest || generation.children > 0;
+            if !stays {
+                ended.push(generation.number);
+            }
+            stays
+        });
         ended
     }
 
@@ -102,15 +93,16 @@ impl Generations {
             .filter(move |generation| generation.number == number)
     }
 
-    fn retain(&mut self, stays: impl Fn(usize, &ChildGeneration) -> bool) {
-        let left = self
-            .all()
-            .iter()
-            .enumerate()
-            .filter(|(at, generation)| stays(*at, generation));
-        let left: Vec<ChildGeneration> = left.map(|(_, generation)| *generation).collect();
-        self.known[..left.len()].copy_from_slice(&left);
-        self.len = left.len();
+    fn retain(&mut self, mut stays: impl FnMut(usize, &ChildGeneration) -> bool) {
+        let mut left = 0;
+        for at in 0..self.len {
+            let generation = self.known[at];
+            if stays(at, &generation) {
+                self.known[left] = generation;
+                left += 1;
+            }
+        }
+        self.len = left;
     }
 }
 
@@ -172,23 +164,15 @@ impl Retained {
         let (fd, path) = listener.unzip();
         Self::replace(&mut self.listener, fd);
         self.socket_path = [0; SOCKET_PATH_MAX];
-        for (place, byte) in self
-            .socket_path
-            .iter_mut()
-            .zip(path.unwrap_or_default().bytes())
-        {
+        for (place, byte) in self.socket_path.iter_mut().zip(path.unwrap_or("").bytes()) {
             *place = byte;
         }
     }
 
     /// The listening socket's path; empty if there is none.
     pub(crate) fn socket_path(&self) -> String {
-        let end = self
-            .socket_path
-            .iter()
-            .position(|byte| *byte == 0)
-            .unwrap_or(SOCKET_PATH_MAX);
-        String::from_utf8_lossy(&self.socket_path[..end]).into_owned()
+        let path = CStr::from_bytes_until_nul(&self.socket_path);
+        path.unwrap_or_default().to_string_lossy().into_owned()
     }
 }
 
@@ -196,32 +180,19 @@ impl Retained {
 pub(crate) fn with<T>(f: impl FnOnce(&mut Retained) -> T) -> T {
     // SAFETY: a look-up by name.
     let mut raw = unsafe { sys::ap_retained_data_get(KEY.as_ptr()) }.cast::<Retained>();
-    if raw.is_null() {
-        // SAFETY: httpd returns zeroed memory that lives as long as the process.
+    let is_new = raw.is_null();
+    if is_new {
+        // SAFETY: httpd returns memory that lives as long as the process.
         raw = unsafe { sys::ap_retained_data_create(KEY.as_ptr(), size_of::<Retained>()) }.cast();
-        let fresh = Retained {
-            process: sys::apr_proc_t {
-                pid: 0,
-                stdin: std::ptr::null_mut(),
-                stdout: std::ptr::null_mut(),
-                stderr: std::ptr::null_mut(),
-            },
-            registered: false,
-            owner: 0,
-            control: -1,
-            listener: -1,
-            generations: Generations::NONE,
-            socket_path: [0; SOCKET_PATH_MAX],
-            started_at: 0,
-            quick_deaths: 0,
-            retry_at: 0,
-        };
-        // SAFETY: the memory is large enough and aligned by APR.
-        unsafe { raw.write(fresh) };
     }
-    // SAFETY: written above or by an earlier configuration; the parent has one
-    // thread, and `f` does not come back here.
-    f(unsafe { &mut *raw })
+    // SAFETY: large enough, aligned by APR, and zeroed when it was made, which is a valid
+    // record; the parent has one thread, and `f` does not come back here.
+    let retained = unsafe { &mut *raw };
+    if is_new {
+        retained.control = -1;
+        retained.listener = -1;
+    }
+    f(retained)
 }
 
 /// Has httpd tell us about the end of the supervisor, until the configuration
@@ -254,7 +225,7 @@ pub(crate) fn unwatch(retained: &mut Retained) {
 /// A path below httpd's runtime directory.
 pub(crate) fn runtime_path(pool: AprPool<'_>, name: &CStr) -> Option<String> {
     // SAFETY: pool and name are alive.
-    let path: *const c_char = unsafe { sys::ap_runtime_dir_relative(pool.as_raw(), name.as_ptr()) };
+    let path = unsafe { sys::ap_runtime_dir_relative(pool.as_raw(), name.as_ptr()) };
     // SAFETY: null or a C string in the pool.
     unsafe { optional(path) }.map(|path| path.to_string_lossy().into_owned())
 }
@@ -275,7 +246,7 @@ mod tests {
 
     #[test]
     fn each_generation_has_a_secret_that_ends_with_its_last_child() {
-        let mut generations = Generations::NONE;
+        let mut generations = Generations::default();
         assert_eq!(generations.begin(0, [1; 32]), [1; 32]);
         assert_eq!(
             generations.begin(0, [2; 32]),
@@ -303,7 +274,7 @@ mod tests {
 
     #[test]
     fn the_number_of_generations_is_bounded() {
-        let mut generations = Generations::NONE;
+        let mut generations = Generations::default();
         for number in 1..=40 {
             generations.begin(u64::from(number), [number; 32]);
         }

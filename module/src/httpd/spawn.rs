@@ -1,10 +1,15 @@
 //! Starts the supervisor: fork, then only what is safe between fork and exec.
 
 #![expect(unsafe_code, reason = "fork and exec")]
+#![expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "fixed sequences of system calls"
+)]
 
 use std::ffi::{CString, c_char, c_int};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr;
 
 /// What the new process is.
 pub(crate) struct SpawnProgram<'a> {
@@ -22,12 +27,6 @@ const ASIDE: c_int = 64;
 
 /// Starts the program in a process group of its own; returns its process id.
 pub(crate) fn spawn(program: &SpawnProgram<'_>) -> io::Result<i32> {
-    let pointers = |list: &[CString]| -> Vec<*const c_char> {
-        list.iter()
-            .map(|text| text.as_ptr())
-            .chain([std::ptr::null()])
-            .collect()
-    };
     let arguments = pointers(&program.arguments);
     let environment = pointers(&program.environment);
     let descriptors = program.descriptors.map(|fd| fd.as_raw_fd());
@@ -40,11 +39,13 @@ pub(crate) fn spawn(program: &SpawnProgram<'_>) -> io::Result<i32> {
     }
 }
 
+/// The texts as C wants a list: null ends it.
+fn pointers(list: &[CString]) -> Vec<*const c_char> {
+    let texts = list.iter().map(|text| text.as_ptr());
+    texts.chain([ptr::null()]).collect()
+}
+
 /// In the child. Allocates nothing, never returns, runs no destructor.
-#[expect(
-    clippy::multiple_unsafe_ops_per_block,
-    reason = "a fixed sequence of system calls"
-)]
 fn become_program(
     path: &CString,
     arguments: &[*const c_char],
@@ -71,10 +72,6 @@ fn become_program(
 ///
 /// # Safety
 /// Only between fork and exec.
-#[expect(
-    clippy::multiple_unsafe_ops_per_block,
-    reason = "a fixed sequence of system calls"
-)]
 unsafe fn leave() {
     // SAFETY: system calls on a name and on numbers.
     unsafe {
@@ -96,10 +93,6 @@ unsafe fn leave() {
 ///
 /// # Safety
 /// Only between fork and exec.
-#[expect(
-    clippy::multiple_unsafe_ops_per_block,
-    reason = "a fixed sequence of system calls"
-)]
 unsafe fn reset_signals() {
     for signal in 1..=libc::SIGRTMAX() {
         // SAFETY: a system call; fails harmlessly for SIGKILL and SIGSTOP.
@@ -109,7 +102,7 @@ unsafe fn reset_signals() {
     unsafe {
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
-        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
     }
 }
 
@@ -117,10 +110,6 @@ unsafe fn reset_signals() {
 ///
 /// # Safety
 /// Only between fork and exec.
-#[expect(
-    clippy::multiple_unsafe_ops_per_block,
-    reason = "a fixed sequence of system calls"
-)]
 unsafe fn arrange_descriptors(descriptors: [c_int; 2]) -> bool {
     let mut aside = [-1; 2];
     for (place, fd) in aside.iter_mut().zip(descriptors) {
@@ -130,27 +119,19 @@ unsafe fn arrange_descriptors(descriptors: [c_int; 2]) -> bool {
             return false;
         }
     }
-    // SAFETY: system calls on numbers.
+    // SAFETY: system calls on numbers. dup2 leaves a new descriptor open across exec.
     unsafe {
         let null = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
-        if null < 0 || libc::dup2(null, 0) < 0 {
-            return false;
-        }
-        if libc::fcntl(2, libc::F_GETFD) < 0 && libc::dup2(null, 2) < 0 {
-            return false;
-        }
-        if libc::dup2(2, 1) < 0 {
-            return false;
-        }
-        for (target, fd) in (FIRST..).zip(aside) {
-            // dup2 leaves the new descriptor open across exec.
-            if libc::dup2(fd, target) < 0 {
-                return false;
-            }
-        }
+        let has_log = libc::fcntl(2, libc::F_GETFD) >= 0;
+        let is_arranged = null >= 0
+            && libc::dup2(null, 0) >= 0
+            && (has_log || libc::dup2(null, 2) >= 0)
+            && libc::dup2(2, 1) >= 0
+            && libc::dup2(aside[0], FIRST) >= 0
+            && libc::dup2(aside[1], FIRST + 1) >= 0;
         close_from(FIRST + 2);
+        is_arranged
     }
-    true
 }
 
 /// # Safety

@@ -13,9 +13,8 @@ use crate::sys;
 /// Looks at the request's file; the walk will not look again. Whether there is
 /// one, and it is an ordinary file.
 pub(crate) fn look(r: Request<'_>) -> bool {
-    let raw = r.as_raw();
     // SAFETY: the request is alive, and this thread alone serves it.
-    let record = unsafe { &mut *raw };
+    let record = unsafe { &mut *r.as_raw() };
     // SAFETY: the facts are the request's own; name and pool live as long.
     let status = unsafe {
         sys::apr_stat(
@@ -36,16 +35,13 @@ pub(crate) fn look(r: Request<'_>) -> bool {
 /// where that finds nothing.
 pub(crate) fn walk<'r>(r: Request<'r>, path_info: &'r CStr) -> i32 {
     // SAFETY: the request is alive.
-    let status = unsafe { sys::ap_directory_walk(r.as_raw()) };
-    if status != sys::OK {
-        return status;
+    let mut status = unsafe { sys::ap_directory_walk(r.as_raw()) };
+    if status == sys::OK {
+        // SAFETY: likewise.
+        status = unsafe { sys::ap_file_walk(r.as_raw()) };
     }
-    // SAFETY: likewise.
-    let status = unsafe { sys::ap_file_walk(r.as_raw()) };
-    if status != sys::OK {
-        return status;
+    if status == sys::OK {
+        r.edit(|r| r.path_info = path_info.as_ptr().cast_mut());
     }
-    // SAFETY: this thread alone serves the request, whose pool has the string.
-    unsafe { (*r.as_raw()).path_info = path_info.as_ptr().cast_mut() };
-    sys::OK
+    status
 }
