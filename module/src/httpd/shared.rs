@@ -4,34 +4,50 @@
 
 #![expect(unsafe_code, reason = "a mapping becomes a slice of atomics")]
 
-use std::ffi::c_void;
 use std::num::NonZeroUsize;
-use std::ptr::NonNull;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 
+/// Numbers that processes may share.
+///
+/// # Safety
+/// Zero bytes are a value of the type, and it may be shared between threads and processes.
+pub(crate) unsafe trait Shared: Sync + 'static {}
+
+// SAFETY: an atomic number.
+unsafe impl Shared for AtomicU32 {}
+// SAFETY: an atomic number.
+unsafe impl Shared for AtomicU64 {}
+// SAFETY: nothing but its elements.
+unsafe impl<T: Shared, const N: usize> Shared for [T; N] {}
+
 /// Zeros that every process forked from now on shares with this one, as long
 /// as any of them lives. `None` if the system refuses.
-pub(crate) fn zeros(count: usize) -> Option<&'static [AtomicU32]> {
-    let start = map(count.checked_mul(size_of::<AtomicU32>())?)?;
-    // SAFETY: zeroed bytes for `count` of them, aligned to a page and never unmapped;
-    // atomics may be shared between threads and processes, and zero is one of their
-    // values.
-    Some(unsafe { std::slice::from_raw_parts(start.cast::<AtomicU32>().as_ptr(), count) })
-}
-
-/// The same, of 64 bits each.
-pub(crate) fn wide_zeros(count: usize) -> Option<&'static [AtomicU64]> {
-    let start = map(count.checked_mul(size_of::<AtomicU64>())?)?;
-    // SAFETY: as in `zeros`.
-    Some(unsafe { std::slice::from_raw_parts(start.cast::<AtomicU64>().as_ptr(), count) })
-}
-
-/// So many zeroed bytes that are never unmapped.
-fn map(bytes: usize) -> Option<NonNull<c_void>> {
-    let bytes = NonZeroUsize::new(bytes)?;
+pub(crate) fn zeros<T: Shared>(count: usize) -> Option<&'static [T]> {
+    let bytes = NonZeroUsize::new(count.checked_mul(size_of::<T>())?)?;
     let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
     // SAFETY: a fresh mapping at an address of the kernel's choice.
-    unsafe { mmap_anonymous(None, bytes, access, MapFlags::MAP_SHARED) }.ok()
+    let start = unsafe { mmap_anonymous(None, bytes, access, MapFlags::MAP_SHARED) }.ok()?;
+    // SAFETY: zeroed bytes for `count` of them, aligned to a page and never unmapped.
+    Some(unsafe { std::slice::from_raw_parts(start.cast::<T>().as_ptr(), count) })
+}
+
+/// Shared memory that the parent has made; children inherit it. Empty where there is none.
+pub(crate) struct Inherited<T>(OnceLock<Option<T>>);
+
+impl<T: Copy> Inherited<T> {
+    pub(crate) const fn new() -> Self {
+        Self(OnceLock::new())
+    }
+
+    /// Before children are forked.
+    pub(crate) fn prepare(&self, make: impl FnOnce() -> Option<T>) {
+        self.0.get_or_init(make);
+    }
+
+    pub(crate) fn get(&self) -> Option<T> {
+        self.0.get().copied().flatten()
+    }
 }

@@ -16,10 +16,8 @@ pub(crate) const WORDS: usize = 4;
 
 /// Counts one request that has ended; `paused`: it is the first after a pause. Of two
 /// that children count at the same moment, one may be lost.
-pub(crate) fn note(words: &[AtomicU32], paused: bool, now: u32) {
-    let [start, count, before, earlier] = words else {
-        return;
-    };
+pub(crate) fn note(words: &[AtomicU32; WORDS], paused: bool, now: u32) {
+    let [start, count, before, earlier] = words;
     let began = start.load(Ordering::Relaxed);
     let passed = elapsed(began, now);
     let is_new = (paused && began != now) || passed >= 2 * WINDOW_MS;
@@ -49,13 +47,9 @@ pub(crate) fn note(words: &[AtomicU32], paused: bool, now: u32) {
 
 /// How many ended in the best of the last three windows: a short gap in one of them
 /// does not make a group slow. `None` until one whole window has been counted.
-pub(crate) fn per_second(words: &[AtomicU32], now: u32) -> Option<u32> {
-    let [start, count, before, earlier] = words else {
-        return None;
-    };
-    let passed = elapsed(start.load(Ordering::Relaxed), now);
-    let [count, before, earlier] =
-        [count, before, earlier].map(|cell| cell.load(Ordering::Relaxed));
+pub(crate) fn per_second(words: &[AtomicU32; WORDS], now: u32) -> Option<u32> {
+    let [start, count, before, earlier] = words.each_ref().map(|cell| cell.load(Ordering::Relaxed));
+    let passed = elapsed(start, now);
     let is_known = passed < 2 * WINDOW_MS && (before > 0 || passed >= WINDOW_MS);
     is_known.then_some(count.max(before).max(earlier))
 }
@@ -80,7 +74,7 @@ mod tests {
     }
 
     /// One end each so many milliseconds, from one time to another.
-    fn ends(words: &[AtomicU32], from: u32, to: u32, each: usize) {
+    fn ends(words: &[AtomicU32; WORDS], from: u32, to: u32, each: usize) {
         (from..to)
             .step_by(each)
             .for_each(|now| note(words, false, now));

@@ -4,13 +4,13 @@
 //! any number of them. Asked by `exchange.rs` for each record; the parent says what
 //! nobody else has said. Knows nothing of frames.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use wsgid_protocol::byte_rate;
 
 use crate::configuration::groups::GroupView;
 use crate::httpd::request::Request;
+use crate::httpd::shared::Inherited;
 use crate::httpd::{log, process, shared};
 use crate::log_ids;
 
@@ -20,46 +20,41 @@ const GROUP_CELLS: u32 = 4096;
 /// How often it is said that lines were left out.
 const SAY_EVERY_US: u64 = 1_000_000;
 
-/// The state of the rate, lines left out that were not said, and when it was said last.
-const FIELDS: u32 = 3;
-
-/// Made by the parent; children inherit it.
-static CELLS: OnceLock<Option<&'static [AtomicU64]>> = OnceLock::new();
+static CELLS: Inherited<&[[AtomicU64; 3]]> = Inherited::new();
 
 /// Before children are forked.
 pub(crate) fn prepare() {
-    CELLS.get_or_init(|| shared::wide_zeros((GROUP_CELLS * FIELDS) as usize));
+    CELLS.prepare(|| shared::zeros(GROUP_CELLS as usize));
 }
 
 /// What one group has written.
 struct Cell {
+    /// The state of the rate.
     whole_at: &'static AtomicU64,
+    /// Lines that were left out since that was said last.
     left_out: &'static AtomicU64,
     said_at: &'static AtomicU64,
 }
 
 impl Cell {
     fn of(group: &GroupView) -> Option<Self> {
-        let start = (group.key % GROUP_CELLS * FIELDS) as usize;
-        let [whole_at, left_out, said_at] = CELLS
-            .get()
-            .copied()
-            .flatten()?
-            .get(start..start + FIELDS as usize)?
-        else {
-            return None;
-        };
-        Some(Self {
+        let cell = CELLS.get()?.get((group.key % GROUP_CELLS) as usize)?;
+        Some(Self::at(cell))
+    }
+
+    fn at([whole_at, left_out, said_at]: &'static [AtomicU64; 3]) -> Self {
+        Self {
             whole_at,
             left_out,
             said_at,
-        })
+        }
     }
 
     fn spends(&self, bytes: u64, now: u64) -> bool {
-        let spend = |whole_at| byte_rate::spend(whole_at, now, bytes);
         self.whole_at
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend)
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |whole_at| {
+                byte_rate::spend(whole_at, now, bytes)
+            })
             .is_ok()
     }
 
@@ -129,13 +124,8 @@ mod tests {
 
     /// As two processes have them.
     fn two_of_one_group() -> [Cell; 2] {
-        let cells: &'static [AtomicU64] = shared::wide_zeros(3).unwrap();
-        let cell = || Cell {
-            whole_at: &cells[0],
-            left_out: &cells[1],
-            said_at: &cells[2],
-        };
-        [cell(), cell()]
+        let cells = shared::zeros(1).unwrap();
+        [Cell::at(&cells[0]), Cell::at(&cells[0])]
     }
 
     #[test]

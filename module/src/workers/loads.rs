@@ -7,10 +7,9 @@
 //! A worker's cell is its process id modulo the length of the table. Two workers that
 //! share a cell look twice as busy as they are, which costs speed, not more.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::httpd::shared;
+use crate::httpd::shared::{self, Inherited};
 use crate::workers::row_owner;
 
 /// Cells for workers.
@@ -19,8 +18,8 @@ const WORKER_CELLS: usize = 1024;
 /// Rows for children; who finds none counts for itself alone.
 const ROWS: usize = 256;
 
-/// The shared tables; children inherit them.
-static TABLES: [OnceLock<Option<Table>>; 2] = [const { OnceLock::new() }; 2];
+/// The shared tables.
+static TABLES: [Inherited<Table>; 2] = [const { Inherited::new() }; 2];
 
 /// What is counted.
 #[derive(Clone, Copy, Debug)]
@@ -63,12 +62,9 @@ impl Table {
     fn claim(self, pid: u32) -> Option<Loads> {
         let mut owners = self.owners.iter();
         let row = owners.position(|owner| row_owner::claim(owner, pid))?;
-        let row = self
-            .rows
-            .get(row * WORKER_CELLS..(row + 1) * WORKER_CELLS)?;
         Some(Loads {
             totals: self.totals,
-            row,
+            row: self.rows.chunks(WORKER_CELLS).nth(row)?,
         })
     }
 
@@ -88,13 +84,13 @@ impl Table {
 /// Before children are forked.
 pub(crate) fn prepare() {
     for table in &TABLES {
-        table.get_or_init(|| shared::zeros(Table::len(ROWS)).map(|cells| Table::of(cells, ROWS)));
+        table.prepare(|| shared::zeros(Table::len(ROWS)).map(|cells| Table::of(cells, ROWS)));
     }
 }
 
 /// Takes back what children that have gone had counted.
 pub(crate) fn sweep() {
-    for table in TABLES.iter().filter_map(|table| table.get()?.as_ref()) {
+    for table in TABLES.iter().filter_map(Inherited::get) {
         table.sweep(row_owner::is_gone);
     }
 }
@@ -110,10 +106,10 @@ impl Loads {
     /// requests alone.
     pub(crate) fn of_child(pid: u32, counted: Counted) -> Self {
         sweep();
-        let shared = TABLES
-            .get(counted as usize)
-            .and_then(|table| table.get()?.as_ref()?.claim(pid));
-        shared.unwrap_or_else(Self::private)
+        let shared = TABLES[counted as usize].get();
+        shared
+            .and_then(|table| table.claim(pid))
+            .unwrap_or_else(Self::private)
     }
 
     pub(crate) fn private() -> Self {

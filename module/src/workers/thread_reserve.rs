@@ -9,11 +9,11 @@
 //! Knows nothing of workers.
 
 use std::cell::Cell;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use crate::httpd::{process, shared};
+use crate::httpd::process;
+use crate::httpd::shared::{self, Inherited};
 use crate::workers::admission::{
     AGES, Admission, LONG, ReserveFull, ReserveState, ThreadClaim, kept,
 };
@@ -32,14 +32,13 @@ const WAITING: u32 = 2;
 
 /// Numbers of a group: when its last request ended, in milliseconds, how long its
 /// requests took of late, and how many end in a second.
-const WIDTH: usize = 2 + completion_rate::WORDS;
+type GroupHistory = [AtomicU32; 2 + completion_rate::WORDS];
 
-/// The numbers of all groups. Children inherit it.
-static HISTORY: OnceLock<Option<&'static [AtomicU32]>> = OnceLock::new();
+static HISTORY: Inherited<&[GroupHistory]> = Inherited::new();
 
 /// Before children are forked.
 pub(crate) fn prepare() {
-    HISTORY.get_or_init(|| shared::zeros(GROUP_CELLS as usize * WIDTH));
+    HISTORY.prepare(|| shared::zeros(GROUP_CELLS as usize));
 }
 
 /// What a child knows of all requests.
@@ -47,7 +46,7 @@ pub(crate) struct ThreadReserve {
     pid: u32,
     loads: Loads,
     rows: Option<ThreadTable>,
-    history: Option<&'static [AtomicU32]>,
+    history: Option<&'static [GroupHistory]>,
     /// Threads of all children together: MaxRequestWorkers.
     threads: u32,
     /// Whether there are other groups to keep threads for.
@@ -107,13 +106,11 @@ impl Drop for HeldThread {
 impl ThreadReserve {
     /// For the child that calls.
     pub(crate) fn of_child(pid: u32, threads: u32, several: bool) -> Self {
-        let history = HISTORY.get().copied().flatten();
-        let loads = Loads::of_child(pid, Counted::Threads);
         Self {
             pid,
-            loads,
+            loads: Loads::of_child(pid, Counted::Threads),
             rows: ThreadTable::inherited(),
-            history,
+            history: HISTORY.get(),
             threads,
             several,
         }
@@ -179,10 +176,8 @@ impl ThreadReserve {
 
     fn state_of(&self, rows: ThreadTable, claim: ThreadClaim, now: u32) -> ReserveState {
         let history = self.history_of(claim.key);
-        let (ended, took) = match history {
-            [ended, took, ..] => (ended.load(Ordering::Relaxed), took.load(Ordering::Relaxed)),
-            _ => (0, 0),
-        };
+        let ended = history.map_or(0, |[ended, ..]| ended.load(Ordering::Relaxed));
+        let took = history.map_or(0, |[_, took, ..]| took.load(Ordering::Relaxed));
         ReserveState {
             threads: self.threads,
             all: self.loads.of(ALL),
@@ -191,13 +186,13 @@ impl ThreadReserve {
             claim,
             silent: passed(ended, now),
             took: Duration::from_millis(took.into()),
-            ends: completion_rate::per_second(history.get(2..).unwrap_or_default(), now),
+            ends: history.and_then(|[_, _, rate @ ..]| completion_rate::per_second(rate, now)),
         }
     }
 
     /// Notes the end of a request that came at `since`.
     fn note(&self, key: u32, since: u32, by_worker: bool, now: u32) {
-        let [ended, took, rate @ ..] = self.history_of(key) else {
+        let Some([ended, took, rate @ ..]) = self.history_of(key) else {
             return;
         };
         if by_worker {
@@ -215,12 +210,9 @@ impl ThreadReserve {
         }
     }
 
-    /// The numbers of a group; empty without shared memory.
-    fn history_of(&self, key: u32) -> &'static [AtomicU32] {
-        let at = (key % GROUP_CELLS) as usize * WIDTH;
-        self.history
-            .and_then(|history| history.get(at..at + WIDTH))
-            .unwrap_or_default()
+    /// The numbers of a group; `None` without shared memory.
+    fn history_of(&self, key: u32) -> Option<&'static GroupHistory> {
+        self.history?.get((key % GROUP_CELLS) as usize)
     }
 }
 
@@ -257,7 +249,7 @@ mod tests {
             pid: 10,
             loads: Loads::private(),
             rows: ThreadTable::new(),
-            history: shared::zeros(GROUP_CELLS as usize * WIDTH),
+            history: shared::zeros(GROUP_CELLS as usize),
             threads: 20,
             several: true,
         }))
@@ -274,7 +266,7 @@ mod tests {
     #[test]
     fn requests_that_are_refused_do_not_make_a_group_quick() {
         let reserve = reserve();
-        let took = &reserve.history_of(7)[1];
+        let took = &reserve.history_of(7).unwrap()[1];
         took.store(9000, Ordering::Relaxed);
         let held: Vec<_> = (0..18)
             .map(|_| reserve.admit(CLAIM).unwrap().unwrap())
@@ -310,7 +302,7 @@ mod tests {
             reserve.rows.unwrap().look(7, now_ms(), AGES),
             GroupRequests::default()
         );
-        let ended = &reserve.history_of(7)[0];
+        let ended = &reserve.history_of(7).unwrap()[0];
         assert!(ended.load(Ordering::Relaxed) > 0);
     }
 }

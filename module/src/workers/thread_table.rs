@@ -5,26 +5,20 @@
 //! of limits.
 
 use std::cell::Cell;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use crate::httpd::shared;
+use crate::httpd::shared::{self, Inherited};
 use crate::workers::row_owner;
 
 /// Rows; a request that finds none free is not counted.
 const ROWS: usize = 16 * 1024;
 
-/// Numbers of a row, and its length: a cache line.
-const OWNER: usize = 0;
-const KEY: usize = 1;
-const SINCE: usize = 2;
-const BEGUN: usize = 3;
-const WAITS: usize = 4;
-const WIDTH: usize = 16;
+/// Numbers of a row: owner, key of the group, when the request came, when its response
+/// began (0: not yet), whether it waits. What is left fills a cache line.
+type Row = [AtomicU32; 16];
 
-/// Made by the parent; children inherit it.
-static TABLE: OnceLock<Option<ThreadTable>> = OnceLock::new();
+static TABLE: Inherited<ThreadTable> = Inherited::new();
 
 thread_local! {
     /// The row this thread had last: free again, most of the time.
@@ -35,11 +29,11 @@ thread_local! {
 #[derive(Clone, Copy)]
 pub(crate) struct ThreadTable {
     used: &'static AtomicU32,
-    rows: &'static [AtomicU32],
+    rows: &'static [Row],
 }
 
 /// A request's row, until this is dropped.
-pub(crate) struct ThreadRow(Option<&'static [AtomicU32]>);
+pub(crate) struct ThreadRow(Option<&'static Row>);
 
 /// What the requests of one group do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,82 +65,73 @@ pub(crate) struct AgeLimits {
 
 /// Before children are forked.
 pub(crate) fn prepare() {
-    TABLE.get_or_init(ThreadTable::new);
+    TABLE.prepare(ThreadTable::new);
 }
 
 /// Frees the rows of children that have gone.
 pub(crate) fn sweep() {
-    if let Some(rows) = TABLE.get().copied().flatten() {
-        rows.sweep(row_owner::is_gone);
+    if let Some(table) = TABLE.get() {
+        table.sweep(row_owner::is_gone);
     }
 }
 
 impl ThreadTable {
     /// `None` if the system refuses.
     pub(crate) fn new() -> Option<Self> {
-        let cells = shared::zeros((ROWS + 1) * WIDTH)?;
-        let (front, rows) = cells.split_at(WIDTH);
-        Some(Self {
-            used: front.first()?,
-            rows,
-        })
+        let ([used, ..], rows) = shared::zeros::<Row>(ROWS + 1)?.split_first()?;
+        Some(Self { used, rows })
     }
 
     /// The table that the parent made.
     pub(crate) fn inherited() -> Option<Self> {
-        TABLE.get().copied().flatten()
+        TABLE.get()
     }
 
     /// A row for a request of the group with this key.
     pub(crate) fn claim(self, pid: u32, key: u32, now: u32) -> ThreadRow {
-        let free = |at: &usize| {
-            self.cell(*at, OWNER)
-                .is_some_and(|owner| row_owner::claim(owner, pid))
-        };
-        let Some(at) = Some(LAST.get())
-            .filter(free)
-            .or_else(|| (0..ROWS).find(free))
+        let Some(at) = std::iter::once(LAST.get())
+            .chain(0..ROWS)
+            .find(|at| row_owner::claim(&self.rows[*at][0], pid))
         else {
             return ThreadRow(None);
         };
         LAST.set(at);
-        let row = self.rows.get(at * WIDTH..(at + 1) * WIDTH);
-        if let Some([_, owner_key, since, begun, waits, ..]) = row {
-            begun.store(0, Ordering::Relaxed);
-            waits.store(0, Ordering::Relaxed);
-            since.store(now, Ordering::Relaxed);
-            owner_key.store(key, Ordering::Release);
-        }
+        let row = &self.rows[at];
+        let [_, group, since, begun, waits, ..] = row;
+        begun.store(0, Ordering::Relaxed);
+        waits.store(0, Ordering::Relaxed);
+        since.store(now, Ordering::Relaxed);
+        group.store(key, Ordering::Release);
         let used = u32::try_from(at + 1).unwrap_or(u32::MAX);
         if self.used.load(Ordering::Relaxed) < used {
             self.used.fetch_max(used, Ordering::Relaxed);
         }
-        ThreadRow(row)
+        ThreadRow(Some(row))
     }
 
-    fn cell(self, row: usize, number: usize) -> Option<&'static AtomicU32> {
-        self.rows.get(row * WIDTH + number)
+    /// The rows that have ever been used.
+    fn used(self) -> impl Iterator<Item = &'static Row> {
+        self.rows
+            .iter()
+            .take(self.used.load(Ordering::Relaxed) as usize)
     }
 
     /// What the requests of a group do.
     pub(crate) fn look(self, key: u32, now: u32, ages: AgeLimits) -> GroupRequests {
         let mut seen = GroupRequests::default();
-        let used = self.used.load(Ordering::Relaxed) as usize;
-        for row in self.rows.chunks(WIDTH).take(used) {
-            let number = |at: usize| row.get(at).map_or(0, |cell| cell.load(Ordering::Relaxed));
-            if number(OWNER) == 0 || number(KEY) != key {
+        for [owner, group, since, begun, waits, ..] in self.used() {
+            if owner.load(Ordering::Relaxed) == 0 || group.load(Ordering::Relaxed) != key {
                 continue;
             }
-            let age = passed(number(SINCE), now);
+            let age = passed(since.load(Ordering::Relaxed), now);
             seen.oldest = seen.oldest.max(age);
-            if number(WAITS) != 0 {
+            if waits.load(Ordering::Relaxed) != 0 {
                 seen.waiting += 1;
                 continue;
             }
             seen.running += 1;
-            let begun = Some(number(BEGUN))
-                .filter(|at| *at != 0)
-                .map(|at| passed(at, now));
+            let begun = Some(begun.load(Ordering::Relaxed)).filter(|at| *at != 0);
+            let begun = begun.map(|at| passed(at, now));
             seen.begun += u32::from(begun.is_some_and(|age| age >= ages.begun));
             seen.old +=
                 u32::from(age >= ages.old || begun.is_some_and(|age| age >= ages.begun_old));
@@ -156,29 +141,25 @@ impl ThreadTable {
 
     /// Frees the rows of processes that have gone.
     fn sweep(self, is_gone: impl Fn(u32) -> bool) {
-        let used = self.used.load(Ordering::Relaxed) as usize;
-        for row in self.rows.chunks(WIDTH).take(used) {
-            let [owner, key, ..] = row else { continue };
+        for [owner, key, ..] in self.used() {
             row_owner::sweep(owner, &is_gone, || key.store(0, Ordering::Relaxed));
         }
     }
 }
 
 impl ThreadRow {
-    fn store(&self, number: usize, value: u32) {
-        if let Some(cell) = self.0.and_then(|row| row.get(number)) {
-            cell.store(value, Ordering::Relaxed);
-        }
-    }
-
     /// The answer has begun.
     pub(crate) fn begun(&self, now: u32) {
-        self.store(BEGUN, now.max(1));
+        if let Some([_, _, _, begun, ..]) = self.0 {
+            begun.store(now.max(1), Ordering::Relaxed);
+        }
     }
 
     /// Whether the request waits until it may be sent.
     pub(crate) fn waits(&self, waits: bool) {
-        self.store(WAITS, u32::from(waits));
+        if let Some([_, _, _, _, cell, ..]) = self.0 {
+            cell.store(waits.into(), Ordering::Relaxed);
+        }
     }
 }
 
