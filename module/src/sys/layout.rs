@@ -9,11 +9,8 @@ use std::process::Command;
 
 use super::*;
 
-/// One number the headers must agree with: what it is, as a C expression.
-struct Fact {
-    expression: String,
-    expected: i64,
-}
+/// A C expression, and the number that it must be by the headers.
+type Fact = (String, i64);
 
 /// Offsets of fields; `field = "name"` where the C name differs.
 macro_rules! fields {
@@ -21,10 +18,7 @@ macro_rules! fields {
         $(
             let c_field = stringify!($field);
             $(let c_field = { let _ = c_field; $c_field };)?
-            $facts.push(Fact {
-                expression: format!("offsetof({}, {})", $c_kind, c_field),
-                expected: offset_of!($kind, $field) as i64,
-            });
+            $facts.push((format!("offsetof({}, {})", $c_kind, c_field), offset_of!($kind, $field) as i64));
         )*
     };
 }
@@ -32,7 +26,7 @@ macro_rules! fields {
 /// Sizes of structures that are declared as a whole.
 macro_rules! sizes {
     ($facts:ident: $($kind:ty as $c_kind:literal),* $(,)?) => {
-        $($facts.push(Fact { expression: format!("sizeof({})", $c_kind), expected: size_of::<$kind>() as i64 });)*
+        $($facts.push((format!("sizeof({})", $c_kind), size_of::<$kind>() as i64));)*
     };
 }
 
@@ -67,10 +61,6 @@ fn apr_facts(facts: &mut Vec<Fact>) {
     fields!(facts, apr_bucket as "apr_bucket": link, kind = "type", data);
     fields!(facts, apr_bucket_type_t as "apr_bucket_type_t": name, num_func, is_metadata, destroy, read);
     fields!(facts, apr_bucket_brigade as "apr_bucket_brigade": list, bucket_alloc);
-    facts.push(Fact {
-        expression: "offsetof(apr_bucket, link.prev)".to_owned(),
-        expected: offset_of!(ring_link, prev) as i64,
-    });
     sizes!(facts: apr_table_entry_t as "apr_table_entry_t", apr_finfo_t as "apr_finfo_t",
         apr_proc_t as "apr_proc_t", apr_status_t as "apr_status_t", apr_off_t as "apr_off_t",
         apr_time_t as "apr_time_t", apr_port_t as "apr_port_t");
@@ -84,25 +74,23 @@ fn config_facts(facts: &mut Vec<Fact>) {
     fields!(facts, cmd_parms as "cmd_parms": directive, pool, temp_pool, server, path, cmd, context);
     fields!(facts, ap_directive_t as "ap_directive_t": directive, args, next, first_child, filename, line_num);
     sizes!(facts: module as "module", command_rec as "command_rec");
-    for (name, value) in CONSTANTS {
-        facts.push(Fact {
-            expression: (*name).to_owned(),
-            expected: *value,
-        });
-    }
-    let rules = i64::try_from(CORE_CGI_VAR_RULES).unwrap();
-    facts.push(Fact {
-        expression: "offsetof(core_dir_config, cgi_var_rules)".to_owned(),
-        expected: rules,
-    });
-    facts.push(Fact {
-        expression: "MODULE_MAGIC_COOKIE".to_owned(),
-        expected: MODULE_MAGIC_COOKIE as i64,
-    });
-    facts.push(Fact {
-        expression: "MODULE_MAGIC_NUMBER_MAJOR".to_owned(),
-        expected: MODULE_MAGIC_NUMBER_MAJOR.into(),
-    });
+    let more = [
+        (
+            "offsetof(apr_bucket, link.prev)",
+            offset_of!(ring_link, prev) as i64,
+        ),
+        (
+            "offsetof(core_dir_config, cgi_var_rules)",
+            CORE_CGI_VAR_RULES as i64,
+        ),
+        ("MODULE_MAGIC_COOKIE", MODULE_MAGIC_COOKIE as i64),
+        (
+            "MODULE_MAGIC_NUMBER_MAJOR",
+            MODULE_MAGIC_NUMBER_MAJOR.into(),
+        ),
+    ];
+    let constants = CONSTANTS.iter().chain(&more);
+    facts.extend(constants.map(|(name, value)| ((*name).to_owned(), *value)));
 }
 
 /// Bit-fields have no offset: the program sets one and looks where the bits are.
@@ -126,12 +114,8 @@ fn program(facts: &[Fact]) -> String {
          #include \"util_cfgtree.h\"\n#include \"apr_buckets.h\"\n#include \"apr_thread_proc.h\"\n#include \"apr_hooks.h\"\n\
          int main(void) {\n",
     );
-    for fact in facts {
-        let _ = writeln!(
-            text,
-            "printf(\"%lld\\n\", (long long)({}));",
-            fact.expression
-        );
+    for (expression, _) in facts {
+        let _ = writeln!(text, "printf(\"%lld\\n\", (long long)({expression}));");
     }
     for (field, on, bits) in bit_facts() {
         let _ = writeln!(
@@ -196,8 +180,8 @@ fn offsets_sizes_and_constants_are_those_of_the_headers() {
     );
     let printed = output(&mut Command::new(&binary)).unwrap();
     let mut numbers = printed.lines().map(|line| line.parse::<i64>().unwrap());
-    for fact in &facts {
-        assert_eq!(numbers.next(), Some(fact.expected), "{}", fact.expression);
+    for (expression, expected) in facts {
+        assert_eq!(numbers.next(), Some(expected), "{expression}");
     }
     for (field, _, bits) in bit_facts() {
         assert_eq!(numbers.next(), Some(bits.on.into()), "{field} is On");

@@ -11,8 +11,6 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 const SYS_STATMOUNT: libc::c_long = 457;
 /// The file system of a mount, into the fields that [`Mount`] names.
 const STATMOUNT_SB_BASIC: u64 = 1;
-/// Linux 6.8: the mount's number is never used again.
-const STATX_MNT_ID_UNIQUE: u32 = 0x4000;
 
 /// What is known of a descriptor.
 pub(crate) struct DescriptorFacts {
@@ -28,7 +26,7 @@ pub(crate) struct DescriptorFacts {
 pub(crate) enum MountNumber {
     /// As `/proc/self/mountinfo` has it.
     Reused(u64),
-    /// Never used twice.
+    /// Never used twice (Linux 6.8).
     Unique(u64),
 }
 
@@ -39,7 +37,7 @@ pub(crate) enum MountNumber {
 pub(crate) fn facts(fd: BorrowedFd<'_>) -> io::Result<DescriptorFacts> {
     let mut out = MaybeUninit::<libc::statx>::zeroed();
     let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
-    let wanted = libc::STATX_TYPE | STATX_MNT_ID_UNIQUE | libc::STATX_MNT_ID;
+    let wanted = libc::STATX_TYPE | libc::STATX_MNT_ID_UNIQUE | libc::STATX_MNT_ID;
     // SAFETY: an open descriptor, an empty C string, and room for one structure.
     let outcome = unsafe {
         libc::statx(
@@ -55,10 +53,11 @@ pub(crate) fn facts(fd: BorrowedFd<'_>) -> io::Result<DescriptorFacts> {
     }
     // SAFETY: all-zero bytes are a valid `statx`, and so is what was written.
     let found = unsafe { out.assume_init() };
-    let mount = if found.stx_mask & STATX_MNT_ID_UNIQUE != 0 {
-        Some(MountNumber::Unique(found.stx_mnt_id))
+    let number = found.stx_mnt_id;
+    let mount = if found.stx_mask & libc::STATX_MNT_ID_UNIQUE != 0 {
+        Some(MountNumber::Unique(number))
     } else {
-        (found.stx_mask & libc::STATX_MNT_ID != 0).then_some(MountNumber::Reused(found.stx_mnt_id))
+        (found.stx_mask & libc::STATX_MNT_ID != 0).then_some(MountNumber::Reused(number))
     };
     Ok(DescriptorFacts {
         mode: u32::from(found.stx_mode),
@@ -102,17 +101,9 @@ pub(crate) fn magic_at(number: u64) -> io::Result<u64> {
         wanted: STATMOUNT_SB_BASIC,
     };
     let mut out = MaybeUninit::<Mount>::zeroed();
-    let room = size_of::<Mount>();
+    let room = (out.as_mut_ptr(), size_of::<Mount>());
     // SAFETY: two structures with their lengths, alive for the call.
-    let outcome = unsafe {
-        libc::syscall(
-            SYS_STATMOUNT,
-            &raw const asked,
-            out.as_mut_ptr(),
-            room,
-            0_u64,
-        )
-    };
+    let outcome = unsafe { libc::syscall(SYS_STATMOUNT, &raw const asked, room.0, room.1, 0_u64) };
     if outcome != 0 {
         return Err(io::Error::last_os_error());
     }

@@ -54,6 +54,9 @@ pub(crate) enum Wait<I> {
     Io(io::Error),
 }
 
+/// What comes of a wait in which `P` decides.
+type Waited<T, P> = Result<T, Wait<<P as WaitPolicy>::Interruption>>;
+
 /// A connection.
 pub(crate) struct WorkerConnection {
     /// `None` only while the connection is dropped.
@@ -78,7 +81,7 @@ impl WorkerConnection {
         group: &GroupView,
         application_group: &ApplicationGroup,
         patience: &mut P,
-    ) -> Result<Self, Wait<P::Interruption>> {
+    ) -> Waited<Self, P> {
         let path = plan
             .socket
             .as_deref()
@@ -160,7 +163,7 @@ impl WorkerConnection {
         flags: u8,
         body: Option<&[u8]>,
         patience: &mut P,
-    ) -> Result<(), Wait<P::Interruption>> {
+    ) -> Waited<(), P> {
         if disposal::waiting(&self.group) > CLOSING_MAX {
             self.reader.refuse_descriptors(Refusal::on(self.socket()));
         }
@@ -185,10 +188,7 @@ impl WorkerConnection {
     }
 
     /// Sends HELLO alone, where the supervisor itself answers.
-    pub(crate) fn greet<P: WaitPolicy>(
-        &mut self,
-        patience: &mut P,
-    ) -> Result<(), Wait<P::Interruption>> {
+    pub(crate) fn greet<P: WaitPolicy>(&mut self, patience: &mut P) -> Waited<(), P> {
         let hello = self.hello.take().unwrap_or_default();
         self.send_slices(&mut [IoSlice::new(&hello)], patience)
     }
@@ -201,7 +201,7 @@ impl WorkerConnection {
         code: u16,
         payload: &[u8],
         patience: &mut P,
-    ) -> Result<(), Wait<P::Interruption>> {
+    ) -> Waited<(), P> {
         let head = frame_head(kind, self.id(), payload.len())?
             .with_flags(flags)
             .with_code(code)
@@ -224,7 +224,7 @@ impl WorkerConnection {
         &self,
         slices: &mut [IoSlice<'_>],
         patience: &mut P,
-    ) -> Result<(), Wait<P::Interruption>> {
+    ) -> Waited<(), P> {
         let began = Instant::now();
         let mut left = slices;
         IoSlice::advance_slices(&mut left, 0);
@@ -238,10 +238,7 @@ impl WorkerConnection {
     }
 
     /// Receives once more; 0 is the end.
-    pub(crate) fn fill<P: WaitPolicy>(
-        &mut self,
-        patience: &mut P,
-    ) -> Result<usize, Wait<P::Interruption>> {
+    pub(crate) fn fill<P: WaitPolicy>(&mut self, patience: &mut P) -> Waited<usize, P> {
         let began = Instant::now();
         if self.quick {
             // Whoever is to answer may run first. Often the answer is here when
@@ -267,8 +264,7 @@ impl WorkerConnection {
         }
     }
 
-    /// Receives if something comes within `delay`; whether it did. The end of
-    /// the connection counts as something.
+    /// Whether something comes within `delay`. The end of the connection counts.
     pub(crate) fn is_readable_within(&self, delay: Duration) -> bool {
         let timeout = PollTimeout::try_from(delay).unwrap_or(PollTimeout::MAX);
         let mut polled = [PollFd::new(self.socket(), PollFlags::POLLIN)];
@@ -280,7 +276,7 @@ impl WorkerConnection {
         error: io::Error,
         began: Instant,
         patience: &mut P,
-    ) -> Result<(), Wait<P::Interruption>> {
+    ) -> Waited<(), P> {
         match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => {
                 patience.tick(began.elapsed()).map_err(Wait::Interrupted)
@@ -350,7 +346,7 @@ fn connect_to<P: WaitPolicy>(
     path: &str,
     timeout: Duration,
     patience: &mut P,
-) -> Result<(), Wait<P::Interruption>> {
+) -> Waited<(), P> {
     const PAUSE: Duration = Duration::from_millis(20);
     let address = UnixAddr::new(path).map_err(|error| Wait::Io(error.into()))?;
     let began = Instant::now();

@@ -49,12 +49,6 @@ impl Pooled for WorkerConnection {
 /// The connections of one pair of groups; the one used last comes last.
 struct GroupPool<C>(Vec<(C, Instant)>);
 
-impl<C> Default for GroupPool<C> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
 impl<C: Pooled> GroupPool<C> {
     fn take(&mut self, loads: &Loads) -> Option<C> {
         let requests = self.0.iter();
@@ -67,13 +61,10 @@ impl<C: Pooled> GroupPool<C> {
     /// Takes out those that lie unused since then or longer, and the oldest of
     /// more than `max`.
     fn take_old(&mut self, since: Option<Instant>, max: usize) -> Vec<C> {
-        let is_old = |at: Instant| since.is_some_and(|since| at <= since);
-        let old = self.0.iter().take_while(|(_, at)| is_old(*at)).count();
+        let old = since.map_or(0, |since| self.0.partition_point(|(_, at)| *at <= since));
         let surplus = self.0.len().saturating_sub(max);
-        self.0
-            .drain(..old.max(surplus))
-            .map(|(connection, _)| connection)
-            .collect()
+        let taken = self.0.drain(..old.max(surplus));
+        taken.map(|(connection, _)| connection).collect()
     }
 }
 
@@ -99,7 +90,10 @@ impl<C: Pooled> Idle<C> {
         let old = now.checked_sub(IDLE_TIMEOUT);
         let pool = match self.pools.get_mut(key) {
             Some(pool) => pool,
-            None => self.pools.entry(key.to_owned()).or_default(),
+            None => self
+                .pools
+                .entry(key.to_owned())
+                .or_insert(GroupPool(Vec::new())),
         };
         pool.0.push((connection, now));
         let mut closed = pool.take_old(old, self.pool_max);
@@ -116,9 +110,8 @@ impl<C: Pooled> Idle<C> {
 
     /// Takes what lies unused since then or longer out of all pools.
     fn sweep(&mut self, since: Option<Instant>) -> Vec<C> {
-        let closed: Vec<C> = self
-            .pools
-            .values_mut()
+        let pools = self.pools.values_mut();
+        let closed: Vec<C> = pools
             .flat_map(|pool| pool.take_old(since, usize::MAX))
             .collect();
         self.pools.retain(|_, pool| !pool.0.is_empty());
@@ -128,19 +121,11 @@ impl<C: Pooled> Idle<C> {
 
     /// Since when the `wanted` oldest lie unused.
     fn age_of_the_oldest(&self, wanted: usize) -> Option<Instant> {
-        let mut all: Vec<Instant> = self
-            .pools
-            .values()
-            .flat_map(|pool| pool.0.iter().map(|(_, at)| *at))
-            .collect();
+        let all = self.pools.values().flat_map(|pool| &pool.0);
+        let mut all: Vec<Instant> = all.map(|(_, at)| *at).collect();
         all.sort_unstable();
         all.get(wanted - 1).copied()
     }
-}
-
-/// A name for a pair of groups. A NUL is in neither.
-fn key(group: &str, application_group: &str) -> String {
-    [group, application_group].join("\0")
 }
 
 impl ConnectionPools {
@@ -160,7 +145,8 @@ impl ConnectionPools {
     pub(crate) fn of(&self, group: &str, application_group: &str) -> PoolOf<'_> {
         PoolOf {
             pools: self,
-            key: key(group, application_group),
+            // A NUL is in neither name.
+            key: [group, application_group].join("\0"),
         }
     }
 }
@@ -185,11 +171,10 @@ impl PoolOf<'_> {
     /// The same; the connection is free again.
     pub(crate) fn give_back(&self, worker: u32, connection: WorkerConnection) {
         self.end(worker);
-        let closed = self
-            .pools
-            .lock()
-            .give_back(&self.key, connection, Instant::now());
-        // Outside of the lock.
+        let mut idle = self.pools.lock();
+        let closed = idle.give_back(&self.key, connection, Instant::now());
+        drop(idle);
+        // Closed outside of the lock.
         drop(closed);
     }
 }

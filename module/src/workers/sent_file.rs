@@ -4,8 +4,7 @@
 //! file system that could be a stranger's program.
 
 use std::fs;
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::statfs::fstatfs;
@@ -58,9 +57,9 @@ fn at_mount(mount: Option<MountNumber>, fd: BorrowedFd<'_>) -> bool {
             Ok(magic) => Some(magic != FUSE),
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => None,
             // Not permitted in this container: the list has it as well.
-            Err(_) => of_list(fd).unwrap_or(None),
+            Err(_) => mount_number(fd).and_then(in_list),
         },
-        Some(MountNumber::Reused(number)) => in_list(number).unwrap_or(None),
+        Some(MountNumber::Reused(number)) => in_list(number),
         None => None,
     };
     // A mount of another namespace. A FUSE file system there does not ask its
@@ -74,22 +73,17 @@ fn is_foreign_and_answers(found: &nix::sys::statfs::Statfs) -> bool {
     FOREIGN.contains(&magic)
 }
 
-/// The number in the list of mounts, of a descriptor whose unique one is no use.
-fn of_list(fd: BorrowedFd<'_>) -> io::Result<Option<bool>> {
-    let info = fs::read_to_string(format!(
-        "/proc/self/fdinfo/{}",
-        std::os::fd::AsRawFd::as_raw_fd(&fd.as_fd())
-    ))?;
-    let number = info
-        .lines()
-        .find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok());
-    number.map_or(Ok(None), in_list)
+/// The number that a descriptor's mount has in the list of mounts.
+fn mount_number(fd: BorrowedFd<'_>) -> Option<u64> {
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())).ok()?;
+    let mut lines = info.lines();
+    lines.find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok())
 }
 
 /// Whether the mount with this number is of a file system that answers; `None`
-/// if it is not of this namespace.
-fn in_list(number: u64) -> io::Result<Option<bool>> {
-    Ok(listed(&fs::read_to_string("/proc/self/mountinfo")?, number))
+/// if the list does not have it.
+fn in_list(number: u64) -> Option<bool> {
+    listed(&fs::read_to_string("/proc/self/mountinfo").ok()?, number)
 }
 
 fn listed(mountinfo: &str, number: u64) -> Option<bool> {
@@ -104,6 +98,7 @@ fn listed(mountinfo: &str, number: u64) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use std::fs::{File, OpenOptions};
+    use std::os::fd::AsFd;
     use std::os::unix::fs::OpenOptionsExt;
 
     use super::*;
