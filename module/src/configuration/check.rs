@@ -1,16 +1,20 @@
 //! Cross checks once the configuration has been read, so that configtest shows
 //! them: names that refer to groups, and from where.
 
+use std::borrow::Cow;
+
 use nix::unistd::geteuid;
 use wsgid_protocol::GroupConfig;
 use wsgid_protocol::names::DEFAULT_GROUP;
 use wsgid_protocol::report::Remark;
 
 use crate::configuration::config::DirConfig;
-use crate::configuration::groups::admits;
+use crate::configuration::groups::are_visible_from;
 use crate::configuration::httpds_user::ChildrenAccount;
 use crate::configuration::report;
-use crate::configuration::settings::{self, CheckRemark, ServerSettings, Sighting, Subject};
+use crate::configuration::settings::{
+    self, CheckRemark, Naming, ServerSettings, Sighting, Subject,
+};
 use crate::httpd::log;
 use crate::httpd::server::{self, Server, is_only_looking};
 use crate::log_ids::{self, LogLine};
@@ -66,58 +70,54 @@ fn name_scopes(settings: &mut ServerSettings, main: Server<'_>) {
         .iter_mut()
         .flat_map(|group| &mut group.scopes)
     {
-        let server = main.all().find(|server| server.id() == scope.server);
-        scope.hostname = server
-            .and_then(Server::hostname)
-            .map(|name| name.to_string_lossy().into_owned());
+        let server = main.with_id(scope.server);
+        scope.hostname = server.and_then(Server::name).map(Cow::into_owned);
     }
 }
 
 fn errors(settings: &ServerSettings, main: Server<'_>) -> Vec<CheckRemark> {
-    let mut errors = Vec::new();
-    for naming in &settings.namings {
-        let group = &naming.process_group;
-        if group == DEFAULT_GROUP {
-            continue;
-        }
-        let Some(known) = settings
-            .groups
-            .iter()
-            .find(|known| known.config.name == *group)
-        else {
-            // The supervisor on its own has the options, and httpd the name.
-            let how = settings
-                .daemon_socket
-                .is_some()
-                .then_some(" (its name is enough, beside WSGIDaemonSocket)");
-            let how = how.unwrap_or_default();
-            let text = format!(
-                "the process group `{group}` is not defined; define it with WSGIDaemonProcess{how}"
-            );
-            errors.push(found(log_ids::GROUP_NOT_DEFINED, &naming.origin, text));
-            continue;
+    let namings = settings.namings.iter();
+    namings
+        .filter_map(|naming| wrong_naming(settings, main, naming))
+        .chain(
+            main.all()
+                .filter_map(|server| unknown_default(settings, server)),
+        )
+        .collect()
+}
+
+/// Why a directive may not name the group that it names.
+fn wrong_naming(
+    settings: &ServerSettings,
+    main: Server<'_>,
+    naming: &Naming,
+) -> Option<CheckRemark> {
+    let group = &naming.process_group;
+    if group == DEFAULT_GROUP {
+        return None;
+    }
+    let Some(known) = settings.group(group) else {
+        // The supervisor on its own has the options, and httpd the name.
+        let how = if settings.daemon_socket.is_some() {
+            " (its name is enough, beside WSGIDaemonSocket)"
+        } else {
+            ""
         };
-        let server = main.all().find(|server| server.id() == naming.server);
-        let hostname = server
-            .and_then(Server::hostname)
-            .map(|name| name.to_string_lossy());
-        let visible = known
-            .scopes
-            .iter()
-            .any(|scope| admits(scope, naming.server, hostname.as_deref()));
-        if naming.checks_server && !visible {
-            let text = format!(
-                "the process group `{group}` of another virtual host ({}) may not be used here; \
-                 define it at server level or in a virtual host with the same ServerName",
-                known.config.origin
-            );
-            errors.push(found(log_ids::GROUP_OF_ANOTHER_HOST, &naming.origin, text));
-        }
+        let text = format!(
+            "the process group `{group}` is not defined; define it with WSGIDaemonProcess{how}"
+        );
+        return Some(found(log_ids::GROUP_NOT_DEFINED, &naming.origin, text));
+    };
+    let server = main.with_id(naming.server)?;
+    if !naming.checks_server || are_visible_from(&known.scopes, server) {
+        return None;
     }
-    for server in main.all() {
-        errors.extend(unknown_default(settings, server));
-    }
-    errors
+    let text = format!(
+        "the process group `{group}` of another virtual host ({}) may not be used here; \
+         define it at server level or in a virtual host with the same ServerName",
+        known.config.origin
+    );
+    Some(found(log_ids::GROUP_OF_ANOTHER_HOST, &naming.origin, text))
 }
 
 /// Where httpd's own account would be that of applications, it has to be one.
@@ -177,16 +177,13 @@ fn warnings(settings: &ServerSettings, main: Server<'_>) -> Vec<CheckRemark> {
         };
         let beside =
             |other: &Sighting| other.subject == partner && other.section == sighting.section;
-        let around = main
-            .all()
-            .find(|server| server.id() == sighting.server)
-            .is_some_and(|server| {
-                let defaults = DirConfig::defaults_of(server);
-                match partner {
-                    Subject::Proxies => defaults.trusted_proxies.is_some(),
-                    _ => defaults.restrict_process.is_some(),
-                }
-            });
+        let around = main.with_id(sighting.server).is_some_and(|server| {
+            let defaults = DirConfig::defaults_of(server);
+            match partner {
+                Subject::Proxies => defaults.trusted_proxies.is_some(),
+                _ => defaults.restrict_process.is_some(),
+            }
+        });
         if !around && !settings.sightings.iter().any(beside) {
             warnings.push(found(line, &sighting.origin, text.to_owned()));
         }
@@ -222,16 +219,10 @@ fn unknown_default(settings: &ServerSettings, server: Server<'_>) -> Option<Chec
     let name = DirConfig::defaults_of(server)
         .process_group?
         .to_string_lossy();
-    let known = settings
-        .groups
-        .iter()
-        .any(|group| group.config.name == name);
-    if name.contains("%{") || known {
+    if name.contains("%{") || settings.group(&name).is_some() {
         return None;
     }
-    let host = server
-        .hostname()
-        .map_or_else(|| "?".into(), |name| name.to_string_lossy());
+    let host = server.name().unwrap_or("?".into());
     let text = format!(
         "WSGIProcessGroup `{name}` (server {host}) is not defined; define it with WSGIDaemonProcess"
     );

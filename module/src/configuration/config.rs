@@ -9,9 +9,6 @@ use crate::apr::pool::{AprPool, PoolVec};
 use crate::configuration::networks::TrustedNetwork;
 use crate::httpd::regex::Regex;
 
-/// On, Off, or inherited.
-pub(crate) type Switch = Option<bool>;
-
 /// WSGIMapHEADToGET.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MapHead {
@@ -23,15 +20,20 @@ pub(crate) enum MapHead {
     Auto,
 }
 
-/// A script that is called about a request: for access, authentication or dispatch.
+/// The options behind a script's path; `None` is the default.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ScriptOptions<'p> {
+    pub(crate) process_group: Option<&'p CStr>,
+    pub(crate) application_group: Option<&'p CStr>,
+    pub(crate) callable: Option<&'p CStr>,
+    pub(crate) pass_authorization: Option<bool>,
+}
+
+/// A script that a directive names.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ScriptRef<'p> {
-    /// The file.
     pub(crate) file: &'p CStr,
-    /// Where it runs; `None` is the default.
-    pub(crate) process_group: Option<&'p CStr>,
-    /// See `process_group`.
-    pub(crate) application_group: Option<&'p CStr>,
+    pub(crate) options: ScriptOptions<'p>,
     /// `file:line` if `.htaccess` names it; whoever wrote that may be a tenant.
     pub(crate) htaccess: Option<&'p CStr>,
 }
@@ -50,10 +52,7 @@ pub(crate) struct GivenHandler<'p> {
 pub(crate) struct HandlerScript<'p> {
     /// The name for SetHandler.
     pub(crate) name: &'p CStr,
-    /// The script and its groups.
     pub(crate) script: ScriptRef<'p>,
-    /// `pass-authorization=`.
-    pub(crate) pass_authorization: Switch,
 }
 
 /// The record of a section: what each directive says, and how an inner section adds to
@@ -103,6 +102,7 @@ dir_config! {
     given_handler: GivenHandler<'p>;
     /// Whether the server's configuration itself allows ExecCGI, read along.
     scripts_may_run: bool;
+    /// Called about a request, as the next three are.
     dispatch_script: ScriptRef<'p>;
     access_script: ScriptRef<'p>;
     auth_user_script: ScriptRef<'p>;
@@ -142,10 +142,7 @@ pub(crate) struct ScriptAlias<'p> {
     /// The one URL path that it is about, if it is about one and one target.
     pub(crate) fixed_path: Option<&'p CStr>,
     pub(crate) target: &'p CStr,
-    pub(crate) process_group: Option<&'p CStr>,
-    pub(crate) application_group: Option<&'p CStr>,
-    pub(crate) callable: Option<&'p CStr>,
-    pub(crate) pass_authorization: Switch,
+    pub(crate) options: ScriptOptions<'p>,
 }
 
 /// The directives of a server that are about URLs.

@@ -69,19 +69,9 @@ impl From<Name<'_>> for ApplicationGroup {
 
 impl GroupView {
     fn new(config: &GroupConfig, scopes: Vec<DefinitionScope>) -> Self {
-        const HEADER_MAX: u64 = 32 * 1024;
-        const RESPONSE_BUFFER_MAX: u64 = 8 * 1024 * 1024;
-        let response_buffer = if config.response_buffer_size == 0 {
-            RESPONSE_BUFFER_MAX
-        } else {
-            config.response_buffer_size
-        };
+        const HEADER_MAX: usize = 32 * 1024;
+        const RESPONSE_BUFFER_MAX: usize = 8 * 1024 * 1024;
         let client_timeout = [config.response_socket_timeout, config.socket_timeout];
-        let header_max = if config.header_buffer_size == 0 {
-            HEADER_MAX
-        } else {
-            config.header_buffer_size
-        };
         Self {
             name: config.name.clone(),
             key: key_of(&config.name),
@@ -94,9 +84,9 @@ impl GroupView {
             client_timeout: client_timeout
                 .into_iter()
                 .find(|timeout| !timeout.is_zero()),
-            response_buffer_max: usize::try_from(response_buffer).unwrap_or(usize::MAX),
+            response_buffer_max: size(config.response_buffer_size, RESPONSE_BUFFER_MAX),
             response_flush_delay: config.response_flush_delay,
-            header_max: usize::try_from(header_max).unwrap_or(usize::MAX),
+            header_max: size(config.header_buffer_size, HEADER_MAX),
             send_buffer: config.send_buffer_size,
             receive_buffer: config.receive_buffer_size,
         }
@@ -114,35 +104,43 @@ impl GroupView {
     /// A group of the main server may be used everywhere; one of a virtual
     /// host in it and in those with the same ServerName, on whatever port.
     pub(crate) fn is_visible_from(&self, server: Server<'_>) -> bool {
-        self.scopes.is_empty() || {
-            let hostname = server.hostname().map(|name| name.to_string_lossy());
-            self.scopes
-                .iter()
-                .any(|scope| admits(scope, server.id(), hostname.as_deref()))
-        }
+        self.scopes.is_empty() || are_visible_from(&self.scopes, server)
     }
+}
+
+/// A size that an option gives; 0 is the default.
+fn size(given: u64, default: usize) -> usize {
+    match given {
+        0 => default,
+        _ => usize::try_from(given).unwrap_or(usize::MAX),
+    }
+}
+
+/// Whether a group with these scopes may be used in the server.
+pub(crate) fn are_visible_from(scopes: &[DefinitionScope], server: Server<'_>) -> bool {
+    let hostname = server.name();
+    scopes
+        .iter()
+        .any(|scope| admits(scope, server.id(), hostname.as_deref()))
 }
 
 /// Whether a group with this scope may be used in the server with this number
 /// and name.
-pub(crate) fn admits(scope: &DefinitionScope, server: usize, hostname: Option<&str>) -> bool {
+fn admits(scope: &DefinitionScope, server: usize, hostname: Option<&str>) -> bool {
     if !scope.is_virtual || scope.server == server {
         return true;
     }
-    match (&scope.hostname, hostname) {
-        (Some(own), Some(other)) => own.eq_ignore_ascii_case(other),
-        _ => false,
-    }
+    hostname
+        .zip(scope.hostname.as_deref())
+        .is_some_and(|(one, other)| one.eq_ignore_ascii_case(other))
 }
 
 /// The groups of a configuration, and the one for requests that name none.
 pub(crate) fn freeze(definitions: &[GroupDefinition], default: &GroupConfig) -> GroupViews {
-    let defined = definitions
+    definitions
         .iter()
-        .map(|known| GroupView::new(&known.config, known.scopes.clone()));
-    let implicit = GroupView::new(default, Vec::new());
-    defined
-        .chain([implicit])
+        .map(|known| GroupView::new(&known.config, known.scopes.clone()))
+        .chain([GroupView::new(default, Vec::new())])
         .map(|group| (group.name.clone(), group))
         .collect()
 }

@@ -4,7 +4,6 @@
 
 use std::io::Write as _;
 
-use nix::unistd::{getegid, geteuid};
 use wsgid_protocol::report::{ConfigReport, DEFINE, PREFIX, Remark};
 
 use crate::configuration::{group_options, settings};
@@ -27,10 +26,8 @@ const OF_OTHERS: &[&str] = &[
 
 /// Whether a directive is ours or decides what ours mean.
 fn matters(name: &str) -> bool {
-    let is_ours = name
-        .get(..4)
-        .is_some_and(|front| front.eq_ignore_ascii_case("WSGI"));
-    is_ours
+    let front = name.get(..4).unwrap_or_default();
+    front.eq_ignore_ascii_case("WSGI")
         || OF_OTHERS
             .iter()
             .any(|known| known.eq_ignore_ascii_case(name))
@@ -43,24 +40,20 @@ pub(crate) fn is_wanted() -> bool {
 
 /// Keeps an error for the report; false if there is none to be written.
 pub(crate) fn collect(origin: &str, text: &str) -> bool {
-    let wanted = is_wanted();
-    if wanted {
-        let problem = Remark {
-            origin: origin.to_owned(),
-            text: text.to_owned(),
-        };
-        settings::with(|settings| settings.problems.push(problem));
+    if !is_wanted() {
+        return false;
     }
-    wanted
+    let problem = Remark {
+        origin: origin.to_owned(),
+        text: text.to_owned(),
+    };
+    settings::with(|settings| settings.problems.push(problem));
+    true
 }
 
 /// Writes the report.
 pub(crate) fn write(errors: Vec<Remark>, warnings: Vec<Remark>) {
-    let (httpd_uid, httpd_gid) = if geteuid().is_root() {
-        server::children_identity()
-    } else {
-        (geteuid().as_raw(), getegid().as_raw())
-    };
+    let (httpd_uid, httpd_gid) = server::children_identity();
     let mut report = settings::with(|settings| ConfigReport {
         problems: std::mem::take(&mut settings.problems),
         warnings,

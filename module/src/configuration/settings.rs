@@ -4,11 +4,11 @@
 //! (`groups.rs`). Requests never come here.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use wsgid_protocol::GroupConfig;
-use wsgid_protocol::config::Preload;
+use wsgid_protocol::config::{ApplicationOptions, Preload};
 use wsgid_protocol::report::Remark;
 
 use crate::log_ids::LogLine;
@@ -58,11 +58,8 @@ pub(crate) struct Interpreter {
     pub(crate) process_group: Option<String>,
     /// The application group it is for; `None` is all.
     pub(crate) application_group: Option<String>,
-    pub(crate) python_path: Vec<PathBuf>,
-    pub(crate) switch_interval: Option<String>,
-    pub(crate) restrict_stdin: Option<bool>,
-    pub(crate) restrict_stdout: Option<bool>,
-    pub(crate) restrict_signal: Option<bool>,
+    /// What it says; `application_group` is not looked at.
+    pub(crate) options: ApplicationOptions,
 }
 
 /// What a directive is about that makes sense together with another one.
@@ -132,12 +129,19 @@ pub(crate) struct ServerSettings {
     pub(crate) problems: Vec<Remark>,
 }
 
+impl ServerSettings {
+    /// The process group of this name.
+    pub(crate) fn group(&self, name: &str) -> Option<&GroupDefinition> {
+        self.groups.iter().find(|group| group.config.name == name)
+    }
+}
+
 static SETTINGS: Mutex<Option<ServerSettings>> = Mutex::new(None);
 
 /// The record; made on first use.
 pub(crate) fn with<T>(f: impl FnOnce(&mut ServerSettings) -> T) -> T {
-    let mut guard: MutexGuard<'_, _> = SETTINGS.lock().unwrap_or_else(PoisonError::into_inner);
-    f(guard.get_or_insert_default())
+    let mut settings = SETTINGS.lock().unwrap_or_else(PoisonError::into_inner);
+    f(settings.get_or_insert_default())
 }
 
 /// Forgets everything, before the configuration is read.

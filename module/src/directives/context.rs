@@ -26,7 +26,27 @@ pub(crate) struct Context<'c, 'p> {
     pub(crate) absolute: &'c dyn Fn(&CStr) -> Option<&'p CStr>,
 }
 
-impl Context<'_, '_> {
+impl<'p> Context<'_, 'p> {
+    /// A text that lives as long as what the directive configures.
+    pub(crate) fn string(&self, text: &str) -> &'p CStr {
+        self.pool.string(text.as_bytes())
+    }
+
+    /// `file:line` if that is in `.htaccess`.
+    pub(crate) fn htaccess(&self) -> Option<&'p CStr> {
+        self.in_htaccess.then(|| self.string(&self.origin))
+    }
+
+    /// A path as httpd makes it absolute.
+    pub(crate) fn path(&self, word: &str) -> Result<&'p CStr, String> {
+        (self.absolute)(self.string(word)).ok_or_else(|| format!("`{word}` is not a path"))
+    }
+
+    /// Adds a value to a list of the record.
+    pub(crate) fn append<T: Copy>(&self, list: Option<&'p [T]>, value: T) -> Option<&'p [T]> {
+        Some(self.pool.concat(list.unwrap_or_default(), &[value]))
+    }
+
     /// Refuses a part of the directive: in a report the rest of it still counts.
     pub(crate) fn refuse(&self, text: String) -> Applied {
         if report::collect(&self.origin, &format!("{}: {text}", self.name)) {

@@ -20,44 +20,37 @@ pub(crate) struct ObservedDirective {
     pub(crate) owner: Option<&'static CStr>,
     /// Where it may stand, as httpd has it.
     pub(crate) place: c_int,
-    pub(crate) remember: fn(&mut Context<'_, '_>, &mut Words<'_>),
+    pub(crate) remember: Remember,
 }
 
-const MOD_MIME: Option<&CStr> = Some(c"mod_mime.c");
+type Remember = fn(&mut Context<'_, '_>, &mut Words<'_>);
 
 /// All of them.
 pub(crate) static OBSERVED: &[ObservedDirective] = &[
-    ObservedDirective {
-        name: c"SetHandler",
-        owner: None,
-        place: OR_FILEINFO,
-        remember: set_handler,
-    },
-    ObservedDirective {
-        name: c"ForceType",
-        owner: None,
-        place: OR_FILEINFO,
-        remember: force_type,
-    },
-    ObservedDirective {
-        name: c"AddHandler",
-        owner: MOD_MIME,
-        place: OR_FILEINFO,
-        remember: for_extensions,
-    },
-    ObservedDirective {
-        name: c"AddType",
-        owner: MOD_MIME,
-        place: OR_FILEINFO,
-        remember: for_extensions,
-    },
-    ObservedDirective {
-        name: c"Options",
-        owner: None,
-        place: OR_OPTIONS,
-        remember: options,
-    },
+    of_core(c"SetHandler", OR_FILEINFO, set_handler),
+    of_core(c"ForceType", OR_FILEINFO, force_type),
+    of_core(c"Options", OR_OPTIONS, options),
+    of_mod_mime(c"AddHandler"),
+    of_mod_mime(c"AddType"),
 ];
+
+const fn of_core(name: &'static CStr, place: c_int, remember: Remember) -> ObservedDirective {
+    ObservedDirective {
+        name,
+        owner: None,
+        place,
+        remember,
+    }
+}
+
+const fn of_mod_mime(name: &'static CStr) -> ObservedDirective {
+    ObservedDirective {
+        name,
+        owner: Some(c"mod_mime.c"),
+        place: OR_FILEINFO,
+        remember: for_extensions,
+    }
+}
 
 /// Whether this is a name under which the module runs a file as a script.
 fn means_script(name: &str) -> bool {
@@ -65,10 +58,9 @@ fn means_script(name: &str) -> bool {
 }
 
 fn give(cx: &mut Context<'_, '_>, name: &str) {
-    let origin = cx.in_htaccess.then(|| cx.pool.string(cx.origin.as_bytes()));
     cx.dir.given_handler = Some(GivenHandler {
-        name: cx.pool.string(name.as_bytes()),
-        htaccess: origin,
+        name: cx.string(name),
+        htaccess: cx.htaccess(),
     });
 }
 
@@ -80,11 +72,8 @@ fn set_handler(cx: &mut Context<'_, '_>, words: &mut Words<'_>) {
 
 /// A type is the handler where no handler is named.
 fn force_type(cx: &mut Context<'_, '_>, words: &mut Words<'_>) {
-    if let Some(name) = words
-        .next()
-        .map(|name| name.to_ascii_lowercase())
-        .filter(|name| means_script(name))
-    {
+    let name = words.next().unwrap_or_default().to_ascii_lowercase();
+    if means_script(&name) {
         give(cx, &name);
     }
 }
@@ -92,15 +81,12 @@ fn force_type(cx: &mut Context<'_, '_>, words: &mut Words<'_>) {
 /// What `.htaccess` says about extensions is left out: only the server's word
 /// makes a file a script of the server's configuration.
 fn for_extensions(cx: &mut Context<'_, '_>, words: &mut Words<'_>) {
-    if cx.in_htaccess
-        || !words
-            .next()
-            .is_some_and(|name| means_script(&name.to_ascii_lowercase()))
-    {
+    let name = words.next().unwrap_or_default().to_ascii_lowercase();
+    if cx.in_htaccess || !means_script(&name) {
         return;
     }
     while let Some(extension) = words.next() {
-        let extension = cx.pool.string(extension.trim_start_matches('.').as_bytes());
+        let extension = cx.string(extension.trim_start_matches('.'));
         cx.dir.script_extensions = cx.pool.concat(cx.dir.script_extensions, &[extension]);
     }
 }
@@ -117,18 +103,13 @@ fn options(cx: &mut Context<'_, '_>, words: &mut Words<'_>) {
 /// Words without a sign say all that is allowed, those with one change it.
 fn may_run(words: impl Iterator<Item = String>, before: Option<bool>) -> Option<bool> {
     let mut result = before;
-    let mut is_first = true;
-    for word in words {
+    for (index, word) in words.enumerate() {
         let name = word.trim_start_matches(['+', '-']);
-        let is_meant = ["ExecCGI", "All"]
-            .iter()
-            .any(|known| name.eq_ignore_ascii_case(known));
         let has_sign = name.len() < word.len();
-        if is_first && !has_sign {
+        if index == 0 && !has_sign {
             result = Some(false);
         }
-        is_first = false;
-        if is_meant {
+        if name.eq_ignore_ascii_case("ExecCGI") || name.eq_ignore_ascii_case("All") {
             result = Some(!word.starts_with('-'));
         }
     }

@@ -6,8 +6,7 @@ use std::path::PathBuf;
 use wsgid_protocol::config::Preload;
 use wsgid_protocol::names::DEFAULT_GROUP;
 
-use crate::apr::pool::AprPool;
-use crate::configuration::config::{HandlerScript, Mount, ScriptAlias, ScriptRef, Switch};
+use crate::configuration::config::{HandlerScript, Mount, ScriptAlias, ScriptOptions, ScriptRef};
 use crate::configuration::names;
 use crate::configuration::settings::{self, Import, Naming};
 use crate::configuration::words::{Words, on_or_off};
@@ -15,17 +14,14 @@ use crate::directives::context::{Applied, Context};
 use crate::directives::process::name_of_group;
 use crate::httpd::regex::Regex;
 
-/// The options behind a script's path.
-#[derive(Default)]
-struct ScriptOptions {
-    process_group: Option<String>,
-    application_group: Option<String>,
-    callable: Option<String>,
-    pass_authorization: Switch,
-}
+const GLOBAL: &CStr = c"%{GLOBAL}";
 
 /// Reads options; only those in `allowed` may come.
-fn options(words: &mut Words<'_>, allowed: &[&str]) -> Result<ScriptOptions, String> {
+fn options<'p>(
+    cx: &Context<'_, 'p>,
+    words: &mut Words<'_>,
+    allowed: &[&str],
+) -> Result<ScriptOptions<'p>, String> {
     let mut options = ScriptOptions::default();
     while let Some((name, value)) = words.next_option()? {
         if !allowed.contains(&name.as_str()) {
@@ -37,33 +33,24 @@ fn options(words: &mut Words<'_>, allowed: &[&str]) -> Result<ScriptOptions, Str
         if value.is_empty() {
             return Err(format!("option `{name}` needs a value"));
         }
+        let text = Some(cx.string(&value));
+        if name.ends_with("-group") {
+            name_of_group(&value)?;
+        }
         match name.as_str() {
-            "process-group" => options.process_group = Some(name_of_group(&value)?),
-            "application-group" => options.application_group = Some(name_of_group(&value)?),
-            "callable-object" => options.callable = Some(value),
+            "process-group" => options.process_group = text,
+            "application-group" => options.application_group = text,
+            "callable-object" => options.callable = text,
             _ => {
-                options.pass_authorization =
-                    Some(on_or_off(&value).map_err(|e| format!("option `{name}`: {e}"))?)
+                let on = on_or_off(&value).map_err(|error| format!("option `{name}`: {error}"))?;
+                options.pass_authorization = Some(on);
             }
         }
     }
     Ok(options)
 }
 
-fn path<'p>(cx: &Context<'_, 'p>, word: &str) -> Result<&'p CStr, String> {
-    let word = cx.pool.string(word.as_bytes());
-    (cx.absolute)(word).ok_or_else(|| format!("`{}` is not a path", word.to_string_lossy()))
-}
-
-fn string<'p>(pool: AprPool<'p>, text: &Option<String>) -> Option<&'p CStr> {
-    text.as_ref().map(|text| pool.string(text.as_bytes()))
-}
-
-/// Where the directive stands, if that is in `.htaccess`.
-fn in_htaccess<'p>(cx: &Context<'_, 'p>) -> Option<&'p CStr> {
-    cx.in_htaccess.then(|| cx.pool.string(cx.origin.as_bytes()))
-}
-
+const GROUP_OPTIONS: &[&str] = &["process-group", "application-group"];
 const ALIAS_OPTIONS: &[&str] = &[
     "process-group",
     "application-group",
@@ -74,87 +61,61 @@ const ALIAS_OPTIONS: &[&str] = &[
 pub(super) fn script_alias(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     let url = words.need("the URL path")?;
     let target = words.need("the script")?;
-    let options = options(words, ALIAS_OPTIONS)?;
+    let options = options(cx, words, ALIAS_OPTIONS)?;
     if !url.starts_with('/') {
         return Err(format!("the URL path `{url}` does not begin with `/`"));
     }
     let is_directory = target.ends_with('/') && url.ends_with('/');
-    let file = path(cx, &target)?;
-    if !is_directory {
-        preload(file, &options);
-    }
-    let url = cx.pool.string(url.as_bytes());
-    add_alias(cx, Mount::Prefix(url), Some(url), file, &options);
+    let url = cx.string(&url);
+    let alias = ScriptAlias {
+        mount: Mount::Prefix(url),
+        fixed_path: Some(url),
+        target: cx.path(&target)?,
+        options,
+    };
+    add_alias(cx, alias, !is_directory);
     Ok(())
 }
 
 pub(super) fn script_alias_match(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     let pattern = words.need("the regular expression")?;
     let target = words.need("the script")?;
-    let options = options(words, ALIAS_OPTIONS)?;
-    let regex = Regex::compile(cx.pool, cx.pool.string(pattern.as_bytes()))
+    let options = options(cx, words, ALIAS_OPTIONS)?;
+    let regex = Regex::compile(cx.pool, cx.string(&pattern))
         .ok_or_else(|| format!("`{pattern}` is not a regular expression"))?;
-    let file = path(cx, &target)?;
     let is_one_target = !target.contains(['$', '&']);
-    if is_one_target {
-        preload(file, &options);
-    }
     let fixed_path = names::fixed_path(&pattern).filter(|_| is_one_target);
-    let fixed_path = fixed_path.map(|path| cx.pool.string(path.as_bytes()));
-    add_alias(cx, Mount::Pattern(regex), fixed_path, file, &options);
+    let alias = ScriptAlias {
+        mount: Mount::Pattern(regex),
+        fixed_path: fixed_path.map(|path| cx.string(&path)),
+        target: cx.path(&target)?,
+        options,
+    };
+    add_alias(cx, alias, is_one_target);
     Ok(())
 }
 
-fn add_alias<'p>(
-    cx: &mut Context<'_, 'p>,
-    mount: Mount<'p>,
-    fixed_path: Option<&'p CStr>,
-    target: &'p CStr,
-    options: &ScriptOptions,
-) {
-    let pool = cx.pool;
-    names_group(cx, options.process_group.as_deref(), true);
-    let alias = ScriptAlias {
-        mount,
-        fixed_path,
-        target,
-        process_group: string(cx.pool, &options.process_group),
-        application_group: string(cx.pool, &options.application_group),
-        callable: string(cx.pool, &options.callable),
-        pass_authorization: options.pass_authorization,
-    };
-    cx.server_config.aliases.push(pool, alias);
-}
-
-/// A script whose groups are both known beforehand is loaded beforehand.
-fn preload(file: &CStr, options: &ScriptOptions) {
-    let (Some(group), Some(application)) = (&options.process_group, &options.application_group)
-    else {
-        return;
-    };
-    let application = if application == "%{GLOBAL}" {
-        ""
-    } else {
-        application
-    };
-    if group == "%{GLOBAL}" || group.contains("%{") || application.contains("%{") {
-        return;
+/// Keeps an alias. A script whose groups are both given is loaded beforehand.
+fn add_alias<'p>(cx: &mut Context<'_, 'p>, alias: ScriptAlias<'p>, is_one_script: bool) {
+    let options = &alias.options;
+    names_group(cx, options.process_group, true);
+    let has_process_group = options.process_group.is_some_and(|group| group != GLOBAL);
+    if is_one_script && has_process_group && options.application_group.is_some() {
+        let callable = options.callable.unwrap_or(c"application");
+        add_import(alias.target, options, Some(callable));
     }
-    let callable = options
-        .callable
-        .clone()
-        .unwrap_or_else(|| "application".to_owned());
-    add_import(file, group, application, Some(callable));
+    cx.server_config.aliases.push(cx.pool, alias);
 }
 
 /// Has the name of a process group looked at once all are defined, if it is known
 /// before a request comes.
-fn names_group(cx: &Context<'_, '_>, group: Option<&str>, checks_server: bool) {
-    let Some(group) = group.filter(|name| !name.contains("%{") && !cx.in_htaccess) else {
+fn names_group(cx: &Context<'_, '_>, group: Option<&CStr>, checks_server: bool) {
+    let group = group.unwrap_or(GLOBAL).to_string_lossy();
+    if cx.in_htaccess || group.contains("%{") {
         return;
-    };
+    }
     let naming = Naming {
-        process_group: group.to_owned(),
+        process_group: group.into_owned(),
         origin: cx.origin.clone(),
         server: cx.server.id(),
         checks_server,
@@ -162,93 +123,72 @@ fn names_group(cx: &Context<'_, '_>, group: Option<&str>, checks_server: bool) {
     settings::with(|settings| settings.namings.push(naming));
 }
 
-/// Has a script loaded beforehand.
-fn add_import(file: &CStr, group: &str, application: &str, callable: Option<String>) {
-    let import = Import {
-        process_group: group.to_owned(),
-        preload: Preload {
+/// Has a script loaded beforehand, unless a request decides on its groups.
+fn add_import(file: &CStr, options: &ScriptOptions<'_>, callable: Option<&CStr>) {
+    if let Some(process_group) = fixed_name(options.process_group, DEFAULT_GROUP)
+        && let Some(application_group) = fixed_name(options.application_group, "")
+    {
+        let preload = Preload {
             script: PathBuf::from(file.to_string_lossy().into_owned()),
-            application_group: application.to_owned(),
-            callable,
-        },
-    };
-    settings::with(|settings| settings.imports.push(import));
+            application_group,
+            callable: callable.map(|name| name.to_string_lossy().into_owned()),
+        };
+        let import = Import {
+            process_group,
+            preload,
+        };
+        settings::with(|settings| settings.imports.push(import));
+    }
+}
+
+/// The name of a group that no request decides on.
+fn fixed_name(name: Option<&CStr>, default: &str) -> Option<String> {
+    match name {
+        Some(name) if name != GLOBAL => {
+            let name = name.to_string_lossy();
+            (!name.contains("%{")).then(|| name.into_owned())
+        }
+        _ => Some(default.to_owned()),
+    }
 }
 
 pub(super) fn import_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     let target = words.need("the script")?;
-    let options = options(words, &["process-group", "application-group"])?;
-    let group = options
-        .process_group
-        .ok_or("option `process-group` is missing")?;
-    let application = options
-        .application_group
-        .ok_or("option `application-group` is missing")?;
-    if group == "%{GLOBAL}" {
-        let text = format!(
-            "WSGIImportScript with process-group=%{{GLOBAL}}: no application runs inside httpd; \
-             the script is loaded in the process group `{}`",
-            DEFAULT_GROUP
-        );
-        settings::remark(&cx.origin, text);
-    }
+    let options = options(cx, words, GROUP_OPTIONS)?;
     for (option, value) in [
-        ("process-group", &group),
-        ("application-group", &application),
+        ("process-group", options.process_group),
+        ("application-group", options.application_group),
     ] {
-        if value != "%{GLOBAL}" && value.contains("%{") {
+        let value = value.ok_or_else(|| format!("option `{option}` is missing"))?;
+        if fixed_name(Some(value), "").is_none() {
             return Err(format!(
-                "option `{option}`: `{value}` is not known before a request comes"
+                "option `{option}`: `{}` is not known before a request comes",
+                value.to_string_lossy()
             ));
         }
     }
-    let group = if group == "%{GLOBAL}" {
-        DEFAULT_GROUP.to_owned()
-    } else {
-        group
-    };
-    let application = if application == "%{GLOBAL}" {
-        String::new()
-    } else {
-        application
-    };
-    let file = path(cx, &target)?;
-    names_group(cx, Some(&group), false);
-    add_import(file, &group, &application, None);
+    if options.process_group == Some(GLOBAL) {
+        let text = format!(
+            "WSGIImportScript with process-group=%{{GLOBAL}}: no application runs inside httpd; \
+             the script is loaded in the process group `{DEFAULT_GROUP}`"
+        );
+        settings::remark(&cx.origin, text);
+    }
+    names_group(cx, options.process_group, false);
+    add_import(cx.path(&target)?, &options, None);
     Ok(())
 }
 
 pub(super) fn handler_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     let name = words.need("the handler's name")?;
-    let target = words.need("the script")?;
-    let options = options(
-        words,
-        &["process-group", "application-group", "pass-authorization"],
-    )?;
-    let file = path(cx, &target)?;
-    names_group(cx, options.process_group.as_deref(), true);
-    let pool = cx.pool;
+    let allowed = ["process-group", "application-group", "pass-authorization"];
     let script = HandlerScript {
-        name: pool.string(name.as_bytes()),
-        script: ScriptRef {
-            file,
-            process_group: string(cx.pool, &options.process_group),
-            application_group: string(cx.pool, &options.application_group),
-            htaccess: in_htaccess(cx),
-        },
-        pass_authorization: options.pass_authorization,
+        name: cx.string(&name),
+        script: named_script(cx, words, &allowed)?,
     };
     // The last definition of a name counts.
-    cx.dir.handler_scripts = pool.concat(&[script], cx.dir.handler_scripts);
+    cx.dir.handler_scripts = cx.pool.concat(&[script], cx.dir.handler_scripts);
     Ok(())
-}
-
-/// The name of a group that no request decides on.
-fn fixed_name<'n>(name: &'n Option<String>, default: &'n str) -> Option<&'n str> {
-    match name.as_deref() {
-        None | Some("%{GLOBAL}") => Some(default),
-        Some(name) => (!name.contains("%{")).then_some(name),
-    }
 }
 
 /// A script for dispatch or authentication.
@@ -256,33 +196,33 @@ pub(super) fn script_ref<'p>(
     cx: &Context<'_, 'p>,
     words: &mut Words<'_>,
 ) -> Result<ScriptRef<'p>, String> {
-    let target = words.need("the script")?;
-    let options = options(words, &["process-group", "application-group"])?;
-    let file = path(cx, &target)?;
+    let script = named_script(cx, words, GROUP_OPTIONS)?;
     // Every request waits for its answer, so it is loaded beforehand. A file
     // that is read again for each request loads nothing.
-    if !cx.in_htaccess
-        && let Some(group) = fixed_name(&options.process_group, DEFAULT_GROUP)
-        && let Some(application) = fixed_name(&options.application_group, "")
-    {
-        add_import(file, group, application, None);
+    if !cx.in_htaccess {
+        add_import(script.file, &script.options, None);
     }
-    names_group(cx, options.process_group.as_deref(), true);
-    Ok(ScriptRef {
-        file,
-        process_group: string(cx.pool, &options.process_group),
-        application_group: string(cx.pool, &options.application_group),
-        htaccess: in_htaccess(cx),
-    })
+    Ok(script)
 }
 
-pub(super) fn dispatch_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
-    cx.dir.dispatch_script = Some(script_ref(cx, words)?);
-    Ok(())
+fn named_script<'p>(
+    cx: &Context<'_, 'p>,
+    words: &mut Words<'_>,
+    allowed: &[&str],
+) -> Result<ScriptRef<'p>, String> {
+    let target = words.need("the script")?;
+    let options = options(cx, words, allowed)?;
+    let file = cx.path(&target)?;
+    names_group(cx, options.process_group, true);
+    Ok(ScriptRef {
+        file,
+        options,
+        htaccess: cx.htaccess(),
+    })
 }
 
 pub(super) fn callable_object(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     let name = words.need("the name")?;
-    cx.dir.callable = Some(cx.pool.string(name.as_bytes()));
+    cx.dir.callable = Some(cx.string(&name));
     Ok(())
 }

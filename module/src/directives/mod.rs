@@ -94,7 +94,7 @@ directives! {
     c"WSGIScriptAliasMatch", Server, c"regular-expression file-pattern [option=value ...]", mapping::script_alias_match, Differs("as WSGIScriptAlias");
     c"WSGIHandlerScript", Section, c"handler-name file [option=value ...]", mapping::handler_script, Same;
     c"WSGIImportScript", Server, c"file process-group=name application-group=name", mapping::import_script, Differs("`process-group=%{GLOBAL}` loads it in the implicit process group, for nothing runs inside httpd");
-    c"WSGIDispatchScript", Section, c"file [option=value ...]", mapping::dispatch_script, Differs("it runs in a worker (`process-group=`, else the implicit group) and has 10 s; if it cannot be loaded the request ends with 500 instead of going on");
+    c"WSGIDispatchScript", Section, c"file [option=value ...]", request::dispatch_script, Differs("it runs in a worker (`process-group=`, else the implicit group) and has 10 s; if it cannot be loaded the request ends with 500 instead of going on");
     c"WSGICallableObject", FileInfo, c"name of the callable object in the script", mapping::callable_object, Same;
 
     c"WSGIDaemonProcess", Server, c"name [option=value ...]", process::daemon_process, Differs("numbers and sizes are checked; the same definition twice, as certbot makes it, is one group; see the options");

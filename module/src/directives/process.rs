@@ -141,7 +141,7 @@ fn check_identity(config: &GroupConfig) -> Applied {
 
 pub(super) fn process_group(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     let name = name_of_group(&words.need("the name of the process group")?)?;
-    cx.dir.process_group = Some(cx.pool.string(name.as_bytes()));
+    cx.dir.process_group = Some(cx.string(&name));
     if name.contains("%{ENV:") {
         cx.note(Subject::VariableGroup);
     }
@@ -150,18 +150,14 @@ pub(super) fn process_group(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> 
 
 pub(super) fn application_group(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     let name = name_of_group(&words.need("the name of the application group")?)?;
-    cx.dir.application_group = Some(cx.pool.string(name.as_bytes()));
+    cx.dir.application_group = Some(cx.string(&name));
     Ok(())
 }
 
 pub(super) fn restrict_process(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     for name in words.rest("the name of a process group")? {
         let name = name_of_group(&name)?;
-        let name = cx.pool.string(name.as_bytes());
-        cx.dir.restrict_process = Some(
-            cx.pool
-                .concat(cx.dir.restrict_process.unwrap_or_default(), &[name]),
-        );
+        cx.dir.restrict_process = cx.append(cx.dir.restrict_process, cx.string(&name));
     }
     cx.note(Subject::Restriction);
     Ok(())
@@ -169,9 +165,7 @@ pub(super) fn restrict_process(cx: &mut Context<'_, '_>, words: &mut Words<'_>) 
 
 pub(super) fn socket_prefix(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     let word = words.need("the path")?;
-    let path = (cx.absolute)(cx.pool.string(word.as_bytes()))
-        .ok_or_else(|| format!("`{word}` is not a path"))?;
-    let path = path.to_string_lossy().into_owned();
+    let path = cx.path(&word)?.to_string_lossy().into_owned();
     settings::with(|settings| settings.socket_prefix = Some(path.into()));
     Ok(())
 }

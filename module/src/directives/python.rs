@@ -3,20 +3,19 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use wsgid_protocol::GroupConfig;
+use wsgid_protocol::config::ApplicationOptions;
+
 use crate::configuration::settings::{self, Interpreter};
 use crate::configuration::words::Words;
 use crate::directives::context::{Applied, Context};
 use crate::directives::process::name_of_group;
 
-/// Sets a switch of the container that is being read, or of all interpreters.
-fn interpreter(change: impl FnOnce(&mut Interpreter)) {
+/// Changes the container that is being read, or what holds for all interpreters.
+fn interpreter(change: impl FnOnce(&mut ApplicationOptions)) {
     settings::with(|settings| {
-        change(
-            settings
-                .container
-                .as_mut()
-                .unwrap_or(&mut settings.interpreter),
-        )
+        let container = settings.container.as_mut();
+        change(&mut container.unwrap_or(&mut settings.interpreter).options);
     });
 }
 
@@ -75,10 +74,11 @@ pub(super) fn hash_seed(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Appli
 pub(super) fn switch_interval(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     let word = words.need("a number of seconds")?;
     // Checked by the option of the same name, so that both give one error.
-    wsgid_protocol::GroupConfig::new("", "")
+    let mut reading = GroupConfig::new("", "");
+    reading
         .set("switch-interval", &word)
         .map_err(|error| error.to_string())?;
-    interpreter(|target| target.switch_interval = Some(word));
+    interpreter(|target| target.switch_interval_us = reading.switch_interval_us);
     Ok(())
 }
 

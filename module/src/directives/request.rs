@@ -6,20 +6,28 @@ use crate::configuration::settings::{self, Subject};
 use crate::configuration::words::Words;
 use crate::directives::context::{Applied, Context};
 use crate::directives::mapping::script_ref;
+use crate::request::environ::variable_byte;
 use crate::request::proxies;
 
-/// Directives that are one switch of a section.
-macro_rules! switches {
-    ($($name:ident)*) => {
-        $(pub(super) fn $name(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
-            cx.dir.$name = Some(words.switch()?);
+/// Directives that are one value of a section, each with what reads it.
+macro_rules! values {
+    ($($read:path { $($name:ident)* })*) => {
+        $($(pub(super) fn $name(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
+            cx.dir.$name = Some($read(cx, words)?);
             Ok(())
-        })*
+        })*)*
     };
 }
 
-switches! {
-    pass_authorization script_reloading chunked_request error_override ignore_activity enable_sendfile
+values! {
+    switch {
+        pass_authorization script_reloading chunked_request error_override ignore_activity enable_sendfile
+    }
+    script_ref { dispatch_script access_script auth_user_script auth_group_script }
+}
+
+fn switch(_: &Context<'_, '_>, words: &mut Words<'_>) -> Result<bool, String> {
+    words.switch()
 }
 
 pub(super) fn map_head_to_get(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
@@ -42,26 +50,15 @@ pub(super) fn trusted_proxy_headers(cx: &mut Context<'_, '_>, words: &mut Words<
         {
             return Err(format!("`{word}` is not the name of a header"));
         }
-        let name = cx.pool.mapped(
-            b"HTTP_",
-            word.as_bytes(),
-            crate::request::environ::variable_byte,
-        );
+        let name = cx.pool.mapped(b"HTTP_", word.as_bytes(), variable_byte);
         let name = cx.pool.string(name);
         if !proxies::is_known(&name.to_string_lossy()) {
             let known = proxies::known_headers().join(", ");
-            settings::remark(
-                &cx.origin,
-                format!(
-                    "{}: `{word}` is not among {known}: it has no effect",
-                    cx.name
-                ),
-            );
+            let name = cx.name;
+            let text = format!("{name}: `{word}` is not among {known}: it has no effect");
+            settings::remark(&cx.origin, text);
         }
-        cx.dir.trusted_headers = Some(
-            cx.pool
-                .concat(cx.dir.trusted_headers.unwrap_or_default(), &[name]),
-        );
+        cx.dir.trusted_headers = cx.append(cx.dir.trusted_headers, name);
     }
     cx.note(Subject::ProxyHeaders);
     Ok(())
@@ -72,26 +69,8 @@ pub(super) fn trusted_proxies(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -
         let network = TrustedNetwork::parse(&word).ok_or_else(|| {
             format!("`{word}` is neither an address nor a network such as 10.0.0.0/8")
         })?;
-        cx.dir.trusted_proxies = Some(
-            cx.pool
-                .concat(cx.dir.trusted_proxies.unwrap_or_default(), &[network]),
-        );
+        cx.dir.trusted_proxies = cx.append(cx.dir.trusted_proxies, network);
     }
     cx.note(Subject::Proxies);
-    Ok(())
-}
-
-pub(super) fn access_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
-    cx.dir.access_script = Some(script_ref(cx, words)?);
-    Ok(())
-}
-
-pub(super) fn auth_user_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
-    cx.dir.auth_user_script = Some(script_ref(cx, words)?);
-    Ok(())
-}
-
-pub(super) fn auth_group_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
-    cx.dir.auth_group_script = Some(script_ref(cx, words)?);
     Ok(())
 }

@@ -2,10 +2,13 @@
 
 #![expect(unsafe_code, reason = "wraps server_rec")]
 
+use std::borrow::Cow;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::os::fd::BorrowedFd;
 use std::sync::OnceLock;
 use std::time::Duration;
+
+use nix::unistd::{getegid, geteuid};
 
 use crate::apr::handle::Handle;
 use crate::apr::pool::AprPool;
@@ -35,6 +38,11 @@ impl<'s> Server<'s> {
     pub(crate) fn hostname(self) -> Option<&'s CStr> {
         // SAFETY: null or a C string of the configuration.
         unsafe { optional(self.get().server_hostname) }
+    }
+
+    /// Its hostname as text.
+    pub(crate) fn name(self) -> Option<Cow<'s, str>> {
+        self.hostname().map(CStr::to_string_lossy)
     }
 
     /// Whether this is the ServerName, or a ServerAlias without wildcards.
@@ -119,6 +127,11 @@ impl<'s> Server<'s> {
             unsafe { Self::optional(server.get().next) }
         })
     }
+
+    /// The one with this number among this server and all that follow it.
+    pub(crate) fn with_id(self, id: usize) -> Option<Self> {
+        self.all().find(|server| server.id() == id)
+    }
 }
 
 /// The main server. Only between reading the configuration and the end of httpd.
@@ -129,8 +142,11 @@ pub(crate) fn main_server<'s>() -> Option<Server<'s>> {
     unsafe { Server::optional(raw) }
 }
 
-/// User and group of httpd's children.
+/// User and group of httpd's children: they stay what httpd is, unless it is root.
 pub(crate) fn children_identity() -> (u32, u32) {
+    if !geteuid().is_root() {
+        return (geteuid().as_raw(), getegid().as_raw());
+    }
     // SAFETY: set while the configuration is read, never written to after.
     let uid = unsafe { sys::ap_unixd_config.user_id };
     // SAFETY: likewise.

@@ -4,14 +4,12 @@ use std::collections::HashSet;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use nix::unistd::{getegid, geteuid};
-use wsgid_protocol::GroupConfig;
 use wsgid_protocol::config::LogTarget;
 use wsgid_protocol::control::{Configuration, FromParent, ServerFacts};
 use wsgid_protocol::limits::LOGS_MAX;
 use wsgid_protocol::request::VERSIONS;
 
-use crate::configuration::permitted::{self, Permitted};
+use crate::configuration::permitted;
 use crate::configuration::settings::ServerSettings;
 use crate::configuration::{group_options, groups};
 use crate::httpd::log;
@@ -22,17 +20,11 @@ use crate::workers::plan::ServingPlan;
 
 /// The application groups that imports and containers name.
 fn application_groups(settings: &ServerSettings) -> HashSet<String> {
-    let imported = settings
-        .imports
-        .iter()
-        .map(|import| import.preload.application_group.clone());
-    imported
-        .chain(
-            settings
-                .interpreters
-                .iter()
-                .filter_map(|one| one.application_group.clone()),
-        )
+    let imports = settings.imports.iter();
+    let containers = settings.interpreters.iter();
+    imports
+        .map(|import| import.preload.application_group.clone())
+        .chain(containers.filter_map(|one| one.application_group.clone()))
         .collect()
 }
 
@@ -58,41 +50,31 @@ pub(super) fn message(
 ) -> Result<(Message, Duration), String> {
     let mut logs = GroupLogs::new(main);
     let mut permitted = permitted::collect(settings, main);
-    let mut groups = Vec::new();
-    for definition in &settings.groups {
-        let mut config = group_options::complete(settings, definition.config.clone());
-        permit(&mut config, &mut permitted);
+    let mut groups = group_options::all(settings);
+    for config in &mut groups {
+        if let Some(named) = permitted.remove(&config.name) {
+            config.runs.files.extend(named.files);
+            config.runs.directories.extend(named.directories);
+        }
+    }
+    for (config, definition) in groups.iter_mut().zip(&settings.groups) {
         let home = definition
             .scopes
             .first()
-            .and_then(|scope| main.all().find(|server| server.id() == scope.server));
+            .and_then(|scope| main.with_id(scope.server));
         if config.log == LogTarget::default() {
             config.log = home.map_or(LogTarget::Supervisor, |server| logs.target(server));
         }
-        groups.push(config);
     }
-    let mut implicit = group_options::complete(settings, group_options::default_group());
-    permit(&mut implicit, &mut permitted);
-    groups.push(implicit);
-    let slack = Duration::from_secs(3);
-    let stop_timeout = groups
-        .iter()
-        .map(|group| group.shutdown_timeout)
-        .max()
-        .unwrap_or_default()
-        + slack;
-
-    let (uid, gid) = if geteuid().is_root() {
-        server::children_identity()
-    } else {
-        (geteuid().as_raw(), getegid().as_raw())
-    };
+    let shutdown_timeout = groups.iter().map(|group| group.shutdown_timeout).max();
+    let stop_timeout = shutdown_timeout.unwrap_or_default() + Duration::from_secs(3);
+    let (httpd_uid, httpd_gid) = server::children_identity();
     let configuration = Configuration {
         versions: VERSIONS,
         generation,
         secret,
-        httpd_uid: uid,
-        httpd_gid: gid,
+        httpd_uid,
+        httpd_gid,
         server: ServerFacts {
             version: server::version(),
             description: server::description(),
@@ -108,14 +90,6 @@ pub(super) fn message(
         talk::encode(&FromParent::Configure(configuration), logs.descriptors)?,
         stop_timeout,
     ))
-}
-
-/// Adds what the configuration lets a group run.
-fn permit(config: &mut GroupConfig, permitted: &mut Permitted) {
-    if let Some(named) = permitted.remove(&config.name) {
-        config.runs.files.extend(named.files);
-        config.runs.directories.extend(named.directories);
-    }
 }
 
 /// The error logs that groups write to. The first is the main one, which
@@ -170,14 +144,16 @@ impl GroupLogs {
             .iter()
             .position(|known| *known == number)
             .or_else(|| self.add(log));
-        index.map_or_else(
-            || {
-                let host = server.hostname().map(|name| name.to_string_lossy()).unwrap_or_default();
-                let text = format!("the error log of `{host}` cannot be passed on (there are {LOGS_MAX} at most, or no descriptor is free): what its processes print goes to the main error log");
-                log::server(log_ids::LOG_NOT_PASSED_ON, || text);
-                LogTarget::Supervisor
-            },
-            LogTarget::Descriptor,
-        )
+        if let Some(index) = index {
+            return LogTarget::Descriptor(index);
+        }
+        let host = server.name().unwrap_or_default();
+        log::server(log_ids::LOG_NOT_PASSED_ON, || {
+            format!(
+                "the error log of `{host}` cannot be passed on (there are {LOGS_MAX} at most, or no descriptor is \
+                 free): what its processes print goes to the main error log"
+            )
+        });
+        LogTarget::Supervisor
     }
 }

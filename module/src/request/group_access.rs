@@ -114,7 +114,7 @@ fn permitted_to_htaccess(
     if group == DEFAULT_GROUP {
         return Err(GroupRefused::HtaccessAsHttpd(named));
     }
-    if !is_listed(config, group).unwrap_or(script.process_group.is_none()) {
+    if !is_listed(config, group).unwrap_or(script.options.process_group.is_none()) {
         return Err(GroupRefused::HtaccessNotListed {
             script: named,
             group: group.clone(),

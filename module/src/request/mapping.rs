@@ -137,13 +137,14 @@ fn apply<'r>(r: Request<'r>, alias: &ScriptAlias<'r>, file: &'r CStr, rest: &'r 
         );
     }
     notes.set(note::FORCED, HANDLER);
-    let authorization = alias
+    let options = alias.options;
+    let authorization = options
         .pass_authorization
         .map(|on| if on { c"1" } else { c"0" });
     let options = [
-        (note::PROCESS_GROUP, alias.process_group),
-        (note::APPLICATION_GROUP, alias.application_group),
-        (note::CALLABLE, alias.callable),
+        (note::PROCESS_GROUP, options.process_group),
+        (note::APPLICATION_GROUP, options.application_group),
+        (note::CALLABLE, options.callable),
         (note::PASS_AUTHORIZATION, authorization),
     ];
     for (name, value) in options {

@@ -89,7 +89,8 @@ pub(crate) fn of_script_call<'r>(
     // The file that is asked for is not the script that is asked.
     let facts = RequestNames::new(r, script_name, false);
     let global = c"%{GLOBAL}";
-    let process_group = script
+    let options = script.options;
+    let process_group = options
         .process_group
         .or_else(|| script.htaccess.and_then(|_| group_of_place(r)));
     ScriptTarget {
@@ -103,7 +104,7 @@ pub(crate) fn of_script_call<'r>(
         pass_authorization: false,
         group: process_group_named(process_group.unwrap_or(global), &facts),
         by_variable: false,
-        application_group: named(script.application_group.unwrap_or(global), &facts),
+        application_group: named(options.application_group.unwrap_or(global), &facts),
     }
 }
 
@@ -153,12 +154,13 @@ pub(crate) fn of_request<'r>(
     let notes = r.notes();
     let facts = RequestNames::new(r, script_name, handler_script.is_none());
     let own = handler_script.map(|known| &known.script);
-    let group = own
-        .and_then(|own| own.process_group)
+    let options = own.map(|own| own.options).unwrap_or_default();
+    let group = options
+        .process_group
         .or_else(|| notes.get(note::PROCESS_GROUP))
         .or(config.process_group);
-    let application = own
-        .and_then(|own| own.application_group)
+    let application = options
+        .application_group
         .or_else(|| notes.get(note::APPLICATION_GROUP))
         .or(config.application_group);
     let group = group.unwrap_or(c"%{GLOBAL}");
@@ -178,8 +180,8 @@ pub(crate) fn of_request<'r>(
     let from_alias = notes
         .get(note::PASS_AUTHORIZATION)
         .map(|value| value == c"1");
-    let pass_authorization = handler_script
-        .and_then(|known| known.pass_authorization)
+    let pass_authorization = options
+        .pass_authorization
         .or(from_alias)
         .or(config.pass_authorization);
     ScriptTarget {

@@ -71,17 +71,12 @@ impl<'s> Visibility<'s> {
                     visibility.everywhere.push(name);
                     continue;
                 }
-                visibility
-                    .by_server
-                    .entry(scope.server)
-                    .or_default()
-                    .push(name);
+                let of_server = visibility.by_server.entry(scope.server);
+                of_server.or_default().push(name);
                 if let Some(hostname) = &scope.hostname {
-                    visibility
-                        .by_hostname
-                        .entry(hostname.to_ascii_lowercase())
-                        .or_default()
-                        .push(name);
+                    let hostname = hostname.to_ascii_lowercase();
+                    let of_hostname = visibility.by_hostname.entry(hostname);
+                    of_hostname.or_default().push(name);
                 }
             }
         }
@@ -90,32 +85,23 @@ impl<'s> Visibility<'s> {
 
     /// The process groups that requests of a server may use.
     fn of(&self, server: Server<'_>) -> BTreeSet<String> {
-        let hostname = server
-            .hostname()
-            .map(|name| name.to_string_lossy().to_ascii_lowercase());
-        let own = self.by_server.get(&server.id()).into_iter().flatten();
-        let named = hostname
-            .and_then(|name| self.by_hostname.get(&name))
-            .into_iter()
-            .flatten();
-        self.everywhere
-            .iter()
-            .chain(own)
-            .chain(named)
-            .map(|name| (*name).to_owned())
-            .collect()
+        let hostname = server.name().unwrap_or_default().to_ascii_lowercase();
+        let lists = [
+            Some(&self.everywhere),
+            self.by_server.get(&server.id()),
+            self.by_hostname.get(&hostname),
+        ];
+        let names = lists.into_iter().flatten().flatten();
+        names.map(|name| (*name).to_owned()).collect()
     }
 }
 
 /// Where the code of a process group is.
 fn own_directories(settings: &ServerSettings, group: &str) -> Vec<String> {
-    let known = settings
-        .groups
-        .iter()
-        .find(|known| known.config.name == group);
-    let directories = known
-        .iter()
-        .flat_map(|known| known.config.home.iter().chain(&known.config.python_path));
+    let Some(known) = settings.group(group) else {
+        return Vec::new();
+    };
+    let directories = known.config.home.iter().chain(&known.config.python_path);
     directories
         .map(|directory| directory.to_string_lossy().into_owned())
         .collect()
