@@ -2,10 +2,10 @@
 //! wait in its backlog while there is no supervisor.
 
 use std::ffi::OsStr;
-use std::fs;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, chown, lchown};
 use std::path::Path;
+use std::{fs, io};
 
 use nix::errno::Errno;
 use nix::sys::signal::kill;
@@ -90,7 +90,7 @@ fn make_directory(path: &Path) -> Result<(), String> {
     };
     match fs::DirBuilder::new().mode(0o755).create(path) {
         Ok(()) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             let found = fs::symlink_metadata(path).map_err(|error| explain("look at", &error))?;
             if !found.is_dir() || found.uid() != geteuid().as_raw() {
                 return Err(explain("use", &"it belongs to somebody else"));
@@ -107,18 +107,14 @@ fn make_directory(path: &Path) -> Result<(), String> {
     Ok(())
 }
 
-fn open(path: &str) -> std::io::Result<std::os::fd::OwnedFd> {
-    match fs::remove_file(path) {
-        Ok(()) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
+fn open(path: &str) -> io::Result<OwnedFd> {
+    if let Err(error) = fs::remove_file(path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        return Err(error);
     }
-    let fd = socket(
-        AddressFamily::Unix,
-        SockType::Stream,
-        SockFlag::SOCK_CLOEXEC,
-        None,
-    )?;
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
     // The supervisor's ends refuse descriptors from their first moment.
     let _ = Refusal::on(fd.as_fd());
     let old = umask(Mode::from_bits_truncate(0o177));

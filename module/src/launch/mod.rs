@@ -11,7 +11,7 @@ use std::ffi::{CString, c_int};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -91,11 +91,11 @@ pub(crate) fn post_config(pool: AprPool<'_>, main: Server<'_>, callbacks: Callba
         child::publish(plan);
         return;
     }
-    match retained::with(|retained| bring_up(retained, pool, main, &mut plan, callbacks)) {
-        Ok(()) => {}
-        Err(error) => log::server(log_ids::NO_SERVICE, || {
+    let outcome = retained::with(|retained| bring_up(retained, pool, main, &mut plan, callbacks));
+    if let Err(error) = outcome {
+        log::server(log_ids::NO_SERVICE, || {
             format!("applications cannot be served: {error}; their requests are answered with 503")
-        }),
+        });
     }
     child::publish(plan);
 }
@@ -132,13 +132,13 @@ fn bring_up(
     let (message, stop_timeout) = settings::with(|settings| {
         configuration::message(settings, main, plan.secret, plan.generation)
     })?;
-    set_current(Some(Current {
+    let current = Current {
         program,
         message,
         stop_timeout,
         maintenance: callbacks.maintenance,
-    }));
-    with_current(|current| Some(tell_or_start(retained, current))).unwrap_or(Ok(()))?;
+    };
+    tell_or_start(retained, self::current().insert(current))?;
     if !retained.registered {
         retained::watch(retained, pool, callbacks.maintenance);
     }
@@ -176,11 +176,9 @@ fn replace_lost_socket(retained: &mut Retained) -> Result<(), String> {
     if !listener::is_lost(retained) {
         return Ok(());
     }
+    let path = retained.socket_path();
     log::server(log_ids::SOCKET_REMOVED, || {
-        format!(
-            "somebody has removed `{}`; another one is made",
-            retained.socket_path()
-        )
+        format!("somebody has removed `{path}`; another one is made")
     });
     if retained.process.pid != 0 {
         kill_supervisor(retained);
@@ -188,17 +186,17 @@ fn replace_lost_socket(retained: &mut Retained) -> Result<(), String> {
     listener::renew(retained)
 }
 
-fn set_current(current: Option<Current>) {
-    *CURRENT.lock().unwrap_or_else(PoisonError::into_inner) = current;
+fn current() -> MutexGuard<'static, Option<Current>> {
+    CURRENT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn with_current<T: Default>(f: impl FnOnce(&Current) -> T) -> T {
-    CURRENT
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .as_ref()
-        .map(f)
-        .unwrap_or_default()
+/// Works with the record in the process that made it, not in its children.
+fn as_owner(work: impl FnOnce(&mut Retained)) {
+    retained::with(|retained| {
+        if retained.owner == getpid().as_raw() {
+            work(retained);
+        }
+    });
 }
 
 /// A living supervisor gets the configuration; otherwise one is started.
@@ -206,15 +204,13 @@ fn tell_or_start(retained: &mut Retained, current: &Current) -> Result<(), Strin
     reap(retained);
     if retained.process.pid != 0 {
         if let Some(control) = retained.control() {
-            match talk::send(control, &current.message) {
-                Ok(()) => return Ok(()),
-                Err(error) => log::server(log_ids::SUPERVISOR_DEAF, || {
-                    format!(
-                        "the supervisor (process {}) does not listen: {error}",
-                        retained.process.pid
-                    )
-                }),
-            }
+            let Err(error) = talk::send(control, &current.message) else {
+                return Ok(());
+            };
+            let pid = retained.process.pid;
+            log::server(log_ids::SUPERVISOR_DEAF, || {
+                format!("the supervisor (process {pid}) does not listen: {error}")
+            });
         }
         kill_supervisor(retained);
     }
@@ -223,8 +219,9 @@ fn tell_or_start(retained: &mut Retained, current: &Current) -> Result<(), Strin
 
 /// Starts a supervisor and tells it the configuration.
 fn start(retained: &mut Retained, current: &Current) -> Result<(), String> {
-    let listener = retained.listener().ok_or("there is no listening socket")?;
-    let listener = listener
+    let listener = retained
+        .listener()
+        .ok_or("there is no listening socket")?
         .try_clone_to_owned()
         .map_err(|error| format!("failed to duplicate a descriptor: {error}"))?;
     let (ours, theirs) = socketpair(
@@ -248,19 +245,14 @@ fn start(retained: &mut Retained, current: &Current) -> Result<(), String> {
     retained.started_at = process::monotonic_seconds();
     retained.retry_at = 0;
     retained.set_control(Some(ours));
+    let program = current.program.display();
     log::server(LogLine::NOTICE, || {
-        format!(
-            "supervisor started: `{}`, process {pid}",
-            current.program.display()
-        )
+        format!("supervisor started: `{program}`, process {pid}")
     });
     let control = retained.control().ok_or("the control socket is closed")?;
     // Children of these generations go on asking, for what is configured now.
-    let (_, older) = retained
-        .generations
-        .all()
-        .split_last()
-        .ok_or("there is no generation")?;
+    let generations = retained.generations.all();
+    let (_, older) = generations.split_last().ok_or("there is no generation")?;
     older
         .iter()
         .try_for_each(|generation| talk::send_for(control, &current.message, generation))
@@ -273,13 +265,11 @@ fn start(retained: &mut Retained, current: &Current) -> Result<(), String> {
 /// The supervisor's environment: a path, the time zone of the machine, and what
 /// tests say of the kernel.
 fn environment() -> Vec<CString> {
-    let path = CString::from(c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-    let zone = std::env::var("TZ")
-        .ok()
-        .and_then(|zone| CString::new(format!("TZ={zone}")).ok());
-    let kernel = std::env::var_os(WITHOUT_PASSRIGHTS)
-        .and_then(|_| CString::new(format!("{WITHOUT_PASSRIGHTS}=1")).ok());
-    [Some(path), zone, kernel].into_iter().flatten().collect()
+    let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned();
+    let zone = std::env::var("TZ").map(|zone| format!("TZ={zone}"));
+    let kernel = std::env::var_os(WITHOUT_PASSRIGHTS).map(|_| format!("{WITHOUT_PASSRIGHTS}=1"));
+    let variables = [Some(path), zone.ok(), kernel].into_iter().flatten();
+    variables.flat_map(CString::new).collect()
 }
 
 /// Notices a supervisor that has ended.
@@ -287,11 +277,8 @@ fn reap(retained: &mut Retained) {
     if retained.process.pid == 0 {
         return;
     }
-    let status = waitpid(
-        Pid::from_raw(retained.process.pid),
-        Some(WaitPidFlag::WNOHANG),
-    );
-    if !matches!(status, Ok(WaitStatus::StillAlive)) {
+    let pid = Pid::from_raw(retained.process.pid);
+    if waitpid(pid, Some(WaitPidFlag::WNOHANG)) != Ok(WaitStatus::StillAlive) {
         forget(retained);
     }
 }
@@ -322,11 +309,9 @@ pub(crate) fn maintain(reason: i32, status: i32) {
         if retained.owner != getpid().as_raw() || server::is_stopping() {
             return;
         }
+        let ending = talk::ending(status);
         log::server(log_ids::SUPERVISOR_ENDED, || {
-            format!(
-                "the supervisor (process {pid}) ended: {}; a new one is started",
-                talk::ending(status)
-            )
+            format!("the supervisor (process {pid}) ended: {ending}; a new one is started")
         });
         let lived = process::monotonic_seconds().saturating_sub(retained.started_at);
         retained.quick_deaths = if lived < QUICK {
@@ -339,10 +324,10 @@ pub(crate) fn maintain(reason: i32, status: i32) {
         } else {
             let pause = LONGEST_PAUSE.min(1 << (retained.quick_deaths - QUICK_DEATHS).min(6));
             retained.retry_at = process::monotonic_seconds() + pause;
+            let times = retained.quick_deaths;
             log::server(log_ids::SUPERVISOR_ENDS_AT_ONCE, || {
                 format!(
-                    "the supervisor ended {} times right after its start; next try in {pause} s",
-                    retained.quick_deaths
+                    "the supervisor ended {times} times right after its start; next try in {pause} s"
                 )
             });
         }
@@ -350,11 +335,11 @@ pub(crate) fn maintain(reason: i32, status: i32) {
 }
 
 fn start_again(retained: &mut Retained) {
-    let started = with_current(|current| Some((start(retained, current), current.maintenance)));
-    let Some((outcome, maintenance)) = started else {
+    let current = current();
+    let Some(current) = current.as_ref() else {
         return;
     };
-    if let Err(error) = outcome {
+    if let Err(error) = start(retained, current) {
         retained.retry_at =
             process::monotonic_seconds() + LONGEST_PAUSE.min(1 << retained.quick_deaths.min(6));
         log::server(log_ids::SUPERVISOR_NOT_STARTED, || {
@@ -364,16 +349,13 @@ fn start_again(retained: &mut Retained) {
     if let Some(main) =
         server::main_server().filter(|_| retained.process.pid != 0 && !retained.registered)
     {
-        retained::watch(retained, main.configuration_pool(), maintenance);
+        retained::watch(retained, main.configuration_pool(), current.maintenance);
     }
 }
 
 /// httpd's monitor hook, every few seconds.
 pub(crate) fn monitor() {
-    retained::with(|retained| {
-        if retained.owner != getpid().as_raw() {
-            return;
-        }
+    as_owner(|retained| {
         talk::drain_replies(retained);
         if listener::is_lost(retained) {
             match replace_lost_socket(retained) {
@@ -395,31 +377,21 @@ pub(crate) fn monitor() {
 /// httpd's child_status hook. The hook for the end of a generation is not run
 /// for one that httpd ends at once (SIGHUP).
 pub(crate) fn child_changed(generation: u64, state: c_int) {
-    retained::with(|retained| {
-        if retained.owner != getpid().as_raw() {
-            return;
+    as_owner(|retained| match state {
+        sys::MPM_CHILD_STARTED => retained.generations.child_started(generation),
+        sys::MPM_CHILD_EXITED => {
+            retained.generations.child_exited(generation);
+            tell_of_ended(retained);
         }
-        match state {
-            sys::MPM_CHILD_STARTED => retained.generations.child_started(generation),
-            sys::MPM_CHILD_EXITED => {
-                retained.generations.child_exited(generation);
-                tell_of_ended(retained);
-            }
-            // A child without a place in the scoreboard is still there.
-            _ => {}
-        }
+        // A child without a place in the scoreboard is still there.
+        _ => {}
     });
 }
 
 /// Tells the supervisor of generations that no child is left of.
 fn tell_of_ended(retained: &mut Retained) {
     for generation in retained.generations.take_ended() {
-        let Some(control) = retained.control() else {
-            continue;
-        };
-        let sent = talk::encode(&FromParent::GenerationEnded(generation), Vec::new())
-            .and_then(|message| talk::send(control, &message).map_err(|error| error.to_string()));
-        if let Err(error) = sent {
+        if let Err(error) = talk::tell(retained, &FromParent::GenerationEnded(generation)) {
             log::server(log_ids::END_NOT_TOLD, || {
                 format!(
                     "the supervisor was not told that generation {generation} has ended: {error}"
@@ -432,24 +404,16 @@ fn tell_of_ended(retained: &mut Retained) {
 /// The configuration is being given up: for another one, or because httpd
 /// ends. In the latter case so does the supervisor.
 pub(crate) fn configuration_ends() {
-    retained::with(|retained| {
-        if retained.owner != getpid().as_raw() {
-            return;
-        }
+    as_owner(|retained| {
         // The watch lived in the configuration's pool and has just gone.
         retained.registered = false;
         if !server::is_exiting() {
             // The next configuration may be without this module.
-            if let (Some(control), Ok(message)) = (
-                retained.control(),
-                talk::encode(&FromParent::Reads, Vec::new()),
-            ) {
-                let _ = talk::send(control, &message);
-            }
+            let _ = talk::tell(retained, &FromParent::Reads);
             return;
         }
-        let timeout = with_current(|current| current.stop_timeout);
-        stop(retained, timeout);
+        let timeout = current().as_ref().map(|current| current.stop_timeout);
+        stop(retained, timeout.unwrap_or_default());
         listener::remove(retained);
     });
 }
@@ -460,12 +424,7 @@ fn stop(retained: &mut Retained, timeout: Duration) {
     if retained.process.pid == 0 {
         return;
     }
-    if let (Some(control), Ok(message)) = (
-        retained.control(),
-        talk::encode(&FromParent::Shutdown, Vec::new()),
-    ) {
-        let _ = talk::send(control, &message);
-    }
+    let _ = talk::tell(retained, &FromParent::Shutdown);
     // It also ends when the control socket does, should the message be lost.
     retained.set_control(None);
     let ended = talk::wait_until(timeout, || {
@@ -473,11 +432,9 @@ fn stop(retained: &mut Retained, timeout: Duration) {
         retained.process.pid == 0
     });
     if !ended {
+        let pid = retained.process.pid;
         log::server(log_ids::SUPERVISOR_KILLED, || {
-            format!(
-                "the supervisor (process {}) did not end in time and is killed",
-                retained.process.pid
-            )
+            format!("the supervisor (process {pid}) did not end in time and is killed")
         });
         kill_supervisor(retained);
     }

@@ -1,12 +1,12 @@
 //! Messages between the httpd parent and the supervisor, and small waits.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use nix::sys::socket::{MsgFlags, setsockopt, sockopt};
-use nix::sys::time::TimeVal;
-use wsgid_protocol::blocking::{FrameReader, ReadError, send_frame};
+use nix::sys::time::{TimeVal, TimeValLike};
+use wsgid_protocol::blocking::{Frame, FrameReader, ReadError, send_frame};
 use wsgid_protocol::control::{FromParent, ToParent};
 use wsgid_protocol::limits::MAX_DESCRIPTORS;
 use wsgid_protocol::{FrameHead, Kind, payload};
@@ -40,6 +40,15 @@ pub(super) fn encode(message: &FromParent, descriptors: Vec<OwnedFd>) -> Result<
     })
 }
 
+/// Tells the supervisor, if there is one.
+pub(super) fn tell(retained: &Retained, message: &FromParent) -> Result<(), String> {
+    let Some(control) = retained.control() else {
+        return Ok(());
+    };
+    let message = encode(message, Vec::new())?;
+    send(control, &message).map_err(|error| error.to_string())
+}
+
 /// Sends a message.
 pub(super) fn send(control: BorrowedFd<'_>, message: &Message) -> io::Result<()> {
     send_payload(control, &message.payload, &message.descriptors)
@@ -66,16 +75,13 @@ fn send_payload(
     descriptors: &[OwnedFd],
 ) -> io::Result<()> {
     set_timeout(control, sockopt::SendTimeout, SEND_TIMEOUT)?;
-    let fds: Vec<BorrowedFd<'_>> = descriptors.iter().map(std::os::fd::AsFd::as_fd).collect();
+    let fds: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
     // The last of them go with the message itself.
-    let (ahead, fds) =
-        fds.split_at(fds.len().saturating_sub(1) / MAX_DESCRIPTORS * MAX_DESCRIPTORS);
+    let first_of_last = fds.len().saturating_sub(1) / MAX_DESCRIPTORS * MAX_DESCRIPTORS;
+    let (ahead, fds) = fds.split_at(first_of_last);
+    let logs = payload::encode(&FromParent::Logs).map_err(io::Error::other)?;
     for fds in ahead.chunks(MAX_DESCRIPTORS) {
-        send_one(
-            control,
-            &payload::encode(&FromParent::Logs).map_err(io::Error::other)?,
-            fds,
-        )?;
+        send_one(control, &logs, fds)?;
     }
     send_one(control, message, fds)
 }
@@ -83,12 +89,8 @@ fn send_payload(
 fn send_one(control: BorrowedFd<'_>, payload: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     let len = u32::try_from(payload.len()).map_err(io::Error::other)?;
     let code = u16::try_from(fds.len()).map_err(io::Error::other)?;
-    send_frame(
-        control,
-        FrameHead::new(Kind::Control, 0, len).with_code(code),
-        payload,
-        fds,
-    )
+    let head = FrameHead::new(Kind::Control, 0, len).with_code(code);
+    send_frame(control, head, payload, fds)
 }
 
 fn set_timeout(
@@ -97,14 +99,8 @@ fn set_timeout(
     timeout: Duration,
 ) -> io::Result<()> {
     // Zero would mean for ever.
-    let micros = i64::try_from(timeout.as_micros())
-        .unwrap_or(i64::MAX)
-        .max(1000);
-    Ok(setsockopt(
-        &socket,
-        option,
-        &TimeVal::new(micros / 1_000_000, micros % 1_000_000),
-    )?)
+    let micros = i64::try_from(timeout.as_micros().max(1000)).map_err(io::Error::other)?;
+    Ok(setsockopt(&socket, option, &TimeVal::microseconds(micros))?)
 }
 
 /// Waits for the supervisor's word about `generation` and logs what it says.
@@ -116,24 +112,18 @@ pub(super) fn await_reply(retained: &Retained, generation: u64, timeout: Duratio
     let mut reader = FrameReader::new(0);
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            break;
-        }
-        if set_timeout(control, sockopt::ReceiveTimeout, left).is_err() {
+        if left.is_zero() || set_timeout(control, sockopt::ReceiveTimeout, left).is_err() {
             break;
         }
         match reader.next(control) {
-            Ok(frame) => {
-                if note(frame.head.kind, frame.payload) == Some(generation) {
-                    return;
-                }
-            }
+            Ok(frame) if note(&frame) == Some(generation) => return,
+            Ok(_) => {}
             Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => break,
             Err(error) => {
+                let pid = retained.process.pid;
                 log::server(log_ids::SUPERVISOR_LOST, || {
                     format!(
-                        "the supervisor (process {}) ended before it took the configuration: {error}",
-                        retained.process.pid
+                        "the supervisor (process {pid}) ended before it took the configuration: {error}"
                     )
                 });
                 return;
@@ -156,50 +146,45 @@ pub(super) fn drain_replies(retained: &Retained) {
     let mut reader = FrameReader::new(0);
     while let Ok(1..) = reader.fill(control, MsgFlags::MSG_DONTWAIT) {
         while let Ok(Some(frame)) = reader.next_buffered() {
-            note(frame.head.kind, frame.payload);
+            note(&frame);
         }
     }
 }
 
 /// Logs one reply; the generation it is about.
-fn note(kind: Kind, payload: &[u8]) -> Option<u64> {
-    let reply = (kind == Kind::Control).then(|| payload::decode_message::<ToParent>(payload));
-    match reply {
-        Some(Ok(Some(ToParent::Applied {
+fn note(frame: &Frame<'_>) -> Option<u64> {
+    let kind = frame.head.kind;
+    if kind != Kind::Control {
+        log::server(log_ids::REPLY_NOT_UNDERSTOOD, || {
+            format!("the supervisor sent an unexpected frame ({kind:?})")
+        });
+        return None;
+    }
+    match payload::decode_message(frame.payload) {
+        Ok(Some(ToParent::Applied {
             generation,
             problems,
-        }))) => {
+        })) => {
             for problem in problems {
                 log::server(log_ids::CONFIGURATION_PROBLEM, || problem);
             }
-            Some(generation)
+            return Some(generation);
         }
-        Some(Ok(Some(ToParent::Refused { generation, reason }))) => {
+        Ok(Some(ToParent::Refused { generation, reason })) => {
             log::server(log_ids::CONFIGURATION_REFUSED, || {
                 format!("the supervisor keeps its previous configuration: {reason}")
             });
-            Some(generation)
+            return Some(generation);
         }
-        Some(Ok(None)) => {
-            log::server(
-                log_ids::OTHER_RELEASE,
-                || "the supervisor is of another release: it says what this module does not know, and that is ignored",
-            );
-            None
-        }
-        Some(Err(error)) => {
-            log::server(log_ids::REPLY_NOT_UNDERSTOOD, || {
-                format!("the supervisor's reply is not understood: {error}")
-            });
-            None
-        }
-        None => {
-            log::server(log_ids::REPLY_NOT_UNDERSTOOD, || {
-                format!("the supervisor sent an unexpected frame ({kind:?})")
-            });
-            None
-        }
+        Ok(None) => log::server(
+            log_ids::OTHER_RELEASE,
+            || "the supervisor is of another release: it says what this module does not know, and that is ignored",
+        ),
+        Err(error) => log::server(log_ids::REPLY_NOT_UNDERSTOOD, || {
+            format!("the supervisor's reply is not understood: {error}")
+        }),
     }
+    None
 }
 
 /// How a process ended, in words, from its wait status.
