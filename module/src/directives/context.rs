@@ -8,6 +8,7 @@ use crate::configuration::config::{DirConfig, ServerConfig};
 use crate::configuration::report;
 use crate::configuration::settings::{self, Sighting, Subject};
 use crate::httpd::server::Server;
+use crate::httpd::tree;
 
 /// What a directive may change.
 pub(crate) struct Context<'c, 'p> {
@@ -22,8 +23,6 @@ pub(crate) struct Context<'c, 'p> {
     /// Whether `.htaccess` says it: read for a request, in a child, and perhaps
     /// a tenant's word.
     pub(crate) in_htaccess: bool,
-    /// Makes a path absolute as httpd does (ServerRoot).
-    pub(crate) absolute: &'c dyn Fn(&CStr) -> Option<&'p CStr>,
 }
 
 impl<'p> Context<'_, 'p> {
@@ -39,7 +38,8 @@ impl<'p> Context<'_, 'p> {
 
     /// A path as httpd makes it absolute.
     pub(crate) fn path(&self, word: &str) -> Result<&'p CStr, String> {
-        (self.absolute)(self.string(word)).ok_or_else(|| format!("`{word}` is not a path"))
+        tree::absolute(self.pool, self.string(word))
+            .ok_or_else(|| format!("`{word}` is not a path"))
     }
 
     /// Adds a value to a list of the record.
@@ -59,10 +59,9 @@ impl<'p> Context<'_, 'p> {
     /// Remembers where a directive stands whose partner may be missing.
     pub(crate) fn note(&self, subject: Subject) {
         if !self.in_htaccess {
-            let section = std::ptr::from_ref(&*self.dir).addr();
             let sighting = Sighting {
                 subject,
-                section,
+                section: std::ptr::from_ref(&*self.dir).addr(),
                 server: self.server.id(),
                 origin: self.origin.clone(),
             };

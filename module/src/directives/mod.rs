@@ -71,7 +71,6 @@ pub(crate) struct Directive {
     /// Shown by httpd where the directive is listed.
     pub(crate) usage: &'static CStr,
     pub(crate) apply: fn(&mut Context<'_, '_>, &mut Words<'_>) -> Applied,
-    /// What it means here, compared with mod_wsgi.
     pub(crate) effect: Effect,
     /// Whether it is a section that holds others.
     pub(crate) container: bool,
@@ -154,12 +153,16 @@ directives! {
     c"WSGINewRelicEnvironment", Global, c"name; without effect", process::former, Former("start the agent in the script");
 }
 
-/// Carries out directive number `index` with the rest of its line.
+/// Carries out a directive with the rest of its line.
 pub(crate) fn apply(
     directive: &'static Directive,
     cx: &mut Context<'_, '_>,
     line: &[u8],
 ) -> Applied {
+    let line = match line.strip_suffix(b">") {
+        Some(inner) if directive.container => inner,
+        _ => line,
+    };
     let mut words = Words::new(line);
     (directive.apply)(cx, &mut words)?;
     words.finish()?;

@@ -6,7 +6,7 @@
     reason = "the exported record, and the calls that register hooks"
 )]
 
-use std::ffi::{CStr, c_char, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 
 use crate::apr::pool::AprPool;
 use crate::directives::TABLE;
@@ -36,64 +36,62 @@ pub(crate) static mut wsgi_module: sys::module = sys::module {
     flags: 0,
 };
 
-/// The table in httpd's form; the last row is empty.
-struct Commands([sys::command_rec; ROWS + 1]);
+/// A list for httpd that points to constants.
+struct Constants<T, const N: usize>([T; N]);
+
+// SAFETY: constants that point to constants; httpd only reads them.
+unsafe impl<T, const N: usize> Sync for Constants<T, N> {}
+
+impl<T, const N: usize> Constants<T, N> {
+    const fn as_ptr(&self) -> *const T {
+        self.0.as_ptr()
+    }
+}
 
 /// Our own directives, then those that are read along.
 const ROWS: usize = TABLE.len() + OBSERVED.len();
 
-// SAFETY: the rows are constant and point to constants.
-unsafe impl Sync for Commands {}
-
-impl Commands {
-    const fn as_ptr(&self) -> *const sys::command_rec {
-        self.0.as_ptr()
+/// A row of the table; where httpd carries it out, `cmd_data` tells which it is.
+const fn row(index: usize, name: &CStr, place: c_int, usage: &CStr) -> sys::command_rec {
+    sys::command_rec {
+        name: name.as_ptr(),
+        func: Some(commands::directive),
+        cmd_data: std::ptr::without_provenance_mut(index),
+        req_override: place,
+        args_how: sys::RAW_ARGS,
+        errmsg: usage.as_ptr(),
     }
 }
 
 const END: sys::command_rec = sys::command_rec {
     name: std::ptr::null(),
     func: None,
-    cmd_data: std::ptr::null_mut(),
-    req_override: 0,
-    args_how: sys::RAW_ARGS,
-    errmsg: std::ptr::null(),
+    ..row(0, c"", 0, c"")
 };
 
-static COMMANDS: Commands = {
+/// The table in httpd's form; the last row is empty.
+static COMMANDS: Constants<sys::command_rec, { ROWS + 1 }> = {
     let mut rows = [const { END }; ROWS + 1];
     let mut at = 0;
     while at < TABLE.len() {
-        let row = &TABLE[at];
-        rows[at].name = row.name.as_ptr();
-        rows[at].func = Some(commands::directive);
-        rows[at].cmd_data = std::ptr::without_provenance_mut(at);
-        rows[at].req_override = row.scope.bits();
-        rows[at].errmsg = row.usage.as_ptr();
+        let directive = &TABLE[at];
+        rows[at] = row(at, directive.name, directive.scope.bits(), directive.usage);
         at += 1;
     }
     while at < ROWS {
         let observed = &OBSERVED[at - TABLE.len()];
-        rows[at].name = observed.name.as_ptr();
-        rows[at].func = Some(commands::directive);
-        rows[at].cmd_data = std::ptr::without_provenance_mut(at);
-        rows[at].req_override = observed.place;
-        rows[at].errmsg = c"as httpd has it; read along".as_ptr();
+        let usage = c"as httpd has it; read along";
+        rows[at] = row(at, observed.name, observed.place, usage);
         at += 1;
     }
-    Commands(rows)
+    Constants(rows)
 };
-
-/// A list of module names for httpd's ordering of hooks.
-struct Neighbours<const N: usize>([*const c_char; N]);
-
-// SAFETY: constants that point to constants.
-unsafe impl<const N: usize> Sync for Neighbours<N> {}
 
 /// Alias, Redirect and ScriptAlias come first: `Alias /static` inside a
 /// `WSGIScriptAlias /` is everybody's idiom.
-static BEFORE_MAPPING: Neighbours<2> = Neighbours([c"mod_alias.c".as_ptr(), std::ptr::null()]);
-static AFTER_MAPPING: Neighbours<3> = Neighbours([
+static BEFORE_MAPPING: Constants<*const c_char, 2> =
+    Constants([c"mod_alias.c".as_ptr(), std::ptr::null()]);
+static AFTER_MAPPING: Constants<*const c_char, 3> = Constants([
     c"mod_userdir.c".as_ptr(),
     c"mod_vhost_alias.c".as_ptr(),
     std::ptr::null(),
@@ -131,8 +129,8 @@ unsafe extern "C" fn register_hooks(pool: *mut sys::apr_pool_t) {
         sys::ap_hook_handler(trampoline::handle, none, none, MIDDLE);
         sys::ap_hook_translate_name(
             trampoline::translate_name,
-            BEFORE_MAPPING.0.as_ptr(),
-            AFTER_MAPPING.0.as_ptr(),
+            BEFORE_MAPPING.as_ptr(),
+            AFTER_MAPPING.as_ptr(),
             MIDDLE,
         );
         // httpd's own comes last of all.
@@ -162,7 +160,6 @@ fn register_providers(pool: AprPool<'_>) {
         (c"authz", c"wsgi-group", (&raw const AUTHZ).cast()),
     ];
     for (group, name, provider) in providers {
-        let kind = sys::AP_AUTH_INTERNAL_PER_CONF;
         // SAFETY: the names and records are constants.
         unsafe {
             sys::ap_register_auth_provider(
@@ -171,7 +168,7 @@ fn register_providers(pool: AprPool<'_>) {
                 name.as_ptr(),
                 c"0".as_ptr(),
                 provider,
-                kind,
+                sys::AP_AUTH_INTERNAL_PER_CONF,
             );
         }
     }

@@ -33,22 +33,23 @@ fn quieten_panics() {
     }));
 }
 
-/// Calls `f`; a panic is a line in the log, and `otherwise` the result.
-pub(super) fn guard<T>(what: &str, otherwise: T, f: impl FnOnce() -> T) -> T {
-    let f = || {
+/// Calls `f`; the error is what a panic said.
+fn caught<T>(what: &str, f: impl FnOnce() -> T) -> Result<T, String> {
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
         injected::panic_in(what);
         f()
-    };
-    match catch_unwind(AssertUnwindSafe(f)) {
-        Ok(value) => value,
-        Err(_) => {
-            let cause = LAST_PANIC.take().unwrap_or_default();
-            log::server(log_ids::DEFECT, || {
-                format!("a defect in mod_wsgid was caught in {what}: {cause}; please report it")
-            });
-            otherwise
-        }
-    }
+    }));
+    outcome.map_err(|_| LAST_PANIC.take().unwrap_or_default())
+}
+
+/// Calls `f`; a panic is a line in the log, and `otherwise` the result.
+pub(super) fn guard<T>(what: &str, otherwise: T, f: impl FnOnce() -> T) -> T {
+    caught(what, f).unwrap_or_else(|cause| {
+        log::server(log_ids::DEFECT, || {
+            format!("a defect in mod_wsgid was caught in {what}: {cause}; please report it")
+        });
+        otherwise
+    })
 }
 
 /// Defines functions that httpd calls. Each catches panics, by the name that the log has
@@ -235,10 +236,8 @@ callbacks! {
     "the status", or sys::OK =>
     fn status_section(r: *mut sys::request_rec, flags: c_int) -> c_int {
         // SAFETY: mod_status passes a request that this thread serves.
-        status::section(
-            unsafe { Request::from_raw(r) },
-            flags & sys::AP_STATUS_SHORT != 0,
-        )
+        let r = unsafe { Request::from_raw(r) };
+        status::section(r, flags & sys::AP_STATUS_SHORT != 0)
     }
 
     /// May the client in?
@@ -275,23 +274,18 @@ pub(crate) unsafe extern "C" fn handle(r: *mut sys::request_rec) -> c_int {
     // SAFETY: httpd passes a request that this thread serves.
     let request = unsafe { Request::from_raw(r) };
     response::forget_started();
-    let handle = || {
-        injected::panic_in("the handler");
+    let outcome = caught("the handler", || {
         if request.handler() == Some(status::HANDLER) {
             return status::handle(request);
         }
         handler::handle(request)
-    };
-    match catch_unwind(AssertUnwindSafe(handle)) {
-        Ok(status) => status,
-        Err(_) => {
-            let cause = LAST_PANIC.take().unwrap_or_default();
-            guard("handle", 500, || {
-                log::request(request, log_ids::DEFECT, || {
-                    format!("a defect in mod_wsgid was caught: {cause}; please report it")
-                });
-                response::break_off(request, 500)
-            })
-        }
-    }
+    });
+    outcome.unwrap_or_else(|cause| {
+        guard("handle", 500, || {
+            log::request(request, log_ids::DEFECT, || {
+                format!("a defect in mod_wsgid was caught: {cause}; please report it")
+            });
+            response::break_off(request, 500)
+        })
+    })
 }

@@ -10,6 +10,7 @@ use std::ffi::CStr;
 
 use wsgid_protocol::report::Node;
 
+use crate::apr::pool::AprPool;
 use crate::apr::text::{optional, owned};
 use crate::sys;
 
@@ -25,6 +26,14 @@ pub(crate) fn server_root<'t>() -> &'t CStr {
     let root = unsafe { sys::ap_server_root };
     // SAFETY: null or a C string that lives as long as the configuration.
     unsafe { optional(root) }.unwrap_or_default()
+}
+
+/// A path as httpd makes it absolute, below ServerRoot.
+pub(crate) fn absolute<'p>(pool: AprPool<'p>, path: &CStr) -> Option<&'p CStr> {
+    // SAFETY: pool and path are alive.
+    let path = unsafe { sys::ap_server_root_relative(pool.as_raw(), path.as_ptr()) };
+    // SAFETY: null, or a C string in the pool.
+    unsafe { optional(path) }
 }
 
 /// Copies all sections and the directives that `matters` names. What other directives
