@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wsgid_protocol::runs::Runs;
 
-use crate::configuration::permitted::extent::{Extent, absolute, fixed_front, trimmed};
+use crate::configuration::permitted::extent::{Extent, absolute, trimmed};
 use crate::configuration::permitted::groups::GroupChoices;
-use crate::configuration::permitted::statement::{RequestExtent, Statement};
+use crate::configuration::permitted::statement::{NamedScript, RequestExtent, Statement, words};
 use crate::configuration::permitted::url_directories::{MappedDirectories, rewritten};
 
 /// By process group, what it may run.
@@ -15,6 +15,26 @@ pub(crate) type Permitted = BTreeMap<String, Runs>;
 
 /// The handler of scripts, by both of its names.
 const HANDLERS: [&str; 2] = ["wsgi-script", "application/x-httpd-wsgi"];
+
+/// What `AllowOverride` says where `.htaccess` may name a handler.
+const HANDLING: [&str; 7] = [
+    "all",
+    "fileinfo",
+    "sethandler",
+    "addhandler",
+    "addtype",
+    "forcetype",
+    "rewriterule",
+];
+
+/// What it says where `.htaccess` may name scripts for access and authentication.
+const ASKING: [&str; 5] = [
+    "all",
+    "authconfig",
+    "wsgiaccessscript",
+    "wsgiauthuserscript",
+    "wsgiauthgroupscript",
+];
 
 /// One server.
 pub(super) struct ServerStatements<'s> {
@@ -47,12 +67,10 @@ fn names_handler(arguments: &str) -> bool {
 impl ServerStatements<'_> {
     /// Adds what its directives name.
     pub(super) fn collect(&self, permitted: &mut Permitted) {
-        let groups = GroupChoices::new(&self.statements, &self.visible);
-        let directories = MappedDirectories::new(self.root, self.homes, &self.statements);
         let mut collector = Collector {
             server: self,
-            groups,
-            directories,
+            groups: GroupChoices::new(&self.statements, &self.visible),
+            directories: MappedDirectories::new(self.root, self.homes, &self.statements),
             permitted,
         };
         for statement in &self.statements {
@@ -70,9 +88,7 @@ impl Collector<'_, '_> {
             "wsgidispatchscript"
             | "wsgiaccessscript"
             | "wsgiauthuserscript"
-            | "wsgiauthgroupscript" => {
-                self.called_script(statement);
-            }
+            | "wsgiauthgroupscript" => self.called_script(statement),
             "sethandler" | "addhandler" | "addtype" | "forcetype"
                 if names_handler(&statement.arguments) =>
             {
@@ -84,93 +100,82 @@ impl Collector<'_, '_> {
         }
     }
 
-    /// A script; or a directory, where what follows in the URL names the script.
+    fn script(&self, statement: &Statement, words_before_options: usize) -> Option<NamedScript> {
+        let mut script = statement.script(words_before_options)?;
+        script.file = absolute(self.server.root, &script.file);
+        Some(script)
+    }
+
     fn alias(&mut self, statement: &Statement) {
-        let Some((words, group)) = statement.script(2) else {
+        let Some(script) = self.script(statement, 2) else {
             return;
         };
-        let [url, target] = words.as_slice() else {
-            return;
-        };
-        let file = absolute(self.server.root, target);
-        let url = match trimmed(url) {
+        let url = match trimmed(&script.first) {
             "/" => Extent::All,
             url => Extent::At(absolute("", url)),
         };
-        let target = RequestExtent {
-            path: Extent::At(trimmed(&file).to_owned()),
-            url,
-        };
-        for group in self.groups.of(&target, group.as_deref()) {
-            self.add_file(&group, &file);
-            self.add_directory(&group, &file);
-        }
+        self.add_target(&script, Extent::at(&script.file), url);
     }
 
     fn alias_match(&mut self, statement: &Statement) {
-        let Some((words, group)) = statement.script(2) else {
+        let Some(script) = self.script(statement, 2) else {
             return;
         };
-        let Some(target) = words.get(1) else { return };
-        let file = absolute(self.server.root, target);
-        let front = fixed_front(&file, &['$', '&', '\\']);
-        let path = match &front {
-            Some(front) => Extent::Within(front.clone()),
-            None => Extent::At(trimmed(&file).to_owned()),
-        };
-        let target = RequestExtent {
-            path,
-            url: Extent::Within("/".to_owned()),
-        };
-        for group in self.groups.of(&target, group.as_deref()) {
-            if front.is_none() {
-                self.add_file(&group, &file);
+        let path = Extent::of(&script.file, &['$', '&', '\\']);
+        self.add_target(&script, path, Extent::Within("/".to_owned()));
+    }
+
+    /// A script; or a directory, where what follows in the URL names the script.
+    fn add_target(&mut self, script: &NamedScript, path: Extent, url: Extent) {
+        let target = RequestExtent { path, url };
+        for group in self.groups.of(&target, script.group.as_deref()) {
+            if let Extent::Within(front) = &target.path {
+                self.add_directory(&group, front);
+            } else {
+                self.add_file(&group, &script.file);
+                self.add_directory(&group, &script.file);
             }
-            self.add_directory(&group, front.as_ref().unwrap_or(&file));
         }
     }
 
     fn handler_script(&mut self, statement: &Statement) {
-        let Some((words, group)) = statement.script(2) else {
+        let Some(script) = self.script(statement, 2) else {
             return;
         };
-        let Some(target) = words.get(1) else { return };
-        let file = absolute(self.server.root, target);
-        for group in self.groups.of(&statement.scope.target(), group.as_deref()) {
-            self.add_file(&group, &file);
+        let target = &statement.scope.extent;
+        for group in self.groups.of(target, script.group.as_deref()) {
+            self.add_file(&group, &script.file);
         }
     }
 
     fn called_script(&mut self, statement: &Statement) {
-        let Some((words, group)) = statement.script(1) else {
+        let Some(script) = self.script(statement, 1) else {
             return;
         };
-        let Some(target) = words.first() else { return };
-        let file = absolute(self.server.root, target);
-        for group in self.groups.of_script_call(group.as_deref()) {
-            self.add_file(&group, &file);
+        for group in self.groups.of_script_call(script.group.as_deref()) {
+            self.add_file(&group, &script.file);
         }
     }
 
     /// Whatever the section reaches may be a script.
     fn handler(&mut self, statement: &Statement) {
-        let scope = &statement.scope;
         for place in self.reached(statement) {
-            let target = RequestExtent {
-                path: Extent::At(place.clone()),
-                url: scope.url.clone(),
-            };
-            for group in self.groups.of(&target, None) {
-                self.add_directory(&group, &place);
-            }
+            self.add_served(&place, &statement.scope.extent.url);
+        }
+    }
+
+    fn add_served(&mut self, directory: &str, url: &Extent) {
+        for group in self.groups.of(&RequestExtent::below(directory, url), None) {
+            self.add_directory(&group, directory);
         }
     }
 
     /// The directories that requests reach to which a section applies.
     fn reached(&self, statement: &Statement) -> Vec<String> {
-        match &statement.scope.path {
+        let extent = &statement.scope.extent;
+        match &extent.path {
             Extent::At(path) | Extent::Within(path) if path != "/" => vec![path.clone()],
-            _ => self.directories.reached(&statement.scope.url),
+            _ => self.directories.reached(&extent.url),
         }
     }
 
@@ -181,49 +186,19 @@ impl Collector<'_, '_> {
             return;
         }
         self.handler(statement);
-        let Some(path) = words
-            .get(1)
-            .and_then(|substitution| rewritten(substitution))
-        else {
-            return;
-        };
-        let target = RequestExtent {
-            path: Extent::At(path.clone()),
-            url: Extent::All,
-        };
-        for group in self.groups.of(&target, None) {
-            self.add_directory(&group, &path);
+        if let Some(path) = words.get(1).and_then(|word| rewritten(word)) {
+            self.add_served(&path, &Extent::All);
         }
     }
 
     /// What `.htaccess` may say there: a handler, or scripts for access and
     /// authentication in the groups that WSGIRestrictProcess lists.
     fn htaccess(&mut self, statement: &Statement) {
-        let words: Vec<String> = statement
-            .words()
-            .iter()
-            .map(|word| word.to_ascii_lowercase())
-            .collect();
-        let has = |names: &[&str]| words.iter().any(|word| names.contains(&word.as_str()));
-        let handlers = [
-            "all",
-            "fileinfo",
-            "sethandler",
-            "addhandler",
-            "addtype",
-            "forcetype",
-            "rewriterule",
-        ];
-        if has(&handlers) {
+        let words = words(&statement.arguments.to_ascii_lowercase());
+        if words.iter().any(|word| HANDLING.contains(&word.as_str())) {
             self.handler(statement);
         }
-        if has(&[
-            "all",
-            "authconfig",
-            "wsgiaccessscript",
-            "wsgiauthuserscript",
-            "wsgiauthgroupscript",
-        ]) {
+        if words.iter().any(|word| ASKING.contains(&word.as_str())) {
             self.scripts_of_htaccess(statement);
         }
     }
@@ -231,10 +206,7 @@ impl Collector<'_, '_> {
     /// They are files of the place, or of the group's own directories.
     fn scripts_of_htaccess(&mut self, statement: &Statement) {
         for place in self.reached(statement) {
-            let target = RequestExtent {
-                path: Extent::At(place.clone()),
-                url: statement.scope.url.clone(),
-            };
+            let target = RequestExtent::below(&place, &statement.scope.extent.url);
             for group in self.groups.of_htaccess(&target) {
                 self.add_directory(&group, &place);
                 for directory in (self.server.own_directories)(&group) {
@@ -246,20 +218,16 @@ impl Collector<'_, '_> {
 
     fn add_file(&mut self, group: &str, file: &str) {
         if !file.ends_with('/') {
-            self.permitted
-                .entry(group.to_owned())
-                .or_default()
-                .add_file(file);
+            let runs = self.permitted.entry(group.to_owned()).or_default();
+            runs.add_file(file);
         }
     }
 
     /// The root directory is nothing that anybody means: it would be every script.
     fn add_directory(&mut self, group: &str, directory: &str) {
         if trimmed(directory) != "/" {
-            self.permitted
-                .entry(group.to_owned())
-                .or_default()
-                .add_directory(directory);
+            let runs = self.permitted.entry(group.to_owned()).or_default();
+            runs.add_directory(directory);
         }
     }
 }

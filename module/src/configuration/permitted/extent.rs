@@ -21,6 +21,15 @@ pub(super) enum Applies {
 }
 
 impl Extent {
+    pub(super) fn at(path: &str) -> Self {
+        Self::At(trimmed(path).to_owned())
+    }
+
+    /// What is at `path`, whatever comes from its first character in `variable` on.
+    pub(super) fn of(path: &str, variable: &[char]) -> Self {
+        fixed_front(path, variable).map_or_else(|| Self::at(path), Self::Within)
+    }
+
     /// Whether a section with this extent is in force for what is in `target`.
     pub(super) fn applies(&self, target: &Self) -> Applies {
         match (self, target) {
@@ -30,23 +39,20 @@ impl Extent {
             (Self::At(own), Self::At(other) | Self::Within(other)) if is_below(other, own) => {
                 Applies::Always
             }
-            (Self::At(own) | Self::Within(own), Self::At(other) | Self::Within(other)) => {
-                if is_below(own, other) || is_below(other, own) {
-                    Applies::Perhaps
-                } else {
-                    Applies::Never
-                }
+            (Self::At(own) | Self::Within(own), Self::At(other) | Self::Within(other))
+                if is_below(own, other) || is_below(other, own) =>
+            {
+                Applies::Perhaps
             }
+            _ => Applies::Never,
         }
     }
 }
 
 /// Whether `path` is `directory` or below it.
 pub(super) fn is_below(path: &str, directory: &str) -> bool {
-    match path.strip_prefix(directory.trim_end_matches('/')) {
-        Some(rest) => rest.is_empty() || rest.starts_with('/'),
-        None => false,
-    }
+    path.strip_prefix(directory.trim_end_matches('/'))
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// A path without a slash at its end.

@@ -68,7 +68,7 @@ impl<'s> GroupChoices<'s> {
             match choice {
                 ConfiguredGroup::Group(name) => groups.extend(self.visible.get(&name).cloned()),
                 ConfiguredGroup::Request(section) => {
-                    let listed = self.listed(target, Some(section));
+                    let listed = self.listed(target, section);
                     groups.extend(listed.unwrap_or_else(|| self.visible.clone()));
                 }
             }
@@ -79,11 +79,7 @@ impl<'s> GroupChoices<'s> {
     /// Those in which scripts of `.htaccess` may run: what the server's
     /// configuration has set there or lists, but never httpd's user.
     pub(super) fn of_htaccess(&self, target: &RequestExtent) -> BTreeSet<String> {
-        let mut groups: BTreeSet<String> = self
-            .restrictions_for(target, None)
-            .into_iter()
-            .flat_map(|statement| self.names(statement))
-            .collect();
+        let mut groups = self.names(self.restrictions_for(target, None));
         for choice in self.configured(target) {
             if let ConfiguredGroup::Group(name) = choice {
                 groups.extend(self.visible.get(&name).cloned());
@@ -120,22 +116,12 @@ impl<'s> GroupChoices<'s> {
 
     /// Those that WSGIRestrictProcess lists for requests about `target` for which
     /// the directives of `section` are in force; `None` where perhaps no list is.
-    fn listed(&self, target: &RequestExtent, section: Option<usize>) -> Option<BTreeSet<String>> {
-        let statements = self.restrictions_for(target, section);
-        let is_in_force = |statement: &&Statement| {
-            section == Some(statement.scope.section)
-                || statement.scope.applies(target) == Applies::Always
-        };
+    fn listed(&self, target: &RequestExtent, section: usize) -> Option<BTreeSet<String>> {
+        let statements = self.restrictions_for(target, Some(section));
         statements
             .iter()
-            .copied()
-            .any(|statement| is_in_force(&statement))
-            .then(|| {
-                statements
-                    .into_iter()
-                    .flat_map(|statement| self.names(statement))
-                    .collect()
-            })
+            .any(|statement| applies(statement, target, Some(section)) == Applies::Always)
+            .then(|| self.names(statements))
     }
 
     /// The lists that may be in force. An inner one takes the place of those around
@@ -146,15 +132,10 @@ impl<'s> GroupChoices<'s> {
         section: Option<usize>,
     ) -> Vec<&'s Statement> {
         let mut found: Vec<&Statement> = Vec::new();
-        for statement in self.restrictions.iter().copied() {
-            let own = statement.scope.section;
-            let applies = if section == Some(own) {
-                Applies::Always
-            } else {
-                statement.scope.applies(target)
-            };
+        for statement in &self.restrictions {
+            let applies = applies(statement, target, section);
             if applies == Applies::Always {
-                found.retain(|known| known.scope.section == own);
+                found.retain(|known| known.scope.section == statement.scope.section);
             }
             if applies != Applies::Never {
                 found.push(statement);
@@ -163,14 +144,25 @@ impl<'s> GroupChoices<'s> {
         found
     }
 
-    fn names(&self, restriction: &Statement) -> BTreeSet<String> {
-        let names = restriction
-            .words()
+    /// The groups in these lists.
+    fn names(&self, restrictions: Vec<&Statement>) -> BTreeSet<String> {
+        restrictions
             .into_iter()
+            .flat_map(Statement::words)
             .map(|name| match name.as_str() {
                 "%{GLOBAL}" => DEFAULT_GROUP.to_owned(),
                 _ => name,
-            });
-        names.filter(|name| self.visible.contains(name)).collect()
+            })
+            .filter(|name| self.visible.contains(name))
+            .collect()
+    }
+}
+
+/// Whether a directive is in force for requests about `target` for which `section` is.
+fn applies(statement: &Statement, target: &RequestExtent, section: Option<usize>) -> Applies {
+    if section == Some(statement.scope.section) {
+        Applies::Always
+    } else {
+        statement.scope.applies(target)
     }
 }

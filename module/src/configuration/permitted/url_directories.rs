@@ -16,31 +16,37 @@ struct MappedDirectory {
     url: Option<String>,
 }
 
+impl MappedDirectory {
+    /// A directory that many URLs lead to.
+    fn by_any_url(path: String) -> Self {
+        Self { path, url: None }
+    }
+
+    /// The length of its URL, if that is `url` or above it.
+    fn len_around(&self, url: &str) -> Option<usize> {
+        let own = self.url.as_deref()?;
+        is_below(url, own).then_some(own.len())
+    }
+}
+
 /// All of a server.
 pub(super) struct MappedDirectories(Vec<MappedDirectory>);
 
 impl MappedDirectories {
     pub(super) fn new(root: &str, homes: &BTreeSet<String>, statements: &[&Statement]) -> Self {
-        let mut directories: Vec<MappedDirectory> = statements
-            .iter()
-            .filter_map(|statement| mapped(root, statement))
-            .collect();
-        for statement in statements
-            .iter()
-            .filter(|statement| statement.name == "userdir")
-        {
-            directories.extend(user_directories(homes, &statement.words()));
+        let mut directories = Vec::new();
+        let mut document_root = None;
+        for statement in statements {
+            match statement.name.as_str() {
+                "userdir" => directories.extend(user_directories(homes, &statement.words())),
+                // The virtual host's own comes behind that of the main server.
+                "documentroot" => document_root = statement.words().into_iter().next(),
+                _ => directories.extend(mapped(root, statement)),
+            }
         }
-        // The virtual host's own comes behind that of the main server.
-        let document_root = statements
-            .iter()
-            .rev()
-            .find(|statement| statement.name == "documentroot");
-        let document_root =
-            document_root.and_then(|statement| statement.words().into_iter().next());
-        let path = absolute(root, &document_root.unwrap_or_else(|| "htdocs".to_owned()));
+        let document_root = absolute(root, document_root.as_deref().unwrap_or("htdocs"));
         directories.push(MappedDirectory {
-            path: trimmed(&path).to_owned(),
+            path: trimmed(&document_root).to_owned(),
             url: Some("/".to_owned()),
         });
         directories.retain(|directory| directory.path != "/");
@@ -49,33 +55,22 @@ impl MappedDirectories {
 
     /// The directories that URLs in this part lead to.
     pub(super) fn reached(&self, url: &Extent) -> Vec<String> {
+        let directories = self.0.iter();
         let Extent::At(url) = url else {
-            return self
-                .0
-                .iter()
+            return directories
                 .map(|directory| directory.path.clone())
                 .collect();
         };
         // The longest alias has the URL; what is around it is not reached.
-        let around = |directory: &&MappedDirectory| {
-            directory
-                .url
-                .as_deref()
-                .is_some_and(|own| is_below(url, own))
-        };
-        let longest = self
-            .0
-            .iter()
-            .filter(around)
-            .filter_map(|directory| directory.url.as_ref())
-            .map(String::len)
+        let longest = directories
+            .clone()
+            .filter_map(|directory| directory.len_around(url))
             .max();
-        let is_hidden = |directory: &MappedDirectory| {
-            around(&directory) && directory.url.as_ref().map(String::len) < longest
-        };
-        self.0
-            .iter()
-            .filter(|directory| !is_hidden(directory))
+        directories
+            .filter(|directory| {
+                let around = directory.len_around(url);
+                around.is_none() || around == longest
+            })
             .filter_map(|directory| below(directory, url))
             .collect()
     }
@@ -109,10 +104,7 @@ fn mapped(root: &str, statement: &Statement) -> Option<MappedDirectory> {
         | "virtualdocumentrootip"
         | "virtualscriptalias"
         | "virtualscriptaliasip" => Some(aliased(root, first, None)),
-        "rewriterule" => {
-            let path = rewritten(words.get(1)?)?;
-            Some(MappedDirectory { path, url: None })
-        }
+        "rewriterule" => rewritten(words.get(1)?).map(MappedDirectory::by_any_url),
         _ => None,
     }
 }
@@ -120,7 +112,7 @@ fn mapped(root: &str, statement: &Statement) -> Option<MappedDirectory> {
 fn aliased(root: &str, target: &str, url: Option<&str>) -> MappedDirectory {
     let target = absolute(root, target);
     match fixed_front(&target, &['$', '%', '&', '\\']) {
-        Some(path) => MappedDirectory { path, url: None },
+        Some(path) => MappedDirectory::by_any_url(path),
         None => MappedDirectory {
             path: trimmed(&target).to_owned(),
             url: url.map(str::to_owned),
@@ -140,13 +132,9 @@ pub(super) fn rewritten(substitution: &str) -> Option<String> {
 
 /// Where UserDir looks, one place after the other.
 fn user_directories(homes: &BTreeSet<String>, words: &[String]) -> Vec<MappedDirectory> {
-    let is_switch = |word: &String| {
-        ["disabled", "enabled"]
-            .iter()
-            .any(|switch| word.eq_ignore_ascii_case(switch))
-    };
+    let first = words.first().map(|word| word.to_ascii_lowercase());
     // What follows are names of users.
-    if words.first().is_some_and(is_switch) {
+    if let Some("disabled" | "enabled") = first.as_deref() {
         return Vec::new();
     }
     let mut paths = BTreeSet::new();
@@ -157,10 +145,7 @@ fn user_directories(homes: &BTreeSet<String>, words: &[String]) -> Vec<MappedDir
             paths.extend(homes.iter().cloned());
         }
     }
-    paths
-        .into_iter()
-        .map(|path| MappedDirectory { path, url: None })
-        .collect()
+    paths.into_iter().map(MappedDirectory::by_any_url).collect()
 }
 
 /// The directories in which the homes of users are, by the text of the password
