@@ -38,17 +38,10 @@ pub(crate) struct Name<'n> {
 }
 
 impl<'n> Name<'n> {
-    fn configured(text: impl Into<Cow<'n, str>>) -> Self {
+    fn new(text: impl Into<Cow<'n, str>>, from_request: bool) -> Self {
         Self {
             text: text.into(),
-            from_request: false,
-        }
-    }
-
-    fn into_owned(self) -> Name<'static> {
-        Name {
-            text: Cow::Owned(self.text.into_owned()),
-            from_request: self.from_request,
+            from_request,
         }
     }
 }
@@ -59,45 +52,33 @@ pub(crate) fn resolve<'n>(name: &'n str, facts: &dyn NameSources) -> Name<'n> {
         .strip_prefix("%{ENV:")
         .and_then(|rest| rest.strip_suffix('}'))
     else {
-        return resolve_form(name, facts).unwrap_or_else(|| Name::configured(name));
+        return resolve_form(name, facts).unwrap_or_else(|| Name::new(name, false));
     };
     let Some(value) = facts.variable(variable) else {
-        return Name::configured(name);
+        return Name::new(name, false);
     };
     // A variable may hold one of the forms; but not another variable, which
     // could go round in circles.
-    match resolve_form(&value, facts) {
-        Some(resolved) => resolved.into_owned(),
-        None => Name {
-            text: Cow::Owned(value),
-            from_request: true,
-        },
-    }
+    resolve_form(&value, facts).unwrap_or_else(|| Name::new(value, true))
 }
 
 /// The name behind one of the forms, but for `%{ENV:x}`.
 fn resolve_form(name: &str, facts: &dyn NameSources) -> Option<Name<'static>> {
-    match name {
-        "%{GLOBAL}" => Some(Name::configured("")),
-        "%{SERVER}" => Some(Name::configured(with_port(&facts.server(), facts.port()))),
+    Some(match name {
+        "%{GLOBAL}" => Name::new("", false),
+        "%{SERVER}" => Name::new(with_port(&facts.server(), facts.port()), false),
         "%{HOST}" => {
             let host = facts.host();
-            let text = Cow::Owned(with_port(&host.name, facts.port()));
-            Some(Name {
-                text,
-                from_request: !host.is_configured,
-            })
+            let text = with_port(&host.name, facts.port());
+            Name::new(text, !host.is_configured)
         }
         "%{RESOURCE}" => {
             let server = with_port(&facts.server(), facts.port());
-            let text = Cow::Owned(format!("{server}|{}", facts.script_name()));
-            Some(Name {
-                text,
-                from_request: !facts.is_script_name_configured(),
-            })
+            let text = format!("{server}|{}", facts.script_name());
+            Name::new(text, !facts.is_script_name_configured())
         }
-        _ => None,
-    }
+        _ => return None,
+    })
 }
 
 fn with_port(host: &str, port: u16) -> String {
@@ -116,24 +97,22 @@ pub(crate) fn is_mapped(url: &[u8], prefix: &[u8], file: &[u8], root: &[u8]) -> 
 }
 
 fn without_slashes(path: &[u8]) -> &[u8] {
-    let end = path
-        .iter()
-        .rposition(|byte| *byte != b'/')
-        .map_or(0, |last| last + 1);
-    path.get(..end).unwrap_or_default()
+    let end = path.iter().rposition(|byte| *byte != b'/');
+    end.map_or(&[], |last| &path[..=last])
 }
 
 /// The one URL path that a regular expression matches, if it is so plain.
 pub(crate) fn fixed_path(pattern: &str) -> Option<String> {
     let inner = pattern.strip_prefix('^')?;
-    let inner = inner
-        .strip_suffix('$')
-        .unwrap_or(inner)
-        .replace("\\.", ".\0");
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/_-~".contains(&byte);
-    let dots_are_escaped = inner.matches('.').count() == inner.matches(".\0").count();
-    let path = inner.replace(".\0", ".");
-    (dots_are_escaped && path.bytes().all(|byte| is_plain(byte) || byte == b'.')).then_some(path)
+    let inner = inner.strip_suffix('$').unwrap_or(inner);
+    let is_plain = |part: &str| {
+        part.bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"/_-~".contains(&byte))
+    };
+    let mut between_dots = inner.split("\\.");
+    between_dots
+        .all(is_plain)
+        .then(|| inner.replace("\\.", "."))
 }
 
 #[cfg(test)]

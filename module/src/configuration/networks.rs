@@ -12,12 +12,10 @@ pub(crate) struct TrustedNetwork {
 impl TrustedNetwork {
     /// Reads `10.0.0.1`, `10.0.0.0/8`, `::1`, `fd00::/8`.
     pub(crate) fn parse(word: &str) -> Option<Self> {
-        let (address, bits) = word
-            .split_once('/')
-            .map_or((word, None), |(address, bits)| (address, Some(bits)));
-        let address: IpAddr = address.parse().ok()?;
+        let mut parts = word.splitn(2, '/');
+        let address: IpAddr = parts.next()?.parse().ok()?;
         let most = if address.is_ipv4() { 32 } else { 128 };
-        let bits = match bits {
+        let bits = match parts.next() {
             None => most,
             Some(bits) => bits.parse().ok().filter(|bits| *bits <= most)?,
         };

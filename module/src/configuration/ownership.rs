@@ -19,23 +19,21 @@ const NOBODY: u32 = u32::MAX;
 /// The number behind `name` or `#number`.
 pub(crate) fn uid_of(name: &str) -> Option<u32> {
     match name.strip_prefix('#') {
-        Some(number) => number.parse().ok().filter(|number| *number != NOBODY),
-        None => User::from_name(name)
-            .ok()
-            .flatten()
-            .map(|user| user.uid.as_raw()),
+        Some(digits) => number(digits),
+        None => Some(User::from_name(name).ok()??.uid.as_raw()),
     }
 }
 
 /// The same for groups.
 pub(crate) fn gid_of(name: &str) -> Option<u32> {
     match name.strip_prefix('#') {
-        Some(number) => number.parse().ok().filter(|number| *number != NOBODY),
-        None => Group::from_name(name)
-            .ok()
-            .flatten()
-            .map(|group| group.gid.as_raw()),
+        Some(digits) => number(digits),
+        None => Some(Group::from_name(name).ok()??.gid.as_raw()),
     }
+}
+
+fn number(digits: &str) -> Option<u32> {
+    digits.parse().ok().filter(|number| *number != NOBODY)
 }
 
 /// The primary group of a user, named or with `#` and a number. A number
@@ -63,17 +61,22 @@ pub(crate) struct Ownership {
     group: Option<RequiredOwner>,
 }
 
+impl RequiredOwner {
+    fn new(name: &str, number: Option<u32>) -> Self {
+        Self {
+            name: name.to_owned(),
+            number,
+        }
+    }
+}
+
 impl Ownership {
     pub(crate) fn of(config: &GroupConfig) -> Self {
-        let account = |name: &Option<String>, number: fn(&str) -> Option<u32>| {
-            name.as_ref().map(|name| RequiredOwner {
-                name: name.clone(),
-                number: number(name),
-            })
-        };
+        let user = config.script_user.as_deref();
+        let group = config.script_group.as_deref();
         Self {
-            user: account(&config.script_user, uid_of),
-            group: account(&config.script_group, gid_of),
+            user: user.map(|name| RequiredOwner::new(name, uid_of(name))),
+            group: group.map(|name| RequiredOwner::new(name, gid_of(name))),
         }
     }
 
@@ -93,27 +96,18 @@ impl Ownership {
         let shown = path.display();
         let found = std::fs::metadata(path)
             .map_err(|error| format!("the owner of `{shown}` is not known: {error}"))?;
-        if let Some(user) = self
-            .user
-            .as_ref()
-            .filter(|user| user.number != Some(found.uid()))
-        {
-            return Err(format!(
-                "`{shown}` belongs to uid {}, script-user= demands `{}`",
-                found.uid(),
-                user.name
-            ));
-        }
-        if let Some(group) = self
-            .group
-            .as_ref()
-            .filter(|group| group.number != Some(found.gid()))
-        {
-            return Err(format!(
-                "`{shown}` belongs to gid {}, script-group= demands `{}`",
-                found.gid(),
-                group.name
-            ));
+        for (option, required, kind, number) in [
+            ("script-user", &self.user, "uid", found.uid()),
+            ("script-group", &self.group, "gid", found.gid()),
+        ] {
+            if let Some(required) = required
+                && required.number != Some(number)
+            {
+                return Err(format!(
+                    "`{shown}` belongs to {kind} {number}, {option}= demands `{}`",
+                    required.name
+                ));
+            }
         }
         if found.mode() & WRITABLE_BY_OTHERS != 0 {
             return Err(format!(

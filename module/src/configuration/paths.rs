@@ -17,30 +17,28 @@ pub(crate) fn find_supervisor(
     is_there: impl Fn(&Path) -> bool,
 ) -> Result<PathBuf, String> {
     if let Some(path) = given {
-        return if is_there(path) {
-            Ok(path.to_path_buf())
-        } else {
-            Err(format!(
-                "`{}` of WSGISupervisorExecutable is not an executable file",
-                path.display()
-            ))
-        };
+        return is_there(path).then(|| path.to_path_buf()).ok_or_else(|| {
+            let path = path.display();
+            format!("`{path}` of WSGISupervisorExecutable is not an executable file")
+        });
     }
-    let beside = module.map(|directory| directory.join(PROGRAM));
-    let in_bin = module
-        .and_then(Path::parent)
-        .map(|directory| directory.join("bin").join(PROGRAM));
-    let installed = INSTALLED
-        .iter()
-        .map(|directory| Path::new(directory).join(PROGRAM));
-    let candidates: Vec<PathBuf> = beside.into_iter().chain(in_bin).chain(installed).collect();
-    candidates.iter().find(|path| is_there(path)).cloned().ok_or_else(|| {
-        let list: Vec<_> = candidates.iter().map(|path| path.display().to_string()).collect();
-        format!(
-            "`{PROGRAM}` was not found; looked for {}; say where it is with WSGISupervisorExecutable",
-            list.join(", ")
-        )
-    })
+    let in_bin = module.and_then(Path::parent).map(|above| above.join("bin"));
+    let mut looked_for = Vec::new();
+    for directory in module
+        .into_iter()
+        .chain(in_bin.as_deref())
+        .chain(INSTALLED.iter().map(Path::new))
+    {
+        let path = directory.join(PROGRAM);
+        if is_there(&path) {
+            return Ok(path);
+        }
+        looked_for.push(path.display().to_string());
+    }
+    Err(format!(
+        "`{PROGRAM}` was not found; looked for {}; say where it is with WSGISupervisorExecutable",
+        looked_for.join(", ")
+    ))
 }
 
 /// The directory of the socket: one for each httpd on the machine.

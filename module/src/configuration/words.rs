@@ -63,39 +63,28 @@ impl<'l> Words<'l> {
     /// The next `name=value`; the value may be quoted.
     pub(crate) fn next_option(&mut self) -> Result<Option<(String, String)>, String> {
         let line = self.line.trim_ascii_start();
-        if line.is_empty() {
-            return Ok(None);
-        }
         let quoted = matches!(line.first(), Some(b'"' | b'\''));
         let end = line
             .iter()
-            .position(|byte| byte.is_ascii_whitespace() || *byte == b'=')
-            .filter(|_| !quoted);
-        match end {
-            Some(end) if line[end] == b'=' && end > 0 => {
-                let name = String::from_utf8_lossy(&line[..end]).into_owned();
-                self.line = &line[end + 1..];
-                let quoted_or_plain = self
-                    .line
-                    .first()
-                    .is_some_and(|byte| !byte.is_ascii_whitespace());
-                let value = if quoted_or_plain {
-                    self.next().unwrap_or_default()
-                } else {
-                    String::new()
-                };
-                Ok(Some((name, value)))
+            .position(|byte| byte.is_ascii_whitespace() || *byte == b'=');
+        if let Some(end) = end.filter(|end| *end > 0 && line[*end] == b'=' && !quoted) {
+            let name = String::from_utf8_lossy(&line[..end]).into_owned();
+            self.line = &line[end + 1..];
+            let value = match self.line.first() {
+                Some(byte) if !byte.is_ascii_whitespace() => self.next(),
+                _ => None,
+            };
+            return Ok(Some((name, value.unwrap_or_default())));
+        }
+        let Some(word) = self.next() else {
+            return Ok(None);
+        };
+        // The whole option may be quoted, too.
+        match word.split_once('=') {
+            Some((name, value)) if !name.is_empty() => {
+                Ok(Some((name.to_owned(), value.to_owned())))
             }
-            _ => {
-                let word = self.next().unwrap_or_default();
-                // The whole option may be quoted, too.
-                match word.split_once('=') {
-                    Some((name, value)) if !name.is_empty() => {
-                        Ok(Some((name.to_owned(), value.to_owned())))
-                    }
-                    _ => Err(format!("`{word}` is not an option of the form name=value")),
-                }
-            }
+            _ => Err(format!("`{word}` is not an option of the form name=value")),
         }
     }
 

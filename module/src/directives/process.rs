@@ -86,48 +86,37 @@ fn define(settings: &mut ServerSettings, config: GroupConfig, scope: DefinitionS
 
 /// Users and groups must exist, and nobody becomes root.
 fn check_identity(config: &GroupConfig) -> Applied {
-    for (option, name) in [
-        ("user", &config.user),
-        ("script-user", &config.script_user),
-        ("socket-user", &config.socket_user),
-    ] {
-        let Some(name) = name else { continue };
-        let uid =
-            uid_of(name).ok_or_else(|| format!("option `{option}`: there is no user `{name}`"))?;
-        if uid == 0 && option == "user" {
-            return Err(format!(
-                "option `user`: `{name}` is root; applications never run as root, name another user"
-            ));
+    if let Some(user) = &config.user
+        && existing_user("user", user)? == 0
+    {
+        return Err(format!(
+            "option `user`: `{user}` is root; applications never run as root, name another user"
+        ));
+    }
+    if let Some(user) = &config.script_user {
+        existing_user("script-user", user)?;
+    }
+    if let Some(user) = &config.socket_user {
+        existing_user("socket-user", user)?;
+    }
+    for group in config.supplementary_groups.iter().flatten() {
+        if existing_group("supplementary-groups", group)? == 0 {
+            let text = format!(
+                "process group `{}`: `{group}` among supplementary-groups= is root's group and is left out",
+                config.name
+            );
+            settings::remark(&config.origin, text);
         }
     }
-    let groups = config
-        .supplementary_groups
-        .iter()
-        .flatten()
-        .map(|name| ("supplementary-groups", name));
-    let group = config.group.iter().map(|name| ("group", name));
-    let script_group = config
-        .script_group
-        .iter()
-        .map(|name| ("script-group", name));
-    for (option, name) in groups.chain(group).chain(script_group) {
-        let gid =
-            gid_of(name).ok_or_else(|| format!("option `{option}`: there is no group `{name}`"))?;
-        match option {
-            "group" if gid == 0 => {
-                return Err(format!(
-                    "option `group`: `{name}` is root's group; applications never run with it, name another group"
-                ));
-            }
-            "supplementary-groups" if gid == 0 => {
-                let text = format!(
-                    "process group `{}`: `{name}` among supplementary-groups= is root's group and is left out",
-                    config.name
-                );
-                settings::remark(&config.origin, text);
-            }
-            _ => {}
-        }
+    if let Some(group) = &config.group
+        && existing_group("group", group)? == 0
+    {
+        return Err(format!(
+            "option `group`: `{group}` is root's group; applications never run with it, name another group"
+        ));
+    }
+    if let Some(group) = &config.script_group {
+        existing_group("script-group", group)?;
     }
     if let (Some(user), None) = (&config.user, &config.group)
         && primary_gid_of(user) == Some(0)
@@ -137,6 +126,14 @@ fn check_identity(config: &GroupConfig) -> Applied {
         ));
     }
     Ok(())
+}
+
+fn existing_user(option: &str, name: &str) -> Result<u32, String> {
+    uid_of(name).ok_or_else(|| format!("option `{option}`: there is no user `{name}`"))
+}
+
+fn existing_group(option: &str, name: &str) -> Result<u32, String> {
+    gid_of(name).ok_or_else(|| format!("option `{option}`: there is no group `{name}`"))
 }
 
 pub(super) fn process_group(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {

@@ -33,27 +33,23 @@ const SERVER_STATUS: &CStr = c"server-status";
 /// The status is about all sites: neither `.htaccess` nor a rule that it may
 /// hold has a say in who sees it.
 fn given_by_server(r: Request<'_>, handler: &CStr) -> bool {
-    let given = DirConfig::of(r)
-        .given_handler
-        .filter(|given| given.name == handler && given.htaccess.is_none());
-    if given.is_none() {
-        log::request(r, log_ids::STATUS_NOT_SHOWN, || {
-            let handler = handler.to_string_lossy();
-            let place = DirConfig::of(r)
-                .given_handler
-                .and_then(|given| given.htaccess);
-            let place = place.map_or_else(
-                || "no `SetHandler` of the server's configuration".into(),
-                CStr::to_string_lossy,
-            );
-            format!(
-                "the status is not shown here: {place} gives this place the handler `{handler}`, which \
-                 shows all sites; say `SetHandler {handler}` in a section of the server's configuration, with a \
-                 `Require` for those who may see it"
-            )
-        });
+    let given = DirConfig::of(r).given_handler;
+    if given.is_some_and(|given| given.name == handler && given.htaccess.is_none()) {
+        return true;
     }
-    given.is_some()
+    log::request(r, log_ids::STATUS_NOT_SHOWN, || {
+        let handler = handler.to_string_lossy();
+        let place = given.and_then(|given| given.htaccess).map_or_else(
+            || "no `SetHandler` of the server's configuration".into(),
+            CStr::to_string_lossy,
+        );
+        format!(
+            "the status is not shown here: {place} gives this place the handler `{handler}`, which \
+             shows all sites; say `SetHandler {handler}` in a section of the server's configuration, with a \
+             `Require` for those who may see it"
+        )
+    });
+    false
 }
 
 /// The page itself.
@@ -73,11 +69,9 @@ pub(crate) fn handle(r: Request<'_>) -> i32 {
             return 503;
         }
     };
+    let policy = c"default-src 'none'; img-src data:; style-src 'unsafe-inline'";
     r.headers_out().set(c"Cache-Control", c"no-store");
-    r.headers_out().set(
-        c"Content-Security-Policy",
-        c"default-src 'none'; img-src data:; style-src 'unsafe-inline'",
-    );
+    r.headers_out().set(c"Content-Security-Policy", policy);
     r.headers_out().set(c"X-Content-Type-Options", c"nosniff");
     r.set_content_type(kind);
     r.write(text.as_bytes());
@@ -137,30 +131,27 @@ impl WaitPolicy for Until {
     }
 }
 
-/// What the supervisor says, as JSON.
-fn ask() -> Result<Vec<u8>, String> {
-    let child = child::get().ok_or("this process has not begun")?;
-    let mut patience = Until(Instant::now() + STATUS_TIMEOUT);
-    let trouble = |wait: Wait<()>| match wait {
+/// Why there is no answer.
+fn in_words(wait: Wait<()>) -> String {
+    match wait {
         Wait::Interrupted(()) => format!("it took longer than {} s", STATUS_TIMEOUT.as_secs()),
         Wait::Io(error) => error.to_string(),
-    };
+    }
+}
+
+/// What the supervisor says, as JSON.
+fn ask() -> Result<Vec<u8>, String> {
+    let plan = &child::get().ok_or("this process has not begun")?.plan;
     let group = GroupView::of_status();
-    let mut connection = WorkerConnection::open(
-        &child.plan,
-        &group,
-        &ApplicationGroup::default(),
-        &mut patience,
-    )
-    .map_err(trouble)?;
-    connection.greet(&mut patience).map_err(trouble)?;
+    let application = ApplicationGroup::default();
+    let patience = &mut Until(Instant::now() + STATUS_TIMEOUT);
+    let mut connection =
+        WorkerConnection::open(plan, &group, &application, patience).map_err(in_words)?;
+    connection.greet(patience).map_err(in_words)?;
     let mut text = Vec::new();
     loop {
-        match connection
-            .reader
-            .next_buffered()
-            .map_err(|error| error.to_string())?
-        {
+        let frame = connection.reader.next_buffered();
+        match frame.map_err(|error| error.to_string())? {
             Some(frame) if frame.head.kind == Kind::Data => {
                 if text.len() + frame.payload.len() > MAX_CONTROL_LEN as usize {
                     return Err("its answer is too long".to_owned());
@@ -171,14 +162,12 @@ fn ask() -> Result<Vec<u8>, String> {
             Some(frame) if frame.head.kind == Kind::Fail => {
                 let name = Failure::from_code(frame.head.code)
                     .map_or("failure", |failure| failure.row().name);
-                return Err(format!(
-                    "{name}: {}",
-                    String::from_utf8_lossy(frame.payload)
-                ));
+                let cause = String::from_utf8_lossy(frame.payload);
+                return Err(format!("{name}: {cause}"));
             }
             Some(frame) => return Err(format!("unexpected {:?} frame", frame.head.kind)),
             None => {
-                if connection.fill(&mut patience).map_err(trouble)? == 0 {
+                if connection.fill(patience).map_err(in_words)? == 0 {
                     return Err("it closed the connection".to_owned());
                 }
             }

@@ -60,23 +60,17 @@ impl<'s> GroupOverview<'s> {
 /// How a group is, in a word: the worst that can be said of it.
 fn condition(group: &GroupStatus) -> &'static str {
     let has = |wanted: WorkerPhase| group.workers().any(|worker| worker.state == wanted);
-    let mut pools = group.pools.iter();
-    if group.problem.is_some() || pools.any(|pool| pool.state == PoolMode::Failed) {
+    let mut workers = group.workers();
+    let pools = &group.pools;
+    if group.problem.is_some() || pools.iter().any(|pool| pool.state == PoolMode::Failed) {
         "failed"
-    } else if group
-        .workers()
-        .any(|worker| !worker.failed_scripts.is_empty())
-    {
+    } else if workers.any(|worker| !worker.failed_scripts.is_empty()) {
         "a script failed"
     } else if group.removed {
         "leaving"
     } else if group.stopped {
         "stopped"
-    } else if group
-        .pools
-        .iter()
-        .any(|pool| pool.next_generation.is_some())
-    {
+    } else if pools.iter().any(|pool| pool.next_generation.is_some()) {
         "replacing"
     } else if has(WorkerPhase::Ready) {
         "running"
@@ -99,12 +93,9 @@ struct PoolOverview<'s> {
 
 impl<'s> PoolOverview<'s> {
     fn new(status: &'s PoolStatus) -> Self {
+        let workers = status.workers.iter();
         let mut failed_scripts = Vec::new();
-        for failed in status
-            .workers
-            .iter()
-            .flat_map(|worker| &worker.failed_scripts)
-        {
+        for failed in workers.flat_map(|worker| &worker.failed_scripts) {
             if !failed_scripts.contains(&failed) {
                 failed_scripts.push(failed);
             }

@@ -6,7 +6,6 @@
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value};
 use minijinja::{Environment, Error, Output, State, UndefinedBehavior, context, escape_formatter};
-use serde::Serialize;
 use wsgid_protocol::readable::{escaped, escaped_lines};
 use wsgid_protocol::status::Status;
 
@@ -40,20 +39,10 @@ pub(super) fn problem(problem: &str) -> Result<String, Error> {
 }
 
 fn render(template: &str, status: &Status, is_section: bool) -> Result<String, Error> {
-    #[derive(Serialize)]
-    struct Filling<'s> {
-        is_section: bool,
-        status: &'s Status,
-        groups: Vec<GroupOverview<'s>>,
-    }
-    let filling = Filling {
-        is_section,
-        status,
-        groups: GroupOverview::all(status),
-    };
+    let groups = GroupOverview::all(status);
     environment()?
         .get_template(template)?
-        .render(Serde(filling))
+        .render(context! { is_section, status => Serde(status), groups => Serde(groups) })
 }
 
 fn environment() -> Result<Environment<'static>, Error> {
