@@ -7,7 +7,9 @@ use wsgid_protocol::runs::Runs;
 
 use crate::configuration::permitted::extent::{Extent, absolute, trimmed};
 use crate::configuration::permitted::groups::GroupChoices;
-use crate::configuration::permitted::statement::{NamedScript, RequestExtent, Statement, words};
+use crate::configuration::permitted::statement::{
+    ConfiguredScript, RequestExtent, Statement, words,
+};
 use crate::configuration::permitted::url_directories::{MappedDirectories, rewritten};
 
 /// By process group, what it may run.
@@ -100,7 +102,11 @@ impl Collector<'_, '_> {
         }
     }
 
-    fn script(&self, statement: &Statement, words_before_options: usize) -> Option<NamedScript> {
+    fn script(
+        &self,
+        statement: &Statement,
+        words_before_options: usize,
+    ) -> Option<ConfiguredScript> {
         let mut script = statement.script(words_before_options)?;
         script.file = absolute(self.server.root, &script.file);
         Some(script)
@@ -126,7 +132,7 @@ impl Collector<'_, '_> {
     }
 
     /// A script; or a directory, where what follows in the URL names the script.
-    fn add_target(&mut self, script: &NamedScript, path: Extent, url: Extent) {
+    fn add_target(&mut self, script: &ConfiguredScript, path: Extent, url: Extent) {
         let target = RequestExtent { path, url };
         for group in self.groups.of(&target, script.group.as_deref()) {
             if let Extent::Within(front) = &target.path {

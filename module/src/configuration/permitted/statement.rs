@@ -112,7 +112,7 @@ impl Statement {
     }
 
     /// The script that it names with the last of so many words.
-    pub(super) fn script(&self, words_before_options: usize) -> Option<NamedScript> {
+    pub(super) fn script(&self, words_before_options: usize) -> Option<ConfiguredScript> {
         let mut words = Words::new(self.arguments.as_bytes());
         let before: Option<Vec<String>> = (0..words_before_options).map(|_| words.next()).collect();
         let before = before?;
@@ -122,7 +122,7 @@ impl Statement {
                 group = Some(value);
             }
         }
-        Some(NamedScript {
+        Some(ConfiguredScript {
             first: before.first()?.clone(),
             file: before.last()?.clone(),
             group,
@@ -131,7 +131,7 @@ impl Statement {
 }
 
 /// What a directive says about a script.
-pub(super) struct NamedScript {
+pub(super) struct ConfiguredScript {
     /// Its first word: what the script is for, or the script.
     pub(super) first: String,
     pub(super) file: String,
