@@ -46,7 +46,6 @@ pub(crate) fn check_config(main: Server<'_>) -> i32 {
     if errors.is_empty() { sys::OK } else { 500 }
 }
 
-/// Writes what was found into the log.
 pub(crate) fn say(found: &CheckRemark) {
     log::server(found.line, || &found.remark);
 }

@@ -12,9 +12,7 @@ use crate::httpd::regex::Regex;
 /// WSGIMapHEADToGET.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MapHead {
-    /// HEAD stays HEAD.
     Off,
-    /// HEAD always becomes GET.
     On,
     /// HEAD becomes GET if a filter needs the body.
     Auto,
@@ -38,7 +36,6 @@ pub(crate) struct ScriptRef<'p> {
     pub(crate) htaccess: Option<&'p CStr>,
 }
 
-/// What `SetHandler` says.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GivenHandler<'p> {
     /// The handler's name in small letters.
@@ -47,7 +44,6 @@ pub(crate) struct GivenHandler<'p> {
     pub(crate) htaccess: Option<&'p CStr>,
 }
 
-/// WSGIHandlerScript.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HandlerScript<'p> {
     /// The name for SetHandler.
@@ -69,7 +65,6 @@ macro_rules! dir_config {
         }
 
         impl<'p> DirConfig<'p> {
-            /// Nothing said.
             pub(crate) const EMPTY: Self = Self {
                 $($name: None,)*
                 handler_scripts: &[],
@@ -131,7 +126,6 @@ fn joined<'p, T: Copy>(pool: AprPool<'p>, first: &'p [T], second: &'p [T]) -> &'
 pub(crate) enum Mount<'p> {
     /// The front of the URL path.
     Prefix(&'p CStr),
-    /// A regular expression.
     Pattern(Regex<'p>),
 }
 
@@ -153,7 +147,6 @@ pub(crate) struct ServerConfig<'p> {
 }
 
 impl<'p> ServerConfig<'p> {
-    /// No alias.
     pub(crate) const fn empty() -> Self {
         Self {
             aliases: PoolVec::new(),

@@ -25,7 +25,6 @@ pub(crate) struct GroupView {
     pub(crate) serves: bool,
     /// Empty: for all servers.
     scopes: Vec<DefinitionScope>,
-    /// Who must own its scripts.
     pub(crate) ownership: Ownership,
     pub(crate) connect_timeout: Duration,
     /// Zero: the server's Timeout.
@@ -42,7 +41,6 @@ pub(crate) struct GroupView {
     pub(crate) receive_buffer: u64,
 }
 
-/// All groups by name.
 pub(crate) type GroupViews = HashMap<String, GroupView>;
 
 /// The application group of a request.

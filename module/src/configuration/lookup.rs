@@ -23,7 +23,6 @@ impl<'p> DirConfig<'p> {
 }
 
 impl<'p> ServerConfig<'p> {
-    /// The directives of a server.
     pub(crate) fn of(server: Server<'p>) -> &'p Self {
         // SAFETY: as for the servers' defaults.
         unsafe { &*server.own_record().cast::<Self>() }

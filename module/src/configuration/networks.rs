@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-/// An address or a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TrustedNetwork {
     address: IpAddr,
@@ -22,7 +21,6 @@ impl TrustedNetwork {
         Some(Self { address, bits })
     }
 
-    /// Whether the address lies in it.
     pub(crate) fn contains(self, address: IpAddr) -> bool {
         let differ = match (self.address, address.to_canonical()) {
             (IpAddr::V4(own), IpAddr::V4(other)) => {

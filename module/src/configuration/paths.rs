@@ -3,7 +3,6 @@
 
 use std::path::{Path, PathBuf};
 
-/// The name of the program.
 const PROGRAM: &str = "wsgid";
 
 /// Directories that packages install it into.
@@ -46,7 +45,6 @@ pub(crate) fn socket_directory(prefix: &str, pid: u32) -> String {
     format!("{prefix}.{pid}")
 }
 
-/// The socket's name in it.
 pub(crate) const SOCKET_NAME: &str = "httpd.sock";
 
 /// The socket in it, if its path is short enough for the kernel.

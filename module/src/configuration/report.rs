@@ -33,7 +33,6 @@ fn matters(name: &str) -> bool {
             .any(|known| known.eq_ignore_ascii_case(name))
 }
 
-/// Whether a report is to be written.
 pub(crate) fn is_wanted() -> bool {
     is_only_looking() && tree::is_defined(DEFINE)
 }
@@ -51,7 +50,6 @@ pub(crate) fn collect(origin: &str, text: &str) -> bool {
     true
 }
 
-/// Writes the report.
 pub(crate) fn write(errors: Vec<Remark>, warnings: Vec<Remark>) {
     let (httpd_uid, httpd_gid) = server::children_identity();
     let mut report = settings::with(|settings| ConfigReport {

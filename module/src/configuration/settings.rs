@@ -65,9 +65,7 @@ pub(crate) struct Interpreter {
 /// What a directive is about that makes sense together with another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Subject {
-    /// WSGITrustedProxyHeaders.
     ProxyHeaders,
-    /// WSGITrustedProxies.
     Proxies,
     /// A process group that a variable of the request names.
     VariableGroup,
@@ -93,20 +91,15 @@ pub(crate) struct CheckRemark {
     pub(crate) remark: Remark,
 }
 
-/// All of it.
 #[derive(Debug, Default)]
 pub(crate) struct ServerSettings {
     pub(crate) groups: Vec<GroupDefinition>,
     pub(crate) imports: Vec<Import>,
     pub(crate) namings: Vec<Naming>,
-    /// WSGISupervisorExecutable.
     pub(crate) executable: Option<PathBuf>,
-    /// WSGIDaemonSocket.
     pub(crate) daemon_socket: Option<PathBuf>,
-    /// WSGISocketPrefix.
     pub(crate) socket_prefix: Option<PathBuf>,
     pub(crate) restrict_embedded: bool,
-    /// WSGISlowRequests.
     pub(crate) slow_requests: Option<Duration>,
     pub(crate) python_home: Option<String>,
     pub(crate) python_eggs: Option<PathBuf>,
@@ -130,7 +123,6 @@ pub(crate) struct ServerSettings {
 }
 
 impl ServerSettings {
-    /// The process group of this name.
     pub(crate) fn group(&self, name: &str) -> Option<&GroupDefinition> {
         self.groups.iter().find(|group| group.config.name == name)
     }

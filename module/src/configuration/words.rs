@@ -48,7 +48,6 @@ impl<'l> Words<'l> {
         Some(String::from_utf8_lossy(&word).into_owned())
     }
 
-    /// The next word, which must be there.
     pub(crate) fn need(&mut self, what: &str) -> Result<String, String> {
         self.next().ok_or_else(|| format!("{what} is missing"))
     }
@@ -88,13 +87,11 @@ impl<'l> Words<'l> {
         }
     }
 
-    /// On or Off.
     pub(crate) fn switch(&mut self) -> Result<bool, String> {
         let word = self.need("On or Off")?;
         on_or_off(&word)
     }
 
-    /// An absolute path.
     pub(crate) fn absolute_path(&mut self, what: &str) -> Result<PathBuf, String> {
         let word = self.need(what)?;
         if word.starts_with('/') {
@@ -113,7 +110,6 @@ impl<'l> Words<'l> {
     }
 }
 
-/// On or Off in any case.
 pub(crate) fn on_or_off(word: &str) -> Result<bool, String> {
     match word.to_ascii_lowercase().as_str() {
         "on" => Ok(true),

@@ -14,7 +14,6 @@ use crate::httpd::tree;
 pub(crate) struct Context<'c, 'p> {
     /// Its name as the table has it.
     pub(crate) name: &'static str,
-    /// `file:line`.
     pub(crate) origin: String,
     pub(crate) pool: AprPool<'p>,
     pub(crate) dir: &'c mut DirConfig<'p>,

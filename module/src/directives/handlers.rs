@@ -13,7 +13,6 @@ use crate::directives::context::Context;
 use crate::request::mapping::{HANDLER, OLD_HANDLER};
 use crate::sys::{OR_FILEINFO, OR_OPTIONS};
 
-/// A directive that is read along.
 pub(crate) struct ObservedDirective {
     pub(crate) name: &'static CStr,
     /// The module that carries it out; `None` is httpd's core.
@@ -25,7 +24,6 @@ pub(crate) struct ObservedDirective {
 
 type Remember = fn(&mut Context<'_, '_>, &mut Words<'_>);
 
-/// All of them.
 pub(crate) static OBSERVED: &[ObservedDirective] = &[
     of_core(c"SetHandler", OR_FILEINFO, set_handler),
     of_core(c"ForceType", OR_FILEINFO, force_type),

@@ -45,7 +45,6 @@ impl DirectiveScope {
 /// What a directive means here, compared with mod_wsgi.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Effect {
-    /// The same.
     Same,
     /// The same but for this.
     Differs(
@@ -64,7 +63,6 @@ pub(crate) enum Effect {
 }
 use Effect::{Added, Differs, Former, Nothing, Same};
 
-/// One directive.
 pub(crate) struct Directive {
     pub(crate) name: &'static CStr,
     pub(crate) scope: DirectiveScope,
@@ -78,7 +76,6 @@ pub(crate) struct Directive {
 
 macro_rules! directives {
     ($($name:literal, $scope:ident, $usage:literal, $apply:path, $effect:expr;)*) => {
-        /// All directives.
         pub(crate) static TABLE: &[Directive] = &[
             $(Directive {
                 name: $name, scope: DirectiveScope::$scope, usage: $usage, apply: $apply, effect: $effect,

@@ -16,7 +16,6 @@ use crate::request::auth;
 use crate::sys;
 
 callbacks! {
-    /// Of the provider `wsgi`.
     "check_password", or sys::AUTH_GENERAL_ERROR =>
     fn check_password(
         r: *mut sys::request_rec,
@@ -35,7 +34,6 @@ callbacks! {
         }
     }
 
-    /// Of the provider `wsgi`.
     "get_realm_hash", or sys::AUTH_GENERAL_ERROR =>
     fn get_realm_hash(
         r: *mut sys::request_rec,
@@ -62,7 +60,6 @@ callbacks! {
         }
     }
 
-    /// Of the provider `wsgi-group`.
     "check_authorization", or sys::AUTHZ_GENERAL_ERROR =>
     fn check_authorization(
         r: *mut sys::request_rec,
@@ -92,7 +89,6 @@ callbacks! {
         }
     }
 
-    /// Of the provider `wsgi-group`.
     "Require wsgi-group", or c"a defect in mod_wsgid; see the error log".as_ptr() =>
     fn parse_require_line(
         cmd: *mut sys::cmd_parms,

@@ -73,7 +73,6 @@ macro_rules! callbacks {
 pub(super) use callbacks;
 
 callbacks! {
-    /// A record for a section.
     "create_dir_config", or std::ptr::null_mut() =>
     fn create_dir_config(pool: *mut sys::apr_pool_t, _: *mut c_char) -> *mut c_void {
         // SAFETY: httpd passes the pool the record is to live in.
@@ -97,7 +96,6 @@ callbacks! {
         std::ptr::from_mut(pool.value(DirConfig::merge(pool, outer, inner))).cast()
     }
 
-    /// A record for a server.
     "create_server_config", or std::ptr::null_mut() =>
     fn create_server_config(pool: *mut sys::apr_pool_t, _: *mut sys::server_rec) -> *mut c_void {
         // SAFETY: httpd passes the pool the record is to live in.
@@ -120,7 +118,6 @@ callbacks! {
         own
     }
 
-    /// The configuration is about to be read.
     "pre_config", or sys::OK =>
     fn pre_config(
         _: *mut sys::apr_pool_t,
@@ -132,7 +129,6 @@ callbacks! {
         sys::OK
     }
 
-    /// The configuration has been read.
     "check_config", or sys::OK =>
     fn check_config(
         _: *mut sys::apr_pool_t,
@@ -144,7 +140,6 @@ callbacks! {
         check::check_config(unsafe { Server::from_raw(main) })
     }
 
-    /// The configuration is in force.
     "post_config", or sys::OK =>
     fn post_config(
         pconf: *mut sys::apr_pool_t,
@@ -170,7 +165,6 @@ callbacks! {
         launch::maintain(reason, status)
     }
 
-    /// The configuration is given up.
     "the end of the configuration", or 0 =>
     fn configuration_ends(_: *mut c_void) -> sys::apr_status_t {
         launch::configuration_ends();
@@ -197,13 +191,11 @@ callbacks! {
         launch::child_changed(u64::from(generation.unsigned_abs()), state)
     }
 
-    /// A child begins.
     "child_init", or () =>
     fn child_init(_: *mut sys::apr_pool_t, _: *mut sys::server_rec) {
         child::init()
     }
 
-    /// From URL to file.
     // Not DECLINED: what the URL would mean without us is not for this client.
     "translate_name", or 500 =>
     fn translate_name(r: *mut sys::request_rec) -> c_int {
@@ -211,21 +203,19 @@ callbacks! {
         mapping::translate(unsafe { Request::from_raw(r) })
     }
 
-    /// From a file to the sections that hold for it.
     "map_to_storage", or 500 =>
     fn map_to_storage(r: *mut sys::request_rec) -> c_int {
         // SAFETY: httpd passes a request that this thread serves.
         mapping::walk(unsafe { Request::from_raw(r) })
     }
 
-    /// Before httpd's handlers.
     "fixups", or 500 =>
     fn fixups(r: *mut sys::request_rec) -> c_int {
         // SAFETY: httpd passes a request that this thread serves.
         upgrades::check(unsafe { Request::from_raw(r) })
     }
 
-    /// A filter in front of whoever sends.
+    /// In front of whoever sends.
     "a filter", or sys::AP_FILTER_ERROR =>
     fn read_files(filter: *mut sys::ap_filter_t, brigade: *mut sys::apr_bucket_brigade) -> c_int {
         // SAFETY: httpd calls this for the filters that `file_reader.rs` added.
@@ -240,14 +230,13 @@ callbacks! {
         status::section(r, flags & sys::AP_STATUS_SHORT != 0)
     }
 
-    /// May the client in?
     "check_access", or 500 =>
     fn check_access(r: *mut sys::request_rec) -> c_int {
         // SAFETY: httpd passes a request that this thread serves.
         auth::check_access(unsafe { Request::from_raw(r) })
     }
 
-    /// The filter in front of a response whose request body is being read.
+    /// In front of a response whose request body is being read.
     "a filter", or sys::AP_FILTER_ERROR =>
     fn guard_body(
         filter: *mut sys::ap_filter_t,
@@ -266,8 +255,6 @@ pub(crate) unsafe extern "C" fn child_stopping(_: *mut sys::apr_pool_t, graceful
     stopping::stop(graceful != 0);
 }
 
-/// A request for somebody.
-///
 /// # Safety
 /// For httpd alone, with the arguments it gives to such a function.
 pub(crate) unsafe extern "C" fn handle(r: *mut sys::request_rec) -> c_int {

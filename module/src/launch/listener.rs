@@ -47,13 +47,13 @@ pub(super) fn ensure(retained: &mut Retained, prefix: &str) -> Result<(), String
     give_away(&retained.socket_path())
 }
 
-/// Whether it is no longer where children look for it: somebody has removed it.
+/// Whether somebody has removed the socket from where children look for it.
 pub(super) fn is_lost(retained: &Retained) -> bool {
     let found = fs::symlink_metadata(retained.socket_path());
     retained.listener().is_some() && !found.is_ok_and(|found| found.file_type().is_socket())
 }
 
-/// Makes one that was lost anew, where it was.
+/// Makes a lost socket anew, where it was.
 pub(super) fn renew(retained: &mut Retained) -> Result<(), String> {
     let path = retained.socket_path();
     make(retained, &path)?;
@@ -69,7 +69,6 @@ fn make(retained: &mut Retained, path: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// It belongs to the children's user.
 fn give_away(path: &str) -> Result<(), String> {
     if geteuid().is_root() {
         let (uid, gid) = server::children_identity();

@@ -42,7 +42,7 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 /// A supervisor that lived shorter than this died at once.
 const QUICK: u64 = 2;
 
-/// So many of them in a row are replaced at once: somebody may have killed them.
+/// So many quick deaths in a row are replaced at once: somebody may have killed them.
 const QUICK_DEATHS: u32 = 4;
 
 /// Longest pause between two starts, in seconds.
@@ -100,7 +100,6 @@ pub(crate) fn post_config(pool: AprPool<'_>, main: Server<'_>, callbacks: Callba
     child::publish(plan);
 }
 
-/// Listener, supervisor, configuration.
 fn bring_up(
     retained: &mut Retained,
     pool: AprPool<'_>,
@@ -156,7 +155,7 @@ fn check_socket_directory(prefix: &str) -> Result<(), String> {
     })
 }
 
-/// Root runs it, and again at each restart.
+/// Root runs the program, and again at each restart.
 fn check_program(program: &Path) -> Result<(), String> {
     if !geteuid().is_root() {
         return Ok(());
@@ -425,7 +424,7 @@ fn stop(retained: &mut Retained, timeout: Duration) {
         return;
     }
     let _ = talk::tell(retained, &FromParent::Shutdown);
-    // It also ends when the control socket does, should the message be lost.
+    // The supervisor also ends when the control socket does, should the message be lost.
     retained.set_control(None);
     let ended = talk::wait_until(timeout, || {
         reap(retained);

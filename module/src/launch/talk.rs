@@ -24,7 +24,6 @@ pub(super) struct Message {
     descriptors: Vec<OwnedFd>,
 }
 
-/// Encodes a message.
 pub(super) fn encode(message: &FromParent, descriptors: Vec<OwnedFd>) -> Result<Message, String> {
     let payload = payload::encode(message).map_err(|error| error.to_string())?;
     let max = Kind::Control.max_len() as usize;
@@ -49,7 +48,6 @@ pub(super) fn tell(retained: &Retained, message: &FromParent) -> Result<(), Stri
     send(control, &message).map_err(|error| error.to_string())
 }
 
-/// Sends a message.
 pub(super) fn send(control: BorrowedFd<'_>, message: &Message) -> io::Result<()> {
     send_payload(control, &message.payload, &message.descriptors)
 }
@@ -116,8 +114,11 @@ pub(super) fn await_reply(retained: &Retained, generation: u64, timeout: Duratio
             break;
         }
         match reader.next(control) {
-            Ok(frame) if note(&frame) == Some(generation) => return,
-            Ok(_) => {}
+            Ok(frame) => {
+                if note(&frame) == Some(generation) {
+                    return;
+                }
+            }
             Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => break,
             Err(error) => {
                 let pid = retained.process.pid;

@@ -23,7 +23,6 @@ use crate::sys;
 use crate::workers::connection::{Wait, WaitPolicy, WorkerConnection};
 use crate::workers::{child, stopping};
 
-/// The handler's name.
 pub(crate) const HANDLER: &CStr = c"wsgid-status";
 
 /// Of mod_status, whose page has a section of ours.
@@ -52,7 +51,6 @@ fn given_by_server(r: Request<'_>, handler: &CStr) -> bool {
     false
 }
 
-/// The page itself.
 pub(crate) fn handle(r: Request<'_>) -> i32 {
     if !given_by_server(r, HANDLER) {
         return 403;
@@ -116,7 +114,6 @@ fn read(json: &[u8]) -> Result<Status, String> {
     answer.map_err(|error| error.to_string())
 }
 
-/// Waits for so long and no longer.
 struct Until(Instant);
 
 impl WaitPolicy for Until {

@@ -118,7 +118,6 @@ struct DurationCount {
     requests: u64,
 }
 
-/// From the shortest to the longest.
 fn durations(histogram: &[u64]) -> Vec<DurationCount> {
     let end = histogram.iter().rposition(|requests| *requests > 0);
     let all = histogram.iter().copied().enumerate();

@@ -38,9 +38,7 @@ const ASKING: [&str; 5] = [
     "wsgiauthgroupscript",
 ];
 
-/// One server.
 pub(super) struct ServerStatements<'s> {
-    /// ServerRoot.
     pub(super) root: &'s str,
     /// Directories in which homes of users are.
     pub(super) homes: &'s BTreeSet<String>,
@@ -209,7 +207,7 @@ impl Collector<'_, '_> {
         }
     }
 
-    /// They are files of the place, or of the group's own directories.
+    /// Scripts that `.htaccess` names are files of the place, or of the group's own directories.
     fn scripts_of_htaccess(&mut self, statement: &Statement) {
         for place in self.reached(statement) {
             let target = RequestExtent::below(&place, &statement.scope.extent.url);

@@ -51,7 +51,7 @@ impl<'s> GroupChoices<'s> {
         }
     }
 
-    /// Those of requests about `target`; `own` is what the script's own directive says.
+    /// The groups of requests about `target`; `own` is what the script's own directive says.
     pub(super) fn of(&self, target: &RequestExtent, own: Option<&str>) -> BTreeSet<String> {
         let mut choices = match own {
             Some(name) => vec![ConfiguredGroup::new(name, 0)],
@@ -76,7 +76,7 @@ impl<'s> GroupChoices<'s> {
         groups
     }
 
-    /// Those in which scripts of `.htaccess` may run: what the server's
+    /// The groups in which scripts of `.htaccess` may run: what the server's
     /// configuration has set there or lists, but never httpd's user.
     pub(super) fn of_htaccess(&self, target: &RequestExtent) -> BTreeSet<String> {
         let mut groups = self.names(self.restrictions_for(target, None));
@@ -114,7 +114,7 @@ impl<'s> GroupChoices<'s> {
         }
     }
 
-    /// Those that WSGIRestrictProcess lists for requests about `target` for which
+    /// The groups that WSGIRestrictProcess lists for requests about `target` for which
     /// the directives of `section` are in force; `None` where perhaps no list is.
     fn listed(&self, target: &RequestExtent, section: usize) -> Option<BTreeSet<String>> {
         let statements = self.restrictions_for(target, Some(section));

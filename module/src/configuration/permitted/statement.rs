@@ -38,7 +38,6 @@ const NAMES: &[&str] = &[
     "allowoverridelist",
 ];
 
-/// Whether a directive matters here.
 pub(super) fn matters(name: &str) -> bool {
     NAMES.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
@@ -97,7 +96,6 @@ impl SectionScope {
     }
 }
 
-/// One directive.
 #[derive(Clone, Debug)]
 pub(super) struct Statement {
     pub(super) name: String,
@@ -145,7 +143,7 @@ pub(super) fn words(text: &str) -> Vec<String> {
     std::iter::from_fn(|| words.next()).collect()
 }
 
-/// All of them, by server.
+/// The directives by server.
 #[derive(Default)]
 pub(super) struct Statements {
     main: Vec<Statement>,
@@ -192,7 +190,7 @@ impl Statements {
         }
     }
 
-    /// Those that hold in the main server, or in each of the virtual hosts that are
+    /// The directives that hold in the main server, or in each of the virtual hosts that are
     /// defined there, in the order in which they are merged.
     pub(super) fn of_server(&self, host: Option<&str>) -> Vec<Vec<&Statement>> {
         match host.and_then(|origin| self.hosts.get(origin)) {

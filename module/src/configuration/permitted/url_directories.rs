@@ -29,7 +29,7 @@ impl MappedDirectory {
     }
 }
 
-/// All of a server.
+/// The directories of a server.
 pub(super) struct MappedDirectories(Vec<MappedDirectory>);
 
 impl MappedDirectories {
