@@ -130,7 +130,6 @@ pub enum CommandError {
 
 impl CommandError {
     /// What programs tell errors apart by.
-    #[must_use]
     pub const fn kind(&self) -> ErrorKind {
         match self {
             Self::NotSupervisors { .. } | Self::NotOwner { .. } | Self::HttpdOwnsNone { .. } => {

@@ -68,7 +68,6 @@ pub struct FrameReader {
 impl FrameReader {
     /// A reader that accepts up to `descriptors` descriptors with one receive.
     /// With 0 the kernel discards whatever a peer sends.
-    #[must_use]
     pub fn new(descriptors: usize) -> Self {
         let room = (descriptors > 0).then(|| DescriptorRoom::new(descriptors));
         Self {
@@ -102,13 +101,11 @@ impl FrameReader {
     }
 
     /// Whether no received byte is waiting to be parsed.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.start == self.end
     }
 
     /// Whether [`Self::next`] would return without receiving.
-    #[must_use]
     pub fn has_frame(&self) -> bool {
         !matches!(self.parse(), Ok(None))
     }
@@ -216,7 +213,6 @@ impl FrameReader {
 
     /// How many received descriptors nobody has taken yet. Where no frame is
     /// due any more, more than none is a breach of the protocol.
-    #[must_use]
     pub fn waiting_fds(&self) -> usize {
         self.fds.len()
     }

@@ -78,7 +78,6 @@ impl GroupConfig {
 
     /// Why no worker may start with this definition: it says what this release
     /// does not understand.
-    #[must_use]
     pub fn not_understood(&self) -> Option<String> {
         let reasons: Vec<&str> = self
             .unread

@@ -35,7 +35,6 @@ pub const fn spend(whole_at_us: u64, now_us: u64, bytes: u64) -> Option<u64> {
 
 /// What a record costs, as a log writes it: a byte that is not printable ASCII
 /// becomes four (`\x1b`), and each line end begins another line.
-#[must_use]
 pub fn cost(record: &[u8]) -> u64 {
     record.iter().map(|byte| cost_of(*byte)).sum::<u64>() + LINE_COST
 }
@@ -49,7 +48,6 @@ const fn cost_of(byte: u8) -> u64 {
 }
 
 /// What to say about what was left out.
-#[must_use]
 pub fn account(lines: u64) -> String {
     format!(
         "({lines} lines dropped: the process group writes more than {} MiB a minute)",

@@ -6,7 +6,6 @@ use std::time::Duration;
 use nix::time::{ClockId, clock_gettime};
 
 /// What it says now; zero where there is none.
-#[must_use]
 pub fn monotonic() -> Duration {
     clock_gettime(ClockId::CLOCK_MONOTONIC)
         .map(Duration::from)

@@ -18,7 +18,6 @@ pub struct FrameCodec {
 impl FrameCodec {
     /// A codec that refuses payloads above `max_len`, even where the kind
     /// allows more.
-    #[must_use]
     pub const fn new(max_len: u32) -> Self {
         Self { max_len }
     }

@@ -10,7 +10,6 @@ pub use crate::values::{ApplicationOptions, LogTarget, Preload, Timeout};
 
 impl GroupConfig {
     /// Whether an option bounds or weighs all processes of the group together.
-    #[must_use]
     pub const fn is_bounded(&self) -> bool {
         self.cpu_weight > 0 || self.memory_max > 0 || self.tasks_max > 0
     }
@@ -32,7 +31,6 @@ impl GroupConfig {
 
     /// Whether workers that were started with this definition may serve on under
     /// another one.
-    #[must_use]
     pub fn same_workers(&self, other: &Self) -> bool {
         // Workers enter a control group when they start; its bounds change at once.
         self.is_bounded() == other.is_bounded()
@@ -40,13 +38,11 @@ impl GroupConfig {
     }
 
     /// Most worker processes of one generation.
-    #[must_use]
     pub fn processes_limit(&self) -> u32 {
         self.processes_max.unwrap_or(self.processes)
     }
 
     /// What `ps` shows for a worker, or `None` to leave it as it is.
-    #[must_use]
     pub fn title(&self) -> Option<String> {
         self.display_name.as_ref().map(|name| match name.as_str() {
             "%{GROUP}" => format!("(wsgi:{})", self.name),

@@ -110,7 +110,6 @@ impl Configuration {
     }
 
     /// Why this configuration cannot be put in force, with the cure.
-    #[must_use]
     pub fn refusal(&self) -> Option<String> {
         if !front::is_spoken(self.versions) {
             return Some(format!(

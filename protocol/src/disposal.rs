@@ -68,7 +68,6 @@ pub fn close_socket(owner: &str, socket: OwnedFd) {
 }
 
 /// How many received descriptors of this owner are not closed yet.
-#[must_use]
 pub fn waiting(owner: &str) -> usize {
     // Nearly always there is no queue.
     if QUEUED.load(Ordering::Relaxed) == 0 {

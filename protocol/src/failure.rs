@@ -55,7 +55,6 @@ macro_rules! failures {
 
         impl Failure {
             /// The failure with this code.
-            #[must_use]
             pub const fn from_code(code: u16) -> Option<Self> {
                 match code {
                     $($code => Some(Self::$variant),)*
@@ -127,7 +126,6 @@ failures! {
 
 impl Failure {
     /// The row of this failure.
-    #[must_use]
     pub fn row(self) -> &'static FailureRow {
         TABLE
             .iter()
@@ -136,7 +134,6 @@ impl Failure {
     }
 
     /// The number on the wire.
-    #[must_use]
     pub const fn code(self) -> u16 {
         self as u16
     }

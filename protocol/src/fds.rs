@@ -61,7 +61,6 @@ pub struct DescriptorRoom {
 impl DescriptorRoom {
     /// Up to `max` descriptors in one receive are agreed; there is room for all
     /// that a peer can send.
-    #[must_use]
     pub fn new(max: usize) -> Self {
         let max = max.min(MAX_DESCRIPTORS);
         let data =
@@ -75,7 +74,6 @@ impl DescriptorRoom {
     }
 
     /// The most descriptors that one receive should bring.
-    #[must_use]
     pub const fn max(&self) -> usize {
         self.max
     }

@@ -28,7 +28,6 @@ macro_rules! kinds {
             pub const ALL: [Self; [$($byte),*].len()] = [$(Self::$name),*];
 
             /// The kind with this byte.
-            #[must_use]
             pub const fn from_byte(byte: u8) -> Option<Self> {
                 match byte {
                     $($byte => Some(Self::$name),)*
@@ -37,7 +36,6 @@ macro_rules! kinds {
             }
 
             /// The longest payload this kind may have.
-            #[must_use]
             pub const fn max_len(self) -> u32 {
                 match self {
                     $(Self::$name => limits::$max_len,)*
@@ -88,14 +86,12 @@ kinds! {
 
 impl Kind {
     /// Whether the module may send this kind on a request connection.
-    #[must_use]
     pub const fn from_module(self) -> bool {
         matches!(self.sender(), Sender::Module)
     }
 
     /// Whether a worker (or the supervisor in its place) may send this kind on
     /// a request connection.
-    #[must_use]
     pub const fn from_worker(self) -> bool {
         matches!(self.sender(), Sender::Worker)
     }

@@ -29,7 +29,6 @@ impl Front {
 
     /// The front of a message whose kind has one: it stands behind the byte of
     /// the kind. What is missing of one that is cut off is zero.
-    #[must_use]
     pub fn of_message(payload: &[u8]) -> Option<Self> {
         let mut bytes = [0; Self::LEN];
         for (byte, found) in bytes.iter_mut().zip(payload.get(1..)?) {
@@ -39,7 +38,6 @@ impl Front {
     }
 
     /// Whether there is a version that this build speaks too.
-    #[must_use]
     pub const fn is_spoken(&self) -> bool {
         is_spoken(self.versions)
     }
@@ -64,7 +62,6 @@ impl Front {
 }
 
 /// Whether this range has a version in common with this build.
-#[must_use]
 pub const fn is_spoken(versions: (u16, u16)) -> bool {
     versions.0 <= VERSIONS.1 && versions.1 >= VERSIONS.0
 }

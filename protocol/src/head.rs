@@ -62,7 +62,6 @@ pub enum HeadError {
 
 impl FrameHead {
     /// A head without flags and code.
-    #[must_use]
     pub const fn new(kind: Kind, id: u64, len: u32) -> Self {
         Self {
             len,
@@ -88,7 +87,6 @@ impl FrameHead {
     }
 
     /// Whether `flag` is set.
-    #[must_use]
     pub const fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
     }
@@ -111,7 +109,6 @@ impl FrameHead {
     }
 
     /// The bytes on the wire.
-    #[must_use]
     pub fn encode(&self) -> [u8; HEAD_LEN] {
         let mut out = [0; HEAD_LEN];
         out[0..4].copy_from_slice(&self.len.to_le_bytes());

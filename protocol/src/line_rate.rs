@@ -33,7 +33,6 @@ pub struct LineRate {
 
 impl LineRate {
     /// With all tokens.
-    #[must_use]
     pub fn new(limits: LineLimits, now: Instant) -> Self {
         Self {
             limits,
@@ -59,7 +58,6 @@ impl LineRate {
     }
 
     /// Lines dropped that nobody has been told of.
-    #[must_use]
     pub const fn dropped(&self) -> u64 {
         self.dropped
     }

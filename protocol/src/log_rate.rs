@@ -26,7 +26,6 @@ pub struct LogRate {
 
 impl LogRate {
     /// For the worker.
-    #[must_use]
     pub fn new(now: Instant) -> Self {
         Self {
             rate: LineRate::new(LineLimits::default(), now),
@@ -35,7 +34,6 @@ impl LogRate {
     }
 
     /// For the module.
-    #[must_use]
     pub fn from_worker(now: Instant) -> Self {
         Self {
             rate: LineRate::new(FROM_WORKER, now),

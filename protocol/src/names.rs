@@ -11,7 +11,6 @@ pub const DEFAULT_GROUP: &str = "wsgid:default";
 pub const STATUS: &str = "wsgid:status";
 
 /// Whether a configuration may not use the name.
-#[must_use]
 pub fn is_reserved(name: &str) -> bool {
     name.starts_with(RESERVED)
 }

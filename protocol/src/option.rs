@@ -152,7 +152,6 @@ macro_rules! options {
 
         impl GroupConfig {
             /// A group with mod_wsgi's defaults.
-            #[must_use]
             pub fn new(name: impl Into<String>, origin: impl Into<String>) -> Self {
                 Self {
                     name: name.into(),
@@ -284,7 +283,6 @@ const PUBLIC: usize = {
 pub const TABLE: &[OptionRow] = ROWS.split_at(PUBLIC).0;
 
 /// All rows, also those that no directive or site file may name.
-#[must_use]
 pub const fn rows() -> &'static [OptionRow] {
     ROWS
 }

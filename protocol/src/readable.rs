@@ -5,7 +5,6 @@
 
 /// Whether a character changes how others are shown, or is not shown itself. The
 /// two joiners, which several scripts need within words, are not among them.
-#[must_use]
 pub const fn is_deceptive(c: char) -> bool {
     matches!(
         c,
@@ -31,7 +30,6 @@ fn push(out: &mut String, c: char) {
 
 /// Bytes as one harmless line: control and deceptive characters escaped, invalid
 /// UTF-8 replaced.
-#[must_use]
 pub fn escaped(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     for c in String::from_utf8_lossy(bytes).chars() {
@@ -41,7 +39,6 @@ pub fn escaped(bytes: &[u8]) -> String {
 }
 
 /// The same with its line breaks.
-#[must_use]
 pub fn escaped_lines(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -56,7 +53,6 @@ pub fn escaped_lines(text: &str) -> String {
 
 /// JSON that means the same and can be shown: outside of strings there are no such
 /// characters.
-#[must_use]
 pub fn escaped_json(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {

@@ -30,7 +30,6 @@ pub struct Refusal {
 
 impl Refusal {
     /// Refuses descriptors on this socket, and on those that it accepts.
-    #[must_use]
     pub fn on(socket: BorrowedFd<'_>) -> Self {
         let enforced = !is_left_out() && fds::refuse(socket).is_ok();
         if !enforced {
@@ -41,7 +40,6 @@ impl Refusal {
 
     /// Whether the kernel does it: then none can lie in the socket, as long as
     /// nobody else has had it.
-    #[must_use]
     pub const fn is_enforced(self) -> bool {
         self.enforced
     }
@@ -71,7 +69,6 @@ impl Refusal {
 }
 
 /// Whether this is what [`Refusal::recv`] says of descriptors.
-#[must_use]
 pub fn is_unwanted(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<Unwanted>())
 }

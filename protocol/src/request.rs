@@ -56,13 +56,11 @@ impl Hello {
     }
 
     /// Whether REQUEST will be written in a version that this build speaks.
-    #[must_use]
     pub const fn is_spoken(&self) -> bool {
         speaks(self.version_min, self.version_max)
     }
 
     /// Both ranges in words.
-    #[must_use]
     pub fn version_mismatch(&self) -> String {
         version_mismatch(self.version_min, self.version_max)
     }
@@ -295,7 +293,6 @@ pub enum BodyError {
 
 impl BodyError {
     /// The error with this code; unknown codes are `Other`.
-    #[must_use]
     pub const fn from_code(code: u16) -> Self {
         match code {
             1 => Self::ClientGone,
@@ -307,7 +304,6 @@ impl BodyError {
     }
 
     /// The words an application sees in its exception.
-    #[must_use]
     pub const fn text(self) -> &'static str {
         match self {
             Self::ClientGone => "client closed the connection before the end of the request body",

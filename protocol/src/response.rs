@@ -65,7 +65,6 @@ impl<'a> HeadWriter<'a> {
     }
 
     /// Whether as many fields came as were announced.
-    #[must_use]
     pub const fn is_complete(&self) -> bool {
         self.left == 0
     }

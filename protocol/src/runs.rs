@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
@@ -30,12 +30,14 @@ pub struct Runs {
 }
 
 /// Why a script was not opened.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum RunRefusal {
     /// The configuration does not name it; the text says what is wrong with it.
+    #[error("{0}")]
     NotNamed(&'static str),
     /// It is named, and cannot be opened.
-    Unreadable(io::Error),
+    #[error(transparent)]
+    Unreadable(#[from] io::Error),
 }
 
 const UNNAMED: RunRefusal =
@@ -48,7 +50,6 @@ const NO_FILE: RunRefusal = RunRefusal::NotNamed("it is not a regular file");
 
 impl Runs {
     /// Whether nothing may be run.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.files.is_empty() && self.directories.is_empty()
     }
@@ -67,18 +68,12 @@ impl Runs {
 
     /// Opens a script for reading, if the list has it. What is opened is what was
     /// looked at: no link that somebody puts there meanwhile is followed.
-    ///
-    /// # Errors
-    /// If the list does not have it, or it cannot be opened.
     pub fn open(&self, script: &[u8]) -> Result<File, RunRefusal> {
         let path = Path::new(OsStr::from_bytes(script));
         if std::str::from_utf8(script).is_ok_and(|name| self.files.contains(name)) {
-            return File::open(path).map_err(RunRefusal::Unreadable);
+            return Ok(File::open(path)?);
         }
-        if path
-            .components()
-            .any(|component| component == Component::ParentDir)
-        {
+        if path.components().any(|part| part == Component::ParentDir) {
             return Err(DOTS);
         }
         let above: Vec<&String> = self
@@ -89,20 +84,22 @@ impl Runs {
         if above.is_empty() {
             return Err(UNNAMED);
         }
-        let real = path.canonicalize().map_err(RunRefusal::Unreadable)?;
+        let real = path.canonicalize()?;
         // The directories above the script first; a link may lead into any other.
         let mut candidates = above.into_iter().chain(&self.directories);
         if !candidates.any(|directory| holds(directory, &real)) {
             return Err(LEADS_OUT);
         }
         let file = open_without_links(&real)?;
-        let is_file = file.metadata().map_err(RunRefusal::Unreadable)?.is_file();
-        if is_file { Ok(file) } else { Err(NO_FILE) }
+        if file.metadata()?.is_file() {
+            Ok(file)
+        } else {
+            Err(NO_FILE)
+        }
     }
 }
 
 /// A path as a refusal shows it: on one line, and not longer than that.
-#[must_use]
 pub fn shown(script: &[u8]) -> String {
     let front = script.get(..SHOWN_MAX).unwrap_or(script);
     String::from_utf8_lossy(front).escape_debug().to_string()
@@ -135,29 +132,31 @@ fn open_without_links(real: &Path) -> Result<File, RunRefusal> {
         Err(Errno::ELOOP) => Err(LEADS_OUT),
         // Linux before 5.6, or a filter of system calls that is older.
         Err(Errno::ENOSYS | Errno::EPERM) => open_and_compare(real),
-        Err(errno) => Err(RunRefusal::Unreadable(errno.into())),
+        Err(errno) => Err(io::Error::from(errno).into()),
     }
 }
 
 /// The same where the kernel cannot refuse links: what was opened has to be what
 /// stands there, and there must still be no link on the way.
 fn open_and_compare(real: &Path) -> Result<File, RunRefusal> {
-    let mut options = File::options();
-    options
+    let file = File::options()
         .read(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_NOFOLLOW);
-    let file = options.open(real).map_err(RunRefusal::Unreadable)?;
-    let opened = file.metadata().map_err(RunRefusal::Unreadable)?;
-    let found = std::fs::symlink_metadata(real).map_err(RunRefusal::Unreadable)?;
-    let now: PathBuf = real.canonicalize().map_err(RunRefusal::Unreadable)?;
-    let is_same = now == real && (opened.dev(), opened.ino()) == (found.dev(), found.ino());
-    if is_same { Ok(file) } else { Err(LEADS_OUT) }
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_NOFOLLOW)
+        .open(real)?;
+    let opened = file.metadata()?;
+    let found = real.symlink_metadata()?;
+    if real.canonicalize()? == real && (opened.dev(), opened.ino()) == (found.dev(), found.ino()) {
+        Ok(file)
+    } else {
+        Err(LEADS_OUT)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::Read as _;
     use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
 
     use super::*;
 

@@ -27,7 +27,6 @@ macro_rules! words {
 
         impl $name {
             /// The word that the JSON has.
-            #[must_use]
             pub const fn word(self) -> &'static str {
                 match self {
                     $(Self::$variant => $word,)+
@@ -61,7 +60,6 @@ pub struct Status {
 
 impl Status {
     /// The process group of this name.
-    #[must_use]
     pub fn group(&self, name: &str) -> Option<&GroupStatus> {
         self.groups.iter().find(|group| group.name == name)
     }
@@ -285,7 +283,6 @@ pub struct WorkerStatus {
 
 impl WorkerStatus {
     /// Whether it serves.
-    #[must_use]
     pub fn is_ready(&self) -> bool {
         self.state == WorkerPhase::Ready
     }

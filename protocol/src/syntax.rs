@@ -2,7 +2,10 @@
 //! and writes a field as texts that read back to the same. Used by the rows of
 //! `option.rs`; knows of no option and of no group.
 
+use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -25,6 +28,13 @@ pub(crate) trait Syntax {
 pub(crate) struct One<T> {
     read: fn(&str) -> Result<T, String>,
     write: fn(&T) -> Result<String, String>,
+}
+
+const fn one<T>(
+    read: fn(&str) -> Result<T, String>,
+    write: fn(&T) -> Result<String, String>,
+) -> One<T> {
+    One { read, write }
 }
 
 impl<T> Syntax for One<T> {
@@ -118,99 +128,55 @@ impl Syntax for Bytes {
 }
 
 /// A name: one line that is not empty.
-pub(crate) const NAME: One<String> = One {
-    read: name,
-    write: same,
-};
+pub(crate) const NAME: One<String> = one(name, plain);
 /// Any text.
-pub(crate) const TEXT: One<String> = One {
-    read: any,
-    write: same,
-};
+pub(crate) const TEXT: One<String> = one(any, plain);
 /// Names between commas.
-pub(crate) const NAMES: One<Vec<String>> = One {
-    read: names,
-    write: |names| Ok(names.join(",")),
-};
+pub(crate) const NAMES: One<Vec<String>> = one(names, |names| Ok(names.join(",")));
 /// A path from the root.
-pub(crate) const ABSOLUTE: One<PathBuf> = One {
-    read: absolute,
-    write: |path| path_text(path),
-};
+pub(crate) const ABSOLUTE: One<PathBuf> = one(absolute, |path| path_text(path));
 /// The prefix of a Python.
-pub(crate) const PYTHON_HOME: One<PathBuf> = One {
-    read: python_home,
-    write: |path| python_home_text(path),
-};
+pub(crate) const PYTHON_HOME: One<PathBuf> = one(python_home, |path| python_home_text(path));
 /// Paths between colons.
-pub(crate) const PATHS: One<Vec<PathBuf>> = One {
-    read: path_list,
-    write: |paths| path_list_text(paths),
-};
+pub(crate) const PATHS: One<Vec<PathBuf>> = one(path_list, |paths| path_list_text(paths));
 /// `NAME=VALUE`.
-pub(crate) const VARIABLE: One<(String, String)> = One {
-    read: variable,
-    write: |(name, value)| Ok(format!("{name}={value}")),
-};
+pub(crate) const VARIABLE: One<(String, String)> =
+    one(variable, |(name, value)| Ok(format!("{name}={value}")));
 /// Permission bits.
-pub(crate) const OCTAL: One<u32> = One {
-    read: octal,
-    write: |mask| Ok(format!("{mask:04o}")),
-};
+pub(crate) const OCTAL: One<u32> = one(octal, |mask| Ok(format!("{mask:04o}")));
 /// `On` or `Off`.
-pub(crate) const ON_OFF: One<bool> = One {
-    read: on_off,
-    write: |on| Ok(if *on { "On" } else { "Off" }.to_owned()),
-};
+pub(crate) const ON_OFF: One<bool> =
+    one(on_off, |on| Ok(if *on { "On" } else { "Off" }.to_owned()));
 /// A nice value.
-pub(crate) const NICE: One<i32> = One {
-    read: nice,
-    write: |nice| Ok(nice.to_string()),
-};
+pub(crate) const NICE: One<i32> = one(|text| within(text, -20..=19, "a nice value"), plain);
 /// A count from nothing to what 32 bits hold, in a field of 64.
-pub(crate) const COUNT: One<u64> = One {
-    read: |text| Ok(number(text, 0, u32::MAX)?.into()),
-    write: |count| Ok(count.to_string()),
-};
+pub(crate) const COUNT: One<u64> = one(|text| Ok(number(text, 0, u32::MAX)?.into()), plain);
 /// A level from 0 to 255.
-pub(crate) const LEVEL: One<u8> = One {
-    read: level,
-    write: |level| Ok(level.to_string()),
-};
+pub(crate) const LEVEL: One<u8> = one(|text| within(text, 0..=255, "a whole number"), plain);
 /// Microseconds, as seconds with a fraction.
-pub(crate) const SWITCH_INTERVAL: One<u64> = One {
-    read: switch_interval,
-    write: |micros| Ok(format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000)),
-};
+pub(crate) const SWITCH_INTERVAL: One<u64> = one(switch_interval, |micros| {
+    Ok(format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000))
+});
 /// A time in seconds, or with a unit.
-pub(crate) const SECONDS: One<Duration> = One {
-    read: seconds,
-    write: |time| Ok(seconds_text(*time)),
-};
+pub(crate) const SECONDS: One<Duration> = one(seconds, |time| Ok(seconds_text(*time)));
 /// A time in milliseconds, or with a unit; an hour at most.
-pub(crate) const MILLISECONDS: One<Duration> = One {
-    read: milliseconds,
-    write: |time| Ok(format!("{}ms", time.as_millis())),
-};
+pub(crate) const MILLISECONDS: One<Duration> =
+    one(milliseconds, |time| Ok(format!("{}ms", time.as_millis())));
 
 /// A structure as a JSON object.
 pub(crate) const fn json<T: Serialize + DeserializeOwned>() -> One<T> {
-    One {
-        read: |text| {
+    one(
+        |text| {
             serde_json::from_str(text)
                 .map_err(|error| format!("`{text}` is not understood: {error}"))
         },
-        write: |value| serde_json::to_string(value).map_err(|error| error.to_string()),
-    }
+        |value| serde_json::to_string(value).map_err(|error| error.to_string()),
+    )
 }
 
-#[expect(
-    clippy::unnecessary_wraps,
-    clippy::ptr_arg,
-    reason = "the type of a writer"
-)]
-fn same(text: &String) -> Result<String, String> {
-    Ok(text.clone())
+#[expect(clippy::unnecessary_wraps, reason = "the type of a writer")]
+fn plain<T: Display>(value: &T) -> Result<String, String> {
+    Ok(value.to_string())
 }
 
 fn any(value: &str) -> Result<String, String> {
@@ -283,11 +249,8 @@ fn path_list(value: &str) -> Result<Vec<PathBuf>, String> {
 }
 
 fn path_list_text(paths: &[PathBuf]) -> Result<String, String> {
-    let texts: Vec<String> = paths
-        .iter()
-        .map(|path| path_text(path))
-        .collect::<Result<_, _>>()?;
-    Ok(texts.join(":"))
+    let texts: Result<Vec<String>, String> = paths.iter().map(|path| path_text(path)).collect();
+    Ok(texts?.join(":"))
 }
 
 fn variable(value: &str) -> Result<(String, String), String> {
@@ -315,43 +278,39 @@ fn on_off(value: &str) -> Result<bool, String> {
 }
 
 pub(crate) fn number(value: &str, min: u32, max: u32) -> Result<u32, String> {
-    match value.parse::<u32>() {
-        Ok(number) if (min..=max).contains(&number) => Ok(number),
+    within(value, min..=max, "a whole number")
+}
+
+fn within<T: FromStr + PartialOrd + Display>(
+    value: &str,
+    bounds: RangeInclusive<T>,
+    what: &str,
+) -> Result<T, String> {
+    match value.parse() {
+        Ok(number) if bounds.contains(&number) => Ok(number),
         _ => Err(format!(
-            "`{value}` is not a whole number from {min} to {max}"
+            "`{value}` is not {what} from {} to {}",
+            bounds.start(),
+            bounds.end()
         )),
-    }
-}
-
-fn level(value: &str) -> Result<u8, String> {
-    value
-        .parse()
-        .map_err(|_| format!("`{value}` is not a whole number from 0 to 255"))
-}
-
-fn nice(value: &str) -> Result<i32, String> {
-    match value.parse::<i32>() {
-        Ok(nice) if (-20..=19).contains(&nice) => Ok(nice),
-        _ => Err(format!("`{value}` is not a nice value from -20 to 19")),
     }
 }
 
 fn switch_interval(value: &str) -> Result<u64, String> {
-    match value.parse::<f64>() {
-        // Python refuses an interval that rounds to no microsecond at all.
-        Ok(seconds) if (1e-6..=3600.0).contains(&seconds) => Ok((seconds * 1e6).round() as u64),
-        _ => Err(format!(
-            "`{value}` is not a number of seconds from 0.000001 to 3600"
-        )),
-    }
+    // Python refuses an interval that rounds to no microsecond at all.
+    let seconds: f64 = within(value, 1e-6..=3600.0, "a number of seconds")?;
+    Ok((seconds * 1e6).round() as u64)
+}
+
+/// The digits of a value, and the unit behind them.
+fn split_unit(value: &str) -> (&str, &str) {
+    let unit = value.find(|c: char| c.is_ascii_alphabetic());
+    value.split_at(unit.unwrap_or(value.len()))
 }
 
 /// Seconds, with an optional unit of `ms`, `s`, `m` or `h`.
 fn seconds(value: &str) -> Result<Duration, String> {
-    let at = value
-        .find(|c: char| c.is_ascii_alphabetic())
-        .unwrap_or(value.len());
-    let (digits, unit) = value.split_at(at);
+    let (digits, unit) = split_unit(value);
     let scale_ms = match unit {
         "" | "s" => 1000,
         "ms" => 1,
@@ -383,25 +342,17 @@ fn seconds_text(time: Duration) -> String {
 
 /// Milliseconds, or a time with its unit; an hour at most.
 fn milliseconds(value: &str) -> Result<Duration, String> {
-    const HOUR: Duration = Duration::from_secs(3600);
     let has_unit = value.ends_with(|c: char| c.is_ascii_alphabetic());
-    let time = if has_unit {
-        seconds(value)?
-    } else {
-        seconds(&format!("{value}ms"))?
-    };
-    if time <= HOUR {
-        Ok(time)
-    } else {
-        Err(format!("`{value}` is more than an hour"))
+    let unit = if has_unit { "" } else { "ms" };
+    let time = seconds(&format!("{value}{unit}"))?;
+    if time > Duration::from_secs(3600) {
+        return Err(format!("`{value}` is more than an hour"));
     }
+    Ok(time)
 }
 
 fn bytes(value: &str, min: u64) -> Result<u64, String> {
-    let at = value
-        .find(|c: char| c.is_ascii_alphabetic())
-        .unwrap_or(value.len());
-    let (digits, unit) = value.split_at(at);
+    let (digits, unit) = split_unit(value);
     let shift = match unit.to_ascii_uppercase().as_str() {
         "" | "B" => 0,
         "K" | "KB" | "KIB" => 10,

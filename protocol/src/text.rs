@@ -3,7 +3,6 @@
 
 /// The front of a text: as much as so many bytes have room for, in whole
 /// characters.
-#[must_use]
 pub fn cut(text: &str, most: usize) -> &str {
     if text.len() <= most {
         return text;

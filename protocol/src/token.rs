@@ -2,7 +2,6 @@
 //! application, and by the module, which believes no worker.
 
 /// RFC 9110 §5.6.2, `tchar`.
-#[must_use]
 #[inline]
 pub const fn is_token(byte: u8) -> bool {
     TOKEN[byte as usize]

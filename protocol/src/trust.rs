@@ -5,7 +5,6 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::fmt;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
@@ -24,71 +23,44 @@ pub enum Sticky {
     No,
 }
 
-/// Why a path is not used.
-#[derive(Debug)]
+/// Why a path is not used: the first part of it that is in other hands.
+#[derive(Debug, thiserror::Error)]
 pub enum Distrust {
     /// It cannot be looked at.
+    #[error("`{}`: {}", .0.display(), .1)]
     Look(PathBuf, std::io::Error),
     /// It is not a directory.
+    #[error("`{}` is not a directory", .0.display())]
     NoDirectory(PathBuf),
     /// A directory belongs to another user, who can put other files there.
+    #[error(
+        "`{}` belongs to uid {}, who could put other files there; give it to root with chown, or \
+         use another directory",
+        .0.display(), .1
+    )]
     Owner(PathBuf, u32),
     /// Others may write to a directory.
+    #[error(
+        "others may write to `{}` and put other files there; take that away with chmod go-w",
+        .0.display()
+    )]
     Writable(PathBuf),
     /// A file belongs to another user.
+    #[error(
+        "`{}` belongs to uid {}, who could change it; give it to root with chown",
+        .0.display(), .1
+    )]
     FileOwner(PathBuf, u32),
     /// Others may write to a file.
+    #[error("others may write to `{}`; take that away with chmod go-w", .0.display())]
     FileWritable(PathBuf),
     /// A link in a directory like `/tmp` belongs to another user, who can have it lead elsewhere.
+    #[error(
+        "the link `{}` belongs to uid {}, who could have it lead elsewhere; name its target",
+        .0.display(), .1
+    )]
     Link(PathBuf, u32),
 }
-
-impl fmt::Display for Distrust {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Look(path, error) => write!(out, "`{}`: {error}", path.display()),
-            Self::NoDirectory(path) => write!(out, "`{}` is not a directory", path.display()),
-            Self::Owner(path, uid) => {
-                let path = path.display();
-                write!(
-                    out,
-                    "`{path}` belongs to uid {uid}, who could put other files there; give it to root with chown, or \
-                     use another directory"
-                )
-            }
-            Self::Writable(path) => {
-                let path = path.display();
-                write!(
-                    out,
-                    "others may write to `{path}` and put other files there; take that away with chmod go-w"
-                )
-            }
-            Self::FileOwner(path, uid) => {
-                let path = path.display();
-                write!(
-                    out,
-                    "`{path}` belongs to uid {uid}, who could change it; give it to root with chown"
-                )
-            }
-            Self::FileWritable(path) => {
-                write!(
-                    out,
-                    "others may write to `{}`; take that away with chmod go-w",
-                    path.display()
-                )
-            }
-            Self::Link(path, uid) => {
-                let path = path.display();
-                write!(
-                    out,
-                    "the link `{path}` belongs to uid {uid}, who could have it lead elsewhere; name its target"
-                )
-            }
-        }
-    }
-}
-
-impl std::error::Error for Distrust {}
 
 /// What a path has led to.
 enum PathTarget {
@@ -100,9 +72,6 @@ enum PathTarget {
 }
 
 /// A directory, and all above it. `ours` is whose files are trusted beside root's.
-///
-/// # Errors
-/// The first part that is in other hands.
 pub fn directory(path: &Path, ours: u32, sticky: Sticky) -> Result<(), Distrust> {
     match follow(path, ours)? {
         PathTarget::There(real, facts) => is_trusted_directory(&real, &facts, ours, sticky),
@@ -111,9 +80,6 @@ pub fn directory(path: &Path, ours: u32, sticky: Sticky) -> Result<(), Distrust>
 }
 
 /// A directory that is to be made if it is not there.
-///
-/// # Errors
-/// The first part that is in other hands.
 pub fn directory_to_be(path: &Path, ours: u32, sticky: Sticky) -> Result<(), Distrust> {
     match follow(path, ours)? {
         PathTarget::There(real, facts) => is_trusted_directory(&real, &facts, ours, sticky),
@@ -123,9 +89,6 @@ pub fn directory_to_be(path: &Path, ours: u32, sticky: Sticky) -> Result<(), Dis
 }
 
 /// A file that is obeyed, run or written to, and all directories above it.
-///
-/// # Errors
-/// The first part that is in other hands.
 pub fn file(path: &Path, ours: u32) -> Result<(), Distrust> {
     match follow(path, ours)? {
         PathTarget::There(real, facts) if !is_ours(&facts, ours) => {
@@ -230,13 +193,11 @@ fn look(path: &Path) -> Result<Metadata, Distrust> {
 }
 
 /// Whether the file belongs to root or to whoever is trusted beside.
-#[must_use]
 pub fn is_ours(facts: &Metadata, ours: u32) -> bool {
     facts.uid() == 0 || facts.uid() == ours
 }
 
 /// Whether others than the owner and root's own group may write.
-#[must_use]
 pub fn is_open(facts: &Metadata) -> bool {
     facts.mode() & 0o002 != 0 || (facts.mode() & 0o020 != 0 && facts.gid() != 0)
 }

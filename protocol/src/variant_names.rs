@@ -2,14 +2,13 @@
 //! so a receiver can tell a kind that it does not know from bytes that are none
 //! of this protocol, and tests can see that no kind was forgotten.
 
-use std::fmt;
+use std::fmt::Display;
 
 use serde::de::{Deserializer, Error, Visitor};
 use serde::{Deserialize, forward_to_deserialize_any};
 
 /// The names of an enumeration's variants, in the order of their numbers on the
 /// wire; none if the type is no enumeration.
-#[must_use]
 pub fn names<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
     match T::deserialize(NamesDecoder) {
         Err(VariantNames(names)) => names,
@@ -20,19 +19,12 @@ pub fn names<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
 /// A decoder that gives the names back as its error.
 struct NamesDecoder;
 
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("one of {0:?}")]
 struct VariantNames(&'static [&'static str]);
 
-impl fmt::Display for VariantNames {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "one of {:?}", self.0)
-    }
-}
-
-impl std::error::Error for VariantNames {}
-
 impl Error for VariantNames {
-    fn custom<T: fmt::Display>(_: T) -> Self {
+    fn custom<T: Display>(_: T) -> Self {
         Self(&[])
     }
 }
