@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::sys::socket::{MsgFlags, recv};
 
-use crate::fds::{Companion, DescriptorRoom, recv_with_fd, recv_with_fds, send_with_fds};
+use crate::fds::{DescriptorRoom, recv_with_fds, send_with_fds};
 use crate::head::{FrameHead, HeadError};
 use crate::limits::{HEAD_LEN, MAX_BODY_LEN};
 use crate::refusal::Refusal;
@@ -55,12 +55,13 @@ pub struct FrameReader {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
-    fds: Vec<OwnedFd>,
-    /// For a reader that goes on without descriptors: those of each frame, in their
-    /// order. `None` is one that this process could not have.
-    companions: Option<VecDeque<Option<OwnedFd>>>,
+    /// Received and not taken, in their order. `None` is one that this process could
+    /// not have.
+    fds: VecDeque<Option<OwnedFd>>,
     room: Option<DescriptorRoom>,
-    /// For one that takes none, from a peer that may send some.
+    /// Frames go on where this process may have no more descriptors.
+    goes_on_without: bool,
+    /// For a reader that takes no descriptor, from a peer that may send some.
     refusal: Option<Refusal>,
     chunk: usize,
 }
@@ -69,14 +70,13 @@ impl FrameReader {
     /// A reader that accepts up to `descriptors` descriptors with one receive.
     /// With 0 the kernel discards whatever a peer sends.
     pub fn new(descriptors: usize) -> Self {
-        let room = (descriptors > 0).then(|| DescriptorRoom::new(descriptors));
         Self {
             buffer: Vec::new(),
             start: 0,
             end: 0,
-            fds: Vec::new(),
-            companions: None,
-            room,
+            fds: VecDeque::new(),
+            room: (descriptors > 0).then(|| DescriptorRoom::new(descriptors)),
+            goes_on_without: false,
             refusal: None,
             chunk: CHUNK,
         }
@@ -84,11 +84,11 @@ impl FrameReader {
 
     /// The same reader, of a peer that is trusted to send at most one descriptor
     /// with a frame: where this process may have no more of them, the frames go
-    /// on, and [`Self::take_fd_if_any`] says that one is missing.
+    /// on, and [`Self::take_fd`] says that one is missing.
     #[must_use]
     pub fn going_on_without_fds(mut self) -> Self {
         self.room = Some(DescriptorRoom::new(1));
-        self.companions = Some(VecDeque::new());
+        self.goes_on_without = true;
         self
     }
 
@@ -111,9 +111,6 @@ impl FrameReader {
     }
 
     /// The next frame if it is complete in the buffer.
-    ///
-    /// # Errors
-    /// If the bytes are no frame.
     pub fn next_buffered(&mut self) -> Result<Option<Frame<'_>>, HeadError> {
         match self.parse()? {
             Some(head) => Ok(Some(self.take(head))),
@@ -122,9 +119,6 @@ impl FrameReader {
     }
 
     /// The next frame, receiving as often as needed.
-    ///
-    /// # Errors
-    /// See [`ReadError`].
     pub fn next(&mut self, socket: BorrowedFd<'_>) -> Result<Frame<'_>, ReadError> {
         let head = loop {
             if let Some(head) = self.parse()? {
@@ -141,67 +135,59 @@ impl FrameReader {
         Ok(self.take(head))
     }
 
-    /// Receives once. Returns how many bytes came; 0 is the end. Take what is
-    /// complete with [`Self::next_buffered`] first.
-    ///
-    /// # Errors
-    /// As `recv(2)`; an interrupted call is repeated. Also if the peer piles up
-    /// descriptors that no frame asked for.
+    /// Receives once; an interrupted call is repeated. Returns how many bytes came; 0 is
+    /// the end. Take what is complete with [`Self::next_buffered`] first. Bytes of a
+    /// receive that brought descriptors nobody agreed to are lost: it is an error, and
+    /// the connection cannot be used any more.
     pub fn fill(&mut self, socket: BorrowedFd<'_>, flags: MsgFlags) -> io::Result<usize> {
         self.make_room();
-        let space = &mut self.buffer[self.end..];
         loop {
-            let got = match (&mut self.room, &mut self.companions) {
-                (Some(room), Some(companions)) => {
-                    recv_with_fd(socket, space, room, flags).map(|(count, companion)| {
-                        match companion {
-                            Companion::None => {}
-                            Companion::Descriptor(fd) => companions.push_back(Some(fd)),
-                            Companion::Lost => companions.push_back(None),
-                        }
-                        count
-                    })
-                }
-                (Some(room), None) => recv_with_fds(socket, space, room, &mut self.fds, flags),
-                (None, _) => match self.refusal {
-                    Some(refusal) => refusal.recv(socket, space, flags),
-                    None => recv(socket.as_raw_fd(), space, flags).map_err(io::Error::from),
-                },
-            };
-            match got {
-                Ok(count) => {
-                    self.end += count;
-                    self.check_descriptors()?;
-                    return Ok(count);
-                }
+            match self.receive(socket, flags) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                received => return received,
             }
         }
     }
 
-    /// The oldest descriptor that was received and not taken yet.
-    pub fn take_fd(&mut self) -> Option<OwnedFd> {
-        if self.fds.is_empty() {
-            None
-        } else {
-            Some(self.fds.remove(0))
+    fn receive(&mut self, socket: BorrowedFd<'_>, flags: MsgFlags) -> io::Result<usize> {
+        let space = &mut self.buffer[self.end..];
+        let count = match (&mut self.room, self.refusal) {
+            (Some(room), _) => {
+                let received = recv_with_fds(socket, space, room, flags)?;
+                let is_too_much = received.fds.len() > room.max();
+                let is_lost = self.goes_on_without && received.is_cut && received.fds.is_empty();
+                self.fds.extend(received.fds.into_iter().map(Some));
+                if is_lost {
+                    self.fds.push_back(None);
+                } else if is_too_much || received.is_cut {
+                    return Err(unwanted("more descriptors than were agreed, or than fit"));
+                }
+                received.count
+            }
+            (None, Some(refusal)) => refusal.recv(socket, space, flags)?,
+            (None, None) => recv(socket.as_raw_fd(), space, flags)?,
+        };
+        self.end += count;
+        // Those of a frame that is not complete yet and those of the next one, which
+        // the kernel may hand over with the former's end.
+        let fds_max = 2 * self.room.as_ref().map_or(0, DescriptorRoom::max);
+        if self.fds.len() > fds_max && !self.goes_on_without {
+            return Err(unwanted("descriptors that no frame asked for"));
         }
+        Ok(count)
     }
 
-    /// The same for a reader that goes on without them.
-    pub fn take_fd_if_any(&mut self) -> Option<OwnedFd> {
-        self.companions
-            .as_mut()
-            .and_then(VecDeque::pop_front)
-            .flatten()
+    /// The oldest descriptor that was received and not taken yet; `None` also where
+    /// this process could not have it.
+    pub fn take_fd(&mut self) -> Option<OwnedFd> {
+        self.fds.pop_front().flatten()
     }
 
     /// All received descriptors that nobody has taken, also those with which a
     /// peer has broken the protocol: for a reader whose owner must not wait for
     /// them to be closed.
     pub fn take_fds(&mut self) -> Vec<OwnedFd> {
-        std::mem::take(&mut self.fds)
+        self.fds.drain(..).flatten().collect()
     }
 
     /// From now on no descriptor is received: what has one is an error, and
@@ -222,9 +208,6 @@ impl FrameReader {
         self.start = 0;
         self.end = 0;
         self.fds.clear();
-        if let Some(companions) = &mut self.companions {
-            companions.clear();
-        }
         self.shrink();
     }
 
@@ -249,19 +232,6 @@ impl FrameReader {
         }
     }
 
-    /// At most the descriptors of a frame that is not complete yet and those of
-    /// the next one, which the kernel may hand over with the former's end.
-    fn check_descriptors(&mut self) -> io::Result<()> {
-        let max = self.room.as_ref().map_or(0, DescriptorRoom::max);
-        if self.fds.len() <= 2 * max {
-            return Ok(());
-        }
-        Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "descriptors that no frame asked for",
-        ))
-    }
-
     /// The head at the front of the buffer, if sixteen bytes are there.
     fn front(&self) -> Result<Option<FrameHead>, HeadError> {
         let Some(bytes) = self.buffer[self.start..self.end].first_chunk::<HEAD_LEN>() else {
@@ -270,9 +240,11 @@ impl FrameReader {
         FrameHead::parse(bytes).map(Some)
     }
 
+    /// The head of the frame at the front of the buffer, if that is complete.
     fn parse(&self) -> Result<Option<FrameHead>, HeadError> {
-        let complete = |head: &FrameHead| self.end - self.start - HEAD_LEN >= head.len as usize;
-        Ok(self.front()?.filter(complete))
+        let received = self.end - self.start;
+        let head = self.front()?;
+        Ok(head.filter(|head| received - HEAD_LEN >= head.len as usize))
     }
 
     fn take(&mut self, head: FrameHead) -> Frame<'_> {
@@ -317,12 +289,10 @@ impl FrameReader {
 /// Sends every byte of the slices, the descriptors with the first. With
 /// `MSG_DONTWAIT` in `flags` it stops where the socket is full.
 ///
-/// Returns how many bytes went; without `MSG_DONTWAIT` that is all of them.
-///
-/// # Errors
-/// As `sendmsg(2)`. A full socket is `WouldBlock`: with `MSG_DONTWAIT` only if
-/// nothing went; without it (`SO_SNDTIMEO` has passed) a part may have gone, and
-/// the connection cannot be used any more.
+/// Returns how many bytes went; without `MSG_DONTWAIT` that is all of them. A full
+/// socket is the error `WouldBlock`: with `MSG_DONTWAIT` only if nothing went; without
+/// it (`SO_SNDTIMEO` has passed) a part may have gone, and the connection cannot be
+/// used any more.
 pub fn send_all(
     socket: BorrowedFd<'_>,
     slices: &mut [IoSlice<'_>],
@@ -354,11 +324,8 @@ pub fn send_all(
     Ok(sent)
 }
 
-/// Sends one frame.
-///
-/// # Errors
-/// As [`send_all`]; `InvalidInput` if the head does not fit the payload or the
-/// payload is above the limit of its kind, in which case nothing is sent.
+/// Sends one frame as [`send_all`] does; nothing and `InvalidInput` if the head does not
+/// fit the payload or the payload is above the limit of its kind.
 pub fn send_frame(
     socket: BorrowedFd<'_>,
     head: FrameHead,
@@ -375,6 +342,10 @@ pub fn send_frame(
         MsgFlags::empty(),
     )
     .map(drop)
+}
+
+fn unwanted(text: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
 #[cfg(test)]

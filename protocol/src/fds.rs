@@ -3,8 +3,7 @@
 //! The only file of this crate that needs unsafe code: a received number
 //! becomes an `OwnedFd`. There is always room for as many as one message can
 //! bring, for what does not fit is closed by the kernel in the receiver, which
-//! may sleep. A peer that sends more descriptors than were agreed makes the
-//! receive fail; all of them are the caller's to close, who may use `disposal`.
+//! may sleep. All descriptors that came are the caller's to close, who may use `disposal`.
 //! The control data is walked here because a library that refuses truncated
 //! control data as a whole leaks the descriptors in front of the cut.
 #![expect(
@@ -15,6 +14,7 @@
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
 use crate::limits::MAX_DESCRIPTORS;
@@ -24,11 +24,8 @@ const MESSAGE_MAX: usize = 253;
 /// Whether a socket takes descriptors. Linux 6.16; the C library does not know it.
 const SO_PASSRIGHTS: libc::c_int = 83;
 
-/// Sends the slices, and the descriptors with their first byte. Returns how
-/// many bytes went.
-///
-/// # Errors
-/// As `sendmsg(2)`; never SIGPIPE.
+/// Sends the slices, and the descriptors with their first byte; never SIGPIPE. Returns
+/// how many bytes went.
 pub fn send_with_fds(
     socket: BorrowedFd<'_>,
     slices: &[IoSlice<'_>],
@@ -36,14 +33,13 @@ pub fn send_with_fds(
     flags: MsgFlags,
 ) -> io::Result<usize> {
     let flags = flags | MsgFlags::MSG_NOSIGNAL;
-    if fds.is_empty() {
-        return Ok(sendmsg::<()>(socket.as_raw_fd(), slices, &[], flags, None)?);
-    }
     let raw: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+    let rights = [ControlMessage::ScmRights(&raw)];
+    let control = if fds.is_empty() { &[] } else { &rights[..] };
     Ok(sendmsg::<()>(
         socket.as_raw_fd(),
         slices,
-        &[ControlMessage::ScmRights(&raw)],
+        control,
         flags,
         None,
     )?)
@@ -79,106 +75,53 @@ impl DescriptorRoom {
     }
 }
 
-/// Receives bytes into `buffer` and descriptors into `fds`. Returns how many
-/// bytes came; 0 is the end.
-///
-/// # Errors
-/// As `recvmsg(2)`; also if more descriptors came than were agreed (all of them
-/// are in `fds`), or the process may not have so many. Bytes of that receive
-/// are lost then: the connection cannot be used any more.
+/// What one receive has brought.
+#[derive(Debug)]
+pub struct Received {
+    /// How many bytes; 0 is the end.
+    pub count: usize,
+    /// Descriptors, perhaps more than were agreed.
+    pub fds: Vec<OwnedFd>,
+    /// Whether the kernel left descriptors out: the process may have no more.
+    pub is_cut: bool,
+}
+
+/// Receives bytes into `buffer`, and the descriptors that are with them.
 pub fn recv_with_fds(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],
     room: &mut DescriptorRoom,
-    fds: &mut Vec<OwnedFd>,
     flags: MsgFlags,
-) -> io::Result<usize> {
-    let (count, got, cut) = recv_once(socket, buffer, room, flags)?;
-    let is_too_much = cut || got.len() > room.max;
-    fds.extend(got);
-    if is_too_much {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "more descriptors than were agreed, or than fit",
-        ));
-    }
-    Ok(count)
-}
-
-/// What came with the bytes of one receive.
-#[derive(Debug)]
-pub enum Companion {
-    /// No descriptor.
-    None,
-    /// This one.
-    Descriptor(OwnedFd),
-    /// One that this process could not have: it has no room for more. The bytes
-    /// are whole.
-    Lost,
-}
-
-/// Receives bytes, and at most one descriptor with them, from a peer that is
-/// trusted to send no more.
-///
-/// # Errors
-/// As `recvmsg(2)`; also if more than one came.
-pub fn recv_with_fd(
-    socket: BorrowedFd<'_>,
-    buffer: &mut [u8],
-    room: &mut DescriptorRoom,
-    flags: MsgFlags,
-) -> io::Result<(usize, Companion)> {
-    let (count, mut got, cut) = recv_once(socket, buffer, room, flags)?;
-    match (got.pop(), cut) {
-        (None, false) => Ok((count, Companion::None)),
-        (None, true) => Ok((count, Companion::Lost)),
-        (Some(fd), false) if got.is_empty() => Ok((count, Companion::Descriptor(fd))),
-        _ => Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "more than one descriptor",
-        )),
-    }
-}
-
-/// Bytes, descriptors, and whether the kernel left some out.
-fn recv_once(
-    socket: BorrowedFd<'_>,
-    buffer: &mut [u8],
-    room: &mut DescriptorRoom,
-    flags: MsgFlags,
-) -> io::Result<(usize, Vec<OwnedFd>, bool)> {
-    let mut slice = libc::iovec {
-        iov_base: buffer.as_mut_ptr().cast(),
-        iov_len: buffer.len(),
-    };
-    // SAFETY: all zero is a valid msghdr, one without address, data and control.
-    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
-    header.msg_iov = &raw mut slice;
-    header.msg_iovlen = 1;
-    header.msg_control = room.space.as_mut_ptr().cast();
-    header.msg_controllen = size_of_val(room.space.as_slice());
+) -> io::Result<Received> {
     let flags = flags | MsgFlags::MSG_CMSG_CLOEXEC;
-    // SAFETY: the header points to one slice over `buffer` and to `room.space`,
-    // both borrowed mutably for this call, with their true lengths.
-    let count = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags.bits()) };
-    // Negative exactly on failure.
-    let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
-
-    let got = take_descriptors(&header);
-    Ok((count, got, header.msg_flags & libc::MSG_CTRUNC != 0))
+    let (count, header) = receive(socket, buffer, &mut room.space, flags)?;
+    Ok(Received {
+        count,
+        fds: take_descriptors(&header),
+        is_cut: header.msg_flags & libc::MSG_CTRUNC != 0,
+    })
 }
 
 /// Looks at what a receive would bring and takes nothing. Returns how many bytes,
 /// and whether descriptors are with them. Where credentials come with each
 /// message, they are taken for descriptors.
-///
-/// # Errors
-/// As `recvmsg(2)`.
 pub fn peek(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],
     flags: MsgFlags,
 ) -> io::Result<(usize, bool)> {
+    let (count, header) = receive(socket, buffer, &mut [], flags | MsgFlags::MSG_PEEK)?;
+    Ok((count, header.msg_flags & libc::MSG_CTRUNC != 0))
+}
+
+/// `recvmsg(2)`: how many bytes came, and the header as the kernel left it, over
+/// `control`.
+fn receive(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    control: &mut [usize],
+    flags: MsgFlags,
+) -> io::Result<(usize, libc::msghdr)> {
     let mut slice = libc::iovec {
         iov_base: buffer.as_mut_ptr().cast(),
         iov_len: buffer.len(),
@@ -187,57 +130,40 @@ pub fn peek(
     let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
     header.msg_iov = &raw mut slice;
     header.msg_iovlen = 1;
-    let flags = flags | MsgFlags::MSG_PEEK;
-    // SAFETY: the header points to one slice over `buffer`, borrowed mutably for
-    // this call, with its true length.
+    header.msg_control = control.as_mut_ptr().cast();
+    header.msg_controllen = size_of_val(control);
+    // SAFETY: the header points to one slice over `buffer` and to `control`, both
+    // borrowed mutably for this call, with their true lengths.
     let count = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags.bits()) };
     // Negative exactly on failure.
     let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
-    Ok((count, header.msg_flags & libc::MSG_CTRUNC != 0))
+    header.msg_iov = std::ptr::null_mut();
+    Ok((count, header))
 }
 
 /// Has the kernel refuse to let anybody send descriptors to this Unix socket.
-///
-/// # Errors
-/// If the kernel cannot do it.
 pub(crate) fn refuse(socket: BorrowedFd<'_>) -> io::Result<()> {
     let no: libc::c_int = 0;
     let len = libc::socklen_t::try_from(size_of_val(&no)).map_err(io::Error::other)?;
     let number = socket.as_raw_fd();
+    let value = (&raw const no).cast();
     // SAFETY: the pointer and the length are those of a number that lives for the call.
-    match unsafe {
-        libc::setsockopt(
-            number,
-            libc::SOL_SOCKET,
-            SO_PASSRIGHTS,
-            (&raw const no).cast(),
-            len,
-        )
-    } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
+    let done = unsafe { libc::setsockopt(number, libc::SOL_SOCKET, SO_PASSRIGHTS, value, len) };
+    Ok(Errno::result(done).map(drop)?)
 }
 
 /// How many bytes lie unread in a socket.
-///
-/// # Errors
-/// As `ioctl(2)`.
 pub fn unread(socket: BorrowedFd<'_>) -> io::Result<usize> {
     let mut count: libc::c_int = 0;
     // SAFETY: the kernel writes one number, which lives for the call.
-    match unsafe { libc::ioctl(socket.as_raw_fd(), libc::FIONREAD, &raw mut count) } {
-        0 => usize::try_from(count).map_err(io::Error::other),
-        _ => Err(io::Error::last_os_error()),
-    }
+    let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::FIONREAD, &raw mut count) };
+    Errno::result(done)?;
+    usize::try_from(count).map_err(io::Error::other)
 }
 
 /// Gives the calling thread a descriptor table of its own, in which only these
 /// are open. Whatever else runs in this thread later finds no descriptor of the
-/// process: it is about to end.
-///
-/// # Errors
-/// If the kernel has no `close_range(2)` (Linux 5.9).
+/// process: it is about to end. Fails before Linux 5.9, which has no `close_range(2)`.
 pub(crate) fn own_table(keep: &[RawFd]) -> io::Result<()> {
     let mut keep: Vec<u32> = keep
         .iter()
@@ -258,16 +184,12 @@ pub(crate) fn own_table(keep: &[RawFd]) -> io::Result<()> {
 }
 
 /// By [`own_table`] alone, which has a table that no `OwnedFd` means.
-fn close_range(first: u32, last: u32, flags: libc::c_uint) -> io::Result<()> {
-    let first = i64::from(first);
-    let last = i64::from(last);
-    let flags = i64::from(flags);
+fn close_range(first: u32, last: u32, flags: u32) -> io::Result<()> {
+    let [first, last, flags] = [first, last, flags].map(i64::from);
     // SAFETY: the descriptors of the process are not touched: the first call of
     // a thread unshares the table before it closes anything.
-    match unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
+    let done = unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) };
+    Ok(Errno::result(done).map(drop)?)
 }
 
 /// Takes every descriptor that the kernel installed, also where it had to stop

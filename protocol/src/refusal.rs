@@ -44,11 +44,8 @@ impl Refusal {
         self.enforced
     }
 
-    /// Receives bytes.
-    ///
-    /// # Errors
-    /// As `recv(2)`; [`Unwanted`] inside of `InvalidData` if descriptors are
-    /// with the bytes. They stay in the socket, which goes to `disposal`.
+    /// Receives bytes. [`Unwanted`] inside of `InvalidData` if descriptors are with
+    /// them: all stays in the socket, which goes to `disposal`.
     pub fn recv(
         self,
         socket: BorrowedFd<'_>,

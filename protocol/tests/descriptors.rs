@@ -190,7 +190,7 @@ fn a_reader_that_goes_on_without_descriptors_knows_which_is_missing() {
         let got = next(&mut reader, &far);
         setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
         assert_eq!(got.unwrap(), 3, "the frame is whole");
-        had.push(reader.take_fd_if_any().is_some());
+        had.push(reader.take_fd().is_some());
     }
     assert_eq!(
         (had, open_descriptors()),
@@ -221,27 +221,17 @@ fn an_end_of_file_and_other_control_data_bring_no_descriptor() {
     let (near, far) = pair();
     nix::sys::socket::setsockopt(&far, nix::sys::socket::sockopt::PassCred, &true).unwrap();
     let before = open_descriptors();
-    let (mut room, mut fds, mut buffer) =
-        (DescriptorRoom::new(MAX_DESCRIPTORS), Vec::new(), [0; 64]);
+    let mut room = DescriptorRoom::new(MAX_DESCRIPTORS);
+    let mut receive =
+        || recv_with_fds(far.as_fd(), &mut [0; 64], &mut room, MsgFlags::empty()).unwrap();
     send(&near, 2);
-    let got = recv_with_fds(
-        far.as_fd(),
-        &mut buffer,
-        &mut room,
-        &mut fds,
-        MsgFlags::empty(),
-    )
-    .unwrap();
-    assert_eq!((got, fds.len(), open_descriptors()), (19, 2, before + 2));
-    fds.clear();
+    let got = receive();
+    assert_eq!(
+        (got.count, got.fds.len(), open_descriptors()),
+        (19, 2, before + 2)
+    );
+    drop(got);
     drop(near);
-    let end = recv_with_fds(
-        far.as_fd(),
-        &mut buffer,
-        &mut room,
-        &mut fds,
-        MsgFlags::empty(),
-    )
-    .unwrap();
-    assert_eq!((end, fds.len()), (0, 0));
+    let end = receive();
+    assert_eq!((end.count, end.fds.len()), (0, 0));
 }

@@ -286,7 +286,7 @@ impl Monitor {
     /// A message of a supervisor of another release, and what came beside it.
     fn ignore(&mut self, descriptors: u16) {
         for _ in 0..descriptors {
-            drop(self.reader.take_fd_if_any());
+            drop(self.reader.take_fd());
         }
         if !std::mem::replace(&mut self.told_of_unknown, true) {
             log::process(&format!(
@@ -299,7 +299,7 @@ impl Monitor {
     fn carry_out(&mut self, worker: &Worker, message: ToWorker, jobs: &mut Vec<InterpreterJob>) {
         match message {
             ToWorker::Spec(_) | ToWorker::Preload(_) | ToWorker::Fork { .. } => {}
-            ToWorker::Assign { connection, nonce } => match self.reader.take_fd_if_any() {
+            ToWorker::Assign { connection, nonce } => match self.reader.take_fd() {
                 Some(socket) => self.assign(worker, Connection::new(connection, nonce, socket)),
                 None => self.cannot_take(worker, connection),
             },
