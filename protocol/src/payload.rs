@@ -148,7 +148,7 @@ pub fn decode_message<T: DeserializeOwned>(bytes: &[u8]) -> Result<Option<T>, Pa
 }
 
 /// Decodes what is at the front of `bytes`; returns it and the rest.
-pub(crate) fn decode_front<'de, T: Deserialize<'de>>(
+fn decode_front<'de, T: Deserialize<'de>>(
     bytes: &'de [u8],
 ) -> Result<(T, &'de [u8]), PayloadError> {
     use bincode::serde::borrow_decode_from_slice as read;

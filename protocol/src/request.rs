@@ -3,78 +3,64 @@
 use serde::{Deserialize, Serialize};
 use serde_bytes::Bytes;
 
+use crate::front::is_spoken;
 use crate::limits::MAX_ENVIRON_FIELDS;
-use crate::pairs::{put_pairs, take_bytes, take_number, take_pairs, take_short};
-use crate::payload::{PayloadError, decode_front, encode_into};
+use crate::pairs::{put_pairs, take_bytes, take_middle, take_number, take_pairs, take_short};
+use crate::payload::{self, PayloadError};
 
 /// The protocol versions this build speaks, lowest and highest.
 pub const VERSIONS: (u16, u16) = (2, 2);
 
 /// The first frame on a connection, sent together with the first REQUEST.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Hello {
     /// Lowest protocol version the module speaks.
-    #[serde(default)]
     pub version_min: u16,
     /// Highest protocol version the module speaks; REQUEST is written in it.
-    #[serde(default)]
     pub version_max: u16,
     /// The process group that is asked for.
-    #[serde(default)]
     pub group: String,
     /// The application group inside it; empty is the main one (`%{GLOBAL}`).
-    #[serde(default)]
     pub application_group: String,
     /// Process id of the httpd child.
-    #[serde(default)]
     pub pid: u32,
     /// Configuration generation of the httpd child.
-    #[serde(default)]
     pub generation: u64,
     /// The upper 32 bits of every request id on this connection. They are
     /// random, so that bytes a client sent can never pass for a REQUEST.
-    #[serde(default)]
     pub nonce: u32,
     /// Known to the httpd parent, its children and the supervisor only.
-    #[serde(default)]
     pub secret: [u8; 32],
     /// The application group's name was made by the request and stands nowhere
     /// in the configuration.
-    #[serde(default)]
     pub from_request: bool,
 }
 
 impl Hello {
     /// What stands at the front of a HELLO of any release, if this build does not
-    /// speak it: what is behind may be laid out in another way. The text names
-    /// both ranges.
-    #[must_use]
+    /// speak it: what is behind may be laid out in another way.
     pub fn foreign(mut payload: &[u8]) -> Option<String> {
         let lowest = take_short(&mut payload).ok()?;
         let highest = take_short(&mut payload).ok()?;
-        (!speaks(lowest, highest)).then(|| version_mismatch(lowest, highest))
+        version_mismatch(lowest, highest)
     }
 
-    /// Whether REQUEST will be written in a version that this build speaks.
-    pub const fn is_spoken(&self) -> bool {
-        speaks(self.version_min, self.version_max)
-    }
-
-    /// Both ranges in words.
-    pub fn version_mismatch(&self) -> String {
+    /// Both ranges in words, if REQUEST will be written in a version that this build
+    /// does not speak.
+    pub fn version_mismatch(&self) -> Option<String> {
         version_mismatch(self.version_min, self.version_max)
     }
 }
 
-const fn speaks(lowest: u16, highest: u16) -> bool {
-    lowest <= VERSIONS.1 && highest >= VERSIONS.0 && highest <= VERSIONS.1
-}
-
-fn version_mismatch(lowest: u16, highest: u16) -> String {
-    format!(
+fn version_mismatch(lowest: u16, highest: u16) -> Option<String> {
+    if is_spoken((lowest, highest)) && highest <= VERSIONS.1 {
+        return None;
+    }
+    Some(format!(
         "the module speaks protocol versions {lowest} to {highest}, the supervisor {} to {}",
         VERSIONS.0, VERSIONS.1
-    )
+    ))
 }
 
 /// How the body of a request arrives.
@@ -172,24 +158,21 @@ pub struct RequestHead<'a> {
     pub environ: Vec<(&'a Bytes, &'a Bytes)>,
 }
 
-/// What stands before the variables. The derived coders of [`RequestHead`] are
-/// the definition; a test compares.
-#[derive(Serialize, Deserialize)]
-struct RequestFront<'a> {
-    #[serde(borrow)]
-    call: Call<'a>,
-    #[serde(borrow)]
-    script: &'a Bytes,
-    #[serde(borrow)]
-    callable: &'a Bytes,
-    body: BodyKind,
-    options: RequestOptions,
-    request_start_us: u64,
-    queue_start_us: u64,
-}
+impl<'a> RequestHead<'a> {
+    /// As [`payload::decode`], several times as fast.
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, PayloadError> {
+        match Self::usual(bytes) {
+            Some((head, rest)) => Ok(Self {
+                environ: take_pairs(rest, MAX_ENVIRON_FIELDS)?,
+                ..head
+            }),
+            // What is unusual, wrong included, is left to the serializer.
+            None => payload::decode(bytes),
+        }
+    }
 
-impl<'a> RequestFront<'a> {
-    /// The front of an ordinary request, and the rest.
+    /// The head of a request for a response without its variables, and these. The derived
+    /// decoder is the definition; a test compares.
     fn usual(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let (call, mut bytes) = match bytes {
             [0, rest @ ..] => (Call::Application, rest),
@@ -198,78 +181,42 @@ impl<'a> RequestFront<'a> {
         };
         let script = take_bytes(&mut bytes).ok()?;
         let callable = take_bytes(&mut bytes).ok()?;
-        let (body, rest) = match bytes {
-            [0, rest @ ..] => (BodyKind::None, rest),
-            [2, rest @ ..] => (BodyKind::Pull, rest),
+        let (kind, mut bytes) = bytes.split_first()?;
+        let body = match kind {
+            0 => BodyKind::None,
+            1 => BodyKind::Inline(take_middle(&mut bytes).ok()?),
+            2 => BodyKind::Pull,
             _ => return None,
         };
-        let (switches, mut bytes) = rest.split_first_chunk::<4>()?;
+        let (switches, mut bytes) = bytes.split_first_chunk::<4>()?;
         if switches.iter().any(|switch| *switch > 1) {
             return None;
         }
         let [script_reloading, file_frames, ignore_activity, interim] =
             switches.map(|switch| switch == 1);
-        let options = RequestOptions {
-            script_reloading,
-            file_frames,
-            ignore_activity,
-            interim,
-        };
-        let request_start_us = take_number(&mut bytes).ok()?;
-        let queue_start_us = take_number(&mut bytes).ok()?;
-        Some((
-            Self {
-                call,
-                script,
-                callable,
-                body,
-                options,
-                request_start_us,
-                queue_start_us,
+        let head = Self {
+            call,
+            script,
+            callable,
+            body,
+            options: RequestOptions {
+                script_reloading,
+                file_frames,
+                ignore_activity,
+                interim,
             },
-            bytes,
-        ))
-    }
-}
-
-impl<'a> RequestHead<'a> {
-    /// As [`payload::decode`](crate::payload::decode), several times as fast.
-    ///
-    /// # Errors
-    /// The same.
-    pub fn decode(bytes: &'a [u8]) -> Result<Self, PayloadError> {
-        // What is unusual, wrong included, is left to the serializer.
-        let (front, rest) = match RequestFront::usual(bytes) {
-            Some(usual) => usual,
-            None => decode_front(bytes)?,
+            request_start_us: take_number(&mut bytes).ok()?,
+            queue_start_us: take_number(&mut bytes).ok()?,
+            environ: Vec::new(),
         };
-        Ok(Self {
-            call: front.call,
-            script: front.script,
-            callable: front.callable,
-            body: front.body,
-            options: front.options,
-            request_start_us: front.request_start_us,
-            queue_start_us: front.queue_start_us,
-            environ: take_pairs(rest, MAX_ENVIRON_FIELDS)?,
-        })
+        Some((head, bytes))
     }
 
-    /// As [`payload::encode_into`](crate::payload::encode_into), several times as fast.
-    ///
-    /// # Errors
-    /// The same.
+    /// As [`payload::encode_into`], several times as fast.
     pub fn encode_into(&self, out: &mut Vec<u8>) -> Result<(), PayloadError> {
-        let front = RequestFront {
-            call: self.call,
-            script: self.script,
-            callable: self.callable,
-            body: self.body,
-            options: self.options,
-            request_start_us: self.request_start_us,
-            queue_start_us: self.queue_start_us,
-        };
-        encode_into(&front, out)?;
+        let front = (self.call, self.script, self.callable, self.body);
+        let rest = (self.options, self.request_start_us, self.queue_start_us);
+        payload::encode_into(&(front, rest), out)?;
         put_pairs(out, &self.environ);
         Ok(())
     }

@@ -81,8 +81,8 @@ impl Supervisor {
             let text = "the connection does not come from this supervisor's httpd";
             return Err((Failure::NotAllowed, text.to_owned()));
         }
-        if !hello.is_spoken() {
-            return Err((Failure::VersionMismatch, hello.version_mismatch()));
+        if let Some(mismatch) = hello.version_mismatch() {
+            return Err((Failure::VersionMismatch, mismatch));
         }
         let name = escaped(hello.group.as_bytes());
         let group = self.groups.get(&hello.group);
