@@ -175,9 +175,6 @@ pub struct ErrorAnswer {
 }
 
 /// An answer as JSON.
-///
-/// # Errors
-/// If it cannot be written; no value of these types is such.
 pub fn to_json(answer: &CommandResult) -> serde_json::Result<Vec<u8>> {
     #[derive(Serialize)]
     struct Carried<'a> {
@@ -195,9 +192,6 @@ pub fn to_json(answer: &CommandResult) -> serde_json::Result<Vec<u8>> {
 }
 
 /// Reads an answer; `T` is what the command that was sent comes to.
-///
-/// # Errors
-/// If it is no answer of a supervisor.
 pub fn from_json<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<Result<T, ErrorAnswer>> {
     #[derive(Default, Deserialize)]
     #[serde(default)]

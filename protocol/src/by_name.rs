@@ -56,41 +56,31 @@ impl<'de> Deserialize<'de> for GroupConfig {
 impl GroupConfig {
     /// The options that differ from their default, by name, in an order in which
     /// they can be set on a fresh group; then those that nobody here understands.
-    ///
-    /// # Errors
-    /// If a value cannot be written as text.
     pub fn options(&self) -> Result<Vec<(String, String)>, OptionError> {
         let mut options = Vec::new();
-        for row in option::rows() {
-            options.extend(
-                row.texts(self)?
-                    .into_iter()
-                    .map(|text| (row.name.to_owned(), text)),
-            );
+        for row in option::ROWS {
+            for text in row.texts(self)? {
+                options.push((row.name.to_owned(), text));
+            }
         }
-        options.extend(
-            self.unread
-                .iter()
-                .map(|unread| (unread.name.clone(), unread.value.clone())),
-        );
+        for unread in &self.unread {
+            options.push((unread.name.clone(), unread.value.clone()));
+        }
         Ok(options)
     }
 
     /// Why no worker may start with this definition: it says what this release
     /// does not understand.
     pub fn not_understood(&self) -> Option<String> {
-        let reasons: Vec<&str> = self
-            .unread
-            .iter()
-            .map(|unread| unread.reason.as_str())
-            .collect();
-        (!reasons.is_empty()).then(|| {
-            format!(
-                "{} (this is release {}; bring httpd's module, wsgid and its worker to the same release and restart httpd)",
-                reasons.join("; "),
-                env!("CARGO_PKG_VERSION")
-            )
-        })
+        if self.unread.is_empty() {
+            return None;
+        }
+        let reasons = self.unread.iter().map(|unread| unread.reason.as_str());
+        Some(format!(
+            "{} (this is release {}; bring httpd's module, wsgid and its worker to the same release and restart httpd)",
+            reasons.collect::<Vec<_>>().join("; "),
+            env!("CARGO_PKG_VERSION")
+        ))
     }
 }
 

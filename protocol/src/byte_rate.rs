@@ -21,12 +21,8 @@ const CREDIT_US: u64 = BURST * 1_000_000 / PER_SECOND;
 /// the time at which the group has its whole burst again; it begins with 0. A group
 /// below its limit may exceed it with one record: records are not torn.
 #[must_use]
-pub const fn spend(whole_at_us: u64, now_us: u64, bytes: u64) -> Option<u64> {
-    let whole_at = if whole_at_us > now_us {
-        whole_at_us
-    } else {
-        now_us
-    };
+pub fn spend(whole_at_us: u64, now_us: u64, bytes: u64) -> Option<u64> {
+    let whole_at = whole_at_us.max(now_us);
     if whole_at - now_us >= CREDIT_US {
         return None;
     }
@@ -36,15 +32,12 @@ pub const fn spend(whole_at_us: u64, now_us: u64, bytes: u64) -> Option<u64> {
 /// What a record costs, as a log writes it: a byte that is not printable ASCII
 /// becomes four (`\x1b`), and each line end begins another line.
 pub fn cost(record: &[u8]) -> u64 {
-    record.iter().map(|byte| cost_of(*byte)).sum::<u64>() + LINE_COST
-}
-
-const fn cost_of(byte: u8) -> u64 {
-    match byte {
+    let cost_of = record.iter().map(|byte| match byte {
         b' '..=b'~' => 1,
         b'\n' => LINE_COST,
         _ => 4,
-    }
+    });
+    cost_of.sum::<u64>() + LINE_COST
 }
 
 /// What to say about what was left out.

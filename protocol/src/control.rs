@@ -78,9 +78,6 @@ impl Fronted for Configuration {
 impl FromParent {
     /// Reads a message; `None` is a kind that this release does not know. A
     /// configuration of which nothing but the front can be read says so.
-    ///
-    /// # Errors
-    /// If the bytes are no message of any release.
     pub fn read(payload: &[u8]) -> Result<Option<Self>, PayloadError> {
         const CONFIGURE: u8 = 0;
         let front = Front::of_message(payload).filter(|_| payload.first() == Some(&CONFIGURE));
@@ -276,18 +273,15 @@ pub enum ToWorker {
 
 impl ToWorker {
     /// Reads the first message: the specification, and whether it is that of a
-    /// preloader.
-    ///
-    /// # Errors
-    /// In words, if it is another message, or comes from a supervisor whose
-    /// specification this release must not follow.
+    /// preloader. The error says in words that it is another message, or comes from a
+    /// supervisor whose specification this release must not follow.
     pub fn read_spec(payload: &[u8]) -> Result<(Box<WorkerSpec>, bool), String> {
         const SPEC: u8 = 0;
         const PRELOAD: u8 = 7;
         let front = Front::of_message(payload)
             .filter(|_| matches!(payload.first(), Some(&(SPEC | PRELOAD))));
         let front = front.ok_or("another message came instead of a specification")?;
-        if !front.is_spoken() {
+        if !front::is_spoken(front.versions) {
             return Err(format!(
                 "the supervisor speaks protocol versions {} to {}, this worker {} to {}; say `wsgid reexec`, so that both come from the same release",
                 front.versions.0, front.versions.1, VERSIONS.0, VERSIONS.1

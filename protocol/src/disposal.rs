@@ -95,14 +95,10 @@ fn push(key: QueueKey, fds: Vec<OwnedFd>) {
         return;
     }
     let other = key.clone();
-    if spawn(move || run(key)).is_none() {
+    if spawn(move || run(key)).is_none()
+        && let Some(queue) = self::queues().get_mut(&other)
+    {
         // The next one that is pushed tries again.
-        queues_stop(&other);
-    }
-}
-
-fn queues_stop(key: &QueueKey) {
-    if let Some(queue) = queues().get_mut(key) {
         queue.running = false;
     }
 }
@@ -121,22 +117,16 @@ fn spawn(work: impl FnOnce() + Send + 'static) -> Option<thread::JoinHandle<()>>
 }
 
 /// Closes until nothing waits that no other thread is at.
-fn run(mut key: QueueKey) {
-    loop {
-        let batch = match next_batch(&key) {
-            Some(batch) => batch,
-            None => match another() {
-                Some(other) => {
-                    key = other;
-                    continue;
-                }
-                None => return,
-            },
-        };
-        close(batch);
-        if let Some(queue) = queues().get_mut(&key) {
-            queue.closing = 0;
+fn run(key: QueueKey) {
+    let mut next = Some(key);
+    while let Some(key) = next {
+        while let Some(batch) = next_batch(&key) {
+            close(batch);
+            if let Some(queue) = queues().get_mut(&key) {
+                queue.closing = 0;
+            }
         }
+        next = another();
     }
 }
 

@@ -37,11 +37,6 @@ impl Front {
         Some(Self::from_bytes(&bytes))
     }
 
-    /// Whether there is a version that this build speaks too.
-    pub const fn is_spoken(&self) -> bool {
-        is_spoken(self.versions)
-    }
-
     fn from_bytes(bytes: &[u8; Self::LEN]) -> Self {
         let [a, b, c, d, e, f, g, h, i, j, k, l, uid @ ..] = *bytes;
         Self {

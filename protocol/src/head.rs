@@ -93,19 +93,12 @@ impl FrameHead {
 
     /// Whether this head may stand in front of a payload of `len` bytes: asked
     /// before sending, so that a mistake of ours never reaches a peer.
-    ///
-    /// # Errors
-    /// If the head announces another length, or the kind allows less.
     pub fn check_payload(&self, len: usize) -> Result<(), HeadError> {
-        let Self {
-            len: announced,
-            kind,
-            ..
-        } = *self;
+        let announced = self.len;
         if announced as usize != len {
             return Err(HeadError::WrongLength { announced, len });
         }
-        check_len(announced, kind)
+        check_len(announced, self.kind)
     }
 
     /// The bytes on the wire.
@@ -120,9 +113,6 @@ impl FrameHead {
     }
 
     /// Reads a head and checks kind, flags and length.
-    ///
-    /// # Errors
-    /// Every byte pattern that is not a head of this protocol version.
     pub fn parse(bytes: &[u8; HEAD_LEN]) -> Result<Self, HeadError> {
         let [l0, l1, l2, l3, kind, flags, c0, c1, id @ ..] = *bytes;
         let len = u32::from_le_bytes([l0, l1, l2, l3]);

@@ -27,16 +27,17 @@ pub struct LogRate {
 impl LogRate {
     /// For the worker.
     pub fn new(now: Instant) -> Self {
-        Self {
-            rate: LineRate::new(LineLimits::default(), now),
-            said: now,
-        }
+        Self::of(LineLimits::default(), now)
     }
 
     /// For the module.
     pub fn from_worker(now: Instant) -> Self {
+        Self::of(FROM_WORKER, now)
+    }
+
+    fn of(limits: LineLimits, now: Instant) -> Self {
         Self {
-            rate: LineRate::new(FROM_WORKER, now),
+            rate: LineRate::new(limits, now),
             said: now,
         }
     }

@@ -35,15 +35,17 @@ pub struct OptionRow {
 
 impl OptionRow {
     /// Texts that give a fresh group this option's value in `group` when they
-    /// are set one after the other; none if it is the default.
-    ///
-    /// # Errors
-    /// If the value cannot be written as text: a path that is not UTF-8.
+    /// are set one after the other; none if it is the default. A path that is not
+    /// UTF-8 cannot be written so.
     pub fn texts(&self, group: &GroupConfig) -> Result<Vec<String>, OptionError> {
-        (self.texts)(group).map_err(|reason| OptionError::Value {
+        (self.texts)(group).map_err(|reason| self.error(reason))
+    }
+
+    fn error(&self, reason: String) -> OptionError {
+        OptionError::Value {
             name: self.name,
             reason,
-        })
+        }
     }
 }
 
@@ -82,16 +84,12 @@ pub struct Unread {
 /// Whose an option is.
 enum Whose {
     /// mod_wsgi has it.
-    Theirs,
+    ModWsgi,
     /// Only this project has it.
     Ours,
     /// Directives and site files set it under other names.
     Internal,
 }
-
-const MOD_WSGI: Whose = Whose::Theirs;
-const OURS: Whose = Whose::Ours;
-const INTERNAL: Whose = Whose::Internal;
 
 /// Running workers serve on when the option changes.
 const IN_PLACE: bool = false;
@@ -176,14 +174,15 @@ macro_rules! options {
             }
         }
 
-        /// All rows: the options of people first, in the order of the documentation.
-        const ROWS: &[OptionRow] = &[
+        /// All rows, also those that no directive or site file may name: the options of
+        /// people first, in the order of the documentation.
+        pub const ROWS: &[OptionRow] = &[
             $(OptionRow {
                 name: $name,
                 syntax: $form,
                 text: $text,
-                in_mod_wsgi: matches!($whose, Whose::Theirs),
-                internal: matches!($whose, Whose::Internal),
+                in_mod_wsgi: matches!(Whose::$whose, Whose::ModWsgi),
+                internal: matches!(Whose::$whose, Whose::Internal),
                 set: |group: &mut GroupConfig, text: &str| set!(group, text, $syntax $(, $field)?),
                 texts: |group: &GroupConfig| texts!(group, $syntax $(, $field $(: $type = $default)?)?),
             },)*
@@ -194,79 +193,79 @@ macro_rules! options {
 const OFF: Timeout = Duration::ZERO;
 
 options! {
-    "user" => user: Option<String> = None, MOD_WSGI RESTARTS, "name or #uid", Maybe(NAME), "user the processes run as";
-    "group" => group: Option<String> = None, MOD_WSGI RESTARTS, "name or #gid", Maybe(NAME), "primary group of the processes; otherwise that of the user";
-    "supplementary-groups" => supplementary_groups: Option<Vec<String>> = None, MOD_WSGI RESTARTS, "comma list", Maybe(NAMES), "further groups; otherwise those of the user";
-    "umask" => umask: Option<u32> = None, MOD_WSGI RESTARTS, "octal", Maybe(OCTAL), "file mode creation mask";
-    "home" => home: Option<PathBuf> = None, MOD_WSGI RESTARTS, "absolute directory", Maybe(ABSOLUTE), "working directory, also searched for modules";
-    "chroot" => chroot: Option<PathBuf> = None, MOD_WSGI RESTARTS, "absolute directory", Maybe(ABSOLUTE), "root directory of the processes";
-    "script-user" => script_user: Option<String> = None, MOD_WSGI RESTARTS, "name or #uid", Maybe(NAME), "owner that scripts must have";
-    "script-group" => script_group: Option<String> = None, MOD_WSGI RESTARTS, "name or #gid", Maybe(NAME), "group that scripts must have";
-    "script-directories" => runs: Runs = Runs::default(), OURS IN_PLACE, "colon list of absolute directories", ScriptDirectories, "directories whose scripts may be run beside what the configuration names; may be repeated";
-    "socket-user" => socket_user: Option<String> = None, MOD_WSGI IN_PLACE, "name or #uid", Maybe(NAME), "user that may connect too, where a module changes the user of httpd's children (MPM-ITK)";
-    "lang" => lang: Option<String> = None, MOD_WSGI RESTARTS, "locale name", Maybe(NAME), "LANG of the processes";
-    "locale" => locale: Option<String> = None, MOD_WSGI RESTARTS, "locale name", Maybe(NAME), "LC_ALL of the processes";
-    "env" => env: Vec<(String, String)> = Vec::new(), OURS RESTARTS, "NAME=VALUE", Each(VARIABLE), "environment variable; may be repeated";
-    "env-file" => env_file: Option<PathBuf> = None, OURS RESTARTS, "absolute file", Maybe(ABSOLUTE), "file of NAME=VALUE lines for the environment";
-    "log-file" => log: LogTarget = LogTarget::Supervisor, OURS IN_PLACE, "absolute file", LogFile, "where what the processes print goes, opened with the user's rights; otherwise the ErrorLog";
-    "display-name" => display_name: Option<String> = None, MOD_WSGI RESTARTS, "text or %{GROUP}", Maybe(NAME), "what ps shows";
-    "python-home" => python_home: Option<PathBuf> = None, MOD_WSGI RESTARTS, "absolute directory", Maybe(PYTHON_HOME), "virtual environment or installation to run";
-    "python-path" => python_path: Vec<PathBuf> = Vec::new(), MOD_WSGI RESTARTS, "colon list of directories", PATHS, "directories put in front of sys.path";
-    "python-eggs" => python_eggs: Option<PathBuf> = None, MOD_WSGI RESTARTS, "absolute directory", Maybe(ABSOLUTE), "PYTHON_EGG_CACHE";
-    "switch-interval" => switch_interval_us: Option<u64> = None, MOD_WSGI RESTARTS, "seconds", Maybe(SWITCH_INTERVAL), "how often threads take turns";
-    "server-metrics" => server_metrics: bool = false, MOD_WSGI RESTARTS, "On or Off", ON_OFF, "read; `server_metrics()` is None: workers do not see httpd's scoreboard";
-    "processes", MOD_WSGI RESTARTS, "number, or MIN..MAX", ProcessNumber, "worker processes";
-    "threads" => threads: u32 = 15, MOD_WSGI RESTARTS, "number", Number { min: 0, max: 65533 }, "request threads per process; 0 is a service";
-    "stack-size" => stack_size: Option<u64> = None, MOD_WSGI RESTARTS, "bytes", Maybe(Bytes { min: 32768 }), "stack of a thread; 0 is the system's";
-    "listen-backlog" => listen_backlog: u32 = 100, MOD_WSGI RESTARTS, "number", Number { min: 1, max: 65535 }, "requests that may wait for a worker";
-    "cpu-priority" => cpu_priority: Option<i32> = None, MOD_WSGI RESTARTS, "nice value", Maybe(NICE), "scheduling priority, -20 to 19";
-    "startup-timeout" => startup_timeout: Timeout = OFF, MOD_WSGI IN_PLACE, "seconds", SECONDS, "time to load the application";
-    "queue-timeout" => queue_timeout: Timeout = OFF, MOD_WSGI RESTARTS, "seconds", SECONDS, "time a request may wait for a worker";
-    "connect-timeout" => connect_timeout: Timeout = Duration::from_secs(15), MOD_WSGI RESTARTS, "seconds", SECONDS, "time to reach the supervisor";
-    "socket-timeout" => socket_timeout: Timeout = OFF, MOD_WSGI IN_PLACE, "seconds", SECONDS, "time without a byte from the worker; 0 is httpd's Timeout";
-    "response-socket-timeout" => response_socket_timeout: Timeout = OFF, MOD_WSGI IN_PLACE, "seconds", SECONDS, "time without a byte to the client";
-    "request-timeout" => request_timeout: Timeout = OFF, MOD_WSGI RESTARTS, "seconds", SECONDS, "time a request may run, times 1 + ln(threads)";
-    "interrupt-timeout" => interrupt_timeout: Timeout = OFF, MOD_WSGI RESTARTS, "seconds", SECONDS, "time an interrupted request has to end";
-    "deadlock-timeout" => deadlock_timeout: Timeout = Duration::from_secs(300), MOD_WSGI RESTARTS, "seconds", SECONDS, "time the interpreter may be locked";
-    "inactivity-timeout" => inactivity_timeout: Timeout = OFF, MOD_WSGI RESTARTS, "seconds", SECONDS, "time without requests after which a worker that had some is replaced";
-    "idle-stop" => idle_stop: Timeout = OFF, OURS IN_PLACE, "seconds", SECONDS, "time without requests after which workers are stopped until the next one";
-    "graceful-timeout" => graceful_timeout: Timeout = Duration::from_secs(15), MOD_WSGI RESTARTS, "seconds", SECONDS, "time to finish requests when a worker is replaced; 0 is none";
-    "eviction-timeout" => eviction_timeout: Timeout = OFF, MOD_WSGI RESTARTS, "seconds", SECONDS, "the same for SIGUSR1; 0 is graceful-timeout";
-    "shutdown-timeout" => shutdown_timeout: Timeout = Duration::from_secs(5), MOD_WSGI RESTARTS, "seconds", SECONDS, "time to end when a worker is stopped; 0 is none";
-    "restart-interval" => restart_interval: Timeout = OFF, MOD_WSGI RESTARTS, "seconds", SECONDS, "age at which a worker is replaced";
-    "cpu-time-limit" => cpu_time_limit: Timeout = OFF, MOD_WSGI RESTARTS, "seconds", SECONDS, "CPU time after which a worker is replaced";
-    "response-flush-delay" => response_flush_delay: Timeout = Duration::from_millis(5), MOD_WSGI IN_PLACE, "milliseconds", MILLISECONDS, "time response bytes may be held back";
-    "maximum-requests" => maximum_requests: u64 = 0, MOD_WSGI RESTARTS, "number", COUNT, "requests after which a worker is replaced";
-    "maximum-requests-jitter" => maximum_requests_jitter: u64 = 0, OURS RESTARTS, "number", COUNT, "up to so many requests more, chosen per worker";
-    "memory-recycle" => memory_recycle: u64 = 0, OURS RESTARTS, "bytes", Bytes { min: 0 }, "resident size after which a worker is replaced";
-    "memory-limit" => memory_limit: u64 = 0, MOD_WSGI RESTARTS, "bytes", Bytes { min: 0 }, "RLIMIT_DATA";
-    "virtual-memory-limit" => virtual_memory_limit: u64 = 0, MOD_WSGI RESTARTS, "bytes", Bytes { min: 0 }, "RLIMIT_AS";
-    "process-limit" => process_limit: u32 = 0, OURS RESTARTS, "number", Number { min: 0, max: u32::MAX }, "RLIMIT_NPROC: processes and threads that the user may have; 0 is no limit";
-    "cpu-weight" => cpu_weight: u32 = 0, OURS IN_PLACE, "1 to 10000", Number { min: 1, max: 10_000 }, "share of the processors against other groups; 100 is usual";
-    "memory-max" => memory_max: u64 = 0, OURS IN_PLACE, "bytes", Bytes { min: 4 << 20 }, "memory of all processes of the group together";
-    "tasks-max" => tasks_max: u32 = 0, OURS IN_PLACE, "number", Number { min: 0, max: 4_194_304 }, "processes and threads of the group together; 0 is no limit";
-    "no-new-privileges" => no_new_privileges: bool = true, OURS RESTARTS, "On or Off", ON_OFF, "programs such as sudo gain no privileges when a worker starts them";
-    "restart-burst" => restart_burst: u32 = 10, OURS IN_PLACE, "number", Number { min: 1, max: 1_000_000 }, "failed starts within restart-window after which the group is failed";
-    "restart-window" => restart_window: Timeout = Duration::from_secs(60), OURS IN_PLACE, "seconds", SECONDS, "see restart-burst";
-    "preload" => preload: bool = false, OURS RESTARTS, "On or Off", ON_OFF, "load the application once and fork the workers from it";
-    "send-buffer-size" => send_buffer_size: u64 = 0, MOD_WSGI RESTARTS, "bytes", Bytes { min: 512 }, "SO_SNDBUF; 0 is the system's";
-    "receive-buffer-size" => receive_buffer_size: u64 = 0, MOD_WSGI RESTARTS, "bytes", Bytes { min: 512 }, "SO_RCVBUF; 0 is the system's";
-    "header-buffer-size" => header_buffer_size: u64 = 0, MOD_WSGI RESTARTS, "bytes", Bytes { min: 8192 }, "longest header field of a response; 0 is 32768";
-    "response-buffer-size" => response_buffer_size: u64 = 0, MOD_WSGI RESTARTS, "bytes", Bytes { min: 65536 }, "bytes held for the client before a flush; 0 is 8 MiB";
+    "user" => user: Option<String> = None, ModWsgi RESTARTS, "name or #uid", Maybe(NAME), "user the processes run as";
+    "group" => group: Option<String> = None, ModWsgi RESTARTS, "name or #gid", Maybe(NAME), "primary group of the processes; otherwise that of the user";
+    "supplementary-groups" => supplementary_groups: Option<Vec<String>> = None, ModWsgi RESTARTS, "comma list", Maybe(NAMES), "further groups; otherwise those of the user";
+    "umask" => umask: Option<u32> = None, ModWsgi RESTARTS, "octal", Maybe(OCTAL), "file mode creation mask";
+    "home" => home: Option<PathBuf> = None, ModWsgi RESTARTS, "absolute directory", Maybe(ABSOLUTE), "working directory, also searched for modules";
+    "chroot" => chroot: Option<PathBuf> = None, ModWsgi RESTARTS, "absolute directory", Maybe(ABSOLUTE), "root directory of the processes";
+    "script-user" => script_user: Option<String> = None, ModWsgi RESTARTS, "name or #uid", Maybe(NAME), "owner that scripts must have";
+    "script-group" => script_group: Option<String> = None, ModWsgi RESTARTS, "name or #gid", Maybe(NAME), "group that scripts must have";
+    "script-directories" => runs: Runs = Runs::default(), Ours IN_PLACE, "colon list of absolute directories", ScriptDirectories, "directories whose scripts may be run beside what the configuration names; may be repeated";
+    "socket-user" => socket_user: Option<String> = None, ModWsgi IN_PLACE, "name or #uid", Maybe(NAME), "user that may connect too, where a module changes the user of httpd's children (MPM-ITK)";
+    "lang" => lang: Option<String> = None, ModWsgi RESTARTS, "locale name", Maybe(NAME), "LANG of the processes";
+    "locale" => locale: Option<String> = None, ModWsgi RESTARTS, "locale name", Maybe(NAME), "LC_ALL of the processes";
+    "env" => env: Vec<(String, String)> = Vec::new(), Ours RESTARTS, "NAME=VALUE", Each(VARIABLE), "environment variable; may be repeated";
+    "env-file" => env_file: Option<PathBuf> = None, Ours RESTARTS, "absolute file", Maybe(ABSOLUTE), "file of NAME=VALUE lines for the environment";
+    "log-file" => log: LogTarget = LogTarget::Supervisor, Ours IN_PLACE, "absolute file", LogFile, "where what the processes print goes, opened with the user's rights; otherwise the ErrorLog";
+    "display-name" => display_name: Option<String> = None, ModWsgi RESTARTS, "text or %{GROUP}", Maybe(NAME), "what ps shows";
+    "python-home" => python_home: Option<PathBuf> = None, ModWsgi RESTARTS, "absolute directory", Maybe(PYTHON_HOME), "virtual environment or installation to run";
+    "python-path" => python_path: Vec<PathBuf> = Vec::new(), ModWsgi RESTARTS, "colon list of directories", PATHS, "directories put in front of sys.path";
+    "python-eggs" => python_eggs: Option<PathBuf> = None, ModWsgi RESTARTS, "absolute directory", Maybe(ABSOLUTE), "PYTHON_EGG_CACHE";
+    "switch-interval" => switch_interval_us: Option<u64> = None, ModWsgi RESTARTS, "seconds", Maybe(SWITCH_INTERVAL), "how often threads take turns";
+    "server-metrics" => server_metrics: bool = false, ModWsgi RESTARTS, "On or Off", ON_OFF, "read; `server_metrics()` is None: workers do not see httpd's scoreboard";
+    "processes", ModWsgi RESTARTS, "number, or MIN..MAX", ProcessNumber, "worker processes";
+    "threads" => threads: u32 = 15, ModWsgi RESTARTS, "number", Number { min: 0, max: 65533 }, "request threads per process; 0 is a service";
+    "stack-size" => stack_size: Option<u64> = None, ModWsgi RESTARTS, "bytes", Maybe(Bytes { min: 32768 }), "stack of a thread; 0 is the system's";
+    "listen-backlog" => listen_backlog: u32 = 100, ModWsgi RESTARTS, "number", Number { min: 1, max: 65535 }, "requests that may wait for a worker";
+    "cpu-priority" => cpu_priority: Option<i32> = None, ModWsgi RESTARTS, "nice value", Maybe(NICE), "scheduling priority, -20 to 19";
+    "startup-timeout" => startup_timeout: Timeout = OFF, ModWsgi IN_PLACE, "seconds", SECONDS, "time to load the application";
+    "queue-timeout" => queue_timeout: Timeout = OFF, ModWsgi RESTARTS, "seconds", SECONDS, "time a request may wait for a worker";
+    "connect-timeout" => connect_timeout: Timeout = Duration::from_secs(15), ModWsgi RESTARTS, "seconds", SECONDS, "time to reach the supervisor";
+    "socket-timeout" => socket_timeout: Timeout = OFF, ModWsgi IN_PLACE, "seconds", SECONDS, "time without a byte from the worker; 0 is httpd's Timeout";
+    "response-socket-timeout" => response_socket_timeout: Timeout = OFF, ModWsgi IN_PLACE, "seconds", SECONDS, "time without a byte to the client";
+    "request-timeout" => request_timeout: Timeout = OFF, ModWsgi RESTARTS, "seconds", SECONDS, "time a request may run, times 1 + ln(threads)";
+    "interrupt-timeout" => interrupt_timeout: Timeout = OFF, ModWsgi RESTARTS, "seconds", SECONDS, "time an interrupted request has to end";
+    "deadlock-timeout" => deadlock_timeout: Timeout = Duration::from_secs(300), ModWsgi RESTARTS, "seconds", SECONDS, "time the interpreter may be locked";
+    "inactivity-timeout" => inactivity_timeout: Timeout = OFF, ModWsgi RESTARTS, "seconds", SECONDS, "time without requests after which a worker that had some is replaced";
+    "idle-stop" => idle_stop: Timeout = OFF, Ours IN_PLACE, "seconds", SECONDS, "time without requests after which workers are stopped until the next one";
+    "graceful-timeout" => graceful_timeout: Timeout = Duration::from_secs(15), ModWsgi RESTARTS, "seconds", SECONDS, "time to finish requests when a worker is replaced; 0 is none";
+    "eviction-timeout" => eviction_timeout: Timeout = OFF, ModWsgi RESTARTS, "seconds", SECONDS, "the same for SIGUSR1; 0 is graceful-timeout";
+    "shutdown-timeout" => shutdown_timeout: Timeout = Duration::from_secs(5), ModWsgi RESTARTS, "seconds", SECONDS, "time to end when a worker is stopped; 0 is none";
+    "restart-interval" => restart_interval: Timeout = OFF, ModWsgi RESTARTS, "seconds", SECONDS, "age at which a worker is replaced";
+    "cpu-time-limit" => cpu_time_limit: Timeout = OFF, ModWsgi RESTARTS, "seconds", SECONDS, "CPU time after which a worker is replaced";
+    "response-flush-delay" => response_flush_delay: Timeout = Duration::from_millis(5), ModWsgi IN_PLACE, "milliseconds", MILLISECONDS, "time response bytes may be held back";
+    "maximum-requests" => maximum_requests: u64 = 0, ModWsgi RESTARTS, "number", COUNT, "requests after which a worker is replaced";
+    "maximum-requests-jitter" => maximum_requests_jitter: u64 = 0, Ours RESTARTS, "number", COUNT, "up to so many requests more, chosen per worker";
+    "memory-recycle" => memory_recycle: u64 = 0, Ours RESTARTS, "bytes", Bytes { min: 0 }, "resident size after which a worker is replaced";
+    "memory-limit" => memory_limit: u64 = 0, ModWsgi RESTARTS, "bytes", Bytes { min: 0 }, "RLIMIT_DATA";
+    "virtual-memory-limit" => virtual_memory_limit: u64 = 0, ModWsgi RESTARTS, "bytes", Bytes { min: 0 }, "RLIMIT_AS";
+    "process-limit" => process_limit: u32 = 0, Ours RESTARTS, "number", Number { min: 0, max: u32::MAX }, "RLIMIT_NPROC: processes and threads that the user may have; 0 is no limit";
+    "cpu-weight" => cpu_weight: u32 = 0, Ours IN_PLACE, "1 to 10000", Number { min: 1, max: 10_000 }, "share of the processors against other groups; 100 is usual";
+    "memory-max" => memory_max: u64 = 0, Ours IN_PLACE, "bytes", Bytes { min: 4 << 20 }, "memory of all processes of the group together";
+    "tasks-max" => tasks_max: u32 = 0, Ours IN_PLACE, "number", Number { min: 0, max: 4_194_304 }, "processes and threads of the group together; 0 is no limit";
+    "no-new-privileges" => no_new_privileges: bool = true, Ours RESTARTS, "On or Off", ON_OFF, "programs such as sudo gain no privileges when a worker starts them";
+    "restart-burst" => restart_burst: u32 = 10, Ours IN_PLACE, "number", Number { min: 1, max: 1_000_000 }, "failed starts within restart-window after which the group is failed";
+    "restart-window" => restart_window: Timeout = Duration::from_secs(60), Ours IN_PLACE, "seconds", SECONDS, "see restart-burst";
+    "preload" => preload: bool = false, Ours RESTARTS, "On or Off", ON_OFF, "load the application once and fork the workers from it";
+    "send-buffer-size" => send_buffer_size: u64 = 0, ModWsgi RESTARTS, "bytes", Bytes { min: 512 }, "SO_SNDBUF; 0 is the system's";
+    "receive-buffer-size" => receive_buffer_size: u64 = 0, ModWsgi RESTARTS, "bytes", Bytes { min: 512 }, "SO_RCVBUF; 0 is the system's";
+    "header-buffer-size" => header_buffer_size: u64 = 0, ModWsgi RESTARTS, "bytes", Bytes { min: 8192 }, "longest header field of a response; 0 is 32768";
+    "response-buffer-size" => response_buffer_size: u64 = 0, ModWsgi RESTARTS, "bytes", Bytes { min: 65536 }, "bytes held for the client before a flush; 0 is 8 MiB";
 
     // What other directives say, and what is no single value.
-    "multiprocess", INTERNAL RESTARTS, "On or Off", Multiprocess, "whether processes= was given";
-    "log" => log, INTERNAL IN_PLACE, "JSON", OtherLog, "a log that is no file";
-    "python-optimize" => python_optimize: u8 = 0, INTERNAL RESTARTS, "level", LEVEL, "WSGIPythonOptimize";
-    "python-warnings" => python_warnings: Vec<String> = Vec::new(), INTERNAL RESTARTS, "filter", Each(TEXT), "WSGIPythonWarnings";
-    "python-hash-seed" => python_hash_seed: Option<String> = None, INTERNAL RESTARTS, "seed", Maybe(TEXT), "WSGIPythonHashSeed";
-    "dont-write-bytecode" => dont_write_bytecode: bool = false, INTERNAL RESTARTS, "On or Off", ON_OFF, "WSGIDontWriteBytecode";
-    "restrict-stdin" => restrict_stdin: bool = false, INTERNAL RESTARTS, "On or Off", ON_OFF, "WSGIRestrictStdin: reading sys.stdin raises";
-    "restrict-stdout" => restrict_stdout: bool = false, INTERNAL RESTARTS, "On or Off", ON_OFF, "WSGIRestrictStdout: using sys.stdout raises";
-    "restrict-signal" => restrict_signal: bool = true, INTERNAL RESTARTS, "On or Off", ON_OFF, "WSGIRestrictSignal: signal.signal does nothing and says so";
-    "preload-script" => preload_scripts: Vec<Preload> = Vec::new(), INTERNAL RESTARTS, "JSON", Each(json()), "a script that is loaded before the first request";
-    "script" => runs, INTERNAL IN_PLACE, "path", NamedScript, "a script that may be run; behind a slash a directory of them";
-    "application" => applications: Vec<ApplicationOptions> = Vec::new(), INTERNAL RESTARTS, "JSON", Each(json()), "what one application group has otherwise";
+    "multiprocess", Internal RESTARTS, "On or Off", Multiprocess, "whether processes= was given";
+    "log" => log, Internal IN_PLACE, "JSON", OtherLog, "a log that is no file";
+    "python-optimize" => python_optimize: u8 = 0, Internal RESTARTS, "level", LEVEL, "WSGIPythonOptimize";
+    "python-warnings" => python_warnings: Vec<String> = Vec::new(), Internal RESTARTS, "filter", Each(TEXT), "WSGIPythonWarnings";
+    "python-hash-seed" => python_hash_seed: Option<String> = None, Internal RESTARTS, "seed", Maybe(TEXT), "WSGIPythonHashSeed";
+    "dont-write-bytecode" => dont_write_bytecode: bool = false, Internal RESTARTS, "On or Off", ON_OFF, "WSGIDontWriteBytecode";
+    "restrict-stdin" => restrict_stdin: bool = false, Internal RESTARTS, "On or Off", ON_OFF, "WSGIRestrictStdin: reading sys.stdin raises";
+    "restrict-stdout" => restrict_stdout: bool = false, Internal RESTARTS, "On or Off", ON_OFF, "WSGIRestrictStdout: using sys.stdout raises";
+    "restrict-signal" => restrict_signal: bool = true, Internal RESTARTS, "On or Off", ON_OFF, "WSGIRestrictSignal: signal.signal does nothing and says so";
+    "preload-script" => preload_scripts: Vec<Preload> = Vec::new(), Internal RESTARTS, "JSON", Each(json()), "a script that is loaded before the first request";
+    "script" => runs, Internal IN_PLACE, "path", NamedScript, "a script that may be run; behind a slash a directory of them";
+    "application" => applications: Vec<ApplicationOptions> = Vec::new(), Internal RESTARTS, "JSON", Each(json()), "what one application group has otherwise";
 }
 
 /// How many rows are options of people.
@@ -282,16 +281,8 @@ const PUBLIC: usize = {
 /// order of the documentation.
 pub const TABLE: &[OptionRow] = ROWS.split_at(PUBLIC).0;
 
-/// All rows, also those that no directive or site file may name.
-pub const fn rows() -> &'static [OptionRow] {
-    ROWS
-}
-
 impl GroupConfig {
     /// Sets one option from its text.
-    ///
-    /// # Errors
-    /// If there is no such option, or the value does not fit it.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), OptionError> {
         self.set_in(TABLE, name, value)
     }
@@ -306,10 +297,7 @@ impl GroupConfig {
             .iter()
             .find(|row| row.name == name)
             .ok_or_else(|| unknown(name))?;
-        (row.set)(self, value).map_err(|reason| OptionError::Value {
-            name: row.name,
-            reason,
-        })
+        (row.set)(self, value).map_err(|reason| row.error(reason))
     }
 }
 

@@ -21,39 +21,34 @@ pub(crate) type NameValue<'de> = (&'de Bytes, &'de Bytes);
 pub(crate) fn environ<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<NameValue<'de>>, D::Error> {
-    deserializer.deserialize_seq(Pairs {
-        max: MAX_ENVIRON_FIELDS,
-    })
+    deserializer.deserialize_seq(Pairs(MAX_ENVIRON_FIELDS))
 }
 
 /// The header fields of a response.
 pub(crate) fn headers<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<NameValue<'de>>, D::Error> {
-    deserializer.deserialize_seq(Pairs {
-        max: MAX_RESPONSE_FIELDS,
-    })
+    deserializer.deserialize_seq(Pairs(MAX_RESPONSE_FIELDS))
 }
 
-struct Pairs {
-    max: usize,
-}
+/// So many pairs at most.
+struct Pairs(usize);
 
 impl<'de> Visitor<'de> for Pairs {
     type Value = Vec<NameValue<'de>>;
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "at most {} pairs of a name and a value", self.max)
+        write!(out, "at most {} pairs of a name and a value", self.0)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
         let announced = sequence.size_hint().unwrap_or(0);
-        if announced > self.max {
+        if announced > self.0 {
             return Err(A::Error::invalid_length(announced, &self));
         }
         let mut pairs = Vec::with_capacity(announced);
         while let Some(pair) = sequence.next_element()? {
-            if pairs.len() == self.max {
+            if pairs.len() == self.0 {
                 return Err(A::Error::invalid_length(pairs.len() + 1, &self));
             }
             pairs.push(pair);

@@ -51,10 +51,7 @@ pub enum PayloadError {
     },
 }
 
-/// Appends the encoding of `value` to `out`.
-///
-/// # Errors
-/// If the value cannot be encoded: a path that is not UTF-8.
+/// Appends the encoding of `value` to `out`. A path that is not UTF-8 has none.
 pub fn encode_into<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), PayloadError> {
     bincode::serde::encode_into_std_write(value, out, config::<LARGE>())
         .map(drop)
@@ -62,20 +59,14 @@ pub fn encode_into<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), Pay
 }
 
 /// The encoding of `value`.
-///
-/// # Errors
-/// As [`encode_into`].
 pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, PayloadError> {
     let mut out = Vec::new();
     encode_into(value, &mut out)?;
     Ok(out)
 }
 
-/// Appends a whole frame to `out`: `head`, its length filled in, and `value`.
-///
-/// # Errors
-/// As [`encode_into`]; also if the kind does not allow so long a payload. `out`
-/// is as before then.
+/// Appends a whole frame to `out`: `head`, its length filled in, and `value`. After
+/// an error `out` is as before.
 pub fn encode_frame_into<T: Serialize>(
     head: FrameHead,
     value: &T,
@@ -110,9 +101,6 @@ fn frame_into<T: Serialize>(
 }
 
 /// Decodes all of `bytes`; borrowed fields point into it.
-///
-/// # Errors
-/// If the bytes are malformed or some are left over.
 pub fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, PayloadError> {
     let (value, rest) = decode_front(bytes)?;
     match rest.len() {
@@ -128,9 +116,6 @@ const FIELDS_MAX: usize = 64;
 /// `None`: a kind that this release does not know. Bytes behind the fields that
 /// are known here are ignored; fields that the sender does not know are zero,
 /// empty or absent.
-///
-/// # Errors
-/// If the bytes are malformed.
 pub fn decode_message<T: DeserializeOwned>(bytes: &[u8]) -> Result<Option<T>, PayloadError> {
     let (kind, _) = decode_front::<u32>(bytes)?;
     if kind as usize >= variant_names::names::<T>().len() {

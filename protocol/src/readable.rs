@@ -40,15 +40,8 @@ pub fn escaped(bytes: &[u8]) -> String {
 
 /// The same with its line breaks.
 pub fn escaped_lines(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c == '\n' {
-            out.push(c)
-        } else {
-            push(&mut out, c)
-        }
-    }
-    out
+    let lines = text.split('\n').map(|line| escaped(line.as_bytes()));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// JSON that means the same and can be shown: outside of strings there are no such

@@ -25,9 +25,6 @@ pub struct ResponseHead<'a> {
 
 impl<'a> ResponseHead<'a> {
     /// As [`payload::decode`](crate::payload::decode), several times as fast.
-    ///
-    /// # Errors
-    /// The same.
     pub fn decode(mut bytes: &'a [u8]) -> Result<Self, PayloadError> {
         let status = take_short(&mut bytes)?;
         let reason = take_bytes(&mut bytes)?;
@@ -94,9 +91,6 @@ pub struct EndReport {
 
 impl EndReport {
     /// As [`payload::decode`](crate::payload::decode), several times as fast.
-    ///
-    /// # Errors
-    /// The same.
     pub fn decode(mut bytes: &[u8]) -> Result<Self, PayloadError> {
         let report = Self {
             worker: take_middle(&mut bytes)?,
@@ -112,15 +106,10 @@ impl EndReport {
 
     /// As [`payload::encode_into`](crate::payload::encode_into), several times as fast.
     pub fn encode_into(&self, out: &mut Vec<u8>) {
-        let Self {
-            worker,
-            in_flight,
-            request_us,
-            application_us,
-        } = *self;
-        for number in [worker.into(), in_flight.into(), request_us, application_us] {
-            put_number(out, number);
-        }
+        put_number(out, self.worker.into());
+        put_number(out, self.in_flight.into());
+        put_number(out, self.request_us);
+        put_number(out, self.application_us);
     }
 }
 

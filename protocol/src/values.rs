@@ -53,32 +53,23 @@ const FACILITIES: [&str; 24] = [
 
 impl LogTarget {
     /// Reads `syslog`, `syslog:FACILITY`, `syslog:FACILITY:TAG` or
-    /// `syslog::TAG` as httpd's `ErrorLog` does; `None` if it is something else.
-    ///
-    /// # Errors
-    /// If there is no such facility.
+    /// `syslog::TAG` as httpd's `ErrorLog` does; `None` if it is something else. The
+    /// error says that there is no such facility.
     pub fn syslog(text: &str, usual_tag: &str) -> Option<Result<Self, String>> {
-        let rest = match text.get(..6) {
-            Some(word) if word.eq_ignore_ascii_case("syslog") => text.get(6..).unwrap_or_default(),
-            _ => return None,
-        };
-        let rest = match rest.strip_prefix(':') {
-            Some(rest) => rest,
-            None if rest.is_empty() => "",
-            None => return None,
-        };
-        let (facility, tag) = rest.split_once(':').unwrap_or((rest, ""));
-        let facility = if facility.is_empty() {
-            "local7"
-        } else {
-            facility
-        };
-        let number = FACILITIES
-            .iter()
-            .position(|known| known.eq_ignore_ascii_case(facility));
-        let tag = if tag.is_empty() { usual_tag } else { tag }.to_owned();
-        Some(match number.and_then(|number| u8::try_from(number).ok()) {
-            Some(facility) => Ok(Self::Syslog { facility, tag }),
+        let mut parts = text.splitn(3, ':');
+        if !parts.next()?.eq_ignore_ascii_case("syslog") {
+            return None;
+        }
+        let facility = parts.next().filter(|facility| !facility.is_empty());
+        let facility = facility.unwrap_or("local7");
+        let tag = parts.next().filter(|tag| !tag.is_empty());
+        let known = (0..).zip(FACILITIES);
+        let mut known = known.filter(|(_, name)| name.eq_ignore_ascii_case(facility));
+        Some(match known.next() {
+            Some((facility, _)) => Ok(Self::Syslog {
+                facility,
+                tag: tag.unwrap_or(usual_tag).to_owned(),
+            }),
             None => Err(format!(
                 "`{facility}` is no facility of syslog; take one such as daemon or local7"
             )),

@@ -75,7 +75,7 @@ fn full() -> GroupConfig {
 /// names.
 #[test]
 fn every_option_comes_back_from_its_texts() {
-    for row in option::rows() {
+    for row in option::ROWS {
         assert_eq!(
             row.texts(&GroupConfig::new("", "")).unwrap(),
             Vec::<String>::new(),
@@ -106,7 +106,7 @@ fn every_option_comes_back_from_its_texts() {
             group
         );
     }
-    let missing: Vec<_> = option::rows()
+    let missing: Vec<_> = option::ROWS
         .iter()
         .filter(|row| !travelled.contains(row.name))
         .collect();
@@ -118,7 +118,7 @@ fn every_option_comes_back_from_its_texts() {
 
 #[test]
 fn what_directives_say_is_no_option() {
-    for row in option::rows()
+    for row in option::ROWS
         .iter()
         .filter(|row| !option::TABLE.iter().any(|public| public.name == row.name))
     {
@@ -131,7 +131,7 @@ fn what_directives_say_is_no_option() {
             );
         }
     }
-    assert!(option::TABLE.len() < option::rows().len());
+    assert!(option::TABLE.len() < option::ROWS.len());
 }
 
 #[test]
