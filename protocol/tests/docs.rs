@@ -1,24 +1,81 @@
-//! `docs/options.md` is printed from the table and must say what the table says.
-//! `UPDATE_DOCS=1 cargo test -p wsgid-protocol --test docs` writes it again.
+//! What is printed from the tables of options and of kinds of frame must say what they
+//! say: `docs/options.md`, §3 of PROTOCOL.md, and the numbers in the worker's `wire.py`.
+//! `UPDATE_DOCS=1 cargo test -p wsgid-protocol --test docs` writes them again.
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 
 use std::fmt::Write as _;
 use std::path::Path;
 
-use wsgid_protocol::{GroupConfig, option};
+use wsgid_protocol::{GroupConfig, Kind, frame, option};
+
+/// The text of a file, by its path from this crate.
+fn text_of(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    std::fs::read_to_string(path).unwrap_or_default()
+}
 
 /// Compares a page with its file, or writes it.
 fn is_written(name: &str, page: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../docs")
-        .join(name);
     if std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(&path, page).unwrap();
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+        std::fs::write(path, page).unwrap();
     }
-    let written = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
-        written == page,
-        "docs/{name} is not what the table says; run UPDATE_DOCS=1 cargo test --test docs"
+        text_of(name) == page,
+        "{name} is not what the table says; run UPDATE_DOCS=1 cargo test --test docs"
+    );
+}
+
+/// The same of the part of a file that stands between two lines.
+fn is_written_between(name: &str, first: &str, last: &str, part: &str) {
+    let text = text_of(name);
+    let (before, rest) = text.split_once(first).expect("the part has a beginning");
+    let (_, behind) = rest.split_once(last).expect("the part has an end");
+    is_written(name, &format!("{before}{first}{part}{last}{behind}"));
+}
+
+/// `BODY_ERROR` for `BodyError`.
+fn name_of(kind: Kind) -> String {
+    let mut name = String::new();
+    for letter in format!("{kind:?}").chars() {
+        if letter.is_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.push(letter.to_ascii_uppercase());
+    }
+    name
+}
+
+#[test]
+fn kinds() {
+    let mut page = "\
+| kind | byte | way | `code` | flags | payload |
+|---|---|---|---|---|---|
+"
+    .to_owned();
+    let mut numbers = String::new();
+    for row in frame::TABLE {
+        let name = name_of(row.kind);
+        let byte = row.kind as u8;
+        writeln!(
+            page,
+            "| {name} | {byte:#04x} | {} | {} | {} | {} |",
+            row.way, row.code, row.flags, row.payload
+        )
+        .unwrap();
+        writeln!(numbers, "{name} = {byte:#04x}").unwrap();
+    }
+    is_written_between(
+        "PROTOCOL.md",
+        "The table is `src/frame.rs`.\n\n",
+        "\n## 4.",
+        &page,
+    );
+    is_written_between(
+        "../daemon/worker/tests/wire.py",
+        "# Kinds of frame, as protocol/tests/docs.rs prints them.\n",
+        "FLAG_END",
+        &numbers,
     );
 }
 
@@ -47,7 +104,7 @@ something else. Sizes are bytes, or have a unit: `64K`, `512M`, `2G`.
         )
         .unwrap();
     }
-    is_written("options.md", &page);
+    is_written("../docs/options.md", &page);
 }
 
 /// The value that changes nothing in a fresh group.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use wsgid_protocol::blocking::Frame;
 use wsgid_protocol::failure::level;
+use wsgid_protocol::frame::Sender;
 use wsgid_protocol::head::FLAG_CLOSE;
 use wsgid_protocol::log_rate::LogRate;
 use wsgid_protocol::response::EndReport;
@@ -212,7 +213,7 @@ impl<'e, 'r> Frames<'e, 'r> {
     ) -> Result<Step, Stop> {
         let kind = frame.head.kind;
         let close = frame.head.has(FLAG_CLOSE);
-        if !kind.from_worker() {
+        if kind.sender() != Sender::Worker {
             return Err(protocol(&format!("{kind:?} comes from the module only")).into());
         }
         let about_connection = frame.head.id == 0 && kind == Kind::Fail;
