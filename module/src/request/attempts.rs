@@ -6,40 +6,32 @@ use std::time::Duration;
 
 use wsgid_protocol::Failure;
 use wsgid_protocol::head::FLAG_END;
-use wsgid_protocol::response::EndReport;
 
 use crate::httpd::log;
 use crate::log_ids::LogLine;
-use crate::request::exchange::{
-    Attempt, Ending, ExchangeError, RequestExchange, Stop, interrupted, lost, not_taken,
-};
+use crate::request::exchange::{Attempt, Ending, ExchangeError, RequestExchange, Stop, not_taken};
 use crate::request::frames::{FrameHandler, Frames};
 use crate::workers::connection::{Wait, WorkerConnection, was_not_taken};
 use crate::workers::pool::PoolOf;
 
-/// A connection in use, counted in its pool until it is dropped.
-struct Lease<'e> {
-    connection: Option<WorkerConnection>,
+/// A request that is counted in the pool of its connection until it is dropped.
+struct RunningRequest<'e> {
     pool: &'e PoolOf<'e>,
+    /// Whose connection was taken; 0 of a new one.
     worker: u32,
 }
 
-impl Lease<'_> {
-    fn give_back(mut self, report: Option<&EndReport>) {
-        if let Some(mut connection) = self.connection.take() {
-            if let Some(report) = report {
-                connection.note(report);
-            }
-            self.pool.give_back(self.worker, connection);
-        }
+impl RunningRequest<'_> {
+    fn give_back(self, connection: WorkerConnection) {
+        let pool = self.pool;
+        drop(self);
+        pool.give_back(connection);
     }
 }
 
-impl Drop for Lease<'_> {
+impl Drop for RunningRequest<'_> {
     fn drop(&mut self) {
-        if self.connection.take().is_some() {
-            self.pool.end(self.worker);
-        }
+        self.pool.end(self.worker);
     }
 }
 
@@ -75,24 +67,29 @@ impl<'r> RequestExchange<'_, 'r> {
             .of(&self.group.name, &self.application_group.name);
         let mut tries = 0;
         loop {
-            let (lease, is_fresh) = self.lease(&pool)?;
-            let (failure, text, answered) = match self.attempt(lease, frames, handler) {
+            let idle = pool.take();
+            let is_fresh = idle.is_none();
+            let running = RunningRequest {
+                pool: &pool,
+                worker: idle.as_ref().map_or(0, WorkerConnection::worker),
+            };
+            let connection = match idle {
+                Some(connection) => connection,
+                None => self.open()?,
+            };
+            let again = match self.attempt(running, connection, frames, handler) {
                 Attempt::Done => return Ok(()),
                 Attempt::Over(trouble) => return Err(trouble),
-                Attempt::Again {
-                    failure,
-                    text,
-                    answered,
-                } => (failure, text, answered),
+                Attempt::Again(again) => again,
             };
-            if is_fresh || answered {
+            if is_fresh || again.answered {
                 tries += 1;
             }
             if tries >= TRIES_MAX {
-                return Err(ExchangeError::Failed(failure, text));
+                return Err(ExchangeError::Failed(again.failure, again.text));
             }
             log::request(self.r, LogLine::DEBUG, || {
-                format!("sent again, no worker has begun it: {text}")
+                format!("sent again, no worker has begun it: {}", again.text)
             });
             if tries > 1 {
                 std::thread::sleep(Duration::from_millis(5 << tries));
@@ -100,81 +97,45 @@ impl<'r> RequestExchange<'_, 'r> {
         }
     }
 
-    /// An idle connection, or a new one.
-    fn lease<'p>(&self, pool: &'p PoolOf<'p>) -> Result<(Lease<'p>, bool), ExchangeError> {
-        if let Some(connection) = pool.take() {
-            let worker = connection.worker();
-            return Ok((
-                Lease {
-                    connection: Some(connection),
-                    pool,
-                    worker,
-                },
-                false,
-            ));
-        }
+    fn open(&self) -> Result<WorkerConnection, ExchangeError> {
         let plan = &self.child.plan;
-        let opened =
-            WorkerConnection::open(plan, self.group, self.application_group, &mut self.watch());
-        let connection = opened.map_err(|wait| match wait {
-            Wait::Interrupted(interruption) => interrupted(interruption),
-            Wait::Io(error) => {
-                let socket = plan.socket.as_deref().unwrap_or("-");
-                ExchangeError::Failed(Failure::Unreachable, format!("`{socket}`: {error}"))
-            }
-        })?;
-        Ok((
-            Lease {
-                connection: Some(connection),
-                pool,
-                worker: 0,
+        WorkerConnection::open(plan, self.group, self.application_group, &mut self.watch()).map_err(
+            |wait| match wait {
+                Wait::Interrupted(interruption) => interruption.into(),
+                Wait::Io(error) => {
+                    let socket = plan.socket.as_deref().unwrap_or("-");
+                    ExchangeError::Failed(Failure::Unreachable, format!("`{socket}`: {error}"))
+                }
             },
-            true,
-        ))
+        )
     }
 
     fn attempt(
         &self,
-        mut lease: Lease<'_>,
+        running: RunningRequest<'_>,
+        mut connection: WorkerConnection,
         frames: &mut Frames<'_, 'r>,
         handler: &mut dyn FrameHandler<'r>,
     ) -> Attempt {
-        let Some(connection) = lease.connection.as_mut() else {
-            return Attempt::Over(ExchangeError::Failed(
-                Failure::WorkerLost,
-                "no connection".to_owned(),
-            ));
-        };
         let flags = if handler.has_body() { 0 } else { FLAG_END };
-        if let Err(wait) =
-            connection.send_request(self.head, flags, handler.inline(), &mut self.watch())
-        {
-            return match wait {
-                Wait::Io(error) if was_not_taken(&error) => not_taken(&error),
-                Wait::Io(error) => lost(&error),
-                Wait::Interrupted(interruption) => interrupted(interruption).into(),
-            };
+        match connection.send_request(self.head, flags, handler.inline(), &mut self.watch()) {
+            Ok(()) => {}
+            Err(Wait::Io(error)) if was_not_taken(&error) => return not_taken(&error),
+            Err(wait) => return Attempt::Over(wait.into()),
         }
-        match frames.follow(handler, connection) {
+        match frames.follow(handler, &mut connection) {
             Ok(Ending { reuse, report }) => {
                 if reuse {
-                    lease.give_back(Some(&report));
+                    connection.note(&report);
+                    running.give_back(connection);
                 }
                 Attempt::Done
             }
-            Err(Stop {
-                attempt,
-                reuse: true,
-            }) => {
-                lease.give_back(None);
-                attempt
-            }
-            Err(Stop {
-                attempt,
-                reuse: false,
-            }) => {
-                // The worker need not go on for nobody.
-                if matches!(attempt, Attempt::Over(_)) {
+            Err(Stop { attempt, reuse }) => {
+                if reuse {
+                    running.give_back(connection);
+                } else if matches!(attempt, Attempt::Over(_)) {
+                    // The worker need not go on for nobody.
                     connection.cancel();
                 }
                 attempt

@@ -2,6 +2,7 @@
 //! look at, and how it may end. `attempts.rs` carries it out, `frames.rs` follows the
 //! frames.
 
+use std::fmt::Display;
 use std::time::{Duration, Instant};
 
 use wsgid_protocol::Failure;
@@ -11,7 +12,7 @@ use crate::configuration::groups::{ApplicationGroup, GroupView};
 use crate::httpd::request::Request;
 use crate::request::body::BodyFault;
 use crate::workers::child::Child;
-use crate::workers::connection::WaitPolicy;
+use crate::workers::connection::{Wait, WaitPolicy};
 use crate::workers::{group_log, stopping};
 
 /// Why a request did not end well.
@@ -33,6 +34,30 @@ pub(crate) enum Interruption {
     Timeout,
     ClientGone,
     Stopping,
+}
+
+impl From<Interruption> for ExchangeError {
+    fn from(interruption: Interruption) -> Self {
+        match interruption {
+            Interruption::Timeout => {
+                Self::Failed(Failure::ResponseTimeout, "the time is over".to_owned())
+            }
+            Interruption::ClientGone => Self::ClientGone,
+            Interruption::Stopping => Self::Failed(
+                Failure::HttpdStopping,
+                "the request was given up".to_owned(),
+            ),
+        }
+    }
+}
+
+impl From<Wait<Interruption>> for ExchangeError {
+    fn from(wait: Wait<Interruption>) -> Self {
+        match wait {
+            Wait::Interrupted(interruption) => interruption.into(),
+            Wait::Io(error) => Self::Failed(Failure::WorkerLost, error.to_string()),
+        }
+    }
 }
 
 /// One request: what is asked, of which group, and for how long.
@@ -100,20 +125,17 @@ pub(crate) enum Attempt {
     /// The answer is complete.
     Done,
     /// No worker has begun the request: it may be sent again.
-    Again {
-        failure: Failure,
-        text: String,
-        /// Whether a worker said so.
-        answered: bool,
-    },
+    Again(UnbegunRequest),
     /// The request has failed.
     Over(ExchangeError),
 }
 
-impl From<ExchangeError> for Attempt {
-    fn from(trouble: ExchangeError) -> Self {
-        Self::Over(trouble)
-    }
+/// Why no worker has begun a request.
+pub(crate) struct UnbegunRequest {
+    pub(crate) failure: Failure,
+    pub(crate) text: String,
+    /// Whether a worker said so.
+    pub(crate) answered: bool,
 }
 
 /// How a request that was answered leaves its connection.
@@ -129,50 +151,24 @@ pub(crate) struct Stop {
     pub(crate) reuse: bool,
 }
 
-impl From<ExchangeError> for Stop {
-    fn from(trouble: ExchangeError) -> Self {
+impl<E: Into<ExchangeError>> From<E> for Stop {
+    fn from(trouble: E) -> Self {
         Self {
-            attempt: Attempt::Over(trouble),
+            attempt: Attempt::Over(trouble.into()),
             reuse: false,
         }
     }
 }
 
-pub(crate) fn protocol(error: &dyn std::fmt::Display) -> ExchangeError {
+pub(crate) fn protocol(error: impl Display) -> ExchangeError {
     ExchangeError::Failed(Failure::Protocol, error.to_string())
 }
 
+/// The connection ended before a worker took the request.
 pub(crate) fn not_taken(error: &std::io::Error) -> Attempt {
-    Attempt::Again {
+    Attempt::Again(UnbegunRequest {
         failure: Failure::WorkerLost,
         text: error.to_string(),
         answered: false,
-    }
-}
-
-pub(crate) fn lost(error: &std::io::Error) -> Attempt {
-    Attempt::Over(ExchangeError::Failed(
-        Failure::WorkerLost,
-        error.to_string(),
-    ))
-}
-
-pub(crate) fn lost_stop(error: &std::io::Error) -> Stop {
-    Stop {
-        attempt: lost(error),
-        reuse: false,
-    }
-}
-
-pub(crate) fn interrupted(interruption: Interruption) -> ExchangeError {
-    match interruption {
-        Interruption::Timeout => {
-            ExchangeError::Failed(Failure::ResponseTimeout, "the time is over".to_owned())
-        }
-        Interruption::ClientGone => ExchangeError::ClientGone,
-        Interruption::Stopping => ExchangeError::Failed(
-            Failure::HttpdStopping,
-            "the request was given up".to_owned(),
-        ),
-    }
+    })
 }

@@ -15,8 +15,8 @@ use wsgid_protocol::response::EndReport;
 use wsgid_protocol::{Failure, Kind};
 
 use crate::request::exchange::{
-    Attempt, Ending, ExchangeError, Interruption, RequestExchange, RequestWatch, Stop, interrupted,
-    lost_stop, not_taken, protocol,
+    Attempt, Ending, ExchangeError, Interruption, RequestExchange, RequestWatch, Stop,
+    UnbegunRequest, not_taken, protocol,
 };
 use crate::request::injected;
 use crate::workers::connection::{Wait, WaitPolicy, WorkerConnection, was_not_taken};
@@ -59,7 +59,7 @@ pub(crate) trait FrameHandler<'r> {
         match action {
             FrameAction::Nothing => Ok(()),
             FrameAction::File(_) | FrameAction::Body(_) => {
-                Err(protocol(&"a file or a body is no part of this").into())
+                Err(protocol("a file or a body is no part of this").into())
             }
         }
     }
@@ -171,7 +171,7 @@ impl<'e, 'r> Frames<'e, 'r> {
                     self.receive(handler, connection)?;
                     continue;
                 }
-                Err(error) => return Err(protocol(&error).into()),
+                Err(error) => return Err(protocol(error).into()),
             };
             match step {
                 Step::Action(FrameAction::Nothing) => {}
@@ -214,38 +214,31 @@ impl<'e, 'r> Frames<'e, 'r> {
         let kind = frame.head.kind;
         let close = frame.head.has(FLAG_CLOSE);
         if kind.sender() != Sender::Worker {
-            return Err(protocol(&format!("{kind:?} comes from the module only")).into());
+            return Err(protocol(format!("{kind:?} comes from the module only")).into());
         }
         let about_connection = frame.head.id == 0 && kind == Kind::Fail;
         if frame.head.id != id && !about_connection {
-            return Err(protocol(&format!("{kind:?} for another request")).into());
+            return Err(protocol(format!("{kind:?} for another request")).into());
         }
         self.any = true;
-        match kind {
-            Kind::Log => self.log(frame.head.code, frame.payload),
+        Ok(match kind {
+            Kind::Log => {
+                self.log(frame.head.code, frame.payload);
+                Step::Action(FrameAction::Nothing)
+            }
             Kind::End => {
                 injected::panic_in("the end");
-                let report = EndReport::decode(frame.payload).map_err(|error| protocol(&error))?;
-                return Ok(Step::End { close, report });
+                let report = EndReport::decode(frame.payload).map_err(protocol)?;
+                Step::End { close, report }
             }
-            Kind::Fail => {
+            Kind::Fail => Step::Fail {
                 // FAIL about the connection comes from the supervisor, which closes it.
-                let close = close || about_connection;
-                return Ok(Step::Fail {
-                    close,
-                    code: frame.head.code,
-                    text: text_of(frame.payload),
-                });
-            }
-            _ => {
-                return Ok(Step::Action(handler.frame(
-                    self.exchange,
-                    kind,
-                    frame.payload,
-                )?));
-            }
-        }
-        Ok(Step::Action(FrameAction::Nothing))
+                close: close || about_connection,
+                code: frame.head.code,
+                text: text_of(frame.payload),
+            },
+            _ => Step::Action(handler.frame(self.exchange, kind, frame.payload)?),
+        })
     }
 
     /// One record for the error log, unless there are too many.
@@ -274,10 +267,7 @@ impl<'e, 'r> Frames<'e, 'r> {
         // must not keep us from it.
         if self.looked.elapsed() >= LOOK {
             self.looked = Instant::now();
-            handler
-                .watch(self.exchange)
-                .tick(Duration::ZERO)
-                .map_err(interrupted)?;
+            handler.watch(self.exchange).tick(Duration::ZERO)?;
         }
         handler.before_waiting(self.exchange, connection)?;
         let filled = connection.fill(&mut handler.watch(self.exchange));
@@ -285,14 +275,12 @@ impl<'e, 'r> Frames<'e, 'r> {
             return Err(trouble.into());
         }
         match filled {
-            Ok(0) if stopping::is_stopping() => Err(interrupted(Interruption::Stopping).into()),
+            Ok(0) if stopping::is_stopping() => Err(Interruption::Stopping.into()),
             Ok(0) => {
-                let text = if connection.reader.is_empty() {
-                    "it was closed"
-                } else {
-                    "it was closed in a frame"
-                };
-                Err(ExchangeError::Failed(Failure::WorkerLost, text.to_owned()).into())
+                let is_whole = connection.reader.is_empty();
+                let place = if is_whole { "" } else { " in a frame" };
+                let text = format!("it was closed{place}");
+                Err(ExchangeError::Failed(Failure::WorkerLost, text).into())
             }
             Ok(_) => Ok(()),
             // A socket is reset when its owner goes with unread bytes in it:
@@ -301,8 +289,7 @@ impl<'e, 'r> Frames<'e, 'r> {
                 attempt: not_taken(&error),
                 reuse: false,
             }),
-            Err(Wait::Io(error)) => Err(lost_stop(&error)),
-            Err(Wait::Interrupted(interruption)) => Err(interrupted(interruption).into()),
+            Err(wait) => Err(wait.into()),
         }
     }
 }
@@ -314,7 +301,7 @@ fn end(
     close: bool,
 ) -> Result<bool, Stop> {
     if connection.reader.waiting_fds() > 0 {
-        return Err(protocol(&"a descriptor that nobody asked for").into());
+        return Err(protocol("a descriptor that nobody asked for").into());
     }
     let reuse = !close && is_clean(connection);
     // Where the worker is through with it, only the client's side failed.
@@ -342,15 +329,17 @@ fn fail(
     text: String,
 ) -> Stop {
     let Some(failure) = Failure::from_code(code) else {
-        return protocol(&format!("unknown failure {code}: {text}")).into();
+        return protocol(format!("unknown failure {code}: {text}")).into();
     };
     let attempt = match handler.fault() {
         Some(trouble) => Attempt::Over(trouble),
-        None if failure.row().repeatable && handler.may_be_sent_again() => Attempt::Again {
-            failure,
-            text,
-            answered: true,
-        },
+        None if failure.row().repeatable && handler.may_be_sent_again() => {
+            Attempt::Again(UnbegunRequest {
+                failure,
+                text,
+                answered: true,
+            })
+        }
         None => Attempt::Over(ExchangeError::Failed(failure, text)),
     };
     Stop {

@@ -32,15 +32,15 @@ pub(crate) fn write<'r>(
         environ: Environ::of(r, target),
     };
     if head.environ.len() > MAX_ENVIRON_FIELDS {
-        return Err(protocol(&format!(
+        return Err(protocol(format!(
             "{} variables, the most is {MAX_ENVIRON_FIELDS}",
             head.environ.len()
         )));
     }
-    head.encode_into(buffer).map_err(|error| protocol(&error))?;
+    head.encode_into(buffer).map_err(protocol)?;
     let max = Kind::Request.max_len() as usize;
     if buffer.len() > max {
-        return Err(protocol(&format!(
+        return Err(protocol(format!(
             "the variables of the request take {} bytes, the most is {max}",
             buffer.len()
         )));

@@ -158,9 +158,9 @@ impl<'r> FrameHandler<'r> for ScriptCall {
         payload: &[u8],
     ) -> Result<FrameAction, ExchangeError> {
         if kind != Kind::Answer || self.answer.is_some() {
-            return Err(protocol(&format!("{kind:?} is no answer, or a second one")));
+            return Err(protocol(format!("{kind:?} is no answer, or a second one")));
         }
-        self.answer = Some(payload::decode(payload).map_err(|error| protocol(&error))?);
+        self.answer = Some(payload::decode(payload).map_err(protocol)?);
         Ok(FrameAction::Nothing)
     }
 
@@ -168,7 +168,7 @@ impl<'r> FrameHandler<'r> for ScriptCall {
         if self.answer.is_some() {
             Ok(())
         } else {
-            Err(protocol(&"END without ANSWER"))
+            Err(protocol("END without ANSWER"))
         }
     }
 

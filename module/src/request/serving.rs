@@ -10,9 +10,7 @@ use wsgid_protocol::request::BodyKind;
 
 use crate::httpd::server;
 use crate::request::body::{BodyFault, RequestBody};
-use crate::request::exchange::{
-    ExchangeError, RequestExchange, RequestWatch, Stop, interrupted, lost_stop, protocol,
-};
+use crate::request::exchange::{ExchangeError, RequestExchange, RequestWatch, Stop, protocol};
 use crate::request::frames::{FrameAction, FrameHandler};
 use crate::request::response::Response;
 use crate::workers::connection::{Wait, WorkerConnection, was_not_taken};
@@ -49,12 +47,10 @@ impl<'f, 'r> ResponseDriver<'f, 'r> {
     }
 
     fn wanted(&self, bytes: &[u8]) -> Result<u64, ExchangeError> {
-        let wanted = <[u8; 8]>::try_from(bytes)
-            .map(u64::from_le_bytes)
-            .unwrap_or(0);
+        let wanted = bytes.try_into().map_or(0, u64::from_le_bytes);
         let pull = matches!(self.body.kind(), BodyKind::Pull) || self.body_sent;
         if wanted == 0 || wanted > MAX_WANT || !pull {
-            return Err(protocol(&format!("WANT of {wanted} bytes")));
+            return Err(protocol(format!("WANT of {wanted} bytes")));
         }
         Ok(wanted)
     }
@@ -88,10 +84,7 @@ impl<'f, 'r> ResponseDriver<'f, 'r> {
                 Ok(()) => {}
                 // What it said before it went is still to be read.
                 Err(Wait::Io(error)) if was_not_taken(&error) => return Ok(()),
-                Err(Wait::Io(error)) => return Err(lost_stop(&error)),
-                Err(Wait::Interrupted(interruption)) => {
-                    return Err(interrupted(interruption).into());
-                }
+                Err(wait) => return Err(wait.into()),
             }
             if last {
                 return Ok(());
@@ -110,10 +103,9 @@ impl<'f, 'r> ResponseDriver<'f, 'r> {
         let since = self.broken.map_or_else(Instant::now, |(_, since)| since);
         self.broken = Some((trouble, since));
         let code = trouble.error as u16;
-        match connection.send(Kind::BodyError, 0, code, &[], &mut self.watch(exchange)) {
-            Ok(()) => Ok(()),
-            Err(_) => Err(ExchangeError::Body(trouble).into()),
-        }
+        connection
+            .send(Kind::BodyError, 0, code, &[], &mut self.watch(exchange))
+            .map_err(|_| ExchangeError::Body(trouble).into())
     }
 }
 
@@ -138,7 +130,7 @@ impl<'r> FrameHandler<'r> for ResponseDriver<'_, 'r> {
             Kind::Data => self.response.data(payload)?,
             Kind::File => return Ok(FrameAction::File(payload.to_vec())),
             Kind::Want => return Ok(FrameAction::Body(self.wanted(payload)?)),
-            _ => return Err(protocol(&format!("{kind:?} is no part of a response"))),
+            _ => return Err(protocol(format!("{kind:?} is no part of a response"))),
         }
         Ok(FrameAction::Nothing)
     }
@@ -153,7 +145,7 @@ impl<'r> FrameHandler<'r> for ResponseDriver<'_, 'r> {
             FrameAction::Nothing => Ok(()),
             FrameAction::Body(bytes) => self.want(exchange, connection, bytes),
             FrameAction::File(part) => {
-                let fd = connection.take_file().map_err(|why| protocol(&why))?;
+                let fd = connection.take_file().map_err(protocol)?;
                 Ok(self.response.file(&part, fd, self.sendfile)?)
             }
         }
@@ -201,17 +193,14 @@ impl<'r> FrameHandler<'r> for ResponseDriver<'_, 'r> {
     /// Without a client once the request's body has broken.
     fn watch(&self, exchange: &RequestExchange<'_, 'r>) -> RequestWatch<'r> {
         match self.broken {
-            Some((_, since)) => {
-                let left = LAST_WORDS
+            Some((_, since)) => RequestWatch {
+                r: exchange.r,
+                timeout: LAST_WORDS
                     .saturating_sub(since.elapsed())
-                    .max(Duration::from_millis(1));
-                RequestWatch {
-                    r: exchange.r,
-                    timeout: left,
-                    deadline: None,
-                    client: false,
-                }
-            }
+                    .max(Duration::from_millis(1)),
+                deadline: None,
+                client: false,
+            },
             None => exchange.watch(),
         }
     }

@@ -168,9 +168,8 @@ impl PoolOf<'_> {
         self.pools.loads.end(worker);
     }
 
-    /// The same; the connection is free again.
-    pub(crate) fn give_back(&self, worker: u32, connection: WorkerConnection) {
-        self.end(worker);
+    /// A connection that was taken, or a new one, is free again.
+    pub(crate) fn give_back(&self, connection: WorkerConnection) {
         let mut idle = self.pools.lock();
         let closed = idle.give_back(&self.key, connection, Instant::now());
         drop(idle);
