@@ -13,6 +13,7 @@ use crate::httpd::guard::Guard;
 use crate::httpd::log;
 use crate::httpd::request::Request;
 use crate::log_ids::{self, LogLine};
+use crate::request::headers;
 use crate::sys;
 
 /// The body of one request.
@@ -61,21 +62,11 @@ fn announced(
             Err(501)
         };
     }
-    let Some(length) = content_length else {
-        return Ok(Announced::None);
-    };
-    if length.is_empty() || !length.iter().all(u8::is_ascii_digit) {
-        return Err(400);
+    match content_length.map(headers::length) {
+        None | Some(Some(0)) => Ok(Announced::None),
+        Some(Some(length)) => Ok(Announced::Length(length)),
+        Some(None) => Err(400),
     }
-    let length = std::str::from_utf8(length)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .ok_or(400)?;
-    Ok(if length == 0 {
-        Announced::None
-    } else {
-        Announced::Length(length)
-    })
 }
 
 impl<'r> RequestBody<'r> {
@@ -102,7 +93,8 @@ impl<'r> RequestBody<'r> {
                     format!("the request's body is announced wrongly ({status})")
                 });
             })?;
-        match announced {
+        let limit = r.limit_request_body();
+        body.left = match announced {
             Announced::None => return Ok(body),
             // HTTP/2 has no chunks; httpd only names a body without length so.
             Announced::Chunked if config.chunked_request != Some(true) && !r.is_secondary() => {
@@ -113,30 +105,18 @@ impl<'r> RequestBody<'r> {
                 );
                 return Err(411);
             }
-            Announced::Length(length)
-                if r.limit_request_body() > 0 && length > r.limit_request_body() =>
-            {
+            Announced::Length(length) if limit > 0 && length > limit => {
                 log::request(r, LogLine::INFO, || {
-                    format!(
-                        "a request body of {length} bytes is above LimitRequestBody {}",
-                        r.limit_request_body()
-                    )
+                    format!("a request body of {length} bytes is above LimitRequestBody {limit}")
                 });
                 return Err(413);
             }
-            Announced::Chunked | Announced::Length(_) => {}
-        }
+            Announced::Chunked => u64::MAX,
+            Announced::Length(length) => length,
+        };
         body.exists = true;
         body.ended = false;
-        body.left = if let Announced::Length(length) = announced {
-            length
-        } else {
-            u64::MAX
-        };
-        if let Announced::Length(length) = announced
-            && length <= u64::from(MAX_INLINE_BODY_LEN)
-            && !r.expects_continue()
-        {
+        if body.left <= u64::from(MAX_INLINE_BODY_LEN) && !r.expects_continue() {
             body.read_small().map_err(|trouble| trouble.status)?;
         }
         Ok(body)
@@ -237,19 +217,15 @@ impl<'r> RequestBody<'r> {
     }
 
     fn trouble(&self, status: i32) -> BodyFault {
-        let trouble = BodyFault {
-            status: Request::body_error_status(status),
-            error: body_error(status),
-        };
-        let trouble = if status == sys::AP_FILTER_ERROR {
-            BodyFault { status, ..trouble }
-        } else {
-            trouble
-        };
+        let error = body_error(status);
         log::request(self.r, LogLine::INFO, || {
-            format!("{} (status {status})", trouble.error.text())
+            format!("{} (status {status})", error.text())
         });
-        trouble
+        let status = match status {
+            sys::AP_FILTER_ERROR => status,
+            _ => Request::body_error_status(status),
+        };
+        BodyFault { status, error }
     }
 }
 

@@ -1,34 +1,17 @@
-//! Rules for what a response head may hold. Pure. A
-//! worker checks the same for its application's sake; here it is checked for
-//! the client's.
+//! Rules for what a response head may hold. Pure. A worker checks the same for its
+//! application's sake; here it is checked for the client's.
 
 use wsgid_protocol::response::ResponseHead;
 use wsgid_protocol::token::is_token;
 
 /// What is wrong with a response head, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct BadHead {
-    /// Whether a worker that keeps to the protocol says it on behalf of an
-    /// application that goes too far.
-    pub(crate) of_application: bool,
-    /// What is wrong, in words.
-    pub(crate) text: String,
-}
-
-impl BadHead {
-    const fn of_worker(text: String) -> Self {
-        Self {
-            of_application: false,
-            text,
-        }
-    }
-
-    const fn of_application(text: String) -> Self {
-        Self {
-            of_application: true,
-            text,
-        }
-    }
+pub(crate) enum BadHead {
+    /// The worker breaks the protocol.
+    OfWorker(String),
+    /// A worker that keeps to the protocol says it on behalf of an application that
+    /// goes too far.
+    OfApplication(String),
 }
 
 /// What happens to a header.
@@ -50,46 +33,41 @@ pub(crate) enum HeaderTreatment {
     ErrorTable,
 }
 
+/// Headers that do not just stand in the table, in small letters.
+const SPECIAL: &[(&[u8], HeaderTreatment)] = &[
+    (b"transfer-encoding", HeaderTreatment::Drop),
+    (b"keep-alive", HeaderTreatment::Drop),
+    (b"te", HeaderTreatment::Drop),
+    (b"trailer", HeaderTreatment::Drop),
+    (b"trailers", HeaderTreatment::Drop),
+    (b"upgrade", HeaderTreatment::Drop),
+    (b"proxy-connection", HeaderTreatment::Drop),
+    (b"proxy-authenticate", HeaderTreatment::Drop),
+    (b"proxy-authorization", HeaderTreatment::Drop),
+    (b"date", HeaderTreatment::Drop),
+    (b"server", HeaderTreatment::Drop),
+    (b"content-type", HeaderTreatment::ContentType),
+    (b"content-length", HeaderTreatment::ContentLength),
+    (b"connection", HeaderTreatment::Connection),
+    (b"www-authenticate", HeaderTreatment::ErrorTable),
+    (b"location", HeaderTreatment::Single),
+    (b"content-range", HeaderTreatment::Single),
+    (b"last-modified", HeaderTreatment::Single),
+];
+
 /// What happens to the header named `name`.
 pub(crate) fn treatment(name: &[u8]) -> HeaderTreatment {
-    const DROPPED: &[&[u8]] = &[
-        b"transfer-encoding",
-        b"keep-alive",
-        b"te",
-        b"trailer",
-        b"trailers",
-        b"upgrade",
-        b"proxy-connection",
-        b"proxy-authenticate",
-        b"proxy-authorization",
-        b"date",
-        b"server",
-    ];
-    let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
-    if DROPPED.iter().any(|known| is(known)) {
-        HeaderTreatment::Drop
-    } else if is(b"content-type") {
-        HeaderTreatment::ContentType
-    } else if is(b"content-length") {
-        HeaderTreatment::ContentLength
-    } else if is(b"connection") {
-        HeaderTreatment::Connection
-    } else if is(b"www-authenticate") {
-        HeaderTreatment::ErrorTable
-    } else if is(b"location") || is(b"content-range") || is(b"last-modified") {
-        HeaderTreatment::Single
-    } else {
-        HeaderTreatment::Table
-    }
+    let special = SPECIAL
+        .iter()
+        .find(|(known, _)| name.eq_ignore_ascii_case(known));
+    special.map_or(HeaderTreatment::Table, |(_, treatment)| *treatment)
 }
 
 /// Checks status, reason and every field.
 pub(crate) fn check(head: &ResponseHead<'_>, field_max: usize) -> Result<(), BadHead> {
     if !(200..=599).contains(&head.status) {
-        return Err(BadHead::of_worker(format!(
-            "status {} is not between 200 and 599",
-            head.status
-        )));
+        let text = format!("status {} is not between 200 and 599", head.status);
+        return Err(BadHead::OfWorker(text));
     }
     check_fields(head, field_max)
 }
@@ -97,92 +75,76 @@ pub(crate) fn check(head: &ResponseHead<'_>, field_max: usize) -> Result<(), Bad
 /// Checks an interim response.
 pub(crate) fn check_interim(head: &ResponseHead<'_>, field_max: usize) -> Result<(), BadHead> {
     if head.status != 103 {
-        return Err(BadHead::of_worker(format!(
-            "interim status {} is not 103",
-            head.status
-        )));
+        let text = format!("interim status {} is not 103", head.status);
+        return Err(BadHead::OfWorker(text));
     }
     check_fields(head, field_max)
 }
 
 fn check_fields(head: &ResponseHead<'_>, field_max: usize) -> Result<(), BadHead> {
     if head.reason.iter().any(|byte| is_control(*byte)) {
-        return Err(BadHead::of_worker(
-            "the reason phrase holds a control character".to_owned(),
-        ));
-    }
-    if head.headers.len() > wsgid_protocol::limits::MAX_RESPONSE_FIELDS {
-        return Err(BadHead::of_worker(format!(
-            "{} header fields are too many",
-            head.headers.len()
-        )));
+        let text = "the reason phrase holds a control character";
+        return Err(BadHead::OfWorker(text.to_owned()));
     }
     for (name, value) in &head.headers {
-        let shown = || {
-            String::from_utf8_lossy(name)
-                .chars()
-                .take(80)
-                .collect::<String>()
-                .escape_debug()
-                .to_string()
-        };
         if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) {
-            return Err(BadHead::of_worker(format!(
-                "`{}` is not the name of a header",
-                shown()
-            )));
+            let text = format!("`{}` is not the name of a header", shown(name));
+            return Err(BadHead::OfWorker(text));
         }
         if value.iter().any(|byte| matches!(byte, 0 | b'\r' | b'\n')) {
-            return Err(BadHead::of_worker(format!(
-                "the value of header `{}` holds a line end or NUL",
-                shown()
-            )));
+            let name = shown(name);
+            let text = format!("the value of header `{name}` holds a line end or NUL");
+            return Err(BadHead::OfWorker(text));
         }
-        if name.len() + value.len() > field_max {
-            return Err(BadHead::of_application(format!(
-                "header `{}` has {} bytes, the most is {field_max} (option header-buffer-size)",
-                shown(),
-                name.len() + value.len()
+        let len = name.len() + value.len();
+        if len > field_max {
+            return Err(BadHead::OfApplication(format!(
+                "header `{}` has {len} bytes, the most is {field_max} (option header-buffer-size)",
+                shown(name)
             )));
         }
     }
     Ok(())
 }
 
+/// A name for the log: on one line, and not long.
+fn shown(name: &[u8]) -> String {
+    let name = String::from_utf8_lossy(name);
+    let front: String = name.chars().take(80).collect();
+    front.escape_debug().to_string()
+}
+
 fn is_control(byte: u8) -> bool {
     (byte < 0x20 && byte != b'\t') || byte == 0x7f
+}
+
+/// A length in digits alone, as a header has it.
+pub(crate) fn length(value: &[u8]) -> Option<u64> {
+    if !value.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(value).ok()?.parse().ok()
 }
 
 /// The one Content-Length of a response: digits, and the same each time.
 pub(crate) fn content_length<'v>(
     values: impl Iterator<Item = &'v [u8]>,
 ) -> Result<Option<u64>, BadHead> {
-    let mut length = None;
+    let mut known = None;
     for value in values {
-        let bad = || {
-            BadHead::of_worker(format!(
-                "Content-Length `{}` is not a number",
-                String::from_utf8_lossy(value).escape_debug()
-            ))
-        };
-        if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-            return Err(bad());
+        let number = length(value).filter(|number| i64::try_from(*number).is_ok());
+        if number.is_none() {
+            let value = String::from_utf8_lossy(value);
+            let text = format!("Content-Length `{}` is not a number", value.escape_debug());
+            return Err(BadHead::OfWorker(text));
         }
-        let number = std::str::from_utf8(value)
-            .ok()
-            .and_then(|text| text.parse::<u64>().ok())
-            .ok_or_else(bad)?;
-        if i64::try_from(number).is_err() {
-            return Err(bad());
+        if known.is_some() && known != number {
+            let text = "there are two different values of Content-Length";
+            return Err(BadHead::OfWorker(text.to_owned()));
         }
-        if length.is_some_and(|known| known != number) {
-            return Err(BadHead::of_worker(
-                "there are two different values of Content-Length".to_owned(),
-            ));
-        }
-        length = Some(number);
+        known = number;
     }
-    Ok(length)
+    Ok(known)
 }
 
 /// The status line that httpd is to send. To a number alone httpd adds the usual

@@ -124,17 +124,16 @@ impl Trust<'_> {
         let text = String::from_utf8_lossy(value);
         let text = text.trim();
         match category {
-            Category::Client if name == "HTTP_X_FORWARDED_FOR" => {
-                if let Some((client, chain)) = self.client_of(text) {
+            Category::Client => {
+                let found = match name {
+                    "HTTP_X_FORWARDED_FOR" => self.client_of(text),
+                    _ => address(text).map(|client| (client, None)),
+                };
+                if let Some((client, chain)) = found {
                     set(pairs, "REMOTE_ADDR", keep(&client.to_string()));
                     if let Some(chain) = chain {
                         set(pairs, name, keep(&chain));
                     }
-                }
-            }
-            Category::Client => {
-                if let Some(client) = address(text) {
-                    set(pairs, "REMOTE_ADDR", keep(&client.to_string()));
                 }
             }
             Category::Host => set(pairs, "HTTP_HOST", value),

@@ -18,7 +18,7 @@ use crate::httpd::file_reader::Reader;
 use crate::httpd::log;
 use crate::httpd::request::Request;
 use crate::log_ids::{self, LogLine};
-use crate::request::exchange::ExchangeError;
+use crate::request::exchange::{ExchangeError, protocol};
 use crate::request::headers::{self, BadHead, HeaderTreatment};
 use crate::sys;
 
@@ -133,7 +133,7 @@ impl<'r> Response<'r> {
     /// INTERIM: sent at once where the client can have it.
     pub(crate) fn interim(&mut self, bytes: &[u8]) -> Result<(), ExchangeError> {
         let head = ResponseHead::decode(bytes).map_err(protocol)?;
-        headers::check_interim(&head, self.header_max).map_err(invalid)?;
+        headers::check_interim(&head, self.header_max)?;
         if self.has_head {
             return Err(protocol("INTERIM after RESPONSE"));
         }
@@ -166,22 +166,23 @@ impl<'r> Response<'r> {
             return Err(protocol("a second RESPONSE"));
         }
         let head = ResponseHead::decode(bytes).map_err(protocol)?;
-        headers::check(&head, self.header_max).map_err(invalid)?;
+        headers::check(&head, self.header_max)?;
         self.has_head = true;
         if self.discarded {
             return Ok(());
         }
         let status = i32::from(head.status);
-        let location =
-            find(&head, b"location").filter(|value| status == 200 && value.first() == Some(&b'/'));
-        if let Some(location) = location {
+        if let Some(location) = find(&head, b"location")
+            && status == 200
+            && location.starts_with(b"/")
+        {
             self.instead = Some(Instead::Redirect(self.r.pool().string(location)));
             return Ok(());
         }
         if self.error_override && status >= 400 {
             self.instead = Some(Instead::ErrorPage(status));
         }
-        self.apply_headers(&head).map_err(invalid)?;
+        self.apply_headers(&head)?;
         let line = headers::status_line(head.status, head.reason);
         let pool = self.r.pool();
         match self.instead {
@@ -256,10 +257,9 @@ impl<'r> Response<'r> {
         // A filter that keeps everything must not fill the memory.
         self.unflushed_len += passed;
         if self.unflushed_len >= self.unflushed_max {
-            self.flush()
-        } else {
-            Ok(())
+            self.flush()?;
         }
+        Ok(())
     }
 
     /// Never more than was announced: the rest would be taken for the next
@@ -299,9 +299,12 @@ impl<'r> Response<'r> {
         let part: FilePart = payload::decode(bytes).map_err(protocol)?;
         let file = File::from(fd);
         // What it is was looked at when it was taken.
-        let facts = file.metadata().map_err(protocol)?;
-        let len = part.len.min(facts.len().saturating_sub(part.offset));
-        let len = self.announced.map_or(len, |announced| len.min(announced));
+        let rest = file
+            .metadata()
+            .map_err(protocol)?
+            .len()
+            .saturating_sub(part.offset);
+        let len = part.len.min(rest).min(self.announced.unwrap_or(u64::MAX));
         self.sent = len;
         self.has_file = true;
         if self.discarded || self.instead.is_some() || len == 0 {
@@ -317,12 +320,7 @@ impl<'r> Response<'r> {
         self.reader = self.r.read_files();
         self.brigade
             .append_file(OwnedFd::from(file), offset, len, sendfile)
-            .map_err(|status| {
-                ExchangeError::Failed(
-                    Failure::Protocol,
-                    format!("the file cannot be used (status {status})"),
-                )
-            })
+            .map_err(|status| protocol(format!("the file cannot be used (status {status})")))
     }
 
     /// Whether bytes wait that the client should have if nothing more comes.
@@ -348,9 +346,9 @@ impl<'r> Response<'r> {
             return Ok(());
         }
         let has_body = !self.r.header_only() && !matches!(self.r.status(), 204 | 304);
-        if let Some(announced) = self
-            .announced
-            .filter(|announced| has_body && self.sent < *announced)
+        if let Some(announced) = self.announced
+            && has_body
+            && self.sent < announced
         {
             let text = format!("{} bytes of {announced}", self.sent);
             return Err(ExchangeError::Failed(Failure::ResponseShort, text));
@@ -427,17 +425,13 @@ fn short_file() -> ExchangeError {
     )
 }
 
-fn protocol(error: impl std::fmt::Display) -> ExchangeError {
-    ExchangeError::Failed(Failure::Protocol, error.to_string())
-}
-
-fn invalid(bad: BadHead) -> ExchangeError {
-    let failure = if bad.of_application {
-        Failure::ResponseInvalid
-    } else {
-        Failure::Protocol
-    };
-    ExchangeError::Failed(failure, bad.text)
+impl From<BadHead> for ExchangeError {
+    fn from(bad: BadHead) -> Self {
+        match bad {
+            BadHead::OfWorker(text) => Self::Failed(Failure::Protocol, text),
+            BadHead::OfApplication(text) => Self::Failed(Failure::ResponseInvalid, text),
+        }
+    }
 }
 
 /// Ends a request that failed. While nothing has left, `status` is the answer.

@@ -48,16 +48,8 @@ fn collapse_slashes<'r>(r: Request<'r>, path: &'r [u8]) -> &'r [u8] {
     if !path.windows(2).any(|pair| pair == b"//") {
         return path;
     }
-    let mut last = 0;
-    let single: Vec<u8> = path
-        .iter()
-        .copied()
-        .filter(|byte| {
-            let keep = *byte != b'/' || last != b'/';
-            last = *byte;
-            keep
-        })
-        .collect();
+    let mut single = path.to_vec();
+    single.dedup_by(|byte, before| *byte == b'/' && *before == b'/');
     r.pool().join(&[&single])
 }
 
