@@ -2,6 +2,7 @@
 //! WSGIAuthUserScript and WSGIAuthGroupScript mean to httpd. Only the exact
 //! answer to the call lets a client in; anything else is an error.
 
+use std::borrow::Cow;
 use std::ffi::CStr;
 
 use serde_bytes::Bytes;
@@ -22,23 +23,17 @@ pub(crate) fn check_access(r: Request<'_>) -> i32 {
         return sys::DECLINED;
     };
     let host = r.client_host().unwrap_or_default();
-    match script_call::ask(
-        r,
-        script,
-        Call::AllowAccess {
-            host: Bytes::new(host.to_bytes()),
-        },
-    ) {
+    let call = Call::AllowAccess {
+        host: Bytes::new(host.to_bytes()),
+    };
+    match script_call::ask(r, script, call) {
         Ok(Answer::Granted) => sys::OK,
         Ok(Answer::Neutral) => sys::DECLINED,
         Ok(Answer::Denied) => {
             if !r.may_authenticate_instead() {
                 log::request(r, log_ids::ACCESS_DENIED, || {
-                    format!(
-                        "`{}` denies access to {}",
-                        path(script),
-                        host.to_string_lossy()
-                    )
+                    let host = host.to_string_lossy();
+                    format!("`{}` denies access to {host}", path(script))
                 });
             }
             403
@@ -106,22 +101,16 @@ pub(crate) fn check_groups(r: Request<'_>, wanted: &CStr) -> i32 {
         );
         return sys::AUTHZ_GENERAL_ERROR;
     };
-    match script_call::ask(
-        r,
-        script,
-        Call::GroupsForUser {
-            user: Bytes::new(user.to_bytes()),
-        },
-    ) {
+    let call = Call::GroupsForUser {
+        user: Bytes::new(user.to_bytes()),
+    };
+    match script_call::ask(r, script, call) {
         Ok(Answer::Groups(groups)) => {
             let mut words = Words::new(wanted.to_bytes());
-            let is_member = |word: String| {
-                groups
-                    .iter()
-                    .any(|group| group.as_slice() == word.as_bytes())
-            };
-            if std::iter::from_fn(|| words.next()).any(is_member) {
-                return sys::AUTHZ_GRANTED;
+            while let Some(word) = words.next() {
+                if groups.iter().any(|group| **group == *word.as_bytes()) {
+                    return sys::AUTHZ_GRANTED;
+                }
             }
             log::request(r, LogLine::INFO, || {
                 format!(
@@ -149,8 +138,8 @@ fn user_script<'r>(r: Request<'r>) -> Option<&'r ScriptRef<'r>> {
     script
 }
 
-fn path(script: &ScriptRef<'_>) -> String {
-    script.file.to_string_lossy().into_owned()
+fn path<'r>(script: &ScriptRef<'r>) -> Cow<'r, str> {
+    script.file.to_string_lossy()
 }
 
 /// The worker's answer belongs to another call; `result` says error to httpd.

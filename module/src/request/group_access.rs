@@ -108,8 +108,11 @@ fn permitted_to_htaccess(
     script: &ScriptRef<'_>,
     target: &ScriptTarget<'_>,
 ) -> Result<(), GroupRefused> {
-    let (origin, file) = (origin.to_string_lossy(), target.script.to_string_lossy());
-    let named = format!("{origin}: the script `{file}` of .htaccess");
+    let named = format!(
+        "{}: the script `{}` of .htaccess",
+        origin.to_string_lossy(),
+        target.script.to_string_lossy()
+    );
     let group = &target.group;
     if group == DEFAULT_GROUP {
         return Err(GroupRefused::HtaccessAsHttpd(named));
@@ -125,13 +128,14 @@ fn permitted_to_htaccess(
 
 /// Whether WSGIRestrictProcess lists the group; `None` without it.
 fn is_listed(config: &DirConfig<'_>, name: &str) -> Option<bool> {
-    let admits = |known: &&CStr| {
-        let known = known.to_string_lossy();
-        groups::resolve(if known == "%{GLOBAL}" { "" } else { &known }) == name
-    };
-    config
-        .restrict_process
-        .map(|allowed| allowed.iter().any(admits))
+    let mut allowed = config
+        .restrict_process?
+        .iter()
+        .map(|known| known.to_string_lossy());
+    Some(
+        allowed
+            .any(|known| groups::resolve(if known == "%{GLOBAL}" { "" } else { &known }) == name),
+    )
 }
 
 fn visible_group<'c>(
@@ -140,9 +144,8 @@ fn visible_group<'c>(
     child: &'c Child,
 ) -> Result<&'c GroupView, GroupRefused> {
     let name = &target.group;
-    let Some(group) = child.plan.groups.get(name) else {
-        return Err(GroupRefused::NotDefined(name.clone()));
-    };
+    let group = child.plan.groups.get(name);
+    let group = group.ok_or_else(|| GroupRefused::NotDefined(name.clone()))?;
     if !group.is_visible_from(r.server()) {
         return Err(GroupRefused::OfAnotherHost(name.clone()));
     }

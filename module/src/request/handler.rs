@@ -35,85 +35,66 @@ thread_local! {
 
 /// httpd's handler hook.
 pub(crate) fn handle(r: Request<'_>) -> i32 {
+    match answer(r) {
+        Ok(status) | Err(status) => status,
+    }
+}
+
+fn answer(r: Request<'_>) -> Result<i32, i32> {
     let Some(name) = r.handler() else {
-        return sys::DECLINED;
+        return Ok(sys::DECLINED);
     };
     let config = DirConfig::of(r);
-    let handler_script = config
-        .handler_scripts
-        .iter()
-        .find(|known| known.name == name);
-    if handler_script.is_none() && !is_script(name) {
-        return sys::DECLINED;
-    }
-    if handler_script.is_none()
-        && let Err(status) = check_access(r)
-    {
-        return status;
+    let mut handler_scripts = config.handler_scripts.iter();
+    let handler_script = handler_scripts.find(|known| known.name == name);
+    if handler_script.is_none() {
+        if !is_script(name) {
+            return Ok(sys::DECLINED);
+        }
+        check_access(r)?;
     }
     let mut target = target::of_request(r, config, handler_script);
-    if handler_script.is_none()
-        && target.group == DEFAULT_GROUP
-        && let Err(status) = check_origin(r, config)
-    {
-        return status;
+    if handler_script.is_none() && target.group == DEFAULT_GROUP {
+        check_origin(r, config)?;
     }
     if let Some(script) = &config.dispatch_script {
-        match script_call::dispatch(r, script, &target) {
-            Ok(choice) => target::redirect(r, &mut target, &choice),
-            Err(status) => return status,
-        }
+        let choice = script_call::dispatch(r, script, &target)?;
+        target::redirect(r, &mut target, &choice);
     }
     serve(r, config, &target)
 }
 
 /// The checks of every handler that runs a file of the site.
 fn check_access(r: Request<'_>) -> Result<(), i32> {
-    if r.notes().get(note::FORCED).is_none() && !r.allows_exec() {
-        return refuse_script(
-            r,
+    let may_run = r.notes().get(note::FORCED).is_some() || r.allows_exec();
+    let refuses_path_info = r.used_path_info() == sys::AP_REQ_REJECT_PATH_INFO
+        && r.path_info().is_some_and(|info| !info.is_empty());
+    let (line, status, why) = match r.found_file() {
+        _ if !may_run => (
             log_ids::EXEC_NOT_ALLOWED,
             403,
             "scripts may not run here; Options +ExecCGI allows it",
-        );
-    }
-    match r.found_file() {
-        FoundFile::Missing => {
-            return refuse_script(
-                r,
-                log_ids::NO_SUCH_SCRIPT,
-                404,
-                "there is no such script, or httpd cannot see it",
-            );
-        }
-        FoundFile::Directory => {
-            return refuse_script(
-                r,
-                log_ids::SCRIPT_IS_DIRECTORY,
-                403,
-                "a directory is no script",
-            );
-        }
-        FoundFile::File => {}
-    }
-    let has_path_info = r.path_info().is_some_and(|info| !info.is_empty());
-    if r.used_path_info() == sys::AP_REQ_REJECT_PATH_INFO && has_path_info {
-        return refuse_script(
-            r,
+        ),
+        FoundFile::Missing => (
+            log_ids::NO_SUCH_SCRIPT,
+            404,
+            "there is no such script, or httpd cannot see it",
+        ),
+        FoundFile::Directory => (
+            log_ids::SCRIPT_IS_DIRECTORY,
+            403,
+            "a directory is no script",
+        ),
+        FoundFile::File if refuses_path_info => (
             log_ids::PATH_INFO_REFUSED,
             404,
             "AcceptPathInfo Off admits nothing behind the script's name",
-        );
-    }
-    Ok(())
-}
-
-fn refuse_script(r: Request<'_>, line: LogLine, status: i32, why: &str) -> Result<(), i32> {
+        ),
+        FoundFile::File => return Ok(()),
+    };
     log::request(r, line, || {
-        let file = r
-            .filename()
-            .map_or_else(Default::default, CStr::to_string_lossy);
-        format!("`{file}`: {why}")
+        let file = r.filename().unwrap_or_default();
+        format!("`{}`: {why}", file.to_string_lossy())
     });
     Err(status)
 }
@@ -133,57 +114,50 @@ fn check_origin(r: Request<'_>, config: &DirConfig<'_>) -> Result<(), i32> {
     if !r.has_htaccess() || mapping::is_aliased(r, file) {
         return Ok(());
     }
-    if by_section || mapping::has_extension(file, config.script_extensions) {
+    let why = if by_section || mapping::has_extension(file, config.script_extensions) {
         if config.scripts_may_run == Some(true) {
             return Ok(());
         }
-        log::request(r, log_ids::SCRIPT_BY_HTACCESS, || {
-            format!(
-                "`{}`: only a .htaccess file lets scripts run here (Options +ExecCGI), and this one would \
-                 run as httpd's user; set WSGIProcessGroup or Options +ExecCGI for this place in the server's \
-                 configuration",
-                file.to_string_lossy()
-            )
-        });
-        return Err(500);
-    }
-    log::request(r, log_ids::SCRIPT_BY_HTACCESS, || {
+        "only a .htaccess file lets scripts run here (Options +ExecCGI), and this one would \
+         run as httpd's user; set WSGIProcessGroup or Options +ExecCGI for this place in the server's \
+         configuration"
+            .to_owned()
+    } else {
         let place = config.given_handler.and_then(|given| given.htaccess);
-        let place = place.map_or_else(|| "a .htaccess file".into(), CStr::to_string_lossy);
+        let place = place.unwrap_or(c"a .htaccess file").to_string_lossy();
         format!(
-            "`{}`: {place} makes this file a script, and it would run as httpd's user; set \
-             WSGIProcessGroup for this place in the server's configuration, or say there which files are scripts",
-            file.to_string_lossy()
+            "{place} makes this file a script, and it would run as httpd's user; set \
+             WSGIProcessGroup for this place in the server's configuration, or say there which files are scripts"
         )
+    };
+    log::request(r, log_ids::SCRIPT_BY_HTACCESS, || {
+        format!("`{}`: {why}", file.to_string_lossy())
     });
     Err(500)
 }
 
 /// Serves the request and says what httpd is to answer.
-fn serve<'r>(r: Request<'r>, config: &DirConfig<'r>, target: &ScriptTarget<'r>) -> i32 {
-    let Some(child) = child::get() else {
-        return 503;
-    };
-    let group = match group_access::permitted_group(r, config, target, child) {
-        Ok(group) => group,
-        Err(refused) => return failed(r, target, refused.failure(), refused),
-    };
+fn serve<'r>(
+    r: Request<'r>,
+    config: &DirConfig<'r>,
+    target: &ScriptTarget<'r>,
+) -> Result<i32, i32> {
+    let child = child::get().ok_or(503)?;
+    let group = group_access::permitted_group(r, config, target, child)
+        .map_err(|refused| failed(r, target, refused.failure(), refused))?;
     if let Err(why) = group.ownership.check(target.script) {
         log::request(r, log_ids::SCRIPT_OF_ANOTHER_OWNER, || {
             format!("process group `{}`: {why}", group.name)
         });
-        return 403;
+        return Err(403);
     }
-    let mut body = match RequestBody::begin(r, config) {
-        Ok(body) => body,
-        Err(status) => return status,
-    };
+    let mut body = RequestBody::begin(r, config)?;
     let mut response = Response::new(r, group, config.error_override.unwrap_or(false));
     response.unread_body = body.unread();
     let outcome = BUFFER.with_borrow_mut(|buffer| {
         buffer.clear();
         buffer.shrink_to(KEEP_BUFFER);
-        encode(r, config, target, &body, buffer)?;
+        head::write(r, target, body.kind(), options(r, config), buffer)?;
         let timeout = if group.socket_timeout.is_zero() {
             r.server().timeout()
         } else {
@@ -198,16 +172,16 @@ fn serve<'r>(r: Request<'r>, config: &DirConfig<'r>, target: &ScriptTarget<'r>) 
             timeout,
             deadline: None,
         };
-        let sendfile = may_sendfile(r, config);
+        let sendfile = config.enable_sendfile == Some(true) && r.enable_sendfile();
         exchange.run(&mut ResponseDriver::new(&mut body, &mut response, sendfile))
     });
     if let Some(limit) = child.plan.slow_requests {
         note_slow(r, target, limit);
     }
-    match outcome {
+    Ok(match outcome {
         Ok(()) => conclude(r, &response),
         Err(trouble) => give_up(r, target, &trouble),
-    }
+    })
 }
 
 /// WSGISlowRequests: from the client's first line to here, sending included.
@@ -215,12 +189,8 @@ fn note_slow(r: Request<'_>, target: &ScriptTarget<'_>, limit: Duration) {
     let took = Duration::from_micros(head::now_us().saturating_sub(r.request_time()));
     if took >= limit {
         log::request(r, log_ids::SLOW_REQUEST, || {
-            let method = r
-                .method()
-                .map_or_else(Default::default, CStr::to_string_lossy);
-            let uri = r
-                .unparsed_uri()
-                .map_or_else(Default::default, CStr::to_string_lossy);
+            let method = r.method().unwrap_or_default().to_string_lossy();
+            let uri = r.unparsed_uri().unwrap_or_default().to_string_lossy();
             format!(
                 "slow request: {:.3} s for {method} {uri} (process group `{}`, application group `{}`)",
                 took.as_secs_f64(),
@@ -231,25 +201,13 @@ fn note_slow(r: Request<'_>, target: &ScriptTarget<'_>, limit: Duration) {
     }
 }
 
-fn may_sendfile(r: Request<'_>, config: &DirConfig<'_>) -> bool {
-    config.enable_sendfile.unwrap_or(false) && r.enable_sendfile()
-}
-
-/// The head of the request, into `buffer`.
-fn encode<'r>(
-    r: Request<'r>,
-    config: &DirConfig<'_>,
-    target: &ScriptTarget<'r>,
-    body: &RequestBody<'r>,
-    buffer: &mut Vec<u8>,
-) -> Result<(), ExchangeError> {
-    let options = RequestOptions {
+fn options(r: Request<'_>, config: &DirConfig<'_>) -> RequestOptions {
+    RequestOptions {
         script_reloading: config.script_reloading.unwrap_or(true),
         file_frames: !r.is_subrequest(),
         ignore_activity: config.ignore_activity.unwrap_or(false),
         interim: r.protocol_number() >= 1001 && !r.is_subrequest(),
-    };
-    head::write(r, target, body.kind(), options, buffer)
+    }
 }
 
 /// After a complete answer.

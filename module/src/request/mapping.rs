@@ -53,10 +53,8 @@ pub(crate) fn walk(r: Request<'_>) -> i32 {
         return walk::walk(r, rest);
     }
     // A directory, whose files are what is meant, or nothing at all.
-    r.set_filename(
-        r.pool()
-            .string(r.pool().join(&[file.to_bytes(), rest.to_bytes()])),
-    );
+    let path = r.pool().join(&[file.to_bytes(), rest.to_bytes()]);
+    r.set_filename(r.pool().string(path));
     sys::DECLINED
 }
 
@@ -95,12 +93,12 @@ pub(crate) fn has_extension(file: &CStr, known: &[&CStr]) -> bool {
         .rsplit(|byte| *byte == b'/')
         .next()
         .unwrap_or_default();
-    let is_known = |found: &[u8]| {
+    let mut extensions = name.split(|byte| *byte == b'.').skip(1);
+    extensions.any(|found| {
         known
             .iter()
             .any(|known| known.to_bytes().eq_ignore_ascii_case(found))
-    };
-    name.split(|byte| *byte == b'.').skip(1).any(is_known)
+    })
 }
 
 /// The script's path, and what follows it in the URL.
@@ -126,15 +124,13 @@ fn apply<'r>(r: Request<'r>, alias: &ScriptAlias<'r>, file: &'r CStr, rest: &'r 
     let notes = r.notes();
     // Where slashes are not merged, only httpd's walk knows what it makes of several.
     let is_plain = rest.first() == Some(&b'/') && !rest.windows(2).any(|pair| pair == b"//");
+    let pool = r.pool();
     if is_plain && !file.to_bytes().ends_with(b"/") {
         // A copy: httpd may write to a request's strings.
-        r.set_target(r.pool().string(file.to_bytes()), HANDLER);
-        notes.set(note::REST, r.pool().string(rest));
+        r.set_target(pool.string(file.to_bytes()), HANDLER);
+        notes.set(note::REST, pool.string(rest));
     } else {
-        r.set_target(
-            r.pool().string(r.pool().join(&[file.to_bytes(), rest])),
-            HANDLER,
-        );
+        r.set_target(pool.string(pool.join(&[file.to_bytes(), rest])), HANDLER);
     }
     notes.set(note::FORCED, HANDLER);
     let options = alias.options;

@@ -58,37 +58,31 @@ pub(crate) fn dispatch<'r>(
 ) -> Result<DispatchChoice, i32> {
     let mut target = target::of_script_call(r, script, Call::Dispatch);
     target.pass_authorization = request.pass_authorization;
-    let choice = match ask_target(r, script, &target)? {
-        Answer::Dispatch {
-            process_group,
-            application_group,
-            callable,
-        } => choice(process_group, application_group, callable),
-        _ => Err("an answer to another question".to_owned()),
-    };
-    choice.map_err(|error| failure::report(r, &target, Failure::Protocol, &error))
+    choice(ask_target(r, script, &target)?)
+        .map_err(|error| failure::report(r, &target, Failure::Protocol, error))
 }
 
-fn choice(
-    process_group: Option<ByteBuf>,
-    application_group: Option<ByteBuf>,
-    callable: Option<ByteBuf>,
-) -> Result<DispatchChoice, String> {
+fn choice(answer: Answer) -> Result<DispatchChoice, &'static str> {
+    let Answer::Dispatch {
+        process_group,
+        application_group,
+        callable,
+    } = answer
+    else {
+        return Err("an answer to another question");
+    };
     Ok(DispatchChoice {
-        process_group: chosen_name(process_group)?,
-        application_group: chosen_name(application_group)?,
-        callable: chosen_name(callable)?,
+        process_group: process_group.map(chosen_name).transpose()?,
+        application_group: application_group.map(chosen_name).transpose()?,
+        callable: callable.map(chosen_name).transpose()?,
     })
 }
 
-fn chosen_name(name: Option<ByteBuf>) -> Result<Option<String>, String> {
-    match name.map(|name| String::from_utf8(name.into_vec())) {
-        Some(Ok(name)) if name.contains(char::is_control) => {
-            Err("a name with control characters".to_owned())
-        }
-        Some(Err(_)) => Err("a name that is not UTF-8".to_owned()),
-        Some(Ok(name)) => Ok(Some(name)),
-        None => Ok(None),
+fn chosen_name(name: ByteBuf) -> Result<String, &'static str> {
+    match String::from_utf8(name.into_vec()) {
+        Ok(name) if name.contains(char::is_control) => Err("a name with control characters"),
+        Ok(name) => Ok(name),
+        Err(_) => Err("a name that is not UTF-8"),
     }
 }
 
@@ -97,9 +91,7 @@ fn ask_target<'r>(
     script: &ScriptRef<'r>,
     target: &ScriptTarget<'r>,
 ) -> Result<Answer, i32> {
-    let Some(child) = child::get() else {
-        return Err(503);
-    };
+    let child = child::get().ok_or(503)?;
     let config = DirConfig::of(r);
     let group = group_access::permitted_for_script_call(r, config, script, target, child)
         .map_err(|refused| failure::report(r, target, refused.failure(), refused))?;
@@ -129,13 +121,8 @@ fn ask_target<'r>(
     match outcome {
         Ok(()) => call.answer.ok_or(500),
         Err(ExchangeError::Failed(failure, text)) => {
-            let script = script.file.to_string_lossy();
-            Err(failure::report(
-                r,
-                target,
-                failure,
-                format!("script `{script}`: {text}"),
-            ))
+            let text = format!("script `{}`: {text}", script.file.to_string_lossy());
+            Err(failure::report(r, target, failure, text))
         }
         Err(ExchangeError::ClientGone) => {
             log::request(r, LogLine::DEBUG, || "the client has gone");
@@ -165,10 +152,9 @@ impl<'r> FrameHandler<'r> for ScriptCall {
     }
 
     fn finish(&mut self) -> Result<(), ExchangeError> {
-        if self.answer.is_some() {
-            Ok(())
-        } else {
-            Err(protocol("END without ANSWER"))
+        match self.answer {
+            Some(_) => Ok(()),
+            None => Err(protocol("END without ANSWER")),
         }
     }
 

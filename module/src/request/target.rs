@@ -162,11 +162,8 @@ pub(crate) fn of_request<'r>(
     let callable = match handler_script {
         Some(_) => c"handle_request",
         None => {
-            let name = notes
-                .get(note::CALLABLE)
-                .or(config.callable)
-                .unwrap_or(CALLABLE);
-            callable_named(&name.to_string_lossy(), &facts)
+            let name = notes.get(note::CALLABLE).or(config.callable);
+            callable_named(&name.unwrap_or(CALLABLE).to_string_lossy(), &facts)
         }
     };
     let from_alias = notes
@@ -308,10 +305,8 @@ impl<'r> RequestNames<'r> {
 
 impl NameSources for RequestNames<'_> {
     fn server(&self) -> Cow<'_, str> {
-        self.r
-            .server()
-            .hostname()
-            .map_or_else(Default::default, CStr::to_string_lossy)
+        let hostname = self.r.server().hostname();
+        hostname.unwrap_or_default().to_string_lossy()
     }
 
     fn host(&self) -> Host<'_> {
@@ -323,9 +318,8 @@ impl NameSources for RequestNames<'_> {
         };
         let said = said.to_bytes();
         let said = said.strip_suffix(b".").unwrap_or(said);
-        let name = String::from_utf8_lossy(said).to_ascii_lowercase().into();
         Host {
-            name,
+            name: String::from_utf8_lossy(said).to_ascii_lowercase().into(),
             is_configured: self.r.server().is_named(said),
         }
     }
@@ -345,12 +339,10 @@ impl NameSources for RequestNames<'_> {
 
     fn variable(&self, name: &str) -> Option<String> {
         let key = self.r.pool().string(name.as_bytes());
-        let own = self
-            .r
-            .notes()
-            .get(key)
-            .or_else(|| self.r.subprocess_env().get(key));
-        own.map(|value| value.to_string_lossy().into_owned())
-            .or_else(|| std::env::var(name).ok())
+        let note = self.r.notes().get(key);
+        match note.or_else(|| self.r.subprocess_env().get(key)) {
+            Some(value) => Some(value.to_string_lossy().into_owned()),
+            None => std::env::var(name).ok(),
+        }
     }
 }

@@ -46,11 +46,9 @@ pub(crate) fn check(r: Request<'_>) -> i32 {
         Err(full) => {
             r.free_thread();
             let row = Failure::QueueFull.row();
+            let name = row.name;
             log::request(r, LogLine::of(row.failure), || {
-                format!(
-                    "{}: an upgrade of this virtual host is refused: {full}",
-                    row.name
-                )
+                format!("{name}: an upgrade of this virtual host is refused: {full}")
             });
             i32::from(row.status)
         }
@@ -60,8 +58,6 @@ pub(crate) fn check(r: Request<'_>) -> i32 {
 /// A name that no process group has, for a name with a NUL cannot be configured.
 fn host(r: Request<'_>) -> String {
     let server = r.server();
-    let name = server
-        .hostname()
-        .map_or_else(Default::default, CStr::to_string_lossy);
+    let name = server.hostname().unwrap_or_default().to_string_lossy();
     format!("\0{name}:{}", server.id())
 }
