@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use wsgid_protocol::control::Command;
 
 use crate::command::{check, check_config, client, documents};
 use crate::process::exec;
@@ -89,15 +90,9 @@ pub(crate) fn run() -> ExitCode {
     match command {
         CliCommand::Supervise(args) => start::run(&args),
         CliCommand::Status { socket, json } => client::status(&socket, json),
-        CliCommand::Restart(args) => client::command(&args, |group| {
-            wsgid_protocol::control::Command::Restart { group }
-        }),
-        CliCommand::Stop(args) => client::command(&args, |group| {
-            wsgid_protocol::control::Command::Stop { group }
-        }),
-        CliCommand::Start(args) => client::command(&args, |group| {
-            wsgid_protocol::control::Command::Start { group }
-        }),
+        CliCommand::Restart(args) => client::command(&args, |group| Command::Restart { group }),
+        CliCommand::Stop(args) => client::command(&args, |group| Command::Stop { group }),
+        CliCommand::Start(args) => client::command(&args, |group| Command::Start { group }),
         CliCommand::Dump(args) => client::dump(&args),
         CliCommand::Reload(socket) => client::reload(&socket),
         CliCommand::Check(args) => check::run(&args),

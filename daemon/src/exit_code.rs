@@ -22,37 +22,22 @@ pub(crate) const CONFIGURATION: u8 = 7;
 pub(crate) const DIFFERENT: u8 = 8;
 
 /// The launcher's stages (`wsgid worker-exec`): 100 to 119, decision of the
-/// protocol; 120 belongs to the bootstrap inside Python.
+/// protocol; 120 belongs to the bootstrap inside Python. `text` says what each means.
 pub(crate) mod launcher {
-    /// The specification could not be read from descriptor 3.
     pub(crate) const SPEC: u8 = 100;
-    /// The descriptors are not where they should be.
     pub(crate) const DESCRIPTORS: u8 = 101;
-    /// `setpgid` or `setsid` failed.
     pub(crate) const SESSION: u8 = 102;
-    /// A resource limit could not be set.
     pub(crate) const LIMITS: u8 = 103;
-    /// `cpu-priority` could not be set.
     pub(crate) const PRIORITY: u8 = 104;
-    /// `chroot` failed.
     pub(crate) const CHROOT: u8 = 105;
-    /// The target is root, which is refused.
     pub(crate) const ROOT_REFUSED: u8 = 106;
-    /// User or groups could not be changed.
     pub(crate) const IDENTITY: u8 = 107;
-    /// The way back to the old user is still open.
     pub(crate) const STILL_PRIVILEGED: u8 = 108;
-    /// `no_new_privs` or another process attribute was refused.
     pub(crate) const ATTRIBUTES: u8 = 109;
-    /// `env-file` could not be read.
     pub(crate) const ENVIRONMENT: u8 = 110;
-    /// The working directory cannot be entered.
     pub(crate) const HOME: u8 = 111;
-    /// No Python interpreter was found.
     pub(crate) const NO_PYTHON: u8 = 112;
-    /// The Python interpreter could not be executed.
     pub(crate) const EXEC: u8 = 113;
-    /// The bootstrap inside Python could not load the extension.
     pub(crate) const BOOTSTRAP: u8 = 120;
 
     /// What a code means, or `None` if it is not one of the launcher's.

@@ -32,26 +32,17 @@ fn ours() -> SigSet {
 }
 
 /// Keeps them for whoever reads. Before there is another thread: each inherits it.
-///
-/// # Errors
-/// As `pthread_sigmask(3)`.
 pub(crate) fn block() -> io::Result<()> {
     Ok(ours().thread_block()?)
 }
 
 /// Nothing is blocked in this process and what it executes.
-///
-/// # Errors
-/// As `pthread_sigmask(3)`.
 pub(crate) fn unblock_all() -> io::Result<()> {
     Ok(SigSet::empty().thread_set_mask()?)
 }
 
 impl Signals {
     /// Inside of a runtime.
-    ///
-    /// # Errors
-    /// As `signalfd(2)`.
     pub(crate) fn open() -> io::Result<Self> {
         let fd = SignalFd::with_flags(&ours(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         let poll = sys::poll_reads(fd.as_fd().try_clone_to_owned()?)?;

@@ -12,9 +12,15 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use nix::errno::{Errno, ErrnoSentinel};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+
+/// What a call of the kernel says that gives nothing but an error.
+fn done<S: ErrnoSentinel + PartialEq>(outcome: S) -> io::Result<()> {
+    Ok(Errno::result(outcome).map(drop)?)
+}
 
 /// Processors that this process may use.
 pub(crate) fn processors() -> usize {
@@ -23,9 +29,6 @@ pub(crate) fn processors() -> usize {
 
 /// Takes over a descriptor that this process inherited, and makes it close on
 /// exec. Each number may be taken once.
-///
-/// # Errors
-/// If no such descriptor is open.
 pub(crate) fn inherited(number: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: the borrow ends with this function, and F_GETFD on a number that
     // is not open fails without any effect.
@@ -38,9 +41,6 @@ pub(crate) fn inherited(number: RawFd) -> io::Result<OwnedFd> {
 }
 
 /// A new descriptor of what is open at `number`, closed on exec.
-///
-/// # Errors
-/// If nothing is open there.
 pub(crate) fn duplicate(number: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: the borrow ends with this call, which fails if it is not open.
     let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
@@ -48,9 +48,6 @@ pub(crate) fn duplicate(number: RawFd) -> io::Result<OwnedFd> {
 }
 
 /// The same descriptor under a number of at least `least`.
-///
-/// # Errors
-/// As `fcntl(2)`.
 pub(crate) fn duplicate_above(fd: OwnedFd, least: RawFd) -> io::Result<OwnedFd> {
     let number = fcntl(&fd, FcntlArg::F_DUPFD_CLOEXEC(least))?;
     // SAFETY: the kernel has just made this descriptor for us.
@@ -59,9 +56,6 @@ pub(crate) fn duplicate_above(fd: OwnedFd, least: RawFd) -> io::Result<OwnedFd> 
 
 /// Puts a descriptor at exactly this number, open over exec, and gives up
 /// ownership: it stays for the program that is executed next.
-///
-/// # Errors
-/// As `dup2(2)`.
 pub(crate) fn put_at(fd: OwnedFd, number: RawFd) -> io::Result<()> {
     let at = fd.into_raw_fd();
     if at == number {
@@ -72,9 +66,7 @@ pub(crate) fn put_at(fd: OwnedFd, number: RawFd) -> io::Result<()> {
     }
     // SAFETY: `at` is open; whatever was at `number` is closed, which the
     // callers (the launcher, before it owns anything else) want.
-    if unsafe { libc::dup2(at, number) } < 0 {
-        return Err(io::Error::last_os_error());
-    }
+    done(unsafe { libc::dup2(at, number) })?;
     // SAFETY: ownership of `at` was given up above, and it has a copy now.
     unsafe { libc::close(at) };
     Ok(())
@@ -88,26 +80,15 @@ const SETGROUPS: libc::c_long = libc::SYS_setgroups32;
 
 /// Sets the supplementary groups of the calling thread alone; the C library
 /// would set those of all threads.
-///
-/// # Errors
-/// As `setgroups(2)`.
 pub(crate) fn set_thread_groups(groups: &[u32]) -> io::Result<()> {
     // SAFETY: a slice with its length, alive for the call.
-    let outcome = unsafe { libc::syscall(SETGROUPS, groups.len(), groups.as_ptr()) };
-    if outcome == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    done(unsafe { libc::syscall(SETGROUPS, groups.len(), groups.as_ptr()) })
 }
 
-/// The extended attribute that is the access list of a file.
+/// The extended attribute that is a file's access list.
 const ACCESS_LIST: &CStr = c"system.posix_acl_access";
 
 /// Sets the access list of a file.
-///
-/// # Errors
-/// As `setxattr(2)`.
 pub(crate) fn set_access_list(path: &Path, list: &[u8]) -> io::Result<()> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     // SAFETY: two C strings and a slice with its length, alive for the call.
@@ -120,104 +101,62 @@ pub(crate) fn set_access_list(path: &Path, list: &[u8]) -> io::Result<()> {
             0,
         )
     };
-    if outcome == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    done(outcome)
 }
 
-/// Whether a file has one. To look needs no capability.
-///
-/// # Errors
-/// As `getxattr(2)`.
+/// Whether a file has an access list. To look needs no capability.
 pub(crate) fn has_access_list(path: &Path) -> io::Result<bool> {
-    let path = CString::new(path.as_os_str().as_bytes())?;
-    // SAFETY: two C strings, alive for the call; no room is given for the value.
-    let size =
-        unsafe { libc::getxattr(path.as_ptr(), ACCESS_LIST.as_ptr(), std::ptr::null_mut(), 0) };
-    if size >= 0 {
-        return Ok(true);
-    }
-    let error = io::Error::last_os_error();
-    match error.raw_os_error() {
-        Some(libc::ENODATA | libc::EOPNOTSUPP) => Ok(false),
-        _ => Err(error),
+    let found = read_attribute(path, ACCESS_LIST, &mut []);
+    match found.as_ref().map_err(io::Error::raw_os_error) {
+        Err(Some(libc::ENODATA | libc::EOPNOTSUPP)) => Ok(false),
+        _ => found.map(|_| true),
     }
 }
 
-/// Takes it away.
-///
-/// # Errors
-/// As `removexattr(2)`.
+/// Takes the access list of a file away.
 pub(crate) fn remove_access_list(path: &Path) -> io::Result<()> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     // SAFETY: two C strings, alive for the call.
-    let outcome = unsafe { libc::removexattr(path.as_ptr(), ACCESS_LIST.as_ptr()) };
-    if outcome == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    done(unsafe { libc::removexattr(path.as_ptr(), ACCESS_LIST.as_ptr()) })
 }
 
 /// Gives up the controlling terminal, which the descriptor is. Only for a
 /// process that does not lead its session: others of the session keep theirs.
 pub(crate) fn give_up_terminal(terminal: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: a system call on a number, without an argument.
-    let outcome = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCNOTTY) };
-    if outcome < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    done(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCNOTTY) })
 }
 
 /// Sets the scheduling priority of a process's first thread, and of what that
 /// starts later. 0 is this process.
-///
-/// # Errors
-/// As `setpriority(2)`.
 pub(crate) fn set_nice(process: u32, nice: i32) -> io::Result<()> {
     // SAFETY: plain numbers in, a plain number out.
-    let outcome = unsafe { libc::setpriority(libc::PRIO_PROCESS, process, nice) };
-    if outcome == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    done(unsafe { libc::setpriority(libc::PRIO_PROCESS, process, nice) })
+}
+
+/// Sets the priority of all threads of all processes in the process group that
+/// `leader` leads; those that they fork later have it too.
+pub(crate) fn set_nice_of_group(leader: u32, nice: i32) -> io::Result<()> {
+    // SAFETY: plain numbers in, a plain number out.
+    done(unsafe { libc::setpriority(libc::PRIO_PGRP, leader, nice) })
 }
 
 /// Enters a new, empty session keyring: what is in that of whoever started the
 /// supervisor (of root's login, perhaps) can be read by all who have inherited it.
-///
-/// # Errors
-/// As `keyctl(2)`; a kernel, or a container, without keyrings has none to inherit.
 pub(crate) fn leave_keyring() -> io::Result<()> {
     let join = i64::from(libc::KEYCTL_JOIN_SESSION_KEYRING);
     let unnamed = std::ptr::null::<libc::c_char>();
     // SAFETY: the operation takes a name or NULL, and no other argument.
-    match unsafe { libc::syscall(libc::SYS_keyctl, join, unnamed) } {
-        outcome if outcome >= 0 => Ok(()),
-        _ => match io::Error::last_os_error() {
-            error
-                if matches!(
-                    error.raw_os_error(),
-                    Some(libc::ENOSYS | libc::EPERM | libc::EACCES)
-                ) =>
-            {
-                Ok(())
-            }
-            error => Err(error),
-        },
+    let joined = done(unsafe { libc::syscall(libc::SYS_keyctl, join, unnamed) });
+    match joined.as_ref().map_err(io::Error::raw_os_error) {
+        // A kernel, or a container, without keyrings has none to inherit.
+        Err(Some(libc::ENOSYS | libc::EPERM | libc::EACCES)) => Ok(()),
+        _ => joined,
     }
 }
 
 /// Gives up all capabilities, also those that a change of user leaves: the
 /// inheritable and the ambient ones, and all where `securebits` say so.
-///
-/// # Errors
-/// As `capset(2)`.
 pub(crate) fn clear_capabilities() -> io::Result<()> {
     /// The kernel's header and sets of version 3.
     const VERSION_3: u32 = 0x2008_0522;
@@ -228,10 +167,7 @@ pub(crate) fn clear_capabilities() -> io::Result<()> {
     // SAFETY: plain numbers. A kernel without ambient capabilities says EINVAL.
     unsafe { libc::prctl(ambient, clear, 0_u64, 0_u64, 0_u64) };
     // SAFETY: the kernel reads two numbers of the header and three sets twice.
-    match unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), none.as_ptr()) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
+    done(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), none.as_ptr()) })
 }
 
 /// Has a program begin in a session of its own, without the terminal of this one.
@@ -241,39 +177,15 @@ pub(crate) fn leave_terminal(command: &mut std::process::Command) {
     unsafe { std::os::unix::process::CommandExt::pre_exec(command, leave) };
 }
 
-/// Sets that of all threads of all processes in the process group that this one
-/// leads; those that they fork later have it too.
-///
-/// # Errors
-/// As `setpriority(2)`.
-pub(crate) fn set_nice_of_group(leader: u32, nice: i32) -> io::Result<()> {
-    // SAFETY: plain numbers in, a plain number out.
-    let outcome = unsafe { libc::setpriority(libc::PRIO_PGRP, leader, nice) };
-    if outcome == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
-}
-
 /// Marks every descriptor from `first` on to be closed on exec, whoever
 /// opened it.
-///
-/// # Errors
-/// If neither the system call nor `/proc/self/fd` works.
 pub(crate) fn close_on_exec_from(first: RawFd) -> io::Result<()> {
     let first_unsigned = u64::try_from(first).unwrap_or(0);
     let flag = u64::from(libc::CLOSE_RANGE_CLOEXEC);
+    let last = u64::from(u32::MAX);
     // SAFETY: CLOSE_RANGE_CLOEXEC only sets a flag; no descriptor is closed
     // under an owner.
-    let outcome = unsafe {
-        libc::syscall(
-            libc::SYS_close_range,
-            first_unsigned,
-            u64::from(u32::MAX),
-            flag,
-        )
-    };
+    let outcome = unsafe { libc::syscall(libc::SYS_close_range, first_unsigned, last, flag) };
     if outcome == 0 {
         return Ok(());
     }
@@ -292,8 +204,7 @@ pub(crate) fn close_on_exec_from(first: RawFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Ends this process quietly when nobody reads what it prints: for the command
-/// line, whose output goes through `head`.
+/// Ends this process quietly when nobody reads what it prints (`wsgid status | head`).
 pub(crate) fn end_without_reader() {
     // SAFETY: SIG_DFL installs no code.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
@@ -318,9 +229,6 @@ pub(crate) fn reset_signals() {
 
 /// Registers a descriptor with the runtime for reading. It need not be
 /// non-blocking: its users read with `MSG_DONTWAIT`, or it is a listener.
-///
-/// # Errors
-/// If it cannot be polled.
 pub(crate) fn poll_reads<T: Into<OwnedFd>>(fd: T) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` keeps the same number open until it is dropped, and
     // the `AsyncFd` that owns it takes it out of the poll set before that.
@@ -328,63 +236,45 @@ pub(crate) fn poll_reads<T: Into<OwnedFd>>(fd: T) -> io::Result<AsyncFd<OwnedFd>
 }
 
 /// A descriptor that becomes readable when this child ends.
-///
-/// # Errors
-/// As `pidfd_open(2)`.
 pub(crate) fn pidfd(pid: u32) -> io::Result<OwnedFd> {
     // SAFETY: plain numbers in, a descriptor or an error out.
     let number = unsafe { libc::syscall(libc::SYS_pidfd_open, i64::from(pid), 0_i64) };
-    match RawFd::try_from(number) {
-        // SAFETY: the kernel has just made this descriptor for us.
-        Ok(number) if number >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(number) }),
-        _ => Err(io::Error::last_os_error()),
-    }
+    let number = RawFd::try_from(Errno::result(number)?).map_err(io::Error::other)?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 /// The raw status of this child if it has ended; it is reaped then.
-///
-/// # Errors
-/// If it is no child.
 pub(crate) fn reap(pid: u32) -> io::Result<Option<i32>> {
     let number = libc::pid_t::try_from(pid).map_err(|_| io::ErrorKind::InvalidInput)?;
     let mut status = 0;
     // SAFETY: the pointer is valid for the call.
-    match unsafe { libc::waitpid(number, &raw mut status, libc::WNOHANG) } {
-        0 => Ok(None),
-        outcome if outcome == number => Ok(Some(status)),
-        _ => Err(io::Error::last_os_error()),
-    }
+    let outcome = unsafe { libc::waitpid(number, &raw mut status, libc::WNOHANG) };
+    Ok((Errno::result(outcome)? != 0).then_some(status))
 }
 
 /// Kills the process behind this descriptor, which no other can have become.
-///
-/// # Errors
-/// As `pidfd_send_signal(2)`.
 pub(crate) fn kill_at(pidfd: BorrowedFd<'_>) -> io::Result<()> {
     let number = i64::from(pidfd.as_raw_fd());
     let signal = i64::from(libc::SIGKILL);
     // SAFETY: the descriptor is open for the call; no information is passed.
-    match unsafe { libc::syscall(libc::SYS_pidfd_send_signal, number, signal, 0_i64, 0_i64) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
+    done(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, number, signal, 0_i64, 0_i64) })
 }
 
 /// A short extended attribute of a file, if it has it.
 pub(crate) fn attribute(path: &Path, name: &str) -> Option<Vec<u8>> {
-    let path = CString::new(path.as_os_str().as_bytes()).ok()?;
-    let name = CString::new(name).ok()?;
     let mut value = vec![0_u8; 64];
+    let len = read_attribute(path, &CString::new(name).ok()?, &mut value).ok()?;
+    value.truncate(len);
+    Some(value)
+}
+
+/// Reads an extended attribute and gives its length; with no room, the length alone.
+fn read_attribute(path: &Path, name: &CStr, value: &mut [u8]) -> io::Result<usize> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let room = value.as_mut_ptr().cast();
     // SAFETY: both names end with NUL, and the kernel writes at most as many
     // bytes as it is told.
-    let len = unsafe {
-        libc::getxattr(
-            path.as_ptr(),
-            name.as_ptr(),
-            value.as_mut_ptr().cast(),
-            value.len(),
-        )
-    };
-    value.truncate(usize::try_from(len).ok()?);
-    Some(value)
+    let len = unsafe { libc::getxattr(path.as_ptr(), name.as_ptr(), room, value.len()) };
+    Ok(Errno::result(len)?.unsigned_abs())
 }
