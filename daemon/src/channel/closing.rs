@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use nix::sys::socket::MsgFlags;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::net::UnixStream;
 use wsgid_protocol::disposal;
 use wsgid_protocol::refusal::{self, Refusal};
 
@@ -38,15 +39,12 @@ impl Guarded {
     /// Takes over a socket; descriptors on it are refused from here on. `owner`
     /// is whose affair it is if one is slow to close.
     pub(crate) fn new(fd: OwnedFd, owner: impl Into<Arc<str>>) -> Self {
-        let refusal = Refusal::on(fd.as_fd());
-        let shared = AtomicBool::new(false);
-        let left = AtomicBool::new(false);
         Self {
+            refusal: Refusal::on(fd.as_fd()),
             fd: Some(fd),
             owner: owner.into(),
-            refusal,
-            shared,
-            left,
+            shared: AtomicBool::default(),
+            left: AtomicBool::default(),
         }
     }
 
@@ -80,6 +78,12 @@ impl Guarded {
     /// Says so if the error means that descriptors came.
     pub(crate) fn tell_of(&self, error: &io::Error, place: &str) {
         tell_of(error, &self.owner, place);
+    }
+
+    /// The socket as the runtime has it, by a descriptor of its own that is to be
+    /// closed before this one.
+    pub(crate) fn stream(&self) -> io::Result<UnixStream> {
+        super::stream(self.as_fd().try_clone_to_owned()?)
     }
 
     /// Receives bytes, never descriptors.
@@ -131,10 +135,22 @@ impl Polled {
     }
 
     /// Waits for bytes and receives some.
-    pub(crate) async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.polled
             .async_io(Interest::READABLE, |_| self.guarded.recv(buffer))
             .await
+    }
+
+    /// Waits until the buffer is full.
+    pub(crate) async fn read_exact(&self, mut buffer: &mut [u8]) -> io::Result<()> {
+        while !buffer.is_empty() {
+            let count = self.recv(buffer).await?;
+            if count == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            buffer = buffer.get_mut(count..).unwrap_or_default();
+        }
+        Ok(())
     }
 
     /// The socket, no longer polled.

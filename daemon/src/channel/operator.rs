@@ -11,8 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, socket};
-use tokio::io::{AsyncWriteExt, Interest};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixListener;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::{Semaphore, oneshot};
 use wsgid_protocol::answers::{CommandError, CommandResult, to_json};
@@ -21,7 +20,8 @@ use wsgid_protocol::limits::HEAD_LEN;
 use wsgid_protocol::refusal::{self, Refusal};
 use wsgid_protocol::{FrameHead, Kind, payload};
 
-use crate::channel::closing::{self, Guarded};
+use super::closing::{self, Guarded, Polled};
+use super::{invalid, write_frame};
 
 /// Name of the socket, beside that of the requests.
 pub(crate) const NAME: &str = "control.sock";
@@ -129,12 +129,13 @@ pub(crate) async fn listen(
         let Ok(uid) = stream.peer_cred().map(|peer| peer.uid()) else {
             continue;
         };
-        let Ok(stream) = OperatorSession::new(stream, uid) else {
+        let Ok(socket) = stream.into_std() else {
             continue;
         };
+        let socket = Guarded::new(socket.into(), closing::user(uid));
         let Some(turns) = users.admit(uid) else {
             tracing::debug!("control socket: uid {uid} has too many connections");
-            drop(stream);
+            drop(socket);
             tokio::time::sleep(PAUSE).await;
             continue;
         };
@@ -146,7 +147,7 @@ pub(crate) async fn listen(
                 turns.acquire().await.ok()
             };
             let ended = tokio::time::Instant::now() + TURN;
-            if let Err(error) = converse(stream, uid, asked).await {
+            if let Err(error) = converse(Arc::new(socket), uid, asked).await {
                 closing::tell_of(&error, &closing::user(uid), "control socket");
                 tracing::debug!("control socket: {error}");
             }
@@ -158,50 +159,17 @@ pub(crate) async fn listen(
     Ok(())
 }
 
-/// A connection, which the peer may have filled with anything.
-struct OperatorSession {
-    // Dropped first: never the last descriptor.
-    stream: UnixStream,
-    guarded: Guarded,
-}
-
-impl OperatorSession {
-    fn new(stream: UnixStream, uid: u32) -> io::Result<Self> {
-        let socket = std::os::fd::OwnedFd::from(stream.into_std()?);
-        let guarded = Guarded::new(socket, closing::user(uid));
-        let stream = std::os::unix::net::UnixStream::from(guarded.as_fd().try_clone_to_owned()?);
-        Ok(Self {
-            stream: UnixStream::from_std(stream)?,
-            guarded,
-        })
-    }
-
-    async fn read_exact(&self, mut buffer: &mut [u8]) -> io::Result<()> {
-        while !buffer.is_empty() {
-            let space = &mut *buffer;
-            let count = self
-                .stream
-                .async_io(Interest::READABLE, || self.guarded.recv(space))
-                .await?;
-            if count == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            buffer = buffer.get_mut(count..).unwrap_or_default();
-        }
-        Ok(())
-    }
-}
-
 async fn converse(
-    mut stream: OperatorSession,
+    socket: Arc<Guarded>,
     uid: u32,
     asked: Sender<OperatorCommand>,
 ) -> io::Result<()> {
-    let command = match timeout(ASK_TIMEOUT, recv(&stream)).await {
+    let polled = Polled::new(Arc::clone(&socket))?;
+    let command = match timeout(ASK_TIMEOUT, recv(&polled)).await {
         Err(problem) if refusal::is_unwanted(&problem) => return Err(problem),
         Err(problem) if problem.kind() == io::ErrorKind::InvalidData => {
             let error = CommandError::NotUnderstood(problem.to_string());
-            return reply(&mut stream.stream, &Err(error)).await;
+            return reply(&socket, &Err(error)).await;
         }
         other => other?,
     };
@@ -217,11 +185,17 @@ async fn converse(
         Ok(Ok(answer)) => answer,
         Ok(Err(_)) | Err(_) => Err(CommandError::NoAnswer),
     };
-    reply(&mut stream.stream, &answer).await
+    reply(&socket, &answer).await
 }
 
-async fn reply(stream: &mut UnixStream, answer: &CommandResult) -> io::Result<()> {
-    timeout(ASK_TIMEOUT, send(stream, &to_json(answer)?)).await
+async fn reply(socket: &Guarded, answer: &CommandResult) -> io::Result<()> {
+    let mut stream = socket.stream()?;
+    let json = to_json(answer)?;
+    timeout(
+        ASK_TIMEOUT,
+        write_frame(&mut stream, Kind::Control, 0, &json),
+    )
+    .await
 }
 
 async fn timeout<T>(limit: Duration, task: impl Future<Output = io::Result<T>>) -> io::Result<T> {
@@ -230,11 +204,10 @@ async fn timeout<T>(limit: Duration, task: impl Future<Output = io::Result<T>>) 
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-async fn recv(stream: &OperatorSession) -> io::Result<Command> {
-    let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
+async fn recv(stream: &Polled) -> io::Result<Command> {
     let mut head = [0; HEAD_LEN];
     stream.read_exact(&mut head).await?;
-    let head = FrameHead::parse(&head).map_err(|error| invalid(error.to_string()))?;
+    let head = FrameHead::parse(&head).map_err(invalid)?;
     if head.kind != Kind::Control {
         return Err(invalid(format!("{:?} is no command", head.kind)));
     }
@@ -252,14 +225,6 @@ async fn recv(stream: &OperatorSession) -> io::Result<Command> {
             payload::decode(&bytes).map_err(|error| invalid(format!("{error}; {OTHER_RELEASE}")))
         }
         Ok(None) => Err(invalid(format!("it has no such command; {OTHER_RELEASE}"))),
-        Err(error) => Err(invalid(error.to_string())),
+        Err(error) => Err(invalid(error)),
     }
-}
-
-async fn send(stream: &mut UnixStream, bytes: &[u8]) -> io::Result<()> {
-    let len = u32::try_from(bytes.len()).map_err(|_| io::ErrorKind::InvalidData)?;
-    stream
-        .write_all(&FrameHead::new(Kind::Control, 0, len).encode())
-        .await?;
-    stream.write_all(bytes).await
 }

@@ -11,13 +11,14 @@ use nix::sys::socket::MsgFlags;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc::{Receiver, Sender};
+use wsgid_protocol::Kind;
 use wsgid_protocol::blocking::FrameReader;
 use wsgid_protocol::control::{FromParent, ToParent};
 use wsgid_protocol::limits::{LOGS_MAX, MAX_DESCRIPTORS};
-use wsgid_protocol::{FrameHead, Kind, payload};
 
-use crate::channel::quiesce::Quiesce;
-use crate::channel::worker::send_everything;
+use super::quiesce::Quiesce;
+use super::worker::send_message;
+use super::{invalid, stream};
 
 /// A message of the parent, with what came beside it.
 #[derive(Debug)]
@@ -40,9 +41,7 @@ pub(crate) async fn converse(
     mut answers: Receiver<ToParent>,
     mut quiesce: Quiesce,
 ) -> io::Result<()> {
-    let stream = std::os::unix::net::UnixStream::from(socket);
-    stream.set_nonblocking(true)?;
-    let stream = UnixStream::from_std(stream)?;
+    let stream = stream(socket)?;
     let mut reader = FrameReader::new(MAX_DESCRIPTORS);
     let mut ahead = Vec::new();
     loop {
@@ -60,7 +59,7 @@ pub(crate) async fn converse(
                     };
                     ahead.append(&mut files);
                     if ahead.len() > LOGS_MAX {
-                        return Err(io::Error::new(io::ErrorKind::InvalidData, "too many descriptors"));
+                        return Err(invalid("too many descriptors"));
                     }
                     if message == FromParent::Logs {
                         continue;
@@ -72,7 +71,7 @@ pub(crate) async fn converse(
                 }
             }
             answer = answers.recv() => match answer {
-                Some(answer) => send(&stream, &answer).await?,
+                Some(answer) => send_message(&stream, &answer, &[]).await?,
                 None => return Ok(()),
             },
         }
@@ -88,23 +87,17 @@ async fn fill(stream: &UnixStream, reader: &mut FrameReader) -> io::Result<usize
 }
 
 fn next(reader: &mut FrameReader) -> io::Result<Option<Received>> {
-    let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
-    let (message, count) = match reader
-        .next_buffered()
-        .map_err(|error| invalid(error.to_string()))?
-    {
-        None => return Ok(None),
-        Some(frame) if frame.head.kind != Kind::Control => {
-            return Err(invalid(format!(
-                "{:?} has no place on the parent's control socket",
-                frame.head.kind
-            )));
-        }
-        Some(frame) => (
-            FromParent::read(frame.payload).map_err(|error| invalid(error.to_string()))?,
-            frame.head.code,
-        ),
+    let Some(frame) = reader.next_buffered().map_err(invalid)? else {
+        return Ok(None);
     };
+    if frame.head.kind != Kind::Control {
+        return Err(invalid(format!(
+            "{:?} has no place on the parent's control socket",
+            frame.head.kind
+        )));
+    }
+    let message = FromParent::read(frame.payload).map_err(invalid)?;
+    let count = frame.head.code;
     let files: Vec<Arc<File>> = (0..count)
         .filter_map(|_| reader.take_fd())
         .map(|fd| Arc::new(File::from(fd)))
@@ -116,16 +109,4 @@ fn next(reader: &mut FrameReader) -> io::Result<Option<Received>> {
         )));
     }
     Ok(Some(Received { message, files }))
-}
-
-async fn send(stream: &UnixStream, answer: &ToParent) -> io::Result<()> {
-    let bytes = payload::encode(answer)
-        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-    let len = u32::try_from(bytes.len()).map_err(|_| io::ErrorKind::InvalidData)?;
-    send_everything(
-        stream,
-        [&FrameHead::new(Kind::Control, 0, len).encode(), &bytes],
-        &[],
-    )
-    .await
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use nix::sys::socket::MsgFlags;
+use serde::Serialize;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio_util::codec::Decoder;
@@ -17,7 +18,8 @@ use wsgid_protocol::fds::send_with_fds;
 use wsgid_protocol::limits::MAX_WORKER_CONTROL_LEN;
 use wsgid_protocol::{FrameHead, Kind, payload};
 
-use crate::channel::closing::Guarded;
+use super::closing::Guarded;
+use super::invalid;
 
 /// Bytes that are received at once.
 const CHUNK: usize = 4096;
@@ -51,10 +53,8 @@ pub(crate) struct Link {
 impl Link {
     /// Takes over a connected socket.
     pub(crate) fn new(guarded: Guarded) -> io::Result<Self> {
-        let stream = std::os::unix::net::UnixStream::from(guarded.as_fd().try_clone_to_owned()?);
-        stream.set_nonblocking(true)?;
         Ok(Self {
-            stream: UnixStream::from_std(stream)?,
+            stream: guarded.stream()?,
             guarded,
         })
     }
@@ -71,17 +71,8 @@ impl Link {
 
     /// Sends one message.
     pub(crate) async fn send(&self, out: &Outgoing) -> io::Result<()> {
-        let invalid = |error: wsgid_protocol::payload::PayloadError| {
-            io::Error::new(io::ErrorKind::InvalidData, error)
-        };
-        let bytes = payload::encode(&out.message).map_err(invalid)?;
-        let len = u32::try_from(bytes.len()).map_err(|_| io::ErrorKind::InvalidData)?;
         let fds: Vec<BorrowedFd<'_>> = out.fds.iter().map(|fd| fd.as_fd()).collect();
-        let code = u16::try_from(fds.len()).map_err(|_| io::ErrorKind::InvalidData)?;
-        let head = FrameHead::new(Kind::Control, 0, len)
-            .with_code(code)
-            .encode();
-        send_everything(&self.stream, [&head, &bytes], &fds).await
+        send_message(&self.stream, &out.message, &fds).await
     }
 
     /// Waits for bytes and gives back the messages that are complete. An empty
@@ -166,7 +157,6 @@ impl Inbox {
     }
 
     fn messages(&mut self) -> io::Result<Vec<FromWorker>> {
-        let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
         let mut out = Vec::new();
         while let Some((head, bytes)) = self.codec.decode(&mut self.bytes)? {
             if head.kind != Kind::Control || head.code != 0 {
@@ -175,7 +165,7 @@ impl Inbox {
                     head.kind
                 )));
             }
-            match payload::decode_message(&bytes).map_err(|error| invalid(error.to_string()))? {
+            match payload::decode_message(&bytes).map_err(invalid)? {
                 Some(message) => out.push(message),
                 None => self.unknown += 1,
             }
@@ -184,13 +174,18 @@ impl Inbox {
     }
 }
 
-/// Sends all bytes, the descriptors with the first.
-pub(crate) async fn send_everything(
+/// Sends a message, the descriptors with its first byte.
+pub(super) async fn send_message(
     stream: &UnixStream,
-    parts: [&[u8]; 2],
+    message: &impl Serialize,
     mut fds: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
-    let mut slices = parts.map(IoSlice::new);
+    let bytes = payload::encode(message).map_err(invalid)?;
+    let len = u32::try_from(bytes.len()).map_err(invalid)?;
+    let code = u16::try_from(fds.len()).map_err(invalid)?;
+    let head = FrameHead::new(Kind::Control, 0, len).with_code(code);
+    let head = head.encode();
+    let mut slices = [IoSlice::new(&head), IoSlice::new(&bytes)];
     let mut left = &mut slices[..];
     IoSlice::advance_slices(&mut left, 0);
     while !left.is_empty() {

@@ -10,7 +10,6 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use nix::errno::Errno;
 use nix::sys::socket::{getsockopt, sockopt};
 use tokio::io::Interest;
 use tokio::sync::mpsc::Sender;
@@ -111,7 +110,16 @@ enum HelloError {
     #[error(transparent)]
     Payload(#[from] PayloadError),
     #[error(transparent)]
-    Io(#[from] io::Error),
+    Io(io::Error),
+}
+
+impl From<io::Error> for HelloError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => Self::Ended,
+            _ => Self::Io(error),
+        }
+    }
 }
 
 /// The connections without HELLO, and what reads it.
@@ -138,10 +146,6 @@ impl HalfOpen {
             gone.abort();
         }
         number
-    }
-
-    fn free(&self, peer: Peer, number: u64) {
-        self.lock().free(peer, number);
     }
 }
 
@@ -202,7 +206,7 @@ pub(crate) async fn listen(
         let task = reading.spawn(async move {
             let outcome = greet(stream, peer).await;
             if let Ok(number) = number.await {
-                own.free(peer, number);
+                own.lock().free(peer, number);
             }
             match outcome {
                 Ok(greeted) => drop(incoming.send(greeted).await),
@@ -247,11 +251,8 @@ fn permitted_peer(stream: &UnixStream, allowed: &Allowed) -> Option<Peer> {
 }
 
 async fn greet(stream: Guarded, peer: Peer) -> Result<NewConnection, HelloError> {
-    let outcome = match tokio::time::timeout(HELLO_TIMEOUT, read_hello(stream)).await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(HelloError::Timeout),
-    };
-    match outcome {
+    let outcome = tokio::time::timeout(HELLO_TIMEOUT, read_hello(stream)).await;
+    match outcome.unwrap_or(Err(HelloError::Timeout)) {
         Err(HelloError::Io(error)) if refusal::is_unwanted(&error) => {
             closing::tell_of(&error, &closing::user(peer.uid), "request socket");
             Err(HelloError::Ended)
@@ -264,13 +265,13 @@ async fn greet(stream: Guarded, peer: Peer) -> Result<NewConnection, HelloError>
 async fn read_hello(stream: Guarded) -> Result<NewConnection, HelloError> {
     let stream = Polled::new(Arc::new(stream))?;
     let mut head = [0; HEAD_LEN];
-    read_exact(&stream, &mut head).await?;
+    stream.read_exact(&mut head).await?;
     let head = FrameHead::parse(&head)?;
     if head.kind != Kind::Hello {
         return Err(HelloError::Unexpected(head.kind));
     }
     let mut bytes = vec![0; head.len as usize];
-    read_exact(&stream, &mut bytes).await?;
+    stream.read_exact(&mut bytes).await?;
     if let Some(mismatch) = Hello::foreign(&bytes) {
         // Whatever stands behind the versions: its child is told.
         let _ = send_fail(
@@ -283,21 +284,6 @@ async fn read_hello(stream: Guarded) -> Result<NewConnection, HelloError> {
     let hello = payload::decode(&bytes)?;
     let fd = Arc::into_inner(stream.into_guarded()).ok_or(HelloError::Ended)?;
     Ok(NewConnection { hello, fd })
-}
-
-async fn read_exact(stream: &Polled, mut buffer: &mut [u8]) -> Result<(), HelloError> {
-    while !buffer.is_empty() {
-        let count = match stream.recv(buffer).await {
-            Ok(0) => return Err(HelloError::Ended),
-            Ok(count) => count,
-            Err(error) if error.raw_os_error() == Some(Errno::ECONNRESET as i32) => {
-                return Err(HelloError::Ended);
-            }
-            Err(error) => return Err(error.into()),
-        };
-        buffer = buffer.get_mut(count..).unwrap_or_default();
-    }
-    Ok(())
 }
 
 #[cfg(test)]

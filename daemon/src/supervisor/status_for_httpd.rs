@@ -5,7 +5,6 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
@@ -15,11 +14,12 @@ use wsgid_protocol::control::Command;
 use wsgid_protocol::head::FLAG_CLOSE;
 use wsgid_protocol::limits::MAX_BODY_LEN;
 use wsgid_protocol::response::EndReport;
-use wsgid_protocol::{Failure, FrameHead, Kind, payload};
+use wsgid_protocol::{Failure, Kind, payload};
 
 use super::Supervisor;
 use crate::channel::closing::Guarded;
 use crate::channel::operator::OperatorCommand;
+use crate::channel::write_frame;
 use crate::connection::connections::send_fail;
 
 /// Time a module has to take the answer.
@@ -56,21 +56,11 @@ impl Supervisor {
 
 /// The JSON as DATA frames, and END.
 async fn send(fd: Guarded, status: &CommandResult) -> io::Result<()> {
-    let json = to_json(status)?;
-    // Of two descriptors the guarded one is closed last.
-    let stream = UnixStream::from(fd.as_fd().try_clone_to_owned()?);
-    stream.set_nonblocking(true)?;
-    let mut stream = tokio::net::UnixStream::from_std(stream)?;
-    let end = payload::encode(&EndReport::default()).map_err(io::Error::other)?;
-    let parts = json
-        .chunks(MAX_BODY_LEN as usize)
-        .map(|part| (Kind::Data, 0, part));
-    for (kind, flags, bytes) in parts.chain([(Kind::End, FLAG_CLOSE, end.as_slice())]) {
-        let len = u32::try_from(bytes.len()).map_err(io::Error::other)?;
-        stream
-            .write_all(&FrameHead::new(kind, 0, len).with_flags(flags).encode())
-            .await?;
-        stream.write_all(bytes).await?;
+    let mut stream = fd.stream()?;
+    for part in to_json(status)?.chunks(MAX_BODY_LEN as usize) {
+        write_frame(&mut stream, Kind::Data, 0, part).await?;
     }
+    let end = payload::encode(&EndReport::default()).map_err(io::Error::other)?;
+    write_frame(&mut stream, Kind::End, FLAG_CLOSE, &end).await?;
     stream.shutdown().await
 }
