@@ -4,22 +4,20 @@
 use tokio::sync::watch;
 
 /// Who asks.
+#[derive(Default)]
 pub(crate) struct Quiescer(watch::Sender<bool>);
 
 /// Who is asked.
 #[derive(Clone)]
 pub(crate) struct Quiesce(watch::Receiver<bool>);
 
-/// A pair of them.
-pub(crate) fn pair() -> (Quiescer, Quiesce) {
-    let (asks, asked) = watch::channel(false);
-    (Quiescer(asks), Quiesce(asked))
-}
-
 impl Quiescer {
-    /// Asks.
     pub(crate) fn ask(&self) {
         self.0.send_replace(true);
+    }
+
+    pub(crate) fn quiesce(&self) -> Quiesce {
+        Quiesce(self.0.subscribe())
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -359,9 +359,7 @@ impl RequestConnection {
 
     /// Tells the module why there is no (complete) answer.
     pub(crate) fn fail(&self, failure: Failure, text: &str) {
-        // A full socket or a module that has gone: it sees the end of the
-        // connection instead (`worker-lost`).
-        let _ = send_fail(self.fd.as_fd(), failure, text);
+        send_fail(&*self.fd, failure, text);
     }
 }
 
@@ -389,21 +387,22 @@ async fn watch(
     }
 }
 
-/// Sends FAIL about the connection, as far as it goes without waiting.
-pub(crate) fn send_fail(fd: BorrowedFd<'_>, failure: Failure, text: &str) -> io::Result<()> {
+/// Tells a module to send its request again, on another connection.
+pub(crate) fn send_back(fd: impl AsFd) {
+    send_fail(fd, Failure::NotStarted, Failure::NotStarted.row().text);
+}
+
+/// Sends FAIL about a connection. Where its socket is full, or the module has gone,
+/// that sees the end of the connection instead (`worker-lost`).
+pub(crate) fn send_fail(fd: impl AsFd, failure: Failure, text: &str) {
     let text = text::cut(text, MAX_FAIL_LEN as usize).as_bytes();
     let len = u32::try_from(text.len()).unwrap_or_default();
     let head = FrameHead::new(Kind::Fail, 0, len)
         .with_code(failure.code())
         .with_flags(FLAG_CLOSE)
         .encode();
-    send_all(
-        fd,
-        &mut [IoSlice::new(&head), IoSlice::new(text)],
-        &[],
-        MsgFlags::MSG_DONTWAIT,
-    )
-    .map(drop)
+    let parts = &mut [IoSlice::new(&head), IoSlice::new(text)];
+    let _ = send_all(fd.as_fd(), parts, &[], MsgFlags::MSG_DONTWAIT);
 }
 
 #[cfg(test)]
@@ -453,7 +452,7 @@ mod tests {
             module.write(b"x").unwrap_err().kind(),
             io::ErrorKind::BrokenPipe
         );
-        send_fail(ours.as_fd(), Failure::WorkerExited, "gone").unwrap();
+        send_fail(&ours, Failure::WorkerExited, "gone");
         drop(ours);
         let mut got = Vec::new();
         io::Read::read_to_end(&mut module, &mut got).unwrap();

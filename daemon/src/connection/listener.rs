@@ -274,11 +274,8 @@ async fn read_hello(stream: Guarded) -> Result<NewConnection, HelloError> {
     stream.read_exact(&mut bytes).await?;
     if let Some(mismatch) = Hello::foreign(&bytes) {
         // Whatever stands behind the versions: its child is told.
-        let _ = send_fail(
-            stream.readiness().get_ref().as_fd(),
-            Failure::VersionMismatch,
-            &mismatch,
-        );
+        let fd = stream.readiness().get_ref();
+        send_fail(fd, Failure::VersionMismatch, &mismatch);
         return Err(HelloError::Version(mismatch));
     }
     let hello = payload::decode(&bytes)?;

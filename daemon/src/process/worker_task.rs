@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use wsgid_protocol::control::FromWorker;
 
 use crate::channel::closing::Guarded;
-use crate::channel::quiesce::{self, Quiesce, Quiescer};
+use crate::channel::quiesce::{Quiesce, Quiescer};
 use crate::channel::worker::{Inbox, Link, Outgoing};
 use crate::log::{Output, Stream, forward};
 use crate::process::child::{Process, Running};
@@ -194,7 +194,8 @@ fn begin(
     let link = Arc::new(Link::new(running.control)?);
     let (messages, outbox) = channel(OUTBOX_LEN);
     let (signals, signal_inbox) = channel(16);
-    let (quiescer, quiesce) = quiesce::pair();
+    let quiescer = Quiescer::default();
+    let quiesce = quiescer.quiesce();
     let [out, err] = running.pipes;
     let pipes = vec![
         Arc::new(pipe::Receiver::from_owned_fd(out)?),

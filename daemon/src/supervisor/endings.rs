@@ -45,7 +45,7 @@ impl Supervisor {
             }
             if !asked {
                 entry.note_cause(&text);
-                self.resources.crashed(&entry.group, now);
+                self.resources.fairness.crashed(&entry.group, now);
             }
         }
         let hopeless = was_never_ready && status.code().and_then(launcher::text).is_some();
@@ -61,13 +61,7 @@ impl Supervisor {
             None => {}
             Some(QueueFront::Request) => self.hold_and_place(id, true, now),
             Some(_) => {
-                let Some(connection) = self.connections.remove(id) else {
-                    return;
-                };
-                connection.close_for_sending();
-                if connection.front() == QueueFront::Request {
-                    connection.fail(Failure::NotStarted, Failure::NotStarted.row().text);
-                } else {
+                if let Some(connection) = self.retire(id) {
                     connection.fail(failure, text);
                 }
             }

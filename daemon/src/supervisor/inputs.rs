@@ -13,8 +13,8 @@ use tokio::task::JoinHandle;
 use wsgid_protocol::control::ToParent;
 
 use crate::channel::operator::OperatorCommand;
-use crate::channel::parent::ParentMessage;
-use crate::channel::quiesce::{self, Quiesce, Quiescer};
+use crate::channel::parent::{self, ParentMessage};
+use crate::channel::quiesce::Quiescer;
 use crate::connection::connections::HeldEvent;
 use crate::connection::listener::NewConnection;
 use crate::connection::stale_socket;
@@ -23,15 +23,32 @@ use wsgid_policy::ids::{ConnectionId, WorkerId};
 
 /// Events that may wait in each channel; behind that the sender waits.
 const CHANNEL_LEN: usize = 1024;
+/// The same of operators' commands.
+const COMMANDS_LEN: usize = 64;
+/// The same of the parent's messages, and of the answers to them.
+const PARENT_LEN: usize = 4;
 
-/// The ends of the channels that the loop reads, and what it has to know of the
-/// other ones.
+/// Both ends of a channel: tasks have copies of the sender.
+pub(super) struct Events<T> {
+    pub(super) sender: Sender<T>,
+    pub(super) receiver: Receiver<T>,
+}
+
+impl<T> Events<T> {
+    fn new(len: usize) -> Self {
+        let (sender, receiver) = channel(len);
+        Self { sender, receiver }
+    }
+}
+
+/// The channels that the loop reads, and what stands behind them.
 pub(super) struct Inputs {
-    pub(super) incoming: Receiver<NewConnection>,
-    pub(super) workers: Receiver<(WorkerId, WorkerEvent)>,
-    pub(super) held: Receiver<(ConnectionId, u64, HeldEvent)>,
+    pub(super) incoming: Events<NewConnection>,
+    pub(super) workers: Events<(WorkerId, WorkerEvent)>,
+    pub(super) held: Events<(ConnectionId, u64, HeldEvent)>,
+    pub(super) asked: Events<OperatorCommand>,
+    /// Ends when the parent has gone.
     pub(super) parent: Receiver<ParentMessage>,
-    pub(super) asked: Receiver<OperatorCommand>,
     pub(super) answers: Sender<ToParent>,
     /// The parent, as long as it is there.
     pub(super) parent_pid: Option<Pid>,
@@ -39,80 +56,56 @@ pub(super) struct Inputs {
     pub(super) vanished: Option<Pid>,
     /// Whether it has said that it ends.
     pub(super) told: bool,
-    pub(super) sockets: Sockets,
+    /// The sockets of requests and of the parent, for the next program.
+    pub(super) listener: OwnedFd,
+    pub(super) parent_socket: Option<OwnedFd>,
     /// Where operators ask.
     pub(super) control: Option<PathBuf>,
     /// What stands between those sockets and the channels.
     bridges: Vec<JoinHandle<()>>,
-    frozen: Quiescer,
-    /// Of new connections alone.
+    talking: Quiescer,
     pub(super) accepting: Quiescer,
 }
 
-/// The sockets, for the next program.
-pub(super) struct Sockets {
-    pub(super) listener: OwnedFd,
-    pub(super) parent: Option<OwnedFd>,
-}
-
-/// The ends of the channels that the tasks have.
-pub(super) struct TaskEnds {
-    pub(super) incoming: Sender<NewConnection>,
-    pub(super) workers: Sender<(WorkerId, WorkerEvent)>,
-    pub(super) held: Sender<(ConnectionId, u64, HeldEvent)>,
-    pub(super) parent: Sender<ParentMessage>,
-    pub(super) asked: Sender<OperatorCommand>,
-    pub(super) answers: Receiver<ToParent>,
-    pub(super) freeze: Quiesce,
-    pub(super) stop_accepting: Quiesce,
-}
-
 impl Inputs {
-    /// # Errors
-    /// If the sockets cannot be kept for the next program.
+    /// `kept` is what the parent said to the program before, which did not do it.
     pub(super) fn new(
         listener: &OwnedFd,
-        parent: Option<&OwnedFd>,
+        parent_socket: Option<OwnedFd>,
+        kept: Vec<ParentMessage>,
         control: Option<PathBuf>,
-    ) -> io::Result<(Self, TaskEnds)> {
-        let (incoming_in, incoming) = channel(CHANNEL_LEN);
-        let (workers_in, workers) = channel(CHANNEL_LEN);
-        let (held_in, held) = channel(CHANNEL_LEN);
-        let (parent_in, parent_out) = channel(4);
-        let (asked_in, asked) = channel(64);
-        let (answers, answers_out) = channel(4);
-        let (frozen, freeze) = quiesce::pair();
-        let (accepting, stop_accepting) = quiesce::pair();
-        let inputs = Self {
-            incoming,
-            workers,
-            held,
-            parent: parent_out,
-            asked,
+    ) -> io::Result<Self> {
+        let (said, parent) = channel(PARENT_LEN);
+        let (answers, outbox) = channel(PARENT_LEN);
+        let mut inputs = Self {
+            incoming: Events::new(CHANNEL_LEN),
+            workers: Events::new(CHANNEL_LEN),
+            held: Events::new(CHANNEL_LEN),
+            asked: Events::new(COMMANDS_LEN),
+            parent,
             answers,
-            parent_pid: parent.map(|_| getppid()),
+            parent_pid: parent_socket.as_ref().map(|_| getppid()),
             vanished: None,
             told: false,
-            sockets: Sockets {
-                listener: listener.try_clone()?,
-                parent: parent.map(OwnedFd::try_clone).transpose()?,
-            },
+            listener: listener.try_clone()?,
+            parent_socket,
             control,
             bridges: Vec::new(),
-            frozen,
-            accepting,
+            talking: Quiescer::default(),
+            accepting: Quiescer::default(),
         };
-        let ends = TaskEnds {
-            incoming: incoming_in,
-            workers: workers_in,
-            held: held_in,
-            parent: parent_in,
-            asked: asked_in,
-            answers: answers_out,
-            freeze,
-            stop_accepting,
-        };
-        Ok((inputs, ends))
+        if let Some(socket) = &inputs.parent_socket {
+            let socket = socket.try_clone()?;
+            let quiesce = inputs.talking.quiesce();
+            let conversation = async move {
+                for message in kept {
+                    let _ = said.send(message).await;
+                }
+                parent::converse(socket, said, outbox, quiesce).await
+            };
+            inputs.bridge(conversation, "control socket of httpd");
+        }
+        Ok(inputs)
     }
 
     /// Starts what stands between a socket and its channel.
@@ -124,28 +117,87 @@ impl Inputs {
         self.bridges.push(tokio::spawn(report(task, what)));
     }
 
-    /// Ends that: what has come from outside is in the channels.
-    pub(super) async fn quiesce(&mut self, deadline: Instant) {
-        self.frozen.ask();
+    /// Ends that: what has come from outside is in the channels. Returns what the
+    /// parent said, for which its channel may have no room.
+    pub(super) async fn quiesce(&mut self, deadline: Instant) -> Vec<ParentMessage> {
+        self.talking.ask();
         self.accepting.ask();
+        let mut said = Vec::new();
         for task in std::mem::take(&mut self.bridges) {
-            let _ = tokio::time::timeout_at(deadline.into(), task).await;
+            let ended = tokio::time::timeout_at(deadline.into(), task);
+            let _ = take_until(ended, &mut self.parent, &mut said).await;
         }
+        said.extend(waiting_in(&mut self.parent));
+        said
     }
 
     /// Removes the socket of requests, unless another supervisor has it.
     pub(super) async fn remove_socket(&self) {
         if self.told {
-            stale_socket::remove(&self.sockets.listener);
+            stale_socket::remove(&self.listener);
         } else if let Some(parent) = self.vanished {
-            stale_socket::remove_after(parent, &self.sockets.listener).await;
+            stale_socket::remove_after(parent, &self.listener).await;
         }
     }
+}
+
+/// Waits for a task that may itself wait for room in a channel: takes what comes.
+pub(super) async fn take_until<T, R>(
+    task: impl Future<Output = R>,
+    receiver: &mut Receiver<T>,
+    taken: &mut Vec<T>,
+) -> R {
+    tokio::pin!(task);
+    loop {
+        tokio::select! {
+            ended = &mut task => return ended,
+            Some(event) = receiver.recv() => taken.push(event),
+        }
+    }
+}
+
+/// What has come and was not looked at.
+pub(super) fn waiting_in<T>(receiver: &mut Receiver<T>) -> Vec<T> {
+    std::iter::from_fn(|| receiver.try_recv().ok()).collect()
 }
 
 /// Says when a task that should live as long as the supervisor has failed.
 pub(super) async fn report(task: impl Future<Output = io::Result<()>>, what: &str) {
     if let Err(error) = task.await {
         tracing::error!("{what}: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    use wsgid_protocol::control::FromParent;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn whatever_the_parent_said_to_the_program_before_is_kept() {
+        let (ours, _parent) = UnixStream::pair().unwrap();
+        let said = |generation| ParentMessage {
+            message: FromParent::GenerationEnded(generation),
+            files: Vec::new(),
+        };
+        let kept = (0..3 * PARENT_LEN as u64).map(said).collect();
+        let listener = ours.try_clone().unwrap().into();
+        let mut inputs = Inputs::new(&listener, Some(ours.into()), kept, None).unwrap();
+        let first = inputs.parent.recv().await.unwrap();
+        let rest = inputs
+            .quiesce(Instant::now() + Duration::from_secs(9))
+            .await;
+        let all: Vec<_> = std::iter::once(first)
+            .chain(rest)
+            .map(|one| one.message)
+            .collect();
+        let in_order: Vec<_> = (0..3 * PARENT_LEN as u64)
+            .map(FromParent::GenerationEnded)
+            .collect();
+        assert_eq!(all, in_order);
     }
 }

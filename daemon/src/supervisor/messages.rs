@@ -23,7 +23,7 @@ const BUCKETS_MAX: usize = 64;
 impl Supervisor {
     /// Something came from the task of a worker or preloader.
     pub(super) fn worker_event(&mut self, id: WorkerId, event: WorkerEvent) {
-        if self.preloaders.owns(id) {
+        if self.preloaders.running.contains_key(&id) {
             return self.preloader_event(id, event);
         }
         match event {

@@ -182,24 +182,16 @@ impl Supervisor {
         self.start_workers(now);
     }
 
-    /// Everything ends within the longest shutdown timeout.
-    fn shut_down(&mut self) {
-        self.leave(&Event::Shutdown);
-    }
-
-    /// The same, and another supervisor is expected to follow: what no worker has
-    /// begun is repeated there.
+    /// Ends, and another supervisor is expected to follow: what no worker has begun
+    /// is repeated there.
     fn make_way(&mut self) {
         self.lifetime.is_followed = true;
         self.send_back_unplaced();
-        self.shut_down();
+        self.leave(&Event::Shutdown);
     }
 
-    /// Everything finishes what it has; the parent has gone.
-    fn drain_and_leave(&mut self) {
-        self.leave(&Event::Remove);
-    }
-
+    /// Ends: with `Shutdown` within the longest shutdown timeout, with `Remove` when
+    /// all workers have finished what they have.
     fn leave(&mut self, how: &Event) {
         self.lifetime.begin_to_leave();
         for pool in self.pools.ids() {
@@ -211,6 +203,6 @@ impl Supervisor {
         self.lifetime.is_leaving
             && self.workers.is_empty()
             && self.pools.is_empty()
-            && self.preloaders.is_empty()
+            && self.preloaders.running.is_empty()
     }
 }

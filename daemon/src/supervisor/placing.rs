@@ -15,7 +15,7 @@ use super::Supervisor;
 use super::hold_limits::HoldLimits;
 use super::pools::PoolEntry;
 use crate::channel::worker::Outgoing;
-use crate::connection::connections::{ConnectionHolder, HeldEvent, RequestConnection};
+use crate::connection::connections::{ConnectionHolder, HeldEvent, RequestConnection, send_back};
 use crate::connection::queue_front::QueueFront;
 use wsgid_policy::ids::{ConnectionId, PoolId, WorkerId};
 use wsgid_policy::placement::{self, Candidate};
@@ -46,7 +46,8 @@ impl Supervisor {
         else {
             return;
         };
-        if let Some(worker) = self.choose(pool, request, now)
+        let chosen = placement::choose(&self.placement_candidates(pool), request, now);
+        if let Some(worker) = chosen
             && self.assign(id, worker)
         {
             return;
@@ -84,10 +85,6 @@ impl Supervisor {
             }
         }
         candidates
-    }
-
-    fn choose(&self, pool: PoolId, request: bool, now: Instant) -> Option<WorkerId> {
-        placement::choose(&self.placement_candidates(pool), request, now)
     }
 
     /// Requests that go from one worker to the next are a queue as much as those
@@ -136,26 +133,26 @@ impl Supervisor {
         true
     }
 
-    /// Ends a connection that is not used, or that the new workers may not have:
-    /// processes of its first identity may still hold copies of it. A request
-    /// that waits on it is repeated by the module on another one.
-    pub(super) fn retire(&mut self, id: ConnectionId) {
-        let Some(connection) = self.connections.remove(id) else {
-            return;
-        };
+    /// Ends a connection that is not used, whose worker has died, or that the new
+    /// workers may not have: processes of its first identity may still hold copies of
+    /// it. A request that nobody has begun is repeated by the module on another one;
+    /// otherwise the connection is returned.
+    pub(super) fn retire(&mut self, id: ConnectionId) -> Option<RequestConnection> {
+        let connection = self.connections.remove(id)?;
         connection.close_for_sending();
         if connection.front() == QueueFront::Request {
-            connection.fail(Failure::NotStarted, Failure::NotStarted.row().text);
+            send_back(&*connection.fd);
+            return None;
         }
+        Some(connection)
     }
 
     /// Answers with FAIL and closes.
     fn refuse(&mut self, id: ConnectionId, failure: Failure, text: &str) {
         if failure.row().repeatable {
             // The module opens another one for its request.
-            return self.retire(id);
-        }
-        if let Some(connection) = self.connections.remove(id) {
+            self.retire(id);
+        } else if let Some(connection) = self.connections.remove(id) {
             connection.fail(failure, text);
         }
     }

@@ -25,40 +25,35 @@ const SCRIPTS_MAX: usize = 32;
 
 /// The workers of one application group; its fields cross `wsgid reexec`.
 #[derive(Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct PoolEntry {
-    #[serde(default)]
     pub(super) id: PoolId,
-    #[serde(default)]
     pub(super) group: String,
-    #[serde(default)]
     pub(super) application_group: String,
     /// Only requests have named the application group, see `requested`.
-    #[serde(default)]
     pub(super) from_request: bool,
     /// Another of its name may be made: this one is on its way out.
-    #[serde(default)]
     pub(super) is_forgotten: bool,
     /// When a connection last came for it.
     #[serde(skip, default = "Instant::now")]
     pub(super) used: Instant,
-    #[serde(default = "without_workers")]
     pub(super) machine: WorkerPool,
     /// What every request is answered with: the code of a failure, and its text.
-    #[serde(default)]
     pub(super) refusing: Option<(u16, String)>,
-    #[serde(default)]
     pub(super) restarts: u64,
-    #[serde(default)]
     pub(super) causes: VecDeque<(SystemTime, String)>,
     /// Scripts that its workers had to load for requests.
-    #[serde(default)]
     pub(super) scripts: BTreeSet<PathBuf>,
     /// What requests called in scripts since this generation has served.
-    #[serde(default)]
     pub(super) callables: Callables,
     /// The last new worker that was given up, until one takes over.
-    #[serde(default)]
     pub(super) given_up: Option<GivenUp>,
+}
+
+impl Default for PoolEntry {
+    fn default() -> Self {
+        Self::new(0, &Arc::default(), false)
+    }
 }
 
 /// A new worker or generation that did not take over from the old one.
@@ -78,12 +73,25 @@ pub(crate) struct GivenUp {
     pub(super) failed: BTreeMap<PathBuf, String>,
 }
 
-/// A pool of which the program before did not write the state machine.
-fn without_workers() -> WorkerPool {
-    WorkerPool::new(0, Arc::default(), false)
-}
-
 impl PoolEntry {
+    fn new(id: PoolId, definition: &Arc<Definition>, is_eager: bool) -> Self {
+        Self {
+            id,
+            group: definition.config.name.clone(),
+            application_group: String::new(),
+            from_request: false,
+            is_forgotten: false,
+            used: Instant::now(),
+            machine: WorkerPool::new(id, Arc::clone(definition), is_eager),
+            refusing: None,
+            restarts: 0,
+            causes: VecDeque::new(),
+            scripts: BTreeSet::new(),
+            callables: Callables::default(),
+            given_up: None,
+        }
+    }
+
     /// Whether any worker takes requests.
     pub(super) fn serves(&self) -> bool {
         self.machine.accepting().next().is_some()
@@ -166,19 +174,9 @@ impl PoolEntries {
     ) -> PoolId {
         let id = self.last + 1;
         self.resume(PoolEntry {
-            id,
-            group: definition.config.name.clone(),
             application_group: application_group.to_owned(),
             from_request,
-            is_forgotten: false,
-            used: Instant::now(),
-            machine: WorkerPool::new(id, Arc::clone(definition), is_eager),
-            refusing: None,
-            restarts: 0,
-            causes: VecDeque::new(),
-            scripts: BTreeSet::new(),
-            callables: Callables::default(),
-            given_up: None,
+            ..PoolEntry::new(id, definition, is_eager)
         });
         id
     }

@@ -75,7 +75,7 @@ impl Supervisor {
                 }
                 PreloaderAction::End(preloader) => {
                     self.spawns.done(preloader);
-                    if let Some(preloader) = self.preloaders.get_mut(preloader) {
+                    if let Some(preloader) = self.preloaders.running.get_mut(&preloader) {
                         preloader.ended = true;
                         preloader.handle.signal(Signal::SIGKILL);
                     }
@@ -100,7 +100,7 @@ impl Supervisor {
             ready: false,
             ended: false,
         };
-        self.preloaders.insert(pending.worker, preloader);
+        self.preloaders.running.insert(pending.worker, preloader);
         self.spawns.begin(pending, now);
         Ok(())
     }
@@ -109,7 +109,7 @@ impl Supervisor {
         let Some(pending) = self.preloaders.parked.get(&worker) else {
             return;
         };
-        let Some(preloader) = self.preloaders.get(preloader) else {
+        let Some(preloader) = self.preloaders.running.get(&preloader) else {
             return;
         };
         let group = pending.definition.config.name.as_str();
@@ -199,7 +199,7 @@ impl Supervisor {
             }
             WorkerEvent::Says(_) | WorkerEvent::Forked(_) | WorkerEvent::NotForked(_) => {}
             WorkerEvent::Broken(_) => {
-                if let Some(preloader) = self.preloaders.get(id) {
+                if let Some(preloader) = self.preloaders.running.get(&id) {
                     preloader.handle.signal(Signal::SIGKILL);
                 }
             }
@@ -211,7 +211,7 @@ impl Supervisor {
 
     fn preloader_ready(&mut self, id: WorkerId, failed: Vec<(PathBuf, String)>, now: Instant) {
         let is_flawed = !failed.is_empty();
-        let Some(preloader) = self.preloaders.get_mut(id) else {
+        let Some(preloader) = self.preloaders.running.get_mut(&id) else {
             return;
         };
         if preloader.ended || std::mem::replace(&mut preloader.ready, true) {
@@ -234,7 +234,7 @@ impl Supervisor {
     }
 
     fn preloader_cannot(&mut self, id: WorkerId, why: &str) {
-        let Some(preloader) = self.preloaders.get(id).filter(|one| !one.ended) else {
+        let Some(preloader) = self.preloaders.running.get(&id).filter(|one| !one.ended) else {
             return;
         };
         tracing::warn!(
@@ -248,7 +248,7 @@ impl Supervisor {
     }
 
     fn preloader_exited(&mut self, id: WorkerId, status: ExitStatus, now: Instant) {
-        let Some(preloader) = self.preloaders.remove(id) else {
+        let Some(preloader) = self.preloaders.running.remove(&id) else {
             return;
         };
         self.spawns.done(id);

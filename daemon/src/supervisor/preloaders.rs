@@ -19,7 +19,7 @@ use wsgid_policy::spawn_queue::Pending;
 #[derive(Default)]
 pub(super) struct PreloaderProcesses {
     pub(super) policy: Preloaders,
-    running: BTreeMap<WorkerId, PreloaderProcess>,
+    pub(super) running: BTreeMap<WorkerId, PreloaderProcess>,
     /// Spawns that wait for a preloader, or are being forked.
     pub(super) parked: BTreeMap<WorkerId, Pending>,
 }
@@ -36,32 +36,6 @@ pub(super) struct PreloaderProcess {
 }
 
 impl PreloaderProcesses {
-    pub(super) fn insert(&mut self, id: WorkerId, process: PreloaderProcess) {
-        self.running.insert(id, process);
-    }
-
-    pub(super) fn get(&self, id: WorkerId) -> Option<&PreloaderProcess> {
-        self.running.get(&id)
-    }
-
-    pub(super) fn get_mut(&mut self, id: WorkerId) -> Option<&mut PreloaderProcess> {
-        self.running.get_mut(&id)
-    }
-
-    pub(super) fn remove(&mut self, id: WorkerId) -> Option<PreloaderProcess> {
-        self.running.remove(&id)
-    }
-
-    /// Whether events of this number are about a preloader.
-    pub(super) fn owns(&self, id: WorkerId) -> bool {
-        self.running.contains_key(&id)
-    }
-
-    /// Whether no process is left.
-    pub(super) fn is_empty(&self) -> bool {
-        self.running.is_empty()
-    }
-
     /// Tells the preloaders of these pools what their group may run.
     pub(super) fn tell_what_may_run(&self, is_its: impl Fn(PoolId) -> bool, runs: &Runs) {
         for process in self.running.values() {
@@ -84,7 +58,7 @@ impl PreloaderProcesses {
 
     /// The process of one.
     pub(super) fn process_of(&self, id: WorkerId) -> Option<u32> {
-        self.get(id).map(|process| process.handle.pid)
+        self.running.get(&id).map(|process| process.handle.pid)
     }
 
     pub(super) fn has_process(&self, pid: u32) -> bool {

@@ -2,7 +2,6 @@
 //! get room up to a bound on their processes, the one least recently used goes
 //! for another, and what nobody uses is forgotten. The rules are in `room`.
 
-use std::os::fd::AsFd;
 use std::time::Instant;
 
 use wsgid_protocol::{Failure, GroupConfig};
@@ -128,8 +127,7 @@ impl Supervisor {
         for Arrival { until, incoming } in self.arrivals.take_for_room(now) {
             if self.lifetime.is_leaving {
                 // Nothing may be made any more.
-                let text = "the supervisor ends";
-                let _ = send_fail(incoming.fd.as_fd(), Failure::GroupStopped, text);
+                send_fail(&incoming.fd, Failure::GroupStopped, "the supervisor ends");
             } else if let Some(incoming) = self.with_room(incoming, Some(until), now) {
                 self.serve_connection(incoming, now);
             }
@@ -146,5 +144,5 @@ fn refuse(incoming: &NewConnection, most: usize) {
         escaped(hello.application_group.as_bytes())
     );
     tracing::debug!("{text}");
-    let _ = send_fail(incoming.fd.as_fd(), Failure::QueueFull, &text);
+    send_fail(&incoming.fd, Failure::QueueFull, &text);
 }

@@ -2,20 +2,18 @@
 //! or its connection goes to the pool that it names (`placing`). Called by the loop
 //! and by `configure`, which makes early ones right.
 
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Instant;
 
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::socket::{getsockopt, sockopt};
-use wsgid_protocol::Failure;
-use wsgid_protocol::names;
 use wsgid_protocol::request::Hello;
+use wsgid_protocol::{Failure, names};
 
 use super::Supervisor;
 use super::arrivals::{Arrival, EARLY_TIMEOUT};
 use super::configure::Asker;
-use crate::connection::connections::send_fail;
+use crate::connection::connections::{send_back, send_fail};
 use crate::connection::listener::NewConnection;
 use wsgid_policy::peer_quota::Peer;
 use wsgid_protocol::readable::escaped;
@@ -23,14 +21,14 @@ use wsgid_protocol::readable::escaped;
 impl Supervisor {
     /// A module said HELLO. `deadline` is set if it was put off before.
     pub(super) fn incoming(&mut self, mut incoming: NewConnection, deadline: Option<Instant>) {
-        let credentials = getsockopt(&incoming.fd.as_fd(), sockopt::PeerCredentials).ok();
+        let credentials = getsockopt(&incoming.fd, sockopt::PeerCredentials).ok();
         let peer = credentials.map(|peer| peer.uid());
         if incoming.hello.group == names::STATUS {
             self.show_status(incoming.fd, peer, &incoming.hello.secret);
             return;
         }
         if self.lifetime.is_followed {
-            return send_back(&incoming);
+            return send_back(&incoming.fd);
         }
         let now = Instant::now();
         let until = deadline.unwrap_or(now + EARLY_TIMEOUT);
@@ -45,7 +43,7 @@ impl Supervisor {
             };
             if let Some(gone) = self.arrivals.keep_early(peer, Arrival { until, incoming }) {
                 let text = "too many connections wait for the configuration of their httpd generation already";
-                let _ = send_fail(gone.fd.as_fd(), Failure::QueueFull, text);
+                send_fail(&gone.fd, Failure::QueueFull, text);
             }
             return;
         }
@@ -55,8 +53,7 @@ impl Supervisor {
                 incoming.hello.pid,
                 failure.row().name
             );
-            let _ = send_fail(incoming.fd.as_fd(), failure, &text);
-            return;
+            return send_fail(&incoming.fd, failure, &text);
         }
         incoming.fd.belongs_to(incoming.hello.group.as_str());
         if let Some(incoming) = self.with_room(incoming, None, now) {
@@ -123,8 +120,7 @@ impl Supervisor {
                 "process group `{}` is not defined any more",
                 escaped(group.as_bytes())
             );
-            let _ = send_fail(incoming.fd.as_fd(), Failure::NoSuchGroup, &text);
-            return;
+            return send_fail(&incoming.fd, Failure::NoSuchGroup, &text);
         };
         if let Some(entry) = self.pools.get_mut(&pool) {
             entry.used = now;
@@ -145,7 +141,7 @@ impl Supervisor {
                     "the supervisor failed to take a connection in: {error}; it may have {limit} descriptors: raise the limit on open files that httpd is started with"
                 );
                 tracing::error!("{text}");
-                let _ = send_fail(fd.as_fd(), Failure::SpawnFailed, &text);
+                send_fail(&*fd, Failure::SpawnFailed, &text);
             }
         }
     }
@@ -153,7 +149,7 @@ impl Supervisor {
     /// Has the module repeat what has not come so far as to wait for a worker.
     pub(super) fn send_back_unplaced(&mut self) {
         for incoming in self.arrivals.take_all() {
-            send_back(&incoming);
+            send_back(&incoming.fd);
         }
     }
 
@@ -170,10 +166,4 @@ impl Supervisor {
             self.incoming(incoming, Some(now));
         }
     }
-}
-
-/// Has the module send its request again, on another connection.
-fn send_back(incoming: &NewConnection) {
-    let text = Failure::NotStarted.row().text;
-    let _ = send_fail(incoming.fd.as_fd(), Failure::NotStarted, text);
 }

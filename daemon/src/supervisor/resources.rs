@@ -27,7 +27,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 const NICEST: i32 = 19;
 
 /// Process ids by process group.
-pub(super) type Processes<'a> = BTreeMap<&'a str, Vec<u32>>;
+pub(super) type Processes = BTreeMap<String, Vec<u32>>;
 
 /// Who had no memory left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub(super) enum OutOfMemory {
 /// The machine as far as groups share it.
 pub(super) struct Resources {
     pub(super) groups: Cgroups,
-    fairness: Fairness,
+    pub(super) fairness: Fairness,
     /// Looks at workers that have no control group.
     lookout: UsageReader,
     looked: Instant,
@@ -55,7 +55,7 @@ pub(super) struct Resources {
 
 impl Resources {
     pub(super) fn new() -> Self {
-        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let processors = sys::processors();
         let online = sysconf(SysconfVar::_NPROCESSORS_ONLN).ok().flatten();
         let idle = procfs::up_and_idle().filter(|_| online == i64::try_from(processors).ok());
         Self {
@@ -92,7 +92,7 @@ impl Resources {
     }
 
     /// Sees who takes what others want.
-    pub(super) fn look(&mut self, processes: &Processes<'_>, groups: &ProcessGroups, now: Instant) {
+    pub(super) fn look(&mut self, processes: &Processes, groups: &ProcessGroups, now: Instant) {
         self.looked = now;
         if self.lookout.is_looking() {
             if let Some(seen) = self.lookout.seen() {
@@ -107,7 +107,7 @@ impl Resources {
         let without: Vec<(String, Vec<u32>)> = processes
             .iter()
             .filter(|(name, _)| self.groups.used(name).is_none())
-            .map(|(name, pids)| ((*name).to_owned(), pids.clone()))
+            .map(|(name, pids)| (name.clone(), pids.clone()))
             .collect();
         if without.is_empty() {
             let nothing = UsageSample {
@@ -133,7 +133,7 @@ impl Resources {
     }
 
     /// Who is to give way from now on, by what was used.
-    fn decide(&mut self, seen: &UsageSample, processes: &Processes<'_>, groups: &ProcessGroups) {
+    fn decide(&mut self, seen: &UsageSample, processes: &Processes, groups: &ProcessGroups) {
         let uses = self.uses(seen, processes, groups);
         for (group, gives_way) in self.fairness.look(seen.at, uses, self.processors) {
             tracing::debug!("process group `{group}` gives way to others: {gives_way}");
@@ -154,16 +154,16 @@ impl Resources {
     fn uses(
         &self,
         seen: &UsageSample,
-        processes: &Processes<'_>,
+        processes: &Processes,
         groups: &ProcessGroups,
     ) -> Vec<GroupUse> {
         let mut uses = Vec::new();
         for name in processes.keys() {
             let apart = self.groups.used(name);
             let config = groups.config(name);
-            if let Some(used) = apart.or_else(|| seen.used.get(*name).copied()) {
+            if let Some(used) = apart.or_else(|| seen.used.get(name).copied()) {
                 uses.push(GroupUse {
-                    group: (*name).to_owned(),
+                    group: name.clone(),
                     used,
                     exempt: config.is_some_and(|config| self.is_exempt(config)),
                     apart: apart.is_some(),
@@ -182,7 +182,7 @@ impl Resources {
     /// Sets a group behind the others, or lets it be. Without control groups
     /// there are priorities: weaker, for they count for each process and not for
     /// all together, but most services of httpd have no more.
-    fn set_back(&mut self, group: &str, processes: &Processes<'_>, back: bool) {
+    fn set_back(&mut self, group: &str, processes: &Processes, back: bool) {
         if self.groups.are_possible() {
             self.groups.set_idle(group, back);
         } else {
@@ -195,18 +195,18 @@ impl Resources {
     /// A process of a group that is behind the others starts there: as a member of
     /// its control group or, without, by its priority.
     pub(super) fn start_behind(&self, group: &str, pid: u32) {
-        if self.gives_way(group) && !self.groups.are_possible() {
+        if self.fairness.gives_way(group) && !self.groups.are_possible() {
             let _ = sys::set_nice(pid, NICEST);
         }
     }
 
     /// Before another program goes on, which will see for itself.
-    pub(super) fn give_priorities_back(&self, processes: &Processes<'_>) {
+    pub(super) fn give_priorities_back(&self, processes: &Processes) {
         if self.groups.are_possible() {
             return;
         }
         for group in self.fairness.greedy() {
-            for pid in processes.get(group.as_str()).into_iter().flatten() {
+            for pid in processes.get(group).into_iter().flatten() {
                 if let Err(error) = sys::set_nice_of_group(*pid, 0) {
                     tracing::debug!(
                         "the priority of worker {pid} of process group `{group}` stays: {error}"
@@ -218,12 +218,7 @@ impl Resources {
 
     /// Workers of a group that were started without a control group come into
     /// one; where there are none, they stay as they are.
-    pub(super) fn contain(
-        &mut self,
-        name: &str,
-        processes: &Processes<'_>,
-        groups: &ProcessGroups,
-    ) {
+    pub(super) fn contain(&mut self, name: &str, processes: &Processes, groups: &ProcessGroups) {
         let Some(config) = groups.config(name) else {
             return;
         };
@@ -235,10 +230,10 @@ impl Resources {
     }
 
     /// Leaves control groups whose workers have all ended.
-    pub(super) fn tidy(&mut self, processes: &Processes<'_>, groups: &ProcessGroups, now: Instant) {
+    pub(super) fn tidy(&mut self, processes: &Processes, groups: &ProcessGroups, now: Instant) {
         for name in self.groups.names() {
             // One that is held back is so from the first instruction of its next worker.
-            if processes.contains_key(name.as_str()) || self.gives_way(&name) {
+            if processes.contains_key(&name) || self.fairness.gives_way(&name) {
                 continue;
             }
             let has_gone = groups
@@ -247,16 +242,6 @@ impl Resources {
             self.groups.leave(&name, has_gone);
         }
         self.groups.tidy(now);
-    }
-
-    /// A worker of this group has ended by itself.
-    pub(super) fn crashed(&mut self, group: &str, now: Instant) {
-        self.fairness.crashed(group, now);
-    }
-
-    /// Whether this group runs only, or mostly, when others do not want to.
-    pub(super) fn gives_way(&self, group: &str) -> bool {
-        self.fairness.gives_way(group)
     }
 
     /// Whose memory has run out, when a worker got a SIGKILL that nobody here

@@ -15,7 +15,7 @@ use wsgid_protocol::control::ToWorker;
 use super::Supervisor;
 use super::groups::ProcessGroup;
 use super::pools::PoolEntry;
-use super::snapshot::{ConnectionSnapshot, State, WorkerSnapshot};
+use super::snapshot::{ConnectionSnapshot, Snapshot, State, WorkerSnapshot};
 use super::workers::WorkerEntry;
 use crate::channel::closing::Guarded;
 use crate::channel::parent::ParentMessage;
@@ -32,13 +32,14 @@ use wsgid_policy::pool::Event;
 impl Supervisor {
     /// Goes on where the program before has stopped.
     pub(super) fn restore(&mut self, state: State, fds: &mut InheritedFds) -> io::Result<()> {
-        self.access.allowed.set(state.allowed);
+        // No user has the last number.
+        self.access.allowed.set(state.allowed.unwrap_or(u32::MAX));
         self.logs.resume(take_files(&state.files, fds)?, state.log);
         for generation in state.known {
             self.access.resume(generation);
         }
         self.pools.last = state.last_pool;
-        self.lifetime.started = state.started;
+        self.lifetime.started = state.started.unwrap_or_else(Instant::now);
         self.lifetime.reexecs = state.count;
         self.lifetime.reexec_problem = state.problem;
         for group in state.groups {
@@ -92,7 +93,7 @@ impl Supervisor {
         self.place_restored();
         self.warm_preloaders(Instant::now());
         if state.shut_down {
-            self.shut_down();
+            self.leave(&Event::Shutdown);
         }
         Ok(())
     }
@@ -154,14 +155,14 @@ impl Supervisor {
         fds: &mut InheritedFds,
     ) -> io::Result<()> {
         let group = self.pools.group_of(one.record.pool);
-        let Some(group) = group.filter(|_| one.id != 0 && one.fd >= 0) else {
+        let Some((group, fd)) = group.zip(one.fd).filter(|_| one.id != 0) else {
             tracing::error!(
                 "the program before did not say whose connection {} is: it is closed",
                 one.id
             );
             return Ok(());
         };
-        let fd = Guarded::of_many(fds.take(one.fd)?, group);
+        let fd = Guarded::of_many(fds.take(fd)?, group);
         self.connections.adopt(one.id, fd, one.record.clone())
     }
 
@@ -171,20 +172,20 @@ impl Supervisor {
         ended: Option<ExitStatus>,
         fds: &mut InheritedFds,
     ) -> io::Result<()> {
-        if !state.is_whole() {
+        let is_whole = state.is_whole();
+        let record = state.record;
+        let (Some(control), Some([out, err]), true) = (state.control, state.pipes, is_whole) else {
             tracing::error!(
                 "the program before did not say how worker {} is reached: it ends by itself",
-                state.record.pid
+                record.pid
             );
             return Ok(());
-        }
-        let record = state.record;
+        };
         let group = self.pools.group_of(record.pool).unwrap_or_default();
         let output = self.output_of(group);
-        let [out, err] = state.pipes;
         let running = Running {
             pid: record.pid,
-            control: Guarded::of_many(fds.take(state.control)?, group),
+            control: Guarded::of_many(fds.take(control)?, group),
             pipes: [fds.take(out)?, fds.take(err)?],
             inbox: state.inbox,
         };
@@ -252,13 +253,10 @@ impl Supervisor {
 }
 
 /// The parent's messages that the program before did not do.
-pub(super) fn take_messages(
-    state: &mut State,
-    fds: &mut InheritedFds,
-) -> io::Result<Vec<ParentMessage>> {
+pub(super) fn take_messages(before: &mut Snapshot) -> io::Result<Vec<ParentMessage>> {
     let mut messages = Vec::new();
-    for (message, numbers) in std::mem::take(&mut state.messages) {
-        let files = take_files(&numbers, fds)?;
+    for (message, numbers) in std::mem::take(&mut before.state.messages) {
+        let files = take_files(&numbers, &mut before.fds)?;
         messages.push(ParentMessage { message, files });
     }
     Ok(messages)

@@ -18,7 +18,7 @@ use super::logs::SupervisorLogs;
 use super::restore::take_messages;
 use super::snapshot::Snapshot;
 use crate::channel::operator;
-use crate::channel::parent::{self, ParentMessage};
+use crate::channel::parent::ParentMessage;
 use crate::config::standalone::Source;
 use crate::connection::connections::Connections;
 use crate::connection::listener::{self, Allowed};
@@ -26,10 +26,10 @@ use crate::connection::stale_socket;
 use crate::log::Sink;
 use crate::notify;
 use crate::signals::{Asks, Signals};
+use wsgid_policy::pool::Event;
 
 /// What a supervisor is started with.
 pub(super) struct Options {
-    pub(super) sink: Sink,
     /// The listening socket of requests.
     pub(super) listener: OwnedFd,
     /// The httpd parent, if there is one.
@@ -42,35 +42,24 @@ pub(super) struct Options {
     pub(super) before: Option<Snapshot>,
 }
 
-/// How it ended.
-pub(super) enum RunOutcome {
-    /// Everything has ended.
-    Ended,
-    /// Another program is to go on.
-    Next(Box<Snapshot>),
-}
-
-/// Runs until everything has ended, or another program is to go on.
-///
-/// # Errors
-/// If the sockets or signals cannot be used, or (after `Next` was wanted) the
-/// supervisor could not be written down.
-pub(super) async fn run(options: Options) -> io::Result<RunOutcome> {
+/// Runs until everything has ended, or returns what another program is to go on with.
+pub(super) async fn run(mut options: Options, sink: Sink) -> io::Result<Option<Snapshot>> {
     let signals = Signals::open()?;
-    let (mut inputs, ends) = Inputs::new(
-        &options.listener,
-        options.parent.as_ref(),
-        options.control.clone(),
-    )?;
+    let kept = match &mut options.before {
+        Some(before) => take_messages(before)?,
+        None => Vec::new(),
+    };
+    let control = options.control.clone();
+    let mut inputs = Inputs::new(&options.listener, options.parent, kept, control)?;
     let allowed = Allowed::new();
     // A socket of our own is made under another name; the configuration has the right one.
     let socket = stale_socket::path_of(&options.listener).filter(|_| options.source.is_none());
     let mut supervisor = Supervisor::new(
         Access::new(allowed.clone(), socket),
-        SupervisorLogs::new(options.sink),
-        Connections::new(ends.held),
+        SupervisorLogs::new(sink),
+        Connections::new(inputs.held.sender.clone()),
         options.source,
-        ends.workers,
+        inputs.workers.sender.clone(),
     );
     tracing::info!(
         "wsgid {} supervises (pid {})",
@@ -79,21 +68,14 @@ pub(super) async fn run(options: Options) -> io::Result<RunOutcome> {
     );
     // Who hears that it is ready may ask at once.
     let commands = options.control.as_deref().map(operator::bind).transpose();
-    supervisor.begin(options.before, &ends.parent)?;
-    let listening = listener::listen(
-        options.listener,
-        allowed,
-        ends.incoming,
-        ends.stop_accepting,
-    );
+    supervisor.begin(options.before)?;
+    let incoming = inputs.incoming.sender.clone();
+    let quiesce = inputs.accepting.quiesce();
+    let listening = listener::listen(options.listener, allowed, incoming, quiesce);
     inputs.bridge(listening, "request socket");
-    if let Some(socket) = options.parent {
-        let conversation = parent::converse(socket, ends.parent, ends.answers, ends.freeze);
-        inputs.bridge(conversation, "control socket of httpd");
-    }
     match commands {
         Ok(Some(listener)) => {
-            let listening = operator::listen(listener, ends.asked);
+            let listening = operator::listen(listener, inputs.asked.sender.clone());
             drop(tokio::spawn(report(listening, "control socket")));
         }
         Ok(None) => {}
@@ -104,27 +86,18 @@ pub(super) async fn run(options: Options) -> io::Result<RunOutcome> {
         notify::reloading();
         // The answer to whoever asked for it.
         tokio::time::sleep(Duration::from_millis(20)).await;
-        let next = supervisor.snapshot(&mut inputs).await?;
-        return Ok(RunOutcome::Next(Box::new(next)));
+        return supervisor.snapshot(&mut inputs).await.map(Some);
     }
     supervisor.resources.groups.end();
     inputs.remove_socket().await;
     tracing::info!("wsgid has ended");
-    Ok(RunOutcome::Ended)
+    Ok(None)
 }
 
 impl Supervisor {
-    /// Begins anew, or goes on where the program before has stopped; what the
-    /// parent said to that is said again.
-    fn begin(
-        &mut self,
-        before: Option<Snapshot>,
-        parent: &Sender<ParentMessage>,
-    ) -> io::Result<()> {
-        if let Some(Snapshot { mut state, mut fds }) = before {
-            for message in take_messages(&mut state, &mut fds)? {
-                let _ = parent.try_send(message);
-            }
+    /// Begins anew, or goes on where the program before has stopped.
+    fn begin(&mut self, before: Option<Snapshot>) -> io::Result<()> {
+        if let Some(Snapshot { state, mut fds }) = before {
             self.restore(state, &mut fds)?;
             tracing::info!(
                 "it goes on with {} workers of the program before",
@@ -145,9 +118,9 @@ impl Supervisor {
         while !self.has_left() && !self.lifetime.reexec {
             let deadline = self.deadline();
             tokio::select! {
-                Some(incoming) = inputs.incoming.recv() => self.incoming(incoming, None),
-                Some((id, event)) = inputs.workers.recv() => self.worker_event(id, event),
-                Some((id, wait, event)) = inputs.held.recv() => self.held_event(id, wait, event),
+                Some(incoming) = inputs.incoming.receiver.recv() => self.incoming(incoming, None),
+                Some((id, event)) = inputs.workers.receiver.recv() => self.worker_event(id, event),
+                Some((id, wait, event)) = inputs.held.receiver.recv() => self.held_event(id, wait, event),
                 message = inputs.parent.recv(), if inputs.parent_pid.is_some() => match message {
                     Some(message) => {
                         inputs.told |= matches!(message.message, FromParent::Shutdown);
@@ -155,7 +128,7 @@ impl Supervisor {
                     }
                     None => self.parent_has_gone(inputs),
                 },
-                Some(asked) = inputs.asked.recv() => self.asked(asked),
+                Some(asked) = inputs.asked.receiver.recv() => self.asked(asked),
                 asks = signals.next() => match asks {
                     Asks::End => {
                         // Others wait in the backlog, which the next one finds
@@ -195,7 +168,7 @@ impl Supervisor {
             tracing::warn!(
                 "the httpd parent has gone: workers finish what they have, then wsgid ends"
             );
-            self.drain_and_leave();
+            self.leave(&Event::Remove);
         }
     }
 
@@ -206,7 +179,7 @@ impl Supervisor {
             tracing::warn!(
                 "httpd's configuration no longer loads mod_wsgid, or names another supervisor: workers finish what they have, then wsgid ends"
             );
-            self.drain_and_leave();
+            self.leave(&Event::Remove);
         }
         unloaded
     }
@@ -221,7 +194,7 @@ impl Supervisor {
             FromParent::GenerationEnded(generation) => self.generation_ended(generation),
             FromParent::Shutdown => {
                 self.lifetime.is_followed = false;
-                self.shut_down();
+                self.leave(&Event::Shutdown);
             }
             // Its descriptors have come with the message behind it.
             FromParent::Logs => {}

@@ -4,10 +4,7 @@
 use std::time::Instant;
 
 use super::Supervisor;
-use super::pools::PoolEntries;
-use super::preloaders::PreloaderProcesses;
 use super::resources::Processes;
-use super::workers::Workers;
 
 impl Supervisor {
     /// When the next look at the processors is due.
@@ -19,7 +16,7 @@ impl Supervisor {
     /// Sees who takes what others want.
     pub(super) fn look_at_use(&mut self, now: Instant) {
         if self.next_look().is_some_and(|at| at <= now) {
-            let processes = by_group(&self.pools, &self.workers, &self.preloaders);
+            let processes = self.processes();
             self.resources.look(&processes, &self.groups, now);
         }
     }
@@ -28,7 +25,7 @@ impl Supervisor {
     /// was only one.
     pub(super) fn keep_users_apart(&mut self) {
         if self.groups.have_several_users() {
-            let processes = by_group(&self.pools, &self.workers, &self.preloaders);
+            let processes = self.processes();
             for name in processes.keys() {
                 self.resources.contain(name, &processes, &self.groups);
             }
@@ -37,32 +34,26 @@ impl Supervisor {
 
     /// Once a second: control groups whose workers have all ended.
     pub(super) fn tidy_control_groups(&mut self) {
-        let processes = by_group(&self.pools, &self.workers, &self.preloaders);
+        let processes = self.processes();
         self.resources
             .tidy(&processes, &self.groups, Instant::now());
     }
 
     /// Before another program goes on.
     pub(super) fn give_priorities_back(&self) {
-        let processes = by_group(&self.pools, &self.workers, &self.preloaders);
-        self.resources.give_priorities_back(&processes);
+        self.resources.give_priorities_back(&self.processes());
     }
-}
 
-/// The processes of workers and preloaders.
-fn by_group<'a>(
-    pools: &'a PoolEntries,
-    workers: &Workers,
-    preloaders: &PreloaderProcesses,
-) -> Processes<'a> {
-    let workers = workers
-        .values()
-        .map(|worker| (worker.record.pool, worker.record.pid));
-    let mut out = Processes::new();
-    for (pool, pid) in workers.chain(preloaders.processes()) {
-        if let Some(group) = pools.group_of(pool) {
-            out.entry(group).or_default().push(pid);
+    /// The processes of workers and preloaders.
+    fn processes(&self) -> Processes {
+        let workers = self.workers.values();
+        let workers = workers.map(|worker| (worker.record.pool, worker.record.pid));
+        let mut processes = Processes::new();
+        for (pool, pid) in workers.chain(self.preloaders.processes()) {
+            if let Some(group) = self.pools.group_of(pool) {
+                processes.entry(group.to_owned()).or_default().push(pid);
+            }
         }
+        processes
     }
-    out
 }

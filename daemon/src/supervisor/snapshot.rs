@@ -16,7 +16,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc::Receiver;
 use wsgid_protocol::config::LogTarget;
 use wsgid_protocol::control::{FromParent, ToWorker};
 use wsgid_protocol::request::Hello;
@@ -24,13 +23,13 @@ use wsgid_protocol::request::Hello;
 use super::Supervisor;
 use super::access::HttpdGeneration;
 use super::groups::ProcessGroup;
-use super::inputs::Inputs;
+use super::inputs::{Inputs, take_until, waiting_in};
 use super::pools::PoolEntry;
 use super::records;
 use super::workers::{WorkerEntry, WorkerRecord};
 use crate::channel::parent::ParentMessage;
 use crate::connection::connections::{ConnectionHolder, ConnectionRecord};
-use crate::process::worker_task::{Handle, QuiescedWorker, WorkerEvent};
+use crate::process::worker_task::{QuiescedWorker, WorkerEvent};
 use crate::reexec::InheritedFds;
 use wsgid_policy::ids::{ConnectionId, PoolId, WorkerId};
 use wsgid_policy::instant;
@@ -48,67 +47,47 @@ pub(crate) struct Snapshot {
     pub(super) fds: InheritedFds,
 }
 
-/// A whole supervisor.
-#[derive(Serialize, Deserialize)]
+/// A whole supervisor. Descriptors stand for themselves by their numbers.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct State {
     /// What this is written in; 0 is one that had no number.
-    #[serde(default)]
     pub(super) version: u32,
     /// The lowest version whose programs may go on with it: raised only if what
     /// was added must not be ignored.
-    #[serde(default)]
     pub(super) readable_by: u32,
-    #[serde(default = "no_descriptor")]
-    pub(super) listener: RawFd,
-    #[serde(default)]
+    pub(super) listener: Option<RawFd>,
     pub(super) parent: Option<RawFd>,
     /// The parent's messages that were not done yet.
-    #[serde(default, deserialize_with = "records::readable")]
+    #[serde(deserialize_with = "records::readable")]
     pub(super) messages: Vec<(FromParent, Vec<RawFd>)>,
-    #[serde(default)]
     pub(super) control: Option<PathBuf>,
     /// Its own configuration file.
-    #[serde(default)]
     pub(super) source: Option<PathBuf>,
-    #[serde(default = "no_user")]
-    pub(super) allowed: u32,
-    #[serde(default)]
+    pub(super) allowed: Option<u32>,
     pub(super) known: Vec<HttpdGeneration>,
-    #[serde(default)]
     pub(super) files: Vec<RawFd>,
     /// Where its own lines go.
-    #[serde(default)]
     pub(super) log: LogTarget,
-    #[serde(default)]
     pub(super) groups: Vec<ProcessGroup>,
-    #[serde(default)]
     pub(super) pools: Vec<PoolEntry>,
-    #[serde(default)]
     pub(super) workers: Vec<WorkerSnapshot>,
-    #[serde(default)]
     pub(super) spawns: Vec<Pending>,
-    #[serde(default)]
     pub(super) connections: Vec<ConnectionSnapshot>,
-    #[serde(default)]
     pub(super) last_connection: ConnectionId,
-    #[serde(default)]
     pub(super) last_pool: PoolId,
     /// Connections whose HELLO was read and not looked at yet.
-    #[serde(default)]
     pub(super) incoming: Vec<(RawFd, Hello)>,
     /// What workers did in the meantime.
-    #[serde(default, deserialize_with = "records::readable")]
+    #[serde(deserialize_with = "records::readable")]
     pub(super) events: Vec<(WorkerId, WorkerEvent)>,
-    #[serde(with = "instant", default = "instant::now")]
-    pub(super) started: Instant,
+    #[serde(with = "instant::option")]
+    pub(super) started: Option<Instant>,
     /// How often it has become another program.
-    #[serde(default)]
     pub(super) count: u32,
     /// Its end was asked for in the meantime.
-    #[serde(default)]
     pub(super) shut_down: bool,
     /// Why it did not become another program.
-    #[serde(default)]
     pub(super) problem: Option<String>,
 }
 
@@ -117,11 +96,11 @@ pub(super) struct State {
 pub(super) struct WorkerSnapshot {
     #[serde(default)]
     pub(super) id: WorkerId,
-    #[serde(default = "no_descriptor")]
-    pub(super) control: RawFd,
+    #[serde(default)]
+    pub(super) control: Option<RawFd>,
     /// Standard output and standard error.
-    #[serde(default = "no_descriptors")]
-    pub(super) pipes: [RawFd; 2],
+    #[serde(default)]
+    pub(super) pipes: Option<[RawFd; 2]>,
     /// Bytes from it that are no whole message yet.
     #[serde(default)]
     pub(super) inbox: Vec<u8>,
@@ -133,33 +112,15 @@ pub(super) struct WorkerSnapshot {
 }
 
 /// A connection.
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct ConnectionSnapshot {
-    #[serde(default)]
     pub(super) id: ConnectionId,
-    #[serde(default = "no_descriptor")]
-    pub(super) fd: RawFd,
+    pub(super) fd: Option<RawFd>,
     /// Who has it; nobody if it waits.
-    #[serde(default)]
     pub(super) worker: Option<WorkerId>,
     #[serde(flatten)]
     pub(super) record: ConnectionRecord,
-}
-
-/// No descriptor has this number.
-const NO_DESCRIPTOR: RawFd = -1;
-
-const fn no_descriptor() -> RawFd {
-    NO_DESCRIPTOR
-}
-
-const fn no_descriptors() -> [RawFd; 2] {
-    [NO_DESCRIPTOR; 2]
-}
-
-/// No user has this number.
-const fn no_user() -> u32 {
-    u32::MAX
 }
 
 impl WorkerSnapshot {
@@ -178,8 +139,8 @@ impl WorkerSnapshot {
         };
         Ok(Self {
             id,
-            control: fds.keep(still.control.socket())?,
-            pipes: [fds.keep(out.as_fd())?, fds.keep(err.as_fd())?],
+            control: Some(fds.keep(still.control.socket())?),
+            pipes: Some([fds.keep(out.as_fd())?, fds.keep(err.as_fd())?]),
             inbox: still.inbox,
             outbox: still.outbox.into_iter().map(|out| out.message).collect(),
             record,
@@ -188,10 +149,7 @@ impl WorkerSnapshot {
 
     /// Whether it names what no worker can be looked after without.
     pub(super) fn is_whole(&self) -> bool {
-        self.id.0 != 0
-            && self.record.pid != 0
-            && self.control >= 0
-            && self.pipes.iter().all(|number| *number >= 0)
+        self.id.0 != 0 && self.record.pid != 0 && self.control.is_some() && self.pipes.is_some()
     }
 }
 
@@ -204,21 +162,20 @@ impl State {
                 self.version, self.readable_by
             ));
         }
-        (self.listener < 0).then(|| "it names no listening socket".to_owned())
+        let is_unnamed = self.listener.is_none();
+        is_unnamed.then(|| "it names no listening socket".to_owned())
     }
 
     /// All numbers in it.
     fn descriptors(&self) -> Vec<RawFd> {
-        let mut all = vec![self.listener];
-        all.extend(self.parent);
+        let mut all: Vec<RawFd> = self.listener.into_iter().chain(self.parent).collect();
         all.extend(self.messages.iter().flat_map(|(_, files)| files));
         all.extend(&self.files);
-        all.extend(
-            self.workers
-                .iter()
-                .flat_map(|worker| [worker.control, worker.pipes[0], worker.pipes[1]]),
-        );
-        all.extend(self.connections.iter().map(|connection| connection.fd));
+        for worker in &self.workers {
+            all.extend(worker.control);
+            all.extend(worker.pipes.iter().flatten());
+        }
+        all.extend(self.connections.iter().filter_map(|one| one.fd));
         all.extend(self.incoming.iter().map(|(fd, _)| fd));
         all.retain(|number| *number >= 0);
         all
@@ -231,21 +188,21 @@ impl Supervisor {
     pub(super) async fn snapshot(&mut self, inputs: &mut Inputs) -> io::Result<Snapshot> {
         let deadline = Instant::now() + PATIENCE;
         let mut fds = InheritedFds::default();
-        inputs.quiesce(deadline).await;
-        let messages = waiting_in(&mut inputs.parent);
-        let mut incoming = waiting_in(&mut inputs.incoming);
+        let messages = inputs.quiesce(deadline).await;
+        let mut incoming = waiting_in(&mut inputs.incoming.receiver);
         incoming.extend(self.arrivals.take_all());
         self.preloaders.end_all();
         self.give_priorities_back();
         let (workers, events) = self.quiesce_workers(inputs, deadline, &mut fds).await?;
-        let parent = inputs.sockets.parent.as_ref();
+        let parent = inputs.parent_socket.as_ref();
         let parent = parent.filter(|_| inputs.parent_pid.is_some());
         let spawns = self.spawns.pending().chain(self.preloaders.parked.values());
         let allowed = self.access.allowed.get();
+        let allowed = allowed.unwrap_or_else(|| nix::unistd::geteuid().as_raw());
         let state = State {
             version: VERSION,
             readable_by: 1,
-            listener: fds.keep(inputs.sockets.listener.as_fd())?,
+            listener: Some(fds.keep(inputs.listener.as_fd())?),
             parent: parent.map(|fd| fds.keep(fd.as_fd())).transpose()?,
             messages: keep_messages(messages, &mut fds)?,
             control: inputs.control.clone(),
@@ -253,7 +210,7 @@ impl Supervisor {
                 .source
                 .as_ref()
                 .map(|source| source.path().to_path_buf()),
-            allowed: allowed.unwrap_or_else(|| nix::unistd::geteuid().as_raw()),
+            allowed: Some(allowed),
             known: std::mem::take(&mut self.access.generations)
                 .into_values()
                 .collect(),
@@ -274,7 +231,7 @@ impl Supervisor {
                 })
                 .collect::<io::Result<_>>()?,
             events,
-            started: self.lifetime.started,
+            started: Some(self.lifetime.started),
             count: self.lifetime.reexecs + 1,
             shut_down: self.lifetime.is_leaving,
             problem: None,
@@ -298,14 +255,16 @@ impl Supervisor {
         let mut events = Vec::new();
         let mut workers = Vec::new();
         for (id, WorkerEntry { record, handle, .. }) in running {
-            let still = still(handle, deadline, &mut inputs.workers, &mut events).await;
+            // The last words of its tasks must find room.
+            let ended = handle.quiesced(deadline.into());
+            let still = take_until(ended, &mut inputs.workers.receiver, &mut events).await;
             workers.push(WorkerSnapshot::new(id, record, still, fds)?);
         }
-        events.extend(waiting_in(&mut inputs.workers));
+        events.extend(waiting_in(&mut inputs.workers.receiver));
         // Preloaders end, and what they were about to fork is asked for again.
         events.retain(|(id, event)| {
             let is_of_fork = matches!(event, WorkerEvent::Forked(_) | WorkerEvent::NotForked(_));
-            !is_of_fork && !self.preloaders.owns(*id)
+            !is_of_fork && !self.preloaders.running.contains_key(id)
         });
         Ok((workers, events))
     }
@@ -315,7 +274,7 @@ impl Supervisor {
         for (id, connection) in self.connections.iter() {
             kept.push(ConnectionSnapshot {
                 id,
-                fd: fds.keep(connection.fd.as_fd())?,
+                fd: Some(fds.keep(connection.fd.as_fd())?),
                 worker: match connection.holder {
                     ConnectionHolder::Worker(worker) => Some(worker),
                     ConnectionHolder::Held { .. } => None,
@@ -325,28 +284,6 @@ impl Supervisor {
         }
         Ok(kept)
     }
-}
-
-/// Waits until the tasks of a worker have ended. Its last words must find room.
-async fn still(
-    handle: Handle,
-    deadline: Instant,
-    said: &mut Receiver<(WorkerId, WorkerEvent)>,
-    events: &mut Vec<(WorkerId, WorkerEvent)>,
-) -> QuiescedWorker {
-    let still = handle.quiesced(deadline.into());
-    tokio::pin!(still);
-    loop {
-        tokio::select! {
-            still = &mut still => return still,
-            Some(event) = said.recv() => events.push(event),
-        }
-    }
-}
-
-/// What has come and was not looked at.
-fn waiting_in<T>(channel: &mut Receiver<T>) -> Vec<T> {
-    std::iter::from_fn(|| channel.try_recv().ok()).collect()
 }
 
 fn keep_messages(

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use super::run::{self, Options, RunOutcome};
+use super::run::{self, Options};
 use super::snapshot::{Snapshot, read, take_over};
 use crate::channel::operator;
 use crate::config::InForce;
@@ -83,15 +83,15 @@ impl From<io::Error> for CannotRun {
 
 fn supervise(args: &Supervise, sink: &log::Sink) -> Result<(), CannotRun> {
     let options = match (args.resume, &args.config) {
-        (Some(number), _) => from_before(take_over(read(sys::inherited(number)?)?)?, sink)?,
-        (None, Some(path)) => on_its_own(path, sink)?,
-        (None, None) => from_httpd(sink)?,
+        (Some(number), _) => from_before(take_over(read(sys::inherited(number)?)?)?)?,
+        (None, Some(path)) => on_its_own(path)?,
+        (None, None) => from_httpd()?,
     };
     let program = SupervisorProgram {
         path: std::env::current_exe()?,
         log_level: args.log_level.clone(),
     };
-    Ok(start(options, &program)?)
+    Ok(start(options, sink, &program)?)
 }
 
 /// Whether this program could go on with what the one before has written.
@@ -117,35 +117,33 @@ fn check(resume: Option<RawFd>) -> ExitCode {
     }
 }
 
-fn start(mut options: Options, program: &SupervisorProgram) -> io::Result<()> {
+fn start(mut options: Options, sink: &log::Sink, program: &SupervisorProgram) -> io::Result<()> {
     raise_descriptor_limit();
     say_what_memory_does();
     // Nothing of the place where it was started may be held.
     nix::unistd::chdir("/")?;
-    let sink = options.sink.clone();
     loop {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let mut next = match runtime.block_on(run::run(options))? {
-            RunOutcome::Ended => return Ok(()),
-            RunOutcome::Next(next) => next,
+        let Some(mut next) = runtime.block_on(run::run(options, sink.clone()))? else {
+            return Ok(());
         };
         drop(runtime);
         sink.flush();
         let error = reexec::become_next(&next.state, &mut next.fds, program);
         tracing::error!("it stays the program that it was: {error}");
         next.state.problem = Some(error.to_string());
-        options = from_before(*next, &sink)?;
+        options = from_before(next)?;
     }
 }
 
-fn from_before(mut before: Snapshot, sink: &log::Sink) -> io::Result<Options> {
+fn from_before(mut before: Snapshot) -> io::Result<Options> {
     let state = &before.state;
+    let listener = state.listener.ok_or(io::ErrorKind::NotFound)?;
     let parent = state.parent.map(|number| before.fds.take(number));
     Ok(Options {
-        sink: sink.clone(),
-        listener: before.fds.take(state.listener)?,
+        listener: before.fds.take(listener)?,
         parent: parent.transpose()?,
         control: state.control.clone(),
         source: state.source.as_deref().map(Source::new).transpose()?,
@@ -153,11 +151,10 @@ fn from_before(mut before: Snapshot, sink: &log::Sink) -> io::Result<Options> {
     })
 }
 
-fn from_httpd(sink: &log::Sink) -> io::Result<Options> {
+fn from_httpd() -> io::Result<Options> {
     let parent = inherited(PARENT, "descriptor 3 (control socket)")?;
     let listener = inherited(LISTENER, "descriptor 4 (listening socket)")?;
     Ok(Options {
-        sink: sink.clone(),
         control: stale_socket::path_of(&listener).map(|path| path.with_file_name(operator::NAME)),
         listener,
         parent: Some(parent),
@@ -173,7 +170,7 @@ fn inherited(number: RawFd, what: &str) -> io::Result<OwnedFd> {
     })
 }
 
-fn on_its_own(path: &Path, sink: &log::Sink) -> Result<Options, CannotRun> {
+fn on_its_own(path: &Path) -> Result<Options, CannotRun> {
     let mut source = Source::new(path)?;
     let read = source.read(&InForce::new()).map_err(|text| CannotRun {
         code: exit_code::CONFIGURATION,
@@ -193,7 +190,6 @@ fn on_its_own(path: &Path, sink: &log::Sink) -> Result<Options, CannotRun> {
     let listener = standalone::bind(socket, read.httpd)?;
     source.is_bound(socket, read.httpd);
     Ok(Options {
-        sink: sink.clone(),
         listener,
         parent: None,
         control: Some(control),

@@ -88,7 +88,7 @@ impl Supervisor {
             stopped: group.stopped,
             removed: group.removed,
             control_group: self.resources.groups.status(name),
-            gives_way: self.resources.gives_way(name),
+            gives_way: self.resources.fairness.gives_way(name),
             pools: pools
                 .filter_map(|pool| Some(self.pool_status(self.pools.get(pool)?, telling)))
                 .collect(),

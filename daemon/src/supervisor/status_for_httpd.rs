@@ -4,7 +4,6 @@
 //! alone is not enough, for other programs run as that user too.
 
 use std::io;
-use std::os::fd::AsFd;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
@@ -34,8 +33,7 @@ impl Supervisor {
         if !(is_httpd && is_by_httpd && self.access.secret_is_right(secret)) {
             let text =
                 "the status page is for the httpd that started this supervisor; say wsgid status";
-            let _ = send_fail(fd.as_fd(), Failure::NotAllowed, text);
-            return;
+            return send_fail(&fd, Failure::NotAllowed, text);
         }
         let (answer, wait) = oneshot::channel();
         self.asked(OperatorCommand {

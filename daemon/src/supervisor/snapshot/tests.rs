@@ -59,7 +59,7 @@ fn with_everything(value: &Value) -> Value {
     };
     state.connections.push(ConnectionSnapshot {
         id: 99,
-        fd: 99,
+        fd: Some(99),
         worker: Some(id),
         record,
     });
