@@ -15,10 +15,8 @@ use tokio::net::UnixListener;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::{Semaphore, oneshot};
 use wsgid_protocol::answers::{CommandError, CommandResult, to_json};
-use wsgid_protocol::control::Command;
-use wsgid_protocol::limits::HEAD_LEN;
 use wsgid_protocol::refusal::{self, Refusal};
-use wsgid_protocol::{FrameHead, Kind, payload};
+use wsgid_protocol::{FrameHead, Kind, control::Command, limits::HEAD_LEN, payload};
 
 use super::closing::{self, Guarded, Polled};
 use super::{invalid, write_frame};

@@ -11,14 +11,11 @@ use nix::sys::socket::MsgFlags;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc::{Receiver, Sender};
-use wsgid_protocol::Kind;
-use wsgid_protocol::blocking::FrameReader;
 use wsgid_protocol::control::{FromParent, ToParent};
 use wsgid_protocol::limits::{LOGS_MAX, MAX_DESCRIPTORS};
+use wsgid_protocol::{Kind, blocking::FrameReader};
 
-use super::quiesce::Quiesce;
-use super::worker::send_message;
-use super::{invalid, stream};
+use super::{invalid, quiesce::Quiesce, stream, worker::send_message};
 
 /// A message of the parent, with what came beside it.
 #[derive(Debug)]

@@ -18,8 +18,7 @@ use wsgid_protocol::fds::send_with_fds;
 use wsgid_protocol::limits::MAX_WORKER_CONTROL_LEN;
 use wsgid_protocol::{FrameHead, Kind, payload};
 
-use super::closing::Guarded;
-use super::invalid;
+use super::{closing::Guarded, invalid};
 
 /// Bytes that are received at once.
 const CHUNK: usize = 4096;

@@ -13,11 +13,9 @@ use nix::sys::socket::{MsgFlags, Shutdown, shutdown};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::Sender;
 use tokio::task::AbortHandle;
-use wsgid_protocol::blocking::send_all;
-use wsgid_protocol::head::FLAG_CLOSE;
-use wsgid_protocol::limits::MAX_FAIL_LEN;
-use wsgid_protocol::text;
-use wsgid_protocol::{Failure, FrameHead, Kind};
+use wsgid_protocol::{
+    Failure, FrameHead, Kind, blocking::send_all, head::FLAG_CLOSE, limits::MAX_FAIL_LEN, text,
+};
 
 use crate::channel::closing::{Guarded, Polled};
 use crate::connection::queue_front::{self, QueueFront};

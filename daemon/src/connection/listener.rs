@@ -15,13 +15,11 @@ use tokio::io::Interest;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
-use wsgid_protocol::Failure;
-use wsgid_protocol::head::HeadError;
-use wsgid_protocol::limits::HEAD_LEN;
-use wsgid_protocol::payload::PayloadError;
 use wsgid_protocol::refusal::{self, Refusal};
-use wsgid_protocol::request::Hello;
-use wsgid_protocol::{FrameHead, Kind, payload};
+use wsgid_protocol::{
+    Failure, FrameHead, Kind, head::HeadError, limits::HEAD_LEN, payload, payload::PayloadError,
+    request::Hello,
+};
 
 use crate::channel::closing::{self, Guarded, Polled};
 use crate::channel::quiesce::Quiesce;

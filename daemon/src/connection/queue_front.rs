@@ -6,9 +6,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use nix::sys::socket::MsgFlags;
-use wsgid_protocol::fds;
-use wsgid_protocol::limits::HEAD_LEN;
-use wsgid_protocol::{FrameHead, Kind};
+use wsgid_protocol::{FrameHead, Kind, fds, limits::HEAD_LEN};
 
 /// What is at the front of a connection's receive queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,10 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::unix::pipe::Receiver;
-use wsgid_protocol::byte_rate;
-use wsgid_protocol::clock::monotonic;
 use wsgid_protocol::line_rate::{LineLimits, LineRate};
-use wsgid_protocol::readable::escaped;
+use wsgid_protocol::{byte_rate, clock::monotonic, readable::escaped};
 
 use super::format::prefix;
 use super::sink::{OutputTarget, Sink};

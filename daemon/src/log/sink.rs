@@ -13,8 +13,7 @@ use std::time::Duration;
 use tracing_subscriber::fmt::MakeWriter;
 use wsgid_protocol::byte_rate;
 
-use super::format::prefix;
-use super::syslog::Syslog;
+use super::{format::prefix, syslog::Syslog};
 
 /// Lines that may wait for the disk: some MiB at most.
 const QUEUE_MAX: usize = 4096;

@@ -9,8 +9,7 @@ use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
 use super::records::unknown_secret;
-use crate::connection::listener::Allowed;
-use crate::connection::socket_acl;
+use crate::connection::{listener::Allowed, socket_acl};
 
 /// A generation of httpd that has children.
 #[derive(Serialize, Deserialize)]

@@ -3,13 +3,11 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use wsgid_protocol::Failure;
-use wsgid_protocol::control::ToWorker;
+use wsgid_protocol::{Failure, control::ToWorker};
 
 use super::Supervisor;
 use wsgid_policy::ids::{PoolId, WorkerId};
-use wsgid_policy::pool::Action;
-use wsgid_policy::spawn_queue::Pending;
+use wsgid_policy::{pool::Action, spawn_queue::Pending};
 
 impl Supervisor {
     pub(super) fn carry_out(&mut self, pool: PoolId, action: Action) {

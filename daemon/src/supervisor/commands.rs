@@ -13,9 +13,8 @@ use wsgid_protocol::answers::{
 use wsgid_protocol::control::{Command, ToWorker};
 use wsgid_protocol::limits::REPORTS_TIMEOUT;
 
-use super::Supervisor;
-use super::operators::PendingStatus;
 use super::workers::{WorkerEntry, cut};
+use super::{Supervisor, operators::PendingStatus};
 use crate::channel::operator::{OperatorCommand, may_everything};
 use wsgid_policy::pool::Event;
 

@@ -6,19 +6,15 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::sync::Arc;
 
-use wsgid_protocol::GroupConfig;
 use wsgid_protocol::control::{Configuration, ServerFacts, ToParent, ToWorker};
-use wsgid_protocol::runs::Runs;
+use wsgid_protocol::{GroupConfig, runs::Runs};
 
-use super::Supervisor;
-use super::access::HttpdGeneration;
-use super::requested::is_configured;
+use super::{Supervisor, access::HttpdGeneration, requested::is_configured};
 use crate::config::standalone;
 use crate::notify;
 use crate::process::identity;
 use wsgid_policy::definition::{Definition, IdentityError};
-use wsgid_policy::ids::PoolId;
-use wsgid_policy::pool::Event;
+use wsgid_policy::{ids::PoolId, pool::Event};
 
 /// Standalone has one generation, which is replaced by the next.
 const STANDALONE_GENERATION: u64 = 0;

@@ -8,12 +8,8 @@ use std::time::Instant;
 use nix::sys::signal::Signal;
 use wsgid_protocol::Failure;
 
-use super::Supervisor;
-use super::pools::PoolEntry;
-use super::resources::OutOfMemory;
-use super::workers::WorkerRecord;
-use crate::connection::connections::RequestConnection;
-use crate::connection::queue_front::QueueFront;
+use super::{Supervisor, pools::PoolEntry, resources::OutOfMemory, workers::WorkerRecord};
+use crate::connection::{connections::RequestConnection, queue_front::QueueFront};
 use crate::exit_code::{self, launcher};
 use wsgid_policy::ids::{ConnectionId, WorkerId};
 use wsgid_policy::pool::Event;

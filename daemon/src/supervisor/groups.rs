@@ -6,15 +6,12 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use wsgid_protocol::GroupConfig;
-use wsgid_protocol::config::LogTarget;
-use wsgid_protocol::names;
+use wsgid_protocol::{GroupConfig, config::LogTarget, names};
 
 use crate::channel::operator::may_everything;
 use crate::config::InForce;
 use crate::log::{self, LogDestination, OutputTarget};
-use wsgid_policy::definition::Definition;
-use wsgid_policy::ids::PoolId;
+use wsgid_policy::{definition::Definition, ids::PoolId};
 
 /// A process group; its fields cross `wsgid reexec`, but for those that its
 /// definition says.

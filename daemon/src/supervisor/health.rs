@@ -5,11 +5,8 @@ use std::time::{Duration, Instant};
 
 use wsgid_protocol::{Failure, GroupConfig};
 
-use super::Supervisor;
-use super::pools::PoolEntry;
-use super::workers::WorkerRecord;
-use wsgid_policy::ids::WorkerId;
-use wsgid_policy::pool::Event;
+use super::{Supervisor, pools::PoolEntry, workers::WorkerRecord};
+use wsgid_policy::{ids::WorkerId, pool::Event};
 
 /// How long a worker may live on without its control socket.
 const BROKEN_PATIENCE: Duration = Duration::from_secs(1);

@@ -12,12 +12,9 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinHandle;
 use wsgid_protocol::control::ToParent;
 
-use crate::channel::operator::OperatorCommand;
 use crate::channel::parent::{self, ParentMessage};
-use crate::channel::quiesce::Quiescer;
-use crate::connection::connections::HeldEvent;
-use crate::connection::listener::NewConnection;
-use crate::connection::stale_socket;
+use crate::channel::{operator::OperatorCommand, quiesce::Quiescer};
+use crate::connection::{connections::HeldEvent, listener::NewConnection, stale_socket};
 use crate::process::worker_task::WorkerEvent;
 use wsgid_policy::ids::{ConnectionId, WorkerId};
 

@@ -4,19 +4,15 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use wsgid_protocol::GroupConfig;
-use wsgid_protocol::config::Preload;
 use wsgid_protocol::control::{ToWorker, WorkerReport, WorkerSpec};
-use wsgid_protocol::request::VERSIONS;
+use wsgid_protocol::{GroupConfig, config::Preload, request::VERSIONS};
 
-use super::Supervisor;
-use super::pools::PoolEntry;
 use super::workers::{WorkerEntry, WorkerRecord};
+use super::{Supervisor, pools::PoolEntry};
 use crate::log::Output;
 use crate::process::procfs;
 use crate::process::worker_task::{self, Handle};
-use wsgid_policy::pool::Event;
-use wsgid_policy::spawn_queue::Pending;
+use wsgid_policy::{pool::Event, spawn_queue::Pending};
 
 impl Supervisor {
     /// Starts what the limit allows.

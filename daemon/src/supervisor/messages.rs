@@ -7,9 +7,8 @@ use std::time::Instant;
 
 use wsgid_protocol::control::{FromWorker, RecycleReason};
 
-use super::Supervisor;
-use super::pools::GivenUp;
 use super::workers::{WorkerRecord, believable};
+use super::{Supervisor, pools::GivenUp};
 use crate::process::worker_task::WorkerEvent;
 use wsgid_policy::ids::{PoolId, WorkerId};
 use wsgid_policy::pool::Event;

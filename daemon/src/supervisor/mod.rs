@@ -50,8 +50,7 @@ use tokio::sync::mpsc::Sender;
 
 use crate::config::standalone::Source;
 use crate::connection::connections::Connections;
-use crate::process::spawn::Launcher;
-use crate::process::worker_task::WorkerEvent;
+use crate::process::{spawn::Launcher, worker_task::WorkerEvent};
 use crate::sys;
 use access::Access;
 use arrivals::Arrivals;
@@ -65,8 +64,7 @@ use resources::Resources;
 use waits::Waits;
 use workers::Workers;
 use wsgid_policy::ids::{PoolId, WorkerId};
-use wsgid_policy::pool::Event;
-use wsgid_policy::spawn_queue::SpawnQueue;
+use wsgid_policy::{pool::Event, spawn_queue::SpawnQueue};
 
 /// All state.
 struct Supervisor {

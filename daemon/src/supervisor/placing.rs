@@ -8,12 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit};
-use wsgid_protocol::Failure;
-use wsgid_protocol::control::ToWorker;
+use wsgid_protocol::{Failure, control::ToWorker};
 
-use super::Supervisor;
-use super::hold_limits::HoldLimits;
-use super::pools::PoolEntry;
+use super::{Supervisor, hold_limits::HoldLimits, pools::PoolEntry};
 use crate::channel::worker::Outgoing;
 use crate::connection::connections::{ConnectionHolder, HeldEvent, RequestConnection, send_back};
 use crate::connection::queue_front::QueueFront;

@@ -9,13 +9,11 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
-use wsgid_protocol::Failure;
 
 use super::callables::Callables;
-use wsgid_policy::definition::Definition;
 use wsgid_policy::ids::{PoolId, WorkerId};
-use wsgid_policy::pool::WorkerPool;
-use wsgid_protocol::readable::escaped;
+use wsgid_policy::{definition::Definition, pool::WorkerPool};
+use wsgid_protocol::{Failure, readable::escaped};
 
 /// Causes that are kept for the status.
 const CAUSES_MAX: usize = 10;

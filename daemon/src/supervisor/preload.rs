@@ -10,15 +10,12 @@ use std::time::Instant;
 use nix::sys::signal::Signal;
 use wsgid_protocol::control::{FromWorker, ToWorker};
 
-use super::Supervisor;
-use super::preloaders::PreloaderProcess;
 use super::workers::{FAILED_LEN_MAX, believable, cut};
+use super::{Supervisor, preloaders::PreloaderProcess};
 use crate::channel::worker::Outgoing;
 use crate::exit_code::launcher;
-use crate::process::child::Running;
-use crate::process::forked::Expected;
-use crate::process::subreaper;
 use crate::process::worker_task::{self, WorkerEvent};
+use crate::process::{child::Running, forked::Expected, subreaper};
 use wsgid_policy::ids::{PoolId, WorkerId};
 use wsgid_policy::pool::{Event, Mode, WorkerPool};
 use wsgid_policy::preloaders::{GenerationKey, PreloaderAction};

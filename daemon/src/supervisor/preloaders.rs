@@ -6,9 +6,8 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use nix::sys::signal::Signal;
-use wsgid_protocol::control::ToWorker;
-use wsgid_protocol::runs::Runs;
 use wsgid_protocol::status::{PreloaderState, PreloaderStatus};
+use wsgid_protocol::{control::ToWorker, runs::Runs};
 
 use crate::process::worker_task::Handle;
 use wsgid_policy::ids::{Owner, PoolId, WorkerId};

@@ -4,17 +4,12 @@
 
 use std::time::Instant;
 
-use wsgid_protocol::{Failure, GroupConfig};
-
-use super::Supervisor;
-use super::arrivals::Arrival;
-use super::pools::PoolEntry;
-use crate::connection::connections::send_fail;
-use crate::connection::listener::NewConnection;
+use super::{Supervisor, arrivals::Arrival, pools::PoolEntry};
+use crate::connection::{connections::send_fail, listener::NewConnection};
 use wsgid_policy::ids::PoolId;
 use wsgid_policy::pool::{Event, Mode};
 use wsgid_policy::room::{self, RequestedName, Room};
-use wsgid_protocol::readable::escaped;
+use wsgid_protocol::{Failure, GroupConfig, readable::escaped};
 
 /// Whether the configuration itself names this application group.
 pub(super) fn is_configured(config: &GroupConfig, application_group: &str) -> bool {

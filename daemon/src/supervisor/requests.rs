@@ -7,16 +7,13 @@ use std::time::Instant;
 
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::socket::{getsockopt, sockopt};
-use wsgid_protocol::request::Hello;
-use wsgid_protocol::{Failure, names};
 
-use super::Supervisor;
 use super::arrivals::{Arrival, EARLY_TIMEOUT};
-use super::configure::Asker;
+use super::{Supervisor, configure::Asker};
 use crate::connection::connections::{send_back, send_fail};
 use crate::connection::listener::NewConnection;
 use wsgid_policy::peer_quota::Peer;
-use wsgid_protocol::readable::escaped;
+use wsgid_protocol::{Failure, names, readable::escaped, request::Hello};
 
 impl Supervisor {
     /// A module said HELLO. `deadline` is set if it was put off before.

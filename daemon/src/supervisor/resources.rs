@@ -9,9 +9,8 @@ use nix::unistd::{SysconfVar, sysconf};
 use wsgid_protocol::GroupConfig;
 
 use super::groups::ProcessGroups;
-use crate::process::cgroup::Cgroups;
-use crate::process::procfs;
 use crate::process::relatives::{UsageReader, UsageSample};
+use crate::process::{cgroup::Cgroups, procfs};
 use crate::sys;
 use wsgid_policy::fairness::{Fairness, GREEDY, GroupUse};
 

@@ -12,22 +12,14 @@ use std::time::Instant;
 
 use wsgid_protocol::control::ToWorker;
 
-use super::Supervisor;
-use super::groups::ProcessGroup;
-use super::pools::PoolEntry;
 use super::snapshot::{ConnectionSnapshot, Snapshot, State, WorkerSnapshot};
-use super::workers::WorkerEntry;
-use crate::channel::closing::Guarded;
-use crate::channel::parent::ParentMessage;
-use crate::channel::worker::Outgoing;
-use crate::connection::connections::RequestConnection;
-use crate::connection::listener::NewConnection;
-use crate::process::child::Running;
-use crate::process::identity;
+use super::{Supervisor, groups::ProcessGroup, pools::PoolEntry, workers::WorkerEntry};
+use crate::channel::{closing::Guarded, parent::ParentMessage, worker::Outgoing};
+use crate::connection::{connections::RequestConnection, listener::NewConnection};
 use crate::process::worker_task::{self, WorkerEvent};
+use crate::process::{child::Running, identity};
 use crate::reexec::InheritedFds;
-use wsgid_policy::ids::WorkerId;
-use wsgid_policy::pool::Event;
+use wsgid_policy::{ids::WorkerId, pool::Event};
 
 impl Supervisor {
     /// Goes on where the program before has stopped.

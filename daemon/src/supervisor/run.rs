@@ -11,18 +11,14 @@ use tokio::sync::mpsc::Sender;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use wsgid_protocol::control::{FromParent, ToParent};
 
-use super::Supervisor;
-use super::access::Access;
 use super::inputs::{Inputs, report};
-use super::logs::SupervisorLogs;
-use super::restore::take_messages;
-use super::snapshot::Snapshot;
-use crate::channel::operator;
-use crate::channel::parent::ParentMessage;
+use super::{
+    Supervisor, access::Access, logs::SupervisorLogs, restore::take_messages, snapshot::Snapshot,
+};
+use crate::channel::{operator, parent::ParentMessage};
 use crate::config::standalone::Source;
-use crate::connection::connections::Connections;
 use crate::connection::listener::{self, Allowed};
-use crate::connection::stale_socket;
+use crate::connection::{connections::Connections, stale_socket};
 use crate::log::Sink;
 use crate::notify;
 use crate::signals::{Asks, Signals};

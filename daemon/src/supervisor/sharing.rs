@@ -3,8 +3,7 @@
 
 use std::time::Instant;
 
-use super::Supervisor;
-use super::resources::Processes;
+use super::{Supervisor, resources::Processes};
 
 impl Supervisor {
     /// When the next look at the processors is due.

@@ -13,9 +13,8 @@ use wsgid_protocol::status::{
     SupervisorStatus, WorkerPhase, WorkerStatus,
 };
 
-use super::Supervisor;
-use super::groups::ProcessGroup;
 use super::pools::{GivenUp, PoolEntry};
+use super::{Supervisor, groups::ProcessGroup};
 use crate::channel::operator::may_everything;
 
 /// Bytes of tracebacks in one status. As JSON they may be six times as long, and

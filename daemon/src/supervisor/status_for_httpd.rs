@@ -9,16 +9,13 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
 use wsgid_protocol::answers::{CommandResult, to_json};
-use wsgid_protocol::control::Command;
-use wsgid_protocol::head::FLAG_CLOSE;
-use wsgid_protocol::limits::MAX_BODY_LEN;
-use wsgid_protocol::response::EndReport;
-use wsgid_protocol::{Failure, Kind, payload};
+use wsgid_protocol::{
+    Failure, Kind, control::Command, head::FLAG_CLOSE, limits::MAX_BODY_LEN, payload,
+    response::EndReport,
+};
 
 use super::Supervisor;
-use crate::channel::closing::Guarded;
-use crate::channel::operator::OperatorCommand;
-use crate::channel::write_frame;
+use crate::channel::{closing::Guarded, operator::OperatorCommand, write_frame};
 use crate::connection::connections::send_fail;
 
 /// Time a module has to take the answer.

@@ -10,9 +10,8 @@ use std::time::Instant;
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::Sender;
-use wsgid_protocol::Failure;
 use wsgid_protocol::control::{ToWorker, WorkerReport};
-use wsgid_protocol::text;
+use wsgid_protocol::{Failure, text};
 
 use crate::process::worker_task::Handle;
 use wsgid_policy::ids::{ConnectionId, Owner, PoolId, WorkerId};
