@@ -80,7 +80,6 @@ impl CliCommand {
     }
 }
 
-/// Does what the command line says.
 pub(crate) fn run() -> ExitCode {
     let line = express::expand(std::env::args_os(), |name| std::env::var_os(name));
     let command = Cli::parse_from(line).command;

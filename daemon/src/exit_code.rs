@@ -2,7 +2,6 @@
 //! uses them too, so that the supervisor can say in words why a worker did not
 //! start.
 
-/// Everything went as asked.
 pub(crate) const OK: u8 = 0;
 /// The request was understood and failed.
 pub(crate) const FAILURE: u8 = 1;
@@ -12,11 +11,9 @@ pub(crate) const USAGE: u8 = 2;
 pub(crate) const UNREACHABLE: u8 = 3;
 /// The peer may not do this.
 pub(crate) const DENIED: u8 = 4;
-/// No such process group.
 pub(crate) const NO_SUCH_GROUP: u8 = 5;
 /// The supervisor's own start failed: descriptors, sockets, runtime.
 pub(crate) const STARTUP: u8 = 6;
-/// The configuration is wrong.
 pub(crate) const CONFIGURATION: u8 = 7;
 /// The configuration works, and something in it means something else here.
 pub(crate) const DIFFERENT: u8 = 8;

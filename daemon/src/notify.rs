@@ -7,12 +7,10 @@ use std::time::Duration;
 
 use wsgid_protocol::clock::monotonic;
 
-/// It serves.
 pub(crate) fn ready() {
     send("READY=1\n");
 }
 
-/// It reads its configuration again.
 pub(crate) fn reloading() {
     send(&format!(
         "RELOADING=1\nMONOTONIC_USEC={}\n",
@@ -20,7 +18,6 @@ pub(crate) fn reloading() {
     ));
 }
 
-/// It begins to end.
 pub(crate) fn stopping() {
     send("STOPPING=1\n");
 }
@@ -33,11 +30,14 @@ pub(crate) fn alive() {
 /// How often systemd is to be told that the loop turns: twice in the time after
 /// which it would end us. `None`: it does not watch.
 pub(crate) fn watchdog() -> Option<Duration> {
-    let number = |name| std::env::var(name).ok()?.parse::<u64>().ok();
-    let ours = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
-    number("WATCHDOG_USEC")
-        .filter(|time| ours && *time > 0)
+    let is_ours = variable("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
+    variable("WATCHDOG_USEC")
+        .filter(|time| is_ours && *time > 0)
         .map(|time| Duration::from_micros(time.div_ceil(2)))
+}
+
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
 }
 
 /// One line for `systemctl status`.

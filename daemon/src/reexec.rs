@@ -23,8 +23,8 @@ use crate::process::bounded;
 /// How long the new program may look at what it is to take over.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a program says that understands the state. That it ended well is not
-/// enough: one that is no supervisor may do so, too.
+/// What a program says that understands the state; one that is no supervisor may end
+/// well, too.
 pub(crate) const UNDERSTOOD: &str = "wsgid: understood";
 
 /// The program as it was named when it was started; what is there now may be
@@ -50,18 +50,13 @@ impl InheritedFds {
 
     /// Takes a descriptor out by its number.
     pub(crate) fn take(&mut self, number: RawFd) -> io::Result<OwnedFd> {
-        let missing = || {
-            io::Error::new(
+        match self.0.iter().position(|fd| fd.as_raw_fd() == number) {
+            Some(at) => Ok(self.0.swap_remove(at)),
+            None => Err(io::Error::new(
                 io::ErrorKind::NotFound,
                 format!("descriptor {number} is not there"),
-            )
-        };
-        let at = self
-            .0
-            .iter()
-            .position(|fd| fd.as_raw_fd() == number)
-            .ok_or_else(missing)?;
-        Ok(self.0.swap_remove(at))
+            )),
+        }
     }
 
     /// Takes over the descriptors of these numbers. Each of them is open: the
@@ -77,11 +72,10 @@ impl InheritedFds {
         } else {
             FdFlag::FD_CLOEXEC
         };
-        self.0.iter().try_for_each(|fd| {
-            fcntl(fd, FcntlArg::F_SETFD(flags))
-                .map(drop)
-                .map_err(io::Error::from)
-        })
+        for fd in &self.0 {
+            fcntl(fd, FcntlArg::F_SETFD(flags))?;
+        }
+        Ok(())
     }
 }
 

@@ -15,14 +15,12 @@ use tokio::io::unix::AsyncFd;
 
 use crate::sys;
 
-/// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asks {
     End,
     Reload,
 }
 
-/// Where they are read, and how that is waited for.
 pub(crate) struct Signals(SignalFd, AsyncFd<OwnedFd>);
 
 fn ours() -> SigSet {
@@ -42,7 +40,6 @@ pub(crate) fn unblock_all() -> io::Result<()> {
 }
 
 impl Signals {
-    /// Inside of a runtime.
     pub(crate) fn open() -> io::Result<Self> {
         let fd = SignalFd::with_flags(&ours(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         let poll = sys::poll_reads(fd.as_fd().try_clone_to_owned()?)?;

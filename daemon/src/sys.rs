@@ -22,7 +22,6 @@ fn done<S: ErrnoSentinel + PartialEq>(outcome: S) -> io::Result<()> {
     Ok(Errno::result(outcome).map(drop)?)
 }
 
-/// Processors that this process may use.
 pub(crate) fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
@@ -85,10 +84,8 @@ pub(crate) fn set_thread_groups(groups: &[u32]) -> io::Result<()> {
     done(unsafe { libc::syscall(SETGROUPS, groups.len(), groups.as_ptr()) })
 }
 
-/// The extended attribute that is a file's access list.
 const ACCESS_LIST: &CStr = c"system.posix_acl_access";
 
-/// Sets the access list of a file.
 pub(crate) fn set_access_list(path: &Path, list: &[u8]) -> io::Result<()> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     // SAFETY: two C strings and a slice with its length, alive for the call.
@@ -113,7 +110,6 @@ pub(crate) fn has_access_list(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Takes the access list of a file away.
 pub(crate) fn remove_access_list(path: &Path) -> io::Result<()> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     // SAFETY: two C strings, alive for the call.
@@ -210,9 +206,8 @@ pub(crate) fn end_without_reader() {
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
 }
 
-/// Gives every signal its default action back. An ignored signal would stay
-/// ignored over exec. By system call: the C library hides two of them, which
-/// httpd leaves ignored.
+/// Gives every signal its default action back: an ignored one stays ignored over exec.
+/// By system call, for the C library hides two signals that httpd leaves ignored.
 pub(crate) fn reset_signals() {
     /// The kernel's structure, at least: no handler, no flags, an empty mask.
     const DEFAULT: [u64; 8] = [0; 8];

@@ -36,8 +36,8 @@ pub(crate) struct Guarded {
 }
 
 impl Guarded {
-    /// Takes over a socket; descriptors on it are refused from here on. `owner`
-    /// is whose affair it is if one is slow to close.
+    /// Takes over a socket, which refuses descriptors from here on. One that is slow
+    /// to close is the affair of `owner`.
     pub(crate) fn new(fd: OwnedFd, owner: impl Into<Arc<str>>) -> Self {
         Self {
             refusal: Refusal::on(fd.as_fd()),
@@ -48,19 +48,18 @@ impl Guarded {
         }
     }
 
-    /// The same for the program before, or for a stranger, who had it too.
+    /// Takes over a socket that the program before, or a stranger, had too.
     pub(crate) fn of_many(fd: OwnedFd, owner: impl Into<Arc<str>>) -> Self {
         let guarded = Self::new(fd, owner);
         guarded.is_shared();
         guarded
     }
 
-    /// From now on it is this one's affair.
+    /// The socket has another owner from now on.
     pub(crate) fn belongs_to(&mut self, owner: impl Into<Arc<str>>) {
         self.owner = owner.into();
     }
 
-    /// A stranger gets a copy.
     pub(crate) fn is_shared(&self) {
         self.shared.store(true, Ordering::Relaxed);
     }
@@ -70,12 +69,11 @@ impl Guarded {
         self.left.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the kernel refuses descriptors.
     pub(crate) const fn is_enforced(&self) -> bool {
         self.refusal.is_enforced()
     }
 
-    /// Says so if the error means that descriptors came.
+    /// Tells the log if the error means that descriptors came.
     pub(crate) fn tell_of(&self, error: &io::Error, place: &str) {
         tell_of(error, &self.owner, place);
     }
@@ -124,7 +122,6 @@ pub(crate) struct Polled {
 }
 
 impl Polled {
-    /// Registers it for reading.
     pub(crate) fn new(guarded: Arc<Guarded>) -> io::Result<Self> {
         let polled = crate::sys::poll_reads(guarded.as_fd().try_clone_to_owned()?)?;
         Ok(Self { polled, guarded })
@@ -134,7 +131,6 @@ impl Polled {
         &self.polled
     }
 
-    /// Waits for bytes and receives some.
     async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.polled
             .async_io(Interest::READABLE, |_| self.guarded.recv(buffer))

@@ -3,12 +3,12 @@
 //! done by whom is decided in `supervisor/commands.rs`.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fs, io};
 
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, socket};
 use tokio::net::UnixListener;
@@ -28,12 +28,11 @@ pub(crate) const NAME: &str = "control.sock";
 const TURNS: usize = 4;
 /// Connections of one user, those that wait for a turn included.
 const CONNECTIONS_MAX: usize = 64;
-/// The same of all users together, but for root and the supervisor's own.
+/// Connections of all users together, but for root and the supervisor's own.
 const ALL_CONNECTIONS_MAX: usize = 512;
-/// So long a turn lasts at least: a user who asks without end does not keep the
-/// supervisor busy.
+/// A turn lasts at least so long: nobody keeps the supervisor busy by asking.
 const TURN: Duration = Duration::from_millis(20);
-/// After each connection that is turned away.
+/// Pause after a connection that is turned away.
 const PAUSE: Duration = Duration::from_millis(1);
 /// Connections that may stand before an administrator's meanwhile.
 const BACKLOG: i32 = 64;
@@ -63,11 +62,14 @@ pub(crate) struct OperatorCommand {
 #[derive(Default)]
 struct UserTurns(BTreeMap<u32, Arc<Semaphore>>);
 
+/// Each connection holds a copy of its user's turns until it ends.
+fn connections(turns: &Arc<Semaphore>) -> usize {
+    Arc::strong_count(turns) - 1
+}
+
 impl UserTurns {
     /// The turns of this user, if one more connection may be open.
     fn admit(&mut self, uid: u32) -> Option<Arc<Semaphore>> {
-        // Each connection holds a copy until it ends.
-        let connections = |turns: &Arc<Semaphore>| Arc::strong_count(turns) - 1;
         self.0.retain(|_, turns| connections(turns) > 0);
         let all: usize = self.0.values().map(connections).sum();
         let turns = self
@@ -89,14 +91,11 @@ pub(crate) fn may_everything(uid: u32) -> bool {
 /// Makes the socket under another name first, so that the old one is replaced
 /// in one step. Everybody may connect; the answer depends on who it is.
 pub(crate) fn bind(path: &Path) -> io::Result<UnixListener> {
-    let named =
-        |error: io::Error| io::Error::new(error.kind(), format!("`{}`: {error}", path.display()));
     let staged = path.with_extension(format!("{}", std::process::id()));
-    let _ = std::fs::remove_file(&staged);
-    let listener = make(&staged).map_err(named)?;
-    std::fs::set_permissions(&staged, std::fs::Permissions::from_mode(0o666)).map_err(named)?;
-    std::fs::rename(&staged, path).map_err(named)?;
-    Ok(listener)
+    let _ = fs::remove_file(&staged);
+    make(&staged)
+        .and_then(|listener| fs::rename(&staged, path).map(|()| listener))
+        .map_err(|error| io::Error::new(error.kind(), format!("`{}`: {error}", path.display())))
 }
 
 fn make(path: &Path) -> io::Result<UnixListener> {
@@ -106,10 +105,10 @@ fn make(path: &Path) -> io::Result<UnixListener> {
     let _ = Refusal::on(socket.as_fd());
     nix::sys::socket::bind(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
     nix::sys::socket::listen(&socket, Backlog::new(BACKLOG)?)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
     UnixListener::from_std(socket.into())
 }
 
-/// Listens until the receiver has gone.
 pub(crate) async fn listen(
     listener: UnixListener,
     asked: Sender<OperatorCommand>,

@@ -3,11 +3,9 @@
 
 use tokio::sync::watch;
 
-/// Who asks.
 #[derive(Default)]
 pub(crate) struct Quiescer(watch::Sender<bool>);
 
-/// Who is asked.
 #[derive(Clone)]
 pub(crate) struct Quiesce(watch::Receiver<bool>);
 

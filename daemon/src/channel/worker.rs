@@ -20,7 +20,6 @@ use wsgid_protocol::{FrameHead, Kind, payload};
 
 use super::{closing::Guarded, invalid};
 
-/// Bytes that are received at once.
 const CHUNK: usize = 4096;
 /// What is read of a worker that has ended: more than its socket holds. A process
 /// that it has left behind may go on writing.
@@ -50,7 +49,6 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Takes over a connected socket.
     pub(crate) fn new(guarded: Guarded) -> io::Result<Self> {
         Ok(Self {
             stream: guarded.stream()?,
@@ -63,12 +61,10 @@ impl Link {
         self.guarded.leave();
     }
 
-    /// Its socket.
     pub(crate) fn socket(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
     }
 
-    /// Sends one message.
     pub(crate) async fn send(&self, out: &Outgoing) -> io::Result<()> {
         let fds: Vec<BorrowedFd<'_>> = out.fds.iter().map(|fd| fd.as_fd()).collect();
         send_message(&self.stream, &out.message, &fds).await

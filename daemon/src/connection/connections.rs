@@ -21,7 +21,6 @@ use crate::channel::closing::{Guarded, Polled};
 use crate::connection::queue_front::{self, QueueFront};
 use wsgid_policy::ids::{ConnectionId, Owner, PoolId, WorkerId};
 
-/// What a held connection did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HeldEvent {
     /// A request arrived on it.
@@ -30,18 +29,15 @@ pub(crate) enum HeldEvent {
     Gone,
 }
 
-/// Who has a connection.
 #[derive(Debug)]
 pub(crate) enum ConnectionHolder {
-    /// Nobody yet: it waits since then. The number tells this wait from
-    /// earlier ones.
+    /// Nobody yet. The number tells this wait from earlier ones.
     Held {
         since: Instant,
         wait: u64,
         watch: AbortHandle,
         request: bool,
     },
-    /// A worker.
     Worker(WorkerId),
 }
 
@@ -55,7 +51,6 @@ pub(crate) struct ConnectionRecord {
     pub(crate) owner: Option<Owner>,
 }
 
-/// A connection.
 #[derive(Debug)]
 pub(crate) struct RequestConnection {
     pub(crate) fd: Arc<Guarded>,
@@ -79,7 +74,6 @@ impl Drop for RequestConnection {
     }
 }
 
-/// All connections.
 pub(crate) struct Connections {
     all: BTreeMap<ConnectionId, RequestConnection>,
     held: BTreeMap<PoolId, BTreeSet<ConnectionId>>,
@@ -136,8 +130,7 @@ impl Connections {
         self.last
     }
 
-    /// Closes our descriptors and leaves the connections as they are: another
-    /// program goes on with them.
+    /// Closes our descriptors; another program goes on with the connections.
     pub(crate) fn let_go(&mut self) {
         for connection in self.all.values_mut() {
             connection.record.owner = None;
@@ -147,8 +140,7 @@ impl Connections {
         self.held.clear();
     }
 
-    /// Goes on with a connection of the program before; it is held until it is
-    /// assigned.
+    /// Goes on with a connection of the program before, which is held at first.
     pub(crate) fn adopt(
         &mut self,
         id: ConnectionId,
@@ -177,12 +169,12 @@ impl Connections {
         Ok(())
     }
 
-    /// Numbers up to this one are taken.
+    /// Connections have numbers up to this one.
     pub(crate) fn count_from(&mut self, last: ConnectionId) {
         self.last = last;
     }
 
-    /// Nobody has it any more; it waits.
+    /// The connection has no worker any more and waits.
     pub(crate) fn hold(&mut self, id: ConnectionId, now: Instant) -> io::Result<()> {
         let Some(connection) = self.all.get_mut(&id) else {
             return Ok(());
@@ -205,7 +197,7 @@ impl Connections {
         Ok(())
     }
 
-    /// It goes to this worker.
+    /// The connection goes to this worker.
     pub(crate) fn assign(&mut self, id: ConnectionId, worker: WorkerId, owner: Owner) {
         let Some(connection) = self.all.get_mut(&id) else {
             return;
@@ -221,7 +213,7 @@ impl Connections {
         }
     }
 
-    /// Forgets it; the descriptor is closed, for all if a worker has had it.
+    /// Forgets a connection; it is closed for all if a worker has had it.
     pub(crate) fn remove(&mut self, id: ConnectionId) -> Option<RequestConnection> {
         let connection = self.all.remove(&id)?;
         if let Some(held) = self.held.get_mut(&connection.record.pool) {
@@ -239,10 +231,8 @@ impl Connections {
 
     /// The held connections of a pool, oldest first.
     pub(crate) fn held(&self, pool: PoolId) -> Vec<ConnectionId> {
-        self.held
-            .get(&pool)
-            .map(|held| held.iter().copied().collect())
-            .unwrap_or_default()
+        let held = self.held.get(&pool).into_iter().flatten();
+        held.copied().collect()
     }
 
     /// How many are held, each with a second descriptor.
@@ -252,19 +242,12 @@ impl Connections {
 
     /// The held connections on which nothing has come since then.
     pub(crate) fn unused_since(&self, then: Instant) -> Vec<ConnectionId> {
-        let unused = |id: &&ConnectionId| {
-            let holder = self.get(**id).map(|connection| &connection.holder);
-            matches!(holder, Some(ConnectionHolder::Held { since, request: false, .. }) if *since <= then)
-        };
-        self.held
-            .values()
-            .flatten()
-            .filter(unused)
-            .copied()
+        let held = self.held.values().flatten().copied();
+        held.filter(|id| self.get(*id).is_some_and(|one| one.is_unused_since(then)))
             .collect()
     }
 
-    /// How many of them have a request.
+    /// How many held connections of a pool have a request.
     pub(crate) fn waiting(&self, pool: PoolId) -> usize {
         let ids = self.held.get(&pool).into_iter().flatten();
         ids.filter(|id| self.get(**id).is_some_and(RequestConnection::has_request))
@@ -323,9 +306,12 @@ impl Connections {
 }
 
 impl RequestConnection {
-    /// Whether it waits with a request.
     pub(crate) const fn has_request(&self) -> bool {
         matches!(self.holder, ConnectionHolder::Held { request: true, .. })
+    }
+
+    fn is_unused_since(&self, then: Instant) -> bool {
+        matches!(self.holder, ConnectionHolder::Held { since, request: false, .. } if since <= then)
     }
 
     /// Since when its request waits for a worker.
@@ -340,7 +326,6 @@ impl RequestConnection {
         }
     }
 
-    /// What is at the front of its receive queue.
     pub(crate) fn front(&self) -> QueueFront {
         queue_front::of(self.fd.as_fd(), self.record.nonce)
     }

@@ -10,7 +10,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use nix::sys::socket::{getsockopt, sockopt};
+use nix::sys::socket::{UnixCredentials, getsockopt, sockopt};
 use tokio::io::Interest;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::watch;
@@ -31,7 +31,7 @@ use wsgid_policy::peer_quota::{Peer, PeerQuota};
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections whose HELLO is not complete.
 const HALF_OPEN_MAX: usize = 256;
-/// The same of one process of httpd's, or of one other user.
+/// Those of one process of httpd's, or of one other user.
 const HALF_OPEN_EACH: usize = 64;
 /// So many are accepted before those that came first are read again.
 const ACCEPT_BURST: u32 = 16;
@@ -87,6 +87,13 @@ impl Allowed {
         uid == 0 || self.get() == Some(uid) || uid == nix::unistd::geteuid().as_raw()
     }
 
+    /// Whose connections a peer's counts among: all of httpd's children are the same user.
+    pub(crate) fn peer(&self, credentials: &UnixCredentials) -> Peer {
+        let uid = credentials.uid();
+        let pid = self.is_httpd(uid).then_some(credentials.pid());
+        Peer { uid, pid }
+    }
+
     fn permits(&self, uid: u32) -> bool {
         self.is_httpd(uid) || self.0.borrow().1.contains(&uid)
     }
@@ -136,7 +143,7 @@ impl HalfOpen {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in what reads; another may have to go.
+    /// Takes in the task that reads a HELLO; another may have to go.
     fn take(&self, peer: Peer, reads: AbortHandle) -> u64 {
         let (number, gone) = self.lock().take(peer, reads);
         if let Some(gone) = gone {
@@ -222,17 +229,10 @@ pub(crate) async fn listen(
     Ok(())
 }
 
-/// Who it is, if it may connect.
+/// Who has connected, if that user may.
 fn permitted_peer(stream: &UnixStream, allowed: &Allowed) -> Option<Peer> {
     match getsockopt(stream, sockopt::PeerCredentials) {
-        Ok(peer) if allowed.permits(peer.uid()) => {
-            // All of httpd's children are the same user.
-            let pid = allowed.is_httpd(peer.uid()).then_some(peer.pid());
-            Some(Peer {
-                uid: peer.uid(),
-                pid,
-            })
-        }
+        Ok(peer) if allowed.permits(peer.uid()) => Some(allowed.peer(&peer)),
         Ok(peer) => {
             tracing::warn!(
                 "a connection from uid {} (pid {}) was turned away: it is neither httpd's user nor named by socket-user=",
@@ -271,7 +271,7 @@ async fn read_hello(stream: Guarded) -> Result<NewConnection, HelloError> {
     let mut bytes = vec![0; head.len as usize];
     stream.read_exact(&mut bytes).await?;
     if let Some(mismatch) = Hello::foreign(&bytes) {
-        // Whatever stands behind the versions: its child is told.
+        // The child is told, whatever stands behind the versions.
         let fd = stream.readiness().get_ref();
         send_fail(fd, Failure::VersionMismatch, &mismatch);
         return Err(HelloError::Version(mismatch));

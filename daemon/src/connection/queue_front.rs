@@ -13,7 +13,6 @@ use wsgid_protocol::{FrameHead, Kind, fds, limits::HEAD_LEN};
 pub(crate) enum QueueFront {
     /// A whole head of a REQUEST with the right nonce.
     Request,
-    /// No byte.
     Nothing,
     /// Something else, or a part of a head.
     Other,
@@ -21,11 +20,10 @@ pub(crate) enum QueueFront {
     Ended,
 }
 
-/// Whether anything is there.
 pub(super) fn is_there(fd: BorrowedFd<'_>) -> bool {
     match peek(fd, &mut [0; 1]) {
         Ok(count) => count > 0,
-        // Whoever looks closer ends it.
+        // Whoever looks closer ends the connection.
         Err(error) => error.kind() == io::ErrorKind::InvalidData,
     }
 }
@@ -38,18 +36,12 @@ fn peek(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     }
 }
 
-/// Looks.
 pub(super) fn of(fd: BorrowedFd<'_>, nonce: u32) -> QueueFront {
     let mut bytes = [0; HEAD_LEN];
     match peek(fd, &mut bytes) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => QueueFront::Nothing,
         Ok(0) | Err(_) => QueueFront::Ended,
-        Ok(HEAD_LEN) => match FrameHead::parse(&bytes) {
-            Ok(head) if head.kind == Kind::Request && head.id >> 32 == u64::from(nonce) => {
-                QueueFront::Request
-            }
-            _ => QueueFront::Other,
-        },
+        Ok(HEAD_LEN) if request_id(&bytes, nonce).is_some() => QueueFront::Request,
         Ok(_) => QueueFront::Other,
     }
 }
@@ -57,10 +49,12 @@ pub(super) fn of(fd: BorrowedFd<'_>, nonce: u32) -> QueueFront {
 /// The number of the request that waits.
 pub(super) fn waiting_request(fd: BorrowedFd<'_>, nonce: u32) -> Option<u64> {
     let mut bytes = [0; HEAD_LEN];
-    peek(fd, &mut bytes)
-        .ok()
-        .filter(|count| *count == HEAD_LEN)?;
-    let head = FrameHead::parse(&bytes).ok()?;
+    let count = peek(fd, &mut bytes).ok()?;
+    request_id(&bytes, nonce).filter(|_| count == HEAD_LEN)
+}
+
+fn request_id(head: &[u8; HEAD_LEN], nonce: u32) -> Option<u64> {
+    let head = FrameHead::parse(head).ok()?;
     (head.kind == Kind::Request && head.id >> 32 == u64::from(nonce)).then_some(head.id)
 }
 

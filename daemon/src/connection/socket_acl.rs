@@ -24,11 +24,8 @@ const NOBODY: u32 = u32::MAX;
 ///
 /// Where nobody is named and nobody was, the socket is not touched: to change
 /// what belongs to another user needs a capability (CAP_FOWNER) that nothing
-/// else here needs.
-///
-/// # Errors
-/// If these users cannot be let in: without that capability, or where the file
-/// system has no access lists.
+/// else here needs. Without it, or where the file system has no access lists, these
+/// users cannot be let in.
 pub(crate) fn admit(socket: &Path, uids: &BTreeSet<u32>) -> io::Result<()> {
     if !uids.is_empty() {
         return sys::set_access_list(socket, &access_list(uids));
@@ -40,8 +37,8 @@ pub(crate) fn admit(socket: &Path, uids: &BTreeSet<u32>) -> io::Result<()> {
     let removed = sys::remove_access_list(socket)
         .and_then(|()| set_permissions(socket, Permissions::from_mode(0o600)));
     match removed {
-        // It was inherited from the directory. Whoever gets in by it is asked for
-        // his number and turned away.
+        // The list was inherited from the directory. Whoever gets in by it is turned
+        // away by its number.
         Err(error) if is_forbidden(&error) => Ok(()),
         other => other,
     }

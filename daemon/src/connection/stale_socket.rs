@@ -25,8 +25,8 @@ pub(crate) fn path_of(socket: &OwnedFd) -> Option<PathBuf> {
         .map(Path::to_path_buf)
 }
 
-/// Removes them once the parent, which said nothing, has ended. One that lives
-/// keeps the socket for the next supervisor.
+/// Removes the sockets once the parent, which said nothing, has ended. A parent that
+/// lives keeps them for the next supervisor.
 pub(crate) async fn remove_after(parent: Pid, listener: &OwnedFd) {
     let gone = async {
         while getppid() == parent {
@@ -38,9 +38,8 @@ pub(crate) async fn remove_after(parent: Pid, listener: &OwnedFd) {
     }
 }
 
-/// Removes the sockets and their directory, which has the parent's number in
-/// its name and so is nobody else's. What cannot be removed may stay: the next
-/// httpd with this number does it.
+/// Removes the sockets and their directory, which is nobody else's: it has the parent's
+/// number in its name. What cannot be removed is removed by the next with that number.
 pub(crate) fn remove(listener: &OwnedFd) {
     let Some(path) = path_of(listener) else {
         return;

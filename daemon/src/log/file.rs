@@ -43,7 +43,7 @@ fn as_user<T>(who: &Identity, act: impl FnOnce() -> io::Result<T>) -> io::Result
     let gid = Gid::from_raw(who.gid);
     setfsgid(gid);
     setfsuid(uid);
-    // They say nothing about success, but each tells what was before.
+    // Neither call says whether it succeeded, but each tells what was before.
     let is_the_user = setfsuid(uid) == uid && setfsgid(gid) == gid;
     let done = if is_the_user {
         act()

@@ -38,7 +38,6 @@ pub(super) fn short_time() -> String {
     now("%b %e %H:%M:%S")
 }
 
-/// The formatter for tracing.
 pub(super) struct HttpdLine;
 
 impl<S, N> FormatEvent<S, N> for HttpdLine

@@ -9,7 +9,7 @@ mod sink;
 mod syslog;
 
 pub(crate) use file::open_as;
-pub(crate) use output::{Output, Stream, forward};
+pub(crate) use output::{Output, forward};
 pub(crate) use sink::{LogDestination, OutputTarget, Sink};
 pub(crate) use syslog::Syslog;
 

@@ -18,15 +18,6 @@ use crate::channel::quiesce::Quiesce;
 /// Longest line that is kept whole; the rest is cut into further lines.
 const LINE_MAX: usize = 8 * 1024;
 
-/// Which of the two pipes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stream {
-    /// Standard output.
-    Out,
-    /// Standard error.
-    Err,
-}
-
 /// Cuts bytes into lines of at most `LINE_MAX`.
 #[derive(Default)]
 struct Lines {
@@ -64,15 +55,21 @@ pub(crate) struct Output {
     pub(crate) target: OutputTarget,
 }
 
-/// Reads the pipe of process `pid` to its end, or until `quiesce` asks.
+/// Writes what comes from a pipe of process `pid` at this level of the log, until the
+/// pipe ends or `quiesce` asks.
 pub(crate) async fn forward(
     pipe: Arc<Receiver>,
-    stream: Stream,
+    level: &'static str,
     pid: u32,
     output: Output,
     mut quiesce: Quiesce,
 ) {
-    let mut writer = PipeLog::new(stream, pid, output);
+    let mut writer = PipeLog {
+        level,
+        pid,
+        output,
+        rates: Rates::new(),
+    };
     let mut lines = Lines::default();
     let mut buffer = vec![0; LINE_MAX];
     loop {
@@ -107,20 +104,6 @@ struct PipeLog {
 }
 
 impl PipeLog {
-    fn new(stream: Stream, pid: u32, output: Output) -> Self {
-        let level = if stream == Stream::Err {
-            "error"
-        } else {
-            "info"
-        };
-        Self {
-            level,
-            pid,
-            output,
-            rates: Rates::new(),
-        }
-    }
-
     fn write_all(&mut self, lines: &mut Lines) {
         while let Some(line) = lines.done.pop_front() {
             let line = escaped(&line);
@@ -194,7 +177,6 @@ impl Rates {
     }
 }
 
-/// The clock of all pipes.
 fn monotonic_us() -> u64 {
     u64::try_from(monotonic().as_micros()).unwrap_or(u64::MAX)
 }

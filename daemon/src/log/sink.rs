@@ -18,7 +18,6 @@ use super::{format::prefix, syslog::Syslog};
 /// Lines that may wait for the disk: some MiB at most.
 const QUEUE_MAX: usize = 4096;
 
-/// Where lines go.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum LogDestination {
     /// Where the supervisor's own go.
@@ -81,7 +80,6 @@ pub(crate) struct Sink {
 }
 
 impl Sink {
-    /// Starts the thread.
     pub(super) fn start() -> Self {
         let (jobs, queue) = sync_channel(QUEUE_MAX);
         let dropped = Arc::new(AtomicU64::new(0));
@@ -161,8 +159,8 @@ fn write_all(queue: &Receiver<SinkJob>, dropped: &AtomicU64) {
     }
 }
 
-/// A file that cannot be written has nobody to be told; the line is lost.
-/// `false`: it may be told later how many were.
+/// A line for a file that cannot be written is lost, and nobody can be told. `false`:
+/// how many were lost may be told later.
 fn write_line(destination: &LogDestination, line: &[u8]) -> bool {
     match destination {
         LogDestination::Main => drop(io::stderr().write_all(line)),

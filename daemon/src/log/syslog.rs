@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use super::format::{parts, short_time};
 
-/// Where it listens.
 const SOCKET: &str = "/dev/log";
 /// How often, and how long each time, a full socket is waited for.
 const TRIES: u32 = 5;

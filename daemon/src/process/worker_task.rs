@@ -20,7 +20,7 @@ use wsgid_protocol::control::FromWorker;
 use crate::channel::closing::Guarded;
 use crate::channel::quiesce::{Quiesce, Quiescer};
 use crate::channel::worker::{Inbox, Link, Outgoing};
-use crate::log::{Output, Stream, forward};
+use crate::log::{Output, forward};
 use crate::process::child::{Process, Running};
 use crate::process::spawn::Spawned;
 use wsgid_policy::ids::WorkerId;
@@ -202,9 +202,9 @@ fn begin(
         Arc::new(pipe::Receiver::from_owned_fd(err)?),
     ];
     let mut copy = Vec::new();
-    for (pipe, stream) in pipes.iter().zip([Stream::Out, Stream::Err]) {
+    for (pipe, level) in pipes.iter().zip(["info", "error"]) {
         let pipe = Arc::clone(pipe);
-        let forwarding = forward(pipe, stream, pid, output.clone(), quiesce.clone());
+        let forwarding = forward(pipe, level, pid, output.clone(), quiesce.clone());
         copy.push(tokio::spawn(forwarding));
     }
     let copies: Vec<_> = copy.iter().map(JoinHandle::abort_handle).collect();

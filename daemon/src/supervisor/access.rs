@@ -26,7 +26,6 @@ pub(crate) struct HttpdGeneration {
     pub(super) ended: bool,
 }
 
-/// Those who may connect.
 pub(super) struct Access {
     pub(super) allowed: Allowed,
     /// Where the socket of requests is.
@@ -43,8 +42,7 @@ impl Access {
         }
     }
 
-    /// A generation is configured. Those that ended while no other one followed
-    /// have their successor.
+    /// A generation is configured: the successor of those that have ended.
     pub(super) fn begin(&mut self, generation: HttpdGeneration) {
         self.generations.retain(|_, known| !known.ended);
         self.resume(generation);
@@ -73,7 +71,6 @@ impl Access {
         self.generations.keys().next_back().copied()
     }
 
-    /// Whether any of them knows the group.
     pub(super) fn is_used(&self, group: &str) -> bool {
         let mut generations = self.generations.values();
         generations.any(|known| known.groups.contains(group))

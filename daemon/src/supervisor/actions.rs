@@ -98,7 +98,7 @@ impl Supervisor {
         entry.refusing = Some((failure.code(), text));
     }
 
-    /// The pool has ended: it is forgotten, and its group with the last one.
+    /// Forgets a pool that has ended, and its group with the last one.
     fn forget_pool(&mut self, pool: PoolId) {
         self.connections.forget_pool(pool);
         let Some(entry) = self.pools.remove(&pool) else {

@@ -11,9 +11,8 @@ use wsgid_policy::room;
 
 /// How many HELLOs may be ahead of their configuration.
 const EARLY_MAX: usize = 1024;
-/// The same of one httpd child, or of one other user.
+/// Those of one httpd child, or of one other user.
 const EARLY_EACH: usize = 512;
-/// How long a HELLO may be ahead of its configuration.
 pub(super) const EARLY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection that waits until then.
@@ -22,7 +21,6 @@ pub(super) struct Arrival {
     pub(super) incoming: NewConnection,
 }
 
-/// All of them.
 pub(super) struct Arrivals {
     early: PeerQuota<Arrival>,
     without_room: Vec<Arrival>,
@@ -45,18 +43,18 @@ impl Arrivals {
         early.into_iter().chain(room).min()
     }
 
-    /// Takes one in that is ahead of its configuration. Returns who had to go for it.
+    /// Takes in a connection that is ahead of its configuration. Returns the one that
+    /// had to go for it.
     pub(super) fn keep_early(&mut self, peer: Peer, arrival: Arrival) -> Option<NewConnection> {
         let (_, gone) = self.early.take(peer, arrival);
         gone.map(|gone| gone.incoming)
     }
 
-    /// All that are ahead of their configuration.
     pub(super) fn take_early(&mut self) -> Vec<Arrival> {
         self.early.take_out(|_| true)
     }
 
-    /// Those of them that have waited long enough.
+    /// Connections that have waited long enough for their configuration.
     pub(super) fn take_expired(&mut self, now: Instant) -> Vec<Arrival> {
         if self.early.iter().all(|arrival| arrival.until > now) {
             return Vec::new();
@@ -64,7 +62,6 @@ impl Arrivals {
         self.early.take_out(|arrival| arrival.until <= now)
     }
 
-    /// Takes one in that waits for room.
     pub(super) fn keep_without_room(&mut self, arrival: Arrival) {
         self.without_room.push(arrival);
     }
@@ -94,8 +91,7 @@ impl Arrivals {
         (!self.without_room.is_empty()).then(|| self.looked_for_room + room::LOOK_INTERVAL)
     }
 
-    /// Those for which room is to be looked for again, in the order in which they
-    /// came.
+    /// Connections for which room is to be looked for again, oldest first.
     pub(super) fn take_for_room(&mut self, now: Instant) -> Vec<Arrival> {
         if self.next_look_for_room().is_none_or(|at| at > now) {
             return Vec::new();

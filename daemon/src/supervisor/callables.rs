@@ -15,14 +15,13 @@ const NAMES_MAX: usize = 8;
 /// Bytes of a path, and of a name.
 const LEN_MAX: usize = 4096;
 
-/// Names by script.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Callables(BTreeMap<PathBuf, BTreeSet<String>>);
 
 impl Callables {
-    /// A claim of a worker. No name: what is asked for now is not there, and
-    /// what was asked for before need not stay.
+    /// A claim of a worker. Without a name: the script has not what is asked for, and
+    /// need not keep what it had.
     pub(super) fn note(&mut self, script: PathBuf, name: String) {
         if name.is_empty() {
             self.0.remove(&script);
@@ -45,7 +44,6 @@ impl Callables {
         self.0.clear();
     }
 
-    /// All of them.
     pub(super) fn list(&self) -> Vec<(PathBuf, String)> {
         let mut list = Vec::new();
         for (script, names) in &self.0 {

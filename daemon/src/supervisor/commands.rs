@@ -26,12 +26,9 @@ const STACKS_MAX: usize = 2 << 20;
 
 impl Supervisor {
     pub(super) fn asked(&mut self, asked: OperatorCommand) {
-        let OperatorCommand {
-            command,
-            uid,
-            answer,
-        } = asked;
-        let result = match command {
+        let uid = asked.uid;
+        let answer = asked.answer;
+        let result = match asked.command {
             Command::Status => return self.begin_status(uid, answer),
             Command::Dump { group } => match self.permitted(uid, &group) {
                 Ok(()) => return self.dump(&group, answer),

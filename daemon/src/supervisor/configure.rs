@@ -29,7 +29,6 @@ pub(super) struct Asker {
 }
 
 impl Supervisor {
-    /// Applies a configuration of the httpd parent.
     pub(super) fn configure(&mut self, new: Configuration, files: Vec<Arc<File>>) -> ToParent {
         let generation = new.generation;
         let refusal = new.refusal();
@@ -74,8 +73,8 @@ impl Supervisor {
         problems
     }
 
-    /// Reads the files of a supervisor on its own, and applies the difference.
-    /// What cannot be used leaves in force what was.
+    /// Reads the files of a supervisor on its own, and applies the difference. Files that
+    /// cannot be used change nothing.
     pub(super) fn read_files(&mut self) -> Vec<String> {
         let Some(source) = &mut self.source else {
             return Vec::new();
@@ -211,7 +210,7 @@ impl Supervisor {
     }
 
     /// Tells the running processes of a group what it may run from now on, before
-    /// they get connections of children of httpd that may ask for what is new.
+    /// children of httpd can ask them for what is new.
     fn tell_what_may_run(&self, name: &str, runs: &Runs) {
         let is_its = |pool: PoolId| self.pools.group_of(pool) == Some(name);
         for worker in self.workers.values() {

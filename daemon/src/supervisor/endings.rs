@@ -15,7 +15,7 @@ use wsgid_policy::ids::{ConnectionId, WorkerId};
 use wsgid_policy::pool::Event;
 
 impl Supervisor {
-    /// It has ended: why is told, and its requests get their answers.
+    /// Tells why a worker has ended, and answers its requests.
     pub(super) fn exited(&mut self, id: WorkerId, status: ExitStatus) {
         let now = Instant::now();
         let Some(worker) = self.workers.remove(&id) else {
@@ -36,7 +36,7 @@ impl Supervisor {
         let was_never_ready = record.python.is_none();
         if let Some(entry) = self.pools.get_mut(&record.pool) {
             if was_never_ready && !entry.serves() {
-                // If one of them is what ended it, it is to end only its requests.
+                // A script that ended the worker is to end only its own requests.
                 entry.scripts.clear();
             }
             if !asked {
@@ -80,14 +80,14 @@ impl Supervisor {
         } else if record.overtime && status.success() {
             Failure::RequestTimeout
         } else if status.success() && entry.is_some_and(|entry| entry.machine.drains(id)) {
-            // It was asked to finish, and has given up what could not.
+            // The worker was asked to finish, and has given up what could not.
             Failure::WorkerStopped
         } else {
             Failure::WorkerExited
         }
     }
 
-    /// The same in words.
+    /// How a worker ended, in words.
     fn exit_cause(
         &self,
         record: &WorkerRecord,

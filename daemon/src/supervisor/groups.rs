@@ -18,7 +18,7 @@ use wsgid_policy::{definition::Definition, ids::PoolId};
 #[derive(Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct ProcessGroup {
-    /// A missing one is as its pools have it.
+    /// A missing definition is as the pools have it.
     pub(super) definition: Arc<Definition>,
     pub(super) pools: BTreeMap<String, PoolId>,
     pub(super) stopped: bool,
@@ -64,7 +64,6 @@ impl ProcessGroup {
     }
 }
 
-/// All of them, by name.
 #[derive(Default)]
 pub(super) struct ProcessGroups(BTreeMap<String, ProcessGroup>);
 
@@ -87,8 +86,7 @@ impl ProcessGroups {
         self.get(name).map(|group| &group.definition.config)
     }
 
-    /// The group of this definition, which is in force from now on. Returns also
-    /// the definition before.
+    /// Puts a definition in force. Returns its group, and the definition before.
     pub(super) fn define(
         &mut self,
         definition: &Arc<Definition>,
@@ -110,7 +108,7 @@ impl ProcessGroups {
         group.map_or_else(Vec::new, |group| group.pools.values().copied().collect())
     }
 
-    /// Those in force of which this is not true.
+    /// The groups in force that nobody uses.
     pub(super) fn unused(&self, is_used: impl Fn(&str) -> bool) -> Vec<String> {
         let unused = self
             .iter()
@@ -118,8 +116,7 @@ impl ProcessGroups {
         unused.map(|(name, _)| name.clone()).collect()
     }
 
-    /// Forgets that the group has this pool. Returns whether the group has ended
-    /// with it.
+    /// Forgets a pool of a group. Returns whether the group has ended with it.
     pub(super) fn forget_pool(
         &mut self,
         name: &str,
@@ -137,7 +134,6 @@ impl ProcessGroups {
         has_ended
     }
 
-    /// Where each of them was defined.
     pub(super) fn origins(&self) -> InForce {
         self.iter()
             .map(|(name, group)| (name.clone(), group.definition.config.origin.clone()))
@@ -151,7 +147,6 @@ impl ProcessGroups {
             .unwrap_or_default()
     }
 
-    /// All whom `socket-user=` names.
     pub(super) fn socket_uids(&self) -> BTreeSet<u32> {
         let groups = self.values();
         groups.filter_map(|group| group.socket_uid).collect()

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use wsgid_protocol::{Failure, GroupConfig};
 
-/// How long held requests of a pool may wait.
 pub(super) struct HoldLimits {
     pub(super) backlog: usize,
     inside: Option<(Duration, Failure)>,
@@ -28,8 +27,8 @@ impl HoldLimits {
         }
     }
 
-    /// The limit for the request at this place of the queue, from 0, and what it
-    /// is answered with then.
+    /// The limit for the request at this place of the queue, from 0, and the answer to
+    /// it then.
     pub(super) fn limit(&self, place: usize) -> Option<(Duration, Failure)> {
         if place < self.backlog {
             self.inside

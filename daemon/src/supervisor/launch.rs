@@ -15,7 +15,6 @@ use crate::process::worker_task::{self, Handle};
 use wsgid_policy::{pool::Event, spawn_queue::Pending};
 
 impl Supervisor {
-    /// Starts what the limit allows.
     pub(super) fn start_workers(&mut self, now: Instant) {
         for id in self.spawns.unseen(now) {
             let worker = self.workers.get(&id);

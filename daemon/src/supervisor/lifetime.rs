@@ -6,11 +6,9 @@ use std::time::{Duration, Instant};
 
 use crate::notify;
 
-/// How long httpd may take to read a configuration. One that takes longer gets
-/// another supervisor.
+/// How long httpd may take to read a configuration before it gets another supervisor.
 const READING: Duration = Duration::from_secs(30);
 
-/// The supervisor's life.
 pub(super) struct Lifetime {
     pub(super) started: Instant,
     /// It ends as soon as its workers have.
@@ -19,7 +17,7 @@ pub(super) struct Lifetime {
     pub(super) is_followed: bool,
     /// It is to become the program that is now on disk.
     pub(super) reexec: bool,
-    /// How often it has.
+    /// How often it has become another program.
     pub(super) reexecs: u32,
     /// Why it is still the same program.
     pub(super) reexec_problem: Option<String>,

@@ -10,7 +10,6 @@ use wsgid_protocol::config::LogTarget;
 use crate::log::{self, LogDestination, Sink, Syslog};
 use wsgid_policy::definition::Definition;
 
-/// What there is to write to.
 pub(super) struct SupervisorLogs {
     pub(super) sink: Sink,
     /// What httpd sent; the first is its main error log.
@@ -28,8 +27,7 @@ impl SupervisorLogs {
         }
     }
 
-    /// httpd has opened its logs. What was inherited as standard error may have
-    /// been rotated away.
+    /// httpd has opened its logs: the inherited standard error may be rotated away.
     pub(super) fn configure(&mut self, files: Vec<Arc<File>>, own: LogTarget) {
         if let Some(main) = files.first() {
             // What was logged before belongs to the file before.
@@ -41,8 +39,8 @@ impl SupervisorLogs {
         self.resume(files, own);
     }
 
-    /// Goes on with the logs of the program before. The supervisor's own lines go
-    /// to the system's log where httpd's do.
+    /// Writes to these logs. The supervisor's own lines go to the system's log where
+    /// httpd's do.
     pub(super) fn resume(&mut self, files: Vec<Arc<File>>, own: LogTarget) {
         self.sink.set_main(match &own {
             LogTarget::Syslog { facility, tag } => {
@@ -54,7 +52,6 @@ impl SupervisorLogs {
         self.own = own;
     }
 
-    /// Where a group writes.
     pub(super) fn place_of(&self, definition: &Definition) -> LogDestination {
         match &definition.config.log {
             LogTarget::Supervisor => LogDestination::Main,
@@ -67,7 +64,7 @@ impl SupervisorLogs {
                 LogDestination::Syslog(Arc::new(Syslog::new(*facility, tag)))
             }
             LogTarget::File(path) => {
-                // Nobody is known whose rights would do for it, and nothing writes to it.
+                // The rights of nobody known would do for the file, and nothing writes to it.
                 let Ok(identity) = &definition.identity else {
                     return LogDestination::Main;
                 };

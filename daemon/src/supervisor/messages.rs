@@ -30,8 +30,8 @@ impl Supervisor {
             WorkerEvent::NotForked(why) => self.not_forked(id, &why, Instant::now()),
             WorkerEvent::Says(message) => self.on_message(id, message),
             WorkerEvent::Broken(why) => {
-                // Usually it ends, and closes its socket a moment before it
-                // can be reaped; `look_around` ends it if it does not.
+                // A worker that ends closes its socket a moment before it can be
+                // reaped; `look_around` ends one that does not end.
                 if let Some(worker) = self.workers.get_mut(&id) {
                     tracing::debug!("worker {}: control socket: {why}", worker.record.pid);
                     worker.note_broken();
@@ -117,8 +117,8 @@ impl Supervisor {
         self.note_given_up(pool, id, before);
     }
 
-    /// A worker was ready. If that was the end of it, the status says why, also
-    /// when it has gone; if it serves, what was given up `before` is history.
+    /// A worker was ready. If it was given up, the status says why, also when the worker
+    /// has gone; if it serves, what was given up `before` is history.
     fn note_given_up(&mut self, pool: PoolId, id: WorkerId, before: Option<GivenUp>) {
         let Some(entry) = self.pools.get_mut(&pool) else {
             return;

@@ -66,7 +66,6 @@ use workers::Workers;
 use wsgid_policy::ids::{PoolId, WorkerId};
 use wsgid_policy::{pool::Event, spawn_queue::SpawnQueue};
 
-/// All state.
 struct Supervisor {
     access: Access,
     logs: SupervisorLogs,
@@ -142,7 +141,6 @@ impl Supervisor {
         }
     }
 
-    /// Sets when the pool is looked at next.
     fn reschedule(&mut self, pool: PoolId, now: Instant) {
         let machine = self.pools.get(&pool).map(|entry| &entry.machine);
         let deadline = machine.and_then(|machine| machine.deadline(now));
@@ -165,7 +163,6 @@ impl Supervisor {
         .min()
     }
 
-    /// Time has passed.
     fn tick(&mut self) {
         let now = Instant::now();
         while let Some(pool) = self.waits.take_due(now) {

@@ -18,7 +18,6 @@ pub(super) struct PendingStatus {
     pub(super) answer: oneshot::Sender<CommandResult>,
 }
 
-/// All who wait.
 #[derive(Default)]
 pub(super) struct Operators(Vec<PendingStatus>);
 
@@ -40,7 +39,10 @@ impl Operators {
 
     /// Those who need not wait any longer.
     pub(super) fn take_done(&mut self, now: Instant) -> Vec<PendingStatus> {
-        let done = |status: &mut PendingStatus| status.waits_for.is_empty() || status.until <= now;
-        self.0.extract_if(.., done).collect()
+        self.0
+            .extract_if(.., |status| {
+                status.waits_for.is_empty() || status.until <= now
+            })
+            .collect()
     }
 }

@@ -18,7 +18,7 @@ use wsgid_policy::ids::{ConnectionId, PoolId, WorkerId};
 use wsgid_policy::placement::{self, Candidate};
 use wsgid_policy::pool::Event;
 
-/// A connection that no worker has is kept for so long without a request.
+/// How long a connection without worker and without request is kept.
 const UNUSED_KEPT: Duration = Duration::from_secs(60);
 /// Descriptors are short when no more than these are left.
 const DESCRIPTORS_SPARE: u64 = 128;
@@ -28,7 +28,6 @@ struct HeldRequest {
     id: ConnectionId,
     since: Instant,
     until: Instant,
-    /// What it is answered with then.
     failure: Failure,
 }
 
@@ -50,7 +49,7 @@ impl Supervisor {
             return;
         }
         let Some(entry) = self.pools.get(&pool) else {
-            // Its last worker has ended, and left this unread.
+            // The pool's last worker has ended, and left the request unread.
             let failure = if self.lifetime.is_followed {
                 Failure::NotStarted
             } else {
@@ -121,7 +120,7 @@ impl Supervisor {
         };
         let fds = vec![Arc::clone(&connection.fd) as Arc<dyn AsFd + Send + Sync>];
         if !entry.handle.send(Outgoing { message, fds }) {
-            // It does not read its control socket: `look_around` ends it.
+            // The worker does not read its control socket: `look_around` ends it.
             entry.note_broken();
             return false;
         }
@@ -144,7 +143,6 @@ impl Supervisor {
         Some(connection)
     }
 
-    /// Answers with FAIL and closes.
     fn refuse(&mut self, id: ConnectionId, failure: Failure, text: &str) {
         if failure.row().repeatable {
             // The module opens another one for its request.
@@ -198,7 +196,7 @@ impl Supervisor {
             && let Some(entry) = self.workers.get_mut(&worker)
             && self.pools.accepts(entry.record.pool, worker)
         {
-            // It did not leave, so it has no thread for it.
+            // A worker that does not leave had no thread for the request.
             entry.gave_back = Some(now);
             full = Some(entry.record.pool);
         }
@@ -208,7 +206,7 @@ impl Supervisor {
         }
     }
 
-    /// Nobody serves this connection any more; find somebody.
+    /// Finds a worker for a connection that has none any more.
     pub(super) fn hold_and_place(&mut self, id: ConnectionId, request: bool, now: Instant) {
         match self.connections.hold(id, now) {
             Ok(()) => self.place(id, request, now),
@@ -226,8 +224,8 @@ impl Supervisor {
         }
     }
 
-    /// Takes a connection from a worker, if it has it: what it says about
-    /// those of others is nothing to us.
+    /// Takes a connection from a worker, if that has it: a worker has no say about
+    /// those of others.
     fn take_from(&mut self, worker: WorkerId, id: ConnectionId) -> bool {
         let its = self.connections.get(id).is_some_and(
             |connection| matches!(connection.holder, ConnectionHolder::Worker(holder) if holder == worker),
@@ -238,7 +236,6 @@ impl Supervisor {
         its
     }
 
-    /// A held connection did something.
     pub(super) fn held_event(&mut self, id: ConnectionId, wait: u64, event: HeldEvent) {
         let Some(pool) = self.connections.note(id, wait, event) else {
             return;

@@ -32,7 +32,7 @@ pub(crate) struct PoolEntry {
     pub(super) from_request: bool,
     /// Another of its name may be made: this one is on its way out.
     pub(super) is_forgotten: bool,
-    /// When a connection last came for it.
+    /// When a connection last came for the pool.
     #[serde(skip, default = "Instant::now")]
     pub(super) used: Instant,
     pub(super) machine: WorkerPool,
@@ -63,7 +63,7 @@ pub(crate) struct GivenUp {
     pub(super) generation: u64,
     #[serde(default)]
     pub(super) why: String,
-    /// It was to have a definition that is not in force.
+    /// Its definition is not in force.
     #[serde(default)]
     pub(super) other_definition: bool,
     /// Scripts that failed to load, with their tracebacks.
@@ -90,7 +90,6 @@ impl PoolEntry {
         }
     }
 
-    /// Whether any worker takes requests.
     pub(super) fn serves(&self) -> bool {
         self.machine.accepting().next().is_some()
     }
@@ -104,15 +103,13 @@ impl PoolEntry {
         }
     }
 
-    /// What every request is answered with.
     pub(super) fn refusal(&self) -> Option<(Failure, String)> {
         let (code, text) = self.refusing.as_ref()?;
         Some((Failure::from_code(*code)?, text.clone()))
     }
 
-    /// A script was loaded for a request. The next generation is to load it
-    /// before it takes over, so that it cannot replace one that works by one
-    /// that does not.
+    /// A script was loaded for a request. The next generation is to load it before it
+    /// takes over: it must not replace a script that works by one that does not.
     pub(super) fn note_loaded(&mut self, script: PathBuf) {
         if self.scripts.len() < SCRIPTS_MAX && script.is_absolute() {
             self.scripts.insert(script);
@@ -140,7 +137,6 @@ impl PoolEntry {
     }
 }
 
-/// All pools.
 #[derive(Default)]
 pub(super) struct PoolEntries {
     all: BTreeMap<PoolId, PoolEntry>,
@@ -162,7 +158,6 @@ impl DerefMut for PoolEntries {
 }
 
 impl PoolEntries {
-    /// Makes the pool of an application group.
     pub(super) fn make(
         &mut self,
         definition: &Arc<Definition>,
@@ -190,7 +185,6 @@ impl PoolEntries {
         self.get(&id).map(PoolEntry::name).unwrap_or_default()
     }
 
-    /// The process group of a pool.
     pub(super) fn group_of(&self, id: PoolId) -> Option<&str> {
         self.get(&id).map(|entry| entry.group.as_str())
     }
@@ -201,7 +195,6 @@ impl PoolEntries {
             .is_some_and(|entry| entry.machine.accepts(worker))
     }
 
-    /// The numbers of all.
     pub(super) fn ids(&self) -> Vec<PoolId> {
         self.keys().copied().collect()
     }

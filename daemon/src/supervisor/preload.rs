@@ -119,7 +119,7 @@ impl Supervisor {
             }
         };
         let fds = fds.map(|fd| fd as Arc<dyn AsFd + Send + Sync>).to_vec();
-        // One that does not read is found out by the wait for the worker.
+        // A preloader that does not read is found out by the wait for the worker.
         preloader.handle.send(Outgoing {
             message: ToWorker::Fork { slot: pending.slot },
             fds,
@@ -135,8 +135,7 @@ impl Supervisor {
         });
     }
 
-    /// A worker was forked. If it is not wanted any more, its control socket is
-    /// closed, and it ends.
+    /// A worker was forked. One that is not wanted any more ends with its control socket.
     pub(super) fn forked(&mut self, worker: WorkerId, running: Running, now: Instant) {
         let Some(pending) = self.preloaders.parked.get(&worker).cloned() else {
             return;
@@ -184,7 +183,6 @@ impl Supervisor {
         self.start_workers(now);
     }
 
-    /// Something came from a preloader.
     pub(super) fn preloader_event(&mut self, id: WorkerId, event: WorkerEvent) {
         let now = Instant::now();
         match event {
@@ -307,7 +305,6 @@ impl Supervisor {
         self.preloaders.has_process(pid) || self.workers.has_process(pid)
     }
 
-    /// Reaps what nobody waits for.
     pub(super) fn reap_orphans(&self) {
         subreaper::reap(|pid| self.knows_process(pid));
     }

@@ -23,13 +23,11 @@ pub(super) struct PreloaderProcesses {
     pub(super) parked: BTreeMap<WorkerId, Pending>,
 }
 
-/// A preloader's process.
 pub(super) struct PreloaderProcess {
     pub(super) key: GenerationKey,
     pub(super) handle: Handle,
     pub(super) owner: Owner,
     pub(super) started: Instant,
-    /// It has said that it is ready.
     pub(super) ready: bool,
     pub(super) ended: bool,
 }
@@ -55,7 +53,6 @@ impl PreloaderProcesses {
         running.map(|process| (process.key.0, process.handle.pid))
     }
 
-    /// The process of one.
     pub(super) fn process_of(&self, id: WorkerId) -> Option<u32> {
         self.running.get(&id).map(|process| process.handle.pid)
     }
@@ -71,7 +68,6 @@ impl PreloaderProcesses {
         }
     }
 
-    /// For the status of a pool.
     pub(super) fn status(&self, key: GenerationKey) -> Option<PreloaderStatus> {
         let (phase, preloader) = self.policy.phase(key)?;
         let state = match phase {

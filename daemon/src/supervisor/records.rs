@@ -20,8 +20,8 @@ pub(super) fn unknown_secret() -> Option<[u8; 32]> {
     Some(secret)
 }
 
-/// Those elements that this program understands: of another release's messages,
-/// what is not understood is ignored as on a socket.
+/// The elements that this program understands; those of another release are ignored as
+/// on a socket.
 pub(super) fn readable<'de, T: DeserializeOwned, D: Deserializer<'de>>(
     from: D,
 ) -> Result<Vec<T>, D::Error> {

@@ -11,7 +11,7 @@ use wsgid_policy::pool::{Event, Mode};
 use wsgid_policy::room::{self, RequestedName, Room};
 use wsgid_protocol::{Failure, GroupConfig, readable::escaped};
 
-/// Whether the configuration itself names this application group.
+/// Whether the configuration names this application group.
 pub(super) fn is_configured(config: &GroupConfig, application_group: &str) -> bool {
     application_group.is_empty()
         || config

@@ -30,14 +30,11 @@ impl Supervisor {
         let now = Instant::now();
         let until = deadline.unwrap_or(now + EARLY_TIMEOUT);
         if until > now && self.is_early(&incoming.hello) {
-            // All of httpd's children are the same user.
-            let pid = credentials
-                .filter(|peer| self.access.allowed.is_httpd(peer.uid()))
-                .map(|peer| peer.pid());
-            let peer = Peer {
-                uid: peer.unwrap_or(u32::MAX),
-                pid,
+            let unknown = Peer {
+                uid: u32::MAX,
+                pid: None,
             };
+            let peer = credentials.map_or(unknown, |peer| self.access.allowed.peer(&peer));
             if let Some(gone) = self.arrivals.keep_early(peer, Arrival { until, incoming }) {
                 let text = "too many connections wait for the configuration of their httpd generation already";
                 send_fail(&gone.fd, Failure::QueueFull, text);
@@ -69,7 +66,6 @@ impl Supervisor {
                 || !self.access.secret_is_right(&hello.secret))
     }
 
-    /// Whether this HELLO may be served at all.
     fn admit(&self, hello: &Hello, peer: Option<u32>) -> Result<(), (Failure, String)> {
         if !self.access.secret_is_right(&hello.secret) {
             let text = "the connection does not come from this supervisor's httpd";
@@ -157,7 +153,7 @@ impl Supervisor {
         }
     }
 
-    /// Those of them that have waited long enough.
+    /// HELLOs that have waited long enough for their configuration.
     pub(super) fn expire_early(&mut self, now: Instant) {
         for Arrival { incoming, .. } in self.arrivals.take_expired(now) {
             self.incoming(incoming, Some(now));

@@ -25,7 +25,6 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// The least weight: of those that give way where there are no control groups.
 const NICEST: i32 = 19;
 
-/// Process ids by process group.
 pub(super) type Processes = BTreeMap<String, Vec<u32>>;
 
 /// Who had no memory left.
@@ -44,8 +43,8 @@ pub(super) struct Resources {
     lookout: UsageReader,
     looked: Instant,
     processors: usize,
-    /// As `procfs::up_and_idle` was at the last look; `None` where it speaks of
-    /// more processors than we may use.
+    /// `procfs::up_and_idle` at the last look, unless it speaks of more processors than
+    /// we may use.
     idle: Option<(Duration, Duration)>,
     /// Whether we may give a process back the priority that was taken from it.
     may_raise: bool,
@@ -90,7 +89,6 @@ impl Resources {
         Some(self.looked + pause)
     }
 
-    /// Sees who takes what others want.
     pub(super) fn look(&mut self, processes: &Processes, groups: &ProcessGroups, now: Instant) {
         self.looked = now;
         if self.lookout.is_looking() {
@@ -191,8 +189,8 @@ impl Resources {
         }
     }
 
-    /// A process of a group that is behind the others starts there: as a member of
-    /// its control group or, without, by its priority.
+    /// A process of a group that gives way does so from its start: by its control group
+    /// or, without, by its priority.
     pub(super) fn start_behind(&self, group: &str, pid: u32) {
         if self.fairness.gives_way(group) && !self.groups.are_possible() {
             let _ = sys::set_nice(pid, NICEST);
@@ -255,7 +253,6 @@ impl Resources {
     }
 }
 
-/// How often the kernel has killed for memory.
 fn oom_kills() -> u64 {
     let text = std::fs::read_to_string("/proc/vmstat").unwrap_or_default();
     text.lines()

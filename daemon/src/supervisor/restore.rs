@@ -22,9 +22,8 @@ use crate::reexec::InheritedFds;
 use wsgid_policy::{ids::WorkerId, pool::Event};
 
 impl Supervisor {
-    /// Goes on where the program before has stopped.
     pub(super) fn restore(&mut self, state: State, fds: &mut InheritedFds) -> io::Result<()> {
-        // No user has the last number.
+        // A user that nobody has, if it was not written.
         self.access.allowed.set(state.allowed.unwrap_or(u32::MAX));
         self.logs.resume(take_files(&state.files, fds)?, state.log);
         for generation in state.known {
@@ -67,7 +66,7 @@ impl Supervisor {
             }
         }
         for spawn in state.spawns {
-            // One that is not defined is not asked for again.
+            // A spawn without definition is not asked for again.
             if !spawn.definition.is_missing() {
                 self.spawns.push(spawn);
             }

@@ -24,7 +24,6 @@ use crate::notify;
 use crate::signals::{Asks, Signals};
 use wsgid_policy::pool::Event;
 
-/// What a supervisor is started with.
 pub(super) struct Options {
     /// The listening socket of requests.
     pub(super) listener: OwnedFd,
@@ -32,7 +31,6 @@ pub(super) struct Options {
     pub(super) parent: Option<OwnedFd>,
     /// Its own configuration, without a parent.
     pub(super) source: Option<Source>,
-    /// Where operators ask.
     pub(super) control: Option<PathBuf>,
     /// What the program before was.
     pub(super) before: Option<Snapshot>,
@@ -192,14 +190,13 @@ impl Supervisor {
                 self.lifetime.is_followed = false;
                 self.leave(&Event::Shutdown);
             }
-            // Its descriptors have come with the message behind it.
+            // The descriptors have come with the message behind it.
             FromParent::Logs => {}
             FromParent::Reads => self.lifetime.unconfigured = Some(Instant::now()),
         }
     }
 }
 
-/// For ever, if there is nothing to wait for.
 async fn tick(interval: &mut Option<Interval>) {
     match interval {
         Some(interval) => drop(interval.tick().await),

@@ -12,7 +12,6 @@ impl Supervisor {
             .next_look(self.pools.len(), self.workers.len())
     }
 
-    /// Sees who takes what others want.
     pub(super) fn look_at_use(&mut self, now: Instant) {
         if self.next_look().is_some_and(|at| at <= now) {
             let processes = self.processes();
@@ -38,7 +37,6 @@ impl Supervisor {
             .tidy(&processes, &self.groups, Instant::now());
     }
 
-    /// Before another program goes on.
     pub(super) fn give_priorities_back(&self) {
         self.resources.give_priorities_back(&self.processes());
     }

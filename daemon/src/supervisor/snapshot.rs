@@ -91,7 +91,6 @@ pub(super) struct State {
     pub(super) problem: Option<String>,
 }
 
-/// A worker process.
 #[derive(Serialize, Deserialize)]
 pub(super) struct WorkerSnapshot {
     #[serde(default)]
@@ -111,7 +110,6 @@ pub(super) struct WorkerSnapshot {
     pub(super) record: WorkerRecord,
 }
 
-/// A connection.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct ConnectionSnapshot {
@@ -166,7 +164,6 @@ impl State {
         is_unnamed.then(|| "it names no listening socket".to_owned())
     }
 
-    /// All numbers in it.
     fn descriptors(&self) -> Vec<RawFd> {
         let mut all: Vec<RawFd> = self.listener.into_iter().chain(self.parent).collect();
         all.extend(self.messages.iter().flat_map(|(_, files)| files));

@@ -45,7 +45,6 @@ pub(crate) struct Supervise {
     log_level: String,
 }
 
-/// Runs the supervisor until everything has ended.
 pub(crate) fn run(args: &Supervise) -> ExitCode {
     if args.check {
         return check(args.resume);
@@ -66,7 +65,6 @@ pub(crate) fn run(args: &Supervise) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Why the supervisor cannot run.
 struct CannotRun {
     code: u8,
     text: String,

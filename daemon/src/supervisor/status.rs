@@ -166,7 +166,6 @@ impl Supervisor {
     }
 }
 
-/// Since 1970.
 fn seconds(at: SystemTime) -> u64 {
     at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
@@ -174,7 +173,6 @@ fn seconds(at: SystemTime) -> u64 {
 /// What a status is to hold.
 #[derive(Clone, Copy)]
 struct Telling<'a> {
-    /// Workers that did not answer.
     silent: &'a BTreeSet<WorkerId>,
     /// Whether what scripts failed with fits in.
     tracebacks: bool,
@@ -190,7 +188,6 @@ impl Telling<'_> {
         }
     }
 
-    /// Scripts that failed to load.
     fn of(self, failed: &BTreeMap<PathBuf, String>) -> Vec<FailedScript> {
         let told = failed.iter().filter(|_| self.tracebacks);
         told.map(|(script, traceback)| FailedScript {

@@ -31,12 +31,10 @@ impl Waits {
         }
     }
 
-    /// When the first is due.
     pub(super) fn first(&self) -> Option<Instant> {
         self.by_time.first().map(|(at, _)| *at)
     }
 
-    /// Takes a pool that is due.
     pub(super) fn take_due(&mut self, now: Instant) -> Option<PoolId> {
         let (_, pool) = *self.by_time.first().filter(|(at, _)| *at <= now)?;
         self.set(pool, None);

@@ -33,7 +33,6 @@ pub(crate) struct WorkerRecord {
     pub(super) slot: u32,
     #[serde(default)]
     pub(super) generation: u64,
-    /// Who it runs as.
     #[serde(default)]
     pub(super) owner: Owner,
     #[serde(with = "instant", default = "instant::now")]
@@ -60,7 +59,6 @@ pub(crate) struct WorkerRecord {
     pub(super) failed: BTreeMap<PathBuf, String>,
 }
 
-/// A running worker.
 pub(super) struct WorkerEntry {
     pub(super) record: WorkerRecord,
     pub(super) handle: Handle,
@@ -82,12 +80,11 @@ impl WorkerEntry {
         }
     }
 
-    /// Nothing reaches it any more.
+    /// Nothing reaches the worker any more.
     pub(super) fn note_broken(&mut self) {
         self.record.broken.get_or_insert_with(Instant::now);
     }
 
-    /// It says what it did.
     pub(super) fn note_report(&mut self, report: WorkerReport, now: Instant) {
         if report.requests != self.record.report.requests || report.in_flight > 0 {
             self.record.active_at = now;
@@ -97,7 +94,6 @@ impl WorkerEntry {
     }
 }
 
-/// All workers.
 #[derive(Default)]
 pub(super) struct Workers(BTreeMap<WorkerId, WorkerEntry>);
 
@@ -132,9 +128,8 @@ impl Workers {
         }
     }
 
-    /// Notes that the supervisor ends a worker; the first reason stays. One that
-    /// asked to be replaced because of a request that takes too long, and did
-    /// not get rid of it, ends for that.
+    /// Notes that the supervisor ends a worker; the first reason stays. A worker that did
+    /// not get rid of a request that takes too long ends for that.
     pub(super) fn note_stopped(&mut self, id: WorkerId) {
         if let Some(WorkerEntry { record, .. }) = self.get_mut(&id) {
             let failure = if record.overtime {
