@@ -36,7 +36,7 @@ impl CallFacts {
         }
         let function = ScriptFunction::new(&head.call);
         let callable: &[u8] = match &function {
-            Some(function) => function.callable(),
+            Some(function) => function.name.as_bytes(),
             None if head.call == Call::Handler => b"handle_request",
             None => head.callable,
         };

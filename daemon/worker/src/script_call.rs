@@ -4,7 +4,7 @@
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyBytes, PyDict, PyString};
+use pyo3::types::{PyBool, PyBytes, PyDict, PyString, PyTuple};
 use serde_bytes::ByteBuf;
 
 use wsgid_protocol::request::Call;
@@ -12,36 +12,19 @@ use wsgid_protocol::response::Answer;
 
 use crate::strings::latin1;
 
-/// The function that is called, with its arguments; owned because the frame is gone by then.
-#[derive(Clone)]
-pub(crate) enum ScriptFunction {
-    /// `check_password(environ, user, password)`.
-    CheckPassword(WipedBytes, WipedBytes),
-    /// `get_realm_hash(environ, user, realm)`.
-    RealmHash(WipedBytes, WipedBytes),
-    /// `groups_for_user(environ, user)`.
-    Groups(WipedBytes),
-    /// `allow_access(environ, host)`.
-    Access(WipedBytes),
-    /// `process_group`, `application_group`, `callable_object`.
-    Dispatch,
+/// Calls what a script has under the name of a function, and says what the result means.
+type Caller = fn(&Bound<'_, PyAny>, &Bound<'_, PyTuple>) -> PyResult<Answer>;
+
+/// A function of a script; the arguments, which follow environ, are owned because the
+/// frame is gone by then.
+pub(crate) struct ScriptFunction {
+    pub(crate) name: &'static str,
+    arguments: Vec<WipedBytes>,
+    caller: Caller,
 }
 
 /// Bytes that are overwritten when they are no longer needed.
-#[derive(Clone)]
-pub(crate) struct WipedBytes(Vec<u8>);
-
-impl From<&&serde_bytes::Bytes> for WipedBytes {
-    fn from(bytes: &&serde_bytes::Bytes) -> Self {
-        Self(bytes.to_vec())
-    }
-}
-
-impl WipedBytes {
-    fn text<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
-        latin1(py, &self.0)
-    }
-}
+struct WipedBytes(Vec<u8>);
 
 impl Drop for WipedBytes {
     fn drop(&mut self) {
@@ -54,26 +37,26 @@ impl Drop for WipedBytes {
 impl ScriptFunction {
     /// What a request head asks to be called; `None` if that is an application.
     pub(crate) fn new(call: &Call<'_>) -> Option<Self> {
-        match call {
-            Call::Application | Call::Handler => None,
+        Some(match call {
+            Call::Application | Call::Handler => return None,
             Call::CheckPassword { user, password } => {
-                Some(Self::CheckPassword(user.into(), password.into()))
+                Self::of("check_password", [user, password], check_password)
             }
-            Call::RealmHash { user, realm } => Some(Self::RealmHash(user.into(), realm.into())),
-            Call::GroupsForUser { user } => Some(Self::Groups(user.into())),
-            Call::AllowAccess { host } => Some(Self::Access(host.into())),
-            Call::Dispatch => Some(Self::Dispatch),
-        }
+            Call::RealmHash { user, realm } => {
+                Self::of("get_realm_hash", [user, realm], get_realm_hash)
+            }
+            Call::GroupsForUser { user } => Self::of("groups_for_user", [user], groups_for_user),
+            Call::AllowAccess { host } => Self::of("allow_access", [host], allow_access),
+            // The names of the callables are in the script.
+            Call::Dispatch => Self::of("__dict__", [], dispatch),
+        })
     }
 
-    /// Names of the callables in the script; a dispatch script may have any.
-    pub(crate) fn callable(&self) -> &'static [u8] {
-        match self {
-            Self::CheckPassword(..) => b"check_password",
-            Self::RealmHash(..) => b"get_realm_hash",
-            Self::Groups(_) => b"groups_for_user",
-            Self::Access(_) => b"allow_access",
-            Self::Dispatch => b"__dict__",
+    fn of<const N: usize>(name: &'static str, arguments: [&[u8]; N], caller: Caller) -> Self {
+        Self {
+            name,
+            arguments: arguments.map(|bytes| WipedBytes(bytes.to_vec())).into(),
+            caller,
         }
     }
 
@@ -84,34 +67,31 @@ impl ScriptFunction {
         environ: &Bound<'_, PyDict>,
     ) -> PyResult<Answer> {
         let py = callable.py();
-        match self {
-            Self::CheckPassword(user, password) => {
-                password_answer(&callable.call1((environ, user.text(py), password.text(py)))?)
-            }
-            Self::RealmHash(user, realm) => {
-                hash_answer(&callable.call1((environ, user.text(py), realm.text(py)))?)
-            }
-            Self::Groups(user) => groups_answer(&callable.call1((environ, user.text(py)))?),
-            Self::Access(host) => access_answer(&callable.call1((environ, host.text(py)))?),
-            Self::Dispatch => dispatch_answer(callable.cast::<PyDict>()?, environ),
-        }
+        let mut arguments = vec![environ.clone().into_any()];
+        arguments.extend(
+            self.arguments
+                .iter()
+                .map(|WipedBytes(bytes)| latin1(py, bytes).into_any()),
+        );
+        (self.caller)(callable, &PyTuple::new(py, arguments)?)
     }
 }
 
-fn password_answer(result: &Bound<'_, PyAny>) -> PyResult<Answer> {
-    if let Some(answer) = plain_answer(result) {
+fn check_password(callable: &Bound<'_, PyAny>, arguments: &Bound<'_, PyTuple>) -> PyResult<Answer> {
+    let result = callable.call1(arguments)?;
+    if let Some(answer) = plain_answer(&result) {
         return Ok(answer);
     }
-    match name(result, "check_password")? {
-        name if name.is_empty() => Err(PyValueError::new_err(
-            "check_password returned an empty user name",
-        )),
-        name => Ok(Answer::GrantedAs(name)),
+    let user = name(&result, "check_password")?;
+    if user.is_empty() {
+        let text = "check_password returned an empty user name";
+        return Err(PyValueError::new_err(text));
     }
+    Ok(Answer::GrantedAs(user))
 }
 
-fn access_answer(result: &Bound<'_, PyAny>) -> PyResult<Answer> {
-    plain_answer(result)
+fn allow_access(callable: &Bound<'_, PyAny>, arguments: &Bound<'_, PyTuple>) -> PyResult<Answer> {
+    plain_answer(&callable.call1(arguments)?)
         .ok_or_else(|| PyTypeError::new_err("allow_access must return True, False or None"))
 }
 
@@ -128,26 +108,31 @@ fn plain_answer(result: &Bound<'_, PyAny>) -> Option<Answer> {
     })
 }
 
-fn hash_answer(result: &Bound<'_, PyAny>) -> PyResult<Answer> {
+fn get_realm_hash(callable: &Bound<'_, PyAny>, arguments: &Bound<'_, PyTuple>) -> PyResult<Answer> {
+    let result = callable.call1(arguments)?;
     if result.is_none() {
         return Ok(Answer::Neutral);
     }
-    name(result, "get_realm_hash").map(Answer::RealmHash)
+    name(&result, "get_realm_hash").map(Answer::RealmHash)
 }
 
-fn groups_answer(result: &Bound<'_, PyAny>) -> PyResult<Answer> {
-    result
+fn groups_for_user(
+    callable: &Bound<'_, PyAny>,
+    arguments: &Bound<'_, PyTuple>,
+) -> PyResult<Answer> {
+    let result = callable.call1(arguments)?;
+    let groups = result
         .try_iter()?
-        .map(|group| name(&group?, "groups_for_user"))
-        .collect::<PyResult<_>>()
-        .map(Answer::Groups)
+        .map(|group| name(&group?, "groups_for_user"));
+    groups.collect::<PyResult<_>>().map(Answer::Groups)
 }
 
-fn dispatch_answer(script: &Bound<'_, PyDict>, environ: &Bound<'_, PyDict>) -> PyResult<Answer> {
+fn dispatch(script: &Bound<'_, PyAny>, arguments: &Bound<'_, PyTuple>) -> PyResult<Answer> {
+    let script = script.cast::<PyDict>()?;
     Ok(Answer::Dispatch {
-        process_group: dispatched(script, "process_group", environ)?,
-        application_group: dispatched(script, "application_group", environ)?,
-        callable: dispatched(script, "callable_object", environ)?,
+        process_group: dispatched(script, "process_group", arguments)?,
+        application_group: dispatched(script, "application_group", arguments)?,
+        callable: dispatched(script, "callable_object", arguments)?,
     })
 }
 
@@ -155,12 +140,12 @@ fn dispatch_answer(script: &Bound<'_, PyDict>, environ: &Bound<'_, PyDict>) -> P
 fn dispatched(
     script: &Bound<'_, PyDict>,
     function: &str,
-    environ: &Bound<'_, PyDict>,
+    arguments: &Bound<'_, PyTuple>,
 ) -> PyResult<Option<ByteBuf>> {
     let Some(callable) = script.get_item(function)? else {
         return Ok(None);
     };
-    let result = callable.call1((environ,))?;
+    let result = callable.call1(arguments)?;
     if result.is_none() {
         return Ok(None);
     }

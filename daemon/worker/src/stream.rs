@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex};
 use std::thread::ThreadId;
 
-use pyo3::exceptions::{PyOSError, PyRuntimeError, PyTypeError};
+use pyo3::exceptions::{PyAttributeError, PyOSError, PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyBytes, PyDict, PyString, PyTuple};
 
@@ -98,9 +98,7 @@ impl TextStream {
     /// Adds text to the calling thread's line. Returns what is to be written.
     fn gather(&self, text: &str) -> Option<String> {
         let mut partial = lock::detached(&self.partial);
-        let thread = std::thread::current().id();
-        let at = partial.iter().position(|(owner, _)| *owner == thread);
-        let mut line = at.map_or_else(String::new, |at| partial.swap_remove(at).1);
+        let mut line = take_own_line(&mut partial).unwrap_or_default();
         let end = text.rfind('\n').map_or(0, |at| at + 1);
         let (whole, rest) = text.split_at_checked(end).unwrap_or((text, ""));
         if whole.is_empty() {
@@ -109,30 +107,22 @@ impl TextStream {
                 return Some(line);
             }
             if !line.is_empty() {
-                partial.push((thread, line));
+                partial.push((std::thread::current().id(), line));
             }
             return None;
         }
         line.push_str(whole);
         if !rest.is_empty() {
-            partial.push((thread, rest.to_owned()));
+            partial.push((std::thread::current().id(), rest.to_owned()));
         }
         Some(line)
     }
 
     /// Writes what the calling thread has written without a line end.
     fn write_partial(&self, py: Python<'_>) {
-        let rest = {
-            let mut partial = lock::detached(&self.partial);
-            if partial.is_empty() {
-                return;
-            }
-            let thread = std::thread::current().id();
-            let at = partial.iter().position(|(owner, _)| *owner == thread);
-            at.map(|at| partial.swap_remove(at).1)
-        };
-        if let Some(rest) = rest {
-            self.log(py, &rest);
+        let line = take_own_line(&mut lock::detached(&self.partial));
+        if let Some(line) = line {
+            self.log(py, &line);
         }
     }
 
@@ -152,7 +142,23 @@ impl TextStream {
 }
 
 #[pymethods]
+#[expect(non_upper_case_globals, reason = "the names are Python's")]
 impl TextStream {
+    #[classattr]
+    const closed: bool = false;
+    #[classattr]
+    const encoding: &'static str = "utf-8";
+    #[classattr]
+    const errors: &'static str = "backslashreplace";
+    #[classattr]
+    const newlines: Option<()> = None;
+    #[classattr]
+    const line_buffering: bool = true;
+    #[classattr]
+    const write_through: bool = false;
+    #[classattr]
+    const mode: &'static str = "w";
+
     fn write(&self, py: Python<'_>, text: &Bound<'_, PyString>) -> PyResult<usize> {
         self.put(py, &readable(text)?)?;
         text.len()
@@ -179,10 +185,10 @@ impl TextStream {
     /// The process's streams have the descriptors that lead to the log; a
     /// request's has none.
     fn fileno(&self, py: Python<'_>) -> PyResult<i32> {
-        match (&self.owner, self.name) {
-            (StreamOwner::Process, "<stdout>") => Ok(1),
-            (StreamOwner::Process, _) => Ok(2),
-            (StreamOwner::Request(_), _) => Err(unsupported(py, "fileno")),
+        match self.owner {
+            StreamOwner::Process if self.name == "<stdout>" => Ok(1),
+            StreamOwner::Process => Ok(2),
+            StreamOwner::Request(_) => Err(unsupported(py, "fileno")),
         }
     }
 
@@ -258,43 +264,8 @@ impl TextStream {
     }
 
     #[getter]
-    fn closed(&self) -> bool {
-        false
-    }
-
-    #[getter]
-    fn encoding(&self) -> &'static str {
-        "utf-8"
-    }
-
-    #[getter]
-    fn errors(&self) -> &'static str {
-        "backslashreplace"
-    }
-
-    #[getter]
-    fn newlines(&self) -> Option<()> {
-        None
-    }
-
-    #[getter]
-    fn line_buffering(&self) -> bool {
-        true
-    }
-
-    #[getter]
-    fn write_through(&self) -> bool {
-        false
-    }
-
-    #[getter]
     fn name(&self) -> &'static str {
         self.name
-    }
-
-    #[getter]
-    fn mode(&self) -> &'static str {
-        "w"
     }
 
     #[getter]
@@ -303,6 +274,11 @@ impl TextStream {
     }
 }
 
+/// What a stream for bytes has from its text stream.
+const OF_TEXT: [&str; 9] = [
+    "flush", "close", "closed", "fileno", "isatty", "name", "readable", "seekable", "writable",
+];
+
 /// The same stream for bytes.
 #[pyclass(frozen, module = "mod_wsgi", name = "StreamBuffer")]
 pub(crate) struct StreamBuffer {
@@ -310,80 +286,55 @@ pub(crate) struct StreamBuffer {
 }
 
 #[pymethods]
+#[expect(non_upper_case_globals, reason = "the names are Python's")]
 impl StreamBuffer {
+    #[classattr]
+    const mode: &'static str = "wb";
+
     fn write(&self, py: Python<'_>, bytes: &Bound<'_, PyAny>) -> PyResult<usize> {
         if bytes.is_instance_of::<PyString>() {
             return Err(PyTypeError::new_err(
                 "a bytes-like object is required, not 'str'",
             ));
         }
-        let view = py
-            .import("builtins")?
-            .getattr("memoryview")?
-            .call1((bytes,))?;
+        let builtins = py.import("builtins")?;
+        let view = builtins.call_method1("memoryview", (bytes,))?;
         let bytes = view.call_method0("tobytes")?.cast_into::<PyBytes>()?;
-        self.text
-            .get()
-            .put(py, &String::from_utf8_lossy(bytes.as_bytes()))?;
+        let text = String::from_utf8_lossy(bytes.as_bytes());
+        self.text.get().put(py, &text)?;
         bytes.len()
-    }
-
-    fn flush(&self, py: Python<'_>) -> PyResult<()> {
-        self.text.get().flush(py)
-    }
-
-    fn close(&self) {}
-
-    fn fileno(&self, py: Python<'_>) -> PyResult<i32> {
-        self.text.get().fileno(py)
-    }
-
-    fn isatty(&self) -> bool {
-        false
-    }
-
-    fn readable(&self) -> bool {
-        false
-    }
-
-    fn writable(&self) -> bool {
-        true
-    }
-
-    fn seekable(&self) -> bool {
-        false
-    }
-
-    #[getter]
-    fn closed(&self) -> bool {
-        false
-    }
-
-    #[getter]
-    fn name(&self) -> &'static str {
-        self.text.get().name
-    }
-
-    #[getter]
-    fn mode(&self) -> &'static str {
-        "wb"
     }
 
     #[getter]
     fn raw(slf: Py<Self>) -> Py<Self> {
         slf
     }
+
+    /// What has nothing to do with bytes is the text stream's.
+    fn __getattr__<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+        if OF_TEXT.contains(&name) {
+            return self.text.bind(py).getattr(name);
+        }
+        let text = format!("'mod_wsgi.StreamBuffer' object has no attribute '{name}'");
+        Err(PyAttributeError::new_err(text))
+    }
+}
+
+/// What the calling thread has written without a line end.
+fn take_own_line(partial: &mut Vec<(ThreadId, String)>) -> Option<String> {
+    if partial.is_empty() {
+        return None;
+    }
+    let thread = std::thread::current().id();
+    let at = partial.iter().position(|(owner, _)| *owner == thread)?;
+    Some(partial.swap_remove(at).1)
 }
 
 /// `io.UnsupportedOperation`, which Python's own streams raise.
 fn unsupported(py: Python<'_>, operation: &'static str) -> PyErr {
-    let class = py
-        .import("io")
-        .and_then(|io| io.getattr("UnsupportedOperation"));
-    match class.and_then(|class| class.call1((operation,))) {
-        Ok(error) => PyErr::from_value(error),
-        Err(error) => error,
-    }
+    py.import("io")
+        .and_then(|io| io.call_method1("UnsupportedOperation", (operation,)))
+        .map_or_else(|error| error, PyErr::from_value)
 }
 
 /// The text as UTF-8; lone surrogates are escaped.
