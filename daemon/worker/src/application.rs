@@ -15,13 +15,12 @@ use wsgid_protocol::limits::MAX_ANSWER_LEN;
 use wsgid_protocol::payload::encode;
 
 use crate::call_facts::CallFacts;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Verdict};
 use crate::input::Input;
 use crate::output::HeadStage;
 use crate::script_call::ScriptFunction;
 use crate::start_response::StartResponse;
 use crate::stream::TextStream;
-use crate::verdict::Verdict;
 use crate::worker::{Runtime, Worker};
 use crate::{environ, events, file_wrapper, fork, lock, log, panics, response, script};
 
@@ -36,12 +35,16 @@ pub(crate) fn serve(
     let verdict = panics::raised(|| attempt(py, worker, exchange, facts, environ));
     fork::end_child(py, verdict.as_ref().err());
     let verdict = verdict.unwrap_or_else(|error| failed(py, exchange, facts, &error));
-    if let Err(error) =
-        panics::raised(|| events::request_finished(worker, exchange, environ, &verdict))
-    {
+    let told = panics::raised(|| events::request_finished(worker, exchange, environ, &verdict));
+    published(py, told);
+    verdict
+}
+
+/// The failure of a listener is no failure of the request.
+fn published(py: Python<'_>, told: PyResult<()>) {
+    if let Err(error) = told {
         log::exception(py, "exception while publishing an event", &error);
     }
-    verdict
 }
 
 fn attempt<'py>(
@@ -76,10 +79,7 @@ fn attempt<'py>(
         Ok(application) => application,
         Err(error) => {
             log::lines(py, level::ERROR, &error.traceback);
-            return Ok(Verdict::Failed {
-                failure: error.failure,
-                text: error.text,
-            });
+            return Ok(Verdict::failed(error.failure, error.text));
         }
     };
     environ.set_item(
@@ -190,10 +190,7 @@ fn complete(py: Python<'_>, exchange: &Exchange) -> Verdict {
                 exchange.label.what(),
                 output.body_len
             );
-            Verdict::Failed {
-                failure: Failure::ResponseShort,
-                text,
-            }
+            Verdict::failed(Failure::ResponseShort, text)
         }
         _ => Verdict::Complete,
     }
@@ -202,25 +199,14 @@ fn complete(py: Python<'_>, exchange: &Exchange) -> Verdict {
 /// What becomes of an exception.
 fn failed(py: Python<'_>, exchange: &Exchange, facts: &CallFacts, error: &PyErr) -> Verdict {
     let path = String::from_utf8_lossy(&facts.script);
-    if let Err(error) = events::request_exception(py, exchange, error) {
-        log::exception(py, "exception while publishing an event", &error);
-    }
+    published(py, events::request_exception(py, exchange, error));
     if exchange.interrupted.load(Ordering::Relaxed) {
-        log::exception(
-            py,
-            &format!("request interrupted after its time ran out, script `{path}`"),
-            error,
-        );
-        return Verdict::Failed {
-            failure: Failure::RequestTimeout,
-            text: exchange.label.what(),
-        };
+        let what = format!("request interrupted after its time ran out, script `{path}`");
+        log::exception(py, &what, error);
+        return Verdict::failed(Failure::RequestTimeout, exchange.label.what());
     }
     if error.is_instance_of::<PyOSError>(py) && lock::attached(py, &exchange.body).client_gone() {
-        return Verdict::Failed {
-            failure: Failure::ClientGone,
-            text: exchange.label.what(),
-        };
+        return Verdict::failed(Failure::ClientGone, exchange.label.what());
     }
     let what = if error.is_instance_of::<PySystemExit>(py) {
         format!("SystemExit from the application ends only the request, script `{path}`")
@@ -228,8 +214,5 @@ fn failed(py: Python<'_>, exchange: &Exchange, facts: &CallFacts, error: &PyErr)
         format!("exception while serving a request, script `{path}`")
     };
     log::exception(py, &what, error);
-    Verdict::Failed {
-        failure: Failure::ApplicationError,
-        text: script::summary(py, error),
-    }
+    Verdict::failed(Failure::ApplicationError, script::summary(py, error))
 }

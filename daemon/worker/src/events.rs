@@ -2,13 +2,12 @@
 //! request pays for them only where somebody listens.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::PyDict;
 
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Verdict};
 use crate::meter::{Cpu, Meter, Traffic};
 use crate::metrics::{Sample, seconds};
 use crate::output::HeadStage;
-use crate::verdict::Verdict;
 use crate::worker::{Runtime, Worker};
 use crate::{environ, lock};
 
@@ -32,12 +31,8 @@ pub(crate) fn request_started<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = environ.py();
     let payload = PyDict::new(py);
-    for (name, key) in [
-        ("application_start", "mod_wsgi.application_start"),
-        ("callable_object", "mod_wsgi.callable_object"),
-        ("thread_id", "mod_wsgi.thread_id"),
-    ] {
-        payload.set_item(name, environ.get_item(key)?)?;
+    for name in ["application_start", "callable_object", "thread_id"] {
+        payload.set_item(name, environ.get_item(format!("mod_wsgi.{name}"))?)?;
     }
     beginnings(&payload, environ)?;
     // That a request was sent again happens out of a worker's sight.
@@ -124,18 +119,19 @@ pub(crate) fn request_finished(
     publish(exchange, "request_finished", payload).map(drop)
 }
 
-/// When the phases of a request began: the name in an event, and in environ.
-const STARTS: [(&str, &str); 4] = [
-    ("request_start", "mod_wsgi.request_start"),
-    ("queue_start", "mod_wsgi.queue_start"),
-    ("daemon_start", "mod_wsgi.daemon_start"),
-    ("application_start", "mod_wsgi.application_start"),
+/// When the phases of a request began: the names in an event, and behind `mod_wsgi.` in
+/// environ.
+const STARTS: [&str; 4] = [
+    "request_start",
+    "queue_start",
+    "daemon_start",
+    "application_start",
 ];
 
 /// What events say about the time before the application was called.
 fn beginnings(payload: &Bound<'_, PyDict>, environ: &Bound<'_, PyDict>) -> PyResult<()> {
-    for (name, key) in &STARTS[..3] {
-        payload.set_item(name, environ.get_item(key)?)?;
+    for name in &STARTS[..3] {
+        payload.set_item(name, environ.get_item(format!("mod_wsgi.{name}"))?)?;
     }
     let pid = environ.get_item("mod_wsgi.server_pid")?;
     let pid: Option<u32> = pid.and_then(|pid| pid.extract::<String>().ok()?.parse().ok());
@@ -143,8 +139,9 @@ fn beginnings(payload: &Bound<'_, PyDict>, environ: &Bound<'_, PyDict>) -> PyRes
 }
 
 /// A time in environ, which the application may have changed.
-fn time(environ: &Bound<'_, PyDict>, key: &str) -> Option<f64> {
-    environ.get_item(key).ok()??.extract().ok()
+fn time(environ: &Bound<'_, PyDict>, name: &str) -> Option<f64> {
+    let time = environ.get_item(format!("mod_wsgi.{name}")).ok()??;
+    time.extract().ok()
 }
 
 /// A request that has been served, as listeners and metrics see it.
@@ -179,7 +176,7 @@ impl EndedRequest {
             status,
             length,
             cpu: meter.cpu(),
-            starts: STARTS.map(|(_, key)| time(environ, key).unwrap_or(finish)),
+            starts: STARTS.map(|name| time(environ, name).unwrap_or(finish)),
             finish,
         }
     }
@@ -219,17 +216,10 @@ fn publish<'py>(
     payload: Bound<'py, PyDict>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let py = payload.py();
-    let Some(publish) = exchange.publish.get() else {
-        return Ok(payload);
-    };
-    payload.set_item("request_id", exchange.label.request_id())?;
-    payload.set_item("request_data", exchange.data(py)?)?;
-    publish.bind(py).call1(PyTuple::new(
-        py,
-        [
-            name.into_pyobject(py)?.into_any(),
-            payload.clone().into_any(),
-        ],
-    )?)?;
+    if let Some(publish) = exchange.publish.get() {
+        payload.set_item("request_id", exchange.label.request_id())?;
+        payload.set_item("request_data", exchange.data(py)?)?;
+        publish.call1(py, (name, &payload))?;
+    }
     Ok(payload)
 }

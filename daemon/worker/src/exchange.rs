@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use wsgid_protocol::Failure;
 
 use crate::body::Body;
 use crate::call_facts::CallFacts;
@@ -96,5 +97,21 @@ impl Exchange {
         let made = PyDict::new(py).unbind();
         let _ = self.data.set(made.clone_ref(py));
         Ok(self.data.get().unwrap_or(&made).bind(py).clone())
+    }
+}
+
+/// How a request ends: decided by `application`, told to the client by `serve` and to
+/// listeners by `events`.
+pub(crate) enum Verdict {
+    /// The answer is in the output, complete.
+    Complete,
+    /// It failed; `text` is for the log.
+    Failed { failure: Failure, text: String },
+}
+
+impl Verdict {
+    pub(crate) fn failed(failure: Failure, text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self::Failed { failure, text }
     }
 }

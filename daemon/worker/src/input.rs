@@ -89,11 +89,7 @@ impl Input {
         let bytes = PyBytes::new_with(py, len, |space| {
             have = self.with(py, |body, exchange| {
                 let ready = body.buffered().len().min(len);
-                if let (Some(to), Some(from)) =
-                    (space.get_mut(..ready), body.buffered().get(..ready))
-                {
-                    to.copy_from_slice(from);
-                }
+                space[..ready].copy_from_slice(&body.buffered()[..ready]);
                 body.consume(ready);
                 let mut have = ready;
                 while let Some(rest) = space.get_mut(have..).filter(|rest| !rest.is_empty()) {
@@ -107,13 +103,9 @@ impl Input {
             Ok(())
         })?;
         self.count(have);
-        if have == len {
-            Ok(bytes)
-        } else {
-            Ok(PyBytes::new(
-                py,
-                bytes.as_bytes().get(..have).unwrap_or(&[]),
-            ))
+        match bytes.as_bytes().get(..have) {
+            Some(part) if have < len => Ok(PyBytes::new(py, part)),
+            _ => Ok(bytes),
         }
     }
 
@@ -142,21 +134,18 @@ impl Input {
     fn line<'py>(&self, py: Python<'py>, most: usize) -> PyResult<Bound<'py, PyBytes>> {
         let mut looked = 0;
         loop {
-            {
-                let body = lock::attached(py, &self.exchange.body);
-                let ready = body.buffered();
-                let ready = ready.get(..most).unwrap_or(ready);
-                let end = ready
-                    .get(looked..)
-                    .and_then(|rest| rest.iter().position(|byte| *byte == b'\n'));
-                let found = end
-                    .map(|at| looked + at + 1)
-                    .or((ready.len() == most).then_some(most));
-                looked = ready.len();
-                drop(body);
-                if let Some(len) = found {
-                    return Ok(self.take(py, len));
-                }
+            let body = lock::attached(py, &self.exchange.body);
+            let ready = body.buffered();
+            let ready = ready.get(..most).unwrap_or(ready);
+            let rest = ready.get(looked..).unwrap_or_default();
+            let end = rest.iter().position(|byte| *byte == b'\n');
+            let found = end
+                .map(|at| looked + at + 1)
+                .or((ready.len() == most).then_some(most));
+            looked = ready.len();
+            drop(body);
+            if let Some(len) = found {
+                return Ok(self.take(py, len));
             }
             if !self.with(py, |body, exchange| body.fill(&exchange.output))? {
                 return Ok(self.take(py, looked));
@@ -212,13 +201,9 @@ impl Input {
 
 /// A size as Python's files take it: `None` and negative numbers mean all.
 fn length(size: Option<i64>) -> PyResult<Option<usize>> {
-    match size {
-        None => Ok(None),
-        Some(size) if size < 0 => Ok(None),
-        Some(size) => usize::try_from(size)
-            .map(Some)
-            .map_err(|_| PyValueError::new_err("size is too large")),
-    }
+    let size = size.filter(|size| *size >= 0).map(usize::try_from);
+    size.transpose()
+        .map_err(|_| PyValueError::new_err("size is too large"))
 }
 
 /// What the application sees. All but the last are kinds of OSError.

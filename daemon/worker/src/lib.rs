@@ -48,7 +48,6 @@ mod sys;
 mod thread_slot;
 mod ticker;
 mod timers;
-mod verdict;
 mod worker;
 
 use pyo3::prelude::*;

@@ -3,7 +3,7 @@
 
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyTuple};
+use pyo3::types::{PyBytes, PyList};
 
 use crate::exchange::Exchange;
 use crate::lock;
@@ -26,14 +26,6 @@ pub(crate) fn iterable(
         }
         return Ok(());
     }
-    if let Ok(tuple) = result.cast_exact::<PyTuple>() {
-        for item in tuple.iter() {
-            if !step(py, exchange, &item)? {
-                return Ok(());
-            }
-        }
-        return Ok(());
-    }
     for item in result.try_iter()? {
         if !step(py, exchange, &item?)? {
             return Ok(());
@@ -53,15 +45,15 @@ fn step(py: Python<'_>, exchange: &Exchange, item: &Bound<'_, PyAny>) -> PyResul
 
 /// The item as bytes, which is all that PEP 3333 allows.
 pub(crate) fn bytes<'a, 'py>(item: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py, PyBytes>> {
-    item.cast::<PyBytes>().map_err(|_| {
-        let name = item
-            .get_type()
-            .name()
-            .map_or_else(|_| "something else".to_owned(), |name| name.to_string());
-        PyTypeError::new_err(format!(
-            "expected bytes for a block of the response body, got {name}"
-        ))
-    })
+    item.cast()
+        .map_err(|_| wrong_type("bytes for a block of the response body", item))
+}
+
+/// The application gave something else than it was to.
+pub(crate) fn wrong_type(expected: &str, value: &Bound<'_, PyAny>) -> PyErr {
+    let name = value.get_type().name();
+    let name = name.map_or_else(|_| "something else".to_owned(), |name| name.to_string());
+    PyTypeError::new_err(format!("expected {expected}, got {name}"))
 }
 
 /// What `write` got. PEP 3333: its first call sends the head, empty or not.
@@ -106,8 +98,9 @@ fn send(py: Python<'_>, exchange: &Exchange, bytes: &[u8]) -> PyResult<()> {
     }
     let bytes = allowed(output, bytes);
     if bytes.is_empty() {
+        let gone = OutputError::Gone(std::io::ErrorKind::BrokenPipe.into());
         return if output.is_broken() {
-            Err(failed(&OutputError::Gone(broken())))
+            Err(failed(&gone))
         } else {
             Ok(())
         };
@@ -115,24 +108,19 @@ fn send(py: Python<'_>, exchange: &Exchange, bytes: &[u8]) -> PyResult<()> {
     let sent = if ResponseOutput::is_long(bytes) {
         py.detach(|| output.body(bytes))
     } else {
-        output.body(bytes).and_then(|()| {
-            if output.is_full() {
-                full(py, output)
-            } else {
-                Ok(())
-            }
-        })
+        gather(py, output, bytes)
     };
     sent.map_err(|error| failed(&error))
 }
 
-/// Sends what has gathered: at once if the socket takes it, else detached.
-fn full(py: Python<'_>, output: &mut ResponseOutput) -> Result<(), OutputError> {
-    if output.try_flush()? {
-        Ok(())
-    } else {
-        py.detach(|| output.flush())
+/// What has gathered is sent once it is enough: at once if the socket takes it, else
+/// detached.
+fn gather(py: Python<'_>, output: &mut ResponseOutput, bytes: &[u8]) -> Result<(), OutputError> {
+    output.body(bytes)?;
+    if !output.is_full() || output.try_flush()? {
+        return Ok(());
     }
+    py.detach(|| output.flush())
 }
 
 /// What of the block the announced Content-Length leaves room for.
@@ -155,8 +143,4 @@ pub(crate) fn failed(error: &OutputError) -> PyErr {
             PyOSError::new_err("mod_wsgi response data write error: the client has gone")
         }
     }
-}
-
-fn broken() -> std::io::Error {
-    std::io::ErrorKind::BrokenPipe.into()
 }

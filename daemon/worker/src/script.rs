@@ -41,6 +41,16 @@ pub(crate) struct LoadError {
     pub(crate) traceback: String,
 }
 
+impl LoadError {
+    pub(crate) const fn new(failure: Failure, text: String) -> Self {
+        Self {
+            failure,
+            text,
+            traceback: String::new(),
+        }
+    }
+}
+
 /// What a request gets.
 pub(crate) struct FoundScript<'py> {
     /// The callable, or why there is none.
@@ -90,13 +100,13 @@ impl Script {
     ) -> Self {
         let mtime = modified(path);
         let name = Path::new(OsStr::from_bytes(path));
-        let state = match file.and_then(read) {
-            Err(error) => Err(LoadError {
-                failure: Failure::ScriptMissing,
-                text: unreadable(name, &error),
-                traceback: String::new(),
-            }),
-            Ok(source) => Self::execute(py, runtime, name, &source),
+        let mut source = Vec::new();
+        let state = match file.and_then(|mut file| file.read_to_end(&mut source)) {
+            Err(error) => {
+                let text = unreadable(name, &error);
+                Err(LoadError::new(Failure::ScriptMissing, text))
+            }
+            Ok(_) => Self::execute(py, runtime, name, &source),
         };
         let now = Instant::now();
         Self {
@@ -123,11 +133,11 @@ impl Script {
         fork::end_child(py, module.as_ref().err());
         let module = module.and_then(|module| Ok(module.cast_into::<PyModule>()?));
         module.map(Bound::unbind).map_err(|error| {
-            let text = summary(py, &error);
+            let summary = summary(py, &error);
+            let text = format!("WSGI script `{}` failed to load: {summary}", path.display());
             LoadError {
-                failure: Failure::LoadFailed,
-                text: format!("WSGI script `{}` failed to load: {text}", path.display()),
                 traceback: log::traceback(py, &error),
+                ..LoadError::new(Failure::LoadFailed, text)
             }
         })
     }
@@ -205,26 +215,18 @@ impl Script {
             Err(error) => return Err(error.clone()),
         };
         let known = self.names.iter().find(|(name, _)| name == callable);
-        let name = match known {
-            Some((_, object)) => object.bind(py).clone(),
-            None => latin1(py, callable),
-        };
-        let found = module.getattr(&name).map_err(|_| LoadError {
-            failure: Failure::NoCallable,
-            text: lacks(path, callable),
-            traceback: String::new(),
-        })?;
+        let name = known.map_or_else(
+            || latin1(py, callable),
+            |(_, object)| object.bind(py).clone(),
+        );
+        let found = module
+            .getattr(&name)
+            .map_err(|_| LoadError::new(Failure::NoCallable, lacks(path, callable)))?;
         if known.is_none() {
             self.names.push((callable.to_vec(), name.unbind()));
         }
         Ok(found)
     }
-}
-
-fn read(mut file: File) -> std::io::Result<Vec<u8>> {
-    let mut source = Vec::new();
-    file.read_to_end(&mut source)?;
-    Ok(source)
 }
 
 pub(crate) fn lacks(path: &[u8], callable: &[u8]) -> String {
@@ -242,18 +244,15 @@ pub(crate) fn wants_reload(
     resource: Option<Bound<'_, PyAny>>,
 ) -> bool {
     let py = module.py();
-    let answer = panics::raised(
-        || match module.getattr_opt(intern!(py, "reload_required"))? {
-            Some(required) => required.call1((resource,))?.is_truthy(),
-            None => Ok(false),
-        },
-    );
+    let answer = panics::raised(|| {
+        let required = module.getattr_opt(intern!(py, "reload_required"))?;
+        required.map_or(Ok(false), |required| {
+            required.call1((resource,))?.is_truthy()
+        })
+    });
     answer.unwrap_or_else(|error| {
-        log::exception(
-            py,
-            "exception in reload_required of a handler script",
-            &error,
-        );
+        let what = "exception in reload_required of a handler script";
+        log::exception(py, what, &error);
         false
     })
 }
@@ -278,10 +277,8 @@ fn unreadable(path: &Path, error: &std::io::Error) -> String {
         (None, _) => (path, "read"),
     };
     let uid = geteuid();
-    let user = User::from_uid(uid)
-        .ok()
-        .flatten()
-        .map_or_else(|| "?".to_owned(), |user| user.name);
+    let user = User::from_uid(uid).ok().flatten();
+    let user = user.map_or_else(|| "?".to_owned(), |user| user.name);
     format!(
         "WSGI script `{}` cannot be read: `{}` cannot be {verb} by user `{user}` (uid {uid}, gid {}): {error}",
         path.display(),
@@ -292,14 +289,12 @@ fn unreadable(path: &Path, error: &std::io::Error) -> String {
 
 /// `Type: message` on one line.
 pub(crate) fn summary(py: Python<'_>, error: &PyErr) -> String {
-    let name = error
-        .get_type(py)
-        .name()
-        .map_or_else(|_| String::new(), |name| name.to_string());
-    let value = error.value(py).str().map_or_else(
-        |_| String::new(),
-        |text| text.to_string_lossy().into_owned(),
-    );
+    let name = error.get_type(py).name();
+    let name = name.map_or_else(|_| String::new(), |name| name.to_string());
+    let value = error.value(py).str();
+    let value = value
+        .as_ref()
+        .map_or_else(|_| "".into(), |text| text.to_string_lossy());
     let value = value.lines().next().unwrap_or_default();
     if value.is_empty() {
         name

@@ -144,11 +144,7 @@ impl Scripts {
                 log::process(line);
             }
         });
-        LoadError {
-            failure: Failure::NotAllowed,
-            text,
-            traceback: String::new(),
-        }
+        LoadError::new(Failure::NotAllowed, text)
     }
 
     /// What the process says about a refusal: nothing if it has said much lately, and

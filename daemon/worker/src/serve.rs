@@ -21,14 +21,13 @@ use wsgid_protocol::{Failure, FrameHead, Kind};
 use crate::body::Body;
 use crate::call_facts::CallFacts;
 use crate::connection::Connection;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Verdict};
 use crate::label::Label;
 use crate::meter::micros;
 use crate::output::ResponseOutput;
 use crate::receive::{ReceiveError, receive_frame};
 use crate::scheduler::ConnectionOutcome;
 use crate::thread_slot::ThreadSlot;
-use crate::verdict::Verdict;
 use crate::worker::Worker;
 use crate::{application, environ, lock, log, panics, queue_limits, sys};
 
@@ -365,10 +364,7 @@ impl Thread {
         {
             let text = format!("panic in the worker: {panic}");
             exchange.abandoned.store(true, Ordering::Relaxed);
-            let verdict = Verdict::Failed {
-                failure: Failure::ApplicationError,
-                text,
-            };
+            let verdict = Verdict::failed(Failure::ApplicationError, text);
             self.end(py, worker, &exchange, verdict, exchange.started.elapsed());
         }
         ConnectionOutcome::Ended

@@ -14,6 +14,7 @@ use wsgid_protocol::token::is_token;
 
 use crate::exchange::Exchange;
 use crate::output::{Head, HeadStage};
+use crate::response::wrong_type;
 use crate::{events, lock, response, sys};
 
 /// Memory above this is not kept for the next head.
@@ -133,12 +134,9 @@ fn write_head(
     status: &Bound<'_, PyAny>,
     headers: &Bound<'_, PyAny>,
 ) -> PyResult<()> {
-    let text = status.cast::<PyString>().map_err(|_| {
-        PyTypeError::new_err(format!(
-            "expected a str for the status, got {}",
-            type_name(status)
-        ))
-    })?;
+    let text = status
+        .cast::<PyString>()
+        .map_err(|_| wrong_type("a str for the status", status))?;
     let bytes = sys::latin1(text)?;
     let (status, reason) = read_status(text, bytes.as_bytes())?;
     head.status = status;
@@ -153,17 +151,15 @@ fn read_status<'a>(text: &Bound<'_, PyString>, bytes: &'a [u8]) -> PyResult<(u16
         return Err(bad_status(text));
     }
     if bytes.iter().any(u8::is_ascii_control) {
-        return Err(PyValueError::new_err(
-            "the status contains a control character",
-        ));
+        let text = "the status contains a control character";
+        return Err(PyValueError::new_err(text));
     }
     let code = digits
         .iter()
         .fold(0, |code, digit| code * 10 + u16::from(digit - b'0'));
     if !(200..=599).contains(&code) {
-        return Err(PyValueError::new_err(format!(
-            "status code {code} cannot end a request; expected 200 to 599"
-        )));
+        let text = format!("status code {code} cannot end a request; expected 200 to 599");
+        return Err(PyValueError::new_err(text));
     }
     Ok((code, rest.get(1..).unwrap_or(&[])))
 }
@@ -182,12 +178,9 @@ pub(crate) fn write_headers(
     reason: &[u8],
     headers: &Bound<'_, PyAny>,
 ) -> PyResult<Option<u64>> {
-    let list = headers.cast::<PyList>().map_err(|_| {
-        PyTypeError::new_err(format!(
-            "expected a list of headers, got {}",
-            type_name(headers)
-        ))
-    })?;
+    let list = headers
+        .cast::<PyList>()
+        .map_err(|_| wrong_type("a list of headers", headers))?;
     let count = list.len();
     if count > MAX_RESPONSE_FIELDS {
         let text = format!("{count} headers are above the limit of {MAX_RESPONSE_FIELDS}");
@@ -213,34 +206,27 @@ fn write_field(
     item: &Bound<'_, PyAny>,
     length: &mut Option<u64>,
 ) -> PyResult<()> {
-    let pair = item.cast::<PyTuple>().map_err(|_| {
-        PyTypeError::new_err(format!(
-            "expected a tuple for each header, got {}",
-            type_name(item)
-        ))
-    })?;
+    let pair = item
+        .cast::<PyTuple>()
+        .map_err(|_| wrong_type("a tuple for each header", item))?;
     if pair.len() != 2 {
-        return Err(PyValueError::new_err(format!(
-            "a header is a tuple of name and value, got {} items",
-            pair.len()
-        )));
+        let count = pair.len();
+        let text = format!("a header is a tuple of name and value, got {count} items");
+        return Err(PyValueError::new_err(text));
     }
-    let name = native_string(&*pair.get_borrowed_item(0)?, "name")?;
+    let name = native_string(&*pair.get_borrowed_item(0)?, "a str for a header name")?;
     let name = name.as_bytes();
-    let value = native_string(&*pair.get_borrowed_item(1)?, "value")?;
+    let value = native_string(&*pair.get_borrowed_item(1)?, "a str for a header value")?;
     let value = value.as_bytes();
     if name.is_empty() || !name.iter().copied().all(is_token) {
-        let name = String::from_utf8_lossy(name).into_owned();
-        return Err(PyValueError::new_err(format!(
-            "`{}` is not a header name",
-            name.escape_debug()
-        )));
+        let name = String::from_utf8_lossy(name);
+        let text = format!("`{}` is not a header name", name.escape_debug());
+        return Err(PyValueError::new_err(text));
     }
     if value.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
-        let name = String::from_utf8_lossy(name).into_owned();
-        return Err(PyValueError::new_err(format!(
-            "the value of header `{name}` contains a line end or a NUL"
-        )));
+        let name = String::from_utf8_lossy(name);
+        let text = format!("the value of header `{name}` contains a line end or a NUL");
+        return Err(PyValueError::new_err(text));
     }
     // RFC 9110 §5.5: space in front is no part of a value.
     let front = value
@@ -258,12 +244,9 @@ fn write_field(
 /// A part of a header as bytes.
 #[inline]
 fn native_string<'py>(part: &Bound<'py, PyAny>, what: &str) -> PyResult<Bound<'py, PyBytes>> {
-    let text = part.cast::<PyString>().map_err(|_| {
-        PyTypeError::new_err(format!(
-            "expected a str for a header {what}, got {}",
-            type_name(part)
-        ))
-    })?;
+    let text = part
+        .cast::<PyString>()
+        .map_err(|_| wrong_type(what, part))?;
     sys::latin1(text)
 }
 
@@ -271,15 +254,12 @@ fn native_string<'py>(part: &Bound<'py, PyAny>, what: &str) -> PyResult<Bound<'p
 /// the application can be named.
 fn read_length(value: &[u8], length: &mut Option<u64>) -> PyResult<()> {
     let number = decimal(value).ok_or_else(|| {
-        PyValueError::new_err(format!(
-            "Content-Length `{}` is not a length",
-            value.escape_ascii()
-        ))
+        let value = value.escape_ascii();
+        PyValueError::new_err(format!("Content-Length `{value}` is not a length"))
     })?;
     if length.is_some_and(|known| known != number) {
-        return Err(PyValueError::new_err(
-            "two headers give different values of Content-Length",
-        ));
+        let text = "two headers give different values of Content-Length";
+        return Err(PyValueError::new_err(text));
     }
     *length = Some(number);
     Ok(())
@@ -292,11 +272,4 @@ fn decimal(digits: &[u8]) -> Option<u64> {
     }
     let number: i64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
     Some(number.unsigned_abs())
-}
-
-fn type_name(value: &Bound<'_, PyAny>) -> String {
-    value
-        .get_type()
-        .name()
-        .map_or_else(|_| "something else".to_owned(), |name| name.to_string())
 }
