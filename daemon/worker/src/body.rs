@@ -2,11 +2,10 @@
 //! Called by `input`; it knows frames and the socket, and nothing of Python.
 //! Everything here may wait, so the caller is detached.
 
-use std::io;
-use std::os::fd::{AsFd, AsRawFd};
 use std::sync::{Arc, Mutex};
 
-use nix::sys::socket::{MsgFlags, recv};
+use nix::errno::Errno;
+use nix::sys::socket::MsgFlags;
 
 use wsgid_protocol::head::FLAG_END;
 use wsgid_protocol::limits::{HEAD_LEN, MAX_BODY_LEN};
@@ -42,6 +41,7 @@ pub(crate) enum BodyFailure {
 }
 
 /// The rest of a request body.
+#[derive(Default)]
 pub(crate) struct Body {
     connection: Option<Arc<Connection>>,
     id: u64,
@@ -64,24 +64,19 @@ impl Body {
     /// A body that is completely here, or none.
     pub(crate) fn complete(bytes: Vec<u8>) -> Self {
         Self {
+            buffer: bytes,
             last: true,
-            ..Self::pulled(None, 0, bytes)
+            ..Self::default()
         }
     }
 
     /// A body that is pulled from the connection.
-    pub(crate) fn pulled(connection: Option<Arc<Connection>>, id: u64, buffer: Vec<u8>) -> Self {
+    pub(crate) fn pulled(connection: Arc<Connection>, id: u64, buffer: Vec<u8>) -> Self {
         Self {
-            connection,
+            connection: Some(connection),
             id,
             buffer,
-            start: 0,
-            frame_left: 0,
-            last: false,
-            asked: false,
-            answered: false,
-            failed: None,
-            lost: false,
+            ..Self::default()
         }
     }
 
@@ -106,11 +101,8 @@ impl Body {
 
     /// Whether the client went away while the body was read.
     pub(crate) fn client_gone(&self) -> bool {
-        self.lost
-            || matches!(
-                self.failed,
-                Some(BodyError::ClientGone | BodyError::Timeout)
-            )
+        let gone = Some(BodyError::ClientGone);
+        self.lost || self.failed == gone || self.failed == Some(BodyError::Timeout)
     }
 
     /// Whether a part of a BODY frame is still in the socket.
@@ -124,10 +116,7 @@ impl Body {
         let mut space = [0; 16 * 1024];
         while self.frame_left > 0 {
             let len = self.frame_left.min(space.len());
-            if self
-                .receive(space.get_mut(..len).unwrap_or(&mut []))
-                .is_err()
-            {
+            if self.receive(&mut space[..len]).is_err() {
                 return;
             }
         }
@@ -156,7 +145,7 @@ impl Body {
         let at = self.buffer.len();
         self.buffer.resize(at + left.min(AHEAD), 0);
         let mut buffer = std::mem::take(&mut self.buffer);
-        let got = self.receive(buffer.get_mut(at..).unwrap_or(&mut []));
+        let got = self.receive(&mut buffer[at..]);
         buffer.truncate(at + *got.as_ref().unwrap_or(&0));
         self.buffer = buffer;
         got.map(|_| true)
@@ -174,7 +163,7 @@ impl Body {
             return Ok(0);
         }
         let len = left.min(space.len());
-        self.receive(space.get_mut(..len).unwrap_or(&mut []))
+        self.receive(&mut space[..len])
     }
 
     /// Bytes left in the current frame, waiting for one where there is none.
@@ -215,13 +204,9 @@ impl Body {
             return Ok(None);
         };
         let mut byte = [0];
-        match recv(
-            connection.as_fd().as_raw_fd(),
-            &mut byte,
-            MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT,
-        ) {
-            Ok(count) if count > 0 => self.receive_head().map(Some),
-            Ok(_) => Err(self.lose()),
+        match connection.peek(&mut byte) {
+            Ok(0) => Err(self.lose()),
+            Ok(_) => self.receive_head().map(Some),
             Err(_) => Ok(None),
         }
     }
@@ -240,7 +225,7 @@ impl Body {
         let mut bytes = [0; HEAD_LEN];
         let mut have = 0;
         while have < HEAD_LEN {
-            have += self.receive_some(bytes.get_mut(have..).unwrap_or(&mut []))?;
+            have += self.receive_some(&mut bytes[have..])?;
         }
         FrameHead::parse(&bytes).map_err(|_| self.break_off())
     }
@@ -275,13 +260,10 @@ impl Body {
             return Err(BodyFailure::Ended);
         };
         loop {
-            match recv(connection.as_fd().as_raw_fd(), space, MsgFlags::empty())
-                .map_err(io::Error::from)
-            {
-                Ok(0) => return Err(self.lose()),
+            match connection.recv(space, MsgFlags::empty()) {
+                Err(Errno::EINTR) => {}
+                Ok(0) | Err(_) => return Err(self.lose()),
                 Ok(count) => return Ok(count),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return Err(self.lose()),
             }
         }
     }
@@ -293,8 +275,7 @@ impl Body {
     }
 
     fn break_off(&mut self) -> BodyFailure {
-        self.lost = true;
-        self.frame_left = 0;
+        self.lose();
         BodyFailure::Protocol
     }
 }

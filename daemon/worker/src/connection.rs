@@ -1,9 +1,8 @@
 //! A request connection that the supervisor assigned to this worker.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use nix::sys::socket::{Shutdown, shutdown};
-use std::os::fd::AsRawFd;
+use nix::sys::socket::{MsgFlags, Shutdown, recv, shutdown};
 
 /// A connection to an httpd child. Whoever holds the last reference closes it.
 #[derive(Debug)]
@@ -27,6 +26,15 @@ impl Connection {
     /// Whether a frame with this id may be on this connection.
     pub(crate) fn owns(&self, id: u64) -> bool {
         id >> 32 == u64::from(self.nonce)
+    }
+
+    /// Receives what is here, and leaves it in the socket.
+    pub(crate) fn peek(&self, space: &mut [u8]) -> nix::Result<usize> {
+        self.recv(space, MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT)
+    }
+
+    pub(crate) fn recv(&self, space: &mut [u8], flags: MsgFlags) -> nix::Result<usize> {
+        recv(self.socket.as_raw_fd(), space, flags)
     }
 
     /// Ends the connection for both sides, whoever else holds a copy.

@@ -26,7 +26,6 @@ use crate::monitor::Monitor;
 use crate::preloader::{self, Order};
 use crate::scripts::Scripts;
 use crate::stream::TextStream;
-use crate::thread_slot::ThreadSlot;
 use crate::worker::{Runtime, Worker};
 use crate::{fork, fork_hooks, lock, log, ownership, panics, serve, sys};
 
@@ -356,15 +355,9 @@ impl Core {
     fn active_requests(&self, py: Python<'_>) -> PyResult<Py<PyDict>> {
         let worker = self.worker();
         let active = worker.active.get_or_init(|| PyDict::new(py).unbind());
-        for exchange in worker
-            .scheduler
-            .slots
-            .iter()
-            .filter_map(ThreadSlot::serving)
-        {
-            active
-                .bind(py)
-                .set_item(exchange.label.request_id(), exchange.data(py)?)?;
+        for (_, exchange) in worker.scheduler.serving() {
+            let id = exchange.label.request_id();
+            active.bind(py).set_item(id, exchange.data(py)?)?;
         }
         Ok(active.clone_ref(py))
     }

@@ -2,14 +2,13 @@
 //! request, the heartbeat. And the last look at a connection that an orphaned
 //! worker gives up.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use nix::sys::socket::{MsgFlags, Shutdown, shutdown};
 use pyo3::prelude::*;
 use pyo3::types::PyType;
-use std::os::fd::AsRawFd;
 
 use wsgid_protocol::blocking::FrameReader;
 use wsgid_protocol::control::FromWorker;
@@ -52,8 +51,7 @@ pub(crate) fn carry_out(py: Python<'_>, worker: &Worker, job: &InterpreterJob) {
             worker.control.send(&FromWorker::Dumped { text });
         }
         InterpreterJob::Interrupt { connection } => {
-            let slots = worker.scheduler.slots.iter();
-            for (slot, exchange) in slots.filter_map(|slot| Some((slot, slot.serving()?))) {
+            for (slot, exchange) in worker.scheduler.serving() {
                 if exchange.connection == *connection {
                     interrupt(py, worker, &exchange, slot.ident.load(Ordering::Relaxed));
                 }
@@ -81,24 +79,18 @@ pub(crate) fn carry_out(py: Python<'_>, worker: &Worker, job: &InterpreterJob) {
 fn interrupt(py: Python<'_>, worker: &Worker, exchange: &Arc<Exchange>, ident: u64) {
     // Between this look and the end nobody else is attached, so that the thread
     // cannot have gone on to another request.
-    let serving = worker.scheduler.slots.iter().any(|slot| {
-        slot.ident.load(Ordering::Relaxed) == ident
-            && slot
-                .serving()
-                .is_some_and(|now| Arc::ptr_eq(&now, exchange))
+    let is_serving = worker.scheduler.serving().any(|(slot, now)| {
+        slot.ident.load(Ordering::Relaxed) == ident && Arc::ptr_eq(&now, exchange)
     });
-    let class = worker
-        .runtime
-        .get()
-        .and_then(|runtime| runtime.module.bind(py).getattr("RequestTimeout").ok());
-    let Some(class) = class
-        .and_then(|class| class.cast_into::<PyType>().ok())
-        .filter(|_| serving)
-    else {
-        return;
-    };
-    exchange.interrupted.store(true, Ordering::Relaxed);
-    sys::raise_in_thread(py, ident, Some(&class));
+    if is_serving && let Some(class) = timeout_class(py, worker) {
+        exchange.interrupted.store(true, Ordering::Relaxed);
+        sys::raise_in_thread(py, ident, Some(&class));
+    }
+}
+
+fn timeout_class<'py>(py: Python<'py>, worker: &Worker) -> Option<Bound<'py, PyType>> {
+    let runtime = worker.runtime.get()?.module.bind(py);
+    runtime.getattr("RequestTimeout").ok()?.cast_into().ok()
 }
 
 /// The stacks of all threads, or of one.

@@ -137,11 +137,9 @@ impl Monitor {
         }
         let mut running = 0;
         let mut stuck = 0;
-        for slot in &worker.scheduler.slots {
-            if let Some(exchange) = slot.serving() {
-                running += 1;
-                stuck += u32::from(self.watch_request(worker, slot, &exchange, now, jobs));
-            }
+        for (slot, exchange) in worker.scheduler.serving() {
+            running += 1;
+            stuck += u32::from(self.watch_request(worker, slot, &exchange, now, jobs));
         }
         let hopeless = running == stuck || self.timers.is_loading_too_long(now, since.loading);
         if running > 0 && hopeless && worker.draining.load(Ordering::Acquire) {

@@ -8,13 +8,12 @@
 //! make the next one, as PEP 3333 demands, and small blocks share a send.
 
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, send};
-use std::os::fd::AsRawFd;
 
 use wsgid_protocol::blocking::send_all;
 use wsgid_protocol::failure::level;
@@ -49,18 +48,17 @@ pub(crate) enum OutputError {
 /// The response head that `start_response` was given, encoded.
 #[derive(Default)]
 pub(crate) struct Head {
-    /// The encoded `ResponseHead`.
     pub(crate) payload: Vec<u8>,
-    /// The status code.
     pub(crate) status: u16,
     /// The `Content-Length` that the application announced.
     pub(crate) length: Option<u64>,
 }
 
 /// Where the response head is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum HeadStage {
     /// `start_response` was not called.
+    #[default]
     Waiting,
     /// It was; the head can still be replaced.
     Started,
@@ -69,15 +67,14 @@ pub(crate) enum HeadStage {
 }
 
 /// The answer of one request.
+#[derive(Default)]
 pub(crate) struct ResponseOutput {
     connection: Option<Arc<Connection>>,
     id: u64,
     buffer: Vec<u8>,
     /// Where in the buffer a DATA frame begins that can still grow.
     open: Option<usize>,
-    /// The response head.
     pub(crate) head: Head,
-    /// Where it is.
     pub(crate) stage: HeadStage,
     /// Body bytes accepted so far.
     pub(crate) body_len: u64,
@@ -100,38 +97,28 @@ impl ResponseOutput {
     ) -> Self {
         buffer.clear();
         payload.clear();
-        let head = Head {
-            payload,
-            status: 0,
-            length: None,
-        };
         Self {
             connection: Some(connection),
             id,
             buffer,
-            open: None,
-            head,
-            stage: HeadStage::Waiting,
-            body_len: 0,
-            unflushed: false,
-            seen: false,
-            broken: false,
-            lines: None,
+            head: Head {
+                payload,
+                ..Head::default()
+            },
+            ..Self::default()
         }
     }
 
-    /// Whether the connection broke.
     pub(crate) fn is_broken(&self) -> bool {
         self.broken
     }
 
-    /// Whether the request has ended.
     pub(crate) fn has_ended(&self) -> bool {
         self.connection.is_none()
     }
 
-    /// Takes over one block of the body. The head goes first if it has not gone.
-    /// May block, with `wait`; without it the bytes may stay in the buffer.
+    /// Takes over one block of the body. The head goes first if it has not gone. Only
+    /// a long block is sent, and waits for the peer; others stay in the buffer.
     pub(crate) fn body(&mut self, block: &[u8]) -> Result<(), OutputError> {
         self.check()?;
         self.begin_body();
@@ -180,18 +167,13 @@ impl ResponseOutput {
         self.check()?;
         let now = Instant::now();
         let rate = self.lines.get_or_insert_with(|| LogRate::new(now));
-        if !rate.allows(
-            record.iter().filter(|byte| **byte == b'\n').count() + 1,
-            now,
-        ) {
+        let line_ends = record.iter().filter(|byte| **byte == b'\n').count();
+        if !rate.allows(line_ends + 1, now) {
             self.left_out(now, false);
             return Ok(());
         }
         for piece in record.chunks(MAX_LOG_LEN as usize) {
-            self.small(
-                FrameHead::new(Kind::Log, self.id, 0).with_code(level),
-                piece,
-            );
+            self.small(Kind::Log, level, piece);
         }
         Ok(())
     }
@@ -206,31 +188,28 @@ impl ResponseOutput {
 
     fn left_out(&mut self, now: Instant, last: bool) {
         if let Some(text) = self.lines.as_mut().and_then(|rate| rate.account(now, last)) {
-            self.small(
-                FrameHead::new(Kind::Log, self.id, 0).with_code(level::WARN),
-                text.as_bytes(),
-            );
+            self.small(Kind::Log, level::WARN, text.as_bytes());
         }
     }
 
     /// Asks for body bytes.
     pub(crate) fn want(&mut self, count: u64) -> Result<(), OutputError> {
         self.check()?;
-        self.small(FrameHead::new(Kind::Want, self.id, 0), &count.to_le_bytes());
+        self.small(Kind::Want, 0, &count.to_le_bytes());
         self.flush()
     }
 
     /// An interim response; the payload is an encoded `ResponseHead`.
     pub(crate) fn interim(&mut self, payload: &[u8]) -> Result<(), OutputError> {
         self.check()?;
-        self.small(FrameHead::new(Kind::Interim, self.id, 0), payload);
+        self.small(Kind::Interim, 0, payload);
         self.flush()
     }
 
     /// An answer of a script that is no application; the payload is encoded.
     pub(crate) fn answer(&mut self, payload: &[u8]) -> Result<(), OutputError> {
         self.check()?;
-        self.small(FrameHead::new(Kind::Answer, self.id, 0), payload);
+        self.small(Kind::Answer, 0, payload);
         Ok(())
     }
 
@@ -247,19 +226,10 @@ impl ResponseOutput {
         let before = self.buffer.len();
         let mut payload = Vec::with_capacity(24);
         encoded(encode_into(&part, &mut payload));
-        self.small(
-            FrameHead::new(Kind::File, self.id, 0).with_code(1),
-            &payload,
-        );
-        let Some(connection) = &self.connection else {
-            return Err(OutputError::Ended);
-        };
-        let sent = send_all(
-            connection.as_fd(),
-            &mut [IoSlice::new(&self.buffer)],
-            &[file],
-            MsgFlags::empty(),
-        );
+        // The code is the number of descriptors.
+        self.small(Kind::File, 1, &payload);
+        let slices = &mut [IoSlice::new(&self.buffer)];
+        let sent = send_all(self.check()?.as_fd(), slices, &[file], MsgFlags::empty());
         let not_passed = [Errno::ETOOMANYREFS, Errno::EPERM].map(|no| Some(no as i32));
         if matches!(&sent, Err(error) if not_passed.contains(&error.raw_os_error())) {
             self.buffer.truncate(before);
@@ -293,10 +263,10 @@ impl ResponseOutput {
         self.check()?;
         self.log_ends();
         let flags = if close { FLAG_CLOSE } else { 0 };
-        let head = FrameHead::new(Kind::Fail, self.id, 0)
-            .with_code(failure.code())
-            .with_flags(flags);
-        self.small(head, cut(text, MAX_FAIL_LEN as usize).as_bytes());
+        let text = cut(text, MAX_FAIL_LEN as usize).as_bytes();
+        let head = FrameHead::new(Kind::Fail, self.id, len_u32(text.len()));
+        self.frame(head.with_code(failure.code()).with_flags(flags));
+        self.buffer.extend_from_slice(text);
         Ok(())
     }
 
@@ -355,18 +325,18 @@ impl ResponseOutput {
         )
     }
 
-    fn check(&self) -> Result<(), OutputError> {
-        match self.connection {
+    /// The connection, as long as something can be sent on it.
+    fn check(&self) -> Result<&Connection, OutputError> {
+        match &self.connection {
             None => Err(OutputError::Ended),
             Some(_) if self.broken => Err(OutputError::Gone(io::ErrorKind::BrokenPipe.into())),
-            Some(_) => Ok(()),
+            Some(connection) => Ok(connection),
         }
     }
 
     /// Appends a whole frame with a short payload.
-    fn small(&mut self, mut head: FrameHead, payload: &[u8]) {
-        head.len = len_u32(payload.len());
-        self.frame(head);
+    fn small(&mut self, kind: Kind, code: u16, payload: &[u8]) {
+        self.frame(FrameHead::new(kind, self.id, len_u32(payload.len())).with_code(code));
         self.buffer.extend_from_slice(payload);
     }
 
@@ -378,18 +348,13 @@ impl ResponseOutput {
 
     /// Appends to the open DATA frame, or to a new one.
     fn append(&mut self, block: &[u8]) {
-        let at = match self.open {
-            Some(at)
-                if self.buffer.len() - at - HEAD_LEN + block.len() <= MAX_BODY_LEN as usize =>
-            {
-                at
-            }
-            _ => {
-                let at = self.buffer.len();
-                self.frame(FrameHead::new(Kind::Data, self.id, 0));
-                at
-            }
-        };
+        let len = self.buffer.len();
+        let max = HEAD_LEN + MAX_BODY_LEN as usize;
+        let open = self.open.filter(|at| len - at + block.len() <= max);
+        let at = open.unwrap_or_else(|| {
+            self.frame(FrameHead::new(Kind::Data, self.id, 0));
+            len
+        });
         self.open = Some(at);
         self.seen = false;
         self.buffer.extend_from_slice(block);
@@ -406,9 +371,7 @@ impl ResponseOutput {
 
     /// Sends the buffer and one DATA frame whose bytes are not copied.
     fn send_piece(&mut self, piece: &[u8]) -> Result<(), OutputError> {
-        let Some(connection) = &self.connection else {
-            return Err(OutputError::Ended);
-        };
+        let connection = self.check()?;
         let head = FrameHead::new(Kind::Data, self.id, len_u32(piece.len())).encode();
         let slices = &mut [
             IoSlice::new(&self.buffer),
@@ -421,28 +384,19 @@ impl ResponseOutput {
     }
 
     fn send(&mut self, flags: MsgFlags) -> Result<bool, OutputError> {
-        self.check()?;
-        let Some(connection) = &self.connection else {
-            return Err(OutputError::Ended);
-        };
         self.open = None;
         self.seen = false;
+        let socket = self.check()?.as_fd().as_raw_fd();
         let mut done = 0;
         let result = loop {
-            let Some(rest) = self.buffer.get(done..).filter(|rest| !rest.is_empty()) else {
+            if done == self.buffer.len() {
                 break Ok(true);
-            };
-            match send(
-                connection.as_fd().as_raw_fd(),
-                rest,
-                flags | MsgFlags::MSG_NOSIGNAL,
-            )
-            .map_err(io::Error::from)
-            {
+            }
+            match send(socket, &self.buffer[done..], flags | MsgFlags::MSG_NOSIGNAL) {
                 Ok(count) => done += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Ok(false),
-                Err(error) => break Err(error),
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => break Ok(false),
+                Err(errno) => break Err(errno.into()),
             }
         };
         self.buffer.drain(..done);

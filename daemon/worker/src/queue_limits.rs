@@ -3,11 +3,9 @@
 //! them. The thread that takes a request looks, and the ticker while all
 //! threads are busy.
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use nix::sys::socket::{MsgFlags, recv};
 
 use wsgid_protocol::blocking::FrameReader;
 use wsgid_protocol::limits::HEAD_LEN;
@@ -60,8 +58,7 @@ pub(crate) fn waits_longer(connection: &Connection, than: Duration) -> bool {
 /// the buffer, and those wait on.
 fn queued_since(connection: &Connection) -> Option<u64> {
     let mut peeked = [0; 16 * 1024];
-    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-    let count = recv(connection.as_fd().as_raw_fd(), &mut peeked, flags).ok()?;
+    let count = connection.peek(&mut peeked).ok()?;
     let (head, payload) = peeked.get(..count)?.split_first_chunk::<HEAD_LEN>()?;
     let head = FrameHead::parse(head)
         .ok()
@@ -78,11 +75,7 @@ pub(crate) fn refuse(
     text: &str,
 ) -> Option<ConnectionOutcome> {
     let mut peeked = [0; HEAD_LEN];
-    match recv(
-        connection.as_fd().as_raw_fd(),
-        &mut peeked,
-        MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT,
-    ) {
+    match connection.peek(&mut peeked) {
         Ok(HEAD_LEN) => {}
         Ok(0) => return Some(ConnectionOutcome::Ended),
         _ => return None,

@@ -5,22 +5,17 @@ use std::sync::atomic::Ordering;
 use wsgid_protocol::control::{RunningRequest, WorkerReport};
 
 use crate::meter::micros;
-use crate::thread_slot::ThreadSlot;
 use crate::worker::Worker;
 
 /// What the supervisor may know of this worker.
 pub(crate) fn report(worker: &Worker) -> WorkerReport {
     let stats = &worker.stats;
-    let running = worker
-        .scheduler
-        .slots
-        .iter()
-        .filter_map(ThreadSlot::serving)
-        .map(|exchange| RunningRequest {
-            connection: exchange.connection,
-            what: exchange.label.what(),
-            for_us: micros(exchange.started.elapsed()),
-        });
+    let serving = worker.scheduler.serving();
+    let running = serving.map(|(_, exchange)| RunningRequest {
+        connection: exchange.connection,
+        what: exchange.label.what(),
+        for_us: micros(exchange.started.elapsed()),
+    });
     WorkerReport {
         requests: stats.requests.load(Ordering::Relaxed),
         in_flight: stats.in_flight.load(Ordering::Relaxed),

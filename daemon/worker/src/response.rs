@@ -98,12 +98,11 @@ fn send(py: Python<'_>, exchange: &Exchange, bytes: &[u8]) -> PyResult<()> {
     }
     let bytes = allowed(output, bytes);
     if bytes.is_empty() {
-        let gone = OutputError::Gone(std::io::ErrorKind::BrokenPipe.into());
-        return if output.is_broken() {
-            Err(failed(&gone))
-        } else {
-            Ok(())
-        };
+        if output.is_broken() {
+            let gone = OutputError::Gone(std::io::ErrorKind::BrokenPipe.into());
+            return Err(failed(&gone));
+        }
+        return Ok(());
     }
     let sent = if ResponseOutput::is_long(bytes) {
         py.detach(|| output.body(bytes))

@@ -29,6 +29,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use crate::connection::Connection;
+use crate::exchange::Exchange;
 use crate::load_profile::LoadProfile;
 use crate::lock;
 use crate::thread_slot::ThreadSlot;
@@ -114,7 +115,6 @@ pub(crate) struct Scheduler {
     parkers: Vec<Parker>,
     /// What the ticker looks at, one per thread.
     pub(crate) slots: Vec<ThreadSlot>,
-    /// What the requests are like.
     pub(crate) load_profile: LoadProfile,
 }
 
@@ -134,23 +134,14 @@ impl Scheduler {
     pub(crate) fn add(&self, connection: Connection) -> Result<(), Arc<Connection>> {
         let connection = Arc::new(connection);
         let mut inner = lock::detached(&self.inner);
-        if inner.draining {
+        let number = connection.number;
+        let event = EpollEvent::new(EVENTS, number);
+        if inner.draining || self.epoll.add(&connection, event).is_err() {
             return Err(connection);
         }
-        if self
-            .epoll
-            .add(&connection, EpollEvent::new(EVENTS, connection.number))
-            .is_err()
-        {
-            return Err(connection);
-        }
-        inner.held.insert(
-            connection.number,
-            HeldConnection {
-                connection,
-                state: Readiness::Idle,
-            },
-        );
+        let state = Readiness::Idle;
+        let held = HeldConnection { connection, state };
+        inner.held.insert(number, held);
         Ok(())
     }
 
@@ -230,9 +221,8 @@ impl Scheduler {
                 held.state = Readiness::Idle;
             }
             // It is in the set for as long as it is held.
-            let _ = self
-                .epoll
-                .modify(&connection, &mut EpollEvent::new(EVENTS, connection.number));
+            let mut event = EpollEvent::new(EVENTS, connection.number);
+            let _ = self.epoll.modify(&connection, &mut event);
         }
     }
 
@@ -262,17 +252,12 @@ impl Scheduler {
     pub(crate) fn drain(&self) -> Vec<Arc<Connection>> {
         let mut inner = lock::detached(&self.inner);
         inner.draining = true;
-        let waiting: Vec<_> = inner
-            .queue
-            .drain(..)
-            .map(|waiting| waiting.connection)
-            .collect();
-        let idle = inner
-            .held
-            .values()
-            .filter(|held| held.state == Readiness::Idle);
-        let mut left: Vec<_> = idle.map(|held| Arc::clone(&held.connection)).collect();
-        left.extend(waiting);
+        let waiting = std::mem::take(&mut inner.queue);
+        let held = inner.held.values();
+        let idle = held.filter(|held| held.state == Readiness::Idle);
+        let idle = idle.map(|held| Arc::clone(&held.connection));
+        let waiting = waiting.into_iter().map(|waiting| waiting.connection);
+        let left: Vec<_> = idle.chain(waiting).collect();
         for connection in &left {
             self.forget(&mut inner, connection);
         }
@@ -293,18 +278,10 @@ impl Scheduler {
             return Vec::new();
         }
         self.look(&mut inner);
-        let mut left = Vec::new();
-        while inner
-            .queue
-            .front()
-            .is_some_and(|waiting| waiting.since < limit)
-        {
-            let Some(waiting) = inner.queue.pop_front() else {
-                break;
-            };
-            left.push(waiting.connection);
-        }
-        left
+        // The queue is in the order of time.
+        let count = inner.queue.partition_point(|waiting| waiting.since < limit);
+        let overdue = inner.queue.drain(..count);
+        overdue.map(|waiting| waiting.connection).collect()
     }
 
     /// All threads are serving: the connections that wait behind so many
@@ -347,12 +324,15 @@ impl Scheduler {
             self.forget(&mut inner, &connection);
             return Finished::Released(connection);
         }
-        inner.queue.push_back(WaitingConnection {
-            connection,
-            since: Instant::now(),
-        });
+        inner.push_waiting(connection);
         self.hand_over(&mut inner);
         Finished::Kept
+    }
+
+    /// The threads that serve, each with its request.
+    pub(crate) fn serving(&self) -> impl Iterator<Item = (&ThreadSlot, Arc<Exchange>)> {
+        let slots = self.slots.iter();
+        slots.filter_map(|slot| Some((slot, slot.serving()?)))
     }
 
     /// Whether every thread is serving, and connections held.
@@ -368,10 +348,8 @@ impl Scheduler {
     /// All descriptors, for a forked child to get rid of.
     pub(crate) fn descriptors(&self) -> Vec<RawFd> {
         let inner = lock::detached(&self.inner);
-        let sockets = inner
-            .held
-            .values()
-            .map(|held| held.connection.as_fd().as_raw_fd());
+        let held = inner.held.values();
+        let sockets = held.map(|held| held.connection.as_fd().as_raw_fd());
         sockets.chain([self.epoll.0.as_raw_fd()]).collect()
     }
 
@@ -446,10 +424,9 @@ impl Inner {
             match held.state {
                 Readiness::Idle => {
                     held.state = Readiness::Busy;
-                    self.queue.push_back(WaitingConnection {
-                        connection: Arc::clone(&held.connection),
-                        since,
-                    });
+                    let connection = Arc::clone(&held.connection);
+                    self.queue
+                        .push_back(WaitingConnection { connection, since });
                 }
                 Readiness::Busy | Readiness::Dirty => held.state = Readiness::Dirty,
             }
@@ -464,12 +441,15 @@ impl Inner {
         };
         if held.state == Readiness::Dirty {
             held.state = Readiness::Busy;
-            self.queue.push_back(WaitingConnection {
-                connection,
-                since: Instant::now(),
-            });
+            self.push_waiting(connection);
         } else {
             held.state = Readiness::Idle;
         }
+    }
+
+    fn push_waiting(&mut self, connection: Arc<Connection>) {
+        let since = Instant::now();
+        self.queue
+            .push_back(WaitingConnection { connection, since });
     }
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use nix::sys::socket::MsgFlags;
+use nix::unistd::gettid;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -50,7 +51,7 @@ pub(crate) fn run(py: Python<'_>, worker: &Arc<Worker>, slot: usize, ident: u64)
     let mut thread = Thread::new(slot);
     if let Some(slot) = worker.scheduler.slots.get(slot) {
         slot.ident.store(ident, Ordering::Relaxed);
-        slot.thread.store(sys::thread_id(), Ordering::Relaxed);
+        slot.thread.store(gettid().as_raw(), Ordering::Relaxed);
     }
     let mut next: Option<Arc<Connection>> = None;
     loop {
@@ -237,7 +238,7 @@ impl Thread {
         }
         let buffer = std::mem::take(&mut self.body);
         let body = match body {
-            BodyKind::Pull => Body::pulled(Some(Arc::clone(connection)), id, buffer),
+            BodyKind::Pull => Body::pulled(Arc::clone(connection), id, buffer),
             BodyKind::None | BodyKind::Inline(_) => Body::complete(buffer),
         };
         let output = ResponseOutput::new(

@@ -9,8 +9,13 @@
 use std::ffi::{c_int, c_long};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::wait::waitpid;
+use nix::time::{ClockId, clock_gettime};
+use nix::unistd::Pid;
 use pyo3::ffi::{PyThreadState_SetAsyncExc, PyUnicode_AsLatin1String};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString, PyType};
@@ -75,35 +80,20 @@ pub(crate) fn fork_helper(_py: Python<'_>) -> io::Result<bool> {
         ..0 => return Err(io::Error::last_os_error()),
         _ => {}
     }
-    loop {
-        let mut status = 0;
-        // SAFETY: the pointer is valid for the call, and the child is ours.
-        if unsafe { libc::waitpid(child, &raw mut status, 0) } == child {
-            return Ok(false);
-        }
-        let error = io::Error::last_os_error();
-        if error.kind() != io::ErrorKind::Interrupted {
-            // The application reaps children it does not know.
-            return Ok(false);
-        }
-    }
+    // Any other error: the application reaps children it does not know.
+    while waitpid(Pid::from_raw(child), None) == Err(Errno::EINTR) {}
+    Ok(false)
 }
 
 /// Raises `exception` in the Python thread with this ident, or takes back what
-/// was raised and has not arrived. Returns whether there is such a thread.
-pub(crate) fn raise_in_thread(
-    _py: Python<'_>,
-    ident: u64,
-    exception: Option<&Bound<'_, PyType>>,
-) -> bool {
-    let Ok(ident) = c_long::try_from(ident) else {
-        return false;
-    };
-    let exception = exception.map_or(std::ptr::null_mut(), |class| class.as_ptr());
-    // SAFETY: this thread is attached (`_py`), and the class is alive for the
-    // call; CPython takes a reference of its own.
-    let found = unsafe { PyThreadState_SetAsyncExc(ident, exception) };
-    found > 0
+/// was raised and has not arrived.
+pub(crate) fn raise_in_thread(_py: Python<'_>, ident: u64, exception: Option<&Bound<'_, PyType>>) {
+    if let Ok(ident) = c_long::try_from(ident) {
+        let exception = exception.map_or(std::ptr::null_mut(), |class| class.as_ptr());
+        // SAFETY: this thread is attached (`_py`), and the class is alive for the
+        // call; CPython takes a reference of its own.
+        unsafe { PyThreadState_SetAsyncExc(ident, exception) };
+    }
 }
 
 /// A native string as PEP 3333 has it: each character is the byte with its number.
@@ -118,26 +108,21 @@ pub(crate) fn latin1<'py>(text: &Bound<'py, PyString>) -> PyResult<Bound<'py, Py
     Ok(bytes.cast_into()?)
 }
 
-/// The calling thread's id, as the kernel counts.
-pub(crate) fn thread_id() -> i32 {
-    nix::unistd::gettid().as_raw()
-}
-
 /// CPU time in nanoseconds that a thread of this process has used.
 pub(crate) fn thread_cpu_ns(thread: i32) -> Option<u64> {
     /// How Linux derives the clock of a thread from its id.
     const PER_THREAD_SCHED: i32 = 6;
-    clock_ns((!thread << 3) | PER_THREAD_SCHED)
+    clock_ns(ClockId::from_raw((!thread << 3) | PER_THREAD_SCHED))
 }
 
 /// CPU time in nanoseconds that the calling thread has used.
 pub(crate) fn own_cpu_ns() -> u64 {
-    clock_ns(libc::CLOCK_THREAD_CPUTIME_ID).unwrap_or(0)
+    clock_ns(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap_or(0)
 }
 
 /// CPU time in nanoseconds that this process has used.
 pub(crate) fn process_cpu_ns() -> u64 {
-    clock_ns(libc::CLOCK_PROCESS_CPUTIME_ID).unwrap_or(0)
+    clock_ns(ClockId::CLOCK_PROCESS_CPUTIME_ID).unwrap_or(0)
 }
 
 /// Whether a thread of this process has a processor or waits for one. False
@@ -149,16 +134,7 @@ pub(crate) fn thread_runs(thread: i32) -> bool {
     name_end.and_then(|at| facts.get(at + 2)) == Some(&b'R')
 }
 
-fn clock_ns(clock: libc::clockid_t) -> Option<u64> {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: `time` is a valid place for one timespec.
-    let result = unsafe { libc::clock_gettime(clock, &raw mut time) };
-    if result != 0 {
-        return None;
-    }
-    let seconds = u64::try_from(time.tv_sec).ok()?;
-    Some(seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).ok()?)
+fn clock_ns(clock: ClockId) -> Option<u64> {
+    let time = Duration::from(clock_gettime(clock).ok()?);
+    u64::try_from(time.as_nanos()).ok()
 }

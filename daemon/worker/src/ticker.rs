@@ -233,12 +233,8 @@ impl Ticker {
 
 /// Whether a thread that serves has the processor, or waits for it.
 fn any_runs(worker: &Worker) -> bool {
-    let mut threads = worker
-        .scheduler
-        .slots
-        .iter()
-        .filter(|slot| slot.serving().is_some());
-    threads.any(|slot| sys::thread_runs(slot.thread.load(Ordering::Relaxed)))
+    let mut serving = worker.scheduler.serving();
+    serving.any(|(slot, _)| sys::thread_runs(slot.thread.load(Ordering::Relaxed)))
 }
 
 /// Refuses requests that have waited longer than `queue-timeout`; no thread is free.

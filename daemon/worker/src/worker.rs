@@ -206,12 +206,8 @@ impl Worker {
     /// Since when no request counts as activity; `None` while one does, and
     /// before the first: a process that has done nothing is as good as a new one.
     pub(crate) fn idle_since(&self) -> Option<Instant> {
-        let mut serving = self
-            .scheduler
-            .slots
-            .iter()
-            .filter_map(|slot| slot.serving());
-        if serving.any(|exchange| exchange.counts_as_activity) {
+        let mut serving = self.scheduler.serving();
+        if serving.any(|(_, exchange)| exchange.counts_as_activity) {
             return None;
         }
         let active_at = Some(self.active_at.load(Ordering::Relaxed)).filter(|at| *at > 0)?;
