@@ -52,9 +52,14 @@ pub(crate) struct WorkerExec {
 /// A launcher failure: the exit code and one line.
 struct Failed(u8, String);
 
-impl Failed {
-    fn new<E: std::fmt::Display>(code: u8, what: &'static str) -> impl FnOnce(E) -> Self {
-        move |error| Self(code, format!("{what}: {error}"))
+/// Says which step of the launcher an error ended.
+trait OrFail<T> {
+    fn or_fail(self, code: u8, step: &str) -> Result<T, Failed>;
+}
+
+impl<T, E: std::fmt::Display> OrFail<T> for Result<T, E> {
+    fn or_fail(self, code: u8, step: &str) -> Result<T, Failed> {
+        self.map_err(|error| Failed(code, format!("{step}: {error}")))
     }
 }
 
@@ -74,75 +79,56 @@ fn launch(args: &WorkerExec) -> Failed {
     match prepare(args) {
         Ok(mut command) => {
             let error = command.exec();
-            let python = PathBuf::from(command.get_program());
-            Failed(
-                launcher::EXEC,
-                format!("failed to execute `{}`: {error}", python.display()),
-            )
+            let python = command.get_program().display();
+            let text = format!("failed to execute `{python}`: {error}");
+            Failed(launcher::EXEC, text)
         }
         Err(failed) => failed,
     }
 }
 
 fn prepare(args: &WorkerExec) -> Result<Command, Failed> {
-    place_descriptors(args).map_err(Failed::new(
-        launcher::DESCRIPTORS,
-        "failed to place the descriptors",
-    ))?;
+    place_descriptors(args).or_fail(launcher::DESCRIPTORS, "failed to place the descriptors")?;
     // Before anything of the site is known: nothing of it ever runs outside.
     for entrance in &args.control_group {
-        enter_control_group(entrance).map_err(Failed::new(
-            launcher::LIMITS,
-            "failed to enter the control group",
-        ))?;
+        enter_control_group(entrance)
+            .or_fail(launcher::LIMITS, "failed to enter the control group")?;
     }
-    let spec = read_spec().map_err(Failed::new(
-        launcher::SPEC,
-        "failed to read the specification",
-    ))?;
+    let spec = read_spec().or_fail(launcher::SPEC, "failed to read the specification")?;
     let config = &spec.group;
     let identity = &spec.identity;
     // Where the kernel shares out the processors by session, `cpu-priority`
     // counts only inside one.
-    session::enter(config.cpu_priority.is_some()).map_err(Failed::new(
+    session::enter(config.cpu_priority.is_some()).or_fail(
         launcher::SESSION,
         "failed to leave the supervisor's process group",
-    ))?;
+    )?;
     sys::reset_signals();
-    signals::unblock_all().map_err(Failed::new(launcher::SESSION, "failed to unblock signals"))?;
+    signals::unblock_all().or_fail(launcher::SESSION, "failed to unblock signals")?;
     if let Some(nice) = config.cpu_priority {
         set_priority(nice)?;
         // The session's value is set too. Not every kernel has it, and control
         // groups overrule it.
         let _ = std::fs::write("/proc/self/autogroup", nice.to_string());
     }
-    prefer_for_memory().map_err(Failed::new(
-        launcher::ATTRIBUTES,
-        "failed to set oom_score_adj",
-    ))?;
+    prefer_for_memory().or_fail(launcher::ATTRIBUTES, "failed to set oom_score_adj")?;
     // What lies below it may be the site's: from here on nothing is opened before
     // this is no longer root.
     if let Some(root) = &config.chroot {
-        chroot(root).and_then(|()| chdir("/")).map_err(|error| {
-            Failed(
-                launcher::CHROOT,
-                format!(
-                    "failed to change the root directory to `{}`: {error}",
-                    root.display()
-                ),
-            )
-        })?;
+        let step = format!(
+            "failed to change the root directory to `{}`",
+            root.display()
+        );
+        let entered = chroot(root).and_then(|()| chdir("/"));
+        entered.or_fail(launcher::CHROOT, &step)?;
     }
     privilege::drop_privileges(identity)
         .map_err(|error| Failed(error.exit_code(), error.to_string()))?;
     // Lowering needs no privilege, and the launcher itself has to have room.
-    limit_resources(config).map_err(Failed::new(
-        launcher::LIMITS,
-        "failed to set a resource limit",
-    ))?;
+    limit_resources(config).or_fail(launcher::LIMITS, "failed to set a resource limit")?;
     if config.no_new_privileges {
-        let failed = Failed::new(launcher::ATTRIBUTES, "failed to set no_new_privs");
-        nix::sys::prctl::set_no_new_privs().map_err(failed)?;
+        nix::sys::prctl::set_no_new_privs()
+            .or_fail(launcher::ATTRIBUTES, "failed to set no_new_privs")?;
     }
     umask(Mode::from_bits_truncate(config.umask.unwrap_or(0o022)));
     enter_directory(&spec, args.enter_home)?;
@@ -175,36 +161,27 @@ fn place_descriptors(args: &WorkerExec) -> io::Result<()> {
 
 /// `0` is whoever writes it.
 fn enter_control_group(entrance: &Path) -> io::Result<()> {
-    let named = |error: io::Error| {
-        io::Error::new(error.kind(), format!("`{}`: {error}", entrance.display()))
-    };
-    File::options()
-        .write(true)
-        .open(entrance)
-        .and_then(|mut file| file.write_all(b"0"))
-        .map_err(named)
+    let file = File::options().write(true).open(entrance);
+    file.and_then(|mut file| file.write_all(b"0"))
+        .map_err(|error| io::Error::new(error.kind(), format!("`{}`: {error}", entrance.display())))
 }
 
 /// Reads exactly the first copy of the specification and not a byte more: the
 /// second is for the extension.
 fn read_spec() -> io::Result<Box<WorkerSpec>> {
-    let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
     // A second descriptor of the socket, closed again when it is dropped.
     let mut socket = File::from(sys::duplicate(CONTROL)?);
     let mut head = [0; HEAD_LEN];
     socket.read_exact(&mut head)?;
-    let head = FrameHead::parse(&head).map_err(|error| invalid(error.to_string()))?;
+    let head = FrameHead::parse(&head).map_err(io::Error::other)?;
     if head.kind != Kind::Control {
-        return Err(invalid(format!(
-            "{:?} came instead of a specification",
-            head.kind
-        )));
+        let text = format!("{:?} came instead of a specification", head.kind);
+        return Err(io::Error::other(text));
     }
     let mut bytes = vec![0; head.len as usize];
     socket.read_exact(&mut bytes)?;
-    ToWorker::read_spec(&bytes)
-        .map(|(spec, _)| spec)
-        .map_err(invalid)
+    let (spec, _) = ToWorker::read_spec(&bytes).map_err(io::Error::other)?;
+    Ok(spec)
 }
 
 /// Only root may ask for more than an ordinary share. A site that cannot have it
@@ -222,10 +199,7 @@ fn set_priority(nice: i32) -> Result<(), Failed> {
             );
             Ok(())
         }
-        other => other.map_err(Failed::new(
-            launcher::PRIORITY,
-            "failed to set cpu-priority",
-        )),
+        other => other.or_fail(launcher::PRIORITY, "failed to set cpu-priority"),
     }
 }
 
@@ -246,59 +220,53 @@ fn prefer_for_memory() -> io::Result<()> {
 }
 
 fn limit_resources(config: &GroupConfig) -> nix::Result<()> {
-    // What the supervisor itself is held to is not exceeded.
-    let limit = |resource, soft: u64, hard: u64| {
-        if soft == 0 {
-            return Ok(());
-        }
-        let (_, most) = getrlimit(resource)?;
-        setrlimit(resource, soft.min(most), hard.min(most))
-    };
-    limit(
-        Resource::RLIMIT_DATA,
-        config.memory_limit,
-        config.memory_limit,
-    )?;
-    limit(
-        Resource::RLIMIT_AS,
-        config.virtual_memory_limit,
-        config.virtual_memory_limit,
-    )?;
-    limit(
-        Resource::RLIMIT_NPROC,
-        config.process_limit.into(),
-        config.process_limit.into(),
-    )?;
     // mod_wsgi: SIGXCPU at the soft limit starts the replacement; the hard one
-    // ends what does not listen. The kernel counts whole seconds.
-    let whole = |time: Duration| {
-        time.as_millis()
-            .div_ceil(1000)
-            .try_into()
-            .unwrap_or(u64::MAX)
-    };
-    let seconds = whole(config.cpu_time_limit);
-    limit(
-        Resource::RLIMIT_CPU,
-        seconds,
-        seconds
-            .saturating_add(1)
-            .saturating_add(whole(config.shutdown_timeout)),
-    )
+    // ends what does not listen.
+    let seconds = whole_seconds(config.cpu_time_limit);
+    let grace = whole_seconds(config.shutdown_timeout).saturating_add(1);
+    let processes = config.process_limit.into();
+    for (resource, soft, hard) in [
+        (
+            Resource::RLIMIT_DATA,
+            config.memory_limit,
+            config.memory_limit,
+        ),
+        (
+            Resource::RLIMIT_AS,
+            config.virtual_memory_limit,
+            config.virtual_memory_limit,
+        ),
+        (Resource::RLIMIT_NPROC, processes, processes),
+        (Resource::RLIMIT_CPU, seconds, seconds.saturating_add(grace)),
+    ] {
+        if soft > 0 {
+            // What the supervisor itself is held to is not exceeded.
+            let (_, most) = getrlimit(resource)?;
+            setrlimit(resource, soft.min(most), hard.min(most))?;
+        }
+    }
+    Ok(())
+}
+
+/// The kernel counts whole seconds of processor time.
+fn whole_seconds(time: Duration) -> u64 {
+    let seconds = time.as_millis().div_ceil(1000);
+    seconds.try_into().unwrap_or(u64::MAX)
 }
 
 fn enter_directory(spec: &WorkerSpec, enter_home: bool) -> Result<(), Failed> {
-    let enter = |path: &Path| {
-        path_check::enterable(path).map_err(|closed| closed.to_string())?;
-        chdir(path).map_err(|errno| format!("`{}`: {errno}", path.display()))
-    };
     match &spec.group.home {
         Some(home) => enter(home).map_err(|text| Failed(launcher::HOME, format!("home= {text}"))),
         // Service accounts often have a home that does not exist; nobody asked
         // for that directory, so the worker starts without it.
         None if enter_home && enter(&spec.identity.home).is_ok() => Ok(()),
-        None => chdir("/").map_err(Failed::new(launcher::HOME, "failed to enter `/`")),
+        None => chdir("/").or_fail(launcher::HOME, "failed to enter `/`"),
     }
+}
+
+fn enter(path: &Path) -> Result<(), String> {
+    path_check::enterable(path).map_err(|closed| closed.to_string())?;
+    chdir(path).map_err(|errno| format!("`{}`: {errno}", path.display()))
 }
 
 pub(crate) fn find_python(home: Option<&Path>) -> Result<PathBuf, String> {
@@ -309,15 +277,15 @@ pub(crate) fn find_python(home: Option<&Path>) -> Result<PathBuf, String> {
             .find(|path| path_check::executable(path).is_ok())
             .ok_or_else(|| format!("no `python3` on {PATH}; install Python or set python-home="));
     };
-    let candidates = ["bin/python", "bin/python3"].map(|name| home.join(name));
-    let mut first = None;
-    for path in candidates {
-        match path_check::executable(&path) {
-            Ok(()) => return Ok(path),
-            Err(closed) => first = first.or(Some(closed)),
-        }
+    let python = home.join("bin/python");
+    let Err(closed) = path_check::executable(&python) else {
+        return Ok(python);
+    };
+    let python3 = home.join("bin/python3");
+    match path_check::executable(&python3) {
+        Ok(()) => Ok(python3),
+        Err(_) => Err(format!("python-home= {closed}")),
     }
-    Err(first.map_or_else(String::new, |closed| format!("python-home= {closed}")))
 }
 
 fn python_options(config: &GroupConfig) -> Vec<String> {

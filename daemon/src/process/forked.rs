@@ -29,13 +29,6 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the helper between preloader and worker may live on.
 const HELPER: Duration = Duration::from_secs(1);
 
-/// Who sent a message, as the kernel knows.
-struct MessageSender {
-    pid: u32,
-    uid: u32,
-    gid: u32,
-}
-
 /// A worker that was ordered.
 pub(crate) struct Expected {
     control: Guarded,
@@ -53,22 +46,17 @@ impl Expected {
         )?;
         let control = Guarded::new(control, group);
         setsockopt(&control.as_fd(), PassCred, &true)?;
-        let ((out, out_theirs), (err, err_theirs)) =
-            (pipe2(OFlag::O_CLOEXEC)?, pipe2(OFlag::O_CLOEXEC)?);
+        let (out, out_theirs) = pipe2(OFlag::O_CLOEXEC)?;
+        let (err, err_theirs) = pipe2(OFlag::O_CLOEXEC)?;
         let theirs = [theirs, out_theirs, err_theirs].map(Arc::new);
-        Ok((
-            Self {
-                control,
-                pipes: [out, err],
-            },
-            theirs,
-        ))
+        let pipes = [out, err];
+        Ok((Self { control, pipes }, theirs))
     }
 
     /// Waits for its first message.
     pub(crate) async fn wait(self, owner: Owner) -> Result<Running, String> {
         let first = tokio::time::timeout(TIMEOUT, self.first_message()).await;
-        let (MessageSender { pid, uid, gid }, inbox) = match first {
+        let (sender, inbox) = match first {
             Ok(Ok(first)) => first,
             Ok(Err(error)) => return Err(format!("the preloader could not fork: {error}")),
             Err(_) => {
@@ -78,9 +66,12 @@ impl Expected {
                 ));
             }
         };
-        if (uid, gid) != (owner.uid, owner.gid) {
+        let pid = u32::try_from(sender.pid()).map_err(|error| error.to_string())?;
+        if (sender.uid(), sender.gid()) != (owner.uid, owner.gid) {
             return Err(format!(
-                "process {pid} runs as uid {uid} and gid {gid}, which no worker does"
+                "process {pid} runs as uid {} and gid {}, which no worker does",
+                sender.uid(),
+                sender.gid()
             ));
         }
         if !is_child_soon(pid).await {
@@ -96,7 +87,7 @@ impl Expected {
         })
     }
 
-    async fn first_message(&self) -> io::Result<(MessageSender, Vec<u8>)> {
+    async fn first_message(&self) -> io::Result<(UnixCredentials, Vec<u8>)> {
         let readable = sys::poll_reads(self.control.as_fd().try_clone_to_owned()?)?;
         loop {
             let mut ready = readable.readable().await?;
@@ -107,7 +98,7 @@ impl Expected {
         }
     }
 
-    fn receive(&self) -> io::Result<(MessageSender, Vec<u8>)> {
+    fn receive(&self) -> io::Result<(UnixCredentials, Vec<u8>)> {
         let mut bytes = vec![0; 4096];
         if !self.control.is_enforced() {
             // Credentials have room and descriptors have none: those stay where they are.
@@ -118,22 +109,11 @@ impl Expected {
         }
         let (count, sender, _) = receive_once(&self.control, &mut bytes, MsgFlags::empty())?;
         if count == 0 {
-            return Err(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                "the new process ended at once",
-            ));
+            return Err(io::Error::other("the new process ended at once"));
         }
         bytes.truncate(count);
         let sender = sender.ok_or_else(|| io::Error::other("the kernel did not say who spoke"))?;
-        let pid = u32::try_from(sender.pid()).map_err(io::Error::other)?;
-        Ok((
-            MessageSender {
-                pid,
-                uid: sender.uid(),
-                gid: sender.gid(),
-            },
-            bytes,
-        ))
+        Ok((sender, bytes))
     }
 }
 
@@ -146,14 +126,9 @@ fn receive_once(
     let mut space = cmsg_space!(UnixCredentials);
     let mut slices = [IoSliceMut::new(bytes)];
     let flags = flags | MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
-    let message = recvmsg::<()>(
-        control.as_fd().as_raw_fd(),
-        &mut slices,
-        Some(&mut space),
-        flags,
-    )?;
-    let cut = message.flags.contains(MsgFlags::MSG_CTRUNC);
-    if cut {
+    let socket = control.as_fd().as_raw_fd();
+    let message = recvmsg::<()>(socket, &mut slices, Some(&mut space), flags)?;
+    if message.flags.contains(MsgFlags::MSG_CTRUNC) {
         return Ok((message.bytes, None, true));
     }
     let sender = message.cmsgs()?.find_map(|part| match part {

@@ -1,8 +1,6 @@
 //! Who a group's workers become: names from the configuration to numbers of
 //! the system. Called when a configuration is applied, before anything starts.
 
-use std::path::PathBuf;
-
 use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 use wsgid_policy::definition::IdentityError;
 use wsgid_protocol::GroupConfig;
@@ -34,27 +32,20 @@ pub(crate) fn resolve(
     if !Uid::effective().is_root() {
         return own_identity();
     }
-    let account = match &config.user {
+    let mut identity = match &config.user {
         Some(name) => find_user(name)?,
         None => account(Uid::from_raw(default.uid), default.gid)?,
     };
-    let gid = match &config.group {
-        Some(name) => find_group(name)?.as_raw(),
-        None if config.user.is_some() => account.gid,
-        None => default.gid,
-    };
-    if account.uid == NOBODY || gid == NOBODY {
+    match &config.group {
+        Some(name) => identity.gid = find_group(name)?.as_raw(),
+        None if config.user.is_none() => identity.gid = default.gid,
+        None => {}
+    }
+    if identity.uid == NOBODY || identity.gid == NOBODY {
         return Err(IdentityError::Nobody);
     }
-    let identity = Identity {
-        uid: account.uid,
-        gid,
-        groups: supplementary(config, &account, gid)?,
-        user: account.name,
-        home: account.home,
-        shell: account.shell,
-        change: true,
-    };
+    identity.groups = supplementary(config, &identity)?;
+    identity.change = true;
     if identity.uid == 0 || identity.gid == 0 {
         return Err(IdentityError::Root {
             user: identity.user,
@@ -68,21 +59,9 @@ pub(crate) fn resolve(
 /// Without root there is one identity only; `user=` and `group=` are ignored,
 /// as in mod_wsgi.
 fn own_identity() -> Result<Identity, IdentityError> {
-    let uid = Uid::effective();
     let gid = Gid::effective().as_raw();
-    let account = account(uid, gid)?;
-    let user = account.name;
-    let home = account.home;
-    let shell = account.shell;
-    Ok(Identity {
-        uid: uid.as_raw(),
-        gid,
-        groups: Vec::new(),
-        user,
-        home,
-        shell,
-        change: false,
-    })
+    let identity = account(Uid::effective(), gid)?;
+    Ok(Identity { gid, ..identity })
 }
 
 /// The number of `name` or `#number`.
@@ -97,23 +76,16 @@ pub(crate) fn socket_uid(config: &GroupConfig) -> Result<Option<u32>, String> {
         .transpose()
 }
 
-struct PasswdEntry {
-    name: String,
-    uid: u32,
-    gid: u32,
-    home: PathBuf,
-    shell: PathBuf,
-}
-
-impl From<User> for PasswdEntry {
-    fn from(user: User) -> Self {
-        Self {
-            name: user.name,
-            uid: user.uid.as_raw(),
-            gid: user.gid.as_raw(),
-            home: user.dir,
-            shell: user.shell,
-        }
+/// What the system says of an account: no supplementary groups, nothing to change yet.
+fn of_user(user: User) -> Identity {
+    Identity {
+        uid: user.uid.as_raw(),
+        gid: user.gid.as_raw(),
+        groups: Vec::new(),
+        user: user.name,
+        home: user.dir,
+        shell: user.shell,
+        change: false,
     }
 }
 
@@ -124,29 +96,29 @@ fn lookup(what: &str, errno: nix::Error) -> IdentityError {
     }
 }
 
-fn find_user(name: &str) -> Result<PasswdEntry, IdentityError> {
+fn find_user(name: &str) -> Result<Identity, IdentityError> {
     if let Some(number) = name.strip_prefix('#') {
         let uid = number.parse().ok().filter(|uid| *uid != NOBODY);
         let uid = uid.ok_or_else(|| IdentityError::NoUser(name.to_owned()))?;
         return account(Uid::from_raw(uid), uid);
     }
     match User::from_name(name) {
-        Ok(Some(user)) => Ok(user.into()),
+        Ok(Some(user)) => Ok(of_user(user)),
         Ok(None) => Err(IdentityError::NoUser(name.to_owned())),
         Err(errno) => Err(lookup(name, errno)),
     }
 }
 
 /// The account of a number; one without an entry gets a bare one.
-fn account(uid: Uid, gid: u32) -> Result<PasswdEntry, IdentityError> {
+fn account(uid: Uid, gid: u32) -> Result<Identity, IdentityError> {
     match User::from_uid(uid) {
-        Ok(Some(user)) => Ok(user.into()),
-        Ok(None) => Ok(PasswdEntry {
-            name: uid.to_string(),
+        Ok(Some(user)) => Ok(of_user(user)),
+        Ok(None) => Ok(Identity {
             uid: uid.as_raw(),
             gid,
+            user: uid.to_string(),
             home: "/".into(),
-            shell: PathBuf::new(),
+            ..Identity::default()
         }),
         Err(errno) => Err(lookup(&format!("uid {uid}"), errno)),
     }
@@ -166,26 +138,20 @@ fn find_group(name: &str) -> Result<Gid, IdentityError> {
     }
 }
 
-fn supplementary(
-    config: &GroupConfig,
-    account: &PasswdEntry,
-    gid: u32,
-) -> Result<Vec<u32>, IdentityError> {
+fn supplementary(config: &GroupConfig, identity: &Identity) -> Result<Vec<u32>, IdentityError> {
     let found = match &config.supplementary_groups {
         Some(names) => names
             .iter()
             .map(|name| find_group(name))
             .collect::<Result<Vec<_>, _>>()?,
         None => {
-            let name = std::ffi::CString::new(account.name.as_str()).unwrap_or_default();
-            getgrouplist(&name, Gid::from_raw(gid)).unwrap_or_default()
+            let name = std::ffi::CString::new(identity.user.as_str()).unwrap_or_default();
+            getgrouplist(&name, Gid::from_raw(identity.gid)).unwrap_or_default()
         }
     };
-    Ok(found
-        .into_iter()
-        .map(Gid::as_raw)
-        .filter(|group| *group != gid && *group != 0)
-        .collect())
+    let found = found.into_iter().map(Gid::as_raw);
+    let others = found.filter(|group| *group != identity.gid && *group != 0);
+    Ok(others.collect())
 }
 
 #[cfg(test)]

@@ -43,15 +43,11 @@ impl Launcher {
         enter_home: bool,
         entrances: &[PathBuf],
     ) -> Result<Spawned, String> {
-        if self.extension.is_none() {
-            self.extension = Some(open_extension()?);
-        }
-        let extension = self
-            .extension
-            .as_ref()
-            .map(OwnedFd::as_fd)
-            .ok_or("no extension")?;
-        start(extension, enter_home, entrances)
+        let extension = match &self.extension {
+            Some(extension) => extension,
+            None => self.extension.insert(open_extension()?),
+        };
+        start(extension.as_fd(), enter_home, entrances)
             .map_err(|error| format!("failed to start the launcher: {error}"))
     }
 }
@@ -110,11 +106,9 @@ fn inheritable(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 /// packages put them.
 pub(crate) fn artifact_directories() -> Vec<PathBuf> {
     let mut out = Vec::new();
-    if let Some(beside) = std::env::current_exe()
-        .ok()
-        .and_then(|exe| exe.parent().map(PathBuf::from))
-    {
-        out.push(beside.clone());
+    let program = std::env::current_exe().unwrap_or_default();
+    if let Some(beside) = program.parent() {
+        out.push(beside.into());
         out.extend(beside.parent().map(|up| up.join("lib/wsgid")));
     }
     out.extend(["/usr/lib/wsgid", "/usr/local/lib/wsgid"].map(PathBuf::from));
@@ -143,10 +137,10 @@ fn open_extension() -> Result<OwnedFd, String> {
             }
         }
     }
-    let places: Vec<String> = directories
+    let places = directories
         .iter()
-        .map(|directory| format!("`{}`", directory.display()))
-        .collect();
+        .map(|directory| format!("`{}`", directory.display()));
+    let places: Vec<String> = places.collect();
     Err(format!(
         "the worker extension wsgid_worker.so is in none of {}; install it beside wsgid",
         places.join(", ")

@@ -14,7 +14,7 @@ use tokio::net::unix::pipe;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::{AbortHandle, JoinHandle};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use wsgid_protocol::control::FromWorker;
 
 use crate::channel::closing::Guarded;
@@ -75,17 +75,12 @@ pub(crate) struct Handle {
     messages: Sender<Outgoing>,
     signals: Sender<Signal>,
     quiescer: Quiescer,
-    tasks: Tasks,
-    link: Arc<Link>,
-    pipes: Vec<Arc<pipe::Receiver>>,
-}
-
-/// What runs for a worker.
-struct Tasks {
     /// Gives what came and is no whole message, if it was quiesced.
     watch: JoinHandle<Vec<u8>>,
     send: JoinHandle<Vec<Outgoing>>,
     copy: Vec<JoinHandle<()>>,
+    link: Arc<Link>,
+    pipes: Vec<Arc<pipe::Receiver>>,
 }
 
 /// A worker whose tasks have ended, for the program that goes on with it.
@@ -115,32 +110,20 @@ impl Handle {
     }
 
     /// Waits until they have ended.
-    pub(crate) async fn quiesced(self, deadline: Instant) -> QuiescedWorker {
-        let Self {
-            quiescer,
-            mut tasks,
-            link,
-            pipes,
-            messages,
-            ..
-        } = self;
+    pub(crate) async fn quiesced(mut self, deadline: Instant) -> QuiescedWorker {
         // What sends is the only one that a worker can hold up.
-        let sent = tokio::time::timeout_at(deadline, &mut tasks.send).await;
-        tasks.send.abort();
-        let inbox = tokio::time::timeout_at(deadline, &mut tasks.watch).await;
-        for copy in tasks.copy {
-            let _ = tokio::time::timeout_at(deadline, copy).await;
+        let sent = timeout_at(deadline, &mut self.send).await;
+        self.send.abort();
+        let inbox = timeout_at(deadline, &mut self.watch).await;
+        for copy in self.copy {
+            let _ = timeout_at(deadline, copy).await;
         }
-        let broken = sent.is_err();
-        let outbox = sent.ok().and_then(Result::ok).unwrap_or_default();
-        let inbox = inbox.ok().and_then(Result::ok);
-        drop((quiescer, messages));
         QuiescedWorker {
-            control: link,
-            pipes,
-            inbox: inbox.unwrap_or_default(),
-            outbox,
-            broken,
+            control: self.link,
+            pipes: self.pipes,
+            inbox: inbox.ok().and_then(Result::ok).unwrap_or_default(),
+            broken: sent.is_err(),
+            outbox: sent.ok().and_then(Result::ok).unwrap_or_default(),
         }
     }
 
@@ -222,7 +205,9 @@ fn begin(
         messages,
         signals,
         quiescer,
-        tasks: Tasks { watch, send, copy },
+        watch,
+        send,
+        copy,
         link,
         pipes,
     })
@@ -238,6 +223,10 @@ struct Reporter {
 impl Reporter {
     async fn report(&self, event: WorkerEvent) {
         let _ = self.events.send((self.id, event)).await;
+    }
+
+    async fn broken(&self, why: impl Into<String>) {
+        self.report(WorkerEvent::Broken(why.into())).await;
     }
 }
 
@@ -266,7 +255,7 @@ async fn send_all(
             // Whatever the reason, nothing reaches it any more: what was queued
             // is looked after when the worker is reaped.
             let why = format!("a message could not be sent: {error}");
-            reporter.report(WorkerEvent::Broken(why)).await;
+            reporter.broken(why).await;
             return Vec::new();
         }
     }
@@ -373,9 +362,7 @@ impl WorkerTask {
         let (messages, ended) = match got {
             Ok(got) => got,
             Err(error) => {
-                self.reporter
-                    .report(WorkerEvent::Broken(error.to_string()))
-                    .await;
+                self.reporter.broken(error.to_string()).await;
                 return false;
             }
         };
@@ -387,11 +374,7 @@ impl WorkerTask {
             tokio::time::sleep(pause).await;
         }
         if ended {
-            self.reporter
-                .report(WorkerEvent::Broken(
-                    "it closed its control socket".to_owned(),
-                ))
-                .await;
+            self.reporter.broken("it closed its control socket").await;
         }
         !ended
     }

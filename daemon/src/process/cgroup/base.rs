@@ -66,9 +66,8 @@ impl Base {
     }
 
     fn hierarchy(&self, controller: Controller) -> Option<&Hierarchy> {
-        self.hierarchies
-            .iter()
-            .find(|one| one.controllers.contains(&controller))
+        let mut hierarchies = self.hierarchies.iter();
+        hierarchies.find(|one| one.controllers.contains(&controller))
     }
 
     pub(super) fn has(&self, controller: Controller) -> bool {
@@ -78,10 +77,7 @@ impl Base {
     /// Makes a group in every hierarchy; it may be there already.
     pub(super) fn make(&self, name: &str) -> io::Result<()> {
         for one in &self.hierarchies {
-            match fs::create_dir(one.directory.join(name)) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-                _ => {}
-            }
+            make_directory(&one.directory.join(name))?;
         }
         Ok(())
     }
@@ -113,38 +109,20 @@ impl Base {
     }
 
     pub(super) fn bound(&self, name: &str, bounds: Bounds) -> io::Result<()> {
-        let most = |limit: u64| {
-            if limit == 0 {
-                None
-            } else {
-                Some(limit.to_string())
-            }
-        };
         if let Some((directory, unified)) = self.directory_of(Controller::Cpu, name) {
-            if unified {
-                write(&directory, "cpu.weight", bounds.cpu_weight)?
-            } else {
-                write(&directory, "cpu.shares", shares(bounds.cpu_weight))?
-            }
+            write_weight(&directory, unified, bounds.cpu_weight)?;
         }
-        if let Some((directory, unified)) = self.directory_of(Controller::Memory, name) {
-            let (file, none) = if unified {
-                ("memory.max", "max")
-            } else {
-                ("memory.limit_in_bytes", "-1")
-            };
-            write(
-                &directory,
-                file,
-                most(bounds.memory_max).unwrap_or_else(|| none.to_owned()),
-            )?;
+        let memory = bounds.memory_max;
+        match self.directory_of(Controller::Memory, name) {
+            Some((directory, true)) => write(&directory, "memory.max", limit(memory, "max"))?,
+            Some((directory, false)) => {
+                write(&directory, "memory.limit_in_bytes", limit(memory, "-1"))?;
+            }
+            None => {}
         }
         if let Some((directory, _)) = self.directory_of(Controller::Pids, name) {
-            write(
-                &directory,
-                "pids.max",
-                most(bounds.tasks_max.into()).unwrap_or_else(|| "max".to_owned()),
-            )?;
+            let most = limit(bounds.tasks_max.into(), "max");
+            write(&directory, "pids.max", most)?;
         }
         Ok(())
     }
@@ -155,11 +133,10 @@ impl Base {
             return Ok(());
         };
         write(&directory, "cpu.idle", u8::from(idle))?;
-        match (idle, unified) {
-            (true, _) => Ok(()),
-            (false, true) => write(&directory, "cpu.weight", weight),
-            (false, false) => write(&directory, "cpu.shares", shares(weight)),
+        if idle {
+            return Ok(());
         }
+        write_weight(&directory, unified, weight)
     }
 
     /// The processor time that it has used.
@@ -173,33 +150,28 @@ impl Base {
 
     pub(super) fn memory(&self, name: &str) -> Option<u64> {
         let (directory, unified) = self.directory_of(Controller::Memory, name)?;
-        number(&directory.join(if unified {
+        let file = if unified {
             "memory.current"
         } else {
             "memory.usage_in_bytes"
-        }))
+        };
+        number(&directory.join(file))
     }
 
     pub(super) fn tasks(&self, name: &str) -> Option<u64> {
-        number(
-            &self
-                .directory_of(Controller::Pids, name)?
-                .0
-                .join("pids.current"),
-        )
+        let (directory, _) = self.directory_of(Controller::Pids, name)?;
+        number(&directory.join("pids.current"))
     }
 
     /// How often the kernel has killed in it because it had no memory left.
     pub(super) fn memory_kills(&self, name: &str) -> Option<u64> {
         let (directory, unified) = self.directory_of(Controller::Memory, name)?;
-        counter(
-            &directory.join(if unified {
-                "memory.events"
-            } else {
-                "memory.oom_control"
-            }),
-            "oom_kill",
-        )
+        let file = if unified {
+            "memory.events"
+        } else {
+            "memory.oom_control"
+        };
+        counter(&directory.join(file), "oom_kill")
     }
 
     fn directory_of(&self, controller: Controller, name: &str) -> Option<(PathBuf, bool)> {
@@ -236,14 +208,27 @@ impl Base {
 
     /// Groups of supervisors that are no more.
     pub(super) fn abandoned(&self) -> Vec<String> {
-        let mut out: Vec<String> = self
-            .hierarchies
-            .iter()
+        let hierarchies = self.hierarchies.iter();
+        let out: BTreeSet<_> = hierarchies
             .flat_map(|one| abandoned_in(&one.directory))
             .collect();
-        out.sort_unstable();
-        out.dedup();
-        out
+        out.into_iter().collect()
+    }
+}
+
+fn write_weight(directory: &Path, unified: bool, weight: u32) -> io::Result<()> {
+    if unified {
+        write(directory, "cpu.weight", weight)
+    } else {
+        write(directory, "cpu.shares", shares(weight))
+    }
+}
+
+fn limit(most: u64, none: &str) -> String {
+    if most == 0 {
+        none.to_owned()
+    } else {
+        most.to_string()
     }
 }
 
@@ -266,10 +251,7 @@ fn enable(one: &Hierarchy) -> io::Result<()> {
         other => return other,
     }
     let main = one.directory.join(MAIN);
-    fs::create_dir(&main).or_else(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => Ok(()),
-        _ => Err(error),
-    })?;
+    make_directory(&main)?;
     for _ in 0..MOVES {
         for pid in members(&one.directory) {
             // One that has ended is no matter; what stays is seen below.
@@ -280,6 +262,13 @@ fn enable(one: &Hierarchy) -> io::Result<()> {
         }
     }
     switch_on()
+}
+
+fn make_directory(path: &Path) -> io::Result<()> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    }
 }
 
 fn members(directory: &Path) -> Vec<u32> {
@@ -335,13 +324,9 @@ fn number(path: &Path) -> Option<u64> {
 /// A line `NAME NUMBER`.
 fn counter(path: &Path, name: &str) -> Option<u64> {
     let text = fs::read_to_string(path).ok()?;
-    text.lines().find_map(|line| {
-        line.strip_prefix(name)?
-            .strip_prefix(' ')?
-            .trim()
-            .parse()
-            .ok()
-    })
+    let mut lines = text.lines().filter_map(|line| line.split_once(' '));
+    let (_, number) = lines.find(|(known, _)| *known == name)?;
+    number.trim().parse().ok()
 }
 
 #[cfg(test)]

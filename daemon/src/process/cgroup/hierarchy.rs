@@ -35,6 +35,12 @@ impl Controller {
             .find(|(one, _)| *one == self)
             .map_or("", |(_, name)| name)
     }
+
+    /// Those whose names are among others.
+    fn among(is_there: impl Fn(&str) -> bool) -> Vec<Self> {
+        let there = CONTROLLERS.iter().filter(|(_, name)| is_there(name));
+        there.map(|(one, _)| *one).collect()
+    }
 }
 
 /// One hierarchy: a directory below which groups are made.
@@ -87,18 +93,13 @@ fn is_delegated(directory: &Path) -> bool {
 fn parse(own: &str, mounts: &str) -> Vec<Hierarchy> {
     let mut out = Vec::new();
     for line in own.lines() {
-        let mut fields = line.splitn(3, ':');
-        let (Some(_), Some(names), Some(path)) = (fields.next(), fields.next(), fields.next())
+        let Some((names, path)) = line
+            .split_once(':')
+            .and_then(|(_, rest)| rest.split_once(':'))
         else {
             continue;
         };
-        let of = |name: &str| {
-            CONTROLLERS
-                .iter()
-                .find(|(_, known)| *known == name)
-                .map(|(one, _)| *one)
-        };
-        let controllers: Vec<Controller> = names.split(',').filter_map(of).collect();
+        let controllers = Controller::among(|name| names.split(',').any(|one| one == name));
         let unified = names.is_empty();
         if !unified && controllers.is_empty() {
             continue;
@@ -148,40 +149,31 @@ fn choose(
     controllers: &dyn Fn(&Path) -> String,
 ) -> Result<Vec<Hierarchy>, String> {
     let left_to_us = |directory: &Path| !systemd || delegated(directory);
-    let (unified, legacy): (Vec<_>, Vec<_>) = found.into_iter().partition(|one| one.unified);
+    let (unified, mut usable): (Vec<_>, Vec<_>) = found.into_iter().partition(|one| one.unified);
     for mut one in unified {
         // With `DelegateSubgroup=` the service itself runs one level below.
         if !left_to_us(&one.directory) && one.directory.parent().is_some_and(delegated) {
             one.directory.pop();
         }
         let text = controllers(&one.directory);
-        let has = |name: &str| text.split_whitespace().any(|other| other == name);
-        one.controllers = CONTROLLERS
-            .iter()
-            .filter(|(_, name)| has(name))
-            .map(|(one, _)| *one)
-            .collect();
+        one.controllers = Controller::among(|name| text.split_whitespace().any(|one| one == name));
         if one.controllers.is_empty() {
             continue;
         }
-        return if left_to_us(&one.directory) {
-            Ok(vec![one])
-        } else {
-            Err(format!(
-                "`{}` belongs to systemd; {CURE}",
-                one.directory.display()
-            ))
-        };
+        usable = vec![one];
+        break;
     }
-    match legacy.iter().find(|one| !left_to_us(&one.directory)) {
+    if usable.is_empty() {
+        return Err(format!(
+            "no hierarchy with cpu, memory or pids is mounted; {CURE}"
+        ));
+    }
+    match usable.iter().find(|one| !left_to_us(&one.directory)) {
         Some(one) => Err(format!(
             "`{}` belongs to systemd; {CURE}",
             one.directory.display()
         )),
-        None if legacy.is_empty() => Err(format!(
-            "no hierarchy with cpu, memory or pids is mounted; {CURE}"
-        )),
-        None => Ok(legacy),
+        None => Ok(usable),
     }
 }
 

@@ -35,10 +35,21 @@ struct Made {
     idle: bool,
 }
 
+impl Made {
+    fn new(base: &Base, directory: String, bounds: Bounds) -> Self {
+        Self {
+            memory_kills: base.memory_kills(&directory).unwrap_or_default(),
+            directory,
+            bounds,
+            idle: false,
+        }
+    }
+}
+
 /// All control groups of this supervisor.
 #[derive(Debug)]
 pub(crate) struct Cgroups {
-    base: Result<Base, String>,
+    base: Option<Base>,
     problem: Option<String>,
     keeper: Keeper,
     groups: BTreeMap<String, Made>,
@@ -50,10 +61,9 @@ pub(crate) struct Cgroups {
 impl Cgroups {
     /// Looks where they may be made, and says so once.
     pub(crate) fn find() -> Self {
-        let prepared = hierarchy::find().and_then(Base::prepare);
-        let problem = match &prepared {
-            Ok((_, problem)) => problem.clone(),
-            Err(why) => Some(why.clone()),
+        let (base, problem) = match hierarchy::find().and_then(Base::prepare) {
+            Ok((base, problem)) => (Some(base), problem),
+            Err(why) => (None, Some(why)),
         };
         match &problem {
             None => tracing::info!(
@@ -63,20 +73,15 @@ impl Cgroups {
                 "process groups have no or not all control groups (cpu-weight=, memory-max=, tasks-max=): {why}"
             ),
         }
-        let mut out = Self {
-            base: prepared.map(|(base, _)| base),
+        let until = Instant::now() + ABANDONED_PATIENCE;
+        let abandoned = base.as_ref().map(Base::abandoned).unwrap_or_default();
+        Self {
+            base,
             problem,
             keeper: Keeper::this(),
             groups: BTreeMap::new(),
-            leaving: BTreeMap::new(),
-        };
-        let until = Instant::now() + ABANDONED_PATIENCE;
-        let abandoned = out.base.as_ref().map(Base::abandoned).unwrap_or_default();
-        out.leaving = abandoned
-            .into_iter()
-            .map(|directory| (directory, until))
-            .collect();
-        out
+            leaving: abandoned.into_iter().map(|one| (one, until)).collect(),
+        }
     }
 
     /// Why they are not all there.
@@ -86,7 +91,7 @@ impl Cgroups {
 
     /// What a group is to have and cannot get.
     pub(crate) fn cannot(&self, config: &GroupConfig) -> Option<String> {
-        let has = |controller| self.base.as_ref().is_ok_and(|base| base.has(controller));
+        let has = |controller| self.base.as_ref().is_some_and(|base| base.has(controller));
         let missing: Vec<&str> = [
             ("cpu-weight=", config.cpu_weight > 0, Controller::Cpu),
             ("memory-max=", config.memory_max > 0, Controller::Memory),
@@ -109,7 +114,7 @@ impl Cgroups {
         config: &GroupConfig,
         several: bool,
     ) -> Result<Vec<PathBuf>, String> {
-        if self.base.is_err() {
+        if self.base.is_none() {
             return Ok(Vec::new());
         }
         if !several && !config.is_bounded() && !self.groups.contains_key(&config.name) {
@@ -124,7 +129,7 @@ impl Cgroups {
     /// How processes of a group that has no control group yet come into one;
     /// nothing if it has one, or there are none.
     pub(crate) fn contain(&mut self, config: &GroupConfig) -> Result<Option<Move>, String> {
-        if self.base.is_err() || self.groups.contains_key(&config.name) {
+        if self.base.is_none() || self.groups.contains_key(&config.name) {
             return Ok(None);
         }
         self.make(config)?;
@@ -134,13 +139,15 @@ impl Cgroups {
     }
 
     fn in_base<T>(&self, group: &str, what: impl FnOnce(&Base, &str) -> T) -> Option<T> {
-        let base = self.base.as_ref().ok()?;
+        let base = self.base.as_ref()?;
         let made = self.groups.get(group)?;
         Some(what(base, &made.directory))
     }
 
     fn make(&mut self, config: &GroupConfig) -> Result<(), String> {
-        let Ok(base) = &self.base else { return Ok(()) };
+        let Some(base) = &self.base else {
+            return Ok(());
+        };
         if self.groups.contains_key(&config.name) {
             return Ok(());
         }
@@ -150,42 +157,25 @@ impl Cgroups {
         base.make(&directory)
             .and_then(|()| base.bound(&directory, bounds))
             .map_err(|error| format!("failed to make the control group: {error}"))?;
-        let memory_kills = base.memory_kills(&directory).unwrap_or_default();
-        let made = Made {
-            directory,
-            bounds,
-            memory_kills,
-            idle: false,
-        };
+        let made = Made::new(base, directory, bounds);
         self.groups.insert(config.name.clone(), made);
         Ok(())
     }
 
     /// Takes up the groups that the program before has made.
     pub(crate) fn adopt(&mut self, config: &GroupConfig) {
-        let Ok(base) = &self.base else { return };
+        let Some(base) = &self.base else { return };
         let directory = self.keeper.directory(&config.name);
-        let Some(memory_kills) = base
-            .path(&directory)
-            .filter(|path| path.is_dir())
-            .and(Some(0))
-        else {
-            return;
-        };
-        let memory_kills = base.memory_kills(&directory).unwrap_or(memory_kills);
-        let made = Made {
-            directory,
-            bounds: bounds(config),
-            memory_kills,
-            idle: false,
-        };
-        let _ = base.set_idle(&made.directory, false, made.bounds.cpu_weight);
-        self.groups.insert(config.name.clone(), made);
+        if base.path(&directory).is_some_and(|path| path.is_dir()) {
+            let made = Made::new(base, directory, bounds(config));
+            let _ = base.set_idle(&made.directory, false, made.bounds.cpu_weight);
+            self.groups.insert(config.name.clone(), made);
+        }
     }
 
     /// Changed bounds are in force at once.
     pub(crate) fn bound(&mut self, config: &GroupConfig) -> Result<(), String> {
-        let (Ok(base), Some(made)) = (&self.base, self.groups.get_mut(&config.name)) else {
+        let (Some(base), Some(made)) = (&self.base, self.groups.get_mut(&config.name)) else {
             return Ok(());
         };
         let wanted = bounds(config);
@@ -204,7 +194,7 @@ impl Cgroups {
     /// Whether the kernel has killed in this group, since the last time, because
     /// of `memory-max`.
     pub(crate) fn has_killed_for_memory(&mut self, group: &str) -> bool {
-        let (Ok(base), Some(made)) = (&self.base, self.groups.get_mut(group)) else {
+        let (Some(base), Some(made)) = (&self.base, self.groups.get_mut(group)) else {
             return false;
         };
         let now = base.memory_kills(&made.directory).unwrap_or_default();
@@ -218,7 +208,7 @@ impl Cgroups {
 
     /// Whether there can be any.
     pub(crate) fn are_possible(&self) -> bool {
-        self.base.is_ok()
+        self.base.is_some()
     }
 
     /// Processor time so far of a group that has a control group.
@@ -228,7 +218,7 @@ impl Cgroups {
 
     /// Whether it runs only where no other wants to.
     pub(crate) fn set_idle(&mut self, group: &str, idle: bool) {
-        let (Ok(base), Some(made)) = (&self.base, self.groups.get_mut(group)) else {
+        let (Some(base), Some(made)) = (&self.base, self.groups.get_mut(group)) else {
             return;
         };
         if made.idle != idle {
@@ -242,7 +232,7 @@ impl Cgroups {
     /// The last worker of a group has ended. `all`: what it has left behind ends
     /// too; otherwise the control group stays as long as something is in it.
     pub(crate) fn leave(&mut self, group: &str, all: bool) {
-        let (Ok(base), Some(made)) = (&self.base, self.groups.get(group)) else {
+        let (Some(base), Some(made)) = (&self.base, self.groups.get(group)) else {
             return;
         };
         if base.remove(&made.directory) {
@@ -259,7 +249,7 @@ impl Cgroups {
 
     /// Now and then: what was to go is tried again.
     pub(crate) fn tidy(&mut self, now: Instant) {
-        let Ok(base) = &self.base else { return };
+        let Some(base) = &self.base else { return };
         self.leaving.retain(|directory, until| {
             if base.remove(directory) {
                 return false;
@@ -289,17 +279,19 @@ impl Cgroups {
 
     /// For `wsgid status`.
     pub(crate) fn status(&self, group: &str) -> Option<ControlGroupStatus> {
-        let base = self.base.as_ref().ok()?;
-        let made = self.groups.get(group)?;
-        let path = base.path(&made.directory);
-        let cpu_time = base.cpu_time(&made.directory);
+        let base = self.base.as_ref()?;
+        let Made {
+            directory, bounds, ..
+        } = self.groups.get(group)?;
+        let path = base.path(directory);
+        let cpu_time = base.cpu_time(directory);
         Some(ControlGroupStatus {
             path: path.map(|path| path.to_string_lossy().into_owned()),
-            cpu_weight: made.bounds.cpu_weight,
+            cpu_weight: bounds.cpu_weight,
             cpu_ms: cpu_time.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
-            memory: base.memory(&made.directory),
-            tasks: base.tasks(&made.directory),
-            memory_kills: base.memory_kills(&made.directory),
+            memory: base.memory(directory),
+            tasks: base.tasks(directory),
+            memory_kills: base.memory_kills(directory),
         })
     }
 }
@@ -307,13 +299,13 @@ impl Cgroups {
 /// What the options say. Where groups share as one, a nice value counts only
 /// inside: `cpu-priority` becomes the weight that the kernel gives to it.
 fn bounds(config: &GroupConfig) -> Bounds {
-    let of_nice = |nice: i32| {
-        // Each step is a quarter more; 0 is 100.
-        (100.0 * 1.25_f64.powi(-nice)).round().clamp(1.0, 10_000.0) as u32
-    };
-    let cpu_weight = match (config.cpu_weight, config.cpu_priority) {
-        (0, nice) => of_nice(nice.unwrap_or(0)),
-        (weight, _) => weight,
+    let cpu_weight = match config.cpu_weight {
+        0 => {
+            // Each step is a quarter more; 0 is 100.
+            let nice = config.cpu_priority.unwrap_or(0);
+            (100.0 * 1.25_f64.powi(-nice)).round().clamp(1.0, 10_000.0) as u32
+        }
+        weight => weight,
     };
     Bounds {
         cpu_weight,
