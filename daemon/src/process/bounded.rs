@@ -18,7 +18,6 @@ use crate::process::procfs;
 /// Bytes of each output that are read.
 const OUTPUT_MAX: u64 = 1 << 20;
 
-/// What it did.
 pub(crate) struct ChildOutput {
     /// `None`: it had to be killed.
     pub(crate) status: Option<ExitStatus>,

@@ -24,11 +24,8 @@ pub(crate) struct Running {
     pub(crate) inbox: Vec<u8>,
 }
 
-/// A child.
 pub(crate) enum Process {
-    /// Started here.
     Started(Child),
-    /// Started before.
     Adopted(u32, AsyncFd<OwnedFd>),
     /// The program before has reaped it: its number may be another's by now.
     Ended(ExitStatus),

@@ -16,7 +16,6 @@ pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin
 /// Bytes of an `env-file`: a program's environment may have about as many.
 const FILE_MAX: u64 = 1 << 20;
 
-/// Why the environment could not be built.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EnvironmentError {
     #[error("failed to read env-file `{}` as the site's user: {source}", path.display())]

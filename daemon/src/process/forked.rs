@@ -29,7 +29,6 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the helper between preloader and worker may live on.
 const HELPER: Duration = Duration::from_secs(1);
 
-/// A worker that was ordered.
 pub(crate) struct Expected {
     control: Guarded,
     pipes: [OwnedFd; 2],
@@ -53,7 +52,6 @@ impl Expected {
         Ok((Self { control, pipes }, theirs))
     }
 
-    /// Waits for its first message.
     pub(crate) async fn wait(self, owner: Owner) -> Result<Running, String> {
         let first = tokio::time::timeout(TIMEOUT, self.first_message()).await;
         let (sender, inbox) = match first {

@@ -24,7 +24,6 @@ impl DefaultAccount {
     }
 }
 
-/// Resolves the identity of a group.
 pub(crate) fn resolve(
     config: &GroupConfig,
     default: DefaultAccount,
@@ -69,7 +68,6 @@ pub(crate) fn uid_of(name: &str) -> Result<u32, IdentityError> {
     find_user(name).map(|account| account.uid)
 }
 
-/// The number of `socket-user=`.
 pub(crate) fn socket_uid(config: &GroupConfig) -> Result<Option<u32>, String> {
     let name = config.socket_user.as_ref();
     name.map(|name| uid_of(name).map_err(|error| format!("socket-user=: {error}")))

@@ -10,7 +10,6 @@ use wsgid_protocol::control::Identity;
 use crate::exit_code::launcher;
 use crate::sys;
 
-/// Why privileges could not be dropped.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PrivilegeError {
     #[error(
@@ -32,7 +31,6 @@ pub(crate) enum PrivilegeError {
 }
 
 impl PrivilegeError {
-    /// The launcher's exit code for this error.
     pub(crate) const fn exit_code(&self) -> u8 {
         match self {
             Self::Root { .. } => launcher::ROOT_REFUSED,

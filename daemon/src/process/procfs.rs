@@ -48,7 +48,6 @@ pub(crate) fn family(root: u32, most: usize) -> Vec<Relative> {
     found
 }
 
-/// A process and what it has used.
 pub(crate) fn relative_of(pid: u32) -> Option<Relative> {
     relative(pid, &stat(pid)?)
 }
@@ -78,7 +77,6 @@ pub(crate) fn start_of(pid: u32) -> Option<u64> {
     (state != "Z").then(|| rest.nth(18)?.parse().ok())?
 }
 
-/// What a process does now.
 pub(crate) fn doing(pid: u32) -> Option<Doing> {
     let stat = stat(pid)?;
     let waits = !matches!(fields(&stat)?.next()?, "R" | "D");

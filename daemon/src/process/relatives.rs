@@ -44,7 +44,6 @@ pub(crate) struct UsageSample {
     pub(crate) used: BTreeMap<String, Duration>,
 }
 
-/// The way to the thread.
 #[derive(Default)]
 pub(crate) struct UsageReader {
     thread: Option<(Sender<UsageJob>, Receiver<UsageSample>)>,
@@ -59,7 +58,6 @@ impl UsageReader {
         }
     }
 
-    /// Whether a look is under way.
     pub(crate) const fn is_looking(&self) -> bool {
         self.is_looking
     }
@@ -114,7 +112,6 @@ fn run(jobs: &Receiver<UsageJob>, seen: &Sender<UsageSample>) {
     }
 }
 
-/// How much one search may do.
 struct Budget {
     entries: usize,
     until: Instant,
@@ -184,7 +181,6 @@ impl Families {
     }
 }
 
-/// One of a family.
 struct FamilyMember {
     start: u64,
     used: Duration,

@@ -20,7 +20,6 @@ const OWN_PROGRAM: &str = "/proc/self/exe";
 /// File names of the extension, in the order they are looked for.
 const EXTENSION_NAMES: [&str; 2] = ["wsgid_worker.so", "libwsgid_worker.so"];
 
-/// A worker that was just started.
 pub(crate) struct Spawned {
     pub(crate) child: Child,
     pub(crate) control: OwnedFd,
@@ -37,7 +36,6 @@ impl Launcher {
         Self { extension: None }
     }
 
-    /// Starts one worker. It waits for its specification.
     pub(crate) fn spawn(
         &mut self,
         enter_home: bool,

@@ -39,7 +39,6 @@ const LAST_WORDS: Duration = Duration::from_millis(50);
 /// reexec`, but for those of a preloader's fork.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum WorkerEvent {
-    /// It said something.
     Says(FromWorker),
     /// It broke the protocol or closed its control socket.
     Broken(String),
@@ -69,7 +68,6 @@ mod raw_status {
     }
 }
 
-/// The supervisor's handle.
 pub(crate) struct Handle {
     pub(crate) pid: u32,
     messages: Sender<Outgoing>,
@@ -261,7 +259,6 @@ async fn send_all(
     }
 }
 
-/// How fast a worker talks.
 struct Rate {
     since: Instant,
     count: u32,

@@ -24,7 +24,6 @@ use crate::stream::TextStream;
 use crate::worker::{Runtime, Worker};
 use crate::{environ, events, file_wrapper, fork, lock, log, panics, response, script};
 
-/// Serves a request.
 pub(crate) fn serve(
     py: Python<'_>,
     worker: &Worker,
@@ -196,7 +195,6 @@ fn complete(py: Python<'_>, exchange: &Exchange) -> Verdict {
     }
 }
 
-/// What becomes of an exception.
 fn failed(py: Python<'_>, exchange: &Exchange, facts: &CallFacts, error: &PyErr) -> Verdict {
     let path = String::from_utf8_lossy(&facts.script);
     published(py, events::request_exception(py, exchange, error));

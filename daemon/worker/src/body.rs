@@ -26,13 +26,11 @@ const AHEAD: usize = 64 * 1024;
 /// Why the body cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BodyFailure {
-    /// httpd said why.
     #[error("{}", .0.text())]
     Broken(BodyError),
     /// The connection broke, which is how a client that has gone looks too.
     #[error("connection to httpd ended before the end of the request body")]
     Lost,
-    /// httpd broke the protocol.
     #[error("httpd sent a frame that is no part of a request body")]
     Protocol,
     /// The request has ended; somebody kept its `wsgi.input`.
@@ -80,12 +78,10 @@ impl Body {
         }
     }
 
-    /// What has been received and not read.
     pub(crate) fn buffered(&self) -> &[u8] {
         self.buffer.get(self.start..).unwrap_or(&[])
     }
 
-    /// Takes bytes from what has been received.
     pub(crate) fn consume(&mut self, count: usize) {
         self.start = self.buffer.len().min(self.start.saturating_add(count));
         if self.start == self.buffer.len() {
@@ -94,7 +90,6 @@ impl Body {
         }
     }
 
-    /// Whether all of the body has been received.
     pub(crate) fn is_complete(&self) -> bool {
         self.last && self.frame_left == 0
     }

@@ -25,12 +25,10 @@ pub(crate) enum ControlError {
     /// The supervisor has gone, or the bytes are no frames.
     #[error("failed to read from the supervisor")]
     Read(#[from] ReadError),
-    /// The message is not one of this protocol.
     #[error("failed to understand the supervisor: {0}")]
     Message(String),
 }
 
-/// The control socket of this worker.
 pub(crate) struct Control {
     socket: OwnedFd,
     /// What the socket did not take at once.
@@ -57,7 +55,6 @@ impl Control {
         *lock::detached(&self.main) = Some(descriptor);
     }
 
-    /// Wakes the main thread.
     pub(crate) fn wake_main(&self) {
         if let Some(descriptor) = lock::detached(&self.main).as_ref() {
             // A full pipe wakes it too.
@@ -100,7 +97,6 @@ impl Control {
         self.send_pending(&mut lock::detached(&self.pending))
     }
 
-    /// Whether something is pending.
     pub(crate) fn is_pending(&self) -> bool {
         !lock::detached(&self.pending).is_empty()
     }
@@ -130,7 +126,6 @@ impl Control {
         }
     }
 
-    /// Wakes the control thread.
     pub(crate) fn wake(&self) {
         // It can only fail if the thread has been woken very often already.
         let _ = self.wake.write(1);
@@ -141,7 +136,6 @@ impl Control {
         self.wake.as_fd()
     }
 
-    /// Takes note of having been woken.
     pub(crate) fn woken(&self) {
         let _ = self.wake.read();
     }

@@ -362,7 +362,6 @@ impl Core {
         Ok(active.clone_ref(py))
     }
 
-    /// `mod_wsgi.start_recording_metrics()`.
     fn start_metrics(&self) {
         self.worker().metrics.start();
     }
@@ -406,7 +405,6 @@ impl Core {
         self.worker().shutdown_reason()
     }
 
-    /// For `os.register_at_fork`.
     fn before_fork(&self) {
         fork_hooks::before(&self.worker());
     }
@@ -429,7 +427,6 @@ impl Core {
         fork::end_child(py, error.as_ref());
     }
 
-    /// Ends the process at once.
     fn exit(&self, code: i32) {
         sys::exit_now(code);
     }

@@ -9,7 +9,6 @@ use crate::output::HeadStage;
 use crate::start_response::write_headers;
 use crate::{lock, log, response};
 
-/// `wsgi.early_hints`.
 #[pyclass(frozen, module = "mod_wsgi", name = "EarlyHints")]
 pub(crate) struct EarlyHints;
 

@@ -24,7 +24,6 @@ const LAYOUTS_MAX: usize = 16;
 /// others came between: one that never comes again would cost more than it saves.
 const ONCE_MAX: usize = 32;
 
-/// What the process remembers of earlier requests.
 #[derive(Default)]
 pub(crate) struct Variables {
     /// The one that was used last in front.
@@ -150,7 +149,6 @@ pub(crate) fn seconds(micros: u64) -> f64 {
     Duration::from_micros(micros).as_secs_f64()
 }
 
-/// The time now, in seconds since the epoch.
 pub(crate) fn now() -> f64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)

@@ -46,7 +46,6 @@ pub(crate) fn request_started<'py>(
         .unwrap_or(application))
 }
 
-/// `start_response` was called.
 pub(crate) fn response_started(
     exchange: &Exchange,
     status: &Bound<'_, PyAny>,
@@ -63,7 +62,6 @@ pub(crate) fn response_started(
     publish(exchange, "response_started", payload).map(drop)
 }
 
-/// An exception left the application.
 pub(crate) fn request_exception(
     py: Python<'_>,
     exchange: &Exchange,

@@ -17,17 +17,14 @@ use crate::label::Label;
 use crate::meter::Meter;
 use crate::output::ResponseOutput;
 
-/// One request and its answer.
 pub(crate) struct Exchange {
     /// The thread that serves it, from 0.
     pub(crate) slot: usize,
     /// The supervisor's number of the connection.
     pub(crate) connection: u64,
-    /// Method, path and id of the request.
     pub(crate) label: Label,
     /// When the worker took it.
     pub(crate) started: Instant,
-    /// Whether it is a HEAD request.
     pub(crate) head_only: bool,
     /// Whether a file may leave as a FILE frame.
     pub(crate) file_frames: bool,
@@ -43,17 +40,13 @@ pub(crate) struct Exchange {
     /// Requests that still ran when this one had ended; also says that it was
     /// counted out.
     pub(crate) in_flight: OnceLock<u32>,
-    /// Microseconds spent in the application.
     pub(crate) application_us: AtomicU64,
-    /// The answer.
     pub(crate) output: Mutex<ResponseOutput>,
-    /// The request body.
     pub(crate) body: Mutex<Body>,
     /// Publishes events, where somebody listens: set once the script is loaded.
     pub(crate) publish: OnceLock<Py<PyAny>>,
     /// Its measures, where somebody wants to know: set at the same time.
     pub(crate) meter: OnceLock<Meter>,
-    /// `mod_wsgi.request_data()`.
     data: OnceLock<Py<PyDict>>,
 }
 

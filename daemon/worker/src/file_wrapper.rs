@@ -19,7 +19,6 @@ use crate::exchange::Exchange;
 use crate::output::{HeadStage, ResponseOutput};
 use crate::{lock, response, sys};
 
-/// A part of a regular file.
 struct WrappedFile {
     file: OwnedFd,
     part: FilePart,

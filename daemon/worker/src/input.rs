@@ -22,7 +22,6 @@ const DIRECT_MIN: usize = 64 * 1024;
 /// reads is taken as the bytes come.
 const DIRECT_MAX: usize = 16 * 1024 * 1024;
 
-/// The request body.
 #[pyclass(frozen, module = "mod_wsgi", name = "Input")]
 pub(crate) struct Input {
     exchange: Arc<Exchange>,

@@ -27,10 +27,10 @@ const DUMP_MAX: usize = 60_000;
 
 /// What needs the interpreter.
 pub(crate) enum InterpreterJob {
-    /// Write the stacks of all threads.
     Dump,
-    /// Interrupt the request on this connection.
-    Interrupt { connection: u64 },
+    Interrupt {
+        connection: u64,
+    },
     /// Show where this request is, and interrupt it if that is wanted.
     Overtime {
         exchange: Arc<Exchange>,

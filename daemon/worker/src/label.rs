@@ -4,7 +4,6 @@
 /// Longest part of a request's path that is shown.
 const PART_MAX: usize = 200;
 
-/// The name of one request.
 pub(crate) struct Label {
     bytes: Vec<u8>,
     /// Where the id begins.
@@ -12,7 +11,6 @@ pub(crate) struct Label {
 }
 
 impl Label {
-    /// A label of method, path and id.
     pub(crate) fn new(method: &[u8], path: &[&[u8]], id: &[u8]) -> Self {
         let mut bytes = Vec::with_capacity(128);
         put(&mut bytes, method);

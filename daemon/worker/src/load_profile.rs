@@ -77,7 +77,6 @@ impl LoadProfile {
         .then(sys::own_cpu_ns)
     }
 
-    /// The request has ended.
     pub(crate) fn end(&self, wall: Duration, cpu_began: Option<u64>) {
         let wall = u64::try_from(wall.as_nanos())
             .unwrap_or(u64::MAX)

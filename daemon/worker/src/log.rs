@@ -27,7 +27,6 @@ pub(crate) fn set_current(exchange: Option<Arc<Exchange>>) {
     drop(old);
 }
 
-/// The request that the calling thread serves.
 pub(crate) fn current() -> Option<Arc<Exchange>> {
     if is_forked() {
         return None;
@@ -35,7 +34,6 @@ pub(crate) fn current() -> Option<Arc<Exchange>> {
     CURRENT.with(|current| current.borrow().clone())
 }
 
-/// Whether the application forked this process.
 pub(crate) fn is_forked() -> bool {
     FORKED.load(Ordering::Relaxed)
 }
@@ -60,7 +58,6 @@ pub(crate) fn lines(py: Python<'_>, level: u16, text: &str) {
     }
 }
 
-/// Writes each line as a record of this request.
 pub(crate) fn exchange_lines(py: Python<'_>, exchange: &Exchange, level: u16, text: &str) {
     let mut output = lock::attached(py, &exchange.output);
     for line in text.lines().filter(|line| !line.is_empty()) {

@@ -9,7 +9,6 @@ use wsgid_protocol::GroupConfig;
 /// Resident memory is looked at this often at most.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// What was seen of the resident memory.
 #[derive(Default)]
 pub(crate) struct Memory {
     /// Milliseconds after the start at which it was looked at.

@@ -28,12 +28,10 @@ impl Flow {
         result
     }
 
-    /// So many bytes were moved.
     pub(crate) fn add_bytes(&self, count: usize) {
         self.bytes.fetch_add(count as u64, Ordering::Relaxed);
     }
 
-    /// What has been read or written so far.
     pub(crate) fn traffic(&self) -> Traffic {
         Traffic {
             calls: self.calls.load(Ordering::Relaxed),
@@ -68,7 +66,6 @@ pub(crate) struct Cpu {
 }
 
 impl Cpu {
-    /// What the calling thread has used.
     fn of_thread() -> Self {
         let micros =
             |time: nix::sys::time::TimeVal| u64::try_from(time.num_microseconds()).unwrap_or(0);
@@ -82,7 +79,6 @@ impl Cpu {
     }
 }
 
-/// The measures of one request.
 pub(crate) struct Meter {
     pub(crate) input: Flow,
     pub(crate) output: Flow,

@@ -67,7 +67,6 @@ impl PhaseHistogram {
     }
 }
 
-/// Microseconds to a place in the histogram.
 fn bucket(micros: u64) -> usize {
     let Some(octave) = (micros / 1000).checked_ilog2() else {
         return 0;
@@ -80,7 +79,6 @@ fn bucket(micros: u64) -> usize {
         .min(BUCKETS - 1)
 }
 
-/// What one thread did.
 #[derive(Clone, Copy, Default)]
 struct Share {
     completed: u64,

@@ -36,7 +36,6 @@ const COMPLAIN_INTERVAL: Duration = Duration::from_secs(10);
 /// The timers are looked at this often while requests run.
 const WATCH_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The control thread.
 pub(crate) struct Monitor {
     reader: FrameReader,
     ticker: Ticker,
@@ -66,7 +65,6 @@ impl Monitor {
         }
     }
 
-    /// Runs for the life of the process.
     pub(crate) fn run(&mut self, py: Python<'_>, worker: &Arc<Worker>) {
         // What came right behind the specification was read with it, and the
         // socket will not be readable for that again.
@@ -152,7 +150,6 @@ impl Monitor {
         }
     }
 
-    /// Ends the process within `shutdown-timeout`.
     fn end_soon(&self, worker: &Worker, now: Instant) {
         let within = worker.spec.group.shutdown_timeout;
         let deadline = *lock::detached(&worker.deadline);

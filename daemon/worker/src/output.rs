@@ -66,7 +66,6 @@ pub(crate) enum HeadStage {
     Sent,
 }
 
-/// The answer of one request.
 #[derive(Default)]
 pub(crate) struct ResponseOutput {
     connection: Option<Arc<Connection>>,
@@ -135,7 +134,6 @@ impl ResponseOutput {
         Ok(())
     }
 
-    /// Whether so much has gathered that it should leave now.
     pub(crate) fn is_full(&self) -> bool {
         self.buffer.len() >= FULL
     }
@@ -178,7 +176,6 @@ impl ResponseOutput {
         Ok(())
     }
 
-    /// The request says nothing more.
     fn log_ends(&mut self) {
         if self.lines.is_some() {
             self.left_out(Instant::now(), true);
@@ -192,7 +189,6 @@ impl ResponseOutput {
         }
     }
 
-    /// Asks for body bytes.
     pub(crate) fn want(&mut self, count: u64) -> Result<(), OutputError> {
         self.check()?;
         self.small(Kind::Want, 0, &count.to_le_bytes());
@@ -410,7 +406,6 @@ impl ResponseOutput {
     }
 }
 
-/// Where the flags are in a frame head.
 const FLAGS_AT: usize = 5;
 
 /// Every payload here is bounded by its kind's limit, far below 4 GiB.

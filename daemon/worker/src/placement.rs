@@ -25,7 +25,6 @@ pub(crate) struct QueueState {
     pub(crate) computed: Duration,
 }
 
-/// When connections are given back.
 pub(crate) struct Placement {
     /// How long a connection may wait in a queue that stands.
     patience: Duration,

@@ -22,7 +22,6 @@ use crate::worker::Worker;
 /// Descriptors that come with an order: control socket, output, errors.
 pub(crate) const DESCRIPTORS: usize = 3;
 
-/// A worker that was ordered.
 pub(crate) struct Order {
     slot: u32,
     control: OwnedFd,

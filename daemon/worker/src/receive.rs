@@ -13,10 +13,8 @@ use wsgid_protocol::blocking::FrameReader;
 /// Why the rest of a frame is not there.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReceiveError {
-    /// The peer has gone.
     #[error("the connection ended")]
     Gone,
-    /// It did not come in time.
     #[error("a frame did not arrive completely")]
     Late,
 }

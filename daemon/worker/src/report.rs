@@ -7,7 +7,6 @@ use wsgid_protocol::control::{RunningRequest, WorkerReport};
 use crate::meter::micros;
 use crate::worker::Worker;
 
-/// What the supervisor may know of this worker.
 pub(crate) fn report(worker: &Worker) -> WorkerReport {
     let stats = &worker.stats;
     let serving = worker.scheduler.serving();

@@ -79,14 +79,11 @@ struct Inner {
 /// What a thread found on the connection that it served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ConnectionOutcome {
-    /// The connection is free for the next request.
     Free,
-    /// The connection has ended.
     Ended,
 }
 
 impl ConnectionOutcome {
-    /// Of a connection that is still good, or not.
     pub(crate) const fn good(is_good: bool) -> Self {
         if is_good { Self::Free } else { Self::Ended }
     }
@@ -108,7 +105,6 @@ struct Parker {
     woken: AtomicBool,
 }
 
-/// The connections and the threads of a worker.
 pub(crate) struct Scheduler {
     epoll: Epoll,
     inner: Mutex<Inner>,
@@ -335,7 +331,6 @@ impl Scheduler {
         slots.filter_map(|slot| Some((slot, slot.serving()?)))
     }
 
-    /// Whether every thread is serving, and connections held.
     pub(crate) fn pressure(&self) -> Pressure {
         let inner = lock::detached(&self.inner);
         Pressure {
@@ -396,14 +391,11 @@ impl Scheduler {
     }
 }
 
-/// How busy the threads are.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pressure {
     /// Whether a thread waits in `epoll_wait`.
     pub(crate) leader: bool,
-    /// Threads without work.
     pub(crate) parked: usize,
-    /// Connections held.
     pub(crate) connections: usize,
 }
 

@@ -33,11 +33,8 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 /// Why there is nothing to call.
 #[derive(Clone)]
 pub(crate) struct LoadError {
-    /// The failure to answer with.
     pub(crate) failure: Failure,
-    /// One line for FAIL.
     pub(crate) text: String,
-    /// The traceback, for the error log.
     pub(crate) traceback: String,
 }
 
@@ -55,7 +52,6 @@ impl LoadError {
 pub(crate) struct FoundScript<'py> {
     /// The callable, or why there is none.
     pub(crate) callable: Result<Bound<'py, PyAny>, LoadError>,
-    /// Whether the worker should be replaced.
     pub(crate) recycle: Option<RecycleReason>,
     /// It was loaded for this request, and works.
     pub(crate) first: bool,
@@ -78,7 +74,6 @@ impl FoundScript<'_> {
     }
 }
 
-/// A script that was loaded, or could not be.
 pub(crate) struct Script {
     mtime: Option<SystemTime>,
     /// Modification time of the file that was loaded.
@@ -142,7 +137,6 @@ impl Script {
         })
     }
 
-    /// What a request calls in this script.
     pub(crate) fn find<'py>(&mut self, py: Python<'py>, facts: &CallFacts) -> FoundScript<'py> {
         let path = &*facts.script;
         let callable = &*facts.callable;

@@ -60,7 +60,6 @@ impl ScriptFunction {
         }
     }
 
-    /// Calls it. `callable` is what the script has under that name.
     pub(crate) fn call(
         &self,
         callable: &Bound<'_, PyAny>,

@@ -387,9 +387,7 @@ fn refuse(connection: &Arc<Connection>, refusal: &RequestReadError) {
 
 /// Why no request is served on a connection any more.
 enum RequestReadError {
-    /// The peer has gone.
     Gone,
-    /// The peer broke the protocol.
     Protocol { id: u64, text: String },
 }
 

@@ -25,7 +25,6 @@ thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// `start_response` of one request.
 #[pyclass(frozen, module = "mod_wsgi", name = "StartResponse")]
 pub(crate) struct StartResponse {
     exchange: Arc<Exchange>,
@@ -83,7 +82,6 @@ impl StartResponse {
     }
 }
 
-/// The `write` callable of one request.
 #[pyclass(frozen, module = "mod_wsgi", name = "Write")]
 pub(crate) struct Write {
     exchange: Arc<Exchange>,

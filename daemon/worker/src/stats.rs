@@ -8,12 +8,9 @@ use crate::meter::micros;
 /// Powers of two of microseconds that are told apart: up to about an hour.
 const BUCKETS: usize = 32;
 
-/// Counters of one worker.
 #[derive(Default)]
 pub(crate) struct Stats {
-    /// Requests completed.
     pub(crate) requests: AtomicU64,
-    /// Requests running.
     pub(crate) in_flight: AtomicU32,
     /// Most requests that ran at the same time.
     pub(crate) in_flight_max: AtomicU32,
@@ -45,7 +42,6 @@ impl Stats {
             .saturating_sub(1)
     }
 
-    /// The histogram.
     pub(crate) fn histogram(&self) -> Vec<u64> {
         self.histogram
             .iter()

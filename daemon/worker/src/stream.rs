@@ -38,7 +38,6 @@ pub(crate) struct TextStream {
 }
 
 impl TextStream {
-    /// `wsgi.errors` of a request.
     pub(crate) fn of_request(exchange: Arc<Exchange>) -> Self {
         Self::new(StreamOwner::Request(exchange), "<wsgi.errors>", false)
     }

@@ -14,14 +14,12 @@ const NAMES_MAX: usize = 512;
 /// Names of this length or more are not remembered.
 const NAME_MAX: usize = 128;
 
-/// Names of variables as Python strings.
 #[derive(Default)]
 pub(crate) struct VariableNames {
     known: HashMap<Box<[u8]>, Py<PyString>>,
 }
 
 impl VariableNames {
-    /// The name as a string.
     pub(crate) fn name<'py>(
         &mut self,
         py: Python<'py>,

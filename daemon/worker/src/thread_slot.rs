@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex};
 use crate::exchange::Exchange;
 use crate::lock;
 
-/// One request thread.
 #[derive(Default)]
 pub(crate) struct ThreadSlot {
     /// `threading.get_ident()`.
@@ -20,19 +19,16 @@ pub(crate) struct ThreadSlot {
 }
 
 impl ThreadSlot {
-    /// The thread begins a request.
     pub(crate) fn begin(&self, exchange: &Arc<Exchange>) {
         *lock::detached(&self.serving) = Some(Arc::clone(exchange));
         self.begun.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The thread is done with it.
     pub(crate) fn end(&self) {
         // Dropped outside of the lock.
         let _exchange = lock::detached(&self.serving).take();
     }
 
-    /// The request that is being served.
     pub(crate) fn serving(&self) -> Option<Arc<Exchange>> {
         lock::detached(&self.serving).clone()
     }

@@ -53,7 +53,6 @@ struct ThreadObservation {
     counted: bool,
 }
 
-/// What the ticker remembers.
 pub(crate) struct Ticker {
     seen: Vec<ThreadObservation>,
     last: Instant,
@@ -64,13 +63,10 @@ pub(crate) struct Ticker {
     /// When a request ended last, as far as looks tell.
     ended: LastCompletion,
     sleeping: SleepingRequests,
-    /// When the queue was last counted.
     counted: Instant,
 }
 
-/// The end of a request.
 struct LastCompletion {
-    /// How many had ended.
     count: u64,
     at: Instant,
     /// CPU time of the process by then.

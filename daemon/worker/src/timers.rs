@@ -7,19 +7,16 @@ use std::time::{Duration, Instant};
 use wsgid_protocol::GroupConfig;
 use wsgid_protocol::control::RecycleReason;
 
-/// What a timer asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Due {
     /// Take the interpreter lock and say so.
     Heartbeat,
-    /// Ask to be replaced.
     Recycle(RecycleReason),
 }
 
 /// What becomes of a request that runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Overtime {
-    /// It still has time.
     No,
     /// Its time is up: show its stack, and interrupt it if that is wanted.
     Reached {
@@ -33,11 +30,9 @@ pub(crate) enum Overtime {
 /// What the timers of a worker count from.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Since {
-    /// It could serve.
     pub(crate) ready: Option<Instant>,
     /// No request counts as activity.
     pub(crate) idle: Option<Instant>,
-    /// A script is being loaded.
     pub(crate) loading: Option<Instant>,
 }
 
@@ -73,7 +68,6 @@ impl Timers {
         }
     }
 
-    /// What is due now.
     pub(crate) fn due(&mut self, now: Instant, since: Since) -> Vec<Due> {
         let mut due = Vec::new();
         if self.next_heartbeat.is_some_and(|next| now >= next) {

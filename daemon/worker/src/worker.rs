@@ -33,21 +33,16 @@ const HANDLER_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What Python prepared.
 pub(crate) struct Runtime {
-    /// `runtime.py`.
     pub(crate) module: Py<PyModule>,
     /// The environ that each request's is a copy of.
     pub(crate) template: Py<PyDict>,
-    /// `mod_wsgi.FileWrapper`.
     pub(crate) file_wrapper: Py<PyAny>,
-    /// `mod_wsgi.event_callbacks`.
     pub(crate) event_callbacks: Py<PyList>,
-    /// Publishes an event.
     pub(crate) publish: Py<PyAny>,
     /// `sys.stdout` and `sys.stderr`.
     pub(crate) streams: [Py<TextStream>; 2],
 }
 
-/// One worker process.
 pub(crate) struct Worker {
     pub(crate) spec: WorkerSpec,
     pub(crate) scheduler: Scheduler,
@@ -187,7 +182,6 @@ impl Worker {
         });
     }
 
-    /// What a request called in a script.
     pub(crate) fn called(&self, script: &[u8], callable: String) {
         self.control.send(&FromWorker::Called {
             script: PathBuf::from(OsStr::from_bytes(script)),
@@ -195,7 +189,6 @@ impl Worker {
         });
     }
 
-    /// A request begins or ends.
     pub(crate) fn note_activity(&self, exchange: &Exchange) {
         if exchange.counts_as_activity && !self.spec.group.inactivity_timeout.is_zero() {
             let millis = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -301,7 +294,6 @@ impl Worker {
         self.drain();
     }
 
-    /// Ends the process once nothing is left to do.
     pub(crate) fn leave_if_done(&self) {
         if self.draining.load(Ordering::Acquire) && self.scheduler.pressure().connections == 0 {
             self.leave();

@@ -27,7 +27,6 @@ const KILL_BYTES: u64 = 4096;
 /// A weight that nothing was said about.
 const WEIGHT: u32 = 100;
 
-/// What one group may have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Bounds {
     pub(super) cpu_weight: u32,
@@ -37,7 +36,6 @@ pub(super) struct Bounds {
     pub(super) tasks_max: u32,
 }
 
-/// All hierarchies.
 #[derive(Debug)]
 pub(super) struct Base {
     hierarchies: Vec<Hierarchy>,
@@ -139,7 +137,6 @@ impl Base {
         write_weight(&directory, unified, weight)
     }
 
-    /// The processor time that it has used.
     pub(super) fn cpu_time(&self, name: &str) -> Option<Duration> {
         if let Some((directory, false)) = self.directory_of(Controller::Cpuacct, name) {
             return number(&directory.join("cpuacct.usage")).map(Duration::from_nanos);

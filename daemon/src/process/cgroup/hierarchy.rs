@@ -11,13 +11,10 @@ use crate::sys;
 /// What can be bounded or counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Controller {
-    /// Shares of the processors.
     Cpu,
     /// Processor time, where `Cpu` does not count it (version 1).
     Cpuacct,
-    /// Memory.
     Memory,
-    /// Processes and threads.
     Pids,
 }
 

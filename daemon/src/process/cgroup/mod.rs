@@ -26,7 +26,6 @@ const ABANDONED_PATIENCE: Duration = Duration::from_secs(60);
 /// How long the end waits for killed processes to go.
 const END: Duration = Duration::from_millis(500);
 
-/// A group that was made.
 #[derive(Debug)]
 struct Made {
     directory: String,
@@ -46,7 +45,6 @@ impl Made {
     }
 }
 
-/// All control groups of this supervisor.
 #[derive(Debug)]
 pub(crate) struct Cgroups {
     base: Option<Base>,
@@ -201,12 +199,10 @@ impl Cgroups {
         made.bounds.memory_max > 0 && now > std::mem::replace(&mut made.memory_kills, now)
     }
 
-    /// Names of all that are there.
     pub(crate) fn names(&self) -> Vec<String> {
         self.groups.keys().cloned().collect()
     }
 
-    /// Whether there can be any.
     pub(crate) fn are_possible(&self) -> bool {
         self.base.is_some()
     }

@@ -24,7 +24,6 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// This process.
     pub(super) fn this() -> Self {
         let pid = std::process::id();
         Self {
