@@ -23,6 +23,7 @@ pub mod line_rate;
 pub mod log_rate;
 pub mod names;
 pub mod option;
+pub mod ownership;
 mod pairs;
 pub mod payload;
 pub mod readable;

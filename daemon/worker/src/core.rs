@@ -18,6 +18,7 @@ use wsgid_protocol::blocking::FrameReader;
 use wsgid_protocol::control::{FromWorker, RecycleReason, WorkerSpec};
 use wsgid_protocol::failure::level;
 use wsgid_protocol::limits::MAX_WORKER_CONTROL_LEN;
+use wsgid_protocol::ownership::Ownership;
 use wsgid_protocol::text::cut;
 
 use crate::control::Control;
@@ -27,7 +28,7 @@ use crate::preloader::{self, Order};
 use crate::scripts::Scripts;
 use crate::stream::TextStream;
 use crate::worker::{Runtime, Worker};
-use crate::{fork, fork_hooks, lock, log, ownership, panics, serve, sys};
+use crate::{fork, fork_hooks, lock, log, panics, serve, sys};
 
 const RUNTIME: &str = include_str!("../python/runtime.py");
 const MOD_WSGI: &str = include_str!("../python/mod_wsgi.py");
@@ -210,22 +211,18 @@ impl Core {
     /// Loads a script before the first request; returns why it failed.
     fn preload(&self, py: Python<'_>, path: PathBuf) -> Option<String> {
         let worker = self.worker();
-        if let Err(why) = ownership::check(&worker.spec.group, &path) {
-            log::lines(
-                py,
-                level::WARN,
-                &format!("`{}` is not loaded beforehand: {why}", path.display()),
-            );
+        let spec = &worker.spec;
+        // A script that is not there is told of where it is opened.
+        if path.exists()
+            && let Err(why) = Ownership::of(&spec.group).check(path.as_os_str().as_bytes())
+        {
+            let text = format!("`{}` is not loaded beforehand: {why}", path.display());
+            log::lines(py, level::WARN, &text);
             return None;
         }
-        let spec = &worker.spec;
-        worker.scripts.preload(
-            py,
-            self.module.bind(py),
-            &spec.group,
-            &path,
-            &spec.callables,
-        )
+        let runtime = self.module.bind(py);
+        let scripts = &worker.scripts;
+        scripts.preload(py, runtime, &spec.group, &path, &spec.callables)
     }
 
     /// The application is loaded: connections may come.

@@ -27,7 +27,6 @@ mod meter;
 mod metrics;
 mod monitor;
 mod output;
-mod ownership;
 mod panics;
 mod placement;
 mod preloader;

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use wsgid_protocol::GroupConfig;
 use wsgid_protocol::names::{self, DEFAULT_GROUP};
+use wsgid_protocol::ownership::Ownership;
 
 use crate::configuration::names::Name;
-use crate::configuration::ownership::Ownership;
 use crate::configuration::settings::{DefinitionScope, GroupDefinition};
 use crate::httpd::server::Server;
 

@@ -10,7 +10,6 @@ pub(crate) mod httpds_user;
 pub(crate) mod lookup;
 pub(crate) mod names;
 pub(crate) mod networks;
-pub(crate) mod ownership;
 pub(crate) mod paths;
 pub(crate) mod permitted;
 pub(crate) mod report;

@@ -3,9 +3,9 @@
 use wsgid_protocol::GroupConfig;
 use wsgid_protocol::limits::MAX_NAME_LEN;
 use wsgid_protocol::names;
+use wsgid_protocol::ownership::{gid_of, primary_gid_of, uid_of};
 use wsgid_protocol::report::Remark;
 
-use crate::configuration::ownership::{gid_of, primary_gid_of, uid_of};
 use crate::configuration::settings::{
     self, DefinitionScope, GroupDefinition, ServerSettings, Subject,
 };

@@ -94,7 +94,7 @@ pub(crate) fn permitted_for_script_call<'c>(
     let group = visible_group(r, target, child)?;
     group
         .ownership
-        .check(target.script)
+        .check(target.script.to_bytes())
         .map_err(GroupRefused::ScriptOwner)?;
     Ok(group)
 }

@@ -145,7 +145,7 @@ fn serve<'r>(
     let child = child::get().ok_or(503)?;
     let group = group_access::permitted_group(r, config, target, child)
         .map_err(|refused| failed(r, target, refused.failure(), refused))?;
-    if let Err(why) = group.ownership.check(target.script) {
+    if let Err(why) = group.ownership.check(target.script.to_bytes()) {
         log::request(r, log_ids::SCRIPT_OF_ANOTHER_OWNER, || {
             format!("process group `{}`: {why}", group.name)
         });

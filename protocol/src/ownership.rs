@@ -1,14 +1,16 @@
-//! Who must own a script (`script-user`, `script-group`): looked at by the httpd
-//! child before a request goes to a worker, as in mod_wsgi. A script or directory
-//! that others may write is nobody's. Knows files and numbers, nothing of requests.
+//! Who must own a script (`script-user`, `script-group`): looked at by the httpd child
+//! before a request goes to a worker, as in mod_wsgi, and by a worker that loads a script
+//! before anybody asks for it. A script or directory that others may write is nobody's.
+//! Knows files and numbers, nothing of requests.
 
-use std::ffi::{CStr, OsStr};
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::unistd::{Group, User};
-use wsgid_protocol::GroupConfig;
+
+use crate::GroupConfig;
 
 /// Write permission of the group and of all others.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
@@ -17,7 +19,8 @@ const WRITABLE_BY_OTHERS: u32 = 0o022;
 const NOBODY: u32 = u32::MAX;
 
 /// The number behind `name` or `#number`.
-pub(crate) fn uid_of(name: &str) -> Option<u32> {
+#[must_use]
+pub fn uid_of(name: &str) -> Option<u32> {
     match name.strip_prefix('#') {
         Some(digits) => number(digits),
         None => Some(User::from_name(name).ok()??.uid.as_raw()),
@@ -25,7 +28,8 @@ pub(crate) fn uid_of(name: &str) -> Option<u32> {
 }
 
 /// The same for groups.
-pub(crate) fn gid_of(name: &str) -> Option<u32> {
+#[must_use]
+pub fn gid_of(name: &str) -> Option<u32> {
     match name.strip_prefix('#') {
         Some(digits) => number(digits),
         None => Some(Group::from_name(name).ok()??.gid.as_raw()),
@@ -38,7 +42,8 @@ fn number(digits: &str) -> Option<u32> {
 
 /// The primary group of a user, named or with `#` and a number. A number
 /// without an account has the group of the same number, as the supervisor has it.
-pub(crate) fn primary_gid_of(name: &str) -> Option<u32> {
+#[must_use]
+pub fn primary_gid_of(name: &str) -> Option<u32> {
     let uid = uid_of(name)?;
     let account = match name.strip_prefix('#') {
         Some(_) => User::from_uid(uid.into()),
@@ -56,7 +61,7 @@ struct RequiredOwner {
 
 /// What a process group demands of its scripts.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Ownership {
+pub struct Ownership {
     user: Option<RequiredOwner>,
     group: Option<RequiredOwner>,
 }
@@ -71,7 +76,9 @@ impl RequiredOwner {
 }
 
 impl Ownership {
-    pub(crate) fn of(config: &GroupConfig) -> Self {
+    /// What the options of a group demand.
+    #[must_use]
+    pub fn of(config: &GroupConfig) -> Self {
         let user = config.script_user.as_deref();
         let group = config.script_group.as_deref();
         Self {
@@ -80,12 +87,15 @@ impl Ownership {
         }
     }
 
-    /// Whether the script and its directory are owned as demanded; else why not.
-    pub(crate) fn check(&self, script: &CStr) -> Result<(), String> {
+    /// Whether the script and its directory are owned as demanded.
+    ///
+    /// # Errors
+    /// Why they are not.
+    pub fn check(&self, script: &[u8]) -> Result<(), String> {
         if self.user.is_none() && self.group.is_none() {
             return Ok(());
         }
-        let script = Path::new(OsStr::from_bytes(script.to_bytes()));
+        let script = Path::new(OsStr::from_bytes(script));
         self.check_one(script)?;
         script
             .parent()
