@@ -7,6 +7,8 @@
 
 use std::collections::VecDeque;
 use std::fs;
+use std::io::Read;
+use std::path::Path;
 use std::time::Duration;
 
 use nix::unistd::{SysconfVar, sysconf};
@@ -37,12 +39,7 @@ pub(crate) fn family(root: u32, most: usize) -> Vec<Relative> {
             .flatten()
             .flatten();
         for thread in threads {
-            let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
-            waiting.extend(
-                children
-                    .split_ascii_whitespace()
-                    .filter_map(|word| word.parse::<u32>().ok()),
-            );
+            waiting.extend(numbers_in(&thread.path().join("children"), u64::MAX));
         }
     }
     found
@@ -86,6 +83,16 @@ pub(crate) fn doing(pid: u32) -> Option<Doing> {
     })
 }
 
+/// The numbers of processes in a file of the kernel, as far as so many bytes of it
+/// hold. A space or a line end is behind each: what was cut off is left out.
+pub(crate) fn numbers_in(file: &Path, bytes: u64) -> Vec<u32> {
+    let mut text = String::new();
+    let read = fs::File::open(file).and_then(|file| file.take(bytes).read_to_string(&mut text));
+    let whole = text.rfind(char::is_whitespace).filter(|_| read.is_ok());
+    let words = text[..whole.unwrap_or(0)].split_ascii_whitespace();
+    words.filter_map(|word| word.parse().ok()).collect()
+}
+
 /// Our children, adopted ones too.
 pub(crate) fn children() -> Vec<u32> {
     let me = std::process::id();
@@ -98,17 +105,10 @@ fn relative(pid: u32, stat: &str) -> Option<Relative> {
     let mut rest = fields(stat)?;
     // utime, stime, cutime, cstime are fields 14 to 17 of the whole line, the
     // start is field 22.
-    let ticks: u64 = rest
-        .by_ref()
-        .skip(11)
-        .take(4)
-        .filter_map(|word| word.parse::<u64>().ok())
-        .sum();
+    let times = rest.by_ref().skip(11).take(4);
+    let ticks: u64 = times.filter_map(|word| word.parse::<u64>().ok()).sum();
     let start = rest.nth(4)?.parse().ok()?;
-    let of_a_second = sysconf(SysconfVar::CLK_TCK)
-        .ok()
-        .flatten()
-        .and_then(|ticks| u64::try_from(ticks).ok())?;
+    let of_a_second = u64::try_from(sysconf(SysconfVar::CLK_TCK).ok()??).ok()?;
     let used = Duration::from_millis(ticks.saturating_mul(1000).checked_div(of_a_second)?);
     Some(Relative { pid, start, used })
 }

@@ -6,8 +6,7 @@
 //! what the figures are for.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::{self, File, ReadDir};
-use std::io::Read;
+use std::fs::{self, ReadDir};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -136,16 +135,12 @@ struct Families {
 impl Families {
     fn look(&mut self, roots: Roots) -> UsageSample {
         let at = Instant::now();
-        let mut pids: Vec<u32> = roots
-            .iter()
-            .flat_map(|(_, pids)| pids.iter().copied())
-            .collect();
+        let pids = roots.iter().flat_map(|(_, pids)| pids);
+        let mut pids: Vec<u32> = pids.copied().collect();
         self.known.retain(|pid, _| pids.contains(pid));
         for pid in &pids {
-            self.known
-                .entry(*pid)
-                .or_insert_with(|| Family::new(*pid))
-                .ask(at + ASK);
+            let family = self.known.entry(*pid);
+            family.or_insert_with(|| Family::new(*pid)).ask(at + ASK);
         }
         if !pids.is_empty() {
             self.turn = (self.turn + 1) % pids.len();
@@ -167,13 +162,9 @@ impl Families {
             let Some(family) = self.known.get_mut(pid) else {
                 continue;
             };
-            family.search(&mut Budget {
-                entries: each,
-                until,
-            });
-            if family.open.is_some() {
-                open += 1;
-            }
+            let entries = each;
+            family.search(&mut Budget { entries, until });
+            open += usize::from(family.open.is_some());
             if open > OPEN {
                 family.open = None;
             }
@@ -212,8 +203,8 @@ impl Family {
     }
 
     fn used(&self) -> Duration {
-        self.members
-            .values()
+        let members = self.members.values();
+        members
             .map(|member| member.used.saturating_sub(member.before))
             .sum()
     }
@@ -238,19 +229,16 @@ impl Family {
     }
 
     fn add(&mut self, one: Relative, counts_whole: bool) {
-        let before = if counts_whole {
-            Duration::ZERO
-        } else {
-            one.used
-        };
-        self.members.insert(
-            one.pid,
-            FamilyMember {
-                start: one.start,
-                used: one.used,
-                before,
+        let member = FamilyMember {
+            start: one.start,
+            used: one.used,
+            before: if counts_whole {
+                Duration::ZERO
+            } else {
+                one.used
             },
-        );
+        };
+        self.members.insert(one.pid, member);
     }
 
     /// Looks for descendants that are not known yet, as far as the budget goes.
@@ -265,7 +253,10 @@ impl Family {
                 return;
             }
             match self.open.as_mut().and_then(Iterator::next) {
-                Some(Ok(thread)) => self.meet(&children(&thread.path().join("children"))),
+                Some(Ok(thread)) => {
+                    let file = thread.path().join("children");
+                    self.meet(&procfs::numbers_in(&file, CHILDREN_MAX));
+                }
                 Some(Err(_)) => self.open = None,
                 None => {
                     let Some(pid) = self.waiting.pop_front() else {
@@ -289,21 +280,6 @@ impl Family {
                 self.waiting.push_back(*pid);
             }
         }
-    }
-}
-
-fn children(file: &std::path::Path) -> Vec<u32> {
-    let mut text = String::new();
-    let read = File::open(file).and_then(|file| file.take(CHILDREN_MAX).read_to_string(&mut text));
-    // Each number ends with a space: what was cut off is left out.
-    let whole = text.rsplit_once(' ').map_or("", |(whole, _)| whole);
-    if read.is_err() {
-        Vec::new()
-    } else {
-        whole
-            .split_ascii_whitespace()
-            .filter_map(|word| word.parse().ok())
-            .collect()
     }
 }
 

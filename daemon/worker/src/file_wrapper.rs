@@ -2,7 +2,8 @@
 //! its descriptor and sends it itself. Called by `application`; anything that
 //! is no regular file is iterated like every other response.
 
-use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::fs::File;
+use std::os::fd::{AsFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -18,11 +19,6 @@ use wsgid_protocol::response::{FilePart, ResponseHead};
 use crate::exchange::Exchange;
 use crate::output::{HeadStage, ResponseOutput};
 use crate::{lock, response, sys};
-
-struct WrappedFile {
-    file: OwnedFd,
-    part: FilePart,
-}
 
 /// Sends the file that `result` wraps, if it is one. False if the response has
 /// to be iterated.
@@ -40,7 +36,7 @@ pub(crate) fn send(
     if output.stage != HeadStage::Started || output.has_ended() {
         return Ok(false);
     }
-    let Some(WrappedFile { file, mut part }) = regular(result) else {
+    let Some((file, mut part)) = regular(result) else {
         return Ok(false);
     };
     match output.head.length {
@@ -58,20 +54,14 @@ pub(crate) fn send(
 }
 
 /// From the current position of the wrapped object to the end of the file.
-fn regular(result: &Bound<'_, PyAny>) -> Option<WrappedFile> {
+fn regular(result: &Bound<'_, PyAny>) -> Option<(File, FilePart)> {
     let py = result.py();
     let wrapped = result.getattr(intern!(py, "filelike")).ok()?;
-    let number: RawFd = wrapped
-        .call_method0(intern!(py, "fileno"))
-        .ok()?
-        .extract()
-        .ok()?;
-    let offset: u64 = wrapped
-        .call_method0(intern!(py, "tell"))
-        .ok()?
-        .extract()
-        .ok()?;
-    let file = std::fs::File::from(sys::duplicate(number)?);
+    let number = wrapped.call_method0(intern!(py, "fileno")).ok()?;
+    let number: RawFd = number.extract().ok()?;
+    let offset = wrapped.call_method0(intern!(py, "tell")).ok()?;
+    let offset: u64 = offset.extract().ok()?;
+    let file = File::from(sys::duplicate(number)?);
     let data = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
     // A file that is open for writing alone is iterated: Python says what is wrong with it.
     let flags = OFlag::from_bits_retain(fcntl(&file, FcntlArg::F_GETFL).ok()?);
@@ -83,18 +73,13 @@ fn regular(result: &Bound<'_, PyAny>) -> Option<WrappedFile> {
     if major(data.dev()) == 0 && is_of_a_program(&file) {
         return None;
     }
-    Some(WrappedFile {
-        file: file.into(),
-        part: FilePart {
-            offset,
-            len: data.len().saturating_sub(offset),
-        },
-    })
+    let len = data.len().saturating_sub(offset);
+    Some((file, FilePart { offset, len }))
 }
 
 /// Whether a program makes its file system (FUSE): httpd does not read such a file,
 /// which may never answer.
-fn is_of_a_program(file: &std::fs::File) -> bool {
+fn is_of_a_program(file: &File) -> bool {
     fstatfs(file).is_ok_and(|found| found.filesystem_type() == FUSE_SUPER_MAGIC)
 }
 

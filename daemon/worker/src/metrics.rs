@@ -176,14 +176,10 @@ impl RequestMetrics {
         result.set_item("request_threads_busy_time", busy)?;
         let cpu: Vec<f64> = shares.iter().map(|share| seconds(share.cpu)).collect();
         result.set_item("request_threads_cpu_time", cpu)?;
-        let longest = shares.iter().map(|share| seconds(share.longest));
-        result.set_item(
-            "request_threads_max_duration",
-            longest.collect::<Vec<f64>>(),
-        )?;
+        let longest: Vec<f64> = shares.iter().map(|share| seconds(share.longest)).collect();
+        result.set_item("request_threads_max_duration", longest)?;
         result.set_item("request_threads_current_elapsed", elapsed)?;
-        let active = period
-            .threads
+        let active = shares
             .iter()
             .zip(elapsed)
             .filter(|(share, now)| share.completed > 0 || **now > 0.0);

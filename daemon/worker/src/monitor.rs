@@ -38,6 +38,8 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(50);
 
 pub(crate) struct Monitor {
     reader: FrameReader,
+    /// What is to be done next with the interpreter.
+    jobs: Vec<InterpreterJob>,
     ticker: Ticker,
     timers: Timers,
     ticking: bool,
@@ -55,6 +57,7 @@ impl Monitor {
         let now = Instant::now();
         Self {
             reader,
+            jobs: Vec::new(),
             ticker: Ticker::new(worker.scheduler.slots.len(), now),
             timers: Timers::new(&worker.spec.group, now),
             ticking: true,
@@ -68,34 +71,24 @@ impl Monitor {
     pub(crate) fn run(&mut self, py: Python<'_>, worker: &Arc<Worker>) {
         // What came right behind the specification was read with it, and the
         // socket will not be readable for that again.
-        let mut next = py.detach(|| {
-            let mut jobs = Vec::new();
-            self.take_messages(worker, &mut jobs);
-            jobs
-        });
+        py.detach(|| self.take_messages(worker));
         loop {
-            for job in next {
+            for job in std::mem::take(&mut self.jobs) {
                 jobs::carry_out(py, worker, &job);
             }
-            next = py.detach(|| self.jobs(worker));
-        }
-    }
-
-    /// Turns until something needs the interpreter. Attaching at every tick
-    /// would take it away from the thread that serves.
-    fn jobs(&mut self, worker: &Worker) -> Vec<InterpreterJob> {
-        loop {
-            let jobs = self.turn(worker);
-            if !jobs.is_empty() {
-                return jobs;
-            }
+            // Attaching at every tick would take the interpreter away from the
+            // thread that serves.
+            py.detach(|| {
+                while self.jobs.is_empty() {
+                    self.turn(worker);
+                }
+            });
         }
     }
 
     /// Waits once and does what needs no interpreter.
-    fn turn(&mut self, worker: &Worker) -> Vec<InterpreterJob> {
-        let mut jobs = Vec::new();
-        self.wait(worker, &mut jobs);
+    fn turn(&mut self, worker: &Worker) {
+        self.wait(worker);
         let now = Instant::now();
         if self.ticking {
             self.ticking = self.ticker.tick(worker, now);
@@ -108,9 +101,8 @@ impl Monitor {
         }
         if !self.ticking || now.saturating_duration_since(self.watched) >= WATCH_INTERVAL {
             self.watched = now;
-            self.watch(worker, now, &mut jobs);
+            self.watch(worker, now);
         }
-        jobs
     }
 
     /// From now on the first request wakes this thread.
@@ -125,11 +117,11 @@ impl Monitor {
         worker.control.send(&FromWorker::Report(report(worker)));
     }
 
-    fn watch(&mut self, worker: &Worker, now: Instant, jobs: &mut Vec<InterpreterJob>) {
+    fn watch(&mut self, worker: &Worker, now: Instant) {
         let since = since(worker);
         for due in self.timers.due(now, since) {
             match due {
-                Due::Heartbeat => jobs.push(InterpreterJob::Heartbeat),
+                Due::Heartbeat => self.jobs.push(InterpreterJob::Heartbeat),
                 Due::Recycle(reason) => worker.recycle(reason),
             }
         }
@@ -137,7 +129,7 @@ impl Monitor {
         let mut stuck = 0;
         for (slot, exchange) in worker.scheduler.serving() {
             running += 1;
-            stuck += u32::from(self.watch_request(worker, slot, &exchange, now, jobs));
+            stuck += u32::from(self.watch_request(worker, slot, &exchange, now));
         }
         let hopeless = running == stuck || self.timers.is_loading_too_long(now, since.loading);
         if running > 0 && hopeless && worker.draining.load(Ordering::Acquire) {
@@ -163,33 +155,29 @@ impl Monitor {
 
     /// Returns whether the request has outlived `request-timeout` for good.
     fn watch_request(
-        &self,
+        &mut self,
         worker: &Worker,
         slot: &ThreadSlot,
         exchange: &Arc<Exchange>,
         now: Instant,
-        jobs: &mut Vec<InterpreterJob>,
     ) -> bool {
-        match self
-            .timers
-            .overtime(exchange.started, exchange.overtime.get().copied(), now)
-        {
-            Overtime::No => {}
+        let found = exchange.overtime.get().copied();
+        match self.timers.overtime(exchange.started, found, now) {
+            Overtime::No => false,
             Overtime::Reached { interrupt } => {
                 let _ = exchange.overtime.set(now);
-                let ident = slot.ident.load(Ordering::Relaxed);
-                jobs.push(InterpreterJob::Overtime {
+                self.jobs.push(InterpreterJob::Overtime {
                     exchange: Arc::clone(exchange),
-                    ident,
+                    ident: slot.ident.load(Ordering::Relaxed),
                     interrupt,
                 });
+                false
             }
             Overtime::Stuck => {
                 worker.recycle(RecycleReason::RequestTimeout);
-                return true;
+                true
             }
         }
-        false
     }
 
     fn timeout(&self, worker: &Worker, now: Instant) -> PollTimeout {
@@ -211,7 +199,7 @@ impl Monitor {
         })
     }
 
-    fn wait(&mut self, worker: &Worker, jobs: &mut Vec<InterpreterJob>) {
+    fn wait(&mut self, worker: &Worker) {
         let control = &worker.control;
         let mut wanted = PollFlags::POLLIN;
         if control.is_pending() {
@@ -239,27 +227,24 @@ impl Monitor {
             control.flush();
         }
         if ready.intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR) {
-            self.receive(worker, jobs);
+            self.receive(worker);
         }
     }
 
-    fn receive(&mut self, worker: &Worker, jobs: &mut Vec<InterpreterJob>) {
-        let gone = match self
-            .reader
-            .fill(worker.control.as_fd(), MsgFlags::MSG_DONTWAIT)
-        {
-            Ok(0) => true,
-            Ok(_) => false,
+    fn receive(&mut self, worker: &Worker) {
+        let socket = worker.control.as_fd();
+        let gone = match self.reader.fill(socket, MsgFlags::MSG_DONTWAIT) {
+            Ok(count) => count == 0,
             Err(error) => error.kind() != std::io::ErrorKind::WouldBlock,
         };
-        if self.take_messages(worker, jobs) && gone {
+        if self.take_messages(worker) && gone {
             self.on_supervisor_lost(worker);
         }
     }
 
     /// Carries out the messages that have been received. Returns whether all of it could be
     /// understood; if not, there is no supervisor any more.
-    fn take_messages(&mut self, worker: &Worker, jobs: &mut Vec<InterpreterJob>) -> bool {
+    fn take_messages(&mut self, worker: &Worker) -> bool {
         loop {
             let (message, descriptors) = match self.reader.next_buffered() {
                 Ok(Some(frame)) => (message(frame.head, frame.payload), frame.head.code),
@@ -267,7 +252,7 @@ impl Monitor {
                 Err(error) => (Err(ControlError::Message(error.to_string())), 0),
             };
             match message {
-                Ok(Some(message)) => self.carry_out(worker, message, jobs),
+                Ok(Some(message)) => self.carry_out(worker, message),
                 Ok(None) => self.ignore(descriptors),
                 Err(error) => {
                     log::process(&format!("{error}; the worker goes on without a supervisor"));
@@ -291,7 +276,7 @@ impl Monitor {
         }
     }
 
-    fn carry_out(&mut self, worker: &Worker, message: ToWorker, jobs: &mut Vec<InterpreterJob>) {
+    fn carry_out(&mut self, worker: &Worker, message: ToWorker) {
         match message {
             ToWorker::Spec(_) | ToWorker::Preload(_) | ToWorker::Fork { .. } => {}
             ToWorker::Assign { connection, nonce } => match self.reader.take_fd() {
@@ -301,10 +286,10 @@ impl Monitor {
             ToWorker::Runs(runs) => worker.scripts.may_run(runs),
             ToWorker::Drain => worker.drain(),
             ToWorker::Stop { within_ms } => worker.stop_within(Duration::from_millis(within_ms)),
-            ToWorker::Dump => jobs.push(InterpreterJob::Dump),
+            ToWorker::Dump => self.jobs.push(InterpreterJob::Dump),
             ToWorker::Query => worker.control.send(&FromWorker::Report(report(worker))),
             ToWorker::Interrupt { connection } => {
-                jobs.push(InterpreterJob::Interrupt { connection })
+                self.jobs.push(InterpreterJob::Interrupt { connection });
             }
         }
     }

@@ -22,9 +22,8 @@ pub(crate) fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
 /// Does the work; its panic becomes an exception like any other.
 pub(crate) fn raised<T>(work: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
     contained(work).unwrap_or_else(|text| {
-        Err(PyRuntimeError::new_err(format!(
-            "panic in the worker: {text}"
-        )))
+        let text = format!("panic in the worker: {text}");
+        Err(PyRuntimeError::new_err(text))
     })
 }
 

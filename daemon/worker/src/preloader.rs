@@ -94,18 +94,12 @@ fn order(slot: u32, reader: &mut FrameReader) -> Option<Order> {
 /// In the process that was forked: gives it a process group, descriptors and a
 /// control socket of its own. Says `Forked` before anything else can be said.
 pub(crate) fn become_worker(preloader: &Worker, order: Order) -> io::Result<Arc<Worker>> {
-    let Order {
-        slot,
-        control,
-        out,
-        err,
-    } = order;
     setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
-    dup2_stdout(&out)?;
-    dup2_stderr(&err)?;
+    dup2_stdout(&order.out)?;
+    dup2_stderr(&order.err)?;
     let mut spec = preloader.spec.clone();
-    spec.slot = slot;
-    let control = Control::new(control)?;
+    spec.slot = order.slot;
+    let control = Control::new(order.control)?;
     control.send(&FromWorker::Forked);
     Worker::with_scripts(spec, control, preloader.scripts.take())
 }

@@ -156,11 +156,8 @@ impl Script {
             }
             _ => None,
         };
-        let module = self
-            .state
-            .as_ref()
-            .ok()
-            .map(|module| module.bind(py).clone());
+        let module = self.state.as_ref().ok();
+        let module = module.map(|module| module.bind(py).clone());
         FoundScript {
             recycle,
             callable: found,

@@ -223,21 +223,16 @@ impl Thread {
         request: ReceivedRequest<'_>,
     ) -> ConnectionOutcome {
         let ReceivedRequest {
-            id,
-            environ,
-            facts,
-            label,
-            body,
-            late,
+            id, environ, facts, ..
         } = request;
-        if late {
+        if request.late {
             let text = queue_limits::text(worker.spec.group.queue_timeout);
-            let is_good =
-                ResponseOutput::refuse(connection, id, Failure::QueueTimeout, &text, false);
+            let failure = Failure::QueueTimeout;
+            let is_good = ResponseOutput::refuse(connection, id, failure, &text, false);
             return ConnectionOutcome::good(is_good);
         }
         let buffer = std::mem::take(&mut self.body);
-        let body = match body {
+        let body = match request.body {
             BodyKind::Pull => Body::pulled(Arc::clone(connection), id, buffer),
             BodyKind::None | BodyKind::Inline(_) => Body::complete(buffer),
         };
@@ -248,7 +243,7 @@ impl Thread {
             std::mem::take(&mut self.payload),
         );
         let number = connection.number;
-        let exchange = Exchange::new(self.slot, number, label, &facts, output, body);
+        let exchange = Exchange::new(self.slot, number, request.label, &facts, output, body);
         let exchange = Arc::new(exchange);
         self.begin(py, worker, &exchange);
         let cpu_began = worker.scheduler.load_profile.begin();

@@ -192,12 +192,11 @@ impl Ticker {
             timeout.as_secs_f64()
         );
         for connection in waiting {
-            if !queue_limits::waits_longer(&connection, timeout)
-                || !worker.scheduler.take_waiting(&connection)
+            if queue_limits::waits_longer(&connection, timeout)
+                && worker.scheduler.take_waiting(&connection)
             {
-                continue;
+                refuse(worker, connection, Failure::QueueFull, &text);
             }
-            refuse(worker, connection, Failure::QueueFull, &text);
         }
     }
 
@@ -277,15 +276,11 @@ impl ThreadObservation {
             };
             return false;
         }
-        let used = cpu_ns
-            .zip(self.cpu_ns)
-            .map_or(0, |(now, before)| now.saturating_sub(before));
+        let used = ns_between(self.cpu_ns, cpu_ns);
         self.cpu_ns = cpu_ns;
         let waits = u128::from(used) * 2 < passed.as_nanos();
-        waits
-            || self
-                .since
-                .is_some_and(|since| now.saturating_duration_since(since) >= computing)
+        let since = self.since.unwrap_or(now);
+        waits || now.saturating_duration_since(since) >= computing
     }
 
     /// Whether this request has just turned out to sleep: seen for some time in
@@ -299,12 +294,13 @@ impl ThreadObservation {
             return false;
         }
         self.counted = true;
-        let used = self
-            .cpu_ns
-            .zip(self.began_ns)
-            .map_or(0, |(now, began)| now.saturating_sub(began));
+        let used = ns_between(self.began_ns, self.cpu_ns);
         u128::from(used) * 10 < seen.as_nanos()
     }
+}
+
+fn ns_between(from: Option<u64>, to: Option<u64>) -> u64 {
+    to.zip(from).map_or(0, |(to, from)| to.saturating_sub(from))
 }
 
 /// Sends what has been lying in the buffer since the last tick.

@@ -3,7 +3,6 @@
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -165,28 +164,24 @@ impl Worker {
     /// supervisor need not hear each time.
     pub(crate) fn recycle_for_handler(&self) {
         let now = self.started.elapsed();
-        {
-            let mut asked = lock::detached(&self.handler_asked);
-            if asked.is_some_and(|at| now.saturating_sub(at) < HANDLER_INTERVAL) {
-                return;
-            }
-            *asked = Some(now);
+        let mut asked = lock::detached(&self.handler_asked);
+        if asked.is_some_and(|at| now.saturating_sub(at) < HANDLER_INTERVAL) {
+            return;
         }
+        *asked = Some(now);
+        drop(asked);
         self.recycle_for_script(RecycleReason::ScriptChanged);
     }
 
     /// A script that nobody had named was loaded for a request.
     pub(crate) fn loaded(&self, script: &[u8]) {
-        self.control.send(&FromWorker::Loaded {
-            script: PathBuf::from(OsStr::from_bytes(script)),
-        });
+        let script = OsStr::from_bytes(script).into();
+        self.control.send(&FromWorker::Loaded { script });
     }
 
     pub(crate) fn called(&self, script: &[u8], callable: String) {
-        self.control.send(&FromWorker::Called {
-            script: PathBuf::from(OsStr::from_bytes(script)),
-            callable,
-        });
+        let script = OsStr::from_bytes(script).into();
+        self.control.send(&FromWorker::Called { script, callable });
     }
 
     pub(crate) fn note_activity(&self, exchange: &Exchange) {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::hierarchy::{Controller, Hierarchy};
 use super::name::Keeper;
+use crate::process::procfs::numbers_in;
 use crate::sys;
 
 /// Where everything that belongs to no site is moved in version 2, which has no
@@ -250,7 +251,7 @@ fn enable(one: &Hierarchy) -> io::Result<()> {
     let main = one.directory.join(MAIN);
     make_directory(&main)?;
     for _ in 0..MOVES {
-        for pid in members(&one.directory) {
+        for pid in numbers_in(&one.directory.join("cgroup.procs"), u64::MAX) {
             // One that has ended is no matter; what stays is seen below.
             let _ = fs::write(main.join("cgroup.procs"), pid.to_string());
         }
@@ -268,18 +269,10 @@ fn make_directory(path: &Path) -> io::Result<()> {
     }
 }
 
-fn members(directory: &Path) -> Vec<u32> {
-    let text = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
-    text.lines().filter_map(|line| line.parse().ok()).collect()
-}
-
 /// The first of a site's processes: it decides how many there are.
 fn first_members(directory: &Path) -> BTreeSet<u32> {
-    let mut text = String::new();
-    let file = fs::File::open(directory.join("cgroup.procs"));
-    let _ = file.and_then(|file| file.take(KILL_BYTES).read_to_string(&mut text));
-    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-    whole.lines().filter_map(|line| line.parse().ok()).collect()
+    let file = directory.join("cgroup.procs");
+    numbers_in(&file, KILL_BYTES).into_iter().collect()
 }
 
 /// By descriptor, and only who is there after it was opened: a number may have
