@@ -60,10 +60,11 @@ pub(crate) fn run_whole(
 fn end_children(others: &[u32]) -> io::Result<()> {
     let deadline = Instant::now() + LEFTOVER_TIME;
     loop {
-        let left: Vec<Pid> = procfs::children()
+        let new = procfs::children()
             .into_iter()
-            .filter(|pid| !others.contains(pid))
-            .filter_map(|pid| i32::try_from(pid).ok().map(Pid::from_raw))
+            .filter(|pid| !others.contains(pid));
+        let left: Vec<Pid> = new
+            .filter_map(|pid| Some(Pid::from_raw(pid.try_into().ok()?)))
             .collect();
         let Some(first) = left.first() else {
             return Ok(());
@@ -92,21 +93,19 @@ struct Ended {
 
 impl Ended {
     fn collect(self) -> ChildOutput {
-        let take = |output: Option<Receiver<Vec<u8>>>| {
-            let left = self
-                .deadline
-                .saturating_duration_since(Instant::now())
-                .max(Duration::from_millis(500));
-            output
-                .and_then(|bytes| bytes.recv_timeout(left).ok())
-                .unwrap_or_default()
-        };
         ChildOutput {
             status: self.status,
-            out: take(self.out),
-            err: take(self.err),
+            out: take(self.out, self.deadline),
+            err: take(self.err, self.deadline),
         }
     }
+}
+
+fn take(output: Option<Receiver<Vec<u8>>>, deadline: Instant) -> Vec<u8> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    let left = left.max(Duration::from_millis(500));
+    let bytes = output.and_then(|bytes| bytes.recv_timeout(left).ok());
+    bytes.unwrap_or_default()
 }
 
 /// Runs the program; what it has printed is collected later.

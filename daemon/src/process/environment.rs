@@ -31,35 +31,29 @@ pub(crate) fn build(
     identity: &Identity,
     time_zone: Option<String>,
 ) -> Result<BTreeMap<String, String>, EnvironmentError> {
-    let mut out = BTreeMap::new();
-    let mut set = |name: &str, value: String| {
-        out.insert(name.to_owned(), value);
-    };
-    set("PATH", PATH.to_owned());
-    set("HOME", identity.home.display().to_string());
-    for name in ["USER", "LOGNAME", "USERNAME"] {
-        set(name, identity.user.clone());
-    }
-    if !identity.shell.as_os_str().is_empty() {
-        set("SHELL", identity.shell.display().to_string());
-    }
+    let shell = Some(identity.shell.display().to_string()).filter(|shell| !shell.is_empty());
     // The C locale without UTF-8 is what mod_wsgi's users trip over.
-    set(
-        "LANG",
-        config.lang.clone().unwrap_or_else(|| "C.UTF-8".to_owned()),
-    );
-    if let Some(locale) = &config.locale {
-        set("LC_ALL", locale.clone());
-    }
-    if let Some(zone) = time_zone {
-        set("TZ", zone);
-    }
-    if let Some(seed) = &config.python_hash_seed {
-        set("PYTHONHASHSEED", seed.clone());
-    }
-    if let Some(eggs) = &config.python_eggs {
-        set("PYTHON_EGG_CACHE", eggs.display().to_string());
-    }
+    let lang = config.lang.clone().unwrap_or_else(|| "C.UTF-8".to_owned());
+    let eggs = config.python_eggs.as_ref();
+    let variables = [
+        ("PATH", Some(PATH.to_owned())),
+        ("HOME", Some(identity.home.display().to_string())),
+        ("USER", Some(identity.user.clone())),
+        ("LOGNAME", Some(identity.user.clone())),
+        ("USERNAME", Some(identity.user.clone())),
+        ("SHELL", shell),
+        ("LANG", Some(lang)),
+        ("LC_ALL", config.locale.clone()),
+        ("TZ", time_zone),
+        ("PYTHONHASHSEED", config.python_hash_seed.clone()),
+        (
+            "PYTHON_EGG_CACHE",
+            eggs.map(|path| path.display().to_string()),
+        ),
+    ];
+    let set = variables.into_iter();
+    let set = set.filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    let mut out: BTreeMap<String, String> = set.collect();
     if let Some(path) = &config.env_file {
         let text = read(path).map_err(|source| EnvironmentError::Read {
             path: path.clone(),
@@ -119,18 +113,15 @@ fn parse(path: &Path, text: &str) -> Result<Vec<(String, String)>, EnvironmentEr
 }
 
 fn unquote(value: &str) -> String {
-    let between = |open: &str, close: char| {
-        value
-            .strip_prefix(open)
-            .and_then(|rest| rest.strip_suffix(close))
-    };
-    if let Some(inner) = between("$'", '\'') {
+    if let Some(inner) = between(value, "$'", "'") {
         return unescape(inner);
     }
-    between("\"", '"')
-        .or_else(|| between("'", '\''))
-        .unwrap_or(value)
-        .to_owned()
+    let inner = between(value, "\"", "\"").or_else(|| between(value, "'", "'"));
+    inner.unwrap_or(value).to_owned()
+}
+
+fn between<'a>(value: &'a str, open: &str, close: &str) -> Option<&'a str> {
+    value.strip_prefix(open)?.strip_suffix(close)
 }
 
 fn unescape(text: &str) -> String {

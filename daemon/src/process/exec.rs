@@ -70,13 +70,7 @@ impl<T, E: std::fmt::Display> OrFail<T> for Result<T, E> {
     reason = "standard error is the launcher's pipe to the group's log"
 )]
 pub(crate) fn run(args: &WorkerExec) -> ExitCode {
-    let Failed(code, text) = launch(args);
-    eprintln!("{text}");
-    ExitCode::from(code)
-}
-
-fn launch(args: &WorkerExec) -> Failed {
-    match prepare(args) {
+    let Failed(code, text) = match prepare(args) {
         Ok(mut command) => {
             let error = command.exec();
             let python = command.get_program().display();
@@ -84,7 +78,9 @@ fn launch(args: &WorkerExec) -> Failed {
             Failed(launcher::EXEC, text)
         }
         Err(failed) => failed,
-    }
+    };
+    eprintln!("{text}");
+    ExitCode::from(code)
 }
 
 fn prepare(args: &WorkerExec) -> Result<Command, Failed> {

@@ -43,12 +43,8 @@ pub(crate) fn run(py: Python<'_>, control: i32) -> PyResult<()> {
     let spec = py.detach(|| Control::receive(socket.as_fd(), &mut reader));
     let (spec, preloads) = spec.map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
     let spec = *spec;
-    let module = PyModule::from_code(
-        py,
-        &c_source(RUNTIME)?,
-        c"wsgid/runtime.py",
-        c"_wsgid_runtime",
-    )?;
+    let source = CString::new(RUNTIME)?;
+    let module = PyModule::from_code(py, &source, c"wsgid/runtime.py", c"_wsgid_runtime")?;
     let facts = facts(py, &spec)?;
     facts.set_item("preloader", preloads)?;
     let worker = Worker::with_scripts(spec, Control::new(socket)?, Scripts::default())?;
@@ -68,49 +64,35 @@ pub(crate) fn run(py: Python<'_>, control: i32) -> PyResult<()> {
     module.call_method1("main", (core, facts)).map(drop)
 }
 
-fn c_source(source: &str) -> PyResult<CString> {
-    CString::new(source).map_err(|error| PyRuntimeError::new_err(error.to_string()))
-}
-
 /// What `runtime.py` needs to know of the specification.
 fn facts<'py>(py: Python<'py>, spec: &WorkerSpec) -> PyResult<Bound<'py, PyDict>> {
     let group = &spec.group;
+    let server = &spec.server;
     let facts = PyDict::new(py);
     facts.set_item("process_group", &group.name)?;
     facts.set_item("application_group", &spec.application_group)?;
     facts.set_item("processes", group.processes_limit())?;
     facts.set_item("threads", group.threads)?;
     facts.set_item("multiprocess", group.multiprocess)?;
-    facts.set_item(
-        "run_once",
-        group.threads == 1 && group.maximum_requests == 1,
-    )?;
+    let run_once = group.threads == 1 && group.maximum_requests == 1;
+    facts.set_item("run_once", run_once)?;
     // As str: PyO3 makes a pathlib.Path of a Path, and imports a megabyte for it.
     facts.set_item("home", group.home.as_deref().map(Path::as_os_str))?;
-    let python_path: Vec<&OsStr> = group
-        .python_path
-        .iter()
-        .map(|path| path.as_os_str())
-        .collect();
-    facts.set_item("python_path", python_path)?;
+    let python_path = group.python_path.iter().map(|path| path.as_os_str());
+    facts.set_item("python_path", python_path.collect::<Vec<_>>())?;
     facts.set_item("title", group.title())?;
     facts.set_item("lang", group.lang.as_deref())?;
     facts.set_item("locale", group.locale.as_deref())?;
-    facts.set_item(
-        "switch_interval",
-        group.switch_interval_us.map(|micros| micros as f64 / 1e6),
-    )?;
+    let switch_interval = group.switch_interval_us.map(|micros| micros as f64 / 1e6);
+    facts.set_item("switch_interval", switch_interval)?;
     facts.set_item("stack_size", group.stack_size)?;
     facts.set_item("restrict_signal", group.restrict_signal)?;
     facts.set_item("restrict_stdin", group.restrict_stdin)?;
-    facts.set_item("apache_version", spec.server.version)?;
-    facts.set_item("apache_description", &spec.server.description)?;
-    facts.set_item("apache_mpm", &spec.server.mpm)?;
-    facts.set_item("apache_maximum_processes", spec.server.maximum_processes)?;
-    facts.set_item(
-        "apache_threads_per_process",
-        spec.server.threads_per_process,
-    )?;
+    facts.set_item("apache_version", server.version)?;
+    facts.set_item("apache_description", &server.description)?;
+    facts.set_item("apache_mpm", &server.mpm)?;
+    facts.set_item("apache_maximum_processes", server.maximum_processes)?;
+    facts.set_item("apache_threads_per_process", server.threads_per_process)?;
     facts.set_item("mod_wsgi_source", MOD_WSGI)?;
     facts.set_item("preloader_source", PRELOADER)?;
     let preload: Vec<&OsStr> = group
@@ -279,7 +261,7 @@ impl Core {
         let order = lock::detached(&self.order)
             .take()
             .ok_or_else(|| PyRuntimeError::new_err("nothing was ordered"))?;
-        log::is_worker();
+        log::set_forked(false);
         let before = self.worker();
         let worker = preloader::become_worker(&before, order)?;
         worker.control.set_main(sys::adopt(wake)?);
@@ -323,9 +305,8 @@ impl Core {
             "SIGUSR1" => RecycleReason::Signal,
             "SIGXCPU" => RecycleReason::CpuTimeLimit,
             other => {
-                return Err(PyOSError::new_err(format!(
-                    "no reason to be replaced: {other}"
-                )));
+                let text = format!("no reason to be replaced: {other}");
+                return Err(PyOSError::new_err(text));
             }
         };
         if !self.preloads.load(Ordering::Relaxed) {
@@ -369,9 +350,9 @@ impl Core {
         let slots = &worker.scheduler.slots;
         let elapsed: Vec<f64> = slots
             .iter()
-            .map(|slot| match slot.serving() {
-                Some(exchange) => exchange.started.elapsed().as_secs_f64(),
-                None => 0.0,
+            .map(|slot| {
+                slot.serving()
+                    .map_or(0.0, |one| one.started.elapsed().as_secs_f64())
             })
             .collect();
         worker.metrics.take(py, slots.len(), &elapsed)
@@ -383,11 +364,8 @@ impl Core {
         let worker = self.worker();
         let stats = &worker.stats;
         let busy = Duration::from_micros(stats.busy_us.load(Ordering::Relaxed)).as_secs_f64();
-        let begun = worker
-            .scheduler
-            .slots
-            .iter()
-            .map(|slot| slot.begun.load(Ordering::Relaxed));
+        let slots = worker.scheduler.slots.iter();
+        let begun = slots.map(|slot| slot.begun.load(Ordering::Relaxed));
         (
             worker.started.elapsed().as_secs_f64(),
             stats.requests.load(Ordering::Relaxed),

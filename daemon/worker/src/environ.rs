@@ -46,14 +46,10 @@ pub(crate) fn environ<'py>(
     let environ = with(remembered, |variables| {
         variables.environ(py, base, slot + 1, head)
     })?;
-    environ.set_item(
-        intern!(py, "mod_wsgi.request_start"),
-        seconds(head.request_start_us),
-    )?;
-    environ.set_item(
-        intern!(py, "mod_wsgi.queue_start"),
-        seconds(head.queue_start_us),
-    )?;
+    let request_start = seconds(head.request_start_us);
+    let queue_start = seconds(head.queue_start_us);
+    environ.set_item(intern!(py, "mod_wsgi.request_start"), request_start)?;
+    environ.set_item(intern!(py, "mod_wsgi.queue_start"), queue_start)?;
     environ.set_item(intern!(py, "mod_wsgi.daemon_start"), now())?;
     if !head.options.interim {
         environ.del_item(intern!(py, "wsgi.early_hints"))?;
@@ -136,10 +132,8 @@ impl Variables {
             }
         }
         environ.set_item(intern!(py, "mod_wsgi.thread_id"), thread)?;
-        environ.set_item(
-            intern!(py, "mod_wsgi.callable_object"),
-            latin1(py, head.callable),
-        )?;
+        let callable = latin1(py, head.callable);
+        environ.set_item(intern!(py, "mod_wsgi.callable_object"), callable)?;
         Ok(environ)
     }
 }

@@ -22,11 +22,9 @@ static CHILD_IS_WORKER: AtomicBool = AtomicBool::new(false);
 /// a thread that does not exist there may hold it.
 pub(crate) fn before(worker: &Worker) {
     let mut descriptors = worker.scheduler.descriptors();
-    descriptors.extend([
-        worker.control.as_fd().as_raw_fd(),
-        worker.control.wake_fd().as_raw_fd(),
-    ]);
-    DESCRIPTORS.with(|kept| *kept.borrow_mut() = descriptors);
+    let control = &worker.control;
+    descriptors.extend([control.as_fd(), control.wake_fd()].map(|fd| fd.as_raw_fd()));
+    DESCRIPTORS.set(descriptors);
 }
 
 /// The next child is to be a worker, and none of the application's.
@@ -36,10 +34,10 @@ pub(crate) fn expect_worker() {
 
 /// After the fork, in the child. Whether the child is the application's.
 pub(crate) fn after_in_child() -> bool {
-    log::forget_requests();
+    log::set_forked(true);
     if let Ok(null) = File::open("/dev/null") {
-        DESCRIPTORS.with(|kept| {
-            for number in kept.borrow_mut().drain(..) {
+        DESCRIPTORS.with_borrow_mut(|kept| {
+            for number in kept.drain(..) {
                 sys::replace(null.as_fd(), number);
             }
         });
@@ -49,5 +47,5 @@ pub(crate) fn after_in_child() -> bool {
 
 /// After the fork, in this process.
 pub(crate) fn after_in_parent() {
-    DESCRIPTORS.with(|kept| kept.borrow_mut().clear());
+    DESCRIPTORS.take();
 }

@@ -99,12 +99,9 @@ impl Layout {
 
     /// Whether the request has these variables, in this order.
     pub(crate) fn fits(&self, head: &RequestHead<'_>) -> bool {
+        let mut pairs = self.variables.iter().zip(&head.environ);
         self.variables.len() == head.environ.len()
-            && self
-                .variables
-                .iter()
-                .zip(&head.environ)
-                .all(|(variable, (name, _))| *variable.name == ***name)
+            && pairs.all(|(variable, (name, _))| *variable.name == ***name)
     }
 
     /// The environ of a request that fits, for the thread with this number; the
@@ -136,10 +133,8 @@ impl Layout {
             kept.extend_from_slice(value);
         }
         if self.callable.as_deref() != Some(head.callable) {
-            template.set_item(
-                intern!(py, "mod_wsgi.callable_object"),
-                latin1(py, head.callable),
-            )?;
+            let callable = latin1(py, head.callable);
+            template.set_item(intern!(py, "mod_wsgi.callable_object"), callable)?;
             self.callable = Some(head.callable.to_vec());
         }
         if self.thread != Some(thread) {

@@ -78,17 +78,13 @@ impl LoadProfile {
     }
 
     pub(crate) fn end(&self, wall: Duration, cpu_began: Option<u64>) {
-        let wall = u64::try_from(wall.as_nanos())
-            .unwrap_or(u64::MAX)
-            .min(Duration::from_secs(60).as_nanos() as u64);
+        let wall = wall.min(Duration::from_secs(60)).as_nanos() as u64;
         let average = mix(&self.wall_ns, wall);
         step(&self.usual_ns, wall);
         let Some(began) = cpu_began else { return };
         let cpu = sys::own_cpu_ns().saturating_sub(began);
-        let share = mix(
-            &self.cpu_share,
-            (cpu.saturating_mul(1000) / wall.max(1)).min(1000),
-        );
+        let share = cpu.saturating_mul(1000) / wall.max(1);
+        let share = mix(&self.cpu_share, share.min(1000));
         let eager = average > LONG.as_nanos() as u64 && share < WAITS;
         if eager != self.eager.load(Ordering::Relaxed) {
             self.eager.store(eager, Ordering::Relaxed);

@@ -18,34 +18,28 @@ thread_local! {
     static CURRENT: RefCell<Option<Arc<Exchange>>> = const { RefCell::new(None) };
 }
 
-/// Set in a process that the application forked: requests are not its business.
+/// Set in a process that the application forked: requests are not its business. One that
+/// was forked to be a worker takes it back.
 static FORKED: AtomicBool = AtomicBool::new(false);
 
 /// The calling thread serves this request from now on, or none.
 pub(crate) fn set_current(exchange: Option<Arc<Exchange>>) {
-    let old = CURRENT.with(|current| std::mem::replace(&mut *current.borrow_mut(), exchange));
-    drop(old);
+    drop(CURRENT.replace(exchange));
 }
 
 pub(crate) fn current() -> Option<Arc<Exchange>> {
     if is_forked() {
         return None;
     }
-    CURRENT.with(|current| current.borrow().clone())
+    CURRENT.with_borrow(Clone::clone)
 }
 
 pub(crate) fn is_forked() -> bool {
     FORKED.load(Ordering::Relaxed)
 }
 
-/// This process is a child that the application forked.
-pub(crate) fn forget_requests() {
-    FORKED.store(true, Ordering::Relaxed);
-}
-
-/// This process was forked to be a worker: requests are its business.
-pub(crate) fn is_worker() {
-    FORKED.store(false, Ordering::Relaxed);
+pub(crate) fn set_forked(is_forked: bool) {
+    FORKED.store(is_forked, Ordering::Relaxed);
 }
 
 /// Writes each line as a record of the calling thread's request, or to standard

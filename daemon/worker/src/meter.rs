@@ -67,15 +67,13 @@ pub(crate) struct Cpu {
 
 impl Cpu {
     fn of_thread() -> Self {
-        let micros =
-            |time: nix::sys::time::TimeVal| u64::try_from(time.num_microseconds()).unwrap_or(0);
-        getrusage(UsageWho::RUSAGE_THREAD).map_or_else(
-            |_| Self::default(),
-            |usage| Self {
-                user: micros(usage.user_time()),
-                system: micros(usage.system_time()),
-            },
-        )
+        let Ok(usage) = getrusage(UsageWho::RUSAGE_THREAD) else {
+            return Self::default();
+        };
+        Self {
+            user: u64::try_from(usage.user_time().num_microseconds()).unwrap_or(0),
+            system: u64::try_from(usage.system_time().num_microseconds()).unwrap_or(0),
+        }
     }
 }
 

@@ -27,10 +27,8 @@ pub(crate) fn receive_frame(
     piece_ms: u16,
 ) -> Result<(), ReceiveError> {
     while !reader.has_frame() {
-        match poll(
-            &mut [PollFd::new(socket, PollFlags::POLLIN)],
-            PollTimeout::from(piece_ms),
-        ) {
+        let mut watched = [PollFd::new(socket, PollFlags::POLLIN)];
+        match poll(&mut watched, PollTimeout::from(piece_ms)) {
             Ok(0) => return Err(ReceiveError::Late),
             Ok(_) | Err(Errno::EINTR) => {}
             Err(_) => return Err(ReceiveError::Gone),

@@ -62,12 +62,9 @@ impl Scripts {
         let failed = match &script.state {
             Err(error) => Some(format!("{}\n{}", error.text, error.traceback)),
             Ok(module) => {
-                let mut names = callables
-                    .iter()
-                    .filter(|(script, _)| script == path)
-                    .map(|(_, name)| name);
-                let lost = names.find(|name| !has(module.bind(py), name));
-                lost.map(|name| lacks(path.as_os_str().as_bytes(), name.as_bytes()))
+                let mut named = callables.iter().filter(|(script, _)| script == path);
+                let lost = named.find(|(_, name)| !has(module.bind(py), name));
+                lost.map(|(_, name)| lacks(path.as_os_str().as_bytes(), name.as_bytes()))
             }
         };
         table.insert(path.as_os_str().as_bytes().to_vec(), script);
@@ -139,11 +136,7 @@ impl Scripts {
             },
         );
         let lines = self.lines_about(&text);
-        py.detach(|| {
-            for line in &lines {
-                log::process(line);
-            }
-        });
+        py.detach(|| lines.iter().for_each(|line| log::process(line)));
         LoadError::new(Failure::NotAllowed, text)
     }
 

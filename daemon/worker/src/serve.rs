@@ -251,10 +251,10 @@ impl Thread {
         let verdict = application::serve(py, worker, &exchange, &facts, &environ);
         drop(environ);
         let ended = Instant::now();
-        exchange.application_us.store(
-            micros(ended.saturating_duration_since(began)),
-            Ordering::Relaxed,
-        );
+        let application_us = micros(ended.saturating_duration_since(began));
+        exchange
+            .application_us
+            .store(application_us, Ordering::Relaxed);
         let took = ended.saturating_duration_since(exchange.started);
         worker.scheduler.load_profile.end(took, cpu_began);
         self.end(py, worker, &exchange, verdict, took)
@@ -352,12 +352,8 @@ impl Thread {
             level::CRIT,
             &format!("panic in the worker while it handled a request: {panic}"),
         );
-        if let Some(exchange) = worker
-            .scheduler
-            .slots
-            .get(self.slot)
-            .and_then(ThreadSlot::serving)
-        {
+        let slot = worker.scheduler.slots.get(self.slot);
+        if let Some(exchange) = slot.and_then(ThreadSlot::serving) {
             let text = format!("panic in the worker: {panic}");
             exchange.abandoned.store(true, Ordering::Relaxed);
             let verdict = Verdict::failed(Failure::ApplicationError, text);

@@ -227,11 +227,8 @@ fn write_field(
         return Err(PyValueError::new_err(text));
     }
     // RFC 9110 §5.5: space in front is no part of a value.
-    let front = value
-        .iter()
-        .take_while(|byte| matches!(byte, b' ' | b'\t'))
-        .count();
-    let value = value.get(front..).unwrap_or_default();
+    let spaces = value.iter().take_while(|byte| matches!(byte, b' ' | b'\t'));
+    let value = &value[spaces.count()..];
     if name.eq_ignore_ascii_case(b"content-length") {
         read_length(value, length)?;
     }

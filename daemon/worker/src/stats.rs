@@ -37,15 +37,12 @@ impl Stats {
         }
         self.busy_us.fetch_add(micros, Ordering::Relaxed);
         self.requests.fetch_add(1, Ordering::Relaxed);
-        self.in_flight
-            .fetch_sub(1, Ordering::Relaxed)
-            .saturating_sub(1)
+        let before = self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        before.saturating_sub(1)
     }
 
     pub(crate) fn histogram(&self) -> Vec<u64> {
-        self.histogram
-            .iter()
-            .map(|count| count.load(Ordering::Relaxed))
-            .collect()
+        let counts = self.histogram.iter();
+        counts.map(|count| count.load(Ordering::Relaxed)).collect()
     }
 }

@@ -45,10 +45,9 @@ pub(crate) fn text<'py>(
     value: &[u8],
 ) -> PyResult<Bound<'py, PyString>> {
     if !value.is_ascii() && matches!(name, b"SCRIPT_FILENAME" | b"DOCUMENT_ROOT") {
-        let decoded = py
-            .import("os")?
-            .call_method1("fsdecode", (PyBytes::new(py, value),))?;
-        return Ok(decoded.cast_into::<PyString>()?);
+        let os = py.import("os")?;
+        let decoded = os.call_method1("fsdecode", (PyBytes::new(py, value),))?;
+        return Ok(decoded.cast_into()?);
     }
     Ok(latin1(py, value))
 }
@@ -57,12 +56,9 @@ pub(crate) fn text<'py>(
 pub(crate) fn latin1<'py>(py: Python<'py>, bytes: &[u8]) -> Bound<'py, PyString> {
     match std::str::from_utf8(bytes) {
         Ok(text) if text.is_ascii() => PyString::new(py, text),
-        _ => PyString::new(
-            py,
-            &bytes
-                .iter()
-                .map(|byte| char::from(*byte))
-                .collect::<String>(),
-        ),
+        _ => {
+            let text: String = bytes.iter().copied().map(char::from).collect();
+            PyString::new(py, &text)
+        }
     }
 }

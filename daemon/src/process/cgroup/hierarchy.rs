@@ -54,28 +54,24 @@ pub(super) const CURE: &str = "under systemd, give the unit `Delegate=cpu memory
 
 /// All hierarchies, or why there are none.
 pub(super) fn find() -> Result<Vec<Hierarchy>, String> {
-    let read = |path: &str| {
-        std::fs::read_to_string(path).map_err(|error| format!("failed to read `{path}`: {error}"))
-    };
     let found = parse(&read("/proc/self/cgroup")?, &read("/proc/self/mountinfo")?);
     let systemd = Path::new("/run/systemd/system").exists();
-    let found = choose(
-        found,
-        systemd,
-        &|directory| is_delegated(directory),
-        &|directory| {
-            std::fs::read_to_string(directory.join("cgroup.controllers")).unwrap_or_default()
-        },
-    )?;
-    for hierarchy in &found {
-        access(&hierarchy.directory, AccessFlags::W_OK).map_err(|errno| {
-            format!(
-                "`{}` cannot be written: {errno}; {CURE}",
-                hierarchy.directory.display()
-            )
+    let found = choose(found, systemd, &is_delegated, &controllers_in)?;
+    for Hierarchy { directory, .. } in &found {
+        access(directory, AccessFlags::W_OK).map_err(|errno| {
+            let directory = directory.display();
+            format!("`{directory}` cannot be written: {errno}; {CURE}")
         })?;
     }
     Ok(found)
+}
+
+fn read(path: &str) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| format!("failed to read `{path}`: {error}"))
+}
+
+fn controllers_in(directory: &Path) -> String {
+    std::fs::read_to_string(directory.join("cgroup.controllers")).unwrap_or_default()
 }
 
 /// systemd marks what it leaves to a service.

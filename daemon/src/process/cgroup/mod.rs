@@ -112,28 +112,23 @@ impl Cgroups {
         config: &GroupConfig,
         several: bool,
     ) -> Result<Vec<PathBuf>, String> {
-        if self.base.is_none() {
-            return Ok(Vec::new());
-        }
         if !several && !config.is_bounded() && !self.groups.contains_key(&config.name) {
             return Ok(Vec::new());
         }
         self.make(config)?;
-        Ok(self
-            .in_base(&config.name, Base::entrances)
-            .unwrap_or_default())
+        let entrances = self.in_base(&config.name, Base::entrances);
+        Ok(entrances.unwrap_or_default())
     }
 
     /// How processes of a group that has no control group yet come into one;
     /// nothing if it has one, or there are none.
     pub(crate) fn contain(&mut self, config: &GroupConfig) -> Result<Option<Move>, String> {
-        if self.base.is_none() || self.groups.contains_key(&config.name) {
+        if self.groups.contains_key(&config.name) {
             return Ok(None);
         }
         self.make(config)?;
-        Ok(self.in_base(&config.name, |base, directory| {
-            Move::new(base.doors(directory))
-        }))
+        let doors = self.in_base(&config.name, Base::doors);
+        Ok(doors.map(Move::new))
     }
 
     fn in_base<T>(&self, group: &str, what: impl FnOnce(&Base, &str) -> T) -> Option<T> {
