@@ -2,20 +2,19 @@
 //! start, and the end of it.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use wsgid_protocol::Failure;
 
-use super::step::Actions;
+use super::step::PoolStep;
 use super::{Action, Member, Mode, PoolGeneration, WorkerPool};
 use crate::definition::Definition;
 
 impl WorkerPool {
-    pub(super) fn define(&mut self, definition: Arc<Definition>, now: Instant, out: &mut Actions) {
+    pub(super) fn define(&mut self, definition: Arc<Definition>, step: &mut PoolStep) {
         self.defined = Some(Arc::clone(&definition));
         if matches!(self.mode, Mode::Failed { .. }) {
             // What it failed for may have been mended outside of the definition.
-            self.forgive(out);
+            self.forgive(step);
         }
         if let Some(next) = self
             .next
@@ -31,30 +30,26 @@ impl WorkerPool {
         }
         if definition.same_workers(&self.current.definition) {
             self.current.definition = definition;
-            let dropped = self.drop_next(now, out);
-            out.extend(dropped.map(Action::TakenBack));
+            if let Some(dropped) = self.drop_next(step) {
+                step.push(Action::TakenBack(dropped));
+            }
             return;
         }
-        if let Some(next) = self.next.take() {
-            let ids = self.ids_where(|member| member.generation == next.number);
-            ids.into_iter().for_each(|id| self.bring_down(id, now, out));
-        }
-        self.forgive(out);
+        self.take_next(step);
+        self.forgive(step);
         self.begin_next(definition);
     }
 
-    pub(super) fn restart(&mut self, now: Instant, out: &mut Actions) {
+    pub(super) fn restart(&mut self, step: &mut PoolStep) {
         if matches!(self.mode, Mode::Leaving { .. }) {
             return;
         }
         if self.mode == Mode::Stopped {
-            self.start(out);
+            self.start(step);
             return;
         }
-        self.forgive(out);
-        if let Some(next) = self.next.take() {
-            let ids = self.ids_where(|member| member.generation == next.number);
-            ids.into_iter().for_each(|id| self.bring_down(id, now, out));
+        self.forgive(step);
+        if let Some(next) = self.take_next(step) {
             self.begin_next(next.definition);
         } else if self.members.values().any(Member::is_live) || !self.has_latest() {
             self.begin_next(self.latest());
@@ -62,7 +57,7 @@ impl WorkerPool {
     }
 
     /// Forgets failures.
-    pub(super) fn forgive(&mut self, out: &mut Actions) {
+    pub(super) fn forgive(&mut self, step: &mut PoolStep) {
         self.backoff.clear();
         self.held_until = None;
         if matches!(self.mode, Mode::Failed { .. }) {
@@ -70,7 +65,7 @@ impl WorkerPool {
             self.target = self.target.max(1);
         }
         if self.mode == Mode::Running {
-            self.serve_again(out);
+            self.serve_again(step);
         }
     }
 
@@ -80,8 +75,7 @@ impl WorkerPool {
         self.next = Some(PoolGeneration {
             number: self.generations,
             definition,
-            failures: 0,
-            for_files: false,
+            ..PoolGeneration::default()
         });
     }
 
@@ -89,7 +83,9 @@ impl WorkerPool {
     /// with the files as they were is tried with them.
     pub(super) fn begin_next_for_files(&mut self) {
         self.begin_next(self.latest());
-        self.next.iter_mut().for_each(|next| next.for_files = true);
+        if let Some(next) = &mut self.next {
+            next.for_files = true;
+        }
     }
 
     fn latest(&self) -> Arc<Definition> {
@@ -103,7 +99,7 @@ impl WorkerPool {
             .is_none_or(|defined| defined.same_workers(&self.current.definition))
     }
 
-    pub(super) fn stop(&mut self, now: Instant, out: &mut Actions) {
+    pub(super) fn stop(&mut self, step: &mut PoolStep) {
         if matches!(self.mode, Mode::Leaving { .. } | Mode::Stopped) {
             return;
         }
@@ -115,45 +111,42 @@ impl WorkerPool {
         if let Some(next) = self.next.take() {
             self.current = next;
         }
-        self.drain_all(now, out);
-        self.refuse(Failure::GroupStopped, "it was stopped by command", out);
+        self.drain_all(step);
+        self.refuse(Failure::GroupStopped, "it was stopped by command", step);
     }
 
-    pub(super) fn start(&mut self, out: &mut Actions) {
+    pub(super) fn start(&mut self, step: &mut PoolStep) {
         if self.mode == Mode::Stopped {
             self.mode = Mode::Running;
             self.backoff.clear();
             self.target = self.current.definition.config.processes.max(1);
-            self.serve_again(out);
+            self.serve_again(step);
         }
         // Who says `start` of a group that has failed wants it tried.
         if matches!(self.mode, Mode::Failed { .. }) {
-            self.forgive(out);
+            self.forgive(step);
         }
     }
 
-    pub(super) fn leave(&mut self, at_once: bool, now: Instant, out: &mut Actions) {
+    pub(super) fn leave(&mut self, at_once: bool, step: &mut PoolStep) {
         if !matches!(self.mode, Mode::Leaving { .. }) {
             self.mode = Mode::Leaving { gone: false };
             self.next = None;
-            self.refuse(
-                Failure::GroupStopped,
-                "the process group is being removed",
-                out,
-            );
+            let why = "the process group is being removed";
+            self.refuse(Failure::GroupStopped, why, step);
         }
         if at_once {
-            self.ids_where(|_| true)
-                .into_iter()
-                .for_each(|id| self.bring_down(id, now, out));
+            for id in self.ids_where(|_| true) {
+                self.bring_down(id, step);
+            }
         } else {
-            self.drain_all(now, out);
+            self.drain_all(step);
         }
     }
 
-    pub(super) fn drain_all(&mut self, now: Instant, out: &mut Actions) {
+    pub(super) fn drain_all(&mut self, step: &mut PoolStep) {
         for id in self.ids_where(|member| member.is_live()) {
-            self.drain(id, now, out);
+            self.drain(id, step);
         }
     }
 }

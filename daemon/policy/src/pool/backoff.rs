@@ -19,28 +19,22 @@ const LONGEST_DELAY_READY: Duration = Duration::from_secs(1);
 
 /// Failures of one pool.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Backoff {
-    #[serde(default)]
     in_a_row: u32,
-    #[serde(default, with = "instant::option")]
+    #[serde(with = "instant::option")]
     not_before: Option<Instant>,
-    #[serde(default, with = "instant::list")]
+    #[serde(with = "instant::list")]
     recent: VecDeque<Instant>,
-    #[serde(default = "odd")]
+    /// For the jitter; never zero.
     seed: u64,
     /// The last start came to nothing.
-    #[serde(default)]
     failing: bool,
-}
-
-/// A seed for jitter that is never zero.
-const fn odd() -> u64 {
-    1
 }
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self::new(odd())
+        Self::new(1)
     }
 }
 

@@ -1,29 +1,27 @@
 //! Bringing workers down: politely first, and in steps for those that are
 //! unwilling, which time alone takes.
 
-use std::time::Instant;
-
 use wsgid_protocol::control::RecycleReason;
 
-use super::step::Actions;
+use super::step::PoolStep;
 use super::{Action, NEVER_READY_PATIENCE, Phase, TERM_PATIENCE, WorkerPool};
 use crate::ids::WorkerId;
 
 impl WorkerPool {
-    pub(super) fn drain(&mut self, id: WorkerId, now: Instant, out: &mut Actions) {
+    pub(super) fn drain(&mut self, id: WorkerId, step: &mut PoolStep) {
         let Some(member) = self.members.get_mut(&id) else {
             return;
         };
         if !member.is_ready() {
-            return self.bring_down(id, now, out);
+            return self.bring_down(id, step);
         }
         let evicted = member.recycling() == Some(RecycleReason::Signal);
         member.phase = Phase::Draining {
-            until: now + member.definition.drain_timeout(evicted),
+            until: step.now + member.definition.drain_timeout(evicted),
         };
         member.replaces = None;
         self.succeed(id);
-        out.push(Action::Drain(id));
+        step.push(Action::Drain(id));
     }
 
     /// A worker has left its place: who should replace it counts in full.
@@ -38,14 +36,14 @@ impl WorkerPool {
     }
 
     /// Ends a worker within its shutdown timeout.
-    pub(super) fn bring_down(&mut self, id: WorkerId, now: Instant, out: &mut Actions) {
+    pub(super) fn bring_down(&mut self, id: WorkerId, step: &mut PoolStep) {
         let Some(member) = self.members.get_mut(&id) else {
             return;
         };
         let patience = match member.phase {
             Phase::Queued => {
                 self.members.remove(&id);
-                out.push(Action::CancelSpawn(id));
+                step.push(Action::CancelSpawn(id));
                 return;
             }
             // It holds no request, so there is nothing to wait for.
@@ -56,52 +54,53 @@ impl WorkerPool {
             Phase::Stopping { .. } | Phase::Terminated { .. } | Phase::Killed => return,
         };
         member.phase = Phase::Stopping {
-            until: now + patience,
+            until: step.now + patience,
         };
         self.succeed(id);
-        out.push(Action::Stop(id, patience));
+        step.push(Action::Stop(id, patience));
     }
 
-    pub(super) fn escalate(&mut self, now: Instant, out: &mut Actions) {
+    pub(super) fn escalate(&mut self, step: &mut PoolStep) {
+        let now = step.now;
         for id in self.ids_where(|member| member.deadline(now).is_some_and(|at| at <= now)) {
             let Some(member) = self.members.get_mut(&id) else {
                 continue;
             };
             match member.phase {
                 Phase::Starting { .. } => {
-                    let member_copy = member.clone();
+                    let before = member.clone();
                     let limit = member.definition.config.startup_timeout;
                     member.phase = Phase::Killed;
-                    out.push(Action::Kill(id));
+                    step.push(Action::Kill(id));
                     let why = format!(
                         "a worker was not ready within startup-timeout ({} s)",
                         limit.as_secs_f64()
                     );
-                    self.failed(&member_copy, false, &why, now, out);
+                    self.failed(&before, &why, step);
                 }
-                Phase::Draining { .. } => self.bring_down(id, now, out),
+                Phase::Draining { .. } => self.bring_down(id, step),
                 Phase::Stopping { .. } => {
                     member.phase = Phase::Terminated {
-                        until: now + TERM_PATIENCE,
+                        until: step.now + TERM_PATIENCE,
                     };
-                    out.push(Action::Terminate(id));
+                    step.push(Action::Terminate(id));
                 }
                 Phase::Terminated { .. } => {
                     member.phase = Phase::Killed;
-                    out.push(Action::Kill(id));
+                    step.push(Action::Kill(id));
                 }
                 Phase::Queued | Phase::Ready { .. } | Phase::Killed => {}
             }
         }
     }
 
-    pub(super) fn cancel_queued(&mut self, now: Instant, out: &mut Actions) {
+    pub(super) fn cancel_queued(&mut self, step: &mut PoolStep) {
         for id in self.ids_where(|member| member.phase == Phase::Queued) {
             let Some(member) = self.members.remove(&id) else {
                 continue;
             };
-            self.put_off_replacement(&member, now);
-            out.push(Action::CancelSpawn(id));
+            self.put_off_replacement(&member, step.now);
+            step.push(Action::CancelSpawn(id));
         }
     }
 }

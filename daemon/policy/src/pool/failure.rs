@@ -7,148 +7,120 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wsgid_protocol::Failure;
-
-use super::step::Actions;
-use super::{Action, Member, Mode, NEXT_TRIES, PROVED_AFTER, Phase, REPLACE_PAUSE, WorkerPool};
-use crate::ids::WorkerId;
 use wsgid_protocol::readable::escaped;
 
+use super::step::PoolStep;
+use super::{
+    Action, Member, Mode, NEXT_TRIES, PROVED_AFTER, Phase, PoolGeneration, REPLACE_PAUSE,
+    WorkerPool,
+};
+use crate::ids::WorkerId;
+
 impl WorkerPool {
-    pub(super) fn ended(
-        &mut self,
-        id: WorkerId,
-        why: &str,
-        hopeless: bool,
-        now: Instant,
-        out: &mut Actions,
-    ) {
+    pub(super) fn ended(&mut self, id: WorkerId, why: &str, hopeless: bool, step: &mut PoolStep) {
         let Some(member) = self.members.remove(&id) else {
             return;
         };
         self.succeed(id);
-        let (was_ready, proved) = match member.phase {
-            Phase::Queued | Phase::Starting { .. } => (false, false),
-            Phase::Ready { since } => (true, now.duration_since(since) >= PROVED_AFTER),
+        if !member.is_live() {
             // Asked to end: no failure.
-            Phase::Draining { .. }
-            | Phase::Stopping { .. }
-            | Phase::Terminated { .. }
-            | Phase::Killed => return,
-        };
-        if proved {
+            return;
+        }
+        if let Phase::Ready { since } = member.phase
+            && step.now.duration_since(since) >= PROVED_AFTER
+        {
             self.backoff.succeeded();
         }
-        self.failed(&member, was_ready, why, now, out);
+        self.failed(&member, why, step);
         if hopeless && !self.refusing && !self.any_serving() {
-            self.refuse(Failure::SpawnFailed, why, out);
+            self.refuse(Failure::SpawnFailed, why, step);
         }
     }
 
-    /// Counts the failure of a worker that nobody had asked to end.
-    pub(super) fn failed(
-        &mut self,
-        member: &Member,
-        was_ready: bool,
-        why: &str,
-        now: Instant,
-        out: &mut Actions,
-    ) {
-        why.clone_into(self.last_problem.get_or_insert_default());
-        if self.put_off_replacement(member, now) {
+    /// Counts the failure of a worker that nobody had asked to end; `member` is
+    /// as it was before.
+    pub(super) fn failed(&mut self, member: &Member, why: &str, step: &mut PoolStep) {
+        if self.put_off_replacement(member, step.now) {
             // The one that should be replaced still serves.
-            out.push(Action::Discarded(member.generation, why.to_owned()));
-            return;
+            return self.discarded(member.generation, why, step);
         }
+        self.last_problem = Some(why.to_owned());
         let config = &self.current.definition.config;
-        let burst = config.restart_burst;
         let window = config.restart_window;
-        let too_many = if was_ready {
-            let since = if let Phase::Ready { since } = member.phase {
-                since
-            } else {
-                now
-            };
+        let too_many = if let Phase::Ready { since } = member.phase {
             self.backoff.died(since);
             false
         } else {
-            self.backoff.failed(burst, window, now)
+            self.backoff.failed(config.restart_burst, window, step.now)
         };
-        if self
-            .next
-            .as_ref()
-            .is_some_and(|next| next.number == member.generation)
-        {
-            self.next_failed(why, now, out);
+        if self.next_generation() == Some(member.generation) {
+            self.next_failed(why, step);
         } else if matches!(self.mode, Mode::Failed { .. })
             || (too_many && self.mode == Mode::Running)
         {
-            self.give_up(now, window, why, out);
+            self.give_up(window, why, step);
         }
     }
 
     /// If this worker was to replace another: the next try is a little later.
     pub(super) fn put_off_replacement(&mut self, member: &Member, now: Instant) -> bool {
-        let Some(old) = member.replaces else {
-            return false;
-        };
-        if let Some(recycle) = self
-            .members
-            .get_mut(&old)
-            .and_then(|old| old.recycle.as_mut())
-        {
-            recycle.at = Some(now + REPLACE_PAUSE);
+        if let Some(old) = member.replaces {
+            self.set_next_replacement(old, Some(now + REPLACE_PAUSE));
         }
-        true
+        member.replaces.is_some()
     }
 
-    pub(super) fn refuse(&mut self, failure: Failure, why: &str, out: &mut Actions) {
+    /// When it is tried to replace a worker that wants to be; `None`: its successor starts.
+    pub(super) fn set_next_replacement(&mut self, old: WorkerId, at: Option<Instant>) {
+        let old = self.members.get_mut(&old);
+        if let Some(recycle) = old.and_then(|old| old.recycle.as_mut()) {
+            recycle.at = at;
+        }
+    }
+
+    pub(super) fn refuse(&mut self, failure: Failure, why: &str, step: &mut PoolStep) {
         self.refusing = true;
-        out.push(Action::Refuse(failure, why.to_owned()));
+        step.push(Action::Refuse(failure, why.to_owned()));
     }
 
-    pub(super) fn serve_again(&mut self, out: &mut Actions) {
+    pub(super) fn serve_again(&mut self, step: &mut PoolStep) {
         if std::mem::take(&mut self.refusing) {
-            out.push(Action::Serve);
+            step.push(Action::Serve);
         }
     }
 
-    pub(super) fn give_up(&mut self, now: Instant, window: Duration, why: &str, out: &mut Actions) {
+    fn give_up(&mut self, window: Duration, why: &str, step: &mut PoolStep) {
         // A circuit breaker, not a grave: one try after each window.
-        let until = Some(now + window);
         self.mode = Mode::Failed {
-            until,
+            until: Some(step.now + window),
             cause: why.to_owned(),
         };
-        self.cancel_queued(now, out);
+        self.cancel_queued(step);
         if !self.any_serving() {
-            self.refuse(Failure::GroupFailed, why, out);
+            self.refuse(Failure::GroupFailed, why, step);
         }
     }
 
-    pub(super) fn next_failed(&mut self, why: &str, now: Instant, out: &mut Actions) {
+    fn next_failed(&mut self, why: &str, step: &mut PoolStep) {
         let serving = self.any_serving();
         let Some(next) = &mut self.next else { return };
         next.failures += 1;
         // What has changed since may be the cure.
         if serving && (next.failures >= NEXT_TRIES || self.changed_again) {
-            self.discard_next(why, now, out);
+            self.discard_next(why, step);
         }
     }
 
-    pub(super) fn discard_next(&mut self, why: &str, now: Instant, out: &mut Actions) {
-        let Some(number) = self.drop_next(now, out) else {
-            return;
-        };
-        why.clone_into(self.last_problem.get_or_insert_default());
-        out.push(Action::Discarded(number, why.to_owned()));
+    pub(super) fn discard_next(&mut self, why: &str, step: &mut PoolStep) {
+        if let Some(number) = self.drop_next(step) {
+            self.discarded(number, why, step);
+        }
     }
 
     /// Ends the generation that is being started, and begins another one if
     /// there is reason to. Gives its number.
-    pub(super) fn drop_next(&mut self, now: Instant, out: &mut Actions) -> Option<u64> {
-        let next = self.next.take()?;
-        let ids = self.ids_where(|member| member.generation == next.number);
-        ids.into_iter().for_each(|id| self.bring_down(id, now, out));
+    pub(super) fn drop_next(&mut self, step: &mut PoolStep) -> Option<u64> {
+        let next = self.take_next(step)?;
         self.backoff.succeeded();
         if std::mem::take(&mut self.changed_again) {
             self.begin_next_for_files();
@@ -157,6 +129,15 @@ impl WorkerPool {
             self.begin_next(Arc::clone(&self.current.definition));
         }
         Some(next.number)
+    }
+
+    /// Ends the workers of the generation that is being started.
+    pub(super) fn take_next(&mut self, step: &mut PoolStep) -> Option<PoolGeneration> {
+        let next = self.next.take()?;
+        for id in self.ids_where(|member| member.generation == next.number) {
+            self.bring_down(id, step);
+        }
+        Some(next)
     }
 
     /// A script that failed in this worker and works in those that serve.
@@ -175,36 +156,33 @@ impl WorkerPool {
         ))
     }
 
-    pub(super) fn discard_replacement(
-        &mut self,
-        id: WorkerId,
-        why: &str,
-        now: Instant,
-        out: &mut Actions,
-    ) {
-        why.clone_into(self.last_problem.get_or_insert_default());
+    pub(super) fn discard_replacement(&mut self, id: WorkerId, why: &str, step: &mut PoolStep) {
         if let Some(member) = self.members.get(&id).cloned() {
-            self.put_off_replacement(&member, now);
+            self.put_off_replacement(&member, step.now);
         }
-        self.bring_down(id, now, out);
-        out.push(Action::Discarded(self.current.number, why.to_owned()));
+        self.bring_down(id, step);
+        self.discarded(self.current.number, why, step);
     }
 
     /// A worker that should fill a gap, and would answer with errors what the
     /// others still serve: fewer that work are better.
-    pub(super) fn hold_back(&mut self, id: WorkerId, why: &str, now: Instant, out: &mut Actions) {
-        why.clone_into(self.last_problem.get_or_insert_default());
-        self.bring_down(id, now, out);
-        self.held_until = Some(now + REPLACE_PAUSE);
+    pub(super) fn hold_back(&mut self, id: WorkerId, why: &str, step: &mut PoolStep) {
+        self.bring_down(id, step);
+        self.held_until = Some(step.now + REPLACE_PAUSE);
         // That it starts is proved.
-        self.probe_succeeded(out);
-        out.push(Action::Discarded(self.current.number, why.to_owned()));
+        self.probe_succeeded(step);
+        self.discarded(self.current.number, why, step);
     }
 
-    pub(super) fn probe_succeeded(&mut self, out: &mut Actions) {
+    fn discarded(&mut self, generation: u64, why: &str, step: &mut PoolStep) {
+        self.last_problem = Some(why.to_owned());
+        step.push(Action::Discarded(generation, why.to_owned()));
+    }
+
+    pub(super) fn probe_succeeded(&mut self, step: &mut PoolStep) {
         if matches!(self.mode, Mode::Failed { .. }) {
             self.mode = Mode::Running;
         }
-        self.serve_again(out);
+        self.serve_again(step);
     }
 }

@@ -3,47 +3,48 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::step::Actions;
+use super::step::PoolStep;
 use super::{Action, HANGS_AFTER, HANGS_TIMES, Member, Mode, Phase, PoolGeneration, WorkerPool};
 use crate::ids::WorkerId;
 
 impl WorkerPool {
-    pub(super) fn reconcile(&mut self, may_grow: bool, now: Instant, out: &mut Actions) {
+    pub(super) fn reconcile(&mut self, may_grow: bool, step: &mut PoolStep) {
         match &self.mode {
-            Mode::Running => self.fill(may_grow, now, out),
+            Mode::Running => self.fill(may_grow, step),
             Mode::Failed { until, .. } => {
-                if until.is_some_and(|at| at <= now) {
+                if until.is_some_and(|at| at <= step.now) {
                     // Half open: one try, and back to `Failed` if it fails.
                     self.mode = Mode::Failed {
                         until: None,
                         cause: self.last_problem.clone().unwrap_or_default(),
                     };
                     self.backoff.succeeded();
-                    self.spawn(self.current.clone(), None, out);
+                    self.spawn(self.current.clone(), None, step);
                 }
             }
             Mode::Leaving { gone: false } if self.members.is_empty() => {
                 self.mode = Mode::Leaving { gone: true };
-                out.push(Action::Gone);
+                step.push(Action::Gone);
             }
             Mode::Stopped | Mode::Leaving { .. } => {}
         }
     }
 
-    pub(super) fn fill(&mut self, may_grow: bool, now: Instant, out: &mut Actions) {
+    fn fill(&mut self, may_grow: bool, step: &mut PoolStep) {
         self.adapt_target(may_grow);
-        self.begin_again(now, out);
-        self.advance_next(now, out);
-        if self.backoff.wait_until(now).is_some() {
+        if self.given_up_at().is_some_and(|at| at <= step.now) {
+            let why = "it did not become ready, and what it loads has changed again";
+            self.discard_next(why, step);
+        }
+        self.advance_next(step);
+        if self.backoff.wait_until(step.now).is_some() {
             return;
         }
         if let Some(next) = self.next.clone() {
-            let live = self.count(|member| member.generation == next.number && member.is_live());
-            self.spawn_up_to(&next, live, self.wanted(&next), out);
+            self.spawn_up_to(&next, self.live_of(next.number), step);
         }
-        let current = self.current.clone();
         let live = if self.current.is_service() {
             // A worker that is on its way out may hold what its successor needs.
             self.members.len()
@@ -52,14 +53,24 @@ impl WorkerPool {
                 self.is_current(member) && member.is_live() && member.replaces.is_none()
             })
         };
-        if self.held_until.is_none_or(|at| at <= now) || !self.any_serving() {
-            self.spawn_up_to(&current, live, self.wanted(&current), out);
+        if self.held_until.is_none_or(|at| at <= step.now) || !self.any_serving() {
+            self.spawn_up_to(&self.current.clone(), live, step);
         }
-        self.replace_recycled(now, out);
+        self.replace_recycled(step);
     }
 
     pub(super) fn is_current(&self, member: &Member) -> bool {
         member.generation == self.current.number
+    }
+
+    /// How many workers of a generation count as wanted ones.
+    pub(super) fn live_of(&self, generation: u64) -> usize {
+        self.count(|member| member.generation == generation && member.is_live())
+    }
+
+    /// Whether a worker is on its way.
+    fn any_starting(&self) -> bool {
+        self.count(|member| matches!(member.phase, Phase::Queued | Phase::Starting { .. })) > 0
     }
 
     pub(super) fn any_serving(&self) -> bool {
@@ -68,7 +79,7 @@ impl WorkerPool {
 
     /// How many workers the queue calls for: at once as many as configured,
     /// and one more at a time up to the maximum while requests wait.
-    pub(super) fn adapt_target(&mut self, may_grow: bool) {
+    fn adapt_target(&mut self, may_grow: bool) {
         let config = &self.current.definition.config;
         let least = config.processes.max(1);
         let most = config.processes_limit().max(1);
@@ -76,20 +87,14 @@ impl WorkerPool {
             return;
         }
         self.target = self.target.max(least);
-        let coming = self
-            .members
-            .values()
-            .any(|member| matches!(member.phase, Phase::Queued | Phase::Starting { .. }));
-        let live = u32::try_from(self.count(|member| self.is_current(member) && member.is_live()))
-            .unwrap_or(most);
-        if may_grow && !coming && self.any_serving() && live >= self.target {
+        let live = u32::try_from(self.live_of(self.current.number)).unwrap_or(most);
+        if may_grow && !self.any_starting() && self.any_serving() && live >= self.target {
             self.target = (self.target + 1).min(most.max(least));
         }
     }
 
-    pub(super) fn wanted(&self, generation: &PoolGeneration) -> u32 {
-        if self.target == 0 && self.count(|member| self.is_current(member) && member.is_live()) == 0
-        {
+    fn wanted(&self, generation: &PoolGeneration) -> u32 {
+        if self.target == 0 && self.live_of(self.current.number) == 0 {
             return 0;
         }
         let config = &generation.definition.config;
@@ -105,37 +110,19 @@ impl WorkerPool {
         }
     }
 
-    /// A generation that loads for much longer than the one that serves, while
-    /// what it loads has changed again: it probably hangs, and what has changed
-    /// may be the cure.
-    fn begin_again(&mut self, now: Instant, out: &mut Actions) {
-        if self.given_up_at().is_some_and(|at| at <= now) {
-            self.discard_next(
-                "it did not become ready, and what it loads has changed again",
-                now,
-                out,
-            );
-        }
-    }
-
-    /// When `begin_again` gives the next generation up, if nothing happens.
+    /// When the next generation is given up, if nothing happens: it loads for much
+    /// longer than the one that serves, so that it probably hangs, and what has
+    /// changed meanwhile may be the cure.
     pub(super) fn given_up_at(&self) -> Option<Instant> {
         let next = self
             .next
             .as_ref()
             .filter(|_| self.changed_again && self.any_serving())?;
-        let took = self
-            .members
-            .values()
-            .filter(|member| self.serves(member))
-            .map(|member| member.took)
-            .max();
-        let starts = self
-            .members
-            .values()
-            .filter(|member| member.generation == next.number);
-        let since = starts.filter_map(|member| match member.phase {
-            Phase::Starting { since } => Some(since),
+        let members = self.members.values();
+        let serving = members.clone().filter(|member| self.serves(member));
+        let took = serving.map(|member| member.took).max();
+        let since = members.filter_map(|member| match member.phase {
+            Phase::Starting { since } if member.generation == next.number => Some(since),
             _ => None,
         });
         Some(since.min()? + HANGS_AFTER + took.unwrap_or_default() * HANGS_TIMES)
@@ -143,7 +130,7 @@ impl WorkerPool {
 
     /// Lets the next generation take over when it is ready, or when there is
     /// nothing that it would take over from. Services go one after the other.
-    pub(super) fn advance_next(&mut self, now: Instant, out: &mut Actions) {
+    fn advance_next(&mut self, step: &mut PoolStep) {
         let Some(next) = &self.next else { return };
         let wanted = self.wanted(next).max(u32::from(self.any_serving()));
         let ready = self.count(|member| member.generation == next.number && member.is_ready());
@@ -154,89 +141,62 @@ impl WorkerPool {
         self.next = None;
         self.held_until = None;
         for id in self.ids_where(|member| member.generation == old.number && member.is_live()) {
-            self.drain(id, now, out);
+            self.drain(id, step);
         }
-        out.push(Action::Switched(self.current.number));
+        step.push(Action::Switched(self.current.number));
     }
 
-    pub(super) fn spawn_up_to(
-        &mut self,
-        generation: &PoolGeneration,
-        live: usize,
-        wanted: u32,
-        out: &mut Actions,
-    ) {
-        let missing = (wanted as usize).saturating_sub(live);
-        // After a failure one worker tries the ground for all.
-        let cautious = self.backoff.in_a_row() > 1;
-        let coming = self
-            .members
-            .values()
-            .any(|member| matches!(member.phase, Phase::Queued | Phase::Starting { .. }));
-        let count = if cautious {
-            usize::from(missing > 0 && !coming)
+    /// Starts what a generation lacks that has so many workers.
+    fn spawn_up_to(&mut self, generation: &PoolGeneration, live: usize, step: &mut PoolStep) {
+        let missing = (self.wanted(generation) as usize).saturating_sub(live);
+        // After failures one worker tries the ground for all.
+        let count = if self.backoff.in_a_row() > 1 {
+            usize::from(missing > 0 && !self.any_starting())
         } else {
             missing
         };
-        (0..count).for_each(|_| self.spawn(generation.clone(), None, out));
+        (0..count).for_each(|_| self.spawn(generation.clone(), None, step));
     }
 
-    pub(super) fn replace_recycled(&mut self, now: Instant, out: &mut Actions) {
+    fn replace_recycled(&mut self, step: &mut PoolStep) {
         if self.next.is_some() {
             return;
         }
-        let due = |member: &Member| {
-            member.is_ready()
-                && member
-                    .recycle
-                    .is_some_and(|recycle| recycle.at.is_some_and(|at| at <= now))
+        let now = step.now;
+        let is_due = |member: &Member| {
+            let at = member.recycle.and_then(|recycle| recycle.at);
+            member.is_ready() && at.is_some_and(|at| at <= now)
         };
-        for id in self.ids_where(due) {
+        for id in self.ids_where(is_due) {
             if self.current.is_service() {
-                self.drain(id, now, out);
+                self.drain(id, step);
                 continue;
             }
-            if let Some(recycle) = self
-                .members
-                .get_mut(&id)
-                .and_then(|member| member.recycle.as_mut())
-            {
-                recycle.at = None;
-            }
-            self.spawn(self.current.clone(), Some(id), out);
+            self.set_next_replacement(id, None);
+            self.spawn(self.current.clone(), Some(id), step);
         }
     }
 
-    pub(super) fn spawn(
-        &mut self,
-        generation: PoolGeneration,
-        replaces: Option<WorkerId>,
-        out: &mut Actions,
-    ) {
+    fn spawn(&mut self, of: PoolGeneration, replaces: Option<WorkerId>, step: &mut PoolStep) {
         self.ids += 1;
         let worker = WorkerId(self.ids);
-        let slot = self.free_slot(generation.number);
-        let definition = generation.definition;
-        out.push(Action::Spawn {
-            worker,
-            slot,
-            generation: generation.number,
-            definition: Arc::clone(&definition),
-        });
         let member = Member {
-            slot,
-            generation: generation.number,
-            phase: Phase::Queued,
-            definition,
+            slot: self.free_slot(of.number),
+            generation: of.number,
+            definition: of.definition,
             replaces,
-            recycle: None,
-            failed: BTreeSet::new(),
-            took: Duration::ZERO,
+            ..Member::default()
         };
+        step.push(Action::Spawn {
+            worker,
+            slot: member.slot,
+            generation: member.generation,
+            definition: Arc::clone(&member.definition),
+        });
         self.members.insert(worker, member);
     }
 
-    pub(super) fn free_slot(&self, generation: u64) -> u32 {
+    fn free_slot(&self, generation: u64) -> u32 {
         let taken: BTreeSet<u32> = self
             .members
             .values()

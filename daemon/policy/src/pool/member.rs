@@ -14,9 +14,10 @@ use crate::ids::WorkerId;
 use crate::instant;
 
 /// Where a worker is in its life. Each later phase is entered once at most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
     /// Its spawn was asked for.
+    #[default]
     Queued,
     /// It runs and loads the application.
     Starting {
@@ -74,30 +75,24 @@ fn serving() -> Phase {
 }
 
 /// A worker.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Member {
     /// Its place among those of its generation.
-    #[serde(default)]
     pub slot: u32,
     /// What it belongs to.
-    #[serde(default)]
     pub generation: u64,
     /// Where it is in its life.
     #[serde(default = "serving")]
     pub phase: Phase,
     /// What it was started from.
-    #[serde(default)]
     pub(super) definition: Arc<Definition>,
     /// The worker that this one replaces, as long as that one serves.
-    #[serde(default)]
     pub(super) replaces: Option<WorkerId>,
-    #[serde(default)]
     pub(super) recycle: Option<Recycle>,
     /// Scripts that failed to load in it.
-    #[serde(default)]
     pub(super) failed: BTreeSet<PathBuf>,
     /// How long it took to be ready.
-    #[serde(default)]
     pub(super) took: Duration,
 }
 
@@ -128,10 +123,7 @@ impl Member {
                 (!limit.is_zero()).then(|| since + limit)
             }
             // One that is due waits for something else than time.
-            Phase::Ready { .. } => self
-                .recycle
-                .and_then(|recycle| recycle.at)
-                .filter(|at| *at > now),
+            Phase::Ready { .. } => self.recycle?.at.filter(|at| *at > now),
             Phase::Draining { until } | Phase::Stopping { until } | Phase::Terminated { until } => {
                 Some(until)
             }

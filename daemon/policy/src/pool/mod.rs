@@ -35,6 +35,7 @@ use crate::ids::WorkerId;
 use crate::instant;
 use backoff::Backoff;
 pub use member::{Member, Phase};
+use step::PoolStep;
 
 /// Tries that a new generation has to become ready while an old one serves.
 const NEXT_TRIES: u32 = 3;
@@ -178,41 +179,30 @@ impl PoolGeneration {
 }
 
 /// The state.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct WorkerPool {
-    #[serde(default)]
     mode: Mode,
-    #[serde(default)]
     current: PoolGeneration,
-    #[serde(default)]
     next: Option<PoolGeneration>,
     /// What was defined last; a generation that was to have it may have been
     /// given up.
-    #[serde(default)]
     defined: Option<Arc<Definition>>,
-    #[serde(default)]
     members: BTreeMap<WorkerId, Member>,
-    #[serde(default)]
     waiting: usize,
     /// Workers wanted in the serving generation.
     #[serde(default = "as_many_as_there_are")]
     target: u32,
-    #[serde(default)]
     backoff: Backoff,
-    #[serde(default)]
     ids: u64,
-    #[serde(default)]
     generations: u64,
-    #[serde(default)]
     last_problem: Option<String>,
-    #[serde(default)]
     refusing: bool,
     /// The site's files changed again while a generation was being started.
-    #[serde(default)]
     changed_again: bool,
     /// Until then no gap is filled as long as somebody serves: what would fill
     /// it cannot load a script that works in those.
-    #[serde(default, with = "instant::option")]
+    #[serde(with = "instant::option")]
     held_until: Option<Instant>,
 }
 
@@ -225,47 +215,35 @@ impl WorkerPool {
     /// Fills in what the program before did not write: so that its workers serve
     /// on, and new ones are not taken for them. `definition`: the group's.
     pub fn complete(&mut self, number: u32, definition: &Arc<Definition>) {
-        let newest = self.members.values().map(|member| member.generation).max();
+        let generations = self.members.values().map(|member| member.generation);
+        let newest = generations.max().unwrap_or_default();
+        let known = |own: &Arc<Definition>| {
+            let kept = if own.is_missing() { definition } else { own };
+            Arc::clone(kept)
+        };
         if self.current.number == 0 {
-            self.current.number = newest.filter(|number| *number > 0).unwrap_or(1);
+            self.current.number = newest.max(1);
         }
         let current = self.current.number;
-        let generations = [Some(&mut self.current), self.next.as_mut()]
-            .into_iter()
-            .flatten();
-        let members = self
-            .members
-            .values_mut()
-            .map(|member| &mut member.definition);
-        let definitions = generations
-            .map(|generation| &mut generation.definition)
-            .chain(members);
-        for missing in definitions.filter(|definition| definition.is_missing()) {
-            *missing = Arc::clone(definition);
+        self.current.definition = known(&self.current.definition);
+        for member in self.members.values_mut() {
+            member.definition = known(&member.definition);
+            if member.generation == 0 {
+                member.generation = current;
+            }
         }
-        for member in self
-            .members
-            .values_mut()
-            .filter(|member| member.generation == 0)
-        {
-            member.generation = current;
+        if let Some(next) = &mut self.next {
+            next.definition = known(&next.definition);
+            if next.number == 0 {
+                next.number = newest.max(current + 1);
+            }
         }
-        if let Some(next) = self.next.as_mut().filter(|next| next.number == 0) {
-            next.number = newest
-                .filter(|number| *number > current)
-                .unwrap_or(current + 1);
-        }
-        let last = self.next.as_ref().map_or(current, |next| next.number);
+        let last = self.next_generation().unwrap_or(current);
         self.generations = self.generations.max(last);
         let last = self.members.keys().next_back().map_or(0, |id| id.0);
         self.ids = self.ids.max(last).max(u64::from(number) << 32);
         if self.target == as_many_as_there_are() {
-            let live = self
-                .members
-                .values()
-                .filter(|member| member.generation == current && member.is_live())
-                .count();
-            self.target = u32::try_from(live).unwrap_or_default();
+            self.target = u32::try_from(self.live_of(current)).unwrap_or_default();
         }
     }
 
@@ -283,25 +261,16 @@ impl WorkerPool {
             0
         };
         Self {
-            mode: Mode::Running,
             current: PoolGeneration {
                 number: 1,
                 definition,
-                failures: 0,
-                for_files: false,
+                ..PoolGeneration::default()
             },
-            next: None,
-            defined: None,
-            members: BTreeMap::new(),
-            waiting: 0,
             target,
             backoff: Backoff::new(u64::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15)),
             ids: u64::from(number) << 32,
             generations: 1,
-            last_problem: None,
-            refusing: false,
-            changed_again: false,
-            held_until: None,
+            ..Self::default()
         }
     }
 
@@ -328,12 +297,8 @@ impl WorkerPool {
     /// The generations that have workers, or are about to, and are not on
     /// their way out.
     pub fn living_generations(&self) -> Vec<u64> {
-        let mut numbers: Vec<u64> = self
-            .members
-            .values()
-            .filter(|member| member.is_live())
-            .map(|member| member.generation)
-            .collect();
+        let live = self.members.values().filter(|member| member.is_live());
+        let mut numbers: Vec<u64> = live.map(|member| member.generation).collect();
         numbers.dedup();
         numbers
     }
@@ -360,19 +325,19 @@ impl WorkerPool {
 
     /// Whether this worker has something to do: loading, serving or finishing.
     pub fn works(&self, id: WorkerId) -> bool {
-        let phase = self.members.get(&id).map(|member| member.phase);
         matches!(
-            phase,
+            self.phase_of(id),
             Some(Phase::Starting { .. } | Phase::Ready { .. } | Phase::Draining { .. })
         )
     }
 
     /// Whether this worker was asked to finish.
     pub fn drains(&self, id: WorkerId) -> bool {
-        matches!(
-            self.members.get(&id).map(|member| member.phase),
-            Some(Phase::Draining { .. })
-        )
+        matches!(self.phase_of(id), Some(Phase::Draining { .. }))
+    }
+
+    fn phase_of(&self, id: WorkerId) -> Option<Phase> {
+        self.members.get(&id).map(|member| member.phase)
     }
 
     /// Whether this worker may be given connections.
@@ -389,31 +354,25 @@ impl WorkerPool {
 
     /// All that may.
     pub fn accepting(&self) -> impl Iterator<Item = WorkerId> {
-        self.members
-            .iter()
-            .filter(|(_, member)| self.serves(member))
-            .map(|(id, _)| *id)
+        let serving = self.members().filter(|(_, member)| self.serves(member));
+        serving.map(|(id, _)| id)
     }
 
     fn serves(&self, member: &Member) -> bool {
-        member.generation == self.current.number && matches!(member.phase, Phase::Ready { .. })
+        self.is_current(member) && member.is_ready()
     }
 
     /// When `Event::Tick` is due, at the latest.
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
-        let timers = self
-            .members
-            .values()
-            .filter_map(|member| member.deadline(now));
+        let members = self.members.values();
+        let timers = members.filter_map(|member| member.deadline(now));
         let retry = match &self.mode {
             Mode::Failed { until, .. } => *until,
             Mode::Running => {
                 let held = self.held_until.filter(|at| *at > now);
                 let hangs = self.given_up_at().filter(|at| *at > now);
-                [self.backoff.wait_until(now), held, hangs]
-                    .into_iter()
-                    .flatten()
-                    .min()
+                let waits = [self.backoff.wait_until(now), held, hangs];
+                waits.into_iter().flatten().min()
             }
             Mode::Stopped | Mode::Leaving { .. } => None,
         };
@@ -422,13 +381,14 @@ impl WorkerPool {
 
     /// Takes one event.
     pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Action> {
-        let mut actions = Vec::new();
+        let actions = Vec::new();
+        let mut step = PoolStep { now, actions };
         // What waited for a worker that has just become ready is not yet given
         // to it: whether more are needed shows when it is.
         let may_grow = !matches!(event, Event::Ready(..));
-        self.apply(event, now, &mut actions);
-        self.escalate(now, &mut actions);
-        self.reconcile(may_grow, now, &mut actions);
-        actions
+        self.apply(event, &mut step);
+        self.escalate(&mut step);
+        self.reconcile(may_grow, &mut step);
+        step.actions
     }
 }

@@ -9,64 +9,69 @@ use std::time::Instant;
 use wsgid_protocol::control::RecycleReason;
 
 use super::member::Recycle;
-use super::{ABORT_PATIENCE, Action, Event, Mode, Phase, WorkerPool};
+use super::{ABORT_PATIENCE, Action, Event, Member, Mode, Phase, WorkerPool};
 use crate::ids::WorkerId;
 
-/// What is to be done, as it is found out.
-pub(super) type Actions = Vec<Action>;
+/// One event being handled: its time, and what is found to be done.
+pub(super) struct PoolStep {
+    pub(super) now: Instant,
+    pub(super) actions: Vec<Action>,
+}
+
+impl PoolStep {
+    pub(super) fn push(&mut self, action: Action) {
+        self.actions.push(action);
+    }
+}
 
 impl WorkerPool {
-    pub(super) fn apply(&mut self, event: Event, now: Instant, out: &mut Actions) {
+    pub(super) fn apply(&mut self, event: Event, step: &mut PoolStep) {
         match event {
             Event::Spawned(id) => {
-                if let Some(member) = self
-                    .members
-                    .get_mut(&id)
-                    .filter(|member| member.phase == Phase::Queued)
-                {
-                    member.phase = Phase::Starting { since: now };
+                let member = self.members.get_mut(&id);
+                if let Some(member) = member.filter(|member| member.phase == Phase::Queued) {
+                    member.phase = Phase::Starting { since: step.now };
                 }
             }
-            Event::SpawnFailed(id, why) => self.ended(id, &why, true, now, out),
-            Event::Exited(id, why, hopeless) => self.ended(id, &why, hopeless, now, out),
-            Event::Ready(id, failed) => self.ready(id, failed, now, out),
-            Event::Recycle(id, reason) => self.recycle(id, reason, now),
-            Event::Lost(id) => self.lost(id, false, now, out),
-            Event::Locked(id) => self.lost(id, true, now, out),
+            Event::SpawnFailed(id, why) => self.ended(id, &why, true, step),
+            Event::Exited(id, why, hopeless) => self.ended(id, &why, hopeless, step),
+            Event::Ready(id, failed) => self.ready(id, failed, step),
+            Event::Recycle(id, reason) => self.recycle(id, reason, step.now),
+            Event::Lost(id) => self.lost(id, false, step),
+            Event::Locked(id) => self.lost(id, true, step),
             Event::Waiting(count) => self.waiting = count,
-            Event::Idle(id) => self.idle(id, now, out),
-            Event::Define(definition) => self.define(definition, now, out),
-            Event::Restart => self.restart(now, out),
-            Event::Stop => self.stop(now, out),
-            Event::Start => self.start(out),
-            Event::Remove => self.leave(false, now, out),
-            Event::Shutdown => self.leave(true, now, out),
+            Event::Idle(id) => self.idle(id, step),
+            Event::Define(definition) => self.define(definition, step),
+            Event::Restart => self.restart(step),
+            Event::Stop => self.stop(step),
+            Event::Start => self.start(step),
+            Event::Remove => self.leave(false, step),
+            Event::Shutdown => self.leave(true, step),
             Event::Tick => {}
         }
     }
 
-    fn ready(&mut self, id: WorkerId, failed: BTreeSet<PathBuf>, now: Instant, out: &mut Actions) {
+    fn ready(&mut self, id: WorkerId, failed: BTreeSet<PathBuf>, step: &mut PoolStep) {
         let Some(member) = self.members.get_mut(&id) else {
             return;
         };
         let Phase::Starting { since } = member.phase else {
             return;
         };
-        member.took = now.duration_since(since);
-        member.phase = Phase::Ready { since: now };
+        member.took = step.now.duration_since(since);
+        member.phase = Phase::Ready { since: step.now };
         member.failed = failed.clone();
         let generation = member.generation;
         let replaces = member.replaces;
         self.backoff.started();
-        let broken = self.newly_broken(id, &failed);
-        match broken {
-            Some(why) if generation != self.current.number => self.discard_next(&why, now, out),
-            Some(why) if replaces.is_some() => self.discard_replacement(id, &why, now, out),
-            Some(why) => self.hold_back(id, &why, now, out),
+        match self.newly_broken(id, &failed) {
+            Some(why) if generation != self.current.number => self.discard_next(&why, step),
+            Some(why) if replaces.is_some() => self.discard_replacement(id, &why, step),
+            Some(why) => self.hold_back(id, &why, step),
             None => {
-                self.probe_succeeded(out);
+                self.probe_succeeded(step);
                 if let Some(old) = replaces {
-                    self.drain(old, now, out);
+                    self.drain(old, step);
                 }
             }
         }
@@ -79,14 +84,12 @@ impl WorkerPool {
         };
         let serves = member.is_ready() && member.generation == current;
         match reason {
-            RecycleReason::ScriptChanged if serves => {
-                match self.next {
-                    None => self.begin_next_for_files(),
-                    // The new workers say so themselves if they miss it; but if
-                    // they are given up, nobody would say it again.
-                    Some(_) => self.changed_again = true,
-                }
-            }
+            RecycleReason::ScriptChanged if serves => match self.next {
+                None => self.begin_next_for_files(),
+                // The new workers say so themselves if they miss it; but if
+                // they are given up, nobody would say it again.
+                Some(_) => self.changed_again = true,
+            },
             // What is not ready has its own way to fail.
             RecycleReason::ScriptChanged | RecycleReason::LoadFailed if !serves => {}
             // A worker says it once. Whoever does not serve yet is replaced when
@@ -101,7 +104,7 @@ impl WorkerPool {
         }
     }
 
-    fn lost(&mut self, id: WorkerId, with_stacks: bool, now: Instant, out: &mut Actions) {
+    fn lost(&mut self, id: WorkerId, with_stacks: bool, step: &mut PoolStep) {
         let Some(member) = self.members.get_mut(&id) else {
             return;
         };
@@ -109,39 +112,30 @@ impl WorkerPool {
         if member.phase == Phase::Queued || member.phase == Phase::Killed || aborted {
             return;
         }
-        let member_copy = member.clone();
-        let counted = member.is_live();
-        let was_ready = member.is_ready();
+        let before = member.clone();
         if with_stacks {
-            member.phase = Phase::Terminated {
-                until: now + ABORT_PATIENCE,
-            };
-            out.push(Action::Abort(id));
+            let until = step.now + ABORT_PATIENCE;
+            member.phase = Phase::Terminated { until };
+            step.push(Action::Abort(id));
         } else {
             member.phase = Phase::Killed;
-            out.push(Action::Kill(id));
+            step.push(Action::Kill(id));
         }
         self.succeed(id);
-        if counted {
-            self.failed(
-                &member_copy,
-                was_ready,
-                "a worker no longer answered its supervisor",
-                now,
-                out,
-            );
+        if before.is_live() {
+            let why = "a worker no longer answered its supervisor";
+            self.failed(&before, why, step);
         }
     }
 
-    fn idle(&mut self, id: WorkerId, now: Instant, out: &mut Actions) {
+    fn idle(&mut self, id: WorkerId, step: &mut PoolStep) {
         let config = &self.current.definition.config;
         let least = if config.idle_stop.is_zero() {
             config.processes
         } else {
             0
         };
-        let count =
-            u32::try_from(self.ids_where(|member| member.is_live()).len()).unwrap_or(u32::MAX);
+        let count = u32::try_from(self.count(Member::is_live)).unwrap_or(u32::MAX);
         if self.mode == Mode::Running
             && self.waiting == 0
             && self.next.is_none()
@@ -149,7 +143,7 @@ impl WorkerPool {
             && self.accepts(id)
         {
             self.target = count - 1;
-            self.drain(id, now, out);
+            self.drain(id, step);
         }
     }
 }
