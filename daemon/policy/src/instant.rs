@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use wsgid_protocol::clock::monotonic;
 
@@ -36,88 +37,70 @@ fn from_number(number: i64) -> Instant {
     }
 }
 
+/// An instant, one that may not be, or several; written as numbers in the same order.
+pub trait Instants {
+    /// The numbers.
+    type Numbers: Serialize + DeserializeOwned;
+    /// As they are written.
+    fn to_numbers(&self) -> Self::Numbers;
+    /// As they are read.
+    fn from_numbers(numbers: Self::Numbers) -> Self;
+}
+
+impl Instants for Instant {
+    type Numbers = i64;
+    fn to_numbers(&self) -> i64 {
+        to_number(*self)
+    }
+    fn from_numbers(number: i64) -> Self {
+        from_number(number)
+    }
+}
+
+impl Instants for Option<Instant> {
+    type Numbers = Option<i64>;
+    fn to_numbers(&self) -> Option<i64> {
+        self.map(to_number)
+    }
+    fn from_numbers(number: Option<i64>) -> Self {
+        number.map(from_number)
+    }
+}
+
+impl Instants for VecDeque<Instant> {
+    type Numbers = Vec<i64>;
+    fn to_numbers(&self) -> Vec<i64> {
+        self.iter().copied().map(to_number).collect()
+    }
+    fn from_numbers(numbers: Vec<i64>) -> Self {
+        numbers.into_iter().map(from_number).collect()
+    }
+}
+
 /// For `serde(with)`.
 ///
 /// # Errors
 /// Those of the serializer.
-pub fn serialize<S: Serializer>(at: &Instant, to: S) -> Result<S::Ok, S::Error> {
-    to_number(*at).serialize(to)
+pub fn serialize<T: Instants, S: Serializer>(at: &T, to: S) -> Result<S::Ok, S::Error> {
+    at.to_numbers().serialize(to)
 }
 
 /// For `serde(with)`.
 ///
 /// # Errors
-/// If it is no number.
-pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Instant, D::Error> {
-    i64::deserialize(from).map(from_number)
+/// If they are no numbers.
+pub fn deserialize<'de, T: Instants, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+    T::Numbers::deserialize(from).map(T::from_numbers)
 }
 
 /// For a point in time that the program before did not write and that has passed.
-pub fn now() -> Instant {
-    Instant::now()
+pub fn now<T: From<Instant>>() -> T {
+    Instant::now().into()
 }
 
 /// The same for one that ends a patience: not at once, and not never.
 pub fn soon() -> Instant {
     Instant::now() + SOON
-}
-
-/// The same for a point in time that may not be.
-pub mod option {
-    use super::{
-        Deserialize, Deserializer, Instant, Serialize, Serializer, from_number, to_number,
-    };
-
-    /// See `now` above.
-    pub fn now() -> Option<Instant> {
-        Some(Instant::now())
-    }
-
-    /// For `serde(with)`.
-    ///
-    /// # Errors
-    /// Those of the serializer.
-    pub fn serialize<S: Serializer>(at: &Option<Instant>, to: S) -> Result<S::Ok, S::Error> {
-        at.map(to_number).serialize(to)
-    }
-
-    /// For `serde(with)`.
-    ///
-    /// # Errors
-    /// If it is no number.
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Instant>, D::Error> {
-        Option::<i64>::deserialize(from).map(|number| number.map(from_number))
-    }
-}
-
-/// The same for several.
-pub mod list {
-    use super::{
-        Deserialize, Deserializer, Instant, Serialize, Serializer, VecDeque, from_number, to_number,
-    };
-
-    /// For `serde(with)`.
-    ///
-    /// # Errors
-    /// Those of the serializer.
-    pub fn serialize<S: Serializer>(list: &VecDeque<Instant>, to: S) -> Result<S::Ok, S::Error> {
-        list.iter()
-            .copied()
-            .map(to_number)
-            .collect::<Vec<_>>()
-            .serialize(to)
-    }
-
-    /// For `serde(with)`.
-    ///
-    /// # Errors
-    /// If it is no list of numbers.
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<VecDeque<Instant>, D::Error> {
-        Ok(Vec::<i64>::deserialize(from)?
-            .into_iter()
-            .map(from_number)
-            .collect())
-    }
 }
 
 #[cfg(test)]

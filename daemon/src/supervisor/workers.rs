@@ -40,9 +40,9 @@ pub(crate) struct WorkerRecord {
     #[serde(default)]
     pub(super) python: Option<(u32, u32, u32)>,
     /// Since when its control socket has been closed.
-    #[serde(with = "instant::option", default)]
+    #[serde(with = "instant", default)]
     pub(super) broken: Option<Instant>,
-    #[serde(with = "instant::option", default)]
+    #[serde(with = "instant", default)]
     pub(super) heartbeat: Option<Instant>,
     /// When the number of requests it reported last changed.
     #[serde(with = "instant", default = "instant::now")]

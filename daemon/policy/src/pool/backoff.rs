@@ -22,9 +22,9 @@ const LONGEST_DELAY_READY: Duration = Duration::from_secs(1);
 #[serde(default)]
 pub(crate) struct Backoff {
     in_a_row: u32,
-    #[serde(with = "instant::option")]
+    #[serde(with = "instant")]
     not_before: Option<Instant>,
-    #[serde(with = "instant::list")]
+    #[serde(with = "instant")]
     recent: VecDeque<Instant>,
     /// For the jitter; never zero.
     seed: u64,

@@ -59,7 +59,7 @@ pub(super) struct Recycle {
     #[serde(default = "unknown")]
     pub(super) reason: RecycleReason,
     /// When the next try may be; `None` while a replacement is under way.
-    #[serde(with = "instant::option", default = "instant::option::now")]
+    #[serde(with = "instant", default = "instant::now")]
     pub(super) at: Option<Instant>,
 }
 

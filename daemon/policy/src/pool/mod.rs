@@ -144,7 +144,7 @@ pub enum Mode {
     /// It failed too often; the next try is at this time, if there is one.
     Failed {
         /// When.
-        #[serde(with = "instant::option", default = "instant::option::now")]
+        #[serde(with = "instant", default = "instant::now")]
         until: Option<Instant>,
         /// Why it failed.
         #[serde(default)]
@@ -202,7 +202,7 @@ pub struct WorkerPool {
     changed_again: bool,
     /// Until then no gap is filled as long as somebody serves: what would fill
     /// it cannot load a script that works in those.
-    #[serde(with = "instant::option")]
+    #[serde(with = "instant")]
     held_until: Option<Instant>,
 }
 

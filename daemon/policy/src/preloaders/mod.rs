@@ -11,13 +11,13 @@ mod random_tests;
 #[cfg(test)]
 mod tests;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::definition::Definition;
-use crate::ids::PoolId;
-use crate::ids::WorkerId;
+use crate::ids::{PoolId, WorkerId};
 
 /// A pool's generation.
 pub type GenerationKey = (PoolId, u64);
@@ -112,28 +112,28 @@ impl Preloaders {
         definition: &Arc<Definition>,
         now: Instant,
     ) -> Actions {
-        let mut out = Actions::new();
         let preloader = self
             .all
             .entry(key)
             .or_insert_with(|| Preloader::new(definition));
         match preloader.phase {
-            PreloaderPhase::Ready { spent: true, .. } => {
-                out.extend(preloader.process.take().map(PreloaderAction::End));
-                preloader.waiting.push_back(worker);
-                preloader.start(key, &mut self.ids, now, &mut out);
+            PreloaderPhase::Ready { spent: false, .. } => {
+                preloader.fork(worker).into_iter().collect()
             }
-            PreloaderPhase::Ready { .. } => preloader.fork(worker, &mut out),
-            PreloaderPhase::Loading { .. } => preloader.waiting.push_back(worker),
+            PreloaderPhase::Loading { .. } => {
+                preloader.waiting.push_back(worker);
+                Actions::new()
+            }
             PreloaderPhase::Resting { until }
-                if until.is_some_and(|at| at <= now) || preloader.is_new() =>
+                if !preloader.is_new() && until.is_none_or(|at| at > now) =>
             {
-                preloader.waiting.push_back(worker);
-                preloader.start(key, &mut self.ids, now, &mut out);
+                vec![PreloaderAction::Plain(worker)]
             }
-            PreloaderPhase::Resting { .. } => out.push(PreloaderAction::Plain(worker)),
+            PreloaderPhase::Ready { .. } | PreloaderPhase::Resting { .. } => {
+                preloader.waiting.push_back(worker);
+                preloader.start(key, &mut self.ids, now)
+            }
         }
-        out
     }
 
     /// Starts a preloader for workers that are there already.
@@ -143,13 +143,13 @@ impl Preloaders {
         definition: &Arc<Definition>,
         now: Instant,
     ) -> Actions {
-        let mut out = Actions::new();
-        if let std::collections::btree_map::Entry::Vacant(vacant) = self.all.entry(key) {
-            vacant
-                .insert(Preloader::new(definition))
-                .start(key, &mut self.ids, now, &mut out);
+        match self.all.entry(key) {
+            Entry::Vacant(vacant) => {
+                let preloader = vacant.insert(Preloader::new(definition));
+                preloader.start(key, &mut self.ids, now)
+            }
+            Entry::Occupied(_) => Actions::new(),
         }
-        out
     }
 
     /// A worker is not wanted any more.
@@ -162,32 +162,33 @@ impl Preloaders {
 
     /// A preloader has loaded the application; scripts may have failed.
     pub fn ready(&mut self, id: WorkerId, flawed: bool, now: Instant) -> Actions {
-        let mut out = Actions::new();
         let Some(preloader) = self.find(id) else {
-            return out;
+            return Actions::new();
         };
-        if matches!(preloader.phase, PreloaderPhase::Loading { .. }) {
-            preloader.phase = PreloaderPhase::Ready {
-                since: now,
-                flawed,
-                spent: false,
-            };
-            preloader.worked = true;
-            for worker in std::mem::take(&mut preloader.waiting) {
-                preloader.fork(worker, &mut out);
-            }
+        if !matches!(preloader.phase, PreloaderPhase::Loading { .. }) {
+            return Actions::new();
         }
-        out
+        preloader.phase = PreloaderPhase::Ready {
+            since: now,
+            flawed,
+            spent: false,
+        };
+        preloader.worked = true;
+        let waiting = std::mem::take(&mut preloader.waiting).into_iter();
+        waiting
+            .filter_map(|worker| preloader.fork(worker))
+            .collect()
     }
 
     /// A worker asks for a successor because a script failed in it. One that
     /// was forked from the same preloader would be no better.
     pub fn load_failed(&mut self, key: GenerationKey) {
+        let phase = self.all.get_mut(&key).map(|preloader| &mut preloader.phase);
         if let Some(PreloaderPhase::Ready {
             flawed: true,
             spent,
             ..
-        }) = self.all.get_mut(&key).map(|preloader| &mut preloader.phase)
+        }) = phase
         {
             *spent = true;
         }
@@ -195,34 +196,26 @@ impl Preloaders {
 
     /// A preloader cannot fork: nor could the next one of this generation.
     pub fn cannot(&mut self, id: WorkerId) -> Actions {
-        let mut out = Actions::new();
-        if let Some(preloader) = self.find(id) {
-            preloader.give_up(None, &mut out);
-        }
-        out
+        let preloader = self.find(id);
+        preloader.map_or_else(Actions::new, |preloader| preloader.give_up(None))
     }
 
     /// A preloader has ended, or could not be started.
     pub fn exited(&mut self, id: WorkerId, now: Instant) -> Actions {
-        let mut out = Actions::new();
-        let ids = &mut self.ids;
-        let Some((key, preloader)) = self
-            .all
-            .iter_mut()
-            .find(|(_, preloader)| preloader.process == Some(id))
+        let mut all = self.all.iter_mut();
+        let Some((key, preloader)) = all.find(|(_, preloader)| preloader.process == Some(id))
         else {
-            return out;
+            return Actions::new();
         };
         preloader.process = None;
         let proved = matches!(preloader.phase, PreloaderPhase::Ready { since, .. } if now.duration_since(since) >= PROVED_AFTER);
-        if proved {
-            preloader.failures = 0;
-            preloader.give_up(Some(now), &mut out);
-            preloader.start(*key, ids, now, &mut out);
-        } else {
-            preloader.fail(now, &mut out);
+        if !proved {
+            return preloader.fail(now);
         }
-        out
+        preloader.failures = 0;
+        let mut actions = preloader.give_up(Some(now));
+        actions.extend(preloader.start(*key, &mut self.ids, now));
+        actions
     }
 
     /// A worker was forked.
@@ -234,50 +227,37 @@ impl Preloaders {
 
     /// A worker was not forked in time.
     pub fn not_forked(&mut self, worker: WorkerId, now: Instant) -> Actions {
-        let mut out = Actions::new();
-        if let Some(preloader) = self
-            .all
-            .values_mut()
-            .find(|preloader| preloader.forking.contains(&worker))
-        {
-            preloader.fail(now, &mut out);
-        }
-        out
+        let mut all = self.all.values_mut();
+        let preloader = all.find(|preloader| preloader.forking.contains(&worker));
+        preloader.map_or_else(Actions::new, |preloader| preloader.fail(now))
     }
 
     /// Ends the preloaders of a pool's generations that have no workers.
     pub fn keep(&mut self, pool: PoolId, generations: &[u64]) -> Actions {
-        let mut out = Actions::new();
-        let of_pool = self
-            .all
-            .range((pool, 0)..=(pool, u64::MAX))
-            .map(|(key, _)| *key);
-        let gone: Vec<GenerationKey> = of_pool
+        let known = self.of_pool(pool).copied();
+        let gone: Vec<GenerationKey> = known
             .filter(|(_, generation)| !generations.contains(generation))
             .collect();
-        for key in gone {
-            if let Some(mut preloader) = self.all.remove(&key) {
-                preloader.give_up(None, &mut out);
-            }
-        }
-        out
+        let gone = gone.iter().filter_map(|key| self.all.remove(key));
+        gone.flat_map(|mut preloader| preloader.give_up(None))
+            .collect()
     }
 
     /// Time has passed.
     pub fn tick(&mut self, now: Instant) -> Actions {
-        let mut out = Actions::new();
+        let mut actions = Actions::new();
         for (key, preloader) in &mut self.all {
             match preloader.phase {
                 PreloaderPhase::Loading { until: Some(at) } if at <= now => {
-                    preloader.fail(now, &mut out)
+                    actions.extend(preloader.fail(now));
                 }
                 PreloaderPhase::Resting { until: Some(at) } if at <= now && preloader.worked => {
-                    preloader.start(*key, &mut self.ids, now, &mut out);
+                    actions.extend(preloader.start(*key, &mut self.ids, now));
                 }
                 _ => {}
             }
         }
-        out
+        actions
     }
 
     /// When `tick` is due, at the latest.
@@ -292,23 +272,23 @@ impl Preloaders {
 
     /// The preloader of a generation, for the status.
     pub fn phase(&self, key: GenerationKey) -> Option<(PreloaderPhase, Option<WorkerId>)> {
-        self.all
-            .get(&key)
-            .map(|preloader| (preloader.phase, preloader.process))
+        let preloader = self.all.get(&key)?;
+        Some((preloader.phase, preloader.process))
     }
 
     /// Whether a pool has any.
     pub fn knows(&self, pool: PoolId) -> bool {
-        self.all
-            .range((pool, 0)..=(pool, u64::MAX))
-            .next()
-            .is_some()
+        self.of_pool(pool).next().is_some()
+    }
+
+    fn of_pool(&self, pool: PoolId) -> impl Iterator<Item = &GenerationKey> {
+        let all = self.all.range((pool, 0)..=(pool, u64::MAX));
+        all.map(|(key, _)| key)
     }
 
     fn find(&mut self, id: WorkerId) -> Option<&mut Preloader> {
-        self.all
-            .values_mut()
-            .find(|preloader| preloader.process == Some(id))
+        let mut all = self.all.values_mut();
+        all.find(|preloader| preloader.process == Some(id))
     }
 }
 
@@ -327,56 +307,54 @@ impl Preloader {
 
     /// Whether it has never been tried.
     fn is_new(&self) -> bool {
-        self.phase == PreloaderPhase::Resting { until: None }
-            && self.failures == 0
-            && !self.worked
-            && self.process.is_none()
+        self.phase == PreloaderPhase::Resting { until: None } && self.failures == 0
     }
 
-    fn start(&mut self, key: GenerationKey, ids: &mut u64, now: Instant, out: &mut Actions) {
+    /// Starts it in the place of the process that there may be.
+    fn start(&mut self, key: GenerationKey, ids: &mut u64, now: Instant) -> Actions {
         *ids += 1;
         let limit = self.definition.config.startup_timeout;
         self.phase = PreloaderPhase::Loading {
             until: (!limit.is_zero()).then(|| now + limit),
         };
         // Pools count from 1, so that these ids are nobody else's.
-        let id = WorkerId(*ids);
-        self.process = Some(id);
-        out.push(PreloaderAction::Start {
-            preloader: id,
+        let preloader = WorkerId(*ids);
+        let before = self.process.replace(preloader).map(PreloaderAction::End);
+        let start = PreloaderAction::Start {
+            preloader,
             key,
             definition: Arc::clone(&self.definition),
-        });
+        };
+        before.into_iter().chain([start]).collect()
     }
 
-    fn fork(&mut self, worker: WorkerId, out: &mut Actions) {
-        if let Some(preloader) = self.process {
-            self.forking.insert(worker);
-            out.push(PreloaderAction::Fork { preloader, worker });
-        }
+    fn fork(&mut self, worker: WorkerId) -> Option<PreloaderAction> {
+        let preloader = self.process?;
+        self.forking.insert(worker);
+        Some(PreloaderAction::Fork { preloader, worker })
     }
 
     /// Ends it and rests for a while, longer each time.
-    fn fail(&mut self, now: Instant, out: &mut Actions) {
+    fn fail(&mut self, now: Instant) -> Actions {
         self.failures = self.failures.saturating_add(1);
         let pause = FIRST_PAUSE
             .saturating_mul(1 << (self.failures - 1).min(10))
             .min(LONGEST_PAUSE);
-        self.give_up(Some(now + pause), out);
+        self.give_up(Some(now + pause))
     }
 
-    fn give_up(&mut self, until: Option<Instant>, out: &mut Actions) {
-        out.extend(self.process.take().map(PreloaderAction::End));
+    fn give_up(&mut self, until: Option<Instant>) -> Actions {
         self.phase = PreloaderPhase::Resting { until };
         if until.is_none() {
             // Not to be taken for one that was never tried.
             self.failures = self.failures.max(1);
         }
-        out.extend(self.waiting.drain(..).map(PreloaderAction::Plain));
-        out.extend(
-            std::mem::take(&mut self.forking)
-                .into_iter()
-                .map(PreloaderAction::Plain),
-        );
+        let process = self.process.take().map(PreloaderAction::End);
+        let waiting = self.waiting.drain(..);
+        let workers = waiting.chain(std::mem::take(&mut self.forking));
+        process
+            .into_iter()
+            .chain(workers.map(PreloaderAction::Plain))
+            .collect()
     }
 }

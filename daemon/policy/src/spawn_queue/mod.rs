@@ -63,14 +63,13 @@ impl Pending {
 
     /// Who its process becomes.
     pub fn owner(&self) -> Owner {
-        let identity = self.definition.identity.as_ref();
-        identity.map_or_else(
-            |_| Owner::default(),
-            |identity| Owner {
+        match &self.definition.identity {
+            Ok(identity) => Owner {
                 uid: identity.uid,
                 gid: identity.gid,
             },
-        )
+            Err(_) => Owner::default(),
+        }
     }
 }
 
