@@ -192,33 +192,28 @@ impl SpawnQueue {
                 Some(pending.pool) == self.last_pool,
             )
         };
-        let slots = self.slots(failing);
-        let waiting = self.pending.iter().enumerate();
-        let may = waiting
-            .filter(|(_, pending)| pending.failing == failing && slots.has_one_for(pending.user()));
-        may.min_by_key(|(_, pending)| order(pending))
-            .map(|(at, _)| at)
-    }
-
-    fn slots(&self, failing: bool) -> SpawnSlots {
         let most = if failing {
             (self.limit / 2).max(1)
         } else {
             self.limit
         };
-        let taken = || {
-            self.starting
-                .values()
-                .filter(|start| start.counts && start.failing == failing)
-        };
-        let users: BTreeSet<Option<u32>> = taken().map(|start| start.user).collect();
-        // Whoever fails has no right to more.
-        let users_most = if failing { 0 } else { most.max(2) };
-        SpawnSlots {
-            free: taken().count() < most,
-            users,
-            users_most,
-        }
+        let starts = self.starting.values();
+        let taken: Vec<Option<u32>> = starts
+            .filter(|start| start.counts && start.failing == failing)
+            .map(|start| start.user)
+            .collect();
+        let users: BTreeSet<&Option<u32>> = taken.iter().collect();
+        // A user who has none gets one while they are few, so that no user keeps all
+        // the others waiting. Whoever fails has no right to more.
+        let may_be_more = !failing && users.len() < most.max(2);
+        let waiting = self.pending.iter().enumerate();
+        waiting
+            .filter(|(_, pending)| pending.failing == failing)
+            .filter(|(_, pending)| {
+                taken.len() < most || may_be_more && !users.contains(&pending.user())
+            })
+            .min_by_key(|(_, pending)| order(pending))
+            .map(|(at, _)| at)
     }
 
     /// What waits.
@@ -230,27 +225,7 @@ impl SpawnQueue {
     pub fn deadline(&self) -> Option<Instant> {
         let next =
             |start: &Start| (start.since + STARTING_COUNTS_FOR).min(start.looked + LOOK_INTERVAL);
-        let first = self
-            .starting
-            .values()
-            .filter(|start| start.counts)
-            .map(next)
-            .min();
-        first.filter(|_| !self.pending.is_empty())
-    }
-}
-
-/// Who may start beside those that do.
-struct SpawnSlots {
-    free: bool,
-    /// Those who have a slot. A user who has none gets one while they are few, so
-    /// that no user keeps all the others waiting.
-    users: BTreeSet<Option<u32>>,
-    users_most: usize,
-}
-
-impl SpawnSlots {
-    fn has_one_for(&self, user: Option<u32>) -> bool {
-        self.free || (!self.users.contains(&user) && self.users.len() < self.users_most)
+        let starts = self.starting.values().filter(|start| start.counts);
+        starts.map(next).min().filter(|_| !self.pending.is_empty())
     }
 }
