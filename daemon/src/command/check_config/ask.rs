@@ -96,32 +96,19 @@ pub(crate) fn ask(args: &CheckConfig) -> Result<Configtest, AskError> {
         .output()
         .map_err(|error| AskError::Run(program.clone(), error))?;
     let said = String::from_utf8_lossy(&output.stdout);
-    let Some(text) = said
-        .lines()
-        .find_map(|line| line.split_once(PREFIX))
-        .map(|(_, text)| text)
-    else {
-        return Err(AskError::Refused(without_our_doing(
-            &String::from_utf8_lossy(&output.stderr),
-        )));
+    let report = said.lines().find_map(|line| line.split_once(PREFIX));
+    let Some((_, report)) = report.filter(|_| output.status.success()) else {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(AskError::Refused(without_our_doing(&said)));
     };
-    let report: ConfigReport =
-        serde_json::from_str(text).map_err(|error| AskError::Garbled(error.to_string()))?;
-    if !output.status.success() {
-        return Err(AskError::Refused(without_our_doing(
-            &String::from_utf8_lossy(&output.stderr),
-        )));
-    }
-    let loading = included(&said)
-        .iter()
-        .flat_map(|file| loading(file))
-        .collect();
+    let report =
+        serde_json::from_str(report).map_err(|error| AskError::Garbled(error.to_string()))?;
     Ok(Configtest {
         conf,
         module,
         envvars,
         report,
-        loading,
+        loading: included(&said).flat_map(loading).collect(),
     })
 }
 
@@ -150,16 +137,11 @@ fn program(args: &CheckConfig) -> Result<PathBuf, AskError> {
 }
 
 fn envvars(args: &CheckConfig, conf: &Path) -> Result<Option<PathBuf>, AskError> {
-    match &args.envvars {
-        Some(path) => {
-            std::fs::File::open(path).map_err(|error| AskError::Unreadable(path.clone(), error))?;
-            Ok(Some(path.clone()))
-        }
-        None => Ok(conf
-            .parent()
-            .map(|directory| directory.join("envvars"))
-            .filter(|path| path.is_file())),
+    if let Some(path) = &args.envvars {
+        std::fs::File::open(path).map_err(|error| AskError::Unreadable(path.clone(), error))?;
+        return Ok(Some(path.clone()));
     }
+    Ok(Some(conf.with_file_name("envvars")).filter(|path| path.is_file()))
 }
 
 /// What apachectl does with `envvars`, but for making httpd's runtime
@@ -192,12 +174,8 @@ fn command(
     };
     let load = format!("LoadModule wsgi_module \"{}\"", module.display());
     command.arg("-t").arg("-f").arg(conf).arg("-C").arg(load);
-    for name in args
-        .defines
-        .iter()
-        .map(String::as_str)
-        .chain([&*DEFINE.to_string_lossy(), "DUMP_INCLUDES"])
-    {
+    let asking = [&*DEFINE.to_string_lossy(), "DUMP_INCLUDES"];
+    for name in args.defines.iter().map(String::as_str).chain(asking) {
         command.arg("-D").arg(name);
     }
     command.stdin(Stdio::null());
@@ -213,37 +191,33 @@ fn without_our_doing(said: &str) -> String {
 }
 
 /// The files that httpd read: `  (12) /etc/…`.
-fn included(said: &str) -> Vec<PathBuf> {
-    let path = |line: &str| {
-        Some(PathBuf::from(
-            line.trim_start().strip_prefix('(')?.split_once(") ")?.1,
-        ))
-    };
-    said.lines().filter_map(path).collect()
+fn included(said: &str) -> impl Iterator<Item = &Path> {
+    let behind = said.lines().filter_map(|line| {
+        let (_, path) = line.trim_start().strip_prefix('(')?.split_once(") ")?;
+        Some(path)
+    });
+    behind.map(Path::new)
 }
 
 /// Lines that load mod_wsgi, or the Python that it is linked with. They are
 /// carried out while files are read, so httpd's own picture lacks them.
 fn loading(file: &Path) -> Vec<Remark> {
-    let Ok(text) = std::fs::read(file) else {
-        return Vec::new();
-    };
+    let text = std::fs::read(file).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let mut remarks = Vec::new();
     for (number, line) in text.lines().enumerate() {
         let words = words(line);
-        let is = |at: usize, name: &str| {
-            words
-                .get(at)
-                .is_some_and(|word: &String| word.eq_ignore_ascii_case(name))
+        let [directive, argument, ..] = words.as_slice() else {
+            continue;
         };
-        let loads_module = is(0, "LoadModule") && is(1, "wsgi_module");
-        let loads_python =
-            is(0, "LoadFile") && words.get(1).is_some_and(|path| path.contains("libpython"));
-        if loads_module || loads_python {
-            let origin = format!("{}:{}", file.display(), number + 1);
+        let is_loading = match directive.to_ascii_lowercase().as_str() {
+            "loadmodule" => argument.eq_ignore_ascii_case("wsgi_module"),
+            "loadfile" => argument.contains("libpython"),
+            _ => false,
+        };
+        if is_loading {
             remarks.push(Remark {
-                origin,
+                origin: format!("{}:{}", file.display(), number + 1),
                 text: line.trim().to_owned(),
             });
         }

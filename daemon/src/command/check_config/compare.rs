@@ -1,6 +1,6 @@
 //! What the directives mean here, compared with mod_wsgi.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nix::unistd::{Uid, User};
 use wsgid_protocol::GroupConfig;
@@ -10,37 +10,31 @@ use wsgid_protocol::report::ConfigReport;
 use super::finding::{Finding, FindingKind};
 use super::mounts::{ChosenGroup, Purpose, ScriptUse};
 use super::tree::{ConfigTree, SeenDirective};
+use super::words::option;
 
 /// All findings that need nothing but the configuration.
 pub(crate) fn findings(
     configuration: &ConfigTree<'_>,
     report: &ConfigReport,
-    uses: &[ScriptUse],
+    uses: &[ScriptUse<'_>],
 ) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
-    findings.extend(
-        report
-            .problems
-            .iter()
-            .map(|remark| Finding::of(FindingKind::Problem, remark)),
-    );
-    findings.extend(
-        report
-            .warnings
-            .iter()
-            .map(|remark| Finding::of(FindingKind::Change, remark)),
-    );
-    findings.extend(
-        report
-            .remarks
-            .iter()
-            .map(|remark| Finding::of(FindingKind::Note, remark)),
-    );
+    for (kind, remarks) in [
+        (FindingKind::Problem, &report.problems),
+        (FindingKind::Change, &report.warnings),
+        (FindingKind::Note, &report.remarks),
+    ] {
+        let said = remarks.iter();
+        findings.extend(said.map(|remark| Finding::new(kind, &remark.origin, &remark.text)));
+    }
     findings.extend(embedded(report, uses));
     findings.extend(questions(report, uses));
     findings.extend(application_groups(report, uses));
     for seen in &configuration.seen {
         findings.extend(directive(seen, uses));
+        if seen.name == "wsgidaemonprocess" {
+            findings.extend(options(seen));
+        }
     }
     findings
 }
@@ -64,21 +58,28 @@ pub(crate) fn user_of(group: &GroupConfig, report: &ConfigReport) -> String {
 }
 
 fn user_of_group(name: &str, report: &ConfigReport) -> String {
-    report
-        .groups
-        .iter()
+    let mut groups = report.groups.iter();
+    groups
         .find(|group| group.name == name)
         .map_or_else(String::new, |group| user_of(group, report))
 }
 
+/// Where a group is defined; the implicit one is nowhere.
+pub(crate) fn origin_of(group: &GroupConfig) -> &str {
+    if group.name == DEFAULT_GROUP {
+        ""
+    } else {
+        &group.origin
+    }
+}
+
 /// Applications without a process group, once for each directive.
-fn embedded(report: &ConfigReport, uses: &[ScriptUse]) -> Vec<Finding> {
-    let mut by_directive: BTreeMap<&str, Vec<&ScriptUse>> = BTreeMap::new();
-    for one in uses
-        .iter()
-        .filter(|one| one.purpose == Purpose::Application && one.group == ChosenGroup::None)
-    {
-        by_directive.entry(&one.origin).or_default().push(one);
+fn embedded(report: &ConfigReport, uses: &[ScriptUse<'_>]) -> Vec<Finding> {
+    let mut by_directive: BTreeMap<&str, Vec<&ScriptUse<'_>>> = BTreeMap::new();
+    for one in uses {
+        if one.purpose == Purpose::Application && one.group == ChosenGroup::None {
+            by_directive.entry(one.origin).or_default().push(one);
+        }
     }
     let user = match user_of_group(DEFAULT_GROUP, report) {
         user if user.is_empty() => "httpd's user".to_owned(),
@@ -99,7 +100,7 @@ fn embedded(report: &ConfigReport, uses: &[ScriptUse]) -> Vec<Finding> {
                 "`{what}`{place} names no process group, and WSGIRestrictEmbedded is On: its requests get 500, \
                  as with mod_wsgi; name a process group"
             );
-            findings.push(Finding::new(FindingKind::Problem, origin, text));
+            findings.push(Finding::problem(origin, text));
             continue;
         }
         let mut text = format!(
@@ -108,35 +109,30 @@ fn embedded(report: &ConfigReport, uses: &[ScriptUse]) -> Vec<Finding> {
              another user name a process group of your own"
         );
         if !first.perhaps.is_empty() {
-            text += &format!(
-                " (WSGIProcessGroup at {} may hold for some requests)",
-                first.perhaps.join(", ")
-            );
+            let places = first.perhaps.join(", ");
+            text += &format!(" (WSGIProcessGroup at {places} may hold for some requests)");
         }
-        findings.push(Finding::new(FindingKind::Change, origin, text));
+        findings.push(Finding::change(origin, text));
     }
     findings
 }
 
-fn servers(uses: &[&ScriptUse]) -> String {
-    let mut names: Vec<&str> = uses.iter().map(|one| one.server_name.as_str()).collect();
+fn servers(uses: &[&ScriptUse<'_>]) -> String {
+    let mut names: Vec<&str> = uses.iter().map(|one| one.server.name.as_str()).collect();
     names.dedup();
     names.join(", ")
 }
 
 /// Scripts for access, authentication and dispatch.
-fn questions(report: &ConfigReport, uses: &[ScriptUse]) -> Vec<Finding> {
+fn questions(report: &ConfigReport, uses: &[ScriptUse<'_>]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for one in uses.iter().filter(|one| one.purpose == Purpose::Question) {
-        let place = match (&one.group, one.runs_in()) {
-            (ChosenGroup::Variable(name), _) => format!("the process group that {name} names"),
-            (_, name) => {
-                let name = name.unwrap_or(DEFAULT_GROUP);
-                match user_of_group(name, report) {
-                    user if user.is_empty() => format!("the process group `{name}`"),
-                    user => format!("the process group `{name}`, as user `{user}`"),
-                }
-            }
+        let name = one.runs_in().unwrap_or_default();
+        let user = user_of_group(name, report);
+        let place = match one.group {
+            ChosenGroup::Variable(name) => format!("the process group that {name} names"),
+            _ if user.is_empty() => format!("the process group `{name}`"),
+            _ => format!("the process group `{name}`, as user `{user}`"),
         };
         let failing = if one.what.eq_ignore_ascii_case("WSGIDispatchScript") {
             "a script that cannot be loaded ends the request with 500; with mod_wsgi the request goes on"
@@ -148,31 +144,21 @@ fn questions(report: &ConfigReport, uses: &[ScriptUse]) -> Vec<Finding> {
              another), has 10 s to answer, and {failing}",
             one.what
         );
-        findings.push(Finding::new(FindingKind::Change, &one.origin, text));
+        findings.push(Finding::change(one.origin, text));
     }
     findings
 }
 
 /// Process groups that get more processes than they say, because each
 /// application group has its own.
-fn application_groups(report: &ConfigReport, uses: &[ScriptUse]) -> Vec<Finding> {
+fn application_groups(report: &ConfigReport, uses: &[ScriptUse<'_>]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for group in &report.groups {
-        let inside: Vec<&ScriptUse> = uses
-            .iter()
-            .filter(|one| one.runs_in() == Some(&group.name))
-            .collect();
-        let mut names: BTreeMap<String, &ScriptUse> = BTreeMap::new();
-        for one in inside
-            .iter()
-            .filter(|one| !(one.many && one.application == "%{RESOURCE}"))
-        {
-            names.entry(application_name(one)).or_insert(one);
-        }
-        for one in inside
-            .iter()
-            .filter(|one| one.many && one.application == "%{RESOURCE}")
-        {
+        let inside = uses.iter();
+        let inside = inside.filter(|one| one.runs_in() == Some(&group.name));
+        let (many, single): (Vec<_>, Vec<_>) =
+            inside.partition(|one| one.many && one.application == "%{RESOURCE}");
+        for one in many {
             let text = format!(
                 "`{}` stands for any number of scripts, and each is an application group of its own: an interpreter \
                  within each process with mod_wsgi, {} of its own here; to let them share processes, set \
@@ -180,17 +166,13 @@ fn application_groups(report: &ConfigReport, uses: &[ScriptUse]) -> Vec<Finding>
                 one.what,
                 processes(group)
             );
-            findings.push(Finding::new(FindingKind::Change, &one.origin, text));
+            findings.push(Finding::change(one.origin, text));
         }
+        let names: BTreeSet<String> = single.into_iter().map(application_name).collect();
         if names.len() < 2 {
             continue;
         }
-        let listed: Vec<String> = names.keys().map(|name| quoted_application(name)).collect();
-        let origin = if group.name == DEFAULT_GROUP {
-            ""
-        } else {
-            &group.origin
-        };
+        let listed: Vec<String> = names.iter().map(|name| quoted_application(name)).collect();
         let total = names.len() * usize::try_from(group.processes_limit()).unwrap_or(usize::MAX);
         let text = format!(
             "process group `{}` has {} application groups ({}): interpreters of the same processes with mod_wsgi, \
@@ -201,7 +183,7 @@ fn application_groups(report: &ConfigReport, uses: &[ScriptUse]) -> Vec<Finding>
             listed.join(", "),
             group.processes_limit(),
         );
-        findings.push(Finding::new(FindingKind::Change, origin, text));
+        findings.push(Finding::change(origin_of(group), text));
     }
     findings
 }
@@ -214,11 +196,12 @@ fn processes(group: &GroupConfig) -> String {
 }
 
 /// The name, as far as it is known without a request.
-fn application_name(one: &ScriptUse) -> String {
-    match one.application.as_str() {
+fn application_name(one: &ScriptUse<'_>) -> String {
+    let server = &one.server.key;
+    match one.application {
         "%{GLOBAL}" => String::new(),
-        "%{RESOURCE}" => format!("{}|{}", one.server_key, one.url.trim_end_matches('/')),
-        "%{SERVER}" | "%{HOST}" => format!("{}|", one.server_key),
+        "%{RESOURCE}" => format!("{server}|{}", one.url.trim_end_matches('/')),
+        "%{SERVER}" | "%{HOST}" => format!("{server}|"),
         name => name.to_owned(),
     }
 }
@@ -239,96 +222,67 @@ fn quoted_application(name: &str) -> String {
 }
 
 /// What a single directive means here.
-fn directive(seen: &SeenDirective<'_>, uses: &[ScriptUse]) -> Vec<Finding> {
-    let name = seen.node.name.to_ascii_lowercase();
-    let one = |kind, text: &str| vec![Finding::new(kind, seen.origin(), text)];
-    let inside_container = !seen.sections.is_empty();
-    match name.as_str() {
-        "wsgidaemonprocess" => options(seen),
-        "wsgipythonpath" | "wsgiswitchinterval" if !inside_container => {
-            let embedded = uses.iter().any(|one| one.group == ChosenGroup::None);
-            if embedded {
-                one(
-                    FindingKind::Change,
-                    &format!(
-                        "{} is for applications inside httpd with mod_wsgi, and for the process group \
-                         `{DEFAULT_GROUP}` here; other process groups have options for it, here as there",
-                        seen.node.name
-                    ),
-                )
+fn directive(seen: &SeenDirective<'_>, uses: &[ScriptUse<'_>]) -> Option<Finding> {
+    let name = &seen.node.name;
+    let (kind, text) = match seen.name.as_str() {
+        "wsgipythonpath" | "wsgiswitchinterval" if !seen.sections.is_empty() => return None,
+        "wsgipythonpath" | "wsgiswitchinterval" => {
+            if uses.iter().any(|one| one.group == ChosenGroup::None) {
+                let text = format!(
+                    "{name} is for applications inside httpd with mod_wsgi, and for the process group \
+                     `{DEFAULT_GROUP}` here; other process groups have options for it, here as there"
+                );
+                (FindingKind::Change, text)
             } else {
-                one(
-                    FindingKind::Note,
-                    &format!(
-                        "{} has no effect on process groups that are named, as with mod_wsgi, and nothing runs \
-                         without a name",
-                        seen.node.name
-                    ),
-                )
+                let text = format!(
+                    "{name} has no effect on process groups that are named, as with mod_wsgi, and nothing runs \
+                     without a name"
+                );
+                (FindingKind::Note, text)
             }
         }
-        "wsgipythonhashseed" if seen.word(0) == "random" => one(
-            FindingKind::Change,
-            "WSGIPythonHashSeed random is random here; mod_wsgi takes it for the seed 0",
-        ),
-        "wsgisocketprefix" => one(
-            FindingKind::Note,
-            "WSGISocketPrefix is the front of the directory of one socket, between httpd and the supervisor; process \
-             groups have no sockets of their own",
-        ),
-        _ => Vec::new(),
-    }
+        "wsgipythonhashseed" if seen.word(0) == "random" => {
+            let text = "WSGIPythonHashSeed random is random here; mod_wsgi takes it for the seed 0";
+            (FindingKind::Change, text.to_owned())
+        }
+        "wsgisocketprefix" => {
+            let text = "WSGISocketPrefix is the front of the directory of one socket, between httpd and the \
+                        supervisor; process groups have no sockets of their own";
+            (FindingKind::Note, text.to_owned())
+        }
+        _ => return None,
+    };
+    Some(Finding::new(kind, &seen.node.origin, text))
 }
 
 /// Options of WSGIDaemonProcess whose text means another value, or whose absence
 /// does.
 fn options(seen: &SeenDirective<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let has = |name: &str| {
-        seen.words
-            .iter()
-            .skip(1)
-            .any(|word| word.split_once('=').is_some_and(|(own, _)| own == name))
-    };
-    if has("user") && !has("group") {
+    let words = seen.words.get(1..).unwrap_or_default();
+    if option(words, "user").is_some() && option(words, "group").is_none() {
         let text = "user= without group= has the primary group of that user; with mod_wsgi it is httpd's Group";
-        findings.push(Finding::new(
-            FindingKind::Change,
-            seen.origin(),
-            text.to_owned(),
-        ));
+        findings.push(Finding::change(&seen.node.origin, text));
     }
-    for word in seen.words.iter().skip(1) {
-        let Some((name, value)) = word.split_once('=') else {
-            continue;
-        };
+    for (name, value) in words.iter().filter_map(|word| word.split_once('=')) {
         let digits = value.trim_end_matches(|c: char| c.is_ascii_alphabetic());
         let has_unit = !digits.is_empty()
             && digits.len() < value.len()
             && digits.bytes().all(|b| b.is_ascii_digit());
-        let text = match name {
-            _ if has_unit
-                && (name.ends_with("-limit") || name.ends_with("-size"))
-                && name != "cpu-time-limit" =>
-            {
-                format!(
-                    "{name}={value} means the unit here; mod_wsgi ignores it and takes {digits} bytes"
-                )
-            }
-            _ if has_unit && !value.ends_with('s') | value.ends_with("ms") && is_time(name) => {
-                format!(
-                    "{name}={value} means the unit here; mod_wsgi ignores it and takes {digits} seconds"
-                )
-            }
-            _ => continue,
-        };
-        findings.push(Finding::new(FindingKind::Change, seen.origin(), text));
+        let is_time =
+            name.ends_with("-timeout") || matches!(name, "restart-interval" | "cpu-time-limit");
+        let is_size = !is_time && (name.ends_with("-limit") || name.ends_with("-size"));
+        // mod_wsgi takes seconds as well.
+        let is_same = is_time && value.ends_with('s') && !value.ends_with("ms");
+        if has_unit && !is_same && (is_time || is_size) {
+            let unit = if is_time { "seconds" } else { "bytes" };
+            let text = format!(
+                "{name}={value} means the unit here; mod_wsgi ignores it and takes {digits} {unit}"
+            );
+            findings.push(Finding::change(&seen.node.origin, text));
+        }
     }
     findings
-}
-
-fn is_time(option: &str) -> bool {
-    option.ends_with("-timeout") || matches!(option, "restart-interval" | "cpu-time-limit")
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::finding::{Finding, FindingKind};
+use super::finding::Finding;
 
 /// What workers get anyway, or what is for httpd alone.
 const NOT_FOR_APPLICATIONS: &[&str] = &[
@@ -21,9 +21,7 @@ pub(crate) fn findings(envvars: Option<&Path>) -> Vec<Finding> {
     let Some(path) = envvars else {
         return Vec::new();
     };
-    let Ok(text) = std::fs::read_to_string(path) else {
-        return Vec::new();
-    };
+    let text = std::fs::read_to_string(path).unwrap_or_default();
     let mut findings = Vec::new();
     for (number, line) in text.lines().enumerate() {
         for name in exported(line) {
@@ -31,11 +29,8 @@ pub(crate) fn findings(envvars: Option<&Path>) -> Vec<Finding> {
                 "`{name}` reaches os.environ of applications with mod_wsgi, for they inherit httpd's environment; \
                  here a process group gets it with env={name}=… or env-file="
             );
-            findings.push(Finding::new(
-                FindingKind::Change,
-                &format!("{}:{}", path.display(), number + 1),
-                text,
-            ));
+            let origin = format!("{}:{}", path.display(), number + 1);
+            findings.push(Finding::change(&origin, text));
         }
     }
     findings

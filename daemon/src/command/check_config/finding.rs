@@ -1,7 +1,6 @@
 //! What there is to say about a place in the configuration.
 
 use serde::Serialize;
-use wsgid_protocol::report::Remark;
 
 /// How much it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -16,8 +15,6 @@ pub(crate) enum FindingKind {
 }
 
 impl FindingKind {
-    pub(crate) const ALL: [Self; 3] = [Self::Problem, Self::Change, Self::Note];
-
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Problem => "problem",
@@ -45,32 +42,33 @@ impl Finding {
         }
     }
 
-    pub(crate) fn of(kind: FindingKind, remark: &Remark) -> Self {
-        Self::new(kind, &remark.origin, remark.text.clone())
+    pub(crate) fn problem(origin: &str, text: impl Into<String>) -> Self {
+        Self::new(FindingKind::Problem, origin, text)
+    }
+
+    pub(crate) fn change(origin: &str, text: impl Into<String>) -> Self {
+        Self::new(FindingKind::Change, origin, text)
+    }
+
+    pub(crate) fn note(origin: &str, text: impl Into<String>) -> Self {
+        Self::new(FindingKind::Note, origin, text)
     }
 
     /// The file, and the line in it.
     pub(crate) fn file_and_line(&self) -> (&str, usize) {
-        match self
-            .origin
-            .rsplit_once(':')
-            .map(|(file, line)| (file, line.parse()))
-        {
-            Some((file, Ok(line))) => (file, line),
-            _ => ("", 0),
-        }
+        let parts = self.origin.rsplit_once(':');
+        parts
+            .and_then(|(file, line)| Some((file, line.parse().ok()?)))
+            .unwrap_or_default()
+    }
+
+    fn order(&self) -> impl Ord {
+        (self.file_and_line(), self.kind, &self.text)
     }
 }
 
 /// By file and line; what is said twice is said once.
 pub(crate) fn sort(findings: &mut Vec<Finding>) {
-    findings.sort_by(|one, other| {
-        let first = one.file_and_line();
-        let second = other.file_and_line();
-        first
-            .cmp(&second)
-            .then(one.kind.cmp(&other.kind))
-            .then_with(|| one.text.cmp(&other.text))
-    });
+    findings.sort_by(|one, other| one.order().cmp(&other.order()));
     findings.dedup();
 }

@@ -9,11 +9,10 @@ mod compare;
 mod environment;
 mod finding;
 mod mounts;
-mod pattern;
 mod print;
 mod pythons;
+mod section;
 mod tree;
-mod values;
 mod words;
 
 use std::process::ExitCode;
@@ -36,7 +35,7 @@ pub(crate) fn run(args: &CheckConfig) -> ExitCode {
     let mut findings = compare::findings(&configuration, &asked.report, &uses);
     findings.extend(environment::findings(asked.envvars.as_deref()));
     let groups = pythons::examine(&asked.report, &uses);
-    findings.extend(pythons::findings(&asked.report, &groups));
+    findings.extend(pythons::findings(&groups));
     finding::sort(&mut findings);
     if args.json {
         print::json(&asked, &findings, &groups);

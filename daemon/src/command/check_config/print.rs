@@ -50,20 +50,14 @@ pub(crate) fn text(asked: &Configtest, findings: &[Finding], groups: &[Tried<'_>
     }
     say!("Process groups");
     for group in groups {
-        let python = group
-            .found
-            .python
-            .map_or_else(String::new, |(major, minor)| {
-                format!(", Python {major}.{minor}")
-            });
-        let origin = if group.config.origin == "implicit" {
-            "implicit"
-        } else {
-            &group.config.origin
-        };
+        let python = group.found.python;
+        let python = python.map_or_else(String::new, |(major, minor)| {
+            format!(", Python {major}.{minor}")
+        });
         say!(
-            "  {}  ({origin})\n    user {}{python}, {} × {} per application group",
+            "  {}  ({})\n    user {}{python}, {} × {} per application group",
             group.name,
+            group.config.origin,
             group.user,
             counted(group.processes, "process", "processes"),
             counted(group.threads, "thread", "threads"),
@@ -93,28 +87,24 @@ pub(crate) fn text(asked: &Configtest, findings: &[Finding], groups: &[Tried<'_>
 }
 
 fn summary(findings: &[Finding]) -> String {
-    let count = |kind| {
-        findings
-            .iter()
-            .filter(|finding| finding.kind == kind)
-            .count()
-    };
-    let [problems, changes, notes] =
-        FindingKind::ALL.map(|kind| u32::try_from(count(kind)).unwrap_or(u32::MAX));
-    format!(
-        "{}, {}, {}",
-        counted(
-            problems,
+    let counts = [
+        (
+            FindingKind::Problem,
             "problem (does not work here)",
-            "problems (do not work here)"
+            "problems (do not work here)",
         ),
-        counted(
-            changes,
+        (
+            FindingKind::Change,
             "change (works, and means something else)",
-            "changes (work, and mean something else)"
+            "changes (work, and mean something else)",
         ),
-        counted(notes, "note", "notes")
-    )
+        (FindingKind::Note, "note", "notes"),
+    ];
+    let counts = counts.map(|(kind, one, many)| {
+        let found = findings.iter().filter(|finding| finding.kind == kind);
+        counted(u32::try_from(found.count()).unwrap_or(u32::MAX), one, many)
+    });
+    counts.join(", ")
 }
 
 fn counted(count: u32, one: &str, many: &str) -> String {

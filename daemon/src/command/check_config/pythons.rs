@@ -1,6 +1,7 @@
 //! Each process group tried as its user: which Python it gets, whether that
 //! user can read its scripts. What `wsgid check` finds out for site files.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use nix::unistd::Uid;
@@ -10,7 +11,7 @@ use wsgid_protocol::config::Preload;
 use wsgid_protocol::names::DEFAULT_GROUP;
 use wsgid_protocol::report::ConfigReport;
 
-use super::compare::user_of;
+use super::compare::{origin_of, user_of};
 use super::finding::{Finding, FindingKind};
 use super::mounts::ScriptUse;
 use crate::command::check::{self, Found};
@@ -29,36 +30,31 @@ pub(crate) struct Tried<'r> {
 }
 
 /// Tries the groups that are defined, and the implicit one if it is used.
-pub(crate) fn examine<'r>(report: &'r ConfigReport, uses: &[ScriptUse]) -> Vec<Tried<'r>> {
+pub(crate) fn examine<'r>(report: &'r ConfigReport, uses: &[ScriptUse<'_>]) -> Vec<Tried<'r>> {
     let httpd = identity::DefaultAccount {
         uid: report.httpd_uid,
         gid: report.httpd_gid,
     };
     let mut tried = Vec::new();
     for config in &report.groups {
-        let scripts = uses
-            .iter()
-            .filter(|one| one.runs_in() == Some(&config.name));
-        let scripts: Vec<Preload> = scripts
-            .filter_map(|one| preload(one.script.as_deref()?))
-            .collect();
-        let is_used =
-            !scripts.is_empty() || uses.iter().any(|one| one.runs_in() == Some(&config.name));
-        if config.name == DEFAULT_GROUP && !is_used && config.preload_scripts.is_empty() {
-            continue;
-        }
+        let inside = uses.iter();
+        let mut inside = inside
+            .filter(|one| one.runs_in() == Some(&config.name))
+            .peekable();
+        let is_used = inside.peek().is_some() || !config.preload_scripts.is_empty();
         // That the server has no account was found already, and nothing can be tried without one.
-        if config.name == DEFAULT_GROUP && httpd.is_missing() {
+        if config.name == DEFAULT_GROUP && (!is_used || httpd.is_missing()) {
             continue;
         }
         let mut complete = config.clone();
-        for script in scripts {
-            if !complete
-                .preload_scripts
-                .iter()
-                .any(|known| known.script == script.script)
-            {
-                complete.preload_scripts.push(script);
+        for script in inside.filter_map(|one| one.script.as_ref()) {
+            let scripts = &mut complete.preload_scripts;
+            if !scripts.iter().any(|known| known.script == *script) {
+                scripts.push(Preload {
+                    script: script.clone(),
+                    application_group: String::new(),
+                    callable: None,
+                });
             }
         }
         let found = check::examine(&complete, httpd);
@@ -74,31 +70,14 @@ pub(crate) fn examine<'r>(report: &'r ConfigReport, uses: &[ScriptUse]) -> Vec<T
     tried
 }
 
-fn preload(script: &Path) -> Option<Preload> {
-    let script = script.to_path_buf();
-    script.is_absolute().then(|| Preload {
-        script,
-        application_group: String::new(),
-        callable: None,
-    })
-}
-
 /// What is wrong with them, and what differs.
-pub(crate) fn findings(report: &ConfigReport, groups: &[Tried<'_>]) -> Vec<Finding> {
+pub(crate) fn findings(groups: &[Tried<'_>]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for group in groups {
         let config = group.config;
-        let origin = if config.name == DEFAULT_GROUP {
-            ""
-        } else {
-            &config.origin
-        };
-        let mut say = |kind, text: String| {
-            findings.push(Finding::new(
-                kind,
-                origin,
-                format!("process group `{}`: {text}", config.name),
-            ));
+        let mut say = |kind, text: &str| {
+            let text = format!("process group `{}`: {text}", config.name);
+            findings.push(Finding::new(kind, origin_of(config), text));
         };
         for problem in &group.found.problems {
             // Python leaves out what is not there, here as with mod_wsgi.
@@ -107,75 +86,62 @@ pub(crate) fn findings(report: &ConfigReport, groups: &[Tried<'_>]) -> Vec<Findi
             } else {
                 FindingKind::Problem
             };
-            say(kind, problem.clone());
+            say(kind, problem);
         }
         let Some((major, minor)) = group.found.python else {
             continue;
         };
         for path in &config.python_path {
             if let Some(other) = version_in(path).filter(|other| *other != (major, minor)) {
-                say(
-                    FindingKind::Problem,
-                    format!(
-                        "python-path= `{}` has packages of Python {}.{}, and the group runs Python {major}.{minor}; \
-                         name their environment with python-home= instead",
-                        path.display(),
-                        other.0,
-                        other.1
-                    ),
+                let text = format!(
+                    "python-path= `{}` has packages of Python {}.{}, and the group runs Python {major}.{minor}; \
+                     name their environment with python-home= instead",
+                    path.display(),
+                    other.0,
+                    other.1
                 );
+                say(FindingKind::Problem, &text);
             }
         }
     }
     if !Uid::effective().is_root() {
         let text = "this is not root, so each process group was tried as you, not as its own user";
-        findings.push(Finding::new(FindingKind::Note, "", text));
+        findings.push(Finding::note("", text));
     }
     findings.extend(unnamed_python(groups));
-    findings.extend(several_pythons(report, groups));
+    findings.extend(several_pythons(groups));
     findings
 }
 
 /// Groups that get whichever Python is found.
 fn unnamed_python(groups: &[Tried<'_>]) -> Option<Finding> {
-    let unnamed: Vec<&Tried<'_>> = groups
+    let unnamed = groups
         .iter()
-        .filter(|group| group.config.python_home.is_none())
-        .collect();
-    let (major, minor) = unnamed.first()?.found.python?;
-    let names: Vec<String> = unnamed
-        .iter()
-        .map(|group| format!("`{}`", group.name))
-        .collect();
+        .filter(|group| group.config.python_home.is_none());
+    let (major, minor) = unnamed.clone().next()?.found.python?;
+    let names: Vec<String> = unnamed.map(|group| format!("`{}`", group.name)).collect();
     let text = format!(
         "neither python-home= nor WSGIPythonHome is set for {}: mod_wsgi uses the Python that it was built with, here \
          it is `python3`, which is Python {major}.{minor}; if the packages are elsewhere, name the environment with \
          python-home=",
         names.join(", ")
     );
-    Some(Finding::new(FindingKind::Change, "", text))
+    Some(Finding::change("", text))
 }
 
 /// Of `…/lib/python3.9/site-packages`.
 fn version_in(path: &Path) -> Option<(u32, u32)> {
-    path.components().find_map(|part| {
-        let (major, minor) = part
-            .as_os_str()
-            .to_str()?
-            .strip_prefix("python")?
-            .split_once('.')?;
+    path.iter().find_map(|part| {
+        let version = part.to_str()?.strip_prefix("python")?;
+        let (major, minor) = version.split_once('.')?;
         Some((major.parse().ok()?, minor.parse().ok()?))
     })
 }
 
-fn several_pythons(report: &ConfigReport, groups: &[Tried<'_>]) -> Option<Finding> {
-    let mut versions: Vec<(u32, u32)> = groups
-        .iter()
-        .filter_map(|group| group.found.python)
-        .collect();
-    versions.sort_unstable();
-    versions.dedup();
-    if versions.len() < 2 || report.groups.is_empty() {
+fn several_pythons(groups: &[Tried<'_>]) -> Option<Finding> {
+    let versions = groups.iter().filter_map(|group| group.found.python);
+    let versions: BTreeSet<(u32, u32)> = versions.collect();
+    if versions.len() < 2 {
         return None;
     }
     let list: Vec<String> = versions
@@ -187,7 +153,7 @@ fn several_pythons(report: &ConfigReport, groups: &[Tried<'_>]) -> Option<Findin
          for all; what was meant for that one Python may find another now",
         list.join(" and ")
     );
-    Some(Finding::new(FindingKind::Change, "", text))
+    Some(Finding::change("", text))
 }
 
 #[cfg(test)]
