@@ -4,7 +4,7 @@
 //! Says in words what is wrong. Nothing is started that stays.
 #![expect(clippy::print_stderr, reason = "this is the command line")]
 
-use std::io::Read;
+use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -19,7 +19,9 @@ use crate::command::print::say;
 use crate::config::InForce;
 use crate::config::standalone::{AS_HTTPD, Source};
 use crate::exit_code;
-use crate::process::{bounded, environment, exec, identity, path_check, privilege};
+use crate::process::bounded::{self, ChildOutput};
+use crate::process::path_check::{self, Closed};
+use crate::process::{environment, exec, identity, privilege};
 use wsgid_protocol::readable::escaped;
 
 /// How long an interpreter may take to say which one it is.
@@ -62,6 +64,29 @@ pub(crate) struct Found {
     pub(crate) python: Option<(u32, u32)>,
 }
 
+impl Found {
+    fn failed(problem: String) -> Self {
+        Self {
+            problems: vec![problem],
+            ..Self::default()
+        }
+    }
+
+    fn add(&mut self, tried: Result<String, String>) {
+        match tried {
+            Ok(good) => self.good.push(good),
+            Err(problem) => self.problems.push(problem),
+        }
+    }
+
+    /// Adds what is wrong with the path of an option, if anything is.
+    fn check(&mut self, option: &str, tried: Result<(), Closed>) {
+        if let Err(closed) = tried {
+            self.problems.push(format!("{option} {closed}"));
+        }
+    }
+}
+
 /// Runs the command.
 pub(crate) fn run(args: &Check) -> ExitCode {
     if args.probe {
@@ -78,17 +103,14 @@ pub(crate) fn run(args: &Check) -> ExitCode {
         }
     };
     let mut problems = read.loaded.problems.len();
-    read.loaded
-        .problems
-        .iter()
-        .for_each(|problem| say!("{problem}"));
-    let groups = read
-        .loaded
-        .groups
-        .iter()
-        .filter(|group| args.group.as_ref().is_none_or(|name| *name == group.name));
+    for problem in &read.loaded.problems {
+        say!("{problem}");
+    }
     let mut count = 0;
-    for group in groups {
+    for group in &read.loaded.groups {
+        if args.group.as_ref().is_some_and(|name| *name != group.name) {
+            continue;
+        }
         count += 1;
         let found = examine(group, read.httpd);
         problems += found.problems.len();
@@ -116,34 +138,26 @@ pub(crate) fn run(args: &Check) -> ExitCode {
 
 fn print(group: &GroupConfig, found: &Found) {
     say!("{}  ({})", group.name, group.origin);
-    found.good.iter().for_each(|text| say!("  ok       {text}"));
-    found
-        .problems
-        .iter()
-        .for_each(|text| say!("  problem  {text}"));
+    for text in &found.good {
+        say!("  ok       {text}");
+    }
+    for text in &found.problems {
+        say!("  problem  {text}");
+    }
 }
 
 /// Tries a group as its user.
 pub(crate) fn examine(config: &GroupConfig, httpd: identity::DefaultAccount) -> Found {
     let identity = match identity::resolve(config, httpd) {
         Ok(identity) => identity,
-        Err(error) => {
-            return Found {
-                problems: vec![error.to_string()],
-                ..Found::default()
-            };
-        }
+        Err(error) => return Found::failed(error.to_string()),
     };
-    let enter_home = identity.uid != httpd.uid;
     let probe = Probe {
         config: config.clone(),
+        enter_home: identity.uid != httpd.uid,
         identity,
-        enter_home,
     };
-    ask(&probe).unwrap_or_else(|error| Found {
-        problems: vec![error],
-        ..Found::default()
-    })
+    ask(&probe).unwrap_or_else(Found::failed)
 }
 
 /// Tries it in a process that becomes the group's user.
@@ -168,154 +182,121 @@ fn ask(probe: &Probe) -> Result<Found, String> {
 
 /// The trying process.
 fn probe() -> ExitCode {
-    let mut text = String::new();
-    let read = std::io::stdin().read_to_string(&mut text);
-    let Some(probe) = read
-        .ok()
-        .and_then(|_| serde_json::from_str::<Probe>(&text).ok())
-    else {
+    let Ok(probe) = serde_json::from_reader(io::stdin()) else {
         return ExitCode::from(exit_code::FAILURE);
     };
-    say!(
-        "{}",
-        serde_json::to_string(&try_all(&probe)).unwrap_or_default()
-    );
+    let found = serde_json::to_string(&try_all(&probe));
+    say!("{}", found.unwrap_or_default());
     ExitCode::from(exit_code::OK)
 }
 
-fn try_all(
-    Probe {
-        config,
-        identity,
-        enter_home,
-    }: &Probe,
-) -> Found {
+fn try_all(probe: &Probe) -> Found {
+    let Probe {
+        config, identity, ..
+    } = probe;
+    if let Err(problem) = become_user(config, identity) {
+        return Found::failed(problem);
+    }
     let mut found = Found::default();
-    // The site's Python is the site's program, and this may be root's terminal:
-    // what is written into its input there is what root has typed.
-    if let Err(errno) = nix::unistd::setsid() {
-        found
-            .problems
-            .push(format!("the terminal cannot be given up: {errno}"));
-        return found;
-    }
-    if let Some(root) = &config.chroot
-        && let Err(errno) = nix::unistd::chroot(root).and_then(|()| nix::unistd::chdir("/"))
-    {
-        found
-            .problems
-            .push(format!("chroot= `{}`: {errno}", root.display()));
-        return found;
-    }
-    if let Err(error) = privilege::drop_privileges(identity) {
-        found.problems.push(error.to_string());
-        return found;
-    }
     found.good.push(format!(
         "runs as user `{}` (uid {}, gid {})",
         identity.user, identity.uid, identity.gid
     ));
-    directory(config, identity, *enter_home, &mut found);
-    let python = python(config, &mut found);
+    found.add(directory(probe));
+    let mut interpreter = None;
+    match python(config) {
+        Ok((python, (major, minor))) => {
+            let good = format!("`{}` is Python {major}.{minor}", python.display());
+            found.good.push(good);
+            found.python = Some((major, minor));
+            interpreter = Some(python);
+        }
+        Err(problem) => found.problems.push(problem),
+    }
     for preload in &config.preload_scripts {
-        script(&preload.script, python.as_deref(), &mut found);
+        found.add(script(&preload.script, interpreter.as_deref()));
     }
     if let Some(path) = &config.env_file {
-        match (
-            path_check::readable(path),
-            environment::build(config, identity, None),
-        ) {
-            (Err(closed), _) => found.problems.push(format!("env-file= {closed}")),
-            (Ok(()), Err(error)) => found.problems.push(error.to_string()),
-            (Ok(()), Ok(_)) => {}
+        let read = path_check::readable(path);
+        if read.is_ok()
+            && let Err(error) = environment::build(config, identity, None)
+        {
+            found.problems.push(error.to_string());
         }
+        found.check("env-file=", read);
     }
-    if let LogTarget::File(path) = &config.log
-        && let Err(closed) = path_check::appendable(path)
-    {
-        found.problems.push(format!("log = {closed}"));
+    if let LogTarget::File(path) = &config.log {
+        found.check("log =", path_check::appendable(path));
     }
     for directory in &config.runs.directories {
-        if let Err(closed) = path_check::enterable(Path::new(directory)) {
-            found.problems.push(format!("script-directories= {closed}"));
-        }
+        let entered = path_check::enterable(Path::new(directory));
+        found.check("script-directories=", entered);
     }
     for path in &config.python_path {
-        if let Err(closed) = path_check::enterable(path) {
-            found.problems.push(format!("python-path= {closed}"));
-        }
+        found.check("python-path=", path_check::enterable(path));
     }
     found
 }
 
-fn directory(config: &GroupConfig, identity: &Identity, enter_home: bool, found: &mut Found) {
-    match &config.home {
-        Some(home) => match path_check::enterable(home) {
-            Ok(()) => found
-                .good
-                .push(format!("directory `{}` can be entered", home.display())),
-            Err(closed) => found.problems.push(format!("home= {closed}")),
-        },
-        None if enter_home && path_check::enterable(&identity.home).is_ok() => {
-            found
-                .good
-                .push(format!("starts in `{}`", identity.home.display()));
-        }
-        None => found.good.push("starts in `/`".to_owned()),
+fn become_user(config: &GroupConfig, identity: &Identity) -> Result<(), String> {
+    // The site's Python is the site's program, and this may be root's terminal:
+    // what is written into its input there is what root has typed.
+    nix::unistd::setsid().map_err(|errno| format!("the terminal cannot be given up: {errno}"))?;
+    if let Some(root) = &config.chroot {
+        nix::unistd::chroot(root)
+            .and_then(|()| nix::unistd::chdir("/"))
+            .map_err(|errno| format!("chroot= `{}`: {errno}", root.display()))?;
     }
+    privilege::drop_privileges(identity).map_err(|error| error.to_string())
 }
 
-/// The interpreter, if it is one that workers can be.
-fn python(config: &GroupConfig, found: &mut Found) -> Option<PathBuf> {
-    let known = exec::find_python(config.python_home.as_deref()).and_then(|python| {
-        match version(&python) {
-            Ok((version, kind)) => Ok((python, version, kind)),
-            Err(text) => Err(format!("`{}` does not run: {text}", python.display())),
-        }
-    });
-    let (python, (major, minor), kind) = match known {
-        Ok(known) => known,
-        Err(text) => {
-            found.problems.push(text);
-            return None;
-        }
-    };
+fn directory(probe: &Probe) -> Result<String, String> {
+    if let Some(home) = &probe.config.home {
+        path_check::enterable(home).map_err(|closed| format!("home= {closed}"))?;
+        return Ok(format!("directory `{}` can be entered", home.display()));
+    }
+    let home = &probe.identity.home;
+    let enters_home = probe.enter_home && path_check::enterable(home).is_ok();
+    let start = if enters_home { home } else { Path::new("/") };
+    Ok(format!("starts in `{}`", start.display()))
+}
+
+/// The interpreter and its version, if it is one that workers can be.
+fn python(config: &GroupConfig) -> Result<(PathBuf, (u32, u32)), String> {
+    let python = exec::find_python(config.python_home.as_deref())?;
     let name = python.display();
-    if (major, minor) < (3, 9) {
-        found.problems.push(format!(
+    let (version, kind) =
+        version(&python).map_err(|text| format!("`{name}` does not run: {text}"))?;
+    let (major, minor) = version;
+    if version < (3, 9) {
+        return Err(format!(
             "`{name}` is Python {major}.{minor}; 3.9 or later is needed"
         ));
-        return None;
     }
     if kind != "cpython" {
-        found.problems.push(format!(
+        return Err(format!(
             "`{name}` is {kind} {major}.{minor}; builds of CPython with the interpreter lock are needed"
         ));
-        return None;
     }
-    found.python = Some((major, minor));
-    found
-        .good
-        .push(format!("`{name}` is Python {major}.{minor}"));
-    Some(python)
+    Ok((python, version))
 }
 
-fn script(path: &Path, python: Option<&Path>, found: &mut Found) {
+fn script(path: &Path, python: Option<&Path>) -> Result<String, String> {
     let name = path.display();
-    match path_check::readable(path) {
-        Ok(()) if path.is_dir() => found.problems.push(format!(
+    path_check::readable(path).map_err(|closed| format!("script {closed}"))?;
+    if path.is_dir() {
+        return Err(format!(
             "script `{name}` is a directory; name the file in it"
+        ));
+    }
+    if !path.is_file() {
+        return Err(format!("script `{name}` is not a regular file"));
+    }
+    match python.and_then(|python| mistake(python, path)) {
+        Some(mistake) => Err(format!(
+            "script `{name}` can be read, but is no Python: {mistake}"
         )),
-        Ok(()) if !path.is_file() => found
-            .problems
-            .push(format!("script `{name}` is not a regular file")),
-        Ok(()) => match python.and_then(|python| mistake(python, path)) {
-            Some(mistake) => found.problems.push(format!(
-                "script `{name}` can be read, but is no Python: {mistake}"
-            )),
-            None => found.good.push(format!("script `{name}` can be read")),
-        },
-        Err(closed) => found.problems.push(format!("script {closed}")),
+        None => Ok(format!("script `{name}` can be read")),
     }
 }
 
@@ -330,18 +311,13 @@ try:
 except (SyntaxError, ValueError) as error:
     print(type(error).__name__ + ':', error)
 ";
-    let mut command = Command::new(python);
-    command
-        .args(["-I", "-S", "-c", COMPILE])
-        .arg(script)
-        .env_clear()
-        .process_group(0);
-    let outcome = bounded::run_whole(&mut command, &[], COMPILE_TIMEOUT).ok()?;
+    let outcome = ask_python(python, COMPILE, Some(script), COMPILE_TIMEOUT).ok()?;
     let said = String::from_utf8_lossy(&outcome.out);
-    outcome
-        .status?
-        .success()
-        .then(|| said.lines().next().map(|line| escaped(line.as_bytes())))?
+    let line = said
+        .lines()
+        .next()
+        .filter(|_| outcome.status.is_some_and(|status| status.success()));
+    line.map(|line| escaped(line.as_bytes()))
 }
 
 /// Runs the interpreter, as the group's user, for as long as it takes to say
@@ -349,13 +325,8 @@ except (SyntaxError, ValueError) as error:
 fn version(python: &Path) -> Result<((u32, u32), String), String> {
     const SAY: &str = "import sys; free = 't' in getattr(sys, 'abiflags', ''); \
                        print(*sys.version_info[:2], 'free-threaded' if free else sys.implementation.name)";
-    let mut command = Command::new(python);
-    command
-        .args(["-I", "-S", "-c", SAY])
-        .env_clear()
-        .process_group(0);
-    let outcome = bounded::run_whole(&mut command, &[], PYTHON_TIMEOUT);
-    let outcome = outcome.map_err(|error| error.to_string())?;
+    let outcome =
+        ask_python(python, SAY, None, PYTHON_TIMEOUT).map_err(|error| error.to_string())?;
     if outcome.status.is_none() {
         return Err(format!(
             "it said nothing for {} s",
@@ -365,16 +336,26 @@ fn version(python: &Path) -> Result<((u32, u32), String), String> {
     let text = String::from_utf8_lossy(&outcome.out);
     let mut words = text.split_whitespace();
     let mut number = || words.next().and_then(|word| word.parse().ok());
-    match (number(), number(), words.next()) {
-        (Some(major), Some(minor), Some(kind)) => Ok(((major, minor), kind.to_owned())),
-        _ => {
-            let said = String::from_utf8_lossy(&outcome.err);
-            Err(escaped(
-                said.lines()
-                    .last()
-                    .unwrap_or("it printed nothing")
-                    .as_bytes(),
-            ))
-        }
+    if let (Some(major), Some(minor), Some(kind)) = (number(), number(), words.next()) {
+        return Ok(((major, minor), kind.to_owned()));
     }
+    let said = String::from_utf8_lossy(&outcome.err);
+    let last = said.lines().last().unwrap_or("it printed nothing");
+    Err(escaped(last.as_bytes()))
+}
+
+/// Has the interpreter alone run a few lines of our own.
+fn ask_python(
+    python: &Path,
+    code: &str,
+    script: Option<&Path>,
+    limit: Duration,
+) -> io::Result<ChildOutput> {
+    let mut command = Command::new(python);
+    command
+        .args(["-I", "-S", "-c", code])
+        .args(script)
+        .env_clear()
+        .process_group(0);
+    bounded::run_whole(&mut command, &[], limit)
 }
