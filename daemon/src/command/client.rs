@@ -129,25 +129,27 @@ pub(crate) fn reexec(socket: &Socket) -> ExitCode {
             continue;
         };
         if status.pid != before.pid {
-            eprintln!(
-                "wsgid: the supervisor (pid {}) ended meanwhile; another one was started (pid {})",
+            return failure(&format!(
+                "the supervisor (pid {}) ended meanwhile; another one was started (pid {})",
                 before.pid, status.pid
-            );
-            return ExitCode::from(exit_code::FAILURE);
+            ));
         }
         let supervisor = status.supervisor.unwrap_or_default();
         if supervisor.reexecs <= before.reexecs {
             continue;
         }
         if let Some(problem) = &supervisor.reexec_problem {
-            eprintln!("wsgid: {}", escaped(problem.as_bytes()));
-            return ExitCode::from(exit_code::FAILURE);
+            return failure(&escaped(problem.as_bytes()));
         }
         let version = escaped(status.version.as_bytes());
         say!("wsgid {version} goes on (pid {})", status.pid);
         return ExitCode::from(exit_code::OK);
     }
-    eprintln!("wsgid: the supervisor did not come back; its log says why");
+    failure("the supervisor did not come back; its log says why")
+}
+
+fn failure(text: &str) -> ExitCode {
+    eprintln!("wsgid: {text}");
     ExitCode::from(exit_code::FAILURE)
 }
 
@@ -175,9 +177,9 @@ fn ask<T: DeserializeOwned>(socket: &Socket, command: &Command) -> Result<T, Cli
                 std::thread::sleep(PAUSE);
             }
             Err(error) => {
+                let path = path.display();
                 return Err(ClientError::Unreachable(format!(
-                    "failed to ask the supervisor at `{}`: {error}",
-                    path.display()
+                    "failed to ask the supervisor at `{path}`: {error}"
                 )));
             }
         }
@@ -198,37 +200,30 @@ pub(crate) fn exchange<T: DeserializeOwned>(
     path: &Path,
     command: &Command,
 ) -> io::Result<Result<T, ErrorAnswer>> {
-    let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
     let stream = UnixStream::connect(path)?;
     let asked = Instant::now();
     stream.set_read_timeout(Some(TIMEOUT))?;
-    let bytes = payload::encode(command).map_err(|error| invalid(error.to_string()))?;
-    let len =
-        u32::try_from(bytes.len()).map_err(|_| invalid("the command is too long".to_owned()))?;
-    send_frame(
-        stream.as_fd(),
-        FrameHead::new(Kind::Control, 0, len),
-        &bytes,
-        &[],
-    )?;
+    let bytes = payload::encode(command).map_err(invalid)?;
+    let len = u32::try_from(bytes.len()).map_err(|_| invalid("the command is too long"))?;
+    let head = FrameHead::new(Kind::Control, 0, len);
+    send_frame(stream.as_fd(), head, &bytes, &[])?;
     let mut reader = FrameReader::new(0);
-    let frame = reader.next(stream.as_fd()).map_err(|error| {
-        if asked.elapsed() >= TIMEOUT {
-            io::Error::new(
-                io::ErrorKind::TimedOut,
-                format!("it gave no answer within {} s", TIMEOUT.as_secs()),
-            )
-        } else {
-            match error {
-                ReadError::Closed | ReadError::Truncated => {
-                    io::Error::new(io::ErrorKind::UnexpectedEof, error.to_string())
-                }
-                ReadError::Io(error) => error,
-                ReadError::Head(_) => invalid(error.to_string()),
-            }
+    let frame = reader.next(stream.as_fd()).map_err(|error| match error {
+        _ if asked.elapsed() >= TIMEOUT => io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("it gave no answer within {} s", TIMEOUT.as_secs()),
+        ),
+        ReadError::Closed | ReadError::Truncated => {
+            io::Error::new(io::ErrorKind::UnexpectedEof, error.to_string())
         }
+        ReadError::Io(error) => error,
+        ReadError::Head(_) => invalid(error),
     })?;
-    from_json(frame.payload).map_err(|error| invalid(error.to_string()))
+    from_json(frame.payload).map_err(invalid)
+}
+
+fn invalid(why: impl std::fmt::Display) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why.to_string())
 }
 
 fn print_stacks(dumped: &Dumped) {

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Command;
@@ -13,21 +13,12 @@ use clap::Command;
 use crate::atomic_write::write_whole;
 use crate::exit_code;
 
-/// Why a document could not be written.
-#[derive(Debug, thiserror::Error)]
-enum DocumentError {
-    #[error(transparent)]
-    Print(#[from] io::Error),
-    #[error("failed to write `{0}`: {1}")]
-    Write(PathBuf, io::Error),
-}
-
 /// Prints the completions of a shell.
 pub(crate) fn completions(mut command: Command, shell: clap_complete::Shell) -> ExitCode {
     // It panics where it cannot write.
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut command, "wsgid", &mut text);
-    finish(io::stdout().write_all(&text).map_err(DocumentError::from))
+    finish(io::stdout().write_all(&text))
 }
 
 /// Writes `wsgid.8` and a page for each command that is not hidden.
@@ -35,7 +26,7 @@ pub(crate) fn manual(command: Command, directory: &Path) -> ExitCode {
     finish(write_pages(command, directory))
 }
 
-fn finish(done: Result<(), DocumentError>) -> ExitCode {
+fn finish(done: io::Result<()>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::from(exit_code::OK),
         Err(error) => {
@@ -45,14 +36,18 @@ fn finish(done: Result<(), DocumentError>) -> ExitCode {
     }
 }
 
-fn write_pages(command: Command, directory: &Path) -> Result<(), DocumentError> {
-    fs::create_dir_all(directory).map_err(|error| DocumentError::Write(directory.into(), error))?;
+fn write_pages(command: Command, directory: &Path) -> io::Result<()> {
+    fs::create_dir_all(directory).map_err(|error| unwritten(directory, &error))?;
     for (name, page) in pages(command)? {
         let path = directory.join(name);
         // Root may be asked to write where others can put a link.
-        write_whole(&path, &page, 0o644).map_err(|error| DocumentError::Write(path, error))?;
+        write_whole(&path, &page, 0o644).map_err(|error| unwritten(&path, &error))?;
     }
     Ok(())
+}
+
+fn unwritten(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::other(format!("failed to write `{}`: {error}", path.display()))
 }
 
 /// File names and texts.
@@ -68,12 +63,8 @@ fn pages(command: Command) -> io::Result<Vec<(String, Vec<u8>)>> {
 
 fn page(command: Command) -> io::Result<(String, Vec<u8>)> {
     // `wsgid-start-server`, once the whole command line is built.
-    let name = format!(
-        "{}.8",
-        command
-            .get_display_name()
-            .unwrap_or_else(|| command.get_name())
-    );
+    let shown = command.get_display_name();
+    let name = format!("{}.8", shown.unwrap_or_else(|| command.get_name()));
     let mut text = Vec::new();
     clap_mangen::Man::new(command)
         .section("8")

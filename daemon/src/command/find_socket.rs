@@ -14,8 +14,8 @@ const OF_HTTPD: [&str; 2] = ["/run/apache2", "/run/httpd"];
 
 /// The socket of the one supervisor that answers.
 pub(crate) fn find() -> Result<PathBuf, String> {
-    let own = Path::new(OWN).join(NAME);
-    one_of(std::iter::once(own).chain(OF_HTTPD.iter().flat_map(|base| below(Path::new(base)))))
+    let of_httpd = OF_HTTPD.iter().flat_map(|base| below(Path::new(base)));
+    one_of(of_httpd.chain([Path::new(OWN).join(NAME)]))
 }
 
 fn one_of(sockets: impl Iterator<Item = PathBuf>) -> Result<PathBuf, String> {
@@ -24,16 +24,15 @@ fn one_of(sockets: impl Iterator<Item = PathBuf>) -> Result<PathBuf, String> {
         .filter(|path| UnixStream::connect(path).is_ok())
         .collect();
     found.sort();
-    match (found.pop(), found.is_empty()) {
-        (Some(path), true) => Ok(path),
-        (None, _) => Err(format!(
+    match found.as_slice() {
+        [path] => Ok(path.clone()),
+        [] => Err(format!(
             "no supervisor answers in {OWN}, nor below {}; name its control.sock with --socket",
             OF_HTTPD.join(" or ")
         )),
-        (Some(last), false) => {
-            let all: Vec<String> = found
+        all => {
+            let all: Vec<String> = all
                 .iter()
-                .chain([&last])
                 .map(|path| format!("`{}`", path.display()))
                 .collect();
             Err(format!(

@@ -77,11 +77,8 @@ fn print_pool(pool: &PoolStatus) {
     if let Some(given_up) = &pool.given_up {
         let why = line(&given_up.why);
         say!("    generation {} was given up: {why}", given_up.generation);
-        let tracebacks = given_up
-            .failed_scripts
-            .iter()
-            .map(|failed| &failed.traceback);
-        for text in tracebacks.flat_map(|traceback| traceback.lines()) {
+        let failed = given_up.failed_scripts.iter();
+        for text in failed.flat_map(|failed| failed.traceback.lines()) {
             say!("      {}", line(text));
         }
     }
