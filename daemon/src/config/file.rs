@@ -135,15 +135,11 @@ impl Loaded {
         for (name, table) in tables {
             if let Some(at) = self.groups.iter().position(|group| group.name == name) {
                 let stays = in_force.get(&name) == Some(&origin);
-                let other = if stays {
-                    self.groups.swap_remove(at).origin
-                } else {
-                    self.groups[at].origin.clone()
-                };
+                let other = &self.groups[at].origin;
                 let (first, second) = if stays {
-                    (&origin, &other)
+                    (&origin, other)
                 } else {
-                    (&other, &origin)
+                    (other, &origin)
                 };
                 self.problems.push(format!(
                     "`{second}`: process group `{name}` is defined in `{first}` already"
@@ -151,20 +147,22 @@ impl Loaded {
                 if !stays {
                     continue;
                 }
+                self.groups.swap_remove(at);
             }
-            match group::from_table(&name, &origin, &table) {
+            let problem = match group::from_table(&name, &origin, &table) {
                 Ok(group) => {
                     let lack = group::serves_nothing(&group);
-                    self.problems.extend(
-                        lack.map(|lack| format!("`{origin}`: process group `{name}`: {lack}")),
-                    );
                     self.groups.push(group);
+                    lack
                 }
-                Err(problem) => {
-                    self.problems
-                        .push(format!("`{origin}`: process group `{name}`: {problem}"));
+                Err(why) => {
                     self.keep.push(origin.clone());
+                    Some(why)
                 }
+            };
+            if let Some(problem) = problem {
+                let text = format!("`{origin}`: process group `{name}`: {problem}");
+                self.problems.push(text);
             }
         }
     }
@@ -176,20 +174,18 @@ fn site_files(directory: &Path) -> Result<Vec<PathBuf>, String> {
     let failed = |why: &dyn std::fmt::Display| format!("sites = `{}`: {why}", directory.display());
     trust::directory(directory, trust::Sticky::No).map_err(|why| failed(&why))?;
     let entries = std::fs::read_dir(directory).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let files = entries
-        .map_err(|error| failed(&error))?
-        .into_iter()
-        .map(|entry| entry.path());
-    // Editors put what they are about into hidden files beside.
-    let hidden = |path: &Path| {
-        path.file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
-    };
-    let is_site =
-        |path: &PathBuf| path.extension().is_some_and(|end| end == "toml") && !hidden(path);
-    let mut files: Vec<PathBuf> = files.filter(is_site).collect();
+    let entries = entries.map_err(|error| failed(&error))?.into_iter();
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    files.retain(|path| is_site(path));
     files.sort();
     Ok(files)
+}
+
+fn is_site(path: &Path) -> bool {
+    // Editors put what they are about into hidden files beside.
+    let name = path.file_name().unwrap_or_default();
+    let is_hidden = name.as_encoded_bytes().starts_with(b".");
+    !is_hidden && path.extension().is_some_and(|end| end == "toml")
 }
 
 fn parse<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, String> {

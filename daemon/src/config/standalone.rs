@@ -65,16 +65,14 @@ impl Source {
         if *owner == httpd.uid || !geteuid().is_root() {
             return problem;
         }
-        match lchown(&*bound, Some(httpd.uid), None) {
-            Ok(()) => *owner = httpd.uid,
-            Err(error) => {
-                return Some(format!(
-                    "httpd-user: failed to give `{}` to uid {}: {error}",
-                    bound.display(),
-                    httpd.uid
-                ));
-            }
+        if let Err(error) = lchown(&*bound, Some(httpd.uid), None) {
+            return Some(format!(
+                "httpd-user: failed to give `{}` to uid {}: {error}",
+                bound.display(),
+                httpd.uid
+            ));
         }
+        *owner = httpd.uid;
         problem
     }
 
