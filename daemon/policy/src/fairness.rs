@@ -10,16 +10,15 @@ use std::time::{Duration, Instant};
 
 /// A group that uses this part of all processors is greedy.
 pub const GREEDY: f64 = 0.25;
-/// One that uses so much of them wants to run: more than a worker does that only
-/// waits for requests.
+/// A group that uses this part wants to run; workers that only wait use less.
 const RUNS: f64 = 0.001;
-/// One that uses less than this part of what is greedy no longer is,
+/// A greedy group that uses less than this part of `GREEDY` is modest.
 const MODEST: f64 = 0.5;
-/// after so many looks in a row: a crash loop has pauses. One that is held back
-/// too much (by others than our groups) is also let go this way.
+/// A group that was modest for so many looks in a row is let go; not after one,
+/// for a crash loop has pauses.
 const LOOKS: u32 = 4;
-/// One that is not kept apart yet takes much for so many looks in a row before it
-/// is: an application that is loaded does so too, and being kept apart has a price.
+/// A group without a control group is given one after so many greedy looks in a
+/// row: loading an application takes much too, and a control group has a price.
 const LOADING: u32 = 4;
 /// Two crashes within this time are a crash loop.
 const CRASH_LOOP: Duration = Duration::from_secs(2);
@@ -44,9 +43,9 @@ pub struct GroupUse {
 pub struct Fairness {
     at: Option<Instant>,
     used: BTreeMap<String, Duration>,
-    /// Those that give way, and for how many looks they have been modest.
+    /// Groups that give way, and for how many looks they have been modest.
     greedy: BTreeMap<String, u32>,
-    /// Those that are not kept apart and take much, and for how many looks.
+    /// Groups without a control group that take much, and for how many looks.
     rising: BTreeMap<String, u32>,
     /// The last crash of each, and the one before.
     crashes: BTreeMap<String, (Instant, Option<Instant>)>,
@@ -85,26 +84,19 @@ impl Fairness {
             .any(|(one, part)| *part >= RUNS && !self.takes_much(one, *part));
         let mut changes = Vec::new();
         for (one, part) in &parts {
-            changes.extend(
-                self.decide(one, *part, others_run)
-                    .map(|greedy| (one.group.clone(), greedy)),
-            );
+            let change = self.decide(one, *part, others_run);
+            changes.extend(change.map(|greedy| (one.group.clone(), greedy)));
         }
-        drop(parts);
-        // Between two starts of a crash loop there may be no worker.
-        let stays = |group: &String| {
-            uses.iter().any(|one| one.group == *group) || is_loop(&self.crashes, group)
-        };
-        let gone: Vec<String> = self
-            .greedy
-            .keys()
-            .filter(|group| !stays(group))
-            .cloned()
-            .collect();
-        self.greedy.retain(|group, _| !gone.contains(group));
-        changes.extend(gone.into_iter().map(|group| (group, false)));
-        self.rising
-            .retain(|group, _| uses.iter().any(|one| one.group == *group));
+        let is_seen = |group: &String| uses.iter().any(|one| one.group == *group);
+        self.rising.retain(|group, _| is_seen(group));
+        self.greedy.retain(|group, _| {
+            // Between two starts of a crash loop there may be no worker.
+            let stays = is_seen(group) || is_loop(&self.crashes, group);
+            if !stays {
+                changes.push((group.clone(), false));
+            }
+            stays
+        });
         self.used = uses.into_iter().map(|one| (one.group, one.used)).collect();
         changes
     }
@@ -126,7 +118,7 @@ impl Fairness {
                 .any(|group| is_loop(&self.crashes, group))
     }
 
-    /// Whether this group does.
+    /// Whether this group gives way.
     pub fn gives_way(&self, group: &str) -> bool {
         self.greedy.contains_key(group)
     }
@@ -146,20 +138,17 @@ impl Fairness {
         }
         let crashes = is_loop(&self.crashes, &one.group);
         let Some(modest) = self.greedy.get_mut(&one.group) else {
-            if crashes {
-                self.greedy.insert(one.group.clone(), 0);
-                return Some(true);
-            }
-            if part < GREEDY {
-                self.rising.remove(&one.group);
+            let looks = self
+                .rising
+                .remove(&one.group)
+                .map_or(1, |before| before + 1);
+            if !crashes && part < GREEDY {
                 return None;
             }
-            let looks = self.rising.get(&one.group).map_or(1, |before| before + 1);
-            if !others_run || !one.apart && looks < LOADING {
+            if !crashes && (!others_run || !one.apart && looks < LOADING) {
                 self.rising.insert(one.group.clone(), looks);
                 return None;
             }
-            self.rising.remove(&one.group);
             self.greedy.insert(one.group.clone(), 0);
             return Some(true);
         };

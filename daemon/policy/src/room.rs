@@ -9,23 +9,22 @@ use wsgid_protocol::GroupConfig;
 
 use crate::ids::PoolId;
 
-/// So many processes of such application groups a process group may have at
-/// least: as many names at a time as a small site has, and about as much memory
-/// as a small machine can spare.
+/// Processes of such application groups that any process group may have: as many
+/// names as a small site has at a time, and about the memory that a small machine
+/// can spare.
 const PROCESSES: u32 = 32;
-/// So many such application groups it may have at least, however many processes
-/// each of them has.
+/// Such application groups that any process group may have, whatever their processes.
 const POOLS: u32 = 4;
-/// So many application groups of one process group httpd's children are believed
-/// to have from the configuration: a child that was taken over could say so of any
-/// name, and no site has as many of its own.
+/// Application groups of one process group that httpd's children may say are the
+/// configuration's: a child that was taken over could say so of any name, and no
+/// site has as many of its own.
 const BELIEVED: usize = 256;
-/// One without requests is forgotten after so long.
+/// An application group without requests is forgotten after this time.
 pub const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
 /// A request for another name waits for room so long. Whoever waits holds a
 /// thread of httpd.
 pub const WAIT: Duration = Duration::from_secs(2);
-/// How often is looked for room meanwhile. A worker says 100 ms after its last
+/// Between two looks for room meanwhile. A worker says 100 ms after its last
 /// request that it has none.
 pub const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -45,11 +44,11 @@ pub struct RequestedName {
 /// Whether there is room for one more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Room {
-    /// At once.
+    /// There is room at once.
     Free,
     /// Enough of them are on their way out.
     Coming,
-    /// If this one goes.
+    /// There is room if this pool goes.
     After(PoolId),
     /// All of them are at work.
     None,
@@ -72,7 +71,7 @@ pub const fn believes(application_groups: usize) -> bool {
     application_groups < BELIEVED
 }
 
-/// Whether there is room for one more name, if so many others wait before it.
+/// Whether there is room for one more name while `ahead` others wait before it.
 pub fn find(candidates: &[RequestedName], most: usize, ahead: usize) -> Room {
     let free = most.saturating_sub(candidates.len());
     let leaving = candidates.iter().filter(|one| one.leaving).count();
@@ -87,7 +86,7 @@ pub fn find(candidates: &[RequestedName], most: usize, ahead: usize) -> Room {
         .map_or(Room::None, |one| Room::After(one.pool))
 }
 
-/// Those that nobody has asked for in a long time.
+/// The pools that nobody has asked for in a long time.
 pub fn unused(candidates: &[RequestedName], now: Instant) -> Vec<PoolId> {
     let is_unused = |one: &&RequestedName| {
         !one.leaving && !one.busy && now.saturating_duration_since(one.used) >= FORGOTTEN_AFTER

@@ -47,9 +47,10 @@ const TERM_PATIENCE: Duration = Duration::from_millis(500);
 const ABORT_PATIENCE: Duration = Duration::from_secs(2);
 /// Between Stop and SIGTERM for a worker that was never ready.
 const NEVER_READY_PATIENCE: Duration = Duration::from_millis(200);
-/// A new generation hangs that has been loading for so long,
+/// A new generation hangs that loads for longer than this and `HANGS_TIMES` what
+/// the serving one took.
 const HANGS_AFTER: Duration = Duration::from_secs(10);
-/// and for so many times what the serving one took.
+/// See `HANGS_AFTER`.
 const HANGS_TIMES: u32 = 3;
 /// Pause before the next replacement of the same worker is tried.
 const REPLACE_PAUSE: Duration = Duration::from_secs(5);
@@ -63,9 +64,8 @@ pub enum Event {
     SpawnFailed(WorkerId, String),
     /// A worker is ready; some scripts may have failed to load.
     Ready(WorkerId, BTreeSet<PathBuf>),
-    /// A worker has ended. The text says how, for the case that it was not
-    /// asked to; the flag says that it never came so far as to run the site's
-    /// code, so that nothing but the configuration can help.
+    /// A worker has ended. The text says how; the flag says that the site's code
+    /// never ran, so that nothing but the configuration can help.
     Exited(WorkerId, String, bool),
     /// A worker wants to be replaced.
     Recycle(WorkerId, RecycleReason),
