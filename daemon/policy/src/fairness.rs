@@ -34,7 +34,7 @@ pub struct GroupUse {
     pub used: Duration,
     /// Not to be decided about.
     pub exempt: bool,
-    /// It has a control group.
+    /// The group has a control group of its own.
     pub apart: bool,
 }
 

@@ -93,12 +93,12 @@ pub fn deserialize<'de, T: Instants, D: Deserializer<'de>>(from: D) -> Result<T,
     T::Numbers::deserialize(from).map(T::from_numbers)
 }
 
-/// For a point in time that the program before did not write and that has passed.
+/// Stands for an instant that the program before did not write and that has passed.
 pub fn now<T: From<Instant>>() -> T {
     Instant::now().into()
 }
 
-/// The same for one that ends a patience: not at once, and not never.
+/// Stands for the end of a time limit: not at once, and not never.
 pub fn soon() -> Instant {
     Instant::now() + SOON
 }

@@ -35,7 +35,7 @@ pub struct RequestedName {
     pub pool: PoolId,
     /// A request runs or waits in it.
     pub busy: bool,
-    /// It is on its way out.
+    /// The pool is on its way out.
     pub leaving: bool,
     /// When it last had a request.
     pub used: Instant,

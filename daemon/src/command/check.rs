@@ -44,7 +44,7 @@ pub(crate) struct Check {
     probe: bool,
 }
 
-/// What the trying process is told.
+/// The task of the trying process.
 #[derive(Serialize, Deserialize)]
 struct Probe {
     config: GroupConfig,
@@ -53,7 +53,7 @@ struct Probe {
     enter_home: bool,
 }
 
-/// What it found.
+/// The findings of the trying process.
 #[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Found {
     /// What holds, in words.

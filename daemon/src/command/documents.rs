@@ -15,7 +15,7 @@ use crate::exit_code;
 
 /// Prints the completions of a shell.
 pub(crate) fn completions(mut command: Command, shell: clap_complete::Shell) -> ExitCode {
-    // It panics where it cannot write.
+    // clap_complete panics where it cannot write.
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut command, "wsgid", &mut text);
     finish(io::stdout().write_all(&text))

@@ -13,7 +13,7 @@ impl WorkerPool {
     pub(super) fn define(&mut self, definition: Arc<Definition>, step: &mut PoolStep) {
         self.defined = Some(Arc::clone(&definition));
         if matches!(self.mode, Mode::Failed { .. }) {
-            // What it failed for may have been mended outside of the definition.
+            // The cause of the failure may have been mended outside of the definition.
             self.forgive(step);
         }
         if let Some(next) = self
@@ -21,7 +21,7 @@ impl WorkerPool {
             .as_mut()
             .filter(|next| definition.same_workers(&next.definition))
         {
-            // What is on its way already, for instance by a commanded restart.
+            // The definition is on its way already, for instance by a commanded restart.
             next.definition = Arc::clone(&definition);
             if definition.same_workers(&self.current.definition) {
                 self.current.definition = definition;
@@ -122,7 +122,7 @@ impl WorkerPool {
             self.target = self.current.definition.config.processes.max(1);
             self.serve_again(step);
         }
-        // Who says `start` of a group that has failed wants it tried.
+        // `start` of a group that has failed means: try it.
         if matches!(self.mode, Mode::Failed { .. }) {
             self.forgive(step);
         }

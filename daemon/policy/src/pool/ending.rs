@@ -46,7 +46,7 @@ impl WorkerPool {
                 step.push(Action::CancelSpawn(id));
                 return;
             }
-            // It holds no request, so there is nothing to wait for.
+            // A starting worker holds no request, so there is nothing to wait for.
             Phase::Starting { .. } => NEVER_READY_PATIENCE,
             Phase::Ready { .. } | Phase::Draining { .. } => {
                 member.definition.config.shutdown_timeout

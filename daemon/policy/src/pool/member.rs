@@ -19,37 +19,37 @@ pub enum Phase {
     /// Its spawn was asked for.
     #[default]
     Queued,
-    /// It runs and loads the application.
+    /// The worker runs and loads the application.
     Starting {
-        /// It has been so since then.
+        /// When this phase began.
         #[serde(with = "instant", default = "instant::now")]
         since: Instant,
     },
-    /// It serves, or waits for its generation to take over.
+    /// The worker serves, or waits for its generation to take over.
     Ready {
-        /// It has been so since then.
+        /// When this phase began.
         #[serde(with = "instant", default = "instant::now")]
         since: Instant,
     },
-    /// It finishes its requests.
+    /// The worker finishes its requests.
     Draining {
-        /// Then the next step is taken.
+        /// When the next phase begins.
         #[serde(with = "instant", default = "instant::soon")]
         until: Instant,
     },
-    /// It was told to end.
+    /// The worker was told to end.
     Stopping {
-        /// Then the next step is taken.
+        /// When the next phase begins.
         #[serde(with = "instant", default = "instant::soon")]
         until: Instant,
     },
-    /// It got SIGTERM.
+    /// The worker got SIGTERM.
     Terminated {
-        /// Then the next step is taken.
+        /// When the next phase begins.
         #[serde(with = "instant", default = "instant::soon")]
         until: Instant,
     },
-    /// It got SIGKILL.
+    /// The worker got SIGKILL.
     Killed,
 }
 
@@ -67,7 +67,7 @@ const fn unknown() -> RecycleReason {
     RecycleReason::Other
 }
 
-/// One of which nothing is known serves, since it is there.
+/// A worker of which nothing is known serves, since it is there.
 fn serving() -> Phase {
     Phase::Ready {
         since: Instant::now(),
@@ -80,12 +80,12 @@ fn serving() -> Phase {
 pub struct Member {
     /// Its place among those of its generation.
     pub slot: u32,
-    /// What it belongs to.
+    /// The generation it belongs to.
     pub generation: u64,
     /// Where it is in its life.
     #[serde(default = "serving")]
     pub phase: Phase,
-    /// What it was started from.
+    /// The definition it was started from.
     pub(super) definition: Arc<Definition>,
     /// The worker that this one replaces, as long as that one serves.
     pub(super) replaces: Option<WorkerId>,
@@ -122,7 +122,7 @@ impl Member {
                 let limit = self.definition.config.startup_timeout;
                 (!limit.is_zero()).then(|| since + limit)
             }
-            // One that is due waits for something else than time.
+            // A replacement that is due waits for something else than time.
             Phase::Ready { .. } => self.recycle?.at.filter(|at| *at > now),
             Phase::Draining { until } | Phase::Stopping { until } | Phase::Terminated { until } => {
                 Some(until)

@@ -60,7 +60,7 @@ const REPLACE_PAUSE: Duration = Duration::from_secs(5);
 pub enum Event {
     /// The spawn that was asked for has been done.
     Spawned(WorkerId),
-    /// It could not be done.
+    /// The spawn could not be done.
     SpawnFailed(WorkerId, String),
     /// A worker is ready; some scripts may have failed to load.
     Ready(WorkerId, BTreeSet<PathBuf>),
@@ -102,9 +102,9 @@ pub enum Action {
         worker: WorkerId,
         /// Its place among those of its generation.
         slot: u32,
-        /// What it belongs to.
+        /// The generation it belongs to.
         generation: u64,
-        /// What it is started from.
+        /// The definition it is started from.
         definition: Arc<Definition>,
     },
     /// The spawn is not wanted any more.
@@ -136,12 +136,12 @@ pub enum Action {
 /// Whether the pool serves.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mode {
-    /// It does, or tries to.
+    /// The pool serves, or tries to.
     #[default]
     Running,
-    /// It was stopped by command.
+    /// The pool was stopped by command.
     Stopped,
-    /// It failed too often; the next try is at this time, if there is one.
+    /// The pool failed too often; the next try is at this time, if there is one.
     Failed {
         /// When.
         #[serde(with = "instant", default = "instant::now")]
@@ -150,7 +150,7 @@ pub enum Mode {
         #[serde(default)]
         cause: String,
     },
-    /// It ends.
+    /// The pool ends.
     Leaving {
         /// The supervisor has been told that nothing is left.
         #[serde(default)]
@@ -289,7 +289,7 @@ impl WorkerPool {
         self.next.as_ref().map(|next| next.number)
     }
 
-    /// What the serving generation is made of.
+    /// The definition of the serving generation.
     pub const fn definition(&self) -> &Arc<Definition> {
         &self.current.definition
     }

@@ -90,7 +90,7 @@ impl WorkerPool {
                 // they are given up, nobody would say it again.
                 Some(_) => self.changed_again = true,
             },
-            // What is not ready has its own way to fail.
+            // A worker that is not ready has its own way to fail.
             RecycleReason::ScriptChanged | RecycleReason::LoadFailed if !serves => {}
             // A worker says it once. Whoever does not serve yet is replaced when
             // it does.

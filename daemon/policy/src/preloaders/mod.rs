@@ -38,7 +38,7 @@ pub enum PreloaderAction {
         preloader: WorkerId,
         /// For what.
         key: GenerationKey,
-        /// What it is started from.
+        /// The definition it is started from.
         definition: Arc<Definition>,
     },
     /// Have this worker forked.
@@ -57,18 +57,18 @@ pub enum PreloaderAction {
 /// Where a preloader is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PreloaderPhase {
-    /// It loads the application.
+    /// The preloader loads the application.
     Loading {
         /// When its patience ends, if it has an end.
         until: Option<Instant>,
     },
     /// Workers can be forked from it.
     Ready {
-        /// It has been so since then.
+        /// When it became ready.
         since: Instant,
         /// A script failed in it, and so does it in each worker forked from it.
         flawed: bool,
-        /// It is time to try that script again.
+        /// The script is to be tried again, in another preloader.
         spent: bool,
     },
     /// There is none until then, or as long as the generation lives.

@@ -25,7 +25,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 pub struct Doing {
     /// Processor time of all its threads, with that of children it has waited for.
     pub used: Duration,
-    /// It neither runs, nor would run if it could, nor reads from a disk.
+    /// The process neither runs, nor would run if it could, nor reads from a disk.
     pub waits: bool,
 }
 
@@ -40,9 +40,9 @@ pub struct Pending {
     pub worker: WorkerId,
     /// Its place among those of its generation.
     pub slot: u32,
-    /// What it belongs to.
+    /// The generation it belongs to.
     pub generation: u64,
-    /// What it is started from.
+    /// The definition it is started from.
     pub definition: Arc<Definition>,
     /// The last start of its pool came to nothing.
     #[serde(skip)]
@@ -113,12 +113,12 @@ impl SpawnQueue {
         self.pending.push_back(pending);
     }
 
-    /// It is not wanted any more.
+    /// A spawn is not wanted any more.
     pub fn cancel(&mut self, worker: WorkerId) {
         self.pending.retain(|pending| pending.worker != worker);
     }
 
-    /// This one starts; without having waited, unless `pop` gave it.
+    /// A process starts; without having waited, unless `pop` gave it.
     pub fn begin(&mut self, pending: &Pending, now: Instant) {
         let start = Start {
             since: now,
@@ -137,7 +137,7 @@ impl SpawnQueue {
         self.starting.remove(&worker);
     }
 
-    /// Those to be looked at now, because others wait for them.
+    /// The starting processes to be looked at now, because spawns wait for them.
     pub fn unseen(&self, now: Instant) -> Vec<WorkerId> {
         let due = |start: &Start| start.counts && now.duration_since(start.looked) >= LOOK_INTERVAL;
         let wanted = !self.pending.is_empty();
@@ -148,7 +148,7 @@ impl SpawnQueue {
             .collect()
     }
 
-    /// What one of them does; `None` if that cannot be seen.
+    /// What a starting process does; `None` if that cannot be seen.
     pub fn seen(&mut self, worker: WorkerId, doing: Option<Doing>, now: Instant) {
         let Some(start) = self.starting.get_mut(&worker) else {
             return;
@@ -216,7 +216,7 @@ impl SpawnQueue {
             .map(|(at, _)| at)
     }
 
-    /// What waits.
+    /// The spawns that wait.
     pub fn pending(&self) -> impl Iterator<Item = &Pending> {
         self.pending.iter()
     }

@@ -25,7 +25,7 @@ pub(crate) enum ChosenGroup<'c> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     Application,
-    /// It answers a question about a request: access, password, groups, dispatch.
+    /// The script answers a question about a request: access, password, groups, dispatch.
     Question,
 }
 
@@ -92,7 +92,7 @@ pub(crate) fn uses<'c>(
         let servers = servers.filter(|server| seen.counts_in(*server));
         uses.extend(servers.map(|server| application(configuration, seen, server, &place)));
     }
-    // What names a group that is not defined is a problem of its own.
+    // A directive that names a group that is not defined is a problem of its own.
     uses.retain(|one| match one.group {
         ChosenGroup::Named(name) => report.groups.iter().any(|group| group.name == name),
         _ => true,

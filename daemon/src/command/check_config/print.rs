@@ -14,7 +14,7 @@ pub(crate) fn failure(text: &str) {
     eprintln!("wsgid: {text}");
 }
 
-/// One object.
+/// The report as one JSON object.
 pub(crate) fn json(asked: &Configtest, findings: &[Finding], groups: &[Tried<'_>]) {
     let text = serde_json::json!({
         "configuration": asked.conf,
