@@ -1,33 +1,23 @@
 //! The options of `start-server` and `setup-server`: every name, default and
-//! meaning that mod_wsgi-express has, and a few of ours. One file per help
+//! meaning that mod_wsgi-express has, and a few of ours. One struct per help
 //! heading. Only parsing; what an option does is in `plan` and `render`.
 
-mod access;
 mod application;
 mod develop;
 mod environment;
 mod files;
 mod logs;
-mod metrics;
 mod network;
-mod processes;
-mod timeouts;
-mod tls;
 
 use clap::Args;
 use serde::Serialize;
 
-pub(crate) use access::Access;
-pub(crate) use application::{Application, ApplicationType};
+pub(crate) use application::{Application, ApplicationType, Processes, Timeouts};
 pub(crate) use develop::Develop;
 pub(crate) use environment::Environment;
 pub(crate) use files::Files;
-pub(crate) use logs::Logs;
-pub(crate) use metrics::Metrics;
-pub(crate) use network::Network;
-pub(crate) use processes::Processes;
-pub(crate) use timeouts::Timeouts;
-pub(crate) use tls::Tls;
+pub(crate) use logs::{Logs, Metrics};
+pub(crate) use network::{Access, Network, Tls};
 
 /// Everything that `start-server` and `setup-server` take.
 #[derive(Args, Clone, Debug, Serialize)]
@@ -58,8 +48,8 @@ pub(crate) struct ServerOptions {
 
 /// Splits the flat list of an option that takes two values each time.
 pub(crate) fn pairs(values: &[String]) -> impl Iterator<Item = (&str, &str)> {
-    values.chunks_exact(2).filter_map(|pair| match pair {
-        [first, second] => Some((first.as_str(), second.as_str())),
-        _ => None,
-    })
+    let (pairs, _) = values.as_chunks();
+    pairs
+        .iter()
+        .map(|[first, second]| (first.as_str(), second.as_str()))
 }

@@ -1,7 +1,11 @@
-//! Addresses, names and the limits of connections.
+//! Addresses, names, the limits of connections; HTTPS; who may enter.
+
+use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
+
+use crate::express::paths::absolute_path;
 
 #[derive(Args, Clone, Debug, Serialize)]
 #[command(next_help_heading = "Network")]
@@ -63,4 +67,65 @@ pub(crate) struct Network {
     /// Let the kernel send files
     #[arg(long)]
     pub(crate) enable_sendfile: bool,
+}
+
+#[derive(Args, Clone, Debug, Serialize)]
+#[command(next_help_heading = "HTTPS")]
+pub(crate) struct Tls {
+    /// Port for HTTPS
+    #[arg(long, alias = "ssl-port", value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) https_port: Option<u16>,
+    /// Certificate and key as STEM.crt and STEM.key
+    #[arg(long, value_name = "STEM", conflicts_with_all = ["ssl_certificate_file", "ssl_certificate_key_file"])]
+    pub(crate) ssl_certificate: Option<PathBuf>,
+    /// Certificate file
+    #[arg(long, value_name = "FILE", requires = "ssl_certificate_key_file", value_parser = absolute_path())]
+    pub(crate) ssl_certificate_file: Option<PathBuf>,
+    /// Key file of the certificate
+    #[arg(long, value_name = "FILE", requires = "ssl_certificate_file", value_parser = absolute_path())]
+    pub(crate) ssl_certificate_key_file: Option<PathBuf>,
+    /// Certificates of the chain up to the authority
+    #[arg(long, value_name = "FILE", value_parser = absolute_path())]
+    pub(crate) ssl_certificate_chain_file: Option<PathBuf>,
+    /// Authority of client certificates; the site then requires one
+    #[arg(long, value_name = "FILE", value_parser = absolute_path())]
+    pub(crate) ssl_ca_certificate_file: Option<PathBuf>,
+    /// Require a client certificate for this URL path only
+    #[arg(long, value_name = "URL-PATH", requires = "ssl_ca_certificate_file")]
+    pub(crate) ssl_verify_client: Vec<String>,
+    /// Give the application the SSL_* variables
+    #[arg(long)]
+    pub(crate) ssl_environment: bool,
+    /// Redirect everything to HTTPS
+    #[arg(long)]
+    pub(crate) https_only: bool,
+    /// Value of the Strict-Transport-Security header
+    #[arg(long, value_name = "PARAMS")]
+    pub(crate) hsts_policy: Option<String>,
+}
+
+#[derive(Args, Clone, Debug, Serialize)]
+#[command(next_help_heading = "Access")]
+pub(crate) struct Access {
+    /// Header of a trusted proxy, for instance X-Forwarded-For
+    #[arg(long = "trust-proxy-header", value_name = "HEADER")]
+    pub(crate) trust_proxy_headers: Vec<String>,
+    /// Address or network of a trusted proxy
+    #[arg(long = "trust-proxy", value_name = "ADDRESS")]
+    pub(crate) trust_proxies: Vec<String>,
+    /// Script that decides which client hosts may enter
+    #[arg(long, value_name = "FILE", value_parser = absolute_path())]
+    pub(crate) host_access_script: Option<PathBuf>,
+    /// Script that checks users and passwords
+    #[arg(long, value_name = "FILE", value_parser = absolute_path())]
+    pub(crate) auth_user_script: Option<PathBuf>,
+    /// Kind of authentication
+    #[arg(long, default_value = "Basic", value_name = "TYPE", ignore_case = true, value_parser = ["Basic", "Digest"])]
+    pub(crate) auth_type: String,
+    /// Script that names the groups of a user
+    #[arg(long, value_name = "FILE", requires = "auth_user_script", value_parser = absolute_path())]
+    pub(crate) auth_group_script: Option<PathBuf>,
+    /// Group that --auth-group-script must name
+    #[arg(long, default_value = "wsgi", value_name = "NAME")]
+    pub(crate) auth_group: String,
 }
