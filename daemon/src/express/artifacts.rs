@@ -27,14 +27,12 @@ pub(crate) fn module(program: &Path) -> Result<PathBuf, ModuleMissing> {
     let beside = program.parent().unwrap_or(Path::new("/"));
     let library = beside.parent().unwrap_or(Path::new("/")).join("lib/wsgid");
     let directories = [beside, &library, Path::new("/usr/lib/wsgid")];
-    let candidates = directories
+    let mut candidates = directories
         .iter()
         .flat_map(|directory| NAMES.map(|name| directory.join(name)));
-    candidates
-        .into_iter()
-        .find(|file| file.is_file())
-        .ok_or_else(|| ModuleMissing {
-            program: program.to_path_buf(),
-            library: library.clone(),
-        })
+    let found = candidates.find(|file| file.is_file());
+    found.ok_or_else(|| ModuleMissing {
+        program: program.to_path_buf(),
+        library: library.clone(),
+    })
 }

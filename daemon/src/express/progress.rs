@@ -40,17 +40,17 @@ pub(crate) fn watch(start: ApplicationStart, stop: Arc<AtomicBool>) {
                 Ok(Ok(status)) => StartStage::of(&status, &start.group),
                 Ok(Err(_)) | Err(_) => StartStage::Loading,
             };
-            if let Some(text) = stage.text(&start, started.elapsed()) {
+            let elapsed = started.elapsed();
+            if let Some(text) = stage.text(&start, elapsed) {
                 say(&format!("wsgid: {text}"));
             }
-            if !matches!(stage, StartStage::Loading) {
+            if stage != StartStage::Loading {
                 return;
             }
-            if started.elapsed() >= next_word && !stop.load(Ordering::Relaxed) {
-                say(&format!(
-                    "wsgid: the application is still loading ({} s)",
-                    next_word.as_secs()
-                ));
+            if elapsed >= next_word && !stop.load(Ordering::Relaxed) {
+                let seconds = next_word.as_secs();
+                let text = format!("wsgid: the application is still loading ({seconds} s)");
+                say(&text);
                 next_word *= 2;
             }
         }
@@ -62,8 +62,8 @@ pub(crate) fn watch(start: ApplicationStart, stop: Arc<AtomicBool>) {
 enum StartStage {
     Loading,
     Ready,
-    /// These scripts could not be loaded.
-    Broken(Vec<String>),
+    /// A script could not be loaded.
+    Broken,
     /// No process can be started.
     Failed(String),
 }
@@ -77,15 +77,9 @@ impl StartStage {
             return Self::Failed(problem.clone());
         }
         if group.workers().any(WorkerStatus::is_ready) {
-            let scripts = group.workers().flat_map(|worker| &worker.failed_scripts);
-            let mut failed: Vec<String> = scripts.map(|failed| failed.script.clone()).collect();
-            failed.sort();
-            failed.dedup();
-            return if failed.is_empty() {
-                Self::Ready
-            } else {
-                Self::Broken(failed)
-            };
+            let mut workers = group.workers();
+            let broken = workers.any(|worker| !worker.failed_scripts.is_empty());
+            return if broken { Self::Broken } else { Self::Ready };
         }
         let mut pools = group.pools.iter();
         let failed = pools.find(|pool| pool.state == PoolMode::Failed);
@@ -96,23 +90,20 @@ impl StartStage {
     /// What is said about it; a start that is as fast as expected says nothing.
     fn text(&self, start: &ApplicationStart, elapsed: Duration) -> Option<String> {
         let log = &start.error_log;
-        match self {
-            Self::Loading => None,
-            Self::Ready if elapsed < SLOW => None,
-            Self::Ready => Some(format!(
-                "the application is ready after {:.1} s",
-                elapsed.as_secs_f64()
-            )),
-            Self::Broken(_) => Some(format!(
-                "the application failed to load; the reason is in {log}"
-            )),
+        let text = match self {
+            Self::Loading => return None,
+            Self::Ready if elapsed < SLOW => return None,
+            Self::Ready => {
+                let seconds = elapsed.as_secs_f64();
+                format!("the application is ready after {seconds:.1} s")
+            }
+            Self::Broken => format!("the application failed to load; the reason is in {log}"),
             Self::Failed(cause) => {
                 let cause = wsgid_protocol::readable::escaped(cause.as_bytes());
-                Some(format!(
-                    "the application's process cannot be started: {cause}; see {log}"
-                ))
+                format!("the application's process cannot be started: {cause}; see {log}")
             }
-        }
+        };
+        Some(text)
     }
 }
 
@@ -169,8 +160,7 @@ mod tests {
             with_workers(&[(Starting, &[]), (Ready, &[])]),
             StartStage::Ready
         );
-        let broken = StartStage::Broken(vec!["/a.py".to_owned()]);
-        assert_eq!(with_workers(&[(Ready, &["/a.py"])]), broken);
+        assert_eq!(with_workers(&[(Ready, &["/a.py"])]), StartStage::Broken);
         let failed = stage(site(PoolStatus {
             state: PoolMode::Failed,
             cause: Some("no python".to_owned()),
