@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::Signal::{self, SIGKILL, SIGTERM};
+use nix::sys::signal::{SigSet, kill, killpg};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -48,14 +49,18 @@ pub(crate) fn run(plan: &ServerPlan) -> Result<u8, ForegroundError> {
     // Workers whose supervisor was killed come to us instead of to init.
     nix::sys::prctl::set_child_subreaper(true).map_err(ForegroundError::Signals)?;
     let log = logs::error_log_file(plan);
-    let before = log.as_deref().map_or(0, length);
+    let log_facts = log.as_deref().and_then(|log| fs::metadata(log).ok());
+    let before = log_facts.map_or(0, |facts| facts.len());
     let mut child = start(plan)?;
     let copies = copies(plan, &mut child)?;
     let limit = Duration::from_secs(plan.options.timeouts.shutdown_timeout.into()) + STOP_SLACK;
-    let httpd = pid_of(&child);
+    let httpd = Pid::from_raw(i32::try_from(child.id()).unwrap_or(0));
     let ending = Arc::new(AtomicBool::new(false));
-    let directory = socket_directory(plan, httpd);
-    watch_start(plan, &directory, &ending);
+    // httpd names it after its pid, which is that of the script it was started by.
+    let mut directory = plan.socket_prefix().into_os_string();
+    directory.push(format!(".{httpd}"));
+    let directory = PathBuf::from(directory);
+    watch_start(plan, &directory, log.as_deref(), &ending);
     let end = RunningHttpd {
         httpd,
         stopping: None,
@@ -75,28 +80,22 @@ pub(crate) fn run(plan: &ServerPlan) -> Result<u8, ForegroundError> {
     Ok(end.code)
 }
 
-/// Where httpd and the supervisor meet; httpd names it after its pid, which is
-/// that of the script it was started by.
-fn socket_directory(plan: &ServerPlan, httpd: Pid) -> PathBuf {
-    let mut name = plan.socket_prefix().into_os_string();
-    name.push(format!(".{httpd}"));
-    PathBuf::from(name)
-}
-
-fn watch_start(plan: &ServerPlan, directory: &Path, ending: &Arc<AtomicBool>) {
+fn watch_start(
+    plan: &ServerPlan,
+    directory: &Path,
+    error_log: Option<&Path>,
+    ending: &Arc<AtomicBool>,
+) {
     // Without an application there is none to load; a person in a debugger
     // knows what is going on.
     if !plan.has_application() || plan.single() {
         return;
     }
-    let error_log = logs::error_log_file(plan).map_or_else(
-        || "the log".to_owned(),
-        |log| format!("`{}`", log.display()),
-    );
+    let log = error_log.map(|log| format!("`{}`", log.display()));
     let start = progress::ApplicationStart {
         socket: directory.join(crate::channel::operator::NAME),
         group: plan.process_group(),
-        error_log,
+        error_log: log.unwrap_or_else(|| "the log".to_owned()),
     };
     progress::watch(start, Arc::clone(ending));
 }
@@ -110,8 +109,7 @@ fn remove_sockets(directory: &Path) {
 }
 
 fn block_signals() -> Result<SignalFd, Errno> {
-    let mut set = SigSet::empty();
-    for signal in [
+    let set = SigSet::from_iter([
         Signal::SIGINT,
         Signal::SIGTERM,
         Signal::SIGHUP,
@@ -119,9 +117,7 @@ fn block_signals() -> Result<SignalFd, Errno> {
         Signal::SIGUSR1,
         Signal::SIGWINCH,
         Signal::SIGCHLD,
-    ] {
-        set.add(signal);
-    }
+    ]);
     set.thread_block()?;
     SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
 }
@@ -133,20 +129,13 @@ fn start(plan: &ServerPlan) -> Result<Child, ForegroundError> {
     command
         .args(["start", "-DFOREGROUND"])
         .env(terminal::DIE_WITH_PARENT, "1");
-    // gdb is the only one that reads.
-    let input = if plan.options.develop.enable_gdb {
-        Stdio::inherit()
-    } else {
-        Stdio::null()
-    };
-    command.stdin(input);
     if piped {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
     }
-    // A terminal's Ctrl-C must reach httpd once, from us, and prefork signals
-    // its whole process group.
+    // gdb alone reads. A terminal's Ctrl-C must reach httpd once, from us, and prefork
+    // signals its whole process group.
     if !plan.options.develop.enable_gdb {
-        command.process_group(0);
+        command.stdin(Stdio::null()).process_group(0);
     }
     command
         .spawn()
@@ -164,20 +153,15 @@ fn copies(
         let opened = terminal::startup_log(&path);
         log = Some(opened.map_err(|error| ForegroundError::StartupLog(path, error))?);
     }
-    let second = log.as_ref().and_then(|file| file.try_clone().ok());
-    let output = child
-        .stdout
-        .take()
-        .map(|pipe| terminal::copy_lines(pipe, TerminalStream::Output, second));
-    let error = child
-        .stderr
-        .take()
-        .map(|pipe| terminal::copy_lines(pipe, TerminalStream::error(), log));
-    Ok(output.into_iter().chain(error).collect())
-}
-
-fn pid_of(child: &Child) -> Pid {
-    Pid::from_raw(i32::try_from(child.id()).unwrap_or(0))
+    let mut copies = Vec::new();
+    if let Some(pipe) = child.stdout.take() {
+        let log = log.as_ref().and_then(|file| file.try_clone().ok());
+        copies.push(terminal::copy_lines(pipe, TerminalStream::Output, log));
+    }
+    if let Some(pipe) = child.stderr.take() {
+        copies.push(terminal::copy_lines(pipe, TerminalStream::error(), log));
+    }
+    Ok(copies)
 }
 
 /// How httpd ended.
@@ -199,16 +183,11 @@ struct RunningHttpd {
 impl RunningHttpd {
     fn wait(mut self, signals: &SignalFd) -> HttpdExit {
         loop {
-            let timeout = self
-                .stopping
-                .map(|since| self.limit.saturating_sub(since.elapsed()));
-            let timeout = timeout.map_or(PollTimeout::NONE, |left| {
+            let timeout = self.left().map_or(PollTimeout::NONE, |left| {
                 PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
             });
-            let _ = poll(
-                &mut [PollFd::new(signals.as_fd(), PollFlags::POLLIN)],
-                timeout,
-            );
+            let mut fds = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+            let _ = poll(&mut fds, timeout);
             while let Ok(Some(info)) = signals.read_signal() {
                 let number = i32::try_from(info.ssi_signo).unwrap_or(0);
                 if let Ok(signal) = Signal::try_from(number) {
@@ -221,14 +200,17 @@ impl RunningHttpd {
                     asked: self.stopping.is_some(),
                 };
             }
-            if self
-                .stopping
-                .is_some_and(|since| since.elapsed() >= self.limit)
-            {
+            if self.left().is_some_and(|left| left.is_zero()) {
                 terminal::say("wsgid: httpd did not end in time and is killed");
                 self.kill();
             }
         }
+    }
+
+    /// How long the end that was asked for may take yet.
+    fn left(&self) -> Option<Duration> {
+        let since = self.stopping?;
+        Some(self.limit.saturating_sub(since.elapsed()))
     }
 
     fn forward(&mut self, signal: Signal) {
@@ -261,8 +243,8 @@ impl RunningHttpd {
     }
 
     fn kill(&self) {
-        let _ = nix::sys::signal::killpg(self.httpd, Signal::SIGKILL);
-        let _ = kill(self.httpd, Signal::SIGKILL);
+        let _ = killpg(self.httpd, SIGKILL);
+        let _ = kill(self.httpd, SIGKILL);
     }
 }
 
@@ -289,23 +271,15 @@ fn end_descendants() {
     let mut asked = false;
     loop {
         reap(None);
-        let children: Vec<Pid> = procfs::children()
-            .into_iter()
-            .filter_map(|pid| i32::try_from(pid).ok())
-            .map(Pid::from_raw)
-            .collect();
+        let children = procfs::children();
         if children.is_empty() {
             return;
         }
         let late = Instant::now() >= deadline;
-        let signal = if late {
-            Signal::SIGKILL
-        } else {
-            Signal::SIGTERM
-        };
         if late || !asked {
-            for child in children {
-                let _ = kill(child, signal);
+            let signal = if late { SIGKILL } else { SIGTERM };
+            for child in children.into_iter().flat_map(i32::try_from) {
+                let _ = kill(Pid::from_raw(child), signal);
             }
         }
         asked = true;
@@ -313,11 +287,10 @@ fn end_descendants() {
     }
 }
 
-/// Tells why httpd ended by itself: its log says it, and nobody has looked yet.
+/// Tells why httpd ended by itself: from the end of what it has logged since `before`.
 fn explain(code: u8, log: Option<&Path>, before: u64) {
-    terminal::say(&format!(
-        "wsgid: httpd ended by itself with exit code {code}"
-    ));
+    let text = format!("wsgid: httpd ended by itself with exit code {code}");
+    terminal::say(&text);
     let Some(log) = log else { return };
     let lines = tail(log, before).unwrap_or_default();
     if !lines.is_empty() {
@@ -330,16 +303,10 @@ fn tail(log: &Path, before: u64) -> io::Result<String> {
     const LINES: usize = 15;
     let mut file = File::open(log)?;
     file.seek(SeekFrom::Start(before))?;
-    let mut text = Vec::new();
-    file.take(1 << 20).read_to_end(&mut text)?;
-    let text = String::from_utf8_lossy(&text).into_owned();
-    let lines: Vec<&str> = text.lines().collect();
-    Ok(lines
-        .get(lines.len().saturating_sub(LINES)..)
-        .unwrap_or_default()
-        .join("\n"))
-}
-
-fn length(path: &Path) -> u64 {
-    fs::metadata(path).map_or(0, |facts| facts.len())
+    let mut bytes = Vec::new();
+    file.take(1 << 20).read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let mut lines: Vec<&str> = text.lines().rev().take(LINES).collect();
+    lines.reverse();
+    Ok(lines.join("\n"))
 }
