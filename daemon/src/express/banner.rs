@@ -1,90 +1,85 @@
 //! The summary that `start-server` prints: what will run and where to look.
 
+use std::fmt::Display;
 use std::path::Path;
 
+use super::hosts::{bracketed, origin};
 use super::logs;
 use super::options::ApplicationType;
 use super::plan::ServerPlan;
 
-/// SummaryLines of a name and a value each.
+/// Lines of a name and a value each.
 #[derive(Debug, Default)]
 struct SummaryLines(String);
 
 impl SummaryLines {
-    fn add(&mut self, name: &str, value: impl std::fmt::Display) {
+    fn add(&mut self, name: &str, value: impl Display) {
         self.0.push_str(&format!("{name:<13} : {value}\n"));
-    }
-
-    fn add_path(&mut self, name: &str, path: &Path) {
-        self.add(name, path.display());
     }
 }
 
 /// The whole text, with a line end at its end.
 pub(crate) fn text(plan: &ServerPlan) -> String {
     let mut lines = SummaryLines::default();
-    let urls = plan.urls();
+    let urls = urls(plan);
     lines.add("Server URL", urls.join("  "));
     if plan.options.metrics.server_status
         && let Some(url) = urls.first()
     {
         lines.add("Server status", format!("{url}server-status"));
     }
-    add_application(&mut lines, plan);
+    lines.add("Application", application(plan));
+    if let Some(python) = &plan.python {
+        let home = Some(python.home.as_path()).filter(|home| !home.as_os_str().is_empty());
+        let home = home.unwrap_or(Path::new("/usr")).display();
+        lines.add("Python", format!("{} ({home})", python.version));
+    }
+    if plan.has_application() {
+        add_limits(&mut lines, plan);
+    }
     let httpd = plan.httpd.executable.display();
     let requests = plan.sizing.max_clients;
-    lines.add(
-        "httpd",
-        format!("{httpd} ({} MPM, up to {requests} requests)", plan.mpm),
-    );
-    if plan.account.change {
-        let account = &plan.account;
+    let capacity = format!("{} MPM, up to {requests} requests", plan.mpm);
+    lines.add("httpd", format!("{httpd} ({capacity})"));
+    let account = &plan.account;
+    if account.change {
         lines.add(
             "User",
             format!("{} (group {})", account.user, account.group),
         );
     }
-    lines.add_path("Server root", &plan.root);
-    lines.add_path("Server conf", &plan.root.join("httpd.conf"));
+    lines.add("Server root", plan.root.display());
+    lines.add("Server conf", plan.root.join("httpd.conf").display());
     add_logs(&mut lines, plan);
     lines.add("Locale", &plan.locale);
     for tool in plan.options.develop.tools() {
         if tool.enabled {
-            lines.add_path(tool.results, &plan.or_in_root(tool.directory, tool.usual));
+            let directory = plan.or_in_root(tool.directory, tool.usual);
+            lines.add(tool.results, directory.display());
         }
     }
     lines.0
 }
 
-fn add_application(lines: &mut SummaryLines, plan: &ServerPlan) {
-    lines.add("Application", application(plan));
-    if let Some(python) = &plan.python {
-        let home = if python.home.as_os_str().is_empty() {
-            Path::new("/usr")
-        } else {
-            &python.home
-        };
-        lines.add("Python", format!("{} ({})", python.version, home.display()));
+/// Where a browser finds the server.
+fn urls(plan: &ServerPlan) -> Vec<String> {
+    let network = &plan.options.network;
+    let host = network.server_name.as_ref().or(network.host.as_ref());
+    let host = bracketed(host.map_or("localhost", String::as_str));
+    let mut urls = vec![origin("http", &host, network.port) + "/"];
+    if let Some(https) = plan.https() {
+        urls.push(origin("https", &host, https.port) + "/");
     }
-    if !plan.has_application() {
-        return;
-    }
+    urls
+}
+
+fn add_limits(lines: &mut SummaryLines, plan: &ServerPlan) {
     let given = &plan.options.processes;
-    let (processes, threads) = if plan.single() {
-        ("1", 1)
-    } else {
-        (given.processes.as_deref().unwrap_or("1"), given.threads)
+    let capacity = match given.processes.as_deref() {
+        _ if plan.single() => capacity("1", 1),
+        processes => capacity(processes.unwrap_or("1"), given.threads),
     };
-    let process_word = if processes == "1" {
-        "process"
-    } else {
-        "processes"
-    };
-    let thread_word = if threads == 1 { "thread" } else { "threads" };
-    lines.add(
-        "Capacity",
-        format!("{processes} {process_word} × {threads} {thread_word}"),
-    );
+    lines.add("Capacity", capacity);
     let timeouts = &plan.options.timeouts;
     lines.add(
         "Timeouts",
@@ -93,6 +88,12 @@ fn add_application(lines: &mut SummaryLines, plan: &ServerPlan) {
             timeouts.request_timeout, timeouts.startup_timeout, timeouts.queue_timeout
         ),
     );
+}
+
+fn capacity(processes: &str, threads: u32) -> String {
+    let plural = if processes == "1" { "" } else { "es" };
+    let of_threads = if threads == 1 { "" } else { "s" };
+    format!("{processes} process{plural} × {threads} thread{of_threads}")
 }
 
 fn application(plan: &ServerPlan) -> String {
@@ -110,23 +111,25 @@ fn application(plan: &ServerPlan) -> String {
 }
 
 fn add_logs(lines: &mut SummaryLines, plan: &ServerPlan) {
-    const TERMINAL: &str = "the terminal";
     let given = &plan.options.logs;
-    let error_log = logs::error_log_file(plan);
-    let error_log = error_log.map_or_else(|| TERMINAL.into(), |file| file.display().to_string());
-    lines.add("Error log", format!("{error_log} ({})", given.log_level));
-    if given.access_log && given.log_to_terminal {
-        lines.add("Access log", TERMINAL);
-    } else if given.access_log {
-        lines.add_path(
-            "Access log",
-            &plan.log_directory.join(&given.access_log_name),
-        );
+    let level = &given.log_level;
+    lines.add(
+        "Error log",
+        format!("{} ({level})", log(plan, &given.error_log_name)),
+    );
+    if given.access_log {
+        lines.add("Access log", log(plan, &given.access_log_name));
     }
     if given.startup_log {
-        lines.add_path(
-            "Startup log",
-            &plan.log_directory.join(&given.startup_log_name),
-        );
+        let file = plan.log_directory.join(&given.startup_log_name);
+        lines.add("Startup log", file.display());
+    }
+}
+
+/// Where a person finds a log of httpd.
+fn log(plan: &ServerPlan, name: &str) -> String {
+    match logs::file(plan, name) {
+        Some(file) => file.display().to_string(),
+        None => "the terminal".to_owned(),
     }
 }

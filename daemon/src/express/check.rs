@@ -1,33 +1,29 @@
 //! Looks at every file that the options name, so that a mistake is reported in
 //! one line before httpd starts. Called by `mod`.
 
-use std::path::{Path, PathBuf};
+use std::fs::Metadata;
+use std::path::Path;
 
 use super::options::pairs;
-use super::paths::absolute;
-use super::plan::{PlanError, ServerPlan};
+use super::plan::{PlanError, ServerPlan, look};
 
 /// Checks that what is named is there and of the right kind.
 pub(crate) fn files(plan: &ServerPlan) -> Result<(), PlanError> {
     let options = &plan.options;
     let tls = &options.tls;
     let environment = &options.environment;
-    let single: [(&'static str, &Option<PathBuf>); 9] = [
+    let rotatelogs = &options.logs.rotatelogs_executable;
+    let chain = &tls.ssl_certificate_chain_file;
+    let single = [
         ("--rewrite-rules", &options.files.rewrite_rules),
         ("--mime-types", &options.files.mime_types),
         ("--host-access-script", &options.access.host_access_script),
         ("--auth-user-script", &options.access.auth_user_script),
         ("--auth-group-script", &options.access.auth_group_script),
         ("--envvars-script", &environment.envvars_script),
-        (
-            "--ssl-certificate-chain-file",
-            &tls.ssl_certificate_chain_file,
-        ),
+        ("--ssl-certificate-chain-file", chain),
         ("--ssl-ca-certificate-file", &tls.ssl_ca_certificate_file),
-        (
-            "--rotatelogs-executable",
-            &options.logs.rotatelogs_executable,
-        ),
+        ("--rotatelogs-executable", rotatelogs),
     ];
     for (what, path) in single {
         if let Some(path) = path {
@@ -44,10 +40,13 @@ pub(crate) fn files(plan: &ServerPlan) -> Result<(), PlanError> {
         is_file("--add-handler", Path::new(path))?;
     }
     for (_, path) in pairs(&options.files.url_alias) {
-        exists("--url-alias", Path::new(path))?;
+        let missing = "no such file or directory";
+        look("--url-alias", Path::new(path), |_| true, missing, "")?;
     }
     if let Some(root) = &options.files.document_root {
-        is_directory("--document-root", root)?;
+        let misfit = "it is a file, a directory is needed";
+        let missing = "no such directory";
+        look("--document-root", root, Metadata::is_dir, missing, misfit)?;
     }
     if let Some(https) = plan.https() {
         is_file("TLS certificate", &https.certificate)?;
@@ -68,11 +67,8 @@ fn values(plan: &ServerPlan) -> Result<(), PlanError> {
     }
     for (status, _) in pairs(&options.files.error_document) {
         if !matches!(status.parse::<u16>(), Ok(400..600)) {
-            return Err(refused(
-                "--error-document",
-                status,
-                "not an HTTP error status",
-            ));
+            let reason = "not an HTTP error status";
+            return Err(refused("--error-document", status, reason));
         }
     }
     let of_services = pairs(&environment.service_user)
@@ -80,11 +76,8 @@ fn values(plan: &ServerPlan) -> Result<(), PlanError> {
         .chain(pairs(&environment.service_log_file));
     for (name, _) in of_services {
         if !pairs(&environment.service_script).any(|(service, _)| service == name) {
-            return Err(refused(
-                "--service-…",
-                name,
-                "no --service-script has this name",
-            ));
+            let reason = "no --service-script has this name";
+            return Err(refused("--service-…", name, reason));
         }
     }
     Ok(())
@@ -106,34 +99,7 @@ fn refused(option: &'static str, value: &str, reason: &str) -> PlanError {
     }
 }
 
-fn exists(what: &'static str, path: &Path) -> Result<(), PlanError> {
-    kind(what, path, "no such file or directory", |_| true)
-}
-
 fn is_file(what: &'static str, path: &Path) -> Result<(), PlanError> {
-    kind(what, path, "no such file", |found| !found.is_dir())
-}
-
-fn is_directory(what: &'static str, path: &Path) -> Result<(), PlanError> {
-    kind(what, path, "no such directory", std::fs::Metadata::is_dir)
-}
-
-fn kind(
-    what: &'static str,
-    path: &Path,
-    missing: &str,
-    fits: impl Fn(&std::fs::Metadata) -> bool,
-) -> Result<(), PlanError> {
-    let reason = match path.metadata() {
-        Ok(found) if fits(&found) => return Ok(()),
-        Ok(found) if found.is_dir() => "it is a directory, a file is needed".to_owned(),
-        Ok(_) => "it is a file, a directory is needed".to_owned(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => missing.to_owned(),
-        Err(error) => error.to_string(),
-    };
-    Err(PlanError::File {
-        what,
-        path: absolute(path),
-        reason,
-    })
+    let misfit = "it is a directory, a file is needed";
+    look(what, path, |found| !found.is_dir(), "no such file", misfit)
 }

@@ -18,11 +18,9 @@ pub(crate) fn are_roots(plan: &ServerPlan) -> Result<(), PlanError> {
     for (what, path) in files(plan) {
         trusted(what, &path, trust::path(&path))?;
     }
-    trusted(
-        "--modules-directory",
-        &plan.httpd.modules,
-        trust::directory(&plan.httpd.modules, Sticky::No),
-    )?;
+    let modules = &plan.httpd.modules;
+    let judged = trust::directory(modules, Sticky::No);
+    trusted("--modules-directory", modules, judged)?;
     for (what, path) in directories(plan) {
         trusted(what, &path, trust::directory_to_be(&path, Sticky::No))?;
     }
@@ -33,6 +31,7 @@ pub(crate) fn are_roots(plan: &ServerPlan) -> Result<(), PlanError> {
 fn files(plan: &ServerPlan) -> Vec<(&'static str, PathBuf)> {
     let options = &plan.options;
     let tls = &options.tls;
+    let chain = &tls.ssl_certificate_chain_file;
     let environment = &options.environment;
     let mut files = vec![
         ("the program", plan.program.clone()),
@@ -44,18 +43,14 @@ fn files(plan: &ServerPlan) -> Vec<(&'static str, PathBuf)> {
         ("--mime-types", &options.files.mime_types),
         ("--envvars-script", &environment.envvars_script),
         ("--shell-executable", &environment.shell_executable),
-        (
-            "--ssl-certificate-chain-file",
-            &tls.ssl_certificate_chain_file,
-        ),
+        ("--ssl-certificate-chain-file", chain),
         ("--ssl-ca-certificate-file", &tls.ssl_ca_certificate_file),
     ];
     for (what, path) in named {
         files.extend(path.clone().map(|path| (what, path)));
     }
-    for path in &environment.include_file {
-        files.push(("--include-file", path.clone()));
-    }
+    let included = environment.include_file.iter().cloned();
+    files.extend(included.map(|path| ("--include-file", path)));
     if let Some(program) = logs::rotatelogs(plan) {
         files.push(("--rotatelogs-executable", absolute(&program)));
     }
@@ -73,16 +68,14 @@ fn files(plan: &ServerPlan) -> Vec<(&'static str, PathBuf)> {
 /// What root makes, writes to or opens logs in.
 fn directories(plan: &ServerPlan) -> Vec<(&'static str, PathBuf)> {
     let logs = &plan.options.logs;
+    let to_files = !logs.log_to_terminal;
     let mut files = vec![
         ("--pid-file", plan.pid_file()),
         ("--socket-prefix", plan.socket_prefix()),
     ];
     let log_files = [
-        (&logs.error_log_name, !logs.log_to_terminal),
-        (
-            &logs.access_log_name,
-            !logs.log_to_terminal && logs.access_log,
-        ),
+        (&logs.error_log_name, to_files),
+        (&logs.access_log_name, to_files && logs.access_log),
         (&logs.startup_log_name, logs.startup_log),
     ];
     for (name, written) in log_files {

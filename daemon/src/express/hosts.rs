@@ -1,6 +1,8 @@
 //! Virtual hosts of a plan: names, redirections, HTTPS, proxied host names.
 //! Called by `render`. Without any of them there is only the main server.
 
+use std::net::Ipv6Addr;
+
 use serde::Serialize;
 
 use super::options::pairs;
@@ -18,7 +20,7 @@ pub(crate) struct VirtualHost<'a> {
 }
 
 /// What a virtual host does with a request.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(tag = "purpose", content = "target", rename_all = "lowercase")]
 enum HostPurpose {
     /// The application.
@@ -56,55 +58,57 @@ fn of_port(
     https_only: Option<u16>,
 ) -> Vec<VirtualHost<'_>> {
     let network = &plan.options.network;
-    let host = |name, aliases, purpose| VirtualHost {
-        port,
-        tls,
-        name,
-        aliases,
-        purpose,
-    };
+    let aliases = network.server_aliases.as_slice();
     let site = https_only.map_or(HostPurpose::Site, |port| {
         HostPurpose::Redirect(origin("https", "%{SERVER_NAME}", port))
     });
-    let aliases = network.server_aliases.as_slice();
-    let mut hosts = Vec::new();
+    let none: &[String] = &[];
+    let mut named = Vec::new();
     if let Some(name) = network.server_name.as_deref() {
-        hosts.push(host("unknown.invalid", &[], HostPurpose::Deny));
+        named.push(("unknown.invalid", none, HostPurpose::Deny));
         if network.allow_localhost {
-            hosts.push(host("localhost", &[], HostPurpose::Site));
+            named.push(("localhost", none, HostPurpose::Site));
         }
-        hosts.push(host(name, aliases, site));
-        let bare = name
-            .strip_prefix("www.")
-            .filter(|bare| !aliases.iter().any(|alias| alias == bare));
-        if let Some(bare) = bare {
-            let target = match https_only {
-                Some(port) => origin("https", name, port),
-                None if tls => origin("https", name, port),
-                None => origin("http", name, port),
-            };
-            hosts.push(host(bare, &[], HostPurpose::Redirect(target)));
+        named.push((name, aliases, site));
+        if let Some(bare) = name.strip_prefix("www.")
+            && !aliases.iter().any(|alias| alias == bare)
+        {
+            let secure = tls || https_only.is_some();
+            let scheme = if secure { "https" } else { "http" };
+            let target = origin(scheme, name, https_only.unwrap_or(port));
+            named.push((bare, none, HostPurpose::Redirect(target)));
         }
     } else {
-        hosts.push(host("localhost", aliases, site));
+        named.push(("localhost", aliases, site));
     }
     for (name, url) in pairs(&plan.options.files.proxy_virtual_host) {
-        hosts.push(host(name, &[], HostPurpose::Proxy(with_slash(url))));
+        let slash = if url.ends_with('/') { "" } else { "/" };
+        named.push((name, none, HostPurpose::Proxy(format!("{url}{slash}"))));
     }
-    hosts
+    let hosts = named
+        .into_iter()
+        .map(|(name, aliases, purpose)| VirtualHost {
+            port,
+            tls,
+            name,
+            aliases,
+            purpose,
+        });
+    hosts.collect()
 }
 
-fn origin(scheme: &str, host: &str, port: u16) -> String {
+/// The beginning of a URL; the usual port of the scheme is left out.
+pub(crate) fn origin(scheme: &str, host: &str, port: u16) -> String {
     match (scheme, port) {
         ("http", 80) | ("https", 443) => format!("{scheme}://{host}"),
         _ => format!("{scheme}://{host}:{port}"),
     }
 }
 
-fn with_slash(url: &str) -> String {
-    if url.ends_with('/') {
-        url.to_owned()
-    } else {
-        format!("{url}/")
+/// An address as it stands in a URL or in `Listen`.
+pub(crate) fn bracketed(host: &str) -> String {
+    match host.parse::<Ipv6Addr>() {
+        Ok(_) => format!("[{host}]"),
+        Err(_) => host.to_owned(),
     }
 }

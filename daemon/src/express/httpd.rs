@@ -1,9 +1,9 @@
 //! Finds the httpd of this machine, its modules and its MIME types. Called by
 //! `plan`; it runs httpd with `-l` and `-V` only.
 
-use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::{env, io};
 
 use serde::Serialize;
 
@@ -32,7 +32,7 @@ pub(crate) enum HttpdError {
     )]
     Missing,
     #[error("`{0} -l` failed: {1}")]
-    Run(PathBuf, std::io::Error),
+    Run(PathBuf, io::Error),
     #[error("the modules of `{0}` were not found; name their directory with --modules-directory")]
     Modules(PathBuf),
     #[error("`{0}` (--modules-directory) is not a directory")]
@@ -75,23 +75,11 @@ pub(crate) fn is_executable(path: &Path) -> bool {
 }
 
 impl Httpd {
-    /// The program, without running it.
-    pub(crate) fn executable(options: &ServerOptions) -> Result<PathBuf, HttpdError> {
-        executable(options)
-    }
-
     /// The httpd that the options or the machine name.
     pub(crate) fn find(options: &ServerOptions) -> Result<Self, HttpdError> {
-        let executable = Self::executable(options)?;
-        let output = |argument: &str| {
-            let run = Command::new(&executable)
-                .arg(argument)
-                .stdin(Stdio::null())
-                .stderr(Stdio::null())
-                .output();
-            run.map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
-        };
-        let built_in = output("-l").map_err(|error| HttpdError::Run(executable.clone(), error))?;
+        let executable = executable(options)?;
+        let built_in = output(&executable, "-l")
+            .map_err(|error| HttpdError::Run(executable.clone(), error))?;
         let built_in = built_in
             .lines()
             .map(str::trim)
@@ -100,11 +88,10 @@ impl Httpd {
             .collect();
         // -V fails behind these lines where the system's configuration needs
         // an environment; what comes before is all that is wanted.
-        let facts = output("-V").unwrap_or_default();
+        let facts = output(&executable, "-V").unwrap_or_default();
         let root = facts.lines().find_map(|line| {
-            line.trim()
-                .strip_prefix("-D HTTPD_ROOT=\"")?
-                .strip_suffix('"')
+            let root = line.trim().strip_prefix("-D HTTPD_ROOT=\"")?;
+            root.strip_suffix('"')
         });
         let root = root.map(PathBuf::from);
         let modules = modules(options, root.as_deref())
@@ -137,62 +124,58 @@ impl Httpd {
     }
 
     /// The MPM that is built in, else the first of these that is installed.
-    pub(crate) fn mpm(&self, wanted: &[String]) -> Result<&'static str, HttpdError> {
-        const ALL: [&str; 3] = ["event", "worker", "prefork"];
-        if let Some(built_in) = ALL.iter().find(|name| self.is_built_in(name)) {
-            return Ok(built_in);
+    pub(crate) fn mpm(&self, wanted: &[String]) -> Result<String, HttpdError> {
+        let all = ["event", "worker", "prefork"].map(str::to_owned);
+        if let Some(built_in) = all.iter().find(|name| self.is_built_in(name)) {
+            return Ok(built_in.clone());
         }
-        let chosen: Vec<&'static str> = match wanted {
-            [] => ALL.to_vec(),
-            some => some
-                .iter()
-                .filter_map(|name| ALL.iter().find(|known| *known == name))
-                .copied()
-                .collect(),
-        };
-        let found = chosen.iter().find(|name| self.has(&format!("mpm_{name}")));
+        let wanted = if wanted.is_empty() { &all } else { wanted };
+        let mut wanted_names = wanted.iter();
+        let found = wanted_names.find(|name| self.has(&format!("mpm_{name}")));
         found
-            .copied()
-            .ok_or_else(|| HttpdError::Mpm(chosen.join(", "), self.modules.clone()))
+            .cloned()
+            .ok_or_else(|| HttpdError::Mpm(wanted.join(", "), self.modules.clone()))
     }
 
     /// The system's MIME types.
     pub(crate) fn mime_types(&self) -> Option<PathBuf> {
-        let below_root = self
-            .root
-            .iter()
-            .flat_map(|root| [root.join("mime.types"), root.join("conf/mime.types")]);
+        let root = self.root.iter();
+        let below_root =
+            root.flat_map(|root| ["mime.types", "conf/mime.types"].map(|name| root.join(name)));
         let usual = [
             "/etc/mime.types",
             "/etc/apache2/mime.types",
             "/etc/httpd/conf/mime.types",
         ];
-        below_root
-            .chain(usual.iter().map(PathBuf::from))
-            .find(|file| file.is_file())
+        let mut files = below_root.chain(usual.map(PathBuf::from));
+        files.find(|file| file.is_file())
     }
 }
 
-fn executable(options: &ServerOptions) -> Result<PathBuf, HttpdError> {
-    let named = options
-        .environment
-        .httpd_executable
-        .clone()
-        .map(|path| (path, "--httpd-executable"));
-    let named = named.or_else(|| {
-        Some((
-            PathBuf::from(env::var_os("HTTPD")?),
-            "environment variable HTTPD",
-        ))
-    });
-    match named {
-        Some((path, _)) if is_executable(&path) => Ok(absolute(&path)),
-        Some((path, whence)) => Err(HttpdError::NotExecutable(path, whence)),
-        None => ["apache2", "httpd"]
-            .iter()
-            .find_map(|name| find_program(name))
-            .ok_or(HttpdError::Missing),
+/// What httpd prints with an option.
+fn output(executable: &Path, option: &str) -> io::Result<String> {
+    let run = Command::new(executable)
+        .arg(option)
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()?;
+    Ok(String::from_utf8_lossy(&run.stdout).into_owned())
+}
+
+/// The program, without running it.
+pub(crate) fn executable(options: &ServerOptions) -> Result<PathBuf, HttpdError> {
+    let (path, whence) = if let Some(path) = &options.environment.httpd_executable {
+        (path.clone(), "--httpd-executable")
+    } else if let Some(path) = env::var_os("HTTPD") {
+        (path.into(), "environment variable HTTPD")
+    } else {
+        let mut names = ["apache2", "httpd"].into_iter();
+        return names.find_map(find_program).ok_or(HttpdError::Missing);
+    };
+    if !is_executable(&path) {
+        return Err(HttpdError::NotExecutable(path, whence));
     }
+    Ok(absolute(&path))
 }
 
 fn modules(options: &ServerOptions, root: Option<&Path>) -> Option<PathBuf> {
@@ -200,9 +183,8 @@ fn modules(options: &ServerOptions, root: Option<&Path>) -> Option<PathBuf> {
         return Some(directory.clone());
     }
     let below_root = root.map(|root| root.join("modules"));
-    below_root
-        .filter(|directory| holds_modules(directory))
-        .or_else(usual_modules)
+    let below_root = below_root.filter(|directory| holds_modules(directory));
+    below_root.or_else(usual_modules)
 }
 
 fn holds_modules(directory: &Path) -> bool {
@@ -221,8 +203,6 @@ pub(crate) fn usual_modules() -> Option<PathBuf> {
         "/usr/local/libexec/apache24",
         "/usr/local/apache2/modules",
     ];
-    usual
-        .iter()
-        .map(PathBuf::from)
-        .find(|directory| holds_modules(directory))
+    let mut usual = usual.iter().map(PathBuf::from);
+    usual.find(|directory| holds_modules(directory))
 }

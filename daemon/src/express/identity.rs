@@ -49,7 +49,7 @@ impl ServerAccount {
     pub(crate) fn resolve(options: &ServerOptions) -> Result<Self, AccountError> {
         let environment = &options.environment;
         if !geteuid().is_root() {
-            return current();
+            return Ok(Self::current());
         }
         let Some(user) = &environment.user else {
             return Err(AccountError::Required);
@@ -57,7 +57,11 @@ impl ServerAccount {
         let found = find_user(user, "--user")?;
         let (group, gid) = match &environment.group {
             Some(group) => (group.clone(), find_group(group, "--group")?),
-            None => primary_group(&found)?,
+            None => {
+                let name = group_name(found.gid);
+                let gid = if_not_root(found.gid, &name, "--group")?;
+                (name, gid)
+            }
         };
         let name = CString::new(found.name.clone()).unwrap_or_default();
         let mut groups = nix::unistd::getgrouplist(&name, gid).unwrap_or_default();
@@ -72,9 +76,31 @@ impl ServerAccount {
         })
     }
 
-    /// The component of `path` that the account may not pass, by the mode bits
-    /// alone. Access control lists may still let it in, so this is a warning.
+    fn current() -> Self {
+        let uid = geteuid();
+        let gid = nix::unistd::getegid();
+        let user = User::from_uid(uid).ok().flatten();
+        Self {
+            user: user.map_or_else(|| format!("#{uid}"), |user| user.name),
+            group: group_name(gid),
+            uid,
+            gid,
+            groups: nix::unistd::getgroups().unwrap_or_default(),
+            change: false,
+        }
+    }
+
+    /// The user and group to change to, if this process is not the account's.
+    pub(crate) fn to_change_to(&self) -> Option<(Uid, Gid)> {
+        self.change.then_some((self.uid, self.gid))
+    }
+
+    /// The component of `path` that an account to change to may not pass, by the mode
+    /// bits alone. Access control lists may still let it in, so this is a warning.
     pub(crate) fn closed_component(&self, path: &Path) -> Option<PathBuf> {
+        if !self.change {
+            return None;
+        }
         let mut above: Vec<&Path> = path.ancestors().collect();
         above.reverse();
         let closed = above.into_iter().find(|part| {
@@ -95,30 +121,14 @@ impl ServerAccount {
     }
 }
 
-fn current() -> Result<ServerAccount, AccountError> {
-    let uid = geteuid();
-    let gid = nix::unistd::getegid();
-    let user = User::from_uid(uid)
-        .ok()
-        .flatten()
-        .map_or_else(|| format!("#{uid}"), |user| user.name);
-    let group = Group::from_gid(gid)
-        .ok()
-        .flatten()
-        .map_or_else(|| format!("#{gid}"), |group| group.name);
-    let groups = nix::unistd::getgroups().unwrap_or_default();
-    Ok(ServerAccount {
-        user,
-        group,
-        uid,
-        gid,
-        groups,
-        change: false,
-    })
+/// The name of a group, else its number as `#1000`.
+fn group_name(gid: Gid) -> String {
+    let group = Group::from_gid(gid).ok().flatten();
+    group.map_or_else(|| format!("#{gid}"), |group| group.name)
 }
 
 /// Looks a user up by name, or by number as `#1000`.
-pub(crate) fn find_user(name: &str, option: &'static str) -> Result<User, AccountError> {
+fn find_user(name: &str, option: &'static str) -> Result<User, AccountError> {
     let found = match number(name) {
         Some(number) => User::from_uid(Uid::from_raw(number)),
         None => User::from_name(name),
@@ -158,17 +168,8 @@ fn known<T>(
     }
 }
 
-fn primary_group(user: &User) -> Result<(String, Gid), AccountError> {
-    let name = Group::from_gid(user.gid)
-        .ok()
-        .flatten()
-        .map_or_else(|| format!("#{}", user.gid), |group| group.name);
-    let gid = if_not_root(user.gid, &name, "--group")?;
-    Ok((name, gid))
-}
-
 /// Looks a group up by name, or by number as `#1000`.
-pub(crate) fn find_group(name: &str, option: &'static str) -> Result<Gid, AccountError> {
+fn find_group(name: &str, option: &'static str) -> Result<Gid, AccountError> {
     let gid = match number(name) {
         Some(number) => Gid::from_raw(number),
         None => known(Group::from_name(name), name, option)?.gid,

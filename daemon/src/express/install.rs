@@ -52,10 +52,8 @@ pub(crate) fn module_location() -> Result<u8, InstallError> {
 pub(crate) fn install_module(arguments: &InstallArguments) -> Result<u8, InstallError> {
     let program = artifacts::program()?;
     let module = artifacts::module(&program)?;
-    let directory = arguments
-        .modules_directory
-        .clone()
-        .or_else(super::httpd::usual_modules);
+    let directory = arguments.modules_directory.clone();
+    let directory = directory.or_else(super::httpd::usual_modules);
     let directory = absolute(&directory.ok_or(InstallError::NoDirectory)?);
     // httpd loads, as root, whatever is there.
     trust::directory(&directory, trust::Sticky::No)?;
@@ -79,24 +77,19 @@ fn copy(module: &Path, target: &Path) -> io::Result<()> {
 /// The module finds this program beside itself or in the system's directories;
 /// elsewhere it has to be told.
 fn directives(module: &Path, program: &Path) -> String {
-    let mut out = format!(
-        "LoadModule wsgi_module {}\n",
-        httpd_word(&module.display().to_string())
-    );
-    out.push_str(&format!(
-        "WSGISupervisorExecutable {}\n",
-        httpd_word(&program.display().to_string())
-    ));
-    if let Ok(python) = Python::find(None, program, None, |_| true)
+    let mut out = directive("LoadModule wsgi_module", module);
+    out.push_str(&directive("WSGISupervisorExecutable", program));
+    if let Ok(python) = Python::find(None, program, None)
         && !python.home.as_os_str().is_empty()
         && (env::var_os("VIRTUAL_ENV").is_some() || program.starts_with(&python.home))
     {
-        out.push_str(&format!(
-            "WSGIPythonHome {}\n",
-            httpd_word(&python.home.display().to_string())
-        ));
+        out.push_str(&directive("WSGIPythonHome", &python.home));
     }
     out
+}
+
+fn directive(name: &str, path: &Path) -> String {
+    format!("{name} {}\n", httpd_word(&path.display().to_string()))
 }
 
 fn print(text: &str) -> Result<u8, InstallError> {

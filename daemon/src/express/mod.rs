@@ -132,7 +132,7 @@ enum ExpressError {
 impl ExpressError {
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Plan(PlanError::Processes { .. } | PlanError::Value { .. }) => exit_code::USAGE,
+            Self::Plan(PlanError::Value { .. }) => exit_code::USAGE,
             _ => exit_code::FAILURE,
         }
     }

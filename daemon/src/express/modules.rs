@@ -19,18 +19,22 @@ pub(crate) struct LoadedModule {
 /// The modules to load, in this order.
 pub(crate) fn loaded(plan: &ServerPlan) -> Result<Vec<LoadedModule>, HttpdError> {
     let httpd = &plan.httpd;
-    let needed = needed(plan);
-    if let Some(missing) = needed.iter().find(|name| !httpd.has(name)) {
+    let mut names = needed(plan);
+    if let Some(missing) = names.iter().find(|name| !httpd.has(name)) {
         let file = httpd.file(missing);
-        return Err(HttpdError::Module((*missing).to_owned(), file));
+        return Err(HttpdError::Module(missing.clone(), file));
     }
-    let useful = useful(plan, &needed);
-    let installed = needed.into_iter().chain(useful);
-    let mut modules: Vec<LoadedModule> = installed
-        .filter(|name| httpd.has(name) && !httpd.is_built_in(name))
+    for name in useful(plan) {
+        if httpd.has(name) && !names.iter().any(|needed| needed == name) {
+            names.push(name.to_owned());
+        }
+    }
+    names.retain(|name| !httpd.is_built_in(name));
+    let mut modules: Vec<LoadedModule> = names
+        .into_iter()
         .map(|name| LoadedModule {
-            name: name.to_owned(),
-            file: httpd.file(name),
+            file: httpd.file(&name),
+            name,
         })
         .collect();
     if plan.uses_wsgi() {
@@ -42,7 +46,8 @@ pub(crate) fn loaded(plan: &ServerPlan) -> Result<Vec<LoadedModule>, HttpdError>
     Ok(modules)
 }
 
-fn needed(plan: &ServerPlan) -> Vec<&'static str> {
+/// Those without which httpd would refuse the configuration.
+fn needed(plan: &ServerPlan) -> Vec<String> {
     let options = &plan.options;
     let tls = plan.https().is_some();
     let files = &options.files;
@@ -50,28 +55,21 @@ fn needed(plan: &ServerPlan) -> Vec<&'static str> {
     let proxies = !files.proxy_mount_point.is_empty() || !files.proxy_virtual_host.is_empty();
     let authentication = access.auth_user_script.is_some();
     let digest = access.auth_type.eq_ignore_ascii_case("digest");
-    let mpm = match plan.mpm {
-        "prefork" => "mpm_prefork",
-        "worker" => "mpm_worker",
-        _ => "mpm_event",
-    };
-    let mut names = vec![
-        mpm,
-        "unixd",
-        "log_config",
-        "authz_core",
-        "authz_host",
-        "alias",
-        "mime",
-        "dir",
-        "env",
-        "rewrite",
-    ];
-    let optional = [
+    let prefork = plan.mpm == "prefork";
+    let rows = [
+        ("unixd", true),
+        ("log_config", true),
+        ("authz_core", true),
+        ("authz_host", true),
+        ("alias", true),
+        ("mime", true),
+        ("dir", true),
+        ("env", true),
+        ("rewrite", true),
         ("ssl", tls),
         (
             "headers",
-            (tls && options.tls.hsts_policy.is_some()) || proxies,
+            proxies || tls && options.tls.hsts_policy.is_some(),
         ),
         ("status", options.metrics.server_status),
         ("autoindex", files.directory_listing),
@@ -79,26 +77,22 @@ fn needed(plan: &ServerPlan) -> Vec<&'static str> {
         ("deflate", options.network.compress_responses),
         ("proxy", proxies),
         ("proxy_http", proxies),
-        (
-            if plan.mpm == "prefork" { "cgi" } else { "cgid" },
-            files.with_cgi,
-        ),
+        ("cgi", files.with_cgi && prefork),
+        ("cgid", files.with_cgi && !prefork),
         ("authn_core", authentication),
         ("authz_user", authentication),
         ("auth_digest", authentication && digest),
         ("auth_basic", authentication && !digest),
     ];
-    for (name, wanted) in optional {
-        if wanted {
-            names.push(name);
-        }
-    }
+    let wanted = rows.into_iter().filter(|(_, wanted)| *wanted);
+    let mut names = vec![format!("mpm_{}", plan.mpm)];
+    names.extend(wanted.map(|(name, _)| name.to_owned()));
     names
 }
 
 /// Loaded where they are installed. Configuration of the user's own may count
 /// on the second half.
-fn useful(plan: &ServerPlan, needed: &[&str]) -> Vec<&'static str> {
+fn useful(plan: &ServerPlan) -> Vec<&'static str> {
     let mut names = vec!["reqtimeout", "setenvif"];
     if plan.options.network.http2 && plan.mpm != "prefork" {
         names.push("http2");
@@ -119,7 +113,6 @@ fn useful(plan: &ServerPlan, needed: &[&str]) -> Vec<&'static str> {
             "authn_core",
             "authz_user",
         ]);
-        names.retain(|name| !needed.contains(name));
     }
     names
 }

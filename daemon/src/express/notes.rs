@@ -8,16 +8,24 @@ use super::plan::ServerPlan;
 
 /// One line for each thing worth knowing.
 pub(crate) fn collect(plan: &ServerPlan) -> Vec<String> {
-    let mut notes = without_effect(plan);
+    let mut notes = known(&without_effect(plan));
     notes.extend(account(plan));
-    notes.extend(missing_features(plan));
+    notes.extend(known(&missing_features(plan)));
     notes.extend(debugging(plan));
     notes
 }
 
-fn without_effect(plan: &ServerPlan) -> Vec<String> {
+/// A note that is the same for everybody, and whether this plan gives rise to it.
+type Known = (bool, &'static str);
+
+fn known(rows: &[Known]) -> Vec<String> {
+    let given = rows.iter().filter(|(given, _)| *given);
+    given.map(|(_, text)| (*text).to_owned()).collect()
+}
+
+fn without_effect(plan: &ServerPlan) -> [Known; 9] {
     let options = &plan.options;
-    let rows = [
+    [
         (
             options.processes.embedded_mode,
             "--embedded-mode: there is no embedded mode; the application runs in worker processes",
@@ -54,58 +62,65 @@ fn without_effect(plan: &ServerPlan) -> Vec<String> {
             options.metrics.server_metrics,
             "--server-metrics: mod_wsgi.server_metrics() is None; see --server-status",
         ),
-    ];
-    rows.into_iter()
-        .filter(|(given, _)| *given)
-        .map(|(_, text)| text.to_owned())
-        .collect()
+    ]
 }
 
 fn account(plan: &ServerPlan) -> Vec<String> {
     let account = &plan.account;
-    let mut notes: Vec<String> = Vec::new();
+    let user = &account.user;
+    let mut notes = Vec::new();
     if !account.change {
         let environment = &plan.options.environment;
-        if differs(environment.user.as_ref(), &account.user)
-            || differs(environment.group.as_ref(), &account.group)
-        {
+        let other_user = environment.user.as_ref().is_some_and(|given| given != user);
+        let group = environment.group.as_ref();
+        if other_user || group.is_some_and(|given| *given != account.group) {
             notes.push(format!(
-                "--user and --group: only root can change the user; everything runs as `{}`",
-                account.user
+                "--user and --group: only root can change the user; everything runs as `{user}`"
             ));
         }
         return notes;
     }
     let mut paths: Vec<&Path> = vec![&plan.working_directory];
-    paths.extend(
-        plan.entry
-            .as_deref()
-            .map(Path::new)
-            .filter(|path| path.is_absolute()),
-    );
-    let prefixes = plan
-        .python
-        .iter()
-        .flat_map(|python| [python.home.as_path(), python.base.as_path()]);
+    let entry = plan.entry.as_deref().map(Path::new);
+    paths.extend(entry.filter(|path| path.is_absolute()));
+    let python = plan.python.iter();
+    let prefixes = python.flat_map(|python| [python.home.as_path(), python.base.as_path()]);
     paths.extend(prefixes.filter(|path| !path.as_os_str().is_empty()));
     paths.dedup();
     for path in paths {
-        let Some(closed) = account.closed_component(path) else {
-            continue;
-        };
-        let text = format!(
-            "user `{}` may not enter `{}` by its mode, so `{}` is out of reach; let it in with `chmod o+x` or by a group",
-            account.user,
-            closed.display(),
-            path.display()
-        );
-        notes.push(text);
+        if let Some(closed) = account.closed_component(path) {
+            notes.push(format!(
+                "user `{user}` may not enter `{}` by its mode, so `{}` is out of reach; let it in with `chmod o+x` or by a group",
+                closed.display(),
+                path.display()
+            ));
+        }
     }
     notes
 }
 
-fn differs(given: Option<&String>, actual: &str) -> bool {
-    given.is_some_and(|given| given != actual)
+fn missing_features(plan: &ServerPlan) -> [Known; 4] {
+    let http2 = plan.options.network.http2;
+    let tls = &plan.options.tls;
+    let no_https = plan.https().is_none();
+    [
+        (
+            http2 && !plan.httpd.has("http2"),
+            "--http2: httpd has no mod_http2; HTTP/1.1 is spoken",
+        ),
+        (
+            http2 && plan.mpm == "prefork",
+            "--http2: mod_http2 does not work with the prefork MPM",
+        ),
+        (
+            no_https && tls.https_port.is_some(),
+            "--https-port: without effect until a certificate is given with --ssl-certificate",
+        ),
+        (
+            no_https && (tls.https_only || tls.hsts_policy.is_some()),
+            "--https-only and --hsts-policy: without effect without --https-port and a certificate",
+        ),
+    ]
 }
 
 fn debugging(plan: &ServerPlan) -> Vec<String> {
@@ -116,40 +131,15 @@ fn debugging(plan: &ServerPlan) -> Vec<String> {
     if plan.options.processes.processes.is_some() {
         notes.push("debug mode: one process with one thread serves, whatever --processes and --threads say".to_owned());
     }
+    let account = &plan.account;
     match &plan.terminal {
         None => notes.push("debug mode: no terminal, so a debugger has no input".to_owned()),
-        Some(terminal) if plan.account.change && plan.account.closed_component(terminal).is_some() => {
-            notes.push(format!(
-                "debug mode: user `{}` may not use the terminal `{}`; start the server as that user",
-                plan.account.user,
-                terminal.display()
-            ))
-        }
+        Some(terminal) if account.closed_component(terminal).is_some() => notes.push(format!(
+            "debug mode: user `{}` may not use the terminal `{}`; start the server as that user",
+            account.user,
+            terminal.display()
+        )),
         Some(_) => {}
-    }
-    notes
-}
-
-fn missing_features(plan: &ServerPlan) -> Vec<String> {
-    let options = &plan.options;
-    let mut notes = Vec::new();
-    if options.network.http2 && !plan.httpd.has("http2") {
-        notes.push("--http2: httpd has no mod_http2; HTTP/1.1 is spoken".to_owned());
-    }
-    if options.network.http2 && plan.mpm == "prefork" {
-        notes.push("--http2: mod_http2 does not work with the prefork MPM".to_owned());
-    }
-    if options.tls.https_port.is_some() && plan.https().is_none() {
-        notes.push(
-            "--https-port: without effect until a certificate is given with --ssl-certificate"
-                .to_owned(),
-        );
-    }
-    if plan.https().is_none() && (options.tls.https_only || options.tls.hsts_policy.is_some()) {
-        notes.push(
-            "--https-only and --hsts-policy: without effect without --https-port and a certificate"
-                .to_owned(),
-        );
     }
     notes
 }

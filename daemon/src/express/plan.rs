@@ -3,7 +3,8 @@
 //! `mod`; `render` turns the plan into files.
 
 use std::env;
-use std::io::ErrorKind;
+use std::fs::{self, Metadata};
+use std::io::{self, ErrorKind, IsTerminal};
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 use std::path::{Path, PathBuf};
 
@@ -11,10 +12,10 @@ use serde::Serialize;
 use wsgid_protocol::GroupConfig;
 
 use super::artifacts::{self, ModuleMissing};
-use super::httpd::{Httpd, HttpdError};
+use super::httpd::{self, Httpd, HttpdError};
 use super::identity::{AccountError, ServerAccount};
 use super::locale;
-use super::options::{ApplicationType, ServerOptions};
+use super::options::{ApplicationType, ServerOptions, Tls};
 use super::paths::absolute;
 use super::python::{Python, PythonError};
 use super::sizing::Sizing;
@@ -29,7 +30,7 @@ pub(crate) struct ServerPlan {
     pub(crate) program: PathBuf,
     pub(crate) module: PathBuf,
     pub(crate) httpd: Httpd,
-    pub(crate) mpm: &'static str,
+    pub(crate) mpm: String,
     pub(crate) sizing: Sizing,
     pub(crate) account: ServerAccount,
     pub(crate) python: Option<Python>,
@@ -55,7 +56,7 @@ pub(crate) struct Https {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PlanError {
     #[error("failed to find this program: {0}")]
-    Program(std::io::Error),
+    Program(io::Error),
     #[error(transparent)]
     Module(#[from] ModuleMissing),
     #[error(transparent)]
@@ -80,8 +81,6 @@ pub(crate) enum PlanError {
     NoEntry(&'static str),
     #[error("`{0}` is not the name of a module; write it as package.module")]
     ModuleName(String),
-    #[error("--processes `{value}`: {reason}")]
-    Processes { value: String, reason: String },
     #[error("{option} `{value}`: {reason}")]
     Value {
         option: &'static str,
@@ -95,7 +94,9 @@ pub(crate) enum PlanError {
     #[error("port {0} is in use by another program; stop it or choose another with {1}")]
     PortInUse(u16, &'static str),
     #[error("failed to listen on `{0}` port {1}: {2}")]
-    Listen(String, u16, std::io::Error),
+    Listen(String, u16, io::Error),
+    #[error("failed to fill in `{0}`: {1}")]
+    Template(&'static str, String),
 }
 
 impl ServerPlan {
@@ -116,8 +117,8 @@ impl ServerPlan {
         let account = ServerAccount::resolve(&options)?;
         if account.change {
             // `Httpd::find` runs the program as root.
-            let program = Httpd::executable(&options)?;
-            trusted("the httpd program", &program, trust::path(&program))?;
+            let httpd = httpd::executable(&options)?;
+            trusted("the httpd program", &httpd, trust::path(&httpd))?;
         }
         let httpd = Httpd::find(&options)?;
         let mpm = httpd.mpm(&options.processes.server_mpm)?;
@@ -126,13 +127,14 @@ impl ServerPlan {
         let python = if options.application.is_static() {
             None
         } else {
-            Some(python(&options, &account, &program)?)
+            let home = options.environment.python_home.as_deref();
+            Some(Python::find(home, &program, Some(&account))?)
         };
         let working_directory = working_directory(&options, &account, entry.as_deref())?;
-        let root = root(&options, &account);
+        let root = root(&options);
         let log_directory = options.logs.log_directory.clone();
         Ok(Self {
-            sizing: Sizing::of(&options.processes, mpm, worker_processes),
+            sizing: Sizing::of(&options.processes, &mpm, worker_processes),
             locale: locale::choose(options.environment.locale.as_deref()),
             terminal: terminal(),
             options,
@@ -206,36 +208,11 @@ impl ServerPlan {
     /// The HTTPS server, if one is part of it.
     pub(crate) fn https(&self) -> Option<Https> {
         let tls = &self.options.tls;
-        let port = tls.https_port?;
-        if let Some(stem) = &tls.ssl_certificate {
-            return Some(Https {
-                port,
-                certificate: with_extension(stem, ".crt"),
-                key: with_extension(stem, ".key"),
-            });
-        }
         Some(Https {
-            port,
-            certificate: tls.ssl_certificate_file.clone()?,
-            key: tls.ssl_certificate_key_file.clone()?,
+            port: tls.https_port?,
+            certificate: tls_file(tls, ".crt", tls.ssl_certificate_file.as_ref())?,
+            key: tls_file(tls, ".key", tls.ssl_certificate_key_file.as_ref())?,
         })
-    }
-
-    /// Where a browser finds it.
-    pub(crate) fn urls(&self) -> Vec<String> {
-        let network = &self.options.network;
-        let host = network.server_name.as_ref().or(network.host.as_ref());
-        let host = host.map_or_else(|| "localhost".to_owned(), |name| bracketed(name));
-        let mut urls = vec![if network.port == 80 {
-            format!("http://{host}/")
-        } else {
-            format!("http://{host}:{}/", network.port)
-        }];
-        urls.extend(self.https().map(|https| match https.port {
-            443 => format!("https://{host}/"),
-            port => format!("https://{host}:{port}/"),
-        }));
-        urls
     }
 
     /// Checks that the ports are free and may be used, just before the start.
@@ -268,41 +245,21 @@ pub(crate) fn trusted(
     }
 }
 
-/// An address as it stands in a URL or in `Listen`.
-pub(crate) fn bracketed(host: &str) -> String {
-    match host.parse::<Ipv6Addr>() {
-        Ok(_) => format!("[{host}]"),
-        Err(_) => host.to_owned(),
-    }
-}
-
-fn with_extension(stem: &Path, extension: &str) -> PathBuf {
-    let mut name = stem.to_path_buf().into_os_string();
+/// The file of the certificate's stem with this extension, else the one that is named.
+fn tls_file(tls: &Tls, extension: &str, named: Option<&PathBuf>) -> Option<PathBuf> {
+    let Some(stem) = &tls.ssl_certificate else {
+        return named.cloned();
+    };
+    let mut name = stem.clone().into_os_string();
     name.push(extension);
-    absolute(Path::new(&name))
-}
-
-/// The Python of the application, asked as the account that it will run as.
-fn python(
-    options: &ServerOptions,
-    account: &ServerAccount,
-    program: &Path,
-) -> Result<Python, PythonError> {
-    let home = options.environment.python_home.as_deref();
-    if !account.change {
-        return Python::find(home, program, None, |_| true);
-    }
-    let ids = (account.uid, account.gid);
-    Python::find(home, program, Some(ids), |path| {
-        account.closed_component(path).is_none()
-    })
+    Some(absolute(Path::new(&name)))
 }
 
 fn terminal() -> Option<PathBuf> {
-    if !std::io::IsTerminal::is_terminal(&std::io::stdin()) {
+    if !io::stdin().is_terminal() {
         return None;
     }
-    std::fs::read_link("/proc/self/fd/0").ok()
+    fs::read_link("/proc/self/fd/0").ok()
 }
 
 fn address(options: &ServerOptions) -> String {
@@ -320,7 +277,8 @@ fn worker_processes(options: &ServerOptions) -> Result<u32, PlanError> {
     let mut probe = GroupConfig::new("probe", "--processes");
     match probe.set("processes", value) {
         Ok(()) => Ok(probe.processes_limit()),
-        Err(error) => Err(PlanError::Processes {
+        Err(error) => Err(PlanError::Value {
+            option: "--processes",
             value: value.clone(),
             reason: error.to_string(),
         }),
@@ -329,14 +287,12 @@ fn worker_processes(options: &ServerOptions) -> Result<u32, PlanError> {
 
 fn entry(options: &ServerOptions) -> Result<Option<String>, PlanError> {
     let application = &options.application;
-    let given = application
-        .entry
-        .as_ref()
-        .or(application.entry_point.as_ref());
+    let given = application.entry.as_ref();
+    let given = given.or(application.entry_point.as_ref());
     match (application.application_type, given) {
         (ApplicationType::Static, _) | (ApplicationType::Script, None) => Ok(None),
-        (ApplicationType::Script, Some(path)) => regular_file("WSGI script", path).map(Some),
-        (ApplicationType::Paste, Some(path)) => regular_file("PasteDeploy file", path).map(Some),
+        (ApplicationType::Script, Some(path)) => entry_file("WSGI script", path).map(Some),
+        (ApplicationType::Paste, Some(path)) => entry_file("PasteDeploy file", path).map(Some),
         (ApplicationType::Paste, None) => Err(PlanError::NoEntry("paste")),
         (ApplicationType::Module, None) => Err(PlanError::NoEntry("module")),
         (ApplicationType::Module, Some(name)) if name.split('.').all(is_identifier) => {
@@ -352,18 +308,40 @@ fn is_identifier(part: &str) -> bool {
         && !part.starts_with(|c: char| c.is_ascii_digit())
 }
 
-fn regular_file(what: &'static str, path: &str) -> Result<String, PlanError> {
+fn entry_file(what: &'static str, path: &str) -> Result<String, PlanError> {
     let path = absolute(Path::new(path));
+    let misfit = "it is a directory; name the file in it";
+    look(what, &path, |found| !found.is_dir(), "no such file", misfit)?;
+    let text = path.into_os_string().into_string();
+    text.map_err(|name| PlanError::File {
+        what,
+        path: name.into(),
+        reason: "its name is not UTF-8".to_owned(),
+    })
+}
+
+/// Looks at a file or directory that an option names.
+///
+/// # Errors
+/// `missing` if it is not there, `misfit` if it is not what is wanted.
+pub(crate) fn look(
+    what: &'static str,
+    path: &Path,
+    is_wanted: fn(&Metadata) -> bool,
+    missing: &str,
+    misfit: &str,
+) -> Result<(), PlanError> {
     let reason = match path.metadata() {
-        Ok(found) if found.is_dir() => "it is a directory; name the file in it".to_owned(),
-        Ok(_) => match path.to_str() {
-            Some(text) => return Ok(text.to_owned()),
-            None => "its name is not UTF-8".to_owned(),
-        },
-        Err(error) if error.kind() == ErrorKind::NotFound => "no such file".to_owned(),
+        Ok(found) if is_wanted(&found) => return Ok(()),
+        Ok(_) => misfit.to_owned(),
+        Err(error) if error.kind() == ErrorKind::NotFound => missing.to_owned(),
         Err(error) => error.to_string(),
     };
-    Err(PlanError::File { what, path, reason })
+    Err(PlanError::File {
+        what,
+        path: absolute(path),
+        reason,
+    })
 }
 
 /// The current directory by default; a user who may not enter it gets the
@@ -374,41 +352,28 @@ fn working_directory(
     entry: Option<&str>,
 ) -> Result<PathBuf, PlanError> {
     if let Some(path) = &options.application.working_directory {
-        let reason = match path.metadata() {
-            Ok(found) if found.is_dir() => return Ok(path.clone()),
-            Ok(_) => "not a directory".to_owned(),
-            Err(error) if error.kind() == ErrorKind::NotFound => "no such directory".to_owned(),
-            Err(error) => error.to_string(),
-        };
-        return Err(PlanError::File {
-            what: "--working-directory",
-            path: path.clone(),
-            reason,
-        });
+        let what = "--working-directory";
+        let misfit = "not a directory";
+        look(what, path, Metadata::is_dir, "no such directory", misfit)?;
+        return Ok(path.clone());
     }
     let current = env::current_dir().map_err(PlanError::Program)?;
-    if !account.change || account.closed_component(&current).is_none() {
+    if account.closed_component(&current).is_none() {
         return Ok(current);
     }
-    let beside = entry
-        .map(Path::new)
-        .filter(|path| path.is_absolute())
-        .and_then(Path::parent);
-    Ok(beside.map_or_else(|| PathBuf::from("/"), Path::to_path_buf))
+    let entry = entry.map(Path::new).filter(|path| path.is_absolute());
+    let beside = entry.and_then(Path::parent);
+    Ok(beside.unwrap_or(Path::new("/")).to_path_buf())
 }
 
-fn root(options: &ServerOptions, account: &ServerAccount) -> PathBuf {
+fn root(options: &ServerOptions) -> PathBuf {
     if let Some(root) = &options.environment.server_root {
         return root.clone();
     }
     let temporary = env::var_os("TMPDIR")
         .filter(|value| !value.is_empty())
         .map_or("/tmp".into(), PathBuf::from);
-    let me = if account.change {
-        0
-    } else {
-        account.uid.as_raw()
-    };
+    let me = nix::unistd::geteuid();
     absolute(&temporary).join(format!("mod_wsgi-{}:{me}", address(options)))
 }
 
@@ -423,7 +388,7 @@ fn check_port(host: Option<&str>, port: u16, option: &'static str) -> Result<(),
     })
 }
 
-fn bind(host: Option<&str>, port: u16) -> std::io::Result<TcpListener> {
+fn bind(host: Option<&str>, port: u16) -> io::Result<TcpListener> {
     if let Some(host) = host {
         return TcpListener::bind((host, port));
     }

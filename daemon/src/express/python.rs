@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use nix::unistd::{Gid, Uid, geteuid};
 use serde::Serialize;
+use wsgid_protocol::readable::escaped;
 
 use super::httpd;
+use super::identity::ServerAccount;
 use super::paths::absolute;
-use crate::process::bounded;
-use crate::process::trust;
+use crate::process::{bounded, trust};
 use crate::sys;
-use wsgid_protocol::readable::escaped;
 
 /// How long it may take to say who it is.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -51,23 +51,19 @@ const QUESTION: &str = "import sys; print('%d.%d.%d' % sys.version_info[:3]); pr
 
 impl Python {
     /// `--python-home`, else the active virtual environment, else the one this
-    /// program is installed in, else the first `python3` that `reachable` lets
-    /// pass: root's own may be closed to the user who runs the application.
+    /// program is installed in, else the first `python3` that the account can reach:
+    /// root's own may be closed to the user who runs the application.
     pub(crate) fn find(
         option: Option<&Path>,
         program: &Path,
-        account: Option<(Uid, Gid)>,
-        reachable: impl Fn(&Path) -> bool,
+        account: Option<&ServerAccount>,
     ) -> Result<Self, PythonError> {
         if let Some(home) = option {
             return Self::of_home(home, "--python-home", account);
         }
         if let Some(home) = env::var_os("VIRTUAL_ENV").filter(|home| !home.is_empty()) {
-            return Self::of_home(
-                Path::new(&home),
-                "environment variable VIRTUAL_ENV",
-                account,
-            );
+            let whence = "environment variable VIRTUAL_ENV";
+            return Self::of_home(Path::new(&home), whence, account);
         }
         let own = program
             .ancestors()
@@ -77,13 +73,19 @@ impl Python {
         }
         let mut first = None;
         for python in httpd::find_programs("python3") {
-            let found = Self::ask(&python, account).map(Self::without_system_prefix);
-            match found {
-                Ok(found) if reachable(&found.base) && reachable(&found.home) => return Ok(found),
+            match Self::ask(&python, account).map(Self::without_system_prefix) {
+                Ok(found) if found.is_reachable(account) => return Ok(found),
                 other => first = first.or(Some(other)),
             }
         }
         first.unwrap_or(Err(PythonError::Missing))
+    }
+
+    fn is_reachable(&self, account: Option<&ServerAccount>) -> bool {
+        account.is_none_or(|account| {
+            account.closed_component(&self.base).is_none()
+                && account.closed_component(&self.home).is_none()
+        })
     }
 
     /// A shim or a wrapper is resolved by what it says of itself, but `/usr`
@@ -98,7 +100,7 @@ impl Python {
     fn of_home(
         home: &Path,
         whence: &'static str,
-        account: Option<(Uid, Gid)>,
+        account: Option<&ServerAccount>,
     ) -> Result<Self, PythonError> {
         let home = absolute(home);
         let candidates = ["bin/python", "bin/python3"].map(|name| home.join(name));
@@ -112,21 +114,17 @@ impl Python {
 
     /// Asks as the account that it will run as: its packages, and itself, may be
     /// that user's. Root runs only what is root's, and no packages of it.
-    fn ask(python: &Path, account: Option<(Uid, Gid)>) -> Result<Self, PythonError> {
+    fn ask(python: &Path, account: Option<&ServerAccount>) -> Result<Self, PythonError> {
         if !geteuid().is_root() {
             return Self::run(python, &["-c", QUESTION], None);
         }
-        let asked =
-            account.map(|account| Self::run(python, &["-I", "-c", QUESTION], Some(account)));
-        match asked {
-            Some(Ok(found)) => Ok(found),
-            Some(Err(error @ PythonError::Old(..))) => Err(error),
-            other => match trust::path(python) {
-                Ok(()) => Self::run(python, &["-I", "-S", "-c", QUESTION], None),
-                Err(why) => other.unwrap_or_else(|| {
-                    Err(PythonError::Run(python.to_path_buf(), why.to_string()))
-                }),
-            },
+        let account = account.and_then(ServerAccount::to_change_to);
+        let asked = account.map(|ids| Self::run(python, &["-I", "-c", QUESTION], Some(ids)));
+        match (asked, trust::path(python)) {
+            (Some(answer @ (Ok(_) | Err(PythonError::Old(..)))), _) => answer,
+            (_, Ok(())) => Self::run(python, &["-I", "-S", "-c", QUESTION], None),
+            (Some(refused), Err(_)) => refused,
+            (None, Err(why)) => Err(failed(python, why.to_string())),
         }
     }
 
@@ -142,21 +140,14 @@ impl Python {
             command.uid(uid.as_raw()).gid(gid.as_raw());
             sys::leave_terminal(&mut command);
         }
-        let outcome = bounded::run(&mut command, TIMEOUT);
-        let output =
-            outcome.map_err(|error| PythonError::Run(python.to_path_buf(), error.to_string()))?;
-        let text = String::from_utf8_lossy(&output.out).into_owned();
-        let mut lines = text.lines();
-        let (Some(version), Some(home), Some(base)) = (lines.next(), lines.next(), lines.next())
-        else {
+        let output = bounded::run(&mut command, TIMEOUT)
+            .map_err(|error| failed(python, error.to_string()))?;
+        let text = String::from_utf8_lossy(&output.out);
+        let lines: Vec<&str> = text.lines().take(3).collect();
+        let [version, home, base] = lines[..] else {
             let said = String::from_utf8_lossy(&output.err);
-            let last = escaped(
-                said.lines()
-                    .last()
-                    .unwrap_or("it printed nothing")
-                    .as_bytes(),
-            );
-            return Err(PythonError::Run(python.to_path_buf(), last));
+            let last = said.lines().last().unwrap_or("it printed nothing");
+            return Err(failed(python, escaped(last.as_bytes())));
         };
         let mut numbers = version
             .split('.')
@@ -170,4 +161,8 @@ impl Python {
             version: version.to_owned(),
         })
     }
+}
+
+fn failed(python: &Path, why: String) -> PythonError {
+    PythonError::Run(python.to_path_buf(), why)
 }

@@ -8,27 +8,15 @@ use serde::Serialize;
 
 use super::files::{self, AliasedPath, Handler};
 use super::groups::{self, ProcessGroup};
-use super::hosts::{self, VirtualHost};
-use super::httpd::HttpdError;
+use super::hosts::{self, VirtualHost, bracketed};
 use super::logs;
 use super::modules::{self, LoadedModule};
 use super::options::Timeouts;
-use super::plan::{Https, PlanError, ServerPlan, bracketed};
-use super::template::{TemplateError, fill};
+use super::plan::{Https, PlanError, ServerPlan};
+use super::template::fill;
 
 const HTTPD_CONF: &str = include_str!("../../../conf/start-server/httpd.conf");
 const APACHECTL: &str = include_str!("../../../conf/start-server/apachectl");
-
-/// Why the files could not be generated.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum RenderError {
-    #[error(transparent)]
-    Httpd(#[from] HttpdError),
-    #[error(transparent)]
-    Plan(#[from] PlanError),
-    #[error("failed to fill in `{0}`: {1}")]
-    Template(&'static str, TemplateError),
-}
 
 /// What the templates read.
 #[derive(Debug, Serialize)]
@@ -44,17 +32,16 @@ pub(crate) struct Values<'a> {
 
     address: String,
     global_name: &'a str,
-    listens: Vec<Listen>,
+    /// What stands in front of a port in `Listen`.
+    listen_host: String,
     https: Option<Https>,
     hosts: Vec<VirtualHost<'a>>,
     http2: bool,
     reqtimeout: bool,
     request_read_timeout: String,
-    proxy_timeout: u32,
     modules: Vec<LoadedModule>,
 
     document_root: PathBuf,
-    directory_index: Option<&'a str>,
     mime_types: PathBuf,
     rewrite_rules: PathBuf,
     handlers: Vec<Handler>,
@@ -62,94 +49,73 @@ pub(crate) struct Values<'a> {
 
     error_log: String,
     access_log: String,
-    access_log_format: &'a str,
 
     conf: PathBuf,
     pid_file: PathBuf,
     socket_prefix: PathBuf,
     envvars: PathBuf,
-    shell: PathBuf,
     process_name: String,
-    lang: &'a str,
     account_ids: String,
-}
-
-/// An address that httpd listens on.
-#[derive(Debug, Serialize)]
-struct Listen {
-    address: String,
-    tls: bool,
 }
 
 impl<'a> Values<'a> {
     /// Works them out; options that httpd or the module would refuse are refused.
-    pub(crate) fn of(plan: &'a ServerPlan) -> Result<Self, RenderError> {
+    pub(crate) fn of(plan: &'a ServerPlan) -> Result<Self, PlanError> {
         let options = &plan.options;
         let network = &options.network;
-        let environment = &options.environment;
-        let given_files = &options.files;
-        let mime_types = given_files
-            .mime_types
-            .clone()
-            .or_else(|| plan.httpd.mime_types());
+        let mime_types = options.files.mime_types.clone();
+        let mime_types = mime_types.or_else(|| plan.httpd.mime_types());
+        let host = network.host.as_deref();
         Ok(Self {
-            modules: modules::loaded(plan)?,
             has_application: plan.has_application(),
             uses_wsgi: plan.uses_wsgi(),
             process_group: plan.process_group(),
+            modules: modules::loaded(plan)?,
             groups: groups::all(plan)?,
             handler_script: plan.root.join("handler.wsgi"),
             mount_pattern: mount_pattern(&options.application.mount_point),
             address: plan.address(),
             global_name: global_name(plan),
-            listens: listens(plan),
+            listen_host: host.map_or_else(String::new, |host| bracketed(host) + ":"),
             https: plan.https(),
             hosts: hosts::of(plan),
             http2: network.http2 && plan.mpm != "prefork" && plan.httpd.has("http2"),
             reqtimeout: plan.httpd.has("reqtimeout"),
             request_read_timeout: request_read_timeout(&options.timeouts),
-            proxy_timeout: options
-                .timeouts
-                .proxy_timeout
-                .unwrap_or(options.timeouts.socket_timeout),
-            document_root: plan.or_in_root(given_files.document_root.as_ref(), "htdocs"),
-            directory_index: directory_index(plan),
+            document_root: plan.or_in_root(options.files.document_root.as_ref(), "htdocs"),
             mime_types: plan.or_in_root(mime_types.as_ref(), "mime.types"),
-            rewrite_rules: plan.or_in_root(given_files.rewrite_rules.as_ref(), "rewrite.conf"),
-            handlers: files::handlers(&given_files.add_handler),
-            aliases: files::aliases(&given_files.url_alias),
-            error_log: logs::error_log(plan),
-            access_log: logs::access_log(plan),
-            access_log_format: options
-                .logs
-                .access_log_format
-                .as_deref()
-                .unwrap_or("common"),
+            rewrite_rules: plan.or_in_root(options.files.rewrite_rules.as_ref(), "rewrite.conf"),
+            handlers: files::handlers(&options.files.add_handler),
+            aliases: files::aliases(&options.files.url_alias),
+            error_log: logs::target(plan, &options.logs.error_log_name, "/dev/stderr"),
+            access_log: logs::target(plan, &options.logs.access_log_name, "/dev/stdout"),
             conf: plan.root.join("httpd.conf"),
             pid_file: plan.pid_file(),
             socket_prefix: plan.socket_prefix(),
-            envvars: plan.or_in_root(environment.envvars_script.as_ref(), "envvars"),
-            shell: environment
-                .shell_executable
-                .clone()
-                .unwrap_or_else(|| "/bin/sh".into()),
+            envvars: plan.or_in_root(options.environment.envvars_script.as_ref(), "envvars"),
             process_name: process_name(plan),
-            lang: environment.lang.as_deref().unwrap_or(&plan.locale),
             account_ids: format!("{}:{}", plan.account.uid, plan.account.gid),
             plan,
         })
     }
 
     /// The text of `httpd.conf`.
-    pub(crate) fn httpd_conf(&self) -> Result<String, RenderError> {
-        fill("httpd.conf", HTTPD_CONF, self)
-            .map_err(|error| RenderError::Template("httpd.conf", error))
+    pub(crate) fn httpd_conf(&self) -> Result<String, PlanError> {
+        self.filled_in("httpd.conf", HTTPD_CONF)
     }
 
     /// The text of `apachectl`.
-    pub(crate) fn apachectl(&self) -> Result<String, RenderError> {
-        fill("apachectl", APACHECTL, self)
-            .map_err(|error| RenderError::Template("apachectl", error))
+    pub(crate) fn apachectl(&self) -> Result<String, PlanError> {
+        self.filled_in("apachectl", APACHECTL)
+    }
+
+    fn filled_in(&self, name: &'static str, template: &str) -> Result<String, PlanError> {
+        fill(name, template, self).map_err(|error| {
+            let why = error
+                .detail()
+                .map_or_else(|| error.to_string(), str::to_owned);
+            PlanError::Template(name, why)
+        })
     }
 }
 
@@ -166,26 +132,8 @@ fn process_name(plan: &ServerPlan) -> String {
 fn global_name(plan: &ServerPlan) -> &str {
     let network = &plan.options.network;
     let host = network.host.as_deref().filter(|host| !host.contains(':'));
-    network
-        .server_name
-        .as_deref()
-        .or(host)
-        .unwrap_or("localhost")
-}
-
-fn listens(plan: &ServerPlan) -> Vec<Listen> {
-    let host = plan.options.network.host.as_deref();
-    let listen = |port: u16, tls: bool| Listen {
-        address: match host {
-            Some(host) => format!("{}:{port}", bracketed(host)),
-            None => port.to_string(),
-        },
-        // Without the protocol httpd would take another port than 443 for plain HTTP.
-        tls,
-    };
-    let mut listens = vec![listen(plan.options.network.port, false)];
-    listens.extend(plan.https().map(|https| listen(https.port, true)));
-    listens
+    let name = network.server_name.as_deref().or(host);
+    name.unwrap_or("localhost")
 }
 
 fn request_read_timeout(timeouts: &Timeouts) -> String {
@@ -213,14 +161,6 @@ fn read_timeout(least: u32, most: u32, rate: u32) -> String {
     } else {
         least.to_string()
     }
-}
-
-fn directory_index(plan: &ServerPlan) -> Option<&str> {
-    let given = plan.options.files.directory_index.as_deref();
-    if given.is_none() && !plan.has_application() {
-        return Some("index.html");
-    }
-    given
 }
 
 /// What URL paths below the mount point look like, if it is not the root. In a

@@ -55,16 +55,7 @@ impl ServerRoot {
         if len > most {
             return Err(RootError::TooLong(path.into(), len, most));
         }
-        let make = |error| RootError::Make(path.into(), error);
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).map_err(make)?;
-        }
-        if let Err(error) = DirBuilder::new().mode(0o755).create(path)
-            && error.kind() != io::ErrorKind::AlreadyExists
-        {
-            return Err(make(error));
-        }
-        let facts = fs::symlink_metadata(path).map_err(make)?;
+        let facts = create(path).map_err(|error| RootError::Make(path.into(), error))?;
         let mode = facts.mode() & 0o7777;
         let me = geteuid().as_raw();
         if facts.is_symlink() {
@@ -83,42 +74,31 @@ impl ServerRoot {
     }
 
     /// Writes a file as a whole: a reader sees the old or the new one.
-    pub(crate) fn write(&self, name: &str, text: &str, mode: u32) -> Result<PathBuf, RootError> {
+    pub(crate) fn write(&self, name: &str, text: &str, mode: u32) -> Result<(), RootError> {
         let path = self.path.join(name);
-        write_whole(&path, text.as_bytes(), mode)
-            .map_err(|error| RootError::Write(path.clone(), error))?;
-        Ok(path)
+        write_whole(&path, text.as_bytes(), mode).map_err(|error| RootError::Write(path, error))
     }
 
     /// Writes a file unless it is there, for what people edit.
-    pub(crate) fn write_once(
-        &self,
-        name: &str,
-        text: &str,
-        mode: u32,
-    ) -> Result<PathBuf, RootError> {
-        let path = self.path.join(name);
-        if path.exists() {
-            Ok(path)
-        } else {
-            self.write(name, text, mode)
+    pub(crate) fn write_once(&self, name: &str, text: &str, mode: u32) -> Result<(), RootError> {
+        if self.path.join(name).exists() {
+            return Ok(());
         }
+        self.write(name, text, mode)
     }
 
     /// Makes a directory in the root; with an account, one that it may write to.
-    pub(crate) fn directory(
-        &self,
-        name: &str,
-        owner: Option<(Uid, Gid)>,
-    ) -> Result<PathBuf, RootError> {
-        let path = self.path.join(name);
-        own_directory(&path, owner).map_err(|error| RootError::Make(path.clone(), error))?;
-        Ok(path)
+    pub(crate) fn directory(&self, name: &str, owner: Option<(Uid, Gid)>) -> Result<(), RootError> {
+        own_directory(&self.path.join(name), owner)
     }
 }
 
 /// Makes a directory (its parents must exist or be makeable) and gives it away.
-pub(crate) fn own_directory(path: &Path, owner: Option<(Uid, Gid)>) -> io::Result<()> {
+pub(crate) fn own_directory(path: &Path, owner: Option<(Uid, Gid)>) -> Result<(), RootError> {
+    make_and_give(path, owner).map_err(|error| RootError::Make(path.into(), error))
+}
+
+fn make_and_give(path: &Path, owner: Option<(Uid, Gid)>) -> io::Result<()> {
     fs::create_dir_all(path)?;
     if let Some((uid, gid)) = owner {
         // The link itself would be changed, never what it points to.
@@ -127,6 +107,17 @@ pub(crate) fn own_directory(path: &Path, owner: Option<(Uid, Gid)>) -> io::Resul
         }
     }
     Ok(())
+}
+
+/// Makes the directory of the root unless something is there; says what is there.
+fn create(path: &Path) -> io::Result<fs::Metadata> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    match DirBuilder::new().mode(0o755).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => fs::symlink_metadata(path),
+    }
 }
 
 #[cfg(test)]
@@ -145,7 +136,8 @@ mod tests {
     fn a_root_is_made_and_taken_over_again() {
         let (_place, root) = place();
         let claimed = ServerRoot::claim(&root).unwrap();
-        let file = claimed.write("x", "one", 0o640).unwrap();
+        let file = root.join("x");
+        claimed.write("x", "one", 0o640).unwrap();
         claimed.write("x", "two", 0o755).unwrap();
         claimed.write_once("x", "three", 0o755).unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), "two");

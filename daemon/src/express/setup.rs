@@ -1,11 +1,11 @@
 //! Writes the server root of a plan. Called by `mod`.
 
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::{fs, io};
 
-use super::plan::ServerPlan;
-use super::render::{RenderError, Values, handler_json};
+use super::plan::{PlanError, ServerPlan};
+use super::render::{Values, handler_json};
 use super::server_root::{RootError, ServerRoot, own_directory};
 
 /// Why the server root could not be written.
@@ -14,11 +14,9 @@ pub(crate) enum SetupError {
     #[error(transparent)]
     Root(#[from] RootError),
     #[error(transparent)]
-    Render(#[from] RenderError),
+    Render(#[from] PlanError),
     #[error("failed to make the log directory `{0}`: {1}")]
     LogDirectory(PathBuf, io::Error),
-    #[error("failed to make `{0}`: {1}")]
-    Directory(PathBuf, io::Error),
     #[error(
         "httpd (pid {1}) serves from `{0}` already; stop it or choose another directory with --server-root"
     )]
@@ -31,19 +29,17 @@ pub(crate) enum SetupError {
 /// # Errors
 /// If one does.
 pub(crate) fn nobody_serves(plan: &ServerPlan) -> Result<(), SetupError> {
-    let number = fs::read_to_string(plan.pid_file())
-        .ok()
-        .and_then(|text| text.trim().parse::<i32>().ok());
-    let conf = plan.root.join("httpd.conf");
-    let serves = |pid: &i32| {
-        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        line.split(|byte| *byte == 0)
-            .any(|word| word == conf.as_os_str().as_bytes())
+    let number = fs::read_to_string(plan.pid_file()).unwrap_or_default();
+    let Ok(pid) = number.trim().parse() else {
+        return Ok(());
     };
-    match number.filter(serves) {
-        Some(pid) => Err(SetupError::Running(plan.root.clone(), pid)),
-        None => Ok(()),
+    let conf = plan.root.join("httpd.conf");
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let mut words = line.split(|byte| *byte == 0);
+    if words.any(|word| word == conf.as_os_str().as_bytes()) {
+        return Err(SetupError::Running(plan.root.clone(), pid));
     }
+    Ok(())
 }
 
 /// Removes the number that an httpd has left behind: it may be another program's
@@ -80,37 +76,24 @@ pub(crate) fn write(plan: &ServerPlan) -> Result<(), SetupError> {
         root.write("default.wsgi", template!("default.wsgi"), 0o644)?;
     }
     root.directory("htdocs", None)?;
-    own_directory(&plan.log_directory, None)
+    fs::create_dir_all(&plan.log_directory)
         .map_err(|error| SetupError::LogDirectory(plan.log_directory.clone(), error))?;
-    directories(plan, &root)
+    Ok(directories(plan, &root)?)
 }
 
 /// The directories that the application writes to.
-fn directories(plan: &ServerPlan, root: &ServerRoot) -> Result<(), SetupError> {
-    let owner = plan
-        .account
-        .change
-        .then_some((plan.account.uid, plan.account.gid));
+fn directories(plan: &ServerPlan, root: &ServerRoot) -> Result<(), RootError> {
+    let owner = plan.account.to_change_to();
     if plan.options.environment.python_eggs.is_none() {
         root.directory("python-eggs", owner)?;
     }
     for tool in plan.options.develop.tools() {
         match tool.directory {
             _ if !tool.enabled => {}
-            Some(path) => make(path, owner)?,
-            None => {
-                root.directory(tool.usual, owner)?;
-            }
+            // A directory of the user's choice is given away only if it is new.
+            Some(path) => own_directory(path, owner.filter(|_| !path.exists()))?,
+            None => root.directory(tool.usual, owner)?,
         }
     }
     Ok(())
-}
-
-/// A directory of the user's choice is made, but given away only if it is new.
-fn make(
-    path: &Path,
-    owner: Option<(nix::unistd::Uid, nix::unistd::Gid)>,
-) -> Result<(), SetupError> {
-    let owner = if path.exists() { None } else { owner };
-    own_directory(path, owner).map_err(|error| SetupError::Directory(path.to_path_buf(), error))
 }

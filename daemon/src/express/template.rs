@@ -10,24 +10,12 @@ use serde::Serialize;
 
 use super::quoting::{httpd_value, httpd_word, shell_word};
 
-/// Why a template could not be filled in.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum TemplateError {
-    /// A path that is not UTF-8, for instance.
-    #[error(transparent)]
-    Values(#[from] serde_json::Error),
-    #[error("{}", .0.detail().map_or_else(|| .0.to_string(), str::to_owned))]
-    Template(#[from] Error),
-}
-
 /// Fills in a template.
-pub(crate) fn fill(
-    name: &str,
-    template: &str,
-    values: &impl Serialize,
-) -> Result<String, TemplateError> {
-    // What cannot be written as text would count as absent in a condition.
-    let values = serde_json::to_value(values)?;
+pub(crate) fn fill(name: &str, template: &str, values: &impl Serialize) -> Result<String, Error> {
+    // What cannot be written as text, a path that is not UTF-8 for instance, would count
+    // as absent in a condition.
+    let values = serde_json::to_value(values)
+        .map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
     let mut environment = Environment::empty();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_syntax(
@@ -46,7 +34,7 @@ pub(crate) fn fill(
     environment.add_filter("capitalize", minijinja::filters::capitalize);
     environment.add_filter("join", minijinja::filters::join);
     environment.add_test("none", minijinja::tests::is_none);
-    Ok(environment.render_named_str(name, template, Serde(values))?)
+    environment.render_named_str(name, template, Serde(values))
 }
 
 /// Writes numbers, and strings that a filter has quoted.
@@ -68,9 +56,8 @@ fn quoted(value: &Value, quote: fn(&str) -> String) -> Result<Value, Error> {
 fn words(value: &Value) -> Result<Value, Error> {
     let text = text(value)?;
     if text.contains(['"', '\'', '\\']) {
-        return Err(refused(format!(
-            "value `{text}` contains a quote or a backslash"
-        )));
+        let why = format!("value `{text}` contains a quote or a backslash");
+        return Err(refused(why));
     }
     Ok(Value::from_safe_string(text))
 }
@@ -81,9 +68,8 @@ fn text(value: &Value) -> Result<String, Error> {
     }
     let text = value.to_string();
     if text.contains(char::is_control) {
-        return Err(refused(format!(
-            "value {text:?} contains a control character"
-        )));
+        let why = format!("value {text:?} contains a control character");
+        return Err(refused(why));
     }
     Ok(text)
 }
