@@ -61,23 +61,23 @@ pub(crate) fn run(plan: &ServerPlan) -> Result<u8, ForegroundError> {
     directory.push(format!(".{httpd}"));
     let directory = PathBuf::from(directory);
     watch_start(plan, &directory, log.as_deref(), &ending);
-    let end = RunningHttpd {
+    let running = RunningHttpd {
         httpd,
         stopping: None,
         limit,
         ending: Arc::clone(&ending),
-    }
-    .wait(&signals);
-    ending.store(true, Ordering::Relaxed);
+    };
+    let code = running.wait(&signals);
+    let asked = ending.swap(true, Ordering::Relaxed);
     end_descendants();
     remove_sockets(&directory);
     for copy in copies {
         let _ = copy.join();
     }
-    if end.code != 0 && !end.asked {
-        explain(end.code, log.as_deref(), before);
+    if code != 0 && !asked {
+        explain(code, log.as_deref(), before);
     }
-    Ok(end.code)
+    Ok(code)
 }
 
 fn watch_start(
@@ -150,7 +150,7 @@ fn copies(
     let mut log = None;
     if options.startup_log {
         let path = plan.log_directory.join(&options.startup_log_name);
-        let opened = terminal::startup_log(&path);
+        let opened = File::options().create(true).append(true).open(&path);
         log = Some(opened.map_err(|error| ForegroundError::StartupLog(path, error))?);
     }
     let mut copies = Vec::new();
@@ -164,13 +164,6 @@ fn copies(
     Ok(copies)
 }
 
-/// How httpd ended.
-struct HttpdExit {
-    code: u8,
-    /// Whether the end was asked for by a signal.
-    asked: bool,
-}
-
 struct RunningHttpd {
     httpd: Pid,
     /// When the end was asked for.
@@ -181,7 +174,8 @@ struct RunningHttpd {
 }
 
 impl RunningHttpd {
-    fn wait(mut self, signals: &SignalFd) -> HttpdExit {
+    /// Passes signals on until httpd has ended; its exit code.
+    fn wait(mut self, signals: &SignalFd) -> u8 {
         loop {
             let timeout = self.left().map_or(PollTimeout::NONE, |left| {
                 PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
@@ -195,10 +189,7 @@ impl RunningHttpd {
                 }
             }
             if let Some(code) = reap(Some(self.httpd)) {
-                return HttpdExit {
-                    code,
-                    asked: self.stopping.is_some(),
-                };
+                return code;
             }
             if self.left().is_some_and(|left| left.is_zero()) {
                 terminal::say("wsgid: httpd did not end in time and is killed");

@@ -82,7 +82,8 @@ fn application(plan: &ServerPlan) -> ProcessGroup {
     let timeouts = &options.timeouts;
     let mut group = ProcessGroup::new(plan.process_group());
     common(plan, &mut group);
-    if plan.single() {
+    let single = plan.single();
+    if single {
         group.set("threads", 1);
     } else {
         if let Some(processes) = &options.processes.processes {
@@ -100,10 +101,11 @@ fn application(plan: &ServerPlan) -> ProcessGroup {
     group.set("socket-timeout", timeouts.socket_timeout);
     group.nonzero("response-socket-timeout", timeouts.response_socket_timeout);
     // A person in a debugger is slower than any timer.
-    let unless_single = |timeout: u32| if plan.single() { 0 } else { timeout };
-    group.set("request-timeout", unless_single(timeouts.request_timeout));
+    let request_timeout = if single { 0 } else { timeouts.request_timeout };
+    let deadlock_timeout = if single { 0 } else { timeouts.deadlock_timeout };
+    group.set("request-timeout", request_timeout);
     group.nonzero("interrupt-timeout", timeouts.interrupt_timeout);
-    group.set("deadlock-timeout", unless_single(timeouts.deadlock_timeout));
+    group.set("deadlock-timeout", deadlock_timeout);
     group.nonzero("inactivity-timeout", timeouts.inactivity_timeout);
     group.set("graceful-timeout", timeouts.graceful_timeout);
     group.nonzero("eviction-timeout", timeouts.eviction_timeout);
@@ -160,11 +162,8 @@ fn common(plan: &ServerPlan, group: &mut ProcessGroup) {
         group.set("python-home", python.home.display());
     }
     if !environment.python_path.is_empty() {
-        let paths: Vec<String> = environment
-            .python_path
-            .iter()
-            .map(|path| path.display().to_string())
-            .collect();
+        let paths = environment.python_path.iter();
+        let paths: Vec<String> = paths.map(|path| path.display().to_string()).collect();
         group.set("python-path", paths.join(":"));
     }
     let eggs = plan.or_in_root(environment.python_eggs.as_ref(), "python-eggs");

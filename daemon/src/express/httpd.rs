@@ -164,18 +164,21 @@ fn output(executable: &Path, option: &str) -> io::Result<String> {
 
 /// The program, without running it.
 pub(crate) fn executable(options: &ServerOptions) -> Result<PathBuf, HttpdError> {
-    let (path, whence) = if let Some(path) = &options.environment.httpd_executable {
-        (path.clone(), "--httpd-executable")
-    } else if let Some(path) = env::var_os("HTTPD") {
-        (path.into(), "environment variable HTTPD")
-    } else {
-        let mut names = ["apache2", "httpd"].into_iter();
-        return names.find_map(find_program).ok_or(HttpdError::Missing);
-    };
-    if !is_executable(&path) {
-        return Err(HttpdError::NotExecutable(path, whence));
+    if let Some(path) = &options.environment.httpd_executable {
+        return named(path, "--httpd-executable");
     }
-    Ok(absolute(&path))
+    if let Some(path) = env::var_os("HTTPD") {
+        return named(path.as_ref(), "environment variable HTTPD");
+    }
+    let mut names = ["apache2", "httpd"].into_iter();
+    names.find_map(find_program).ok_or(HttpdError::Missing)
+}
+
+fn named(path: &Path, whence: &'static str) -> Result<PathBuf, HttpdError> {
+    if !is_executable(path) {
+        return Err(HttpdError::NotExecutable(path.to_path_buf(), whence));
+    }
+    Ok(absolute(path))
 }
 
 fn modules(options: &ServerOptions, root: Option<&Path>) -> Option<PathBuf> {

@@ -33,16 +33,12 @@ pub(crate) enum AccountError {
         "started as root: give --user (and --group, if not the user's own), the account that httpd and the application run as"
     )]
     Required,
-    #[error("{option} `{name}` does not exist on this system")]
-    Unknown { option: &'static str, name: String },
-    #[error("{option} `{name}` is root; applications never run as root, give an ordinary account")]
-    Root { option: &'static str, name: String },
-    #[error("failed to look up {option} `{name}`: {errno}")]
-    LookUp {
-        option: &'static str,
-        name: String,
-        errno: nix::Error,
-    },
+    #[error("{0} `{1}` does not exist on this system")]
+    Unknown(&'static str, String),
+    #[error("{0} `{1}` is root; applications never run as root, give an ordinary account")]
+    Root(&'static str, String),
+    #[error("failed to look up {0} `{1}`: {2}")]
+    LookUp(&'static str, String, nix::Error),
 }
 
 impl ServerAccount {
@@ -54,12 +50,12 @@ impl ServerAccount {
         let Some(user) = &environment.user else {
             return Err(AccountError::Required);
         };
-        let found = find_user(user, "--user")?;
+        let found = find_user(user)?;
         let (group, gid) = match &environment.group {
-            Some(group) => (group.clone(), find_group(group, "--group")?),
+            Some(group) => (group.clone(), find_group(group)?),
             None => {
                 let name = group_name(found.gid);
-                let gid = if_not_root(found.gid, &name, "--group")?;
+                let gid = if_not_root(found.gid, &name)?;
                 (name, gid)
             }
         };
@@ -128,19 +124,32 @@ fn group_name(gid: Gid) -> String {
 }
 
 /// Looks a user up by name, or by number as `#1000`.
-fn find_user(name: &str, option: &'static str) -> Result<User, AccountError> {
+fn find_user(name: &str) -> Result<User, AccountError> {
     let found = match number(name) {
         Some(number) => User::from_uid(Uid::from_raw(number)),
         None => User::from_name(name),
     };
-    let user = known(found, name, option)?;
+    let user = known(found, name, "--user")?;
     if user.uid.is_root() {
-        return Err(AccountError::Root {
-            option,
-            name: name.to_owned(),
-        });
+        return Err(AccountError::Root("--user", name.to_owned()));
     }
     Ok(user)
+}
+
+/// Looks a group up by name, or by number as `#1000`.
+fn find_group(name: &str) -> Result<Gid, AccountError> {
+    let gid = match number(name) {
+        Some(number) => Gid::from_raw(number),
+        None => known(Group::from_name(name), name, "--group")?.gid,
+    };
+    if_not_root(gid, name)
+}
+
+fn if_not_root(gid: Gid, name: &str) -> Result<Gid, AccountError> {
+    match gid.as_raw() {
+        0 => Err(AccountError::Root("--group", name.to_owned())),
+        _ => Ok(gid),
+    }
 }
 
 /// `#1000` is a number.
@@ -155,34 +164,7 @@ fn known<T>(
     option: &'static str,
 ) -> Result<T, AccountError> {
     match found {
-        Ok(Some(known)) => Ok(known),
-        Ok(None) => Err(AccountError::Unknown {
-            option,
-            name: name.to_owned(),
-        }),
-        Err(errno) => Err(AccountError::LookUp {
-            option,
-            name: name.to_owned(),
-            errno,
-        }),
-    }
-}
-
-/// Looks a group up by name, or by number as `#1000`.
-fn find_group(name: &str, option: &'static str) -> Result<Gid, AccountError> {
-    let gid = match number(name) {
-        Some(number) => Gid::from_raw(number),
-        None => known(Group::from_name(name), name, option)?.gid,
-    };
-    if_not_root(gid, name, option)
-}
-
-fn if_not_root(gid: Gid, name: &str, option: &'static str) -> Result<Gid, AccountError> {
-    match gid.as_raw() {
-        0 => Err(AccountError::Root {
-            option,
-            name: name.to_owned(),
-        }),
-        _ => Ok(gid),
+        Ok(found) => found.ok_or_else(|| AccountError::Unknown(option, name.to_owned())),
+        Err(errno) => Err(AccountError::LookUp(option, name.to_owned(), errno)),
     }
 }

@@ -51,10 +51,10 @@ use terminal::say;
 pub(crate) enum ExpressCommand {
     /// Serve an application: write a server root, run httpd in the foreground
     #[command(args_override_self = true, infer_long_args = true)]
-    StartServer(Box<ServerArguments>),
+    StartServer(Box<ServerOptions>),
     /// Write a server root and leave starting it to its apachectl
     #[command(args_override_self = true, infer_long_args = true)]
-    SetupServer(Box<ServerArguments>),
+    SetupServer(Box<ServerOptions>),
     /// Print the directives that load the module into an existing httpd
     ModuleConfig,
     /// Copy the module to httpd's modules and print the directives
@@ -82,13 +82,6 @@ pub(crate) enum ExpressCommand {
     },
 }
 
-/// The arguments of `start-server` and `setup-server`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct ServerArguments {
-    #[command(flatten)]
-    options: ServerOptions,
-}
-
 /// Runs one of the commands; the result is the exit code of the program.
 pub(crate) fn run(command: ExpressCommand) -> u8 {
     match attempt(command) {
@@ -102,8 +95,8 @@ pub(crate) fn run(command: ExpressCommand) -> u8 {
 
 fn attempt(command: ExpressCommand) -> Result<u8, ExpressError> {
     match command {
-        ExpressCommand::StartServer(arguments) => start_server(arguments.options),
-        ExpressCommand::SetupServer(arguments) => setup_server(arguments.options, "setup-server"),
+        ExpressCommand::StartServer(options) => start_server(*options),
+        ExpressCommand::SetupServer(options) => setup_server(*options, "setup-server"),
         ExpressCommand::ModuleConfig => Ok(install::module_config()?),
         ExpressCommand::ModuleLocation => Ok(install::module_location()?),
         ExpressCommand::InstallModule(arguments) => Ok(install::install_module(&arguments)?),
@@ -171,9 +164,7 @@ fn check_plan(plan: &ServerPlan) -> Result<(), PlanError> {
 fn summary(plan: &ServerPlan) {
     let mut text = banner::text(plan);
     for note in notes::collect(plan) {
-        text.push_str("note          : ");
-        text.push_str(&note);
-        text.push('\n');
+        text.push_str(&format!("note          : {note}\n"));
     }
     say(text.trim_end());
 }

@@ -152,17 +152,9 @@ impl ServerPlan {
         })
     }
 
-    /// `HOST:PORT` of mod_wsgi-express: the default name of the process group.
-    pub(crate) fn address(&self) -> String {
-        address(&self.options)
-    }
-
     pub(crate) fn process_group(&self) -> String {
-        self.options
-            .application
-            .process_group
-            .clone()
-            .unwrap_or_else(|| self.address())
+        let given = self.options.application.process_group.clone();
+        given.unwrap_or_else(|| self.options.network.address())
     }
 
     /// Whether there is an application, and not only files and services.
@@ -260,14 +252,6 @@ fn terminal() -> Option<PathBuf> {
         return None;
     }
     fs::read_link("/proc/self/fd/0").ok()
-}
-
-fn address(options: &ServerOptions) -> String {
-    format!(
-        "{}:{}",
-        options.network.host.as_deref().unwrap_or("localhost"),
-        options.network.port
-    )
 }
 
 fn worker_processes(options: &ServerOptions) -> Result<u32, PlanError> {
@@ -374,7 +358,7 @@ fn root(options: &ServerOptions) -> PathBuf {
         .filter(|value| !value.is_empty())
         .map_or("/tmp".into(), PathBuf::from);
     let me = nix::unistd::geteuid();
-    absolute(&temporary).join(format!("mod_wsgi-{}:{me}", address(options)))
+    absolute(&temporary).join(format!("mod_wsgi-{}:{me}", options.network.address()))
 }
 
 fn check_port(host: Option<&str>, port: u16, option: &'static str) -> Result<(), PlanError> {

@@ -74,7 +74,7 @@ impl<'a> Values<'a> {
             groups: groups::all(plan)?,
             handler_script: plan.root.join("handler.wsgi"),
             mount_pattern: mount_pattern(&options.application.mount_point),
-            address: plan.address(),
+            address: network.address(),
             global_name: global_name(plan),
             listen_host: host.map_or_else(String::new, |host| bracketed(host) + ":"),
             https: plan.https(),

@@ -30,9 +30,6 @@ impl Sizing {
         let initial = options.initial_workers.unwrap_or(initial);
         let least = options.minimum_spare_workers.unwrap_or(initial);
         let most = options.maximum_spare_workers.unwrap_or(most).max(least);
-        let part = |fraction: f64, of: u32| {
-            whole((fraction.clamp(0.0, 1.0) * f64::from(of)).ceil()).clamp(1, of)
-        };
         if prefork {
             return Self {
                 max_clients: wanted,
@@ -59,6 +56,11 @@ impl Sizing {
             max_spare: part(most, max_clients).max(min_spare + threads),
         }
     }
+}
+
+/// At least one.
+fn part(fraction: f64, of: u32) -> u32 {
+    whole((fraction.clamp(0.0, 1.0) * f64::from(of)).ceil()).clamp(1, of)
 }
 
 #[expect(

@@ -3,9 +3,8 @@
 //! with a terminal, a pipe, a socket or a journal alike. With a terminal, error
 //! lines and tracebacks are coloured.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
-use std::path::Path;
 use std::thread::JoinHandle;
 
 /// Says something to the person at the terminal; nobody may be listening there.
@@ -20,10 +19,9 @@ pub(crate) const DIE_WITH_PARENT: &str = "WSGID_DIE_WITH_PARENT";
 pub(crate) fn copy_lines(
     from: impl Read + Send + 'static,
     to: TerminalStream,
-    also: Option<File>,
+    mut also: Option<File>,
 ) -> JoinHandle<()> {
     std::thread::spawn(move || {
-        let mut also = also;
         let mut reader = BufReader::new(from);
         let mut line = Vec::new();
         while reader
@@ -43,11 +41,6 @@ pub(crate) fn copy_lines(
 
 /// Lines beyond this are passed on in parts.
 const LINE_MAX: u64 = 64 * 1024;
-
-/// Opens the startup log.
-pub(crate) fn startup_log(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).open(path)
-}
 
 /// Where the lines go.
 #[derive(Clone, Copy, Debug)]
@@ -86,10 +79,8 @@ fn coloured(line: &[u8]) -> Vec<u8> {
     };
     // `[time] [module:level] [pid …] text`: the part in brackets is the stamp.
     let mut rest = text;
-    while let Some(after) = rest
-        .strip_prefix('[')
-        .and_then(|rest| rest.split_once("] "))
-        .map(|(_, after)| after)
+    while rest.starts_with('[')
+        && let Some((_, after)) = rest.split_once("] ")
     {
         rest = after;
     }

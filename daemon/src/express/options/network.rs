@@ -69,6 +69,14 @@ pub(crate) struct Network {
     pub(crate) enable_sendfile: bool,
 }
 
+impl Network {
+    /// `HOST:PORT` of mod_wsgi-express: the default name of the process group.
+    pub(crate) fn address(&self) -> String {
+        let host = self.host.as_deref().unwrap_or("localhost");
+        format!("{host}:{}", self.port)
+    }
+}
+
 #[derive(Args, Clone, Debug, Serialize)]
 #[command(next_help_heading = "HTTPS")]
 pub(crate) struct Tls {

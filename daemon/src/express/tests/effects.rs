@@ -122,11 +122,10 @@ fn options_repeat_and_shorten_as_in_express() {
     let line = ["wsgid", "start-server", "--http2", "--http2"]
         .into_iter()
         .chain(line);
-    let ExpressCommand::StartServer(arguments) = Program::try_parse_from(line).unwrap().command
+    let ExpressCommand::StartServer(options) = Program::try_parse_from(line).unwrap().command
     else {
         panic!("another command")
     };
-    let options = arguments.options;
     assert_eq!(
         (options.network.port, options.processes.processes.as_deref()),
         (2, Some("4"))
