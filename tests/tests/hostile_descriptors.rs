@@ -3,7 +3,6 @@
 //! by what runs as httpd's user. Nobody else waits for them. Each test runs with
 //! what the kernel does against it, and without, as on a kernel before 6.16.
 
-use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -17,7 +16,7 @@ use wsgid_protocol::refusal::WITHOUT_PASSRIGHTS;
 use wsgid_protocol::request::{Hello, VERSIONS};
 use wsgid_protocol::{FrameHead, Kind, payload};
 use wsgid_tests::fuse::{self, Fuse};
-use wsgid_tests::hostile::{FUSE_FILE, cases};
+use wsgid_tests::hostile::{self, FUSE_FILE, cases};
 use wsgid_tests::sleeper::Sleeper;
 use wsgid_tests::{
     Builder, Httpd, Limit, Site, TestUser, case, eventually, heavy_case, note, users,
@@ -45,14 +44,7 @@ fn old_kernel() -> Builder {
 }
 
 fn hostile_home(site: &Site) -> PathBuf {
-    let home = site.file("hostile");
-    fs::create_dir_all(home.join("bin")).expect("a directory can be made");
-    fs::copy(
-        env!("CARGO_BIN_EXE_hostile_worker"),
-        home.join("bin/python"),
-    )
-    .expect("the program can be copied");
-    home
+    hostile::home(site, env!("CARGO_BIN_EXE_hostile_worker"))
 }
 
 #[test]

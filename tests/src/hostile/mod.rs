@@ -19,6 +19,23 @@ mod sleepers;
 mod supervisor;
 mod worker;
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::site::Site;
+
 pub use case::{Case, Expect};
 pub use sleepers::FUSE_FILE;
 pub use worker::{Start, run};
+
+/// A directory of the site for `python-home`, whose Python is this program.
+///
+/// # Panics
+/// If the program cannot be copied.
+#[must_use]
+pub fn home(site: &Site, program: impl AsRef<Path>) -> PathBuf {
+    let home = site.file("hostile");
+    fs::create_dir_all(home.join("bin")).expect("a directory can be made");
+    fs::copy(program, home.join("bin/python")).expect("the program can be copied");
+    home
+}

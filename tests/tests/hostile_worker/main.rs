@@ -12,7 +12,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use wsgid_tests::hostile::{Start, cases};
-use wsgid_tests::{Checked, Httpd, Limit, Log, Pid, Site, case, eventually, heavy_case};
+use wsgid_tests::{Checked, Httpd, Limit, Log, Pid, Site, case, eventually};
 
 use crate::all_cases::{GROWTH, assert_log_not_forged, children};
 use crate::server::{PATIENCE, SILENCE, assert_sound, hostile_home, server};
@@ -211,36 +211,5 @@ fn workers_that_never_become_workers() {
             assert_log_not_forged(httpd);
         });
         checked.finish();
-    });
-}
-
-/// Neither the log nor the status of all is one worker's to fill.
-#[test]
-fn what_workers_say_of_themselves_has_an_end() {
-    heavy_case(Limit::seconds(120), || {
-        const PROCESSES: usize = 24;
-        let site = Site::new();
-        let home = hostile_home(&site).display().to_string();
-        let options =
-            format!("processes={PROCESSES} threads=1 env=HOSTILE_START=boast python-home={home}");
-        let httpd = Httpd::builder()
-            .daemon("good", &format!("threads=2 {}", site.python_path()))
-            .daemon("boaster", &options)
-            .mount("/good", &site.file("hello.py"), "good")
-            .mount("/boaster", &site.write("hostile.wsgi", ""), "boaster")
-            .start();
-        assert_eq!(httpd.get("/good").text(), "Hello World!");
-        eventually("all are ready", PATIENCE, || {
-            (httpd.ready_workers().len() == PROCESSES + 1).then_some(())
-        });
-        let text = httpd.wsgid(&["status"]);
-        assert_eq!(text.matches(" ready ").count(), PROCESSES + 1, "{text}");
-        assert!(text.contains("`/srv/0.py` failed to load"), "{text}");
-        let log = httpd.error_log();
-        assert!(log.len() < 2 << 20, "a log of {} bytes", log.len());
-        assert_eq!(log.matches("is ready after").count(), PROCESSES + 1);
-        assert!(log.contains("and more, which is left out"));
-        assert_eq!(httpd.get("/boaster/good").text(), cases::GOOD);
-        httpd.stop();
     });
 }

@@ -1,10 +1,9 @@
 //! A server with a site whose workers are hostile, and what may come from it at most.
 
-use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use wsgid_tests::hostile::Case;
+use wsgid_tests::hostile::{self, Case};
 use wsgid_tests::{Builder, Client, ClientError, Httpd, Request, Response, Site};
 
 /// What a hostile group gets as `socket-timeout`.
@@ -15,11 +14,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A site with the hostile worker as its Python.
 pub(crate) fn hostile_home(site: &Site) -> PathBuf {
-    let home = site.file("hostile");
-    let program = home.join("bin/python");
-    fs::create_dir_all(home.join("bin")).expect("a directory can be made");
-    fs::copy(env!("CARGO_BIN_EXE_hostile_worker"), &program).expect("the program can be copied");
-    home
+    hostile::home(site, env!("CARGO_BIN_EXE_hostile_worker"))
 }
 
 pub(crate) fn server(site: &Site) -> Httpd {
