@@ -7,9 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use wsgid_tests::{
-    Builder, Client, Httpd, Limit, Python, Request, Site, case, eventually, heavy_case,
-};
+use wsgid_tests::{Builder, Client, Httpd, Limit, Python, Request, Site, case, eventually};
 
 /// Says in which application group it runs; `?SECONDS` makes it slow.
 const WHERE: &str = "\
@@ -173,7 +171,7 @@ fn spellings_of_a_configured_host_are_one_application_group() {
 
 #[test]
 fn eighty_names_of_a_wildcard_make_a_bounded_number_of_processes() {
-    heavy_case(Limit::seconds(420), || {
+    case(Limit::seconds(420), || {
         let (_site, builder) = builder("processes=1");
         let httpd = builder.start();
         let most = ask_for_names(&httpd, 0..80);
@@ -202,7 +200,7 @@ fn eighty_names_of_a_wildcard_make_a_bounded_number_of_processes() {
 
 #[test]
 fn names_of_a_pattern_make_a_bounded_number_of_processes() {
-    heavy_case(Limit::seconds(420), || {
+    case(Limit::seconds(420), || {
         let site = Site::new();
         let app = site.write("where.wsgi", WHERE);
         let app = app.display();
@@ -240,7 +238,7 @@ fn names_of_a_pattern_make_a_bounded_number_of_processes() {
 #[test]
 fn names_of_groups_that_preload_or_stop_when_idle_are_bounded() {
     for options in ["processes=1 preload=On", "processes=2 idle-stop=120"] {
-        heavy_case(Limit::seconds(420), move || {
+        case(Limit::seconds(420), move || {
             let (_site, builder) = builder(options);
             let httpd = builder.start();
             let most = ask_for_names(&httpd, 0..40);
@@ -253,7 +251,7 @@ fn names_of_groups_that_preload_or_stop_when_idle_are_bounded() {
 
 #[test]
 fn ninety_names_at_work_at_once_do_not_stop_the_configured_one() {
-    heavy_case(Limit::seconds(420), || {
+    case(Limit::seconds(420), || {
         let (_site, builder) = builder("processes=1");
         let httpd = builder.start();
         assert_eq!(ask(&mut httpd.client(), "/", "own.example").0, 200);
