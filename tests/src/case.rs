@@ -67,7 +67,7 @@ pub fn on_every_mpm(limit: Limit, body: impl Fn(Mpm) + Send + Sync + 'static) {
     at_once(limit, Mpm::ALL, body);
 }
 
-/// Runs a case for each of these at the same time.
+/// Runs a case for each of these at the same time, each in a thread with the name of this one.
 ///
 /// # Panics
 /// As the case does, or if it takes longer than its limit.
@@ -76,36 +76,13 @@ pub fn at_once<T: Send + 'static>(
     each: impl IntoIterator<Item = T>,
     body: impl Fn(T) + Send + Sync + 'static,
 ) {
-    together(each, body, move |body| beside_others(limit, body));
-}
-
-/// The same for cases that measure time: beside each other, but no other case of
-/// this program.
-///
-/// # Panics
-/// As the case does, or if it takes longer than its limit.
-pub fn heavy_at_once<T: Send + 'static>(
-    limit: Limit,
-    each: impl IntoIterator<Item = T>,
-    body: impl Fn(T) + Send + Sync + 'static,
-) {
-    let _turn = TURN.write().unwrap_or_else(PoisonError::into_inner);
-    together(each, body, move |body| run(limit, body));
-}
-
-/// One thread for each, with the name of this one; `start` runs a body in it.
-fn together<T: Send + 'static>(
-    each: impl IntoIterator<Item = T>,
-    body: impl Fn(T) + Send + Sync + 'static,
-    start: impl Fn(Box<dyn FnOnce() + Send>) + Copy + Send + 'static,
-) {
     let body = Arc::new(body);
     let name = thread::current().name().unwrap_or("case").to_owned();
     let mut running = Vec::new();
     for one in each {
         let body = Arc::clone(&body);
         let thread = thread::Builder::new().name(name.clone());
-        let thread = thread.spawn(move || start(Box::new(move || body(one))));
+        let thread = thread.spawn(move || beside_others(limit, move || body(one)));
         running.push(thread.expect("a thread can be made"));
     }
     for outcome in running.into_iter().map(thread::JoinHandle::join) {

@@ -39,9 +39,7 @@ pub mod users;
 pub mod wait;
 pub mod wire;
 
-pub use case::{
-    Limit, at_once, case, heavy_at_once, heavy_case, heavy_on_every_mpm, note, on_every_mpm,
-};
+pub use case::{Limit, at_once, case, heavy_case, heavy_on_every_mpm, note, on_every_mpm};
 pub use checked::{Checked, Log};
 pub use client::{Client, ClientError, Request, Response};
 pub use curl::{Answer, Curl, Transport};

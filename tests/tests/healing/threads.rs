@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use wsgid_tests::{Builder, Client, Httpd, Limit, Mpm, Raw, Site, eventually, heavy_at_once};
+use wsgid_tests::{Builder, Client, Httpd, Limit, Mpm, Raw, Site, at_once, eventually};
 
 use crate::SOON;
 
@@ -46,7 +46,7 @@ const SHARE: usize = 18;
 const QUICKLY: Duration = Duration::from_secs(3);
 
 fn each_mpm(run: fn(Mpm)) {
-    heavy_at_once(Limit::seconds(90), [Mpm::Event, Mpm::Prefork], run);
+    at_once(Limit::seconds(90), [Mpm::Event, Mpm::Prefork], run);
 }
 
 /// Two sites and few threads.
