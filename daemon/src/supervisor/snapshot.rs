@@ -81,7 +81,7 @@ pub(super) struct State {
     /// What workers did in the meantime.
     #[serde(deserialize_with = "records::readable")]
     pub(super) events: Vec<(WorkerId, WorkerEvent)>,
-    #[serde(with = "instant::option")]
+    #[serde(with = "instant")]
     pub(super) started: Option<Instant>,
     /// How often it has become another program.
     pub(super) count: u32,
