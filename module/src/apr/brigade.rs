@@ -7,7 +7,8 @@ use std::ffi::c_int;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr;
 
-use crate::apr::handle::Handle;
+use crate::apr::foreign::Foreign;
+use crate::apr::outcome;
 use crate::apr::pool::AprPool;
 use crate::sys;
 
@@ -18,7 +19,7 @@ pub(crate) struct Brigade<'r> {
 }
 
 /// A brigade that httpd passed to a filter, to be taken apart.
-pub(crate) type PassedBrigade<'b> = Handle<'b, sys::apr_bucket_brigade>;
+pub(crate) type PassedBrigade<'b> = Foreign<'b, sys::apr_bucket_brigade>;
 
 impl<'r> Brigade<'r> {
     /// # Safety
@@ -27,7 +28,7 @@ impl<'r> Brigade<'r> {
         // SAFETY: both are alive for 'r.
         let raw = unsafe { sys::apr_brigade_create(pool.as_raw(), list) };
         // SAFETY: made in a pool that lives for 'r.
-        let ring = unsafe { Handle::from_raw(raw) };
+        let ring = unsafe { Foreign::from_raw(raw) };
         Self { ring, pool }
     }
 
@@ -57,7 +58,6 @@ impl<'r> Brigade<'r> {
             .append(unsafe { sys::apr_bucket_transient_create(start, bytes.len(), self.list()) });
     }
 
-    /// Appends a copy of bytes.
     pub(crate) fn append_copy(&mut self, bytes: &[u8]) {
         let start = bytes.as_ptr().cast();
         // SAFETY: the bytes are readable; without a function to free them APR
@@ -66,7 +66,6 @@ impl<'r> Brigade<'r> {
             .append(unsafe { sys::apr_bucket_heap_create(start, bytes.len(), None, self.list()) });
     }
 
-    /// Appends the end of the response.
     pub(crate) fn append_eos(&mut self) {
         // SAFETY: the allocator is alive.
         self.ring
@@ -89,7 +88,6 @@ impl<'r> Brigade<'r> {
             .append(unsafe { sys::ap_bucket_error_create(status, ptr::null(), pool, self.list()) });
     }
 
-    /// Appends the end of the connection.
     pub(crate) fn append_eoc(&mut self) {
         // SAFETY: the allocator is alive.
         self.ring
@@ -115,7 +113,6 @@ impl<'r> Brigade<'r> {
         Ok(())
     }
 
-    /// Empties the brigade.
     pub(crate) fn clear(&mut self) {
         self.ring.clear();
     }
@@ -178,22 +175,17 @@ impl PassedBrigade<'_> {
         unsafe { (*next).link.prev = bucket };
     }
 
-    /// Empties the brigade.
     pub(crate) fn clear(self) {
         // SAFETY: the brigade is alive; its buckets are destroyed.
         unsafe { sys::apr_brigade_cleanup(self.as_raw().cast()) };
     }
 
-    /// The status of the first error bucket.
     pub(crate) fn error_status(self) -> Option<c_int> {
-        let is_error = |bucket: &*mut sys::apr_bucket| {
+        let bucket = self.buckets().find(|bucket| {
             // SAFETY: a bucket of this brigade.
-            ptr::eq(
-                unsafe { kind_of(*bucket) },
-                &raw const sys::ap_bucket_type_error,
-            )
-        };
-        let bucket = self.buckets().find(is_error)?;
+            let kind = unsafe { kind_of(*bucket) };
+            ptr::eq(kind, &raw const sys::ap_bucket_type_error)
+        })?;
         // SAFETY: a bucket of this brigade.
         let data = unsafe { (*bucket).data };
         // SAFETY: the data of an error bucket.
@@ -255,12 +247,12 @@ unsafe fn read<'b>(
     let mut bytes = ptr::null();
     let mut len = 0;
     // SAFETY: the type's own function, given one of its buckets.
-    match unsafe { read(bucket, &raw mut bytes, &raw mut len, sys::APR_BLOCK_READ) } {
-        0 if len == 0 => Ok(&[]),
-        // SAFETY: the read says that `len` bytes are there until the bucket goes.
-        0 => Ok(unsafe { std::slice::from_raw_parts(bytes.cast(), len) }),
-        status => Err(status),
+    outcome(unsafe { read(bucket, &raw mut bytes, &raw mut len, sys::APR_BLOCK_READ) })?;
+    if len == 0 {
+        return Ok(&[]);
     }
+    // SAFETY: the read says that `len` bytes are there until the bucket goes.
+    Ok(unsafe { std::slice::from_raw_parts(bytes.cast(), len) })
 }
 
 /// Puts a duplicate of `fd` into the pool and closes `fd`. APR closes no
@@ -279,14 +271,9 @@ fn file_in_pool(
     let mut number = fd.as_raw_fd();
     let mut foreign = ptr::null_mut();
     // SAFETY: the descriptor is open; the pool is alive.
-    let status = unsafe { sys::apr_os_file_put(&raw mut foreign, &raw mut number, flags, pool) };
-    if status != 0 {
-        return Err(status);
-    }
+    outcome(unsafe { sys::apr_os_file_put(&raw mut foreign, &raw mut number, flags, pool) })?;
     let mut file = ptr::null_mut();
     // SAFETY: `foreign` was made just now.
-    match unsafe { sys::apr_file_dup(&raw mut file, foreign, pool) } {
-        0 => Ok(file),
-        status => Err(status),
-    }
+    outcome(unsafe { sys::apr_file_dup(&raw mut file, foreign, pool) })?;
+    Ok(file)
 }

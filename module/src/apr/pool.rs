@@ -7,11 +7,11 @@ use std::ffi::{CStr, c_void};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-use crate::apr::handle::Handle;
+use crate::apr::foreign::Foreign;
 use crate::sys;
 
 /// A pool that is not cleared during `'p`.
-pub(crate) type AprPool<'p> = Handle<'p, sys::apr_pool_t>;
+pub(crate) type AprPool<'p> = Foreign<'p, sys::apr_pool_t>;
 
 impl<'p> AprPool<'p> {
     /// A copy of `bytes` as a C string. Bytes from a NUL on are left out: C
@@ -36,7 +36,6 @@ impl<'p> AprPool<'p> {
         NonNull::new(raw.cast::<T>()).expect("APR aborts when memory is short")
     }
 
-    /// Moves `value` into the pool.
     pub(crate) fn value<T>(self, value: T) -> &'p mut T {
         const { assert!(!std::mem::needs_drop::<T>(), "a pool runs no destructors") };
         let mut room = self.room::<T>(1);

@@ -4,13 +4,13 @@
 
 use std::ffi::CStr;
 
-use crate::apr::handle::Handle;
+use crate::apr::foreign::Foreign;
 use crate::apr::pool::AprPool;
 use crate::apr::text::optional;
 use crate::sys;
 
 /// A table whose pool is not cleared during `'r`.
-pub(crate) type Table<'r> = Handle<'r, sys::apr_table_t>;
+pub(crate) type Table<'r> = Foreign<'r, sys::apr_table_t>;
 
 impl<'r> Table<'r> {
     pub(crate) fn new(pool: AprPool<'r>) -> Self {
@@ -49,13 +49,11 @@ impl<'r> Table<'r> {
         unsafe { sys::apr_table_setn(self.as_raw(), key.as_ptr(), value.as_ptr()) };
     }
 
-    /// Adds a row.
     pub(crate) fn add(self, key: &'r CStr, value: &'r CStr) {
         // SAFETY: the strings live as long as the table, which stores pointers.
         unsafe { sys::apr_table_addn(self.as_raw(), key.as_ptr(), value.as_ptr()) };
     }
 
-    /// Removes all rows of `key`.
     pub(crate) fn unset(self, key: &CStr) {
         // SAFETY: both are alive.
         unsafe { sys::apr_table_unset(self.as_raw(), key.as_ptr()) };

@@ -7,11 +7,11 @@ use std::os::fd::BorrowedFd;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{setsockopt, sockopt};
 
-use crate::apr::handle::Handle;
+use crate::apr::foreign::Foreign;
 use crate::httpd::request::Request;
 use crate::sys;
 
-type ClientSocket<'r> = Handle<'r, sys::apr_socket_t>;
+type ClientSocket<'r> = Foreign<'r, sys::apr_socket_t>;
 
 impl<'r> Request<'r> {
     /// The client's socket on HTTP/1. Streams of HTTP/2 have none: theirs is a
@@ -23,7 +23,7 @@ impl<'r> Request<'r> {
         // SAFETY: the connection outlives the request.
         let socket = unsafe { sys::ap_get_conn_socket(self.get().connection) };
         // SAFETY: null, or open while the connection is served by this thread.
-        unsafe { Handle::optional(socket) }
+        unsafe { Foreign::optional(socket) }
     }
 
     fn client_fd(self) -> Option<BorrowedFd<'r>> {

@@ -45,7 +45,6 @@ impl<'r> Request<'r> {
 }
 
 impl Reader<'_> {
-    /// Whether a file ended too early.
     pub(crate) fn is_short(&self) -> bool {
         self.is_short.get()
     }
@@ -79,8 +78,6 @@ impl Reader<'_> {
     }
 }
 
-/// The filter.
-///
 /// # Safety
 /// For httpd, with a filter that [`Request::read_files`] added.
 pub(crate) unsafe fn filter(

@@ -6,12 +6,12 @@
 use std::ffi::{CStr, c_int};
 
 use crate::apr::brigade::{Brigade, PassedBrigade};
-use crate::apr::handle::Handle;
+use crate::apr::foreign::Foreign;
+use crate::apr::outcome;
 use crate::httpd::request::Request;
 use crate::sys;
 
 impl<'r> Request<'r> {
-    /// A new brigade for this request.
     pub(crate) fn brigade(self) -> Brigade<'r> {
         // SAFETY: the allocator is that of the request's connection.
         unsafe { Brigade::new(self.pool(), self.connection().bucket_alloc) }
@@ -32,13 +32,11 @@ impl<'r> Request<'r> {
         };
         let len = i64::try_from(len).unwrap_or(i64::MAX);
         let filters = self.get().input_filters;
+        let brigade = into.as_raw();
         // SAFETY: filters and brigade are this request's.
-        match unsafe {
-            sys::ap_get_brigade(filters, into.as_raw(), sys::AP_MODE_READBYTES, block, len)
-        } {
-            0 => Ok(()),
-            status => Err(status),
-        }
+        outcome(unsafe {
+            sys::ap_get_brigade(filters, brigade, sys::AP_MODE_READBYTES, block, len)
+        })
     }
 
     /// Hands the brigade to the output filters and empties it.
@@ -47,7 +45,7 @@ impl<'r> Request<'r> {
         // SAFETY: filters and brigade are this request's.
         let status = unsafe { sys::ap_pass_brigade(filters, brigade.as_raw()) };
         brigade.clear();
-        if status == 0 { Ok(()) } else { Err(status) }
+        outcome(status)
     }
 
     /// Hands the brigade and then `bytes` to the output filters.
@@ -129,12 +127,11 @@ impl<T> FilterCall<'_, T> {
             // SAFETY: the state that was given when the filter was added.
             state: unsafe { &*filter.ctx.cast::<T>() },
             // SAFETY: httpd passes a brigade that is alive, to this filter alone.
-            brigade: unsafe { Handle::from_raw(brigade) },
+            brigade: unsafe { Foreign::from_raw(brigade) },
             next: filter.next,
         }
     }
 
-    /// Hands a brigade to the next filter.
     pub(super) fn pass(&self, brigade: PassedBrigade<'_>) -> c_int {
         // SAFETY: the next filter of the same chain.
         unsafe { sys::ap_pass_brigade(self.next, brigade.as_raw()) }

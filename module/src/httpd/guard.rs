@@ -43,8 +43,6 @@ impl Guard {
     }
 }
 
-/// The filter.
-///
 /// # Safety
 /// For httpd, with a filter that [`Request::guard_body`] added.
 pub(crate) unsafe fn filter(

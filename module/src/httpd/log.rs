@@ -3,7 +3,7 @@
 
 #![expect(unsafe_code, reason = "wraps ap_log_*error_")]
 
-use std::ffi::{CStr, CString, c_int};
+use std::ffi::{CString, c_char, c_int};
 use std::fmt::Display;
 
 use wsgid_protocol::text::cut;
@@ -24,8 +24,8 @@ fn claimed(code: u16) -> c_int {
     }
 }
 
-const FORMAT: &CStr = c"%s";
-const FILE: &CStr = c"mod_wsgid";
+const FORMAT: *const c_char = c"%s".as_ptr();
+const FILE: *const c_char = c"mod_wsgid".as_ptr();
 
 fn text(message: &str) -> CString {
     CString::new(message.replace('\0', "\\0")).unwrap_or_default()
@@ -50,20 +50,11 @@ pub(crate) fn request<M: Display>(r: Request<'_>, line: LogLine, message: impl F
 
 fn write(r: Request<'_>, level: c_int, message: impl FnOnce() -> String) {
     if is_logged(r, level) {
+        let index = record::index();
         let text = text(&message());
+        let r = r.as_raw();
         // SAFETY: the format takes one C string; the request is alive.
-        unsafe {
-            sys::ap_log_rerror_(
-                FILE.as_ptr(),
-                0,
-                record::index(),
-                level,
-                0,
-                r.as_raw(),
-                FORMAT.as_ptr(),
-                text.as_ptr(),
-            );
-        }
+        unsafe { sys::ap_log_rerror_(FILE, 0, index, level, 0, r, FORMAT, text.as_ptr()) };
     }
 }
 
@@ -72,10 +63,7 @@ const RECORD_MAX: usize = 7 * 1024;
 
 /// What a worker logs for a request: `wsgi.errors`, tracebacks.
 pub(crate) fn from_worker(r: Request<'_>, code: u16, bytes: &[u8]) {
-    for line in bytes
-        .split(|byte| *byte == b'\n')
-        .filter(|line| !line.is_empty())
-    {
+    for line in lines(bytes) {
         let text = String::from_utf8_lossy(line);
         let mut rest = text.as_ref();
         while !rest.is_empty() {
@@ -84,6 +72,12 @@ pub(crate) fn from_worker(r: Request<'_>, code: u16, bytes: &[u8]) {
             rest = rest.split_at(record.len()).1;
         }
     }
+}
+
+/// The lines of a record; empty ones are not written.
+pub(crate) fn lines(record: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let lines = record.split(|byte| *byte == b'\n');
+    lines.filter(|line| !line.is_empty())
 }
 
 /// Writes to the main server's error log.
@@ -101,17 +95,6 @@ pub(crate) fn server<M: Display>(line: LogLine, message: impl FnOnce() -> M) {
     if level <= sys::APLOG_NOTICE || logged >= level {
         let text = text(&format!("{line}{}", message()));
         // SAFETY: the format takes one C string; a null server means stderr.
-        unsafe {
-            sys::ap_log_error_(
-                FILE.as_ptr(),
-                0,
-                index,
-                level,
-                0,
-                main,
-                FORMAT.as_ptr(),
-                text.as_ptr(),
-            )
-        };
+        unsafe { sys::ap_log_error_(FILE, 0, index, level, 0, main, FORMAT, text.as_ptr()) };
     }
 }

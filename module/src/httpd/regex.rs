@@ -4,13 +4,13 @@
 
 use std::ffi::CStr;
 
-use crate::apr::handle::Handle;
+use crate::apr::foreign::Foreign;
 use crate::apr::pool::AprPool;
 use crate::apr::text::optional;
 use crate::sys;
 
 /// A compiled expression of a configuration.
-pub(crate) type Regex<'p> = Handle<'p, sys::ap_regex_t>;
+pub(crate) type Regex<'p> = Foreign<'p, sys::ap_regex_t>;
 
 impl<'p> Regex<'p> {
     pub(crate) fn compile(pool: AprPool<'p>, pattern: &CStr) -> Option<Self> {

@@ -6,7 +6,7 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr;
 
-use crate::apr::handle::Handle;
+use crate::apr::foreign::Foreign;
 use crate::apr::pool::AprPool;
 use crate::apr::table::Table;
 use crate::apr::text::optional;
@@ -15,20 +15,16 @@ use crate::httpd::server::Server;
 use crate::sys;
 
 /// A request that is being served by this thread.
-pub(crate) type Request<'r> = Handle<'r, sys::request_rec>;
+pub(crate) type Request<'r> = Foreign<'r, sys::request_rec>;
 
 /// What the directory walk found at the end of the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FoundFile {
-    /// Nothing.
     Missing,
-    /// A directory.
     Directory,
-    /// A file, or something like it.
     File,
 }
 
-/// Reads C strings out of fields.
 macro_rules! strings {
     ($($name:ident: $field:ident;)*) => {
         $(pub(crate) fn $name(self) -> Option<&'r CStr> {
@@ -39,7 +35,6 @@ macro_rules! strings {
     };
 }
 
-/// Asks httpd's functions for C strings.
 macro_rules! answers {
     ($($name:ident: $function:ident;)*) => {
         $(pub(crate) fn $name(self) -> Option<&'r CStr> {
@@ -51,7 +46,6 @@ macro_rules! answers {
     };
 }
 
-/// Reads tables out of fields.
 macro_rules! tables {
     ($($name:ident)*) => {
         $(pub(crate) fn $name(self) -> Table<'r> {
@@ -110,7 +104,6 @@ impl<'r> Request<'r> {
         unsafe { Server::from_raw(self.get().server) }
     }
 
-    /// This module's record of the request's scope.
     pub(crate) fn own_record(self) -> *mut c_void {
         // SAFETY: the vector is the request's, the record is this module's.
         unsafe { sys::ap_get_module_config(self.get().per_dir_config, record::get()) }
@@ -184,7 +177,6 @@ impl<'r> Request<'r> {
         unsafe { optional(self.connection().local_ip) }
     }
 
-    /// See `local_ip`.
     pub(crate) fn local_port(self) -> Option<u16> {
         let address = self.connection().local_addr;
         // SAFETY: null or an address in the connection's pool.

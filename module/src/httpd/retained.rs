@@ -144,17 +144,14 @@ impl Retained {
         }
     }
 
-    /// Our end of the supervisor's control socket.
     pub(crate) fn control(&self) -> Option<BorrowedFd<'_>> {
         self.borrow(self.control)
     }
 
-    /// Takes a new control socket and closes the old one.
     pub(crate) fn set_control(&mut self, fd: Option<OwnedFd>) {
         Self::replace(&mut self.control, fd);
     }
 
-    /// The listening socket.
     pub(crate) fn listener(&self) -> Option<BorrowedFd<'_>> {
         self.borrow(self.listener)
     }
@@ -213,7 +210,6 @@ pub(crate) fn watch(retained: &mut Retained, pool: AprPool<'_>, maintenance: sys
     retained.registered = true;
 }
 
-/// Ends the watch.
 pub(crate) fn unwatch(retained: &mut Retained) {
     if retained.registered {
         retained.registered = false;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use nix::unistd::{getegid, geteuid};
 
-use crate::apr::handle::Handle;
+use crate::apr::foreign::Foreign;
 use crate::apr::pool::AprPool;
 use crate::apr::table::elements;
 use crate::apr::text::{optional, owned};
@@ -18,7 +18,7 @@ use crate::httpd::record;
 use crate::sys;
 
 /// A server of a configuration that is alive during `'s`.
-pub(crate) type Server<'s> = Handle<'s, sys::server_rec>;
+pub(crate) type Server<'s> = Foreign<'s, sys::server_rec>;
 
 impl<'s> Server<'s> {
     fn get(&self) -> &sys::server_rec {
@@ -47,8 +47,8 @@ impl<'s> Server<'s> {
 
     /// Whether this is the ServerName, or a ServerAlias without wildcards.
     pub(crate) fn is_named(self, host: &[u8]) -> bool {
-        let is_own = |name: &CStr| name.to_bytes().eq_ignore_ascii_case(host);
-        self.hostname().is_some_and(is_own) || self.aliases().any(is_own)
+        let mut names = self.hostname().into_iter().chain(self.aliases());
+        names.any(|name| name.to_bytes().eq_ignore_ascii_case(host))
     }
 
     /// ServerAlias, but for those with wildcards.
@@ -80,12 +80,10 @@ impl<'s> Server<'s> {
         unsafe { AprPool::from_raw(raw) }
     }
 
-    /// Timeout.
     pub(crate) fn timeout(self) -> Duration {
         Duration::from_micros(self.get().timeout.unsigned_abs())
     }
 
-    /// This module's record of the server.
     pub(crate) fn own_record(self) -> *mut c_void {
         // SAFETY: the vector is the server's, the record is this module's.
         unsafe { sys::ap_get_module_config(self.get().module_config, record::get()) }
@@ -204,7 +202,6 @@ pub(crate) fn is_only_looking() -> bool {
     mode == sys::AP_SQ_RM_CONFIG_TEST || mode == sys::AP_SQ_RM_CONFIG_DUMP
 }
 
-/// Whether the server knows CGIVar.
 pub(crate) fn has_cgi_var() -> bool {
     static HAS: OnceLock<bool> = OnceLock::new();
     *HAS.get_or_init(|| version() >= (2, 4, 21))
@@ -232,7 +229,6 @@ pub(crate) fn description() -> String {
     unsafe { owned(raw) }
 }
 
-/// The name of the MPM.
 pub(crate) fn mpm() -> String {
     // SAFETY: a query without arguments.
     let raw = unsafe { sys::ap_show_mpm() };

@@ -2,7 +2,8 @@
 
 use std::ffi::{c_char, c_int, c_void};
 
-use crate::sys::Gap;
+/// Fields that this module does not use: words of 8 bytes.
+pub(super) type Gap<const WORDS: usize> = [u64; WORDS];
 
 pub(crate) type apr_status_t = c_int;
 pub(crate) type apr_off_t = i64;

@@ -3,7 +3,6 @@
 
 use std::ffi::{c_char, c_int, c_void};
 
-use crate::sys::Gap;
 use crate::sys::apr::*;
 
 opaque! { apr_bucket_alloc_t }

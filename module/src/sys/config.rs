@@ -2,7 +2,6 @@
 
 use std::ffi::{c_char, c_int, c_uint, c_ulong, c_void};
 
-use crate::sys::Gap;
 use crate::sys::apr::*;
 use crate::sys::core::*;
 

@@ -94,16 +94,14 @@ fn config_facts(facts: &mut Vec<Fact>) {
 }
 
 /// Bit-fields have no offset: the program sets one and looks where the bits are.
-fn bit_facts() -> [(&'static str, &'static str, CoreBits); 2] {
-    [
-        (
-            "enable_sendfile",
-            "ENABLE_SENDFILE_ON",
-            CORE_ENABLE_SENDFILE,
-        ),
-        ("cgi_pass_auth", "AP_CGI_PASS_AUTH_ON", CORE_CGI_PASS_AUTH),
-    ]
-}
+const BITS: [(&str, &str, CoreBits); 2] = [
+    (
+        "enable_sendfile",
+        "ENABLE_SENDFILE_ON",
+        CORE_ENABLE_SENDFILE,
+    ),
+    ("cgi_pass_auth", "AP_CGI_PASS_AUTH_ON", CORE_CGI_PASS_AUTH),
+];
 
 fn program(facts: &[Fact]) -> String {
     let mut text = String::from(
@@ -117,7 +115,7 @@ fn program(facts: &[Fact]) -> String {
     for (expression, _) in facts {
         let _ = writeln!(text, "printf(\"%lld\\n\", (long long)({expression}));");
     }
-    for (field, on, bits) in bit_facts() {
+    for (field, on, bits) in BITS {
         let _ = writeln!(
             text,
             "{{ core_dir_config c; memset(&c, 0, sizeof c); c.{field} = {on};\n\
@@ -183,7 +181,7 @@ fn offsets_sizes_and_constants_are_those_of_the_headers() {
     for (expression, expected) in facts {
         assert_eq!(numbers.next(), Some(expected), "{expression}");
     }
-    for (field, _, bits) in bit_facts() {
+    for (field, _, bits) in BITS {
         assert_eq!(numbers.next(), Some(bits.on.into()), "{field} is On");
         assert_eq!(
             numbers.next(),
@@ -227,7 +225,7 @@ fn every_import_exists_in_the_server() {
         .filter_map(|line| line.split_whitespace().last())
         .map(|name| name.split('@').next().unwrap_or(name))
         .collect();
-    let data = [
+    let others = [
         "ap_server_conf",
         "ap_conftree",
         "ap_server_root",
@@ -236,8 +234,9 @@ fn every_import_exists_in_the_server() {
         "apr_bucket_type_eos",
         "apr_bucket_type_file",
         "ap_bucket_type_error",
+        "ap_log_rerror_",
+        "ap_log_error_",
     ];
-    let printing = ["ap_log_rerror_", "ap_log_error_"];
     let functions = [
         apr::IMPORTS,
         bucket::IMPORTS,
@@ -245,7 +244,7 @@ fn every_import_exists_in_the_server() {
         core::IMPORTS,
     ]
     .concat();
-    for name in functions.iter().chain(&data).chain(&printing) {
+    for name in functions.iter().chain(&others) {
         assert!(
             names.contains(name),
             "{name} does not exist in {}",

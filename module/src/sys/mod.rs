@@ -44,9 +44,6 @@ macro_rules! opaque {
     };
 }
 
-/// Fields that this module does not use: words of 8 bytes.
-type Gap<const WORDS: usize> = [u64; WORDS];
-
 mod apr;
 mod bucket;
 mod config;

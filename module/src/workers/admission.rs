@@ -31,7 +31,6 @@ const DRAINS: Duration = Duration::from_secs(1);
 /// A request that wants a thread, as far as it matters here.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ThreadClaim {
-    /// Number of its group.
     pub(crate) key: u32,
     /// How many requests the workers of its group serve at a time; 0 is not known.
     pub(crate) capacity: u32,
@@ -49,7 +48,6 @@ impl From<&GroupView> for ThreadClaim {
     }
 }
 
-/// What becomes of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
     Begins,
@@ -72,7 +70,6 @@ pub(crate) enum RefusalReason {
     Drains(u32, Duration),
 }
 
-/// All numbers that decide about a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ReserveState {
     /// MaxRequestWorkers.
@@ -81,7 +78,6 @@ pub(crate) struct ReserveState {
     pub(crate) all: u32,
     /// Waiting requests of all groups, this one included once it waits.
     pub(crate) waiting: u32,
-    /// The requests of the same group.
     pub(crate) group: GroupRequests,
     pub(crate) claim: ThreadClaim,
     /// Time since the group completed a request.
@@ -110,28 +106,34 @@ impl ReserveState {
         kept(self.threads)
     }
 
-    /// Requests of the group.
     fn own(&self) -> u32 {
         self.group.running + self.group.waiting
     }
 
+    /// Time since the group completed a request, but none before its requests came.
+    fn silent_of_present(&self) -> Duration {
+        self.silent.min(self.group.oldest)
+    }
+
+    /// Whether so many of the group's requests are at least half of them.
+    fn is_most(&self, count: u32) -> bool {
+        count > 0 && count.saturating_mul(2) >= self.group.running
+    }
+
+    /// Whether so many are three quarters of what the group's workers serve at a time.
+    fn fills_workers(&self, count: u32) -> bool {
+        let capacity = self.claim.capacity;
+        capacity > 0 && count.saturating_mul(4) >= capacity * 3
+    }
+
     /// Why the group holds its threads for long, if it does.
     fn holds(&self) -> Option<RefusalReason> {
-        let GroupRequests {
-            running,
-            begun,
-            old,
-            oldest,
-            ..
-        } = self.group;
-        let silent = self.silent.min(oldest);
-        let most = |count: u32| count > 0 && count.saturating_mul(2) >= running;
-        let fills = |count: u32| {
-            self.claim.capacity > 0 && count.saturating_mul(4) >= self.claim.capacity * 3
-        };
-        let streams = begun > 0
-            && ((most(begun) && silent >= STREAMS) || (fills(begun) && silent >= 2 * STREAMS));
-        if self.claim.for_long || streams || most(old) || (fills(old) && begun > 0) {
+        let GroupRequests { begun, old, .. } = self.group;
+        let silent = self.silent_of_present();
+        let streams = (self.is_most(begun) && silent >= STREAMS)
+            || (begun > 0 && self.fills_workers(begun) && silent >= 2 * STREAMS);
+        let is_old = self.is_most(old) || (begun > 0 && self.fills_workers(old));
+        if self.claim.for_long || streams || is_old {
             return Some(RefusalReason::Holds(if streams { begun } else { old }));
         }
         // Requests that waited for a worker that started took long; the group may be
@@ -151,7 +153,6 @@ impl ReserveState {
         Some((ends, Duration::from_millis(time)))
     }
 
-    /// The decision.
     pub(crate) fn admission(&self) -> Admission {
         let own = self.own();
         if own <= 1 || self.all.saturating_add(self.kept()) <= self.threads {
@@ -181,7 +182,7 @@ impl ReserveState {
         if let Some((ends, time)) = self.drains().filter(|(_, time)| *time > DRAINS) {
             return Admission::Refused(RefusalReason::Drains(ends, time));
         }
-        let silent = self.silent.min(self.group.oldest);
+        let silent = self.silent_of_present();
         if silent < STANDS {
             Admission::Waits
         } else {

@@ -13,7 +13,6 @@ use crate::workers::pool::ConnectionPools;
 use crate::workers::thread_reserve::{self, ThreadReserve};
 use crate::workers::{group_log, thread_table};
 
-/// The state of this child.
 pub(crate) struct Child {
     pub(crate) plan: Arc<ServingPlan>,
     pub(crate) pools: ConnectionPools,

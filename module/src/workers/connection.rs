@@ -57,7 +57,6 @@ pub(crate) enum Wait<I> {
 /// What comes of a wait in which `P` decides.
 type Waited<T, P> = Result<T, Wait<<P as WaitPolicy>::Interruption>>;
 
-/// A connection.
 pub(crate) struct WorkerConnection {
     /// `None` only while the connection is dropped.
     socket: Option<OwnedFd>,
@@ -70,7 +69,6 @@ pub(crate) struct WorkerConnection {
     worker: u32,
     /// Whether the last answer came quickly; the next one probably will too.
     quick: bool,
-    /// Whether HELLO has still to be sent.
     hello: Option<Vec<u8>>,
 }
 
@@ -100,7 +98,6 @@ impl WorkerConnection {
             secret: plan.secret,
             from_request: application_group.from_request,
         };
-        let hello = encode_frame(Kind::Hello, &hello).map_err(Wait::Io)?;
         Ok(Self {
             socket: Some(socket),
             group: group.name.as_str().into(),
@@ -109,7 +106,7 @@ impl WorkerConnection {
             count: 0,
             worker: 0,
             quick: false,
-            hello: Some(hello),
+            hello: Some(hello_frame(&hello).map_err(Wait::Io)?),
         })
     }
 
@@ -145,7 +142,6 @@ impl WorkerConnection {
         self.quick = report.request_us < QUICK_US;
     }
 
-    /// The id of the request that is running.
     pub(crate) fn id(&self) -> u64 {
         (u64::from(self.nonce) << 32) | u64::from(self.count)
     }
@@ -193,7 +189,6 @@ impl WorkerConnection {
         self.send_slices(&mut [IoSlice::new(&hello)], patience)
     }
 
-    /// Sends one frame of the running request.
     pub(crate) fn send<P: WaitPolicy>(
         &mut self,
         kind: Kind,
@@ -295,14 +290,13 @@ impl Drop for WorkerConnection {
     }
 }
 
-/// A frame whose payload is a structure.
-fn encode_frame(kind: Kind, value: &Hello) -> io::Result<Vec<u8>> {
-    let bytes = payload::encode(value).map_err(io::Error::other)?;
+fn hello_frame(hello: &Hello) -> io::Result<Vec<u8>> {
+    let bytes = payload::encode(hello).map_err(io::Error::other)?;
     let len = u32::try_from(bytes.len()).map_err(io::Error::other)?;
-    if len > kind.max_len() {
+    if len > Kind::Hello.max_len() {
         return Err(io::Error::other("the names of the groups are too long"));
     }
-    Ok([&FrameHead::new(kind, 0, len).encode()[..], &bytes].concat())
+    Ok([&FrameHead::new(Kind::Hello, 0, len).encode()[..], &bytes].concat())
 }
 
 fn frame_head<I>(kind: Kind, id: u64, len: usize) -> Result<FrameHead, Wait<I>> {

@@ -17,7 +17,6 @@ use crate::log_ids;
 /// Cells for groups; groups that share one share what they may write.
 const GROUP_CELLS: u32 = 4096;
 
-/// How often it is said that lines were left out.
 const SAY_EVERY_US: u64 = 1_000_000;
 
 static CELLS: Inherited<&[[AtomicU64; 3]]> = Inherited::new();
@@ -27,7 +26,6 @@ pub(crate) fn prepare() {
     CELLS.prepare(|| shared::zeros(GROUP_CELLS as usize));
 }
 
-/// What one group has written.
 struct Cell {
     /// The state of the rate.
     whole_at: &'static AtomicU64,
@@ -87,12 +85,8 @@ pub(crate) fn write(r: Request<'_>, group: &GroupView, code: u16, record: &[u8])
     if cell.spends(byte_rate::cost(text.as_bytes()), now) {
         log::from_worker(r, code, record);
     } else {
-        let lines = record
-            .split(|byte| *byte == b'\n')
-            .filter(|line| !line.is_empty())
-            .count();
-        cell.left_out
-            .fetch_add(lines.max(1) as u64, Ordering::Relaxed);
+        let lines = log::lines(record).count().max(1);
+        cell.left_out.fetch_add(lines as u64, Ordering::Relaxed);
     }
     if let Some(text) = cell.account(now) {
         log::request(r, log_ids::LINES_LEFT_OUT, || {

@@ -12,16 +12,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::httpd::shared::{self, Inherited};
 use crate::workers::row_owner;
 
-/// Cells for workers.
 const WORKER_CELLS: usize = 1024;
 
 /// Rows for children; who finds none counts for itself alone.
 const ROWS: usize = 256;
 
-/// The shared tables.
 static TABLES: [Inherited<Table>; 2] = [const { Inherited::new() }; 2];
 
-/// What is counted.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Counted {
     Workers,
@@ -129,7 +126,6 @@ impl Loads {
         if total.cast_signed() < 0 { 0 } else { total }
     }
 
-    /// A request begins.
     pub(crate) fn begin(&self, worker: u32) {
         if let Some((total, own)) = self.cells_of(worker) {
             own.fetch_add(1, Ordering::Relaxed);
@@ -137,7 +133,6 @@ impl Loads {
         }
     }
 
-    /// A request that began has ended.
     pub(crate) fn end(&self, worker: u32) {
         if let Some((total, own)) = self.cells_of(worker) {
             total.fetch_sub(1, Ordering::Relaxed);

@@ -9,7 +9,6 @@ use wsgid_protocol::names::DEFAULT_GROUP;
 
 use crate::configuration::groups::GroupViews;
 
-/// What the parent decided, for its children.
 #[derive(Debug, Default)]
 pub(crate) struct ServingPlan {
     pub(crate) groups: GroupViews,
@@ -45,7 +44,6 @@ pub(crate) fn publish(plan: ServingPlan) {
     *PLAN.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(plan));
 }
 
-/// What was published last.
 pub(crate) fn current() -> Option<Arc<ServingPlan>> {
     PLAN.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }

@@ -17,7 +17,6 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often is looked for such connections, in the pools that nobody uses too.
 const SWEEP: Duration = Duration::from_secs(10);
 
-/// The connections of all groups.
 pub(crate) struct ConnectionPools {
     idle: Mutex<Idle<WorkerConnection>>,
     loads: Loads,
@@ -34,7 +33,6 @@ struct Idle<C> {
     max: usize,
 }
 
-/// What a pool needs to know of a connection.
 trait Pooled {
     /// The worker that served it last; 0 is not known.
     fn worker(&self) -> u32;
@@ -141,7 +139,6 @@ impl ConnectionPools {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The pool of a pair of groups.
     pub(crate) fn of(&self, group: &str, application_group: &str) -> PoolOf<'_> {
         PoolOf {
             pools: self,

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
-/// Owner of a row that is being swept.
 const SWEPT: u32 = u32::MAX;
 
 /// Takes the row for this process, if nobody has it.

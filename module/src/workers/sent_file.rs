@@ -16,7 +16,7 @@ const FUSE: u64 = 0x6573_5546;
 /// File systems without a program behind them and without a device of their own
 /// (tmpfs, ramfs, hugetlbfs, btrfs, bcachefs, ZFS): what a mount of another
 /// namespace may be.
-const FOREIGN: [u64; 6] = [
+const FOREIGN: [u32; 6] = [
     0x0102_1994,
     0x8584_58f6,
     0x9584_58f6,
@@ -64,13 +64,10 @@ fn at_mount(mount: Option<MountNumber>, fd: BorrowedFd<'_>) -> bool {
     };
     // A mount of another namespace. A FUSE file system there does not ask its
     // program for the sake of strangers.
-    here.unwrap_or_else(|| fstatfs(fd).is_ok_and(|found| is_foreign_and_answers(&found)))
-}
-
-fn is_foreign_and_answers(found: &nix::sys::statfs::Statfs) -> bool {
-    // The kernel's number has 32 bits, and some types here have a sign.
-    let magic = u64::from(found.filesystem_type().0 as u32);
-    FOREIGN.contains(&magic)
+    here.unwrap_or_else(|| {
+        // The kernel's number has 32 bits, and some types here have a sign.
+        fstatfs(fd).is_ok_and(|found| FOREIGN.contains(&(found.filesystem_type().0 as u32)))
+    })
 }
 
 /// The number that a descriptor's mount has in the list of mounts.

@@ -27,7 +27,6 @@ pub(crate) fn stop(graceful: bool) {
     }
 }
 
-/// Whether this child stops at once.
 pub(crate) fn is_stopping() -> bool {
     STOPPING.load(Ordering::SeqCst)
 }

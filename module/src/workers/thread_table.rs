@@ -82,7 +82,6 @@ impl ThreadTable {
         Some(Self { used, rows })
     }
 
-    /// The table that the parent made.
     pub(crate) fn inherited() -> Option<Self> {
         TABLE.get()
     }
@@ -116,7 +115,6 @@ impl ThreadTable {
             .take(self.used.load(Ordering::Relaxed) as usize)
     }
 
-    /// What the requests of a group do.
     pub(crate) fn look(self, key: u32, now: u32, ages: AgeLimits) -> GroupRequests {
         let mut seen = GroupRequests::default();
         for [owner, group, since, begun, waits, ..] in self.used() {

@@ -7,20 +7,20 @@ use std::marker::PhantomData;
 use std::ptr::NonNull;
 
 /// A pointer to a `T` that lives for `'a`.
-pub(crate) struct Handle<'a, T> {
+pub(crate) struct Foreign<'a, T> {
     raw: NonNull<T>,
     life: PhantomData<&'a T>,
 }
 
-impl<T> Clone for Handle<'_, T> {
+impl<T> Clone for Foreign<'_, T> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<T> Copy for Handle<'_, T> {}
+impl<T> Copy for Foreign<'_, T> {}
 
-impl<T> Handle<'_, T> {
+impl<T> Foreign<'_, T> {
     /// # Safety
     /// `raw` is null or alive during the lifetime, in which this thread alone uses it.
     pub(crate) unsafe fn optional(raw: *mut T) -> Option<Self> {
