@@ -77,7 +77,7 @@ impl DescriptorRoom {
 
 /// What one receive has brought.
 #[derive(Debug)]
-pub struct Received {
+pub struct ReceivedBytes {
     /// How many bytes; 0 is the end.
     pub count: usize,
     /// Descriptors, perhaps more than were agreed.
@@ -92,10 +92,10 @@ pub fn recv_with_fds(
     buffer: &mut [u8],
     room: &mut DescriptorRoom,
     flags: MsgFlags,
-) -> io::Result<Received> {
+) -> io::Result<ReceivedBytes> {
     let flags = flags | MsgFlags::MSG_CMSG_CLOEXEC;
     let (count, header) = receive(socket, buffer, &mut room.space, flags)?;
-    Ok(Received {
+    Ok(ReceivedBytes {
         count,
         fds: take_descriptors(&header),
         is_cut: header.msg_flags & libc::MSG_CTRUNC != 0,

@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 use serde_bytes::Bytes;
 
-use crate::front::is_spoken;
 use crate::limits::MAX_ENVIRON_FIELDS;
 use crate::pairs::{put_pairs, take_bytes, take_middle, take_number, take_pairs, take_short};
 use crate::payload::{self, PayloadError};
@@ -54,7 +53,7 @@ impl Hello {
 }
 
 fn version_mismatch(lowest: u16, highest: u16) -> Option<String> {
-    if is_spoken((lowest, highest)) && highest <= VERSIONS.1 {
+    if lowest <= VERSIONS.1 && (VERSIONS.0..=VERSIONS.1).contains(&highest) {
         return None;
     }
     Some(format!(

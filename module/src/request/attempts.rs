@@ -15,13 +15,13 @@ use crate::workers::connection::{Wait, WorkerConnection, was_not_taken};
 use crate::workers::pool::PoolOf;
 
 /// A request that is counted in the pool of its connection until it is dropped.
-struct RunningRequest<'e> {
+struct RequestLease<'e> {
     pool: &'e PoolOf<'e>,
     /// Whose connection was taken; 0 of a new one.
     worker: u32,
 }
 
-impl RunningRequest<'_> {
+impl RequestLease<'_> {
     fn give_back(self, connection: WorkerConnection) {
         let pool = self.pool;
         drop(self);
@@ -29,7 +29,7 @@ impl RunningRequest<'_> {
     }
 }
 
-impl Drop for RunningRequest<'_> {
+impl Drop for RequestLease<'_> {
     fn drop(&mut self) {
         self.pool.end(self.worker);
     }
@@ -69,7 +69,7 @@ impl<'r> RequestExchange<'_, 'r> {
         loop {
             let idle = pool.take();
             let is_fresh = idle.is_none();
-            let running = RunningRequest {
+            let running = RequestLease {
                 pool: &pool,
                 worker: idle.as_ref().map_or(0, WorkerConnection::worker),
             };
@@ -112,7 +112,7 @@ impl<'r> RequestExchange<'_, 'r> {
 
     fn attempt(
         &self,
-        running: RunningRequest<'_>,
+        running: RequestLease<'_>,
         mut connection: WorkerConnection,
         frames: &mut Frames<'_, 'r>,
         handler: &mut dyn FrameHandler<'r>,
