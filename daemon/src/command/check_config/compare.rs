@@ -100,7 +100,7 @@ fn embedded(report: &ConfigReport, uses: &[ScriptUse<'_>]) -> Vec<Finding> {
                 "`{what}`{place} names no process group, and WSGIRestrictEmbedded is On: its requests get 500, \
                  as with mod_wsgi; name a process group"
             );
-            findings.push(Finding::problem(origin, text));
+            findings.push(Finding::new(FindingKind::Problem, origin, text));
             continue;
         }
         let mut text = format!(

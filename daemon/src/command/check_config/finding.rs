@@ -42,16 +42,8 @@ impl Finding {
         }
     }
 
-    pub(crate) fn problem(origin: &str, text: impl Into<String>) -> Self {
-        Self::new(FindingKind::Problem, origin, text)
-    }
-
     pub(crate) fn change(origin: &str, text: impl Into<String>) -> Self {
         Self::new(FindingKind::Change, origin, text)
-    }
-
-    pub(crate) fn note(origin: &str, text: impl Into<String>) -> Self {
-        Self::new(FindingKind::Note, origin, text)
     }
 
     /// The file, and the line in it.

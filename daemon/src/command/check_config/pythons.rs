@@ -106,7 +106,7 @@ pub(crate) fn findings(groups: &[Tried<'_>]) -> Vec<Finding> {
     }
     if !Uid::effective().is_root() {
         let text = "this is not root, so each process group was tried as you, not as its own user";
-        findings.push(Finding::note("", text));
+        findings.push(Finding::new(FindingKind::Note, "", text));
     }
     findings.extend(unnamed_python(groups));
     findings.extend(several_pythons(groups));
