@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use wsgid_protocol::Failure;
 
-use super::step::PoolStep;
-use super::{Action, Member, Mode, PoolGeneration, WorkerPool};
+use super::{Action, Member, Mode, PoolGeneration, PoolStep, WorkerPool};
 use crate::definition::Definition;
 
 impl WorkerPool {

@@ -3,8 +3,7 @@
 
 use wsgid_protocol::control::RecycleReason;
 
-use super::step::PoolStep;
-use super::{Action, NEVER_READY_PATIENCE, Phase, TERM_PATIENCE, WorkerPool};
+use super::{Action, NEVER_READY_PATIENCE, Phase, PoolStep, TERM_PATIENCE, WorkerPool};
 use crate::ids::WorkerId;
 
 impl WorkerPool {

@@ -9,9 +9,8 @@ use std::time::{Duration, Instant};
 use wsgid_protocol::Failure;
 use wsgid_protocol::readable::escaped;
 
-use super::step::PoolStep;
 use super::{
-    Action, Member, Mode, NEXT_TRIES, PROVED_AFTER, Phase, PoolGeneration, REPLACE_PAUSE,
+    Action, Member, Mode, NEXT_TRIES, PROVED_AFTER, Phase, PoolGeneration, PoolStep, REPLACE_PAUSE,
     WorkerPool,
 };
 use crate::ids::WorkerId;

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::step::PoolStep;
-use super::{Action, HANGS_AFTER, HANGS_TIMES, Member, Mode, Phase, PoolGeneration, WorkerPool};
+use super::{
+    Action, HANGS_AFTER, HANGS_TIMES, Member, Mode, Phase, PoolGeneration, PoolStep, WorkerPool,
+};
 use crate::ids::WorkerId;
 
 impl WorkerPool {

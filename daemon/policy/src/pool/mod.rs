@@ -35,7 +35,6 @@ use crate::ids::WorkerId;
 use crate::instant;
 use backoff::Backoff;
 pub use member::{Member, Phase};
-use step::PoolStep;
 
 /// Tries that a new generation has to become ready while an old one serves.
 const NEXT_TRIES: u32 = 3;
@@ -131,6 +130,18 @@ pub enum Action {
     TakenBack(u64),
     /// Nothing is left; the pool may be forgotten.
     Gone,
+}
+
+/// One event being handled: its time, and what is found to be done.
+struct PoolStep {
+    now: Instant,
+    actions: Vec<Action>,
+}
+
+impl PoolStep {
+    fn push(&mut self, action: Action) {
+        self.actions.push(action);
+    }
 }
 
 /// Whether the pool serves.

@@ -9,20 +9,8 @@ use std::time::Instant;
 use wsgid_protocol::control::RecycleReason;
 
 use super::member::Recycle;
-use super::{ABORT_PATIENCE, Action, Event, Member, Mode, Phase, WorkerPool};
+use super::{ABORT_PATIENCE, Action, Event, Member, Mode, Phase, PoolStep, WorkerPool};
 use crate::ids::WorkerId;
-
-/// One event being handled: its time, and what is found to be done.
-pub(super) struct PoolStep {
-    pub(super) now: Instant,
-    pub(super) actions: Vec<Action>,
-}
-
-impl PoolStep {
-    pub(super) fn push(&mut self, action: Action) {
-        self.actions.push(action);
-    }
-}
 
 impl WorkerPool {
     pub(super) fn apply(&mut self, event: Event, step: &mut PoolStep) {
