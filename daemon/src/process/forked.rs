@@ -37,12 +37,8 @@ pub(crate) struct Expected {
 impl Expected {
     /// Makes its descriptors: ours, and those that the preloader is to have.
     pub(crate) fn new(group: &str) -> io::Result<(Self, [Arc<OwnedFd>; 3])> {
-        let (control, theirs) = socketpair(
-            AddressFamily::Unix,
-            SockType::Stream,
-            None,
-            SockFlag::SOCK_CLOEXEC,
-        )?;
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let (control, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, flags)?;
         let control = Guarded::new(control, group);
         setsockopt(&control.as_fd(), PassCred, &true)?;
         let (out, out_theirs) = pipe2(OFlag::O_CLOEXEC)?;
@@ -58,10 +54,8 @@ impl Expected {
             Ok(Ok(first)) => first,
             Ok(Err(error)) => return Err(format!("the preloader could not fork: {error}")),
             Err(_) => {
-                return Err(format!(
-                    "the preloader did not fork within {} s",
-                    TIMEOUT.as_secs()
-                ));
+                let seconds = TIMEOUT.as_secs();
+                return Err(format!("the preloader did not fork within {seconds} s"));
             }
         };
         let pid = u32::try_from(sender.pid()).map_err(|error| error.to_string())?;

@@ -31,12 +31,8 @@ impl fmt::Display for Closed {
         let component = self.component.display();
         write!(out, "`{path}`: ")?;
         if let Some((link, target)) = &self.link {
-            write!(
-                out,
-                "`{}` is a link to `{}`, and ",
-                link.display(),
-                target.display()
-            )?;
+            let link = link.display();
+            write!(out, "`{link}` is a link to `{}`, and ", target.display())?;
         }
         match self.errno {
             Errno::ENOENT => write!(out, "`{component}` does not exist"),
@@ -89,11 +85,9 @@ pub(crate) fn appendable(path: &Path) -> Result<(), Closed> {
         (Ok(mut walk), _) if walk.at.is_dir() => Err(walk.closed(Errno::EISDIR, "written to")),
         (Ok(mut walk), _) => walk.usable(AccessFlags::W_OK, "written to"),
         (Err(closed), Some(parent)) if closed.errno == Errno::ENOENT => {
-            let way = Walk::along(parent);
-            way.and_then(|mut walk| {
-                walk.usable(AccessFlags::W_OK | AccessFlags::X_OK, "written to")
-            })
-            .map_err(|closed| Closed {
+            let how = AccessFlags::W_OK | AccessFlags::X_OK;
+            let way = Walk::along(parent).and_then(|mut walk| walk.usable(how, "written to"));
+            way.map_err(|closed| Closed {
                 path: path.into(),
                 ..closed
             })

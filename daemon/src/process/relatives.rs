@@ -147,12 +147,16 @@ impl Families {
             pids.rotate_left(self.turn);
         }
         self.search(&pids, ENTRIES, Instant::now() + SEARCH);
-        let used_by = |pid: &u32| self.known.get(pid).map(Family::used).unwrap_or_default();
-        let used = roots
-            .iter()
-            .map(|(group, pids)| (group.clone(), pids.iter().map(used_by).sum()))
+        let used = roots.into_iter();
+        let used = used
+            .map(|(group, pids)| (group, self.used(&pids)))
             .collect();
         UsageSample { at, used }
+    }
+
+    fn used(&self, pids: &[u32]) -> Duration {
+        let families = pids.iter().filter_map(|pid| self.known.get(pid));
+        families.map(Family::used).sum()
     }
 
     fn search(&mut self, pids: &[u32], entries: usize, until: Instant) {

@@ -55,12 +55,8 @@ fn start(
     enter_home: bool,
     entrances: &[PathBuf],
 ) -> io::Result<Spawned> {
-    let (ours, theirs) = socketpair(
-        AddressFamily::Unix,
-        SockType::Stream,
-        None,
-        SockFlag::SOCK_CLOEXEC,
-    )?;
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, flags)?;
     // Before anybody has the other end.
     let _ = Refusal::on(ours.as_fd());
     // The two copies that the launcher inherits live until it has been forked.
@@ -80,17 +76,14 @@ fn start(
     }
     command
         .env_clear()
-        .envs(std::env::var_os("TZ").map(|zone| ("TZ", zone)));
-    command
+        .envs(std::env::var_os("TZ").map(|zone| ("TZ", zone)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(false);
     let child = command.spawn()?;
-    Ok(Spawned {
-        child,
-        control: ours,
-    })
+    let control = ours;
+    Ok(Spawned { child, control })
 }
 
 /// A copy that stays open over exec.

@@ -8,6 +8,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::socket::{MsgFlags, send};
 
@@ -77,12 +79,10 @@ impl Control {
     /// leaves later, in order. Without a supervisor it is lost.
     pub(crate) fn send(&self, message: &FromWorker) {
         let Ok(payload) = encode(message) else { return };
-        let Some(len) = u32::try_from(payload.len())
-            .ok()
-            .filter(|len| *len <= MAX_WORKER_CONTROL_LEN)
-        else {
+        let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+        if len > MAX_WORKER_CONTROL_LEN {
             return;
-        };
+        }
         let mut pending = lock::detached(&self.pending);
         pending.extend(FrameHead::new(Kind::Control, 0, len).encode());
         pending.extend(payload);
@@ -92,26 +92,44 @@ impl Control {
         }
     }
 
+    /// Waits until `wake` is readable, or the supervisor has spoken if one is `heard`, and
+    /// sends what is pending meanwhile.
+    pub(crate) fn wait(
+        &self,
+        wake: BorrowedFd<'_>,
+        heard: bool,
+        timeout: PollTimeout,
+    ) -> nix::Result<Heard> {
+        let mut wanted = PollFlags::POLLIN;
+        if !lock::detached(&self.pending).is_empty() {
+            wanted |= PollFlags::POLLOUT;
+        }
+        let mut fds = [
+            PollFd::new(wake, PollFlags::POLLIN),
+            PollFd::new(self.as_fd(), wanted),
+        ];
+        // Without a supervisor its socket would be readable for ever.
+        let watched = if heard { &mut fds[..] } else { &mut fds[..1] };
+        poll(watched, timeout)?;
+        let [woken, ready] = fds.map(|fd| fd.revents().unwrap_or(PollFlags::empty()));
+        if ready.contains(PollFlags::POLLOUT) {
+            self.send_pending(&mut lock::detached(&self.pending));
+        }
+        Ok(Heard {
+            woken: !woken.is_empty(),
+            spoken: ready.intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR),
+        })
+    }
+
     /// Sends what is pending; returns whether some is left.
-    pub(crate) fn flush(&self) -> bool {
-        self.send_pending(&mut lock::detached(&self.pending))
-    }
-
-    pub(crate) fn is_pending(&self) -> bool {
-        !lock::detached(&self.pending).is_empty()
-    }
-
     fn send_pending(&self, pending: &mut VecDeque<u8>) -> bool {
         while !pending.is_empty() {
             let bytes = pending.make_contiguous();
-            match send(
-                self.socket.as_raw_fd(),
-                bytes,
-                MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL,
-            ) {
+            let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+            match send(self.socket.as_raw_fd(), bytes, flags) {
                 Ok(count) => drop(pending.drain(..count)),
-                Err(nix::errno::Errno::EINTR) => {}
-                Err(nix::errno::Errno::EAGAIN) => return true,
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => return true,
                 // The supervisor has gone; the control thread will see that.
                 Err(_) => pending.clear(),
             }
@@ -139,6 +157,12 @@ impl Control {
     pub(crate) fn woken(&self) {
         let _ = self.wake.read();
     }
+}
+
+/// What a wait has found: a wake-up, and something of the supervisor's, or its end.
+pub(crate) struct Heard {
+    pub(crate) woken: bool,
+    pub(crate) spoken: bool,
 }
 
 impl AsFd for Control {

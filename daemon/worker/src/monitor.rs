@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::PollTimeout;
 use nix::sys::socket::MsgFlags;
 use nix::unistd::{dup2_stderr, dup2_stdout};
 use pyo3::prelude::*;
@@ -201,32 +201,14 @@ impl Monitor {
 
     fn wait(&mut self, worker: &Worker) {
         let control = &worker.control;
-        let mut wanted = PollFlags::POLLIN;
-        if control.is_pending() {
-            wanted |= PollFlags::POLLOUT;
-        }
         let timeout = self.timeout(worker, Instant::now());
-        let mut fds = [
-            PollFd::new(control.wake_fd(), PollFlags::POLLIN),
-            PollFd::new(control.as_fd(), wanted),
-        ];
-        // Without a supervisor its socket would be readable for ever.
-        let watched = if self.orphaned.is_some() {
-            &mut fds[..1]
-        } else {
-            &mut fds[..]
-        };
-        if poll(watched, timeout).is_err() {
+        let Ok(heard) = control.wait(control.wake_fd(), self.orphaned.is_none(), timeout) else {
             return;
-        }
-        let [woken, ready] = fds.map(|fd| fd.revents().unwrap_or(PollFlags::empty()));
-        if !woken.is_empty() {
+        };
+        if heard.woken {
             control.woken();
         }
-        if ready.contains(PollFlags::POLLOUT) {
-            control.flush();
-        }
-        if ready.intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR) {
+        if heard.spoken {
             self.receive(worker);
         }
     }

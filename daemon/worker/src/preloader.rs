@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::PollTimeout;
 use nix::sys::socket::MsgFlags;
 use nix::unistd::{Pid, dup2_stderr, dup2_stdout, setpgid};
 
@@ -55,30 +55,21 @@ pub(crate) fn wait(
                 }
             }
         }
-        let mut wanted = PollFlags::POLLIN;
-        if worker.control.flush() {
-            wanted |= PollFlags::POLLOUT;
-        }
-        let mut fds = [
-            PollFd::new(wake, PollFlags::POLLIN),
-            PollFd::new(worker.control.as_fd(), wanted),
-        ];
-        match poll(&mut fds, PollTimeout::NONE) {
+        match worker.control.wait(wake, true, PollTimeout::NONE) {
+            Ok(heard) if heard.woken => return None,
+            Ok(heard) if heard.spoken => receive(worker, reader),
             Ok(_) | Err(Errno::EINTR) => {}
             Err(_) => sys::exit_now(1),
         }
-        let [woken, ready] = fds.map(|fd| fd.revents().unwrap_or(PollFlags::empty()));
-        if !woken.is_empty() {
-            return None;
-        }
-        if ready.intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR) {
-            match reader.fill(worker.control.as_fd(), MsgFlags::MSG_DONTWAIT) {
-                Ok(0) => sys::exit_now(0),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => sys::exit_now(1),
-            }
-        }
+    }
+}
+
+fn receive(worker: &Worker, reader: &mut FrameReader) {
+    match reader.fill(worker.control.as_fd(), MsgFlags::MSG_DONTWAIT) {
+        Ok(0) => sys::exit_now(0),
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+        Err(_) => sys::exit_now(1),
     }
 }
 

@@ -60,9 +60,8 @@ fn queued_since(connection: &Connection) -> Option<u64> {
     let mut peeked = [0; 16 * 1024];
     let count = connection.peek(&mut peeked).ok()?;
     let (head, payload) = peeked.get(..count)?.split_first_chunk::<HEAD_LEN>()?;
-    let head = FrameHead::parse(head)
-        .ok()
-        .filter(|head| head.kind == Kind::Request)?;
+    let head = FrameHead::parse(head).ok();
+    let head = head.filter(|head| head.kind == Kind::Request)?;
     let payload = payload.get(..head.len as usize)?;
     Some(RequestHead::decode(payload).ok()?.queue_start_us)
 }
@@ -80,9 +79,8 @@ pub(crate) fn refuse(
         Ok(0) => return Some(ConnectionOutcome::Ended),
         _ => return None,
     }
-    let head = FrameHead::parse(&peeked)
-        .ok()
-        .filter(|head| head.kind == Kind::Request && connection.owns(head.id))?;
+    let head = FrameHead::parse(&peeked).ok();
+    let head = head.filter(|head| head.kind == Kind::Request && connection.owns(head.id))?;
     let is_good = take(&mut FrameReader::new(0), connection).is_some()
         && ResponseOutput::refuse(connection, head.id, failure, text, false);
     Some(ConnectionOutcome::good(is_good))
@@ -95,10 +93,8 @@ fn take(reader: &mut FrameReader, connection: &Connection) -> Option<()> {
     let body = RequestHead::decode(frame.payload).ok()?.body;
     if matches!(body, BodyKind::Inline(_)) {
         receive_frame(reader, connection.as_fd(), REST_MS).ok()?;
-        reader
-            .next(connection.as_fd())
-            .ok()
-            .filter(|frame| frame.head.kind == Kind::Body)?;
+        let frame = reader.next(connection.as_fd()).ok();
+        frame.filter(|frame| frame.head.kind == Kind::Body)?;
     }
     // Anything else behind it is a CANCEL: the client has gone.
     reader.is_empty().then_some(())

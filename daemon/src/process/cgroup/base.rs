@@ -47,18 +47,14 @@ impl Base {
     pub(super) fn prepare(hierarchies: Vec<Hierarchy>) -> Result<(Self, Option<String>), String> {
         for one in hierarchies.iter().filter(|one| one.unified) {
             enable(one).map_err(|error| {
-                format!(
-                    "the controllers of `{}` cannot be used: {error}",
-                    one.directory.display()
-                )
+                let directory = one.directory.display();
+                format!("the controllers of `{directory}` cannot be used: {error}")
             })?;
         }
         let base = Self { hierarchies };
-        let missing: Vec<&str> = [Controller::Cpu, Controller::Memory, Controller::Pids]
-            .into_iter()
-            .filter(|controller| base.hierarchy(*controller).is_none())
-            .map(Controller::name)
-            .collect();
+        let wanted = [Controller::Cpu, Controller::Memory, Controller::Pids].into_iter();
+        let missing = wanted.filter(|controller| !base.has(*controller));
+        let missing: Vec<&str> = missing.map(Controller::name).collect();
         let problem =
             (!missing.is_empty()).then(|| format!("no controller for {}", missing.join(", ")));
         Ok((base, problem))
@@ -86,25 +82,25 @@ impl Base {
     /// version 1 then moves it without the kernel's lock on all forks and ends
     /// of processes, which waits for the slowest of them.
     pub(super) fn entrances(&self, name: &str) -> Vec<PathBuf> {
-        let file = |one: &Hierarchy| if one.unified { "cgroup.procs" } else { "tasks" };
-        self.hierarchies
-            .iter()
-            .map(|one| one.directory.join(name).join(file(one)))
-            .collect()
+        let mut entrances = Vec::new();
+        for one in &self.hierarchies {
+            let file = if one.unified { "cgroup.procs" } else { "tasks" };
+            entrances.push(one.directory.join(name).join(file));
+        }
+        entrances
     }
 
     /// For processes that others put there: the file of the group, and that of
     /// the place they come from, in every hierarchy.
     pub(super) fn doors(&self, name: &str) -> Vec<(PathBuf, PathBuf)> {
-        let door = |one: &Hierarchy| {
+        let mut doors = Vec::new();
+        for one in &self.hierarchies {
             let main = Some(one.directory.join(MAIN)).filter(|main| one.unified && main.is_dir());
             let home = main.unwrap_or_else(|| one.directory.clone());
-            (
-                one.directory.join(name).join("cgroup.procs"),
-                home.join("cgroup.procs"),
-            )
-        };
-        self.hierarchies.iter().map(door).collect()
+            let there = one.directory.join(name);
+            doors.push((there.join("cgroup.procs"), home.join("cgroup.procs")));
+        }
+        doors
     }
 
     pub(super) fn bound(&self, name: &str, bounds: Bounds) -> io::Result<()> {
@@ -197,11 +193,13 @@ impl Base {
 
     /// Removes it. `false`: something is still in it.
     pub(super) fn remove(&self, name: &str) -> bool {
-        let stays = |one: &&Hierarchy| match fs::remove_dir(one.directory.join(name)) {
-            Ok(()) => false,
-            Err(error) => error.kind() != io::ErrorKind::NotFound,
-        };
-        self.hierarchies.iter().filter(stays).count() == 0
+        let mut is_gone = true;
+        for one in &self.hierarchies {
+            if let Err(error) = fs::remove_dir(one.directory.join(name)) {
+                is_gone &= error.kind() == io::ErrorKind::NotFound;
+            }
+        }
+        is_gone
     }
 
     /// Groups of supervisors that are no more.
@@ -237,13 +235,7 @@ fn shares(weight: u32) -> u32 {
 
 /// Has the groups below get the controllers.
 fn enable(one: &Hierarchy) -> io::Result<()> {
-    let wanted: Vec<String> = one
-        .controllers
-        .iter()
-        .map(|controller| format!("+{}", controller.name()))
-        .collect();
-    let switch_on = || write(&one.directory, "cgroup.subtree_control", wanted.join(" "));
-    match switch_on() {
+    match switch_on(one) {
         // Processes and groups do not go together in one directory.
         Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {}
         other => return other,
@@ -255,11 +247,17 @@ fn enable(one: &Hierarchy) -> io::Result<()> {
             // One that has ended is no matter; what stays is seen below.
             let _ = fs::write(main.join("cgroup.procs"), pid.to_string());
         }
-        if switch_on().is_ok() {
+        if switch_on(one).is_ok() {
             return write(&main, "cpu.weight", MAIN_WEIGHT);
         }
     }
-    switch_on()
+    switch_on(one)
+}
+
+fn switch_on(one: &Hierarchy) -> io::Result<()> {
+    let wanted = one.controllers.iter().map(|one| format!("+{}", one.name()));
+    let wanted: Vec<String> = wanted.collect();
+    write(&one.directory, "cgroup.subtree_control", wanted.join(" "))
 }
 
 fn make_directory(path: &Path) -> io::Result<()> {

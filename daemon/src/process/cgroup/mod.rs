@@ -89,16 +89,16 @@ impl Cgroups {
 
     /// What a group is to have and cannot get.
     pub(crate) fn cannot(&self, config: &GroupConfig) -> Option<String> {
-        let has = |controller| self.base.as_ref().is_some_and(|base| base.has(controller));
-        let missing: Vec<&str> = [
+        let mut missing = Vec::new();
+        for (option, is_wanted, controller) in [
             ("cpu-weight=", config.cpu_weight > 0, Controller::Cpu),
             ("memory-max=", config.memory_max > 0, Controller::Memory),
             ("tasks-max=", config.tasks_max > 0, Controller::Pids),
-        ]
-        .into_iter()
-        .filter(|(_, wanted, controller)| *wanted && !has(*controller))
-        .map(|(option, ..)| option)
-        .collect();
+        ] {
+            if is_wanted && !self.base.as_ref().is_some_and(|base| base.has(controller)) {
+                missing.push(option);
+            }
+        }
         let why = self.problem.as_deref().unwrap_or_default();
         (!missing.is_empty()).then(|| format!("{} has no effect: {why}", missing.join(" and ")))
     }
