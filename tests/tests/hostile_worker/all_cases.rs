@@ -154,10 +154,12 @@ pub(crate) fn children(httpd: &Httpd) -> Vec<Pid> {
     children
 }
 
-fn run_all(name: &'static str, list: fn() -> Vec<&'static Case>) {
-    // Many of them wait: two servers for each MPM, each with every second case.
-    let halves = Mpm::ALL.map(|mpm| [(mpm, 0), (mpm, 1)]);
-    at_once(Limit::seconds(600), halves.concat(), move |(mpm, first)| {
+/// On so many servers for each MPM at once, of which each gets its share of the cases.
+fn run_all(name: &'static str, servers: usize, list: fn() -> Vec<&'static Case>) {
+    let each = Mpm::ALL
+        .into_iter()
+        .flat_map(move |mpm| (0..servers).map(move |first| (mpm, first)));
+    at_once(Limit::seconds(600), each, move |(mpm, first)| {
         let only = std::env::var("HOSTILE_CASE").ok();
         let site = Site::new();
         let (builder, tls_port) = with_tls(Httpd::builder().mpm(mpm), mpm);
@@ -175,7 +177,7 @@ fn run_all(name: &'static str, list: fn() -> Vec<&'static Case>) {
         let processes = children(&httpd);
         let before: Vec<u64> = processes.iter().map(|child| child.resident()).collect();
         let mut checked = Checked::new(httpd);
-        for case in list().into_iter().skip(first).step_by(2) {
+        for case in list().into_iter().skip(first).step_by(servers) {
             if only.as_deref().is_none_or(|only| only == case.name) {
                 checked.case(case.name, Log::Any, |httpd| {
                     misbehave(httpd, &wire, mpm, case)
@@ -211,10 +213,11 @@ fn run_all(name: &'static str, list: fn() -> Vec<&'static Case>) {
 
 #[test]
 fn against_the_module() {
-    run_all("module", || cases::against_module().collect());
+    // Many of them wait.
+    run_all("module", 2, || cases::against_module().collect());
 }
 
 #[test]
 fn against_the_supervisor() {
-    run_all("supervisor", || cases::against_supervisor().collect());
+    run_all("supervisor", 1, || cases::against_supervisor().collect());
 }
