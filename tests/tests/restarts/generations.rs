@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use wsgid_tests::{Httpd, Limit, Mpm, Site, case, eventually};
+use wsgid_tests::{Httpd, Limit, Mpm, Site, at_once, case, eventually};
 
 use crate::server::{SOON, builder, running, worker};
 
@@ -22,62 +22,61 @@ fn a_site_that_is_taken_out_after_hard_restarts_ends() {
     const HUP: Signal = Signal::SIGHUP;
     const USR1: Signal = Signal::SIGUSR1;
     for mpm in [Mpm::Event, Mpm::Prefork] {
-        for order in [
+        let orders = [
             &[HUP, USR1][..],
             &[HUP, HUP, USR1, HUP],
             &[USR1, HUP, HUP],
             &[USR1, USR1, HUP, USR1],
-        ] {
-            case(Limit::seconds(120), move || {
-                let site = Site::new();
-                let mut httpd = builder(
-                    mpm,
-                    &site,
-                    &[("shop", "processes=1"), ("blog", "processes=1")],
-                )
-                .start();
-                let shop = worker(&httpd, "shop");
-                let blog = worker(&httpd, "blog");
-                let (last, before) = order.split_last().expect("there are restarts");
-                for signal in before {
-                    if *signal == HUP {
-                        httpd.hup()
-                    } else {
-                        httpd.graceful()
-                    }
-                    assert_eq!(
-                        (worker(&httpd, "shop"), worker(&httpd, "blog")),
-                        (shop, blog)
-                    );
-                }
-                httpd.configure(|lines| lines.retain(|line| !line.contains("blog")));
-                // Children that do not end by themselves.
-                httpd
-                    .pid()
-                    .children()
-                    .into_iter()
-                    .filter(|child| Some(*child) != httpd.supervisor())
-                    .for_each(|child| {
-                        child.kill();
-                    });
-                if *last == HUP {
+        ];
+        at_once(Limit::seconds(120), orders, move |order| {
+            let site = Site::new();
+            let mut httpd = builder(
+                mpm,
+                &site,
+                &[("shop", "processes=1"), ("blog", "processes=1")],
+            )
+            .start();
+            let shop = worker(&httpd, "shop");
+            let blog = worker(&httpd, "blog");
+            let (last, before) = order.split_last().expect("there are restarts");
+            for signal in before {
+                if *signal == HUP {
                     httpd.hup()
                 } else {
                     httpd.graceful()
                 }
-                let limit = Duration::from_secs(5);
-                let left = eventually("the end of the site", limit, || {
-                    let workers = httpd.workers();
-                    (workers.len() == 1).then_some(workers)
+                assert_eq!(
+                    (worker(&httpd, "shop"), worker(&httpd, "blog")),
+                    (shop, blog)
+                );
+            }
+            httpd.configure(|lines| lines.retain(|line| !line.contains("blog")));
+            // Children that do not end by themselves.
+            httpd
+                .pid()
+                .children()
+                .into_iter()
+                .filter(|child| Some(*child) != httpd.supervisor())
+                .for_each(|child| {
+                    child.kill();
                 });
-                assert_eq!(i64::from(left[0].number), shop, "{mpm:?} {order:?}");
-                eventually("one generation", limit, || {
-                    (generations(&httpd).len() == 1).then_some(())
-                });
-                assert_eq!(worker(&httpd, "shop"), shop);
-                httpd.stop();
+            if *last == HUP {
+                httpd.hup()
+            } else {
+                httpd.graceful()
+            }
+            let limit = Duration::from_secs(5);
+            let left = eventually("the end of the site", limit, || {
+                let workers = httpd.workers();
+                (workers.len() == 1).then_some(workers)
             });
-        }
+            assert_eq!(i64::from(left[0].number), shop, "{mpm:?} {order:?}");
+            eventually("one generation", limit, || {
+                (generations(&httpd).len() == 1).then_some(())
+            });
+            assert_eq!(worker(&httpd, "shop"), shop);
+            httpd.stop();
+        });
     }
 }
 

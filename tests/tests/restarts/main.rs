@@ -99,7 +99,7 @@ fn changes_reach_only_whom_they_concern_and_requests_end() {
 
 #[test]
 fn a_restart_does_not_wait_for_a_long_request() {
-    heavy_on_every_mpm(Limit::seconds(120), move |mpm| {
+    on_every_mpm(Limit::seconds(120), move |mpm| {
         let site = Site::new();
         let httpd = builder(mpm, &site, &[("site", "threads=4")]).start();
         let supervisor = httpd.supervisor();
