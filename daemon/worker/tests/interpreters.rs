@@ -6,43 +6,34 @@ use std::collections::BTreeMap;
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// A suite that takes longer hangs.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// Suites that run at the same time; most of their time is waiting.
-const PARALLEL: usize = 4;
-
 #[test]
 fn the_suites_pass_under_every_python() {
-    let extension = extension();
+    let extension = &extension();
     let interpreters = interpreters();
     assert!(
         !interpreters.is_empty(),
         "no CPython of 3.9 or newer was found; install python3"
     );
-    let queue = Mutex::new(interpreters.into_iter().collect::<Vec<_>>());
-    let failures = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for _ in 0..PARALLEL {
-            scope.spawn(|| {
-                loop {
-                    let Some((version, python)) = queue.lock().unwrap().pop() else {
-                        return;
-                    };
-                    if let Err(text) = run(&python, &extension) {
-                        failures
-                            .lock()
-                            .unwrap()
-                            .push(format!("Python {version} ({}):\n{text}", python.display()));
-                    }
-                }
-            });
-        }
+    // All at once: most of their time is waiting.
+    let failures: Vec<String> = std::thread::scope(|scope| {
+        let running: Vec<_> = interpreters
+            .iter()
+            .map(|(version, python)| (version, scope.spawn(move || run(python, extension))))
+            .collect();
+        running
+            .into_iter()
+            .filter_map(|(version, suites)| {
+                let text = suites.join().expect("no panic").err()?;
+                let python = interpreters[version].display();
+                Some(format!("Python {version} ({python}):\n{text}"))
+            })
+            .collect()
     });
-    let failures = failures.into_inner().unwrap();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
