@@ -46,8 +46,8 @@ unit:
 	@tests/run-suites --workspace --exclude wsgid-tests
 
 # The users that suites make are removed again, unless another run needs them.
-# Many of their cases wait most of the time: four at once also on two cores.
-e2e: export RUST_TEST_THREADS ?= $(shell n=$$(nproc); echo $$((n < 4 ? 4 : n)))
+# Many of their cases wait most of the time: three of a suite at once also on two cores.
+e2e: export RUST_TEST_THREADS ?= $(shell n=$$(nproc); echo $$((n < 3 ? 3 : n)))
 e2e:
 	@status=0; tests/run-suites -p wsgid-tests || status=$$?; tests/remove-users; exit $$status
 

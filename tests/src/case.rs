@@ -94,7 +94,7 @@ pub fn at_once<T: Send + 'static>(
 }
 
 /// Runs a case that loads the machine or measures time: no other case of this
-/// program runs at the same time.
+/// program runs at the same time, and `tests/run-suites` runs no other suite.
 ///
 /// # Panics
 /// As the case does, or if it takes longer than its limit.

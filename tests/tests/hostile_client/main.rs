@@ -11,7 +11,7 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use wsgid_tests::{Httpd, Limit, Log, Raw, Site, case};
+use wsgid_tests::{Httpd, Limit, Log, Raw, Site, case, heavy_case};
 
 use crate::server::{SOON, WITNESS, builder, seen, server, wait_until_empty};
 
@@ -83,7 +83,7 @@ fn a_client_that_leaves_in_the_answer_frees_the_application() {
 
 #[test]
 fn slow_clients_wait_for_themselves_alone() {
-    case(Limit::seconds(120), || {
+    heavy_case(Limit::seconds(120), || {
         let site = Site::new();
         let httpd = Httpd::builder()
             .daemon(
