@@ -67,13 +67,15 @@ pub const LOGS_MAX: usize = 16 * MAX_DESCRIPTORS;
 pub const MAX_NAME_LEN: usize = 1024;
 
 // Placement: which worker serves a connection. Module, supervisor and worker each
-// have a part in it; what they must agree on is here. A worker without a free thread
-// keeps a request for RELEASE_AFTER or, where all workers are busy, for up to
-// RELEASE_AFTER_MAX, and then gives the connection back. After that it gets no
-// request for SATURATED_FOR, and for FULL_FOR others are asked before it: more than
-// twice as long as it keeps a request, so that a worker that stays full is still
-// known to be when it gives the next request back. ALL_BUSY_FOR is longer still: a
-// worker that the supervisor takes for full gets a connection when all others are.
+// have a part in it; what they must agree on is here:
+//
+//  RELEASE_AFTER      a worker without a free thread keeps a request so long
+//  RELEASE_AFTER_MAX  the same where all workers are busy
+//  SATURATED_FOR      after giving one back a worker gets none
+//  FULL_FOR           and others are asked before it: longer than twice the time that
+//                     it keeps a request, so that it is still known to be full when
+//                     it gives the next one back
+//  ALL_BUSY_FOR       and a worker that got one although it was full takes all for busy
 
 /// All threads of a worker are serving: a connection with a request waits this long
 /// before the worker gives it back.

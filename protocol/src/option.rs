@@ -221,7 +221,7 @@ options! {
     "cpu-priority" => cpu_priority: Option<i32> = None, ModWsgi RESTARTS, "nice value", Maybe(NICE), "scheduling priority, -20 to 19";
     "startup-timeout" => startup_timeout: Timeout = OFF, ModWsgi IN_PLACE, "seconds", SECONDS, "time to load the application";
     "queue-timeout" => queue_timeout: Timeout = OFF, ModWsgi RESTARTS, "seconds", SECONDS, "time a request may wait for a worker";
-    "connect-timeout" => connect_timeout: Timeout = Duration::from_secs(15), ModWsgi RESTARTS, "seconds", SECONDS, "time to reach the supervisor";
+    "connect-timeout" => connect_timeout: Timeout = Duration::from_secs(15), ModWsgi RESTARTS, "seconds", SECONDS, "time to reach the supervisor, and to find a place among listen-backlog";
     "socket-timeout" => socket_timeout: Timeout = OFF, ModWsgi IN_PLACE, "seconds", SECONDS, "time without a byte from the worker; 0 is httpd's Timeout";
     "response-socket-timeout" => response_socket_timeout: Timeout = OFF, ModWsgi IN_PLACE, "seconds", SECONDS, "time without a byte to the client";
     "request-timeout" => request_timeout: Timeout = OFF, ModWsgi RESTARTS, "seconds", SECONDS, "time a request may run, times 1 + ln(threads)";

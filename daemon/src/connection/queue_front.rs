@@ -23,7 +23,7 @@ pub(crate) enum QueueFront {
 pub(super) fn is_there(fd: BorrowedFd<'_>) -> bool {
     match peek(fd, &mut [0; 1]) {
         Ok(count) => count > 0,
-        // Whoever looks closer ends the connection.
+        // There is something, for which `of` says `Ended`.
         Err(error) => error.kind() == io::ErrorKind::InvalidData,
     }
 }

@@ -136,7 +136,7 @@ impl Python {
         let mut command = Command::new(python);
         command.args(arguments).current_dir("/");
         if let Some((uid, gid)) = account {
-            // Supplementary groups go with the user.
+            // root's supplementary groups are given up by std where the user is set.
             command.uid(uid.as_raw()).gid(gid.as_raw());
             sys::leave_terminal(&mut command);
         }

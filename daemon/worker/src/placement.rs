@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use wsgid_protocol::limits::{ALL_BUSY_FOR, RELEASE_AFTER, RELEASE_AFTER_MAX};
 
-/// If no request has ended for so many times the usual, the queue stands.
+/// A queue stands if no request has ended for so many times as long as a request
+/// usually takes.
 pub(crate) const USUAL_STANDS: u32 = 4;
 
-/// A queue that moves is left alone until a connection has waited so many times as
-/// long in it.
+/// A connection waits in a queue that moves for so many times as long as the time
+/// after which a queue stands.
 const USUAL_MOVES: u32 = 8;
 
 /// What is known of the queue of this worker.
@@ -48,8 +49,8 @@ impl Placement {
 
     /// How long a connection may wait here. A queue that moves is as good as any
     /// other worker's; one that stands waits behind requests that take longer than
-    /// usual. `any_runs` says whether a serving thread has a processor or waits for
-    /// one: a process that does not get it would do no better elsewhere.
+    /// usual. `any_runs` says whether a serving thread is on a processor, or ready
+    /// to run: then the machine is busy, and another worker would be no faster.
     pub(crate) fn patience(
         &mut self,
         now: Instant,

@@ -28,7 +28,7 @@ const AWAKE: Duration = Duration::from_millis(100);
 /// before it has taken much longer than usual.
 const PATIENCE_COMPUTING: Duration = Duration::from_millis(10);
 
-/// The shortest that gets, where requests are short.
+/// The same time where requests are short: it is never less.
 const PATIENCE_COMPUTING_MIN: Duration = Duration::from_millis(4);
 
 /// A request that computes next to nothing in this time sleeps.
@@ -58,7 +58,7 @@ pub(crate) struct Ticker {
     last: Instant,
     last_active: Instant,
     placement: Placement,
-    /// Connections were given back since a thread was free.
+    /// Connections were given back after the last time that a thread was free.
     released: bool,
     /// When a request ended last, as far as looks tell.
     ended: LastCompletion,

@@ -416,8 +416,8 @@ fn find<'h>(head: &ResponseHead<'h>, name: &[u8]) -> Option<&'h [u8]> {
         .map(|(_, value)| &***value)
 }
 
-/// Its length is what its file system said (of what the kernel makes up, a page), or
-/// it was cut off while it was being sent.
+/// The file system named a length that the file does not have (files of /sys are said
+/// to have a page), or the file was cut off while it was being sent.
 fn short_file() -> ExchangeError {
     ExchangeError::Failed(
         Failure::ResponseShort,
