@@ -12,6 +12,7 @@ pub mod codec;
 pub mod config;
 pub mod control;
 pub mod disposal;
+pub mod environ;
 pub mod failure;
 pub mod fds;
 pub mod frame;

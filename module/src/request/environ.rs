@@ -6,6 +6,7 @@
 use std::ffi::CStr;
 
 use serde_bytes::Bytes;
+use wsgid_protocol::environ::is_of_worker;
 
 use crate::apr::table::Table;
 use crate::configuration::config::DirConfig;
@@ -76,10 +77,11 @@ impl<'r> Environ<'r> {
     /// SetEnv, SetEnvIf, RewriteRule, mod_ssl, mod_unique_id …
     fn add_variables(&mut self) {
         for (name, value) in self.r.subprocess_env().rows() {
-            // It only selects the scheme; see `add_own`.
-            if name != c"HTTPS" {
+            // HTTPS only selects the scheme; see `add_own`.
+            let name = name.to_bytes();
+            if name != b"HTTPS" && !is_of_worker(name) {
                 self.pairs
-                    .push((Bytes::new(name.to_bytes()), Bytes::new(value.to_bytes())));
+                    .push((Bytes::new(name), Bytes::new(value.to_bytes())));
             }
         }
     }

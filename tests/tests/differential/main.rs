@@ -7,6 +7,7 @@
 
 mod allowed;
 mod requests;
+mod server_keys;
 
 use std::path::Path;
 use std::time::Duration;
