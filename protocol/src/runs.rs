@@ -73,6 +73,9 @@ impl Runs {
         if std::str::from_utf8(script).is_ok_and(|name| self.files.contains(name)) {
             return Ok(File::open(path)?);
         }
+        if self.names_behind(script) && path.is_file() {
+            return Ok(File::open(path)?);
+        }
         if path.components().any(|part| part == Component::ParentDir) {
             return Err(DOTS);
         }
@@ -97,6 +100,29 @@ impl Runs {
             Err(NO_FILE)
         }
     }
+}
+
+impl Runs {
+    /// Whether a script is named with something behind it: `…/wsgi.py/api`, see [`script_in`].
+    fn names_behind(&self, script: &[u8]) -> bool {
+        let Ok(front) = std::str::from_utf8(script) else {
+            return false;
+        };
+        let front = format!("{front}/");
+        let mut behind = self.files.range(front.clone()..);
+        front.len() > 1 && behind.next().is_some_and(|name| name.starts_with(&front))
+    }
+}
+
+/// The script in a path that goes on behind it, as `WSGIScriptAlias /api /srv/wsgi.py/api`
+/// has it: the rest is the front of PATH_INFO.
+pub fn script_in(path: &Path) -> &Path {
+    let goes_on = |path: &Path| {
+        let error = path.metadata().err();
+        error.is_some_and(|error| error.kind() == io::ErrorKind::NotADirectory)
+    };
+    let mut parts = path.ancestors().skip_while(|part| goes_on(part));
+    parts.next().filter(|part| part.is_file()).unwrap_or(path)
 }
 
 /// A path as a refusal shows it: on one line, and not longer than that.
@@ -251,6 +277,31 @@ mod tests {
             Runs::default().open(sites.path("a/app.wsgi").as_bytes()),
             Err(RunRefusal::NotNamed(_))
         ));
+    }
+
+    #[test]
+    fn a_path_may_go_on_behind_the_script() {
+        let (sites, mut runs) = Sites::new();
+        runs.add_file(&sites.path("b/app.wsgi/api/v1"));
+        assert_eq!(sites.open(&runs, "b/app.wsgi"), Ok("b/app.wsgi".into()));
+        for name in ["b", "b/app.wsgi/api", "b/app", "a/releases"] {
+            assert!(
+                sites
+                    .open(&runs, name)
+                    .unwrap_err()
+                    .contains("names neither"),
+                "{name}"
+            );
+        }
+        for (path, script) in [
+            ("b/app.wsgi/api/v1", "b/app.wsgi"),
+            ("b/app.wsgi", "b/app.wsgi"),
+            ("b/none.wsgi/api", "b/none.wsgi/api"),
+            ("b", "b"),
+        ] {
+            let path = PathBuf::from(sites.path(path));
+            assert_eq!(script_in(&path), Path::new(&sites.path(script)));
+        }
     }
 
     #[test]

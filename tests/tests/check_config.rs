@@ -149,6 +149,21 @@ fn a_configuration_that_means_the_same_ends_with_0() {
     });
 }
 
+/// What stands behind the script in an alias's target is the front of PATH_INFO.
+#[test]
+fn a_target_may_go_on_behind_the_script() {
+    case(Limit::default(), || {
+        let before = Before::new(
+            "WSGIDaemonProcess site python-home=@PYTHON@\n\
+             WSGIScriptAlias /api @SITE@/hello.py/api process-group=site application-group=%{GLOBAL}\n\
+             <Files hello.py>\n  WSGIProcessGroup site\n</Files>\n\
+             WSGIScriptAlias /v1 @SITE@/hello.py/v1 application-group=%{GLOBAL}",
+        );
+        let (findings, code) = before.findings(&[]);
+        assert_eq!(code, Some(0), "{findings:#?}");
+    });
+}
+
 #[test]
 fn what_means_something_else_is_named_with_its_line() {
     case(Limit::default(), || {

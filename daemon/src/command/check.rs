@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use wsgid_protocol::GroupConfig;
 use wsgid_protocol::config::LogTarget;
 use wsgid_protocol::control::Identity;
+use wsgid_protocol::runs;
 
 use crate::command::print::say;
 use crate::config::InForce;
@@ -214,7 +215,8 @@ fn try_all(probe: &Probe) -> Found {
         Err(problem) => found.problems.push(problem),
     }
     for preload in &config.preload_scripts {
-        found.add(script(&preload.script, interpreter.as_deref()));
+        let file = runs::script_in(&preload.script);
+        found.add(script(file, interpreter.as_deref()));
     }
     if let Some(path) = &config.env_file {
         let read = path_check::readable(path);

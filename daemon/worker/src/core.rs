@@ -1,6 +1,7 @@
 //! The door between `runtime.py` and the rest of this crate: what Python calls
 //! to become a worker. Nothing here is on the path of a request.
 
+use std::collections::HashSet;
 use std::ffi::{CString, OsStr};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -19,6 +20,7 @@ use wsgid_protocol::control::{FromWorker, RecycleReason, WorkerSpec};
 use wsgid_protocol::failure::level;
 use wsgid_protocol::limits::MAX_WORKER_CONTROL_LEN;
 use wsgid_protocol::ownership::Ownership;
+use wsgid_protocol::runs;
 use wsgid_protocol::text::cut;
 
 use crate::control::Control;
@@ -95,15 +97,17 @@ fn facts<'py>(py: Python<'py>, spec: &WorkerSpec) -> PyResult<Bound<'py, PyDict>
     facts.set_item("apache_threads_per_process", server.threads_per_process)?;
     facts.set_item("mod_wsgi_source", MOD_WSGI)?;
     facts.set_item("preloader_source", PRELOADER)?;
-    let preload: Vec<&OsStr> = group
+    let mut preload: Vec<&OsStr> = group
         .preload_scripts
         .iter()
         .filter(|preload| preload.application_group == spec.application_group)
         .filter(|preload| {
             preload.callable.as_deref() != Some("") || may_be_loaded(group, &preload.script)
         })
-        .map(|preload| preload.script.as_os_str())
+        .map(|preload| runs::script_in(&preload.script).as_os_str())
         .collect();
+    let mut seen = HashSet::new();
+    preload.retain(|script| seen.insert(*script));
     facts.set_item("preload", preload)?;
     facts.set_item("server_metrics", group.server_metrics)?;
     Ok(facts)

@@ -65,7 +65,11 @@ pub(crate) fn is_aliased(r: Request<'_>, file: &CStr) -> bool {
         let target = alias.target.to_bytes();
         match alias.mount {
             Mount::Prefix(_) if target.ends_with(b"/") => file.to_bytes().starts_with(target),
-            Mount::Prefix(_) => file == alias.target || is_below(file.to_bytes(), target),
+            // A target may go on behind the script: `…/wsgi.py/api`.
+            Mount::Prefix(_) => {
+                let file = file.to_bytes();
+                file == target || is_below(file, target) || is_below(target, file)
+            }
             // The part before what a pattern puts in.
             Mount::Pattern(_) => {
                 let fixed = target

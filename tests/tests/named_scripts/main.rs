@@ -51,6 +51,59 @@ fn a_script_that_is_no_longer_named_is_not_loaded_beforehand() {
     });
 }
 
+/// `WSGIScriptAlias /api …/wsgi.py/api`: what stands behind the script is the front of
+/// PATH_INFO, for loading it beforehand and for what may run as well.
+#[test]
+fn a_target_may_go_on_behind_the_script() {
+    const PATHS: &str = "\
+def application(environ, start_response):
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    return [('%s|%s' % (environ['SCRIPT_NAME'], environ['PATH_INFO'])).encode()]
+";
+    case(Limit::seconds(60), || {
+        let site = Site::new();
+        for name in ["own/a.py", "files/b.py", "docs/c.py"] {
+            site.write(name, PATHS);
+        }
+        site.write("docs/.htaccess", "");
+        let root = site.path().display();
+        let httpd = Httpd::builder()
+            .daemon("site", "processes=1 threads=2")
+            .line(format!(
+                "WSGIScriptAlias /own {root}/own/a.py/api process-group=site application-group=%{{GLOBAL}}\n\
+                 WSGIScriptAlias /files {root}/files/b.py/v1/x application-group=%{{GLOBAL}}\n\
+                 WSGIScriptAlias /docs {root}/docs/c.py/api application-group=%{{GLOBAL}}\n\
+                 <Files b.py>\nWSGIProcessGroup site\n</Files>\n\
+                 <Directory {root}>\nAllowOverride All\nRequire all granted\n</Directory>"
+            ))
+            .start();
+        httpd.wait_for_log("is ready after", Duration::from_secs(20));
+        for (path, expected) in [
+            ("/own/x", "|/api/x"),
+            ("/own", "|/api"),
+            ("/files/y", "|/v1/x/y"),
+            ("/docs/z", "|/api/z"),
+        ] {
+            let answer = httpd.get(path);
+            let text = answer.text();
+            assert_eq!(answer.status, 200, "{path}: {text}\n{}", httpd.error_log());
+            assert!(text.ends_with(expected), "{path}: {text}");
+        }
+        let log = httpd.error_log();
+        assert!(!log.contains(":error]"), "{log}");
+        let causes: Vec<_> = httpd
+            .pools()
+            .into_iter()
+            .map(|pool| (pool.cause, pool.last_problem))
+            .collect();
+        assert!(
+            causes.iter().all(|both| *both == (None, None)),
+            "{causes:?}"
+        );
+        httpd.stop();
+    });
+}
+
 /// A reload that names another script, or another file for the same URL, costs no
 /// request: the workers that are there know of it before children of httpd ask.
 #[test]

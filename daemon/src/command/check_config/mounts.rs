@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use wsgid_protocol::names::DEFAULT_GROUP;
 use wsgid_protocol::report::ConfigReport;
+use wsgid_protocol::runs;
 
 use super::section::literal_front;
 use super::tree::{ConfigTree, ConfiguredServer, ScriptAddress, SeenDirective, Value};
@@ -117,7 +118,8 @@ fn alias(seen: &SeenDirective<'_>, target: &Path) -> ScriptPlace {
     let file = if many {
         format!("{}script", target.split('$').next().unwrap_or_default())
     } else {
-        target.into_owned()
+        let script = runs::script_in(Path::new(target.as_ref()));
+        script.to_string_lossy().into_owned()
     };
     ScriptPlace {
         url: url.to_owned(),
