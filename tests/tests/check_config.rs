@@ -164,6 +164,32 @@ fn a_target_may_go_on_behind_the_script() {
     });
 }
 
+/// A script that is loaded beforehand has processes as one that URLs lead to.
+#[test]
+fn imports_are_counted_among_application_groups() {
+    case(Limit::default(), || {
+        let import = "WSGIImportScript @SITE@/hello.py process-group=site application-group=";
+        let with = |group: &str| {
+            let before = Before::new(&format!(
+                "WSGIDaemonProcess site python-home=@PYTHON@ processes=5\n{import}{group}\n\
+                 WSGIScriptAlias / @SITE@/hello.py process-group=site application-group=shared",
+            ));
+            before.findings(&[])
+        };
+        let (findings, code) = with("%{GLOBAL}");
+        contain(
+            &findings,
+            &[(
+                "change [WSGIDaemonProcess site ",
+                "has 2 application groups (%{GLOBAL}, `shared`)",
+            )],
+        );
+        assert_eq!(code, Some(8));
+        let (findings, code) = with("shared");
+        assert_eq!(code, Some(0), "{findings:#?}");
+    });
+}
+
 #[test]
 fn what_means_something_else_is_named_with_its_line() {
     case(Limit::default(), || {

@@ -28,6 +28,8 @@ pub(crate) enum Purpose {
     Application,
     /// The script answers a question about a request: access, password, groups, dispatch.
     Question,
+    /// It is loaded beforehand.
+    Import,
 }
 
 /// A script in one server.
@@ -84,7 +86,13 @@ pub(crate) fn uses<'c>(
             | "wsgiauthuserscript"
             | "wsgiauthgroupscript"
             | "wsgidispatchscript" => {
-                uses.push(question(seen, &configuration.servers[seen.server], path(0)));
+                let server = &configuration.servers[seen.server];
+                uses.push(alone(Purpose::Question, seen, server, path(0)));
+                continue;
+            }
+            "wsgiimportscript" => {
+                let server = &configuration.servers[seen.server];
+                uses.push(alone(Purpose::Import, seen, server, path(0)));
                 continue;
             }
             _ => continue,
@@ -187,13 +195,15 @@ fn application<'c>(
     }
 }
 
-fn question<'c>(
+/// A script that no URL leads to.
+fn alone<'c>(
+    purpose: Purpose,
     seen: &'c SeenDirective<'c>,
     server: &'c ConfiguredServer,
     file: PathBuf,
 ) -> ScriptUse<'c> {
     ScriptUse {
-        purpose: Purpose::Question,
+        purpose,
         origin: &seen.node.origin,
         what: seen.node.name.clone(),
         server,
