@@ -59,7 +59,7 @@ impl<'l> Words<'l> {
         Ok(words)
     }
 
-    /// The next `name=value`; the value may be quoted.
+    /// The next `name=value`; the value may be quoted, and there may be space before it.
     pub(crate) fn next_option(&mut self) -> Result<Option<(String, String)>, String> {
         let line = self.line.trim_ascii_start();
         let quoted = matches!(line.first(), Some(b'"' | b'\''));
@@ -69,11 +69,7 @@ impl<'l> Words<'l> {
         if let Some(end) = end.filter(|end| *end > 0 && line[*end] == b'=' && !quoted) {
             let name = String::from_utf8_lossy(&line[..end]).into_owned();
             self.line = &line[end + 1..];
-            let value = match self.line.first() {
-                Some(byte) if !byte.is_ascii_whitespace() => self.next(),
-                _ => None,
-            };
-            return Ok(Some((name, value.unwrap_or_default())));
+            return Ok(Some((name, self.next().unwrap_or_default())));
         }
         let Some(word) = self.next() else {
             return Ok(None);
@@ -131,7 +127,8 @@ mod tests {
 
     #[test]
     fn values_may_be_quoted() {
-        let mut words = Words::new(br#"processes=2 display-name="my site" "env=A=b c" home= x"#);
+        let mut words =
+            Words::new(br#"processes=2 display-name="my site" "env=A=b c" home= /srv x"#);
         assert_eq!(
             words.next_option(),
             Ok(Some(("processes".into(), "2".into())))
@@ -146,7 +143,7 @@ mod tests {
         );
         assert_eq!(
             words.next_option(),
-            Ok(Some(("home".into(), String::new())))
+            Ok(Some(("home".into(), "/srv".into())))
         );
         assert_eq!(
             words.next_option(),

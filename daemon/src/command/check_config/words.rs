@@ -6,10 +6,15 @@ pub(crate) fn words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut quote = None;
+    // Whether the word is an option whose value is still to come, behind space perhaps.
+    let mut waits = false;
     let mut chars = line.chars().peekable();
     while let Some(c) = chars.next() {
         match quote {
-            Some(open) if c == open => quote = None,
+            Some(open) if c == open => {
+                quote = None;
+                waits = false;
+            }
             Some(open) => {
                 let escaped = c == '\\'
                     && chars
@@ -22,6 +27,7 @@ pub(crate) fn words(line: &str) -> Vec<String> {
                 };
                 word.get_or_insert_default().push(c);
             }
+            None if c.is_whitespace() && waits => {}
             None if c.is_whitespace() => words.extend(word.take()),
             // A quote opens a word, or the value of an option.
             None if matches!(c, '"' | '\'')
@@ -30,7 +36,14 @@ pub(crate) fn words(line: &str) -> Vec<String> {
                 quote = Some(c);
                 word.get_or_insert_default();
             }
-            None => word.get_or_insert_default().push(c),
+            None => {
+                let word = word.get_or_insert_default();
+                let name = word
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+                waits = c == '=' && name && !word.is_empty();
+                word.push(c);
+            }
         }
     }
     words.extend(word);
@@ -64,5 +77,7 @@ mod tests {
         assert_eq!(option(&all, "display-name"), Some("a \"b\""));
         assert_eq!(option(&all, "display"), None);
         assert!(words("  ").is_empty());
+        let all = words(r#"x home= /srv lang="" threads= "#);
+        assert_eq!(all, ["x", "home=/srv", "lang=", "threads="]);
     }
 }
