@@ -62,22 +62,26 @@ macro_rules! log_ids {
 log_ids! {
     DEFECT = 1, CRIT,
         "a defect in mod_wsgid was caught; what it happened in has failed", "Please report it, with the line.";
-    GROUP_NOT_DEFINED = 10, ERROR,
-        "the configuration names a process group that is not defined", "Define it with WSGIDaemonProcess, or correct the name.";
+    GROUP_NOT_DEFINED = 10, WARN,
+        "the configuration names a process group that is not defined: requests for it get 500", "Define it with WSGIDaemonProcess, or correct the name.";
     HEADERS_OF_ANYBODY = 11, WARN,
         "WSGITrustedProxyHeaders without WSGITrustedProxies: every client is believed", "List the addresses of your proxies with WSGITrustedProxies.";
     REPORT_NOT_WRITTEN = 12, ERROR,
         "the report for wsgid check-config could not be written", "The text has the reason.";
-    GROUP_OF_ANOTHER_HOST = 13, ERROR,
-        "the configuration names a process group of another virtual host", "Define it at server level or in a virtual host with the same ServerName.";
-    GROUP_WITHOUT_ACCOUNT = 14, ERROR,
-        "a process group without user= or group= would run as httpd's own, which is missing or root's", "Add what the text names.";
+    GROUP_OF_ANOTHER_HOST = 13, WARN,
+        "the configuration names a process group of another virtual host: requests for it get 500", "Define it at server level or in a virtual host with the same ServerName.";
+    GROUP_WITHOUT_ACCOUNT = 14, WARN,
+        "a process group without user= or group= would run as httpd's own, which is missing or root's: it does not start", "Add what the text names.";
     HTTPD_WITHOUT_ACCOUNT = 15, WARN,
         "httpd itself has no User or no Group, so neither its children nor applications without a process group can start", "Add both directives.";
     GROUP_OF_ANY_VARIABLE = 16, WARN,
         "WSGIProcessGroup with %{ENV:...} without WSGIRestrictProcess: whoever sets the variable chooses among all groups", "List those that may be chosen with WSGIRestrictProcess.";
     IDLE_SERVICE = 17, WARN,
         "a process group has threads=0 and no script: it does nothing", "Name a script with WSGIImportScript, or raise threads.";
+    WRONG_ACCOUNT = 18, WARN,
+        "an option of a process group names a user or group that does not exist, or root: what needs it does not work", "Create the account, or correct the option.";
+    LINE_WITHOUT_EFFECT = 19, WARN,
+        "a directive that cannot mean anything is left out", "The text has what is wrong with it.";
     NO_SERVICE = 20, CRIT,
         "the supervisor could not be brought up at a start or reload: applications are answered with 503", "The text names the path, user or limit that refused.";
     SUPERVISOR_DEAF = 21, ERROR,

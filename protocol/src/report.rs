@@ -48,7 +48,7 @@ pub struct Node {
 /// The whole report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigReport {
-    /// What httpd would refuse.
+    /// What httpd refuses, and what does not work.
     pub problems: Vec<Remark>,
     /// What is dangerous.
     pub warnings: Vec<Remark>,

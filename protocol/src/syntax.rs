@@ -194,6 +194,9 @@ fn name(value: &str) -> Result<String, String> {
 }
 
 fn names(value: &str) -> Result<Vec<String>, String> {
+    if value.is_empty() {
+        return Ok(Vec::new());
+    }
     value.split(',').map(|part| name(part.trim())).collect()
 }
 

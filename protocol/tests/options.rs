@@ -368,6 +368,8 @@ fn lists() {
         .supplementary_groups
         .unwrap();
     assert_eq!(groups, ["video", "audio"]);
+    let none = set("supplementary-groups", "").unwrap();
+    assert_eq!(none.supplementary_groups, Some(Vec::new()), "none at all");
     refused("supplementary-groups", "video,,audio");
     let path = set("python-path", ":/a::/b:").unwrap().python_path;
     assert_eq!(path, ["/a", "/b"].map(std::path::PathBuf::from));

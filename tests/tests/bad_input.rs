@@ -18,6 +18,15 @@ fn assert_refused(builder: &Builder, words: &[&str]) {
     }
 }
 
+/// Asserts that httpd takes the configuration and warns with all of these words, and the place.
+fn assert_warned(builder: &Builder, words: &[&str]) {
+    let check = builder.check();
+    assert!(check.ok, "httpd refused it: {}", check.text);
+    for word in words.iter().chain(&["httpd.conf:", "Syntax OK"]) {
+        assert!(check.text.contains(word), "no `{word}` in: {}", check.text);
+    }
+}
+
 #[test]
 fn unknown_options_are_named() {
     case(Limit::default(), || {
@@ -63,11 +72,11 @@ fn an_unknown_group_is_named() {
     case(Limit::default(), || {
         let site = Site::new();
         let script = site.file("hello.py");
-        assert_refused(
+        assert_warned(
             &Httpd::builder().mount("/", &script, "nobody-defined-me"),
             &["nobody-defined-me"],
         );
-        assert_refused(
+        assert_warned(
             &Httpd::builder().line("WSGIProcessGroup nobody-defined-me"),
             &["nobody-defined-me"],
         );
@@ -78,15 +87,15 @@ fn an_unknown_group_is_named() {
 fn root_an_unknown_user_is_named() {
     case(Limit::default(), || {
         if users::three().is_some() {
-            assert_refused(
+            assert_warned(
                 &Httpd::builder().daemon("site", "user=no-such-user"),
                 &["no-such-user"],
             );
-            assert_refused(
+            assert_warned(
                 &Httpd::builder().daemon("site", "group=no-such-group"),
                 &["no-such-group"],
             );
-            assert_refused(&Httpd::builder().daemon("site", "user=root"), &["root"]);
+            assert_warned(&Httpd::builder().daemon("site", "user=root"), &["root"]);
         }
     });
 }
@@ -102,7 +111,7 @@ fn root_a_user_of_roots_group_is_refused_unless_another_group_is_named() {
             "root's",
             "name another with group=",
         ];
-        assert_refused(
+        assert_warned(
             &Httpd::builder().daemon("site", &format!("user={}", rooted.name)),
             &words,
         );
@@ -152,20 +161,20 @@ fn root_a_server_without_user_is_told_the_directive() {
             "httpd.conf",
             "add `User ",
         ];
-        assert_refused(&without().daemon("site", "threads=2"), &words);
-        assert_refused(&own_user().daemon("site", "threads=2"), &words);
+        assert_warned(&without().daemon("site", "threads=2"), &words);
+        assert_warned(&own_user().daemon("site", "threads=2"), &words);
         let half = without().line(format!("User {}", user.name));
-        assert_refused(
+        assert_warned(
             &half.daemon("site", "threads=2"),
             &["`site`", "the directive Group is missing"],
         );
         let half = without().line(format!("Group {}", user.group));
-        assert_refused(
+        assert_warned(
             &half.daemon("site", "threads=2"),
             &["`site`", "the directive User is missing"],
         );
         let roots = without().line(format!("User {}\nGroup root", user.name));
-        assert_refused(
+        assert_warned(
             &roots.daemon("site", "threads=2"),
             &["`site`", "root's", "Group"],
         );
@@ -199,7 +208,7 @@ fn root_a_user_or_group_that_the_system_cannot_have_is_named() {
                 ("user", "#"),
             ] {
                 let words = [&format!("option `{option}`"), &*format!("`{value}`")];
-                assert_refused(
+                assert_warned(
                     &Httpd::builder().daemon("site", &format!("{option}={value}")),
                     &words,
                 );

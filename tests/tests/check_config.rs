@@ -264,6 +264,8 @@ fn all_problems_are_told_at_once() {
              WSGIDaemonProcess old python-path=/srv/venv/lib/python2.7/site-packages\n\
              WSGIRestrictEmbedded On\n\
              WSGIScriptAlias /a @SITE@/hello.py process-group=missing application-group=x\n\
+             <Location /somewhere>\n  WSGIProcessGroup nowhere\n</Location>\n\
+             WSGIScriptAlias b @SITE@/hello.py\n\
              WSGIScriptAlias /b @SITE@/hello.py\n\
              WSGIScriptAlias /c @SITE@/no-such-file.py process-group=old\n\
              WSGIRestrictStdout maybe",
@@ -295,6 +297,11 @@ fn all_problems_are_told_at_once() {
                 ("problem [WSGIDaemonProcess old ", "no-such-file.py"),
                 ("problem [WSGIScriptAlias /a ", "`missing` is not defined"),
                 ("problem [WSGIScriptAlias /b ", "WSGIRestrictEmbedded is On"),
+                (
+                    "problem [WSGIProcessGroup nowhere]",
+                    "`nowhere` is not defined",
+                ),
+                ("problem [WSGIScriptAlias b ", "does not begin with `/`"),
                 ("problem [WSGIRestrictStdout maybe]", "neither On nor Off"),
             ],
         );

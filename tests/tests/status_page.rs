@@ -248,7 +248,7 @@ fn the_name_is_reserved() {
             .mount_with("/", &site.file("probe.py"), "process-group=wsgid:status")
             .check();
         assert!(
-            !check.ok && check.text.contains("`wsgid:status` is not defined"),
+            check.ok && check.text.contains("`wsgid:status` is not defined"),
             "{}",
             check.text
         );

@@ -1,7 +1,9 @@
 //! Cross checks once the configuration has been read, so that configtest shows
-//! them: names that refer to groups, and from where.
+//! them: names that refer to groups, and from where. None of them refuses the
+//! configuration: a mistake of one site is no reason to stop the others.
 
 use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 
 use nix::unistd::geteuid;
 use wsgid_protocol::GroupConfig;
@@ -22,28 +24,26 @@ use crate::sys;
 
 /// httpd's check_config hook.
 pub(crate) fn check_config(main: Server<'_>) -> i32 {
-    let (errors, warnings) = settings::with(|settings| {
+    let (mut problems, mut warnings) = settings::with(|settings| {
         name_scopes(settings, main);
-        let mut errors = errors(settings, main);
+        let mut problems = std::mem::take(&mut settings.problems);
+        problems.extend(wrong_namings(settings, main));
         let mut warnings = warnings(settings, main);
-        accounts(settings, &mut errors, &mut warnings);
-        (errors, warnings)
+        accounts(settings, &mut problems, &mut warnings);
+        (problems, warnings)
     });
     if report::is_wanted() {
-        report::write(remarks(errors), remarks(warnings));
-        return sys::OK;
-    }
-    if is_only_looking() {
-        for warning in &warnings {
-            say(warning);
-        }
+        report::write(remarks(problems), remarks(warnings));
     } else {
-        // The error log is opened after this.
-        settings::with(|settings| settings.warnings = warnings);
+        problems.append(&mut warnings);
+        if is_only_looking() {
+            problems.iter().for_each(say);
+        } else {
+            // The error log is opened after this.
+            settings::with(|settings| settings.warnings = problems);
+        }
     }
-    errors.iter().for_each(say);
-    // The number is httpd's "internal server error"; any but OK refuses.
-    if errors.is_empty() { sys::OK } else { 500 }
+    sys::OK
 }
 
 pub(crate) fn say(found: &CheckRemark) {
@@ -74,15 +74,37 @@ fn name_scopes(settings: &mut ServerSettings, main: Server<'_>) {
     }
 }
 
-fn errors(settings: &ServerSettings, main: Server<'_>) -> Vec<CheckRemark> {
-    let namings = settings.namings.iter();
-    namings
-        .filter_map(|naming| wrong_naming(settings, main, naming))
-        .chain(
-            main.all()
-                .filter_map(|server| unknown_default(settings, server)),
-        )
-        .collect()
+/// The directives that name a group in vain. What they would have loaded is not loaded.
+fn wrong_namings(settings: &mut ServerSettings, main: Server<'_>) -> Vec<CheckRemark> {
+    let mut found = Vec::new();
+    let mut misnamed: HashMap<String, Vec<String>> = HashMap::new();
+    let mut wrong: HashSet<(String, usize)> = HashSet::new();
+    for naming in &settings.namings {
+        let remark = wrong_naming(settings, main, naming);
+        if remark.is_none() && (naming.checks_server || is_for_all(settings, naming)) {
+            continue;
+        }
+        let text = format!("{} ({})", naming.directive, naming.origin);
+        let of_group = misnamed.entry(naming.process_group.clone()).or_default();
+        if !of_group.contains(&text) {
+            of_group.push(text);
+        }
+        if let Some(remark) = remark {
+            found.push(remark);
+            wrong.insert((naming.origin.clone(), naming.server));
+        }
+    }
+    settings
+        .imports
+        .retain(|import| !wrong.contains(&(import.origin.clone(), import.server)));
+    settings.misnamed = misnamed;
+    found
+}
+
+/// Whether every server may use the group.
+fn is_for_all(settings: &ServerSettings, naming: &Naming) -> bool {
+    let known = settings.group(&naming.process_group);
+    known.is_none_or(|known| known.scopes.iter().any(|scope| !scope.is_virtual))
 }
 
 /// Why a directive may not name the group that it names.
@@ -103,7 +125,8 @@ fn wrong_naming(
             ""
         };
         let text = format!(
-            "the process group `{group}` is not defined; define it with WSGIDaemonProcess{how}"
+            "{}: the process group `{group}` is not defined; define it with WSGIDaemonProcess{how}",
+            naming.directive
         );
         return Some(found(log_ids::GROUP_NOT_DEFINED, &naming.origin, text));
     };
@@ -112,9 +135,9 @@ fn wrong_naming(
         return None;
     }
     let text = format!(
-        "the process group `{group}` of another virtual host ({}) may not be used here; \
+        "{}: the process group `{group}` of another virtual host ({}) may not be used here; \
          define it at server level or in a virtual host with the same ServerName",
-        known.config.origin
+        naming.directive, known.config.origin
     );
     Some(found(log_ids::GROUP_OF_ANOTHER_HOST, &naming.origin, text))
 }
@@ -122,7 +145,7 @@ fn wrong_naming(
 /// Where httpd's own account would be that of applications, it has to be one.
 fn accounts(
     settings: &ServerSettings,
-    errors: &mut Vec<CheckRemark>,
+    problems: &mut Vec<CheckRemark>,
     warnings: &mut Vec<CheckRemark>,
 ) {
     // Started by anyone else, everything runs as this one. And a supervisor of
@@ -132,13 +155,13 @@ fn accounts(
     }
     let (uid, gid) = server::children_identity();
     let account = ChildrenAccount { uid, gid };
-    let before = errors.len();
+    let before = problems.len();
     for group in &settings.groups {
         let text = account.refuses(&group.config);
         let line = log_ids::GROUP_WITHOUT_ACCOUNT;
-        errors.extend(text.map(|text| found(line, &group.config.origin, text)));
+        problems.extend(text.map(|text| found(line, &group.config.origin, text)));
     }
-    if errors.len() == before
+    if problems.len() == before
         && let Some(missing) = account.missing(true)
     {
         let text = format!(
@@ -147,7 +170,7 @@ fn accounts(
         let remark = found(log_ids::HTTPD_WITHOUT_ACCOUNT, "", text);
         // httpd itself takes such a configuration; who asks what does not work is to hear it.
         if report::is_wanted() {
-            errors.push(remark)
+            problems.push(remark)
         } else {
             warnings.push(remark)
         }
@@ -211,19 +234,4 @@ fn idle_service(settings: &ServerSettings, config: &GroupConfig) -> Option<Check
         config.name
     );
     Some(found(log_ids::IDLE_SERVICE, &config.origin, text))
-}
-
-/// WSGIProcessGroup outside of sections: known now, so said now.
-fn unknown_default(settings: &ServerSettings, server: Server<'_>) -> Option<CheckRemark> {
-    let name = DirConfig::defaults_of(server)
-        .process_group?
-        .to_string_lossy();
-    if name.contains("%{") || settings.group(&name).is_some() {
-        return None;
-    }
-    let host = server.name().unwrap_or("?".into());
-    let text = format!(
-        "WSGIProcessGroup `{name}` (server {host}) is not defined; define it with WSGIDaemonProcess"
-    );
-    Some(found(log_ids::GROUP_NOT_DEFINED, "", text))
 }

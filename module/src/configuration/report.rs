@@ -46,14 +46,14 @@ pub(crate) fn collect(origin: &str, text: &str) -> bool {
         origin: origin.to_owned(),
         text: text.to_owned(),
     };
-    settings::with(|settings| settings.problems.push(problem));
+    settings::with(|settings| settings.refused.push(problem));
     true
 }
 
-pub(crate) fn write(errors: Vec<Remark>, warnings: Vec<Remark>) {
+pub(crate) fn write(problems: Vec<Remark>, warnings: Vec<Remark>) {
     let (httpd_uid, httpd_gid) = server::children_identity();
     let mut report = settings::with(|settings| ConfigReport {
-        problems: std::mem::take(&mut settings.problems),
+        problems: std::mem::take(&mut settings.refused),
         warnings,
         remarks: std::mem::take(&mut settings.remarks),
         groups: group_options::all(settings),
@@ -63,7 +63,7 @@ pub(crate) fn write(errors: Vec<Remark>, warnings: Vec<Remark>) {
         server_root: tree::server_root().to_string_lossy().into_owned().into(),
         tree: tree::copied(matters),
     });
-    report.problems.extend(errors);
+    report.problems.extend(problems);
     let written = serde_json::to_string(&report)
         .map_err(std::io::Error::from)
         .and_then(|text| writeln!(std::io::stdout(), "{PREFIX}{text}"));

@@ -3,6 +3,7 @@
 //! parent reads it in `check.rs` and `launch/`, and children keep a frozen copy
 //! (`groups.rs`). Requests never come here.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -36,18 +37,22 @@ pub(crate) struct GroupDefinition {
 #[derive(Clone, Debug)]
 pub(crate) struct Import {
     pub(crate) process_group: String,
+    /// The directive's place and server, as [`Naming`] has them.
+    pub(crate) origin: String,
+    pub(crate) server: usize,
     pub(crate) preload: Preload,
 }
 
 /// A directive that names a process group.
 #[derive(Clone, Debug)]
 pub(crate) struct Naming {
+    pub(crate) directive: &'static str,
     pub(crate) process_group: String,
     pub(crate) origin: String,
     /// The server whose directive it was.
     pub(crate) server: usize,
-    /// WSGIImportScript names any group that exists; the others only one that
-    /// their own server may use.
+    /// WSGIImportScript names any group that exists, and WSGIProcessGroup at server level
+    /// is for all virtual hosts; the others name only one that their own server may use.
     pub(crate) checks_server: bool,
 }
 
@@ -118,8 +123,13 @@ pub(crate) struct ServerSettings {
     pub(crate) remarks: Vec<Remark>,
     /// What deserves a warning there.
     pub(crate) warnings: Vec<CheckRemark>,
+    /// What does not work, and keeps nothing else from working: one site's mistake.
+    pub(crate) problems: Vec<CheckRemark>,
+    /// The directives that name a group which not every request may have, by its name;
+    /// known once the configuration has been read.
+    pub(crate) misnamed: HashMap<String, Vec<String>>,
     /// What would have been refused, if errors are collected for a report.
-    pub(crate) problems: Vec<Remark>,
+    pub(crate) refused: Vec<Remark>,
 }
 
 impl ServerSettings {
@@ -139,6 +149,13 @@ pub(crate) fn with<T>(f: impl FnOnce(&mut ServerSettings) -> T) -> T {
 /// Forgets everything, before the configuration is read.
 pub(crate) fn reset() {
     with(|settings| *settings = ServerSettings::default());
+}
+
+/// Keeps a mistake that stops nothing else.
+pub(crate) fn problem(line: LogLine, origin: &str, text: String) {
+    let origin = origin.to_owned();
+    let remark = Remark { origin, text };
+    with(|settings| settings.problems.push(CheckRemark { line, remark }));
 }
 
 /// Keeps a sentence for the log. `.htaccess` is read again for each request,

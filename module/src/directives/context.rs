@@ -2,6 +2,7 @@
 //! `entry/commands.rs` for each directive.
 
 use std::ffi::CStr;
+use std::fmt::Display;
 
 use crate::apr::pool::AprPool;
 use crate::configuration::config::{DirConfig, ServerConfig};
@@ -9,6 +10,7 @@ use crate::configuration::report;
 use crate::configuration::settings::{self, Sighting, Subject};
 use crate::httpd::server::Server;
 use crate::httpd::tree;
+use crate::log_ids::LogLine;
 
 /// What a directive may change.
 pub(crate) struct Context<'c, 'p> {
@@ -53,6 +55,11 @@ impl<'p> Context<'_, 'p> {
         } else {
             Err(text)
         }
+    }
+
+    /// Says that what the directive asks for does not work; all else is not touched.
+    pub(crate) fn problem(&self, line: LogLine, text: impl Display) {
+        settings::problem(line, &self.origin, format!("{}: {text}", self.name));
     }
 
     /// Remembers where a directive stands whose partner may be missing.

@@ -8,13 +8,12 @@ use wsgid_protocol::names::DEFAULT_GROUP;
 
 use crate::configuration::config::{HandlerScript, Mount, ScriptAlias, ScriptOptions, ScriptRef};
 use crate::configuration::names;
-use crate::configuration::settings::{self, Import, Naming};
+use crate::configuration::settings::{self, Import};
 use crate::configuration::words::{Words, on_or_off};
 use crate::directives::context::{Applied, Context};
-use crate::directives::process::name_of_group;
+use crate::directives::process::{GLOBAL, name_of_group, names_group};
 use crate::httpd::regex::Regex;
-
-const GLOBAL: &CStr = c"%{GLOBAL}";
+use crate::log_ids;
 
 /// Reads options; only those in `allowed` may come.
 fn options<'p>(
@@ -63,7 +62,9 @@ pub(super) fn script_alias(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> A
     let target = words.need("the script")?;
     let options = options(cx, words, ALIAS_OPTIONS)?;
     if !url.starts_with('/') {
-        return Err(format!("the URL path `{url}` does not begin with `/`"));
+        let text = format!("the URL path `{url}` does not begin with `/`: no request has it");
+        cx.problem(log_ids::LINE_WITHOUT_EFFECT, text);
+        return Ok(());
     }
     let is_directory = target.ends_with('/') && url.ends_with('/');
     let url = cx.string(&url);
@@ -102,29 +103,18 @@ fn add_alias<'p>(cx: &mut Context<'_, 'p>, alias: ScriptAlias<'p>, is_one_script
     let has_process_group = options.process_group.is_some_and(|group| group != GLOBAL);
     if is_one_script && has_process_group && options.application_group.is_some() {
         let callable = options.callable.unwrap_or(c"application");
-        add_import(alias.target, options, Some(callable));
+        add_import(cx, alias.target, options, Some(callable));
     }
     cx.server_config.aliases.push(cx.pool, alias);
 }
 
-/// Has the name of a process group looked at once all are defined, if it is known
-/// before a request comes.
-fn names_group(cx: &Context<'_, '_>, group: Option<&CStr>, checks_server: bool) {
-    let group = group.unwrap_or(GLOBAL).to_string_lossy();
-    if cx.in_htaccess || group.contains("%{") {
-        return;
-    }
-    let naming = Naming {
-        process_group: group.into_owned(),
-        origin: cx.origin.clone(),
-        server: cx.server.id(),
-        checks_server,
-    };
-    settings::with(|settings| settings.namings.push(naming));
-}
-
 /// Has a script loaded beforehand, unless a request decides on its groups.
-fn add_import(file: &CStr, options: &ScriptOptions<'_>, callable: Option<&CStr>) {
+fn add_import(
+    cx: &Context<'_, '_>,
+    file: &CStr,
+    options: &ScriptOptions<'_>,
+    callable: Option<&CStr>,
+) {
     if let Some(process_group) = fixed_name(options.process_group, DEFAULT_GROUP)
         && let Some(application_group) = fixed_name(options.application_group, "")
     {
@@ -135,6 +125,8 @@ fn add_import(file: &CStr, options: &ScriptOptions<'_>, callable: Option<&CStr>)
         };
         let import = Import {
             process_group,
+            origin: cx.origin.clone(),
+            server: cx.server.id(),
             preload,
         };
         settings::with(|settings| settings.imports.push(import));
@@ -161,10 +153,12 @@ pub(super) fn import_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> 
     ] {
         let value = value.ok_or_else(|| format!("option `{option}` is missing"))?;
         if fixed_name(Some(value), "").is_none() {
-            return Err(format!(
-                "option `{option}`: `{}` is not known before a request comes",
+            let text = format!(
+                "option `{option}`: `{}` is not known before a request comes; nothing is loaded",
                 value.to_string_lossy()
-            ));
+            );
+            cx.problem(log_ids::LINE_WITHOUT_EFFECT, text);
+            return Ok(());
         }
     }
     if options.process_group == Some(GLOBAL) {
@@ -175,7 +169,7 @@ pub(super) fn import_script(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> 
         settings::remark(&cx.origin, text);
     }
     names_group(cx, options.process_group, false);
-    add_import(cx.path(&target)?, &options, None);
+    add_import(cx, cx.path(&target)?, &options, None);
     Ok(())
 }
 
@@ -200,7 +194,7 @@ pub(super) fn script_ref<'p>(
     // Every request waits for its answer, so it is loaded beforehand. A file
     // that is read again for each request loads nothing.
     if !cx.in_htaccess {
-        add_import(script.file, &script.options, None);
+        add_import(cx, script.file, &script.options, None);
     }
     Ok(script)
 }

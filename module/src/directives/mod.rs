@@ -86,14 +86,14 @@ macro_rules! directives {
 }
 
 directives! {
-    c"WSGIScriptAlias", Server, c"URL-path file-or-directory [option=value ...]", mapping::script_alias, Differs("a script whose group is not defined or not reachable is refused with file and line; the definition may follow later in the file");
+    c"WSGIScriptAlias", Server, c"URL-path file-or-directory [option=value ...]", mapping::script_alias, Differs("a process group that is not defined or not reachable is a warning with file and line, and its requests get 500; the definition may follow later in the file");
     c"WSGIScriptAliasMatch", Server, c"regular-expression file-pattern [option=value ...]", mapping::script_alias_match, Differs("as WSGIScriptAlias");
     c"WSGIHandlerScript", Section, c"handler-name file [option=value ...]", mapping::handler_script, Same;
     c"WSGIImportScript", Server, c"file process-group=name application-group=name", mapping::import_script, Differs("`process-group=%{GLOBAL}` loads it in the implicit process group, for nothing runs inside httpd");
     c"WSGIDispatchScript", Section, c"file [option=value ...]", request::dispatch_script, Differs("it runs in a worker (`process-group=`, else the implicit group) and has 10 s; if it cannot be loaded the request ends with 500 instead of going on");
     c"WSGICallableObject", FileInfo, c"name of the callable object in the script", mapping::callable_object, Same;
 
-    c"WSGIDaemonProcess", Server, c"name [option=value ...]", process::daemon_process, Differs("numbers and sizes are checked; the same definition twice, as certbot makes it, is one group; see the options");
+    c"WSGIDaemonProcess", Server, c"name [option=value ...]", process::daemon_process, Differs("numbers and sizes are checked; a user or group that does not exist stops this process group alone; the same definition twice, as certbot makes it, is one group; see the options");
     c"WSGIProcessGroup", Section, c"name of a process group", process::process_group, Differs("`%{GLOBAL}` is an implicit process group with httpd's user, one process and 15 threads; with `%{ENV:...}` and without WSGIRestrictProcess the start warns");
     c"WSGIApplicationGroup", Section, c"name of an application group", process::application_group, Differs("an application group is processes of its own, never a sub-interpreter; ports are the listener's, and names that requests make are bounded");
     c"WSGIRestrictProcess", Section, c"process groups that may be used here", process::restrict_process, Same;

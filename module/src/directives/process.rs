@@ -1,5 +1,7 @@
 //! Directives about process groups and the supervisor.
 
+use std::ffi::CStr;
+
 use wsgid_protocol::GroupConfig;
 use wsgid_protocol::limits::MAX_NAME_LEN;
 use wsgid_protocol::names;
@@ -7,10 +9,14 @@ use wsgid_protocol::ownership::{gid_of, primary_gid_of, uid_of};
 use wsgid_protocol::report::Remark;
 
 use crate::configuration::settings::{
-    self, DefinitionScope, GroupDefinition, ServerSettings, Subject,
+    self, DefinitionScope, GroupDefinition, Naming, ServerSettings, Subject,
 };
 use crate::configuration::words::Words;
 use crate::directives::context::{Applied, Context};
+use crate::log_ids;
+
+/// What mod_wsgi calls no process group, and the main application group.
+pub(super) const GLOBAL: &CStr = c"%{GLOBAL}";
 
 /// A name for a group, fixed or with `%{…}`.
 pub(super) fn name_of_group(name: &str) -> Result<String, String> {
@@ -23,20 +29,28 @@ pub(super) fn name_of_group(name: &str) -> Result<String, String> {
 }
 
 pub(super) fn daemon_process(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
-    let name = name_of_group(&words.need("the name of the process group")?)?;
-    if name.contains("%{") || names::is_reserved(&name) {
+    let name = words.need("the name of the process group")?;
+    if name.is_empty() || names::is_reserved(&name) {
         return Err(format!(
-            "`{name}` is not a name for a process group: it is reserved"
+            "`{name}` is not a name for a process group: it is empty or reserved"
         ));
     }
     let mut config = GroupConfig::new(&name, &cx.origin);
     while let Some((option, value)) = words.next_option().map_err(|error| about(&name, &error))? {
+        if value.is_empty() && MAY_BE_EMPTY.contains(&option.as_str()) {
+            continue;
+        }
         if let Err(error) = config.set(&option, &value) {
             cx.refuse(about(&name, &error.to_string()))?;
         }
     }
+    if name.contains("%{") || name_of_group(&name).is_err() {
+        let text = format!("`{name}` is not a name for a process group: it is not defined");
+        cx.problem(log_ids::LINE_WITHOUT_EFFECT, text);
+        return Ok(());
+    }
     if let Err(error) = check_identity(&config) {
-        cx.refuse(about(&name, &error))?;
+        cx.problem(log_ids::WRONG_ACCOUNT, about(&name, &error));
     }
     let scope = DefinitionScope {
         server: cx.server.id(),
@@ -45,6 +59,15 @@ pub(super) fn daemon_process(cx: &mut Context<'_, '_>, words: &mut Words<'_>) ->
     };
     settings::with(|settings| define(settings, config, scope))
 }
+
+/// Options that say nothing with an empty value, as templates write it.
+const MAY_BE_EMPTY: &[&str] = &[
+    "lang",
+    "locale",
+    "display-name",
+    "python-home",
+    "python-eggs",
+];
 
 fn about(group: &str, error: &str) -> String {
     format!("process group `{group}`: {error}")
@@ -84,7 +107,8 @@ fn define(settings: &mut ServerSettings, config: GroupConfig, scope: DefinitionS
     Ok(())
 }
 
-/// Users and groups must exist, and nobody becomes root.
+/// Users and groups must exist, and nobody becomes root. The supervisor holds to that:
+/// such a group does not start.
 fn check_identity(config: &GroupConfig) -> Applied {
     if let Some(user) = &config.user
         && existing_user("user", user)? == 0
@@ -136,9 +160,27 @@ fn existing_group(option: &str, name: &str) -> Result<u32, String> {
     gid_of(name).ok_or_else(|| format!("option `{option}`: there is no group `{name}`"))
 }
 
+/// Has the name of a process group looked at once all are defined, if it is known
+/// before a request comes.
+pub(super) fn names_group(cx: &Context<'_, '_>, group: Option<&CStr>, checks_server: bool) {
+    let group = group.unwrap_or(GLOBAL).to_string_lossy();
+    if cx.in_htaccess || group.contains("%{") {
+        return;
+    }
+    let naming = Naming {
+        directive: cx.name,
+        process_group: group.into_owned(),
+        origin: cx.origin.clone(),
+        server: cx.server.id(),
+        checks_server,
+    };
+    settings::with(|settings| settings.namings.push(naming));
+}
+
 pub(super) fn process_group(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     let name = name_of_group(&words.need("the name of the process group")?)?;
     cx.dir.process_group = Some(cx.string(&name));
+    names_group(cx, cx.dir.process_group, cx.server.is_virtual());
     if name.contains("%{ENV:") {
         cx.note(Subject::VariableGroup);
     }

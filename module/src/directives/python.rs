@@ -44,13 +44,11 @@ pub(super) fn eggs(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
 
 pub(super) fn optimize(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     let word = words.need("0, 1 or 2")?;
-    let level = match word.as_str() {
-        "0" => 0,
-        "1" => 1,
-        "2" => 2,
-        _ => return Err(format!("`{word}` is not 0, 1 or 2")),
-    };
-    settings::with(|settings| settings.python_optimize = level);
+    let level: u8 = word
+        .parse()
+        .map_err(|_| format!("`{word}` is not 0, 1 or 2"))?;
+    // Python itself takes more for 2.
+    settings::with(|settings| settings.python_optimize = level.min(2));
     Ok(())
 }
 

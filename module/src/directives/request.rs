@@ -43,13 +43,11 @@ pub(super) fn map_head_to_get(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -
 
 /// The headers that can be trusted; see `proxies.rs`.
 pub(super) fn trusted_proxy_headers(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
-    for word in words.rest("the name of a header")? {
-        if !word
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-        {
-            return Err(format!("`{word}` is not the name of a header"));
-        }
+    let named: Vec<String> = std::iter::from_fn(|| words.next()).collect();
+    if named.is_empty() {
+        return Ok(names_nothing(cx));
+    }
+    for word in named {
         let name = cx.pool.mapped(b"HTTP_", word.as_bytes(), variable_byte);
         let name = cx.pool.string(name);
         if !proxies::is_known(&name.to_string_lossy()) {
@@ -64,8 +62,18 @@ pub(super) fn trusted_proxy_headers(cx: &mut Context<'_, '_>, words: &mut Words<
     Ok(())
 }
 
+fn names_nothing(cx: &Context<'_, '_>) {
+    settings::remark(&cx.origin, format!("{} names nothing", cx.name));
+}
+
 pub(super) fn trusted_proxies(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
-    for word in words.rest("an address or network")? {
+    let named: Vec<String> = std::iter::from_fn(|| words.next()).collect();
+    if named.is_empty() {
+        // Then nobody is trusted.
+        cx.dir.trusted_proxies = cx.dir.trusted_proxies.or(Some(&[]));
+        return Ok(names_nothing(cx));
+    }
+    for word in named {
         let network = TrustedNetwork::parse(&word).ok_or_else(|| {
             format!("`{word}` is neither an address nor a network such as 10.0.0.0/8")
         })?;

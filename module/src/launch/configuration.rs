@@ -32,6 +32,7 @@ fn application_groups(settings: &ServerSettings) -> HashSet<String> {
 pub(super) fn plan(settings: &ServerSettings) -> ServingPlan {
     ServingPlan {
         groups: groups::freeze(&settings.groups, &group_options::default_group()),
+        misnamed: settings.misnamed.clone(),
         application_groups: application_groups(settings),
         socket: None,
         secret: [0; 32],

@@ -2,6 +2,7 @@
 //! be used from its place. Called by `handler.rs` and `script_call.rs`.
 
 use std::ffi::CStr;
+use std::fmt;
 
 use wsgid_protocol::failure::Failure;
 use wsgid_protocol::limits::MAX_NAME_LEN;
@@ -35,14 +36,41 @@ pub(crate) enum GroupRefused {
              WSGIRestrictProcess to list it; `{group}` is not listed"
     )]
     HtaccessNotListed { script: String, group: String },
-    #[error("process group `{0}`")]
-    NotDefined(String),
-    #[error("process group `{0}` belongs to another virtual host")]
-    OfAnotherHost(String),
+    #[error("{0}; define it with WSGIDaemonProcess, or name one that is defined")]
+    NotDefined(NamedBy),
+    #[error(
+        "it belongs to another virtual host; {0}; define it at server level or in a virtual host with the same \
+             ServerName"
+    )]
+    OfAnotherHost(NamedBy),
     #[error("the name of the application group is too long")]
     LongName,
     #[error("{0}")]
     ScriptOwner(String),
+}
+
+/// The directives that name a process group in vain; none if its name comes from the request.
+#[derive(Debug)]
+pub(crate) struct NamedBy(Vec<String>);
+
+impl NamedBy {
+    fn of(child: &Child, group: &str) -> Self {
+        Self(child.plan.misnamed.get(group).cloned().unwrap_or_default())
+    }
+}
+
+impl fmt::Display for NamedBy {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 3;
+        match self.0.as_slice() {
+            [] => out.write_str("its name comes from the request"),
+            [shown @ .., _] if shown.len() >= SHOWN => {
+                let shown = shown.get(..SHOWN).unwrap_or_default().join(", ");
+                write!(out, "named by {shown} and others")
+            }
+            all => write!(out, "named by {}", all.join(", ")),
+        }
+    }
 }
 
 impl GroupRefused {
@@ -145,9 +173,9 @@ fn visible_group<'c>(
 ) -> Result<&'c GroupView, GroupRefused> {
     let name = &target.group;
     let group = child.plan.groups.get(name);
-    let group = group.ok_or_else(|| GroupRefused::NotDefined(name.clone()))?;
+    let group = group.ok_or_else(|| GroupRefused::NotDefined(NamedBy::of(child, name)))?;
     if !group.is_visible_from(r.server()) {
-        return Err(GroupRefused::OfAnotherHost(name.clone()));
+        return Err(GroupRefused::OfAnotherHost(NamedBy::of(child, name)));
     }
     if target.application_group.name.len() > MAX_NAME_LEN {
         return Err(GroupRefused::LongName);

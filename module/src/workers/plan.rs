@@ -1,7 +1,7 @@
 //! What the parent decided for its children: the groups, and where the supervisor is.
 //! Made by `launch/` for each configuration; children keep the one they inherited.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +12,8 @@ use crate::configuration::groups::GroupViews;
 #[derive(Debug, Default)]
 pub(crate) struct ServingPlan {
     pub(crate) groups: GroupViews,
+    /// Which directives name a process group that not every request may have, by its name.
+    pub(crate) misnamed: HashMap<String, Vec<String>>,
     /// Application groups that directives name.
     pub(crate) application_groups: HashSet<String>,
     /// The supervisor's socket; `None` if there is none, with the reason.

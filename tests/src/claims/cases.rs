@@ -158,7 +158,7 @@ cases! {
     65 "groups of one virtual host are not another's", CONFIGURATION,
         [
             "scoping::a_group_of_a_virtual_host_is_for_its_name_on_every_port",
-            "scoping::an_alias_to_a_foreign_group_is_refused_at_configuration"
+            "scoping::an_alias_to_a_foreign_group_is_named_at_configuration"
         ];
     66 "names of groups made from the request", MAPPING,
         [

@@ -23,16 +23,6 @@ pub(crate) const INTERPRETER: &[&str] = &[
 /// directive, the value, the reason.
 const DIFFERENT: &[(&str, &str, &str)] = &[
     (
-        "WSGIScriptAlias",
-        "a $",
-        "a URL path that no request has is a mistake",
-    ),
-    (
-        "WSGIImportScript",
-        "$ process-group=site application-group=%{ENV:X}",
-        "there is no request to take it from",
-    ),
-    (
         "WSGIDispatchScript",
         "\"$\" process-group=site",
         "an option of ours: the script runs in a worker",
@@ -49,13 +39,6 @@ const DIFFERENT: &[(&str, &str, &str)] = &[
         "other threads=many",
         "mod_wsgi takes it for 0",
     ),
-    (
-        "WSGIDaemonProcess",
-        "other group=root",
-        "no application runs with root's group",
-    ),
-    ("WSGIDaemonProcess", "other group=#0", "likewise"),
-    ("WSGIPythonOptimize", "3", "mod_wsgi takes any number"),
     ("WSGIPythonOptimize", "x", "mod_wsgi takes it for 0"),
     ("WSGISlowRequests", "slow", "mod_wsgi takes it for 0"),
     (
@@ -63,13 +46,6 @@ const DIFFERENT: &[(&str, &str, &str)] = &[
         "",
         "an empty list would refuse everything",
     ),
-    ("WSGITrustedProxyHeaders", "", "nothing is named"),
-    (
-        "WSGITrustedProxyHeaders",
-        "X:Y",
-        "no header has such a name",
-    ),
-    ("WSGITrustedProxies", "", "nothing is named"),
 ];
 
 /// Every good and every bad value through mod_wsgi, too.

@@ -4,6 +4,7 @@
 
 mod compared;
 mod configuration;
+mod mistakes;
 mod rows;
 
 use std::collections::BTreeSet;

@@ -63,7 +63,7 @@ fn a_group_of_the_main_server_is_for_all() {
 }
 
 #[test]
-fn an_alias_to_a_foreign_group_is_refused_at_configuration() {
+fn an_alias_to_a_foreign_group_is_named_at_configuration() {
     case(Limit::default(), || {
         let site = Site::new();
         let alias = format!(
@@ -72,7 +72,7 @@ fn an_alias_to_a_foreign_group_is_refused_at_configuration() {
         );
         let (builder, _) = virtual_hosts(&site, "", &alias);
         let check = builder.check();
-        assert!(!check.ok);
+        assert!(check.ok);
         assert!(
             check
                 .text
@@ -81,6 +81,15 @@ fn an_alias_to_a_foreign_group_is_refused_at_configuration() {
             check.text
         );
         assert!(check.text.contains("httpd.conf:"), "{}", check.text);
+        let httpd = builder.start();
+        // Its script is not loaded there.
+        let groups = httpd.status().groups;
+        let hosted = groups.iter().find(|group| group.name == "hosted");
+        assert!(
+            hosted.is_some_and(|group| group.pools.is_empty()),
+            "{groups:?}"
+        );
+        httpd.stop();
     });
 }
 
@@ -90,7 +99,11 @@ fn groups_that_nobody_defined_are_named_at_configuration() {
         let (_site, builder) = site();
         let check = builder.line("WSGIProcessGroup missing").check();
         assert!(
-            !check.ok && check.text.contains("WSGIProcessGroup `missing`"),
+            check.ok
+                && check
+                    .text
+                    .contains("WSGIProcessGroup: the process group `missing`")
+                && check.text.contains("httpd.conf:"),
             "{}",
             check.text
         );
@@ -111,7 +124,7 @@ fn groups_that_nobody_defined_are_named_at_configuration() {
                 .text
                 .contains("process group `missing` is not defined")
                 && check.text.contains("httpd.conf:");
-            assert!(!check.ok && named, "{line}: {}", check.text);
+            assert!(check.ok && named, "{line}: {}", check.text);
         }
     });
 }
