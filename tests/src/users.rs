@@ -16,6 +16,9 @@ pub const NAMES: [&str; 3] = ["wsgid-test-1", "wsgid-test-2", "wsgid-test-3"];
 /// One whose primary group is root's: nothing may run as it.
 const IN_ROOTS_GROUP: &str = "wsgid-test-0";
 
+/// One that has a home directory: mod_wsgi starts nothing as others.
+const WITH_HOME: &str = "wsgid-test-4";
+
 /// Held shared by every test program that uses the users.
 pub const LOCK: &str = "/run/lock/wsgid-test-users";
 
@@ -53,6 +56,19 @@ pub fn in_roots_group() -> Option<TestUser> {
     three()?;
     let _turn = locked(&format!("{LOCK}.make"), FlockArg::LockExclusive);
     Some(found_or_made(IN_ROOTS_GROUP, &["--gid", "0"]))
+}
+
+/// A user with a home directory that is there, or `None` as with [`three`].
+///
+/// # Panics
+/// If it cannot be made.
+pub fn with_home() -> Option<TestUser> {
+    three()?;
+    let _turn = locked(&format!("{LOCK}.make"), FlockArg::LockExclusive);
+    Some(found_or_made(
+        WITH_HOME,
+        &["--user-group", "--home-dir", "/usr"],
+    ))
 }
 
 /// Whether the tests run as root.

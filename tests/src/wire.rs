@@ -170,7 +170,11 @@ pub fn transports(mpm: Mpm) -> &'static [Transport] {
 }
 
 /// A certificate for localhost and its key, made once.
-fn certificate() -> (PathBuf, PathBuf) {
+///
+/// # Panics
+/// If openssl cannot make them.
+#[must_use]
+pub fn certificate() -> (PathBuf, PathBuf) {
     let directory = cache::entry("certificate", |path| {
         cache::make_readable_directory(path);
         let output = Command::new("openssl")

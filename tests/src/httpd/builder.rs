@@ -2,6 +2,7 @@
 //! every suite needs and what one adds. `start`, beside `Httpd`, makes a server of it.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -21,6 +22,7 @@ pub struct Builder {
     pub(super) lines: Vec<String>,
     pub(super) ports: Vec<u16>,
     peer: Option<PathBuf>,
+    loaded_by_site: Option<PathBuf>,
     artifacts: Option<PathBuf>,
     pub(super) user: Option<TestUser>,
     nobody: bool,
@@ -46,6 +48,7 @@ impl Builder {
             lines: Vec::new(),
             ports: vec![free_port()],
             peer,
+            loaded_by_site: None,
             artifacts: None,
             user: None,
             nobody: false,
@@ -118,6 +121,14 @@ impl Builder {
         self
     }
 
+    /// Leaves it to the lines to load the module of WSGI. They find this one below the
+    /// server's root by each name that a distribution gives mod_wsgi, among all of httpd's modules.
+    #[must_use]
+    pub fn loaded_by_site(mut self, module: PathBuf) -> Self {
+        self.loaded_by_site = Some(module);
+        self
+    }
+
     /// Loads one more of httpd's own modules, by the name in its file name.
     #[must_use]
     pub fn load(mut self, module: &'static str) -> Self {
@@ -161,6 +172,12 @@ impl Builder {
         ))
     }
 
+    /// Where it will listen.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.ports[0]
+    }
+
     /// Listens on one more port and returns it.
     pub fn another_port(&mut self) -> u16 {
         let port = free_port();
@@ -202,6 +219,9 @@ impl Builder {
 
     pub(super) fn write(&self) {
         let text = self.text();
+        if let Some(module) = &self.loaded_by_site {
+            link_modules(&self.root().join("modules"), module);
+        }
         claims::configured(self.mpm, &text);
         fs::write(self.root().join("httpd.conf"), text).expect("the server root can be written");
     }
@@ -229,7 +249,9 @@ impl Builder {
             let user = users::of_httpd();
             text += &format!("User {}\nGroup {}\n", user.name, user.group);
         }
-        if let Some(peer) = &self.peer {
+        if self.loaded_by_site.is_some() {
+            // The lines do it.
+        } else if let Some(peer) = &self.peer {
             text += &format!(
                 "LoadModule wsgi_module {}\nWSGISocketPrefix {root}/run/wsgi\n",
                 peer.display()
@@ -255,6 +277,26 @@ impl Builder {
             text.push('\n');
         }
         text
+    }
+}
+
+fn link_modules(directory: &Path, module: &Path) {
+    if directory.exists() {
+        return;
+    }
+    crate::cache::make_readable_directory(directory);
+    let names =
+        ["mod_wsgi.so", "mod_wsgi_python3.so"].map(|name| (PathBuf::from(name), module.to_owned()));
+    let others = fs::read_dir(modules_directory())
+        .into_iter()
+        .flatten()
+        .flatten();
+    let others = others.map(|entry| (PathBuf::from(entry.file_name()), entry.path()));
+    for (name, module) in others
+        .filter(|(name, _)| !name.starts_with("mod_wsgi.so"))
+        .chain(names)
+    {
+        symlink(module, directory.join(name)).expect("the server root can be written");
     }
 }
 
