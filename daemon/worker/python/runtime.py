@@ -254,8 +254,9 @@ def set_locale(lang, locale):
         try:
             _locale.setlocale(_locale.LC_ALL, name)
         except _locale.Error:
+            # Standard error would make it an error; configurations name locales that a machine has not.
             print("%s=%s is no locale of this system (`locale -a` lists them): the worker goes on without it"
-                  % (option, name), file=sys.stderr)
+                  % (option, name), file=sys.__stdout__, flush=True)
             continue
         if option == "lang":
             _locale.setlocale(_locale.LC_ALL, before)
