@@ -45,7 +45,7 @@ pub(super) fn map_head_to_get(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -
 pub(super) fn trusted_proxy_headers(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     let named: Vec<String> = std::iter::from_fn(|| words.next()).collect();
     if named.is_empty() {
-        return Ok(names_nothing(cx));
+        return names_nothing(cx);
     }
     for word in named {
         let name = cx.pool.mapped(b"HTTP_", word.as_bytes(), variable_byte);
@@ -62,8 +62,9 @@ pub(super) fn trusted_proxy_headers(cx: &mut Context<'_, '_>, words: &mut Words<
     Ok(())
 }
 
-fn names_nothing(cx: &Context<'_, '_>) {
+fn names_nothing(cx: &Context<'_, '_>) -> Applied {
     settings::remark(&cx.origin, format!("{} names nothing", cx.name));
+    Ok(())
 }
 
 pub(super) fn trusted_proxies(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
@@ -71,7 +72,7 @@ pub(super) fn trusted_proxies(cx: &mut Context<'_, '_>, words: &mut Words<'_>) -
     if named.is_empty() {
         // Then nobody is trusted.
         cx.dir.trusted_proxies = cx.dir.trusted_proxies.or(Some(&[]));
-        return Ok(names_nothing(cx));
+        return names_nothing(cx);
     }
     for word in named {
         let network = TrustedNetwork::parse(&word).ok_or_else(|| {
