@@ -165,9 +165,10 @@ mod tests {
 Every request that fails here fails for one of these reasons. The name stands in the error log behind the id, in the
 request's note `wsgi.failure` (`%{wsgi.failure}n` in a `LogFormat`) and in `wsgid status`. The client gets the status as
 long as nothing of the response was sent; after that its connection is broken, so that nobody takes a part for the whole.
+Beside it stand the ids that mod_wsgi 6.1 has for the same, for who watches a log for them.
 
-| id | failure | status | log level | what happened | what to do |
-|---|---|---|---|---|---|
+| id | mod_wsgi's | failure | status | log level | what happened | what to do |
+|---|---|---|---|---|---|---|
 ";
 
     const OTHERS: &str = "
@@ -176,9 +177,44 @@ long as nothing of the response was sent; after that its connection is broken, s
 Whatever else the module says in httpd's error log from level warn on has one of these ids. What supervisor and workers
 say has none.
 
-| id | log level | what happened | what to do |
-|---|---|---|---|
+| id | mod_wsgi's | log level | what happened | what to do |
+|---|---|---|---|---|
 ";
+
+    /// The numbers that mod_wsgi 6.1 logs where we log a line with this number.
+    /// `differential::lines_of_the_log_have_these_ids` compares those that can be had without waiting.
+    const OF_MOD_WSGI: &[(u16, &[u16])] = &[
+        (20, &[13]),
+        (60, &[134]),
+        (61, &[135]),
+        (63, &[137]),
+        (64, &[164]),
+        (70, &[57]),
+        (71, &[55]),
+        (72, &[41]),
+        (73, &[58]),
+        (102, &[143, 151]),
+        (103, &[149, 152]),
+        (106, &[84]),
+        (111, &[105, 107, 109]),
+        (112, &[56, 89]),
+        (113, &[174]),
+        (116, &[105, 106]),
+        (117, &[126]),
+        (120, &[147]),
+        (121, &[147]),
+        (123, &[147]),
+        (124, &[147]),
+        (132, &[117]),
+        (133, &[145]),
+    ];
+
+    fn id_of_mod_wsgi(line: LogLine) -> String {
+        let row = OF_MOD_WSGI.iter().find(|(own, _)| Some(*own) == line.id);
+        let theirs = row.map_or(&[][..], |(_, theirs)| theirs).iter();
+        let names: Vec<_> = theirs.map(|id| format!("WSGI{id:04}")).collect();
+        names.join(", ")
+    }
 
     fn id(line: LogLine) -> String {
         line.to_string().trim_end_matches(": ").to_owned()
@@ -201,6 +237,12 @@ say has none.
         let ids: Vec<_> = TABLE.iter().map(|(line, ..)| line.id).collect();
         assert!(ids.is_sorted_by(|one, next| one < next), "{ids:?}");
         assert!(ids.iter().all(|id| *id < Some(OF_FAILURES)), "{ids:?}");
+        let failures = failure::TABLE.iter();
+        let failures = failures.map(|row| LogLine::of(row.failure).id);
+        let all: Vec<_> = ids.into_iter().chain(failures).collect();
+        for (own, _) in OF_MOD_WSGI {
+            assert!(all.contains(&Some(*own)), "there is no {own}");
+        }
     }
 
     #[test]
@@ -225,8 +267,9 @@ say has none.
             };
             writeln!(
                 page,
-                "| {} | `{}` | {status} | {} | {} | {} |",
+                "| {} | {} | `{}` | {status} | {} | {} | {} |",
                 id(line),
+                id_of_mod_wsgi(line),
                 row.name,
                 level_name(line),
                 row.text,
@@ -238,8 +281,9 @@ say has none.
         for (line, text, cure) in TABLE {
             writeln!(
                 page,
-                "| {} | {} | {text} | {cure} |",
+                "| {} | {} | {} | {text} | {cure} |",
                 id(*line),
+                id_of_mod_wsgi(*line),
                 level_name(*line)
             )
             .unwrap();

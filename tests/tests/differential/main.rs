@@ -6,6 +6,7 @@
 //! of this machine. Where that cannot be, the test says so and does nothing.
 
 mod allowed;
+mod log_ids;
 mod requests;
 mod server_keys;
 
