@@ -265,6 +265,14 @@ impl Answered {
         }
     }
 
+    /// What it says of a fact.
+    pub(crate) fn fact(&self, name: &str) -> Option<&str> {
+        let mut facts = self.lines.iter().filter_map(|line| line.split_once('='));
+        facts
+            .find(|(have, _)| *have == name)
+            .map(|(_, value)| value)
+    }
+
     /// What is not the same in both, but for what is meant.
     pub(crate) fn differences(&self, theirs: &Self, meant: impl Fn(&str) -> bool) -> Vec<String> {
         let mut found = Vec::new();

@@ -1,8 +1,8 @@
 //! Frameworks, each as its documentation mounts it.
 
-use crate::ALICE;
 use crate::ask::{Ask, get};
 use crate::harness::{Configuration, configuration};
+use crate::{ALICE, EMBEDDED};
 
 const DJANGO: &str = include_str!("apps/django.py");
 
@@ -64,14 +64,7 @@ fn django_without_a_process_group() {
         "srv/mysite/mysite/settings.py",
     )
     // docs/moving-from-mod_wsgi.md: nothing runs inside httpd.
-    .different(&[
-        "mod_wsgi.process_group",
-        "wsgi.multiprocess",
-        "wsgi.multithread",
-        "argv",
-        "os.HOME",
-        "os.USER",
-    ])
+    .different(EMBEDDED)
     .answers(ASKS);
 }
 
@@ -305,19 +298,12 @@ fn turbogears() {
 fn webpy() {
     const ASKS: &[Ask] = &[
         get("/appname/hello").sees(&["SCRIPT_NAME=/appname", "PATH_INFO=/hello"]),
-        get("/appname/static/a.css").sees(&["SCRIPT_NAME=/appname", "PATH_INFO=/static/a.css"]),
+        get("/appname/static/a.css").sees(&["a style"]),
     ];
     configuration("webpy")
         .app("var/www/webpy-app/code.py", "")
         .file("var/www/webpy-app/static/a.css", "a style\n")
-        .different(&[
-            "mod_wsgi.process_group",
-            "wsgi.multiprocess",
-            "wsgi.multithread",
-            "argv",
-            "os.HOME",
-            "os.USER",
-        ])
+        .different(EMBEDDED)
         .answers(ASKS);
 }
 

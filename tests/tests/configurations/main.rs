@@ -19,6 +19,10 @@ use std::path::Path;
 /// The password is `secret`.
 const ALICE: &str = "alice:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n";
 
+/// What is another fact where mod_wsgi runs the application in httpd's own processes: nothing
+/// of ours does (docs/moving-from-mod_wsgi.md).
+const EMBEDDED: &[&str] = &["mod_wsgi.process_group", "wsgi.multiprocess", "os.HOME"];
+
 #[test]
 fn every_configuration_is_tried() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/configurations");

@@ -1,5 +1,6 @@
 //! Services for maps and geographic data, and what draws and counts.
 
+use crate::EMBEDDED;
 use crate::ask::{Ask, get};
 use crate::harness::configuration;
 
@@ -152,12 +153,6 @@ fn puppetboard() {
         .app("var/www/puppetboard/wsgi.py", "")
         .file("usr/share/puppetboard/static/a.css", "a style\n")
         // The group is that of another directory, so the script names none.
-        .different(&[
-            "mod_wsgi.process_group",
-            "wsgi.multiprocess",
-            "argv",
-            "os.HOME",
-            "os.USER",
-        ])
+        .different(EMBEDDED)
         .answers(ASKS);
 }

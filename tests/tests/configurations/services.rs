@@ -1,16 +1,8 @@
 //! What organisations run: archives, catalogues, identities, translations.
 
+use crate::EMBEDDED;
 use crate::ask::{Ask, get};
 use crate::harness::configuration;
-
-/// What runs in httpd's own processes with mod_wsgi (docs/moving-from-mod_wsgi.md).
-const EMBEDDED: &[&str] = &[
-    "mod_wsgi.process_group",
-    "wsgi.multiprocess",
-    "argv",
-    "os.HOME",
-    "os.USER",
-];
 
 #[test]
 fn supysonic() {
