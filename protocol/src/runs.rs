@@ -121,7 +121,9 @@ pub fn script_in(path: &Path) -> &Path {
         let error = path.metadata().err();
         error.is_some_and(|error| error.kind() == io::ErrorKind::NotADirectory)
     };
-    let mut parts = path.ancestors().skip_while(|part| goes_on(part));
+    // Without a slash at the end, which `ancestors` would take for the script's name.
+    let named = path.components().as_path();
+    let mut parts = named.ancestors().skip_while(|part| goes_on(part));
     parts.next().filter(|part| part.is_file()).unwrap_or(path)
 }
 
@@ -296,11 +298,13 @@ mod tests {
         for (path, script) in [
             ("b/app.wsgi/api/v1", "b/app.wsgi"),
             ("b/app.wsgi", "b/app.wsgi"),
+            ("b/app.wsgi/", "b/app.wsgi"),
             ("b/none.wsgi/api", "b/none.wsgi/api"),
             ("b", "b"),
         ] {
             let path = PathBuf::from(sites.path(path));
-            assert_eq!(script_in(&path), Path::new(&sites.path(script)));
+            // As text: to a `Path` a slash at the end is nothing.
+            assert_eq!(script_in(&path).to_str(), Some(&*sites.path(script)));
         }
     }
 
