@@ -260,7 +260,6 @@ pub(crate) unsafe extern "C" fn child_stopping(_: *mut sys::apr_pool_t, graceful
 pub(crate) unsafe extern "C" fn handle(r: *mut sys::request_rec) -> c_int {
     // SAFETY: httpd passes a request that this thread serves.
     let request = unsafe { Request::from_raw(r) };
-    response::forget_started();
     let outcome = caught("the handler", || {
         if request.handler() == Some(status::HANDLER) {
             return status::handle(request);

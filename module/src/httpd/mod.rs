@@ -6,6 +6,7 @@ pub(crate) mod file_reader;
 pub(crate) mod filters;
 pub(crate) mod guard;
 pub(crate) mod log;
+pub(crate) mod marks;
 pub(crate) mod process;
 pub(crate) mod record;
 pub(crate) mod regex;

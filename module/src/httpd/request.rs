@@ -128,10 +128,20 @@ impl<'r> Request<'r> {
         unsafe { Self::optional(self.get().prev) }
     }
 
+    /// The request this one is a part of.
+    pub(super) fn main_request(self) -> Option<Self> {
+        // SAFETY: a main request outlives its subrequests.
+        unsafe { Self::optional(self.get().main) }
+    }
+
+    /// The request whose head the client gets: of a part, the whole.
+    pub(crate) fn answered(self) -> Self {
+        self.with_main_requests().last().unwrap_or(self)
+    }
+
     /// This request and those it belongs to.
     fn with_main_requests(self) -> impl Iterator<Item = Self> {
-        // SAFETY: a main request outlives its subrequests.
-        std::iter::successors(Some(self), |r| unsafe { Self::optional(r.get().main) })
+        std::iter::successors(Some(self), |r| r.main_request())
     }
 
     pub(crate) fn header_only(self) -> bool {
@@ -237,7 +247,7 @@ impl<'r> Request<'r> {
             // A stream ends with an error of its own, and knows no such header.
             return self.close_connection();
         }
-        self.headers_out().set(c"Connection", c"close");
+        self.answered().headers_out().set(c"Connection", c"close");
         self.forget_continue();
     }
 
@@ -256,9 +266,10 @@ impl<'r> Request<'r> {
 
     /// Whether the body's end shows by itself: chunks, a length, or a stream.
     pub(crate) fn end_is_visible(self) -> bool {
+        let whole = self.answered();
         self.is_secondary()
-            || self.get().chunked != 0
-            || self.headers_out().get(c"Content-Length").is_some()
+            || whole.get().chunked != 0
+            || whole.headers_out().get(c"Content-Length").is_some()
     }
 
     pub(crate) fn expects_continue(self) -> bool {

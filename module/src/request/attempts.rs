@@ -13,6 +13,7 @@ use crate::request::exchange::{Attempt, Ending, ExchangeError, RequestExchange, 
 use crate::request::frames::{FrameHandler, Frames};
 use crate::workers::connection::{Wait, WorkerConnection, was_not_taken};
 use crate::workers::pool::PoolOf;
+use crate::workers::thread_reserve::HeldThread;
 
 /// A request that is counted in the pool of its connection until it is dropped.
 struct RequestLease<'e> {
@@ -43,17 +44,27 @@ const TRIES_MAX: u32 = 6;
 impl<'r> RequestExchange<'_, 'r> {
     /// Carries it out. After `Ok` the answer is complete.
     pub(crate) fn run(&self, handler: &mut dyn FrameHandler<'r>) -> Result<(), ExchangeError> {
-        let held = self.child.reserve.admit(self.group.into());
-        let held = held.map_err(|full| {
-            self.r.free_thread();
-            ExchangeError::Failed(Failure::QueueFull, full.to_string())
-        })?;
+        let held = self.hold_thread()?;
+        self.r.note_thread(true);
         let outcome = self.try_until_done(&mut Frames::new(self, held.as_ref()), handler);
+        self.r.note_thread(false);
         if outcome.is_ok() && handler.leaves_later() {
             // httpd's thread goes on sending after we have returned.
             self.r.pool().drop_at_end(held);
         }
         outcome
+    }
+
+    /// Counts the thread of httpd, if it may be spent on this. Where a request around this one has
+    /// it already it is counted, and waiting for others would hold it for nothing.
+    fn hold_thread(&self) -> Result<Option<HeldThread>, ExchangeError> {
+        if self.r.runs_inside_another() {
+            return Ok(None);
+        }
+        self.child.reserve.admit(self.group.into()).map_err(|full| {
+            self.r.free_thread();
+            ExchangeError::Failed(Failure::QueueFull, full.to_string())
+        })
     }
 
     fn try_until_done(

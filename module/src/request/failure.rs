@@ -25,7 +25,15 @@ pub(crate) fn report(
             row.name, row.text
         )
     });
-    r.notes()
-        .set(c"wsgi.failure", r.pool().string(row.name.as_bytes()));
+    note(r, row.name);
+    if r.has_started() {
+        // What it is a part of breaks with it.
+        note(r.answered(), row.name);
+    }
     i32::from(row.status)
+}
+
+fn note(r: Request<'_>, name: &str) {
+    r.notes()
+        .set(c"wsgi.failure", r.pool().string(name.as_bytes()));
 }

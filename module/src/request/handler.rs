@@ -1,7 +1,7 @@
 //! One request, there and back: is it ours, may it be, to whom does it go, and
 //! what httpd is told at the end.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::ffi::CStr;
 use std::fmt::Display;
 use std::time::Duration;
@@ -29,8 +29,9 @@ use crate::workers::child;
 const KEEP_BUFFER: usize = 256 * 1024;
 
 thread_local! {
-    /// The encode buffer of this thread.
-    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// The encode buffer of this thread, while no request has it. One that is served inside
+    /// another makes one of its own.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// httpd's handler hook.
@@ -154,10 +155,11 @@ fn serve<'r>(
     let mut body = RequestBody::begin(r, config)?;
     let mut response = Response::new(r, group, config.error_override.unwrap_or(false));
     response.unread_body = body.unread();
-    let outcome = BUFFER.with_borrow_mut(|buffer| {
-        buffer.clear();
-        buffer.shrink_to(KEEP_BUFFER);
-        head::write(r, target, body.kind(), options(r, config), buffer)?;
+    let mut buffer = BUFFER.take();
+    buffer.clear();
+    buffer.shrink_to(KEEP_BUFFER);
+    let head = head::write(r, target, body.kind(), options(r, config), &mut buffer);
+    let outcome = head.and_then(|()| {
         let timeout = if group.socket_timeout.is_zero() {
             r.server().timeout()
         } else {
@@ -168,13 +170,14 @@ fn serve<'r>(
             child,
             group,
             application_group: &target.application_group,
-            head: buffer,
+            head: &buffer,
             timeout,
             deadline: None,
         };
         let sendfile = config.enable_sendfile == Some(true) && r.enable_sendfile();
         exchange.run(&mut ResponseDriver::new(&mut body, &mut response, sendfile))
     });
+    BUFFER.set(buffer);
     if let Some(limit) = child.plan.slow_requests {
         note_slow(r, target, limit);
     }
@@ -231,7 +234,9 @@ fn give_up(r: Request<'_>, target: &ScriptTarget<'_>, trouble: &ExchangeError) -
         ExchangeError::Failed(failure, text) => failed(r, target, *failure, text),
         ExchangeError::ClientGone => {
             log::request(r, LogLine::DEBUG, || "the client has gone");
-            r.notes().set(c"wsgi.failure", c"client-gone");
+            if r.notes().get(c"wsgi.failure").is_none() {
+                r.notes().set(c"wsgi.failure", c"client-gone");
+            }
             r.abandon();
             sys::OK
         }

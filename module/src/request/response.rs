@@ -1,7 +1,6 @@
 //! The response: head, bytes, end — and how a response that cannot be completed
 //! is broken off so that no client takes it for a complete one.
 
-use std::cell::Cell;
 use std::ffi::CStr;
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -28,16 +27,6 @@ const GATHER_MAX: usize = 64 * 1024;
 /// A request body that is left unread is read away by httpd for the sake of
 /// the connection; above this it is cheaper to close it.
 const READ_AWAY_MAX: u64 = 1024 * 1024;
-
-thread_local! {
-    /// Whether anything of the running response was passed to the filters.
-    static STARTED: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Before a request begins.
-pub(crate) fn forget_started() {
-    STARTED.set(false);
-}
 
 /// What happens instead of the worker's own response.
 #[derive(Clone, Copy)]
@@ -138,7 +127,7 @@ impl<'r> Response<'r> {
             return Err(protocol("INTERIM after RESPONSE"));
         }
         let r = self.r;
-        if self.discarded || STARTED.get() || r.is_subrequest() || r.protocol_number() < 1001 {
+        if self.discarded || r.has_started() || r.is_subrequest() || r.protocol_number() < 1001 {
             return Ok(());
         }
         let interim = Table::new(r.pool());
@@ -242,7 +231,7 @@ impl<'r> Response<'r> {
         self.sent += bytes.len() as u64;
         // The head has left with the first piece. What follows for a HEAD, mod_http2
         // would send, and the client would break the stream off.
-        if self.r.header_only() && STARTED.get() {
+        if self.r.header_only() && self.r.has_started() {
             return Ok(());
         }
         if self.pending + bytes.len() <= GATHER_MAX {
@@ -381,9 +370,10 @@ impl<'r> Response<'r> {
     }
 
     fn before_passing(&mut self) {
-        if STARTED.replace(true) {
+        if self.r.has_started() {
             return;
         }
+        self.r.note_started();
         // A client that still waits for its 100 may send the body or not: what
         // it sends next cannot be told from a request.
         if self.unread_body > READ_AWAY_MAX || self.r.expects_continue() {
@@ -440,13 +430,14 @@ impl From<BadHead> for ExchangeError {
 /// stream, and an end of the connection makes the access log show it.
 pub(crate) fn break_off(r: Request<'_>, status: i32) -> i32 {
     r.no_cache();
-    if !STARTED.get() {
+    if !r.has_started() {
         return status;
     }
     let mut brigade = r.brigade();
     brigade.append_error(502);
     let head_has_left = !r.head_is_pending();
-    if r.is_secondary() || head_has_left {
+    // What includes a part goes on after it, and would be glued to a page for the status.
+    if r.is_secondary() || head_has_left || r.is_subrequest() {
         brigade.append_eoc();
     }
     brigade.append_eos();

@@ -100,6 +100,7 @@ imports! {
     ) -> *const c_char;
     fn ap_find_linked_module(name: *const c_char) -> *mut module;
     fn ap_get_module_config(vector: *const ap_conf_vector_t, module: *const module) -> *mut c_void;
+    fn ap_set_module_config(vector: *mut ap_conf_vector_t, module: *const module, value: *mut c_void);
     fn ap_expr_parse_cmd_mi(
         cmd: *const cmd_parms,
         text: *const c_char,

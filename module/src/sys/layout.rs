@@ -35,7 +35,7 @@ fn request_facts(facts: &mut Vec<Fact>) {
         proto_num, protocol, hostname, request_time, status_line, status, method_number, method, chunked,
         expecting_100, headers_in, headers_out, err_headers_out, subprocess_env, notes, content_type, handler,
         content_encoding, content_languages, user, ap_auth_type, unparsed_uri, uri, filename, path_info, args,
-        used_path_info, per_dir_config, log_id, htaccess, output_filters, input_filters, no_cache, finfo,
+        used_path_info, per_dir_config, request_config, log_id, htaccess, output_filters, input_filters, no_cache, finfo,
         useragent_addr, useragent_ip);
     fields!(facts, htaccess_result as "struct htaccess_result": htaccess, next);
     fields!(facts, conn_rec as "conn_rec": local_addr, local_ip, bucket_alloc, aborted, keepalive, log_id, master);

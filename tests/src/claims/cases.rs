@@ -50,6 +50,7 @@ const HEADS: &str =
 const HEADS_OF_HTTP_1: &str = "response_head::what_only_http_1_shows";
 const SMALL_RESPONSES: &str = "streaming::small_responses_are_one_piece";
 const BREAKS: &str = "failures::what_breaks_in_the_middle_is_seen_by_every_client_on_every_mpm";
+const NESTED: &str = "failures::requests_inside_requests_are_whole_or_broken_on_every_mpm";
 const HOSTILE_WORKER: &str = "hostile_worker::against_the_module";
 const FILES: &str = "files::files_are_exact_by_every_transport_on_every_mpm";
 const CHANGES: &str = "restarts::changes_reach_only_whom_they_concern_and_requests_end";
@@ -207,4 +208,5 @@ cases! {
             "it needs their machines; the ABI is checked against the installed headers (`module/tests`), \
              the package and the wheel by the suite `wheel`",
         ), [];
+    82 "requests inside requests (SSI, error pages): whole, or the whole breaks", All, [NESTED];
 }

@@ -4,6 +4,7 @@
 
 mod leavers;
 mod middle;
+mod nested;
 mod server;
 
 use std::thread;
