@@ -5,6 +5,7 @@
 
 use std::ffi::OsStr;
 use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::ptr;
@@ -77,4 +78,12 @@ pub(crate) fn monotonic() -> Duration {
 /// Seconds of that clock.
 pub(crate) fn monotonic_seconds() -> u64 {
     monotonic().as_secs()
+}
+
+/// Whether the other end of a Unix socket has left something unread.
+pub(crate) fn has_unread(socket: BorrowedFd<'_>) -> bool {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: an open descriptor, and a number to fill.
+    let asked = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    asked == 0 && bytes > 0
 }

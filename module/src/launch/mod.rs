@@ -31,8 +31,8 @@ use crate::httpd::server::{self, Server};
 use crate::httpd::{process, spawn};
 use crate::log_ids::{self, LogLine};
 use crate::sys;
-use crate::workers::child;
 use crate::workers::plan::ServingPlan;
+use crate::workers::{absence, child};
 
 const VERSION_COMPONENT: &str = concat!("mod_wsgid/", env!("CARGO_PKG_VERSION"));
 
@@ -46,7 +46,10 @@ const QUICK: u64 = 2;
 const QUICK_DEATHS: u32 = 4;
 
 /// Longest pause between two starts, in seconds.
-const LONGEST_PAUSE: u64 = 60;
+const LONGEST_PAUSE: u64 = 30;
+
+/// How long a start after others that failed waits for the word that this one works.
+const RECOVERY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What httpd is to call, and when.
 #[derive(Clone, Copy)]
@@ -59,7 +62,8 @@ pub(crate) struct Callbacks {
 
 /// What a supervisor that has to be started again must be told.
 struct Current {
-    program: PathBuf,
+    /// WSGISupervisorExecutable.
+    executable: Option<PathBuf>,
     message: Message,
     stop_timeout: Duration,
     maintenance: sys::Maintenance,
@@ -88,6 +92,7 @@ pub(crate) fn post_config(pool: AprPool<'_>, main: Server<'_>, callbacks: Callba
     let mut plan = settings::with(|settings| configuration::plan(settings));
     if let Some(socket) = settings::with(|settings| settings.daemon_socket.clone()) {
         plan.socket = Some(socket.to_string_lossy().into_owned());
+        absence::tell(false);
         child::publish(plan);
         return;
     }
@@ -117,13 +122,6 @@ fn bring_up(
     retained::at_end_of_configuration(pool, callbacks.configuration_ends);
     let directories = settings::with(|settings| listener::prefix(settings, pool))?;
     check_socket_directory(&directories)?;
-    let program = settings::with(|settings| {
-        let module = process::module_directory();
-        paths::find_supervisor(settings.executable.as_deref(), module.as_deref(), |path| {
-            path.is_file() && access(path, AccessFlags::X_OK).is_ok()
-        })
-    })?;
-    check_program(&program)?;
     replace_lost_socket(retained)?;
     listener::ensure(retained, &directories)?;
     plan.socket = Some(retained.socket_path());
@@ -132,17 +130,33 @@ fn bring_up(
         configuration::message(settings, main, plan.secret, plan.generation)
     })?;
     let current = Current {
-        program,
+        executable: settings::with(|settings| settings.executable.clone()),
         message,
         stop_timeout,
         maintenance: callbacks.maintenance,
     };
-    tell_or_start(retained, self::current().insert(current))?;
-    if !retained.registered {
+    let outcome = tell_or_start(retained, self::current().insert(current));
+    let runs = retained.process.pid != 0;
+    if runs && !retained.registered {
         retained::watch(retained, pool, callbacks.maintenance);
     }
-    talk::await_reply(retained, plan.generation, REPLY_TIMEOUT);
-    Ok(())
+    if outcome.is_ok() {
+        talk::await_reply(retained, plan.generation, REPLY_TIMEOUT);
+    } else if !runs {
+        talk::forget_answers();
+        retry_later(retained);
+    }
+    outcome
+}
+
+/// The program to start: looked for at each start, for it may have come, gone or changed hands.
+fn find_program(executable: Option<&Path>) -> Result<PathBuf, String> {
+    let module = process::module_directory();
+    let program = paths::find_supervisor(executable, module.as_deref(), |path| {
+        path.is_file() && access(path, AccessFlags::X_OK).is_ok()
+    })?;
+    check_program(&program)?;
+    Ok(program)
 }
 
 /// Root makes the socket's directory and removes it again: nobody else may have it
@@ -218,6 +232,7 @@ fn tell_or_start(retained: &mut Retained, current: &Current) -> Result<(), Strin
 
 /// Starts a supervisor and tells it the configuration.
 fn start(retained: &mut Retained, current: &Current) -> Result<(), String> {
+    let path = find_program(current.executable.as_deref())?;
     let listener = retained
         .listener()
         .ok_or("there is no listening socket")?
@@ -231,22 +246,22 @@ fn start(retained: &mut Retained, current: &Current) -> Result<(), String> {
     )
     .map_err(|error| format!("failed to make a socket pair: {error}"))?;
     let program = spawn::SpawnProgram {
-        path: CString::new(current.program.as_os_str().as_bytes())
+        path: CString::new(path.as_os_str().as_bytes())
             .map_err(|_| "a path contains a NUL".to_owned())?,
         arguments: vec![c"wsgid".into(), c"supervise".into(), c"--httpd".into()],
         environment: environment(),
         descriptors: [theirs.as_fd(), listener.as_fd()],
     };
     let pid = spawn::spawn(&program)
-        .map_err(|error| format!("failed to start `{}`: {error}", current.program.display()))?;
+        .map_err(|error| format!("failed to start `{}`: {error}", path.display()))?;
     drop(program);
+    talk::forget_answers();
     retained.process.pid = pid;
     retained.started_at = process::monotonic_seconds();
     retained.retry_at = 0;
     retained.set_control(Some(ours));
-    let program = current.program.display();
     log::server(LogLine::NOTICE, || {
-        format!("supervisor started: `{program}`, process {pid}")
+        format!("supervisor started: `{}`, process {pid}", path.display())
     });
     let control = retained.control().ok_or("the control socket is closed")?;
     // Children of these generations go on asking, for what is configured now.
@@ -304,6 +319,7 @@ pub(crate) fn maintain(reason: i32, status: i32) {
     }
     retained::with(|retained| {
         let pid = retained.process.pid;
+        talk::drain_replies(retained);
         forget(retained);
         if retained.owner != getpid().as_raw() || server::is_stopping() {
             return;
@@ -312,25 +328,38 @@ pub(crate) fn maintain(reason: i32, status: i32) {
         log::server(log_ids::SUPERVISOR_ENDED, || {
             format!("the supervisor (process {pid}) ended: {ending}; a new one is started")
         });
+        if talk::ended_by_itself(status) && !talk::has_answered() {
+            absence::tell(true);
+        }
         let lived = process::monotonic_seconds().saturating_sub(retained.started_at);
-        retained.quick_deaths = if lived < QUICK {
-            retained.quick_deaths.saturating_add(1)
-        } else {
-            0
-        };
-        if retained.quick_deaths <= QUICK_DEATHS {
-            start_again(retained);
-        } else {
-            let pause = LONGEST_PAUSE.min(1 << (retained.quick_deaths - QUICK_DEATHS).min(6));
-            retained.retry_at = process::monotonic_seconds() + pause;
+        if lived >= QUICK {
+            retained.quick_deaths = 0;
+        } else if retained.quick_deaths >= QUICK_DEATHS {
+            let pause = retry_later(retained);
             let times = retained.quick_deaths;
             log::server(log_ids::SUPERVISOR_ENDS_AT_ONCE, || {
                 format!(
                     "the supervisor ended {times} times right after its start; next try in {pause} s"
                 )
             });
+            return;
+        } else {
+            retained.quick_deaths += 1;
         }
+        start_again(retained);
     });
+}
+
+/// Plans another start, and says so to children, unless what ended has worked, so that somebody
+/// may have ended it. Returns the seconds until then.
+fn retry_later(retained: &mut Retained) -> u64 {
+    retained.quick_deaths = retained.quick_deaths.saturating_add(1);
+    if !talk::has_answered() || retained.quick_deaths > 2 * QUICK_DEATHS {
+        absence::tell(true);
+    }
+    let pause = LONGEST_PAUSE.min(1 << retained.quick_deaths.saturating_sub(QUICK_DEATHS).min(6));
+    retained.retry_at = process::monotonic_seconds() + pause;
+    pause
 }
 
 fn start_again(retained: &mut Retained) {
@@ -338,17 +367,23 @@ fn start_again(retained: &mut Retained) {
     let Some(current) = current.as_ref() else {
         return;
     };
-    if let Err(error) = start(retained, current) {
-        retained.retry_at =
-            process::monotonic_seconds() + LONGEST_PAUSE.min(1 << retained.quick_deaths.min(6));
+    let outcome = start(retained, current);
+    let runs = retained.process.pid != 0;
+    if let Err(error) = &outcome {
         log::server(log_ids::SUPERVISOR_NOT_STARTED, || {
             format!("no supervisor: {error}")
         });
+        if !runs {
+            talk::forget_answers();
+            retry_later(retained);
+        }
     }
-    if let Some(main) =
-        server::main_server().filter(|_| retained.process.pid != 0 && !retained.registered)
-    {
+    if let Some(main) = server::main_server().filter(|_| runs && !retained.registered) {
         retained::watch(retained, main.configuration_pool(), current.maintenance);
+    }
+    let newest = retained.generations.all().last().map(|one| one.number);
+    if let Some(newest) = newest.filter(|_| outcome.is_ok() && absence::is_told()) {
+        talk::await_reply(retained, newest, RECOVERY_TIMEOUT);
     }
 }
 

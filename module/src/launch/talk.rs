@@ -1,6 +1,7 @@
 //! Messages between the httpd parent and the supervisor, and small waits.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
@@ -14,6 +15,19 @@ use wsgid_protocol::{FrameHead, Kind, payload};
 use crate::httpd::log;
 use crate::httpd::retained::{ChildGeneration, Retained};
 use crate::log_ids;
+use crate::workers::absence;
+
+/// Whether the running supervisor has ever answered: it works.
+static HAS_ANSWERED: AtomicBool = AtomicBool::new(false);
+
+/// A new supervisor runs.
+pub(super) fn forget_answers() {
+    HAS_ANSWERED.store(false, Ordering::Relaxed);
+}
+
+pub(super) fn has_answered() -> bool {
+    HAS_ANSWERED.load(Ordering::Relaxed)
+}
 
 /// Longest time one send may take.
 const SEND_TIMEOUT: Duration = Duration::from_secs(5);
@@ -122,6 +136,9 @@ pub(super) fn await_reply(retained: &Retained, generation: u64, timeout: Duratio
             Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => break,
             Err(error) => {
                 let pid = retained.process.pid;
+                if !has_answered() {
+                    absence::tell(true);
+                }
                 log::server(log_ids::SUPERVISOR_LOST, || {
                     format!(
                         "the supervisor (process {pid}) ended before it took the configuration: {error}"
@@ -155,6 +172,8 @@ pub(super) fn drain_replies(retained: &Retained) {
 /// Logs one reply; the generation it is about.
 fn note(frame: &Frame<'_>) -> Option<u64> {
     let kind = frame.head.kind;
+    HAS_ANSWERED.store(true, Ordering::Relaxed);
+    absence::tell(false);
     if kind != Kind::Control {
         log::server(log_ids::REPLY_NOT_UNDERSTOOD, || {
             format!("the supervisor sent an unexpected frame ({kind:?})")
@@ -188,16 +207,24 @@ fn note(frame: &Frame<'_>) -> Option<u64> {
     None
 }
 
-/// How a process ended, in words, from its wait status.
+/// How the supervisor ended, in words. httpd has decoded what waitpid(2) said, and does not pass on
+/// whether the number is an exit code or a signal: the usual signals are those that programs do
+/// not end with by themselves. Asked again about a process it has not watched, it passes on all.
 pub(super) fn ending(status: i32) -> String {
-    // What httpd hands over is the status of waitpid(2).
-    let signal = status & 0x7f;
-    let code = (status >> 8) & 0xff;
-    match (signal, code) {
-        (0, 126) => "it could not be executed".to_owned(),
-        (0, code) => format!("exit code {code}"),
-        (signal, _) => format!("signal {signal}"),
+    match status {
+        126 => "it could not be executed".to_owned(),
+        256.. => format!("exit code {}", (status >> 8) & 0xff),
+        libc::SIGKILL | libc::SIGTERM | libc::SIGSEGV => format!("signal {status}"),
+        libc::SIGILL | libc::SIGABRT | libc::SIGBUS | libc::SIGFPE => {
+            format!("exit code {status}, or signal {status}")
+        }
+        code => format!("exit code {code}"),
     }
+}
+
+/// Whether nobody else may have ended it.
+pub(super) fn ended_by_itself(status: i32) -> bool {
+    !matches!(status, libc::SIGKILL | libc::SIGTERM | libc::SIGSEGV)
 }
 
 /// Asks again and again until `done` or the time is over.
@@ -220,8 +247,17 @@ mod tests {
 
     #[test]
     fn endings_are_put_in_words() {
-        assert_eq!(ending(9), "signal 9");
-        assert_eq!(ending(3 << 8), "exit code 3");
-        assert_eq!(ending(126 << 8), "it could not be executed");
+        for (status, words) in [
+            (1, "exit code 1"),
+            (101, "exit code 101"),
+            (126, "it could not be executed"),
+            (9, "signal 9"),
+            (11, "signal 11"),
+            (6, "exit code 6, or signal 6"),
+            (3 << 8, "exit code 3"),
+        ] {
+            assert_eq!(ending(status), words);
+        }
+        assert!(ended_by_itself(1) && ended_by_itself(126) && !ended_by_itself(9));
     }
 }

@@ -11,7 +11,7 @@ use crate::workers::loads::{self, Counted, Loads};
 use crate::workers::plan::{self, ServingPlan};
 use crate::workers::pool::ConnectionPools;
 use crate::workers::thread_reserve::{self, ThreadReserve};
-use crate::workers::{group_log, thread_table};
+use crate::workers::{absence, group_log, thread_table};
 
 pub(crate) struct Child {
     pub(crate) plan: Arc<ServingPlan>,
@@ -28,6 +28,7 @@ pub(crate) fn publish(plan: ServingPlan) {
     thread_table::prepare();
     thread_reserve::prepare();
     group_log::prepare();
+    absence::prepare();
     plan::publish(plan);
 }
 

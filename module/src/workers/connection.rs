@@ -25,8 +25,8 @@ use wsgid_protocol::{FrameHead, Kind, payload};
 use crate::configuration::groups::{ApplicationGroup, GroupView};
 use crate::httpd::process;
 use crate::workers::plan::ServingPlan;
-use crate::workers::sent_file;
 use crate::workers::stopping::WaitingSocket;
+use crate::workers::{absence, sent_file};
 
 /// How often a wait looks up.
 const TICK: Duration = Duration::from_millis(250);
@@ -84,6 +84,9 @@ impl WorkerConnection {
             .socket
             .as_deref()
             .ok_or_else(|| Wait::Io(io::Error::other("there is no supervisor")))?;
+        if absence::is_told() {
+            return Err(Wait::Io(absence::error()));
+        }
         let socket = open_socket(group).map_err(Wait::Io)?;
         connect_to(&socket, path, group.connect_timeout, patience)?;
         let nonce = u32::from_le_bytes(process::random());
@@ -254,9 +257,18 @@ impl WorkerConnection {
             // Not a receive that waits: the kernel wakes that one also when the
             // other side takes what was sent, which is once more per request.
             if !self.is_readable_within(TICK) {
+                if self.is_abandoned() {
+                    self.cancel();
+                    return Err(Wait::Io(absence::error()));
+                }
                 patience.tick(began.elapsed()).map_err(Wait::Interrupted)?;
             }
         }
+    }
+
+    /// Whether nobody is there who would take a new connection.
+    fn is_abandoned(&self) -> bool {
+        self.count <= 1 && absence::is_told() && process::has_unread(self.socket())
     }
 
     /// Whether something comes within `delay`. The end of the connection counts.
@@ -355,6 +367,9 @@ fn connect_to<P: WaitPolicy>(
                         timeout.as_secs_f64()
                     );
                     return Err(Wait::Io(io::Error::new(io::ErrorKind::TimedOut, text)));
+                }
+                if absence::is_told() {
+                    return Err(Wait::Io(absence::error()));
                 }
                 patience.tick(waited).map_err(Wait::Interrupted)?;
                 std::thread::sleep(PAUSE);

@@ -2,6 +2,7 @@
 //! has, and which thread of httpd a process group may have. Filled by `launch/`, used by
 //! `request/` and `status/`; knows nothing of a request's content.
 
+pub(crate) mod absence;
 pub(crate) mod admission;
 pub(crate) mod child;
 pub(crate) mod completion_rate;

@@ -2,6 +2,7 @@
 //! die, queues that are full, clients that leave. A failure in the middle must
 //! never look like the end, to no client, behind no filter and no proxy.
 
+mod absent;
 mod leavers;
 mod middle;
 mod nested;
