@@ -209,16 +209,16 @@ fn address(entry: &str) -> Option<IpAddr> {
     })
 }
 
+/// Whether the client's side is encrypted; `None` is no answer, and changes nothing.
 fn is_encrypted(name: &str, text: &str) -> Option<bool> {
-    match name {
-        "HTTP_X_FORWARDED_PROTO" | "HTTP_X_FORWARDED_SCHEME" | "HTTP_X_SCHEME" => {
-            match text.to_ascii_lowercase().as_str() {
-                "https" => Some(true),
-                "http" => Some(false),
-                _ => None,
-            }
-        }
-        _ => Some(text == "1" || text.eq_ignore_ascii_case("on")),
+    let is_scheme = matches!(
+        name,
+        "HTTP_X_FORWARDED_PROTO" | "HTTP_X_FORWARDED_SCHEME" | "HTTP_X_SCHEME"
+    );
+    match (is_scheme, text.to_ascii_lowercase().as_str()) {
+        (true, "https") | (false, "on" | "true" | "1") => Some(true),
+        (true, "http") | (false, "off" | "false" | "0") => Some(false),
+        _ => None,
     }
 }
 

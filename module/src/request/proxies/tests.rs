@@ -260,6 +260,34 @@ fn a_proxy_that_says_http_takes_https_away() {
 }
 
 #[test]
+fn what_is_no_answer_leaves_the_scheme_alone() {
+    for name in [
+        "HTTP_X_FORWARDED_SSL",
+        "HTTP_X_FORWARDED_HTTPS",
+        "HTTP_X_HTTPS",
+    ] {
+        for (value, https) in [
+            ("true", [true, true]),
+            ("TRUE", [true, true]),
+            ("False", [false, false]),
+            ("0", [false, false]),
+            ("https", [false, true]),
+            ("yes", [false, true]),
+            ("", [false, true]),
+        ] {
+            for (before, expected) in [("other", https[0]), ("HTTPS", https[1])] {
+                let found = after(&[name], None, &[(before, "on"), (name, value)]);
+                assert_eq!(
+                    found.iter().any(|pair| pair == "HTTPS=on"),
+                    expected,
+                    "{name}: {value} with {before}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn of_two_declared_headers_that_came_the_last_one_counts() {
     let pairs = [
         ("REMOTE_ADDR", "10.0.0.1"),
