@@ -3,6 +3,7 @@
 //! may differ, each with its reason.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -187,9 +188,18 @@ impl Pair {
 
     /// Sends a request to both, byte for byte, and compares.
     pub fn raw(&mut self, name: &str, request: &str) {
+        self.raw_to(name, request, Ipv4Addr::LOCALHOST.into());
+    }
+
+    /// The same where the server listens by IPv6 (`also_by_ipv6`).
+    pub fn raw_by_ipv6(&mut self, name: &str, request: &str) {
+        self.raw_to(name, request, Ipv6Addr::LOCALHOST.into());
+    }
+
+    fn raw_to(&mut self, name: &str, request: &str, address: IpAddr) {
         let [theirs, ours] = [&self.theirs, &self.ours].map(|side| {
             let text = exchange(
-                side.httpd.address(),
+                (address, side.httpd.address().port()).into(),
                 request.replace("PORT", &side.port()),
                 SOON,
             );

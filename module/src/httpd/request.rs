@@ -85,10 +85,10 @@ impl<'r> Request<'r> {
         status_line: status_line;
     }
 
-    // `server_name` is as UseCanonicalName says, the scheme `http` or `https`.
+    // `server_name` is as UseCanonicalName says, an IPv6 address in brackets; the scheme `http` or `https`.
     answers! {
         document_root: ap_document_root; context_prefix: ap_context_prefix;
-        context_document_root: ap_context_document_root; server_name: ap_get_server_name;
+        context_document_root: ap_context_document_root; server_name: ap_get_server_name_for_url;
         scheme: ap_run_http_scheme;
     }
 

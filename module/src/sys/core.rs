@@ -217,7 +217,7 @@ imports! {
     fn ap_document_root(r: *mut request_rec) -> *const c_char;
     fn ap_context_prefix(r: *mut request_rec) -> *const c_char;
     fn ap_context_document_root(r: *mut request_rec) -> *const c_char;
-    fn ap_get_server_name(r: *mut request_rec) -> *const c_char;
+    fn ap_get_server_name_for_url(r: *mut request_rec) -> *const c_char;
     fn ap_get_server_port(r: *const request_rec) -> apr_port_t;
     fn ap_run_http_scheme(r: *const request_rec) -> *const c_char;
     fn ap_run_generate_log_id(c: *const conn_rec, r: *const request_rec, id: *mut *const c_char) -> c_int;

@@ -26,6 +26,7 @@ pub struct Builder {
     artifacts: Option<PathBuf>,
     pub(super) user: Option<TestUser>,
     nobody: bool,
+    by_ipv6: bool,
     pub(super) one_process: bool,
     pub(super) environment: Vec<(&'static str, PathBuf)>,
 }
@@ -52,6 +53,7 @@ impl Builder {
             artifacts: None,
             user: None,
             nobody: false,
+            by_ipv6: false,
             one_process: false,
             environment: Vec::new(),
         }
@@ -178,6 +180,13 @@ impl Builder {
         self.ports[0]
     }
 
+    /// Listens on `[::1]` too, on the same ports.
+    #[must_use]
+    pub const fn also_by_ipv6(mut self) -> Self {
+        self.by_ipv6 = true;
+        self
+    }
+
     /// Listens on one more port and returns it.
     pub fn another_port(&mut self) -> u16 {
         let port = free_port();
@@ -238,6 +247,9 @@ impl Builder {
             .replace('$', &modules.display().to_string());
         for port in &self.ports {
             text += &format!("Listen 127.0.0.1:{port}\n");
+            if self.by_ipv6 {
+                text += &format!("Listen [::1]:{port}\n");
+            }
         }
         for module in &self.modules {
             text += &format!(

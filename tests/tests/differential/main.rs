@@ -29,6 +29,7 @@ fn mod_wsgi_and_we_differ_only_where_it_is_meant() {
     judge(ALLOWED, configured, |pair| {
         ready(pair);
         environs(pair);
+        by_ipv6(pair);
         encrypted(pair);
         heads(pair);
         misuses(pair);
@@ -65,7 +66,7 @@ fn ready(pair: &mut Pair) {
 }
 
 fn configured(builder: Builder, site: &Site, venv: &Path) -> (Builder, u16) {
-    let (builder, tls_port) = with_tls(builder, Mpm::Event);
+    let (builder, tls_port) = with_tls(builder.also_by_ipv6(), Mpm::Event);
     let environ = site.file("environ_cases.py");
     let options = format!(
         "processes=1 threads=5 python-home={} {}",
@@ -96,6 +97,7 @@ fn configured(builder: Builder, site: &Site, venv: &Path) -> (Builder, u16) {
         "/env",
         "/tls",
         "/proxied",
+        "/secured",
         "/untrusted",
         "/mapped",
         "/deep/er",
@@ -115,7 +117,8 @@ fn configured(builder: Builder, site: &Site, venv: &Path) -> (Builder, u16) {
         .line(format!("<Location /basic>\n  AuthType Basic\n  AuthName x\n  AuthUserFile {}\n  Require valid-user\n</Location>", site.file("passwords").display()))
         .line("<Location /env>\n  SetEnv A_NAME \"a value\"\n  SetEnv HTTPS on\n  SetEnv mod_wsgi.mine 1\n  SetEnvIf X-Set (.+) FROM_HEADER=$1\n  PassEnv PATH\n</Location>")
         .line("<Location /tls>\n  SSLOptions +StdEnvVars +ExportCertData\n</Location>")
-        .line("<Location /proxied>\n  WSGITrustedProxyHeaders X-Forwarded-For X-Forwarded-Host X-Forwarded-Proto X-Forwarded-Port X-Script-Name\n  WSGITrustedProxies 127.0.0.1\n</Location>")
+        .line("<Location /proxied>\n  WSGITrustedProxyHeaders X-Forwarded-For X-Forwarded-Host X-Forwarded-Proto X-Forwarded-Port X-Script-Name X-Forwarded-Scheme X-Scheme X-Forwarded-SSL X-Forwarded-HTTPS X-HTTPS\n  WSGITrustedProxies 127.0.0.1 ::1\n</Location>")
+        .line("<Location /secured>\n  SetEnvIf Request_URI . HTTPS=on\n  WSGITrustedProxyHeaders X-Forwarded-Proto X-Forwarded-Scheme X-Scheme X-Forwarded-SSL X-Forwarded-HTTPS X-HTTPS\n  WSGITrustedProxies 127.0.0.1\n</Location>")
         .line("<Location /untrusted>\n  WSGITrustedProxyHeaders X-Forwarded-For X-Forwarded-Proto\n  WSGITrustedProxies 10.0.0.0/8\n</Location>")
         .line("<Location /mapped>\n  WSGIMapHEADToGET On\n</Location>")
         .line("<Location /override>\n  WSGIErrorOverride On\n  ErrorDocument 404 /app/page\n</Location>")
@@ -127,6 +130,27 @@ fn configured(builder: Builder, site: &Site, venv: &Path) -> (Builder, u16) {
 fn environs(pair: &mut Pair) {
     for (name, request) in requests() {
         pair.raw(&name, &request);
+    }
+}
+
+/// The address as httpd formats it: from the listener, from the client, from both names of the server.
+fn by_ipv6(pair: &mut Pair) {
+    for (name, line, host) in [
+        ("IPv6", "/app/x", "[::1]:PORT"),
+        ("IPv6 without a port", "/app/x", "[::1]"),
+        ("IPv6 and a name", "/app/x", "www.example:PORT"),
+        ("absolute, IPv6", "http://[::1]:PORT/app/x", "h"),
+        ("IPv6 and a long form", "/app/x", "[0:0:0:0:0:0:0:1]:PORT"),
+        ("IPv6 in letters", "/app/x", "[2001:DB8::A]"),
+        ("IPv6 and a proxy", "/proxied/x", "[::1]"),
+        ("IPv6 and a redirect", "/nowhere", "[::1]"),
+    ] {
+        let fields = "X-Forwarded-For: 2001:db8::7\r\nX-Forwarded-Host: [2001:db8::1]:81";
+        let request =
+            format!("GET {line} HTTP/1.1\r\nHost: {host}\r\n{fields}\r\nConnection: close\r\n\r\n");
+        pair.raw_by_ipv6(name, &request);
+        // The same by IPv4: what a client says of itself does not need the listener.
+        pair.raw(&format!("{name}, by IPv4"), &request);
     }
 }
 

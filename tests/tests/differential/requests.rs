@@ -154,8 +154,9 @@ pub(crate) fn forwarded() -> Vec<(String, String)> {
         "X-Client-IP: 9.9.9.9",
         "X-Forwarded-Server: s",
     ];
-    for field in forwarded {
-        for mount in ["app", "proxied", "untrusted"] {
+    let forwarded = forwarded.into_iter().map(str::to_owned);
+    for field in forwarded.chain(schemes()) {
+        for mount in ["app", "proxied", "secured", "untrusted"] {
             all.push((
                 format!("{mount} {field}"),
                 format!(
@@ -165,6 +166,45 @@ pub(crate) fn forwarded() -> Vec<(String, String)> {
         }
     }
     all
+}
+
+/// Each header that says how the client came, in each spelling.
+fn schemes() -> impl Iterator<Item = String> {
+    const HEADERS: [&str; 6] = [
+        "X-Forwarded-Proto",
+        "X-Forwarded-Scheme",
+        "X-Scheme",
+        "X-Forwarded-SSL",
+        "X-Forwarded-HTTPS",
+        "X-HTTPS",
+    ];
+    const SPELLINGS: [&str; 20] = [
+        "https",
+        "HTTPS",
+        "Https",
+        "http",
+        "HTTP",
+        "on",
+        "On",
+        "ON",
+        "true",
+        "True",
+        "TRUE",
+        "1",
+        "off",
+        "Off",
+        "false",
+        "False",
+        "0",
+        "yes",
+        "",
+        "https, http",
+    ];
+    HEADERS.into_iter().flat_map(|header| {
+        SPELLINGS
+            .into_iter()
+            .map(move |spelling| format!("{header}: {spelling}"))
+    })
 }
 
 /// Responses whose bytes are compared.
