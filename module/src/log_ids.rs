@@ -116,8 +116,16 @@ log_ids! {
         "the supervisor is of another release and says what this module does not know", "Stop and start httpd, so that both come from the same release.";
     BODY_ANNOUNCED_WRONGLY = 40, ERROR,
         "a request announces its body wrongly", "None: the client is at fault.";
+    BODY_IN_CHUNKS = 41, ERROR,
+        "a request announces a body in chunks, which applications are not given", "Say WSGIChunkedRequest On where the application reads to the end of its input.";
+    BODY_TOO_LARGE = 42, WARN,
+        "a request's body is larger than LimitRequestBody", "None, if it is meant to be refused; otherwise raise LimitRequestBody there.";
+    BODY_BROKEN = 43, WARN,
+        "a request's body cannot be read: it came too slowly, or breaks a rule of HTTP", "None: the client is at fault. Where clients are slow, see RequestReadTimeout.";
     RESPONSE_TOO_LONG = 50, WARN,
         "a response is longer than its Content-Length; the rest is left out", "Correct the application's Content-Length.";
+    FILTER_FAILED = 51, WARN,
+        "an output filter of httpd's failed, and the response with it", "The filter has its own line before; the text has its status.";
     EXEC_NOT_ALLOWED = 60, ERROR,
         "scripts may not run here", "Allow it with Options +ExecCGI, or use WSGIScriptAlias.";
     NO_SUCH_SCRIPT = 61, ERROR,

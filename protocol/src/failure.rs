@@ -122,6 +122,10 @@ failures! {
         "the worker sent nothing for longer than socket-timeout", "Raise socket-timeout, or set request-timeout to find out where requests hang.";
     HttpdStopping = 34, "httpd-stopping", 503, NOTICE, false,
         "httpd is stopping", "None.";
+    LineTooLong = 35, "request-line-too-long", 414, WARN, false,
+        "the request line is longer than what a worker is told of a request", "None: all variables together take 16 MiB at most. Lower LimitRequestLine, so that httpd refuses it first.";
+    HeadTooLarge = 36, "request-head-too-large", 431, WARN, false,
+        "the request has more header fields, or longer ones, than a worker is told", "None: all variables together take 16 MiB, and there are 36,864 at most. Lower LimitRequestFields or LimitRequestFieldSize, so that httpd refuses it first.";
 }
 
 impl Failure {

@@ -12,9 +12,10 @@ pub const HEAD_LEN: usize = 16;
 /// Payload of HELLO: two names and fixed fields; nothing else fits in 4 KiB.
 pub const MAX_HELLO_LEN: u32 = 4 * 1024;
 
-/// Payload of REQUEST. httpd's defaults admit 100 fields of 8190 bytes, and the
-/// server's own variables come on top.
-pub const MAX_REQUEST_LEN: u32 = 1024 * 1024;
+/// Payload of REQUEST. httpd's defaults admit 100 fields of 8190 bytes, which LimitRequestFields,
+/// LimitRequestFieldSize and LimitRequestLine raise; the server's own variables come on top.
+/// What is longer is refused before a worker is asked.
+pub const MAX_REQUEST_LEN: u32 = 16 * 1024 * 1024;
 
 /// Payload of one BODY or DATA frame. Longer bodies are split by the sender, so
 /// this bounds what a receiver has to keep at once.
@@ -31,10 +32,11 @@ pub const MAX_WANT: u64 = 1024 * 1024;
 pub const MAX_RESPONSE_LEN: u32 = 256 * 1024;
 
 /// Header fields in one response head.
-pub const MAX_RESPONSE_FIELDS: usize = 512;
+pub const MAX_RESPONSE_FIELDS: usize = 4096;
 
-/// Variables in one request head.
-pub const MAX_ENVIRON_FIELDS: usize = 4096;
+/// Variables in one request head: LimitRequestFields admits 32,767 fields, and the server's own
+/// variables come on top.
+pub const MAX_ENVIRON_FIELDS: usize = 36 * 1024;
 
 /// Payload of LOG: httpd cuts a record at 8 KiB, the rest would be lost there.
 pub const MAX_LOG_LEN: u32 = 8 * 1024;

@@ -56,7 +56,7 @@ fn pairs_are_counted() {
         .unwrap_err()
         .to_string();
     assert!(
-        error.contains("513") && error.contains("at most 512 pairs"),
+        error.contains("4097") && error.contains("at most 4096 pairs"),
         "{error}"
     );
 
@@ -64,7 +64,7 @@ fn pairs_are_counted() {
         .unwrap_err()
         .to_string();
     assert!(
-        error.contains("513") && error.contains("at most 512 pairs"),
+        error.contains("4097") && error.contains("at most 4096 pairs"),
         "{error}"
     );
 

@@ -100,13 +100,13 @@ impl<'r> RequestBody<'r> {
             Announced::Chunked if config.chunked_request != Some(true) && !r.is_secondary() => {
                 log::request(
                     r,
-                    LogLine::INFO,
+                    log_ids::BODY_IN_CHUNKS,
                     || "a chunked request body needs WSGIChunkedRequest On",
                 );
                 return Err(411);
             }
             Announced::Length(length) if limit > 0 && length > limit => {
-                log::request(r, LogLine::INFO, || {
+                log::request(r, log_ids::BODY_TOO_LARGE, || {
                     format!("a request body of {length} bytes is above LimitRequestBody {limit}")
                 });
                 return Err(413);
@@ -210,7 +210,7 @@ impl<'r> RequestBody<'r> {
         } else {
             BodyError::Malformed
         };
-        log::request(self.r, LogLine::INFO, || {
+        log::request(self.r, line_of(error), || {
             format!("{} (httpd's answer is {status})", error.text())
         });
         BodyFault { status, error }
@@ -218,7 +218,7 @@ impl<'r> RequestBody<'r> {
 
     fn trouble(&self, status: i32) -> BodyFault {
         let error = body_error(status);
-        log::request(self.r, LogLine::INFO, || {
+        log::request(self.r, line_of(error), || {
             format!("{} (status {status})", error.text())
         });
         let status = match status {
@@ -226,6 +226,15 @@ impl<'r> RequestBody<'r> {
             _ => Request::body_error_status(status),
         };
         BodyFault { status, error }
+    }
+}
+
+/// A client that leaves is no failure of anybody's.
+fn line_of(error: BodyError) -> LogLine {
+    match error {
+        BodyError::ClientGone => LogLine::INFO,
+        BodyError::TooLarge => log_ids::BODY_TOO_LARGE,
+        _ => log_ids::BODY_BROKEN,
     }
 }
 

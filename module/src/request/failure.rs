@@ -9,6 +9,7 @@ use crate::httpd::log;
 use crate::httpd::request::Request;
 use crate::log_ids::LogLine;
 use crate::request::target::ScriptTarget;
+use crate::workers::child::{self, Child};
 
 /// Logs and notes a row of the failure table; its status.
 pub(crate) fn report(
@@ -31,6 +32,18 @@ pub(crate) fn report(
         note(r.answered(), row.name);
     }
     i32::from(row.status)
+}
+
+/// What this child of httpd keeps; the error is the status to refuse the request with.
+pub(crate) fn this_child(r: Request<'_>) -> Result<&'static Child, i32> {
+    child::get().ok_or_else(|| {
+        let row = Failure::Unreachable.row();
+        log::request(r, LogLine::of(row.failure), || {
+            format!("{}: this child of httpd has not begun", row.name)
+        });
+        note(r, row.name);
+        i32::from(row.status)
+    })
 }
 
 fn note(r: Request<'_>, name: &str) {

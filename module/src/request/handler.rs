@@ -23,7 +23,6 @@ use crate::request::serving::ResponseDriver;
 use crate::request::target::{self, ScriptTarget};
 use crate::request::{failure, head, script_call};
 use crate::sys;
-use crate::workers::child;
 
 /// Encode buffers up to this size are kept for the next request.
 const KEEP_BUFFER: usize = 256 * 1024;
@@ -143,7 +142,7 @@ fn serve<'r>(
     config: &DirConfig<'r>,
     target: &ScriptTarget<'r>,
 ) -> Result<i32, i32> {
-    let child = child::get().ok_or(503)?;
+    let child = failure::this_child(r)?;
     let group = group_access::permitted_group(r, config, target, child)
         .map_err(|refused| failed(r, target, refused.failure(), refused))?;
     if let Err(why) = group.ownership.check(target.script.to_bytes()) {

@@ -390,7 +390,17 @@ impl<'r> Response<'r> {
             _ if self.r.aborted() => Err(ExchangeError::ClientGone),
             Ok(()) => Ok(()),
             Err(status) => {
-                log::request(self.r, LogLine::DEBUG, || {
+                // Whoever replaces the response, or loses the client, says so where it matters.
+                let is_said = matches!(
+                    status,
+                    sys::AP_FILTER_ERROR | libc::ECONNABORTED | libc::ECONNRESET | libc::EPIPE
+                );
+                let line = if is_said {
+                    LogLine::DEBUG
+                } else {
+                    log_ids::FILTER_FAILED
+                };
+                log::request(self.r, line, || {
                     format!("an output filter failed (status {status})")
                 });
                 Err(ExchangeError::Filter)

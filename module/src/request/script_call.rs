@@ -20,14 +20,10 @@ use crate::request::frames::{FrameAction, FrameHandler};
 use crate::request::group_access;
 use crate::request::target::{self, DispatchChoice, ScriptTarget};
 use crate::request::{failure, head};
-use crate::workers::child;
 
 /// How long a call may take, a worker's start included. Every request waits for it,
 /// so it is much shorter than what an application may take.
 const LIMIT: Duration = Duration::from_secs(10);
-
-/// A head that is found to be too long is written first.
-const HEAD_ROOM: usize = 16 * 1024;
 
 /// An encoded head that may hold a password: overwritten when dropped.
 struct SecretHead(Vec<u8>);
@@ -91,7 +87,7 @@ fn ask_target<'r>(
     script: &ScriptRef<'r>,
     target: &ScriptTarget<'r>,
 ) -> Result<Answer, i32> {
-    let child = child::get().ok_or(503)?;
+    let child = failure::this_child(r)?;
     let config = DirConfig::of(r);
     let group = group_access::permitted_for_script_call(r, config, script, target, child)
         .map_err(|refused| failure::report(r, target, refused.failure(), refused))?;
@@ -101,10 +97,7 @@ fn ask_target<'r>(
         ignore_activity: config.ignore_activity.unwrap_or(false),
         interim: false,
     };
-    // It never grows, so no copy of a password is left behind in freed memory.
-    let mut head = SecretHead(Vec::with_capacity(
-        Kind::Request.max_len() as usize + HEAD_ROOM,
-    ));
+    let mut head = SecretHead(Vec::new());
     let mut call = ScriptCall { answer: None };
     let outcome = head::write(r, target, BodyKind::None, options, &mut head.0).and_then(|()| {
         let exchange = RequestExchange {

@@ -6,6 +6,7 @@ mod absent;
 mod leavers;
 mod middle;
 mod nested;
+mod refusals;
 mod server;
 
 use std::thread;
