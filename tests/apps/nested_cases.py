@@ -27,6 +27,7 @@ def page(mount, name, number):
         b"hello": lambda: [b"HELLO"],
         b"one": lambda: [b"A", INCLUDE % (mount + b"/hello"), b"B"],
         b"many": lambda: [INCLUDE % (mount + b"/hello") * 30],
+        b"guarded": lambda: [b"A", INCLUDE % b"guarded/hello", b"B", INCLUDE % b"closed/hello", b"C"],
         b"static": lambda: [b"A", INCLUDE % b"part.txt", b"B"],
         b"breaks": breaks,
         b"around": lambda: breaks_around(mount),

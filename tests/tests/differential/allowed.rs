@@ -21,6 +21,16 @@ pub(crate) const ALLOWED: &[Allowed] = &[
         "mod_wsgi leaves its own variables behind for a later redirect",
     ),
     (
+        "~environ REMOTE_ADDR",
+        "said X-",
+        "what is no address is not taken for the client's, and a port beside it is left out",
+    ),
+    (
+        "~environ SERVER_PORT",
+        "said X-Forwarded-Port",
+        "what is no number of a port is not taken for one",
+    ),
+    (
         "-environ PATH",
         "env",
         "PassEnv is the administrator's word",

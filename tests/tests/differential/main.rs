@@ -117,7 +117,7 @@ fn configured(builder: Builder, site: &Site, venv: &Path) -> (Builder, u16) {
         .line(format!("<Location /basic>\n  AuthType Basic\n  AuthName x\n  AuthUserFile {}\n  Require valid-user\n</Location>", site.file("passwords").display()))
         .line("<Location /env>\n  SetEnv A_NAME \"a value\"\n  SetEnv HTTPS on\n  SetEnv mod_wsgi.mine 1\n  SetEnvIf X-Set (.+) FROM_HEADER=$1\n  PassEnv PATH\n</Location>")
         .line("<Location /tls>\n  SSLOptions +StdEnvVars +ExportCertData\n</Location>")
-        .line("<Location /proxied>\n  WSGITrustedProxyHeaders X-Forwarded-For X-Forwarded-Host X-Forwarded-Proto X-Forwarded-Port X-Script-Name X-Forwarded-Scheme X-Scheme X-Forwarded-SSL X-Forwarded-HTTPS X-HTTPS\n  WSGITrustedProxies 127.0.0.1 ::1\n</Location>")
+        .line("<Location /proxied>\n  WSGITrustedProxyHeaders X-Forwarded-For X-Forwarded-Host X-Forwarded-Proto X-Forwarded-Port X-Script-Name X-Client-IP X-Real-IP X-Host X-Forwarded-Server X-Forwarded-Script-Name X-Forwarded-Scheme X-Scheme X-Forwarded-SSL X-Forwarded-HTTPS X-HTTPS\n  WSGITrustedProxies 127.0.0.1 ::1\n</Location>")
         .line("<Location /secured>\n  SetEnvIf Request_URI . HTTPS=on\n  WSGITrustedProxyHeaders X-Forwarded-Proto X-Forwarded-Scheme X-Scheme X-Forwarded-SSL X-Forwarded-HTTPS X-HTTPS\n  WSGITrustedProxies 127.0.0.1\n</Location>")
         .line("<Location /untrusted>\n  WSGITrustedProxyHeaders X-Forwarded-For X-Forwarded-Proto\n  WSGITrustedProxies 10.0.0.0/8\n</Location>")
         .line("<Location /mapped>\n  WSGIMapHEADToGET On\n</Location>")

@@ -165,8 +165,62 @@ pub(crate) fn forwarded() -> Vec<(String, String)> {
             ));
         }
     }
+    for (headers, spellings) in SAID {
+        for header in *headers {
+            for spelling in *spellings {
+                all.push((
+                    format!("said {header}: {spelling}"),
+                    format!(
+                        "GET /proxied/x HTTP/1.1\r\nHost: h:99\r\nConnection: close\r\n{header}: {spelling}\r\n\r\n"
+                    ),
+                ));
+            }
+        }
+    }
     all
 }
+
+/// What the other headers may say: who the client is, what it asked whom for, and where.
+const SAID: &[(&[&str], &[&str])] = &[
+    (
+        &["X-Forwarded-For", "X-Client-IP", "X-Real-IP"],
+        &[
+            "1.2.3.4",
+            "  1.2.3.4  ",
+            "2001:db8::1",
+            "::ffff:1.2.3.4",
+            "127.0.0.1",
+            "1.2.3.4:55",
+            "[2001:db8::1]:80",
+            "unknown",
+            "1.2.3.4, 5.6.7.8",
+            "1.2.3.4,10.1.1.1",
+            "127.0.0.1, 1.2.3.4",
+            "1.2.3.4,,127.0.0.1",
+        ],
+    ),
+    (
+        &["X-Forwarded-Host", "X-Host", "X-Forwarded-Server"],
+        &[
+            "outside.example",
+            "UP.Example:81",
+            "a, b",
+            "a,b",
+            "[::1]:80",
+            "",
+        ],
+    ),
+    (
+        &["X-Forwarded-Port"],
+        &[
+            "8443", "80", " 8443 ", "0443", "+80", "0", "65536", "8443, 80", "8443x", "",
+        ],
+    ),
+    (
+        &["X-Script-Name", "X-Forwarded-Script-Name"],
+        &["/m", "m", "/m/", "/", "//m", "/a, /b", "/m?x", ""],
+    ),
+];
 
 /// Each header that says how the client came, in each spelling.
 fn schemes() -> impl Iterator<Item = String> {

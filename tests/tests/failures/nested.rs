@@ -2,6 +2,7 @@
 //! is on its way, and pages for errors. Whatever breaks in them breaks the whole, at every depth.
 
 use std::fs;
+use std::path::Path;
 
 use wsgid_tests::wire::{Addresses, transports};
 use wsgid_tests::{Answer, Checked, Limit, Log, Mpm, Transport, Wire, eventually, on_every_mpm};
@@ -20,16 +21,24 @@ fn wire(mpm: Mpm) -> Wire {
         let builder = ["include", "filter", "deflate"]
             .into_iter()
             .fold(builder, wsgid_tests::Builder::load);
-        ["plain", "squeezed", "replaced"]
+        ["plain", "squeezed", "replaced", "guarded", "closed"]
             .into_iter()
             .fold(builder, |builder, mount| {
                 builder.mount(&format!("/{mount}"), &nested, "other")
             })
             .line("Options +Includes\nAddType text/html .shtml\nAddOutputFilter INCLUDES .shtml")
             .line("<Location /plain>\n  Options +Includes\n  SetOutputFilter INCLUDES\n</Location>")
+            .line(guard("guarded", &site.write("guarded.py", "def allow_access(environ, host):\n    return True\n")))
+            .line(guard("closed", &site.write("closed.py", "def allow_access(environ, host):\n    return False\n")))
             .line("<Location /squeezed>\n  Options +Includes\n  SetOutputFilter INCLUDES;DEFLATE\n</Location>")
             .line("<Location /replaced>\n  Options +Includes\n  SetOutputFilter INCLUDES\n  ErrorDocument 500 /plain/one\n  ErrorDocument 502 /plain/one\n</Location>")
     })
+}
+
+/// A script of the site is asked who may see this.
+fn guard(mount: &str, script: &Path) -> String {
+    let script = script.display();
+    format!("<Location /{mount}>\n  WSGIAccessScript {script} process-group=site\n</Location>")
 }
 
 #[test]
@@ -52,10 +61,12 @@ fn whole(checked: &mut Checked, wire: &Addresses, transport: Transport) {
     let many = "HELLO".repeat(30);
     let deep = "6,5,4,3,2,1,0,HELLO";
     let error = "A[an error occurred while processing this directive]B";
+    let guarded = "AHELLOB[an error occurred while processing this directive]C";
     for (path, text, log) in [
         ("/plain/one", "AHELLOB", Log::Quiet),
         ("/squeezed/one", "AHELLOB", Log::Quiet),
         ("/plain/static", "APARTB", Log::Quiet),
+        ("/plain/guarded", guarded, Log::Any),
         ("/plain/many", &many, Log::Quiet),
         ("/plain/deep/6", deep, Log::Quiet),
         ("/hello.shtml", "SHELLOtail", Log::Quiet),
