@@ -6,6 +6,7 @@
 pub(crate) mod artifacts;
 mod banner;
 mod check;
+mod defines;
 mod expansion;
 mod files;
 mod foreground;

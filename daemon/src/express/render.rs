@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::defines;
 use super::files::{self, AliasedPath, Handler};
 use super::groups::{self, ProcessGroup};
 use super::hosts::{self, VirtualHost, bracketed};
@@ -29,6 +30,8 @@ pub(crate) struct Values<'a> {
     groups: Vec<ProcessGroup>,
     handler_script: PathBuf,
     mount_pattern: Option<String>,
+    variables: Vec<(&'static str, String)>,
+    flags: Vec<String>,
 
     address: String,
     global_name: &'a str,
@@ -66,6 +69,7 @@ impl<'a> Values<'a> {
         let mime_types = options.files.mime_types.clone();
         let mime_types = mime_types.or_else(|| plan.httpd.mime_types());
         let host = network.host.as_deref();
+        let http2 = network.http2 && plan.mpm != "prefork" && plan.httpd.has("http2");
         Ok(Self {
             has_application: plan.has_application(),
             uses_wsgi: plan.uses_wsgi(),
@@ -74,12 +78,14 @@ impl<'a> Values<'a> {
             groups: groups::all(plan)?,
             handler_script: plan.root.join("handler.wsgi"),
             mount_pattern: mount_pattern(&options.application.mount_point),
+            variables: defines::variables(plan),
+            flags: defines::flags(plan, http2),
             address: network.address(),
             global_name: global_name(plan),
             listen_host: host.map_or_else(String::new, |host| bracketed(host) + ":"),
             https: plan.https(),
             hosts: hosts::of(plan),
-            http2: network.http2 && plan.mpm != "prefork" && plan.httpd.has("http2"),
+            http2,
             reqtimeout: plan.httpd.has("reqtimeout"),
             request_read_timeout: request_read_timeout(&options.timeouts),
             document_root: plan.or_in_root(options.files.document_root.as_ref(), "htdocs"),

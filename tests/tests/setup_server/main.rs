@@ -1,6 +1,7 @@
 //! `wsgid setup-server`: the server root it writes passes httpd's own check for
 //! many combinations of options, and its apachectl starts, restarts and stops.
 
+mod defines;
 mod owners;
 mod server;
 

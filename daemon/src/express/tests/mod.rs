@@ -1,5 +1,6 @@
 //! Unit tests of this part: helpers here, the table of all options in `table`.
 
+mod defines;
 mod effects;
 mod injection;
 mod page;

@@ -8,7 +8,7 @@ use clap::CommandFactory;
 use super::{Line, generated};
 
 /// A file that exists everywhere, where an option needs one.
-const FILE: &str = "/etc/passwd";
+pub(super) const FILE: &str = "/etc/passwd";
 const DIRECTORY: &str = "/usr";
 
 /// Option, its values, further arguments it needs, what must appear then.
@@ -19,7 +19,7 @@ pub(super) type Row = (
     &'static str,
 );
 
-const TLS: &[&str] = &[
+pub(super) const TLS: &[&str] = &[
     "--https-port",
     "8443",
     "--ssl-certificate-file",
@@ -28,7 +28,7 @@ const TLS: &[&str] = &[
     FILE,
 ];
 const SERVICE: &[&str] = &["--service-script", "tick", FILE];
-const AUTH: &[&str] = &["--auth-user-script", FILE];
+pub(super) const AUTH: &[&str] = &["--auth-user-script", FILE];
 
 #[rustfmt::skip]
 pub(super) const ROWS: &[Row] = &[
