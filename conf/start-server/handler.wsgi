@@ -22,6 +22,10 @@ with open(os.path.join(_HERE, "handler.json"), encoding="utf-8") as _stream:
 # The application's file is not looked at more often than this, in seconds.
 _LOOK_INTERVAL = 0.05
 
+# What the flags of code say (`inspect`, which is imported only for a message).
+_CO_COROUTINE = 0x80
+_CO_ASYNC_GENERATOR = 0x200
+
 
 def _load_script(path):
     """Runs a WSGI script, whatever its name ends with, as a module."""
@@ -50,10 +54,54 @@ def _load_application():
     found = module
     for part in name.split("."):
         if not hasattr(found, part):
-            text = "`%s` has no object named `%s`; name the application with --callable-object"
-            raise AttributeError(text % (path or entry, name))
+            text = "`%s` has no object named `%s`%s"
+            raise AttributeError(text % (path or entry, name, _what_is_there(module)))
         found = getattr(found, part)
+    _check(found, name, path or entry)
     return found, path
+
+
+def _check(found, name, place):
+    """Refuses what every request would fail with."""
+    if not callable(found):
+        text = "`%s` in `%s` is no application: a `%s` cannot be called"
+        raise TypeError(text % (name, place, type(found).__name__))
+    if _is_asynchronous(found):
+        text = "`%s` in `%s` is an ASGI application, and this server speaks WSGI; a2wsgi's ASGIMiddleware makes one of it"
+        raise TypeError(text % (name, place))
+
+
+def _is_asynchronous(found):
+    call = found if hasattr(found, "__code__") else getattr(type(found), "__call__", None)
+    flags = getattr(getattr(call, "__code__", None), "co_flags", 0)
+    return bool(flags & (_CO_COROUTINE | _CO_ASYNC_GENERATOR))
+
+
+def _what_is_there(module):
+    """Which objects of the module may be meant, in words."""
+    names = [name for name, value in vars(module).items() if not name.startswith("_") and _may_be_meant(value, module)]
+    if not names:
+        return "; name the application with --callable-object"
+    if len(names) == 1:
+        return "; `%s` exists: --callable-object %s" % (names[0], names[0])
+    there = ", ".join("`%s`" % name for name in names[:9])
+    return "; these exist: %s; name one with --callable-object" % there
+
+
+def _may_be_meant(value, module):
+    """Whether a server could call it: an object, or a function of the module itself."""
+    import inspect
+
+    try:
+        if isinstance(value, type) or not callable(value) or _is_asynchronous(value):
+            return False
+        if inspect.isroutine(value) and value.__module__ != module.__name__:
+            return False
+        inspect.signature(value).bind({}, None)
+    except Exception:
+        # Whatever it is, it cannot be looked at.
+        return False
+    return True
 
 
 def _modified(path):

@@ -7,6 +7,7 @@ pub(crate) mod artifacts;
 mod banner;
 mod check;
 mod defines;
+mod entry;
 mod expansion;
 mod files;
 mod foreground;

@@ -12,10 +12,11 @@ use serde::Serialize;
 use wsgid_protocol::GroupConfig;
 
 use super::artifacts::{self, ModuleMissing};
+use super::entry;
 use super::httpd::{self, Httpd, HttpdError};
 use super::identity::{AccountError, ServerAccount};
 use super::locale;
-use super::options::{ApplicationType, ServerOptions, Tls};
+use super::options::{ServerOptions, Tls};
 use super::paths::absolute;
 use super::python::{Python, PythonError};
 use super::sizing::Sizing;
@@ -81,6 +82,10 @@ pub(crate) enum PlanError {
     NoEntry(&'static str),
     #[error("`{0}` is not the name of a module; write it as package.module")]
     ModuleName(String),
+    #[error(
+        "`{0}` is a call; write a file that makes the application, `application = …`, and name the file"
+    )]
+    Call(String),
     #[error("{option} `{value}`: {reason}")]
     Value {
         option: &'static str,
@@ -109,7 +114,7 @@ impl ServerPlan {
 
     /// The same for a program and a module that are known.
     pub(crate) fn with(
-        options: ServerOptions,
+        mut options: ServerOptions,
         command: &'static str,
         program: PathBuf,
         module: PathBuf,
@@ -123,7 +128,7 @@ impl ServerPlan {
         let httpd = Httpd::find(&options)?;
         let mpm = httpd.mpm(&options.processes.server_mpm)?;
         let worker_processes = worker_processes(&options)?;
-        let entry = entry(&options)?;
+        let entry = entry::settle(&mut options)?;
         let python = if options.application.is_static() {
             None
         } else {
@@ -267,41 +272,6 @@ fn worker_processes(options: &ServerOptions) -> Result<u32, PlanError> {
             reason: error.to_string(),
         }),
     }
-}
-
-fn entry(options: &ServerOptions) -> Result<Option<String>, PlanError> {
-    let application = &options.application;
-    let given = application.entry.as_ref();
-    let given = given.or(application.entry_point.as_ref());
-    match (application.application_type, given) {
-        (ApplicationType::Static, _) | (ApplicationType::Script, None) => Ok(None),
-        (ApplicationType::Script, Some(path)) => entry_file("WSGI script", path).map(Some),
-        (ApplicationType::Paste, Some(path)) => entry_file("PasteDeploy file", path).map(Some),
-        (ApplicationType::Paste, None) => Err(PlanError::NoEntry("paste")),
-        (ApplicationType::Module, None) => Err(PlanError::NoEntry("module")),
-        (ApplicationType::Module, Some(name)) if name.split('.').all(is_identifier) => {
-            Ok(Some(name.clone()))
-        }
-        (ApplicationType::Module, Some(name)) => Err(PlanError::ModuleName(name.clone())),
-    }
-}
-
-fn is_identifier(part: &str) -> bool {
-    !part.is_empty()
-        && part.chars().all(|c| c.is_alphanumeric() || c == '_')
-        && !part.starts_with(|c: char| c.is_ascii_digit())
-}
-
-fn entry_file(what: &'static str, path: &str) -> Result<String, PlanError> {
-    let path = absolute(Path::new(path));
-    let misfit = "it is a directory; name the file in it";
-    look(what, &path, |found| !found.is_dir(), "no such file", misfit)?;
-    let text = path.into_os_string().into_string();
-    text.map_err(|name| PlanError::File {
-        what,
-        path: name.into(),
-        reason: "its name is not UTF-8".to_owned(),
-    })
 }
 
 /// Looks at a file or directory that an option names.
