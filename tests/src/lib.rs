@@ -35,6 +35,7 @@ pub mod raw;
 pub mod site;
 pub mod sleeper;
 pub mod status;
+pub mod upgrade;
 pub mod users;
 pub mod wait;
 pub mod wire;

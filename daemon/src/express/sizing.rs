@@ -1,5 +1,7 @@
 //! How many processes and threads httpd gets for so many application threads.
-//! Pure arithmetic, with the defaults of mod_wsgi-express.
+//! Pure arithmetic, with the defaults of mod_wsgi-express, but for threads of httpd: one
+//! is held by each client that sends its request slowly and by each upgraded connection,
+//! and they are cheap (docs/tuning.md has what they take).
 
 use serde::Serialize;
 
@@ -18,17 +20,26 @@ pub(crate) struct Sizing {
 
 /// Most threads in one httpd child. Few children share the connections to the
 /// workers best; more than this in one would put too much on one process.
-const THREADS_PER_CHILD_MAX: u32 = 64;
+const THREADS_PER_CHILD_MAX: u32 = 100;
+
+/// Threads beyond what the application needs, for clients that hold one and ask nothing
+/// of it. A child of prefork is a process: there are none of those.
+const THREADS_FOR_IDLE: u32 = 380;
 
 impl Sizing {
     pub(crate) fn of(options: &Processes, mpm: &str, worker_processes: u32) -> Self {
         let capacity = f64::from(worker_processes.max(1)) * f64::from(options.threads);
-        let default = 10.0 + (1.5 * capacity).max(10.0);
-        let wanted = options.max_clients.unwrap_or_else(|| whole(default));
+        let for_application = whole(10.0 + (1.5 * capacity).max(10.0));
         let prefork = mpm == "prefork";
-        let (initial, most) = if prefork { (0.05, 0.1) } else { (0.2, 0.6) };
+        let (wanted, initial, least, most) = match options.max_clients {
+            Some(given) if !prefork => (given, 0.2, None, 0.6),
+            // All are there from the start: clients may come all at once.
+            None if !prefork => (for_application + THREADS_FOR_IDLE, 1.0, Some(0.05), 1.0),
+            given => (given.unwrap_or(for_application), 0.05, None, 0.1),
+        };
+        let least = least.filter(|_| options.initial_workers.is_none());
         let initial = options.initial_workers.unwrap_or(initial);
-        let least = options.minimum_spare_workers.unwrap_or(initial);
+        let least = options.minimum_spare_workers.or(least).unwrap_or(initial);
         let most = options.maximum_spare_workers.unwrap_or(most).max(least);
         if prefork {
             return Self {
@@ -82,9 +93,13 @@ mod tests {
     }
 
     #[test]
-    fn defaults_are_those_of_express() {
-        assert_eq!(sizing(&[], "event", 1).max_clients, 20);
-        assert_eq!(sizing(&["--threads", "15"], "event", 4).max_clients, 100);
+    fn threads_are_many_and_processes_few() {
+        let got = sizing(&[], "event", 1);
+        assert_eq!((got.max_clients, got.start_servers), (400, 4));
+        assert_eq!((got.min_spare, got.max_spare), (20, 400));
+        assert_eq!(sizing(&["--threads", "15"], "event", 4).max_clients, 480);
+        assert_eq!(sizing(&["--threads", "15"], "prefork", 4).max_clients, 100);
+        assert_eq!(sizing(&[], "prefork", 1).max_clients, 20);
         assert_eq!(sizing(&[], "prefork", 1).start_servers, 1);
         assert_eq!(
             sizing(&["--max-clients", "33"], "prefork", 1).server_limit,

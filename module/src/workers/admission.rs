@@ -214,7 +214,7 @@ impl ReserveState {
             }
         };
         format!(
-            "it has {} of the {} requests that httpd serves at a time (MaxRequestWorkers), and {reason}; the last {kept} are kept for other process groups. A larger MaxRequestWorkers lets in more",
+            "it has {} of the {} requests that httpd serves at a time (MaxRequestWorkers), and {reason}; the last {kept} are kept for others. A larger MaxRequestWorkers lets in more",
             self.own().saturating_sub(1),
             self.threads,
         )

@@ -117,12 +117,12 @@ impl ThreadReserve {
     }
 
     /// Lets a request begin, perhaps after a wait; or says why it must not. Where there
-    /// is one group, nothing is counted.
+    /// is one group, only what holds its thread from the beginning is counted.
     pub(crate) fn admit(
         &'static self,
         claim: ThreadClaim,
     ) -> Result<Option<HeldThread>, ReserveFull> {
-        let Some(rows) = self.rows.filter(|_| self.several) else {
+        let Some(rows) = self.rows.filter(|_| self.several || claim.for_long) else {
             return Ok(None);
         };
         let held = self.count(rows, claim, now_ms());
@@ -284,6 +284,29 @@ mod tests {
             took.load(Ordering::Relaxed) < 9000,
             "those that were served do"
         );
+    }
+
+    #[test]
+    fn beside_one_group_upgrades_leave_the_last_threads() {
+        let reserve = Box::leak(Box::new(ThreadReserve {
+            pid: 10,
+            loads: Loads::private(),
+            rows: ThreadTable::new(),
+            history: None,
+            threads: 20,
+            several: false,
+        }));
+        let upgrade = ThreadClaim {
+            capacity: 0,
+            for_long: true,
+            ..CLAIM
+        };
+        let held: Vec<_> = (0..18).map(|_| reserve.admit(upgrade).unwrap()).collect();
+        assert!(held.iter().all(Option::is_some));
+        assert!(reserve.admit(upgrade).is_err());
+        assert!(reserve.admit(CLAIM).unwrap().is_none(), "not counted");
+        drop(held);
+        assert!(reserve.admit(upgrade).unwrap().is_some());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod access;
 mod applications;
+mod crowd;
 mod environment;
 mod files;
 mod install;

@@ -145,7 +145,7 @@ fn a_group_that_hangs_does_not_take_the_last_thread_of_httpd() {
         };
         // They are left to themselves: httpd's end is theirs.
         (0..40).for_each(|_| drop(thread::spawn(insist)));
-        httpd.wait_for_log("are kept for other process groups", SOON);
+        httpd.wait_for_log("are kept for others", SOON);
         for _ in 0..20 {
             let answer = Client::new(address)
                 .timeout(Duration::from_secs(10))

@@ -3,13 +3,14 @@
 //! its few slow threads need. More clients than httpd has threads; the site beside it is answered all the same.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use wsgid_tests::{Builder, Client, Httpd, Limit, Mpm, Raw, Site, at_once, eventually};
+use wsgid_tests::upgrade::{upgrade, upgrading_server};
+use wsgid_tests::{Builder, Client, Httpd, Limit, Mpm, Site, at_once, eventually};
 
 use crate::SOON;
 
@@ -165,7 +166,7 @@ fn assert_holds(path: &'static str, mpm: Mpm, threads: u32) {
     let httpd = builder_with(mpm, &site, threads).start();
     assert_eq!(httpd.get("/good").text(), "Hello World!");
     let clients = Clients::start(httpd.address(), path);
-    let line = httpd.wait_for_log("are kept for other process groups", SOON);
+    let line = httpd.wait_for_log("are kept for others", SOON);
     assert!(
         line.contains("MaxRequestWorkers") && line.contains("queue-full"),
         "{line}"
@@ -202,47 +203,6 @@ fn slow_requests_do_not_take_the_last_threads_of_httpd() {
     each_mpm(|mpm| assert_holds("/holds/poll?0.5", mpm, 3));
 }
 
-/// A server that upgrades, and is silent until its client leaves.
-fn upgrading_server() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = listener.local_addr().expect("it is bound");
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            thread::spawn(move || serve_upgrade(stream));
-        }
-    });
-    address
-}
-
-fn serve_upgrade(mut stream: TcpStream) {
-    let mut text = Vec::new();
-    let mut byte = [0];
-    while !text.ends_with(b"\r\n\r\n") {
-        if !matches!(stream.read(&mut byte), Ok(1)) {
-            return;
-        }
-        text.push(byte[0]);
-    }
-    let _ = stream.write_all(
-        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
-    );
-    while matches!(stream.read(&mut byte), Ok(1..)) {}
-}
-
-/// A connection on which an upgrade was asked for, and the first line of the answer.
-fn upgrade(address: SocketAddr) -> (Raw, String) {
-    let mut raw = Raw::connect(address);
-    raw.send(
-        "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
-    );
-    raw.wait_for("\r\n\r\n", SOON);
-    if raw.text().contains("Connection: close") {
-        raw.wait_for_close(SOON);
-    }
-    let line = raw.text().lines().next().unwrap_or_default().to_owned();
-    (raw, line)
-}
-
 #[test]
 fn upgraded_connections_do_not_take_the_last_threads_of_httpd() {
     each_mpm(|mpm| {
@@ -257,7 +217,7 @@ fn upgraded_connections_do_not_take_the_last_threads_of_httpd() {
         // More than there are threads; one after the other, so that each is judged alone.
         let mut open = Vec::new();
         for _ in 0..THREADS + 10 {
-            let (raw, line) = upgrade(httpd.address());
+            let (raw, line) = upgrade(httpd.address(), "/ws");
             match open.len() {
                 SHARE => assert!(line.contains(" 503 ") && raw.closed, "{line}"),
                 _ => assert!(line.contains(" 101 "), "{line}"),
@@ -270,7 +230,10 @@ fn upgraded_connections_do_not_take_the_last_threads_of_httpd() {
         assert_neighbour_is_served(&httpd, Duration::from_secs(2));
         drop(open);
         eventually("upgrades are served again", SOON, || {
-            upgrade(httpd.address()).1.contains(" 101 ").then_some(())
+            upgrade(httpd.address(), "/ws")
+                .1
+                .contains(" 101 ")
+                .then_some(())
         });
         httpd.stop();
     });

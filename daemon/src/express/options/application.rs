@@ -70,7 +70,8 @@ pub(crate) struct Processes {
     /// Request threads in each worker process
     #[arg(long, default_value_t = 5, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=65533))]
     pub(crate) threads: u32,
-    /// Requests that httpd handles at the same time [default: 10 + max(10, 1.5 × processes × threads)]
+    /// Clients that httpd serves at the same time, idle ones with half a request or an upgraded connection included
+    /// [default: 390 + max(10, 1.5 × processes × threads), with prefork 380 less]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=20000))]
     pub(crate) max_clients: Option<u32>,
     /// Fraction of --max-clients for which httpd starts processes at once

@@ -10,11 +10,25 @@ use crate::cli::Cli;
 const HEAD: &str = "# Options of start-server
 
 `wsgid start-server WSGI_FILE` and `wsgid setup-server WSGI_FILE` take all options
-of mod_wsgi-express, with its defaults. An option may be shortened as long as it is
+of mod_wsgi-express, with its defaults (but httpd has more threads, see
+[Tuning](tuning.md#processes-and-threads)). An option may be shortened as long as it is
 the only one that begins so; of an option that is given twice, the last counts
 unless it is marked with +, which collects. `$NAME` and `${NAME}` in an argument
 are variables of the environment. `setup-server` writes the server root and stops
-there; its `apachectl` starts, restarts and stops the server.
+there; its `apachectl` starts, restarts and stops the server, and passes other options
+(`-V`, `-M`, `-S`, `-t -D DUMP_VHOSTS`) to httpd.
+
+WSGI_FILE may also be written as for other servers: `shop.wsgi:app` and
+`shop/wsgi.py:app` name the application object, `shop.wsgi` is a module of the working
+directory if there is no such file. With `--application-type static` it is the directory
+that is served.
+
+A file of `--include-file` may ask how the server was set up: `${MOD_WSGI_SERVER_ROOT}`,
+`WORKING_DIRECTORY`, `MODULES_DIRECTORY`, `LISTENER_HOST`, `HTTP_PORT`, `HTTPS_PORT`,
+`USER` and `GROUP` (also `RUN_USER`, `RUN_GROUP`) are the variables, and the names of
+mod_wsgi-express are defined for `<IfDefine>`, such as `MOD_WSGI_KEEP_ALIVE`. Four are
+never: `EMBEDDED_MODE`, `ONE_PROCESS`, `MOD_WSGI_WITH_PHP5` and `MOD_WSGI_FREE_THREADING`
+would not be true here.
 
 This page is printed from the command line's definitions.
 ";
