@@ -1,6 +1,7 @@
 """Builds the wheel (PEP 517): runs cargo and packs what it made.
 
-The wheel holds the program `wsgid`, the httpd module and the worker extension.
+The wheel holds the program `wsgid`, the httpd module and the worker extension, and
+no file under a name of another project; those are in `packaging/express`.
 Nothing in it depends on the version of Python: the extension has the stable
 ABI and is loaded by path. Without dependencies, so that `pip install .` needs
 only cargo.
@@ -31,11 +32,6 @@ ARTIFACTS = (
     ("libwsgid_worker.so", "data/lib/wsgid/wsgid_worker.so"),
 )
 
-# The command under the name that users of mod_wsgi-express type.
-ALIAS = """#!/bin/sh
-exec "$(dirname -- "$(readlink -f -- "$0")")/wsgid" "$@"
-"""
-
 
 def get_requires_for_build_wheel(config_settings=None):
     return []
@@ -56,15 +52,11 @@ def prepare_metadata_for_build_wheel(directory, config_settings=None):
 
 def build_wheel(directory, config_settings=None, metadata_directory=None):
     built = _cargo_build()
-    name = "%s-%s-%s.whl" % (NAME, _version(), _tag())
-    data = "%s-%s.data" % (NAME, _version())
-    with _Wheel(os.path.join(directory, name)) as wheel:
+    name = "%s-%s-%s.whl" % (NAME, version(), _tag())
+    data = "%s-%s.data" % (NAME, version())
+    with Wheel(os.path.join(directory, name)) as wheel:
         for artifact, place in ARTIFACTS:
             wheel.add("%s/%s" % (data, place), _stripped(os.path.join(built, artifact)), executable=True)
-        wheel.add(data + "/scripts/mod_wsgi-express", ALIAS.encode(), executable=True)
-        for path in _package_files():
-            with open(os.path.join(HERE, path), "rb") as stream:
-                wheel.add(path, stream.read())
         for path, text in _metadata().items():
             wheel.add("%s/%s" % (_info_directory(), path), text.encode())
         wheel.finish(_info_directory() + "/RECORD")
@@ -72,7 +64,7 @@ def build_wheel(directory, config_settings=None, metadata_directory=None):
 
 
 def build_sdist(directory, config_settings=None):
-    base = "%s-%s" % (NAME, _version())
+    base = "%s-%s" % (NAME, version())
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
     with tarfile.open(os.path.join(directory, base + ".tar.gz"), "w:gz", format=tarfile.PAX_FORMAT) as archive:
         for path in listed.decode().split("\0"):
@@ -114,7 +106,7 @@ def _cargo_build():
     return os.path.join(json.loads(facts)["target_directory"], "release")
 
 
-def _version():
+def version():
     with open(os.path.join(ROOT, "Cargo.toml"), encoding="utf-8") as stream:
         text = stream.read()
     section = text.split("[workspace.package]", 1)[1].split("\n[", 1)[0]
@@ -128,7 +120,7 @@ def _tag():
 
 
 def _info_directory():
-    return "%s-%s.dist-info" % (NAME, _version())
+    return "%s-%s.dist-info" % (NAME, version())
 
 
 def _metadata():
@@ -137,24 +129,19 @@ def _metadata():
     head = [
         "Metadata-Version: 2.1",
         "Name: " + NAME,
-        "Version: " + _version(),
+        "Version: " + version(),
         "Summary: Runs Python WSGI applications behind Apache httpd, each site as its own user with its own Python",
         "License: Apache-2.0",
         "Requires-Python: >=3.9",
+        "Provides-Extra: express",
+        "Requires-Dist: mod_wsgid-express==%s; extra == 'express'" % version(),
         "Description-Content-Type: text/markdown",
     ]
     wheel = ["Wheel-Version: 1.0", "Generator: wsgid_build", "Root-Is-Purelib: false", "Tag: " + _tag()]
     return {"METADATA": "\n".join(head) + "\n\n" + readme, "WHEEL": "\n".join(wheel) + "\n"}
 
 
-def _package_files():
-    for directory, _, names in sorted(os.walk(os.path.join(HERE, "mod_wsgi"))):
-        for name in sorted(names):
-            if name.endswith(".py"):
-                yield os.path.relpath(os.path.join(directory, name), HERE)
-
-
-class _Wheel:
+class Wheel:
     """A zip file with the hashes of what is in it."""
 
     def __init__(self, path):

@@ -18,7 +18,7 @@ const BY_HAND: &[(&str, &str)] = &[
     ("make serve", "the continuous integration runs it"),
     ("make test", "this is a part of it"),
     ("apt ", "the machine of a page has no network"),
-    ("pip install", "the machine of a page has no network"),
+    ("pip ", "the machine of a page has no network"),
     (
         "/srv/shop/venv/bin/pip install",
         "the machine of a page has no network",

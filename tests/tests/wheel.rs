@@ -1,5 +1,6 @@
 //! What `pip` builds from the sources, installed where no compiler is, serves
-//! Flask and Django and the virtual environments of other Pythons.
+//! Flask and Django and the virtual environments of other Pythons; and what it has to do
+//! with the files of mod_wsgi.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -27,13 +28,44 @@ fn done(command: &mut Command) -> String {
     text
 }
 
+fn sources() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("it is below the sources")
+}
+
 /// The wheel, built as `pip` does it from what cargo has built.
 fn wheel(site: &Site) -> PathBuf {
+    let found = build(site, sources(), "wheels");
+    let name = file_name(&found);
+    assert!(
+        name.starts_with("mod_wsgid-") && name.contains("-py3-none-linux_"),
+        "{name}"
+    );
+    found
+}
+
+/// The wheel with the names of mod_wsgi-express.
+fn express_wheel(site: &Site) -> PathBuf {
+    let found = build(site, &sources().join("packaging/express"), "express");
+    let name = file_name(&found);
+    assert!(
+        name.starts_with("mod_wsgid_express-") && name.ends_with("-py3-none-any.whl"),
+        "{name}"
+    );
+    found
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
+}
+
+fn build(site: &Site, sources: &Path, out: &str) -> PathBuf {
     let venv = Python::any().venv(&[]);
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("it is below the sources");
-    let out = site.file("wheels");
+    let out = site.file(out);
     let mut pip = Command::new(venv.join("bin/python"));
     pip.args([
         "-m",
@@ -50,26 +82,16 @@ fn wheel(site: &Site) -> PathBuf {
             .arg(sources)
             .env("WSGID_ARTIFACTS", artifacts::directory()),
     );
-    let found = fs::read_dir(&out)
+    fs::read_dir(&out)
         .expect("pip made it")
         .flatten()
         .next()
         .expect("a wheel")
-        .path();
-    let name = found
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
-    assert!(
-        name.starts_with("mod_wsgid-") && name.contains("-py3-none-linux_"),
-        "{name}"
-    );
-    found
+        .path()
 }
 
-/// A fresh virtual environment with the wheel and these packages.
-fn installed(python: &Python, place: &Path, wheel: &Path, packages: &[&str]) {
+/// A fresh virtual environment with these wheels and packages.
+fn installed(python: &Python, place: &Path, wheels: &[&Path], packages: &[&str]) {
     done(
         Command::new(&python.program)
             .args(["-m", "venv"])
@@ -89,12 +111,14 @@ fn installed(python: &Python, place: &Path, wheel: &Path, packages: &[&str]) {
     if !packages.is_empty() {
         done(pip().args(packages));
     }
-    done(
-        pip()
-            .args(["--no-index", "--no-deps"])
-            .arg(wheel)
-            .env("PATH", bare_path(place)),
-    );
+    if !wheels.is_empty() {
+        done(
+            pip()
+                .args(["--no-index", "--no-deps"])
+                .args(wheels)
+                .env("PATH", bare_path(place)),
+        );
+    }
 }
 
 /// PATH of a machine on which nothing can be compiled.
@@ -132,9 +156,10 @@ const DJANGO_SETTINGS: &str = "from pathlib import Path\n\
     STATIC_URL = '/static/'\n\
     STATIC_ROOT = BASE_DIR / 'collected'\n";
 
-fn django_project(site: &Site) -> PathBuf {
+fn django_project(site: &Site, application: &str) -> PathBuf {
     site.write("shop/__init__.py", "");
-    site.write("shop/settings.py", DJANGO_SETTINGS);
+    let settings = DJANGO_SETTINGS.replace("mod_wsgi.express", application);
+    site.write("shop/settings.py", &settings);
     site.write(
         "shop/urls.py",
         "from django.http import HttpResponse\nfrom django.urls import path\n\
@@ -154,13 +179,13 @@ fn django_project(site: &Site) -> PathBuf {
 }
 
 #[test]
-fn flask_and_django_are_served_without_a_compiler() {
+fn flask_is_served_without_a_compiler() {
     case(Limit::seconds(400), || {
         let site = Site::new();
         let wheel = wheel(&site);
         let place = site.file("venv");
         let begun = Instant::now();
-        installed(Python::any(), &place, &wheel, &["flask", "django"]);
+        installed(Python::any(), &place, &[&wheel], &["flask"]);
         let ready = Instant::now();
         let flask = site.write(
             "flask_app.py",
@@ -179,15 +204,77 @@ fn flask_and_django_are_served_without_a_compiler() {
             ready.elapsed().as_secs_f64()
         ));
         running.stop();
-        let manage = django_project(&site);
-        let first = [manage.to_str().expect("its name is UTF-8"), "runmodwsgi"];
-        let mut running = server(&place, "python", &first, free_port()).start();
-        assert_eq!(running.get("/hello/").text(), "from Django");
-        assert_eq!(
-            running.get("/static/style.css").header("Content-Type"),
-            Some("text/css")
-        );
-        running.stop();
+        for name in [
+            "bin/mod_wsgi-express",
+            "lib/python3*/site-packages/mod_wsgi",
+        ] {
+            assert!(
+                found(&place, name).is_empty(),
+                "{name} is another project's"
+            );
+        }
+    });
+}
+
+/// What a shell finds for a pattern below a directory.
+fn found(place: &Path, pattern: &str) -> String {
+    let line = format!("ls -d {}/{pattern} 2>/dev/null || true", place.display());
+    done(Command::new("sh").args(["-c", &line]))
+}
+
+/// Programs and settings of Django that were written for mod_wsgi-express.
+#[test]
+fn the_names_of_mod_wsgi_express_lead_to_wsgid() {
+    case(Limit::seconds(400), || {
+        let site = Site::new();
+        let (wheel, express) = (wheel(&site), express_wheel(&site));
+        let place = site.file("venv");
+        installed(Python::any(), &place, &[&wheel, &express], &["django"]);
+        let mut check = Command::new(place.join("bin/python"));
+        done(check.args(["-m", "pip", "check", "--disable-pip-version-check"]));
+        let hello = site.file("hello.py").display().to_string();
+        let program = "import sys, mod_wsgi.NAME as it; it.start(*sys.argv[1:])";
+        let rows: [(&str, &[&str]); 6] = [
+            ("mod_wsgi-express", &["start-server", &hello]),
+            (
+                "python",
+                &["-m", "mod_wsgi.express", "start-server", &hello],
+            ),
+            ("python", &["-m", "mod_wsgi.server", "start-server", &hello]),
+            (
+                "python",
+                &[
+                    "-c",
+                    &program.replace("NAME", "server"),
+                    "--log-to-terminal",
+                    &hello,
+                ],
+            ),
+            (
+                "python",
+                &["-c", &program.replace("NAME", "express"), &hello],
+            ),
+            (
+                "python",
+                &["-c", &program.replace("NAME", "express.cli"), &hello],
+            ),
+        ];
+        for (program, first) in rows {
+            let mut running = server(&place, program, first, free_port()).start();
+            assert_eq!(running.get("/").text(), "Hello World!", "{first:?}");
+            running.stop();
+        }
+        for application in ["mod_wsgi.express", "mod_wsgi.server"] {
+            let manage = django_project(&site, application);
+            let first = [manage.to_str().expect("its name is UTF-8"), "runmodwsgi"];
+            let mut running = server(&place, "python", &first, free_port()).start();
+            assert_eq!(running.get("/hello/").text(), "from Django");
+            assert_eq!(
+                running.get("/static/style.css").header("Content-Type"),
+                Some("text/css")
+            );
+            running.stop();
+        }
         let mut alias = Command::new(place.join("bin/mod_wsgi-express"));
         let config = done(
             alias
@@ -199,6 +286,78 @@ fn flask_and_django_are_served_without_a_compiler() {
             config.contains(&format!("LoadModule wsgi_module \"{}", place.display())),
             "{config}"
         );
+    });
+}
+
+/// A wheel that has the files of PyPI's mod_wsgi which could meet ours.
+const THEIRS: &str = "\
+import sys, zipfile
+place, info = sys.argv[1], 'mod_wsgi-6.1.1.dist-info/'
+files = {'mod_wsgi/__init__.py': '', 'mod_wsgi/server/__init__.py': 'start = \"theirs\"\\n',
+    'mod_wsgi-6.1.1.data/scripts/mod_wsgi-express': '#!/bin/sh\\necho theirs\\n',
+    info + 'METADATA': 'Metadata-Version: 2.1\\nName: mod_wsgi\\nVersion: 6.1.1\\n',
+    info + 'WHEEL': 'Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n'}
+files[info + 'RECORD'] = ''.join(name + ',,\\n' for name in files)
+with zipfile.ZipFile(place, 'w') as wheel:
+    for name, text in files.items():
+        entry = zipfile.ZipInfo(name)
+        entry.external_attr = 0o100755 << 16
+        wheel.writestr(entry, text)
+";
+
+#[test]
+fn the_wheels_and_mod_wsgi_of_others_do_not_take_each_others_files() {
+    case(Limit::seconds(200), || {
+        let site = Site::new();
+        let (wheel, express) = (wheel(&site), express_wheel(&site));
+        let place = site.file("venv");
+        let theirs = site.file("mod_wsgi-6.1.1-py3-none-any.whl");
+        installed(Python::any(), &place, &[], &[]);
+        let python = |words: &[&str]| {
+            let mut python = Command::new(place.join("bin/python"));
+            python.args(words);
+            python
+        };
+        let pip = |words: &[&str]| {
+            let mut pip = python(&["-m", "pip", "--quiet", "--disable-pip-version-check"]);
+            pip.args(words);
+            pip
+        };
+        let install = |wheel: &Path| done(pip(&["install", "--no-index", "--no-deps"]).arg(wheel));
+        let alias = || done(Command::new(place.join("bin/mod_wsgi-express")).arg("--version"));
+        let start = || {
+            done(&mut python(&[
+                "-c",
+                "import mod_wsgi.server as it; print(it.start)",
+            ]))
+        };
+        done(python(&["-c", THEIRS]).arg(&theirs));
+        install(&theirs);
+        install(&wheel);
+        assert_eq!((alias().trim(), start().trim()), ("theirs", "theirs"));
+        // The sources say what to do first; a wheel that is there already cannot.
+        let sources = sources().join("packaging/express");
+        let refused = pip(&["install", "--no-index", "--no-deps"])
+            .arg(&sources)
+            .output()
+            .expect("pip can be run");
+        let text = [refused.stdout, refused.stderr].concat();
+        let text = String::from_utf8_lossy(&text);
+        assert!(
+            !refused.status.success() && text.contains("`pip uninstall mod_wsgi` first"),
+            "{text}"
+        );
+        assert_eq!((alias().trim(), start().trim()), ("theirs", "theirs"));
+        done(&mut pip(&["uninstall", "--yes", "mod_wsgi"]));
+        let version = done(Command::new(place.join("bin/wsgid")).arg("--version"));
+        install(&express);
+        assert_eq!(alias(), version);
+        assert!(start().contains("function start"));
+        // Their package in front of ours, for as long as it is there.
+        install(&theirs);
+        assert_eq!(start().trim(), "theirs");
+        done(&mut pip(&["uninstall", "--yes", "mod_wsgi"]));
+        assert!(start().contains("function start"));
     });
 }
 
@@ -214,7 +373,7 @@ fn one_wheel_is_for_the_oldest_and_the_newest_python() {
             .chain(all.last().filter(|_| all.len() > 1))
         {
             let place = site.file(&format!("venv-{}", python.full_version));
-            installed(python, &place, &wheel, &[]);
+            installed(python, &place, &[&wheel], &[]);
             let mut running = server(&place, "wsgid", &["start-server"], free_port())
                 .path(&site.file("probe.py"))
                 .args(&["--python-path"])
@@ -238,9 +397,7 @@ fn one_wheel_is_for_the_oldest_and_the_newest_python() {
 fn the_debian_package_holds_all_that_is_needed() {
     case(Limit::seconds(120), || {
         let site = Site::new();
-        let sources = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .parent()
-            .expect("it is below the sources");
+        let sources = sources();
         let mut build = Command::new(sources.join("packaging/debian/build"));
         let package = done(build.arg(artifacts::directory()).arg(site.file("packages")));
         let package = package.trim();

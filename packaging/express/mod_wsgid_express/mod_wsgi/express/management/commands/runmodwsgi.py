@@ -2,11 +2,11 @@
 the options of start-server and hands them over."""
 
 import os
-import shutil
 import sys
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from mod_wsgi.express.cli import become, has
 
 
 def arguments(given, settings):
@@ -17,28 +17,14 @@ def arguments(given, settings):
     module, _, name = dotted.rpartition(".")
     command = ["start-server", "--application-type", "module", "--entry-point", module, "--callable-object", name]
     base = getattr(settings, "BASE_DIR", None)
-    if base and not _has(given, "--working-directory"):
+    if base and not has(given, "--working-directory"):
         command += ["--working-directory", os.fspath(base)]
     url, root = getattr(settings, "STATIC_URL", None), getattr(settings, "STATIC_ROOT", None)
     middleware = getattr(settings, "MIDDLEWARE", None) or ()
     serves_itself = any("whitenoise" in entry.lower() for entry in middleware)
     if url and url.startswith("/") and root and os.path.isdir(root) and not serves_itself:
         command += ["--url-alias", url.rstrip("/"), os.fspath(root)]
-    if not _has(given, "--python-home"):
-        command += ["--python-home", sys.prefix]
     return command + list(given)
-
-
-def _has(given, option):
-    return any(word == option or word.startswith(option + "=") for word in given)
-
-
-def program():
-    beside = os.path.join(os.path.dirname(sys.executable), "wsgid")
-    found = beside if os.path.exists(beside) else shutil.which("wsgid")
-    if found is None:
-        raise CommandError("the program `wsgid` was not found beside this Python or on PATH")
-    return found
 
 
 class Command(BaseCommand):
@@ -46,7 +32,6 @@ class Command(BaseCommand):
 
     def run_from_argv(self, argv):
         given = argv[2:]
-        path = program()
         settings_module = os.environ.get("DJANGO_SETTINGS_MODULE")
         # `--settings` is Django's; everything else is start-server's.
         for at, word in enumerate(given):
@@ -61,4 +46,4 @@ class Command(BaseCommand):
         except CommandError as error:
             self.stderr.write(self.style.ERROR("%s: %s" % (error.__class__.__name__, error)))
             sys.exit(1)
-        os.execv(path, [path] + command)
+        become(*command)

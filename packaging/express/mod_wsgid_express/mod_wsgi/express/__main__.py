@@ -1,0 +1,5 @@
+"""`python -m mod_wsgi.express`."""
+
+from mod_wsgi.express.cli import main
+
+main()
