@@ -72,9 +72,12 @@ def _check(found, name, place):
 
 
 def _is_asynchronous(found):
-    call = found if hasattr(found, "__code__") else getattr(type(found), "__call__", None)
-    flags = getattr(getattr(call, "__code__", None), "co_flags", 0)
-    return bool(flags & (_CO_COROUTINE | _CO_ASYNC_GENERATOR))
+    try:
+        call = found if hasattr(found, "__code__") else type(found).__call__
+        return bool(call.__code__.co_flags & (_CO_COROUTINE | _CO_ASYNC_GENERATOR))
+    except Exception:
+        # A class, a callable written in C, a proxy of nothing yet.
+        return False
 
 
 def _what_is_there(module):

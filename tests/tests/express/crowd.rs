@@ -5,14 +5,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use wsgid_tests::upgrade::{upgrade, upgrading_server};
-use wsgid_tests::{Express, Limit, Raw, Site, case, eventually, heavy_case};
+use wsgid_tests::{Express, Limit, Raw, Site, case, eventually};
 
 /// For an answer beside the others.
 const SOON: Duration = Duration::from_secs(2);
 
 #[test]
 fn half_open_and_upgraded_connections_keep_nobody_waiting() {
-    heavy_case(Limit::seconds(120), || {
+    case(Limit::seconds(120), || {
         let site = Site::new();
         let backend = format!("http://{}/", upgrading_server());
         let mut server = Express::new()

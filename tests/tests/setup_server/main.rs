@@ -14,10 +14,10 @@ use wsgid_tests::{Client, Limit, Site, case, eventually};
 
 use crate::server::{outcome, set_up};
 
-fn control(root: &Path, word: &str) -> Result<(), String> {
+fn control(root: &Path, words: &str) -> Result<(), String> {
     outcome(
         Command::new(root.join("apachectl"))
-            .arg(word)
+            .args(words.split(' '))
             .stdin(Stdio::null()),
     )
 }
@@ -212,7 +212,7 @@ fn apachectl_starts_restarts_and_stops() {
             environment.contains("FROM_ENVVARS=\"it works\""),
             "{environment}"
         );
-        for word in ["graceful", "restart"] {
+        for word in ["graceful", "restart", "-k graceful"] {
             control(&root, word).unwrap_or_else(|text| panic!("{text}"));
             let before = served;
             served = eventually(word, Duration::from_secs(30), || {
