@@ -5,10 +5,10 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path};
 
 use nix::errno::Errno;
@@ -46,7 +46,6 @@ const DOTS: RunRefusal =
     RunRefusal::NotNamed("a path with `..` is none of a directory that the configuration names");
 const LEADS_OUT: RunRefusal =
     RunRefusal::NotNamed("a link leads out of the directories that the configuration names");
-const NO_FILE: RunRefusal = RunRefusal::NotNamed("it is not a regular file");
 
 impl Runs {
     /// Whether nothing may be run.
@@ -71,10 +70,10 @@ impl Runs {
     pub fn open(&self, script: &[u8]) -> Result<File, RunRefusal> {
         let path = Path::new(OsStr::from_bytes(script));
         if std::str::from_utf8(script).is_ok_and(|name| self.files.contains(name)) {
-            return Ok(File::open(path)?);
+            return open_regular(path, open_at_once);
         }
         if self.names_behind(script) && path.is_file() {
-            return Ok(File::open(path)?);
+            return open_regular(path, open_at_once);
         }
         if path.components().any(|part| part == Component::ParentDir) {
             return Err(DOTS);
@@ -93,12 +92,7 @@ impl Runs {
         if !candidates.any(|directory| holds(directory, &real)) {
             return Err(LEADS_OUT);
         }
-        let file = open_without_links(&real)?;
-        if file.metadata()?.is_file() {
-            Ok(file)
-        } else {
-            Err(NO_FILE)
-        }
+        open_regular(&real, open_without_links)
     }
 }
 
@@ -148,9 +142,50 @@ fn holds(directory: &str, real: &Path) -> bool {
         .is_ok_and(|directory| real.starts_with(directory))
 }
 
+/// Opens what is a regular file. It is looked at before, because to open a device may
+/// have effects, and after, because it may be another one by then.
+fn open_regular(
+    path: &Path,
+    open: impl FnOnce(&Path) -> Result<File, RunRefusal>,
+) -> Result<File, RunRefusal> {
+    regular(&path.metadata()?)?;
+    let file = open(path)?;
+    regular(&file.metadata()?)?;
+    Ok(file)
+}
+
+/// The error names what it is instead.
+fn regular(found: &Metadata) -> io::Result<()> {
+    let kind = found.file_type();
+    if kind.is_file() {
+        return Ok(());
+    }
+    let what = if kind.is_fifo() {
+        "a pipe (FIFO)"
+    } else if kind.is_socket() {
+        "a socket"
+    } else if kind.is_dir() {
+        "a directory"
+    } else {
+        "a device"
+    };
+    let text = format!("it is {what}, not a regular file");
+    Err(io::Error::new(io::ErrorKind::InvalidInput, text))
+}
+
+/// Opens a path, through whatever links, without waiting for anybody.
+fn open_at_once(path: &Path) -> Result<File, RunRefusal> {
+    let mut options = File::options();
+    // A pipe that has come meanwhile would wait for somebody who writes.
+    options
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+    Ok(options.open(path)?)
+}
+
 /// Opens a path that has no links in it.
 fn open_without_links(real: &Path) -> Result<File, RunRefusal> {
-    // A pipe would wait for somebody who writes.
+    // As `open_at_once`.
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     let how = OpenHow::new()
         .flags(flags)
@@ -371,25 +406,38 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_in_a_directory_makes_nobody_wait() {
-        let (sites, runs) = Sites::new();
-        nix::unistd::mkfifo(
-            sites.path("a/scripts/pipe").as_str(),
-            nix::sys::stat::Mode::S_IRWXU,
-        )
-        .unwrap();
-        assert!(
-            sites
-                .open(&runs, "a/scripts/pipe")
-                .unwrap_err()
-                .contains("not a regular file")
-        );
-        assert!(
-            sites
-                .open(&runs, "a/scripts/deep")
-                .unwrap_err()
-                .contains("not a regular file")
-        );
+    fn what_is_no_regular_file_is_named_and_makes_nobody_wait() {
+        let (sites, mut runs) = Sites::new();
+        runs.add_file("/dev/zero");
+        for (name, what) in [
+            ("pipe", "a pipe (FIFO)"),
+            ("socket", "a socket"),
+            ("directory", "a directory"),
+            ("device", "a device"),
+        ] {
+            for path in [format!("a/scripts/{name}"), format!("a/{name}.wsgi")] {
+                let full = sites.path(&path);
+                match name {
+                    "pipe" => {
+                        nix::unistd::mkfifo(full.as_str(), nix::sys::stat::Mode::S_IRWXU).unwrap()
+                    }
+                    "socket" => drop(std::os::unix::net::UnixListener::bind(&full).unwrap()),
+                    "directory" => std::fs::create_dir(&full).unwrap(),
+                    _ => symlink("/dev/zero", &full).unwrap(),
+                }
+                if path.ends_with(".wsgi") {
+                    runs.add_file(&full);
+                } else if name == "device" {
+                    // It leads out of the directories.
+                    continue;
+                }
+                let said = sites.open(&runs, &path).unwrap_err();
+                assert!(
+                    said.contains(what) && said.contains("not a regular file"),
+                    "{path}: {said}"
+                );
+            }
+        }
     }
 
     #[test]
