@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex};
 use std::thread::ThreadId;
 
-use pyo3::exceptions::{PyAttributeError, PyOSError, PyRuntimeError, PyTypeError};
+use pyo3::exceptions::{PyAttributeError, PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyBytes, PyDict, PyString, PyTuple};
 
@@ -33,8 +33,9 @@ pub(crate) struct TextStream {
     name: &'static str,
     /// Set by WSGIRestrictStdout: every write raises.
     restricted: bool,
-    /// What each thread has written without a line end.
-    partial: Mutex<Vec<(ThreadId, String)>>,
+    /// What each thread has written without a line end: bytes, for a character may come
+    /// in parts through the stream for bytes.
+    partial: Mutex<Vec<(ThreadId, Vec<u8>)>>,
 }
 
 impl TextStream {
@@ -77,7 +78,7 @@ impl TextStream {
         }
     }
 
-    fn put(&self, py: Python<'_>, text: &str) -> PyResult<()> {
+    fn put(&self, py: Python<'_>, text: &[u8]) -> PyResult<()> {
         self.check(py)?;
         if let Some(lines) = self.gather(text) {
             self.log(py, &lines);
@@ -85,23 +86,24 @@ impl TextStream {
         Ok(())
     }
 
-    fn log(&self, py: Python<'_>, lines: &str) {
+    fn log(&self, py: Python<'_>, lines: &[u8]) {
+        let lines = String::from_utf8_lossy(lines);
         match &self.owner {
             StreamOwner::Request(exchange) => {
-                log::exchange_lines(py, exchange, level::ERROR, lines)
+                log::exchange_lines(py, exchange, level::ERROR, &lines)
             }
-            StreamOwner::Process => log::lines(py, level::ERROR, lines),
+            StreamOwner::Process => log::lines(py, level::ERROR, &lines),
         }
     }
 
     /// Adds text to the calling thread's line. Returns what is to be written.
-    fn gather(&self, text: &str) -> Option<String> {
+    fn gather(&self, text: &[u8]) -> Option<Vec<u8>> {
         let mut partial = lock::detached(&self.partial);
         let mut line = take_own_line(&mut partial).unwrap_or_default();
-        let end = text.rfind('\n').map_or(0, |at| at + 1);
-        let (whole, rest) = text.split_at_checked(end).unwrap_or((text, ""));
+        let end = text.iter().rposition(|byte| *byte == b'\n');
+        let (whole, rest) = text.split_at(end.map_or(0, |at| at + 1));
         if whole.is_empty() {
-            line.push_str(rest);
+            line.extend_from_slice(rest);
             if line.len() > LINE_MAX {
                 return Some(line);
             }
@@ -110,9 +112,9 @@ impl TextStream {
             }
             return None;
         }
-        line.push_str(whole);
+        line.extend_from_slice(whole);
         if !rest.is_empty() {
-            partial.push((std::thread::current().id(), rest.to_owned()));
+            partial.push((std::thread::current().id(), rest.to_vec()));
         }
         Some(line)
     }
@@ -154,28 +156,26 @@ impl TextStream {
     #[classattr]
     const line_buffering: bool = true;
     #[classattr]
-    const write_through: bool = false;
+    const write_through: bool = true;
     #[classattr]
     const mode: &'static str = "w";
 
     fn write(&self, py: Python<'_>, text: &Bound<'_, PyString>) -> PyResult<usize> {
-        self.put(py, &readable(text)?)?;
+        self.put(py, readable(text)?.as_bytes())?;
         text.len()
     }
 
     fn writelines(&self, py: Python<'_>, lines: &Bound<'_, PyAny>) -> PyResult<()> {
         for line in lines.try_iter()? {
-            self.put(py, &readable(line?.cast::<PyString>()?)?)?;
+            self.put(py, readable(line?.cast::<PyString>()?)?.as_bytes())?;
         }
         Ok(())
     }
 
-    fn flush(&self, py: Python<'_>) -> PyResult<()> {
-        if !self.restricted {
-            self.check(py)?;
-            self.write_partial(py);
-        }
-        Ok(())
+    /// Never raises, also when the request has ended: who kept the stream has to be
+    /// able to let go of it (`logging.shutdown`).
+    fn flush(&self, py: Python<'_>) {
+        self.write_partial(py);
     }
 
     /// Without effect: other code may still write to the stream.
@@ -207,18 +207,18 @@ impl TextStream {
         false
     }
 
-    #[pyo3(signature = (*_args))]
-    fn read(&self, py: Python<'_>, _args: &Bound<'_, PyTuple>) -> PyResult<()> {
+    #[pyo3(signature = (_size = None, /))]
+    fn read(&self, py: Python<'_>, _size: Option<i64>) -> PyResult<()> {
         Err(unsupported(py, "read"))
     }
 
-    #[pyo3(signature = (*_args))]
-    fn readline(&self, py: Python<'_>, _args: &Bound<'_, PyTuple>) -> PyResult<()> {
+    #[pyo3(signature = (_size = -1, /))]
+    fn readline(&self, py: Python<'_>, _size: i64) -> PyResult<()> {
         Err(unsupported(py, "readline"))
     }
 
-    #[pyo3(signature = (*_args))]
-    fn readlines(&self, py: Python<'_>, _args: &Bound<'_, PyTuple>) -> PyResult<()> {
+    #[pyo3(signature = (_hint = None, /))]
+    fn readlines(&self, py: Python<'_>, _hint: Option<i64>) -> PyResult<()> {
         Err(unsupported(py, "readlines"))
     }
 
@@ -234,13 +234,13 @@ impl TextStream {
         Err(unsupported(py, "tell"))
     }
 
-    #[pyo3(signature = (*_args))]
-    fn seek(&self, py: Python<'_>, _args: &Bound<'_, PyTuple>) -> PyResult<()> {
+    #[pyo3(signature = (_cookie, _whence = 0, /))]
+    fn seek(&self, py: Python<'_>, _cookie: i64, _whence: i64) -> PyResult<()> {
         Err(unsupported(py, "seek"))
     }
 
-    #[pyo3(signature = (*_args))]
-    fn truncate(&self, py: Python<'_>, _args: &Bound<'_, PyTuple>) -> PyResult<()> {
+    #[pyo3(signature = (_pos = None, /))]
+    fn truncate(&self, py: Python<'_>, _pos: Option<i64>) -> PyResult<()> {
         Err(unsupported(py, "truncate"))
     }
 
@@ -258,8 +258,8 @@ impl TextStream {
     }
 
     #[pyo3(signature = (*_args))]
-    fn __exit__(&self, py: Python<'_>, _args: &Bound<'_, PyTuple>) -> PyResult<()> {
-        self.flush(py)
+    fn __exit__(&self, py: Python<'_>, _args: &Bound<'_, PyTuple>) {
+        self.flush(py);
     }
 
     #[getter]
@@ -273,9 +273,11 @@ impl TextStream {
     }
 }
 
-/// What a stream for bytes has from its text stream.
-const OF_TEXT: [&str; 9] = [
+/// What a stream for bytes has from its text stream. Encoding and errors are here because
+/// mod_wsgi's has them.
+const OF_TEXT: [&str; 15] = [
     "flush", "close", "closed", "fileno", "isatty", "name", "readable", "seekable", "writable",
+    "read", "tell", "seek", "truncate", "encoding", "errors",
 ];
 
 /// The same stream for bytes.
@@ -290,18 +292,27 @@ impl StreamBuffer {
     #[classattr]
     const mode: &'static str = "wb";
 
+    /// Takes text too, as mod_wsgi's does. Returns the number of bytes.
     fn write(&self, py: Python<'_>, bytes: &Bound<'_, PyAny>) -> PyResult<usize> {
-        if bytes.is_instance_of::<PyString>() {
-            return Err(PyTypeError::new_err(
-                "a bytes-like object is required, not 'str'",
-            ));
+        let bytes = as_bytes(bytes)?;
+        self.text.get().put(py, bytes.as_bytes())?;
+        Ok(bytes.as_bytes().len())
+    }
+
+    fn writelines(&self, py: Python<'_>, lines: &Bound<'_, PyAny>) -> PyResult<()> {
+        for line in lines.try_iter()? {
+            self.text.get().put(py, as_bytes(&line?)?.as_bytes())?;
         }
-        let builtins = py.import("builtins")?;
-        let view = builtins.call_method1("memoryview", (bytes,))?;
-        let bytes = view.call_method0("tobytes")?.cast_into::<PyBytes>()?;
-        let text = String::from_utf8_lossy(bytes.as_bytes());
-        self.text.get().put(py, &text)?;
-        bytes.len()
+        Ok(())
+    }
+
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    #[pyo3(signature = (*_args))]
+    fn __exit__(&self, py: Python<'_>, _args: &Bound<'_, PyTuple>) {
+        self.text.get().flush(py);
     }
 
     #[getter]
@@ -320,7 +331,7 @@ impl StreamBuffer {
 }
 
 /// What the calling thread has written without a line end.
-fn take_own_line(partial: &mut Vec<(ThreadId, String)>) -> Option<String> {
+fn take_own_line(partial: &mut Vec<(ThreadId, Vec<u8>)>) -> Option<Vec<u8>> {
     if partial.is_empty() {
         return None;
     }
@@ -334,6 +345,21 @@ fn unsupported(py: Python<'_>, operation: &'static str) -> PyErr {
     py.import("io")
         .and_then(|io| io.call_method1("UnsupportedOperation", (operation,)))
         .map_or_else(|error| error, PyErr::from_value)
+}
+
+/// What the stream for bytes was given.
+fn as_bytes<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    if let Ok(bytes) = value.cast_exact::<PyBytes>() {
+        return Ok(bytes.clone());
+    }
+    let bytes = if value.is_instance_of::<PyString>() {
+        value.call_method1("encode", ("utf-8",))?
+    } else {
+        let builtins = value.py().import("builtins")?;
+        let view = builtins.call_method1("memoryview", (value,))?;
+        view.call_method0("tobytes")?
+    };
+    Ok(bytes.cast_into()?)
 }
 
 /// The text as UTF-8; lone surrogates are escaped.
