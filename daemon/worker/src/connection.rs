@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, Shutdown, recv, shutdown};
 
 /// A connection to an httpd child. Whoever holds the last reference closes it.
@@ -35,6 +36,13 @@ impl Connection {
 
     pub(crate) fn recv(&self, space: &mut [u8], flags: MsgFlags) -> nix::Result<usize> {
         recv(self.socket.as_raw_fd(), space, flags)
+    }
+
+    /// Whether the other side has closed it; what it has sent before stays where it is.
+    pub(crate) fn is_given_up(&self) -> bool {
+        let asked = PollFlags::from_bits_retain(libc::POLLRDHUP);
+        let mut polled = [PollFd::new(self.as_fd(), asked)];
+        matches!(poll(&mut polled, PollTimeout::ZERO), Ok(1..))
     }
 
     /// Ends the connection for both sides, whoever else holds a copy.

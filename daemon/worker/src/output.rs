@@ -10,7 +10,7 @@
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, send};
@@ -33,6 +33,9 @@ const COPY_MAX: usize = 16 * 1024;
 
 /// Bytes in the buffer at which it is sent.
 const FULL: usize = 64 * 1024;
+
+/// While an application yields empty blocks alone, the peer is not looked at more often.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Why nothing can be sent.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +85,9 @@ pub(crate) struct ResponseOutput {
     /// Whether the ticker has seen the buffer filled as it is.
     pub(crate) seen: bool,
     broken: bool,
+    /// When it was last looked whether somebody still waits for the answer, while nothing
+    /// but empty blocks came.
+    looked: Option<Instant>,
     /// How much it has written to the error log, if anything.
     lines: Option<LogRate>,
 }
@@ -303,6 +309,22 @@ impl ResponseOutput {
             }
         }
         self.try_flush().map(drop)
+    }
+
+    /// The application yielded nothing, perhaps for ever: looks once in a while whether
+    /// httpd has given the request up, which a send would show. Never waits.
+    pub(crate) fn nothing(&mut self) -> Result<(), OutputError> {
+        let now = Instant::now();
+        let looked = *self.looked.get_or_insert(now);
+        let is_given_up = match self.check()? {
+            _ if now.saturating_duration_since(looked) < LOOK_INTERVAL => return Ok(()),
+            connection => connection.is_given_up(),
+        };
+        self.looked = Some(now);
+        if is_given_up {
+            return Err(self.gone(io::ErrorKind::BrokenPipe.into()));
+        }
+        Ok(())
     }
 
     /// Whether there is something for `push` to do.

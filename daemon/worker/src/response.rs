@@ -97,14 +97,9 @@ fn send(py: Python<'_>, exchange: &Exchange, bytes: &[u8]) -> PyResult<()> {
         ));
     }
     let bytes = allowed(output, bytes);
-    if bytes.is_empty() {
-        if output.is_broken() {
-            let gone = OutputError::Gone(std::io::ErrorKind::BrokenPipe.into());
-            return Err(failed(&gone));
-        }
-        return Ok(());
-    }
-    let sent = if ResponseOutput::is_long(bytes) {
+    let sent = if bytes.is_empty() {
+        output.nothing()
+    } else if ResponseOutput::is_long(bytes) {
         py.detach(|| output.body(bytes))
     } else {
         gather(py, output, bytes)
