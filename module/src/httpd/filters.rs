@@ -64,6 +64,26 @@ impl<'r> Request<'r> {
             .any(|filter| std::ptr::eq(filter.frec, header_filter))
     }
 
+    /// Whether the client asks for a part of the answer. httpd knows the older name too.
+    pub(crate) fn asks_for_range(self) -> bool {
+        let headers = self.headers_in();
+        headers.get(c"Range").is_some() || headers.get(c"Request-Range").is_some()
+    }
+
+    /// Has httpd send the whole answer.
+    pub(crate) fn forbid_ranges(self) {
+        // SAFETY: set once when httpd starts.
+        let byterange_filter = unsafe { sys::ap_byterange_filter_handle };
+        let found = self
+            .output_filters()
+            .find(|filter| std::ptr::eq(filter.frec, byterange_filter));
+        if let Some(filter) = found {
+            let filter = std::ptr::from_ref(filter).cast_mut();
+            // SAFETY: it is in the chain of this request, and not being called.
+            unsafe { sys::ap_remove_output_filter(filter) };
+        }
+    }
+
     /// Whether the first output filter belongs to the content (DEFLATE …).
     pub(crate) fn content_is_filtered(self) -> bool {
         let first = self.output_filters().next();

@@ -63,6 +63,21 @@ pub(crate) fn treatment(name: &[u8]) -> HeaderTreatment {
     special.map_or(HeaderTreatment::Table, |(_, treatment)| *treatment)
 }
 
+/// Whether httpd may send a part of the answer: only the application knows whether two
+/// answers are the same thing, and says so with a validator. A weak ETag says that they
+/// need not be the same bytes.
+pub(crate) fn allows_ranges(head: &ResponseHead<'_>) -> bool {
+    let has = |name: &[u8], fits: fn(&[u8]) -> bool| {
+        let mut fields = head.headers.iter();
+        fields.any(|(known, value)| known.eq_ignore_ascii_case(name) && fits(value))
+    };
+    let has_validator = has(b"etag", |value| {
+        !value.is_empty() && !value.starts_with(b"W/")
+    }) || has(b"last-modified", |value| !value.is_empty());
+    let is_none = |value: &[u8]| value.trim_ascii().eq_ignore_ascii_case(b"none");
+    has_validator && !has(b"accept-ranges", is_none)
+}
+
 /// Checks status, reason and every field.
 pub(crate) fn check(head: &ResponseHead<'_>, field_max: usize) -> Result<(), BadHead> {
     if !(200..=599).contains(&head.status) {
@@ -198,6 +213,37 @@ mod tests {
             Ok(())
         );
         assert_eq!(verdict(599, "", &[]), Ok(()));
+    }
+
+    #[test]
+    fn a_part_is_sent_only_of_what_has_a_validator() {
+        for (headers, expected) in [
+            (&[][..], false),
+            (&[("Content-Length", "10")], false),
+            (&[("ETag", "\"a\"")], true),
+            (&[("etag", "a")], true),
+            (&[("ETag", "")], false),
+            (&[("ETag", "W/\"a\"")], false),
+            (&[("Last-Modified", "Mon, 01 Jan 2024 00:00:00 GMT")], true),
+            (
+                &[("ETag", "W/\"a\""), ("Last-Modified", "Mon, 01 Jan 2024")],
+                true,
+            ),
+            (&[("ETag", "\"a\""), ("Accept-Ranges", "bytes")], true),
+            (&[("ETag", "\"a\""), ("accept-ranges", " None")], false),
+        ] {
+            let fields = headers.iter();
+            let head = ResponseHead {
+                status: 200,
+                reason: Bytes::new(b"OK"),
+                headers: fields
+                    .map(|(name, value)| {
+                        (Bytes::new(name.as_bytes()), Bytes::new(value.as_bytes()))
+                    })
+                    .collect(),
+            };
+            assert_eq!(allows_ranges(&head), expected, "{headers:?}");
+        }
     }
 
     #[test]

@@ -172,6 +172,10 @@ impl<'r> Response<'r> {
             self.instead = Some(Instead::ErrorPage(status));
         }
         self.apply_headers(&head)?;
+        let r = self.r;
+        if self.instead.is_none() && r.asks_for_range() && !headers::allows_ranges(&head) {
+            r.forbid_ranges();
+        }
         let line = headers::status_line(head.status, head.reason);
         let pool = self.r.pool();
         match self.instead {

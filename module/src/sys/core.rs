@@ -209,6 +209,7 @@ imports! {
         r: *mut request_rec,
         c: *mut conn_rec,
     ) -> *mut ap_filter_t;
+    fn ap_remove_output_filter(filter: *mut ap_filter_t);
     fn ap_bucket_eoc_create(list: *mut apr_bucket_alloc_t) -> *mut apr_bucket;
     fn ap_allow_options(r: *mut request_rec) -> c_int;
     fn ap_directory_walk(r: *mut request_rec) -> c_int;
@@ -302,6 +303,7 @@ unsafe extern "C" {
     pub(crate) static ap_server_root: *const c_char;
     pub(crate) static ap_unixd_config: unixd_config_rec;
     pub(crate) static ap_http_header_filter_handle: *mut ap_filter_rec_t;
+    pub(crate) static ap_byterange_filter_handle: *mut ap_filter_rec_t;
     pub(crate) fn ap_log_rerror_(
         file: *const c_char,
         line: c_int,
@@ -362,6 +364,7 @@ mod outside {
     pub(crate) static mut ap_server_conf: *mut server_rec = std::ptr::null_mut();
     pub(crate) static mut ap_server_root: *const c_char = std::ptr::null();
     pub(crate) static mut ap_http_header_filter_handle: *mut ap_filter_rec_t = std::ptr::null_mut();
+    pub(crate) static mut ap_byterange_filter_handle: *mut ap_filter_rec_t = std::ptr::null_mut();
     pub(crate) static mut ap_unixd_config: unixd_config_rec = unixd_config_rec {
         user_name: std::ptr::null(),
         group_name: std::ptr::null(),

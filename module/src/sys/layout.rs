@@ -231,6 +231,7 @@ fn every_import_exists_in_the_server() {
         "ap_server_root",
         "ap_unixd_config",
         "ap_http_header_filter_handle",
+        "ap_byterange_filter_handle",
         "apr_bucket_type_eos",
         "apr_bucket_type_file",
         "ap_bucket_type_error",
