@@ -89,7 +89,7 @@ failures! {
     LoadFailed = 11, "load-failed", 500, ERROR, false,
         "the WSGI script could not be loaded", "The traceback is in the log.";
     NoCallable = 12, "no-callable", 500, ERROR, false,
-        "the WSGI script has no such callable", "Name it with WSGICallableObject.";
+        "the WSGI script has no such callable, or one that WSGI cannot call", "Name it with WSGICallableObject; the text says what the script has. An ASGI application needs a wrapper or a server of its own.";
     ApplicationError = 13, "application-error", 500, ERROR, false,
         "the application raised an exception", "The traceback is in the log.";
     ResponseInvalid = 14, "response-invalid", 500, ERROR, false,
@@ -97,9 +97,11 @@ failures! {
     ResponseShort = 15, "response-short", 500, ERROR, false,
         "the response body is shorter than its Content-Length", "Correct the application's Content-Length.";
     ScriptMissing = 16, "script-missing", 500, ERROR, false,
-        "the WSGI script cannot be read by the site's user", "The text names the path component that is closed.";
+        "the WSGI script cannot be read by the site's user", "The text names the path component that is closed, or what stands there instead of a file.";
     ClientGone = 17, "client-gone", 400, INFO, false,
         "the client went away while its request body was read", "None.";
+    ApplicationTimeout = 18, "application-timeout", 504, INFO, false,
+        "the application raised mod_wsgi.RequestTimeout", "None needed: the application gave the request up by itself.";
     WorkerExited = 20, "worker-exited", 502, ERROR, false,
         "the worker exited while it served the request", "The text has the exit code; look at the group's log.";
     WorkerSignalled = 21, "worker-signalled", 502, ERROR, false,

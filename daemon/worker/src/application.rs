@@ -33,7 +33,7 @@ pub(crate) fn serve(
 ) -> Verdict {
     let verdict = panics::raised(|| attempt(py, worker, exchange, facts, environ));
     fork::end_child(py, verdict.as_ref().err());
-    let verdict = verdict.unwrap_or_else(|error| failed(py, exchange, facts, &error));
+    let verdict = verdict.unwrap_or_else(|error| failed(py, worker, exchange, facts, &error));
     let told = panics::raised(|| events::request_finished(worker, exchange, environ, &verdict));
     published(py, told);
     verdict
@@ -135,12 +135,12 @@ fn call<'py>(
     let sent = panics::raised(|| {
         send(py, exchange, runtime, &result).and_then(|()| started(py, exchange))
     });
-    let closed = panics::raised(|| close(py, &result));
-    sent?;
-    if let Err(error) = closed {
-        // The answer is complete; what close() broke is not the client's concern.
+    if let Err(error) = panics::raised(|| close(py, &result)) {
+        // What close() breaks is not the client's concern, and what has failed before
+        // is logged all the same.
         log::exception(py, "exception in close() of the response", &error);
     }
+    sent?;
     Ok(complete(py, exchange))
 }
 
@@ -195,13 +195,22 @@ fn complete(py: Python<'_>, exchange: &Exchange) -> Verdict {
     }
 }
 
-fn failed(py: Python<'_>, exchange: &Exchange, facts: &CallFacts, error: &PyErr) -> Verdict {
+fn failed(
+    py: Python<'_>,
+    worker: &Worker,
+    exchange: &Exchange,
+    facts: &CallFacts,
+    error: &PyErr,
+) -> Verdict {
     let path = String::from_utf8_lossy(&facts.script);
     published(py, events::request_exception(py, exchange, error));
     if exchange.interrupted.load(Ordering::Relaxed) {
         let what = format!("request interrupted after its time ran out, script `{path}`");
         log::exception(py, &what, error);
         return Verdict::failed(Failure::RequestTimeout, exchange.label.what());
+    }
+    if is_request_timeout(py, worker, error) {
+        return Verdict::failed(Failure::ApplicationTimeout, exchange.label.what());
     }
     if error.is_instance_of::<PyOSError>(py) && lock::attached(py, &exchange.body).client_gone() {
         return Verdict::failed(Failure::ClientGone, exchange.label.what());
@@ -213,4 +222,12 @@ fn failed(py: Python<'_>, exchange: &Exchange, facts: &CallFacts, error: &PyErr)
     };
     log::exception(py, &what, error);
     Verdict::failed(Failure::ApplicationError, script::summary(py, error))
+}
+
+/// Whether the application gave up by itself, as it would have been made to.
+fn is_request_timeout(py: Python<'_>, worker: &Worker, error: &PyErr) -> bool {
+    let class = worker
+        .prepared()
+        .and_then(|runtime| runtime.module.bind(py).getattr("RequestTimeout"));
+    class.is_ok_and(|class| error.is_instance(py, &class))
 }
