@@ -42,11 +42,12 @@ impl GroupConfig {
         self.processes_max.unwrap_or(self.processes)
     }
 
-    /// What `ps` shows for a worker, or `None` to leave it as it is.
-    pub fn title(&self) -> Option<String> {
-        self.display_name.as_ref().map(|name| match name.as_str() {
-            "%{GROUP}" => format!("(wsgi:{})", self.name),
-            other => other.to_owned(),
-        })
+    /// What `ps` shows for a worker.
+    pub fn title(&self) -> String {
+        match self.display_name.as_deref() {
+            None | Some("") => format!("(wsgid: {})", self.name),
+            Some("%{GROUP}") => format!("(wsgi:{})", self.name),
+            Some(other) => other.to_owned(),
+        }
     }
 }

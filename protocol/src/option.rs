@@ -208,7 +208,7 @@ options! {
     "env" => env: Vec<(String, String)> = Vec::new(), Ours RESTARTS, "NAME=VALUE", Each(VARIABLE), "environment variable; may be repeated";
     "env-file" => env_file: Option<PathBuf> = None, Ours RESTARTS, "absolute file", Maybe(ABSOLUTE), "file of NAME=VALUE lines for the environment";
     "log-file" => log: LogTarget = LogTarget::Supervisor, Ours IN_PLACE, "absolute file", LogFile, "where what the processes print goes, opened with the user's rights; otherwise the ErrorLog";
-    "display-name" => display_name: Option<String> = None, ModWsgi RESTARTS, "text or %{GROUP}", Maybe(NAME), "what ps shows";
+    "display-name" => display_name: Option<String> = None, ModWsgi RESTARTS, "text or %{GROUP}", Maybe(NAME), "what ps shows; `(wsgid: GROUP)` if nothing is said";
     "python-home" => python_home: Option<PathBuf> = None, ModWsgi RESTARTS, "absolute directory", Maybe(PYTHON_HOME), "virtual environment or installation to run";
     "python-path" => python_path: Vec<PathBuf> = Vec::new(), ModWsgi RESTARTS, "colon list of directories", PATHS, "directories put in front of sys.path";
     "python-eggs" => python_eggs: Option<PathBuf> = None, ModWsgi RESTARTS, "absolute directory", Maybe(ABSOLUTE), "PYTHON_EGG_CACHE";

@@ -388,7 +388,7 @@ impl Server for Processes {
 
 /// A process on its way to become a worker.
 fn is_launcher(pid: Pid) -> bool {
-    pid.command_line().split(' ').nth(1) == Some("worker-exec")
+    pid.command_line().contains(" worker-exec ")
 }
 
 fn is_supervisor(pid: Pid) -> bool {

@@ -136,10 +136,15 @@ fn prepare(args: &WorkerExec) -> Result<Command, Failed> {
     command
         .args(python_options(config))
         .arg("-c")
-        .arg(BOOTSTRAP)
+        .arg(bootstrap(&config.title()))
         .env_clear()
         .envs(environment);
     Ok(command)
+}
+
+/// The source, with what `ps` is to show in front until the worker has set its title.
+fn bootstrap(title: &str) -> String {
+    format!("# {}\n{BOOTSTRAP}", title.escape_debug())
 }
 
 /// Control socket to 3, extension to 4; everything else is closed by exec.

@@ -38,6 +38,7 @@ impl Launcher {
 
     pub(crate) fn spawn(
         &mut self,
+        title: &str,
         enter_home: bool,
         entrances: &[PathBuf],
     ) -> Result<Spawned, String> {
@@ -45,13 +46,14 @@ impl Launcher {
             Some(extension) => extension,
             None => self.extension.insert(open_extension()?),
         };
-        start(extension.as_fd(), enter_home, entrances)
+        start(extension.as_fd(), title, enter_home, entrances)
             .map_err(|error| format!("failed to start the launcher: {error}"))
     }
 }
 
 fn start(
     extension: BorrowedFd<'_>,
+    title: &str,
     enter_home: bool,
     entrances: &[PathBuf],
 ) -> io::Result<Spawned> {
@@ -64,7 +66,8 @@ fn start(
     let extension = inheritable(extension)?;
     let mut command = Command::new(OWN_PROGRAM);
     command
-        .arg0("wsgid")
+        // What `ps` shows until Python runs.
+        .arg0(format!("{} launcher", title.escape_debug()))
         .arg("worker-exec")
         .arg(theirs.as_raw_fd().to_string())
         .arg(extension.as_raw_fd().to_string());

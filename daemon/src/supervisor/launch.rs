@@ -75,9 +75,10 @@ impl Supervisor {
             .resources
             .groups
             .entrances(&definition.config, several)?;
-        let spawned = self
-            .launcher
-            .spawn(identity.uid != definition.httpd_uid, &entrances)?;
+        let title = definition.config.title();
+        let spawned =
+            self.launcher
+                .spawn(&title, identity.uid != definition.httpd_uid, &entrances)?;
         let spec = WorkerSpec {
             versions: VERSIONS,
             group: self.config_for(pending, entry),
