@@ -15,21 +15,44 @@ def serve_orders(core, wake_read, failed):
     # page that it shares with the others.
     gc.collect()
     gc.freeze()
+    own, is_announced = os.getpid(), False
+    while True:
+        # Python runs the application's signal handlers here: one that raises must not
+        # end the preloader.
+        try:
+            if not is_announced:
+                announce(core, failed)
+                is_announced = True
+            core.wait_for_order(wake_read)
+            why = other_threads()
+            if why:
+                core.cannot_fork(why)
+            elif core.step_aside():
+                break
+        except BaseException:
+            report()
+            if os.getpid() != own:
+                os._exit(1)
+    fork_worker()
+
+
+def announce(core, failed):
     why = other_threads()
     if why:
         core.cannot_fork(why)
     else:
         core.ready(sys.version_info[:3], failed)
-    while True:
-        if not core.wait_for_order(wake_read):
-            os.read(wake_read, 64)
-            continue
-        why = other_threads()
-        if why:
-            core.cannot_fork(why)
-        elif core.step_aside():
-            fork_worker()
-            return
+
+
+def report():
+    try:
+        import traceback
+
+        traceback.print_exc()
+        sys.stderr.flush()
+    except BaseException:
+        # Another one.
+        pass
 
 
 def fork_worker():
@@ -39,10 +62,7 @@ def fork_worker():
         if os.fork() == 0:
             return
     except BaseException:
-        import traceback
-
-        traceback.print_exc()
-        sys.stderr.flush()
+        report()
         os._exit(1)
     os._exit(0)
 

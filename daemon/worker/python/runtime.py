@@ -15,10 +15,11 @@ import time
 import types
 
 RequestTimeout = None
+# The module of that name, once something was looked up, and what it is made of.
+callables = callables_source = None
 # As they are before the application is loaded: gevent and eventlet replace them,
-# and what they make of a thread or of a wait stops this process.
+# and what they make of a thread stops this process.
 start_native, get_ident, allocate_lock = _thread.start_new_thread, _thread.get_ident, _thread.allocate_lock
-read = os.read
 OF_THREADING = {name: vars(threading).get(name)
                 for name in ("Thread", "Event", "Condition", "_start_new_thread", "_start_joinable_thread")}
 # What the signals of a worker do, by number.
@@ -30,14 +31,17 @@ forking = threading.local()
 
 def main(core, facts):
     """Becomes a worker. Does not return."""
-    global RequestTimeout
+    global RequestTimeout, callables_source
+    set_title(facts["title"] + (" preloader" if facts["preloader"] else ""), facts["display_name"])
     # A crash in native code leaves the Python stacks in the log.
     faulthandler.enable(2)
     mod_wsgi = install_modules(core, facts)
     RequestTimeout = mod_wsgi.RequestTimeout
+    callables_source = facts["callables_source"]
     sys.stdout = core.stream("sys.stdout")
     sys.stderr = core.stream("sys.stderr")
     io.TextIOBase.register(type(sys.stderr))
+    io.BufferedIOBase.register(type(sys.stderr.buffer))
     wake_read, wake_write = make_wake_pipe()
     core.prepare(environ_template(facts, mod_wsgi), mod_wsgi, [sys.stdout, sys.stderr], os.dup(wake_write))
     os.register_at_fork(before=lambda: before_fork(core), after_in_child=lambda: after_fork_in_child(core),
@@ -53,26 +57,20 @@ def main(core, facts):
     install_signals(core, mod_wsgi, wake_write, service, facts["restrict_signal"])
     failed = None
     if facts["preloader"]:
-        set_title((facts["title"] or "(wsgi:%s)" % facts["process_group"]) + " preloader")
         prepare_path(facts)
         attach_package(mod_wsgi)
         failed = load_all(core, facts)
         from_file("preloader", facts["preloader_source"]).serve_orders(core, wake_read, failed)
         wake_read = become_worker(core, (wake_read, wake_write))
-    if facts["title"]:
-        set_title(facts["title"])
-    elif facts["preloader"]:
-        set_title("(wsgi:%s)" % facts["process_group"])
+        set_title(facts["title"], facts["display_name"])
     start_thread("wsgid-control", core.control_thread)
     if failed is None:
         prepare_path(facts)
         attach_package(mod_wsgi)
     if service:
-        serve_without_requests(core, facts)
+        serve_without_requests(core, facts, wake_read)
     else:
-        serve_requests(core, facts, failed)
-    while not core.is_leaving():
-        read(wake_read, 64)
+        serve_requests(core, facts, failed, wake_read)
     leave(core, mod_wsgi)
 
 
@@ -98,25 +96,34 @@ def from_file(name, source):
     return module
 
 
+def unusable(module, name):
+    """Why a name of a script cannot be called; see `callables.py`."""
+    global callables
+    if callables is None:
+        callables = from_file("callables", callables_source)
+    return callables.unusable(module, name)
+
+
 def load_all(core, facts):
     """Loads the scripts that are known; gives those that failed, with the reason."""
     return [(path, text) for path in facts["preload"] for text in [core.preload(path)] if text]
 
 
-def serve_requests(core, facts, failed):
+def serve_requests(core, facts, failed, wake_read):
     if failed is None:
         failed = load_all(core, facts)
     for slot in range(facts["threads"]):
         start_thread("wsgid-%d" % (slot + 1), request_thread, core, slot)
-    core.ready(sys.version_info[:3], failed)
+    core.serve_until_end(sys.version_info[:3], failed, wake_read)
 
 
-def serve_without_requests(core, facts):
+def serve_without_requests(core, facts, wake_read):
     """threads=0: the scripts run in the main thread, and when they have ended,
     so has the process. A script that fails ends it as a crash does."""
     core.ready(sys.version_info[:3], [])
     if not facts["preload"]:
         print("the process group has threads=0 and no script; see WSGIImportScript", file=sys.stderr)
+        core.wait_for_end(wake_read)
         return
     try:
         for path in facts["preload"]:
@@ -133,6 +140,7 @@ def serve_without_requests(core, facts):
         sys.stderr.flush()
         core.exit(1)
     core.finish()
+    core.wait_for_end(wake_read)
 
 
 def wait_for_threads():
@@ -286,7 +294,7 @@ class ClosedStdin:
 
 
 def install_signals(core, mod_wsgi, wake, service, restrict):
-    """The main thread handles them between two reads of its pipe."""
+    """The main thread handles them while it waits."""
 
     def stop(number, frame):
         core.stop()
@@ -347,7 +355,7 @@ def refuse_signal(number, handler):
     return signal.getsignal(number)
 
 
-def set_title(title):
+def set_title(title, is_asked):
     """What ps shows: the title over the arguments, and as the name of the process."""
     try:
         with open("/proc/self/stat", "rb") as file:
@@ -361,7 +369,9 @@ def set_title(title):
         with open("/proc/self/comm", "wb", buffering=0) as file:
             file.write(os.fsencode(title)[:15])
     except (OSError, ValueError, IndexError) as error:
-        print("display-name could not be set: %s" % error, file=sys.stderr)
+        # Without /proc there is no name; that is told to who has asked for one.
+        if is_asked:
+            print("display-name could not be set: %s" % error, file=sys.stderr)
 
 
 def digest_of(name):

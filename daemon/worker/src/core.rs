@@ -30,11 +30,12 @@ use crate::preloader::{self, Order};
 use crate::scripts::Scripts;
 use crate::stream::TextStream;
 use crate::worker::{Runtime, Worker};
-use crate::{fork, fork_hooks, lock, log, panics, serve, sys};
+use crate::{fork, fork_hooks, lock, log, main_thread, panics, serve, sys};
 
 const RUNTIME: &str = include_str!("../python/runtime.py");
 const MOD_WSGI: &str = include_str!("../python/mod_wsgi.py");
 const PRELOADER: &str = include_str!("../python/preloader.py");
+const CALLABLES: &str = include_str!("../python/callables.py");
 
 /// Becomes a worker: reads who it is from the control socket and serves until
 /// the end of the process. Does not return.
@@ -83,6 +84,7 @@ fn facts<'py>(py: Python<'py>, spec: &WorkerSpec) -> PyResult<Bound<'py, PyDict>
     let python_path = group.python_path.iter().map(|path| path.as_os_str());
     facts.set_item("python_path", python_path.collect::<Vec<_>>())?;
     facts.set_item("title", group.title())?;
+    facts.set_item("display_name", group.display_name.is_some())?;
     facts.set_item("lang", group.lang.as_deref())?;
     facts.set_item("locale", group.locale.as_deref())?;
     let switch_interval = group.switch_interval_us.map(|micros| micros as f64 / 1e6);
@@ -97,6 +99,7 @@ fn facts<'py>(py: Python<'py>, spec: &WorkerSpec) -> PyResult<Bound<'py, PyDict>
     facts.set_item("apache_threads_per_process", server.threads_per_process)?;
     facts.set_item("mod_wsgi_source", MOD_WSGI)?;
     facts.set_item("preloader_source", PRELOADER)?;
+    facts.set_item("callables_source", CALLABLES)?;
     let mut preload: Vec<&OsStr> = group
         .preload_scripts
         .iter()
@@ -199,16 +202,21 @@ impl Core {
         let worker = self.worker();
         let spec = &worker.spec;
         // A script that is not there is told of where it is opened.
-        if path.exists()
-            && let Err(why) = Ownership::of(&spec.group).check(path.as_os_str().as_bytes())
-        {
+        let owned = py.detach(|| {
+            if path.exists() {
+                Ownership::of(&spec.group).check(path.as_os_str().as_bytes())
+            } else {
+                Ok(())
+            }
+        });
+        if let Err(why) = owned {
             let text = format!("`{}` is not loaded beforehand: {why}", path.display());
             log::lines(py, level::WARN, &text);
             return None;
         }
         let runtime = self.module.bind(py);
         let scripts = &worker.scripts;
-        scripts.preload(py, runtime, &spec.group, &path, &spec.callables)
+        scripts.preload(py, runtime, spec, &path)
     }
 
     /// The application is loaded: connections may come.
@@ -232,20 +240,23 @@ impl Core {
         self.worker().control.send(&FromWorker::CannotFork { why });
     }
 
-    /// A preloader waits for its next order. `False`: a signal came first.
-    fn wait_for_order(&self, py: Python<'_>, wake: i32) -> PyResult<bool> {
+    /// A preloader waits for its next order.
+    fn wait_for_order(&self, py: Python<'_>, wake: i32) -> PyResult<()> {
         let wake = sys::duplicate(wake)
             .ok_or_else(|| PyRuntimeError::new_err("the wake pipe is closed"))?;
         let worker = self.worker();
-        let order = py.detach(|| {
-            let mut reader = lock::detached(&self.reader);
-            reader
-                .as_mut()
-                .and_then(|reader| preloader::wait(&worker, reader, wake.as_fd()))
-        });
-        let ordered = order.is_some();
-        *lock::detached(&self.order) = order;
-        Ok(ordered)
+        loop {
+            let order = py.detach(|| {
+                let mut reader = lock::detached(&self.reader);
+                let reader = reader.as_mut()?;
+                preloader::wait(&worker, reader, wake.as_fd())
+            });
+            if order.is_some() {
+                *lock::detached(&self.order) = order;
+                return Ok(());
+            }
+            main_thread::wait(py, wake.as_fd());
+        }
     }
 
     /// Makes a helper process that forks the worker which was ordered. Returns
@@ -285,9 +296,27 @@ impl Core {
         Ok(())
     }
 
-    /// Whether the main thread is to end the process.
-    fn is_leaving(&self) -> bool {
-        self.worker().leaving.load(Ordering::Acquire)
+    /// The main thread says that the application is loaded, and waits until it is to end
+    /// the process. From the first request on Python runs nothing but signal handlers
+    /// here: what one raises would end the process anywhere else.
+    fn serve_until_end(
+        &self,
+        py: Python<'_>,
+        python: (u32, u32, u32),
+        failed: Vec<(PathBuf, String)>,
+        wake: i32,
+    ) -> PyResult<()> {
+        self.ready(python, failed);
+        self.wait_for_end(py, wake)
+    }
+
+    /// The main thread waits until it is to end the process.
+    fn wait_for_end(&self, py: Python<'_>, wake: i32) -> PyResult<()> {
+        let wake = sys::adopt(wake)?;
+        while !self.worker().leaving.load(Ordering::Acquire) {
+            main_thread::wait(py, wake.as_fd());
+        }
+        Ok(())
     }
 
     /// SIGTERM or SIGINT: finishes what runs, within `shutdown-timeout`.

@@ -22,6 +22,7 @@ mod layout;
 mod load_profile;
 mod lock;
 mod log;
+mod main_thread;
 mod memory;
 mod meter;
 mod metrics;

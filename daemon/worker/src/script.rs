@@ -93,15 +93,20 @@ impl Script {
         path: &[u8],
         file: std::io::Result<File>,
     ) -> Self {
-        let mtime = modified(path);
         let name = Path::new(OsStr::from_bytes(path));
-        let mut source = Vec::new();
-        let state = match file.and_then(|mut file| file.read_to_end(&mut source)) {
-            Err(error) => {
-                let text = unreadable(name, &error);
-                Err(LoadError::new(Failure::ScriptMissing, text))
-            }
-            Ok(_) => Self::execute(py, runtime, name, &source),
+        // A file system may take its time to answer, and others have work to do.
+        let (mtime, source) = py.detach(|| {
+            let mut source = Vec::new();
+            let read = file.and_then(|mut file| file.read_to_end(&mut source));
+            let source = read.map(|_| source);
+            (
+                modified(path),
+                source.map_err(|error| unreadable(name, &error)),
+            )
+        });
+        let state = match source {
+            Err(text) => Err(LoadError::new(Failure::ScriptMissing, text)),
+            Ok(source) => Self::execute(py, runtime, name, &source),
         };
         let now = Instant::now();
         Self {
@@ -137,19 +142,26 @@ impl Script {
         })
     }
 
-    pub(crate) fn find<'py>(&mut self, py: Python<'py>, facts: &CallFacts) -> FoundScript<'py> {
+    pub(crate) fn find<'py>(
+        &mut self,
+        py: Python<'py>,
+        runtime: &Bound<'py, PyModule>,
+        facts: &CallFacts,
+    ) -> FoundScript<'py> {
         let path = &*facts.script;
         let callable = &*facts.callable;
         let reloading = facts.options.script_reloading;
-        let mut recycle = self.recycle(path, reloading);
+        let mut recycle = self.recycle(py, path, reloading);
         let known = self.names.len();
-        let found = self.callable(py, path, callable);
+        let found = self.callable(py, runtime, path, callable);
         let called = match &found {
             Ok(_) if self.names.len() > known => {
                 std::str::from_utf8(callable).ok().map(str::to_owned)
             }
             Err(error)
-                if error.failure == Failure::NoCallable && reloading && self.was_replaced(path) =>
+                if error.failure == Failure::NoCallable
+                    && reloading
+                    && self.was_replaced(py, path) =>
             {
                 recycle = Some(RecycleReason::ScriptChanged);
                 Some(String::new())
@@ -170,21 +182,21 @@ impl Script {
     /// Whether another file than the one that was loaded is there now; said once
     /// in a while. It may have what this one lacks: the new script was refused
     /// for the lack of what the configuration no longer asks for.
-    fn was_replaced(&mut self, path: &[u8]) -> bool {
-        if self.tried.elapsed() < RETRY_INTERVAL || modified(path) == self.loaded {
+    fn was_replaced(&mut self, py: Python<'_>, path: &[u8]) -> bool {
+        if self.tried.elapsed() < RETRY_INTERVAL || py.detach(|| modified(path)) == self.loaded {
             return false;
         }
         self.tried = Instant::now();
         true
     }
 
-    fn recycle(&mut self, path: &[u8], reloading: bool) -> Option<RecycleReason> {
+    fn recycle(&mut self, py: Python<'_>, path: &[u8], reloading: bool) -> Option<RecycleReason> {
         let failed = self.state.is_err();
         if !(reloading || failed) || self.looked.elapsed() < LOOK_INTERVAL {
             return None;
         }
         self.looked = Instant::now();
-        let now = modified(path);
+        let now = py.detach(|| modified(path));
         let changed = now != self.mtime;
         // Remembered, so that each change is said once.
         self.mtime = now;
@@ -198,6 +210,7 @@ impl Script {
     fn callable<'py>(
         &mut self,
         py: Python<'py>,
+        runtime: &Bound<'py, PyModule>,
         path: &[u8],
         callable: &[u8],
     ) -> Result<Bound<'py, PyAny>, LoadError> {
@@ -210,9 +223,16 @@ impl Script {
             || latin1(py, callable),
             |(_, object)| object.bind(py).clone(),
         );
-        let found = module
-            .getattr(&name)
-            .map_err(|_| LoadError::new(Failure::NoCallable, lacks(path, callable)))?;
+        // What was good is not looked at again, until it is gone.
+        let found = module.getattr(&name).ok();
+        let is_good = known.is_some() && found.is_some();
+        if !is_good && let Some(text) = unusable(runtime, module, path, &name) {
+            return Err(LoadError::new(Failure::NoCallable, text));
+        }
+        let found = found.ok_or_else(|| {
+            let text = format!("`{name}` is not to be had from {}", script_at(path));
+            LoadError::new(Failure::NoCallable, text)
+        })?;
         if known.is_none() {
             self.names.push((callable.to_vec(), name.unbind()));
         }
@@ -220,12 +240,24 @@ impl Script {
     }
 }
 
-pub(crate) fn lacks(path: &[u8], callable: &[u8]) -> String {
-    let path = String::from_utf8_lossy(path);
-    let callable = String::from_utf8_lossy(callable);
-    format!(
-        "WSGI script `{path}` does not contain the callable `{callable}`; name it with WSGICallableObject"
-    )
+/// Why a name of a script that was loaded cannot be called, and what to do about it.
+pub(crate) fn unusable(
+    runtime: &Bound<'_, PyModule>,
+    module: &Bound<'_, PyModule>,
+    path: &[u8],
+    name: &Bound<'_, PyString>,
+) -> Option<String> {
+    let why = panics::raised(|| {
+        let why = runtime.call_method1("unusable", (module, name))?;
+        why.extract::<Option<String>>()
+    });
+    // What cannot even be looked at is called, and says itself what is wrong.
+    let why = why.ok().flatten()?;
+    Some(format!("{}{why}", script_at(path)))
+}
+
+fn script_at(path: &[u8]) -> String {
+    format!("WSGI script `{}`", String::from_utf8_lossy(path))
 }
 
 /// A handler script may say for itself whether it has to be loaded again, to
@@ -257,6 +289,9 @@ fn modified(path: &[u8]) -> Option<SystemTime> {
 /// Names the first component of the path that is missing or closed, and for
 /// whom: what cannot even be looked at lies in a directory that is closed.
 fn unreadable(path: &Path, error: &std::io::Error) -> String {
+    if error.kind() == ErrorKind::InvalidInput {
+        return format!("WSGI script `{}` is not loaded: {error}", path.display());
+    }
     let mut ancestors: Vec<&Path> = path.ancestors().collect();
     ancestors.reverse();
     let unseen = ancestors

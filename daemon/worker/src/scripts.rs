@@ -5,20 +5,21 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use pyo3::prelude::*;
-use pyo3::types::PyModule;
+use pyo3::types::{PyModule, PyString};
 
+use wsgid_protocol::control::WorkerSpec;
 use wsgid_protocol::line_rate::{LineLimits, LineRate};
 use wsgid_protocol::runs::{self, RunRefusal, Runs};
 use wsgid_protocol::{Failure, GroupConfig};
 
 use crate::call_facts::CallFacts;
-use crate::script::{FoundScript, LoadError, Script, lacks};
+use crate::script::{FoundScript, LoadError, Script, unusable};
 use crate::{lock, log, panics};
 
 /// How often it is said that a script was refused.
@@ -44,27 +45,33 @@ pub(crate) struct Scripts {
 }
 
 impl Scripts {
-    /// Loads a script before the first request. Returns why it failed, or what
-    /// it lacks of `callables`.
+    /// Loads a script before the first request. Returns why it failed, or what cannot be
+    /// called in it of what is known to be asked for.
     pub(crate) fn preload(
         &self,
         py: Python<'_>,
         runtime: &Bound<'_, PyModule>,
-        group: &GroupConfig,
+        spec: &WorkerSpec,
         path: &Path,
-        callables: &[(PathBuf, String)],
     ) -> Option<String> {
         let mut table = lock::attached(py, &self.table);
-        let script = match self.load(py, runtime, group, path.as_os_str().as_bytes()) {
+        let bytes = path.as_os_str().as_bytes();
+        let script = match self.load(py, runtime, &spec.group, bytes) {
             Ok(script) => script,
             Err(refused) => return Some(refused.text),
         };
         let failed = match &script.state {
             Err(error) => Some(format!("{}\n{}", error.text, error.traceback)),
             Ok(module) => {
-                let mut named = callables.iter().filter(|(script, _)| script == path);
-                let lost = named.find(|(_, name)| !has(module.bind(py), name));
-                lost.map(|(_, name)| lacks(path.as_os_str().as_bytes(), name.as_bytes()))
+                let module = module.bind(py);
+                let asked = spec.callables.iter().filter(|(script, _)| script == path);
+                let asked = asked.map(|(_, name)| name.as_str());
+                // What an alias names may be missing: requests may ask for another one.
+                let aliased = py.detach(|| aliased(spec, path));
+                let aliased = aliased.into_iter().filter(|name| has(module, name));
+                asked
+                    .chain(aliased)
+                    .find_map(|name| unusable(runtime, module, bytes, &PyString::new(py, name)))
             }
         };
         table.insert(path.as_os_str().as_bytes().to_vec(), script);
@@ -110,7 +117,7 @@ impl Scripts {
         path: &[u8],
     ) -> Result<Script, LoadError> {
         let admitted = self.told.load(Ordering::Acquire);
-        let file = match self.open(group, path) {
+        let file = match py.detach(|| self.open(group, path)) {
             Ok(file) => Ok(file),
             Err(RunRefusal::Unreadable(error)) => Err(error),
             Err(RunRefusal::NotNamed(why)) => return Err(self.refuse(py, group, path, why)),
@@ -168,13 +175,14 @@ impl Scripts {
         if let Some(script) = table.get_mut(path) {
             let told = self.told.load(Ordering::Acquire);
             if script.admitted != told {
-                if let Err(RunRefusal::NotNamed(why)) = self.open(group, path) {
+                let opened = py.detach(|| self.open(group, path));
+                if let Err(RunRefusal::NotNamed(why)) = opened {
                     table.remove(path);
                     return FoundScript::nothing(self.refuse(py, group, path, why));
                 }
                 script.admitted = told;
             }
-            return script.find(py, facts);
+            return script.find(py, runtime, facts);
         }
         let mut script = match self.load(py, runtime, group, path) {
             Ok(script) => script,
@@ -182,11 +190,22 @@ impl Scripts {
         };
         let loaded = FoundScript {
             first: script.state.is_ok(),
-            ..script.find(py, facts)
+            ..script.find(py, runtime, facts)
         };
         table.insert(path.to_vec(), script);
         loaded
     }
+}
+
+/// The callables that the aliases of a script name.
+fn aliased<'s>(spec: &'s WorkerSpec, path: &Path) -> Vec<&'s str> {
+    let preloads = spec.group.preload_scripts.iter();
+    let own = preloads.filter(|preload| {
+        preload.application_group == spec.application_group
+            && runs::script_in(&preload.script) == path
+    });
+    let names = own.filter_map(|preload| preload.callable.as_deref());
+    names.filter(|name| !name.is_empty()).collect()
 }
 
 fn has(module: &Bound<'_, PyModule>, name: &str) -> bool {
