@@ -11,11 +11,6 @@ pub(crate) const ALLOWED: &[Allowed] = &[
         "mod_wsgi leaves it out unless httpd has made one already",
     ),
     (
-        "environ wsgi.errors",
-        "",
-        "mod_wsgi's is also readable, which PEP 3333 does not ask for",
-    ),
-    (
         "+environ REDIRECT_",
         "",
         "mod_wsgi leaves its own variables behind for a later redirect",
@@ -49,11 +44,6 @@ pub(crate) const ALLOWED: &[Allowed] = &[
         "field content-length",
         "HEAD",
         "the body of the environ is longer by our own keys",
-    ),
-    (
-        "",
-        "Range: bytes=0-3",
-        "a whole body is known to be whole, so httpd can serve a part of it",
     ),
     ("-field expires", "", "an error of ours is not to be cached"),
     (
