@@ -36,6 +36,9 @@ pub enum FromParent {
     /// The parent gives its configuration up and reads another one. If the module
     /// is not in that, no `Configure` follows, and nobody is left to say so.
     Reads,
+    /// So many lines and bytes that requests wrote to the log were left out of it
+    /// since that was said last, for each group by name.
+    LogLeftOut(Vec<(String, u64, u64)>),
 }
 
 /// A whole configuration.

@@ -20,8 +20,6 @@ pub mod front;
 mod group_syntax;
 pub mod head;
 pub mod limits;
-pub mod line_rate;
-pub mod log_rate;
 pub mod names;
 pub mod option;
 pub mod ownership;

@@ -8,6 +8,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::byte_rate;
 use crate::group_syntax::{LogFile, NamedScript, OtherLog, ScriptDirectories};
 use crate::runs::Runs;
 use crate::syntax::{
@@ -209,6 +210,7 @@ options! {
     "env-file" => env_file: Option<PathBuf> = None, Ours RESTARTS, "absolute file", Maybe(ABSOLUTE), "file of NAME=VALUE lines for the environment";
     "log-file" => log: LogTarget = LogTarget::Supervisor, Ours IN_PLACE, "absolute file", LogFile, "where what the processes print goes, opened with the user's rights; otherwise the ErrorLog";
     "display-name" => display_name: Option<String> = None, ModWsgi RESTARTS, "text or %{GROUP}", Maybe(NAME), "what ps shows; `(wsgid: GROUP)` if nothing is said";
+    "log-rate" => log_rate: u64 = byte_rate::DEFAULT_PER_SECOND, Ours IN_PLACE, "bytes", Bytes { min: 0 }, "bytes a second that may be logged, 16 times as many at once; 0 is no limit";
     "python-home" => python_home: Option<PathBuf> = None, ModWsgi RESTARTS, "absolute directory", Maybe(PYTHON_HOME), "virtual environment or installation to run";
     "python-path" => python_path: Vec<PathBuf> = Vec::new(), ModWsgi RESTARTS, "colon list of directories", PATHS, "directories put in front of sys.path";
     "python-eggs" => python_eggs: Option<PathBuf> = None, ModWsgi RESTARTS, "absolute directory", Maybe(ABSOLUTE), "PYTHON_EGG_CACHE";

@@ -107,6 +107,10 @@ pub struct GroupStatus {
     pub control_group: Option<ControlGroupStatus>,
     /// Whether it runs only when no other group wants to.
     pub gives_way: bool,
+    /// Lines that `log-rate=` has kept out of the log.
+    pub log_dropped_lines: u64,
+    /// Their bytes.
+    pub log_dropped_bytes: u64,
     /// One for each application group in use.
     pub pools: Vec<PoolStatus>,
 }

@@ -48,6 +48,10 @@ fn print_group(group: &GroupStatus) {
     if group.removed {
         say!("  no longer configured: it ends with its last requests");
     }
+    if group.log_dropped_lines > 0 {
+        let (lines, bytes) = (group.log_dropped_lines, group.log_dropped_bytes);
+        say!("  log-rate= has kept {lines} lines ({bytes} bytes) out of the log");
+    }
     group.pools.iter().for_each(print_pool);
 }
 

@@ -7,11 +7,13 @@ mod format;
 mod output;
 mod sink;
 mod syslog;
+mod target;
 
 pub(crate) use file::open_as;
 pub(crate) use output::{Output, forward};
-pub(crate) use sink::{LogDestination, OutputTarget, Sink};
+pub(crate) use sink::Sink;
 pub(crate) use syslog::Syslog;
+pub(crate) use target::{LogDestination, OutputTarget};
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;

@@ -1,6 +1,6 @@
 //! Standard output and standard error of a worker, line by line: capped,
 //! escaped, prefixed with group and pid (from the pipe's identity, not from the
-//! text), and limited in rate: each process in lines, the group in bytes.
+//! text), and limited in bytes for the group as a whole (`target.rs`).
 
 use std::collections::VecDeque;
 use std::io;
@@ -8,15 +8,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::unix::pipe::Receiver;
-use wsgid_protocol::line_rate::{LineLimits, LineRate};
-use wsgid_protocol::{byte_rate, clock::monotonic, readable::escaped};
+use tokio::task::yield_now;
+use tokio::time::sleep;
+use wsgid_protocol::readable::escaped;
 
 use super::format::prefix;
-use super::sink::{OutputTarget, Sink};
+use super::sink::Sink;
+use super::target::{OutputTarget, SAY_EVERY};
 use crate::channel::quiesce::Quiesce;
 
 /// Longest line that is kept whole; the rest is cut into further lines.
 const LINE_MAX: usize = 8 * 1024;
+
+/// How long a process is held up by a disk that takes nothing.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Cuts bytes into lines of at most `LINE_MAX`.
 #[derive(Default)]
@@ -68,7 +73,7 @@ pub(crate) async fn forward(
         level,
         pid,
         output,
-        rates: Rates::new(),
+        is_stalled: false,
     };
     let mut lines = Lines::default();
     let mut buffer = vec![0; LINE_MAX];
@@ -77,6 +82,11 @@ pub(crate) async fn forward(
             biased;
             () = quiesce.asked() => break,
             ready = pipe.readable() => ready,
+            // A flood has ended, and nobody else may come to say what was left out of it.
+            () = sleep(SAY_EVERY), if writer.output.target.has_untold() => {
+                writer.say_left_out(false);
+                continue;
+            }
         };
         let count = match ready.and_then(|()| pipe.try_read(&mut buffer)) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
@@ -84,47 +94,66 @@ pub(crate) async fn forward(
             Ok(count) => count,
         };
         lines.push(buffer.get(..count).unwrap_or_default());
-        writer.write_all(&mut lines);
-        if writer.rates.is_over() {
+        if writer.write_all(&mut lines).await {
+            // Others have their turn.
+            yield_now().await;
+        } else {
             // A flood is slowed down at its source too: its pipe fills.
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            sleep(Duration::from_millis(10)).await;
         }
     }
     lines.cut();
-    writer.write_all(&mut lines);
-    writer.report_dropped();
+    writer.write_all(&mut lines).await;
+    writer.say_left_out(true);
 }
 
-/// Writes the lines of one pipe, as far as it and its group may.
+/// Writes the lines of one pipe, as far as its group may.
 struct PipeLog {
     level: &'static str,
     pid: u32,
     output: Output,
-    rates: Rates,
+    /// The disk has not moved for a while: what it cannot take is lost, so that the
+    /// process goes on.
+    is_stalled: bool,
 }
 
 impl PipeLog {
-    fn write_all(&mut self, lines: &mut Lines) {
+    /// Whether nothing was left out.
+    async fn write_all(&mut self, lines: &mut Lines) -> bool {
+        let mut is_whole = true;
         while let Some(line) = lines.done.pop_front() {
             let line = escaped(&line);
-            if self.rates.allows(&line, &self.output.target) {
-                self.report_dropped();
-                self.write(&line);
-            } else if let Some(text) = self.rates.account(false) {
-                self.write(&text);
+            if self.output.target.admits(&line) {
+                self.wait_for_disk().await;
+                self.write(self.level, &line);
+            } else {
+                is_whole = false;
             }
         }
+        self.say_left_out(false);
+        is_whole
     }
 
-    fn report_dropped(&mut self) {
-        let texts = [self.rates.lines.account(""), self.rates.account(true)];
-        for text in texts.into_iter().flatten() {
-            self.write(&text);
+    async fn wait_for_disk(&mut self) {
+        let until = Instant::now() + PATIENCE;
+        while self.output.target.is_behind() {
+            if self.is_stalled || Instant::now() >= until {
+                self.is_stalled = true;
+                return;
+            }
+            sleep(Duration::from_millis(2)).await;
+        }
+        self.is_stalled = false;
+    }
+
+    fn say_left_out(&self, last: bool) {
+        if let Some(text) = self.output.target.account(last) {
+            self.write("warn", &text);
         }
     }
 
-    fn write(&self, text: &str) {
-        let front = prefix(self.level, self.pid);
+    fn write(&self, level: &str, text: &str) {
+        let front = prefix(level, self.pid);
         let line = format!("{front}[group {}] {text}\n", self.output.group);
         self.output
             .sink
@@ -132,86 +161,9 @@ impl PipeLog {
     }
 }
 
-/// What one pipe has written, and what of it the group as a whole may not.
-struct Rates {
-    lines: LineRate,
-    /// Lines beyond the bytes of the group that nobody has been told of, and when
-    /// that was done last.
-    beyond: u64,
-    said: Option<Instant>,
-}
-
-/// How often it is said that lines were left out for their bytes.
-const SAY_EVERY: Duration = Duration::from_secs(1);
-
-impl Rates {
-    fn new() -> Self {
-        Self {
-            lines: LineRate::new(LineLimits::default(), Instant::now()),
-            beyond: 0,
-            said: None,
-        }
-    }
-
-    fn allows(&mut self, line: &str, target: &OutputTarget) -> bool {
-        if !self.lines.allows(1, Instant::now()) {
-            return false;
-        }
-        let allowed = target.spends(line.len() as u64 + byte_rate::LINE_COST, monotonic_us());
-        self.beyond += u64::from(!allowed);
-        allowed
-    }
-
-    fn is_over(&self) -> bool {
-        self.lines.dropped() > 0 || self.beyond > 0
-    }
-
-    /// What to say about lines that were left out for their bytes.
-    fn account(&mut self, last: bool) -> Option<String> {
-        let is_due = last || self.said.is_none_or(|said| said.elapsed() >= SAY_EVERY);
-        if self.beyond == 0 || !is_due {
-            return None;
-        }
-        self.said = Some(Instant::now());
-        Some(byte_rate::account(std::mem::take(&mut self.beyond)))
-    }
-}
-
-fn monotonic_us() -> u64 {
-    u64::try_from(monotonic().as_micros()).unwrap_or(u64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn processes_of_a_group_share_what_it_may_write() {
-        let target = OutputTarget::default();
-        let mut one = Rates::new();
-        let mut other = Rates::new();
-        let line = "x".repeat(LINE_MAX);
-        let passed = (0..2000).filter(|_| one.allows(&line, &target)).count();
-        let burst = usize::try_from(byte_rate::BURST).unwrap() / (LINE_MAX + 128);
-        assert!(
-            (burst..burst + 300).contains(&passed),
-            "{passed} lines of {LINE_MAX} bytes"
-        );
-        assert!(
-            !other.allows(&line, &target),
-            "another process of the group"
-        );
-        assert!(
-            Rates::new().allows(&line, &OutputTarget::default()),
-            "another group"
-        );
-        let text = one.account(false).expect("it is said");
-        assert!(
-            text.starts_with(&format!("({} lines dropped", 2000 - passed)),
-            "{text}"
-        );
-        assert_eq!(other.beyond, 1);
-    }
 
     #[test]
     fn lines_are_cut_at_the_cap() {

@@ -2,71 +2,23 @@
 //! reader never stops the supervisor. A bounded queue stands in front of it;
 //! what does not fit is counted and reported.
 
-use std::fs::File;
 use std::io::{self, Write};
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
-use wsgid_protocol::byte_rate;
 
-use super::{format::prefix, syslog::Syslog};
+use super::format::prefix;
+use super::target::{LogDestination, OutputTarget, QueuedLine};
 
 /// Lines that may wait for the disk: some MiB at most.
 const QUEUE_MAX: usize = 4096;
 
-#[derive(Clone, Debug, Default)]
-pub(crate) enum LogDestination {
-    /// Where the supervisor's own go.
-    #[default]
-    Main,
-    /// A file or pipe.
-    File(Arc<File>),
-    /// The system's log.
-    Syslog(Arc<Syslog>),
-}
-
-/// Where the output of a group goes; changed by the next configuration while
-/// its workers run. All processes of the group share it, and what it says of how
-/// much they may write.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct OutputTarget(Arc<Mutex<TargetState>>);
-
-#[derive(Debug, Default)]
-struct TargetState {
-    destination: LogDestination,
-    /// The state of the rate of bytes (`byte_rate.rs` of the protocol).
-    whole_at_us: u64,
-}
-
-impl OutputTarget {
-    /// Sends what follows elsewhere.
-    pub(crate) fn set(&self, destination: LogDestination) {
-        self.lock().destination = destination;
-    }
-
-    /// Whether a line of so many bytes may be written.
-    pub(super) fn spends(&self, bytes: u64, now_us: u64) -> bool {
-        let mut state = self.lock();
-        let after = byte_rate::spend(state.whole_at_us, now_us, bytes);
-        state.whole_at_us = after.unwrap_or(state.whole_at_us);
-        after.is_some()
-    }
-
-    fn get(&self) -> LogDestination {
-        self.lock().destination.clone()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, TargetState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 enum SinkJob {
-    Line(LogDestination, Vec<u8>),
+    Line(LogDestination, Vec<u8>, Option<QueuedLine>),
     Flush(SyncSender<()>),
 }
 
@@ -104,7 +56,7 @@ impl Sink {
 
     /// Queues one line, which has its line end.
     pub(crate) fn line(&self, target: &OutputTarget, line: Vec<u8>) {
-        self.queue(target.get(), line);
+        self.queue(target.destination(), line, Some(target.queued()));
     }
 
     /// Where the supervisor's own lines go; `Main` is standard error.
@@ -112,14 +64,14 @@ impl Sink {
         self.main.set(destination);
     }
 
-    fn queue(&self, destination: LogDestination, line: Vec<u8>) {
+    fn queue(&self, destination: LogDestination, line: Vec<u8>, queued: Option<QueuedLine>) {
         let destination = match destination {
-            LogDestination::Main => self.main.get(),
+            LogDestination::Main => self.main.destination(),
             other => other,
         };
         if self
             .jobs
-            .try_send(SinkJob::Line(destination, line))
+            .try_send(SinkJob::Line(destination, line, queued))
             .is_err()
         {
             self.dropped.fetch_add(1, Ordering::Relaxed);
@@ -138,7 +90,7 @@ impl Sink {
 fn write_all(queue: &Receiver<SinkJob>, dropped: &AtomicU64) {
     while let Ok(job) = queue.recv() {
         match job {
-            SinkJob::Line(target, line) => {
+            SinkJob::Line(target, line, _queued) => {
                 if !write_line(&target, &line) {
                     dropped.fetch_add(1, Ordering::Relaxed);
                     continue;
@@ -191,7 +143,7 @@ impl Drop for LineWriter {
     fn drop(&mut self) {
         if !self.line.is_empty() {
             self.sink
-                .queue(LogDestination::Main, std::mem::take(&mut self.line));
+                .queue(LogDestination::Main, std::mem::take(&mut self.line), None);
         }
     }
 }

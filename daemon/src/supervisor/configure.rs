@@ -199,7 +199,7 @@ impl Supervisor {
         let socket_user = identity::socket_uid(&definition.config);
         let (group, before) = self.groups.define(&definition);
         group.socket_uid = socket_user.clone().ok().flatten();
-        group.target.set(self.logs.place_of(&definition));
+        group.aim(self.logs.place_of(&definition));
         if before.config.runs != definition.config.runs {
             self.tell_what_may_run(&name, &definition.config.runs);
         }

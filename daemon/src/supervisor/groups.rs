@@ -6,6 +6,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use wsgid_protocol::byte_rate::{ByteRate, LeftOut};
 use wsgid_protocol::{GroupConfig, config::LogTarget, names};
 
 use crate::channel::operator::may_everything;
@@ -46,6 +47,13 @@ impl ProcessGroup {
             socket_uid: None,
             target: OutputTarget::default(),
         }
+    }
+
+    /// Its output goes there, as much of it as the definition says.
+    pub(super) fn aim(&self, destination: LogDestination) {
+        let rate = ByteRate::new(self.definition.config.log_rate);
+        self.target.set(destination);
+        self.target.set_rate(rate);
     }
 
     pub(super) fn forget_pool(&mut self, application_group: &str, pool: PoolId) {
@@ -145,6 +153,15 @@ impl ProcessGroups {
         self.get(name)
             .map(|group| group.target.clone())
             .unwrap_or_default()
+    }
+
+    /// httpd left out so many lines and bytes of what requests wrote.
+    pub(super) fn count_left_out(&self, counts: Vec<(String, u64, u64)>) {
+        for (name, lines, bytes) in counts {
+            if let Some(group) = self.get(&name) {
+                group.target.count(LeftOut { lines, bytes });
+            }
+        }
     }
 
     pub(super) fn socket_uids(&self) -> BTreeSet<u32> {

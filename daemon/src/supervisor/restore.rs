@@ -111,7 +111,7 @@ impl Supervisor {
                 definition.config.name
             );
         }
-        group.target.set(self.logs.place_of(definition));
+        group.aim(self.logs.place_of(definition));
         self.resources.groups.adopt(&definition.config);
         group.socket_uid = identity::socket_uid(&definition.config).ok().flatten();
         let name = group.definition.config.name.clone();

@@ -193,6 +193,7 @@ impl Supervisor {
             // The descriptors have come with the message behind it.
             FromParent::Logs => {}
             FromParent::Reads => self.lifetime.unconfigured = Some(Instant::now()),
+            FromParent::LogLeftOut(counts) => self.groups.count_left_out(counts),
         }
     }
 }

@@ -76,6 +76,7 @@ impl Supervisor {
         let pools = group.pools.values();
         let config = &group.definition.config;
         let identity = group.definition.identity.as_ref();
+        let left_out = group.target.left_out();
         GroupStatus {
             name: name.to_owned(),
             origin: config.origin.clone(),
@@ -88,6 +89,8 @@ impl Supervisor {
             removed: group.removed,
             control_group: self.resources.groups.status(name),
             gives_way: self.resources.fairness.gives_way(name),
+            log_dropped_lines: left_out.lines,
+            log_dropped_bytes: left_out.bytes,
             pools: pools
                 .filter_map(|pool| Some(self.pool_status(self.pools.get(pool)?, telling)))
                 .collect(),

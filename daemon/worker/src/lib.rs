@@ -19,6 +19,7 @@ mod input;
 mod jobs;
 mod label;
 mod layout;
+mod line_rate;
 mod load_profile;
 mod lock;
 mod log;

@@ -53,12 +53,15 @@ pub(crate) fn lines(py: Python<'_>, level: u16, text: &str) {
 }
 
 pub(crate) fn exchange_lines(py: Python<'_>, exchange: &Exchange, level: u16, text: &str) {
-    let mut output = lock::attached(py, &exchange.output);
-    for line in text.lines().filter(|line| !line.is_empty()) {
-        if output.log(level, line.as_bytes()).is_err() {
-            drop(output);
-            return process(text);
-        }
+    let not_taken: Vec<&str> = {
+        let mut output = lock::attached(py, &exchange.output);
+        let lines = text.lines().filter(|line| !line.is_empty());
+        lines
+            .filter(|line| !output.log(level, line.as_bytes()))
+            .collect()
+    };
+    if !not_taken.is_empty() {
+        py.detach(|| process(&not_taken.join("\n")));
     }
 }
 

@@ -16,10 +16,8 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, send};
 
 use wsgid_protocol::blocking::send_all;
-use wsgid_protocol::failure::level;
 use wsgid_protocol::head::{FLAG_CLOSE, FLAG_FLUSH};
 use wsgid_protocol::limits::{HEAD_LEN, MAX_BODY_LEN, MAX_FAIL_LEN, MAX_LOG_LEN};
-use wsgid_protocol::log_rate::LogRate;
 use wsgid_protocol::payload::{PayloadError, encode_into};
 use wsgid_protocol::response::{EndReport, FilePart};
 use wsgid_protocol::text::cut;
@@ -36,6 +34,9 @@ const FULL: usize = 64 * 1024;
 
 /// While an application yields empty blocks alone, the peer is not looked at more often.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// Bytes in the buffer at which it takes no more of the log: httpd is far behind,
+/// perhaps because a slow client holds its thread up.
+const LOG_FULL: usize = 4 << 20;
 
 /// Why nothing can be sent.
 #[derive(Debug, thiserror::Error)]
@@ -88,8 +89,6 @@ pub(crate) struct ResponseOutput {
     /// When it was last looked whether somebody still waits for the answer, while nothing
     /// but empty blocks came.
     looked: Option<Instant>,
-    /// How much it has written to the error log, if anything.
-    lines: Option<LogRate>,
 }
 
 impl ResponseOutput {
@@ -166,33 +165,20 @@ impl ResponseOutput {
         self.begin_body();
     }
 
-    /// A record for the error log, unless there are too many.
-    pub(crate) fn log(&mut self, level: u16, record: &[u8]) -> Result<(), OutputError> {
-        self.check()?;
-        let now = Instant::now();
-        let rate = self.lines.get_or_insert_with(|| LogRate::new(now));
-        let line_ends = record.iter().filter(|byte| **byte == b'\n').count();
-        if !rate.allows(line_ends + 1, now) {
-            self.left_out(now, false);
-            return Ok(());
+    /// A record for the error log. Never waits: httpd may be busy with the client.
+    /// Returns whether it has been taken.
+    pub(crate) fn log(&mut self, level: u16, record: &[u8]) -> bool {
+        if self.buffer.len() >= LOG_FULL {
+            // What is left shows below.
+            let _ = self.try_flush();
+        }
+        if self.check().is_err() || self.buffer.len() >= LOG_FULL {
+            return false;
         }
         for piece in record.chunks(MAX_LOG_LEN as usize) {
             self.small(Kind::Log, level, piece);
         }
-        Ok(())
-    }
-
-    fn log_ends(&mut self) {
-        if self.lines.is_some() {
-            self.left_out(Instant::now(), true);
-            self.lines = None;
-        }
-    }
-
-    fn left_out(&mut self, now: Instant, last: bool) {
-        if let Some(text) = self.lines.as_mut().and_then(|rate| rate.account(now, last)) {
-            self.small(Kind::Log, level::WARN, text.as_bytes());
-        }
+        true
     }
 
     pub(crate) fn want(&mut self, count: u64) -> Result<(), OutputError> {
@@ -246,7 +232,6 @@ impl ResponseOutput {
     pub(crate) fn end(&mut self, report: EndReport, close: bool) -> Result<(), OutputError> {
         self.check()?;
         self.begin_body();
-        self.log_ends();
         let flags = if close { FLAG_CLOSE } else { 0 };
         let at = self.buffer.len();
         self.frame(FrameHead::new(Kind::End, self.id, 0).with_flags(flags));
@@ -263,7 +248,6 @@ impl ResponseOutput {
         close: bool,
     ) -> Result<(), OutputError> {
         self.check()?;
-        self.log_ends();
         let flags = if close { FLAG_CLOSE } else { 0 };
         let text = cut(text, MAX_FAIL_LEN as usize).as_bytes();
         let head = FrameHead::new(Kind::Fail, self.id, len_u32(text.len()));

@@ -14,11 +14,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyModule, PyString};
 
 use wsgid_protocol::control::WorkerSpec;
-use wsgid_protocol::line_rate::{LineLimits, LineRate};
 use wsgid_protocol::runs::{self, RunRefusal, Runs};
 use wsgid_protocol::{Failure, GroupConfig};
 
 use crate::call_facts::CallFacts;
+use crate::line_rate::{LineLimits, LineRate};
 use crate::script::{FoundScript, LoadError, Script, unusable};
 use crate::{lock, log, panics};
 

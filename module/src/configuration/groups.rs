@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use wsgid_protocol::GroupConfig;
+use wsgid_protocol::byte_rate::ByteRate;
 use wsgid_protocol::names::{self, DEFAULT_GROUP};
 use wsgid_protocol::ownership::Ownership;
 
@@ -39,6 +40,8 @@ pub(crate) struct GroupView {
     /// Socket buffers; 0 is the system's.
     pub(crate) send_buffer: u64,
     pub(crate) receive_buffer: u64,
+    /// What its requests may write to the error log.
+    pub(crate) log_rate: ByteRate,
 }
 
 pub(crate) type GroupViews = HashMap<String, GroupView>;
@@ -87,6 +90,7 @@ impl GroupView {
             header_max: size(config.header_buffer_size, HEADER_MAX),
             send_buffer: config.send_buffer_size,
             receive_buffer: config.receive_buffer_size,
+            log_rate: ByteRate::new(config.log_rate),
         }
     }
 

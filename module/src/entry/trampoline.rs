@@ -174,8 +174,8 @@ callbacks! {
     /// Every few seconds in the parent.
     "monitor", or sys::DECLINED =>
     fn monitor(_: *mut sys::apr_pool_t, _: *mut sys::server_rec) -> c_int {
-        child::monitor();
-        launch::monitor();
+        let left_out = child::monitor();
+        launch::monitor(left_out);
         sys::DECLINED
     }
 

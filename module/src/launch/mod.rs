@@ -387,10 +387,13 @@ fn start_again(retained: &mut Retained) {
     }
 }
 
-/// httpd's monitor hook, every few seconds.
-pub(crate) fn monitor() {
+/// httpd's monitor hook, every few seconds; with what was left out of the log meanwhile.
+pub(crate) fn monitor(left_out: Vec<(String, u64, u64)>) {
     as_owner(|retained| {
         talk::drain_replies(retained);
+        if !left_out.is_empty() {
+            let _ = talk::tell(retained, &FromParent::LogLeftOut(left_out));
+        }
         if listener::is_lost(retained) {
             match replace_lost_socket(retained) {
                 Ok(()) => start_again(retained),

@@ -7,10 +7,8 @@
 use std::time::{Duration, Instant};
 
 use wsgid_protocol::blocking::Frame;
-use wsgid_protocol::failure::level;
 use wsgid_protocol::frame::Sender;
 use wsgid_protocol::head::FLAG_CLOSE;
-use wsgid_protocol::log_rate::LogRate;
 use wsgid_protocol::response::EndReport;
 use wsgid_protocol::{Failure, Kind};
 
@@ -124,8 +122,7 @@ enum Step {
     },
 }
 
-/// The frames of one request, over all its attempts: together they may write so much to
-/// the log.
+/// The frames of one request, over all its attempts.
 pub(crate) struct Frames<'e, 'r> {
     exchange: &'e RequestExchange<'e, 'r>,
     /// The thread of httpd, where those are counted.
@@ -134,24 +131,15 @@ pub(crate) struct Frames<'e, 'r> {
     any: bool,
     /// When the last look around was.
     looked: Instant,
-    lines: LogRate,
-}
-
-impl Drop for Frames<'_, '_> {
-    fn drop(&mut self) {
-        self.say_left_out(true);
-    }
 }
 
 impl<'e, 'r> Frames<'e, 'r> {
     pub(crate) fn new(exchange: &'e RequestExchange<'e, 'r>, held: Option<&'e HeldThread>) -> Self {
-        let now = Instant::now();
         Self {
             exchange,
             held,
             any: false,
-            looked: now,
-            lines: LogRate::from_worker(now),
+            looked: Instant::now(),
         }
     }
 
@@ -223,7 +211,7 @@ impl<'e, 'r> Frames<'e, 'r> {
         self.any = true;
         Ok(match kind {
             Kind::Log => {
-                self.log(frame.head.code, frame.payload);
+                self.exchange.log(frame.head.code, frame.payload);
                 Step::Action(FrameAction::Nothing)
             }
             Kind::End => {
@@ -239,22 +227,6 @@ impl<'e, 'r> Frames<'e, 'r> {
             },
             _ => Step::Action(handler.frame(self.exchange, kind, frame.payload)?),
         })
-    }
-
-    /// One record for the error log, unless there are too many.
-    fn log(&mut self, level: u16, record: &[u8]) {
-        let count = record.iter().filter(|byte| **byte == b'\n').count() + 1;
-        if self.lines.allows(count, Instant::now()) {
-            self.exchange.log(level, record);
-        } else {
-            self.say_left_out(false);
-        }
-    }
-
-    fn say_left_out(&mut self, last: bool) {
-        if let Some(text) = self.lines.account(Instant::now(), last) {
-            self.exchange.log(level::WARN, text.as_bytes());
-        }
     }
 
     /// Receives more.

@@ -32,11 +32,12 @@ pub(crate) fn publish(plan: ServingPlan) {
     plan::publish(plan);
 }
 
-/// httpd's monitor hook, in the parent.
-pub(crate) fn monitor() {
+/// httpd's monitor hook, in the parent. Returns what the supervisor is to count of lines
+/// that were left out of the log.
+pub(crate) fn monitor() -> Vec<(String, u64, u64)> {
     loads::sweep();
     thread_table::sweep();
-    group_log::say_rest(plan::current().iter().flat_map(|plan| plan.groups.values()));
+    group_log::say_rest(plan::current().iter().flat_map(|plan| plan.groups.values()))
 }
 
 /// httpd's child_init hook.

@@ -1,12 +1,12 @@
 //! How many bytes each process group writes to httpd's error log, over all of
-//! httpd's children together (`byte_rate.rs` of the protocol says how many it may):
-//! one request or one worker is bounded by itself (`frames.rs`), but there may be
-//! any number of them. Asked by `exchange.rs` for each record; the parent says what
-//! nobody else has said. Knows nothing of frames.
+//! httpd's children together (`byte_rate.rs` of the protocol, `log-rate=`): any number
+//! of requests and workers may write for it. Asked by `exchange.rs` for each record; the
+//! parent says what nobody else has said, and passes on to the supervisor what was left
+//! out. Knows nothing of frames.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use wsgid_protocol::byte_rate;
+use wsgid_protocol::byte_rate::{self, ByteRate, LeftOut};
 
 use crate::configuration::groups::GroupView;
 use crate::httpd::request::Request;
@@ -19,19 +19,45 @@ const GROUP_CELLS: u32 = 4096;
 
 const SAY_EVERY_US: u64 = 1_000_000;
 
-static CELLS: Inherited<&[[AtomicU64; 3]]> = Inherited::new();
+static CELLS: Inherited<&[[AtomicU64; 6]]> = Inherited::new();
 
 /// Before children are forked.
 pub(crate) fn prepare() {
     CELLS.prepare(|| shared::zeros(GROUP_CELLS as usize));
 }
 
+/// Lines and bytes that were left out, and that somebody is still to hear of.
+struct Untold {
+    lines: &'static AtomicU64,
+    bytes: &'static AtomicU64,
+}
+
+impl Untold {
+    fn add(&self, more: LeftOut) {
+        self.bytes.fetch_add(more.bytes, Ordering::Relaxed);
+        self.lines.fetch_add(more.lines, Ordering::Relaxed);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.lines.load(Ordering::Relaxed) == 0
+    }
+
+    fn take(&self) -> LeftOut {
+        LeftOut {
+            lines: self.lines.swap(0, Ordering::Relaxed),
+            bytes: self.bytes.swap(0, Ordering::Relaxed),
+        }
+    }
+}
+
 struct Cell {
     /// The state of the rate.
     whole_at: &'static AtomicU64,
-    /// Lines that were left out since that was said last.
-    left_out: &'static AtomicU64,
     said_at: &'static AtomicU64,
+    /// What the log is to say.
+    for_log: Untold,
+    /// What the supervisor is to count.
+    for_supervisor: Untold,
 }
 
 impl Cell {
@@ -40,38 +66,49 @@ impl Cell {
         Some(Self::at(cell))
     }
 
-    fn at([whole_at, left_out, said_at]: &'static [AtomicU64; 3]) -> Self {
+    fn at(
+        [whole_at, said_at, lines, bytes, more_lines, more_bytes]: &'static [AtomicU64; 6],
+    ) -> Self {
         Self {
             whole_at,
-            left_out,
             said_at,
+            for_log: Untold { lines, bytes },
+            for_supervisor: Untold {
+                lines: more_lines,
+                bytes: more_bytes,
+            },
         }
     }
 
-    fn spends(&self, bytes: u64, now: u64) -> bool {
+    fn spends(&self, rate: ByteRate, bytes: u64, now: u64) -> bool {
         self.whole_at
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |whole_at| {
-                byte_rate::spend(whole_at, now, bytes)
+                rate.spend(whole_at, now, bytes)
             })
             .is_ok()
     }
 
+    fn leave_out(&self, what: LeftOut) {
+        self.for_log.add(what);
+        self.for_supervisor.add(what);
+    }
+
     /// What is to be said, by one of all that ask.
-    fn account(&self, now: u64) -> Option<String> {
+    fn account(&self, rate: ByteRate, now: u64) -> Option<String> {
         let said = self.said_at.load(Ordering::Relaxed);
-        if self.left_out.load(Ordering::Relaxed) == 0 || now.saturating_sub(said) < SAY_EVERY_US {
+        if self.for_log.is_empty() || now.saturating_sub(said) < SAY_EVERY_US {
             return None;
         }
         self.said_at
             .compare_exchange(said, now, Ordering::Relaxed, Ordering::Relaxed)
             .ok()?;
-        let lines = self.left_out.swap(0, Ordering::Relaxed);
-        (lines > 0).then(|| byte_rate::account(lines))
+        let left_out = self.for_log.take();
+        (!left_out.is_empty()).then(|| rate.account(left_out))
     }
 }
 
 /// A record of a group's for the error log of the request, unless the group has
-/// written too much. Without shared memory only what a request writes is bounded.
+/// written too much. Without shared memory nothing is bounded.
 pub(crate) fn write(r: Request<'_>, group: &GroupView, code: u16, record: &[u8]) {
     if !log::is_written(r, code) {
         return;
@@ -82,30 +119,42 @@ pub(crate) fn write(r: Request<'_>, group: &GroupView, code: u16, record: &[u8])
     let now = now_us();
     // What is not UTF-8 becomes longer before httpd escapes it.
     let text = String::from_utf8_lossy(record);
-    if cell.spends(byte_rate::cost(text.as_bytes()), now) {
+    if cell.spends(group.log_rate, byte_rate::cost(text.as_bytes()), now) {
         log::from_worker(r, code, record);
     } else {
         let lines = log::lines(record).count().max(1);
-        cell.left_out.fetch_add(lines as u64, Ordering::Relaxed);
-    }
-    if let Some(text) = cell.account(now) {
-        log::request(r, log_ids::LINES_LEFT_OUT, || {
-            format!("process group `{}`: {text}", group.name)
+        cell.leave_out(LeftOut {
+            lines: lines as u64,
+            bytes: record.len() as u64,
         });
+    }
+    if let Some(text) = cell.account(group.log_rate, now) {
+        log::request(r, log_ids::LINES_LEFT_OUT, || in_words(group, &text));
     }
 }
 
+fn in_words(group: &GroupView, text: &str) -> String {
+    format!("process group `{}`: {text}", group.name)
+}
+
 /// In the parent, every few seconds: says what was left out of groups that have
-/// written nothing since.
-pub(crate) fn say_rest<'g>(groups: impl Iterator<Item = &'g GroupView>) {
+/// written nothing since. Returns what the supervisor is to count.
+pub(crate) fn say_rest<'g>(groups: impl Iterator<Item = &'g GroupView>) -> Vec<(String, u64, u64)> {
     let now = now_us();
+    let mut counts = Vec::new();
     for group in groups {
-        if let Some(text) = Cell::of(group).and_then(|cell| cell.account(now)) {
-            log::server(log_ids::LINES_LEFT_OUT, || {
-                format!("process group `{}`: {text}", group.name)
-            });
+        let Some(cell) = Cell::of(group) else {
+            return counts;
+        };
+        if let Some(text) = cell.account(group.log_rate, now) {
+            log::server(log_ids::LINES_LEFT_OUT, || in_words(group, &text));
+        }
+        if !cell.for_supervisor.is_empty() {
+            let LeftOut { lines, bytes } = cell.for_supervisor.take();
+            counts.push((group.name.clone(), lines, bytes));
         }
     }
+    counts
 }
 
 fn now_us() -> u64 {
@@ -115,6 +164,8 @@ fn now_us() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const RATE: ByteRate = ByteRate::new(1 << 20);
 
     /// As two processes have them.
     fn two_of_one_group() -> [Cell; 2] {
@@ -126,26 +177,31 @@ mod tests {
     fn all_that_write_for_a_group_share_what_it_may() {
         let [one, other] = two_of_one_group();
         let now = 100_000_000;
-        assert!(one.spends(byte_rate::BURST, now));
-        assert!(!other.spends(1, now));
-        assert!(other.spends(1, now + 1000));
+        assert!(one.spends(RATE, byte_rate::SAVED_SECONDS << 20, now));
+        assert!(!other.spends(RATE, 1, now));
+        assert!(other.spends(RATE, 1, now + 1000));
     }
 
     #[test]
     fn what_was_left_out_is_said_once_a_second_by_one_of_all() {
         let [one, other] = two_of_one_group();
-        assert_eq!(one.account(5_000_000), None, "nothing was left out");
-        one.left_out.fetch_add(3, Ordering::Relaxed);
+        let text = |cell: &Cell, now| cell.account(RATE, now);
+        assert_eq!(text(&one, 5_000_000), None, "nothing was left out");
+        one.leave_out(LeftOut {
+            lines: 3,
+            bytes: 40,
+        });
         assert!(
-            other
-                .account(5_000_000)
-                .is_some_and(|text| text.starts_with("(3 lines dropped"))
+            text(&other, 5_000_000)
+                .is_some_and(|text| text.starts_with("(3 lines, 40 bytes dropped"))
         );
-        one.left_out.fetch_add(2, Ordering::Relaxed);
-        assert_eq!(one.account(5_900_000), None);
-        assert!(
-            one.account(6_000_000)
-                .is_some_and(|text| text.starts_with("(2 lines dropped"))
-        );
+        one.leave_out(LeftOut {
+            lines: 2,
+            bytes: 20,
+        });
+        assert_eq!(text(&one, 5_900_000), None);
+        assert!(text(&one, 6_000_000).is_some_and(|text| text.starts_with("(2 lines, 20 bytes")));
+        let counted = other.for_supervisor.take();
+        assert_eq!((counted.lines, counted.bytes), (5, 60));
     }
 }

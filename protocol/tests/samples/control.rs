@@ -89,6 +89,10 @@ pub(crate) fn from_parent() -> Vec<(&'static str, FromParent)> {
         ("shutdown", FromParent::Shutdown),
         ("logs", FromParent::Logs),
         ("reads", FromParent::Reads),
+        (
+            "log-left-out",
+            FromParent::LogLeftOut(vec![("site".to_owned(), 3, 400)]),
+        ),
     ]
 }
 

@@ -45,6 +45,10 @@ pub const SEEN: &[(&str, &[&str])] = &[
         "logs::root_a_site_has_a_log_of_its_own_with_its_own_rights",
         &["log-file"],
     ),
+    (
+        "logs::a_flood_is_cut_said_once_a_second_and_counted",
+        &["log-rate"],
+    ),
     ("sites::the_supervisor_is_seen_in_ps", &["display-name"]),
     (
         "option_effects::the_interpreter_is_told",

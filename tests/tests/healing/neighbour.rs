@@ -39,7 +39,7 @@ fn nothing_that_a_site_does_costs_its_neighbour_a_request() {
         let two = accounts.map(|users| &users[1]);
         let sites = [one, two].map(|user| user.map_or_else(Site::new, Site::of));
         let bad = sites[0].file("bad_neighbour.py");
-        let limits = "process-limit=60 memory-limit=400M request-timeout=3 graceful-timeout=1 shutdown-timeout=1 \
+        let limits = "log-rate=512K process-limit=60 memory-limit=400M request-timeout=3 graceful-timeout=1 shutdown-timeout=1 \
                       restart-burst=1000000 listen-backlog=20 connect-timeout=0 cpu-priority=10";
         let httpd = Httpd::builder()
             .daemon(

@@ -25,7 +25,7 @@ pub(crate) fn server(site: &Site) -> Httpd {
 pub(crate) fn sites(builder: Builder, site: &Site) -> Builder {
     let home = hostile_home(site).display().to_string();
     let options = format!(
-        "processes=2 threads=4 restart-burst=100000 socket-timeout={} python-home={home}",
+        "processes=2 threads=4 log-rate=512K restart-burst=100000 socket-timeout={} python-home={home}",
         SILENCE.as_secs()
     );
     builder

@@ -1,30 +1,21 @@
-//! How much may be written to a log: so many lines in a row, and so many a second after
-//! that. Pure: the time is an argument. The supervisor asks for what a process prints,
-//! `log_rate.rs` for what a request writes, the worker for scripts that it refuses.
+//! How often something is said that a client can bring about: so many lines in a row, and
+//! so many a second after that. Pure: the time is an argument. Asked by `scripts.rs` for
+//! those that it refuses; what a site itself writes is bounded elsewhere.
 
 use std::time::Instant;
 
 /// How many lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LineLimits {
+pub(crate) struct LineLimits {
     /// In a row.
-    pub burst: u32,
+    pub(crate) burst: u32,
     /// A second after that.
-    pub per_second: u32,
-}
-
-impl Default for LineLimits {
-    fn default() -> Self {
-        Self {
-            burst: 2000,
-            per_second: 200,
-        }
-    }
+    pub(crate) per_second: u32,
 }
 
 /// A bucket of tokens, one for each line.
 #[derive(Debug)]
-pub struct LineRate {
+pub(crate) struct LineRate {
     limits: LineLimits,
     tokens: f64,
     at: Instant,
@@ -33,7 +24,7 @@ pub struct LineRate {
 
 impl LineRate {
     /// With all tokens.
-    pub fn new(limits: LineLimits, now: Instant) -> Self {
+    pub(crate) fn new(limits: LineLimits, now: Instant) -> Self {
         Self {
             limits,
             tokens: f64::from(limits.burst),
@@ -44,7 +35,7 @@ impl LineRate {
 
     /// Whether this record of so many lines may be written; else they count as
     /// dropped. A record is not torn: its lines may be more than there are tokens.
-    pub fn allows(&mut self, lines: usize, now: Instant) -> bool {
+    pub(crate) fn allows(&mut self, lines: usize, now: Instant) -> bool {
         let refill = now.saturating_duration_since(self.at).as_secs_f64()
             * f64::from(self.limits.per_second);
         self.tokens = (self.tokens + refill).min(f64::from(self.limits.burst));
@@ -57,13 +48,8 @@ impl LineRate {
         true
     }
 
-    /// Lines dropped that nobody has been told of.
-    pub const fn dropped(&self) -> u64 {
-        self.dropped
-    }
-
     /// What to say about them, if there are any; `by` says who wrote them.
-    pub fn account(&mut self, by: &str) -> Option<String> {
+    pub(crate) fn account(&mut self, by: &str) -> Option<String> {
         let dropped = std::mem::take(&mut self.dropped);
         (dropped > 0).then(|| {
             format!(
@@ -83,11 +69,14 @@ mod tests {
     #[test]
     fn a_burst_passes_a_flood_does_not_and_time_refills() {
         let start = Instant::now();
-        let mut rate = LineRate::new(LineLimits::default(), start);
+        let limits = LineLimits {
+            burst: 2000,
+            per_second: 200,
+        };
+        let mut rate = LineRate::new(limits, start);
         assert_eq!((0..5000).filter(|_| rate.allows(1, start)).count(), 2000);
-        assert_eq!(rate.dropped(), 3000);
-        assert!(rate.account(" in one request").is_some_and(|text| {
-            text == "(3000 lines dropped: more than 200 lines per second in one request)"
+        assert!(rate.account(" about it").is_some_and(|text| {
+            text == "(3000 lines dropped: more than 200 lines per second about it)"
         }));
         assert_eq!(rate.account(""), None);
         let later = start + Duration::from_secs(2);
