@@ -20,7 +20,6 @@ pub(crate) struct LogLine {
 }
 
 impl LogLine {
-    pub(crate) const NOTICE: Self = Self::without_id(level::NOTICE);
     pub(crate) const INFO: Self = Self::without_id(level::INFO);
     pub(crate) const DEBUG: Self = Self::without_id(level::DEBUG);
 

@@ -63,6 +63,9 @@ pub struct Configuration {
     /// Where what belongs to no group goes.
     #[serde(default)]
     pub log: LogTarget,
+    /// httpd's LogLevel for this module, in httpd's numbers; `None` changes nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_level: Option<u8>,
     /// Why the rest could not be read; filled in by the receiver.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unreadable: Option<String>,
@@ -105,6 +108,7 @@ impl Configuration {
             server: ServerFacts::default(),
             groups: Vec::new(),
             log: LogTarget::default(),
+            log_level: None,
             unreadable: Some(why),
         }
     }

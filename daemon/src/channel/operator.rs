@@ -131,7 +131,7 @@ pub(crate) async fn listen(
         };
         let socket = Guarded::new(socket.into(), closing::user(uid));
         let Some(turns) = users.admit(uid) else {
-            tracing::debug!("control socket: uid {uid} has too many connections");
+            tracing::trace!("control socket: uid {uid} has too many connections");
             drop(socket);
             tokio::time::sleep(PAUSE).await;
             continue;
@@ -146,7 +146,7 @@ pub(crate) async fn listen(
             let ended = tokio::time::Instant::now() + TURN;
             if let Err(error) = converse(Arc::new(socket), uid, asked).await {
                 closing::tell_of(&error, &closing::user(uid), "control socket");
-                tracing::debug!("control socket: {error}");
+                tracing::trace!("control socket: {error}");
             }
             if turn.is_some() {
                 tokio::time::sleep_until(ended).await;

@@ -2,6 +2,7 @@
 //! Texts of a tenant end up on the terminal of an administrator: one harmless line
 //! each.
 
+use wsgid_protocol::names;
 use wsgid_protocol::status::{GroupStatus, PoolStatus, Status, WorkerStatus};
 
 use crate::command::print::say;
@@ -14,11 +15,26 @@ pub(super) fn print_status(status: &Status) {
         status.pid,
         status.uptime_s
     );
-    let supervisor = status.supervisor.as_ref();
+    let supervisor = status
+        .supervisor
+        .as_ref()
+        .filter(|_| has_several_users(status));
     if let Some(problem) = supervisor.and_then(|own| own.control_groups_problem.as_ref()) {
         say!("no or not all control groups: {}", line(problem));
     }
     status.groups.iter().for_each(print_group);
+}
+
+/// Sites of one user are not kept apart. What an option asks for in vain is in the log.
+fn has_several_users(status: &Status) -> bool {
+    let mut users = status
+        .groups
+        .iter()
+        .filter(|group| !names::is_reserved(&group.name))
+        .filter_map(|group| group.user.as_ref());
+    users
+        .next()
+        .is_some_and(|first| users.any(|user| user != first))
 }
 
 fn line(text: &str) -> String {

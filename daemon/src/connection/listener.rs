@@ -147,7 +147,7 @@ impl HalfOpen {
     fn take(&self, peer: Peer, reads: AbortHandle) -> u64 {
         let (number, gone) = self.lock().take(peer, reads);
         if let Some(gone) = gone {
-            tracing::debug!("a connection that said no HELLO made room for another");
+            tracing::trace!("a connection that said no HELLO made room for another");
             gone.abort();
         }
         number
@@ -215,7 +215,7 @@ pub(crate) async fn listen(
             }
             match outcome {
                 Ok(greeted) => drop(incoming.send(greeted).await),
-                Err(HelloError::Ended) => tracing::debug!("a connection ended within HELLO"),
+                Err(HelloError::Ended) => tracing::trace!("a connection ended within HELLO"),
                 Err(error) => tracing::warn!("a connection was turned away: {error}"),
             }
         });

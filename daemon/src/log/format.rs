@@ -51,13 +51,14 @@ where
         mut out: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        // What an operator should see at httpd's default LogLevel is a notice.
+        // httpd has one level more: what an operator should see whatever LogLevel says is
+        // a notice, what is routine is an info.
         let level = match *event.metadata().level() {
             Level::ERROR => "error",
             Level::WARN => "warn",
             Level::INFO => "notice",
-            Level::DEBUG => "debug",
-            Level::TRACE => "trace1",
+            Level::DEBUG => "info",
+            Level::TRACE => "debug",
         };
         out.write_str(&prefix(level, std::process::id()))?;
         // Names and texts of clients and tenants are in many of these: whatever they

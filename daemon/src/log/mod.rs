@@ -15,14 +15,21 @@ pub(crate) use sink::Sink;
 pub(crate) use syslog::Syslog;
 pub(crate) use target::{LogDestination, OutputTarget};
 
+use std::sync::OnceLock;
+
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Registry, reload};
+
+static FILTER: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
 
 /// Starts the log on standard error. `level` is a name as tracing knows it.
 pub(crate) fn init(level: &str) -> Sink {
     let sink = Sink::start();
-    let filter = level.parse::<LevelFilter>().unwrap_or(LevelFilter::INFO);
+    let (filter, handle) =
+        reload::Layer::new(level.parse::<LevelFilter>().unwrap_or(LevelFilter::INFO));
+    let _ = FILTER.set(handle);
     let layer = tracing_subscriber::fmt::layer()
         .event_format(format::HttpdLine)
         .with_writer(sink.clone())
@@ -32,4 +39,17 @@ pub(crate) fn init(level: &str) -> Sink {
         .with(layer)
         .init();
     sink
+}
+
+/// Says as much from now on as httpd with this LogLevel, in httpd's numbers: notices
+/// always.
+pub(crate) fn set_httpd_level(level: u8) {
+    let filter = match level {
+        ..=5 => LevelFilter::INFO,
+        6 => LevelFilter::DEBUG,
+        7.. => LevelFilter::TRACE,
+    };
+    if let Some(handle) = FILTER.get() {
+        let _ = handle.reload(filter);
+    }
 }

@@ -103,7 +103,7 @@ fn run(jobs: &Receiver<UsageJob>, seen: &Sender<UsageSample>) {
             UsageJob::SetNice(leaders, nice) => {
                 for pid in leaders {
                     if let Err(error) = sys::set_nice_of_group(pid, nice) {
-                        tracing::debug!("the priority of worker {pid} stays: {error}");
+                        tracing::trace!("the priority of worker {pid} stays: {error}");
                     }
                 }
             }

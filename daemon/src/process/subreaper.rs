@@ -41,7 +41,7 @@ pub(crate) fn reap(is_known: impl Fn(u32) -> bool) {
             return;
         }
         match waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
-            Ok(status) => tracing::debug!("reaped a process that was left behind: {status:?}"),
+            Ok(status) => tracing::trace!("reaped a process that was left behind: {status:?}"),
             Err(_) => return,
         }
     }

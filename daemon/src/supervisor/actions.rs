@@ -52,7 +52,7 @@ impl Supervisor {
                 if let Some(entry) = self.pools.get_mut(&pool) {
                     entry.given_up = None;
                     entry.callables.clear();
-                    tracing::info!("{}: generation {generation} serves", entry.name());
+                    tracing::debug!("{}: generation {generation} serves", entry.name());
                 }
             }
             Action::Discarded(generation, why) => {
@@ -109,7 +109,7 @@ impl Supervisor {
             .groups
             .forget_pool(&entry.group, &entry.application_group, pool);
         if has_ended {
-            tracing::info!("process group `{}` has ended", entry.group);
+            tracing::debug!("process group `{}` has ended", entry.group);
         }
     }
 

@@ -40,7 +40,7 @@ impl Supervisor {
             tracing::error!("the configuration {generation} of httpd is refused: {reason}");
             return ToParent::Refused { generation, reason };
         }
-        self.logs.configure(files, new.log);
+        self.logs.configure(files, new.log, new.log_level);
         self.access.begin(HttpdGeneration {
             generation,
             secret: Some(new.secret),
@@ -54,7 +54,7 @@ impl Supervisor {
         let problems = self.define_all(new.groups, &new.server, default);
         self.remove_unused();
         self.retry_early();
-        tracing::info!(
+        tracing::debug!(
             "configuration {generation} is in force: {} process groups, {} problems",
             self.groups.len(),
             problems.len()

@@ -182,7 +182,7 @@ impl ProcessGroups {
 
     /// Opens the log files of groups again, after a rotation.
     pub(super) fn reopen_logs(&self) {
-        tracing::info!("SIGHUP: log files are opened again");
+        tracing::debug!("SIGHUP: log files are opened again");
         for group in self.values() {
             let definition = &group.definition;
             if let (LogTarget::File(path), Ok(identity)) =

@@ -28,7 +28,10 @@ impl SupervisorLogs {
     }
 
     /// httpd has opened its logs: the inherited standard error may be rotated away.
-    pub(super) fn configure(&mut self, files: Vec<Arc<File>>, own: LogTarget) {
+    pub(super) fn configure(&mut self, files: Vec<Arc<File>>, own: LogTarget, level: Option<u8>) {
+        if let Some(level) = level {
+            log::set_httpd_level(level);
+        }
         if let Some(main) = files.first() {
             // What was logged before belongs to the file before.
             self.sink.flush();

@@ -33,7 +33,7 @@ impl Supervisor {
                 // A worker that ends closes its socket a moment before it can be
                 // reaped; `look_around` ends one that does not end.
                 if let Some(worker) = self.workers.get_mut(&id) {
-                    tracing::debug!("worker {}: control socket: {why}", worker.record.pid);
+                    tracing::trace!("worker {}: control socket: {why}", worker.record.pid);
                     worker.note_broken();
                 }
             }
@@ -110,7 +110,11 @@ impl Supervisor {
         let Some(entry) = self.pools.get_mut(&pool) else {
             return;
         };
-        say_ready(&entry.name(), record, python);
+        // A generation is news, its further workers are routine; and requests that name
+        // application groups are not to fill the log.
+        let is_news = record.generation > entry.announced && !entry.from_request;
+        entry.announced = entry.announced.max(record.generation);
+        say_ready(&entry.name(), record, python, is_news);
         let before = entry.given_up.take();
         self.spawns.done(id);
         self.pool_event(pool, Event::Ready(id, scripts));
@@ -134,12 +138,23 @@ impl Supervisor {
     }
 }
 
-fn say_ready(name: &str, record: &WorkerRecord, (major, minor, patch): (u32, u32, u32)) {
+fn say_ready(
+    name: &str,
+    record: &WorkerRecord,
+    (major, minor, patch): (u32, u32, u32),
+    is_news: bool,
+) {
     let pid = record.pid;
+    let generation = record.generation;
     let took = record.started.elapsed().as_secs_f64();
-    tracing::info!(
-        "{name}: worker {pid} is ready after {took:.2} s (Python {major}.{minor}.{patch})"
+    let text = format!(
+        "{name}: worker {pid} is ready after {took:.2} s (generation {generation}, Python {major}.{minor}.{patch})"
     );
+    if is_news {
+        tracing::info!("{text}");
+    } else {
+        tracing::debug!("{text}");
+    }
     let mut lines = record.failed.iter().flat_map(|(path, traceback)| {
         let path = escaped(path.as_os_str().as_encoded_bytes());
         std::iter::once(format!("`{path}` failed to load"))

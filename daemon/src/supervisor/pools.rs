@@ -46,6 +46,8 @@ pub(crate) struct PoolEntry {
     pub(super) callables: Callables,
     /// The last new worker that was given up, until one takes over.
     pub(super) given_up: Option<GivenUp>,
+    /// The generation whose first ready worker the log has told of.
+    pub(super) announced: u64,
 }
 
 impl Default for PoolEntry {
@@ -87,6 +89,7 @@ impl PoolEntry {
             scripts: BTreeSet::new(),
             callables: Callables::default(),
             given_up: None,
+            announced: 0,
         }
     }
 

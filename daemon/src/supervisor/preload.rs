@@ -215,7 +215,7 @@ impl Supervisor {
         let name = self.pools.name(preloader.key.0);
         let pid = preloader.handle.pid;
         let took = preloader.started.elapsed().as_secs_f64();
-        tracing::info!("{name}: preloader {pid} is ready after {took:.2} s");
+        tracing::debug!("{name}: preloader {pid} is ready after {took:.2} s");
         for path in believable(failed).keys() {
             // The workers forked from it say how.
             tracing::error!(

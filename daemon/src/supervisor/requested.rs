@@ -98,7 +98,7 @@ impl Supervisor {
             return;
         };
         entry.is_forgotten = true;
-        tracing::debug!("{}: nobody asks for it: it is forgotten", entry.name());
+        tracing::trace!("{}: nobody asks for it: it is forgotten", entry.name());
         if let Some(group) = self.groups.get_mut(&entry.group) {
             group.forget_pool(&entry.application_group, pool);
         }
@@ -138,6 +138,6 @@ fn refuse(incoming: &NewConnection, most: usize) {
         escaped(hello.group.as_bytes()),
         escaped(hello.application_group.as_bytes())
     );
-    tracing::debug!("{text}");
+    tracing::trace!("{text}");
     send_fail(&incoming.fd, Failure::QueueFull, &text);
 }

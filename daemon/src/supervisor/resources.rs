@@ -133,7 +133,7 @@ impl Resources {
     fn decide(&mut self, seen: &UsageSample, processes: &Processes, groups: &ProcessGroups) {
         let uses = self.uses(seen, processes, groups);
         for (group, gives_way) in self.fairness.look(seen.at, uses, self.processors) {
-            tracing::debug!("process group `{group}` gives way to others: {gives_way}");
+            tracing::trace!("process group `{group}` gives way to others: {gives_way}");
             if gives_way {
                 self.contain(&group, processes, groups);
             } else {
@@ -205,7 +205,7 @@ impl Resources {
         for group in self.fairness.greedy() {
             for pid in processes.get(group).into_iter().flatten() {
                 if let Err(error) = sys::set_nice_of_group(*pid, 0) {
-                    tracing::debug!(
+                    tracing::trace!(
                         "the priority of worker {pid} of process group `{group}` stays: {error}"
                     );
                 }

@@ -23,6 +23,7 @@ impl Supervisor {
     /// was only one.
     pub(super) fn keep_users_apart(&mut self) {
         if self.groups.have_several_users() {
+            self.resources.groups.say_problem();
             let processes = self.processes();
             for name in processes.keys() {
                 self.resources.contain(name, &processes, &self.groups);

@@ -40,7 +40,7 @@ pub(crate) struct Supervise {
     /// Say whether that could be done
     #[arg(long, hide = true, requires = "resume")]
     check: bool,
-    /// error, warn, info or debug
+    /// error, warn, info (notices), debug (what is routine) or trace
     #[arg(long, default_value = "info", value_name = "LEVEL")]
     log_level: String,
 }
@@ -199,7 +199,7 @@ fn on_its_own(path: &Path) -> Result<Options, CannotRun> {
 /// Said once: what a root that is not the machine's cannot do for httpd.
 fn say_what_memory_does() {
     if nix::unistd::geteuid().is_root() && !privilege::may_fix_memory_score() {
-        tracing::info!(
+        tracing::debug!(
             "this root lacks CAP_SYS_RESOURCE: a worker can take its oom_score_adj back, so where the machine has no \
              memory left another process may end first; bound the sites with memory-max= or memory-limit="
         );

@@ -42,8 +42,8 @@ impl Supervisor {
             let Ok(status) = wait.await else { return };
             match tokio::time::timeout(SEND_TIMEOUT, send(fd, &status)).await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::debug!("status page: {error}"),
-                Err(_) => tracing::debug!("status page: httpd did not take it"),
+                Ok(Err(error)) => tracing::trace!("status page: {error}"),
+                Err(_) => tracing::trace!("status page: httpd did not take it"),
             }
         });
     }

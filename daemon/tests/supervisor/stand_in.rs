@@ -127,6 +127,7 @@ impl Httpd {
             server: ServerFacts::default(),
             groups,
             log: LogTarget::Supervisor,
+            log_level: None,
             unreadable: None,
         })
     }

@@ -80,19 +80,26 @@ pub(crate) fn lines(record: &[u8]) -> impl Iterator<Item = &[u8]> {
     lines.filter(|line| !line.is_empty())
 }
 
+/// The LogLevel of this module in the main server, as httpd counts.
+pub(crate) fn level_of_main() -> Option<u8> {
+    // SAFETY: a pointer that httpd sets before any module runs, or null.
+    let main = unsafe { sys::ap_server_conf };
+    if main.is_null() {
+        return None;
+    }
+    // SAFETY: the main server lives as long as the configuration.
+    let level = unsafe { sys::ap_get_server_module_loglevel(main, record::index()) };
+    u8::try_from(level).ok()
+}
+
 /// Writes to the main server's error log.
 pub(crate) fn server<M: Display>(line: LogLine, message: impl FnOnce() -> M) {
     let index = record::index();
     let level = line.level();
-    // SAFETY: a pointer that httpd sets before any module runs, or null.
-    let main = unsafe { sys::ap_server_conf };
-    let logged = if main.is_null() {
-        sys::APLOG_WARNING
-    } else {
-        // SAFETY: the main server lives as long as the configuration.
-        unsafe { sys::ap_get_server_module_loglevel(main, index) }
-    };
+    let logged = level_of_main().map_or(sys::APLOG_WARNING, c_int::from);
     if level <= sys::APLOG_NOTICE || logged >= level {
+        // SAFETY: a pointer that httpd sets before any module runs, or null.
+        let main = unsafe { sys::ap_server_conf };
         let text = text(&format!("{line}{}", message()));
         // SAFETY: the format takes one C string; a null server means stderr.
         unsafe { sys::ap_log_error_(FILE, 0, index, level, 0, main, FORMAT, text.as_ptr()) };

@@ -85,6 +85,7 @@ pub(super) fn message(
         },
         groups,
         log: syslog(main).unwrap_or_default(),
+        log_level: log::level_of_main(),
         unreadable: None,
     };
     Ok((

@@ -260,7 +260,7 @@ fn start(retained: &mut Retained, current: &Current) -> Result<(), String> {
     retained.started_at = process::monotonic_seconds();
     retained.retry_at = 0;
     retained.set_control(Some(ours));
-    log::server(LogLine::NOTICE, || {
+    log::server(LogLine::INFO, || {
         format!("supervisor started: `{}`, process {pid}", path.display())
     });
     let control = retained.control().ok_or("the control socket is closed")?;

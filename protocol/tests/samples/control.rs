@@ -78,6 +78,7 @@ pub(crate) fn configuration() -> Configuration {
             facility: 23,
             tag: "httpd".to_owned(),
         },
+        log_level: None,
         unreadable: None,
     }
 }

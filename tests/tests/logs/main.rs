@@ -2,6 +2,7 @@
 //! hosts, and a quiet end.
 
 mod bounds;
+mod levels;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

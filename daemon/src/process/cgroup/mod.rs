@@ -49,6 +49,8 @@ impl Made {
 pub(crate) struct Cgroups {
     base: Option<Base>,
     problem: Option<String>,
+    /// Whether the log has it.
+    is_problem_said: bool,
     keeper: Keeper,
     groups: BTreeMap<String, Made>,
     /// Those that are to go as soon as they are empty, and when whatever is in
@@ -57,25 +59,18 @@ pub(crate) struct Cgroups {
 }
 
 impl Cgroups {
-    /// Looks where they may be made, and says so once.
+    /// Looks where they may be made.
     pub(crate) fn find() -> Self {
         let (base, problem) = match hierarchy::find().and_then(Base::prepare) {
             Ok((base, problem)) => (Some(base), problem),
             Err(why) => (None, Some(why)),
         };
-        match &problem {
-            None => tracing::info!(
-                "process groups of several users, and those with bounds, have control groups of their own"
-            ),
-            Some(why) => tracing::info!(
-                "process groups have no or not all control groups (cpu-weight=, memory-max=, tasks-max=): {why}"
-            ),
-        }
         let until = Instant::now() + ABANDONED_PATIENCE;
         let abandoned = base.as_ref().map(Base::abandoned).unwrap_or_default();
         Self {
             base,
             problem,
+            is_problem_said: false,
             keeper: Keeper::this(),
             groups: BTreeMap::new(),
             leaving: abandoned.into_iter().map(|one| (one, until)).collect(),
@@ -85,6 +80,17 @@ impl Cgroups {
     /// Why they are not all there.
     pub(crate) fn problem(&self) -> Option<&str> {
         self.problem.as_deref()
+    }
+
+    /// Sites of several users are here, which should be kept apart: says once why they
+    /// are not.
+    pub(crate) fn say_problem(&mut self) {
+        if let Some(why) = self.problem.as_ref().filter(|_| !self.is_problem_said) {
+            tracing::info!(
+                "sites of several users share the machine without control groups, or without all of them: {why}"
+            );
+            self.is_problem_said = true;
+        }
     }
 
     /// What a group is to have and cannot get.
@@ -215,7 +221,7 @@ impl Cgroups {
         if made.idle != idle {
             match base.set_idle(&made.directory, idle, made.bounds.cpu_weight) {
                 Ok(()) => made.idle = idle,
-                Err(error) => tracing::debug!("process group `{group}`: {error}"),
+                Err(error) => tracing::trace!("process group `{group}`: {error}"),
             }
         }
     }

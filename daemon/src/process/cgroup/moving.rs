@@ -56,7 +56,7 @@ impl Move {
     fn take(&self, one: Relative) {
         for (there, _) in &self.doors {
             if let Err(error) = put(there, one.pid) {
-                tracing::debug!(
+                tracing::trace!(
                     "process {} does not enter `{}`: {error}",
                     one.pid,
                     there.display()
