@@ -57,7 +57,11 @@ impl Supervisor {
             FromWorker::Release { connection } => self.released(id, connection),
             FromWorker::Closed { connection } => self.closed(id, connection),
             FromWorker::Recycle(reason) => {
-                tracing::debug!("worker {pid} asks to be replaced: {reason:?}");
+                let entry = self.pools.get(&pool);
+                // What it says again, or when it is leaving already, is no news.
+                if entry.is_some_and(|entry| entry.machine.is_to_stay(id)) {
+                    tracing::debug!("worker {pid} asks to be replaced: {reason:?}");
+                }
                 worker.record.overtime |= reason == RecycleReason::RequestTimeout;
                 if reason == RecycleReason::LoadFailed {
                     self.preloaders.policy.load_failed((pool, generation));

@@ -324,6 +324,12 @@ impl WorkerPool {
         self.members.iter().map(|(id, member)| (*id, member))
     }
 
+    /// Whether a worker serves and nothing has asked for its replacement.
+    pub fn is_to_stay(&self, id: WorkerId) -> bool {
+        let member = self.members.get(&id);
+        member.is_some_and(|member| member.is_ready() && member.recycling().is_none())
+    }
+
     /// Whether its last start came to nothing: others go first.
     pub const fn is_failing(&self) -> bool {
         self.backoff.is_failing()
