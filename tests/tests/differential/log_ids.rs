@@ -173,7 +173,7 @@ fn configured(builder: Builder, site: &Site, venv: &Path) -> (Builder, u16) {
 fn logs(side: &Side, path: &str, id: &str) -> Result<(), BTreeSet<String>> {
     let before = side.httpd.error_log().len();
     let request = format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
-    exchange(side.httpd.address(), request, SOON);
+    let _ = exchange(side.httpd.address(), request, SOON);
     let new = || {
         side.httpd
             .error_log()
