@@ -212,9 +212,7 @@ fn an_application_that_is_not_there_is_named_with_what_is() {
                 "is an ASGI application, and this server speaks WSGI",
             ),
             (
-                format!(
-                    "class A:\n    async def __call__(self, scope, receive, send):\n        pass\napplication = A()\n"
-                ),
+                "class A:\n    async def __call__(self, scope, receive, send):\n        pass\napplication = A()\n".to_owned(),
                 "is an ASGI application",
             ),
             (
