@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -18,6 +17,7 @@ use wsgid_tests::wire::certificate;
 use wsgid_tests::{Builder, Httpd, Limit, Python, Site, TestUser, artifacts, at_once, peer, users};
 
 use crate::ask::{Answered, Ask};
+use crate::logs::{complaints, logs_below};
 
 /// Beside those that every server of the harness has: what Debian and Fedora enable,
 /// and what the configurations ask to be enabled.
@@ -440,45 +440,4 @@ fn accounts() -> [TestUser; 2] {
     let made = users::is_root().then(|| Some([users::with_home()?, users::three()?[0].clone()]));
     made.flatten()
         .unwrap_or_else(|| [users::of_httpd(), users::of_httpd()])
-}
-
-fn logs_below(directory: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            found.extend(logs_below(&path));
-        } else if is_log(&path) {
-            found.push(path);
-        }
-    }
-    found
-}
-
-fn is_log(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    name.contains("log") && !name.contains("access") && !name.ends_with(".so")
-}
-
-/// The lines of level error and worse. httpd itself may say who was `refused`.
-fn complaints(mut log: File, refused: bool) -> Vec<String> {
-    let mut text = Vec::new();
-    log.read_to_end(&mut text).expect("a log can be read");
-    let text = String::from_utf8_lossy(&text);
-    let lines = text.lines().filter(|line| {
-        let level = ["error", "crit", "alert", "emerg"]
-            .iter()
-            .any(|level| line.contains(&format!(":{level}] ")));
-        let crashed = ["exit signal", "panicked", "Traceback"]
-            .iter()
-            .any(|sign| line.contains(sign));
-        let of_httpd = [
-            "auth_basic:error",
-            "auth_digest:error",
-            "authz_core:error",
-            "access_compat:error",
-        ];
-        crashed || (level && !(refused && of_httpd.iter().any(|part| line.contains(part))))
-    });
-    lines.map(str::to_owned).collect()
 }

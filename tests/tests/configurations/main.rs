@@ -8,6 +8,7 @@ mod forges;
 mod frameworks;
 mod harness;
 mod hosting;
+mod logs;
 mod maps;
 mod openstack;
 mod services;
