@@ -3,24 +3,39 @@
 //! and settles the options accordingly.
 
 use std::env;
-use std::path::Path;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use super::options::{ApplicationType, ServerOptions};
 use super::paths::absolute;
-use super::plan::{PlanError, look};
+
+/// Why an entry point names nothing that can be served.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EntryError {
+    #[error("--application-type {0} needs an entry point")]
+    Missing(&'static str),
+    #[error("`{0}` is not the name of a module; write it as package.module")]
+    ModuleName(String),
+    #[error(
+        "`{0}` is a call; write a file that makes the application, `application = …`, and name the file"
+    )]
+    Call(String),
+    #[error("{0} `{1}`: {2}")]
+    File(&'static str, PathBuf, String),
+}
 
 /// What is served: the absolute path of a file, the name of a module, or nothing. The
 /// options then say what that is, which object in it is the application, and for static
 /// files which directory is served.
-pub(crate) fn settle(options: &mut ServerOptions) -> Result<Option<String>, PlanError> {
+pub(crate) fn settle(options: &mut ServerOptions) -> Result<Option<String>, EntryError> {
     let application = &options.application;
     let given = application.entry.as_ref();
     let given = given.or(application.entry_point.as_ref()).cloned();
     let Some(given) = given else {
         return match application.application_type {
             ApplicationType::Script | ApplicationType::Static => Ok(None),
-            ApplicationType::Paste => Err(PlanError::NoEntry("paste")),
-            ApplicationType::Module => Err(PlanError::NoEntry("module")),
+            ApplicationType::Paste => Err(EntryError::Missing("paste")),
+            ApplicationType::Module => Err(EntryError::Missing("module")),
         };
     };
     match application.application_type {
@@ -36,7 +51,7 @@ pub(crate) fn settle(options: &mut ServerOptions) -> Result<Option<String>, Plan
 }
 
 /// A file's own name counts before any other meaning of it.
-fn script(options: &mut ServerOptions, given: &str) -> Result<String, PlanError> {
+fn script(options: &mut ServerOptions, given: &str) -> Result<String, EntryError> {
     let script = |path| {
         file(
             "WSGI script",
@@ -63,7 +78,7 @@ fn script(options: &mut ServerOptions, given: &str) -> Result<String, PlanError>
     script(given)
 }
 
-fn module(options: &mut ServerOptions, given: &str) -> Result<String, PlanError> {
+fn module(options: &mut ServerOptions, given: &str) -> Result<String, EntryError> {
     let name = match with_callable(given)? {
         Some((name, callable)) => {
             options.application.callable_object = callable.to_owned();
@@ -74,17 +89,17 @@ fn module(options: &mut ServerOptions, given: &str) -> Result<String, PlanError>
     if is_module_name(name) {
         Ok(name.to_owned())
     } else {
-        Err(PlanError::ModuleName(name.to_owned()))
+        Err(EntryError::ModuleName(name.to_owned()))
     }
 }
 
 /// `module:callable` in its two parts.
-fn with_callable(given: &str) -> Result<Option<(&str, &str)>, PlanError> {
+fn with_callable(given: &str) -> Result<Option<(&str, &str)>, EntryError> {
     let Some((place, callable)) = given.split_once(':') else {
         return Ok(None);
     };
     if callable.contains('(') {
-        return Err(PlanError::Call(given.to_owned()));
+        return Err(EntryError::Call(given.to_owned()));
     }
     Ok(is_module_name(callable).then_some((place, callable)))
 }
@@ -115,14 +130,14 @@ fn is_module(options: &ServerOptions, name: &str) -> bool {
     })
 }
 
-fn file(what: &'static str, path: &str, missing: &str) -> Result<String, PlanError> {
+fn file(what: &'static str, path: &str, missing: &str) -> Result<String, EntryError> {
     let path = absolute(Path::new(path));
-    let misfit = "it is a directory; name the file in it";
-    look(what, &path, |found| !found.is_dir(), missing, misfit)?;
-    let text = path.into_os_string().into_string();
-    text.map_err(|name| PlanError::File {
-        what,
-        path: name.into(),
-        reason: "its name is not UTF-8".to_owned(),
-    })
+    let reason = match (path.metadata(), path.to_str()) {
+        (Ok(found), _) if found.is_dir() => "it is a directory; name the file in it".to_owned(),
+        (Ok(_), Some(text)) => return Ok(text.to_owned()),
+        (Ok(_), None) => "its name is not UTF-8".to_owned(),
+        (Err(error), _) if error.kind() == ErrorKind::NotFound => missing.to_owned(),
+        (Err(error), _) => error.to_string(),
+    };
+    Err(EntryError::File(what, path, reason))
 }

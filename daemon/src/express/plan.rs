@@ -12,7 +12,7 @@ use serde::Serialize;
 use wsgid_protocol::GroupConfig;
 
 use super::artifacts::{self, ModuleMissing};
-use super::entry;
+use super::entry::{self, EntryError};
 use super::httpd::{self, Httpd, HttpdError};
 use super::identity::{AccountError, ServerAccount};
 use super::locale;
@@ -66,6 +66,8 @@ pub(crate) enum PlanError {
     ServerAccount(#[from] AccountError),
     #[error(transparent)]
     Python(#[from] PythonError),
+    #[error(transparent)]
+    Entry(#[from] EntryError),
     #[error("{what} `{path}`: {reason}")]
     File {
         what: &'static str,
@@ -78,14 +80,6 @@ pub(crate) enum PlanError {
         path: PathBuf,
         why: String,
     },
-    #[error("--application-type {0} needs an entry point")]
-    NoEntry(&'static str),
-    #[error("`{0}` is not the name of a module; write it as package.module")]
-    ModuleName(String),
-    #[error(
-        "`{0}` is a call; write a file that makes the application, `application = …`, and name the file"
-    )]
-    Call(String),
     #[error("{option} `{value}`: {reason}")]
     Value {
         option: &'static str,
