@@ -192,6 +192,7 @@ say has none.
     /// `differential::lines_of_the_log_have_these_ids` compares those that can be had without waiting.
     const OF_MOD_WSGI: &[(u16, &[u16])] = &[
         (20, &[13]),
+        (41, &[139]),
         (60, &[134]),
         (61, &[135]),
         (63, &[137]),
