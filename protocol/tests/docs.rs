@@ -111,7 +111,7 @@ something else. Sizes are bytes, or have a unit: `64K`, `512M`, `2G`.
 fn default_of(name: &str) -> String {
     let fresh = GroupConfig::new("", "");
     let numbers = (0..1000).map(|number: u32| number.to_string());
-    let mut values = numbers.chain(["On", "Off"].map(str::to_owned));
+    let mut values = numbers.chain(["On", "Off", "2M"].map(str::to_owned));
     let is_default = |value: &String| {
         let mut group = fresh.clone();
         let done = group.set(name, value).is_ok();
