@@ -17,6 +17,7 @@ use crate::front::{self, Front, Fronted};
 use crate::payload::{self, PayloadError};
 use crate::request::VERSIONS;
 use crate::runs::Runs;
+use crate::stamp::{FileStamp, StampedFile};
 
 /// httpd parent → supervisor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -276,6 +277,18 @@ pub enum ToWorker {
     /// What the group may run from now on; it comes before the first connection
     /// whose requests may be about what is new in it.
     Runs(Runs),
+    /// Say `Changed` when one of these files no longer has the state that the
+    /// generation has loaded. In the place of what was watched before.
+    Watch {
+        /// The files.
+        files: Vec<StampedFile>,
+    },
+    /// A new generation is on its way, and requests wait for it: give back what nobody
+    /// has begun, for this long at most. 0: serve on.
+    GiveBack {
+        /// The time.
+        within_ms: u64,
+    },
 }
 
 impl ToWorker {
@@ -388,6 +401,27 @@ pub enum FromWorker {
         /// The callable's name. Empty: a request asked for one that is not there,
         /// and the script has changed; what was called before need not stay.
         callable: String,
+    },
+    /// What was loaded, in which state. Before `Ready`, and when more is loaded.
+    Stamps {
+        /// The files.
+        files: Vec<StampedFile>,
+    },
+    /// A file is not what this worker has loaded; said by who watches, and by who sees
+    /// it at a request.
+    Changed {
+        /// The file.
+        file: PathBuf,
+        /// Its state now.
+        stamp: Option<FileStamp>,
+    },
+    /// Requests say whether a change of this script is to be heeded
+    /// (WSGIScriptReloading); without a word it is.
+    Reloading {
+        /// Its path.
+        script: PathBuf,
+        /// Whether it is.
+        on: bool,
     },
 }
 

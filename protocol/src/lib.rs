@@ -31,6 +31,7 @@ pub mod report;
 pub mod request;
 pub mod response;
 pub mod runs;
+pub mod stamp;
 pub mod status;
 mod syntax;
 pub mod text;

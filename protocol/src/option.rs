@@ -12,8 +12,9 @@ use crate::byte_rate;
 use crate::group_syntax::{LogFile, NamedScript, OtherLog, ScriptDirectories};
 use crate::runs::Runs;
 use crate::syntax::{
-    ABSOLUTE, Bytes, COUNT, Each, LEVEL, MILLISECONDS, Maybe, NAME, NAMES, NICE, Number, OCTAL,
-    ON_OFF, PATHS, PYTHON_HOME, SECONDS, SWITCH_INTERVAL, Syntax, TEXT, VARIABLE, json, number,
+    ABSOLUTE, ABSOLUTE_PATHS, Bytes, COUNT, Each, LEVEL, MILLISECONDS, Maybe, NAME, NAMES, NICE,
+    Number, OCTAL, ON_OFF, PATHS, PYTHON_HOME, SECONDS, SWITCH_INTERVAL, Syntax, TEXT, VARIABLE,
+    json, number,
 };
 use crate::values::{ApplicationOptions, LogTarget, Preload, Timeout};
 
@@ -247,6 +248,8 @@ options! {
     "memory-max" => memory_max: u64 = 0, Ours IN_PLACE, "bytes", Bytes { min: 4 << 20 }, "memory of all processes of the group together";
     "tasks-max" => tasks_max: u32 = 0, Ours IN_PLACE, "number", Number { min: 0, max: 4_194_304 }, "processes and threads of the group together; 0 is no limit";
     "no-new-privileges" => no_new_privileges: bool = true, Ours RESTARTS, "On or Off", ON_OFF, "programs such as sudo gain no privileges when a worker starts them";
+    "reload-files" => reload_files: Vec<PathBuf> = Vec::new(), Ours RESTARTS, "colon list of absolute files", ABSOLUTE_PATHS, "files beside the scripts whose change starts new workers";
+    "reload-wait" => reload_wait: Timeout = OFF, Ours RESTARTS, "seconds", SECONDS, "time a request waits for new workers after a change; 0: the old ones serve it";
     "restart-burst" => restart_burst: u32 = 10, Ours IN_PLACE, "number", Number { min: 1, max: 1_000_000 }, "failed starts within restart-window after which the group is failed";
     "restart-window" => restart_window: Timeout = Duration::from_secs(60), Ours IN_PLACE, "seconds", SECONDS, "see restart-burst";
     "preload" => preload: bool = false, Ours RESTARTS, "On or Off", ON_OFF, "load the application once and fork the workers from it";

@@ -139,6 +139,9 @@ pub(crate) const ABSOLUTE: One<PathBuf> = one(absolute, |path| path_text(path));
 pub(crate) const PYTHON_HOME: One<PathBuf> = one(python_home, |path| python_home_text(path));
 /// Paths between colons.
 pub(crate) const PATHS: One<Vec<PathBuf>> = one(path_list, |paths| path_list_text(paths));
+/// Paths from the root between colons.
+pub(crate) const ABSOLUTE_PATHS: One<Vec<PathBuf>> =
+    one(absolute_list, |paths| path_list_text(paths));
 /// `NAME=VALUE`.
 pub(crate) const VARIABLE: One<(String, String)> =
     one(variable, |(name, value)| Ok(format!("{name}={value}")));
@@ -249,6 +252,11 @@ fn path_list(value: &str) -> Result<Vec<PathBuf>, String> {
         .filter(|part| !part.is_empty())
         .map(PathBuf::from)
         .collect())
+}
+
+fn absolute_list(value: &str) -> Result<Vec<PathBuf>, String> {
+    let parts = value.split(':').filter(|part| !part.is_empty());
+    parts.map(absolute).collect()
 }
 
 fn path_list_text(paths: &[PathBuf]) -> Result<String, String> {

@@ -23,6 +23,7 @@ use wsgid_protocol::control::{
 use wsgid_protocol::payload::{decode, decode_message, encode};
 use wsgid_protocol::request::{BodyKind, Call, Hello, RequestHead, RequestOptions};
 use wsgid_protocol::response::{Answer, EndReport, FilePart, HeadWriter, ResponseHead};
+use wsgid_protocol::stamp::{FileStamp, StampedFile};
 
 type Pair = (Vec<u8>, Vec<u8>);
 
@@ -134,6 +135,17 @@ fn report() -> impl Strategy<Value = WorkerReport> {
     )
 }
 
+fn stamped() -> impl Strategy<Value = StampedFile> {
+    let stamp = any::<(u64, u64, u64, (i64, i64))>();
+    let stamp = stamp.prop_map(|(device, inode, size, modified)| FileStamp {
+        device,
+        inode,
+        size,
+        modified,
+    });
+    ("/.{0,20}".prop_map(Into::into), of(stamp))
+}
+
 fn from_worker() -> impl Strategy<Value = FromWorker> {
     let failed = vec(("/.{0,20}".prop_map(Into::into), ".{0,60}"), 0..4);
     prop_oneof![
@@ -153,6 +165,12 @@ fn from_worker() -> impl Strategy<Value = FromWorker> {
         ("/.{0,20}", ".{0,20}").prop_map(|(script, callable)| FromWorker::Called {
             script: script.into(),
             callable
+        }),
+        vec(stamped(), 0..4).prop_map(|files| FromWorker::Stamps { files }),
+        stamped().prop_map(|(file, stamp)| FromWorker::Changed { file, stamp }),
+        ("/.{0,20}", any::<bool>()).prop_map(|(script, on)| FromWorker::Reloading {
+            script: script.into(),
+            on
         }),
     ]
 }

@@ -11,6 +11,7 @@ use wsgid_protocol::control::{
 use wsgid_protocol::payload::encode;
 
 use wsgid_protocol::runs::Runs;
+use wsgid_protocol::stamp::{FileStamp, StampedFile};
 
 use super::{Sample, config};
 
@@ -130,6 +131,19 @@ fn runs() -> Runs {
     runs
 }
 
+fn stamps() -> Vec<StampedFile> {
+    let stamp = FileStamp {
+        device: 64_769,
+        inode: 1_234_567,
+        size: 300,
+        modified: (1_700_000_000, 123_456_789),
+    };
+    vec![
+        (PathBuf::from("/srv/shop/wsgi.py"), Some(stamp)),
+        (PathBuf::from("/srv/shop/env"), None),
+    ]
+}
+
 pub(crate) fn to_worker() -> Vec<(&'static str, ToWorker)> {
     vec![
         ("spec", ToWorker::Spec(Box::new(spec()))),
@@ -142,6 +156,8 @@ pub(crate) fn to_worker() -> Vec<(&'static str, ToWorker)> {
         ("preload", ToWorker::Preload(Box::new(spec()))),
         ("fork", ToWorker::Fork { slot: 2 }),
         ("runs", ToWorker::Runs(runs())),
+        ("watch", ToWorker::Watch { files: stamps() }),
+        ("give-back", ToWorker::GiveBack { within_ms: 30_000 }),
     ]
 }
 
@@ -187,6 +203,21 @@ pub(crate) fn from_worker() -> Vec<(&'static str, FromWorker)> {
             FromWorker::Called {
                 script: PathBuf::from("/srv/shop/wsgi.py"),
                 callable: "application".to_owned(),
+            },
+        ),
+        ("stamps", FromWorker::Stamps { files: stamps() }),
+        (
+            "changed",
+            FromWorker::Changed {
+                file: PathBuf::from("/srv/shop/wsgi.py"),
+                stamp: None,
+            },
+        ),
+        (
+            "reloading",
+            FromWorker::Reloading {
+                script: PathBuf::from("/srv/shop/wsgi.py"),
+                on: false,
             },
         ),
     ]
