@@ -423,6 +423,12 @@ pub enum FromWorker {
         /// Whether it is.
         on: bool,
     },
+    /// The system tells this worker nothing about changes of its files: it looks at
+    /// them once a second.
+    Looks {
+        /// Why, in words.
+        why: String,
+    },
 }
 
 /// What a worker knows of itself.

@@ -172,6 +172,7 @@ fn from_worker() -> impl Strategy<Value = FromWorker> {
             script: script.into(),
             on
         }),
+        ".{0,200}".prop_map(|why| FromWorker::Looks { why }),
     ]
 }
 

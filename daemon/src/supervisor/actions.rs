@@ -52,6 +52,7 @@ impl Supervisor {
                 if let Some(entry) = self.pools.get_mut(&pool) {
                     entry.given_up = None;
                     entry.callables.clear();
+                    entry.watching.switched();
                     tracing::debug!("{}: generation {generation} serves", entry.name());
                 }
             }

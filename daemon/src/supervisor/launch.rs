@@ -12,7 +12,7 @@ use super::{Supervisor, pools::PoolEntry};
 use crate::log::Output;
 use crate::process::procfs;
 use crate::process::worker_task::{self, Handle};
-use wsgid_policy::{pool::Event, spawn_queue::Pending};
+use wsgid_policy::{pool::Event, spawn_queue::Pending, watching::Stamps};
 
 impl Supervisor {
     pub(super) fn start_workers(&mut self, now: Instant) {
@@ -137,6 +137,7 @@ impl Supervisor {
             ended_for: None,
             overtime: false,
             failed: BTreeMap::new(),
+            stamps: Stamps::default(),
         };
         self.workers
             .insert(pending.worker, WorkerEntry::new(record, handle));

@@ -92,6 +92,10 @@ impl Supervisor {
                     entry.callables.note(script, callable);
                 }
             }
+            FromWorker::Stamps { files } => self.stamped(id, pool, files),
+            FromWorker::Changed { file, stamp } => self.changed(id, pool, &file, stamp),
+            FromWorker::Reloading { script, on } => self.script_reloading(pool, script, on),
+            FromWorker::Looks { why } => self.looks(pool, &why),
             FromWorker::Forked | FromWorker::CannotFork { .. } => {}
         }
     }
@@ -121,6 +125,7 @@ impl Supervisor {
         say_ready(&entry.name(), record, python, is_news);
         let before = entry.given_up.take();
         self.spawns.done(id);
+        entry.watching.unsettle();
         self.pool_event(pool, Event::Ready(id, scripts));
         self.note_given_up(pool, id, before);
     }

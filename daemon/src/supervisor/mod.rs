@@ -5,7 +5,7 @@
 //! (`arrivals`), `operators`, and its own `lifetime`. The flows that need several of
 //! them are in the files beside, by what begins them: the loop (`run`), HELLOs
 //! (`requests`, `requested`), held connections (`placing`), what state machines say
-//! (`actions`, `launch`, `preload`), workers (`messages`, `health`, `endings`), a
+//! (`actions`, `launch`, `preload`), changed files (`reloading`), workers (`messages`, `health`, `endings`), a
 //! configuration (`configure`), operators (`commands`, `status`), and another
 //! program (`snapshot`, `restore`). `start` is the command.
 
@@ -30,6 +30,7 @@ mod pools;
 mod preload;
 mod preloaders;
 mod records;
+mod reloading;
 mod requested;
 mod requests;
 mod resources;
@@ -134,6 +135,8 @@ impl Supervisor {
             for action in actions {
                 self.carry_out(pool, action);
             }
+            self.follow_reload(pool, now);
+            self.keep_watched(pool);
             self.assign_held(pool, now);
             self.reschedule(pool, now);
             self.keep_preloaders(pool, now);
@@ -144,8 +147,11 @@ impl Supervisor {
     fn reschedule(&mut self, pool: PoolId, now: Instant) {
         let machine = self.pools.get(&pool).map(|entry| &entry.machine);
         let deadline = machine.and_then(|machine| machine.deadline(now));
+        let entry = self.pools.get(&pool);
+        let reload = entry.and_then(|entry| entry.reload_wait.deadline());
         let held = self.next_look_at_held(pool, now);
-        self.waits.set(pool, deadline.into_iter().chain(held).min());
+        let times = deadline.into_iter().chain(held).chain(reload);
+        self.waits.set(pool, times.min());
     }
 
     /// When the loop has to wake up without any event.

@@ -68,7 +68,10 @@ impl Supervisor {
 
     /// The workers of a pool that may get connections.
     fn placement_candidates(&self, pool: PoolId) -> Vec<Candidate> {
-        let accepting = self.pools.get(&pool).map(|entry| entry.machine.accepting());
+        let entry = self.pools.get(&pool);
+        // Those that serve have old code.
+        let entry = entry.filter(|entry| !entry.reload_wait.waits());
+        let accepting = entry.map(|entry| entry.machine.accepting());
         let mut candidates = Vec::new();
         for id in accepting.into_iter().flatten() {
             if let Some(worker) = self.workers.get(&id) {
@@ -192,7 +195,10 @@ impl Supervisor {
         }
         let request = front != QueueFront::Nothing;
         let mut full = None;
+        let pool = self.workers.get(&worker).map(|entry| entry.record.pool);
+        let waits = pool.is_some_and(|pool| self.waits_for_reload(pool, worker));
         if request
+            && !waits
             && let Some(entry) = self.workers.get_mut(&worker)
             && self.pools.accepts(entry.record.pool, worker)
         {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::callables::Callables;
 use wsgid_policy::ids::{PoolId, WorkerId};
 use wsgid_policy::{definition::Definition, pool::WorkerPool};
+use wsgid_policy::{reload_wait::ReloadWait, watching::Watching};
 use wsgid_protocol::{Failure, readable::escaped};
 
 /// Causes that are kept for the status.
@@ -48,6 +49,12 @@ pub(crate) struct PoolEntry {
     pub(super) given_up: Option<GivenUp>,
     /// The generation whose first ready worker the log has told of.
     pub(super) announced: u64,
+    /// Who watches the files.
+    pub(super) watching: Watching,
+    /// Whether requests wait for a generation with new code.
+    #[serde(skip)]
+    pub(super) reload_wait: ReloadWait,
+    pub(super) told_that_it_looks: bool,
 }
 
 impl Default for PoolEntry {
@@ -90,6 +97,9 @@ impl PoolEntry {
             callables: Callables::default(),
             given_up: None,
             announced: 0,
+            watching: Watching::default(),
+            reload_wait: ReloadWait::default(),
+            told_that_it_looks: false,
         }
     }
 

@@ -16,6 +16,7 @@ use wsgid_protocol::{Failure, text};
 use crate::process::worker_task::Handle;
 use wsgid_policy::ids::{ConnectionId, Owner, PoolId, WorkerId};
 use wsgid_policy::instant;
+use wsgid_policy::watching::Stamps;
 
 /// Scripts of one worker that failed to load.
 const FAILED_MAX: usize = 64;
@@ -57,6 +58,9 @@ pub(crate) struct WorkerRecord {
     pub(super) overtime: bool,
     #[serde(default)]
     pub(super) failed: BTreeMap<PathBuf, String>,
+    /// What it has loaded.
+    #[serde(default)]
+    pub(super) stamps: Stamps,
 }
 
 pub(super) struct WorkerEntry {

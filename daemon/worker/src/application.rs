@@ -61,18 +61,23 @@ fn attempt<'py>(
     if let Some(callable) = loaded.called {
         worker.called(&facts.script, callable);
     }
-    if let Some(reason) = loaded.recycle {
-        worker.recycle_for_script(reason);
+    if let Some(renewal) = loaded.renewal {
+        worker.renew(&facts.script, renewal);
     }
     if loaded.first {
         worker.loaded(&facts.script);
     }
-    if let Some(module) = loaded
-        .module
-        .filter(|_| facts.handler && facts.options.script_reloading)
-        && script::wants_reload(&module, environ.get_item(intern!(py, "SCRIPT_FILENAME"))?)
+    if let Some(stamp) = loaded.stamp {
+        worker.stamped(&facts.script, stamp);
+    }
+    if let Some(on) = loaded.reloading {
+        worker.reloading(&facts.script, on);
+    }
+    // With `reload-wait` it was asked before the request was taken.
+    if let Some(asks) = loaded.asks.filter(|_| !worker.waits_for_reload())
+        && script::wants_reload(&asks, environ.get_item(intern!(py, "SCRIPT_FILENAME"))?)
     {
-        worker.recycle_for_handler();
+        worker.recycle_as_asked();
     }
     let application = match loaded.callable {
         Ok(application) => application,

@@ -12,8 +12,6 @@ pub(crate) struct CallFacts {
     pub(crate) callable: Vec<u8>,
     pub(crate) options: RequestOptions,
     pub(crate) head_only: bool,
-    /// Whether the script serves a resource (WSGIHandlerScript).
-    pub(crate) handler: bool,
     /// The function that is called in the place of an application.
     pub(crate) function: Option<ScriptFunction>,
 }
@@ -45,7 +43,6 @@ impl CallFacts {
             callable: callable.to_vec(),
             options: head.options,
             head_only: method == b"HEAD",
-            handler: head.call == Call::Handler,
             function,
         };
         (facts, Label::new(method, &[name, path], id))

@@ -92,11 +92,12 @@ impl Control {
         }
     }
 
-    /// Waits until `wake` is readable, or the supervisor has spoken if one is `heard`, and
-    /// sends what is pending meanwhile.
+    /// Waits until `wake` or `events` is readable, or the supervisor has spoken if one is
+    /// `heard`, and sends what is pending meanwhile.
     pub(crate) fn wait(
         &self,
         wake: BorrowedFd<'_>,
+        events: Option<BorrowedFd<'_>>,
         heard: bool,
         timeout: PollTimeout,
     ) -> nix::Result<Heard> {
@@ -106,17 +107,19 @@ impl Control {
         }
         let mut fds = [
             PollFd::new(wake, PollFlags::POLLIN),
+            PollFd::new(events.unwrap_or(wake), PollFlags::POLLIN),
             PollFd::new(self.as_fd(), wanted),
         ];
         // Without a supervisor its socket would be readable for ever.
-        let watched = if heard { &mut fds[..] } else { &mut fds[..1] };
+        let watched = if heard { &mut fds[..] } else { &mut fds[..2] };
         poll(watched, timeout)?;
-        let [woken, ready] = fds.map(|fd| fd.revents().unwrap_or(PollFlags::empty()));
+        let [woken, happened, ready] = fds.map(|fd| fd.revents().unwrap_or(PollFlags::empty()));
         if ready.contains(PollFlags::POLLOUT) {
             self.send_pending(&mut lock::detached(&self.pending));
         }
         Ok(Heard {
             woken: !woken.is_empty(),
+            happened: events.is_some() && !happened.is_empty(),
             spoken: ready.intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR),
         })
     }
@@ -159,9 +162,11 @@ impl Control {
     }
 }
 
-/// What a wait has found: a wake-up, and something of the supervisor's, or its end.
+/// What a wait has found: a wake-up, something to read in `events`, and something of the
+/// supervisor's, or its end.
 pub(crate) struct Heard {
     pub(crate) woken: bool,
+    pub(crate) happened: bool,
     pub(crate) spoken: bool,
 }
 

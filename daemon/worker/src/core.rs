@@ -50,7 +50,9 @@ pub(crate) fn run(py: Python<'_>, control: i32) -> PyResult<()> {
     let module = PyModule::from_code(py, &source, c"wsgid/runtime.py", c"_wsgid_runtime")?;
     let facts = facts(py, &spec)?;
     facts.set_item("preloader", preloads)?;
-    let worker = Worker::with_scripts(spec, Control::new(socket)?, Scripts::default())?;
+    let scripts = Scripts::default();
+    scripts.files.note_options(&spec.group);
+    let worker = Worker::with_scripts(spec, Control::new(socket)?, scripts)?;
     // A worker without a descriptor left hears its supervisor still.
     let reader = if preloads {
         reader
@@ -229,9 +231,19 @@ impl Core {
             text.truncate(cut(text, room).len());
         }
         let worker = self.worker();
+        let files = worker.scripts.stamps();
+        worker.control.send(&FromWorker::Stamps { files });
         let _ = worker.ready.set(Instant::now());
         worker.control.send(&FromWorker::Ready { python, failed });
         // There is another timer from now on.
+        worker.control.wake();
+    }
+
+    /// The application names files whose change is to start new workers, as the
+    /// scripts' does. They are watched as they are now.
+    fn watch(&self, paths: Vec<PathBuf>) {
+        let worker = self.worker();
+        worker.scripts.files.note_application(paths);
         worker.control.wake();
     }
 

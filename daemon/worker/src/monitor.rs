@@ -24,6 +24,7 @@ use crate::scheduler::Finished;
 use crate::thread_slot::ThreadSlot;
 use crate::ticker::{TICK, Ticker};
 use crate::timers::{Due, Overtime, Since, Timers};
+use crate::watch::FileWatch;
 use crate::worker::Worker;
 use crate::{lock, log, sys};
 
@@ -42,6 +43,7 @@ pub(crate) struct Monitor {
     jobs: Vec<InterpreterJob>,
     ticker: Ticker,
     timers: Timers,
+    files: FileWatch,
     ticking: bool,
     watched: Instant,
     /// When the supervisor was found gone.
@@ -60,6 +62,7 @@ impl Monitor {
             jobs: Vec::new(),
             ticker: Ticker::new(worker.scheduler.slots.len(), now),
             timers: Timers::new(&worker.spec.group, now),
+            files: FileWatch::new(&worker.spec.group.reload_files),
             ticking: true,
             watched: now,
             orphaned: None,
@@ -71,7 +74,10 @@ impl Monitor {
     pub(crate) fn run(&mut self, py: Python<'_>, worker: &Arc<Worker>) {
         // What came right behind the specification was read with it, and the
         // socket will not be readable for that again.
-        py.detach(|| self.take_messages(worker));
+        py.detach(|| {
+            self.take_messages(worker);
+            self.watch_more(worker);
+        });
         loop {
             for job in std::mem::take(&mut self.jobs) {
                 jobs::carry_out(py, worker, &job);
@@ -90,6 +96,12 @@ impl Monitor {
     fn turn(&mut self, worker: &Worker) {
         self.wait(worker);
         let now = Instant::now();
+        for (file, stamp) in self.files.due(now) {
+            worker.changed(file, stamp);
+        }
+        if let Some(why) = self.files.take_silence() {
+            worker.control.send(&FromWorker::Looks { why });
+        }
         if self.ticking {
             self.ticking = self.ticker.tick(worker, now);
             if !self.ticking {
@@ -189,7 +201,8 @@ impl Monitor {
             .filter(|_| !worker.orphaned.load(Ordering::Relaxed))
             .map(|at| at + ORPHAN_GRACE);
         let timers = self.timers.next(since(worker));
-        let next = [orphan, timers, *lock::detached(&worker.deadline)]
+        let files = self.files.next();
+        let next = [orphan, timers, files, *lock::detached(&worker.deadline)]
             .into_iter()
             .flatten()
             .min();
@@ -202,14 +215,27 @@ impl Monitor {
     fn wait(&mut self, worker: &Worker) {
         let control = &worker.control;
         let timeout = self.timeout(worker, Instant::now());
-        let Ok(heard) = control.wait(control.wake_fd(), self.orphaned.is_none(), timeout) else {
+        let (events, hears) = (self.files.descriptor(), self.orphaned.is_none());
+        let Ok(heard) = control.wait(control.wake_fd(), events, hears, timeout) else {
             return;
         };
         if heard.woken {
             control.woken();
+            self.watch_more(worker);
+        }
+        if heard.happened {
+            self.files.read(Instant::now());
         }
         if heard.spoken {
             self.receive(worker);
+        }
+    }
+
+    /// The application may have named files.
+    fn watch_more(&mut self, worker: &Worker) {
+        let files = worker.scripts.files.take_application();
+        if !files.is_empty() {
+            self.files.add(files, Instant::now());
         }
     }
 
@@ -266,8 +292,18 @@ impl Monitor {
                 None => self.cannot_take(worker, connection),
             },
             ToWorker::Runs(runs) => worker.scripts.may_run(runs),
-            ToWorker::Drain => worker.drain(),
-            ToWorker::Stop { within_ms } => worker.stop_within(Duration::from_millis(within_ms)),
+            ToWorker::Watch { files } => self.files.set(files, Instant::now()),
+            ToWorker::GiveBack { within_ms } => {
+                worker.give_back_within(Duration::from_millis(within_ms));
+            }
+            ToWorker::Drain => {
+                self.files.end();
+                worker.drain();
+            }
+            ToWorker::Stop { within_ms } => {
+                self.files.end();
+                worker.stop_within(Duration::from_millis(within_ms));
+            }
             ToWorker::Dump => self.jobs.push(InterpreterJob::Dump),
             ToWorker::Query => worker.control.send(&FromWorker::Report(report(worker))),
             ToWorker::Interrupt { connection } => {
@@ -310,6 +346,7 @@ impl Monitor {
     fn on_supervisor_lost(&mut self, worker: &Worker) {
         let now = Instant::now();
         self.orphaned = Some(now);
+        self.files.end();
         // The supervisor no longer reads these streams; a write is to fail no request.
         if let Ok(null) = File::options().write(true).open("/dev/null") {
             let _ = dup2_stdout(&null).and_then(|()| dup2_stderr(&null));

@@ -55,7 +55,7 @@ pub(crate) fn wait(
                 }
             }
         }
-        match worker.control.wait(wake, true, PollTimeout::NONE) {
+        match worker.control.wait(wake, None, true, PollTimeout::NONE) {
             Ok(heard) if heard.woken => return None,
             Ok(heard) if heard.spoken => receive(worker, reader),
             Ok(_) | Err(Errno::EINTR) => {}

@@ -81,6 +81,8 @@ struct Inner {
 pub(crate) enum ConnectionOutcome {
     Free,
     Ended,
+    /// Another worker is to have it, with the request that was not begun.
+    Unbegun,
 }
 
 impl ConnectionOutcome {
@@ -232,6 +234,10 @@ impl Scheduler {
             ConnectionOutcome::Ended => {
                 self.forget(inner, &connection);
                 Finished::Closed(connection)
+            }
+            ConnectionOutcome::Unbegun => {
+                self.forget(inner, &connection);
+                Finished::Released(connection)
             }
             ConnectionOutcome::Free if inner.draining => {
                 self.forget(inner, &connection);

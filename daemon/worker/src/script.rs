@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read as _};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use nix::unistd::{User, getegid, geteuid};
 use pyo3::intern;
@@ -19,12 +19,13 @@ use pyo3::types::{PyBytes, PyModule, PyString};
 
 use wsgid_protocol::Failure;
 use wsgid_protocol::control::RecycleReason;
+use wsgid_protocol::stamp::FileStamp;
 
 use crate::call_facts::CallFacts;
 use crate::strings::latin1;
 use crate::{fork, log, panics};
 
-/// The modification time is not looked at more often than this.
+/// The file is not looked at more often than this.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A failed script is worth another process after this time.
@@ -48,36 +49,56 @@ impl LoadError {
     }
 }
 
+/// Why the worker is to be replaced because of a script.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Renewal {
+    Recycle(RecycleReason),
+    /// Another file is there than the one that was loaded.
+    Changed(FileStamp),
+}
+
 /// What a request gets.
 pub(crate) struct FoundScript<'py> {
     /// The callable, or why there is none.
     pub(crate) callable: Result<Bound<'py, PyAny>, LoadError>,
-    pub(crate) recycle: Option<RecycleReason>,
+    pub(crate) renewal: Option<Renewal>,
     /// It was loaded for this request, and works.
     pub(crate) first: bool,
+    /// What was loaded for this request.
+    pub(crate) stamp: Option<Option<FileStamp>>,
+    /// Whether changes count, where the supervisor has heard otherwise.
+    pub(crate) reloading: Option<bool>,
     /// What the supervisor is to know of what is called in it: a name that was
     /// found, or none, for it may be another one from now on.
     pub(crate) called: Option<String>,
-    /// The script itself, once it is loaded.
-    pub(crate) module: Option<Bound<'py, PyModule>>,
+    /// Its `reload_required`, to be asked before this request.
+    pub(crate) asks: Option<Bound<'py, PyAny>>,
 }
 
 impl FoundScript<'_> {
     pub(crate) const fn nothing(error: LoadError) -> Self {
         Self {
             callable: Err(error),
-            recycle: None,
+            renewal: None,
             first: false,
+            stamp: None,
+            reloading: None,
             called: None,
-            module: None,
+            asks: None,
         }
     }
 }
 
 pub(crate) struct Script {
-    mtime: Option<SystemTime>,
-    /// Modification time of the file that was loaded.
-    loaded: Option<SystemTime>,
+    /// The file as it was seen last.
+    seen: Option<FileStamp>,
+    /// The file that was loaded.
+    pub(crate) loaded: Option<FileStamp>,
+    /// Whether changes count (WSGIScriptReloading), as the last request said.
+    reloading: bool,
+    /// Its `reload_required`. As in mod_wsgi it is not asked before the first request.
+    asks: Option<Py<PyAny>>,
+    served: bool,
     looked: Instant,
     tried: Instant,
     /// How often the list of what may be run had changed when it was looked at.
@@ -95,23 +116,28 @@ impl Script {
     ) -> Self {
         let name = Path::new(OsStr::from_bytes(path));
         // A file system may take its time to answer, and others have work to do.
-        let (mtime, source) = py.detach(|| {
+        let (loaded, source) = py.detach(|| {
             let mut source = Vec::new();
+            let loaded = file.as_ref().ok().and_then(FileStamp::of_open);
             let read = file.and_then(|mut file| file.read_to_end(&mut source));
             let source = read.map(|_| source);
-            (
-                modified(path),
-                source.map_err(|error| unreadable(name, &error)),
-            )
+            (loaded, source.map_err(|error| unreadable(name, &error)))
         });
         let state = match source {
             Err(text) => Err(LoadError::new(Failure::ScriptMissing, text)),
             Ok(source) => Self::execute(py, runtime, name, &source),
         };
         let now = Instant::now();
+        let asks = state.as_ref().ok().and_then(|module| {
+            let found = module.bind(py).getattr_opt(intern!(py, "reload_required"));
+            found.ok().flatten().map(Bound::unbind)
+        });
         Self {
-            mtime,
-            loaded: mtime,
+            seen: loaded,
+            loaded,
+            reloading: true,
+            asks,
+            served: false,
             looked: now,
             tried: now,
             admitted: 0,
@@ -151,7 +177,8 @@ impl Script {
         let path = &*facts.script;
         let callable = &*facts.callable;
         let reloading = facts.options.script_reloading;
-        let mut recycle = self.recycle(py, path, reloading);
+        let mut renewal = self.renewal(py, path, reloading, LOOK_INTERVAL);
+        let said = std::mem::replace(&mut self.reloading, reloading);
         let known = self.names.len();
         let found = self.callable(py, runtime, path, callable);
         let called = match &found {
@@ -163,48 +190,64 @@ impl Script {
                     && reloading
                     && self.was_replaced(py, path) =>
             {
-                recycle = Some(RecycleReason::ScriptChanged);
+                renewal = Some(Renewal::Recycle(RecycleReason::ScriptChanged));
                 Some(String::new())
             }
             _ => None,
         };
-        let module = self.state.as_ref().ok();
-        let module = module.map(|module| module.bind(py).clone());
         FoundScript {
-            recycle,
+            renewal,
             callable: found,
             first: false,
+            stamp: None,
+            reloading: (said != reloading).then_some(reloading),
             called,
-            module,
+            asks: self.asks(py, facts.function.is_none() && reloading),
         }
+    }
+
+    /// What is to be asked before a request, if it is one that is served.
+    pub(crate) fn asks<'py>(&mut self, py: Python<'py>, counts: bool) -> Option<Bound<'py, PyAny>> {
+        let asks = self.asks.as_ref().filter(|_| counts)?;
+        let before = std::mem::replace(&mut self.served, true);
+        before.then(|| asks.bind(py).clone())
     }
 
     /// Whether another file than the one that was loaded is there now; said once
     /// in a while. It may have what this one lacks: the new script was refused
     /// for the lack of what the configuration no longer asks for.
     fn was_replaced(&mut self, py: Python<'_>, path: &[u8]) -> bool {
-        if self.tried.elapsed() < RETRY_INTERVAL || py.detach(|| modified(path)) == self.loaded {
+        if self.tried.elapsed() < RETRY_INTERVAL || stamp(py, path) == self.loaded {
             return false;
         }
         self.tried = Instant::now();
         true
     }
 
-    fn recycle(&mut self, py: Python<'_>, path: &[u8], reloading: bool) -> Option<RecycleReason> {
+    /// Looks at the file, if that was not done just before. That it has gone is no
+    /// reason: without it no other worker could do better.
+    pub(crate) fn renewal(
+        &mut self,
+        py: Python<'_>,
+        path: &[u8],
+        reloading: bool,
+        interval: Duration,
+    ) -> Option<Renewal> {
         let failed = self.state.is_err();
-        if !(reloading || failed) || self.looked.elapsed() < LOOK_INTERVAL {
+        if !(reloading || failed) || self.looked.elapsed() < interval {
             return None;
         }
         self.looked = Instant::now();
-        let now = py.detach(|| modified(path));
-        let changed = now != self.mtime;
+        let now = stamp(py, path);
         // Remembered, so that each change is said once.
-        self.mtime = now;
-        if failed && (changed || self.tried.elapsed() >= RETRY_INTERVAL) {
-            self.tried = self.looked;
-            return Some(RecycleReason::LoadFailed);
+        let changed = now.filter(|now| self.seen != Some(*now));
+        self.seen = now.or(self.seen);
+        if failed && changed.is_none_or(|_| !reloading) {
+            let again = changed.is_some() || self.tried.elapsed() >= RETRY_INTERVAL;
+            self.tried = if again { self.looked } else { self.tried };
+            return again.then_some(Renewal::Recycle(RecycleReason::LoadFailed));
         }
-        (changed && reloading).then_some(RecycleReason::ScriptChanged)
+        changed.filter(|_| reloading).map(Renewal::Changed)
     }
 
     fn callable<'py>(
@@ -260,30 +303,21 @@ fn script_at(path: &[u8]) -> String {
     format!("WSGI script `{}`", String::from_utf8_lossy(path))
 }
 
-/// A handler script may say for itself whether it has to be loaded again, to
-/// serve this resource.
-pub(crate) fn wants_reload(
-    module: &Bound<'_, PyModule>,
-    resource: Option<Bound<'_, PyAny>>,
-) -> bool {
-    let py = module.py();
-    let answer = panics::raised(|| {
-        let required = module.getattr_opt(intern!(py, "reload_required"))?;
-        required.map_or(Ok(false), |required| {
-            required.call1((resource,))?.is_truthy()
-        })
-    });
+/// A script may say for itself whether it has to be loaded again, to serve this
+/// resource.
+pub(crate) fn wants_reload(asks: &Bound<'_, PyAny>, resource: Option<Bound<'_, PyAny>>) -> bool {
+    let py = asks.py();
+    let answer = panics::raised(|| asks.call1((resource,))?.is_truthy());
     answer.unwrap_or_else(|error| {
-        let what = "exception in reload_required of a handler script";
+        let what = "exception in reload_required of a script";
         log::exception(py, what, &error);
         false
     })
 }
 
-fn modified(path: &[u8]) -> Option<SystemTime> {
-    std::fs::metadata(OsStr::from_bytes(path))
-        .and_then(|data| data.modified())
-        .ok()
+/// A file system may take its time to answer, and others have work to do.
+fn stamp(py: Python<'_>, path: &[u8]) -> Option<FileStamp> {
+    py.detach(|| FileStamp::of(Path::new(OsStr::from_bytes(path))))
 }
 
 /// Names the first component of the path that is missing or closed, and for

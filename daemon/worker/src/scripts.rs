@@ -3,23 +3,26 @@
 //! and does is in `script`.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyModule, PyString};
 
 use wsgid_protocol::control::WorkerSpec;
 use wsgid_protocol::runs::{self, RunRefusal, Runs};
+use wsgid_protocol::stamp::StampedFile;
 use wsgid_protocol::{Failure, GroupConfig};
 
 use crate::call_facts::CallFacts;
 use crate::line_rate::{LineLimits, LineRate};
-use crate::script::{FoundScript, LoadError, Script, unusable};
+use crate::loaded_files::LoadedFiles;
+use crate::script::{FoundScript, LoadError, Renewal, Script, unusable};
 use crate::{lock, log, panics};
 
 /// How often it is said that a script was refused.
@@ -34,6 +37,8 @@ pub(crate) struct Scripts {
     /// Few, so that finding one costs less than a hash of its path. All of them
     /// are scripts that the group may run: what was refused never comes in here.
     table: Mutex<BTreeMap<Vec<u8>, Script>>,
+    /// What else the process depends on.
+    pub(crate) files: LoadedFiles,
     /// Since when a script is being loaded.
     loading: Mutex<Option<Instant>>,
     /// What the supervisor has said since the worker was started.
@@ -85,6 +90,7 @@ impl Scripts {
         let told = AtomicU32::new(self.told.load(Ordering::Acquire));
         Self {
             table: Mutex::new(table),
+            files: self.files.take(),
             runs: Mutex::new(runs),
             told,
             ..Self::default()
@@ -161,6 +167,32 @@ impl Scripts {
         lines
     }
 
+    /// What was loaded so far, in which state.
+    pub(crate) fn stamps(&self) -> Vec<StampedFile> {
+        let mut stamps = self.files.options();
+        for (path, script) in &*lock::detached(&self.table) {
+            stamps.push((OsStr::from_bytes(path).into(), script.loaded));
+        }
+        stamps
+    }
+
+    /// Looks at a script before a request for it is taken: whether another file is there,
+    /// and what is to be asked besides.
+    pub(crate) fn look<'py>(
+        &self,
+        py: Python<'py>,
+        path: &[u8],
+        reloading: bool,
+        is_served: bool,
+    ) -> (Option<Renewal>, Option<Bound<'py, PyAny>>) {
+        let mut table = lock::attached(py, &self.table);
+        let Some(script) = table.get_mut(path).filter(|_| reloading) else {
+            return (None, None);
+        };
+        let renewal = script.renewal(py, path, reloading, Duration::ZERO);
+        (renewal, script.asks(py, is_served))
+    }
+
     /// The callable of a script; the script is loaded by the first who asks.
     pub(crate) fn get<'py>(
         &self,
@@ -190,6 +222,7 @@ impl Scripts {
         };
         let loaded = FoundScript {
             first: script.state.is_ok(),
+            stamp: Some(script.loaded),
             ..script.find(py, runtime, facts)
         };
         table.insert(path.to_vec(), script);

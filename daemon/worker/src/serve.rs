@@ -30,7 +30,7 @@ use crate::receive::{ReceiveError, receive_frame};
 use crate::scheduler::ConnectionOutcome;
 use crate::thread_slot::ThreadSlot;
 use crate::worker::Worker;
-use crate::{application, environ, lock, log, panics, queue_limits, sys};
+use crate::{application, environ, give_back, lock, log, panics, queue_limits, sys};
 
 /// What a thread reads at once. Few heads are longer, and there are many threads
 /// in many processes.
@@ -96,6 +96,9 @@ impl Thread {
         worker: &Arc<Worker>,
         connection: &Arc<Connection>,
     ) -> ConnectionOutcome {
+        if worker.waits_for_reload() && give_back::is_due(py, worker, connection) {
+            return ConnectionOutcome::Unbegun;
+        }
         match self.reader.fill(connection.as_fd(), MsgFlags::MSG_DONTWAIT) {
             Ok(0) => return ConnectionOutcome::Ended,
             Ok(_) => {}

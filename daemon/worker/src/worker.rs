@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyModule};
 
 use wsgid_protocol::control::{FromWorker, RecycleReason, WorkerSpec};
+use wsgid_protocol::stamp::FileStamp;
 
 use crate::connection::Connection;
 use crate::control::Control;
@@ -23,12 +25,13 @@ use crate::lock;
 use crate::memory::{Memory, requests_max};
 use crate::metrics::RequestMetrics;
 use crate::scheduler::{Finished, Scheduler};
+use crate::script::Renewal;
 use crate::scripts::Scripts;
 use crate::stats::Stats;
 use crate::stream::TextStream;
 
-/// Handler scripts ask for a successor this often at most.
-const HANDLER_INTERVAL: Duration = Duration::from_secs(1);
+/// Scripts ask for a successor this often at most.
+const ASKED_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What Python prepared.
 pub(crate) struct Runtime {
@@ -72,8 +75,10 @@ pub(crate) struct Worker {
     pub(crate) leaving: AtomicBool,
     /// When the process ends whatever runs.
     pub(crate) deadline: Mutex<Option<Instant>>,
-    /// When a handler script asked for a successor last, after `started`.
-    handler_asked: Mutex<Option<Duration>>,
+    /// When a script asked for a successor last, after `started`.
+    asked: Mutex<Option<Duration>>,
+    /// Until when requests are given back unbegun: they wait for another generation.
+    gives_back: Mutex<Option<Instant>>,
     /// Bits of the reasons that were sent.
     recycled: AtomicU64,
     /// The last of them.
@@ -107,7 +112,8 @@ impl Worker {
             orphaned: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
             deadline: Mutex::default(),
-            handler_asked: Mutex::default(),
+            asked: Mutex::default(),
+            gives_back: Mutex::default(),
             recycled: AtomicU64::new(0),
             reason: OnceLock::new(),
             spec,
@@ -160,17 +166,60 @@ impl Worker {
         self.recycle(reason);
     }
 
-    /// A handler script says at every request that it is to be loaded again; the
-    /// supervisor need not hear each time.
-    pub(crate) fn recycle_for_handler(&self) {
+    /// A script says at every request that it is to be loaded again; the supervisor need
+    /// not hear each time.
+    pub(crate) fn recycle_as_asked(&self) {
         let now = self.started.elapsed();
-        let mut asked = lock::detached(&self.handler_asked);
-        if asked.is_some_and(|at| now.saturating_sub(at) < HANDLER_INTERVAL) {
+        let mut asked = lock::detached(&self.asked);
+        if asked.is_some_and(|at| now.saturating_sub(at) < ASKED_INTERVAL) {
             return;
         }
         *asked = Some(now);
         drop(asked);
+        self.give_back_within(self.spec.group.reload_wait);
         self.recycle_for_script(RecycleReason::ScriptChanged);
+    }
+
+    /// A script is not what it was, or failed.
+    pub(crate) fn renew(&self, script: &[u8], renewal: Renewal) {
+        match renewal {
+            Renewal::Recycle(reason) => self.recycle_for_script(reason),
+            Renewal::Changed(stamp) => self.changed(OsStr::from_bytes(script).into(), Some(stamp)),
+        }
+    }
+
+    /// A file is not what was loaded.
+    pub(crate) fn changed(&self, file: PathBuf, stamp: Option<FileStamp>) {
+        let _ = self.reason.set(RecycleReason::ScriptChanged);
+        self.give_back_within(self.spec.group.reload_wait);
+        self.control.send(&FromWorker::Changed { file, stamp });
+    }
+
+    /// Whether requests wait for a new generation after a change.
+    pub(crate) const fn waits_for_reload(&self) -> bool {
+        !self.spec.group.reload_wait.is_zero()
+    }
+
+    /// Requests are given back unbegun for so long; 0: they are served.
+    pub(crate) fn give_back_within(&self, time: Duration) {
+        let until = Instant::now().checked_add(time);
+        *lock::detached(&self.gives_back) = until.filter(|_| !time.is_zero());
+    }
+
+    pub(crate) fn gives_back(&self, now: Instant) -> bool {
+        lock::detached(&self.gives_back).is_some_and(|until| now < until)
+    }
+
+    /// What was loaded for a request.
+    pub(crate) fn stamped(&self, script: &[u8], stamp: Option<FileStamp>) {
+        let files = vec![(OsStr::from_bytes(script).into(), stamp)];
+        self.control.send(&FromWorker::Stamps { files });
+    }
+
+    /// Whether changes of a script count.
+    pub(crate) fn reloading(&self, script: &[u8], on: bool) {
+        let script = OsStr::from_bytes(script).into();
+        self.control.send(&FromWorker::Reloading { script, on });
     }
 
     /// A script that nobody had named was loaded for a request.

@@ -220,6 +220,12 @@ pub(crate) fn from_worker() -> Vec<(&'static str, FromWorker)> {
                 on: false,
             },
         ),
+        (
+            "looks",
+            FromWorker::Looks {
+                why: "`/srv/shop` is on a file system that tells nothing".to_owned(),
+            },
+        ),
     ]
 }
 

@@ -106,7 +106,10 @@ pub fn run(control: UnixStream) -> io::Result<()> {
                     let _ = refused.then(|| (&socket).write_all(b"hello"));
                 }
             }
-            ToWorker::Interrupt { .. } | ToWorker::Runs(_) => {}
+            ToWorker::Interrupt { .. }
+            | ToWorker::Runs(_)
+            | ToWorker::Watch { .. }
+            | ToWorker::GiveBack { .. } => {}
         }
     }
 }

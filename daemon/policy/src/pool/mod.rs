@@ -300,6 +300,14 @@ impl WorkerPool {
         self.next.as_ref().map(|next| next.number)
     }
 
+    /// Whether a generation is being started because files changed, beside one that
+    /// serves.
+    pub fn reloads(&self) -> bool {
+        let next = self.next.as_ref();
+        let for_files = next.is_some_and(|next| next.for_files && !next.is_service());
+        for_files && self.mode == Mode::Running && self.any_serving()
+    }
+
     /// The definition of the serving generation.
     pub const fn definition(&self) -> &Arc<Definition> {
         &self.current.definition
