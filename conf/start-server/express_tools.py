@@ -5,13 +5,10 @@ Imported by handler.wsgi in the worker process.
 """
 
 import atexit
-import ctypes
 import io
 import itertools
 import json
 import os
-import select
-import signal
 import sys
 import threading
 import time
@@ -27,9 +24,7 @@ def before_loading(settings):
     if settings["coverage"]:
         _start_coverage(settings["coverage"])
     if settings["reload_on_changes"]:
-        reloader = Reloader(settings.get("watch", ()))
-        reloader.start()
-        after_loading = reloader.look
+        after_loading = watch_modules()
     if settings["debugger_startup"]:
         import pdb
 
@@ -67,105 +62,32 @@ def _attach_terminal(name):
     sys.stdout = io.TextIOWrapper(io.FileIO(os.dup(descriptor), "w"), write_through=True)
 
 
-class Reloader(threading.Thread):
-    """Watches the files of all loaded modules.
+def watch_modules():
+    """Has the worker watch the files of all loaded modules: now, and after each request
+    those that it has imported."""
+    import mod_wsgi
 
-    inotify shortens the wait; whether a file changed is told by its
-    modification time, so that file systems without events work too.
-    """
+    watched = set()
 
-    INTERVAL = 1.0
+    def look():
+        # In one step, while others import.
+        files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+        # The source counts, not what was compiled from it.
+        files = {path[:-1] if path.endswith((".pyc", ".pyo")) else path
+                 for path in files if isinstance(path, str) and os.path.isabs(path)}
+        new = files - watched
+        if new:
+            watched.update(new)
+            mod_wsgi._core.watch(sorted(new))
 
-    def __init__(self, also=()):
-        super().__init__(name="wsgid-reloader", daemon=True)
-        self._also = list(also)
-        self._known = {}
-        self._directories = set()
-        self._lock = threading.Lock()
-        self._events = _Inotify.open()
+    def on_event(name, **payload):
+        if name == "request_finished" and len(sys.modules) != on_event.count:
+            on_event.count = len(sys.modules)
+            look()
 
-    def look(self):
-        """Looks at every file now, so that no change from here on is missed."""
-        with self._lock:
-            return self._scan()
-
-    def run(self):
-        self.look()
-        while True:
-            self._wait()
-            changed = self.look()
-            if changed:
-                _say("`%s` has changed; the worker process is replaced" % changed)
-                os.kill(os.getpid(), signal.SIGUSR1)
-
-    def _files(self):
-        for module in list(sys.modules.values()):
-            path = getattr(module, "__file__", None)
-            if not isinstance(path, str):
-                continue
-            # The source counts, not what was compiled from it.
-            yield path[:-1] if path.endswith((".pyc", ".pyo")) else path
-        yield from self._also
-
-    def _scan(self):
-        """Looks at every file; the first one that changed, or None."""
-        changed = None
-        for path in set(self._files()):
-            try:
-                now = os.stat(path).st_mtime_ns
-            except OSError:
-                now = None
-            before = self._known.setdefault(path, now)
-            if now != before:
-                self._known[path] = now
-                changed = changed or path
-            self._watch(os.path.dirname(path))
-        return changed
-
-    def _watch(self, directory):
-        if self._events is not None and directory not in self._directories:
-            self._directories.add(directory)
-            self._events.watch(directory)
-
-    def _wait(self):
-        if self._events is None:
-            time.sleep(self.INTERVAL)
-        else:
-            self._events.wait(self.INTERVAL)
-
-
-class _Inotify:
-    """As much of inotify(7) as a wake-up needs."""
-
-    # IN_CLOSE_WRITE, IN_MOVED_TO, IN_DELETE, IN_ATTRIB.
-    MASK = 0x008 | 0x080 | 0x200 | 0x004
-
-    def __init__(self, library, descriptor):
-        self._library = library
-        self._descriptor = descriptor
-
-    @classmethod
-    def open(cls):
-        try:
-            library = ctypes.CDLL(None, use_errno=True)
-            descriptor = library.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
-        except (OSError, AttributeError):
-            return None
-        return cls(library, descriptor) if descriptor >= 0 else None
-
-    def watch(self, directory):
-        # A failure means only that the timer finds the change.
-        self._library.inotify_add_watch(self._descriptor, os.fsencode(directory), ctypes.c_uint32(self.MASK))
-
-    def wait(self, seconds):
-        ready, _, _ = select.select([self._descriptor], [], [], seconds)
-        if ready:
-            # An editor writes in several steps; the last one counts.
-            time.sleep(0.05)
-            try:
-                os.read(self._descriptor, 65536)
-            except BlockingIOError:
-                pass
+    on_event.count = 0
+    mod_wsgi.subscribe_events(on_event)
+    return look
 
 
 class Debugger:

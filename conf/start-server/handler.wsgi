@@ -9,18 +9,15 @@ when one of them is asked for.
 import importlib
 import json
 import os
-import signal
 import sys
-import time
 import types
+
+import mod_wsgi
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 
 with open(os.path.join(_HERE, "handler.json"), encoding="utf-8") as _stream:
     SETTINGS = json.load(_stream)
-
-# The application's file is not looked at more often than this, in seconds.
-_LOOK_INTERVAL = 0.05
 
 # What the flags of code say (`inspect`, which is imported only for a message).
 _CO_COROUTINE = 0x80
@@ -107,29 +104,21 @@ def _may_be_meant(value, module):
     return True
 
 
-def _modified(path):
-    try:
-        return os.stat(path).st_mtime_ns if path else None
-    except OSError:
-        return None
+def _watch(path):
+    """Has new processes started when the application's file changes."""
+    if SETTINGS["reloading"] and path:
+        mod_wsgi._core.watch([os.path.abspath(path)])
 
 
 class _Entry:
     """What httpd's requests come to: sets SCRIPT_NAME and PATH_INFO as the
-    mount point wants them, and asks for new processes when the application's
-    file has changed."""
+    mount point wants them."""
 
-    def __init__(self, application, path, mount_point, reloading):
+    def __init__(self, application, mount_point):
         self._application = application
-        self._path = path
         self._mount_point = mount_point.rstrip("/")
-        self._reloading = reloading
-        self._modified = _modified(path)
-        self._looked = time.monotonic()
 
     def __call__(self, environ, start_response):
-        if self._reloading and time.monotonic() - self._looked > _LOOK_INTERVAL:
-            self._look()
         path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
         mount = self._mount_point
         if mount and (path == mount or path.startswith(mount + "/")):
@@ -140,18 +129,6 @@ class _Entry:
             environ["PATH_INFO"] = path
         return self._application(environ, start_response)
 
-    def changed(self):
-        """Whether the application's file changed since it was last asked."""
-        now = _modified(self._path)
-        before, self._modified = self._modified, now
-        return now != before
-
-    def _look(self):
-        self._looked = time.monotonic()
-        if self.changed():
-            # This process finishes its requests and is replaced.
-            os.kill(os.getpid(), signal.SIGUSR1)
-
 
 _tools = _after_loading = None
 if SETTINGS["tools"]:
@@ -161,15 +138,14 @@ if SETTINGS["tools"]:
     sys.path.remove(_HERE)
     _after_loading = _tools.before_loading(SETTINGS)
 
-_application, _path = _load_application()
-if _after_loading is not None:
-    _after_loading()
+if SETTINGS["type"] != "module":
+    _watch(SETTINGS["entry"])
+try:
+    _application, _path = _load_application()
+finally:
+    if _after_loading is not None:
+        _after_loading()
+_watch(_path)
 if _tools is not None:
     _application = _tools.wrap(_application, SETTINGS)
-application = _Entry(_application, _path, SETTINGS["mount_point"], SETTINGS["reloading"])
-handle_request = application
-
-
-def reload_required(resource):
-    """Whether the application's file changed since it was loaded."""
-    return application.changed()
+application = handle_request = _Entry(_application, SETTINGS["mount_point"])

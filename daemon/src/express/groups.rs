@@ -77,6 +77,9 @@ impl ProcessGroup {
     }
 }
 
+/// Seconds that a developer's request waits for new code.
+const DEVELOPER_WAITS: u32 = 30;
+
 fn application(plan: &ServerPlan) -> ProcessGroup {
     let options = &plan.options;
     let timeouts = &options.timeouts;
@@ -120,6 +123,11 @@ fn application(plan: &ServerPlan) -> ProcessGroup {
     group.set("response-flush-delay", options.network.response_flush_delay);
     if options.metrics.server_metrics {
         group.set("server-metrics", "On");
+    }
+    let develop = &options.develop;
+    if develop.reload_on_changes && !develop.disable_reloading {
+        // Who has just saved a file wants to see what it does.
+        group.set("reload-wait", DEVELOPER_WAITS);
     }
     group
 }

@@ -17,10 +17,11 @@ use wsgid_protocol::stamp::{FileStamp, StampedFile};
 
 use crate::watch_places::{self, WatchPlace};
 
-/// Editors and deploy tools write in several steps: a change is said after so long
-/// without another one.
-const QUIET: Duration = Duration::from_millis(50);
-/// … and after so long in any case.
+/// Editors and deploy tools write in several steps, and a busy machine stretches them: a
+/// change is said after so long without another one, and not while a file is being
+/// written, …
+const QUIET: Duration = Duration::from_millis(100);
+/// … but after so long in any case.
 const QUIET_MAX: Duration = Duration::from_secs(1);
 /// How often files are looked at without events.
 const LOOK: Duration = Duration::from_secs(1);
@@ -44,6 +45,8 @@ const MASK_ADD: AddWatchFlags = AddWatchFlags::from_bits_retain(libc::IN_MASK_AD
 struct PendingChange {
     first: Instant,
     last: Instant,
+    /// A file was written, and is not closed yet.
+    is_open: bool,
 }
 
 /// The files that a worker watches.
@@ -137,15 +140,24 @@ impl FileWatch {
                 return;
             }
         };
-        let counts = events.iter().any(|event| {
-            let lost = event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW);
-            lost || self.places.get(&event.wd).is_some_and(|names| {
+        for event in events {
+            let is_lost = event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW);
+            let names = self.places.get(&event.wd);
+            let counts = names.is_some_and(|names| {
                 let name = event.name.as_ref();
                 name.is_none_or(|name| names.contains(name))
-            })
-        });
-        if counts {
-            self.note(now);
+            });
+            if is_lost || counts {
+                self.note(now);
+                self.note_writer(event.mask);
+            }
+        }
+    }
+
+    fn note_writer(&mut self, events: AddWatchFlags) {
+        if let Some(pending) = &mut self.pending {
+            pending.is_open |= events.contains(AddWatchFlags::IN_MODIFY);
+            pending.is_open &= !events.contains(AddWatchFlags::IN_CLOSE_WRITE);
         }
     }
 
@@ -153,6 +165,7 @@ impl FileWatch {
         let pending = self.pending.get_or_insert(PendingChange {
             first: now,
             last: now,
+            is_open: false,
         });
         pending.last = now;
     }
@@ -268,7 +281,12 @@ impl FileWatch {
 
 impl PendingChange {
     fn until(&self) -> Instant {
-        (self.last + QUIET).min(self.first + QUIET_MAX)
+        let latest = self.first + QUIET_MAX;
+        if self.is_open {
+            latest
+        } else {
+            latest.min(self.last + QUIET)
+        }
     }
 
     fn may_wait(&self, now: Instant) -> bool {

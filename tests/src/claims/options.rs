@@ -51,6 +51,14 @@ pub const SEEN: &[(&str, &[&str])] = &[
     ),
     ("sites::the_supervisor_is_seen_in_ps", &["display-name"]),
     (
+        "reloading::files_that_options_name_are_watched",
+        &["reload-files"],
+    ),
+    (
+        "reloading::a_request_waits_for_the_new_code",
+        &["reload-wait"],
+    ),
+    (
         "option_effects::the_interpreter_is_told",
         &["switch-interval"],
     ),
