@@ -3,7 +3,7 @@
 //! Who watches and what is news is decided in the policy (`watching`, `reload_wait`).
 //! Called by `messages`, and after each event of a pool.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use wsgid_protocol::control::{RecycleReason, ToWorker};
@@ -35,7 +35,7 @@ impl Supervisor {
         &mut self,
         id: WorkerId,
         pool: PoolId,
-        file: &PathBuf,
+        file: &Path,
         stamp: Option<FileStamp>,
     ) {
         let entry = self.pools.get_mut(&pool);
@@ -49,7 +49,7 @@ impl Supervisor {
         }
     }
 
-    fn begin_for(&mut self, id: WorkerId, pool: PoolId, file: &PathBuf) {
+    fn begin_for(&mut self, id: WorkerId, pool: PoolId, file: &Path) {
         tracing::info!(
             "{}: `{}` has changed",
             self.pools.name(pool),

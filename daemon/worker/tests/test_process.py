@@ -75,7 +75,7 @@ class Scripts(harness.Case):
         with open(path + ".count") as file:
             self.assertEqual(file.read(), "x")
         os.utime(path, (1, 1))
-        self.until(lambda: connection.get(path) and any(seen[0] == "Recycle" for seen in self.drainmessages(worker)))
+        self.until(lambda: connection.get(path) and any(seen[0] == "Changed" for seen in self.drainmessages(worker)))
 
     def drainmessages(self, worker):
         import select
@@ -88,7 +88,11 @@ class Scripts(harness.Case):
         connection.get(path)
         os.utime(path, (1, 1))
         self.until(lambda: connection.get(path).body == b"hello"
-                   and ("Recycle", "ScriptChanged") in self.drainmessages(worker))
+                   and any(seen[0] == "Changed" for seen in self.drainmessages(worker)))
+        stamp = lambda: tuple(getattr(os.stat(path), "st_" + name) for name in ("dev", "ino", "size", "mtime_ns"))
+        self.assertEqual(worker.expect("Changed"), ("Changed", path, stamp()))
+        self.assertEqual(stamp()[3], 10**9)
+        self.assertNotEqual(worker.expect("Stamps")[1], [(path, stamp())])
 
     def test_preload(self):
         good, bad = self.script(HELLO), self.script("1 / 0")

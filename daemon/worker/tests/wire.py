@@ -164,6 +164,17 @@ class Reader:
     def text(self):
         return self.bytes().decode()
 
+    def int(self):
+        value = self.uint()
+        return value >> 1 ^ -(value & 1)
+
+    def stamp(self):
+        """(device, inode, size, nanoseconds), or None."""
+        if self.take(1) == b"\0":
+            return None
+        place = [self.uint() for _ in range(3)]
+        return (*place, self.int() * 10**9 + self.int())
+
     def end(self):
         assert self.at == len(self.data), "bytes left over"
 
@@ -203,8 +214,16 @@ def from_worker(payload):
         result = ("Heartbeat" if kind == 6 else "Forked",)
     elif kind in (8, 9):
         result = ("CannotFork" if kind == 8 else "Loaded", reader.text())
-    else:
-        assert kind == 10, kind
+    elif kind == 10:
         result = ("Called", reader.text(), reader.text())
+    elif kind == 11:
+        result = ("Stamps", [(reader.text(), reader.stamp()) for _ in range(reader.uint())])
+    elif kind == 12:
+        result = ("Changed", reader.text(), reader.stamp())
+    elif kind == 13:
+        result = ("Reloading", reader.text(), reader.take(1) == b"\1")
+    else:
+        assert kind == 14, kind
+        result = ("Looks", reader.text())
     reader.end()
     return result
