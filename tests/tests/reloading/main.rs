@@ -14,10 +14,10 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use wsgid_tests::wait::let_run;
-use wsgid_tests::{Httpd, Limit, Python, Site, case, eventually, users};
+use wsgid_tests::{Httpd, Limit, Python, Site, case, eventually, heavy_case, note, users};
 
 use crate::server::{
-    SOON, code, instances, pool, same_time, serve, serves, site, watcher, watchers,
+    SOON, code, instances, pool, ready, same_time, serve, serves, site, watcher, watchers,
 };
 
 #[test]
@@ -82,6 +82,7 @@ fn every_way_to_change_a_script_is_seen_once() {
     case(Limit::seconds(240), || {
         let site = site();
         let (httpd, script) = serve(&site, "processes=2 threads=1");
+        ready(&httpd, 2);
         watcher(&httpd);
         let mut generation = 1;
         let mut expect = |text: &str| {
@@ -321,9 +322,7 @@ fn code_that_does_not_load_is_tried_once_and_the_cure_is_seen() {
     case(Limit::default(), || {
         let site = site();
         let (httpd, _) = serve(&site, "processes=3 threads=1");
-        eventually("all workers", SOON, || {
-            (httpd.ready_workers().len() == 3).then_some(())
-        });
+        ready(&httpd, 3);
         watcher(&httpd);
         site.write("app.py", "raise RuntimeError('broken')\n");
         httpd.wait_for_log("was given up", SOON);
@@ -388,6 +387,46 @@ fn root_without_inotify_files_are_looked_at() {
         assert_eq!(httpd.get("/").text(), "two");
         drop(taker.stdin.take());
         let _ = taker.wait();
+        httpd.stop();
+    });
+}
+
+/// How many sites are idle; `WSGID_IDLE_SITES=500` for the figures of many.
+fn idle_sites() -> usize {
+    let given = std::env::var("WSGID_IDLE_SITES").ok();
+    given.and_then(|text| text.parse().ok()).unwrap_or(20)
+}
+
+#[test]
+fn idle_sites_that_are_watched_use_no_processor() {
+    heavy_case(Limit::seconds(600), || {
+        let site = site();
+        let script = site.write("app.py", &code("one", ""));
+        let count = idle_sites();
+        let mut builder = Httpd::builder();
+        for number in 0..count {
+            let name = format!("site{number}");
+            builder = builder
+                .daemon(&name, "processes=1 threads=1 deadlock-timeout=0")
+                .mount(&format!("/{name}"), &script, &name);
+        }
+        let httpd = builder.start();
+        let workers = eventually("all sites", Duration::from_secs(400), || {
+            let workers = httpd.ready_workers();
+            let watch = workers.iter().filter(|one| instances(**one) == 1).count();
+            (watch == count).then_some(workers)
+        });
+        // What follows the start has had its time.
+        let_run(Duration::from_secs(3));
+        let used = || workers.iter().map(|one| one.cpu_time()).sum::<Duration>();
+        let before = used();
+        let_run(Duration::from_secs(10));
+        let spent = used() - before;
+        note(&format!(
+            "{count} idle sites: {count} inotify instances, {spent:?} of processor time in 10 s"
+        ));
+        let most = Duration::from_millis(1) * u32::try_from(count).unwrap_or(u32::MAX);
+        assert!(spent <= most, "{spent:?}");
         httpd.stop();
     });
 }

@@ -38,6 +38,13 @@ pub(crate) fn serve(site: &Site, options: &str) -> (Httpd, PathBuf) {
     (httpd, script)
 }
 
+/// Waits until so many workers are ready: none loads what is written next.
+pub(crate) fn ready(httpd: &Httpd, count: usize) {
+    eventually("all workers", SOON, || {
+        (httpd.ready_workers().len() == count).then_some(())
+    });
+}
+
 pub(crate) fn pool(httpd: &Httpd) -> PoolStatus {
     httpd.pools().pop().expect("a pool")
 }
