@@ -15,25 +15,24 @@ def serve_orders(core, wake_read, failed):
     # page that it shares with the others.
     gc.collect()
     gc.freeze()
-    own, is_announced = os.getpid(), False
-    while True:
-        # Python runs the application's signal handlers here: one that raises must not
-        # end the preloader.
-        try:
-            if not is_announced:
-                announce(core, failed)
-                is_announced = True
-            core.wait_for_order(wake_read)
-            why = other_threads()
-            if why:
-                core.cannot_fork(why)
-            elif core.step_aside():
-                break
-        except BaseException:
-            report()
-            if os.getpid() != own:
-                os._exit(1)
-    fork_worker()
+    is_announced = False
+
+    def step():
+        nonlocal is_announced
+        if not is_announced:
+            announce(core, failed)
+            is_announced = True
+        core.wait_for_order(wake_read)
+        why = other_threads()
+        if why:
+            core.cannot_fork(why)
+            return False
+        if not core.step_aside():
+            return False
+        fork_worker()
+        return True
+
+    core.repeat(step)
 
 
 def announce(core, failed):

@@ -249,15 +249,37 @@ impl Core {
 
     /// A preloader has a thread too many.
     fn cannot_fork(&self, why: String) {
+        drop(lock::detached(&self.order).take());
         self.worker().control.send(&FromWorker::CannotFork { why });
     }
 
-    /// A preloader waits for its next order.
+    /// Calls what a preloader does until it says that this is a worker. Python runs the
+    /// application's signal handlers in it: what one raises ends no preloader, between
+    /// two calls neither.
+    fn repeat(&self, py: Python<'_>, step: &Bound<'_, PyAny>) {
+        let own = std::process::id();
+        loop {
+            match step.call0().and_then(|done| done.is_truthy()) {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(error) => {
+                    let what =
+                        "exception in a signal handler of the application; the preloader goes on";
+                    log::exception(py, what, &error);
+                    if std::process::id() != own {
+                        sys::exit_now(1);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A preloader waits for its next order, unless it has one.
     fn wait_for_order(&self, py: Python<'_>, wake: i32) -> PyResult<()> {
         let wake = sys::duplicate(wake)
             .ok_or_else(|| PyRuntimeError::new_err("the wake pipe is closed"))?;
         let worker = self.worker();
-        loop {
+        while lock::detached(&self.order).is_none() {
             let order = py.detach(|| {
                 let mut reader = lock::detached(&self.reader);
                 let reader = reader.as_mut()?;
@@ -265,10 +287,11 @@ impl Core {
             });
             if order.is_some() {
                 *lock::detached(&self.order) = order;
-                return Ok(());
+                break;
             }
             main_thread::wait(py, wake.as_fd());
         }
+        Ok(())
     }
 
     /// Makes a helper process that forks the worker which was ordered. Returns
