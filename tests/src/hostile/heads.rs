@@ -65,8 +65,8 @@ pub(super) const CASES: &[Case] = &[
         e.data(b"body")?;
         e.end()
     }),
-    Case::new("fields-512", Complete(""), |e| many(e, 512, 10)),
-    Case::new("fields-513", NotOk, |e| many(e, 513, 10)),
+    Case::new("fields-600", Complete(""), |e| many(e, 600, 10)),
+    Case::new("fields-4097", NotOk, |e| many(e, 4097, 10)),
     Case::new("fields-60000", NotOk, |e| many(e, 60_000, 0)),
     Case::new("field-of-200-kib", Any, |e| many(e, 1, 200 * 1024)),
     Case::new("name-empty", NotOk, |e| field(e, (b"", b"x"))),
