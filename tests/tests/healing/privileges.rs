@@ -263,7 +263,12 @@ fn assert_descriptors(worker: Pid) {
             3 => what.starts_with("socket:"),
             // Its connections, and what it waits with.
             _ => {
-                let kinds = ["socket:", "anon_inode:[eventpoll]", "anon_inode:[eventfd]"];
+                let kinds = [
+                    "socket:",
+                    "anon_inode:[eventpoll]",
+                    "anon_inode:[eventfd]",
+                    "anon_inode:inotify",
+                ];
                 kinds.iter().any(|kind| what.starts_with(kind)) || own_pipe(what)
             }
         };
