@@ -47,7 +47,12 @@ fn privileges(pid: Pid) -> String {
 /// Kinds of open descriptors.
 fn descriptors(pid: Pid) -> Vec<String> {
     let kind = |text: &String| text.split([':', '[']).next().unwrap_or_default().to_owned();
-    let mut kinds: Vec<String> = pid.descriptors().values().map(kind).collect();
+    let descriptors = pid.descriptors();
+    // One worker of a pool watches its files, whichever it is.
+    let all_have = descriptors
+        .values()
+        .filter(|what| !what.contains("inotify"));
+    let mut kinds: Vec<String> = all_have.map(kind).collect();
     kinds.sort();
     kinds
 }

@@ -274,7 +274,7 @@ fn script_reloading_off_leaves_scripts_alone() {
             .line("WSGIScriptReloading Off")
             .daemon(
                 "site",
-                &format!("processes=2 threads=1 reload-files={}", mark.display()),
+                &format!("processes=1 threads=1 reload-files={}", mark.display()),
             )
             .mount("/", &script, "site")
             .start();

@@ -146,7 +146,7 @@ fn a_broken_configuration_changes_nothing_else() {
         let good = fs::read_to_string(httpd.root().join("httpd.conf")).expect("it is there");
         for wrong in [
             "WSGIDaemonProcess steady threads=0x",
-            "WSGIProcessGroup nobody-defined-it",
+            "WSGIRestrictProcess",
             "WSGINonsense On",
         ] {
             httpd.configure(|lines| lines.push(wrong.to_owned()));
