@@ -222,7 +222,7 @@ impl Core {
     }
 
     /// The application is loaded: connections may come.
-    fn ready(&self, python: (u32, u32, u32), mut failed: Vec<(PathBuf, String)>) {
+    fn ready(&self, py: Python<'_>, python: (u32, u32, u32), mut failed: Vec<(PathBuf, String)>) {
         // All of them have to fit into one message.
         let room = (MAX_WORKER_CONTROL_LEN as usize / 2)
             .checked_div(failed.len())
@@ -231,7 +231,8 @@ impl Core {
             text.truncate(cut(text, room).len());
         }
         let worker = self.worker();
-        let files = worker.scripts.stamps();
+        // A request that loads a script holds the table and may wait for the interpreter.
+        let files = py.detach(|| worker.scripts.stamps());
         worker.control.send(&FromWorker::Stamps { files });
         let _ = worker.ready.set(Instant::now());
         worker.control.send(&FromWorker::Ready { python, failed });
@@ -341,7 +342,7 @@ impl Core {
         failed: Vec<(PathBuf, String)>,
         wake: i32,
     ) -> PyResult<()> {
-        self.ready(python, failed);
+        self.ready(py, python, failed);
         self.wait_for_end(py, wake)
     }
 
