@@ -231,8 +231,7 @@ impl Core {
             text.truncate(cut(text, room).len());
         }
         let worker = self.worker();
-        // A request that loads a script holds the table and may wait for the interpreter.
-        let files = py.detach(|| worker.scripts.stamps());
+        let files = worker.scripts.stamps(py);
         worker.control.send(&FromWorker::Stamps { files });
         let _ = worker.ready.set(Instant::now());
         worker.control.send(&FromWorker::Ready { python, failed });

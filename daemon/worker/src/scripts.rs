@@ -168,9 +168,9 @@ impl Scripts {
     }
 
     /// What was loaded so far, in which state.
-    pub(crate) fn stamps(&self) -> Vec<StampedFile> {
+    pub(crate) fn stamps(&self, py: Python<'_>) -> Vec<StampedFile> {
         let mut stamps = self.files.options();
-        for (path, script) in &*lock::detached(&self.table) {
+        for (path, script) in &*lock::attached(py, &self.table) {
             stamps.push((OsStr::from_bytes(path).into(), script.loaded));
         }
         stamps
