@@ -15,7 +15,7 @@ import sysconfig
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "wheel"))
 
-from wsgid_build import Wheel, version  # noqa: E402
+from wsgid_build import Wheel, version, write_metadata  # noqa: E402
 
 NAME = "mod_wsgid_express"
 
@@ -31,12 +31,7 @@ def get_requires_for_build_wheel(config_settings=None):
 
 def prepare_metadata_for_build_wheel(directory, config_settings=None):
     _refuse_beside_mod_wsgi()
-    info = _info_directory()
-    os.makedirs(os.path.join(directory, info))
-    for name, text in _metadata().items():
-        with open(os.path.join(directory, info, name), "w", encoding="utf-8") as stream:
-            stream.write(text)
-    return info
+    return write_metadata(directory, _info_directory(), _metadata())
 
 
 def build_wheel(directory, config_settings=None, metadata_directory=None):
@@ -49,9 +44,7 @@ def build_wheel(directory, config_settings=None, metadata_directory=None):
         for path in _package_files():
             with open(os.path.join(HERE, path), "rb") as stream:
                 wheel.add(path, stream.read())
-        for path, text in _metadata().items():
-            wheel.add("%s/%s" % (_info_directory(), path), text.encode())
-        wheel.finish(_info_directory() + "/RECORD")
+        wheel.finish(_info_directory(), _metadata())
     return name
 
 

@@ -42,12 +42,7 @@ def get_requires_for_build_sdist(config_settings=None):
 
 
 def prepare_metadata_for_build_wheel(directory, config_settings=None):
-    info = _info_directory()
-    os.makedirs(os.path.join(directory, info))
-    for name, text in _metadata().items():
-        with open(os.path.join(directory, info, name), "w", encoding="utf-8") as stream:
-            stream.write(text)
-    return info
+    return write_metadata(directory, _info_directory(), _metadata())
 
 
 def build_wheel(directory, config_settings=None, metadata_directory=None):
@@ -57,9 +52,7 @@ def build_wheel(directory, config_settings=None, metadata_directory=None):
     with Wheel(os.path.join(directory, name)) as wheel:
         for artifact, place in ARTIFACTS:
             wheel.add("%s/%s" % (data, place), _stripped(os.path.join(built, artifact)), executable=True)
-        for path, text in _metadata().items():
-            wheel.add("%s/%s" % (_info_directory(), path), text.encode())
-        wheel.finish(_info_directory() + "/RECORD")
+        wheel.finish(_info_directory(), _metadata())
     return name
 
 
@@ -141,6 +134,15 @@ def _metadata():
     return {"METADATA": "\n".join(head) + "\n\n" + readme, "WHEEL": "\n".join(wheel) + "\n"}
 
 
+def write_metadata(directory, info, metadata):
+    """The directory of a wheel's metadata, and its name."""
+    os.makedirs(os.path.join(directory, info))
+    for name, text in metadata.items():
+        with open(os.path.join(directory, info, name), "w", encoding="utf-8") as stream:
+            stream.write(text)
+    return info
+
+
 class Wheel:
     """A zip file with the hashes of what is in it."""
 
@@ -159,7 +161,10 @@ class Wheel:
         digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
         self._record.append("%s,sha256=%s,%d" % (path, digest, len(data)))
 
-    def finish(self, path):
+    def finish(self, info, metadata):
+        for name, text in metadata.items():
+            self.add("%s/%s" % (info, name), text.encode())
+        path = info + "/RECORD"
         self._record.append(path + ",,")
         self._write(path, ("\n".join(self._record) + "\n").encode(), False)
 
