@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -19,6 +20,24 @@ pub struct Fixture {
 
 fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
+}
+
+/// What `wsgid check-config --json` says of a file, and its exit code.
+///
+/// # Panics
+/// If that is no JSON.
+#[must_use]
+pub fn check_config(conf: &Path) -> (Option<i32>, Value) {
+    let output = Command::new(artifacts::wsgid())
+        .args(["check-config", "--json"])
+        .arg(conf)
+        .output()
+        .expect("wsgid can be run");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let json =
+        serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}{errors}"));
+    (output.status.code(), json)
 }
 
 impl Fixture {
@@ -129,15 +148,7 @@ impl Fixture {
             .collect();
         let before = self.builder.root().join("before.conf");
         fs::write(&before, text).expect("a configuration can be written");
-        let output = std::process::Command::new(artifacts::wsgid())
-            .args(["check-config", "--json"])
-            .arg(&before)
-            .output()
-            .expect("wsgid can be run");
-        let said = String::from_utf8_lossy(&output.stdout);
-        let errors = String::from_utf8_lossy(&output.stderr);
-        let json: Value =
-            serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}{errors}"));
+        let (code, json) = check_config(&before);
         let findings = json["findings"].as_array().expect("a list");
         let (notes, rest): (Vec<&Value>, Vec<&Value>) = findings
             .iter()
@@ -157,15 +168,12 @@ impl Fixture {
                 "no `{part}` in {texts:#?}"
             );
         }
-        assert_eq!(
-            output.status.code(),
-            Some(if expected.is_empty() { 0 } else { 8 })
-        );
+        assert_eq!(code, Some(if expected.is_empty() { 0 } else { 8 }));
         assert!(
             json["load_module"]
                 .as_array()
                 .is_some_and(|lines| !lines.is_empty()),
-            "{said}"
+            "{json}"
         );
         self
     }

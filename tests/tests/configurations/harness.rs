@@ -8,10 +8,9 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use serde_json::Value;
+use wsgid_tests::fixture::check_config;
 use wsgid_tests::httpd::free_port;
 use wsgid_tests::wire::certificate;
 use wsgid_tests::{Builder, Httpd, Limit, Python, Site, TestUser, artifacts, at_once, peer, users};
@@ -354,15 +353,7 @@ impl Machine {
     fn check(&self, expected: &[&str]) {
         // There is no such module, so this fails; it writes the file.
         assert!(!self.builder.check().ok);
-        let output = Command::new(artifacts::wsgid())
-            .args(["check-config", "--json"])
-            .arg(self.root.join("httpd.conf"))
-            .output()
-            .expect("wsgid can be run");
-        let said = String::from_utf8_lossy(&output.stdout);
-        let errors = String::from_utf8_lossy(&output.stderr);
-        let json: Value =
-            serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}{errors}"));
+        let (code, json) = check_config(&self.root.join("httpd.conf"));
         let findings = json["findings"].as_array().expect("a list");
         let problems: Vec<&str> = findings
             .iter()
@@ -375,13 +366,7 @@ impl Machine {
             .all(|(have, part)| have.contains(part));
         assert!(found && problems.len() == expected.len(), "{problems:#?}");
         let codes: &[i32] = if expected.is_empty() { &[0, 8] } else { &[7] };
-        assert!(
-            output
-                .status
-                .code()
-                .is_some_and(|code| codes.contains(&code)),
-            "{output:?}"
-        );
+        assert!(code.is_some_and(|code| codes.contains(&code)), "{json}");
     }
 
     fn serve(mut self, asks: &[Ask]) -> Vec<Answered> {
