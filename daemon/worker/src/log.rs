@@ -83,9 +83,10 @@ pub(crate) fn exception(py: Python<'_>, what: &str, error: &PyErr) {
     lines(py, level::ERROR, &traceback(py, error));
 }
 
-/// The traceback as Python prints it.
+/// The traceback as Python prints it. What is raised while it is made is not lost: in the
+/// main thread that may be another signal handler's.
 pub(crate) fn traceback(py: Python<'_>, error: &PyErr) -> String {
-    formatted(py, error).unwrap_or_else(|_| error.to_string())
+    formatted(py, error).unwrap_or_else(|other| format!("{error}\n(without traceback: {other})"))
 }
 
 fn formatted(py: Python<'_>, error: &PyErr) -> PyResult<String> {
