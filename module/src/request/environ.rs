@@ -70,7 +70,8 @@ impl<'r> Environ<'r> {
     }
 
     fn put_number(&mut self, name: &'static str, value: u64) {
-        let text = self.r.pool().join(&[value.to_string().as_bytes()]);
+        let mut digits = itoa::Buffer::new();
+        let text = self.r.pool().join(&[digits.format(value).as_bytes()]);
         self.put(name, text);
     }
 
