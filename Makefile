@@ -75,7 +75,7 @@ packages-serve:
 	@conf/examples/install-packages cc=gcc libc6-dev apache2-bin python3 python3-venv
 
 packages-test:
-	@conf/examples/install-packages cc=gcc libc6-dev apache2-bin apache2-dev python3 python3-dev python3-venv curl=curl openssl=openssl nghttp=nghttp2-client
+	@conf/examples/install-packages cc=gcc libc6-dev apache2-bin apache2-dev python3 python3-dev python3-venv curl=curl openssl=openssl nghttp=nghttp2-client chromium=chromium chromedriver=chromium-driver
 
 packages-lint:
 	@conf/examples/install-packages cc=gcc libc6-dev

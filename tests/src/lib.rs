@@ -6,6 +6,7 @@
 
 pub mod artifacts;
 pub mod bodies;
+pub mod browser;
 pub mod cache;
 pub mod case;
 pub mod checked;
