@@ -81,7 +81,7 @@ kinds! {
         "module → supervisor", "–", "–", "`Hello` (bincode)";
     /// The head of a request.
     Request = 0x02, Module, MAX_REQUEST_LEN,
-        "module → worker", "–", "END = no body", "`RequestHead` (bincode)";
+        "module → worker", "bit 0 = LOOKUP is answered", "END = no body", "`RequestHead` (bincode)";
     /// Bytes of the request body.
     Body = 0x03, Module, MAX_BODY_LEN,
         "module → worker", "–", "END on the last", "raw";
@@ -91,6 +91,9 @@ kinds! {
     /// The client has gone.
     Cancel = 0x05, Module, MAX_SMALL_LEN,
         "module → worker", "–", "–", "empty";
+    /// What a LOOKUP asked for.
+    Variable = 0x06, Module, MAX_VARIABLE_LEN,
+        "module → worker", "1 = there is one, else 0", "–", "raw, the value";
     /// How much of the body is wanted.
     Want = 0x21, Worker, MAX_SMALL_LEN,
         "worker → module", "–", "–", "eight bytes, little-endian: body bytes wanted, 1 … 1 MiB";
@@ -118,6 +121,9 @@ kinds! {
     /// What an authentication or dispatch script returned.
     Answer = 0x29, Worker, MAX_ANSWER_LEN,
         "worker → module", "–", "–", "`Answer` (bincode)";
+    /// A script asks for a variable of mod_ssl.
+    Lookup = 0x2a, Worker, MAX_LOOKUP_LEN,
+        "worker → module", "–", "–", "raw, the name";
     /// One message on a control socket.
     Control = 0x41, Control, MAX_CONTROL_LEN,
         "control sockets", "number of descriptors", "–", "one message of `control.rs` (bincode)";

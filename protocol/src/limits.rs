@@ -50,6 +50,13 @@ pub const MAX_SMALL_LEN: u32 = 256;
 /// Payload of ANSWER: what an authentication or dispatch script returned.
 pub const MAX_ANSWER_LEN: u32 = 64 * 1024;
 
+/// Payload of LOOKUP: the name of a variable, of which the longest are those of header fields.
+pub const MAX_LOOKUP_LEN: u32 = 8 * 1024;
+
+/// Payload of VARIABLE: OpenSSL takes a chain of certificates of 100 KiB by default, which is a
+/// third more as PEM.
+pub const MAX_VARIABLE_LEN: u32 = 256 * 1024;
+
 /// Payload of CONTROL between processes that trust each other's user: a
 /// configuration of some thousand groups fits.
 pub const MAX_CONTROL_LEN: u32 = 16 * 1024 * 1024;

@@ -62,6 +62,9 @@ fn version_mismatch(lowest: u16, highest: u16) -> Option<String> {
     ))
 }
 
+/// The bit in the `code` of a REQUEST whose LOOKUPs the module answers.
+pub const ANSWERS_LOOKUPS: u16 = 1;
+
 /// How the body of a request arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BodyKind {
@@ -114,6 +117,13 @@ pub enum Call<'a> {
     },
     /// `process_group`, `application_group` and `callable_object` of a dispatch script.
     Dispatch,
+}
+
+impl Call<'_> {
+    /// Whether a script is asked about the client instead of for a response.
+    pub const fn is_about_access(&self) -> bool {
+        !matches!(self, Self::Application | Self::Handler | Self::Dispatch)
+    }
 }
 
 /// Switches of one request, each from a directive of the request's scope.

@@ -83,6 +83,10 @@ pub(crate) fn frames() -> Vec<Sample> {
         ),
         Sample::new("frame-cancel", frame(head(Kind::Cancel), b"")),
         Sample::new(
+            "frame-variable",
+            frame(head(Kind::Variable).with_code(1), b"TLSv1.3"),
+        ),
+        Sample::new(
             "frame-want",
             frame(head(Kind::Want), &65_536_u64.to_le_bytes()),
         ),
@@ -118,6 +122,7 @@ pub(crate) fn frames() -> Vec<Sample> {
             "frame-answer",
             coded(head(Kind::Answer), &answers().remove(1).1),
         ),
+        Sample::new("frame-lookup", frame(head(Kind::Lookup), b"SSL_PROTOCOL")),
         Sample::new(
             "frame-control",
             coded(
