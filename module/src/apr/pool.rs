@@ -5,7 +5,7 @@
 
 use std::ffi::{CStr, c_void};
 use std::marker::PhantomData;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 
 use crate::apr::foreign::Foreign;
 use crate::sys;
@@ -73,6 +73,26 @@ impl<'p> AprPool<'p> {
             *byte = map(*byte);
         }
         joined
+    }
+
+    /// Works with a pool inside this one, which is gone afterwards; without one if memory
+    /// is short.
+    pub(crate) fn with_temporary<T>(
+        self,
+        work: impl FnOnce(AprPool<'_>) -> Option<T>,
+    ) -> Option<T> {
+        let mut raw = ptr::null_mut();
+        // SAFETY: the parent is alive; null stands for its own abort function and allocator.
+        let status =
+            unsafe { sys::apr_pool_create_ex(&raw mut raw, self.as_raw(), None, ptr::null_mut()) };
+        if status != 0 {
+            return None;
+        }
+        // SAFETY: alive until it is destroyed below; nothing that `work` returns borrows from it.
+        let result = work(unsafe { AprPool::from_raw(raw) });
+        // SAFETY: made above.
+        unsafe { sys::apr_pool_destroy(raw) };
+        result
     }
 
     /// Keeps `value` until the pool is cleared, by whatever thread.

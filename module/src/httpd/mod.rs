@@ -15,5 +15,6 @@ pub(crate) mod retained;
 pub(crate) mod server;
 pub(crate) mod shared;
 pub(crate) mod spawn;
+pub(crate) mod ssl;
 pub(crate) mod tree;
 pub(crate) mod walk;

@@ -129,7 +129,8 @@ impl<'r> RequestExchange<'_, 'r> {
         handler: &mut dyn FrameHandler<'r>,
     ) -> Attempt {
         let flags = if handler.has_body() { 0 } else { FLAG_END };
-        match connection.send_request(self.head, flags, handler.inline(), &mut self.watch()) {
+        let code = handler.request_code();
+        match connection.send_request(self.head, flags, code, handler.inline(), &mut self.watch()) {
             Ok(()) => {}
             Err(Wait::Io(error)) if was_not_taken(&error) => return not_taken(&error),
             Err(wait) => return Attempt::Over(wait.into()),

@@ -39,6 +39,11 @@ pub(crate) trait FrameHandler<'r> {
         false
     }
 
+    /// What the code of its REQUEST says.
+    fn request_code(&self) -> u16 {
+        0
+    }
+
     /// Takes a frame that is neither LOG nor END nor FAIL.
     fn frame(
         &mut self,
@@ -56,8 +61,8 @@ pub(crate) trait FrameHandler<'r> {
     ) -> Result<(), Stop> {
         match action {
             FrameAction::Nothing => Ok(()),
-            FrameAction::File(_) | FrameAction::Body(_) => {
-                Err(protocol("a file or a body is no part of this").into())
+            FrameAction::File(_) | FrameAction::Body(_) | FrameAction::Variable(_) => {
+                Err(protocol("a file, a body or a variable is no part of this").into())
             }
         }
     }
@@ -106,6 +111,8 @@ pub(crate) enum FrameAction {
     File(Vec<u8>),
     /// So many bytes of the request's body.
     Body(u64),
+    /// The variable of mod_ssl with this name.
+    Variable(Vec<u8>),
 }
 
 /// What a frame means: something to do, or the end of the request.

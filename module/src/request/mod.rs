@@ -19,5 +19,6 @@ pub(crate) mod proxies;
 pub(crate) mod response;
 pub(crate) mod script_call;
 pub(crate) mod serving;
+pub(crate) mod ssl_variables;
 pub(crate) mod target;
 pub(crate) mod upgrades;

@@ -7,7 +7,7 @@ use std::ffi::CStr;
 use std::time::{Duration, Instant};
 
 use serde_bytes::ByteBuf;
-use wsgid_protocol::request::{BodyKind, Call, RequestOptions};
+use wsgid_protocol::request::{ANSWERS_LOOKUPS, BodyKind, Call, RequestOptions};
 use wsgid_protocol::response::Answer;
 use wsgid_protocol::{Failure, Kind, payload};
 
@@ -15,11 +15,12 @@ use crate::configuration::config::{DirConfig, ScriptRef};
 use crate::httpd::log;
 use crate::httpd::request::Request;
 use crate::log_ids::LogLine;
-use crate::request::exchange::{ExchangeError, RequestExchange, protocol};
+use crate::request::exchange::{ExchangeError, RequestExchange, Stop, protocol};
 use crate::request::frames::{FrameAction, FrameHandler};
 use crate::request::group_access;
 use crate::request::target::{self, DispatchChoice, ScriptTarget};
-use crate::request::{failure, head};
+use crate::request::{failure, head, ssl_variables};
+use crate::workers::connection::{Wait, WorkerConnection, was_not_taken};
 
 /// How long a call may take, a worker's start included. Every request waits for it,
 /// so it is much shorter than what an application may take.
@@ -98,7 +99,10 @@ fn ask_target<'r>(
         interim: false,
     };
     let mut head = SecretHead(Vec::new());
-    let mut call = ScriptCall { answer: None };
+    let mut call = ScriptCall {
+        answer: None,
+        answers_lookups: target.is_about_access(),
+    };
     let outcome = head::write(r, target, BodyKind::None, options, &mut head.0).and_then(|()| {
         let exchange = RequestExchange {
             r,
@@ -128,20 +132,49 @@ fn ask_target<'r>(
 /// A call, until it is answered.
 struct ScriptCall {
     answer: Option<Answer>,
+    /// Whether the script may ask for variables of mod_ssl.
+    answers_lookups: bool,
 }
 
 impl<'r> FrameHandler<'r> for ScriptCall {
+    fn request_code(&self) -> u16 {
+        if self.answers_lookups {
+            ANSWERS_LOOKUPS
+        } else {
+            0
+        }
+    }
+
     fn frame(
         &mut self,
         _: &RequestExchange<'_, 'r>,
         kind: Kind,
         payload: &[u8],
     ) -> Result<FrameAction, ExchangeError> {
+        // Behind the answer too: a thread of the script may still ask.
+        if kind == Kind::Lookup && self.answers_lookups {
+            return Ok(FrameAction::Variable(payload.to_vec()));
+        }
         if kind != Kind::Answer || self.answer.is_some() {
             return Err(protocol(format!("{kind:?} is no answer, or a second one")));
         }
         self.answer = Some(payload::decode(payload).map_err(protocol)?);
         Ok(FrameAction::Nothing)
+    }
+
+    fn perform(
+        &mut self,
+        action: FrameAction,
+        exchange: &RequestExchange<'_, 'r>,
+        connection: &mut WorkerConnection,
+    ) -> Result<(), Stop> {
+        match action {
+            FrameAction::Nothing => Ok(()),
+            FrameAction::Variable(name) => tell(exchange, connection, &name),
+            FrameAction::File(_) | FrameAction::Body(_) => {
+                Err(protocol("a file or a body is no part of this").into())
+            }
+        }
     }
 
     fn finish(&mut self) -> Result<(), ExchangeError> {
@@ -153,6 +186,24 @@ impl<'r> FrameHandler<'r> for ScriptCall {
 
     fn may_be_sent_again(&self) -> bool {
         self.answer.is_none()
+    }
+}
+
+/// Answers a LOOKUP.
+fn tell<'r>(
+    exchange: &RequestExchange<'_, 'r>,
+    connection: &mut WorkerConnection,
+    name: &[u8],
+) -> Result<(), Stop> {
+    let value = ssl_variables::value(exchange.r, name);
+    let value = value.filter(|value| value.len() <= Kind::Variable.max_len() as usize);
+    let code = u16::from(value.is_some());
+    let value = value.unwrap_or_default();
+    match connection.send(Kind::Variable, 0, code, &value, &mut exchange.watch()) {
+        Ok(()) => Ok(()),
+        // What it said before it went is still to be read.
+        Err(Wait::Io(error)) if was_not_taken(&error) => Ok(()),
+        Err(wait) => Err(wait.into()),
     }
 }
 

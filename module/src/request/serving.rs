@@ -148,6 +148,7 @@ impl<'r> FrameHandler<'r> for ResponseDriver<'_, 'r> {
                 let fd = connection.take_file().map_err(protocol)?;
                 Ok(self.response.file(&part, fd, self.sendfile)?)
             }
+            FrameAction::Variable(_) => Err(protocol("a variable is no part of a response").into()),
         }
     }
 

@@ -36,10 +36,7 @@ pub(crate) struct ScriptTarget<'r> {
 impl ScriptTarget<'_> {
     /// Whether a script is asked about the client instead of for a response.
     pub(crate) fn is_about_access(&self) -> bool {
-        !matches!(
-            self.call,
-            Call::Application | Call::Handler | Call::Dispatch
-        )
+        self.call.is_about_access()
     }
 }
 

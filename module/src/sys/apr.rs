@@ -55,6 +55,13 @@ pub(crate) type Maintenance = unsafe extern "C" fn(c_int, *mut c_void, c_int);
 imports! {
     fn apr_palloc(pool: *mut apr_pool_t, size: usize) -> *mut c_void;
     fn apr_pstrmemdup(pool: *mut apr_pool_t, s: *const c_char, n: usize) -> *mut c_char;
+    fn apr_pool_create_ex(
+        new: *mut *mut apr_pool_t,
+        parent: *mut apr_pool_t,
+        abort: Option<unsafe extern "C" fn(c_int) -> c_int>,
+        allocator: *mut c_void,
+    ) -> apr_status_t;
+    fn apr_pool_destroy(pool: *mut apr_pool_t);
     fn apr_pool_cleanup_register(pool: *mut apr_pool_t, data: *const c_void, plain: Cleanup, child: Cleanup);
     fn apr_pool_cleanup_null(data: *mut c_void) -> apr_status_t;
     fn apr_table_make(pool: *mut apr_pool_t, nelts: c_int) -> *mut apr_table_t;

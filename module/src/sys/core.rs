@@ -256,6 +256,7 @@ imports! {
         kind: c_int,
     ) -> apr_status_t;
     fn ap_rwrite(bytes: *const c_void, len: c_int, r: *mut request_rec) -> c_int;
+    fn apr_dynamic_fn_retrieve(name: *const c_char) -> Option<AnyHook>;
     fn apr_optional_hook_add(name: *const c_char, hook: AnyHook, pre: ModuleNames, succ: ModuleNames, order: c_int);
     fn ap_satisfies(r: *mut request_rec) -> c_int;
     fn ap_some_auth_required(r: *mut request_rec) -> c_int;
@@ -271,6 +272,14 @@ imports! {
 pub(crate) type StatusHook = unsafe extern "C" fn(*mut request_rec, c_int) -> c_int;
 /// A function whose type its caller knows.
 pub(crate) type AnyHook = unsafe extern "C" fn();
+/// Of mod_ssl: pool of the result, server, connection, request, and the variable's name.
+pub(crate) type SslVarLookup = unsafe extern "C" fn(
+    *mut apr_pool_t,
+    *mut server_rec,
+    *mut conn_rec,
+    *mut request_rec,
+    *mut c_char,
+) -> *const c_char;
 pub(crate) type OutputFilter =
     unsafe extern "C" fn(*mut ap_filter_t, *mut apr_bucket_brigade) -> apr_status_t;
 pub(crate) type ModuleNames = *const *const c_char;

@@ -160,6 +160,7 @@ impl WorkerConnection {
         &mut self,
         head: &[u8],
         flags: u8,
+        code: u16,
         body: Option<&[u8]>,
         patience: &mut P,
     ) -> Waited<(), P> {
@@ -171,6 +172,7 @@ impl WorkerConnection {
         let hello = self.hello.take();
         let head_frame = frame_head(Kind::Request, id, head.len())?
             .with_flags(flags)
+            .with_code(code)
             .encode();
         let body_bytes = body.unwrap_or_default();
         let body_frame = frame_head(Kind::Body, id, body_bytes.len())?
