@@ -14,6 +14,7 @@ use wsgid_protocol::failure::level;
 use wsgid_protocol::limits::MAX_ANSWER_LEN;
 use wsgid_protocol::payload::encode;
 
+use crate::auth::Auth;
 use crate::call_facts::CallFacts;
 use crate::exchange::{Exchange, Verdict};
 use crate::input::Input;
@@ -93,7 +94,12 @@ fn attempt<'py>(
     environ.set_item(intern!(py, "wsgi.errors"), &errors)?;
     environ.set_item(intern!(py, "mod_wsgi.application_start"), environ::now())?;
     let verdict = panics::raised(|| match &facts.function {
-        Some(function) => call_function(py, exchange, function, &application, environ),
+        Some(function) => {
+            if facts.is_about_access {
+                Auth::offer(py, exchange, environ)?;
+            }
+            call_function(py, exchange, function, &application, environ)
+        }
         None => call(py, worker, exchange, application, environ),
     });
     errors.get().finish(py);

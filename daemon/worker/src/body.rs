@@ -1,5 +1,6 @@
-//! The request body as it comes off the connection: inline, or pulled with WANT.
-//! Called by `input`; it knows frames and the socket, and nothing of Python.
+//! What comes off the connection while a request is served: its body, inline or pulled with
+//! WANT, and what LOOKUP has asked for. Called by `input` and `auth`; it knows frames and the
+//! socket, and nothing of Python.
 //! Everything here may wait, so the caller is detached.
 
 use std::sync::{Arc, Mutex};
@@ -31,7 +32,7 @@ pub(crate) enum BodyFailure {
     /// The connection broke, which is how a client that has gone looks too.
     #[error("connection to httpd ended before the end of the request body")]
     Lost,
-    #[error("httpd sent a frame that is no part of a request body")]
+    #[error("httpd sent a frame that was not asked for")]
     Protocol,
     /// The request has ended; somebody kept its `wsgi.input`.
     #[error("the request has ended")]
@@ -50,7 +51,7 @@ pub(crate) struct Body {
     frame_left: usize,
     /// Whether no frame follows.
     last: bool,
-    /// Whether a WANT has not been answered with a single byte.
+    /// Whether a WANT has not been answered with a single byte, or a LOOKUP not as a whole.
     asked: bool,
     /// Whether a WANT was ever answered: more of its answer may be waiting.
     answered: bool,
@@ -76,6 +77,50 @@ impl Body {
             buffer,
             ..Self::default()
         }
+    }
+
+    /// No body, from a module that answers LOOKUPs.
+    pub(crate) fn looking_up(connection: Arc<Connection>, id: u64, buffer: Vec<u8>) -> Self {
+        Self {
+            connection: Some(connection),
+            id,
+            ..Self::complete(buffer)
+        }
+    }
+
+    /// Asks httpd for the variable of mod_ssl with this name; `None` if there is none, or the
+    /// module is of a release that does not answer.
+    pub(crate) fn look_up(
+        &mut self,
+        name: &[u8],
+        output: &Mutex<ResponseOutput>,
+    ) -> Result<Option<Vec<u8>>, BodyFailure> {
+        if self.lost {
+            return Err(BodyFailure::Lost);
+        }
+        if self.connection.is_none() {
+            return if self.last {
+                Ok(None)
+            } else {
+                Err(BodyFailure::Ended)
+            };
+        }
+        self.ask(output, |output| output.look_up(name))?;
+        let head = self.receive_head()?;
+        if head.kind != Kind::Variable || head.id != self.id {
+            return Err(if head.kind == Kind::Cancel {
+                self.lose()
+            } else {
+                self.break_off()
+            });
+        }
+        let mut value = vec![0; head.len as usize];
+        let mut have = 0;
+        while have < value.len() {
+            have += self.receive_some(&mut value[have..])?;
+        }
+        self.asked = false;
+        Ok((head.code == 1).then_some(value))
     }
 
     pub(crate) fn buffered(&self) -> &[u8] {
@@ -182,7 +227,7 @@ impl Body {
             let head = match self.waiting_head()? {
                 Some(head) => head,
                 None => {
-                    self.want(output)?;
+                    self.ask(output, |output| output.want(WINDOW))?;
                     self.receive_head()?
                 }
             };
@@ -206,14 +251,17 @@ impl Body {
         }
     }
 
-    fn want(&mut self, output: &Mutex<ResponseOutput>) -> Result<(), BodyFailure> {
+    /// Sends what httpd is to answer.
+    fn ask(
+        &mut self,
+        output: &Mutex<ResponseOutput>,
+        send: impl FnOnce(&mut ResponseOutput) -> Result<(), OutputError>,
+    ) -> Result<(), BodyFailure> {
         self.asked = true;
-        lock::detached(output)
-            .want(WINDOW)
-            .map_err(|error| match error {
-                OutputError::Ended => BodyFailure::Ended,
-                OutputError::Gone(_) => self.lose(),
-            })
+        send(&mut lock::detached(output)).map_err(|error| match error {
+            OutputError::Ended => BodyFailure::Ended,
+            OutputError::Gone(_) => self.lose(),
+        })
     }
 
     fn receive_head(&mut self) -> Result<FrameHead, BodyFailure> {

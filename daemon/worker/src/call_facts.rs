@@ -12,6 +12,8 @@ pub(crate) struct CallFacts {
     pub(crate) callable: Vec<u8>,
     pub(crate) options: RequestOptions,
     pub(crate) head_only: bool,
+    /// Whether the call is about the client, so that mod_ssl may be asked.
+    pub(crate) is_about_access: bool,
     /// The function that is called in the place of an application.
     pub(crate) function: Option<ScriptFunction>,
 }
@@ -43,6 +45,7 @@ impl CallFacts {
             callable: callable.to_vec(),
             options: head.options,
             head_only: method == b"HEAD",
+            is_about_access: head.call.is_about_access(),
             function,
         };
         (facts, Label::new(method, &[name, path], id))

@@ -3,6 +3,7 @@
 //! `python/runtime.py`, which calls back into `Core`.
 
 mod application;
+mod auth;
 mod body;
 mod call_facts;
 mod connection;

@@ -1,5 +1,5 @@
 //! The answer of one request: frames are collected in a buffer and leave
-//! together. Called by `response`, `start_response`, `log`, `body` (WANT)
+//! together. Called by `response`, `start_response`, `log`, `body` (WANT, LOOKUP)
 //! and the ticker; it knows frames and the socket, and nothing of Python.
 //!
 //! A block that the application yields is not sent at once: it stays until the
@@ -184,6 +184,13 @@ impl ResponseOutput {
     pub(crate) fn want(&mut self, count: u64) -> Result<(), OutputError> {
         self.check()?;
         self.small(Kind::Want, 0, &count.to_le_bytes());
+        self.flush()
+    }
+
+    /// Asks for a variable of mod_ssl.
+    pub(crate) fn look_up(&mut self, name: &[u8]) -> Result<(), OutputError> {
+        self.check()?;
+        self.small(Kind::Lookup, 0, name);
         self.flush()
     }
 

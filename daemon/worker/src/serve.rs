@@ -15,7 +15,7 @@ use pyo3::types::PyDict;
 use wsgid_protocol::blocking::{Frame, FrameReader, ReadError};
 use wsgid_protocol::failure::level;
 use wsgid_protocol::head::FLAG_END;
-use wsgid_protocol::request::{BodyKind, Call, RequestHead};
+use wsgid_protocol::request::{ANSWERS_LOOKUPS, BodyKind, Call, RequestHead};
 use wsgid_protocol::response::EndReport;
 use wsgid_protocol::{Failure, FrameHead, Kind};
 
@@ -74,6 +74,8 @@ struct ReceivedRequest<'py> {
     facts: CallFacts,
     label: Label,
     body: BodyKind,
+    /// Whether the module answers LOOKUPs.
+    answers_lookups: bool,
     /// Whether it has waited longer than `queue-timeout`.
     late: bool,
 }
@@ -193,6 +195,7 @@ impl Thread {
             facts,
             label,
             body,
+            answers_lookups: head.code & ANSWERS_LOOKUPS != 0,
             late,
         }))
     }
@@ -237,6 +240,9 @@ impl Thread {
         let buffer = std::mem::take(&mut self.body);
         let body = match request.body {
             BodyKind::Pull => Body::pulled(Arc::clone(connection), id, buffer),
+            BodyKind::None if request.answers_lookups => {
+                Body::looking_up(Arc::clone(connection), id, buffer)
+            }
             BodyKind::None | BodyKind::Inline(_) => Body::complete(buffer),
         };
         let output = ResponseOutput::new(

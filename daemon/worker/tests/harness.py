@@ -59,7 +59,7 @@ class Connection:
     def send(self, data):
         self.socket.sendall(data)
 
-    def begin(self, script, body=None, method="GET", environ=(), pull=False, **options):
+    def begin(self, script, body=None, method="GET", environ=(), pull=False, code=0, **options):
         self.count += 1
         variables = {"REQUEST_METHOD": method, "SCRIPT_NAME": "", "PATH_INFO": "/", "QUERY_STRING": "",
                      "SERVER_NAME": "localhost", "SERVER_PORT": "80", "SERVER_PROTOCOL": "HTTP/1.1"}
@@ -68,7 +68,7 @@ class Connection:
         variables.update(environ)
         kind = "pull" if pull else None if body is None else len(body)
         head = wire.request_head(script, list(variables.items()), kind, **options)
-        data = wire.frame(wire.REQUEST, self.ident(), head, wire.FLAG_END if kind is None else 0)
+        data = wire.frame(wire.REQUEST, self.ident(), head, wire.FLAG_END if kind is None else 0, code)
         if body is not None and not pull:
             data += wire.frame(wire.BODY, self.ident(), body, wire.FLAG_END)
         self.send(data)
@@ -89,7 +89,7 @@ class Connection:
                 return None
             self.buffer += data
 
-    def answer(self, on_want=None):
+    def answer(self, on_want=None, on_lookup=None):
         """Reads until END or FAIL."""
         answer = Answer()
         while True:
@@ -111,6 +111,8 @@ class Connection:
                 answer.file = (self.fds.pop(0), reader.uint(), reader.uint())
             elif kind == wire.WANT:
                 on_want(self, struct.unpack("<Q", payload)[0])
+            elif kind == wire.LOOKUP:
+                on_lookup(self, payload)
             elif kind == wire.ANSWER:
                 answer.answer = payload
             elif kind in (wire.END, wire.FAIL):
@@ -121,9 +123,9 @@ class Connection:
             else:
                 raise AssertionError("unexpected frame %#x" % kind)
 
-    def get(self, script, body=None, on_want=None, **options):
+    def get(self, script, body=None, on_want=None, on_lookup=None, **options):
         self.begin(script, body, **options)
-        return self.answer(on_want)
+        return self.answer(on_want, on_lookup)
 
     def close(self):
         self.socket.close()

@@ -596,5 +596,82 @@ class Questions(harness.Case):
         self.assertEqual(connection.get(path, call=("groups", "u")).failure, 12)
 
 
+ASKS = """
+import os, threading, time
+kept = []
+def said(call, *args):
+    try: return repr(call(*args))
+    except Exception as error: return type(error).__name__
+def groups_for_user(environ, user):
+    kept[:] = [environ["mod_ssl.is_https"], environ["mod_ssl.var_lookup"]]
+    return [said(kept[0]), said(kept[1], user)]
+def allow_access(environ, host):
+    threading.Thread(target=said, args=(environ["mod_ssl.var_lookup"], "LATE"), daemon=True).start()
+    while not os.path.exists(host): time.sleep(0.01)
+    return True
+def application(environ, start_response):
+    start_response("200 OK", [])
+    return [repr(["mod_ssl.is_https" in environ, said(kept[0]), said(kept[1], "HTTPS")]).encode()]
+"""
+
+
+class Lookups(harness.Case):
+    def ask(self, path, connection, name, values, code=1):
+        """The groups that the script makes of what it hears, and what it asked for."""
+        asked = []
+
+        def tell(connection, name):
+            asked.append(name)
+            value = values.get(name)
+            code = 0 if value is None else 1
+            connection.send(wire.frame(wire.VARIABLE, connection.ident(), value or b"", code=code))
+
+        answer = connection.get(path, call=("groups", name), code=code, on_lookup=tell)
+        self.assertEqual((answer.kinds[-2:], answer.flags), ([wire.ANSWER, wire.END], 0), answer.text)
+        reader = wire.Reader(answer.answer)
+        self.assertEqual(reader.uint(), 5)
+        return [reader.take(reader.uint()).decode("latin-1") for _ in range(reader.uint())], asked
+
+    def test_a_script_hears_what_the_module_says(self):
+        _, connection, path = self.serve(ASKS)
+        values = {b"HTTPS": b"on", b"A": b"\xe9" * 10_000}
+        heard, asked = self.ask(path, connection, "A", values)
+        self.assertEqual((heard, asked), (["1", repr("\xe9" * 10_000)], [b"HTTPS", b"A"]))
+        heard, asked = self.ask(path, connection, "B\0C", {b"HTTPS": b"off"})
+        self.assertEqual((heard, asked), (["0", "None"], [b"HTTPS", b"B"]))
+        heard, asked = self.ask(path, connection, "x" * 9000, {})
+        self.assertEqual((heard, asked), (["0", "None"], [b"HTTPS", b""]))
+        errors = ["RuntimeError"] * 2
+        self.assertEqual(connection.get(path).body.decode(), repr([False] + errors))
+
+    def test_a_module_of_before_is_not_asked(self):
+        _, connection, path = self.serve(ASKS)
+        self.assertEqual(self.ask(path, connection, "A", {b"HTTPS": b"on"}, code=0), (["0", "None"], []))
+        # Nor for an application, whatever the module says.
+        self.assertEqual(connection.get(path, code=1).body.decode(), repr([False] + ["RuntimeError"] * 2))
+
+    def test_no_answer_or_another_frame_ends_the_connection_alone(self):
+        worker, connection, path = self.serve(ASKS)
+        connection.begin(path, call=("groups", "A"), code=1)
+        self.assertEqual(connection.frame()[0], wire.LOOKUP)
+        connection.send(wire.frame(wire.BODY, connection.ident(), b"no"))
+        answer = connection.answer()
+        self.assertEqual((answer.kinds[-1], answer.flags), (wire.END, wire.FLAG_CLOSE))
+        self.assertIn(b"ConnectionAbortedError", answer.answer)
+        connection = worker.connect()
+        connection.begin(path, call=("groups", "A"), code=1)
+        self.assertEqual(connection.frame()[0], wire.LOOKUP)
+        connection.close()
+        # A thread still asks when the call is over: what it hears must not meet the next request.
+        connection = worker.connect()
+        connection.begin(path, call=("access", path + ".over"), code=1)
+        self.assertEqual(connection.frame()[0], wire.LOOKUP)
+        with open(path + ".over", "w"):
+            pass
+        answer = connection.answer()
+        self.assertEqual((answer.kinds, answer.flags), ([wire.ANSWER, wire.END], wire.FLAG_CLOSE))
+        self.assertEqual(self.ask(path, worker.connect(), "A", {})[0], ["0", "None"])
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -9,6 +9,7 @@ mod allowed;
 mod log_ids;
 mod requests;
 mod server_keys;
+mod ssl_variables;
 
 use std::path::Path;
 use std::time::Duration;
