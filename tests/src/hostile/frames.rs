@@ -75,6 +75,12 @@ pub(super) const CASES: &[Case] = &[
     Case::new("answer-to-a-request", NotOk, |e| {
         first(e, Kind::Answer, &encoded(&Answer::Granted))
     }),
+    Case::new("lookup-for-a-response", NotOk, |e| {
+        first(e, Kind::Lookup, b"SSL_PROTOCOL")
+    }),
+    Case::new("variable-from-a-worker", NotOk, |e| {
+        first(e, Kind::Variable, b"TLSv1.3")
+    }),
     Case::new("hello-from-a-worker", NotOk, |e| first(e, Kind::Hello, b"")),
     Case::new("request-from-a-worker", NotOk, |e| {
         first(e, Kind::Request, b"")

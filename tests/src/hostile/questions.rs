@@ -102,6 +102,11 @@ fn first(exchange: &mut Exchange, kind: Kind, payload: &[u8]) -> Result {
     grant(exchange)
 }
 
+/// Asks for a variable, and answers without a look at it.
+fn look_up(exchange: &mut Exchange, name: &[u8]) -> Result {
+    first(exchange, Kind::Lookup, name)
+}
+
 /// All of them.
 pub const CASES: &[Question] = &[
     Question::new("granted", Granted, grant),
@@ -174,6 +179,49 @@ pub const CASES: &[Question] = &[
     }),
     Question::new("control-in-front", Refused, |e| {
         first(e, Kind::Control, b"")
+    }),
+    Question::new("lookup", Granted, |e| look_up(e, b"SSL_PROTOCOL")),
+    Question::new("lookup-of-nothing", Granted, |e| look_up(e, b"")),
+    Question::new("lookup-of-any-bytes", Granted, |e| {
+        e.frame(e.head(Kind::Lookup), b"\0SSL_\xff%s%n")?;
+        look_up(e, &[0xff; 8 * 1024])
+    }),
+    Question::new("lookup-above-its-limit", Refused, |e| {
+        look_up(e, &vec![b'x'; Kind::Lookup.max_len() as usize + 1])
+    }),
+    Question::new("lookup-with-a-descriptor", Refused, |e| {
+        with_descriptors(e, e.head(Kind::Lookup), b"SSL_PROTOCOL", 1)?;
+        grant(e)
+    }),
+    Question::new("lookup-behind-the-answer", Granted, |e| {
+        answer(e, &Answer::Granted)?;
+        e.frame(e.head(Kind::Lookup), b"SSL_PROTOCOL")?;
+        e.end()
+    }),
+    Question::new("lookup-behind-the-end", Granted, |e| {
+        let frames = [
+            whole(e.head(Kind::Answer), &encoded(&Answer::Granted)),
+            whole(e.head(Kind::End), &e.report()),
+            whole(e.head(Kind::Lookup), b"SSL_PROTOCOL"),
+        ];
+        e.raw(&frames.concat())
+    }),
+    Question::new("lookups-whose-answers-nobody-takes", Refused, |e| {
+        let many = whole(e.head(Kind::Lookup), b"SSL_SERVER_CERT").repeat(1000);
+        loop {
+            e.raw(&many)?;
+        }
+    }),
+    Question::new("lookup-for-ever", Refused, |e| {
+        let mut answers = e.socket.try_clone()?;
+        std::thread::spawn(move || io::copy(&mut answers, &mut io::sink()));
+        let many = whole(e.head(Kind::Lookup), b"SSL_SERVER_CERT").repeat(1000);
+        loop {
+            e.raw(&many)?;
+        }
+    }),
+    Question::new("variable-in-front", Refused, |e| {
+        first(e, Kind::Variable, b"TLSv1.3")
     }),
     Question::new("q-id-0", Refused, |e| with_id(e, 0)),
     Question::new("q-id-of-the-last-request", Refused, |e| {
