@@ -16,7 +16,9 @@ macro_rules! words {
         $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)+ }
     ) => {
         $(#[$about])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[derive(
+            Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
+        )]
         pub enum $name {
             $($(#[$doc])* #[serde(rename = $word)] $variant,)+
             /// A newer release has a word for it.
@@ -26,6 +28,9 @@ macro_rules! words {
         }
 
         impl $name {
+            /// All that this release knows, in the order in which they are declared.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
             /// The word that the JSON has.
             pub const fn word(self) -> &'static str {
                 match self {
@@ -87,6 +92,12 @@ pub struct SupervisorStatus {
 pub struct GroupStatus {
     /// Its name.
     pub name: String,
+    /// How it is: as the worst of its pools.
+    pub state: GroupState,
+    /// Since when, in seconds since 1970.
+    pub since: Option<u64>,
+    /// Why, in one line; `None` where the word says all.
+    pub why: Option<String>,
     /// File and line of its definition.
     pub origin: String,
     /// The user that it runs as; `None` where `problem` says why there is none.
@@ -148,9 +159,13 @@ pub struct PoolStatus {
     pub application_group: String,
     /// Whether only requests have named it.
     pub from_request: bool,
-    /// What is done with it.
-    pub state: PoolMode,
-    /// Why it is [`PoolMode::Failed`].
+    /// How it is.
+    pub state: GroupState,
+    /// Since when, in seconds since 1970.
+    pub since: Option<u64>,
+    /// Why, in one line; `None` where the word says all.
+    pub why: Option<String>,
+    /// Why it is [`GroupState::Failed`].
     pub cause: Option<String>,
     /// The generation of workers that serves.
     pub generation: u64,
@@ -168,6 +183,8 @@ pub struct PoolStatus {
     pub restarts: u64,
     /// Why its last workers ended, the newest last.
     pub causes: Vec<CauseStatus>,
+    /// How many ended for which reason, those that were asked to included.
+    pub ends: Vec<EndCount>,
     /// Its workers.
     pub workers: Vec<WorkerStatus>,
 }
@@ -180,17 +197,116 @@ impl PoolStatus {
 }
 
 words! {
-    /// What is done with the workers of a pool.
-    PoolMode {
-        /// They serve.
-        Running = "running",
-        /// An operator has stopped them.
-        Stopped = "stopped",
-        /// They failed too often; they are tried again later.
+    /// How a pool or process group is, in one word. The worst comes first: the order is
+    /// that in which they are shown. `wsgid_policy::condition` decides which one it is.
+    GroupState {
+        /// Its workers failed too often; they are tried again later.
         Failed = "failed",
-        /// The group is no longer configured.
+        /// Nothing but another configuration helps: no such user, no Python there.
+        CannotStart = "cannot start",
+        /// Nobody serves, and the last start came to nothing; the next one is due.
+        Failing = "failing",
+        /// Workers serve, and a script failed to load in them.
+        ScriptFailed = "script failed",
+        /// Workers that serve end unasked, again and again.
+        Crashing = "crashing",
+        /// No worker that serves answers: their interpreters are locked.
+        NotAnswering = "not answering",
+        /// A new generation was given up; the one before serves on.
+        ServingOldCode = "serving old code",
+        /// Fewer workers serve than are configured, because starts fail.
+        Degraded = "degraded",
+        /// All request threads of all its workers are taken, or requests wait for a worker.
+        Busy = "busy",
+        /// Nobody serves yet.
+        Starting = "starting",
+        /// A new generation starts beside the one that serves.
+        Replacing = "replacing",
+        /// It was stopped by command, and finishes what it has.
+        Stopping = "stopping",
+        /// It was stopped by command.
+        Stopped = "stopped",
+        /// It is no longer configured, and finishes what it has.
         Leaving = "leaving",
+        /// It serves.
+        Running = "running",
+        /// It has no workers; the first request starts them.
+        Idle = "idle",
     }
+}
+
+impl GroupState {
+    /// How much it wants somebody's attention.
+    pub const fn urgency(self) -> Urgency {
+        match self {
+            Self::Failed
+            | Self::CannotStart
+            | Self::Failing
+            | Self::ScriptFailed
+            | Self::Crashing
+            | Self::NotAnswering
+            | Self::ServingOldCode
+            | Self::Degraded => Urgency::Bad,
+            Self::Busy | Self::Starting | Self::Replacing | Self::Stopping => Urgency::Passing,
+            Self::Running => Urgency::Good,
+            Self::Stopped | Self::Leaving | Self::Idle | Self::Unknown => Urgency::Resting,
+        }
+    }
+
+    /// Whether somebody has to look at it.
+    pub const fn is_bad(self) -> bool {
+        matches!(self.urgency(), Urgency::Bad)
+    }
+}
+
+/// How much a state wants somebody's attention: what colour it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Urgency {
+    /// Something is broken.
+    Bad,
+    /// It should pass by itself.
+    Passing,
+    /// It serves.
+    Good,
+    /// It does nothing, as it should.
+    Resting,
+}
+
+words! {
+    /// Why a worker ended.
+    EndReason {
+        /// The supervisor asked it to: restart, reload, recycling, stop, idle.
+        Asked = "asked",
+        /// It exited by itself.
+        Exited = "exited",
+        /// A signal that the supervisor did not send.
+        Signalled = "signalled",
+        /// The kernel killed it for memory.
+        OutOfMemory = "out-of-memory",
+        /// It could not be started.
+        NotStarted = "not-started",
+        /// It was not ready within `startup-timeout`.
+        StartupTimeout = "startup-timeout",
+        /// A request ran longer than `request-timeout` and did not stop.
+        RequestTimeout = "request-timeout",
+        /// Its interpreter was locked for longer than `deadlock-timeout`.
+        Deadlock = "deadlock",
+        /// It was asked to end, and what it had was not done within `graceful-timeout` and
+        /// `shutdown-timeout`.
+        ShutdownTimeout = "shutdown-timeout",
+        /// It closed its control socket, or did not read it.
+        ControlLost = "control-lost",
+    }
+}
+
+/// How many workers ended for a reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EndCount {
+    /// The reason.
+    pub reason: EndReason,
+    /// How many.
+    pub count: u64,
 }
 
 /// Why a worker ended, or could not be started.
@@ -201,6 +317,11 @@ pub struct CauseStatus {
     pub at: u64,
     /// The cause.
     pub text: String,
+    /// The same in a word.
+    pub reason: EndReason,
+    /// The Python stacks of a worker that was ended because it took too long, in
+    /// several lines: what it was doing.
+    pub stacks: Option<String>,
 }
 
 /// A new worker or generation that did not take over from the old one.

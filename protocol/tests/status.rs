@@ -8,7 +8,7 @@ use wsgid_protocol::answers::{
     CommandError, Done, Dumped, ErrorAnswer, ErrorKind, Reexecuting, Reloaded, WorkerStacks,
     from_json, to_json,
 };
-use wsgid_protocol::status::{PoolMode, PreloaderState, Status, SupervisorStatus, WorkerPhase};
+use wsgid_protocol::status::{GroupState, PreloaderState, Status, SupervisorStatus, WorkerPhase};
 
 const SAMPLE: &str = include_str!("status/status.json");
 const MANY_SITES: &str = include_str!("../../docs/many-sites.md");
@@ -75,7 +75,7 @@ fn words_of_a_newer_release_are_unknown() {
         "workers": [{ "state": "floating" }] });
     let status = read(&json!({ "ok": true, "groups": [{ "pools": [pool] }] }));
     let pool = &status.groups[0].pools[0];
-    assert_eq!(pool.state, PoolMode::Unknown);
+    assert_eq!(pool.state, GroupState::Unknown);
     assert_eq!(
         pool.preloader.as_ref().unwrap().state,
         PreloaderState::Unknown

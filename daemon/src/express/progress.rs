@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use wsgid_protocol::control::Command;
-use wsgid_protocol::status::{PoolMode, Status, WorkerStatus};
+use wsgid_protocol::status::{GroupState, Status, WorkerStatus};
 
 use super::terminal::say;
 use crate::command::client;
@@ -82,7 +82,7 @@ impl StartStage {
             return if broken { Self::Broken } else { Self::Ready };
         }
         let mut pools = group.pools.iter();
-        let failed = pools.find(|pool| pool.state == PoolMode::Failed);
+        let failed = pools.find(|pool| pool.state == GroupState::Failed);
         let cause = failed.and_then(|pool| pool.cause.clone());
         cause.map_or(Self::Loading, Self::Failed)
     }
@@ -141,7 +141,7 @@ mod tests {
             ..WorkerStatus::default()
         };
         stage(site(PoolStatus {
-            state: PoolMode::Running,
+            state: GroupState::Running,
             workers: workers.iter().map(worker).collect(),
             ..PoolStatus::default()
         }))
@@ -162,7 +162,7 @@ mod tests {
         );
         assert_eq!(with_workers(&[(Ready, &["/a.py"])]), StartStage::Broken);
         let failed = stage(site(PoolStatus {
-            state: PoolMode::Failed,
+            state: GroupState::Failed,
             cause: Some("no python".to_owned()),
             ..PoolStatus::default()
         }));

@@ -152,7 +152,18 @@ impl Supervisor {
     }
 
     pub(super) fn finish_statuses(&mut self, now: Instant) {
-        for status in self.operators.take_done(now) {
+        let done = self.operators.take_done(now);
+        for status in &done {
+            for id in &status.waits_for {
+                if let Some(worker) = self.workers.get_mut(id) {
+                    worker.silent.get_or_insert(now);
+                }
+            }
+        }
+        if !done.is_empty() {
+            self.note_conditions();
+        }
+        for status in done {
             let told = self.status(status.uid, &status.waits_for);
             let _ = status.answer.send(Ok(Done::Status(told)));
         }

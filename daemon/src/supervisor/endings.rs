@@ -3,12 +3,14 @@
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use nix::sys::signal::Signal;
-use wsgid_protocol::Failure;
+use wsgid_protocol::{Failure, status::EndReason};
 
-use super::{Supervisor, pools::PoolEntry, resources::OutOfMemory, workers::WorkerRecord};
+use super::pools::{Cause, PoolEntry};
+use super::since::seconds;
+use super::{Supervisor, resources::OutOfMemory, workers::WorkerRecord};
 use crate::connection::{connections::RequestConnection, queue_front::QueueFront};
 use crate::exit_code::{self, launcher};
 use wsgid_policy::ids::{ConnectionId, WorkerId};
@@ -39,8 +41,18 @@ impl Supervisor {
                 // A script that ended the worker is to end only its own requests.
                 entry.scripts.clear();
             }
+            entry.note_end(Cause {
+                at: seconds(SystemTime::now()),
+                text: text.clone(),
+                reason: if asked {
+                    EndReason::Asked
+                } else {
+                    EndReason::Exited
+                },
+                served: !was_never_ready,
+                stacks: None,
+            });
             if !asked {
-                entry.note_cause(&text);
                 self.resources.fairness.crashed(&entry.group, now);
             }
         }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use wsgid_protocol::byte_rate::{ByteRate, LeftOut};
 use wsgid_protocol::{GroupConfig, config::LogTarget, names};
 
+use super::since::Since;
 use crate::channel::operator::may_everything;
 use crate::config::InForce;
 use crate::log::{self, LogDestination, OutputTarget};
@@ -24,6 +25,8 @@ pub(crate) struct ProcessGroup {
     pub(super) pools: BTreeMap<String, PoolId>,
     pub(super) stopped: bool,
     pub(super) removed: bool,
+    /// Since when it is as it is.
+    pub(super) since: Since,
     /// Who may connect for it beside httpd's user (`socket-user=`).
     #[serde(skip)]
     pub(super) socket_uid: Option<u32>,
@@ -44,6 +47,7 @@ impl ProcessGroup {
             pools: BTreeMap::new(),
             stopped: false,
             removed: false,
+            since: Since::default(),
             socket_uid: None,
             target: OutputTarget::default(),
         }

@@ -35,6 +35,7 @@ impl Supervisor {
             }
         }
         self.settle();
+        self.note_conditions();
     }
 }
 

@@ -2,13 +2,14 @@
 //! Called after each event.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use wsgid_protocol::control::{ToWorker, WorkerReport, WorkerSpec};
-use wsgid_protocol::{GroupConfig, config::Preload, request::VERSIONS};
+use wsgid_protocol::{GroupConfig, config::Preload, request::VERSIONS, status::EndReason};
 
+use super::pools::{Cause, PoolEntry};
 use super::workers::{WorkerEntry, WorkerRecord};
-use super::{Supervisor, pools::PoolEntry};
+use super::{Supervisor, since::seconds};
 use crate::log::Output;
 use crate::process::procfs;
 use crate::process::worker_task::{self, Handle};
@@ -32,7 +33,12 @@ impl Supervisor {
                 Err(why) => {
                     self.spawns.done(pending.worker);
                     if let Some(entry) = self.pools.get_mut(&pending.pool) {
-                        entry.note_cause(&why);
+                        entry.note_end(Cause {
+                            at: seconds(SystemTime::now()),
+                            text: why.clone(),
+                            reason: EndReason::NotStarted,
+                            ..Cause::default()
+                        });
                     }
                     Event::SpawnFailed(pending.worker, why)
                 }

@@ -6,15 +6,16 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
 use super::callables::Callables;
+use super::since::{Since, seconds};
 use wsgid_policy::ids::{PoolId, WorkerId};
 use wsgid_policy::{definition::Definition, pool::WorkerPool};
 use wsgid_policy::{reload_wait::ReloadWait, watching::Watching};
-use wsgid_protocol::{Failure, readable::escaped};
+use wsgid_protocol::{Failure, readable::escaped, status::EndReason};
 
 /// Causes that are kept for the status.
 const CAUSES_MAX: usize = 10;
@@ -40,7 +41,11 @@ pub(crate) struct PoolEntry {
     /// What every request is answered with: the code of a failure, and its text.
     pub(super) refusing: Option<(u16, String)>,
     pub(super) restarts: u64,
-    pub(super) causes: VecDeque<(SystemTime, String)>,
+    pub(super) causes: VecDeque<Cause>,
+    /// How many workers ended for which reason.
+    pub(super) ends: BTreeMap<EndReason, u64>,
+    /// Since when it is as it is.
+    pub(super) since: Since,
     /// Scripts that its workers had to load for requests.
     pub(super) scripts: BTreeSet<PathBuf>,
     /// What requests called in scripts since this generation has served.
@@ -61,6 +66,20 @@ impl Default for PoolEntry {
     fn default() -> Self {
         Self::new(0, &Arc::default(), false)
     }
+}
+
+/// Why a worker ended.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Cause {
+    /// Seconds since 1970.
+    pub(super) at: u64,
+    pub(super) text: String,
+    pub(super) reason: EndReason,
+    /// It had served.
+    pub(super) served: bool,
+    /// What its threads were doing, if it was ended because that took too long.
+    pub(super) stacks: Option<String>,
 }
 
 /// A new worker or generation that did not take over from the old one.
@@ -93,6 +112,8 @@ impl PoolEntry {
             refusing: None,
             restarts: 0,
             causes: VecDeque::new(),
+            ends: BTreeMap::new(),
+            since: Since::default(),
             scripts: BTreeSet::new(),
             callables: Callables::default(),
             given_up: None,
@@ -140,13 +161,28 @@ impl PoolEntry {
         });
     }
 
-    /// A worker had to be started again.
-    pub(super) fn note_cause(&mut self, text: &str) {
+    /// A worker has ended; one that was not asked to has to be started again.
+    pub(super) fn note_end(&mut self, cause: Cause) {
+        let count = self.ends.entry(cause.reason).or_default();
+        *count = count.saturating_add(1);
+        if cause.reason == EndReason::Asked {
+            return;
+        }
         self.restarts += 1;
         if self.causes.len() == CAUSES_MAX {
             self.causes.pop_front();
         }
-        self.causes.push_back((SystemTime::now(), text.to_owned()));
+        self.causes.push_back(cause);
+    }
+
+    /// How many workers that served have ended unasked within this time, and how the last one
+    /// did; as far as is remembered.
+    pub(super) fn crashes(&self, now: SystemTime, within: Duration) -> (usize, Option<&str>) {
+        let begin = seconds(now).saturating_sub(within.as_secs());
+        let recent = self.causes.iter();
+        let recent = recent.filter(|cause| cause.served && cause.at >= begin);
+        let last = recent.clone().next_back();
+        (recent.count(), last.map(|cause| cause.text.as_str()))
     }
 }
 

@@ -4,16 +4,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use wsgid_policy::ids::{PoolId, WorkerId};
 use wsgid_policy::pool::{Member, Mode, Phase};
 use wsgid_protocol::status::{
-    CauseStatus, FailedScript, GivenUpStatus, GroupStatus, PoolMode, PoolStatus, Status,
+    CauseStatus, EndCount, FailedScript, GivenUpStatus, GroupStatus, PoolStatus, Status,
     SupervisorStatus, WorkerPhase, WorkerStatus,
 };
 
-use super::pools::{GivenUp, PoolEntry};
+use super::pools::{Cause, GivenUp, PoolEntry};
+use super::since::seconds;
 use super::{Supervisor, groups::ProcessGroup};
 use crate::channel::operator::may_everything;
 
@@ -38,9 +38,14 @@ impl Supervisor {
             pid: std::process::id(),
             uptime_s: self.lifetime.started.elapsed().as_secs(),
             shortened: !telling.tracebacks,
-            groups: visible
-                .map(|(name, group)| self.group_status(name, group, telling))
-                .collect(),
+            groups: {
+                let mut groups: Vec<GroupStatus> = visible
+                    .map(|(name, group)| self.group_status(name, group, telling))
+                    .collect();
+                // They come in the order of names; the worst first.
+                groups.sort_by_key(|group| group.state);
+                groups
+            },
             supervisor: may_everything(uid).then(|| self.supervisor_status()),
         }
     }
@@ -77,8 +82,12 @@ impl Supervisor {
         let config = &group.definition.config;
         let identity = group.definition.identity.as_ref();
         let left_out = group.target.left_out();
+        let (condition, since) = self.condition_of_group(group);
         GroupStatus {
             name: name.to_owned(),
+            state: condition.state,
+            since: since.or_else(|| group.since.at()),
+            why: condition.why,
             origin: config.origin.clone(),
             user: identity.map(|identity| identity.user.clone()).ok(),
             problem: identity.err().map(ToString::to_string),
@@ -99,20 +108,18 @@ impl Supervisor {
 
     fn pool_status(&self, pool: &PoolEntry, telling: Telling<'_>) -> PoolStatus {
         let members = pool.machine.members();
-        let (state, cause) = match pool.machine.mode() {
-            Mode::Running => (PoolMode::Running, None),
-            Mode::Stopped => (PoolMode::Stopped, None),
-            Mode::Failed { cause, .. } => (PoolMode::Failed, Some(cause.clone())),
-            Mode::Leaving { .. } => (PoolMode::Leaving, None),
+        let condition = self.condition_of(pool);
+        let cause = match pool.machine.mode() {
+            Mode::Failed { cause, .. } => Some(cause.clone()),
+            _ => None,
         };
-        let cause_status = |(at, text): &(SystemTime, String)| CauseStatus {
-            at: seconds(*at),
-            text: text.clone(),
-        };
+        let ends = pool.ends.iter();
         PoolStatus {
             application_group: pool.application_group.clone(),
             from_request: pool.from_request,
-            state,
+            state: condition.state,
+            since: pool.since.at(),
+            why: condition.why,
             cause,
             generation: pool.machine.generation(),
             next_generation: pool.machine.next_generation(),
@@ -124,7 +131,14 @@ impl Supervisor {
             waiting: self.connections.waiting(pool.id) as u64,
             preloader: self.preloaders.status((pool.id, pool.machine.generation())),
             restarts: pool.restarts,
-            causes: pool.causes.iter().map(cause_status).collect(),
+            causes: pool
+                .causes
+                .iter()
+                .map(|cause| telling.of_cause(cause))
+                .collect(),
+            ends: ends
+                .map(|(&reason, &count)| EndCount { reason, count })
+                .collect(),
             workers: members
                 .filter_map(|(worker, member)| self.worker_status(worker, member, telling))
                 .collect(),
@@ -169,10 +183,6 @@ impl Supervisor {
     }
 }
 
-fn seconds(at: SystemTime) -> u64 {
-    at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
-}
-
 /// What a status is to hold.
 #[derive(Clone, Copy)]
 struct Telling<'a> {
@@ -188,6 +198,15 @@ impl Telling<'_> {
             generation: given_up.generation,
             why: given_up.why.clone(),
             failed_scripts: self.of(&given_up.failed),
+        }
+    }
+
+    fn of_cause(self, cause: &Cause) -> CauseStatus {
+        CauseStatus {
+            at: cause.at,
+            text: cause.text.clone(),
+            reason: cause.reason,
+            stacks: cause.stacks.clone().filter(|_| self.tracebacks),
         }
     }
 

@@ -69,6 +69,8 @@ pub(super) struct WorkerEntry {
     pub(super) connections: BTreeSet<ConnectionId>,
     /// When it last gave a request back because it had no thread for it.
     pub(super) gave_back: Option<Instant>,
+    /// Since when it has owed an answer.
+    pub(super) silent: Option<Instant>,
     /// Who waits for its stacks.
     pub(super) dumps: Vec<Sender<(u32, String)>>,
 }
@@ -80,6 +82,7 @@ impl WorkerEntry {
             handle,
             connections: BTreeSet::new(),
             gave_back: None,
+            silent: None,
             dumps: Vec::new(),
         }
     }
@@ -94,6 +97,7 @@ impl WorkerEntry {
             self.record.active_at = now;
         }
         self.gave_back = None;
+        self.silent = None;
         self.record.report = report;
     }
 }

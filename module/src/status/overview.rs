@@ -1,10 +1,8 @@
-//! What the status page and the metrics show beside what the supervisor says: the
-//! condition of a process group in a word, sums, and how long requests take. Pure.
+//! What the status page and the metrics show beside what the supervisor says: sums, and
+//! how long requests take. Pure.
 
 use serde::Serialize;
-use wsgid_protocol::status::{
-    FailedScript, GroupStatus, PoolMode, PoolStatus, Status, WorkerPhase, WorkerStatus,
-};
+use wsgid_protocol::status::{FailedScript, GroupStatus, PoolStatus, Status, WorkerStatus};
 
 /// Powers of two of microseconds that are the edges of buckets in the metrics: 128 µs
 /// to 134 s.
@@ -17,7 +15,6 @@ pub(super) struct GroupOverview<'s> {
     /// Its place among all.
     index: usize,
     pools: Vec<PoolOverview<'s>>,
-    condition: &'static str,
     ready: usize,
     processes: usize,
     in_flight: u64,
@@ -44,7 +41,6 @@ impl<'s> GroupOverview<'s> {
             status,
             index,
             pools: status.pools.iter().map(PoolOverview::new).collect(),
-            condition: condition(status),
             ready: status.workers().filter(|worker| worker.is_ready()).count(),
             processes: status.workers().count(),
             in_flight: sum(status.workers().map(|worker| worker.in_flight)),
@@ -54,30 +50,6 @@ impl<'s> GroupOverview<'s> {
             half_take: percentile(&histogram, 50),
             most_take: percentile(&histogram, 99),
         }
-    }
-}
-
-/// How a group is, in a word: the worst that can be said of it.
-fn condition(group: &GroupStatus) -> &'static str {
-    let has = |wanted: WorkerPhase| group.workers().any(|worker| worker.state == wanted);
-    let mut workers = group.workers();
-    let pools = &group.pools;
-    if group.problem.is_some() || pools.iter().any(|pool| pool.state == PoolMode::Failed) {
-        "failed"
-    } else if workers.any(|worker| !worker.failed_scripts.is_empty()) {
-        "a script failed"
-    } else if group.removed {
-        "leaving"
-    } else if group.stopped {
-        "stopped"
-    } else if pools.iter().any(|pool| pool.next_generation.is_some()) {
-        "replacing"
-    } else if has(WorkerPhase::Ready) {
-        "running"
-    } else if has(WorkerPhase::Starting) || has(WorkerPhase::Queued) {
-        "starting"
-    } else {
-        "idle"
     }
 }
 
@@ -185,67 +157,6 @@ mod tests {
         GroupStatus {
             pools: vec![pool],
             ..GroupStatus::default()
-        }
-    }
-
-    fn with_worker(next_generation: Option<u64>, worker: WorkerStatus) -> GroupStatus {
-        with_pool(PoolStatus {
-            next_generation,
-            workers: vec![worker],
-            ..PoolStatus::default()
-        })
-    }
-
-    #[test]
-    fn the_worst_decides() {
-        let none = GroupStatus::default;
-        let in_phase = |state| WorkerStatus {
-            state,
-            ..WorkerStatus::default()
-        };
-        let ready = || in_phase(WorkerPhase::Ready);
-        for (status, expected) in [
-            (
-                GroupStatus {
-                    problem: Some("no such user".to_owned()),
-                    ..none()
-                },
-                "failed",
-            ),
-            (
-                with_pool(PoolStatus {
-                    state: PoolMode::Failed,
-                    ..PoolStatus::default()
-                }),
-                "failed",
-            ),
-            (
-                with_worker(
-                    None,
-                    WorkerStatus {
-                        failed_scripts: vec![FailedScript::default()],
-                        ..ready()
-                    },
-                ),
-                "a script failed",
-            ),
-            (with_worker(Some(3), ready()), "replacing"),
-            (with_worker(None, ready()), "running"),
-            (
-                with_worker(None, in_phase(WorkerPhase::Starting)),
-                "starting",
-            ),
-            (with_pool(PoolStatus::default()), "idle"),
-            (none(), "idle"),
-            (
-                GroupStatus {
-                    stopped: true,
-                    ..none()
-                },
-                "stopped",
-            ),
-        ] {
-            assert_eq!(condition(&status), expected, "{status:?}");
         }
     }
 

@@ -7,7 +7,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value};
 use minijinja::{Environment, Error, Output, State, UndefinedBehavior, context, escape_formatter};
 use wsgid_protocol::readable::{escaped, escaped_lines};
-use wsgid_protocol::status::Status;
+use wsgid_protocol::status::{GroupState, Status};
 
 use crate::status::overview::GroupOverview;
 
@@ -40,9 +40,12 @@ pub(super) fn problem(problem: &str) -> Result<String, Error> {
 
 fn render(template: &str, status: &Status, is_section: bool) -> Result<String, Error> {
     let groups = GroupOverview::all(status);
-    environment()?
-        .get_template(template)?
-        .render(context! { is_section, status => Serde(status), groups => Serde(groups) })
+    environment()?.get_template(template)?.render(context! {
+        is_section,
+        status => Serde(status),
+        groups => Serde(groups),
+        states => Serde(GroupState::ALL),
+    })
 }
 
 fn environment() -> Result<Environment<'static>, Error> {
@@ -122,7 +125,7 @@ fn label(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use wsgid_protocol::status::{
-        CauseStatus, FailedScript, GivenUpStatus, GroupStatus, PoolMode, PoolStatus, WorkerPhase,
+        CauseStatus, FailedScript, GivenUpStatus, GroupStatus, PoolStatus, WorkerPhase,
         WorkerStatus,
     };
 
@@ -145,12 +148,14 @@ mod tests {
         };
         let pool = PoolStatus {
             application_group: text(),
-            state: PoolMode::Failed,
+            state: GroupState::Failed,
             cause: Some(text()),
             last_problem: Some(text()),
             causes: vec![CauseStatus {
                 at: 1,
                 text: text(),
+                stacks: Some(text()),
+                ..CauseStatus::default()
             }],
             given_up: Some(GivenUpStatus {
                 why: text(),
@@ -212,7 +217,7 @@ mod tests {
             "<h2>wiki</h2>",
             "user `wiki` does not exist",
             "no request has asked for it yet",
-            "main application group<span class=\"state warn\">replacing</span>",
+            "main application group<span class=\"state bad\">serving old code</span>",
             "generation 7, 8 starts",
             "title=\"990 below 8 µs\"",
             "<td class=\"state warn\">starting",

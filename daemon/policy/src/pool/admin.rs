@@ -58,6 +58,7 @@ impl WorkerPool {
     /// Forgets failures.
     pub(super) fn forgive(&mut self, step: &mut PoolStep) {
         self.backoff.clear();
+        self.hopeless = false;
         self.held_until = None;
         if matches!(self.mode, Mode::Failed { .. }) {
             self.mode = Mode::Running;
@@ -118,6 +119,7 @@ impl WorkerPool {
         if self.mode == Mode::Stopped {
             self.mode = Mode::Running;
             self.backoff.clear();
+            self.hopeless = false;
             self.target = self.current.definition.config.processes.max(1);
             self.serve_again(step);
         }

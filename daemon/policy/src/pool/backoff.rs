@@ -30,6 +30,8 @@ pub(crate) struct Backoff {
     seed: u64,
     /// The last start came to nothing.
     failing: bool,
+    /// Starts in a row that came to nothing, since the administrator acted.
+    failed_starts: u32,
 }
 
 impl Default for Backoff {
@@ -46,6 +48,7 @@ impl Backoff {
             recent: VecDeque::new(),
             seed: seed | 1,
             failing: false,
+            failed_starts: 0,
         }
     }
 
@@ -53,6 +56,7 @@ impl Backoff {
     /// `window`.
     pub(crate) fn failed(&mut self, burst: u32, window: Duration, now: Instant) -> bool {
         self.failing = true;
+        self.failed_starts = self.failed_starts.saturating_add(1);
         self.in_a_row = self.in_a_row.saturating_add(1);
         self.not_before = Some(now + self.delay(LONGEST_DELAY));
         self.recent.push_back(now);
@@ -82,11 +86,17 @@ impl Backoff {
     /// A worker came so far as to be ready.
     pub(crate) fn started(&mut self) {
         self.failing = false;
+        self.failed_starts = 0;
     }
 
     /// Whether the last start came to nothing.
     pub(crate) const fn is_failing(&self) -> bool {
         self.failing
+    }
+
+    /// How many starts in a row came to nothing.
+    pub(crate) const fn failed_starts(&self) -> u32 {
+        self.failed_starts
     }
 
     /// A worker has proved itself: the next failure is a first one again.
@@ -98,6 +108,7 @@ impl Backoff {
     /// Forgets everything.
     pub(crate) fn clear(&mut self) {
         self.succeeded();
+        self.failed_starts = 0;
         self.recent.clear();
     }
 

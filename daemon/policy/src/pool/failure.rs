@@ -30,6 +30,7 @@ impl WorkerPool {
         {
             self.backoff.succeeded();
         }
+        self.hopeless = hopeless;
         self.failed(&member, why, step);
         if hopeless && !self.refusing && !self.any_serving() {
             self.refuse(Failure::SpawnFailed, why, step);

@@ -208,6 +208,9 @@ pub struct WorkerPool {
     ids: u64,
     generations: u64,
     last_problem: Option<String>,
+    /// The site's code never ran in the last worker that failed: nothing but the
+    /// configuration can help.
+    hopeless: bool,
     refusing: bool,
     /// The site's files changed again while a generation was being started.
     changed_again: bool,
@@ -341,6 +344,21 @@ impl WorkerPool {
     /// Whether its last start came to nothing: others go first.
     pub const fn is_failing(&self) -> bool {
         self.backoff.is_failing()
+    }
+
+    /// How many starts in a row came to nothing.
+    pub const fn failed_starts(&self) -> u32 {
+        self.backoff.failed_starts()
+    }
+
+    /// Whether nothing but the configuration can help.
+    pub const fn is_hopeless(&self) -> bool {
+        self.hopeless
+    }
+
+    /// Whether it is to have workers before a request asks for them.
+    pub const fn wants_workers(&self) -> bool {
+        self.target > 0
     }
 
     /// The worker that this one is to replace.

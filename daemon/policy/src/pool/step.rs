@@ -52,6 +52,7 @@ impl WorkerPool {
         let generation = member.generation;
         let replaces = member.replaces;
         self.backoff.started();
+        self.hopeless = false;
         match self.newly_broken(id, &failed) {
             Some(why) if generation != self.current.number => self.discard_next(&why, step),
             Some(why) if replaces.is_some() => self.discard_replacement(id, &why, step),
