@@ -2,6 +2,9 @@
 //! that becomes a worker. The parts are in the modules; this file only names
 //! them.
 
+#[macro_use]
+mod log_line;
+
 mod atomic_write;
 mod channel;
 mod cli;

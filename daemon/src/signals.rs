@@ -54,7 +54,7 @@ impl Signals {
                 Ok(info) if info.ssi_signo == Signal::SIGHUP as u32 => return Asks::Reload,
                 Ok(_) => return Asks::End,
                 Err(error) => {
-                    tracing::error!("failed to read a signal: {error}");
+                    log_line!(SIGNAL_NOT_READ, "failed to read a signal: {error}");
                     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
                 }
             }

@@ -2,14 +2,13 @@
 //! from level warn on has one, which never changes its meaning. A log call takes a row,
 //! so there is no id outside of the table. Meaning and cure are for docs/failures.md; the
 //! words of a line stand where it is logged. WSGID01xx are 100 + the code in
-//! `protocol/src/failure.rs`. Knows nothing of what is logged where.
+//! `protocol/src/failure.rs`; which numbers are whose: `protocol/src/supervisor_line.rs`. Knows nothing of what is
+//! logged where.
 
 use std::fmt;
 
 use wsgid_protocol::failure::{Failure, level};
-
-/// What the id of a failure is above its code.
-const OF_FAILURES: u16 = 100;
+use wsgid_protocol::supervisor_line::OF_FAILURES;
 
 /// What a line of the log begins with, and its level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +29,7 @@ impl LogLine {
     /// The line of a request that failed.
     pub(crate) fn of(failure: Failure) -> Self {
         Self {
-            id: Some(OF_FAILURES + failure.code()),
+            id: Some(OF_FAILURES.start() + failure.code()),
             level: failure.row().level,
         }
     }
@@ -163,6 +162,7 @@ mod tests {
     use std::path::Path;
 
     use wsgid_protocol::failure;
+    use wsgid_protocol::supervisor_line::{self, OF_MODULE};
 
     use super::*;
 
@@ -181,11 +181,20 @@ Beside it stand the ids that mod_wsgi 6.1 has for the same, for who watches a lo
     const OTHERS: &str = "
 ## Other lines with an id
 
-Whatever else the module says in httpd's error log from level warn on has one of these ids. What supervisor and workers
-say has none.
+Whatever else the module says in httpd's error log from level warn on has one of these ids.
 
 | id | mod_wsgi's | log level | what happened | what to do |
 |---|---|---|---|---|
+";
+
+    const OF_SUPERVISOR: &str = "
+## Lines of the supervisor
+
+What the supervisor says in the main error log, and in the log of a process group, from level warn on has one of these
+ids. What an application prints has none.
+
+| id | log level | what happened | what to do |
+|---|---|---|---|
 ";
 
     /// The numbers that mod_wsgi 6.1 logs where we log a line with this number.
@@ -229,7 +238,11 @@ say has none.
     }
 
     fn level_name(line: LogLine) -> &'static str {
-        match line.level {
+        name_of(line.level)
+    }
+
+    fn name_of(level: u16) -> &'static str {
+        match level {
             level::CRIT => "crit",
             level::ERROR => "error",
             level::WARN => "warn",
@@ -244,9 +257,12 @@ say has none.
     fn every_id_means_one_thing() {
         let ids: Vec<_> = TABLE.iter().map(|(line, ..)| line.id).collect();
         assert!(ids.is_sorted_by(|one, next| one < next), "{ids:?}");
-        assert!(ids.iter().all(|id| *id < Some(OF_FAILURES)), "{ids:?}");
+        let is_own = |id: &Option<u16>| id.is_some_and(|id| OF_MODULE.contains(&id));
+        assert!(ids.iter().all(is_own), "{ids:?}");
         let failures = failure::TABLE.iter();
-        let failures = failures.map(|row| LogLine::of(row.failure).id);
+        let failures: Vec<_> = failures.map(|row| LogLine::of(row.failure).id).collect();
+        let is_failure = |id: &Option<u16>| id.is_some_and(|id| OF_FAILURES.contains(&id));
+        assert!(failures.iter().all(is_failure), "{failures:?}");
         let all: Vec<_> = ids.into_iter().chain(failures).collect();
         for (own, _) in OF_MOD_WSGI {
             assert!(all.contains(&Some(*own)), "there is no {own}");
@@ -295,6 +311,13 @@ say has none.
                 level_name(*line)
             )
             .unwrap();
+        }
+        page.push_str(OF_SUPERVISOR);
+        for (_, line, text, cure) in supervisor_line::TABLE {
+            let id = line.to_string();
+            let id = id.trim_end_matches(": ");
+            let level = name_of(line.level);
+            writeln!(page, "| {id} | {level} | {text} | {cure} |").unwrap();
         }
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/failures.md");
         if std::env::var_os("UPDATE_DOCS").is_some() {

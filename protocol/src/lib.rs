@@ -33,6 +33,7 @@ pub mod response;
 pub mod runs;
 pub mod stamp;
 pub mod status;
+pub mod supervisor_line;
 mod syntax;
 pub mod text;
 pub mod token;

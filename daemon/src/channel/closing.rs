@@ -165,7 +165,8 @@ pub(crate) fn user(uid: u32) -> Arc<str> {
 /// Says who sent descriptors, if that is what the error means.
 pub(crate) fn tell_of(error: &io::Error, owner: &str, place: &str) {
     if refusal::is_unwanted(error) && is_news(owner, Instant::now()) {
-        tracing::warn!(
+        log_line!(
+            DESCRIPTORS_NOT_DUE,
             "{place}: {owner} sent descriptors where none is due, and loses its connection"
         );
     }

@@ -118,7 +118,10 @@ pub(crate) async fn listen(
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                tracing::warn!("control socket: failed to accept: {error}");
+                log_line!(
+                    COMMAND_NOT_ACCEPTED,
+                    "control socket: failed to accept: {error}"
+                );
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }

@@ -51,7 +51,7 @@ pub(crate) async fn converse(
                 }
                 while let Some(Received { message, mut files }) = next(&mut reader)? {
                     let Some(message) = message else {
-                        tracing::warn!("httpd's module is of another release: it says what release {} does not know, and that is ignored", env!("CARGO_PKG_VERSION"));
+                        log_line!(MODULE_OF_OTHER_RELEASE, "httpd's module is of another release: it says what release {} does not know, and that is ignored", env!("CARGO_PKG_VERSION"));
                         continue;
                     };
                     ahead.append(&mut files);

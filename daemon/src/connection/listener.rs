@@ -196,7 +196,10 @@ pub(crate) async fn listen(
         let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(error) => {
-                tracing::error!("failed to accept a connection: {error}");
+                log_line!(
+                    CONNECTION_NOT_ACCEPTED,
+                    "failed to accept a connection: {error}"
+                );
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
@@ -216,7 +219,7 @@ pub(crate) async fn listen(
             match outcome {
                 Ok(greeted) => drop(incoming.send(greeted).await),
                 Err(HelloError::Ended) => tracing::trace!("a connection ended within HELLO"),
-                Err(error) => tracing::warn!("a connection was turned away: {error}"),
+                Err(error) => log_line!(HELLO_REFUSED, "a connection was turned away: {error}"),
             }
         });
         let _ = tell.send(half_open.take(peer, task));
@@ -234,7 +237,8 @@ fn permitted_peer(stream: &UnixStream, allowed: &Allowed) -> Option<Peer> {
     match getsockopt(stream, sockopt::PeerCredentials) {
         Ok(peer) if allowed.permits(peer.uid()) => Some(allowed.peer(&peer)),
         Ok(peer) => {
-            tracing::warn!(
+            log_line!(
+                PEER_NOT_ALLOWED,
                 "a connection from uid {} (pid {}) was turned away: it is neither httpd's user nor named by socket-user=",
                 peer.uid(),
                 peer.pid()
@@ -242,7 +246,10 @@ fn permitted_peer(stream: &UnixStream, allowed: &Allowed) -> Option<Peer> {
             None
         }
         Err(errno) => {
-            tracing::warn!("a connection was turned away: its peer cannot be told: {errno}");
+            log_line!(
+                PEER_UNKNOWN,
+                "a connection was turned away: its peer cannot be told: {errno}"
+            );
             None
         }
     }

@@ -17,7 +17,7 @@ use nix::unistd::{chdir, chroot};
 use wsgid_protocol::control::{ToWorker, WorkerSpec};
 use wsgid_protocol::head::FrameHead;
 use wsgid_protocol::limits::HEAD_LEN;
-use wsgid_protocol::{GroupConfig, Kind};
+use wsgid_protocol::{GroupConfig, Kind, supervisor_line};
 
 use crate::exit_code::launcher;
 use crate::process::environment::{self, PATH};
@@ -79,7 +79,7 @@ pub(crate) fn run(args: &WorkerExec) -> ExitCode {
         }
         Err(failed) => failed,
     };
-    eprintln!("{text}");
+    eprintln!("{}{text}", supervisor_line::NOT_LAUNCHED);
     ExitCode::from(code)
 }
 
@@ -196,7 +196,8 @@ fn set_priority(nice: i32) -> Result<(), Failed> {
         // EACCES and EPERM.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             eprintln!(
-                "cpu-priority={nice} needs a privilege that the supervisor does not have; it has no effect"
+                "{}cpu-priority={nice} needs a privilege that the supervisor does not have; it has no effect",
+                supervisor_line::NO_PRIORITY
             );
             Ok(())
         }

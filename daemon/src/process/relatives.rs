@@ -81,7 +81,10 @@ impl UsageReader {
             match named.spawn(move || run(&inbox, &outbox)) {
                 Ok(_) => self.thread = Some((jobs, seen)),
                 Err(error) => {
-                    tracing::warn!("nobody is made to give way: failed to start a thread: {error}")
+                    log_line!(
+                        NOBODY_GIVES_WAY,
+                        "nobody is made to give way: failed to start a thread: {error}"
+                    )
                 }
             }
         }

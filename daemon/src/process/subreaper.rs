@@ -12,7 +12,10 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 /// From now on, and over `wsgid reexec`.
 pub(crate) fn adopt_all() {
     if let Err(errno) = set_child_subreaper(true) {
-        tracing::error!("failed to become the parent of forked workers: {errno}");
+        log_line!(
+            NO_SUBREAPER,
+            "failed to become the parent of forked workers: {errno}"
+        );
     }
 }
 

@@ -351,7 +351,8 @@ impl WorkerTask {
     ) -> bool {
         if unknown > 0 && !std::mem::replace(&mut rate.told, true) {
             let release = env!("CARGO_PKG_VERSION");
-            tracing::warn!(
+            log_line!(
+                WORKER_OF_OTHER_RELEASE,
                 "worker {} is of another release: it says what release {release} does not know, and that is ignored",
                 self.pid
             );

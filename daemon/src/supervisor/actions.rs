@@ -58,7 +58,8 @@ impl Supervisor {
             }
             Action::Discarded(generation, why) => {
                 if let Some(entry) = self.pools.get_mut(&pool) {
-                    tracing::error!(
+                    log_line!(
+                        GENERATION_GIVEN_UP,
                         "{}: a new worker of generation {generation} was given up, the old ones serve on: {why}",
                         entry.name()
                     );
@@ -94,7 +95,7 @@ impl Supervisor {
             // That was the administrator's wish, or httpd's end.
             Failure::GroupStopped if self.lifetime.is_leaving => tracing::debug!("{text}"),
             Failure::GroupStopped => tracing::info!("{text}"),
-            _ => tracing::error!("{text}; {}", failure.row().cure),
+            _ => log_line!(GROUP_REFUSES, "{text}; {}", failure.row().cure),
         }
         entry.refusing = Some((failure.code(), text));
     }

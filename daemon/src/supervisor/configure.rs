@@ -37,7 +37,10 @@ impl Supervisor {
             self.access.allowed.set(new.httpd_uid);
         }
         if let Some(reason) = refusal {
-            tracing::error!("the configuration {generation} of httpd is refused: {reason}");
+            log_line!(
+                CONFIGURATION_REFUSED,
+                "the configuration {generation} of httpd is refused: {reason}"
+            );
             return ToParent::Refused { generation, reason };
         }
         self.logs.configure(files, new.log, new.log_level);
@@ -82,7 +85,10 @@ impl Supervisor {
         let read = match source.read(&self.groups.origins()) {
             Ok(read) => read,
             Err(problem) => {
-                tracing::error!("the configuration was not read again: {problem}");
+                log_line!(
+                    FILES_NOT_READ,
+                    "the configuration was not read again: {problem}"
+                );
                 return vec![problem];
             }
         };
@@ -96,9 +102,7 @@ impl Supervisor {
         let groups = kept.chain(new).collect();
         let mut problems = read.loaded.problems;
         problems.extend(source.stays_at(&read.loaded.settings.socket, read.httpd));
-        for problem in &problems {
-            tracing::error!("{problem}");
-        }
+        say_problems(&problems);
         self.access.socket = source.socket().map(Into::into);
         self.access.begin(HttpdGeneration {
             generation: STANDALONE_GENERATION,
@@ -139,9 +143,7 @@ impl Supervisor {
             .filter_map(|config| self.define(config, server, default))
             .collect();
         problems.extend(self.set_socket_users());
-        for problem in &problems {
-            tracing::error!("{problem}");
-        }
+        say_problems(&problems);
         self.keep_users_apart();
         for name in names {
             self.start_eager(&name);
@@ -178,17 +180,22 @@ impl Supervisor {
             && who.change
             && who.uid == default.uid
         {
-            tracing::warn!(
+            log_line!(
+                RUNS_AS_HTTPD,
                 "process group `{name}` ({}) {}",
                 config.origin,
                 standalone::AS_HTTPD
             );
         }
         if let Some(what) = self.resources.groups.cannot(&config) {
-            tracing::warn!("process group `{name}` ({}): {what}", config.origin);
+            log_line!(
+                LIMIT_WITHOUT_EFFECT,
+                "process group `{name}` ({}): {what}",
+                config.origin
+            );
         }
         if let Err(why) = self.resources.groups.bound(&config) {
-            tracing::error!("process group `{name}`: {why}");
+            log_line!(LIMIT_NOT_SET, "process group `{name}`: {why}");
         }
         let definition = Arc::new(Definition {
             config,
@@ -319,5 +326,11 @@ impl Supervisor {
             self.pool_event(pool, Event::Stop);
         }
         Some(pool)
+    }
+}
+
+fn say_problems(problems: &[String]) {
+    for problem in problems {
+        log_line!(CONFIGURATION_PROBLEM, "{problem}");
     }
 }

@@ -33,7 +33,7 @@ impl Supervisor {
         if asked {
             tracing::debug!("{text}");
         } else {
-            tracing::error!("{text}");
+            log_line!(WORKER_ENDED, "{text}");
         }
         let was_never_ready = record.python.is_none();
         if let Some(entry) = self.pools.get_mut(&record.pool) {

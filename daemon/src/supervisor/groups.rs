@@ -196,7 +196,10 @@ impl ProcessGroups {
                     Ok(file) => group.target.set(LogDestination::File(Arc::new(file))),
                     Err(error) => {
                         let path = path.display();
-                        tracing::error!("failed to open the log `{path}` again: {error}");
+                        log_line!(
+                            LOG_NOT_REOPENED,
+                            "failed to open the log `{path}` again: {error}"
+                        );
                     }
                 }
             }

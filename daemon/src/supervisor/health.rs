@@ -45,7 +45,8 @@ fn is_past(since: Option<Instant>, limit: Duration, now: Instant) -> bool {
 
 fn say_broken(record: &WorkerRecord, entry: Option<&PoolEntry>) {
     if record.ended_for.is_none() {
-        tracing::error!(
+        log_line!(
+            WORKER_SILENT,
             "{}: worker {} is ended: it has closed its control socket (descriptor 3), or does not read it",
             entry.map(PoolEntry::name).unwrap_or_default(),
             record.pid
@@ -65,7 +66,8 @@ fn health(
     if !timeout.is_zero() && is_past(record.heartbeat, timeout, now) {
         record.ended_for = Some(Failure::Deadlock.code());
         let silent = record.heartbeat.map(|at| now.duration_since(at));
-        tracing::error!(
+        log_line!(
+            INTERPRETER_LOCKED,
             "{}: worker {}: the interpreter has been locked for {:.0} s (deadlock-timeout)",
             entry.name(),
             record.pid,

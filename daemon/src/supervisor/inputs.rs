@@ -161,7 +161,7 @@ pub(super) fn waiting_in<T>(receiver: &mut Receiver<T>) -> Vec<T> {
 /// Says when a task that should live as long as the supervisor has failed.
 pub(super) async fn report(task: impl Future<Output = io::Result<()>>, what: &str) {
     if let Err(error) = task.await {
-        tracing::error!("{what}: {error}");
+        log_line!(TASK_FAILED, "{what}: {error}");
     }
 }
 

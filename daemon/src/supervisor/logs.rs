@@ -36,7 +36,10 @@ impl SupervisorLogs {
             // What was logged before belongs to the file before.
             self.sink.flush();
             if let Err(errno) = nix::unistd::dup2_stderr(main) {
-                tracing::error!("failed to write to the main error log that httpd sent: {errno}");
+                log_line!(
+                    MAIN_LOG_NOT_TAKEN,
+                    "failed to write to the main error log that httpd sent: {errno}"
+                );
             }
         }
         self.resume(files, own);
@@ -74,7 +77,8 @@ impl SupervisorLogs {
                 match log::open_as(path, Some(identity)) {
                     Ok(file) => LogDestination::File(Arc::new(file)),
                     Err(error) => {
-                        tracing::error!(
+                        log_line!(
+                            LOG_NOT_OPENED,
                             "failed to open the log `{}` of process group `{}`: {error}",
                             path.display(),
                             definition.config.name

@@ -169,10 +169,11 @@ fn say_ready(
         std::iter::once(format!("`{path}` failed to load"))
             .chain(traceback.lines().map(|line| escaped(line.as_bytes())))
     });
-    for line in lines.by_ref().take(FAILED_LINES_MAX) {
-        tracing::error!("{name}: worker {pid}: {line}");
-    }
+    let mut said: Vec<String> = lines.by_ref().take(FAILED_LINES_MAX).collect();
     if lines.next().is_some() {
-        tracing::error!("{name}: worker {pid}: and more, which is left out");
+        said.push("and more, which is left out".to_owned());
+    }
+    for line in said {
+        log_line!(SCRIPT_FAILED, "{name}: worker {pid}: {line}");
     }
 }

@@ -217,7 +217,10 @@ impl Supervisor {
         match self.connections.hold(id, now) {
             Ok(()) => self.place(id, request, now),
             Err(error) => {
-                tracing::error!("failed to watch a connection: {error}");
+                log_line!(
+                    CONNECTION_NOT_WATCHED,
+                    "failed to watch a connection: {error}"
+                );
                 self.connections.remove(id);
             }
         }

@@ -58,7 +58,10 @@ impl Supervisor {
                         ..Pending::default()
                     };
                     if let Err(why) = self.start_preloader(&pending, now) {
-                        tracing::error!("a preloader could not be started: {why}");
+                        log_line!(
+                            PRELOADER_NOT_STARTED,
+                            "a preloader could not be started: {why}"
+                        );
                         let actions = self.preloaders.policy.exited(preloader, now);
                         self.carry_out_preloading(actions, now);
                     }
@@ -113,7 +116,10 @@ impl Supervisor {
         let (expected, fds) = match Expected::new(group) {
             Ok(made) => made,
             Err(error) => {
-                tracing::error!("failed to make descriptors for a worker: {error}");
+                log_line!(
+                    NO_DESCRIPTORS_TO_FORK,
+                    "failed to make descriptors for a worker: {error}"
+                );
                 let actions = self.preloaders.policy.not_forked(worker, now);
                 return self.carry_out_preloading(actions, now);
             }
@@ -175,7 +181,8 @@ impl Supervisor {
             return;
         };
         let name = self.pools.name(pending.pool);
-        tracing::error!(
+        log_line!(
+            NOT_FORKED,
             "{name}: a worker was not forked, and is started without its preloader: {why}"
         );
         let actions = self.preloaders.policy.not_forked(worker, now);
@@ -218,7 +225,8 @@ impl Supervisor {
         tracing::debug!("{name}: preloader {pid} is ready after {took:.2} s");
         for path in believable(failed).keys() {
             // The workers forked from it say how.
-            tracing::error!(
+            log_line!(
+                PRELOADED_SCRIPT_FAILED,
                 "{name}: preloader {pid}: `{}` failed to load",
                 escaped(path.as_os_str().as_encoded_bytes())
             );
@@ -232,7 +240,8 @@ impl Supervisor {
         let Some(preloader) = self.preloaders.running.get(&id).filter(|one| !one.ended) else {
             return;
         };
-        tracing::warn!(
+        log_line!(
+            PRELOAD_WITHOUT_EFFECT,
             "{}: preload=On has no effect, each worker loads the application itself: preloader {} cannot be forked, {}",
             self.pools.name(preloader.key.0),
             preloader.handle.pid,
@@ -252,7 +261,8 @@ impl Supervisor {
                 .code()
                 .and_then(launcher::text)
                 .map_or_else(|| status.to_string(), str::to_owned);
-            tracing::error!(
+            log_line!(
+                PRELOADER_ENDED,
                 "{}: preloader {} ended ({why}); workers are not affected",
                 self.pools.name(preloader.key.0),
                 preloader.handle.pid

@@ -29,7 +29,8 @@ pub(super) fn readable<'de, T: DeserializeOwned, D: Deserializer<'de>>(
     for value in Vec::<Value>::deserialize(from)? {
         match serde_json::from_value(value) {
             Ok(element) => known.push(element),
-            Err(error) => tracing::warn!(
+            Err(error) => log_line!(
+                MESSAGE_NOT_KEPT,
                 "the program before has left a message that is not understood: {error}"
             ),
         }

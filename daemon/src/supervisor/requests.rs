@@ -42,7 +42,8 @@ impl Supervisor {
             return;
         }
         if let Err((failure, text)) = self.admit(&incoming.hello, peer) {
-            tracing::warn!(
+            log_line!(
+                CONNECTION_REFUSED,
                 "a connection from httpd child {} was refused ({}): {text}",
                 incoming.hello.pid,
                 failure.row().name
@@ -133,7 +134,7 @@ impl Supervisor {
                 let text = format!(
                     "the supervisor failed to take a connection in: {error}; it may have {limit} descriptors: raise the limit on open files that httpd is started with"
                 );
-                tracing::error!("{text}");
+                log_line!(CONNECTION_NOT_TAKEN, "{text}");
                 send_fail(&*fd, Failure::SpawnFailed, &text);
             }
         }

@@ -222,7 +222,7 @@ impl Resources {
         match self.groups.contain(config) {
             Ok(Some(moving)) => moving.start(processes.get(name).cloned().unwrap_or_default()),
             Ok(None) => {}
-            Err(why) => tracing::error!("process group `{name}`: {why}"),
+            Err(why) => log_line!(NO_CONTROL_GROUP, "process group `{name}`: {why}"),
         }
     }
 

@@ -37,7 +37,7 @@ impl Supervisor {
             self.restore_group(group, &state.pools);
         }
         if let Some(problem) = self.set_socket_users() {
-            tracing::error!("{problem}");
+            log_line!(SOCKET_USERS_NOT_ADMITTED, "{problem}");
         }
         self.restore_pools(state.pools);
         let ids = state.connections.iter().map(|one| one.id);
@@ -100,13 +100,15 @@ impl Supervisor {
         }
         let definition = &group.definition;
         if definition.is_missing() {
-            tracing::error!(
+            log_line!(
+                GROUP_NOT_KEPT,
                 "the program before did not say how a process group is defined; reload httpd"
             );
             return;
         }
         if let Some(why) = definition.config.not_understood() {
-            tracing::error!(
+            log_line!(
+                GROUP_CANNOT_START,
                 "process group `{}`: no new worker can start: {why}",
                 definition.config.name
             );
@@ -122,7 +124,8 @@ impl Supervisor {
         for mut entry in entries {
             let group = self.groups.get_mut(&entry.group);
             let Some(group) = group.filter(|_| entry.id != 0) else {
-                tracing::error!(
+                log_line!(
+                    POOL_NOT_KEPT,
                     "the program before did not say what pool {} belongs to",
                     entry.id
                 );
@@ -147,7 +150,8 @@ impl Supervisor {
     ) -> io::Result<()> {
         let group = self.pools.group_of(one.record.pool);
         let Some((group, fd)) = group.zip(one.fd).filter(|_| one.id != 0) else {
-            tracing::error!(
+            log_line!(
+                CONNECTION_NOT_KEPT,
                 "the program before did not say whose connection {} is: it is closed",
                 one.id
             );
@@ -166,7 +170,8 @@ impl Supervisor {
         let is_whole = state.is_whole();
         let record = state.record;
         let (Some(control), Some([out, err]), true) = (state.control, state.pipes, is_whole) else {
-            tracing::error!(
+            log_line!(
+                WORKER_NOT_KEPT,
                 "the program before did not say how worker {} is reached: it ends by itself",
                 record.pid
             );
@@ -204,7 +209,8 @@ impl Supervisor {
         for (id, worker) in &*self.workers {
             let entry = self.pools.get(&worker.record.pool);
             if !entry.is_some_and(|entry| entry.machine.has(*id)) {
-                tracing::error!(
+                log_line!(
+                    WORKER_WITHOUT_GROUP,
                     "worker {} belongs to no process group any more: it finishes and ends",
                     worker.record.pid
                 );

@@ -73,7 +73,7 @@ pub(super) async fn run(mut options: Options, sink: Sink) -> io::Result<Option<S
             drop(tokio::spawn(report(listening, "control socket")));
         }
         Ok(None) => {}
-        Err(error) => tracing::error!("control socket: {error}"),
+        Err(error) => log_line!(NO_COMMANDS, "control socket: {error}"),
     }
     supervisor.serve(&mut inputs, &signals).await;
     if supervisor.lifetime.reexec {
@@ -159,7 +159,8 @@ impl Supervisor {
         let parent = inputs.parent_pid.take();
         if parent.is_some() && !self.lifetime.is_leaving {
             inputs.vanished = parent;
-            tracing::warn!(
+            log_line!(
+                HTTPD_GONE,
                 "the httpd parent has gone: workers finish what they have, then wsgid ends"
             );
             self.leave(&Event::Remove);
@@ -170,7 +171,8 @@ impl Supervisor {
     fn leave_if_unloaded(&mut self, now: Instant) -> bool {
         let unloaded = !self.lifetime.is_leaving && self.lifetime.is_unloaded(now);
         if unloaded {
-            tracing::warn!(
+            log_line!(
+                NOT_CONFIGURED,
                 "httpd's configuration no longer loads mod_wsgid, or names another supervisor: workers finish what they have, then wsgid ends"
             );
             self.leave(&Event::Remove);

@@ -52,12 +52,12 @@ pub(crate) fn run(args: &Supervise) -> ExitCode {
     let blocked = signals::block();
     let sink = log::init(&args.log_level);
     if let Err(error) = blocked {
-        tracing::error!("failed to block signals: {error}");
+        log_line!(SIGNALS_NOT_BLOCKED, "failed to block signals: {error}");
     }
     let code = match supervise(args, &sink) {
         Ok(()) => exit_code::OK,
         Err(CannotRun { code, text }) => {
-            tracing::error!("the supervisor cannot run: {text}");
+            log_line!(CANNOT_RUN, "the supervisor cannot run: {text}");
             code
         }
     };
@@ -130,7 +130,7 @@ fn start(mut options: Options, sink: &log::Sink, program: &SupervisorProgram) ->
         drop(runtime);
         sink.flush();
         let error = reexec::become_next(&next.state, &mut next.fds, program);
-        tracing::error!("it stays the program that it was: {error}");
+        log_line!(NOT_REPLACED, "it stays the program that it was: {error}");
         next.state.problem = Some(error.to_string());
         options = from_before(next)?;
     }
@@ -214,6 +214,9 @@ fn raise_descriptor_limit() {
     if soft < wanted
         && let Err(errno) = setrlimit(Resource::RLIMIT_NOFILE, wanted, hard)
     {
-        tracing::warn!("the limit on descriptors stays at {soft}: {errno}");
+        log_line!(
+            DESCRIPTOR_LIMIT,
+            "the limit on descriptors stays at {soft}: {errno}"
+        );
     }
 }

@@ -5,6 +5,7 @@
 
 mod figures;
 mod imports;
+mod log_lines;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,7 +55,13 @@ const LAYERS: [Layers; 2] = [
     Layers {
         name: "daemon",
         lines: &[
-            &["sys.rs", "atomic_write.rs", "exit_code.rs", "notify.rs"],
+            &[
+                "sys.rs",
+                "atomic_write.rs",
+                "exit_code.rs",
+                "log_line.rs",
+                "notify.rs",
+            ],
             &["signals.rs", "channel"],
             &["log"],
             &["process"],

@@ -31,7 +31,8 @@ impl Move {
     pub(crate) fn start(self, roots: Vec<u32>) {
         let named = thread::Builder::new().name("mover".to_owned());
         if let Err(error) = named.spawn(move || self.run(&roots)) {
-            tracing::warn!(
+            log_line!(
+                NOT_MOVED,
                 "workers stay outside their control group: failed to start a thread: {error}"
             );
         }
