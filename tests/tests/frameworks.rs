@@ -5,24 +5,32 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::Command;
 use std::thread;
 
+use wsgid_tests::cache::make_readable_directory;
 use wsgid_tests::curl::Transport;
 use wsgid_tests::wire::{Addresses, with_tls};
-use wsgid_tests::{Checked, Httpd, Limit, Log, Mpm, Python, Site, case, site};
+use wsgid_tests::{Checked, Httpd, Limit, Log, Mpm, Python, Site, case, note, peer, site};
 
 const FRAMEWORKS: [&str; 5] = ["flask", "django", "pyramid", "falcon", "bottle"];
 
-fn serve() -> (Site, Addresses, Checked) {
-    let site = Site::new();
-    let venv = Python::any().venv(&[
+/// A virtual environment that has all of them.
+fn venv() -> PathBuf {
+    Python::any().venv(&[
         "flask",
         "django",
         "pyramid",
         "setuptools<81",
         "falcon",
         "bottle",
-    ]);
+    ])
+}
+
+fn serve() -> (Site, Addresses, Checked) {
+    let site = Site::new();
+    let venv = venv();
     let (mut builder, tls_port) = with_tls(Httpd::builder(), Mpm::Event);
     for framework in FRAMEWORKS {
         let name = format!("{framework}_example.py");
@@ -175,6 +183,73 @@ impl On<'_> {
             assert!(!answer.text().contains("raised on purpose"), "{answer:?}");
         });
     }
+}
+
+/// A project as Django itself begins one, at Debian's `LogLevel warn`, with workers that are
+/// replaced all the time: nothing of that is for who reads the log.
+#[test]
+fn a_django_project_logs_no_more_than_under_mod_wsgi() {
+    const REQUESTS: usize = 1000;
+    let Some((home, module)) = peer::peer() else {
+        return;
+    };
+    case(Limit::seconds(300), move || {
+        let site = Site::new();
+        let django = venv();
+        let project = site.file("project");
+        make_readable_directory(&project);
+        let made = Command::new(django.join("bin/django-admin"))
+            .args(["startproject", "shop"])
+            .arg(&project)
+            .status();
+        assert!(made.is_ok_and(|status| status.success()), "no project");
+        // Django is pure Python: both servers run it with the Python that mod_wsgi is built for.
+        let (major, minor) = Python::any().version;
+        let options = format!(
+            "processes=2 threads=5 maximum-requests=20 python-home={} python-path={}:{}",
+            home.display(),
+            project.display(),
+            django
+                .join(format!("lib/python{major}.{minor}/site-packages"))
+                .display()
+        );
+        let lines = [None, Some(module.clone())].map(|peer| {
+            let mut builder = Httpd::builder();
+            if let Some(module) = peer {
+                builder = builder.peer(module);
+            }
+            let httpd = builder
+                .line("LogLevel warn")
+                .daemon("shop", &options)
+                .mount_with(
+                    "/",
+                    &project.join("shop/wsgi.py"),
+                    "process-group=shop application-group=%{GLOBAL}",
+                )
+                .start();
+            let page = || {
+                let answer = httpd.get("/admin/login/");
+                assert_eq!(answer.status, 200);
+                assert!(answer.text().contains("Django administration"));
+            };
+            page();
+            let before = httpd.error_log().lines().count();
+            thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| (0..REQUESTS / 4).for_each(|_| page()));
+                }
+            });
+            let log = httpd.error_log();
+            httpd.stop();
+            (log.lines().count() - before, before)
+        });
+        let [(ours, start), (theirs, start_of_theirs)] = lines;
+        let text = format!(
+            "{REQUESTS} requests: {ours} lines after {start} of the start, mod_wsgi's {theirs} after {start_of_theirs}"
+        );
+        note(&text);
+        assert!(ours <= theirs, "{text}");
+    });
 }
 
 /// What gevent's `patch_all()` does to threads: they become something that only
